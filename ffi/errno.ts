@@ -1,0 +1,87 @@
+/**
+ * errno numbers and the error that a failed system call becomes.
+ *
+ * Source: asm-generic/errno-base.h and asm-generic/errno.h, Linux 6.18 (the same on x86-64 and arm64).
+ *
+ * @module
+ */
+
+/** errno values by name. Only names that the project tests for or answers with. */
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EIO: 5,
+  ENXIO: 6,
+  E2BIG: 7,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  ENOTBLK: 15,
+  EBUSY: 16,
+  EEXIST: 17,
+  EXDEV: 18,
+  ENODEV: 19,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  ENOTTY: 25,
+  ETXTBSY: 26,
+  EFBIG: 27,
+  ENOSPC: 28,
+  ESPIPE: 29,
+  EROFS: 30,
+  EMLINK: 31,
+  ERANGE: 34,
+  ENAMETOOLONG: 36,
+  ENOSYS: 38,
+  ENOTEMPTY: 39,
+  ELOOP: 40,
+  ENODATA: 61,
+  EPROTO: 71,
+  EOVERFLOW: 75,
+  EOPNOTSUPP: 95,
+  ENOBUFS: 105,
+  ENOTCONN: 107,
+  ETIMEDOUT: 110,
+  ESTALE: 116,
+  EDQUOT: 122,
+} as const;
+
+/** The name of an errno value that {@link ERRNO} lists. */
+export type ErrnoName = keyof typeof ERRNO;
+
+const NAMES = new Map<number, ErrnoName>(
+  (Object.keys(ERRNO) as ErrnoName[]).map((name) => [ERRNO[name], name]),
+);
+
+/** "EIO" for 5, "errno 200" for a number without a name here. */
+export function errnoName(errno: number): string {
+  return NAMES.get(errno) ?? `errno ${errno}`;
+}
+
+/** A system call that failed: `Cannot mount "/x": EBUSY`. */
+export class SyscallError extends Error {
+  override readonly name = "SyscallError";
+  /** "EBUSY"; what callers compare. */
+  readonly code: string;
+
+  /**
+   * @param syscall name of the call
+   * @param errno positive errno value
+   * @param subject what it was called on: a path or a short description
+   */
+  constructor(readonly syscall: string, readonly errno: number, readonly subject: string) {
+    super(`Cannot ${syscall} "${subject}": ${errnoName(errno)}`);
+    this.code = errnoName(errno);
+  }
+}
+
+/** True when `error` is a failed system call with one of the given errno names. */
+export function isErrno(error: unknown, ...names: ErrnoName[]): error is SyscallError {
+  return error instanceof SyscallError && (names as string[]).includes(error.code);
+}

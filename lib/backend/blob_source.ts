@@ -1,0 +1,41 @@
+/**
+ * Where the bytes of a blob come from: one verb, `read`.
+ *
+ * ```
+ * Backend.blob(id) ──► BlobSource.read(offset, length)
+ * ```
+ * A backend is one home (a registry repository, a folder, a bucket); a source is one blob in it. What a source returns
+ * is exactly what was asked for or an error: a short, long or shifted answer never leaves this room. Retries, token
+ * refresh and connection limits are the source's business; verification of the content is lib/blob's.
+ *
+ * @module
+ */
+import type { Priority } from "../base/limiter.ts";
+
+/** How a read may be scheduled and ended. */
+export interface ReadOptions {
+  readonly priority: Priority;
+  readonly signal?: AbortSignal;
+}
+
+/** One blob at its home. */
+export interface BlobSource {
+  /** For logs and errors, without credentials: "registry 127.0.0.1:5000/app, blob 3f2a…". */
+  readonly description: string;
+  /**
+   * Exactly `length` bytes from `offset`.
+   *
+   * @throws {NydusGdError} "not-found", "unauthorized", "unavailable", "io", "interrupted"
+   */
+  read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
+  /** Bytes of the whole blob. Also the check that it exists. */
+  size(signal?: AbortSignal): Promise<number>;
+}
+
+/** A home of blobs. */
+export interface Backend {
+  /** For logs and `status`: "registry 127.0.0.1:5000/app". */
+  readonly description: string;
+  /** The blob named `id` (hexadecimal, without "sha256:"). Nothing is fetched yet. */
+  blob(id: string): BlobSource;
+}

@@ -1,0 +1,47 @@
+/**
+ * Reading numbers out of bytes: little-endian, 64-bit values only where they fit a double.
+ *
+ * @module
+ */
+
+/**
+ * Reads a u64 that must be at most 2^53-1.
+ *
+ * @throws {RangeError} beyond 2^53-1, and beyond the view
+ */
+export function readU64(view: DataView, at: number): number {
+  const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
+  if (value > Number.MAX_SAFE_INTEGER) throw new RangeError(`Cannot read u64 at ${at}: value exceeds 2^53-1`);
+  return value;
+}
+
+/** Writes a u64 given as a safe integer. */
+export function writeU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 0x1_0000_0000, true);
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+/** `value` rounded up to a multiple of `unit`. Exact up to 2^53-1, unlike bit operations. */
+export function roundUp(value: number, unit: number): number {
+  return Math.ceil(value / unit) * unit;
+}
+
+/** memcmp: negative, zero or positive. A prefix comes before what it is a prefix of. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] as number) - (b[i] as number);
+    if (difference !== 0) return difference;
+  }
+  return a.length - b.length;
+}
+
+/** Whether two arrays hold the same bytes. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && compareBytes(a, b) === 0;
+}
+
+/** Lower-case hexadecimal. */
+export function toHex(bytes: Uint8Array): string {
+  return bytes.toHex();
+}

@@ -1,0 +1,24 @@
+/**
+ * One flight for many callers: concurrent calls with one key share one promise.
+ *
+ * @module
+ */
+
+/** Runs at most one task per key at a time; who comes while it runs gets its result. */
+export class SingleFlight<K, V> {
+  readonly #flights = new Map<K, Promise<V>>();
+
+  /** The running task of `key`, or a new one. A failed task is forgotten: the next caller tries again. */
+  run(key: K, task: () => Promise<V>): Promise<V> {
+    const running = this.#flights.get(key);
+    if (running !== undefined) return running;
+    const flight = task().finally(() => this.#flights.delete(key));
+    this.#flights.set(key, flight);
+    return flight;
+  }
+
+  /** Number of keys in flight. */
+  get size(): number {
+    return this.#flights.size;
+  }
+}

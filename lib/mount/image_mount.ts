@@ -1,0 +1,64 @@
+/**
+ * A tree in the kernel, and what a data path needs of an image to put it there.
+ *
+ * `lib/mount` knows trees and chunks, not RAFS alone: {@link ImageTree} is all that it asks of a format, and
+ * {@link ChunkStore} all that it asks of a blob.
+ *
+ * @module
+ */
+import type { DirVisitor, Extent, InodeAttr } from "../rafs/bootstrap.ts";
+import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import type { Priority } from "../base/limiter.ts";
+
+/** An immutable tree of inodes whose file data are extents of blobs. {@link Bootstrap} is one. */
+export interface ImageTree {
+  readonly rootIno: number;
+  readonly inodeCount: number;
+  readonly hasXattrs: boolean;
+  attr(ino: number, out: InodeAttr): void;
+  lookup(dir: number, name: Uint8Array): number;
+  readdir(dir: number, cookie: number, visit: DirVisitor): void;
+  readlink(ino: number): Uint8Array;
+  xattrs(ino: number): Iterable<readonly [name: Uint8Array, value: Uint8Array]>;
+  extents(ino: number, offset: number, length: number): Extent[];
+}
+
+/** What a Worker needs to answer reads of a blob's cached chunks by itself. */
+export interface OpenBlob {
+  /** Descriptor of the cache file: plain data at uncompressed offsets. */
+  readonly dataFd: number;
+  readonly chunks: ChunkColumns;
+  /** One bit a chunk, most significant first: 0x80 >> (i & 7) of byte i >> 3. Set: verified and in the cache file. */
+  readonly ready: Uint8Array<SharedArrayBuffer>;
+}
+
+/** One blob of a mounted image. */
+export interface ChunkStore {
+  readonly id: string;
+  /** Opens chunk table and cache (at most once); fetches the blob's meta if it is not cached. */
+  open(signal?: AbortSignal): Promise<OpenBlob>;
+  /**
+   * Resolves when every chunk that overlaps `[offset, offset + length)` of the uncompressed address space is verified
+   * and readable from the cache file. Rejects for this range only; the next call tries again.
+   */
+  ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void>;
+}
+
+/** An image ready to be mounted. */
+export interface MountableImage {
+  /** Unique and stable over restarts; used in logs and as folder name: [a-zA-Z0-9._-]+. */
+  readonly name: string;
+  /** Address and length of the mapped bootstrap, for Workers to open their own reader on. */
+  readonly bootstrap: { readonly address: bigint; readonly length: number };
+  readonly tree: ImageTree;
+  /** By {@link Extent.blobIndex}. */
+  readonly blobs: readonly ChunkStore[];
+}
+
+/** An image that is visible in the file system. */
+export interface ImageMount extends AsyncDisposable {
+  /** Name of the data path: "fuse", "erofs-fanotify", … */
+  readonly fsDriver: string;
+  /** Absolute path of the image's root. */
+  readonly path: string;
+}
