@@ -6,15 +6,18 @@
  * @module
  */
 
-/** errno values by name. Only names that the project tests for or answers with. */
+/** errno values by name: what file systems, mounts and sockets answer with. */
 export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
   E2BIG: 7,
+  ENOEXEC: 8,
   EBADF: 9,
+  ECHILD: 10,
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
@@ -36,20 +39,43 @@ export const ERRNO = {
   ESPIPE: 29,
   EROFS: 30,
   EMLINK: 31,
+  EPIPE: 32,
+  EDOM: 33,
   ERANGE: 34,
+  EDEADLK: 35,
   ENAMETOOLONG: 36,
+  ENOLCK: 37,
   ENOSYS: 38,
   ENOTEMPTY: 39,
   ELOOP: 40,
   ENODATA: 61,
+  ETIME: 62,
+  EREMOTE: 66,
+  ENOLINK: 67,
   EPROTO: 71,
+  EBADMSG: 74,
   EOVERFLOW: 75,
+  EUSERS: 87,
+  ENOTSOCK: 88,
   EOPNOTSUPP: 95,
+  EADDRINUSE: 98,
+  ENETUNREACH: 101,
+  ECONNABORTED: 103,
+  ECONNRESET: 104,
   ENOBUFS: 105,
   ENOTCONN: 107,
   ETIMEDOUT: 110,
+  ECONNREFUSED: 111,
+  EHOSTUNREACH: 113,
+  EALREADY: 114,
+  EINPROGRESS: 115,
   ESTALE: 116,
+  EUCLEAN: 117,
   EDQUOT: 122,
+  ENOMEDIUM: 123,
+  ECANCELED: 125,
+  ENOKEY: 126,
+  EOWNERDEAD: 130,
 } as const;
 
 /** The name of an errno value that {@link ERRNO} lists. */
@@ -74,9 +100,10 @@ export class SyscallError extends Error {
    * @param syscall name of the call
    * @param errno positive errno value
    * @param subject what it was called on: a path or a short description
+   * @param detail what the kernel says beside the number
    */
-  constructor(readonly syscall: string, readonly errno: number, readonly subject: string) {
-    super(`Cannot ${syscall} "${subject}": ${errnoName(errno)}`);
+  constructor(readonly syscall: string, readonly errno: number, readonly subject: string, readonly detail?: string) {
+    super(`Cannot ${syscall} "${subject}": ${errnoName(errno)}${detail === undefined ? "" : ` (${detail})`}`);
     this.code = errnoName(errno);
   }
 }

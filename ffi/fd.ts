@@ -1,7 +1,8 @@
 /**
  * Owned file descriptors.
  *
- * A number from the kernel becomes an {@link Fd} at once, so that `using` closes it on every way out.
+ * A number from the kernel becomes an {@link Fd} at once, so that `using` closes it on every way out. Functions of this
+ * folder take {@link AnyFd}: a Worker knows descriptors of other threads by number only.
  *
  * @module
  */
@@ -27,6 +28,7 @@ export class Fd implements Disposable {
 
   /** Takes over a descriptor that a system call has just returned. */
   static own(raw: number): Fd {
+    if (!Number.isInteger(raw) || raw < 0) throw new RangeError(`Cannot own descriptor: number is ${raw}`);
     return new Fd(raw);
   }
 
@@ -42,12 +44,12 @@ export class Fd implements Disposable {
 
   /** A second descriptor of the same open file, close-on-exec. */
   duplicate(): Fd {
-    return new Fd(check(libc().fcntl(this.raw, F_DUPFD_CLOEXEC, 0n), "duplicate descriptor", `fd ${this.raw}`));
+    return new Fd(check(libc().fcntl(this.raw, F_DUPFD_CLOEXEC, 0n), "duplicate descriptor", this.raw));
   }
 
   /** Whether the descriptor is closed in a program that this process starts. */
   setCloseOnExec(on: boolean): void {
-    check(libc().fcntl(this.raw, F_SETFD, on ? BigInt(FD_CLOEXEC) : 0n), "set close-on-exec of", `fd ${this.raw}`);
+    check(libc().fcntl(this.raw, F_SETFD, on ? BigInt(FD_CLOEXEC) : 0n), "set close-on-exec of", this.raw);
   }
 
   /** Gives the descriptor up without closing it; the caller owns the number. */
@@ -62,4 +64,22 @@ export class Fd implements Disposable {
     libc().close(this.#raw);
     this.#raw = -1;
   }
+}
+
+/** A descriptor: owned, or just its number. */
+export type AnyFd = Fd | number;
+
+/** The number of a descriptor. */
+export function rawFd(fd: AnyFd): number {
+  return typeof fd === "number" ? fd : fd.raw;
+}
+
+/**
+ * A path that leads to what the descriptor is open on.
+ *
+ * For calls that refuse an O_PATH descriptor (f*xattr, fchmod: EBADF): give the path to the form that follows symbolic
+ * links (`getxattr`, not `lgetxattr`). Needs /proc; valid as long as the descriptor is open, in this process.
+ */
+export function procFdPath(fd: AnyFd): string {
+  return `/proc/self/fd/${rawFd(fd)}`;
 }

@@ -10,6 +10,10 @@
  * errno is per thread and only valid right after a synchronous call: `nonblocking` symbols run on another thread and
  * must not be used where errno matters.
  *
+ * Two rules keep calls fast. 64-bit parameters are passed as `BigInt(n)`: a plain number leaves the fast path of the
+ * engine (and BigInt refuses fractions). A `ssize_t` that the kernel bounds by MAX_RW_COUNT (0x7ffff000) is declared
+ * "i32", which saves the bigint of an "i64" result.
+ *
  * @module
  */
 import { ERRNO, SyscallError } from "./errno.ts";
@@ -17,10 +21,13 @@ import { ERRNO, SyscallError } from "./errno.ts";
 /** A path or a file name: text, or the very bytes. */
 export type Name = string | Uint8Array;
 
+/** PATH_MAX of linux/limits.h: longest path in bytes, its NUL included. */
+export const PATH_MAX = 4096;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** The name as bytes with a terminating NUL. */
+/** The name as bytes with a terminating NUL, in memory of its own. */
 export function cstring(name: Name, syscall = "use name"): Uint8Array<ArrayBuffer> {
   const bytes = typeof name === "string" ? encoder.encode(name) : name;
   if (bytes.includes(0)) throw new SyscallError(syscall, ERRNO.EINVAL, show(name));
@@ -29,16 +36,44 @@ export function cstring(name: Name, syscall = "use name"): Uint8Array<ArrayBuffe
   return out;
 }
 
-/** The name for a message: bytes that are no UTF-8 become U+FFFD. */
-export function show(name: Name): string {
-  return typeof name === "string" ? name : decoder.decode(name);
+/** A UTF-16 unit becomes at most three bytes; what is longer goes through {@link cstring}. */
+const SCRATCH_BYTES = 3 * PATH_MAX + 1;
+const scratchNames = [new Uint8Array(SCRATCH_BYTES), new Uint8Array(SCRATCH_BYTES)] as const;
+
+/**
+ * The name as a NUL-terminated argument of a synchronous call that copies it: no allocation.
+ *
+ * The bytes are valid until the next call with the same `slot` on this thread. Calls with two names use both slots.
+ */
+export function nameArgument(name: Name, syscall: string, slot: 0 | 1 = 0): Uint8Array<ArrayBuffer> {
+  if (name.length > PATH_MAX) return cstring(name, syscall);
+  const scratch = scratchNames[slot];
+  if (typeof name === "string") {
+    if (name.includes("\0")) throw new SyscallError(syscall, ERRNO.EINVAL, show(name));
+    scratch[encoder.encodeInto(name, scratch).written] = 0;
+  } else {
+    if (name.includes(0)) throw new SyscallError(syscall, ERRNO.EINVAL, show(name));
+    scratch.set(name);
+    scratch[name.length] = 0;
+  }
+  return scratch;
 }
 
-/** Says which library is missing and which Debian package has it. */
+/**
+ * The name for a message: bytes that are no UTF-8 become U+FFFD, control characters `\x1b`, so that a hostile name
+ * cannot drive the reader's terminal.
+ */
+export function show(name: Name): string {
+  const text = typeof name === "string" ? name : decoder.decode(name);
+  return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}
+
+/** Says which library, or which symbol of it, is missing and which Debian package has it. */
 export class MissingLibraryError extends Error {
   override readonly name = "MissingLibraryError";
   constructor(readonly soname: string, readonly debianPackage: string, cause: unknown) {
-    super(`Cannot load ${soname}: library not found`, { cause });
+    const symbol = /register symbol ([^:]+)/.exec(cause instanceof Error ? cause.message : "")?.[1];
+    super(`Cannot load ${soname}: ${symbol === undefined ? "library not found" : `it has no ${symbol}`}`, { cause });
   }
   /** The command that mends it. */
   get hint(): string {
@@ -49,7 +84,7 @@ export class MissingLibraryError extends Error {
 /**
  * A function that opens `soname` on its first call and returns the symbols from then on.
  *
- * @throws {MissingLibraryError} when the library cannot be opened
+ * @throws {MissingLibraryError} when the library cannot be opened or lacks a symbol
  */
 export function load<S extends Deno.ForeignLibraryInterface>(
   soname: string,
@@ -59,31 +94,40 @@ export function load<S extends Deno.ForeignLibraryInterface>(
   let library: Deno.DynamicLibrary<S> | undefined;
   return () => {
     if (library === undefined) {
-      try {
-        library = Deno.dlopen(soname, symbols);
-      } catch (error) {
-        throw new MissingLibraryError(soname, debianPackage, error);
-      }
+      errno(); // its own dlopen must not come between a failed call and the reading of errno
+      library = open(soname, debianPackage, symbols);
     }
     return library.symbols;
   };
 }
 
-/** {@link load} for glibc. */
-export function loadLibc<S extends Deno.ForeignLibraryInterface>(symbols: S): () => Deno.DynamicLibrary<S>["symbols"] {
-  return load("libc.so.6", "libc6", symbols);
+function open<S extends Deno.ForeignLibraryInterface>(
+  soname: string,
+  debianPackage: string,
+  symbols: S,
+): Deno.DynamicLibrary<S> {
+  try {
+    return Deno.dlopen(soname, symbols);
+  } catch (error) {
+    throw new MissingLibraryError(soname, debianPackage, error);
+  }
 }
 
-const libc = loadLibc({
-  __errno_location: { parameters: [], result: "pointer" }, // int *__errno_location(void)
-});
+const LIBC = ["libc.so.6", "libc6"] as const;
+
+/** {@link load} for glibc. */
+export function loadLibc<S extends Deno.ForeignLibraryInterface>(symbols: S): () => Deno.DynamicLibrary<S>["symbols"] {
+  return load(...LIBC, symbols);
+}
 
 let errnoCell: Int32Array | undefined;
 
 /** errno of the synchronous call that has just returned on this thread. */
 export function errno(): number {
   if (errnoCell === undefined) {
-    const location = libc().__errno_location();
+    const location = open(...LIBC, {
+      __errno_location: { parameters: [], result: "pointer" }, // int *__errno_location(void)
+    }).symbols.__errno_location();
     if (location === null) throw new Error("Cannot read errno: no location");
     errnoCell = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(location, 4));
   }
@@ -91,11 +135,23 @@ export function errno(): number {
 }
 
 /**
+ * The failure that errno holds, for a call whose result said so.
+ *
+ * @param subject a path, a short description, or the number of a descriptor
+ */
+export function failure(syscall: string, subject: Name | number): SyscallError {
+  const number = errno();
+  return new SyscallError(syscall, number, typeof subject === "number" ? `fd ${subject}` : show(subject));
+}
+
+/**
  * The result of a call that answers -1 and errno on failure.
  *
+ * @param subject a path, a short description, or the number of a descriptor
  * @throws {SyscallError} when `result` is -1
  */
-export function check(result: number | bigint, syscall: string, subject: Name): number {
-  if (Number(result) !== -1) return Number(result);
-  throw new SyscallError(syscall, errno(), show(subject));
+export function check(result: number | bigint, syscall: string, subject: Name | number): number {
+  const number = Number(result);
+  if (number !== -1) return number;
+  throw failure(syscall, subject);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /**
  * Reads a u64 that must be at most 2^53-1.
@@ -44,4 +45,19 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 /** Lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
   return bytes.toHex();
+}
+
+/** Text with one character for each byte (U+0000…U+00FF): bytes as a Map key, in byte order. WebIDL's ByteString. */
+export type ByteString = string;
+
+/** The bytes as a {@link ByteString}. */
+export function toByteString(bytes: Uint8Array): ByteString {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+}
+
+/** The bytes of a {@link ByteString}; a character above U+00FF loses its high bits. */
+export function fromByteString(text: ByteString): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+  return out;
 }

@@ -1,0 +1,175 @@
+/**
+ * Opening files: open(2), openat(2), openat2(2), and fallocate(2).
+ *
+ * Every open adds O_CLOEXEC; a descriptor that a child shall have is given to it on purpose (`Fd.setCloseOnExec`).
+ * Flags differ between processors: {@link O} holds the numbers of the machine that runs.
+ *
+ * Source: asm-generic/fcntl.h, arch/arm64/include/uapi/asm/fcntl.h, linux/openat2.h, linux/falloc.h, Linux 6.18.
+ *
+ * ```ts
+ * using root = open("/srv/layer", O.PATH | O.DIRECTORY);
+ * using file = openat2(root, name, { flags: O.RDONLY, resolve: RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS });
+ * ```
+ *
+ * @module
+ */
+import { ERRNO } from "./errno.ts";
+import { type AnyFd, Fd, rawFd } from "./fd.ts";
+import { check, errno, failure, loadLibc, type Name, nameArgument } from "./libc.ts";
+
+const arm64 = Deno.build.arch === "aarch64";
+
+/** Flags of open(2) on this machine. */
+export const O = {
+  RDONLY: 0,
+  WRONLY: 1,
+  RDWR: 2,
+  ACCMODE: 3,
+  CREAT: 0o100,
+  EXCL: 0o200,
+  NOCTTY: 0o400,
+  TRUNC: 0o1000,
+  APPEND: 0o2000,
+  NONBLOCK: 0o4000,
+  DSYNC: 0o10000,
+  SYNC: 0o4010000,
+  DIRECT: arm64 ? 0o200000 : 0o40000,
+  /** The kernel sets it on every 64-bit open; fanotify_init(2) wants it named. */
+  LARGEFILE: arm64 ? 0o400000 : 0o100000,
+  DIRECTORY: arm64 ? 0o40000 : 0o200000,
+  NOFOLLOW: arm64 ? 0o100000 : 0o400000,
+  NOATIME: 0o1000000,
+  CLOEXEC: 0o2000000,
+  PATH: 0o10000000,
+  TMPFILE: 0o20000000 | (arm64 ? 0o40000 : 0o200000),
+} as const;
+
+/** Special directory and flags of the *at calls. */
+export const AT = {
+  /** In place of a directory: names are relative to the working directory. */
+  FDCWD: -100,
+  SYMLINK_NOFOLLOW: 0x100,
+  REMOVEDIR: 0x200,
+  SYMLINK_FOLLOW: 0x400,
+  NO_AUTOMOUNT: 0x800,
+  /** With the name "": the descriptor itself. */
+  EMPTY_PATH: 0x1000,
+  RECURSIVE: 0x8000,
+} as const;
+
+/** Limits on path resolution by {@link openat2}. */
+export const RESOLVE = {
+  NO_XDEV: 0x01,
+  NO_MAGICLINKS: 0x02,
+  NO_SYMLINKS: 0x04,
+  BENEATH: 0x08,
+  /** The directory is "/": absolute links and ".." stay below it. */
+  IN_ROOT: 0x10,
+  CACHED: 0x20,
+} as const;
+
+/** Modes of fallocate(2). PUNCH_HOLE needs KEEP_SIZE beside it. */
+export const FALLOC = {
+  KEEP_SIZE: 0x01,
+  PUNCH_HOLE: 0x02,
+  COLLAPSE_RANGE: 0x08,
+  ZERO_RANGE: 0x10,
+  INSERT_RANGE: 0x20,
+} as const;
+
+/** Where a relative name starts: an open directory, or the working directory. */
+export type DirFd = Fd | typeof AT.FDCWD;
+
+/** The number of a directory for an *at call. */
+export function rawDir(dir: DirFd): number {
+  return typeof dir === "number" ? dir : dir.raw;
+}
+
+/** struct open_how, linux/openat2.h 6.18: byte offsets. */
+export const OPEN_HOW = { SIZE: 24, flags: 0, mode: 8, resolve: 16 } as const;
+
+const SYS_OPENAT2 = 437n;
+
+const libc = loadLibc({
+  // int openat(int dirfd, const char *path, int flags, mode_t mode)
+  openat: { parameters: ["i32", "buffer", "i32", "u32"], result: "i32" },
+  // long syscall(SYS_openat2, int dirfd, const char *path, struct open_how *how, size_t size)
+  openat2: { name: "syscall", parameters: ["i64", "i32", "buffer", "buffer", "usize"], result: "i32" },
+  // int fallocate(int fd, int mode, off_t offset, off_t len)
+  fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+});
+
+/**
+ * Opens a path relative to the working directory.
+ *
+ * @param mode permission bits of a file that is created, less the umask
+ */
+export function open(name: Name, flags: number, mode = 0o600): Fd {
+  return openat(AT.FDCWD, name, flags, mode);
+}
+
+/**
+ * Opens a name below a directory. Follows symbolic links wherever they lead: for names that others chose, use
+ * {@link openat2}.
+ *
+ * @param mode permission bits of a file that is created, less the umask
+ */
+export function openat(dir: DirFd, name: Name, flags: number, mode = 0o600): Fd {
+  const at = rawDir(dir);
+  for (;;) {
+    const raw = libc().openat(at, nameArgument(name, "open"), flags | O.CLOEXEC, mode);
+    if (raw >= 0) return Fd.own(raw);
+    const error = failure("open", name);
+    if (error.errno !== ERRNO.EINTR) throw error;
+  }
+}
+
+/** How {@link openat2} opens and resolves. */
+export interface OpenHow {
+  /** {@link O} bits; unknown bits are EINVAL. */
+  readonly flags: number;
+  /** Permission bits, only with O.CREAT or O.TMPFILE. */
+  readonly mode?: number;
+  /** {@link RESOLVE} bits. */
+  readonly resolve?: number;
+}
+
+/** The bytes of struct open_how. */
+export function encodeOpenHow(how: OpenHow): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(OPEN_HOW.SIZE));
+  view.setBigUint64(OPEN_HOW.flags, BigInt(how.flags | O.CLOEXEC), true);
+  view.setBigUint64(OPEN_HOW.mode, BigInt(how.mode ?? 0), true);
+  view.setBigUint64(OPEN_HOW.resolve, BigInt(how.resolve ?? 0), true);
+  return new Uint8Array(view.buffer);
+}
+
+/** openat2(2) answers EAGAIN when a rename or mount crossed a scoped lookup; a quiet tree succeeds at once. */
+const OPENAT2_ATTEMPTS = 64;
+
+/**
+ * Opens a name below a directory with limits on what resolution may do. Linux >= 5.6.
+ *
+ * @throws {SyscallError} ENOSYS on older kernels, EXDEV or ELOOP where a limit was met, EAGAIN when the tree is being
+ * renamed all the time
+ */
+export function openat2(dir: DirFd, name: Name, how: OpenHow): Fd {
+  const at = rawDir(dir);
+  const bytes = encodeOpenHow(how);
+  for (let attempt = 1;; attempt++) {
+    const raw = libc().openat2(SYS_OPENAT2, at, nameArgument(name, "open"), bytes, BigInt(OPEN_HOW.SIZE));
+    if (raw >= 0) return Fd.own(raw);
+    const error = failure("open", name);
+    const retry = error.errno === ERRNO.EINTR || error.errno === ERRNO.EAGAIN;
+    if (!retry || attempt === OPENAT2_ATTEMPTS) throw error;
+  }
+}
+
+/** Allocates, punches or zeroes `length` bytes at `offset`; `mode` is {@link FALLOC} bits or 0. */
+export function fallocate(fd: AnyFd, mode: number, offset: number, length: number): void {
+  const raw = rawFd(fd);
+  let result: number;
+  do result = libc().fallocate(raw, mode, BigInt(offset), BigInt(length)); while (
+    result === -1 && errno() === ERRNO.EINTR
+  );
+  check(result, "fallocate", raw);
+}

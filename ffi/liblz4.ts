@@ -1,0 +1,50 @@
+/**
+ * LZ4 blocks, as RAFS stores them: no frame, no size, no checksum.
+ *
+ * Source: lz4.h 1.9.4.
+ *
+ * @module
+ */
+import { load } from "./libc.ts";
+
+/** LZ4_MAX_INPUT_SIZE. */
+const MAX_INPUT_SIZE = 0x7e000000;
+
+const lz4 = load("liblz4.so.1", "liblz4-1", {
+  // int LZ4_decompress_safe(const char *src, char *dst, int compressedSize, int dstCapacity)
+  LZ4_decompress_safe: { parameters: ["buffer", "buffer", "i32", "i32"], result: "i32" },
+  // int LZ4_compress_default(const char *src, char *dst, int srcSize, int dstCapacity)
+  LZ4_compress_default: { parameters: ["buffer", "buffer", "i32", "i32"], result: "i32" },
+  LZ4_compressBound: { parameters: ["i32"], result: "i32" }, // int LZ4_compressBound(int inputSize)
+});
+
+/** Bytes that are no LZ4 block, or one that is larger than what it shall fill. */
+export class Lz4Error extends Error {
+  override readonly name = "Lz4Error";
+}
+
+/**
+ * Decompresses a block into `destination`: bytes written, never past its end. A caller that knows the size compares.
+ *
+ * @throws {Lz4Error} malformed, or larger than `destination`
+ */
+export function lz4DecompressBlock(source: Uint8Array, destination: Uint8Array): number {
+  if (source.length > 0x7fff_ffff || destination.length > 0x7fff_ffff) {
+    throw new Lz4Error("Cannot decompress lz4 block: longer than 2 GiB");
+  }
+  const written = lz4().LZ4_decompress_safe(source, destination, source.length, destination.length);
+  if (written < 0) {
+    const sizes = `${source.length} bytes, room for ${destination.length}`;
+    throw new Lz4Error(`Cannot decompress lz4 block: malformed or too large (${sizes})`);
+  }
+  return written;
+}
+
+/** Compresses into one block; what cannot be compressed becomes a little longer. */
+export function lz4CompressBlock(source: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (source.length > MAX_INPUT_SIZE) throw new Lz4Error(`Cannot compress lz4 block: ${source.length} bytes`);
+  const destination = new Uint8Array(lz4().LZ4_compressBound(source.length));
+  const written = lz4().LZ4_compress_default(source, destination, source.length, destination.length);
+  if (written <= 0) throw new Lz4Error(`Cannot compress lz4 block: ${source.length} bytes`);
+  return destination.slice(0, written);
+}

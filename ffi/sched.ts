@@ -1,0 +1,37 @@
+/**
+ * What a thread shares with the others of its process.
+ *
+ * Both calls change the calling thread alone: in a Worker, that Worker. The main thread and threads made before keep
+ * what they had, and `Deno.Command` children are started by whichever thread asks.
+ *
+ * Source: linux/sched.h 6.18.
+ *
+ * @module
+ */
+import { type AnyFd, rawFd } from "./fd.ts";
+import { check, loadLibc } from "./libc.ts";
+
+/** What to have alone, or which kind of namespace to enter. */
+export const CLONE = {
+  /** Root, working directory and umask. */
+  FS: 0x200,
+  /** The descriptor table: a copy of its own from now on. */
+  FILES: 0x400,
+  /** The mount namespace; implies FS. */
+  NEWNS: 0x2_0000,
+} as const;
+
+const libc = loadLibc({
+  unshare: { parameters: ["i32"], result: "i32" }, // int unshare(int flags)
+  setns: { parameters: ["i32", "i32"], result: "i32" }, // int setns(int fd, int nstype)
+});
+
+/** Stops sharing what `flags` ({@link CLONE} bits) names. NEWNS needs CAP_SYS_ADMIN. */
+export function unshare(flags: number): void {
+  check(libc().unshare(flags), "unshare", `flags 0x${flags.toString(16)}`);
+}
+
+/** Enters the namespace that `fd` (of /proc/PID/ns) is open on. NEWNS wants `unshare(CLONE.FS)` before it. */
+export function setns(fd: AnyFd, kind: number): void {
+  check(libc().setns(rawFd(fd), kind), "setns", rawFd(fd));
+}

@@ -1,0 +1,103 @@
+/**
+ * Mounting by mount(2) and umount2(2).
+ *
+ * Options travel as one string of at most one page; for more (many overlay layers, many devices) and for messages from
+ * the kernel there is mount_api.ts.
+ *
+ * Source: linux/mount.h 6.18.
+ *
+ * @module
+ */
+import { ERRNO, SyscallError } from "./errno.ts";
+import { check, cstring, loadLibc, type Name, nameArgument, show } from "./libc.ts";
+
+/** Flags of mount(2). */
+export const MS = {
+  RDONLY: 1,
+  NOSUID: 2,
+  NODEV: 4,
+  NOEXEC: 8,
+  SYNCHRONOUS: 16,
+  REMOUNT: 32,
+  NOSYMFOLLOW: 256,
+  NOATIME: 1024,
+  NODIRATIME: 2048,
+  BIND: 4096,
+  MOVE: 8192,
+  REC: 16384,
+  UNBINDABLE: 1 << 17,
+  PRIVATE: 1 << 18,
+  SLAVE: 1 << 19,
+  SHARED: 1 << 20,
+  RELATIME: 1 << 21,
+  STRICTATIME: 1 << 24,
+  LAZYTIME: 1 << 25,
+} as const;
+
+/** Flags of umount2(2). */
+export const MNT = {
+  /** Ends what the file system does before it is unmounted; FUSE and NFS only. */
+  FORCE: 1,
+  /** Out of the tree at once, gone when the last user is. */
+  DETACH: 2,
+  /** First call marks, second call unmounts if nobody used it between. */
+  EXPIRE: 4,
+} as const;
+
+/** A symbolic link at the end of the target is not followed. {@link umount2} always adds it. */
+export const UMOUNT_NOFOLLOW = 8;
+
+/** The kernel copies one page of 4096 bytes and puts a NUL into its last byte. */
+export const MOUNT_DATA_MAX = 4095;
+
+const libc = loadLibc({
+  // int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data)
+  mount: { parameters: ["buffer", "buffer", "buffer", "usize", "buffer"], result: "i32" },
+  umount2: { parameters: ["buffer", "i32"], result: "i32" }, // int umount2(const char *target, int flags)
+});
+
+const encoder = new TextEncoder();
+
+/**
+ * Mounts `source` on `target`.
+ *
+ * @param source device, path, or any word where the file system has none
+ * @param type null with BIND, MOVE, REMOUNT and the propagation flags
+ * @param flags {@link MS} bits
+ * @param data options, comma separated; paths in it escape their own commas as the file system wants
+ * @throws {RangeError} more than {@link MOUNT_DATA_MAX} bytes of options, which the kernel would cut off
+ */
+export function mount(source: Name | null, target: Name, type: Name | null, flags: number, data?: Name): void {
+  const options = data === undefined ? null : mountData(data, target);
+  const result = libc().mount(
+    source === null ? null : nameArgument(source, "mount"),
+    nameArgument(target, "mount", 1),
+    type === null ? null : cstring(type, "mount"),
+    BigInt(flags),
+    options,
+  );
+  check(result, "mount", target);
+}
+
+/** A whole page: the kernel may read that much. */
+function mountData(data: Name, target: Name): Uint8Array<ArrayBuffer> {
+  const bytes = typeof data === "string" ? encoder.encode(data) : data;
+  if (bytes.length > MOUNT_DATA_MAX) {
+    const sizes = `options are ${bytes.length} bytes, mount(2) takes ${MOUNT_DATA_MAX}`;
+    throw new RangeError(`Cannot mount "${show(target)}": ${sizes}`);
+  }
+  if (bytes.includes(0)) throw new SyscallError("mount", ERRNO.EINVAL, show(target), "NUL in options");
+  const page = new Uint8Array(MOUNT_DATA_MAX + 1);
+  page.set(bytes);
+  return page;
+}
+
+/**
+ * Unmounts what is topmost at `target`, never through a symbolic link at its end.
+ *
+ * @param flags {@link MNT} bits
+ * @throws {SyscallError} EBUSY while it is used, EINVAL where nothing is mounted
+ */
+export function umount2(target: Name, flags = 0): void {
+  check(libc().umount2(nameArgument(target, "umount"), flags | UMOUNT_NOFOLLOW), "umount", target);
+}

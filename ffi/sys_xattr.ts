@@ -1,0 +1,141 @@
+/**
+ * Extended attributes.
+ *
+ * Three forms of each call: `lgetxattr` of a path, a symbolic link itself; `getxattr` follows the link; `fgetxattr` of
+ * an open file. An O_PATH descriptor is EBADF for the last form: use `getxattr(procFdPath(fd), …)`, which reaches
+ * exactly the inode it is open on, a symbolic link too. Attribute names carry their namespace ("trusted.overlay.opaque")
+ * and are at most 255 bytes, values at most 64 KiB. A missing attribute is ENODATA, a file system without: EOPNOTSUPP.
+ *
+ * Source: sys/xattr.h of glibc, linux/limits.h 6.18.
+ *
+ * @module
+ */
+import { ERRNO } from "./errno.ts";
+import { type AnyFd, rawFd } from "./fd.ts";
+import { check, errno, failure, loadLibc, type Name, nameArgument } from "./libc.ts";
+
+/** Flags of the set calls: must not exist (EEXIST), must exist (ENODATA). */
+export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
+
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX: the kernel never answers more. */
+const SIZE_MAX = 65536;
+/** The kernel allocates and clears what is asked for, so the first try is small; most values are shorter. */
+const FIRST_TRY = 512;
+
+const GET = { parameters: ["buffer", "buffer", "buffer", "usize"], result: "i32" } as const; // ssize_t getxattr(path, name, void *, size_t)
+const SET = { parameters: ["buffer", "buffer", "buffer", "usize", "i32"], result: "i32" } as const; // int setxattr(path, name, const void *, size_t, int)
+const LIST = { parameters: ["buffer", "buffer", "usize"], result: "i32" } as const; // ssize_t listxattr(path, char *, size_t)
+const REMOVE = { parameters: ["buffer", "buffer"], result: "i32" } as const; // int removexattr(path, name)
+
+const libc = loadLibc({
+  getxattr: GET,
+  lgetxattr: GET,
+  fgetxattr: { parameters: ["i32", "buffer", "buffer", "usize"], result: "i32" }, // ssize_t fgetxattr(int, name, void *, size_t)
+  setxattr: SET,
+  lsetxattr: SET,
+  fsetxattr: { parameters: ["i32", "buffer", "buffer", "usize", "i32"], result: "i32" }, // int fsetxattr(int, name, const void *, size_t, int)
+  listxattr: LIST,
+  llistxattr: LIST,
+  flistxattr: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // ssize_t flistxattr(int, char *, size_t)
+  removexattr: REMOVE,
+  lremovexattr: REMOVE,
+  fremovexattr: { parameters: ["i32", "buffer"], result: "i32" }, // int fremovexattr(int, name)
+});
+
+const scratch = new Uint8Array(SIZE_MAX);
+
+/** Calls with a small size, then with the largest there can be. */
+function grow(call: (size: bigint) => number, syscall: string, subject: Name | number): Uint8Array<ArrayBuffer> {
+  let length = call(BigInt(FIRST_TRY));
+  if (length < 0 && errno() === ERRNO.ERANGE) length = call(BigInt(SIZE_MAX));
+  if (length < 0) throw failure(syscall, subject);
+  return scratch.slice(0, length);
+}
+
+/** Names in a NUL-terminated list. */
+export function splitNames(list: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
+  const names: Uint8Array<ArrayBuffer>[] = [];
+  for (let start = 0; start < list.length;) {
+    const end = list.indexOf(0, start);
+    const stop = end < 0 ? list.length : end;
+    names.push(list.slice(start, stop));
+    start = stop + 1;
+  }
+  return names;
+}
+
+/** The value of an attribute; a symbolic link is followed. */
+export function getxattr(path: Name, name: Name): Uint8Array<ArrayBuffer> {
+  const file = nameArgument(path, "getxattr");
+  const key = nameArgument(name, "getxattr", 1);
+  return grow((size) => libc().getxattr(file, key, scratch, size), "getxattr", path);
+}
+
+/** The value of an attribute of the path itself. */
+export function lgetxattr(path: Name, name: Name): Uint8Array<ArrayBuffer> {
+  const file = nameArgument(path, "getxattr");
+  const key = nameArgument(name, "getxattr", 1);
+  return grow((size) => libc().lgetxattr(file, key, scratch, size), "getxattr", path);
+}
+
+/** The value of an attribute of an open file. */
+export function fgetxattr(fd: AnyFd, name: Name): Uint8Array<ArrayBuffer> {
+  const raw = rawFd(fd);
+  const key = nameArgument(name, "getxattr", 1);
+  return grow((size) => libc().fgetxattr(raw, key, scratch, size), "getxattr", raw);
+}
+
+/** Sets an attribute; a symbolic link is followed. `flags`: {@link XATTR}. */
+export function setxattr(path: Name, name: Name, value: Uint8Array, flags = 0): void {
+  const file = nameArgument(path, "setxattr");
+  const key = nameArgument(name, "setxattr", 1);
+  check(libc().setxattr(file, key, value, BigInt(value.length), flags), "setxattr", path);
+}
+
+/** Sets an attribute of the path itself. `flags`: {@link XATTR}. */
+export function lsetxattr(path: Name, name: Name, value: Uint8Array, flags = 0): void {
+  const file = nameArgument(path, "setxattr");
+  const key = nameArgument(name, "setxattr", 1);
+  check(libc().lsetxattr(file, key, value, BigInt(value.length), flags), "setxattr", path);
+}
+
+/** Sets an attribute of an open file. `flags`: {@link XATTR}. */
+export function fsetxattr(fd: AnyFd, name: Name, value: Uint8Array, flags = 0): void {
+  const key = nameArgument(name, "setxattr", 1);
+  check(libc().fsetxattr(rawFd(fd), key, value, BigInt(value.length), flags), "setxattr", rawFd(fd));
+}
+
+/** The names of all attributes; a symbolic link is followed. */
+export function listxattr(path: Name): Uint8Array<ArrayBuffer>[] {
+  const file = nameArgument(path, "listxattr");
+  return splitNames(grow((size) => libc().listxattr(file, scratch, size), "listxattr", path));
+}
+
+/** The names of all attributes of the path itself. trusted.* only for CAP_SYS_ADMIN. */
+export function llistxattr(path: Name): Uint8Array<ArrayBuffer>[] {
+  const file = nameArgument(path, "listxattr");
+  return splitNames(grow((size) => libc().llistxattr(file, scratch, size), "listxattr", path));
+}
+
+/** The names of all attributes of an open file. */
+export function flistxattr(fd: AnyFd): Uint8Array<ArrayBuffer>[] {
+  const raw = rawFd(fd);
+  return splitNames(grow((size) => libc().flistxattr(raw, scratch, size), "listxattr", raw));
+}
+
+/** Removes an attribute; a symbolic link is followed. */
+export function removexattr(path: Name, name: Name): void {
+  const file = nameArgument(path, "removexattr");
+  check(libc().removexattr(file, nameArgument(name, "removexattr", 1)), "removexattr", path);
+}
+
+/** Removes an attribute of the path itself. */
+export function lremovexattr(path: Name, name: Name): void {
+  const file = nameArgument(path, "removexattr");
+  check(libc().lremovexattr(file, nameArgument(name, "removexattr", 1)), "removexattr", path);
+}
+
+/** Removes an attribute of an open file. */
+export function fremovexattr(fd: AnyFd, name: Name): void {
+  check(libc().fremovexattr(rawFd(fd), nameArgument(name, "removexattr", 1)), "removexattr", rawFd(fd));
+}

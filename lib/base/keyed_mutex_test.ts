@@ -1,0 +1,46 @@
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import { KeyedMutex } from "./keyed_mutex.ts";
+
+Deno.test("tasks of one key run one after the other, in the order of arrival", async () => {
+  const mutex = new KeyedMutex<string>();
+  const seen: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const first = mutex.run("a", async () => {
+    await gate.promise;
+    seen.push("first");
+  });
+  const second = mutex.run("a", () => Promise.resolve(seen.push("second")));
+  const other = mutex.run("b", () => Promise.resolve(seen.push("other key")));
+  await other;
+  gate.resolve();
+  await Promise.all([first, second]);
+  deepEqual(seen, ["other key", "first", "second"]);
+  equal(mutex.size, 0);
+});
+
+Deno.test("a failed task lets the next one in", async () => {
+  const mutex = new KeyedMutex<string>();
+  const failed = mutex.run("a", () => Promise.reject(new Error("no")));
+  const next = mutex.run("a", () => Promise.resolve(7));
+  await rejects(failed, /no/);
+  equal(await next, 7);
+});
+
+Deno.test("an abort while waiting gives the place up without letting the next one overtake the holder", async () => {
+  const mutex = new KeyedMutex<string>();
+  const gate = Promise.withResolvers<void>();
+  let held = true;
+  const holder = mutex.run("a", async () => {
+    await gate.promise;
+    held = false;
+  });
+  const abort = new AbortController();
+  const waiter = mutex.run("a", () => Promise.resolve("never"), abort.signal);
+  const third = mutex.run("a", () => Promise.resolve(held));
+  abort.abort(new Error("gave up"));
+  await rejects(waiter, /gave up/);
+  gate.resolve();
+  await holder;
+  equal(await third, false);
+  equal(mutex.size, 0);
+});

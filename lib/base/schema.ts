@@ -1,0 +1,106 @@
+/**
+ * What a valibot schema says about a value, in words that name the place: `device.backend.config.host is missing`.
+ *
+ * Values never appear in the words unless they are one of a short list of names, so a secret under a wrong key or of a
+ * wrong type stays out of messages.
+ *
+ * @module
+ */
+import * as v from "valibot";
+
+/** A place in a document, from its root. */
+export type Path = readonly (string | number)[];
+
+/** Either the value that a schema accepts, or the first thing that is wrong with it. */
+export type Parsed<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly path: Path; readonly state: string };
+
+/** `device.blobs[2].id`; the root itself is "it". */
+export function formatPath(path: Path): string {
+  let text = "";
+  for (const key of path) {
+    if (typeof key === "number") text += `[${key}]`;
+    else text += (text === "" ? "" : ".") + key;
+  }
+  return text === "" ? "it" : text;
+}
+
+/** Checks `input` against `schema`; `base` is where `input` stands in its document. */
+export function parseWith<S extends v.GenericSchema>(
+  schema: S,
+  input: unknown,
+  base: Path = [],
+): Parsed<v.InferOutput<S>> {
+  const result = v.safeParse(schema, input, { abortEarly: true });
+  if (result.success) return { ok: true, value: result.output };
+  const issue = result.issues[0];
+  return { ok: false, path: [...base, ...keysOf(issue)], state: stateOf(issue) };
+}
+
+/**
+ * The keys of `input` that `schema` has no entry for, as paths. Looks through optional values, arrays, records and
+ * pipes.
+ */
+export function unknownKeys(schema: v.GenericSchema, input: unknown, base: Path = []): Path[] {
+  if (typeof input !== "object" || input === null) return [];
+  const inner = schema as v.GenericSchema & {
+    readonly entries?: unknown;
+    readonly wrapped?: v.GenericSchema;
+    readonly item?: v.GenericSchema;
+    readonly value?: v.GenericSchema;
+  };
+  if (inner.wrapped !== undefined) return unknownKeys(inner.wrapped, input, base);
+  if (inner.type === "array" && inner.item !== undefined) {
+    const item = inner.item;
+    return Array.isArray(input) ? input.flatMap((value, i) => unknownKeys(item, value, [...base, i])) : [];
+  }
+  if (inner.type === "record" && inner.value !== undefined) {
+    const value = inner.value;
+    return Object.entries(input).flatMap(([key, each]) => unknownKeys(value, each, [...base, key]));
+  }
+  if (typeof inner.entries !== "object" || inner.entries === null) return [];
+  const entries = new Map(Object.entries(inner.entries as Record<string, v.GenericSchema>));
+  return Object.entries(input).flatMap(([key, value]) => {
+    const entry = entries.get(key);
+    return entry === undefined ? [[...base, key]] : unknownKeys(entry, value, [...base, key]);
+  });
+}
+
+function keysOf(issue: v.BaseIssue<unknown>): Path {
+  return (issue.path ?? []).map((item) => typeof item.key === "number" ? item.key : String(item.key));
+}
+
+function stateOf(issue: v.BaseIssue<unknown>): string {
+  if (issue.kind === "schema") {
+    if (issue.input === undefined) return "is missing";
+    if (issue.type === "picklist" || issue.type === "literal" || issue.type === "enum") {
+      const expected = (issue.expected ?? "").replace(/^\((.*)\)$/, "$1").replaceAll(" | ", ", ");
+      return `must be ${expected.includes(",") ? "one of " : ""}${expected}, not ${describe(issue.input)}`;
+    }
+    return `must be ${withArticle(nameOf(issue.expected))}, not ${kindOf(issue.input)}`;
+  }
+  return issue.message;
+}
+
+/** Short names are shown, they are what a picklist is about; anything else is named by its kind. */
+function describe(input: unknown): string {
+  const isShort = typeof input === "number" || (typeof input === "string" && input.length <= 32);
+  return isShort ? JSON.stringify(input) : kindOf(input);
+}
+
+function nameOf(expected: string | null): string {
+  const names: Record<string, string> = { Object: "object", Array: "list", boolean: "true or false" };
+  return names[expected ?? ""] ?? expected ?? "something else";
+}
+
+function kindOf(input: unknown): string {
+  if (input === null) return "null";
+  if (Array.isArray(input)) return "a list";
+  return withArticle(typeof input);
+}
+
+function withArticle(noun: string): string {
+  if (noun === "true or false") return noun;
+  return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
+}
