@@ -63,7 +63,10 @@ export interface BlobDescriptor {
   readonly chunkCount: number;
   /** Feature bits, rafs-v6 blob table offset 84. */
   readonly features: number;
-  /** Bytes of the whole blob at its home. 0: unknown. */
+  /**
+   * Bytes of the blob at its home as the builder counted them, 0: unknown. The blob itself may be larger: an inlined
+   * bootstrap and what follows it are not counted, old builders (v6 without CAP_TAR_TOC) counted the chunk data alone.
+   */
   readonly compressedSize: number;
   /** Bytes of the cache file. 0: unknown. */
   readonly uncompressedSize: number;
@@ -109,7 +112,7 @@ export interface ChunkRecord {
   crc32: number;
 }
 
-/** Chunk flags: rafs-v5 chunk info offset 36, rafs-v6 chunk info V2 bits 56..63. */
+/** Chunk flags as in the chunk info of v5 at 36. The ones of the CI array (blob_meta.ts) are other bits, translated. */
 export const CHUNK_FLAG = { compressed: 1, hole: 2, encrypted: 4, batch: 8, hasCrc32: 0x10 } as const;
 
 /** Called for each directory entry; false stops the listing. `next` is the cookie to go on after this entry. */
@@ -118,6 +121,8 @@ export type DirVisitor = (name: Uint8Array, ino: number, type: number, next: num
 /** An opened bootstrap. Methods throw {@link RafsError} on damage; an inode number not in the image is damage too. */
 export interface Bootstrap {
   readonly version: 5 | 6;
+  /** Bytes of the bootstrap. */
+  readonly byteLength: number;
   readonly rootIno: number;
   /** Inodes in the tree, for statfs. */
   readonly inodeCount: number;

@@ -1,0 +1,71 @@
+/**
+ * How large the compression info (CI) of a blob may be, by what the blob table says of the blob.
+ *
+ * @module
+ */
+import type { BlobDescriptor, BlobMetaLocation } from "./bootstrap.ts";
+import { BLOB_FEATURE, has } from "./flags.ts";
+import { unreadable } from "./guard.ts";
+
+/** Sizes inside the CI data; storage/src/meta of dragonflyoss/nydus. */
+export const CI = {
+  V1_SIZE: 16,
+  V2_SIZE: 24,
+  /** A batch or ZRan context. */
+  CONTEXT_SIZE: 40,
+  /** Largest dictionary of a ZRan context. */
+  DICTIONARY_SIZE: 32768,
+  HEADER_SIZE: 4096,
+} as const;
+
+/** Bytes of one chunk's info. */
+export function chunkInfoSize(features: number): number {
+  return has(features, BLOB_FEATURE.chunkInfoV2) ? CI.V2_SIZE : CI.V1_SIZE;
+}
+
+/**
+ * End of the chunk data in the blob. Builders before 2.2 (CAP_TAR_TOC clear) counted the chunk data alone as the
+ * blob's compressed size.
+ */
+export function chunkDataEnd(blob: BlobDescriptor): number {
+  const { features, meta, compressedSize } = blob;
+  if (!has(features, BLOB_FEATURE.capTarToc) || has(features, BLOB_FEATURE.separate)) return compressedSize;
+  const trailer = has(features, BLOB_FEATURE.hasTarHeader) ? 512 : 0;
+  const end = meta !== undefined && meta.uncompressedSize > 0 ? meta.offset : compressedSize;
+  return end - trailer;
+}
+
+/**
+ * Fails when the CI cannot hold what the blob table claims, or is far larger: its size is what a reader allocates.
+ *
+ * @param what,at for the message
+ */
+export function checkMetaSizes(
+  blob: BlobDescriptor,
+  meta: BlobMetaLocation,
+  what: string,
+  at: number,
+): void {
+  const { features, chunkCount } = blob;
+  const v2 = has(features, BLOB_FEATURE.chunkInfoV2);
+  for (const [bit, name] of [[BLOB_FEATURE.zran, "ZRAN"], [BLOB_FEATURE.batch, "BATCH"]] as const) {
+    if (has(features, bit) && !v2) unreadable(what, at, `feature ${name} needs chunk info V2`);
+  }
+  const array = chunkCount * chunkInfoSize(features);
+  let contexts = 0;
+  if (has(features, BLOB_FEATURE.batch)) contexts = chunkCount * CI.CONTEXT_SIZE;
+  if (has(features, BLOB_FEATURE.zran)) contexts = chunkCount * (CI.CONTEXT_SIZE + CI.DICTIONARY_SIZE);
+  const size = meta.uncompressedSize;
+  if (!has(features, BLOB_FEATURE.chunkDictGenerated) && (size < array || size > array + contexts)) {
+    unreadable(what, at, `compression info has ${size} bytes, ${chunkCount} chunks need ${array}`);
+  }
+  if (meta.compressedSize > size && size > 0) {
+    unreadable(what, at, `compression info grows from ${size} to ${meta.compressedSize} bytes when compressed`);
+  }
+  if (
+    chunkCount > 0 && has(features, BLOB_FEATURE.capTarToc) && !has(features, BLOB_FEATURE.separate) &&
+    meta.offset + meta.compressedSize + CI.HEADER_SIZE > blob.compressedSize
+  ) {
+    unreadable(what, at, `compression info at ${meta.offset} reaches beyond the blob of ${blob.compressedSize} bytes`);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Sizes and forms of the files that a blob's cache consists of, as nydusd has them.
+ *
+ * | file | content |
+ * |---|---|
+ * | `<id>.blob.data` | plain chunks at their uncompressed offsets, sparse |
+ * | `<id>.blob.data.chunk_map` | 4096-byte header and a bit a chunk |
+ * | `<id>.blob.meta` | plain CI, zero-padded to 4096, and its header; v6 only |
+ *
+ * Source: dragonflyoss/nydus storage/src/{meta/mod,cache/state/persist_map}.rs.
+ *
+ * @module
+ */
+import { roundUp } from "../base/bytes.ts";
+import type { BlobDescriptor } from "./bootstrap.ts";
+import { CI_HEADER } from "./blob_meta.ts";
+import type { ChunkColumns } from "./chunk_table.ts";
+import { unreadable } from "./guard.ts";
+
+/** Bytes of the chunk map's header. */
+export const CHUNK_MAP_HEADER = 4096;
+
+/** Sizes of a blob's cache files in bytes. */
+export interface CacheSizes {
+  /** `.blob.data`: of the blob's address space; where an old image does not say, up to the last chunk that is known. */
+  readonly data: number;
+  /** `.blob.data.chunk_map`. */
+  readonly chunkMap: number;
+  /** `.blob.meta`, undefined for v5. */
+  readonly meta: number | undefined;
+}
+
+/** Sizes of the cache files of one blob. */
+export function cacheSizes(blob: BlobDescriptor, columns: ChunkColumns): CacheSizes {
+  let data = blob.uncompressedSize;
+  if (data === 0) {
+    for (let i = 0; i < columns.count; i++) {
+      data = Math.max(data, (columns.uncompressedOffset[i] as number) + (columns.uncompressedSize[i] as number));
+    }
+  }
+  return {
+    data,
+    chunkMap: CHUNK_MAP_HEADER + Math.ceil(columns.count / 8),
+    meta: blob.meta === undefined ? undefined : cacheMetaSize(blob.meta.uncompressedSize),
+  };
+}
+
+/** Bytes of `.blob.meta` for a CI of this many plain bytes. */
+export function cacheMetaSize(ciSize: number): number {
+  return roundUp(ciSize, 4096) + CI_HEADER.SIZE;
+}
+
+/** The content of `.blob.meta`. */
+export function cacheBlobMetaImage(ci: Uint8Array, header: Uint8Array): Uint8Array<ArrayBuffer> {
+  const image = new Uint8Array(cacheMetaSize(ci.length));
+  image.set(ci);
+  image.set(header, image.length - CI_HEADER.SIZE);
+  return image;
+}
+
+/**
+ * Takes `.blob.meta` apart, for {@link parseBlobMeta}, which checks the rest.
+ *
+ * @throws {RafsError} when the file's size is not the blob's
+ */
+export function splitCacheBlobMeta(
+  blob: BlobDescriptor,
+  image: Uint8Array,
+): { ci: Uint8Array; header: Uint8Array } {
+  const size = blob.meta?.uncompressedSize ?? 0;
+  const expected = cacheMetaSize(size);
+  if (image.length !== expected) {
+    unreadable("cached blob meta", 0, `it has ${image.length} bytes, expected ${expected}`);
+  }
+  return { ci: image.subarray(0, size), header: image.subarray(expected - CI_HEADER.SIZE) };
+}

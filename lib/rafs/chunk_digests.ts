@@ -1,0 +1,86 @@
+/**
+ * Digests of chunks: from the bootstrap's chunk records, or from a blob's digest section (`blob.digest`).
+ *
+ * A chunk whose digest is unknown (32 zeros) is never readable, so both sources may be applied one after the other; where
+ * they speak of the same chunk they must agree.
+ *
+ * @module
+ */
+import type { ChunkRecord } from "./bootstrap.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "./chunk_table.ts";
+import { unreadable } from "./guard.ts";
+
+const isZero = (bytes: Uint8Array, at: number): boolean => {
+  for (let i = at; i < at + DIGEST_SIZE; i++) if (bytes[i] !== 0) return false;
+  return true;
+};
+
+const agrees = (digests: Uint8Array, at: number, digest: Uint8Array, from: number): boolean => {
+  for (let i = 0; i < DIGEST_SIZE; i++) if (digests[at + i] !== digest[from + i]) return false;
+  return true;
+};
+
+/** Puts the digest at `from` of `source` into row `chunk`. Returns false when the row holds another one. */
+function put(columns: ChunkColumns, chunk: number, source: Uint8Array, from: number): boolean {
+  const at = chunk * DIGEST_SIZE;
+  if (isZero(source, from)) return true;
+  if (isZero(columns.digests, at)) {
+    columns.digests.set(source.subarray(from, from + DIGEST_SIZE), at);
+    return true;
+  }
+  return agrees(columns.digests, at, source, from);
+}
+
+/** Number of chunks whose digest is known. */
+export function countKnownDigests(columns: ChunkColumns): number {
+  let known = 0;
+  for (let i = 0; i < columns.count; i++) if (!isZero(columns.digests, i * DIGEST_SIZE)) known++;
+  return known;
+}
+
+/**
+ * Fills in the digests that a bootstrap knows of one blob.
+ *
+ * @param records of all blobs; those of others are passed over
+ * @returns number of chunks whose digest is known afterwards
+ * @throws {RafsError} when a record names a chunk that does not exist, lies elsewhere or has another digest
+ */
+export function applyDigests(
+  columns: ChunkColumns,
+  blobIndex: number,
+  records: Iterable<Readonly<ChunkRecord>>,
+): number {
+  for (const record of records) {
+    if (record.blobIndex !== blobIndex) continue;
+    const { chunkIndex: i } = record;
+    if (i >= columns.count) unreadable("RAFS chunk record", i, `blob ${blobIndex} has ${columns.count} chunks`);
+    const offset = columns.uncompressedOffset[i] as number, size = columns.uncompressedSize[i] as number;
+    if (record.uncompressedOffset !== offset || record.uncompressedSize !== size) {
+      unreadable(
+        "RAFS chunk record",
+        i,
+        `${record.uncompressedSize} bytes at ${record.uncompressedOffset}, the blob has ${size} at ${offset}`,
+      );
+    }
+    if (!put(columns, i, record.digest, 0)) unreadable("RAFS chunk record", i, "the chunk has two different digests");
+  }
+  return countKnownDigests(columns);
+}
+
+/**
+ * Fills in the digests of a blob's digest section: 32 bytes a chunk, in order.
+ *
+ * @returns number of chunks whose digest is known afterwards
+ * @throws {RafsError} when the size is off or a digest contradicts a known one
+ */
+export function applyDigestArray(columns: ChunkColumns, digests: Uint8Array): number {
+  if (digests.length !== columns.count * DIGEST_SIZE) {
+    unreadable("blob digests", 0, `${digests.length} bytes for ${columns.count} chunks`);
+  }
+  for (let i = 0; i < columns.count; i++) {
+    if (!put(columns, i, digests, i * DIGEST_SIZE)) {
+      unreadable("blob digests", i * DIGEST_SIZE, `chunk ${i} has another digest in the bootstrap`);
+    }
+  }
+  return countKnownDigests(columns);
+}

@@ -1,0 +1,71 @@
+/**
+ * The 80-byte chunk info that follows v5 inodes and fills the chunk table of v6.
+ *
+ * Source: dragonflyoss/nydus rafs/src/metadata/layout/v5.rs, RafsV5ChunkInfo.
+ *
+ * @module
+ */
+import type { ChunkRecord } from "./bootstrap.ts";
+import { readU64, unreadable } from "./guard.ts";
+
+/** Byte offsets. */
+export const CHUNK_INFO = {
+  SIZE: 80,
+  digest: 0,
+  blobIndex: 32,
+  flags: 36,
+  compressedSize: 40,
+  uncompressedSize: 44,
+  compressedOffset: 48,
+  uncompressedOffset: 56,
+  fileOffset: 64,
+  index: 72,
+  crc32: 76,
+} as const;
+
+/** A record to be filled by {@link readChunkInfo}. */
+export function emptyChunkRecord(): ChunkRecord {
+  return {
+    blobIndex: 0,
+    chunkIndex: 0,
+    digest: new Uint8Array(0),
+    flags: 0,
+    compressedOffset: 0,
+    compressedSize: 0,
+    uncompressedOffset: 0,
+    uncompressedSize: 0,
+    crc32: 0,
+  };
+}
+
+/**
+ * Fills `out` from the chunk info at `at`, whose bounds the caller has checked.
+ *
+ * @param blobCount blobs of the image: a record of another blob is damage
+ * @param chunkSize largest size of a plain chunk
+ */
+export function readChunkInfo(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  out: ChunkRecord,
+  blobCount: number,
+  chunkSize: number,
+  what: string,
+): void {
+  out.digest = bytes.subarray(at, at + 32);
+  out.blobIndex = view.getUint32(at + CHUNK_INFO.blobIndex, true);
+  out.chunkIndex = view.getUint32(at + CHUNK_INFO.index, true);
+  out.flags = view.getUint32(at + CHUNK_INFO.flags, true);
+  out.compressedSize = view.getUint32(at + CHUNK_INFO.compressedSize, true);
+  out.uncompressedSize = view.getUint32(at + CHUNK_INFO.uncompressedSize, true);
+  out.compressedOffset = readU64(view, at + CHUNK_INFO.compressedOffset, what);
+  out.uncompressedOffset = readU64(view, at + CHUNK_INFO.uncompressedOffset, what);
+  out.crc32 = view.getUint32(at + CHUNK_INFO.crc32, true);
+  if (out.blobIndex >= blobCount) {
+    unreadable(what, at, `blob index is ${out.blobIndex}, the image has ${blobCount} blobs`);
+  }
+  if (out.uncompressedSize === 0 || out.uncompressedSize > chunkSize) {
+    unreadable(what, at, `uncompressed size is ${out.uncompressedSize}, expected 1 to ${chunkSize}`);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * File types: st_mode's (S_IFMT) and the ones of directory entries (DT_* of dirent.h, EROFS_FT_*).
+ *
+ * @module
+ */
+
+/** Mask of the type in st_mode, and its values. Linux uapi/linux/stat.h. */
+export const S_IFMT = 0o170000;
+export const S_IFIFO = 0o010000;
+export const S_IFCHR = 0o020000;
+export const S_IFDIR = 0o040000;
+export const S_IFBLK = 0o060000;
+export const S_IFREG = 0o100000;
+export const S_IFLNK = 0o120000;
+export const S_IFSOCK = 0o140000;
+
+/** DT_DIR of dirent.h. DT_* is always `(mode & S_IFMT) >> 12`. */
+export const DT_DIR = S_IFDIR >> 12;
+
+/** DT_* for the EROFS_FT_* codes 0 … 7 (linux fs/erofs/erofs_fs.h, the numbers of include/linux/fs_types.h). */
+const DT_OF_FT = [0, 8, 4, 2, 6, 1, 12, 10];
+
+/** DT_* of an EROFS file type, undefined for an unknown one. */
+export function dirTypeOf(ft: number): number | undefined {
+  return DT_OF_FT[ft];
+}
+
+/** EROFS_FT_* of a mode. */
+export function erofsTypeOf(mode: number): number {
+  return DT_OF_FT.indexOf((mode & S_IFMT) >> 12);
+}
+
+/** Whether the type bits of `mode` are one of the seven types. */
+export function isKnownType(mode: number): boolean {
+  return DT_OF_FT.indexOf((mode & S_IFMT) >> 12) > 0;
+}
+
+/** Whether an inode of this mode carries a device number. */
+export function isDevice(mode: number): boolean {
+  return (mode & S_IFMT) === S_IFCHR || (mode & S_IFMT) === S_IFBLK;
+}

@@ -1,0 +1,78 @@
+/**
+ * The blob table of RAFS v5 and its extension with counts and sizes, which old images lack.
+ *
+ * @module
+ */
+import type { BlobDescriptor } from "../bootstrap.ts";
+import { LIMIT, readBlobId } from "../flags.ts";
+import { readU64, unreadable } from "../guard.ts";
+import { BLOB_HEAD, EXT_BLOB } from "./layout.ts";
+import type { SuperBlock } from "./super_block.ts";
+
+/** More blobs than this are not an image: OCI allows 127 layers, dictionaries come on top. */
+const MAX_BLOBS = 4096;
+
+/**
+ * Every blob of the image. Counts and sizes are 0 where there is no extended table.
+ *
+ * A v5 chunk table is allocated by what is said here, so the sum of the counts is limited too.
+ */
+export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock): BlobDescriptor[] {
+  const ids = readBlobIds(bytes, sb);
+  const extEntries = sb.extBlobTable.size / EXT_BLOB.SIZE;
+  if (extEntries > 0 && extEntries !== ids.length) {
+    unreadable("RAFS v5 extended blob table", sb.extBlobTable.at, `${extEntries} entries for ${ids.length} blobs`);
+  }
+  const blobs = ids.map((id, index) => {
+    const what = `RAFS v5 extended blob table entry ${index}`;
+    const at = sb.extBlobTable.at + index * EXT_BLOB.SIZE;
+    const extended = extEntries > 0;
+    const limited = (name: string, value: number, limit: number) =>
+      value <= limit ? value : unreadable(what, at, `${name} is ${value}, expected ${limit} at most`);
+    return {
+      index,
+      id,
+      compressor: sb.compressor,
+      digester: sb.digester,
+      chunkSize: sb.chunkSize,
+      chunkCount: extended ? limited("chunk count", view.getUint32(at + EXT_BLOB.chunkCount, true), LIMIT.chunks) : 0,
+      features: extended ? view.getUint32(at + EXT_BLOB.features, true) : 0,
+      compressedSize: extended
+        ? limited("compressed size", readU64(view, at + EXT_BLOB.compressedSize, what), LIMIT.compressedSize)
+        : 0,
+      uncompressedSize: extended
+        ? limited("uncompressed size", readU64(view, at + EXT_BLOB.uncompressedSize, what), LIMIT.uncompressedSize)
+        : 0,
+      meta: undefined,
+    };
+  });
+  const chunks = blobs.reduce((sum, blob) => sum + blob.chunkCount, 0);
+  if (chunks > LIMIT.chunks) {
+    unreadable(
+      "RAFS v5 extended blob table",
+      sb.extBlobTable.at,
+      `${chunks} chunks in all, expected ${LIMIT.chunks} at most`,
+    );
+  }
+  return blobs;
+}
+
+/** Ids are separated by one NUL; the last one ends with the table or its padding to 8 bytes. */
+function readBlobIds(bytes: Uint8Array, sb: SuperBlock): string[] {
+  const what = "RAFS v5 blob table";
+  const end = sb.blobTable.at + sb.blobTable.size;
+  const ids: string[] = [];
+  const seen = new Set<string>();
+  for (let at = sb.blobTable.at; at + BLOB_HEAD.SIZE < end;) {
+    const start = at + BLOB_HEAD.SIZE;
+    const nul = bytes.subarray(start, end).indexOf(0);
+    const stop = nul < 0 ? end : start + nul;
+    const id = readBlobId(bytes.subarray(start, stop), what, at);
+    if (seen.has(id)) unreadable(what, at, `blob ${id} occurs twice`);
+    if (ids.length === MAX_BLOBS) unreadable(what, at, `there are more than ${MAX_BLOBS} blobs`);
+    seen.add(id);
+    ids.push(id);
+    at = stop + 1;
+  }
+  return ids;
+}

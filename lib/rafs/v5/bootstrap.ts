@@ -1,0 +1,213 @@
+/**
+ * Reader of RAFS v5 bootstraps.
+ *
+ * Opening reads the super block and the blob tables. Everything else is looked at when it is asked for, and checked
+ * then; see bootstrap.ts for what the methods promise.
+ *
+ * @module
+ */
+import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import { CHUNK_FLAG } from "../bootstrap.ts";
+import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
+import { has, IMAGE_FLAG } from "../flags.ts";
+import { checkRequest, readU64, refuse, unreadable, viewOf } from "../guard.ts";
+import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
+import { readBlobTable } from "./blob_table.ts";
+import { DirectoryReader } from "./directory.ts";
+import { InodeCursor } from "./inode.ts";
+import { INODE, INODE_FLAG } from "./layout.ts";
+import { readSuperBlock, type SuperBlock } from "./super_block.ts";
+import { readXattrs } from "./xattrs.ts";
+
+const CHUNKS = "RAFS v5 chunk info";
+
+/** A RAFS v5 bootstrap; beside what every bootstrap has, its inodes carry digests. */
+export interface V5Bootstrap extends Bootstrap {
+  readonly version: 5;
+  /**
+   * What the digest of a regular file was made over, and the digest: the chunk digests of the file in order. A file is
+   * as the builder left it when the image's digester makes `expected` of `input`. The image's metadata (names, modes,
+   * owners, sizes) is covered by no digest.
+   */
+  fileDigest(ino: number): { readonly input: Uint8Array<ArrayBuffer>; readonly expected: Uint8Array };
+}
+
+/**
+ * Opens a RAFS v5 bootstrap.
+ *
+ * @param bytes kept, never copied
+ * @throws {RafsError} on damage, and "unsupported" for images whose data cannot be read
+ */
+export function openV5(bytes: Uint8Array, options: OpenOptions = {}): V5Bootstrap {
+  const reader = new Reader(bytes);
+  if (!options.treeOnly) refuseUnsupported(reader.flags, reader.blobs);
+  return reader;
+}
+
+class Reader implements V5Bootstrap {
+  readonly version = 5;
+  readonly byteLength: number;
+  readonly rootIno = 1;
+  readonly inodeCount: number;
+  readonly chunkSize: number;
+  readonly explicitUidGid: boolean;
+  readonly hasXattrs: boolean;
+  readonly blobs: readonly BlobDescriptor[];
+  readonly flags: number;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #sb: SuperBlock;
+  readonly #inode: InodeCursor;
+  readonly #directory: DirectoryReader;
+  #prefetch: readonly number[] | undefined;
+
+  constructor(bytes: Uint8Array) {
+    const view = viewOf(bytes);
+    const sb = readSuperBlock(view);
+    this.#bytes = bytes;
+    this.#view = view;
+    this.#sb = sb;
+    this.#inode = new InodeCursor(view, sb);
+    this.#directory = new DirectoryReader(bytes, this.#inode);
+    this.byteLength = bytes.length;
+    this.inodeCount = sb.inodeCount;
+    this.chunkSize = sb.chunkSize;
+    this.flags = sb.flags;
+    this.explicitUidGid = has(sb.flags, IMAGE_FLAG.explicitUidGid);
+    this.hasXattrs = has(sb.flags, IMAGE_FLAG.hasXattr);
+    this.blobs = readBlobTable(bytes, view, sb);
+    this.#inode.loadDirectory(this.rootIno);
+  }
+
+  get prefetch(): readonly number[] {
+    return this.#prefetch ??= this.#readPrefetch();
+  }
+
+  attr(ino: number, out: InodeAttr): void {
+    this.#inode.load(ino);
+    this.#inode.attr(out);
+  }
+
+  lookup(dir: number, name: Uint8Array): number {
+    return this.#directory.lookup(dir, name);
+  }
+
+  readdir(dir: number, cookie: number, visit: DirVisitor): void {
+    this.#directory.readdir(dir, cookie, visit);
+  }
+
+  readlink(ino: number): Uint8Array {
+    const inode = this.#inode;
+    inode.load(ino);
+    if (!inode.isSymlink) unreadable("RAFS v5 symbolic link", inode.at, `inode ${ino} is none`);
+    const target = this.#bytes.subarray(inode.targetAt, inode.targetAt + inode.targetSize);
+    if (target.includes(0)) unreadable("RAFS v5 symbolic link", inode.at, "target contains NUL");
+    return target;
+  }
+
+  xattrs(ino: number): Iterable<readonly [Uint8Array, Uint8Array]> {
+    this.#inode.load(ino);
+    return readXattrs(this.#bytes, this.#view, this.#inode);
+  }
+
+  extents(ino: number, offset: number, length: number): Extent[] {
+    checkRequest(offset, length);
+    const inode = this.#inode;
+    inode.load(ino);
+    if (!inode.isRegular) unreadable(CHUNKS, inode.at, `inode ${ino} is no regular file`);
+    const { chunkSize } = this.#sb;
+    const { size } = inode;
+    const extents: Extent[] = [];
+    this.#checkChunkCount(size);
+    const chunksAt = inode.chunksAt;
+    const end = Math.min(size, offset + length);
+    const record = emptyChunkRecord();
+    for (let from = offset; from < end;) {
+      const chunk = Math.floor(from / chunkSize);
+      const at = chunksAt + chunk * CHUNK_INFO.SIZE;
+      this.#readChunk(at, record);
+      const chunkStart = chunk * chunkSize;
+      const chunkLength = Math.min(chunkSize, size - chunkStart);
+      const fileOffset = readU64(this.#view, at + CHUNK_INFO.fileOffset, CHUNKS);
+      if (fileOffset !== chunkStart || record.uncompressedSize !== chunkLength) {
+        unreadable(
+          CHUNKS,
+          at,
+          `chunk ${chunk} has ${record.uncompressedSize} bytes for ${fileOffset}, expected ${chunkLength} for ${chunkStart}`,
+        );
+      }
+      const to = Math.min(end, chunkStart + chunkLength);
+      extents.push({
+        fileOffset: from,
+        blobIndex: record.blobIndex,
+        chunkIndex: record.chunkIndex,
+        blobOffset: record.uncompressedOffset + from - chunkStart,
+        length: to - from,
+        chunkOffset: record.uncompressedOffset,
+        chunkLength,
+      });
+      from = to;
+    }
+    return extents;
+  }
+
+  *chunkRecords(): Generator<Readonly<ChunkRecord>> {
+    const inode = new InodeCursor(this.#view, this.#sb);
+    const record = emptyChunkRecord();
+    // Records of different inodes do not overlap, or a small image could describe chunks without end.
+    let left = Math.floor(this.byteLength / CHUNK_INFO.SIZE);
+    for (let index = 1; index <= this.#sb.inodeEntries; index++) {
+      inode.loadRecord(index);
+      if (!inode.isRegular || inode.ino !== index) continue;
+      let at = inode.chunksAt;
+      left -= inode.childCount;
+      if (left < 0) unreadable(CHUNKS, at, "chunk infos of different files overlap");
+      for (let k = 0; k < inode.childCount; k++, at += CHUNK_INFO.SIZE) {
+        this.#readChunk(at, record);
+        yield record;
+      }
+    }
+  }
+
+  fileDigest(ino: number): { input: Uint8Array<ArrayBuffer>; expected: Uint8Array } {
+    const inode = this.#inode;
+    inode.load(ino);
+    if (!inode.isRegular) unreadable(CHUNKS, inode.at, `inode ${ino} is no regular file`);
+    const chunksAt = inode.chunksAt;
+    const input = new Uint8Array(inode.childCount * 32);
+    for (let k = 0; k < inode.childCount; k++) {
+      const at = chunksAt + k * CHUNK_INFO.SIZE;
+      input.set(this.#bytes.subarray(at, at + 32), k * 32);
+    }
+    return { input, expected: this.#bytes.subarray(inode.at + INODE.digest, inode.at + INODE.digest + 32) };
+  }
+
+  #checkChunkCount(size: number): void {
+    const inode = this.#inode;
+    const expected = Math.ceil(size / this.#sb.chunkSize);
+    if (inode.childCount === expected) return;
+    if ((inode.flags & INODE_FLAG.hasHole) !== 0) {
+      refuse(`RAFS v5 inode at ${inode.at}`, "files with holes are not supported");
+    }
+    unreadable("RAFS v5 inode", inode.at, `${size} bytes need ${expected} chunks, it has ${inode.childCount}`);
+  }
+
+  #readChunk(at: number, record: ChunkRecord): void {
+    readChunkInfo(this.#bytes, this.#view, at, record, this.blobs.length, this.#sb.chunkSize, CHUNKS);
+    if ((record.flags & CHUNK_FLAG.hole) !== 0) refuse(`${CHUNKS} at ${at}`, "chunks that are holes are not supported");
+  }
+
+  #readPrefetch(): readonly number[] {
+    const { at, size } = this.#sb.prefetchTable;
+    const inos: number[] = [];
+    for (let entry = at; entry < at + size; entry += 4) {
+      const ino = this.#view.getUint32(entry, true);
+      if (ino === 0) break;
+      if (inos.length === this.#sb.inodeEntries) {
+        unreadable("RAFS v5 prefetch table", at, "it lists more than all inodes");
+      }
+      inos.push(ino);
+    }
+    return inos;
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Directories of RAFS v5: a run of consecutive records, sorted by name.
+ *
+ * @module
+ */
+import type { DirVisitor } from "../bootstrap.ts";
+import { compareRange, compareRanges, isCookie, isDots, unreadable } from "../guard.ts";
+import { S_IFMT } from "../inode_mode.ts";
+import type { InodeCursor } from "./inode.ts";
+import { NAME_MAX } from "./layout.ts";
+
+const WHAT = "RAFS v5 inode";
+const SLASH = 0x2f;
+const DOT = 0x2e;
+
+/** Reads directories with the help of one cursor that it may load at will. */
+export class DirectoryReader {
+  constructor(private readonly bytes: Uint8Array, private readonly inode: InodeCursor) {}
+
+  /** Ino of `name` in `dir`, 0 when there is none. */
+  lookup(dir: number, name: Uint8Array): number {
+    const { inode } = this;
+    if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return 0;
+    inode.loadDirectory(dir);
+    const first = inode.childIndex;
+    let low = 0, high = inode.childCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      inode.loadRecord(first + middle);
+      const order = compareRange(this.bytes, inode.nameAt, inode.nameAt + inode.nameSize, name);
+      if (order === 0) return this.#enter(dir);
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return 0;
+  }
+
+  /** Calls `visit` for every entry from `cookie` on; a cookie is a position. The visitor may use the reader. */
+  readdir(dir: number, cookie: number, visit: DirVisitor): void {
+    if (!isCookie(cookie)) return;
+    const { inode, bytes } = this;
+    inode.loadDirectory(dir);
+    const first = inode.childIndex, count = inode.childCount;
+    let previousStart = 0, previousEnd = 0;
+    for (let k = cookie; k < count; k++) {
+      inode.loadRecord(first + k);
+      const at = inode.at, start = inode.nameAt, end = start + inode.nameSize;
+      if (previousEnd > 0 && compareRanges(bytes, previousStart, previousEnd, start, end) >= 0) {
+        unreadable(WHAT, at, "names of the directory are not in ascending order");
+      }
+      previousStart = start;
+      previousEnd = end;
+      this.#checkName(at, start, end);
+      const type = (inode.mode & S_IFMT) >> 12;
+      if (!visit(bytes.subarray(start, end), this.#enter(dir), type, k + 1)) return;
+    }
+  }
+
+  /** Ino of the loaded record, checked to be a child of `dir` and, as a further name of a hard link, to fit the first. */
+  #enter(dir: number): number {
+    const { inode } = this;
+    const { at, index, ino, mode, parent } = inode;
+    if (parent !== dir) unreadable(WHAT, at, `parent of inode ${index} is ${parent}, it was reached from ${dir}`);
+    if (ino !== index) {
+      inode.load(ino);
+      if ((inode.mode & S_IFMT) !== (mode & S_IFMT)) {
+        unreadable(WHAT, at, `inode ${index} is a hard link to inode ${ino} of another type`);
+      }
+    }
+    return ino;
+  }
+
+  #checkName(at: number, start: number, end: number): void {
+    const { bytes } = this;
+    for (let i = start; i < end; i++) {
+      if (bytes[i] === SLASH || bytes[i] === 0) unreadable(WHAT, at, "name contains a slash or NUL");
+    }
+    if (bytes[start] === DOT && (end - start === 1 || (end - start === 2 && bytes[start + 1] === DOT))) {
+      unreadable(WHAT, at, 'name is "." or ".."');
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * The blob table of RAFS v6: what each data blob is and where its compression info lies.
+ *
+ * @module
+ */
+import type { BlobDescriptor } from "../bootstrap.ts";
+import {
+  BLOB_FEATURE,
+  compressorOfCode,
+  digesterOfCode,
+  has,
+  hasUnknownFeatures,
+  IMAGE_FLAG,
+  LIMIT,
+  readBlobId,
+} from "../flags.ts";
+import { hex32, readU64, refuse, unreadable } from "../guard.ts";
+import { checkMetaSizes } from "../blob_layout.ts";
+import { BLOB } from "./layout.ts";
+import type { SuperBlock } from "./super_block.ts";
+
+/** Every blob of the image, checked one by one. */
+export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock): BlobDescriptor[] {
+  const blobs: BlobDescriptor[] = [];
+  const ids = new Set<string>();
+  for (let index = 0; index < sb.deviceCount; index++) {
+    const at = sb.blobTable.at + index * BLOB.SIZE;
+    const blob = readBlob(bytes, view, at, index, sb);
+    if (ids.has(blob.id)) unreadable(`RAFS v6 blob ${index}`, at, `blob ${blob.id} occurs twice`);
+    ids.add(blob.id);
+    blobs.push(blob);
+  }
+  return blobs;
+}
+
+function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, sb: SuperBlock): BlobDescriptor {
+  const what = `RAFS v6 blob ${index}`;
+  const u32 = (field: number) => view.getUint32(at + field, true);
+  const u64 = (field: number) => readU64(view, at + field, what);
+  const tag = bytes.subarray(at + BLOB.id, at + BLOB.id + BLOB.ID_SIZE);
+  const end = tag.indexOf(0);
+  const id = readBlobId(end < 0 ? tag : tag.subarray(0, end), what, at);
+  if (u32(BLOB.index) !== index) unreadable(what, at + BLOB.index, `index is ${u32(BLOB.index)}`);
+  if (u32(BLOB.chunkSize) !== sb.chunkSize) {
+    unreadable(what, at + BLOB.chunkSize, `chunk size is ${u32(BLOB.chunkSize)}, the image's is ${sb.chunkSize}`);
+  }
+  const features = u32(BLOB.features);
+  if (hasUnknownFeatures(features)) refuse(`${what} at ${at}`, `features ${hex32(features)} are unknown`);
+  const tarfs = has(sb.flags, IMAGE_FLAG.tarfs);
+  if (has(features, BLOB_FEATURE.aligned) === tarfs) {
+    unreadable(
+      what,
+      at + BLOB.features,
+      `features ${hex32(features)}: ALIGNED is ${tarfs ? "set in TARFS mode" : "clear"}`,
+    );
+  }
+  const compressor = compressorOfCode(u32(BLOB.compressor)) ??
+    unreadable(what, at + BLOB.compressor, `compressor is ${u32(BLOB.compressor)}`);
+  const digester = digesterOfCode(u32(BLOB.digester)) ??
+    unreadable(what, at + BLOB.digester, `digester is ${u32(BLOB.digester)}`);
+  const ciCompressor = compressorOfCode(u32(BLOB.ciCompressor)) ??
+    unreadable(what, at + BLOB.ciCompressor, `compressor of the compression info is ${u32(BLOB.ciCompressor)}`);
+  const limited = (field: number, name: string, value: number, limit: number) =>
+    value <= limit ? value : unreadable(what, at + field, `${name} is ${value}, expected ${limit} at most`);
+  const meta = {
+    compressor: ciCompressor,
+    offset: u64(BLOB.ciOffset),
+    compressedSize: u64(BLOB.ciCompressedSize),
+    uncompressedSize: u64(BLOB.ciUncompressedSize),
+  };
+  const descriptor: BlobDescriptor = {
+    index,
+    id,
+    compressor,
+    digester,
+    chunkSize: sb.chunkSize,
+    chunkCount: limited(BLOB.chunkCount, "chunk count", u32(BLOB.chunkCount), LIMIT.chunks),
+    // A cipher without the bit is encrypted all the same.
+    features: u32(BLOB.cipher) === 0 ? features : (features | BLOB_FEATURE.encrypted) >>> 0,
+    compressedSize: limited(BLOB.compressedSize, "compressed size", u64(BLOB.compressedSize), LIMIT.compressedSize),
+    uncompressedSize: limited(
+      BLOB.uncompressedSize,
+      "uncompressed size",
+      u64(BLOB.uncompressedSize),
+      LIMIT.uncompressedSize,
+    ),
+    meta: tarfs ? undefined : meta,
+  };
+  if (!tarfs) checkMetaSizes(descriptor, meta, what, at + BLOB.ciOffset);
+  return descriptor;
+}

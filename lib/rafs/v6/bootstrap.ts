@@ -1,0 +1,176 @@
+/**
+ * Reader of RAFS v6 bootstraps: EROFS metadata images with a blob table and an optional chunk table.
+ *
+ * Opening reads the super blocks and the blob table. Everything else is looked at when it is asked for, and checked
+ * then; see bootstrap.ts for what the methods promise.
+ *
+ * @module
+ */
+import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
+import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
+import { checkRequest, unreadable, viewOf } from "../guard.ts";
+import { S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
+import { readBlobTable } from "./blob_table.ts";
+import { DirectoryReader } from "./directory.ts";
+import { InodeCursor } from "./inode.ts";
+import { CHUNK_INDEX, INODE_SLOT } from "./layout.ts";
+import { readSuperBlock, type SuperBlock } from "./super_block.ts";
+import { readXattrs } from "./xattrs.ts";
+
+/**
+ * Opens a RAFS v6 bootstrap.
+ *
+ * @param bytes kept, never copied
+ * @throws {RafsError} on damage, and "unsupported" for images whose data cannot be read
+ */
+export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap {
+  const bootstrap = new V6Bootstrap(bytes);
+  if (!options.treeOnly) refuseUnsupported(bootstrap.flags, bootstrap.blobs);
+  return bootstrap;
+}
+
+class V6Bootstrap implements Bootstrap {
+  readonly version = 6;
+  readonly byteLength: number;
+  readonly rootIno: number;
+  readonly inodeCount: number;
+  readonly chunkSize: number;
+  readonly explicitUidGid: boolean;
+  readonly hasXattrs: boolean;
+  readonly blobs: readonly BlobDescriptor[];
+  readonly flags: number;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #sb: SuperBlock;
+  readonly #inode: InodeCursor;
+  readonly #directory: DirectoryReader;
+  #prefetch: readonly number[] | undefined;
+
+  constructor(bytes: Uint8Array) {
+    const view = viewOf(bytes);
+    const sb = readSuperBlock(view);
+    compressorOf(sb.flags, undefined, "RAFS v6 extended super block", 1152);
+    digesterOf(sb.flags, undefined, "RAFS v6 extended super block", 1152);
+    this.#bytes = bytes;
+    this.#view = view;
+    this.#sb = sb;
+    this.#inode = new InodeCursor(view, sb);
+    this.#directory = new DirectoryReader(bytes, view, this.#inode);
+    this.byteLength = bytes.length;
+    this.rootIno = sb.rootNid;
+    this.inodeCount = sb.inodeCount;
+    this.chunkSize = sb.chunkSize;
+    this.flags = sb.flags;
+    this.explicitUidGid = has(sb.flags, IMAGE_FLAG.explicitUidGid);
+    this.hasXattrs = has(sb.flags, IMAGE_FLAG.hasXattr);
+    this.blobs = readBlobTable(bytes, view, sb);
+    this.#inode.loadDirectory(sb.rootNid);
+  }
+
+  get prefetch(): readonly number[] {
+    return this.#prefetch ??= this.#readPrefetch();
+  }
+
+  attr(ino: number, out: InodeAttr): void {
+    this.#inode.load(ino);
+    this.#inode.attr(out);
+  }
+
+  lookup(dir: number, name: Uint8Array): number {
+    return this.#directory.lookup(dir, name);
+  }
+
+  readdir(dir: number, cookie: number, visit: DirVisitor): void {
+    this.#directory.readdir(dir, cookie, visit);
+  }
+
+  readlink(ino: number): Uint8Array {
+    const inode = this.#inode;
+    inode.load(ino);
+    if ((inode.mode & S_IFMT) !== S_IFLNK) unreadable("RAFS v6 symbolic link", inode.at, `nid ${ino} is none`);
+    const target = new Uint8Array(inode.size);
+    for (let block = 0; block < inode.blockCount; block++) {
+      const at = inode.blockAt(block);
+      target.set(this.#bytes.subarray(at, at + inode.blockLength(block)), block * this.#sb.blockSize);
+    }
+    if (target.includes(0)) unreadable("RAFS v6 symbolic link", inode.at, "target contains NUL");
+    return target;
+  }
+
+  xattrs(ino: number): Iterable<readonly [Uint8Array, Uint8Array]> {
+    this.#inode.load(ino);
+    return readXattrs(this.#bytes, this.#view, this.#inode);
+  }
+
+  extents(ino: number, offset: number, length: number): Extent[] {
+    checkRequest(offset, length);
+    const inode = this.#inode;
+    inode.load(ino);
+    if ((inode.mode & S_IFMT) !== S_IFREG) {
+      unreadable("RAFS v6 chunk indexes", inode.at, `nid ${ino} is no regular file`);
+    }
+    const extents: Extent[] = [];
+    const end = Math.min(inode.size, offset + length);
+    const { chunkSize, blockSize } = this.#sb;
+    const chunksAt = inode.chunksAt;
+    for (let from = offset; from < end;) {
+      const chunk = Math.floor(from / chunkSize);
+      const chunkStart = chunk * chunkSize;
+      const chunkLength = Math.min(chunkSize, inode.size - chunkStart);
+      const to = Math.min(end, chunkStart + chunkLength);
+      const at = chunksAt + chunk * CHUNK_INDEX.SIZE;
+      const device = this.#view.getUint16(at + CHUNK_INDEX.device, true);
+      const blobIndex = (device & 0xff) - 1;
+      if (blobIndex < 0 || blobIndex >= this.blobs.length) {
+        unreadable("RAFS v6 chunk index", at, `blob is ${blobIndex}, the image has ${this.blobs.length} blobs`);
+      }
+      const chunkOffset = this.#view.getUint32(at + CHUNK_INDEX.block, true) * blockSize;
+      extents.push({
+        fileOffset: from,
+        blobIndex,
+        chunkIndex: (device >> 8) * 0x10000 + this.#view.getUint16(at + CHUNK_INDEX.ciLow, true),
+        blobOffset: chunkOffset + from - chunkStart,
+        length: to - from,
+        chunkOffset,
+        chunkLength,
+      });
+      from = to;
+    }
+    return extents;
+  }
+
+  *chunkRecords(): Generator<Readonly<ChunkRecord>> {
+    if (has(this.flags, IMAGE_FLAG.tarfs)) return; // one dummy entry that describes nothing
+    const { at, size } = this.#sb.chunkTable;
+    const record = emptyChunkRecord();
+    for (let entry = at; entry < at + size; entry += CHUNK_INFO.SIZE) {
+      readChunkInfo(
+        this.#bytes,
+        this.#view,
+        entry,
+        record,
+        this.blobs.length,
+        this.#sb.chunkSize,
+        "RAFS v6 chunk table entry",
+      );
+      yield record;
+    }
+  }
+
+  #readPrefetch(): readonly number[] {
+    const { at, size } = this.#sb.prefetchTable;
+    const nids: number[] = [];
+    const most = Math.floor(this.byteLength / INODE_SLOT);
+    for (let entry = at; entry < at + size; entry += 4) {
+      const nid = this.#view.getUint32(entry, true);
+      if (nid === 0) break;
+      if (nids.length === most) {
+        unreadable("RAFS v6 prefetch table", at, `it lists more than the ${most} possible inodes`);
+      }
+      nids.push(nid);
+    }
+    return nids;
+  }
+}

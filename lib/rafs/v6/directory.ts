@@ -1,0 +1,191 @@
+/**
+ * Directories of RAFS v6: sorted blocks of 12-byte entries followed by their names.
+ *
+ * Entries, "." and ".." among them, are sorted by bytes over the whole directory, so a lookup is a binary search over
+ * the blocks' first names and then inside one block; it allocates nothing.
+ *
+ * A directory is only entered from the parent that its ".." names, and "." must name the directory itself: that makes
+ * what can be reached from the root a tree, without looking at more than two directories at a time.
+ *
+ * @module
+ */
+import type { DirVisitor } from "../bootstrap.ts";
+import { compareRange, compareRanges, isCookie, isDots, readU64, unreadable } from "../guard.ts";
+import { dirTypeOf, DT_DIR, S_IFDIR, S_IFMT } from "../inode_mode.ts";
+import type { InodeCursor } from "./inode.ts";
+import { DIRENT, NAME_MAX } from "./layout.ts";
+
+const WHAT = "RAFS v6 directory block";
+const SLASH = 0x2f;
+const DOT = Uint8Array.of(0x2e);
+const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
+
+/** Cookies count 512 to a block; a block of 4096 bytes has 341 entries at most. */
+const COOKIES_PER_BLOCK = 512;
+
+/** One block at a time, and one name in it. */
+class DirectoryBlock {
+  /** Where the block is. */
+  at = 0;
+  length = 0;
+  /** Entries in the block. */
+  count = 0;
+  /** Where the name that was located is. */
+  nameStart = 0;
+  nameEnd = 0;
+
+  constructor(private readonly bytes: Uint8Array, private readonly view: DataView) {}
+
+  /** Goes to a block of the directory that the cursor holds. */
+  enter(inode: InodeCursor, block: number): void {
+    this.at = inode.blockAt(block);
+    this.length = inode.blockLength(block);
+    if (this.length < DIRENT.SIZE) unreadable(WHAT, this.at, `block has ${this.length} bytes`);
+    const namesAt = this.view.getUint16(this.at + DIRENT.nameOffset, true);
+    if (namesAt < DIRENT.SIZE || namesAt >= this.length || namesAt % DIRENT.SIZE !== 0) {
+      unreadable(WHAT, this.at, `names start at ${namesAt} of ${this.length} bytes`);
+    }
+    this.count = namesAt / DIRENT.SIZE;
+  }
+
+  /** Where entry `k` is. */
+  entryAt(k: number): number {
+    return this.at + k * DIRENT.SIZE;
+  }
+
+  nid(k: number): number {
+    return readU64(this.view, this.entryAt(k) + DIRENT.nid, WHAT);
+  }
+
+  /** Locates the name of entry `k`. */
+  locate(k: number): void {
+    const entry = this.entryAt(k);
+    const start = this.view.getUint16(entry + DIRENT.nameOffset, true);
+    let end: number;
+    if (k + 1 < this.count) {
+      end = this.view.getUint16(entry + DIRENT.SIZE + DIRENT.nameOffset, true);
+    } else {
+      const limit = Math.min(this.length, start + NAME_MAX + 1);
+      end = start;
+      while (end < limit && this.bytes[this.at + end] !== 0) end++;
+    }
+    if (start < this.count * DIRENT.SIZE || start >= end || end > this.length || end - start > NAME_MAX) {
+      unreadable(WHAT, entry, `name ${k} runs from ${start} to ${end} of ${this.length} bytes`);
+    }
+    this.nameStart = this.at + start;
+    this.nameEnd = this.at + end;
+  }
+
+  /** memcmp of the name of entry `k` with `name`. */
+  compare(k: number, name: Uint8Array): number {
+    this.locate(k);
+    return compareRange(this.bytes, this.nameStart, this.nameEnd, name);
+  }
+}
+
+/** Reads directories with the help of one cursor that it may load at will. */
+export class DirectoryReader {
+  readonly #probe: DirectoryBlock;
+
+  constructor(
+    private readonly bytes: Uint8Array,
+    private readonly view: DataView,
+    private readonly inode: InodeCursor,
+  ) {
+    this.#probe = new DirectoryBlock(bytes, view);
+  }
+
+  /** Nid of `name` in `dir`, 0 when there is none. */
+  lookup(dir: number, name: Uint8Array): number {
+    if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return 0;
+    const nid = this.#find(dir, name);
+    if (nid === 0) return 0;
+    this.inode.load(nid);
+    if ((this.inode.mode & S_IFMT) === S_IFDIR) this.#checkParent(nid, dir);
+    return nid;
+  }
+
+  /** Calls `visit` for every entry from `cookie` on but "." and "..". The visitor may use the reader. */
+  readdir(dir: number, cookie: number, visit: DirVisitor): void {
+    if (!isCookie(cookie)) return;
+    const block = new DirectoryBlock(this.bytes, this.view);
+    this.inode.loadDirectory(dir);
+    const blocks = this.inode.blockCount;
+    let previousStart = 0, previousEnd = 0;
+    let k = cookie % COOKIES_PER_BLOCK;
+    for (let index = Math.floor(cookie / COOKIES_PER_BLOCK); index < blocks; index++, k = 0) {
+      this.inode.loadDirectory(dir);
+      block.enter(this.inode, index);
+      for (; k < block.count; k++) {
+        block.locate(k);
+        const start = block.nameStart, end = block.nameEnd;
+        if (previousEnd > 0 && compareRanges(this.bytes, previousStart, previousEnd, start, end) >= 0) {
+          unreadable(WHAT, block.entryAt(k), "names are not in ascending order");
+        }
+        previousStart = start;
+        previousEnd = end;
+        const type = this.#checkEntry(block, k, dir);
+        if (type === undefined) continue;
+        const next = k + 1 < block.count ? index * COOKIES_PER_BLOCK + k + 1 : (index + 1) * COOKIES_PER_BLOCK;
+        if (!visit(this.bytes.subarray(start, end), block.nid(k), type, next)) return;
+      }
+    }
+  }
+
+  /** DT_* of the located entry `k`, undefined for "." and "..". */
+  #checkEntry(block: DirectoryBlock, k: number, dir: number): number | undefined {
+    const { bytes } = this;
+    const { nameStart, nameEnd } = block;
+    const entry = block.entryAt(k);
+    const code = this.view.getUint8(entry + DIRENT.type);
+    const type = dirTypeOf(code) ?? unreadable(WHAT, entry, `file type is ${code}`);
+    if (compareRange(bytes, nameStart, nameEnd, DOT) === 0) {
+      if (block.nid(k) !== dir) unreadable(WHAT, entry, `"." is nid ${block.nid(k)}, the directory is nid ${dir}`);
+      return undefined;
+    }
+    if (compareRange(bytes, nameStart, nameEnd, DOT_DOT) === 0) return undefined;
+    for (let i = nameStart; i < nameEnd; i++) {
+      if (bytes[i] === SLASH || bytes[i] === 0) unreadable(WHAT, entry, "name contains a slash or NUL");
+    }
+    if (type === DT_DIR) this.#checkParent(block.nid(k), dir);
+    return type;
+  }
+
+  #checkParent(child: number, parent: number): void {
+    const up = this.#find(child, DOT_DOT);
+    if (up !== parent) {
+      unreadable(
+        WHAT,
+        this.#probe.at,
+        `".." of directory nid ${child} is nid ${up}, it was reached from nid ${parent}`,
+      );
+    }
+  }
+
+  #find(dir: number, name: Uint8Array): number {
+    const block = this.#probe;
+    this.inode.loadDirectory(dir);
+    // Invariant of both searches: what is before `low` is not after `name`, what is from `high` on is.
+    let low = 0, high = this.inode.blockCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      block.enter(this.inode, middle);
+      const order = block.compare(0, name);
+      if (order === 0) return block.nid(0);
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    if (low === 0) return 0;
+    block.enter(this.inode, low - 1);
+    low = 1;
+    high = block.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const order = block.compare(middle, name);
+      if (order === 0) return block.nid(middle);
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return 0;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Inodes of RAFS v6, compact (32 bytes) and extended (64 bytes).
+ *
+ * {@link InodeCursor} is loaded with one inode after the other and keeps its fields: looking at an inode allocates
+ * nothing. Whoever calls something that loads another inode must have copied the fields that it still needs.
+ *
+ * @module
+ */
+import type { InodeAttr } from "../bootstrap.ts";
+import { hex32, readI64, readU64, unreadable } from "../guard.ts";
+import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { CHUNK_INDEX, COMPACT, DATA_LAYOUT, EXTENDED, INODE_SLOT, PATH_MAX, XATTR } from "./layout.ts";
+import type { SuperBlock } from "./super_block.ts";
+
+const WHAT = "RAFS v6 inode";
+
+/** One inode at a time. All offsets are byte offsets in the image. */
+export class InodeCursor {
+  nid = 0;
+  /** Where the inode is. */
+  at = 0;
+  extended = false;
+  /** One of {@link DATA_LAYOUT}. */
+  layout = 0;
+  mode = 0;
+  /** Bytes of content. */
+  size = 0;
+  /** First block of flat data, chunk format, or device number. */
+  union = 0;
+  xattrAt = 0;
+  xattrSize = 0;
+
+  constructor(private readonly view: DataView, private readonly sb: SuperBlock) {}
+
+  /** Loads `nid` and checks that the inode and everything that belongs to it lies inside the image. */
+  load(nid: number): void {
+    const { view, sb } = this;
+    const at = sb.metaOffset + nid * INODE_SLOT;
+    if (!Number.isSafeInteger(nid) || nid < 1 || at + COMPACT.SIZE > view.byteLength) {
+      unreadable(WHAT, sb.metaOffset, `nid ${nid} is outside the image of ${view.byteLength} bytes`);
+    }
+    const format = view.getUint16(at + COMPACT.format, true);
+    const extended = (format & 1) === 1;
+    const size = extended ? EXTENDED.SIZE : COMPACT.SIZE;
+    const xattrCount = view.getUint16(at + COMPACT.xattrCount, true);
+    const xattrSize = xattrCount === 0 ? 0 : XATTR.HEADER_SIZE + XATTR.ENTRY_SIZE * (xattrCount - 1);
+    if (at + size + xattrSize > view.byteLength) {
+      unreadable(WHAT, at, `${size + xattrSize} bytes reach beyond the end of the image at ${view.byteLength}`);
+    }
+    this.nid = nid;
+    this.at = at;
+    this.extended = extended;
+    this.layout = format >> 1;
+    this.mode = view.getUint16(at + COMPACT.mode, true);
+    this.size = extended ? readU64(view, at + EXTENDED.size, WHAT) : view.getUint32(at + COMPACT.size, true);
+    this.union = view.getUint32(at + (extended ? EXTENDED.union : COMPACT.union), true);
+    this.xattrAt = at + size;
+    this.xattrSize = xattrSize;
+    this.#checkContent();
+  }
+
+  /** {@link load}, and fails when the inode is no directory. */
+  loadDirectory(nid: number): void {
+    this.load(nid);
+    if ((this.mode & S_IFMT) !== S_IFDIR) {
+      unreadable(WHAT, this.at, `mode is 0${this.mode.toString(8)}, expected a directory`);
+    }
+  }
+
+  /** Number of blocks of flat data. */
+  get blockCount(): number {
+    return Math.ceil(this.size / this.sb.blockSize);
+  }
+
+  /** Where block `index` of flat data is. Its bytes are inside the image. */
+  blockAt(index: number): number {
+    if (this.layout === DATA_LAYOUT.flatInline && index === this.blockCount - 1) return this.xattrAt + this.xattrSize;
+    return (this.union + index) * this.sb.blockSize;
+  }
+
+  /** Bytes of block `index` of flat data. */
+  blockLength(index: number): number {
+    return Math.min(this.sb.blockSize, this.size - index * this.sb.blockSize);
+  }
+
+  /** Where the chunk indexes of a chunk-based file are. */
+  get chunksAt(): number {
+    return Math.ceil((this.xattrAt + this.xattrSize - this.at) / CHUNK_INDEX.SIZE) * CHUNK_INDEX.SIZE + this.at;
+  }
+
+  /** Number of chunk indexes. RAFS counts by the image's chunk size, whatever the chunk format says. */
+  get chunkCount(): number {
+    return Math.ceil(this.size / this.sb.chunkSize);
+  }
+
+  /** Fills `out` from the loaded inode. */
+  attr(out: InodeAttr): void {
+    const { view, at } = this;
+    out.ino = this.nid;
+    out.mode = this.mode;
+    out.size = this.size;
+    out.rdev = isDevice(this.mode) ? this.union : 0;
+    if (this.extended) {
+      out.nlink = view.getUint32(at + EXTENDED.nlink, true);
+      out.uid = view.getUint32(at + EXTENDED.uid, true);
+      out.gid = view.getUint32(at + EXTENDED.gid, true);
+      out.mtime = readI64(view, at + EXTENDED.mtime, WHAT);
+      out.mtimeNsec = view.getUint32(at + EXTENDED.mtimeNsec, true);
+      if (out.mtimeNsec >= 1_000_000_000) unreadable(WHAT, at, `mtime has ${out.mtimeNsec} nanoseconds`);
+    } else {
+      out.nlink = view.getUint16(at + COMPACT.nlink, true);
+      out.uid = view.getUint16(at + COMPACT.uid, true);
+      out.gid = view.getUint16(at + COMPACT.gid, true);
+      out.mtime = 0;
+      out.mtimeNsec = 0;
+    }
+  }
+
+  #checkContent(): void {
+    const { layout, mode, at, view } = this;
+    if (!isKnownType(mode)) unreadable(WHAT, at, `mode is 0${mode.toString(8)}, not a file type`);
+    const type = mode & S_IFMT;
+    if (type === S_IFREG) {
+      if (this.size === 0) return;
+      if (layout !== DATA_LAYOUT.chunkBased) {
+        unreadable(WHAT, at, `data layout of a file is ${layout}, expected chunks`);
+      }
+      const end = this.chunksAt + this.chunkCount * CHUNK_INDEX.SIZE;
+      if (end > view.byteLength) {
+        unreadable(WHAT, at, `${this.size} bytes of data need chunk indexes beyond the end of the image`);
+      }
+      return;
+    }
+    if (type !== S_IFDIR && type !== S_IFLNK) return;
+    if (layout !== DATA_LAYOUT.flatPlain && layout !== DATA_LAYOUT.flatInline) {
+      unreadable(WHAT, at, `format ${hex32(layout * 2)} does not fit mode 0${mode.toString(8)}`);
+    }
+    if (type === S_IFLNK && (this.size === 0 || this.size > PATH_MAX)) {
+      unreadable(WHAT, at, `symbolic link has ${this.size} bytes, expected 1 to ${PATH_MAX}`);
+    }
+    const last = this.blockCount - 1;
+    const inline = layout === DATA_LAYOUT.flatInline;
+    const outside = last >= 0 &&
+      (this.blockAt(last) + this.blockLength(last) > view.byteLength ||
+        (inline && last > 0 && this.blockAt(last - 1) + this.sb.blockSize > view.byteLength));
+    if (outside) unreadable(WHAT, at, `${this.size} bytes of data reach beyond the end of the image`);
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * Writes RAFS v6 bootstraps that this reader, nydusd, the kernel's EROFS and fsck.erofs accept.
+ *
+ * ```ts
+ * const writer = new BootstrapWriter({ chunkSize: 0x100000, compressor: "zstd", digester: "sha256" });
+ * const root = writer.addInode({ mode: 0o40755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 });
+ * const file = writer.addInode({ mode: 0o100644, uid: 0, gid: 0, mtime: 1, mtimeNsec: 0, size: 0 });
+ * writer.addEntry(root, new TextEncoder().encode("empty"), file);
+ * const bytes = writer.finish([]);
+ * ```
+ * Inodes are placed in the order of addition, content that does not fit behind its inode goes to blocks of its own at the
+ * end, then comes the chunk table. The same calls give the same bytes. All inodes are extended ones.
+ *
+ * @module
+ */
+import { roundUp, writeU64 } from "../../base/bytes.ts";
+import {
+  type BlobDescriptor,
+  type ChunkRecord,
+  COMPRESSOR,
+  type Compressor,
+  DIGESTER,
+  type Digester,
+} from "../bootstrap.ts";
+import { CHUNK_INFO } from "../chunk_info.ts";
+import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
+import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
+import { GrowingBytes } from "../growing.ts";
+import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
+import { type InodeSpec, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
+import { emitTree, type Placement, placeTree } from "./tree_placement.ts";
+
+export type { ChunkPlace, InodeSpec } from "./tree_table.ts";
+
+const BLOCK = 4096;
+/** nid of the root: 4096 / 32. The block below it is the last of the tables, so that no inode has nid 0. */
+const ROOT_NID = BLOCK / INODE_SLOT;
+/** Blobs start on multiples of this in the flat device that an image can be exported as. */
+const DEVICE_ALIGNMENT = 0x80000;
+/** Readers take no larger bootstrap. */
+const MAX_SIZE = 2 ** 31;
+
+/** Properties of a whole image. */
+export interface WriterOptions {
+  /** Bytes of a full chunk: a power of two from 4 KiB to 16 MiB. */
+  readonly chunkSize: number;
+  readonly compressor: Compressor;
+  readonly digester: Digester;
+  /** Whether ids are stored; true unless said otherwise. */
+  readonly explicitUidGid?: boolean;
+}
+
+/** A blob as it is entered into the blob table. */
+export interface BlobEntry extends BlobDescriptor {
+  /** Bytes of ToC entries and their tar header. */
+  readonly tocSize?: number;
+  /** sha256 of ToC entries and their tar header. */
+  readonly tocDigest?: Uint8Array;
+}
+
+/** Collects a tree and writes it. */
+export class BootstrapWriter {
+  readonly #tree: TreeTable;
+  readonly #chunks = new GrowingBytes();
+
+  constructor(readonly options: WriterOptions) {
+    checkChunkSize(options.chunkSize, "RAFS v6 writer options", 0);
+    this.#tree = new TreeTable(options.chunkSize);
+  }
+
+  /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}, not its nid. */
+  addInode(spec: InodeSpec): number {
+    return this.#tree.addInode(spec);
+  }
+
+  /** Gives an inode a name. A directory gets one, after the directory that holds it was added. */
+  addEntry(directory: number, name: Uint8Array, inode: number): void {
+    this.#tree.addEntry(directory, name, inode);
+  }
+
+  /** Adds an entry to the chunk table: call it once for each chunk that files use. */
+  addChunkRecord(record: Readonly<ChunkRecord>): void {
+    const at = this.#chunks.reserve(CHUNK_INFO.SIZE);
+    const { bytes, view } = this.#chunks;
+    bytes.set(record.digest, at + CHUNK_INFO.digest);
+    view.setUint32(at + CHUNK_INFO.blobIndex, record.blobIndex, true);
+    view.setUint32(at + CHUNK_INFO.flags, record.flags, true);
+    view.setUint32(at + CHUNK_INFO.compressedSize, record.compressedSize, true);
+    view.setUint32(at + CHUNK_INFO.uncompressedSize, record.uncompressedSize, true);
+    writeU64(view, at + CHUNK_INFO.compressedOffset, record.compressedOffset);
+    writeU64(view, at + CHUNK_INFO.uncompressedOffset, record.uncompressedOffset);
+    view.setUint32(at + CHUNK_INFO.index, record.chunkIndex, true);
+    view.setUint32(at + CHUNK_INFO.crc32, record.crc32, true);
+  }
+
+  /**
+   * The bootstrap.
+   *
+   * @param blobs in the order of their indexes
+   * @param prefetch inodes to prefetch, as {@link addInode} numbered them
+   * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
+   */
+  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
+    if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
+    if (blobs.length > 254) unwritable("image", `${blobs.length} blobs, 254 at most`);
+    const sorted = this.#tree.sort();
+    const blobTable = roundUp(DEVICE.AT + blobs.length * DEVICE.SIZE, BLOCK);
+    const prefetchTable = blobTable + blobs.length * BLOB.SIZE;
+    const meta = roundUp(prefetchTable + prefetch.length * 4, BLOCK);
+    const placement = placeTree(this.#tree, sorted, meta, BLOCK);
+    const chunkTable = placement.end;
+    const size = roundUp(chunkTable + this.#chunks.length, BLOCK);
+    if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
+    const image = new Uint8Array(size);
+    const view = new DataView(image.buffer);
+    this.#writeSuperBlocks(view, blobs, {
+      blobTable,
+      prefetchTable,
+      prefetchSize: prefetch.length * 4,
+      meta,
+      chunkTable,
+    });
+    writeBlobs(image, view, blobs, blobTable, size);
+    const metaStart = meta - BLOCK;
+    prefetch.forEach((inode, k) => {
+      if (!(inode < this.#tree.inodeCount)) unwritable("prefetch table", `there is no inode ${inode}`);
+      view.setUint32(prefetchTable + k * 4, (placement.atOf(inode) - metaStart) / INODE_SLOT, true);
+    });
+    this.#emit(image, view, sorted, placement, metaStart);
+    image.set(this.#chunks.bytes, chunkTable);
+    return image;
+  }
+
+  #emit(image: Uint8Array, view: DataView, sorted: SortedEntries, placement: Placement, metaStart: number): void {
+    emitTree({
+      tree: this.#tree,
+      sorted,
+      placement,
+      image,
+      view,
+      block: BLOCK,
+      nid: (inode) => (placement.atOf(inode) - metaStart) / INODE_SLOT,
+      chunkFormatBits: Math.log2(this.options.chunkSize / BLOCK),
+    });
+  }
+
+  #writeSuperBlocks(
+    view: DataView,
+    blobs: readonly BlobEntry[],
+    at: { blobTable: number; prefetchTable: number; prefetchSize: number; meta: number; chunkTable: number },
+  ): void {
+    const sb = EROFS_SUPER_OFFSET;
+    view.setUint32(sb + SUPER.magic, EROFS_MAGIC, true);
+    view.setUint32(sb + SUPER.featureCompat, COMPAT_RAFS_V6, true);
+    view.setUint8(sb + SUPER.blockBits, Math.log2(BLOCK));
+    view.setUint16(sb + SUPER.rootNid, ROOT_NID, true);
+    writeU64(view, sb + SUPER.inodes, this.#tree.inodeCount);
+    view.setUint32(sb + SUPER.blocks, blobs.reduce((sum, blob) => sum + deviceBlocks(blob), 0) >>> 0, true);
+    view.setUint32(sb + SUPER.metaBlock, (at.meta - BLOCK) / BLOCK, true);
+    view.setUint32(sb + SUPER.featureIncompat, INCOMPAT_RAFS_V6, true);
+    view.setUint16(sb + SUPER.extraDevices, blobs.length, true);
+    view.setUint16(sb + SUPER.deviceSlot, DEVICE_SLOT, true);
+    const ext = EXT_SUPER.AT;
+    writeU64(view, ext + EXT_SUPER.flags, this.#flags(blobs));
+    writeU64(view, ext + EXT_SUPER.blobTableOffset, at.blobTable);
+    view.setUint32(ext + EXT_SUPER.blobTableSize, blobs.length * BLOB.SIZE, true);
+    view.setUint32(ext + EXT_SUPER.chunkSize, this.options.chunkSize, true);
+    writeU64(view, ext + EXT_SUPER.chunkTableOffset, at.chunkTable);
+    writeU64(view, ext + EXT_SUPER.chunkTableSize, this.#chunks.length);
+    writeU64(view, ext + EXT_SUPER.prefetchTableOffset, at.prefetchSize > 0 ? at.prefetchTable : 0);
+    view.setUint32(ext + EXT_SUPER.prefetchTableSize, at.prefetchSize, true);
+  }
+
+  #flags(blobs: readonly BlobEntry[]): number {
+    const { compressor, digester, explicitUidGid = true } = this.options;
+    const inlinedDigests = blobs.length > 0 &&
+      blobs.every((blob) => has(blob.features, BLOB_FEATURE.inlinedChunkDigest));
+    return {
+      none: IMAGE_FLAG.compressionNone,
+      lz4_block: IMAGE_FLAG.compressionLz4,
+      gzip: IMAGE_FLAG.compressionGzip,
+      zstd: IMAGE_FLAG.compressionZstd,
+    }[compressor] +
+      (digester === "blake3" ? IMAGE_FLAG.digestBlake3 : IMAGE_FLAG.digestSha256) +
+      (explicitUidGid ? IMAGE_FLAG.explicitUidGid : 0) +
+      (this.#tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0) +
+      (inlinedDigests ? IMAGE_FLAG.inlinedChunkDigest : 0) +
+      IMAGE_FLAG.encryptionNone;
+  }
+}
+
+/** Whole blocks of a blob's address space; a device has one at least. */
+function deviceBlocks(blob: BlobEntry): number {
+  return Math.max(1, Math.ceil(blob.uncompressedSize / BLOCK));
+}
+
+const encoder = new TextEncoder();
+
+function writeBlobs(image: Uint8Array, view: DataView, blobs: readonly BlobEntry[], table: number, size: number): void {
+  let end = size;
+  blobs.forEach((blob, index) => {
+    const id = encoder.encode(blob.id);
+    if (id.length === 0 || id.length > BLOB.ID_SIZE) {
+      unwritable("blob", `id ${JSON.stringify(blob.id)} has ${id.length} bytes`);
+    }
+    const device = DEVICE.AT + index * DEVICE.SIZE;
+    const start = roundUp(end, DEVICE_ALIGNMENT);
+    end = start + deviceBlocks(blob) * BLOCK;
+    image.set(id, device + DEVICE.tag);
+    view.setUint32(device + DEVICE.blocks, deviceBlocks(blob), true);
+    view.setUint32(device + DEVICE.mappedBlock, start / BLOCK, true);
+    const at = table + index * BLOB.SIZE;
+    image.set(id, at + BLOB.id);
+    view.setUint32(at + BLOB.index, index, true);
+    view.setUint32(at + BLOB.chunkSize, blob.chunkSize, true);
+    view.setUint32(at + BLOB.chunkCount, blob.chunkCount, true);
+    view.setUint32(at + BLOB.compressor, COMPRESSOR[blob.compressor], true);
+    view.setUint32(at + BLOB.digester, DIGESTER[blob.digester], true);
+    view.setUint32(at + BLOB.features, blob.features, true);
+    writeU64(view, at + BLOB.compressedSize, blob.compressedSize);
+    writeU64(view, at + BLOB.uncompressedSize, blob.uncompressedSize);
+    view.setUint32(at + BLOB.tocSize, blob.tocSize ?? 0, true);
+    if (blob.tocDigest !== undefined) image.set(blob.tocDigest, at + BLOB.tocDigest);
+    if (blob.meta === undefined) return;
+    view.setUint32(at + BLOB.ciCompressor, COMPRESSOR[blob.meta.compressor], true);
+    writeU64(view, at + BLOB.ciOffset, blob.meta.offset);
+    writeU64(view, at + BLOB.ciCompressedSize, blob.meta.compressedSize);
+    writeU64(view, at + BLOB.ciUncompressedSize, blob.meta.uncompressedSize);
+  });
+}

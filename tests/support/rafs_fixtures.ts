@@ -1,0 +1,308 @@
+/**
+ * The RAFS images in tests/fixtures/rafs: finding them, reading their data, and comparing them with their listings.
+ *
+ * Reading is the plainest that can be: whole blobs in memory, every chunk decoded and checked against its digest each
+ * time. It shares nothing with lib/blob.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { blake3 } from "hash-wasm";
+import type { BlobDescriptor, Bootstrap, Compressor, InodeAttr } from "../../lib/rafs/bootstrap.ts";
+import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "../../lib/rafs/blob_meta.ts";
+import { applyDigests } from "../../lib/rafs/chunk_digests.ts";
+import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
+import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../lib/rafs/chunk_table.ts";
+import { CHUNK_FLAG } from "../../lib/rafs/bootstrap.ts";
+import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { type Codecs, extractBootstrap, type ReadRange } from "../../lib/rafs/toc.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
+import { decodeLz4Block } from "./lz4_block.ts";
+
+/** The images in the repository. */
+export const RAFS_FIXTURES = join(import.meta.dirname ?? ".", "../fixtures/rafs");
+
+/** One line of a listing; see the README of the images. */
+export interface ListedEntry {
+  readonly path: string;
+  readonly type: string;
+  readonly mode: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  readonly mtime: number;
+  readonly mtime_nsec: number;
+  readonly size?: number;
+  readonly sha256?: string;
+  readonly target?: string;
+  readonly rdev?: [number, number];
+  readonly link?: string;
+  readonly xattrs?: Record<string, string>;
+}
+
+/** An image of a fixture folder. */
+export interface RafsFixture {
+  readonly name: string;
+  readonly directory: string;
+  /** Path of the listing. */
+  readonly listing: string;
+  /** Path of the bootstrap, or of the blob that carries it. */
+  readonly bootstrap: string;
+  /** Id of the blob that carries the bootstrap. */
+  readonly container: string | undefined;
+  readonly blobsAbsent: boolean;
+}
+
+/** Every image with a listing, in order of name. Empty when the folder does not exist. */
+export function listRafsFixtures(directory: string = RAFS_FIXTURES): RafsFixture[] {
+  const fixtures: RafsFixture[] = [];
+  for (const name of directoryNames(directory)) {
+    const meta = readMeta(join(directory, name, "meta.json"));
+    if (meta?.expect === undefined) continue;
+    const inlined = meta.bootstrap?.startsWith("blobs/") === true ? meta.bootstrap : undefined;
+    fixtures.push({
+      name,
+      directory,
+      listing: join(directory, meta.expect),
+      bootstrap: join(directory, inlined ?? join(name, meta.bootstrap ?? "bootstrap")),
+      container: inlined === undefined ? undefined : basename(inlined),
+      blobsAbsent: meta.blobs_absent === true,
+    });
+  }
+  return fixtures;
+}
+
+function directoryNames(directory: string): string[] {
+  try {
+    return [...Deno.readDirSync(directory)].filter((entry) => entry.isDirectory).map((entry) => entry.name).sort();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+interface Meta {
+  readonly bootstrap?: string;
+  readonly expect?: string | null;
+  readonly blobs_absent?: boolean;
+}
+
+function readMeta(path: string): { bootstrap?: string; expect?: string; blobs_absent?: boolean } | undefined {
+  try {
+    const { bootstrap, expect, blobs_absent } = JSON.parse(Deno.readTextFileSync(path)) as Meta;
+    return {
+      ...(bootstrap === undefined ? {} : { bootstrap }),
+      ...(typeof expect === "string" ? { expect } : {}),
+      ...(blobs_absent === undefined ? {} : { blobs_absent }),
+    };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+/** The listing of an image. */
+export function readListing(path: string): ListedEntry[] {
+  return Deno.readTextFileSync(path).trimEnd().split("\n").map((line) => JSON.parse(line) as ListedEntry);
+}
+
+/** The bytes of an image's bootstrap, taken out of its blob where it is inlined. */
+export async function readFixtureBootstrap(fixture: RafsFixture): Promise<Uint8Array> {
+  const bytes = await Deno.readFile(fixture.bootstrap);
+  if (fixture.container === undefined) return bytes;
+  const plain = await extractBootstrap(rangesOf(bytes), bytes.length, codecs);
+  if (plain === undefined) throw new Error(`Cannot open ${fixture.name}: no bootstrap in ${fixture.container}`);
+  return plain;
+}
+
+/** A {@link ReadRange} on bytes in memory. */
+export function rangesOf(bytes: Uint8Array): ReadRange {
+  return (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length));
+}
+
+/** Decompresses with nothing of ours. */
+export function decompress(compressor: Compressor, data: Uint8Array, size: number): Uint8Array {
+  switch (compressor) {
+    case "none":
+      return data;
+    case "lz4_block":
+      return decodeLz4Block(data, size);
+    case "gzip":
+      return new Uint8Array(gunzipSync(data, { maxOutputLength: size }));
+    case "zstd":
+      return new Uint8Array(zstdDecompressSync(data, { maxOutputLength: size }));
+  }
+}
+
+/** {@link Codecs} with nothing of ours. */
+export const codecs: Codecs = {
+  decompress,
+  sha256: (data) => new Uint8Array(createHash("sha256").update(data).digest()),
+};
+
+/** One blob in memory. */
+export class MemoryBlob {
+  private constructor(
+    readonly descriptor: BlobDescriptor,
+    readonly columns: ChunkColumns,
+    /** Chunks whose digest is known. */
+    readonly knownDigests: number,
+    private readonly bytes: Uint8Array,
+  ) {}
+
+  /** Reads chunk table and digests of a blob whose bytes are given. */
+  static open(bootstrap: Bootstrap, descriptor: BlobDescriptor, bytes: Uint8Array): MemoryBlob {
+    const records = () => bootstrap.chunkRecords();
+    if (descriptor.meta === undefined) {
+      const columns = chunkColumnsFromRecords(descriptor, records());
+      return new MemoryBlob(descriptor, columns, applyDigests(columns, descriptor.index, records()), bytes);
+    }
+    const { offset, length } = blobMetaRange(descriptor.meta);
+    const { ci, header } = splitBlobMeta(bytes.subarray(offset, offset + length), descriptor.meta);
+    const plain = decompress(descriptor.meta.compressor, ci, descriptor.meta.uncompressedSize);
+    const columns = parseBlobMeta(descriptor, plain, header);
+    return new MemoryBlob(descriptor, columns, applyDigests(columns, descriptor.index, records()), bytes);
+  }
+
+  /** The plain bytes of a chunk, verified. */
+  async chunk(index: number): Promise<Uint8Array> {
+    const { columns, descriptor } = this;
+    const at = columns.compressedOffset[index] as number;
+    const stored = this.bytes.subarray(at, at + (columns.compressedSize[index] as number));
+    const batch = columns.batch[index] as number;
+    const member = batch !== NO_BATCH;
+    const size = columns.uncompressedSize[index] as number;
+    const whole = member ? columns.batchUncompressedSize[batch] as number : size;
+    const compressed = ((columns.flags[index] as number) & CHUNK_FLAG.compressed) !== 0;
+    const plain = compressed ? decompress(descriptor.compressor, stored, whole) : stored;
+    const from = member ? columns.batchOffset[index] as number : 0;
+    const data = plain.subarray(from, from + size);
+    const digest = descriptor.digester === "blake3" ? await blake3(data) : (await codecs.sha256(data)).toHex();
+    const expected = columns.digests.slice(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE).toHex();
+    if (digest !== expected) throw new Error(`Cannot read chunk ${index} of ${descriptor.id}: digest is ${digest}`);
+    return data;
+  }
+}
+
+/** An image with all its blobs in memory. */
+export class MemoryImage {
+  private constructor(readonly bootstrap: Bootstrap, readonly blobs: readonly MemoryBlob[]) {}
+
+  static async open(fixture: RafsFixture): Promise<MemoryImage> {
+    const bootstrap = openBootstrap(await readFixtureBootstrap(fixture));
+    const blobs = await Promise.all(bootstrap.blobs.map(async (blob) => {
+      const id = effectiveBlobId(blob, fixture.container);
+      return MemoryBlob.open(bootstrap, blob, await Deno.readFile(join(fixture.directory, "blobs", id)));
+    }));
+    return new MemoryImage(bootstrap, blobs);
+  }
+
+  /** The content of a regular file; every extent is checked against the chunk table. */
+  async content(ino: number, size: number): Promise<Uint8Array> {
+    const out = new Uint8Array(size);
+    let at = 0;
+    for (const extent of this.bootstrap.extents(ino, 0, size)) {
+      const blob = this.blobs[extent.blobIndex] as MemoryBlob;
+      const { columns } = blob;
+      if (
+        extent.fileOffset !== at || columns.uncompressedOffset[extent.chunkIndex] !== extent.chunkOffset ||
+        columns.uncompressedSize[extent.chunkIndex] !== extent.chunkLength
+      ) {
+        throw new Error(`Cannot read inode ${ino}: extent at ${at} is not the chunk ${extent.chunkIndex}`);
+      }
+      const chunk = await blob.chunk(extent.chunkIndex);
+      out.set(chunk.subarray(extent.blobOffset - extent.chunkOffset).subarray(0, extent.length), at);
+      at += extent.length;
+    }
+    if (at !== size) throw new Error(`Cannot read inode ${ino}: extents end at ${at} of ${size}`);
+    return out;
+  }
+}
+
+const TYPES = new Map([
+  [0o010000, "fifo"],
+  [0o020000, "chr"],
+  [0o040000, "dir"],
+  [0o060000, "blk"],
+  [0o100000, "reg"],
+  [0o120000, "lnk"],
+  [0o140000, "sock"],
+]);
+
+/** As in a listing: bytes outside `[A-Za-z0-9_.~/-]` become %XX. */
+export function percentEncode(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) {
+    const char = String.fromCharCode(byte);
+    text += /[A-Za-z0-9_.~/-]/.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }
+  return text;
+}
+
+/**
+ * The tree of a bootstrap in the form of a listing, sorted as one.
+ *
+ * @param content the content of a file, or undefined to leave `sha256` out
+ */
+export async function listBootstrap(
+  bootstrap: Bootstrap,
+  content?: (ino: number, size: number) => Promise<Uint8Array>,
+): Promise<ListedEntry[]> {
+  const entries: { entry: ListedEntry; ino: number }[] = [];
+  const subdirectories = new Map<number, number>();
+  for (const { path, ino, parent, attr } of walkTree(bootstrap)) {
+    const entry = await listEntry(bootstrap, path, attr, content);
+    if (entry.type === "dir" && ino !== parent) subdirectories.set(parent, (subdirectories.get(parent) ?? 0) + 1);
+    entries.push({ entry, ino });
+  }
+  entries.sort((a, b) => a.entry.path === b.entry.path ? 0 : decode(a.entry.path) < decode(b.entry.path) ? -1 : 1);
+  const first = new Map<number, string>();
+  return entries.map(({ entry, ino }) => {
+    if (entry.type === "dir") return { ...entry, nlink: 2 + (subdirectories.get(ino) ?? 0) };
+    if (entry.type !== "reg" || entry.nlink < 2) return entry;
+    const link = first.get(ino) ?? entry.path;
+    first.set(ino, link);
+    return { ...entry, link };
+  });
+}
+
+/** The bytes of an encoded path, one character each: what listings are sorted by. */
+function decode(path: string): string {
+  return path.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
+}
+
+async function listEntry(
+  bootstrap: Bootstrap,
+  path: Uint8Array,
+  attr: Readonly<InodeAttr>,
+  content?: (ino: number, size: number) => Promise<Uint8Array>,
+): Promise<ListedEntry> {
+  const { ino, mode, uid, gid, nlink, mtime, mtimeNsec, size, rdev } = attr;
+  const type = TYPES.get(mode & 0o170000) ?? "?";
+  const target = type === "lnk" ? bootstrap.readlink(ino) : undefined;
+  const names = [...bootstrap.xattrs(ino)].map(([name, value]) => [latin1(name), value.toBase64()] as const).sort();
+  return {
+    path: percentEncode(path),
+    type,
+    mode: (mode & 0o7777).toString(8).padStart(4, "0"),
+    uid,
+    gid,
+    nlink,
+    mtime,
+    mtime_nsec: mtimeNsec,
+    ...(type === "reg" ? { size } : {}),
+    ...(type === "reg" && content !== undefined
+      ? { sha256: createHash("sha256").update(await content(ino, size)).digest("hex") }
+      : {}),
+    ...(target === undefined ? {} : { target: percentEncode(target), size }),
+    ...(type === "chr" || type === "blk"
+      ? { rdev: [(rdev >> 8) & 0xfff, (rdev & 0xff) | ((rdev >> 12) & 0xfff00)] }
+      : {}),
+    ...(names.length > 0 ? { xattrs: Object.fromEntries(names) } : {}),
+  };
+}
+
+const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes);
