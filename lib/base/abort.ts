@@ -27,3 +27,9 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
   else signal.addEventListener("abort", onAbort, { once: true });
   return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", onAbort));
 }
+
+/** Resolves when the signal is aborted, at once when it is already. */
+export function whenAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

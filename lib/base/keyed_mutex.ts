@@ -6,13 +6,15 @@
  * @module
  */
 
+import { unlessAborted } from "./abort.ts";
+
 /** A mutex for every key; a key that nobody holds costs nothing. */
 export class KeyedMutex<K> {
   readonly #tails = new Map<K, Promise<void>>();
 
   /**
-   * Runs `task` when everybody who came before for `key` is done. An abort while waiting rejects with the signal's
-   * reason; a task that has begun ends by itself.
+   * Runs `task` when everybody who came before for `key` is done. An abort while waiting rejects; a task that has begun
+   * ends by itself.
    */
   async run<T>(key: K, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const before = this.#tails.get(key) ?? Promise.resolve();
@@ -20,7 +22,7 @@ export class KeyedMutex<K> {
     const tail = before.then(() => done);
     this.#tails.set(key, tail);
     try {
-      await abortable(before, signal);
+      await unlessAborted(before, signal);
       return await task();
     } finally {
       release();
@@ -31,18 +33,5 @@ export class KeyedMutex<K> {
   /** Number of keys that are held or waited for. */
   get size(): number {
     return this.#tails.size;
-  }
-}
-
-async function abortable(turn: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (signal === undefined) return await turn;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    await Promise.race([turn, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

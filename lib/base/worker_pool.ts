@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { SyscallError } from "../../ffi/errno.ts";
 import { type ErrorCode, messageOf, NydusGdError } from "./errors.ts";
 
 /** What travels: a message of one channel. */
@@ -135,10 +136,11 @@ export interface SentError {
   readonly hint: string | undefined;
 }
 
-/** For {@link receiveError}. What is no {@link NydusGdError} becomes "internal". */
+/** For {@link receiveError}. A failed system call becomes "io", what is no {@link NydusGdError} "internal". */
 export function sendError(error: unknown): SentError {
   if (error instanceof NydusGdError) return { code: error.code, message: error.message, hint: error.hint };
-  return { code: "internal", message: messageOf(error), hint: undefined };
+  const code = error instanceof SyscallError ? "io" : "internal";
+  return { code, message: messageOf(error), hint: undefined };
 }
 
 /** The inverse of {@link sendError}. */

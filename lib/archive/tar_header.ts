@@ -1,0 +1,129 @@
+/**
+ * One 512-byte tar header: its checksum, its dialect, its fields. Extended headers are the reader's business.
+ *
+ * @module
+ */
+import { toByteString } from "../base/bytes.ts";
+import { BLOCK_SIZE, HEADER, MAGIC_GNU, MAGIC_USTAR, TarError } from "./tar.ts";
+import { parseNumber } from "./tar_numbers.ts";
+
+/** Header fields as they stand. Names are copies. */
+export interface RawHeader {
+  /** One character: "0", "x", "L", …; NUL of old archives is "0". */
+  readonly typeFlag: string;
+  /** True for a NUL type flag, under which a name that ends in "/" is a directory. */
+  readonly oldStyle: boolean;
+  readonly name: Uint8Array;
+  readonly linkName: Uint8Array;
+  /** All bits of the field. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly size: number;
+  readonly mtime: number;
+  readonly devMajor: number;
+  readonly devMinor: number;
+  readonly gnu: boolean;
+}
+
+const SLASH = 0x2f;
+
+/** Whether the block is all zeros. */
+export function isZeroBlock(block: Uint8Array): boolean {
+  for (let i = 0; i < BLOCK_SIZE; i++) if (block[i] !== 0) return false;
+  return true;
+}
+
+/**
+ * Reads a header block.
+ *
+ * @param at its offset in the archive, for messages
+ * @throws {TarError} for a wrong checksum and for fields that are no numbers
+ */
+export function parseHeader(block: Uint8Array, at: number): RawHeader {
+  verifyChecksum(block, at);
+  const number = (key: "mode" | "uid" | "gid" | "size" | "mtime" | "devMajor" | "devMinor"): number => {
+    const [offset, length] = HEADER[key];
+    return parseNumber(block.subarray(offset, offset + length), `${key} at ${at + offset}`);
+  };
+  const flag = block[HEADER.typeFlag[0]] as number;
+  const typeFlag = flag === 0 ? "0" : String.fromCharCode(flag);
+  const magic = toByteString(bytesOf(block, HEADER.magic));
+  const isDevice = typeFlag === "3" || typeFlag === "4";
+  const size = number("size");
+  if (size < 0) throw new TarError(`Cannot read tar header at ${at}: size is ${size}`);
+  return {
+    typeFlag,
+    oldStyle: flag === 0,
+    name: fullName(block, magic),
+    linkName: text(block, HEADER.linkName),
+    mode: number("mode"),
+    uid: number("uid"),
+    gid: number("gid"),
+    size,
+    mtime: number("mtime"),
+    devMajor: isDevice ? number("devMajor") : 0,
+    devMinor: isDevice ? number("devMinor") : 0,
+    gnu: magic === MAGIC_GNU,
+  };
+}
+
+/** The sum of all bytes with the checksum field as spaces; some old writers took bytes as signed. */
+export function checksums(block: Uint8Array): { unsigned: number; signed: number } {
+  const [start, length] = HEADER.checksum;
+  let unsigned = 0;
+  let high = 0;
+  for (let i = 0; i < BLOCK_SIZE; i++) {
+    const byte = block[i] as number;
+    unsigned += byte;
+    if (byte > 127) high++;
+  }
+  for (let i = start; i < start + length; i++) {
+    const byte = block[i] as number;
+    unsigned += 0x20 - byte;
+    if (byte > 127) high--;
+  }
+  return { unsigned, signed: unsigned - 256 * high };
+}
+
+function verifyChecksum(block: Uint8Array, at: number): void {
+  const [start, length] = HEADER.checksum;
+  const { unsigned, signed } = checksums(block);
+  let stored: number;
+  try {
+    stored = parseNumber(block.subarray(start, start + length), "checksum");
+  } catch (cause) {
+    throw new TarError(`Cannot read tar header at ${at}: checksum is no number (not a tar?)`, "invalid-image", {
+      cause,
+    });
+  }
+  if (stored !== unsigned && stored !== signed) {
+    throw new TarError(`Cannot read tar header at ${at}: checksum is ${stored}, expected ${unsigned}`);
+  }
+}
+
+function fullName(block: Uint8Array, magic: string): Uint8Array {
+  const name = text(block, HEADER.name);
+  if (magic !== MAGIC_USTAR) return name;
+  const isStar = toByteString(bytesOf(block, HEADER.starTrailer)) === "tar\0";
+  const prefix = text(block, isStar ? HEADER.starPrefix : HEADER.prefix);
+  if (prefix.length === 0) return name;
+  const out = new Uint8Array(prefix.length + 1 + name.length);
+  out.set(prefix);
+  out[prefix.length] = SLASH;
+  out.set(name, prefix.length + 1);
+  return out;
+}
+
+function bytesOf(block: Uint8Array, [offset, length]: readonly [number, number]): Uint8Array {
+  return block.subarray(offset, offset + length);
+}
+
+const EMPTY = new Uint8Array(0);
+
+/** A copy of a text field up to its NUL. */
+function text(block: Uint8Array, [offset, length]: readonly [number, number]): Uint8Array {
+  if (block[offset] === 0) return EMPTY;
+  const end = block.indexOf(0, offset);
+  return block.slice(offset, end < 0 || end > offset + length ? offset + length : end);
+}

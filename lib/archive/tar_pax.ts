@@ -1,0 +1,128 @@
+/**
+ * PAX extended headers: records `<length> <key>=<value>\n`, the length in decimal and of the whole record.
+ *
+ * Values are bytes: a record's length says where it ends, so an extended attribute may hold newlines and NULs, and a
+ * path need not be UTF-8 (the writer then says `hdrcharset=BINARY`; readers take the bytes as they are either way).
+ *
+ * @module
+ */
+import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
+import { PAX_XATTR, PAX_XATTR_LIBARCHIVE, TarError } from "./tar.ts";
+
+const SPACE = 0x20;
+const NEWLINE = 0x0a;
+const EQUALS = 0x3d;
+
+/** Keys whose value becomes a C string and therefore must not hold a NUL. */
+const TEXT_KEYS = new Set(["path", "linkpath", "uname", "gname", "GNU.sparse.name"]);
+
+/** One record. */
+export type PaxRecord = readonly [key: ByteString, value: Uint8Array];
+
+/**
+ * The records of one extended header, in order, duplicates included. Values are views of `bytes`.
+ *
+ * @param at offset of `bytes` in the archive, for messages
+ * @throws {TarError} for a record that does not end where it says, or has no key
+ */
+export function parsePaxRecords(bytes: Uint8Array, at: number): PaxRecord[] {
+  const records: PaxRecord[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const where = `Cannot read PAX record at ${at + start}`;
+    const space = bytes.indexOf(SPACE, start);
+    const digits = space < 0 || space - start > 9 ? "" : toByteString(bytes.subarray(start, space));
+    if (!/^[0-9]+$/.test(digits)) throw new TarError(`${where}: length is no decimal number`);
+    const end = start + Number(digits);
+    if (end > bytes.length) throw new TarError(`${where}: it ends ${end - bytes.length} bytes after its header`);
+    if (end <= space || bytes[end - 1] !== NEWLINE) throw new TarError(`${where}: no newline at its end`);
+    const equals = bytes.indexOf(EQUALS, space + 1);
+    if (equals <= space + 1 || equals >= end) throw new TarError(`${where}: it has no key`);
+    const key = toByteString(bytes.subarray(space + 1, equals));
+    const value = bytes.subarray(equals + 1, end - 1);
+    if (key.includes("\0") || TEXT_KEYS.has(key) && value.includes(0)) {
+      throw new TarError(`${where}: "${key.replaceAll("\0", "\\0")}" holds a NUL`);
+    }
+    records.push([key, value]);
+    start = end;
+  }
+  return records;
+}
+
+/** Writes one record. */
+export function formatPaxRecord(key: ByteString, value: Uint8Array): Uint8Array {
+  const rest = key.length + value.length + 3; // space, "=", newline
+  let length = rest;
+  while (length !== rest + String(length).length) length = rest + String(length).length;
+  const head = fromByteString(`${length} ${key}=`);
+  const out = new Uint8Array(length);
+  out.set(head);
+  out.set(value, head.length);
+  out[length - 1] = NEWLINE;
+  return out;
+}
+
+/** A decimal number that must be a safe integer. */
+export function parsePaxNumber(value: Uint8Array, key: string, at: number): number {
+  const text = toByteString(value);
+  const number = /^-?[0-9]{1,19}$/.test(text) ? Number(text) : NaN;
+  if (!Number.isSafeInteger(number)) {
+    throw new TarError(`Cannot read PAX header at ${at}: ${key} is ${JSON.stringify(text.slice(0, 40))}`);
+  }
+  return number;
+}
+
+/** Seconds and nanoseconds; more than nine decimals are cut. "-1.25" is second -2 and 750,000,000 ns. */
+export function parsePaxTime(value: Uint8Array, key: string, at: number): { sec: number; nsec: number } {
+  const text = toByteString(value);
+  const match = /^(-?)([0-9]{1,16})(?:\.([0-9]*))?$/.exec(text);
+  const whole = Number(match?.[2] ?? NaN);
+  if (!Number.isSafeInteger(whole)) {
+    throw new TarError(`Cannot read PAX header at ${at}: ${key} is ${JSON.stringify(text.slice(0, 40))}`);
+  }
+  const nsec = Number((match?.[3] ?? "").slice(0, 9).padEnd(9, "0"));
+  if (match?.[1] !== "-") return { sec: whole, nsec };
+  return nsec === 0 ? { sec: whole === 0 ? 0 : -whole, nsec } : { sec: -whole - 1, nsec: 1_000_000_000 - nsec };
+}
+
+/** The inverse of {@link parsePaxTime}, without trailing zeros. */
+export function formatPaxTime(sec: number, nsec: number): string {
+  const negative = sec < 0;
+  const whole = negative && nsec > 0 ? -(sec + 1) : Math.abs(sec);
+  const fraction = negative && nsec > 0 ? 1_000_000_000 - nsec : nsec;
+  const decimals = fraction === 0 ? "" : "." + String(fraction).padStart(9, "0").replace(/0+$/, "");
+  return `${negative ? "-" : ""}${whole}${decimals}`;
+}
+
+/**
+ * Extended attributes among the records. Where both forms of one attribute stand, SCHILY's wins: it is raw.
+ *
+ * @throws {TarError} for a LIBARCHIVE value that is not base64
+ */
+export function xattrsOf(records: ReadonlyMap<ByteString, Uint8Array>, at: number): Map<ByteString, Uint8Array> {
+  const xattrs = new Map<ByteString, Uint8Array>();
+  for (const [key, value] of records) {
+    if (key.startsWith(PAX_XATTR_LIBARCHIVE)) {
+      const name = key.slice(PAX_XATTR_LIBARCHIVE.length).replace(
+        /%([0-9a-fA-F]{2})/g,
+        (_, hex: string) => String.fromCharCode(parseInt(hex, 16)),
+      );
+      if (!records.has(PAX_XATTR + name)) xattrs.set(name, fromBase64(value, key, at));
+    } else if (key.startsWith(PAX_XATTR)) {
+      xattrs.set(key.slice(PAX_XATTR.length), value);
+    }
+  }
+  for (const name of xattrs.keys()) {
+    if (name === "" || name.includes("\0")) {
+      throw new TarError(`Cannot read PAX header at ${at}: an extended attribute has no valid name`);
+    }
+  }
+  return xattrs;
+}
+
+function fromBase64(value: Uint8Array, key: string, at: number): Uint8Array {
+  try {
+    return Uint8Array.fromBase64(toByteString(value));
+  } catch {
+    throw new TarError(`Cannot read PAX header at ${at}: ${key} is not base64`);
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * How a layer says that something of the layers below is gone: the names of the OCI image spec (AUFS's), and what
+ * overlayfs has in their place.
+ *
+ * | in a layer's tar | in an overlay upper |
+ * |---|---|
+ * | `dir/.wh.name` | character device 0:0 `dir/name` |
+ * | `dir/.wh..wh..opq` | `trusted.overlay.opaque` = "y" on `dir` |
+ * | `.wh..wh.aufs`, `.wh..wh.plnk/…` and other `.wh..wh.*` | nothing: AUFS's own bookkeeping |
+ *
+ * Sources: OCI image-spec v1.1 `layer.md`; Documentation/filesystems/overlayfs.rst of Linux 6.18. The kernel does not
+ * look for the opaque mark on the root of a layer: who stacks layers has to.
+ *
+ * @module
+ */
+import { fromByteString } from "../base/bytes.ts";
+
+/** Name of the entry that makes its folder opaque. */
+export const OPAQUE_MARKER = fromByteString(".wh..wh..opq");
+/** Extended attribute of an opaque folder in an overlay layer; its value is {@link OVERLAY_OPAQUE_VALUE}. */
+export const OVERLAY_OPAQUE = "trusted.overlay.opaque";
+/** "y". The kernel's "x" (6.7 and later) marks a folder that may hold whiteouts of another form, not an opaque one. */
+export const OVERLAY_OPAQUE_VALUE = fromByteString("y");
+/** Attributes that belong to overlayfs: never taken from a tar, never put into one. */
+export const OVERLAY_XATTR_PREFIX = "trusted.overlay.";
+
+const PREFIX = fromByteString(".wh.");
+const META_PREFIX = fromByteString(".wh..wh.");
+
+const S_IFMT = 0o170000;
+const S_IFCHR = 0o020000;
+
+/** What the last component of a tar name says. */
+export type WhiteoutName =
+  | { readonly kind: "none" }
+  | { readonly kind: "opaque" }
+  | { readonly kind: "meta" }
+  /** `name` is what is gone; empty, "." and ".." are no names, and the caller refuses them. */
+  | { readonly kind: "whiteout"; readonly name: Uint8Array };
+
+const NONE: WhiteoutName = { kind: "none" };
+const OPAQUE: WhiteoutName = { kind: "opaque" };
+const META: WhiteoutName = { kind: "meta" };
+
+/** Reads one component of a name in a layer's tar. */
+export function parseWhiteout(component: Uint8Array): WhiteoutName {
+  if (component[0] !== 0x2e || !startsWith(component, PREFIX)) return NONE;
+  if (!startsWith(component, META_PREFIX)) return { kind: "whiteout", name: component.subarray(PREFIX.length) };
+  return component.length === OPAQUE_MARKER.length && startsWith(component, OPAQUE_MARKER) ? OPAQUE : META;
+}
+
+/** Name of the entry that says that `name` is gone. */
+export function whiteoutName(name: Uint8Array): Uint8Array {
+  const out = new Uint8Array(PREFIX.length + name.length);
+  out.set(PREFIX);
+  out.set(name, PREFIX.length);
+  return out;
+}
+
+/** Whether a file of an overlay layer is a whiteout. */
+export function isOverlayWhiteout(mode: number, rdevMajor: number, rdevMinor: number): boolean {
+  return (mode & S_IFMT) === S_IFCHR && rdevMajor === 0 && rdevMinor === 0;
+}
+
+function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  if (bytes.length < prefix.length) return false;
+  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix[i]) return false;
+  return true;
+}

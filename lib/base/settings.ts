@@ -1,0 +1,233 @@
+/**
+ * The settings of this program: /etc/nydus-gd/settings.toml and `NYDUS_GD_*`, which go before the file.
+ *
+ * ```toml
+ * [cache]
+ * max_size = "80%"        # NYDUS_GD_CACHE_MAX_SIZE; also "10GiB", or bytes
+ * [fetch]
+ * read_timeout = "30s"    # also "500ms", "2m", or seconds
+ * ```
+ * An unknown key or a wrong value is refused by name, with its line; never ignored.
+ *
+ * @throws {NydusGdError} "config": `Cannot read settings /etc/…: line 3: cache.max_size must be …`
+ * @module
+ */
+import { parse as parseToml, TomlError } from "smol-toml";
+import { NydusGdError } from "./errors.ts";
+import {
+  boolean,
+  choice,
+  count,
+  duration,
+  hostAndPort,
+  ratePerSecond,
+  type Reader,
+  size,
+  type SizeLimit,
+  text,
+} from "./setting_values.ts";
+
+/** How an image's tree gets into the kernel. */
+export const FS_DRIVER_CHOICES = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
+/** Log levels as logtape names them. */
+export const LOG_LEVEL_CHOICES = ["trace", "debug", "info", "warning", "error"] as const;
+/** "auto": text on a terminal, JSON lines elsewhere. */
+export const LOG_FORMAT_CHOICES = ["auto", "text", "json"] as const;
+
+/** Every setting, with its default where nothing was set. Undefined: decided elsewhere, see the contract. */
+export interface Settings {
+  readonly cache: {
+    /** Absolute. Undefined: nydusd's work_dir, else below the root folder. */
+    readonly dir: string | undefined;
+    readonly maxSize: SizeLimit;
+    readonly minFree: SizeLimit;
+  };
+  readonly mount: {
+    readonly fsDriver: (typeof FS_DRIVER_CHOICES)[number];
+    readonly workers: number;
+  };
+  readonly fetch: {
+    readonly parallelPerHost: number;
+    readonly connectTimeoutMs: number;
+    readonly readTimeoutMs: number;
+    readonly retries: number;
+  };
+  readonly prefetch: {
+    readonly enabled: boolean;
+    /** Bytes a second; undefined: what on-demand reads leave. */
+    readonly bandwidth: number | undefined;
+    readonly learned: boolean;
+  };
+  readonly docker: {
+    readonly host: string | undefined;
+    /** The folder of Docker's client configuration. */
+    readonly config: string | undefined;
+  };
+  readonly log: {
+    readonly level: (typeof LOG_LEVEL_CHOICES)[number];
+    readonly format: (typeof LOG_FORMAT_CHOICES)[number];
+  };
+  readonly metrics: {
+    /** HOST:PORT; undefined: the admin socket only. */
+    readonly listen: string | undefined;
+  };
+}
+
+/** What holds where neither file nor environment say anything. */
+export const DEFAULT_SETTINGS: Settings = {
+  cache: { dir: undefined, maxSize: { percent: 80 }, minFree: { percent: 5 } },
+  mount: { fsDriver: "auto", workers: 2 },
+  fetch: { parallelPerHost: 8, connectTimeoutMs: 5_000, readTimeoutMs: 30_000, retries: 3 },
+  prefetch: { enabled: true, bandwidth: undefined, learned: true },
+  docker: { host: undefined, config: undefined },
+  log: { level: "info", format: "auto" },
+  metrics: { listen: undefined },
+};
+
+/** Where a key's value goes, and how it is read. */
+interface Key {
+  readonly section: keyof Settings;
+  readonly property: string;
+  readonly read: Reader<unknown>;
+}
+
+const key = <S extends keyof Settings, P extends keyof Settings[S] & string>(
+  section: S,
+  property: P,
+  read: Reader<Settings[S][P]>,
+): Key => ({ section, property, read });
+
+const KEYS: ReadonlyMap<string, Key> = new Map([
+  ["cache.dir", key("cache", "dir", text({ absolutePath: true }))],
+  ["cache.max_size", key("cache", "maxSize", size)],
+  ["cache.min_free", key("cache", "minFree", size)],
+  ["mount.fs_driver", key("mount", "fsDriver", choice(FS_DRIVER_CHOICES))],
+  ["mount.workers", key("mount", "workers", count(1, 64))],
+  ["fetch.parallel_per_host", key("fetch", "parallelPerHost", count(1, 256))],
+  ["fetch.connect_timeout", key("fetch", "connectTimeoutMs", duration)],
+  ["fetch.read_timeout", key("fetch", "readTimeoutMs", duration)],
+  ["fetch.retries", key("fetch", "retries", count(0, 20))],
+  ["prefetch.enabled", key("prefetch", "enabled", boolean)],
+  ["prefetch.bandwidth", key("prefetch", "bandwidth", ratePerSecond)],
+  ["prefetch.learned", key("prefetch", "learned", boolean)],
+  ["docker.host", key("docker", "host", text({}))],
+  ["docker.config", key("docker", "config", text({ absolutePath: true }))],
+  ["log.level", key("log", "level", choice(LOG_LEVEL_CHOICES))],
+  ["log.format", key("log", "format", choice(LOG_FORMAT_CHOICES))],
+  ["metrics.listen", key("metrics", "listen", hostAndPort)],
+]);
+
+/** The names of all settings as they stand in the file: "cache.max_size". */
+export const SETTING_NAMES: readonly string[] = [...KEYS.keys()];
+
+/** The variable of a setting: "cache.max_size" is NYDUS_GD_CACHE_MAX_SIZE. */
+export function environmentName(name: string): string {
+  return `NYDUS_GD_${name.replace(".", "_").toUpperCase()}`;
+}
+
+/**
+ * Settings out of the file's text and the environment. An empty variable counts as not set.
+ *
+ * @param path for messages only
+ */
+export function parseSettings(
+  toml: string,
+  environment: Readonly<Record<string, string | undefined>> = {},
+  path = "settings.toml",
+): Settings {
+  const values = new Map<string, unknown>();
+  for (const [name, value] of flatten(parseDocument(toml, path))) {
+    const known = KEYS.get(name);
+    if (known === undefined) {
+      const isSection = Object.hasOwn(DEFAULT_SETTINGS, name);
+      throw refused(
+        path,
+        toml,
+        name,
+        isSection ? `${name} must be a table` : `${name} is not known${suggestionFor(name)}`,
+      );
+    }
+    const result = known.read(value);
+    if (!result.ok) throw refused(path, toml, name, `${name} ${result.state}`);
+    values.set(name, result.value);
+  }
+  for (const [name, { read }] of KEYS) {
+    const variable = environmentName(name);
+    const value = environment[variable];
+    if (!value) continue;
+    const result = read(value);
+    if (!result.ok) throw new NydusGdError("config", `Cannot use ${variable}: it ${result.state}`);
+    values.set(name, result.value);
+  }
+  return assemble(values);
+}
+
+function assemble(values: ReadonlyMap<string, unknown>): Settings {
+  const settings = structuredClone(DEFAULT_SETTINGS) as unknown as Record<string, Record<string, unknown>>;
+  for (const [name, value] of values) {
+    const { section, property } = KEYS.get(name) as Key;
+    (settings[section] as Record<string, unknown>)[property] = value;
+  }
+  return settings as unknown as Settings;
+}
+
+function parseDocument(toml: string, path: string): Record<string, unknown> {
+  try {
+    return parseToml(toml);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const what = error.message.split("\n", 1)[0]?.replace(/^Invalid TOML document: /, "") ?? "it is no TOML";
+    throw new NydusGdError("config", `Cannot read settings ${path}: line ${error.line}: ${what}`, { cause: error });
+  }
+}
+
+/** `section.key` and value; what is no table of values is given under its own name, to be refused. */
+function* flatten(document: Record<string, unknown>): Iterable<[name: string, value: unknown]> {
+  for (const [section, table] of Object.entries(document)) {
+    if (typeof table === "object" && table !== null && !Array.isArray(table) && !(table instanceof Date)) {
+      if (!Object.hasOwn(DEFAULT_SETTINGS, section)) yield [section, table];
+      for (const [key, value] of Object.entries(table)) yield [`${section}.${key}`, value];
+    } else yield [section, table];
+  }
+}
+
+function refused(path: string, toml: string, name: string, state: string): NydusGdError {
+  const line = lineOf(toml, name);
+  return new NydusGdError(
+    "config",
+    `Cannot read settings ${path}: ${line === undefined ? "" : `line ${line}: `}${state}`,
+  );
+}
+
+/** The line, from 1, on which a key is set: `key =` below `[section]`, or `section.key =`, or the section itself. */
+function lineOf(toml: string, name: string): number | undefined {
+  const [section = "", wanted] = name.split(".");
+  const unquote = (word: string) =>
+    word.split(".").map((part) => part.trim().replace(/^(["'])(.*)\1$/, "$2")).join(".");
+  let table = "";
+  let sectionLine: number | undefined;
+  for (const [index, line] of toml.split("\n").entries()) {
+    const header = /^\s*\[+\s*([^\]]+?)\s*\]/.exec(line);
+    if (header !== null) {
+      table = unquote(header[1] ?? "");
+      if (table === section || table.startsWith(`${section}.`)) sectionLine ??= index + 1;
+      if (wanted !== undefined && table === name) return index + 1;
+      continue;
+    }
+    const assignment = /^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=/.exec(line);
+    if (assignment === null) continue;
+    const full = `${table === "" ? "" : `${table}.`}${unquote(assignment[1] ?? "")}`;
+    if (full === name || full.startsWith(`${name}.`)) return index + 1;
+    if (full === section) sectionLine ??= index + 1;
+  }
+  return sectionLine;
+}
+
+/** The known name with the same letters, for a slip such as `cache.maxsize`. */
+function suggestionFor(name: string): string {
+  const letters = (word: string) => word.toLowerCase().replace(/[^a-z]/g, "");
+  const last = (word: string) => word.split(".").at(-1) ?? word;
+  const similar = SETTING_NAMES.find((known) => letters(known) === letters(name)) ??
+    SETTING_NAMES.find((known) => letters(last(known)) === letters(last(name)));
+  return similar === undefined ? "" : `, did you mean ${similar}`;
+}

@@ -1,0 +1,326 @@
+/**
+ * Puts the entries of a layer's tar where they belong; apply.ts tells the rules.
+ *
+ * @module
+ */
+import { isErrno, SyscallError } from "../../ffi/errno.ts";
+import { AT, O, openat } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import {
+  fchmod,
+  fchmodat,
+  type FileTimes,
+  futimens,
+  makedev,
+  mknodat,
+  S,
+  statat,
+  utimensat,
+} from "../../ffi/sys_stat.ts";
+import { fsetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
+import { fchownat, ftruncate, linkat, pwriteAll, symlinkat } from "../../ffi/unistd.ts";
+import type { TarEntry } from "../archive/tar.ts";
+import type { TarVisitor } from "../archive/tar_reader.ts";
+import { OVERLAY_XATTR_PREFIX, parseWhiteout, type WhiteoutName } from "../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { type ApplyTree, cleanPath, entryName, isWhiteout, pathBelow, splitPath } from "./apply_tree.ts";
+
+/** What the entries of a tar come to. */
+export interface AppliedEntries {
+  /** Bytes of files and symbolic links, each inode once: what Docker shows as the layer's size. */
+  readonly sizeBytes: number;
+  /** The layer hides everything below it; also `trusted.overlay.opaque` on the folder. */
+  readonly opaqueRoot: boolean;
+  /** Extended attributes that the file system does not take (EOPNOTSUPP, EPERM). Docker leaves them out as well. */
+  readonly skippedXattrs: number;
+}
+
+/** Ids of the kernel; -1 is "leave it" to chown(2). */
+const MAX_ID = 0xffff_fffe;
+const MAX_MAJOR = (1 << 12) - 1;
+const MAX_MINOR = (1 << 20) - 1;
+
+/** Puts entries into the tree as they come. */
+export class EntryWriter implements TarVisitor, Disposable {
+  readonly #tree: ApplyTree;
+  /** Of folders that the tar names, by path: set when nothing is put into them any more. */
+  readonly #folderTimes = new Map<ByteString, FileTimes>();
+  #sizeBytes = 0;
+  #opaqueRoot = false;
+  #skippedXattrs = 0;
+
+  /** The file that data go to; undefined while an entry without data, or one that is left out, is current. */
+  #file: Fd | undefined;
+  #entry: TarEntry | undefined;
+  #writtenTo = 0;
+
+  constructor(tree: ApplyTree) {
+    this.#tree = tree;
+  }
+
+  /** What the entries so far come to. */
+  get result(): AppliedEntries {
+    return { sizeBytes: this.#sizeBytes, opaqueRoot: this.#opaqueRoot, skippedXattrs: this.#skippedXattrs };
+  }
+
+  entry(entry: TarEntry, at: number): void {
+    this.#entry = entry;
+    this.#guard(() => this.#begin(entry), at);
+  }
+
+  data(piece: Uint8Array, offset: number): void {
+    if (this.#file === undefined) return;
+    try {
+      pwriteAll(this.#file, piece, offset);
+    } catch (error) {
+      throw this.#explain(error, undefined);
+    }
+    this.#writtenTo = offset + piece.length;
+  }
+
+  endEntry(): void {
+    if (this.#file !== undefined) this.#guard(() => this.#endFile(), undefined);
+  }
+
+  /** To be called once, after the last entry. */
+  setFolderTimes(): void {
+    for (const [path, times] of this.#folderTimes) {
+      if (path === "") {
+        futimens(this.#tree.root, times);
+        continue;
+      }
+      const { parent, base } = splitPath(path);
+      try {
+        utimensat(this.#tree.folder(parent), base, times, AT.SYMLINK_NOFOLLOW);
+      } catch (error) {
+        if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error; // a later entry took its place
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.[Symbol.dispose]();
+    this.#file = undefined;
+  }
+
+  #begin(entry: TarEntry): void {
+    const path = cleanPath(toByteString(entry.name));
+    if (path === undefined) throw refused("its name leads out of the layer");
+    checkNumbers(entry);
+    if (path === "") return this.#root(entry);
+    const { parent, base } = splitPath(path);
+    const whiteout = path.includes(".wh.") ? this.#whiteoutOf(parent, base) : undefined;
+    switch (whiteout?.kind) {
+      case "meta":
+        return;
+      case "opaque":
+        return this.#opaque(parent);
+      case "whiteout":
+        return this.#whiteout(parent, whiteout.name);
+    }
+    switch (entry.type) {
+      case "directory":
+        return this.#folder(entry, path, parent, base);
+      case "file":
+        this.#file = this.#create(
+          path,
+          (folder) => openat(folder, base, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600),
+        );
+        this.#writtenTo = 0;
+        return;
+      case "link":
+        return this.#hardLink(entry, path, base);
+      case "symlink":
+        this.#create(path, (folder) => symlinkat(entry.linkName, folder, base));
+        this.#sizeBytes += entry.linkName.length;
+        return this.#nodeMetadata(entry, parent, base);
+      default: {
+        const type = entry.type === "fifo" ? S.IFIFO : entry.type === "char" ? S.IFCHR : S.IFBLK;
+        const rdev = entry.type === "fifo" ? 0 : makedev(entry.devMajor, entry.devMinor);
+        this.#create(path, (folder) => mknodat(folder, base, type | 0o600, rdev));
+        return this.#nodeMetadata(entry, parent, base);
+      }
+    }
+  }
+
+  /** What the name says, folders included: nothing lives below a whiteout, and AUFS's own files are left out. */
+  #whiteoutOf(parent: ByteString, base: Uint8Array): WhiteoutName {
+    for (const component of parent.split("/")) {
+      const { kind } = parseWhiteout(fromByteString(component));
+      if (kind === "meta") return { kind };
+      if (kind !== "none") throw refused("a whiteout is no folder");
+    }
+    return parseWhiteout(base);
+  }
+
+  #root(entry: TarEntry): void {
+    if (entry.type !== "directory") throw refused(`it is a ${entry.type} in place of the root`);
+    this.#folderMetadata(entry, "", this.#tree.root);
+  }
+
+  #opaque(parent: ByteString): void {
+    if (parent === "") {
+      this.#tree.setOpaque(this.#tree.root, fromByteString("."));
+      this.#opaqueRoot = true;
+      return;
+    }
+    this.#tree.makeFolder(parent);
+    const { parent: above, base } = splitPath(parent);
+    const target = statat(this.#tree.folder(above), base, AT.SYMLINK_NOFOLLOW);
+    if ((target.mode & S.IFMT) !== S.IFDIR) throw refused("its folder is a symbolic link");
+    this.#tree.setOpaque(this.#tree.folder(above), base);
+  }
+
+  #whiteout(parent: ByteString, name: Uint8Array): void {
+    const text = toByteString(name);
+    if (text === "" || text === "." || text === "..") throw refused("it is a whiteout of no name");
+    const folder = this.#tree.makeFolder(parent);
+    try {
+      mknodat(folder, name, S.IFCHR, 0);
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+      // Whiteouts hide what is below, never what their own layer has: that stays, and hides by itself unless it merges.
+      const stat = statat(folder, name, AT.SYMLINK_NOFOLLOW);
+      if ((stat.mode & S.IFMT) === S.IFDIR) this.#tree.setOpaque(folder, name);
+    }
+  }
+
+  /** Makes something where it may have to take the place of an earlier entry. */
+  #create<T>(path: ByteString, make: (folder: Fd) => T): T {
+    const { parent } = splitPath(path);
+    try {
+      return make(this.#tree.makeFolder(parent));
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+    }
+    this.#remove(path);
+    return make(this.#tree.makeFolder(parent));
+  }
+
+  #remove(path: ByteString): void {
+    this.#sizeBytes -= this.#tree.remove(path);
+    for (const folder of this.#folderTimes.keys()) {
+      if (folder === path || folder.startsWith(path + "/")) this.#folderTimes.delete(folder);
+    }
+  }
+
+  #folder(entry: TarEntry, path: ByteString, parent: ByteString, base: Uint8Array): void {
+    if (this.#tree.makeChild(this.#tree.makeFolder(parent), base, 0o700) === "in the way") {
+      this.#remove(path);
+      this.#tree.makeChild(this.#tree.makeFolder(parent), base, 0o700);
+    }
+    const folder = openat(this.#tree.folder(parent), base, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+    this.#tree.adopt(path, folder);
+    this.#folderMetadata(entry, path, folder);
+  }
+
+  #folderMetadata(entry: TarEntry, path: ByteString, folder: Fd): void {
+    this.#openMetadata(entry, folder);
+    this.#folderTimes.set(path, timesOf(entry));
+  }
+
+  #endFile(): void {
+    const entry = this.#entry as TarEntry;
+    using file = this.#file as Fd;
+    this.#file = undefined;
+    if (this.#writtenTo < entry.sizeBytes) ftruncate(file, entry.sizeBytes);
+    this.#openMetadata(entry, file);
+    futimens(file, timesOf(entry));
+    this.#sizeBytes += entry.sizeBytes;
+  }
+
+  #openMetadata(entry: TarEntry, fd: Fd): void {
+    fchownat(fd, "", entry.uid, entry.gid, AT.EMPTY_PATH);
+    fchmod(fd, entry.mode);
+    this.#xattrs(entry, (name, value) => fsetxattr(fd, name, value));
+  }
+
+  /** Of what cannot be opened: symbolic links, devices, fifos. */
+  #nodeMetadata(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
+    const folder = this.#tree.folder(parent);
+    fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
+    if (entry.type !== "symlink") fchmodat(folder, base, entry.mode);
+    if (entry.xattrs.size > 0) {
+      const path = pathBelow(folder, base);
+      this.#xattrs(entry, (name, value) => lsetxattr(path, name, value));
+    }
+    utimensat(folder, base, timesOf(entry), AT.SYMLINK_NOFOLLOW);
+  }
+
+  #xattrs(entry: TarEntry, set: (name: Uint8Array, value: Uint8Array) => void): void {
+    for (const [name, value] of entry.xattrs) {
+      if (name.startsWith(OVERLAY_XATTR_PREFIX)) continue;
+      try {
+        set(fromByteString(name), value);
+      } catch (error) {
+        if (!isErrno(error, "EOPNOTSUPP", "EPERM")) throw error;
+        this.#skippedXattrs++;
+      }
+    }
+  }
+
+  #hardLink(entry: TarEntry, path: ByteString, base: Uint8Array): void {
+    const target = cleanPath(toByteString(entry.linkName));
+    if (target === undefined || target === "") throw refused("its hard link target is outside the layer");
+    const { parent: targetParent, base: targetBase } = splitPath(target);
+    const link = () => {
+      const folder = this.#tree.makeFolder(splitPath(path).parent);
+      try {
+        linkat(this.#tree.folder(targetParent), targetBase, folder, base);
+      } catch (error) {
+        if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
+        throw refused(`hard link target "${entryName(entry.linkName)}" is not in this layer`);
+      }
+    };
+    try {
+      return link();
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+    }
+    const existing = statat(this.#tree.folder(splitPath(path).parent), base, AT.SYMLINK_NOFOLLOW);
+    const wanted = statat(this.#tree.folder(targetParent), targetBase, AT.SYMLINK_NOFOLLOW);
+    if (existing.ino === wanted.ino && existing.dev === wanted.dev && !isWhiteout(wanted)) return;
+    this.#remove(path);
+    link();
+  }
+
+  #guard(step: () => void, at: number | undefined): void {
+    try {
+      step();
+    } catch (error) {
+      throw this.#explain(error, at);
+    }
+  }
+
+  #explain(error: unknown, at: number | undefined): unknown {
+    const place = at === undefined ? "" : ` at ${at}`;
+    const what = `Cannot apply tar entry "${entryName(this.#entry?.name ?? new Uint8Array(0))}"${place}`;
+    if (error instanceof Refusal) return new NydusGdError("invalid-image", `${what}: ${error.message}`);
+    if (!(error instanceof SyscallError || error instanceof NydusGdError)) return error;
+    const isDisk = isErrno(error, "ENOSPC", "EDQUOT", "EIO", "EROFS", "ENOMEM", "EMFILE", "ENFILE", "EPERM", "EACCES");
+    return new NydusGdError(isDisk ? "io" : "invalid-image", `${what}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Why an entry is not applied; becomes a {@link NydusGdError} with the entry's name. */
+class Refusal extends Error {}
+
+function refused(state: string): Refusal {
+  return new Refusal(state);
+}
+
+function checkNumbers(entry: TarEntry): void {
+  for (const key of ["uid", "gid"] as const) {
+    if (entry[key] < 0 || entry[key] > MAX_ID) throw refused(`${key} is ${entry[key]}`);
+  }
+  const { devMajor, devMinor } = entry;
+  if (devMajor < 0 || devMajor > MAX_MAJOR || devMinor < 0 || devMinor > MAX_MINOR) {
+    throw refused(`device is ${devMajor}:${devMinor}`);
+  }
+}
+
+function timesOf(entry: TarEntry): FileTimes {
+  const mtime = { sec: entry.mtimeSec, nsec: entry.mtimeNsec };
+  return { atime: mtime, mtime };
+}

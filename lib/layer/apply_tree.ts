@@ -1,0 +1,219 @@
+/**
+ * The folder that a layer is unpacked into, as a root that no name leads out of.
+ *
+ * Names are resolved by openat2(2) with RESOLVE_IN_ROOT against the descriptor of the root: "..", absolute names and
+ * symbolic links, whatever they hold, stay inside, as in a chroot. What is created or removed is the last component of a
+ * name, below a descriptor of its folder, and is never followed. Descriptors of folders are kept for the entries that
+ * follow, because a tar names a folder's files one after the other; they are given up as soon as a folder or symbolic
+ * link goes, so a name never leads to where it led before.
+ *
+ * Paths are {@link ByteString}s without a leading or trailing slash, without "", "." and ".." components; "" is the root.
+ *
+ * @module
+ */
+import { isErrno } from "../../ffi/errno.ts";
+import { AT, O, open, openat, openat2, RESOLVE } from "../../ffi/fcntl.ts";
+import { readDirectory } from "../../ffi/dirent.ts";
+import { type Fd, procFdPath } from "../../ffi/fd.ts";
+import { fchmodat, major, minor, mkdirat, S, type Stat, statat } from "../../ffi/sys_stat.ts";
+import { lsetxattr } from "../../ffi/sys_xattr.ts";
+import { unlinkat } from "../../ffi/unistd.ts";
+import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
+import { NydusGdError } from "../base/errors.ts";
+
+/** Descriptors of folders that are kept open. */
+const KEPT_FOLDERS = 64;
+
+/** Mode of a folder that the tar puts something into and does not name. */
+const IMPLIED_MODE = 0o755;
+
+/**
+ * A name of a tar as a path below the root, "" for the root; undefined for one that leads above it.
+ *
+ * ".." is taken lexically, as Docker does.
+ */
+export function cleanPath(name: ByteString): ByteString | undefined {
+  if (!/^\/|\/$|\/\/|(?:^|\/)\.\.?(?:\/|$)/.test(name)) return name;
+  const parts: string[] = [];
+  for (const part of name.split("/")) {
+    if (part === "" || part === ".") continue;
+    if (part !== "..") parts.push(part);
+    else if (parts.pop() === undefined) return undefined;
+  }
+  return parts.join("/");
+}
+
+/** Folder and last component of a path that is not the root. */
+export function splitPath(path: ByteString): { parent: ByteString; base: Uint8Array<ArrayBuffer> } {
+  const slash = path.lastIndexOf("/");
+  return { parent: path.slice(0, Math.max(slash, 0)), base: fromByteString(path.slice(slash + 1)) };
+}
+
+/** Whether what `stat` tells of is an overlay whiteout. */
+export function isWhiteout(stat: Stat): boolean {
+  return isOverlayWhiteout(stat.mode, major(stat.rdev), minor(stat.rdev));
+}
+
+/** See the module comment. */
+export class ApplyTree implements Disposable {
+  readonly root: Fd;
+  /** In order of use, the last used last. */
+  readonly #folders = new Map<ByteString, Fd>();
+
+  /** @param folder an existing folder, whose own path is trusted */
+  constructor(folder: string) {
+    this.root = open(folder, O.RDONLY | O.DIRECTORY);
+  }
+
+  /**
+   * The folder at `path`; made, with the folders above it, where there is none.
+   *
+   * The descriptor is the tree's: it is valid until the next call of this object.
+   *
+   * @throws {NydusGdError} where a file or a symbolic link to nothing is in the way
+   */
+  makeFolder(path: ByteString): Fd {
+    const kept = this.#kept(path);
+    if (kept !== undefined) return kept;
+    try {
+      return this.#keep(path, this.#open(path));
+    } catch (error) {
+      if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
+    }
+    const { parent, base } = splitPath(path);
+    const above = this.makeFolder(parent);
+    if (this.makeChild(above, base, IMPLIED_MODE) === "in the way") {
+      throw new NydusGdError("invalid-image", `Cannot unpack into "${printable(path)}": it is no folder`);
+    }
+    fchmodat(above, base, IMPLIED_MODE);
+    return this.#keep(path, this.#open(path));
+  }
+
+  /**
+   * The folder at `path`, valid as that of {@link makeFolder}.
+   *
+   * @throws {SyscallError} ENOENT, ENOTDIR
+   */
+  folder(path: ByteString): Fd {
+    return this.#kept(path) ?? this.#keep(path, this.#open(path));
+  }
+
+  /**
+   * Makes a folder. A whiteout of the same layer gives way to one that is opaque: it hides what lies below all the same.
+   *
+   * @returns "exists": there is a folder already; "in the way": something else is there, and stays
+   */
+  makeChild(parent: Fd, base: Uint8Array, mode: number): "made" | "exists" | "in the way" {
+    try {
+      mkdirat(parent, base, mode);
+      return "made";
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+    }
+    const stat = statat(parent, base, AT.SYMLINK_NOFOLLOW);
+    if ((stat.mode & S.IFMT) === S.IFDIR) return "exists";
+    if (!isWhiteout(stat)) return "in the way";
+    unlinkat(parent, base);
+    mkdirat(parent, base, mode);
+    this.setOpaque(parent, base);
+    return "made";
+  }
+
+  /** Hides what lower layers have in a folder. */
+  setOpaque(parent: Fd, base: Uint8Array): void {
+    lsetxattr(pathBelow(parent, base), OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE);
+  }
+
+  /**
+   * Keeps the descriptor of a folder that was just made or opened; the tree owns it now.
+   *
+   * It must be what {@link folder} would find at `path`.
+   */
+  adopt(path: ByteString, folder: Fd): void {
+    this.#keep(path, folder);
+  }
+
+  /**
+   * Removes what is at `path`, a folder with all below it. Descriptors handed out before are invalid afterwards.
+   *
+   * @returns bytes of the files and symbolic links of which this was the last name
+   */
+  remove(path: ByteString): number {
+    const { parent, base } = splitPath(path);
+    const above = this.folder(parent);
+    const freed = removeEntry(above, base);
+    this.#forget();
+    return freed;
+  }
+
+  [Symbol.dispose](): void {
+    this.#forget();
+    this.root[Symbol.dispose]();
+  }
+
+  #open(path: ByteString): Fd {
+    const resolve = RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS;
+    return openat2(this.root, fromByteString(path), { flags: O.PATH | O.DIRECTORY, resolve });
+  }
+
+  #kept(path: ByteString): Fd | undefined {
+    if (path === "") return this.root;
+    const folder = this.#folders.get(path);
+    if (folder === undefined) return undefined;
+    this.#folders.delete(path);
+    this.#folders.set(path, folder);
+    return folder;
+  }
+
+  #keep(path: ByteString, folder: Fd): Fd {
+    this.#folders.get(path)?.[Symbol.dispose]();
+    this.#folders.delete(path);
+    this.#folders.set(path, folder);
+    if (this.#folders.size > KEPT_FOLDERS) {
+      const [oldest] = this.#folders;
+      if (oldest !== undefined) {
+        oldest[1][Symbol.dispose]();
+        this.#folders.delete(oldest[0]);
+      }
+    }
+    return folder;
+  }
+
+  #forget(): void {
+    for (const folder of this.#folders.values()) folder[Symbol.dispose]();
+    this.#folders.clear();
+  }
+}
+
+/** A path to `base` itself for calls that take no directory descriptor and do not follow the last component. */
+export function pathBelow(parent: Fd, base: Uint8Array): Uint8Array {
+  const prefix = fromByteString(`${procFdPath(parent)}/`);
+  const out = new Uint8Array(prefix.length + base.length);
+  out.set(prefix);
+  out.set(base, prefix.length);
+  return out;
+}
+
+/** A path for a message. */
+export function printable(path: ByteString): string {
+  return new TextDecoder().decode(fromByteString(path)).replace(/\p{Cc}/gu, "\ufffd");
+}
+
+function removeEntry(parent: Fd, base: Uint8Array): number {
+  const stat = statat(parent, base, AT.SYMLINK_NOFOLLOW);
+  if ((stat.mode & S.IFMT) !== S.IFDIR) {
+    unlinkat(parent, base);
+    return stat.nlink === 1 ? stat.size : 0;
+  }
+  using folder = openat(parent, base, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  let freed = 0;
+  for (const { name } of [...readDirectory(folder)]) freed += removeEntry(folder, name);
+  unlinkat(parent, base, AT.REMOVEDIR);
+  return freed;
+}
+
+/** The names of a tar entry as one message has them. */
+export function entryName(name: Uint8Array): string {
+  return printable(toByteString(name));
+}

@@ -1,0 +1,165 @@
+/**
+ * A layer as a tar: its own files, or what one stack of layers has that another has not.
+ *
+ * Both are deterministic: folders come before what is in them, names in byte order of the names in the tar, whiteouts
+ * and opaque markers without a time of their own. The root itself is not named; only its opaque marker is. Sizes count
+ * each inode once, as Docker does.
+ *
+ * ```ts
+ * for (const piece of upperTar("/var/lib/…/diff")) await file.write(piece);
+ * ```
+ *
+ * @module
+ */
+import { readDirectory } from "../../ffi/dirent.ts";
+import { AT, O, open, openat } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { S, type Stat, statat } from "../../ffi/sys_stat.ts";
+import { OPAQUE_MARKER, whiteoutName } from "../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
+import { isWhiteout } from "./apply_tree.ts";
+import { compareStacks, type Difference, type StackPair } from "./changes.ts";
+import {
+  childFolder,
+  childPath,
+  hasOpaqueMark,
+  ifPresent,
+  OpenStackFolder,
+  type StackFolder,
+  stackRoot,
+} from "./changes_view.ts";
+import { type Pieces, TarOutput } from "./diff_output.ts";
+
+const OPAQUE = toByteString(OPAQUE_MARKER);
+
+/** The tar of what `layers` has that `below` has not. */
+export function diffTar(pair: StackPair): Pieces {
+  return isOwnParent(pair) ? upperTar(pair.layers[0] as string) : stackTar(pair);
+}
+
+/** Bytes of the files and symbolic links that `layers` has and `below` has not. */
+export function diffSize(pair: StackPair): number {
+  return isOwnParent(pair) ? upperSize(pair.layers[0] as string) : stackSize(pair);
+}
+
+/** Whether `below` is just `layers` without its topmost: the difference is what that layer holds. */
+function isOwnParent({ layers, below }: StackPair): boolean {
+  return layers.length === below.length + 1 && below.every((layer, i) => layer === layers[i + 1]);
+}
+
+/** The tar of an overlay layer: its files, whiteouts as `.wh.name`, opaque folders with `.wh..wh..opq` in them. */
+export function* upperTar(upper: string): Pieces {
+  const output = new TarOutput();
+  using root = open(upper, O.RDONLY | O.DIRECTORY);
+  yield* upperFolder(output, root, "");
+  yield* output.end();
+}
+
+function* upperFolder(output: TarOutput, folder: Fd, path: ByteString): Pieces {
+  if (hasOpaqueMark(folder)) yield* output.marker(childPath(path, OPAQUE));
+  for (const { name, shown, stat } of entriesInOrder(folder)) {
+    const child = childPath(path, shown);
+    if (isWhiteout(stat)) {
+      yield* output.marker(child);
+      continue;
+    }
+    yield* output.node(folder, name, child, stat);
+    if ((stat.mode & S.IFMT) !== S.IFDIR) continue;
+    using inner = openat(folder, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+    yield* upperFolder(output, inner, child);
+  }
+}
+
+interface UpperEntry {
+  readonly name: Uint8Array;
+  /** The name in the tar. */
+  readonly shown: ByteString;
+  readonly stat: Stat;
+}
+
+function entriesInOrder(folder: Fd): UpperEntry[] {
+  const entries: UpperEntry[] = [];
+  for (const { name } of [...readDirectory(folder)]) {
+    const stat = ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW));
+    if (stat === undefined) continue;
+    entries.push({ name, shown: toByteString(isWhiteout(stat) ? whiteoutName(name) : name), stat });
+  }
+  return entries.sort((a, b) => a.shown < b.shown ? -1 : 1);
+}
+
+/** Bytes of the files and symbolic links in a tree, each inode once. */
+export function upperSize(upper: string): number {
+  const sizes = new SizeSum();
+  const add = (folder: Fd) => {
+    for (const { name } of [...readDirectory(folder)]) {
+      const stat = ifPresent(() => statat(folder, name, AT.SYMLINK_NOFOLLOW));
+      if (stat !== undefined) sizes.add(stat);
+      if (stat === undefined || (stat.mode & S.IFMT) !== S.IFDIR) continue;
+      using inner = ifPresent(() => openat(folder, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW));
+      if (inner !== undefined) add(inner);
+    }
+  };
+  using root = open(upper, O.RDONLY | O.DIRECTORY);
+  add(root);
+  return sizes.bytes;
+}
+
+function* stackTar(pair: StackPair): Pieces {
+  const output = new TarOutput();
+  const root = stackRoot(pair.layers);
+  if (root !== undefined) yield* stackFolder(output, root, compareStacks(pair, "origin"));
+  yield* output.end();
+}
+
+function* stackFolder(output: TarOutput, folder: StackFolder, differences: readonly Difference[]): Pieces {
+  const named = differences.map((difference) => ({
+    ...difference,
+    shown: difference.kind === "delete" ? toByteString(whiteoutName(fromByteString(difference.name))) : difference.name,
+  }));
+  named.sort((a, b) => a.shown < b.shown ? -1 : 1);
+  for (const { name, shown, child, inside } of named) {
+    if (child === undefined) {
+      yield* output.marker(childPath(folder.path, shown));
+      continue;
+    }
+    // Only the layer that has the child is opened: a folder may merge many.
+    const holder = { path: folder.path, layers: child.layers.slice(0, 1) };
+    using open = new OpenStackFolder(holder);
+    const stat = open.stat(child);
+    if (stat === undefined) continue;
+    yield* output.node(open.folderOf(child), fromByteString(name), childPath(folder.path, name), stat);
+    if (child.isFolder) yield* stackFolder(output, childFolder(folder, child), inside);
+  }
+}
+
+function stackSize(pair: StackPair): number {
+  const sizes = new SizeSum();
+  const add = (folder: StackFolder, differences: readonly Difference[]) => {
+    for (const { child, inside } of differences) {
+      if (child === undefined) continue;
+      using open = new OpenStackFolder({ path: folder.path, layers: child.layers.slice(0, 1) });
+      const stat = open.stat(child);
+      if (stat !== undefined) sizes.add(stat);
+      if (child.isFolder) add(childFolder(folder, child), inside);
+    }
+  };
+  const root = stackRoot(pair.layers);
+  if (root !== undefined) add(root, compareStacks(pair, "stat"));
+  return sizes.bytes;
+}
+
+/** Sum of sizes, each inode once, folders not at all. */
+class SizeSum {
+  bytes = 0;
+  readonly #seen = new Set<string>();
+
+  add(stat: Stat): void {
+    if ((stat.mode & S.IFMT) === S.IFDIR || stat.size === 0) return;
+    if (stat.nlink > 1) {
+      const inode = `${stat.dev}:${stat.ino}`;
+      if (this.#seen.has(inode)) return;
+      this.#seen.add(inode);
+    }
+    this.bytes += stat.size;
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Differences between layers, computed in Workers.
+ *
+ * ```ts
+ * await using differ = new Differ();
+ * const tar = await differ.tar({ layers: [upper, ...lowers], below: lowers });
+ * ```
+ *
+ * @module
+ */
+import { interruption, throwIfAborted } from "../base/abort.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { workerUrl } from "../base/worker.ts";
+import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
+import type { Change, StackPair } from "./changes.ts";
+import type { DiffReply, DiffRequest } from "./diff_worker.ts";
+
+const WORKERS = 2;
+
+/** Starts Workers on demand. Dispose it, or the process does not end. */
+export class Differ implements Disposable {
+  readonly #pool = new WorkerPool<DiffRequest, DiffReply>(workerUrl(import.meta, "diff_worker.ts"), WORKERS);
+
+  /**
+   * The tar of what `layers` has that `below` has not. Resolves with its first piece at hand, so that most failures come
+   * before the stream; a later one breaks the stream off. Read it to its end or cancel it.
+   *
+   * @throws {NydusGdError} "io"; "unsupported" for layers that are not plain (redirect_dir, metacopy)
+   */
+  async tar(pair: StackPair, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    throwIfAborted(signal);
+    const answers = new Answers(this.#pool, signal);
+    let next: Promise<DiffReply> | undefined = answers.ask({ kind: "tar", pair });
+    let first: DiffReply | undefined = await next;
+    const stop = () => answers.end({ kind: "cancel" });
+    return new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        const reply = first ?? await next;
+        first = undefined;
+        if (reply?.kind === "piece") {
+          next = answers.ask({ kind: "next" }); // the Worker reads on while this piece travels
+          next.catch(() => {}); // told by the next pull
+          controller.enqueue(reply.bytes);
+        } else {
+          answers.end();
+          controller.close();
+        }
+      },
+      cancel: stop,
+    }, { highWaterMark: 0 });
+  }
+
+  /** What `docker diff` prints. */
+  async changes(pair: StackPair, signal?: AbortSignal): Promise<Change[]> {
+    const reply = await this.#once({ kind: "changes", pair }, signal);
+    return reply.kind === "changes" ? reply.changes : [];
+  }
+
+  /** Bytes of the files that `layers` has and `below` has not. */
+  async sizeBytes(pair: StackPair, signal?: AbortSignal): Promise<number> {
+    const reply = await this.#once({ kind: "size", pair }, signal);
+    return reply.kind === "size" ? reply.sizeBytes : 0;
+  }
+
+  /** Ends the Workers; what runs fails. Nothing is written by them, so there is nothing to wait for. */
+  [Symbol.dispose](): void {
+    this.#pool[Symbol.dispose]();
+  }
+
+  async #once(request: DiffRequest, signal: AbortSignal | undefined): Promise<DiffReply> {
+    throwIfAborted(signal);
+    const answers = new Answers(this.#pool, signal);
+    try {
+      return await answers.ask(request);
+    } finally {
+      answers.end();
+    }
+  }
+}
+
+/** One conversation: a request, an answer. */
+class Answers {
+  readonly #channel: Channel<DiffRequest>;
+  readonly #signal: AbortSignal | undefined;
+  #waiting: PromiseWithResolvers<DiffReply> | undefined;
+  #failure: NydusGdError | undefined;
+  readonly #onAbort = () => {
+    this.end({ kind: "cancel" });
+    if (this.#signal !== undefined) this.#fail(interruption(this.#signal));
+  };
+
+  constructor(pool: WorkerPool<DiffRequest, DiffReply>, signal: AbortSignal | undefined) {
+    this.#channel = pool.open({
+      onMessage: (reply) => {
+        if (reply.kind === "failed") this.#fail(receiveError(reply.error));
+        else this.#waiting?.resolve(reply);
+      },
+      onDeath: (error) => this.#fail(error),
+    });
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  ask(request: DiffRequest): Promise<DiffReply> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    this.#waiting = Promise.withResolvers();
+    this.#channel.post(request);
+    return this.#waiting.promise;
+  }
+
+  /** No more answers; `last` tells the Worker so where it would wait. */
+  end(last?: DiffRequest): void {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (last !== undefined) this.#channel.post(last);
+    this.#channel.close();
+  }
+
+  #fail(error: NydusGdError): void {
+    this.#failure = error;
+    this.#waiting?.reject(error);
+    this.end();
+  }
+}
