@@ -1,0 +1,245 @@
+/**
+ * The backends that nydusd's configuration can name, key by key.
+ *
+ * The schemas hold nydusd's own key names, types and defaults; v1 (`device.backend.config`) and v2
+ * (`backend.<type>`) share them. Times are seconds there and milliseconds here; 0 means "no limit".
+ * Source: dragonflyoss/nydus 34e6071e, api/src/config.rs.
+ *
+ * @module
+ */
+import * as v from "valibot";
+
+/** Every backend type of nydusd. */
+export const BACKEND_TYPES = ["localfs", "localdisk", "oss", "s3", "registry", "http-proxy"] as const;
+export type BackendType = (typeof BACKEND_TYPES)[number];
+
+/** A string key that must hold something. */
+const required = v.pipe(v.string(), v.nonEmpty("is empty"));
+const text = v.optional(v.string(), "");
+const flag = v.optional(v.boolean(), false);
+const seconds = v.pipe(v.number(), v.integer("must be whole seconds"), v.minValue(0, "must not be negative"));
+const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
+
+const proxySchema = v.object({
+  url: text,
+  ping_url: text,
+  fallback: v.optional(v.boolean(), true),
+  check_interval: v.optional(seconds, 5),
+  use_http: flag,
+  check_pause_elapsed: v.optional(seconds, 300),
+  dragonfly_scheduler_endpoint: text,
+});
+
+/** Keys that every backend that speaks HTTP has. */
+const httpEntries = {
+  scheme: v.optional(v.picklist(["https", "http", ""]), ""),
+  skip_verify: flag,
+  ca_cert_files: v.optional(v.array(required), []),
+  timeout: v.optional(seconds),
+  connect_timeout: v.optional(seconds),
+  retry_limit: v.optional(count, 0),
+  proxy: v.optional(proxySchema, {}),
+};
+
+/** One schema for each backend type. */
+export const BACKEND_SCHEMAS = {
+  localfs: v.object({ blob_file: text, dir: text, alt_dirs: v.optional(v.array(required), []) }),
+  localdisk: v.object({ device_path: required, disable_gpt: flag }),
+  oss: v.object({
+    ...httpEntries,
+    endpoint: required,
+    bucket_name: required,
+    object_prefix: text,
+    access_key_id: text,
+    access_key_secret: text,
+  }),
+  s3: v.object({
+    ...httpEntries,
+    endpoint: v.string(),
+    region: required,
+    bucket_name: required,
+    object_prefix: text,
+    access_key_id: text,
+    access_key_secret: text,
+  }),
+  registry: v.object({
+    ...httpEntries,
+    host: required,
+    repo: required,
+    auth: text,
+    registry_token: text,
+    blob_url_scheme: v.optional(v.picklist(["https", "http", ""]), ""),
+    blob_redirected_host: text,
+  }),
+  "http-proxy": v.object({ ...httpEntries, addr: required, path: text }),
+} as const satisfies Record<BackendType, v.GenericSchema>;
+
+/** How an HTTP backend is reached. */
+export interface HttpConfig {
+  /** Undefined: https, or what {@link isLoopback} hosts speak. */
+  readonly scheme: "https" | "http" | undefined;
+  readonly skipVerify: boolean;
+  /** PEM files, trusted beside the system's roots. */
+  readonly caCertFiles: readonly string[];
+  /** Of a whole request. Undefined: not configured. 0: none. */
+  readonly timeoutMs: number | undefined;
+  readonly connectTimeoutMs: number | undefined;
+  readonly proxy: ProxyConfig;
+}
+
+/** A proxy in front of the backend; without `url` there is none. */
+export interface ProxyConfig {
+  readonly url: string;
+  readonly pingUrl: string;
+  readonly fallback: boolean;
+  readonly checkIntervalMs: number;
+  readonly useHttp: boolean;
+  readonly checkPauseElapsedMs: number;
+  readonly dragonflySchedulerEndpoint: string;
+}
+
+/** Files in folders, named by blob id; or one file for every id. */
+export interface LocalFsConfig {
+  readonly type: "localfs";
+  /** Overrides the folders. */
+  readonly blobFile: string | undefined;
+  /** Absent only when `blobFile` is there. */
+  readonly dir: string | undefined;
+  readonly altDirs: readonly string[];
+}
+
+/** A block device with one blob in each partition. */
+export interface LocalDiskConfig {
+  readonly type: "localdisk";
+  readonly devicePath: string;
+  readonly disableGpt: boolean;
+}
+
+/** A bucket; the key of a blob is `objectPrefix` and its id. */
+export interface ObjectStoreConfig extends HttpConfig {
+  readonly type: "oss" | "s3";
+  readonly endpoint: string;
+  /** S3 only. */
+  readonly region: string | undefined;
+  readonly bucketName: string;
+  readonly objectPrefix: string;
+  readonly accessKeyId: string;
+  readonly accessKeySecret: string;
+}
+
+/** One repository of an OCI registry. */
+export interface RegistryConfig extends HttpConfig {
+  readonly type: "registry";
+  /** "registry.example.com", "127.0.0.1:5000". */
+  readonly host: string;
+  /** "library/nginx". */
+  readonly repo: string;
+  /** Base64 of "user:password". */
+  readonly auth: string | undefined;
+  /** A bearer token to begin with. */
+  readonly registryToken: string | undefined;
+  /** Scheme and host put in place of those of a redirect. */
+  readonly blobUrlScheme: "https" | "http" | undefined;
+  readonly blobRedirectedHost: string | undefined;
+}
+
+/** `<addr><path>/<blob id>`. */
+export interface HttpProxyConfig extends HttpConfig {
+  readonly type: "http-proxy";
+  readonly addr: string;
+  readonly path: string;
+}
+
+/** Where blobs are. */
+export type BackendConfig = LocalFsConfig | LocalDiskConfig | ObjectStoreConfig | RegistryConfig | HttpProxyConfig;
+
+type Raw<T extends BackendType> = v.InferOutput<(typeof BACKEND_SCHEMAS)[T]>;
+type RawHttp = Pick<Raw<"registry">, keyof typeof httpEntries>;
+
+/** From what {@link BACKEND_SCHEMAS} accepted for `type`. A string tells what is wrong across keys. */
+export function normalizeBackend(type: BackendType, raw: Raw<BackendType>): BackendConfig | string {
+  switch (type) {
+    case "localfs": {
+      const { blob_file, dir, alt_dirs } = raw as Raw<"localfs">;
+      if (blob_file === "" && dir === "") return "has neither dir nor blob_file";
+      return { type, blobFile: blob_file || undefined, dir: dir || undefined, altDirs: alt_dirs };
+    }
+    case "localdisk": {
+      const { device_path, disable_gpt } = raw as Raw<"localdisk">;
+      return { type, devicePath: device_path, disableGpt: disable_gpt };
+    }
+    case "oss":
+    case "s3": {
+      const keys = raw as Raw<"oss"> & Partial<Raw<"s3">>;
+      return {
+        type,
+        ...normalizeHttp(keys),
+        endpoint: keys.endpoint || "s3.amazonaws.com",
+        region: keys.region,
+        bucketName: keys.bucket_name,
+        objectPrefix: keys.object_prefix,
+        accessKeyId: keys.access_key_id,
+        accessKeySecret: keys.access_key_secret,
+      };
+    }
+    case "registry":
+      return normalizeRegistry(raw as Raw<"registry">);
+    case "http-proxy": {
+      const keys = raw as Raw<"http-proxy">;
+      return { type, ...normalizeHttp(keys), addr: keys.addr, path: keys.path };
+    }
+  }
+}
+
+function normalizeRegistry(raw: Raw<"registry">): RegistryConfig | string {
+  if (/[/@?#\s]/.test(raw.host)) return "has a host that is no HOST or HOST:PORT";
+  if (raw.auth !== "" && decodeAuth(raw.auth) === undefined) return "has an auth that is no base64 of user:password";
+  return {
+    type: "registry",
+    ...normalizeHttp(raw),
+    host: raw.host,
+    repo: raw.repo,
+    auth: raw.auth || undefined,
+    registryToken: raw.registry_token || undefined,
+    blobUrlScheme: raw.blob_url_scheme || undefined,
+    blobRedirectedHost: raw.blob_redirected_host || undefined,
+  };
+}
+
+function normalizeHttp(raw: RawHttp): HttpConfig {
+  const { proxy } = raw;
+  return {
+    scheme: raw.scheme || undefined,
+    skipVerify: raw.skip_verify,
+    caCertFiles: raw.ca_cert_files,
+    timeoutMs: toMs(raw.timeout),
+    connectTimeoutMs: toMs(raw.connect_timeout),
+    proxy: {
+      url: proxy.url,
+      pingUrl: proxy.ping_url,
+      fallback: proxy.fallback,
+      checkIntervalMs: proxy.check_interval * 1000,
+      useHttp: proxy.use_http,
+      checkPauseElapsedMs: proxy.check_pause_elapsed * 1000,
+      dragonflySchedulerEndpoint: proxy.dragonfly_scheduler_endpoint,
+    },
+  };
+}
+
+function toMs(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+/** User and password out of base64 "user:password"; undefined where it is none. */
+export function decodeAuth(auth: string): { user: string; password: string } | undefined {
+  let plain: string;
+  try {
+    plain = new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.fromBase64(auth.trim()));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
+    throw error;
+  }
+  const colon = plain.indexOf(":");
+  if (colon < 0) return undefined;
+  return { user: plain.slice(0, colon), password: plain.slice(colon + 1) };
+}

@@ -1,0 +1,96 @@
+/**
+ * Blobs in folders of this machine, each in a file named by its id; or one file that answers for every id.
+ *
+ * ```
+ * blob_file, if configured          every id
+ * dir/<id>, if it is not empty      else the first alt_dirs/<id> that is not empty
+ * ```
+ * The file is found again for each read: a blob that appears later is read then, and no descriptor is kept for a blob
+ * that is never read again. nydusd takes a read past the end for the end of the blob; here it is an error, since a
+ * caller asks only for bytes that its chunk table promises.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { throwIfAborted } from "../base/abort.ts";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import type { LocalFsConfig } from "./backend_config.ts";
+import { checkBlobName } from "./blob_id.ts";
+import type { Backend, BlobSource, ReadOptions } from "./blob_source.ts";
+
+/** The folders of one `localfs` backend. */
+export class LocalFsBackend implements Backend {
+  readonly description: string;
+  readonly #blobFile: string | undefined;
+  readonly #folders: readonly string[];
+
+  constructor(config: Pick<LocalFsConfig, "blobFile" | "dir" | "altDirs">) {
+    this.#blobFile = config.blobFile;
+    this.#folders = config.dir === undefined ? config.altDirs : [config.dir, ...config.altDirs];
+    if (this.#blobFile === undefined && this.#folders.length === 0) {
+      throw new NydusGdError("config", "Cannot open backend localfs: it has neither dir nor blob_file");
+    }
+    this.description = `localfs ${this.#blobFile ?? this.#folders[0]}`;
+  }
+
+  /** @throws {NydusGdError} "invalid-image" for an id that is no plain file name */
+  blob(id: string): BlobSource {
+    const candidates = this.#blobFile === undefined
+      ? this.#folders.map((folder) => join(folder, checkBlobName(id)))
+      : [this.#blobFile];
+    return new LocalBlob(`${this.description}, blob ${id}`, candidates);
+  }
+}
+
+class LocalBlob implements BlobSource {
+  constructor(readonly description: string, private readonly candidates: readonly string[]) {}
+
+  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
+    throwIfAborted(options.signal);
+    const { path } = await this.#find();
+    const bytes = new Uint8Array(length);
+    try {
+      using file = await Deno.open(path);
+      if (offset > 0) await file.seek(offset, Deno.SeekMode.Start);
+      for (let filled = 0; filled < length;) {
+        throwIfAborted(options.signal);
+        const count = await file.read(bytes.subarray(filled));
+        if (count === null) {
+          throw new NydusGdError(
+            "io",
+            `Cannot read ${length} bytes at ${offset} of ${path}: it ends at ${offset + filled}`,
+          );
+        }
+        filled += count;
+      }
+    } catch (error) {
+      throw this.#translate(error, path);
+    }
+    return bytes;
+  }
+
+  async size(signal?: AbortSignal): Promise<number> {
+    throwIfAborted(signal);
+    return (await this.#find()).size;
+  }
+
+  async #find(): Promise<{ path: string; size: number }> {
+    for (const path of this.candidates) {
+      try {
+        const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+        if (info?.isFile && info.size > 0) return { path, size: info.size };
+      } catch (error) {
+        throw this.#translate(error, path);
+      }
+    }
+    throw new NydusGdError("not-found", `Cannot find blob: no file with data at ${this.candidates.join(" or ")}`);
+  }
+
+  #translate(error: unknown, path: string): unknown {
+    if (error instanceof NydusGdError) return error;
+    if (error instanceof Deno.errors.NotFound) {
+      return new NydusGdError("not-found", `Cannot find blob: ${path} is gone`, { cause: error });
+    }
+    return new NydusGdError("io", `Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}

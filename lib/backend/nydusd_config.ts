@@ -1,0 +1,345 @@
+/**
+ * nydusd's own configuration file, unchanged: v2 as JSON or TOML, v1 ("factory") as JSON.
+ *
+ * ```ts
+ * const config = parseNydusdConfig(await Deno.readTextFile("/var/lib/nydus/config.json"));
+ * for (const warning of config.warnings) log.warn(warning);
+ * const backend = openBackend(config.backend, deps);
+ * ```
+ * Both forms give the same {@link NydusdConfig}; where their defaults differ (`prefetch_all`), each keeps its own.
+ * Unknown keys are ignored as nydusd does, and reported as warnings. Pure: nothing is read, nothing is resolved.
+ * Source: dragonflyoss/nydus 34e6071e, api/src/config.rs.
+ *
+ * @throws {NydusGdError} "config": `Cannot read configuration: device.backend.config.host is missing`
+ * @module
+ */
+import { parse as parseToml, TomlError } from "smol-toml";
+import * as v from "valibot";
+import { NydusGdError } from "../base/errors.ts";
+import { formatPath, parseWith, type Path, unknownKeys } from "../base/schema.ts";
+import {
+  BACKEND_SCHEMAS,
+  BACKEND_TYPES,
+  type BackendConfig,
+  type BackendType,
+  normalizeBackend,
+} from "./backend_config.ts";
+
+/** Bytes of the largest file that is read: nydusd's own limit. */
+export const MAX_CONFIG_BYTES = 1 << 20;
+
+/** How blobs are kept. */
+export interface CacheConfig {
+  /** "dummycache": none is configured. */
+  readonly type: "filecache" | "fscache" | "dummycache";
+  /** As configured, possibly relative; undefined when not configured. */
+  readonly workDir: string | undefined;
+  /** Chunk digests are to be checked. (Here they always are.) */
+  readonly validate: boolean;
+  /** Chunks are to be kept as stored. */
+  readonly compressed: boolean;
+  readonly disableIndexedMap: boolean;
+  readonly encrypted: boolean;
+}
+
+/** What is fetched before somebody asks. */
+export interface PrefetchConfig {
+  readonly enable: boolean;
+  readonly threads: number;
+  /** Bytes of one request, at most. */
+  readonly batchSizeBytes: number;
+  /** Bytes a second; 0: no limit. */
+  readonly bandwidthLimit: number;
+  /** All of the image, not only what it lists. */
+  readonly prefetchAll: boolean;
+  readonly streamPrefetch: boolean;
+}
+
+/** How the tree is served. */
+export interface RafsConfig {
+  readonly mode: "direct" | "cached";
+  /** Bytes that one user read may be extended to; 0: not at all. */
+  readonly batchSizeBytes: number;
+  readonly validate: boolean;
+  readonly enableXattr: boolean;
+  readonly iostatsFiles: boolean;
+  readonly accessPattern: boolean;
+  readonly latestReadFiles: boolean;
+}
+
+/** A configuration file, whatever its form was. */
+export interface NydusdConfig {
+  readonly version: 1 | 2;
+  readonly id: string;
+  readonly backend: BackendConfig;
+  readonly cache: CacheConfig;
+  readonly prefetch: PrefetchConfig;
+  readonly rafs: RafsConfig;
+  /** Whole sentences: what was ignored. */
+  readonly warnings: readonly string[];
+}
+
+const MAX_BATCH = 0x1000_0000;
+const text = v.optional(v.string(), "");
+const flag = v.optional(v.boolean(), false);
+const bytes = (fallback: number) =>
+  v.optional(
+    v.pipe(
+      v.number(),
+      v.integer("must be an integer"),
+      v.minValue(0, "must not be negative"),
+      v.maxValue(MAX_BATCH, `must be at most ${MAX_BATCH}`),
+    ),
+    fallback,
+  );
+const threads = v.optional(
+  v.pipe(
+    v.number(),
+    v.integer("must be an integer"),
+    v.minValue(1, "must be 1 to 1024"),
+    v.maxValue(1024, "must be 1 to 1024"),
+  ),
+  8,
+);
+const rate = v.optional(
+  v.pipe(
+    v.number(),
+    v.integer("must be an integer"),
+    v.minValue(0, "must not be negative"),
+    v.maxValue(0xffff_ffff, "must be at most 4294967295"),
+  ),
+  0,
+);
+
+const fileCacheSchema = v.object({
+  work_dir: text,
+  disable_indexed_map: flag,
+  enable_encryption: flag,
+  enable_convergent_encryption: flag,
+  encryption_key: text,
+});
+const anything = v.optional(v.unknown());
+const rafsFlags = {
+  iostats_files: flag,
+  enable_xattr: flag,
+  access_pattern: flag,
+  latest_read_files: flag,
+};
+const mode = v.picklist(["direct", "cached"]);
+const backendType = v.picklist(BACKEND_TYPES);
+
+const V1 = v.object({
+  device: v.object({
+    id: text,
+    backend: v.object({
+      type: v.picklist(BACKEND_TYPES.filter((type) => type !== "http-proxy")),
+      config: v.unknown(),
+    }),
+    external_backends: anything,
+    cache: v.optional(
+      v.object({
+        type: v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), ""),
+        compressed: flag,
+        validate: flag,
+        config: v.optional(fileCacheSchema, {}),
+      }),
+      {},
+    ),
+  }),
+  mode,
+  digest_validate: flag,
+  ...rafsFlags,
+  amplify_io: bytes(1 << 20),
+  fs_prefetch: v.optional(
+    v.object({
+      enable: flag,
+      threads_count: threads,
+      merging_size: bytes(1 << 20),
+      bandwidth_rate: rate,
+      prefetch_all: v.optional(v.boolean(), true),
+      stream_prefetch: flag,
+    }),
+    {},
+  ),
+});
+
+const V2_PREFETCH = v.object({
+  enable: v.boolean(),
+  threads,
+  batch_size: bytes(1 << 20),
+  bandwidth_limit: rate,
+  prefetch_all: flag,
+  stream_prefetch: flag,
+});
+
+const V2 = v.object({
+  version: v.literal(2),
+  id: text,
+  backend: v.object({
+    type: backendType,
+    ...Object.fromEntries(BACKEND_TYPES.map((type) => [type, v.optional(v.unknown())])),
+  }),
+  external_backends: anything,
+  cache: v.optional(
+    v.object({
+      type: v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), ""),
+      compressed: flag,
+      validate: flag,
+      prefetch: v.optional(V2_PREFETCH),
+      filecache: v.optional(fileCacheSchema),
+      fscache: v.optional(v.object({ work_dir: text })),
+    }),
+    {},
+  ),
+  rafs: v.optional(
+    v.object({
+      mode: v.optional(mode, "direct"),
+      batch_size: bytes(1 << 20),
+      validate: flag,
+      ...rafsFlags,
+      prefetch: v.optional(V2_PREFETCH),
+    }),
+    {},
+  ),
+  overlay: anything,
+});
+
+/** Reads the text of a configuration file, v1 or v2. */
+export function parseNydusdConfig(text: string): NydusdConfig {
+  if (text.length > MAX_CONFIG_BYTES) throw wrong(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
+  const document = parseDocument(text);
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    throw wrong("it is no object with keys");
+  }
+  return "version" in document ? readV2(document) : readV1(document);
+}
+
+/** JSON where it looks like it, else TOML: each form then complains in its own words. */
+function parseDocument(text: string): unknown {
+  if (text.trim() === "") throw wrong("it is empty");
+  // A JSON parser quotes what it stumbles over, and that may be a secret: only the place is told.
+  if (/^\s*[{["]/.test(text.replace(/^\uFEFF/, ""))) {
+    try {
+      return JSON.parse(text.replace(/^\uFEFF/, ""));
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      // "[backend]" begins a TOML table, and no JSON that could be a configuration.
+      if (!/^\s*\[/.test(text)) {
+        const place = /position \d+|line \d+ column \d+/.exec(error.message)?.[0];
+        throw wrong(`it is no valid JSON${place === undefined ? "" : ` (${place})`}`);
+      }
+    }
+  }
+  try {
+    return parseToml(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    throw wrong(`it is neither JSON nor valid TOML (line ${error.line} column ${error.column})`);
+  }
+}
+
+function readV1(document: unknown): NydusdConfig {
+  const { device, ...rafs } = accept(V1, document, []);
+  const warnings = warningsOf(V1, document, []);
+  if (device.external_backends !== undefined) warnings.push(ignored(["device", "external_backends"]));
+  const cacheType = device.cache.type;
+  const prefetch = rafs.fs_prefetch;
+  return {
+    version: 1,
+    id: device.id,
+    backend: readBackend(device.backend.type, device.backend.config, ["device", "backend", "config"], warnings),
+    cache: readCache(cacheType, device.cache.compressed, device.cache.validate, device.cache.config),
+    prefetch: {
+      enable: prefetch.enable,
+      threads: prefetch.threads_count,
+      batchSizeBytes: prefetch.merging_size,
+      bandwidthLimit: prefetch.bandwidth_rate,
+      prefetchAll: prefetch.prefetch_all,
+      streamPrefetch: prefetch.stream_prefetch,
+    },
+    rafs: readRafs({ ...rafs, batch_size: rafs.amplify_io, validate: rafs.digest_validate }),
+    warnings,
+  };
+}
+
+function readV2(document: unknown): NydusdConfig {
+  const { id, backend, external_backends, cache, rafs, overlay } = accept(V2, document, []);
+  const warnings = warningsOf(V2, document, []);
+  if (external_backends !== undefined) warnings.push(ignored(["external_backends"]));
+  if (overlay !== undefined) warnings.push(ignored(["overlay"]));
+  const sections = backend as Record<string, unknown>;
+  // The cache's prefetch is what block devices use, the tree's what a mount uses: the one that is on counts.
+  const prefetch = rafs.prefetch?.enable ? rafs.prefetch : cache.prefetch ?? rafs.prefetch;
+  const section = cache.type === "fscache" ? { work_dir: cache.fscache?.work_dir ?? "" } : cache.filecache;
+  return {
+    version: 2,
+    id,
+    backend: readBackend(backend.type, sections[backend.type], ["backend", backend.type], warnings),
+    cache: readCache(cache.type, cache.compressed, cache.validate, section),
+    prefetch: {
+      enable: prefetch?.enable ?? false,
+      threads: prefetch?.threads ?? 8,
+      batchSizeBytes: prefetch?.batch_size ?? 1 << 20,
+      bandwidthLimit: prefetch?.bandwidth_limit ?? 0,
+      prefetchAll: prefetch?.prefetch_all ?? false,
+      streamPrefetch: prefetch?.stream_prefetch ?? false,
+    },
+    rafs: readRafs(rafs),
+    warnings,
+  };
+}
+
+function readBackend(type: BackendType, input: unknown, path: Path, warnings: string[]): BackendConfig {
+  const schema = BACKEND_SCHEMAS[type];
+  const raw = accept(schema, input, path);
+  warnings.push(...warningsOf(schema, input, path));
+  const config = normalizeBackend(type, raw);
+  if (typeof config === "string") throw wrong(`${formatPath(path)} ${config}`);
+  return config;
+}
+
+function readCache(
+  type: string,
+  compressed: boolean,
+  validate: boolean,
+  section: Partial<v.InferOutput<typeof fileCacheSchema>> | undefined,
+): CacheConfig {
+  return {
+    type: type === "fscache" ? "fscache" : type === "" || type === "dummycache" ? "dummycache" : "filecache",
+    workDir: section?.work_dir || undefined,
+    validate,
+    compressed,
+    disableIndexedMap: section?.disable_indexed_map ?? false,
+    encrypted: (section?.enable_encryption ?? false) || (section?.enable_convergent_encryption ?? false),
+  };
+}
+
+function readRafs(raw: Omit<v.InferOutput<typeof V2>["rafs"], "prefetch">): RafsConfig {
+  return {
+    mode: raw.mode,
+    batchSizeBytes: raw.batch_size,
+    validate: raw.validate,
+    enableXattr: raw.enable_xattr,
+    iostatsFiles: raw.iostats_files,
+    accessPattern: raw.access_pattern,
+    latestReadFiles: raw.latest_read_files,
+  };
+}
+
+function accept<S extends v.GenericSchema>(schema: S, input: unknown, path: Path): v.InferOutput<S> {
+  const result = parseWith(schema, input, path);
+  if (!result.ok) throw wrong(`${formatPath(result.path)} ${result.state}`);
+  return result.value;
+}
+
+function warningsOf(schema: v.GenericSchema, input: unknown, path: Path): string[] {
+  return unknownKeys(schema, input, path).map(ignored);
+}
+
+function ignored(path: Path): string {
+  return `Configuration key ${formatPath(path)} is not known and ignored`;
+}
+
+function wrong(state: string): NydusGdError {
+  return new NydusGdError("config", `Cannot read configuration: ${state}`);
+}

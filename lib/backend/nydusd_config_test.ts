@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { NydusGdError } from "../base/errors.ts";
+import { parseNydusdConfig } from "./nydusd_config.ts";
+
+const V1 = {
+  device: {
+    backend: { type: "registry", config: { host: "h:5000", repo: "r/app", scheme: "https" } },
+    cache: { type: "blobcache", config: { work_dir: "/c" } },
+  },
+  mode: "direct",
+};
+
+function v1(change: (config: typeof V1 & Record<string, unknown>) => void): string {
+  const copy = structuredClone(V1);
+  change(copy);
+  return JSON.stringify(copy);
+}
+
+function fails(text: string, message: string | RegExp): void {
+  assert.throws(
+    () => parseNydusdConfig(text),
+    (error) => {
+      assert.ok(error instanceof NydusGdError);
+      assert.equal(error.code, "config");
+      if (typeof message === "string") assert.equal(error.message, `Cannot read configuration: ${message}`);
+      else assert.match(error.message, message);
+      return true;
+    },
+  );
+}
+
+Deno.test("the smallest v1 configuration reads with nydusd's defaults", () => {
+  const config = parseNydusdConfig(JSON.stringify(V1));
+  assert.equal(config.version, 1);
+  assert.ok(config.backend.type === "registry");
+  assert.equal(config.backend.host, "h:5000");
+  assert.equal(config.backend.repo, "r/app");
+  assert.equal(config.backend.scheme, "https");
+  assert.equal(config.backend.timeoutMs, undefined);
+  assert.deepEqual(config.cache, {
+    type: "filecache",
+    workDir: "/c",
+    validate: false,
+    compressed: false,
+    disableIndexedMap: false,
+    encrypted: false,
+  });
+  assert.deepEqual(config.prefetch, {
+    enable: false,
+    threads: 8,
+    batchSizeBytes: 1 << 20,
+    bandwidthLimit: 0,
+    prefetchAll: true,
+    streamPrefetch: false,
+  });
+  assert.deepEqual(config.warnings, []);
+});
+
+Deno.test("v2 reads alike as TOML and as JSON", () => {
+  const json = {
+    version: 2,
+    id: "one",
+    backend: { type: "localfs", localfs: { dir: "/blobs", alt_dirs: ["/more"] } },
+    cache: { type: "filecache", validate: true, filecache: { work_dir: "/c" } },
+    rafs: { mode: "direct", batch_size: 4096, prefetch: { enable: true, threads: 2 } },
+  };
+  const toml = `
+version = 2
+id = "one"
+[backend]
+type = "localfs"
+[backend.localfs]
+dir = "/blobs"
+alt_dirs = ["/more"]
+[cache]
+type = "filecache"
+validate = true
+[cache.filecache]
+work_dir = "/c"
+[rafs]
+mode = "direct"
+batch_size = 4096
+[rafs.prefetch]
+enable = true
+threads = 2
+`;
+  const config = parseNydusdConfig(toml);
+  assert.deepEqual(parseNydusdConfig(JSON.stringify(json)), config);
+  assert.deepEqual(config.backend, { type: "localfs", blobFile: undefined, dir: "/blobs", altDirs: ["/more"] });
+  assert.equal(config.prefetch.enable, true);
+  assert.equal(config.prefetch.threads, 2);
+  assert.equal(config.prefetch.prefetchAll, false);
+});
+
+Deno.test("a wrong value is named by its key, in either form", () => {
+  fails(
+    v1((config) => Reflect.deleteProperty(config.device.backend.config, "host")),
+    "device.backend.config.host is missing",
+  );
+  fails(v1((config) => config.device.backend.config.repo = ""), "device.backend.config.repo is empty");
+  fails(
+    v1((config) => Object.assign(config.device.backend.config, { timeout: "5" })),
+    /config\.timeout must be a number, not a string$/,
+  );
+  fails(
+    v1((config) => config.device.backend.type = "ftp"),
+    /device\.backend\.type must be one of "localfs", .*"registry", not "ftp"$/,
+  );
+  fails(v1((config) => Reflect.deleteProperty(config, "mode")), "mode is missing");
+  fails(v1((config) => config.fs_prefetch = { threads_count: 2000 }), "fs_prefetch.threads_count must be 1 to 1024");
+  fails(`{"version": 3}`, /^Cannot read configuration: version must be 2, not 3$/);
+  fails(`version = 2\n[backend]\ntype = "oss"\n`, "backend.oss is missing");
+  fails(
+    `version = 2\n[backend]\ntype = "localfs"\n[backend.localfs]\n`,
+    "backend.localfs has neither dir nor blob_file",
+  );
+});
+
+Deno.test("text that is neither JSON nor TOML is refused with its place", () => {
+  fails("", "it is empty");
+  fails("{ nonsense", /it is no valid JSON/);
+  fails("a = = 1", /it is neither JSON nor valid TOML \(line 1 column \d+\)/);
+  fails("[1, 2", /TOML/);
+  fails("[]", /TOML|no object/);
+});
+
+Deno.test("unknown keys are told and ignored", () => {
+  const config = parseNydusdConfig(v1((config) => {
+    Object.assign(config.device.backend.config, { mirrors: [] });
+    config.metadata_file = "/x";
+  }));
+  assert.deepEqual(config.warnings, [
+    "Configuration key metadata_file is not known and ignored",
+    "Configuration key device.backend.config.mirrors is not known and ignored",
+  ]);
+});
+
+Deno.test("no secret of the file gets into a message", () => {
+  const secret = "hunter2secret";
+  const spoilt = [
+    v1((config) => Object.assign(config.device.backend.config, { auth: secret })),
+    v1((config) => Object.assign(config.device.backend.config, { registry_token: [secret] })),
+    v1((config) => Object.assign(config.device.backend.config, { auth: { user: secret } })),
+    v1((config) => Object.assign(config.device.backend.config, { auth: secret })).replace(/}$/, ""),
+    `version = 2\nauth = "${secret}" x`,
+    `{"auth": ${secret}}`,
+  ];
+  for (const text of spoilt) {
+    assert.throws(() => parseNydusdConfig(text), (error) => {
+      assert.ok(error instanceof NydusGdError);
+      assert.ok(!error.message.includes(secret), error.message);
+      return true;
+    });
+  }
+});
+
+Deno.test("every backend of nydusd is understood", () => {
+  const of = (type: string, section: Record<string, unknown>) =>
+    parseNydusdConfig(JSON.stringify({ version: 2, backend: { type, [type]: section } })).backend;
+  assert.equal(of("oss", { endpoint: "e", bucket_name: "b" }).type, "oss");
+  const s3 = of("s3", { endpoint: "", region: "r", bucket_name: "b" });
+  assert.ok(s3.type === "s3");
+  assert.equal(s3.endpoint, "s3.amazonaws.com");
+  assert.equal(of("http-proxy", { addr: "http://h" }).type, "http-proxy");
+  assert.equal(of("localdisk", { device_path: "/dev/sda" }).type, "localdisk");
+});
+
+Deno.test("arbitrary text gives a configuration or a located error", () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.string(), fc.json(), fc.json().map((json) => `{"version":2,"backend":${json}}`)),
+      (text) => {
+        try {
+          parseNydusdConfig(text);
+        } catch (error) {
+          assert.ok(
+            error instanceof NydusGdError && error.message.startsWith("Cannot read configuration: "),
+            String(error),
+          );
+        }
+      },
+    ),
+  );
+});

@@ -1,0 +1,136 @@
+/**
+ * The Authorization header of one repository: none until the registry asks, then what its challenge wants.
+ *
+ * Each answer to a challenge starts a new generation. Requests that were under way with an older one are refused by the
+ * registry too, but must not spoil what the first of them has already mended.
+ *
+ * @module
+ */
+import { unlessAborted } from "../../base/abort.ts";
+import { hasCode } from "../../base/errors.ts";
+import { SingleFlight } from "../../base/single_flight.ts";
+import type { ReadOptions } from "../blob_source.ts";
+import { type Challenge, parseChallenges } from "./challenge.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { ExchangeOptions, HttpClient } from "./http_client.ts";
+import type { Credential, Keychain } from "./keychain.ts";
+import { basicAuthorization, TokenSource } from "./token.ts";
+import { TransferError } from "./transfer_error.ts";
+
+/** What {@link RegistryAuth} needs. */
+export interface RegistryAuthOptions {
+  readonly http: HttpClient;
+  readonly endpoint: Endpoint;
+  readonly keychain: Keychain;
+  /** What is asked for where the challenge does not say: "repository:library/nginx:pull". */
+  readonly scope: string;
+  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts">;
+  /** A bearer token to begin with; what the keychain has counts once it is refused. */
+  readonly initialToken?: string | undefined;
+}
+
+/** A header's value, and which answer it came from. */
+export interface Authorization {
+  readonly header: string | undefined;
+  readonly generation: number;
+}
+
+type Method =
+  | { readonly kind: "none" }
+  | { readonly kind: "fixed"; readonly header: string }
+  | { readonly kind: "tokens"; readonly source: TokenSource };
+
+/** Authorization for one repository. */
+export class RegistryAuth {
+  #method: Method = { kind: "none" };
+  #generation = 0;
+  readonly #answers = new SingleFlight<number, void>();
+
+  constructor(private readonly options: RegistryAuthOptions) {
+    const { initialToken } = options;
+    if (initialToken !== undefined) this.#method = { kind: "fixed", header: `Bearer ${initialToken}` };
+  }
+
+  /** What to send now. */
+  async authorization(options: ReadOptions): Promise<Authorization> {
+    const generation = this.#generation;
+    const method = this.#method;
+    if (method.kind === "none") return { header: undefined, generation };
+    if (method.kind === "fixed") return { header: method.header, generation };
+    try {
+      return { header: `Bearer ${await method.source.get(options)}`, generation };
+    } catch (error) {
+      // The token server refused: the next request starts over, with the credentials of then.
+      if (hasCode(error, "unauthorized") && generation === this.#generation) this.#become({ kind: "none" });
+      throw error;
+    }
+  }
+
+  /**
+   * Takes up the challenge of a 401.
+   *
+   * @param header WWW-Authenticate, empty where there was none
+   * @param sent what the refused request carried
+   * @throws {TransferError} "unauthorized" when nothing can be sent that was not refused
+   */
+  async answer(header: string, sent: Authorization, options: ReadOptions): Promise<void> {
+    if (sent.generation !== this.#generation) return;
+    await unlessAborted(
+      this.#answers.run(sent.generation, () => this.#answer(parseChallenges(header), sent)),
+      options.signal,
+    );
+  }
+
+  async #answer(challenges: readonly Challenge[], sent: Authorization): Promise<void> {
+    if (challenges.length === 0) {
+      // Some registries challenge only those who send nothing.
+      if (sent.header === undefined) throw this.#refused("it names no way to log in");
+      this.#become({ kind: "none" });
+      return;
+    }
+    const credential = await this.options.keychain.resolve(this.options.endpoint.name);
+    this.#become(this.#choose(challenges, credential, sent.header));
+  }
+
+  #choose(challenges: readonly Challenge[], credential: Credential | undefined, refused: string | undefined): Method {
+    const bearer = challenges.find(({ scheme }) => scheme === "bearer");
+    if (bearer !== undefined) {
+      if (credential?.kind === "registry-token" && refused !== `Bearer ${credential.token}`) {
+        return { kind: "fixed", header: `Bearer ${credential.token}` };
+      }
+      return { kind: "tokens", source: this.#tokens(bearer, credential) };
+    }
+    if (!challenges.some(({ scheme }) => scheme === "basic")) {
+      throw this.#refused(`it wants ${challenges[0]?.scheme.slice(0, 20)}, which is not supported`);
+    }
+    if (credential?.kind !== "basic") throw this.#refused("it wants user and password");
+    const header = basicAuthorization(credential);
+    if (header === refused) throw this.#refused("it does not accept user and password");
+    return { kind: "fixed", header };
+  }
+
+  #tokens(challenge: Challenge, credential: Credential | undefined): TokenSource {
+    const { http, endpoint, scope, exchange } = this.options;
+    return new TokenSource(challenge, credential?.kind === "registry-token" ? undefined : credential, {
+      http,
+      registry: endpoint.name,
+      secure: endpoint.url("/").protocol === "https:",
+      defaultScope: scope,
+      exchange,
+    });
+  }
+
+  #become(method: Method): void {
+    this.#method = method;
+    this.#generation++;
+  }
+
+  #refused(why: string): TransferError {
+    const { name } = this.options.endpoint;
+    return new TransferError("unauthorized", `${name} refused: ${why}`, {
+      prospect: "permanent",
+      status: 401,
+      hint: `docker login ${name}`,
+    });
+  }
+}

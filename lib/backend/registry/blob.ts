@@ -1,0 +1,128 @@
+/**
+ * One blob of a repository, by ranges.
+ *
+ * ```
+ * GET /v2/<repo>/blobs/sha256:<id>   Range: bytes=a-b ──► 206, or a redirect to a store that gives the 206
+ * ```
+ * The store's address is remembered as long as it is good for, so that most reads are one request. An answer must hold
+ * exactly the range: a 206 with another Content-Range, or a shorter or longer body, is an error and asked for again. A
+ * 200 is cut to the range where that costs little.
+ *
+ * @module
+ */
+import { blobDigest } from "../blob_id.ts";
+import type { BlobSource, ReadOptions } from "../blob_source.ts";
+import { parseContentRange } from "./content_range.ts";
+import type { HttpResponse } from "./http_response.ts";
+import { locationLifetimeMs } from "./location_lifetime.ts";
+import { brokenAnswer, TransferError } from "./transfer_error.ts";
+import type { RegistryTransport } from "./transport.ts";
+
+/** Bytes before a range that are thrown away when a server sends the whole blob. */
+const MAX_SKIP_BYTES = 4 << 20;
+
+interface Remembered {
+  readonly url: URL;
+  /** In milliseconds of performance.now(). */
+  readonly untilMs: number;
+}
+
+/** A blob in a registry. */
+export class RegistryBlob implements BlobSource {
+  readonly description: string;
+  readonly #path: string;
+  readonly #what: string;
+  #location: Remembered | undefined;
+
+  /** @param id 64 hexadecimal digits */
+  constructor(private readonly transport: RegistryTransport, id: string) {
+    const digest = blobDigest(id);
+    this.description = `${transport.description}, blob ${id}`;
+    this.#what = `read blob ${id} from ${transport.description}`;
+    this.#path = `/v2/${transport.options.repo}/blobs/${digest}`;
+  }
+
+  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
+    if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0) {
+      throw new RangeError(`Cannot ${this.#what}: no range of ${length} bytes at ${offset}`);
+    }
+    if (length === 0) return new Uint8Array(0);
+    const headers = { range: `bytes=${offset}-${offset + length - 1}` };
+    const attempt = (startAt: URL | undefined) =>
+      this.transport.once(
+        { method: "GET", path: this.#path, headers, what: this.#what, startAt },
+        options,
+        async (response) => {
+          const bytes = await readRange(response, offset, length);
+          this.#remember(response);
+          return bytes;
+        },
+      );
+    return await this.transport.retrying(options, async () => {
+      const location = this.#usableLocation();
+      if (location !== undefined) {
+        try {
+          return await attempt(location);
+        } catch (error) {
+          this.#location = undefined;
+          // An answer that is no data says that the address has had its time: the registry knows a new one.
+          if (!(error instanceof TransferError) || error.status === undefined) throw error;
+        }
+      }
+      return await attempt(undefined);
+    });
+  }
+
+  async size(signal?: AbortSignal): Promise<number> {
+    const options: ReadOptions = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) };
+    const head = { method: "HEAD", path: this.#path, what: this.#what } as const;
+    const length = await this.transport.request(head, options, async (response) => {
+      await response.discard();
+      return response.contentLength;
+    });
+    if (length !== undefined) return length;
+    // A server that does not tell the length of a HEAD tells it with any range.
+    const first = { method: "GET", path: this.#path, headers: { range: "bytes=0-0" }, what: this.#what } as const;
+    return await this.transport.request(first, options, async (response) => {
+      const total = response.status === 206
+        ? parseContentRange(response.header("content-range") ?? "")?.total
+        : response.contentLength;
+      await response.discard();
+      if (total === undefined) throw brokenAnswer("the server does not tell its size");
+      return total;
+    });
+  }
+
+  #usableLocation(): URL | undefined {
+    if (this.#location !== undefined && performance.now() >= this.#location.untilMs) this.#location = undefined;
+    return this.#location?.url;
+  }
+
+  #remember(response: HttpResponse): void {
+    const { url } = response;
+    if (this.transport.endpoint.owns(url) || this.#location?.url.href === url.href) return;
+    this.#location = { url, untilMs: performance.now() + locationLifetimeMs(url) };
+  }
+}
+
+function readRange(response: HttpResponse, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  const { status } = response;
+  const encoding = response.header("content-encoding") ?? "identity";
+  if (encoding !== "identity") throw brokenAnswer(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
+  if (status === 206) {
+    const header = response.header("content-range");
+    const range = parseContentRange(header ?? "");
+    if (range?.first !== offset || range.last !== offset + length - 1) {
+      const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
+      throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
+    }
+    return response.exact(length);
+  }
+  if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.url.host}, expected 206`);
+  const total = response.contentLength;
+  if (total === undefined || offset > MAX_SKIP_BYTES) throw brokenAnswer(`${response.url.host} ignores ranges`);
+  if (total < offset + length) {
+    throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
+  }
+  return response.slice(offset, length);
+}

@@ -1,0 +1,62 @@
+/**
+ * WWW-Authenticate: what a server wants to see before it answers.
+ *
+ * ```
+ * Bearer realm="https://auth.example.com/token",service="r",scope="repository:a/b:pull,push", Basic realm="x"
+ * ```
+ * One header may hold several challenges, and a quoted string may hold commas and escaped quotes.
+ * Source: RFC 9110 section 11.6.1; the distribution project's token specification.
+ *
+ * @module
+ */
+
+/** One challenge. */
+export interface Challenge {
+  /** Lower case: "basic", "bearer". */
+  readonly scheme: string;
+  /** By lower-case name, unquoted. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/** Bytes of the longest header that is looked at. */
+const MAX_HEADER = 16 * 1024;
+
+const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
+const PARAMETER = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s",]*))/y;
+const SEPARATORS = /[ \t,]*/y;
+const TOKEN68 = /[ \t]+[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|$))/y;
+
+/** The challenges in their order. Text that is none ends the list; it never throws. */
+export function parseChallenges(header: string): Challenge[] {
+  const challenges: Challenge[] = [];
+  if (header.length > MAX_HEADER) return challenges;
+  let at = 0;
+  const take = (pattern: RegExp): RegExpExecArray | undefined => {
+    pattern.lastIndex = at;
+    const match = pattern.exec(header);
+    if (match === null) return undefined;
+    at = pattern.lastIndex;
+    return match;
+  };
+  for (;;) {
+    take(SEPARATORS);
+    const scheme = take(TOKEN)?.[0];
+    if (scheme === undefined) return challenges;
+    const parameters = new Map<string, string>();
+    challenges.push({ scheme: scheme.toLowerCase(), parameters });
+    if (take(TOKEN68) !== undefined) continue;
+    for (;;) {
+      const before = at;
+      take(SEPARATORS);
+      const match = take(PARAMETER);
+      if (match === undefined) {
+        // What follows is the next challenge, or nothing.
+        at = before;
+        break;
+      }
+      const [, name = "", quoted, plain = ""] = match;
+      const key = name.toLowerCase();
+      if (!parameters.has(key)) parameters.set(key, quoted === undefined ? plain : quoted.replace(/\\(.)/g, "$1"));
+    }
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Docker's credential helpers: programs named `docker-credential-NAME` that keep passwords elsewhere.
+ *
+ * `get` reads a server's name on standard input and prints `{"ServerURL","Username","Secret"}`; the user "<token>" marks
+ * an identity token. Source: docker/docker-credential-helpers, README.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { interruption } from "../../base/abort.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { parseWith } from "../../base/schema.ts";
+import type { Credential } from "./keychain.ts";
+
+const ANSWER = v.object({ Username: v.string(), Secret: v.string() });
+
+/** What helpers print when they have nothing for a server. */
+const NOT_FOUND = /credentials not found|no usernames|not logged in/i;
+
+/**
+ * Asks `docker-credential-<name>` for the credential of `server`; undefined when it has none.
+ *
+ * @throws {NydusGdError} "config" when the helper is missing, fails, hangs or prints something else
+ */
+export async function runCredentialHelper(
+  name: string,
+  server: string,
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<Credential | undefined> {
+  // The name comes from a file and becomes a program.
+  if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is no plain word");
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const ended = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  let output: Deno.CommandOutput;
+  try {
+    const child = new Deno.Command(`docker-credential-${name}`, {
+      args: ["get"],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "null",
+      signal: ended,
+    }).spawn();
+    const [, result] = await Promise.all([writeAll(child.stdin, server), child.output()]);
+    output = result;
+  } catch (error) {
+    if (signal?.aborted) throw interruption(signal);
+    if (timeout.aborted) throw failed(name, `it did not answer within ${timeoutMs} ms`);
+    if (error instanceof Deno.errors.NotFound) throw failed(name, "it is not in PATH");
+    throw failed(name, messageOf(error));
+  }
+  if (signal?.aborted) throw interruption(signal);
+  if (timeout.aborted) throw failed(name, `it did not answer within ${timeoutMs} ms`);
+  const text = new TextDecoder().decode(output.stdout);
+  if (!output.success) {
+    if (NOT_FOUND.test(text)) return undefined;
+    throw failed(name, `it ended with status ${output.code}`);
+  }
+  return parseAnswer(name, text);
+}
+
+function parseAnswer(name: string, text: string): Credential | undefined {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw failed(name, "it printed no valid JSON");
+    throw error;
+  }
+  const result = parseWith(ANSWER, document);
+  if (!result.ok) throw failed(name, "it printed no Username and Secret");
+  const { Username: user, Secret: password } = result.value;
+  if (user === "" && password === "") return undefined;
+  return user === "<token>" ? { kind: "identity-token", token: password } : { kind: "basic", user, password };
+}
+
+/** A helper that exits without reading is no error of its own: its status tells. */
+async function writeAll(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
+  const writer = stdin.getWriter();
+  try {
+    await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+function failed(name: string, state: string): NydusGdError {
+  return new NydusGdError("config", `Cannot run credential helper docker-credential-${name}: ${state}`, {
+    hint: "install the helper, or remove it from config.json and docker login again",
+  });
+}

@@ -1,0 +1,133 @@
+/**
+ * The answer to one request: its head, and a body that is read in exactly one way, once.
+ *
+ * @module
+ */
+import type { IncomingMessage } from "node:http";
+import { brokenAnswer } from "./transfer_error.ts";
+
+/** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
+const DRAIN_BYTES = 64 * 1024;
+
+/** Head and body of an answer. Whoever has it must consume the body: `exact`, `slice`, `text` or `discard`. */
+export class HttpResponse {
+  readonly status: number;
+
+  /**
+   * @param onData told of each piece, for the silence timer
+   * @param broken rejects when the exchange fails: timeout, abort, connection lost
+   */
+  constructor(
+    /** Where it came from. */
+    readonly url: URL,
+    private readonly message: IncomingMessage,
+    /** False for the answer to a HEAD, whose Content-Length is that of another body. */
+    private readonly hasBody: boolean,
+    private readonly onData: () => void,
+    private readonly broken: Promise<never>,
+  ) {
+    this.status = message.statusCode ?? 0;
+  }
+
+  /** A header's value; several headers of one name are joined with commas. */
+  header(name: string): string | undefined {
+    const value = this.message.headers[name];
+    return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  /** Content-Length; undefined when there is none or it is no number. */
+  get contentLength(): number | undefined {
+    const value = this.header("content-length");
+    return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
+  }
+
+  /** The body, which must be exactly `length` bytes long. */
+  exact(length: number): Promise<Uint8Array<ArrayBuffer>> {
+    const promised = this.contentLength;
+    if (promised !== undefined && promised !== length) {
+      this.message.destroy();
+      return Promise.reject(brokenAnswer(`the answer has ${promised} bytes, not ${length}`));
+    }
+    return this.#collect(0, length, false);
+  }
+
+  /** `length` bytes from `offset` of a body that may go on; what follows is not waited for. */
+  slice(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#collect(offset, length, true);
+  }
+
+  /** The whole body as text. One that is longer than `maxBytes` is an error. */
+  async text(maxBytes: number): Promise<string> {
+    return new TextDecoder().decode(await this.bytes(maxBytes));
+  }
+
+  /** The whole body, of at most `maxBytes`. */
+  async bytes(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const pieces: Uint8Array[] = [];
+    let total = 0;
+    await this.#consume((piece) => {
+      total += piece.length;
+      if (total > maxBytes) throw brokenAnswer(`the answer is longer than ${maxBytes} bytes`);
+      pieces.push(piece);
+      return true;
+    });
+    const out = new Uint8Array(total);
+    let at = 0;
+    for (const piece of pieces) {
+      out.set(piece, at);
+      at += piece.length;
+    }
+    return out;
+  }
+
+  /** Gives the body up, keeping the connection where that is cheap. Never fails: nobody needs these bytes. */
+  async discard(): Promise<void> {
+    const length = this.hasBody ? this.contentLength : 0;
+    if (length === undefined || length > DRAIN_BYTES) {
+      this.message.destroy();
+      return;
+    }
+    await this.#consume(() => true).catch(() => this.message.destroy());
+  }
+
+  async #collect(offset: number, length: number, mayGoOn: boolean): Promise<Uint8Array<ArrayBuffer>> {
+    const out = new Uint8Array(length);
+    const end = offset + length;
+    let seen = 0;
+    await this.#consume((piece) => {
+      const from = Math.max(0, offset - seen);
+      const to = Math.min(piece.length, end - seen);
+      if (from < to) out.set(piece.subarray(from, to), seen + from - offset);
+      seen += piece.length;
+      if (seen > end && !mayGoOn) throw brokenAnswer(`the answer is longer than the ${length} bytes asked for`);
+      return !mayGoOn || seen < end;
+    });
+    if (seen < end) throw brokenAnswer(`the answer ended after ${seen} of ${end} bytes`);
+    return out;
+  }
+
+  /** Feeds each piece to `take` until the end, or until it returns false; the rest is then given up. */
+  #consume(take: (piece: Uint8Array) => boolean): Promise<void> {
+    const { message } = this;
+    const done = new Promise<void>((resolve, reject) => {
+      let seen = 0;
+      message.on("data", (piece: Uint8Array) => {
+        this.onData();
+        seen += piece.length;
+        try {
+          if (take(piece)) return;
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+        message.destroy();
+      });
+      message.once("end", () => resolve());
+      const lost = () => reject(brokenAnswer(`the connection was lost after ${seen} bytes of the answer`));
+      message.once("aborted", lost);
+      message.once("error", lost);
+      message.once("close", lost);
+    });
+    return Promise.race([done, this.broken]);
+  }
+}

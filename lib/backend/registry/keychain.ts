@@ -1,0 +1,171 @@
+/**
+ * Whose password goes to which registry.
+ *
+ * ```ts
+ * const keychain = firstOf(staticKeychain({ user, password }), new DockerKeychain({ configDir: "/root/.docker" }));
+ * const credential = await keychain.resolve("registry.example.com:5000");
+ * ```
+ * Nothing is cached: a `docker login` counts from the next challenge on. A credential never appears in an error.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import * as v from "valibot";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { formatPath, parseWith } from "../../base/schema.ts";
+import { decodeAuth } from "../backend_config.ts";
+import { runCredentialHelper } from "./credential_helper.ts";
+import { isDockerHub } from "./endpoint.ts";
+
+/** What proves who we are. */
+export type Credential =
+  | { readonly kind: "basic"; readonly user: string; readonly password: string }
+  /** A refresh token for the token server; useless at the registry itself. */
+  | { readonly kind: "identity-token"; readonly token: string }
+  /** A bearer token for the registry itself. */
+  | { readonly kind: "registry-token"; readonly token: string };
+
+/** A source of credentials. */
+export interface Keychain {
+  /**
+   * The credential for a registry, undefined to ask anonymously.
+   *
+   * @param host "registry.example.com:5000"; any name of Docker Hub
+   * @throws {NydusGdError} "config" when credentials are configured but cannot be read
+   */
+  resolve(host: string, signal?: AbortSignal): Promise<Credential | undefined>;
+}
+
+/** No credentials for anybody. */
+export const ANONYMOUS: Keychain = { resolve: () => Promise.resolve(undefined) };
+
+/** One credential for whatever host it is asked for: for the backend that it was configured with. */
+export function staticKeychain(credential: Credential): Keychain {
+  return { resolve: () => Promise.resolve(credential) };
+}
+
+/** The first keychain that has a credential. */
+export function firstOf(...keychains: readonly Keychain[]): Keychain {
+  return {
+    async resolve(host, signal) {
+      for (const keychain of keychains) {
+        const credential = await keychain.resolve(host, signal);
+        if (credential !== undefined) return credential;
+      }
+      return undefined;
+    },
+  };
+}
+
+const authEntry = v.object({
+  auth: v.optional(v.string()),
+  username: v.optional(v.string()),
+  password: v.optional(v.string()),
+  identitytoken: v.optional(v.string()),
+  registrytoken: v.optional(v.string()),
+});
+const CONFIG = v.object({
+  auths: v.optional(v.nullable(v.record(v.string(), authEntry))),
+  credsStore: v.optional(v.string()),
+  credHelpers: v.optional(v.nullable(v.record(v.string(), v.string()))),
+});
+type Config = v.InferOutput<typeof CONFIG>;
+type AuthEntry = v.InferOutput<typeof authEntry>;
+
+/** Where {@link DockerKeychain} looks. */
+export interface DockerKeychainOptions {
+  /** The folder that holds config.json. */
+  readonly configDir: string;
+  /** How long a helper program may take. */
+  readonly helperTimeoutMs?: number;
+}
+
+/** The folder of Docker's client configuration: `docker.config`, else DOCKER_CONFIG, else root's. */
+export function dockerConfigDir(configured?: string, environment = Deno.env.get("DOCKER_CONFIG")): string {
+  return configured || environment || "/root/.docker";
+}
+
+/** What `docker login` left: config.json and the helper programs that it names. */
+export class DockerKeychain implements Keychain {
+  readonly #path: string;
+  readonly #helperTimeoutMs: number;
+
+  constructor(options: DockerKeychainOptions) {
+    this.#path = join(options.configDir, "config.json");
+    this.#helperTimeoutMs = options.helperTimeoutMs ?? 10_000;
+  }
+
+  async resolve(host: string, signal?: AbortSignal): Promise<Credential | undefined> {
+    const config = await this.#read();
+    if (config === undefined) return undefined;
+    const keys = keysFor(host);
+    const helpers = new Map(Object.entries(config.credHelpers ?? {}));
+    const helper = keys.map((key) => helpers.get(key)).find(Boolean) ?? config.credsStore;
+    if (helper) {
+      const found = await runCredentialHelper(helper, keys[0] ?? host, this.#helperTimeoutMs, signal);
+      if (found !== undefined) return found;
+    }
+    const entry = findEntry(config, keys);
+    return entry === undefined ? undefined : this.#credentialOf(entry, host);
+  }
+
+  async #read(): Promise<Config | undefined> {
+    let document: unknown;
+    try {
+      const text = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.readTextFile(this.#path));
+      if (text === undefined) return undefined;
+      document = JSON.parse(text);
+    } catch (error) {
+      // A parser quotes what it read, and that is secrets.
+      const state = error instanceof SyntaxError ? "it is no valid JSON" : messageOf(error);
+      throw this.#unreadable(state);
+    }
+    const result = parseWith(CONFIG, document);
+    if (!result.ok) throw this.#unreadable(`${formatPath(result.path)} ${result.state}`);
+    return result.value;
+  }
+
+  #credentialOf(entry: AuthEntry, host: string): Credential | undefined {
+    if (entry.registrytoken) return { kind: "registry-token", token: entry.registrytoken };
+    if (entry.identitytoken) return { kind: "identity-token", token: entry.identitytoken };
+    if (entry.auth) {
+      const decoded = decodeAuth(entry.auth);
+      if (decoded === undefined) throw this.#unreadable(`the auth of ${host} is no base64 of user:password`);
+      // `docker login` of old pads the password with NUL.
+      return { kind: "basic", user: decoded.user, password: decoded.password.replace(/\0+$/, "") };
+    }
+    return entry.username && entry.password !== undefined
+      ? { kind: "basic", user: entry.username, password: entry.password }
+      : undefined;
+  }
+
+  #unreadable(state: string): NydusGdError {
+    return new NydusGdError("config", `Cannot read Docker credentials ${this.#path}: ${state}`, {
+      hint: "docker login, or mend the file",
+    });
+  }
+}
+
+/** The keys under which `docker login` may have filed a host, most usual first. */
+function keysFor(host: string): string[] {
+  if (!isDockerHub(host)) return [host, `https://${host}`, `http://${host}`];
+  return ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
+}
+
+/** By exact key; else by the host part of any key, since old clients filed whole URLs. */
+function findEntry(config: Config, keys: readonly string[]): AuthEntry | undefined {
+  const entries = new Map(Object.entries(config.auths ?? {}));
+  for (const key of keys) {
+    const entry = entries.get(key);
+    if (entry !== undefined && Object.keys(entry).length > 0) return entry;
+  }
+  const hosts = new Set(keys.map(hostPart));
+  for (const [key, entry] of entries) {
+    if (hosts.has(hostPart(key)) && Object.keys(entry).length > 0) return entry;
+  }
+  return undefined;
+}
+
+function hostPart(key: string): string {
+  return key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+}

@@ -1,0 +1,114 @@
+/**
+ * Manifests, indexes and small blobs of a repository, checked against their digests.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { type Digest, digestAlgorithm, isDigest, parseDigest } from "../../oci/digest.ts";
+import { type ManifestDocument, MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
+import { MANIFEST_ACCEPT } from "../../oci/media_types.ts";
+import type { ReadOptions } from "../blob_source.ts";
+import { brokenAnswer } from "./transfer_error.ts";
+import type { RegistryTransport } from "./transport.ts";
+
+/** A manifest or index as it travels. */
+export interface FetchedManifest {
+  /** The very bytes that the digest is of. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly digest: Digest;
+  readonly document: ManifestDocument;
+}
+
+/**
+ * The manifest or index that `name`, a tag or a digest, stands for.
+ *
+ * @throws {NydusGdError} "not-found"; "corrupt" when its bytes do not match; "invalid-image"; and what the transport throws
+ */
+export async function getManifest(
+  transport: RegistryTransport,
+  name: string,
+  signal?: AbortSignal,
+): Promise<FetchedManifest> {
+  const what = `read manifest ${name} from ${transport.description}`;
+  const { bytes, mediaType, claimed } = await transport.request(
+    { method: "GET", path: manifestPath(transport, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
+    onDemand(signal),
+    async (response) => ({
+      bytes: await response.bytes(MAX_INDEX_BYTES),
+      mediaType: response.header("content-type") ?? "",
+      claimed: response.header("docker-content-digest"),
+    }),
+  );
+  const expected = isDigest(name) ? name : claimed !== undefined && isDigest(claimed) ? claimed : undefined;
+  const digest = digestOf(bytes, expected === undefined ? "sha256" : digestAlgorithm(expected));
+  if (expected !== undefined && digest !== expected) {
+    throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${digest}, expected ${expected}`);
+  }
+  return { bytes, digest, document: parseManifestDocument(bytes, mediaType) };
+}
+
+/** What `name` stands for, without its content; undefined when there is no such manifest. */
+export async function headManifest(
+  transport: RegistryTransport,
+  name: string,
+  signal?: AbortSignal,
+): Promise<Pick<Descriptor, "mediaType" | "digest" | "size"> | undefined> {
+  const what = `find manifest ${name} in ${transport.description}`;
+  try {
+    return await transport.request(
+      { method: "HEAD", path: manifestPath(transport, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
+      onDemand(signal),
+      async (response) => {
+        await response.discard();
+        const digest = isDigest(name) ? name : response.header("docker-content-digest");
+        const size = response.contentLength;
+        if (digest === undefined || size === undefined) throw brokenAnswer("the server tells neither digest nor size");
+        const mediaType = (response.header("content-type") ?? "").split(";", 1)[0] ?? "";
+        return { mediaType: mediaType.trim(), digest: parseDigest(digest), size };
+      },
+    );
+  } catch (error) {
+    if (error instanceof NydusGdError && error.code === "not-found") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * A whole small blob, such as an image's configuration or a bootstrap layer.
+ *
+ * @param maxBytes refused beyond, before it is fetched where the descriptor says so
+ * @throws {NydusGdError} "corrupt" when its bytes do not match its digest; "invalid-image" when it is too large
+ */
+export async function getSmallBlob(
+  transport: RegistryTransport,
+  descriptor: Pick<Descriptor, "digest" | "size">,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { digest, size } = descriptor;
+  const what = `read blob ${digest} from ${transport.description}`;
+  if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
+  const path = `/v2/${transport.options.repo}/blobs/${digest}`;
+  const bytes = await transport.request(
+    { method: "GET", path, what },
+    onDemand(signal),
+    (response) => response.exact(size),
+  );
+  const actual = digestOf(bytes, digestAlgorithm(digest));
+  if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
+  return bytes;
+}
+
+function digestOf(bytes: Uint8Array, algorithm: string): Digest {
+  return parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
+}
+
+function manifestPath(transport: RegistryTransport, name: string): string {
+  return `/v2/${transport.options.repo}/manifests/${encodeURIComponent(name).replaceAll("%3A", ":")}`;
+}
+
+function onDemand(signal: AbortSignal | undefined): ReadOptions {
+  return { priority: "on-demand", ...(signal === undefined ? {} : { signal }) };
+}

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { hasCode } from "../../base/errors.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { MEDIA_TYPE } from "../../oci/media_types.ts";
+import { openRegistry } from "../open_backend.ts";
+import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
+import { HttpClient } from "./http_client.ts";
+import { ANONYMOUS } from "./keychain.ts";
+import { getManifest, getSmallBlob } from "./manifest.ts";
+import type { RegistryTransport } from "./transport.ts";
+
+const digestOf = (bytes: Uint8Array) => parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
+
+async function withRegistry(
+  test: (registry: FakeRegistry, transport: RegistryTransport) => Promise<void>,
+): Promise<void> {
+  await using registry = await FakeRegistry.start();
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
+  const { transport } = openRegistry({ host: registry.host, repo: "app", scheme: "http" }, {
+    http,
+    keychain: ANONYMOUS,
+  });
+  await test(registry, transport);
+}
+
+Deno.test("a manifest whose bytes are not those of its digest is corrupt", () =>
+  withRegistry(async (registry, transport) => {
+    const bytes = new TextEncoder().encode('{"schemaVersion":2,"manifests":[]}');
+    const digest = digestOf(bytes);
+    registry.addManifest(digest, MEDIA_TYPE.ociIndex, bytes);
+    assert.equal((await getManifest(transport, digest)).digest, digest);
+    registry.addManifest(digest, MEDIA_TYPE.ociIndex, new TextEncoder().encode('{"schemaVersion":2,"manifests":[] }'));
+    await assert.rejects(getManifest(transport, digest), (error) => hasCode(error, "corrupt"));
+  }));
+
+Deno.test("a manifest that is too long is given up, not kept", () =>
+  withRegistry(async (registry, transport) => {
+    registry.addManifest("big", MEDIA_TYPE.ociIndex, new Uint8Array(9 << 20).fill(32));
+    await assert.rejects(getManifest(transport, "big"), /longer than 8388608 bytes/);
+  }));
+
+Deno.test("a small blob is checked against its digest and its limit", () =>
+  withRegistry(async (registry, transport) => {
+    const bytes = new Uint8Array([1, 2, 3]);
+    registry.addBlob(bytes);
+    const digest = digestOf(bytes);
+    assert.deepEqual(await getSmallBlob(transport, { digest, size: 3 }, 10), bytes);
+    await assert.rejects(getSmallBlob(transport, { digest, size: 3 }, 2), (error) => hasCode(error, "invalid-image"));
+    registry.faults.push({ kind: "status", status: 200, body: "abc" });
+    await assert.rejects(getSmallBlob(transport, { digest, size: 3 }, 10), (error) => hasCode(error, "corrupt"));
+  }));

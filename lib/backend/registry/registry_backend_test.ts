@@ -1,0 +1,365 @@
+import assert from "node:assert/strict";
+import { FakeRegistry, type FakeRegistryOptions, type Fault } from "../../../tests/support/fake_registry.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { ReadOptions } from "../blob_source.ts";
+import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
+import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
+import { HttpClient } from "./http_client.ts";
+import { ANONYMOUS, type Credential, staticKeychain } from "./keychain.ts";
+
+const ON_DEMAND: ReadOptions = { priority: "on-demand" };
+const BYTES = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
+const USER = { user: "bob", password: "pass:word" } as const;
+const BASIC: Credential = { kind: "basic", ...USER };
+
+interface World {
+  readonly registry: FakeRegistry;
+  readonly id: string;
+  readonly deps: BackendDeps;
+  open(location?: Partial<RegistryLocation>): ReturnType<typeof openRegistry>;
+}
+
+interface WorldOptions extends FakeRegistryOptions {
+  readonly credential?: Credential;
+  readonly fetch?: Partial<typeof DEFAULT_FETCH_OPTIONS>;
+}
+
+async function withRegistry(options: WorldOptions, test: (world: World) => Promise<void>): Promise<void> {
+  await using registry = await FakeRegistry.start(options);
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, ...options.fetch });
+  const keychain = options.credential === undefined ? ANONYMOUS : staticKeychain(options.credential);
+  const deps: BackendDeps = { http, keychain, certsDir: "/nonexistent" };
+  await test({
+    registry,
+    id: registry.addBlob(BYTES),
+    deps,
+    open: (location = {}) => openRegistry({ host: registry.host, repo: "team/app", scheme: "http", ...location }, deps),
+  });
+}
+
+function part(offset: number, length: number): Uint8Array {
+  return BYTES.slice(offset, offset + length);
+}
+
+/** Awaits a rejection with this code and, when given, these words. */
+async function refuses(promise: Promise<unknown>, code: string, words?: RegExp): Promise<NydusGdError> {
+  const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
+  assert.ok(error instanceof NydusGdError, String(error));
+  assert.equal(error.code, code, error.message);
+  if (words !== undefined) assert.match(error.message, words);
+  return error;
+}
+
+Deno.test("ranges and the size of a blob are read", () =>
+  withRegistry({}, async ({ open, id }) => {
+    const blob = open().blob(id);
+    assert.equal(await blob.size(), BYTES.length);
+    assert.deepEqual(await blob.read(0, BYTES.length, ON_DEMAND), BYTES);
+    assert.deepEqual(await blob.read(70_000, 5, ON_DEMAND), part(70_000, 5));
+    assert.equal((await blob.read(5, 0, ON_DEMAND)).length, 0);
+  }));
+
+Deno.test("a loopback registry without TLS is found by itself", () =>
+  withRegistry({}, async ({ open, id }) => {
+    const blob = open({ scheme: undefined }).blob(id);
+    const reads = [1, 2, 3, 4].map((offset) => blob.read(offset, 10, ON_DEMAND));
+    assert.deepEqual(await Promise.all(reads), [1, 2, 3, 4].map((offset) => part(offset, 10)));
+  }));
+
+Deno.test("a registry that is configured as https is not asked in plain HTTP", () =>
+  withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
+    await refuses(open({ scheme: "https" }).blob(id).size(), "unavailable", /does not speak TLS/);
+    assert.equal(registry.requests.length, 0);
+  }));
+
+const MENDED: readonly [name: string, fault: Fault][] = [
+  ["a body that is cut off", { kind: "truncate", keep: 10 }],
+  ["a body that is too short", { kind: "resize", by: -1 }],
+  ["a body that is too long", { kind: "resize", by: 1 }],
+  ["a Content-Range of other bytes", { kind: "content-range", value: `bytes 101-200/${BYTES.length}` }],
+  ["a Content-Range that is none", { kind: "content-range", value: "bytes */7" }],
+  ["no Content-Range", { kind: "content-range", value: undefined }],
+  ["status 500", { kind: "status", status: 500 }],
+  ["status 429", { kind: "status", status: 429, headers: { "retry-after": "0" } }],
+  ["status 204", { kind: "status", status: 204 }],
+  ["a 200 with another document", { kind: "status", status: 200, body: "<html>log in</html>" }],
+  ["a lost connection", { kind: "reset" }],
+  ["an encoded body", { kind: "status", status: 206, headers: { "content-encoding": "gzip" }, body: "x" }],
+];
+for (const [name, fault] of MENDED) {
+  Deno.test(`${name} is asked for again`, () =>
+    withRegistry({}, async ({ registry, open, id }) => {
+      registry.faults.push(fault, fault);
+      assert.deepEqual(await open().blob(id).read(100, 100, ON_DEMAND), part(100, 100));
+      assert.equal(registry.faults.length, 0);
+    }));
+}
+
+Deno.test("a fault that stays is an error after the retries", () =>
+  withRegistry({ fetch: { retries: 2 } }, async ({ registry, open, id }) => {
+    for (let i = 0; i < 5; i++) registry.faults.push({ kind: "status", status: 503 });
+    await refuses(
+      open().blob(id).read(0, 10, ON_DEMAND),
+      "unavailable",
+      new RegExp(`^Cannot read blob ${id} from registry 127\\.0\\.0\\.1:\\d+/team/app: HTTP 503 from 127`),
+    );
+    assert.equal(registry.faults.length, 2);
+  }));
+
+Deno.test("a 200 with the whole blob is cut to the range", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    registry.faults.push({ kind: "whole" }, { kind: "whole" });
+    const blob = open().blob(id);
+    assert.deepEqual(await blob.read(1000, 50, ON_DEMAND), part(1000, 50));
+    assert.deepEqual(await blob.read(0, BYTES.length, ON_DEMAND), BYTES);
+    assert.equal(registry.count("GET", "/v2/"), 2);
+  }));
+
+Deno.test("other bytes pass: what they hash to is checked elsewhere", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    registry.faults.push({ kind: "corrupt" });
+    assert.deepEqual(await open().blob(id).read(0, 3, ON_DEMAND), part(0, 3).map((byte) => byte ^ 0xff));
+  }));
+
+Deno.test("a server that falls silent is left after the read timeout, which is named", () =>
+  withRegistry({ fetch: { retries: 0, readTimeoutMs: 50 } }, async ({ registry, open, id }) => {
+    registry.faults.push({ kind: "stall" }, { kind: "stall", after: 20 });
+    const blob = open().blob(id);
+    await refuses(blob.read(0, 100, ON_DEMAND), "unavailable", /read from .* timed out after 50 ms/);
+    await refuses(blob.read(0, 100, ON_DEMAND), "unavailable", /read from .* timed out after 50 ms/);
+    assert.deepEqual(await blob.read(0, 100, ON_DEMAND), part(0, 100));
+  }));
+
+Deno.test("a whole transfer has a limit of its own where one is configured", () =>
+  withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
+    registry.faults.push({ kind: "stall", after: 20 });
+    await refuses(open({ timeoutMs: 60 }).blob(id).read(0, 100, ON_DEMAND), "unavailable", /transfer .* after 60 ms/);
+  }));
+
+Deno.test("a host that accepts and says nothing fails by the connect timeout under TLS", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0, connectTimeoutMs: 50 });
+  const host = `127.0.0.1:${listener.addr.port}`;
+  const backend = openRegistry({ host, repo: "r", scheme: "https" }, { http, keychain: ANONYMOUS });
+  await refuses(backend.blob("0".repeat(64)).size(), "unavailable", /connect from .* timed out after 50 ms/);
+});
+
+Deno.test("a refused connection is unavailable, and reading works when the registry is back", async () => {
+  const port = (() => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    return listener.addr.port;
+  })();
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 1 });
+  const backend = openRegistry({ host: `127.0.0.1:${port}`, repo: "r" }, { http, keychain: ANONYMOUS });
+  await refuses(backend.blob("0".repeat(64)).size(), "unavailable", /connection to 127\.0\.0\.1:\d+ refused$/);
+});
+
+Deno.test("a blob that is not there is not found, at once", () =>
+  withRegistry({}, async ({ registry, open }) => {
+    const blob = open().blob("0".repeat(64));
+    await refuses(blob.read(0, 1, ON_DEMAND), "not-found", /HTTP 404 BLOB_UNKNOWN/);
+    await refuses(blob.size(), "not-found");
+    assert.equal(registry.requests.length, 2);
+  }));
+
+Deno.test("a range past the end is an error, at once", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    await refuses(open().blob(id).read(BYTES.length, 1, ON_DEMAND), "unavailable", /HTTP 416/);
+    assert.equal(registry.requests.length, 1);
+  }));
+
+Deno.test("an id that is no sha256 is refused before a request", () =>
+  withRegistry({}, ({ open }) => {
+    for (const id of ["", "x", "../../secret", "A".repeat(64)]) assert.throws(() => open().blob(id), /no sha256/);
+    return Promise.resolve();
+  }));
+
+Deno.test("a reader that gives up ends its request as interrupted", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    registry.faults.push({ kind: "stall", after: 5 });
+    const controller = new AbortController();
+    const reading = open().blob(id).read(0, 100, { priority: "on-demand", signal: controller.signal });
+    const arrived = async () => {
+      while (registry.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    await arrived();
+    controller.abort();
+    await refuses(reading, "interrupted");
+    await refuses(open().blob(id).read(0, 1, { priority: "on-demand", signal: AbortSignal.abort() }), "interrupted");
+  }));
+
+Deno.test("Basic: user and password are sent when the registry asks, once", () =>
+  withRegistry({ auth: "basic", ...USER, credential: BASIC }, async ({ registry, open, id }) => {
+    const blob = open().blob(id);
+    assert.deepEqual(await blob.read(0, 10, ON_DEMAND), part(0, 10));
+    assert.deepEqual(await blob.read(10, 10, ON_DEMAND), part(10, 10));
+    assert.equal(registry.requests.length, 3);
+  }));
+
+Deno.test("Basic: the configuration's auth goes before the keychain", () =>
+  withRegistry({ auth: "basic", ...USER, credential: { ...BASIC, password: "other" } }, async ({ open, id }) => {
+    assert.equal(await open({ auth: btoa("bob:pass:word") }).blob(id).size(), BYTES.length);
+  }));
+
+Deno.test("Basic: a wrong password is unauthorized, with a hint and without the password", () =>
+  withRegistry(
+    { auth: "basic", ...USER, credential: { ...BASIC, password: "s3cret" } },
+    async ({ registry, open, id }) => {
+      const error = await refuses(open().blob(id).size(), "unauthorized");
+      assert.equal(error.hint, `docker login ${registry.host}`);
+      assert.ok(!Deno.inspect(error, { depth: 9 }).includes("s3cret"));
+      await refuses(open({}).blob(id).size(), "unauthorized");
+    },
+  ));
+
+Deno.test("Bearer: one token serves concurrent readers", () =>
+  withRegistry({ auth: "bearer", ...USER, credential: BASIC }, async ({ registry, open, id }) => {
+    const backend = open();
+    const reads = Array.from({ length: 6 }, (_, i) => backend.blob(id).read(i, 20, ON_DEMAND));
+    assert.deepEqual(await Promise.all(reads), Array.from({ length: 6 }, (_, i) => part(i, 20)));
+    assert.equal(registry.count("GET", "/token"), 1);
+    const asked = registry.requests.find((seen) => seen.path === "/token");
+    assert.equal(asked?.query.get("service"), "fake");
+    assert.equal(asked?.query.get("scope"), "repository:team/app:pull,push");
+    assert.equal(asked?.query.get("account"), "bob");
+  }));
+
+Deno.test("Bearer: anonymous readers get a token too", () =>
+  withRegistry({ auth: "bearer" }, async ({ registry, open, id }) => {
+    assert.equal(await open().blob(id).size(), BYTES.length);
+    assert.equal(registry.requests.find((seen) => seen.path === "/token")?.headers.authorization, undefined);
+  }));
+
+for (const silentRefusal of [false, true]) {
+  Deno.test(`Bearer: a token refused midway is replaced${silentRefusal ? ", even without a challenge" : ""}`, () =>
+    withRegistry({ auth: "bearer", ...USER, credential: BASIC, silentRefusal }, async ({ registry, open, id }) => {
+      const blob = open().blob(id);
+      await blob.read(0, 10, ON_DEMAND);
+      registry.expireTokens();
+      const reads = [1, 2, 3].map((offset) => blob.read(offset, 10, ON_DEMAND));
+      assert.deepEqual(await Promise.all(reads), [1, 2, 3].map((offset) => part(offset, 10)));
+      assert.ok(registry.count("GET", "/token") >= 2);
+    }));
+}
+
+Deno.test("Bearer: an identity token is exchanged by POST", () =>
+  withRegistry(
+    {
+      auth: "bearer",
+      ...USER,
+      identityToken: "long-lived",
+      credential: { kind: "identity-token", token: "long-lived" },
+    },
+    async ({ registry, open, id }) => {
+      assert.equal(await open().blob(id).size(), BYTES.length);
+      assert.equal(registry.count("POST", "/token"), 1);
+      assert.equal(registry.count("GET", "/token"), 0);
+    },
+  ));
+
+Deno.test("Bearer: a configured registry token is tried first, and replaced when it is refused", () =>
+  withRegistry({ auth: "bearer" }, async ({ registry, open, id }) => {
+    assert.equal(await open({ registryToken: "stale-token" }).blob(id).size(), BYTES.length);
+    assert.ok(registry.requests.some((seen) => seen.headers.authorization === "Bearer stale-token"));
+  }));
+
+Deno.test("Bearer: a token server that refuses is unauthorized, without the password", () =>
+  withRegistry({ auth: "bearer", ...USER, credential: { ...BASIC, password: "s3cret" } }, async ({ open, id }) => {
+    const error = await refuses(open().blob(id).size(), "unauthorized");
+    const shown = Deno.inspect(error, { depth: 9 });
+    assert.ok(!shown.includes("s3cret") && !shown.includes(btoa("bob:s3cret")), shown);
+  }));
+
+Deno.test("a redirect is followed without the credential and remembered", () =>
+  withRegistry({ auth: "bearer", ...USER, credential: BASIC }, async ({ registry, open, id }) => {
+    await using store = await FakeRegistry.start();
+    store.addBlob(BYTES);
+    registry.store = store;
+    const blob = open().blob(id);
+    for (let i = 0; i < 5; i++) assert.deepEqual(await blob.read(i, 10, ON_DEMAND), part(i, 10));
+    assert.equal(store.count("GET", "/store/"), 5);
+    assert.deepEqual(store.requests.map((seen) => seen.headers.authorization), Array(5).fill(undefined));
+    assert.equal(registry.count("GET", "/v2/"), 2);
+  }));
+
+Deno.test("a remembered redirect that expired sends the reader back to the registry", () =>
+  withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
+    await using store = await FakeRegistry.start();
+    store.addBlob(BYTES);
+    registry.store = store;
+    const blob = open().blob(id);
+    await blob.read(0, 10, ON_DEMAND);
+    store.signatures.clear();
+    store.signatures.add("another");
+    assert.deepEqual(await blob.read(10, 10, ON_DEMAND), part(10, 10));
+    assert.equal(registry.count("GET", "/v2/"), 2);
+  }));
+
+Deno.test("a store that refuses is unauthorized without a hint to log in, and its signature stays out", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    await using store = await FakeRegistry.start();
+    registry.faults.push({ kind: "redirect", location: `${store.url}/store/${id}?signature=s3cret` });
+    store.signatures.add("another");
+    const error = await refuses(open().blob(id).read(0, 1, ON_DEMAND), "unauthorized", /HTTP 403 from/);
+    assert.equal(error.hint, undefined);
+    assert.ok(!Deno.inspect(error, { depth: 9 }).includes("s3cret"));
+  }));
+
+Deno.test("a redirect without an end is given up", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    for (let i = 0; i < 20; i++) {
+      registry.faults.push({ kind: "redirect", location: `/v2/team/app/blobs/sha256:${id}` });
+    }
+    await refuses(open().blob(id).read(0, 1, ON_DEMAND), "unavailable", /more than 5 redirects/);
+    assert.equal(registry.requests.length, 6);
+  }));
+
+for (const location of ["file:///etc/passwd", "http://[bad", "gopher://127.0.0.1/"]) {
+  Deno.test(`a redirect to ${location} is not followed`, () =>
+    withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
+      registry.faults.push({ kind: "redirect", location });
+      await refuses(open().blob(id).read(0, 1, ON_DEMAND), "unavailable", /HTTP 307/);
+    }));
+}
+
+Deno.test("scheme and host of a redirect are replaced where the configuration says so", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    await using store = await FakeRegistry.start();
+    store.addBlob(BYTES);
+    registry.faults.push({ kind: "redirect", location: `https://unreachable.invalid:444/store/${id}` });
+    const blob = open({ blobUrlScheme: "http", blobRedirectedHost: store.host }).blob(id);
+    assert.deepEqual(await blob.read(0, 4, ON_DEMAND), part(0, 4));
+  }));
+
+Deno.test("on-demand reads go before prefetch that waits", () =>
+  withRegistry({ fetch: { parallelPerHost: 1 } }, async ({ registry, open, id }) => {
+    const blob = open().blob(id);
+    await Promise.all([
+      blob.read(1, 1, { priority: "prefetch" }),
+      blob.read(2, 1, { priority: "prefetch" }),
+      blob.read(3, 1, { priority: "prefetch" }),
+      blob.read(4, 1, ON_DEMAND),
+    ]);
+    const order = registry.requests.map((seen) => seen.headers.range);
+    assert.deepEqual(order, ["bytes=1-1", "bytes=4-4", "bytes=2-2", "bytes=3-3"]);
+  }));
+
+Deno.test("a connection that the server closed while it was idle does not count as a failure", () =>
+  withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
+    const blob = open().blob(id);
+    await blob.read(0, 10, ON_DEMAND);
+    registry.dropConnections();
+    assert.deepEqual(await blob.read(10, 10, ON_DEMAND), part(10, 10));
+  }));
+
+Deno.test("requests in a row go over one connection", () =>
+  withRegistry({}, async ({ registry, open, id }) => {
+    const blob = open().blob(id);
+    for (let i = 0; i < 3; i++) {
+      await blob.size();
+      await blob.read(i, 70_000, ON_DEMAND);
+    }
+    await refuses(open().blob("0".repeat(64)).size(), "not-found");
+    await blob.size();
+    assert.equal(registry.connections, 1);
+  }));

@@ -1,0 +1,53 @@
+/**
+ * Asking again: how often, and after which pause.
+ *
+ * @module
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { interruption, throwIfAborted } from "../../base/abort.ts";
+import { TransferError } from "./transfer_error.ts";
+
+/** Before the first repetition, on average; doubled for each that follows. */
+const FIRST_PAUSE_MS = 100;
+/** No pause is longer, whatever a server asks for: a reader waits meanwhile. */
+const MAX_PAUSE_MS = 10_000;
+
+/** The pause before repetition `attempt` (from 1), exponential, spread over ±50 %; at least what the server asked for. */
+export function pauseBefore(attempt: number, retryAfterMs: number | undefined, random = Math.random): number {
+  const backOff = FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + random());
+  return Math.min(MAX_PAUSE_MS, Math.max(backOff, retryAfterMs ?? 0));
+}
+
+/** Retry-After, in seconds or as a date; undefined where it is neither. */
+export function parseRetryAfter(header: string | undefined, now = Date.now()): number | undefined {
+  if (header === undefined) return undefined;
+  if (/^\s*\d{1,9}\s*$/.test(header)) return Number(header) * 1000;
+  const date = Date.parse(header);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+}
+
+/** Runs `attempt` until it succeeds, fails for good, or has been repeated `retries` times. */
+export async function withRetries<T>(
+  retries: number,
+  signal: AbortSignal | undefined,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  for (let repetition = 1;; repetition++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      throwIfAborted(signal);
+      if (!(error instanceof TransferError) || error.prospect === "permanent" || repetition > retries) throw error;
+      await pause(pauseBefore(repetition, error.retryAfterMs), signal);
+    }
+  }
+}
+
+async function pause(durationMs: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await delay(durationMs, undefined, signal === undefined ? {} : { signal });
+  } catch (error) {
+    if (signal?.aborted) throw interruption(signal);
+    throw error;
+  }
+}

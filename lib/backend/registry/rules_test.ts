@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { parseContentRange } from "./content_range.ts";
+import { Endpoint, isLoopback } from "./endpoint.ts";
+import { locationLifetimeMs } from "./location_lifetime.ts";
+import { parseRetryAfter, pauseBefore } from "./retry.ts";
+
+Deno.test("Content-Range is read, and refused where it contradicts itself", () => {
+  assert.deepEqual(parseContentRange("bytes 0-65535/1048576"), { first: 0, last: 65535, total: 1048576 });
+  assert.deepEqual(parseContentRange(" Bytes 5-5/* "), { first: 5, last: 5, total: undefined });
+  for (
+    const wrong of ["", "bytes 5-4/10", "bytes 0-10/10", "bytes */10", "items 0-1/2", "bytes 0-1/2,", "bytes -1-2/3"]
+  ) {
+    assert.equal(parseContentRange(wrong), undefined, wrong);
+  }
+});
+
+Deno.test("pauses double, spread, and stay within their bound whatever a server asks for", () => {
+  assert.deepEqual([1, 2, 3].map((attempt) => pauseBefore(attempt, undefined, () => 0.5)), [100, 200, 400]);
+  assert.equal(pauseBefore(1, undefined, () => 0), 50);
+  assert.equal(pauseBefore(1, 2_000, () => 0.5), 2_000);
+  assert.equal(pauseBefore(1, 3_600_000, () => 0.5), 10_000);
+  assert.equal(pauseBefore(60, undefined, () => 0.5), 10_000);
+});
+
+Deno.test("Retry-After is seconds or a date", () => {
+  assert.equal(parseRetryAfter("7"), 7_000);
+  assert.equal(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 4_000), 6_000);
+  assert.equal(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 40_000), 0);
+  assert.equal(parseRetryAfter("soon"), undefined);
+  assert.equal(parseRetryAfter(undefined), undefined);
+});
+
+Deno.test("loopback hosts are known by their names", () => {
+  for (const host of ["127.0.0.1", "127.8.9.10:5000", "localhost", "LOCALHOST:80", "[::1]", "[::1]:5000"]) {
+    assert.ok(isLoopback(host), host);
+  }
+  for (const host of ["127.0.0.1.example.com", "localhost.example.com", "10.0.0.1", "example.com:127"]) {
+    assert.ok(!isLoopback(host), host);
+  }
+});
+
+Deno.test("plain HTTP is fallen back to on loopback and where certificates do not matter, nowhere else", () => {
+  const failed = (host: string) => new URL(`https://${host}/v2/`);
+  assert.ok(new Endpoint("localhost:5000", undefined, false).fallBack(failed("localhost:5000")));
+  assert.ok(!new Endpoint("localhost:5000", "https", false).fallBack(failed("localhost:5000")));
+  assert.ok(!new Endpoint("r.example.com", undefined, false).fallBack(failed("r.example.com")));
+  assert.ok(new Endpoint("r.example.com", "https", true).fallBack(failed("r.example.com")));
+  assert.ok(!new Endpoint("r.example.com", undefined, true).fallBack(failed("elsewhere.example.com")));
+});
+
+Deno.test("every request that failed before the fallback may be sent again", () => {
+  const endpoint = new Endpoint("localhost:5000", undefined, false);
+  const first = endpoint.url("/v2/");
+  const second = endpoint.url("/v2/");
+  assert.ok(endpoint.fallBack(first) && endpoint.fallBack(second));
+  assert.equal(endpoint.url("/v2/").protocol, "http:");
+});
+
+Deno.test("Docker Hub has one host for all its names, and owns its URLs only", () => {
+  const endpoint = new Endpoint("docker.io", undefined, false);
+  assert.equal(endpoint.url("/v2/").href, "https://registry-1.docker.io/v2/");
+  assert.ok(endpoint.owns(new URL("https://registry-1.docker.io/v2/x")));
+  assert.ok(!endpoint.owns(new URL("http://registry-1.docker.io/v2/x")));
+  assert.ok(!endpoint.owns(new URL("https://registry-1.docker.io:444/v2/x")));
+});
+
+Deno.test("a presigned URL is used as long as it says", () => {
+  const now = Date.UTC(2026, 0, 1, 12, 0, 0);
+  const life = (query: string) => locationLifetimeMs(new URL(`https://store/x?${query}`), now);
+  assert.equal(life("X-Amz-Date=20260101T115900Z&X-Amz-Expires=120"), 45_000);
+  assert.equal(life("X-Goog-Date=20260101T120000Z&X-Goog-Expires=60"), 45_000);
+  assert.equal(life(`Expires=${now / 1000 + 60}`), 45_000);
+  assert.equal(life("se=2026-01-01T12%3A01%3A00Z"), 45_000);
+  assert.equal(life("X-Amz-Date=20250101T115900Z&X-Amz-Expires=120"), 0);
+  assert.equal(life("X-Amz-Date=20260101T120000Z&X-Amz-Expires=999999"), 3_600_000);
+  assert.equal(life("token=x"), 300_000);
+});

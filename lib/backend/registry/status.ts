@@ -1,0 +1,47 @@
+/**
+ * HTTP statuses of registries and token servers as errors.
+ *
+ * @module
+ */
+import type { HttpResponse } from "./http_response.ts";
+import { parseRetryAfter } from "./retry.ts";
+import { TransferError } from "./transfer_error.ts";
+
+/** Bytes of an error's body that are looked at. */
+const MAX_ERROR_BYTES = 64 * 1024;
+
+/**
+ * The error that a status stands for, with the registry's own code where it gave one. Reads the body.
+ *
+ * @param registry whose credentials would help; undefined where none of ours were sent
+ */
+export async function statusError(response: HttpResponse, registry: string | undefined): Promise<TransferError> {
+  const { status } = response;
+  const retryAfterMs = parseRetryAfter(response.header("retry-after"));
+  const code = await registryCode(response);
+  const state = `HTTP ${status}${code === undefined ? "" : ` ${code}`} from ${response.url.host}`;
+  if (status === 401 || status === 403) {
+    const hint = registry === undefined ? {} : { hint: `docker login ${registry}` };
+    return new TransferError("unauthorized", state, { prospect: "permanent", status, ...hint });
+  }
+  if (status === 404 || status === 410) return new TransferError("not-found", state, { prospect: "permanent", status });
+  const isTransient = status === 408 || status === 425 || status === 429 || status >= 500;
+  return new TransferError("unavailable", state, {
+    prospect: isTransient ? "transient" : "permanent",
+    status,
+    retryAfterMs,
+  });
+}
+
+/** The code of `{"errors": [{"code": "BLOB_UNKNOWN"}]}`. Its message may hold anything and is left out. */
+async function registryCode(response: HttpResponse): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await response.text(MAX_ERROR_BYTES);
+  } catch (error) {
+    // The status is the news; a body that cannot be read has none to add.
+    if (error instanceof TransferError) return undefined;
+    throw error;
+  }
+  return /"code"\s*:\s*"([A-Z][A-Z_]{2,40})"/.exec(text)?.[1];
+}

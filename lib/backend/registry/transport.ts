@@ -1,0 +1,183 @@
+/**
+ * Requests to one repository of a registry: logged in, redirected, repeated.
+ *
+ * ```
+ * once(request)   https, plain HTTP on loopback ─ Authorization ─ 401: answer the challenge ─ redirects, by hand
+ * request(…)      the same, repeated after transient failures with a growing pause
+ * ```
+ * The Authorization header goes to the registry's own scheme, host and port and nowhere else: a redirect to another of
+ * the three is followed without it.
+ *
+ * @throws {TransferError} "not-found", "unauthorized", "unavailable"; {NydusGdError} "interrupted", "config"
+ * @module
+ */
+import type { ReadOptions } from "../blob_source.ts";
+import { RegistryAuth } from "./auth.ts";
+import { Endpoint } from "./endpoint.ts";
+import type { ExchangeOptions, HttpClient, HttpRequest } from "./http_client.ts";
+import type { HttpResponse } from "./http_response.ts";
+import type { Keychain } from "./keychain.ts";
+import { withRetries } from "./retry.ts";
+import { statusError } from "./status.ts";
+import { brokenAnswer, TransferError } from "./transfer_error.ts";
+
+/** Redirects that one request may take. */
+const MAX_REDIRECTS = 5;
+/** A dropped credential and its replacement; a registry that refuses both refuses. */
+const MAX_CHALLENGES = 2;
+
+/** A repository and how to reach it. */
+export interface TransportOptions {
+  readonly http: HttpClient;
+  /** The registry's name: "registry.example.com:5000", "docker.io". */
+  readonly host: string;
+  readonly repo: string;
+  readonly keychain: Keychain;
+  /** Undefined: https, or plain HTTP on a loopback host that speaks no TLS. */
+  readonly scheme?: "https" | "http" | undefined;
+  /** A bearer token to begin with. */
+  readonly initialToken?: string | undefined;
+  /** "pull", "pull,push". */
+  readonly actions?: string;
+  readonly exchange?: Pick<ExchangeOptions, "tls" | "timeouts">;
+  /** Changes a redirect's target before it is followed. */
+  readonly rewriteRedirect?: (location: URL) => URL;
+}
+
+/** One request to the registry. */
+export interface RegistryRequest extends Omit<HttpRequest, "url"> {
+  /** Below the registry: "/v2/library/nginx/manifests/latest". */
+  readonly path: string;
+  /** For errors, completes "Cannot …": "read manifest latest from registry docker.io/library/nginx". */
+  readonly what: string;
+  /** Where an earlier redirect led. */
+  readonly startAt?: URL | undefined;
+}
+
+type Step<T> = { readonly value: T } | { readonly location: URL };
+
+/** The way to one repository. */
+export class RegistryTransport {
+  /** "registry docker.io/library/nginx". */
+  readonly description: string;
+  readonly endpoint: Endpoint;
+  readonly #auth: RegistryAuth;
+
+  constructor(readonly options: TransportOptions) {
+    const { http, host, repo, keychain, scheme, exchange = {} } = options;
+    this.description = `registry ${host}/${repo}`;
+    this.endpoint = new Endpoint(host, scheme, exchange.tls?.skipVerify ?? false);
+    this.#auth = new RegistryAuth({
+      http,
+      endpoint: this.endpoint,
+      keychain,
+      scope: `repository:${repo}:${options.actions ?? "pull"}`,
+      exchange,
+      initialToken: options.initialToken,
+    });
+  }
+
+  /** Sends `request` until `consume` has a result, it fails for good, or the retries are used up. */
+  request<T>(
+    request: RegistryRequest,
+    options: ReadOptions,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<T> {
+    return this.retrying(options, () => this.once(request, options, consume));
+  }
+
+  /** Repeats `attempt` by the client's rules. */
+  retrying<T>(options: ReadOptions, attempt: () => Promise<T>): Promise<T> {
+    return withRetries(this.options.http.options.retries, options.signal, attempt);
+  }
+
+  /** Sends `request` once, along its redirects. `consume` sees only answers below 300. */
+  async once<T>(
+    request: RegistryRequest,
+    options: ReadOptions,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<T> {
+    try {
+      let url = request.startAt ?? this.endpoint.url(request.path);
+      for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
+        const step = await this.#overTls(url, request.path, (at) => this.#step(at, request, options, consume));
+        if ("value" in step) return step.value;
+        url = step.location;
+      }
+      throw new TransferError("unavailable", `more than ${MAX_REDIRECTS} redirects`, { prospect: "permanent" });
+    } catch (error) {
+      throw error instanceof TransferError ? error.of(request.what) : error;
+    }
+  }
+
+  async #overTls<T>(url: URL, path: string, send: (url: URL) => Promise<T>): Promise<T> {
+    try {
+      return await send(url);
+    } catch (error) {
+      if (!(error instanceof TransferError) || !error.notTls || !this.endpoint.fallBack(url)) throw error;
+      return await send(this.endpoint.url(path));
+    }
+  }
+
+  async #step<T>(
+    url: URL,
+    request: RegistryRequest,
+    options: ReadOptions,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<Step<T>> {
+    if (!this.endpoint.owns(url)) return await this.#send(url, request, options, undefined, consume);
+    for (let challenges = 0;; challenges++) {
+      const sent = await this.#auth.authorization(options);
+      let challenge: string | undefined;
+      const step = await this.#send(url, request, options, sent.header, async (response) => {
+        if (response.status !== 401) return await consume(response);
+        if (challenges === MAX_CHALLENGES) throw await statusError(response, this.endpoint.name);
+        challenge = response.header("www-authenticate") ?? "";
+        await response.discard();
+        return undefined;
+      });
+      if (challenge === undefined) return step as Step<T>;
+      await this.#auth.answer(challenge, sent, options);
+    }
+  }
+
+  /** One exchange. A 401 goes to `consume` where we could answer it. */
+  #send<T>(
+    url: URL,
+    request: RegistryRequest,
+    options: ReadOptions,
+    authorization: string | undefined,
+    consume: (response: HttpResponse) => Promise<T>,
+  ): Promise<Step<T>> {
+    const isOwn = this.endpoint.owns(url);
+    const headers = { ...request.headers, ...(authorization === undefined ? {} : { authorization }) };
+    const { method, body } = request;
+    return this.options.http.exchange(
+      { method, url, headers, ...(body === undefined ? {} : { body }) },
+      { ...options, ...this.options.exchange },
+      async (response) => {
+        const { status } = response;
+        if (status >= 400 && !(status === 401 && isOwn)) {
+          throw await statusError(response, isOwn ? this.endpoint.name : undefined);
+        }
+        if (status < 300 || status >= 400) return { value: await consume(response) };
+        await response.discard();
+        return { location: this.#redirectOf(response) };
+      },
+    );
+  }
+
+  #redirectOf(response: HttpResponse): URL {
+    const { status, url } = response;
+    const target = response.header("location");
+    if (target === undefined || !URL.canParse(target, url.href)) {
+      throw brokenAnswer(`HTTP ${status} from ${url.host} without a usable Location`);
+    }
+    const location = new URL(target, url);
+    if (location.protocol !== "https:" && location.protocol !== "http:") {
+      throw brokenAnswer(`HTTP ${status} from ${url.host} leads to ${location.protocol}`);
+    }
+    const { rewriteRedirect } = this.options;
+    return rewriteRedirect === undefined || this.endpoint.owns(location) ? location : rewriteRedirect(location);
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Descriptors: what a piece of content is, how long, and its digest. Source: OCI image spec 1.1, descriptor.md.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { type Digest, isDigest } from "./digest.ts";
+
+/** A string map; anything else in it is an error. */
+export const annotationsSchema = v.optional(v.nullable(v.record(v.string(), v.string())));
+
+/** A digest of a registered algorithm. */
+export const digestSchema = v.pipe(
+  v.string(),
+  v.check((text) => isDigest(text), "is no sha256 or sha512 digest"),
+  v.transform((text) => text as Digest),
+);
+
+/** Bytes. */
+export const sizeSchema = v.pipe(
+  v.number(),
+  v.safeInteger("is no integer below 2^53"),
+  v.minValue(0, "is negative"),
+);
+
+/** Only what is read here; other keys are kept out. */
+export const platformSchema = v.object({
+  os: v.string(),
+  architecture: v.string(),
+  variant: v.optional(v.string()),
+  "os.version": v.optional(v.string()),
+  "os.features": v.optional(v.nullable(v.array(v.string()))),
+});
+
+/** The schema of a descriptor. */
+export const descriptorSchema = v.object({
+  mediaType: v.string(),
+  digest: digestSchema,
+  size: sizeSchema,
+  annotations: annotationsSchema,
+  artifactType: v.optional(v.string()),
+  platform: v.optional(v.nullable(platformSchema)),
+  urls: v.optional(v.nullable(v.array(v.string()))),
+});
+
+/** What a piece of content is, how long it is, and what its bytes hash to. */
+export type Descriptor = v.InferOutput<typeof descriptorSchema>;

@@ -1,0 +1,136 @@
+/**
+ * Manifests and indexes: which blobs make an image, and which images a name stands for.
+ *
+ * ```ts
+ * const document = parseManifestDocument(bytes, "application/vnd.oci.image.index.v1+json");
+ * if (document.kind === "index") document.index.manifests;
+ * ```
+ * OCI's and Docker's forms differ in their media types only and are read alike. Errors name the place:
+ * `Cannot read manifest: layers[2].digest is no sha256 or sha512 digest`. The bytes are not changed and not written
+ * again: their digest is their name.
+ * Sources: OCI image spec 1.1, manifest.md and image-index.md; Docker image manifest v2 schema 2.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { NydusGdError } from "../base/errors.ts";
+import { formatPath, parseWith } from "../base/schema.ts";
+import { annotationsSchema, type Descriptor, descriptorSchema, digestSchema } from "./descriptor.ts";
+import { isIndexType, isManifestType, NYDUS_ANNOTATION } from "./media_types.ts";
+
+/** Bytes of the largest manifest that is read: the distribution project's own limit. */
+export const MAX_MANIFEST_BYTES = 4 << 20;
+/** Bytes of the largest index: nydus's limit for what referrers list. */
+export const MAX_INDEX_BYTES = 8 << 20;
+/** More layers than any engine mounts. */
+const MAX_ENTRIES = 4096;
+
+const entries = v.pipe(v.array(descriptorSchema), v.maxLength(MAX_ENTRIES, `has more than ${MAX_ENTRIES} entries`));
+
+const manifestSchema = v.object({
+  schemaVersion: v.literal(2),
+  mediaType: v.optional(v.string()),
+  artifactType: v.optional(v.string()),
+  config: descriptorSchema,
+  layers: entries,
+  subject: v.optional(v.nullable(descriptorSchema)),
+  annotations: annotationsSchema,
+});
+
+const indexSchema = v.object({
+  schemaVersion: v.literal(2),
+  mediaType: v.optional(v.string()),
+  artifactType: v.optional(v.string()),
+  manifests: entries,
+  subject: v.optional(v.nullable(descriptorSchema)),
+  annotations: annotationsSchema,
+});
+
+const configSchema = v.object({
+  architecture: v.optional(v.string(), ""),
+  os: v.optional(v.string(), ""),
+  variant: v.optional(v.string()),
+  rootfs: v.object({ type: v.literal("layers"), diff_ids: v.array(digestSchema) }),
+});
+
+/** The manifest of one image. */
+export type Manifest = v.InferOutput<typeof manifestSchema>;
+/** Several images under one name. */
+export type Index = v.InferOutput<typeof indexSchema>;
+/** Of an image's configuration, what says how its layers belong together. */
+export type ImageConfig = v.InferOutput<typeof configSchema>;
+
+/** Either of the two, with the media type that it really has. */
+export type ManifestDocument =
+  | { readonly kind: "manifest"; readonly mediaType: string; readonly manifest: Manifest }
+  | { readonly kind: "index"; readonly mediaType: string; readonly index: Index };
+
+/**
+ * Reads a manifest or an index.
+ *
+ * @param mediaType as the server said; parameters after ";" are ignored. Empty: as the document says
+ * @throws {NydusGdError} "invalid-image"; "unsupported" for other kinds of documents
+ */
+export function parseManifestDocument(bytes: Uint8Array, mediaType = ""): ManifestDocument {
+  const document = parseJson(bytes, "manifest");
+  const served = mediaType.split(";", 1)[0]?.trim() ?? "";
+  const stated = (document as { mediaType?: unknown }).mediaType;
+  // Two readers that take the same bytes for different things can be made to run different images.
+  const isOurs = (type: string) => isIndexType(type) || isManifestType(type);
+  if (typeof stated === "string" && isOurs(served) && isOurs(stated) && isIndexType(served) !== isIndexType(stated)) {
+    throw wrong("manifest", `it is served as ${served} and says ${stated}`);
+  }
+  const type = isOurs(served) || typeof stated !== "string" ? served : stated;
+  if (isIndexType(type)) {
+    if ("layers" in document) throw wrong("index", "layers is not allowed");
+    return { kind: "index", mediaType: type, index: accept(indexSchema, document, "index") };
+  }
+  if (isManifestType(type)) {
+    if ("manifests" in document) throw wrong("manifest", "manifests is not allowed");
+    return { kind: "manifest", mediaType: type, manifest: accept(manifestSchema, document, "manifest") };
+  }
+  throw new NydusGdError(
+    "unsupported",
+    `Cannot read manifest: its media type ${JSON.stringify(type.slice(0, 100))} is not supported`,
+  );
+}
+
+/**
+ * Reads an image's configuration.
+ *
+ * @throws {NydusGdError} "invalid-image"
+ */
+export function parseImageConfig(bytes: Uint8Array): ImageConfig {
+  return accept(configSchema, parseJson(bytes, "image configuration"), "image configuration");
+}
+
+/** The bootstrap's layer of a nydus manifest, undefined for an ordinary image. */
+export function bootstrapLayer(manifest: Manifest): Descriptor | undefined {
+  const last = manifest.layers.at(-1);
+  return last?.annotations?.[NYDUS_ANNOTATION.bootstrap] === "true" ? last : undefined;
+}
+
+function parseJson(bytes: Uint8Array, what: string): object {
+  if (bytes.length > MAX_INDEX_BYTES) throw wrong(what, `it is larger than ${MAX_INDEX_BYTES} bytes`);
+  let document: unknown;
+  try {
+    document = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) throw wrong(what, "it is no valid JSON", error);
+    throw error;
+  }
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    throw wrong(what, "it is no object");
+  }
+  return document;
+}
+
+function accept<S extends v.GenericSchema>(schema: S, document: unknown, what: string): v.InferOutput<S> {
+  const result = parseWith(schema, document);
+  if (!result.ok) throw wrong(what, `${formatPath(result.path)} ${result.state}`);
+  return result.value;
+}
+
+function wrong(what: string, state: string, cause?: unknown): NydusGdError {
+  return new NydusGdError("invalid-image", `Cannot read ${what}: ${state}`, { cause });
+}

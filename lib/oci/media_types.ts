@@ -1,0 +1,62 @@
+/**
+ * Media types and annotations of images: OCI's, Docker's and nydus's.
+ *
+ * Sources: OCI image spec 1.1, Docker image manifest v2 schema 2, dragonflyoss/nydus 34e6071e.
+ *
+ * @module
+ */
+
+/** Media types by what they are. */
+export const MEDIA_TYPE = {
+  ociManifest: "application/vnd.oci.image.manifest.v1+json",
+  ociIndex: "application/vnd.oci.image.index.v1+json",
+  ociConfig: "application/vnd.oci.image.config.v1+json",
+  ociEmpty: "application/vnd.oci.empty.v1+json",
+  ociLayer: "application/vnd.oci.image.layer.v1.tar",
+  ociLayerGzip: "application/vnd.oci.image.layer.v1.tar+gzip",
+  ociLayerZstd: "application/vnd.oci.image.layer.v1.tar+zstd",
+  dockerManifest: "application/vnd.docker.distribution.manifest.v2+json",
+  dockerManifestList: "application/vnd.docker.distribution.manifest.list.v2+json",
+  dockerConfig: "application/vnd.docker.container.image.v1+json",
+  dockerLayer: "application/vnd.docker.image.rootfs.diff.tar",
+  dockerLayerGzip: "application/vnd.docker.image.rootfs.diff.tar.gzip",
+  nydusBlob: "application/vnd.oci.image.layer.nydus.blob.v1",
+  nydusConfig: "application/vnd.nydus.image.config.v1+json",
+  /** As artifactType of a descriptor in an index. */
+  nydusManifest: "application/vnd.nydus.image.manifest.v1+json",
+} as const;
+
+/** Annotations of nydus layers; values are strings. */
+export const NYDUS_ANNOTATION = {
+  /** "true" on a data blob. */
+  blob: "containerd.io/snapshot/nydus-blob",
+  /** "true" on the bootstrap, always the last layer. */
+  bootstrap: "containerd.io/snapshot/nydus-bootstrap",
+  /** "5" or "6" on the bootstrap. */
+  fsVersion: "containerd.io/snapshot/nydus-fs-version",
+  /** Digest of the original layer on a data blob that refers to it. */
+  ociRef: "containerd.io/snapshot/nydus-ref",
+  /** "true" on a data blob that is encrypted. */
+  encryptedBlob: "containerd.io/snapshot/nydus-encrypted-blob",
+} as const;
+
+/** In os.features of an index entry made by nydusify before 2.3.5. */
+export const NYDUS_OS_FEATURE = "nydus.remoteimage.v1";
+
+/** What we accept when we ask for a manifest, most telling first. */
+export const MANIFEST_ACCEPT: readonly string[] = [
+  MEDIA_TYPE.ociIndex,
+  MEDIA_TYPE.dockerManifestList,
+  MEDIA_TYPE.ociManifest,
+  MEDIA_TYPE.dockerManifest,
+];
+
+/** True for a list of manifests, OCI's or Docker's. */
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPE.ociIndex || mediaType === MEDIA_TYPE.dockerManifestList;
+}
+
+/** True for the manifest of one image, OCI's or Docker's. */
+export function isManifestType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPE.ociManifest || mediaType === MEDIA_TYPE.dockerManifest;
+}

@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { formatPlatform, hostPlatform, matchesPlatform, parsePlatform } from "./platform.ts";
+
+Deno.test("platforms are read in Go's words and in those of uname", () => {
+  const cases: [text: string, platform: string][] = [
+    ["linux/amd64", "linux/amd64"],
+    ["amd64", "linux/amd64"],
+    ["Linux/x86_64", "linux/amd64"],
+    ["linux/aarch64", "linux/arm64"],
+    ["linux/armhf", "linux/arm/v7"],
+    ["linux/arm/v6", "linux/arm/v6"],
+  ];
+  for (const [text, platform] of cases) assert.equal(formatPlatform(parsePlatform(text)), platform);
+  assert.equal(formatPlatform(hostPlatform("linux", "x86_64")), "linux/amd64");
+});
+
+Deno.test("text that is no platform is refused", () => {
+  for (const text of ["", "/", "linux/", "a/b/c/d", "linux/am d64"]) {
+    assert.throws(() => parsePlatform(text), /OS\/ARCH/);
+  }
+});
+
+Deno.test("an image runs on its own platform, with the usual variant where none is said", () => {
+  const matches = (wanted: string, offered: string) => matchesPlatform(parsePlatform(wanted), parsePlatform(offered));
+  assert.ok(matches("linux/arm64", "linux/arm64/v8"));
+  assert.ok(matches("linux/arm/v7", "linux/arm"));
+  assert.ok(!matches("linux/arm/v6", "linux/arm"));
+  assert.ok(!matches("linux/amd64", "windows/amd64"));
+});

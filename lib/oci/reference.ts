@@ -1,0 +1,108 @@
+/**
+ * Image references as Docker writes them: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+ *
+ * ```ts
+ * parseReference("nginx");                       // docker.io/library/nginx:latest
+ * parseReference("localhost:5000/a/b:1@sha256:…");
+ * ```
+ * The first component is a host only if it holds a dot or a colon, is "localhost", or has an upper-case letter; else
+ * the image is Docker Hub's. Source: distribution/reference, grammar of version 0.6.
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+import { type Digest, isDigest } from "./digest.ts";
+
+/** The registry of references that name none. */
+export const DEFAULT_HOST = "docker.io";
+/** The tag of references with neither tag nor digest. */
+export const DEFAULT_TAG = "latest";
+
+/** Longest repository, without the host. */
+const MAX_REPOSITORY = 255;
+
+const LABEL = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
+const HOST = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?$`);
+const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+
+/** A reference, taken apart and completed. */
+export interface Reference {
+  /** "docker.io", "localhost:5000". */
+  readonly host: string;
+  /** "library/nginx". */
+  readonly repository: string;
+  /** Undefined when only a digest was given. */
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+}
+
+/** True for a registry's name: HOST or HOST:PORT. */
+export function isRegistryHost(text: string): boolean {
+  return HOST.test(text);
+}
+
+/** True for a repository's name without its host: "library/nginx". */
+export function isRepository(text: string): boolean {
+  return text.length <= MAX_REPOSITORY && text.split("/").every((component) => COMPONENT.test(component));
+}
+
+/**
+ * Takes a reference apart.
+ *
+ * @throws {NydusGdError} "usage"
+ */
+export function parseReference(text: string): Reference {
+  const fail = (state: string): never => {
+    throw new NydusGdError("usage", `Cannot parse image reference ${JSON.stringify(text.slice(0, 300))}: ${state}`, {
+      hint: "write it as [HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]",
+    });
+  };
+  if (text === "") fail("it is empty");
+  const at = text.indexOf("@");
+  const digestText = at < 0 ? undefined : text.slice(at + 1);
+  if (digestText !== undefined && !isDigest(digestText)) fail("its digest is malformed");
+  let name = at < 0 ? text : text.slice(0, at);
+
+  const colon = name.lastIndexOf(":");
+  let tag: string | undefined;
+  if (colon > name.lastIndexOf("/")) {
+    tag = name.slice(colon + 1);
+    name = name.slice(0, colon);
+    if (!TAG.test(tag)) fail("its tag is malformed");
+  }
+  const slash = name.indexOf("/");
+  const first = name.slice(0, Math.max(slash, 0));
+  const hasHost = slash > 0 && (/[.:]/.test(first) || first === "localhost" || first !== first.toLowerCase());
+  const host = hasHost ? first : DEFAULT_HOST;
+  let repository = hasHost ? name.slice(slash + 1) : name;
+  if (!isRegistryHost(host)) fail("its host is malformed");
+  if (repository !== repository.toLowerCase()) fail("its repository has upper-case letters");
+  if (/^[0-9a-f]{64}$/.test(text)) fail("it is an image id, not a name");
+  const isHub = host === DEFAULT_HOST || host === "index.docker.io";
+  if (isHub && !repository.includes("/")) repository = `library/${repository}`;
+  if (!isRepository(repository)) fail("its repository is malformed");
+  return {
+    host: isHub ? DEFAULT_HOST : host,
+    repository,
+    tag: tag ?? (digestText === undefined ? DEFAULT_TAG : undefined),
+    digest: digestText as Digest | undefined,
+  };
+}
+
+/** The complete form: "docker.io/library/nginx:latest". */
+export function formatReference(reference: Reference): string {
+  const { host, repository, tag, digest } = reference;
+  return `${host}/${repository}${tag === undefined ? "" : `:${tag}`}${digest === undefined ? "" : `@${digest}`}`;
+}
+
+/** As `docker images` shows it: Docker Hub's host and "library/" left out. */
+export function familiarReference(reference: Reference): string {
+  const full = formatReference(reference);
+  return full.replace(/^docker\.io\/(?:library\/(?=[^/]+$))?/, "");
+}
+
+/** What names the manifest in a registry's URL: the digest where there is one. */
+export function manifestName(reference: Reference): string {
+  return reference.digest ?? reference.tag ?? DEFAULT_TAG;
+}

@@ -1,0 +1,169 @@
+/**
+ * Debian's docker-registry on a loopback port of its own, with its storage in a temporary folder.
+ *
+ * ```ts
+ * await using registry = await DockerRegistry.start();
+ * await new RegistryClient(registry.url, "app").pushBlob(bytes);
+ * ```
+ *
+ * @module
+ */
+import { join } from "node:path";
+
+/** Path of the program of Debian's package `docker-registry`. */
+export const DOCKER_REGISTRY = "/usr/bin/docker-registry";
+
+/** Why tests that need it are skipped; undefined where it is installed. */
+export const dockerRegistryMissing: string | undefined = isInstalled()
+  ? undefined
+  : `${DOCKER_REGISTRY} is not installed (apt-get install docker-registry)`;
+
+/** User, password, and what `htpasswd -B` makes of them. */
+export const TEST_USER = {
+  user: "alice",
+  password: "open sesame:1",
+  htpasswd: "alice:$2y$05$CCCCCCCCCCCCCCCCCCCCC.RIAwnham70OUU65RWHmqdjZHac3vXWm",
+} as const;
+
+const START_TIMEOUT_MS = 20_000;
+
+/** How the registry is set up. */
+export interface DockerRegistryOptions {
+  /** Wants {@link TEST_USER}. */
+  readonly basicAuth?: boolean;
+  /** Sends clients to a token server whose certificate it believes. */
+  readonly tokenAuth?: {
+    readonly realm: string;
+    readonly service: string;
+    readonly issuer: string;
+    /** PEM text. */
+    readonly rootCertificate: string;
+  };
+  /** Serves TLS; PEM texts. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** Port to use; a free one unless given. For a registry that comes back. */
+  readonly port?: number;
+  /** Folder to keep the storage in; removed at the end unless given. */
+  readonly storage?: string;
+}
+
+/** A running registry. */
+export class DockerRegistry implements AsyncDisposable {
+  private constructor(
+    private readonly process: Deno.ChildProcess,
+    private readonly folder: string,
+    readonly port: number,
+    private readonly scheme: string,
+  ) {}
+
+  /** Starts it and returns when it answers. */
+  static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
+    const folder = await Deno.makeTempDir({ prefix: "nydus-gd-registry-" });
+    const port = options.port ?? freePort();
+    const config = join(folder, "config.json");
+    // The program reads YAML, and JSON is YAML.
+    await Deno.writeTextFile(config, JSON.stringify(await configuration(options, folder, port)));
+    const process = new Deno.Command(DOCKER_REGISTRY, {
+      args: ["serve", config],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+      env: { OTEL_TRACES_EXPORTER: "none" },
+    }).spawn();
+    const registry = new DockerRegistry(process, folder, port, options.tls === undefined ? "http" : "https");
+    try {
+      await registry.#answers();
+    } catch (error) {
+      await registry[Symbol.asyncDispose]();
+      throw error;
+    }
+    return registry;
+  }
+
+  /** "127.0.0.1:PORT". */
+  get host(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  /** "http://127.0.0.1:PORT". */
+  get url(): string {
+    return `${this.scheme}://${this.host}`;
+  }
+
+  /** Kills it and removes its folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.process.kill("SIGKILL");
+    } catch (error) {
+      // It ended by itself.
+      if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    await this.process.status;
+    await Deno.remove(this.folder, { recursive: true });
+  }
+
+  /** Polls the port, since the program has no way to say that it is ready. */
+  async #answers(): Promise<void> {
+    const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
+    let ended = false;
+    this.process.status.then(() => ended = true);
+    while (!ended) {
+      try {
+        using _connection = await Deno.connect({ hostname: "127.0.0.1", port: this.port, signal: deadline });
+        return;
+      } catch (error) {
+        if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error("Cannot start docker-registry: it ended");
+  }
+}
+
+async function configuration(options: DockerRegistryOptions, folder: string, port: number): Promise<unknown> {
+  const { basicAuth, tokenAuth, tls, storage } = options;
+  const auth: Record<string, unknown> = {};
+  if (basicAuth) {
+    const path = join(folder, "htpasswd");
+    await Deno.writeTextFile(path, `${TEST_USER.htpasswd}\n`);
+    auth.htpasswd = { realm: "test", path };
+  }
+  if (tokenAuth !== undefined) {
+    const rootcertbundle = join(folder, "token-ca.pem");
+    await Deno.writeTextFile(rootcertbundle, tokenAuth.rootCertificate);
+    auth.token = { realm: tokenAuth.realm, service: tokenAuth.service, issuer: tokenAuth.issuer, rootcertbundle };
+  }
+  const http: Record<string, unknown> = { addr: `127.0.0.1:${port}` };
+  if (tls !== undefined) {
+    const [certificate, key] = [join(folder, "tls.pem"), join(folder, "tls.key")];
+    await Deno.writeTextFile(certificate, tls.certificate);
+    await Deno.writeTextFile(key, tls.key, { mode: 0o600 });
+    http.tls = { certificate, key };
+  }
+  return {
+    version: "0.1",
+    log: { level: "error", accesslog: { disabled: true } },
+    storage: {
+      filesystem: { rootdirectory: storage ?? join(folder, "storage") },
+      delete: { enabled: true },
+      redirect: { disable: true },
+    },
+    http,
+    ...(Object.keys(auth).length === 0 ? {} : { auth }),
+  };
+}
+
+/** A port that was free a moment ago. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+function isInstalled(): boolean {
+  try {
+    return Deno.statSync(DOCKER_REGISTRY).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * A registry in this process that can be told to misbehave, for what a real one does too rarely.
+ *
+ * ```ts
+ * await using registry = await FakeRegistry.start({ auth: "bearer" });
+ * const id = registry.addBlob(bytes);
+ * registry.faults.push({ kind: "status", status: 503 }, { kind: "truncate", keep: 10 });
+ * ```
+ * Each request for a blob's data takes the first fault of the list; without one it is answered as it should be. It is
+ * made on node:http, since half of the faults are about the connection. Where `store` is set, blobs are redirected
+ * there, as registries do with object stores.
+ *
+ * @module
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+
+/** One way to misbehave. */
+export type Fault =
+  /** An answer without data. */
+  | {
+    readonly kind: "status";
+    readonly status: number;
+    readonly headers?: Record<string, string>;
+    readonly body?: string;
+  }
+  /** The right head, then this many bytes, then the connection is cut. */
+  | { readonly kind: "truncate"; readonly keep: number }
+  /** A complete answer with fewer (or more) bytes than asked for. */
+  | { readonly kind: "resize"; readonly by: number }
+  /** The whole blob with status 200. */
+  | { readonly kind: "whole" }
+  /** The right bytes under another Content-Range; undefined: under none. */
+  | { readonly kind: "content-range"; readonly value: string | undefined }
+  /** No answer at all, or none after this many bytes, until the client goes away. */
+  | { readonly kind: "stall"; readonly after?: number }
+  /** The connection is cut before the answer. */
+  | { readonly kind: "reset" }
+  /** Every byte of the answer is another one. */
+  | { readonly kind: "corrupt" }
+  | { readonly kind: "redirect"; readonly location: string };
+
+/** A request as it arrived. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+/** Who may read. */
+export interface FakeRegistryOptions {
+  readonly auth?: "none" | "basic" | "bearer";
+  readonly user?: string;
+  readonly password?: string;
+  /** Accepted by the token server as a refresh token. */
+  readonly identityToken?: string;
+  /** What tokens say of their life; absent: nothing. */
+  readonly expiresInSeconds?: number;
+  /** The 401 to a wrong Authorization has no challenge. */
+  readonly silentRefusal?: boolean;
+}
+
+/** The registry, and the token server of its `bearer` form, on one port. */
+export class FakeRegistry implements AsyncDisposable {
+  /** Taken from the front, one for each request for a blob's data. */
+  readonly faults: Fault[] = [];
+  /** Every request, in order. */
+  readonly requests: SeenRequest[] = [];
+  /** Redirect blobs to this registry's `/store/`. */
+  store: FakeRegistry | undefined;
+  /** Connections that were ever made. */
+  connections = 0;
+  /** Signatures of redirects that are good; any when undefined. */
+  readonly signatures = new Set<string>();
+  readonly #blobs = new Map<string, Uint8Array>();
+  readonly #manifests = new Map<string, { readonly type: string; readonly bytes: Uint8Array }>();
+  readonly #tokens = new Set<string>();
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(private readonly server: Server, private readonly options: FakeRegistryOptions) {}
+
+  /** Starts it on a free loopback port. */
+  static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
+    const server = createServer();
+    const registry = new FakeRegistry(server, options);
+    server.on("request", (request, response) => registry.#serve(request, response));
+    server.on("connection", (socket) => {
+      registry.connections++;
+      registry.#sockets.add(socket);
+      socket.once("close", () => registry.#sockets.delete(socket));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return registry;
+  }
+
+  /** "127.0.0.1:PORT". */
+  get host(): string {
+    return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  get url(): string {
+    return `http://${this.host}`;
+  }
+
+  /** Keeps a blob; gives its id. */
+  addBlob(bytes: Uint8Array): string {
+    const id = createHash("sha256").update(bytes).digest("hex");
+    this.#blobs.set(id, bytes);
+    return id;
+  }
+
+  /** Keeps a manifest under a name. */
+  addManifest(name: string, type: string, bytes: Uint8Array): void {
+    this.#manifests.set(name, { type, bytes });
+  }
+
+  /** Every token given so far is refused from now on. */
+  expireTokens(): void {
+    this.#tokens.clear();
+  }
+
+  /** How many requests had this method and a path that begins so. */
+  count(method: string, pathPrefix: string): number {
+    return this.requests.filter((seen) => seen.method === method && seen.path.startsWith(pathPrefix)).length;
+  }
+
+  /** Closes every connection, as a server does with idle ones. */
+  dropConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.dropConnections();
+    await closed;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? "/", this.url);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of request) pieces.push(piece);
+    const seen: SeenRequest = {
+      method: request.method ?? "",
+      path: url.pathname,
+      query: url.searchParams,
+      headers: request.headers,
+      body: pieces.map((piece) => new TextDecoder().decode(piece)).join(""),
+    };
+    this.requests.push(seen);
+    if (seen.path === "/token") return this.#token(seen, response);
+    const stored = /^\/store\/([0-9a-f]{64})$/.exec(seen.path)?.[1];
+    if (stored !== undefined) {
+      const signature = url.searchParams.get("signature") ?? "";
+      if (this.signatures.size > 0 && !this.signatures.has(signature)) {
+        return end(response, 403, {}, "<Error>Expired</Error>");
+      }
+      return this.#data(stored, seen, response);
+    }
+    if (!this.#isAllowed(seen)) return this.#challenge(seen, response);
+    const [, kind, name = ""] = /^\/v2\/.+\/(blobs|manifests)\/([^/]+)$/.exec(seen.path) ?? [];
+    if (kind === "manifests") return this.#manifest(decodeURIComponent(name), seen, response);
+    if (kind !== "blobs") return end(response, seen.path === "/v2/" ? 200 : 404, {}, "{}");
+    return this.#blob(name.replace(/^sha256:/, ""), seen, response);
+  }
+
+  #blob(id: string, seen: SeenRequest, response: ServerResponse): void {
+    const { store } = this;
+    if (store !== undefined && this.faults.length === 0) {
+      const signature = randomUUID();
+      store.signatures.add(signature);
+      return end(response, 307, { location: `${store.url}/store/${id}?signature=${signature}` }, "");
+    }
+    this.#data(id, seen, response);
+  }
+
+  #data(id: string, seen: SeenRequest, response: ServerResponse): void {
+    const blob = this.#blobs.get(id);
+    const fault = seen.method === "GET" ? this.faults.shift() : undefined;
+    if (fault?.kind === "status") return end(response, fault.status, fault.headers ?? {}, fault.body ?? "");
+    if (fault?.kind === "redirect") return end(response, 307, { location: fault.location }, "");
+    if (fault?.kind === "reset") {
+      response.socket?.destroy();
+      return;
+    }
+    if (fault?.kind === "stall" && fault.after === undefined) return;
+    if (blob === undefined) return end(response, 404, {}, JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN" }] }));
+    const range = /^bytes=(\d+)-(\d+)$/.exec(String(seen.headers.range ?? ""));
+    if (range === null || fault?.kind === "whole") {
+      return end(response, 200, {}, seen.method === "HEAD" ? blob.length : blob);
+    }
+
+    const [first, last] = [Number(range[1]), Math.min(Number(range[2]), blob.length - 1)];
+    if (first >= blob.length) return end(response, 416, {}, "");
+    const headers: Record<string, string> = { "content-range": `bytes ${first}-${last}/${blob.length}` };
+    let body = blob.slice(first, last + 1);
+    if (fault?.kind === "content-range") {
+      if (fault.value === undefined) delete headers["content-range"];
+      else headers["content-range"] = fault.value;
+    }
+    if (fault?.kind === "corrupt") body = body.map((byte) => byte ^ 0xff);
+    if (fault?.kind === "resize") {
+      const resized = new Uint8Array(body.length + fault.by);
+      resized.set(body.subarray(0, resized.length));
+      body = resized;
+    }
+    if (fault?.kind !== "truncate" && fault?.kind !== "stall") return end(response, 206, headers, body);
+    response.writeHead(206, { ...headers, "content-length": body.length });
+    const part = body.subarray(0, fault.kind === "stall" ? fault.after : fault.keep);
+    response.write(part, () => {
+      if (fault.kind === "truncate") response.socket?.destroy();
+    });
+  }
+
+  #manifest(name: string, seen: SeenRequest, response: ServerResponse): void {
+    const manifest = this.#manifests.get(name);
+    if (manifest === undefined) {
+      return end(response, 404, {}, JSON.stringify({ errors: [{ code: "MANIFEST_UNKNOWN" }] }));
+    }
+    const digest = `sha256:${createHash("sha256").update(manifest.bytes).digest("hex")}`;
+    const headers = { "content-type": manifest.type, "docker-content-digest": digest };
+    end(response, 200, headers, seen.method === "HEAD" ? manifest.bytes.length : manifest.bytes);
+  }
+
+  #isAllowed(seen: SeenRequest): boolean {
+    const authorization = String(seen.headers.authorization ?? "");
+    if (this.options.auth === "basic") return authorization === this.#basic();
+    if (this.options.auth === "bearer") return this.#tokens.has(authorization.replace(/^Bearer /, ""));
+    return true;
+  }
+
+  #challenge(seen: SeenRequest, response: ServerResponse): void {
+    const isSilent = this.options.silentRefusal && seen.headers.authorization !== undefined;
+    const repository = /^\/v2\/(.+)\/(?:blobs|manifests)\//.exec(seen.path)?.[1];
+    const challenge = this.options.auth === "basic"
+      ? `Basic realm="a, \\"quoted\\" realm"`
+      : `Bearer realm="${this.url}/token",service="fake",scope="repository:${repository}:pull,push"`;
+    end(response, 401, isSilent ? {} : { "www-authenticate": challenge }, "{}");
+  }
+
+  #token(seen: SeenRequest, response: ServerResponse): void {
+    const { user, identityToken, expiresInSeconds } = this.options;
+    const form = new URLSearchParams(seen.body);
+    const isRefresh = form.get("grant_type") === "refresh_token";
+    const isAllowed = seen.method === "POST"
+      ? isRefresh && identityToken !== undefined && form.get("refresh_token") === identityToken
+      : user === undefined || seen.headers.authorization === this.#basic();
+    if (!isAllowed) return end(response, 401, {}, "{}");
+    const token = randomUUID();
+    this.#tokens.add(token);
+    const life = expiresInSeconds === undefined ? {} : { expires_in: expiresInSeconds };
+    end(
+      response,
+      200,
+      {},
+      JSON.stringify(seen.method === "POST" ? { access_token: token, ...life } : { token, ...life }),
+    );
+  }
+
+  #basic(): string {
+    return `Basic ${btoa(`${this.options.user}:${this.options.password}`)}`;
+  }
+}
+
+/** A number as body stands for the length that a HEAD tells. */
+function end(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body: string | Uint8Array | number,
+): void {
+  const length = typeof body === "number"
+    ? body
+    : typeof body === "string"
+    ? new TextEncoder().encode(body).length
+    : body.length;
+  response.writeHead(status, { ...headers, "content-length": length });
+  if (typeof body === "number") response.end();
+  else response.end(body);
+}
