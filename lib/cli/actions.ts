@@ -1,0 +1,110 @@
+/**
+ * What a command asks of the rest of the program: its arguments as typed values, and the context that it runs in.
+ *
+ * The commands of this folder hold flags and help texts only. Their work is an {@link Action} that the composition root
+ * injects as a {@link Load} function, so that `--help` loads none of it and `lib/cli` never imports `plugin`.
+ *
+ * @module
+ */
+
+/** How an image's tree gets into the kernel; "auto" takes the first that this machine allows. */
+export const FS_DRIVERS = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
+export type FsDriverName = (typeof FS_DRIVERS)[number];
+
+/** Log levels from the most to the least talkative, as logtape names them. */
+export const LOG_LEVELS = ["trace", "debug", "info", "warning", "error"] as const;
+export type LogLevelName = (typeof LOG_LEVELS)[number];
+
+/** "auto" is text on a terminal and JSON lines elsewhere. */
+export const LOG_FORMATS = ["auto", "text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+/** One of the two output streams. Writing is synchronous: what was written is out when the process ends. */
+export interface Output {
+  readonly isTerminal: boolean;
+  /** Writes `text` as it is; the caller ends lines. */
+  write(text: string): void;
+}
+
+/** The log level of this process, for settings that come later than the command line. */
+export interface LogControl {
+  readonly level: LogLevelName;
+  /** True when the command line or the environment named the level: a settings file must not change it then. */
+  readonly explicit: boolean;
+  setLevel(level: LogLevelName): void;
+}
+
+/** What every action gets beside its arguments. */
+export interface ActionContext {
+  /**
+   * Aborted by the first SIGINT or SIGTERM, with a `NydusGdError` "interrupted" as its reason. An action for which a
+   * signal is the ordinary end cleans up and returns; any other cleans up and throws the reason, which exits 130.
+   */
+  readonly signal: AbortSignal;
+  /** For results. */
+  readonly stdout: Output;
+  /** For progress and remarks. */
+  readonly stderr: Output;
+  readonly log: LogControl;
+}
+
+/** The work of a command. A number is the exit status (3: something was found wrong), nothing is 0. */
+export type Action<Args> = (args: Args, context: ActionContext) => Promise<number | void>;
+
+/** Loads the work of a command when it is about to run. */
+export type Load<Args> = () => Promise<Action<Args>>;
+
+/** A path that has a default: whether it was named decides if its absence is an error. */
+export interface PathOption {
+  readonly path: string;
+  readonly explicit: boolean;
+}
+
+/** `nydus-gd serve`. */
+export interface ServeArgs {
+  /** State and cache of ours. */
+  readonly root: string;
+  /** nydusd's own configuration. */
+  readonly config: PathOption;
+  /** Our settings, TOML. */
+  readonly settings: PathOption;
+  /** Graph driver socket; its file name without ".sock" is the driver's name. */
+  readonly socket: string;
+  /** Snapshotter socket; absent: no snapshotter. */
+  readonly snapshotterSocket?: string;
+  readonly adminSocket: string;
+  /** Absent: what the settings say. */
+  readonly fsDriver?: FsDriverName;
+}
+
+/** `nydus-gd mount`. */
+export interface MountArgs {
+  /** Bootstrap file, blob with an inlined bootstrap, layer tar(.gz) that holds one, or image reference. */
+  readonly bootstrap: string;
+  /** Where the tree appears. */
+  readonly dir: string;
+  /** Folder of data blobs named by their id. Excludes `config`. */
+  readonly blobDir?: string;
+  /** nydusd's own configuration, which names the backend. Excludes `blobDir`. */
+  readonly config?: string;
+  readonly cacheDir?: string;
+  readonly fsDriver: FsDriverName;
+  /** Return when the mount is usable, and leave a process behind that serves it. */
+  readonly background: boolean;
+}
+
+/** `nydus-gd umount`. */
+export interface UmountArgs {
+  readonly dir: string;
+}
+
+/** `nydus-gd demo` has no options. */
+export type DemoArgs = Readonly<Record<never, never>>;
+
+/** The work of every command that is not the command line's own. A command without its action is not offered. */
+export interface Actions {
+  readonly serve?: Load<ServeArgs>;
+  readonly mount?: Load<MountArgs>;
+  readonly umount?: Load<UmountArgs>;
+  readonly demo?: Load<DemoArgs>;
+}

@@ -1,0 +1,28 @@
+/**
+ * `nydus-gd completion`: the script that teaches a shell our commands.
+ *
+ * @module
+ */
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { examples, type Run } from "../command.ts";
+import { type ShellName, SHELLS } from "../completion_script.ts";
+
+/** `nydus-gd completion`. */
+export interface CompletionArgs {
+  readonly shell: ShellName;
+}
+
+/** The command; `run` gets its arguments. */
+export function completionCommand(run: Run<CompletionArgs>): CommandUnknownOpts {
+  return new Command("completion")
+    .description("Print a completion script for a shell.")
+    .addArgument(new Argument("<shell>", "the shell to print it for").choices(SHELLS))
+    .addHelpText(
+      "after",
+      examples(
+        "nydus-gd completion bash > /etc/bash_completion.d/nydus-gd",
+        "nydus-gd completion fish > ~/.config/fish/completions/nydus-gd.fish",
+      ),
+    )
+    .action((shell) => run({ shell }));
+}

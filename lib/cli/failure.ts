@@ -1,0 +1,72 @@
+/**
+ * The border between errors and the terminal: one line that says what cannot be done, one that says what mends it, and
+ * an exit status.
+ *
+ * ```
+ * nydus-gd: cannot mount "/mnt/image": EBUSY
+ * hint: nydus-gd umount /mnt/image
+ * ```
+ *
+ * @module
+ */
+import { CommanderError } from "@commander-js/extra-typings";
+import { hasCode, messageOf } from "../base/errors.ts";
+import { oneLine } from "./output.ts";
+
+/** Exit statuses. An action may also answer with 3: `check` or `doctor` found something wrong. */
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130, brokenPipe: 141 } as const;
+
+/** What is shown of an error, and the status that the process ends with. */
+export interface Failure {
+  readonly exitCode: number;
+  /** Without "nydus-gd: ". Absent: everything was said already. */
+  readonly message?: string;
+  readonly hint?: string;
+}
+
+/** Words that commander did not understand, with the command that they were for. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+  /** @param command "nydus-gd mount" */
+  constructor(readonly command: string, override readonly cause: CommanderError) {
+    super(cause.message);
+  }
+}
+
+/** What to show for anything that was thrown. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof UsageError) return usageFailure(error);
+  if (error instanceof Deno.errors.BrokenPipe) return { exitCode: EXIT.brokenPipe };
+  const message = sentence(error);
+  const hint = hintOf(error);
+  const shown = hint === undefined ? { message } : { message, hint };
+  if (hasCode(error, "interrupted") || (error instanceof DOMException && error.name === "AbortError")) {
+    return { exitCode: EXIT.interrupted, ...shown };
+  }
+  return { exitCode: hasCode(error, "usage") ? EXIT.usage : EXIT.failed, ...shown };
+}
+
+function usageFailure({ command, cause }: UsageError): Failure {
+  if (cause.code === "commander.help") return { exitCode: EXIT.usage }; // no command given: the help was shown
+  if (cause.exitCode === 0) return { exitCode: EXIT.done }; // --help, --version
+  const [state = "", ...more] = cause.message.replace(/^error: /, "").replace(/\.$/, "").split("\n");
+  const suggestion = more.join(" ").match(/^\(Did you mean (.+)\?\)$/)?.[1];
+  return {
+    exitCode: EXIT.usage,
+    message: `cannot read the command line: ${oneLine(state)}`,
+    hint: suggestion === undefined ? `${command} --help` : `did you mean ${oneLine(suggestion)}?`,
+  };
+}
+
+function sentence(error: unknown): string {
+  const message = oneLine(messageOf(error));
+  // A message outside our grammar was not meant for a reader: say so, and keep the kind of the error.
+  if (message.startsWith("Cannot ")) return `c${message.slice(1)}`;
+  const kind = error instanceof Error ? error.name : typeof error;
+  return `cannot go on: ${kind}: ${message}`;
+}
+
+function hintOf(error: unknown): string | undefined {
+  const hint = error instanceof Error && "hint" in error ? error.hint : undefined;
+  return typeof hint === "string" ? oneLine(hint) : undefined;
+}

@@ -1,0 +1,108 @@
+/**
+ * Where log records go: standard error, as text on a terminal, else one JSON document a line.
+ *
+ * ```
+ * 12:03:04.123 info    layer: layer mounted layer=7c9e… fsDriver=fuse durationMs=12
+ * {"time":"2025-01-01T12:03:04.123Z","level":"info","logger":"layer","message":"layer mounted","layer":"7c9e…"}
+ * ```
+ * Secrets are removed here, at the sink, whatever a record carries: see redact.ts.
+ *
+ * @module
+ */
+import { configureSync, type LogRecord } from "@logtape/logtape";
+import { styleText } from "node:util";
+import type { LogControl, LogFormat, LogLevelName, Output } from "./actions.ts";
+import { hasColours, oneLine } from "./output.ts";
+import { redact, redactText } from "./redact.ts";
+
+/** How much is logged, and in which form. */
+export interface LogOptions {
+  readonly level: LogLevelName;
+  readonly format: LogFormat;
+  /** True when the user named the level. */
+  readonly explicit: boolean;
+}
+
+const STYLE = {
+  trace: "gray",
+  debug: "gray",
+  info: "cyan",
+  warning: "yellow",
+  error: "red",
+  fatal: "red",
+} as const;
+
+/** Sends the log records of this thread to `output` from now on. */
+export function configureLogging(output: Output, options: LogOptions): LogControl {
+  const asText = options.format === "text" || (options.format === "auto" && output.isTerminal);
+  const coloured = hasColours(output);
+  const sink = (record: LogRecord) => writeRecord(output, asText ? textLine(record, coloured) : jsonLine(record));
+  let level = options.level;
+  const apply = () =>
+    configureSync({
+      reset: true,
+      sinks: { output: sink },
+      loggers: [
+        { category: "nydus-gd", sinks: ["output"], lowestLevel: level },
+        { category: ["logtape", "meta"], sinks: ["output"], lowestLevel: "error" },
+      ],
+    });
+  apply();
+  return {
+    get level() {
+      return level;
+    },
+    explicit: options.explicit,
+    setLevel(next) {
+      level = next;
+      apply();
+    },
+  };
+}
+
+/** A log that nobody reads any more must not end the work that it is about. */
+function writeRecord(output: Output, line: string): void {
+  try {
+    output.write(line);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+/** The record as one line of text. */
+export function textLine(record: LogRecord, coloured = false): string {
+  const time = new Date(record.timestamp).toISOString().slice(11, 23);
+  const level = record.level.padEnd(7);
+  const properties = Object.entries(redactedProperties(record)).map(([key, value]) => ` ${key}=${inText(value)}`);
+  const shown = coloured ? styleText(STYLE[record.level], level, { validateStream: false }) : level;
+  return `${time} ${shown} ${loggerName(record)}: ${oneLine(messageOf(record))}${properties.join("")}\n`;
+}
+
+/** The record as one JSON document. Properties stand beside the four fields of the record, which win. */
+export function jsonLine(record: LogRecord): string {
+  return JSON.stringify({
+    ...redactedProperties(record),
+    time: new Date(record.timestamp).toISOString(),
+    level: record.level,
+    logger: loggerName(record),
+    message: messageOf(record),
+  }) + "\n";
+}
+
+function loggerName(record: LogRecord): string {
+  return record.category.slice(record.category[0] === "nydus-gd" ? 1 : 0).join(".");
+}
+
+function messageOf(record: LogRecord): string {
+  return redactText(record.message.map((part) => typeof part === "string" ? part : inText(redact(part))).join(""));
+}
+
+function redactedProperties(record: LogRecord): Record<string, unknown> {
+  const redacted = redact(record.properties);
+  return typeof redacted === "object" && redacted !== null ? redacted as Record<string, unknown> : {};
+}
+
+function inText(value: unknown): string {
+  const text = typeof value === "string" ? value : JSON.stringify(value) ?? String(value);
+  return /^[^\s"=]+$/.test(text) || typeof value !== "string" ? oneLine(text) : JSON.stringify(text);
+}

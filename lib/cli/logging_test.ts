@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import type { LogRecord } from "@logtape/logtape";
+import { resetSync } from "@logtape/logtape";
+import { logger } from "../base/log.ts";
+import { configureLogging, jsonLine, textLine } from "./logging.ts";
+import { redact, redactText } from "./redact.ts";
+
+const record = (properties: Record<string, unknown>): LogRecord => ({
+  category: ["nydus-gd", "mount", "fuse"],
+  level: "info",
+  message: ["layer mounted"],
+  rawMessage: "layer mounted",
+  timestamp: Date.UTC(2025, 0, 2, 3, 4, 5, 6),
+  properties,
+});
+
+Deno.test("a record is one line of text whatever its properties hold", () => {
+  assert.equal(
+    textLine(record({ layer: "ab", path: "a b\n\x1b[2J", count: 3, nested: { a: [1n] } })),
+    '03:04:05.006 info    mount.fuse: layer mounted layer=ab path="a b\\n\\u001b[2J" count=3 nested={"a":["1"]}\n',
+  );
+});
+
+Deno.test("a record is one JSON document whose own fields win", () => {
+  assert.deepEqual(JSON.parse(jsonLine(record({ layer: "ab", level: "forged", size: 5n }))), {
+    layer: "ab",
+    size: "5",
+    time: "2025-01-02T03:04:05.006Z",
+    level: "info",
+    logger: "mount.fuse",
+    message: "layer mounted",
+  });
+});
+
+Deno.test("the level can be changed while running, and belongs to our loggers", () => {
+  let text = "";
+  const control = configureLogging(
+    { isTerminal: false, write: (more) => void (text += more) },
+    { level: "warning", format: "auto", explicit: false },
+  );
+  try {
+    logger("layer").info("not shown");
+    control.setLevel("debug");
+    logger("layer").debug("shown", { id: 1 });
+    assert.equal(control.level, "debug");
+    assert.deepEqual(text.trim().split("\n").map((line) => JSON.parse(line).message), ["shown"]);
+  } finally {
+    resetSync();
+  }
+});
+
+Deno.test("a log whose reader went away ends nothing", () => {
+  const write = () => {
+    throw new Deno.errors.BrokenPipe();
+  };
+  configureLogging({ isTerminal: false, write }, { level: "info", format: "json", explicit: false });
+  try {
+    logger("layer").info("lost");
+  } finally {
+    resetSync();
+  }
+});
+
+Deno.test("secrets do not pass the sink, by name or by form", () => {
+  assert.deepEqual(
+    redact({
+      password: "p",
+      registryToken: "t",
+      headers: new Map([["Authorization", "Basic dXNlcjpwYXNz"]]),
+      auth: { username: "u", password: "p" },
+      tokens: 3,
+      secret: undefined,
+      author: "me",
+      access_key_id: "AKIA",
+      access_key_secret: "s",
+    }),
+    {
+      password: "[redacted]",
+      registryToken: "[redacted]",
+      headers: { Authorization: "[redacted]" },
+      auth: "[redacted]",
+      tokens: 3,
+      secret: undefined,
+      author: "me",
+      access_key_id: "AKIA",
+      access_key_secret: "[redacted]",
+    },
+  );
+  assert.equal(redactText("GET https://u:p@h/v2/?a=1"), "GET https://[redacted]@h/v2/?a=1");
+  assert.equal(redactText("https://h/v2/x@sha256:00"), "https://h/v2/x@sha256:00");
+  assert.equal(redactText("authorization: Bearer eyJ.a-b_c="), "authorization: Bearer [redacted]");
+  assert.equal(
+    redactText("https://b/o?X-Amz-Signature=abc&partNumber=1"),
+    "https://b/o?X-Amz-Signature=[redacted]&partNumber=1",
+  );
+});
+
+Deno.test("errors, cycles and bytes can be logged", () => {
+  const cycle: Record<string, unknown> = {};
+  cycle.self = cycle;
+  assert.deepEqual(redact(cycle), { self: "[circular]" });
+  assert.deepEqual(redact(new Uint8Array(3)), "[3 bytes]");
+  const error = new Error("Cannot read https://u:p@h/", { cause: new TypeError("x") });
+  assert.deepEqual(redact(error), {
+    name: "Error",
+    message: "Cannot read https://[redacted]@h/",
+    cause: { name: "TypeError", message: "x" },
+  });
+});

@@ -1,0 +1,152 @@
+/**
+ * The command line: what is offered, how it is read, and how it ends.
+ *
+ * ```
+ * argv ──► commander ──► command file (flags) ──► Load (main.ts) ──► Action ──► exit status
+ * ```
+ * Everything that a person types is parsed here and in `commands/`; everything that happens then is an action that
+ * main.ts injects. Wrong usage exits 2, a failure 1 with one line and a hint, an interrupted command 130 once it has
+ * cleaned up.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { styleText } from "node:util";
+import { VERSION } from "../base/version.ts";
+import {
+  type Action,
+  type ActionContext,
+  type Actions,
+  type Load,
+  LOG_FORMATS,
+  LOG_LEVELS,
+  type LogControl,
+  type Output,
+} from "./actions.ts";
+import { completionCommand } from "./commands/completion.ts";
+import { demoCommand } from "./commands/demo.ts";
+import { mountCommand } from "./commands/mount.ts";
+import { serveCommand } from "./commands/serve.ts";
+import { umountCommand } from "./commands/umount.ts";
+import { versionCommand } from "./commands/version.ts";
+import { examples, type Run } from "./command.ts";
+import { EXIT, type Failure, failureOf, UsageError } from "./failure.ts";
+import { Interrupts } from "./interrupts.ts";
+import { hasColours, streamOutput } from "./output.ts";
+
+/** Where a command line is run. */
+export interface CliOptions {
+  readonly actions: Actions;
+  /** Default: the streams of this process. */
+  readonly stdout?: Output;
+  readonly stderr?: Output;
+  /** Stands for SIGINT and SIGTERM, which are not listened to then. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param args without the program's name
+ * @returns the exit status; every failure was shown on standard error
+ */
+export async function runCli(args: readonly string[], options: CliOptions): Promise<number> {
+  const stdout = options.stdout ?? streamOutput(Deno.stdout);
+  const stderr = options.stderr ?? streamOutput(Deno.stderr);
+  let exitCode: number = EXIT.done;
+  let debugging = false;
+  const program = buildProgram(options.actions, { stdout, stderr }, async (load, actionArgs) => {
+    const { logLevel, logFormat } = program.opts();
+    debugging = logLevel === "debug" || logLevel === "trace";
+    const { configureLogging } = await import("./logging.ts");
+    const explicit = program.getOptionValueSource("logLevel") !== "default";
+    const log = configureLogging(stderr, { level: logLevel, format: logFormat, explicit });
+    exitCode = await withSignal(options.signal, (signal) => invoke(load, actionArgs, { signal, stdout, stderr, log }));
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    const failure = failureOf(error);
+    exitCode = failure.exitCode;
+    show(failure, stderr);
+    if (debugging && error instanceof Error) showStack(error, stderr);
+  }
+  return exitCode;
+}
+
+/** Runs an action that was chosen on the command line. */
+type Dispatch = <Args>(load: Load<Args>, args: Args) => Promise<void>;
+
+type Program = Command<[], { logLevel: LogControl["level"]; logFormat: (typeof LOG_FORMATS)[number] }>;
+
+function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Output }, dispatch: Dispatch): Program {
+  const program: Program = new Command("nydus-gd")
+    .description("Start containers before their image is here: a lazy graph driver for Docker, and a snapshotter.")
+    .addOption(
+      new Option("--log-level <level>", "how much to log").choices(LOG_LEVELS).default("info" as const)
+        .env("NYDUS_GD_LOG_LEVEL"),
+    )
+    .addOption(
+      new Option("--log-format <format>", "auto: text on a terminal, else JSON lines").choices(LOG_FORMATS)
+        .default("auto" as const).env("NYDUS_GD_LOG_FORMAT"),
+    )
+    .version(VERSION, "--version", "show the version")
+    .addHelpText("after", examples("nydus-gd mount --help"));
+  const run = <Args>(load: Load<Args>): Run<Args> => (args) => dispatch(load, args);
+  const offer = <Args>(make: (run: Run<Args>) => CommandUnknownOpts, load: Load<Args> | undefined) => {
+    if (load !== undefined) program.addCommand(make(run(load)));
+  };
+  offer(serveCommand, actions.serve);
+  offer(mountCommand, actions.mount);
+  offer(umountCommand, actions.umount);
+  offer(demoCommand, actions.demo);
+  offer(completionCommand, async () => {
+    const { completionScript } = await import("./completion_script.ts");
+    return ({ shell }, { stdout }) => Promise.resolve(stdout.write(completionScript(shell, program)));
+  });
+  offer(versionCommand, async () => (await import("./version.ts")).showVersion);
+  for (const command of [program, ...program.commands]) arrange(command, outputs);
+  return program;
+}
+
+/** Gives a command the manners of this program: whole help, no exit of its own, one form of errors. */
+function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Output; stderr: Output }): void {
+  const path = command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
+  command
+    .exitOverride((error) => {
+      throw new UsageError(path, error);
+    })
+    .showSuggestionAfterError(true)
+    .configureHelp({
+      showGlobalOptions: true,
+      styleTitle: (title) => styleText("bold", title, { validateStream: false }),
+    })
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      outputError: () => {}, // shown once, by runCli
+      getOutHasColors: () => hasColours(stdout),
+      getErrHasColors: () => hasColours(stderr),
+    });
+}
+
+async function invoke<Args>(load: Load<Args>, args: Args, context: ActionContext): Promise<number> {
+  const action: Action<Args> = await load();
+  return (await action(args, context)) ?? EXIT.done;
+}
+
+async function withSignal<T>(given: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  if (given !== undefined) return await work(given);
+  using interrupts = new Interrupts();
+  return await work(interrupts.signal);
+}
+
+function show({ message, hint }: Failure, stderr: Output): void {
+  const red = (text: string) => hasColours(stderr) ? styleText("red", text, { validateStream: false }) : text;
+  if (message !== undefined) stderr.write(`${red("nydus-gd:")} ${message}\n`);
+  if (hint !== undefined) stderr.write(`hint: ${hint}\n`);
+}
+
+function showStack(error: Error, stderr: Output): void {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) stderr.write(`${at.stack ?? at.message}\n`);
+}

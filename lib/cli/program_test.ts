@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import { NydusGdError } from "../base/errors.ts";
+import type { Actions, MountArgs, ServeArgs } from "./actions.ts";
+import { runCli } from "./program.ts";
+
+interface Outcome {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const never: Actions = {
+  serve: () => Promise.reject(new Error("loaded")),
+  mount: () => Promise.reject(new Error("loaded")),
+  umount: () => Promise.reject(new Error("loaded")),
+  demo: () => Promise.reject(new Error("loaded")),
+};
+
+async function run(args: string[], actions: Actions = never, signal = new AbortController().signal): Promise<Outcome> {
+  const text = { stdout: "", stderr: "" };
+  const output = (name: keyof typeof text) => ({
+    isTerminal: false,
+    write: (more: string) => void (text[name] += more),
+  });
+  const exitCode = await runCli(args, { actions, stdout: output("stdout"), stderr: output("stderr"), signal });
+  return { exitCode, ...text };
+}
+
+Deno.test("every command has a help text with an example, and loads nothing for it", async () => {
+  for (const command of ["serve", "mount", "umount", "demo", "version", "completion"]) {
+    const { exitCode, stdout, stderr } = await run([command, "--help"]);
+    assert.equal(exitCode, 0);
+    assert.match(stdout, new RegExp(`^Usage: nydus-gd ${command} `));
+    assert.match(stdout, /\nExamples?:\n {2}\$ /);
+    assert.match(stdout, /--log-level/);
+    assert.equal(stderr, "");
+  }
+});
+
+Deno.test("a command without its action is not offered", async () => {
+  const { stdout } = await run(["--help"], {});
+  assert.doesNotMatch(stdout, /^ {2}(serve|mount|umount|demo)\b/m);
+  assert.equal((await run(["mount", "a", "b"], {})).exitCode, 2);
+});
+
+Deno.test("no command shows the help on standard error and exits 2", async () => {
+  const { exitCode, stdout, stderr } = await run([]);
+  assert.equal(exitCode, 2);
+  assert.equal(stdout, "");
+  assert.match(stderr, /^Usage: nydus-gd /);
+});
+
+Deno.test("wrong usage exits 2 with one line and a hint", async () => {
+  const cases: [args: string[], state: string, hint: string][] = [
+    [["mout", "a", "b"], "unknown command 'mout'", "did you mean mount?"],
+    [["mount", "a", "b", "--blobdir", "x"], "unknown option '--blobdir'", "did you mean --blob-dir?"],
+    [["--log-levl", "info", "version"], "unknown option '--log-levl'", "did you mean --log-level?"],
+    [["mount", "a"], "missing required argument 'dir'", "nydus-gd mount --help"],
+    [["umount", "a", "b"], "too many arguments for 'umount'. Expected 1 argument but got 2", "nydus-gd umount --help"],
+    [
+      ["serve", "--fs-driver", "fuze"],
+      "option '--fs-driver <name>' argument 'fuze' is invalid. " +
+      "Allowed choices are auto, erofs-fanotify, erofs-fuse, erofs-fscache, fuse",
+      "nydus-gd serve --help",
+    ],
+    [
+      ["mount", "a", "b", "--blob-dir", "x", "--config", "y"],
+      "option '--blob-dir <dir>' cannot be used with option '--config <file>'",
+      "nydus-gd mount --help",
+    ],
+    [
+      ["mount", "a", "b", "\x1b[2J\n"],
+      "too many arguments for 'mount'. Expected 2 arguments but got 3",
+      "nydus-gd mount --help",
+    ],
+    [["\x1b[2J"], "unknown command '\\x1b[2J'", "nydus-gd --help"],
+  ];
+  for (const [args, state, hint] of cases) {
+    assert.deepEqual(await run(args), {
+      exitCode: 2,
+      stdout: "",
+      stderr: `nydus-gd: cannot read the command line: ${state}\nhint: ${hint}\n`,
+    });
+  }
+});
+
+Deno.test("serve gets its defaults, and knows which files were named", async () => {
+  const seen: ServeArgs[] = [];
+  const actions: Actions = { serve: () => Promise.resolve((args) => Promise.resolve(void seen.push(args))) };
+  assert.equal((await run(["serve"], actions)).exitCode, 0);
+  assert.equal((await run(["serve", "--config", "/x", "--fs-driver", "fuse"], actions)).exitCode, 0);
+  const defaults = {
+    root: "/var/lib/nydus-gd",
+    config: { path: "/var/lib/nydus/config.json", explicit: false },
+    settings: { path: "/etc/nydus-gd/settings.toml", explicit: false },
+    socket: "/run/docker/plugins/nydus-gd.sock",
+    adminSocket: "/run/nydus-gd/admin.sock",
+  };
+  assert.deepEqual(seen, [defaults, { ...defaults, config: { path: "/x", explicit: true }, fsDriver: "fuse" }]);
+});
+
+Deno.test("mount gets its arguments, and its number is the exit status", async () => {
+  const seen: MountArgs[] = [];
+  const actions: Actions = {
+    mount: () =>
+      Promise.resolve((args) => {
+        seen.push(args);
+        return Promise.resolve(3);
+      }),
+  };
+  const { exitCode } = await run(["mount", "i.boot", "/mnt", "--blob-dir", "b", "--background"], actions);
+  assert.equal(exitCode, 3);
+  assert.deepEqual(seen, [{ bootstrap: "i.boot", dir: "/mnt", blobDir: "b", background: true, fsDriver: "auto" }]);
+});
+
+Deno.test("a failure is one line and its hint, whatever the message holds", async () => {
+  const failing = (error: unknown): Actions => ({ umount: () => Promise.resolve(() => Promise.reject(error)) });
+  const busy = new NydusGdError("busy", 'Cannot unmount "a\nb\x1b[2J": EBUSY', { hint: "fuser -m a" });
+  assert.deepEqual(await run(["umount", "a"], failing(busy)), {
+    exitCode: 1,
+    stdout: "",
+    stderr: 'nydus-gd: cannot unmount "a; b\\x1b[2J": EBUSY\nhint: fuser -m a\n',
+  });
+  assert.deepEqual(await run(["umount", "a"], failing(new TypeError("x is not a function"))), {
+    exitCode: 1,
+    stdout: "",
+    stderr: "nydus-gd: cannot go on: TypeError: x is not a function\n",
+  });
+  assert.equal((await run(["umount", "a"], failing(new NydusGdError("usage", "Cannot x: y")))).exitCode, 2);
+  assert.deepEqual(await run(["umount", "a"], failing(new Deno.errors.BrokenPipe())), {
+    exitCode: 141,
+    stdout: "",
+    stderr: "",
+  });
+});
+
+Deno.test("the stack of a failure is shown at log level debug only", async () => {
+  const actions: Actions = { demo: () => Promise.resolve(() => Promise.reject(new Error("Cannot x: y"))) };
+  assert.doesNotMatch((await run(["demo"], actions)).stderr, /program_test/);
+  assert.match((await run(["--log-level", "debug", "demo"], actions)).stderr, /program_test/);
+});
+
+Deno.test("an interrupted action that gives up exits 130, one that ends in order exits 0", async () => {
+  const interrupted = AbortSignal.abort(new NydusGdError("interrupted", "Cannot finish: interrupted by SIGINT"));
+  const gives = (end: "throws" | "returns"): Actions => ({
+    demo: () =>
+      Promise.resolve((_args, { signal }) =>
+        end === "throws" ? Promise.reject(signal.reason) : Promise.resolve(undefined)
+      ),
+  });
+  assert.deepEqual(await run(["demo"], gives("throws"), interrupted), {
+    exitCode: 130,
+    stdout: "",
+    stderr: "nydus-gd: cannot finish: interrupted by SIGINT\n",
+  });
+  assert.equal((await run(["demo"], gives("returns"), interrupted)).exitCode, 0);
+});
+
+Deno.test("SIGINT reaches the action as an abort, and the process exits 130 after its clean-up", async () => {
+  const script = `
+    import { runCli } from "${new URL("program.ts", import.meta.url)}";
+    const demo = async (_args, { signal, stdout }) => {
+      const alive = setInterval(() => {}, 1000);
+      const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      stdout.write("ready\\n");
+      await aborted;
+      clearInterval(alive);
+      stdout.write("clean\\n");
+      throw signal.reason;
+    };
+    Deno.exit(await runCli(["demo"], { actions: { demo: () => Promise.resolve(demo) } }));`;
+  const folder = await Deno.makeTempDir();
+  await using child = new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--config", new URL("../../deno.json", import.meta.url).pathname, script],
+    stdout: "piped",
+    stderr: "piped",
+    cwd: folder,
+  }).spawn();
+  const stderr = new Response(child.stderr).text();
+  let stdout = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    stdout += text;
+    if (text === "ready\n") child.kill("SIGINT");
+  }
+  assert.equal((await child.status).code, 130);
+  assert.equal(stdout, "ready\nclean\n");
+  assert.equal(await stderr, "nydus-gd: cannot finish: interrupted by SIGINT\n");
+  await Deno.remove(folder);
+});
+
+Deno.test("version is text, or one JSON document", async () => {
+  assert.match((await run(["version"])).stdout, /^nydus-gd \d+\.\d+\.\d+\S* \(deno /);
+  const facts = JSON.parse((await run(["version", "-o", "json"])).stdout);
+  assert.equal(facts.deno, Deno.version.deno);
+});

@@ -1,0 +1,19 @@
+/**
+ * The composition root: the command line meets the work of its commands here, and nowhere else.
+ *
+ * Every command loads its work when it is chosen; `--help` loads none. The order of the rooms is checked by
+ * tests/lint/layering_test.ts, from which only this file is exempt.
+ *
+ * @module
+ */
+import type { Actions } from "./lib/cli/actions.ts";
+import { runCli } from "./lib/cli/program.ts";
+
+/** A command without its work here is not offered. */
+const actions: Actions = {
+  serve: async () => (await import("./plugin/daemon.ts")).serve,
+  mount: async () => (await import("./lib/cli/run/mount.ts")).mount,
+  umount: async () => (await import("./lib/cli/run/umount.ts")).umount,
+};
+
+if (import.meta.main) Deno.exit(await runCli(Deno.args, { actions }));

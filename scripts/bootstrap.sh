@@ -1,0 +1,219 @@
+# Installs what a script of this folder needs and lacks: Debian packages, Deno (by npm, into .tools), Deno's packages.
+#
+#   sh scripts/bootstrap.sh PURPOSE…                     to prepare a machine
+#   . "$root/scripts/bootstrap.sh"; bootstrap PURPOSE…   inside a script, which sets `root` to the repository before
+#
+# PURPOSE is one of runtime, build, test, demo. Afterwards `deno` is on PATH, and DENO_DIR points into .tools, so that
+# nothing is left in the home folder. Works offline once it has been run. POSIX sh, for a Debian 12 or newer that has
+# nothing but its essential packages.
+#
+# Installed services are not started: a policy-rc.d stands in the way while packages are unpacked. Packages that are
+# there in another form (dockerd from docker.com, node from elsewhere) stay as they are, and nothing is ever removed.
+
+DENO_VERSION=2.9.6
+
+# package · package|other: the first that Debian has · package:command: not where the command exists ·
+# package?: only where Debian has it
+RUNTIME_PACKAGES="libfuse3-3|libfuse3-4 liblz4-1 libzstd1 mount"
+BUILD_PACKAGES="gcc:gcc libc6-dev"
+DOCKER_PACKAGES="docker.io:dockerd docker-cli?:docker docker-registry:docker-registry busybox-static kmod"
+TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr erofs-utils"
+DEMO_PACKAGES="$RUNTIME_PACKAGES $DOCKER_PACKAGES"
+NPM_PACKAGES="nodejs:node npm:npm"
+
+# How long another package manager may hold its locks.
+LOCK_TIMEOUT_SECONDS=300
+
+say() { echo "bootstrap: $*" >&2; }
+
+die() {
+  echo "bootstrap: cannot $1" >&2
+  [ -z "${2:-}" ] || echo "hint: $2" >&2
+  exit 1
+}
+
+bootstrap() {
+  cd "$root" || exit 1
+  tools=$root/.tools
+  mkdir -p "$tools" || die "write to $tools" "clone the repository into a folder of yours"
+  # One at a time: two of us would unpack into the same folders.
+  exec 9>"$tools/.lock"
+  flock 9
+  for purpose in "$@"; do
+    case $purpose in
+      runtime) install_packages $RUNTIME_PACKAGES ;;
+      build) install_packages $BUILD_PACKAGES ;;
+      test) install_packages $TEST_PACKAGES ;;
+      demo) install_packages $DEMO_PACKAGES ;;
+      *) die "prepare for $purpose: not a purpose" "runtime, build, test or demo" ;;
+    esac
+  done
+  install_deno
+  install_modules
+  exec 9>&-
+}
+
+# ---- Debian packages ----------------------------------------------------------------------------------------------
+
+install_packages() {
+  command -v dpkg-query >/dev/null || {
+    say "this is no Debian: taking for granted $*"
+    return 0
+  }
+  missing=$(missing_packages "$@")
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null || die "install $missing: there is no apt-get"
+  if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+    die "install $missing: not root, and there is no sudo" "run as root: sh scripts/bootstrap.sh $purpose"
+  fi
+  updated=no
+  choices=$(choose_packages $missing) || {
+    update_lists
+    choices=$(choose_packages $missing) || die "install $missing: Debian has no such package here"
+  }
+  [ -n "$choices" ] || return 0
+  say "installing $(echo $choices)"
+  run_apt install $choices || {
+    # The lists may be older than the servers.
+    [ "$updated" = no ] || apt_failed "install $(echo $choices)"
+    update_lists
+    run_apt install $choices || apt_failed "install $(echo $choices)"
+  }
+}
+
+# Those of the given words for which nothing is installed.
+missing_packages() {
+  for word in "$@"; do
+    names=${word%%:*}
+    case $word in *:*) ! command -v "${word#*:}" >/dev/null || continue ;; esac
+    is_installed "${names%\?}" || echo "$names"
+  done
+}
+
+is_installed() {
+  for name in $(echo "$1" | tr '|' ' '); do
+    case $(dpkg-query -W -f '${db:Status-Status} ' "$name" 2>/dev/null) in *installed*) return 0 ;; esac
+  done
+  return 1
+}
+
+# One package for each of the given words. Fails when one that is not optional has none.
+choose_packages() {
+  for word in "$@"; do
+    chosen=
+    for name in $(echo "${word%\?}" | tr '|' ' '); do
+      ! apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]' || { chosen=$name && break; }
+    done
+    case $chosen:$word in
+      :*\?) ;;
+      :*) return 1 ;;
+      *) echo "$chosen" ;;
+    esac
+  done
+}
+
+update_lists() {
+  say "reading Debian's package lists"
+  run_apt update || apt_failed "read Debian's package lists"
+  updated=yes
+}
+
+apt_failed() {
+  tail -n 5 "$tools/apt.log" >&2
+  die "$1: apt-get failed" "is the network there? Everything it said is in .tools/apt.log"
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# apt-get with everything that asks, starts or removes turned off. Waits for the locks of another one.
+run_apt() {
+  verb=$1
+  shift
+  options=
+  [ "$verb" = update ] || options="--yes --no-install-recommends --no-remove"
+  waited=0
+  while :; do
+    status=0
+    [ "$verb" = update ] || guard_services
+    as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -qq -o DPkg::Lock::Timeout=$LOCK_TIMEOUT_SECONDS \
+      -o APT::Update::Error-Mode=any $options "$verb" "$@" </dev/null 9>&- >"$tools/apt.log" 2>&1 || status=$?
+    [ "$verb" = update ] || release_services
+    # The lock of the lists is one that apt-get does not wait for.
+    grep -q 'Could not get lock' "$tools/apt.log" && [ $status != 0 ] || return $status
+    [ $waited -lt $LOCK_TIMEOUT_SECONDS ] || return $status
+    [ $waited != 0 ] || say "waiting for another package manager"
+    sleep 2
+    waited=$((waited + 2))
+  done
+}
+
+# policy-rc.d: 101 is "action forbidden". One that is there already is put aside and back.
+POLICY=/usr/sbin/policy-rc.d
+MARK="nydus-gd bootstrap"
+
+guard_services() {
+  trap 'release_services; exit 130' INT TERM HUP
+  as_root sh -c "
+    set -e
+    if [ -e $POLICY ] && ! grep -q '$MARK' $POLICY; then mv $POLICY $POLICY.before-nydus-gd; fi
+    printf '#!/bin/sh\n# $MARK\nexit 101\n' >$POLICY
+    chmod 755 $POLICY" || die "keep services from starting: $POLICY cannot be written"
+}
+
+release_services() {
+  ! grep -qs "$MARK" $POLICY || as_root sh -c "
+    rm -f $POLICY
+    if [ -e $POLICY.before-nydus-gd ]; then mv $POLICY.before-nydus-gd $POLICY; fi"
+  trap - INT TERM HUP
+}
+
+# ---- Deno ---------------------------------------------------------------------------------------------------------
+
+# The runtime itself, not npm's wrapper: whether install scripts run depends on npm's version.
+find_deno() {
+  for deno in "$tools"/node_modules/@deno/linux-*-glibc/deno "$tools/node_modules/deno/deno"; do
+    if [ -x "$deno" ] && "$deno" --version 2>/dev/null | grep -q "^deno $DENO_VERSION "; then return 0; fi
+  done
+  return 1
+}
+
+install_deno() {
+  export DENO_DIR="$tools/deno-cache" DENO_NO_UPDATE_CHECK=1
+  find_deno || {
+    command -v npm >/dev/null && command -v node >/dev/null || install_packages $NPM_PACKAGES
+    say "installing Deno $DENO_VERSION into .tools"
+    [ -e "$tools/package.json" ] || echo '{ "private": true }' >"$tools/package.json"
+    npm install --prefix "$tools" --cache "$tools/npm-cache" --no-save --no-package-lock --ignore-scripts --no-audit \
+      --no-fund --no-update-notifier --loglevel=error "deno@$DENO_VERSION" </dev/null 9>&- >"$tools/npm.log" 2>&1 || {
+      tail -n 5 "$tools/npm.log" >&2
+      die "install Deno $DENO_VERSION: npm failed" "is the network there? Everything it said is in .tools/npm.log"
+    }
+    rm -rf "$tools/npm-cache"
+    find_deno || die "install Deno $DENO_VERSION: no runtime for $(uname -m) came with it"
+  }
+  mkdir -p "$tools/bin"
+  [ "$(readlink "$tools/bin/deno" || true)" = "$deno" ] || ln -sfn "$deno" "$tools/bin/deno"
+  PATH=$tools/bin:$PATH
+  export PATH
+}
+
+# node_modules as deno.lock says. The stamp tells that it was done for this very lock.
+install_modules() {
+  wanted=$(cat deno.json deno.lock | sha256sum | cut -c 1-64)
+  [ -d node_modules ] && [ "$(cat "$tools/modules.stamp" 2>/dev/null)" = "$wanted" ] && return 0
+  say "installing packages of deno.lock"
+  deno install --frozen --quiet </dev/null 9>&- >&2 || die "install the packages of deno.lock" "is the network there?"
+  echo "$wanted" >"$tools/modules.stamp"
+}
+
+case ${0##*/} in
+  bootstrap.sh)
+    set -eu
+    root=$(cd "$(dirname "$0")/.." && pwd)
+    [ $# -gt 0 ] || set -- runtime
+    bootstrap "$@"
+    say "ready"
+    ;;
+esac

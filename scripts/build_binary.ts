@@ -1,0 +1,133 @@
+/**
+ * Builds `dist/nydus-gd`, one executable, and `dist/nydus-gd_<version>_<arch>.deb`.
+ *
+ * ```
+ * deno run -A scripts/build_binary.ts [--dist DIR] [--no-deb]
+ * ```
+ * The program is bundled first: `main.js` with its lazily loaded parts, and one file for every `*_worker.ts` of the
+ * tree, all in one folder (lib/base/worker.ts relies on that). Then either `deno compile`, where a `denort` can be had
+ * (the variable DENORT_BIN, or Deno's download server), or the launcher of scripts/launcher with the runtime that
+ * builds. Needs gcc and libc6-dev for the launcher, dpkg-deb for the package.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { VERSION } from "../lib/base/version.ts";
+import { buildDeb } from "./build_deb.ts";
+import { pack, type PackedFile } from "./pack.ts";
+
+const ROOT = dirname(import.meta.dirname ?? ".");
+
+/** How long to look for a denort to download. Most build machines are either online or refuse at once. */
+const DENORT_TIMEOUT_MS = 5_000;
+
+/** Folders that hold no source of ours. */
+const SKIPPED = new Set(["node_modules", "dist", "tests", "scripts", "docs", "bench"]);
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { dist: { type: "string", default: join(ROOT, "dist") }, "no-deb": { type: "boolean", default: false } },
+  });
+  await Deno.mkdir(values.dist, { recursive: true });
+  const work = await Deno.makeTempDir({ dir: values.dist, prefix: ".build-" });
+  try {
+    const bundleDir = join(work, "bundle");
+    await bundle(bundleDir);
+    const target = join(values.dist, "nydus-gd");
+    const fresh = join(work, "nydus-gd");
+    const parts = await partsOf(bundleDir);
+    if (await hasDenort()) await compile(bundleDir, parts, fresh);
+    else await pack(await buildLauncher(work, []), parts, fresh);
+    await Deno.rename(fresh, target);
+    await report(target);
+    if (values["no-deb"]) return;
+    const installed = "/usr/lib/nydus-gd";
+    const launcher = await buildLauncher(work, [`-DINSTALLED_DIR="${installed}"`]);
+    await report(
+      await buildDeb({ work, dist: values.dist, launcher, parts, installed, license: join(ROOT, "LICENSE") }),
+    );
+  } finally {
+    await Deno.remove(work, { recursive: true });
+  }
+}
+
+/** Bundles the program and its Workers into one flat folder. */
+async function bundle(dir: string): Promise<void> {
+  // Not --keep-names: together with --minify it breaks how CommonJS packages reach node's own modules.
+  const options = ["bundle", "--quiet", "--platform", "deno", "--minify", "--frozen"];
+  await run(Deno.execPath(), [...options, "--code-splitting", "--outdir", dir, join(ROOT, "main.ts")]);
+  const seen = new Set<string>();
+  for await (const worker of findWorkers(ROOT)) {
+    const name = basename(worker, ".ts");
+    if (seen.has(name)) throw new Error(`Cannot bundle ${worker}: another Worker has its name`);
+    seen.add(name);
+    await run(Deno.execPath(), [...options, "--output", join(dir, `${name}.js`), worker]);
+  }
+}
+
+async function* findWorkers(dir: string): AsyncGenerator<string> {
+  for await (const entry of Deno.readDir(dir)) {
+    if (entry.isDirectory && !entry.name.startsWith(".") && !SKIPPED.has(entry.name)) {
+      yield* findWorkers(join(dir, entry.name));
+    } else if (entry.isFile && entry.name.endsWith("_worker.ts")) yield join(dir, entry.name);
+  }
+}
+
+/** The runtime and the bundle. */
+async function partsOf(bundleDir: string): Promise<PackedFile[]> {
+  const parts: PackedFile[] = [{ name: "deno", path: Deno.execPath(), mode: 0o755 }];
+  for await (const { name } of Deno.readDir(bundleDir)) parts.push({ name, path: join(bundleDir, name), mode: 0o644 });
+  return parts.sort((a, b) => a.name === "deno" ? -1 : b.name === "deno" ? 1 : a.name < b.name ? -1 : 1);
+}
+
+async function hasDenort(): Promise<boolean> {
+  if (Deno.env.get("DENORT_BIN") !== undefined) return true;
+  const url = `https://dl.deno.land/release/v${Deno.version.deno}/denort-${Deno.build.target}.zip`;
+  try {
+    return (await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(DENORT_TIMEOUT_MS) })).ok;
+  } catch (error) {
+    console.error(`no denort to be had (${error instanceof Error ? error.message : error}): using the launcher`);
+    return false;
+  }
+}
+
+async function compile(bundleDir: string, parts: readonly PackedFile[], target: string): Promise<void> {
+  const included = parts.filter(({ name }) => name !== "deno" && name !== "main.js").flatMap(({ path }) => [
+    "--include",
+    path,
+  ]);
+  await run(Deno.execPath(), [
+    ...["compile", "--quiet", "--allow-all", "--no-config", "--no-lock", "--no-check", "--output", target],
+    ...included,
+    join(bundleDir, "main.js"),
+  ]);
+}
+
+async function buildLauncher(work: string, defines: string[]): Promise<string> {
+  const target = join(work, defines.length === 0 ? "launcher" : "installed-launcher");
+  const source = join(ROOT, "scripts/launcher/launcher.c");
+  await run("gcc", ["-std=c11", "-static", "-O2", "-Wall", "-Wextra", "-s", ...defines, "-o", target, source]);
+  return target;
+}
+
+async function report(path: string): Promise<void> {
+  const { size } = await Deno.stat(path);
+  console.error(`${path}: nydus-gd ${VERSION}, ${(size / 2 ** 20).toFixed(1)} MiB`);
+}
+
+/** Runs a program whose failure ends the build. */
+async function run(program: string, args: string[]): Promise<void> {
+  const { success, code } = await new Deno.Command(program, { args, cwd: ROOT, stdin: "null", env: { NO_COLOR: "1" } })
+    .spawn().status;
+  if (!success) throw new Error(`Cannot build: ${basename(program)} ${args[0]} ended with ${code}`);
+}
+
+if (import.meta.main) {
+  try {
+    await main();
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    Deno.exit(1);
+  }
+}

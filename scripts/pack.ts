@@ -1,0 +1,72 @@
+/**
+ * Writes the executable that scripts/launcher/launcher.c reads: the launcher with files appended.
+ *
+ * ```
+ * [launcher ELF][pad to 4096][file]…[table][trailer]        little-endian
+ * table:   a row of 128 bytes a file: u64 offset, u64 length, sha256[32], u32 mode, name[76] with NUL
+ * trailer: 64 bytes: "NGDPACK1", u64 table offset, u64 rows, sha256[32] of the table, u64 0
+ * ```
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+
+const ROW = { SIZE: 128, offset: 0, length: 8, digest: 16, mode: 48, name: 52 } as const;
+const TRAILER = { SIZE: 64, magic: 0, tableOffset: 8, count: 16, tableDigest: 24 } as const;
+const MAGIC = "NGDPACK1";
+const ALIGNMENT = 4096;
+/** Most rows that the launcher has room for. */
+const MAX_FILES = 256;
+
+/** A file to append. */
+export interface PackedFile {
+  /** Plain file name: unpacking makes no folders. */
+  readonly name: string;
+  readonly path: string;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/** Writes `target` from the launcher at `launcher` and `files`. */
+export async function pack(launcher: string, files: readonly PackedFile[], target: string): Promise<void> {
+  if (files.length === 0 || files.length > MAX_FILES) throw new RangeError(`Cannot pack ${files.length} files`);
+  const stub = await Deno.readFile(launcher);
+  let offset = Math.ceil(stub.length / ALIGNMENT) * ALIGNMENT;
+  const table = new Uint8Array(files.length * ROW.SIZE);
+  const view = new DataView(table.buffer);
+  using out = await Deno.open(target, { write: true, create: true, truncate: true });
+  await writeAll(out, stub);
+  await writeAll(out, new Uint8Array(offset - stub.length));
+  for (const [index, file] of files.entries()) {
+    const name = new TextEncoder().encode(file.name);
+    if (!/^[\w.-]+$/.test(file.name) || name.length >= ROW.SIZE - ROW.name) {
+      throw new RangeError(`Cannot pack "${file.name}": not a plain name of at most ${ROW.SIZE - ROW.name - 1} bytes`);
+    }
+    const bytes = await Deno.readFile(file.path);
+    const at = index * ROW.SIZE;
+    view.setBigUint64(at + ROW.offset, BigInt(offset), true);
+    view.setBigUint64(at + ROW.length, BigInt(bytes.length), true);
+    table.set(sha256(bytes), at + ROW.digest);
+    view.setUint32(at + ROW.mode, file.mode, true);
+    table.set(name, at + ROW.name);
+    await writeAll(out, bytes);
+    offset += bytes.length;
+  }
+  const trailer = new Uint8Array(TRAILER.SIZE);
+  const trailerView = new DataView(trailer.buffer);
+  trailer.set(new TextEncoder().encode(MAGIC), TRAILER.magic);
+  trailerView.setBigUint64(TRAILER.tableOffset, BigInt(offset), true);
+  trailerView.setBigUint64(TRAILER.count, BigInt(files.length), true);
+  trailer.set(sha256(table), TRAILER.tableDigest);
+  await writeAll(out, table);
+  await writeAll(out, trailer);
+  await Deno.chmod(target, 0o755);
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return createHash("sha256").update(bytes).digest();
+}
+
+async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let written = 0; written < bytes.length;) written += await file.write(bytes.subarray(written));
+}

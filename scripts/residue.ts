@@ -1,0 +1,123 @@
+/**
+ * What a test run leaves behind: mounts, processes, loop devices, and files at the places where an installed nydus-gd
+ * keeps its own.
+ *
+ * In the namespaces that scripts/test.sh makes, every mount and process is the run's. Without them those of others are
+ * seen too; only processes below this one are counted then, and mounts below the scratch folder. Loop devices belong to
+ * the whole machine: those with a backing file in the scratch folder are ours.
+ *
+ * @module
+ */
+
+/** Where nothing may appear, as tests have folders of their own. */
+const PLACES = [
+  "/etc/nydus-gd",
+  "/run/docker/plugins/nydus-gd.sock",
+  "/run/nydus-gd",
+  "/var/cache/nydus-gd",
+  "/var/lib/nydus-gd",
+  "/var/lib/nydus",
+];
+
+/** Processes that were asked to end may take this long to be gone. */
+const SETTLE_TIMEOUT_MS = 5_000;
+const SETTLE_INTERVAL_MS = 50;
+
+/** The state of the machine before the run. */
+export class Residue {
+  private constructor(
+    private readonly scratch: string,
+    private readonly isolated: boolean,
+    private readonly mounts: ReadonlySet<string>,
+    private readonly places: ReadonlySet<string>,
+  ) {}
+
+  /** @param scratch folder that is removed after the run: files in it are no residue */
+  static async before(scratch: string): Promise<Residue> {
+    const isolated = Deno.ppid === 1;
+    return new Residue(scratch, isolated, new Set(await mountPoints()), new Set(await existing(PLACES)));
+  }
+
+  /** One sentence for each thing that is there now and was not before. */
+  async after(): Promise<string[]> {
+    const processes = await this.#settledProcesses();
+    const mounts = (await mountPoints())
+      .filter((mount) => !this.mounts.has(mount) && (this.isolated || mount.startsWith(this.scratch)));
+    const places = (await existing(PLACES)).filter((place) => !this.places.has(place));
+    return [
+      ...processes.map((process) => `left behind: process ${process}`),
+      ...mounts.map((mount) => `left behind: mount ${mount}`),
+      ...(await loopDevices(this.scratch)).map((device) => `left behind: loop device ${device}`),
+      ...places.map((place) => `left behind: ${place}`),
+    ];
+  }
+
+  async #settledProcesses(): Promise<string[]> {
+    const deadline = performance.now() + SETTLE_TIMEOUT_MS;
+    while (true) {
+      const processes = await otherProcesses(this.isolated);
+      if (processes.length === 0 || performance.now() > deadline) return processes;
+      await new Promise((resolve) => setTimeout(resolve, SETTLE_INTERVAL_MS));
+    }
+  }
+}
+
+/** Mount points, the same one as often as it is mounted on. */
+async function mountPoints(): Promise<string[]> {
+  const seen = new Map<string, number>();
+  return (await Deno.readTextFile("/proc/self/mountinfo")).trimEnd().split("\n").map((line) => {
+    const point = line.split(" ")[4] ?? line;
+    const count = (seen.get(point) ?? 0) + 1;
+    seen.set(point, count);
+    return count === 1 ? point : `${point} (${count} times)`;
+  });
+}
+
+/** "pid command line" of each process of the run but process 1 and this one. */
+async function otherProcesses(isolated: boolean): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name } of Deno.readDir("/proc")) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid) || pid === 1 || pid === Deno.pid) continue;
+    const status = await readIfThere(`/proc/${pid}/stat`);
+    const [state, parent] = status.slice(status.lastIndexOf(")") + 2).split(" ");
+    if (status === "" || state === "Z" || (!isolated && Number(parent) !== Deno.pid)) continue;
+    const command = (await readIfThere(`/proc/${pid}/cmdline`)).replaceAll("\0", " ").trim();
+    found.push(`${pid} ${command}`);
+  }
+  return found;
+}
+
+async function loopDevices(scratch: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name } of Deno.readDir("/sys/block")) {
+    if (!name.startsWith("loop")) continue;
+    const backing = await readIfThere(`/sys/block/${name}/loop/backing_file`);
+    if (backing.startsWith(scratch)) found.push(`/dev/${name} on ${backing.trim()}`);
+  }
+  return found;
+}
+
+async function existing(paths: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const path of paths) {
+    try {
+      await Deno.lstat(path);
+      found.push(path);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return found;
+}
+
+/** The text of a file under /proc or /sys; empty when what it tells of is gone. */
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    if (error instanceof Error && "code" in error && error.code === "ESRCH") return ""; // it ended after the open
+    throw error;
+  }
+}

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Runs format, lint, type check and the tests; the last line is `N passed, N failed, N skipped`.
+#
+#   sh scripts/test.sh                                              everything
+#   sh scripts/test.sh unit|kernel|e2e|conformance|vm|stress …      only these tests
+#
+# Installs what it lacks. Wants root, as the tests of the kernel border do: without it they are skipped.
+#
+# With root everything runs in a mount and a process namespace of its own, below one process: when that ends, for
+# whatever reason, the kernel ends all others and drops every mount. So nothing outlives a run that failed or was
+# interrupted. What a test forgot is found before that and counts as a failure: see scripts/run_tests.ts.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/scripts/bootstrap.sh"
+bootstrap test
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/ngd-test.XXXXXX")
+mkdir "$scratch/tmp" "$scratch/home" "$scratch/cache"
+export TEST_SCRATCH="$scratch" TMPDIR="$scratch/tmp" HOME="$scratch/home" XDG_CACHE_HOME="$scratch/cache"
+unset DOCKER_HOST DOCKER_CONFIG XDG_RUNTIME_DIR
+export NO_PROXY="127.0.0.1,localhost,::1${NO_PROXY:+,$NO_PROXY}"
+[ -t 1 ] || export NO_COLOR=1
+
+child=
+finish() {
+  status=$?
+  trap - EXIT INT TERM HUP
+  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
+  [ -z "$child" ] || wait "$child" 2>/dev/null || true
+  for backing in /sys/block/loop*/loop/backing_file; do
+    case $(cat "$backing" 2>/dev/null) in
+      "$scratch"*) name=${backing#/sys/block/} && losetup --detach "/dev/${name%%/*}" ;;
+    esac
+  done
+  # A process that the kernel is about to end may still write here.
+  rm -rf --one-file-system "$scratch" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$scratch"; }
+  exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# Process 1 of the namespace has to be one that reaps orphans: sh does, while it waits. Should this shell be killed, the
+# kernel kills unshare, and with it the rest.
+in_namespaces="setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc --propagation private sh -c"
+if ! $in_namespaces true 2>/dev/null; then
+  echo "test: no namespaces are permitted here: what a failed run leaves behind is not cleaned up" >&2
+  in_namespaces="setsid --wait sh -c"
+fi
+# In the background, so that a signal to this shell is acted upon at once.
+$in_namespaces '"$@"; exit $?' sh deno run --allow-all --quiet scripts/run_tests.ts "$@" &
+child=$!
+status=0
+wait $child || status=$?
+child=
+# The runner says how it ended; without its word it has died.
+tail -n 1 "$scratch/summary" 2>/dev/null || { echo "0 passed, 1 failed, 0 skipped"; status=1; }
+exit $status

@@ -1,0 +1,121 @@
+/**
+ * The layering rule: which room may import which.
+ *
+ * ```
+ * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < image < demo
+ * lib/cli and plugin stand above lib, side by side; only main.ts sees both.
+ * ```
+ * A module imports its own room and the rooms before it. Pure rooms touch nothing but bytes: no ffi, no I/O. Tests and
+ * scripts may import anything, nothing may import them.
+ *
+ * @module
+ */
+import { dirname, join, normalize } from "node:path/posix";
+import { reachesOf } from "./imports.ts";
+
+/** In order: a room may import those before it. */
+const ROOMS = [
+  "ffi",
+  "lib/base",
+  "lib/archive",
+  "lib/oci",
+  "lib/rafs",
+  "lib/backend",
+  "lib/blob",
+  "lib/mount",
+  "lib/layer",
+  "lib/image",
+  "lib/demo",
+] as const;
+
+/** Rooms above all of those, which do not see each other. */
+const TOP_ROOMS = ["lib/cli", "plugin"] as const;
+
+/** Rooms of formats: functions of bytes. */
+const PURE_ROOMS = new Set(["lib/archive", "lib/oci", "lib/rafs"]);
+
+/** What they may use of Deno all the same: constants. */
+const CONSTANTS = new Set(["Deno.build"]);
+
+/** Modules of the runtime that do I/O. */
+const IO_MODULE = /^node:(fs|net|http|http2|https|tls|dgram|dns|child_process|cluster|worker_threads|sqlite|os)(\/|$)/;
+
+/** Packages that belong to one room, or to tests alone. */
+const PACKAGE_HOMES: Readonly<Record<string, string>> = {
+  "@commander-js/extra-typings": "lib/cli",
+  "commander": "lib/cli",
+  "fast-check": "tests",
+  "tar-stream": "tests",
+};
+
+/** An import or a use that the rule forbids. */
+export interface Offence {
+  readonly file: string;
+  readonly line: number;
+  readonly reason: string;
+}
+
+/** The room of a file, given by its path in the repository; undefined outside of all rooms. */
+export function roomOf(path: string): string | undefined {
+  return [...ROOMS, ...TOP_ROOMS].find((room) => path.startsWith(`${room}/`));
+}
+
+/** Whether the rule does not apply to the file: main.ts, tests and scripts. */
+export function isExempt(path: string): boolean {
+  return path === "main.ts" || /^(tests|scripts)\//.test(path) || path.endsWith("_test.ts");
+}
+
+/** Every offence in a file, given by its path in the repository and its text. */
+export function offencesOf(path: string, source: string): Offence[] {
+  if (isExempt(path)) return [];
+  const room = roomOf(path);
+  if (room === undefined) return [{ file: path, line: 1, reason: "stands in no room that the layering knows" }];
+  return reachesOf(source).flatMap(({ kind, name, line }) => {
+    const reason = kind === "global"
+      ? globalOffence(room, name)
+      : kind === "worker"
+      ? workerOffence(name)
+      : importOffence(path, room, name);
+    return reason === undefined ? [] : [{ file: path, line, reason }];
+  });
+}
+
+/** "lib/rafs/x.ts:3: …" */
+export function showOffence({ file, line, reason }: Offence): string {
+  return `${file}:${line}: ${reason}`;
+}
+
+function globalOffence(room: string, name: string | undefined): string | undefined {
+  if (name !== undefined && CONSTANTS.has(name)) return undefined;
+  return PURE_ROOMS.has(room) ? `uses ${name}, but ${room} is pure` : undefined;
+}
+
+function workerOffence(name: string | undefined): string | undefined {
+  if (name !== undefined && /^\w+_worker\.ts$/.test(name)) return undefined;
+  return `starts Worker ${name ?? "of a computed name"}, expected the literal name of a *_worker.ts beside it`;
+}
+
+function importOffence(path: string, room: string, specifier: string | undefined): string | undefined {
+  if (specifier === undefined) return "imports a computed specifier, which cannot be checked";
+  if (!specifier.startsWith(".")) return packageOffence(room, specifier);
+  const target = normalize(join(dirname(path), specifier));
+  const named = `imports ${target}`;
+  if (target === "deno.json" && room === "lib/base") return undefined;
+  const other = roomOf(target);
+  if (other === undefined || target.endsWith("_test.ts")) return `${named}, which is not for rooms to import`;
+  if (other === room) return undefined;
+  if (other === "ffi" && PURE_ROOMS.has(room)) return `${named}, but ${room} is pure`;
+  const rank = (name: string) => (ROOMS as readonly string[]).indexOf(name);
+  const isTop = (name: string) => (TOP_ROOMS as readonly string[]).includes(name);
+  const allowed = !isTop(other) && (isTop(room) || rank(other) < rank(room));
+  return allowed ? undefined : `${named}, but ${other} does not come before ${room}`;
+}
+
+function packageOffence(room: string, specifier: string): string | undefined {
+  const named = `imports ${specifier}`;
+  if (/^(https?|jsr|npm|data|blob|file):/.test(specifier)) return `${named}, expected a bare name of deno.json`;
+  if (PURE_ROOMS.has(room) && IO_MODULE.test(specifier)) return `${named}, but ${room} is pure`;
+  const name = specifier.split("/").slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
+  const home = PACKAGE_HOMES[name];
+  return home === undefined || home === room ? undefined : `${named}, which belongs to ${home}`;
+}

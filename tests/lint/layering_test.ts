@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { offencesOf, showOffence } from "./layering.ts";
+import { readSource, sourceFiles } from "./sources.ts";
+
+Deno.test("every module imports only the rooms before its own", async () => {
+  const files = (await sourceFiles()).filter((path) => path.endsWith(".ts"));
+  assert.ok(files.includes("main.ts") && files.includes("ffi/libc.ts"));
+  const offences: string[] = [];
+  for (const path of files) offences.push(...offencesOf(path, await readSource(path)).map(showOffence));
+  assert.deepEqual(offences, []);
+});
+
+Deno.test("the rule names the line and the offending import", () => {
+  const source = `/** import "../../plugin/x.ts" in a comment is none */
+import type { A } from "../rafs/a.ts";
+export { b } from "../layer/b.ts";
+const text = 'import "../layer/c.ts"';
+`;
+  assert.deepEqual(offencesOf("lib/blob/x.ts", source).map(showOffence), [
+    "lib/blob/x.ts:3: imports lib/layer/b.ts, but lib/layer does not come before lib/blob",
+  ]);
+});
+
+Deno.test("offences in any form of import are found", () => {
+  const offending: [path: string, source: string, reason: string][] = [
+    ["lib/base/x.ts", 'import "../blob/y.ts";', "lib/blob does not come before lib/base"],
+    ["lib/layer/x.ts", 'await import("../../plugin/docker/y.ts");', "plugin does not come before lib/layer"],
+    ["lib/layer/x.ts", "await import(`../cli/y.ts`);", "lib/cli does not come before lib/layer"],
+    ["lib/layer/x.ts", "await import(name);", "imports a computed specifier"],
+    ["lib/layer/x.ts", 'type T = import("../image/y.ts").T;', "lib/image does not come before lib/layer"],
+    ["lib/layer/x.ts", 'export * from "../image/y.ts";', "lib/image does not come before lib/layer"],
+    ["lib/cli/x.ts", 'import "../../plugin/y.ts";', "plugin does not come before lib/cli"],
+    ["plugin/docker/x.ts", 'import "../../lib/cli/y.ts";', "lib/cli does not come before plugin"],
+    ["plugin/docker/x.ts", 'import "../../main.ts";', "not for rooms to import"],
+    ["lib/blob/x.ts", 'import "../../tests/support/y.ts";', "not for rooms to import"],
+    ["lib/blob/x.ts", 'import "./y_test.ts";', "not for rooms to import"],
+    ["lib/blob/x.ts", 'import "../../deno.json" with { type: "json" };', "not for rooms to import"],
+    ["lib/blob/x.ts", 'import "npm:hono@4";', "expected a bare name"],
+    ["lib/blob/x.ts", 'import "commander";', "belongs to lib/cli"],
+    ["lib/blob/x.ts", 'import "fast-check";', "belongs to tests"],
+    ["lib/blob/x.ts", 'workerUrl(import.meta, "../other/y_worker.ts");', "literal name of a *_worker.ts beside it"],
+    ["lib/rafs/x.ts", 'import "../../ffi/libc.ts";', "lib/rafs is pure"],
+    ["lib/rafs/x.ts", 'import "node:fs/promises";', "lib/rafs is pure"],
+    ["lib/oci/x.ts", 'fetch("x");', "uses fetch, but lib/oci is pure"],
+    ["lib/archive/x.ts", 'Deno.readFile("x");', "uses Deno.readFile, but lib/archive is pure"],
+    ["lib/new/x.ts", "", "no room that the layering knows"],
+    ["x.ts", "", "no room that the layering knows"],
+  ];
+  for (const [path, source, reason] of offending) {
+    const [offence, ...more] = offencesOf(path, source);
+    assert.ok(offence !== undefined && offence.reason.includes(reason), `${path} with ${source}: ${offence?.reason}`);
+    assert.deepEqual(more, []);
+  }
+});
+
+Deno.test("what the rule allows passes", () => {
+  const allowed: [path: string, source: string][] = [
+    ["lib/rafs/v6/x.ts", 'import "../a.ts"; import "../../base/bytes.ts"; import "node:zlib";'],
+    ["lib/oci/x.ts", "Deno.build.arch;"],
+    ["lib/blob/x.ts", 'import "../../ffi/libc.ts"; Deno.open("x"); workerUrl(import.meta, "y_worker.ts");'],
+    ["lib/cli/x.ts", 'import "commander"; import "../image/y.ts";'],
+    ["plugin/docker/x.ts", 'import "hono"; import "hono/http-exception"; import "../../lib/image/y.ts";'],
+    ["lib/base/version.ts", 'import manifest from "../../deno.json" with { type: "json" };'],
+    ["main.ts", 'import "./lib/cli/x.ts"; import "./plugin/y.ts";'],
+    ["lib/rafs/x_test.ts", 'import "../../tests/support/y.ts"; Deno.test("x", () => {});'],
+  ];
+  for (const [path, source] of allowed) assert.deepEqual(offencesOf(path, source), [], `${path} with ${source}`);
+});
