@@ -1,0 +1,214 @@
+/**
+ * The FUSE protocol itself: what a program reads from and writes to /dev/fuse.
+ *
+ * ```
+ * request   struct fuse_in_header  (40 bytes), then the operation's own struct and names
+ * reply     struct fuse_out_header (16 bytes), then the operation's own struct or data
+ * notice    a reply with unique 0 and the notice's code in place of the errno
+ * ```
+ * libfuse3 parses requests and writes most replies (libfuse3.ts). What stands here is what is needed beside it:
+ * cloning the device, keeping requests where a successor finds them, and directory listings, which are encoded without
+ * a call into C for each entry.
+ *
+ * Source: linux/fuse.h 7.45 (Linux 6.18). Numbers are little-endian on every machine that Deno runs on.
+ *
+ * @module
+ */
+
+/** `FUSE_DEV_IOC_CLONE`, _IOR(229, 0, uint32_t): attaches a newly opened /dev/fuse to the session of another. */
+export const FUSE_DEV_IOC_CLONE = 0x8004e500;
+
+/** `enum fuse_opcode`, only those that are told apart before libfuse sees them. */
+export const FUSE_OPCODE = { INIT: 26, INTERRUPT: 36 } as const;
+
+/** `struct fuse_in_header`: byte offsets. */
+export const FUSE_IN_HEADER = {
+  SIZE: 40,
+  len: 0,
+  opcode: 4,
+  unique: 8,
+  nodeid: 16,
+  uid: 24,
+  gid: 28,
+  pid: 32,
+} as const;
+
+/** Smallest read(2) that the kernel accepts on /dev/fuse, FUSE_MIN_READ_BUFFER. */
+export const FUSE_MIN_READ_BUFFER = 8192;
+
+/** Node id of the root of a mount. */
+export const FUSE_ROOT_ID = 1n;
+
+/** "No inode number known" in a directory entry: the kernel makes one up. */
+export const FUSE_UNKNOWN_INO = 0xffffffff;
+
+/** Longest name in a directory entry that is accepted here, NAME_MAX of linux/limits.h. */
+export const NAME_MAX = 255;
+
+/** `struct fuse_dirent`: 24 bytes, the name, padded to 8. */
+const DIRENT = { SIZE: 24, ino: 0, off: 8, namelen: 16, type: 20 } as const;
+
+/** `struct fuse_entry_out`, which precedes the dirent in a READDIRPLUS reply; its fuse_attr starts at 40. */
+const ENTRY_OUT = {
+  SIZE: 128,
+  nodeid: 0,
+  generation: 8,
+  entryValid: 16,
+  attrValid: 24,
+  entryValidNsec: 32,
+  attrValidNsec: 36,
+  ino: 40,
+  size: 48,
+  blocks: 56,
+  atime: 64,
+  mtime: 72,
+  ctime: 80,
+  atimensec: 88,
+  mtimensec: 92,
+  ctimensec: 96,
+  mode: 100,
+  nlink: 104,
+  uid: 108,
+  gid: 112,
+  rdev: 116,
+  blksize: 120,
+  flags: 124,
+} as const;
+
+/** What stat(2) shows of a file; {@link InodeAttr} of the formats has this shape. */
+export interface FileAttributes {
+  readonly ino: number;
+  /** Full st_mode. */
+  readonly mode: number;
+  readonly nlink: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** dev_t as the kernel's new_encode_dev has it. */
+  readonly rdev: number;
+  /** Bytes. */
+  readonly size: number;
+  /** Seconds since 1970, negative before. */
+  readonly mtime: number;
+  readonly mtimeNsec: number;
+}
+
+/** st_blksize of everything that is served. */
+export const BLOCK_SIZE = 4096;
+
+/** st_blocks of a file without holes: units of 512 bytes. */
+export function blocksOf(size: number): number {
+  return Math.ceil(size / 512);
+}
+
+/** Writes an integer of at most 2^53 in magnitude as 64 bits, two's complement. */
+export function setInt64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+/**
+ * The body of a READDIR or READDIRPLUS reply, filled entry by entry into one buffer.
+ *
+ * ```ts
+ * const list = new DirectoryListing(buffer);
+ * list.reset(4096);
+ * if (!list.add(name, ino, type, nextOffset)) break; // full: the kernel asks again from the last offset
+ * ```
+ */
+export class DirectoryListing {
+  readonly #view: DataView;
+  #limit = 0;
+  #used = 0;
+
+  /** @param bytes room for the largest listing that the kernel may ask for */
+  constructor(readonly bytes: Uint8Array) {
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Starts a listing of at most `limit` bytes. */
+  reset(limit: number): void {
+    this.#limit = Math.min(limit, this.bytes.length);
+    this.#used = 0;
+  }
+
+  /** Bytes used so far. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Whether an entry of a READDIRPLUS listing still fits. */
+  fitsPlus(name: Uint8Array): boolean {
+    return this.#used + ENTRY_OUT.SIZE + direntSize(name) <= this.#limit;
+  }
+
+  /** Adds an entry of READDIR. `next`: offset at which the listing goes on after it. False when it does not fit. */
+  add(name: Uint8Array, ino: number, type: number, next: number): boolean {
+    if (this.#used + direntSize(name) > this.#limit) return false;
+    this.#dirent(name, ino, type, next);
+    return true;
+  }
+
+  /**
+   * Adds an entry of READDIRPLUS that carries no attributes: "." and "..", and what cannot be read. The kernel takes no
+   * reference to it. False when it does not fit.
+   */
+  addPlain(name: Uint8Array, ino: number, type: number, next: number): boolean {
+    if (!this.fitsPlus(name)) return false;
+    this.bytes.fill(0, this.#used, this.#used + ENTRY_OUT.SIZE);
+    this.#used += ENTRY_OUT.SIZE;
+    this.#dirent(name, ino, type, next);
+    return true;
+  }
+
+  /**
+   * Adds an entry of READDIRPLUS; the kernel then holds one reference to `node`.
+   *
+   * @param validSeconds how long the kernel may keep name and attributes, a whole number
+   */
+  addPlus(name: Uint8Array, node: bigint, attr: FileAttributes, validSeconds: number, next: number): boolean {
+    if (!this.fitsPlus(name)) return false;
+    const view = this.#view;
+    const at = this.#used;
+    view.setBigUint64(at + ENTRY_OUT.nodeid, node, true);
+    setInt64(view, at + ENTRY_OUT.generation, 0);
+    setInt64(view, at + ENTRY_OUT.entryValid, validSeconds);
+    setInt64(view, at + ENTRY_OUT.attrValid, validSeconds);
+    view.setUint32(at + ENTRY_OUT.entryValidNsec, 0, true);
+    view.setUint32(at + ENTRY_OUT.attrValidNsec, 0, true);
+    setInt64(view, at + ENTRY_OUT.ino, attr.ino);
+    setInt64(view, at + ENTRY_OUT.size, attr.size);
+    setInt64(view, at + ENTRY_OUT.blocks, blocksOf(attr.size));
+    setInt64(view, at + ENTRY_OUT.atime, attr.mtime);
+    setInt64(view, at + ENTRY_OUT.mtime, attr.mtime);
+    setInt64(view, at + ENTRY_OUT.ctime, attr.mtime);
+    view.setUint32(at + ENTRY_OUT.atimensec, attr.mtimeNsec, true);
+    view.setUint32(at + ENTRY_OUT.mtimensec, attr.mtimeNsec, true);
+    view.setUint32(at + ENTRY_OUT.ctimensec, attr.mtimeNsec, true);
+    view.setUint32(at + ENTRY_OUT.mode, attr.mode, true);
+    view.setUint32(at + ENTRY_OUT.nlink, attr.nlink, true);
+    view.setUint32(at + ENTRY_OUT.uid, attr.uid, true);
+    view.setUint32(at + ENTRY_OUT.gid, attr.gid, true);
+    view.setUint32(at + ENTRY_OUT.rdev, attr.rdev, true);
+    view.setUint32(at + ENTRY_OUT.blksize, BLOCK_SIZE, true);
+    view.setUint32(at + ENTRY_OUT.flags, 0, true);
+    this.#used += ENTRY_OUT.SIZE;
+    this.#dirent(name, attr.ino, (attr.mode >>> 12) & 0o17, next);
+    return true;
+  }
+
+  #dirent(name: Uint8Array, ino: number, type: number, next: number): void {
+    const at = this.#used;
+    const end = at + direntSize(name);
+    setInt64(this.#view, at + DIRENT.ino, ino);
+    setInt64(this.#view, at + DIRENT.off, next);
+    this.#view.setUint32(at + DIRENT.namelen, name.length, true);
+    this.#view.setUint32(at + DIRENT.type, type, true);
+    this.bytes.set(name, at + DIRENT.SIZE);
+    this.bytes.fill(0, at + DIRENT.SIZE + name.length, end);
+    this.#used = end;
+  }
+}
+
+function direntSize(name: Uint8Array): number {
+  return (DIRENT.SIZE + name.length + 7) & ~7;
+}

@@ -1,0 +1,178 @@
+/**
+ * Unpacks layers in Workers: the main thread only hands pieces on.
+ *
+ * At most {@link WINDOW_BYTES} of a layer are on their way to the Worker; a body that comes faster waits, so a pull is
+ * never faster than the disk and takes no memory.
+ *
+ * However {@link Applier.apply} settles, the Worker has stopped touching the folder by then: who aborts it may delete.
+ *
+ * ```ts
+ * await using applier = new Applier();
+ * const { diffId, sizeBytes } = await applier.apply("/var/lib/…/diff", request.body, request.signal);
+ * ```
+ *
+ * @module
+ */
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { workerUrl } from "../base/worker.ts";
+import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
+import type { AppliedLayer } from "./apply.ts";
+import type { ApplyReply, ApplyRequest } from "./apply_worker.ts";
+
+/** Bytes of one layer that the Worker has not consumed yet. */
+const WINDOW_BYTES = 4 << 20;
+
+const WORKERS = 2;
+
+const log = logger("layer");
+
+/** Starts Workers when the first layer comes. Dispose it, or the process does not end. */
+export class Applier implements AsyncDisposable {
+  readonly #pool = new WorkerPool<ApplyRequest, ApplyReply>(workerUrl(import.meta, "apply_worker.ts"), WORKERS);
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #stop = new AbortController();
+
+  /**
+   * Unpacks the uncompressed tar `body` into `diffDir`, an existing empty folder; durable when the promise resolves.
+   *
+   * The body's pieces are consumed: their buffers move to the Worker. It is read to its end even when the tar turns out
+   * to be bad, so that a client which is still sending sees the answer.
+   *
+   * @throws {NydusGdError} "invalid-image" for a bad tar, "io" for the disk, "interrupted" for a body that broke off
+   * @throws the signal's reason after an abort
+   */
+  async apply(diffDir: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<AppliedLayer> {
+    const signals = signal === undefined ? [this.#stop.signal] : [this.#stop.signal, signal];
+    const run = this.#run(diffDir, body, AbortSignal.any(signals));
+    this.#running.add(run);
+    try {
+      const layer = await run;
+      if (layer.skippedXattrs > 0) {
+        log.warn("extended attributes not stored", { diffDir, count: layer.skippedXattrs });
+      }
+      return layer;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
+  /** Aborts what runs, waits until it has stopped, ends the Workers. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new NydusGdError("interrupted", "Cannot unpack layer: the program is stopping"));
+    await Promise.allSettled(this.#running);
+    this.#pool[Symbol.dispose]();
+  }
+
+  async #run(diffDir: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<AppliedLayer> {
+    signal.throwIfAborted();
+    const unpacking = new RemoteUnpacking(this.#pool, diffDir);
+    const reader = body.getReader();
+    const onAbort = () => reader.cancel(signal.reason).catch(() => {}); // a body that failed already says so in read()
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      for (;;) {
+        const { done, value } = await readPiece(reader);
+        signal.throwIfAborted();
+        if (done) break;
+        await unpacking.push(value);
+        signal.throwIfAborted();
+      }
+      const layer = await unpacking.finish();
+      signal.throwIfAborted();
+      return layer;
+    } catch (error) {
+      await unpacking.cancel();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      reader.releaseLock();
+    }
+  }
+}
+
+async function readPiece(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+): Promise<ReadableStreamReadResult<Uint8Array>> {
+  try {
+    return await reader.read();
+  } catch (cause) {
+    throw new NydusGdError("interrupted", `Cannot read layer: its stream broke off: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** A layer that a Worker unpacks. */
+class RemoteUnpacking {
+  readonly #channel: Channel<ApplyRequest>;
+  readonly #settled = Promise.withResolvers<AppliedLayer | "cancelled">();
+  #inFlight = 0;
+  #failure: NydusGdError | undefined;
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  constructor(pool: WorkerPool<ApplyRequest, ApplyReply>, diffDir: string) {
+    this.#settled.promise.catch(() => {}); // told by push, finish or cancel
+    this.#channel = pool.open({
+      onMessage: (reply) => this.#onReply(reply),
+      onDeath: (error) => this.#fail(error),
+    });
+    this.#channel.post({ kind: "begin", diffDir });
+  }
+
+  /** Hands a piece on; resolves when there is room for the next. After a failure pieces are dropped. */
+  async push(piece: Uint8Array): Promise<void> {
+    if (piece.length === 0 || this.#failure !== undefined) return;
+    // A view of a larger buffer is copied: transferring it would take the rest away from its owner.
+    const whole = piece.byteLength === piece.buffer.byteLength && piece.buffer instanceof ArrayBuffer;
+    const bytes = whole ? piece as Uint8Array<ArrayBuffer> : piece.slice();
+    this.#inFlight += bytes.length;
+    this.#channel.post({ kind: "piece", bytes }, [bytes.buffer as ArrayBuffer]);
+    while (this.#inFlight > WINDOW_BYTES && this.#failure === undefined) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  async finish(): Promise<AppliedLayer> {
+    if (this.#failure === undefined) this.#end({ kind: "finish" });
+    const layer = await this.#settled.promise;
+    if (layer === "cancelled") throw new NydusGdError("internal", "Cannot unpack layer: cancelled while finishing");
+    return layer;
+  }
+
+  /** Resolves when the Worker does not touch the folder any more. */
+  async cancel(): Promise<void> {
+    this.#end({ kind: "cancel" });
+    await this.#settled.promise.catch(() => {});
+    this.#channel.close();
+  }
+
+  #end(request: ApplyRequest): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#channel.post(request);
+  }
+
+  #onReply(reply: ApplyReply): void {
+    switch (reply.kind) {
+      case "consumed":
+        this.#inFlight -= reply.sizeBytes;
+        break;
+      case "done":
+        this.#channel.close();
+        this.#settled.resolve(reply.layer);
+        break;
+      case "cancelled":
+        this.#settled.resolve("cancelled");
+        break;
+      case "failed":
+        this.#fail(receiveError(reply.error));
+    }
+    this.#wake?.();
+  }
+
+  #fail(error: NydusGdError): void {
+    this.#failure = error;
+    this.#settled.reject(error);
+    this.#wake?.();
+  }
+}

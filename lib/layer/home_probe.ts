@@ -1,0 +1,90 @@
+/**
+ * Whether a folder can hold layers: tried, not guessed.
+ *
+ * overlayfs wants of its upperdir: file types in directory listings, `trusted.*` attributes, whiteouts (character
+ * device 0/0), a file system that is no overlay itself. A file is written and another removed through a real overlay in
+ * a scratch folder of the home; what fails is told with the name of the file system.
+ *
+ * @module
+ */
+import { DT, readDirectory } from "../../ffi/dirent.ts";
+import { isErrno } from "../../ffi/errno.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import { fsName, statfs } from "../../ffi/sys_statfs.ts";
+import { setxattr } from "../../ffi/sys_xattr.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { mountOverlay, unmountAll } from "./overlay_mount.ts";
+import { removeTree } from "./remove_tree.ts";
+
+/** Name of the file system that `home` is on, as `docker info` shows it: "ext4". */
+export function backingFileSystem(home: string): string {
+  const name = fsName(statfs(home).type);
+  return name === "ext4" ? "extfs" : name;
+}
+
+/**
+ * Checks that layers can be kept in `home`. Leaves nothing behind.
+ *
+ * @param scratch a folder in `home` for the trial; made and removed
+ * @throws {NydusGdError} "environment" with what is missing
+ */
+export async function probeHome(home: string, scratch: string): Promise<void> {
+  const merged = `${scratch}/merged`;
+  await removeScratch(scratch);
+  try {
+    for (const folder of ["lower", "diff", "work", "merged"]) {
+      await Deno.mkdir(`${scratch}/${folder}`, { recursive: true, mode: 0o700 });
+    }
+    await Deno.writeTextFile(`${scratch}/lower/removed`, "");
+    requireFileTypes(scratch, home);
+    requireTrustedXattrs(`${scratch}/lower`, home);
+    tryOverlay(scratch, home);
+  } finally {
+    unmountAll(merged);
+    await removeTree(scratch);
+  }
+}
+
+async function removeScratch(scratch: string): Promise<void> {
+  unmountAll(`${scratch}/merged`);
+  await removeTree(scratch);
+}
+
+function requireFileTypes(scratch: string, home: string): void {
+  using folder = open(scratch, O.RDONLY | O.DIRECTORY);
+  for (const entry of readDirectory(folder)) {
+    if (entry.type === DT.UNKNOWN) refuse(home, "it does not tell file types in listings (d_type)");
+  }
+}
+
+function requireTrustedXattrs(folder: string, home: string): void {
+  try {
+    setxattr(folder, "trusted.overlay.nydus-gd-probe", new Uint8Array([0x79]));
+  } catch (error) {
+    if (isErrno(error, "EOPNOTSUPP")) refuse(home, "it has no trusted.* extended attributes", error);
+    if (isErrno(error, "EPERM")) refuse(home, "trusted.* extended attributes need root (CAP_SYS_ADMIN)", error);
+    throw error;
+  }
+}
+
+function tryOverlay(scratch: string, home: string): void {
+  const stack = { lowers: [`${scratch}/lower`], upper: { diff: `${scratch}/diff`, work: `${scratch}/work` } };
+  try {
+    mountOverlay(stack, `${scratch}/merged`);
+    Deno.writeTextFileSync(`${scratch}/merged/written`, "");
+    Deno.removeSync(`${scratch}/merged/removed`);
+  } catch (error) {
+    if (isErrno(error, "EPERM")) refuse(home, "mounting needs root (CAP_SYS_ADMIN)", error);
+    if (isErrno(error, "ENODEV")) refuse(home, "the kernel has no overlay (modprobe overlay)", error);
+    refuse(home, `an overlay on it fails (${messageOf(error)})`, error);
+  }
+  const whiteout = Deno.lstatSync(`${scratch}/diff/removed`);
+  if (!whiteout.isCharDevice || whiteout.rdev !== 0) refuse(home, "it keeps no whiteouts (character device 0/0)");
+}
+
+function refuse(home: string, what: string, cause?: unknown): never {
+  throw new NydusGdError("environment", `Cannot keep layers in "${home}" on ${backingFileSystem(home)}: ${what}`, {
+    hint: "put Docker's data-root on ext4, xfs (ftype=1) or btrfs",
+    cause,
+  });
+}

@@ -1,0 +1,126 @@
+/**
+ * One layer as its files on disk say, and what lies below it.
+ *
+ * @module
+ */
+import { ignore, NydusGdError } from "../base/errors.ts";
+import { type HomePaths, idOfLinkTarget, type LayerPaths, parseLower } from "./layer_paths.ts";
+import { type ApplyState, applyState, type FinishedLayer, readFinished } from "./layer_record.ts";
+import type { LazyLayer } from "./lazy_images.ts";
+
+/** A layer that exists. A picture of the disk at one moment: load it again after a change. */
+export interface Layer {
+  readonly id: string;
+  readonly paths: LayerPaths;
+  /** Its short name. */
+  readonly short: string;
+  /** Short names of all layers below, topmost first, cut at the first that hides the rest. */
+  readonly lower: readonly string[];
+  readonly apply: ApplyState;
+  readonly finished: FinishedLayer | undefined;
+  /** It cannot be written any more: finished, or below another layer. */
+  readonly readOnly: boolean;
+}
+
+/** Whether there is a layer `id`. */
+export async function layerExists(home: HomePaths, id: string): Promise<boolean> {
+  const info = await ignore(Deno.errors.NotFound, Deno.lstat(home.layer(id).root));
+  return info?.isDirectory ?? false;
+}
+
+/**
+ * Reads a layer.
+ *
+ * @throws {NydusGdError} "not-found", or "corrupt" when its files are not what this store writes
+ */
+export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
+  const paths = home.layer(id);
+  const short = await ignore(Deno.errors.NotFound, Deno.readTextFile(paths.link));
+  if (short === undefined) {
+    if (await layerExists(home, id)) throw corrupt(id, "its file link is missing");
+    throw new NydusGdError("not-found", `Cannot find layer ${id}: there is none in ${home.home}`);
+  }
+  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(paths.lower));
+  const lower = text === undefined ? [] : parseLower(text);
+  if (lower === undefined) throw corrupt(id, "its file lower is damaged");
+  const finished = await readFinished(paths);
+  const committed = await ignore(Deno.errors.NotFound, Deno.lstat(paths.committed));
+  return {
+    id,
+    paths,
+    short: short.trimEnd(),
+    lower,
+    apply: applyState(paths, finished),
+    finished,
+    readOnly: finished !== undefined || committed !== undefined,
+  };
+}
+
+function corrupt(id: string, state: string): NydusGdError {
+  return new NydusGdError("corrupt", `Cannot use layer ${id}: ${state}`);
+}
+
+/**
+ * Refuses a layer whose content is not whole.
+ *
+ * @param to what it is wanted for: "mount", "stack on"
+ */
+export function requireWhole(layer: Layer, to: string): void {
+  const { apply } = layer;
+  if (apply.kind === "begun") throw corrupt(layer.id, `it cannot ${to}: its ApplyDiff has not ended`);
+  if (apply.kind === "failed") throw corrupt(layer.id, `it cannot ${to}: its ApplyDiff failed (${apply.reason})`);
+}
+
+/** Whether layers above see nothing of what lies below this one. */
+export function hidesBelow(layer: Layer): boolean {
+  return layer.finished?.opaque === true || layer.finished?.bootstrap !== undefined;
+}
+
+/** The lazy image that the layer is the bootstrap of, undefined for an ordinary layer. */
+export function lazyImageOf(layer: Layer, home: HomePaths): LazyLayer | undefined {
+  const bootstrap = layer.finished?.bootstrap;
+  if (bootstrap === undefined) return undefined;
+  const diffId = layer.finished?.diffId;
+  return {
+    id: layer.id,
+    bootstrapPath: `${layer.paths.diff}/${bootstrap.path}`,
+    home: home.home,
+    ...(diffId === undefined ? {} : { diffId }),
+  };
+}
+
+/** The id of the layer with this short name. */
+export async function idOfShortName(home: HomePaths, short: string, wantedBy: string): Promise<string> {
+  const target = await ignore(Deno.errors.NotFound, Deno.readLink(home.shortLink(short)));
+  const id = target === undefined ? undefined : idOfLinkTarget(target);
+  if (id === undefined) throw corrupt(wantedBy, `a layer below it is gone (l/${short})`);
+  return id;
+}
+
+/** The id of the layer that this one was made on, undefined for the lowest. */
+export async function parentOf(home: HomePaths, layer: Layer): Promise<string | undefined> {
+  const [first] = layer.lower;
+  return first === undefined ? undefined : await idOfShortName(home, first, layer.id);
+}
+
+/** What an overlay of a layer stands on. */
+export interface Foundation {
+  /** The diff folders below, topmost first, without the lazy image. */
+  readonly diffs: readonly string[];
+  /** The lazy image below them all. */
+  readonly lazy: LazyLayer | undefined;
+}
+
+/** All that lies below the layer, whether it shows or not. */
+export async function stackBelow(home: HomePaths, layer: Layer): Promise<Foundation> {
+  const ids = await Promise.all(layer.lower.map((short) => idOfShortName(home, short, layer.id)));
+  const lowest = ids.at(-1);
+  const lazy = lowest === undefined ? undefined : lazyImageOf(await loadLayer(home, lowest), home);
+  const ordinary = lazy === undefined ? ids : ids.slice(0, -1);
+  return { diffs: ordinary.map((id) => home.layer(id).diff), lazy };
+}
+
+/** What shows below the layer. A bootstrap layer and a layer with an opaque root stand on nothing. */
+export async function foundationOf(home: HomePaths, layer: Layer): Promise<Foundation> {
+  return hidesBelow(layer) ? { diffs: [], lazy: undefined } : await stackBelow(home, layer);
+}

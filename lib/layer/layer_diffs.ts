@@ -1,0 +1,144 @@
+/**
+ * What one layer has that another has not: the tar, the list, the size.
+ *
+ * A layer is compared as the stack of folders that it shows. Against its own parent its upperdir says all: nothing below
+ * is read, and no lazy image is needed but for telling added from modified files. Of a bootstrap layer only its own
+ * files count, against whatever: the image is not its content.
+ *
+ * @module
+ */
+import { messageOf } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { Change, StackPair } from "./changes.ts";
+import type { Differ } from "./differ.ts";
+import { foundationOf, type Layer, lazyImageOf, loadLayer, parentOf, requireWhole, stackBelow } from "./layer.ts";
+import type { HomePaths } from "./layer_paths.ts";
+import type { LazyImages, LazyLayer } from "./lazy_images.ts";
+
+/** Compares stacks off the main thread; differ.ts has it. */
+export type LayerDiffer = Pick<Differ, "tar" | "changes" | "sizeBytes">;
+
+/** Differences between the layers of one home. */
+export class LayerDiffs {
+  readonly #home: HomePaths;
+  readonly #lazyImages: LazyImages;
+  readonly #differ: LayerDiffer;
+
+  constructor(home: HomePaths, lazyImages: LazyImages, differ: LayerDiffer) {
+    this.#home = home;
+    this.#lazyImages = lazyImages;
+    this.#differ = differ;
+  }
+
+  /** The tar; read it to its end or cancel it. */
+  async tar(id: string, parent: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    const held = new HeldImages(this.#lazyImages, id, signal);
+    try {
+      const tar = await this.#differ.tar(await this.#pair(id, parent, "content", held), signal);
+      return afterwards(tar, () => held.release());
+    } catch (error) {
+      await held.release();
+      throw error;
+    }
+  }
+
+  /** The list, as `docker diff` shows it. */
+  async changes(id: string, parent: string, signal?: AbortSignal): Promise<Change[]> {
+    await using held = new HeldImages(this.#lazyImages, id, signal);
+    return await this.#differ.changes(await this.#pair(id, parent, "names", held), signal);
+  }
+
+  /** Bytes of the files. */
+  async sizeBytes(id: string, parent: string, signal?: AbortSignal): Promise<number> {
+    await using held = new HeldImages(this.#lazyImages, id, signal);
+    return await this.#differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
+  }
+
+  /** @param wanted "names" also needs what lies below, to tell modified from added */
+  async #pair(id: string, parent: string, wanted: "names" | "content", held: HeldImages): Promise<StackPair> {
+    const layer = await this.#load(id);
+    const base = parent === "" ? undefined : await this.#load(parent);
+    if (layer.finished?.bootstrap !== undefined) return { layers: [layer.paths.diff], below: [] };
+    if (base !== undefined && await parentOf(this.#home, layer) === base.id) {
+      if (wanted === "content") return { layers: [layer.paths.diff], below: [] };
+      const below = await held.folders(await stackBelow(this.#home, layer));
+      return { layers: [layer.paths.diff, ...below], below };
+    }
+    return { layers: await this.#stack(layer, held), below: base === undefined ? [] : await this.#stack(base, held) };
+  }
+
+  /** All folders that the layer shows, topmost first. */
+  async #stack(layer: Layer, held: HeldImages): Promise<string[]> {
+    const image = lazyImageOf(layer, this.#home);
+    if (image !== undefined) return await held.folders({ diffs: [], lazy: image });
+    return [layer.paths.diff, ...await held.folders(await foundationOf(this.#home, layer))];
+  }
+
+  async #load(id: string): Promise<Layer> {
+    const layer = await loadLayer(this.#home, id);
+    requireWhole(layer, "be compared");
+    return layer;
+  }
+}
+
+/** Lazy images that one comparison reads. */
+class HeldImages implements AsyncDisposable {
+  readonly #images = new Map<string, string>();
+  readonly #holder: string;
+
+  constructor(readonly lazyImages: LazyImages, id: string, readonly signal: AbortSignal | undefined) {
+    this.#holder = `${id}:diff:${crypto.randomUUID()}`;
+  }
+
+  /** The folders of a stack, the image's root last. */
+  async folders({ diffs, lazy }: { readonly diffs: readonly string[]; readonly lazy: LazyLayer | undefined }) {
+    return lazy === undefined ? [...diffs] : [...diffs, await this.#path(lazy)];
+  }
+
+  async #path(lazy: LazyLayer): Promise<string> {
+    const known = this.#images.get(lazy.id);
+    if (known !== undefined) return known;
+    const { path } = await this.lazyImages.acquire(lazy, this.#holder, this.signal);
+    this.#images.set(lazy.id, path);
+    return path;
+  }
+
+  async release(): Promise<void> {
+    const ids = [...this.#images.keys()];
+    this.#images.clear();
+    await Promise.all(ids.map((id) => this.lazyImages.release(id, this.#holder)));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+/** The stream, and `end` once when it is read, broken off or cancelled. */
+function afterwards(stream: ReadableStream<Uint8Array>, end: () => Promise<void>): ReadableStream<Uint8Array> {
+  const reader = stream.getReader();
+  const finish = async () => {
+    try {
+      await end();
+    } catch (error) {
+      logger("layer").warn("lazy image is still held", { reason: messageOf(error) });
+    }
+  };
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+      } catch (error) {
+        await finish();
+        throw error;
+      }
+      await finish();
+      controller.close();
+    },
+    async cancel(reason) {
+      await reader.cancel(reason);
+      await finish();
+    },
+  }, { highWaterMark: 0 });
+}

@@ -1,0 +1,140 @@
+/**
+ * The overlays of the layers: who is mounted, how often it was asked for, which lazy image it holds.
+ *
+ * The truth is mountinfo. A count says only how many Puts a mount outlives; after a restart every mount that is found
+ * counts once, as dockerd's own drivers count. Callers hold the layer's lock.
+ *
+ * @module
+ */
+import { ignore } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { foundationOf, type Layer } from "./layer.ts";
+import { isLayerId } from "./layer_id.ts";
+import type { HomePaths } from "./layer_paths.ts";
+import type { LazyImages } from "./lazy_images.ts";
+import { mountCount, mountsBelow } from "./mountinfo.ts";
+import { mountOverlay, unmountAll } from "./overlay_mount.ts";
+
+const log = logger("layer");
+
+/** Mounts and unmounts the layers of one home. */
+export class LayerMounts {
+  readonly #home: HomePaths;
+  readonly #lazyImages: LazyImages;
+  /** References by layer id; no entry: not mounted, as far as this process knows. */
+  readonly #counts = new Map<string, number>();
+  /** By holder the id of the lazy layer that it holds. */
+  readonly #held = new Map<string, string>();
+
+  constructor(home: HomePaths, lazyImages: LazyImages) {
+    this.#home = home;
+    this.#lazyImages = lazyImages;
+  }
+
+  /** Mounts that are counted. */
+  get mountedCount(): number {
+    return this.#counts.size;
+  }
+
+  /**
+   * One more reference to the layer; the absolute path of its root.
+   *
+   * A layer that stands on nothing is its own diff folder and is not counted: nothing is mounted for it.
+   */
+  async get(layer: Layer, label: string, signal?: AbortSignal): Promise<string> {
+    const { id, paths } = layer;
+    if (mountCount(paths.merged) > 0) {
+      this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+      return paths.merged;
+    }
+    this.#counts.delete(id);
+    const { diffs, lazy } = await foundationOf(this.#home, layer);
+    if (diffs.length === 0 && lazy === undefined) return paths.diff;
+    const started = performance.now();
+    const lowers = [...diffs];
+    try {
+      if (lazy !== undefined) {
+        this.#held.set(id, lazy.id);
+        lowers.push((await this.#lazyImages.acquire(lazy, id, signal)).path);
+      }
+      await ignore(Deno.errors.AlreadyExists, Deno.mkdir(paths.merged, { mode: 0o700 }));
+      mountOverlay(
+        layer.readOnly
+          ? { lowers: [paths.diff, ...lowers], label }
+          : { lowers, upper: { diff: paths.diff, work: paths.work }, label },
+        paths.merged,
+      );
+    } catch (error) {
+      await this.#releaseImage(id);
+      throw error;
+    }
+    this.#counts.set(id, 1);
+    const durationMs = Math.round(performance.now() - started);
+    log.debug("layer mounted", { layer: id, layers: lowers.length, lazy: lazy?.id, durationMs });
+    return paths.merged;
+  }
+
+  /** One reference less; unmounts when it was the last. A layer that is not mounted is no error. */
+  async put(id: string): Promise<void> {
+    const count = this.#counts.get(id) ?? 0;
+    if (count > 1) this.#counts.set(id, count - 1);
+    else await this.unmount(id);
+  }
+
+  /**
+   * Unmounts the layer whatever the count says. Programs that still use it keep their files until they close them.
+   *
+   * The mount point goes too: removing it also ends copies of the mount in other mount namespaces.
+   */
+  async unmount(id: string): Promise<void> {
+    const { merged } = this.#home.layer(id);
+    unmountAll(merged);
+    this.#counts.delete(id);
+    try {
+      await Deno.remove(merged);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) {
+        log.debug("mount point stays", { layer: id, reason: String(error) });
+      }
+    }
+    await this.#releaseImage(id);
+  }
+
+  /** Counts a mount that this process did not make, once, and takes hold of its lazy image again. */
+  async adopt(layer: Layer, signal?: AbortSignal): Promise<void> {
+    this.#counts.set(layer.id, 1);
+    const { lazy } = await foundationOf(this.#home, layer);
+    if (lazy === undefined) return;
+    this.#held.set(layer.id, lazy.id);
+    await this.#lazyImages.acquire(lazy, layer.id, signal);
+  }
+
+  /** Forgets all counts but one for every mount there is; images that no mount needs are let go. */
+  async recount(): Promise<void> {
+    const mounted = new Set(this.mountedIds());
+    this.#counts.clear();
+    for (const id of mounted) this.#counts.set(id, 1);
+    const released = [...this.#held.keys()].filter((holder) => !mounted.has(holder));
+    await Promise.all(released.map((holder) => this.#releaseImage(holder)));
+  }
+
+  /** Ids of layers that are mounted, whoever mounted them. */
+  mountedIds(): string[] {
+    const { home } = this.#home;
+    const points = mountsBelow(home).map((mount) => mount.mountPoint.slice(home.length + 1).split("/"));
+    const ids = points.filter(([id, name, rest]) => isLayerId(id ?? "") && name === "merged" && rest === undefined);
+    return [...new Set(ids.map(([id]) => id ?? ""))];
+  }
+
+  /** Ids that are counted or hold an image. */
+  knownIds(): string[] {
+    return [...new Set([...this.#counts.keys(), ...this.#held.keys()])];
+  }
+
+  async #releaseImage(holder: string): Promise<void> {
+    const lazyId = this.#held.get(holder);
+    if (lazyId === undefined) return;
+    this.#held.delete(holder);
+    await this.#lazyImages.release(lazyId, holder);
+  }
+}

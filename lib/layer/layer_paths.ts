@@ -1,0 +1,119 @@
+/**
+ * Where things of a layer are, as overlay2 lays them out.
+ *
+ * ```
+ * <home>/<id>/diff        the layer's own files; the overlay's upperdir
+ *            /link        its short name, 26 characters
+ *            /lower       what lies below, topmost first: "l/AAAA:l/BBBB"; absent for the lowest layer
+ *            /work        the overlay's workdir; absent without lower
+ *            /merged      mount point; absent without lower and while not mounted
+ *            /committed   a layer was made on top: mounted read-only from now on
+ *            /apply       an ApplyDiff was begun (layer_record.ts)
+ *            /layer.json  what the finished layer is (layer_record.ts)
+ * <home>/l/<short>        symbolic link to ../<id>/diff
+ * <home>/.making/<id>     a layer that is being made; renamed to its place when whole
+ * <home>/.removing/…      a layer that is being deleted; renamed away first
+ * <home>/.lock            held while a store is open
+ * ```
+ *
+ * @module
+ */
+import { layerId } from "./layer_id.ts";
+
+/** Paths of one layer. All absolute. */
+export interface LayerPaths {
+  readonly root: string;
+  readonly diff: string;
+  readonly link: string;
+  readonly lower: string;
+  readonly work: string;
+  readonly merged: string;
+  readonly committed: string;
+  readonly applyMarker: string;
+  readonly record: string;
+}
+
+function below(root: string): LayerPaths {
+  return {
+    root,
+    diff: `${root}/diff`,
+    link: `${root}/link`,
+    lower: `${root}/lower`,
+    work: `${root}/work`,
+    merged: `${root}/merged`,
+    committed: `${root}/committed`,
+    applyMarker: `${root}/apply`,
+    record: `${root}/layer.json`,
+  };
+}
+
+const SHORT_NAME = /^[A-Z2-7]{26}$/;
+const LINK_TARGET = /^\.\.\/([^/]+)\/diff$/;
+
+/** Paths of a home. `home` is absolute and free of symbolic links. */
+export class HomePaths {
+  readonly links: string;
+  readonly making: string;
+  readonly removing: string;
+  readonly lock: string;
+
+  constructor(readonly home: string) {
+    if (!home.startsWith("/") || home === "/") {
+      throw new RangeError(`Cannot use home "${home}": not a folder of its own`);
+    }
+    this.links = `${home}/l`;
+    this.making = `${home}/.making`;
+    this.removing = `${home}/.removing`;
+    this.lock = `${home}/.lock`;
+  }
+
+  /** Where the layer `id` is. Checks the id, touches nothing. */
+  layer(id: string): LayerPaths {
+    return below(`${this.home}/${layerId(id)}`);
+  }
+
+  /** Where the layer `id` is put together. */
+  staging(id: string): LayerPaths {
+    return below(`${this.making}/${layerId(id)}`);
+  }
+
+  /** The link of a short name. */
+  shortLink(short: string): string {
+    return `${this.links}/${short}`;
+  }
+}
+
+/** What the link of a layer holds. */
+export function linkTarget(id: string): string {
+  return `../${id}/diff`;
+}
+
+/** The id that the target of a link names, undefined for a target that this store did not write. */
+export function idOfLinkTarget(target: string): string | undefined {
+  return LINK_TARGET.exec(target)?.[1];
+}
+
+/** A new short name: 26 characters of base32, 130 random bits. */
+export function newShortName(): string {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  const random = crypto.getRandomValues(new Uint8Array(26));
+  return Array.from(random, (byte) => alphabet.charAt(byte & 31)).join("");
+}
+
+/** The text of a `lower` file. */
+export function formatLower(shortNames: readonly string[]): string {
+  return shortNames.map((short) => `l/${short}`).join(":");
+}
+
+/**
+ * The short names in the text of a `lower` file, topmost first; undefined where the text is damaged.
+ */
+export function parseLower(text: string): string[] | undefined {
+  const names: string[] = [];
+  for (const entry of text.trimEnd().split(":")) {
+    const short = entry.startsWith("l/") ? entry.slice(2) : "";
+    if (!SHORT_NAME.test(short)) return undefined;
+    names.push(short);
+  }
+  return names;
+}

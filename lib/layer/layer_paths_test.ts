@@ -1,0 +1,33 @@
+import { deepEqual, equal, match, throws } from "node:assert/strict";
+import { formatLower, HomePaths, idOfLinkTarget, linkTarget, newShortName, parseLower } from "./layer_paths.ts";
+
+Deno.test("a home is an absolute folder that is not the root", () => {
+  equal(new HomePaths("/srv/gd").layer("a").merged, "/srv/gd/a/merged");
+  for (const home of ["", "relative", "/"]) throws(() => new HomePaths(home), RangeError);
+});
+
+Deno.test("no id reaches out of the home", () => {
+  const paths = new HomePaths("/srv/gd");
+  for (const id of ["../x", "a/b", "", "l", ".removing"]) {
+    throws(() => paths.layer(id), { code: "usage" });
+    throws(() => paths.staging(id), { code: "usage" });
+  }
+});
+
+Deno.test("a lower file is read as it was written", () => {
+  const names = [newShortName(), newShortName(), newShortName()];
+  match(names[0] ?? "", /^[A-Z2-7]{26}$/);
+  deepEqual(parseLower(formatLower(names)), names);
+  deepEqual(parseLower(formatLower(names) + "\n"), names);
+});
+
+Deno.test("a lower file with anything else in it is damaged", () => {
+  for (const text of ["", "l/", "../x", "l/../../etc", `x/${newShortName()}`, `l/${newShortName()}:`]) {
+    equal(parseLower(text), undefined, text);
+  }
+});
+
+Deno.test("the target of a link names its layer, and only of a link of ours", () => {
+  equal(idOfLinkTarget(linkTarget("abc")), "abc");
+  for (const target of ["/etc", "../../x/diff", "../x/diff/y", "../x"]) equal(idOfLinkTarget(target), undefined);
+});

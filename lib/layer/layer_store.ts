@@ -1,0 +1,310 @@
+/**
+ * Layers on disk: the verbs of a graph driver, without its protocol.
+ *
+ * ```ts
+ * const store = await LayerStore.open("/var/lib/docker/nydus-gd", { lazyImages: NO_LAZY_IMAGES, applier, differ });
+ * await store.create("base");
+ * await store.applyDiff("base", tar, signal);
+ * await store.createReadWrite("box", { parent: "base" });
+ * const root = await store.get("box"); // "/var/lib/docker/nydus-gd/box/merged"
+ * await store.put("box");
+ * ```
+ *
+ * Laid out as overlay2 does (layer_paths.ts). Every change is on disk before it is answered, and the process may be
+ * killed at any instruction: {@link LayerStore.open} takes up what disk and mountinfo say (recovery.ts). Calls of one
+ * layer run one after the other, calls of different layers in parallel; a remove ends an apply that still runs.
+ *
+ * Errors are {@link NydusGdError}: "usage" for an id that is none, "not-found", "exists", "busy", "unsupported",
+ * "corrupt", "invalid-image"; what the kernel refuses is a SyscallError.
+ *
+ * @module
+ */
+import type { Fd } from "../../ffi/fd.ts";
+import { throwIfAborted } from "../base/abort.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { KeyedMutex } from "../base/keyed_mutex.ts";
+import { logger } from "../base/log.ts";
+import { lockFile } from "./home_lock.ts";
+import { backingFileSystem, probeHome } from "./home_probe.ts";
+import { foundationOf, type Layer, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
+import type { Change } from "./changes.ts";
+import { type LayerDiffer, LayerDiffs } from "./layer_diffs.ts";
+import { LayerMounts } from "./layer_mounts.ts";
+import { HomePaths } from "./layer_paths.ts";
+import type { LazyImages } from "./lazy_images.ts";
+import { commitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
+import { discardLayer, recoverHome } from "./recovery.ts";
+import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
+
+const log = logger("layer");
+
+/** What a store is made with. */
+export interface LayerStoreParts {
+  readonly lazyImages: LazyImages;
+  readonly applier: LayerApplier;
+  readonly differ: LayerDiffer;
+}
+
+/** How a layer is made. */
+export interface CreateOptions {
+  /** The layer below; absent or empty: none. */
+  readonly parent?: string;
+  /** `--storage-opt` of docker create, by key. None is supported. */
+  readonly storageOptions?: Readonly<Record<string, string>>;
+}
+
+/** The layers of one home. */
+export class LayerStore implements AsyncDisposable {
+  readonly #paths: HomePaths;
+  readonly #parts: LayerStoreParts;
+  readonly #lock: Fd;
+  readonly #mounts: LayerMounts;
+  readonly #diffs: LayerDiffs;
+  readonly #locks = new KeyedMutex<string>();
+  /** Applies that run or wait, by layer: what a remove ends. */
+  readonly #applying = new Map<string, Set<AbortController>>();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #stop = new AbortController();
+
+  private constructor(paths: HomePaths, lock: Fd, parts: LayerStoreParts) {
+    this.#paths = paths;
+    this.#parts = parts;
+    this.#lock = lock;
+    this.#mounts = new LayerMounts(paths, parts.lazyImages);
+    this.#diffs = new LayerDiffs(paths, parts.lazyImages, parts.differ);
+  }
+
+  /**
+   * Opens the layers in `home`, made if need be, and recovers what a crash left.
+   *
+   * @param home absolute path of a folder for layers and nothing else
+   * @throws {NydusGdError} "usage" for a home that is no folder of its own, "busy" while another store has it,
+   * "environment" when its file system cannot hold layers
+   */
+  static async open(home: string, parts: LayerStoreParts): Promise<LayerStore> {
+    if (!home.startsWith("/") || /^\/*$/.test(home)) {
+      throw new NydusGdError("usage", `Cannot open home ${JSON.stringify(home)}: not an absolute path of a folder`);
+    }
+    await Deno.mkdir(home, { recursive: true, mode: 0o700 });
+    const paths = new HomePaths(await Deno.realPath(home));
+    const lock = lockFile(paths.lock, `home "${paths.home}"`);
+    try {
+      await probeHome(paths.home, `${paths.making}/.probe`);
+      const store = new LayerStore(paths, lock, parts);
+      await store.#recover();
+      return store;
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Absolute path of the home, without symbolic links. */
+  get home(): string {
+    return this.#paths.home;
+  }
+
+  /** Layers that are mounted, as far as this process knows. */
+  get mountedCount(): number {
+    return this.#mounts.mountedCount;
+  }
+
+  /**
+   * Counts every mount once, as after a restart of this process. For a dockerd that has just begun: what the one before
+   * it had asked for, it will not give back.
+   */
+  async recount(): Promise<void> {
+    await this.#mounts.recount();
+  }
+
+  async #recover(): Promise<void> {
+    const { layerCount, mounted } = await recoverHome(this.#paths);
+    await Promise.all(mounted.map(async (layer) => {
+      try {
+        await this.#mounts.adopt(layer);
+      } catch (error) {
+        log.error("mounted layer has lost its lazy image", { layer: layer.id, reason: messageOf(error) });
+      }
+    }));
+    log.info("layers opened", { home: this.home, layers: layerCount, mounted: mounted.length });
+  }
+
+  /** Makes an empty layer. The parent is read-only from then on. On failure nothing is left. */
+  create(id: string, options: CreateOptions = {}): Promise<void> {
+    return this.#exclusive(id, async () => {
+      for (const key of Object.keys(options.storageOptions ?? {})) throw unsupportedStorageOption(id, key);
+      const parentId = options.parent || undefined;
+      if (await layerExists(this.#paths, id)) return await requireSameEmptyLayer(this.#paths, id, parentId);
+      const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
+      await makeLayer(this.#paths, id, parent);
+    });
+  }
+
+  /** As {@link create}: what a container writes into. */
+  createReadWrite(id: string, options: CreateOptions = {}): Promise<void> {
+    return this.create(id, options);
+  }
+
+  /**
+   * The absolute path of the layer's files, mounted over what lies below, until as many {@link put}s. A bootstrap layer
+   * shows its own files, not the image: it must leave as it came.
+   *
+   * @param label SELinux label for the files, empty: none
+   */
+  get(id: string, label = "", signal?: AbortSignal): Promise<string> {
+    return this.#exclusive(id, async () => {
+      const layer = await loadLayer(this.#paths, id);
+      requireWhole(layer, "be mounted");
+      return await this.#mounts.get(layer, label, this.#until(signal));
+    }, signal);
+  }
+
+  /** Ends one {@link get}; the last unmounts, used or not. A layer that is gone or not mounted is no error. */
+  put(id: string): Promise<void> {
+    return this.#exclusive(id, async () => {
+      if (await layerExists(this.#paths, id)) await this.#mounts.put(id);
+    });
+  }
+
+  /** Deletes the layer, mounted or not, and ends what still unpacks into it. A layer that is gone is no error. */
+  remove(id: string): Promise<void> {
+    for (const apply of this.#applying.get(id) ?? []) {
+      apply.abort(new NydusGdError("interrupted", `Cannot apply to layer ${id}: it is being removed`));
+    }
+    return this.#exclusive(id, async () => {
+      if (!await layerExists(this.#paths, id)) return;
+      const layer = await this.#loadForRemoval(id);
+      await this.#mounts.unmount(id);
+      if (layer === undefined || layer.finished?.bootstrap !== undefined) await this.#parts.lazyImages.forget(id);
+      await discardLayer(this.#paths, id, layer?.short);
+    });
+  }
+
+  /** Whether there is such a layer. */
+  exists(id: string): Promise<boolean> {
+    return layerExists(this.#paths, id);
+  }
+
+  /** What `docker inspect` shows: overlay2's folders, and all about the lazy image below. */
+  async metadata(id: string): Promise<Record<string, string>> {
+    const layer = await loadLayer(this.#paths, id);
+    const { diffs, lazy } = await foundationOf(this.#paths, layer);
+    const { paths } = layer;
+    const image = lazyImageOf(layer, this.#paths) ?? lazy;
+    const isOverlay = diffs.length > 0 || lazy !== undefined;
+    return {
+      ...(isOverlay ? { LowerDir: diffs.join(":"), MergedDir: paths.merged, WorkDir: paths.work } : {}),
+      UpperDir: paths.diff,
+      ...(image === undefined ? {} : await this.#parts.lazyImages.describe(image)),
+    };
+  }
+
+  /**
+   * Fills the layer from an uncompressed tar, once and for all.
+   *
+   * @returns bytes of the files, what Docker shows as the layer's size
+   * @throws {NydusGdError} "exists" when it had an apply before, "invalid-image" for what the tar is
+   */
+  async applyDiff(id: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<number> {
+    const abort = new AbortController();
+    const ends = AbortSignal.any([abort.signal, this.#until(signal)]);
+    const running = this.#applying.get(id) ?? new Set();
+    this.#applying.set(id, running.add(abort));
+    try {
+      return await this.#exclusive(id, async () => {
+        const layer = await loadLayer(this.#paths, id);
+        const { applier, lazyImages } = this.#parts;
+        return (await unpackLayer(layer, body, applier, lazyImages, ends)).sizeBytes ?? 0;
+      }, ends);
+    } finally {
+      running.delete(abort);
+      if (running.size === 0) this.#applying.delete(id);
+    }
+  }
+
+  /**
+   * What the layer has that `parent` has not, as a tar; without a parent the whole tree. Of a bootstrap layer always its
+   * own files. The stream must be read to its end or cancelled.
+   */
+  diff(id: string, parent = "", signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+    return this.#diffs.tar(id, parent, this.#until(signal));
+  }
+
+  /** The same as a list of paths. */
+  changes(id: string, parent = "", signal?: AbortSignal): Promise<Change[]> {
+    return this.#diffs.changes(id, parent, this.#until(signal));
+  }
+
+  /** Bytes of what the layer has that `parent` has not. */
+  diffSize(id: string, parent = "", signal?: AbortSignal): Promise<number> {
+    return this.#diffs.sizeBytes(id, parent, this.#until(signal));
+  }
+
+  /** Unmounts every layer whatever the counts say. Layers stay. */
+  async cleanup(): Promise<void> {
+    const ids = new Set([...this.#mounts.knownIds(), ...this.#mounts.mountedIds()]);
+    await Promise.all([...ids].map((id) => this.#exclusive(id, () => this.#mounts.unmount(id))));
+  }
+
+  /** Rows for `docker info`. */
+  async status(): Promise<[string, string][]> {
+    return [
+      ["Backing Filesystem", backingFileSystem(this.home)],
+      ["Supports d_type", "true"],
+      ["Native Overlay Diff", "true"],
+      ["Layers mounted", String(this.#mounts.mountedCount)],
+      ...await this.#parts.lazyImages.status(),
+    ];
+  }
+
+  /** Breaks off what can be broken off, waits for the rest and gives the home back. Mounts stay. */
+  async close(): Promise<void> {
+    this.#stop.abort(new NydusGdError("interrupted", "Cannot go on: the layers are being closed"));
+    await Promise.allSettled(this.#running);
+    this.#lock[Symbol.dispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Runs `task` alone on its layer; checks the id before anything else. */
+  #exclusive<T>(id: string, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const run = async () => {
+      throwIfAborted(this.#stop.signal);
+      this.#paths.layer(id);
+      return await this.#locks.run(id, task, signal);
+    };
+    const running = run();
+    this.#running.add(running);
+    const end = () => this.#running.delete(running);
+    running.then(end, end);
+    return running;
+  }
+
+  #until(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, signal]);
+  }
+
+  /** The parent, finished. Its lock is taken inside the child's: a layer that is yet to be made is nobody's parent. */
+  #commit(parent: string, child: string): Promise<Layer> {
+    if (parent === child) throw new NydusGdError("not-found", `Cannot create layer ${child}: it is its own parent`);
+    return this.#exclusive(parent, () => commitLayer(this.#paths, parent, this.#parts.lazyImages));
+  }
+
+  async #loadForRemoval(id: string): Promise<Layer | undefined> {
+    try {
+      return await loadLayer(this.#paths, id);
+    } catch (error) {
+      log.warn("damaged layer is removed", { layer: id, reason: messageOf(error) });
+      return undefined;
+    }
+  }
+}
+
+function unsupportedStorageOption(id: string, key: string): NydusGdError {
+  const state = key === "size" ? "there are no quotas (--storage-opt size)" : `storage option "${key}" is unknown`;
+  return new NydusGdError("unsupported", `Cannot create layer ${id}: ${state}`, {
+    hint: "leave --storage-opt out; limit the data-root's file system instead",
+  });
+}

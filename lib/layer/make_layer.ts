@@ -1,0 +1,125 @@
+/**
+ * Makes layers, and finishes those that others are stacked on.
+ *
+ * A layer is put together in `.making` and renamed to its place when all of it is on disk: whoever sees the name sees
+ * the whole layer, and a crash leaves only what recovery clears away.
+ *
+ * @module
+ */
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { bootstrapOf } from "./bootstrap_layer.ts";
+import { syncFileSystem, syncFolder, writeDurably } from "./durable.ts";
+import { hidesBelow, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
+import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
+import { type FinishedLayer, isOpaque, writeFinished } from "./layer_record.ts";
+import type { LazyImages } from "./lazy_images.ts";
+import { removeTree } from "./remove_tree.ts";
+
+/** Permission bits and owner of a layer's root where nothing below says otherwise. */
+const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0 };
+
+/**
+ * Makes an empty layer on `parent`, durably. On failure nothing of it is left.
+ *
+ * The root takes over permissions and owner of the root below it: the root of an overlay is that of its topmost layer.
+ */
+export async function makeLayer(home: HomePaths, id: string, parent: Layer | undefined): Promise<void> {
+  const staging = home.staging(id);
+  const short = newShortName();
+  const made = [staging.root, home.shortLink(short)];
+  await removeTree(staging.root);
+  try {
+    await Deno.mkdir(staging.root, { recursive: true, mode: 0o700 });
+    await Deno.mkdir(staging.diff, { mode: 0o755 });
+    const root = await rootAttributes(parent);
+    await Deno.chown(staging.diff, root.uid, root.gid);
+    await Deno.chmod(staging.diff, root.mode);
+    if (parent !== undefined) {
+      await Deno.mkdir(staging.work, { mode: 0o700 });
+      await Deno.mkdir(staging.merged, { mode: 0o700 });
+      const lower = [parent.short, ...(hidesBelow(parent) ? [] : parent.lower)];
+      await writeDurably(staging.lower, formatLower(lower));
+    }
+    await writeDurably(staging.link, short);
+    await Deno.symlink(linkTarget(id), home.shortLink(short));
+    await Promise.all([syncFolder(home.links), syncFolder(staging.root)]);
+    await Deno.rename(staging.root, home.layer(id).root);
+    made.push(home.layer(id).root);
+    await syncFolder(home.home);
+  } catch (error) {
+    await clearAway(made);
+    throw error;
+  }
+}
+
+async function clearAway(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    try {
+      await removeTree(path);
+    } catch (error) {
+      logger("layer").warn("half-made layer is left for the next start", { path, reason: messageOf(error) });
+    }
+  }
+}
+
+async function rootAttributes(parent: Layer | undefined): Promise<{ mode: number; uid: number; gid: number }> {
+  if (parent === undefined) return PLAIN_ROOT;
+  if (parent.finished?.bootstrap !== undefined) return parent.finished.bootstrap.root;
+  const { mode, uid, gid } = await Deno.lstat(parent.paths.diff);
+  return mode === null || uid === null || gid === null ? PLAIN_ROOT : { mode: mode & 0o7777, uid, gid };
+}
+
+/** The answer to a Create of a layer that is there: fine when it is the same layer, as yet untouched. */
+export async function requireSameEmptyLayer(home: HomePaths, id: string, parent: string | undefined): Promise<void> {
+  const layer = await loadLayer(home, id);
+  const untouched = layer.apply.kind === "none" && !layer.readOnly && await isEmpty(layer.paths.diff);
+  if (untouched && await parentOf(home, layer) === parent) return;
+  throw new NydusGdError("exists", `Cannot create layer ${id}: it exists already`);
+}
+
+async function isEmpty(folder: string): Promise<boolean> {
+  for await (const _ of Deno.readDir(folder)) return false;
+  return true;
+}
+
+/**
+ * What the unpacked or written files of a layer make it.
+ *
+ * @throws {NydusGdError} when it claims to be a bootstrap and is none
+ */
+export async function recogniseLayer(
+  diffDir: string,
+  lazyImages: LazyImages,
+): Promise<Pick<FinishedLayer, "opaque" | "bootstrap">> {
+  const path = await bootstrapOf(diffDir);
+  if (path === undefined) return { opaque: isOpaque(diffDir) };
+  const root = await lazyImages.verify(`${diffDir}/${path}`);
+  const bootstrap = { path, root: { mode: root.mode & 0o7777, uid: root.uid, gid: root.gid } };
+  return { opaque: false, bootstrap };
+}
+
+/** Docker's own layer between image and container: empty mount points, made again by the runtime if need be. */
+function isInitLayer(id: string): boolean {
+  return id.endsWith("-init");
+}
+
+/**
+ * Makes a layer read-only because another is to be stacked on it, durably; the layer as it is then.
+ *
+ * Layers that BuildKit wrote never get an ApplyDiff: this is where they are recognised.
+ */
+export async function commitLayer(home: HomePaths, id: string, lazyImages: LazyImages): Promise<Layer> {
+  const layer = await loadLayer(home, id);
+  requireWhole(layer, "carry another layer");
+  const committed = await ignore(Deno.errors.NotFound, Deno.lstat(layer.paths.committed));
+  if (committed !== undefined) return layer;
+  if (layer.finished === undefined) {
+    const finished = await recogniseLayer(layer.paths.diff, lazyImages);
+    if (!isInitLayer(id)) await syncFileSystem(layer.paths.diff);
+    await writeFinished(layer.paths, finished);
+  }
+  await writeDurably(layer.paths.committed, "");
+  await syncFolder(layer.paths.root);
+  return await loadLayer(home, id);
+}

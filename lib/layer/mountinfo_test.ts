@@ -1,0 +1,71 @@
+import { deepEqual, equal } from "node:assert/strict";
+import fc from "fast-check";
+import {
+  isAtOrBelow,
+  mountCount,
+  mountsBelow,
+  parseMountinfo,
+  readMountinfo,
+  unescapeMountField,
+} from "./mountinfo.ts";
+
+const LINE = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue";
+
+Deno.test("every field of a line is read, with any number of optional fields", () => {
+  const expected = {
+    mountId: 36,
+    parentId: 35,
+    device: "98:0",
+    root: "/mnt1",
+    mountPoint: "/mnt2",
+    options: "rw,noatime",
+    fsType: "ext3",
+    source: "/dev/root",
+    superOptions: "rw,errors=continue",
+  };
+  deepEqual(parseMountinfo(LINE + "\n"), [expected]);
+  deepEqual(parseMountinfo(LINE.replace("master:1 propagate_from:2 ", "")), [expected]);
+});
+
+Deno.test("a mount point named '-' is not the separator", () => {
+  const [mount] = parseMountinfo("1 2 0:5 / /- rw - overlay - rw");
+  equal(mount?.mountPoint, "/-");
+  equal(mount?.source, "-");
+});
+
+Deno.test("octal escapes become the characters they stand for", () => {
+  equal(unescapeMountField("/a\\040b\\011c\\012d\\134e"), "/a b\tc\nd\\e");
+  equal(unescapeMountField("/a\\1340"), "/a\\0");
+  equal(unescapeMountField("/latest:1\\"), "/latest:1\\");
+});
+
+Deno.test("any name survives the kernel's escapes", () => {
+  const kernel = (name: string) =>
+    name.replace(/[ \t\n\\#]/g, (c) => "\\" + c.charCodeAt(0).toString(8).padStart(3, "0"));
+  fc.assert(fc.property(fc.string(), (name) => unescapeMountField(kernel(name)) === name));
+});
+
+Deno.test("arbitrary text is no mount and no crash", () => {
+  fc.assert(fc.property(fc.string(), (text) => {
+    for (const mount of parseMountinfo(text)) equal(typeof mount.mountPoint, "string");
+  }));
+});
+
+Deno.test("below a folder is not beside it", () => {
+  equal(isAtOrBelow("/a/b", "/a"), true);
+  equal(isAtOrBelow("/a", "/a"), true);
+  equal(isAtOrBelow("/ab", "/a"), false);
+  equal(isAtOrBelow("/a", "/"), true);
+});
+
+Deno.test("stacked mounts are counted", () => {
+  const mounts = parseMountinfo([1, 2].map((id) => `${id} 0 0:${id} / /m rw - tmpfs none rw`).join("\n"));
+  equal(mountCount("/m", mounts), 2);
+  equal(mountsBelow("/m", mounts).length, 2);
+  equal(mountCount("/n", mounts), 0);
+});
+
+Deno.test("the running system has a root and /proc", () => {
+  const points = readMountinfo().map((mount) => mount.mountPoint);
+  equal(points.includes("/proc"), true);
+});

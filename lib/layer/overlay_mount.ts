@@ -1,0 +1,118 @@
+/**
+ * Mounts overlays of any number of layers.
+ *
+ * Three ways, the first that carries the stack:
+ * 1. mount(2) with absolute paths: the option string must fit a page (about 40 layers of Docker's path lengths);
+ * 2. fsopen(2) and one `lowerdir+` a layer: Linux >= 6.7, up to 500 layers;
+ * 3. mount(2) with `/proc/self/fd/N` for each layer: every kernel, about 230 layers.
+ *
+ * Mount points and paths must not be changed by others meanwhile: the store holds the layer's lock.
+ *
+ * @module
+ */
+import { isErrno } from "../../ffi/errno.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import { procFdPath } from "../../ffi/fd.ts";
+import { FsContext, moveMount } from "../../ffi/mount_api.ts";
+import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../ffi/sys_mount.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { mountCount } from "./mountinfo.ts";
+import {
+  byteLength,
+  isPlainOverlayValue,
+  overlayFeatures,
+  overlayOptions,
+  type OverlayStack,
+} from "./overlay_options.ts";
+
+/** How a stack was handed to the kernel. */
+export type OverlayMethod = "options" | "context" | "descriptors";
+
+/** What /proc/mounts shows as the device. */
+const SOURCE = "overlay";
+
+/**
+ * Mounts `stack` on the folder `target`.
+ *
+ * @param methods the ways to try, in order
+ * @returns the way that was taken
+ * @throws {SyscallError} what the kernel says
+ * @throws {NydusGdError} "unsupported" where no way carries so many layers
+ */
+export function mountOverlay(
+  stack: OverlayStack,
+  target: string,
+  methods: readonly OverlayMethod[] = ["options", "context", "descriptors"],
+): OverlayMethod {
+  for (const method of methods) {
+    if (METHODS[method](stack, target)) return method;
+  }
+  throw new NydusGdError("unsupported", `Cannot mount "${target}": ${stack.lowers.length} layers are too many here`);
+}
+
+const METHODS: Record<OverlayMethod, (stack: OverlayStack, target: string) => boolean> = {
+  options: mountByOptions,
+  context: mountByContext,
+  descriptors: mountByDescriptors,
+};
+
+function mountByOptions(stack: OverlayStack, target: string): boolean {
+  const options = overlayOptions(stack, overlayFeatures());
+  if (byteLength(options) > MOUNT_DATA_MAX) return false;
+  mount(SOURCE, target, "overlay", 0, options);
+  return true;
+}
+
+function mountByContext(stack: OverlayStack, target: string): boolean {
+  using held = new DisposableStack();
+  const value = (path: string) => isPlainOverlayValue(path) ? path : descriptorPath(path, held);
+  try {
+    const context = held.use(FsContext.open("overlay"));
+    for (const lower of stack.lowers) context.setString("lowerdir+", value(lower));
+    context.setString("source", SOURCE);
+    for (const [key, setting] of overlayFeatures()) context.setString(key, setting);
+    if (stack.upper !== undefined) {
+      context.setString("upperdir", value(stack.upper.diff)).setString("workdir", value(stack.upper.work));
+    }
+    if (stack.label) context.setString("context", stack.label);
+    moveMount(held.use(context.create().mount()), target);
+    return true;
+  } catch (error) {
+    // EINVAL: a kernel whose overlay has no lowerdir+. What else is wrong with the stack, the next way will tell.
+    if (isErrno(error, "ENOSYS", "EINVAL")) return false;
+    throw error;
+  }
+}
+
+function mountByDescriptors(stack: OverlayStack, target: string): boolean {
+  using held = new DisposableStack();
+  const short = (path: string) => descriptorPath(path, held);
+  const { upper } = stack;
+  return mountByOptions({
+    ...stack,
+    lowers: stack.lowers.map(short),
+    ...(upper === undefined ? {} : { upper: { diff: short(upper.diff), work: short(upper.work) } }),
+  }, target);
+}
+
+function descriptorPath(path: string, held: DisposableStack): string {
+  return procFdPath(held.use(open(path, O.PATH | O.DIRECTORY)));
+}
+
+/** More than ever stacks on one mount point; an end for a loop that others could feed. */
+const MAX_STACKED = 64;
+
+/**
+ * Unmounts everything that is stacked on `target`, with what is mounted below it. Programs that still use it keep their
+ * files until they close them. Nothing mounted is no error.
+ */
+export function unmountAll(target: string): void {
+  for (let count = Math.min(mountCount(target), MAX_STACKED); count > 0; count--) {
+    try {
+      umount2(target, MNT.DETACH);
+    } catch (error) {
+      if (isErrno(error, "EINVAL", "ENOENT")) return;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import { equal } from "node:assert/strict";
+import fc from "fast-check";
+import { byteLength, escapeOverlayPath, isPlainOverlayValue, overlayOptions } from "./overlay_options.ts";
+
+Deno.test("lower layers stand topmost first, colons and commas in their names escaped", () => {
+  const options = overlayOptions({
+    lowers: ["/h:latest/b/diff", "/h,x/a/diff"],
+    upper: { diff: "/h/c/diff", work: "/h/c/work" },
+  }, [["index", "off"]]);
+  equal(
+    options,
+    "index=off,lowerdir=/h\\:latest/b/diff:/h\\,x/a/diff,upperdir=/h/c/diff,workdir=/h/c/work",
+  );
+});
+
+Deno.test("a label becomes the context of every file and cannot end its own quotes", () => {
+  const label = "system_u:object_r:container_file_t:s0:c1,c2";
+  equal(overlayOptions({ lowers: ["/a", "/b"], label }, []), `lowerdir=/a:/b,context="${label}"`);
+  equal(overlayOptions({ lowers: ["/a", "/b"], label: 'x",upperdir="/' }, []), 'lowerdir=/a:/b,context="x,upperdir=/"');
+  equal(overlayOptions({ lowers: ["/a", "/b"], label: "" }, []), "lowerdir=/a:/b");
+});
+
+Deno.test("an escaped path is one path again when the kernel has split and unescaped it", () => {
+  fc.assert(fc.property(fc.array(fc.string({ minLength: 1 }), { minLength: 1 }), (paths) => {
+    const parts = paths.map(escapeOverlayPath).join(":").match(/(?:\\.|[^:\\])+/gsu) ?? [];
+    equal(parts.map((part) => part.replace(/\\(.)/gsu, "$1")).join("\0"), paths.join("\0"));
+  }));
+});
+
+Deno.test("what fsconfig would change or cut is no plain value", () => {
+  equal(isPlainOverlayValue("/var/lib/docker/nydus-gd/a/diff"), true);
+  equal(isPlainOverlayValue("/a".repeat(127)), true);
+  for (const path of ["/a:b", "/a,b", "/a\\b", "/" + "ä".repeat(128)]) equal(isPlainOverlayValue(path), false, path);
+});
+
+Deno.test("lengths are bytes", () => equal(byteLength("ä"), 2));

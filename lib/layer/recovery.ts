@@ -1,0 +1,139 @@
+/**
+ * Brings a home back to what it says, after any kind of end.
+ *
+ * | found | done |
+ * |---|---|
+ * | something in `.making` or `.removing` | deleted: nobody was told that it exists, or somebody that it does not |
+ * | a layer whose ApplyDiff did not end, or failed | deleted: Docker records a layer only after the answer |
+ * | a layer without its short link | the link is made again |
+ * | a short link without its layer | deleted |
+ * | a mount of a layer | counted once |
+ * | a mount in the home that is no layer's | unmounted, if it is an overlay of this store's making |
+ *
+ * What cannot be read or deleted is told and left: one broken layer must not keep the others from being served.
+ *
+ * @module
+ */
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { syncFolder } from "./durable.ts";
+import { type Layer, loadLayer } from "./layer.ts";
+import { isLayerId } from "./layer_id.ts";
+import { type HomePaths, idOfLinkTarget, linkTarget } from "./layer_paths.ts";
+import { isAtOrBelow, mountsBelow } from "./mountinfo.ts";
+import { unmountAll } from "./overlay_mount.ts";
+import { removeTree } from "./remove_tree.ts";
+
+const log = logger("layer", "recovery");
+
+/** What {@link recoverHome} found. */
+export interface Recovered {
+  /** Layers that are whole. */
+  readonly layerCount: number;
+  /** Layers that are mounted. */
+  readonly mounted: readonly Layer[];
+}
+
+/** Makes the store's own folders, clears what was left half-done and tells what is mounted. */
+export async function recoverHome(home: HomePaths): Promise<Recovered> {
+  for (const folder of [home.links, home.making, home.removing]) {
+    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  }
+  unmountStrays(home);
+  for (const folder of [home.making, home.removing]) await emptyFolder(folder);
+  const layers = await recoverLayers(home);
+  await recoverLinks(home, layers);
+  const points = new Set(mountsBelow(home.home).map((mount) => mount.mountPoint));
+  return { layerCount: layers.length, mounted: layers.filter((layer) => points.has(layer.paths.merged)) };
+}
+
+/** Ends overlays whose layer is on its way out; any other file system below the home is somebody else's. */
+function unmountStrays(home: HomePaths): void {
+  for (const { mountPoint, fsType } of mountsBelow(home.home)) {
+    const own = fsType === "overlay" && mountPoint.endsWith("/merged");
+    const gone = isAtOrBelow(mountPoint, home.making) || isAtOrBelow(mountPoint, home.removing);
+    if (own && gone) attempt("unmount", mountPoint, () => unmountAll(mountPoint));
+  }
+}
+
+async function emptyFolder(folder: string): Promise<void> {
+  for (const entry of [...Deno.readDirSync(folder)]) {
+    const path = `${folder}/${entry.name}`;
+    await attempt("delete", path, () => removeTree(path));
+  }
+}
+
+async function recoverLayers(home: HomePaths): Promise<Layer[]> {
+  const layers: Layer[] = [];
+  for (const entry of [...Deno.readDirSync(home.home)]) {
+    if (!entry.isDirectory || !isLayerId(entry.name)) continue;
+    const layer = await attempt("read", entry.name, () => loadLayer(home, entry.name));
+    if (layer === undefined) continue;
+    if (layer.apply.kind === "none" || layer.apply.kind === "done") layers.push(layer);
+    else await attempt("delete", layer.paths.root, () => discardLayer(home, layer.id, layer.short));
+  }
+  return layers;
+}
+
+async function recoverLinks(home: HomePaths, layers: readonly Layer[]): Promise<void> {
+  const ids = new Map(layers.map((layer) => [layer.short, layer.id]));
+  const present = new Set<string>();
+  for (const entry of [...Deno.readDirSync(home.links)]) {
+    const path = home.shortLink(entry.name);
+    const target = entry.isSymlink ? idOfLinkTarget(Deno.readLinkSync(path)) : undefined;
+    const known = ids.get(entry.name);
+    if (target !== undefined && target === known) present.add(entry.name);
+    else if (known !== undefined || target === undefined || !exists(home.layer(target).root)) {
+      await attempt("delete", path, () => Deno.remove(path));
+    }
+  }
+  const missing = layers.filter((layer) => !present.has(layer.short));
+  for (const { short, id } of missing) {
+    await attempt("link", id, () => Deno.symlink(linkTarget(id), home.shortLink(short)));
+  }
+  if (missing.length > 0) await syncFolder(home.links);
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/**
+ * Takes a layer away: out of sight at once and for good, then deleted.
+ *
+ * @throws {NydusGdError} "busy" when something is mounted in it that is not this store's
+ */
+export async function discardLayer(home: HomePaths, id: string, short: string | undefined): Promise<void> {
+  const { root, merged } = home.layer(id);
+  unmountAll(merged);
+  refuseForeignMounts(root);
+  const away = `${home.removing}/${id}-${crypto.randomUUID()}`;
+  await Deno.rename(root, away);
+  if (short !== undefined) await attempt("delete", short, () => removeTree(home.shortLink(short)));
+  await syncFolder(home.home);
+  // A rest is deleted at the next start; the layer itself is gone either way.
+  await attempt("delete", away, () => removeTree(away));
+}
+
+function refuseForeignMounts(root: string): void {
+  const [foreign] = mountsBelow(root);
+  if (foreign === undefined) return;
+  throw new NydusGdError("busy", `Cannot remove "${root}": ${foreign.fsType} is mounted at "${foreign.mountPoint}"`, {
+    hint: `umount "${foreign.mountPoint}"`,
+  });
+}
+
+async function attempt<T>(what: string, path: string, task: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await task();
+  } catch (error) {
+    log.warn(`cannot ${what} what was left behind`, { path, reason: messageOf(error) });
+    return undefined;
+  }
+}

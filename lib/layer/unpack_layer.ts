@@ -1,0 +1,91 @@
+/**
+ * One ApplyDiff, from its first byte to its durable end.
+ *
+ * @module
+ */
+import { throwIfAborted } from "../base/abort.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { Layer } from "./layer.ts";
+import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
+import type { LazyImages } from "./lazy_images.ts";
+import { recogniseLayer } from "./make_layer.ts";
+import { removeTree } from "./remove_tree.ts";
+
+/** Unpacks tars off the main thread; lib/layer/applier.ts has it. */
+export interface LayerApplier {
+  /**
+   * Unpacks `body` into the empty folder `diffDir`; everything is on disk when it resolves.
+   *
+   * Sizes are bytes; `diffId` is "sha256:…" of the whole body. A rejection leaves parts in the folder, but nothing is
+   * written to it any more.
+   */
+  apply(
+    diffDir: string,
+    body: ReadableStream<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<{ sizeBytes: number; diffId: string }>;
+}
+
+const log = logger("layer");
+
+/**
+ * Fills a layer from a tar and finishes it. The caller holds the layer's lock.
+ *
+ * @throws {NydusGdError} "exists" for a layer that had an ApplyDiff before, however that ended; what the tar or its
+ * bootstrap is, otherwise. The layer is empty then and good for nothing but Remove.
+ */
+export async function unpackLayer(
+  layer: Layer,
+  body: ReadableStream<Uint8Array>,
+  applier: LayerApplier,
+  lazyImages: LazyImages,
+  signal: AbortSignal,
+): Promise<FinishedLayer> {
+  requireFresh(layer);
+  await markApplyBegun(layer.paths);
+  const started = performance.now();
+  try {
+    throwIfAborted(signal);
+    const { sizeBytes, diffId } = await applier.apply(layer.paths.diff, body, signal);
+    const finished = { sizeBytes, diffId, ...await recogniseLayer(layer.paths.diff, lazyImages) };
+    throwIfAborted(signal);
+    await writeFinished(layer.paths, finished);
+    const durationMs = Math.round(performance.now() - started);
+    log.info("layer applied", {
+      layer: layer.id,
+      diffId,
+      sizeBytes,
+      lazy: finished.bootstrap !== undefined,
+      durationMs,
+    });
+    return finished;
+  } catch (error) {
+    await giveUp(layer, messageOf(error));
+    throw error;
+  }
+}
+
+function requireFresh(layer: Layer): void {
+  const { apply, id } = layer;
+  const refuse = (state: string) => new NydusGdError("exists", `Cannot apply to layer ${id}: ${state}`);
+  switch (apply.kind) {
+    case "failed":
+      throw refuse(`an ApplyDiff of it has failed (${apply.reason})`);
+    case "begun":
+      throw refuse("an ApplyDiff of it has begun and not ended");
+    case "done":
+      throw refuse("it has its content already");
+  }
+  if (layer.readOnly) throw refuse("other layers are stacked on it");
+}
+
+async function giveUp(layer: Layer, reason: string): Promise<void> {
+  log.warn("layer could not be applied", { layer: layer.id, reason });
+  try {
+    await markApplyFailed(layer.paths, reason);
+    for (const entry of [...Deno.readDirSync(layer.paths.diff)]) await removeTree(`${layer.paths.diff}/${entry.name}`);
+  } catch (error) {
+    log.warn("parts of the layer stay until it is removed", { layer: layer.id, reason: messageOf(error) });
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The driver between Init and Init: which home is served, and that it is served again when only this program restarts.
+ *
+ * dockerd sends Init when it starts, and not when the plugin does: home and options are kept in a state file.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { ignore, NydusGdError } from "../../lib/base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../../lib/base/json_file.ts";
+import { KeyedMutex } from "../../lib/base/keyed_mutex.ts";
+import { logger } from "../../lib/base/log.ts";
+import type { LayerStore } from "../../lib/layer/layer_store.ts";
+import { readInit, type StorageOptions } from "./init_options.ts";
+import type { InitRequest } from "./protocol.ts";
+
+/** What a driver is made with. */
+export interface GraphDriverParts {
+  /** JSON file that survives restarts; its folder exists. */
+  readonly stateFile: string;
+  /** Opens the layers in `home` for what dockerd's `--storage-opt`s ask. */
+  openStore(home: string, options: StorageOptions): Promise<LayerStore>;
+}
+
+const StateSchema = v.object({
+  home: v.string(),
+  options: v.object({ "fs-driver": v.optional(v.string()), config: v.optional(v.string()) }),
+});
+
+interface Serving {
+  readonly home: string;
+  readonly options: StorageOptions;
+  readonly store: LayerStore;
+}
+
+const log = logger("docker");
+
+/** One graph driver; serves one home at a time. */
+export class GraphDriver implements AsyncDisposable {
+  readonly #parts: GraphDriverParts;
+  readonly #inits = new KeyedMutex<"init">();
+  #serving: Serving | undefined;
+
+  private constructor(parts: GraphDriverParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A driver that serves what it served before, or waits for its first Init. A home that is gone is waited for as well:
+   * it is dockerd's to make.
+   *
+   * @throws {NydusGdError} when the home cannot be opened, above all "busy" while another process serves it
+   */
+  static async resume(parts: GraphDriverParts): Promise<GraphDriver> {
+    const driver = new GraphDriver(parts);
+    const state = await readState(parts.stateFile);
+    if (state === undefined) return driver;
+    if (await ignore(Deno.errors.NotFound, Deno.stat(state.home)) === undefined) {
+      log.warn("home is gone, waiting for dockerd", { home: state.home });
+      return driver;
+    }
+    driver.#serving = { ...state, store: await parts.openStore(state.home, state.options) };
+    return driver;
+  }
+
+  /** The layers. @throws {NydusGdError} "unavailable" before the first Init */
+  get store(): LayerStore {
+    if (this.#serving !== undefined) return this.#serving.store;
+    throw new NydusGdError("unavailable", "Cannot serve layers: dockerd has sent no GraphDriver.Init yet", {
+      hint: "systemctl restart docker",
+    });
+  }
+
+  /** Whether there has been an Init, in this life or an earlier one. */
+  get ready(): boolean {
+    return this.#serving !== undefined;
+  }
+
+  /**
+   * A dockerd starts: serves its home from now on, and after a restart.
+   *
+   * @throws {NydusGdError} "busy" for another home while layers of the present one are mounted
+   */
+  init(request: InitRequest): Promise<void> {
+    return this.#inits.run("init", async () => {
+      const { home, options } = readInit(request);
+      const before = this.#serving;
+      if (before?.home === home && JSON.stringify(before.options) === JSON.stringify(options)) {
+        return await before.store.recount();
+      }
+      if (before !== undefined) await this.#leave(before, home);
+      this.#serving = { home, options, store: await this.#parts.openStore(home, options) };
+      await writeJsonFile(this.#parts.stateFile, { home, options });
+      log.info("graph driver initialised", { home, ...options });
+    });
+  }
+
+  /** Gives the home back; mounts stay. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#inits.run("init", async () => {
+      await this.#serving?.store.close();
+      this.#serving = undefined;
+    });
+  }
+
+  async #leave(before: Serving, home: string): Promise<void> {
+    const { mountedCount } = before.store;
+    if (before.home !== home && mountedCount > 0) {
+      const state = `${mountedCount} layers of "${before.home}" are mounted`;
+      throw new NydusGdError("busy", `Cannot serve home "${home}": ${state}`, {
+        hint: "stop the containers of the other Docker data-root first",
+      });
+    }
+    this.#serving = undefined;
+    await before.store.close();
+  }
+}
+
+async function readState(stateFile: string): Promise<Pick<Serving, "home" | "options"> | undefined> {
+  try {
+    const value = await readJsonFile(stateFile);
+    if (value === undefined) return undefined;
+    const { home, options } = v.parse(StateSchema, value);
+    const set = Object.entries(options).filter(([, setting]) => setting !== undefined);
+    return { home, options: Object.fromEntries(set) };
+  } catch (error) {
+    if (!(error instanceof SyntaxError) && !(error instanceof v.ValiError)) throw error;
+    throw new NydusGdError("corrupt", `Cannot read "${stateFile}": ${error.message}`, {
+      hint: `rm "${stateFile}" and systemctl restart docker`,
+      cause: error,
+    });
+  }
+}

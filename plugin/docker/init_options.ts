@@ -1,0 +1,55 @@
+/**
+ * What dockerd may say at Init: where layers are, storage options, user namespaces.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../lib/base/errors.ts";
+import type { IdMap, InitRequest } from "./protocol.ts";
+
+/** Options of `dockerd --storage-opt nydus-gd.KEY=VALUE`. */
+export const STORAGE_OPTIONS = ["fs-driver", "config"] as const;
+
+/** Values by key, as far as they were given. */
+export type StorageOptions = Partial<Record<typeof STORAGE_OPTIONS[number], string>>;
+
+const PREFIX = "nydus-gd.";
+/** Ids of a user namespace that maps nothing. */
+const ALL_IDS = 0xffff_ffff;
+
+/**
+ * The options of an Init.
+ *
+ * @throws {NydusGdError} "usage" for options that are not known, "unsupported" for user namespaces
+ */
+export function readInit(request: InitRequest): { home: string; options: StorageOptions } {
+  if (!request.Home.startsWith("/")) {
+    throw new NydusGdError("usage", `Cannot start graph driver: Home ${JSON.stringify(request.Home)} is not absolute`);
+  }
+  refuseIdMaps("UIDMaps", request.UIDMaps);
+  refuseIdMaps("GIDMaps", request.GIDMaps);
+  const options: StorageOptions = {};
+  for (const option of request.Opts) {
+    const [key, value] = split(option);
+    options[key] = value;
+  }
+  return { home: request.Home.replace(/\/+$/, ""), options };
+}
+
+function split(option: string): [typeof STORAGE_OPTIONS[number], string] {
+  const equals = option.indexOf("=");
+  const name = option.slice(0, equals < 0 ? option.length : equals).trim();
+  const known = STORAGE_OPTIONS.find((key) => name.toLowerCase() === PREFIX + key);
+  if (known !== undefined && equals >= 0) return [known, option.slice(equals + 1).trim()];
+  const all = STORAGE_OPTIONS.map((key) => `${PREFIX}${key}=…`).join(", ");
+  throw new NydusGdError("usage", `Cannot start graph driver: storage option "${option}" is unknown`, {
+    hint: `storage-opts may be ${all}`,
+  });
+}
+
+function refuseIdMaps(name: string, maps: readonly IdMap[]): void {
+  const isIdentity = (map: IdMap) => map.container_id === 0 && map.host_id === 0 && map.size >= ALL_IDS;
+  if (maps.every(isIdentity)) return;
+  throw new NydusGdError("unsupported", `Cannot start graph driver: user namespaces are not supported (${name})`, {
+    hint: 'remove "userns-remap" from /etc/docker/daemon.json',
+  });
+}

@@ -1,0 +1,33 @@
+import { deepEqual, throws } from "node:assert/strict";
+import { readInit } from "./init_options.ts";
+
+const INIT = { Home: "/var/lib/docker/nydus-gd", Opts: [], UIDMaps: [], GIDMaps: [] };
+
+Deno.test("options are read by key", () => {
+  deepEqual(readInit({ ...INIT, Opts: ["nydus-gd.fs-driver=fuse", "NYDUS-GD.config=/etc/a=b.json"] }), {
+    home: INIT.Home,
+    options: { "fs-driver": "fuse", config: "/etc/a=b.json" },
+  });
+});
+
+Deno.test("an unknown option is refused by name, with those that there are", () => {
+  for (const option of ["overlay2.size=10G", "nydus-gd.speed=high", "nydus-gd.config", ""]) {
+    throws(() => readInit({ ...INIT, Opts: [option] }), {
+      code: "usage",
+      message: `Cannot start graph driver: storage option "${option}" is unknown`,
+      hint: /nydus-gd\.fs-driver/,
+    });
+  }
+});
+
+Deno.test("a home that is no absolute path is refused", () => {
+  for (const home of ["", "relative", "./x"]) throws(() => readInit({ ...INIT, Home: home }), { code: "usage" });
+});
+
+Deno.test("user namespaces are refused by name, the identity is none", () => {
+  const identity = { container_id: 0, host_id: 0, size: 4294967295 };
+  readInit({ ...INIT, UIDMaps: [identity], GIDMaps: [identity] });
+  const remapped = { container_id: 0, host_id: 100000, size: 65536 };
+  throws(() => readInit({ ...INIT, UIDMaps: [remapped] }), /user namespaces are not supported \(UIDMaps\)/);
+  throws(() => readInit({ ...INIT, GIDMaps: [remapped] }), /\(GIDMaps\)/);
+});

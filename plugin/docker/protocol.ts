@@ -1,0 +1,83 @@
+/**
+ * The words of Docker's graph-driver plugin protocol: requests as dockerd 20.10 to 27 send them.
+ *
+ * Bodies are JSON, member names begin with a capital, absent and null are the same. Unknown members are ignored: later
+ * daemons may send more. Source: moby daemon/graphdriver/proxy.go, 20.10 to 27.5.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { NydusGdError } from "../../lib/base/errors.ts";
+
+/** Media type of every answer but Diff's. */
+export const PLUGIN_MEDIA_TYPE = "application/vnd.docker.plugins.v1.2+json";
+
+/** Bytes of a JSON request; real ones have a few hundred. */
+export const MAX_REQUEST_BYTES = 1 << 20;
+
+const text = v.optional(v.nullish(v.string(), ""), "");
+const strings = v.optional(v.nullish(v.record(v.string(), v.string()), {}), {});
+const list = <S extends v.GenericSchema>(item: S) => v.optional(v.nullish(v.array(item), []), []);
+
+const IdMapSchema = v.object({
+  container_id: v.number(),
+  host_id: v.number(),
+  size: v.number(),
+});
+
+/** Which user ids of containers are which of the host. */
+export type IdMap = v.InferOutput<typeof IdMapSchema>;
+
+/** GraphDriver.Init. */
+export const InitSchema = v.object({
+  Home: v.string(),
+  Opts: list(v.string()),
+  UIDMaps: list(IdMapSchema),
+  GIDMaps: list(IdMapSchema),
+});
+
+/** GraphDriver.Create and CreateReadWrite. */
+export const CreateSchema = v.object({ ID: v.string(), Parent: text, MountLabel: text, StorageOpt: strings });
+
+/** GraphDriver.Get. */
+export const GetSchema = v.object({ ID: v.string(), MountLabel: text });
+
+/** Put, Remove, Exists, GetMetadata. */
+export const IdSchema = v.object({ ID: v.string() });
+
+/** Diff, Changes, DiffSize. */
+export const DiffSchema = v.object({ ID: v.string(), Parent: text });
+
+/** Status, Capabilities, Cleanup, Plugin.Activate: whatever is sent. */
+export const NothingSchema = v.unknown();
+
+export type InitRequest = v.InferOutput<typeof InitSchema>;
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Reads the body of a request.
+ *
+ * @param method for the message
+ * @throws {NydusGdError} "usage" with the place of the first thing that is wrong: `Cannot read GraphDriver.Create
+ * request: ID: Invalid type: Expected string but received 7`
+ */
+export function parseRequest<S extends v.GenericSchema>(method: string, schema: S, body: Uint8Array): v.InferOutput<S> {
+  const result = v.safeParse(schema, body.length === 0 ? {} : parseJson(method, body));
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const place = v.getDotPath(issue) ?? "body";
+  throw unreadable(method, `${place}: ${issue.message}`);
+}
+
+function parseJson(method: string, body: Uint8Array): unknown {
+  try {
+    return JSON.parse(decoder.decode(body));
+  } catch (error) {
+    throw unreadable(method, error instanceof SyntaxError ? error.message : "body is not UTF-8", error);
+  }
+}
+
+function unreadable(method: string, state: string, cause?: unknown): NydusGdError {
+  return new NydusGdError("usage", `Cannot read ${method} request: ${state}`, { cause });
+}

@@ -1,0 +1,56 @@
+/**
+ * Bodies of requests: small ones whole, large ones as they come.
+ *
+ * @module
+ */
+import { messageOf, NydusGdError } from "../../lib/base/errors.ts";
+import { logger } from "../../lib/base/log.ts";
+
+/**
+ * The whole body.
+ *
+ * @throws {NydusGdError} "usage" past `limitBytes`
+ */
+export async function readBody(body: ReadableStream<Uint8Array> | null, limitBytes: number): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of body ?? []) {
+    length += piece.length;
+    if (length > limitBytes) {
+      throw new NydusGdError("usage", `Cannot read request: body exceeds ${limitBytes} bytes`);
+    }
+    pieces.push(piece);
+  }
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+/** An empty stream, for a request without a body. */
+export function emptyBody(): ReadableStream<Uint8Array> {
+  return new ReadableStream({ start: (controller) => controller.close() });
+}
+
+/**
+ * Takes what is left of a body and throws it away, so that the answer is read: a client that is still sending when the
+ * connection closes sees a broken connection, and dockerd calls again.
+ *
+ * @param timeoutMs gives up after that
+ */
+export async function drain(body: ReadableStream<Uint8Array>, timeoutMs: number): Promise<void> {
+  if (body.locked) return;
+  const reader = body.getReader();
+  const timer = setTimeout(() => void reader.cancel("timeout").catch(() => {}), timeoutMs);
+  try {
+    while (!(await reader.read()).done);
+  } catch (error) {
+    logger("docker").debug("the rest of a request was not read", { reason: messageOf(error) });
+  } finally {
+    clearTimeout(timer);
+    reader.releaseLock();
+  }
+}

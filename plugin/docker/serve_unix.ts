@@ -1,0 +1,103 @@
+/**
+ * HTTP on a unix socket that only its owner can reach.
+ *
+ * The socket is made in a private folder beside its place, gets its mode and is then renamed over what is there: it is
+ * never reachable with another mode, and a socket that a dead process left is replaced without a moment in which there
+ * is none. A socket that answers is somebody else's and is not touched.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "node:path";
+import { ignore, NydusGdError } from "../../lib/base/errors.ts";
+
+/** What answers requests: a Hono app. */
+export interface FetchHandler {
+  fetch(request: Request): Response | Promise<Response>;
+}
+
+/** A server that runs until it is stopped. */
+export interface UnixServer extends AsyncDisposable {
+  readonly path: string;
+  /** Resolves when nothing is served any more. */
+  readonly finished: Promise<void>;
+  /** Takes no new calls, lets those that run end within `graceMs`, then breaks them off. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+/** How long calls may go on after a stop. */
+const STOP_GRACE_MS = 10_000;
+
+/** sun_path holds 108 bytes with its NUL. */
+const MAX_SOCKET_PATH_BYTES = 107;
+
+/**
+ * Serves `app` at `path`, mode 0600. The folder is made when it is missing.
+ *
+ * @throws {NydusGdError} "busy" when somebody answers there, "usage" for a path that is too long or no socket
+ */
+export async function serveUnix(path: string, app: FetchHandler): Promise<UnixServer> {
+  if (new TextEncoder().encode(path).length > MAX_SOCKET_PATH_BYTES) {
+    throw new NydusGdError("usage", `Cannot listen on "${path}": name exceeds ${MAX_SOCKET_PATH_BYTES} bytes`);
+  }
+  await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await requireFree(path);
+  const folder = await makePrivateFolder(dirname(path), basename(path).length);
+  try {
+    const early = join(folder, "s");
+    const abort = new AbortController();
+    const server = Deno.serve(
+      { path: early, signal: abort.signal, onListen: () => {} },
+      (request) => app.fetch(request),
+    );
+    await Deno.chmod(early, 0o600);
+    const { ino } = await Deno.lstat(early);
+    await Deno.rename(early, path);
+    return running(path, ino, server, abort);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function running(path: string, ino: number | null, server: Deno.HttpServer, abort: AbortController): UnixServer {
+  let stopping: Promise<void> | undefined;
+  const stop = async (graceMs: number) => {
+    const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
+    if (info?.isSocket && info.ino === ino) await ignore(Deno.errors.NotFound, Deno.remove(path));
+    const timer = setTimeout(() => abort.abort(), graceMs);
+    try {
+      await server.shutdown();
+      await server.finished;
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  return {
+    path,
+    finished: server.finished,
+    stop: (graceMs = STOP_GRACE_MS) => stopping ??= stop(graceMs),
+    [Symbol.asyncDispose]: () => stopping ??= stop(STOP_GRACE_MS),
+  };
+}
+
+async function requireFree(path: string): Promise<void> {
+  const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
+  if (info === undefined) return;
+  if (!info.isSocket) throw new NydusGdError("usage", `Cannot listen on "${path}": a file that is no socket is there`);
+  const connection = await ignore(
+    [Deno.errors.ConnectionRefused, Deno.errors.NotFound],
+    Deno.connect({ transport: "unix", path }),
+  );
+  if (connection === undefined) return;
+  connection.close();
+  throw new NydusGdError("busy", `Cannot listen on "${path}": another process serves it`, {
+    hint: "stop it (systemctl stop nydus-gd), or choose another --socket",
+  });
+}
+
+/** A folder of mode 0700 whose socket name is no longer than the final one, as far as that goes. */
+async function makePrivateFolder(parent: string, nameLength: number): Promise<string> {
+  const random = crypto.randomUUID().replaceAll("-", "");
+  const folder = join(parent, `.${random.slice(0, Math.min(12, Math.max(4, nameLength - 3)))}`);
+  await Deno.mkdir(folder, { mode: 0o700 });
+  return folder;
+}

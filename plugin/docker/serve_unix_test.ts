@@ -1,0 +1,70 @@
+import { deepEqual, equal, rejects } from "node:assert/strict";
+import { serveUnix } from "./serve_unix.ts";
+
+const ECHO = { fetch: async (request: Request) => new Response(await request.text()) };
+
+async function inFolder(run: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await run(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+async function post(path: string, body: string): Promise<string> {
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+  const response = await fetch("http://plugin/", { method: "POST", body, client });
+  return await response.text();
+}
+
+Deno.test("the socket is private, answers, and is gone after the stop", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/new folder/gd.sock`;
+    const server = await serveUnix(path, ECHO);
+    equal((Deno.lstatSync(path).mode ?? 0) & 0o777, 0o600);
+    equal(await post(path, "hello"), "hello");
+    deepEqual([...Deno.readDirSync(`${dir}/new folder`)].map((entry) => entry.name), ["gd.sock"]);
+    await server.stop();
+    deepEqual([...Deno.readDirSync(`${dir}/new folder`)], []);
+  }));
+
+Deno.test("a socket that a dead process left is replaced, a live one is refused by name", () =>
+  inFolder(async (dir) => {
+    const path = `${dir}/gd.sock`;
+    const dead = Deno.listen({ transport: "unix", path: `${dir}/elsewhere` });
+    await Deno.rename(`${dir}/elsewhere`, path); // or closing it would remove the file
+    dead.close();
+    equal(Deno.lstatSync(path).isSocket, true);
+    await using server = await serveUnix(path, ECHO);
+    equal(await post(server.path, "x"), "x");
+    await rejects(() => serveUnix(path, ECHO), { code: "busy", message: /another process serves it/ });
+    equal(await post(path, "still here"), "still here");
+  }));
+
+Deno.test("a file that is no socket and a name that is too long are refused", () =>
+  inFolder(async (dir) => {
+    await Deno.writeTextFile(`${dir}/file`, "kept");
+    await rejects(() => serveUnix(`${dir}/file`, ECHO), { code: "usage" });
+    equal(await Deno.readTextFile(`${dir}/file`), "kept");
+    await rejects(() => serveUnix(`${dir}/${"x".repeat(120)}`, ECHO), { code: "usage" });
+  }));
+
+Deno.test("a stop lets the call that runs end", () =>
+  inFolder(async (dir) => {
+    const entered = Promise.withResolvers<void>();
+    const gate = Promise.withResolvers<void>();
+    const server = await serveUnix(`${dir}/s`, {
+      fetch: async () => {
+        entered.resolve();
+        await gate.promise;
+        return new Response("done");
+      },
+    });
+    const answer = post(`${dir}/s`, "");
+    await entered.promise;
+    const stopped = server.stop();
+    gate.resolve();
+    equal(await answer, "done");
+    await stopped;
+  }));

@@ -1,0 +1,138 @@
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { tarEntry } from "../../lib/archive/tar.ts";
+import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
+import { fromByteString } from "../../lib/base/bytes.ts";
+import { hasCode } from "../../lib/base/errors.ts";
+import { Applier } from "../../lib/layer/applier.ts";
+
+const root = Deno.uid() === 0;
+if (!root) console.log("applier tests skipped: unpacking sets owners, which needs root");
+
+function fileOf(name: string, sizeBytes: number): Uint8Array[] {
+  const content = new Uint8Array(sizeBytes).fill(0x78);
+  const header = encodeTarHeader(tarEntry({ type: "file", name: fromByteString(name), sizeBytes }));
+  return [header, content, tarPadding(sizeBytes).slice()];
+}
+
+/** Pieces of 64 KiB, each with memory of its own. */
+async function* piecesOf(parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for await (const piece of new Blob(parts as BlobPart[]).stream()) yield piece;
+}
+
+async function inTemporary(run: (dir: string) => Promise<void>): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await run(dir);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
+Deno.test({
+  name: "layers that come at once are unpacked by few workers, each with its own digest",
+  ignore: !root,
+  fn: () =>
+    inTemporary(async (dir) => {
+      await using applier = new Applier();
+      const layers = Array.from({ length: 6 }, (_, i) => [...fileOf(`f${i}`, 300_000 * i), TAR_END]);
+      const applied = await Promise.all(layers.map((parts, i) => {
+        Deno.mkdirSync(`${dir}/${i}`);
+        return applier.apply(`${dir}/${i}`, ReadableStream.from(piecesOf(parts)));
+      }));
+      for (const [i, parts] of layers.entries()) {
+        const digest = createHash("sha256");
+        for (const part of parts) digest.update(part);
+        equal(applied[i]?.diffId, `sha256:${digest.digest("hex")}`);
+        equal(applied[i]?.sizeBytes, 300_000 * i);
+        equal(Deno.statSync(`${dir}/${i}/f${i}`).size, 300_000 * i);
+      }
+    }),
+});
+
+Deno.test({
+  name: "a bad tar is an error after its body was read to the end",
+  ignore: !root,
+  fn: () =>
+    inTemporary(async (dir) => {
+      await using applier = new Applier();
+      let read = 0;
+      async function* body() {
+        for await (const piece of piecesOf([fromByteString("not a tar\n".repeat(1_000_000))])) {
+          read += piece.length;
+          yield piece;
+        }
+      }
+      await rejects(applier.apply(dir, ReadableStream.from(body())), (e) => hasCode(e, "invalid-image"));
+      equal(read, 10_000_000);
+      deepEqual([...Deno.readDirSync(dir)], []);
+      const layer = await applier.apply(dir, ReadableStream.from(piecesOf([...fileOf("f", 5), TAR_END])));
+      equal(layer.sizeBytes, 5);
+    }),
+});
+
+Deno.test({
+  name: "a body that breaks off is no layer",
+  ignore: !root,
+  fn: () =>
+    inTemporary(async (dir) => {
+      await using applier = new Applier();
+      async function* body() {
+        yield* piecesOf(fileOf("f", 100_000));
+        throw new Error("connection reset");
+      }
+      await rejects(applier.apply(dir, ReadableStream.from(body())), (e) => hasCode(e, "interrupted"));
+    }),
+});
+
+Deno.test({
+  name: "after an abort nothing is written any more, even where the body never ends",
+  ignore: !root,
+  fn: () =>
+    inTemporary(async (dir) => {
+      await using applier = new Applier();
+      const abort = new AbortController();
+      let files = 0;
+      async function* endless() {
+        for (;;) {
+          yield* piecesOf(fileOf(`f${files++}`, 70_000));
+          if (files === 100) abort.abort(new Error("removed"));
+        }
+      }
+      await rejects(applier.apply(dir, ReadableStream.from(endless()), abort.signal), /removed/);
+      await Deno.remove(dir, { recursive: true });
+      await Deno.mkdir(dir);
+      // A round trip through the same worker: what it had left to do would have been done before.
+      await Deno.mkdir(`${dir}/other`);
+      await applier.apply(`${dir}/other`, ReadableStream.from(piecesOf([...fileOf("g", 1), TAR_END])));
+      deepEqual([...Deno.readDirSync(dir)].map(({ name }) => name), ["other"]);
+    }),
+});
+
+Deno.test({
+  name: "an abort while the body gives nothing ends the unpacking",
+  ignore: !root,
+  fn: () =>
+    inTemporary(async (dir) => {
+      await using applier = new Applier();
+      const silent = new ReadableStream<Uint8Array>({ pull: () => new Promise<void>(() => {}) });
+      const abort = new AbortController();
+      const applied = applier.apply(dir, silent, abort.signal);
+      abort.abort(new Error("removed"));
+      await rejects(applied, /removed/);
+    }),
+});
+
+Deno.test({
+  name: "disposing stops what runs and lets the process end",
+  ignore: !root,
+  fn: () =>
+    inTemporary(async (dir) => {
+      const applier = new Applier();
+      const silent = new ReadableStream<Uint8Array>({ pull: () => new Promise<void>(() => {}) });
+      const failed = rejects(applier.apply(dir, silent), /stopping/);
+      await applier[Symbol.asyncDispose]();
+      await failed;
+      ok(true);
+    }),
+});

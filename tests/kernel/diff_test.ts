@@ -1,0 +1,332 @@
+import { deepEqual, equal, ok, rejects, throws } from "node:assert/strict";
+import { fsetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
+import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import { mknodat, S } from "../../ffi/sys_stat.ts";
+import { geteuid } from "../../ffi/unistd.ts";
+import { fromByteString, toByteString } from "../../lib/base/bytes.ts";
+import { hasCode } from "../../lib/base/errors.ts";
+import { applyTar } from "../../lib/layer/apply.ts";
+import { CHANGE_KIND, compareTrees, overlayChanges, stackChanges } from "../../lib/layer/changes.ts";
+import { diffSize, diffTar, upperTar } from "../../lib/layer/diff.ts";
+import { Differ } from "../../lib/layer/differ.ts";
+import {
+  concat,
+  device,
+  dir,
+  entriesOf,
+  fifo,
+  file,
+  hardlink,
+  namesOf,
+  opaque,
+  symlink,
+  tarOf,
+  type TestEntry,
+  whiteout,
+  xattrs,
+} from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { listTree } from "../support/tree_walk.ts";
+
+const root = geteuid() === 0;
+console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of diff_test.ts"}`);
+
+function rootTest(name: string, fn: () => void | Promise<void>): void {
+  Deno.test({ name, ignore: !root, fn });
+}
+
+/** Layers in a temporary folder. */
+class Layers implements Disposable {
+  readonly #temp = TempDir.make();
+  readonly #mounts: string[] = [];
+  #count = 0;
+
+  /** A new layer that holds the entries. */
+  layer(...entries: TestEntry[]): string {
+    const path = this.#temp.join(`layer${this.#count++}`);
+    Deno.mkdirSync(path);
+    applyTar([tarOf(...entries)], path);
+    return path;
+  }
+
+  /** A layer from an archive. */
+  applied(archive: Uint8Array): string {
+    const path = this.#temp.join(`layer${this.#count++}`);
+    Deno.mkdirSync(path);
+    applyTar([archive], path);
+    return path;
+  }
+
+  /** The stack as the kernel shows it; writable into the topmost layer. */
+  mounted(layers: readonly string[]): string {
+    const [upper, ...lowers] = layers;
+    const work = this.#temp.join(`work${this.#count}`);
+    const merged = this.#temp.join(`merged${this.#count++}`);
+    Deno.mkdirSync(work);
+    Deno.mkdirSync(merged);
+    const features = "redirect_dir=off,metacopy=off,index=off";
+    mount(
+      "overlay",
+      merged,
+      "overlay",
+      0,
+      `${features},lowerdir=${lowers.join(":")},upperdir=${upper},workdir=${work}`,
+    );
+    this.#mounts.push(merged);
+    return merged;
+  }
+
+  unmount(): void {
+    for (const path of this.#mounts.splice(0)) umount2(path, MNT.DETACH);
+  }
+
+  [Symbol.dispose](): void {
+    this.unmount();
+    this.#temp[Symbol.dispose]();
+  }
+}
+
+const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
+
+/** One of each kind of thing that a layer holds, in the order of a diff. */
+function everything(): TestEntry[] {
+  const note = xattrs({ "security.capability": capability, "user.note": "a\0\nb" });
+  return [
+    file("-rf *", "x"),
+    file("big", new Uint8Array(700_000).map((_, i) => i * 31 >> 3)),
+    device("block", "block", 7, 259),
+    device("char", "char", 1, 3),
+    dir("d", { mode: 0o1777, uid: 5, gid: 6, ...xattrs({ "user.on-dir": "v" }) }),
+    whiteout("d/gone"),
+    file("d/f", "x", { uid: 1234, gid: 65534, mode: 0o4755, mtimeSec: -7, mtimeNsec: 5, ...note }),
+    fifo("fifo"),
+    hardlink("hard", "d/f"),
+    file("latin1-\xe9\xff", "x"),
+    file("n".repeat(255), "x"),
+    dir("opaque"),
+    opaque("opaque"),
+    file("opaque/f", ""),
+    symlink("symlink", "t".repeat(300)),
+  ];
+}
+
+rootTest("what was unpacked comes back, and unpacks to the same again", () => {
+  using layers = new Layers();
+  const first = layers.layer(...everything());
+  const archive = concat(upperTar(first));
+  deepEqual(namesOf(archive).toSorted(), namesOf(tarOf(...everything())).toSorted());
+  const second = layers.applied(archive);
+  deepEqual(withoutWhiteoutTimes(second), withoutWhiteoutTimes(first));
+  deepEqual(concat(upperTar(second)), archive);
+});
+
+/** The time of a whiteout is that of its making, and a tar has none of the root. */
+function withoutWhiteoutTimes(layer: string): unknown[] {
+  return listTree(layer).filter(({ path }) => path !== "/").map((entry) =>
+    entry.rdev?.[0] === 0 && entry.rdev[1] === 0 ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry
+  );
+}
+
+rootTest("a diff is in byte order, a folder before what is in it, links after their file", () => {
+  using layers = new Layers();
+  const layer = layers.layer(
+    file("b/z"),
+    file("b.x"),
+    file("a"),
+    hardlink("B", "b/z"),
+    whiteout("c"),
+    symlink("\xff", "x"),
+  );
+  deepEqual(namesOf(concat(upperTar(layer))), [".wh.c", "B", "a", "b/", "b/z", "b.x", "\xff"]);
+  const link = entriesOf(concat(upperTar(layer))).find(({ type }) => type === "link");
+  equal(toByteString(link?.linkName ?? new Uint8Array()), "B");
+});
+
+rootTest("sockets and overlay's own attributes are left out, redirects refused", () => {
+  using layers = new Layers();
+  const layer = layers.layer(file("f"), dir("d"));
+  mknodat(-100, `${layer}/socket`, S.IFSOCK | 0o600, 0);
+  lsetxattr(`${layer}/f`, "trusted.overlay.origin", fromByteString("x"));
+  const entries = entriesOf(concat(upperTar(layer)));
+  deepEqual(entries.map(({ name, xattrs }) => [toByteString(name), xattrs.size]), [["d/", 0], ["f", 0]]);
+  lsetxattr(`${layer}/d`, "trusted.overlay.redirect", fromByteString("/e"));
+  throws(() => concat(upperTar(layer)), (e) => hasCode(e, "unsupported"));
+});
+
+rootTest("an opaque root is named in the diff, and hides what is below in a comparison", () => {
+  using layers = new Layers();
+  const below = layers.layer(dir("d"), file("d/f", "1"));
+  const top = layers.layer(opaque(""), file("g", "2"));
+  deepEqual(namesOf(concat(upperTar(top))), [".wh..wh..opq", "g"]);
+  deepEqual(changesOf([top, below], [below]), { "/d": "delete", "/g": "add" });
+});
+
+/** Changes as an object; they are in order, and each path is told once. */
+function changesOf(stack: string[], below: string[]): Record<string, string> {
+  return asObject(stackChanges({ layers: stack, below }));
+}
+
+function asObject(changes: readonly { path: string; kind: number }[]): Record<string, string> {
+  const names = Object.fromEntries(Object.entries(CHANGE_KIND).map(([name, kind]) => [kind, name]));
+  equal(new Set(changes.map(({ path }) => path)).size, changes.length);
+  return Object.fromEntries(changes.map(({ path, kind }) => [path, names[kind] ?? "?"]));
+}
+
+type Work = (at: (path: string) => string) => void;
+const write = (path: string, text: string) => Deno.writeTextFileSync(path, text);
+
+const work: [string, Work, Record<string, string>][] = [
+  ["nothing", () => {}, {}],
+  ["a read", (at) => Deno.readTextFileSync(at("d/f")), {}],
+  ["add", (at) => write(at("d/new"), ""), { "/d": "modify", "/d/new": "add" }],
+  ["add in the root", (at) => write(at("new"), ""), { "/new": "add" }],
+  ["add folders", (at) => Deno.mkdirSync(at("n/m"), { recursive: true }), { "/n": "add", "/n/m": "add" }],
+  ["modify", (at) => write(at("d/f"), "longer"), { "/d": "modify", "/d/f": "modify" }],
+  ["chmod", (at) => Deno.chmodSync(at("d/f"), 0o600), { "/d": "modify", "/d/f": "modify" }],
+  ["chown of a folder", (at) => Deno.chownSync(at("d"), 1, 1), { "/d": "modify" }],
+  ["delete", (at) => Deno.removeSync(at("d/f")), { "/d": "modify", "/d/f": "delete" }],
+  ["delete a folder", (at) => Deno.removeSync(at("d"), { recursive: true }), { "/d": "delete" }],
+  ["delete deep", (at) => Deno.removeSync(at("d/e/g")), { "/d": "modify", "/d/e": "modify", "/d/e/g": "delete" }],
+  ["rename", (at) => Deno.renameSync(at("d/f"), at("moved")), { "/d": "modify", "/d/f": "delete", "/moved": "add" }],
+  ["add and delete again", (at) => {
+    write(at("d/tmp"), "");
+    Deno.removeSync(at("d/tmp"));
+  }, {}],
+  ["a folder replaced by a folder", (at) => {
+    Deno.removeSync(at("d"), { recursive: true });
+    Deno.mkdirSync(at("d"), { mode: 0o755 });
+    write(at("d/new"), "");
+  }, { "/d": "modify", "/d/e": "delete", "/d/f": "delete", "/d/new": "add" }],
+  ["a file replaced by a folder", (at) => {
+    Deno.removeSync(at("d/f"));
+    Deno.mkdirSync(at("d/f"));
+  }, { "/d": "modify", "/d/f": "modify" }],
+  ["a folder replaced by a symlink", (at) => {
+    Deno.removeSync(at("d/e"), { recursive: true });
+    Deno.symlinkSync("f", at("d/e"));
+  }, { "/d": "modify", "/d/e": "modify" }],
+  ["a hard link", (at) => Deno.linkSync(at("d/f"), at("d/hard")), { "/d": "modify", "/d/hard": "add" }],
+  ["a capability", (at) => {
+    using fd = open(at("d/f"), O.WRONLY);
+    fsetxattr(fd, "security.capability", fromByteString(capability));
+  }, { "/d": "modify", "/d/f": "modify" }],
+];
+
+for (const [name, does, want] of work) {
+  rootTest(`changes in a container: ${name}`, () => {
+    using layers = new Layers();
+    const lowers = [
+      layers.layer(),
+      layers.layer(dir("d"), dir("d/e"), file("d/e/g", "y")),
+      layers.layer(dir("d"), file("d/f", "x")),
+    ];
+    const upper = layers.layer();
+    const merged = layers.mounted([upper, ...lowers]);
+    does((path) => `${merged}/${path}`);
+    const expected = Object.entries(want).sort(([a], [b]) => a < b ? -1 : 1);
+    deepEqual(Object.entries(asObject(overlayChanges(upper, lowers))), expected, "while mounted");
+    // The kernel's own view of both stacks is the oracle.
+    const old = layers.mounted([layers.layer(), ...lowers]);
+    deepEqual(asObject(compareTrees(merged, old)), want, "compared as mounted trees");
+    layers.unmount();
+    deepEqual(asObject(overlayChanges(upper, lowers)), want, "after the unmount");
+
+    // A commit: the diff on top of the image is the container.
+    const committed = layers.applied(concat(diffTar({ layers: [upper, ...lowers], below: lowers })));
+    const view = (stack: string[]) => listTree(layers.mounted(stack)).filter(({ path }) => path !== "/");
+    deepEqual(view([layers.layer(), committed, ...lowers]), view([layers.layer(), upper, ...lowers]));
+  });
+}
+
+rootTest("of the lowest layer everything is added", () => {
+  using layers = new Layers();
+  deepEqual(changesOf([layers.layer(dir("d"), file("d/f", "x"))], []), { "/d": "add", "/d/f": "add" });
+});
+
+/** Without what a diff has not: the root; and the link count of folders, which tells whether overlayfs merged them. */
+function withoutRoot(tree: ReturnType<typeof listTree>): unknown[] {
+  return tree.filter(({ path }) => path !== "/").map((entry) => entry.type === "dir" ? { ...entry, nlink: 0 } : entry);
+}
+
+rootTest("a diff against any ancestor rebuilds the layer on it", () => {
+  using layers = new Layers();
+  const one = layers.layer(dir("d"), file("d/a", "1"), file("x", "1"), dir("same"), file("same/f"));
+  const two = layers.layer(dir("d"), file("d/b", "2"), whiteout("x"), file("kept", "12345"));
+  const three = layers.layer(dir("d"), file("d/c", "3"), whiteout("d/a"));
+  const stack = [three, two, one];
+  const want = listTree(layers.mounted([layers.layer(), ...stack]));
+  for (const below of [[two, one], [one], []]) {
+    const archive = concat(diffTar({ layers: stack, below }));
+    const rebuilt = layers.applied(archive);
+    const lowers = below.length === 0 ? [layers.layer()] : below;
+    const got = listTree(layers.mounted([layers.layer(), rebuilt, ...lowers]));
+    deepEqual(withoutRoot(got), withoutRoot(want), `${below.length} layers below`);
+    ok(below.length === 0 || !namesOf(archive).includes("same/f"));
+  }
+  deepEqual(namesOf(concat(diffTar({ layers: stack, below: [one] }))), [
+    ".wh.x",
+    "d/",
+    "d/.wh.a",
+    "d/b",
+    "d/c",
+    "kept",
+  ]);
+});
+
+rootTest("a change that kept size and time is in the diff", () => {
+  using layers = new Layers();
+  const base = layers.layer(file("f", "x"));
+  const middle = layers.layer(file("f", "y"));
+  const top = layers.layer(file("g"));
+  deepEqual(namesOf(concat(diffTar({ layers: [top, middle, base], below: [base] }))), ["f", "g"]);
+});
+
+rootTest("sizes are of what differs, each inode once", () => {
+  using layers = new Layers();
+  const base = layers.layer(dir("d"), file("d/f", "x".repeat(1000)), file("g", "12345"), hardlink("h", "d/f"));
+  const child = layers.layer(whiteout("g"), file("i", "123"), symlink("s", "ab"));
+  equal(diffSize({ layers: [base], below: [] }), 1005);
+  equal(diffSize({ layers: [child, base], below: [base] }), 5);
+  equal(diffSize({ layers: [child, base], below: [] }), 1005);
+  equal(diffSize({ layers: [base, child], below: [base] }), diffSize({ layers: [base, child], below: [base] }));
+});
+
+rootTest("folders merge as the kernel merges them", () => {
+  using layers = new Layers();
+  const stack = [
+    layers.layer(dir("a"), file("a/1"), dir("b"), file("c")),
+    layers.layer(dir("a"), opaque("a"), file("a/2"), whiteout("b"), dir("c"), file("c/x")),
+    layers.layer(dir("a"), file("a/3"), dir("b"), file("b/4"), dir("c"), file("c/5"), whiteout("e")),
+    layers.layer(dir("e"), file("e/6"), symlink("f", "a")),
+  ];
+  const seen = (tree: string) => Object.keys(asObject(stackChanges({ layers: [tree], below: [] })));
+  const merged = seen(layers.mounted([layers.layer(), ...stack]));
+  deepEqual(Object.keys(changesOf(stack, [])), merged);
+});
+
+rootTest("a worker gives the same tar, list and size, and failures before the stream", async () => {
+  using layers = new Layers();
+  using differ = new Differ();
+  const base = layers.layer(file("f", "x"), dir("d"));
+  const top = layers.layer(file("d/big", new Uint8Array(1_500_000).fill(7)), whiteout("f"));
+  const pair = { layers: [top, base], below: [base] };
+  const stream = await differ.tar(pair);
+  deepEqual(
+    new Uint8Array(await new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer()),
+    concat(diffTar(pair)),
+  );
+  deepEqual(await differ.changes(pair), stackChanges(pair));
+  equal(await differ.sizeBytes(pair), 1_500_000);
+
+  await (await differ.tar(pair)).cancel();
+  await rejects(differ.tar({ layers: [`${top}/no`, base], below: [base] }), (e) => hasCode(e, "io"));
+  const abort = new AbortController();
+  const reader = (await differ.tar(pair, abort.signal)).getReader();
+  await reader.read();
+  abort.abort();
+  await rejects(async () => {
+    while (!(await reader.read()).done);
+  }, (e) => hasCode(e, "interrupted"));
+  equal(await differ.sizeBytes(pair), 1_500_000);
+});

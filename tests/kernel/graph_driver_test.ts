@@ -1,0 +1,141 @@
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { geteuid } from "../../ffi/unistd.ts";
+import { mountsBelow } from "../../lib/layer/mountinfo.ts";
+import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
+import { unmountBelow } from "../support/store_home.ts";
+import { file, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const root = geteuid() === 0;
+console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of graph_driver_test.ts"}`);
+
+function test(name: string, run: (driver: GraphDriverProcess, scratch: string) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: !root,
+    fn: async () => {
+      using temp = TempDir.make();
+      try {
+        await using driver = await GraphDriverProcess.start(temp.path);
+        await run(driver, temp.path);
+      } finally {
+        unmountBelow(temp.path);
+      }
+    },
+  });
+}
+
+function namesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
+}
+
+const EMPTY_HOME = [".lock", ".making", ".removing", "l"];
+
+test("a restart needs no Init, and a stop leaves mounts as they are", async (driver, scratch) => {
+  const home = `${scratch}/home`;
+  await rejects(() => driver.call("GraphDriver.Status"), /no GraphDriver\.Init yet/);
+  await driver.call("GraphDriver.Init", { Home: home, Opts: null, UIDMaps: null, GIDMaps: null });
+  await driver.call("GraphDriver.Create", { ID: "base" });
+  equal(await driver.apply("base", tarOf(file("f", "content"))), 7);
+  await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "base" });
+  const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
+  equal(Dir, `${home}/box/merged`);
+  equal(await driver.stop(), 0);
+  equal(Deno.readTextFileSync(`${Dir}/f`), "content");
+  await driver.restart();
+  deepEqual(await driver.call("GraphDriver.Exists", { ID: "box" }), { Exists: true });
+  await driver.call("GraphDriver.Put", { ID: "box" });
+  deepEqual(mountsBelow(home), []);
+});
+
+test("another home is served when nothing of the present one is mounted", async (driver, scratch) => {
+  const init = (name: string) => driver.call("GraphDriver.Init", { Home: `${scratch}/${name}`, Opts: null });
+  await init("one");
+  await driver.call("GraphDriver.Create", { ID: "base" });
+  await driver.apply("base", tarOf(file("f")));
+  await driver.call("GraphDriver.Create", { ID: "box", Parent: "base" });
+  await driver.call("GraphDriver.Get", { ID: "box" });
+  await rejects(() => init("two"), /1 layers of ".*\/one" are mounted/);
+  await driver.call("GraphDriver.Cleanup");
+  await init("two");
+  deepEqual(await driver.call("GraphDriver.Exists", { ID: "base" }), { Exists: false });
+  await init("one");
+  deepEqual(await driver.call("GraphDriver.Exists", { ID: "base" }), { Exists: true });
+});
+
+test("a second server on the same root is refused by name", async (driver, scratch) => {
+  await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: null });
+  const args = ["run", "-A", "-q", "--no-lock", new URL("../conformance/graph_driver.ts", import.meta.url).pathname];
+  const second = await new Deno.Command(Deno.execPath(), {
+    args: [...args, "--socket", `${scratch}/second.sock`, "--root", `${scratch}/root`],
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  equal(second.success, false);
+  match(new TextDecoder().decode(second.stderr), /another nydus-gd serves it/);
+  await driver.call("GraphDriver.Status");
+});
+
+/** Answers after which the process is killed, one life each: from "at once" to "when all is done". */
+const KILL_AFTER = [0, 1, 2, 3, 5, 8, 12, 16];
+
+test(
+  "killed in the midst of its work, it comes back with all that it answered and nothing half-done",
+  async (driver, scratch) => {
+    const home = `${scratch}/home`;
+    await driver.call("GraphDriver.Init", { Home: home, Opts: null });
+    for (const killAfter of KILL_AFTER) {
+      const answered = new Set<string>();
+      const enough = Promise.withResolvers<void>();
+      if (killAfter === 0) enough.resolve();
+      const note = (what: string) => {
+        answered.add(what);
+        if (answered.size === killAfter) enough.resolve();
+      };
+      const life = async (id: string) => {
+        try {
+          await driver.call("GraphDriver.Create", { ID: id });
+          note(`${id} created`);
+          await driver.apply(id, tarOf(file("f", id), file("big", new Uint8Array(300_000))));
+          note(`${id} applied`);
+          await driver.call("GraphDriver.CreateReadWrite", { ID: `${id}-box`, Parent: id });
+          note(`${id}-box created`);
+          await driver.call("GraphDriver.Get", { ID: `${id}-box` });
+          note(`${id}-box mounted`);
+        } catch (error) {
+          if (error instanceof RemoteError) throw error; // a broken connection is what this is about
+        }
+      };
+      const lives = ["a", "b", "c", "d"].map(life);
+      await enough.promise;
+      await driver.kill();
+      await Promise.all(lives);
+      await driver.restart();
+      for (const id of ["a", "b", "c", "d"]) await checkLife(driver, home, id, answered);
+      deepEqual(namesIn(home), EMPTY_HOME, `killed after ${killAfter} answers`);
+      deepEqual(namesIn(`${home}/l`), []);
+      deepEqual([...namesIn(`${home}/.making`), ...namesIn(`${home}/.removing`)], []);
+      deepEqual(mountsBelow(home), []);
+    }
+  },
+);
+
+/** What was answered is there; what is there is whole. Removes it. */
+async function checkLife(driver: GraphDriverProcess, home: string, id: string, answered: Set<string>): Promise<void> {
+  const exists = async (id: string) => (await driver.call("GraphDriver.Exists", { ID: id }))["Exists"] === true;
+  const box = `${id}-box`;
+  if (answered.has(`${id} applied`)) ok(await exists(id), `${id} is lost`);
+  if (answered.has(`${box} created`)) ok(await exists(box), `${box} is lost`);
+  if (answered.has(`${box} mounted`)) equal(mountsBelow(`${home}/${box}`).length, 1);
+  for (const layer of [box, id]) {
+    if (!await exists(layer)) continue;
+    const { Dir } = await driver.call("GraphDriver.Get", { ID: layer });
+    const names = namesIn(String(Dir));
+    if (names.length > 0 || answered.has(`${id} applied`)) {
+      deepEqual(names, ["big", "f"]);
+      equal(Deno.readTextFileSync(`${Dir}/f`), id);
+      equal(Deno.statSync(`${Dir}/big`).size, 300_000);
+    }
+    await driver.call("GraphDriver.Remove", { ID: layer });
+  }
+}

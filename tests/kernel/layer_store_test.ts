@@ -1,0 +1,290 @@
+import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
+import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
+import { geteuid } from "../../ffi/unistd.ts";
+import type { LayerStore } from "../../lib/layer/layer_store.ts";
+import { mountCount, mountsBelow } from "../../lib/layer/mountinfo.ts";
+import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
+import { StoreHome } from "../support/store_home.ts";
+import { dir, file, namesOf, opaque, tarOf, type TestEntry, whiteout } from "../support/tar_builder.ts";
+
+const root = geteuid() === 0;
+console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of layer_store_test.ts"}`);
+
+function test(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: string): void {
+  Deno.test({
+    name,
+    ignore: !root,
+    fn: async () => {
+      await using home = await StoreHome.make(homeName);
+      await fn(home);
+      deepEqual(mountsBelow(home.scratch).map((mount) => mount.mountPoint), []);
+    },
+  });
+}
+
+async function layer(store: LayerStore, id: string, parent: string, ...entries: TestEntry[]): Promise<void> {
+  await store.create(id, { parent });
+  await store.applyDiff(id, new Blob([tarOf(...entries)]).stream());
+}
+
+async function container(store: LayerStore, id: string, image: string): Promise<void> {
+  await store.createReadWrite(`${id}-init`, { parent: image });
+  await store.createReadWrite(id, { parent: `${id}-init` });
+}
+
+/** Names that the layer shows in one folder. */
+async function shown(store: LayerStore, id: string, folder = ""): Promise<string[]> {
+  const path = await store.get(id);
+  try {
+    return namesIn(`${path}/${folder}`);
+  } finally {
+    await store.put(id);
+  }
+}
+
+function namesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
+}
+
+/** An image in a folder, and the bootstrap layer that stands for it. */
+async function lazyLayer(home: StoreHome, id: string, parent = ""): Promise<string> {
+  const image = `${home.scratch}/image of ${id}`;
+  await Deno.mkdir(`${image}/usr`, { recursive: true });
+  await Deno.writeTextFile(`${image}/usr/lazy`, "fetched on first touch");
+  await Deno.chmod(image, 0o711);
+  await layer(home.store, id, parent, dir("image"), file("image/image.boot", FOLDER_BOOTSTRAP + image));
+  return image;
+}
+
+test("a container sees its layers, writes beside them, and all of it goes without a trace", async (home) => {
+  const { store } = home;
+  await layer(store, "base", "", dir("d"), file("d/kept", "1"), file("d/gone", "2"));
+  await layer(store, "top", "base", whiteout("d/gone"), file("new", "3"));
+  await container(store, "box", "top");
+  const path = await store.get("box");
+  equal(path, `${store.home}/box/merged`);
+  deepEqual(namesIn(`${path}/d`), ["kept"]);
+  await Deno.writeTextFile(`${path}/d/written`, "4");
+  deepEqual(await store.changes("box", "box-init"), [{ path: "/d", kind: 0 }, { path: "/d/written", kind: 1 }]);
+  const tar = new Uint8Array(await new Response(await store.diff("box", "box-init")).arrayBuffer());
+  deepEqual(namesOf(tar), ["d/", "d/written"]);
+  equal(await store.diffSize("box", "box-init"), 1);
+  await store.put("box");
+  equal(mountCount(path), 0);
+  for (const id of ["box", "box-init", "top", "base"]) await store.remove(id);
+  deepEqual(namesIn(home.path), [".lock", ".making", ".removing", "l"]);
+  deepEqual(namesIn(`${home.path}/l`), []);
+});
+
+test("a bootstrap layer stands for its image; layers above it are ordinary, layers below it do not show", async (home) => {
+  const { store, images } = home;
+  await layer(store, "hidden", "", file("below", "x"));
+  const image = await lazyLayer(home, "lazy", "hidden");
+  await layer(store, "over", "lazy", dir("usr"), file("usr/ordinary", "y"));
+  await container(store, "box", "over");
+
+  deepEqual(await shown(store, "lazy"), ["image"]);
+  deepEqual(images.heldBy("lazy"), []);
+  deepEqual(await shown(store, "box"), ["usr"]);
+  deepEqual(await shown(store, "box", "usr"), ["lazy", "ordinary"]);
+  deepEqual(images.heldBy("lazy"), []);
+
+  await store.get("box");
+  deepEqual(images.heldBy("lazy"), ["box"]);
+  equal((await Deno.stat(await store.get("box"))).mode, (await Deno.stat(image)).mode);
+  await store.put("box");
+  deepEqual(images.heldBy("lazy"), ["box"]);
+  await store.put("box");
+  deepEqual(images.heldBy("lazy"), []);
+
+  equal((await store.metadata("box"))["Kind"], "folder image");
+  equal((await store.metadata("lazy"))["Bootstrap"], `${store.home}/lazy/diff/image/image.boot`);
+  deepEqual(await store.changes("box", "box-init"), []);
+  const own = new Uint8Array(await new Response(await store.diff("lazy", "hidden")).arrayBuffer());
+  deepEqual(namesOf(own), ["image/", "image/image.boot"]);
+  const whole = new Uint8Array(await new Response(await store.diff("over")).arrayBuffer());
+  deepEqual(namesOf(whole), ["usr/", "usr/lazy", "usr/ordinary"]);
+  deepEqual(images.heldBy("lazy"), []);
+
+  for (const id of ["box", "box-init", "over", "lazy"]) await store.remove(id);
+  deepEqual(images.forgotten, ["lazy"]);
+});
+
+test("a bootstrap that is none fails its ApplyDiff with a sentence, and nothing of the layer is left", async (home) => {
+  const { store } = home;
+  await store.create("alien");
+  const tar = tarOf(dir("image"), file("image/image.boot", "something else"));
+  await rejects(() => store.applyDiff("alien", new Blob([tar]).stream()), /Cannot read bootstrap .*: no folder image/);
+  deepEqual(namesIn(`${home.path}/alien/diff`), []);
+  await rejects(() => store.get("alien"), /its ApplyDiff failed \(Cannot read bootstrap/);
+  await rejects(() => store.create("child", { parent: "alien" }), /its ApplyDiff failed/);
+  await rejects(() => store.applyDiff("alien", new Blob([]).stream()), { code: "exists", message: /no folder image/ });
+  await store.remove("alien");
+  equal(await store.exists("alien"), false);
+});
+
+test("a layer that was written, not applied, is recognised when another is made on it", async (home) => {
+  const { store } = home;
+  const image = `${home.scratch}/image`;
+  await Deno.mkdir(`${image}/etc`, { recursive: true });
+  await store.create("z9q3v6s0kq0m4t5l7w1x2y8ab");
+  const path = await store.get("z9q3v6s0kq0m4t5l7w1x2y8ab");
+  await Deno.mkdir(`${path}/image`);
+  await Deno.writeTextFile(`${path}/image/image.boot`, FOLDER_BOOTSTRAP + image);
+  await store.put("z9q3v6s0kq0m4t5l7w1x2y8ab");
+  await container(store, "box", "z9q3v6s0kq0m4t5l7w1x2y8ab");
+  deepEqual(await shown(store, "box"), ["etc"]);
+});
+
+test("an image that cannot be mounted fails the Get and leaves nothing mounted or held", async (home) => {
+  const { store, images } = home;
+  await lazyLayer(home, "lazy");
+  await container(store, "box", "lazy");
+  images.broken = true;
+  await rejects(() => store.get("box"), /registry is down/);
+  deepEqual(images.heldBy("lazy"), []);
+  equal(mountCount(`${store.home}/box/merged`), 0);
+  images.broken = false;
+  deepEqual(await shown(store, "box"), ["usr"]);
+});
+
+test("a layer with an opaque root hides everything below it", async (home) => {
+  const { store } = home;
+  await layer(store, "base", "", file("below"));
+  await layer(store, "top", "base", opaque(""), file("above"));
+  await container(store, "box", "top");
+  deepEqual(await shown(store, "box"), ["above"]);
+  ok((await shown(store, "top")).includes("above"));
+});
+
+test("mounts outlive the process: counted once, at the same path, with their image", async (home) => {
+  await lazyLayer(home, "lazy");
+  await container(home.store, "box", "lazy");
+  const path = await home.store.get("box");
+  await home.store.get("box");
+  await Deno.writeTextFile(`${path}/written`, "kept");
+  home.images.holders.clear();
+
+  const store = await home.reopen();
+  equal(store.mountedCount, 1);
+  deepEqual(home.images.heldBy("lazy"), ["box"]);
+  equal(await Deno.readTextFile(`${path}/written`), "kept");
+  equal(await store.get("box"), path);
+  await store.put("box");
+  equal(mountCount(path), 1);
+  await store.put("box");
+  equal(mountCount(path), 0);
+  deepEqual(home.images.heldBy("lazy"), []);
+});
+
+test("Cleanup unmounts whatever was asked for, and keeps the layers", async (home) => {
+  const { store } = home;
+  await layer(store, "base", "", file("f", "x"));
+  await container(store, "box", "base");
+  for (let i = 0; i < 3; i++) await store.get("box");
+  await store.cleanup();
+  deepEqual(mountsBelow(store.home), []);
+  deepEqual(await shown(store, "box"), ["f"]);
+});
+
+test("a home has one store at a time", async (home) => {
+  await rejects(() => home.open(), { code: "busy", message: /another nydus-gd serves it/ });
+  await home.reopen();
+});
+
+test("Remove ends an ApplyDiff that still waits for its tar", async (home) => {
+  const { store } = home;
+  await store.create("slow");
+  const reading = Promise.withResolvers<void>();
+  let cancelled = false;
+  const head = tarOf(file("f", "x".repeat(100_000))).slice(0, 50_000);
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => controller.enqueue(head),
+    pull: () => reading.resolve(),
+    cancel: () => void (cancelled = true),
+  });
+  const applied = store.applyDiff("slow", body);
+  const failed = rejects(applied, { code: "interrupted", message: /it is being removed/ });
+  await reading.promise;
+  await store.remove("slow");
+  await failed;
+  equal(cancelled, true);
+  equal(await store.exists("slow"), false);
+  await rejects(() => store.applyDiff("slow", new Blob([]).stream()), { code: "not-found" });
+});
+
+test("a failed Create leaves nothing, and quotas are refused by name", async (home) => {
+  const { store } = home;
+  await rejects(() => store.create("a", { parent: "nobody" }), { code: "not-found" });
+  await rejects(() => store.create("a", { parent: "a" }), { code: "not-found" });
+  await rejects(() => store.createReadWrite("a", { storageOptions: { size: "1G" } }), /no quotas/);
+  await rejects(() => store.createReadWrite("a", { storageOptions: { speed: "1" } }), /"speed" is unknown/);
+  for (const id of ["", "..", "../x", "a/b", ".making", "l"]) {
+    await rejects(() => store.create(id), { code: "usage" }, id);
+    await rejects(() => store.remove(id), { code: "usage" }, id);
+  }
+  deepEqual(namesIn(home.path), [".lock", ".making", ".removing", "l"]);
+  deepEqual(namesIn(`${home.path}/.making`), []);
+});
+
+test("a Create that is sent again is fine while the layer is untouched", async (home) => {
+  const { store } = home;
+  await store.create("base");
+  await store.create("base");
+  await store.create("top", { parent: "base" });
+  await rejects(() => store.create("base"), { code: "exists" });
+  await rejects(() => store.create("top"), { code: "exists" });
+  await rejects(() => store.applyDiff("base", new Blob([]).stream()), /other layers are stacked on it/);
+});
+
+test("nothing is deleted through a mount that is not ours", async (home) => {
+  const { store } = home;
+  await store.create("a");
+  const outside = `${home.scratch}/outside`;
+  await Deno.mkdir(outside);
+  await Deno.writeTextFile(`${outside}/precious`, "");
+  const inside = `${await store.get("a")}/mnt`;
+  await Deno.mkdir(inside);
+  mount(outside, inside, null, 4096);
+  try {
+    await rejects(() => store.remove("a"), { code: "busy", message: /is mounted at/ });
+    deepEqual(namesIn(outside), ["precious"]);
+    equal(await store.exists("a"), true);
+  } finally {
+    umount2(inside, MNT.DETACH);
+  }
+  await store.remove("a");
+  deepEqual(namesIn(outside), ["precious"]);
+});
+
+test("a home on an overlay is refused by name", async (home) => {
+  const { store } = home;
+  await layer(store, "base", "", file("f"));
+  await container(store, "box", "base");
+  const path = await store.get("box");
+  try {
+    const { LayerStore } = await import("../../lib/layer/layer_store.ts");
+    const { images: lazyImages, applier, differ } = home;
+    await rejects(
+      () => LayerStore.open(`${path}/home`, { lazyImages, applier, differ }),
+      { code: "environment", message: /Cannot keep layers in .* on overlayfs: / },
+    );
+    deepEqual(namesIn(`${path}/home/.making`), []);
+  } finally {
+    await store.put("box");
+  }
+});
+
+test("200 layers stack, in a home whose name has a colon", async (home) => {
+  const { store } = home;
+  let parent = "";
+  for (let i = 0; i < 200; i++) {
+    const id = `${i}`.padStart(64, "0");
+    await store.create(id, { parent });
+    await Deno.writeTextFile(`${store.home}/${id}/diff/f${i}`, "");
+    parent = id;
+  }
+  await container(store, "box", parent);
+  equal((await shown(store, "box")).length, 200);
+  match((await store.metadata("box"))["LowerDir"] ?? "", /latest/);
+}, "nydus-gd:latest");

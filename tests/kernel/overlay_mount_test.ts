@@ -1,0 +1,91 @@
+import { equal, rejects } from "node:assert/strict";
+import { geteuid } from "../../ffi/unistd.ts";
+import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay_mount.ts";
+import { mountCount } from "../../lib/layer/mountinfo.ts";
+import { unmountBelow } from "../support/store_home.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const root = geteuid() === 0;
+console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of overlay_mount_test.ts"}`);
+
+function test(name: string, run: (dir: string) => void | Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: !root,
+    fn: async () => {
+      using temp = TempDir.make();
+      try {
+        await run(temp.path);
+      } finally {
+        unmountBelow(temp.path);
+      }
+    },
+  });
+}
+
+/** A folder with `count` lower layers of one file each, and room for an upper one. */
+function stackIn(folder: string, count: number) {
+  const lowers = Array.from({ length: count }, (_, i) => `${folder}/lower${i}`);
+  for (const [i, lower] of lowers.entries()) {
+    Deno.mkdirSync(lower, { recursive: true });
+    Deno.writeTextFileSync(`${lower}/f${i}`, "");
+    Deno.writeTextFileSync(`${lower}/topmost`, `${i}`);
+  }
+  for (const name of ["diff", "work", "merged"]) Deno.mkdirSync(`${folder}/${name}`);
+  return { lowers, upper: { diff: `${folder}/diff`, work: `${folder}/work` } };
+}
+
+/** "context" needs Linux 6.7. */
+const [major = 0, minor = 0] = Deno.osRelease().split(".").map((part) => Number.parseInt(part));
+const hasContext = major > 6 || (major === 6 && minor >= 7);
+const METHODS: OverlayMethod[] = hasContext ? ["options", "context", "descriptors"] : ["options", "descriptors"];
+
+for (const method of METHODS) {
+  test(`by ${method}: any name of a folder, few layers and many`, (dir) => {
+    for (
+      const name of ["plain", "with:colon", "back\\slash", "comma,and:colon\\", 'quote"and space', "ä".repeat(100)]
+    ) {
+      for (const count of method === "options" ? [1, 5] : [1, 5, 200]) {
+        const folder = `${dir}/${name}/${count}`;
+        const stack = stackIn(folder, count);
+        equal(mountOverlay(stack, `${folder}/merged`, [method]), method);
+        equal([...Deno.readDirSync(`${folder}/merged`)].length, count + 1, name);
+        equal(Deno.readTextFileSync(`${folder}/merged/topmost`), "0");
+        Deno.writeTextFileSync(`${folder}/merged/written`, "");
+        equal(Deno.statSync(`${folder}/diff/written`).isFile, true);
+        unmountAll(`${folder}/merged`);
+        equal(mountCount(`${folder}/merged`), 0);
+      }
+    }
+  });
+}
+
+test("without an upper layer the overlay is read-only", (dir) => {
+  const { lowers } = stackIn(dir, 2);
+  mountOverlay({ lowers }, `${dir}/merged`);
+  try {
+    Deno.writeTextFileSync(`${dir}/merged/written`, "");
+    throw new Error("was written");
+  } catch (error) {
+    equal(error instanceof Error && /EROFS|read-only|Read-only/.test(error.message), true, String(error));
+  }
+});
+
+test("mounts that are stacked on one point all go, and nothing mounted is no error", (dir) => {
+  const stack = stackIn(dir, 2);
+  mountOverlay({ lowers: stack.lowers }, `${dir}/merged`);
+  mountOverlay({ lowers: stack.lowers.toReversed() }, `${dir}/merged`);
+  equal(mountCount(`${dir}/merged`), 2);
+  unmountAll(`${dir}/merged`);
+  equal(mountCount(`${dir}/merged`), 0);
+  unmountAll(`${dir}/merged`);
+  unmountAll(`${dir}/no/such/place`);
+});
+
+test("what the kernel refuses is an error, not a quiet fall-back", async (dir) => {
+  const { upper } = stackIn(dir, 1);
+  await rejects(async () => {
+    await Promise.resolve();
+    mountOverlay({ lowers: [`${dir}/missing`], upper }, `${dir}/merged`);
+  }, { name: "SyscallError", code: "ENOENT" });
+});

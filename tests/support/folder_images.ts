@@ -1,0 +1,63 @@
+/**
+ * Lazy images whose content is at hand: a folder stands for the mounted image, bootstraps are text files.
+ *
+ * A real {@link LazyImages} as far as the layer store can see; what it is asked is kept for the test.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../lib/base/errors.ts";
+import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../lib/layer/lazy_images.ts";
+
+/** What a bootstrap of {@link FolderImages} begins with; the rest is the path of the image's folder. */
+export const FOLDER_BOOTSTRAP = "folder image: ";
+
+/** See the module comment. */
+export class FolderImages implements LazyImages {
+  /** By lazy layer, who holds it. */
+  readonly holders = new Map<string, Set<string>>();
+  readonly forgotten: string[] = [];
+  /** Makes every acquire fail. */
+  broken = false;
+
+  async verify(bootstrapPath: string): Promise<ImageRoot> {
+    const { mode, uid, gid } = await Deno.lstat(await folderOf(bootstrapPath));
+    return { mode: (mode ?? 0) & 0o7777, uid: uid ?? 0, gid: gid ?? 0 };
+  }
+
+  async acquire(layer: LazyLayer, holder: string): Promise<LazyMount> {
+    if (this.broken) throw new NydusGdError("unavailable", `Cannot mount image of layer ${layer.id}: registry is down`);
+    const path = await folderOf(layer.bootstrapPath);
+    const holders = this.holders.get(layer.id) ?? new Set();
+    this.holders.set(layer.id, holders.add(holder));
+    return { path, fsDriver: "folder" };
+  }
+
+  release(layerId: string, holder: string): Promise<void> {
+    this.holders.get(layerId)?.delete(holder);
+    return Promise.resolve();
+  }
+
+  forget(layerId: string): Promise<void> {
+    this.forgotten.push(layerId);
+    return Promise.resolve();
+  }
+
+  describe(layer: LazyLayer): Promise<Record<string, string>> {
+    return Promise.resolve({ Kind: "folder image", Bootstrap: layer.bootstrapPath });
+  }
+
+  status(): Promise<[string, string][]> {
+    return Promise.resolve([["Lazy images", "folders"]]);
+  }
+
+  /** Who holds the layer, sorted. */
+  heldBy(layerId: string): string[] {
+    return [...this.holders.get(layerId) ?? []].sort();
+  }
+}
+
+async function folderOf(bootstrapPath: string): Promise<string> {
+  const text = await Deno.readTextFile(bootstrapPath);
+  if (text.startsWith(FOLDER_BOOTSTRAP)) return text.slice(FOLDER_BOOTSTRAP.length);
+  throw new NydusGdError("invalid-image", `Cannot read bootstrap "${bootstrapPath}": no folder image`);
+}
