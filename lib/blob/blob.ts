@@ -1,0 +1,85 @@
+/**
+ * One image's hold on a blob of the cache: what a data path opens and reads.
+ *
+ * ```ts
+ * const blob = cache.acquire({ descriptor, source: backend.blob(descriptor.id), records: () => tree.chunkRecords() });
+ * const { dataFd, chunks, ready } = await blob.open();
+ * await blob.ensure(0, 4096, "on-demand");   // now pread(dataFd, …, 0) gives verified bytes
+ * await cache.release(blob);
+ * ```
+ *
+ * @module
+ */
+import { throwIfAborted, unlessAborted } from "../base/abort.ts";
+import { NydusGdError } from "../base/errors.ts";
+import type { Priority } from "../base/limiter.ts";
+import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts";
+
+export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
+
+/** A blob as one image sees it; the `ChunkStore` of lib/mount. Made by `BlobCache.acquire`. */
+export class Blob {
+  #opening: Promise<OpenBlob> | undefined;
+  readonly #released = new AbortController();
+
+  constructor(readonly shared: CachedBlob, private readonly spec: BlobSpec) {
+    shared.sources.add(spec.source);
+  }
+
+  get id(): string {
+    return this.shared.id;
+  }
+
+  /**
+   * Opens chunk table and cache files, at most once; what failed is tried again by the next call.
+   *
+   * @throws {NydusGdError} "invalid-image" when the image contradicts the blob or an image that has it open, "io" for
+   * the cache, and what the source says when the table has to be fetched
+   */
+  async open(signal?: AbortSignal): Promise<OpenBlob> {
+    throwIfAborted(signal);
+    if (this.#released.signal.aborted) {
+      throw new NydusGdError("internal", `Cannot open blob ${this.id}: it was released`);
+    }
+    if (this.#opening === undefined) {
+      const opening = this.shared.open(this.spec, this.#released.signal);
+      this.#opening = opening;
+      opening.catch(() => {
+        if (this.#opening === opening) this.#opening = undefined;
+      });
+    }
+    return await unlessAborted(this.#opening, signal);
+  }
+
+  /**
+   * Resolves when every chunk that overlaps `[offset, offset + length)` is verified and in the cache file.
+   *
+   * @param offset bytes in the uncompressed address space
+   * @throws {NydusGdError} "corrupt" (wrong bytes, twice), "invalid-image" (no digest), "io" (the cache's disk),
+   * "interrupted", and what the source says
+   */
+  async ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void> {
+    await this.open(signal);
+    await this.shared.fetcher.ensure(offset, length, priority, signal);
+  }
+
+  /** Numbers of the blob, those of other images on it included. */
+  stats(): BlobStats {
+    return this.shared.stats();
+  }
+
+  /** One line for people: `3f2a…: 12 of 40 chunks, 1234567 bytes fetched in 9 requests from registry …`. */
+  describe(): string {
+    const { id, chunks, chunksReady, bytesFetched, requests, sources } = this.stats();
+    return `${id}: ${chunksReady} of ${chunks} chunks, ${bytesFetched} bytes fetched in ${requests} requests from ` +
+      sources.join(", ");
+  }
+
+  /** Ends the use of the image's spec. False when that was done before. Called by `BlobCache.release`. */
+  detach(): boolean {
+    if (this.#released.signal.aborted) return false;
+    this.#released.abort(new NydusGdError("interrupted", `Cannot open blob ${this.id}: it was released`));
+    this.shared.sources.remove(this.spec.source);
+    return true;
+  }
+}

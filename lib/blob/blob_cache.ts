@@ -1,0 +1,172 @@
+/**
+ * The cache of blobs: one folder, used by one server, shared by all its images.
+ *
+ * ```ts
+ * await using cache = await BlobCache.open("/var/lib/nydus-gd/cache");
+ * const blob = cache.acquire(spec);
+ * ```
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+import { Blob } from "./blob.ts";
+import { CacheFolder } from "./cache_files.ts";
+import { type BlobSpec, type BlobStats, CachedBlob, type CacheParts } from "./cached_blob.ts";
+import { Decoder } from "./decoder.ts";
+import { FetchQueue } from "./fetch_queue.ts";
+
+/** How much the cache may do at once. */
+export interface BlobCacheOptions {
+  /** Reads of sources at once. */
+  readonly parallelRequests: number;
+  /** Of these, reads that nobody waits for. */
+  readonly parallelPrefetch: number;
+  /** Milliseconds without an on-demand read before a prefetch starts. */
+  readonly prefetchQuietMs: number;
+  /** Bytes of the longest request for more than one chunk. */
+  readonly maxRequestBytes: number;
+  /** Bytes of the longest gap between chunks that is fetched along. */
+  readonly maxGapBytes: number;
+  /** Workers that decode; 0: the thread of the caller. */
+  readonly decodeWorkers: number;
+  /** Plain bytes up to which a piece is decoded in the thread of the caller. */
+  readonly inlineDecodeBytes: number;
+  /** Milliseconds after which a chunk that is ready is recorded on disk. */
+  readonly flushAfterMs: number;
+  /** Plain bytes of ready chunks after which they are recorded on disk. */
+  readonly flushAfterBytes: number;
+}
+
+const DEFAULTS: BlobCacheOptions = {
+  parallelRequests: 8,
+  parallelPrefetch: 2,
+  prefetchQuietMs: 100,
+  maxRequestBytes: 2 * 1024 * 1024,
+  maxGapBytes: 8 * 1024,
+  decodeWorkers: 2,
+  inlineDecodeBytes: 32 * 1024,
+  flushAfterMs: 1000,
+  flushAfterBytes: 64 * 1024 * 1024,
+};
+
+/** Numbers of the cache. */
+export interface BlobCacheStats {
+  readonly dir: string;
+  readonly blobs: readonly BlobStats[];
+  /** Sums over blobs that are held now or were. */
+  readonly bytesFetched: number;
+  readonly requests: number;
+  readonly failedRequests: number;
+  readonly corruptChunks: number;
+}
+
+type Totals = Pick<BlobStats, "bytesFetched" | "requests" | "failedRequests" | "corruptChunks">;
+
+/** Blobs by id, each open as long as an image holds it. */
+export class BlobCache implements AsyncDisposable {
+  readonly #held = new Map<string, { readonly shared: CachedBlob; readonly holders: Set<Blob> }>();
+  /** Blobs that are being closed: who comes next waits. */
+  readonly #closing = new Map<string, Promise<unknown>>();
+  #past: Totals = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
+  #closed = false;
+
+  private constructor(private readonly parts: CacheParts) {}
+
+  /**
+   * Opens the folder, makes it where there is none, and locks it.
+   *
+   * @throws {NydusGdError} "busy" when another server has it, "io"
+   */
+  static open(dir: string, options: Partial<BlobCacheOptions> = {}): BlobCache {
+    const o = { ...DEFAULTS, ...options };
+    return new BlobCache({
+      folder: CacheFolder.open(dir),
+      decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes }),
+      queue: new FetchQueue({
+        limit: o.parallelRequests,
+        prefetchLimit: o.parallelPrefetch,
+        quietMs: o.prefetchQuietMs,
+      }),
+      requests: { maxRequest: o.maxRequestBytes, maxGap: o.maxGapBytes },
+      flush: { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes },
+    });
+  }
+
+  /**
+   * The blob for one image. Nothing is opened or fetched before it is used. Give it back with {@link release}.
+   *
+   * @throws {NydusGdError} "invalid-image" for an id that is no file name
+   */
+  acquire(spec: BlobSpec): Blob {
+    const id = spec.id ?? spec.descriptor.id;
+    if (this.#closed) throw new NydusGdError("interrupted", `Cannot open blob ${id}: the cache is closed`);
+    let held = this.#held.get(id);
+    if (held === undefined) {
+      const before = this.#closing.get(id) ?? Promise.resolve();
+      held = { shared: new CachedBlob(id, spec.descriptor, this.parts, before), holders: new Set() };
+      this.#held.set(id, held);
+    }
+    const blob = new Blob(held.shared, spec);
+    held.holders.add(blob);
+    return blob;
+  }
+
+  /**
+   * Gives a blob back; with its last holder its files are closed. Idempotent.
+   *
+   * @throws {NydusGdError} "io" when its last chunks cannot be recorded; it is closed all the same
+   */
+  async release(blob: Blob): Promise<void> {
+    if (!blob.detach()) return;
+    const held = this.#held.get(blob.id);
+    if (held === undefined || !held.holders.delete(blob) || held.holders.size > 0) return;
+    this.#held.delete(blob.id);
+    const { shared } = held;
+    const closing = shared.close().finally(() => {
+      this.#past = sum([this.#past, shared.stats()]);
+      if (this.#closing.get(blob.id) === settled) this.#closing.delete(blob.id);
+    });
+    const settled = Promise.allSettled([closing]); // who released is told of a failure
+    this.#closing.set(blob.id, settled);
+    await closing;
+  }
+
+  /** Everything that is ready is recorded on disk. */
+  async flush(): Promise<void> {
+    await Promise.all([...this.#held.values()].map(({ shared }) => shared.flush()));
+  }
+
+  stats(): BlobCacheStats {
+    const blobs = [...this.#held.values()].map(({ shared }) => shared.stats());
+    return { dir: this.parts.folder.path, blobs, ...sum([this.#past, ...blobs]) };
+  }
+
+  /** Closes every blob, also those that are still held, and gives the folder back. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const holders = [...this.#held.values()].flatMap((held) => [...held.holders]);
+    const ends = await Promise.allSettled(holders.map((blob) => this.release(blob)));
+    await Promise.all(this.#closing.values());
+    const { queue, decoder, folder } = this.parts;
+    queue.close();
+    decoder[Symbol.dispose]();
+    folder[Symbol.dispose]();
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function sum(parts: readonly Totals[]): Totals {
+  const total = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
+  for (const part of parts) {
+    total.bytesFetched += part.bytesFetched;
+    total.requests += part.requests;
+    total.failedRequests += part.failedRequests;
+    total.corruptChunks += part.corruptChunks;
+  }
+  return total;
+}

@@ -1,0 +1,253 @@
+/**
+ * What survives a restart, a crash and another image: when a cached chunk counts.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { acquire, assertCached, ensureRows, isReady, QUIET, withBlob } from "../../tests/support/blob_setup.ts";
+import { Gate, ScriptedSource } from "../../tests/support/scripted_source.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+import type { Blob } from "./blob.ts";
+import { BlobCache } from "./blob_cache.ts";
+import { blobPaths } from "./cache_files.ts";
+
+const TEN = Array<number>(10).fill(5_000);
+const ALL = [0, 9];
+
+/** One life of a server on `dir`: what was fetched. */
+async function serve(
+  dir: string,
+  synthetic: SyntheticBlob,
+  use: (blob: Blob, cache: BlobCache) => Promise<void>,
+): Promise<ScriptedSource> {
+  await using cache = BlobCache.open(dir, QUIET);
+  const source = new ScriptedSource(synthetic.bytes);
+  await use(acquire(cache, synthetic, source), cache);
+  return source;
+}
+
+const readAll = (synthetic: SyntheticBlob) => async (blob: Blob) => {
+  await ensureRows(blob, synthetic, ALL);
+  for (let row = 0; row < synthetic.plain.length; row++) await assertCached(blob, synthetic, row);
+};
+
+/** Fills a cache, then puts back what its small files were before they were recorded: as after a kill in between. */
+async function crash(dir: string, synthetic: SyntheticBlob, lost: readonly ("chunkMap" | "verified")[]): Promise<void> {
+  const paths = blobPaths(dir, synthetic.descriptor.id);
+  const before = new Map<string, Uint8Array>();
+  await serve(dir, synthetic, async (blob) => {
+    await ensureRows(blob, synthetic, ALL);
+    for (const file of lost) before.set(paths[file], Deno.readFileSync(paths[file]));
+  });
+  for (const [path, content] of before) Deno.writeFileSync(path, content);
+}
+
+Deno.test("a warm cache serves everything without a single request", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await serve(dir.path, synthetic, readAll(synthetic));
+  const source = await serve(dir.path, synthetic, async (blob) => {
+    await blob.open();
+    assert.ok(await isReady(blob, 9), "ready without a look at the data");
+    await readAll(synthetic)(blob);
+  });
+  assert.equal(source.reads.length, 0);
+});
+
+Deno.test("what was not recorded before a kill is fetched again", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  for (const lost of [["chunkMap"], ["chunkMap", "verified"]] as const) {
+    using dir = TempDir.make();
+    await crash(dir.path, synthetic, lost);
+    const source = await serve(dir.path, synthetic, async (blob) => {
+      await blob.open();
+      assert.equal(await isReady(blob, 0), false);
+      await readAll(synthetic)(blob);
+    });
+    assert.equal(source.bytesRead, synthetic.bytes.length, lost.join());
+  }
+});
+
+Deno.test("a bit without a verified digest makes the data be looked at, not fetched", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await crash(dir.path, synthetic, ["verified"]);
+  const source = await serve(dir.path, synthetic, async (blob) => {
+    await blob.open();
+    assert.equal(await isReady(blob, 0), false);
+    await readAll(synthetic)(blob);
+  });
+  assert.equal(source.reads.length, 0);
+});
+
+Deno.test("a bit whose data never reached the disk is worth nothing", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await crash(dir.path, synthetic, ["verified"]);
+  using data = Deno.openSync(blobPaths(dir.path, "synthetic").data, { write: true });
+  data.seekSync(8192 * 3, Deno.SeekMode.Start);
+  data.writeSync(new Uint8Array(4096));
+  const source = await serve(dir.path, synthetic, readAll(synthetic));
+  assert.deepEqual(source.reads.map(({ offset, length }) => [offset, length]), [[15_000, 5_000]]);
+});
+
+Deno.test("a claim that proved wrong and cannot be fetched is taken back on disk", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await crash(dir.path, synthetic, ["verified"]);
+  const paths = blobPaths(dir.path, "synthetic");
+  using data = Deno.openSync(paths.data, { write: true });
+  data.writeSync(new Uint8Array(1));
+  await serve(dir.path, { ...synthetic, bytes: new Uint8Array(0) }, async (blob) => {
+    await assert.rejects(ensureRows(blob, synthetic, [0]), (error) => hasCode(error, "io"));
+  });
+  assert.equal(Deno.readFileSync(paths.chunkMap)[4096], 0x7f);
+});
+
+Deno.test("a copied cache is checked before it is used, and not fetched", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using first = TempDir.make();
+  using second = TempDir.make();
+  await serve(first.path, synthetic, readAll(synthetic));
+  for (const path of Object.values(blobPaths(first.path, "synthetic"))) {
+    if (!path.endsWith(".meta")) Deno.copyFileSync(path, path.replace(first.path, second.path));
+  }
+  const source = await serve(second.path, synthetic, async (blob) => {
+    await blob.open();
+    assert.equal(await isReady(blob, 0), false);
+    await readAll(synthetic)(blob);
+  });
+  assert.equal(source.reads.length, 0);
+});
+
+Deno.test("an image that expects other content gets it, whatever the cache holds under that name", async () => {
+  const one = await makeSyntheticBlob({ sizes: TEN, seed: 1 });
+  const two = await makeSyntheticBlob({ sizes: TEN, seed: 2 });
+  using dir = TempDir.make();
+  await serve(dir.path, one, readAll(one));
+  const source = await serve(dir.path, two, readAll(two));
+  assert.equal(source.bytesRead, two.bytes.length);
+});
+
+Deno.test("a map that was damaged costs a fetch and no error", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await serve(dir.path, synthetic, readAll(synthetic));
+  Deno.truncateSync(blobPaths(dir.path, "synthetic").chunkMap, 5000);
+  const source = await serve(dir.path, synthetic, readAll(synthetic));
+  assert.equal(source.bytesRead, synthetic.bytes.length);
+});
+
+Deno.test("chunks are recorded without waiting for the end", () =>
+  withBlob({ sizes: TEN, cache: { flushAfterBytes: 1 } }, async ({ dir, blob, cache, synthetic }) => {
+    await ensureRows(blob, synthetic, [0, 1]);
+    await cache.flush();
+    const paths = blobPaths(dir, "synthetic");
+    assert.equal(Deno.readFileSync(paths.chunkMap)[4096], 0xc0);
+    assert.deepEqual(Deno.readFileSync(paths.verified).subarray(64, 96), synthetic.records[0]?.digest);
+  }));
+
+Deno.test("two images that know different chunks of a blob share it", () =>
+  withBlob({ sizes: TEN }, async ({ cache, source, synthetic }) => {
+    const part = (from: number, to: number) => ({ ...synthetic, records: synthetic.records.slice(from, to) });
+    const first = acquire(cache, part(0, 6), source);
+    const second = acquire(cache, part(4, 10), new ScriptedSource(synthetic.bytes));
+    await ensureRows(first, synthetic, [0, 5]);
+    await ensureRows(second, synthetic, [4, 9]);
+    for (const row of [0, 5, 9]) await assertCached(first, synthetic, row);
+    assert.equal(cache.stats().blobs.length, 1);
+    assert.equal(cache.stats().bytesFetched, synthetic.bytes.length);
+  }));
+
+Deno.test("an image that contradicts a mounted one is refused, and the mounted one goes on", () =>
+  withBlob({ sizes: TEN }, async ({ cache, blob, synthetic, source }) => {
+    await ensureRows(blob, synthetic, [0]);
+    const lies = [
+      { ...synthetic, records: synthetic.records.map((record) => ({ ...record, digest: new Uint8Array(32).fill(1) })) },
+      { ...synthetic, descriptor: { ...synthetic.descriptor, digester: "blake3" as const } },
+      { ...synthetic, descriptor: { ...synthetic.descriptor, chunkCount: 11 } },
+    ];
+    for (const lie of lies) {
+      const other = acquire(cache, lie, source);
+      await assert.rejects(other.open(), (error) => hasCode(error, "invalid-image"));
+      await cache.release(other);
+    }
+    await ensureRows(blob, synthetic, ALL);
+    for (const row of [0, 4, 9]) await assertCached(blob, synthetic, row);
+  }));
+
+Deno.test("a blob closes with its last holder, and opens again", () =>
+  withBlob({ sizes: TEN }, async ({ cache, blob, synthetic, source }) => {
+    const other = acquire(cache, synthetic, source);
+    await ensureRows(blob, synthetic, [0]);
+    await cache.release(blob);
+    await cache.release(blob);
+    await ensureRows(other, synthetic, [1]);
+    await assert.rejects(blob.ensure(0, 1, "on-demand"), /it was released/);
+    const closing = cache.release(other);
+    const again = acquire(cache, synthetic, source);
+    await ensureRows(again, synthetic, [0, 1]);
+    await closing;
+    assert.equal(source.reads.length, 2);
+    assert.equal(cache.stats().requests, 2);
+  }));
+
+Deno.test("an image that goes while it opens the blob leaves the opening to the next", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await using cache = BlobCache.open(dir.path, QUIET);
+  const source = new ScriptedSource(synthetic.bytes);
+  const other = acquire(cache, synthetic, source);
+  const first = acquire(cache, synthetic, source);
+  const opening = assert.rejects(first.open(), (error) => hasCode(error, "interrupted"));
+  const released = cache.release(first);
+  await ensureRows(other, synthetic, ALL);
+  await opening;
+  await released;
+});
+
+Deno.test("an opening that failed is tried again", () =>
+  withBlob({ sizes: TEN }, async ({ cache, synthetic, source }) => {
+    let fails = true;
+    const records = () => {
+      if (fails) throw new NydusGdError("invalid-image", "Cannot read bootstrap: it is damaged");
+      return synthetic.records;
+    };
+    const blob = cache.acquire({ descriptor: { ...synthetic.descriptor, id: "other" }, source, records });
+    await assert.rejects(ensureRows(blob, synthetic, [0]), (error) => hasCode(error, "invalid-image"));
+    fails = false;
+    await ensureRows(blob, synthetic, [0]);
+  }));
+
+Deno.test("a cache that somebody serves is refused to others", () =>
+  withBlob({ sizes: TEN }, ({ dir }) => {
+    assert.throws(() => BlobCache.open(dir), (error) => hasCode(error, "busy"));
+    return Promise.resolve();
+  }));
+
+Deno.test("an id that leads out of the folder is refused", () =>
+  withBlob({ sizes: TEN }, ({ cache, synthetic, source }) => {
+    const descriptor = { ...synthetic.descriptor, id: "../escape" };
+    assert.throws(
+      () => cache.acquire({ descriptor, source, records: () => synthetic.records }),
+      (error) => hasCode(error, "invalid-image"),
+    );
+    return Promise.resolve();
+  }));
+
+Deno.test("closing waits for what is being decoded and gives the folder back", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: [300_000, 300_000], compressor: "zstd" });
+  using dir = TempDir.make();
+  const cache = BlobCache.open(dir.path, { ...QUIET, decodeWorkers: 1, inlineDecodeBytes: 0 });
+  const source = new ScriptedSource(synthetic.bytes);
+  const gate = new Gate();
+  source.script = gate.script;
+  const reading = Promise.allSettled([ensureRows(acquire(cache, synthetic, source), synthetic, [0, 1])]);
+  await gate.arrived(1);
+  gate.open();
+  await cache.close();
+  await reading;
+  await BlobCache.open(dir.path).close();
+});

@@ -1,0 +1,86 @@
+/**
+ * Whatever readers, sources and restarts do: what is ready is right, and what failed can be had later.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { acquire, assertCached, ensureRows, isReady, QUIET } from "../../tests/support/blob_setup.ts";
+import { ScriptedSource } from "../../tests/support/scripted_source.ts";
+import { makeSyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { BlobCache } from "./blob_cache.ts";
+
+const CHUNKS = 12;
+
+const operation = fc.record({
+  rows: fc.tuple(fc.nat(CHUNKS - 1), fc.nat(CHUNKS - 1)),
+  priority: fc.constantFrom("on-demand" as const, "prefetch" as const),
+  /** Turns of the event loop before the caller gives up. */
+  givesUpAfter: fc.option(fc.nat(3), { nil: undefined }),
+  /** Whether to wait for it before the next operation. */
+  waits: fc.boolean(),
+});
+
+const answer = fc.constantFrom("right", "right", "late", "unavailable", "io", "cut", "flipped");
+
+Deno.test("ready chunks are right, failed ones can be had later, through faults, aborts and restarts", async () => {
+  const synthetic = await makeSyntheticBlob({
+    sizes: Array.from({ length: CHUNKS }, (_, i) => 500 + 1700 * (i % 5)),
+    compressor: "zstd",
+    gap: 100,
+  });
+  const lives = fc.array(fc.tuple(fc.array(operation, { maxLength: 8 }), fc.array(answer)), {
+    minLength: 1,
+    maxLength: 3,
+  });
+  await fc.assert(
+    fc.asyncProperty(lives, async (script) => {
+      using dir = TempDir.make();
+      for (const [operations, answers] of script) {
+        await using cache = BlobCache.open(dir.path, { ...QUIET, parallelRequests: 2, maxRequestBytes: 8000 });
+        const source = new ScriptedSource(synthetic.bytes);
+        let next = 0;
+        source.script = async (_read, bytes) => {
+          switch (answers[next++]) {
+            case "late":
+              await new Promise((resolve) => setTimeout(resolve, 0));
+              return undefined;
+            case "unavailable":
+            case "io":
+              return new NydusGdError(answers[next - 1] as "unavailable" | "io", "Cannot read blob: no");
+            case "cut":
+              return bytes.subarray(1);
+            case "flipped":
+              return bytes.map((byte, i) => i === bytes.length >> 1 ? byte ^ 0x20 : byte);
+            default:
+              return undefined;
+          }
+        };
+        const blob = acquire(cache, synthetic, source);
+        const running = operations.map(async ({ rows, priority, givesUpAfter }) => {
+          const leaving = new AbortController();
+          const asked = ensureRows(blob, synthetic, rows, priority, leaving.signal);
+          const outcome = asked.then(() => undefined, (error) => error);
+          if (givesUpAfter !== undefined) {
+            for (let turn = 0; turn < givesUpAfter; turn++) await Promise.resolve();
+            leaving.abort();
+          }
+          const error = await outcome;
+          if (error !== undefined) return assert.ok(error instanceof NydusGdError, String(error));
+          for (let row = Math.min(...rows); row <= Math.max(...rows); row++) assert.ok(await isReady(blob, row));
+        });
+        for (const [i, { waits }] of operations.entries()) if (waits) await running[i];
+        await Promise.all(running);
+        for (let row = 0; row < CHUNKS; row++) if (await isReady(blob, row)) await assertCached(blob, synthetic, row);
+        source.script = () => undefined;
+        await ensureRows(blob, synthetic, [0, CHUNKS - 1]);
+        for (let row = 0; row < CHUNKS; row++) await assertCached(blob, synthetic, row);
+        const lost = ["synthetic.blob.data.chunk_map", "synthetic.blob.verified", undefined][answers.length % 3];
+        if (lost !== undefined) Deno.removeSync(`${dir.path}/${lost}`);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

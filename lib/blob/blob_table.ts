@@ -1,0 +1,144 @@
+/**
+ * Getting the chunk table of a blob: from the cache, from the image, from the blob itself.
+ *
+ * v6: the compression info of the blob (`.blob.meta`), cached in nydusd's form once it was read, and the digests of the
+ * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. What comes from outside the bootstrap is not
+ * covered by its digest, so it is only believed where parser and bootstrap agree with it: a cached table that does not fit
+ * is fetched again, a fetched one that does not fit is an error. The data are checked against digests in any case.
+ *
+ * @module
+ */
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import {
+  applyDigestArray,
+  applyDigests,
+  blobMetaRange,
+  chunkColumnsFromRecords,
+  parseBlobMeta,
+  splitBlobMeta,
+} from "../rafs/blob_meta.ts";
+import { type BlobDescriptor, type BlobMetaLocation, type ChunkRecord, RafsError } from "../rafs/bootstrap.ts";
+import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../rafs/cache_layout.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
+import { BLOB_FEATURE, has } from "../rafs/flags.ts";
+import { readToc, SECTION } from "../rafs/toc.ts";
+import { decompressInto } from "./codec.ts";
+
+const log = logger("blob");
+
+/** Where a table comes from. */
+export interface TableSource {
+  readonly id: string;
+  readonly descriptor: BlobDescriptor;
+  records(): Iterable<Readonly<ChunkRecord>>;
+  /** `.blob.meta` that came with the image: as in the blob, or as in the cache. */
+  readonly embeddedMeta?: Uint8Array;
+  /** A range of the blob. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+  /** Bytes of the whole blob. */
+  size(): Promise<number>;
+}
+
+/** The place of `.blob.meta` in the cache. */
+export interface TableCache {
+  readonly path: string;
+  /** Stores it durably. */
+  replace(path: string, content: Uint8Array): Promise<void>;
+}
+
+interface Meta {
+  readonly ci: Uint8Array;
+  readonly header: Uint8Array;
+}
+
+/**
+ * The chunk table with every digest that the image knows.
+ *
+ * @throws {RafsError} when bootstrap and table contradict each other
+ * @throws {NydusGdError} "corrupt" for compression info that cannot be decompressed; what `read` throws
+ */
+export async function loadChunkTable(source: TableSource, cache: TableCache): Promise<ChunkColumns> {
+  const { descriptor } = source;
+  const { meta } = descriptor;
+  if (meta === undefined) return chunkColumnsFromRecords(descriptor, source.records());
+  const cached = await ignore(Deno.errors.NotFound, Deno.readFile(cache.path));
+  if (cached !== undefined) {
+    const columns = tryParse(source, "cached", () => splitCacheBlobMeta(descriptor, cached));
+    if (columns !== undefined) return await withDigests(source, columns);
+  }
+  const { embeddedMeta } = source;
+  if (embeddedMeta !== undefined) {
+    const split = () => splitEmbedded(descriptor, meta, embeddedMeta);
+    const columns = tryParse(source, "embedded", split);
+    if (columns !== undefined) {
+      await store(cache, split());
+      return await withDigests(source, columns);
+    }
+  }
+  const fetched = await fetchMeta(source, meta);
+  const columns = parse(source, fetched);
+  await store(cache, fetched);
+  return await withDigests(source, columns);
+}
+
+function parse(source: TableSource, { ci, header }: Meta): ChunkColumns {
+  const { descriptor } = source;
+  const columns = parseBlobMeta(descriptor, ci, header);
+  applyDigests(columns, descriptor.index, source.records());
+  return columns;
+}
+
+function tryParse(source: TableSource, kind: string, split: () => Meta): ChunkColumns | undefined {
+  try {
+    return parse(source, split());
+  } catch (error) {
+    if (!(error instanceof RafsError) || error.code === "unsupported") throw error;
+    log.warn("blob meta not used", { blob: source.id, kind, reason: messageOf(error) });
+    return undefined;
+  }
+}
+
+function splitEmbedded(descriptor: BlobDescriptor, meta: BlobMetaLocation, bytes: Uint8Array): Meta {
+  if (bytes.length === cacheMetaSize(meta.uncompressedSize)) return splitCacheBlobMeta(descriptor, bytes);
+  return decompressMeta(meta, bytes);
+}
+
+async function fetchMeta(source: TableSource, meta: BlobMetaLocation): Promise<Meta> {
+  const { offset, length } = blobMetaRange(meta);
+  return decompressMeta(meta, await source.read(offset, length));
+}
+
+function decompressMeta(meta: BlobMetaLocation, bytes: Uint8Array): Meta {
+  const { ci, header } = splitBlobMeta(bytes, meta);
+  if (meta.compressor === "none") return { ci, header };
+  const plain = new Uint8Array(meta.uncompressedSize);
+  decompressInto(meta.compressor, ci, plain);
+  return { ci: plain, header };
+}
+
+/** A table that cannot be stored is fetched again next time; reading goes on. */
+async function store(cache: TableCache, { ci, header }: Meta): Promise<void> {
+  try {
+    await cache.replace(cache.path, cacheBlobMetaImage(ci, header));
+  } catch (error) {
+    log.warn("blob meta not cached", { path: cache.path, error: messageOf(error) });
+  }
+}
+
+/** An image without a chunk table of its own leaves the digests to the blob's digest section. */
+async function withDigests(source: TableSource, columns: ChunkColumns): Promise<ChunkColumns> {
+  if (!has(source.descriptor.features, BLOB_FEATURE.inlinedChunkDigest) || columns.count === 0) return columns;
+  if (columns.digests.some((byte) => byte !== 0)) return columns;
+  const toc = await readToc((offset, length) => source.read(offset, length), await source.size());
+  const section = toc?.find(({ name }) => name === SECTION.digest);
+  if (section === undefined) return columns;
+  if (section.compressor !== "none" || section.size !== columns.count * DIGEST_SIZE) {
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot read digests of blob ${source.id}: they have ${section.size} bytes`,
+    );
+  }
+  applyDigestArray(columns, await source.read(section.offset, section.size));
+  return columns;
+}

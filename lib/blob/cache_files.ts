@@ -1,0 +1,213 @@
+/**
+ * The folder of the cache and the files of one blob in it.
+ *
+ * | file | content |
+ * |---|---|
+ * | `<id>.blob.data` | plain chunks at their uncompressed offsets, sparse, of the size of the blob's address space |
+ * | `<id>.blob.data.chunk_map` | chunk_map.ts |
+ * | `<id>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
+ * | `<id>.blob.verified` | verified.ts; not nydusd's |
+ * | `.nydus-gd.lock` | held by the one server that uses the folder |
+ *
+ * Names and content are nydusd's, so that its cache can be taken over while it does not run. nydusd refuses a blob whose
+ * data file or map has a wrong size; here such a file is set aside as `<name>.set-aside` and the blob's cache starts
+ * empty. A smaller data file is extended, as nydusd does, but what it holds is checked again before it is used.
+ *
+ * Source: dragonflyoss/nydus storage/src/cache/filecache/mod.rs.
+ *
+ * @module
+ */
+import { open as openHandle, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { isErrno } from "../../ffi/errno.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { flock, LOCK } from "../../ffi/sys_file.ts";
+import { ftruncate } from "../../ffi/unistd.ts";
+import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { Digester } from "../rafs/bootstrap.ts";
+import { CacheFile } from "./cache_file.ts";
+import { ChunkMap } from "./chunk_map.ts";
+import { VerifiedDigests } from "./verified.ts";
+
+const log = logger("blob");
+
+const SUFFIX = {
+  data: ".blob.data",
+  chunkMap: ".blob.data.chunk_map",
+  meta: ".blob.meta",
+  verified: ".blob.verified",
+  setAside: ".set-aside",
+} as const;
+
+/** With the longest suffixes an id is still a file name of at most 255 bytes. */
+const MAX_ID_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
+
+const LOCK_NAME = ".nydus-gd.lock";
+
+/** Paths of the files of one blob. */
+export interface BlobPaths {
+  readonly data: string;
+  readonly chunkMap: string;
+  readonly meta: string;
+  readonly verified: string;
+}
+
+/**
+ * The paths of a blob's files in `dir`.
+ *
+ * @throws {NydusGdError} "invalid-image" for an id that is not 1 to 225 characters of `[A-Za-z0-9._-]`, or has ".."
+ */
+export function blobPaths(dir: string, id: string): BlobPaths {
+  if (!/^[A-Za-z0-9._-]+$/.test(id) || id.includes("..") || id.length > MAX_ID_LENGTH) {
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot cache blob ${JSON.stringify(id.slice(0, 80))}: its id is not 1 to ${MAX_ID_LENGTH} of [A-Za-z0-9._-]`,
+    );
+  }
+  const at = (suffix: string) => join(dir, id + suffix);
+  return { data: at(SUFFIX.data), chunkMap: at(SUFFIX.chunkMap), meta: at(SUFFIX.meta), verified: at(SUFFIX.verified) };
+}
+
+/** The folder, locked for this server as long as it is not disposed. */
+export class CacheFolder implements Disposable {
+  private constructor(readonly path: string, private readonly lock: Fd) {}
+
+  /**
+   * Makes the folder where there is none (mode 0700), and locks it.
+   *
+   * @throws {NydusGdError} "busy" when another server uses it, "io"
+   */
+  static open(path: string): CacheFolder {
+    try {
+      Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+      const lock = open(join(path, LOCK_NAME), O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
+      try {
+        flock(lock, LOCK.EX | LOCK.NB);
+      } catch (error) {
+        lock[Symbol.dispose]();
+        throw error;
+      }
+      return new CacheFolder(path, lock);
+    } catch (error) {
+      if (isErrno(error, "EAGAIN")) {
+        throw new NydusGdError("busy", `Cannot open cache "${path}": another nydus-gd uses it`, {
+          hint: "stop the other one, or set cache.dir",
+          cause: error,
+        });
+      }
+      throw new NydusGdError("io", `Cannot open cache "${path}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Names that were added or removed are on disk. */
+  async sync(): Promise<void> {
+    const handle = await openHandle(this.path, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Creates or replaces a file: a reader, or a reboot, sees the old content, the new, or no file. */
+  async replace(path: string, content: Uint8Array): Promise<void> {
+    const aside = `${path}.tmp`;
+    const handle = await openHandle(aside, "w", 0o600);
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(aside, path);
+    await this.sync();
+  }
+
+  [Symbol.dispose](): void {
+    this.lock[Symbol.dispose]();
+  }
+}
+
+/** What {@link BlobFiles.open} has to know of the blob. */
+export interface BlobFilesSubject {
+  readonly digester: Digester;
+  /** Chunks. */
+  readonly count: number;
+  /** Bytes of the data file. */
+  readonly dataSize: number;
+}
+
+/** The open files of one blob. */
+export class BlobFiles implements Disposable {
+  private constructor(readonly data: CacheFile, readonly map: ChunkMap, readonly verified: VerifiedDigests) {}
+
+  /**
+   * Opens data file, chunk map and verified digests, and creates what is missing.
+   *
+   * @throws {NydusGdError} "io"
+   */
+  static async open(folder: CacheFolder, paths: BlobPaths, subject: BlobFilesSubject): Promise<BlobFiles> {
+    using stack = new DisposableStack();
+    const data = stack.use(await openData(paths, subject.dataSize));
+    const map = stack.use(await openMap(paths.chunkMap, subject.count));
+    const verified = stack.use(
+      await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity() }),
+    );
+    await folder.sync();
+    stack.move();
+    return new BlobFiles(data, map, verified);
+  }
+
+  [Symbol.dispose](): void {
+    this.verified[Symbol.dispose]();
+    this.map[Symbol.dispose]();
+    this.data[Symbol.dispose]();
+  }
+}
+
+async function openData(paths: BlobPaths, sizeBytes: number): Promise<CacheFile> {
+  for (;;) {
+    const file = CacheFile.open(paths.data);
+    try {
+      const found = file.sizeBytes;
+      if (found > sizeBytes) {
+        file[Symbol.dispose]();
+        await setAside(paths.data, `it has ${found} bytes, expected ${sizeBytes}`);
+        continue;
+      }
+      if (found < sizeBytes) {
+        // claims about an empty file are wrong, what was checked of a cut one may be
+        if (found === 0) await setAside(paths.chunkMap, "its data file is gone");
+        await ignore(Deno.errors.NotFound, Deno.remove(paths.verified));
+        ftruncate(file.fd, sizeBytes);
+      }
+      return file;
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
+}
+
+async function openMap(path: string, count: number): Promise<ChunkMap> {
+  try {
+    return await ChunkMap.open(path, count);
+  } catch (error) {
+    if (!hasCode(error, "corrupt")) throw error;
+    await setAside(path, error.message);
+    return await ChunkMap.open(path, count);
+  }
+}
+
+/** Moves a file out of the way, over one that was moved before. */
+async function setAside(path: string, reason: string): Promise<void> {
+  try {
+    await Deno.rename(path, path + SUFFIX.setAside);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw new NydusGdError("io", `Cannot set "${path}" aside: ${messageOf(error)}`, { cause: error });
+  }
+  log.warn("cache file set aside", { path, reason });
+}

@@ -1,0 +1,251 @@
+/**
+ * One blob in the cache, shared by every image that has it.
+ *
+ * It opens with the words of the image that asks first. Another image may know other chunks of the blob: its digests are
+ * added. Where two images contradict each other the second is refused; the first goes on.
+ *
+ * @module
+ */
+import type { BlobSource } from "../backend/blob_source.ts";
+import { throwIfAborted } from "../base/abort.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
+import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
+import { cacheSizes } from "../rafs/cache_layout.ts";
+import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import { loadChunkTable } from "./blob_table.ts";
+import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
+import type { DecodeTarget } from "./chunk_decoder.ts";
+import { ChunkFetcher } from "./chunk_fetcher.ts";
+import { ChunkIndex } from "./chunk_index.ts";
+import type { Decoder } from "./decoder.ts";
+import type { FetchQueue } from "./fetch_queue.ts";
+import { addDigests, addRows } from "./merge_tables.ts";
+import type { RequestLimits } from "./planner.ts";
+import { type FlushOptions, Readiness } from "./readiness.ts";
+import { BlobSources } from "./sources.ts";
+
+const log = logger("blob");
+
+/** One image's word on a blob. */
+export interface BlobSpec {
+  readonly descriptor: BlobDescriptor;
+  /** Name of the blob where the descriptor has a placeholder: `effectiveBlobId` of lib/rafs/flags.ts. */
+  readonly id?: string;
+  readonly source: BlobSource;
+  /** The chunk records of the image; those of other blobs are passed over. Called while the image is open. */
+  readonly records: () => Iterable<Readonly<ChunkRecord>>;
+  /** `.blob.meta` that came with the image, as it is in the blob or in the cache. */
+  readonly embeddedMeta?: Uint8Array;
+}
+
+/** An open blob, for threads that read the cache file by themselves. Plain data, can be posted to a Worker. */
+export interface OpenBlob {
+  /** Descriptor of the cache file: plain chunks at their uncompressed offsets. Closed with the blob. */
+  readonly dataFd: number;
+  readonly chunks: ChunkColumns;
+  /** One bit a chunk (bits.ts). Set: verified and in the cache file. */
+  readonly ready: Uint8Array<SharedArrayBuffer>;
+}
+
+/** What the blobs of one cache share. */
+export interface CacheParts {
+  readonly folder: CacheFolder;
+  readonly decoder: Decoder;
+  readonly queue: FetchQueue;
+  readonly requests: RequestLimits;
+  readonly flush: FlushOptions;
+}
+
+/** Numbers of one blob; those about fetching since it was opened. */
+export interface BlobStats {
+  readonly id: string;
+  /** Bytes of the blob at its home, 0 if not known. */
+  readonly compressedSize: number;
+  /** Bytes of the data file when it is complete, 0 if not known. */
+  readonly uncompressedSize: number;
+  readonly chunks: number;
+  readonly chunksReady: number;
+  /** Bytes that came from sources, chunk table included. */
+  readonly bytesFetched: number;
+  readonly requests: number;
+  readonly failedRequests: number;
+  /** Chunks that were wrong however often they were fetched. */
+  readonly corruptChunks: number;
+  /** Where it is fetched from. */
+  readonly sources: readonly string[];
+}
+
+/** What an open blob consists of. */
+interface Opened {
+  readonly descriptor: BlobDescriptor;
+  readonly view: OpenBlob;
+  readonly files: BlobFiles;
+  readonly readiness: Readiness;
+  readonly fetcher: ChunkFetcher;
+  readonly target: DecodeTarget;
+}
+
+let nextKey = 1;
+
+/** A blob of the cache. Images hold it through {@link Blob}. */
+export class CachedBlob {
+  readonly sources = new BlobSources();
+  readonly #paths: BlobPaths;
+  #opening: Promise<Opened> | undefined;
+  #opened: Opened | undefined;
+  readonly #stop = new AbortController();
+  #corruptChunks = 0;
+
+  /**
+   * @param before resolves when the last holder of the same files has let go
+   * @throws {NydusGdError} "invalid-image" for an id that is no file name
+   */
+  constructor(
+    readonly id: string,
+    readonly descriptor: BlobDescriptor,
+    private readonly parts: CacheParts,
+    private readonly before: Promise<unknown>,
+  ) {
+    this.#paths = blobPaths(parts.folder.path, id);
+  }
+
+  /**
+   * Opens the blob with `spec`, unless it is open; then what `spec` knows is added.
+   *
+   * @param signal `spec` is not to be used any more
+   */
+  async open(spec: BlobSpec, signal: AbortSignal): Promise<OpenBlob> {
+    for (;;) {
+      throwIfAborted(this.#stop.signal);
+      throwIfAborted(signal);
+      if (this.#opened !== undefined) {
+        this.#merge(this.#opened, spec);
+        return this.#opened.view;
+      }
+      if (this.#opening === undefined) {
+        this.#opening = this.#openFiles(spec, AbortSignal.any([this.#stop.signal, signal]));
+        try {
+          this.#opened = await this.#opening;
+          return this.#opened.view;
+        } finally {
+          this.#opening = undefined;
+        }
+      }
+      // another image opens it; its failure is not ours
+      await Promise.allSettled([this.#opening]);
+    }
+  }
+
+  /** The fetcher of an open blob. */
+  get fetcher(): ChunkFetcher {
+    if (this.#opened === undefined) throw new NydusGdError("internal", `Cannot read blob ${this.id}: it is not open`);
+    return this.#opened.fetcher;
+  }
+
+  /** Everything that is ready is recorded on disk. */
+  async flush(): Promise<void> {
+    await this.#opened?.readiness.flush();
+  }
+
+  /** Stops fetches, records what is ready, closes the files. */
+  async close(): Promise<void> {
+    this.#stop.abort(new NydusGdError("interrupted", `Cannot open blob ${this.id}: it is being closed`));
+    await Promise.allSettled([this.#opening]);
+    const opened = this.#opened;
+    if (opened === undefined) return;
+    this.#opened = undefined;
+    await opened.fetcher.close();
+    this.parts.decoder.drop(opened.target.key);
+    try {
+      await opened.readiness.flush();
+    } finally {
+      opened.files[Symbol.dispose]();
+    }
+  }
+
+  stats(): BlobStats {
+    const { id, sources } = this;
+    const { compressedSize, uncompressedSize, chunkCount } = this.#opened?.descriptor ?? this.descriptor;
+    return {
+      id,
+      compressedSize,
+      uncompressedSize,
+      chunks: this.#opened?.view.chunks.count ?? chunkCount,
+      chunksReady: this.#opened?.readiness.count() ?? 0,
+      ...sources.counters,
+      corruptChunks: this.#corruptChunks,
+      sources: sources.descriptions,
+    };
+  }
+
+  async #openFiles(spec: BlobSpec, signal: AbortSignal): Promise<Opened> {
+    await this.before;
+    const { parts, id, sources } = this;
+    const { descriptor, records, embeddedMeta, source } = spec;
+    const read = (offset: number, length: number) =>
+      parts.queue.run("on-demand", () => sources.read(offset, length, { priority: "on-demand", signal }));
+    const recordsNow = () => {
+      throwIfAborted(signal);
+      return records();
+    };
+    const table = { id, descriptor, records: recordsNow, read, size: () => source.size(signal) };
+    const columns = await loadChunkTable(
+      embeddedMeta === undefined ? table : { ...table, embeddedMeta },
+      { path: this.#paths.meta, replace: (path, content) => parts.folder.replace(path, content) },
+    );
+    const { digester, compressor } = descriptor;
+    const dataSize = cacheSizes(descriptor, columns).data;
+    const files = await BlobFiles.open(parts.folder, this.#paths, { digester, count: columns.count, dataSize });
+    try {
+      const readiness = new Readiness(id, files, columns, parts.flush);
+      const { ready } = readiness;
+      const target = { key: nextKey++, columns, ready, dataFd: files.data.fd.raw, compressor, digester };
+      const { decoder, queue, requests: limits } = parts;
+      const onCorrupt = (row: number) => this.#onCorrupt(row);
+      const fetcher = new ChunkFetcher(
+        { id, target, readiness, sources, decoder, queue, limits, onCorrupt },
+        new ChunkIndex(columns),
+      );
+      return { descriptor, view: { dataFd: target.dataFd, chunks: columns, ready }, files, readiness, fetcher, target };
+    } catch (error) {
+      files[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  #merge({ descriptor: present, view: { chunks }, files, fetcher }: Opened, spec: BlobSpec): void {
+    const { descriptor, records } = spec;
+    this.#agree(present, descriptor);
+    if (descriptor.meta !== undefined) {
+      addDigests(chunks, descriptor, records());
+    } else {
+      addRows(this.id, chunks, chunkColumnsFromRecords(descriptor, records()), files.data.sizeBytes);
+      fetcher.index = new ChunkIndex(chunks);
+    }
+  }
+
+  #agree(present: BlobDescriptor, own: BlobDescriptor): void {
+    const facts = (blob: BlobDescriptor) =>
+      JSON.stringify([blob.compressor, blob.digester, blob.chunkCount, blob.uncompressedSize, blob.meta ?? null]);
+    if (facts(present) !== facts(own)) {
+      throw new NydusGdError(
+        "invalid-image",
+        `Cannot open blob ${this.id}: a mounted image describes it as ${facts(present)}, this one as ${facts(own)}`,
+      );
+    }
+  }
+
+  /**
+   * A wrong chunk may be the fault of the chunk table, which no digest covers. It is not kept, so that the next open
+   * fetches it anew.
+   */
+  #onCorrupt(row: number): void {
+    if (this.#corruptChunks++ > 0) return;
+    log.warn("chunk is corrupt at its source", { blob: this.id, chunk: row, sources: this.sources.descriptions });
+    Deno.remove(this.#paths.meta).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) log.warn("blob meta not removed", { blob: this.id, error });
+    });
+  }
+}

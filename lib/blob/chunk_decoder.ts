@@ -1,0 +1,143 @@
+/**
+ * From stored bytes to chunks in the cache file: decompress, check the digest, write, make visible.
+ *
+ * Synchronous, so that it runs in a decode Worker and in the main thread alike. The order is what guarantees that a
+ * reader never sees wrong bytes: a chunk's bit in `ready` is set after its digest was right and its write returned.
+ *
+ * @module
+ */
+import { preadExact, pwriteAll } from "../../ffi/unistd.ts";
+import { equalBytes } from "../base/bytes.ts";
+import { type ErrorCode, hasCode, messageOf } from "../base/errors.ts";
+import { CHUNK_FLAG, type Compressor, type Digester } from "../rafs/bootstrap.ts";
+import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../rafs/chunk_table.ts";
+import { setBit } from "./bits.ts";
+import { decompressInto, digest } from "./codec.ts";
+
+/** A blob whose chunks are decoded; can be posted to a Worker. */
+export interface DecodeTarget {
+  /** Unique in the process. */
+  readonly key: number;
+  readonly columns: ChunkColumns;
+  readonly ready: Uint8Array<SharedArrayBuffer>;
+  /** Descriptor of the data file. */
+  readonly dataFd: number;
+  readonly compressor: Compressor;
+  readonly digester: Digester;
+}
+
+/** A chunk that did not become ready, and why; can be posted. */
+export interface ChunkFailure {
+  readonly row: number;
+  /** "corrupt": other bytes may do better; the rest is this machine's. */
+  readonly code: ErrorCode;
+  /** What follows "Cannot read chunk N of blob X: ". */
+  readonly state: string;
+  readonly hint?: string;
+}
+
+/** Room for the plain bytes of one chunk or batch, kept between calls. */
+let scratch = new Uint8Array(0);
+
+/** Most bytes that {@link scratch} keeps. */
+const SCRATCH_BYTES = 4 * 1024 * 1024;
+
+function room(size: number): Uint8Array<ArrayBuffer> {
+  if (size > SCRATCH_BYTES) return new Uint8Array(size);
+  if (scratch.length < size) scratch = new Uint8Array(Math.min(SCRATCH_BYTES, Math.max(size, 2 * scratch.length)));
+  return scratch.subarray(0, size);
+}
+
+/**
+ * Decodes chunks into the cache file.
+ *
+ * @param rows members of one batch stand together
+ * @param stored bytes of the blob from `offset`, which hold the stored bytes of every row
+ * @returns the rows that failed; the others are ready
+ */
+export function decodeChunks(
+  target: DecodeTarget,
+  rows: readonly number[],
+  stored: Uint8Array,
+  offset: number,
+): ChunkFailure[] {
+  const { columns } = target;
+  const failures: ChunkFailure[] = [];
+  let batch = NO_BATCH;
+  let plain = new Uint8Array(0);
+  for (const row of rows) {
+    try {
+      const rowBatch = columns.batch[row] as number;
+      if (rowBatch === NO_BATCH || rowBatch !== batch) {
+        batch = NO_BATCH;
+        const at = (columns.compressedOffset[row] as number) - offset;
+        const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));
+        plain = plainBytes(target, row, bytes);
+        batch = rowBatch;
+      }
+      const from = rowBatch === NO_BATCH ? 0 : columns.batchOffset[row] as number;
+      const chunk = plain.subarray(from, from + (columns.uncompressedSize[row] as number));
+      const wrong = mismatch(target, row, chunk);
+      if (wrong !== undefined) {
+        failures.push({ row, code: "corrupt", state: wrong });
+        continue;
+      }
+      pwriteAll(target.dataFd, chunk, columns.uncompressedOffset[row] as number);
+      setBit(target.ready, row);
+    } catch (error) {
+      failures.push(failureOf(row, error));
+    }
+  }
+  return failures;
+}
+
+/**
+ * Reads chunks that are said to be in the cache file back and checks them.
+ *
+ * @returns the rows that are not what they should be; the others are ready
+ */
+export function checkChunks(target: DecodeTarget, rows: readonly number[]): ChunkFailure[] {
+  const { columns } = target;
+  const failures: ChunkFailure[] = [];
+  for (const row of rows) {
+    try {
+      const chunk = room(columns.uncompressedSize[row] as number);
+      preadExact(target.dataFd, chunk, columns.uncompressedOffset[row] as number);
+      const wrong = mismatch(target, row, chunk);
+      if (wrong === undefined) setBit(target.ready, row);
+      else failures.push({ row, code: "corrupt", state: wrong });
+    } catch (error) {
+      failures.push(failureOf(row, error));
+    }
+  }
+  return failures;
+}
+
+function plainBytes(target: DecodeTarget, row: number, stored: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { columns, compressor } = target;
+  if (((columns.flags[row] as number) & CHUNK_FLAG.compressed) === 0) return stored as Uint8Array<ArrayBuffer>;
+  const batch = columns.batch[row] as number;
+  const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
+  const plain = room(size as number);
+  decompressInto(compressor, stored, plain);
+  return plain;
+}
+
+/** What is wrong with a chunk's bytes. The digest is always known here and stronger than a CRC. */
+function mismatch(target: DecodeTarget, row: number, chunk: Uint8Array): string | undefined {
+  const { columns, digester } = target;
+  const size = columns.uncompressedSize[row] as number;
+  if (chunk.length !== size) return `it has ${chunk.length} bytes, expected ${size}`;
+  const actual = digest(digester, chunk);
+  const expected = columns.digests.subarray(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE);
+  if (equalBytes(actual, expected)) return undefined;
+  return `${digester} is ${actual.toHex()}, expected ${expected.slice().toHex()}`;
+}
+
+function failureOf(row: number, error: unknown): ChunkFailure {
+  const state = messageOf(error);
+  if (!hasCode(error, "corrupt", "environment")) {
+    return { row, code: "io", state, hint: "see the free space and the health of the cache's file system (cache.dir)" };
+  }
+  return { row, code: error.code, state, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+}

@@ -1,0 +1,79 @@
+/**
+ * Finding chunks: by place in the uncompressed address space, and by what is fetched together.
+ *
+ * A *unit* is what must be fetched as one: a chunk of its own, or a batch with all its members. Units have keys: the row
+ * of a plain chunk, `-1 - batch` of a batch.
+ *
+ * @module
+ */
+import { type ChunkColumns, NO_BATCH } from "../rafs/chunk_table.ts";
+
+/** Lookup tables over one chunk table. Made anew when rows are filled in. */
+export class ChunkIndex {
+  /** Rows in order of their uncompressed offset, without those that are no chunk; undefined: every row, as it is. */
+  readonly #order: Uint32Array | undefined;
+  /** Rows of each batch. */
+  readonly #members: readonly (readonly number[])[];
+
+  constructor(private readonly columns: ChunkColumns) {
+    this.#order = orderOf(columns);
+    this.#members = membersOf(columns);
+  }
+
+  /** Rows whose chunks overlap `[offset, offset + length)` of the uncompressed address space, ascending by offset. */
+  rowsIn(offset: number, length: number): number[] {
+    const { uncompressedOffset, uncompressedSize, count } = this.columns;
+    const order = this.#order;
+    const total = order?.length ?? count;
+    let low = 0, high = total;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const row = order === undefined ? middle : order[middle] as number;
+      if ((uncompressedOffset[row] as number) + (uncompressedSize[row] as number) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const rows: number[] = [];
+    for (; low < total; low++) {
+      const row = order === undefined ? low : order[low] as number;
+      if ((uncompressedOffset[row] as number) >= offset + length) break;
+      rows.push(row);
+    }
+    return rows;
+  }
+
+  /** Key of the unit that `row` belongs to. */
+  unitOf(row: number): number {
+    const batch = this.columns.batch[row] as number;
+    return batch === NO_BATCH ? row : -1 - batch;
+  }
+
+  /** Rows of a unit, ascending. */
+  rowsOf(unit: number): readonly number[] {
+    return unit >= 0 ? [unit] : this.#members[-1 - unit] ?? [];
+  }
+}
+
+function orderOf({ count, uncompressedOffset, uncompressedSize }: ChunkColumns): Uint32Array | undefined {
+  let known = 0, sorted = true, last = -1;
+  for (let row = 0; row < count; row++) {
+    if (uncompressedSize[row] === 0) continue;
+    known++;
+    if ((uncompressedOffset[row] as number) < last) sorted = false;
+    last = uncompressedOffset[row] as number;
+  }
+  if (sorted && known === count) return undefined;
+  const order = new Uint32Array(known);
+  for (let row = 0, next = 0; row < count; row++) if (uncompressedSize[row] !== 0) order[next++] = row;
+  if (!sorted) order.sort((a, b) => (uncompressedOffset[a] as number) - (uncompressedOffset[b] as number));
+  return order;
+}
+
+function membersOf({ count, batch, batchUncompressedSize }: ChunkColumns): number[][] {
+  const members: number[][] = Array.from(batchUncompressedSize, () => []);
+  if (members.length === 0) return members;
+  for (let row = 0; row < count; row++) {
+    const index = batch[row] as number;
+    if (index !== NO_BATCH) members[index]?.push(row);
+  }
+  return members;
+}

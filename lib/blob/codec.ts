@@ -1,0 +1,65 @@
+/**
+ * Decompressing and digesting, synchronously, in the thread that asks.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { constants, gunzipSync } from "node:zlib";
+import { createBLAKE3, type IHasher } from "hash-wasm";
+import { MissingLibraryError } from "../../ffi/libc.ts";
+import { lz4DecompressBlock } from "../../ffi/liblz4.ts";
+import { zstdDecompress } from "../../ffi/libzstd.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import type { Compressor, Digester } from "../rafs/bootstrap.ts";
+
+/**
+ * Fills `plain` from `stored`.
+ *
+ * @throws {NydusGdError} "corrupt" when it is malformed or does not give exactly the bytes that were expected,
+ * "environment" when the codec's library is missing
+ */
+export function decompressInto(compressor: Compressor, stored: Uint8Array, plain: Uint8Array): void {
+  let written: number;
+  try {
+    written = decompress(compressor, stored, plain);
+  } catch (error) {
+    if (error instanceof MissingLibraryError) {
+      throw new NydusGdError("environment", error.message, { hint: error.hint, cause: error });
+    }
+    throw new NydusGdError("corrupt", messageOf(error), { cause: error });
+  }
+  if (written !== plain.length) {
+    throw new NydusGdError("corrupt", `Cannot decompress ${compressor}: ${written} bytes, expected ${plain.length}`);
+  }
+}
+
+function decompress(compressor: Compressor, stored: Uint8Array, plain: Uint8Array): number {
+  switch (compressor) {
+    case "none":
+      if (stored.length === plain.length) plain.set(stored);
+      return stored.length;
+    case "lz4_block":
+      return lz4DecompressBlock(stored, plain);
+    case "zstd":
+      return zstdDecompress(stored, plain);
+    case "gzip": {
+      const bytes = gunzipSync(stored, { maxOutputLength: plain.length, finishFlush: constants.Z_FINISH });
+      plain.set(bytes);
+      return bytes.length;
+    }
+  }
+}
+
+let blake3: IHasher | undefined;
+
+/** Makes {@link digest} usable in this thread: blake3 is WebAssembly and has to be compiled first. */
+export async function prepareDigests(): Promise<void> {
+  blake3 ??= await createBLAKE3();
+}
+
+/** The 32 bytes of a chunk's digest. Needs {@link prepareDigests}. */
+export function digest(digester: Digester, plain: Uint8Array): Uint8Array {
+  if (digester === "sha256") return createHash("sha256").update(plain).digest();
+  if (blake3 === undefined) throw new NydusGdError("internal", "Cannot digest: blake3 is not prepared");
+  return blake3.init().update(plain).digest("binary");
+}

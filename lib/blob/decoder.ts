@@ -1,0 +1,170 @@
+/**
+ * Where chunks are decoded: large pieces in a small pool of Workers, small ones in this thread.
+ *
+ * A Worker costs 15 to 30 ms to start, 11 to 20 MB, and 40 to 60 us for each job, in which this thread would have
+ * decoded some 30 KiB; so Workers start with the first large job, and {@link DecoderOptions.inlineBytes} says what is
+ * small. Jobs that somebody waits for go before prefetch.
+ *
+ * @module
+ */
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { Limiter, type Priority } from "../base/limiter.ts";
+import { workerUrl } from "../base/worker.ts";
+import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget } from "./chunk_decoder.ts";
+import { prepareDigests } from "./codec.ts";
+import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
+
+/** Size of the pool, and what goes there. */
+export interface DecoderOptions {
+  /** Most Workers; 0: everything in this thread. */
+  readonly workers: number;
+  /** Plain bytes up to which a job is done in this thread. */
+  readonly inlineBytes: number;
+}
+
+/** A Worker and what it knows. */
+class DecodeThread {
+  readonly #worker: Worker;
+  /** Keys of the targets that it has. */
+  readonly #targets = new Set<number>();
+  #job = Promise.withResolvers<DecodeReply>();
+  #broken: Error | undefined;
+
+  constructor() {
+    this.#worker = new Worker(workerUrl(import.meta, "decode_worker.ts"), { type: "module", name: "decode" });
+    this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => this.#job.resolve(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#broken = new NydusGdError("internal", `Cannot decode: the Worker failed: ${event.message}`);
+      this.#job.reject(this.#broken);
+    };
+  }
+
+  get broken(): boolean {
+    return this.#broken !== undefined;
+  }
+
+  /** Resolves when the Worker can take a job. */
+  async started(): Promise<void> {
+    await this.#job.promise;
+  }
+
+  async run(target: DecodeTarget, request: DecodeRequest, transfer: Transferable[]): Promise<readonly ChunkFailure[]> {
+    if (this.#broken !== undefined) throw this.#broken;
+    if (!this.#targets.has(target.key)) {
+      this.#worker.postMessage({ type: "target", target } satisfies DecodeRequest);
+      this.#targets.add(target.key);
+    }
+    this.#job = Promise.withResolvers();
+    this.#worker.postMessage(request, transfer);
+    const reply = await this.#job.promise;
+    if (reply.type === "done") return reply.failures;
+    throw new NydusGdError("internal", reply.type === "failed" ? reply.message : "Cannot decode: no reply");
+  }
+
+  drop(key: number): void {
+    if (this.#targets.delete(key)) this.#worker.postMessage({ type: "drop", key } satisfies DecodeRequest);
+  }
+
+  terminate(): void {
+    this.#worker.terminate();
+  }
+}
+
+/** Decodes and checks chunks. */
+export class Decoder implements Disposable {
+  readonly #threads = new Set<DecodeThread>();
+  readonly #idle: DecodeThread[] = [];
+  readonly #turns: Limiter;
+  #closed = false;
+
+  constructor(private readonly options: DecoderOptions) {
+    this.#turns = new Limiter(Math.max(1, options.workers));
+  }
+
+  /**
+   * Decodes chunks into the cache file: {@link decodeChunks}.
+   *
+   * @param stored given away: not to be used afterwards
+   */
+  async decode(
+    target: DecodeTarget,
+    rows: readonly number[],
+    stored: Uint8Array<ArrayBuffer>,
+    offset: number,
+    priority: Priority,
+  ): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(target, rows)) {
+      await prepareDigests();
+      return decodeChunks(target, rows, stored, offset);
+    }
+    const request = { type: "decode", key: target.key, rows, stored, offset } as const;
+    // a view of a larger buffer is copied: others may look at the rest
+    const transfer = stored.byteLength === stored.buffer.byteLength ? [stored.buffer] : [];
+    return await this.#runInThread(target, request, transfer, priority);
+  }
+
+  /** Checks chunks in the cache file: {@link checkChunks}. */
+  async check(target: DecodeTarget, rows: readonly number[], priority: Priority): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(target, rows)) {
+      await prepareDigests();
+      return checkChunks(target, rows);
+    }
+    return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
+  }
+
+  /** Forgets a target. None of its jobs may be under way. */
+  drop(key: number): void {
+    for (const thread of this.#threads) thread.drop(key);
+  }
+
+  /** Ends the Workers. No job may be under way. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    for (const thread of this.#threads) thread.terminate();
+    this.#threads.clear();
+    this.#idle.length = 0;
+  }
+
+  #isSmall({ columns }: DecodeTarget, rows: readonly number[]): boolean {
+    if (this.options.workers === 0) return true;
+    let bytes = 0;
+    for (const row of rows) bytes += columns.uncompressedSize[row] as number;
+    return bytes <= this.options.inlineBytes;
+  }
+
+  #runInThread(
+    target: DecodeTarget,
+    request: DecodeRequest,
+    transfer: Transferable[],
+    priority: Priority,
+  ): Promise<readonly ChunkFailure[]> {
+    return this.#turns.run(priority, async () => {
+      const thread = this.#idle.pop() ?? await this.#startThread();
+      try {
+        return await thread.run(target, request, transfer);
+      } finally {
+        if (thread.broken) this.#discard(thread);
+        else this.#idle.push(thread);
+      }
+    });
+  }
+
+  async #startThread(): Promise<DecodeThread> {
+    if (this.#closed) throw new NydusGdError("interrupted", "Cannot decode: the cache is closed");
+    const thread = new DecodeThread();
+    this.#threads.add(thread);
+    try {
+      await thread.started();
+      return thread;
+    } catch (error) {
+      this.#discard(thread);
+      throw new NydusGdError("internal", `Cannot start decode Worker: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #discard(thread: DecodeThread): void {
+    thread.terminate();
+    this.#threads.delete(thread);
+  }
+}

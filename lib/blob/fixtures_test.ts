@@ -1,0 +1,73 @@
+/**
+ * Every chunk of every fixture blob, through the whole way: source, decoder, cache file.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { preadExact } from "../../ffi/unistd.ts";
+import {
+  listRafsFixtures,
+  MemoryBlob,
+  RAFS_FIXTURES,
+  readFixtureBootstrap,
+} from "../../tests/support/rafs_fixtures.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { LocalFsBackend } from "../backend/localfs.ts";
+import { DIGEST_SIZE } from "../rafs/chunk_table.ts";
+import { effectiveBlobId } from "../rafs/flags.ts";
+import { openBootstrap } from "../rafs/open.ts";
+import { hasBit } from "./bits.ts";
+import { BlobCache } from "./blob_cache.ts";
+
+const REFUSED = /^v6-(zran|tar-ref|tarfs|.*encrypt)/;
+/** More images than the repository keeps, where they are at hand. */
+const MORE_FIXTURES = join(RAFS_FIXTURES, "../../../../shared/fixtures");
+
+const own = listRafsFixtures();
+const kept = new Set(own.map((fixture) => fixture.name));
+const more = listRafsFixtures(MORE_FIXTURES).filter((fixture) => !kept.has(fixture.name));
+
+for (const fixture of [...own, ...more]) {
+  if (fixture.blobsAbsent || REFUSED.test(fixture.name)) continue;
+  Deno.test(`every chunk of ${fixture.name} is fetched, verified and cached, and not fetched again`, async () => {
+    const bootstrap = openBootstrap(await readFixtureBootstrap(fixture));
+    const backend = new LocalFsBackend({ blobFile: undefined, dir: join(fixture.directory, "blobs"), altDirs: [] });
+    using dir = TempDir.make();
+    for (const run of ["cold", "warm"]) {
+      await using cache = BlobCache.open(dir.path, { decodeWorkers: run === "cold" ? 1 : 0 });
+      for (const descriptor of bootstrap.blobs) {
+        const id = effectiveBlobId(descriptor, fixture.container);
+        const blob = cache.acquire({
+          descriptor,
+          id,
+          source: backend.blob(id),
+          records: () => bootstrap.chunkRecords(),
+        });
+        const { chunks, dataFd, ready } = await blob.open();
+        const expected = MemoryBlob.open(
+          bootstrap,
+          descriptor,
+          await Deno.readFile(join(fixture.directory, "blobs", id)),
+        );
+        for (let row = 0; row < chunks.count; row++) {
+          const known = chunks.digests.subarray(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE).some((byte) => byte !== 0);
+          const offset = chunks.uncompressedOffset[row] as number, size = chunks.uncompressedSize[row] as number;
+          if (size === 0) continue;
+          if (!known) {
+            await assert.rejects(blob.ensure(offset, size, "on-demand"), /the image has no digest of it/);
+            continue;
+          }
+          if (run === "warm") assert.ok(hasBit(ready, row));
+          await blob.ensure(offset, size, "on-demand");
+          assert.ok(hasBit(ready, row));
+          const bytes = new Uint8Array(size);
+          preadExact(dataFd, bytes, offset);
+          assert.deepEqual(bytes, await expected.chunk(row));
+        }
+        await cache.release(blob);
+      }
+      if (run === "warm") assert.equal(cache.stats().requests, 0);
+    }
+  });
+}

@@ -1,0 +1,55 @@
+/**
+ * A cache whose disk is full: an error for the range, nothing wrong in the cache, and on it goes when there is room.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { mount, umount2 } from "../../ffi/sys_mount.ts";
+import { geteuid } from "../../ffi/unistd.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import { hasCode } from "../../lib/base/errors.ts";
+import { acquire, assertCached, ensureRows, isReady, QUIET } from "../support/blob_setup.ts";
+import { ScriptedSource } from "../support/scripted_source.ts";
+import { makeSyntheticBlob } from "../support/synthetic_blob.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const isRoot = geteuid() === 0;
+console.log(`kernel ${Deno.osRelease()}${isRoot ? "" : "; skipped without root: all of blob_no_space_test.ts"}`);
+
+/** Runs `test` on a file system of 1 MiB. */
+async function withSmallDisk(test: (dir: string) => Promise<void>): Promise<void> {
+  using dir = TempDir.make();
+  mount("tmpfs", dir.path, "tmpfs", 0, "size=1m");
+  try {
+    await test(dir.path);
+  } finally {
+    umount2(dir.path);
+  }
+}
+
+for (const decodeWorkers of [0, 1]) {
+  const where = decodeWorkers === 0 ? "the caller's thread" : "a Worker";
+  Deno.test({
+    name: `a full disk fails the range that has no room, decoded in ${where}`,
+    ignore: !isRoot,
+    fn: () =>
+      withSmallDisk(async (dir) => {
+        const ballast = `${dir}/ballast`;
+        Deno.writeFileSync(ballast, new Uint8Array(600 * 1024));
+        const synthetic = await makeSyntheticBlob({ sizes: Array<number>(6).fill(128 * 1024) });
+        await using cache = BlobCache.open(dir, { ...QUIET, decodeWorkers, inlineDecodeBytes: 0 });
+        const source = new ScriptedSource(synthetic.bytes);
+        const blob = acquire(cache, synthetic, source);
+        await ensureRows(blob, synthetic, [0, 1]);
+        await assert.rejects(
+          ensureRows(blob, synthetic, [2, 5]),
+          (error) => hasCode(error, "io") && /^Cannot read chunk \d of blob synthetic: .*ENOSPC/.test(error.message),
+        );
+        for (const row of [0, 1]) await assertCached(blob, synthetic, row);
+        assert.equal(await isReady(blob, 5), false);
+        Deno.removeSync(ballast);
+        await ensureRows(blob, synthetic, [2, 5]);
+        for (const row of [2, 3, 4, 5]) await assertCached(blob, synthetic, row);
+      }),
+  });
+}

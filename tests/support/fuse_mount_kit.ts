@@ -1,0 +1,96 @@
+/**
+ * What tests of FUSE mounts share: the condition to run, a session with its folders, and looks at what is left behind.
+ *
+ * @module
+ */
+import { geteuid } from "../../ffi/unistd.ts";
+import { parseMountInfo } from "../../lib/mount/fuse/mountinfo.ts";
+import { FuseSession, type FuseSessionOptions } from "../../lib/mount/fuse/session.ts";
+import { TempDir } from "./temp_dir.ts";
+
+function whyNot(): string | undefined {
+  if (geteuid() !== 0) return "not root";
+  try {
+    Deno.statSync("/dev/fuse");
+    return undefined;
+  } catch {
+    return "no /dev/fuse";
+  }
+}
+
+const reason = whyNot();
+console.log(`kernel ${Deno.osRelease()}${reason === undefined ? "" : `; FUSE tests are skipped: ${reason}`}`);
+
+/** A test that needs root and /dev/fuse. */
+export function fuseTest(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, ignore: reason !== undefined, fn });
+}
+
+/** A session in a folder of its own, which goes with it. */
+export class TestSession implements AsyncDisposable {
+  private constructor(readonly temp: TempDir, readonly session: FuseSession) {}
+
+  static async start(options: Partial<FuseSessionOptions> = {}): Promise<TestSession> {
+    const temp = TempDir.make();
+    try {
+      return await TestSession.startIn(temp, options);
+    } catch (error) {
+      temp[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** In a folder that the test has put something into already. */
+  static async startIn(temp: TempDir, options: Partial<FuseSessionOptions> = {}): Promise<TestSession> {
+    Deno.mkdirSync(temp.join("mnt"));
+    Deno.mkdirSync(temp.join("state"));
+    const places = { mountpoint: temp.join("mnt"), stateDir: temp.join("state") };
+    return new TestSession(temp, await FuseSession.start({ ...places, workers: 2, ...options }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.session[Symbol.asyncDispose]();
+    this.temp[Symbol.dispose]();
+  }
+}
+
+/** Mount points at or below `path`. */
+export function mountsBelow(path: string): string[] {
+  const entries = parseMountInfo(Deno.readTextFileSync("/proc/self/mountinfo"));
+  return entries.map((entry) => entry.mountPoint).filter((point) => point === path || point.startsWith(`${path}/`));
+}
+
+/** Descriptors of this process that are open on /dev/fuse. */
+export function fuseDescriptors(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+    try {
+      if (Deno.readLinkSync(`/proc/self/fd/${name}`) === "/dev/fuse") count++;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // the descriptor of the listing itself
+    }
+  }
+  return count;
+}
+
+/** Threads of this process that run a Worker. */
+export function workerThreads(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc/self/task")) {
+    try {
+      if (Deno.readTextFileSync(`/proc/self/task/${name}/comm`).startsWith("worker-")) count++;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound) && (error as { code?: string }).code !== "ESRCH") throw error; // it has just ended
+    }
+  }
+  return count;
+}
+
+/** Waits until `condition` holds, which nothing tells of: a thread that was told to end needs its time. */
+export async function until(condition: () => boolean, timeoutMs = 5_000): Promise<boolean> {
+  for (const end = performance.now() + timeoutMs; performance.now() < end;) {
+    if (condition()) return true;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return condition();
+}

@@ -1,0 +1,130 @@
+/**
+ * Walks a mounted tree through the kernel and prints it as a listing (rafs_fixtures.ts), one JSON object a line.
+ *
+ * A program of its own, `deno run -A tree_walk.ts DIRECTORY`: a process that serves a mount must not look at it, and a
+ * hang of the file system must only hang the child.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { readDirectory } from "../../ffi/dirent.ts";
+import { AT, O, open } from "../../ffi/fcntl.ts";
+import { major, minor, S, type Stat, statat } from "../../ffi/sys_stat.ts";
+import { lgetxattr, llistxattr } from "../../ffi/sys_xattr.ts";
+import { read, readlinkat } from "../../ffi/unistd.ts";
+import { compareBytes } from "../../lib/base/bytes.ts";
+import { type ListedEntry, percentEncode } from "./rafs_fixtures.ts";
+
+const TYPES: Readonly<Record<number, string>> = {
+  [S.IFIFO]: "fifo",
+  [S.IFCHR]: "chr",
+  [S.IFDIR]: "dir",
+  [S.IFBLK]: "blk",
+  [S.IFREG]: "reg",
+  [S.IFLNK]: "lnk",
+  [S.IFSOCK]: "sock",
+};
+
+/** The listing of what is below `root`, sorted by path bytes. */
+export function listTree(root: string): ListedEntry[] {
+  const rootBytes = new TextEncoder().encode(root);
+  const found: { path: Uint8Array; entry: ListedEntry; stat: Stat }[] = [];
+  const pending: Uint8Array[] = [new Uint8Array()];
+  for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+    if (directory.length === 0) found.push(entryOf(rootBytes, Uint8Array.of(0x2f)));
+    for (const name of namesOf(join(rootBytes, directory))) {
+      const path = join(directory, Uint8Array.of(0x2f), name);
+      const entry = entryOf(rootBytes, path);
+      found.push(entry);
+      if (entry.entry.type === "dir") pending.push(path);
+    }
+  }
+  found.sort((a, b) => compareBytes(a.path, b.path));
+  return withLinks(found);
+}
+
+function namesOf(path: Uint8Array): Uint8Array[] {
+  using fd = open(path, O.RDONLY | O.DIRECTORY);
+  const names: Uint8Array[] = [];
+  for (const { name } of readDirectory(fd)) {
+    if (compareBytes(name, Uint8Array.of(0x2e)) === 0 || compareBytes(name, Uint8Array.of(0x2e, 0x2e)) === 0) continue;
+    names.push(name.slice());
+  }
+  return names;
+}
+
+function entryOf(root: Uint8Array, path: Uint8Array): { path: Uint8Array; entry: ListedEntry; stat: Stat } {
+  const full = join(root, path);
+  const stat = statat(AT.FDCWD, full, AT.SYMLINK_NOFOLLOW);
+  const type = TYPES[stat.mode & S.IFMT] ?? "?";
+  const xattrs = llistxattr(full).map((name) => [String.fromCharCode(...name), lgetxattr(full, name).toBase64()])
+    .sort();
+  const entry: ListedEntry = {
+    path: percentEncode(path),
+    type,
+    mode: (stat.mode & 0o7777).toString(8).padStart(4, "0"),
+    uid: stat.uid,
+    gid: stat.gid,
+    nlink: stat.nlink,
+    mtime: stat.mtimeSec,
+    mtime_nsec: stat.mtimeNsec,
+    ...(type === "reg" ? { size: stat.size, sha256: digestOf(full) } : {}),
+    ...(type === "lnk" ? { target: percentEncode(readlinkat(AT.FDCWD, full)), size: stat.size } : {}),
+    ...(type === "chr" || type === "blk" ? { rdev: [major(stat.rdev), minor(stat.rdev)] } : {}),
+    ...(xattrs.length > 0 ? { xattrs: Object.fromEntries(xattrs) } : {}),
+  };
+  return { path, entry, stat };
+}
+
+/** sha256 of the content, or "ERR:EIO" in its place. */
+function digestOf(path: Uint8Array): string {
+  const digest = createHash("sha256");
+  const buffer = new Uint8Array(1 << 20);
+  using fd = open(path, O.RDONLY);
+  try {
+    for (let count = read(fd, buffer); count > 0; count = read(fd, buffer)) digest.update(buffer.subarray(0, count));
+  } catch (error) {
+    return `ERR:${(error as { code: string }).code}`;
+  }
+  return digest.digest("hex");
+}
+
+function withLinks(found: readonly { entry: ListedEntry; stat: Stat }[]): ListedEntry[] {
+  const first = new Map<number | bigint, string>();
+  return found.map(({ entry, stat }) => {
+    if (entry.type !== "reg" || entry.nlink < 2) return entry;
+    const link = first.get(stat.ino) ?? entry.path;
+    first.set(stat.ino, link);
+    return { ...entry, link };
+  });
+}
+
+function join(...parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** {@link listTree} in a process of its own. */
+export async function walkInChild(directory: string, signal: AbortSignal): Promise<ListedEntry[]> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, directory],
+    signal,
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  if (code !== 0) throw new Error(`Cannot walk ${directory}: ${new TextDecoder().decode(stderr)}`);
+  const lines = new TextDecoder().decode(stdout).trimEnd().split("\n");
+  return lines.map((line) => JSON.parse(line) as ListedEntry);
+}
+
+if (import.meta.main) {
+  const [directory] = Deno.args;
+  if (directory === undefined) throw new Error("Cannot walk: no directory given");
+  const encoder = new TextEncoder();
+  for (const entry of listTree(directory)) Deno.stdout.writeSync(encoder.encode(`${JSON.stringify(entry)}\n`));
+}
