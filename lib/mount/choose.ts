@@ -1,0 +1,22 @@
+/**
+ * Which data path serves an image, and why.
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+
+/** The data paths that this version has, best first: what "auto" chooses from. */
+const AVAILABLE = ["fuse"] as const;
+
+/** A data path. */
+export type FsDriver = (typeof AVAILABLE)[number];
+
+/** "auto" takes the best there is; a data path that is named is that one or an error. */
+export function chooseFsDriver(wanted: string): FsDriver {
+  if (wanted === "auto") return AVAILABLE[0];
+  const driver = AVAILABLE.find((name) => name === wanted);
+  if (driver !== undefined) return driver;
+  throw new NydusGdError("unsupported", `Cannot use fs_driver ${wanted}: this version serves images by fuse only`, {
+    hint: "--fs-driver fuse",
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * From the pieces of a file to bytes of cache files: what may be read, and reading it.
+ *
+ * A piece may be read when the chunk table agrees with the bootstrap on where its chunk is, and the chunk's bit is set.
+ * Both threads use this: a Worker answers by itself when everything is there, the main thread after it has seen to it.
+ *
+ * @module
+ */
+import { preadExact } from "../../../ffi/unistd.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Extent } from "../../rafs/bootstrap.ts";
+import type { OpenBlob } from "../image_mount.ts";
+
+/** Whether bootstrap and chunk table say the same of the chunk, and the piece lies in it. */
+export function agrees(extent: Extent, blob: OpenBlob): boolean {
+  const { chunks } = blob;
+  const { chunkIndex, chunkOffset, chunkLength, blobOffset, length } = extent;
+  return chunkIndex < chunks.count &&
+    chunks.uncompressedOffset[chunkIndex] === chunkOffset &&
+    chunks.uncompressedSize[chunkIndex] === chunkLength &&
+    blobOffset >= chunkOffset && blobOffset + length <= chunkOffset + chunkLength;
+}
+
+/** Whether the chunk is verified and in the cache file. */
+export function isReady(extent: Extent, blob: OpenBlob): boolean {
+  const { chunkIndex } = extent;
+  return (Atomics.load(blob.ready, chunkIndex >> 3) & (0x80 >> (chunkIndex & 7))) !== 0;
+}
+
+/**
+ * Bytes that the pieces make, which follow each other from `offset`.
+ *
+ * @throws {NydusGdError} "invalid-image": a gap or an overlap, which would become wrong bytes
+ */
+export function coveredLength(extents: readonly Extent[], offset: number): number {
+  let at = offset;
+  for (const extent of extents) {
+    if (extent.fileOffset !== at) {
+      throw new NydusGdError("invalid-image", `Cannot read file: data at ${at} is followed by ${extent.fileOffset}`);
+    }
+    at += extent.length;
+  }
+  return at - offset;
+}
+
+/**
+ * Reads the pieces into `out`, neighbours in a cache file in one call.
+ *
+ * @throws {SyscallError} EIO too when a cache file ends early
+ */
+export function readExtents(
+  extents: readonly Extent[],
+  blobs: readonly (OpenBlob | undefined)[],
+  out: Uint8Array,
+): void {
+  let done = 0;
+  for (let i = 0; i < extents.length;) {
+    const first = extents[i] as Extent;
+    let length = first.length;
+    let next = i + 1;
+    for (; next < extents.length; next++) {
+      const extent = extents[next] as Extent;
+      if (extent.blobIndex !== first.blobIndex || extent.blobOffset !== first.blobOffset + length) break;
+      length += extent.length;
+    }
+    const blob = blobs[first.blobIndex];
+    if (blob === undefined) throw new NydusGdError("internal", `Cannot read blob ${first.blobIndex}: not open`);
+    preadExact(blob.dataFd, out.subarray(done, done + length), first.blobOffset);
+    done += length;
+    i = next;
+  }
+}

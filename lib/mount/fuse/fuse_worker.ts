@@ -1,0 +1,139 @@
+/**
+ * A Worker that serves one kernel queue of a FUSE session: it waits in read(2), synchronously, until the mount is gone.
+ *
+ * Life: WorkerStart ─► INIT ─► "ready" ─► requests … ─► "ended" ─► (main answers what is parked) ─► close ─► "closed".
+ *
+ * @module
+ */
+import { receiveMessageOnPort } from "node:worker_threads";
+import { ERRNO, errnoName } from "../../../ffi/errno.ts";
+import { FUSE_IN_HEADER, FUSE_OPCODE } from "../../../ffi/fuse_kernel.ts";
+import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
+import { Mapping } from "../../../ffi/sys_mman.ts";
+import { messageOf } from "../../base/errors.ts";
+import { ImageOperations, type OperationsHost } from "./operations.ts";
+import { RequestRegion } from "./request_file.ts";
+import { ServedImages } from "./served_images.ts";
+import { COUNTER, type FromWorker, type Miss, type ToWorker, type WorkerStart } from "./worker_messages.ts";
+
+const scope = self as unknown as {
+  postMessage(message: FromWorker): void;
+  onmessage: ((event: MessageEvent<WorkerStart | "close">) => void) | null;
+  close(): void;
+};
+
+/** How long to wait before a message that was posted is asked for again. */
+const MESSAGE_POLL_MS = 1;
+
+class FuseWorker implements OperationsHost {
+  readonly images = new ServedImages();
+  readonly rootImage: number;
+  readonly startSec: number;
+  readonly openRequests: boolean;
+  readonly data: Uint8Array<ArrayBuffer>;
+  readonly #start: WorkerStart;
+  readonly #memory: Mapping;
+  readonly #region: RequestRegion;
+  readonly #header: DataView;
+  readonly #session: FuseSessionHandle;
+  /** Messages taken in. */
+  #seen = 0;
+
+  constructor(start: WorkerStart) {
+    this.#start = start;
+    this.rootImage = start.rootImage;
+    this.startSec = start.startSec;
+    this.openRequests = start.openRequests;
+    this.#memory = Mapping.anonymous(start.maxRead);
+    this.data = this.#memory.bytes;
+    this.#region = new RequestRegion(start.region, start.freed);
+    const { inbox } = this.#region;
+    this.#header = new DataView(inbox.buffer, inbox.byteOffset, FUSE_IN_HEADER.SIZE);
+    const buffer = { address: start.region, bytes: inbox };
+    this.#session = FuseSessionHandle.open(start.fd, buffer, new ImageOperations(this), start);
+    for (const message of start.images) this.#apply(message);
+    this.#session.feed(start.init);
+    this.post({ kind: "ready", session: this.#session.address });
+  }
+
+  /** Serves until the mount is gone. */
+  serve(): void {
+    for (;;) {
+      const length = this.#session.receive();
+      if (length === -ERRNO.EINTR || length === -ERRNO.EAGAIN) continue;
+      if (length === 0) return;
+      if (length < 0) throw new Error(`Cannot read FUSE request: ${errnoName(-length)}`);
+      this.#takeMessages();
+      // libfuse would look for the request among those under way; an immutable tree has nothing to interrupt
+      if (this.#header.getUint32(FUSE_IN_HEADER.opcode, true) !== FUSE_OPCODE.INTERRUPT) {
+        this.#count(COUNTER.requests, 1);
+        this.#session.process();
+      }
+      this.#region.clearInbox();
+    }
+  }
+
+  park(miss: Omit<Miss, "kind" | "slot">): void {
+    this.#count(COUNTER.misses, 1);
+    this.post({ kind: "miss", slot: this.#region.park(), ...miss });
+  }
+
+  post(message: FromWorker): void {
+    scope.postMessage(message);
+  }
+
+  countRead(bytes: number): void {
+    this.#count(COUNTER.reads, 1);
+    this.#count(COUNTER.readBytes, bytes);
+  }
+
+  /** Ends the session. Everything parked has been answered. */
+  close(): void {
+    this.#session[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
+    this.#start.port.close();
+  }
+
+  /** Only this thread writes its counters; others read them. */
+  #count(counter: number, by: number): void {
+    const { counters } = this.#start;
+    counters[counter] = (counters[counter] ?? 0) + by;
+  }
+
+  #takeMessages(): void {
+    const { posted } = this.#start;
+    while (this.#seen < Atomics.load(posted, 0)) {
+      const received = receiveMessageOnPort(this.#start.port as never) as { message: ToWorker } | undefined;
+      if (received !== undefined) {
+        this.#seen++;
+        this.#apply(received.message);
+      } else Atomics.wait(posted, 0, Atomics.load(posted, 0), MESSAGE_POLL_MS); // counted, but not through the port yet
+    }
+  }
+
+  #apply(message: ToWorker): void {
+    try {
+      this.images.apply(message);
+    } catch (error) {
+      this.post({ kind: "damage", image: message.image, ino: 0, operation: message.kind, message: messageOf(error) });
+    }
+  }
+}
+
+let worker: FuseWorker | undefined;
+
+scope.onmessage = ({ data }) => {
+  if (data === "close") {
+    worker?.close();
+    scope.postMessage({ kind: "closed" });
+    scope.close();
+    return;
+  }
+  try {
+    worker = new FuseWorker(data);
+    worker.serve();
+    scope.postMessage({ kind: "ended" });
+  } catch (error) {
+    scope.postMessage({ kind: "ended", message: messageOf(error) });
+  }
+};

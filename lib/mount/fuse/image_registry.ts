@@ -1,0 +1,99 @@
+/**
+ * The main thread's book of images: which are seen, which were removed and are still referred to.
+ *
+ * ```
+ * add ──► seen ──remove──► removed ──last reference dropped──► released
+ * ```
+ *
+ * @module
+ */
+import { NydusGdError } from "../../base/errors.ts";
+import type { MountableImage } from "../image_mount.ts";
+import type { KnownImage } from "./miss_handler.ts";
+import { checkImageNumber } from "./node_id.ts";
+import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
+
+/** An image in the book. */
+export interface RegisteredImage extends KnownImage {
+  /** Cells of IMAGE_STATE, shared with the Workers. */
+  readonly state: Int32Array<SharedArrayBuffer>;
+  readonly released: PromiseWithResolvers<void>;
+}
+
+/** All images of a session. Every change is sent to the Workers. */
+export class ImageRegistry {
+  readonly #images = new Map<number, RegisteredImage>();
+  readonly #send: (message: ToWorker) => void;
+  readonly #onReleased: (image: RegisteredImage) => void;
+
+  /**
+   * @param send posts to every Worker
+   * @param onReleased called when nothing refers to an image any more
+   */
+  constructor(send: (message: ToWorker) => void, onReleased: (image: RegisteredImage) => void) {
+    this.#send = send;
+    this.#onReleased = onReleased;
+  }
+
+  /** The image with this number, removed or not. */
+  get(number: number): RegisteredImage | undefined {
+    return this.#images.get(number);
+  }
+
+  /**
+   * Takes an image in.
+   *
+   * @throws {NydusGdError} "exists" when its number was given to an image that is not released, or its name is seen
+   * @throws {RangeError} for a number that node ids have no room for
+   */
+  add(image: MountableImage, number: number): RegisteredImage {
+    checkImageNumber(number);
+    if (!/^[a-zA-Z0-9._-]{1,255}$/.test(image.name) || image.name === "." || image.name === "..") {
+      throw new NydusGdError("internal", `Cannot add image: name ${JSON.stringify(image.name)} is no folder name`);
+    }
+    for (const other of this.#images.values()) {
+      if (other.number === number || (other.image.name === image.name && !isRemoved(other))) {
+        throw new NydusGdError("exists", `Cannot add image ${image.name}: its number or name is in use`);
+      }
+    }
+    const state = new Int32Array(new SharedArrayBuffer(IMAGE_STATE.LENGTH * 4));
+    const entry: RegisteredImage = { number, image, blobs: [], state, released: Promise.withResolvers() };
+    this.#images.set(number, entry);
+    this.#send(imageMessage(entry));
+    return entry;
+  }
+
+  /** Takes the name of an image away. False when that was done before. */
+  hide(entry: RegisteredImage): boolean {
+    if (isRemoved(entry)) return false;
+    Atomics.store(entry.state, IMAGE_STATE.removed, 1);
+    this.#send({ kind: "remove", image: entry.number });
+    return true;
+  }
+
+  /** Lets go of a hidden image that nothing refers to; else that is done when the last reference is dropped. */
+  releaseIfUnused(entry: RegisteredImage | undefined): void {
+    if (entry === undefined || !isRemoved(entry)) return;
+    if (Atomics.load(entry.state, IMAGE_STATE.references) !== 0) return;
+    if (!this.#images.delete(entry.number)) return;
+    this.#send({ kind: "drop", image: entry.number });
+    this.#onReleased(entry);
+    entry.released.resolve();
+  }
+
+  /** Lets go of everything: the mount is gone. */
+  releaseAll(): void {
+    for (const entry of this.#images.values()) entry.released.resolve();
+    this.#images.clear();
+  }
+}
+
+/** What a Worker has to know of an image. */
+export function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
+  const { address, length } = image.bootstrap;
+  return { kind: "image", image: number, name: image.name, address, length, state };
+}
+
+function isRemoved(entry: RegisteredImage): boolean {
+  return Atomics.load(entry.state, IMAGE_STATE.removed) !== 0;
+}

@@ -1,0 +1,53 @@
+/**
+ * Node ids: which image, which inode. A pure function, so that they are the same after a restart.
+ *
+ * ```
+ *  63        40 39                 0
+ * ┌────────────┬────────────────────┐
+ * │ image      │ inode number       │    1 alone is the root of the mount, FUSE_ROOT_ID
+ * └────────────┴────────────────────┘
+ * ```
+ * Image numbers are 1 … 2^24-1 and given once. st_ino is the image's own inode number: unique in the image, as it would
+ * be on a mount of its own.
+ *
+ * @module
+ */
+
+const INO_BITS = 40n;
+const INO_MASK = (1n << INO_BITS) - 1n;
+
+/** Inode numbers of an image must be less than this. */
+export const INO_LIMIT = 2 ** 40;
+/** Image numbers must be less than this. */
+export const IMAGE_LIMIT = 2 ** 24;
+
+/**
+ * Node id of inode `ino` of image `image`.
+ *
+ * @throws {RangeError} a number that the id has no room for
+ */
+export function nodeId(image: number, ino: number): bigint {
+  if (!(ino >= 0 && ino < INO_LIMIT)) throw new RangeError(`Cannot make node id: inode number ${ino} exceeds 40 bits`);
+  return (BigInt(image) << INO_BITS) | BigInt(ino);
+}
+
+/** Number of the image that `node` belongs to; 0 for the root of the mount. */
+export function imageOf(node: bigint): number {
+  return Number(node >> INO_BITS);
+}
+
+/** Inode number of `node` in its image. */
+export function inoOf(node: bigint): number {
+  return Number(node & INO_MASK);
+}
+
+/**
+ * Checks an image number.
+ *
+ * @throws {RangeError} not an integer from 1 to 2^24-1
+ */
+export function checkImageNumber(image: number): void {
+  if (!Number.isInteger(image) || image < 1 || image >= IMAGE_LIMIT) {
+    throw new RangeError(`Cannot serve image: number ${image} is not in 1 … ${IMAGE_LIMIT - 1}`);
+  }
+}

@@ -1,0 +1,337 @@
+/**
+ * The operations of the file system, as a Worker answers them.
+ *
+ * What the kernel caches: an image never changes, so names (absent ones too), attributes, symbolic links, listings and
+ * pages stay valid for ever ({@link FOREVER_SEC}). Only the root folder changes: what it does not hold is not cached, and
+ * for the rest the main thread sends notices. Reads of data that are not in the cache go to the main thread, everything
+ * else is answered here.
+ *
+ * @module
+ */
+import { ERRNO } from "../../../ffi/errno.ts";
+import { BLOCK_SIZE, DirectoryListing, FUSE_ROOT_ID, FUSE_UNKNOWN_INO, NAME_MAX } from "../../../ffi/fuse_kernel.ts";
+import {
+  type FuseRequest,
+  replyAttributes,
+  replyBytes,
+  replyEntry,
+  replyLink,
+  replyNegativeEntry,
+  replyOpen,
+  replyStatfs,
+  replyXattrSize,
+} from "../../../ffi/libfuse3.ts";
+import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
+import { equalBytes } from "../../base/bytes.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { InodeAttr } from "../../rafs/bootstrap.ts";
+import { agrees, coveredLength, isReady, readExtents } from "./cached_read.ts";
+import { imageOf, inoOf, nodeId } from "./node_id.ts";
+import type { ServedImage, ServedImages } from "./served_images.ts";
+import type { FromWorker, Miss } from "./worker_messages.ts";
+
+/** How long the kernel may keep what it knows of an image: 31 years. */
+export const FOREVER_SEC = 1_000_000_000;
+
+const DT_DIR = 4;
+const S_IFDIR = 0o040000;
+const DOT = Uint8Array.of(0x2e);
+const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
+/** Offsets 0, 1 and 2 of a listing: before ".", before "..", before the first name. */
+const FIRST_NAME = 2;
+
+/** What the operations need of the Worker that they run in. */
+export interface OperationsHost {
+  readonly images: ServedImages;
+  /** Number of the image that is the root of the mount, or 0. */
+  readonly rootImage: number;
+  /** When the root folder was made, seconds since 1970. */
+  readonly startSec: number;
+  /** Whether opens are answered instead of being switched off for the session. */
+  readonly openRequests: boolean;
+  /** Room for the largest READ. */
+  readonly data: Uint8Array<ArrayBuffer>;
+  /** Records the request for the main thread. */
+  park(miss: Omit<Miss, "kind" | "slot">): void;
+  post(message: FromWorker): void;
+  countRead(bytes: number): void;
+}
+
+/** An inode of an image. */
+interface Place {
+  readonly image: ServedImage;
+  readonly ino: number;
+}
+
+/** Answers of the file system. */
+export class ImageOperations implements FuseOperations {
+  readonly #host: OperationsHost;
+  readonly #listing: DirectoryListing;
+  readonly #attr = emptyAttr();
+
+  constructor(host: OperationsHost) {
+    this.#host = host;
+    this.#listing = new DirectoryListing(host.data);
+  }
+
+  lookup(request: FuseRequest, parent: bigint, name: Uint8Array): number {
+    if (name.length > NAME_MAX) return ERRNO.ENAMETOOLONG;
+    if (this.#isRootFolder(parent)) return this.#lookupImage(request, name);
+    const place = this.#place(parent);
+    if (place === undefined) return ERRNO.ESTALE;
+    const { image, ino } = place;
+    const child = image.tree.lookup(ino, name);
+    if (child === 0) {
+      replyNegativeEntry(request, FOREVER_SEC);
+      return 0;
+    }
+    this.#readAttr(image, child);
+    image.addReference();
+    if (replyEntry(request, nodeId(image.number, child), this.#attr, FOREVER_SEC) !== 0) this.#unreference(image, 1);
+    return 0;
+  }
+
+  #lookupImage(request: FuseRequest, name: Uint8Array): number {
+    const image = this.#host.images.named(name);
+    if (image === undefined) return ERRNO.ENOENT;
+    const root = image.tree.rootIno;
+    this.#readAttr(image, root);
+    // counted before the look at `removed`, so that whoever removes it sees either no name or this reference
+    image.addReference();
+    if (image.removed) {
+      this.#unreference(image, 1);
+      return ERRNO.ENOENT;
+    }
+    if (replyEntry(request, nodeId(image.number, root), this.#attr, FOREVER_SEC) !== 0) this.#unreference(image, 1);
+    return 0;
+  }
+
+  forget(node: bigint, count: number): void {
+    const image = this.#host.images.get(imageOf(node));
+    if (image !== undefined) this.#unreference(image, count);
+  }
+
+  #unreference(image: ServedImage, count: number): void {
+    if (image.dropReferences(count)) this.#host.post({ kind: "unreferenced", image: image.number });
+  }
+
+  getattr(request: FuseRequest, node: bigint): number {
+    if (this.#isRootFolder(node)) {
+      replyAttributes(request, this.#rootFolderAttr(), FOREVER_SEC);
+      return 0;
+    }
+    const place = this.#place(node);
+    if (place === undefined) return ERRNO.ESTALE;
+    this.#readAttr(place.image, place.ino);
+    replyAttributes(request, this.#attr, FOREVER_SEC);
+    return 0;
+  }
+
+  readlink(request: FuseRequest, node: bigint): number {
+    const place = this.#place(node);
+    if (place === undefined) return ERRNO.ESTALE;
+    replyLink(request, place.image.tree.readlink(place.ino));
+    return 0;
+  }
+
+  open(request: FuseRequest): number {
+    if (!this.#host.openRequests) return ERRNO.ENOSYS;
+    replyOpen(request, { keepCache: true });
+    return 0;
+  }
+
+  opendir(request: FuseRequest, node: bigint): number {
+    if (!this.#host.openRequests) return ERRNO.ENOSYS;
+    replyOpen(request, this.#isRootFolder(node) ? {} : { keepCache: true, cacheReaddir: true });
+    return 0;
+  }
+
+  read(request: FuseRequest, node: bigint, size: number, offset: number): number {
+    const place = this.#place(node);
+    if (place === undefined) return ERRNO.ESTALE;
+    const { image, ino } = place;
+    const length = this.#readCached(image, ino, offset, size);
+    if (length < 0) {
+      this.#host.park({ request, image: image.number, ino, offset, size });
+      return 0;
+    }
+    replyBytes(request, this.#host.data, length);
+    this.#host.countRead(length);
+    return 0;
+  }
+
+  /** Bytes read into the data buffer, or -1 when the main thread has to see to it (or to say what is wrong). */
+  #readCached(image: ServedImage, ino: number, offset: number, size: number): number {
+    if (size > this.#host.data.length) return -1;
+    const extents = image.tree.extents(ino, offset, size);
+    const length = coveredLength(extents, offset);
+    if (length !== size && length !== this.#expectedLength(image, ino, offset, size)) return -1;
+    for (const extent of extents) {
+      const blob = image.blobs[extent.blobIndex];
+      if (blob === undefined || !agrees(extent, blob) || !isReady(extent, blob)) return -1;
+    }
+    readExtents(extents, image.blobs, this.#host.data);
+    return length;
+  }
+
+  /** Bytes that a READ must give: less than `size` only at the end of the file. */
+  #expectedLength(image: ServedImage, ino: number, offset: number, size: number): number {
+    this.#readAttr(image, ino);
+    return Math.max(0, Math.min(size, this.#attr.size - offset));
+  }
+
+  readdir(request: FuseRequest, node: bigint, size: number, offset: number): number {
+    return this.#list(request, node, size, offset, false);
+  }
+
+  readdirplus(request: FuseRequest, node: bigint, size: number, offset: number): number {
+    return this.#list(request, node, size, offset, true);
+  }
+
+  #list(request: FuseRequest, node: bigint, size: number, offset: number, plus: boolean): number {
+    const rootFolder = this.#isRootFolder(node);
+    const place = rootFolder ? undefined : this.#place(node);
+    if (!rootFolder && place === undefined) return ERRNO.ESTALE;
+    const list = this.#listing;
+    list.reset(size);
+    const plain = plus ? list.addPlain.bind(list) : list.add.bind(list);
+    const own = place?.ino ?? Number(FUSE_ROOT_ID);
+    if (offset < 1 && !plain(DOT, own, DT_DIR, 1)) return ERRNO.EINVAL;
+    if (offset < FIRST_NAME && !plain(DOT_DOT, FUSE_UNKNOWN_INO, DT_DIR, FIRST_NAME)) {
+      replyBytes(request, list.bytes, list.used);
+      return 0;
+    }
+    const from = Math.max(offset, FIRST_NAME) - FIRST_NAME;
+    // the kernel takes the references when the reply is written; they are counted before
+    const references = place === undefined ? this.#listImages(from, plus) : this.#listDirectory(place, from, plus);
+    if (replyBytes(request, list.bytes, list.used) !== 0 && place !== undefined && references > 0) {
+      this.#unreference(place.image, references);
+    }
+    return 0;
+  }
+
+  /** Fills the listing; returns the references that the kernel gets with it. */
+  #listDirectory({ image, ino }: Place, from: number, plus: boolean): number {
+    const list = this.#listing;
+    let references = 0;
+    image.tree.readdir(ino, from, (name, child, type, next) => {
+      const cookie = next + FIRST_NAME;
+      if (!plus) return list.add(name, child, type, cookie);
+      if (!list.fitsPlus(name)) return false;
+      if (!this.#canReadAttr(image, child)) return list.addPlain(name, child, type, cookie);
+      image.addReference();
+      references++;
+      return list.addPlus(name, nodeId(image.number, child), this.#attr, FOREVER_SEC, cookie);
+    });
+    return references;
+  }
+
+  /** As above with the images of the root folder, whose attributes come by LOOKUP. The cookie after one is its number. */
+  #listImages(from: number, plus: boolean): number {
+    const list = this.#listing;
+    const encoder = new TextEncoder();
+    for (const image of this.#host.images.listed()) {
+      if (image.number <= from) continue;
+      const name = encoder.encode(image.name);
+      const cookie = image.number + FIRST_NAME;
+      const fits = plus
+        ? list.addPlain(name, image.tree.rootIno, DT_DIR, cookie)
+        : list.add(name, image.tree.rootIno, DT_DIR, cookie);
+      if (!fits) break;
+    }
+    return 0;
+  }
+
+  statfs(request: FuseRequest, node: bigint): number {
+    const place = this.#isRootFolder(node) ? undefined : this.#place(node);
+    const images = place === undefined ? this.#host.images.listed() : [place.image];
+    replyStatfs(request, {
+      blockSize: BLOCK_SIZE,
+      blocks: images.reduce((sum, image) => sum + image.blocks, 0),
+      files: images.reduce((sum, image) => sum + image.tree.inodeCount, 0),
+      nameMax: NAME_MAX,
+    });
+    return 0;
+  }
+
+  getxattr(request: FuseRequest, node: bigint, name: Uint8Array, size: number): number {
+    if (this.#isRootFolder(node)) return ERRNO.ENODATA;
+    const place = this.#place(node);
+    if (place === undefined) return ERRNO.ESTALE;
+    const { tree } = place.image;
+    if (!tree.hasXattrs) return this.#host.rootImage === 0 ? ERRNO.ENODATA : ERRNO.ENOSYS;
+    for (const [key, value] of tree.xattrs(place.ino)) {
+      if (equalBytes(key, name)) return this.#replyXattr(request, value, size);
+    }
+    return ERRNO.ENODATA;
+  }
+
+  listxattr(request: FuseRequest, node: bigint, size: number): number {
+    const place = this.#isRootFolder(node) ? undefined : this.#place(node);
+    if (place === undefined && !this.#isRootFolder(node)) return ERRNO.ESTALE;
+    let used = 0;
+    const { data } = this.#host;
+    if (place !== undefined && place.image.tree.hasXattrs) {
+      for (const [key] of place.image.tree.xattrs(place.ino)) {
+        if (used + key.length + 1 > data.length) return ERRNO.E2BIG;
+        data.set(key, used);
+        data[used + key.length] = 0;
+        used += key.length + 1;
+      }
+    }
+    return this.#replyXattr(request, data.subarray(0, used), size);
+  }
+
+  #replyXattr(request: FuseRequest, value: Uint8Array, size: number): number {
+    if (size === 0) replyXattrSize(request, value.length);
+    else if (value.length > size) return ERRNO.ERANGE;
+    else replyBytes(request, value, value.length);
+    return 0;
+  }
+
+  failed(operation: string, node: bigint, error: unknown): void {
+    const image = imageOf(node);
+    this.#host.post({ kind: "damage", image, ino: inoOf(node), operation, message: messageOf(error) });
+  }
+
+  /** Whether `node` is the folder that images appear in. */
+  #isRootFolder(node: bigint): boolean {
+    return node === FUSE_ROOT_ID && this.#host.rootImage === 0;
+  }
+
+  #place(node: bigint): Place | undefined {
+    const isRoot = node === FUSE_ROOT_ID;
+    const image = this.#host.images.get(isRoot ? this.#host.rootImage : imageOf(node));
+    if (image === undefined) return undefined;
+    return { image, ino: isRoot ? image.tree.rootIno : inoOf(node) };
+  }
+
+  #readAttr(image: ServedImage, ino: number): void {
+    const attr = this.#attr;
+    image.tree.attr(ino, attr);
+    if (!image.tree.explicitUidGid) attr.uid = attr.gid = 0;
+  }
+
+  #canReadAttr(image: ServedImage, ino: number): boolean {
+    try {
+      this.#readAttr(image, ino);
+      return true;
+    } catch (error) {
+      this.failed("readdirplus", nodeId(image.number, ino), error);
+      return false;
+    }
+  }
+
+  #rootFolderAttr(): InodeAttr {
+    const attr = emptyAttr();
+    attr.ino = Number(FUSE_ROOT_ID);
+    attr.mode = S_IFDIR | 0o755;
+    attr.nlink = 2 + this.#host.images.listed().length;
+    attr.mtime = this.#host.startSec;
+    return attr;
+  }
+}
+
+function emptyAttr(): InodeAttr {
+  return { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
+}

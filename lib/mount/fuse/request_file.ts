@@ -1,0 +1,133 @@
+/**
+ * The file that requests are kept in while they are under way, mapped by everyone who serves.
+ *
+ * ```
+ * ┌───────────┬──────────────────────────────────────────┬─── … one such region per Worker
+ * │ INIT      │ inbox: what read(2) delivered last       │ parked: READs that wait for data
+ * │ 8192      │ RECEIVE_BUFFER_SIZE                      │ PARKED_COUNT × PARKED_STRIDE
+ * └───────────┴──────────────────────────────────────────┴─── …
+ * ```
+ * The kernel forgets a request once it has been read: only the file knows of it if the process is killed then. So it is
+ * read into the file (MAP_SHARED memory outlives its process), and whoever takes the session over finds there all that
+ * may be unanswered: INIT, and every record whose first word, the length of struct fuse_in_header, is not 0. The word
+ * is zeroed when the reply has been written. A record may be answered already or stand in inbox and parking both; the
+ * kernel refuses a second reply with ENOENT.
+ *
+ * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Parked
+ * are only READs, which have no variable part.
+ *
+ * @module
+ */
+import { FUSE_IN_HEADER, FUSE_MIN_READ_BUFFER } from "../../../ffi/fuse_kernel.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { RECEIVE_BUFFER_SIZE } from "../../../ffi/libfuse3_session.ts";
+import { Mapping, viewAt } from "../../../ffi/sys_mman.ts";
+import { ftruncate } from "../../../ffi/unistd.ts";
+import { roundUp } from "../../base/bytes.ts";
+
+/** Bytes for the stored INIT request: the kernel wants to be offered that much. */
+const INIT_SIZE = FUSE_MIN_READ_BUFFER;
+/** Bytes from one parked request to the next; a READ has 80. */
+const PARKED_STRIDE = 256;
+/** READs of one Worker that may wait for data at once. */
+export const PARKED_COUNT = 1024;
+const INBOX_SIZE = roundUp(RECEIVE_BUFFER_SIZE, 4096);
+const REGION_SIZE = INBOX_SIZE + PARKED_COUNT * PARKED_STRIDE;
+
+/** The whole file, held by the main thread. */
+export class RequestFile implements Disposable {
+  private constructor(readonly path: string, private readonly mapping: Mapping, readonly workers: number) {}
+
+  /** Creates the file anew; what stood in it is gone. */
+  static create(path: string, workers: number): RequestFile {
+    using fd = open(path, O.RDWR | O.CREAT | O.TRUNC, 0o600);
+    const size = INIT_SIZE + workers * REGION_SIZE;
+    ftruncate(fd, size);
+    return new RequestFile(path, Mapping.ofFile(fd, size, { shared: true, writable: true }), workers);
+  }
+
+  /** Where INIT is read into. */
+  get init(): Uint8Array<ArrayBuffer> {
+    return this.mapping.bytes.subarray(0, INIT_SIZE);
+  }
+
+  /** The INIT request that is stored, a copy; empty when there is none. */
+  storedInit(): Uint8Array<ArrayBuffer> {
+    const init = this.init;
+    const length = new DataView(init.buffer, init.byteOffset).getUint32(FUSE_IN_HEADER.len, true);
+    return init.slice(0, Math.min(length, init.length));
+  }
+
+  /** Address of the region of Worker `index`, for {@link RequestRegion}. */
+  regionAddress(index: number): bigint {
+    if (index < 0 || index >= this.workers) throw new RangeError(`Cannot find region: no Worker ${index}`);
+    return this.mapping.address + BigInt(INIT_SIZE + index * REGION_SIZE);
+  }
+
+  /** Unmaps. No Worker may use a region any more. */
+  [Symbol.dispose](): void {
+    this.mapping[Symbol.dispose]();
+  }
+}
+
+/** One Worker's part, as seen by the Worker and by the main thread. */
+export class RequestRegion {
+  /** The inbox. */
+  readonly inbox: Uint8Array<ArrayBuffer>;
+  readonly #inboxLength: Int32Array;
+  readonly #parked: Uint8Array<ArrayBuffer>;
+  /** First words of the parked records; 0 is free. */
+  readonly #lengths: Int32Array;
+  #next = 0;
+
+  /**
+   * @param address of the region
+   * @param freed a shared counter of the records given back, for waiting when none is free
+   */
+  constructor(readonly address: bigint, private readonly freed: Int32Array<SharedArrayBuffer>) {
+    const bytes = viewAt(address, REGION_SIZE);
+    this.inbox = bytes.subarray(0, INBOX_SIZE);
+    this.#inboxLength = new Int32Array(bytes.buffer, 0, 1);
+    this.#parked = bytes.subarray(INBOX_SIZE);
+    this.#lengths = new Int32Array(bytes.buffer, INBOX_SIZE, PARKED_COUNT * PARKED_STRIDE / 4);
+  }
+
+  /** Copies the request in the inbox to a free record and returns its number; waits for one when all are taken. */
+  park(): number {
+    for (;;) {
+      const seen = Atomics.load(this.freed, 0);
+      const slot = this.#findFree();
+      if (slot >= 0) {
+        const at = slot * PARKED_STRIDE;
+        this.#parked.set(this.inbox.subarray(4, PARKED_STRIDE), at + 4);
+        // the length last: a record is there in whole or not at all
+        Atomics.store(this.#lengths, at / 4, Atomics.load(this.#inboxLength, 0));
+        return slot;
+      }
+      Atomics.wait(this.freed, 0, seen);
+    }
+  }
+
+  /** Marks the request in the inbox as answered or parked. */
+  clearInbox(): void {
+    Atomics.store(this.#inboxLength, 0, 0);
+  }
+
+  /** Gives a record back after its reply. */
+  release(slot: number): void {
+    Atomics.store(this.#lengths, slot * PARKED_STRIDE / 4, 0);
+    Atomics.add(this.freed, 0, 1);
+    Atomics.notify(this.freed, 0);
+  }
+
+  #findFree(): number {
+    for (let i = 0; i < PARKED_COUNT; i++) {
+      const slot = (this.#next + i) % PARKED_COUNT;
+      if (Atomics.load(this.#lengths, slot * PARKED_STRIDE / 4) === 0) {
+        this.#next = slot + 1;
+        return slot;
+      }
+    }
+    return -1;
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * The images that a Worker serves, each with a reader of its own over the shared mapping.
+ *
+ * An image that was removed is served on, because open files and overlays still refer to its nodes; it only gets no new
+ * references by its name. When the kernel has dropped the last one, the main thread is told and may unmap.
+ *
+ * @module
+ */
+import { viewAt } from "../../../ffi/sys_mman.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+import type { OpenBlob } from "../image_mount.ts";
+import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
+
+/** One image. */
+export class ServedImage {
+  readonly tree: Bootstrap;
+  /** By extent; undefined until the main thread has opened it. */
+  readonly blobs: (OpenBlob | undefined)[];
+  /** Blocks of 4096 bytes that all data of the image make, for statfs. */
+  readonly blocks: number;
+  readonly #state: Int32Array<SharedArrayBuffer>;
+
+  constructor(
+    readonly number: number,
+    readonly name: string,
+    bootstrap: Uint8Array,
+    state: Int32Array<SharedArrayBuffer>,
+  ) {
+    this.tree = openBootstrap(bootstrap, { treeOnly: true }); // what is refused was refused by the main thread
+    this.blobs = this.tree.blobs.map(() => undefined);
+    const bytes = this.tree.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, this.tree.byteLength);
+    this.blocks = Math.ceil(bytes / 4096);
+    this.#state = state;
+  }
+
+  /** Counts a reference that the kernel is about to get. */
+  addReference(): void {
+    Atomics.add(this.#state, IMAGE_STATE.references, 1);
+  }
+
+  /** Takes references back. True when the image is removed and this was the last. */
+  dropReferences(count: number): boolean {
+    const left = Atomics.sub(this.#state, IMAGE_STATE.references, count) - count;
+    return left === 0 && this.removed;
+  }
+
+  /** Whether its name is gone. */
+  get removed(): boolean {
+    return Atomics.load(this.#state, IMAGE_STATE.removed) !== 0;
+  }
+}
+
+/** All images, by number and by name. */
+export class ServedImages {
+  readonly #byNumber = new Map<number, ServedImage>();
+  readonly #byName = new Map<string, ServedImage>();
+
+  /** Does what a message of the main thread says. Throws where the bootstrap cannot be opened. */
+  apply(message: ToWorker): void {
+    switch (message.kind) {
+      case "image": {
+        const bootstrap = viewAt(message.address, message.length);
+        const image = new ServedImage(message.image, message.name, bootstrap, message.state);
+        this.#byNumber.set(image.number, image);
+        this.#byName.set(image.name, image);
+        break;
+      }
+      case "remove": {
+        const image = this.#byNumber.get(message.image);
+        if (image !== undefined && this.#byName.get(image.name) === image) this.#byName.delete(image.name);
+        break;
+      }
+      case "drop":
+        this.#byNumber.delete(message.image);
+        break;
+      case "blob": {
+        const image = this.#byNumber.get(message.image);
+        if (image !== undefined) image.blobs[message.index] = message.blob;
+        break;
+      }
+    }
+  }
+
+  /** The image with this number, removed or not. */
+  get(number: number): ServedImage | undefined {
+    return this.#byNumber.get(number);
+  }
+
+  /** The image that is seen under this name. Names are ASCII. */
+  named(name: Uint8Array): ServedImage | undefined {
+    return this.#byName.get(String.fromCharCode(...name));
+  }
+
+  /** Those that are seen, by number. */
+  listed(): ServedImage[] {
+    return [...this.#byName.values()].sort((a, b) => a.number - b.number);
+  }
+}

@@ -1,0 +1,337 @@
+/**
+ * One FUSE session that carries all images: a top-level folder for each, or one image as the mount itself.
+ *
+ * ```
+ *                      ┌─ Worker 0 ◄── /dev/fuse          answers everything that is in the bootstrap or the cache
+ *  processes ─ kernel ─┤
+ *                      └─ Worker k ◄── /dev/fuse, cloned
+ *                            │ READs of what is missing
+ *                            ▼
+ *                      main thread ──► ChunkStore.ensure ──► reply
+ * ```
+ * /dev/fuse is opened and mounted here, requests pass through a file below `stateDir` (request_file.ts), node ids are a
+ * function of image and inode (node_id.ts): what a successor needs to go on after this process was killed. No state
+ * depends on FORGET but when a removed image may be let go.
+ *
+ * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
+ * main thread would wait for itself. mountinfo.ts reads what is mounted.
+ *
+ * ```ts
+ * await using session = await FuseSession.start({ mountpoint: "/run/x/images", stateDir: "/run/x", workers: 2 });
+ * await using mount = await session.add(image, 1); // /run/x/images/<image.name>
+ * ```
+ *
+ * @module
+ */
+import { ERRNO, errnoName } from "../../../ffi/errno.ts";
+import { type Fd } from "../../../ffi/fd.ts";
+import { FUSE_ROOT_ID } from "../../../ffi/fuse_kernel.ts";
+import { notifyInvalEntry, notifyInvalInode } from "../../../ffi/libfuse3.ts";
+import { MNT } from "../../../ffi/sys_mount.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { ImageMount, MountableImage } from "../image_mount.ts";
+import { abortConnection, checkLibrary, mountFuse, readInit, unmount } from "./fuse_mount.ts";
+import { imageMessage, ImageRegistry, type RegisteredImage } from "./image_registry.ts";
+import { MissHandler } from "./miss_handler.ts";
+import { checkImageNumber } from "./node_id.ts";
+import { RequestFile } from "./request_file.ts";
+import { FuseWorkerHandle } from "./worker_handle.ts";
+import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
+
+const log = logger("mount", "fuse");
+
+/** Largest READ in bytes. Readahead is the kernel's 128 KiB: a small cold read fetches no more than it touches. */
+const MAX_READ = 1 << 20;
+/** Asynchronous READs (readahead) at once; the kernel's default of 12 is what one slow registry would use up. */
+const MAX_BACKGROUND = 128;
+/** How long Workers have to end after the mount is gone, before the connection is cut for those who still use it. */
+const DRAIN_TIMEOUT_MS = 3_000;
+
+/** How a session is set up. */
+export interface FuseSessionOptions {
+  /** An existing folder, absolute, without links. */
+  readonly mountpoint: string;
+  /** An existing folder of ours: the request file is made here, named after nothing else. */
+  readonly stateDir: string;
+  /** Threads that answer the kernel, 1 to 16. */
+  readonly workers: number;
+  /** The one image that is the mount itself; {@link FuseSession.add} is refused then. */
+  readonly single?: { readonly image: MountableImage; readonly number: number };
+  /**
+   * Answer OPEN and OPENDIR one by one. By default the kernel is told once that it need not ask, which makes opening
+   * twice as fast and rules out flags of single files (direct_io, passthrough) in this session.
+   */
+  readonly openRequests?: boolean;
+}
+
+/** A mounted image of a session. */
+export interface FuseImageMount extends ImageMount {
+  /**
+   * Resolves when nothing refers to the image any more, some time after it was disposed: overlays and open files may
+   * use it on. Until then its bootstrap must stay mapped and its blobs open.
+   */
+  readonly released: Promise<void>;
+}
+
+/** What has been served since the start. */
+export interface FuseCounters {
+  readonly requests: number;
+  /** READs that a Worker answered from the cache, and their bytes. */
+  readonly reads: number;
+  readonly readBytes: number;
+  /** READs that had to wait for data. */
+  readonly misses: number;
+}
+
+/** A mounted, served FUSE session. */
+export class FuseSession implements AsyncDisposable {
+  readonly mountpoint: string;
+  readonly #images: ImageRegistry;
+  readonly #abort = new AbortController();
+  readonly #misses: MissHandler;
+  readonly #requests: RequestFile;
+  readonly #devices: Fd[];
+  readonly #connection: number;
+  readonly #single: boolean;
+  /** Notices under way: they use a session of a Worker. */
+  readonly #notices = new Set<Promise<number>>();
+  #workers: FuseWorkerHandle[] = [];
+  #ended: Promise<void> | undefined;
+
+  private constructor(
+    options: FuseSessionOptions,
+    requests: RequestFile,
+    devices: Fd[],
+    connection: number,
+  ) {
+    this.mountpoint = options.mountpoint;
+    this.#requests = requests;
+    this.#devices = devices;
+    this.#connection = connection;
+    this.#single = options.single !== undefined;
+    this.#images = new ImageRegistry((message) => this.#send(message), (image) => this.#misses.forget(image));
+    this.#misses = new MissHandler(
+      MAX_READ,
+      (known, index, blob) => this.#send({ kind: "blob", image: known.number, index, blob }),
+      this.#abort.signal,
+    );
+  }
+
+  /**
+   * Mounts and serves.
+   *
+   * @throws {NydusGdError} "environment": no /dev/fuse, no libfuse3, no privilege; "busy": something is mounted there
+   */
+  static async start(options: FuseSessionOptions): Promise<FuseSession> {
+    const { mountpoint, stateDir, workers, single } = options;
+    if (!Number.isInteger(workers) || workers < 1 || workers > 16) {
+      throw new NydusGdError("config", `Cannot start FUSE session: ${workers} workers`, {
+        hint: "mount.workers = 1 … 16",
+      });
+    }
+    if (single !== undefined) checkImageNumber(single.number);
+    checkLibrary();
+    const requests = RequestFile.create(`${stateDir}/fuse-requests`, workers);
+    try {
+      const { devices, connection } = await mountFuse(mountpoint, workers, MAX_READ);
+      const session = new FuseSession(options, requests, devices, connection);
+      try {
+        readInit(devices[0] as Fd, requests.init);
+        await session.#startWorkers(options);
+        return session;
+      } catch (error) {
+        await session.#end(MNT.FORCE | MNT.DETACH);
+        throw error;
+      }
+    } catch (error) {
+      requests[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async #startWorkers(options: FuseSessionOptions): Promise<void> {
+    const { single } = options;
+    const common = {
+      init: this.#requests.storedInit(),
+      maxRead: MAX_READ,
+      maxBackground: MAX_BACKGROUND,
+      openRequests: options.openRequests ?? false,
+      rootImage: single?.number ?? 0,
+      startSec: Math.floor(Date.now() / 1000),
+      // the first request may be read before a Worker that was started later is known here
+      images: single === undefined ? [] : [imageMessage(this.#images.add(single.image, single.number))],
+    };
+    this.#workers = this.#devices.map((device, index) =>
+      new FuseWorkerHandle(index, device, this.#requests.regionAddress(index), common, (w, m) => this.#onMessage(w, m))
+    );
+    await Promise.all(this.#workers.map((worker) => worker.ready));
+  }
+
+  /**
+   * Makes `image` appear as `<mountpoint>/<image.name>`.
+   *
+   * @param imageNumber 1 … 2^24-1, never given to another image, the same after a restart
+   * @throws {NydusGdError} "exists" when the number or the name is taken
+   */
+  async add(image: MountableImage, imageNumber: number): Promise<FuseImageMount> {
+    if (this.#single) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
+    if (this.#ended !== undefined) throw new NydusGdError("internal", "Cannot add image: the session has ended");
+    const entry = this.#images.add(image, imageNumber);
+    await this.#invalidateRoot();
+    return {
+      fsDriver: "fuse",
+      path: `${this.mountpoint}/${image.name}`,
+      released: entry.released.promise,
+      [Symbol.asyncDispose]: () => this.#remove(entry),
+    };
+  }
+
+  /** What has been served so far, by all Workers. */
+  counters(): FuseCounters {
+    const sum = (cell: number) => this.#workers.reduce((total, worker) => total + (worker.counters[cell] ?? 0), 0);
+    return {
+      requests: sum(COUNTER.requests),
+      reads: sum(COUNTER.reads),
+      readBytes: sum(COUNTER.readBytes),
+      misses: sum(COUNTER.misses),
+    };
+  }
+
+  /** READs that wait for data now. */
+  get waitingReads(): number {
+    return this.#misses.running;
+  }
+
+  /** Resolves when the mount is gone, whoever unmounted it, and everything of the session is closed. */
+  get ended(): Promise<void> {
+    return this.#whenGone().then(() => this.#end(undefined));
+  }
+
+  /**
+   * Unmounts and ends the session.
+   *
+   * @param options.force also when it is in use: what waits gets EIO, users of open files ENOTCONN
+   * @throws {NydusGdError} "busy" when it is in use and not forced; the session goes on
+   */
+  async unmount(options: { readonly force?: boolean } = {}): Promise<void> {
+    if (this.#ended === undefined) {
+      try {
+        await unmount(this.mountpoint, 0);
+      } catch (error) {
+        if (!hasCode(error, "busy") || !options.force) throw error;
+        await this.#end(MNT.FORCE | MNT.DETACH);
+      }
+    }
+    await this.#end(undefined);
+  }
+
+  /** Unmounts; a mount in use is forced, with a warning. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.unmount();
+    } catch (error) {
+      if (!hasCode(error, "busy")) throw error;
+      log.warn("mount is in use, its users get errors from now on", { mountpoint: this.mountpoint });
+      await this.unmount({ force: true });
+    }
+  }
+
+  /** Ends everything, once. `flags`: how to unmount; undefined when the mount is gone already. */
+  #end(flags: number | undefined): Promise<void> {
+    return this.#ended ??= this.#close(flags);
+  }
+
+  async #close(flags: number | undefined): Promise<void> {
+    if (flags !== undefined) {
+      await this.#failMisses();
+      await unmount(this.mountpoint, flags);
+    }
+    if (!await this.#goneWithin(DRAIN_TIMEOUT_MS)) {
+      // another mount namespace or an overlay holds the file system: its users get ENOTCONN
+      log.warn("file system is still in use elsewhere, cutting its connection", { mountpoint: this.mountpoint });
+      await this.#failMisses();
+      await abortConnection(this.#connection);
+      if (!await this.#goneWithin(DRAIN_TIMEOUT_MS)) {
+        throw new NydusGdError("io", `Cannot end FUSE session at ${this.mountpoint}: its threads did not end`);
+      }
+    }
+    await this.#failMisses();
+    await Promise.all(this.#notices);
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+    for (const device of this.#devices) device[Symbol.dispose]();
+    this.#requests[Symbol.dispose]();
+    await Deno.remove(this.#requests.path);
+    this.#images.releaseAll();
+  }
+
+  /** Gives every waiting READ its EIO. */
+  async #failMisses(): Promise<void> {
+    this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
+    await this.#misses.settled();
+  }
+
+  async #whenGone(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.ended));
+  }
+
+  async #goneWithin(timeoutMs: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => resolve(false), timeoutMs);
+    try {
+      return await Promise.race([this.#whenGone().then(() => true), promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #remove(entry: RegisteredImage): Promise<void> {
+    if (this.#ended !== undefined || !this.#images.hide(entry)) return;
+    const name = new TextEncoder().encode(entry.image.name);
+    await this.#notify((session) => notifyInvalEntry(session, FUSE_ROOT_ID, name));
+    await this.#invalidateRoot();
+    this.#images.releaseIfUnused(entry);
+  }
+
+  /** What the kernel may have of the root folder itself, attributes and listing, is old. */
+  async #invalidateRoot(): Promise<void> {
+    await this.#notify((session) => notifyInvalInode(session, FUSE_ROOT_ID));
+  }
+
+  /** Sends a notice; notices are the connection's, whichever session sends them. The session outlives it. */
+  async #notify(send: (session: bigint) => Promise<number>): Promise<void> {
+    const [worker] = this.#workers;
+    if (worker === undefined || this.#ended !== undefined) return;
+    const notice = send(worker.session);
+    this.#notices.add(notice);
+    const result = await notice;
+    this.#notices.delete(notice);
+    // ENOENT: the kernel knows nothing of it
+    if (result !== 0 && result !== -ERRNO.ENOENT) log.debug("notice refused", { errno: errnoName(-result) });
+  }
+
+  #send(message: ToWorker): void {
+    for (const worker of this.#workers) worker.send(message);
+  }
+
+  #onMessage(worker: FuseWorkerHandle, message: FromWorker): void {
+    switch (message.kind) {
+      case "miss":
+        this.#misses.handle(this.#images.get(message.image), message, () => worker.release(message.slot));
+        break;
+      case "unreferenced":
+        this.#images.releaseIfUnused(this.#images.get(message.image));
+        break;
+      case "damage": {
+        const known = this.#images.get(message.image);
+        if (known !== undefined) this.#misses.logDamage(known, message.operation, message.ino, message.message);
+        break;
+      }
+      case "ended":
+        if (message.message !== undefined) {
+          log.error("FUSE thread ended", { mountpoint: this.mountpoint, cause: message.message });
+        }
+        break;
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The main thread's end of one FUSE Worker.
+ *
+ * @module
+ */
+import type { Fd } from "../../../ffi/fd.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { workerUrl } from "../../base/worker.ts";
+import { RequestRegion } from "./request_file.ts";
+import { COUNTER, type FromWorker, type ToWorker, type WorkerStart } from "./worker_messages.ts";
+
+/** What all Workers of a session are started with alike. */
+export type CommonStart = Pick<
+  WorkerStart,
+  "init" | "maxRead" | "maxBackground" | "openRequests" | "rootImage" | "images" | "startSec"
+>;
+
+/** Starts a Worker, talks to it, ends it. */
+export class FuseWorkerHandle {
+  /** Cells of COUNTER; the Worker writes them. */
+  readonly counters = new Float64Array(new SharedArrayBuffer(COUNTER.LENGTH * 8));
+  /** Messages posted. */
+  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #region: RequestRegion;
+  readonly #ready = Promise.withResolvers<bigint>();
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<void>();
+  #session = 0n;
+
+  /** @param device the Worker gets a duplicate of it */
+  constructor(
+    readonly index: number,
+    device: Fd,
+    region: bigint,
+    common: CommonStart,
+    onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void,
+  ) {
+    const freed = new Int32Array(new SharedArrayBuffer(4));
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    this.#region = new RequestRegion(region, freed);
+    this.#worker = new Worker(workerUrl(import.meta, "fuse_worker.ts"), { type: "module", name: `fuse-${index}` });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      if (data.kind === "ready") {
+        this.#session = data.session;
+        this.#ready.resolve(data.session);
+      } else if (data.kind === "closed") {
+        this.#closed.resolve();
+      } else if (data.kind === "ended") {
+        this.#ready.reject(new NydusGdError("environment", data.message ?? "Cannot start FUSE Worker: mount is gone"));
+        this.#ended.resolve();
+      }
+      onMessage(this, data);
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#ready.reject(new NydusGdError("internal", `Cannot run FUSE Worker: ${event.message}`));
+      this.#ended.resolve();
+      this.#closed.resolve();
+    };
+    // who does not wait for it, as after a failed start, must not meet an unhandled rejection
+    this.#ready.promise.catch(() => undefined);
+    const counters = this.counters;
+    const fd = device.duplicate().release();
+    const start: WorkerStart = { ...common, fd, region, freed, port: port2, posted: this.#posted, counters };
+    this.#worker.postMessage(start, [port2]);
+  }
+
+  /** Resolves when INIT is answered and requests are served. */
+  get ready(): Promise<bigint> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves when the Worker serves no more. Its session stands until {@link close}. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** Address of its struct fuse_session. */
+  get session(): bigint {
+    return this.#session;
+  }
+
+  /** Posts a message, which the Worker takes in before its next request. */
+  send(message: ToWorker): void {
+    this.#port.postMessage(message);
+    Atomics.add(this.#posted, 0, 1);
+  }
+
+  /** Gives a parked request back. */
+  release(slot: number): void {
+    this.#region.release(slot);
+  }
+
+  /** Ends an {@link ended} Worker: destroys its session, ends its thread. */
+  async close(): Promise<void> {
+    this.#worker.postMessage("close");
+    await this.#closed.promise;
+    this.#port.close();
+    this.#worker.terminate();
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * What the main thread and the FUSE Workers say to each other.
+ *
+ * A Worker waits inside read(2) and sees no event, so messages to it go through a port. A shared counter says how many
+ * were posted: after each request is read, before it is processed, the Worker takes in those that it lacks. Post first,
+ * then count.
+ *
+ * @module
+ */
+import type { FuseRequest } from "../../../ffi/libfuse3.ts";
+import type { OpenBlob } from "../image_mount.ts";
+
+/** The first message to a Worker. */
+export interface WorkerStart {
+  /** /dev/fuse, owned by the Worker from now on. */
+  readonly fd: number;
+  /** Region of the request file, see request_file.ts. */
+  readonly region: bigint;
+  readonly freed: Int32Array<SharedArrayBuffer>;
+  readonly init: Uint8Array<ArrayBuffer>;
+  readonly maxRead: number;
+  readonly maxBackground: number;
+  /** Whether each open is asked for, see {@link FuseSessionOptions.openRequests}. */
+  readonly openRequests: boolean;
+  /** Number of the image that is the root of the mount itself; 0: images are folders of the root. */
+  readonly rootImage: number;
+  /** What there is from the first request on. */
+  readonly images: readonly ToWorker[];
+  /** When the root folder was made, seconds since 1970. */
+  readonly startSec: number;
+  readonly port: MessagePort;
+  /** Number of messages posted to the port. */
+  readonly posted: Int32Array<SharedArrayBuffer>;
+  readonly counters: Float64Array<SharedArrayBuffer>;
+}
+
+/** Cells of an image's shared state. */
+export const IMAGE_STATE = {
+  /** References that the kernel holds to nodes of the image. */
+  references: 0,
+  /** 1: no new reference is given to its root. */
+  removed: 1,
+  LENGTH: 2,
+} as const;
+
+/** Cells of a Worker's counters. */
+export const COUNTER = { requests: 0, reads: 1, readBytes: 2, misses: 3, LENGTH: 4 } as const;
+
+/** Main to Worker, through the port. */
+export type ToWorker =
+  | {
+    readonly kind: "image";
+    readonly image: number;
+    readonly name: string;
+    readonly address: bigint;
+    readonly length: number;
+    readonly state: Int32Array<SharedArrayBuffer>;
+  }
+  | { readonly kind: "remove"; readonly image: number }
+  | { readonly kind: "drop"; readonly image: number }
+  | { readonly kind: "blob"; readonly image: number; readonly index: number; readonly blob: OpenBlob };
+
+/** A READ whose data are not in the cache; the main thread answers it. */
+export interface Miss {
+  readonly kind: "miss";
+  readonly request: FuseRequest;
+  readonly slot: number;
+  readonly image: number;
+  readonly ino: number;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Worker to main. */
+export type FromWorker =
+  | { readonly kind: "ready"; readonly session: bigint }
+  | Miss
+  /** The last reference to a removed image is gone. */
+  | { readonly kind: "unreferenced"; readonly image: number }
+  /** An operation failed on what the image holds. */
+  | {
+    readonly kind: "damage";
+    readonly image: number;
+    readonly ino: number;
+    readonly operation: string;
+    readonly message: string;
+  }
+  /** The mount is gone; the session still stands. `message` when it ended otherwise. */
+  | { readonly kind: "ended"; readonly message?: string }
+  | { readonly kind: "closed" };

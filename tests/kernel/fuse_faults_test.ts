@@ -1,0 +1,219 @@
+/**
+ * A FUSE session when data do not come, or come late, and when it ends while it is used.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { configure, type LogRecord, reset } from "@logtape/logtape";
+import { O, open } from "../../ffi/fcntl.ts";
+import { pwriteAll } from "../../ffi/unistd.ts";
+import { hasCode } from "../../lib/base/errors.ts";
+import { INODE, SUPER, UNIT } from "../../lib/rafs/v5/layout.ts";
+import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
+import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
+import { type Probe, probe } from "../support/fs_probe.ts";
+
+const CHUNK = 64 << 10;
+
+function pattern(offset: number, length: number): string {
+  return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
+}
+
+/** A read that bypasses the page cache: no readahead, no second try by the kernel. */
+function directRead(path: string, chunk: number): Probe {
+  return { op: "read", path, offset: chunk * CHUNK, length: 4096, direct: true };
+}
+
+fuseTest("a failed fetch is EIO for its range, and the next read tries again", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "faults", { file: 8 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  image.beforeFetch = (chunk) => {
+    if (chunk === 3) throw new Error("Cannot fetch chunk: registry is down");
+  };
+  const broken = await probe([directRead(path, 3), directRead(path, 4), directRead(path, 3)]);
+  assert.deepEqual(broken, ["ERR:EIO", pattern(4 * CHUNK, 4096), "ERR:EIO"]);
+  image.beforeFetch = () => {};
+  assert.deepEqual(await probe([directRead(path, 3)]), [pattern(3 * CHUNK, 4096)]);
+});
+
+fuseTest("a failure is logged once, and again after the blob could be read", async () => {
+  const records: LogRecord[] = [];
+  await configure({
+    reset: true,
+    sinks: { records: (record) => void records.push(record) },
+    loggers: [{ category: ["nydus-gd"], sinks: ["records"], lowestLevel: "warning" }, {
+      category: ["logtape", "meta"],
+      lowestLevel: "error",
+    }],
+  });
+  try {
+    await using kit = await TestSession.start();
+    using image = new MountableSynthetic(kit.temp.path, "logged", { file: 8 * CHUNK }, CHUNK);
+    await using mount = await kit.session.add(image.image, 1);
+    const path = `${mount.path}/file`;
+    const fail = () => {
+      throw new Error("Cannot fetch: registry is down");
+    };
+    image.beforeFetch = fail;
+    await probe([directRead(path, 1), directRead(path, 2), directRead(path, 1)]);
+    assert.equal(records.length, 1);
+    const { image: name, blob, cause } = records[0]?.properties ?? {};
+    assert.deepEqual([name, blob, cause], ["logged", image.id, "Cannot fetch: registry is down"]);
+    image.beforeFetch = () => {};
+    await probe([directRead(path, 3)]);
+    image.beforeFetch = fail;
+    await probe([directRead(path, 1)]);
+    assert.equal(records.length, 2);
+  } finally {
+    await reset();
+  }
+});
+
+fuseTest("an overlay on an image works, also after the image was removed", async () => {
+  await using kit = await TestSession.start();
+  const { temp } = kit;
+  using image = new MountableSynthetic(temp.path, "lower", { dir: { file: 3 * CHUNK }, other: 5 }, CHUNK);
+  const mount = await kit.session.add(image.image, 1);
+  for (const name of ["upper", "work", "merged"]) Deno.mkdirSync(temp.join(name));
+  const options = `lowerdir=${mount.path},upperdir=${temp.join("upper")},workdir=${temp.join("work")}`;
+  const shell = async (script: string) => {
+    const { code, stderr } = await new Deno.Command("sh", { args: ["-ec", script], stderr: "piped" }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+  };
+  const merged = temp.join("merged");
+  await shell(`mount -t overlay overlay -o ${options} ${merged}`);
+  try {
+    await mount[Symbol.asyncDispose]();
+    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
+    await shell(`echo more >> ${merged}/dir/file; mv ${merged}/other ${merged}/moved; rm ${merged}/moved`);
+    const [start, names] = await probe([
+      { op: "read", path: `${merged}/dir/file`, offset: CHUNK, length: 8 },
+      { op: "names", path: merged },
+    ]);
+    assert.deepEqual([start, names], [pattern(4096 + CHUNK, 8), "1 1"]); // "other" lies before it in the blob
+  } finally {
+    await shell(`umount ${merged}`);
+  }
+  await Deno.writeTextFile("/proc/sys/vm/drop_caches", "2");
+  await mount.released;
+});
+
+fuseTest("a chunk table that disagrees with the bootstrap is EIO, never other bytes", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "disagree", { file: 4 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  image.chunks.uncompressedOffset[1] = 2 * CHUNK;
+  image.chunks.uncompressedSize[2] = CHUNK - 1;
+  const answers = await probe([0, 1, 2, 3].map((chunk) => directRead(path, chunk)));
+  assert.deepEqual(answers, [pattern(0, 4096), "ERR:EIO", "ERR:EIO", pattern(3 * CHUNK, 4096)]);
+});
+
+fuseTest("a cache file that lost its data is EIO", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "short", { file: 4 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  assert.deepEqual(await probe([directRead(path, 2)]), [pattern(2 * CHUNK, 4096)]);
+  Deno.truncateSync(kit.temp.join("short.data"), CHUNK);
+  assert.deepEqual(await probe([directRead(path, 2)]), ["ERR:EIO"]);
+});
+
+fuseTest("a slow fetch holds up no other read, not even with one Worker", async () => {
+  await using kit = await TestSession.start({ workers: 1 });
+  using image = new MountableSynthetic(kit.temp.path, "slow", { file: 64 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  const gate = Promise.withResolvers<void>();
+  const waiting = Promise.withResolvers<void>();
+  let blocked = 0;
+  image.beforeFetch = async (chunk) => {
+    if (chunk >= 32) return;
+    if (++blocked === 4) waiting.resolve();
+    await gate.promise;
+  };
+  const slow = [0, 8, 16, 24].map((chunk) => probe([directRead(path, chunk)]));
+  await waiting.promise;
+  assert.equal(kit.session.waitingReads, 4);
+  assert.deepEqual(await probe([directRead(path, 40), { op: "names", path: mount.path }]), [
+    pattern(40 * CHUNK, 4096),
+    "1 1",
+  ]);
+  gate.resolve();
+  assert.deepEqual(await Promise.all(slow), [0, 8, 16, 24].map((chunk) => [pattern(chunk * CHUNK, 4096)]));
+  assert.equal(kit.session.waitingReads, 0);
+});
+
+fuseTest("many readers at once each see the right bytes", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "parallel", { file: 256 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  image.beforeFetch = () => new Promise((resolve) => queueMicrotask(resolve));
+  const path = `${mount.path}/file`;
+  const chunksOf = (reader: number) => Array.from({ length: 64 }, (_, i) => (i * 37 + reader * 11) % 256);
+  await Promise.all(Array.from({ length: 6 }, async (_, reader) => {
+    const answers = await probe(chunksOf(reader).map((chunk) => directRead(path, chunk)));
+    assert.deepEqual(answers, chunksOf(reader).map((chunk) => pattern(chunk * CHUNK, 4096)));
+  }));
+});
+
+fuseTest("a mount in use is busy, and forcing it gives EIO to who waits", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "busy", { file: 4 * CHUNK }, CHUNK);
+  const mount = await kit.session.add(image.image, 1);
+  const waiting = Promise.withResolvers<void>();
+  image.beforeFetch = () => {
+    waiting.resolve();
+    return new Promise<never>(() => {});
+  };
+  const reader = probe([directRead(`${mount.path}/file`, 0)]);
+  await waiting.promise;
+  await assert.rejects(kit.session.unmount(), (error) => hasCode(error, "busy"));
+  assert.deepEqual(mountsBelow(kit.temp.path), [kit.session.mountpoint]);
+  await kit.session.unmount({ force: true });
+  assert.deepEqual(await reader, ["ERR:EIO"]);
+  assert.deepEqual(mountsBelow(kit.temp.path), []);
+});
+
+fuseTest("a file system that another mount namespace holds is cut off when the session ends", async () => {
+  const kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "held", { file: CHUNK }, CHUNK);
+  const mount = await kit.session.add(image.image, 1);
+  const holder = new Deno.Command("unshare", {
+    args: ["--mount", "--propagation", "private", "sh", "-c", `echo ready; exec sleep 60`],
+    stdout: "piped",
+  }).spawn();
+  try {
+    const output = holder.stdout.getReader();
+    await output.read();
+    await output.cancel();
+    await kit[Symbol.asyncDispose]();
+    assert.deepEqual(mountsBelow(kit.temp.path), []);
+    await mount.released;
+  } finally {
+    holder.kill("SIGKILL");
+    await holder.status;
+  }
+});
+
+fuseTest("a damaged image gives EIO where it is damaged and nothing worse", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "damaged", { a: { b: 1 }, c: CHUNK, d: CHUNK }, CHUNK);
+  // the record of "c", the third, names another directory as its parent
+  const { bytes } = image.mapping;
+  const view = new DataView(bytes.buffer);
+  const table = Number(view.getBigUint64(SUPER.inodeTableOffset, true));
+  const record = view.getUint32(table + 2 * 4, true) * UNIT;
+  const parent = new Uint8Array(BigUint64Array.of(2n).buffer);
+  using boot = open(kit.temp.join("damaged.boot"), O.RDWR);
+  pwriteAll(boot, parent, record + INODE.parent);
+  await using mount = await kit.session.add(image.image, 1);
+  const [names, good, bad] = await probe([
+    { op: "names", path: `${mount.path}/a` },
+    { op: "read", path: `${mount.path}/d`, offset: 0, length: 4 },
+    { op: "stat", path: `${mount.path}/c` },
+  ]);
+  assert.deepEqual([names, good, bad], ["1 1", pattern(CHUNK, 4), "ERR:EIO"]);
+});

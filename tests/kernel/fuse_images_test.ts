@@ -1,0 +1,93 @@
+/**
+ * Images made by other tools, mounted by a FUSE session and compared with the listing of what they were made from.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { hasCode } from "../../lib/base/errors.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { MORE_FIXTURES, MountableFixture } from "../support/mountable_fixture.ts";
+import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
+import { type ListedEntry, listRafsFixtures, type RafsFixture, readListing } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { walkInChild } from "../support/tree_walk.ts";
+
+const own = listRafsFixtures();
+const kept = new Set(own.map((fixture) => fixture.name));
+/** The repository's images, and those beside it where they are. Without those whose data nobody here can read. */
+const fixtures = [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !kept.has(name))]
+  .filter(({ name, blobsAbsent }) => !/^v6-(zran|tar-ref|tarfs|.*encrypt)/.test(name) && !blobsAbsent);
+
+/** What of the source a builder does not store. */
+function asStored(fixture: RafsFixture, entry: ListedEntry): ListedEntry {
+  if (fixture.name.endsWith("-repeatable")) entry = { ...entry, uid: 0, gid: 0 };
+  return entry.path === "/" ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry;
+}
+
+fuseTest("every image shows what its listing says, all of them in one session", async () => {
+  await using kit = await TestSession.start();
+  const { session, temp } = kit;
+  const opened: MountableFixture[] = [];
+  try {
+    for (const [index, fixture] of fixtures.entries()) {
+      const mountable = await MountableFixture.open(fixture, temp.path);
+      opened.push(mountable);
+      const mount = await session.add(mountable.image, index + 1);
+      const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
+      const expected = readListing(fixture.listing).map((entry) => asStored(fixture, entry));
+      assert.deepEqual(found, expected, fixture.name);
+      await mount[Symbol.asyncDispose]();
+      await mount.released;
+    }
+    assert.deepEqual(mountsBelow(session.mountpoint), [session.mountpoint]);
+  } finally {
+    for (const mountable of opened) mountable[Symbol.dispose]();
+  }
+});
+
+for (const version of ["5", "6"]) {
+  fuseTest(`a single RAFS v${version} image is the mount itself`, async () => {
+    const fixture = fixtures.find(({ name }) => name.startsWith(`v${version}-lz4`));
+    assert.ok(fixture);
+    const temp = TempDir.make();
+    using mountable = await MountableFixture.open(fixture, temp.path);
+    const single = { image: mountable.image, number: 3 };
+    await using kit = await TestSession.startIn(temp, { single, workers: 1, openRequests: version === "5" });
+    const found = await walkInChild(kit.session.mountpoint, AbortSignal.timeout(30_000));
+    assert.deepEqual(found, readListing(fixture.listing).map((entry) => asStored(fixture, entry)));
+    await assert.rejects(kit.session.add(mountable.image, 4), (error) => hasCode(error, "internal"));
+  });
+}
+
+fuseTest("images are served from the cache of blobs, and a warm cache fetches nothing", async () => {
+  const chosen = fixtures.filter(({ name }) => name === "v5-layers-merged" || name === "v6-zstd-batch");
+  assert.equal(chosen.length, 2);
+  await using kit = await TestSession.start();
+  const { session, temp } = kit;
+  const walk = async (round: number): Promise<number> => {
+    await using cache = await BlobCache.open(temp.join("cache"));
+    let fetched = 0;
+    for (const [index, fixture] of chosen.entries()) {
+      using mountable = await MountableFixture.open(fixture, temp.path);
+      const { tree } = mountable.image;
+      const backend = new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
+      const blobs = tree.blobs.map((descriptor) => {
+        const id = effectiveBlobId(descriptor, fixture.container);
+        return cache.acquire({ descriptor, id, source: backend.blob(id), records: () => tree.chunkRecords() });
+      });
+      const mount = await session.add({ ...mountable.image, blobs }, 10 * round + index + 1);
+      const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
+      assert.deepEqual(found, readListing(fixture.listing).map((entry) => asStored(fixture, entry)));
+      fetched += cache.stats().bytesFetched;
+      await mount[Symbol.asyncDispose]();
+      await mount.released;
+      for (const blob of blobs) await cache.release(blob);
+    }
+    return fetched;
+  };
+  assert.notEqual(await walk(0), 0);
+  assert.equal(await walk(1), 0);
+});

@@ -1,0 +1,184 @@
+/**
+ * A FUSE session as programs meet it: names, reads of every kind, caching, adding and removing images, ending.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { hasCode } from "../../lib/base/errors.ts";
+import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import {
+  fuseDescriptors,
+  fuseTest,
+  mountsBelow,
+  TestSession,
+  until,
+  workerThreads,
+} from "../support/fuse_mount_kit.ts";
+import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
+import { probe } from "../support/fs_probe.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const CHUNK = 64 << 10;
+
+/** Hexadecimal of the pattern at an offset of the blob. */
+function pattern(offset: number, length: number): string {
+  return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
+}
+
+fuseTest("names are bytes, 255 of them at most, and what is not there is not there twice", async () => {
+  const longest = "n".repeat(255);
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(
+    kit.temp.path,
+    "names",
+    { [longest]: 1, "\xff\xfe": 1, "new\nline": 1 },
+    CHUNK,
+  );
+  await using mount = await kit.session.add(image.image, 1);
+  const [names, known, missing, again, tooLong, outside] = await probe([
+    { op: "names", path: mount.path },
+    { op: "read", path: `${mount.path}/${longest}`, offset: 0, length: 1 },
+    { op: "stat", path: `${mount.path}/missing` },
+    { op: "stat", path: `${mount.path}/missing` },
+    { op: "stat", path: `${mount.path}/${longest}x` },
+    { op: "stat", path: `${kit.session.mountpoint}/no-image` },
+  ]);
+  assert.deepEqual([names, known, missing, again], ["3 3", pattern(4096, 1), "ERR:ENOENT", "ERR:ENOENT"]);
+  assert.deepEqual([tooLong, outside], ["ERR:ENAMETOOLONG", "ERR:ENOENT"]);
+});
+
+fuseTest("a folder of 10000 names is listed in whole, twice", async () => {
+  const names = Array.from({ length: 10_000 }, (_, i) => [`file-with-a-longer-name-${i}`, 0]);
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "many", { many: Object.fromEntries(names) }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const list = { op: "names", path: `${mount.path}/many` } as const;
+  assert.deepEqual(await probe([list, list]), ["10000 10000", "10000 10000"]);
+});
+
+fuseTest("reads give the same bytes buffered, with O_DIRECT, by mmap and at the end of the file", async () => {
+  const size = 5 * CHUNK + 123;
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "reads", { file: size }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  const across = CHUNK - 4096;
+  const answers = await probe([
+    { op: "read", path, offset: across, length: 8192 },
+    { op: "read", path, offset: across, length: 8192, direct: true },
+    { op: "mmap", path, offset: 3 * CHUNK - 10, length: 20 },
+    { op: "read", path, offset: size - 7, length: 100 },
+    { op: "read", path, offset: size + 4096, length: 10 },
+    { op: "stat", path },
+    { op: "statfs", path },
+  ]);
+  assert.deepEqual(answers, [
+    pattern(across, 8192),
+    pattern(across, 8192),
+    pattern(3 * CHUNK - 10, 20),
+    pattern(size - 7, 7),
+    "",
+    `2 0100755 1 ${size}`,
+    `4096 ${Math.ceil((6 * CHUNK + image.image.bootstrap.length - CHUNK + 4096) / 4096)} 0 0 2 255`,
+  ]);
+});
+
+fuseTest("a small cold read fetches the chunk that it touches, a second one nothing", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "cold", { file: 64 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const read = { op: "read", path: `${mount.path}/file`, offset: 20 * CHUNK + 4096, length: 4096 } as const;
+  assert.deepEqual(await probe([read]), [pattern(20 * CHUNK + 4096, 4096)]);
+  assert.deepEqual(image.fetched, [20]);
+  const { requests } = kit.session.counters();
+  assert.deepEqual(await probe([read]), [pattern(20 * CHUNK + 4096, 4096)]);
+  assert.deepEqual(image.fetched, [20]);
+  assert.equal(kit.session.counters().requests, requests, "everything came from the kernel's caches");
+});
+
+fuseTest("a program of an image runs", async () => {
+  const program = await Deno.readFile(await Deno.realPath("/bin/true"));
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "exec", { true: program.length }, CHUNK, program);
+  await using mount = await kit.session.add(image.image, 1);
+  // by a shell: to start a program is to wait for its file to be opened, which this process has to serve
+  const { code } = await new Deno.Command("sh", { args: ["-c", `${mount.path}/true`] }).output();
+  assert.equal(code, 0);
+});
+
+fuseTest("everything that writes is EROFS", async () => {
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "ro", { file: 1 }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const answers = await probe([
+    { op: "mkdir", path: `${mount.path}/new` },
+    { op: "create", path: `${mount.path}/new` },
+    { op: "unlink", path: `${mount.path}/file` },
+    { op: "setxattr", path: `${mount.path}/file` },
+    { op: "getxattr", path: `${mount.path}/file`, name: "user.none" },
+  ]);
+  assert.deepEqual(answers, ["ERR:EROFS", "ERR:EROFS", "ERR:EROFS", "ERR:EROFS", "ERR:ENODATA"]);
+});
+
+fuseTest("images come and go, and one that is in use is served until it is let go", async () => {
+  await using kit = await TestSession.start();
+  const { session, temp } = kit;
+  using first = new MountableSynthetic(temp.path, "first", { file: 4096 }, CHUNK);
+  using second = new MountableSynthetic(temp.path, "second", { file: 8192 }, CHUNK);
+  const list = { op: "names", path: session.mountpoint } as const;
+  assert.deepEqual(await probe([list, list]), ["0 0", "0 0"]);
+  const mount = await session.add(first.image, 1);
+  await using _ = await session.add(second.image, 2);
+  assert.deepEqual(await probe([list]), ["2 2"]);
+  await assert.rejects(session.add(first.image, 9), (error) => hasCode(error, "exists"));
+  await assert.rejects(session.add({ ...first.image, name: "other" }, 2), (error) => hasCode(error, "exists"));
+  // a process that works in the image's folder
+  const user = new Deno.Command("sleep", { args: ["60"], cwd: mount.path }).spawn();
+  try {
+    await mount[Symbol.asyncDispose]();
+    let released = false;
+    const done = mount.released.then(() => released = true);
+    const inside = `/proc/${user.pid}/cwd/file`;
+    const answers = await probe([
+      { op: "stat", path: `${mount.path}/file` },
+      list,
+      { op: "read", path: inside, offset: 0, length: 16 },
+    ]);
+    assert.deepEqual(answers, ["ERR:ENOENT", "1 1", pattern(0, 16)]);
+    assert.equal(released, false);
+    user.kill("SIGKILL");
+    await user.status;
+    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "2");
+    await done;
+  } finally {
+    await user.status;
+  }
+  await using again = await session.add(first.image, 3);
+  assert.deepEqual(await probe([{ op: "stat", path: `${again.path}/file` }]), ["2 0100755 1 4096"]);
+});
+
+fuseTest("ending a session leaves no mount, no descriptor, no thread and no file", async () => {
+  const before = { descriptors: fuseDescriptors(), threads: workerThreads() };
+  const temp = TempDir.make();
+  using image = new MountableSynthetic(temp.path, "gone", { file: 4096 }, CHUNK);
+  {
+    await using kit = await TestSession.startIn(temp, { workers: 3 });
+    await using mount = await kit.session.add(image.image, 1);
+    await probe([{ op: "read", path: `${mount.path}/file`, offset: 0, length: 10 }]);
+    assert.deepEqual(mountsBelow(temp.path), [kit.session.mountpoint]);
+    assert.equal(fuseDescriptors(), before.descriptors + 6, "a device and its duplicate for each Worker");
+    assert.ok(workerThreads() >= 3);
+    await kit.session.unmount();
+    assert.deepEqual([...Deno.readDirSync(temp.join("state"))], []);
+  }
+  assert.deepEqual(mountsBelow(temp.path), []);
+  assert.equal(fuseDescriptors(), before.descriptors);
+  assert.ok(await until(() => workerThreads() <= before.threads), "Workers have ended");
+});
+
+fuseTest("a second session on the same folder is refused by name", async () => {
+  await using kit = await TestSession.start();
+  const options = { mountpoint: kit.session.mountpoint, stateDir: kit.temp.path, workers: 1 };
+  await assert.rejects(FuseSession.start(options), (error) => hasCode(error, "busy"));
+  assert.deepEqual(await probe([{ op: "names", path: kit.session.mountpoint }]), ["0 0"]);
+});
