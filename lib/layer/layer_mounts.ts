@@ -12,7 +12,7 @@ import { foundationOf, type Layer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
-import { mountCount, mountsBelow } from "./mountinfo.ts";
+import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
 
 const log = logger("layer");

@@ -16,7 +16,7 @@ import { procFdPath } from "../../ffi/fd.ts";
 import { FsContext, moveMount } from "../../ffi/mount_api.ts";
 import { MNT, mount, MOUNT_DATA_MAX, umount2 } from "../../ffi/sys_mount.ts";
 import { NydusGdError } from "../base/errors.ts";
-import { mountCount } from "./mountinfo.ts";
+import { mountCount } from "../../ffi/mountinfo.ts";
 import {
   byteLength,
   isPlainOverlayValue,

@@ -20,7 +20,7 @@ import { syncFolder } from "./durable.ts";
 import { type Layer, loadLayer } from "./layer.ts";
 import { isLayerId } from "./layer_id.ts";
 import { type HomePaths, idOfLinkTarget, linkTarget } from "./layer_paths.ts";
-import { isAtOrBelow, mountsBelow } from "./mountinfo.ts";
+import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "./overlay_mount.ts";
 import { removeTree } from "./remove_tree.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { mountsBelow } from "./mountinfo.ts";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
 
 /**
  * Deletes `folder` and all below it; nothing there is no error. Symbolic links are deleted, not followed.

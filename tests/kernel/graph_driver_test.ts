@@ -1,6 +1,6 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
-import { mountsBelow } from "../../lib/layer/mountinfo.ts";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";

@@ -2,7 +2,7 @@ import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { geteuid } from "../../ffi/unistd.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
-import { mountCount, mountsBelow } from "../../lib/layer/mountinfo.ts";
+import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { StoreHome } from "../support/store_home.ts";
 import { dir, file, namesOf, opaque, tarOf, type TestEntry, whiteout } from "../support/tar_builder.ts";

@@ -1,7 +1,7 @@
 import { equal, rejects } from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
 import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay_mount.ts";
-import { mountCount } from "../../lib/layer/mountinfo.ts";
+import { mountCount } from "../../ffi/mountinfo.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 

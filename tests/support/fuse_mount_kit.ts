@@ -4,7 +4,7 @@
  * @module
  */
 import { geteuid } from "../../ffi/unistd.ts";
-import { parseMountInfo } from "../../lib/mount/fuse/mountinfo.ts";
+import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { FuseSession, type FuseSessionOptions } from "../../lib/mount/fuse/session.ts";
 import { TempDir } from "./temp_dir.ts";
 
@@ -56,7 +56,7 @@ export class TestSession implements AsyncDisposable {
 
 /** Mount points at or below `path`. */
 export function mountsBelow(path: string): string[] {
-  const entries = parseMountInfo(Deno.readTextFileSync("/proc/self/mountinfo"));
+  const entries = parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"));
   return entries.map((entry) => entry.mountPoint).filter((point) => point === path || point.startsWith(`${path}/`));
 }
 

@@ -6,7 +6,7 @@
 import { Applier } from "../../lib/layer/applier.ts";
 import { Differ } from "../../lib/layer/differ.ts";
 import { LayerStore } from "../../lib/layer/layer_store.ts";
-import { mountsBelow } from "../../lib/layer/mountinfo.ts";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { FolderImages } from "./folder_images.ts";
 import { TempDir } from "./temp_dir.ts";

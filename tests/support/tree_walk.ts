@@ -25,7 +25,7 @@ const TYPES: Readonly<Record<number, string>> = {
   [S.IFSOCK]: "sock",
 };
 
-/** The listing of what is below `root`, sorted by path bytes. */
+/** The listing of what is below `root`, sorted by path bytes. Other mounts below it are named, not entered. */
 export function listTree(root: string): ListedEntry[] {
   const rootBytes = new TextEncoder().encode(root);
   const found: { path: Uint8Array; entry: ListedEntry; stat: Stat }[] = [];
@@ -36,7 +36,7 @@ export function listTree(root: string): ListedEntry[] {
       const path = join(directory, Uint8Array.of(0x2f), name);
       const entry = entryOf(rootBytes, path);
       found.push(entry);
-      if (entry.entry.type === "dir") pending.push(path);
+      if (entry.entry.type === "dir" && entry.stat.mountId === found[0]?.stat.mountId) pending.push(path);
     }
   }
   found.sort((a, b) => compareBytes(a.path, b.path));

@@ -4,7 +4,7 @@
  * @module
  */
 import { isErrno } from "../../../ffi/errno.ts";
-import { readMountinfo } from "../../layer/mountinfo.ts";
+import { mountAt } from "../../../ffi/mountinfo.ts";
 import { umount2 } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
@@ -13,7 +13,7 @@ import type { UmountArgs } from "../actions.ts";
 /** Refuses what is not ours. */
 export function umount({ dir }: UmountArgs): Promise<void> {
   const path = absolute(dir);
-  const mounted = readMountinfo().findLast((entry) => entry.mountPoint === path);
+  const mounted = mountAt(path);
   if (mounted?.fsType !== FUSE_TYPE) {
     const state = mounted === undefined ? "nothing is mounted there" : `it is ${mounted.fsType}, not ours`;
     throw new NydusGdError("not-found", `Cannot unmount ${path}: ${state}`);

@@ -19,7 +19,7 @@ import { read } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { workerUrl } from "../../base/worker.ts";
-import { mountAt } from "./mountinfo.ts";
+import { mountAt } from "../../../ffi/mountinfo.ts";
 import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 
 const log = logger("mount", "fuse");
@@ -58,8 +58,8 @@ export interface FuseMount {
  *
  * @throws {NydusGdError} "environment", "busy"
  */
-export async function mountFuse(mountpoint: string, count: number, maxRead: number): Promise<FuseMount> {
-  const before = await mountAt(mountpoint);
+export function mountFuse(mountpoint: string, count: number, maxRead: number): FuseMount {
+  const before = mountAt(mountpoint);
   if (before?.fsType === FUSE_TYPE) {
     throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: a session is mounted there`, {
       hint: `nydus-gd umount ${mountpoint}`,
@@ -73,7 +73,7 @@ export async function mountFuse(mountpoint: string, count: number, maxRead: numb
     mountOrExplain(mountpoint, `${options},max_read=${maxRead}`);
     try {
       while (devices.length < count) devices.push(cloneDevice(first));
-      const entry = await mountAt(mountpoint);
+      const entry = mountAt(mountpoint);
       if (entry?.fsType !== FUSE_TYPE) throw new NydusGdError("io", `Cannot find mount at ${mountpoint} in mountinfo`);
       return { devices, connection: Number(entry.device.split(":")[1]) };
     } catch (error) {

@@ -14,7 +14,7 @@
  * depends on FORGET but when a removed image may be let go.
  *
  * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
- * main thread would wait for itself. mountinfo.ts reads what is mounted.
+ * main thread would wait for itself. ffi/mountinfo.ts reads what is mounted.
  *
  * ```ts
  * await using session = await FuseSession.start({ mountpoint: "/run/x/images", stateDir: "/run/x", workers: 2 });
@@ -134,7 +134,7 @@ export class FuseSession implements AsyncDisposable {
     checkLibrary();
     const requests = RequestFile.create(`${stateDir}/fuse-requests`, workers);
     try {
-      const { devices, connection } = await mountFuse(mountpoint, workers, MAX_READ);
+      const { devices, connection } = mountFuse(mountpoint, workers, MAX_READ);
       const session = new FuseSession(options, requests, devices, connection);
       try {
         readInit(devices[0] as Fd, requests.init);

@@ -83,3 +83,8 @@ export function mountsBelow(folder: string, mounts: readonly MountEntry[] = read
 export function mountCount(mountPoint: string, mounts: readonly MountEntry[] = readMountinfo()): number {
   return mounts.filter((mount) => mount.mountPoint === mountPoint).length;
 }
+
+/** What is topmost at `mountPoint`, an absolute path without links; undefined when nothing is mounted there. */
+export function mountAt(mountPoint: string, mounts: readonly MountEntry[] = readMountinfo()): MountEntry | undefined {
+  return mounts.findLast((mount) => mount.mountPoint === mountPoint);
+}

@@ -1,0 +1,131 @@
+/**
+ * A private dockerd in a {@link Sandbox}, driven by the same `docker` commands as any other.
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+import { kill, type Sandbox } from "./sandbox.ts";
+
+/** How long dockerd may take to answer, or to stop. */
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 30_000;
+const POLL_MS = 50;
+/** How long a container may take to end when dockerd stops. */
+const CONTAINER_STOP_TIMEOUT_S = 1;
+
+/** What {@link DockerDaemon.start} needs. */
+export interface DockerDaemonOptions {
+  readonly sandbox: Sandbox;
+  /** Folder of its own: data-root, exec-root, socket, log, client configuration. Short: sockets go below it. */
+  readonly dir: string;
+  /** `overlay2`, or the name of a graph-driver plugin. */
+  readonly storageDriver: string;
+  /** Further `--storage-opt` values. */
+  readonly storageOptions?: readonly string[];
+}
+
+/** What a docker command printed and how it ended. */
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A running dockerd. */
+export class DockerDaemon implements AsyncDisposable {
+  private constructor(private readonly options: DockerDaemonOptions, private readonly child: Deno.ChildProcess) {}
+
+  /** data-root of this daemon. */
+  static dataRoot(dir: string): string {
+    return `${dir}/data`;
+  }
+
+  /** Starts dockerd and waits until it answers. */
+  static async start(options: DockerDaemonOptions, signal?: AbortSignal): Promise<DockerDaemon> {
+    const { dir, sandbox } = options;
+    await Deno.mkdir(`${dir}/client`, { recursive: true });
+    await Deno.writeTextFile(`${dir}/daemon.json`, "{}\n");
+    const child = sandbox.spawn("dockerd", [
+      "--experimental",
+      "--storage-driver",
+      options.storageDriver,
+      ...(options.storageOptions ?? []).flatMap((option) => ["--storage-opt", option]),
+      "--data-root",
+      DockerDaemon.dataRoot(dir),
+      "--exec-root",
+      `${dir}/exec`,
+      "--pidfile",
+      `${dir}/docker.pid`,
+      "--host",
+      `unix://${dir}/docker.sock`,
+      "--config-file",
+      `${dir}/daemon.json`,
+      "--shutdown-timeout",
+      String(CONTAINER_STOP_TIMEOUT_S),
+      "--bridge=none",
+      "--iptables=false",
+      "--ip6tables=false",
+    ], { logPath: `${dir}/dockerd.log` });
+    const daemon = new DockerDaemon(options, child);
+    const deadline = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])]);
+    const ended = child.status.then(() => true);
+    while ((await daemon.docker(["version"])).code !== 0) {
+      const stop = await Promise.race([ended, new Promise<false>((r) => setTimeout(() => r(false), POLL_MS))]);
+      if (stop || deadline.aborted) {
+        await daemon[Symbol.asyncDispose]();
+        signal?.throwIfAborted();
+        throw new NydusGdError("environment", `Cannot start dockerd: ${await daemon.lastLogLine()}`);
+      }
+    }
+    return daemon;
+  }
+
+  /** DOCKER_HOST of this daemon. */
+  get host(): string {
+    return `unix://${this.options.dir}/docker.sock`;
+  }
+
+  /** Runs `docker ARGS`; a code other than 0 is the caller's to judge. */
+  async docker(args: string[], input?: Uint8Array): Promise<CommandResult> {
+    const child = new Deno.Command("docker", {
+      args: ["--host", this.host, ...args],
+      env: { DOCKER_CONFIG: `${this.options.dir}/client`, DOCKER_BUILDKIT: "0" },
+      stdin: input === undefined ? "null" : "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    if (input !== undefined) {
+      const writer = child.stdin.getWriter();
+      await writer.write(input);
+      await writer.close();
+    }
+    const { code, stdout, stderr } = await child.output();
+    const decoder = new TextDecoder();
+    return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  }
+
+  /**
+   * Runs `docker ARGS` that must succeed; what it printed, trimmed.
+   *
+   * @throws {NydusGdError} "unavailable" with the last line that docker wrote
+   */
+  async must(args: string[], input?: Uint8Array): Promise<string> {
+    const result = await this.docker(args, input);
+    if (result.code === 0) return result.stdout.trim();
+    const said = result.stderr.trim().split("\n").at(-1) ?? "";
+    throw new NydusGdError("unavailable", `Cannot run docker ${args.join(" ")}: ${said}`);
+  }
+
+  /** Stops dockerd with a SIGTERM, after {@link STOP_TIMEOUT_MS} with a SIGKILL; containers end with it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    kill(this.child, "SIGTERM");
+    const timer = setTimeout(() => kill(this.child, "SIGKILL"), STOP_TIMEOUT_MS);
+    await this.child.status;
+    clearTimeout(timer);
+  }
+
+  private async lastLogLine(): Promise<string> {
+    const log = await Deno.readTextFile(`${this.options.dir}/dockerd.log`);
+    return log.trim().split("\n").at(-1) || "it wrote nothing";
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Makes an OCI image of layer tars: gzip, digests, config, manifest.
+ *
+ * Everything is bytes in memory and deterministic: the same layers give the same digests.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { gzip } from "node:zlib";
+import { promisify } from "node:util";
+import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
+import { tarEntry } from "../archive/tar.ts";
+import { MEDIA_TYPE } from "../oci/media_types.ts";
+
+/** A blob to be pushed. */
+export interface ImageBlob {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** An image whose parts are all here. */
+export interface BuiltImage {
+  readonly config: ImageBlob;
+  readonly layers: readonly ImageBlob[];
+  readonly manifest: ImageBlob;
+}
+
+/** What the image runs as. */
+export interface ImageConfig {
+  /** GOARCH: "amd64", "arm64". */
+  readonly architecture: string;
+  readonly cmd?: readonly string[];
+  readonly env?: readonly string[];
+}
+
+/** Bootstrap layer: what Docker pulls instead of the data. Path as nydusify has it. */
+const BOOTSTRAP_FOLDER = "image/";
+const BOOTSTRAP_FILE = "image/image.boot";
+
+/** The tar of a layer that holds nothing but the bootstrap of the file system below it. */
+export function bootstrapLayer(bootstrap: Uint8Array): Uint8Array<ArrayBuffer> {
+  const name = (text: string) => new TextEncoder().encode(text);
+  return concatenate([
+    encodeTarHeader(tarEntry({ type: "directory", name: name(BOOTSTRAP_FOLDER), mode: 0o755 })),
+    encodeTarHeader(
+      tarEntry({ type: "file", name: name(BOOTSTRAP_FILE), mode: 0o444, sizeBytes: bootstrap.length }),
+    ),
+    bootstrap,
+    tarPadding(bootstrap.length),
+    TAR_END,
+  ]);
+}
+
+/** Assembles the image of `tars`, lowest layer first. */
+export async function buildImage(tars: readonly Uint8Array[], config: ImageConfig): Promise<BuiltImage> {
+  const layers = await Promise.all(tars.map(async (tar) => blobOf(MEDIA_TYPE.ociLayerGzip, await compress(tar))));
+  const configBlob = blobOfJson(MEDIA_TYPE.ociConfig, {
+    architecture: config.architecture,
+    os: "linux",
+    config: { Cmd: config.cmd ?? [], Env: config.env ?? [] },
+    rootfs: { type: "layers", diff_ids: tars.map(digestOf) },
+    history: tars.map(() => ({ created_by: "nydus-gd" })),
+  });
+  const manifest = blobOfJson(MEDIA_TYPE.ociManifest, {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.ociManifest,
+    config: descriptorOf(configBlob),
+    layers: layers.map(descriptorOf),
+  });
+  return { config: configBlob, layers, manifest };
+}
+
+/** "sha256:…" of the bytes. */
+export function digestOf(bytes: Uint8Array): string {
+  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
+
+function descriptorOf({ mediaType, digest, bytes }: ImageBlob): { mediaType: string; digest: string; size: number } {
+  return { mediaType, digest, size: bytes.length };
+}
+
+function blobOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>): ImageBlob {
+  return { mediaType, digest: digestOf(bytes), bytes };
+}
+
+function blobOfJson(mediaType: string, value: unknown): ImageBlob {
+  return blobOf(mediaType, new TextEncoder().encode(JSON.stringify(value)));
+}
+
+async function compress(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await promisify(gzip)(bytes));
+}
+
+/** All parts behind one another. */
+export function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

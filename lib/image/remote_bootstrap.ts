@@ -1,0 +1,81 @@
+/**
+ * The bootstrap of an image in a registry, fetched without any of its data.
+ *
+ * ```
+ * reference ──► index? the entry of this platform ──► manifest ──► bootstrap layer ──► image.boot
+ * ```
+ * A nydus manifest has the bootstrap as its last layer, marked by an annotation; a bootstrap-only image is that layer
+ * alone.
+ *
+ * @module
+ */
+import type { RegistryTransport } from "../backend/registry/transport.ts";
+import { getManifest, getSmallBlob } from "../backend/registry/manifest.ts";
+import { NydusGdError } from "../base/errors.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import { bootstrapLayer, type Index, type Manifest } from "../oci/manifest.ts";
+import { MEDIA_TYPE, NYDUS_OS_FEATURE } from "../oci/media_types.ts";
+import { hostPlatform, matchesPlatform, type Platform } from "../oci/platform.ts";
+import { formatReference, manifestName, type Reference } from "../oci/reference.ts";
+import { bootstrapOfTar } from "./find_bootstrap.ts";
+
+/** Bytes of the largest bootstrap layer that is fetched. */
+const MAX_LAYER_BYTES = 1 << 30;
+
+/**
+ * Fetches the bootstrap that `reference` names.
+ *
+ * @throws {NydusGdError} "unsupported" for an image that is not a nydus image; what the registry answers
+ */
+export async function fetchBootstrap(
+  transport: RegistryTransport,
+  reference: Reference,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const manifest = await nydusManifest(transport, reference, signal);
+  const layer = bootstrapLayer(manifest) ?? (manifest.layers.length === 1 ? manifest.layers[0] : undefined);
+  const bootstrap = layer &&
+    await bootstrapOfTar(plainTar(layer, await getSmallBlob(transport, layer, MAX_LAYER_BYTES, signal)));
+  if (bootstrap !== undefined) return bootstrap;
+  throw new NydusGdError("unsupported", `Cannot mount ${formatReference(reference)}: it is not a nydus image`, {
+    hint: "convert it with nydusify, or run it as it is: ordinary images work beside lazy ones",
+  });
+}
+
+async function nydusManifest(
+  transport: RegistryTransport,
+  reference: Reference,
+  signal: AbortSignal | undefined,
+): Promise<Manifest> {
+  const { document } = await getManifest(transport, manifestName(reference), signal);
+  if (document.kind === "manifest") return document.manifest;
+  const entry = entryOf(document.index);
+  if (entry === undefined) {
+    throw new NydusGdError("not-found", `Cannot mount ${formatReference(reference)}: nothing for this platform`);
+  }
+  const chosen = await getManifest(transport, entry.digest, signal);
+  if (chosen.document.kind === "manifest") return chosen.document.manifest;
+  throw new NydusGdError("invalid-image", `Cannot mount ${formatReference(reference)}: an index lists an index`);
+}
+
+/** Of the entries for this platform the one that is marked as nydus, else the first. */
+function entryOf(index: Index): Descriptor | undefined {
+  const host = hostPlatform();
+  const fitting = index.manifests.filter(({ platform }) => !platform || isFor(host, platform));
+  const isNydus = ({ artifactType, platform }: Descriptor) =>
+    artifactType === MEDIA_TYPE.nydusManifest || platform?.["os.features"]?.includes(NYDUS_OS_FEATURE);
+  return fitting.find(isNydus) ?? fitting[0];
+}
+
+/** Whether an entry is for this machine; what else it asks for is nydus's own mark. */
+function isFor(
+  host: Platform,
+  { os, architecture, variant }: Pick<Platform, "os" | "architecture" | "variant">,
+): boolean {
+  return matchesPlatform(host, { os, architecture, ...(variant === undefined ? {} : { variant }) });
+}
+
+function plainTar(layer: Descriptor, bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> {
+  const stream = new Blob([bytes]).stream();
+  return layer.mediaType.endsWith("gzip") ? stream.pipeThrough(new DecompressionStream("gzip")) : stream;
+}

@@ -1,0 +1,167 @@
+/**
+ * The daemon: every room put together behind the graph-driver socket.
+ *
+ * ```
+ * settings, nydusd's configuration
+ *        │
+ *        ▼
+ *  BlobCache ─► LazyImageStore ─► LayerStore ─► graph-driver app ─► unix socket
+ * ```
+ * A stop leaves containers running and their layers mounted. What they have not read yet of a lazy image is then out of
+ * reach until they are started again.
+ *
+ * @module
+ */
+import { notifyReady } from "../ffi/libsystemd.ts";
+import { mountAt } from "../ffi/mountinfo.ts";
+import { MNT, umount2 } from "../ffi/sys_mount.ts";
+import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
+import type { BackendDeps } from "../lib/backend/open_backend.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../lib/backend/registry/fetch_options.ts";
+import { HttpClient } from "../lib/backend/registry/http_client.ts";
+import { dockerConfigDir, DockerKeychain } from "../lib/backend/registry/keychain.ts";
+import { whenAborted } from "../lib/base/abort.ts";
+import { NydusGdError } from "../lib/base/errors.ts";
+import { logger } from "../lib/base/log.ts";
+import type { Settings } from "../lib/base/settings.ts";
+import { BlobCache } from "../lib/blob/blob_cache.ts";
+import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/config_files.ts";
+import { ImageNumbers } from "../lib/image/image_numbers.ts";
+import { homesOf } from "../lib/image/layer_homes.ts";
+import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
+import { Applier } from "../lib/layer/applier.ts";
+import { Differ } from "../lib/layer/differ.ts";
+import { lockFile } from "../lib/layer/home_lock.ts";
+import { LayerStore } from "../lib/layer/layer_store.ts";
+import { chooseFsDriver } from "../lib/mount/choose.ts";
+import { FUSE_TYPE } from "../lib/mount/fuse/fuse_mount.ts";
+
+import { FuseSession } from "../lib/mount/fuse/session.ts";
+import { createGraphDriverApp } from "./docker/app.ts";
+import { GraphDriver } from "./docker/driver.ts";
+import type { StorageOptions } from "./docker/init_options.ts";
+import { serveUnix } from "./docker/serve_unix.ts";
+
+const log = logger("serve");
+
+/** How the daemon is started. */
+export interface ServeOptions {
+  /** State and cache. */
+  readonly root: string;
+  /** nydusd's own configuration. */
+  readonly config: ConfigPath;
+  readonly settings: ConfigPath;
+  /** Graph-driver socket. */
+  readonly socket: string;
+  /** Absent: what the settings say. */
+  readonly fsDriver?: string;
+}
+
+/** What the daemon runs in. */
+export interface ServeContext {
+  /** Its abort is the ordinary end. */
+  readonly signal: AbortSignal;
+  readonly log: { readonly explicit: boolean; setLevel(level: Settings["log"]["level"]): void };
+}
+
+/** Runs the daemon until the signal. */
+export async function serve(args: ServeOptions, { signal, log: logControl }: ServeContext): Promise<void> {
+  if (Deno.uid() !== 0) {
+    throw new NydusGdError("environment", "Cannot serve: mounting needs root", { hint: "sudo nydus-gd serve" });
+  }
+  const settings = await readSettings(args.settings);
+  if (!logControl.explicit) logControl.setLevel(settings.log.level);
+  chooseFsDriver(args.fsDriver ?? settings.mount.fsDriver);
+  await using daemon = await Daemon.start(args, settings);
+  log.info("serving", { socket: args.socket, root: args.root });
+  notifyReady();
+  await Promise.race([whenAborted(signal), daemon.finished]);
+  log.info("stopping, containers go on");
+}
+
+/** What runs between start and stop. */
+class Daemon implements AsyncDisposable {
+  private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
+
+  static async start(args: ServeOptions, settings: Settings): Promise<Daemon> {
+    await using parts = new AsyncDisposableStack();
+    await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
+    parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
+    const folders = await makeFolders(args.root);
+    const deps: BackendDeps = {
+      http: parts.use(
+        new HttpClient({
+          ...DEFAULT_FETCH_OPTIONS,
+          parallelPerHost: settings.fetch.parallelPerHost,
+          connectTimeoutMs: settings.fetch.connectTimeoutMs,
+          readTimeoutMs: settings.fetch.readTimeoutMs,
+          retries: settings.fetch.retries,
+        }),
+      ),
+      keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+    };
+    const applier = parts.use(new Applier());
+    const differ = parts.use(new Differ());
+    const configOf = (path: string | undefined) =>
+      readNydusdConfig(path === undefined ? args.config : { path, explicit: true });
+    const config = await configOf(undefined);
+    const cache = parts.use(BlobCache.open(settings.cache.dir ?? config?.cache.workDir ?? folders.cache));
+    const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
+    let current = config;
+    const images = parts.use(
+      new LazyImageStore({
+        stateDir: folders.homes,
+        cache,
+        numbers,
+        startSession: () =>
+          FuseSession.start({
+            mountpoint: folders.images,
+            stateDir: folders.state,
+            workers: settings.mount.workers,
+          }),
+        candidates: (layer) => homesOf(layer, current, deps),
+      }),
+    );
+    const openStore = async (home: string, options: StorageOptions): Promise<LayerStore> => {
+      if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
+      current = await configOf(options.config) as NydusdConfig | undefined;
+      return await LayerStore.open(home, { lazyImages: images, applier, differ });
+    };
+    const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
+    const server = parts.use(await serveUnix(args.socket, createGraphDriverApp(driver)));
+    return new Daemon(parts.move(), server.finished);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.parts.disposeAsync();
+  }
+}
+
+/** Takes away the mount of a server that was killed. Nobody serves it: this process holds the lock of the root. */
+function dropDeadMount(path: string): void {
+  while (mountAt(path)?.fsType === FUSE_TYPE) {
+    log.warn("a killed server left its mount, containers that use it get errors", { path });
+    umount2(path, MNT.DETACH);
+  }
+}
+
+interface Folders {
+  readonly cache: string;
+  readonly state: string;
+  /** Choices of homes, see LazyImageStore. */
+  readonly homes: string;
+  /** Mount point of the FUSE session. */
+  readonly images: string;
+}
+
+async function makeFolders(root: string): Promise<Folders> {
+  const folders = {
+    cache: `${root}/cache`,
+    state: `${root}/state`,
+    homes: `${root}/state/homes`,
+    images: `${root}/images`,
+  };
+  dropDeadMount(folders.images);
+  for (const folder of Object.values(folders)) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  return folders;
+}

@@ -1,0 +1,208 @@
+/**
+ * The main job on real programs: dockerd starts containers of lazy images from docker-registry, beside ordinary ones.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { dockerMissing, fixture, SECTION_TIMEOUT_MS, withStack } from "../support/docker_stack.ts";
+import { type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
+import { walkInChild } from "../support/tree_walk.ts";
+import { touchedBytes } from "../support/touched_chunks.ts";
+
+const missing = dockerMissing();
+if (missing !== undefined) console.log(`skipped: ${missing}`);
+const ignore = missing !== undefined;
+
+/** A tree with every kind of file, name and attribute, made by nydus-image. */
+const EVERYTHING = "v6-none-sha256-4k";
+/** Small files in compressed chunks. */
+const SMALL_FILES = "v6-prefetch-fs";
+const OLD = "v5-lz4-sha256-64k";
+
+const NO_NETWORK = ["--network", "none"];
+
+Deno.test({ name: "docker info shows the driver and what it does", ignore }, async () => {
+  await withStack(async ({ stack }) => {
+    const info = await stack.docker("info");
+    assert.match(info, /Storage Driver: nydus-gd/);
+    assert.match(info, /Data Path: fuse/);
+  });
+});
+
+Deno.test(
+  { name: "a lazy image is pulled without its data and shows the whole tree inside a container", ignore },
+  async () => {
+    await withStack(async ({ stack, registry }) => {
+      for (const name of [EVERYTHING, OLD]) {
+        const reference = await registry.pushLazy(name, `lazy/${name}`);
+        registry.proxy.reset();
+        await stack.docker("pull", reference);
+        const pulled = registry.proxy.traffic().bytes - registry.ordinaryBytes(reference);
+        assert.ok(pulled < 200_000, `${pulled} bytes were pulled beside the ordinary layer`);
+
+        const container = await stack.docker("run", "-d", ...NO_NETWORK, reference, "/bin/sleep", "1000");
+        const root = await stack.rootOf(container);
+        const found = await walkInChild(root, AbortSignal.timeout(SECTION_TIMEOUT_MS));
+        const expected = readListing(fixture(name).listing).filter(({ path }) => path !== "/").map(
+          withoutOverlayXattrs,
+        );
+        const wanted = new Set(expected.map(({ path }) => path));
+        assert.deepEqual(found.filter(({ path }) => wanted.has(path)), expected, name);
+        await stack.docker("rm", "-f", container);
+      }
+    });
+  },
+);
+
+Deno.test(
+  { name: "a container fetches the chunks that it touches and no more than a tenth beside them", ignore },
+  async () => {
+    await withStack(async ({ stack, registry }) => {
+      const reference = await registry.pushLazy(SMALL_FILES, "lazy/touch");
+      await stack.docker("pull", reference);
+      registry.proxy.reset();
+      const files = ["/lib/mod03.txt", "/lib/mod17.txt"];
+      await stack.docker("run", "--rm", ...NO_NETWORK, reference, "/bin/cat", ...files);
+      const { bytes } = registry.proxy.traffic();
+      const { chunks, meta } = await touchedBytes(fixture(SMALL_FILES), files);
+      assert.ok(bytes >= chunks, `${bytes} bytes came, the touched chunks have ${chunks}`);
+      assert.ok(bytes <= (chunks + meta) * 1.1, `${bytes} bytes came for ${chunks} of chunks and ${meta} of blob meta`);
+    });
+  },
+);
+
+Deno.test({ name: "containers of lazy and ordinary images behave as on overlay2", ignore }, async (t) => {
+  await withStack(async ({ stack, registry, dir }) => {
+    const lazy = await registry.pushLazy(SMALL_FILES, "lazy/app");
+    const classic = await registry.pushClassic("classic/app");
+    await stack.docker("pull", lazy);
+    await stack.docker("pull", classic);
+    const run = (image: string, ...command: string[]) => stack.docker("run", "--rm", ...NO_NETWORK, image, ...command);
+    const before = await stack.layers();
+
+    await t.step("exec, cp both ways, diff, ps -s, inspect", async () => {
+      await stack.docker("run", "-d", "--name", "one", ...NO_NETWORK, lazy, "/bin/sleep", "1000");
+      await stack.docker(
+        "exec",
+        "one",
+        "/bin/sh",
+        "-c",
+        "echo changed > /lib/mod03.txt; rm /lib/mod04.txt; mkdir /new",
+      );
+      assert.equal(await stack.docker("exec", "one", "/bin/cat", "/lib/mod03.txt"), "changed");
+      await stack.docker("cp", "one:/lib/mod05.txt", `${dir}/out.txt`);
+      const inside = await stack.docker("exec", "one", "/bin/sha256sum", "/lib/mod05.txt");
+      assert.equal(inside.split(" ")[0], await sha256Of(`${dir}/out.txt`));
+      await stack.docker("cp", `${dir}/out.txt`, "one:/copied");
+      assert.equal(
+        (await stack.docker("exec", "one", "/bin/sha256sum", "/copied")).split(" ")[0],
+        inside.split(" ")[0],
+      );
+      const diff = (await stack.docker("diff", "one")).split("\n").sort();
+      assert.deepEqual(diff, ["A /copied", "A /new", "C /lib", "C /lib/mod03.txt", "D /lib/mod04.txt"]);
+      assert.match(await stack.docker("ps", "-s", "--format", "{{.Size}}"), /virtual/);
+      const graph = JSON.parse(await stack.docker("inspect", "--format", "{{json .GraphDriver}}", "one"));
+      assert.equal(graph.Name, "nydus-gd");
+      assert.equal(graph.Data.fs_driver, "fuse");
+    });
+
+    await t.step("commit keeps the changes on top of the lazy image", async () => {
+      await stack.docker("commit", "one", "committed");
+      const script = "cat /lib/mod03.txt; ls /lib/mod04.txt 2>/dev/null; sha256sum /lib/mod06.txt";
+      const [first, ...rest] = (await run("committed", "/bin/sh", "-c", `${script}; exit 0`)).split("\n");
+      assert.equal(first, "changed");
+      assert.deepEqual(rest, [await run(lazy, "/bin/sha256sum", "/lib/mod06.txt")]);
+    });
+
+    await t.step("build FROM lazy and FROM classic", async () => {
+      for (const [image, tag] of [[lazy, "built-lazy"], [classic, "built-classic"]] as const) {
+        await Deno.mkdir(`${dir}/${tag}`);
+        await Deno.writeTextFile(`${dir}/${tag}/file`, "from the context\n");
+        const dockerfile =
+          `FROM ${image}\nRUN echo built > /built\nCOPY file /file\nCMD ["/bin/cat", "/built", "/file"]\n`;
+        await Deno.writeTextFile(`${dir}/${tag}/Dockerfile`, dockerfile);
+        await stack.docker("build", ...NO_NETWORK, "-t", tag, `${dir}/${tag}`);
+        assert.equal(await run(tag), "built\nfrom the context");
+      }
+    });
+
+    await t.step("two containers of one image do not see each other's changes", async () => {
+      await stack.docker("run", "-d", "--name", "two", ...NO_NETWORK, lazy, "/bin/sleep", "1000");
+      assert.notEqual(await stack.docker("exec", "two", "/bin/cat", "/lib/mod03.txt"), "changed");
+      await stack.docker("stop", "-t", "0", "one");
+      await stack.docker("start", "one");
+      assert.equal(await stack.docker("exec", "one", "/bin/cat", "/lib/mod03.txt"), "changed");
+    });
+
+    await t.step("save of a lazy image holds the bootstrap, not the data", async () => {
+      await stack.docker("save", "-o", `${dir}/saved.tar`, lazy);
+      const { size } = await Deno.stat(`${dir}/saved.tar`);
+      assert.ok(size < 3_000_000, `${size} bytes`);
+      await stack.docker("save", "-o", `${dir}/saved-classic.tar`, classic);
+    });
+
+    await t.step("rm and rmi leave no layer and no mount", async () => {
+      await stack.docker("rm", "-f", "one", "two");
+      await stack.docker("rmi", "committed", "built-lazy", "built-classic");
+      assert.deepEqual(await stack.layers(), before);
+      await stack.docker("rmi", lazy, classic);
+      assert.deepEqual(await stack.layers(), []);
+      assert.deepEqual(await stack.overlays(), []);
+    });
+  });
+});
+
+Deno.test({ name: "two lazy images from two registries run at once", ignore }, async () => {
+  await withStack(async ({ stack, registry, startRegistry }) => {
+    await using other = await startRegistry();
+    const first = await registry.pushLazy(SMALL_FILES, "team/app");
+    const second = await other.pushLazy(OLD, "team/app");
+    await stack.docker("pull", first);
+    await stack.docker("pull", second);
+    await stack.docker("run", "-d", "--name", "first", ...NO_NETWORK, first, "/bin/sleep", "1000");
+    await stack.docker("run", "-d", "--name", "second", ...NO_NETWORK, second, "/bin/sleep", "1000");
+    const digests = (name: string) =>
+      readListing(fixture(name).listing).filter(({ type, path }) => type === "reg" && !path.includes("%")).slice(0, 20);
+    for (const [container, name] of [["first", SMALL_FILES], ["second", OLD]] as const) {
+      for (const { path, sha256 } of digests(name)) {
+        assert.equal((await stack.docker("exec", container, "/bin/sha256sum", path)).split(" ")[0], sha256, path);
+      }
+    }
+  });
+});
+
+Deno.test({ name: "daemon and driver restart between containers", ignore }, async () => {
+  await withStack(async ({ stack, registry }) => {
+    const lazy = await registry.pushLazy(SMALL_FILES, "lazy/restart");
+    await stack.docker("pull", lazy);
+    const read = () => stack.docker("run", "--rm", ...NO_NETWORK, lazy, "/bin/sha256sum", "/lib/mod03.txt");
+    const digest = await read();
+    await stack.docker("create", "--name", "kept", ...NO_NETWORK, lazy, "/bin/sha256sum", "/lib/mod03.txt");
+
+    await stack.restartDriver();
+    registry.proxy.reset();
+    assert.equal(await read(), digest);
+    assert.equal(registry.proxy.traffic().bytes, 0, "a warm cache fetches nothing");
+
+    await stack.restartDaemon();
+    assert.equal(await read(), digest);
+    assert.equal(await stack.docker("start", "-a", "kept"), digest);
+
+    await stack.driver.kill();
+    await stack.restartDriver();
+    assert.equal(await read(), digest);
+    await stack.docker("rm", "kept");
+    assert.deepEqual(await stack.overlays(), []);
+  });
+});
+
+/** An overlay keeps its own attributes to itself, as overlay2's does. */
+function withoutOverlayXattrs({ xattrs = {}, ...entry }: ListedEntry): ListedEntry {
+  const kept = Object.entries(xattrs).filter(([name]) => !name.startsWith("trusted.overlay."));
+  return kept.length === 0 ? entry : { ...entry, xattrs: Object.fromEntries(kept) };
+}
+
+async function sha256Of(path: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
+  return new Uint8Array(digest).toHex();
+}
