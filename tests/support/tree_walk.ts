@@ -43,22 +43,22 @@ export function listTree(root: string): ListedEntry[] {
   return withLinks(found);
 }
 
-function namesOf(path: Uint8Array): Uint8Array[] {
+function addNames(path: Uint8Array, names: Uint8Array[]): void {
   using fd = open(path, O.RDONLY | O.DIRECTORY);
-  const names: Uint8Array[] = [];
   for (const { name } of readDirectory(fd)) {
     if (compareBytes(name, Uint8Array.of(0x2e)) === 0 || compareBytes(name, Uint8Array.of(0x2e, 0x2e)) === 0) continue;
     names.push(name.slice());
   }
-  return names;
 }
 
-function entryOf(root: Uint8Array, path: Uint8Array): { path: Uint8Array; entry: ListedEntry; stat: Stat } {
+type Look = <T>(operation: string, path: Uint8Array, use: () => T) => T | undefined;
+
+function entryOf(root: Uint8Array, path: Uint8Array, look: Look): { path: Uint8Array; entry: ListedEntry; stat: Stat } {
   const full = join(root, path);
   const stat = statat(AT.FDCWD, full, AT.SYMLINK_NOFOLLOW);
   const type = TYPES[stat.mode & S.IFMT] ?? "?";
-  const xattrs = llistxattr(full).map((name) => [String.fromCharCode(...name), lgetxattr(full, name).toBase64()])
-    .sort();
+  const xattrs = look("xattrs", path, () =>
+    llistxattr(full).map((name) => [String.fromCharCode(...name), lgetxattr(full, name).toBase64()]).sort()) ?? [];
   const entry: ListedEntry = {
     path: percentEncode(path),
     type,
@@ -122,9 +122,77 @@ export async function walkInChild(directory: string, signal: AbortSignal): Promi
   return lines.map((line) => JSON.parse(line) as ListedEntry);
 }
 
+/** What was seen of a damaged tree. */
+export interface DamagedTree {
+  readonly entries: readonly ListedEntry[];
+  /** See {@link OnFailure}. */
+  readonly failures: readonly string[];
+}
+
+/** A process that walks one damaged tree after the other, so that starting it is paid once. */
+export class TreeWalker implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #lines: AsyncGenerator<string>;
+
+  constructor() {
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, "--serve"],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    this.#input = this.#child.stdin.getWriter();
+    this.#lines = linesOf(this.#child.stdout);
+  }
+
+  /** Walks `directory`. When that takes longer than `timeoutMs` the process is killed and it rejects. */
+  async walk(directory: string, timeoutMs: number): Promise<DamagedTree> {
+    await this.#input.write(new TextEncoder().encode(`${directory}\n`));
+    const timeout = setTimeout(() => this.#child.kill("SIGKILL"), timeoutMs);
+    try {
+      const { value, done } = await this.#lines.next();
+      if (done) throw new Error(`Cannot walk ${directory}: the walk did not end in ${timeoutMs} ms`);
+      return JSON.parse(value) as DamagedTree;
+    } finally {
+      clearTimeout(timeout);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#input.close().catch(() => this.#child.kill("SIGKILL")); // a pipe without reader: it was killed
+    await this.#lines.return(undefined);
+    await this.#child.status;
+  }
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)) {
+    rest += text;
+    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
+      yield rest.slice(0, end);
+      rest = rest.slice(end + 1);
+    }
+  }
+}
+
+/** {@link TreeWalker}'s other side. */
+async function serve(): Promise<void> {
+  for await (const directory of linesOf(Deno.stdin.readable)) {
+    const failures: string[] = [];
+    const entries = listTree(directory, (failure) => failures.push(failure));
+    const reply = new TextEncoder().encode(`${JSON.stringify({ entries, failures })}\n`);
+    for (let sent = 0; sent < reply.length;) sent += Deno.stdout.writeSync(reply.subarray(sent));
+  }
+}
+
 if (import.meta.main) {
   const [directory] = Deno.args;
   if (directory === undefined) throw new Error("Cannot walk: no directory given");
+  if (directory === "--serve") {
+    await serve();
+    Deno.exit(0);
+  }
   const encoder = new TextEncoder();
   for (const entry of listTree(directory)) Deno.stdout.writeSync(encoder.encode(`${JSON.stringify(entry)}\n`));
 }

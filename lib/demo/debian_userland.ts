@@ -1,0 +1,100 @@
+/**
+ * A small Debian to put into an image: the essential packages of the machine that this runs on, and what they need.
+ *
+ * @module
+ */
+import { dirname, join } from "node:path";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+
+/** dpkg's list of the files of a package. */
+const LISTS = "/var/lib/dpkg/info";
+
+/**
+ * Writes the userland as a tar.
+ *
+ * @param tarPath the file to write
+ * @returns the names of the packages
+ * @throws {NydusGdError} "environment" where there is no dpkg
+ */
+export async function writeUserland(tarPath: string, scratch: string): Promise<string[]> {
+  const packages = await essentialPackages();
+  const paths = new Set<string>();
+  for (const name of packages) {
+    for (const path of await filesOf(name)) paths.add(path);
+  }
+  const listPath = join(scratch, "userland.list");
+  await Deno.writeTextFile(listPath, [...paths].sort().map((path) => `.${path}\0`).join(""));
+  await output("tar", [
+    "--create",
+    `--file=${tarPath}`,
+    "--directory=/",
+    "--format=posix",
+    "--numeric-owner",
+    "--no-recursion",
+    "--null",
+    `--files-from=${listPath}`,
+  ]);
+  return packages;
+}
+
+/** The essential packages and, over and over, what they depend on. */
+async function essentialPackages(): Promise<string[]> {
+  const format = "${binary:Package}\\t${Package}\\t${Essential}\\t${Priority}\\t${Pre-Depends}, ${Depends}\\n";
+  const text = await output("dpkg-query", ["--show", `--showformat=${format}`]);
+  const installed = new Map<string, { readonly id: string; readonly depends: string }>();
+  const wanted = new Set<string>();
+  for (const line of text.trim().split("\n")) {
+    const [id = "", name = "", essential, priority, depends = ""] = line.split("\t");
+    installed.set(name, { id, depends });
+    if (essential === "yes" || priority === "required") wanted.add(name);
+  }
+  // a set is walked in the order of insertion, what is added meanwhile included
+  for (const name of wanted) {
+    for (const alternatives of installed.get(name)?.depends.split(",") ?? []) {
+      const found = alternatives.split("|").map(nameOfDependency).find((each) => installed.has(each));
+      if (found !== undefined) wanted.add(found);
+    }
+  }
+  return [...wanted].flatMap((name) => installed.get(name)?.id ?? []);
+}
+
+/** "libc6" for " libc6:any (>= 2.36)". */
+function nameOfDependency(dependency: string): string {
+  return dependency.trim().replace(/[ (:].*/, "");
+}
+
+/** Paths of what is there, as the file system has it: a package may name /bin/ls where /bin is a link to usr/bin. */
+async function filesOf(name: string): Promise<string[]> {
+  const list = await ignore(Deno.errors.NotFound, Deno.readTextFile(`${LISTS}/${name}.list`)) ??
+    await Deno.readTextFile(`${LISTS}/${name.replace(/:.*/, "")}.list`);
+  const found: string[] = [];
+  for (const path of list.split("\n")) {
+    if (!path.startsWith("/") || path === "/.") continue;
+    const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(path));
+    if (info === undefined) continue;
+    if (info.isSymlink && dirname(path) === "/") found.push(path);
+    found.push(await canonical(path));
+  }
+  return found;
+}
+
+/** The path without links above its last part; a link to a folder at the top stands for that folder. */
+async function canonical(path: string): Promise<string> {
+  const parent = await Deno.realPath(dirname(path));
+  return join(parent, path.slice(path.lastIndexOf("/") + 1));
+}
+
+async function output(program: string, args: string[]): Promise<string> {
+  try {
+    const { code, stdout, stderr } = await new Deno.Command(program, { args, stdout: "piped", stderr: "piped" })
+      .output();
+    if (code === 0) return new TextDecoder().decode(stdout);
+    const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
+    throw new NydusGdError("environment", `Cannot run ${program}: ${said}`);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new NydusGdError("environment", `Cannot run ${program}: ${messageOf(error)}`, {
+      hint: "the demonstration is made of the packages of a Debian machine",
+    });
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The main job, seen: one image started cold by a real dockerd, once as an ordinary image on overlay2 and once lazily
+ * on this driver, over the same slow link, with what was fetched.
+ *
+ * Everything runs in a {@link Sandbox} and a scratch folder; when it ends, nothing is left.
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+import { writeUserland } from "./debian_userland.ts";
+import { buildDemoImages } from "./demo_images.ts";
+import { DockerDaemon } from "./docker_daemon.ts";
+import { DRIVER_NAME, GraphDriverProcess } from "./graph_driver.ts";
+import { pushImage } from "./push_image.ts";
+import { RegistryProcess } from "./registry_process.ts";
+import { Sandbox } from "./sandbox.ts";
+import { Throttle, type Traffic } from "./throttle.ts";
+
+/** The link that both go over. */
+export const LINK = { bytesPerSecond: 6_000_000, delayMs: 20 } as const;
+
+/** What the container does. Its one line of output is the sign that it is ready. */
+const WORKLOAD = [
+  "perl",
+  "-e",
+  'use POSIX; open F, "/etc/debian_version"; print "ready: Debian ", <F>',
+];
+
+/** One way of starting the container. Times in milliseconds. */
+export interface DemoRun {
+  readonly name: string;
+  readonly pullMs: number;
+  /** `docker run` until the container's line. */
+  readonly startMs: number;
+  readonly pulled: Traffic;
+  /** Pull and start together. */
+  readonly total: Traffic;
+}
+
+/** What was seen. */
+export interface DemoResult {
+  /** Bytes of the tree as a tar, and of the layer that the ordinary image pulls. */
+  readonly plainBytes: number;
+  readonly layerBytes: number;
+  readonly packages: number;
+  readonly classic: DemoRun;
+  readonly lazy: DemoRun;
+}
+
+/**
+ * Runs it.
+ *
+ * @param dir an empty scratch folder with a short path; the caller removes it
+ * @param progress told what is being done
+ * @throws {NydusGdError} "environment" for what this machine lacks
+ */
+export async function runDemo(
+  dir: string,
+  progress: (step: string) => void,
+  signal: AbortSignal,
+): Promise<DemoResult> {
+  requireMachine();
+  progress("collecting the essential packages of this Debian");
+  const packages = await writeUserland(`${dir}/userland.tar`, dir);
+  signal.throwIfAborted();
+  progress("building an ordinary and a lazy image of them");
+  const images = await buildDemoImages(`${dir}/userland.tar`, `${dir}/userland.blob`);
+  signal.throwIfAborted();
+  progress("starting docker-registry and pushing both");
+  await using registry = await RegistryProcess.start(`${dir}/registry`);
+  await pushImage(registry.host, "demo/classic", "latest", images.classic);
+  await pushImage(registry.host, "demo/lazy", "latest", images.lazy, [images.blob]);
+  await using link = new Throttle({ upstream: `http://${registry.host}`, ...LINK });
+  await using sandbox = await Sandbox.start();
+
+  progress("overlay2: pulling all of it, then starting");
+  await Deno.mkdir(`${dir}/c`);
+  const classic = await measure(
+    { name: "overlay2", sandbox, dir: `${dir}/c`, driver: "overlay2" },
+    link,
+    "demo/classic",
+    signal,
+  );
+
+  progress("nydus-gd: starting before it is here");
+  await Deno.mkdir(`${dir}/l`);
+  await using _driver = await GraphDriverProcess.start({ sandbox, dir: `${dir}/l` });
+  const lazy = await measure(
+    { name: "nydus-gd", sandbox, dir: `${dir}/l`, driver: DRIVER_NAME },
+    link,
+    "demo/lazy",
+    signal,
+  );
+
+  return {
+    plainBytes: images.plainBytes,
+    layerBytes: images.classic.layers.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    packages: packages.length,
+    classic,
+    lazy,
+  };
+}
+
+interface Candidate {
+  readonly name: string;
+  readonly sandbox: Sandbox;
+  readonly dir: string;
+  readonly driver: string;
+}
+
+/** Pulls and starts, cold. */
+async function measure(
+  candidate: Candidate,
+  link: Throttle,
+  repository: string,
+  signal: AbortSignal,
+): Promise<DemoRun> {
+  const { name, sandbox, dir, driver } = candidate;
+  await using daemon = await DockerDaemon.start({ sandbox, dir, storageDriver: driver }, signal);
+  const reference = `${link.host}/${repository}:latest`;
+  link.reset();
+  const start = performance.now();
+  await daemon.must(["pull", "--quiet", reference]);
+  const pulledAt = performance.now();
+  const pulled = link.traffic();
+  signal.throwIfAborted();
+  const line = await daemon.must(["run", "--rm", "--network=none", reference, ...WORKLOAD]);
+  const readyAt = performance.now();
+  if (!line.startsWith("ready")) throw new NydusGdError("internal", `Cannot run demo: the container said ${line}`);
+  return { name, pullMs: pulledAt - start, startMs: readyAt - pulledAt, pulled, total: link.traffic() };
+}
+
+function requireMachine(): void {
+  if (Deno.uid() !== 0) {
+    throw new NydusGdError("environment", "Cannot run demo: containers and mounts need root", {
+      hint: "sudo nydus-gd demo",
+    });
+  }
+}
