@@ -1,5 +1,5 @@
 /**
- * What an aborted wait throws.
+ * What an aborted wait throws, and waits that end by themselves.
  *
  * @module
  */
@@ -32,4 +32,37 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
 export function whenAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+/**
+ * A signal that is aborted after `timeoutMs`, or together with `parent`.
+ *
+ * ```ts
+ * using deadline = new Deadline(30_000, signal, () => new NydusGdError("unavailable", "Cannot read: no data came"));
+ * await fetch(url, { signal: deadline.signal });
+ * ```
+ * Unlike `AbortSignal.any` with `AbortSignal.timeout` it lets go of timer and parent at once: there can be one for each
+ * read.
+ */
+export class Deadline implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  readonly #onParent: () => void;
+
+  /** @param reason what waits throw when the time is over */
+  constructor(timeoutMs: number, private readonly parent: AbortSignal | undefined, reason: () => NydusGdError) {
+    this.#timer = setTimeout(() => this.#controller.abort(reason()), timeoutMs);
+    this.#onParent = () => this.#controller.abort(parent?.reason);
+    if (parent?.aborted) this.#onParent();
+    else parent?.addEventListener("abort", this.#onParent, { once: true });
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.parent?.removeEventListener("abort", this.#onParent);
+  }
 }

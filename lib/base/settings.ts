@@ -49,8 +49,11 @@ export interface Settings {
   readonly fetch: {
     readonly parallelPerHost: number;
     readonly connectTimeoutMs: number;
+    /** Silence of a server; capped so that a silent connection is replaced before the deadline, {@link missTimeoutMs}. */
     readonly readTimeoutMs: number;
     readonly retries: number;
+    /** How long a program waits for data that are not here, all attempts included; then it gets EIO. */
+    readonly deadlineMs: number;
   };
   readonly prefetch: {
     readonly enabled: boolean;
@@ -77,7 +80,7 @@ export interface Settings {
 export const DEFAULT_SETTINGS: Settings = {
   cache: { dir: undefined, maxSize: { percent: 80 }, minFree: { percent: 5 } },
   mount: { fsDriver: "auto", workers: 2 },
-  fetch: { parallelPerHost: 8, connectTimeoutMs: 5_000, readTimeoutMs: 30_000, retries: 3 },
+  fetch: { parallelPerHost: 8, connectTimeoutMs: 5_000, readTimeoutMs: 30_000, retries: 3, deadlineMs: 60_000 },
   prefetch: { enabled: true, bandwidth: undefined, learned: true },
   docker: { host: undefined, config: undefined },
   log: { level: "info", format: "auto" },
@@ -107,6 +110,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["fetch.connect_timeout", key("fetch", "connectTimeoutMs", duration)],
   ["fetch.read_timeout", key("fetch", "readTimeoutMs", duration)],
   ["fetch.retries", key("fetch", "retries", count(0, 20))],
+  ["fetch.deadline", key("fetch", "deadlineMs", duration)],
   ["prefetch.enabled", key("prefetch", "enabled", boolean)],
   ["prefetch.bandwidth", key("prefetch", "bandwidth", ratePerSecond)],
   ["prefetch.learned", key("prefetch", "learned", boolean)],
