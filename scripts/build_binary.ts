@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     const fresh = join(work, "nydus-gd");
     const parts = await partsOf(bundleDir);
     if (await hasDenort()) await compile(bundleDir, parts, fresh);
-    else await pack(await buildLauncher(work, []), parts, fresh);
+    else await pack(await buildLauncher(work), parts, fresh);
     await Deno.rename(fresh, target);
     await report(target);
     if (values["no-deb"]) return;
@@ -104,10 +104,12 @@ async function compile(bundleDir: string, parts: readonly PackedFile[], target: 
   ]);
 }
 
-async function buildLauncher(work: string, defines: string[]): Promise<string> {
+/** Compiles the launcher into the folder `work`, static, and answers its path. `defines`: options like `-DNAME="x"`. */
+export async function buildLauncher(work: string, defines: readonly string[] = []): Promise<string> {
   const target = join(work, defines.length === 0 ? "launcher" : "installed-launcher");
   const source = join(ROOT, "scripts/launcher/launcher.c");
-  await run("gcc", ["-std=c11", "-static", "-O2", "-Wall", "-Wextra", "-s", ...defines, "-o", target, source]);
+  const options = ["-std=c11", "-static", "-O2", "-Wall", "-Wextra", "-Werror", "-s"];
+  await run("gcc", [...options, ...defines, "-o", target, source]);
   return target;
 }
 

@@ -39,7 +39,7 @@ Recommends: libfuse3-3 | libfuse3-4, liblz4-1, libzstd1
 Suggests: docker.io | docker-ce
 Section: admin
 Priority: optional
-Description: lazy-loading graph driver and snapshotter for Nydus images
+Description: lazy-loading graph driver for Nydus images
  Lets Docker start a container before its image has been downloaded: metadata
  is pulled at once, file data on first touch, verified chunk by chunk and kept
  in a local cache. Contains the whole data path; no second daemon is needed.

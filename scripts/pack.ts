@@ -3,17 +3,18 @@
  *
  * ```
  * [launcher ELF][pad to 4096][file]…[table][trailer]        little-endian
- * table:   a row of 128 bytes a file: u64 offset, u64 length, sha256[32], u32 mode, name[76] with NUL
- * trailer: 64 bytes: "NGDPACK1", u64 table offset, u64 rows, sha256[32] of the table, u64 0
+ * table:   a row of 128 bytes a file: u64 offset, u64 length, sha256[32], u64 XXH64, u32 mode, name[68] with NUL
+ * trailer: 64 bytes: "NGDPACK2", u64 table offset, u64 rows, sha256[32] of the table, u64 0
  * ```
  *
  * @module
  */
 import { createHash } from "node:crypto";
+import { createXXHash64 } from "hash-wasm";
 
-const ROW = { SIZE: 128, offset: 0, length: 8, digest: 16, mode: 48, name: 52 } as const;
+const ROW = { SIZE: 128, offset: 0, length: 8, digest: 16, xxh64: 48, mode: 56, name: 60 } as const;
 const TRAILER = { SIZE: 64, magic: 0, tableOffset: 8, count: 16, tableDigest: 24 } as const;
-const MAGIC = "NGDPACK1";
+const MAGIC = "NGDPACK2";
 const ALIGNMENT = 4096;
 /** Most rows that the launcher has room for. */
 const MAX_FILES = 256;
@@ -30,6 +31,7 @@ export interface PackedFile {
 /** Writes `target` from the launcher at `launcher` and `files`. */
 export async function pack(launcher: string, files: readonly PackedFile[], target: string): Promise<void> {
   if (files.length === 0 || files.length > MAX_FILES) throw new RangeError(`Cannot pack ${files.length} files`);
+  const xxh64 = await createXXHash64();
   const stub = await Deno.readFile(launcher);
   let offset = Math.ceil(stub.length / ALIGNMENT) * ALIGNMENT;
   const table = new Uint8Array(files.length * ROW.SIZE);
@@ -47,6 +49,7 @@ export async function pack(launcher: string, files: readonly PackedFile[], targe
     view.setBigUint64(at + ROW.offset, BigInt(offset), true);
     view.setBigUint64(at + ROW.length, BigInt(bytes.length), true);
     table.set(sha256(bytes), at + ROW.digest);
+    view.setBigUint64(at + ROW.xxh64, BigInt(`0x${xxh64.init().update(bytes).digest()}`), true);
     view.setUint32(at + ROW.mode, file.mode, true);
     table.set(name, at + ROW.name);
     await writeAll(out, bytes);

@@ -1,4 +1,4 @@
-/* SHA-256, FIPS 180-4. Plain C: it runs over the small files at every start, and over the runtime once. */
+/* SHA-256, FIPS 180-4. Plain C: it runs over the table at every start, and over the files when they are unpacked. */
 #ifndef NYDUS_GD_SHA256_H
 #define NYDUS_GD_SHA256_H
 
@@ -31,7 +31,7 @@ static inline void sha256_blocks(uint32_t state[8], const uint8_t *data, size_t 
     for (int i = 0; i < 16; i++) {
       uint32_t word;
       memcpy(&word, data + 4 * i, 4);
-      w[i] = __builtin_bswap32(word); /* little-endian hosts only: see the check in launcher.c */
+      w[i] = __builtin_bswap32(word); /* little-endian hosts only: see the check in pack.h */
     }
     for (int i = 16; i < 64; i++) {
       uint32_t a = w[i - 15], b = w[i - 2];
