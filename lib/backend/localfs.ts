@@ -47,7 +47,10 @@ class LocalBlob implements BlobSource {
 
   async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
     throwIfAborted(options.signal);
-    const { path } = await this.#find();
+    const { path, size } = await this.#find();
+    const endsAt = (end: number) =>
+      new NydusGdError("io", `Cannot read ${length} bytes at ${offset} of ${path}: it ends at ${end}`);
+    if (offset + length > size) throw endsAt(size);
     const bytes = new Uint8Array(length);
     try {
       using file = await Deno.open(path);
@@ -56,10 +59,7 @@ class LocalBlob implements BlobSource {
         throwIfAborted(options.signal);
         const count = await file.read(bytes.subarray(filled));
         if (count === null) {
-          throw new NydusGdError(
-            "io",
-            `Cannot read ${length} bytes at ${offset} of ${path}: it ends at ${offset + filled}`,
-          );
+          throw endsAt(offset + filled);
         }
         filled += count;
       }

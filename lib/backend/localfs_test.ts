@@ -58,6 +58,13 @@ Deno.test("a read past the end is an error, never a short answer", () =>
     await assert.rejects(blob.read(8, 4, ON_DEMAND), /Cannot read 4 bytes at 8 of .*short: it ends at 10/);
   }));
 
+Deno.test("a read of more than the file has takes no memory", () =>
+  withFolders(async (dir) => {
+    await Deno.writeFile(join(dir, "short"), new Uint8Array(10));
+    const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("short");
+    await assert.rejects(blob.read(2, 2 ** 50, ON_DEMAND), /at 2 of .*short: it ends at 10/);
+  }));
+
 Deno.test("an id that is no file name is refused", () => {
   const backend = new LocalFsBackend({ blobFile: undefined, dir: "/nowhere", altDirs: [] });
   for (const id of ["", ".", "..", "../etc/passwd", "a/b", "a\0b", "x".repeat(256)]) {

@@ -17,9 +17,17 @@ import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts
 
 export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
 
+/** An attempt to open, and who waits for it. */
+interface Opening {
+  readonly result: Promise<OpenBlob>;
+  /** Aborted when the last one who waited has given up. */
+  readonly abandon: AbortController;
+  waiters: number;
+}
+
 /** A blob as one image sees it; the `ChunkStore` of lib/mount. Made by `BlobCache.acquire`. */
 export class Blob {
-  #opening: Promise<OpenBlob> | undefined;
+  #opening: Opening | undefined;
   readonly #released = new AbortController();
 
   constructor(readonly shared: CachedBlob, private readonly spec: BlobSpec) {
@@ -41,14 +49,24 @@ export class Blob {
     if (this.#released.signal.aborted) {
       throw new NydusGdError("internal", `Cannot open blob ${this.id}: it was released`);
     }
-    if (this.#opening === undefined) {
-      const opening = this.shared.open(this.spec, this.#released.signal);
-      this.#opening = opening;
-      opening.catch(() => {
+    const opening = this.#opening ??= this.#start();
+    opening.waiters++;
+    try {
+      return await unlessAborted(opening.result, signal);
+    } catch (error) {
+      // what failed, or what nobody waits for, must not be given to who comes next
+      if (--opening.waiters === 0) {
         if (this.#opening === opening) this.#opening = undefined;
-      });
+        opening.abandon.abort();
+      }
+      throw error;
     }
-    return await unlessAborted(this.#opening, signal);
+  }
+
+  #start(): Opening {
+    const abandon = new AbortController();
+    const result = this.shared.open(this.spec, AbortSignal.any([this.#released.signal, abandon.signal]));
+    return { result, abandon, waiters: 0 };
   }
 
   /**

@@ -56,6 +56,26 @@ Deno.test("a warm cache serves everything without a single request", async () =>
   assert.equal(source.reads.length, 0);
 });
 
+Deno.test("a data file that was written to since is checked again, and what is wrong is fetched", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using dir = TempDir.make();
+  await serve(dir.path, synthetic, readAll(synthetic));
+  const { data } = blobPaths(dir.path, synthetic.descriptor.id);
+  const { atime, mtime } = Deno.statSync(data);
+  const bytes = Deno.readFileSync(data);
+  bytes[synthetic.records[3]?.uncompressedOffset ?? 0] = (synthetic.plain[3]?.[0] ?? 0) ^ 1;
+  Deno.writeFileSync(data, bytes);
+  Deno.utimeSync(data, atime ?? 0, mtime ?? 0);
+  const healed = await serve(dir.path, synthetic, readAll(synthetic));
+  assert.equal(healed.reads.length, 1);
+  const { reads } = await serve(dir.path, synthetic, async (blob) => {
+    await blob.open();
+    assert.ok(await isReady(blob, 3), "recorded as checked again");
+    await readAll(synthetic)(blob);
+  });
+  assert.equal(reads.length, 0);
+});
+
 Deno.test("what was not recorded before a kill is fetched again", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   for (const lost of [["chunkMap"], ["chunkMap", "verified"]] as const) {

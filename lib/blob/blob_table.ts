@@ -8,7 +8,11 @@
  *
  * @module
  */
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { isErrno } from "../../ffi/errno.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import { fstat, S } from "../../ffi/sys_stat.ts";
+import { preadExact } from "../../ffi/unistd.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import {
   applyDigestArray,
@@ -62,7 +66,7 @@ export async function loadChunkTable(source: TableSource, cache: TableCache): Pr
   const { descriptor } = source;
   const { meta } = descriptor;
   if (meta === undefined) return chunkColumnsFromRecords(descriptor, source.records());
-  const cached = await ignore(Deno.errors.NotFound, Deno.readFile(cache.path));
+  const cached = readCached(cache.path, cacheMetaSize(meta.uncompressedSize));
   if (cached !== undefined) {
     const columns = tryParse(source, "cached", () => splitCacheBlobMeta(descriptor, cached));
     if (columns !== undefined) return await withDigests(source, columns);
@@ -80,6 +84,23 @@ export async function loadChunkTable(source: TableSource, cache: TableCache): Pr
   const columns = parse(source, fetched);
   await store(cache, fetched);
   return await withDigests(source, columns);
+}
+
+/** The file, if it is one of that size: another cannot be right, and is not read at all. */
+function readCached(path: string, sizeBytes: number): Uint8Array | undefined {
+  try {
+    using fd = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+    const { mode, size } = fstat(fd);
+    if ((mode & S.IFMT) === S.IFREG && size === sizeBytes) {
+      const bytes = new Uint8Array(size);
+      preadExact(fd, bytes, 0);
+      return bytes;
+    }
+    log.warn("cached blob meta not used", { path, reason: `it is not a file of ${sizeBytes} bytes` });
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) log.warn("cached blob meta not used", { path, reason: messageOf(error) });
+  }
+  return undefined;
 }
 
 function parse(source: TableSource, { ci, header }: Meta): ChunkColumns {

@@ -68,6 +68,28 @@ Deno.test("a kept table that is damaged is fetched again", async () => {
   }
 });
 
+Deno.test("what is in the place of a kept table but no such file is not read, and not written through", async () => {
+  const image = await load("v6-prefetch-fs");
+  using elsewhere = TempDir.make();
+  Deno.writeTextFileSync(elsewhere.join("file"), "kept");
+  const inPlace: ((path: string) => void)[] = [
+    (path) => Deno.symlinkSync("/dev/zero", path),
+    (path) => Deno.symlinkSync(elsewhere.join("file"), path),
+    (path) => Deno.symlinkSync(elsewhere.join("file"), `${path}.tmp`),
+    (path) => Deno.mkdirSync(path),
+    (path) => {
+      Deno.writeFileSync(path, new Uint8Array());
+      Deno.truncateSync(path, 2 ** 40);
+    },
+  ];
+  for (const make of inPlace) {
+    using dir = TempDir.make();
+    make(blobPaths(dir.path, image.descriptor.id).meta);
+    assert.equal(await readWhole(dir.path, image), 1);
+    assert.equal(Deno.readTextFileSync(elsewhere.join("file")), "kept");
+  }
+});
+
 Deno.test("a table that came with the image is used in either form, and a useless one is passed over", async () => {
   const image = await load("v6-prefetch-fs");
   const { offset, length } = blobMetaRange(image.descriptor.meta);

@@ -50,6 +50,15 @@ export class CacheFile implements Disposable {
     return { inode: BigInt(fstat(this.fd).ino), bornMs: BigInt(birthtime?.getTime() ?? 0) };
   }
 
+  /**
+   * When the file was last changed (ctime), nanoseconds since 1970. Whatever is written to it by anybody changes this,
+   * and no program can set it back; so do some things that leave the data as they are, like a rename.
+   */
+  changedNs(): bigint {
+    const { ctimeSec, ctimeNsec } = fstat(this.fd);
+    return BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec);
+  }
+
   /** Data, and the metadata needed to read them back, reach the disk. Runs on another thread. */
   syncData(): Promise<void> {
     return this.syncing.syncData();

@@ -114,7 +114,8 @@ export class CacheFolder implements Disposable {
   /** Creates or replaces a file: a reader, or a reboot, sees the old content, the new, or no file. */
   async replace(path: string, content: Uint8Array): Promise<void> {
     const aside = `${path}.tmp`;
-    const handle = await openHandle(aside, "w", 0o600);
+    await ignore(Deno.errors.NotFound, Deno.remove(aside));
+    const handle = await openHandle(aside, "wx", 0o600); // never through a link
     try {
       await handle.writeFile(content);
       await handle.sync();
@@ -153,7 +154,7 @@ export class BlobFiles implements Disposable {
     const data = stack.use(await openData(paths, subject.dataSize));
     const map = stack.use(await openMap(paths.chunkMap, subject.count));
     const verified = stack.use(
-      await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity() }),
+      await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity(), changedNs: data.changedNs() }),
     );
     await folder.sync();
     stack.move();

@@ -75,6 +75,8 @@ export interface BlobStats {
   readonly corruptChunks: number;
   /** Where it is fetched from. */
   readonly sources: readonly string[];
+  /** What the last request failed of; absent when it succeeded, or there was none. */
+  readonly lastFailure?: string;
 }
 
 /** What an open blob consists of. */
@@ -97,6 +99,8 @@ export class CachedBlob {
   #opened: Opened | undefined;
   readonly #stop = new AbortController();
   #corruptChunks = 0;
+  /** Ends when a chunk table that is not to be kept is gone. */
+  #discarding: Promise<void> | undefined;
 
   /**
    * @param before resolves when the last holder of the same files has let go
@@ -157,6 +161,7 @@ export class CachedBlob {
     if (opened === undefined) return;
     this.#opened = undefined;
     await opened.fetcher.close();
+    await this.#discarding;
     this.parts.decoder.drop(opened.target.key);
     try {
       await opened.readiness.flush();
@@ -177,6 +182,7 @@ export class CachedBlob {
       ...sources.counters,
       corruptChunks: this.#corruptChunks,
       sources: sources.descriptions,
+      ...(sources.lastFailure === undefined ? {} : { lastFailure: sources.lastFailure }),
     };
   }
 
@@ -244,7 +250,7 @@ export class CachedBlob {
   #onCorrupt(row: number): void {
     if (this.#corruptChunks++ > 0) return;
     log.warn("chunk is corrupt at its source", { blob: this.id, chunk: row, sources: this.sources.descriptions });
-    Deno.remove(this.#paths.meta).catch((error) => {
+    this.#discarding = Deno.remove(this.#paths.meta).catch((error) => {
       if (!(error instanceof Deno.errors.NotFound)) log.warn("blob meta not removed", { blob: this.id, error });
     });
   }

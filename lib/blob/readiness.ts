@@ -5,9 +5,10 @@
  * data written, digest right ──► bit in `ready` ──(a second, or some MiB)──► fdatasync of the data
  *                                                                           ──► digest in .verified, bit in chunk_map
  * ```
- * A crash in between costs a refetch, never wrong bytes: at the next start a chunk is ready only if its bit is set and
- * its verified digest is the one that the image expects now. A bit without that digest (nydusd set it, or another image
- * was served) is a *claim*: the chunk is read back and checked before it counts.
+ * A crash in between costs a refetch, never wrong bytes: at the next start a chunk is ready only if its bit is set, its
+ * verified digest is the one that the image expects now, and nobody has written to the data file since. A bit without
+ * that (nydusd set it, another image was served, the file was altered) is a *claim*: the chunk is read back and checked
+ * before it counts.
  *
  * If the data cannot be synced, the kernel may have dropped them: every chunk that is not on disk is no longer ready.
  *
@@ -115,8 +116,11 @@ export class Readiness {
   async #record(): Promise<void> {
     this.#flushQueued = false;
     const rows = this.#takeUnrecorded();
-    if (rows.length === 0) return;
     const { data, verified, map } = this.files;
+    if (rows.length === 0) {
+      if (verified.seal(data.changedNs())) await verified.sync(); // writes of chunks that did not become ready
+      return;
+    }
     try {
       await data.syncData();
     } catch (error) {
@@ -128,6 +132,7 @@ export class Readiness {
     }
     try {
       verified.record(rows, this.columns.digests);
+      verified.seal(data.changedNs());
       map.claim(rows);
       await Promise.all([verified.sync(), map.sync()]);
       this.#syncFailed = false;

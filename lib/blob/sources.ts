@@ -6,7 +6,7 @@
  * @module
  */
 import type { BlobSource, ReadOptions } from "../backend/blob_source.ts";
-import { hasCode, NydusGdError } from "../base/errors.ts";
+import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 
 /** Counters of one blob; all only grow. */
 export interface FetchCounters {
@@ -23,6 +23,7 @@ export class BlobSources {
   readonly #sources: BlobSource[] = [];
   #preferred = 0;
   readonly counters: FetchCounters = { bytesFetched: 0, requests: 0, failedRequests: 0 };
+  #lastFailure: string | undefined;
 
   add(source: BlobSource): void {
     this.#sources.push(source);
@@ -40,6 +41,11 @@ export class BlobSources {
     return [...new Set(this.#sources.map((source) => source.description))];
   }
 
+  /** What the last request failed of; undefined when it succeeded, or there was none. */
+  get lastFailure(): string | undefined {
+    return this.#lastFailure;
+  }
+
   /**
    * Exactly `length` bytes from `offset`, of the first source that has them.
    *
@@ -53,10 +59,12 @@ export class BlobSources {
       const source = sources[(this.#preferred + skip + i) % sources.length] as BlobSource;
       try {
         const bytes = await this.#readOne(source, offset, length, options);
+        this.#lastFailure = undefined;
         this.#preferred = Math.max(0, this.#sources.indexOf(source));
         return bytes;
       } catch (error) {
         if (options.signal?.aborted || hasCode(error, "interrupted")) throw error;
+        this.#lastFailure = messageOf(error);
         first ??= error;
       }
     }

@@ -2,13 +2,15 @@
  * What makes a bit of the chunk map count: the digest against which this program checked the cached chunk.
  *
  * ```
- *  0  "NGDVRFY1" │ u32 digester │ u32 chunks │ u64 inode of the data file │ u64 its birth in ms │ zeros
+ *  0  "NGDVRFY1" │ u32 digester │ u32 chunks │ u64 inode of the data file │ i64 its birth in ms │ i64 seal │ zeros
  * 64  32 bytes a chunk: the digest, zeros: never checked
  * ```
  * Little-endian, in `<id>.blob.verified` beside nydusd's own files. A digest is written only after the chunk's data are
  * on disk. The data file is named in the header: a data file that was replaced, restored or copied is another one, and
- * what was checked of the old one says nothing about it. A header that does not fit is no error: the file starts anew,
- * and cached chunks are read back and checked when they are next needed.
+ * what was checked of the old one says nothing about it. The seal is the data file's change time when digests were last
+ * recorded, nanoseconds: a file that was written to since, by another program or by this one before it was killed, is no
+ * longer what was checked. A header that does not fit is no error: the file starts anew, and cached chunks are read back
+ * and checked when they are next needed. What the disk itself loses or turns is not seen.
  *
  * @module
  */
@@ -19,7 +21,7 @@ import { DIGEST_SIZE } from "../rafs/chunk_table.ts";
 import { CacheFile, type FileIdentity } from "./cache_file.ts";
 
 /** Byte offsets of the header. */
-export const VERIFIED = { HEADER_SIZE: 64, magic: 0, digester: 8, count: 12, inode: 16, born: 24 } as const;
+export const VERIFIED = { HEADER_SIZE: 64, magic: 0, digester: 8, count: 12, inode: 16, born: 24, seal: 32 } as const;
 
 const MAGIC = new TextEncoder().encode("NGDVRFY1");
 
@@ -31,11 +33,17 @@ export interface VerifiedSubject {
   readonly digester: Digester;
   readonly count: number;
   readonly data: FileIdentity;
+  /** Change time of the data file now, nanoseconds since 1970. */
+  readonly changedNs: bigint;
 }
 
 /** The file of verified digests of one blob. */
 export class VerifiedDigests implements Disposable {
-  private constructor(private readonly file: CacheFile, private readonly count: number) {}
+  #seal: bigint;
+
+  private constructor(private readonly file: CacheFile, private readonly count: number, seal: bigint) {
+    this.#seal = seal;
+  }
 
   /** Opens the file; one that speaks of something else is emptied first. */
   static async open(path: string, subject: VerifiedSubject): Promise<VerifiedDigests> {
@@ -51,7 +59,7 @@ export class VerifiedDigests implements Disposable {
         ftruncate(file.fd, size);
         pwriteAll(file.fd, expected, 0);
       }
-      return new VerifiedDigests(file, subject.count);
+      return new VerifiedDigests(file, subject.count, subject.changedNs);
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
@@ -86,6 +94,19 @@ export class VerifiedDigests implements Disposable {
     }
   }
 
+  /**
+   * Says that the data file has the bytes that were recorded as checked, and nobody but this program wrote to it.
+   *
+   * @param changedNs its change time
+   * @returns whether that was news, which {@link sync} takes to the disk
+   */
+  seal(changedNs: bigint): boolean {
+    if (changedNs === this.#seal) return false;
+    pwriteAll(this.file.fd, littleEndian(changedNs), VERIFIED.seal);
+    this.#seal = changedNs;
+    return true;
+  }
+
   /** What was recorded reaches the disk. */
   sync(): Promise<void> {
     return this.file.syncData();
@@ -96,7 +117,7 @@ export class VerifiedDigests implements Disposable {
   }
 }
 
-function encodeHeader({ digester, count, data }: VerifiedSubject): Uint8Array<ArrayBuffer> {
+function encodeHeader({ digester, count, data, changedNs }: VerifiedSubject): Uint8Array<ArrayBuffer> {
   const header = new Uint8Array(VERIFIED.HEADER_SIZE);
   const view = new DataView(header.buffer);
   header.set(MAGIC, VERIFIED.magic);
@@ -104,7 +125,14 @@ function encodeHeader({ digester, count, data }: VerifiedSubject): Uint8Array<Ar
   view.setUint32(VERIFIED.count, count, true);
   view.setBigUint64(VERIFIED.inode, data.inode, true);
   view.setBigInt64(VERIFIED.born, data.bornMs, true);
+  view.setBigInt64(VERIFIED.seal, changedNs, true);
   return header;
+}
+
+function littleEndian(value: bigint): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setBigInt64(0, value, true);
+  return new Uint8Array(view.buffer);
 }
 
 function sameDigest(stored: Uint8Array, at: number, expected: Uint8Array, from: number): boolean {

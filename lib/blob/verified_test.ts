@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { VERIFIED, VerifiedDigests, type VerifiedSubject } from "./verified.ts";
 
-const SUBJECT: VerifiedSubject = { digester: "blake3", count: 5, data: { inode: 7n, bornMs: 1234567890123n } };
+const SUBJECT: VerifiedSubject = {
+  digester: "blake3",
+  count: 5,
+  data: { inode: 7n, bornMs: 1234567890123n },
+  changedNs: 99n,
+};
 
 /** Digests 1111…, 2222…, …; 0 stands for unknown. */
 function digests(...values: number[]): Uint8Array<ArrayBuffer> {
@@ -32,6 +37,7 @@ const others: [string, VerifiedSubject][] = [
   ["the digester", { ...SUBJECT, digester: "sha256" }],
   ["the number of chunks", { ...SUBJECT, count: 6 }],
   ["the data file's inode", { ...SUBJECT, data: { inode: 8n, bornMs: 1234567890123n } }],
+  ["the time the data file was changed", { ...SUBJECT, changedNs: 100n }],
   ["the data file's birth", { ...SUBJECT, data: { inode: 7n, bornMs: 1234567890124n } }],
 ];
 for (const [what, other] of others) {
@@ -58,4 +64,20 @@ Deno.test("a damaged file starts anew", () =>
       using file = await VerifiedDigests.open(path, SUBJECT);
       assert.deepEqual([...file.matching(digests(1, 1, 1, 1, 1))], []);
     }
+  }));
+
+Deno.test("after a seal what was recorded counts for the data file as it was then", () =>
+  withFile(async (path) => {
+    {
+      using file = await VerifiedDigests.open(path, SUBJECT);
+      file.record([2], digests(1, 2, 3, 4, 5));
+      assert.equal(file.seal(-5n), true);
+      assert.equal(file.seal(-5n), false);
+    }
+    {
+      using file = await VerifiedDigests.open(path, { ...SUBJECT, changedNs: -5n });
+      assert.deepEqual([...file.matching(digests(1, 2, 3, 4, 5))], [2]);
+    }
+    using file = await VerifiedDigests.open(path, SUBJECT);
+    assert.deepEqual([...file.matching(digests(1, 2, 3, 4, 5))], []);
   }));

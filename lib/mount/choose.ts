@@ -11,6 +11,18 @@ const AVAILABLE = ["fuse"] as const;
 /** A data path. */
 export type FsDriver = (typeof AVAILABLE)[number];
 
+/** A choice and its reason, for people. */
+export interface DataPathChoice {
+  readonly fsDriver: FsDriver;
+  readonly reason: string;
+}
+
+/** As {@link chooseFsDriver}, with the reason. */
+export function explainFsDriver(wanted: string): DataPathChoice {
+  const fsDriver = chooseFsDriver(wanted);
+  return { fsDriver, reason: wanted === "auto" ? "the one data path of this version" : "asked for by name" };
+}
+
 /** "auto" takes the best there is; a data path that is named is that one or an error. */
 export function chooseFsDriver(wanted: string): FsDriver {
   if (wanted === "auto") return AVAILABLE[0];

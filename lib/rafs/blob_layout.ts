@@ -4,7 +4,7 @@
  * @module
  */
 import type { BlobDescriptor, BlobMetaLocation } from "./bootstrap.ts";
-import { BLOB_FEATURE, has } from "./flags.ts";
+import { BLOB_FEATURE, has, LIMIT } from "./flags.ts";
 import { unreadable } from "./guard.ts";
 
 /** Sizes inside the CI data; storage/src/meta of dragonflyoss/nydus. */
@@ -16,6 +16,8 @@ export const CI = {
   /** Largest dictionary of a ZRan context. */
   DICTIONARY_SIZE: 32768,
   HEADER_SIZE: 4096,
+  /** Plain chunks start on multiples of this. */
+  CHUNK_ALIGNMENT: 4096,
 } as const;
 
 /** Bytes of one chunk's info. */
@@ -51,12 +53,18 @@ export function checkMetaSizes(
   for (const [bit, name] of [[BLOB_FEATURE.zran, "ZRAN"], [BLOB_FEATURE.batch, "BATCH"]] as const) {
     if (has(features, bit) && !v2) unreadable(what, at, `feature ${name} needs chunk info V2`);
   }
+  const room = Math.ceil(blob.uncompressedSize / CI.CHUNK_ALIGNMENT);
+  if (chunkCount > room) {
+    unreadable(what, at, `${chunkCount} chunks do not fit the address space of ${blob.uncompressedSize} bytes`);
+  }
   const array = chunkCount * chunkInfoSize(features);
-  let contexts = 0;
-  if (has(features, BLOB_FEATURE.batch)) contexts = chunkCount * CI.CONTEXT_SIZE;
-  if (has(features, BLOB_FEATURE.zran)) contexts = chunkCount * (CI.CONTEXT_SIZE + CI.DICTIONARY_SIZE);
+  let perChunk = chunkInfoSize(features);
+  if (has(features, BLOB_FEATURE.batch)) perChunk += CI.CONTEXT_SIZE;
+  if (has(features, BLOB_FEATURE.zran)) perChunk += CI.CONTEXT_SIZE + CI.DICTIONARY_SIZE;
+  // a dictionary may describe more chunks than it counts
+  const most = has(features, BLOB_FEATURE.chunkDictGenerated) ? Math.min(room, LIMIT.chunks) : chunkCount;
   const size = meta.uncompressedSize;
-  if (!has(features, BLOB_FEATURE.chunkDictGenerated) && (size < array || size > array + contexts)) {
+  if (size < array || size > most * perChunk) {
     unreadable(what, at, `compression info has ${size} bytes, ${chunkCount} chunks need ${array}`);
   }
   if (meta.compressedSize > size && size > 0) {

@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { BlobDescriptor, ChunkRecord } from "./bootstrap.ts";
 import { CHUNK_FLAG, RafsError } from "./bootstrap.ts";
+import { checkMetaSizes } from "./blob_layout.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "./blob_meta.ts";
 import { cacheBlobMetaImage, cacheSizes, splitCacheBlobMeta } from "./cache_layout.ts";
 import { ChunkInfoWriter, type PlacedChunk } from "./chunk_info_writer.ts";
 import { applyDigestArray, applyDigests } from "./chunk_digests.ts";
 import { chunkColumnsFromRecords } from "./chunk_records.ts";
 import { NO_BATCH } from "./chunk_table.ts";
+import { BLOB_FEATURE } from "./flags.ts";
 
 /** A blob whose chunk data are followed by the CI of `writer`. */
 function describe(
@@ -107,6 +109,31 @@ Deno.test("the chunk infos of a real blob are as documented", () => {
   writer.add({ size: 13400, compressedOffset: 4828, compressedSize: 2974 });
   assert.deepEqual(writer.toBytes(), ci);
   assert.deepEqual(blob.meta && writer.header(blob.meta, blob.features), header);
+});
+
+Deno.test("what a blob table says of compression info is bounded by the blob's address space", () => {
+  const blob = (chunkCount: number, features: number): BlobDescriptor => ({
+    index: 0,
+    id: "b",
+    compressor: "zstd",
+    digester: "blake3",
+    chunkSize: 1 << 20,
+    chunkCount,
+    features: 0x4000_0001 | features,
+    compressedSize: 1 << 20,
+    uncompressedSize: 0x9000,
+    meta: undefined,
+  });
+  const check = (chunkCount: number, features: number, uncompressedSize: number) => () => {
+    const meta = { compressor: "zstd", offset: 0x2000, compressedSize: 16, uncompressedSize } as const;
+    checkMetaSizes(blob(chunkCount, features), meta, "blob", 7);
+  };
+  const { chunkDictGenerated } = BLOB_FEATURE;
+  check(9, 0, 9 * 16)();
+  check(2, chunkDictGenerated, 9 * 16)();
+  assert.throws(check(10, 0, 10 * 16), /at 7: 10 chunks do not fit the address space of 36864 bytes$/);
+  assert.throws(check(2, 0, 3 * 16), /compression info has 48 bytes, 2 chunks need 32$/);
+  assert.throws(check(2, chunkDictGenerated, 10 * 16), /compression info has 160 bytes, 2 chunks need 32$/);
 });
 
 /** Three chunks of which two share a batch. */

@@ -99,6 +99,7 @@ async function main(): Promise<void> {
   const results: unknown[] = [];
   for (const workers of values.workers.split(",").map(Number)) {
     await using session = await FuseSession.start({
+      deadlineMs: 60_000,
       mountpoint: temp.join("mnt"),
       stateDir: temp.path,
       workers,

@@ -38,6 +38,17 @@ fuseTest("a failed fetch is EIO for its range, and the next read tries again", a
   assert.deepEqual(await probe([directRead(path, 3)]), [pattern(3 * CHUNK, 4096)]);
 });
 
+fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+  await using kit = await TestSession.start({ deadlineMs: 40 });
+  using image = new MountableSynthetic(kit.temp.path, "late", { file: 2 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  image.beforeFetch = () => new Promise<never>(() => {});
+  assert.deepEqual(await probe([directRead(path, 1)]), ["ERR:EIO"]);
+  image.beforeFetch = () => {};
+  assert.deepEqual(await probe([directRead(path, 1)]), [pattern(CHUNK, 4096)]);
+});
+
 fuseTest("a failure is logged once, and again after the blob could be read", async () => {
   const records: LogRecord[] = [];
   await configure({

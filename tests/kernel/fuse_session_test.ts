@@ -178,7 +178,7 @@ fuseTest("ending a session leaves no mount, no descriptor, no thread and no file
 
 fuseTest("a second session on the same folder is refused by name", async () => {
   await using kit = await TestSession.start();
-  const options = { mountpoint: kit.session.mountpoint, stateDir: kit.temp.path, workers: 1 };
+  const options = { mountpoint: kit.session.mountpoint, stateDir: kit.temp.path, workers: 1, deadlineMs: 60_000 };
   await assert.rejects(FuseSession.start(options), (error) => hasCode(error, "busy"));
   assert.deepEqual(await probe([{ op: "names", path: kit.session.mountpoint }]), ["0 0"]);
 });

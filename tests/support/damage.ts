@@ -3,7 +3,7 @@
  *
  * A copy is mounted for real (tests/kernel/damage_test.ts). What a reader may then show depends on the {@link Fallout}.
  * Damage to a bootstrap that turns it into the right bootstrap of another image (a name that leads to another file, two
- * chunks of one length exchanged in all that is said of them) is in no catalogue: no reader can tell it.
+ * chunks of one length exchanged in all that is said of them) is in no catalogue: what is read is what it says.
  *
  * @module
  */
@@ -157,7 +157,9 @@ export class ImageCopy {
         const { compressedOffset, compressedSize } = this.columns(blobIndex);
         const from = compressedOffset[chunkIndex] as number, to = from + (compressedSize[chunkIndex] as number);
         const id = this.id(blobIndex);
-        if (spoiled.some((part) => part.blob === id && part.from < to && part.to > from)) files.add(percentEncode(path));
+        if (spoiled.some((part) => part.blob === id && part.from < to && part.to > from)) {
+          files.add(percentEncode(path));
+        }
       }
     }
     return files;
@@ -167,7 +169,9 @@ export class ImageCopy {
   async isDamaged(): Promise<boolean> {
     const fresh = await ImageCopy.of(this.fixture.name);
     const differs = (a: Uint8Array | string | undefined, b: Uint8Array | string | undefined) =>
-      !(a instanceof Uint8Array && b instanceof Uint8Array) ? a !== b : a.length !== b.length || a.some((x, i) => x !== b[i]);
+      !(a instanceof Uint8Array && b instanceof Uint8Array)
+        ? a !== b
+        : a.length !== b.length || a.some((x, i) => x !== b[i]);
     return differs(this.bootstrap.bytes, fresh.bootstrap.bytes) ||
       [...fresh.blobs].some(([id, bytes]) => differs(this.blobs.get(id), bytes));
   }

@@ -8,7 +8,7 @@ import { CI } from "../../lib/rafs/blob_layout.ts";
 import { BLOB } from "../../lib/rafs/v6/layout.ts";
 import { type Damage, type Fallout, type ImageCopy, Patch, type Spoiled } from "./damage.ts";
 import { decompress } from "./rafs_fixtures.ts";
-import { V6Places } from "./damage_v6.ts";
+import { V6Places } from "./damage_v6_places.ts";
 
 const EVERYTHING = Number.POSITIVE_INFINITY;
 
@@ -159,13 +159,25 @@ const V1: readonly CiKind[] = [
   ["plain offset of chunk 0 moved by a block", ({ patch, entries }) => patch.u8(entries + 1, 0x10)],
   ["plain offset of chunk 1 made that of chunk 0", ({ patch, entries }) => patch.u32(entries + 16, 0)],
   ["plain offset of chunk 1 moved far up", ({ patch, entries }) => patch.u8(entries + 20, 0xff)],
-  ["plain size of chunk 0 smaller by one", ({ patch, entries }) => patch.u8(entries + 5, patch.getU8(entries + 5) - 16)],
-  ["plain size of chunk 1 larger by one", ({ patch, entries }) => patch.u8(entries + 21, patch.getU8(entries + 21) + 16)],
+  [
+    "plain size of chunk 0 smaller by one",
+    ({ patch, entries }) => patch.u8(entries + 5, patch.getU8(entries + 5) - 16),
+  ],
+  [
+    "plain size of chunk 1 larger by one",
+    ({ patch, entries }) => patch.u8(entries + 21, patch.getU8(entries + 21) + 16),
+  ],
   ["plain size of chunk 0 larger than any", ({ patch, entries }) => patch.u16(entries + 6, 0xffff)],
-  ["stored offset of chunk 1 moved by one", ({ patch, entries }) => patch.u8(entries + 24, patch.getU8(entries + 24) + 1)],
+  [
+    "stored offset of chunk 1 moved by one",
+    ({ patch, entries }) => patch.u8(entries + 24, patch.getU8(entries + 24) + 1),
+  ],
   ["stored offset of chunk 1 made that of chunk 0", ({ patch, entries }) => patch.u32(entries + 24, 0)],
   ["stored offset of chunk 1 beyond the blob", ({ patch, entries }) => patch.u8(entries + 28, 0x7f)],
-  ["stored size of chunk 0 smaller by one", ({ patch, entries }) => patch.u8(entries + 13, patch.getU8(entries + 13) - 16)],
+  [
+    "stored size of chunk 0 smaller by one",
+    ({ patch, entries }) => patch.u8(entries + 13, patch.getU8(entries + 13) - 16),
+  ],
   ["stored size of chunk 0 beyond the blob", ({ patch, entries }) => patch.u16(entries + 14, 0xffff)],
   ["first two entries exchanged", ({ patch, entries }) => patch.swap(entries, entries + 16, 16)],
   ["stored places of two entries exchanged", ({ patch, entries }) => patch.swap(entries + 8, entries + 24, 8)],
@@ -178,7 +190,10 @@ const V1: readonly CiKind[] = [
   ["number of entries huge", ({ patch, header }) => patch.u32(header + CI_HEADER.entries, 0xffffffff)],
   ["compressor of the header another", ({ patch, header }) => patch.u32(header + CI_HEADER.compressor, 3)],
   ["offset of the header another", ({ patch, header }) => patch.flip(header + CI_HEADER.offset)],
-  ["compressed size of the header huge", ({ patch, header }) => patch.u64(header + CI_HEADER.compressedSize, 1n << 63n)],
+  [
+    "compressed size of the header huge",
+    ({ patch, header }) => patch.u64(header + CI_HEADER.compressedSize, 1n << 63n),
+  ],
   ["plain size of the header another", ({ patch, header }) => patch.flip(header + CI_HEADER.uncompressedSize)],
   ["features of the header: V2", ({ patch, header }) => patch.u32(header + CI_HEADER.features, 5)],
   ["zeros in place of the header", ({ patch, header }) => void patch.bytes.fill(0, header, header + CI.HEADER_SIZE)],
@@ -242,7 +257,11 @@ const TAIL: readonly Kind[] = [
 
 function each(what: string, images: readonly string[], kinds: readonly Kind[], index = 0): Damage[] {
   return images.flatMap((fixture) =>
-    kinds.map(([name, apply]) => ({ name: `${what}: ${name}`, fixture, apply: (copy: ImageCopy) => apply(copy, index) }))
+    kinds.map(([name, apply]) => ({
+      name: `${what}: ${name}`,
+      fixture,
+      apply: (copy: ImageCopy) => apply(copy, index),
+    }))
   );
 }
 
@@ -257,8 +276,8 @@ function eachCi(images: readonly string[], kinds: readonly CiKind[]): Damage[] {
 /** Damage to the bytes of chunks, and to blobs as a whole. */
 export const CHUNK_DATA: readonly Damage[] = [
   ...each("blob", ["v5-layers-merged", "v6-layers-merged", "v6-blob-id", "v5-repeatable", "v6-lz4-toc-sha256"], DATA),
-  ...each("blob", ["v5-none-sha256-4k", "v6-none-sha256-4k", "v6-zstd-batch"], [...DATA.slice(0, 5), swapped]),
-  ...each("blob", ["v6-zstd-chunk16m", "v6-chunkdict-user", "v5-chunkdict-user"], DATA.slice(1, 6)),
+  ...each("blob", ["v5-none-sha256-4k", "v6-none-sha256-4k"], [...DATA.slice(0, 5), swapped]),
+  ...each("blob", ["v6-zstd-batch", "v6-zstd-chunk16m", "v6-chunkdict-user", "v5-chunkdict-user"], DATA.slice(1, 6)),
   ...each("blob", ["v5-layers-merged", "v6-layers-merged"], [replaced]),
   ...each("blob", ["v5-inline", "v6-inline", "v6-inline-toc"], DATA.slice(0, 5)),
 ];

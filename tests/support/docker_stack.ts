@@ -6,14 +6,15 @@
 import { listRafsFixtures, RAFS_FIXTURES, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
 import { tarEntry } from "../../lib/archive/tar.ts";
-import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
-import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts";
+import { DockerDaemon, type DockerDaemonOptions } from "../../lib/demo/docker_daemon.ts";
+import { DRIVER_NAME, GraphDriverProcess, type GraphDriverProcessOptions } from "../../lib/demo/graph_driver.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { RegistryProcess } from "../../lib/demo/registry_process.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { Throttle } from "../../lib/demo/throttle.ts";
 import { bootstrapLayer, buildImage, concatenate, digestOf } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
+import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { TempDir } from "./temp_dir.ts";
 
 /** Why these tests cannot run here; undefined when they can. */
@@ -60,7 +61,7 @@ export async function busyboxLayer(): Promise<Uint8Array> {
 
 /** A registry behind a counting proxy. */
 export class CountedRegistry implements AsyncDisposable {
-  /** Bytes of the ordinary layer of each reference. */
+  /** Bytes of the ordinary layers of each reference. */
   readonly #ordinary = new Map<string, number>();
 
   private constructor(private readonly registry: RegistryProcess, readonly proxy: Throttle) {}
@@ -76,33 +77,45 @@ export class CountedRegistry implements AsyncDisposable {
     return this.proxy.host;
   }
 
-  /** Pushes a fixture as a lazy image with busybox above it. Returns the reference that Docker pulls. */
-  async pushLazy(name: string, repository: string): Promise<string> {
-    const image = fixture(name);
-    const bootstrap = await readFixtureBootstrap(image);
+  /**
+   * Pushes a fixture as a lazy image with busybox above it, and `above` on top of that.
+   *
+   * @returns the reference that Docker pulls
+   */
+  async pushLazy(name: string, repository: string, above: readonly Uint8Array[] = []): Promise<string> {
+    return await this.#pushFixture(name, repository, [await busyboxLayer(), ...above]);
+  }
+
+  /** As {@link pushLazy}, with nothing above the bootstrap. */
+  pushBare(name: string, repository: string): Promise<string> {
+    return this.#pushFixture(name, repository, []);
+  }
+
+  /** Pushes an ordinary image: busybox, and `above` on top of it. */
+  async pushClassic(repository: string, above: readonly Uint8Array[] = []): Promise<string> {
+    const built = await buildImage([await busyboxLayer(), ...above], { architecture: ARCHITECTURE });
+    await pushImage(this.registry.host, repository, "latest", built);
+    return `${this.host}/${repository}:latest`;
+  }
+
+  /** Bytes of the layers above the bootstrap, which come with every pull. */
+  ordinaryBytes(reference: string): number {
+    return this.#ordinary.get(reference) ?? 0;
+  }
+
+  async #pushFixture(name: string, repository: string, above: readonly Uint8Array[]): Promise<string> {
+    const bootstrap = await readFixtureBootstrap(fixture(name));
     const blobs = await Promise.all(
       openBootstrap(bootstrap).blobs.map(async ({ id }) => {
         const bytes = await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`);
         return { digest: digestOf(bytes), bytes };
       }),
     );
-    const built = await buildImage([bootstrapLayer(bootstrap), await busyboxLayer()], { architecture: ARCHITECTURE });
+    const built = await buildImage([bootstrapLayer(bootstrap), ...above], { architecture: ARCHITECTURE });
     await pushImage(this.registry.host, repository, "latest", built, blobs);
     const reference = `${this.host}/${repository}:latest`;
-    this.#ordinary.set(reference, built.layers.at(-1)?.bytes.length ?? 0);
+    this.#ordinary.set(reference, built.layers.slice(1).reduce((sum, { bytes }) => sum + bytes.length, 0));
     return reference;
-  }
-
-  /** Pushes an ordinary image of one layer: busybox. */
-  async pushClassic(repository: string): Promise<string> {
-    const built = await buildImage([await busyboxLayer()], { architecture: ARCHITECTURE });
-    await pushImage(this.registry.host, repository, "latest", built);
-    return `${this.host}/${repository}:latest`;
-  }
-
-  /** Bytes of the layer with busybox, which no image can do without. */
-  ordinaryBytes(reference: string): number {
-    return this.#ordinary.get(reference) ?? 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -116,38 +129,87 @@ const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 /** How long one part of a test may take. */
 export const SECTION_TIMEOUT_MS = 120_000;
 
+/** A dockerd that the tests can run. */
+export interface Dockerd {
+  readonly name: string;
+  /** Why it cannot be had here; undefined when it can. */
+  readonly missing: string | undefined;
+  /** Opens the system that dockerd and docker are programs of; absent: the machine itself. */
+  open?(sandbox: Sandbox, dir: string): Promise<Pick<Sandbox, "spawn"> & AsyncDisposable>;
+}
+
+/** The dockerd that is installed. */
+export const INSTALLED: Dockerd = { name: "installed dockerd", missing: dockerMissing() };
+
+/** How a stack differs from the usual one. */
+export interface StackOptions {
+  /** {@link INSTALLED} unless given. */
+  readonly dockerd?: Dockerd;
+  /** Further arguments of dockerd. */
+  readonly flags?: readonly string[];
+  /** nydusd's configuration file. */
+  readonly config?: string;
+}
+
 /** What a test gets. */
 export interface Stack {
   readonly stack: DockerStack;
   readonly registry: CountedRegistry;
   /** Scratch folder. */
   readonly dir: string;
+  /** One more registry; it goes with the others. */
   startRegistry(): Promise<CountedRegistry>;
 }
 
 /** Runs `test` with a registry and a dockerd of its own; both and all they left are gone afterwards. */
-export async function withStack(test: (parts: Stack) => Promise<void>): Promise<void> {
+export async function withStack(test: (parts: Stack) => Promise<void>, options: StackOptions = {}): Promise<void> {
   using temp = TempDir.make();
-  let registries = 0;
-  const startRegistry = () => CountedRegistry.start(`${temp.path}/registry-${registries++}`);
-  await using registry = await startRegistry();
-  await using stack = await DockerStack.start(temp.path);
+  // A registry waits for the connections that the stack keeps open: it goes after it.
+  await using registries = new AsyncDisposableStack();
+  let count = 0;
+  const startRegistry = async () => registries.use(await CountedRegistry.start(`${temp.path}/registry-${count++}`));
+  const registry = await startRegistry();
+  await using stack = await DockerStack.start(temp.path, {}, options);
   await test({ stack, registry, dir: temp.path, startRegistry });
 }
 
 /** dockerd on our graph driver. */
 export class DockerStack implements AsyncDisposable {
   private constructor(
-    readonly dir: string,
     readonly sandbox: Sandbox,
     public driver: GraphDriverProcess,
     public daemon: DockerDaemon,
+    private readonly driverOptions: GraphDriverProcessOptions,
+    private readonly daemonOptions: DockerDaemonOptions,
+    private readonly parts: AsyncDisposableStack,
   ) {}
 
-  static async start(dir: string): Promise<DockerStack> {
-    const sandbox = await Sandbox.start();
-    const driver = await GraphDriverProcess.start({ sandbox, dir });
-    return new DockerStack(dir, sandbox, driver, await startDaemon(sandbox, dir));
+  /** @param env of `serve`, beside that of this process */
+  static async start(
+    dir: string,
+    env: Readonly<Record<string, string>> = {},
+    { dockerd = INSTALLED, flags = [], config }: StackOptions = {},
+  ): Promise<DockerStack> {
+    await using parts = new AsyncDisposableStack();
+    const sandbox = parts.use(await Sandbox.start());
+    const system = await dockerd.open?.(sandbox, dir);
+    parts.use(system);
+    const driverOptions = { sandbox, dir, env, ...(config === undefined ? {} : { config }) };
+    const driver = await GraphDriverProcess.start(driverOptions);
+    const daemonOptions = { sandbox: system ?? sandbox, dir, flags, storageDriver: DRIVER_NAME };
+    const daemon = await DockerDaemon.start(daemonOptions);
+    return new DockerStack(sandbox, driver, daemon, driverOptions, daemonOptions, parts.move());
+  }
+
+  /** Scratch folder. */
+  get dir(): string {
+    return this.driverOptions.dir;
+  }
+
+  /** The log of `serve`, a record a line, from its first start on. */
+  async serveLog(): Promise<Record<string, unknown>[]> {
+    const lines = (await Deno.readTextFile(this.driver.logPath)).split("\n");
+    return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
   /** Runs `docker ARGS` that must succeed. */
@@ -157,12 +219,18 @@ export class DockerStack implements AsyncDisposable {
 
   async restartDaemon(): Promise<void> {
     await this.daemon[Symbol.asyncDispose]();
-    this.daemon = await startDaemon(this.sandbox, this.dir);
+    this.daemon = await DockerDaemon.start(this.daemonOptions);
+  }
+
+  /** As {@link restartDaemon}, after a crash. */
+  async crashDaemon(): Promise<void> {
+    await this.daemon.kill();
+    this.daemon = await DockerDaemon.start(this.daemonOptions);
   }
 
   async restartDriver(): Promise<void> {
     await this.driver[Symbol.asyncDispose]();
-    this.driver = await GraphDriverProcess.start({ sandbox: this.sandbox, dir: this.dir });
+    this.driver = await GraphDriverProcess.start(this.driverOptions);
   }
 
   /** Layer folders that are there. */
@@ -174,10 +242,11 @@ export class DockerStack implements AsyncDisposable {
     return names.sort();
   }
 
-  /** Overlay mounts inside. */
+  /** Mount points of the layers that are mounted. */
   async overlays(): Promise<string[]> {
-    const lines = (await this.sandbox.mountinfo()).split("\n");
-    return lines.filter((line) => line.includes(" - overlay ")).map((line) => line.split(" ")[4] ?? "");
+    const mounts = parseMountinfo(await this.sandbox.mountinfo());
+    const points = mounts.filter(({ fsType }) => fsType === "overlay").map(({ mountPoint }) => mountPoint);
+    return points.filter((point) => point.startsWith(`${this.dir}/`));
   }
 
   /** The folder through which a running container's files are seen from outside. */
@@ -189,7 +258,7 @@ export class DockerStack implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.daemon[Symbol.asyncDispose]();
     await this.driver[Symbol.asyncDispose]();
-    await this.sandbox[Symbol.asyncDispose]();
+    await this.parts.disposeAsync();
   }
 
   /** The number outside of a process that the sandbox knows as `inner`. */
@@ -209,8 +278,4 @@ export class DockerStack implements AsyncDisposable {
     }
     throw new Error(`Cannot find process ${inner} of the sandbox`);
   }
-}
-
-function startDaemon(sandbox: Sandbox, dir: string): Promise<DockerDaemon> {
-  return DockerDaemon.start({ sandbox, dir, storageDriver: DRIVER_NAME });
 }

@@ -67,6 +67,10 @@ export interface FakeRegistryOptions {
 export class FakeRegistry implements AsyncDisposable {
   /** Taken from the front, one for each request for a blob's data. */
   readonly faults: Fault[] = [];
+  /** What every request for a blob's data gets that finds {@link faults} empty, until it is taken away. */
+  lasting: Fault | undefined;
+  /** Blobs whose data do not come. */
+  readonly stalled = new Set<string>();
   /** Every request, in order. */
   readonly requests: SeenRequest[] = [];
   /** Redirect blobs to this registry's `/store/`. */
@@ -80,7 +84,12 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #tokens = new Set<string>();
   readonly #sockets = new Set<Socket>();
 
-  private constructor(private readonly server: Server, private readonly options: FakeRegistryOptions) {}
+  #password: string | undefined;
+  #port = 0;
+
+  private constructor(private readonly server: Server, private readonly options: FakeRegistryOptions) {
+    this.#password = options.password;
+  }
 
   /** Starts it on a free loopback port. */
   static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
@@ -93,12 +102,13 @@ export class FakeRegistry implements AsyncDisposable {
       socket.once("close", () => registry.#sockets.delete(socket));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    registry.#port = (server.address() as AddressInfo).port;
     return registry;
   }
 
   /** "127.0.0.1:PORT". */
   get host(): string {
-    return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `127.0.0.1:${this.#port}`;
   }
 
   get url(): string {
@@ -110,6 +120,32 @@ export class FakeRegistry implements AsyncDisposable {
     const id = createHash("sha256").update(bytes).digest("hex");
     this.#blobs.set(id, bytes);
     return id;
+  }
+
+  /** Puts other bytes under the id of a blob; undefined: takes it away. What was there. */
+  replaceBlob(id: string, bytes: Uint8Array | undefined): Uint8Array | undefined {
+    const before = this.#blobs.get(id);
+    if (bytes === undefined) this.#blobs.delete(id);
+    else this.#blobs.set(id, bytes);
+    return before;
+  }
+
+  /** Wants this password from now on. */
+  changePassword(password: string): void {
+    this.#password = password;
+    this.#tokens.clear();
+  }
+
+  /** Connections are refused from now on. */
+  async goDown(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.dropConnections();
+    await closed;
+  }
+
+  /** After {@link goDown}: on the same port. */
+  async comeBack(): Promise<void> {
+    await new Promise<void>((resolve) => this.server.listen(this.#port, "127.0.0.1", resolve));
   }
 
   /** Keeps a manifest under a name. */
@@ -178,14 +214,14 @@ export class FakeRegistry implements AsyncDisposable {
 
   #data(id: string, seen: SeenRequest, response: ServerResponse): void {
     const blob = this.#blobs.get(id);
-    const fault = seen.method === "GET" ? this.faults.shift() : undefined;
+    const fault = seen.method === "GET" ? this.faults.shift() ?? this.lasting : undefined;
     if (fault?.kind === "status") return end(response, fault.status, fault.headers ?? {}, fault.body ?? "");
     if (fault?.kind === "redirect") return end(response, 307, { location: fault.location }, "");
     if (fault?.kind === "reset") {
       response.socket?.destroy();
       return;
     }
-    if (fault?.kind === "stall" && fault.after === undefined) return;
+    if (this.stalled.has(id) || (fault?.kind === "stall" && fault.after === undefined)) return;
     if (blob === undefined) return end(response, 404, {}, JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN" }] }));
     const range = /^bytes=(\d+)-(\d+)$/.exec(String(seen.headers.range ?? ""));
     if (range === null || fault?.kind === "whole") {
@@ -260,7 +296,7 @@ export class FakeRegistry implements AsyncDisposable {
   }
 
   #basic(): string {
-    return `Basic ${btoa(`${this.options.user}:${this.options.password}`)}`;
+    return `Basic ${btoa(`${this.options.user}:${this.#password}`)}`;
   }
 }
 

@@ -45,7 +45,7 @@ export class TestSession implements AsyncDisposable {
     Deno.mkdirSync(temp.join("mnt"));
     Deno.mkdirSync(temp.join("state"));
     const places = { mountpoint: temp.join("mnt"), stateDir: temp.join("state") };
-    return new TestSession(temp, await FuseSession.start({ ...places, workers: 2, ...options }));
+    return new TestSession(temp, await FuseSession.start({ ...places, workers: 2, deadlineMs: 60_000, ...options }));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

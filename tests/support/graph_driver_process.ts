@@ -1,10 +1,33 @@
 /**
- * The graph driver as a process of its own, and dockerd's side of its socket.
+ * `nydus-gd serve` as a process of its own, and dockerd's side of its socket.
  *
  * @module
  */
 
-const MAIN = new URL("../conformance/graph_driver.ts", import.meta.url).pathname;
+import { ignore } from "../../lib/base/errors.ts";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+const POLL_MS = 5;
+
+/** The command line of a `serve` on `socket` with everything of its own below `root`. */
+export function serveArguments(socket: string, root: string): string[] {
+  const sockets = ["--socket", socket, "--admin-socket", `${root}.admin.sock`];
+  return ["run", "-A", "-q", MAIN, "--log-level", "error", "serve", "--root", root, ...sockets];
+}
+
+/** Waits until somebody listens; false when the process ended before. */
+export async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
+  let ended = false;
+  child.status.then(() => ended = true);
+  while (!ended) {
+    const expected = [Deno.errors.NotFound, Deno.errors.ConnectionRefused];
+    const connection = await ignore(expected, Deno.connect({ transport: "unix", path: socket }));
+    connection?.close();
+    if (connection !== undefined) return true;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  return false;
+}
 
 /** An answer that says no. */
 export class RemoteError extends Error {}
@@ -31,14 +54,12 @@ export class GraphDriverProcess implements AsyncDisposable {
 
   /** Starts the process, after {@link kill} or {@link stop}; resolves when the socket accepts. */
   async restart(): Promise<void> {
-    const args = ["run", "-A", "-q", "--no-lock", MAIN, "--socket", this.socket, "--root", this.#root];
-    const child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "piped", stderr: "inherit" })
-      .spawn();
+    const args = serveArguments(this.socket, this.#root);
+    const child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
     this.#child = child;
-    const reader = child.stdout.getReader();
-    const { done } = await reader.read();
-    await reader.cancel();
-    if (done) throw new Error(`the driver ended with ${(await child.status).code} before it listened`);
+    if (!await listening(this.socket, child)) {
+      throw new Error(`the driver ended with ${(await child.status).code} before it listened`);
+    }
     this.#client.close();
     this.#client = this.#connect();
   }

@@ -25,18 +25,45 @@ const TYPES: Readonly<Record<number, string>> = {
   [S.IFSOCK]: "sock",
 };
 
-/** The listing of what is below `root`, sorted by path bytes. Other mounts below it are named, not entered. */
-export function listTree(root: string): ListedEntry[] {
+/** Told of what cannot be looked at, which is then left out: "list /etc: EIO". */
+export type OnFailure = (failure: string) => void;
+
+/** Paths after which a tree is taken for one without end. */
+const MOST_PATHS = 20_000;
+
+/**
+ * The listing of what is below `root`, sorted by path bytes. Other mounts below it are named, not entered.
+ *
+ * @param onFailure for damaged trees; without it, the first failure is thrown
+ */
+export function listTree(root: string, onFailure?: OnFailure): ListedEntry[] {
   const rootBytes = new TextEncoder().encode(root);
   const found: { path: Uint8Array; entry: ListedEntry; stat: Stat }[] = [];
   const pending: Uint8Array[] = [new Uint8Array()];
+  const look: Look = (operation, path, use) => {
+    try {
+      return use();
+    } catch (error) {
+      if (onFailure === undefined) throw error;
+      onFailure(`${operation} ${percentEncode(path)}: ${(error as { code?: string }).code ?? error}`);
+      return undefined;
+    }
+  };
+  const add = (path: Uint8Array) => {
+    if (found.length === MOST_PATHS) throw new Error(`Cannot walk ${root}: more than ${MOST_PATHS} paths`);
+    const entry = look("stat", path, () => entryOf(rootBytes, path, look));
+    if (entry !== undefined) found.push(entry);
+    return entry;
+  };
   for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
-    if (directory.length === 0) found.push(entryOf(rootBytes, Uint8Array.of(0x2f)));
-    for (const name of namesOf(join(rootBytes, directory))) {
-      const path = join(directory, Uint8Array.of(0x2f), name);
-      const entry = entryOf(rootBytes, path);
-      found.push(entry);
-      if (entry.entry.type === "dir" && entry.stat.mountId === found[0]?.stat.mountId) pending.push(path);
+    const parent = directory;
+    if (parent.length === 0) add(Uint8Array.of(0x2f));
+    const names: Uint8Array[] = [];
+    look("list", parent, () => addNames(join(rootBytes, parent), names));
+    for (const name of names) {
+      const path = join(parent, Uint8Array.of(0x2f), name);
+      const added = add(path);
+      if (added?.entry.type === "dir" && added.stat.mountId === found[0]?.stat.mountId) pending.push(path);
     }
   }
   found.sort((a, b) => compareBytes(a.path, b.path));
@@ -57,8 +84,11 @@ function entryOf(root: Uint8Array, path: Uint8Array, look: Look): { path: Uint8A
   const full = join(root, path);
   const stat = statat(AT.FDCWD, full, AT.SYMLINK_NOFOLLOW);
   const type = TYPES[stat.mode & S.IFMT] ?? "?";
-  const xattrs = look("xattrs", path, () =>
-    llistxattr(full).map((name) => [String.fromCharCode(...name), lgetxattr(full, name).toBase64()]).sort()) ?? [];
+  const xattrs = look(
+    "xattrs",
+    path,
+    () => llistxattr(full).map((name) => [String.fromCharCode(...name), lgetxattr(full, name).toBase64()]).sort(),
+  ) ?? [];
   const entry: ListedEntry = {
     path: percentEncode(path),
     type,
@@ -148,10 +178,14 @@ export class TreeWalker implements AsyncDisposable {
   /** Walks `directory`. When that takes longer than `timeoutMs` the process is killed and it rejects. */
   async walk(directory: string, timeoutMs: number): Promise<DamagedTree> {
     await this.#input.write(new TextEncoder().encode(`${directory}\n`));
-    const timeout = setTimeout(() => this.#child.kill("SIGKILL"), timeoutMs);
+    let late = false;
+    const timeout = setTimeout(() => {
+      late = true;
+      this.#child.kill("SIGKILL");
+    }, timeoutMs);
     try {
       const { value, done } = await this.#lines.next();
-      if (done) throw new Error(`Cannot walk ${directory}: the walk did not end in ${timeoutMs} ms`);
+      if (done) throw new Error(`Cannot walk ${directory}: ${late ? `it takes more than ${timeoutMs} ms` : "it died"}`);
       return JSON.parse(value) as DamagedTree;
     } finally {
       clearTimeout(timeout);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Settings } from "../../base/settings.ts";
 
 /** How long, how many and how often. */
 export interface FetchOptions {
@@ -26,3 +27,12 @@ export const DEFAULT_FETCH_OPTIONS: FetchOptions = {
   totalTimeoutMs: 0,
   retries: 3,
 };
+
+/** Attempts of a read that a silent server leaves time for, before the program that waits gets its error. */
+const ATTEMPTS_BEFORE_DEADLINE = 4;
+
+/** The limits that the settings ask for. */
+export function fetchOptionsOf({ deadlineMs, ...limits }: Settings["fetch"]): FetchOptions {
+  const readTimeoutMs = Math.min(limits.readTimeoutMs, Math.ceil(deadlineMs / ATTEMPTS_BEFORE_DEADLINE));
+  return { ...DEFAULT_FETCH_OPTIONS, ...limits, readTimeoutMs };
+}

@@ -1,16 +1,16 @@
 /**
  * The main thread's side of a READ whose data are not in the cache: has them fetched, then answers.
  *
- * Each miss is a task of its own, so a slow fetch holds up no other. What fails is EIO for this READ only; the next one
- * tries again. A failure is logged once for its image, blob and cause, and again only after that blob could be read.
+ * Each miss is a task of its own, so a slow fetch holds up no other. What fails, or takes longer than its deadline, is EIO
+ * for this READ only; the next one tries again. A failure is logged once for its image, blob and kind, and again only after that blob could be read.
  *
  * @module
  */
 import { ERRNO } from "../../../ffi/errno.ts";
 import { replyBytes, replyError } from "../../../ffi/libfuse3.ts";
+import { Deadline } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { SingleFlight } from "../../base/single_flight.ts";
 import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
 import type { ChunkStore, MountableImage, OpenBlob } from "../image_mount.ts";
 import { agrees, coveredLength, isReady, readExtents } from "./cached_read.ts";
@@ -40,23 +40,26 @@ class ReadFailure extends Error {
 export class MissHandler {
   readonly #data: Uint8Array<ArrayBuffer>;
   readonly #running = new Set<Promise<void>>();
-  readonly #opening = new SingleFlight<string, OpenBlob>();
   /** Causes that have been logged, by image number and blob. */
   readonly #logged = new Map<string, Set<string>>();
   readonly #onBlob: (image: KnownImage, index: number, blob: OpenBlob) => void;
+  readonly #timeoutMs: number;
   readonly #signal: AbortSignal;
 
   /**
    * @param maxRead bytes of the largest READ
+   * @param timeoutMs how long one READ may wait for its data
    * @param onBlob called when a blob has been opened, so that Workers get it
    * @param signal ends what is under way: every request still gets its reply
    */
   constructor(
     maxRead: number,
+    timeoutMs: number,
     onBlob: (image: KnownImage, index: number, blob: OpenBlob) => void,
     signal: AbortSignal,
   ) {
     this.#data = new Uint8Array(maxRead);
+    this.#timeoutMs = timeoutMs;
     this.#onBlob = onBlob;
     this.#signal = signal;
   }
@@ -85,11 +88,13 @@ export class MissHandler {
       replyError(miss.request, ERRNO.ESTALE);
       return;
     }
+    using deadline = new Deadline(this.#timeoutMs, this.#signal, () => this.#late());
+    const { signal } = deadline;
     try {
       const extents = this.#extents(known, miss);
       const indexes = [...new Set(extents.map((extent) => extent.blobIndex))];
-      await Promise.all(indexes.map((index) => this.#open(known, index)));
-      await Promise.all(rangesOf(extents).map((range) => this.#ensure(known, range)));
+      await Promise.all(indexes.map((index) => this.#open(known, index, signal)));
+      await Promise.all(rangesOf(extents).map((range) => this.#ensure(known, range, signal)));
       for (const extent of extents) this.#checkReady(known, extent);
       // from here to the reply nothing else runs: the buffer is shared by all misses
       readExtents(extents, known.blobs, this.#data);
@@ -99,6 +104,12 @@ export class MissHandler {
       replyError(miss.request, ERRNO.EIO);
       this.#logOnce(known, miss, error);
     }
+  }
+
+  #late(): NydusGdError {
+    return new NydusGdError("unavailable", `Cannot read: no data within ${this.#timeoutMs} ms`, {
+      hint: "look at the network and the blobs' home, or raise fetch.deadline",
+    });
   }
 
   #extents({ image }: KnownImage, { ino, offset, size }: Miss): Extent[] {
@@ -113,26 +124,24 @@ export class MissHandler {
     return extents;
   }
 
-  async #open(known: KnownImage, index: number): Promise<void> {
+  async #open(known: KnownImage, index: number, signal: AbortSignal): Promise<void> {
     const store = storeOf(known, index);
     if (known.blobs[index] !== undefined) return;
     try {
-      await this.#opening.run(`${known.number}/${index}`, async () => {
-        const blob = await store.open(this.#signal);
-        known.blobs[index] = blob;
-        this.#onBlob(known, index, blob);
-        return blob;
-      });
+      const blob = await store.open(signal);
+      if (known.blobs[index] !== undefined) return; // another READ waited for it too
+      known.blobs[index] = blob;
+      this.#onBlob(known, index, blob);
     } catch (error) {
       throw new ReadFailure(store.id, error);
     }
   }
 
-  async #ensure(known: KnownImage, range: Range): Promise<void> {
+  async #ensure(known: KnownImage, range: Range, signal: AbortSignal): Promise<void> {
     const store = storeOf(known, range.blobIndex);
     for (const extent of range.extents) this.#checkPlace(known, extent);
     try {
-      await store.ensure(range.offset, range.length, "on-demand", this.#signal);
+      await store.ensure(range.offset, range.length, "on-demand", signal);
     } catch (error) {
       throw new ReadFailure(store.id, error);
     }
@@ -157,7 +166,7 @@ export class MissHandler {
     if (this.#signal.aborted) return;
     const blob = error instanceof ReadFailure ? error.blob : "";
     const cause = messageOf(error);
-    if (!this.#isNewCause(logKey(known, blob), cause)) return;
+    if (!this.#isNewCause(logKey(known, blob), kindOf(error))) return;
     log.error("read failed", { image: known.image.name, blob, cause, ino: miss.ino, offset: miss.offset });
   }
 
@@ -213,6 +222,12 @@ function storeOf({ image }: KnownImage, index: number): ChunkStore {
   const store = image.blobs[index];
   if (store === undefined) throw new NydusGdError("invalid-image", `Cannot read blob ${index}: image has no such blob`);
   return store;
+}
+
+/** What makes a failure another one: its code, not the chunk or file that it struck. */
+function kindOf(error: unknown): string {
+  const cause = error instanceof ReadFailure ? error.cause : error;
+  return cause instanceof NydusGdError ? cause.code : messageOf(cause);
 }
 
 function logKey(known: KnownImage, blob: string): string {

@@ -214,15 +214,21 @@ export class ImageOperations implements FuseOperations {
   #listDirectory({ image, ino }: Place, from: number, plus: boolean): number {
     const list = this.#listing;
     let references = 0;
-    image.tree.readdir(ino, from, (name, child, type, next) => {
-      const cookie = next + FIRST_NAME;
-      if (!plus) return list.add(name, child, type, cookie);
-      if (!list.fitsPlus(name)) return false;
-      if (!this.#canReadAttr(image, child)) return list.addPlain(name, child, type, cookie);
-      image.addReference();
-      references++;
-      return list.addPlus(name, nodeId(image.number, child), this.#attr, FOREVER_SEC, cookie);
-    });
+    try {
+      image.tree.readdir(ino, from, (name, child, type, next) => {
+        const cookie = next + FIRST_NAME;
+        if (!plus) return list.add(name, child, type, cookie);
+        if (!list.fitsPlus(name)) return false;
+        if (!this.#canReadAttr(image, child)) return list.addPlain(name, child, type, cookie);
+        image.addReference();
+        references++;
+        return list.addPlus(name, nodeId(image.number, child), this.#attr, FOREVER_SEC, cookie);
+      });
+    } catch (error) {
+      // the kernel gets the error in place of the listing, and no reference with it
+      if (references > 0) this.#unreference(image, references);
+      throw error;
+    }
     return references;
   }
 

@@ -17,7 +17,8 @@
  * main thread would wait for itself. ffi/mountinfo.ts reads what is mounted.
  *
  * ```ts
- * await using session = await FuseSession.start({ mountpoint: "/run/x/images", stateDir: "/run/x", workers: 2 });
+ * const places = { mountpoint: "/run/x/images", stateDir: "/run/x" };
+ * await using session = await FuseSession.start({ ...places, workers: 2, deadlineMs: 60_000 });
  * await using mount = await session.add(image, 1); // /run/x/images/<image.name>
  * ```
  *
@@ -47,6 +48,8 @@ const MAX_READ = 1 << 20;
 const MAX_BACKGROUND = 128;
 /** How long Workers have to end after the mount is gone, before the connection is cut for those who still use it. */
 const DRAIN_TIMEOUT_MS = 3_000;
+/** READs that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
+const READS_PER_FAILURE = 2;
 
 /** How a session is set up. */
 export interface FuseSessionOptions {
@@ -56,6 +59,8 @@ export interface FuseSessionOptions {
   readonly stateDir: string;
   /** Threads that answer the kernel, 1 to 16. */
   readonly workers: number;
+  /** How long a program waits for data that are not in the cache; then it gets EIO. */
+  readonly deadlineMs: number;
   /** The one image that is the mount itself; {@link FuseSession.add} is refused then. */
   readonly single?: { readonly image: MountableImage; readonly number: number };
   /**
@@ -113,6 +118,7 @@ export class FuseSession implements AsyncDisposable {
     this.#images = new ImageRegistry((message) => this.#send(message), (image) => this.#misses.forget(image));
     this.#misses = new MissHandler(
       MAX_READ,
+      Math.ceil(options.deadlineMs / READS_PER_FAILURE),
       (known, index, blob) => this.#send({ kind: "blob", image: known.number, index, blob }),
       this.#abort.signal,
     );

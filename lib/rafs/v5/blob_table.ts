@@ -46,6 +46,15 @@ export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock)
       meta: undefined,
     };
   });
+  for (const { index, chunkCount, compressedSize, uncompressedSize } of blobs) {
+    if (extEntries > 0 && chunkCount > Math.min(compressedSize, uncompressedSize)) {
+      unreadable(
+        `RAFS v5 extended blob table entry ${index}`,
+        sb.extBlobTable.at + index * EXT_BLOB.SIZE,
+        `${chunkCount} chunks in ${uncompressedSize} bytes, stored in ${compressedSize}`,
+      );
+    }
+  }
   const chunks = blobs.reduce((sum, blob) => sum + blob.chunkCount, 0);
   if (chunks > LIMIT.chunks) {
     unreadable(

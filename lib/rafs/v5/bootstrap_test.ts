@@ -11,7 +11,7 @@ import { RafsError } from "../bootstrap.ts";
 import { chunkColumnsFromRecords } from "../chunk_records.ts";
 import { emptyAttr, walkTree } from "../walk.ts";
 import { openV5 } from "./bootstrap.ts";
-import { INODE, SUPER } from "./layout.ts";
+import { EXT_BLOB, INODE, SUPER } from "./layout.ts";
 
 async function fixture(name: string): Promise<Uint8Array> {
   return (await readFixtureBootstrap(listRafsFixtures().find((one) => one.name === name) ?? assert.fail(name))).slice();
@@ -73,6 +73,17 @@ Deno.test("v5: an image without an extended blob table reads the same", async ()
   const opened = MemoryBlob.open(old, blob, data);
   assert.deepEqual(opened.columns, chunkColumnsFromRecords(full.blobs[0] ?? assert.fail(), full.chunkRecords()));
   assert.ok((await opened.chunk(0)).length > 0);
+});
+
+Deno.test("v5: a blob cannot have more chunks than bytes", async () => {
+  const bytes = await fixture("v5-odd-root");
+  const view = viewOn(bytes);
+  const entry = Number(view.getBigUint64(SUPER.extBlobTableOffset, true));
+  view.setUint32(entry + EXT_BLOB.chunkCount, 1 << 24, true);
+  assert.throws(() => openV5(bytes), {
+    name: "RafsError",
+    message: `Cannot read RAFS v5 extended blob table entry 0 at ${entry}: 16777216 chunks in 2 bytes, stored in 2`,
+  });
 });
 
 Deno.test("v5: further names of a hard link have the inode of the first", async () => {

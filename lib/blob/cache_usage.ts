@@ -1,0 +1,52 @@
+/**
+ * How full the cache is: what its files occupy, and what their file system has left.
+ *
+ * The files are sparse: what counts is the blocks they occupy (st_blocks, units of 512 bytes), not their sizes.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { statfs } from "../../ffi/sys_statfs.ts";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+
+/** All in bytes. */
+export interface CacheUsage {
+  readonly dir: string;
+  /** Occupied by the files of the folder. */
+  readonly usedBytes: number;
+  /** Left on the file system for root, who writes the cache. */
+  readonly freeBytes: number;
+  /** Size of the file system. */
+  readonly totalBytes: number;
+  /** Whether the file system can hold no further file. */
+  readonly outOfInodes: boolean;
+}
+
+/** Unit of st_blocks, whatever the file system's own. */
+const STAT_BLOCK_BYTES = 512;
+
+/**
+ * Looks at the folder and its file system.
+ *
+ * @throws {NydusGdError} "io" when either cannot be read
+ */
+export async function cacheUsage(dir: string): Promise<CacheUsage> {
+  try {
+    const { blockSize, blocks, freeBlocks, files, freeFiles } = statfs(dir);
+    let usedBytes = 0;
+    for await (const { name, isFile } of Deno.readDir(dir)) {
+      if (!isFile) continue;
+      const info = await ignore(Deno.errors.NotFound, Deno.lstat(join(dir, name))); // a file may go meanwhile
+      usedBytes += (info?.blocks ?? 0) * STAT_BLOCK_BYTES;
+    }
+    return {
+      dir,
+      usedBytes,
+      freeBytes: freeBlocks * blockSize,
+      totalBytes: blocks * blockSize,
+      outOfInodes: files > 0 && freeFiles === 0,
+    };
+  } catch (error) {
+    throw new NydusGdError("io", `Cannot look at cache "${dir}": ${messageOf(error)}`, { cause: error });
+  }
+}

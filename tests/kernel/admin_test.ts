@@ -1,0 +1,156 @@
+/**
+ * The admin socket of a running `serve`, and `nydus-gd status` as a process that asks it.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
+import { bootstrapLayer } from "../../lib/image/image_builder.ts";
+import type { StatusDocument } from "../../lib/image/status_document.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/graph_driver_process.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
+import { unmountBelow } from "../support/store_home.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+/** How long the daemon may take to notice that a mount is gone. */
+const DEADLINE_MS = 20_000;
+const image = fixture("v6-prefetch-fs");
+
+/** A `serve` and its admin socket. */
+class Serving implements AsyncDisposable {
+  readonly #client: Deno.HttpClient;
+
+  private constructor(readonly driver: GraphDriverProcess, readonly adminSocket: string) {
+    this.#client = Deno.createHttpClient({ proxy: { transport: "unix", path: adminSocket } });
+  }
+
+  static async start(scratch: string): Promise<Serving> {
+    return new Serving(await GraphDriverProcess.start(scratch), `${scratch}/root.admin.sock`);
+  }
+
+  ask(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`http://admin${path}`, { ...init, client: this.#client });
+  }
+
+  /** What `nydus-gd status` prints. */
+  async status(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "-q", MAIN, "status", "--admin-socket", this.adminSocket, ...args],
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    return new TextDecoder().decode(stdout);
+  }
+
+  async document(): Promise<StatusDocument> {
+    return JSON.parse(await this.status("-o", "json"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.close();
+    await this.driver[Symbol.asyncDispose]();
+  }
+}
+
+/** Docker's part: a container layer on the fixture's bootstrap layer, mounted. Returns its root. */
+async function mountLazy({ driver }: Serving, scratch: string): Promise<string> {
+  const backend = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } };
+  await Deno.writeTextFile(`${scratch}/config.json`, JSON.stringify({ device: { backend }, mode: "direct" }));
+  const opts = [`nydus-gd.config=${scratch}/config.json`];
+  await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: opts });
+  await driver.call("GraphDriver.Create", { ID: "image" });
+  await driver.apply("image", bootstrapLayer(await readFixtureBootstrap(image)));
+  await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
+  const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
+  return String(Dir);
+}
+
+function serveTest(name: string, test: (serving: Serving, scratch: string) => Promise<void>): void {
+  fuseTest(name, async () => {
+    using temp = TempDir.make();
+    try {
+      await using serving = await Serving.start(temp.path);
+      await test(serving, temp.path);
+    } finally {
+      unmountBelow(temp.path);
+    }
+  });
+}
+
+serveTest("status tells of an image what was read of it, and a prefetch brings the rest", async (serving, scratch) => {
+  assert.equal((Deno.lstatSync(serving.adminSocket).mode ?? 0) & 0o777, 0o600);
+  const idle = await serving.document();
+  assert.deepEqual([idle.layers, idle.images, idle.fuse], [null, [], null]);
+
+  const root = await mountLazy(serving, scratch);
+  const files = readListing(image.listing).filter(({ type }) => type === "reg");
+  const text = await Deno.readFile(`${root}/lib/mod03.txt`);
+  assert.equal(text.length, files.find(({ path }) => path === "/lib/mod03.txt")?.size);
+
+  const touched = await serving.document();
+  assert.deepEqual(touched.layers, { home: `${scratch}/home`, mounted: 1 });
+  const [shown, ...others] = touched.images;
+  assert.ok(shown !== undefined && others.length === 0);
+  assert.deepEqual([shown.layer, shown.fs_driver, shown.prefetch, shown.errors], ["image", "fuse", null, []]);
+  assert.match(shown.home, /^localfs /);
+  const [blob] = shown.blobs;
+  assert.ok(blob !== undefined);
+  assert.ok(blob.chunks_ready >= 1 && blob.chunks_ready < blob.chunks, `${blob.chunks_ready} of ${blob.chunks}`);
+  assert.ok(touched.fetched.bytes >= 1 && touched.fetched.bytes === blob.fetched_bytes);
+  assert.ok(touched.fuse !== null && touched.fuse.misses >= 1);
+  assert.match(await serving.status(), /\n-\s+image\s+fuse\s+/);
+
+  assert.equal((await serving.ask("/healthz")).status, 200);
+  const metrics = await (await serving.ask("/metrics")).text();
+  assert.match(metrics, new RegExp(`^nydus_gd_fetched_bytes_total ${touched.fetched.bytes}$`, "m"));
+  assert.match(metrics, /^nydus_gd_mounted_images\{fs_driver="fuse"\} 1$/m);
+  assert.match(metrics, /^nydus_gd_mounted_layers 1$/m);
+
+  const { Status } = await serving.driver.call("GraphDriver.Status");
+  const rows = new Map(Status as [string, string][]);
+  assert.equal(rows.get("Version"), touched.version);
+  assert.equal(rows.get("Kernel"), Deno.osRelease());
+  assert.equal(rows.get("Cache Folder"), `${scratch}/root/cache`);
+  assert.match(rows.get("Cache Fill") ?? "", / used, .* free of /);
+  assert.equal(rows.get("Lazy Images Mounted"), "1");
+
+  const started = await serving.ask("/v1/mounts/image/prefetch", { method: "POST" });
+  assert.equal(started.status, 202);
+  assert.equal((await started.json()).layer, "image");
+  let after = await serving.document();
+  while (after.images[0]?.prefetch?.state === "running") after = await serving.document();
+  assert.equal(after.images[0]?.prefetch?.state, "complete");
+  const before = after.fetched.bytes;
+  for (const { path } of files) await Deno.readFile(`${root}${path}`);
+  assert.equal((await serving.document()).fetched.bytes, before);
+});
+
+serveTest("a mount that somebody took away is told: not well, and why", async (serving, scratch) => {
+  await mountLazy(serving, scratch);
+  assert.equal((await serving.ask("/healthz")).status, 200);
+  umount2(`${scratch}/root/images`, MNT.DETACH);
+  await serving.driver.call("GraphDriver.Put", { ID: "box" }); // the overlay holds the file system until then
+  const unwell = async () => (await serving.ask("/healthz")).status === 503;
+  for (const end = Date.now() + DEADLINE_MS; !await unwell() && Date.now() < end;);
+  const { status, reasons } = await (await serving.ask("/healthz")).json();
+  assert.equal(status, "failed");
+  assert.match(reasons.join(), /the FUSE session of 1 lazy image has ended/);
+  assert.match(await serving.status(), /^FAILED: the FUSE session of 1 lazy image has ended/m);
+});
+
+serveTest("containers that an earlier process served are told", async (serving, scratch) => {
+  await mountLazy(serving, scratch);
+  await serving.driver.kill();
+  await serving.driver.restart();
+  const { problems } = await serving.document();
+  assert.deepEqual(problems.map(({ severity }) => severity), ["degraded"]);
+  assert.match(problems[0]?.message ?? "", /^1 mounted layer lost its image with an earlier nydus-gd/);
+  const rows = (await serving.driver.call("GraphDriver.Status"))["Status"] as [string, string][];
+  assert.match(rows.find(([name]) => name === "Warning")?.[1] ?? "", /^1 mounted layer lost its image/);
+  await serving.driver.call("GraphDriver.Put", { ID: "box" });
+  assert.deepEqual((await serving.document()).problems, []);
+});

@@ -1,0 +1,126 @@
+/**
+ * Damaged images through the whole way: bootstrap, cache, FUSE. Each is refused with one sentence that says where, or
+ * shows nothing wrong: never a wrong byte, a crash, a hang, or an allocation as large as a damaged number says.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { NydusGdError } from "../../lib/base/errors.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
+import { OpenImage } from "../../lib/image/open_image.ts";
+import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage_data.ts";
+import { V5_BOOTSTRAP } from "../support/damage_v5.ts";
+import { V6_BOOTSTRAP } from "../support/damage_v6.ts";
+import { type Damage, type Fallout, ImageCopy } from "../support/damage.ts";
+import { fuseTest, TestSession } from "../support/fuse_mount_kit.ts";
+import { type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
+import { quietLogs } from "../support/quiet_logs.ts";
+import { type DamagedTree, TreeWalker } from "../support/tree_walk.ts";
+
+/** What a walk may take; the largest fixture takes a hundredth. */
+const WALK_TIMEOUT_MS = 30_000;
+/** What letting go of an image may take after it was removed; microseconds, unless a reference is lost. */
+const RELEASE_TIMEOUT_MS = 10_000;
+/** Bytes that a damaged image may make the process grow by for a moment. */
+const MOST_GROWTH = 192 << 20;
+
+/** What came of one damaged image. */
+type Outcome = { readonly refused: string } | { readonly tree: DamagedTree; readonly released: boolean };
+
+async function mountAndWalk(copy: ImageCopy, number: number, kit: TestSession, walker: TreeWalker): Promise<Outcome> {
+  const folder = kit.temp.join(`image-${number}`);
+  const { source, blobDir } = await copy.write(folder);
+  try {
+    await using cache = BlobCache.open(`${folder}/cache`, number % 8 === 0 ? {} : { decodeWorkers: 0 });
+    const { path: bootstrapPath, container } = await findBootstrap(source, `${folder}/image.boot`);
+    const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
+    await using image = OpenImage.open({ name: `image-${number}`, bootstrapPath, container, backend, cache });
+    const mount = await kit.session.add(image, number);
+    const tree = await walker.walk(mount.path, WALK_TIMEOUT_MS);
+    await mount[Symbol.asyncDispose]();
+    return { tree, released: await isDoneWithin(RELEASE_TIMEOUT_MS, mount.released) };
+  } catch (error) {
+    if (!(error instanceof NydusGdError)) throw error;
+    return { refused: error.message };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function isDoneWithin(timeoutMs: number, done: Promise<void>): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), timeoutMs);
+  try {
+    return await Promise.race([done.then(() => true), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What is wrong with an outcome. */
+function complaints(outcome: Outcome, fallout: Fallout, copy: ImageCopy, listing: readonly ListedEntry[]): string[] {
+  if ("refused" in outcome) {
+    const { refused } = outcome;
+    if (!/^Cannot [^\n]+: [^\n]+$/.test(refused)) return [`refused with ${JSON.stringify(refused)}`];
+    return typeof fallout === "string" ? [] : [`refused: ${refused}`];
+  }
+  if (!outcome.released) return ["it is never released"];
+  if (fallout === "refused") return ["not refused"];
+  const { entries, failures } = outcome.tree;
+  const found = new Map(entries.map((entry) => [entry.path, entry]));
+  const wrong = listing.flatMap((expected) => {
+    const { path, size, sha256 } = expected;
+    const entry = found.get(path);
+    const shown = entry?.sha256;
+    if (shown === undefined || shown === sha256 || shown.startsWith("ERR:") || entry?.size !== size) return [];
+    return [`wrong bytes in ${path}`];
+  });
+  if (fallout === "any") return wrong;
+  const spoiled = copy.filesIn(fallout);
+  const failing = entries.filter(({ sha256 }) => sha256?.startsWith("ERR:")).map(({ path }) => path);
+  return [
+    ...wrong,
+    ...failing.filter((path) => !spoiled.has(path)).map((path) => `${path} fails`),
+    ...listing.filter(({ path }) => !found.has(path)).map(({ path }) => `${path} is not there`),
+    ...failures,
+    ...(spoiled.size > 0 && failing.length === 0 ? ["nothing fails"] : []),
+  ];
+}
+
+/** Peak of resident memory since it was asked last, and what is resident now; bytes. */
+function memory(): { peak: number; now: number } {
+  const status = Deno.readTextFileSync("/proc/self/status");
+  const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024;
+  const result = { peak: bytes("VmHWM"), now: bytes("VmRSS") };
+  Deno.writeTextFileSync("/proc/self/clear_refs", "5");
+  return result;
+}
+
+async function survive(kinds: readonly Damage[]): Promise<void> {
+  await using _quiet = await quietLogs();
+  await using kit = await TestSession.start();
+  await using walker = new TreeWalker();
+  const found: string[] = [];
+  const sofar = { refused: 0, mounted: 0 };
+  for (const [index, { name, fixture, apply }] of kinds.entries()) {
+    const copy = await ImageCopy.of(fixture);
+    const fallout = apply(copy);
+    assert.ok(await copy.isDamaged(), `${name} does nothing to ${fixture}`);
+    const { now } = memory();
+    const outcome = await mountAndWalk(copy, index + 1, kit, walker);
+    const growth = memory().peak - now;
+    sofar["refused" in outcome ? "refused" : "mounted"]++;
+    const wrong = complaints(outcome, fallout, copy, readListing(copy.fixture.listing));
+    if (growth > MOST_GROWTH) wrong.push(`${growth >> 20} MiB of memory`);
+    found.push(...wrong.map((complaint) => `${fixture}, ${name}: ${complaint}`));
+  }
+  assert.deepEqual(found, []);
+  console.log(`${kinds.length} damaged images: ${sofar.refused} refused, ${sofar.mounted} mounted`);
+}
+
+fuseTest("damaged blobs fail where they are damaged, and nowhere else", () => survive(CHUNK_DATA));
+fuseTest("damaged compression info shows no wrong byte", () => survive(COMPRESSION_INFO));
+fuseTest("damaged v5 bootstraps show no wrong byte", () => survive(V5_BOOTSTRAP));
+fuseTest("damaged v6 bootstraps show no wrong byte", () => survive(V6_BOOTSTRAP));

@@ -1,0 +1,223 @@
+/**
+ * The image side of the layer store on a real FUSE session: who gets what while images come and go.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { umount2 } from "../../ffi/sys_mount.ts";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import type { Candidate } from "../../lib/image/blob_home.ts";
+import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { LazyImageStore, type LazyImageStoreOptions } from "../../lib/image/lazy_image_store.ts";
+import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import { explainFsDriver } from "../../lib/mount/choose.ts";
+import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import { QUIET } from "../support/blob_setup.ts";
+import { buildFrom } from "../support/built_rafs.ts";
+import { fuseDescriptors, fuseTest, mountsBelow, until } from "../support/fuse_mount_kit.ts";
+import { quietLogs } from "../support/quiet_logs.ts";
+import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const CONTENT = "text ".repeat(5000);
+const BUILT = buildFrom(tarOf(dir("./", { mode: 0o751, uid: 3, gid: 4 }), file("f", CONTENT)));
+
+/** A store and its folders; disposing checks that nothing is left. */
+class Kit implements AsyncDisposable {
+  /** Sessions that were started. */
+  sessions = 0;
+
+  private constructor(
+    readonly temp: TempDir,
+    readonly cache: BlobCache,
+    readonly numbers: ImageNumbers,
+    readonly store: LazyImageStore,
+  ) {}
+
+  static async make(change: Partial<LazyImageStoreOptions> = {}): Promise<Kit> {
+    const temp = TempDir.make();
+    for (const name of ["images", "state", "homes", "blobs"]) await Deno.mkdir(temp.join(name));
+    await Deno.writeFile(temp.join("image.boot"), BUILT.bytes);
+    await Deno.writeFile(temp.join(`blobs/${BUILT.blobId}`), BUILT.blob);
+    const cache = BlobCache.open(temp.join("cache"), QUIET);
+    const numbers = await ImageNumbers.open(temp.join("state/numbers.json"));
+    const store: LazyImageStore = new LazyImageStore({
+      stateDir: temp.join("homes"),
+      cache,
+      numbers,
+      deadlineMs: 60_000,
+      startSession: () => kit.startSession(),
+      candidates: () => Promise.resolve([kit.home]),
+      dataPath: explainFsDriver("fuse"),
+      minFree: { percent: 0 },
+      ...change,
+    });
+    const kit: Kit = new Kit(temp, cache, numbers, store);
+    return kit;
+  }
+
+  get home(): Candidate {
+    const backend = new LocalFsBackend({ dir: this.temp.join("blobs"), altDirs: [], blobFile: undefined });
+    return { description: "folder", open: () => backend };
+  }
+
+  startSession(): Promise<FuseSession> {
+    this.sessions++;
+    const { temp } = this;
+    const places = { mountpoint: temp.join("images"), stateDir: temp.join("state") };
+    return FuseSession.start({ ...places, workers: 2, deadlineMs: 60_000 });
+  }
+
+  layer(id: string): LazyLayer {
+    return { id, bootstrapPath: this.temp.join("image.boot"), home: this.temp.path };
+  }
+
+  async read(id: string): Promise<string> {
+    const { path } = await this.store.acquire(this.layer(id), "holder");
+    return await Deno.readTextFile(`${path}/f`);
+  }
+
+  /** Ids of the images that are seen. */
+  async seen(): Promise<string[]> {
+    const names: string[] = [];
+    for await (const { name } of Deno.readDir(this.temp.join("images"))) names.push(name);
+    return names.sort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.store[Symbol.asyncDispose]();
+    assert.deepEqual(mountsBelow(this.temp.path), []);
+    assert.equal(fuseDescriptors(), 0);
+    assert.equal(this.cache.stats().blobs.length, 0, "every image was given back");
+    await this.cache.close();
+    this.temp[Symbol.dispose]();
+  }
+}
+
+fuseTest("who asks for one image at once gets one mount, on one session, and its files", async () => {
+  await using kit: Kit = await Kit.make();
+  const layers = ["a", "b", "a", "b", "a"].map((id) => kit.layer(id));
+  const mounts = await Promise.all(layers.map((layer, k) => kit.store.acquire(layer, `holder-${k}`)));
+  const [a, b] = [kit.temp.join("images/a"), kit.temp.join("images/b")];
+  assert.deepEqual(mounts.map(({ path }) => path), [a, b, a, b, a]);
+  assert.equal(kit.sessions, 1);
+  assert.equal(await kit.read("a"), CONTENT);
+  assert.deepEqual(await kit.seen(), ["a", "b"]);
+  assert.match((await kit.store.describe(kit.layer("a"))).blobs ?? "", new RegExp(`^${BUILT.blobId} \\d+ bytes, \\d+`));
+});
+
+fuseTest("a bootstrap is verified by its structure, and tells its root", async () => {
+  await using kit: Kit = await Kit.make();
+  assert.deepEqual(await kit.store.verify(kit.temp.join("image.boot")), { mode: 0o751, uid: 3, gid: 4 });
+  await Deno.writeFile(kit.temp.join("short"), BUILT.bytes.subarray(0, 1500));
+  await assert.rejects(kit.store.verify(kit.temp.join("short")), (error) => hasCode(error, "invalid-image"));
+});
+
+fuseTest("a session that cannot be started fails the image that wanted it; the next one tries again", async () => {
+  let broken = true;
+  await using kit: Kit = await Kit.make({
+    startSession: () =>
+      broken
+        ? Promise.reject(new NydusGdError("environment", "Cannot mount: there is no /dev/fuse"))
+        : kit.startSession(),
+  });
+  await assert.rejects(kit.read("a"), /there is no \/dev\/fuse/);
+  broken = false;
+  assert.equal(await kit.read("a"), CONTENT);
+});
+
+fuseTest("an image whose blobs have no home is not mounted; the next one tries again", async () => {
+  let homes: Candidate[] = [];
+  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(homes) });
+  await assert.rejects(kit.read("a"), /no home is known/);
+  assert.deepEqual(await kit.seen(), []);
+  homes = [kit.home];
+  assert.equal(await kit.read("a"), CONTENT);
+});
+
+fuseTest("a forgotten image that nobody uses is given back, and its number is not given again", async () => {
+  await using kit: Kit = await Kit.make();
+  assert.equal(await kit.read("a"), CONTENT);
+  assert.equal(await kit.numbers.of("a"), 1);
+  await kit.store.forget("a");
+  assert.deepEqual(await kit.seen(), []);
+  assert.deepEqual([...Deno.readDirSync(kit.temp.join("homes"))], []);
+  assert.ok(await until(() => kit.cache.stats().blobs.length === 0), "the image is given back");
+  assert.equal(await kit.read("a"), CONTENT);
+  assert.equal(await kit.numbers.of("a"), 2);
+});
+
+fuseTest("a forgotten image is served on to who has it open", async () => {
+  await using kit: Kit = await Kit.make();
+  const { path } = await kit.store.acquire(kit.layer("a"), "holder");
+  const file = await Deno.open(`${path}/f`);
+  await kit.store.forget("a");
+  assert.deepEqual(await kit.seen(), []);
+  assert.equal(await kit.read("a"), CONTENT); // the next image of that name
+  assert.equal(await new Response(file.readable).text(), CONTENT); // closes it at its end
+});
+
+fuseTest("an image that is asked for and forgotten at once is there or not, and can be had again", async () => {
+  await using kit: Kit = await Kit.make();
+  for (let round = 0; round < 10; round++) {
+    const asked = [kit.store.acquire(kit.layer("a"), "1"), kit.store.acquire(kit.layer("b"), "2")];
+    const forgotten = [kit.store.forget("a"), kit.store.forget("a"), kit.store.forget("b")];
+    await Promise.all([...asked, ...forgotten]);
+    await kit.store.forget("a");
+    assert.deepEqual((await kit.seen()).filter((name) => name === "a"), []);
+    assert.equal(await kit.read("a"), CONTENT);
+  }
+});
+
+fuseTest("a caller may give up while the others wait on", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await using kit: Kit = await Kit.make({ candidates: () => promise.then(() => [kit.home]) });
+  const gaveUp = new AbortController();
+  const [one, other] = [
+    kit.store.acquire(kit.layer("a"), "1", gaveUp.signal),
+    kit.store.acquire(kit.layer("a"), "2"),
+  ];
+  gaveUp.abort();
+  await assert.rejects(one, (error) => hasCode(error, "interrupted"));
+  resolve();
+  assert.equal((await other).path, kit.temp.join("images/a"));
+});
+
+fuseTest("a stop ends what is under way, and nothing is mounted after it", async () => {
+  const silent: Candidate = {
+    description: "silent",
+    open: () => ({
+      description: "silent",
+      blob: () => ({
+        description: "silent",
+        read: () => Promise.reject(new Error("unused")),
+        size: (signal) => {
+          asked.resolve();
+          return new Promise((_, reject) =>
+            signal?.addEventListener("abort", () => reject(signal.reason), { once: true })
+          );
+        },
+      }),
+    }),
+  };
+  const asked = Promise.withResolvers<void>();
+  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve([silent]) });
+  const mounting = assert.rejects(kit.read("a"), (error) => hasCode(error, "interrupted"));
+  await asked.promise;
+  await kit.store[Symbol.asyncDispose]();
+  await mounting;
+  await assert.rejects(kit.read("a"), (error) => hasCode(error, "interrupted"));
+});
+
+fuseTest("a mount that somebody took away is made anew for who asks next", async () => {
+  await using _quiet = await quietLogs();
+  await using kit: Kit = await Kit.make();
+  assert.equal(await kit.read("a"), CONTENT);
+  umount2(kit.temp.join("images"), 0);
+  assert.ok(await until(() => fuseDescriptors() === 0));
+  assert.ok(await until(() => kit.cache.stats().blobs.length === 0));
+  assert.equal(await kit.read("a"), CONTENT);
+  assert.equal(kit.sessions, 2);
+});

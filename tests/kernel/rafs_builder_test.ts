@@ -1,0 +1,85 @@
+/**
+ * Images that are built of a tar, seen by a program that is not ours: fsck.erofs unpacks them, GNU tar the archive.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { geteuid } from "../../ffi/unistd.ts";
+import { MemoryBlob } from "../support/rafs_fixtures.ts";
+import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
+import { device, dir, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { listTree } from "../support/tree_walk.ts";
+
+const FSCK = "/usr/bin/fsck.erofs";
+const hasFsck = await Deno.stat(FSCK).then(() => true, (error) => {
+  if (error instanceof Deno.errors.NotFound) return false;
+  throw error;
+});
+const canRun = hasFsck && geteuid() === 0;
+if (!canRun) console.log(`skipped without root or ${FSCK} (package erofs-utils): built images unpacked by fsck.erofs`);
+
+async function run(program: string, ...args: string[]): Promise<void> {
+  const { code, stdout, stderr } = await new Deno.Command(program, { args, stdout: "piped", stderr: "piped" }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
+}
+
+/** The blob's address space as a file: the device of the image. */
+async function writeDevice({ bootstrap, blob }: BuiltImage, path: string): Promise<void> {
+  const descriptor = bootstrap.blobs[0] ?? assert.fail("the image has no blob");
+  const memory = MemoryBlob.open(bootstrap, descriptor, blob);
+  const space = new Uint8Array(Math.ceil(descriptor.uncompressedSize / 4096) * 4096);
+  for (let i = 0; i < memory.columns.count; i++) {
+    space.set(await memory.chunk(i), memory.columns.uncompressedOffset[i]);
+  }
+  await Deno.writeFile(path, space);
+}
+
+const text = (length: number, seed: number) =>
+  Uint8Array.from({ length }, (_, i) => (i * seed + (i >> 7) * 31 + (i >> 12)) & 0xff);
+
+Deno.test({
+  name: "fsck.erofs unpacks a built image to what GNU tar unpacks of its archive",
+  ignore: !canRun,
+  fn: async () => {
+    using temp = TempDir.make();
+    const archive = tarOf(
+      dir("./", { mode: 0o755 }),
+      dir("./etc", { uid: 1, gid: 2, mode: 0o2750 }),
+      ...Array.from({ length: 300 }, (_, k) => file(`./etc/file-${k}`, text(k * 97, k + 1), { uid: k, mode: 0o600 })),
+      file("./etc/large", text(300_000, 7), {
+        ...xattrs({ "user.note": "kept", "trusted.x": "\0\xff" }),
+        mode: 0o4755,
+      }),
+      file("./etc/zeros", new Uint8Array(70_000)),
+      file("./etc/empty"),
+      symlink("./etc/link", "large"),
+      hardlink("./etc/again", "./etc/large"),
+      hardlink("./etc/link-again", "./etc/link"),
+      device("./null", "char", 1, 3),
+      device("./disk", "block", 8, 300),
+      fifo("./pipe"),
+      file("./\xff\xfename", "bytes"),
+      file("./etc/file-1", "replaced"),
+    );
+    for (const chunkSize of [4096, 65_536, 1 << 20]) {
+      const image = buildFrom(archive, chunkSize);
+      const at = (name: string) => temp.join(`${chunkSize}-${name}`);
+      await Deno.writeFile(at("image"), image.bytes);
+      await Deno.writeFile(at("tar"), archive);
+      await writeDevice(image, at("device"));
+      await Deno.mkdir(at("tree"));
+      const unpack = ["--extract", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--same-permissions"];
+      await run("tar", ...unpack, "--file", at("tar"), "--directory", at("tree"));
+      await run(FSCK, `--device=${at("device")}`, "--extract", at("image"));
+      await run(FSCK, `--device=${at("device")}`, `--extract=${at("out")}`, "--preserve", "--overwrite", at("image"));
+      // fsck.erofs 1.5 unpacks no attributes, and hard links as files of their own
+      const comparable = (tree: string) =>
+        listTree(tree).map(({ xattrs: _xattrs, nlink, link: _link, ...entry }) => ({
+          ...entry,
+          ...(entry.type === "dir" ? { nlink } : {}),
+        }));
+      assert.deepEqual(comparable(at("out")), comparable(at("tree")));
+    }
+  },
+});

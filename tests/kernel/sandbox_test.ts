@@ -1,0 +1,121 @@
+/**
+ * A sandbox leaves no process and no mount, however the process that made it ends.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { geteuid } from "../../ffi/unistd.ts";
+import { kill, Sandbox } from "../../lib/demo/sandbox.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+async function whyNot(): Promise<string | undefined> {
+  if (geteuid() !== 0) return "not root";
+  const { success } = await new Deno.Command("unshare", { args: ["--mount", "--pid", "--fork", "true"] }).output();
+  return success ? undefined : "namespaces are not permitted";
+}
+
+const reason = await whyNot();
+if (reason !== undefined) console.log(`sandbox tests are skipped: ${reason}`);
+const sandboxTest = (name: string, fn: () => Promise<void>) => Deno.test({ name, ignore: reason !== undefined, fn });
+
+/** Whether a process is there; one that only waits for its parent counts as gone. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ESRCH") return false;
+    throw error;
+  }
+}
+
+/** Waits for the end of processes that are nobody's child here; false when one is still there after ten seconds. */
+async function allEnd(pids: readonly number[]): Promise<boolean> {
+  for (const end = performance.now() + 10_000; performance.now() < end;) {
+    if (!pids.some(isAlive)) return true;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return false;
+}
+
+/** Processes of a sandbox, as the host numbers them: those in the process namespace of `initPid`. */
+function processesOf(initPid: number): number[] {
+  const namespace = Deno.readLinkSync(`/proc/${initPid}/ns/pid`);
+  return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => {
+    if (!Number.isInteger(pid)) return false;
+    try {
+      return Deno.readLinkSync(`/proc/${pid}/ns/pid`) === namespace;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ESRCH") return false;
+      throw error;
+    }
+  });
+}
+
+const hostMounts = () => Deno.readTextFileSync("/proc/self/mountinfo");
+
+sandboxTest("a mount inside is not seen outside, and goes with the sandbox and its processes", async () => {
+  using temp = TempDir.make();
+  const before = hostMounts();
+  const sandbox = await Sandbox.start();
+  const mounted = await sandbox.spawn("mount", ["-t", "tmpfs", "tmpfs", temp.path]).status;
+  assert.ok(mounted.success);
+  assert.match(await sandbox.mountinfo(), new RegExp(` ${temp.path} .* tmpfs `));
+  assert.equal(hostMounts(), before);
+  const detached = sandbox.spawn("sh", ["-c", "sleep 1000 & exec sleep 1000"]);
+  const processes = processesOf(sandbox.initPid);
+  assert.ok(processes.length >= 2);
+  await sandbox[Symbol.asyncDispose]();
+  await detached.status;
+  assert.ok(await allEnd(processes));
+  assert.equal(hostMounts(), before);
+});
+
+sandboxTest("/run inside is empty, so that no daemon of the host is met", async () => {
+  await using sandbox = await Sandbox.start();
+  const listing = sandbox.spawn("find", ["/run", "-type", "s"], { stdout: "piped" });
+  assert.equal(new TextDecoder().decode((await listing.output()).stdout), "");
+});
+
+sandboxTest("a signal reaches the program that runs inside", async () => {
+  await using sandbox = await Sandbox.start();
+  const child = sandbox.spawn("sh", ["-c", 'trap "exit 7" TERM; echo ready; while :; do sleep 0.05; done'], {
+    stdout: "piped",
+  });
+  const reader = child.stdout.getReader();
+  assert.equal(new TextDecoder().decode((await reader.read()).value), "ready\n");
+  kill(child, "SIGTERM");
+  assert.equal((await child.status).code, 7);
+  await reader.cancel();
+  kill(child, "SIGTERM"); // of what has ended: nothing
+});
+
+sandboxTest("when the process that made a sandbox is killed, all of it ends", async () => {
+  using temp = TempDir.make();
+  const before = hostMounts();
+  const module = new URL("../../lib/demo/sandbox.ts", import.meta.url).href;
+  await Deno.writeTextFile(
+    temp.join("parent.ts"),
+    `import { Sandbox } from ${JSON.stringify(module)};
+    const sandbox = await Sandbox.start();
+    const child = sandbox.spawn("sh", ["-c", "mount -t tmpfs tmpfs " + Deno.args[0] + " && echo on && exec sleep 1000"],
+      { stdout: "piped" });
+    await child.stdout.getReader().read();
+    console.log(sandbox.initPid);
+    await child.status;`,
+  );
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const parent = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", "--no-lock", "--config", config, temp.join("parent.ts"), temp.path],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = parent.stdout.getReader();
+  const initPid = Number(new TextDecoder().decode((await reader.read()).value));
+  const processes = processesOf(initPid);
+  assert.ok(processes.length >= 2);
+  parent.kill("SIGKILL");
+  await parent.status;
+  await reader.cancel();
+  assert.ok(await allEnd(processes), `processes ${processes.filter(isAlive)} are left`);
+  assert.equal(hostMounts(), before);
+});

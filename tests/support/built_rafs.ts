@@ -1,0 +1,98 @@
+/**
+ * Images that RafsBuilder makes of archives, and what is in them, read by the plainest means.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { TarReader } from "../../lib/archive/tar_reader.ts";
+import { toByteString } from "../../lib/base/bytes.ts";
+import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
+import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
+import { MemoryBlob } from "./rafs_fixtures.ts";
+import { concat } from "./tar_builder.ts";
+
+/** An image in memory. */
+export interface BuiltImage {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bootstrap: Bootstrap;
+  readonly blob: Uint8Array<ArrayBuffer>;
+  readonly blobId: string;
+}
+
+/** Feeds `builder` its entries by `visit`. */
+export function buildWith(chunkSize: number, visit: (builder: RafsBuilder) => void): BuiltImage {
+  const pieces: Uint8Array[] = [];
+  const builder = new RafsBuilder({ chunkSize }, (bytes) => pieces.push(bytes.slice()));
+  visit(builder);
+  const { bootstrap: bytes, blobId, blobBytes } = builder.finish();
+  const blob = concat(pieces);
+  if (blob.length !== blobBytes) throw new Error(`${blob.length} bytes were written, ${blobBytes} are told`);
+  if (createHash("sha256").update(blob).digest("hex") !== blobId) throw new Error("the blob has another id");
+  return { bytes, bootstrap: openBootstrap(bytes), blob, blobId };
+}
+
+/** The image of an archive that comes in pieces. */
+export function buildFrom(archive: Uint8Array, chunkSize = 4096, pieceBytes = 1000): BuiltImage {
+  return buildWith(chunkSize, (builder) => {
+    const reader = new TarReader(builder);
+    for (let at = 0; at < archive.length; at += pieceBytes) reader.push(archive.subarray(at, at + pieceBytes));
+    reader.finish();
+  });
+}
+
+/** What an image shows at one path. Text holds bytes as Latin-1. */
+export interface Shown {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtime: number;
+  readonly mtimeNsec: number;
+  readonly rdev: number;
+  readonly nlink: number;
+  readonly target: string;
+  readonly content: string;
+  readonly xattrs: Readonly<Record<string, string>>;
+  /** First path, in order, of the same inode. */
+  readonly link: string;
+}
+
+/** The whole tree by path ("/" is the root), every chunk of the blob verified. */
+export async function show({ bootstrap, blob }: BuiltImage): Promise<Map<string, Shown>> {
+  const memory = bootstrap.blobs.map((descriptor) => MemoryBlob.open(bootstrap, descriptor, blob));
+  const chunks = await Promise.all(memory.map(async (each) => {
+    const all: Uint8Array[] = [];
+    for (let i = 0; i < each.columns.count; i++) all.push(await each.chunk(i));
+    return all;
+  }));
+  const links = new Map<number, string>();
+  const shown = new Map<string, Shown>();
+  const found = Array.from(
+    walkTree(bootstrap),
+    ({ path, ino, attr }) => ({ path: toByteString(path), ino, attr: { ...attr } }),
+  );
+  found.sort((a, b) => a.path < b.path ? -1 : 1);
+  for (const { path, ino, attr } of found) {
+    const link = links.get(ino) ?? path;
+    links.set(ino, link);
+    const { mode, uid, gid, mtime, mtimeNsec, rdev, nlink } = attr;
+    const type = mode & 0o170000;
+    const content = type !== 0o100000 ? [] : bootstrap.extents(ino, 0, attr.size).map((extent) => {
+      const chunk = chunks[extent.blobIndex]?.[extent.chunkIndex] ?? new Uint8Array(0);
+      return chunk.subarray(extent.blobOffset - extent.chunkOffset).subarray(0, extent.length);
+    });
+    const bytes = concat(content);
+    if (type === 0o100000 && bytes.length !== attr.size) throw new Error(`${path} has ${bytes.length} of ${attr.size}`);
+    shown.set(path, {
+      ...{ mode, uid, gid, mtime, mtimeNsec, rdev, nlink },
+      target: type === 0o120000 ? toByteString(bootstrap.readlink(ino)) : "",
+      content: toByteString(bytes),
+      xattrs: Object.fromEntries(
+        [...bootstrap.xattrs(ino)].map(([key, value]) => [toByteString(key), value.toHex()]).sort(),
+      ),
+      link,
+    });
+  }
+  return shown;
+}

@@ -1,0 +1,170 @@
+/**
+ * A newer dockerd than the machine has: a Debian system in a folder, which dockerd and docker see as `/`.
+ *
+ * ```
+ * .tools/docker-26.1/        made once by debootstrap, never written to again
+ *      │ lowerdir
+ *      ▼
+ * /                          overlay in a mount namespace inside the sandbox; what is written goes to a tmpfs
+ * ├── proc sys dev           the sandbox's
+ * ├── run/docker/plugins     the sandbox's: the plugin listens outside
+ * └── <dir>                  the test's folder, mounts in it are seen on both sides
+ * ```
+ * The namespace has no other root than this one. In a chroot `docker exec` would run on the machine's own root: setns(2)
+ * leads to the root of a mount namespace, and runc's pivot_root below a chroot does not change that.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../lib/base/errors.ts";
+import { kill, Sandbox, type SpawnOptions } from "../../lib/demo/sandbox.ts";
+
+/** Debian's release that has dockerd 26.1. */
+const SUITE = "trixie";
+const PACKAGES = ["ca-certificates", "iptables", "runc", "containerd", "docker.io", "docker-cli", "docker-buildx"];
+
+/** `<repository>/.tools`, which git ignores. */
+const TOOLS = decodeURIComponent(new URL("../../.tools", import.meta.url).pathname);
+/** The Debian system; complete when it is there. */
+const SYSTEM = `${TOOLS}/docker-26.1`;
+
+const DEFAULT_MIRROR = "http://deb.debian.org/debian";
+/** How long the mirror may take to answer. */
+const MIRROR_TIMEOUT_MS = 10_000;
+/** How long debootstrap may take. */
+const MAKE_TIMEOUT_MS = 10 * 60_000;
+
+/** Makes the Debian system $1 of suite $3 with packages $2 from mirror $4. It gets its name when it is whole. */
+const MAKE = `
+set -e
+exec 9>"$1.lock"
+flock 9
+[ ! -d "$1" ] || exit 0
+rm -rf --one-file-system "$1.part"
+debootstrap --force-check-gpg --variant=minbase --include="$2" "$3" "$1.part" "$4" 9>&-
+rm -rf "$1.part/var/cache/apt/archives"
+mv "$1.part" "$1"
+`;
+
+/** In the sandbox: what is mounted below $1 is seen in both namespaces. */
+const SHARE = 'mount --bind "$1" "$1" && mount --make-shared "$1"';
+
+/** In a mount namespace inside the sandbox: makes the Debian system $1 its root, which shows $2. Prints its process id. */
+const PIVOT = `
+set -e
+base=/run/docker-root root=/run/docker-root/root
+mkdir -p $base/upper $base/work $root
+mount -t overlay -o "lowerdir=$1,upperdir=$base/upper,workdir=$base/work" overlay $root
+for fs in proc sys dev; do mount --rbind /$fs $root/$fs; done
+mkdir -p "$root$2" $root/run/docker/plugins $root/old
+mount --bind "$2" "$root$2"
+mount --bind /run/docker/plugins $root/run/docker/plugins
+cd $root
+pivot_root . old
+mount --make-rprivate /old
+umount -l /old
+rmdir /old
+echo $$
+exec sleep infinity
+`;
+
+/** Why dockerd 26.1 cannot be had here; undefined when it can, or is there already. */
+export async function dockerChrootMissing(): Promise<string | undefined> {
+  if (await exists(SYSTEM)) return undefined;
+  try {
+    await new Deno.Command("debootstrap", { args: ["--version"], stdout: "null", stderr: "null" }).output();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "debootstrap is not installed";
+    throw error;
+  }
+  const url = `${await mirror()}/dists/${SUITE}/Release`;
+  try {
+    const response = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS) });
+    return response.ok ? undefined : `${url} answers ${response.status}`;
+  } catch (error) {
+    return `${url} cannot be reached: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** The Debian system, inside a sandbox. */
+export class DockerChroot implements Pick<Sandbox, "spawn">, AsyncDisposable {
+  private constructor(
+    private readonly sandbox: Sandbox,
+    private readonly holder: Deno.ChildProcess,
+    /** Id of the process that keeps the namespace, as the sandbox numbers it. */
+    private readonly pid: string,
+  ) {}
+
+  /**
+   * Makes the system if it is not there, and the namespace.
+   *
+   * @param dir absolute path of the folder that both sides see; nothing is mounted below it yet
+   * @throws {NydusGdError} "environment" with the last lines of the program that failed
+   */
+  static async open(sandbox: Sandbox, dir: string): Promise<DockerChroot> {
+    if (!await exists(SYSTEM)) await makeSystem();
+    await run(sandbox, "sh", ["-c", SHARE, "sh", dir]);
+    const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", SYSTEM, dir];
+    const holder = sandbox.spawn("unshare", args, { stdout: "piped" });
+    const reader = holder.stdout.getReader();
+    const { value } = await reader.read();
+    await reader.cancel();
+    if (value === undefined) {
+      await holder.status;
+      throw new NydusGdError("environment", `Cannot show ${SYSTEM} to dockerd: mounting it failed`);
+    }
+    return new DockerChroot(sandbox, holder, new TextDecoder().decode(value).trim());
+  }
+
+  /** Starts a program of the system, as {@link Sandbox.spawn} does. */
+  spawn(program: string, args: string[], options?: SpawnOptions): Deno.ChildProcess {
+    return this.sandbox.spawn("nsenter", ["--target", this.pid, "--mount", "--", program, ...args], options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    kill(this.holder, "SIGKILL");
+    await this.holder.status;
+  }
+}
+
+/** debootstrap mounts /proc in what it makes: it gets a sandbox of its own. */
+async function makeSystem(): Promise<void> {
+  await Deno.mkdir(TOOLS, { recursive: true });
+  await using sandbox = await Sandbox.start();
+  await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, await mirror()]);
+}
+
+/** Runs a program inside, to its end. */
+async function run(sandbox: Sandbox, program: string, args: string[]): Promise<void> {
+  const child = sandbox.spawn(program, args, { stdout: "piped", stderr: "piped" });
+  // What outlives this dies with the sandbox.
+  const timeout = setTimeout(() => child.kill("SIGKILL"), MAKE_TIMEOUT_MS);
+  const { success, stdout, stderr } = await child.output();
+  clearTimeout(timeout);
+  if (success) return;
+  const said = new TextDecoder().decode(new Uint8Array([...stdout, ...stderr])).trim().split("\n").slice(-3).join("; ");
+  throw new NydusGdError("environment", `Cannot run ${program} for dockerd 26.1: ${said}`);
+}
+
+/** The mirror that apt reads Debian itself from; the default where there is none. */
+async function mirror(): Promise<string> {
+  try {
+    const { stdout } = await new Deno.Command("apt-get", {
+      args: ["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", "Origin: Debian", "Label: Debian"],
+      stderr: "null",
+    }).output();
+    const uris = new TextDecoder().decode(stdout).split("\n");
+    return uris.find((uri) => /^https?:/.test(uri))?.replace(/\/$/, "") ?? DEFAULT_MIRROR;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return DEFAULT_MIRROR;
+    throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

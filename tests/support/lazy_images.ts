@@ -1,0 +1,57 @@
+/**
+ * Images for {@link FakeRegistry}: a fixture as bootstrap, or any layers, under a tag of their own.
+ *
+ * @module
+ */
+import { bootstrapLayer, buildImage, type BuiltImage } from "../../lib/image/image_builder.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { fixture } from "./docker_stack.ts";
+import type { FakeRegistry } from "./fake_registry.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap } from "./rafs_fixtures.ts";
+
+const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
+
+/** An image in the registry. */
+export interface StoredImage {
+  /** What Docker pulls. */
+  readonly reference: string;
+  /** Ids of its data blobs. */
+  readonly blobs: readonly string[];
+  /** Id of its topmost layer. */
+  readonly topLayer: string;
+}
+
+/** Puts an image of these layers, lowest first, into `registry`. */
+export async function storeImage(
+  registry: FakeRegistry,
+  tag: string,
+  layers: readonly Uint8Array[],
+  blobs: readonly Uint8Array[] = [],
+): Promise<StoredImage> {
+  const image = await buildImage(layers, { architecture: ARCHITECTURE });
+  for (const { bytes } of [image.config, ...image.layers]) registry.addBlob(bytes);
+  registry.addManifest(tag, image.manifest.mediaType, image.manifest.bytes);
+  registry.addManifest(image.manifest.digest, image.manifest.mediaType, image.manifest.bytes);
+  return {
+    reference: `${registry.host}/app:${tag}`,
+    blobs: blobs.map((bytes) => registry.addBlob(bytes)),
+    topLayer: topLayerOf(image),
+  };
+}
+
+/** Puts the fixture `name` into `registry` as a lazy image with these layers above its bootstrap. */
+export async function storeLazy(
+  registry: FakeRegistry,
+  tag: string,
+  name: string,
+  above: readonly Uint8Array[],
+): Promise<StoredImage> {
+  const bootstrap = await readFixtureBootstrap(fixture(name));
+  const ids = openBootstrap(bootstrap).blobs.map(({ id }) => id);
+  const blobs = await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`)));
+  return await storeImage(registry, tag, [bootstrapLayer(bootstrap), ...above], blobs);
+}
+
+function topLayerOf({ layers }: BuiltImage): string {
+  return layers.at(-1)?.digest.replace("sha256:", "") ?? "";
+}
