@@ -14,6 +14,7 @@ const actions: Actions = {
   serve: async () => (await import("./plugin/daemon.ts")).serve,
   mount: async () => (await import("./lib/cli/run/mount.ts")).mount,
   umount: async () => (await import("./lib/cli/run/umount.ts")).umount,
+  status: async () => (await import("./lib/cli/run/status.ts")).status,
   demo: async () => (await import("./lib/cli/run/demo.ts")).demo,
 };
 

@@ -6,6 +6,7 @@
  *        │
  *        ▼
  *  BlobCache ─► LazyImageStore ─► LayerStore ─► graph-driver app ─► unix socket
+ *                        └─────────────┴──────► admin app ────────► unix socket
  * ```
  * A stop leaves containers running and their layers mounted. What they have not read yet of a lazy image is then out of
  * reach until they are started again.
@@ -17,7 +18,7 @@ import { mountAt } from "../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../ffi/sys_mount.ts";
 import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
-import { DEFAULT_FETCH_OPTIONS } from "../lib/backend/registry/fetch_options.ts";
+import { fetchOptionsOf } from "../lib/backend/registry/fetch_options.ts";
 import { HttpClient } from "../lib/backend/registry/http_client.ts";
 import { dockerConfigDir, DockerKeychain } from "../lib/backend/registry/keychain.ts";
 import { whenAborted } from "../lib/base/abort.ts";
@@ -33,14 +34,16 @@ import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
 import { lockFile } from "../lib/layer/home_lock.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
-import { chooseFsDriver } from "../lib/mount/choose.ts";
+import { chooseFsDriver, type DataPathChoice, explainFsDriver } from "../lib/mount/choose.ts";
 import { FUSE_TYPE } from "../lib/mount/fuse/fuse_mount.ts";
 
 import { FuseSession } from "../lib/mount/fuse/session.ts";
+import { createAdminApp, createObserverApp } from "./admin/app.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
 import { GraphDriver } from "./docker/driver.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
-import { serveUnix } from "./docker/serve_unix.ts";
+import { serveTcp } from "./serve_tcp.ts";
+import { serveUnix } from "./serve_unix.ts";
 
 const log = logger("serve");
 
@@ -53,6 +56,8 @@ export interface ServeOptions {
   readonly settings: ConfigPath;
   /** Graph-driver socket. */
   readonly socket: string;
+  /** Health, metrics and status. */
+  readonly adminSocket: string;
   /** Absent: what the settings say. */
   readonly fsDriver?: string;
 }
@@ -61,7 +66,11 @@ export interface ServeOptions {
 export interface ServeContext {
   /** Its abort is the ordinary end. */
   readonly signal: AbortSignal;
-  readonly log: { readonly explicit: boolean; setLevel(level: Settings["log"]["level"]): void };
+  readonly log: {
+    readonly level: Settings["log"]["level"];
+    readonly explicit: boolean;
+    setLevel(level: Settings["log"]["level"]): void;
+  };
 }
 
 /** Runs the daemon until the signal. */
@@ -71,33 +80,32 @@ export async function serve(args: ServeOptions, { signal, log: logControl }: Ser
   }
   const settings = await readSettings(args.settings);
   if (!logControl.explicit) logControl.setLevel(settings.log.level);
-  chooseFsDriver(args.fsDriver ?? settings.mount.fsDriver);
-  await using daemon = await Daemon.start(args, settings);
-  log.info("serving", { socket: args.socket, root: args.root });
+  const dataPath = explainFsDriver(args.fsDriver ?? settings.mount.fsDriver);
+  await using daemon = await Daemon.start(args, { settings, dataPath, log: logControl });
+  log.info("serving", { socket: args.socket, adminSocket: args.adminSocket, root: args.root });
   notifyReady();
   await Promise.race([whenAborted(signal), daemon.finished]);
   log.info("stopping, containers go on");
+}
+
+/** What a daemon is made from beside its arguments. */
+interface DaemonParts {
+  readonly settings: Settings;
+  readonly dataPath: DataPathChoice;
+  readonly log: ServeContext["log"];
 }
 
 /** What runs between start and stop. */
 class Daemon implements AsyncDisposable {
   private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
 
-  static async start(args: ServeOptions, settings: Settings): Promise<Daemon> {
+  static async start(args: ServeOptions, { settings, dataPath, log: logControl }: DaemonParts): Promise<Daemon> {
     await using parts = new AsyncDisposableStack();
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
     const deps: BackendDeps = {
-      http: parts.use(
-        new HttpClient({
-          ...DEFAULT_FETCH_OPTIONS,
-          parallelPerHost: settings.fetch.parallelPerHost,
-          connectTimeoutMs: settings.fetch.connectTimeoutMs,
-          readTimeoutMs: settings.fetch.readTimeoutMs,
-          retries: settings.fetch.retries,
-        }),
-      ),
+      http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
       keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
     };
     const applier = parts.use(new Applier());
@@ -118,8 +126,12 @@ class Daemon implements AsyncDisposable {
             mountpoint: folders.images,
             stateDir: folders.state,
             workers: settings.mount.workers,
+            deadlineMs: settings.fetch.deadlineMs,
           }),
+        deadlineMs: settings.fetch.deadlineMs,
         candidates: (layer) => homesOf(layer, current, deps),
+        dataPath,
+        minFree: settings.cache.minFree,
       }),
     );
     const openStore = async (home: string, options: StorageOptions): Promise<LayerStore> => {
@@ -128,6 +140,10 @@ class Daemon implements AsyncDisposable {
       return await LayerStore.open(home, { lazyImages: images, applier, differ });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
+    const admin = { root: args.root, images, driver, log: logControl };
+    parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
+    const { listen } = settings.metrics;
+    if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));
     const server = parts.use(await serveUnix(args.socket, createGraphDriverApp(driver)));
     return new Daemon(parts.move(), server.finished);
   }

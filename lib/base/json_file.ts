@@ -1,11 +1,18 @@
 /**
  * Small JSON files that must survive a power cut: written aside, synced, renamed over the old one.
  *
+ * Writers of one file in this process take turns, in the order of their calls; between processes the file has one owner.
+ * A crash can leave `<file>.tmp` behind, which the next write replaces and nobody reads.
+ *
  * @module
  */
 import { dirname } from "node:path";
 import { open } from "node:fs/promises";
 import { ignore } from "./errors.ts";
+import { KeyedMutex } from "./keyed_mutex.ts";
+
+/** By path: two writers would share the file that is written aside. */
+const writing = new KeyedMutex<string>();
 
 /** The parsed content, undefined where there is no such file. Throws SyntaxError on text that is no JSON. */
 export async function readJsonFile(path: string): Promise<unknown> {
@@ -13,17 +20,30 @@ export async function readJsonFile(path: string): Promise<unknown> {
   return text === undefined ? undefined : JSON.parse(text);
 }
 
-/** Replaces the file at once and for good: a reader, or a reboot, sees the old content or the new. Mode 0600. */
+/**
+ * Replaces the file at once and for good: a reader, or a reboot, sees the old content or the new. Mode 0600. `value` is
+ * taken as it is at the call. A failure leaves the old content.
+ */
 export async function writeJsonFile(path: string, value: unknown): Promise<void> {
+  const text = JSON.stringify(value) + "\n";
+  await writing.run(path, () => replace(path, text));
+}
+
+async function replace(path: string, text: string): Promise<void> {
   const aside = `${path}.tmp`;
-  const file = await open(aside, "w", 0o600);
   try {
-    await file.writeFile(JSON.stringify(value) + "\n");
-    await file.sync();
-  } finally {
-    await file.close();
+    const file = await open(aside, "w", 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await Deno.rename(aside, path);
+  } catch (error) {
+    await ignore(Error, Deno.remove(aside)); // what failed first is what counts
+    throw error;
   }
-  await Deno.rename(aside, path);
   const folder = await open(dirname(path), "r");
   try {
     await folder.sync();

@@ -49,7 +49,7 @@ export interface Settings {
   readonly fetch: {
     readonly parallelPerHost: number;
     readonly connectTimeoutMs: number;
-    /** Silence of a server; capped so that a silent connection is replaced before the deadline, {@link missTimeoutMs}. */
+    /** Silence of a server. A quarter of the deadline where that is less, so that a dead connection is replaced in time. */
     readonly readTimeoutMs: number;
     readonly retries: number;
     /** How long a program waits for data that are not here, all attempts included; then it gets EIO. */

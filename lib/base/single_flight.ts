@@ -17,6 +17,11 @@ export class SingleFlight<K, V> {
     return flight;
   }
 
+  /** Resolves when everything that is in flight now has ended, however it did. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#flights.values());
+  }
+
   /** Number of keys in flight. */
   get size(): number {
     return this.#flights.size;

@@ -7,6 +7,9 @@
  * @module
  */
 
+/** Where `serve` listens, and others ask, unless told otherwise. */
+export const ADMIN_SOCKET = "/run/nydus-gd/admin.sock";
+
 /** How an image's tree gets into the kernel; "auto" takes the first that this machine allows. */
 export const FS_DRIVERS = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
 export type FsDriverName = (typeof FS_DRIVERS)[number];
@@ -70,8 +73,7 @@ export interface ServeArgs {
   readonly settings: PathOption;
   /** Graph driver socket; its file name without ".sock" is the driver's name. */
   readonly socket: string;
-  /** Snapshotter socket; absent: no snapshotter. */
-  readonly snapshotterSocket?: string;
+  /** Health, metrics and status. */
   readonly adminSocket: string;
   /** Absent: what the settings say. */
   readonly fsDriver?: FsDriverName;
@@ -98,6 +100,15 @@ export interface UmountArgs {
   readonly dir: string;
 }
 
+/** `nydus-gd status`. */
+export interface StatusArgs {
+  /** Admin socket of the daemon to ask. */
+  readonly adminSocket: string;
+  readonly output: "text" | "json";
+  /** Show it again every second until a signal. */
+  readonly watch: boolean;
+}
+
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
@@ -106,5 +117,6 @@ export interface Actions {
   readonly serve?: Load<ServeArgs>;
   readonly mount?: Load<MountArgs>;
   readonly umount?: Load<UmountArgs>;
+  readonly status?: Load<StatusArgs>;
   readonly demo?: Load<DemoArgs>;
 }

@@ -27,6 +27,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { mountCommand } from "./commands/mount.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { statusCommand } from "./commands/status.ts";
 import { umountCommand } from "./commands/umount.ts";
 import { versionCommand } from "./commands/version.ts";
 import { examples, type Run } from "./command.ts";
@@ -81,7 +82,7 @@ type Program = Command<[], { logLevel: LogControl["level"]; logFormat: (typeof L
 
 function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Output }, dispatch: Dispatch): Program {
   const program: Program = new Command("nydus-gd")
-    .description("Start containers before their image is here: a lazy graph driver for Docker, and a snapshotter.")
+    .description("Start containers before their image is here: a lazy graph driver for Docker.")
     .addOption(
       new Option("--log-level <level>", "how much to log").choices(LOG_LEVELS).default("info" as const)
         .env("NYDUS_GD_LOG_LEVEL"),
@@ -99,6 +100,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(serveCommand, actions.serve);
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
+  offer(statusCommand, actions.status);
   offer(demoCommand, actions.demo);
   offer(completionCommand, async () => {
     const { completionScript } = await import("./completion_script.ts");

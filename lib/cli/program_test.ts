@@ -13,6 +13,7 @@ const never: Actions = {
   serve: () => Promise.reject(new Error("loaded")),
   mount: () => Promise.reject(new Error("loaded")),
   umount: () => Promise.reject(new Error("loaded")),
+  status: () => Promise.reject(new Error("loaded")),
   demo: () => Promise.reject(new Error("loaded")),
 };
 
@@ -27,7 +28,7 @@ async function run(args: string[], actions: Actions = never, signal = new AbortC
 }
 
 Deno.test("every command has a help text with an example, and loads nothing for it", async () => {
-  for (const command of ["serve", "mount", "umount", "demo", "version", "completion"]) {
+  for (const command of ["serve", "mount", "umount", "status", "demo", "version", "completion"]) {
     const { exitCode, stdout, stderr } = await run([command, "--help"]);
     assert.equal(exitCode, 0);
     assert.match(stdout, new RegExp(`^Usage: nydus-gd ${command} `));

@@ -12,16 +12,28 @@ const STOP_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
 /** How long a container may take to end when dockerd stops. */
 const CONTAINER_STOP_TIMEOUT_S = 1;
+/** dockerd wants iptables and runc, which the PATH of a user may not lead to. */
+const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
 
 /** What {@link DockerDaemon.start} needs. */
 export interface DockerDaemonOptions {
-  readonly sandbox: Sandbox;
+  /** Where dockerd and docker run; it shows `dir` at the same path. */
+  readonly sandbox: Pick<Sandbox, "spawn">;
   /** Folder of its own: data-root, exec-root, socket, log, client configuration. Short: sockets go below it. */
   readonly dir: string;
   /** `overlay2`, or the name of a graph-driver plugin. */
   readonly storageDriver: string;
   /** Further `--storage-opt` values. */
   readonly storageOptions?: readonly string[];
+  /** Further arguments of dockerd. */
+  readonly flags?: readonly string[];
+}
+
+/** What a docker command reads. */
+export interface CommandOptions {
+  readonly input?: Uint8Array;
+  /** Environment beside the client's own. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** What a docker command printed and how it ended. */
@@ -65,7 +77,8 @@ export class DockerDaemon implements AsyncDisposable {
       "--bridge=none",
       "--iptables=false",
       "--ip6tables=false",
-    ], { logPath: `${dir}/dockerd.log` });
+      ...(options.flags ?? []),
+    ], { logPath: `${dir}/dockerd.log`, env: { PATH } });
     const daemon = new DockerDaemon(options, child);
     const deadline = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])]);
     const ended = child.status.then(() => true);
@@ -85,18 +98,22 @@ export class DockerDaemon implements AsyncDisposable {
     return `unix://${this.options.dir}/docker.sock`;
   }
 
-  /** Runs `docker ARGS`; a code other than 0 is the caller's to judge. */
-  async docker(args: string[], input?: Uint8Array): Promise<CommandResult> {
-    const child = new Deno.Command("docker", {
-      args: ["--host", this.host, ...args],
-      env: { DOCKER_CONFIG: `${this.options.dir}/client`, DOCKER_BUILDKIT: "0" },
-      stdin: input === undefined ? "null" : "piped",
+  /** Starts `docker ARGS` with piped output; {@link kill} sends it signals. */
+  spawn(args: readonly string[], { input, env }: CommandOptions = {}): Deno.ChildProcess {
+    return this.options.sandbox.spawn("docker", ["--host", this.host, ...args], {
+      env: { PATH, DOCKER_CONFIG: `${this.options.dir}/client`, DOCKER_BUILDKIT: "0", ...env },
+      ...(input === undefined ? {} : { stdin: "piped" }),
       stdout: "piped",
       stderr: "piped",
-    }).spawn();
-    if (input !== undefined) {
+    });
+  }
+
+  /** Runs `docker ARGS`; a code other than 0 is the caller's to judge. */
+  async docker(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const child = this.spawn(args, options);
+    if (options.input !== undefined) {
       const writer = child.stdin.getWriter();
-      await writer.write(input);
+      await writer.write(options.input);
       await writer.close();
     }
     const { code, stdout, stderr } = await child.output();
@@ -109,11 +126,17 @@ export class DockerDaemon implements AsyncDisposable {
    *
    * @throws {NydusGdError} "unavailable" with the last line that docker wrote
    */
-  async must(args: string[], input?: Uint8Array): Promise<string> {
-    const result = await this.docker(args, input);
+  async must(args: readonly string[], options: CommandOptions = {}): Promise<string> {
+    const result = await this.docker(args, options);
     if (result.code === 0) return result.stdout.trim();
     const said = result.stderr.trim().split("\n").at(-1) ?? "";
     throw new NydusGdError("unavailable", `Cannot run docker ${args.join(" ")}: ${said}`);
+  }
+
+  /** Ends dockerd at once, as a crash would. */
+  async kill(): Promise<void> {
+    kill(this.child, "SIGKILL");
+    await this.child.status;
   }
 
   /** Stops dockerd with a SIGTERM, after {@link STOP_TIMEOUT_MS} with a SIGKILL; containers end with it. */

@@ -46,7 +46,9 @@ export class GraphDriverProcess implements AsyncDisposable {
     while (!(await accepts(`/proc/${sandbox.initPid}/root${SOCKET}`))) {
       if (ended || deadline.aborted) {
         await process[Symbol.asyncDispose]();
-        const said = (await Deno.readTextFile(logPath)).trim().split("\n").at(-1);
+        // At log level debug the stack follows the message.
+        const lines = (await Deno.readTextFile(logPath)).trim().split("\n");
+        const said = lines.findLast((line) => line.startsWith("nydus-gd:")) ?? lines.at(-1);
         throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${said || "it wrote nothing"}`);
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -27,10 +27,14 @@ const START_TIMEOUT_MS = 10_000;
 /** Environment and output of a process started by {@link Sandbox.spawn}. */
 export interface SpawnOptions {
   readonly env?: Record<string, string>;
-  /** Standard output and error are appended to this file; without it they are discarded. */
+  /** Standard output and error are appended to this file. */
   readonly logPath?: string;
-  /** "piped" to read standard output. */
+  /** "piped" to write standard input; otherwise it is empty. */
+  readonly stdin?: "piped";
+  /** "piped" to read standard output; otherwise it is discarded. */
   readonly stdout?: "piped" | "null";
+  /** "piped" to read standard error; otherwise it is this process's, or goes to the log. */
+  readonly stderr?: "piped";
 }
 
 /** The namespaces, alive from {@link Sandbox.start} until disposed. */
@@ -85,9 +89,9 @@ export class Sandbox implements AsyncDisposable {
     return new Deno.Command("nsenter", {
       args: [...enter, ...command],
       ...(options.env === undefined ? {} : { env: options.env }),
-      stdin: "null",
+      stdin: options.stdin ?? "null",
       stdout: options.stdout ?? "null",
-      stderr: log === undefined ? "inherit" : "null",
+      stderr: options.stderr ?? (log === undefined ? "inherit" : "null"),
       detached: true,
     }).spawn();
   }

@@ -67,7 +67,6 @@ export class Throttle implements AsyncDisposable {
       headers: request.headers,
       body: request.body,
       redirect: "manual",
-      signal: request.signal,
     });
     const body = response.body?.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({

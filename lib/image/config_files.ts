@@ -6,7 +6,7 @@
  * @module
  */
 import { MAX_CONFIG_BYTES, type NydusdConfig, parseNydusdConfig } from "../backend/nydusd_config.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { type ErrorDetails, hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { parseSettings, type Settings } from "../base/settings.ts";
 
@@ -18,28 +18,59 @@ export interface ConfigPath {
   readonly explicit: boolean;
 }
 
-/** The settings, `NYDUS_GD_*` included. @throws {NydusGdError} "config" by key and line, "not-found" */
+/** Options that name the files. */
+const OPTION = { settings: "--settings", configuration: "--config" } as const;
+
+/** The settings, `NYDUS_GD_*` included. @throws {NydusGdError} "config" by key and line, or what the file is; "not-found" */
 export async function readSettings(file: ConfigPath): Promise<Settings> {
-  return parseSettings(await readText(file, "settings") ?? "", Deno.env.toObject(), file.path);
+  const text = await readText(file, "settings") ?? "";
+  const environment = Deno.env.toObject();
+  return withHint(file, () => parseSettings(text, environment, file.path));
 }
 
 /** nydusd's configuration, undefined when there is none. What it ignores is logged. @throws as {@link readSettings} */
 export async function readNydusdConfig(file: ConfigPath): Promise<NydusdConfig | undefined> {
   const text = await readText(file, "configuration");
   if (text === undefined) return undefined;
-  const config = parseNydusdConfig(text);
+  const config = withHint(file, () => parseNydusdConfig(text));
   for (const warning of config.warnings) log.warn(warning, { file: file.path });
   return config;
 }
 
-async function readText({ path, explicit }: ConfigPath, what: string): Promise<string | undefined> {
+/** What is wrong with a file is told with its path, and where it is mended. */
+function withHint<T>({ path }: ConfigPath, parse: () => T): T {
   try {
-    const { size } = await Deno.stat(path);
-    if (size <= MAX_CONFIG_BYTES) return await Deno.readTextFile(path);
-    throw new NydusGdError("config", `Cannot read ${what} ${path}: ${size} bytes exceed ${MAX_CONFIG_BYTES}`);
+    return parse();
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    if (!explicit) return undefined;
-    throw new NydusGdError("not-found", `Cannot read ${what} ${path}: there is no such file`, { cause: error });
+    if (!hasCode(error, "config", "unsupported") || error.hint !== undefined) throw error;
+    const variable = /^Cannot use (NYDUS_GD_\w+)/.exec(error.message)?.[1];
+    const message = error.message.replace(/^Cannot read configuration: /, `Cannot read configuration ${path}: `);
+    const hint = variable === undefined ? `edit ${path}` : `unset ${variable}`;
+    throw new NydusGdError(error.code, message, { hint, cause: error });
+  }
+}
+
+async function readText(
+  { path, explicit }: ConfigPath,
+  what: keyof typeof OPTION,
+): Promise<string | undefined> {
+  const refused = (state: string, details: ErrorDetails = { hint: `${OPTION[what]} FILE` }) =>
+    new NydusGdError("config", `Cannot read ${what} ${path}: ${state}`, details);
+  try {
+    const { size, isFile } = await Deno.stat(path);
+    if (!isFile) throw refused("it is not a file");
+    if (size > MAX_CONFIG_BYTES) throw refused(`${size} bytes exceed ${MAX_CONFIG_BYTES}`);
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof NydusGdError) throw error;
+    const isMissing = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory;
+    if (isMissing && !explicit) return undefined;
+    if (isMissing) {
+      throw new NydusGdError("not-found", `Cannot read ${what} ${path}: there is no such file`, {
+        hint: `create it, or leave ${OPTION[what]} out`,
+        cause: error,
+      });
+    }
+    throw refused(messageOf(error), { cause: error });
   }
 }

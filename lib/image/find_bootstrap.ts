@@ -2,7 +2,8 @@
  * The bootstrap behind what a user names: a bootstrap file, a data blob that carries its bootstrap, or a layer tar
  * (plain or gzip) that holds one.
  *
- * A bootstrap file is used where it is. Anything else is unpacked to a file of the folder that the caller gives.
+ * A bootstrap file is used where it is. Anything else is unpacked to a file of the folder that the caller gives. A data
+ * blob is told by its end, and before a layer is told by its start: the blob's first chunk may be any file, an archive too.
  *
  * @module
  */
@@ -10,12 +11,12 @@ import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { O, open } from "../../ffi/fcntl.ts";
 import { preadExact } from "../../ffi/unistd.ts";
-import { zstdDecompress } from "../../ffi/libzstd.ts";
-import { BLOCK_SIZE, TarError } from "../archive/tar.ts";
-import { TarReader } from "../archive/tar_reader.ts";
+import { zstdDecompress, ZstdError } from "../../ffi/libzstd.ts";
+import { BLOCK_SIZE } from "../archive/tar.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { EROFS_SUPER_OFFSET, sniffVersion } from "../rafs/detect.ts";
-import { extractBootstrap, MAX_BOOTSTRAP } from "../rafs/toc.ts";
+import { extractBootstrap } from "../rafs/toc.ts";
+import { bootstrapOfLayer, layerCompression } from "./bootstrap_layer_reader.ts";
 
 /** A bootstrap that can be mapped. */
 export interface FoundBootstrap {
@@ -23,9 +24,6 @@ export interface FoundBootstrap {
   /** Id of the blob that carries it, when the file is named after one: `<id>`, or nydusd's `<id>.image.boot`. */
   readonly container: string | undefined;
 }
-
-/** Where a bootstrap is in a layer, newest convention first. */
-const NAMES_IN_LAYER = ["image/image.boot", "image.boot"];
 
 /** A file named after a blob. */
 const BLOB_FILE = /^([0-9a-f]{64})(?:\.|$)/;
@@ -37,12 +35,12 @@ const HEAD_BYTES = EROFS_SUPER_OFFSET + 4;
  * Finds the bootstrap in the file `path`.
  *
  * @param unpackTo file that is written when the bootstrap has to be unpacked
- * @throws {NydusGdError} "not-found", "invalid-image" when the file is none of the known forms
+ * @throws {NydusGdError} "not-found"; "invalid-image" when the file is none of the known forms, or damaged; "unsupported"
  */
 export async function findBootstrap(path: string, unpackTo: string): Promise<FoundBootstrap> {
   const { size, isFile } = await statFile(path);
   if (!isFile) throw new NydusGdError("usage", `Cannot read bootstrap ${path}: it is not a file`);
-  const found = { path, container: BLOB_FILE.exec(basename(path))?.[1] };
+  const container = BLOB_FILE.exec(basename(path))?.[1];
   using file = open(path, O.RDONLY);
   const read = (offset: number, length: number) => {
     const bytes = new Uint8Array(length);
@@ -50,46 +48,38 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
     return bytes;
   };
   const head = read(0, Math.min(size, HEAD_BYTES));
-  if (sniffVersion(head) !== undefined) return found;
-  const bootstrap = isTarStart(head) || isGzip(head)
-    ? await bootstrapOfLayer(path, isGzip(head))
-    : await extractBootstrap((offset, length) => Promise.resolve(read(offset, length)), size, CODECS);
-  if (bootstrap === undefined) {
-    throw new NydusGdError(
-      "invalid-image",
-      `Cannot find a bootstrap in ${path}: it is neither a RAFS bootstrap, ` +
-        "nor a data blob that carries one, nor a layer that holds one",
-    );
+  if (sniffVersion(head) !== undefined) return { path, container };
+  const inlined = await extractBootstrap((offset, length) => Promise.resolve(read(offset, length)), size, CODECS);
+  if (inlined !== undefined) {
+    await unpack(inlined, unpackTo);
+    return { path: unpackTo, container };
   }
-  await Deno.writeFile(unpackTo, bootstrap, { mode: 0o600 });
-  return { ...found, path: unpackTo };
+  const layered = await inLayer(path, head);
+  if (layered !== undefined) {
+    await unpack(layered, unpackTo);
+    // the file's name is the layer's digest at best: the bootstrap is in no data blob
+    return { path: unpackTo, container: undefined };
+  }
+  throw new NydusGdError(
+    "invalid-image",
+    `Cannot find a bootstrap in ${path}: it is neither a RAFS bootstrap, ` +
+      "nor a data blob that carries one, nor a layer that holds one",
+    { hint: "name the bootstrap of a nydus image, or convert the image with nydusify" },
+  );
 }
 
-/**
- * The bootstrap in a layer's tar.
- *
- * @throws {TarError} on a damaged tar; {NydusGdError} "invalid-image" on damaged gzip
- */
-export async function bootstrapOfTar(tar: ReadableStream<Uint8Array>): Promise<Uint8Array | undefined> {
-  let name = "";
-  let wanted: Uint8Array | undefined;
-  const found = new Map<string, Uint8Array>();
-  const reader = new TarReader({
-    entry(entry) {
-      name = new TextDecoder().decode(entry.name).replace(/^\.?\/+/, "");
-      wanted = undefined;
-      if (entry.type !== "file" || !NAMES_IN_LAYER.includes(name)) return;
-      if (entry.sizeBytes > MAX_BOOTSTRAP) throw new TarError(`Cannot read bootstrap: it has ${entry.sizeBytes} bytes`);
-      wanted = new Uint8Array(entry.sizeBytes);
-    },
-    data: (piece, offset) => wanted?.set(piece, offset),
-    endEntry() {
-      if (wanted !== undefined) found.set(name, wanted);
-    },
-  });
-  for await (const piece of tar) reader.push(piece);
-  reader.finish();
-  return NAMES_IN_LAYER.map((each) => found.get(each)).find((each) => each !== undefined);
+async function inLayer(path: string, head: Uint8Array): Promise<Uint8Array | undefined> {
+  const compression = layerCompression(head);
+  if (compression === "none" && !isTarStart(head)) return undefined;
+  using file = await Deno.open(path);
+  return await bootstrapOfLayer(file.readable, compression, `layer ${path}`);
+}
+
+/** No link of that name is followed, and a bootstrap that is mapped from an old file there stays what it is. */
+async function unpack(bootstrap: Uint8Array, path: string): Promise<void> {
+  const aside = `${path}.tmp`;
+  await Deno.writeFile(aside, bootstrap, { mode: 0o600 });
+  await Deno.rename(aside, path);
 }
 
 const CODECS = {
@@ -98,37 +88,29 @@ const CODECS = {
       throw new NydusGdError("unsupported", `Cannot read inlined bootstrap: it is compressed with ${compressor}`);
     }
     const plain = new Uint8Array(uncompressedSize);
-    return plain.subarray(0, zstdDecompress(data, plain));
+    try {
+      return plain.subarray(0, zstdDecompress(data, plain));
+    } catch (error) {
+      if (!(error instanceof ZstdError)) throw error;
+      throw new NydusGdError("invalid-image", `Cannot read inlined bootstrap: ${error.message}`, { cause: error });
+    }
   },
   sha256: (data: Uint8Array) => createHash("sha256").update(data).digest(),
 };
-
-async function bootstrapOfLayer(path: string, gzipped: boolean): Promise<Uint8Array | undefined> {
-  using file = await Deno.open(path);
-  const stream = gzipped ? file.readable.pipeThrough(new DecompressionStream("gzip")) : file.readable;
-  try {
-    return await bootstrapOfTar(stream);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // what DecompressionStream throws
-    throw new NydusGdError("invalid-image", `Cannot read layer ${path}: its gzip is damaged`, { cause: error });
-  }
-}
 
 async function statFile(path: string): Promise<Deno.FileInfo> {
   try {
     return await Deno.stat(path);
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new NydusGdError("not-found", `Cannot read bootstrap ${path}: there is no such file`, { cause: error });
+    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof Deno.errors.NotADirectory)) throw error;
+    throw new NydusGdError("not-found", `Cannot read bootstrap ${path}: there is no such file`, {
+      hint: "check the path, or name an image: HOST/REPOSITORY:TAG",
+      cause: error,
+    });
   }
 }
 
-function isGzip(head: Uint8Array): boolean {
-  return head[0] === 0x1f && head[1] === 0x8b;
-}
-
-/** A data blob ends in tar headers, a layer starts with one. */
+/** ustar, PAX and GNU alike. */
 function isTarStart(head: Uint8Array): boolean {
-  if (head.length < BLOCK_SIZE) return false;
-  return new TextDecoder("latin1").decode(head.subarray(257, 262)) === "ustar";
+  return head.length >= BLOCK_SIZE && new TextDecoder("latin1").decode(head.subarray(257, 262)) === "ustar";
 }

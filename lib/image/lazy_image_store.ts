@@ -5,21 +5,30 @@
  * acquire ──► map bootstrap ──► choose the blobs' home ──► FuseSession.add ──► <mountpoint>/<layer id>
  * ```
  * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
- * once. The session is started with the first image: a host without FUSE serves ordinary layers all the same.
+ * once. A removed image is served on to whoever still refers to it; its bootstrap and blobs are given back after that.
+ * The session is started with the first image: a host without FUSE serves ordinary layers all the same. One that ended by
+ * itself (somebody unmounted it) is started anew with the next image.
  *
  * @module
  */
 import { S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
+import { unlessAborted } from "../base/abort.ts";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
+import type { SizeLimit } from "../base/setting_values.ts";
 import { SingleFlight } from "../base/single_flight.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
+import { cacheUsage } from "../blob/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_images.ts";
+import type { DataPathChoice } from "../mount/choose.ts";
 import type { FuseImageMount, FuseSession } from "../mount/fuse/session.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { type Candidate, chooseHome } from "./blob_home.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
+import { ImagePrefetch, type PrefetchStatus } from "./image_prefetch.ts";
+import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
 import { mapBootstrap, OpenImage } from "./open_image.ts";
 
 const log = logger("image");
@@ -32,41 +41,52 @@ export interface LazyImageStoreOptions {
   readonly numbers: ImageNumbers;
   /** Starts the session that serves every image. Called at most once while it succeeds. */
   readonly startSession: () => Promise<FuseSession>;
+  /** How long the search for the blobs of an image may take. */
+  readonly deadlineMs: number;
   /** Homes that may have the blobs of a layer, in order of preference. */
   readonly candidates: (layer: LazyLayer) => Promise<readonly Candidate[]>;
+  /** What is told of the data path. */
+  readonly dataPath: DataPathChoice;
+  /** Space on the cache's file system below which it is told. */
+  readonly minFree: SizeLimit;
 }
 
 interface Mounted {
+  readonly layer: LazyLayer;
+  readonly session: FuseSession;
   readonly image: OpenImage;
   readonly mount: FuseImageMount;
   readonly backend: Backend;
+  prefetch: ImagePrefetch | undefined;
+  /** The image is being given back: nothing may begin to use it. */
+  closing: boolean;
 }
 
 /** See the module. */
 export class LazyImageStore implements LazyImages, AsyncDisposable {
+  /** By layer id, as everything here. */
   readonly #mounted = new Map<string, Mounted>();
   readonly #mounting = new SingleFlight<string, Mounted>();
+  /** A layer is mounted or forgotten, never both at once. */
+  readonly #changing = new KeyedMutex<string>();
   readonly #starting = new SingleFlight<"session", FuseSession>();
-  /** Unmounted images that overlays or open files still use. */
-  readonly #leaving = new Set<Promise<void>>();
+  /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
+  readonly #open = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
   #session: FuseSession | undefined;
+  /** Images of sessions that ended by themselves. */
+  #lostImages = 0;
 
   constructor(private readonly options: LazyImageStoreOptions) {}
 
   /** @inheritdoc */
   verify(bootstrapPath: string): Promise<ImageRoot> {
-    using mapping = mapBootstrap(bootstrapPath);
-    const tree = openBootstrap(mapping.bytes);
-    const root = { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
-    tree.attr(tree.rootIno, root);
-    return Promise.resolve({ mode: root.mode & ~S.IFMT, uid: root.uid, gid: root.gid });
+    return new Promise((resolve) => resolve(rootOf(bootstrapPath)));
   }
 
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    const mounted = this.#mounted.get(layer.id) ??
-      await this.#mounting.run(layer.id, () => this.#mount(layer));
-    signal?.throwIfAborted();
+    const mounted = this.#mounted.get(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
     log.debug("image in use", { layer: layer.id, holder });
     return { path: mounted.mount.path, fsDriver: mounted.mount.fsDriver };
   }
@@ -77,10 +97,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** @inheritdoc */
-  async forget(layerId: string): Promise<void> {
-    await this.#unmount(layerId);
-    await this.options.numbers.forget(layerId);
-    await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+  forget(layerId: string): Promise<void> {
+    return this.#changing.run(layerId, async () => {
+      await this.#unmount(layerId);
+      await this.options.numbers.forget(layerId);
+      await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+    });
   }
 
   /** @inheritdoc */
@@ -89,8 +111,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     const about = { kind: "lazy", bootstrap: layer.bootstrapPath };
     if (mounted === undefined) return Promise.resolve(about);
     const blobs = mounted.image.tree.blobs.map((blob, index) => {
-      const fetched = mounted.image.blobs[index]?.stats().bytesFetched ?? 0;
-      return `${blob.id} ${blob.compressedSize} bytes, ${fetched} fetched`;
+      const store = mounted.image.blobs[index];
+      return `${store?.id} ${blob.compressedSize} bytes, ${store?.stats().bytesFetched} fetched`;
     });
     return Promise.resolve({
       ...about,
@@ -101,73 +123,173 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** @inheritdoc */
-  status(): Promise<[string, string][]> {
-    return Promise.resolve([
-      ["Data Path", this.#session === undefined ? "fuse (no lazy image mounted yet)" : "fuse"],
-      ["Lazy Images Mounted", String(this.#mounted.size)],
-    ]);
+  async status(): Promise<[string, string][]> {
+    const report = await this.report();
+    return infoRows(report, this.troubles(report));
   }
 
-  /** Unmounts every image, then the session. */
+  /** How it stands now. */
+  async report(): Promise<LazyImagesReport> {
+    const { cache, dataPath } = this.options;
+    const { dir } = cache.stats();
+    const usage = await cacheUsage(dir).catch((error) => ({ dir, failure: messageOf(error) }));
+    const session = this.#session;
+    return {
+      dataPath,
+      session: session !== undefined ? "serving" : this.#lostImages > 0 ? "ended" : "none",
+      lostImages: this.#lostImages,
+      fuse: session === undefined ? undefined : { ...session.counters(), waitingReads: session.waitingReads },
+      blobs: cache.stats(),
+      cache: usage,
+      images: [...this.#mounted.values()].map(reportOf),
+    };
+  }
+
+  /** What of a {@link report} is not as it should be. */
+  troubles(report: LazyImagesReport): Trouble[] {
+    return troublesOf(report, this.options.minFree);
+  }
+
+  /**
+   * Begins to fetch everything of a mounted image, unless that is under way.
+   *
+   * @throws {NydusGdError} "not-found" when no image of that layer is mounted
+   */
+  prefetch(layerId: string): PrefetchStatus {
+    const mounted = this.#mounted.get(layerId);
+    if (mounted === undefined || mounted.closing) {
+      throw new NydusGdError("not-found", `Cannot prefetch image of layer ${JSON.stringify(layerId)}: not mounted`, {
+        hint: "nydus-gd status -o json lists the layers of mounted images",
+      });
+    }
+    if (mounted.prefetch?.status.state !== "running") mounted.prefetch = ImagePrefetch.start(mounted.image);
+    return mounted.prefetch.status;
+  }
+
+  /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const layerId of [...this.#mounted.keys()]) await this.#unmount(layerId);
+    this.#stopping.abort(new NydusGdError("interrupted", "Cannot mount image: the server stops"));
+    await this.#mounting.settled();
+    for (const layerId of [...this.#mounted.keys()]) await this.#changing.run(layerId, () => this.#unmount(layerId));
     await this.#session?.[Symbol.asyncDispose]();
     this.#session = undefined;
-    await Promise.all(this.#leaving);
+    await Promise.all(this.#open); // with the session every reference is gone
+  }
+
+  /** One attempt for all who ask meanwhile. */
+  #mountOnce(layer: LazyLayer): Promise<Mounted> {
+    return this.#mounting.run(
+      layer.id,
+      () => this.#changing.run(layer.id, async () => this.#mounted.get(layer.id) ?? await this.#mount(layer)),
+    );
   }
 
   async #mount(layer: LazyLayer): Promise<Mounted> {
     const startedAt = performance.now();
+    this.#stopping.signal.throwIfAborted();
     const session = await this.#startSession();
     const backend = await this.#chooseBackend(layer);
-    const image = OpenImage.open({
-      name: layer.id,
-      bootstrapPath: layer.bootstrapPath,
-      backend,
-      cache: this.options.cache,
-    });
+    const number = await this.options.numbers.of(layer.id);
+    this.#stopping.signal.throwIfAborted();
+    const { cache } = this.options;
+    const image = OpenImage.open({ name: layer.id, bootstrapPath: layer.bootstrapPath, backend, cache });
+    let mount: FuseImageMount;
     try {
-      const mount = await session.add(image, await this.options.numbers.of(layer.id));
-      const mounted = { image, mount, backend };
-      this.#mounted.set(layer.id, mounted);
-      log.info("image mounted", {
-        layer: layer.id,
-        fsDriver: mount.fsDriver,
-        home: backend.description,
-        durationMs: Math.round(performance.now() - startedAt),
-      });
-      return mounted;
+      mount = await session.add(image, number);
     } catch (error) {
       await image[Symbol.asyncDispose]();
       throw error;
     }
+    const mounted: Mounted = { layer, session, image, mount, backend, prefetch: undefined, closing: false };
+    this.#mounted.set(layer.id, mounted);
+    this.#closeWhenReleased(layer.id, mounted);
+    if (this.#session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
+    log.info("image mounted", {
+      layer: layer.id,
+      fsDriver: mount.fsDriver,
+      home: backend.description,
+      durationMs: Math.round(performance.now() - startedAt),
+    });
+    return mounted;
   }
 
   async #chooseBackend(layer: LazyLayer): Promise<Backend> {
     using mapping = mapBootstrap(layer.bootstrapPath);
     const { blobs } = openBootstrap(mapping.bytes);
-    return await chooseHome(await this.options.candidates(layer), blobs, this.#choicePath(layer.id));
+    const { candidates, deadlineMs } = this.options;
+    const { signal } = this.#stopping;
+    return await chooseHome(await candidates(layer), blobs, this.#choicePath(layer.id), deadlineMs, signal);
   }
 
   #startSession(): Promise<FuseSession> {
     if (this.#session !== undefined) return Promise.resolve(this.#session);
-    return this.#starting.run("session", async () => this.#session = await this.options.startSession());
+    return this.#starting.run("session", async () => {
+      const session = await this.options.startSession();
+      this.#session = session;
+      session.ended.then(
+        () => this.#onEnded(session),
+        (error) => log.error("session not closed", { mountpoint: session.mountpoint, error: messageOf(error) }),
+      );
+      return session;
+    });
+  }
+
+  /** The mount is gone, by us or by somebody else: its images are to be mounted anew. */
+  #onEnded(session: FuseSession): void {
+    if (this.#session === session) this.#session = undefined;
+    const lost = [...this.#mounted].filter(([, mounted]) => mounted.session === session);
+    for (const [layerId] of lost) this.#mounted.delete(layerId);
+    if (lost.length === 0) return;
+    this.#lostImages += lost.length;
+    log.warn("mount of lazy images is gone, containers that use them get errors", {
+      mountpoint: session.mountpoint,
+      images: lost.length,
+    });
   }
 
   async #unmount(layerId: string): Promise<void> {
     const mounted = this.#mounted.get(layerId);
     if (mounted === undefined) return;
     this.#mounted.delete(layerId);
+    await mounted.prefetch?.stop();
     await mounted.mount[Symbol.asyncDispose]();
-    const leaving: Promise<void> = mounted.mount.released
-      .then(() => mounted.image[Symbol.asyncDispose]())
+  }
+
+  /** Overlays and open files may use the image long after it was unmounted. */
+  #closeWhenReleased(layerId: string, mounted: Mounted): void {
+    const close = async () => {
+      mounted.closing = true;
+      await mounted.prefetch?.stop(); // it reads the tree
+      await mounted.image[Symbol.asyncDispose]();
+    };
+    const closed: Promise<void> = mounted.mount.released
+      .then(close)
       .catch((error) => log.error("image not closed", { layer: layerId, error: messageOf(error) }))
-      .finally(() => this.#leaving.delete(leaving));
-    this.#leaving.add(leaving);
+      .finally(() => this.#open.delete(closed));
+    this.#open.add(closed);
   }
 
   #choicePath(layerId: string): string {
     if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
     return `${this.options.stateDir}/${layerId}.json`;
   }
+}
+
+function rootOf(bootstrapPath: string): ImageRoot {
+  using mapping = mapBootstrap(bootstrapPath);
+  const tree = openBootstrap(mapping.bytes);
+  const root = { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
+  tree.attr(tree.rootIno, root);
+  return { mode: root.mode & ~S.IFMT, uid: root.uid, gid: root.gid };
+}
+
+function reportOf({ layer, image, mount, backend, prefetch }: Mounted): MountedImageReport {
+  return {
+    layer,
+    home: backend.description,
+    fsDriver: mount.fsDriver,
+    path: mount.path,
+    blobs: image.blobs.map((blob) => blob.stats()),
+    prefetch: prefetch?.status,
+  };
 }

@@ -9,17 +9,16 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import type { Backend } from "../backend/blob_source.ts";
-import { ignore, NydusGdError } from "../base/errors.ts";
+import { Deadline } from "../base/abort.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
 import { BlobCache } from "../blob/blob_cache.ts";
-import { lockFile } from "../layer/home_lock.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 import { OpenImage } from "./open_image.ts";
 
-/** Below this, a folder for each mount. */
-export const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
+const log = logger("image");
 
 /** What {@link mountImage} needs. */
 export interface MountImageOptions {
@@ -27,12 +26,16 @@ export interface MountImageOptions {
   readonly source: string;
   /** An existing folder, absolute, without links. */
   readonly dir: string;
-  /** Folder for what the mount needs beside the cache, see {@link makeStateDir}. */
+  /** Folder for what the mount needs beside the cache, see mount_state.ts. */
   readonly stateDir: string;
   readonly backend: Backend;
   /** Where blobs are kept; undefined: in the state folder, so they go with the mount. */
   readonly cacheDir: string | undefined;
   readonly workers: number;
+  /** How long a program waits for data; then it gets EIO. Also for the first answer of the blobs' home. */
+  readonly deadlineMs: number;
+  /** Ends the mounting, not the mount. */
+  readonly signal: AbortSignal;
 }
 
 /** A mounted image. Disposing unmounts, by force where it is in use. */
@@ -56,11 +59,13 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const image = cleanup.use(
     OpenImage.open({ name: "image", bootstrapPath, container, backend: options.backend, cache }),
   );
+  await requireBlobs(image, options);
   const session = cleanup.use(
     await FuseSession.start({
       mountpoint: dir,
       stateDir,
       workers: options.workers,
+      deadlineMs: options.deadlineMs,
       single: { image, number: ONLY_IMAGE },
     }),
   );
@@ -73,34 +78,25 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   };
 }
 
-/** The state folder of one mount. Disposing removes it. */
-export interface StateDir extends AsyncDisposable {
-  readonly path: string;
-  /** The place of the mount, absolute, without links. */
-  readonly dir: string;
-}
-
 /**
- * Makes the state folder of a mount on `dir`: a function of the place, so that whoever mounts there finds it.
- *
- * @throws {NydusGdError} "not-found" when `dir` is no folder, "busy" when another process mounts there
+ * Refuses an image whose blobs cannot be had, before a program gets EIO. A home that does not answer is only warned of
+ * where there is a cache that may have everything.
  */
-export async function makeStateDir(dir: string): Promise<StateDir> {
-  const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
-  if (!info?.isDirectory) {
-    const state = info === undefined ? "there is no such folder" : "it is not a folder";
-    throw new NydusGdError("not-found", `Cannot mount on ${dir}: ${state}`, { hint: `mkdir -p ${dir}` });
+async function requireBlobs(image: OpenImage, options: MountImageOptions): Promise<void> {
+  const { source, backend, cacheDir, deadlineMs, signal } = options;
+  const late = () => new NydusGdError("unavailable", `${backend.description} gave no answer within ${deadlineMs} ms`);
+  using deadline = new Deadline(deadlineMs, signal, late);
+  try {
+    await Promise.all(image.blobs.map(({ id }) => backend.blob(id).size(deadline.signal)));
+  } catch (error) {
+    if (!(error instanceof NydusGdError) || error.code === "interrupted") throw error;
+    if (cacheDir !== undefined && error.code === "unavailable") {
+      log.warn("home of the blobs does not answer", { home: backend.description, error: error.message });
+      return;
+    }
+    throw new NydusGdError(error.code, `Cannot mount ${source}: a blob is out of reach (${error.message})`, {
+      hint: error.hint ?? "check --blob-dir, or device.backend of --config",
+      cause: error,
+    });
   }
-  const real = await Deno.realPath(dir);
-  const path = `${MOUNTS_DIR}/${createHash("sha256").update(real).digest("hex").slice(0, 16)}`;
-  await Deno.mkdir(path, { recursive: true, mode: 0o700 });
-  const lock = lockFile(`${path}/lock`, `mount on "${real}"`);
-  return {
-    path,
-    dir: real,
-    [Symbol.asyncDispose]: async () => {
-      lock[Symbol.dispose]();
-      await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
-    },
-  };
 }

@@ -4,14 +4,17 @@
  * Nothing of the blobs is fetched here; each opens at the first read that needs it.
  *
  * ```ts
- * using image = OpenImage.open({ name: "app", bootstrapPath, backend, cache });
+ * await using image = OpenImage.open({ name: "app", bootstrapPath, backend, cache });
  * await using mount = await session.add(image, 1);
  * ```
  *
  * @module
  */
+import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
+import { fstat, S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
 import { NydusGdError } from "../base/errors.ts";
 import type { Blob } from "../blob/blob.ts";
@@ -50,18 +53,18 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   static open(options: OpenImageOptions): OpenImage {
     const { name, bootstrapPath, container, backend, cache } = options;
     const mapping = mapBootstrap(bootstrapPath);
+    const blobs: Blob[] = [];
     try {
       const tree = openBootstrap(mapping.bytes);
-      const blobs = tree.blobs.map((described) => {
+      for (const described of tree.blobs) {
         const descriptor = { ...described, id: effectiveBlobId(described, container) };
-        return cache.acquire({
-          descriptor,
-          source: backend.blob(descriptor.id),
-          records: () => recordsOf(tree, descriptor.index),
-        });
-      });
+        const source = backend.blob(descriptor.id);
+        blobs.push(cache.acquire({ descriptor, source, records: () => recordsOf(tree, descriptor.index) }));
+      }
       return new OpenImage(name, mapping, tree, blobs, cache);
     } catch (error) {
+      // nothing of them was opened: their release has nothing to wait for and nothing to fail
+      for (const blob of blobs) cache.release(blob);
       mapping[Symbol.dispose]();
       throw error;
     }
@@ -71,25 +74,36 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     return { address: this.mapping.address, length: this.mapping.length };
   }
 
+  /** @throws {NydusGdError} "io" when the last chunks of a blob cannot be recorded; everything is given back all the same */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const blob of this.blobs) await this.cache.release(blob);
+    const ends = await Promise.allSettled(this.blobs.map((blob) => this.cache.release(blob)));
     this.mapping[Symbol.dispose]();
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 }
 
-/** The bootstrap file as a read-only mapping. */
+/**
+ * The bootstrap file as a read-only mapping.
+ *
+ * @throws {NydusGdError} "not-found", "invalid-image" for what is no file, empty or too large; {SyscallError}
+ */
 export function mapBootstrap(path: string): Mapping {
-  using file = open(path, O.RDONLY);
-  const { size, isFile } = Deno.statSync(path);
-  if (!isFile) throw new NydusGdError("invalid-image", `Cannot read bootstrap ${path}: it is not a file`);
-  if (size === 0) throw new NydusGdError("invalid-image", `Cannot read bootstrap ${path}: it is empty`);
-  if (size > MAX_BOOTSTRAP_BYTES) {
-    throw new NydusGdError(
-      "invalid-image",
-      `Cannot read bootstrap ${path}: ${size} bytes exceed ${MAX_BOOTSTRAP_BYTES}`,
-    );
-  }
+  using file = openFile(path);
+  const { size, mode } = fstat(file);
+  const refuse = (state: string) => new NydusGdError("invalid-image", `Cannot read bootstrap ${path}: ${state}`);
+  if ((mode & S.IFMT) !== S.IFREG) throw refuse("it is not a file");
+  if (size === 0) throw refuse("it is empty");
+  if (size > MAX_BOOTSTRAP_BYTES) throw refuse(`${size} bytes exceed ${MAX_BOOTSTRAP_BYTES}`);
   return Mapping.ofFile(file, size);
+}
+
+function openFile(path: string): Fd {
+  try {
+    return open(path, O.RDONLY | O.NONBLOCK); // of a pipe it would wait for a writer
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
+    throw new NydusGdError("not-found", `Cannot read bootstrap ${path}: there is no such file`, { cause: error });
+  }
 }
 
 function* recordsOf(tree: Bootstrap, blobIndex: number): Iterable<Readonly<ChunkRecord>> {

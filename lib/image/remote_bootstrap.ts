@@ -17,7 +17,7 @@ import { bootstrapLayer, type Index, type Manifest } from "../oci/manifest.ts";
 import { MEDIA_TYPE, NYDUS_OS_FEATURE } from "../oci/media_types.ts";
 import { hostPlatform, matchesPlatform, type Platform } from "../oci/platform.ts";
 import { formatReference, manifestName, type Reference } from "../oci/reference.ts";
-import { bootstrapOfTar } from "./find_bootstrap.ts";
+import { bootstrapOfLayer, layerCompression } from "./bootstrap_layer_reader.ts";
 
 /** Bytes of the largest bootstrap layer that is fetched. */
 const MAX_LAYER_BYTES = 1 << 30;
@@ -34,12 +34,21 @@ export async function fetchBootstrap(
 ): Promise<Uint8Array> {
   const manifest = await nydusManifest(transport, reference, signal);
   const layer = bootstrapLayer(manifest) ?? (manifest.layers.length === 1 ? manifest.layers[0] : undefined);
-  const bootstrap = layer &&
-    await bootstrapOfTar(plainTar(layer, await getSmallBlob(transport, layer, MAX_LAYER_BYTES, signal)));
+  const bootstrap = layer && await bootstrapIn(layer, transport, signal);
   if (bootstrap !== undefined) return bootstrap;
-  throw new NydusGdError("unsupported", `Cannot mount ${formatReference(reference)}: it is not a nydus image`, {
+  throw new NydusGdError("unsupported", `${cannotRead(reference)}: it is not a nydus image`, {
     hint: "convert it with nydusify, or run it as it is: ordinary images work beside lazy ones",
   });
+}
+
+/** The layer's media type is not asked: its bytes, which the digest covers, tell how they are compressed. */
+async function bootstrapIn(
+  layer: Descriptor,
+  transport: RegistryTransport,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array | undefined> {
+  const bytes = await getSmallBlob(transport, layer, MAX_LAYER_BYTES, signal);
+  return await bootstrapOfLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`);
 }
 
 async function nydusManifest(
@@ -51,11 +60,11 @@ async function nydusManifest(
   if (document.kind === "manifest") return document.manifest;
   const entry = entryOf(document.index);
   if (entry === undefined) {
-    throw new NydusGdError("not-found", `Cannot mount ${formatReference(reference)}: nothing for this platform`);
+    throw new NydusGdError("not-found", `${cannotRead(reference)}: nothing for this platform`);
   }
   const chosen = await getManifest(transport, entry.digest, signal);
   if (chosen.document.kind === "manifest") return chosen.document.manifest;
-  throw new NydusGdError("invalid-image", `Cannot mount ${formatReference(reference)}: an index lists an index`);
+  throw new NydusGdError("invalid-image", `${cannotRead(reference)}: an index lists an index`);
 }
 
 /** Of the entries for this platform the one that is marked as nydus, else the first. */
@@ -75,7 +84,6 @@ function isFor(
   return matchesPlatform(host, { os, architecture, ...(variant === undefined ? {} : { variant }) });
 }
 
-function plainTar(layer: Descriptor, bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array> {
-  const stream = new Blob([bytes]).stream();
-  return layer.mediaType.endsWith("gzip") ? stream.pipeThrough(new DecompressionStream("gzip")) : stream;
+function cannotRead(reference: Reference): string {
+  return `Cannot read bootstrap of ${formatReference(reference)}`;
 }

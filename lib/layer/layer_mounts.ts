@@ -25,6 +25,8 @@ export class LayerMounts {
   readonly #counts = new Map<string, number>();
   /** By holder the id of the lazy layer that it holds. */
   readonly #held = new Map<string, string>();
+  /** Adopted mounts over a lazy image: what lies below them is the file system of a process that has ended. */
+  readonly #stranded = new Set<string>();
 
   constructor(home: HomePaths, lazyImages: LazyImages) {
     this.#home = home;
@@ -34,6 +36,11 @@ export class LayerMounts {
   /** Mounts that are counted. */
   get mountedCount(): number {
     return this.#counts.size;
+  }
+
+  /** Mounts whose image was served by an earlier process: what they have not read yet is out of their reach. */
+  get strandedCount(): number {
+    return this.#stranded.size;
   }
 
   /**
@@ -90,6 +97,7 @@ export class LayerMounts {
     const { merged } = this.#home.layer(id);
     unmountAll(merged);
     this.#counts.delete(id);
+    this.#stranded.delete(id);
     try {
       await Deno.remove(merged);
     } catch (error) {
@@ -105,6 +113,7 @@ export class LayerMounts {
     this.#counts.set(layer.id, 1);
     const { lazy } = await foundationOf(this.#home, layer);
     if (lazy === undefined) return;
+    this.#stranded.add(layer.id);
     this.#held.set(layer.id, lazy.id);
     await this.#lazyImages.acquire(lazy, layer.id, signal);
   }

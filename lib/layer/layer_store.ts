@@ -24,6 +24,7 @@ import { throwIfAborted } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
 import { lockFile } from "./home_lock.ts";
 import { backingFileSystem, probeHome } from "./home_probe.ts";
 import { foundationOf, type Layer, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
@@ -107,6 +108,11 @@ export class LayerStore implements AsyncDisposable {
   /** Layers that are mounted, as far as this process knows. */
   get mountedCount(): number {
     return this.#mounts.mountedCount;
+  }
+
+  /** Mounted layers that lost the image below them with an earlier process; see {@link LayerMounts.strandedCount}. */
+  get strandedCount(): number {
+    return this.#mounts.strandedCount;
   }
 
   /**
@@ -248,12 +254,16 @@ export class LayerStore implements AsyncDisposable {
 
   /** Rows for `docker info`. */
   async status(): Promise<[string, string][]> {
+    const { strandedCount } = this;
     return [
+      ["Version", VERSION],
+      ["Kernel", Deno.osRelease()],
       ["Backing Filesystem", backingFileSystem(this.home)],
       ["Supports d_type", "true"],
       ["Native Overlay Diff", "true"],
       ["Layers mounted", String(this.#mounts.mountedCount)],
       ...await this.#parts.lazyImages.status(),
+      ...(strandedCount === 0 ? [] : [["Warning", strandedText(strandedCount)] as [string, string]]),
     ];
   }
 
@@ -300,6 +310,12 @@ export class LayerStore implements AsyncDisposable {
       return undefined;
     }
   }
+}
+
+/** What {@link LayerStore.strandedCount} means, for people. */
+export function strandedText(count: number): string {
+  const layers = count === 1 ? "1 mounted layer lost its image" : `${count} mounted layers lost their images`;
+  return `${layers} with an earlier nydus-gd: what was not read yet gives errors, restart the containers`;
 }
 
 function unsupportedStorageOption(id: string, key: string): NydusGdError {

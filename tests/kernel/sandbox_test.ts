@@ -23,9 +23,14 @@ function isAlive(pid: number): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ESRCH") return false;
+    if (isGone(error)) return false;
     throw error;
   }
+}
+
+/** What /proc says of a process that ends: before it is opened, or before it is read. */
+function isGone(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || (error instanceof Error && error.message.includes("No such process"));
 }
 
 /** Waits for the end of processes that are nobody's child here; false when one is still there after ten seconds. */
@@ -45,7 +50,8 @@ function processesOf(initPid: number): number[] {
     try {
       return Deno.readLinkSync(`/proc/${pid}/ns/pid`) === namespace;
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ESRCH") return false;
+      // ended meanwhile, or not ours to look at
+      if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return false;
       throw error;
     }
   });
@@ -56,7 +62,8 @@ const hostMounts = () => Deno.readTextFileSync("/proc/self/mountinfo");
 sandboxTest("a mount inside is not seen outside, and goes with the sandbox and its processes", async () => {
   using temp = TempDir.make();
   const before = hostMounts();
-  const sandbox = await Sandbox.start();
+  await using stack = new AsyncDisposableStack();
+  const sandbox = stack.use(await Sandbox.start());
   const mounted = await sandbox.spawn("mount", ["-t", "tmpfs", "tmpfs", temp.path]).status;
   assert.ok(mounted.success);
   assert.match(await sandbox.mountinfo(), new RegExp(` ${temp.path} .* tmpfs `));
@@ -64,7 +71,7 @@ sandboxTest("a mount inside is not seen outside, and goes with the sandbox and i
   const detached = sandbox.spawn("sh", ["-c", "sleep 1000 & exec sleep 1000"]);
   const processes = processesOf(sandbox.initPid);
   assert.ok(processes.length >= 2);
-  await sandbox[Symbol.asyncDispose]();
+  await stack.disposeAsync();
   await detached.status;
   assert.ok(await allEnd(processes));
   assert.equal(hostMounts(), before);
@@ -109,6 +116,12 @@ sandboxTest("when the process that made a sandbox is killed, all of it ends", as
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
+  await using _end = { // also when the test fails before that
+    [Symbol.asyncDispose]: async () => {
+      kill(parent, "SIGKILL");
+      await parent.status;
+    },
+  };
   const reader = parent.stdout.getReader();
   const initPid = Number(new TextDecoder().decode((await reader.read()).value));
   const processes = processesOf(initPid);

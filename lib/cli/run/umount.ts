@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd umount`: unmounts what `nydus-gd mount` mounted; the process that served it ends by itself.
+ * The work of `nydus-gd umount`: unmounts what `nydus-gd mount` mounted, and returns when its server has ended.
  *
  * @module
  */
@@ -7,31 +7,35 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
 import { umount2 } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { placeOf, settleState } from "../../image/mount_state.ts";
 import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
 import type { UmountArgs } from "../actions.ts";
 
+/** How long a server may take to end after its mount is gone. */
+const END_TIMEOUT_MS = 15_000;
+
 /** Refuses what is not ours. */
-export function umount({ dir }: UmountArgs): Promise<void> {
-  const path = absolute(dir);
-  const mounted = mountAt(path);
+export async function umount({ dir }: UmountArgs): Promise<void> {
+  const place = await placeOf(dir);
+  const mounted = mountAt(place);
   if (mounted?.fsType !== FUSE_TYPE) {
     const state = mounted === undefined ? "nothing is mounted there" : `it is ${mounted.fsType}, not ours`;
-    throw new NydusGdError("not-found", `Cannot unmount ${path}: ${state}`);
+    throw new NydusGdError("not-found", `Cannot unmount ${place}: ${state}`, { hint: "findmnt -t fuse.nydus-gd" });
   }
   try {
-    umount2(path, 0);
+    umount2(place, 0);
   } catch (error) {
+    if (isErrno(error, "EPERM")) {
+      throw new NydusGdError("environment", `Cannot unmount ${place}: it needs root`, {
+        hint: `sudo nydus-gd umount ${place}`,
+        cause: error,
+      });
+    }
     if (!isErrno(error, "EBUSY")) throw error;
-    throw new NydusGdError("busy", `Cannot unmount ${path}: it is in use`, { hint: `fuser -vm ${path}`, cause: error });
+    throw new NydusGdError("busy", `Cannot unmount ${place}: it is in use`, {
+      hint: `fuser -vm ${place}`,
+      cause: error,
+    });
   }
-  return Promise.resolve();
-}
-
-/** Without links above it, but without touching the mount itself, whose server may be gone. */
-function absolute(dir: string): string {
-  const trimmed = dir.replace(/(?<=.)\/+$/, "");
-  const slash = trimmed.lastIndexOf("/");
-  const parent = Deno.realPathSync(slash < 0 ? "." : trimmed.slice(0, slash) || "/");
-  const name = trimmed.slice(slash + 1);
-  return parent === "/" ? `/${name}` : `${parent}/${name}`;
+  await settleState(place, END_TIMEOUT_MS);
 }

@@ -94,13 +94,13 @@ export class ImageOperations implements FuseOperations {
   #lookupImage(request: FuseRequest, name: Uint8Array): number {
     const image = this.#host.images.named(name);
     if (image === undefined) return ERRNO.ENOENT;
+    if (!this.#refer(image)) return ERRNO.ENOENT;
     const root = image.tree.rootIno;
-    this.#readAttr(image, root);
-    // counted before the look at `removed`, so that whoever removes it sees either no name or this reference
-    image.addReference();
-    if (image.removed) {
+    try {
+      this.#readAttr(image, root);
+    } catch (error) {
       this.#unreference(image, 1);
-      return ERRNO.ENOENT;
+      throw error;
     }
     if (replyEntry(request, nodeId(image.number, root), this.#attr, FOREVER_SEC) !== 0) this.#unreference(image, 1);
     return 0;
@@ -109,6 +109,17 @@ export class ImageOperations implements FuseOperations {
   forget(node: bigint, count: number): void {
     const image = this.#host.images.get(imageOf(node));
     if (image !== undefined) this.#unreference(image, count);
+  }
+
+  /**
+   * Takes a reference to an image that was found by its name; false when the name is gone. Counted before the look at
+   * `removed`, so that whoever removes it sees either no name or this reference: its bootstrap stays mapped meanwhile.
+   */
+  #refer(image: ServedImage): boolean {
+    image.addReference();
+    if (!image.removed) return true;
+    this.#unreference(image, 1);
+    return false;
   }
 
   #unreference(image: ServedImage, count: number): void {
@@ -238,11 +249,12 @@ export class ImageOperations implements FuseOperations {
     const encoder = new TextEncoder();
     for (const image of this.#host.images.listed()) {
       if (image.number <= from) continue;
+      if (!this.#refer(image)) continue;
+      const root = image.tree.rootIno;
+      this.#unreference(image, 1);
       const name = encoder.encode(image.name);
       const cookie = image.number + FIRST_NAME;
-      const fits = plus
-        ? list.addPlain(name, image.tree.rootIno, DT_DIR, cookie)
-        : list.add(name, image.tree.rootIno, DT_DIR, cookie);
+      const fits = plus ? list.addPlain(name, root, DT_DIR, cookie) : list.add(name, root, DT_DIR, cookie);
       if (!fits) break;
     }
     return 0;
@@ -250,13 +262,14 @@ export class ImageOperations implements FuseOperations {
 
   statfs(request: FuseRequest, node: bigint): number {
     const place = this.#isRootFolder(node) ? undefined : this.#place(node);
-    const images = place === undefined ? this.#host.images.listed() : [place.image];
-    replyStatfs(request, {
-      blockSize: BLOCK_SIZE,
-      blocks: images.reduce((sum, image) => sum + image.blocks, 0),
-      files: images.reduce((sum, image) => sum + image.tree.inodeCount, 0),
-      nameMax: NAME_MAX,
-    });
+    let blocks = 0, files = 0;
+    for (const image of place === undefined ? this.#host.images.listed() : [place.image]) {
+      if (place === undefined && !this.#refer(image)) continue;
+      blocks += image.blocks;
+      files += image.tree.inodeCount;
+      if (place === undefined) this.#unreference(image, 1);
+    }
+    replyStatfs(request, { blockSize: BLOCK_SIZE, blocks, files, nameMax: NAME_MAX });
     return 0;
   }
 

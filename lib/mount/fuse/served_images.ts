@@ -14,24 +14,32 @@ import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
 /** One image. */
 export class ServedImage {
-  readonly tree: Bootstrap;
   /** By extent; undefined until the main thread has opened it. */
-  readonly blobs: (OpenBlob | undefined)[];
-  /** Blocks of 4096 bytes that all data of the image make, for statfs. */
-  readonly blocks: number;
+  readonly blobs: (OpenBlob | undefined)[] = [];
   readonly #state: Int32Array<SharedArrayBuffer>;
+  #tree: Bootstrap | undefined;
 
   constructor(
     readonly number: number,
     readonly name: string,
-    bootstrap: Uint8Array,
+    private readonly bootstrap: Uint8Array,
     state: Int32Array<SharedArrayBuffer>,
   ) {
-    this.tree = openBootstrap(bootstrap, { treeOnly: true }); // what is refused was refused by the main thread
-    this.blobs = this.tree.blobs.map(() => undefined);
-    const bytes = this.tree.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, this.tree.byteLength);
-    this.blocks = Math.ceil(bytes / 4096);
     this.#state = state;
+  }
+
+  /**
+   * Opened at its first use. A Worker that had no request for a while takes in the messages of an image that came and
+   * went meanwhile, and its mapping with it: the bootstrap may be touched only while the image is seen or referred to.
+   */
+  get tree(): Bootstrap {
+    return this.#tree ??= openBootstrap(this.bootstrap, { treeOnly: true }); // the main thread refused what is refused
+  }
+
+  /** Blocks of 4096 bytes that all data of the image make, for statfs. */
+  get blocks(): number {
+    const { blobs, byteLength } = this.tree;
+    return Math.ceil(blobs.reduce((sum, blob) => sum + blob.uncompressedSize, byteLength) / 4096);
   }
 
   /** Counts a reference that the kernel is about to get. */

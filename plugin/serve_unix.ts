@@ -8,7 +8,7 @@
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import { ignore, NydusGdError } from "../../lib/base/errors.ts";
+import { ignore, NydusGdError } from "../lib/base/errors.ts";
 
 /** What answers requests: a Hono app. */
 export interface FetchHandler {
@@ -33,14 +33,15 @@ const MAX_SOCKET_PATH_BYTES = 107;
 /**
  * Serves `app` at `path`, mode 0600. The folder is made when it is missing.
  *
+ * @param option of the command line that names the path, for hints
  * @throws {NydusGdError} "busy" when somebody answers there, "usage" for a path that is too long or no socket
  */
-export async function serveUnix(path: string, app: FetchHandler): Promise<UnixServer> {
+export async function serveUnix(path: string, app: FetchHandler, option = "--socket"): Promise<UnixServer> {
   if (new TextEncoder().encode(path).length > MAX_SOCKET_PATH_BYTES) {
     throw new NydusGdError("usage", `Cannot listen on "${path}": name exceeds ${MAX_SOCKET_PATH_BYTES} bytes`);
   }
   await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await requireFree(path);
+  await requireFree(path, option);
   const folder = await makePrivateFolder(dirname(path), basename(path).length);
   try {
     const early = join(folder, "s");
@@ -79,7 +80,7 @@ function running(path: string, ino: number | null, server: Deno.HttpServer, abor
   };
 }
 
-async function requireFree(path: string): Promise<void> {
+async function requireFree(path: string, option: string): Promise<void> {
   const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
   if (info === undefined) return;
   if (!info.isSocket) throw new NydusGdError("usage", `Cannot listen on "${path}": a file that is no socket is there`);
@@ -90,7 +91,7 @@ async function requireFree(path: string): Promise<void> {
   if (connection === undefined) return;
   connection.close();
   throw new NydusGdError("busy", `Cannot listen on "${path}": another process serves it`, {
-    hint: "stop it (systemctl stop nydus-gd), or choose another --socket",
+    hint: `stop it (systemctl stop nydus-gd), or choose another ${option}`,
   });
 }
 

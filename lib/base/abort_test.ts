@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { Deadline, interruption, unlessAborted } from "./abort.ts";
+import { NydusGdError } from "./errors.ts";
+
+const late = () => new NydusGdError("unavailable", "Cannot wait: the time is over");
+
+Deno.test("a deadline ends a wait with its own reason", async () => {
+  using deadline = new Deadline(1, undefined, late);
+  await assert.rejects(unlessAborted(new Promise<never>(() => {}), deadline.signal), late());
+});
+
+Deno.test("a deadline ends with its parent, for the parent's reason", () => {
+  const parent = new AbortController();
+  const reason = new NydusGdError("interrupted", "Cannot go on: stopped");
+  using before = new Deadline(60_000, parent.signal, late);
+  parent.abort(reason);
+  using after = new Deadline(60_000, parent.signal, late);
+  for (const { signal } of [before, after]) assert.equal(interruption(signal), reason);
+});
+
+Deno.test("a deadline that was disposed of stays quiet", () => {
+  const parent = new AbortController();
+  const deadline = new Deadline(60_000, parent.signal, late);
+  deadline[Symbol.dispose]();
+  parent.abort();
+  assert.equal(deadline.signal.aborted, false);
+});

@@ -1,0 +1,22 @@
+/**
+ * `nydus-gd status`: what the daemon does now.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { ADMIN_SOCKET, type StatusArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+
+/** The command; `run` gets its arguments. */
+export function statusCommand(run: Run<StatusArgs>): CommandUnknownOpts {
+  return new Command("status")
+    .description("Show mounted images, their data path, what was fetched, the cache, and what is wrong.")
+    .option("--admin-socket <path>", "of the daemon to ask", ADMIN_SOCKET)
+    .addOption(
+      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
+        .default("text" as const),
+    )
+    .addOption(new Option("--watch", "show it again every second, until Ctrl-C").default(false))
+    .addHelpText("after", examples("nydus-gd status", "nydus-gd status -o json", "nydus-gd status --watch"))
+    .action((options) => run(options));
+}

@@ -1,0 +1,79 @@
+/**
+ * `nydus-gd mount --background`: the same mount by a process of its own, cut loose from the terminal.
+ *
+ * Its line of output tells that the mount is usable. A process that ends without one has failed: what it wrote to
+ * standard error is shown here, and its exit status is ours. Its log is in the state folder, which goes with the mount.
+ *
+ * @module
+ */
+import { selfCommand } from "../../base/self_command.ts";
+import { MountState, settleState } from "../../image/mount_state.ts";
+import type { ActionContext } from "../actions.ts";
+
+/** How long the state folder of a process that has ended may be locked: not at all, but for a race with another. */
+const SETTLE_TIMEOUT_MS = 1_000;
+
+/** What the shell does: standard error into the log, everything else as it is. */
+const REDIRECT = 'log=$1; shift; exec "$@" 2>>"$log"';
+
+/**
+ * Starts `nydus-gd ARGS`, which mounts on `dir`, and returns when the mount is usable.
+ *
+ * @returns exit status
+ * @throws {NydusGdError} as {@link MountState.take}
+ */
+export async function startInBackground(
+  args: readonly string[],
+  dir: string,
+  { stdout, stderr, signal }: ActionContext,
+): Promise<number> {
+  const { place, logPath } = await prepare(dir);
+  // opened now: a process that fails takes its folder along
+  using log = await Deno.open(logPath, { create: true, append: true, read: true, mode: 0o600 });
+  const child = new Deno.Command("sh", {
+    args: ["-c", REDIRECT, "sh", logPath, ...selfCommand(), ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+    detached: true,
+  }).spawn();
+  const stop = () => child.kill("SIGTERM");
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    const line = await firstLine(child.stdout);
+    if (line !== undefined) {
+      stdout.write(`${line}, process ${child.pid}, log ${logPath}\n`);
+      child.unref();
+      return 0;
+    }
+    const { code } = await child.status;
+    stderr.write(await new Response(log.readable).text());
+    await settleState(place, SETTLE_TIMEOUT_MS);
+    return code;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** Refuses what can be refused before a process is started; an empty state folder otherwise. */
+async function prepare(dir: string): Promise<{ place: string; logPath: string }> {
+  const state = await MountState.take(dir);
+  await state[Symbol.asyncDispose]();
+  await Deno.mkdir(state.path, { mode: 0o700 });
+  return { place: state.dir, logPath: `${state.path}/log` };
+}
+
+/** The first line without its end; undefined when the stream ends before. Nothing is read after it. */
+async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string | undefined> {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return undefined;
+    text += value;
+    const end = text.indexOf("\n");
+    if (end < 0) continue;
+    await reader.cancel();
+    return text.slice(0, end);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * The work of `nydus-gd status`.
+ *
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { formatPath, parseWith } from "../../base/schema.ts";
+import { StatusDocument } from "../../image/status_document.ts";
+import type { ActionContext, Output, StatusArgs } from "../actions.ts";
+import { askDaemon } from "../admin_client.ts";
+import { oneLine } from "../output.ts";
+import { statusLines } from "../status_text.ts";
+
+const INTERVAL_MS = 1000;
+
+/** Terminal: cursor home; erase to the end of the line; erase below. */
+const HOME = "\x1b[H", END_LINE = "\x1b[K", BELOW = "\x1b[J", CLEAR = "\x1b[2J";
+
+/** Shows the status once, or until the signal, which is then the ordinary end. */
+export async function status({ adminSocket, output, watch }: StatusArgs, context: ActionContext): Promise<void> {
+  const { signal, stdout } = context;
+  if (watch) {
+    if (output === "json") throw new NydusGdError("usage", "Cannot watch status: -o json gives one document");
+    if (!stdout.isTerminal) {
+      throw new NydusGdError("usage", "Cannot watch status: standard output is no terminal", {
+        hint: "nydus-gd status -o json",
+      });
+    }
+    return await watchStatus(adminSocket, stdout, signal);
+  }
+  const document = await askDaemon(adminSocket, "/v1/status", signal);
+  if (output === "json") stdout.write(`${JSON.stringify(document)}\n`);
+  else stdout.write(statusLines(understood(document)).map((line) => `${line}\n`).join(""));
+}
+
+/** A daemon that stops answering is waited for: it may be restarting. One that never answered is an error. */
+async function watchStatus(socket: string, stdout: Output, signal: AbortSignal): Promise<void> {
+  const look = async () => statusLines(understood(await askDaemon(socket, "/v1/status", signal)));
+  try {
+    let lines = await look();
+    stdout.write(CLEAR);
+    for (;;) {
+      stdout.write(HOME + lines.map((line) => `${line}${END_LINE}\n`).join("") + BELOW);
+      await sleep(INTERVAL_MS, undefined, { signal });
+      lines = await look().catch((error) => {
+        if (signal.aborted) throw error;
+        return [oneLine(messageOf(error))];
+      });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+function understood(document: unknown): StatusDocument {
+  const parsed = parseWith(StatusDocument, document);
+  if (parsed.ok) return parsed.value;
+  const state = `${formatPath(parsed.path)} ${parsed.state}`;
+  throw new NydusGdError("unavailable", `Cannot read the daemon's status: ${state}`, {
+    hint: "the daemon may be of another version: systemctl restart nydus-gd",
+  });
+}

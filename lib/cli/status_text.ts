@@ -1,0 +1,104 @@
+/**
+ * A status document as people read it.
+ *
+ * ```
+ * nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0-18-amd64, root /var/lib/nydus-gd
+ * data path  fuse (the one data path of this version)
+ * cache      /var/lib/nydus-gd/cache: 3.31 MB used, 20.1 GB free of 50.0 GB
+ * fetched    3.31 MB in 41 requests
+ * reads      2115 from the cache (48.2 MB), 41 had to wait, 0 wait now
+ * layers     2 mounted in /var/lib/docker/nydus-gd
+ *
+ * IMAGE             LAYER         DATA PATH  FETCHED  OF       CHUNKS READY  HOME
+ * reg.example/app:1  7c9e0123abcd  fuse       3.31 MB  49.1 MB  120 of 1403   registry reg.example/app
+ * ```
+ * Everything that an image or a server may have had a say in is made safe for a terminal.
+ *
+ * @module
+ */
+import { bytesText } from "../base/byte_text.ts";
+import type { ImageStatus, StatusDocument } from "../image/status_document.ts";
+import { oneLine } from "./output.ts";
+
+/** Characters of a layer's id that are shown, as Docker does. */
+const SHORT_ID = 12;
+
+const HEADINGS = ["IMAGE", "LAYER", "DATA PATH", "FETCHED", "OF", "CHUNKS READY", "HOME"];
+
+/** The lines, without line ends. */
+export function statusLines(status: StatusDocument): string[] {
+  const { cache: { dir, usage }, fetched, fuse, layers, images, data_path: path } = status;
+  const failed = [
+    ...(fetched.failed_requests > 0 ? [`${fetched.failed_requests} failed`] : []),
+    ...(fetched.corrupt_chunks > 0 ? [`${fetched.corrupt_chunks} chunks corrupt`] : []),
+  ];
+  const rows: (readonly [label: string, text: string])[] = [
+    ["data path", `${path.fs_driver} (${path.reason})`],
+    ["cache", `${dir}: ${usage === null ? "unknown" : usageText(usage)}`],
+    ["fetched", [`${bytesText(fetched.bytes)} in ${fetched.requests} requests`, ...failed].join(", ")],
+    ["reads", fuse === null ? "none yet" : readsText(fuse)],
+    ["layers", layers === null ? "Docker has not called yet" : `${layers.mounted} mounted in ${layers.home}`],
+  ];
+  return [
+    `nydus-gd ${status.version}, up ${
+      durationText(status.uptime_seconds)
+    }, kernel ${status.kernel}, root ${status.root}`,
+    ...rows.map(([label, text]) => `${label.padEnd(10)} ${text}`),
+    "",
+    ...(images.length === 0 ? ["no lazy image is mounted"] : table([HEADINGS, ...images.map(imageRow)])),
+    ...images.flatMap(remarks),
+    ...status.problems.map(({ severity, message }) => `${severity === "failed" ? "FAILED" : "warning"}: ${message}`),
+  ].map((line) => oneLine(line));
+}
+
+/** "2d 3h", "3h 12m", "4m 5s", "6s". */
+export function durationText(seconds: number): string {
+  const parts = [[86_400, "d"], [3600, "h"], [60, "m"], [1, "s"]] as const;
+  const first = parts.findIndex(([unit]) => seconds >= unit);
+  if (first < 0) return "0s";
+  return parts.slice(first, first + 2).map(([unit, name], i) => {
+    const value = Math.floor((i === 0 ? seconds : seconds % (parts[first]?.[0] ?? 1)) / unit);
+    return i > 0 && value === 0 ? "" : `${value}${name}`;
+  }).join(" ").trim();
+}
+
+function usageText(usage: NonNullable<StatusDocument["cache"]["usage"]>): string {
+  const { used_bytes: used, free_bytes: free, total_bytes: total } = usage;
+  return `${bytesText(used)} used, ${bytesText(free)} free of ${bytesText(total)}`;
+}
+
+function readsText(fuse: NonNullable<StatusDocument["fuse"]>): string {
+  const { cached_reads: cached, cached_read_bytes: bytes, misses, waiting_reads: waiting } = fuse;
+  return `${cached} from the cache (${bytesText(bytes)}), ${misses} had to wait, ${waiting} wait now`;
+}
+
+function imageRow({ layer, names, fs_driver: fsDriver, blobs, home }: ImageStatus): string[] {
+  const sum = (key: "fetched_bytes" | "compressed_bytes" | "chunks" | "chunks_ready") =>
+    blobs.reduce((total, blob) => total + blob[key], 0);
+  const others = names.length > 1 ? ` +${names.length - 1}` : "";
+  return [
+    `${names[0] ?? "-"}${others}`,
+    layer.slice(0, SHORT_ID),
+    fsDriver,
+    bytesText(sum("fetched_bytes")),
+    bytesText(sum("compressed_bytes")),
+    `${sum("chunks_ready")} of ${sum("chunks")}`,
+    home,
+  ].map(oneLine);
+}
+
+function remarks({ layer, prefetch, errors }: ImageStatus): string[] {
+  const about = layer.slice(0, SHORT_ID);
+  return [
+    ...(prefetch === null ? [] : [
+      `${about}: prefetch ${prefetch.state}` + (prefetch.failures > 0 ? `, ${prefetch.failures} ranges failed` : ""),
+    ]),
+    ...errors.map((error) => `${about}: ${error}`),
+  ];
+}
+
+/** Columns two spaces apart; the last one is as long as it is. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
+}

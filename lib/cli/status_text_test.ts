@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import type { StatusDocument } from "../image/status_document.ts";
+import { durationText, statusLines } from "./status_text.ts";
+
+const IDLE: StatusDocument = {
+  version: "0.1.0",
+  pid: 7,
+  started_at: "2025-01-01T00:00:00.000Z",
+  uptime_seconds: 11_525,
+  kernel: "6.1.0",
+  root: "/var/lib/nydus-gd",
+  log_level: "info",
+  data_path: { fs_driver: "fuse", reason: "asked for by name" },
+  cache: { dir: "/c", usage: { used_bytes: 0, free_bytes: 20e9, total_bytes: 50e9 } },
+  fetched: { bytes: 0, requests: 0, failed_requests: 0, corrupt_chunks: 0 },
+  fuse: null,
+  layers: null,
+  images: [],
+  problems: [],
+};
+
+function blob(fetched: number, size: number, ready: number, chunks: number): StatusDocument["images"][number]["blobs"] {
+  return [{
+    id: "b",
+    compressed_bytes: size,
+    uncompressed_bytes: size,
+    fetched_bytes: fetched,
+    chunks,
+    chunks_ready: ready,
+    requests: 1,
+    failed_requests: 0,
+    corrupt_chunks: 0,
+  }];
+}
+
+Deno.test("a daemon without images is told in a few lines", () => {
+  assert.deepEqual(statusLines(IDLE), [
+    "nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0, root /var/lib/nydus-gd",
+    "data path  fuse (asked for by name)",
+    "cache      /c: 0 B used, 20.0 GB free of 50.0 GB",
+    "fetched    0 B in 0 requests",
+    "reads      none yet",
+    "layers     Docker has not called yet",
+    "",
+    "no lazy image is mounted",
+  ]);
+});
+
+Deno.test("images stand in a table, remarks and problems below it", () => {
+  const image = {
+    layer: "0123456789abcdef",
+    names: ["reg:5000/app:1", "reg:5000/app:2"],
+    home: "registry reg:5000/app",
+    fs_driver: "fuse",
+    path: "/p",
+    blobs: [...blob(3_300_000, 40e6, 100, 1000), ...blob(10_000, 9_100_000, 20, 403)],
+    prefetch: { state: "incomplete", ready_bytes: 5, failures: 2 },
+    errors: ["Cannot read blob b: HTTP 503"],
+  };
+  const bare = { ...image, layer: "f", names: [], home: "localfs /b", blobs: [], prefetch: null, errors: [] };
+  const lines = statusLines({
+    ...IDLE,
+    cache: { dir: "/c", usage: null },
+    fetched: { bytes: 3_310_000, requests: 41, failed_requests: 3, corrupt_chunks: 1 },
+    fuse: { requests: 9000, cached_reads: 2115, cached_read_bytes: 48_200_000, misses: 41, waiting_reads: 1 },
+    layers: { home: "/h", mounted: 2 },
+    images: [image, bare],
+    problems: [{ severity: "failed", message: "x" }, { severity: "degraded", message: "y" }],
+  });
+  assert.deepEqual(lines.slice(2), [
+    "cache      /c: unknown",
+    "fetched    3.31 MB in 41 requests, 3 failed, 1 chunks corrupt",
+    "reads      2115 from the cache (48.2 MB), 41 had to wait, 1 wait now",
+    "layers     2 mounted in /h",
+    "",
+    "IMAGE              LAYER         DATA PATH  FETCHED  OF       CHUNKS READY  HOME",
+    "reg:5000/app:1 +1  0123456789ab  fuse       3.31 MB  49.1 MB  120 of 1403   registry reg:5000/app",
+    "-                  f             fuse       0 B      0 B      0 of 0        localfs /b",
+    "0123456789ab: prefetch incomplete, 2 ranges failed",
+    "0123456789ab: Cannot read blob b: HTTP 503",
+    "FAILED: x",
+    "warning: y",
+  ]);
+});
+
+Deno.test("what a server said cannot steer the terminal", () => {
+  const problems = [{ severity: "degraded" as const, message: "bad\x1b[2J\nline" }];
+  const images = [{
+    layer: "l",
+    names: ["\x1b]0;title\x07"],
+    home: "h\x9b1m",
+    fs_driver: "fuse",
+    path: "/p",
+    blobs: [],
+    prefetch: null,
+    errors: ["\r\x08"],
+  }];
+  // deno-lint-ignore no-control-regex
+  for (const line of statusLines({ ...IDLE, problems, images })) assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f]/);
+});
+
+Deno.test("times have the two largest units that say something", () => {
+  const cases: [seconds: number, text: string][] = [
+    [0, "0s"],
+    [59, "59s"],
+    [60, "1m"],
+    [245, "4m 5s"],
+    [3600, "1h"],
+    [3605, "1h"],
+    [11_525, "3h 12m"],
+    [86_400 * 2 + 3600 * 3, "2d 3h"],
+  ];
+  for (const [seconds, text] of cases) assert.equal(durationText(seconds), text);
+});

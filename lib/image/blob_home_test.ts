@@ -1,0 +1,177 @@
+import assert from "node:assert/strict";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import type { Backend, BlobSource } from "../backend/blob_source.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+import { readJsonFile } from "../base/json_file.ts";
+import { type Candidate, chooseHome } from "./blob_home.ts";
+
+const PATIENT_MS = 60_000;
+const ON_DEMAND = { priority: "on-demand" } as const;
+
+/** A home that has the blobs `ids`, each of which is the home's name; it counts what it is asked. */
+class TestHome implements Candidate, Backend {
+  asked = 0;
+  opened = 0;
+  failure: NydusGdError | undefined;
+
+  constructor(readonly description: string, public ids: string[]) {}
+
+  open(): Backend {
+    this.opened++;
+    return this;
+  }
+
+  blob(id: string): BlobSource {
+    const answer = (): Promise<Uint8Array<ArrayBuffer>> => {
+      this.asked++;
+      if (this.failure !== undefined) return Promise.reject(this.failure);
+      if (this.ids.includes(id)) return Promise.resolve(new TextEncoder().encode(this.description));
+      return Promise.reject(new NydusGdError("not-found", `Cannot read blob ${id}: no such blob`));
+    };
+    return {
+      description: `${this.description}, blob ${id}`,
+      size: async () => (await answer()).length,
+      read: (_offset, _length, options) => options.signal?.aborted ? Promise.reject(options.signal.reason) : answer(),
+    };
+  }
+}
+
+const blobs = [{ id: "a" }, { id: "b" }];
+const textOf = async (backend: Backend, id: string) =>
+  new TextDecoder().decode(await backend.blob(id).read(0, 1, ON_DEMAND));
+
+Deno.test("the first home that has every blob is chosen, and the choice is kept", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("choice.json");
+  const [none, half, all, later] = [
+    new TestHome("none", []),
+    new TestHome("half", ["a"]),
+    new TestHome("all", ["a", "b"]),
+    new TestHome("later", ["a", "b"]),
+  ];
+  const home = await chooseHome([none, half, all, later], blobs, path, PATIENT_MS);
+  assert.equal(home.description, "all");
+  assert.equal(await textOf(home, "b"), "all");
+  assert.equal(later.opened, 0);
+  assert.deepEqual(await readJsonFile(path), { home: "all" });
+});
+
+Deno.test("a stored choice is used without asking anybody, so the network may be down", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("choice.json");
+  const homes = [new TestHome("first", []), new TestHome("second", ["a", "b"])];
+  await chooseHome(homes, blobs, path, PATIENT_MS);
+  for (const home of homes) {
+    home.asked = 0;
+    home.failure = new NydusGdError("unavailable", "Cannot reach it: the network is down");
+  }
+  assert.equal((await chooseHome(homes, blobs, path, PATIENT_MS)).description, "second");
+  assert.deepEqual(homes.map(({ asked }) => asked), [0, 0]);
+});
+
+Deno.test("a chosen home that lost a blob is left for one that has every blob, at the read that shows it", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("choice.json");
+  const [old, half, other] = [
+    new TestHome("old", ["a", "b"]),
+    new TestHome("half", ["a"]),
+    new TestHome("other", ["a", "b"]),
+  ];
+  const home = await chooseHome([old, half, other], blobs, path, PATIENT_MS);
+  const [a, b] = [home.blob("a"), home.blob("b")];
+  old.ids = ["a"];
+  const read = (source: BlobSource) => source.read(0, 1, ON_DEMAND).then((bytes) => new TextDecoder().decode(bytes));
+  assert.equal(await read(a), "old");
+  assert.deepEqual(await Promise.all([read(b), read(b), b.size()]), ["other", "other", 5]);
+  assert.equal(await read(a), "other");
+  assert.equal(a.description, "other, blob a");
+  assert.deepEqual(await readJsonFile(path), { home: "other" });
+  assert.equal(half.opened, 1, "concurrent reads search once");
+});
+
+Deno.test("where no other home has every blob, the read fails as its own home said, and the next one tries again", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("choice.json");
+  const [mine, half] = [new TestHome("mine", ["a", "b"]), new TestHome("half", ["a"])];
+  const home = await chooseHome([mine, half], blobs, path, PATIENT_MS);
+  mine.failure = new NydusGdError("unavailable", "Cannot read blob: mine is down");
+  await assert.rejects(textOf(home, "a"), /mine is down/);
+  assert.deepEqual(await readJsonFile(path), { home: "mine" });
+  mine.failure = undefined;
+  assert.equal(await textOf(home, "a"), "mine");
+});
+
+Deno.test("wrong bytes and a caller that gave up are no reason to leave a home", async () => {
+  using dir = TempDir.make();
+  const [mine, other] = [new TestHome("mine", ["a", "b"]), new TestHome("other", ["a", "b"])];
+  const home = await chooseHome([mine, other], blobs, dir.join("choice.json"), PATIENT_MS);
+  mine.failure = new NydusGdError("corrupt", "Cannot read blob: wrong bytes");
+  await assert.rejects(textOf(home, "a"), /wrong bytes/);
+  mine.failure = new NydusGdError("unavailable", "Cannot read blob: too late");
+  const signal = AbortSignal.abort(new NydusGdError("interrupted", "Cannot read blob: gave up"));
+  await assert.rejects(home.blob("a").read(0, 1, { ...ON_DEMAND, signal }), /gave up/);
+  assert.equal(other.opened, 0);
+});
+
+Deno.test("a choice that is no candidate any more, or no JSON, is made anew", async () => {
+  using dir = TempDir.make();
+  const path = dir.join("choice.json");
+  for (const text of ['{"home":"gone"}', '{"home":', "", "[]"]) {
+    await Deno.writeTextFile(path, text);
+    assert.equal((await chooseHome([new TestHome("mine", ["a", "b"])], blobs, path, PATIENT_MS)).description, "mine");
+    assert.deepEqual(await readJsonFile(path), { home: "mine" });
+  }
+});
+
+Deno.test("a home that cannot be opened or does not answer in its share of the time is passed over", async () => {
+  using dir = TempDir.make();
+  const broken: Candidate = {
+    description: "broken",
+    open: () => {
+      throw new NydusGdError("unsupported", "Cannot open backend oss: it is not supported");
+    },
+  };
+  const silent: Candidate = {
+    description: "silent",
+    open: () => ({
+      description: "silent",
+      blob: () => ({
+        description: "silent",
+        read: () => Promise.reject(new Error("unused")),
+        size: (signal) =>
+          new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true })),
+      }),
+    }),
+  };
+  const home = await chooseHome(
+    [broken, silent, new TestHome("mine", ["a", "b"])],
+    blobs,
+    dir.join("choice.json"),
+    60,
+  );
+  assert.equal(home.description, "mine");
+  await assert.rejects(
+    chooseHome([broken, silent], blobs, dir.join("other.json"), 60),
+    (error) =>
+      hasCode(error, "unavailable") &&
+      error.message === "Cannot find the blobs of the image: broken: Cannot open backend oss: it is not supported; " +
+          "silent: no answer within 30 ms",
+  );
+});
+
+Deno.test("the caller's signal ends the search", async () => {
+  using dir = TempDir.make();
+  const reason = new NydusGdError("interrupted", "Cannot go on: enough");
+  const mine = new TestHome("mine", []);
+  await assert.rejects(
+    chooseHome([mine], blobs, dir.join("choice.json"), PATIENT_MS, AbortSignal.abort(reason)),
+    (error) => error === reason,
+  );
+});
+
+Deno.test("an image without blobs needs no home", async () => {
+  using dir = TempDir.make();
+  const home = await chooseHome([], [], dir.join("choice.json"), PATIENT_MS);
+  assert.throws(() => home.blob("a"), /has no blobs/);
+  await assert.rejects(chooseHome([], blobs, dir.join("choice.json"), PATIENT_MS), /no home is known/);
+});

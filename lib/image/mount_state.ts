@@ -1,0 +1,112 @@
+/**
+ * The state folder of a mount that was made by hand: its lock, its unpacked bootstrap, its log.
+ *
+ * The folder's name is a function of the place of the mount, so that whoever mounts or unmounts there finds it. The lock
+ * is held as long as the server lives; the folder goes with the mount.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { mountAt } from "../../ffi/mountinfo.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { hasCode, ignore, NydusGdError } from "../base/errors.ts";
+import { lockFile } from "../layer/home_lock.ts";
+import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
+
+/** Below this, a folder for each mount. */
+export const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
+
+const POLL_MS = 20;
+
+/** The folder of one mount, locked. Disposing removes it. */
+export class MountState implements AsyncDisposable {
+  private constructor(
+    readonly path: string,
+    /** The place of the mount, absolute, without links. */
+    readonly dir: string,
+    private readonly lock: Fd,
+  ) {}
+
+  /**
+   * Makes and locks the folder of a mount on `dir`.
+   *
+   * @throws {NydusGdError} "not-found" when `dir` is no folder, "busy" when an image is mounted there
+   */
+  static async take(dir: string): Promise<MountState> {
+    const place = await placeOf(dir);
+    if (mountAt(place)?.fsType === FUSE_TYPE) throw busy(place);
+    const info = await ignore(Deno.errors.NotFound, Deno.stat(place));
+    if (!info?.isDirectory) {
+      const [state, hint] = info === undefined
+        ? ["there is no such folder", `mkdir -p ${place}`]
+        : ["it is not a folder", "name an existing folder"];
+      throw new NydusGdError("not-found", `Cannot mount on ${place}: ${state}`, { hint });
+    }
+    const path = statePath(place);
+    await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+    const lock = tryLock(path, place);
+    if (lock === undefined) throw busy(place);
+    return new MountState(path, place, lock);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await ignore(Deno.errors.NotFound, Deno.remove(this.path, { recursive: true }));
+    this.lock[Symbol.dispose]();
+  }
+}
+
+/** The state folder of a mount on `place`. */
+export function statePath(place: string): string {
+  return `${MOUNTS_DIR}/${createHash("sha256").update(place).digest("hex").slice(0, 16)}`;
+}
+
+/**
+ * The absolute path of `dir` without links. A mount there is not touched: its server may be gone.
+ *
+ * @throws {NydusGdError} "not-found" when the folder above it is missing
+ */
+export async function placeOf(dir: string): Promise<string> {
+  const trimmed = dir.replace(/(?<=.)\/+$/, "");
+  const slash = trimmed.lastIndexOf("/");
+  const above = slash < 0 ? "." : trimmed.slice(0, slash) || "/";
+  const parent = await ignore(Deno.errors.NotFound, Deno.realPath(above));
+  if (parent === undefined) throw new NydusGdError("not-found", `Cannot find folder ${dir}: there is no ${above}`);
+  const place = `${parent === "/" ? "" : parent}/${trimmed.slice(slash + 1)}`;
+  if (mountAt(place) !== undefined) return place;
+  return await ignore(Deno.errors.NotFound, Deno.realPath(place)) ?? place;
+}
+
+/**
+ * Waits until the server of an unmounted `place` has ended, and removes what one that was killed left.
+ *
+ * @throws {NydusGdError} "busy" when it still runs after `timeoutMs`
+ */
+export async function settleState(place: string, timeoutMs: number): Promise<void> {
+  const path = statePath(place);
+  for (let waitedMs = 0;; waitedMs += POLL_MS) {
+    if (await ignore(Deno.errors.NotFound, Deno.stat(path)) === undefined) return;
+    using lock = tryLock(path, place);
+    if (lock !== undefined) return void await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+    if (waitedMs >= timeoutMs) {
+      throw new NydusGdError("busy", `Cannot finish unmount of ${place}: its server still runs after ${timeoutMs} ms`, {
+        hint: `see ${path}`,
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function tryLock(path: string, place: string): Fd | undefined {
+  try {
+    return lockFile(`${path}/lock`, `mount on "${place}"`);
+  } catch (error) {
+    if (hasCode(error, "busy")) return undefined;
+    throw error;
+  }
+}
+
+function busy(place: string): NydusGdError {
+  return new NydusGdError("busy", `Cannot mount on ${place}: an image is mounted there`, {
+    hint: `nydus-gd umount ${place}`,
+  });
+}

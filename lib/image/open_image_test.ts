@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { QUIET } from "../../tests/support/blob_setup.ts";
+import { buildFrom } from "../../tests/support/built_rafs.ts";
+import { file, tarOf } from "../../tests/support/tar_builder.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import type { Backend } from "../backend/blob_source.ts";
+import { LocalFsBackend } from "../backend/localfs.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+import { BlobCache } from "../blob/blob_cache.ts";
+import { BootstrapWriter } from "../rafs/v6/writer.ts";
+import { treeBlob } from "../../tests/support/rafs_trees.ts";
+import { mapBootstrap, OpenImage } from "./open_image.ts";
+
+const { bytes } = buildFrom(tarOf(file("f", "text")));
+
+Deno.test("what cannot be mapped is refused by name", async () => {
+  using temp = TempDir.make();
+  await Deno.writeFile(temp.join("empty"), new Uint8Array(0));
+  const { success } = await new Deno.Command("mkfifo", { args: [temp.join("pipe")] }).output();
+  assert.ok(success);
+  const cases = [["none", "not-found"], ["empty/below", "not-found"], ["empty", "invalid-image"], [
+    "pipe",
+    "invalid-image",
+  ], [".", "invalid-image"]] as const;
+  for (const [name, code] of cases) {
+    assert.throws(() => mapBootstrap(temp.join(name)), (error) => hasCode(error, code), name);
+  }
+});
+
+Deno.test("an image holds its blobs in the cache until it is disposed", async () => {
+  using temp = TempDir.make();
+  await Deno.writeFile(temp.join("image.boot"), bytes);
+  await using cache = BlobCache.open(temp.join("cache"), QUIET);
+  const backend = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
+  const image = OpenImage.open({ name: "a", bootstrapPath: temp.join("image.boot"), backend, cache });
+  assert.equal(cache.stats().blobs.length, 1);
+  await image[Symbol.asyncDispose]();
+  assert.equal(cache.stats().blobs.length, 0);
+});
+
+Deno.test("an image that fails to open gives back the blobs that it had taken", async () => {
+  using temp = TempDir.make();
+  const writer = new BootstrapWriter({ chunkSize: 4096, compressor: "none", digester: "sha256" });
+  writer.addInode({ mode: 0o40755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 });
+  await Deno.writeFile(temp.join("image.boot"), writer.finish([treeBlob(0), treeBlob(1)]));
+  await using cache = BlobCache.open(temp.join("cache"), QUIET);
+  const folder = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
+  const backend: Backend = {
+    description: "half",
+    blob(id) {
+      if (id === treeBlob(0).id) return folder.blob(id);
+      throw new NydusGdError("invalid-image", `Cannot use blob id ${id}: it is no sha256`);
+    },
+  };
+  assert.throws(
+    () => OpenImage.open({ name: "a", bootstrapPath: temp.join("image.boot"), backend, cache }),
+    /it is no sha256/,
+  );
+  assert.equal(cache.stats().blobs.length, 0);
+});

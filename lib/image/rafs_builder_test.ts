@@ -1,0 +1,351 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { QUIET } from "../../tests/support/blob_setup.ts";
+import { buildFrom, buildWith, type BuiltImage, show } from "../../tests/support/built_rafs.ts";
+import {
+  device,
+  dir,
+  fifo,
+  file,
+  hardlink,
+  symlink,
+  tarOf,
+  type TestEntry,
+  xattrs,
+} from "../../tests/support/tar_builder.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { preadExact } from "../../ffi/unistd.ts";
+import { tarEntry } from "../archive/tar.ts";
+import { LocalFsBackend } from "../backend/localfs.ts";
+import { fromByteString, toByteString } from "../base/bytes.ts";
+import { hasCode } from "../base/errors.ts";
+import { BlobCache } from "../blob/blob_cache.ts";
+import { walkTree } from "../rafs/walk.ts";
+import { OpenImage } from "./open_image.ts";
+
+const CHUNK = 4096;
+
+/** What differs from chunk to chunk and does not compress well. */
+const noise = (length: number, seed = 1) => {
+  let state = seed;
+  return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);
+};
+
+const pathsOf = async (image: BuiltImage) => [...(await show(image)).keys()];
+const chunkCount = ({ bootstrap }: BuiltImage) => bootstrap.blobs[0]?.chunkCount ?? 0;
+const refusal = (...entries: TestEntry[]): Error => {
+  try {
+    buildFrom(tarOf(...entries));
+  } catch (error) {
+    assert.ok(hasCode(error, "invalid-image", "unsupported"), String(error));
+    return error;
+  }
+  throw new assert.AssertionError({ message: "it was not refused" });
+};
+
+Deno.test("an image has what its tar has", async () => {
+  const image = buildFrom(tarOf(
+    dir("./", { mode: 0o711, uid: 5 }),
+    dir("./etc"),
+    file("./etc/conf", "text", {
+      uid: 70_000,
+      gid: 8,
+      mode: 0o4640,
+      mtimeSec: -5,
+      mtimeNsec: 7,
+      ...xattrs({ "user.a": "1" }),
+    }),
+    symlink("./etc/link", "../somewhere"),
+    fifo("./etc/pipe"),
+    device("./etc/null", "char", 1, 3),
+    device("./etc/disk", "block", 259, 70_000),
+    file("./etc/\xff\xfe", "bytes"),
+  ));
+  const shown = await show(image);
+  assert.equal(shown.get("/")?.mode, 0o040711);
+  assert.equal(shown.get("/")?.uid, 5);
+  const { mode, uid, gid, mtime, mtimeNsec, content, xattrs: found } = shown.get("/etc/conf") ?? assert.fail();
+  assert.deepEqual({ mode, uid, gid, mtime, mtimeNsec, content, found }, {
+    mode: 0o104640,
+    uid: 70_000,
+    gid: 8,
+    mtime: -5,
+    mtimeNsec: 7,
+    content: "text",
+    found: { "user.a": "31" },
+  });
+  assert.equal(shown.get("/etc/link")?.target, "../somewhere");
+  assert.equal(shown.get("/etc/pipe")?.mode, 0o010644);
+  assert.equal(shown.get("/etc/null")?.rdev, 0x103);
+  assert.equal(shown.get("/etc/disk")?.rdev, ((70_000 & 0xff) | (259 << 8) | ((70_000 & ~0xff) << 12)) >>> 0);
+  assert.equal(shown.get("/etc/\xff\xfe")?.content, "bytes");
+});
+
+Deno.test("files that end before, at and behind the end of a chunk come back whole", async () => {
+  const sizes = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1];
+  const contents = sizes.map((size, k) => noise(size, k + 1));
+  const image = buildFrom(tarOf(...contents.map((content, k) => file(`f${k}`, content))));
+  const shown = await show(image);
+  contents.forEach((content, k) => assert.equal(shown.get(`/f${k}`)?.content, toByteString(content)));
+  assert.equal(chunkCount(image), 0 + 1 + 1 + 1 + 2 + 2 + 3);
+});
+
+Deno.test("equal chunks are stored once, whichever files they are of", () => {
+  const content = noise(2 * CHUNK);
+  const twice = new Uint8Array([...content, ...content.subarray(0, CHUNK)]);
+  assert.equal(chunkCount(buildFrom(tarOf(file("a", content), file("b", content), file("c", twice)))), 2);
+});
+
+Deno.test("holes are one chunk of zeros, however large, and no data of their own", () => {
+  const sizeBytes = 5 * CHUNK + 10;
+  const image = buildWith(CHUNK, (builder) => {
+    for (const [name, size] of [["a", sizeBytes], ["b", 1 << 30]] as const) {
+      builder.entry(tarEntry({ type: "file", name: fromByteString(name), sizeBytes: size }));
+      builder.data(fromByteString("start"), 10);
+      builder.data(fromByteString("middle"), 3 * CHUNK - 3);
+      builder.endEntry();
+    }
+  });
+  const { bootstrap } = image;
+  const inodes = new Map(Array.from(walkTree(bootstrap), ({ path, ino }) => [toByteString(path), ino]));
+  const a = bootstrap.extents(inodes.get("/a") ?? 0, 0, sizeBytes).map(({ chunkIndex }) => chunkIndex);
+  assert.deepEqual(a, [0, 1, 2, 3, 1, 4]);
+  assert.equal(new Set(bootstrap.extents(inodes.get("/b") ?? 0, 0, 1 << 30).map((e) => e.chunkIndex)).size, 4);
+  assert.equal(chunkCount(image), 5);
+  const { blobs } = bootstrap;
+  assert.equal(blobs[0]?.uncompressedSize, 5 * CHUNK);
+});
+
+Deno.test("a hard link is another name of a file, a symbolic link, a device or a fifo", async () => {
+  const image = buildFrom(tarOf(
+    file("f", "text"),
+    symlink("s", "f"),
+    device("c", "char", 1, 3),
+    fifo("p"),
+    dir("d"),
+    ...["f", "s", "c", "p"].map((name) => hardlink(`d/${name}`, `./${name}`)),
+    hardlink("d/f2", "d/f"),
+    hardlink("f", "f"),
+  ));
+  const shown = await show(image);
+  for (const name of ["s", "c", "p"]) {
+    const first = name === "c" ? "/c" : `/d/${name}`;
+    for (const at of [`/${name}`, `/d/${name}`]) {
+      assert.deepEqual([shown.get(at)?.nlink, shown.get(at)?.link], [2, first]);
+    }
+  }
+  assert.deepEqual([shown.get("/f")?.nlink, shown.get("/f")?.link, shown.get("/d/f2")?.content], [3, "/d/f", "text"]);
+});
+
+Deno.test("a directory that is named again gets new attributes and keeps what is in it, the root too", async () => {
+  const shown = await show(buildFrom(tarOf(
+    file("implied/d/f", "1"),
+    dir("implied", { mode: 0o700, ...xattrs({ "user.old": "1" }) }),
+    dir("implied", { mode: 0o750, uid: 9 }),
+    dir("./", { mode: 0o701 }),
+  )));
+  assert.deepEqual([...shown.keys()], ["/", "/implied", "/implied/d", "/implied/d/f"]);
+  assert.equal(shown.get("/")?.mode, 0o040701);
+  const { mode, uid, nlink, xattrs: left } = shown.get("/implied") ?? assert.fail();
+  assert.deepEqual({ mode, uid, nlink, left }, { mode: 0o040750, uid: 9, nlink: 3, left: {} });
+  assert.equal(shown.get("/implied/d")?.mode, 0o040755);
+});
+
+Deno.test("anything else that is named again replaces what was there, with all below it", async () => {
+  const shown = await show(buildFrom(tarOf(
+    file("f", "old"),
+    hardlink("kept", "f"),
+    file("f", "new"),
+    file("d/below/deep", "1"),
+    file("d", "now a file"),
+    symlink("s", "x"),
+    dir("s"),
+    file("s/in", "2"),
+  )));
+  assert.deepEqual([...shown.keys()], ["/", "/d", "/f", "/kept", "/s", "/s/in"]);
+  assert.deepEqual(["/f", "/kept", "/d", "/s/in"].map((path) => shown.get(path)?.content), [
+    "new",
+    "old",
+    "now a file",
+    "2",
+  ]);
+  assert.equal(shown.get("/kept")?.nlink, 1);
+});
+
+Deno.test("overlayfs's own attributes are left out, others of trusted.* stay", async () => {
+  const shown = await show(buildFrom(tarOf(
+    dir("d", xattrs({ "trusted.overlay.opaque": "y", "trusted.overlay.redirect": "/etc", "trusted.other": "1" })),
+  )));
+  assert.deepEqual(shown.get("/d")?.xattrs, { "trusted.other": "31" });
+});
+
+Deno.test("an attribute that RAFS cannot hold is refused by name, with the file", () => {
+  for (const name of ["lustre.lov", "system.nfs4_acl", "user.", "plain", `user.${"x".repeat(251)}`]) {
+    const { message } = refusal(dir("d"), file("d/f", "", xattrs({ [name]: "value" })));
+    assert.equal(
+      message,
+      `Cannot convert "d/f": RAFS cannot hold its extended attribute ${JSON.stringify(name)} of 5 bytes`,
+    );
+  }
+  assert.match(refusal(file("f", "", xattrs({ "user.a": "x".repeat(65_536) }))).message, /"user.a" of 65536 bytes$/);
+});
+
+Deno.test("what cannot be in a tree is refused with a sentence that names it", () => {
+  const cases: [RegExp, ...TestEntry[]][] = [
+    [/^Cannot convert "a": it is a hard link to "b", which is not there$/, hardlink("a", "b")],
+    [/^Cannot convert "a": it is a hard link to "d", which is a folder$/, dir("d"), hardlink("a", "d/")],
+    [/^Cannot convert "f\/below": "f" is no folder$/, file("f"), file("f/below")],
+    [/^Cannot convert "s\/below": "s" is no folder$/, symlink("s", "d"), dir("d"), file("s/below")],
+    [/^Cannot convert "a\/\.\.\/b": "\.\." leads out of its folder$/, file("a/../b")],
+    [/^Cannot convert "\.\.": "\.\." leads out of its folder$/, dir("..")],
+    [/^Cannot convert "": the root is no folder$/, file("./.")],
+    [/^Cannot convert "": the root is no folder$/, file("f"), hardlink(".", "f")],
+    [/: a name of 256 bytes exceeds 255$/, file("x".repeat(256))],
+    [/^Cannot convert "f": uid 4294967296 is not within 32 bits$/, file("f", "", { uid: 2 ** 32 })],
+    [/^Cannot convert "d": device 4096:0 exceeds 12:20 bits$/, device("d", "char", 4096, 0)],
+  ];
+  for (const [pattern, ...entries] of cases) assert.match(refusal(...entries).message, pattern);
+});
+
+Deno.test("a sparse file beyond what a blob can be made of is refused before anything is done for it", () => {
+  assert.throws(
+    () =>
+      buildWith(CHUNK, (builder) => {
+        builder.entry(tarEntry({ type: "file", name: fromByteString("huge"), sizeBytes: 2 ** 52 }));
+      }),
+    /^NydusGdError: Cannot convert "huge": 4503599627370496 bytes exceed 16777216 chunks$/,
+  );
+});
+
+Deno.test("an image without data has no blob, and one without anything has its root", async () => {
+  assert.deepEqual(await pathsOf(buildFrom(tarOf())), ["/"]);
+  const empty = buildFrom(tarOf(file("empty"), dir("d")));
+  assert.deepEqual([await pathsOf(empty), empty.bootstrap.blobs.length, empty.blob.length], [
+    ["/", "/d", "/empty"],
+    0,
+    0,
+  ]);
+});
+
+Deno.test("the same tar gives the same bytes, however it comes in pieces", () => {
+  const tar = tarOf(dir("d"), file("d/a", noise(3 * CHUNK)), file("d/b", noise(10)), hardlink("c", "d/a"));
+  const [one, other] = [buildFrom(tar, CHUNK, tar.length), buildFrom(tar, CHUNK, 513)];
+  assert.equal(one.blobId, other.blobId);
+  assert.deepEqual(one.bytes, other.bytes);
+});
+
+/** Few names, so that they meet again. */
+const path = fc.array(fc.constantFrom("a", "b", "c", "\xff"), { minLength: 0, maxLength: 3 }).map((parts) =>
+  parts.join("/")
+);
+const attributes = fc.record({
+  mode: fc.integer({ min: 0, max: 0o7777 }),
+  uid: fc.integer({ min: 0, max: 0xffff_ffff }),
+  gid: fc.integer({ min: 0, max: 0xffff_ffff }),
+  mtimeSec: fc.integer({ min: -(2 ** 40), max: 2 ** 40 }),
+  mtimeNsec: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 999_999_999 })),
+  xattrs: fc.array(fc.tuple(fc.constantFrom("user.x", "trusted.y", "security.capability"), fc.uint8Array()), {
+    maxLength: 2,
+  }).map((pairs) => new Map(pairs)),
+});
+const content = fc.oneof(
+  fc.constant(new Uint8Array(0)),
+  fc.uint8Array({ maxLength: 20 }),
+  fc.tuple(fc.nat({ max: 3 * CHUNK }), fc.nat({ max: 3 })).map(([length, seed]) => noise(length, seed)),
+);
+const anyEntry: fc.Arbitrary<TestEntry> = fc.oneof(
+  fc.tuple(path, content, attributes).map(([name, bytes, fields]) => file(`./${name}`, bytes, fields)),
+  fc.tuple(path, attributes).map(([name, fields]) => dir(`./${name}`, fields)),
+  fc.tuple(path, path, attributes).map(([name, target, fields]) => symlink(`./${name}`, `/${target}`, fields)),
+  fc.tuple(path, path).map(([name, target]) => hardlink(`./${name}`, `./${target}`)),
+  fc.tuple(path, fc.nat({ max: 4095 }), fc.nat({ max: (1 << 20) - 1 })).map(([name, ...numbers]) =>
+    device(`./${name}`, "block", ...numbers)
+  ),
+);
+
+/** The paths of a tree as a flat table: what the entries mean, in as few words as there are. */
+function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefined {
+  const tree = new Map<string, TestEntry>([["/", dir("")]]);
+  const isFolder = (at: string) => tree.get(at)?.entry.type === "directory";
+  for (const item of entries) {
+    const clean = (name: Uint8Array) =>
+      "/" + toByteString(name).split("/").filter((p) => p !== "" && p !== ".").join("/");
+    const at = clean(item.entry.name);
+    const isLink = item.entry.type === "link";
+    const target = isLink ? tree.get(clean(item.entry.linkName)) : item;
+    if (target === undefined || (isLink && target.entry.type === "directory")) return undefined;
+    if (at === "/" && target.entry.type !== "directory") return undefined;
+    const parts = at.split("/").slice(1, -1);
+    for (let k = 1; k <= parts.length; k++) {
+      const above = "/" + parts.slice(0, k).join("/");
+      if (tree.has(above) && !isFolder(above)) return undefined;
+      if (!tree.has(above)) tree.set(above, dir("", { mtimeSec: 0 }));
+    }
+    if (target.entry.type !== "directory" || !isFolder(at)) {
+      for (const below of [...tree.keys()]) if (below.startsWith(`${at}/`)) tree.delete(below);
+    }
+    tree.set(at, target);
+  }
+  return tree;
+}
+
+Deno.test("any tar is what its entries mean one after the other, or is refused where they mean nothing", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyEntry, { maxLength: 25, size: "max" }), async (entries) => {
+      // an entry that means nothing is left out, but for the last one
+      const sound: TestEntry[] = [];
+      for (const item of entries) {
+        if (meaning([...sound, item]) !== undefined) sound.push(item);
+        else refusal(...sound, item);
+      }
+      const expected = meaning(sound) ?? assert.fail();
+      if (!sound.some(({ entry }) => toByteString(entry.name) === "./")) {
+        expected.set("/", dir("", { mtimeSec: 0 }));
+      }
+      const shown = await show(buildFrom(tarOf(...sound)));
+      assert.deepEqual([...shown.keys()], [...expected.keys()].sort());
+      for (const [at, { entry, content }] of expected) {
+        const found = shown.get(at) ?? assert.fail();
+        const { mode, uid, gid, mtime, mtimeNsec, target, xattrs: attributes, content: bytes } = found;
+        assert.deepEqual({ mode: mode & 0o7777, uid, gid, mtime, mtimeNsec, target, attributes, bytes }, {
+          mode: entry.mode,
+          uid: entry.uid,
+          gid: entry.gid,
+          mtime: entry.mtimeSec,
+          mtimeNsec: entry.mtimeNsec,
+          target: entry.type === "symlink" ? toByteString(entry.linkName) : "",
+          attributes: Object.fromEntries([...entry.xattrs].map(([key, value]) => [key, value.toHex()]).sort()),
+          bytes: toByteString(content),
+        });
+        const names = [...expected].filter(([, other]) => other.entry === entry).map(([name]) => name).sort();
+        if (entry.type !== "directory") assert.deepEqual([found.nlink, found.link], [names.length, names[0]]);
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+Deno.test("the cache takes the blob chunk by chunk from its folder, and every file reads as it was", async () => {
+  using temp = TempDir.make();
+  const contents = new Map([["/a", noise(5 * CHUNK + 3)], ["/b", new Uint8Array(2 * CHUNK)], ["/c", noise(7, 9)]]);
+  const { bytes, blob, blobId } = buildFrom(tarOf(...[...contents].map(([name, data]) => file(name, data))));
+  await Deno.mkdir(temp.join("blobs"));
+  await Deno.writeFile(temp.join(`blobs/${blobId}`), blob);
+  await Deno.writeFile(temp.join("image.boot"), bytes);
+  await using cache = BlobCache.open(temp.join("cache"), QUIET);
+  const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
+  await using image = OpenImage.open({ name: "built", bootstrapPath: temp.join("image.boot"), backend, cache });
+  const [store] = image.blobs;
+  assert.equal(store?.id, blobId);
+  for (const { path, ino, attr } of walkTree(image.tree)) {
+    const expected = contents.get(toByteString(path));
+    if (expected === undefined) continue;
+    const read = new Uint8Array(attr.size);
+    for (const { blobOffset, length, fileOffset } of image.tree.extents(ino, 0, attr.size)) {
+      await store.ensure(blobOffset, length, "on-demand");
+      preadExact((await store.open()).dataFd, read.subarray(fileOffset, fileOffset + length), blobOffset);
+    }
+    assert.deepEqual(read, expected);
+  }
+  assert.equal(store.stats().chunksReady, store.stats().chunks);
+});

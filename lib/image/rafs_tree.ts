@@ -1,0 +1,129 @@
+/**
+ * The tree that the entries of a tar make, one after the other, before it is written as a bootstrap.
+ *
+ * A later entry of a name replaces the earlier one, as it does when the tar is unpacked: a directory gets new attributes
+ * and keeps what is in it, anything else gives way with all below it. A folder that is only part of a name gets default
+ * attributes until it is named itself. Hard links are further names of one inode and outlive its first name.
+ *
+ * Paths are {@link ByteString}s, parts split at slashes.
+ *
+ * @module
+ */
+import { S } from "../../ffi/sys_stat.ts";
+import { type ByteString, fromByteString } from "../base/bytes.ts";
+import { NydusGdError } from "../base/errors.ts";
+import type { BootstrapWriter, InodeSpec } from "../rafs/v6/writer.ts";
+
+/** Bytes of a name. */
+const NAME_MAX = 255;
+
+/** What a folder that no entry names gets. */
+const IMPLIED_FOLDER: InodeSpec = { mode: S.IFDIR | 0o755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
+
+interface Inode {
+  spec: InodeSpec;
+  /** Of a folder. */
+  readonly children: Map<ByteString, Inode> | undefined;
+}
+
+interface Folder extends Inode {
+  readonly children: Map<ByteString, Inode>;
+}
+
+/** See the module. */
+export class RafsTree {
+  readonly #root: Folder = { spec: IMPLIED_FOLDER, children: new Map() };
+
+  /**
+   * Gives the path an inode of its own.
+   *
+   * @throws {NydusGdError} "invalid-image" for a path that cannot be
+   */
+  put(path: readonly ByteString[], spec: InodeSpec): void {
+    const isFolder = (spec.mode & S.IFMT) === S.IFDIR;
+    const name = path.at(-1);
+    if (name === undefined) {
+      if (!isFolder) throw impossible(path, "the root is no folder");
+      this.#root.spec = spec;
+      return;
+    }
+    const folder = this.#folderOf(path);
+    const known = folder.children.get(checkName(path, name));
+    if (isFolder && known?.children !== undefined) known.spec = spec;
+    else folder.children.set(name, { spec, children: isFolder ? new Map() : undefined });
+  }
+
+  /**
+   * Gives the inode of `target` the name `path` too.
+   *
+   * @throws {NydusGdError} "invalid-image" when there is no such target, or it is a folder
+   */
+  link(path: readonly ByteString[], target: readonly ByteString[]): void {
+    const inode = this.#find(target);
+    const shown = `"${showPath(target)}"`;
+    if (inode === undefined) throw impossible(path, `it is a hard link to ${shown}, which is not there`);
+    if (inode.children !== undefined) throw impossible(path, `it is a hard link to ${shown}, which is a folder`);
+    const name = path.at(-1);
+    if (name === undefined) throw impossible(path, "the root is no folder");
+    this.#folderOf(path).children.set(checkName(path, name), inode);
+  }
+
+  /** Adds every inode and name, folders before what is in them. */
+  write(writer: BootstrapWriter): void {
+    const numbers = new Map<Inode, number>([[this.#root, writer.addInode(this.#root.spec)]]);
+    const folders = [this.#root];
+    for (const folder of folders) { // grows meanwhile
+      const directory = numbers.get(folder) as number;
+      for (const [name, inode] of folder.children) {
+        let number = numbers.get(inode);
+        if (number === undefined) numbers.set(inode, number = writer.addInode(inode.spec));
+        writer.addEntry(directory, fromByteString(name), number);
+        if (isFolder(inode)) folders.push(inode);
+      }
+    }
+  }
+
+  #find(path: readonly ByteString[]): Inode | undefined {
+    let inode: Inode | undefined = this.#root;
+    for (const name of path) inode = inode?.children?.get(name);
+    return inode;
+  }
+
+  /** The folder that holds the path, made with all above it where it is missing. */
+  #folderOf(path: readonly ByteString[]): Folder {
+    let folder = this.#root;
+    for (const name of path.slice(0, -1)) {
+      const inode = folder.children.get(checkName(path, name));
+      const next: Inode = inode ?? { spec: IMPLIED_FOLDER, children: new Map() };
+      if (!isFolder(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
+      if (inode === undefined) folder.children.set(name, next);
+      folder = next;
+    }
+    return folder;
+  }
+}
+
+/** The parts of a name in a tar: "./usr//bin/" is usr, bin. */
+export function pathParts(name: ByteString): ByteString[] {
+  return name.split("/").filter((part) => part !== "" && part !== ".");
+}
+
+function isFolder(inode: Inode): inode is Folder {
+  return inode.children !== undefined;
+}
+
+function checkName(path: readonly ByteString[], name: ByteString): ByteString {
+  if (name === "..") throw impossible(path, `".." leads out of its folder`);
+  if (name.length > NAME_MAX) throw impossible(path, `a name of ${name.length} bytes exceeds ${NAME_MAX}`);
+  return name;
+}
+
+function impossible(path: readonly ByteString[], state: string): NydusGdError {
+  return new NydusGdError("invalid-image", `Cannot convert "${showPath(path)}": ${state}`);
+}
+
+/** A path for messages, cut where it is long. */
+export function showPath(path: readonly ByteString[]): string {
+  const text = new TextDecoder().decode(fromByteString(path.join("/")));
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}

@@ -1,0 +1,111 @@
+/**
+ * The admin endpoint: health, metrics, status, and what an administrator may ask of a running daemon.
+ *
+ * | route | answer |
+ * |---|---|
+ * | `GET /healthz` | 200, or 503 when something keeps the daemon from its work; `{"status", "reasons"}` |
+ * | `GET /metrics` | metrics.ts |
+ * | `GET /v1/status` | lib/image/status_document.ts |
+ * | `PUT /v1/log-level` | `{"level": "debug"}`, until the next start; the level that holds now |
+ * | `POST /v1/mounts/LAYER/prefetch` | 202: everything of the image is being fetched; status tells how far it is |
+ *
+ * Errors are `{"error": {"code", "message", "hint"?}}`.
+ *
+ * ```ts
+ * await using server = await serveUnix("/run/nydus-gd/admin.sock", createAdminApp({ root, images, driver, log }));
+ * ```
+ * ```sh
+ * curl --unix-socket /run/nydus-gd/admin.sock http://admin/v1/status
+ * ```
+ *
+ * @module
+ */
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import * as v from "valibot";
+import { type ErrorCode, messageOf, NydusGdError } from "../../lib/base/errors.ts";
+import { logger } from "../../lib/base/log.ts";
+import { formatPath, parseWith } from "../../lib/base/schema.ts";
+import { LOG_LEVEL_CHOICES, type Settings } from "../../lib/base/settings.ts";
+import { Metrics } from "./metrics.ts";
+import { type AdminParts, StatusReporter, takeReport } from "./report.ts";
+
+const log = logger("admin");
+
+/** What the app works with. */
+export interface AdminAppParts extends AdminParts {
+  readonly log: {
+    readonly level: Settings["log"]["level"];
+    setLevel(level: Settings["log"]["level"]): void;
+  };
+}
+
+const LogLevel = v.object({ level: v.picklist(LOG_LEVEL_CHOICES) });
+
+const MAX_BODY_BYTES = 64 * 1024;
+
+const STATUS_OF: Partial<Record<ErrorCode, 400 | 404 | 413>> = { usage: 400, "not-found": 404 };
+
+/** The app; serve it on a unix socket that only root can reach. */
+export function createAdminApp(parts: AdminAppParts): Hono {
+  const status = new StatusReporter(parts);
+  const app = createObserverApp(parts);
+  app.get("/v1/status", async (c) => c.json(await status.document(parts.log.level)));
+  const limited = bodyLimit({
+    maxSize: MAX_BODY_BYTES,
+    onError: () => errorAnswer(new NydusGdError("usage", `Cannot read request: body exceeds ${MAX_BODY_BYTES} bytes`)),
+  });
+  app.put("/v1/log-level", limited, async (c) => {
+    const asked = parseWith(LogLevel, parseJson(await c.req.text()));
+    if (!asked.ok) {
+      throw new NydusGdError("usage", `Cannot set log level: ${formatPath(asked.path)} ${asked.state}`);
+    }
+    const { level } = asked.value;
+    log.info("log level changed", { from: parts.log.level, to: level });
+    parts.log.setLevel(level);
+    return c.json({ level: parts.log.level });
+  });
+  app.post("/v1/mounts/:id/prefetch", (c) => {
+    const layer = c.req.param("id");
+    const { state } = parts.images.prefetch(layer);
+    return c.json({ layer, state }, 202);
+  });
+  return app;
+}
+
+/** Health and metrics alone: what may also be served where others than root can ask. */
+export function createObserverApp(parts: AdminParts): Hono {
+  const metrics = new Metrics();
+  const app = new Hono();
+  app.get("/healthz", async (c) => {
+    const { troubles } = await takeReport(parts);
+    const reasons = troubles.filter(({ severity }) => severity === "failed").map(({ message }) => message);
+    return reasons.length === 0 ? c.json({ status: "ok", reasons }) : c.json({ status: "failed", reasons }, 503);
+  });
+  app.get("/metrics", async (c) => {
+    const text = await metrics.text(await takeReport(parts));
+    return c.body(text, 200, { "content-type": metrics.contentType });
+  });
+  app.notFound(({ req }) => {
+    return errorAnswer(new NydusGdError("not-found", `Cannot answer ${req.method} ${req.path}: no such route`));
+  });
+  app.onError((error) => {
+    if (!(error instanceof NydusGdError)) log.error("call failed", { reason: messageOf(error) });
+    return errorAnswer(error);
+  });
+  return app;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new NydusGdError("usage", `Cannot read request: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function errorAnswer(error: unknown): Response {
+  const { code, hint } = error instanceof NydusGdError ? error : { code: "internal" as const, hint: undefined };
+  const body = { error: { code, message: messageOf(error), ...(hint === undefined ? {} : { hint }) } };
+  return Response.json(body, { status: STATUS_OF[code] ?? 500 });
+}

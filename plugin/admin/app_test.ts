@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import type { LogLevelName } from "../../lib/cli/actions.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
+import { StatusDocument } from "../../lib/image/status_document.ts";
+import { parseWith } from "../../lib/base/schema.ts";
+import { acquire, ensureRows, QUIET } from "../../tests/support/blob_setup.ts";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
+import { ScriptedSource } from "../../tests/support/scripted_source.ts";
+import { makeSyntheticBlob } from "../../tests/support/synthetic_blob.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { GraphDriver } from "../docker/driver.ts";
+import { createAdminApp, createObserverApp } from "./app.ts";
+
+/** A daemon's parts, without a FUSE session and before Docker called. */
+async function withParts(
+  test: (parts: Parameters<typeof createAdminApp>[0], cache: BlobCache, levels: LogLevelName[]) => Promise<void>,
+): Promise<void> {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  await using cache = BlobCache.open(temp.join("cache"), QUIET);
+  await using images = new LazyImageStore({
+    stateDir: temp.path,
+    cache,
+    numbers: await ImageNumbers.open(temp.join("numbers.json")),
+    startSession: () => Promise.reject(new Error("no session here")),
+    deadlineMs: 1000,
+    candidates: () => Promise.resolve([]),
+    dataPath: { fsDriver: "fuse", reason: "asked for by name" },
+    minFree: { bytes: 0 },
+  });
+  const openStore = () => Promise.reject(new Error("no store here"));
+  await using driver = await GraphDriver.resume({ stateFile: temp.join("driver.json"), openStore });
+  const levels: LogLevelName[] = ["info"];
+  const log = {
+    get level() {
+      return levels.at(-1) ?? "info";
+    },
+    setLevel: (level: LogLevelName) => void levels.push(level),
+  };
+  await test({ root: temp.path, images, driver, log }, cache, levels);
+}
+
+/** The value of a metric without labels. */
+function metric(text: string, name: string): number {
+  return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
+}
+
+Deno.test("a daemon that has done nothing yet is well, and says what it is", () =>
+  withParts(async (parts) => {
+    const app = createAdminApp(parts);
+    const health = await app.request("/healthz");
+    assert.equal(health.status, 200);
+    assert.deepEqual(await health.json(), { status: "ok", reasons: [] });
+    const document = await (await app.request("/v1/status")).json();
+    assert.equal(parseWith(StatusDocument, document).ok, true);
+    assert.equal(document.pid, Deno.pid);
+    assert.equal(document.root, parts.root);
+    assert.equal(document.log_level, "info");
+    assert.deepEqual(document.data_path, { fs_driver: "fuse", reason: "asked for by name" });
+    assert.equal(document.cache.dir, `${parts.root}/cache`);
+    assert.ok(document.cache.usage.total_bytes > 0);
+    assert.deepEqual([document.fuse, document.layers, document.images, document.problems], [null, null, [], []]);
+  }));
+
+Deno.test("what was fetched is in status and metrics, also after the blob was closed", () =>
+  withParts(async (parts, cache) => {
+    const app = createAdminApp(parts);
+    const synthetic = await makeSyntheticBlob({ sizes: [5000, 6000, 7000] });
+    const source = new ScriptedSource(synthetic.bytes);
+    const blob = acquire(cache, synthetic, source);
+    await ensureRows(blob, synthetic, [0, 1]);
+    const open = await (await app.request("/metrics")).text();
+    assert.equal(metric(open, "nydus_gd_fetched_bytes_total"), 11_000);
+    assert.equal(metric(open, "nydus_gd_ready_chunks"), 2);
+    assert.equal(metric(open, "nydus_gd_chunks"), 3);
+    await cache.release(blob);
+    const response = await app.request("/metrics");
+    assert.match(response.headers.get("content-type") ?? "", /^text\/plain; version=0\.0\.4/);
+    const text = await response.text();
+    assert.equal(metric(text, "nydus_gd_fetched_bytes_total"), 11_000);
+    assert.equal(metric(text, "nydus_gd_ready_chunks"), 0);
+    assert.ok(metric(text, "nydus_gd_cache_bytes") >= 11_000);
+    const { fetched } = await (await app.request("/v1/status")).json();
+    assert.deepEqual(fetched, { bytes: 11_000, requests: 1, failed_requests: 0, corrupt_chunks: 0 });
+  }));
+
+Deno.test("metrics have names of one form, help, few labels, and those of the process", () =>
+  withParts(async (parts) => {
+    const app = createAdminApp(parts);
+    const text = await (await app.request("/metrics")).text();
+    const samples = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    for (const sample of samples) {
+      assert.match(sample, /^(nydus_gd_[a-z_]+|process_[a-z_]+)(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+$/);
+      const name = /^\w+/.exec(sample)?.[0] ?? "";
+      assert.match(text, new RegExp(`^# HELP ${name} .`, "m"));
+      assert.equal(text.includes(`# TYPE ${name} counter`), name.endsWith("_total"), name);
+    }
+    assert.match(text, /^nydus_gd_build_info\{version="\d[^"]*",deno="\d[^"]*",arch="\w+"\} 1$/m);
+    assert.match(text, /^nydus_gd_mounted_images\{fs_driver="fuse"\} 0$/m);
+    assert.match(text, /^nydus_gd_problems\{severity="failed"\} 0$/m);
+    assert.ok(metric(text, "process_resident_memory_bytes") > 1e6);
+    assert.ok(metric(text, "process_open_fds") > 0);
+    assert.doesNotMatch(text, /nodejs/);
+    const again = await (await app.request("/metrics")).text();
+    const names = (metrics: string) => metrics.match(/^\w+/gm);
+    assert.deepEqual(names(again), names(text));
+  }));
+
+Deno.test("a cache folder that is gone makes the daemon unwell, with the reason", () =>
+  withParts(async (parts) => {
+    const app = createAdminApp(parts);
+    await app.request("/metrics");
+    await Deno.rename(`${parts.root}/cache`, `${parts.root}/elsewhere`);
+    try {
+      const health = await app.request("/healthz");
+      assert.equal(health.status, 503);
+      const { status, reasons } = await health.json();
+      assert.equal(status, "failed");
+      assert.match(reasons.join(), /^Cannot look at cache ".*\/cache": .*ENOENT$/);
+      const document = await (await app.request("/v1/status")).json();
+      assert.equal(document.cache.usage, null);
+      assert.equal(document.problems[0].severity, "failed");
+      const text = await (await app.request("/metrics")).text();
+      assert.match(text, /^nydus_gd_problems\{severity="failed"\} 1$/m);
+      assert.doesNotMatch(text, /^nydus_gd_cache_bytes \d/m);
+    } finally {
+      await Deno.rename(`${parts.root}/elsewhere`, `${parts.root}/cache`);
+    }
+    assert.match(await (await app.request("/metrics")).text(), /^nydus_gd_cache_bytes \d/m);
+  }));
+
+Deno.test("the log level is set by its name, anything else is refused by name", () =>
+  withParts(async (parts, _cache, levels) => {
+    const app = createAdminApp(parts);
+    const put = (body: string) => app.request("/v1/log-level", { method: "PUT", body });
+    assert.deepEqual(await (await put('{"level": "debug"}')).json(), { level: "debug" });
+    assert.deepEqual(levels, ["info", "debug"]);
+    const refused: [body: string, message: RegExp][] = [
+      ['{"level": "loud"}', /^Cannot set log level: level must be one of "trace", .*, not "loud"$/],
+      ["{}", /^Cannot set log level: level is missing$/],
+      ["[]", /^Cannot set log level: /],
+      ["{", /^Cannot read request: /],
+      ["", /^Cannot read request: /],
+      [JSON.stringify({ level: "x".repeat(100_000) }), /^Cannot read request: body exceeds 65536 bytes$/],
+    ];
+    for (const [body, message] of refused) {
+      const response = await put(body);
+      assert.equal(response.status, 400);
+      const { error } = await response.json();
+      assert.equal(error.code, "usage");
+      assert.match(error.message, message);
+    }
+    assert.deepEqual(levels, ["info", "debug"]);
+  }));
+
+Deno.test("unknown routes and images that are not mounted are 404 in JSON", () =>
+  withParts(async (parts) => {
+    const app = createAdminApp(parts);
+    const calls = [["GET", "/"], ["GET", "/v1/nothing"], ["POST", "/v1/gc"], ["POST", "/healthz"]] as const;
+    for (const [method, path] of calls) {
+      const response = await app.request(path, { method });
+      assert.equal(response.status, 404);
+      assert.deepEqual(await response.json(), {
+        error: { code: "not-found", message: `Cannot answer ${method} ${path}: no such route` },
+      });
+    }
+    const response = await app.request("/v1/mounts/no%2Fsuch/prefetch", { method: "POST" });
+    assert.equal(response.status, 404);
+    assert.match((await response.json()).error.message, /^Cannot prefetch image of layer "no\/such": not mounted$/);
+  }));
+
+Deno.test("who may only look gets health and metrics, nothing else", () =>
+  withParts(async (parts) => {
+    const app = createObserverApp(parts);
+    assert.equal((await app.request("/healthz")).status, 200);
+    assert.equal((await app.request("/metrics")).status, 200);
+    assert.equal((await app.request("/v1/status")).status, 404);
+    assert.equal((await app.request("/v1/log-level", { method: "PUT", body: '{"level":"debug"}' })).status, 404);
+  }));

@@ -1,0 +1,123 @@
+/**
+ * What the daemon knows of itself, gathered from its rooms at one moment.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "node:path";
+import { VERSION } from "../../lib/base/version.ts";
+import type { BlobStats } from "../../lib/blob/cached_blob.ts";
+import { DockerNames } from "../../lib/image/docker_names.ts";
+import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/images_report.ts";
+import type { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
+import type { ImageStatus, StatusDocument } from "../../lib/image/status_document.ts";
+import { strandedText } from "../../lib/layer/layer_store.ts";
+import type { GraphDriver } from "../docker/driver.ts";
+
+/** The parts of a daemon that are told of. */
+export interface AdminParts {
+  readonly root: string;
+  readonly images: LazyImageStore;
+  readonly driver: GraphDriver;
+}
+
+/** One look at everything. */
+export interface DaemonReport {
+  readonly images: LazyImagesReport;
+  /** Undefined until Docker has sent its first call. */
+  readonly layers: { readonly home: string; readonly mounted: number } | undefined;
+  readonly troubles: readonly Trouble[];
+}
+
+/** Looks at everything. */
+export async function takeReport({ images, driver }: AdminParts): Promise<DaemonReport> {
+  const report = await images.report();
+  const troubles = images.troubles(report);
+  if (!driver.ready) return { images: report, layers: undefined, troubles };
+  const { home, mountedCount, strandedCount } = driver.store;
+  if (strandedCount > 0) troubles.push({ severity: "degraded", message: strandedText(strandedCount) });
+  return { images: report, layers: { home, mounted: mountedCount }, troubles };
+}
+
+/** Makes status documents. */
+export class StatusReporter {
+  readonly #names = new DockerNames();
+  readonly #startedAt = new Date();
+  readonly #startedMs = performance.now();
+
+  constructor(private readonly parts: AdminParts) {}
+
+  /** @param logLevel the level now */
+  async document(logLevel: string): Promise<StatusDocument> {
+    const { images: report, layers, troubles } = await takeReport(this.parts);
+    const { dataPath, cache, blobs, fuse } = report;
+    return {
+      version: VERSION,
+      pid: Deno.pid,
+      started_at: this.#startedAt.toISOString(),
+      uptime_seconds: Math.floor((performance.now() - this.#startedMs) / 1000),
+      kernel: Deno.osRelease(),
+      root: this.parts.root,
+      log_level: logLevel,
+      data_path: { fs_driver: dataPath.fsDriver, reason: dataPath.reason },
+      cache: {
+        dir: cache.dir,
+        usage: "failure" in cache
+          ? null
+          : { used_bytes: cache.usedBytes, free_bytes: cache.freeBytes, total_bytes: cache.totalBytes },
+      },
+      fetched: {
+        bytes: blobs.bytesFetched,
+        requests: blobs.requests,
+        failed_requests: blobs.failedRequests,
+        corrupt_chunks: blobs.corruptChunks,
+      },
+      fuse: fuse === undefined ? null : {
+        requests: fuse.requests,
+        cached_reads: fuse.reads,
+        cached_read_bytes: fuse.readBytes,
+        misses: fuse.misses,
+        waiting_reads: fuse.waitingReads,
+      },
+      layers: layers ?? null,
+      images: await Promise.all(report.images.map((image) => this.#image(image))),
+      problems: [...troubles],
+    };
+  }
+
+  async #image({ layer, home, fsDriver, path, blobs, prefetch }: MountedImageReport): Promise<ImageStatus> {
+    const imageDir = join(dirname(layer.home), "image", basename(layer.home));
+    return {
+      layer: layer.id,
+      names: layer.diffId === undefined ? [] : await this.#names.of(imageDir, layer.diffId),
+      home,
+      fs_driver: fsDriver,
+      path,
+      blobs: blobs.map(blobStatus),
+      prefetch: prefetch === undefined
+        ? null
+        : { state: prefetch.state, ready_bytes: prefetch.readyBytes, failures: prefetch.failures },
+      errors: blobs.flatMap(errorsOf),
+    };
+  }
+}
+
+function blobStatus(blob: BlobStats): ImageStatus["blobs"][number] {
+  return {
+    id: blob.id,
+    compressed_bytes: blob.compressedSize,
+    uncompressed_bytes: blob.uncompressedSize,
+    fetched_bytes: blob.bytesFetched,
+    chunks: blob.chunks,
+    chunks_ready: blob.chunksReady,
+    requests: blob.requests,
+    failed_requests: blob.failedRequests,
+    corrupt_chunks: blob.corruptChunks,
+  };
+}
+
+function errorsOf({ id, corruptChunks, lastFailure }: BlobStats): string[] {
+  return [
+    ...(lastFailure === undefined ? [] : [lastFailure]),
+    ...(corruptChunks === 0 ? [] : [`blob ${id}: corrupt at its source: ${corruptChunks} chunks`]),
+  ];
+}

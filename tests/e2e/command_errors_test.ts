@@ -1,0 +1,227 @@
+/**
+ * What the command line says when something is missing, wrong or taken: one line, a hint, an exit status.
+ *
+ * The program runs from its source as a process of its own, where need be in a mount namespace that lacks something.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { mountAt } from "../../ffi/mountinfo.ts";
+import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
+import { MOUNTS_DIR } from "../../lib/image/mount_state.ts";
+import { fails, inNamespace, run, Server } from "../support/command.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import { storeImage, storeLazy } from "../support/lazy_images.ts";
+import { RAFS_FIXTURES, readListing } from "../support/rafs_fixtures.ts";
+import { file as tarFile, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const ignore = Deno.uid() !== 0;
+if (ignore) console.log("skipped: not root");
+
+/** A script that makes a library unusable, whatever its version. */
+const hideLibrary = (name: string) =>
+  `for f in $(ldconfig -p | sed -n 's|.*=> \\(.*/${name}\\.so\\..*\\)|\\1|p'); do mount --bind /dev/null "$f"; done`;
+
+/** Words of a `serve` in a folder of its own. */
+function serveIn(temp: TempDir, ...more: string[]): string[] {
+  return [
+    "serve",
+    ...["--root", temp.join("root"), "--socket", temp.join("s.sock"), "--admin-socket", temp.join("admin.sock")],
+    ...more,
+  ];
+}
+
+const SERVING = /serving/;
+
+Deno.test({ name: "wrong usage exits 2", ignore }, async () => {
+  await fails(["serve", "--rot", "/x"], /unknown option '--rot'/, /--root/, { code: 2 });
+  await fails(["mount", "x"], /missing required argument 'dir'/, /nydus-gd mount --help/, { code: 2 });
+});
+
+Deno.test({ name: "a second server of a root or of a socket is refused by name", ignore }, async () => {
+  using temp = TempDir.make();
+  using other = TempDir.make();
+  await using first = await Server.start(serveIn(temp), SERVING);
+  await fails(
+    ["serve", "--root", temp.join("root"), "--socket", other.join("s.sock")],
+    new RegExp(`cannot open root "${temp.join("root")}": another nydus-gd serves it`),
+    /--root/,
+  );
+  await fails(
+    ["serve", "--root", other.join("root"), "--socket", temp.join("s.sock")],
+    new RegExp(`cannot listen on "${temp.join("s.sock")}": another process serves it`),
+    /--socket/,
+  );
+  await first.kill();
+  assert.ok((await Deno.lstat(temp.join("s.sock"))).isSocket, "a killed server leaves its socket");
+  await using second = await Server.start(serveIn(temp), SERVING);
+  const connection = await Deno.connect({ transport: "unix", path: temp.join("s.sock") });
+  connection.close();
+  await second[Symbol.asyncDispose]();
+  await assert.rejects(Deno.lstat(temp.join("s.sock")), Deno.errors.NotFound);
+});
+
+Deno.test(
+  { name: "a configuration that is wrong is refused by key, and one that was named must be there", ignore },
+  async () => {
+    using temp = TempDir.make();
+    const settings = temp.join("settings.toml");
+    const config = temp.join("config.json");
+    const write = Deno.writeTextFileSync;
+    const withSettings = serveIn(temp, "--settings", settings);
+    const withConfig = serveIn(temp, "--config", config);
+    const missing = (path: string) => new RegExp(`cannot read \\w+ ${path}: there is no such file`);
+    await fails(withSettings, missing(settings), /create it, or leave --settings out/);
+    await fails(withConfig, missing(config), /create it, or leave --config out/);
+
+    write(settings, "[fetch]\nretires = 3\n");
+    await fails(withSettings, /settings\.toml: line 2: fetch\.retires is not known/, /settings\.toml/);
+    write(settings, '[fetch]\ndeadline = "soon"\n');
+    await fails(withSettings, /line 2: fetch\.deadline must be a time such as "5s"/, /settings\.toml/);
+    await fails(serveIn(temp), /cannot use NYDUS_GD_FETCH_RETRIES: it must be an integer/, /NYDUS_GD_FETCH_RETRIES/, {
+      env: { NYDUS_GD_FETCH_RETRIES: "many" },
+    });
+
+    const device = (backend: unknown) =>
+      JSON.stringify({ mode: "direct", device: { backend, cache: { type: "blobcache" } } });
+    write(config, "{");
+    await fails(withConfig, /cannot read configuration .*config\.json: /, /config\.json/);
+    write(config, device({ type: "tape", config: {} }));
+    await fails(withConfig, /cannot read configuration .*config\.json: .*tape/, /config\.json/);
+    write(config, device({ type: "registry", config: { host: "h", repo: 7 } }));
+    await fails(withConfig, /cannot read configuration .*config\.json: .*repo/, /config\.json/);
+  },
+);
+
+Deno.test({ name: "without root the hint is sudo", ignore }, async () => {
+  using temp = TempDir.make();
+  const within = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+  const options = { within, env: { HOME: "/nonexistent" } };
+  await fails(serveIn(temp), /cannot serve: mounting needs root/, /sudo nydus-gd serve/, options);
+  await fails(["mount", "x", temp.path], /cannot mount: it needs root/, /sudo nydus-gd mount/, options);
+});
+
+const IMAGE = "v6-prefetch-fs";
+const BOOTSTRAP = fixture(IMAGE).bootstrap;
+const BLOBS = ["--blob-dir", `${RAFS_FIXTURES}/blobs`];
+/** A /dev with what every program needs, and no more. */
+const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
+
+Deno.test({ name: "a missing library or device is named with what brings it", ignore }, async () => {
+  using temp = TempDir.make();
+  const mount = ["mount", BOOTSTRAP, temp.path, ...BLOBS];
+  await fails(mount, /cannot load libfuse3\.so\.\S+: library not found/, /apt-get install libfuse3-/, {
+    within: inNamespace(hideLibrary("libfuse3")),
+  });
+  await fails(mount, /cannot open "\/dev\/fuse": ENOENT/, /modprobe fuse/, { within: inNamespace(NO_FUSE) });
+});
+
+Deno.test({ name: "mount says what is wrong with each of its words, and leaves nothing", ignore }, async (t) => {
+  using temp = TempDir.make();
+  const dir = temp.join("mnt");
+  const none = temp.join("none");
+  const alien = temp.join("alien");
+  const empty = temp.join("empty");
+  await Deno.mkdir(dir);
+  await Deno.mkdir(empty);
+  await Deno.writeFile(alien, crypto.getRandomValues(new Uint8Array(8192)));
+  const before = await mountStates();
+  const cases: [name: string, args: string[], sentence: RegExp, hint: RegExp, code?: number][] = [
+    ["no such file", [none, dir, ...BLOBS], /cannot read bootstrap \S+none: there is no such file/, /path/],
+    ["alien bytes", [alien, dir, ...BLOBS], /cannot find a bootstrap in \S+alien: it is neither/, /nydus/],
+    ["no place of the blobs", [BOOTSTRAP, dir], /it is not said where its blobs are/, /--blob-dir DIR/, 2],
+    ["no folder of blobs", [BOOTSTRAP, dir, "--blob-dir", none], /none/, /--blob-dir/],
+    ["blobs that are missing", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],
+    ["no folder to mount on", [BOOTSTRAP, none, ...BLOBS], /cannot mount on \S+none: there is no such/, /mkdir -p/],
+    ["a file to mount on", [BOOTSTRAP, alien, ...BLOBS], /cannot mount on \S+alien: it is not a folder/, /folder/],
+    ["another data path", [BOOTSTRAP, dir, ...BLOBS, "--fs-driver", "erofs-fuse"], /fs_driver erofs-fuse/, /fuse/],
+    ["no such configuration", [BOOTSTRAP, dir, "--config", none], /none: there is no such file/, /--config/],
+    ["both homes", [BOOTSTRAP, dir, ...BLOBS, "--config", none], /'--blob-dir <dir>' cannot be used/, /--help/, 2],
+  ];
+  for (const [name, args, sentence, hint, code = 1] of cases) {
+    await t.step(name, async () => {
+      await fails(["mount", ...args], sentence, hint, { code });
+      await fails(["mount", "--background", ...args], sentence, hint, { code });
+      assert.equal(mountAt(dir), undefined);
+      assert.deepEqual(await mountStates(), before);
+    });
+  }
+});
+
+Deno.test({ name: "a mount in the background is used, busy, and ended by umount", ignore }, async () => {
+  using temp = TempDir.make();
+  const before = await mountStates();
+  const { code, stdout, stderr } = await run(["mount", "--background", BOOTSTRAP, temp.path, ...BLOBS]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  const pid = /^mounted .* \(fuse\), process (\d+), log \S+\n$/.exec(stdout)?.[1];
+  assert.ok(pid !== undefined, stdout);
+  try {
+    await readsRight(temp.path);
+    const busy = /: an image is mounted there/;
+    await fails(["mount", BOOTSTRAP, temp.path, ...BLOBS], busy, /nydus-gd umount/);
+    await fails(["mount", "--background", BOOTSTRAP, temp.path, ...BLOBS], busy, /nydus-gd umount/);
+    using _inside = await Deno.open(temp.path);
+    await fails(["umount", temp.path], /: it is in use/, /fuser -vm/);
+  } finally {
+    assert.deepEqual(await run(["umount", `${temp.path}/`]), { code: 0, stdout: "", stderr: "" });
+  }
+  await hasEnded(pid);
+  assert.deepEqual(await mountStates(), before);
+  await fails(["umount", temp.path], /: nothing is mounted there/, /findmnt/);
+});
+
+Deno.test({ name: "umount clears up after a server that was killed", ignore }, async () => {
+  using temp = TempDir.make();
+  const before = await mountStates();
+  const server = await Server.start(["mount", BOOTSTRAP, temp.path, ...BLOBS], /^mounted /);
+  await server.kill();
+  await fails(["mount", BOOTSTRAP, temp.path, ...BLOBS], /: an image is mounted there/, /nydus-gd umount/);
+  assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
+  assert.equal(mountAt(temp.path), undefined);
+  assert.deepEqual(await mountStates(), before);
+});
+
+Deno.test(
+  { name: "an image reference is mounted from its registry, an ordinary image is refused", ignore },
+  async () => {
+    using temp = TempDir.make();
+    await using registry = await FakeRegistry.start();
+    const lazy = await storeLazy(registry, "lazy", IMAGE, []);
+    const ordinary = await storeImage(registry, "ordinary", [tarOf(tarFile("file", "text"))]);
+    {
+      await using _server = await Server.start(["mount", lazy.reference, temp.path], /^mounted /);
+      await readsRight(temp.path);
+    }
+    assert.equal(mountAt(temp.path), undefined);
+    const refusal = new RegExp(`${ordinary.reference}: it is not a nydus image`);
+    await fails(["mount", ordinary.reference, temp.path], refusal, /nydusify/);
+    const options = { env: { NYDUS_GD_FETCH_RETRIES: "0" } };
+    await fails(["mount", `${registry.host}/app:none`, temp.path], /HTTP 404 MANIFEST_UNKNOWN/, undefined, options);
+    await registry.goDown();
+    await fails(["mount", lazy.reference, temp.path], /connection to \S+ refused/, undefined, options);
+  },
+);
+
+/** A file of the mounted image is what it should be; another process reads it. */
+async function readsRight(dir: string): Promise<void> {
+  const file = readListing(fixture(IMAGE).listing).find(({ type }) => type === "reg");
+  const { stdout } = await new Deno.Command("sha256sum", { args: [`${dir}${file?.path}`] }).output();
+  assert.equal(new TextDecoder().decode(stdout).split(" ")[0], file?.sha256);
+}
+
+/** State folders of mounts. */
+async function mountStates(): Promise<string[]> {
+  const entries = await ignoreMissing(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(MOUNTS_DIR)));
+  return (entries ?? []).map(({ name }) => name).sort();
+}
+
+/** Waits until a process is gone, or only its exit status is left. */
+async function hasEnded(pid: string): Promise<void> {
+  for (;;) {
+    const stat = await ignoreMissing(Deno.errors.NotFound, Deno.readTextFile(`/proc/${pid}/stat`));
+    if (stat === undefined || /\) [ZX] /.test(stat)) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,278 @@
+/**
+ * What goes wrong between dockerd, the registry and a container, and what a user gets: a sentence, or EIO in time.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { bootstrapLayer } from "../../lib/image/image_builder.ts";
+import { busyboxLayer, dockerMissing, DockerStack, fixture } from "../support/docker_stack.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import { storeImage, storeLazy } from "../support/lazy_images.ts";
+import { readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
+import { file as tarFile, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const missing = dockerMissing();
+if (missing !== undefined) console.log(`skipped: ${missing}`);
+const ignore = missing !== undefined;
+
+/** Many small files, each in compressed chunks of its own. */
+const SMALL_FILES = "v6-prefetch-fs";
+const NO_NETWORK = ["--network", "none"];
+const USER = "alice";
+const PASSWORD = "open sesame:1";
+
+/** Short, so that a registry that says nothing is given up soon. */
+const LIMITS = {
+  NYDUS_GD_FETCH_DEADLINE: "1s",
+  NYDUS_GD_FETCH_RETRIES: "1",
+};
+
+/** What a test gets. */
+interface Parts {
+  readonly stack: DockerStack;
+  readonly registry: FakeRegistry;
+  /** Tells Docker and us the password. */
+  login(password: string): Promise<void>;
+}
+
+/** Runs `test` with a registry in this process and a dockerd of its own. */
+async function withFaults(test: (parts: Parts) => Promise<void>): Promise<void> {
+  using temp = TempDir.make();
+  await using registry = await FakeRegistry.start({ auth: "basic", user: USER, password: PASSWORD });
+  const client = temp.join("client"); // where DockerDaemon has it
+  await Deno.mkdir(client);
+  const login = (password: string) =>
+    Deno.writeTextFile(
+      `${client}/config.json`,
+      JSON.stringify({ auths: { [registry.host]: { auth: btoa(`${USER}:${password}`) } } }),
+    );
+  await login(PASSWORD);
+  await using stack = await DockerStack.start(temp.path, { ...LIMITS, NYDUS_GD_DOCKER_CONFIG: client });
+  await test({ stack, registry, login });
+}
+
+/** A command that must fail: what it said. */
+async function refused(stack: DockerStack, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await stack.daemon.docker(args);
+  assert.notEqual(code, 0, `docker ${args.join(" ")} succeeded: ${stdout}`);
+  return stderr.trim();
+}
+
+Deno.test({ name: "a pull of a damaged bootstrap fails with a sentence and leaves nothing", ignore }, async (t) => {
+  await withFaults(async ({ stack, registry }) => {
+    const good = await readFixtureBootstrap(fixture(SMALL_FILES));
+    const zeroed = good.slice();
+    zeroed.fill(0, 0x1000, 0x2000);
+    const damaged: Record<string, Uint8Array> = {
+      "cut to a half": good.slice(0, good.length >> 1),
+      "cut to its super block": good.slice(0, 1024 + 128),
+      "with zeros for its inodes": zeroed,
+      "of random bytes": crypto.getRandomValues(new Uint8Array(8192)),
+      "with nothing in it": new Uint8Array(),
+    };
+    const busybox = await busyboxLayer();
+    let tag = 0;
+    for (const [name, bytes] of Object.entries(damaged)) {
+      await t.step(`a bootstrap ${name}`, async () => {
+        const { reference } = await storeImage(registry, `bad-${tag++}`, [bootstrapLayer(bytes), busybox]);
+        const said = await refused(stack, "pull", reference);
+        assert.match(said, /failed to register layer: .*Cannot (read|open|apply|use) [^:]*: /);
+        assert.deepEqual(await stack.layers(), []);
+        assert.deepEqual(await stack.overlays(), []);
+      });
+    }
+    await t.step("the good one is pulled and runs afterwards", async () => {
+      const { reference } = await storeLazy(registry, "good", SMALL_FILES, [busybox]);
+      await stack.docker("pull", reference);
+      assert.equal(await digestIn(stack, ["run", "--rm", ...NO_NETWORK, reference], "/lib/mod03.txt"), sha256Of(3));
+    });
+  });
+});
+
+Deno.test({ name: "a pull that is cancelled leaves nothing", ignore }, async (t) => {
+  await withFaults(async ({ stack, registry }) => {
+    const lower = tarOf(tarFile("below", "text"));
+    await t.step("while a layer does not come", async () => {
+      const image = await storeImage(registry, "stalls", [lower, tarOf(tarFile("above", crypto.randomUUID()))]);
+      const layer = `/v2/app/blobs/sha256:${image.topLayer}`;
+      registry.stalled.add(image.topLayer);
+      await cancelledPull(
+        stack,
+        image.reference,
+        async () => registry.count("GET", layer) > 0 && (await stack.layers()).length > 0,
+      );
+      registry.stalled.clear();
+      registry.dropConnections(); // dockerd waits for the answer to a request that nobody wants any more
+      await until("every layer is removed", async () => (await stack.layers()).length === 0);
+      await stack.docker("pull", image.reference);
+      await stack.docker("rmi", image.reference);
+    });
+    // takes 15 s: dockerd sends the rest of a cancelled layer again and again before it removes it
+    await t.step("while a layer is unpacked", async () => {
+      const files = Array.from({ length: 120 }, (_, i) => tarFile(`file-${i}`, new Uint8Array(256 << 10)));
+      const image = await storeImage(registry, "large", [tarOf(...files)]);
+      await cancelledPull(stack, image.reference, async () => (await stack.layers()).length > 0);
+      await until("no layer is there, or the whole image", async () =>
+        (await stack.layers()).length === 0 ||
+        (await stack.daemon.docker(["rmi", image.reference])).code === 0);
+    });
+    assert.deepEqual(await stack.layers(), []);
+    assert.deepEqual(await stack.overlays(), []);
+  });
+});
+
+Deno.test(
+  { name: "a container that reads gets EIO while its data are out of reach, and goes on after", ignore },
+  async (t) => {
+    await withFaults(async ({ stack, registry, login }) => {
+      const image = await storeLazy(registry, "lazy", SMALL_FILES, [await busyboxLayer()]);
+      const [blob = ""] = image.blobs;
+      await stack.docker("pull", image.reference);
+
+      const started = await t.step("the start of a container says what is missing", async () => {
+        await registry.goDown();
+        const down = await refused(stack, "create", ...NO_NETWORK, image.reference, "/bin/sleep", "1000");
+        assert.match(down, new RegExp(`Cannot find the blobs of the image: registry ${registry.host}/app: .*refused`));
+        await registry.comeBack();
+        const bytes = registry.replaceBlob(blob, undefined);
+        const gone = await refused(stack, "create", ...NO_NETWORK, image.reference, "/bin/sleep", "1000");
+        assert.match(gone, new RegExp(`Cannot find the blobs of the image: .*${blob}.*HTTP 404`));
+        registry.replaceBlob(blob, bytes);
+        await stack.docker("run", "-d", "--name", "reader", ...NO_NETWORK, image.reference, "/bin/sleep", "1000");
+      });
+
+      if (!started) return;
+
+      const read = (file: number) => digestIn(stack, ["exec", "reader"], pathOf(file));
+      let next = 0;
+      /** Files that cannot be read while `fault` lasts, one line in the log that tells why, and all is well afterwards. */
+      const fails = (name: string, fault: () => unknown, cause: RegExp, mend: () => unknown) =>
+        t.step(name, async () => {
+          const before = (await readFailures(stack)).length;
+          const first = next;
+          next += 3;
+          await fault();
+          for (const file of [first, first + 1, first]) assert.equal(await read(file), "EIO");
+          const logged = (await readFailures(stack)).slice(before);
+          assert.equal(logged.length, 1, JSON.stringify(logged));
+          assert.equal(logged[0]?.blob, blob);
+          assert.match(String(logged[0]?.image), /^[0-9a-f]{64}$/);
+          assert.match(String(logged[0]?.cause), cause);
+          await mend();
+          for (const file of [first, first + 1, first + 2]) assert.equal(await read(file), sha256Of(file));
+        });
+
+      // the first finds the blob unopened: its chunk table is out of reach as well
+      await fails(
+        "the registry is silent",
+        () => registry.lasting = { kind: "stall" },
+        /no data within 500 ms/,
+        () => {
+          registry.lasting = undefined;
+        },
+      );
+      await fails(
+        "the registry is silent in the middle",
+        () => registry.lasting = { kind: "stall", after: 10 },
+        /no data within 500 ms/,
+        () => {
+          registry.lasting = undefined;
+        },
+      );
+      await fails("the registry is down", () => registry.goDown(), /refused/, () => registry.comeBack());
+      await fails("the registry fails", () => registry.lasting = { kind: "status", status: 503 }, /HTTP 503/, () => {
+        registry.lasting = undefined;
+      });
+      await fails(
+        "the password is wrong",
+        () => registry.changePassword("another"),
+        /refused: it does not accept user and password/,
+        () => login("another"),
+      );
+      let bytes: Uint8Array | undefined;
+      await fails(
+        "the blob is deleted",
+        () => bytes = registry.replaceBlob(blob, undefined),
+        /HTTP 404/,
+        () => registry.replaceBlob(blob, bytes),
+      );
+      await fails("the data are wrong", () => registry.lasting = { kind: "corrupt" }, /Cannot read chunk/, () => {
+        registry.lasting = undefined;
+      });
+      await t.step("what was read before is still right", async () => {
+        for (let file = 0; file < next; file++) assert.equal(await read(file), sha256Of(file));
+      });
+      await stack.docker("rm", "-f", "reader");
+    });
+  },
+);
+
+/** What the kernel offers in /dev of a machine without FUSE. */
+const NO_FUSE = "mount -t tmpfs tmpfs /dev && cd /dev && mkdir pts shm && ln -s pts/ptmx ptmx && " +
+  "mknod -m 666 null c 1 3 && mknod -m 666 zero c 1 5 && mknod -m 666 random c 1 8 && mknod -m 666 urandom c 1 9";
+
+Deno.test({ name: "without FUSE ordinary images run, and a lazy one says what it needs", ignore }, async () => {
+  await withFaults(async ({ stack, registry }) => {
+    const busybox = await busyboxLayer();
+    const classic = await storeImage(registry, "classic", [busybox]);
+    const lazy = await storeLazy(registry, "lazy", SMALL_FILES, [busybox]);
+    const inSandbox = async (script: string) =>
+      assert.ok((await stack.sandbox.spawn("sh", ["-ec", script]).status).success, script);
+    await inSandbox(NO_FUSE);
+    await stack.docker("pull", classic.reference);
+    await stack.docker("pull", lazy.reference);
+    assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, classic.reference, "/bin/echo", "ran"), "ran");
+    const said = await refused(stack, "create", ...NO_NETWORK, lazy.reference, "/bin/sleep", "1000");
+    assert.match(said, /Cannot open "\/dev\/fuse": ENOENT \(hint: modprobe fuse\)/);
+    await inSandbox("umount /dev");
+    const run = ["run", "--rm", ...NO_NETWORK, lazy.reference];
+    assert.equal(await digestIn(stack, run, pathOf(3)), sha256Of(3));
+  });
+});
+
+/** The path of a small file of the fixture. */
+function pathOf(file: number): string {
+  return `/lib/mod${String(file).padStart(2, "0")}.txt`;
+}
+
+function sha256Of(file: number): string | undefined {
+  return readListing(fixture(SMALL_FILES).listing).find(({ path }) => path === pathOf(file))?.sha256;
+}
+
+/** sha256 of a file as a container reads it, or "EIO". */
+async function digestIn(stack: DockerStack, run: readonly string[], path: string): Promise<string> {
+  const { code, stdout, stderr } = await stack.daemon.docker([...run, "/bin/sha256sum", path]);
+  if (code === 0) return stdout.split(" ")[0] ?? "";
+  assert.match(stderr, /I\/O error|Input\/output error/);
+  return "EIO";
+}
+
+/** What `serve` logged of reads that failed. */
+async function readFailures(stack: DockerStack): Promise<Record<string, unknown>[]> {
+  return (await stack.serveLog()).filter(({ message }) => message === "read failed");
+}
+
+/** Starts a pull, and kills the client as soon as `isTime`. */
+async function cancelledPull(stack: DockerStack, reference: string, isTime: () => Promise<boolean>): Promise<void> {
+  const child = new Deno.Command("docker", {
+    args: ["--host", stack.daemon.host, "pull", reference],
+    env: { DOCKER_CONFIG: `${stack.dir}/client` },
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  await until("the pull is under way", isTime);
+  child.kill("SIGKILL");
+  await child.status;
+}
+
+const UNTIL_TIMEOUT_MS = 30_000;
+const POLL_MS = 10;
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  const deadline = AbortSignal.timeout(UNTIL_TIMEOUT_MS);
+  while (!(await condition())) {
+    if (deadline.aborted) throw new Error(`Cannot wait any longer until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
