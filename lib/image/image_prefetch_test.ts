@@ -45,14 +45,13 @@ Deno.test("what cannot be fetched is passed over and told", async () => {
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
   const failing = new NydusGdError("unavailable", "Cannot fetch: registry is down");
-  let failures = 0;
   mountable.control.beforeFetch = (_blob, chunk) => {
-    if (chunk === 0 && failures++ === 0) throw failing;
+    if (chunk === 0) throw failing;
   };
   const run = ImagePrefetch.start(mountable.image);
   await run.ended;
   assert.equal(run.status.state, "incomplete");
-  assert.equal(run.status.failures, 1);
+  assert.ok(run.status.failures > 0, "each piece that needs the chunk counts");
 });
 
 Deno.test("a stop ends it, and nothing of the image is used any more when it has resolved", async () => {

@@ -86,7 +86,7 @@ export class GraphDriverProcess implements AsyncDisposable {
   }
 
   async #post(path: string, body: BodyInit): Promise<Record<string, unknown>> {
-    const response = await fetch(`http://plugin.moby.localhost${path}`, { method: "POST", body, client: this.#client });
+    const response = await fetch(`http://plugin${path}`, { method: "POST", body, client: this.#client });
     const answer = await response.json();
     if (answer.Err !== undefined) throw new RemoteError(answer.Err);
     return answer;
