@@ -16,7 +16,6 @@
 import { notifyReady } from "../ffi/libsystemd.ts";
 import { mountAt } from "../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../ffi/sys_mount.ts";
-import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
 import { fetchOptionsOf } from "../lib/backend/registry/fetch_options.ts";
 import { HttpClient } from "../lib/backend/registry/http_client.ts";
@@ -136,7 +135,7 @@ class Daemon implements AsyncDisposable {
     );
     const openStore = async (home: string, options: StorageOptions): Promise<LayerStore> => {
       if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
-      current = await configOf(options.config) as NydusdConfig | undefined;
+      current = await configOf(options.config);
       return await LayerStore.open(home, { lazyImages: images, applier, differ });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { type ByteString, fromByteString } from "../base/bytes.ts";
+import { type ByteString, concatenate, fromByteString } from "../base/bytes.ts";
 import {
   BLOCK_SIZE,
   HEADER,
@@ -186,16 +186,6 @@ function isUtf8(bytes: Uint8Array): boolean {
   } catch {
     return false;
   }
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 function checkEntry(entry: TarEntry): void {

@@ -66,7 +66,7 @@ export async function loadChunkTable(source: TableSource, cache: TableCache): Pr
   const { descriptor } = source;
   const { meta } = descriptor;
   if (meta === undefined) return chunkColumnsFromRecords(descriptor, source.records());
-  const cached = readCached(cache.path, cacheMetaSize(meta.uncompressedSize));
+  const cached = readMetaFile(cache.path, cacheMetaSize(meta.uncompressedSize));
   if (cached !== undefined) {
     const columns = tryParse(source, "cached", () => splitCacheBlobMeta(descriptor, cached));
     if (columns !== undefined) return await withDigests(source, columns);
@@ -86,8 +86,8 @@ export async function loadChunkTable(source: TableSource, cache: TableCache): Pr
   return await withDigests(source, columns);
 }
 
-/** The file, if it is one of that size: another cannot be right, and is not read at all. */
-function readCached(path: string, sizeBytes: number): Uint8Array | undefined {
+/** A `.blob.meta` file, if it is one of that size: another cannot be right, and is not read at all. */
+export function readMetaFile(path: string, sizeBytes: number): Uint8Array | undefined {
   try {
     using fd = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
     const { mode, size } = fstat(fd);
@@ -96,9 +96,9 @@ function readCached(path: string, sizeBytes: number): Uint8Array | undefined {
       preadExact(fd, bytes, 0);
       return bytes;
     }
-    log.warn("cached blob meta not used", { path, reason: `it is not a file of ${sizeBytes} bytes` });
+    log.warn("blob meta file not used", { path, reason: `it is not a file of ${sizeBytes} bytes` });
   } catch (error) {
-    if (!isErrno(error, "ENOENT")) log.warn("cached blob meta not used", { path, reason: messageOf(error) });
+    if (!isErrno(error, "ENOENT")) log.warn("blob meta file not used", { path, reason: messageOf(error) });
   }
   return undefined;
 }

@@ -6,7 +6,7 @@
 import { O, open } from "../../ffi/fcntl.ts";
 import { writeAll } from "../../ffi/unistd.ts";
 import { TarReader } from "../archive/tar_reader.ts";
-import { bootstrapLayer, buildImage, type BuiltImage } from "../image/image_builder.ts";
+import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/image_builder.ts";
 import { RafsBuilder } from "../image/rafs_builder.ts";
 import type { PushableBlob } from "./push_image.ts";
 
@@ -30,7 +30,7 @@ export async function buildDemoImages(tarPath: string, blobPath: string): Promis
   const config = { architecture, env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"], cmd: ["bash"] };
   const [classic, lazy] = await Promise.all([
     buildImage([tar], config),
-    buildImage([bootstrapLayer(bootstrap)], config),
+    buildImage([bootstrapLayerTar(bootstrap)], config),
   ]);
   const blob = { digest: `sha256:${blobId}`, bytes: await Deno.readFile(blobPath) };
   return { classic, lazy, blob, plainBytes: tar.length };

@@ -10,6 +10,7 @@ import { gzip } from "node:zlib";
 import { promisify } from "node:util";
 import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { tarEntry } from "../archive/tar.ts";
+import { concatenate } from "../base/bytes.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
 
 /** A blob to be pushed. */
@@ -39,7 +40,7 @@ const BOOTSTRAP_FOLDER = "image/";
 const BOOTSTRAP_FILE = "image/image.boot";
 
 /** The tar of a layer that holds nothing but the bootstrap of the file system below it. */
-export function bootstrapLayer(bootstrap: Uint8Array): Uint8Array<ArrayBuffer> {
+export function bootstrapLayerTar(bootstrap: Uint8Array): Uint8Array<ArrayBuffer> {
   const name = (text: string) => new TextEncoder().encode(text);
   return concatenate([
     encodeTarHeader(tarEntry({ type: "directory", name: name(BOOTSTRAP_FOLDER), mode: 0o755 })),
@@ -90,15 +91,4 @@ function blobOfJson(mediaType: string, value: unknown): ImageBlob {
 
 async function compress(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await promisify(gzip)(bytes));
-}
-
-/** All parts behind one another. */
-export function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }

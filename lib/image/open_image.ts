@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { dirname, join } from "node:path";
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
@@ -19,8 +20,10 @@ import type { Backend } from "../backend/blob_source.ts";
 import { NydusGdError } from "../base/errors.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
+import { readMetaFile } from "../blob/blob_table.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
-import type { Bootstrap, ChunkRecord } from "../rafs/bootstrap.ts";
+import type { BlobDescriptor, Bootstrap, ChunkRecord } from "../rafs/bootstrap.ts";
+import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { effectiveBlobId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 
@@ -59,7 +62,13 @@ export class OpenImage implements MountableImage, AsyncDisposable {
       for (const described of tree.blobs) {
         const descriptor = { ...described, id: effectiveBlobId(described, container) };
         const source = backend.blob(descriptor.id);
-        blobs.push(cache.acquire({ descriptor, source, records: () => recordsOf(tree, descriptor.index) }));
+        const embeddedMeta = metaBeside(bootstrapPath, descriptor);
+        blobs.push(cache.acquire({
+          descriptor,
+          source,
+          records: () => recordsOf(tree, descriptor.index),
+          ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
+        }));
       }
       return new OpenImage(name, mapping, tree, blobs, cache);
     } catch (error) {
@@ -104,6 +113,12 @@ function openFile(path: string): Fd {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
     throw new NydusGdError("not-found", `Cannot read bootstrap ${path}: there is no such file`, { cause: error });
   }
+}
+
+/** What newer converters put into the bootstrap's layer for each blob, `<id>.blob.meta`: it saves a request. */
+function metaBeside(bootstrapPath: string, { id, meta }: BlobDescriptor): Uint8Array | undefined {
+  if (meta === undefined) return undefined;
+  return readMetaFile(join(dirname(bootstrapPath), `${id}.blob.meta`), cacheMetaSize(meta.uncompressedSize));
 }
 
 function* recordsOf(tree: Bootstrap, blobIndex: number): Iterable<Readonly<ChunkRecord>> {

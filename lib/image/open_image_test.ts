@@ -11,7 +11,7 @@ import { BootstrapWriter } from "../rafs/v6/writer.ts";
 import { treeBlob } from "../../tests/support/rafs_trees.ts";
 import { mapBootstrap, OpenImage } from "./open_image.ts";
 
-const { bytes } = buildFrom(tarOf(file("f", "text")));
+const { bytes, blob, blobId } = buildFrom(tarOf(file("f", "text")));
 
 Deno.test("what cannot be mapped is refused by name", async () => {
   using temp = TempDir.make();
@@ -57,4 +57,30 @@ Deno.test("an image that fails to open gives back the blobs that it had taken", 
     /it is no sha256/,
   );
   assert.equal(cache.stats().blobs.length, 0);
+});
+
+Deno.test("compression info that came with the bootstrap is not fetched again, and not believed blindly", async () => {
+  using temp = TempDir.make();
+  await Deno.mkdir(temp.join("image"));
+  await Deno.mkdir(temp.join("blobs"));
+  await Deno.writeFile(temp.join("image/image.boot"), bytes);
+  await Deno.writeFile(temp.join(`blobs/${blobId}`), blob);
+  const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
+  const bytesToOpen = async (cacheName: string) => {
+    await using cache = BlobCache.open(temp.join(cacheName), QUIET);
+    await using image = OpenImage.open({ name: "a", bootstrapPath: temp.join("image/image.boot"), backend, cache });
+    await image.blobs[0]?.open();
+    const fetched = cache.stats().bytesFetched;
+    await image.blobs[0]?.ensure(0, 1, "on-demand");
+    return fetched;
+  };
+  const alone = await bytesToOpen("first");
+  assert.ok(alone > 0);
+  const embedded = temp.join(`image/${blobId}.blob.meta`);
+  await Deno.copyFile(temp.join(`first/${blobId}.blob.meta`), embedded);
+  assert.equal(await bytesToOpen("second"), 0);
+  const damaged = await Deno.readFile(embedded);
+  damaged.fill(0xff, -1); // its second magic word
+  await Deno.writeFile(embedded, damaged);
+  assert.equal(await bytesToOpen("third"), alone);
 });

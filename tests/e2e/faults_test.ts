@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { bootstrapLayer } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { busyboxLayer, dockerMissing, DockerStack, fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeImage, storeLazy } from "../support/lazy_images.ts";
@@ -75,7 +75,7 @@ Deno.test({ name: "a pull of a damaged bootstrap fails with a sentence and leave
     let tag = 0;
     for (const [name, bytes] of Object.entries(damaged)) {
       await t.step(`a bootstrap ${name}`, async () => {
-        const { reference } = await storeImage(registry, `bad-${tag++}`, [bootstrapLayer(bytes), busybox]);
+        const { reference } = await storeImage(registry, `bad-${tag++}`, [bootstrapLayerTar(bytes), busybox]);
         const said = await refused(stack, "pull", reference);
         assert.match(said, /failed to register layer: .*Cannot (read|open|apply|use) [^:]*: /);
         assert.deepEqual(await stack.layers(), []);

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
-import { bootstrapLayer } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import type { StatusDocument } from "../../lib/image/status_document.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
@@ -63,7 +63,7 @@ async function mountLazy({ driver }: Serving, scratch: string): Promise<string> 
   const opts = [`nydus-gd.config=${scratch}/config.json`];
   await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: opts });
   await driver.call("GraphDriver.Create", { ID: "image" });
-  await driver.apply("image", bootstrapLayer(await readFixtureBootstrap(image)));
+  await driver.apply("image", bootstrapLayerTar(await readFixtureBootstrap(image)));
   await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
   const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
   return String(Dir);

@@ -12,9 +12,10 @@ import { pushImage } from "../../lib/demo/push_image.ts";
 import { RegistryProcess } from "../../lib/demo/registry_process.ts";
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { Throttle } from "../../lib/demo/throttle.ts";
-import { bootstrapLayer, buildImage, concatenate, digestOf } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
+import { concatenate } from "../../lib/base/bytes.ts";
 import { TempDir } from "./temp_dir.ts";
 
 /** Why these tests cannot run here; undefined when they can. */
@@ -111,7 +112,7 @@ export class CountedRegistry implements AsyncDisposable {
         return { digest: digestOf(bytes), bytes };
       }),
     );
-    const built = await buildImage([bootstrapLayer(bootstrap), ...above], { architecture: ARCHITECTURE });
+    const built = await buildImage([bootstrapLayerTar(bootstrap), ...above], { architecture: ARCHITECTURE });
     await pushImage(this.registry.host, repository, "latest", built, blobs);
     const reference = `${this.host}/${repository}:latest`;
     this.#ordinary.set(reference, built.layers.slice(1).reduce((sum, { bytes }) => sum + bytes.length, 0));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { bootstrapLayer, buildImage, type BuiltImage } from "../../lib/image/image_builder.ts";
+import { bootstrapLayerTar, buildImage, type BuiltImage } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { fixture } from "./docker_stack.ts";
 import type { FakeRegistry } from "./fake_registry.ts";
@@ -49,7 +49,7 @@ export async function storeLazy(
   const bootstrap = await readFixtureBootstrap(fixture(name));
   const ids = openBootstrap(bootstrap).blobs.map(({ id }) => id);
   const blobs = await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`)));
-  return await storeImage(registry, tag, [bootstrapLayer(bootstrap), ...above], blobs);
+  return await storeImage(registry, tag, [bootstrapLayerTar(bootstrap), ...above], blobs);
 }
 
 function topLayerOf({ layers }: BuiltImage): string {
