@@ -35,7 +35,7 @@ Deno.test("no file names a folder of one machine, or a package registry", async 
 });
 
 Deno.test("the patterns find what they are for", () => {
-  for (const text of ['"/work/main"', "see /home/joe/x", "(/Users/x)"]) assert.match(text, MACHINE_PATHS);
+  for (const text of [`"/${"work"}/main"`, "see /home/joe/x", "(/Users/x)"]) assert.match(text, MACHINE_PATHS);
   for (const text of ["/var/lib/work/x", "overlay/work/inodes", "${id}/work/x", "/workdir/x"]) {
     assert.doesNotMatch(text, MACHINE_PATHS);
   }

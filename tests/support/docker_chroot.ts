@@ -27,7 +27,6 @@ const TOOLS = decodeURIComponent(new URL("../../.tools", import.meta.url).pathna
 /** The Debian system; complete when it is there. */
 const SYSTEM = `${TOOLS}/docker-26.1`;
 
-const DEFAULT_MIRROR = "http://deb.debian.org/debian";
 /** How long the mirror may take to answer. */
 const MIRROR_TIMEOUT_MS = 10_000;
 /** How long debootstrap may take. */
@@ -76,7 +75,9 @@ export async function dockerChrootMissing(): Promise<string | undefined> {
     if (error instanceof Deno.errors.NotFound) return "debootstrap is not installed";
     throw error;
   }
-  const url = `${await mirror()}/dists/${SUITE}/Release`;
+  const base = await mirror();
+  if (base === undefined) return "apt reads Debian from no mirror";
+  const url = `${base}/dists/${SUITE}/Release`;
   try {
     const response = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS) });
     return response.ok ? undefined : `${url} answers ${response.status}`;
@@ -130,7 +131,7 @@ export class DockerChroot implements Pick<Sandbox, "spawn">, AsyncDisposable {
 async function makeSystem(): Promise<void> {
   await Deno.mkdir(TOOLS, { recursive: true });
   await using sandbox = await Sandbox.start();
-  await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, await mirror()]);
+  await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, await mirror() ?? ""]);
 }
 
 /** Runs a program inside, to its end. */
@@ -145,17 +146,17 @@ async function run(sandbox: Sandbox, program: string, args: string[]): Promise<v
   throw new NydusGdError("environment", `Cannot run ${program} for dockerd 26.1: ${said}`);
 }
 
-/** The mirror that apt reads Debian itself from; the default where there is none. */
-async function mirror(): Promise<string> {
+/** The mirror that apt reads Debian itself from. */
+async function mirror(): Promise<string | undefined> {
   try {
     const { stdout } = await new Deno.Command("apt-get", {
       args: ["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", "Origin: Debian", "Label: Debian"],
       stderr: "null",
     }).output();
     const uris = new TextDecoder().decode(stdout).split("\n");
-    return uris.find((uri) => /^https?:/.test(uri))?.replace(/\/$/, "") ?? DEFAULT_MIRROR;
+    return uris.find((uri) => /^https?:/.test(uri))?.replace(/\/$/, "");
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return DEFAULT_MIRROR;
+    if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
 }
