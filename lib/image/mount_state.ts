@@ -7,6 +7,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { dirname } from "node:path";
+import { isErrno } from "../../ffi/errno.ts";
+import { AT } from "../../ffi/fcntl.ts";
+import { unlinkat } from "../../ffi/unistd.ts";
 import { mountAt } from "../../ffi/mountinfo.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { hasCode, ignore, NydusGdError } from "../base/errors.ts";
@@ -43,14 +47,14 @@ export class MountState implements AsyncDisposable {
       throw new NydusGdError("not-found", `Cannot mount on ${place}: ${state}`, { hint });
     }
     const path = statePath(place);
-    await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+    await makeStateFolder(path);
     const lock = tryLock(path, place);
     if (lock === undefined) throw busy(place);
     return new MountState(path, place, lock);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await ignore(Deno.errors.NotFound, Deno.remove(this.path, { recursive: true }));
+    await removeState(this.path);
     this.lock[Symbol.dispose]();
   }
 }
@@ -86,13 +90,34 @@ export async function settleState(place: string, timeoutMs: number): Promise<voi
   for (let waitedMs = 0;; waitedMs += POLL_MS) {
     if (await ignore(Deno.errors.NotFound, Deno.stat(path)) === undefined) return;
     using lock = tryLock(path, place);
-    if (lock !== undefined) return void await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+    if (lock !== undefined) return await removeState(path);
     if (waitedMs >= timeoutMs) {
       throw new NydusGdError("busy", `Cannot finish unmount of ${place}: its server still runs after ${timeoutMs} ms`, {
         hint: `see ${path}`,
       });
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Makes the folder of a mount and those above it, which the end of another mount may be removing at the same time. */
+export async function makeStateFolder(path: string): Promise<void> {
+  for (;;) {
+    try {
+      return await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+/** Removes the folder of a mount, and those above it when it was the last of what is in them. */
+async function removeState(path: string): Promise<void> {
+  await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+  try {
+    for (const folder of [MOUNTS_DIR, dirname(MOUNTS_DIR)]) unlinkat(AT.FDCWD, folder, AT.REMOVEDIR);
+  } catch (error) {
+    if (!isErrno(error, "ENOTEMPTY", "EEXIST", "ENOENT", "EBUSY")) throw error;
   }
 }
 

@@ -14,7 +14,9 @@ const MINIMUM_GO = [1, 25] as const;
 
 async function goCompiler(): Promise<string | undefined> {
   for (const go of ["go", "/usr/local/go/bin/go"]) {
-    const output = await ignore(Deno.errors.NotFound, new Deno.Command(go, { args: ["version"] }).output());
+    // a program that is missing is told at once, not by the promise
+    const run = async () => await new Deno.Command(go, { args: ["version"] }).output();
+    const output = await ignore(Deno.errors.NotFound, run());
     const version = /go(\d+)\.(\d+)/.exec(new TextDecoder().decode(output?.stdout));
     const [major, minor] = [Number(version?.[1] ?? 0), Number(version?.[2] ?? 0)];
     if (major > MINIMUM_GO[0] || (major === MINIMUM_GO[0] && minor >= MINIMUM_GO[1])) return go;

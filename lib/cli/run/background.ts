@@ -7,7 +7,7 @@
  * @module
  */
 import { selfCommand } from "../../base/self_command.ts";
-import { MountState, settleState } from "../../image/mount_state.ts";
+import { makeStateFolder, MountState, settleState } from "../../image/mount_state.ts";
 import type { ActionContext } from "../actions.ts";
 
 /** How long the state folder of a process that has ended may be locked: not at all, but for a race with another. */
@@ -59,7 +59,7 @@ export async function startInBackground(
 async function prepare(dir: string): Promise<{ place: string; logPath: string }> {
   const state = await MountState.take(dir);
   await state[Symbol.asyncDispose]();
-  await Deno.mkdir(state.path, { mode: 0o700 });
+  await makeStateFolder(state.path);
   return { place: state.dir, logPath: `${state.path}/log` };
 }
 
