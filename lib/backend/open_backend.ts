@@ -18,7 +18,7 @@ import { isRegistryHost, isRepository } from "../oci/reference.ts";
 import { type BackendConfig, decodeAuth, type HttpConfig, type RegistryConfig } from "./backend_config.ts";
 import type { Backend } from "./blob_source.ts";
 import { LocalFsBackend } from "./localfs.ts";
-import type { HttpClient, Timeouts, TlsOptions } from "./registry/http_client.ts";
+import type { HttpClient, Timeouts, TlsOptions } from "./http/http_client.ts";
 import { type Credential, firstOf, type Keychain, staticKeychain } from "./registry/keychain.ts";
 import { RegistryBackend } from "./registry/registry_backend.ts";
 

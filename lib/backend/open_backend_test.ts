@@ -4,8 +4,8 @@ import { hasCode } from "../base/errors.ts";
 import { FakeRegistry } from "../../tests/support/fake_registry.ts";
 import { parseNydusdConfig } from "./nydusd_config.ts";
 import { type BackendDeps, openBackend, openRegistry } from "./open_backend.ts";
-import { DEFAULT_FETCH_OPTIONS } from "./registry/fetch_options.ts";
-import { HttpClient } from "./registry/http_client.ts";
+import { DEFAULT_FETCH_OPTIONS } from "./http/fetch_options.ts";
+import { HttpClient } from "./http/http_client.ts";
 import { ANONYMOUS } from "./registry/keychain.ts";
 
 async function withDeps(test: (deps: BackendDeps) => Promise<void> | void): Promise<void> {

@@ -4,8 +4,8 @@ import { FakeRegistry } from "../../tests/support/fake_registry.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { parseNydusdConfig } from "../backend/nydusd_config.ts";
 import type { BackendDeps } from "../backend/open_backend.ts";
-import { DEFAULT_FETCH_OPTIONS } from "../backend/registry/fetch_options.ts";
-import { HttpClient } from "../backend/registry/http_client.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../backend/http/fetch_options.ts";
+import { HttpClient } from "../backend/http/http_client.ts";
 import { ANONYMOUS } from "../backend/registry/keychain.ts";
 import { homesOf } from "./layer_homes.ts";
 

@@ -12,10 +12,10 @@ import { SingleFlight } from "../../base/single_flight.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { ExchangeOptions, HttpClient } from "./http_client.ts";
+import type { ExchangeOptions, HttpClient } from "../http/http_client.ts";
 import type { Credential, Keychain } from "./keychain.ts";
 import { basicAuthorization, TokenSource } from "./token.ts";
-import { TransferError } from "./transfer_error.ts";
+import { TransferError } from "../http/transfer_error.ts";
 
 /** What {@link RegistryAuth} needs. */
 export interface RegistryAuthOptions {

@@ -12,14 +12,12 @@
  */
 import { blobDigest } from "../blob_id.ts";
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
-import { parseContentRange } from "./content_range.ts";
-import type { HttpResponse } from "./http_response.ts";
+import { parseContentRange } from "../http/content_range.ts";
+import { readRange } from "../http/range.ts";
+import type { HttpResponse } from "../http/http_response.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
-import { brokenAnswer, TransferError } from "./transfer_error.ts";
+import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
 import type { RegistryTransport } from "./transport.ts";
-
-/** Bytes before a range that are thrown away when a server sends the whole blob. */
-const MAX_SKIP_BYTES = 4 << 20;
 
 interface Remembered {
   readonly url: URL;
@@ -103,26 +101,4 @@ export class RegistryBlob implements BlobSource {
     if (this.transport.endpoint.owns(url) || this.#location?.url.href === url.href) return;
     this.#location = { url, untilMs: performance.now() + locationLifetimeMs(url) };
   }
-}
-
-function readRange(response: HttpResponse, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
-  const { status } = response;
-  const encoding = response.header("content-encoding") ?? "identity";
-  if (encoding !== "identity") throw brokenAnswer(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
-  if (status === 206) {
-    const header = response.header("content-range");
-    const range = parseContentRange(header ?? "");
-    if (range?.first !== offset || range.last !== offset + length - 1) {
-      const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
-      throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
-    }
-    return response.exact(length);
-  }
-  if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.url.host}, expected 206`);
-  const total = response.contentLength;
-  if (total === undefined || offset > MAX_SKIP_BYTES) throw brokenAnswer(`${response.url.host} ignores ranges`);
-  if (total < offset + length) {
-    throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
-  }
-  return response.slice(offset, length);
 }

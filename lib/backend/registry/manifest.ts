@@ -10,7 +10,7 @@ import { type Digest, digestAlgorithm, isDigest, parseDigest } from "../../oci/d
 import { type ManifestDocument, MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
 import { MANIFEST_ACCEPT } from "../../oci/media_types.ts";
 import type { ReadOptions } from "../blob_source.ts";
-import { brokenAnswer } from "./transfer_error.ts";
+import { brokenAnswer } from "../http/transfer_error.ts";
 import type { RegistryTransport } from "./transport.ts";
 
 /** A manifest or index as it travels. */

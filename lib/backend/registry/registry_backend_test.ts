@@ -3,8 +3,8 @@ import { FakeRegistry, type FakeRegistryOptions, type Fault } from "../../../tes
 import { NydusGdError } from "../../base/errors.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
-import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
-import { HttpClient } from "./http_client.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
+import { HttpClient } from "../http/http_client.ts";
 import { ANONYMOUS, type Credential, staticKeychain } from "./keychain.ts";
 
 const ON_DEMAND: ReadOptions = { priority: "on-demand" };

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { parseContentRange } from "./content_range.ts";
+import { parseContentRange } from "../http/content_range.ts";
 import { Endpoint, isLoopback } from "./endpoint.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
-import { parseRetryAfter, pauseBefore } from "./retry.ts";
+import { parseRetryAfter, pauseBefore } from "../http/retry.ts";
 
 Deno.test("Content-Range is read, and refused where it contradicts itself", () => {
   assert.deepEqual(parseContentRange("bytes 0-65535/1048576"), { first: 0, last: 65535, total: 1048576 });

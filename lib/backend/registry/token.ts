@@ -18,11 +18,11 @@ import { SingleFlight } from "../../base/single_flight.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import type { Challenge } from "./challenge.ts";
 import { isLoopback } from "./endpoint.ts";
-import type { ExchangeOptions, HttpClient, HttpRequest } from "./http_client.ts";
-import type { HttpResponse } from "./http_response.ts";
+import type { ExchangeOptions, HttpClient, HttpRequest } from "../http/http_client.ts";
+import type { HttpResponse } from "../http/http_response.ts";
 import type { Credential } from "./keychain.ts";
-import { brokenAnswer, TransferError } from "./transfer_error.ts";
-import { statusError } from "./status.ts";
+import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import { statusError } from "../http/status.ts";
 
 /** A token lives this long where its server does not say. */
 const DEFAULT_LIFETIME_S = 60;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { hasCode } from "../../base/errors.ts";
 import { parseChallenges } from "./challenge.ts";
-import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
-import { HttpClient } from "./http_client.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
+import { HttpClient } from "../http/http_client.ts";
 import type { Credential } from "./keychain.ts";
 import { TokenSource } from "./token.ts";
 

@@ -14,12 +14,12 @@
 import type { ReadOptions } from "../blob_source.ts";
 import { RegistryAuth } from "./auth.ts";
 import { Endpoint } from "./endpoint.ts";
-import type { ExchangeOptions, HttpClient, HttpRequest } from "./http_client.ts";
-import type { HttpResponse } from "./http_response.ts";
+import type { ExchangeOptions, HttpClient, HttpRequest } from "../http/http_client.ts";
+import type { HttpResponse } from "../http/http_response.ts";
 import type { Keychain } from "./keychain.ts";
-import { withRetries } from "./retry.ts";
-import { statusError } from "./status.ts";
-import { brokenAnswer, TransferError } from "./transfer_error.ts";
+import { withRetries } from "../http/retry.ts";
+import { statusError } from "../http/status.ts";
+import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
 
 /** Redirects that one request may take. */
 const MAX_REDIRECTS = 5;

@@ -6,8 +6,8 @@
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import type { Backend } from "../../backend/blob_source.ts";
 import { type BackendDeps, openBackend, openRegistry } from "../../backend/open_backend.ts";
-import { fetchOptionsOf } from "../../backend/registry/fetch_options.ts";
-import { HttpClient } from "../../backend/registry/http_client.ts";
+import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { whenAborted } from "../../base/abort.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";

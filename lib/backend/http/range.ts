@@ -1,0 +1,41 @@
+/**
+ * The answer to a range request, which must hold exactly the range.
+ *
+ * A 206 with another Content-Range, or a shorter or longer body, is an error that is worth asking again. A 200 is cut to
+ * the range where that costs little. Source: RFC 9110 section 14.
+ *
+ * @module
+ */
+import { parseContentRange } from "./content_range.ts";
+import type { HttpResponse } from "./http_response.ts";
+import { brokenAnswer } from "./transfer_error.ts";
+
+/** Bytes before a range that are thrown away when a server sends the whole blob. */
+const MAX_SKIP_BYTES = 4 << 20;
+
+/**
+ * The bytes of `Range: bytes=<offset>-<offset + length - 1>` out of an answer below 300.
+ *
+ * @throws {TransferError} "unavailable", transient
+ */
+export function readRange(response: HttpResponse, offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  const { status } = response;
+  const encoding = response.header("content-encoding") ?? "identity";
+  if (encoding !== "identity") throw brokenAnswer(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
+  if (status === 206) {
+    const header = response.header("content-range");
+    const range = parseContentRange(header ?? "");
+    if (range?.first !== offset || range.last !== offset + length - 1) {
+      const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
+      throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
+    }
+    return response.exact(length);
+  }
+  if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.url.host}, expected 206`);
+  const total = response.contentLength;
+  if (total === undefined || offset > MAX_SKIP_BYTES) throw brokenAnswer(`${response.url.host} ignores ranges`);
+  if (total < offset + length) {
+    throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
+  }
+  return response.slice(offset, length);
+}
