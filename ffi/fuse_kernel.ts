@@ -19,7 +19,7 @@
 export const FUSE_DEV_IOC_CLONE = 0x8004e500;
 
 /** `enum fuse_opcode`, only those that are told apart before libfuse sees them. */
-export const FUSE_OPCODE = { INIT: 26, INTERRUPT: 36 } as const;
+export const FUSE_OPCODE = { FORGET: 2, INIT: 26, INTERRUPT: 36, BATCH_FORGET: 42 } as const;
 
 /** `struct fuse_in_header`: byte offsets. */
 export const FUSE_IN_HEADER = {
@@ -32,6 +32,25 @@ export const FUSE_IN_HEADER = {
   gid: 28,
   pid: 32,
 } as const;
+
+/** `struct fuse_init_in`, behind the header of INIT: byte offset of flags2 in the request. */
+const INIT_FLAGS2 = FUSE_IN_HEADER.SIZE + 16;
+/** `FUSE_HAS_RESEND` (1 << 39) as a bit of flags2. Linux 6.9. */
+const HAS_RESEND = 1 << 7;
+
+/** Whether the kernel that sent this INIT knows {@link RESEND_NOTICE}. */
+export function hasResend(init: Uint8Array): boolean {
+  if (init.length < INIT_FLAGS2 + 4) return false;
+  return (new DataView(init.buffer, init.byteOffset).getUint32(INIT_FLAGS2, true) & HAS_RESEND) !== 0;
+}
+
+/**
+ * `FUSE_NOTIFY_RESEND`: every request that was read from the connection or a clone of it and not answered is to be read
+ * again, with the highest bit of its `unique` set. Written to the device before the first read. EINVAL before Linux 6.9.
+ */
+export const RESEND_NOTICE: Uint8Array<ArrayBuffer> = new Uint8Array(
+  new Uint32Array([16, 7, 0, 0]).buffer, // struct fuse_out_header: len, error (the notice's code), unique
+);
 
 /** Smallest read(2) that the kernel accepts on /dev/fuse, FUSE_MIN_READ_BUFFER. */
 export const FUSE_MIN_READ_BUFFER = 8192;

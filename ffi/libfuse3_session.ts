@@ -276,6 +276,12 @@ export class FuseSessionHandle implements Disposable {
     libfuse().symbols.fuse_session_process_buf(this.#session, this.#fuseBufBytes);
   }
 
+  /** Processes the `length` bytes of a request that the request buffer holds since another process received it. */
+  processStored(length: number): void {
+    this.#point(this.buffer.address, length);
+    this.process();
+  }
+
   /** Processes a stored request as if it had just been received. Its names must lie in the request buffer. */
   feed(request: Uint8Array<ArrayBuffer>): void {
     this.#point(addressOf(request), request.length);

@@ -8,8 +8,8 @@
  *  BlobCache ─► LazyImageStore ─► LayerStore ─► graph-driver app ─► unix socket
  *                        └─────────────┴──────► admin app ────────► unix socket
  * ```
- * A stop leaves containers running and their layers mounted. What they have not read yet of a lazy image is then out of
- * reach until they are started again.
+ * A stop leaves containers running and their layers mounted. A keeper holds what the kernel has of lazy images: reads of
+ * what is not in the page cache wait for the next server, which takes over. That holds for a kill as well.
  *
  * @module
  */
@@ -28,6 +28,7 @@ import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/config_files.ts";
 import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
+import { MountedImages } from "../lib/image/mounted_images.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
@@ -36,7 +37,7 @@ import { LayerStore } from "../lib/layer/layer_store.ts";
 import { chooseFsDriver, type DataPathChoice, explainFsDriver } from "../lib/mount/choose.ts";
 import { FUSE_TYPE } from "../lib/mount/fuse/fuse_mount.ts";
 
-import { FuseSession } from "../lib/mount/fuse/session.ts";
+import { FuseSession, type FuseSessionOptions } from "../lib/mount/fuse/session.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
 import { GraphDriver } from "./docker/driver.ts";
@@ -114,28 +115,37 @@ class Daemon implements AsyncDisposable {
     const config = await configOf(undefined);
     const cache = parts.use(BlobCache.open(settings.cache.dir ?? config?.cache.workDir ?? folders.cache));
     const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
+    const record = await MountedImages.open(`${folders.state}/mounted-images.json`);
+    const session = {
+      mountpoint: folders.images,
+      stateDir: folders.state,
+      workers: settings.mount.workers,
+      deadlineMs: settings.fetch.deadlineMs,
+    };
     let current = config;
-    const images = parts.use(
+    const images = parts.adopt(
       new LazyImageStore({
         stateDir: folders.homes,
         cache,
         numbers,
-        startSession: () =>
-          FuseSession.start({
-            mountpoint: folders.images,
-            stateDir: folders.state,
-            workers: settings.mount.workers,
-            deadlineMs: settings.fetch.deadlineMs,
-          }),
+        record,
+        startSession: () => FuseSession.start(session),
+        takeOverSession: async (opened) => {
+          const taken = await FuseSession.takeOver(session, opened);
+          if (taken === undefined) await dropDeadSession(session);
+          return taken;
+        },
         deadlineMs: settings.fetch.deadlineMs,
         candidates: (layer) => homesOf(layer, current, deps),
         dataPath,
         minFree: settings.cache.minFree,
       }),
+      (store) => store.handOver(),
     );
     const openStore = async (home: string, options: StorageOptions): Promise<LayerStore> => {
       if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
       current = await configOf(options.config);
+      await images.resume();
       return await LayerStore.open(home, { lazyImages: images, applier, differ });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
@@ -152,12 +162,13 @@ class Daemon implements AsyncDisposable {
   }
 }
 
-/** Takes away the mount of a server that was killed. Nobody serves it: this process holds the lock of the root. */
-function dropDeadMount(path: string): void {
-  while (mountAt(path)?.fsType === FUSE_TYPE) {
-    log.warn("a killed server left its mount, containers that use it get errors", { path });
-    umount2(path, MNT.DETACH);
+/** Takes away the mount of a server whose keeper was killed too. This process holds the lock of the root. */
+async function dropDeadSession({ mountpoint, stateDir }: Pick<FuseSessionOptions, "mountpoint" | "stateDir">) {
+  while (mountAt(mountpoint)?.fsType === FUSE_TYPE) {
+    log.warn("a killed server left its mount, containers that use it get errors", { mountpoint });
+    umount2(mountpoint, MNT.DETACH);
   }
+  await FuseSession.abandon(stateDir);
 }
 
 interface Folders {
@@ -176,7 +187,9 @@ async function makeFolders(root: string): Promise<Folders> {
     homes: `${root}/state/homes`,
     images: `${root}/images`,
   };
-  dropDeadMount(folders.images);
-  for (const folder of Object.values(folders)) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const folder of Object.values(folders)) {
+    // the mount of an earlier server answers nobody until it is taken over
+    if (mountAt(folder) === undefined) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  }
   return folders;
 }

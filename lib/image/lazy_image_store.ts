@@ -7,7 +7,8 @@
  * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
  * once. A removed image is served on to whoever still refers to it; its bootstrap and blobs are given back after that.
  * The session is started with the first image: a host without FUSE serves ordinary layers all the same. One that ended by
- * itself (somebody unmounted it) is started anew with the next image.
+ * itself (somebody unmounted it) is started anew with the next image. One that another process left behind, killed or
+ * stopped, is taken over with its images by {@link LazyImageStore.resume}; so is ours, when images are in use at the end.
  *
  * @module
  */
@@ -23,12 +24,13 @@ import type { BlobCache } from "../blob/blob_cache.ts";
 import { cacheUsage } from "../blob/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_images.ts";
 import type { DataPathChoice } from "../mount/choose.ts";
-import type { FuseImageMount, FuseSession } from "../mount/fuse/session.ts";
+import type { FuseImageMount, FuseSession, NumberedImage } from "../mount/fuse/session.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { type Candidate, chooseHome } from "./blob_home.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import { ImagePrefetch, type PrefetchStatus } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
+import type { MountedImages } from "./mounted_images.ts";
 import { mapBootstrap, OpenImage } from "./open_image.ts";
 
 const log = logger("image");
@@ -39,8 +41,14 @@ export interface LazyImageStoreOptions {
   readonly stateDir: string;
   readonly cache: BlobCache;
   readonly numbers: ImageNumbers;
+  /** What an earlier process had mounted, and what is. */
+  readonly record: MountedImages;
   /** Starts the session that serves every image. Called at most once while it succeeds. */
   readonly startSession: () => Promise<FuseSession>;
+  /** `FuseSession.takeOver` of the session that an earlier process left; where nobody has it, nothing of it is left. */
+  readonly takeOverSession: (
+    images: () => Promise<readonly NumberedImage[]>,
+  ) => ReturnType<typeof FuseSession.takeOver>;
   /** How long the search for the blobs of an image may take. */
   readonly deadlineMs: number;
   /** Homes that may have the blobs of a layer, in order of preference. */
@@ -57,9 +65,18 @@ interface Mounted {
   readonly image: OpenImage;
   readonly mount: FuseImageMount;
   readonly backend: Backend;
+  /** The mount of an earlier process goes on. */
+  readonly continued: boolean;
   prefetch: ImagePrefetch | undefined;
   /** The image is being given back: nothing may begin to use it. */
   closing: boolean;
+}
+
+/** An image that is ready to be mounted. */
+interface OpenedImage extends NumberedImage {
+  readonly layer: LazyLayer;
+  readonly image: OpenImage;
+  readonly backend: Backend;
 }
 
 /** See the module. */
@@ -70,6 +87,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   /** A layer is mounted or forgotten, never both at once. */
   readonly #changing = new KeyedMutex<string>();
   readonly #starting = new SingleFlight<"session", FuseSession>();
+  /** Who stands on an image; no entry: nobody. */
+  readonly #holders = new Map<string, Set<string>>();
   /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
   readonly #open = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
@@ -84,15 +103,54 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return new Promise((resolve) => resolve(rootOf(bootstrapPath)));
   }
 
+  /**
+   * Takes over what an earlier process served, where a keeper has it. Before the first {@link acquire}.
+   *
+   * @throws {NydusGdError} when it is there and cannot be taken over; it is then left as it is
+   */
+  async resume(): Promise<void> {
+    if (this.#session !== undefined) return;
+    const { record, takeOverSession } = this.options;
+    const opened: OpenedImage[] = [];
+    const open = async () => {
+      opened.push(
+        ...(await Promise.all(record.list().map((layer) => this.#reopen(layer)))).filter((one) => one !== undefined),
+      );
+      return opened;
+    };
+    const taken = await takeOverSession(open);
+    if (taken === undefined) return await record.clear();
+    const { session, mounts } = taken;
+    this.#adopt(session);
+    for (const [index, mount] of mounts.entries()) {
+      const { layer, image, backend } = opened[index] as OpenedImage;
+      this.#register({ layer, session, image, mount, backend, continued: true, prefetch: undefined, closing: false });
+    }
+  }
+
+  /** An image of an earlier process; undefined, and told, where it cannot be had: its readers get errors. */
+  async #reopen(layer: LazyLayer): Promise<OpenedImage | undefined> {
+    try {
+      return await this.#prepare(layer);
+    } catch (error) {
+      log.error("image of an earlier process is lost", { layer: layer.id, error: messageOf(error) });
+      return undefined;
+    }
+  }
+
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    const mounted = this.#mounted.get(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+    const { mount, continued } = this.#mounted.get(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+    const holders = this.#holders.get(layer.id) ?? new Set();
+    this.#holders.set(layer.id, holders.add(holder));
     log.debug("image in use", { layer: layer.id, holder });
-    return { path: mounted.mount.path, fsDriver: mounted.mount.fsDriver };
+    return { path: mount.path, fsDriver: mount.fsDriver, continued };
   }
 
   /** An image outlives its holders: see the module. */
-  release(_layerId: string, _holder: string): Promise<void> {
+  release(layerId: string, holder: string): Promise<void> {
+    const holders = this.#holders.get(layerId);
+    if (holders?.delete(holder) && holders.size === 0) this.#holders.delete(layerId);
     return Promise.resolve();
   }
 
@@ -166,10 +224,31 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return mounted.prefetch.status;
   }
 
-  /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /**
+   * The end of a server: leaves mounts and session to the next one, whose {@link resume} goes on with them, and gives
+   * back everything else. Readers wait meanwhile. Where nobody stands on an image, all is unmounted.
+   */
+  async handOver(): Promise<void> {
+    await this.#stop();
+    const session = this.#session;
+    if (session === undefined || this.#holders.size === 0) return await this[Symbol.asyncDispose]();
+    this.#session = undefined;
+    const mounted = [...this.#mounted.values()];
+    this.#mounted.clear();
+    log.info("images in use are left to the next server", { images: mounted.length });
+    await Promise.all(mounted.map(({ prefetch }) => prefetch?.stop()));
+    await session.leave();
+    await Promise.all(this.#open);
+  }
+
+  async #stop(): Promise<void> {
     this.#stopping.abort(new NydusGdError("interrupted", "Cannot mount image: the server stops"));
     await this.#mounting.settled();
+  }
+
+  /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stop();
     for (const layerId of [...this.#mounted.keys()]) await this.#changing.run(layerId, () => this.#unmount(layerId));
     await this.#session?.[Symbol.asyncDispose]();
     this.#session = undefined;
@@ -188,21 +267,26 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     const startedAt = performance.now();
     this.#stopping.signal.throwIfAborted();
     const session = await this.#startSession();
-    const backend = await this.#chooseBackend(layer);
-    const number = await this.options.numbers.of(layer.id);
-    this.#stopping.signal.throwIfAborted();
-    const { cache } = this.options;
-    const image = OpenImage.open({ name: layer.id, bootstrapPath: layer.bootstrapPath, backend, cache });
+    const { image, backend, number } = await this.#prepare(layer);
     let mount: FuseImageMount;
     try {
       mount = await session.add(image, number);
+      await this.options.record.add(layer);
     } catch (error) {
       await image[Symbol.asyncDispose]();
       throw error;
     }
-    const mounted: Mounted = { layer, session, image, mount, backend, prefetch: undefined, closing: false };
-    this.#mounted.set(layer.id, mounted);
-    this.#closeWhenReleased(layer.id, mounted);
+    const mounted: Mounted = {
+      layer,
+      session,
+      image,
+      mount,
+      backend,
+      continued: false,
+      prefetch: undefined,
+      closing: false,
+    };
+    this.#register(mounted);
     if (this.#session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
     log.info("image mounted", {
       layer: layer.id,
@@ -211,6 +295,20 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       durationMs: Math.round(performance.now() - startedAt),
     });
     return mounted;
+  }
+
+  #register(mounted: Mounted): void {
+    this.#mounted.set(mounted.layer.id, mounted);
+    this.#closeWhenReleased(mounted.layer.id, mounted);
+  }
+
+  async #prepare(layer: LazyLayer): Promise<OpenedImage> {
+    const { cache, numbers } = this.options;
+    const backend = await this.#chooseBackend(layer);
+    const number = await numbers.of(layer.id);
+    this.#stopping.signal.throwIfAborted();
+    const image = OpenImage.open({ name: layer.id, bootstrapPath: layer.bootstrapPath, backend, cache });
+    return { layer, image, backend, number };
   }
 
   async #chooseBackend(layer: LazyLayer): Promise<Backend> {
@@ -225,13 +323,17 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     if (this.#session !== undefined) return Promise.resolve(this.#session);
     return this.#starting.run("session", async () => {
       const session = await this.options.startSession();
-      this.#session = session;
-      session.ended.then(
-        () => this.#onEnded(session),
-        (error) => log.error("session not closed", { mountpoint: session.mountpoint, error: messageOf(error) }),
-      );
+      this.#adopt(session);
       return session;
     });
+  }
+
+  #adopt(session: FuseSession): void {
+    this.#session = session;
+    session.ended.then(
+      () => this.#onEnded(session),
+      (error) => log.error("session not closed", { mountpoint: session.mountpoint, error: messageOf(error) }),
+    );
   }
 
   /** The mount is gone, by us or by somebody else: its images are to be mounted anew. */
@@ -253,6 +355,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#mounted.delete(layerId);
     await mounted.prefetch?.stop();
     await mounted.mount[Symbol.asyncDispose]();
+    await this.options.record.remove(layerId);
   }
 
   /** Overlays and open files may use the image long after it was unmounted. */

@@ -25,7 +25,7 @@ export class LayerMounts {
   readonly #counts = new Map<string, number>();
   /** By holder the id of the lazy layer that it holds. */
   readonly #held = new Map<string, string>();
-  /** Adopted mounts over a lazy image: what lies below them is the file system of a process that has ended. */
+  /** Adopted mounts over a lazy image that ended with its process: what lies below them is gone. */
   readonly #stranded = new Set<string>();
 
   constructor(home: HomePaths, lazyImages: LazyImages) {
@@ -115,7 +115,8 @@ export class LayerMounts {
     if (lazy === undefined) return;
     this.#stranded.add(layer.id);
     this.#held.set(layer.id, lazy.id);
-    await this.#lazyImages.acquire(lazy, layer.id, signal);
+    const { continued } = await this.#lazyImages.acquire(lazy, layer.id, signal);
+    if (continued) this.#stranded.delete(layer.id);
   }
 
   /** Forgets all counts but one for every mount there is; images that no mount needs are let go. */

@@ -34,6 +34,8 @@ export interface LazyMount {
   readonly path: string;
   /** Name of the data path: "fuse", "erofs-fanotify", … */
   readonly fsDriver: string;
+  /** It is the very mount that an earlier process made: what stands on it has lost nothing. */
+  readonly continued: boolean;
 }
 
 /** Attributes of an image's root folder; the root of a layer on top of it takes them over. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { LogLevelName } from "../../lib/cli/actions.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { MountedImages } from "../../lib/image/mounted_images.ts";
 import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
 import { StatusDocument } from "../../lib/image/status_document.ts";
 import { parseWith } from "../../lib/base/schema.ts";
@@ -24,7 +25,9 @@ async function withParts(
     stateDir: temp.path,
     cache,
     numbers: await ImageNumbers.open(temp.join("numbers.json")),
+    record: await MountedImages.open(temp.join("mounted.json")),
     startSession: () => Promise.reject(new Error("no session here")),
+    takeOverSession: () => Promise.resolve(undefined),
     deadlineMs: 1000,
     candidates: () => Promise.resolve([]),
     dataPath: { fsDriver: "fuse", reason: "asked for by name" },

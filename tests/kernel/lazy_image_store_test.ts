@@ -10,6 +10,7 @@ import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import type { Candidate } from "../../lib/image/blob_home.ts";
 import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { MountedImages } from "../../lib/image/mounted_images.ts";
 import { LazyImageStore, type LazyImageStoreOptions } from "../../lib/image/lazy_image_store.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
 import { explainFsDriver } from "../../lib/mount/choose.ts";
@@ -61,8 +62,10 @@ class Kit implements AsyncDisposable {
       stateDir: temp.join("homes"),
       cache,
       numbers,
+      record: await MountedImages.open(temp.join("state/mounted.json")),
       deadlineMs: 60_000,
       startSession: () => kit.startSession(),
+      takeOverSession: () => Promise.resolve(undefined),
       candidates: () => Promise.resolve([kit.home]),
       dataPath: explainFsDriver("fuse"),
       minFree: { percent: 0 },

@@ -54,14 +54,20 @@ export class GraphDriverProcess implements AsyncDisposable {
 
   /** Starts the process, after {@link kill} or {@link stop}; resolves when the socket accepts. */
   async restart(): Promise<void> {
-    const args = serveArguments(this.socket, this.#root);
-    const child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
-    this.#child = child;
+    const child = this.begin();
     if (!await listening(this.socket, child)) {
       throw new Error(`the driver ended with ${(await child.status).code} before it listened`);
     }
     this.#client.close();
     this.#client = this.#connect();
+  }
+
+  /** {@link restart} that does not wait. */
+  begin(): Deno.ChildProcess {
+    const args = serveArguments(this.socket, this.#root);
+    const child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
+    this.#child = child;
+    return child;
   }
 
   /** SIGKILL, at whatever instruction it is. */

@@ -59,8 +59,7 @@ export interface FuseMount {
  * @throws {NydusGdError} "environment", "busy"
  */
 export function mountFuse(mountpoint: string, count: number, maxRead: number): FuseMount {
-  const before = mountAt(mountpoint);
-  if (before?.fsType === FUSE_TYPE) {
+  if (findMount(mountpoint) !== undefined) {
     throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: a session is mounted there`, {
       hint: `nydus-gd umount ${mountpoint}`,
     });
@@ -73,9 +72,9 @@ export function mountFuse(mountpoint: string, count: number, maxRead: number): F
     mountOrExplain(mountpoint, `${options},max_read=${maxRead}`);
     try {
       while (devices.length < count) devices.push(cloneDevice(first));
-      const entry = mountAt(mountpoint);
-      if (entry?.fsType !== FUSE_TYPE) throw new NydusGdError("io", `Cannot find mount at ${mountpoint} in mountinfo`);
-      return { devices, connection: Number(entry.device.split(":")[1]) };
+      const connection = findMount(mountpoint);
+      if (connection === undefined) throw new NydusGdError("io", `Cannot find mount at ${mountpoint} in mountinfo`);
+      return { devices, connection };
     } catch (error) {
       umount2(mountpoint, 0);
       throw error;
@@ -84,6 +83,12 @@ export function mountFuse(mountpoint: string, count: number, maxRead: number): F
     for (const device of devices) device[Symbol.dispose]();
     throw error;
   }
+}
+
+/** The connection of the session that is mounted at `mountpoint`; undefined where none is. */
+export function findMount(mountpoint: string): number | undefined {
+  const entry = mountAt(mountpoint);
+  return entry?.fsType === FUSE_TYPE ? Number(entry.device.split(":")[1]) : undefined;
 }
 
 function openDevice(): Fd {

@@ -2,6 +2,7 @@
  * A Worker that serves one kernel queue of a FUSE session: it waits in read(2), synchronously, until the mount is gone.
  *
  * Life: WorkerStart ─► INIT ─► "ready" ─► requests … ─► "ended" ─► (main answers what is parked) ─► close ─► "closed".
+ * Stopped at its gate, it ends with the next request, which it leaves unanswered.
  *
  * @module
  */
@@ -14,13 +15,21 @@ import { messageOf } from "../../base/errors.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
 import { ServedImages } from "./served_images.ts";
-import { COUNTER, type FromWorker, type Miss, type ToWorker, type WorkerStart } from "./worker_messages.ts";
+import { COUNTER, type FromWorker, GATE, type Miss, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 
 const scope = self as unknown as {
   postMessage(message: FromWorker): void;
   onmessage: ((event: MessageEvent<WorkerStart | "close">) => void) | null;
   close(): void;
 };
+
+/** Requests that are not answered: to process them again would count twice. INIT has been fed. */
+const NO_REPLY: ReadonlySet<number> = new Set([
+  FUSE_OPCODE.INIT,
+  FUSE_OPCODE.INTERRUPT,
+  FUSE_OPCODE.FORGET,
+  FUSE_OPCODE.BATCH_FORGET,
+]);
 
 /** How long to wait before a message that was posted is asked for again. */
 const MESSAGE_POLL_MS = 1;
@@ -56,21 +65,49 @@ class FuseWorker implements OperationsHost {
     this.post({ kind: "ready", session: this.#session.address });
   }
 
-  /** Serves until the mount is gone. */
+  /** Serves until the mount is gone, or it is stopped. */
   serve(): void {
+    if (this.#start.replay) this.#replay();
+    const { gate } = this.#start;
     for (;;) {
       const length = this.#session.receive();
       if (length === -ERRNO.EINTR || length === -ERRNO.EAGAIN) continue;
       if (length === 0) return;
       if (length < 0) throw new Error(`Cannot read FUSE request: ${errnoName(-length)}`);
-      this.#takeMessages();
-      // libfuse would look for the request among those under way; an immutable tree has nothing to interrupt
-      if (this.#header.getUint32(FUSE_IN_HEADER.opcode, true) !== FUSE_OPCODE.INTERRUPT) {
-        this.#count(COUNTER.requests, 1);
-        this.#session.process();
-      }
-      this.#region.clearInbox();
+      Atomics.store(gate, GATE.busy, 1);
+      const stopped = Atomics.load(gate, GATE.stopped) === 1;
+      if (!stopped) this.#process();
+      Atomics.store(gate, GATE.busy, 0);
+      if (stopped) return;
     }
+  }
+
+  /** Processes the request in the inbox. */
+  #process(): void {
+    this.#takeMessages();
+    // libfuse would look for the request among those under way; an immutable tree has nothing to interrupt
+    if (this.#header.getUint32(FUSE_IN_HEADER.opcode, true) !== FUSE_OPCODE.INTERRUPT) {
+      this.#count(COUNTER.requests, 1);
+      this.#session.process();
+    }
+    this.#region.clearInbox();
+  }
+
+  /** Processes what a predecessor may have left unanswered; a second reply is refused by the kernel. */
+  #replay(): void {
+    const parked = this.#region.parkedSlots();
+    this.#replayInbox();
+    for (const slot of parked) {
+      this.#region.unpark(slot);
+      this.#replayInbox();
+    }
+  }
+
+  #replayInbox(): void {
+    if (this.#region.hasRequest && !NO_REPLY.has(this.#header.getUint32(FUSE_IN_HEADER.opcode, true))) {
+      this.#session.processStored(this.#header.getUint32(FUSE_IN_HEADER.len, true));
+    }
+    this.#region.clearInbox();
   }
 
   park(miss: Omit<Miss, "kind" | "slot">): void {

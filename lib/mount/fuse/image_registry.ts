@@ -13,6 +13,9 @@ import type { KnownImage } from "./miss_handler.ts";
 import { checkImageNumber } from "./node_id.ts";
 import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
+/** More than a predecessor can have given away and the kernel take back. */
+const UNKNOWN_REFERENCES = 2 ** 30;
+
 /** An image in the book. */
 export interface RegisteredImage extends KnownImage {
   /** Cells of IMAGE_STATE, shared with the Workers. */
@@ -43,10 +46,11 @@ export class ImageRegistry {
   /**
    * Takes an image in.
    *
+   * @param takenOver the kernel has references to it already, nobody knows how many: it is let go with the session only
    * @throws {NydusGdError} "exists" when its number was given to an image that is not released, or its name is seen
    * @throws {RangeError} for a number that node ids have no room for
    */
-  add(image: MountableImage, number: number): RegisteredImage {
+  add(image: MountableImage, number: number, takenOver = false): RegisteredImage {
     checkImageNumber(number);
     if (!/^[a-zA-Z0-9._-]{1,255}$/.test(image.name) || image.name === "." || image.name === "..") {
       throw new NydusGdError("internal", `Cannot add image: name ${JSON.stringify(image.name)} is no folder name`);
@@ -57,10 +61,16 @@ export class ImageRegistry {
       }
     }
     const state = new Int32Array(new SharedArrayBuffer(IMAGE_STATE.LENGTH * 4));
+    if (takenOver) Atomics.store(state, IMAGE_STATE.references, UNKNOWN_REFERENCES);
     const entry: RegisteredImage = { number, image, blobs: [], state, released: Promise.withResolvers() };
     this.#images.set(number, entry);
     this.#send(imageMessage(entry));
     return entry;
+  }
+
+  /** What a Worker has to know before its first request. */
+  messages(): ToWorker[] {
+    return [...this.#images.values()].map(imageMessage);
   }
 
   /** Takes the name of an image away. False when that was done before. */
@@ -89,7 +99,7 @@ export class ImageRegistry {
 }
 
 /** What a Worker has to know of an image. */
-export function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
+function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
   const { address, length } = image.bootstrap;
   return { kind: "image", image: number, name: image.name, address, length, state };
 }

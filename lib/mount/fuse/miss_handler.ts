@@ -45,6 +45,7 @@ export class MissHandler {
   readonly #onBlob: (image: KnownImage, index: number, blob: OpenBlob) => void;
   readonly #timeoutMs: number;
   readonly #signal: AbortSignal;
+  #abandoned = false;
 
   /**
    * @param maxRead bytes of the largest READ
@@ -66,11 +67,16 @@ export class MissHandler {
 
   /** Starts to answer `miss`; `done` is called after its reply. */
   handle(image: KnownImage | undefined, miss: Miss, done: () => void): void {
-    const task = this.#answer(image, miss).finally(() => {
-      done();
+    const task = this.#answer(image, miss).then((replied) => {
+      if (replied) done();
       this.#running.delete(task);
     });
     this.#running.add(task);
+  }
+
+  /** From now on what cannot be answered with data is not answered at all: a successor will. */
+  abandon(): void {
+    this.#abandoned = true;
   }
 
   /** READs under way. */
@@ -83,10 +89,11 @@ export class MissHandler {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  async #answer(known: KnownImage | undefined, miss: Miss): Promise<void> {
+  /** True when a reply was sent. */
+  async #answer(known: KnownImage | undefined, miss: Miss): Promise<boolean> {
     if (known === undefined) {
       replyError(miss.request, ERRNO.ESTALE);
-      return;
+      return true;
     }
     using deadline = new Deadline(this.#timeoutMs, this.#signal, () => this.#late());
     const { signal } = deadline;
@@ -101,9 +108,11 @@ export class MissHandler {
       replyBytes(miss.request, this.#data, extents.reduce((sum, extent) => sum + extent.length, 0));
       for (const index of indexes) this.#logged.delete(logKey(known, known.image.blobs[index]?.id ?? ""));
     } catch (error) {
+      if (this.#abandoned) return false;
       replyError(miss.request, ERRNO.EIO);
       this.#logOnce(known, miss, error);
     }
+    return true;
   }
 
   #late(): NydusGdError {

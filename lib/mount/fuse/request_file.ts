@@ -18,12 +18,14 @@
  *
  * @module
  */
-import { FUSE_IN_HEADER, FUSE_MIN_READ_BUFFER } from "../../../ffi/fuse_kernel.ts";
+import { FUSE_IN_HEADER, FUSE_MIN_READ_BUFFER, hasResend } from "../../../ffi/fuse_kernel.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { RECEIVE_BUFFER_SIZE } from "../../../ffi/libfuse3_session.ts";
 import { Mapping, viewAt } from "../../../ffi/sys_mman.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { roundUp } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
 
 /** Bytes for the stored INIT request: the kernel wants to be offered that much. */
 const INIT_SIZE = FUSE_MIN_READ_BUFFER;
@@ -44,6 +46,33 @@ export class RequestFile implements Disposable {
     const size = INIT_SIZE + workers * REGION_SIZE;
     ftruncate(fd, size);
     return new RequestFile(path, Mapping.ofFile(fd, size, { shared: true, writable: true }), workers);
+  }
+
+  /**
+   * The file that a predecessor left, with all that may be unanswered. Another version may have laid out the regions in
+   * another way: INIT counts all the same, records only where the kernel does not send them again.
+   *
+   * @throws {NydusGdError} "unsupported" for records in another layout that are needed
+   */
+  static reopen(path: string, workers: number): RequestFile {
+    using fd = open(path, O.RDWR);
+    const size = INIT_SIZE + workers * REGION_SIZE;
+    const found = fstat(fd).size;
+    ftruncate(fd, Math.max(found, size));
+    const file = new RequestFile(path, Mapping.ofFile(fd, size, { shared: true, writable: true }), workers);
+    if (found === size || hasResend(file.storedInit())) return file;
+    file[Symbol.dispose]();
+    throw new NydusGdError("unsupported", `Cannot take over requests ${path}: another version laid them out`);
+  }
+
+  /** Forgets every record but INIT: the kernel will send again what is unanswered. */
+  clearRecords(): void {
+    const nothing = new Int32Array(new SharedArrayBuffer(4));
+    for (let index = 0; index < this.workers; index++) {
+      const region = new RequestRegion(this.regionAddress(index), nothing);
+      region.clearInbox();
+      for (let slot = 0; slot < PARKED_COUNT; slot++) region.release(slot);
+    }
   }
 
   /** Where INIT is read into. */
@@ -106,6 +135,25 @@ export class RequestRegion {
       }
       Atomics.wait(this.freed, 0, seen);
     }
+  }
+
+  /** Whether the inbox holds a request. */
+  get hasRequest(): boolean {
+    return Atomics.load(this.#inboxLength, 0) >= FUSE_IN_HEADER.SIZE;
+  }
+
+  /** Numbers of the records that hold a parked request. */
+  parkedSlots(): number[] {
+    const slots = Array.from({ length: PARKED_COUNT }, (_, slot) => slot);
+    return slots.filter((slot) => Atomics.load(this.#lengths, slot * PARKED_STRIDE / 4) >= FUSE_IN_HEADER.SIZE);
+  }
+
+  /** Moves a parked request to the inbox, which must be free. Killed in between, it stands in both: one reply counts. */
+  unpark(slot: number): void {
+    const at = slot * PARKED_STRIDE;
+    this.inbox.set(this.#parked.subarray(at + 4, at + PARKED_STRIDE), 4);
+    Atomics.store(this.#inboxLength, 0, Atomics.load(this.#lengths, at / 4));
+    this.release(slot);
   }
 
   /** Marks the request in the inbox as answered or parked. */

@@ -9,9 +9,10 @@
  *                            ▼
  *                      main thread ──► ChunkStore.ensure ──► reply
  * ```
- * /dev/fuse is opened and mounted here, requests pass through a file below `stateDir` (request_file.ts), node ids are a
- * function of image and inode (node_id.ts): what a successor needs to go on after this process was killed. No state
- * depends on FORGET but when a removed image may be let go.
+ * /dev/fuse is opened and mounted here and held by a keeper as well (../keeper), requests pass through a file below
+ * `stateDir` (request_file.ts), node ids are a function of image and inode (node_id.ts): so whoever calls
+ * {@link FuseSession.takeOver} after this process was killed, or has left, goes on with the same mount, and programs that
+ * read meanwhile wait. No state depends on FORGET but when a removed image may be let go.
  *
  * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
  * main thread would wait for itself. ffi/mountinfo.ts reads what is mounted.
@@ -26,19 +27,24 @@
  */
 import { ERRNO, errnoName } from "../../../ffi/errno.ts";
 import { type Fd } from "../../../ffi/fd.ts";
-import { FUSE_ROOT_ID } from "../../../ffi/fuse_kernel.ts";
+import { FUSE_ROOT_ID, hasResend, RESEND_NOTICE } from "../../../ffi/fuse_kernel.ts";
 import { notifyInvalEntry, notifyInvalInode } from "../../../ffi/libfuse3.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
-import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { write } from "../../../ffi/unistd.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { ImageMount, MountableImage } from "../image_mount.ts";
-import { abortConnection, checkLibrary, mountFuse, readInit, unmount } from "./fuse_mount.ts";
-import { imageMessage, ImageRegistry, type RegisteredImage } from "./image_registry.ts";
+import type { MountableImage } from "../image_mount.ts";
+import { Keeper } from "../keeper/keeper.ts";
+import { abortConnection, checkLibrary, findMount, mountFuse, readInit, unmount } from "./fuse_mount.ts";
+import { ImageRegistry, type RegisteredImage } from "./image_registry.ts";
 import { MissHandler } from "./miss_handler.ts";
 import { checkImageNumber } from "./node_id.ts";
 import { RequestFile } from "./request_file.ts";
+import type { FuseCounters, FuseImageMount, FuseSessionOptions, NumberedImage } from "./session_options.ts";
 import { FuseWorkerHandle } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
+
+export type { FuseCounters, FuseImageMount, FuseSessionOptions, NumberedImage } from "./session_options.ts";
 
 const log = logger("mount", "fuse");
 
@@ -50,44 +56,6 @@ const MAX_BACKGROUND = 128;
 const DRAIN_TIMEOUT_MS = 3_000;
 /** READs that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
 const READS_PER_FAILURE = 2;
-
-/** How a session is set up. */
-export interface FuseSessionOptions {
-  /** An existing folder, absolute, without links. */
-  readonly mountpoint: string;
-  /** An existing folder of ours: the request file is made here, named after nothing else. */
-  readonly stateDir: string;
-  /** Threads that answer the kernel, 1 to 16. */
-  readonly workers: number;
-  /** How long a program waits for data that are not in the cache; then it gets EIO. */
-  readonly deadlineMs: number;
-  /** The one image that is the mount itself; {@link FuseSession.add} is refused then. */
-  readonly single?: { readonly image: MountableImage; readonly number: number };
-  /**
-   * Answer OPEN and OPENDIR one by one. By default the kernel is told once that it need not ask, which makes opening
-   * twice as fast and rules out flags of single files (direct_io, passthrough) in this session.
-   */
-  readonly openRequests?: boolean;
-}
-
-/** A mounted image of a session. */
-export interface FuseImageMount extends ImageMount {
-  /**
-   * Resolves when nothing refers to the image any more, some time after it was disposed: overlays and open files may
-   * use it on. Until then its bootstrap must stay mapped and its blobs open.
-   */
-  readonly released: Promise<void>;
-}
-
-/** What has been served since the start. */
-export interface FuseCounters {
-  readonly requests: number;
-  /** READs that a Worker answered from the cache, and their bytes. */
-  readonly reads: number;
-  readonly readBytes: number;
-  /** READs that had to wait for data. */
-  readonly misses: number;
-}
 
 /** A mounted, served FUSE session. */
 export class FuseSession implements AsyncDisposable {
@@ -102,6 +70,7 @@ export class FuseSession implements AsyncDisposable {
   /** Notices under way: they use a session of a Worker. */
   readonly #notices = new Set<Promise<number>>();
   #workers: FuseWorkerHandle[] = [];
+  #keeper: Keeper | undefined;
   #ended: Promise<void> | undefined;
 
   private constructor(
@@ -138,13 +107,14 @@ export class FuseSession implements AsyncDisposable {
     }
     if (single !== undefined) checkImageNumber(single.number);
     checkLibrary();
-    const requests = RequestFile.create(`${stateDir}/fuse-requests`, workers);
+    const requests = RequestFile.create(requestPath(stateDir), workers);
     try {
       const { devices, connection } = mountFuse(mountpoint, workers, MAX_READ);
       const session = new FuseSession(options, requests, devices, connection);
       try {
         readInit(devices[0] as Fd, requests.init);
-        await session.#startWorkers(options);
+        if (single !== undefined) session.#images.add(single.image, single.number);
+        await session.#serve(options, false);
         return session;
       } catch (error) {
         await session.#end(MNT.FORCE | MNT.DETACH);
@@ -156,8 +126,51 @@ export class FuseSession implements AsyncDisposable {
     }
   }
 
-  async #startWorkers(options: FuseSessionOptions): Promise<void> {
-    const { single } = options;
+  /**
+   * Goes on with the session of a process that was killed or that left it: same mount, same node ids. What was under way
+   * is answered; no program sees that anything happened.
+   *
+   * @param images all that process served, asked for when it is sure that they are needed; what is missing gives ESTALE.
+   * With `options.single`: that one
+   * @returns undefined where no keeper has the session any more, and the mount is dead
+   * @throws {NydusGdError} as {@link start}. The session is left as it was then, for another attempt
+   */
+  static async takeOver(
+    options: FuseSessionOptions,
+    images: () => Promise<readonly NumberedImage[]>,
+  ): Promise<{ readonly session: FuseSession; readonly mounts: readonly FuseImageMount[] } | undefined> {
+    const { mountpoint, stateDir } = options;
+    checkLibrary();
+    const connection = findMount(mountpoint);
+    if (connection === undefined) return undefined;
+    const kept = await Keeper.take(keeperPath(stateDir));
+    if (kept === undefined) return undefined;
+    const devices = [...kept.values()];
+    try {
+      const requests = RequestFile.reopen(requestPath(stateDir), devices.length);
+      const session = new FuseSession(options, requests, devices, connection);
+      const entries = (await images()).map(({ image, number }) => session.#images.add(image, number, true));
+      await session.#serve(options, true);
+      log.info("FUSE session taken over", { mountpoint, images: entries.length });
+      return { session, mounts: entries.map((entry) => session.#mountOf(entry)) };
+    } catch (error) {
+      for (const device of devices) device[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Gives up what {@link takeOver} would go on with: whoever waits gets an error. */
+  static async abandon(stateDir: string): Promise<void> {
+    await Keeper.discard(keeperPath(stateDir));
+    await ignore(Deno.errors.NotFound, Deno.remove(requestPath(stateDir)));
+  }
+
+  async #serve(options: FuseSessionOptions, takenOver: boolean): Promise<void> {
+    const { single, stateDir } = options;
+    this.#keeper = await Keeper.start(
+      keeperPath(stateDir),
+      new Map(this.#devices.map((device, index) => [`fuse-${index}`, device])),
+    );
     const common = {
       init: this.#requests.storedInit(),
       maxRead: MAX_READ,
@@ -165,13 +178,22 @@ export class FuseSession implements AsyncDisposable {
       openRequests: options.openRequests ?? false,
       rootImage: single?.number ?? 0,
       startSec: Math.floor(Date.now() / 1000),
+      replay: takenOver && !this.#resend(),
       // the first request may be read before a Worker that was started later is known here
-      images: single === undefined ? [] : [imageMessage(this.#images.add(single.image, single.number))],
+      images: this.#images.messages(),
     };
     this.#workers = this.#devices.map((device, index) =>
       new FuseWorkerHandle(index, device, this.#requests.regionAddress(index), common, (w, m) => this.#onMessage(w, m))
     );
     await Promise.all(this.#workers.map((worker) => worker.ready));
+  }
+
+  /** Has the kernel send again what was read and not answered. False where it cannot. */
+  #resend(): boolean {
+    if (!hasResend(this.#requests.storedInit())) return false;
+    write(this.#devices[0] as Fd, RESEND_NOTICE);
+    this.#requests.clearRecords();
+    return true;
   }
 
   /**
@@ -185,12 +207,32 @@ export class FuseSession implements AsyncDisposable {
     if (this.#ended !== undefined) throw new NydusGdError("internal", "Cannot add image: the session has ended");
     const entry = this.#images.add(image, imageNumber);
     await this.#invalidateRoot();
+    return this.#mountOf(entry);
+  }
+
+  #mountOf(entry: RegisteredImage): FuseImageMount {
     return {
       fsDriver: "fuse",
-      path: `${this.mountpoint}/${image.name}`,
+      path: this.#single ? this.mountpoint : `${this.mountpoint}/${entry.image.name}`,
       released: entry.released.promise,
       [Symbol.asyncDispose]: () => this.#remove(entry),
     };
+  }
+
+  /**
+   * Stops serving and leaves the mount to a successor: the keeper holds it, programs that read wait. Nothing of the
+   * images is used any more when it resolves. The threads end with this process.
+   */
+  async leave(): Promise<void> {
+    if (this.#ended !== undefined) return await this.#ended;
+    this.#ended = Promise.resolve();
+    this.#misses.abandon();
+    const stopped = await Promise.all(this.#workers.map((worker) => worker.stop(DRAIN_TIMEOUT_MS)));
+    if (stopped.includes(false)) throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
+    await this.#failMisses();
+    await Promise.all(this.#notices);
+    this.#keeper?.leave();
+    this.#images.releaseAll();
   }
 
   /** What has been served so far, by all Workers. */
@@ -265,6 +307,7 @@ export class FuseSession implements AsyncDisposable {
     await this.#failMisses();
     await Promise.all(this.#notices);
     await Promise.all(this.#workers.map((worker) => worker.close()));
+    await this.#keeper?.[Symbol.asyncDispose]();
     for (const device of this.#devices) device[Symbol.dispose]();
     this.#requests[Symbol.dispose]();
     await Deno.remove(this.#requests.path);
@@ -340,4 +383,12 @@ export class FuseSession implements AsyncDisposable {
         break;
     }
   }
+}
+
+function requestPath(stateDir: string): string {
+  return `${stateDir}/fuse-requests`;
+}
+
+function keeperPath(stateDir: string): string {
+  return `${stateDir}/keeper.json`;
 }

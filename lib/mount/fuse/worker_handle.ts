@@ -3,22 +3,27 @@
  *
  * @module
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { RequestRegion } from "./request_file.ts";
-import { COUNTER, type FromWorker, type ToWorker, type WorkerStart } from "./worker_messages.ts";
+import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 
 /** What all Workers of a session are started with alike. */
 export type CommonStart = Pick<
   WorkerStart,
-  "init" | "maxRead" | "maxBackground" | "openRequests" | "rootImage" | "images" | "startSec"
+  "init" | "maxRead" | "maxBackground" | "openRequests" | "rootImage" | "images" | "startSec" | "replay"
 >;
+
+/** How often it is looked whether a Worker has come to its gate. */
+const STOP_POLL_MS = 2;
 
 /** Starts a Worker, talks to it, ends it. */
 export class FuseWorkerHandle {
   /** Cells of COUNTER; the Worker writes them. */
   readonly counters = new Float64Array(new SharedArrayBuffer(COUNTER.LENGTH * 8));
+  readonly #gate = new Int32Array(new SharedArrayBuffer(GATE.LENGTH * 4));
   /** Messages posted. */
   readonly #posted = new Int32Array(new SharedArrayBuffer(4));
   readonly #worker: Worker;
@@ -64,7 +69,8 @@ export class FuseWorkerHandle {
     this.#ready.promise.catch(() => undefined);
     const counters = this.counters;
     const fd = device.duplicate().release();
-    const start: WorkerStart = { ...common, fd, region, freed, port: port2, posted: this.#posted, counters };
+    const shared = { freed, posted: this.#posted, counters, gate: this.#gate };
+    const start: WorkerStart = { ...common, ...shared, fd, region, port: port2 };
     this.#worker.postMessage(start, [port2]);
   }
 
@@ -92,6 +98,22 @@ export class FuseWorkerHandle {
   /** Gives a parked request back. */
   release(slot: number): void {
     this.#region.release(slot);
+  }
+
+  /**
+   * Stops it between two requests; what it still holds of one, in its inbox or parked, is left to a successor. The thread
+   * may go on waiting for a request, and touches nothing any more.
+   *
+   * @returns false when it is still at work after `timeoutMs`
+   */
+  async stop(timeoutMs: number): Promise<boolean> {
+    Atomics.store(this.#gate, GATE.stopped, 1);
+    const end = performance.now() + timeoutMs;
+    while (Atomics.load(this.#gate, GATE.busy) === 1) {
+      if (performance.now() > end) return false;
+      await delay(STOP_POLL_MS);
+    }
+    return true;
   }
 
   /** Ends an {@link ended} Worker: destroys its session, ends its thread. */

@@ -28,6 +28,10 @@ export interface WorkerStart {
   readonly images: readonly ToWorker[];
   /** When the root folder was made, seconds since 1970. */
   readonly startSec: number;
+  /** Process what a predecessor left in the region before the first request is received. */
+  readonly replay: boolean;
+  /** Cells of GATE. */
+  readonly gate: Int32Array<SharedArrayBuffer>;
   readonly port: MessagePort;
   /** Number of messages posted to the port. */
   readonly posted: Int32Array<SharedArrayBuffer>;
@@ -42,6 +46,12 @@ export const IMAGE_STATE = {
   removed: 1,
   LENGTH: 2,
 } as const;
+
+/**
+ * Cells by which a Worker is stopped between two requests. It says that it is busy before it looks whether it has been
+ * stopped; a request that it finds then stays in its inbox, for a successor.
+ */
+export const GATE = { stopped: 0, busy: 1, LENGTH: 2 } as const;
 
 /** Cells of a Worker's counters. */
 export const COUNTER = { requests: 0, reads: 1, readBytes: 2, misses: 3, LENGTH: 4 } as const;

@@ -1,0 +1,40 @@
+/**
+ * Processes by descriptor: one that ended is never mistaken for another that got its number.
+ *
+ * Source: pidfd_open(2) (Linux 5.3), pidfd_getfd(2) (5.6), pidfd_send_signal(2) (5.1); asm-generic/unistd.h, Linux 6.18
+ * (the numbers are the same on x86-64 and arm64). By number, for glibc has them since 2.36.
+ *
+ * @module
+ */
+import { Fd, rawFd } from "./fd.ts";
+import { check, loadLibc } from "./libc.ts";
+
+/** System call numbers, x86-64 and arm64. */
+const SYS = { pidfdSendSignal: 424n, pidfdOpen: 434n, pidfdGetfd: 438n };
+
+/** Numbers of signal(7), the same on x86-64 and arm64. */
+export const SIGNAL = { KILL: 9 } as const;
+
+const libc = loadLibc({
+  // long syscall(SYS_pidfd_open, pid_t pid, unsigned flags)
+  pidfd_open: { name: "syscall", parameters: ["i64", "i32", "u32"], result: "i32" },
+  // long syscall(SYS_pidfd_getfd, int pidfd, int targetfd, unsigned flags)
+  pidfd_getfd: { name: "syscall", parameters: ["i64", "i32", "i32", "u32"], result: "i32" },
+  // long syscall(SYS_pidfd_send_signal, int pidfd, int sig, siginfo_t *info, unsigned flags)
+  pidfd_send_signal: { name: "syscall", parameters: ["i64", "i32", "i32", "pointer", "u32"], result: "i32" },
+});
+
+/** The process `pid`, close-on-exec. Readable (poll) once it has ended. ESRCH where there is none. */
+export function pidfdOpen(pid: number): Fd {
+  return Fd.own(check(libc().pidfd_open(SYS.pidfdOpen, pid, 0), "pidfd_open", `process ${pid}`));
+}
+
+/** A duplicate of descriptor `number` of that process, close-on-exec. EBADF where it has none, ESRCH when it ended. */
+export function pidfdGetfd(process: Fd, number: number): Fd {
+  return Fd.own(check(libc().pidfd_getfd(SYS.pidfdGetfd, rawFd(process), number, 0), "pidfd_getfd", number));
+}
+
+/** Sends a {@link SIGNAL}. ESRCH when the process has ended. */
+export function pidfdSendSignal(process: Fd, signal: number): void {
+  check(libc().pidfd_send_signal(SYS.pidfdSendSignal, rawFd(process), signal, null, 0), "pidfd_send_signal", signal);
+}

@@ -1,0 +1,200 @@
+/**
+ * A process that holds descriptors of the daemon and does nothing else, so that they outlive it.
+ *
+ * ```
+ * daemon ── Keeper.start(record, descriptors) ──► `sleep infinity`, born with the descriptors
+ *    ✝ kill -9
+ * daemon ── Keeper.take(record) ──► duplicates of the same open files, by pidfd_getfd(2)
+ * ```
+ * What the kernel would end with the last descriptor (a FUSE connection and its clones, a fanotify group) goes on:
+ * programs that read meanwhile wait. A keeper that dies while its daemon lives is replaced at once. The record is a JSON
+ * file; it names the process by number, start time and boot, so that it is never mistaken for another.
+ *
+ * The descriptors are not close-on-exec while the process is started: no other may be started at the same moment by
+ * another thread of the daemon.
+ *
+ * @module
+ */
+import { isErrno, SyscallError } from "../../../ffi/errno.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "../../../ffi/pidfd.ts";
+import * as v from "valibot";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
+import { logger } from "../../base/log.ts";
+
+const log = logger("mount", "keeper");
+
+/** Descriptors by what they are: "fuse-0". */
+export type Descriptors = ReadonlyMap<string, Fd>;
+
+const counting = v.pipe(v.number(), v.integer(), v.minValue(0));
+const Kept = v.object({
+  pid: counting,
+  /** Field 22 of /proc/PID/stat, clock ticks since boot. */
+  startTime: v.string(),
+  bootId: v.string(),
+  /** Numbers in the keeper. */
+  descriptors: v.array(v.tuple([v.string(), counting])),
+});
+type Kept = v.InferOutput<typeof Kept>;
+
+/** The daemon's end of a keeper that runs. */
+export class Keeper implements AsyncDisposable {
+  #process: Deno.ChildProcess | undefined;
+  #watching: Promise<void> = Promise.resolve();
+  #ended = false;
+
+  private constructor(private readonly recordPath: string, private readonly descriptors: Descriptors) {}
+
+  /**
+   * Starts a keeper of `descriptors`, which stay the caller's and must be open as long as the keeper is. One that an
+   * earlier daemon left under the same record is ended once the new one is on record.
+   *
+   * @throws {NydusGdError} "environment" when no process can be started
+   */
+  static async start(recordPath: string, descriptors: Descriptors): Promise<Keeper> {
+    using former = await findLiving(recordPath);
+    const keeper = new Keeper(recordPath, descriptors);
+    await keeper.#spawn();
+    if (former !== undefined) kill(former.process);
+    return keeper;
+  }
+
+  /** Duplicates of what a keeper of an earlier daemon holds; undefined where none is alive. */
+  static async take(recordPath: string): Promise<Map<string, Fd> | undefined> {
+    using living = await findLiving(recordPath);
+    if (living === undefined) return undefined;
+    const taken = new Map<string, Fd>();
+    try {
+      for (const [name, number] of living.kept.descriptors) taken.set(name, pidfdGetfd(living.process, number));
+      return taken;
+    } catch (error) {
+      for (const fd of taken.values()) fd[Symbol.dispose]();
+      if (!(error instanceof SyscallError)) throw error;
+      log.warn("keeper is of no use", { pid: living.kept.pid, reason: error.message });
+      return undefined;
+    }
+  }
+
+  /** Ends a keeper that an earlier daemon left, and its record: what it held is given up. */
+  static async discard(recordPath: string): Promise<void> {
+    using living = await findLiving(recordPath);
+    if (living !== undefined) kill(living.process);
+    await ignore(Deno.errors.NotFound, Deno.remove(recordPath));
+  }
+
+  /** Leaves the process as it is, for a successor of the daemon. */
+  leave(): void {
+    this.#ended = true;
+    this.#process?.unref();
+  }
+
+  /** Ends the process and removes its record. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#process?.ref(); // or the program could end while it waits
+    this.#process?.kill("SIGKILL");
+    await this.#watching;
+    await ignore(Deno.errors.NotFound, Deno.remove(this.recordPath));
+  }
+
+  async #spawn(): Promise<void> {
+    const child = this.#start();
+    child.unref();
+    this.#process = child;
+    this.#watching = this.#watch(child);
+    const kept: Kept = {
+      pid: child.pid,
+      startTime: startTimeOf(child.pid) ?? "",
+      bootId: bootId(),
+      descriptors: Array.from(this.descriptors, ([name, fd]) => [name, fd.raw]),
+    };
+    await writeJsonFile(this.recordPath, kept);
+  }
+
+  #start(): Deno.ChildProcess {
+    const fds = [...this.descriptors.values()];
+    for (const fd of fds) fd.setCloseOnExec(false);
+    try {
+      // its own session: what ends the daemon's terminal or process group does not end it
+      const silent = { stdin: "null", stdout: "null", stderr: "null" } as const;
+      return new Deno.Command("sleep", { args: ["infinity"], cwd: "/", detached: true, ...silent }).spawn();
+    } catch (error) {
+      throw new NydusGdError("environment", `Cannot start keeper: ${messageOf(error)}`, { cause: error });
+    } finally {
+      for (const fd of fds) fd.setCloseOnExec(true);
+    }
+  }
+
+  /** Replaces a keeper that died. Never rejects. */
+  async #watch(child: Deno.ChildProcess): Promise<void> {
+    const { code, signal } = await child.status;
+    if (this.#ended) return;
+    log.warn("keeper died, starting another", { pid: child.pid, code, signal });
+    try {
+      await this.#spawn();
+    } catch (error) {
+      log.error("no keeper: if this program is killed, containers of lazy images get errors", {
+        reason: messageOf(error),
+      });
+    }
+  }
+}
+
+/** A keeper that is alive. */
+class Living implements Disposable {
+  constructor(readonly kept: Kept, readonly process: Fd) {}
+
+  [Symbol.dispose](): void {
+    this.process[Symbol.dispose]();
+  }
+}
+
+async function findLiving(recordPath: string): Promise<Living | undefined> {
+  const document = await readJsonFile(recordPath).catch((error) => {
+    if (!(error instanceof SyntaxError)) throw error;
+    log.warn("record of the keeper is damaged", { recordPath, reason: error.message });
+    return undefined;
+  });
+  const record = v.safeParse(Kept, document);
+  if (!record.success || record.output.bootId !== bootId()) return undefined;
+  const { pid, startTime } = record.output;
+  let process: Fd;
+  try {
+    process = pidfdOpen(pid);
+  } catch (error) {
+    if (isErrno(error, "ESRCH", "EINVAL")) return undefined;
+    throw error;
+  }
+  // asked after the descriptor is there: a process that took the number over would show its own time
+  if (startTimeOf(pid) === startTime) return new Living(record.output, process);
+  process[Symbol.dispose]();
+  return undefined;
+}
+
+function kill(process: Fd): void {
+  try {
+    pidfdSendSignal(process, SIGNAL.KILL);
+  } catch (error) {
+    if (!isErrno(error, "ESRCH")) throw error;
+  }
+}
+
+/** Undefined for a process that has ended, waited for or not. */
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    // the name, in parentheses, may hold anything; behind it field 3 is the state and field 22 the start
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function bootId(): string {
+  return Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim();
+}

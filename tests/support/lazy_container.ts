@@ -1,0 +1,89 @@
+/**
+ * A driver with one lazy image whose bytes are known, a container's layer on top of it, and readers of that.
+ *
+ * @module
+ */
+import { rejects } from "node:assert/strict";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { buildFrom } from "./built_rafs.ts";
+import { GraphDriverProcess } from "./graph_driver_process.ts";
+import { unmountBelow } from "./store_home.ts";
+import { file, tarOf } from "./tar_builder.ts";
+import { TempDir } from "./temp_dir.ts";
+import { knownBytes, VerifyingReaders } from "./verifying_reader.ts";
+
+const FILES = { count: 16, sizeBytes: 1 << 20 } as const;
+const CHUNK = 16 * 1024;
+
+/** See the module. Disposing ends the driver in order and fails where a mount is left. */
+export class LazyContainer implements AsyncDisposable {
+  /** The container's root. */
+  root = "";
+  /** How often {@link read} was called. */
+  #readers = 0;
+
+  private constructor(
+    private readonly temp: TempDir,
+    readonly driver: GraphDriverProcess,
+    private readonly blobId: string,
+  ) {}
+
+  static async start(): Promise<LazyContainer> {
+    const temp = TempDir.make();
+    const names = Array.from({ length: FILES.count }, (_, number) => number);
+    const built = buildFrom(
+      tarOf(...names.map((n) => file(String(n), knownBytes(n, FILES.sizeBytes)))),
+      CHUNK,
+      1 << 20,
+    );
+    Deno.mkdirSync(temp.join("blobs"));
+    Deno.writeFileSync(temp.join(`blobs/${built.blobId}`), built.blob);
+    const backend = { type: "localfs", config: { dir: temp.join("blobs") } };
+    Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
+    const driver = await GraphDriverProcess.start(temp.path);
+    const container = new LazyContainer(temp, driver, built.blobId);
+    const Opts = [`nydus-gd.config=${temp.join("config.json")}`];
+    await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
+    await driver.call("GraphDriver.Create", { ID: "image" });
+    await driver.apply("image", bootstrapLayerTar(built.bytes));
+    await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
+    container.root = (await driver.call("GraphDriver.Get", { ID: "box" }))["Dir"] as string;
+    return container;
+  }
+
+  /** The folder of the state that a successor takes over. */
+  get stateDir(): string {
+    return this.temp.join("root/state");
+  }
+
+  /** Process number of the keeper on record. */
+  get keeperPid(): number {
+    return JSON.parse(Deno.readTextFileSync(`${this.stateDir}/keeper.json`)).pid;
+  }
+
+  /** Readers of the container's files. */
+  read(count: number): Promise<VerifyingReaders> {
+    return VerifyingReaders.start(count, this.root, FILES, this.temp.join(`stop-${++this.#readers}`));
+  }
+
+  /** Makes every chunk one to be fetched again. While no driver runs. */
+  emptyCache(): void {
+    for (const { name } of Deno.readDirSync(this.temp.join("root/cache"))) {
+      if (name.startsWith(this.blobId)) Deno.removeSync(this.temp.join(`root/cache/${name}`));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.driver.call("GraphDriver.Put", { ID: "box" });
+      await this.driver[Symbol.asyncDispose]();
+      const left = mountsBelow(this.temp.path).map(({ mountPoint }) => mountPoint);
+      if (left.length > 0) throw new Error(`mounts are left: ${left.join(", ")}`);
+      await rejects(Deno.stat(`${this.stateDir}/keeper.json`), Deno.errors.NotFound);
+    } finally {
+      unmountBelow(this.temp.path);
+      this.temp[Symbol.dispose]();
+    }
+  }
+}

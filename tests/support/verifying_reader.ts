@@ -1,0 +1,157 @@
+/**
+ * Programs that read files whose every byte is known, again and again, past the page cache.
+ *
+ * ```ts
+ * await using readers = await VerifyingReaders.start(8, folder, files, stopFile);
+ * …
+ * const { reads, wrong, errors, longestPauseMs } = await readers.stop();
+ * ```
+ * Each reader is a process: it waits in read(2), and a process that serves a mount must not touch it.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { O, open } from "../../ffi/fcntl.ts";
+import { Mapping } from "../../ffi/sys_mman.ts";
+import { pread } from "../../ffi/unistd.ts";
+import { messageOf } from "../../lib/base/errors.ts";
+
+/** O_DIRECT wants offsets, lengths and memory at multiples of this. */
+const BLOCK = 4096;
+
+/** What all readers saw. */
+export interface Readings {
+  readonly reads: number;
+  readonly wrong: number;
+  /** A few of what read(2) failed with. */
+  readonly errors: readonly string[];
+  readonly longestPauseMs: number;
+}
+
+/** The content of file `number`: no two blocks of all files are alike. */
+export function knownBytes(number: number, sizeBytes: number): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(sizeBytes / 4);
+  let state = (number + 1) * 0x9e3779b9 >>> 0;
+  for (let i = 0; i < words.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[i] = state;
+  }
+  return new Uint8Array(words.buffer);
+}
+
+/** Readers of `<folder>/0`, `<folder>/1`, … */
+export class VerifyingReaders implements AsyncDisposable {
+  private constructor(private readonly readers: Reader[], private readonly stopFile: string) {}
+
+  /**
+   * Resolves when every reader has its files open.
+   *
+   * @param files their count and size, a multiple of {@link BLOCK}
+   * @param stopFile does not exist; its appearance ends the readers
+   */
+  static async start(
+    count: number,
+    folder: string,
+    files: { readonly count: number; readonly sizeBytes: number },
+    stopFile: string,
+  ): Promise<VerifyingReaders> {
+    const job = JSON.stringify({ folder, ...files, stopFile });
+    const readers = Array.from({ length: count }, () => new Reader(job));
+    await Promise.all(readers.map((reader) => reader.nextLine()));
+    return new VerifyingReaders(readers, stopFile);
+  }
+
+  /** Ends the readers after their present read. */
+  async stop(): Promise<Readings> {
+    await Deno.writeTextFile(this.stopFile, "");
+    const lines = await Promise.all(this.readers.map((reader) => reader.nextLine()));
+    const readings = lines.map((line) => JSON.parse(line) as Readings);
+    return {
+      reads: readings.reduce((sum, { reads }) => sum + reads, 0),
+      wrong: readings.reduce((sum, { wrong }) => sum + wrong, 0),
+      errors: readings.flatMap(({ errors }) => errors),
+      longestPauseMs: Math.max(...readings.map(({ longestPauseMs }) => longestPauseMs)),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.readers.map((reader) => reader[Symbol.asyncDispose]()));
+  }
+}
+
+/** One process; it tells a line when its files are open, and one at its end. */
+class Reader implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  #text = "";
+
+  constructor(job: string) {
+    const args = ["run", "-A", "--no-lock", "--no-check", import.meta.url, job];
+    this.#child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "piped" }).spawn();
+    this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  async nextLine(): Promise<string> {
+    for (;;) {
+      const end = this.#text.indexOf("\n");
+      if (end >= 0) {
+        const line = this.#text.slice(0, end);
+        this.#text = this.#text.slice(end + 1);
+        return line;
+      }
+      const { done, value } = await this.#lines.read();
+      if (done) throw new Error("a reader ended before it told what it saw");
+      this.#text += value;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // it has ended
+    }
+    await this.#lines.cancel();
+    await this.#child.status;
+  }
+}
+
+function readOn(job: { folder: string; count: number; sizeBytes: number; stopFile: string }): Readings {
+  const expected = Array.from({ length: job.count }, (_, number) => knownBytes(number, job.sizeBytes));
+  const fds = expected.map((_, number) => open(`${job.folder}/${number}`, O.RDONLY | O.DIRECT));
+  console.log("reading");
+  using memory = Mapping.anonymous(64 * BLOCK);
+  const errors: string[] = [];
+  let [reads, wrong, longestPauseMs] = [0, 0, 0];
+  while (!exists(job.stopFile)) {
+    const number = Math.floor(Math.random() * job.count);
+    const length = BLOCK * (1 + Math.floor(Math.random() * 64));
+    const offset = BLOCK * Math.floor(Math.random() * (job.sizeBytes / BLOCK));
+    const buffer = memory.bytes.subarray(0, length);
+    const startedAt = performance.now();
+    try {
+      const got = pread(fds[number] as typeof fds[0], buffer, offset);
+      reads++;
+      const wanted = expected[number]?.subarray(offset, offset + length) ?? new Uint8Array();
+      if (Buffer.compare(buffer.subarray(0, got), wanted) !== 0) wrong++;
+    } catch (error) {
+      if (errors.length < 4) errors.push(messageOf(error));
+    }
+    longestPauseMs = Math.max(longestPauseMs, performance.now() - startedAt);
+  }
+  return { reads, wrong, errors, longestPauseMs };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+if (import.meta.main) console.log(JSON.stringify(readOn(JSON.parse(Deno.args[0] ?? ""))));
