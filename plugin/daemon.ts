@@ -136,7 +136,7 @@ class Daemon implements AsyncDisposable {
           return taken;
         },
         deadlineMs: settings.fetch.deadlineMs,
-        candidates: (layer) => homesOf(layer, current, deps),
+        candidates: (layer) => homesOf(layer, { config: current, trustedOrigins: settings.fetch.trustedOrigins, deps }),
         dataPath,
         minFree: settings.cache.minFree,
       }),

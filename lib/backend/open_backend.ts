@@ -41,6 +41,8 @@ export interface RegistryLocation extends Partial<Omit<RegistryConfig, "type" | 
   /** "docker.io", "localhost:5000". */
   readonly host: string;
   readonly repo: string;
+  /** Named by an image and by nobody else: what is asked, and where answers lead, is confined (http/confinement.ts). */
+  readonly confined?: boolean;
 }
 
 /**
@@ -94,7 +96,7 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
     scheme: location.scheme,
     keychain: firstOf(...ownCredentials(location).map(staticKeychain), deps.keychain),
     initialToken: location.registryToken,
-    exchange: { tls, timeouts: timeoutsOf(location) },
+    exchange: { tls, timeouts: timeoutsOf(location), confined: location.confined ?? false },
     rewriteRedirect: (url) => rewrite(url, blobUrlScheme, blobRedirectedHost),
   });
 }

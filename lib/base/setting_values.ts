@@ -104,6 +104,14 @@ export function hostAndPort(input: unknown): ReadResult<string> {
     : wrong('HOST:PORT such as "127.0.0.1:9100"', input);
 }
 
+/** `["registry.example.com", "127.0.0.1:5000"]`; in the environment one text with commas between. */
+export function hosts(input: unknown): ReadResult<readonly string[]> {
+  const words = typeof input === "string" ? input.split(",").map((word) => word.trim()) : input;
+  const isHost = (word: unknown) =>
+    typeof word === "string" && /^(?:[\w.-]+|\[[\da-fA-F:]+\])(?::\d{1,5})?$/.test(word);
+  return Array.isArray(words) && words.every(isHost) ? ok(words) : wrong("a list of HOST or HOST:PORT", input);
+}
+
 function parseBytes(input: unknown): number | undefined {
   const text = typeof input === "number" ? String(input) : typeof input === "string" ? input.trim() : "";
   const match = /^(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(iB|B)?|B)?$/i.exec(text);

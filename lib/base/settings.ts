@@ -20,6 +20,7 @@ import {
   count,
   duration,
   hostAndPort,
+  hosts,
   ratePerSecond,
   type Reader,
   size,
@@ -54,6 +55,8 @@ export interface Settings {
     readonly retries: number;
     /** How long a program waits for data that are not here, all attempts included; then it gets EIO. */
     readonly deadlineMs: number;
+    /** Registries that an image may name as its blobs' home whatever they are: HOST or HOST:PORT. */
+    readonly trustedOrigins: readonly string[];
   };
   readonly prefetch: {
     readonly enabled: boolean;
@@ -80,7 +83,14 @@ export interface Settings {
 export const DEFAULT_SETTINGS: Settings = {
   cache: { dir: undefined, maxSize: { percent: 80 }, minFree: { percent: 5 } },
   mount: { fsDriver: "auto", workers: 2 },
-  fetch: { parallelPerHost: 8, connectTimeoutMs: 5_000, readTimeoutMs: 30_000, retries: 3, deadlineMs: 60_000 },
+  fetch: {
+    parallelPerHost: 8,
+    connectTimeoutMs: 5_000,
+    readTimeoutMs: 30_000,
+    retries: 3,
+    deadlineMs: 60_000,
+    trustedOrigins: [],
+  },
   prefetch: { enabled: true, bandwidth: undefined, learned: true },
   docker: { host: undefined, config: undefined },
   log: { level: "info", format: "auto" },
@@ -111,6 +121,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["fetch.read_timeout", key("fetch", "readTimeoutMs", duration)],
   ["fetch.retries", key("fetch", "retries", count(0, 20))],
   ["fetch.deadline", key("fetch", "deadlineMs", duration)],
+  ["fetch.trusted_origins", key("fetch", "trustedOrigins", hosts)],
   ["prefetch.enabled", key("prefetch", "enabled", boolean)],
   ["prefetch.bandwidth", key("prefetch", "bandwidth", ratePerSecond)],
   ["prefetch.learned", key("prefetch", "learned", boolean)],

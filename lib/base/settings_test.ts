@@ -34,6 +34,7 @@ parallel_per_host = 3
 connect_timeout = "500ms"
 read_timeout = 7
 retries = 0
+trusted_origins = ["r.example.com", "[::1]:5000"]
 [prefetch]
 enabled = false
 bandwidth = "50MiB/s"
@@ -50,7 +51,14 @@ listen = "127.0.0.1:9100"
   assert.deepEqual(settings, {
     cache: { dir: "/c", maxSize: { bytes: 10 * 2 ** 30 }, minFree: { percent: 5.5 } },
     mount: { fsDriver: "fuse", workers: 4 },
-    fetch: { parallelPerHost: 3, connectTimeoutMs: 500, readTimeoutMs: 7000, retries: 0, deadlineMs: 60_000 },
+    fetch: {
+      parallelPerHost: 3,
+      connectTimeoutMs: 500,
+      readTimeoutMs: 7000,
+      retries: 0,
+      deadlineMs: 60_000,
+      trustedOrigins: ["r.example.com", "[::1]:5000"],
+    },
     prefetch: { enabled: false, bandwidth: 50 * 2 ** 20, learned: false },
     docker: { host: "unix:///x.sock", config: "/root/.docker" },
     log: { level: "debug", format: "json" },

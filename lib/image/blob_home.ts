@@ -1,11 +1,7 @@
 /**
  * Where the blobs of an image are: the homes that may have them, in order, and the first that has every one.
  *
- * 1. a configured backend that is not a registry
- * 2. the repositories that Docker recorded for the layer when it pulled it
- * 3. the configured registry
- *
- * The choice is stored beside the image's state and used again without asking, so that a container starts from a warm
+ * Which homes there are, and in which order, is for layer_homes.ts to say. The choice is stored beside the image's state and used again without asking, so that a container starts from a warm
  * cache with the network down. A read that the chosen home cannot serve is a reason to ask the others: the first of them
  * that has every blob becomes the choice, for all reads from then on.
  *
@@ -25,6 +21,8 @@ const log = logger("image");
 export interface Candidate {
   /** Stable name of the home, what the stored choice says: "registry 127.0.0.1:5000/app". */
   readonly description: string;
+  /** Bytes of each blob that the home is said to have, by id; absent where nothing is said. */
+  readonly blobSizes?: ReadonlyMap<string, number>;
   open(): Backend;
 }
 
@@ -62,13 +60,24 @@ export async function chooseHome(
   const search: Search = { candidates, blobs, choicePath, deadlineMs };
   const chosen = await storedChoice(search);
   if (chosen !== undefined) return new BlobHome(search, chosen);
-  const reasons: string[] = [];
-  const found = await findHome(search, candidates, reasons, signal);
+  const failures: HomeFailure[] = [];
+  const found = await findHome(search, candidates, failures, signal);
   if (found !== undefined) return new BlobHome(search, found);
-  throw new NydusGdError(
+  throw nowhere(blobs, failures);
+}
+
+/** What was asked and said, and what mends it: the first hint that a home gave. */
+function nowhere([first, ...others]: readonly WantedBlob[], failures: readonly HomeFailure[]): NydusGdError {
+  const missing = others.length === 0 ? first?.id : `${first?.id} and ${others.length} more`;
+  const reasons = failures.map(({ home, error }) => `${home}: ${messageOf(error)}`);
+  const hints = failures.map(({ error }) => error instanceof NydusGdError ? error.hint : undefined);
+  return new NydusGdError(
     "unavailable",
-    `Cannot find the blobs of the image: ${reasons.length === 0 ? "no home is known" : reasons.join("; ")}`,
-    { hint: "set device.backend in the configuration, or pull the image again" },
+    `Cannot find the blobs of the image: ${reasons.join("; ") || `no home is known that has ${missing}`}`,
+    {
+      hint: hints.find((hint) => hint !== undefined) ??
+        "set device.backend in the configuration, or pull the image again",
+    },
   );
 }
 
@@ -77,6 +86,11 @@ interface Search {
   readonly blobs: readonly WantedBlob[];
   readonly choicePath: string;
   readonly deadlineMs: number;
+}
+
+interface HomeFailure {
+  readonly home: string;
+  readonly error: unknown;
 }
 
 interface Home {
@@ -96,11 +110,11 @@ async function storedChoice({ candidates, choicePath }: Search): Promise<Home | 
   }
 }
 
-/** The first of `candidates` that has every blob; it is stored as the choice. `reasons` gets what the others lack. */
+/** The first of `candidates` that has every blob; it is stored as the choice. `failures` gets what the others lack. */
 async function findHome(
   { blobs, choicePath, deadlineMs }: Search,
   candidates: readonly Candidate[],
-  reasons: string[],
+  failures: HomeFailure[],
   signal?: AbortSignal,
 ): Promise<Home | undefined> {
   const shareMs = Math.ceil(deadlineMs / candidates.length);
@@ -108,16 +122,27 @@ async function findHome(
     try {
       using deadline = new Deadline(shareMs, signal, () => late(shareMs));
       const backend = candidate.open();
-      await Promise.all(blobs.map((blob) => backend.blob(blob.id).size(deadline.signal)));
+      await Promise.all(blobs.map(({ id }) => requireBlob(candidate, backend, id, deadline.signal)));
       await storeChoice(choicePath, candidate);
       return { candidate, backend };
     } catch (error) {
       signal?.throwIfAborted();
       log.debug("home has not every blob", { home: candidate.description, error: messageOf(error) });
-      reasons.push(`${candidate.description}: ${messageOf(error)}`);
+      failures.push({ home: candidate.description, error });
     }
   }
   return undefined;
+}
+
+/** The home has the blob, and it is as long as was said. */
+async function requireBlob({ blobSizes }: Candidate, backend: Backend, id: string, signal: AbortSignal): Promise<void> {
+  const said = blobSizes?.get(id);
+  if (blobSizes !== undefined && said === undefined) {
+    throw new NydusGdError("not-found", `Cannot find blob ${id}: the layer does not say that it is there`);
+  }
+  const size = await backend.blob(id).size(signal);
+  if (said === undefined || said === size) return;
+  throw new NydusGdError("invalid-image", `Cannot use blob ${id}: it has ${size} bytes, the layer says ${said}`);
 }
 
 /** The choice saves a search; that it cannot be stored is no reason to fail. */

@@ -159,6 +159,30 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
   );
 });
 
+Deno.test("a home has to keep what was said of it: every blob, and its size", async () => {
+  using dir = TempDir.make();
+  const saying = (sizes: [string, number][]): Candidate => ({
+    description: "mine",
+    blobSizes: new Map(sizes),
+    open: () => new TestHome("mine", ["a", "b"]),
+  });
+  const choose = (sizes: [string, number][]) => chooseHome([saying(sizes)], blobs, dir.join("choice.json"), PATIENT_MS);
+  await assert.rejects(choose([["a", 4]]), /mine: Cannot find blob b: the layer does not say that it is there/);
+  await assert.rejects(choose([["a", 4], ["b", 5]]), /mine: Cannot use blob b: it has 4 bytes, the layer says 5/);
+  assert.equal((await choose([["a", 4], ["b", 4]])).description, "mine");
+});
+
+Deno.test("where no home has every blob, the error has the first hint that a home gave", async () => {
+  using dir = TempDir.make();
+  const [silent, locked] = [new TestHome("silent", []), new TestHome("locked", [])];
+  locked.failure = new NydusGdError("unauthorized", "Cannot read it: no password", { hint: "docker login locked" });
+  const search = (homes: TestHome[]) => chooseHome(homes, blobs, dir.join("choice.json"), PATIENT_MS);
+  const hintIs = (hint: string) => (error: unknown) => error instanceof NydusGdError && error.hint === hint;
+  await assert.rejects(search([silent, locked]), hintIs("docker login locked"));
+  await assert.rejects(search([silent]), hintIs("set device.backend in the configuration, or pull the image again"));
+  await assert.rejects(search([]), /Cannot find the blobs of the image: no home is known that has a and 1 more/);
+});
+
 Deno.test("the caller's signal ends the search", async () => {
   using dir = TempDir.make();
   const reason = new NydusGdError("interrupted", "Cannot go on: enough");

@@ -12,6 +12,7 @@ import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { tarEntry } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
+import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
 
 /** A blob to be pushed. */
 export interface ImageBlob {
@@ -37,20 +38,30 @@ export interface ImageConfig {
 
 /** Bootstrap layer: what Docker pulls instead of the data. Path as nydusify has it. */
 const BOOTSTRAP_FOLDER = "image/";
-const BOOTSTRAP_FILE = "image/image.boot";
+const BOOTSTRAP_FILE = "image.boot";
 
-/** The tar of a layer that holds nothing but the bootstrap of the file system below it. */
-export function bootstrapLayerTar(bootstrap: Uint8Array): Uint8Array<ArrayBuffer> {
-  const name = (text: string) => new TextEncoder().encode(text);
+/**
+ * The tar of a layer that holds the bootstrap of the file system below it, and `origin`, where it is given: where the
+ * blobs are.
+ */
+export function bootstrapLayerTar(bootstrap: Uint8Array, origin?: BlobOrigin): Uint8Array<ArrayBuffer> {
+  const folder = tarEntry({ type: "directory", name: encodeText(BOOTSTRAP_FOLDER), mode: 0o755 });
   return concatenate([
-    encodeTarHeader(tarEntry({ type: "directory", name: name(BOOTSTRAP_FOLDER), mode: 0o755 })),
-    encodeTarHeader(
-      tarEntry({ type: "file", name: name(BOOTSTRAP_FILE), mode: 0o444, sizeBytes: bootstrap.length }),
-    ),
-    bootstrap,
-    tarPadding(bootstrap.length),
+    encodeTarHeader(folder),
+    ...tarFile(BOOTSTRAP_FILE, bootstrap),
+    ...(origin === undefined ? [] : tarFile(ORIGIN_FILE, encodeText(formatBlobOrigin(origin)))),
     TAR_END,
   ]);
+}
+
+function tarFile(name: string, content: Uint8Array): Uint8Array[] {
+  const path = encodeText(BOOTSTRAP_FOLDER + name);
+  const entry = tarEntry({ type: "file", name: path, mode: 0o444, sizeBytes: content.length });
+  return [encodeTarHeader(entry), content, tarPadding(content.length)];
+}
+
+function encodeText(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(text);
 }
 
 /** Assembles the image of `tars`, lowest layer first. */
@@ -86,7 +97,7 @@ function blobOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>): ImageBlob {
 }
 
 function blobOfJson(mediaType: string, value: unknown): ImageBlob {
-  return blobOf(mediaType, new TextEncoder().encode(JSON.stringify(value)));
+  return blobOf(mediaType, encodeText(JSON.stringify(value)));
 }
 
 async function compress(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,72 +1,112 @@
 /**
  * The homes that may have the blobs of a bootstrap layer, in order of preference.
  *
+ * | home | believed |
+ * |---|---|
+ * | a configured backend that is no registry | the operator said so |
+ * | the registry that the layer's own file names | as far as {@link HomeSources.trustedOrigins} says |
+ * | the repositories that Docker recorded when it pulled or pushed the layer | somebody asked Docker for them |
+ * | the configured registry | the operator said so |
+ *
+ * Each is listed once. A repository on the configured registry's host is asked as the configuration says: its login, its
+ * certificates. What only the image names is confined (../backend/http/confinement.ts), and no credential goes to a
+ * host that it was not configured for: keychains are asked by host.
+ *
  * @module
  */
 import { basename, dirname, join } from "node:path";
-import type { BackendConfig, RegistryConfig } from "../backend/backend_config.ts";
+import type { BackendConfig } from "../backend/backend_config.ts";
 import { layerSources } from "../backend/docker_metadata.ts";
 import type { NydusdConfig } from "../backend/nydusd_config.ts";
 import { type BackendDeps, openBackend, openRegistry } from "../backend/open_backend.ts";
-import { hasCode } from "../base/errors.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { Candidate } from "./blob_home.ts";
+import { type BlobOrigin, ORIGIN_FILE, readBlobOrigin } from "./blob_origin.ts";
 
 const log = logger("image");
 
-/**
- * A configured backend that is no registry; the repositories that Docker pulled the layer from; the configured registry.
- * A repository on the configured registry's host is asked as the configuration says: its login, its certificates.
- */
-export async function homesOf(
-  layer: LazyLayer,
-  config: NydusdConfig | undefined,
-  deps: BackendDeps,
-): Promise<Candidate[]> {
+/** What homes are made from. */
+export interface HomeSources {
+  readonly config: NydusdConfig | undefined;
+  /** Hosts that an image may name whatever they are, as HOST or HOST:PORT. */
+  readonly trustedOrigins: readonly string[];
+  readonly deps: BackendDeps;
+}
+
+/** One repository of a registry. */
+interface Place {
+  readonly host: string;
+  readonly repository: string;
+}
+
+/** The homes that may have the layer's blobs, see the module. */
+export async function homesOf(layer: LazyLayer, sources: HomeSources): Promise<Candidate[]> {
+  const { config, deps } = sources;
   const backend = config?.backend;
-  const recorded = await recordedRepositories(layer);
-  if (backend?.type !== "registry") {
-    const homes = recorded.map(({ host, repository }) => recordedHome(host, repository, deps));
-    return backend === undefined ? homes : [configuredHome(backend, deps), ...homes];
-  }
-  const homes = recorded.map(({ host, repository }) =>
-    host === backend.host ? registryHome({ ...backend, repo: repository }, deps) : recordedHome(host, repository, deps)
-  );
-  const configured = registryHome(backend, deps);
-  return homes.some(({ description }) => description === configured.description) ? homes : [...homes, configured];
+  const recorded = await recordedPlaces(layer);
+  const candidates = [
+    ...(backend === undefined || backend.type === "registry" ? [] : [configuredHome(backend, deps)]),
+    ...originHome(layer, recorded, sources),
+    ...recorded.map((place) => registryHome(place, sources)),
+    ...(backend?.type === "registry" ? [registryHome({ host: backend.host, repository: backend.repo }, sources)] : []),
+  ];
+  const described = new Set<string>();
+  return candidates.filter(({ description }) => !described.has(description) && described.add(description));
 }
 
 function configuredHome(backend: BackendConfig, deps: BackendDeps): Candidate {
   return { description: `${backend.type} of the configuration`, open: () => openBackend(backend, deps) };
 }
 
-function registryHome(backend: RegistryConfig, deps: BackendDeps): Candidate {
-  return { description: `registry ${backend.host}/${backend.repo}`, open: () => openBackend(backend, deps) };
-}
-
-function recordedHome(host: string, repository: string, deps: BackendDeps): Candidate {
+function registryHome({ host, repository }: Place, { config, deps }: HomeSources, confined = false): Candidate {
+  const backend = config?.backend;
   return {
     description: `registry ${host}/${repository}`,
-    open: () => openRegistry({ host, repo: repository }, deps),
+    open: () =>
+      backend?.type === "registry" && backend.host === host
+        ? openBackend({ ...backend, repo: repository }, deps)
+        : openRegistry({ host, repo: repository, confined }, deps),
   };
 }
 
+/** The home that the layer's own file names; none where there is no file, one that fails where it cannot be read. */
+function originHome(layer: LazyLayer, recorded: readonly Place[], sources: HomeSources): Candidate[] {
+  let origin: BlobOrigin | undefined;
+  try {
+    origin = readBlobOrigin(dirname(layer.bootstrapPath));
+  } catch (error) {
+    if (!(error instanceof NydusGdError)) throw error;
+    log.warn(error.message, { layer: layer.id });
+    return [{
+      description: `image/${ORIGIN_FILE} of the layer`,
+      open() {
+        throw error;
+      },
+    }];
+  }
+  if (origin === undefined) return [];
+  const { registry: host, repository, blobSizes } = origin;
+  const isTrusted = sources.trustedOrigins.includes(host) || recorded.some((place) => place.host === host);
+  return [{ ...registryHome({ host, repository }, sources, !isTrusted), blobSizes }];
+}
+
 /** Each repository once, the newest first: Docker has a record for every blob that it got from there. */
-async function recordedRepositories(layer: LazyLayer): Promise<{ host: string; repository: string }[]> {
+async function recordedPlaces(layer: LazyLayer): Promise<Place[]> {
   if (layer.diffId === undefined) return [];
-  const repositories = new Map<string, { host: string; repository: string }>();
+  const places = new Map<string, Place>();
   try {
     for (const { host, repository } of await layerSources(dockerImageDir(layer.home), parseDigest(layer.diffId))) {
-      repositories.set(`${host}/${repository}`, { host, repository });
+      places.set(`${host}/${repository}`, { host, repository });
     }
   } catch (error) {
     // the record is Docker's, and only one of several places to look: the configured home may do
     if (!hasCode(error, "io")) throw error;
     log.warn(error.message, { layer: layer.id });
   }
-  return [...repositories.values()];
+  return [...places.values()];
 }
 
 /** `<data-root>/image/<driver>` for the home `<data-root>/<driver>`. */

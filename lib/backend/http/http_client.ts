@@ -23,6 +23,7 @@ import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { Limiter } from "../../base/limiter.ts";
 import { VERSION } from "../../base/version.ts";
 import type { ReadOptions } from "../blob_source.ts";
+import { confine } from "./confinement.ts";
 import type { FetchOptions } from "./fetch_options.ts";
 import { HttpResponse } from "./http_response.ts";
 import { TransferError } from "./transfer_error.ts";
@@ -50,6 +51,8 @@ export type Timeouts = Partial<Pick<FetchOptions, "connectTimeoutMs" | "readTime
 export interface ExchangeOptions extends ReadOptions {
   readonly tls?: TlsOptions;
   readonly timeouts?: Timeouts;
+  /** Only an image says so: {@link confine}. */
+  readonly confined?: boolean;
 }
 
 type Timer = ReturnType<typeof setTimeout>;
@@ -76,6 +79,7 @@ export class HttpClient implements Disposable {
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     throwIfAborted(options.signal);
+    if (options.confined) confine(request.url);
     try {
       return await this.#limiterOf(request.url.host).run(
         options.priority,

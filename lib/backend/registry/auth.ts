@@ -24,7 +24,7 @@ export interface RegistryAuthOptions {
   readonly keychain: Keychain;
   /** What is asked for where the challenge does not say: "repository:library/nginx:pull". */
   readonly scope: string;
-  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts">;
+  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "confined">;
   /** A bearer token to begin with; what the keychain has counts once it is refused. */
   readonly initialToken?: string | undefined;
 }

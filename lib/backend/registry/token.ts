@@ -53,7 +53,7 @@ export interface TokenSourceOptions {
   readonly secure: boolean;
   /** For a challenge without a scope: "repository:library/nginx:pull". */
   readonly defaultScope: string;
-  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts">;
+  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "confined">;
   /** Milliseconds that only go forward; tests have their own. */
   readonly now?: () => number;
 }

@@ -39,7 +39,7 @@ export interface TransportOptions {
   readonly initialToken?: string | undefined;
   /** "pull", "pull,push". */
   readonly actions?: string;
-  readonly exchange?: Pick<ExchangeOptions, "tls" | "timeouts">;
+  readonly exchange?: Pick<ExchangeOptions, "tls" | "timeouts" | "confined">;
   /** Changes a redirect's target before it is followed. */
   readonly rewriteRedirect?: (location: URL) => URL;
 }
