@@ -9,14 +9,14 @@
  *
  * @module
  */
-import { DockerChroot, dockerChrootMissing } from "./docker_chroot.ts";
+import { DockerSystem, dockerSystemMissing } from "./docker_system.ts";
 import { type Dockerd, dockerMissing, INSTALLED, type Stack, type StackOptions, withStack } from "./docker_stack.ts";
 
 /** dockerd 26.1 of Debian 13. */
 export const DOCKER_26: Dockerd = {
   name: "dockerd 26.1",
-  missing: dockerMissing() ?? await dockerChrootMissing(),
-  open: DockerChroot.open,
+  missing: dockerMissing() ?? await dockerSystemMissing(),
+  open: DockerSystem.open,
 };
 
 /** Defines tests on one dockerd. */

@@ -67,7 +67,7 @@ exec sleep infinity
 `;
 
 /** Why dockerd 26.1 cannot be had here; undefined when it can, or is there already. */
-export async function dockerChrootMissing(): Promise<string | undefined> {
+export async function dockerSystemMissing(): Promise<string | undefined> {
   if (await exists(SYSTEM)) return undefined;
   try {
     await new Deno.Command("debootstrap", { args: ["--version"], stdout: "null", stderr: "null" }).output();
@@ -75,19 +75,12 @@ export async function dockerChrootMissing(): Promise<string | undefined> {
     if (error instanceof Deno.errors.NotFound) return "debootstrap is not installed";
     throw error;
   }
-  const base = await mirror();
-  if (base === undefined) return "apt reads Debian from no mirror";
-  const url = `${base}/dists/${SUITE}/Release`;
-  try {
-    const response = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS) });
-    return response.ok ? undefined : `${url} answers ${response.status}`;
-  } catch (error) {
-    return `${url} cannot be reached: ${error instanceof Error ? error.message : error}`;
-  }
+  const { missing } = await findMirror();
+  return missing;
 }
 
 /** The Debian system, inside a sandbox. */
-export class DockerChroot implements Pick<Sandbox, "spawn">, AsyncDisposable {
+export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
   private constructor(
     private readonly sandbox: Sandbox,
     private readonly holder: Deno.ChildProcess,
@@ -101,7 +94,7 @@ export class DockerChroot implements Pick<Sandbox, "spawn">, AsyncDisposable {
    * @param dir absolute path of the folder that both sides see; nothing is mounted below it yet
    * @throws {NydusGdError} "environment" with the last lines of the program that failed
    */
-  static async open(sandbox: Sandbox, dir: string): Promise<DockerChroot> {
+  static async open(sandbox: Sandbox, dir: string): Promise<DockerSystem> {
     if (!await exists(SYSTEM)) await makeSystem();
     await run(sandbox, "sh", ["-c", SHARE, "sh", dir]);
     const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", SYSTEM, dir];
@@ -113,7 +106,7 @@ export class DockerChroot implements Pick<Sandbox, "spawn">, AsyncDisposable {
       await holder.status;
       throw new NydusGdError("environment", `Cannot show ${SYSTEM} to dockerd: mounting it failed`);
     }
-    return new DockerChroot(sandbox, holder, new TextDecoder().decode(value).trim());
+    return new DockerSystem(sandbox, holder, new TextDecoder().decode(value).trim());
   }
 
   /** Starts a program of the system, as {@link Sandbox.spawn} does. */
@@ -129,9 +122,11 @@ export class DockerChroot implements Pick<Sandbox, "spawn">, AsyncDisposable {
 
 /** debootstrap mounts /proc in what it makes: it gets a sandbox of its own. */
 async function makeSystem(): Promise<void> {
+  const { url, missing } = await findMirror();
+  if (url === undefined) throw new NydusGdError("environment", `Cannot make ${SYSTEM}: ${missing}`);
   await Deno.mkdir(TOOLS, { recursive: true });
   await using sandbox = await Sandbox.start();
-  await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, await mirror() ?? ""]);
+  await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, url]);
 }
 
 /** Runs a program inside, to its end. */
@@ -146,17 +141,34 @@ async function run(sandbox: Sandbox, program: string, args: string[]): Promise<v
   throw new NydusGdError("environment", `Cannot run ${program} for dockerd 26.1: ${said}`);
 }
 
-/** The mirror that apt reads Debian itself from. */
-async function mirror(): Promise<string | undefined> {
+/** The first of apt's archives that has the suite, or why there is none. */
+async function findMirror(): Promise<{ url?: string; missing?: string }> {
+  const reasons: string[] = [];
+  for (const url of await archives()) {
+    const release = `${url}/dists/${SUITE}/Release`;
+    try {
+      const response = await fetch(release, { method: "HEAD", signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS) });
+      if (response.ok) return { url };
+      reasons.push(`${release} answers ${response.status}`);
+    } catch (error) {
+      reasons.push(`${release} cannot be reached: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  return { missing: reasons.join("; ") || "apt reads from no archive on the network" };
+}
+
+/** Where apt reads packages from, Debian's own archives first. Who made which stands in lists that may not be here yet. */
+async function archives(): Promise<string[]> {
+  const of = async (...more: string[]) => {
+    const args = ["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", ...more];
+    const { stdout } = await new Deno.Command("apt-get", { args, stderr: "null" }).output();
+    return new TextDecoder().decode(stdout).split("\n").filter((uri) => /^https?:/.test(uri));
+  };
   try {
-    const { stdout } = await new Deno.Command("apt-get", {
-      args: ["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", "Origin: Debian", "Label: Debian"],
-      stderr: "null",
-    }).output();
-    const uris = new TextDecoder().decode(stdout).split("\n");
-    return uris.find((uri) => /^https?:/.test(uri))?.replace(/\/$/, "");
+    const uris = [...await of("Origin: Debian", "Label: Debian"), ...await of("--no-release-info")];
+    return [...new Set(uris.map((uri) => uri.replace(/\/$/, "")))];
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
 }
