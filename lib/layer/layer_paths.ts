@@ -18,7 +18,7 @@
  *
  * @module
  */
-import { layerId } from "./layer_id.ts";
+import { isLayerId, layerId } from "./layer_id.ts";
 
 /** Paths of one layer. All absolute. */
 export interface LayerPaths {
@@ -90,7 +90,8 @@ export function linkTarget(id: string): string {
 
 /** The id that the target of a link names, undefined for a target that this store did not write. */
 export function idOfLinkTarget(target: string): string | undefined {
-  return LINK_TARGET.exec(target)?.[1];
+  const id = LINK_TARGET.exec(target)?.[1];
+  return id !== undefined && isLayerId(id) ? id : undefined;
 }
 
 /** A new short name: 26 characters of base32, 130 random bits. */

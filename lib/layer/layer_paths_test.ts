@@ -29,5 +29,7 @@ Deno.test("a lower file with anything else in it is damaged", () => {
 
 Deno.test("the target of a link names its layer, and only of a link of ours", () => {
   equal(idOfLinkTarget(linkTarget("abc")), "abc");
-  for (const target of ["/etc", "../../x/diff", "../x/diff/y", "../x"]) equal(idOfLinkTarget(target), undefined);
+  for (const target of ["/etc", "../../x/diff", "../x/diff/y", "../x", "../../diff", "../.making/diff", "../l/diff"]) {
+    equal(idOfLinkTarget(target), undefined);
+  }
 });

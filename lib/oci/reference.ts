@@ -37,9 +37,9 @@ export interface Reference {
   readonly digest: Digest | undefined;
 }
 
-/** True for a registry's name: HOST or HOST:PORT. */
+/** True for a registry's name: HOST or HOST:PORT that can stand in a URL, which the grammar alone does not see to. */
 export function isRegistryHost(text: string): boolean {
-  return HOST.test(text);
+  return HOST.test(text) && URL.canParse(`https://${text}/`);
 }
 
 /** True for a repository's name without its host: "library/nginx". */

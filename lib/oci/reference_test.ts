@@ -48,6 +48,8 @@ Deno.test("malformed references are refused with what is wrong", () => {
     ["h.example.com/", /repository is malformed/],
     ["h.example.com:port/a", /host is malformed/],
     ["-h.example.com/a", /host is malformed/],
+    ["h.example.com:65536/a", /host is malformed/],
+    ["[::10000]/a", /host is malformed/],
     ["https://h/a", /malformed/],
     ["a b", /repository is malformed/],
     ["user@h/a", /digest is malformed/],

@@ -56,10 +56,15 @@ export async function runCredentialHelper(
     if (NOT_FOUND.test(text)) return undefined;
     throw failed(name, `it ended with status ${output.code}`);
   }
-  return parseAnswer(name, text);
+  return parseHelperAnswer(name, text);
 }
 
-function parseAnswer(name: string, text: string): Credential | undefined {
+/**
+ * What a helper printed after `get`; undefined when it has nothing.
+ *
+ * @throws {NydusGdError} "config" for anything else than a credential, without a word of it
+ */
+export function parseHelperAnswer(name: string, text: string): Credential | undefined {
   let document: unknown;
   try {
     document = JSON.parse(text);

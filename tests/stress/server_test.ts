@@ -1,0 +1,158 @@
+/**
+ * What servers and helper programs answer, and what Docker keeps of them: challenges, ranges, credentials, records.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { parseLayerSources } from "../../lib/backend/docker_metadata.ts";
+import { parseContentRange } from "../../lib/backend/http/content_range.ts";
+import { parseChallenges } from "../../lib/backend/registry/challenge.ts";
+import { parseHelperAnswer } from "../../lib/backend/registry/credential_helper.ts";
+import { isLoopback } from "../../lib/backend/registry/endpoint.ts";
+import { DockerKeychain } from "../../lib/backend/registry/keychain.ts";
+import { isRegistryHost } from "../../lib/oci/reference.ts";
+import { maybe, sequence, withGrammar } from "../support/fuzz/grammar.ts";
+import { TextMutator } from "../support/fuzz/mutate_text.ts";
+import { fuzz } from "../support/fuzz/target.ts";
+
+const BEARER = 'Bearer realm="https://auth.example.com/token",service="r",scope="repository:a/b:pull,push"';
+const token = fc.constantFrom("Bearer", "basic", "Negotiate", "realm", "x", "a b", "=", "");
+const parameter = sequence(
+  token,
+  fc.constantFrom("=", " = ", "", "=="),
+  fc.oneof(
+    fc.string().map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`),
+    fc.string({ maxLength: 8 }),
+    fc.constant('"'),
+  ),
+);
+const challenge = sequence(
+  token,
+  maybe(fc.constant(" ")),
+  fc.array(parameter, { maxLength: 4 }).map((list) => list.join(",")),
+);
+
+fuzz(import.meta, {
+  name: "challenges",
+  inputs: () =>
+    withGrammar(
+      fc.array(challenge, { maxLength: 4 }).map((list) => list.join(", ")),
+      new TextMutator([BEARER, 'Basic realm="a\\"b,c"', `Negotiate abc==, ${BEARER}`], {
+        words: ['"', "\\", ",", "=", "Bearer ", "\\".repeat(300), '="', " ".repeat(400), "a=,"],
+      }),
+    ),
+  // "Text that is none ends the list; it never throws"
+  open: () => (header) => {
+    for (const { scheme, parameters } of parseChallenges(header)) {
+      assert.ok(scheme !== "" && scheme === scheme.toLowerCase());
+      for (const [name, value] of parameters) {
+        assert.ok(name !== "" && name === name.toLowerCase() && value.length <= header.length);
+      }
+    }
+  },
+});
+
+fuzz(import.meta, {
+  name: "Content-Range",
+  inputs: () =>
+    withGrammar(
+      sequence(
+        fc.constantFrom("bytes ", "bytes", " Bytes  ", "items "),
+        fc.nat().map(String),
+        fc.constantFrom("-", "", "--"),
+        fc.nat().map(String),
+        fc.constantFrom("/", ""),
+        fc.oneof(fc.nat().map(String), fc.constantFrom("*", "", "-1", "1e3")),
+      ),
+      new TextMutator(["bytes 0-65535/1048576", "bytes 5-5/*", "bytes */1234"], { words: ["-", "/", "*", "bytes"] }),
+    ),
+  open: () => (header) => {
+    const range = parseContentRange(header);
+    if (range === undefined) return;
+    const { first, last, total } = range;
+    assert.ok(Number.isSafeInteger(first) && first >= 0 && last >= first && (total === undefined || last < total));
+    assert.ok(header.toLowerCase().trim().startsWith("bytes"));
+  },
+});
+
+fuzz(import.meta, {
+  name: "hosts",
+  inputs: () =>
+    new TextMutator(["docker.io", "localhost:5000", "127.0.0.1", "[::1]:80", "a-b.c:1"], {
+      words: [":", ".", "-", "[", "]", "@", "#", "?", "\\", "localhost", "127.1"],
+    }),
+  open: () => (host) => {
+    if (isLoopback(host)) assert.match(host.toLowerCase(), /^(localhost|127\.|\[?::1\]?)/);
+    if (!isRegistryHost(host)) return;
+    // what is a host for us is one for the client, or none at all
+    const url = URL.parse(`https://${host}/v2/`);
+    if (url !== null) assert.ok(url.pathname === "/v2/" && url.username === "" && url.search === "" && url.hash === "");
+  },
+});
+
+fuzz(import.meta, {
+  name: "credential helpers' answers",
+  inputs: () =>
+    new TextMutator([
+      '{"ServerURL":"https://h","Username":"u","Secret":"hunter2"}',
+      '{"Username":"<token>","Secret":"t"}',
+    ], {
+      json: true,
+      words: ["Username", "Secret", "<token>"],
+    }),
+  open: () => (text) => {
+    const credential = parseHelperAnswer("x", text);
+    if (credential === undefined) return;
+    assert.ok(credential.kind === "basic" || credential.kind === "identity-token");
+  },
+});
+
+const HOST = "registry.example.com:5000";
+const SECRET = "hunter2-in-clear";
+
+fuzz(import.meta, {
+  name: "Docker's config.json",
+  inputs: () =>
+    new TextMutator([
+      JSON.stringify({ auths: { [HOST]: { auth: btoa(`u:${SECRET}`) }, "https://x/v1/": { identitytoken: SECRET } } }),
+      JSON.stringify({
+        auths: { [`https://${HOST}/v2/`]: { username: "u", password: SECRET }, y: {} },
+        credHelpers: {},
+      }),
+      JSON.stringify({ auths: { [HOST]: { registrytoken: SECRET } }, HttpHeaders: { "User-Agent": "x" } }),
+    ], { json: true, words: [HOST, "auth", "auths", "password", "://", "="] }),
+  // a file is written and read for each input
+  oneIn: 4,
+  open: (scratch) => {
+    const keychain = new DockerKeychain({ configDir: scratch });
+    return async (text) => {
+      Deno.writeTextFileSync(`${scratch}/config.json`, text);
+      try {
+        await keychain.resolve(HOST);
+      } catch (error) {
+        // the place of an error is told by its keys
+        const isKey = new RegExp(`${SECRET.slice(0, 7)}[^"]*"\\s*:`).test(text);
+        assert.ok(isKey || !String(error).includes(SECRET.slice(0, 7)), String(error));
+        throw error;
+      }
+    };
+  },
+});
+
+fuzz(import.meta, {
+  name: "Docker's record of a layer",
+  inputs: () =>
+    new TextMutator([
+      JSON.stringify([
+        { Digest: `sha256:${"5".repeat(64)}`, SourceRepository: "docker.io/library/nginx", HMAC: "" },
+        { Digest: `sha256:${"6".repeat(64)}`, SourceRepository: "localhost:5000/a/b" },
+      ]),
+    ], { json: true, words: ["Digest", "SourceRepository"] }),
+  allows: (error) => error instanceof SyntaxError,
+  open: () => (text) => {
+    for (const { host, repository } of parseLayerSources(JSON.parse(text))) {
+      assert.ok(isRegistryHost(host) && /^[a-z0-9._/-]+$/.test(repository));
+    }
+  },
+});

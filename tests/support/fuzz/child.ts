@@ -1,0 +1,67 @@
+/**
+ * A process that runs inputs of one target: `child.ts MODULE TARGET SEED FROM TO PROGRESS`.
+ *
+ * The file PROGRESS holds the position of the input that is under way, so that whoever watches knows it whatever happens
+ * to this process. Ends with 0, or with 1 and what is wrong on standard error at the first fault.
+ *
+ * @module
+ */
+import { O, open } from "../../../ffi/fcntl.ts";
+import { Mapping } from "../../../ffi/sys_mman.ts";
+import { TempDir } from "../temp_dir.ts";
+import { AllocationMeter } from "./allocations.ts";
+import { FuzzJudge } from "./judge.ts";
+import { PROGRESS_BYTES } from "./progress.ts";
+import { targetNamed } from "./target.ts";
+
+/** Resident memory that a run may gain over all its inputs: more is a leak. */
+const MAX_GROWTH_BYTES = 768 << 20;
+/** Inputs between two looks at it. */
+const MEMORY_EVERY = 4096;
+
+const [module = "", name = "", seedText, fromText, toText, progressPath = ""] = Deno.args;
+const [seed, from, to] = [Number(seedText), Number(fromText), Number(toText)];
+const meter = AllocationMeter.install();
+await import(module);
+
+using scratch = TempDir.make(await isDirectory("/dev/shm") ? "/dev/shm" : undefined);
+using file = open(progressPath, O.RDWR);
+using mapping = Mapping.ofFile(file, PROGRESS_BYTES, { shared: true, writable: true });
+const progress = new Float64Array(mapping.bytes.buffer, 0, 2);
+await using judge = await FuzzJudge.open(targetNamed(name), scratch.path, meter);
+Deno.exitCode = await runAll();
+
+async function runAll(): Promise<number> {
+  let resident = 0;
+  // Most inputs are refused by an exception, and a stack trace costs more than the rest of it.
+  Error.stackTraceLimit = 0;
+  for (let position = from; position < to; position++) {
+    progress[0] = position;
+    const outcome = judge.judge(judge.input(seed, position));
+    const fault = outcome instanceof Promise ? await outcome : outcome;
+    if (fault !== undefined) {
+      Error.stackTraceLimit = 20;
+      const again = await judge.judge(judge.input(seed, position)) ?? fault;
+      console.error(again instanceof Error ? again.stack ?? again.message : again);
+      return 1;
+    }
+    if ((position - from) % MEMORY_EVERY !== MEMORY_EVERY - 1) continue;
+    const { rss } = Deno.memoryUsage();
+    if (resident === 0) resident = rss;
+    if (rss - resident <= MAX_GROWTH_BYTES) continue;
+    console.error(`Cannot go on after ${position - from} inputs: memory has grown from ${resident} to ${rss} bytes`);
+    return 1;
+  }
+  progress[0] = to;
+  progress[1] = judge.accepted;
+  return 0;
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

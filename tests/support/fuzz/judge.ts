@@ -1,0 +1,73 @@
+/**
+ * Hands inputs to a target and tells which are faults.
+ *
+ * @module
+ */
+import { quietLogs } from "../quiet_logs.ts";
+import type { AllocationMeter } from "./allocations.ts";
+import { Random } from "./random.ts";
+import { type FuzzTarget, type Inputs, isRefusal, type Run } from "./target.ts";
+
+/** What an input may cost in typed arrays, whatever its length. */
+const BASE_ALLOCATION = 32 << 20;
+const PER_BYTE = 64;
+
+/** One target, open. */
+export class FuzzJudge implements AsyncDisposable {
+  /** Inputs that the parser took without an error. */
+  accepted = 0;
+
+  private constructor(
+    private readonly target: FuzzTarget,
+    private readonly inputs: Inputs<Uint8Array | string>,
+    private readonly run: Run<Uint8Array | string>,
+    private readonly meter: AllocationMeter,
+  ) {}
+
+  static async open(target: FuzzTarget, scratch: string, meter: AllocationMeter): Promise<FuzzJudge> {
+    await quietLogs();
+    return new FuzzJudge(target, await target.inputs(), await target.open(scratch), meter);
+  }
+
+  /** The input at a position. */
+  input(seed: number, position: number): Uint8Array | string {
+    return this.inputs.make(new Random(seed, position));
+  }
+
+  /** Runs one input: undefined when all is well, else what is wrong. A promise only where the target gives one. */
+  judge(input: Uint8Array | string): unknown {
+    const { target, meter } = this;
+    meter.begin((target.allocation ?? ((length) => BASE_ALLOCATION + PER_BYTE * length))(input.length));
+    let outcome: unknown;
+    try {
+      outcome = this.run(input);
+    } catch (error) {
+      return this.#refused(error);
+    }
+    return outcome instanceof Promise
+      ? outcome.then(() => this.#took(), (error) => this.#refused(error))
+      : this.#took();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.run[Symbol.asyncDispose]?.();
+  }
+
+  #took(): unknown {
+    this.accepted++;
+    return this.#cost();
+  }
+
+  #refused(error: unknown): unknown {
+    return this.#cost() ?? (isRefusal(this.target, error) ? undefined : error ?? new Error("undefined was thrown"));
+  }
+
+  #cost(): unknown {
+    try {
+      this.meter.end();
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+}
