@@ -5,16 +5,19 @@
  * what the user named ──► bootstrap file ──► OpenImage ──► FuseSession with the image as its root ──► DIR
  * ```
  * Everything that the mount needs beside the cache (unpacked bootstrap, request file) is in a state folder of its own,
- * which goes with the mount.
+ * which goes with the mount. A mount whose server died is taken over when it is of the same image.
  *
  * @module
  */
+import { createHash } from "node:crypto";
+import * as v from "valibot";
 import type { Backend } from "../backend/blob_source.ts";
 import { Deadline } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import { BlobCache } from "../blob/blob_cache.ts";
-import { FuseSession } from "../mount/fuse/session.ts";
+import { FuseSession, type FuseSessionOptions } from "../mount/fuse/session.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 import { OpenImage } from "./open_image.ts";
 
@@ -28,6 +31,8 @@ export interface MountImageOptions {
   readonly dir: string;
   /** Folder for what the mount needs beside the cache, see mount_state.ts. */
   readonly stateDir: string;
+  /** A mount is there whose server has died: go on with it. */
+  readonly takeOver: boolean;
   readonly backend: Backend;
   /** Where blobs are kept; undefined: in the state folder, so they go with the mount. */
   readonly cacheDir: string | undefined;
@@ -47,10 +52,13 @@ export interface MountedImage extends AsyncDisposable {
   readonly ended: Promise<void>;
 }
 
+/** What a mount is of: SHA-256 of its bootstrap. */
+const Note = v.object({ bootstrap: v.string() });
+
 /** Image number of a mount that has one image. */
 const ONLY_IMAGE = 1;
 
-/** Mounts; usable when it resolves. On failure nothing is left. */
+/** Mounts; usable when it resolves. On failure all is as it was. */
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
   const { dir, stateDir } = options;
   await using cleanup = new AsyncDisposableStack();
@@ -59,15 +67,13 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const image = cleanup.use(
     OpenImage.open({ name: "image", bootstrapPath, container, backend: options.backend, cache }),
   );
-  await requireBlobs(image, options);
+  const single = { image, number: ONLY_IMAGE };
+  const { workers, deadlineMs } = options;
+  const sessionOptions = { mountpoint: dir, stateDir, workers, deadlineMs, single };
   const session = cleanup.use(
-    await FuseSession.start({
-      mountpoint: dir,
-      stateDir,
-      workers: options.workers,
-      deadlineMs: options.deadlineMs,
-      single: { image, number: ONLY_IMAGE },
-    }),
+    options.takeOver
+      ? await takeOver(sessionOptions, image, bootstrapPath)
+      : await start(sessionOptions, image, bootstrapPath, options),
   );
   const owned = cleanup.move();
   return {
@@ -76,6 +82,44 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
     ended: session.ended,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** A new mount. What it is of is noted, for {@link takeOver}. */
+async function start(
+  sessionOptions: FuseSessionOptions,
+  image: OpenImage,
+  bootstrapPath: string,
+  options: MountImageOptions,
+): Promise<FuseSession> {
+  await requireBlobs(image, options);
+  await writeJsonFile(notePath(sessionOptions.stateDir), { bootstrap: await digestOf(bootstrapPath) });
+  return await FuseSession.start(sessionOptions);
+}
+
+/** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */
+async function takeOver(options: FuseSessionOptions, image: OpenImage, bootstrapPath: string): Promise<FuseSession> {
+  const { mountpoint, stateDir } = options;
+  const hint = `nydus-gd umount ${mountpoint}`;
+  const note = v.safeParse(Note, await readJsonFile(notePath(stateDir)));
+  if (!note.success || note.output.bootstrap !== await digestOf(bootstrapPath)) {
+    throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: another image is mounted there`, { hint });
+  }
+  const taken = await FuseSession.takeOver(options, () => Promise.resolve([{ image, number: ONLY_IMAGE }]));
+  if (taken !== undefined) return taken.session;
+  throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: a mount is there that nobody serves any more`, {
+    hint,
+  });
+}
+
+function notePath(stateDir: string): string {
+  return `${stateDir}/image.json`;
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  const { readable } = await Deno.open(path); // closed with the stream
+  for await (const piece of readable) hash.update(piece);
+  return hash.digest("hex");
 }
 
 /**

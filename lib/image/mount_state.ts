@@ -2,7 +2,8 @@
  * The state folder of a mount that was made by hand: its lock, its unpacked bootstrap, its log.
  *
  * The folder's name is a function of the place of the mount, so that whoever mounts or unmounts there finds it. The lock
- * is held as long as the server lives; the folder goes with the mount.
+ * is held as long as the server lives; the folder goes with the mount. A mount whose lock is free has lost its server:
+ * another may take it over.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import type { Fd } from "../../ffi/fd.ts";
 import { hasCode, ignore, NydusGdError } from "../base/errors.ts";
 import { lockFile } from "../layer/home_lock.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
+import { FuseSession } from "../mount/fuse/session.ts";
 
 /** Below this, a folder for each mount. */
 export const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
@@ -28,17 +30,24 @@ export class MountState implements AsyncDisposable {
     readonly path: string,
     /** The place of the mount, absolute, without links. */
     readonly dir: string,
+    /** A mount is there whose server has died. */
+    readonly isMounted: boolean,
     private readonly lock: Fd,
   ) {}
 
   /**
-   * Makes and locks the folder of a mount on `dir`.
+   * Makes and locks the folder of a mount on `dir`, or locks that of a mount whose server has died.
    *
    * @throws {NydusGdError} "not-found" when `dir` is no folder, "busy" when an image is mounted there
    */
   static async take(dir: string): Promise<MountState> {
     const place = await placeOf(dir);
-    if (mountAt(place)?.fsType === FUSE_TYPE) throw busy(place);
+    const path = statePath(place);
+    if (mountAt(place)?.fsType === FUSE_TYPE) {
+      const lock = await ignore(Deno.errors.NotFound, Deno.stat(path)) && tryLock(path, place);
+      if (lock === undefined) throw busy(place);
+      return new MountState(path, place, true, lock);
+    }
     const info = await ignore(Deno.errors.NotFound, Deno.stat(place));
     if (!info?.isDirectory) {
       const [state, hint] = info === undefined
@@ -46,15 +55,15 @@ export class MountState implements AsyncDisposable {
         : ["it is not a folder", "name an existing folder"];
       throw new NydusGdError("not-found", `Cannot mount on ${place}: ${state}`, { hint });
     }
-    const path = statePath(place);
     await makeStateFolder(path);
     const lock = tryLock(path, place);
     if (lock === undefined) throw busy(place);
-    return new MountState(path, place, lock);
+    return new MountState(path, place, false, lock);
   }
 
+  /** The folder goes with the mount: as long as that is there, both stay. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await removeState(this.path);
+    if (mountAt(this.dir)?.fsType !== FUSE_TYPE) await removeState(this.path);
     this.lock[Symbol.dispose]();
   }
 }
@@ -81,7 +90,7 @@ export async function placeOf(dir: string): Promise<string> {
 }
 
 /**
- * Waits until the server of an unmounted `place` has ended, and removes what one that was killed left.
+ * Waits until the server of `place` has ended, and removes what one that was killed left, unless it left the mount.
  *
  * @throws {NydusGdError} "busy" when it still runs after `timeoutMs`
  */
@@ -90,7 +99,10 @@ export async function settleState(place: string, timeoutMs: number): Promise<voi
   for (let waitedMs = 0;; waitedMs += POLL_MS) {
     if (await ignore(Deno.errors.NotFound, Deno.stat(path)) === undefined) return;
     using lock = tryLock(path, place);
-    if (lock !== undefined) return await removeState(path);
+    if (lock !== undefined) {
+      if (mountAt(place)?.fsType !== FUSE_TYPE) await removeState(path);
+      return;
+    }
     if (waitedMs >= timeoutMs) {
       throw new NydusGdError("busy", `Cannot finish unmount of ${place}: its server still runs after ${timeoutMs} ms`, {
         hint: `see ${path}`,
@@ -111,8 +123,9 @@ export async function makeStateFolder(path: string): Promise<void> {
   }
 }
 
-/** Removes the folder of a mount, and those above it when it was the last of what is in them. */
+/** Removes the folder of a mount, with what still holds its session, and those above it when it was the last of what is in them. */
 async function removeState(path: string): Promise<void> {
+  await FuseSession.abandon(path);
   await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
   try {
     for (const folder of [MOUNTS_DIR, dirname(MOUNTS_DIR)]) unlinkat(AT.FDCWD, folder, AT.REMOVEDIR);

@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
-import { MOUNTS_DIR } from "../../lib/image/mount_state.ts";
+import { MOUNTS_DIR, statePath } from "../../lib/image/mount_state.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
@@ -107,6 +107,7 @@ Deno.test({ name: "without root the hint is sudo", ignore }, async () => {
 
 const IMAGE = "v6-prefetch-fs";
 const BOOTSTRAP = fixture(IMAGE).bootstrap;
+const OTHER_BOOTSTRAP = fixture("v6-zstd-toc").bootstrap;
 const BLOBS = ["--blob-dir", `${RAFS_FIXTURES}/blobs`];
 /** A /dev with what every program needs, and no more. */
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
@@ -179,9 +180,42 @@ Deno.test({ name: "umount clears up after a server that was killed", ignore }, a
   const before = await mountStates();
   const server = await Server.start(["mount", BOOTSTRAP, temp.path, ...BLOBS], /^mounted /);
   await server.kill();
-  await fails(["mount", BOOTSTRAP, temp.path, ...BLOBS], /: an image is mounted there/, /nydus-gd umount/);
   assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
   assert.equal(mountAt(temp.path), undefined);
+  assert.deepEqual(await mountStates(), before);
+});
+
+Deno.test({ name: "the same command takes over the mount of a server that was killed", ignore }, async () => {
+  using temp = TempDir.make();
+  const before = await mountStates();
+  const mount = ["mount", BOOTSTRAP, temp.path, ...BLOBS];
+  const killed = await Server.start(mount, /^mounted /);
+  await using open = await waitingReader(temp.path);
+  await killed.kill();
+  const read = open.readNow();
+  const other = ["mount", OTHER_BOOTSTRAP, temp.path, ...BLOBS];
+  await fails(other, /: another image is mounted there/, /nydus-gd umount/);
+  await fails([other[0] ?? "", "--background", ...other.slice(1)], /: another image is mounted/, /nydus-gd umount/);
+  {
+    await using _server = await Server.start(mount, /^mounted /);
+    assert.equal(await read, open.expected);
+    await readsRight(temp.path);
+  }
+  assert.equal(mountAt(temp.path), undefined);
+  assert.deepEqual(await mountStates(), before);
+});
+
+Deno.test({ name: "a mount whose keeper was killed too is named as dead", ignore }, async () => {
+  using temp = TempDir.make();
+  const before = await mountStates();
+  const mount = ["mount", BOOTSTRAP, temp.path, ...BLOBS];
+  const server = await Server.start(mount, /^mounted /);
+  await server.kill();
+  const { pid } = JSON.parse(await Deno.readTextFile(`${statePath(temp.path)}/keeper.json`)) as { pid: number };
+  Deno.kill(pid, "SIGKILL");
+  await hasEnded(String(pid));
+  await fails(mount, /: a mount is there that nobody serves any more/, /nydus-gd umount/);
+  assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
   assert.deepEqual(await mountStates(), before);
 });
 
@@ -205,6 +239,29 @@ Deno.test(
     await fails(["mount", lazy.reference, temp.path], /connection to \S+ refused/, undefined, options);
   },
 );
+
+/** A program with a file of the image open, that reads it when it is told. */
+async function waitingReader(dir: string) {
+  const file = readListing(fixture(IMAGE).listing).find(({ type }) => type === "reg");
+  const script = 'exec 3<"$0"; echo open; read _; sha256sum <&3';
+  const args = ["-c", script, `${dir}${file?.path}`];
+  const child = new Deno.Command("sh", { args, stdin: "piped", stdout: "piped" }).spawn();
+  const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  assert.equal((await lines.read()).value, "open\n");
+  return {
+    expected: file?.sha256,
+    async readNow(): Promise<string | undefined> {
+      const input = child.stdin.getWriter();
+      await input.write(new TextEncoder().encode("\n"));
+      await input.close();
+      return (await lines.read()).value?.split(" ")[0];
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await lines.cancel();
+      await child.status;
+    },
+  };
+}
 
 /** A file of the mounted image is what it should be; another process reads it. */
 async function readsRight(dir: string): Promise<void> {

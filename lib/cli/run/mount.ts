@@ -44,6 +44,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     source,
     dir: state.dir,
     stateDir: state.path,
+    takeOver: state.isMounted,
     backend,
     cacheDir: args.cacheDir ?? cacheDir,
     workers: settings.mount.workers,
