@@ -1,8 +1,8 @@
 /**
  * What a valibot schema says about a value, in words that name the place: `device.backend.config.host is missing`.
  *
- * Values never appear in the words unless they are one of a short list of names, so a secret under a wrong key or of a
- * wrong type stays out of messages.
+ * Values never appear in the words, so a secret under a wrong key or of a wrong type stays out of messages. The exception
+ * is a short word where one of a list of words belongs: it is a slip of the pen, and shorter than tokens are.
  *
  * @module
  */
@@ -83,9 +83,9 @@ function stateOf(issue: v.BaseIssue<unknown>): string {
   return issue.message;
 }
 
-/** Short names are shown, they are what a picklist is about; anything else is named by its kind. */
+/** A short word is shown, it is what a picklist is about; anything else is named by its kind. */
 function describe(input: unknown): string {
-  const isShort = typeof input === "number" || (typeof input === "string" && input.length <= 32);
+  const isShort = typeof input === "number" || (typeof input === "string" && /^[\w.-]{0,16}$/.test(input));
   return isShort ? JSON.stringify(input) : kindOf(input);
 }
 

@@ -28,6 +28,8 @@ Deno.test("what is wrong is said with its place", () => {
 Deno.test("a value of the wrong kind is not shown", () => {
   const secret = { name: ["hunter2"] };
   assert.ok(!state(secret).includes("hunter2"));
+  const misplaced = { name: "x", kind: "hunter2-5cb1f1b4b0fa49d6" };
+  assert.equal(state(misplaced), 'root.kind must be one of "a", "b", not a string');
 });
 
 Deno.test("unknown keys are found at every depth", () => {

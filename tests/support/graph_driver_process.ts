@@ -9,10 +9,23 @@ import { ignore } from "../../lib/base/errors.ts";
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const POLL_MS = 5;
 
+/** How {@link GraphDriverProcess} runs `serve`. */
+export interface ServeProcessOptions {
+  /** Words before the program, such as `prlimit --nofile=64`. */
+  readonly within?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Default "error". */
+  readonly logLevel?: string;
+  /** File for standard error; default: the test's own. */
+  readonly logPath?: string;
+  /** Further words of `serve`. */
+  readonly args?: readonly string[];
+}
+
 /** The command line of a `serve` on `socket` with everything of its own below `root`. */
-export function serveArguments(socket: string, root: string): string[] {
+export function serveArguments(socket: string, root: string, logLevel = "error"): string[] {
   const sockets = ["--socket", socket, "--admin-socket", `${root}.admin.sock`];
-  return ["run", "-A", "-q", MAIN, "--log-level", "error", "serve", "--root", root, ...sockets];
+  return ["run", "-A", "-q", MAIN, "--log-level", logLevel, "serve", "--root", root, ...sockets];
 }
 
 /** Waits until somebody listens; false when the process ended before. */
@@ -39,15 +52,15 @@ export class GraphDriverProcess implements AsyncDisposable {
   #child: Deno.ChildProcess | undefined;
   #client: Deno.HttpClient;
 
-  private constructor(scratch: string) {
+  private constructor(scratch: string, private readonly options: ServeProcessOptions) {
     this.socket = `${scratch}/gd.sock`;
     this.#root = `${scratch}/root`;
     this.#client = this.#connect();
   }
 
   /** @param scratch a folder for socket and state */
-  static async start(scratch: string): Promise<GraphDriverProcess> {
-    const driver = new GraphDriverProcess(scratch);
+  static async start(scratch: string, options: ServeProcessOptions = {}): Promise<GraphDriverProcess> {
+    const driver = new GraphDriverProcess(scratch, options);
     await driver.restart();
     return driver;
   }
@@ -64,10 +77,20 @@ export class GraphDriverProcess implements AsyncDisposable {
 
   /** {@link restart} that does not wait. */
   begin(): Deno.ChildProcess {
-    const args = serveArguments(this.socket, this.#root);
-    const child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
+    const { within = [], env = {}, logLevel, logPath, args = [] } = this.options;
+    const redirect = logPath === undefined ? [] : ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", logPath];
+    const serve = [Deno.execPath(), ...serveArguments(this.socket, this.#root, logLevel), ...args];
+    const [program = "", ...words] = [...redirect, ...within, ...serve];
+    const child = new Deno.Command(program, { args: words, env, stdin: "null", stdout: "null", stderr: "inherit" })
+      .spawn();
     this.#child = child;
     return child;
+  }
+
+  /** Process id. @throws {Error} while it does not run */
+  get pid(): number {
+    if (this.#child === undefined) throw new Error("the driver does not run");
+    return this.#child.pid;
   }
 
   /** SIGKILL, at whatever instruction it is. */

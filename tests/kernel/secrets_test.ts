@@ -1,0 +1,177 @@
+/**
+ * What others on the machine can see of a `serve`: modes of everything it makes, whatever the umask, and no secret
+ * anywhere, at any log level.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
+import { unmountBelow } from "../support/store_home.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const image = fixture("v6-prefetch-fs");
+const USER = "alice";
+const PASSWORD = "open-sesame-1f8e";
+const ANY_UMASK = ["sh", "-c", 'umask 000; exec "$@"', "sh"];
+
+/** A `serve` that got a lazy image from a registry that wants to know who asks. */
+interface Parts {
+  readonly driver: GraphDriverProcess;
+  readonly registry: FakeRegistry;
+  readonly scratch: string;
+  /** The container's root. */
+  readonly root: string;
+  readonly logPath: string;
+}
+
+/** Where the password stands. */
+type Source = "nydusd" | "docker";
+
+async function withServe(source: Source, auth: "basic" | "bearer", test: (parts: Parts) => Promise<void>) {
+  using temp = TempDir.make();
+  await using registry = await FakeRegistry.start({ auth, user: USER, password: PASSWORD });
+  const bootstrap = await readFixtureBootstrap(image);
+  for (const { id } of openBootstrap(bootstrap).blobs) {
+    registry.addBlob(await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`));
+  }
+  const credential = btoa(`${USER}:${PASSWORD}`);
+  const backend = {
+    type: "registry",
+    config: { host: registry.host, repo: "app", scheme: "http", ...(source === "nydusd" ? { auth: credential } : {}) },
+  };
+  const config = temp.join("config.json");
+  await Deno.writeTextFile(config, JSON.stringify({ device: { backend }, mode: "direct" }));
+  await Deno.mkdir(temp.join("client"));
+  const auths = source === "docker" ? { [registry.host]: { auth: credential } } : {};
+  await Deno.writeTextFile(temp.join("client/config.json"), JSON.stringify({ auths }));
+  const logPath = temp.join("log");
+  const env = {
+    DOCKER_CONFIG: temp.join("client"),
+    NYDUS_GD_FETCH_DEADLINE: "2s",
+    NYDUS_GD_FETCH_RETRIES: "1",
+  };
+  try {
+    await using driver = await GraphDriverProcess.start(temp.path, {
+      within: ANY_UMASK,
+      env,
+      logLevel: "trace",
+      logPath,
+    });
+    await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts: [`nydus-gd.config=${config}`] });
+    await driver.call("GraphDriver.Create", { ID: "image" });
+    await driver.apply("image", bootstrapLayerTar(bootstrap));
+    await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
+    const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
+    await test({ driver, registry, scratch: temp.path, root: String(Dir), logPath });
+  } finally {
+    unmountBelow(temp.path);
+  }
+}
+
+/** Everything below a folder, not through mounts. */
+function* below(folder: string, device = Deno.lstatSync(folder).dev): Generator<[path: string, info: Deno.FileInfo]> {
+  for (const { name } of Deno.readDirSync(folder)) {
+    const path = `${folder}/${name}`;
+    const info = Deno.lstatSync(path);
+    if (info.dev !== device) continue;
+    yield [path, info];
+    if (info.isDirectory) yield* below(path, device);
+  }
+}
+
+const modeOf = (info: Deno.FileInfo) => (info.mode ?? 0) & 0o777;
+
+fuseTest(
+  "sockets are 0600 and folders 0700, whatever the umask",
+  () =>
+    withServe("docker", "basic", async ({ scratch, root, driver }) => {
+      await Deno.readFile(`${root}/lib/mod01.txt`);
+      await driver.call("GraphDriver.Create", { ID: "next", Parent: "box" });
+      const wrong: string[] = [];
+      const expect = (path: string, info: Deno.FileInfo, mode: number) => {
+        if (modeOf(info) !== mode) wrong.push(`${path}: 0${modeOf(info).toString(8)}, expected 0${mode.toString(8)}`);
+      };
+      for (const name of ["gd.sock", "root.admin.sock"]) {
+        const info = Deno.lstatSync(`${scratch}/${name}`);
+        assert.ok(info.isSocket);
+        expect(name, info, 0o600);
+      }
+      for (const name of ["root", "home"]) expect(name, Deno.lstatSync(`${scratch}/${name}`), 0o700);
+      for (const [path, info] of below(`${scratch}/root`)) {
+        if (!info.isSymlink) expect(path, info, info.isDirectory ? 0o700 : 0o600);
+      }
+      // layers are laid out as overlay2 has them; nobody gets past the home, and nobody may write
+      for (const [path, info] of below(`${scratch}/home`)) {
+        const own = path.slice(`${scratch}/home/`.length);
+        if (/^(l|\.making|\.removing)$/.test(own)) expect(path, info, 0o700);
+        else if (/^[^/]+\/(link|lower|apply|committed|layer\.json)$/.test(own) && (modeOf(info) & 0o022) !== 0) {
+          wrong.push(`${path}: others may write`);
+        }
+      }
+      assert.deepEqual(wrong, []);
+    }),
+);
+
+/** Everything that could be told of a daemon, by what it was found in. */
+async function told({ driver, scratch, logPath }: Parts): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  const client = Deno.createHttpClient({ proxy: { transport: "unix", path: `${scratch}/root.admin.sock` } });
+  try {
+    for (const path of ["/metrics", "/v1/status", "/healthz", "/v1/nothing"]) {
+      found.set(path, await (await fetch(`http://admin${path}`, { client })).text());
+    }
+  } finally {
+    client.close();
+  }
+  found.set("log", await Deno.readTextFile(logPath));
+  found.set("command line", await Deno.readTextFile(`/proc/${driver.pid}/cmdline`));
+  for (const verb of ["Status", "GetMetadata"]) {
+    found.set(verb, JSON.stringify(await driver.call(`GraphDriver.${verb}`, { ID: "box" })));
+  }
+  for (const folder of ["root", "home"]) {
+    for (const [path, info] of below(`${scratch}/${folder}`)) {
+      if (info.isFile) found.set(path, new TextDecoder("latin1").decode(await Deno.readFile(path)));
+    }
+  }
+  return found;
+}
+
+for (const [source, auth] of [["nydusd", "basic"], ["nydusd", "bearer"], ["docker", "bearer"]] as const) {
+  fuseTest(
+    `a password of ${source}'s configuration, sent by ${auth}, shows nowhere`,
+    () =>
+      withServe(source, auth, async (parts) => {
+        const { driver, registry, root } = parts;
+        await Deno.readFile(`${root}/lib/mod01.txt`);
+        registry.changePassword("another");
+        await assert.rejects(Deno.readFile(`${root}/lib/mod02.txt`));
+        await driver.call("GraphDriver.Put", { ID: "box" });
+        await registry.goDown();
+        const refusals: unknown[] = [];
+        for (const [verb, request] of [["Get", { ID: "nothing" }], ["Diff", { ID: "nothing" }]] as const) {
+          await assert.rejects(driver.call(`GraphDriver.${verb}`, request), (error) => {
+            refusals.push(error);
+            return error instanceof RemoteError;
+          });
+        }
+        const sent = registry.requests.flatMap(({ headers }) => headers.authorization ?? [])
+          .map((value) => String(value).replace(/^\w+ /, ""));
+        assert.ok(sent.length > 0, "the registry was asked with a credential");
+        const secrets = [...new Set([PASSWORD, btoa(`${USER}:${PASSWORD}`), ...sent])];
+        const found = await told(parts);
+        found.set("errors", refusals.map(String).join("\n"));
+        assert.match(found.get("log") ?? "", /"level":"(debug|trace)"/i);
+        for (const [where, text] of found) {
+          for (const secret of secrets) {
+            assert.ok(!text.includes(secret), `${where} holds ${secret}: ${text.slice(0, 400)}`);
+          }
+        }
+      }),
+  );
+}
