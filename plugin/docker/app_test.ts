@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { createGraphDriverApp, methodOf } from "./app.ts";
 import { GraphDriver } from "./driver.ts";
 import { PLUGIN_MEDIA_TYPE } from "./protocol.ts";
@@ -69,3 +69,17 @@ Deno.test("storage options and user namespaces that are not known fail the Init"
     const init = await call("/GraphDriver.Init", '{"Home":"/h","Opts":["overlay2.size=1G"]}');
     match((await init.json()).Err, /"overlay2\.size=1G" is unknown \(hint: /);
   }));
+
+Deno.test("a state file whose home is no path is told, not met with an exception of the runtime", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const stateFile = `${dir}/state.json`;
+    const openStore = () => Promise.reject(new Error("no home is expected"));
+    for (const home of ["/a\0b", `/${"n".repeat(300)}`, `${stateFile}/home`]) {
+      await Deno.writeTextFile(stateFile, JSON.stringify({ home, options: {} }));
+      await rejects(GraphDriver.resume({ stateFile, openStore }), { name: "NydusGdError", code: "io" });
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

@@ -6,7 +6,7 @@
  * @module
  */
 import * as v from "valibot";
-import { ignore, NydusGdError } from "../../lib/base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../lib/base/json_file.ts";
 import { KeyedMutex } from "../../lib/base/keyed_mutex.ts";
 import { logger } from "../../lib/base/log.ts";
@@ -55,7 +55,7 @@ export class GraphDriver implements AsyncDisposable {
     const driver = new GraphDriver(parts);
     const state = await readState(parts.stateFile);
     if (state === undefined) return driver;
-    if (await ignore(Deno.errors.NotFound, Deno.stat(state.home)) === undefined) {
+    if (!await isThere(state.home)) {
       log.warn("home is gone, waiting for dockerd", { home: state.home });
       return driver;
     }
@@ -113,6 +113,16 @@ export class GraphDriver implements AsyncDisposable {
     }
     this.#serving = undefined;
     await before.store.close();
+  }
+}
+
+/** @throws {NydusGdError} "io" for a home that cannot be looked at: no path at all, or a file in its way */
+async function isThere(home: string): Promise<boolean> {
+  try {
+    return await ignore(Deno.errors.NotFound, Deno.stat(home)) !== undefined;
+  } catch (error) {
+    const state = messageOf(error);
+    throw new NydusGdError("io", `Cannot open home ${JSON.stringify(home)}: ${state}`, { cause: error });
   }
 }
 
