@@ -124,12 +124,12 @@ export class DockerDaemon implements AsyncDisposable {
   /**
    * Runs `docker ARGS` that must succeed; what it printed, trimmed.
    *
-   * @throws {NydusGdError} "unavailable" with the last line that docker wrote
+   * @throws {NydusGdError} "unavailable" with the last line that docker wrote about it
    */
   async must(args: readonly string[], options: CommandOptions = {}): Promise<string> {
     const result = await this.docker(args, options);
     if (result.code === 0) return result.stdout.trim();
-    const said = result.stderr.trim().split("\n").at(-1) ?? "";
+    const said = result.stderr.trim().split("\n").findLast((line) => line !== "" && !line.includes("--help")) ?? "";
     throw new NydusGdError("unavailable", `Cannot run docker ${args.join(" ")}: ${said}`);
   }
 

@@ -165,19 +165,19 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   describe(layer: LazyLayer): Promise<Record<string, string>> {
+    return new Promise((resolve) => resolve(this.#describe(layer)));
+  }
+
+  #describe(layer: LazyLayer): Record<string, string> {
     const mounted = this.#mounted.get(layer.id);
     const about = { kind: "lazy", bootstrap: layer.bootstrapPath };
-    if (mounted === undefined) return Promise.resolve(about);
-    const blobs = mounted.image.tree.blobs.map((blob, index) => {
-      const store = mounted.image.blobs[index];
-      return `${store?.id} ${blob.compressedSize} bytes, ${store?.stats().bytesFetched} fetched`;
+    if (mounted === undefined) return { ...about, fs_driver: "none, not mounted", blobs: blobsOf(layer) };
+    const { image, mount, backend } = mounted;
+    const blobs = image.tree.blobs.map(({ compressedSize }, index) => {
+      const store = image.blobs[index];
+      return `${store?.id} ${compressedSize} bytes, ${store?.stats().bytesFetched} fetched`;
     });
-    return Promise.resolve({
-      ...about,
-      fs_driver: mounted.mount.fsDriver,
-      home: mounted.backend.description,
-      blobs: blobs.join("; "),
-    });
+    return { ...about, fs_driver: mount.fsDriver, home: backend.description, blobs: blobs.join("; ") };
   }
 
   /** @inheritdoc */
@@ -384,6 +384,18 @@ function rootOf(bootstrapPath: string): ImageRoot {
   const root = { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
   tree.attr(tree.rootIno, root);
   return { mode: root.mode & ~S.IFMT, uid: root.uid, gid: root.gid };
+}
+
+/** The blobs that a bootstrap names, in words; what is wrong with it where it cannot be read any more. */
+function blobsOf({ id, bootstrapPath }: LazyLayer): string {
+  try {
+    using mapping = mapBootstrap(bootstrapPath);
+    const { blobs } = openBootstrap(mapping.bytes);
+    return blobs.map((blob) => `${blob.id} ${blob.compressedSize} bytes`).join("; ");
+  } catch (error) {
+    log.warn("bootstrap cannot be read any more", { layer: id, error: messageOf(error) });
+    return messageOf(error);
+  }
 }
 
 function reportOf({ layer, image, mount, backend, prefetch }: Mounted): MountedImageReport {

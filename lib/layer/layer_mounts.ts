@@ -46,7 +46,9 @@ export class LayerMounts {
   /**
    * One more reference to the layer; the absolute path of its root.
    *
-   * A layer that stands on nothing is its own diff folder and is not counted: nothing is mounted for it.
+   * A layer that stands on nothing is its own diff folder and is not counted: nothing is mounted for it. So is a layer
+   * that came as a tar and stands on a lazy image: dockerd asks for it only to write that tar again (save, push), which
+   * must not depend on where the image's blobs are.
    */
   async get(layer: Layer, label: string, signal?: AbortSignal): Promise<string> {
     const { id, paths } = layer;
@@ -56,7 +58,8 @@ export class LayerMounts {
     }
     this.#counts.delete(id);
     const { diffs, lazy } = await foundationOf(this.#home, layer);
-    if (diffs.length === 0 && lazy === undefined) return paths.diff;
+    const isAlone = diffs.length === 0 && lazy === undefined;
+    if (isAlone || (lazy !== undefined && layer.finished?.diffId !== undefined)) return paths.diff;
     const started = performance.now();
     const lowers = [...diffs];
     try {

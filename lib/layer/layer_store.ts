@@ -33,7 +33,7 @@ import { type LayerDiffer, LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
 import { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
-import { commitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
+import { commitLayer, isEmpty, isInitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
@@ -153,7 +153,7 @@ export class LayerStore implements AsyncDisposable {
 
   /**
    * The absolute path of the layer's files, mounted over what lies below, until as many {@link put}s. A bootstrap layer
-   * shows its own files, not the image: it must leave as it came.
+   * shows its own files, not the image: it must leave as it came. So does a layer on top of it that came as a tar.
    *
    * @param label SELinux label for the files, empty: none
    */
@@ -161,8 +161,20 @@ export class LayerStore implements AsyncDisposable {
     return this.#exclusive(id, async () => {
       const layer = await loadLayer(this.#paths, id);
       requireWhole(layer, "be mounted");
-      return await this.#mounts.get(layer, label, this.#until(signal));
+      try {
+        return await this.#mounts.get(layer, label, this.#until(signal));
+      } catch (error) {
+        await this.#dropUnborn(layer);
+        throw error;
+      }
     }, signal);
+  }
+
+  /** A container whose first layer cannot be mounted is never made, and dockerd does not remove that layer. */
+  async #dropUnborn(layer: Layer): Promise<void> {
+    if (!isInitLayer(layer.id) || layer.readOnly || !await isEmpty(layer.paths.diff)) return;
+    log.debug("layer of a container that is not made is removed", { layer: layer.id });
+    await discardLayer(this.#paths, layer.id, layer.short);
   }
 
   /** Ends one {@link get}; the last unmounts, used or not. A layer that is gone or not mounted is no error. */

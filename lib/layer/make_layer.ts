@@ -78,7 +78,8 @@ export async function requireSameEmptyLayer(home: HomePaths, id: string, parent:
   throw new NydusGdError("exists", `Cannot create layer ${id}: it exists already`);
 }
 
-async function isEmpty(folder: string): Promise<boolean> {
+/** Whether nothing is in a folder. */
+export async function isEmpty(folder: string): Promise<boolean> {
   for await (const _ of Deno.readDir(folder)) return false;
   return true;
 }
@@ -100,7 +101,7 @@ export async function recogniseLayer(
 }
 
 /** Docker's own layer between image and container: empty mount points, made again by the runtime if need be. */
-function isInitLayer(id: string): boolean {
+export function isInitLayer(id: string): boolean {
   return id.endsWith("-init");
 }
 

@@ -48,7 +48,7 @@ async function withFaults(test: (parts: Parts) => Promise<void>): Promise<void> 
       JSON.stringify({ auths: { [registry.host]: { auth: btoa(`${USER}:${password}`) } } }),
     );
   await login(PASSWORD);
-  await using stack = await DockerStack.start(temp.path, { ...LIMITS, NYDUS_GD_DOCKER_CONFIG: client });
+  await using stack = await DockerStack.start(temp.path, LIMITS);
   await test({ stack, registry, login });
 }
 

@@ -83,8 +83,10 @@ test("a bootstrap layer stands for its image; layers above it are ordinary, laye
   await layer(store, "over", "lazy", dir("usr"), file("usr/ordinary", "y"));
   await container(store, "box", "over");
 
+  images.broken = true; // what is saved or pushed needs no image
   deepEqual(await shown(store, "lazy"), ["image"]);
-  deepEqual(images.heldBy("lazy"), []);
+  deepEqual(await shown(store, "over", "usr"), ["ordinary"]);
+  images.broken = false;
   deepEqual(await shown(store, "box"), ["usr"]);
   deepEqual(await shown(store, "box", "usr"), ["lazy", "ordinary"]);
   deepEqual(images.heldBy("lazy"), []);
@@ -146,6 +148,18 @@ test("an image that cannot be mounted fails the Get and leaves nothing mounted o
   equal(mountCount(`${store.home}/box/merged`), 0);
   images.broken = false;
   deepEqual(await shown(store, "box"), ["usr"]);
+});
+
+test("the first layer of a container that cannot be made goes by itself, as dockerd does not remove it", async (home) => {
+  const { store, images } = home;
+  await lazyLayer(home, "lazy");
+  await store.createReadWrite("box-init", { parent: "lazy" });
+  images.broken = true;
+  await rejects(() => store.get("box-init"), /registry is down/);
+  equal(await store.exists("box-init"), false);
+  deepEqual(namesIn(`${home.path}/l`).length, 1);
+  await store.put("box-init");
+  await store.remove("box-init");
 });
 
 test("a layer with an opaque root hides everything below it", async (home) => {

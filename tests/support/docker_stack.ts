@@ -195,7 +195,8 @@ export class DockerStack implements AsyncDisposable {
     const sandbox = parts.use(await Sandbox.start());
     const system = await dockerd.open?.(sandbox, dir);
     parts.use(system);
-    const driverOptions = { sandbox, dir, env, ...(config === undefined ? {} : { config }) };
+    const logins = { NYDUS_GD_DOCKER_CONFIG: `${dir}/client` }; // where DockerDaemon has them
+    const driverOptions = { sandbox, dir, env: { ...logins, ...env }, ...(config === undefined ? {} : { config }) };
     const driver = await GraphDriverProcess.start(driverOptions);
     const daemonOptions = { sandbox: system ?? sandbox, dir, flags, storageDriver: DRIVER_NAME };
     const daemon = await DockerDaemon.start(daemonOptions);
@@ -205,6 +206,12 @@ export class DockerStack implements AsyncDisposable {
   /** Scratch folder. */
   get dir(): string {
     return this.driverOptions.dir;
+  }
+
+  /** A second dockerd beside this one, with the driver that it would have without us. */
+  startOverlay2(): Promise<DockerDaemon> {
+    const dir = `${this.dir}/o`; // short: sockets go below it
+    return DockerDaemon.start({ sandbox: this.daemonOptions.sandbox, dir, storageDriver: "overlay2" });
   }
 
   /** The log of `serve`, a record a line, from its first start on. */

@@ -39,17 +39,24 @@ export async function storeImage(
   };
 }
 
-/** Puts the fixture `name` into `registry` as a lazy image with these layers above its bootstrap. */
+/**
+ * Puts the fixture `name` into `registry` as a lazy image with these layers above its bootstrap.
+ *
+ * @param named HOST that the bootstrap layer names as its blobs' home; absent: it names none
+ */
 export async function storeLazy(
   registry: FakeRegistry,
   tag: string,
   name: string,
   above: readonly Uint8Array[],
+  named?: string,
 ): Promise<StoredImage> {
   const bootstrap = await readFixtureBootstrap(fixture(name));
   const ids = openBootstrap(bootstrap).blobs.map(({ id }) => id);
   const blobs = await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`)));
-  return await storeImage(registry, tag, [bootstrapLayerTar(bootstrap), ...above], blobs);
+  const blobSizes = new Map(ids.map((id, index) => [id, blobs[index]?.length ?? 0]));
+  const origin = named === undefined ? undefined : { registry: named, repository: "app", blobSizes };
+  return await storeImage(registry, tag, [bootstrapLayerTar(bootstrap, origin), ...above], blobs);
 }
 
 function topLayerOf({ layers }: BuiltImage): string {

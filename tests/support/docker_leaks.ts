@@ -1,0 +1,76 @@
+/**
+ * What a dockerd and the driver have left of layers that nobody has any more.
+ *
+ * ```
+ * <data-root>/image/<driver>/layerdb/sha256/<chain>/cache-id          layer of an image
+ *                            layerdb/mounts/<id>/{mount-id,init-id}   layers of a container
+ * ```
+ * Layers of BuildKit's cache are in a database of its own; their ids tell them.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
+import { ignore } from "../../lib/base/errors.ts";
+import type { DockerStack } from "./docker_stack.ts";
+
+/** How long dockerd may take to clear away after the answer. */
+const SETTLE_TIMEOUT_MS = 30_000;
+const POLL_MS = 50;
+/** Ids that BuildKit gives. */
+const BUILDKIT_ID = /^[a-z0-9]{25}$/;
+
+/** Every layer folder is some image's or container's, with one link each; what is mounted is what runs. */
+export async function requireNoLeaks(stack: DockerStack): Promise<void> {
+  const deadline = AbortSignal.timeout(SETTLE_TIMEOUT_MS);
+  let leaks = await leaksOf(stack);
+  while (leaks.length > 0 && !deadline.aborted) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    leaks = await leaksOf(stack);
+  }
+  assert.deepEqual(leaks, []);
+}
+
+/** One line for each thing that is there and should not be, or the other way round. */
+export async function leaksOf(stack: DockerStack): Promise<string[]> {
+  const home = `${stack.dir}/data/${DRIVER_NAME}`;
+  const layers = await stack.layers();
+  const layerdb = `${stack.dir}/data/image/${DRIVER_NAME}/layerdb`;
+  const known = await knownLayers(layerdb);
+  const containers = lines(await stack.docker("ps", "--all", "--quiet", "--no-trunc"));
+  const links = await namesIn(`${home}/l`);
+  const targets = await Promise.all(
+    links.map(async (name) => (await Deno.readLink(`${home}/l/${name}`)).split("/")[1]),
+  );
+  const running = lines(await stack.docker("ps", "--quiet"));
+  const mounted = await stack.overlays();
+  return [
+    ...(await namesIn(`${layerdb}/mounts`)).filter((id) => !containers.includes(id)).map((id) => `no container: ${id}`),
+    ...layers.filter((id) => !known.has(id) && !BUILDKIT_ID.test(id)).map((id) => `layer of nobody: ${id}`),
+    ...[...known].filter((id) => !layers.includes(id)).map((id) => `layer is gone: ${id}`),
+    ...targets.filter((id) => !layers.includes(id ?? "")).map((id) => `stale link to ${id}`),
+    ...(targets.length === layers.length ? [] : [`${targets.length} links for ${layers.length} layers`]),
+    ...(await namesIn(`${home}/.making`)).map((name) => `half made: ${name}`),
+    ...(await namesIn(`${home}/.removing`)).map((name) => `half removed: ${name}`),
+    ...(mounted.length === running.length ? [] : [`${running.length} containers run, mounted: ${mounted.join(" ")}`]),
+  ];
+}
+
+function lines(text: string): string[] {
+  return text.split("\n").filter((line) => line !== "");
+}
+
+async function knownLayers(layerdb: string): Promise<Set<string>> {
+  const files = [
+    ...(await namesIn(`${layerdb}/sha256`)).map((chain) => `sha256/${chain}/cache-id`),
+    ...(await namesIn(`${layerdb}/mounts`)).flatMap((id) => [`mounts/${id}/mount-id`, `mounts/${id}/init-id`]),
+  ];
+  const read = (file: string) => ignore(Deno.errors.NotFound, Deno.readTextFile(`${layerdb}/${file}`));
+  const ids = await Promise.all(files.map(read));
+  return new Set(ids.filter((id) => id !== undefined));
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(folder)));
+  return (entries ?? []).map(({ name }) => name).sort();
+}
