@@ -5,6 +5,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { requireNoLeaks } from "../support/docker_leaks.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
 import { DOCKER_26, testsOn } from "../support/dockerds.ts";
 
@@ -87,6 +88,8 @@ test("BuildKit builds FROM lazy and ordinary images, and from its cache the seco
     await assert.rejects(build(stack, "broken", context));
     assert.equal(await run(lazy, "/bin/sh", "-c", "/bin/ls /x 2>/dev/null; /bin/echo none"), "none");
   });
+
+  await requireNoLeaks(stack);
 
   await t.step("a built image is pushed and pulled again", async () => {
     const pushed = `${registry.host}/lazy/base:built`;

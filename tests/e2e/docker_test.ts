@@ -4,6 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { VERSION } from "../../lib/base/version.ts";
+import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
 import { fixture, SECTION_TIMEOUT_MS } from "../support/docker_stack.ts";
 import { type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
@@ -19,10 +21,22 @@ const OLD = "v5-lz4-sha256-64k";
 const NO_NETWORK = ["--network", "none"];
 
 eachDockerd(({ test }) => {
-  test("docker info shows the driver and what it does", async ({ stack }) => {
-    const info = await stack.docker("info");
-    assert.match(info, /Storage Driver: nydus-gd/);
-    assert.match(info, /Data Path: fuse/);
+  test("docker info shows the driver, what it does, and what is wrong", async ({ stack, registry }) => {
+    const lazy = await registry.pushLazy(SMALL_FILES, "lazy/info");
+    await stack.docker("run", "--detach", "--name", "one", ...NO_NETWORK, lazy, "/bin/sleep", "1000");
+    const rows = async () => JSON.parse(await stack.docker("info", "--format", "{{json .DriverStatus}}"));
+    const status = await rows();
+    assert.equal(await stack.docker("info", "--format", "{{.Driver}}"), "nydus-gd");
+    const shown = Object.fromEntries(status);
+    assert.deepEqual([shown.Version, shown.Kernel], [VERSION, Deno.osRelease()]);
+    assert.match(shown["Data Path"], /^[a-z-]+ \(.+\)$/);
+    assert.equal(shown["Cache Folder"], `${stack.dir}/root/cache`);
+    assert.match(shown["Cache Fill"], /^\S+ \S+ used, \S+ \S+ free of \S+ \S+$/);
+    assert.deepEqual([shown["Lazy Images Mounted"], shown["Layers mounted"]], ["1", "1"]);
+    assert.deepEqual(status.filter(([name]: [string]) => name === "Warning"), []);
+    await Deno.remove(`${stack.dir}/root/cache`, { recursive: true });
+    assert.match(Object.fromEntries(await rows()).Warning, /cache/);
+    await stack.docker("rm", "--force", "one");
   });
 
   test("a lazy image is pulled without its data and shows the whole tree inside a container", async ({ stack, registry }) => {
@@ -110,6 +124,8 @@ eachDockerd(({ test }) => {
         assert.equal(await run(tag), "built\nfrom the context");
       }
     });
+
+    await requireNoLeaks(stack);
 
     await t.step("two containers of one image do not see each other's changes", async () => {
       await stack.docker("run", "-d", "--name", "two", ...NO_NETWORK, lazy, "/bin/sleep", "1000");

@@ -6,10 +6,10 @@
  */
 import assert from "node:assert/strict";
 import { busyboxLayer, type Dockerd, DockerStack, fixture } from "../support/docker_stack.ts";
-import { eachDockerd } from "../support/dockerds.ts";
+import { DOCKER_26, eachDockerd } from "../support/dockerds.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeLazy } from "../support/lazy_images.ts";
-import { RAFS_FIXTURES, readListing } from "../support/rafs_fixtures.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { savedDiffIds } from "../support/saved_image.ts";
 
@@ -133,9 +133,21 @@ eachDockerd(({ test, dockerd }) => {
         await configured.docker("load", "--quiet", "--input", `${dir}/c/${name}.tar`);
         await starts(configured, images[name]);
       }
+      if (dockerd === DOCKER_26) await buildsFromFile(configured, images.named);
     });
   });
 });
+
+/** BuildKit puts a lazy image together from a bootstrap file, and busybox of another image above it. */
+async function buildsFromFile(stack: DockerStack, image: string): Promise<void> {
+  const context = `${stack.dir}/context`;
+  await Deno.mkdir(context);
+  await Deno.writeFile(`${context}/image.boot`, await readFixtureBootstrap(fixture(LAZY)));
+  const lines = ["FROM scratch", "COPY image.boot /image/image.boot", `COPY --from=${image} /bin /bin`];
+  await Deno.writeTextFile(`${context}/Dockerfile`, lines.join("\n"));
+  await stack.daemon.must(["build", "--tag", "made", ...NO_NETWORK, context], { env: { DOCKER_BUILDKIT: "1" } });
+  await starts(stack, "made");
+}
 
 /** A second dockerd with data and a driver of its own. `dir` is short: the paths of sockets end at 107 bytes. */
 async function startStack(
