@@ -27,6 +27,7 @@ import type { DataPathChoice } from "../mount/choose.ts";
 import type { FuseImageMount, FuseSession, NumberedImage } from "../mount/fuse/session.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { type Candidate, chooseHome } from "./blob_home.ts";
+import { describeImage } from "./image_description.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import { ImagePrefetch, type PrefetchStatus } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
@@ -165,19 +166,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   describe(layer: LazyLayer): Promise<Record<string, string>> {
-    return new Promise((resolve) => resolve(this.#describe(layer)));
-  }
-
-  #describe(layer: LazyLayer): Record<string, string> {
     const mounted = this.#mounted.get(layer.id);
-    const about = { kind: "lazy", bootstrap: layer.bootstrapPath };
-    if (mounted === undefined) return { ...about, fs_driver: "none, not mounted", blobs: blobsOf(layer) };
-    const { image, mount, backend } = mounted;
-    const blobs = image.tree.blobs.map(({ compressedSize }, index) => {
-      const store = image.blobs[index];
-      return `${store?.id} ${compressedSize} bytes, ${store?.stats().bytesFetched} fetched`;
-    });
-    return { ...about, fs_driver: mount.fsDriver, home: backend.description, blobs: blobs.join("; ") };
+    return Promise.resolve(describeImage(layer, mounted && reportOf(mounted)));
   }
 
   /** @inheritdoc */
@@ -384,18 +374,6 @@ function rootOf(bootstrapPath: string): ImageRoot {
   const root = { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
   tree.attr(tree.rootIno, root);
   return { mode: root.mode & ~S.IFMT, uid: root.uid, gid: root.gid };
-}
-
-/** The blobs that a bootstrap names, in words; what is wrong with it where it cannot be read any more. */
-function blobsOf({ id, bootstrapPath }: LazyLayer): string {
-  try {
-    using mapping = mapBootstrap(bootstrapPath);
-    const { blobs } = openBootstrap(mapping.bytes);
-    return blobs.map((blob) => `${blob.id} ${blob.compressedSize} bytes`).join("; ");
-  } catch (error) {
-    log.warn("bootstrap cannot be read any more", { layer: id, error: messageOf(error) });
-    return messageOf(error);
-  }
 }
 
 function reportOf({ layer, image, mount, backend, prefetch }: Mounted): MountedImageReport {
