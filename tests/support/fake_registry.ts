@@ -177,7 +177,12 @@ export class FakeRegistry implements AsyncDisposable {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "/", this.url);
     const pieces: Uint8Array[] = [];
-    for await (const piece of request) pieces.push(piece);
+    try {
+      for await (const piece of request) pieces.push(piece);
+    } catch (error) {
+      if (request.socket.destroyed) return; // the client went away before its request was whole
+      throw error;
+    }
     const seen: SeenRequest = {
       method: request.method ?? "",
       path: url.pathname,
