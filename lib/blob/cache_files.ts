@@ -142,7 +142,13 @@ export interface BlobFilesSubject {
 
 /** The open files of one blob. */
 export class BlobFiles implements Disposable {
-  private constructor(readonly data: CacheFile, readonly map: ChunkMap, readonly verified: VerifiedDigests) {}
+  private constructor(
+    readonly data: CacheFile,
+    /** Bytes that {@link data} has, unless somebody cut it. */
+    readonly dataSize: number,
+    readonly map: ChunkMap,
+    readonly verified: VerifiedDigests,
+  ) {}
 
   /**
    * Opens data file, chunk map and verified digests, and creates what is missing.
@@ -158,7 +164,7 @@ export class BlobFiles implements Disposable {
     );
     await folder.sync();
     stack.move();
-    return new BlobFiles(data, map, verified);
+    return new BlobFiles(data, subject.dataSize, map, verified);
   }
 
   [Symbol.dispose](): void {

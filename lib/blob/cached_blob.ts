@@ -207,7 +207,8 @@ export class CachedBlob {
     try {
       const readiness = new Readiness(id, files, columns, parts.flush);
       const { ready } = readiness;
-      const target = { key: nextKey++, columns, ready, dataFd: files.data.fd.raw, compressor, digester };
+      const dataFd = files.data.fd.raw;
+      const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester };
       const { decoder, queue, requests: limits } = parts;
       const onCorrupt = (row: number) => this.#onCorrupt(row);
       const fetcher = new ChunkFetcher(

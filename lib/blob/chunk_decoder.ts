@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { fstat } from "../../ffi/sys_stat.ts";
 import { preadExact, pwriteAll } from "../../ffi/unistd.ts";
 import { equalBytes } from "../base/bytes.ts";
 import { type ErrorCode, hasCode, messageOf } from "../base/errors.ts";
@@ -22,6 +23,8 @@ export interface DecodeTarget {
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Descriptor of the data file. */
   readonly dataFd: number;
+  /** Bytes that it has: fewer mean that somebody cut it, and that nothing may be written to it now. */
+  readonly dataSize: number;
   readonly compressor: Compressor;
   readonly digester: Digester;
 }
@@ -82,6 +85,7 @@ export function decodeChunks(
         failures.push({ row, code: "corrupt", state: wrong });
         continue;
       }
+      requireWhole(target);
       pwriteAll(target.dataFd, chunk, columns.uncompressedOffset[row] as number);
       setBit(target.ready, row);
     } catch (error) {
@@ -111,6 +115,12 @@ export function checkChunks(target: DecodeTarget, rows: readonly number[]): Chun
     }
   }
   return failures;
+}
+
+/** A write behind the end of a file that was cut would make zeros of chunks whose bits are set. */
+function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
+  const { size } = fstat(dataFd);
+  if (size < dataSize) throw new Error(`the cache file was cut to ${size} bytes`);
 }
 
 function plainBytes(target: DecodeTarget, row: number, stored: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -61,6 +61,7 @@ export class ChunkFetcher {
   async ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void> {
     if (!(length > 0)) return;
     const { readiness } = this.parts;
+    readiness.mendCut();
     const missing = this.index.rowsIn(offset, length).filter((row) => !readiness.isReady(row));
     if (missing.length === 0) return;
     throwIfAborted(signal);

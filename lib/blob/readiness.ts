@@ -11,9 +11,11 @@
  * before it counts.
  *
  * If the data cannot be synced, the kernel may have dropped them: every chunk that is not on disk is no longer ready.
+ * If somebody cut the data file, nothing of it is ready until it was read back and checked.
  *
  * @module
  */
+import { ftruncate } from "../../ffi/unistd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
@@ -70,6 +72,27 @@ export class Readiness {
     return false;
   }
 
+  /**
+   * To be called before anything is written to the data file: where somebody cut it, a write behind its new end would
+   * turn what is missing into zeros. It gets its size again, and what was ready is looked at again.
+   *
+   * @throws {NydusGdError} "io"
+   */
+  mendCut(): void {
+    const { data, dataSize, verified } = this.files;
+    try {
+      const { sizeBytes } = data;
+      if (sizeBytes >= dataSize) return;
+      log.warn("cache file was cut, what it holds is checked again", { path: data.path, sizeBytes, dataSize });
+      for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
+      this.#takeUnrecorded();
+      verified.forget();
+      ftruncate(data.fd, dataSize);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
   /** Number of ready chunks. */
   count(): number {
     return countBits(this.ready);
@@ -115,6 +138,7 @@ export class Readiness {
 
   async #record(): Promise<void> {
     this.#flushQueued = false;
+    this.mendCut();
     const rows = this.#takeUnrecorded();
     const { data, verified, map } = this.files;
     if (rows.length === 0) {
@@ -130,6 +154,8 @@ export class Readiness {
       for (const row of lost) map.disclaim(row); // reading back would show what the page cache has, not the disk
       throw this.#failure(error);
     }
+    this.mendCut();
+    if (!rows.every((row) => hasBit(this.ready, row))) return; // cut: they are fetched again
     try {
       verified.record(rows, this.columns.digests);
       verified.seal(data.changedNs());

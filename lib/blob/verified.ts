@@ -107,6 +107,12 @@ export class VerifiedDigests implements Disposable {
     return true;
   }
 
+  /** Takes back everything that was recorded. */
+  forget(): void {
+    ftruncate(this.file.fd, VERIFIED.HEADER_SIZE);
+    ftruncate(this.file.fd, VERIFIED.HEADER_SIZE + this.count * DIGEST_SIZE);
+  }
+
   /** What was recorded reaches the disk. */
   sync(): Promise<void> {
     return this.file.syncData();

@@ -104,8 +104,8 @@ export class GraphDriverProcess implements AsyncDisposable {
   }
 
   /** One call; the answer. @throws {RemoteError} for an Err */
-  async call(method: string, request: unknown = {}): Promise<Record<string, unknown>> {
-    return await this.#post(`/${method}`, JSON.stringify(request) + "\n");
+  async call(method: string, request: unknown = {}, signal?: AbortSignal): Promise<Record<string, unknown>> {
+    return await this.#post(`/${method}`, JSON.stringify(request) + "\n", signal);
   }
 
   /** ApplyDiff; the size. */
@@ -114,8 +114,8 @@ export class GraphDriverProcess implements AsyncDisposable {
     return answer["Size"] as number;
   }
 
-  async #post(path: string, body: BodyInit): Promise<Record<string, unknown>> {
-    const response = await fetch(`http://plugin${path}`, { method: "POST", body, client: this.#client });
+  async #post(path: string, body: BodyInit, signal: AbortSignal | null = null): Promise<Record<string, unknown>> {
+    const response = await fetch(`http://plugin${path}`, { method: "POST", body, signal, client: this.#client });
     const answer = await response.json();
     if (answer.Err !== undefined) throw new RemoteError(answer.Err);
     return answer;

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { ERRNO } from "../../../ffi/errno.ts";
+import { ERRNO, SyscallError } from "../../../ffi/errno.ts";
 import { BLOCK_SIZE, DirectoryListing, FUSE_ROOT_ID, FUSE_UNKNOWN_INO, NAME_MAX } from "../../../ffi/fuse_kernel.ts";
 import {
   type FuseRequest,
@@ -181,7 +181,12 @@ export class ImageOperations implements FuseOperations {
       const blob = image.blobs[extent.blobIndex];
       if (blob === undefined || !agrees(extent, blob) || !isReady(extent, blob)) return -1;
     }
-    readExtents(extents, image.blobs, this.#host.data);
+    try {
+      readExtents(extents, image.blobs, this.#host.data);
+    } catch (error) {
+      if (error instanceof SyscallError) return -1; // a cache file that was cut is mended there
+      throw error;
+    }
     return length;
   }
 

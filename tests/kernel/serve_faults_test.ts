@@ -1,0 +1,214 @@
+/**
+ * A `serve` whose disk is full, read-only, out of inodes or taken away, that has no descriptors left or is stopped: a
+ * reader gets an error or waits, never a wrong byte, and all is well again without a restart when the cause is gone.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { mount } from "../../ffi/sys_mount.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { LazyServe } from "../support/lazy_serve.ts";
+import { unmountBelow } from "../support/store_home.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+/** Short, so that what fails does so soon. */
+const LIMITS = { NYDUS_GD_FETCH_DEADLINE: "2s", NYDUS_GD_FETCH_RETRIES: "1" };
+
+interface Parts {
+  readonly serve: LazyServe;
+  /** Folder of the cache, a file system of its own. */
+  readonly cache: string;
+}
+
+/** Runs a shell script that must succeed. */
+async function sh(script: string, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command("sh", { args: ["-ec", script, "sh", ...args] }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  return new TextDecoder().decode(stdout).trim();
+}
+
+/** Runs `test` with the cache on a tmpfs with these options. */
+async function onTmpfs(options: string, test: (parts: Parts) => Promise<void>): Promise<void> {
+  using temp = TempDir.make();
+  const cache = temp.join("cache");
+  Deno.mkdirSync(cache);
+  mount("tmpfs", cache, "tmpfs", 0, options);
+  try {
+    await using serve = await LazyServe.start(temp.path, { env: { ...LIMITS, NYDUS_GD_CACHE_DIR: cache } });
+    await test({ serve, cache });
+  } finally {
+    unmountBelow(temp.path);
+  }
+}
+
+/** Runs `test` with the cache on an ext4 of 4 MiB. */
+async function onExt4(test: (parts: Parts) => Promise<void>): Promise<void> {
+  using temp = TempDir.make();
+  const cache = temp.join("cache");
+  Deno.mkdirSync(cache);
+  await sh(
+    'truncate -s 4M "$1"; mkfs.ext4 -q -N 64 -O ^has_journal "$1"; mount -o loop,errors=remount-ro "$1" "$2"',
+    temp.join("disk"),
+    cache,
+  );
+  try {
+    await using serve = await LazyServe.start(temp.path, { env: { ...LIMITS, NYDUS_GD_CACHE_DIR: cache } });
+    await test({ serve, cache });
+  } finally {
+    unmountBelow(temp.path);
+  }
+}
+
+/** Fills a file system to the last byte. */
+async function fill(folder: string): Promise<void> {
+  await sh('dd if=/dev/zero of="$1/ballast" bs=4k 2>/dev/null || true', folder);
+}
+
+/** Nothing wrong, and not all of it an error. */
+function assertNoneWrong(count: Record<string, number>): void {
+  assert.equal(count["wrong"], 0, JSON.stringify(count));
+}
+
+for (
+  const [name, on] of [["tmpfs", (test: (parts: Parts) => Promise<void>) => onTmpfs("size=2m", test)], [
+    "ext4",
+    onExt4,
+  ]] as const
+) {
+  fuseTest(
+    `a cache whose ${name} is full gives errors, and goes on when there is room`,
+    () =>
+      on(async ({ serve, cache }) => {
+        assert.equal(await serve.read(serve.files[0] ?? ""), "right");
+        await fill(cache);
+        const full = await serve.readAll();
+        assertNoneWrong(full);
+        assert.ok(full.error > 0, JSON.stringify(full));
+        assert.equal(await serve.read(serve.files[0] ?? ""), "right");
+        Deno.removeSync(`${cache}/ballast`);
+        assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+      }),
+  );
+}
+
+fuseTest(
+  "a cache whose file system has no inodes left gives errors, and goes on when there are some",
+  () =>
+    onTmpfs("size=8m,nr_inodes=16", async ({ serve, cache }) => {
+      for (let i = 0;; i++) {
+        try {
+          Deno.writeFileSync(`${cache}/ballast-${i}`, new Uint8Array());
+        } catch (error) {
+          assert.match(String(error), /os error 28/);
+          break;
+        }
+      }
+      const full = await serve.readAll(0, 3);
+      assert.deepEqual(full, { right: 0, wrong: 0, error: 3 });
+      await sh('rm "$1"/ballast-*', cache);
+      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+    }),
+);
+
+fuseTest(
+  "a cache whose disk fails and turns read-only gives errors, and the server goes on",
+  () =>
+    onExt4(async ({ serve, cache }) => {
+      const device = await sh('basename "$(findmnt -no SOURCE "$1")"', cache);
+      Deno.writeTextFileSync(`/sys/fs/ext4/${device}/trigger_fs_error`, "1");
+      assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
+      assert.deepEqual(await serve.driver.call("GraphDriver.Exists", { ID: "box" }), { Exists: true });
+    }),
+);
+
+/** What the kernel holds of the image's files, so that reads reach the server. */
+async function dropPageCache(serve: LazyServe): Promise<void> {
+  await sh(
+    'for f; do dd if="$f" iflag=nocache count=0 status=none; done',
+    ...serve.files.map((path) => serve.root + path),
+  );
+}
+
+/** A `serve` with its cache below its root. */
+async function withServe(test: (serve: LazyServe, cache: string) => Promise<void>): Promise<void> {
+  using temp = TempDir.make();
+  try {
+    await using serve = await LazyServe.start(temp.path, { env: LIMITS });
+    await test(serve, temp.join("root/cache"));
+  } finally {
+    unmountBelow(temp.path);
+  }
+}
+
+fuseTest(
+  "a cache folder that is deleted while its image is mounted costs nothing but the space",
+  () =>
+    withServe(async (serve, cache) => {
+      const half = serve.files.length >> 1;
+      assert.equal((await serve.readAll(0, half)).right, half);
+      Deno.removeSync(cache, { recursive: true });
+      await dropPageCache(serve);
+      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+    }),
+);
+
+fuseTest(
+  "cache files that are cut or replaced while their image is mounted show no wrong byte",
+  () =>
+    withServe(async (serve, cache) => {
+      const half = serve.files.length >> 1;
+      assert.equal((await serve.readAll(0, half)).right, half);
+      for (const { name } of [...Deno.readDirSync(cache)]) {
+        if (name.endsWith(".blob.data")) Deno.truncateSync(`${cache}/${name}`, 8192);
+      }
+      await dropPageCache(serve);
+      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+      for (const { name } of [...Deno.readDirSync(cache)]) {
+        if (!name.startsWith(".")) Deno.writeFileSync(`${cache}/${name}.new`, new Uint8Array(1 << 20).fill(0x5a));
+      }
+      await sh('cd "$1"; for f in *.new; do mv "$f" "${f%.new}"; done', cache);
+      await dropPageCache(serve);
+      assertNoneWrong(await serve.readAll());
+      // mounted anew, whatever lies there is looked at again
+      await serve.driver.call("GraphDriver.Put", { ID: "box" });
+      await serve.driver.stop();
+      await serve.driver.restart();
+      await serve.driver.call("GraphDriver.Get", { ID: "box" });
+      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+    }),
+);
+
+fuseTest("a server without descriptors gives errors, and goes on when it has some", () =>
+  withServe(async (serve) => {
+    const { pid } = serve.driver;
+    const limit = await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`);
+    const [soft = "", hard = ""] = limit.split(/\s+/);
+    // the three that there are always: every further one is refused
+    await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, "3", hard);
+    assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
+    const refused = await Promise.allSettled(
+      ["a", "b", "c"].map((ID) => serve.driver.call("GraphDriver.Create", { ID }, AbortSignal.timeout(2_000))),
+    );
+    assert.ok(refused.some(({ status }) => status === "rejected"));
+    await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, soft, hard);
+    assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+    await serve.driver.call("GraphDriver.Create", { ID: "after", Parent: "box" });
+  }));
+
+fuseTest(
+  "a server that is stopped lets its readers wait, and answers them when it goes on",
+  () =>
+    withServe(async (serve) => {
+      const { pid } = serve.driver;
+      assert.equal(await serve.read(serve.files[0] ?? ""), "right");
+      Deno.kill(pid, "SIGSTOP");
+      await sh('until grep -q "^State:.T" "/proc/$1/status"; do :; done', `${pid}`);
+      const reading = [1, 2, 3].map((i) => serve.read(serve.files[i] ?? ""));
+      const call = serve.driver.call("GraphDriver.Exists", { ID: "box" });
+      assert.equal(await Promise.race([...reading, Promise.resolve("waits")]), "waits");
+      Deno.kill(pid, "SIGCONT");
+      assert.deepEqual(await Promise.all(reading), ["right", "right", "right"]);
+      assert.deepEqual(await call, { Exists: true });
+      assert.deepEqual(await serve.readAll(), { right: serve.files.length, wrong: 0, error: 0 });
+    }),
+);

@@ -1,0 +1,87 @@
+/**
+ * A real `serve` with one lazy image mounted, whose files can be read one by one and compared with their listing.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { fixture } from "./docker_stack.ts";
+import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "./rafs_fixtures.ts";
+import { unmountBelow } from "./store_home.ts";
+
+/** Many small files, each in compressed chunks of its own. */
+const IMAGE = fixture("v6-prefetch-fs");
+
+/** What a reader got: the right bytes, others, or none. */
+export type ReadOutcome = "right" | "wrong" | "error";
+
+/** See the module comment. */
+export class LazyServe implements AsyncDisposable {
+  /** Paths of the image's regular files, in order. */
+  readonly files: readonly string[];
+  readonly #digests: ReadonlyMap<string, string>;
+
+  private constructor(
+    private readonly scratch: string,
+    readonly driver: GraphDriverProcess,
+    /** The container's root. */
+    readonly root: string,
+  ) {
+    const listed = readListing(IMAGE.listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
+    this.#digests = new Map(listed.map(({ path, sha256 = "" }) => [decodeURIComponent(path), sha256]));
+    this.files = [...this.#digests.keys()];
+  }
+
+  /**
+   * Starts it, and mounts the image.
+   *
+   * @param scratch a folder for everything of its own
+   * @param backend nydusd's form; default: the folder of the fixtures' blobs
+   */
+  static async start(
+    scratch: string,
+    options: ServeProcessOptions = {},
+    backend: unknown = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } },
+  ): Promise<LazyServe> {
+    const config = `${scratch}/config.json`;
+    await Deno.writeTextFile(config, JSON.stringify({ device: { backend }, mode: "direct" }));
+    const driver = await GraphDriverProcess.start(scratch, options);
+    try {
+      await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: [`nydus-gd.config=${config}`] });
+      await driver.call("GraphDriver.Create", { ID: "image" });
+      await driver.apply("image", bootstrapLayerTar(await readFixtureBootstrap(IMAGE)));
+      await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
+      const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
+      return new LazyServe(scratch, driver, String(Dir));
+    } catch (error) {
+      await driver[Symbol.asyncDispose]();
+      unmountBelow(scratch);
+      throw error;
+    }
+  }
+
+  /** Reads one file as a container would. */
+  async read(path: string): Promise<ReadOutcome> {
+    let bytes: Uint8Array;
+    try {
+      bytes = await Deno.readFile(this.root + path);
+    } catch (error) {
+      if (error instanceof Error && /os error 5\b/.test(error.message)) return "error";
+      throw error;
+    }
+    return createHash("sha256").update(bytes).digest("hex") === this.#digests.get(path) ? "right" : "wrong";
+  }
+
+  /** Reads files `from` to `to` one after the other: how many came to what. */
+  async readAll(from = 0, to = this.files.length): Promise<Record<ReadOutcome, number>> {
+    const count = { right: 0, wrong: 0, error: 0 };
+    for (const path of this.files.slice(from, to)) count[await this.read(path)]++;
+    return count;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.driver[Symbol.asyncDispose]();
+    unmountBelow(this.scratch);
+  }
+}
