@@ -4,6 +4,7 @@
  * @module
  */
 import { messageOf, NydusGdError } from "../lib/base/errors.ts";
+import { KeptServer, type Listening } from "./keep_serving.ts";
 import type { FetchHandler } from "./serve_unix.ts";
 
 /** A server on a port, until it is disposed; calls that run are ended then. */
@@ -21,23 +22,32 @@ export function serveTcp(address: string, app: FetchHandler): TcpServer {
   const colon = address.lastIndexOf(":");
   const hostname = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
   const port = Number(address.slice(colon + 1));
-  const abort = new AbortController();
+  let first: TcpListening;
   try {
-    const server = Deno.serve(
-      { hostname, port, signal: abort.signal, onListen: () => {} },
-      (request) => app.fetch(request),
-    );
-    return {
-      port: server.addr.port,
-      [Symbol.asyncDispose]: () => {
-        abort.abort();
-        return server.finished;
-      },
-    };
+    first = listenOn(hostname, port, app);
   } catch (error) {
     throw new NydusGdError("environment", `Cannot listen on ${address}: ${messageOf(error)}`, {
       hint: "choose another metrics.listen",
       cause: error,
     });
   }
+  const taken = first.server.addr.port;
+  const kept = new KeptServer(first, () => Promise.resolve().then(() => listenOn(hostname, taken, app)), address);
+  return {
+    port: taken,
+    async [Symbol.asyncDispose]() {
+      kept.release()?.abort.abort();
+      await kept.finished;
+    },
+  };
+}
+
+interface TcpListening extends Listening {
+  readonly server: Deno.HttpServer<Deno.NetAddr>;
+}
+
+function listenOn(hostname: string, port: number, app: FetchHandler): TcpListening {
+  const abort = new AbortController();
+  const options = { hostname, port, signal: abort.signal, onListen: () => {} };
+  return { server: Deno.serve(options, (request) => app.fetch(request)), abort };
 }

@@ -9,6 +9,7 @@
  */
 import { basename, dirname, join } from "node:path";
 import { ignore, NydusGdError } from "../lib/base/errors.ts";
+import { KeptServer, type Listening } from "./keep_serving.ts";
 
 /** What answers requests: a Hono app. */
 export interface FetchHandler {
@@ -42,6 +43,18 @@ export async function serveUnix(path: string, app: FetchHandler, option = "--soc
   }
   await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await requireFree(path, option);
+  const listen = () => listenAt(path, app);
+  return new EndpointServer(path, new KeptServer(await listen(), listen, path));
+}
+
+/** A socket in its place, and what answers there. */
+interface Endpoint extends Listening {
+  readonly server: Deno.HttpServer;
+  /** Of the socket: another one at the same path is not ours to remove. */
+  readonly inode: number | null;
+}
+
+async function listenAt(path: string, app: FetchHandler): Promise<Endpoint> {
   const folder = await makePrivateFolder(dirname(path), basename(path).length);
   try {
     const early = join(folder, "s");
@@ -53,31 +66,46 @@ export async function serveUnix(path: string, app: FetchHandler, option = "--soc
     await Deno.chmod(early, 0o600);
     const { ino } = await Deno.lstat(early);
     await Deno.rename(early, path);
-    return running(path, ino, server, abort);
+    return { server, inode: ino, abort };
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
 }
 
-function running(path: string, ino: number | null, server: Deno.HttpServer, abort: AbortController): UnixServer {
-  let stopping: Promise<void> | undefined;
-  const stop = async (graceMs: number) => {
-    const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
-    if (info?.isSocket && info.ino === ino) await ignore(Deno.errors.NotFound, Deno.remove(path));
+class EndpointServer implements UnixServer {
+  #stopping: Promise<void> | undefined;
+
+  constructor(readonly path: string, private readonly kept: KeptServer<Endpoint>) {}
+
+  get finished(): Promise<void> {
+    return this.kept.finished;
+  }
+
+  stop(graceMs = STOP_GRACE_MS): Promise<void> {
+    return this.#stopping ??= this.#stop(graceMs);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const endpoint = this.kept.release();
+    if (endpoint !== undefined) await this.#end(endpoint, graceMs);
+    await this.finished;
+  }
+
+  async #end({ server, inode, abort }: Endpoint, graceMs: number): Promise<void> {
+    const info = await ignore(Deno.errors.NotFound, Deno.lstat(this.path));
+    if (info?.isSocket && info.ino === inode) await ignore(Deno.errors.NotFound, Deno.remove(this.path));
     const timer = setTimeout(() => abort.abort(), graceMs);
     try {
       await server.shutdown();
-      await server.finished;
+      await Promise.allSettled([server.finished]);
     } finally {
       clearTimeout(timer);
     }
-  };
-  return {
-    path,
-    finished: server.finished,
-    stop: (graceMs = STOP_GRACE_MS) => stopping ??= stop(graceMs),
-    [Symbol.asyncDispose]: () => stopping ??= stop(STOP_GRACE_MS),
-  };
+  }
 }
 
 async function requireFree(path: string, option: string): Promise<void> {
