@@ -5,17 +5,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
-import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
+import { type GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
+import { LAZY_IMAGE, LazyServe } from "../support/lazy_serve.ts";
 import { RAFS_FIXTURES, readFixtureBootstrap } from "../support/rafs_fixtures.ts";
-import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-const image = fixture("v6-prefetch-fs");
 const USER = "alice";
 const PASSWORD = "open-sesame-1f8e";
 const ANY_UMASK = ["sh", "-c", 'umask 000; exec "$@"', "sh"];
@@ -36,8 +33,7 @@ type Source = "nydusd" | "docker";
 async function withServe(source: Source, auth: "basic" | "bearer", test: (parts: Parts) => Promise<void>) {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start({ auth, user: USER, password: PASSWORD });
-  const bootstrap = await readFixtureBootstrap(image);
-  for (const { id } of openBootstrap(bootstrap).blobs) {
+  for (const { id } of openBootstrap(await readFixtureBootstrap(LAZY_IMAGE)).blobs) {
     registry.addBlob(await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`));
   }
   const credential = btoa(`${USER}:${PASSWORD}`);
@@ -45,8 +41,6 @@ async function withServe(source: Source, auth: "basic" | "bearer", test: (parts:
     type: "registry",
     config: { host: registry.host, repo: "app", scheme: "http", ...(source === "nydusd" ? { auth: credential } : {}) },
   };
-  const config = temp.join("config.json");
-  await Deno.writeTextFile(config, JSON.stringify({ device: { backend }, mode: "direct" }));
   await Deno.mkdir(temp.join("client"));
   const auths = source === "docker" ? { [registry.host]: { auth: credential } } : {};
   await Deno.writeTextFile(temp.join("client/config.json"), JSON.stringify({ auths }));
@@ -56,22 +50,9 @@ async function withServe(source: Source, auth: "basic" | "bearer", test: (parts:
     NYDUS_GD_FETCH_DEADLINE: "2s",
     NYDUS_GD_FETCH_RETRIES: "1",
   };
-  try {
-    await using driver = await GraphDriverProcess.start(temp.path, {
-      within: ANY_UMASK,
-      env,
-      logLevel: "trace",
-      logPath,
-    });
-    await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts: [`nydus-gd.config=${config}`] });
-    await driver.call("GraphDriver.Create", { ID: "image" });
-    await driver.apply("image", bootstrapLayerTar(bootstrap));
-    await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
-    const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
-    await test({ driver, registry, scratch: temp.path, root: String(Dir), logPath });
-  } finally {
-    unmountBelow(temp.path);
-  }
+  const options = { within: ANY_UMASK, env, logLevel: "trace", logPath };
+  await using serve = await LazyServe.start(temp.path, options, backend);
+  await test({ driver: serve.driver, root: serve.root, registry, scratch: temp.path, logPath });
 }
 
 /** Everything below a folder, not through mounts. */

@@ -10,8 +10,8 @@ import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_pro
 import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "./rafs_fixtures.ts";
 import { unmountBelow } from "./store_home.ts";
 
-/** Many small files, each in compressed chunks of its own. */
-const IMAGE = fixture("v6-prefetch-fs");
+/** The image: many small files, each in compressed chunks of its own. */
+export const LAZY_IMAGE = fixture("v6-prefetch-fs");
 
 /** What a reader got: the right bytes, others, or none. */
 export type ReadOutcome = "right" | "wrong" | "error";
@@ -28,7 +28,7 @@ export class LazyServe implements AsyncDisposable {
     /** The container's root. */
     readonly root: string,
   ) {
-    const listed = readListing(IMAGE.listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
+    const listed = readListing(LAZY_IMAGE.listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
     this.#digests = new Map(listed.map(({ path, sha256 = "" }) => [decodeURIComponent(path), sha256]));
     this.files = [...this.#digests.keys()];
   }
@@ -50,7 +50,7 @@ export class LazyServe implements AsyncDisposable {
     try {
       await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: [`nydus-gd.config=${config}`] });
       await driver.call("GraphDriver.Create", { ID: "image" });
-      await driver.apply("image", bootstrapLayerTar(await readFixtureBootstrap(IMAGE)));
+      await driver.apply("image", bootstrapLayerTar(await readFixtureBootstrap(LAZY_IMAGE)));
       await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
       const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
       return new LazyServe(scratch, driver, String(Dir));
