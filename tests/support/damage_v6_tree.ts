@@ -26,6 +26,14 @@ const INODES: readonly Row[] = [
   ["file is a symbolic link", inode("/keep/k2", EXTENDED.mode, 0o120777)],
   ["file is of no type", inode("/keep/k2", EXTENDED.mode, 0o644)],
   ["file is a device", inode("/keep/k2", EXTENDED.mode, 0o020644)],
+  ["file is a setuid block device of every number", (p, at) => {
+    p.u16(at.inode("/keep/k2") + EXTENDED.mode, 0o066755);
+    p.u32(at.inode("/keep/k2") + EXTENDED.union, 0xffffffff);
+  }],
+  ["file is a FIFO", inode("/keep/k2", EXTENDED.mode, 0o010644)],
+  ["file is a socket", inode("/keep/k2", EXTENDED.mode, 0o140755)],
+  ["file is of a type that is none", inode("/keep/k2", EXTENDED.mode, 0o170644)],
+  ["file of the last owner", (p, at) => p.u64(at.inode("/keep/k2") + EXTENDED.uid, (1n << 64n) - 1n)],
   ["directory is a file", inode("/opq", EXTENDED.mode, 0o100644)],
   ["directory is a symbolic link", inode("/opq/deep", EXTENDED.mode, 0o120777)],
   ["symbolic link is a file", inode("/etc/link", EXTENDED.mode, 0o100644)],
@@ -39,6 +47,8 @@ const INODES: readonly Row[] = [
   ["file without links", (p, at) => p.u32(at.inode("/keep/k2") + EXTENDED.nlink, 0), []],
   ["file with 2^32 links", (p, at) => p.u32(at.inode("/keep/k2") + EXTENDED.nlink, 0xffffffff)],
   ["mtime of 2^32 nanoseconds", (p, at) => p.u32(at.inode("/keep/k2") + EXTENDED.mtimeNsec, 0xffffffff)],
+  ["mtime of 2^53 - 1 seconds", (p, at) => p.u64(at.inode("/keep/k2") + EXTENDED.mtime, 2 ** 53 - 1)],
+  ["mtime of -2^53 + 1 seconds", (p, at) => p.u64(at.inode("/keep/k2") + EXTENDED.mtime, (1n << 64n) - 2n ** 53n + 1n)],
   ["mtime of 2^63 seconds", (p, at) => p.u64(at.inode("/keep/k2") + EXTENDED.mtime, NEGATIVE)],
   ["chunk format", (p, at) => p.u32(at.inode("/keep/k2") + EXTENDED.union, 0xffffffff), []],
   ["65535 xattrs", inode("/keep/k2", EXTENDED.xattrCount, 0xffff)],
@@ -94,6 +104,12 @@ const nameOffset = (path: string, k: number, value: number) => (p: Patch, at: V6
   p.u16(at.dirent(path, k) + DIRENT.nameOffset, value);
 
 /** Entries of "/opq" are ".", "..", "deep", "new"; of "/etc": ".", "..", "chmod", "link", …; of "/": ".", "..", "app". */
+/** Makes the first name behind "." and ".." exactly this one; what is left of it goes to the next. */
+const firstNameOf = (path: string, name: string) => (p: Patch, at: V6Places) => {
+  p.text(at.nameOf(path, 2), name);
+  p.u16(at.dirent(path, 3) + DIRENT.nameOffset, p.getU16(at.dirent(path, 2) + DIRENT.nameOffset) + name.length);
+};
+
 const DIRECTORIES: readonly Row[] = [
   ["names at 0", nameOffset("/etc", 0, 0)],
   ["names at 7", nameOffset("/etc", 0, 7)],
@@ -118,6 +134,10 @@ const DIRECTORIES: readonly Row[] = [
   ["name with a slash", (p, at) => p.text(at.nameOf("/etc", 2), "c/mod")],
   ["name with NUL", (p, at) => p.text(at.nameOf("/etc", 2), "c\0mod")],
   ["name ..", (p, at) => p.text(at.nameOf("/etc", 2), "..")],
+  ["name .", firstNameOf("/etc", ".")],
+  ["name .. in full", firstNameOf("/etc", "..")],
+  ["name of a slash", firstNameOf("/etc", "/")],
+  ["directory is the directory that holds its parent", (p, at, copy) => nid("/opq/deep", 2, copy.ino("/opq"))(p, at)],
   ["names not in order", (p, at) => p.text(at.nameOf("/etc", 2), "zzzzz")],
   ["two names alike", (p, at) => p.text(at.nameOf("/etc", 4), "link\0")],
   ["entries exchanged", (p, at) => p.swap(at.dirent("/etc", 2), at.dirent("/etc", 3), DIRENT.SIZE)],
@@ -133,6 +153,10 @@ const XATTRS: readonly Row[] = [
   ["shared attributes", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 4, 1)],
   ["name of 255 bytes", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 12, 255)],
   ["name empty", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 12, 0)],
+  ["prefix 0", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 13, 0)],
+  ["prefix of Lustre", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 13, 5)],
+  ["prefix one beyond the last", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 13, 7)],
+  ["prefix that is a whole name, with a name behind it", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 13, 2)],
   ["prefix unknown", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 13, 99)],
   ["value of 65535 bytes", (p, at) => p.u16(at.inode("/") + EXTENDED.SIZE + 14, 0xffff)],
   ["name with NUL", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 17, 0)],

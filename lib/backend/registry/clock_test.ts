@@ -1,0 +1,62 @@
+/**
+ * A wall clock that jumps, as when a machine wakes up or time is set: nothing that was got is thrown away or used longer.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
+import { HttpClient } from "../http/http_client.ts";
+import { parseRetryAfter, pauseBefore } from "../http/retry.ts";
+import { openRegistry } from "../open_backend.ts";
+import { staticKeychain } from "./keychain.ts";
+import { locationLifetimeMs } from "./location_lifetime.ts";
+
+const BYTES = Uint8Array.from({ length: 5_000 }, (_, i) => i % 251);
+const YEAR_MS = 365 * 24 * 3_600_000;
+const USER = { user: "bob", password: "pass:word" } as const;
+
+/** Runs `test` with a wall clock that it can set off; the monotonic one goes on. */
+async function withClock(test: (jump: (byMs: number) => void) => Promise<void>): Promise<void> {
+  const real = Date.now;
+  let offMs = 0;
+  Date.now = () => real() + offMs;
+  try {
+    await test((byMs) => offMs += byMs);
+  } finally {
+    Date.now = real;
+  }
+}
+
+Deno.test("reads go on with the same token and the same address, however far the clock jumps", () =>
+  withClock(async (jump) => {
+    await using registry = await FakeRegistry.start({ auth: "bearer", ...USER });
+    await using store = await FakeRegistry.start();
+    const id = registry.addBlob(BYTES);
+    store.addBlob(BYTES);
+    registry.store = store;
+    using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+    const keychain = staticKeychain({ kind: "basic", ...USER });
+    const location = { host: registry.host, repo: "team/app", scheme: "http" } as const;
+    const blob = openRegistry(location, { http, keychain }).blob(id);
+    const read = async (at: number) =>
+      assert.deepEqual(await blob.read(at, 100, { priority: "on-demand" }), BYTES.slice(at, at + 100));
+    await read(0);
+    const asked = registry.requests.length;
+    for (const byMs of [10 * YEAR_MS, -20 * YEAR_MS, 3_600_000, 10 * YEAR_MS]) {
+      jump(byMs);
+      await read(1_000);
+    }
+    assert.equal(registry.requests.length, asked, "neither token nor address was asked for again");
+  }));
+
+Deno.test("a clock that is wrong makes an address good for nothing or for an hour, and a pause no longer than any", () => {
+  const url = new URL("https://store/x?X-Amz-Date=20260101T000000Z&X-Amz-Expires=900");
+  const now = Date.UTC(2026, 0, 1);
+  assert.equal(locationLifetimeMs(url, now + 10 * YEAR_MS), 0);
+  assert.equal(locationLifetimeMs(url, now - 10 * YEAR_MS), 3_600_000);
+  for (const offMs of [-10 * YEAR_MS, 10 * YEAR_MS]) {
+    const asked = parseRetryAfter(new Date(now).toUTCString(), now + offMs);
+    assert.ok(pauseBefore(1, asked) <= 10_000);
+  }
+});
