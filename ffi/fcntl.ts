@@ -1,5 +1,5 @@
 /**
- * Opening files: open(2), openat(2), openat2(2), and fallocate(2).
+ * Opening files: open(2), openat(2), openat2(2); fallocate(2) and sync_file_range(2).
  *
  * Every open adds O_CLOEXEC; a descriptor that a child shall have is given to it on purpose (`Fd.setCloseOnExec`).
  * Flags differ between processors: {@link O} holds the numbers of the machine that runs.
@@ -97,6 +97,8 @@ const libc = loadLibc({
   openat2: { name: "syscall", parameters: ["i64", "i32", "buffer", "buffer", "usize"], result: "i32" },
   // int fallocate(int fd, int mode, off_t offset, off_t len)
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  // int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned flags)
+  sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
 });
 
 /**
@@ -172,4 +174,16 @@ export function fallocate(fd: AnyFd, mode: number, offset: number, length: numbe
     result === -1 && errno() === ERRNO.EINTR
   );
   check(result, "fallocate", raw);
+}
+
+const SYNC_FILE_RANGE_WRITE = 2;
+
+/**
+ * Has the kernel begin to write `length` bytes at `offset` to the disk, without waiting for it. Nothing is durable by
+ * this: a later fsync(2) or syncfs(2) finds less to do.
+ */
+export function startWriteback(fd: AnyFd, offset: number, length: number): void {
+  const raw = rawFd(fd);
+  const result = libc().sync_file_range(raw, BigInt(offset), BigInt(length), SYNC_FILE_RANGE_WRITE);
+  check(result, "sync_file_range", raw);
 }

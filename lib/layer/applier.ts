@@ -1,14 +1,14 @@
 /**
  * Unpacks layers in Workers: the main thread only hands pieces on.
  *
- * At most {@link WINDOW_BYTES} of a layer are on their way to the Worker; a body that comes faster waits, so a pull is
- * never faster than the disk and takes no memory.
+ * A layer has {@link BUFFERS} buffers of {@link PIECE_BYTES} that go to the Worker and come back; a body that comes
+ * faster waits for one, so a pull is never faster than the disk and takes no more memory.
  *
  * However {@link Applier.apply} settles, the Worker has stopped touching the folder by then: who aborts it may delete.
  *
  * ```ts
  * await using applier = new Applier();
- * const { diffId, sizeBytes } = await applier.apply("/var/lib/…/diff", request.body, request.signal);
+ * const { sizeBytes } = await applier.apply("/var/lib/…/diff", request.body, request.signal);
  * ```
  *
  * @module
@@ -19,9 +19,12 @@ import { workerUrl } from "../base/worker.ts";
 import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
 import type { AppliedLayer } from "./apply.ts";
 import type { ApplyReply, ApplyRequest } from "./apply_worker.ts";
+import { PieceReader } from "./piece_reader.ts";
 
-/** Bytes of one layer that the Worker has not consumed yet. */
-const WINDOW_BYTES = 4 << 20;
+/** Bytes that go to the Worker in one message: what a message costs is nothing beside that of unpacking them. */
+const PIECE_BYTES = 1 << 20;
+/** Pieces of one layer that the Worker has not consumed yet. */
+const BUFFERS = 4;
 
 const WORKERS = 2;
 
@@ -36,8 +39,8 @@ export class Applier implements AsyncDisposable {
   /**
    * Unpacks the uncompressed tar `body` into `diffDir`, an existing empty folder; durable when the promise resolves.
    *
-   * The body's pieces are consumed: their buffers move to the Worker. It is read to its end even when the tar turns out
-   * to be bad, so that a client which is still sending sees the answer.
+   * The body is read to its end even when the tar turns out to be bad, so that a client which is still sending sees the
+   * answer.
    *
    * @throws {NydusGdError} "invalid-image" for a bad tar, "io" for the disk, "interrupted" for a body that broke off
    * @throws the signal's reason after an abort
@@ -67,16 +70,15 @@ export class Applier implements AsyncDisposable {
   async #run(diffDir: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<AppliedLayer> {
     signal.throwIfAborted();
     const unpacking = new RemoteUnpacking(this.#pool, diffDir);
-    const reader = body.getReader();
-    const onAbort = () => reader.cancel(signal.reason).catch(() => {}); // a body that failed already says so in read()
+    const pieces = new PieceReader(body);
+    const onAbort = () => pieces.cancel(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       for (;;) {
-        const { done, value } = await readPiece(reader);
+        const piece = await readPiece(pieces, await unpacking.buffer());
         signal.throwIfAborted();
-        if (done) break;
-        await unpacking.push(value);
-        signal.throwIfAborted();
+        if (piece === undefined) break;
+        unpacking.push(piece);
       }
       const layer = await unpacking.finish();
       signal.throwIfAborted();
@@ -86,16 +88,14 @@ export class Applier implements AsyncDisposable {
       throw error;
     } finally {
       signal.removeEventListener("abort", onAbort);
-      reader.releaseLock();
+      pieces[Symbol.dispose]();
     }
   }
 }
 
-async function readPiece(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-): Promise<ReadableStreamReadResult<Uint8Array>> {
+async function readPiece(pieces: PieceReader, buffer: ArrayBuffer): Promise<Uint8Array<ArrayBuffer> | undefined> {
   try {
-    return await reader.read();
+    return await pieces.next(buffer);
   } catch (cause) {
     throw new NydusGdError("interrupted", `Cannot read layer: its stream broke off: ${messageOf(cause)}`, { cause });
   }
@@ -105,7 +105,9 @@ async function readPiece(
 class RemoteUnpacking {
   readonly #channel: Channel<ApplyRequest>;
   readonly #settled = Promise.withResolvers<AppliedLayer | "cancelled">();
-  #inFlight = 0;
+  /** Buffers that are not on their way. */
+  readonly #spare: ArrayBuffer[] = [];
+  #made = 0;
   #failure: NydusGdError | undefined;
   #ended = false;
   #wake: (() => void) | undefined;
@@ -119,17 +121,23 @@ class RemoteUnpacking {
     this.#channel.post({ kind: "begin", diffDir });
   }
 
-  /** Hands a piece on; resolves when there is room for the next. After a failure pieces are dropped. */
-  async push(piece: Uint8Array): Promise<void> {
-    if (piece.length === 0 || this.#failure !== undefined) return;
-    // A view of a larger buffer is copied: transferring it would take the rest away from its owner.
-    const whole = piece.byteLength === piece.buffer.byteLength && piece.buffer instanceof ArrayBuffer;
-    const bytes = whole ? piece as Uint8Array<ArrayBuffer> : piece.slice();
-    this.#inFlight += bytes.length;
-    this.#channel.post({ kind: "piece", bytes }, [bytes.buffer as ArrayBuffer]);
-    while (this.#inFlight > WINDOW_BYTES && this.#failure === undefined) {
+  /** Memory for the next piece, as soon as there is some. */
+  async buffer(): Promise<ArrayBuffer> {
+    for (;;) {
+      const spare = this.#spare.pop();
+      if (spare !== undefined) return spare;
+      if (this.#made < BUFFERS || this.#failure !== undefined) {
+        this.#made++;
+        return new ArrayBuffer(PIECE_BYTES);
+      }
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
+  }
+
+  /** Hands a piece on. After a failure pieces are dropped. */
+  push(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#failure !== undefined) this.#spare.push(bytes.buffer);
+    else this.#channel.post({ kind: "piece", bytes }, [bytes.buffer]);
   }
 
   async finish(): Promise<AppliedLayer> {
@@ -155,7 +163,7 @@ class RemoteUnpacking {
   #onReply(reply: ApplyReply): void {
     switch (reply.kind) {
       case "consumed":
-        this.#inFlight -= reply.sizeBytes;
+        this.#spare.push(reply.buffer);
         break;
       case "done":
         this.#channel.close();

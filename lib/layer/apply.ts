@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { syncfs } from "../../ffi/unistd.ts";
 import { TarReader } from "../archive/tar_reader.ts";
 import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
@@ -23,8 +23,11 @@ import { ApplyTree } from "./apply_tree.ts";
 
 /** What a layer turned out to be. */
 export interface AppliedLayer extends AppliedEntries {
-  /** "sha256:…" of every byte of the uncompressed stream, those after the archive's end included. */
-  readonly diffId: string;
+  /**
+   * "sha256:…" of every byte of the uncompressed stream, those after the archive's end included. Only of what can be a
+   * bootstrap layer, whose blobs are found by it: for another layer nobody asks.
+   */
+  readonly diffId: string | undefined;
 }
 
 /**
@@ -43,7 +46,7 @@ export class LayerUnpacking implements Disposable {
   readonly #tree: ApplyTree;
   readonly #writer: EntryWriter;
   readonly #reader: TarReader;
-  readonly #digest = createHash("sha256");
+  #digest: Hash | undefined = createHash("sha256");
 
   /** @param diffDir an existing empty folder */
   constructor(diffDir: string) {
@@ -54,8 +57,9 @@ export class LayerUnpacking implements Disposable {
 
   /** Unpacks the next piece of the stream. */
   push(piece: Uint8Array): void {
-    this.#digest.update(piece);
     this.#reader.push(piece);
+    if (!this.#writer.mayBeBootstrap) this.#digest = undefined;
+    this.#digest?.update(piece);
   }
 
   /** The stream is over: everything is on disk when this returns. */
@@ -63,7 +67,8 @@ export class LayerUnpacking implements Disposable {
     this.#reader.finish();
     this.#writer.setFolderTimes();
     syncfs(this.#tree.root);
-    return { ...this.#writer.result, diffId: `sha256:${this.#digest.digest("hex")}` };
+    const digest = this.#digest?.digest("hex");
+    return { ...this.#writer.result, diffId: digest === undefined ? undefined : `sha256:${digest}` };
   }
 
   [Symbol.dispose](): void {

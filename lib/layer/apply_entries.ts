@@ -4,7 +4,7 @@
  * @module
  */
 import { isErrno, SyscallError } from "../../ffi/errno.ts";
-import { AT, O, openat } from "../../ffi/fcntl.ts";
+import { AT, O, openat, startWriteback } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import {
   fchmod,
@@ -24,7 +24,9 @@ import type { TarVisitor } from "../archive/tar_reader.ts";
 import { OVERLAY_XATTR_PREFIX, parseWhiteout, type WhiteoutName } from "../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { mayBeBootstrap } from "./bootstrap_layer.ts";
 import { type ApplyTree, cleanPath, entryName, isWhiteout, pathBelow, splitPath } from "./apply_tree.ts";
+import { NewFiles } from "./new_file.ts";
 
 /** What the entries of a tar come to. */
 export interface AppliedEntries {
@@ -41,22 +43,39 @@ const MAX_ID = 0xffff_fffe;
 const MAX_MAJOR = (1 << 12) - 1;
 const MAX_MINOR = (1 << 20) - 1;
 
+/**
+ * Bytes of one file after which the disk begins to write them, while more are unpacked. Smaller files are left to the
+ * final sync: writing each by itself costs more than it gains.
+ */
+const WRITEBACK_BYTES = 8 << 20;
+
 /** Puts entries into the tree as they come. */
 export class EntryWriter implements TarVisitor, Disposable {
   readonly #tree: ApplyTree;
+  readonly #newFiles: NewFiles;
   /** Of folders that the tar names, by path: set when nothing is put into them any more. */
   readonly #folderTimes = new Map<ByteString, FileTimes>();
   #sizeBytes = 0;
   #opaqueRoot = false;
   #skippedXattrs = 0;
+  #mayBeBootstrap = true;
 
   /** The file that data go to; undefined while an entry without data, or one that is left out, is current. */
   #file: Fd | undefined;
   #entry: TarEntry | undefined;
   #writtenTo = 0;
+  /** Up to where the disk has been told to write. */
+  #writebackTo = 0;
+  #hasMode = false;
 
   constructor(tree: ApplyTree) {
     this.#tree = tree;
+    this.#newFiles = new NewFiles(tree.root);
+  }
+
+  /** Whether the names so far are those of a bootstrap layer. */
+  get mayBeBootstrap(): boolean {
+    return this.#mayBeBootstrap;
   }
 
   /** What the entries so far come to. */
@@ -73,10 +92,14 @@ export class EntryWriter implements TarVisitor, Disposable {
     if (this.#file === undefined) return;
     try {
       pwriteAll(this.#file, piece, offset);
+      this.#writtenTo = offset + piece.length;
+      if (this.#writtenTo - this.#writebackTo >= WRITEBACK_BYTES) {
+        startWriteback(this.#file, this.#writebackTo, this.#writtenTo - this.#writebackTo);
+        this.#writebackTo = this.#writtenTo;
+      }
     } catch (error) {
       throw this.#explain(error, undefined);
     }
-    this.#writtenTo = offset + piece.length;
   }
 
   endEntry(): void {
@@ -117,18 +140,15 @@ export class EntryWriter implements TarVisitor, Disposable {
       case "opaque":
         return this.#opaque(parent);
       case "whiteout":
+        this.#mayBeBootstrap &&= mayBeBootstrap(path);
         return this.#whiteout(parent, whiteout.name);
     }
+    this.#mayBeBootstrap &&= mayBeBootstrap(path);
     switch (entry.type) {
       case "directory":
         return this.#folder(entry, path, parent, base);
       case "file":
-        this.#file = this.#create(
-          path,
-          (folder) => openat(folder, base, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600),
-        );
-        this.#writtenTo = 0;
-        return;
+        return this.#beginFile(entry, path, base);
       case "link":
         return this.#hardLink(entry, path, base);
       case "symlink":
@@ -216,8 +236,22 @@ export class EntryWriter implements TarVisitor, Disposable {
   }
 
   #folderMetadata(entry: TarEntry, path: ByteString, folder: Fd): void {
-    this.#openMetadata(entry, folder);
+    fchownat(folder, "", entry.uid, entry.gid, AT.EMPTY_PATH);
+    fchmod(folder, entry.mode);
+    this.#openXattrs(entry, folder);
+    this.#newFiles.folder(entry.mode, entry.gid, entry.xattrs.keys());
     this.#folderTimes.set(path, timesOf(entry));
+  }
+
+  #beginFile(entry: TarEntry, path: ByteString, base: Uint8Array): void {
+    const mode = this.#newFiles.creationMode(entry);
+    this.#file = this.#create(
+      path,
+      (folder) => openat(folder, base, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, mode),
+    );
+    this.#hasMode = mode === entry.mode;
+    this.#writtenTo = 0;
+    this.#writebackTo = 0;
   }
 
   #endFile(): void {
@@ -225,21 +259,21 @@ export class EntryWriter implements TarVisitor, Disposable {
     using file = this.#file as Fd;
     this.#file = undefined;
     if (this.#writtenTo < entry.sizeBytes) ftruncate(file, entry.sizeBytes);
-    this.#openMetadata(entry, file);
+    if (!this.#newFiles.hasOwner(entry)) fchownat(file, "", entry.uid, entry.gid, AT.EMPTY_PATH);
+    if (!this.#hasMode) fchmod(file, entry.mode);
+    this.#openXattrs(entry, file);
     futimens(file, timesOf(entry));
     this.#sizeBytes += entry.sizeBytes;
   }
 
-  #openMetadata(entry: TarEntry, fd: Fd): void {
-    fchownat(fd, "", entry.uid, entry.gid, AT.EMPTY_PATH);
-    fchmod(fd, entry.mode);
+  #openXattrs(entry: TarEntry, fd: Fd): void {
     this.#xattrs(entry, (name, value) => fsetxattr(fd, name, value));
   }
 
   /** Of what cannot be opened: symbolic links, devices, fifos. */
   #nodeMetadata(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
     const folder = this.#tree.folder(parent);
-    fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
+    if (!this.#newFiles.hasOwner(entry)) fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
     if (entry.type !== "symlink") fchmodat(folder, base, entry.mode);
     if (entry.xattrs.size > 0) {
       const path = pathBelow(folder, base);

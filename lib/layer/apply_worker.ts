@@ -9,13 +9,14 @@ import { type AppliedLayer, LayerUnpacking } from "./apply.ts";
 /** To the Worker, in this order. After "finish" or "cancel" nothing follows. */
 export type ApplyRequest =
   | { readonly kind: "begin"; readonly diffDir: string }
-  | { readonly kind: "piece"; readonly bytes: Uint8Array }
+  | { readonly kind: "piece"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "finish" }
   | { readonly kind: "cancel" };
 
 /** From the Worker. After "done", "failed" or "cancelled" it does not touch the layer any more. */
 export type ApplyReply =
-  | { readonly kind: "consumed"; readonly sizeBytes: number }
+  /** The piece's memory comes back, to be filled again. */
+  | { readonly kind: "consumed"; readonly buffer: ArrayBuffer }
   | { readonly kind: "done"; readonly layer: AppliedLayer }
   | { readonly kind: "failed"; readonly error: SentError }
   | { readonly kind: "cancelled" };
@@ -35,7 +36,7 @@ serveChannels<ApplyRequest, ApplyReply>((reply, done) => {
         return;
       case "piece":
         unpacking?.push(request.bytes);
-        return reply({ kind: "consumed", sizeBytes: request.bytes.length });
+        return reply({ kind: "consumed", buffer: request.bytes.buffer }, [request.bytes.buffer]);
       case "finish": {
         const layer = unpacking?.finish();
         stop();

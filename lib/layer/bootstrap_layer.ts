@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { ByteString } from "../base/bytes.ts";
 import { ignore } from "../base/errors.ts";
 
 const FOLDER = "image";
@@ -13,6 +14,14 @@ const FILE = "image.boot";
 
 /** Where a bootstrap can be in its layer. */
 export const BOOTSTRAP_PATHS = [`${FOLDER}/${FILE}`, FILE] as const;
+
+/**
+ * Whether a layer in which something is at `path` ("a/b", "" for the root) can still be a bootstrap layer. Where it
+ * cannot, {@link bootstrapOf} finds none.
+ */
+export function mayBeBootstrap(path: ByteString): boolean {
+  return path === "" || path === FILE || path === FOLDER || path.startsWith(`${FOLDER}/`);
+}
 
 /**
  * The path of the bootstrap relative to `diffDir`, undefined for an ordinary layer. Only regular files count: a

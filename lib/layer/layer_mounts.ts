@@ -59,7 +59,7 @@ export class LayerMounts {
     this.#counts.delete(id);
     const { diffs, lazy } = await foundationOf(this.#home, layer);
     const isAlone = diffs.length === 0 && lazy === undefined;
-    if (isAlone || (lazy !== undefined && layer.finished?.diffId !== undefined)) return paths.diff;
+    if (isAlone || (lazy !== undefined && layer.apply.kind === "done")) return paths.diff;
     const started = performance.now();
     const lowers = [...diffs];
     try {

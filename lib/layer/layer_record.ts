@@ -24,7 +24,7 @@ import { syncFolder, writeDurably } from "./durable.ts";
 import type { LayerPaths } from "./layer_paths.ts";
 
 const FinishedLayerSchema = v.object({
-  /** "sha256:…" of the tar; absent for a layer that was written, not applied. */
+  /** "sha256:…" of a bootstrap layer's tar; absent for a layer that was written, not applied. */
   diffId: v.optional(v.string()),
   /** Bytes of its files, as Docker shows them; absent for a layer that was written. */
   sizeBytes: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),

@@ -17,14 +17,14 @@ export interface LayerApplier {
   /**
    * Unpacks `body` into the empty folder `diffDir`; everything is on disk when it resolves.
    *
-   * Sizes are bytes; `diffId` is "sha256:…" of the whole body. A rejection leaves parts in the folder, but nothing is
+   * Sizes are bytes; `diffId` is "sha256:…" of the whole body, told where it may be a bootstrap layer. A rejection leaves parts in the folder, but nothing is
    * written to it any more.
    */
   apply(
     diffDir: string,
     body: ReadableStream<Uint8Array>,
     signal: AbortSignal,
-  ): Promise<{ sizeBytes: number; diffId: string }>;
+  ): Promise<{ sizeBytes: number; diffId: string | undefined }>;
 }
 
 const log = logger("layer");
@@ -48,13 +48,14 @@ export async function unpackLayer(
   try {
     throwIfAborted(signal);
     const { sizeBytes, diffId } = await applier.apply(layer.paths.diff, body, signal);
-    const finished = { sizeBytes, diffId, ...await recogniseLayer(layer.paths.diff, lazyImages) };
+    const recognised = await recogniseLayer(layer.paths.diff, lazyImages);
+    const finished = { sizeBytes, ...(diffId === undefined ? {} : { diffId }), ...recognised };
     throwIfAborted(signal);
     await writeFinished(layer.paths, finished);
     const durationMs = Math.round(performance.now() - started);
     log.info("layer applied", {
       layer: layer.id,
-      diffId,
+      ...(diffId === undefined ? {} : { diffId }),
       sizeBytes,
       lazy: finished.bootstrap !== undefined,
       durationMs,

@@ -35,7 +35,7 @@ Deno.test({
   fn: () =>
     inTemporary(async (dir) => {
       await using applier = new Applier();
-      const layers = Array.from({ length: 6 }, (_, i) => [...fileOf(`f${i}`, 300_000 * i), TAR_END]);
+      const layers = Array.from({ length: 6 }, (_, i) => [...fileOf("image.boot", 300_000 * i), TAR_END]);
       const applied = await Promise.all(layers.map((parts, i) => {
         Deno.mkdirSync(`${dir}/${i}`);
         return applier.apply(`${dir}/${i}`, ReadableStream.from(piecesOf(parts)));
@@ -45,7 +45,7 @@ Deno.test({
         for (const part of parts) digest.update(part);
         equal(applied[i]?.diffId, `sha256:${digest.digest("hex")}`);
         equal(applied[i]?.sizeBytes, 300_000 * i);
-        equal(Deno.statSync(`${dir}/${i}/f${i}`).size, 300_000 * i);
+        equal(Deno.statSync(`${dir}/${i}/image.boot`).size, 300_000 * i);
       }
     }),
 });

@@ -189,12 +189,44 @@ rootTest("sizes are of files and symbolic links, replaced ones not, links once",
   equal(layer.apply(...entries, symlink("s", "abc")).sizeBytes, 1004);
 });
 
-rootTest("the digest is of the whole stream, what follows the end included", () => {
+rootTest("the digest of what may be a bootstrap layer is of the whole stream, what follows the end included", () => {
   using layer = new Layer();
-  const tar = tarOf(file("f", "x"));
+  const tar = tarOf(dir("./"), dir("image"), file(".wh..wh.aufs"), file("./image/image.boot", "x"));
   const rubbish = new Uint8Array(3000).fill(7);
   const digest = createHash("sha256").update(tar).update(rubbish).digest("hex");
   equal(applyTar([tar, rubbish], layer.path).diffId, `sha256:${digest}`);
+  using ordinary = new Layer();
+  equal(ordinary.apply(dir("image"), file("image/image.boot", "x"), whiteout("f")).diffId, undefined);
+});
+
+rootTest("a folder's group, setgid bit and default ACL do not pass to the files in it", () => {
+  const files = (folder: string) => [
+    file(`${folder}/f`, "x", { mode: 0o666 }),
+    file(`${folder}/w`, "x", { mode: 0o777 }),
+    file(`${folder}/s`, "x", { mode: 0o4755 }),
+    symlink(`${folder}/l`, "x"),
+    device(`${folder}/c`, "char", 1, 3),
+  ];
+  // version 2, then tag, permissions and id of user, a named user, group, mask and others
+  const acl = "\x02\0\0\0" +
+    ["\x01\0\x07\0\xff\xff\xff\xff", "\x02\0\x07\0\x39\x05\0\0", "\x04\0\0\0\xff\xff\xff\xff"].join("") +
+    ["\x10\0\x07\0\xff\xff\xff\xff", "\x20\0\0\0\xff\xff\xff\xff"].join("");
+  using layer = new Layer();
+  layer.apply(
+    dir("plain"),
+    ...files("plain"),
+    dir("g", { gid: 77, mode: 0o2755 }),
+    ...files("g"),
+    dir("a", xattrs({ "system.posix_acl_default": acl })),
+    ...files("a"),
+  );
+  const modes = { f: "666", w: "777", s: "4755", l: "777", c: "600" };
+  for (const folder of ["plain", "g", "a"]) {
+    for (const [name, mode] of Object.entries(modes)) {
+      const stat = statat(AT.FDCWD, `${layer.path}/${folder}/${name}`, AT.SYMLINK_NOFOLLOW);
+      deepEqual([(stat.mode & 0o7777).toString(8), stat.uid, stat.gid], [mode, 0, 0], `${folder}/${name}`);
+    }
+  }
 });
 
 rootTest("pieces of any size give the same tree", () => {
