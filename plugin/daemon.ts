@@ -33,6 +33,7 @@ import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
 import { lockFile } from "../lib/layer/home_lock.ts";
+import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { chooseFsDriver, type DataPathChoice, explainFsDriver } from "../lib/mount/choose.ts";
 import { FUSE_TYPE } from "../lib/mount/fuse/fuse_mount.ts";
@@ -142,11 +143,11 @@ class Daemon implements AsyncDisposable {
       }),
       (store) => store.handOver(),
     );
-    const openStore = async (home: string, options: StorageOptions): Promise<LayerStore> => {
+    const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
       current = await configOf(options.config);
       await images.resume();
-      return await LayerStore.open(home, { lazyImages: images, applier, differ });
+      return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
     const admin = { root: args.root, images, driver, log: logControl };

@@ -19,6 +19,7 @@ import { workerUrl } from "../base/worker.ts";
 import { type Channel, receiveError, WorkerPool } from "../base/worker_pool.ts";
 import type { AppliedLayer } from "./apply.ts";
 import type { ApplyReply, ApplyRequest } from "./apply_worker.ts";
+import { type IdMaps, NO_ID_MAPS } from "./id_maps.ts";
 import { PieceReader } from "./piece_reader.ts";
 
 /** Bytes that go to the Worker in one message: what a message costs is nothing beside that of unpacking them. */
@@ -45,9 +46,14 @@ export class Applier implements AsyncDisposable {
    * @throws {NydusGdError} "invalid-image" for a bad tar, "io" for the disk, "interrupted" for a body that broke off
    * @throws the signal's reason after an abort
    */
-  async apply(diffDir: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<AppliedLayer> {
+  async apply(
+    diffDir: string,
+    body: ReadableStream<Uint8Array>,
+    signal?: AbortSignal,
+    idMaps: IdMaps = NO_ID_MAPS,
+  ): Promise<AppliedLayer> {
     const signals = signal === undefined ? [this.#stop.signal] : [this.#stop.signal, signal];
-    const run = this.#run(diffDir, body, AbortSignal.any(signals));
+    const run = this.#run({ kind: "begin", diffDir, idMaps }, body, AbortSignal.any(signals));
     this.#running.add(run);
     try {
       const layer = await run;
@@ -67,9 +73,9 @@ export class Applier implements AsyncDisposable {
     this.#pool[Symbol.dispose]();
   }
 
-  async #run(diffDir: string, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<AppliedLayer> {
+  async #run(begin: ApplyRequest, body: ReadableStream<Uint8Array>, signal: AbortSignal): Promise<AppliedLayer> {
     signal.throwIfAborted();
-    const unpacking = new RemoteUnpacking(this.#pool, diffDir);
+    const unpacking = new RemoteUnpacking(this.#pool, begin);
     const pieces = new PieceReader(body);
     const onAbort = () => pieces.cancel(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
@@ -112,13 +118,13 @@ class RemoteUnpacking {
   #ended = false;
   #wake: (() => void) | undefined;
 
-  constructor(pool: WorkerPool<ApplyRequest, ApplyReply>, diffDir: string) {
+  constructor(pool: WorkerPool<ApplyRequest, ApplyReply>, begin: ApplyRequest) {
     this.#settled.promise.catch(() => {}); // told by push, finish or cancel
     this.#channel = pool.open({
       onMessage: (reply) => this.#onReply(reply),
       onDeath: (error) => this.#fail(error),
     });
-    this.#channel.post({ kind: "begin", diffDir });
+    this.#channel.post(begin);
   }
 
   /** Memory for the next piece, as soon as there is some. */

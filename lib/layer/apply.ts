@@ -20,6 +20,7 @@ import { syncfs } from "../../ffi/unistd.ts";
 import { TarReader } from "../archive/tar_reader.ts";
 import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
 import { ApplyTree } from "./apply_tree.ts";
+import { type IdMaps, NO_ID_MAPS, rootOwner } from "./id_maps.ts";
 
 /** What a layer turned out to be. */
 export interface AppliedLayer extends AppliedEntries {
@@ -34,9 +35,10 @@ export interface AppliedLayer extends AppliedEntries {
  * Unpacks a whole tar and makes it durable.
  *
  * @param diffDir an existing empty folder
+ * @param idMaps of the containers that the tar is for
  */
-export function applyTar(pieces: Iterable<Uint8Array>, diffDir: string): AppliedLayer {
-  using unpacking = new LayerUnpacking(diffDir);
+export function applyTar(pieces: Iterable<Uint8Array>, diffDir: string, idMaps: IdMaps = NO_ID_MAPS): AppliedLayer {
+  using unpacking = new LayerUnpacking(diffDir, idMaps);
   for (const piece of pieces) unpacking.push(piece);
   return unpacking.finish();
 }
@@ -48,10 +50,13 @@ export class LayerUnpacking implements Disposable {
   readonly #reader: TarReader;
   #digest: Hash | undefined = createHash("sha256");
 
-  /** @param diffDir an existing empty folder */
-  constructor(diffDir: string) {
-    this.#tree = new ApplyTree(diffDir);
-    this.#writer = new EntryWriter(this.#tree);
+  /**
+   * @param diffDir an existing empty folder
+   * @param idMaps of the containers that the tar is for
+   */
+  constructor(diffDir: string, idMaps: IdMaps = NO_ID_MAPS) {
+    this.#tree = new ApplyTree(diffDir, rootOwner(idMaps));
+    this.#writer = new EntryWriter(this.#tree, idMaps);
     this.#reader = new TarReader(this.#writer);
   }
 

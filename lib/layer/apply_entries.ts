@@ -26,6 +26,7 @@ import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts"
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { mayBeBootstrap } from "./bootstrap_layer.ts";
 import { type ApplyTree, cleanPath, entryName, isWhiteout, pathBelow, splitPath } from "./apply_tree.ts";
+import { type IdMaps, toHost } from "./id_maps.ts";
 import { NewFiles } from "./new_file.ts";
 
 /** What the entries of a tar come to. */
@@ -52,6 +53,7 @@ const WRITEBACK_BYTES = 8 << 20;
 /** Puts entries into the tree as they come. */
 export class EntryWriter implements TarVisitor, Disposable {
   readonly #tree: ApplyTree;
+  readonly #idMaps: IdMaps;
   readonly #newFiles: NewFiles;
   /** Of folders that the tar names, by path: set when nothing is put into them any more. */
   readonly #folderTimes = new Map<ByteString, FileTimes>();
@@ -68,8 +70,10 @@ export class EntryWriter implements TarVisitor, Disposable {
   #writebackTo = 0;
   #hasMode = false;
 
-  constructor(tree: ApplyTree) {
+  /** @param idMaps entries belong to ids of containers */
+  constructor(tree: ApplyTree, idMaps: IdMaps) {
     this.#tree = tree;
+    this.#idMaps = idMaps;
     this.#newFiles = new NewFiles(tree.root);
   }
 
@@ -131,6 +135,7 @@ export class EntryWriter implements TarVisitor, Disposable {
     const path = cleanPath(toByteString(entry.name));
     if (path === undefined) throw refused("its name leads out of the layer");
     checkNumbers(entry);
+    this.#shiftOwner(entry);
     if (path === "") return this.#root(entry);
     const { parent, base } = splitPath(path);
     const whiteout = path.includes(".wh.") ? this.#whiteoutOf(parent, base) : undefined;
@@ -172,6 +177,13 @@ export class EntryWriter implements TarVisitor, Disposable {
       if (kind !== "none") throw refused("a whiteout is no folder");
     }
     return parseWhiteout(base);
+  }
+
+  #shiftOwner(entry: TarEntry): void {
+    const owner = toHost(this.#idMaps, entry);
+    if (owner === undefined) throw refused(`its owner ${entry.uid}:${entry.gid} is outside the user namespace`);
+    entry.uid = owner.uid;
+    entry.gid = owner.gid;
   }
 
   #root(entry: TarEntry): void {

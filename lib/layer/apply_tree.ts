@@ -17,10 +17,11 @@ import { readDirectory } from "../../ffi/dirent.ts";
 import { type Fd, procFdPath } from "../../ffi/fd.ts";
 import { fchmodat, major, minor, mkdirat, S, type Stat, statat } from "../../ffi/sys_stat.ts";
 import { lsetxattr } from "../../ffi/sys_xattr.ts";
-import { unlinkat } from "../../ffi/unistd.ts";
+import { fchownat, unlinkat } from "../../ffi/unistd.ts";
 import { isOverlayWhiteout, OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE } from "../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
+import type { Owner } from "./id_maps.ts";
 
 /** Descriptors of folders that are kept open. */
 const KEPT_FOLDERS = 64;
@@ -61,8 +62,11 @@ export class ApplyTree implements Disposable {
   /** In order of use, the last used last. */
   readonly #folders = new Map<ByteString, Fd>();
 
-  /** @param folder an existing folder, whose own path is trusted */
-  constructor(folder: string) {
+  /**
+   * @param folder an existing folder, whose own path is trusted
+   * @param impliedOwner of folders that the tar puts something into and does not name
+   */
+  constructor(folder: string, readonly impliedOwner: Owner) {
     this.root = open(folder, O.RDONLY | O.DIRECTORY);
   }
 
@@ -87,6 +91,7 @@ export class ApplyTree implements Disposable {
       throw new NydusGdError("invalid-image", `Cannot unpack into "${printable(path)}": it is no folder`);
     }
     fchmodat(above, base, IMPLIED_MODE);
+    fchownat(above, base, this.impliedOwner.uid, this.impliedOwner.gid, AT.SYMLINK_NOFOLLOW);
     return this.#keep(path, this.#open(path));
   }
 

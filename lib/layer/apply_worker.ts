@@ -5,10 +5,11 @@
  */
 import { sendError, type SentError, serveChannels } from "../base/worker_pool.ts";
 import { type AppliedLayer, LayerUnpacking } from "./apply.ts";
+import type { IdMaps } from "./id_maps.ts";
 
 /** To the Worker, in this order. After "finish" or "cancel" nothing follows. */
 export type ApplyRequest =
-  | { readonly kind: "begin"; readonly diffDir: string }
+  | { readonly kind: "begin"; readonly diffDir: string; readonly idMaps: IdMaps }
   | { readonly kind: "piece"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "finish" }
   | { readonly kind: "cancel" };
@@ -32,7 +33,7 @@ serveChannels<ApplyRequest, ApplyReply>((reply, done) => {
   const handle = (request: ApplyRequest) => {
     switch (request.kind) {
       case "begin":
-        unpacking = new LayerUnpacking(request.diffDir);
+        unpacking = new LayerUnpacking(request.diffDir, request.idMaps);
         return;
       case "piece":
         unpacking?.push(request.bytes);

@@ -10,6 +10,7 @@
  */
 import { S, type Stat } from "../../ffi/sys_stat.ts";
 import { type ByteString, equalBytes, fromByteString } from "../base/bytes.ts";
+import type { IdMaps } from "./id_maps.ts";
 import {
   childFolder,
   childPath,
@@ -35,6 +36,8 @@ export interface StackPair {
   readonly layers: readonly string[];
   /** What `layers` is compared with; empty: with nothing. */
   readonly below: readonly string[];
+  /** Of the containers that a tar is for; absent: their ids are the host's. */
+  readonly idMaps?: IdMaps;
 }
 
 /** A name that differs, or a folder with one in it. */

@@ -29,12 +29,13 @@ import {
   stackRoot,
 } from "./changes_view.ts";
 import { type Pieces, TarOutput } from "./diff_output.ts";
+import { NO_ID_MAPS } from "./id_maps.ts";
 
 const OPAQUE = toByteString(OPAQUE_MARKER);
 
 /** The tar of what `layers` has that `below` has not. */
 export function diffTar(pair: StackPair): Pieces {
-  return isOwnParent(pair) ? upperTar(pair.layers[0] as string) : stackTar(pair);
+  return isOwnParent(pair) ? upperTar(pair.layers[0] as string, pair.idMaps) : stackTar(pair);
 }
 
 /** Bytes of the files and symbolic links that `layers` has and `below` has not. */
@@ -48,8 +49,8 @@ function isOwnParent({ layers, below }: StackPair): boolean {
 }
 
 /** The tar of an overlay layer: its files, whiteouts as `.wh.name`, opaque folders with `.wh..wh..opq` in them. */
-export function* upperTar(upper: string): Pieces {
-  const output = new TarOutput();
+export function* upperTar(upper: string, idMaps = NO_ID_MAPS): Pieces {
+  const output = new TarOutput(idMaps);
   using root = open(upper, O.RDONLY | O.DIRECTORY);
   yield* upperFolder(output, root, "");
   yield* output.end();
@@ -105,7 +106,7 @@ export function upperSize(upper: string): number {
 }
 
 function* stackTar(pair: StackPair): Pieces {
-  const output = new TarOutput();
+  const output = new TarOutput(pair.idMaps ?? NO_ID_MAPS);
   const root = stackRoot(pair.layers);
   if (root !== undefined) yield* stackFolder(output, root, compareStacks(pair, "origin"));
   yield* output.end();

@@ -23,6 +23,7 @@ import { OVERLAY_XATTR_PREFIX } from "../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { pathBelow, printable } from "./apply_tree.ts";
+import { type IdMaps, toContainer } from "./id_maps.ts";
 
 /** Bytes of a piece. */
 const PIECE_BYTES = 256 * 1024;
@@ -48,17 +49,25 @@ export class TarOutput {
   #used = 0;
   /** First name of each inode that has several. */
   readonly #names = new Map<string, ByteString>();
+  readonly #idMaps: IdMaps;
+
+  /** @param idMaps of the containers that the archive is for */
+  constructor(idMaps: IdMaps) {
+    this.#idMaps = idMaps;
+  }
 
   /** What `name` in `folder` is, under the name `path`. */
   *node(folder: Fd, name: Uint8Array, path: ByteString, stat: Stat): Pieces {
     const type = TYPES.get(stat.mode & S.IFMT);
     if (type === undefined) return;
+    const owner = toContainer(this.#idMaps, stat);
+    if (owner === undefined) throw outside(path, stat);
     const entry = tarEntry({
       type,
       name: fromByteString(path),
       mode: stat.mode & 0o7777,
-      uid: stat.uid,
-      gid: stat.gid,
+      uid: owner.uid,
+      gid: owner.gid,
       mtimeSec: stat.mtimeSec,
       mtimeNsec: stat.mtimeNsec,
       xattrs: readXattrs(folder, name, path),
@@ -133,6 +142,11 @@ export class TarOutput {
 
 function changed(entry: TarEntry, state: string): NydusGdError {
   return new NydusGdError("io", `Cannot read "${printable(toByteString(entry.name))}": ${state} while it was read`);
+}
+
+function outside(path: ByteString, { uid, gid }: Stat): NydusGdError {
+  const state = `its owner ${uid}:${gid} is outside the user namespace`;
+  return new NydusGdError("io", `Cannot read "${printable(path)}": ${state}`);
 }
 
 function readXattrs(folder: Fd, name: Uint8Array, path: ByteString): Map<ByteString, Uint8Array> {

@@ -11,6 +11,7 @@ import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { Change, StackPair } from "./changes.ts";
 import type { Differ } from "./differ.ts";
+import type { IdMaps } from "./id_maps.ts";
 import { foundationOf, type Layer, lazyImageOf, loadLayer, parentOf, requireWhole, stackBelow } from "./layer.ts";
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy_images.ts";
@@ -24,7 +25,8 @@ export class LayerDiffs {
   readonly #lazyImages: LazyImages;
   readonly #differ: LayerDiffer;
 
-  constructor(home: HomePaths, lazyImages: LazyImages, differ: LayerDiffer) {
+  /** @param idMaps of the containers that tars are for */
+  constructor(home: HomePaths, lazyImages: LazyImages, differ: LayerDiffer, private readonly idMaps: IdMaps) {
     this.#home = home;
     this.#lazyImages = lazyImages;
     this.#differ = differ;
@@ -34,7 +36,10 @@ export class LayerDiffs {
   async tar(id: string, parent: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const held = new HeldImages(this.#lazyImages, id, signal);
     try {
-      const tar = await this.#differ.tar(await this.#pair(id, parent, "content", held), signal);
+      const tar = await this.#differ.tar(
+        { ...await this.#pair(id, parent, "content", held), idMaps: this.idMaps },
+        signal,
+      );
       return afterwards(tar, () => held.release());
     } catch (error) {
       await held.release();

@@ -27,23 +27,37 @@ import { logger } from "../base/log.ts";
 import { VERSION } from "../base/version.ts";
 import { lockFile } from "./home_lock.ts";
 import { backingFileSystem, probeHome } from "./home_probe.ts";
+import { type IdMaps, isMapped, NO_ID_MAPS } from "./id_maps.ts";
 import { foundationOf, type Layer, layerExists, lazyImageOf, loadLayer, requireWhole } from "./layer.ts";
 import type { Change } from "./changes.ts";
 import { type LayerDiffer, LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
 import { HomePaths } from "./layer_paths.ts";
-import type { LazyImages } from "./lazy_images.ts";
-import { commitLayer, isEmpty, isInitLayer, makeLayer, requireSameEmptyLayer } from "./make_layer.ts";
+import { type LazyImages, refuseLazyImages } from "./lazy_images.ts";
+import {
+  commitLayer,
+  isEmpty,
+  isInitLayer,
+  makeLayer,
+  openToNamespace,
+  requireSameEmptyLayer,
+} from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
+
+/** Why a store with user namespaces has no lazy images: all that read them would share one mapping. */
+const REMAPPED = "lazy images do not work with user namespaces (userns-remap)";
+const REMAPPED_HINT = "use an ordinary image, or remove userns-remap from /etc/docker/daemon.json";
 
 /** What a store is made with. */
 export interface LayerStoreParts {
   readonly lazyImages: LazyImages;
   readonly applier: LayerApplier;
   readonly differ: LayerDiffer;
+  /** Of the user namespace that containers run in; absent: ids are the host's. */
+  readonly idMaps?: IdMaps;
 }
 
 /** How a layer is made. */
@@ -57,7 +71,7 @@ export interface CreateOptions {
 /** The layers of one home. */
 export class LayerStore implements AsyncDisposable {
   readonly #paths: HomePaths;
-  readonly #parts: LayerStoreParts;
+  readonly #parts: Required<LayerStoreParts>;
   readonly #lock: Fd;
   readonly #mounts: LayerMounts;
   readonly #diffs: LayerDiffs;
@@ -67,12 +81,12 @@ export class LayerStore implements AsyncDisposable {
   readonly #running = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
 
-  private constructor(paths: HomePaths, lock: Fd, parts: LayerStoreParts) {
+  private constructor(paths: HomePaths, lock: Fd, parts: Required<LayerStoreParts>) {
     this.#paths = paths;
     this.#parts = parts;
     this.#lock = lock;
     this.#mounts = new LayerMounts(paths, parts.lazyImages);
-    this.#diffs = new LayerDiffs(paths, parts.lazyImages, parts.differ);
+    this.#diffs = new LayerDiffs(paths, parts.lazyImages, parts.differ, parts.idMaps);
   }
 
   /**
@@ -91,7 +105,10 @@ export class LayerStore implements AsyncDisposable {
     const lock = lockFile(paths.lock, `home "${paths.home}"`);
     try {
       await probeHome(paths.home, `${paths.making}/.probe`);
-      const store = new LayerStore(paths, lock, parts);
+      const { idMaps = NO_ID_MAPS } = parts;
+      await openToNamespace(paths.home, idMaps);
+      const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
+      const store = new LayerStore(paths, lock, { ...parts, lazyImages, idMaps });
       await store.#recover();
       return store;
     } catch (error) {
@@ -142,7 +159,7 @@ export class LayerStore implements AsyncDisposable {
       const parentId = options.parent || undefined;
       if (await layerExists(this.#paths, id)) return await requireSameEmptyLayer(this.#paths, id, parentId);
       const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
-      await makeLayer(this.#paths, id, parent);
+      await makeLayer(this.#paths, id, parent, this.#parts.idMaps);
     });
   }
 
@@ -231,8 +248,8 @@ export class LayerStore implements AsyncDisposable {
     try {
       return await this.#exclusive(id, async () => {
         const layer = await loadLayer(this.#paths, id);
-        const { applier, lazyImages } = this.#parts;
-        return (await unpackLayer(layer, body, applier, lazyImages, ends)).sizeBytes ?? 0;
+        const { applier, lazyImages, idMaps } = this.#parts;
+        return (await unpackLayer(layer, body, applier, { lazyImages, idMaps, signal: ends })).sizeBytes ?? 0;
       }, ends);
     } finally {
       running.delete(abort);

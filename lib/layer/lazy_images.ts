@@ -73,18 +73,22 @@ export interface LazyImages {
 }
 
 /** A store without lazy images: bootstrap layers are refused by name, everything else works. */
-export const NO_LAZY_IMAGES: LazyImages = {
-  verify: (bootstrapPath) => Promise.reject(refusal(bootstrapPath)),
-  acquire: (layer) => Promise.reject(refusal(layer.bootstrapPath)),
-  release: () => Promise.resolve(),
-  forget: () => Promise.resolve(),
-  describe: () => Promise.resolve({}),
-  status: () => Promise.resolve([]),
-};
+export const NO_LAZY_IMAGES: LazyImages = refuseLazyImages("this store serves ordinary layers only");
 
-function refusal(bootstrapPath: string): NydusGdError {
-  return new NydusGdError(
-    "unsupported",
-    `Cannot use lazy image "${bootstrapPath}": this store serves ordinary layers only`,
-  );
+/** Lazy images that are refused because of `state`. */
+export function refuseLazyImages(state: string, hint?: string): LazyImages {
+  const refusal = (bootstrapPath: string) =>
+    new NydusGdError(
+      "unsupported",
+      `Cannot use lazy image "${bootstrapPath}": ${state}`,
+      hint === undefined ? {} : { hint },
+    );
+  return {
+    verify: (bootstrapPath) => Promise.reject(refusal(bootstrapPath)),
+    acquire: (layer) => Promise.reject(refusal(layer.bootstrapPath)),
+    release: () => Promise.resolve(),
+    forget: () => Promise.resolve(),
+    describe: () => Promise.resolve({}),
+    status: () => Promise.resolve([]),
+  };
 }

@@ -10,29 +10,46 @@ import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { bootstrapOf } from "./bootstrap_layer.ts";
 import { syncFileSystem, syncFolder, writeDurably } from "./durable.ts";
+import { type IdMaps, isMapped, NO_ID_MAPS, type Owner, rootOwner } from "./id_maps.ts";
 import { hidesBelow, type Layer, loadLayer, parentOf, requireWhole } from "./layer.ts";
 import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_paths.ts";
 import { type FinishedLayer, isOpaque, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import { removeTree } from "./remove_tree.ts";
 
-/** Permission bits and owner of a layer's root where nothing below says otherwise. */
-const PLAIN_ROOT = { mode: 0o755, uid: 0, gid: 0 };
+/** Permission bits of a layer's root where nothing below says otherwise. */
+const ROOT_MODE = 0o755;
+
+/** Mode of the folders that lead to a layer: root of a user namespace, whose group they have, passes through them. */
+const REMAPPED_MODE = 0o710;
+
+/** Lets root of the containers' user namespace reach what is in `folder`, and see nothing of it. */
+export async function openToNamespace(folder: string, idMaps: IdMaps): Promise<void> {
+  if (!isMapped(idMaps)) return;
+  await Deno.chown(folder, Deno.uid(), rootOwner(idMaps).gid);
+  await Deno.chmod(folder, REMAPPED_MODE);
+}
 
 /**
  * Makes an empty layer on `parent`, durably. On failure nothing of it is left.
  *
  * The root takes over permissions and owner of the root below it: the root of an overlay is that of its topmost layer.
  */
-export async function makeLayer(home: HomePaths, id: string, parent: Layer | undefined): Promise<void> {
+export async function makeLayer(
+  home: HomePaths,
+  id: string,
+  parent: Layer | undefined,
+  idMaps: IdMaps = NO_ID_MAPS,
+): Promise<void> {
   const staging = home.staging(id);
   const short = newShortName();
   const made = [staging.root, home.shortLink(short)];
   await removeTree(staging.root);
   try {
     await Deno.mkdir(staging.root, { recursive: true, mode: 0o700 });
+    await openToNamespace(staging.root, idMaps);
     await Deno.mkdir(staging.diff, { mode: 0o755 });
-    const root = await rootAttributes(parent);
+    const root = await rootAttributes(parent, idMaps);
     await Deno.chown(staging.diff, root.uid, root.gid);
     await Deno.chmod(staging.diff, root.mode);
     if (parent !== undefined) {
@@ -63,11 +80,12 @@ async function clearAway(paths: readonly string[]): Promise<void> {
   }
 }
 
-async function rootAttributes(parent: Layer | undefined): Promise<{ mode: number; uid: number; gid: number }> {
-  if (parent === undefined) return PLAIN_ROOT;
+async function rootAttributes(parent: Layer | undefined, idMaps: IdMaps): Promise<Owner & { mode: number }> {
+  const plain = { mode: ROOT_MODE, ...rootOwner(idMaps) };
+  if (parent === undefined) return plain;
   if (parent.finished?.bootstrap !== undefined) return parent.finished.bootstrap.root;
   const { mode, uid, gid } = await Deno.lstat(parent.paths.diff);
-  return mode === null || uid === null || gid === null ? PLAIN_ROOT : { mode: mode & 0o7777, uid, gid };
+  return mode === null || uid === null || gid === null ? plain : { mode: mode & 0o7777, uid, gid };
 }
 
 /** The answer to a Create of a layer that is there: fine when it is the same layer, as yet untouched. */

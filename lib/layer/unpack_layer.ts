@@ -6,6 +6,7 @@
 import { throwIfAborted } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import type { IdMaps } from "./id_maps.ts";
 import type { Layer } from "./layer.ts";
 import { type FinishedLayer, markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
@@ -24,6 +25,7 @@ export interface LayerApplier {
     diffDir: string,
     body: ReadableStream<Uint8Array>,
     signal: AbortSignal,
+    idMaps: IdMaps,
   ): Promise<{ sizeBytes: number; diffId: string | undefined }>;
 }
 
@@ -39,15 +41,18 @@ export async function unpackLayer(
   layer: Layer,
   body: ReadableStream<Uint8Array>,
   applier: LayerApplier,
-  lazyImages: LazyImages,
-  signal: AbortSignal,
+  { lazyImages, idMaps, signal }: {
+    readonly lazyImages: LazyImages;
+    readonly idMaps: IdMaps;
+    readonly signal: AbortSignal;
+  },
 ): Promise<FinishedLayer> {
   requireFresh(layer);
   await markApplyBegun(layer.paths);
   const started = performance.now();
   try {
     throwIfAborted(signal);
-    const { sizeBytes, diffId } = await applier.apply(layer.paths.diff, body, signal);
+    const { sizeBytes, diffId } = await applier.apply(layer.paths.diff, body, signal, idMaps);
     const recognised = await recogniseLayer(layer.paths.diff, lazyImages);
     const finished = { sizeBytes, ...(diffId === undefined ? {} : { diffId }), ...recognised };
     throwIfAborted(signal);

@@ -10,6 +10,7 @@ import { ignore, messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../lib/base/json_file.ts";
 import { KeyedMutex } from "../../lib/base/keyed_mutex.ts";
 import { logger } from "../../lib/base/log.ts";
+import { type IdMaps, NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
 import { readInit, type StorageOptions } from "./init_options.ts";
 import type { InitRequest } from "./protocol.ts";
@@ -18,18 +19,27 @@ import type { InitRequest } from "./protocol.ts";
 export interface GraphDriverParts {
   /** JSON file that survives restarts; its folder exists. */
   readonly stateFile: string;
-  /** Opens the layers in `home` for what dockerd's `--storage-opt`s ask. */
-  openStore(home: string, options: StorageOptions): Promise<LayerStore>;
+  /** Opens the layers in `home` for what dockerd's `--storage-opt`s and its `--userns-remap` ask. */
+  openStore(home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore>;
 }
+
+const id = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const RangeSchema = v.object({ containerId: id, hostId: id, size: id });
 
 const StateSchema = v.object({
   home: v.string(),
   options: v.object({ "fs-driver": v.optional(v.string()), config: v.optional(v.string()) }),
+  idMaps: v.optional(v.object({ uids: v.array(RangeSchema), gids: v.array(RangeSchema) }), NO_ID_MAPS),
 });
 
-interface Serving {
+/** What an Init asked for. */
+interface Wanted {
   readonly home: string;
   readonly options: StorageOptions;
+  readonly idMaps: IdMaps;
+}
+
+interface Serving extends Wanted {
   readonly store: LayerStore;
 }
 
@@ -59,7 +69,7 @@ export class GraphDriver implements AsyncDisposable {
       log.warn("home is gone, waiting for dockerd", { home: state.home });
       return driver;
     }
-    driver.#serving = { ...state, store: await parts.openStore(state.home, state.options) };
+    driver.#serving = { ...state, store: await parts.openStore(state.home, state.options, state.idMaps) };
     return driver;
   }
 
@@ -83,14 +93,13 @@ export class GraphDriver implements AsyncDisposable {
    */
   init(request: InitRequest): Promise<void> {
     return this.#inits.run("init", async () => {
-      const { home, options } = readInit(request);
+      const wanted = readInit(request);
+      const { home, options, idMaps } = wanted;
       const before = this.#serving;
-      if (before?.home === home && JSON.stringify(before.options) === JSON.stringify(options)) {
-        return await before.store.recount();
-      }
+      if (before !== undefined && isSame(before, wanted)) return await before.store.recount();
       if (before !== undefined) await this.#leave(before, home);
-      this.#serving = { home, options, store: await this.#parts.openStore(home, options) };
-      await writeJsonFile(this.#parts.stateFile, { home, options });
+      this.#serving = { ...wanted, store: await this.#parts.openStore(home, options, idMaps) };
+      await writeJsonFile(this.#parts.stateFile, wanted);
       log.info("graph driver initialised", { home, ...options });
     });
   }
@@ -126,13 +135,18 @@ async function isThere(home: string): Promise<boolean> {
   }
 }
 
-async function readState(stateFile: string): Promise<Pick<Serving, "home" | "options"> | undefined> {
+function isSame(before: Wanted, { home, options, idMaps }: Wanted): boolean {
+  const text = (wanted: Omit<Wanted, "home">) => JSON.stringify([wanted.options, wanted.idMaps]);
+  return before.home === home && text(before) === text({ options, idMaps });
+}
+
+async function readState(stateFile: string): Promise<Wanted | undefined> {
   try {
     const value = await readJsonFile(stateFile);
     if (value === undefined) return undefined;
-    const { home, options } = v.parse(StateSchema, value);
+    const { home, options, idMaps } = v.parse(StateSchema, value);
     const set = Object.entries(options).filter(([, setting]) => setting !== undefined);
-    return { home, options: Object.fromEntries(set) };
+    return { home, options: Object.fromEntries(set), idMaps };
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof v.ValiError)) throw error;
     throw new NydusGdError("corrupt", `Cannot read "${stateFile}": ${error.message}`, {

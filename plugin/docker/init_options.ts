@@ -4,6 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
+import type { IdMaps, IdRange } from "../../lib/layer/id_maps.ts";
 import type { IdMap, InitRequest } from "./protocol.ts";
 
 /** Options of `dockerd --storage-opt nydus-gd.KEY=VALUE`. */
@@ -19,20 +20,19 @@ const ALL_IDS = 0xffff_ffff;
 /**
  * The options of an Init.
  *
- * @throws {NydusGdError} "usage" for options that are not known, "unsupported" for user namespaces
+ * @throws {NydusGdError} "usage" for options that are not known
  */
-export function readInit(request: InitRequest): { home: string; options: StorageOptions } {
+export function readInit(request: InitRequest): { home: string; options: StorageOptions; idMaps: IdMaps } {
   if (!request.Home.startsWith("/")) {
     throw new NydusGdError("usage", `Cannot start graph driver: Home ${JSON.stringify(request.Home)} is not absolute`);
   }
-  refuseIdMaps("UIDMaps", request.UIDMaps);
-  refuseIdMaps("GIDMaps", request.GIDMaps);
   const options: StorageOptions = {};
   for (const option of request.Opts) {
     const [key, value] = split(option);
     options[key] = value;
   }
-  return { home: request.Home.replace(/\/+$/, ""), options };
+  const idMaps = { uids: rangesOf(request.UIDMaps), gids: rangesOf(request.GIDMaps) };
+  return { home: request.Home.replace(/\/+$/, ""), options, idMaps };
 }
 
 function split(option: string): [typeof STORAGE_OPTIONS[number], string] {
@@ -46,10 +46,9 @@ function split(option: string): [typeof STORAGE_OPTIONS[number], string] {
   });
 }
 
-function refuseIdMaps(name: string, maps: readonly IdMap[]): void {
+/** The ranges; none where all ids are the host's. */
+function rangesOf(maps: readonly IdMap[]): IdRange[] {
   const isIdentity = (map: IdMap) => map.container_id === 0 && map.host_id === 0 && map.size >= ALL_IDS;
-  if (maps.every(isIdentity)) return;
-  throw new NydusGdError("unsupported", `Cannot start graph driver: user namespaces are not supported (${name})`, {
-    hint: 'remove "userns-remap" from /etc/docker/daemon.json',
-  });
+  if (maps.every(isIdentity)) return [];
+  return maps.map((map) => ({ containerId: map.container_id, hostId: map.host_id, size: map.size }));
 }

@@ -7,6 +7,7 @@ Deno.test("options are read by key", () => {
   deepEqual(readInit({ ...INIT, Opts: ["nydus-gd.fs-driver=fuse", "NYDUS-GD.config=/etc/a=b.json"] }), {
     home: INIT.Home,
     options: { "fs-driver": "fuse", config: "/etc/a=b.json" },
+    idMaps: { uids: [], gids: [] },
   });
 });
 
@@ -24,10 +25,12 @@ Deno.test("a home that is no absolute path is refused", () => {
   for (const home of ["", "relative", "./x"]) throws(() => readInit({ ...INIT, Home: home }), { code: "usage" });
 });
 
-Deno.test("user namespaces are refused by name, the identity is none", () => {
+Deno.test("user namespaces are taken as they are, the identity is none", () => {
   const identity = { container_id: 0, host_id: 0, size: 4294967295 };
-  readInit({ ...INIT, UIDMaps: [identity], GIDMaps: [identity] });
+  deepEqual(readInit({ ...INIT, UIDMaps: [identity], GIDMaps: [identity] }).idMaps, { uids: [], gids: [] });
   const remapped = { container_id: 0, host_id: 100000, size: 65536 };
-  throws(() => readInit({ ...INIT, UIDMaps: [remapped] }), /user namespaces are not supported \(UIDMaps\)/);
-  throws(() => readInit({ ...INIT, GIDMaps: [remapped] }), /\(GIDMaps\)/);
+  deepEqual(readInit({ ...INIT, UIDMaps: [remapped], GIDMaps: [identity] }).idMaps, {
+    uids: [{ containerId: 0, hostId: 100000, size: 65536 }],
+    gids: [],
+  });
 });

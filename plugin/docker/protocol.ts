@@ -19,11 +19,9 @@ const text = v.optional(v.nullish(v.string(), ""), "");
 const strings = v.optional(v.nullish(v.record(v.string(), v.string()), {}), {});
 const list = <S extends v.GenericSchema>(item: S) => v.optional(v.nullish(v.array(item), []), []);
 
-const IdMapSchema = v.object({
-  container_id: v.number(),
-  host_id: v.number(),
-  size: v.number(),
-});
+const id = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+const IdMapSchema = v.object({ container_id: id, host_id: id, size: id });
 
 /** Which user ids of containers are which of the host. */
 export type IdMap = v.InferOutput<typeof IdMapSchema>;

@@ -1,0 +1,106 @@
+/**
+ * dockerd with `--userns-remap`: root of a container is a user without rights on the machine.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
+import type { Sandbox } from "../../lib/demo/sandbox.ts";
+import { type Dockerd, INSTALLED } from "../support/docker_stack.ts";
+import { DOCKER_26, testsOn } from "../support/dockerds.ts";
+import { dir, entriesOf, file, tarOf } from "../support/tar_builder.ts";
+
+const NO_NETWORK = ["--network", "none"];
+const FIRST_ID = 100_000;
+/** Whose subordinate ids the containers get. */
+const USER = "daemon";
+
+/** What is written to /etc stays in the sandbox. */
+const HIDE_ETC = "mkdir /run/etc /run/etc-work && " +
+  "mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc-work overlay /etc";
+const GRANT_IDS = `for file in /etc/subuid /etc/subgid; do echo ${USER}:${FIRST_ID}:65536 >$file; done`;
+
+async function shell(system: Pick<Sandbox, "spawn">, script: string): Promise<void> {
+  const { success, stderr } = await system.spawn("sh", ["-c", script], { stdout: "piped", stderr: "piped" }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+}
+
+/** `dockerd` on a system where {@link USER} has subordinate ids. */
+function withSubordinateIds(dockerd: Dockerd): Dockerd {
+  return {
+    ...dockerd,
+    open: async (sandbox, scratch) => {
+      await Deno.chmod(scratch, 0o711); // the remapped root passes through
+      const system = await dockerd.open?.(sandbox, scratch);
+      if (system === undefined) await shell(sandbox, HIDE_ETC);
+      await shell(system ?? sandbox, GRANT_IDS);
+      return {
+        spawn: (...args) => (system ?? sandbox).spawn(...args),
+        [Symbol.asyncDispose]: async () => await system?.[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
+for (const dockerd of [INSTALLED, DOCKER_26]) {
+  const { test } = testsOn(withSubordinateIds(dockerd));
+  const flags = ["--userns-remap", USER];
+
+  test("with user namespaces ordinary images run, and owners are shifted there and back", async (parts) => {
+    const { stack, registry, dir: scratch } = parts;
+    const above = tarOf(dir("srv", { uid: 7, gid: 8 }), file("srv/f", "layer", { uid: 7, gid: 8, mode: 0o640 }));
+    const image = await registry.pushClassic("userns/classic", [above]);
+    await stack.docker("pull", "--quiet", image);
+    const script = "cat /proc/self/uid_map; /bin/stat -c '%u:%g' /srv/f /bin /; echo made >/srv/new; cat /srv/new";
+    const output = await stack.docker("run", "--name", "box", ...NO_NETWORK, image, "sh", "-c", script);
+    assert.deepEqual(output.split("\n").map((line) => line.trim().replace(/\s+/g, " ")), [
+      `0 ${FIRST_ID} 65536`,
+      "7:8",
+      "0:0",
+      "0:0",
+      "made",
+    ]);
+
+    assert.match(await stack.docker("diff", "box"), /^A \/srv\/new$/m);
+    const upper = await stack.docker("inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", "box");
+    assert.ok(upper.startsWith(`${scratch}/data/${FIRST_ID}.${FIRST_ID}/${DRIVER_NAME}/`), upper);
+    const { uid, gid } = await Deno.lstat(`${upper}/srv/new`);
+    assert.deepEqual([uid, gid], [FIRST_ID, FIRST_ID]);
+
+    await stack.docker("commit", "box", "committed");
+    await stack.docker("rm", "box");
+    const again = ["run", "--rm", ...NO_NETWORK, "committed", "stat", "-c", "%u:%g", "/srv/new", "/srv/f"];
+    assert.equal(await stack.docker(...again), "0:0\n7:8");
+
+    const saved = await stack.daemon.must(["save", "--output", `${scratch}/saved.tar`, "committed"])
+      .then(() => layerEntries(`${scratch}/saved.tar`));
+    assert.deepEqual(saved.filter(({ name }) => name.startsWith("srv/")), [
+      { name: "srv/", owner: "7:8" },
+      { name: "srv/f", owner: "7:8" },
+      { name: "srv/", owner: "7:8" },
+      { name: "srv/new", owner: "0:0" },
+    ]);
+  }, { flags });
+
+  test("with user namespaces a lazy image is refused by name when it is pulled", async ({ stack, registry }) => {
+    const lazy = await registry.pushLazy("v6-prefetch-fs", "userns/lazy");
+    const { code, stderr } = await stack.daemon.docker(["pull", "--quiet", lazy]);
+    assert.notEqual(code, 0);
+    assert.match(stderr, /Cannot use lazy image ".*": lazy images do not work with user namespaces \(userns-remap\)/);
+    assert.match(stderr, /hint: use an ordinary image/);
+  }, { flags });
+}
+
+/** Names and owners in the layers of an image that `docker save` wrote, lowest layer first. */
+async function layerEntries(path: string): Promise<{ name: string; owner: string }[]> {
+  const run = async (...args: string[]) => {
+    const { success, stdout } = await new Deno.Command("tar", { args }).output();
+    if (!success) throw new Error(`tar ${args.join(" ")} failed`);
+    return stdout;
+  };
+  const decoder = new TextDecoder();
+  const [manifest] = JSON.parse(decoder.decode(await run("-xOf", path, "manifest.json"))) as { Layers: string[] }[];
+  const layers = manifest?.Layers ?? [];
+  const entries = await Promise.all(layers.map(async (layer) => entriesOf(await run("-xOf", path, layer))));
+  return entries.flat().map(({ name, uid, gid }) => ({ name: decoder.decode(name), owner: `${uid}:${gid}` }));
+}
