@@ -19,6 +19,7 @@ export const FS_MAGIC = {
   erofs: 0xe0f5e1e2,
   nfs: 0x6969,
   zfs: 0x2fc12fc1,
+  ecryptfs: 0xf15f,
 } as const;
 
 /** Names that {@link fsName} knows. */

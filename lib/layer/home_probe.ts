@@ -1,5 +1,5 @@
 /**
- * Whether a folder can hold layers: tried, not guessed.
+ * Whether a folder can hold layers: refused by name where that is known, else tried, not guessed.
  *
  * overlayfs wants of its upperdir: file types in directory listings, `trusted.*` attributes, whiteouts (character
  * device 0/0), a file system that is no overlay itself. A file is written and another removed through a real overlay in
@@ -10,7 +10,7 @@
 import { DT, readDirectory } from "../../ffi/dirent.ts";
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
-import { fsName, statfs } from "../../ffi/sys_statfs.ts";
+import { type FsName, fsName, statfs } from "../../ffi/sys_statfs.ts";
 import { setxattr } from "../../ffi/sys_xattr.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
@@ -29,6 +29,9 @@ export function backingFileSystem(home: string): string {
  * @throws {NydusGdError} "environment" with what is missing
  */
 export async function probeHome(home: string, scratch: string): Promise<void> {
+  const reason = unfitReason(fsName(statfs(home).type));
+  if (reason !== undefined) refuse(home, reason);
+  requireInitialNamespace(home);
   const merged = `${scratch}/merged`;
   await removeScratch(scratch);
   try {
@@ -43,6 +46,30 @@ export async function probeHome(home: string, scratch: string): Promise<void> {
     unmountAll(merged);
     await removeTree(scratch);
   }
+}
+
+/** File systems that do not hold layers, and why. */
+const UNFIT: Partial<Record<FsName, string>> = {
+  btrfs: "its layers would be neither snapshots nor what was tested",
+  zfs: "overlayfs does not take it below a writable layer",
+  nfs: "overlayfs does not take it below a writable layer",
+  overlayfs: "an overlay cannot be below the writable layer of another one",
+  fuse: "overlayfs does not take it below a writable layer",
+  ecryptfs: "overlayfs does not take it below a writable layer",
+};
+
+/** Why a file system of this name does not hold layers; undefined for one that may. */
+export function unfitReason(name: string): string | undefined {
+  return Object.hasOwn(UNFIT, name) ? UNFIT[name as FsName] : undefined;
+}
+
+/** Ids of a process that is in no user namespace of its own, proc_pid_uid_map(5). */
+const ALL_IDS = /^\s*0\s+0\s+4294967295\s*$/;
+
+/** A user namespace (rootless Docker) has neither `trusted.*` attributes nor device nodes. */
+function requireInitialNamespace(home: string): void {
+  if (ALL_IDS.test(Deno.readTextFileSync("/proc/self/uid_map"))) return;
+  refuse(home, "this process is in a user namespace (rootless Docker), layers need root of the machine");
 }
 
 async function removeScratch(scratch: string): Promise<void> {
@@ -84,7 +111,7 @@ function tryOverlay(scratch: string, home: string): void {
 
 function refuse(home: string, what: string, cause?: unknown): never {
   throw new NydusGdError("environment", `Cannot keep layers in "${home}" on ${backingFileSystem(home)}: ${what}`, {
-    hint: "put Docker's data-root on ext4, xfs (ftype=1) or btrfs",
+    hint: "run Docker as root with its data-root on ext4 or xfs (ftype=1)",
     cause,
   });
 }

@@ -14,6 +14,7 @@ import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
+import { effectiveLabel } from "./overlay_options.ts";
 
 const log = logger("layer");
 
@@ -50,7 +51,7 @@ export class LayerMounts {
    * that came as a tar and stands on a lazy image: dockerd asks for it only to write that tar again (save, push), which
    * must not depend on where the image's blobs are.
    */
-  async get(layer: Layer, label: string, signal?: AbortSignal): Promise<string> {
+  async get(layer: Layer, mountLabel: string, signal?: AbortSignal): Promise<string> {
     const { id, paths } = layer;
     if (mountCount(paths.merged) > 0) {
       this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
@@ -61,6 +62,7 @@ export class LayerMounts {
     const isAlone = diffs.length === 0 && lazy === undefined;
     if (isAlone || (lazy !== undefined && layer.apply.kind === "done")) return paths.diff;
     const started = performance.now();
+    const label = effectiveLabel(mountLabel);
     const lowers = [...diffs];
     try {
       if (lazy !== undefined) {

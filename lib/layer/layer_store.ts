@@ -43,6 +43,7 @@ import {
   requireSameEmptyLayer,
 } from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
+import { refuseStorageOptions } from "./storage_options.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
@@ -64,7 +65,7 @@ export interface LayerStoreParts {
 export interface CreateOptions {
   /** The layer below; absent or empty: none. */
   readonly parent?: string;
-  /** `--storage-opt` of docker create, by key. None is supported. */
+  /** `--storage-opt` of docker create, by key. None is supported: see storage_options.ts. */
   readonly storageOptions?: Readonly<Record<string, string>>;
 }
 
@@ -155,7 +156,7 @@ export class LayerStore implements AsyncDisposable {
   /** Makes an empty layer. The parent is read-only from then on. On failure nothing is left. */
   create(id: string, options: CreateOptions = {}): Promise<void> {
     return this.#exclusive(id, async () => {
-      for (const key of Object.keys(options.storageOptions ?? {})) throw unsupportedStorageOption(id, key);
+      refuseStorageOptions(options.storageOptions ?? {}, id, this.home);
       const parentId = options.parent || undefined;
       if (await layerExists(this.#paths, id)) return await requireSameEmptyLayer(this.#paths, id, parentId);
       const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
@@ -345,11 +346,4 @@ export class LayerStore implements AsyncDisposable {
 export function strandedText(count: number): string {
   const layers = count === 1 ? "1 mounted layer lost its image" : `${count} mounted layers lost their images`;
   return `${layers} with an earlier nydus-gd: what was not read yet gives errors, restart the containers`;
-}
-
-function unsupportedStorageOption(id: string, key: string): NydusGdError {
-  const state = key === "size" ? "there are no quotas (--storage-opt size)" : `storage option "${key}" is unknown`;
-  return new NydusGdError("unsupported", `Cannot create layer ${id}: ${state}`, {
-    hint: "leave --storage-opt out; limit the data-root's file system instead",
-  });
 }

@@ -16,8 +16,28 @@ export interface OverlayStack {
   readonly lowers: readonly string[];
   /** The writable layer and its scratch folder on the same file system; absent: the overlay is read-only. */
   readonly upper?: { readonly diff: string; readonly work: string };
-  /** SELinux label for every file, Docker's MountLabel; empty: none. */
+  /** SELinux label for every file, Docker's MountLabel; empty: none. Only where SELinux is on. */
   readonly label?: string;
+}
+
+/** There while SELinux is on (Documentation/admin-guide/LSM/SELinux.rst); its mount option is unknown elsewhere. */
+const SELINUX = "/sys/fs/selinux/enforce";
+
+/**
+ * The label to mount with: none where SELinux is off, for the kernel would refuse the mount.
+ *
+ * @param enforce the file by which SELinux is known
+ */
+export function effectiveLabel(label: string, enforce = SELINUX): string {
+  if (label === "") return "";
+  try {
+    Deno.statSync(enforce);
+    return label;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    logger("layer").debug("SELinux is off, the label is left out", { label });
+    return "";
+  }
 }
 
 /** Longest value of fsconfig(2) in bytes. */

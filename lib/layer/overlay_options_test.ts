@@ -1,6 +1,12 @@
 import { equal } from "node:assert/strict";
 import fc from "fast-check";
-import { byteLength, escapeOverlayPath, isPlainOverlayValue, overlayOptions } from "./overlay_options.ts";
+import {
+  byteLength,
+  effectiveLabel,
+  escapeOverlayPath,
+  isPlainOverlayValue,
+  overlayOptions,
+} from "./overlay_options.ts";
 
 Deno.test("lower layers stand topmost first, colons and commas in their names escaped", () => {
   const options = overlayOptions({
@@ -18,6 +24,18 @@ Deno.test("a label becomes the context of every file and cannot end its own quot
   equal(overlayOptions({ lowers: ["/a", "/b"], label }, []), `lowerdir=/a:/b,context="${label}"`);
   equal(overlayOptions({ lowers: ["/a", "/b"], label: 'x",upperdir="/' }, []), 'lowerdir=/a:/b,context="x,upperdir=/"');
   equal(overlayOptions({ lowers: ["/a", "/b"], label: "" }, []), "lowerdir=/a:/b");
+});
+
+Deno.test("a label is for a kernel with SELinux only", async () => {
+  const label = "system_u:object_r:container_file_t:s0:c1,c2";
+  const enforce = await Deno.makeTempFile();
+  try {
+    equal(effectiveLabel(label, enforce), label);
+  } finally {
+    await Deno.remove(enforce);
+  }
+  equal(effectiveLabel(label, enforce), "");
+  equal(effectiveLabel("", "/"), "");
 });
 
 Deno.test("an escaped path is one path again when the kernel has split and unescaped it", () => {

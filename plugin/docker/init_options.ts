@@ -20,7 +20,7 @@ const ALL_IDS = 0xffff_ffff;
 /**
  * The options of an Init.
  *
- * @throws {NydusGdError} "usage" for options that are not known
+ * @throws {NydusGdError} "usage" for options that are not known, "unsupported" for a size of containers
  */
 export function readInit(request: InitRequest): { home: string; options: StorageOptions; idMaps: IdMaps } {
   if (!request.Home.startsWith("/")) {
@@ -40,6 +40,11 @@ function split(option: string): [typeof STORAGE_OPTIONS[number], string] {
   const name = option.slice(0, equals < 0 ? option.length : equals).trim();
   const known = STORAGE_OPTIONS.find((key) => name.toLowerCase() === PREFIX + key);
   if (known !== undefined && equals >= 0) return [known, option.slice(equals + 1).trim()];
+  if (name.toLowerCase() === `${PREFIX}size`) {
+    throw new NydusGdError("unsupported", `Cannot start graph driver: storage option "${option}" needs quotas`, {
+      hint: "leave it out; limit the file system of Docker's data-root instead",
+    });
+  }
   const all = STORAGE_OPTIONS.map((key) => `${PREFIX}${key}=…`).join(", ");
   throw new NydusGdError("usage", `Cannot start graph driver: storage option "${option}" is unknown`, {
     hint: `storage-opts may be ${all}`,

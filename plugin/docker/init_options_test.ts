@@ -21,6 +21,10 @@ Deno.test("an unknown option is refused by name, with those that there are", () 
   }
 });
 
+Deno.test("a default size of containers is refused by name, not ignored", () => {
+  throws(() => readInit({ ...INIT, Opts: ["nydus-gd.size=10G"] }), { code: "unsupported", message: /needs quotas/ });
+});
+
 Deno.test("a home that is no absolute path is refused", () => {
   for (const home of ["", "relative", "./x"]) throws(() => readInit({ ...INIT, Home: home }), { code: "usage" });
 });

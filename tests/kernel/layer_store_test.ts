@@ -5,7 +5,18 @@ import type { LayerStore } from "../../lib/layer/layer_store.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { StoreHome } from "../support/store_home.ts";
-import { dir, file, namesOf, opaque, tarOf, type TestEntry, whiteout } from "../support/tar_builder.ts";
+import {
+  device,
+  dir,
+  entriesOf,
+  file,
+  namesOf,
+  opaque,
+  symlink,
+  tarOf,
+  type TestEntry,
+  whiteout,
+} from "../support/tar_builder.ts";
 
 const root = geteuid() === 0;
 console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of layer_store_test.ts"}`);
@@ -231,7 +242,14 @@ test("a failed Create leaves nothing, and quotas are refused by name", async (ho
   const { store } = home;
   await rejects(() => store.create("a", { parent: "nobody" }), { code: "not-found" });
   await rejects(() => store.create("a", { parent: "a" }), { code: "not-found" });
-  await rejects(() => store.createReadWrite("a", { storageOptions: { size: "1G" } }), /no quotas/);
+  for (const size of ["1G", "1.5 GiB", "1048576"]) {
+    const refused = store.createReadWrite("a", { storageOptions: { size } });
+    await rejects(refused, { code: "unsupported", message: /^Cannot create layer a: .* quotas.*; home is on \w+$/ });
+  }
+  for (const size of ["", "-1G", "big", "1X", "1GG"]) {
+    const refused = store.createReadWrite("a", { storageOptions: { size } });
+    await rejects(refused, { code: "usage", message: /is no size/ });
+  }
   await rejects(() => store.createReadWrite("a", { storageOptions: { speed: "1" } }), /"speed" is unknown/);
   for (const id of ["", "..", "../x", "a/b", ".making", "l"]) {
     await rejects(() => store.create(id), { code: "usage" }, id);
@@ -283,13 +301,80 @@ test("a home on an overlay is refused by name", async (home) => {
       () => LayerStore.open(`${path}/home`, { lazyImages, applier, differ }),
       { code: "environment", message: /Cannot keep layers in .* on overlayfs: / },
     );
-    deepEqual(namesIn(`${path}/home/.making`), []);
+    deepEqual(namesIn(`${path}/home`), [".lock"]);
   } finally {
     await store.put("box");
   }
 });
 
-test("200 layers stack, in a home whose name has a colon", async (home) => {
+test("a label of SELinux does no harm where there is none", async (home) => {
+  const { store } = home;
+  await layer(store, "base", "", file("f"));
+  await container(store, "box", "base");
+  const path = await store.get("box", "system_u:object_r:container_file_t:s0:c1,c2");
+  deepEqual(namesIn(path), ["f"]);
+  await store.put("box");
+});
+
+test("in a user namespace owners are shifted on the way in and back on the way out", async (home) => {
+  const { images: lazyImages, applier, differ } = home;
+  const { LayerStore } = await import("../../lib/layer/layer_store.ts");
+  const idMaps = {
+    uids: [{ containerId: 0, hostId: 100_000, size: 65_536 }],
+    gids: [{ containerId: 0, hostId: 200_000, size: 65_536 }],
+  };
+  await using store = await LayerStore.open(`${home.scratch}/remapped`, { lazyImages, applier, differ, idMaps });
+  const entries = [
+    dir("named", { uid: 7, gid: 8 }),
+    file("named/f", "x", { uid: 65_535, gid: 1 }),
+    symlink("named/l", "f"),
+    device("named/c", "char", 1, 3),
+    file("implied/f", "x"),
+  ];
+  await layer(store, "base", "", ...entries);
+  await container(store, "box", "base");
+  const path = await store.get("box");
+  const owner = (name: string) => {
+    const { uid, gid } = Deno.lstatSync(`${path}/${name}`);
+    return `${uid}:${gid}`;
+  };
+  deepEqual(["", "named", "named/f", "named/l", "named/c", "implied", "implied/f"].map(owner), [
+    "100000:200000",
+    "100007:200008",
+    "165535:200001",
+    ...Array<string>(4).fill("100000:200000"),
+  ]);
+  for (const folder of [store.home, `${store.home}/box`]) {
+    const { mode, uid, gid } = Deno.lstatSync(folder);
+    deepEqual([(mode ?? 0) & 0o7777, uid, gid], [0o710, 0, 200_000], folder);
+  }
+  await store.put("box");
+
+  const tar = new Uint8Array(await new Response(await store.diff("base")).arrayBuffer());
+  deepEqual(entriesOf(tar).map(({ name, uid, gid }) => `${new TextDecoder().decode(name)} ${uid}:${gid}`), [
+    "implied/ 0:0",
+    "implied/f 0:0",
+    "named/ 7:8",
+    "named/c 0:0",
+    "named/f 65535:1",
+    "named/l 0:0",
+  ]);
+  Deno.writeTextFileSync(`${store.home}/box/diff/alien`, "");
+  await rejects(
+    async () => await new Response(await store.diff("box")).arrayBuffer(),
+    /0:0 is outside the user namesp/,
+  );
+
+  await store.create("far");
+  const far = tarOf(file("f", "x", { uid: 65_536 }));
+  await rejects(store.applyDiff("far", new Blob([far]).stream()), /owner 65536:0 is outside the user namespace/);
+  await rejects(layer(store, "lazy", "", dir("image"), file("image/image.boot", FOLDER_BOOTSTRAP)), {
+    code: "unsupported",
+    message: /user namespaces \(userns-remap\)$/,
+  });
+});
+
+test("200 layers stack, in a home whose name has all that options are parted by", async (home) => {
   const { store } = home;
   let parent = "";
   for (let i = 0; i < 200; i++) {
@@ -301,4 +386,4 @@ test("200 layers stack, in a home whose name has a colon", async (home) => {
   await container(store, "box", parent);
   equal((await shown(store, "box")).length, 200);
   match((await store.metadata("box"))["LowerDir"] ?? "", /latest/);
-}, "nydus-gd:latest");
+}, "nydus gd:latest,a\\b");

@@ -1,0 +1,10 @@
+import { equal } from "node:assert/strict";
+import { FS_MAGIC, fsName } from "../../ffi/sys_statfs.ts";
+import { unfitReason } from "./home_probe.ts";
+
+Deno.test("file systems that do not hold layers are known by name, others are tried", () => {
+  for (const name of ["btrfs", "zfs", "nfs", "overlayfs", "fuse", "ecryptfs"] as const) {
+    equal(typeof unfitReason(fsName(FS_MAGIC[name])), "string", name);
+  }
+  for (const name of ["ext4", "xfs", "tmpfs", "0x6969abcd", "constructor"]) equal(unfitReason(name), undefined, name);
+});
