@@ -35,16 +35,18 @@ export async function layerExists(home: HomePaths, id: string): Promise<boolean>
  */
 export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
   const paths = home.layer(id);
-  const short = await ignore(Deno.errors.NotFound, Deno.readTextFile(paths.link));
+  const [short, text, finished, committed] = await Promise.all([
+    ignore(Deno.errors.NotFound, Deno.readTextFile(paths.link)),
+    ignore(Deno.errors.NotFound, Deno.readTextFile(paths.lower)),
+    readFinished(paths),
+    ignore(Deno.errors.NotFound, Deno.lstat(paths.committed)),
+  ]);
   if (short === undefined) {
     if (await layerExists(home, id)) throw corrupt(id, "its file link is missing");
     throw new NydusGdError("not-found", `Cannot find layer ${id}: there is none in ${home.home}`);
   }
-  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(paths.lower));
   const lower = text === undefined ? [] : parseLower(text);
   if (lower === undefined) throw corrupt(id, "its file lower is damaged");
-  const finished = await readFinished(paths);
-  const committed = await ignore(Deno.errors.NotFound, Deno.lstat(paths.committed));
   return {
     id,
     paths,

@@ -34,14 +34,7 @@ import { type LayerDiffer, LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
 import { HomePaths } from "./layer_paths.ts";
 import { type LazyImages, refuseLazyImages } from "./lazy_images.ts";
-import {
-  commitLayer,
-  isEmpty,
-  isInitLayer,
-  makeLayer,
-  openToNamespace,
-  requireSameEmptyLayer,
-} from "./make_layer.ts";
+import { commitLayer, isEmpty, isInitLayer, makeLayer, openToNamespace, requireSameEmptyLayer } from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
 import { refuseStorageOptions } from "./storage_options.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
