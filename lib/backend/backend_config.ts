@@ -76,7 +76,7 @@ export const BACKEND_SCHEMAS = {
 
 /** How an HTTP backend is reached. */
 export interface HttpConfig {
-  /** Undefined: https, or what {@link isLoopback} hosts speak. */
+  /** Undefined: https. A registry on loopback may speak plain HTTP then. */
   readonly scheme: "https" | "http" | undefined;
   readonly skipVerify: boolean;
   /** PEM files, trusted beside the system's roots. */
@@ -174,7 +174,7 @@ export function normalizeBackend(type: BackendType, raw: Raw<BackendType>): Back
       return {
         type,
         ...normalizeHttp(keys),
-        endpoint: keys.endpoint || "s3.amazonaws.com",
+        endpoint: keys.endpoint || amazonEndpoint(keys.region),
         region: keys.region,
         bucketName: keys.bucket_name,
         objectPrefix: keys.object_prefix,
@@ -189,6 +189,12 @@ export function normalizeBackend(type: BackendType, raw: Raw<BackendType>): Back
       return { type, ...normalizeHttp(keys), addr: keys.addr, path: keys.path };
     }
   }
+}
+
+/** Amazon's own; s3.amazonaws.com answers path-style requests for buckets of its home region only. */
+function amazonEndpoint(region: string | undefined): string {
+  if (region === undefined || region === "us-east-1") return "s3.amazonaws.com";
+  return `s3.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
 }
 
 function normalizeRegistry(raw: Raw<"registry">): RegistryConfig | string {

@@ -17,6 +17,7 @@ import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import type { LocalFsConfig } from "./backend_config.ts";
 import { checkBlobName } from "./blob_id.ts";
 import type { Backend, BlobSource, ReadOptions } from "./blob_source.ts";
+import { readAt } from "./read_at.ts";
 
 /** The folders of one `localfs` backend. */
 export class LocalFsBackend implements Backend {
@@ -51,22 +52,14 @@ class LocalBlob implements BlobSource {
     const endsAt = (end: number) =>
       new NydusGdError("io", `Cannot read ${length} bytes at ${offset} of ${path}: it ends at ${end}`);
     if (offset + length > size) throw endsAt(size);
-    const bytes = new Uint8Array(length);
     try {
       using file = await Deno.open(path);
-      if (offset > 0) await file.seek(offset, Deno.SeekMode.Start);
-      for (let filled = 0; filled < length;) {
-        throwIfAborted(options.signal);
-        const count = await file.read(bytes.subarray(filled));
-        if (count === null) {
-          throw endsAt(offset + filled);
-        }
-        filled += count;
-      }
+      const bytes = await readAt(file, offset, length, options.signal);
+      if (bytes.length < length) throw endsAt(offset + bytes.length);
+      return bytes;
     } catch (error) {
       throw this.#translate(error, path);
     }
-    return bytes;
   }
 
   async size(signal?: AbortSignal): Promise<number> {

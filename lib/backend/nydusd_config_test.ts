@@ -159,9 +159,13 @@ Deno.test("every backend of nydusd is understood", () => {
   const of = (type: string, section: Record<string, unknown>) =>
     parseNydusdConfig(JSON.stringify({ version: 2, backend: { type, [type]: section } })).backend;
   assert.equal(of("oss", { endpoint: "e", bucket_name: "b" }).type, "oss");
-  const s3 = of("s3", { endpoint: "", region: "r", bucket_name: "b" });
-  assert.ok(s3.type === "s3");
-  assert.equal(s3.endpoint, "s3.amazonaws.com");
+  const amazon = (region: string) => {
+    const s3 = of("s3", { endpoint: "", region, bucket_name: "b" });
+    return s3.type === "s3" && s3.endpoint;
+  };
+  assert.equal(amazon("us-east-1"), "s3.amazonaws.com");
+  assert.equal(amazon("eu-west-1"), "s3.eu-west-1.amazonaws.com");
+  assert.equal(amazon("cn-north-1"), "s3.cn-north-1.amazonaws.com.cn");
   assert.equal(of("http-proxy", { addr: "http://h" }).type, "http-proxy");
   assert.equal(of("localdisk", { device_path: "/dev/sda" }).type, "localdisk");
 });

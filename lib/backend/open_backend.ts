@@ -15,10 +15,21 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { isRegistryHost, isRepository } from "../oci/reference.ts";
-import { type BackendConfig, decodeAuth, type HttpConfig, type RegistryConfig } from "./backend_config.ts";
+import {
+  type BackendConfig,
+  decodeAuth,
+  type HttpConfig,
+  type HttpProxyConfig,
+  type ObjectStoreConfig,
+  type RegistryConfig,
+} from "./backend_config.ts";
 import type { Backend } from "./blob_source.ts";
 import { LocalFsBackend } from "./localfs.ts";
+import type { ServerAccess } from "./http/http_blob.ts";
 import type { HttpClient, Timeouts, TlsOptions } from "./http/http_client.ts";
+import { HttpProxyBackend } from "./http_proxy.ts";
+import { LocalDiskBackend } from "./localdisk/localdisk.ts";
+import { ObjectStore } from "./object_store/object_store.ts";
 import { type Credential, firstOf, type Keychain, staticKeychain } from "./registry/keychain.ts";
 import { RegistryBackend } from "./registry/registry_backend.ts";
 
@@ -58,11 +69,26 @@ export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
       const auth = deps.imagePullAuth ?? Deno.env.get("IMAGE_PULL_AUTH");
       return openRegistry(auth ? { ...config, auth } : config, deps);
     }
-    default:
-      throw new NydusGdError("unsupported", `Cannot open backend ${config.type}: it is not supported`, {
-        hint: "set the backend's type to registry or localfs",
-      });
+    case "oss":
+    case "s3":
+      return new ObjectStore(config, accessOf(config, deps));
+    case "http-proxy":
+      return new HttpProxyBackend(config, accessOf(config, deps));
+    case "localdisk":
+      return new LocalDiskBackend(config);
   }
+}
+
+/** How a server without a registry's protocol is reached. */
+function accessOf(config: ObjectStoreConfig | HttpProxyConfig, { http }: BackendDeps): ServerAccess {
+  const { type, proxy, skipVerify, caCertFiles } = config;
+  for (const [key, value] of [["url", proxy.url], ["dragonfly_scheduler_endpoint", proxy.dragonflySchedulerEndpoint]]) {
+    if (value === "") continue;
+    const hint = `remove proxy.${key}`;
+    throw new NydusGdError("unsupported", `Cannot open backend ${type}: proxy.${key} is not supported`, { hint });
+  }
+  const tls: TlsOptions = { skipVerify, caCertificates: readCertificates(caCertFiles) };
+  return { http, exchange: { tls, timeouts: timeoutsOf(config) } };
 }
 
 /**

@@ -31,11 +31,12 @@ Deno.test("backends and keys that are not served are refused by name", () =>
         () => openBackend(configured(type, section), deps),
         (error) => hasCode(error, "unsupported") && words.test(error.message),
       );
-    refused("oss", { endpoint: "e", bucket_name: "b" }, /backend oss/);
-    refused("s3", { endpoint: "e", bucket_name: "b", region: "r" }, /backend s3/);
-    refused("http-proxy", { addr: "http://h" }, /backend http-proxy/);
-    refused("localdisk", { device_path: "/dev/x" }, /backend localdisk/);
-    refused("registry", { host: "h", repo: "r", proxy: { url: "http://p" } }, /proxy\.url/);
+    const proxy = { url: "http://p" };
+    refused("registry", { host: "h", repo: "r", proxy }, /proxy\.url/);
+    refused("oss", { endpoint: "e", bucket_name: "b", proxy }, /backend oss: proxy\.url/);
+    refused("s3", { endpoint: "e", bucket_name: "b", region: "r", proxy }, /backend s3: proxy\.url/);
+    refused("http-proxy", { addr: "http://h", proxy }, /backend http-proxy: proxy\.url/);
+    refused("localdisk", { device_path: "/dev/x", disable_gpt: true }, /backend localdisk: disable_gpt/);
   }));
 
 Deno.test("a host or repository that could change a URL is refused", () =>

@@ -6,8 +6,7 @@
  * const id = registry.addBlob(bytes);
  * registry.faults.push({ kind: "status", status: 503 }, { kind: "truncate", keep: 10 });
  * ```
- * Each request for a blob's data takes the first fault of the list; without one it is answered as it should be. It is
- * made on node:http, since half of the faults are about the connection. Where `store` is set, blobs are redirected
+ * Each request for a blob's data takes the first fault of the list; without one it is answered as it should be. Where `store` is set, blobs are redirected
  * there, as registries do with object stores.
  *
  * @module
@@ -15,31 +14,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-
-/** One way to misbehave. */
-export type Fault =
-  /** An answer without data. */
-  | {
-    readonly kind: "status";
-    readonly status: number;
-    readonly headers?: Record<string, string>;
-    readonly body?: string;
-  }
-  /** The right head, then this many bytes, then the connection is cut. */
-  | { readonly kind: "truncate"; readonly keep: number }
-  /** A complete answer with fewer (or more) bytes than asked for. */
-  | { readonly kind: "resize"; readonly by: number }
-  /** The whole blob with status 200. */
-  | { readonly kind: "whole" }
-  /** The right bytes under another Content-Range; undefined: under none. */
-  | { readonly kind: "content-range"; readonly value: string | undefined }
-  /** No answer at all, or none after this many bytes, until the client goes away. */
-  | { readonly kind: "stall"; readonly after?: number }
-  /** The connection is cut before the answer. */
-  | { readonly kind: "reset" }
-  /** Every byte of the answer is another one. */
-  | { readonly kind: "corrupt" }
-  | { readonly kind: "redirect"; readonly location: string };
+import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
 /** A request as it arrived. */
 export interface SeenRequest {
@@ -220,39 +195,9 @@ export class FakeRegistry implements AsyncDisposable {
   #data(id: string, seen: SeenRequest, response: ServerResponse): void {
     const blob = this.#blobs.get(id);
     const fault = seen.method === "GET" ? this.faults.shift() ?? this.lasting : undefined;
-    if (fault?.kind === "status") return end(response, fault.status, fault.headers ?? {}, fault.body ?? "");
-    if (fault?.kind === "redirect") return end(response, 307, { location: fault.location }, "");
-    if (fault?.kind === "reset") {
-      response.socket?.destroy();
-      return;
-    }
-    if (this.stalled.has(id) || (fault?.kind === "stall" && fault.after === undefined)) return;
+    if (answerAtOnce(fault, response) || this.stalled.has(id)) return;
     if (blob === undefined) return end(response, 404, {}, JSON.stringify({ errors: [{ code: "BLOB_UNKNOWN" }] }));
-    const range = /^bytes=(\d+)-(\d+)$/.exec(String(seen.headers.range ?? ""));
-    if (range === null || fault?.kind === "whole") {
-      return end(response, 200, {}, seen.method === "HEAD" ? blob.length : blob);
-    }
-
-    const [first, last] = [Number(range[1]), Math.min(Number(range[2]), blob.length - 1)];
-    if (first >= blob.length) return end(response, 416, {}, "");
-    const headers: Record<string, string> = { "content-range": `bytes ${first}-${last}/${blob.length}` };
-    let body = blob.slice(first, last + 1);
-    if (fault?.kind === "content-range") {
-      if (fault.value === undefined) delete headers["content-range"];
-      else headers["content-range"] = fault.value;
-    }
-    if (fault?.kind === "corrupt") body = body.map((byte) => byte ^ 0xff);
-    if (fault?.kind === "resize") {
-      const resized = new Uint8Array(body.length + fault.by);
-      resized.set(body.subarray(0, resized.length));
-      body = resized;
-    }
-    if (fault?.kind !== "truncate" && fault?.kind !== "stall") return end(response, 206, headers, body);
-    response.writeHead(206, { ...headers, "content-length": body.length });
-    const part = body.subarray(0, fault.kind === "stall" ? fault.after : fault.keep);
-    response.write(part, () => {
-      if (fault.kind === "truncate") response.socket?.destroy();
-    });
+    answerRange(blob, seen.method, String(seen.headers.range ?? ""), fault, response);
   }
 
   #manifest(name: string, seen: SeenRequest, response: ServerResponse): void {
@@ -303,21 +248,4 @@ export class FakeRegistry implements AsyncDisposable {
   #basic(): string {
     return `Basic ${btoa(`${this.options.user}:${this.#password}`)}`;
   }
-}
-
-/** A number as body stands for the length that a HEAD tells. */
-function end(
-  response: ServerResponse,
-  status: number,
-  headers: Record<string, string>,
-  body: string | Uint8Array | number,
-): void {
-  const length = typeof body === "number"
-    ? body
-    : typeof body === "string"
-    ? new TextEncoder().encode(body).length
-    : body.length;
-  response.writeHead(status, { ...headers, "content-length": length });
-  if (typeof body === "number") response.end();
-  else response.end(body);
 }

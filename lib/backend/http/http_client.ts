@@ -26,6 +26,7 @@ import type { ReadOptions } from "../blob_source.ts";
 import { confine } from "./confinement.ts";
 import type { FetchOptions } from "./fetch_options.ts";
 import { HttpResponse } from "./http_response.ts";
+import { lookup } from "./lookup.ts";
 import { TransferError } from "./transfer_error.ts";
 
 /** A request as it goes out. */
@@ -53,6 +54,8 @@ export interface ExchangeOptions extends ReadOptions {
   readonly timeouts?: Timeouts;
   /** Only an image says so: {@link confine}. */
   readonly confined?: boolean;
+  /** A Unix socket that is connected to in place of the URL's host. */
+  readonly socketPath?: string;
 }
 
 type Timer = ReturnType<typeof setTimeout>;
@@ -81,7 +84,7 @@ export class HttpClient implements Disposable {
     throwIfAborted(options.signal);
     if (options.confined) confine(request.url);
     try {
-      return await this.#limiterOf(request.url.host).run(
+      return await this.#limiterOf(options.socketPath ?? request.url.host).run(
         options.priority,
         () => this.#attempt(request, options, consume),
         options.signal,
@@ -103,7 +106,7 @@ export class HttpClient implements Disposable {
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     const timeouts = { ...this.options, ...options.timeouts };
-    const agent = this.#agentOf(request.url.protocol, options.tls ?? DEFAULT_TLS);
+    const agent = this.#agentOf(request.url.protocol, options.tls ?? DEFAULT_TLS, options.socketPath);
     for (let isFresh = false;; isFresh = true) {
       const exchange = new Exchange(request, agent, timeouts, options.signal);
       try {
@@ -123,14 +126,16 @@ export class HttpClient implements Disposable {
     return limiter;
   }
 
-  #agentOf(protocol: string, tls: TlsOptions): http.Agent {
-    const key = protocol === "https:" ? JSON.stringify(tls) : "";
+  #agentOf(protocol: string, tls: TlsOptions, socketPath: string | undefined): http.Agent {
+    const key = protocol === "https:" ? JSON.stringify(tls) : socketPath ?? "";
     let agent = this.#agents.get(key);
     if (agent === undefined) {
       const common = {
         keepAlive: true,
         maxFreeSockets: this.options.parallelPerHost,
         timeout: IDLE_CONNECTION_MS,
+        lookup,
+        ...(socketPath === undefined ? {} : { socketPath }),
       };
       agent = protocol === "https:" ? new https.Agent({ ...common, ...secureContext(tls) }) : new http.Agent(common);
       this.#agents.set(key, agent);

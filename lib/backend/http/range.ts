@@ -10,6 +10,27 @@ import { parseContentRange } from "./content_range.ts";
 import type { HttpResponse } from "./http_response.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
+/**
+ * The value of a Range header.
+ *
+ * @throws {RangeError} for what is no range of a blob, or an empty one: a defect of the caller
+ */
+export function rangeHeader(offset: number, length: number): string {
+  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 1) {
+    throw new RangeError(`Cannot ask for ${length} bytes at ${offset}: not a range`);
+  }
+  return `bytes=${offset}-${offset + length - 1}`;
+}
+
+/** Bytes of the whole blob, as the answer to any range or to none tells it. */
+export function totalSize(response: HttpResponse): number {
+  const total = response.status === 206
+    ? parseContentRange(response.header("content-range") ?? "")?.total
+    : response.contentLength;
+  if (total === undefined) throw brokenAnswer("the server does not tell its size");
+  return total;
+}
+
 /** Bytes before a range that are thrown away when a server sends the whole blob. */
 const MAX_SKIP_BYTES = 4 << 20;
 

@@ -18,7 +18,7 @@ const MAX_ERROR_BYTES = 64 * 1024;
 export async function statusError(response: HttpResponse, registry: string | undefined): Promise<TransferError> {
   const { status } = response;
   const retryAfterMs = parseRetryAfter(response.header("retry-after"));
-  const code = await registryCode(response);
+  const code = registryCode(await errorBody(response));
   const state = `HTTP ${status}${code === undefined ? "" : ` ${code}`} from ${response.url.host}`;
   if (status === 401 || status === 403) {
     const hint = registry === undefined ? {} : { hint: `docker login ${registry}` };
@@ -33,15 +33,18 @@ export async function statusError(response: HttpResponse, registry: string | und
   });
 }
 
-/** The code of `{"errors": [{"code": "BLOB_UNKNOWN"}]}`. Its message may hold anything and is left out. */
-async function registryCode(response: HttpResponse): Promise<string | undefined> {
-  let text: string;
+/** What a server says beside a status, empty where that cannot be had. It may hold anything, secrets too. */
+export async function errorBody(response: HttpResponse): Promise<string> {
   try {
-    text = await response.text(MAX_ERROR_BYTES);
+    return await response.text(MAX_ERROR_BYTES);
   } catch (error) {
     // The status is the news; a body that cannot be read has none to add.
-    if (error instanceof TransferError) return undefined;
+    if (error instanceof TransferError) return "";
     throw error;
   }
-  return /"code"\s*:\s*"([A-Z][A-Z_]{2,40})"/.exec(text)?.[1];
+}
+
+/** The code of `{"errors": [{"code": "BLOB_UNKNOWN"}]}`. Its message may hold anything and is left out. */
+function registryCode(body: string): string | undefined {
+  return /"code"\s*:\s*"([A-Z][A-Z_]{2,40})"/.exec(body)?.[1];
 }

@@ -12,11 +12,10 @@
  */
 import { blobDigest } from "../blob_id.ts";
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
-import { parseContentRange } from "../http/content_range.ts";
-import { readRange } from "../http/range.ts";
+import { rangeHeader, readRange, totalSize } from "../http/range.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
-import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import { TransferError } from "../http/transfer_error.ts";
 import type { RegistryTransport } from "./transport.ts";
 
 interface Remembered {
@@ -41,11 +40,8 @@ export class RegistryBlob implements BlobSource {
   }
 
   async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
-    if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0) {
-      throw new RangeError(`Cannot ${this.#what}: no range of ${length} bytes at ${offset}`);
-    }
     if (length === 0) return new Uint8Array(0);
-    const headers = { range: `bytes=${offset}-${offset + length - 1}` };
+    const headers = { range: rangeHeader(offset, length) };
     const attempt = (startAt: URL | undefined) =>
       this.transport.once(
         { method: "GET", path: this.#path, headers, what: this.#what, startAt },
@@ -82,12 +78,8 @@ export class RegistryBlob implements BlobSource {
     // A server that does not tell the length of a HEAD tells it with any range.
     const first = { method: "GET", path: this.#path, headers: { range: "bytes=0-0" }, what: this.#what } as const;
     return await this.transport.request(first, options, async (response) => {
-      const total = response.status === 206
-        ? parseContentRange(response.header("content-range") ?? "")?.total
-        : response.contentLength;
       await response.discard();
-      if (total === undefined) throw brokenAnswer("the server does not tell its size");
-      return total;
+      return totalSize(response);
     });
   }
 

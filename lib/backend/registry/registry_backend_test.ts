@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { FakeRegistry, type FakeRegistryOptions, type Fault } from "../../../tests/support/fake_registry.ts";
+import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
+import type { Fault } from "../../../tests/support/faults.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";

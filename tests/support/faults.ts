@@ -1,0 +1,104 @@
+/**
+ * How servers of blobs misbehave in tests, and how they answer ranges when they do not.
+ *
+ * On node:http, since half of the faults are about the connection.
+ *
+ * @module
+ */
+import type { ServerResponse } from "node:http";
+
+/** One way to misbehave. */
+export type Fault =
+  /** An answer without data. */
+  | {
+    readonly kind: "status";
+    readonly status: number;
+    readonly headers?: Record<string, string>;
+    readonly body?: string;
+  }
+  /** The right head, then this many bytes, then the connection is cut. */
+  | { readonly kind: "truncate"; readonly keep: number }
+  /** A complete answer with fewer (or more) bytes than asked for. */
+  | { readonly kind: "resize"; readonly by: number }
+  /** The whole blob with status 200. */
+  | { readonly kind: "whole" }
+  /** The right bytes under another Content-Range; undefined: under none. */
+  | { readonly kind: "content-range"; readonly value: string | undefined }
+  /** No answer at all, or none after this many bytes, until the client goes away. */
+  | { readonly kind: "stall"; readonly after?: number }
+  /** The connection is cut before the answer. */
+  | { readonly kind: "reset" }
+  /** Every byte of the answer is another one. */
+  | { readonly kind: "corrupt" }
+  | { readonly kind: "redirect"; readonly location: string };
+
+/** Faults that need no blob. True when the request has got all that it will get. */
+export function answerAtOnce(fault: Fault | undefined, response: ServerResponse): boolean {
+  switch (fault?.kind) {
+    case "status":
+      end(response, fault.status, fault.headers ?? {}, fault.body ?? "");
+      return true;
+    case "redirect":
+      end(response, 307, { location: fault.location }, "");
+      return true;
+    case "reset":
+      response.socket?.destroy();
+      return true;
+    case "stall":
+      return fault.after === undefined;
+    default:
+      return false;
+  }
+}
+
+/** The blob or the range of it that was asked for, spoilt as `fault` says. */
+export function answerRange(
+  blob: Uint8Array,
+  method: string,
+  rangeHeader: string,
+  fault: Fault | undefined,
+  response: ServerResponse,
+): void {
+  const range = /^bytes=(\d+)-(\d+)$/.exec(rangeHeader);
+  if (range === null || fault?.kind === "whole") {
+    return end(response, 200, {}, method === "HEAD" ? blob.length : blob);
+  }
+
+  const [first, last] = [Number(range[1]), Math.min(Number(range[2]), blob.length - 1)];
+  if (first >= blob.length) return end(response, 416, {}, "");
+  const headers: Record<string, string> = { "content-range": `bytes ${first}-${last}/${blob.length}` };
+  let body = blob.slice(first, last + 1);
+  if (fault?.kind === "content-range") {
+    if (fault.value === undefined) delete headers["content-range"];
+    else headers["content-range"] = fault.value;
+  }
+  if (fault?.kind === "corrupt") body = body.map((byte) => byte ^ 0xff);
+  if (fault?.kind === "resize") {
+    const resized = new Uint8Array(body.length + fault.by);
+    resized.set(body.subarray(0, resized.length));
+    body = resized;
+  }
+  if (fault?.kind !== "truncate" && fault?.kind !== "stall") return end(response, 206, headers, body);
+  response.writeHead(206, { ...headers, "content-length": body.length });
+  const part = body.subarray(0, fault.kind === "stall" ? fault.after : fault.keep);
+  response.write(part, () => {
+    if (fault.kind === "truncate") response.socket?.destroy();
+  });
+}
+
+/** A number as body stands for the length that a HEAD tells. */
+export function end(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body: string | Uint8Array | number,
+): void {
+  const length = typeof body === "number"
+    ? body
+    : typeof body === "string"
+    ? new TextEncoder().encode(body).length
+    : body.length;
+  response.writeHead(status, { ...headers, "content-length": length });
+  if (typeof body === "number") response.end();
+  else response.end(body);
+}
