@@ -17,7 +17,7 @@ DENO_VERSION=2.9.6
 RUNTIME_PACKAGES="libfuse3-3|libfuse3-4 liblz4-1 libzstd1 mount"
 BUILD_PACKAGES="gcc:gcc libc6-dev"
 DOCKER_PACKAGES="docker.io:dockerd docker-cli?:docker docker-registry:docker-registry busybox-static kmod"
-TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap erofs-utils libarchive-tools:bsdtar python3:python3"
+TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap erofs-utils fdisk:sfdisk libarchive-tools:bsdtar python3:python3"
 DEMO_PACKAGES="$RUNTIME_PACKAGES $DOCKER_PACKAGES"
 NPM_PACKAGES="nodejs:node npm:npm"
 

@@ -1,52 +1,11 @@
 import assert from "node:assert/strict";
-import { createServer, type IncomingMessage, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { distinctBytes, ON_DEMAND, OpenedBackend, refuses } from "../../tests/support/backend_world.ts";
-import { answerAtOnce, answerRange, end, type Fault } from "../../tests/support/faults.ts";
+import type { Fault } from "../../tests/support/faults.ts";
+import { FileServer } from "../../tests/support/file_server.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 
 const ID = "3f".repeat(32);
 const BYTES = distinctBytes(300_000);
-
-/** A server of plain files, by path. */
-class FileServer implements AsyncDisposable {
-  readonly files = new Map<string, Uint8Array>();
-  readonly faults: Fault[] = [];
-  readonly requests: IncomingMessage[] = [];
-  connections = 0;
-
-  private constructor(private readonly server: Server) {}
-
-  /** On a free port, or on a Unix socket. */
-  static async start(socketPath?: string): Promise<FileServer> {
-    const server = createServer();
-    const files = new FileServer(server);
-    server.on("connection", () => files.connections++);
-    server.on("request", (request, response) => {
-      files.requests.push(request);
-      const { method = "", url = "", headers } = request;
-      if (answerAtOnce(method === "GET" ? files.faults[0] : undefined, response)) return void files.faults.shift();
-      const file = files.files.get(url);
-      if (file === undefined) return end(response, 404, {}, "no such file");
-      answerRange(file, method, headers.range ?? "", method === "GET" ? files.faults.shift() : undefined, response);
-    });
-    await new Promise<void>((resolve) => {
-      if (socketPath === undefined) server.listen(0, "127.0.0.1", resolve);
-      else server.listen(socketPath, resolve);
-    });
-    return files;
-  }
-
-  get host(): string {
-    return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    this.server.closeAllConnections();
-    await closed;
-  }
-}
 
 function part(offset: number, length: number): Uint8Array {
   return BYTES.slice(offset, offset + length);

@@ -11,7 +11,7 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { MORE_FIXTURES, MountableFixture } from "../support/mountable_fixture.ts";
 import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
-import { type ListedEntry, listRafsFixtures, type RafsFixture, readListing } from "../support/rafs_fixtures.ts";
+import { listRafsFixtures, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
 
@@ -20,12 +20,6 @@ const kept = new Set(own.map((fixture) => fixture.name));
 /** The repository's images, and those beside it where they are. Without those whose data nobody here can read. */
 const fixtures = [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !kept.has(name))]
   .filter(({ name, blobsAbsent }) => !/^v6-(zran|tar-ref|tarfs|.*encrypt)/.test(name) && !blobsAbsent);
-
-/** What of the source a builder does not store. */
-function asStored(fixture: RafsFixture, entry: ListedEntry): ListedEntry {
-  if (fixture.name.endsWith("-repeatable")) entry = { ...entry, uid: 0, gid: 0 };
-  return entry.path === "/" ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry;
-}
 
 fuseTest("every image shows what its listing says, all of them in one session", async () => {
   await using kit = await TestSession.start();
@@ -37,7 +31,7 @@ fuseTest("every image shows what its listing says, all of them in one session", 
       opened.push(mountable);
       const mount = await session.add(mountable.image, index + 1);
       const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
-      const expected = readListing(fixture.listing).map((entry) => asStored(fixture, entry));
+      const expected = storedListing(fixture);
       assert.deepEqual(found, expected, fixture.name);
       await mount[Symbol.asyncDispose]();
       await mount.released;
@@ -57,7 +51,7 @@ for (const version of ["5", "6"]) {
     const single = { image: mountable.image, number: 3 };
     await using kit = await TestSession.startIn(temp, { single, workers: 1, openRequests: version === "5" });
     const found = await walkInChild(kit.session.mountpoint, AbortSignal.timeout(30_000));
-    assert.deepEqual(found, readListing(fixture.listing).map((entry) => asStored(fixture, entry)));
+    assert.deepEqual(found, storedListing(fixture));
     await assert.rejects(kit.session.add(mountable.image, 4), (error) => hasCode(error, "internal"));
   });
 }
@@ -80,7 +74,7 @@ fuseTest("images are served from the cache of blobs, and a warm cache fetches no
       });
       const mount = await session.add({ ...mountable.image, blobs }, 10 * round + index + 1);
       const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
-      assert.deepEqual(found, readListing(fixture.listing).map((entry) => asStored(fixture, entry)));
+      assert.deepEqual(found, storedListing(fixture));
       fetched += cache.stats().bytesFetched;
       await mount[Symbol.asyncDispose]();
       await mount.released;

@@ -109,6 +109,14 @@ export function readListing(path: string): ListedEntry[] {
   return Deno.readTextFileSync(path).trimEnd().split("\n").map((line) => JSON.parse(line) as ListedEntry);
 }
 
+/** The listing of an image without what its builder did not store. */
+export function storedListing(fixture: RafsFixture): ListedEntry[] {
+  const owner = fixture.name.endsWith("-repeatable") ? { uid: 0, gid: 0 } : {};
+  return readListing(fixture.listing).map((entry) =>
+    entry.path === "/" ? { ...entry, ...owner, mtime: 0, mtime_nsec: 0 } : { ...entry, ...owner }
+  );
+}
+
 /** The bytes of an image's bootstrap, taken out of its blob where it is inlined. */
 export async function readFixtureBootstrap(fixture: RafsFixture): Promise<Uint8Array> {
   const bytes = await Deno.readFile(fixture.bootstrap);

@@ -1,0 +1,135 @@
+/**
+ * `nydus-gd mount --config` with each kind of backend: the whole tree, read through the kernel, is that of the listing.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { stringify } from "smol-toml";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend_world.ts";
+import { run, Server } from "../support/command.ts";
+import { ACCESS_KEY, FakeBucket, type Protocol } from "../support/fake_bucket.ts";
+import { FileServer } from "../support/file_server.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { LoopDevice, makePartitionedDisk } from "../support/partitioned_disk.ts";
+import { listRafsFixtures, type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { walkInChild } from "../support/tree_walk.ts";
+
+const IMAGES = ["v5-layers-merged", "v6-layers-merged"].map((name) => {
+  const found = listRafsFixtures().find((fixture) => fixture.name === name);
+  assert.ok(found, name);
+  return found;
+});
+
+const PREFIX = "nydus/blobs/";
+
+/** What a configuration says of its backend. */
+interface Section {
+  readonly type: string;
+  readonly keys: Record<string, unknown>;
+}
+
+type Blobs = ReadonlyMap<string, Uint8Array>;
+
+async function blobsOf(fixture: RafsFixture): Promise<Blobs> {
+  const { blobs } = openBootstrap(await readFixtureBootstrap(fixture));
+  const ids = blobs.map((blob) => effectiveBlobId(blob, fixture.container));
+  return new Map(
+    await Promise.all(
+      ids.map(async (id) => [id, await Deno.readFile(join(fixture.directory, "blobs", id))] as const),
+    ),
+  );
+}
+
+/** v1 JSON as a graph driver's users have it, and v2 TOML. */
+function v1({ type, keys }: Section, workDir: string): string {
+  const cache = { type: "blobcache", config: { work_dir: workDir } };
+  return JSON.stringify({ device: { backend: { type, config: keys }, cache }, mode: "direct" });
+}
+
+function v2({ type, keys }: Section, workDir: string): string {
+  const cache = { type: "filecache", filecache: { work_dir: workDir } };
+  return stringify({ version: 2, backend: { type, [type]: keys }, cache });
+}
+
+/** Mounts the image as `text` configures it, and compares. */
+async function mounts(fixture: RafsFixture, text: (workDir: string) => string): Promise<void> {
+  using temp = TempDir.make();
+  const [config, dir, boot] = [temp.join("config"), temp.join("mnt"), temp.join("image.boot")];
+  await Deno.writeTextFile(config, text(temp.join("cache")));
+  await Deno.writeFile(boot, await readFixtureBootstrap(fixture));
+  await Deno.mkdir(dir);
+  await using _server = await Server.start(["mount", "--config", config, boot, dir], /^mounted /);
+  assert.deepEqual(await walkInChild(dir, AbortSignal.timeout(60_000)), storedListing(fixture), fixture.name);
+}
+
+for (const fixture of IMAGES) {
+  for (const protocol of ["s3", "oss"] as const satisfies Protocol[]) {
+    for (const [form, write] of [["v1 JSON", v1], ["v2 TOML", v2]] as const) {
+      fuseTest(`${fixture.name} out of a bucket of ${protocol}, configured by ${form}`, async () => {
+        await using bucket = await FakeBucket.start(protocol);
+        for (const [id, data] of await blobsOf(fixture)) bucket.objects.set(PREFIX + id, data);
+        const section = { type: protocol, keys: bucket.section({ object_prefix: PREFIX }) };
+        await mounts(fixture, (workDir) => write(section, workDir));
+        assert.ok(bucket.requests.some(({ method }) => method === "GET"));
+      });
+    }
+  }
+
+  fuseTest(`${fixture.name} from a plain HTTP server`, async () => {
+    await using server = await FileServer.start();
+    for (const [id, data] of await blobsOf(fixture)) server.files.set(`/blobs/${id}`, data);
+    const section = { type: "http-proxy", keys: { addr: `http://${server.host}`, path: "/blobs" } };
+    await mounts(fixture, (workDir) => v2(section, workDir));
+  });
+
+  for (const [form, write] of [["v1 JSON", v1], ["v2 TOML", v2]] as const) {
+    fuseTest(`${fixture.name} out of the partitions that sfdisk made, configured by ${form}`, async () => {
+      using temp = TempDir.make();
+      const path = temp.join("disk.img");
+      await makePartitionedDisk(path, await blobsOf(fixture), form === "v1 JSON");
+      await mounts(fixture, (workDir) => write({ type: "localdisk", keys: { device_path: path } }, workDir));
+    });
+  }
+}
+
+fuseTest("a block device is read as its image is", async () => {
+  using temp = TempDir.make();
+  const path = temp.join("disk.img");
+  const blobs = await blobsOf(IMAGES[0] as RafsFixture);
+  await makePartitionedDisk(path, blobs);
+  await using device = await LoopDevice.attach(path);
+  if (device === undefined) {
+    console.log("skipped: no loop device is to be had here");
+    return;
+  }
+  using opened = OpenedBackend.open("localdisk", { device_path: device.path });
+  for (const [id, data] of blobs) {
+    const blob = opened.backend.blob(id);
+    const size = Math.ceil(data.length / 512) * 512;
+    assert.equal(await blob.size(), size);
+    assert.deepEqual(await blob.read(0, data.length, ON_DEMAND), data);
+    await refuses(blob.read(size - 1, 2, ON_DEMAND), "io", /ends at/);
+  }
+});
+
+fuseTest("a mount that a bucket refuses says why, and shows no secret at any log level", async () => {
+  const [fixture] = IMAGES;
+  assert.ok(fixture);
+  using temp = TempDir.make();
+  const [config, dir, boot] = [temp.join("config"), temp.join("mnt"), temp.join("image.boot")];
+  await Deno.writeFile(boot, await readFixtureBootstrap(fixture));
+  await Deno.mkdir(dir);
+  for (const protocol of ["s3", "oss"] as const satisfies Protocol[]) {
+    await using bucket = await FakeBucket.start(protocol, { isForbidden: true });
+    await Deno.writeTextFile(config, v1({ type: protocol, keys: bucket.section() }, temp.join("cache")));
+    const { code, stdout, stderr } = await run(["--log-level", "debug", "mount", "--config", config, boot, dir]);
+    assert.equal(code, 1, stdout);
+    assert.match(stderr, /^nydus-gd: cannot mount .*HTTP 403 AccessDenied from .* may not read from bucket images\)$/m);
+    assert.match(stderr, /^hint: allow it to get objects/m);
+    assert.ok(![stdout, stderr].join("").includes(ACCESS_KEY.secret), stderr);
+  }
+});

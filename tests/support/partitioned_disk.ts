@@ -1,0 +1,66 @@
+/**
+ * A disk in a file, partitioned by sfdisk of util-linux: a blob in each partition.
+ *
+ * @module
+ */
+import { partitionOfBlob } from "./gpt_image.ts";
+
+/** Sectors before the first partition, and between each two: sfdisk's own alignment would make the disk large. */
+const GAP_SECTORS = 64;
+
+const SECTOR_BYTES = 512;
+
+/**
+ * Makes the disk.
+ *
+ * @param legacy the ids of older images: half of it is the name of a basic data partition
+ */
+export async function makePartitionedDisk(
+  path: string,
+  blobs: ReadonlyMap<string, Uint8Array>,
+  legacy = false,
+): Promise<void> {
+  let next = GAP_SECTORS;
+  const places = [...blobs].map(([id, data]) => {
+    const sectors = Math.max(1, Math.ceil(data.length / SECTOR_BYTES));
+    const place = { id, data, start: next, sectors };
+    next += sectors + GAP_SECTORS;
+    return place;
+  });
+  await Deno.writeFile(path, new Uint8Array());
+  await Deno.truncate(path, (next + GAP_SECTORS) * SECTOR_BYTES);
+  const lines = places.map(({ id, start, sectors }) => {
+    const { name, guid } = partitionOfBlob(id);
+    const kind = legacy ? "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7" : `0FC63DAF-8483-4772-8E79-3D69D8477DE4, uuid=${guid}`;
+    return `start=${start}, size=${sectors}, type=${kind}, name="${name}"`;
+  });
+  const sfdisk = new Deno.Command("sfdisk", { args: ["--quiet", path], stdin: "piped", stderr: "piped" }).spawn();
+  const writer = sfdisk.stdin.getWriter();
+  await writer.write(
+    new TextEncoder().encode(["label: gpt", "unit: sectors", "first-lba: 40", ...lines, ""].join("\n")),
+  );
+  await writer.close();
+  const { success, stderr } = await sfdisk.output();
+  if (!success) throw new Error(`Cannot partition ${path}: ${new TextDecoder().decode(stderr)}`);
+  using disk = await Deno.open(path, { write: true });
+  for (const { start, data } of places) {
+    await disk.seek(start * SECTOR_BYTES, Deno.SeekMode.Start);
+    for (let written = 0; written < data.length;) written += await disk.write(data.subarray(written));
+  }
+}
+
+/** A loop device for a file. */
+export class LoopDevice implements AsyncDisposable {
+  private constructor(readonly path: string) {}
+
+  /** Undefined where this machine gives none, as in a container without privileges. */
+  static async attach(file: string): Promise<LoopDevice | undefined> {
+    const args = ["--find", "--show", "--read-only", file];
+    const { success, stdout } = await new Deno.Command("losetup", { args, stderr: "null" }).output();
+    return success ? new LoopDevice(new TextDecoder().decode(stdout).trim()) : undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Deno.Command("losetup", { args: ["--detach", this.path] }).output();
+  }
+}
