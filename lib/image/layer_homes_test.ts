@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
+import { FakeBucket } from "../../tests/support/fake_bucket.ts";
 import { FakeRegistry } from "../../tests/support/fake_registry.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { parseNydusdConfig } from "../backend/nydusd_config.ts";
@@ -7,6 +8,7 @@ import type { BackendDeps } from "../backend/open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../backend/http/fetch_options.ts";
 import { HttpClient } from "../backend/http/http_client.ts";
 import { ANONYMOUS } from "../backend/registry/keychain.ts";
+import { chooseHome } from "./blob_home.ts";
 import { type BlobOrigin, formatBlobOrigin } from "./blob_origin.ts";
 import { homesOf } from "./layer_homes.ts";
 
@@ -58,6 +60,37 @@ Deno.test("a configured folder goes before what Docker recorded, the newest reco
       "registry docker.io/library/old",
       "registry localhost:5000/app",
     ]);
+  }));
+
+for (const protocol of ["s3", "oss"] as const) {
+  Deno.test(`a configured bucket of ${protocol} goes first where a HEAD finds every blob, else what Docker recorded`, async () => {
+    await using registry = await FakeRegistry.start();
+    await using bucket = await FakeBucket.start(protocol);
+    const [one, two] = [Uint8Array.of(1), Uint8Array.of(2)];
+    const blobs = [one, two].map((bytes) => ({ id: registry.addBlob(bytes) }));
+    await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
+      const config = configOf(protocol, bucket.section());
+      const homes = await homesOf(layer, { config, trustedOrigins: [], deps });
+      assert.deepEqual(namesOf(homes), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
+      const chosen = async (name: string) =>
+        (await chooseHome(homes, blobs, join(layer.home, name), 60_000)).description.split(" ")[0];
+      await Deno.mkdir(layer.home);
+      bucket.objects.set(blobs[0]?.id ?? "", one);
+      assert.equal(await chosen("half.json"), "registry");
+      bucket.objects.set(blobs[1]?.id ?? "", two);
+      bucket.requests.length = 0;
+      assert.equal(await chosen("all.json"), protocol);
+      assert.deepEqual(bucket.requests.map(({ method }) => method), ["HEAD", "HEAD"]);
+    });
+  });
+}
+
+Deno.test("a configured disk or bucket is a home whatever Docker recorded", () =>
+  withDocker(undefined, async (layer, deps) => {
+    const section = { device_path: "/dev/vdb" };
+    const homes = await homesOf(layer, { config: configOf("localdisk", section), trustedOrigins: [], deps });
+    assert.deepEqual(namesOf(homes), ["localdisk of the configuration"]);
+    assert.equal(homes[0]?.open().description, "localdisk /dev/vdb");
   }));
 
 Deno.test("a configured registry comes last, once", () =>

@@ -246,6 +246,47 @@ Deno.test("s3: an archived object and a code that nobody knows are told by their
     await refuses(backend.blob(ID).read(0, 1, ON_DEMAND), "unavailable", /HTTP 409 SomethingNew from 127/);
   }));
 
+/** For localhost and 127.0.0.1; nothing but ca_cert_files makes it believed. */
+const TLS_FOLDER = new URL("../../../tests/fixtures/tls/", import.meta.url);
+const CERTIFICATE = decodeURIComponent(new URL("certificate.pem", TLS_FOLDER).pathname);
+const TLS = {
+  cert: Deno.readTextFileSync(CERTIFICATE),
+  key: Deno.readTextFileSync(new URL("key.pem", TLS_FOLDER)),
+};
+
+Deno.test("s3: a certificate is believed where ca_cert_files has its CA, or skip_verify is set", async () => {
+  for (const section of [{ ca_cert_files: [CERTIFICATE] }, { skip_verify: true }, { scheme: "", skip_verify: true }]) {
+    await withBucket("s3", { tls: TLS, section }, async ({ backend }) => {
+      assert.deepEqual(await backend.blob(ID).read(9, 9, ON_DEMAND), part(9, 9));
+    });
+  }
+  await withBucket("s3", { tls: TLS }, async ({ bucket, backend }) => {
+    await refuses(backend.blob(ID).read(9, 9, ON_DEMAND), "unavailable", /certificate of .* is not trusted/);
+    assert.equal(bucket.requests.length, 0);
+  });
+});
+
+Deno.test("oss: the certificate has to name the bucket's host", async () => {
+  await withBucket("oss", { tls: TLS, section: { skip_verify: true } }, async ({ backend }) => {
+    assert.equal(await backend.blob(ID).size(), BYTES.length);
+  });
+  await withBucket("oss", { tls: TLS, section: { ca_cert_files: [CERTIFICATE] } }, async ({ backend }) => {
+    await refuses(backend.blob(ID).size(), "unavailable", /certificate of images\.localhost:\d+ is not trusted/);
+  });
+});
+
+Deno.test("s3: a bucket that is asked over TLS by default is not asked in plain HTTP", () =>
+  withBucket("s3", { section: { scheme: "" } }, async ({ bucket, backend }) => {
+    await refuses(backend.blob(ID).size(), "unavailable", /does not speak TLS/);
+    assert.equal(bucket.requests.length, 0);
+  }));
+
+Deno.test("s3: the timeout of the configuration bounds a request", () =>
+  withBucket("s3", { section: { timeout: 1 } }, async ({ bucket, backend }) => {
+    bucket.faults.push({ kind: "stall", after: 20 });
+    await refuses(backend.blob(ID).read(0, 100, ON_DEMAND), "unavailable", /transfer .* timed out after 1000 ms/);
+  }));
+
 Deno.test("a bucket is described by its place, never by its keys", () => {
   const describe = (type: string, section: Record<string, unknown>) => {
     using opened = OpenedBackend.open(type, {
