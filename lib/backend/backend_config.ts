@@ -66,8 +66,8 @@ export const BACKEND_SCHEMAS = {
     ...httpEntries,
     host: required,
     repo: required,
-    auth: text,
-    registry_token: text,
+    auth: v.nullish(v.string(), ""),
+    registry_token: v.nullish(v.string(), ""),
     blob_url_scheme: v.optional(v.picklist(["https", "http", ""]), ""),
     blob_redirected_host: text,
   }),
@@ -232,8 +232,11 @@ function normalizeHttp(raw: RawHttp): HttpConfig {
   };
 }
 
+/** The longest that a timer runs; a longer one would end at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 function toMs(seconds: number | undefined): number | undefined {
-  return seconds === undefined ? undefined : seconds * 1000;
+  return seconds === undefined ? undefined : Math.min(seconds * 1000, MAX_TIMER_MS);
 }
 
 /** User and password out of base64 "user:password"; undefined where it is none. */

@@ -80,36 +80,16 @@ export interface NydusdConfig {
 }
 
 const MAX_BATCH = 0x1000_0000;
+const MAX_BATCH_WORDS = `must be at most ${MAX_BATCH}`;
+const MAX_THREADS = 1024;
 const text = v.optional(v.string(), "");
 const flag = v.optional(v.boolean(), false);
-const bytes = (fallback: number) =>
-  v.optional(
-    v.pipe(
-      v.number(),
-      v.integer("must be an integer"),
-      v.minValue(0, "must not be negative"),
-      v.maxValue(MAX_BATCH, `must be at most ${MAX_BATCH}`),
-    ),
-    fallback,
-  );
-const threads = v.optional(
-  v.pipe(
-    v.number(),
-    v.integer("must be an integer"),
-    v.minValue(1, "must be 1 to 1024"),
-    v.maxValue(1024, "must be 1 to 1024"),
-  ),
-  8,
-);
-const rate = v.optional(
-  v.pipe(
-    v.number(),
-    v.integer("must be an integer"),
-    v.minValue(0, "must not be negative"),
-    v.maxValue(0xffff_ffff, "must be at most 4294967295"),
-  ),
-  0,
-);
+const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
+/** Limits of prefetch apply where it is on: see {@link readPrefetch}. */
+const prefetchBatch = v.optional(count, 1 << 20);
+const threads = v.optional(count, 8);
+const batch = v.optional(v.pipe(count, v.maxValue(MAX_BATCH, MAX_BATCH_WORDS)), 1 << 20);
+const rate = v.optional(v.pipe(count, v.maxValue(0xffff_ffff, "must be at most 4294967295")), 0);
 
 const fileCacheSchema = v.object({
   work_dir: text,
@@ -141,7 +121,7 @@ const V1 = v.object({
         type: v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), ""),
         compressed: flag,
         validate: flag,
-        config: v.optional(fileCacheSchema, {}),
+        config: v.nullish(fileCacheSchema, {}),
       }),
       {},
     ),
@@ -149,12 +129,12 @@ const V1 = v.object({
   mode,
   digest_validate: flag,
   ...rafsFlags,
-  amplify_io: bytes(1 << 20),
+  amplify_io: batch,
   fs_prefetch: v.optional(
     v.object({
       enable: flag,
       threads_count: threads,
-      merging_size: bytes(1 << 20),
+      merging_size: prefetchBatch,
       bandwidth_rate: rate,
       prefetch_all: v.optional(v.boolean(), true),
       stream_prefetch: flag,
@@ -166,7 +146,7 @@ const V1 = v.object({
 const V2_PREFETCH = v.object({
   enable: v.boolean(),
   threads,
-  batch_size: bytes(1 << 20),
+  batch_size: prefetchBatch,
   bandwidth_limit: rate,
   prefetch_all: flag,
   stream_prefetch: flag,
@@ -180,21 +160,21 @@ const V2 = v.object({
     ...Object.fromEntries(BACKEND_TYPES.map((type) => [type, v.optional(v.unknown())])),
   }),
   external_backends: anything,
-  cache: v.optional(
+  cache: v.nullish(
     v.object({
       type: v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), ""),
       compressed: flag,
       validate: flag,
       prefetch: v.optional(V2_PREFETCH),
-      filecache: v.optional(fileCacheSchema),
-      fscache: v.optional(v.object({ work_dir: text })),
+      filecache: v.nullish(fileCacheSchema),
+      fscache: v.nullish(v.object({ work_dir: text })),
     }),
     {},
   ),
-  rafs: v.optional(
+  rafs: v.nullish(
     v.object({
       mode: v.optional(mode, "direct"),
-      batch_size: bytes(1 << 20),
+      batch_size: batch,
       validate: flag,
       ...rafsFlags,
       prefetch: v.optional(V2_PREFETCH),
@@ -249,14 +229,14 @@ function readV1(document: unknown): NydusdConfig {
     id: device.id,
     backend: readBackend(device.backend.type, device.backend.config, ["device", "backend", "config"], warnings),
     cache: readCache(cacheType, device.cache.compressed, device.cache.validate, device.cache.config),
-    prefetch: {
+    prefetch: readPrefetch({
       enable: prefetch.enable,
       threads: prefetch.threads_count,
       batchSizeBytes: prefetch.merging_size,
       bandwidthLimit: prefetch.bandwidth_rate,
       prefetchAll: prefetch.prefetch_all,
       streamPrefetch: prefetch.stream_prefetch,
-    },
+    }, { threads: "fs_prefetch.threads_count", batch: "fs_prefetch.merging_size" }),
     rafs: readRafs({ ...rafs, batch_size: rafs.amplify_io, validate: rafs.digest_validate }),
     warnings,
   };
@@ -266,24 +246,26 @@ function readV2(document: unknown): NydusdConfig {
   const { id, backend, external_backends, cache, rafs, overlay } = accept(V2, document, []);
   const warnings = warningsOf(V2, document, []);
   if (external_backends !== undefined) warnings.push(ignored(["external_backends"]));
-  if (overlay !== undefined) warnings.push(ignored(["overlay"]));
+  if (overlay !== undefined && overlay !== null) warnings.push(ignored(["overlay"]));
   const sections = backend as Record<string, unknown>;
   // The cache's prefetch is what block devices use, the tree's what a mount uses: the one that is on counts.
-  const prefetch = rafs.prefetch?.enable ? rafs.prefetch : cache.prefetch ?? rafs.prefetch;
+  const [prefetch, place] = rafs.prefetch?.enable
+    ? [rafs.prefetch, "rafs.prefetch"]
+    : [cache.prefetch ?? rafs.prefetch, "cache.prefetch"];
   const section = cache.type === "fscache" ? { work_dir: cache.fscache?.work_dir ?? "" } : cache.filecache;
   return {
     version: 2,
     id,
     backend: readBackend(backend.type, sections[backend.type], ["backend", backend.type], warnings),
     cache: readCache(cache.type, cache.compressed, cache.validate, section),
-    prefetch: {
+    prefetch: readPrefetch({
       enable: prefetch?.enable ?? false,
       threads: prefetch?.threads ?? 8,
       batchSizeBytes: prefetch?.batch_size ?? 1 << 20,
       bandwidthLimit: prefetch?.bandwidth_limit ?? 0,
       prefetchAll: prefetch?.prefetch_all ?? false,
       streamPrefetch: prefetch?.stream_prefetch ?? false,
-    },
+    }, { threads: `${place}.threads`, batch: `${place}.batch_size` }),
     rafs: readRafs(rafs),
     warnings,
   };
@@ -298,11 +280,21 @@ function readBackend(type: BackendType, input: unknown, path: Path, warnings: st
   return config;
 }
 
+/** @param keys what the limited ones are called in the file */
+function readPrefetch(prefetch: PrefetchConfig, keys: { threads: string; batch: string }): PrefetchConfig {
+  if (!prefetch.enable) return prefetch;
+  if (prefetch.threads < 1 || prefetch.threads > MAX_THREADS) {
+    throw wrong(`${keys.threads} must be 1 to ${MAX_THREADS}`);
+  }
+  if (prefetch.batchSizeBytes > MAX_BATCH) throw wrong(`${keys.batch} ${MAX_BATCH_WORDS}`);
+  return prefetch;
+}
+
 function readCache(
   type: string,
   compressed: boolean,
   validate: boolean,
-  section: Partial<v.InferOutput<typeof fileCacheSchema>> | undefined,
+  section: Partial<v.InferOutput<typeof fileCacheSchema>> | null | undefined,
 ): CacheConfig {
   return {
     type: type === "fscache" ? "fscache" : type === "" || type === "dummycache" ? "dummycache" : "filecache",

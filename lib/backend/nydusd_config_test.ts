@@ -108,12 +108,70 @@ Deno.test("a wrong value is named by its key, in either form", () => {
     /device\.backend\.type must be one of "localfs", .*"registry", not "ftp"$/,
   );
   fails(v1((config) => Reflect.deleteProperty(config, "mode")), "mode is missing");
-  fails(v1((config) => config.fs_prefetch = { threads_count: 2000 }), "fs_prefetch.threads_count must be 1 to 1024");
+  fails(v1((config) => config.amplify_io = 0x1000_0001), "amplify_io must be at most 268435456");
   fails(`{"version": 3}`, /^Cannot read configuration: version must be 2, not 3$/);
   fails(`version = 2\n[backend]\ntype = "oss"\n`, "backend.oss is missing");
   fails(
     `version = 2\n[backend]\ntype = "localfs"\n[backend.localfs]\n`,
     "backend.localfs has neither dir nor blob_file",
+  );
+});
+
+Deno.test("limits of prefetch hold where it is on, in either form, as for nydusd", () => {
+  const v1With = (fs_prefetch: Record<string, unknown>) => v1((config) => config.fs_prefetch = fs_prefetch);
+  const v2With = (place: "rafs" | "cache", prefetch: Record<string, unknown>) =>
+    JSON.stringify({
+      version: 2,
+      backend: { type: "localfs", localfs: { dir: "/b" } },
+      [place]: { prefetch },
+    });
+  assert.equal(parseNydusdConfig(v1With({ threads_count: 0, merging_size: 2 ** 40 })).prefetch.enable, false);
+  fails(v1With({ enable: true, threads_count: 0 }), "fs_prefetch.threads_count must be 1 to 1024");
+  fails(v1With({ enable: true, merging_size: 0x1000_0001 }), "fs_prefetch.merging_size must be at most 268435456");
+  fails(v1With({ bandwidth_rate: 2 ** 32 }), "fs_prefetch.bandwidth_rate must be at most 4294967295");
+  for (const place of ["rafs", "cache"] as const) {
+    assert.equal(parseNydusdConfig(v2With(place, { enable: false, threads: 4096 })).prefetch.threads, 4096);
+    fails(v2With(place, { enable: true, threads: 1025 }), `${place}.prefetch.threads must be 1 to 1024`);
+    fails(
+      v2With(place, { enable: true, batch_size: 2 ** 30 }),
+      `${place}.prefetch.batch_size must be at most 268435456`,
+    );
+    fails(v2With(place, { threads: 4 }), `${place}.prefetch.enable is missing`);
+  }
+});
+
+Deno.test("null stands for a key that is not there, where nydusd has it so", () => {
+  const config = parseNydusdConfig(v1((config) => {
+    Object.assign(config.device.backend.config, { auth: null, registry_token: null });
+    Object.assign(config.device.cache, { config: null });
+  }));
+  assert.ok(config.backend.type === "registry");
+  assert.equal(config.backend.auth, undefined);
+  assert.equal(config.backend.registryToken, undefined);
+  const backend = { type: "localfs", localfs: { dir: "/b" }, oss: null };
+  const sparse = parseNydusdConfig(JSON.stringify({ version: 2, backend, cache: null, rafs: null, overlay: null }));
+  assert.equal(sparse.rafs.mode, "direct");
+  assert.deepEqual(sparse.warnings, []);
+  assert.equal(
+    parseNydusdConfig(JSON.stringify({ version: 2, backend, cache: { type: "filecache", filecache: null } })).cache
+      .type,
+    "filecache",
+  );
+});
+
+Deno.test("a timeout longer than any timer is the longest that a timer has", () => {
+  const config = parseNydusdConfig(v1((config) => {
+    Object.assign(config.device.backend.config, { timeout: 2 ** 32 - 1, connect_timeout: 0 });
+  }));
+  assert.ok(config.backend.type === "registry");
+  assert.equal(config.backend.timeoutMs, 2 ** 31 - 1);
+  assert.equal(config.backend.connectTimeoutMs, 0);
+});
+
+Deno.test("http-proxy is a backend of v2 only", () => {
+  fails(
+    v1((config) => config.device.backend.type = "http-proxy"),
+    /backend\.type must be one of .*, not "http-proxy"$/,
   );
 });
 
