@@ -4,17 +4,28 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { stringify } from "smol-toml";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { ON_DEMAND, OpenedBackend, refuses } from "../support/backend_world.ts";
 import { run, Server } from "../support/command.ts";
 import { ACCESS_KEY, FakeBucket, type Protocol } from "../support/fake_bucket.ts";
+import { fixture } from "../support/docker_stack.ts";
 import { FileServer } from "../support/file_server.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { LoopDevice, makePartitionedDisk } from "../support/partitioned_disk.ts";
-import { listRafsFixtures, type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import {
+  listRafsFixtures,
+  type RafsFixture,
+  readFixtureBootstrap,
+  readListing,
+  storedListing,
+} from "../support/rafs_fixtures.ts";
+import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
 
@@ -132,4 +143,74 @@ fuseTest("a mount that a bucket refuses says why, and shows no secret at any log
     assert.match(stderr, /^hint: allow it to get objects/m);
     assert.ok(![stdout, stderr].join("").includes(ACCESS_KEY.secret), stderr);
   }
+});
+
+fuseTest(
+  "a driver whose bucket is away starts, names it at the first use and in its status, and serves when it is back",
+  async () => {
+    const image = fixture("v6-prefetch-fs");
+    const bootstrap = await readFixtureBootstrap(image);
+    const file = readListing(image.listing).find(({ type, size }) => type === "reg" && (size ?? 0) > 0);
+    assert.ok(file);
+    using temp = TempDir.make();
+    await using bucket = await FakeBucket.start("s3");
+    for (const [id, data] of await blobsOf(image)) bucket.objects.set(id, data);
+    await bucket.goDown();
+    const config = temp.join("config.json");
+    await Deno.writeTextFile(config, v1({ type: "s3", keys: bucket.section() }, temp.join("cache")));
+    const logPath = temp.join("log");
+    const env = { NYDUS_GD_FETCH_DEADLINE: "2s", NYDUS_GD_FETCH_RETRIES: "0" };
+    const client = Deno.createHttpClient({ proxy: { transport: "unix", path: temp.join("root.admin.sock") } });
+    const admin = async (path: string) => await (await fetch(`http://admin${path}`, { client })).text();
+    try {
+      await using driver = await GraphDriverProcess.start(temp.path, {
+        env,
+        logLevel: "trace",
+        logPath,
+        args: ["--config", config],
+      });
+      await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts: [] });
+      await driver.call("GraphDriver.Create", { ID: "image" });
+      await driver.apply("image", bootstrapLayerTar(bootstrap));
+      await driver.call("GraphDriver.CreateReadWrite", { ID: "box", Parent: "image" });
+      await assert.rejects(
+        driver.call("GraphDriver.Get", { ID: "box" }),
+        new RegExp(`s3 of the configuration: .*connection to 127\\.0\\.0\\.1:${bucket.port} refused`),
+      );
+      await bucket.comeBack();
+      const { Dir } = await driver.call("GraphDriver.Get", { ID: "box" });
+      const read = () => Deno.readFile(`${Dir}${decodeURIComponent(file.path)}`);
+      await bucket.goDown();
+      await assert.rejects(read(), /os error 5/);
+      const status = await admin("/v1/status");
+      assert.match(status, /"degraded","message":"the last fetch failed for 1 of 1 lazy images"/);
+      await bucket.comeBack();
+      assert.equal(createHash("sha256").update(await read()).digest("hex"), file.sha256);
+      const told = [status, await admin("/healthz"), await admin("/metrics"), await Deno.readTextFile(logPath)]
+        .join();
+      assert.ok(!told.includes(ACCESS_KEY.secret), "a secret was told");
+    } finally {
+      client.close();
+      unmountBelow(temp.path);
+    }
+  },
+);
+
+fuseTest("a mount with a cache starts while its bucket is away, and reads when it is there", async () => {
+  const [, image] = IMAGES;
+  assert.ok(image);
+  using temp = TempDir.make();
+  const [config, dir, boot] = [temp.join("config"), temp.join("mnt"), temp.join("image.boot")];
+  await using bucket = await FakeBucket.start("oss");
+  for (const [id, data] of await blobsOf(image)) bucket.objects.set(id, data);
+  await bucket.goDown();
+  await Deno.writeTextFile(config, v2({ type: "oss", keys: bucket.section() }, temp.join("cache")));
+  await Deno.writeFile(boot, await readFixtureBootstrap(image));
+  await Deno.mkdir(dir);
+  const env = { NYDUS_GD_FETCH_DEADLINE: "2s", NYDUS_GD_FETCH_RETRIES: "0" };
+  await using _server = await Server.start(["mount", "--config", config, boot, dir], /^mounted /, { env });
+  const away = await walkInChild(dir, AbortSignal.timeout(60_000));
+  assert.ok(away.every(({ size = 0, sha256 = "" }) => size === 0 || !/^[0-9a-f]{64}$/.test(sha256)));
+  await bucket.comeBack();
+  assert.deepEqual(await walkInChild(dir, AbortSignal.timeout(60_000)), storedListing(image));
 });

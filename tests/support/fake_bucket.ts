@@ -56,6 +56,7 @@ export class FakeBucket implements AsyncDisposable {
   readonly requests: BucketRequest[] = [];
   /** Connections that were ever made. */
   connections = 0;
+  port = 0;
 
   private constructor(
     readonly protocol: Protocol,
@@ -68,12 +69,21 @@ export class FakeBucket implements AsyncDisposable {
     const bucket = new FakeBucket(protocol, server, options);
     server.on("connection", () => bucket.connections++);
     server.on("request", (request, response) => bucket.#serve(request, response));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await bucket.comeBack();
+    bucket.port = (server.address() as AddressInfo).port;
     return bucket;
   }
 
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
+  /** Connections are refused from now on. */
+  async goDown(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    this.server.closeAllConnections();
+    await closed;
+  }
+
+  /** After {@link goDown}: on the same port. */
+  async comeBack(): Promise<void> {
+    await new Promise<void>((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
   }
 
   /** What the configuration names: OSS puts the bucket's name before it. */
@@ -95,9 +105,7 @@ export class FakeBucket implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    this.server.closeAllConnections();
-    await closed;
+    await this.goDown();
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {
