@@ -14,13 +14,15 @@ import { CacheFolder } from "./cache_files.ts";
 import { type BlobSpec, type BlobStats, CachedBlob, type CacheParts } from "./cached_blob.ts";
 import { Decoder } from "./decoder.ts";
 import { FetchQueue } from "./fetch_queue.ts";
+import { FetchTuner, type FetchTuning } from "./fetch_tuning.ts";
+import { LinkEstimate } from "./link_estimate.ts";
 
 /** How much the cache may do at once. */
-export interface BlobCacheOptions {
+export interface BlobCacheOptions extends FetchTuning {
   /** Reads of sources at once. */
   readonly parallelRequests: number;
-  /** Of these, reads that nobody waits for. */
-  readonly parallelPrefetch: number;
+  /** Of these, reads ahead of readers. */
+  readonly parallelReadAhead: number;
   /** Milliseconds without an on-demand read before a prefetch starts. */
   readonly prefetchQuietMs: number;
   /** Bytes of the longest request for more than one chunk. */
@@ -39,8 +41,12 @@ export interface BlobCacheOptions {
 
 const DEFAULTS: BlobCacheOptions = {
   parallelRequests: 8,
+  parallelReadAhead: 4,
   parallelPrefetch: 2,
-  prefetchQuietMs: 100,
+  readAheadBytes: 1024 * 1024,
+  prefetchRequestBytes: 1024 * 1024,
+  prefetchBytesPerSecond: undefined,
+  prefetchQuietMs: 30,
   maxRequestBytes: 2 * 1024 * 1024,
   maxGapBytes: 8 * 1024,
   decodeWorkers: 2,
@@ -79,15 +85,20 @@ export class BlobCache implements AsyncDisposable {
    */
   static open(dir: string, options: Partial<BlobCacheOptions> = {}): BlobCache {
     const o = { ...DEFAULTS, ...options };
+    const link = new LinkEstimate();
+    const tuner = new FetchTuner(o, { maxRequest: o.maxRequestBytes, maxGap: o.maxGapBytes }, link);
     return new BlobCache({
       folder: CacheFolder.open(dir),
       decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes }),
       queue: new FetchQueue({
         limit: o.parallelRequests,
-        prefetchLimit: o.parallelPrefetch,
+        readAheadLimit: o.parallelReadAhead,
+        prefetchLimit: () => tuner.parallelPrefetch(),
         quietMs: o.prefetchQuietMs,
+        prefetchRate: () => tuner.current.prefetchBytesPerSecond,
       }),
-      requests: { maxRequest: o.maxRequestBytes, maxGap: o.maxGapBytes },
+      link,
+      tuner,
       flush: { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes },
     });
   }
@@ -129,6 +140,16 @@ export class BlobCache implements AsyncDisposable {
     const settled = Promise.allSettled([closing]); // who released is told of a failure
     this.#closing.set(blob.id, settled);
     await closing;
+  }
+
+  /** Changes what is fetched that nobody waits for, from the next request on. */
+  tune(tuning: Partial<FetchTuning>): void {
+    this.parts.tuner.current = { ...this.parts.tuner.current, ...tuning };
+  }
+
+  /** Resolves when no reader has waited for a source for `quietMs`. */
+  whenQuiet(quietMs: number, signal: AbortSignal): Promise<void> {
+    return this.parts.queue.whenQuiet(quietMs, signal);
   }
 
   /** Everything that is ready is recorded on disk. */

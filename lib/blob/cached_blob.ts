@@ -21,8 +21,9 @@ import { ChunkFetcher } from "./chunk_fetcher.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 import type { Decoder } from "./decoder.ts";
 import type { FetchQueue } from "./fetch_queue.ts";
+import type { FetchTuner } from "./fetch_tuning.ts";
+import type { LinkEstimate } from "./link_estimate.ts";
 import { addDigests, addRows } from "./merge_tables.ts";
-import type { RequestLimits } from "./planner.ts";
 import { type FlushOptions, Readiness } from "./readiness.ts";
 import { BlobSources } from "./sources.ts";
 
@@ -54,7 +55,8 @@ export interface CacheParts {
   readonly folder: CacheFolder;
   readonly decoder: Decoder;
   readonly queue: FetchQueue;
-  readonly requests: RequestLimits;
+  readonly link: LinkEstimate;
+  readonly tuner: FetchTuner;
   readonly flush: FlushOptions;
 }
 
@@ -209,12 +211,19 @@ export class CachedBlob {
       const { ready } = readiness;
       const dataFd = files.data.fd.raw;
       const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester };
-      const { decoder, queue, requests: limits } = parts;
-      const onCorrupt = (row: number) => this.#onCorrupt(row);
-      const fetcher = new ChunkFetcher(
-        { id, target, readiness, sources, decoder, queue, limits, onCorrupt },
-        new ChunkIndex(columns),
-      );
+      const { decoder, queue, link, tuner } = parts;
+      const fetcher = new ChunkFetcher({
+        id,
+        target,
+        readiness,
+        sources,
+        decoder,
+        queue,
+        link,
+        limits: (urgency) => tuner.limits(urgency),
+        maxAheadBytes: () => tuner.current.readAheadBytes,
+        onCorrupt: (row) => this.#onCorrupt(row),
+      }, new ChunkIndex(columns));
       return { descriptor, view: { dataFd: target.dataFd, chunks: columns, ready }, files, readiness, fetcher, target };
     } catch (error) {
       files[Symbol.dispose]();

@@ -12,6 +12,8 @@
  *   could not serve is tried for each by itself, so that one bad range does not spoil its neighbours.
  * - A chunk with wrong bytes is fetched once more, then it is "corrupt". It is never written to the cache.
  * - A caller that gives up leaves; the read is stopped only when nobody waits for any of it.
+ * - What a reader is likely to want next is fetched along (read_ahead.ts). Nobody waits for it: a failure is forgotten.
+ * - A prefetch under way that would hold up an on-demand read for long is stopped and begins anew later.
  *
  * @module
  */
@@ -20,15 +22,18 @@ import { hasCode, NydusGdError } from "../base/errors.ts";
 import type { Priority } from "../base/limiter.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
+import { ClaimChecker } from "./claim_checker.ts";
 import type { Decoder } from "./decoder.ts";
-import type { FetchQueue } from "./fetch_queue.ts";
+import { type FetchQueue, toPriority, type Urgency } from "./fetch_queue.ts";
 import { Flight, type RunningRequest } from "./flight.ts";
+import type { LinkEstimate } from "./link_estimate.ts";
 import { type PlannedRequest, planRequest, type RequestLimits } from "./planner.ts";
+import { ReadAhead } from "./read_ahead.ts";
 import type { Readiness } from "./readiness.ts";
 import type { BlobSources } from "./sources.ts";
 
-/** Plain bytes of cached chunks that are checked in one go. */
-const CHECK_BYTES = 4 * 1024 * 1024;
+/** How long a prefetch may hold up an on-demand read, milliseconds. */
+const GIVE_WAY_MS = 50;
 
 /** What a fetcher works with. */
 export interface ChunkFetcherParts {
@@ -39,7 +44,10 @@ export interface ChunkFetcherParts {
   readonly sources: BlobSources;
   readonly decoder: Decoder;
   readonly queue: FetchQueue;
-  readonly limits: RequestLimits;
+  readonly link: LinkEstimate;
+  readonly limits: (urgency: Urgency) => RequestLimits;
+  /** Most bytes that a read is extended by; 0: not at all. */
+  readonly maxAheadBytes: () => number;
   /** A chunk was wrong however often it was fetched. */
   readonly onCorrupt: (row: number) => void;
 }
@@ -48,14 +56,28 @@ export interface ChunkFetcherParts {
 export class ChunkFetcher {
   /** By unit. */
   readonly #flights = new Map<number, Flight>();
-  readonly #queued: Record<Priority, Set<Flight>> = { "on-demand": new Set(), prefetch: new Set() };
-  readonly #checking: Record<Priority, Flight[]> = { "on-demand": [], prefetch: [] };
+  readonly #queued: Record<Urgency, Set<Flight>> = {
+    "on-demand": new Set(),
+    "read-ahead": new Set(),
+    prefetch: new Set(),
+  };
+  readonly #checker: ClaimChecker;
+  readonly #readAhead: ReadAhead;
   readonly #running = new Set<Promise<void>>();
   readonly #requests = new Set<RunningRequest>();
-  #checkSoon = false;
   #closed: NydusGdError | undefined;
 
-  constructor(private readonly parts: ChunkFetcherParts, public index: ChunkIndex) {}
+  constructor(private readonly parts: ChunkFetcherParts, public index: ChunkIndex) {
+    const { target, readiness, decoder, link, maxAheadBytes } = parts;
+    this.#readAhead = new ReadAhead(link, maxAheadBytes);
+    this.#checker = new ClaimChecker({
+      target,
+      readiness,
+      decoder,
+      onChecked: (flight, error) => this.#checked(flight, error),
+      track: (work) => this.#track(work),
+    });
+  }
 
   /** `Blob.ensure` of an open blob. */
   async ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void> {
@@ -69,6 +91,7 @@ export class ChunkFetcher {
     const flights = new Set<Flight>();
     for (const row of missing) if (readiness.isKnown(row)) flights.add(this.#flightOf(row, priority));
     for (const flight of flights) flight.waiters++;
+    if (priority === "on-demand") this.#lookAhead(missing[0] as number, missing.at(-1) as number);
     try {
       await unlessAborted(Promise.all(Array.from(flights, (flight) => flight.settled)), signal);
     } finally {
@@ -90,42 +113,54 @@ export class ChunkFetcher {
   /** Ends what is under way; callers get "interrupted". Resolves when nothing touches the files any more. */
   async close(): Promise<void> {
     this.#closed = new NydusGdError("interrupted", `Cannot read blob ${this.parts.id}: it is being closed`);
+    this.#checker.close();
     for (const request of this.#requests) request.controller.abort(this.#closed);
     for (const flight of this.#flights.values()) if (flight.state === "queued") this.#settle(flight, this.#closed);
     while (this.#running.size > 0) await Promise.all(this.#running);
     for (const flight of this.#flights.values()) this.#settle(flight, this.#closed);
   }
 
-  #flightOf(row: number, priority: Priority): Flight {
+  #flightOf(row: number, urgency: Urgency): Flight {
     const unit = this.index.unitOf(row);
     const present = this.#flights.get(unit);
     if (present !== undefined) {
-      if (priority === "on-demand" && present.priority === "prefetch") this.#promote(present);
+      if (urgency === "on-demand") this.#promote(present);
       return present;
     }
     const { readiness } = this.parts;
     const rows = this.index.rowsOf(unit).filter((each) => !readiness.isReady(each) && readiness.isKnown(each));
-    const flight = new Flight(unit, rows, priority);
+    const flight = new Flight(unit, rows, urgency);
     this.#flights.set(unit, flight);
-    if (rows.some((each) => readiness.isClaimed(each))) this.#checkLater(flight);
+    if (rows.some((each) => readiness.isClaimed(each))) this.#checker.add(flight);
     else this.#enqueue(flight);
     return flight;
   }
 
   #promote(flight: Flight): void {
-    const queued = this.#queued.prefetch.delete(flight);
-    flight.priority = "on-demand";
+    if (flight.urgency === "on-demand") return;
+    const queued = this.#queued[flight.urgency].delete(flight);
+    flight.urgency = "on-demand";
     if (queued) this.#enqueue(flight);
+  }
+
+  /** A reader waits for rows `first` to `last`: what it may want next sets out, too. */
+  #lookAhead(first: number, last: number): void {
+    const { target: { columns }, readiness } = this.parts;
+    const wanted = (row: number) =>
+      !readiness.isReady(row) && readiness.isKnown(row) && !this.#flights.has(this.index.unitOf(row));
+    const { neighbours, stream } = this.#readAhead.after(columns, first, last, wanted);
+    for (const row of neighbours) this.#flightOf(row, "read-ahead").isNeighbour = true;
+    for (const row of stream) this.#flightOf(row, "read-ahead");
   }
 
   #enqueue(flight: Flight): void {
     if (this.#closed !== undefined) return this.#settle(flight, this.#closed);
     flight.state = "queued";
     flight.request = undefined;
-    const { priority } = flight;
-    this.#queued[priority].add(flight);
+    const { urgency } = flight;
+    this.#queued[urgency].add(flight);
     // a turn for each flight is enough; those whose flight went with another have nothing to do
-    this.parts.queue.run(priority, () => this.#fetchNext(priority));
+    this.parts.queue.run(urgency, (overtaken) => this.#fetchNext(urgency, overtaken));
   }
 
   /** {@link #enqueue} of a flight that was under way, unless everybody has left. */
@@ -149,121 +184,123 @@ export class ChunkFetcher {
   }
 
   #settle(flight: Flight, error?: unknown): void {
-    this.#queued[flight.priority].delete(flight);
+    this.#queued[flight.urgency].delete(flight);
     if (this.#flights.get(flight.unit) === flight) this.#flights.delete(flight.unit);
     flight.settle(error);
   }
 
-  // Chunks that the cache claims to have
-
-  /** Checks the flight together with the others of this turn. */
-  #checkLater(flight: Flight): void {
-    flight.state = "checking";
-    this.#checking[flight.priority].push(flight);
-    if (this.#checkSoon) return;
-    this.#checkSoon = true;
-    queueMicrotask(() => {
-      this.#checkSoon = false;
-      if (this.#closed !== undefined) return; // close() settles them
-      for (const priority of ["on-demand", "prefetch"] as const) {
-        const flights = this.#checking[priority].splice(0);
-        for (const part of this.#partsOf(flights)) this.#track(this.#check(part, priority));
-      }
-    });
-  }
-
-  *#partsOf(flights: readonly Flight[]): Generator<Flight[]> {
-    const { uncompressedSize } = this.parts.target.columns;
-    let part: Flight[] = [];
-    let bytes = 0;
-    for (const flight of flights) {
-      part.push(flight);
-      for (const row of flight.rows) bytes += uncompressedSize[row] as number;
-      if (bytes < CHECK_BYTES) continue;
-      yield part;
-      part = [];
-      bytes = 0;
-    }
-    if (part.length > 0) yield part;
-  }
-
-  async #check(flights: readonly Flight[], priority: Priority): Promise<void> {
-    const { target, readiness, decoder } = this.parts;
-    const claimed = flights.flatMap((flight) => flight.rows.filter((row) => readiness.isClaimed(row)));
-    try {
-      const wrong = await decoder.check(target, claimed, priority);
-      readiness.add(claimed.filter((row) => readiness.isReady(row)));
-      for (const { row } of wrong) readiness.disclaim(row);
-    } catch (error) {
-      for (const flight of flights) this.#settle(flight, error);
-      return;
-    }
-    for (const flight of flights) {
-      flight.rows = flight.rows.filter((row) => !readiness.isReady(row));
-      if (flight.rows.length === 0) this.#settle(flight);
-      else this.#enqueueAgain(flight);
-    }
+  /** The cache was looked at: `flight.rows` are not in it. */
+  #checked(flight: Flight, error: unknown): void {
+    if (error !== undefined || flight.rows.length === 0) this.#settle(flight, error);
+    else this.#enqueueAgain(flight);
   }
 
   // Requests
 
   /** Runs one request, of on-demand flights as long as there are any. */
-  async #fetchNext(turn: Priority): Promise<void> {
+  async #fetchNext(turn: Urgency, overtaken: AbortSignal): Promise<void> {
     const demand = this.#queued["on-demand"].values().next().value;
-    const first = demand ?? (turn === "prefetch" ? this.#queued.prefetch.values().next().value : undefined);
+    const first = demand ?? this.#queued[turn].values().next().value;
     if (first === undefined) return;
-    const fetching = this.#fetch(first, this.#queued[first.priority]);
+    const fetching = this.#fetch(first, overtaken);
     this.#track(fetching);
     await fetching;
   }
 
-  /** Fetches `first` and its neighbours in `queued`. Never rejects. */
-  async #fetch(first: Flight, queued: Set<Flight>): Promise<void> {
-    const { target, readiness, sources, decoder } = this.parts;
-    const { priority } = first;
-    const { units, offset, length } = this.#plan(first, queued);
+  /** Fetches `first` and its neighbours in the queue. Never rejects. */
+  async #fetch(first: Flight, overtaken: AbortSignal): Promise<void> {
+    const { offset, units, length } = this.#plan(first);
     const flights = units.map((unit) => this.#flights.get(unit) as Flight);
-    const request: RunningRequest = { flights, controller: new AbortController(), reading: true };
+    const request: RunningRequest = { flights, controller: new AbortController(), reading: true, gaveWay: false };
     for (const flight of flights) {
-      queued.delete(flight);
+      this.#queued[flight.urgency].delete(flight);
       flight.state = "running";
       flight.request = request;
     }
     this.#requests.add(request);
+    const giveWay = () => this.#giveWay(request, length);
+    if (first.urgency === "prefetch") {
+      this.parts.queue.charge(length);
+      overtaken.addEventListener("abort", giveWay, { once: true });
+    }
     try {
-      const options = { priority, signal: request.controller.signal };
-      const stored = await sources.read(offset, length, options, first.wrongAnswers);
-      request.reading = false;
-      const rows = flights.flatMap((flight) => flight.rows);
-      const failures = await decoder.decode(target, rows, stored, offset, priority);
-      readiness.add(rows.filter((row) => readiness.isReady(row)));
-      for (const flight of flights) this.#landed(flight, failures);
+      const stored = await this.#read(first, request, offset, length);
+      const awaited = flights.filter(({ waiters }) => waiters > 0),
+        others = flights.filter(({ waiters }) => waiters === 0);
+      await this.#decode(awaited, others.length === 0 ? stored : stored.slice(), offset);
+      await this.#decode(others, stored, offset);
     } catch (error) {
-      this.#failed(flights, error);
+      this.#failed(request, error);
     } finally {
       request.reading = false;
       this.#requests.delete(request);
+      overtaken.removeEventListener("abort", giveWay);
     }
   }
 
-  #plan(first: Flight, queued: Set<Flight>): PlannedRequest {
+  async #read(
+    first: Flight,
+    request: RunningRequest,
+    offset: number,
+    length: number,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const { sources, link } = this.parts;
+    const options = { priority: toPriority(first.urgency), signal: request.controller.signal };
+    const done = link.begin();
+    try {
+      const stored = await sources.read(offset, length, options, first.wrongAnswers);
+      done(length);
+      return stored;
+    } catch (error) {
+      done(0);
+      throw error;
+    } finally {
+      request.reading = false;
+    }
+  }
+
+  /** @param stored given away */
+  async #decode(flights: readonly Flight[], stored: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
+    if (flights.length === 0) return;
+    const { target, readiness, decoder } = this.parts;
+    const rows = flights.flatMap((flight) => flight.rows);
+    const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
+    const failures = await decoder.decode(target, rows, stored, offset, priority);
+    readiness.add(rows.filter((row) => readiness.isReady(row)));
+    for (const flight of flights) this.#landed(flight, failures);
+  }
+
+  /** An on-demand read has come while a prefetch of `length` bytes is under way. */
+  #giveWay(request: RunningRequest, length: number): void {
+    const isAwaited = request.flights.some(({ urgency }) => urgency === "on-demand");
+    if (!request.reading || isAwaited || this.parts.link.transferMs(length) <= GIVE_WAY_MS) return;
+    request.gaveWay = true;
+    request.controller.abort();
+  }
+
+  /** A request with `first` in it; with one that somebody waits for go its neighbours. */
+  #plan(first: Flight): PlannedRequest {
     const { target, limits } = this.parts;
     const wanted = (unit: number) => {
       const flight = this.#flights.get(unit);
-      return flight !== undefined && !first.alone && !flight.alone && queued.has(flight);
+      if (flight === undefined || flight.state !== "queued" || first.alone || flight.alone) return false;
+      return flight.urgency === first.urgency || (first.urgency === "on-demand" && flight.isNeighbour);
     };
-    return planRequest(target.columns, this.index, first.unit, wanted, limits);
+    return planRequest(target.columns, this.index, first.unit, wanted, limits(first.urgency));
   }
 
-  #failed(flights: readonly Flight[], error: unknown): void {
-    if (flights.length > 1 && hasCode(error, "io")) {
-      for (const flight of flights) {
-        if (flight.state === "settled") continue;
-        flight.alone = true;
-        this.#enqueueAgain(flight);
+  /** What was fetched together is fetched apart, where one part may have failed the others. */
+  #failed({ flights, gaveWay }: RunningRequest, error: unknown): void {
+    const hasRiders = flights.some(({ waiters }) => waiters === 0);
+    const isShared = flights.length > 1 && (hasRiders || hasCode(error, "io"));
+    for (const flight of flights) {
+      if (flight.state === "settled") continue;
+      if (!gaveWay && !isShared) {
+        this.#settle(flight, error);
+        continue;
       }
-    } else {
-      for (const flight of flights) this.#settle(flight, error);
+      flight.alone ||= !gaveWay;
+      this.#enqueueAgain(flight);
     }
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Priority } from "../base/limiter.ts";
+import type { Urgency } from "./fetch_queue.ts";
 
 /** Where a flight is. A settled one has left the table: the next call for its chunks makes a new one. */
 export type FlightState = "checking" | "queued" | "running" | "settled";
@@ -17,6 +17,8 @@ export class Flight {
   wrongAnswers = 0;
   /** It failed together with others; from now on it is fetched by itself. */
   alone = false;
+  /** It may go with an on-demand request although nobody waits for it: read_ahead.ts. */
+  isNeighbour = false;
   /** The read that it is part of. */
   request: RunningRequest | undefined;
   /** Why chunks did not become ready. */
@@ -27,7 +29,7 @@ export class Flight {
    * @param unit its key
    * @param rows chunks of the unit that are not ready yet and whose digest is known
    */
-  constructor(readonly unit: number, public rows: readonly number[], public priority: Priority) {}
+  constructor(readonly unit: number, public rows: readonly number[], public urgency: Urgency) {}
 
   /** Resolves, and never rejects, when every chunk is ready or has its entry in {@link failures}. */
   get settled(): Promise<void> {
@@ -54,4 +56,6 @@ export interface RunningRequest {
   readonly controller: AbortController;
   /** False once the bytes are here: from then on it is finished in any case. */
   reading: boolean;
+  /** It was stopped for the sake of an on-demand read: who waits for its flights has them fetched later. */
+  gaveWay: boolean;
 }

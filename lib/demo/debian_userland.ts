@@ -13,11 +13,16 @@ const LISTS = "/var/lib/dpkg/info";
  * Writes the userland as a tar.
  *
  * @param tarPath the file to write
+ * @param more installed packages to take along, with what they need
  * @returns the names of the packages
  * @throws {NydusGdError} "environment" where there is no dpkg
  */
-export async function writeUserland(tarPath: string, scratch: string): Promise<string[]> {
-  const packages = await essentialPackages();
+export async function writeUserland(
+  tarPath: string,
+  scratch: string,
+  more: readonly string[] = [],
+): Promise<string[]> {
+  const packages = await essentialPackages(more);
   const paths = new Set<string>();
   for (const name of packages) {
     for (const path of await filesOf(name)) paths.add(path);
@@ -37,12 +42,12 @@ export async function writeUserland(tarPath: string, scratch: string): Promise<s
   return packages;
 }
 
-/** The essential packages and, over and over, what they depend on. */
-async function essentialPackages(): Promise<string[]> {
+/** The essential packages and `more`, and, over and over, what they depend on. */
+async function essentialPackages(more: readonly string[]): Promise<string[]> {
   const format = "${binary:Package}\\t${Package}\\t${Essential}\\t${Priority}\\t${Pre-Depends}, ${Depends}\\n";
   const text = await output("dpkg-query", ["--show", `--showformat=${format}`]);
   const installed = new Map<string, { readonly id: string; readonly depends: string }>();
-  const wanted = new Set<string>();
+  const wanted = new Set<string>(more);
   for (const line of text.trim().split("\n")) {
     const [id = "", name = "", essential, priority, depends = ""] = line.split("\t");
     installed.set(name, { id, depends });

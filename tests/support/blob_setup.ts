@@ -20,8 +20,9 @@ export interface BlobSetup {
   readonly synthetic: SyntheticBlob;
 }
 
-/** Decodes in the test's own thread and records nothing by itself. */
+/** Decodes in the test's own thread, records nothing by itself and fetches nothing ahead. */
 export const QUIET: Partial<BlobCacheOptions> = {
+  readAheadBytes: 0,
   decodeWorkers: 0,
   prefetchQuietMs: 0,
   flushAfterMs: 1e9,

@@ -1,0 +1,96 @@
+/**
+ * What is fetched that nobody waits for, and that it is no burden to those who do.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
+import { Gate } from "../../tests/support/scripted_source.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+
+const SMALL = Array<number>(10).fill(8000);
+/** While the link is not known, 32 KiB go along: four of {@link SMALL}. */
+const AHEAD = { readAheadBytes: 1024 * 1024 };
+
+Deno.test("neighbours come with a chunk that a reader waits for, in its request", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
+    await ensureRows(blob, synthetic, [2]);
+    assert.deepEqual(source.reads, [{ offset: 16_000, length: 40_000, priority: "on-demand" }]);
+    await ensureRows(blob, synthetic, [3, 4, 5, 6]);
+    assert.equal(source.reads.length, 1);
+    for (const row of [2, 3, 4, 5, 6]) await assertCached(blob, synthetic, row);
+  }));
+
+Deno.test("a prefetch takes nothing along", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
+    await ensureRows(blob, synthetic, [2], "prefetch");
+    assert.deepEqual(source.reads, [{ offset: 16_000, length: 8000, priority: "prefetch" }]);
+  }));
+
+Deno.test("what cannot be had beside a chunk is no failure of the chunk", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
+    source.script = ({ length }) => length > 8000 ? new NydusGdError("unavailable", "the blob was cut") : undefined;
+    await ensureRows(blob, synthetic, [2]);
+    assert.deepEqual(source.reads.map(({ length }) => length), [40_000, 8000]);
+    await assertCached(blob, synthetic, 2);
+    assert.equal(await isReady(blob, 3), false);
+    await ensureRows(blob, synthetic, [3]);
+    await assertCached(blob, synthetic, 3);
+  }));
+
+Deno.test("a wrong neighbour is not kept, and fetched when somebody wants it", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic, cache }) => {
+    source.script = ({ length }, bytes) => length > 8000 ? bytes.fill(0, 8000, 8010) : undefined;
+    await ensureRows(blob, synthetic, [2]);
+    await assertCached(blob, synthetic, 2);
+    assert.equal(await isReady(blob, 3), false);
+    await ensureRows(blob, synthetic, [3]);
+    await assertCached(blob, synthetic, 3);
+    assert.equal(cache.stats().corruptChunks, 0);
+  }));
+
+Deno.test("a reader who gives up leaves no request behind", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
+    const gate = new Gate();
+    source.script = gate.script;
+    const stop = new AbortController();
+    const reader = ensureRows(blob, synthetic, [2], "on-demand", stop.signal);
+    await gate.arrived(1);
+    stop.abort();
+    await assert.rejects(reader, (error) => hasCode(error, "interrupted"));
+    assert.equal(source.aborted, 1);
+    gate.open();
+    await ensureRows(blob, synthetic, [3]);
+    await assertCached(blob, synthetic, 3);
+  }));
+
+Deno.test("a prefetch under way gives way to a reader, and is made again", () =>
+  withBlob({ sizes: SMALL }, async ({ blob, source, synthetic }) => {
+    const gate = new Gate(({ offset }) => offset === 0);
+    source.script = gate.script;
+    const ahead = ensureRows(blob, synthetic, [0], "prefetch");
+    await gate.arrived(1);
+    await ensureRows(blob, synthetic, [9]);
+    assert.equal(source.aborted, 1);
+    gate.open();
+    await ahead;
+    assert.deepEqual(source.reads.map(({ offset, priority }) => [offset / 8000, priority]), [
+      [0, "prefetch"],
+      [9, "on-demand"],
+      [0, "prefetch"],
+    ]);
+    assert.equal(blob.stats().failedRequests, 0);
+  }));
+
+Deno.test("a prefetch that a reader waits for goes on, whoever else comes", () =>
+  withBlob({ sizes: SMALL }, async ({ blob, source, synthetic }) => {
+    const gate = new Gate(({ offset }) => offset === 0);
+    source.script = gate.script;
+    const ahead = ensureRows(blob, synthetic, [0], "prefetch");
+    await gate.arrived(1);
+    const reader = ensureRows(blob, synthetic, [0]);
+    await ensureRows(blob, synthetic, [9]);
+    gate.open();
+    await Promise.all([ahead, reader]);
+    assert.deepEqual([source.aborted, source.reads.length], [0, 2]);
+  }));

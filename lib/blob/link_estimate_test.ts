@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { LinkEstimate } from "./link_estimate.ts";
+
+/** A link with a clock of its own: reads one after the other, or several that share it. */
+class FakeLink {
+  nowMs = 0;
+  readonly estimate = new LinkEstimate(() => this.nowMs);
+
+  constructor(readonly latencyMs: number, readonly bytesPerMs: number) {}
+
+  read(...sizes: number[]): void {
+    const timers = sizes.map(() => this.estimate.begin());
+    this.nowMs += this.latencyMs + sizes.reduce((sum, size) => sum + size, 0) / this.bytesPerMs;
+    for (const [i, timer] of timers.entries()) timer(sizes[i] as number);
+  }
+}
+
+const near = (actual: number | undefined, expected: number) =>
+  assert.ok(actual !== undefined && Math.abs(actual - expected) <= expected * 0.01, `${actual}, expected ${expected}`);
+
+Deno.test("latency and bandwidth are told from reads of different lengths", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 100, max: 100_000 }), (latencyMs, bytesPerMs) => {
+      const link = new FakeLink(latencyMs, bytesPerMs);
+      for (let i = 0; i < 20; i++) link.read(i % 2 === 0 ? 4000 : 400_000);
+      near(link.estimate.speed?.latencyMs, latencyMs);
+      near(link.estimate.speed?.bytesPerMs, bytesPerMs);
+      near(link.estimate.delayBytes, latencyMs * bytesPerMs);
+      near(link.estimate.transferMs(1e6), 1e6 / bytesPerMs);
+    }),
+  );
+});
+
+Deno.test("reads that share the link tell the bandwidth of all of it", () => {
+  const link = new FakeLink(20, 3000);
+  for (let i = 0; i < 20; i++) link.read(...(i % 2 === 0 ? [1000, 1000] : [200_000, 200_000, 200_000]));
+  near(link.estimate.speed?.bytesPerMs, 3000);
+});
+
+Deno.test("one read that was held up changes nothing", () => {
+  const link = new FakeLink(20, 3000);
+  for (let i = 0; i < 20; i++) {
+    link.read(i % 2 === 0 ? 4000 : 400_000);
+    if (i !== 9) continue;
+    const timer = link.estimate.begin();
+    link.nowMs += 10_000;
+    timer(4000);
+  }
+  near(link.estimate.speed?.latencyMs, 20);
+  near(link.estimate.speed?.bytesPerMs, 3000);
+});
+
+Deno.test("a link that became slower is seen", () => {
+  const link = new FakeLink(20, 100_000);
+  for (let i = 0; i < 40; i++) link.read(i % 2 === 0 ? 4000 : 400_000);
+  Object.assign(link, { bytesPerMs: 1000 });
+  for (let i = 0; i < 40; i++) link.read(i % 2 === 0 ? 4000 : 400_000);
+  near(link.estimate.speed?.bytesPerMs, 1000);
+});
+
+Deno.test("nothing is said of a link before reads of different lengths, nor for failed ones", () => {
+  const link = new FakeLink(20, 3000);
+  for (let i = 0; i < 20; i++) link.read(100_000);
+  for (let i = 0; i < 20; i++) {
+    const timer = link.estimate.begin();
+    link.nowMs += i;
+    timer(0);
+  }
+  assert.equal(link.estimate.speed, undefined);
+  assert.equal(link.estimate.transferMs(1), Infinity);
+});

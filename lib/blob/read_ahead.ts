@@ -1,0 +1,123 @@
+/**
+ * What to fetch beside a chunk that a reader waits for, of what it is likely to want next.
+ *
+ * - *Neighbours*: chunks that follow the wanted one in the blob, as many as are nearly free: half of the bytes that the
+ *   link carries while a request takes to begin. On a slow link those are a few small files, on a fast and distant one a
+ *   megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
+ * - *Streams*: a reader that goes on where its last chunks ended gets a window ahead of it, doubled with each step up
+ *   to what keeps the link busy. It is fetched by requests of its own, beside those that somebody waits for.
+ *
+ * Reads of chunks that are here are not seen, so a stream goes on when its reader runs into the window's end, or into
+ * what is still on its way.
+ *
+ * @module
+ */
+import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import type { LinkEstimate } from "./link_estimate.ts";
+
+/** Neighbours while the link is not known, bytes. */
+const UNKNOWN_LINK_BYTES = 32 * 1024;
+
+/** Neighbours are at most this part of what the link carries while a request begins. */
+const NEIGHBOUR_SHARE = 1 / 2;
+
+/** The window of a stream is at most this many times what the link carries while a request begins. */
+const WINDOW_SHARE = 4;
+
+/** Bytes of the largest window of a stream. */
+const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
+
+/** Streams that are remembered for one blob. */
+const MAX_STREAMS = 16;
+
+/** Longest gap in the blob that a window goes over, bytes. */
+const MAX_GAP_BYTES = 64 * 1024;
+
+/** A reader that goes through the blob; rows of the chunk table. */
+interface Stream {
+  /** Last chunk that it asked for. */
+  last: number;
+  /** The chunk after its window. */
+  next: number;
+  windowBytes: number;
+}
+
+/** Chunks to fetch ahead, ascending. */
+export interface Ahead {
+  /** To go with the wanted ones. */
+  readonly neighbours: readonly number[];
+  /** To be fetched beside. */
+  readonly stream: readonly number[];
+}
+
+const NOTHING: Ahead = { neighbours: [], stream: [] };
+
+/** The readers of one blob. */
+export class ReadAhead {
+  /** The one that was used last stands last. */
+  readonly #streams: Stream[] = [];
+
+  /**
+   * @param link of the homes
+   * @param maxBytes asked each time: most bytes that a read is extended by; 0: nothing is fetched ahead
+   */
+  constructor(private readonly link: LinkEstimate, private readonly maxBytes: () => number) {}
+
+  /**
+   * A reader waits for chunks `first` to `last`.
+   *
+   * @param wanted whether a chunk is neither here nor on its way
+   */
+  after(columns: ChunkColumns, first: number, last: number, wanted: (row: number) => boolean): Ahead {
+    const limit = this.maxBytes();
+    if (limit <= 0) return NOTHING;
+    const delayBytes = this.link.delayBytes;
+    const nearBytes = Math.min(limit, delayBytes === undefined ? UNKNOWN_LINK_BYTES : delayBytes * NEIGHBOUR_SHARE);
+    const stream = this.#find(first);
+    if (stream !== undefined && last <= stream.last) return NOTHING; // more of the same chunk
+    const largest = Math.min(MAX_WINDOW_BYTES, WINDOW_SHARE * (delayBytes ?? 0));
+    const windowBytes = stream === undefined ? 0 : Math.min(2 * Math.max(stream.windowBytes, nearBytes), largest);
+    const neighbours: number[] = [], ahead: number[] = [];
+    const next = walk(columns, last, Math.max(nearBytes, windowBytes), (row, distance) => {
+      if (wanted(row)) (distance <= nearBytes ? neighbours : ahead).push(row);
+    });
+    this.#remember(stream, { last, next: Math.max(next, stream?.next ?? 0), windowBytes });
+    return { neighbours, stream: ahead };
+  }
+
+  /** The stream whose reader may have come to `row`. */
+  #find(row: number): Stream | undefined {
+    return this.#streams.findLast(({ last, next }) => row >= last && row <= next);
+  }
+
+  #remember(before: Stream | undefined, stream: Stream): void {
+    if (before !== undefined) this.#streams.splice(this.#streams.indexOf(before), 1);
+    this.#streams.push(stream);
+    if (this.#streams.length > MAX_STREAMS) this.#streams.shift();
+  }
+}
+
+/**
+ * Goes over the chunks that follow `last` in the blob, as long as they end within `bytes` of its end.
+ *
+ * @returns the row after the last one that was visited
+ */
+function walk(
+  { count, compressedOffset, compressedSize, uncompressedSize }: ChunkColumns,
+  last: number,
+  bytes: number,
+  visit: (row: number, distance: number) => void,
+): number {
+  const start = (compressedOffset[last] as number) + (compressedSize[last] as number);
+  let end = start;
+  let row = last + 1;
+  for (; row < count; row++) {
+    if (uncompressedSize[row] === 0) continue; // of a file that this image does not have
+    const from = compressedOffset[row] as number;
+    const to = Math.max(end, from + (compressedSize[row] as number));
+    if (from < start - (compressedSize[last] as number) || from - end > MAX_GAP_BYTES || to - start > bytes) break;
+    visit(row, to - start);
+    end = to;
+  }
+  return row;
+}

@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { allocateChunkColumns, type ChunkColumns } from "../rafs/chunk_table.ts";
+import { LinkEstimate } from "./link_estimate.ts";
+import { ReadAhead } from "./read_ahead.ts";
+
+const CHUNK = 10_000;
+const MIB = 1024 * 1024;
+
+/** `count` chunks of {@link CHUNK} bytes, back to back. */
+function tableOf(count: number): ChunkColumns {
+  const columns = allocateChunkColumns(count, 0);
+  for (let row = 0; row < count; row++) {
+    columns.uncompressedOffset[row] = row * 65536;
+    columns.uncompressedSize[row] = 65536;
+    columns.compressedOffset[row] = row * CHUNK;
+    columns.compressedSize[row] = CHUNK;
+  }
+  return columns;
+}
+
+/** A link that carries `delayBytes` while a request takes to begin. */
+function linkOf(delayBytes: number): LinkEstimate {
+  let nowMs = 0;
+  const link = new LinkEstimate(() => nowMs);
+  for (let i = 0; i < 20; i++) {
+    const bytes = i % 2 === 0 ? 1000 : 1_000_000;
+    const done = link.begin();
+    nowMs += 20 + bytes / (delayBytes / 20);
+    done(bytes);
+  }
+  return link;
+}
+
+const every = () => true;
+const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+
+Deno.test("as many neighbours go along as the link carries in half the time that a request takes to begin", () => {
+  for (const [delayBytes, count] of [[18_000, 0], [70_000, 3], [120_200, 6]] as const) {
+    const { neighbours, stream } = new ReadAhead(linkOf(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
+    assert.deepEqual([neighbours, stream], [rows(6, count), []]);
+  }
+});
+
+Deno.test("the limit bounds what goes along, and 0 switches everything off", () => {
+  assert.deepEqual(new ReadAhead(linkOf(1e6), () => 25_000).after(tableOf(100), 5, 5, every).neighbours, [6, 7]);
+  const off = new ReadAhead(linkOf(1e6), () => 0);
+  for (const row of [5, 6, 7, 8]) {
+    assert.deepEqual(off.after(tableOf(100), row, row, every), { neighbours: [], stream: [] });
+  }
+});
+
+Deno.test("a reader that goes on gets a window that doubles up to four times what the link carries", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(linkOf(80_200), () => MIB);
+  const fetched = new Set<number>();
+  const windows: number[] = [];
+  for (let row = 0; row < 200; row++) {
+    if (fetched.has(row)) continue; // here: the reader is not seen
+    const { neighbours, stream } = ahead.after(columns, row, row, (each) => !fetched.has(each));
+    for (const each of [row, ...neighbours, ...stream]) fetched.add(each);
+    windows.push(neighbours.length + stream.length);
+  }
+  assert.deepEqual(windows.slice(0, 5), [4, 8, 16, 32, 32]);
+});
+
+Deno.test("a reader that runs into what is on its way keeps the window ahead of it", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(linkOf(80_200), () => MIB);
+  const onTheWay = new Set<number>();
+  let last = 0;
+  for (let row = 0; row < 100; row++) {
+    const { neighbours, stream } = ahead.after(columns, row, row, (each) => !onTheWay.has(each));
+    for (const each of [row, ...neighbours, ...stream]) {
+      onTheWay.add(each);
+      last = Math.max(last, each);
+    }
+  }
+  assert.equal(last, 99 + 32);
+  assert.equal(onTheWay.size, last + 1, "each chunk once, none left out");
+});
+
+Deno.test("readers of different places do not make each other streams", () => {
+  const ahead = new ReadAhead(linkOf(40_200), () => MIB);
+  for (const row of [0, 500, 100, 700, 300]) {
+    assert.deepEqual(ahead.after(tableOf(1000), row, row, every).stream, [], `row ${row}`);
+  }
+  assert.deepEqual(ahead.after(tableOf(1000), 503, 503, every), { neighbours: [504, 505], stream: [506, 507] });
+});
+
+Deno.test("more reads of the same chunk ask for nothing more", () => {
+  const ahead = new ReadAhead(linkOf(40_200), () => MIB);
+  ahead.after(tableOf(10), 3, 3, every);
+  assert.deepEqual(ahead.after(tableOf(10), 3, 3, every), { neighbours: [], stream: [] });
+});
+
+Deno.test("a gap in the blob and the end of the table end it", () => {
+  const columns = tableOf(10);
+  for (let row = 5; row < 10; row++) columns.compressedOffset[row] = (columns.compressedOffset[row] as number) + MIB;
+  const ahead = new ReadAhead(linkOf(2e6), () => MIB);
+  assert.deepEqual(ahead.after(columns, 2, 2, every).neighbours, [3, 4]);
+  assert.deepEqual(ahead.after(columns, 7, 7, every).neighbours, [8, 9]);
+});

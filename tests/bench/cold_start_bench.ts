@@ -1,0 +1,211 @@
+/**
+ * How long a program in an image takes to be ready while the image is still at its registry, and what is fetched for it.
+ *
+ * `deno run -A tests/bench/cold_start_bench.ts [--dir DIR] [--links 3,12,0] [--workloads python,gcc,cat] [--runs N]
+ * [--chunk KIB] [--delay MS] [--prefetch] [--trace]`, as root, best in a mount namespace of its own. Links are in MB/s,
+ * 0 is unlimited. Images are made in DIR from this Debian's packages and kept. Prints a table and, as its last line, JSON.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { O, open } from "../../ffi/fcntl.ts";
+import { MNT, mount, MS, umount2 } from "../../ffi/sys_mount.ts";
+import { writeAll } from "../../ffi/unistd.ts";
+import { TarReader } from "../../lib/archive/tar_reader.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
+import { HttpClient } from "../../lib/backend/http/http_client.ts";
+import { openRegistry } from "../../lib/backend/open_backend.ts";
+import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import { writeUserland } from "../../lib/demo/debian_userland.ts";
+import { ImagePrefetch } from "../../lib/image/image_prefetch.ts";
+import { OpenImage } from "../../lib/image/open_image.ts";
+import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
+import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import type { LinkRequest } from "./cold_start_link.ts";
+
+const { values } = parseArgs({
+  options: {
+    dir: { type: "string", default: "/tmp/cold-start" },
+    links: { type: "string", default: "3,12,0" },
+    workloads: { type: "string", default: "python,gcc,cat" },
+    runs: { type: "string", default: "3" },
+    chunk: { type: "string", default: "1024" },
+    delay: { type: "string", default: "20" },
+    prefetch: { type: "boolean", default: false },
+    trace: { type: "boolean", default: false },
+  },
+});
+
+const PACKAGES = ["python3", "gcc", "libc6-dev", "git"];
+const PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** What runs in the container, by name; it is ready when the program has ended. */
+const WORKLOADS: Readonly<Record<string, readonly string[]>> = {
+  perl: ["perl", "-e", "use POSIX; print 1"],
+  python: ["python3", "-c", "import json, ssl, asyncio, http.client, email, sqlite3, decimal, xml.dom.minidom"],
+  gcc: [
+    "sh",
+    "-c",
+    'printf "#include <stdio.h>\\nint main(){return 0;}" >/tmp/a.c && gcc -o /tmp/a /tmp/a.c && /tmp/a',
+  ],
+  git: ["sh", "-c", "mkdir -p /tmp/r && cd /tmp/r && git init -q && git status"],
+  cat: ["sh", "-c", "cat /usr/lib/gcc/x86_64-linux-gnu/12/cc1 /usr/lib/gcc/x86_64-linux-gnu/12/lto1 >/dev/null"],
+};
+
+interface Run {
+  readonly readyMs: number;
+  readonly bytes: number;
+  readonly requests: number;
+  readonly asked: number;
+}
+
+interface Built {
+  readonly bootstrap: string;
+  readonly blobs: string;
+}
+
+async function buildOnce(dir: string, chunkKib: number): Promise<Built> {
+  const base = `${dir}/${chunkKib}k`;
+  const built = { bootstrap: `${base}/image.boot`, blobs: `${base}/blobs` };
+  try {
+    await Deno.stat(built.bootstrap);
+    return built;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  await Deno.mkdir(built.blobs, { recursive: true });
+  await writeUserland(`${base}/userland.tar`, base, PACKAGES);
+  const made = await (async () => {
+    using file = open(`${built.blobs}/new`, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
+    const builder = new RafsBuilder({ chunkSize: chunkKib * 1024 }, (bytes) => writeAll(file, bytes));
+    const reader = new TarReader(builder);
+    using tar = await Deno.open(`${base}/userland.tar`);
+    for await (const piece of tar.readable) reader.push(piece);
+    reader.finish();
+    return builder.finish();
+  })();
+  await Deno.remove(`${base}/userland.tar`);
+  await Deno.rename(`${built.blobs}/new`, `${built.blobs}/${made.blobId}`);
+  await Deno.writeFile(built.bootstrap, made.bootstrap);
+  return built;
+}
+
+/** The link, until it is disposed. */
+class Link implements AsyncDisposable {
+  private constructor(private readonly child: Deno.ChildProcess, readonly host: string) {}
+
+  static async start(folder: string, megabytesPerSecond: number, delayMs: number): Promise<Link> {
+    const script = new URL("cold_start_link.ts", import.meta.url).href;
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", "--no-lock", script, folder, String(megabytesPerSecond * 1e6), String(delayMs)],
+      stdout: "piped",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    const { value } = await reader.read();
+    await reader.cancel();
+    return new Link(child, `127.0.0.1:${new TextDecoder().decode(value).trim()}`);
+  }
+
+  async log(): Promise<LinkRequest[]> {
+    return await (await fetch(`http://${this.host}/_log`)).json();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.child.kill();
+    await this.child.status;
+  }
+}
+
+async function run(built: Built, link: Link, workload: readonly string[], dir: string): Promise<Run> {
+  for (const each of ["cache", "state", "image", "upper", "work", "root"]) {
+    await Deno.mkdir(`${dir}/${each}`, { recursive: true });
+  }
+  await using cleanup = new AsyncDisposableStack();
+  const http = cleanup.use(new HttpClient(DEFAULT_FETCH_OPTIONS));
+  const backend = openRegistry({ host: link.host, repo: "app", scheme: "http" }, {
+    http,
+    keychain: ANONYMOUS,
+  });
+  const cache = cleanup.use(BlobCache.open(`${dir}/cache`));
+  let asked = 0;
+  const image = cleanup.use(
+    OpenImage.open({ name: "image", bootstrapPath: built.bootstrap, backend, cache }),
+  );
+  const stores = image.blobs.map((blob) => ({
+    id: blob.id,
+    open: (signal?: AbortSignal) => blob.open(signal),
+    ensure: (...[offset, length, ...rest]: Parameters<typeof blob.ensure>) => {
+      asked += length;
+      return blob.ensure(offset, length, ...rest);
+    },
+  }));
+  cleanup.use(
+    await FuseSession.start({
+      mountpoint: `${dir}/image`,
+      stateDir: `${dir}/state`,
+      workers: 2,
+      deadlineMs: 60_000,
+      single: { image: { name: "image", bootstrap: image.bootstrap, tree: image.tree, blobs: stores }, number: 1 },
+    }),
+  );
+  mount("overlay", `${dir}/root`, "overlay", 0, `lowerdir=${dir}/image,upperdir=${dir}/upper,workdir=${dir}/work`);
+  cleanup.defer(() => umount2(`${dir}/root`, MNT.DETACH));
+  mount("/dev", `${dir}/root/dev`, null, MS.BIND);
+  await link.log();
+  const startedAt = performance.now();
+  const prefetch = values.prefetch ? ImagePrefetch.start(image) : undefined;
+  const { code, stderr } = await new Deno.Command("chroot", {
+    args: [`${dir}/root`, "env", "-i", PATH, ...workload],
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  const readyMs = performance.now() - startedAt;
+  if (code !== 0) throw new Error(new TextDecoder().decode(stderr));
+  const log = await link.log();
+  await prefetch?.stop();
+  if (values.trace) {
+    for (const each of log) {
+      console.log(
+        each.startMs.toFixed(0).padStart(7),
+        (each.endMs - each.startMs).toFixed(0).padStart(6),
+        String(each.offset).padStart(11),
+        String(each.length).padStart(9),
+        each.sent < each.length ? `cut at ${each.sent}` : "",
+      );
+    }
+  }
+  return { readyMs, bytes: log.reduce((sum, { sent }) => sum + sent, 0), requests: log.length, asked };
+}
+
+const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1] as number;
+
+const built = await buildOnce(values.dir, Number(values.chunk));
+const results = [];
+for (const megabytes of values.links.split(",").map(Number)) {
+  await using link = await Link.start(built.blobs, megabytes, Number(values.delay));
+  for (const name of values.workloads.split(",")) {
+    const runs: Run[] = [];
+    for (let i = 0; i < Number(values.runs); i++) {
+      const scratch = await Deno.makeTempDir({ dir: values.dir, prefix: "run" });
+      try {
+        runs.push(await run(built, link, WORKLOADS[name] ?? [], scratch));
+      } finally {
+        await Deno.remove(scratch, { recursive: true });
+      }
+    }
+    const result = {
+      link: megabytes === 0 ? "unlimited" : `${megabytes} MB/s`,
+      workload: name,
+      readyMs: Math.round(median(runs.map(({ readyMs }) => readyMs))),
+      megabytes: Number((median(runs.map(({ bytes }) => bytes)) / 1e6).toFixed(2)),
+      requests: median(runs.map(({ requests }) => requests)),
+      askedMegabytes: Number((median(runs.map(({ asked }) => asked)) / 1e6).toFixed(2)),
+    };
+    results.push(result);
+    console.log(
+      [result.link, name, `${result.readyMs} ms`, `${result.megabytes} MB`, `${result.requests} requests`].join("\t"),
+    );
+  }
+}
+console.log(JSON.stringify({ kernel: Deno.osRelease(), deno: Deno.version.deno, ...values, results }));

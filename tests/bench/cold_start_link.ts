@@ -1,0 +1,94 @@
+/**
+ * The link of cold_start_bench.ts, a process of its own: a registry with one repository behind a shared bandwidth and a
+ * delay for each request.
+ *
+ * `deno run -A cold_start_link.ts FOLDER BYTES_PER_SECOND DELAY_MS`; 0 bytes: no limit. Blobs are FOLDER's files. Prints
+ * its port. `GET /_log` gives what was asked for since the last one, as JSON.
+ *
+ * @module
+ */
+const [folder = "", rateText = "0", delayText = "0"] = Deno.args;
+const bytesPerSecond = Number(rateText);
+const delayMs = Number(delayText);
+
+/** Bytes that are sent at once, so that answers share the link fairly. */
+const PIECE_BYTES = 16 * 1024;
+
+/** A request for data. Times in milliseconds since the last look at the log. */
+export interface LinkRequest {
+  readonly offset: number;
+  readonly length: number;
+  readonly startMs: number;
+  /** Bytes that were sent. */
+  sent: number;
+  endMs: number;
+}
+
+let log: LinkRequest[] = [];
+let since = performance.now();
+let freeAt = 0;
+const blobs = new Map<string, Uint8Array<ArrayBuffer>>();
+
+function blobOf(path: string): Uint8Array<ArrayBuffer> | undefined {
+  const id = /sha256:([0-9a-f]{64})$/.exec(path)?.[1];
+  if (id === undefined) return undefined;
+  let bytes = blobs.get(id);
+  if (bytes === undefined) blobs.set(id, bytes = Deno.readFileSync(`${folder}/${id}`));
+  return bytes;
+}
+
+const sleep = (ms: number) => ms < 1 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms));
+
+function bodyOf(bytes: Uint8Array<ArrayBuffer>, entry: LinkRequest): BodyInit {
+  if (bytesPerSecond === 0) {
+    entry.sent = bytes.length;
+    entry.endMs = performance.now() - since;
+    return bytes;
+  }
+  let at = 0;
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const piece = bytes.subarray(at, at += PIECE_BYTES);
+      const now = performance.now();
+      freeAt = Math.max(now, freeAt) + piece.length / bytesPerSecond * 1000;
+      await sleep(freeAt - now);
+      if (piece.length > 0) controller.enqueue(piece);
+      entry.sent += piece.length;
+      entry.endMs = performance.now() - since;
+      if (at >= bytes.length) controller.close();
+    },
+  }, { highWaterMark: 0 });
+}
+
+async function answer(request: Request): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  if (pathname === "/_log") {
+    const seen = log;
+    log = [];
+    since = performance.now();
+    return Response.json(seen);
+  }
+  await sleep(delayMs);
+  const bytes = blobOf(pathname);
+  if (bytes === undefined) return new Response(null, { status: pathname === "/v2/" ? 200 : 404 });
+  const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.get("range") ?? "");
+  if (request.method === "HEAD" || range === null) {
+    return new Response(request.method === "HEAD" ? null : bytes, {
+      headers: { "content-length": String(bytes.length) },
+    });
+  }
+  const from = Number(range[1]), to = Math.min(Number(range[2]) + 1, bytes.length);
+  const startMs = performance.now() - since;
+  const entry = { offset: from, length: to - from, startMs, sent: 0, endMs: startMs };
+  log.push(entry);
+  return new Response(bodyOf(bytes.subarray(from, to), entry), {
+    status: 206,
+    headers: {
+      "content-length": String(to - from),
+      "content-range": `bytes ${from}-${to - 1}/${bytes.length}`,
+    },
+  });
+}
+
+const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, answer);
+console.log(server.addr.port);
