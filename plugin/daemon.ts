@@ -26,6 +26,7 @@ import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
 import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/config_files.ts";
+import { fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
 import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
@@ -114,7 +115,12 @@ class Daemon implements AsyncDisposable {
     const configOf = (path: string | undefined) =>
       readNydusdConfig(path === undefined ? args.config : { path, explicit: true });
     const config = await configOf(undefined);
-    const cache = parts.use(BlobCache.open(settings.cache.dir ?? config?.cache.workDir ?? folders.cache));
+    const cache = parts.use(
+      BlobCache.open(settings.cache.dir ?? config?.cache.workDir ?? folders.cache, {
+        ...fetchTuning(settings, config),
+        keep: config?.cache.type !== "dummycache",
+      }),
+    );
     const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
     const record = await MountedImages.open(`${folders.state}/mounted-images.json`);
     const session = {
@@ -140,12 +146,15 @@ class Daemon implements AsyncDisposable {
         candidates: (layer) => homesOf(layer, { config: current, trustedOrigins: settings.fetch.trustedOrigins, deps }),
         dataPath,
         minFree: settings.cache.minFree,
+        prefetch: () => prefetchScope(settings, current),
+        validate: () => current?.rafs.validate ?? false,
       }),
       (store) => store.handOver(),
     );
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
       current = await configOf(options.config);
+      cache.tune(fetchTuning(settings, current));
       await images.resume();
       return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
     };

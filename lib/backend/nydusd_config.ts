@@ -30,8 +30,8 @@ export const MAX_CONFIG_BYTES = 1 << 20;
 
 /** How blobs are kept. */
 export interface CacheConfig {
-  /** "dummycache": none is configured. */
-  readonly type: "filecache" | "fscache" | "dummycache";
+  /** "dummycache": nothing is to be kept. Undefined: not configured. */
+  readonly type: "filecache" | "fscache" | "dummycache" | undefined;
   /** As configured, possibly relative; undefined when not configured. */
   readonly workDir: string | undefined;
   /** Chunk digests are to be checked. (Here they always are.) */
@@ -39,11 +39,16 @@ export interface CacheConfig {
   /** Chunks are to be kept as stored. */
   readonly compressed: boolean;
   readonly disableIndexedMap: boolean;
+  /** Files are to be encrypted with one key. */
   readonly encrypted: boolean;
+  /** Files are to be encrypted, each chunk with its digest as the key. */
+  readonly convergentEncryption: boolean;
 }
 
 /** What is fetched before somebody asks. */
 export interface PrefetchConfig {
+  /** Whether the file says anything about it. */
+  readonly configured: boolean;
   readonly enable: boolean;
   readonly threads: number;
   /** Bytes of one request, at most. */
@@ -98,6 +103,7 @@ const fileCacheSchema = v.object({
   enable_convergent_encryption: flag,
   encryption_key: text,
 });
+const cacheType = v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), "");
 const anything = v.optional(v.unknown());
 const rafsFlags = {
   iostats_files: flag,
@@ -118,7 +124,7 @@ const V1 = v.object({
     external_backends: anything,
     cache: v.optional(
       v.object({
-        type: v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), ""),
+        type: cacheType,
         compressed: flag,
         validate: flag,
         config: v.nullish(fileCacheSchema, {}),
@@ -162,7 +168,7 @@ const V2 = v.object({
   external_backends: anything,
   cache: v.nullish(
     v.object({
-      type: v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), ""),
+      type: cacheType,
       compressed: flag,
       validate: flag,
       prefetch: v.optional(V2_PREFETCH),
@@ -222,14 +228,14 @@ function readV1(document: unknown): NydusdConfig {
   const { device, ...rafs } = accept(V1, document, []);
   const warnings = warningsOf(V1, document, []);
   if (device.external_backends !== undefined) warnings.push(ignored(["device", "external_backends"]));
-  const cacheType = device.cache.type;
   const prefetch = rafs.fs_prefetch;
   return {
     version: 1,
     id: device.id,
     backend: readBackend(device.backend.type, device.backend.config, ["device", "backend", "config"], warnings),
-    cache: readCache(cacheType, device.cache.compressed, device.cache.validate, device.cache.config),
+    cache: readCache(device.cache.type, device.cache.compressed, device.cache.validate, device.cache.config),
     prefetch: readPrefetch({
+      configured: Object.hasOwn(document as object, "fs_prefetch"),
       enable: prefetch.enable,
       threads: prefetch.threads_count,
       batchSizeBytes: prefetch.merging_size,
@@ -259,6 +265,7 @@ function readV2(document: unknown): NydusdConfig {
     backend: readBackend(backend.type, sections[backend.type], ["backend", backend.type], warnings),
     cache: readCache(cache.type, cache.compressed, cache.validate, section),
     prefetch: readPrefetch({
+      configured: prefetch !== undefined,
       enable: prefetch?.enable ?? false,
       threads: prefetch?.threads ?? 8,
       batchSizeBytes: prefetch?.batch_size ?? 1 << 20,
@@ -291,18 +298,19 @@ function readPrefetch(prefetch: PrefetchConfig, keys: { threads: string; batch: 
 }
 
 function readCache(
-  type: string,
+  type: v.InferOutput<typeof cacheType>,
   compressed: boolean,
   validate: boolean,
   section: Partial<v.InferOutput<typeof fileCacheSchema>> | null | undefined,
 ): CacheConfig {
   return {
-    type: type === "fscache" ? "fscache" : type === "" || type === "dummycache" ? "dummycache" : "filecache",
+    type: type === "" ? undefined : type === "blobcache" ? "filecache" : type,
     workDir: section?.work_dir || undefined,
     validate,
     compressed,
     disableIndexedMap: section?.disable_indexed_map ?? false,
-    encrypted: (section?.enable_encryption ?? false) || (section?.enable_convergent_encryption ?? false),
+    encrypted: section?.enable_encryption ?? false,
+    convergentEncryption: section?.enable_convergent_encryption ?? false,
   };
 }
 

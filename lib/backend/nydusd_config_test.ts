@@ -45,8 +45,10 @@ Deno.test("the smallest v1 configuration reads with nydusd's defaults", () => {
     compressed: false,
     disableIndexedMap: false,
     encrypted: false,
+    convergentEncryption: false,
   });
   assert.deepEqual(config.prefetch, {
+    configured: false,
     enable: false,
     threads: 8,
     batchSizeBytes: 1 << 20,

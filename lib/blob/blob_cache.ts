@@ -33,10 +33,14 @@ export interface BlobCacheOptions extends FetchTuning {
   readonly decodeWorkers: number;
   /** Plain bytes up to which a piece is decoded in the thread of the caller. */
   readonly inlineDecodeBytes: number;
+  /** Milliseconds without a job after which Workers that decode are ended. */
+  readonly idleDecodeMs: number;
   /** Milliseconds after which a chunk that is ready is recorded on disk. */
   readonly flushAfterMs: number;
   /** Plain bytes of ready chunks after which they are recorded on disk. */
   readonly flushAfterBytes: number;
+  /** Whether what was fetched is there for the next server. */
+  readonly keep: boolean;
 }
 
 const DEFAULTS: BlobCacheOptions = {
@@ -51,8 +55,10 @@ const DEFAULTS: BlobCacheOptions = {
   maxGapBytes: 8 * 1024,
   decodeWorkers: 2,
   inlineDecodeBytes: 32 * 1024,
+  idleDecodeMs: 10_000,
   flushAfterMs: 1000,
   flushAfterBytes: 64 * 1024 * 1024,
+  keep: true,
 };
 
 /** Numbers of the cache. */
@@ -88,8 +94,8 @@ export class BlobCache implements AsyncDisposable {
     const link = new LinkEstimate();
     const tuner = new FetchTuner(o, { maxRequest: o.maxRequestBytes, maxGap: o.maxGapBytes }, link);
     return new BlobCache({
-      folder: CacheFolder.open(dir),
-      decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes }),
+      folder: o.keep ? CacheFolder.open(dir) : CacheFolder.openTransient(dir),
+      decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes, idleMs: o.idleDecodeMs }),
       queue: new FetchQueue({
         limit: o.parallelRequests,
         readAheadLimit: o.parallelReadAhead,
@@ -99,7 +105,7 @@ export class BlobCache implements AsyncDisposable {
       }),
       link,
       tuner,
-      flush: { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes },
+      flush: o.keep ? { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes } : undefined,
     });
   }
 
@@ -145,6 +151,11 @@ export class BlobCache implements AsyncDisposable {
   /** Changes what is fetched that nobody waits for, from the next request on. */
   tune(tuning: Partial<FetchTuning>): void {
     this.parts.tuner.current = { ...this.parts.tuner.current, ...tuning };
+  }
+
+  /** Readers are about to come: prefetch waits for them. */
+  expectReaders(): void {
+    this.parts.queue.expectDemand();
   }
 
   /** Resolves when no reader has waited for a source for `quietMs`. */

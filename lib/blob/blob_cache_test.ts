@@ -271,3 +271,34 @@ Deno.test("closing waits for what is being decoded and gives the folder back", a
   await reading;
   await BlobCache.open(dir.path).close();
 });
+
+Deno.test("a cache that keeps nothing leaves no file with a name, and nothing for the next", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using temp = TempDir.make();
+  const names = () => [...Deno.readDirSync(temp.join("transient"))].map(({ name }) => name);
+  for (let server = 0; server < 2; server++) {
+    await using cache = BlobCache.open(temp.path, { ...QUIET, keep: false });
+    const source = new ScriptedSource(synthetic.bytes);
+    const blob = acquire(cache, synthetic, source);
+    await ensureRows(blob, synthetic, [0, 1]);
+    for (const row of [0, 1]) await assertCached(blob, synthetic, row);
+    await ensureRows(blob, synthetic, [0, 1]);
+    assert.deepEqual([source.reads.length, names()], [1, [".nydus-gd.lock"]]);
+  }
+  await Deno.writeTextFile(temp.join("transient/synthetic.blob.data"), "of a server that was killed");
+  await using _cache = BlobCache.open(temp.path, { ...QUIET, keep: false });
+  assert.deepEqual(names(), [".nydus-gd.lock"]);
+});
+
+Deno.test("a cache that keeps nothing neither uses nor touches one that was kept in the same place", async () => {
+  const synthetic = await makeSyntheticBlob({ sizes: TEN });
+  using temp = TempDir.make();
+  const fetches: number[] = [];
+  for (const keep of [true, false, true]) {
+    await using cache = BlobCache.open(temp.path, { ...QUIET, keep });
+    const source = new ScriptedSource(synthetic.bytes);
+    await readAll(synthetic)(acquire(cache, synthetic, source));
+    fetches.push(source.reads.length);
+  }
+  assert.deepEqual(fetches, [1, 1, 0]);
+});

@@ -8,6 +8,7 @@
  * | `<id>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
  * | `<id>.blob.verified` | verified.ts; not nydusd's |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
+ * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
  *
  * Names and content are nydusd's, so that its cache can be taken over while it does not run. nydusd refuses a blob whose
  * data file or map has a wrong size; here such a file is set aside as `<name>.set-aside` and the blob's cache starts
@@ -70,9 +71,13 @@ export function blobPaths(dir: string, id: string): BlobPaths {
   return { data: at(SUFFIX.data), chunkMap: at(SUFFIX.chunkMap), meta: at(SUFFIX.meta), verified: at(SUFFIX.verified) };
 }
 
+/** Folder of a cache that keeps nothing, in the folder of one that does. */
+const TRANSIENT_NAME = "transient";
+
 /** The folder, locked for this server as long as it is not disposed. */
 export class CacheFolder implements Disposable {
-  private constructor(readonly path: string, private readonly lock: Fd) {}
+  /** @param keeps whether what is in it is there for the next server */
+  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {}
 
   /**
    * Makes the folder where there is none (mode 0700), and locks it.
@@ -80,6 +85,20 @@ export class CacheFolder implements Disposable {
    * @throws {NydusGdError} "busy" when another server uses it, "io"
    */
   static open(path: string): CacheFolder {
+    return CacheFolder.#openLocked(path, true);
+  }
+
+  /** A folder below `dir` whose files go with this server, however it ends. */
+  static openTransient(dir: string): CacheFolder {
+    const path = join(dir, TRANSIENT_NAME);
+    const folder = CacheFolder.#openLocked(path, false);
+    for (const { name } of Deno.readDirSync(path)) {
+      if (name !== LOCK_NAME) Deno.removeSync(join(path, name)); // of a server that was killed
+    }
+    return folder;
+  }
+
+  static #openLocked(path: string, keeps: boolean): CacheFolder {
     try {
       Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
       const lock = open(join(path, LOCK_NAME), O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
@@ -89,7 +108,7 @@ export class CacheFolder implements Disposable {
         lock[Symbol.dispose]();
         throw error;
       }
-      return new CacheFolder(path, lock);
+      return new CacheFolder(path, lock, keeps);
     } catch (error) {
       if (isErrno(error, "EAGAIN")) {
         throw new NydusGdError("busy", `Cannot open cache "${path}": another nydus-gd uses it`, {
@@ -113,6 +132,7 @@ export class CacheFolder implements Disposable {
 
   /** Creates or replaces a file: a reader, or a reboot, sees the old content, the new, or no file. */
   async replace(path: string, content: Uint8Array): Promise<void> {
+    if (!this.keeps) return;
     const aside = `${path}.tmp`;
     await ignore(Deno.errors.NotFound, Deno.remove(aside));
     const handle = await openHandle(aside, "wx", 0o600); // never through a link
@@ -162,7 +182,8 @@ export class BlobFiles implements Disposable {
     const verified = stack.use(
       await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity(), changedNs: data.changedNs() }),
     );
-    await folder.sync();
+    if (folder.keeps) await folder.sync();
+    else for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path);
     stack.move();
     return new BlobFiles(data, subject.dataSize, map, verified);
   }

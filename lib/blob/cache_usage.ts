@@ -8,6 +8,7 @@
 import { join } from "node:path";
 import { statfs } from "../../ffi/sys_statfs.ts";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { limitInBytes, type SizeLimit } from "../base/setting_values.ts";
 
 /** All in bytes. */
 export interface CacheUsage {
@@ -24,6 +25,16 @@ export interface CacheUsage {
 
 /** Unit of st_blocks, whatever the file system's own. */
 const STAT_BLOCK_BYTES = 512;
+
+/**
+ * Whether the file system of `dir` has more left than is to stay free.
+ *
+ * @throws {SyscallError} when it cannot be asked
+ */
+export function hasRoom(dir: string, minFree: SizeLimit): boolean {
+  const { blockSize, blocks, freeBlocks } = statfs(dir);
+  return freeBlocks * blockSize > limitInBytes(minFree, blocks * blockSize);
+}
 
 /**
  * Looks at the folder and its file system.

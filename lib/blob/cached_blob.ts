@@ -57,7 +57,8 @@ export interface CacheParts {
   readonly queue: FetchQueue;
   readonly link: LinkEstimate;
   readonly tuner: FetchTuner;
-  readonly flush: FlushOptions;
+  /** Undefined: nothing is recorded. */
+  readonly flush: FlushOptions | undefined;
 }
 
 /** Numbers of one blob; those about fetching since it was opened. */

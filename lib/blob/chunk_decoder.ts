@@ -67,17 +67,18 @@ export function decodeChunks(
   const { columns } = target;
   const failures: ChunkFailure[] = [];
   let batch = NO_BATCH;
-  let plain = new Uint8Array(0);
+  let plain: Uint8Array | ChunkFailure = new Uint8Array(0);
   for (const row of rows) {
+    const rowBatch = columns.batch[row] as number;
+    if (rowBatch === NO_BATCH || rowBatch !== batch) {
+      plain = unpack(target, row, stored, offset);
+      batch = rowBatch;
+    }
+    if (!(plain instanceof Uint8Array)) {
+      failures.push({ ...plain, row }); // what is wrong with a batch is wrong with each of its members
+      continue;
+    }
     try {
-      const rowBatch = columns.batch[row] as number;
-      if (rowBatch === NO_BATCH || rowBatch !== batch) {
-        batch = NO_BATCH;
-        const at = (columns.compressedOffset[row] as number) - offset;
-        const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));
-        plain = plainBytes(target, row, bytes);
-        batch = rowBatch;
-      }
       const from = rowBatch === NO_BATCH ? 0 : columns.batchOffset[row] as number;
       const chunk = plain.subarray(from, from + (columns.uncompressedSize[row] as number));
       const wrong = mismatch(target, row, chunk);
@@ -123,14 +124,21 @@ function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
   if (size < dataSize) throw new Error(`the cache file was cut to ${size} bytes`);
 }
 
-function plainBytes(target: DecodeTarget, row: number, stored: Uint8Array): Uint8Array<ArrayBuffer> {
+/** The plain bytes of a chunk, or of the batch that it is in. */
+function unpack(target: DecodeTarget, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
   const { columns, compressor } = target;
-  if (((columns.flags[row] as number) & CHUNK_FLAG.compressed) === 0) return stored as Uint8Array<ArrayBuffer>;
+  const at = (columns.compressedOffset[row] as number) - offset;
+  const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));
+  if (((columns.flags[row] as number) & CHUNK_FLAG.compressed) === 0) return bytes;
   const batch = columns.batch[row] as number;
   const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
-  const plain = room(size as number);
-  decompressInto(compressor, stored, plain);
-  return plain;
+  try {
+    const plain = room(size as number);
+    decompressInto(compressor, bytes, plain);
+    return plain;
+  } catch (error) {
+    return failureOf(row, error);
+  }
 }
 
 /** What is wrong with a chunk's bytes. The digest is always known here and stronger than a CRC. */

@@ -3,7 +3,7 @@
  *
  * A Worker costs 15 to 30 ms to start, 11 to 20 MB, and 40 to 60 us for each job, in which this thread would have
  * decoded some 30 KiB; so Workers start with the first large job, and {@link DecoderOptions.inlineBytes} says what is
- * small. Jobs that somebody waits for go before prefetch.
+ * small. Those without a job for a while are ended. Jobs that somebody waits for go before prefetch.
  *
  * @module
  */
@@ -20,6 +20,8 @@ export interface DecoderOptions {
   readonly workers: number;
   /** Plain bytes up to which a job is done in this thread. */
   readonly inlineBytes: number;
+  /** Milliseconds without a job after which Workers are ended. */
+  readonly idleMs: number;
 }
 
 /** A Worker and what it knows. */
@@ -77,6 +79,7 @@ export class Decoder implements Disposable {
   readonly #idle: DecodeThread[] = [];
   readonly #turns: Limiter;
   #closed = false;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: DecoderOptions) {
     this.#turns = new Limiter(Math.max(1, options.workers));
@@ -113,6 +116,11 @@ export class Decoder implements Disposable {
     return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
   }
 
+  /** Workers that are alive. */
+  get threads(): number {
+    return this.#threads.size;
+  }
+
   /** Forgets a target. None of its jobs may be under way. */
   drop(key: number): void {
     for (const thread of this.#threads) thread.drop(key);
@@ -121,6 +129,7 @@ export class Decoder implements Disposable {
   /** Ends the Workers. No job may be under way. */
   [Symbol.dispose](): void {
     this.#closed = true;
+    clearTimeout(this.#idleTimer);
     for (const thread of this.#threads) thread.terminate();
     this.#threads.clear();
     this.#idle.length = 0;
@@ -145,9 +154,19 @@ export class Decoder implements Disposable {
         return await thread.run(target, request, transfer);
       } finally {
         if (thread.broken) this.#discard(thread);
-        else this.#idle.push(thread);
+        else this.#rest(thread);
       }
     });
+  }
+
+  #rest(thread: DecodeThread): void {
+    this.#idle.push(thread);
+    clearTimeout(this.#idleTimer);
+    if (!this.#closed) this.#idleTimer = setTimeout(() => this.#endIdle(), this.options.idleMs);
+  }
+
+  #endIdle(): void {
+    for (const thread of this.#idle.splice(0)) this.#discard(thread);
   }
 
   async #startThread(): Promise<DecodeThread> {

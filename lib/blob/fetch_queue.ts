@@ -83,6 +83,11 @@ export class FetchQueue {
     if (rate !== undefined) this.#paidUntil = Math.max(this.#paidUntil, performance.now()) + bytes / rate * 1000;
   }
 
+  /** On-demand tasks are about to come. */
+  expectDemand(): void {
+    this.#quietSince = performance.now();
+  }
+
   /** Resolves when no on-demand task has run or waited for `quietMs`. */
   async whenQuiet(quietMs: number, signal: AbortSignal): Promise<void> {
     for (;;) {

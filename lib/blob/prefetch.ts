@@ -23,6 +23,8 @@ export interface PrefetchRange {
 /** How to prefetch. */
 export interface PrefetchOptions {
   readonly signal: AbortSignal;
+  /** Waited for before each piece; false ends the prefetch. */
+  readonly turn?: () => boolean | Promise<boolean>;
   /** Ranges under way at once. Default 4. */
   readonly concurrency?: number;
   /** Bytes that are asked for at once; longer ranges are cut. Default 1 MiB. */
@@ -36,7 +38,7 @@ export interface PrefetchResult {
   /** Bytes of the ranges that are ready, plain. */
   readonly readyBytes: number;
   readonly failures: number;
-  /** False when it was given up because of failures. */
+  /** False when it was given up because of failures, or ended by {@link PrefetchOptions.turn}. */
   readonly complete: boolean;
 }
 
@@ -46,13 +48,14 @@ export interface PrefetchResult {
  * @throws {NydusGdError} "interrupted" when the signal is aborted; a failed range is no error
  */
 export async function prefetch(ranges: Iterable<PrefetchRange>, options: PrefetchOptions): Promise<PrefetchResult> {
-  const { signal, concurrency = 4, pieceBytes = 1024 * 1024, maxFailures = 8 } = options;
+  const { signal, turn = () => true, concurrency = 4, pieceBytes = 1024 * 1024, maxFailures = 8 } = options;
   const pieces = piecesOf(ranges, pieceBytes);
-  let readyBytes = 0, failures = 0, failuresInARow = 0;
+  let readyBytes = 0, failures = 0, failuresInARow = 0, ended = false;
   const runner = async () => {
     for (const { store, offset, length } of pieces) {
       throwIfAborted(signal);
-      if (failuresInARow >= maxFailures) return;
+      ended ||= !await turn();
+      if (ended || failuresInARow >= maxFailures) return;
       try {
         await store.ensure(offset, length, "prefetch", signal);
         readyBytes += length;
@@ -68,7 +71,7 @@ export async function prefetch(ranges: Iterable<PrefetchRange>, options: Prefetc
   };
   const ends = await Promise.allSettled(Array.from({ length: concurrency }, runner));
   for (const end of ends) if (end.status === "rejected") throw end.reason;
-  return { readyBytes, failures, complete: failuresInARow < maxFailures };
+  return { readyBytes, failures, complete: !ended && failuresInARow < maxFailures };
 }
 
 /** One iterator for all runners: `for … of` on it goes on where another stopped. */

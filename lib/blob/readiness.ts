@@ -10,6 +10,8 @@
  * that (nydusd set it, another image was served, the file was altered) is a *claim*: the chunk is read back and checked
  * before it counts.
  *
+ * A cache that keeps nothing has no options for this: then nothing is recorded.
+ *
  * If the data cannot be synced, the kernel may have dropped them: every chunk that is not on disk is no longer ready.
  * If somebody cut the data file, nothing of it is ready until it was read back and checked.
  *
@@ -48,7 +50,7 @@ export class Readiness {
     private readonly id: string,
     private readonly files: BlobFiles,
     private readonly columns: ChunkColumns,
-    private readonly options: FlushOptions,
+    private readonly options: FlushOptions | undefined,
   ) {
     this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
     for (const row of files.verified.matching(columns.digests)) {
@@ -105,6 +107,7 @@ export class Readiness {
 
   /** Chunks whose bit in {@link ready} was set: records them on disk in a while. */
   add(rows: Iterable<number>): void {
+    if (this.options === undefined) return;
     for (const row of rows) {
       this.#unrecorded.push(row);
       this.#unrecordedBytes += this.columns.uncompressedSize[row] as number;
@@ -121,6 +124,7 @@ export class Readiness {
    * @throws {NydusGdError} "io" when the disk refuses; the chunks in question are no longer ready
    */
   flush(): Promise<void> {
+    if (this.options === undefined) return Promise.resolve();
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#flushQueued = true;

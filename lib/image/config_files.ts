@@ -9,6 +9,7 @@ import { MAX_CONFIG_BYTES, type NydusdConfig, parseNydusdConfig } from "../backe
 import { type ErrorDetails, hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { parseSettings, type Settings } from "../base/settings.ts";
+import { checkNydusdKeys } from "./nydusd_keys.ts";
 
 const log = logger("config");
 
@@ -32,8 +33,11 @@ export async function readSettings(file: ConfigPath): Promise<Settings> {
 export async function readNydusdConfig(file: ConfigPath): Promise<NydusdConfig | undefined> {
   const text = await readText(file, "configuration");
   if (text === undefined) return undefined;
-  const config = withHint(file, () => parseNydusdConfig(text));
-  for (const warning of config.warnings) log.warn(warning, { file: file.path });
+  const { config, warnings } = withHint(file, () => {
+    const config = parseNydusdConfig(text);
+    return { config, warnings: [...config.warnings, ...checkNydusdKeys(config)] };
+  });
+  for (const warning of warnings) log.warn(warning, { file: file.path });
   return config;
 }
 
@@ -42,10 +46,10 @@ function withHint<T>({ path }: ConfigPath, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    if (!hasCode(error, "config", "unsupported") || error.hint !== undefined) throw error;
+    if (!hasCode(error, "config", "unsupported")) throw error;
     const variable = /^Cannot use (NYDUS_GD_\w+)/.exec(error.message)?.[1];
     const message = error.message.replace(/^Cannot read configuration: /, `Cannot read configuration ${path}: `);
-    const hint = variable === undefined ? `edit ${path}` : `unset ${variable}`;
+    const hint = error.hint ?? (variable === undefined ? `edit ${path}` : `unset ${variable}`);
     throw new NydusGdError(error.code, message, { hint, cause: error });
   }
 }

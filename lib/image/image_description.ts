@@ -6,9 +6,8 @@
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
-import { openBootstrap } from "../rafs/open.ts";
 import type { MountedImageReport } from "./images_report.ts";
-import { mapBootstrap } from "./open_image.ts";
+import { MappedBootstrap } from "./open_image.ts";
 
 const log = logger("image");
 
@@ -26,9 +25,8 @@ export function describeImage(layer: LazyLayer, mounted: MountedImageReport | un
 /** The blobs that a bootstrap names; what is wrong with it where it cannot be read any more. */
 function blobsOf({ id, bootstrapPath }: LazyLayer): string {
   try {
-    using mapping = mapBootstrap(bootstrapPath);
-    const { blobs } = openBootstrap(mapping.bytes);
-    return blobs.map((blob) => `${blob.id} ${blob.compressedSize} bytes`).join("; ");
+    using bootstrap = MappedBootstrap.open(bootstrapPath);
+    return bootstrap.tree.blobs.map((blob) => `${blob.id} ${blob.compressedSize} bytes`).join("; ");
   } catch (error) {
     log.warn("bootstrap cannot be read any more", { layer: id, error: messageOf(error) });
     return messageOf(error);

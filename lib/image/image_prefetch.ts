@@ -1,8 +1,9 @@
 /**
- * Everything of one mounted image, fetched while nobody waits for it.
+ * Files of one mounted image, fetched while nobody waits for them: first what the image lists for this, then all.
  *
- * The ranges are those of the regular files in the order of the tree. Reads of programs go first (lib/blob/prefetch.ts);
- * what fails is passed over. The tree is read as it goes: the image must stay open until {@link ImagePrefetch.stop} has
+ * The list is what its maker expects a container to read when it starts: it is fetched in every pause of the readers.
+ * All the rest, in the order of the tree, waits until the readers have been quiet for a while, and nothing of it is
+ * fetched when the cache's disk is nearly full. What fails is passed over. The tree is read as it goes: the image must stay open until {@link ImagePrefetch.stop} has
  * resolved.
  *
  * @module
@@ -10,14 +11,20 @@
 import { S } from "../../ffi/sys_stat.ts";
 import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { prefetch, type PrefetchRange } from "../blob/prefetch.ts";
+import type { SizeLimit } from "../base/setting_values.ts";
+import type { BlobCache } from "../blob/blob_cache.ts";
+import { hasRoom } from "../blob/cache_usage.ts";
+import { prefetch, type PrefetchRange, type PrefetchResult } from "../blob/prefetch.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
-import { walkTree } from "../rafs/walk.ts";
+import { type TreeEntry, walkTree } from "../rafs/walk.ts";
 
 const log = logger("image", "prefetch");
 
 /** Bytes of a file whose pieces are looked up at once. */
 const WINDOW_BYTES = 64 * 1024 * 1024;
+
+/** Milliseconds without a waiting reader before what is not listed is fetched. */
+const QUIET_MS = 1000;
 
 /** Chunks begin at multiples of it in the blob's address space: a smaller gap is padding. */
 const CHUNK_ALIGNMENT = 4096;
@@ -39,20 +46,30 @@ export interface PrefetchImage {
   readonly blobs: readonly PrefetchRange["store"][];
 }
 
-/** A prefetch that runs or has run. */
-export class ImagePrefetch {
+/** What of an image is prefetched, and when it may be. */
+export interface ImagePrefetchOptions {
+  /** "listed": what the image lists; "all": then everything else. */
+  readonly scope: "listed" | "all";
+  /** Resolves when no reader has waited for so many milliseconds. */
+  readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
+  /** Whether the cache's disk can take more. */
+  readonly hasRoom: () => boolean;
+}
+
+/** A prefetch that runs or has run. Disposing stops it. */
+export class ImagePrefetch implements AsyncDisposable {
   #status: PrefetchStatus = { state: "running", readyBytes: 0, failures: 0 };
   readonly #abort = new AbortController();
   /** Resolves when it has ended, however it did. */
   readonly ended: Promise<void>;
 
-  private constructor(image: PrefetchImage) {
-    this.ended = this.#run(image);
+  private constructor(image: PrefetchImage, options: ImagePrefetchOptions) {
+    this.ended = this.#run(image, options);
   }
 
   /** Starts at once. */
-  static start(image: PrefetchImage): ImagePrefetch {
-    return new ImagePrefetch(image);
+  static start(image: PrefetchImage, options: ImagePrefetchOptions): ImagePrefetch {
+    return new ImagePrefetch(image, options);
   }
 
   get status(): PrefetchStatus {
@@ -65,13 +82,17 @@ export class ImagePrefetch {
     await this.ended;
   }
 
-  async #run(image: PrefetchImage): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #run(image: PrefetchImage, options: ImagePrefetchOptions): Promise<void> {
     const startedAt = performance.now();
     try {
-      const { readyBytes, failures } = await prefetch(rangesOf(image), { signal: this.#abort.signal });
-      this.#status = { state: failures === 0 ? "complete" : "incomplete", readyBytes, failures };
+      const { readyBytes, failures, complete } = await this.#fetch(image, options);
+      this.#status = { state: complete && failures === 0 ? "complete" : "incomplete", readyBytes, failures };
       const durationMs = Math.round(performance.now() - startedAt);
-      log.info("image prefetched", { image: image.name, readyBytes, failures, durationMs });
+      log.info("image prefetched", { image: image.name, complete, readyBytes, failures, durationMs });
     } catch (error) {
       const state = hasCode(error, "interrupted") ? "stopped" : "failed";
       this.#status = { ...this.#status, state };
@@ -81,10 +102,49 @@ export class ImagePrefetch {
       });
     }
   }
+
+  async #fetch(image: PrefetchImage, { scope, whenQuiet, hasRoom }: ImagePrefetchOptions): Promise<PrefetchResult> {
+    const { signal } = this.#abort;
+    const { prefetch: listed, rootIno } = image.tree;
+    const mayGoOn = () => {
+      const room = hasRoom();
+      if (!room) log.warn("prefetch ends: the cache's disk is nearly full", { image: image.name });
+      return room;
+    };
+    await Promise.resolve(); // who starts it gets it before anything is read
+    const first = await prefetch(rangesOf(image, listed), { signal, turn: mayGoOn });
+    if (scope === "listed" || !first.complete) return first;
+    return await prefetch(rangesOf(image, [rootIno]), {
+      signal,
+      turn: async () => {
+        await whenQuiet(QUIET_MS, signal);
+        return mayGoOn();
+      },
+    });
+  }
 }
 
-/** Where the data of all regular files are, pieces that follow each other joined. */
-export function* rangesOf({ tree, blobs }: PrefetchImage): Generator<PrefetchRange> {
+/** Starts the prefetch of an image that was just mounted, or is to be complete now, from `cache`. */
+export function startPrefetch(
+  image: PrefetchImage,
+  cache: BlobCache,
+  scope: ImagePrefetchOptions["scope"],
+  minFree: SizeLimit,
+): ImagePrefetch {
+  const { dir } = cache.stats();
+  return ImagePrefetch.start(image, {
+    scope,
+    whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal),
+    hasRoom: () => hasRoom(dir, minFree),
+  });
+}
+
+/**
+ * Where the data of regular files are, pieces that follow each other joined.
+ *
+ * @param roots inodes; a directory stands for the files below it
+ */
+export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
   const seen = new Set<number>();
   let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
   const rangeOf = ({ blobIndex, offset, length }: NonNullable<typeof open>): PrefetchRange => {
@@ -94,7 +154,7 @@ export function* rangesOf({ tree, blobs }: PrefetchImage): Generator<PrefetchRan
     }
     return { store, offset, length };
   };
-  for (const { ino, attr: { mode, nlink, size } } of walkTree(tree)) {
+  for (const { ino, attr: { mode, nlink, size } } of filesBelow(tree, roots)) {
     if ((mode & S.IFMT) !== S.IFREG || seen.has(ino)) continue;
     if (nlink > 1) seen.add(ino);
     for (let at = 0; at < size; at += WINDOW_BYTES) {
@@ -110,4 +170,8 @@ export function* rangesOf({ tree, blobs }: PrefetchImage): Generator<PrefetchRan
     }
   }
   if (open !== undefined) yield rangeOf(open);
+}
+
+function* filesBelow(tree: Bootstrap, roots: readonly number[]): Generator<TreeEntry> {
+  for (const root of roots) yield* walkTree(tree, root);
 }

@@ -6,18 +6,22 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { S } from "../../ffi/sys_stat.ts";
 import { walkTree } from "../rafs/walk.ts";
-import { ImagePrefetch, rangesOf } from "./image_prefetch.ts";
+import { ImagePrefetch, type ImagePrefetchOptions, rangesOf } from "./image_prefetch.ts";
 
 const NAME = "v6-none-sha256-4k";
 const fixture = listRafsFixtures().find(({ name }) => name === NAME);
 assert.ok(fixture !== undefined);
 
+const ALL: ImagePrefetchOptions = { scope: "all", whenQuiet: () => Promise.resolve(), hasRoom: () => true };
+
 /** Chunks that files are made of, as `blob/chunk`. */
-function chunksOfFiles({ image: { tree } }: MountableFixture): Set<string> {
+function chunksOfFiles({ image: { tree } }: MountableFixture, roots: readonly number[] = [tree.rootIno]): Set<string> {
   const chunks = new Set<string>();
-  for (const { ino, attr } of walkTree(tree)) {
-    if ((attr.mode & S.IFMT) !== S.IFREG) continue;
-    for (const { blobIndex, chunkIndex } of tree.extents(ino, 0, attr.size)) chunks.add(`${blobIndex}/${chunkIndex}`);
+  for (const root of roots) {
+    for (const { ino, attr } of walkTree(tree, root)) {
+      if ((attr.mode & S.IFMT) !== S.IFREG) continue;
+      for (const { blobIndex, chunkIndex } of tree.extents(ino, 0, attr.size)) chunks.add(`${blobIndex}/${chunkIndex}`);
+    }
   }
   return chunks;
 }
@@ -31,8 +35,8 @@ Deno.test("every chunk of every file is fetched, and what is asked for at once i
   using mountable = await MountableFixture.open(fixture, temp.path);
   const expected = chunksOfFiles(mountable);
   assert.ok(expected.size > 10);
-  assert.ok([...rangesOf(mountable.image)].length < expected.size);
-  const run = ImagePrefetch.start(mountable.image);
+  assert.ok([...rangesOf(mountable.image, [mountable.image.tree.rootIno])].length < expected.size);
+  const run = ImagePrefetch.start(mountable.image, ALL);
   assert.equal(run.status.state, "running");
   await run.ended;
   assert.deepEqual(fetchedOf(mountable), expected);
@@ -48,7 +52,7 @@ Deno.test("what cannot be fetched is passed over and told", async () => {
   mountable.control.beforeFetch = (_blob, chunk) => {
     if (chunk === 0) throw failing;
   };
-  const run = ImagePrefetch.start(mountable.image);
+  const run = ImagePrefetch.start(mountable.image, ALL);
   await run.ended;
   assert.equal(run.status.state, "incomplete");
   assert.ok(run.status.failures > 0, "each piece that needs the chunk counts");
@@ -63,7 +67,7 @@ Deno.test("a stop ends it, and nothing of the image is used any more when it has
     entered.resolve();
     await gate.promise;
   };
-  const run = ImagePrefetch.start(mountable.image);
+  const run = ImagePrefetch.start(mountable.image, ALL);
   await entered.promise;
   const stopped = run.stop();
   gate.resolve();
@@ -71,4 +75,47 @@ Deno.test("a stop ends it, and nothing of the image is used any more when it has
   assert.equal(run.status.state, "stopped");
   const { size } = fetchedOf(mountable);
   assert.ok(size < chunksOfFiles(mountable).size);
+});
+
+Deno.test("what the image lists is fetched first, and alone where no more is asked for", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const { tree } = mountable.image;
+  const listed = chunksOfFiles(mountable, tree.prefetch);
+  assert.ok(listed.size > 0 && listed.size < chunksOfFiles(mountable).size);
+  const first = ImagePrefetch.start(mountable.image, { ...ALL, scope: "listed" });
+  await first.ended;
+  assert.equal(first.status.state, "complete");
+  assert.deepEqual(fetchedOf(mountable), listed);
+});
+
+Deno.test("all the rest waits for the readers to be quiet, what is listed does not", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const asked = Promise.withResolvers<void>(), quiet = Promise.withResolvers<void>();
+  const whenQuiet = () => {
+    asked.resolve();
+    return quiet.promise;
+  };
+  const run = ImagePrefetch.start(mountable.image, { ...ALL, whenQuiet });
+  await asked.promise;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable, mountable.image.tree.prefetch));
+  quiet.resolve();
+  await run.ended;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+});
+
+Deno.test("nothing is fetched any more when the disk is nearly full", async () => {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  let room = 2;
+  const run = ImagePrefetch.start(mountable.image, { ...ALL, hasRoom: () => room-- > 0 });
+  await run.ended;
+  assert.equal(run.status.state, "incomplete");
+  assert.ok(fetchedOf(mountable).size < chunksOfFiles(mountable).size);
 });

@@ -12,53 +12,25 @@
  *
  * @module
  */
-import { S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
 import { unlessAborted } from "../base/abort.ts";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
-import type { SizeLimit } from "../base/setting_values.ts";
 import { SingleFlight } from "../base/single_flight.ts";
-import type { BlobCache } from "../blob/blob_cache.ts";
 import { cacheUsage } from "../blob/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_images.ts";
-import type { DataPathChoice } from "../mount/choose.ts";
 import type { FuseImageMount, FuseSession, NumberedImage } from "../mount/fuse/session.ts";
-import { openBootstrap } from "../rafs/open.ts";
-import { type Candidate, chooseHome } from "./blob_home.ts";
+import { chooseHome } from "./blob_home.ts";
+import { rootOf } from "./bootstrap_facts.ts";
 import { describeImage } from "./image_description.ts";
-import type { ImageNumbers } from "./image_numbers.ts";
-import { ImagePrefetch, type PrefetchStatus } from "./image_prefetch.ts";
+import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
-import type { MountedImages } from "./mounted_images.ts";
-import { mapBootstrap, OpenImage } from "./open_image.ts";
+import { checkInodeDigests } from "./inode_digests.ts";
+import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
+import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const log = logger("image");
-
-/** What a {@link LazyImageStore} works with. */
-export interface LazyImageStoreOptions {
-  /** Folder for the choices of homes; exists. */
-  readonly stateDir: string;
-  readonly cache: BlobCache;
-  readonly numbers: ImageNumbers;
-  /** What an earlier process had mounted, and what is. */
-  readonly record: MountedImages;
-  /** Starts the session that serves every image. Called at most once while it succeeds. */
-  readonly startSession: () => Promise<FuseSession>;
-  /** `FuseSession.takeOver` of the session that an earlier process left; where nobody has it, nothing of it is left. */
-  readonly takeOverSession: (
-    images: () => Promise<readonly NumberedImage[]>,
-  ) => ReturnType<typeof FuseSession.takeOver>;
-  /** How long the search for the blobs of an image may take. */
-  readonly deadlineMs: number;
-  /** Homes that may have the blobs of a layer, in order of preference. */
-  readonly candidates: (layer: LazyLayer) => Promise<readonly Candidate[]>;
-  /** What is told of the data path. */
-  readonly dataPath: DataPathChoice;
-  /** Space on the cache's file system below which it is told. */
-  readonly minFree: SizeLimit;
-}
 
 interface Mounted {
   readonly layer: LazyLayer;
@@ -125,7 +97,10 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#adopt(session);
     for (const [index, mount] of mounts.entries()) {
       const { layer, image, backend } = opened[index] as OpenedImage;
-      this.#register({ layer, session, image, mount, backend, continued: true, prefetch: undefined, closing: false });
+      const about = { layer, session, image, mount, backend };
+      const mounted: Mounted = { ...about, continued: true, prefetch: undefined, closing: false };
+      this.#register(mounted);
+      this.#prefetchMounted(mounted);
     }
   }
 
@@ -210,7 +185,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
         hint: "nydus-gd status -o json lists the layers of mounted images",
       });
     }
-    if (mounted.prefetch?.status.state !== "running") mounted.prefetch = ImagePrefetch.start(mounted.image);
+    if (mounted.prefetch?.status.state !== "running") mounted.prefetch = this.#startPrefetch(mounted.image, "all");
     return mounted.prefetch.status;
   }
 
@@ -278,6 +253,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     };
     this.#register(mounted);
     if (this.#session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
+    this.#prefetchMounted(mounted);
     log.info("image mounted", {
       layer: layer.id,
       fsDriver: mount.fsDriver,
@@ -292,21 +268,33 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#closeWhenReleased(mounted.layer.id, mounted);
   }
 
-  async #prepare(layer: LazyLayer): Promise<OpenedImage> {
-    const { cache, numbers } = this.options;
-    const backend = await this.#chooseBackend(layer);
-    const number = await numbers.of(layer.id);
-    this.#stopping.signal.throwIfAborted();
-    const image = OpenImage.open({ name: layer.id, bootstrapPath: layer.bootstrapPath, backend, cache });
-    return { layer, image, backend, number };
+  /** Begins what is to be prefetched of an image; its readers are about to come. */
+  #prefetchMounted(mounted: Mounted): void {
+    const { cache, prefetch } = this.options;
+    cache.expectReaders();
+    const scope = prefetch?.();
+    if (scope !== undefined) mounted.prefetch = this.#startPrefetch(mounted.image, scope);
   }
 
-  async #chooseBackend(layer: LazyLayer): Promise<Backend> {
-    using mapping = mapBootstrap(layer.bootstrapPath);
-    const { blobs } = openBootstrap(mapping.bytes);
-    const { candidates, deadlineMs } = this.options;
+  #startPrefetch(image: OpenImage, scope: ImagePrefetchOptions["scope"]): ImagePrefetch {
+    return startPrefetch(image, this.options.cache, scope, this.options.minFree);
+  }
+
+  /** Opens the bootstrap, finds the home of its blobs, and puts both together. */
+  async #prepare(layer: LazyLayer): Promise<OpenedImage> {
+    const { cache, numbers, candidates, deadlineMs, validate } = this.options;
     const { signal } = this.#stopping;
-    return await chooseHome(await candidates(layer), blobs, this.#choicePath(layer.id), deadlineMs, signal);
+    using cleanup = new DisposableStack();
+    const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
+    if (validate?.()) await checkInodeDigests(bootstrap.tree);
+    const homes = await candidates(layer);
+    const { blobs } = bootstrap.tree;
+    const backend = await chooseHome(homes, blobs, this.#choicePath(layer.id), deadlineMs, signal);
+    const number = await numbers.of(layer.id);
+    signal.throwIfAborted();
+    cleanup.move();
+    const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache });
+    return { layer, image, backend, number };
   }
 
   #startSession(): Promise<FuseSession> {
@@ -366,14 +354,6 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
     return `${this.options.stateDir}/${layerId}.json`;
   }
-}
-
-function rootOf(bootstrapPath: string): ImageRoot {
-  using mapping = mapBootstrap(bootstrapPath);
-  const tree = openBootstrap(mapping.bytes);
-  const root = { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
-  tree.attr(tree.rootIno, root);
-  return { mode: root.mode & ~S.IFMT, uid: root.uid, gid: root.gid };
 }
 
 function reportOf({ layer, image, mount, backend, prefetch }: Mounted): MountedImageReport {

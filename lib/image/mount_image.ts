@@ -16,10 +16,14 @@ import { Deadline } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
+import type { SizeLimit } from "../base/setting_values.ts";
 import { BlobCache } from "../blob/blob_cache.ts";
+import type { FetchTuning } from "../blob/fetch_tuning.ts";
 import { FuseSession, type FuseSessionOptions } from "../mount/fuse/session.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
-import { OpenImage } from "./open_image.ts";
+import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
+import { checkInodeDigests } from "./inode_digests.ts";
+import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const log = logger("image");
 
@@ -36,6 +40,14 @@ export interface MountImageOptions {
   readonly backend: Backend;
   /** Where blobs are kept; undefined: in the state folder, so they go with the mount. */
   readonly cacheDir: string | undefined;
+  /** How the cache fetches, and whether it keeps what was fetched. */
+  readonly fetching: Partial<FetchTuning> & { readonly keep: boolean };
+  /** What is prefetched; undefined: nothing. */
+  readonly prefetch: ImagePrefetchOptions["scope"] | undefined;
+  /** Space on the cache's file system below which nothing is prefetched. */
+  readonly minFree: SizeLimit;
+  /** Digests of files are to be checked, too: inode_digests.ts. */
+  readonly validate: boolean;
   readonly workers: number;
   /** How long a program waits for data; then it gets EIO. Also for the first answer of the blobs' home. */
   readonly deadlineMs: number;
@@ -63,10 +75,17 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const { dir, stateDir } = options;
   await using cleanup = new AsyncDisposableStack();
   const { path: bootstrapPath, container } = await findBootstrap(options.source, `${stateDir}/image.boot`);
-  const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`));
+  const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(
-    OpenImage.open({ name: "image", bootstrapPath, container, backend: options.backend, cache }),
+    OpenImage.open({
+      name: "image",
+      bootstrap: MappedBootstrap.open(bootstrapPath),
+      container,
+      backend: options.backend,
+      cache,
+    }),
   );
+  if (options.validate) await checkInodeDigests(image.tree);
   const single = { image, number: ONLY_IMAGE };
   const { workers, deadlineMs } = options;
   const sessionOptions = { mountpoint: dir, stateDir, workers, deadlineMs, single };
@@ -75,6 +94,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
       ? await takeOver(sessionOptions, image, bootstrapPath)
       : await start(sessionOptions, image, bootstrapPath, options),
   );
+  if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
   const owned = cleanup.move();
   return {
     fsDriver: "fuse",

@@ -4,7 +4,8 @@
  * Nothing of the blobs is fetched here; each opens at the first read that needs it.
  *
  * ```ts
- * await using image = OpenImage.open({ name: "app", bootstrapPath, backend, cache });
+ * const bootstrap = MappedBootstrap.open(path);
+ * await using image = OpenImage.open({ name: "app", bootstrap, backend, cache });
  * await using mount = await session.add(image, 1);
  * ```
  *
@@ -34,7 +35,8 @@ const MAX_BOOTSTRAP_BYTES = 2 ** 31;
 export interface OpenImageOptions {
   /** Unique and stable over restarts: [a-zA-Z0-9._-]+. */
   readonly name: string;
-  readonly bootstrapPath: string;
+  /** Owned by the image from here on, also when it cannot be opened. */
+  readonly bootstrap: MappedBootstrap;
   /** Id of the blob that the bootstrap was found in; undefined for a bootstrap of its own. */
   readonly container?: string | undefined;
   /** Where the blobs are. */
@@ -42,27 +44,45 @@ export interface OpenImageOptions {
   readonly cache: BlobCache;
 }
 
+/** A bootstrap file, mapped and parsed. */
+export class MappedBootstrap implements Disposable {
+  private constructor(readonly path: string, readonly mapping: Mapping, readonly tree: Bootstrap) {}
+
+  /** @throws {NydusGdError} "invalid-image", "unsupported" for its content; "not-found", "io" for the file */
+  static open(path: string): MappedBootstrap {
+    const mapping = mapBootstrap(path);
+    try {
+      return new MappedBootstrap(path, mapping, openBootstrap(mapping.bytes));
+    } catch (error) {
+      mapping[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.mapping[Symbol.dispose]();
+  }
+}
+
 /** A mapped bootstrap and the blobs of its image. Disposing gives both back; unmount first. */
 export class OpenImage implements MountableImage, AsyncDisposable {
   private constructor(
     readonly name: string,
-    private readonly mapping: Mapping,
-    readonly tree: Bootstrap,
+    private readonly mapped: MappedBootstrap,
     readonly blobs: readonly Blob[],
     private readonly cache: BlobCache,
   ) {}
 
-  /** @throws {NydusGdError} "invalid-image", "unsupported" for the bootstrap; "not-found", "io" for its file */
+  /** @throws {NydusGdError} "invalid-image" for blobs that cannot be */
   static open(options: OpenImageOptions): OpenImage {
-    const { name, bootstrapPath, container, backend, cache } = options;
-    const mapping = mapBootstrap(bootstrapPath);
+    const { name, bootstrap, container, backend, cache } = options;
+    const { tree } = bootstrap;
     const blobs: Blob[] = [];
     try {
-      const tree = openBootstrap(mapping.bytes);
       for (const described of tree.blobs) {
         const descriptor = { ...described, id: effectiveBlobId(described, container) };
         const source = backend.blob(descriptor.id);
-        const embeddedMeta = metaBeside(bootstrapPath, descriptor);
+        const embeddedMeta = metaBeside(bootstrap.path, descriptor);
         blobs.push(cache.acquire({
           descriptor,
           source,
@@ -70,23 +90,28 @@ export class OpenImage implements MountableImage, AsyncDisposable {
           ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
         }));
       }
-      return new OpenImage(name, mapping, tree, blobs, cache);
+      return new OpenImage(name, bootstrap, blobs, cache);
     } catch (error) {
       // nothing of them was opened: their release has nothing to wait for and nothing to fail
       for (const blob of blobs) cache.release(blob);
-      mapping[Symbol.dispose]();
+      bootstrap[Symbol.dispose]();
       throw error;
     }
   }
 
+  get tree(): Bootstrap {
+    return this.mapped.tree;
+  }
+
   get bootstrap(): { readonly address: bigint; readonly length: number } {
-    return { address: this.mapping.address, length: this.mapping.length };
+    const { address, length } = this.mapped.mapping;
+    return { address, length };
   }
 
   /** @throws {NydusGdError} "io" when the last chunks of a blob cannot be recorded; everything is given back all the same */
   async [Symbol.asyncDispose](): Promise<void> {
     const ends = await Promise.allSettled(this.blobs.map((blob) => this.cache.release(blob)));
-    this.mapping[Symbol.dispose]();
+    this.mapped[Symbol.dispose]();
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 }
@@ -96,7 +121,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
  *
  * @throws {NydusGdError} "not-found", "invalid-image" for what is no file, empty or too large; {SyscallError}
  */
-export function mapBootstrap(path: string): Mapping {
+function mapBootstrap(path: string): Mapping {
   using file = openFile(path);
   const { size, mode } = fstat(file);
   const refuse = (state: string) => new NydusGdError("invalid-image", `Cannot read bootstrap ${path}: ${state}`);

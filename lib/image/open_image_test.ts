@@ -9,7 +9,7 @@ import { hasCode, NydusGdError } from "../base/errors.ts";
 import { BlobCache } from "../blob/blob_cache.ts";
 import { BootstrapWriter } from "../rafs/v6/writer.ts";
 import { treeBlob } from "../../tests/support/rafs_trees.ts";
-import { mapBootstrap, OpenImage } from "./open_image.ts";
+import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const { bytes, blob, blobId } = buildFrom(tarOf(file("f", "text")));
 
@@ -23,7 +23,7 @@ Deno.test("what cannot be mapped is refused by name", async () => {
     "invalid-image",
   ], [".", "invalid-image"]] as const;
   for (const [name, code] of cases) {
-    assert.throws(() => mapBootstrap(temp.join(name)), (error) => hasCode(error, code), name);
+    assert.throws(() => MappedBootstrap.open(temp.join(name)), (error) => hasCode(error, code), name);
   }
 });
 
@@ -32,7 +32,7 @@ Deno.test("an image holds its blobs in the cache until it is disposed", async ()
   await Deno.writeFile(temp.join("image.boot"), bytes);
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
   const backend = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
-  const image = OpenImage.open({ name: "a", bootstrapPath: temp.join("image.boot"), backend, cache });
+  const image = OpenImage.open({ name: "a", bootstrap: MappedBootstrap.open(temp.join("image.boot")), backend, cache });
   assert.equal(cache.stats().blobs.length, 1);
   await image[Symbol.asyncDispose]();
   assert.equal(cache.stats().blobs.length, 0);
@@ -53,7 +53,7 @@ Deno.test("an image that fails to open gives back the blobs that it had taken", 
     },
   };
   assert.throws(
-    () => OpenImage.open({ name: "a", bootstrapPath: temp.join("image.boot"), backend, cache }),
+    () => OpenImage.open({ name: "a", bootstrap: MappedBootstrap.open(temp.join("image.boot")), backend, cache }),
     /it is no sha256/,
   );
   assert.equal(cache.stats().blobs.length, 0);
@@ -68,7 +68,12 @@ Deno.test("compression info that came with the bootstrap is not fetched again, a
   const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
   const bytesToOpen = async (cacheName: string) => {
     await using cache = BlobCache.open(temp.join(cacheName), QUIET);
-    await using image = OpenImage.open({ name: "a", bootstrapPath: temp.join("image/image.boot"), backend, cache });
+    await using image = OpenImage.open({
+      name: "a",
+      bootstrap: MappedBootstrap.open(temp.join("image/image.boot")),
+      backend,
+      cache,
+    });
     await image.blobs[0]?.open();
     const fetched = cache.stats().bytesFetched;
     await image.blobs[0]?.ensure(0, 1, "on-demand");

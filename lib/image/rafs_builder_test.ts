@@ -21,7 +21,7 @@ import { fromByteString, toByteString } from "../base/bytes.ts";
 import { hasCode } from "../base/errors.ts";
 import { BlobCache } from "../blob/blob_cache.ts";
 import { walkTree } from "../rafs/walk.ts";
-import { OpenImage } from "./open_image.ts";
+import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const CHUNK = 4096;
 
@@ -334,7 +334,12 @@ Deno.test("the cache takes the blob chunk by chunk from its folder, and every fi
   await Deno.writeFile(temp.join("image.boot"), bytes);
   await using cache = BlobCache.open(temp.join("cache"), QUIET);
   const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
-  await using image = OpenImage.open({ name: "built", bootstrapPath: temp.join("image.boot"), backend, cache });
+  await using image = OpenImage.open({
+    name: "built",
+    bootstrap: MappedBootstrap.open(temp.join("image.boot")),
+    backend,
+    cache,
+  });
   const [store] = image.blobs;
   assert.equal(store?.id, blobId);
   for (const { path, ino, attr } of walkTree(image.tree)) {

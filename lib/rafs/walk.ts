@@ -29,11 +29,12 @@ export function emptyAttr(): InodeAttr {
 /**
  * Every entry, a directory before what it holds, names ascending within a directory.
  *
+ * @param start the inode to begin with, which is then called "/"; the root unless given
  * Ends for every image: each directory is entered once, and an image has no more entries than bytes for them.
  *
  * @throws {RafsError} on damage, a directory that is met twice included
  */
-export function* walkTree(bootstrap: Bootstrap): Generator<TreeEntry> {
+export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Generator<TreeEntry> {
   interface Pending {
     path: Uint8Array;
     ino: number;
@@ -42,8 +43,8 @@ export function* walkTree(bootstrap: Bootstrap): Generator<TreeEntry> {
   }
   const attr = emptyAttr();
   const entered = new Set<number>();
-  const root = bootstrap.rootIno;
-  const stack: Pending[] = [{ path: Uint8Array.of(0x2f), ino: root, parent: root, type: S_IFDIR >> 12 }];
+  const type = start === bootstrap.rootIno ? S_IFDIR >> 12 : 0;
+  const stack: Pending[] = [{ path: Uint8Array.of(0x2f), ino: start, parent: start, type }];
   let left = Math.ceil(bootstrap.byteLength / LEAST_ENTRY);
   for (let entry = stack.pop(); entry !== undefined; entry = stack.pop()) {
     bootstrap.attr(entry.ino, attr);

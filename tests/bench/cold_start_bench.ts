@@ -19,7 +19,7 @@ import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { writeUserland } from "../../lib/demo/debian_userland.ts";
 import { ImagePrefetch } from "../../lib/image/image_prefetch.ts";
-import { OpenImage } from "../../lib/image/open_image.ts";
+import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import type { LinkRequest } from "./cold_start_link.ts";
@@ -130,7 +130,7 @@ async function run(built: Built, link: Link, workload: readonly string[], dir: s
   const cache = cleanup.use(BlobCache.open(`${dir}/cache`));
   let asked = 0;
   const image = cleanup.use(
-    OpenImage.open({ name: "image", bootstrapPath: built.bootstrap, backend, cache }),
+    OpenImage.open({ name: "image", bootstrap: MappedBootstrap.open(built.bootstrap), backend, cache }),
   );
   const stores = image.blobs.map((blob) => ({
     id: blob.id,
@@ -154,7 +154,14 @@ async function run(built: Built, link: Link, workload: readonly string[], dir: s
   mount("/dev", `${dir}/root/dev`, null, MS.BIND);
   await link.log();
   const startedAt = performance.now();
-  const prefetch = values.prefetch ? ImagePrefetch.start(image) : undefined;
+  cache.expectReaders();
+  const prefetch = values.prefetch
+    ? ImagePrefetch.start(image, {
+      scope: "all",
+      whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal),
+      hasRoom: () => true,
+    })
+    : undefined;
   const { code, stderr } = await new Deno.Command("chroot", {
     args: [`${dir}/root`, "env", "-i", PATH, ...workload],
     stdout: "null",

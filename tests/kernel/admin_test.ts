@@ -27,8 +27,8 @@ class Serving implements AsyncDisposable {
     this.#client = Deno.createHttpClient({ proxy: { transport: "unix", path: adminSocket } });
   }
 
-  static async start(scratch: string): Promise<Serving> {
-    return new Serving(await GraphDriverProcess.start(scratch), `${scratch}/root.admin.sock`);
+  static async start(scratch: string, env: Readonly<Record<string, string>> = {}): Promise<Serving> {
+    return new Serving(await GraphDriverProcess.start(scratch, { env }), `${scratch}/root.admin.sock`);
   }
 
   ask(path: string, init: RequestInit = {}): Promise<Response> {
@@ -69,11 +69,15 @@ async function mountLazy({ driver }: Serving, scratch: string): Promise<string> 
   return String(Dir);
 }
 
-function serveTest(name: string, test: (serving: Serving, scratch: string) => Promise<void>): void {
+function serveTest(
+  name: string,
+  test: (serving: Serving, scratch: string) => Promise<void>,
+  env: Readonly<Record<string, string>> = {},
+): void {
   fuseTest(name, async () => {
     using temp = TempDir.make();
     try {
-      await using serving = await Serving.start(temp.path);
+      await using serving = await Serving.start(temp.path, env);
       await test(serving, temp.path);
     } finally {
       unmountBelow(temp.path);
@@ -128,6 +132,16 @@ serveTest("status tells of an image what was read of it, and a prefetch brings t
   for (const { path } of files) await Deno.readFile(`${root}${path}`);
   assert.equal((await serving.document()).fetched.bytes, before);
 });
+
+serveTest("an image becomes complete by itself when nobody reads of it", async (serving, scratch) => {
+  const root = await mountLazy(serving, scratch);
+  let now = await serving.document();
+  while (now.images[0]?.prefetch?.state === "running") now = await serving.document();
+  assert.equal(now.images[0]?.prefetch?.state, "complete");
+  const { bytes } = now.fetched;
+  for (const { path, type } of readListing(image.listing)) if (type === "reg") await Deno.readFile(`${root}${path}`);
+  assert.equal((await serving.document()).fetched.bytes, bytes);
+}, { NYDUS_GD_PREFETCH_ENABLED: "true" });
 
 serveTest("a mount that somebody took away is told: not well, and why", async (serving, scratch) => {
   await mountLazy(serving, scratch);

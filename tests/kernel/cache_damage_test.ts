@@ -10,7 +10,7 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { blobPaths } from "../../lib/blob/cache_files.ts";
 import { CHUNK_MAP } from "../../lib/blob/chunk_map.ts";
 import { VERIFIED } from "../../lib/blob/verified.ts";
-import { OpenImage } from "../../lib/image/open_image.ts";
+import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { fuseTest, TestSession } from "../support/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { listRafsFixtures, type RafsFixture, readListing } from "../support/rafs_fixtures.ts";
@@ -141,7 +141,7 @@ class Rounds {
     await using cache = BlobCache.open(cacheDir);
     const backend = new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
     const name = `round-${++this.#number}`;
-    await using image = OpenImage.open({ name, bootstrapPath: fixture.bootstrap, backend, cache });
+    await using image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(fixture.bootstrap), backend, cache });
     const mount = await this.kit.session.add(image, this.#number);
     const { entries, failures } = await this.walker.walk(mount.path, 30_000);
     await mount[Symbol.asyncDispose]();

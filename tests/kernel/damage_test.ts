@@ -9,7 +9,7 @@ import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
-import { OpenImage } from "../../lib/image/open_image.ts";
+import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage_data.ts";
 import { V5_BOOTSTRAP } from "../support/damage_v5.ts";
 import { V6_BOOTSTRAP } from "../support/damage_v6.ts";
@@ -36,7 +36,13 @@ async function mountAndWalk(copy: ImageCopy, number: number, kit: TestSession, w
     await using cache = BlobCache.open(`${folder}/cache`, number % 8 === 0 ? {} : { decodeWorkers: 0 });
     const { path: bootstrapPath, container } = await findBootstrap(source, `${folder}/image.boot`);
     const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
-    await using image = OpenImage.open({ name: `image-${number}`, bootstrapPath, container, backend, cache });
+    await using image = OpenImage.open({
+      name: `image-${number}`,
+      bootstrap: MappedBootstrap.open(bootstrapPath),
+      container,
+      backend,
+      cache,
+    });
     const mount = await kit.session.add(image, number);
     const tree = await walker.walk(mount.path, WALK_TIMEOUT_MS);
     await mount[Symbol.asyncDispose]();

@@ -16,6 +16,7 @@ import { bootstrapLayerTar, buildImage, digestOf } from "../../lib/image/image_b
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
+import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { TempDir } from "./temp_dir.ts";
 
 /** Why these tests cannot run here; undefined when they can. */
@@ -196,7 +197,12 @@ export class DockerStack implements AsyncDisposable {
     const system = await dockerd.open?.(sandbox, dir);
     parts.use(system);
     const logins = { NYDUS_GD_DOCKER_CONFIG: `${dir}/client` }; // where DockerDaemon has them
-    const driverOptions = { sandbox, dir, env: { ...logins, ...env }, ...(config === undefined ? {} : { config }) };
+    const driverOptions = {
+      sandbox,
+      dir,
+      env: { ...NO_PREFETCH, ...logins, ...env },
+      ...(config === undefined ? {} : { config }),
+    };
     const driver = await GraphDriverProcess.start(driverOptions);
     const daemonOptions = { sandbox: system ?? sandbox, dir, flags, storageDriver: DRIVER_NAME };
     const daemon = await DockerDaemon.start(daemonOptions);

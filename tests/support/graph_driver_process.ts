@@ -13,6 +13,7 @@ const POLL_MS = 5;
 export interface ServeProcessOptions {
   /** Words before the program, such as `prlimit --nofile=64`. */
   readonly within?: readonly string[];
+  /** Nothing is prefetched unless it says so. */
   readonly env?: Readonly<Record<string, string>>;
   /** Default "error". */
   readonly logLevel?: string;
@@ -27,6 +28,9 @@ export function serveArguments(socket: string, root: string, logLevel = "error")
   const sockets = ["--socket", socket, "--admin-socket", `${root}.admin.sock`];
   return ["run", "-A", "-q", MAIN, "--log-level", logLevel, "serve", "--root", root, ...sockets];
 }
+
+/** For a `serve` whose fetches are counted: only what is read is fetched. */
+export const NO_PREFETCH = { NYDUS_GD_PREFETCH_ENABLED: "false" } as const;
 
 /** Waits until somebody listens; false when the process ended before. */
 export async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
@@ -77,11 +81,17 @@ export class GraphDriverProcess implements AsyncDisposable {
 
   /** {@link restart} that does not wait. */
   begin(): Deno.ChildProcess {
-    const { within = [], env = {}, logLevel, logPath, args = [] } = this.options;
+    const { within = [], env, logLevel, logPath, args = [] } = this.options;
     const redirect = logPath === undefined ? [] : ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", logPath];
     const serve = [Deno.execPath(), ...serveArguments(this.socket, this.#root, logLevel), ...args];
     const [program = "", ...words] = [...redirect, ...within, ...serve];
-    const child = new Deno.Command(program, { args: words, env, stdin: "null", stdout: "null", stderr: "inherit" })
+    const child = new Deno.Command(program, {
+      args: words,
+      env: { ...NO_PREFETCH, ...env },
+      stdin: "null",
+      stdout: "null",
+      stderr: "inherit",
+    })
       .spawn();
     this.#child = child;
     return child;

@@ -8,11 +8,13 @@ import type { Backend } from "../../backend/blob_source.ts";
 import { type BackendDeps, openBackend, openRegistry } from "../../backend/open_backend.ts";
 import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
+import type { NydusdConfig } from "../../backend/nydusd_config.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { whenAborted } from "../../base/abort.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { parseSettings } from "../../base/settings.ts";
 import { readNydusdConfig } from "../../image/config_files.ts";
+import { fetchTuning, prefetchScope } from "../../image/fetch_plan.ts";
 import { mountImage } from "../../image/mount_image.ts";
 import { MountState } from "../../image/mount_state.ts";
 import { fetchBootstrap } from "../../image/remote_bootstrap.ts";
@@ -39,14 +41,19 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
   using http = new HttpClient(fetchOptionsOf(settings.fetch));
   const deps = { http, keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }) };
   await using state = await MountState.take(args.dir);
-  const { source, backend, cacheDir } = await homeOf(args, deps, state.path, signal);
+  const { source, backend, config } = await homeOf(args, deps, state.path, signal);
   await using mounted = await mountImage({
     source,
     dir: state.dir,
     stateDir: state.path,
     takeOver: state.isMounted,
     backend,
-    cacheDir: args.cacheDir ?? cacheDir,
+    cacheDir: args.cacheDir ?? config?.cache.workDir,
+    fetching: { ...fetchTuning(settings, config), keep: config?.cache.type !== "dummycache" },
+    // without a word on it nothing is fetched that nobody reads: who mounts by hand may only want to look
+    prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,
+    minFree: settings.cache.minFree,
+    validate: config?.rafs.validate ?? false,
     workers: settings.mount.workers,
     deadlineMs: settings.fetch.deadlineMs,
     signal,
@@ -59,26 +66,25 @@ interface Home {
   /** File that holds the bootstrap. */
   readonly source: string;
   readonly backend: Backend;
-  readonly cacheDir: string | undefined;
+  readonly config: NydusdConfig | undefined;
 }
 
 /** A file and a named home of its blobs, or an image reference, whose blobs are in the same repository. */
 async function homeOf(args: MountArgs, deps: BackendDeps, stateDir: string, signal: AbortSignal): Promise<Home> {
   const isFile = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(args.bootstrap));
   const config = args.config === undefined ? undefined : await readNydusdConfig({ path: args.config, explicit: true });
-  const cacheDir = config?.cache.workDir;
   if (isFile === undefined && !/^[./]/.test(args.bootstrap)) {
     const reference = parseReference(args.bootstrap);
     const registry = openRegistry({ host: reference.host, repo: reference.repository }, deps);
     const source = `${stateDir}/image.boot`;
     await Deno.writeFile(source, await fetchBootstrap(registry.transport, reference, signal), { mode: 0o600 });
-    return { source, backend: registry, cacheDir };
+    return { source, backend: registry, config };
   }
   if (args.blobDir !== undefined) {
     const backend = new LocalFsBackend({ blobFile: undefined, dir: args.blobDir, altDirs: [] });
-    return { source: args.bootstrap, backend, cacheDir };
+    return { source: args.bootstrap, backend, config };
   }
-  if (config !== undefined) return { source: args.bootstrap, backend: openBackend(config.backend, deps), cacheDir };
+  if (config !== undefined) return { source: args.bootstrap, backend: openBackend(config.backend, deps), config };
   throw new NydusGdError("usage", `Cannot mount ${args.bootstrap}: it is not said where its blobs are`, {
     hint: "--blob-dir DIR, or --config FILE",
   });

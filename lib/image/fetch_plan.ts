@@ -1,0 +1,50 @@
+/**
+ * What is fetched that nobody waits for, out of our settings and nydusd's configuration.
+ *
+ * Each of the two can switch prefetch off and bound it; where both bound it, the smaller one counts. A configuration
+ * without a word on prefetch leaves it to the settings: then an image is complete here after a while, as after a
+ * `docker pull`.
+ *
+ * @module
+ */
+import type { NydusdConfig } from "../backend/nydusd_config.ts";
+import type { Settings } from "../base/settings.ts";
+import type { FetchTuning } from "../blob/fetch_tuning.ts";
+import type { ImagePrefetchOptions } from "./image_prefetch.ts";
+
+/** Prefetch requests at once, however many threads are configured: readers have places of their own beside them. */
+const MAX_PARALLEL = 4;
+
+/** nydusd's least length of a merged request. */
+const MIN_REQUEST_BYTES = 128 * 1024;
+
+type PrefetchSettings = Pick<Settings, "prefetch">;
+
+/** What of an image is prefetched when it is mounted; undefined: nothing. */
+export function prefetchScope(
+  { prefetch: { enabled } }: PrefetchSettings,
+  config: Pick<NydusdConfig, "prefetch"> | undefined,
+): ImagePrefetchOptions["scope"] | undefined {
+  if (!enabled) return undefined;
+  if (config === undefined || !config.prefetch.configured) return "all";
+  if (!config.prefetch.enable) return undefined;
+  return config.prefetch.prefetchAll ? "all" : "listed";
+}
+
+/** How the cache fetches. What neither file names is left to the cache. */
+export function fetchTuning(
+  { prefetch: { bandwidth } }: PrefetchSettings,
+  config: Pick<NydusdConfig, "prefetch" | "rafs"> | undefined,
+): Partial<FetchTuning> {
+  const limits = [bandwidth, config?.prefetch.bandwidthLimit].filter((limit) => limit !== undefined && limit > 0);
+  const rate = { prefetchBytesPerSecond: limits.length === 0 ? undefined : Math.min(...limits as number[]) };
+  if (config === undefined) return rate;
+  const { prefetch, rafs } = config;
+  const ahead = { ...rate, readAheadBytes: rafs.batchSizeBytes };
+  if (!prefetch.configured || prefetch.batchSizeBytes === 0) return ahead;
+  return {
+    ...ahead,
+    parallelPrefetch: Math.min(MAX_PARALLEL, prefetch.threads),
+    prefetchRequestBytes: Math.max(MIN_REQUEST_BYTES, prefetch.batchSizeBytes),
+  };
+}

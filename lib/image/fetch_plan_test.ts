@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { parseNydusdConfig } from "../backend/nydusd_config.ts";
+import { parseSettings } from "../base/settings.ts";
+import { fetchTuning, prefetchScope } from "./fetch_plan.ts";
+
+const v1 = (rest: object) =>
+  parseNydusdConfig(JSON.stringify({
+    device: { backend: { type: "localfs", config: { dir: "/blobs" } } },
+    mode: "direct",
+    ...rest,
+  }));
+
+const v2 = (prefetch: object) =>
+  parseNydusdConfig(JSON.stringify({
+    version: 2,
+    backend: { type: "localfs", localfs: { dir: "/blobs" } },
+    rafs: { prefetch },
+  }));
+
+const on = parseSettings("");
+const off = parseSettings("[prefetch]\nenabled = false");
+
+Deno.test("everything is prefetched unless somebody says otherwise", () => {
+  assert.equal(prefetchScope(on, undefined), "all");
+  assert.equal(prefetchScope(on, v1({})), "all");
+  assert.equal(prefetchScope(off, undefined), undefined);
+});
+
+Deno.test("nydusd's configuration says whether, and how much, each form with its own default", () => {
+  assert.equal(prefetchScope(on, v1({ fs_prefetch: {} })), undefined);
+  assert.equal(prefetchScope(on, v1({ fs_prefetch: { enable: true } })), "all");
+  assert.equal(prefetchScope(on, v1({ fs_prefetch: { enable: true, prefetch_all: false } })), "listed");
+  assert.equal(prefetchScope(on, v2({ enable: true })), "listed");
+  assert.equal(prefetchScope(on, v2({ enable: true, prefetch_all: true })), "all");
+  assert.equal(prefetchScope(on, v2({ enable: false, prefetch_all: true })), undefined);
+  assert.equal(prefetchScope(off, v1({ fs_prefetch: { enable: true } })), undefined);
+});
+
+Deno.test("amplify_io bounds what is read ahead, 0 switches it off", () => {
+  assert.equal(fetchTuning(on, v1({})).readAheadBytes, 1 << 20);
+  assert.equal(fetchTuning(on, v1({ amplify_io: 65536 })).readAheadBytes, 65536);
+  assert.equal(fetchTuning(on, v1({ amplify_io: 0 })).readAheadBytes, 0);
+  assert.equal(fetchTuning(on, undefined).readAheadBytes, undefined);
+});
+
+Deno.test("the smaller of two bandwidths counts, and 0 is none", () => {
+  const limited = parseSettings('[prefetch]\nbandwidth = "2MB"');
+  const rate = (settings: typeof on, limit: number) =>
+    fetchTuning(settings, v1({ fs_prefetch: { enable: true, bandwidth_rate: limit } })).prefetchBytesPerSecond;
+  assert.equal(rate(on, 0), undefined);
+  assert.equal(rate(on, 5), 5);
+  assert.equal(rate(limited, 0), 2e6);
+  assert.equal(rate(limited, 3e6), 2e6);
+  assert.equal(rate(limited, 1e6), 1e6);
+});
+
+Deno.test("threads and merging size of a configuration are taken, within what leaves readers their places", () => {
+  const tuned = (threads_count: number, merging_size: number) => {
+    const config = v1({ fs_prefetch: { enable: true, threads_count, merging_size } });
+    const { parallelPrefetch, prefetchRequestBytes } = fetchTuning(on, config);
+    return [parallelPrefetch, prefetchRequestBytes];
+  };
+  assert.deepEqual(tuned(1, 4 << 20), [1, 4 << 20]);
+  assert.deepEqual(tuned(64, 4096), [4, 128 << 10]);
+  assert.deepEqual(tuned(3, 0), [undefined, undefined]);
+});

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import {
+  listRafsFixtures,
+  RAFS_FIXTURES,
+  type RafsFixture,
+  readFixtureBootstrap,
+} from "../../tests/support/rafs_fixtures.ts";
+import { hasCode } from "../base/errors.ts";
+import { openBootstrap } from "../rafs/open.ts";
+import { openV5 } from "../rafs/v5/bootstrap.ts";
+import { walkTree } from "../rafs/walk.ts";
+import { checkInodeDigests } from "./inode_digests.ts";
+
+const fixtures = listRafsFixtures();
+
+function fixture(name: string): RafsFixture {
+  return fixtures.find((each) => each.name === name) ?? assert.fail(`${name} is not in ${RAFS_FIXTURES}`);
+}
+
+for (const { name } of fixtures.filter((each) => each.name.startsWith("v5-"))) {
+  Deno.test(`${name}: every file has the digest of its chunks`, async () => {
+    await checkInodeDigests(openBootstrap(await readFixtureBootstrap(fixture(name))));
+  });
+}
+
+Deno.test("a file that is made of other chunks than its digest says is refused by its name", async () => {
+  const bytes = await readFixtureBootstrap(fixture("v5-none-sha256-4k"));
+  const tree = openV5(bytes);
+  for (const { ino, attr } of walkTree(tree)) {
+    if ((attr.mode & 0o170000) !== 0o100000 || attr.size === 0) continue;
+    const { expected } = tree.fileDigest(ino);
+    bytes[expected.byteOffset - bytes.byteOffset] = (expected[0] as number) ^ 1;
+    break;
+  }
+  const refused = (error: unknown) =>
+    hasCode(error, "invalid-image") &&
+    /^Cannot read RAFS v5 inode \d+: the digest of "\/.+" is not/.test(error.message);
+  await assert.rejects(checkInodeDigests(openBootstrap(bytes)), refused);
+});
+
+Deno.test("v6 has no digests of files: its chunks are checked in any case", async () => {
+  await checkInodeDigests(openBootstrap(await readFixtureBootstrap(fixture("v6-none-sha256-4k"))));
+});

@@ -1,0 +1,61 @@
+/**
+ * Which keys of nydusd's configuration cannot be honoured here: those that promise something are refused, those that
+ * change nothing that can be seen are told.
+ *
+ * @module
+ */
+import type { NydusdConfig } from "../backend/nydusd_config.ts";
+import { NydusGdError } from "../base/errors.ts";
+
+/** A key as it stands in each form of the file. */
+interface Key {
+  readonly v1: string;
+  readonly v2: string;
+}
+
+const KEY = {
+  cacheType: { v1: "device.cache.type", v2: "cache.type" },
+  compressed: { v1: "device.cache.compressed", v2: "cache.compressed" },
+  encryption: { v1: "device.cache.config.enable_encryption", v2: "cache.filecache.enable_encryption" },
+  convergent: {
+    v1: "device.cache.config.enable_convergent_encryption",
+    v2: "cache.filecache.enable_convergent_encryption",
+  },
+  indexedMap: { v1: "device.cache.config.disable_indexed_map", v2: "cache.filecache.disable_indexed_map" },
+  streamPrefetch: { v1: "fs_prefetch.stream_prefetch", v2: "rafs.prefetch.stream_prefetch" },
+  iostatsFiles: { v1: "iostats_files", v2: "rafs.iostats_files" },
+  accessPattern: { v1: "access_pattern", v2: "rafs.access_pattern" },
+  latestReadFiles: { v1: "latest_read_files", v2: "rafs.latest_read_files" },
+} as const satisfies Record<string, Key>;
+
+/**
+ * Looks at a configuration that was read.
+ *
+ * @returns whole sentences about keys that have no effect
+ * @throws {NydusGdError} "unsupported" for a key that asks for another kind of cache than there is
+ */
+export function checkNydusdKeys({ version, cache, prefetch, rafs }: NydusdConfig): string[] {
+  const name = (key: Key) => version === 1 ? key.v1 : key.v2;
+  const refuse = (key: Key, state: string, hint: string): never => {
+    throw new NydusGdError("unsupported", `Cannot read configuration: ${name(key)} is not supported, ${state}`, {
+      hint,
+    });
+  };
+  const cipherHint = "remove the key, and put the cache (work_dir) on an encrypted file system";
+  if (cache.encrypted) refuse(KEY.encryption, "the cache would hold plain data", cipherHint);
+  if (cache.convergentEncryption) refuse(KEY.convergent, "the cache would hold plain data", cipherHint);
+  if (cache.compressed) {
+    refuse(KEY.compressed, "chunks are kept as plain data", "remove the key, and leave the cache room for plain data");
+  }
+  const idle: readonly (readonly [boolean, Key, string])[] = [
+    [cache.type === "fscache", KEY.cacheType, "fscache is not used, chunks are kept in files of work_dir"],
+    [cache.disableIndexedMap, KEY.indexedMap, "chunks are recorded, and believed only with their verified digests"],
+    [prefetch.streamPrefetch, KEY.streamPrefetch, "prefetch reads ranges"],
+    [rafs.iostatsFiles, KEY.iostatsFiles, "files are not counted one by one"],
+    [rafs.accessPattern, KEY.accessPattern, "first accesses are not recorded"],
+    [rafs.latestReadFiles, KEY.latestReadFiles, "reads are not recorded"],
+  ];
+  return idle.filter(([isSet]) => isSet).map(([, key, why]) =>
+    `Configuration key ${name(key)} has no effect here: ${why}`
+  );
+}
