@@ -26,7 +26,7 @@ import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
 import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/config_files.ts";
-import { fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
+import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
 import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
@@ -116,10 +116,10 @@ class Daemon implements AsyncDisposable {
       readNydusdConfig(path === undefined ? args.config : { path, explicit: true });
     const config = await configOf(undefined);
     const cache = parts.use(
-      BlobCache.open(settings.cache.dir ?? config?.cache.workDir ?? folders.cache, {
-        ...fetchTuning(settings, config),
-        keep: config?.cache.type !== "dummycache",
-      }),
+      BlobCache.open(
+        settings.cache.dir ?? config?.cache.workDir ?? folders.cache,
+        cacheOptions(settings, config),
+      ),
     );
     const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
     const record = await MountedImages.open(`${folders.state}/mounted-images.json`);

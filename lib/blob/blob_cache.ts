@@ -98,7 +98,7 @@ export class BlobCache implements AsyncDisposable {
       decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes, idleMs: o.idleDecodeMs }),
       queue: new FetchQueue({
         limit: o.parallelRequests,
-        readAheadLimit: o.parallelReadAhead,
+        readAheadLimit: Math.min(o.parallelReadAhead, o.parallelRequests - 1), // a reader finds a free place
         prefetchLimit: () => tuner.parallelPrefetch(),
         quietMs: o.prefetchQuietMs,
         prefetchRate: () => tuner.current.prefetchBytesPerSecond,

@@ -9,6 +9,7 @@
  */
 import type { NydusdConfig } from "../backend/nydusd_config.ts";
 import type { Settings } from "../base/settings.ts";
+import type { BlobCacheOptions } from "../blob/blob_cache.ts";
 import type { FetchTuning } from "../blob/fetch_tuning.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
 
@@ -19,6 +20,18 @@ const MAX_PARALLEL = 4;
 const MIN_REQUEST_BYTES = 128 * 1024;
 
 type PrefetchSettings = Pick<Settings, "prefetch">;
+
+/** How a cache is opened: {@link fetchTuning}, and what cannot be changed later. */
+export function cacheOptions(
+  settings: Pick<Settings, "prefetch" | "fetch">,
+  config: NydusdConfig | undefined,
+): Partial<BlobCacheOptions> {
+  return {
+    ...fetchTuning(settings, config),
+    parallelRequests: settings.fetch.parallelPerHost,
+    keep: config?.cache.type !== "dummycache",
+  };
+}
 
 /** What of an image is prefetched when it is mounted; undefined: nothing. */
 export function prefetchScope(

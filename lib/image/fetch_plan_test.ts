@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseNydusdConfig } from "../backend/nydusd_config.ts";
 import { parseSettings } from "../base/settings.ts";
-import { fetchTuning, prefetchScope } from "./fetch_plan.ts";
+import { cacheOptions, fetchTuning, prefetchScope } from "./fetch_plan.ts";
 
 const v1 = (rest: object) =>
   parseNydusdConfig(JSON.stringify({
@@ -52,6 +52,25 @@ Deno.test("the smaller of two bandwidths counts, and 0 is none", () => {
   assert.equal(rate(limited, 0), 2e6);
   assert.equal(rate(limited, 3e6), 2e6);
   assert.equal(rate(limited, 1e6), 1e6);
+});
+
+Deno.test("a cache that is to keep nothing keeps nothing, any other does", () => {
+  const cache = (type: string) => {
+    const backend = { type: "localfs", config: { dir: "/blobs" } };
+    return parseNydusdConfig(JSON.stringify({ device: { backend, cache: { type } }, mode: "direct" }));
+  };
+  const settings = parseSettings("[fetch]\nparallel_per_host = 3");
+  for (
+    const [config, keep] of [
+      [undefined, true],
+      [cache(""), true],
+      [cache("blobcache"), true],
+      [cache("dummycache"), false],
+    ] as const
+  ) {
+    const options = cacheOptions(settings, config);
+    assert.deepEqual([options.keep, options.parallelRequests], [keep, 3]);
+  }
 });
 
 Deno.test("threads and merging size of a configuration are taken, within what leaves readers their places", () => {

@@ -17,8 +17,7 @@ import { NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import type { SizeLimit } from "../base/setting_values.ts";
-import { BlobCache } from "../blob/blob_cache.ts";
-import type { FetchTuning } from "../blob/fetch_tuning.ts";
+import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { FuseSession, type FuseSessionOptions } from "../mount/fuse/session.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
@@ -41,7 +40,7 @@ export interface MountImageOptions {
   /** Where blobs are kept; undefined: in the state folder, so they go with the mount. */
   readonly cacheDir: string | undefined;
   /** How the cache fetches, and whether it keeps what was fetched. */
-  readonly fetching: Partial<FetchTuning> & { readonly keep: boolean };
+  readonly fetching: Partial<BlobCacheOptions>;
   /** What is prefetched; undefined: nothing. */
   readonly prefetch: ImagePrefetchOptions["scope"] | undefined;
   /** Space on the cache's file system below which nothing is prefetched. */

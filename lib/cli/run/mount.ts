@@ -14,7 +14,7 @@ import { whenAborted } from "../../base/abort.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { parseSettings } from "../../base/settings.ts";
 import { readNydusdConfig } from "../../image/config_files.ts";
-import { fetchTuning, prefetchScope } from "../../image/fetch_plan.ts";
+import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
 import { mountImage } from "../../image/mount_image.ts";
 import { MountState } from "../../image/mount_state.ts";
 import { fetchBootstrap } from "../../image/remote_bootstrap.ts";
@@ -49,7 +49,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     takeOver: state.isMounted,
     backend,
     cacheDir: args.cacheDir ?? config?.cache.workDir,
-    fetching: { ...fetchTuning(settings, config), keep: config?.cache.type !== "dummycache" },
+    fetching: cacheOptions(settings, config),
     // without a word on it nothing is fetched that nobody reads: who mounts by hand may only want to look
     prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,
     minFree: settings.cache.minFree,
