@@ -155,7 +155,7 @@ export class BlobCache implements AsyncDisposable {
 
   /** Readers are about to come: prefetch waits for them. */
   expectReaders(): void {
-    this.parts.queue.expectDemand();
+    this.parts.queue.noteDemand();
   }
 
   /** Resolves when no reader has waited for a source for `quietMs`. */

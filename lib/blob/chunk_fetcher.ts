@@ -91,7 +91,10 @@ export class ChunkFetcher {
     const flights = new Set<Flight>();
     for (const row of missing) if (readiness.isKnown(row)) flights.add(this.#flightOf(row, priority));
     for (const flight of flights) flight.waiters++;
-    if (priority === "on-demand") this.#lookAhead(missing[0] as number, missing.at(-1) as number);
+    if (priority === "on-demand") {
+      this.parts.queue.noteDemand();
+      this.#lookAhead(missing[0] as number, missing.at(-1) as number);
+    }
     try {
       await unlessAborted(Promise.all(Array.from(flights, (flight) => flight.settled)), signal);
     } finally {

@@ -83,8 +83,8 @@ export class FetchQueue {
     if (rate !== undefined) this.#paidUntil = Math.max(this.#paidUntil, performance.now()) + bytes / rate * 1000;
   }
 
-  /** On-demand tasks are about to come. */
-  expectDemand(): void {
+  /** Somebody waits for what other tasks fetch, or is about to come: it is not quiet. */
+  noteDemand(): void {
     this.#quietSince = performance.now();
   }
 

@@ -1,25 +1,15 @@
 import assert from "node:assert/strict";
-import {
-  listRafsFixtures,
-  RAFS_FIXTURES,
-  type RafsFixture,
-  readFixtureBootstrap,
-} from "../../tests/support/rafs_fixtures.ts";
+import { fixture } from "../../tests/support/docker_stack.ts";
+import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
 import { hasCode } from "../base/errors.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import { openV5 } from "../rafs/v5/bootstrap.ts";
 import { walkTree } from "../rafs/walk.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 
-const fixtures = listRafsFixtures();
-
-function fixture(name: string): RafsFixture {
-  return fixtures.find((each) => each.name === name) ?? assert.fail(`${name} is not in ${RAFS_FIXTURES}`);
-}
-
-for (const { name } of fixtures.filter((each) => each.name.startsWith("v5-"))) {
-  Deno.test(`${name}: every file has the digest of its chunks`, async () => {
-    await checkInodeDigests(openBootstrap(await readFixtureBootstrap(fixture(name))));
+for (const each of listRafsFixtures().filter(({ name }) => name.startsWith("v5-"))) {
+  Deno.test(`${each.name}: every file has the digest of its chunks`, async () => {
+    await checkInodeDigests(openBootstrap(await readFixtureBootstrap(each)));
   });
 }
 
