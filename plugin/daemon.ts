@@ -16,6 +16,7 @@
 import { notifyReady } from "../ffi/libsystemd.ts";
 import { mountAt } from "../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../ffi/sys_mount.ts";
+import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
 import { fetchOptionsOf } from "../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../lib/backend/http/http_client.ts";
@@ -154,6 +155,7 @@ class Daemon implements AsyncDisposable {
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
       current = await configOf(options.config);
+      requireSameKeeping(current, config);
       cache.tune(fetchTuning(settings, current));
       await images.resume();
       return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
@@ -170,6 +172,22 @@ class Daemon implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.parts.disposeAsync();
   }
+}
+
+/**
+ * The cache is open when Docker names a configuration: one that wants nothing to be kept comes too late.
+ *
+ * @throws {NydusGdError} "unsupported"
+ */
+function requireSameKeeping(current: NydusdConfig | undefined, atStart: NydusdConfig | undefined): void {
+  if (current?.cache.type !== "dummycache" || atStart?.cache.type === "dummycache") return;
+  throw new NydusGdError(
+    "unsupported",
+    "Cannot use configuration: its cache.type is dummycache, and the cache is kept",
+    {
+      hint: "nydus-gd serve --config FILE",
+    },
+  );
 }
 
 /** Takes away the mount of a server whose keeper was killed too. This process holds the lock of the root. */

@@ -75,6 +75,21 @@ test("a second server on the same root is refused by name", async (driver, scrat
   await driver.call("GraphDriver.Status");
 });
 
+test("a configuration is refused by the key that cannot be honoured any more", async (driver, scratch) => {
+  const device = { backend: { type: "localfs", config: { dir: scratch } } };
+  const init = async (cache: object) => {
+    await Deno.writeTextFile(
+      `${scratch}/config.json`,
+      JSON.stringify({ device: { ...device, cache }, mode: "direct" }),
+    );
+    const opts = { Home: `${scratch}/home`, Opts: [`nydus-gd.config=${scratch}/config.json`] };
+    return await driver.call("GraphDriver.Init", opts);
+  };
+  await rejects(init({ type: "dummycache" }), /cache\.type is dummycache/);
+  await rejects(init({ type: "blobcache", compressed: true }), /device\.cache\.compressed is not supported/);
+  await init({ type: "blobcache" });
+});
+
 /** Answers after which the process is killed, one life each: from "at once" to "when all is done". */
 const KILL_AFTER = [0, 1, 2, 3, 5, 8, 12, 16];
 
