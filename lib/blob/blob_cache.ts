@@ -41,6 +41,8 @@ export interface BlobCacheOptions extends FetchTuning {
   readonly flushAfterBytes: number;
   /** Whether what was fetched is there for the next server. */
   readonly keep: boolean;
+  /** What is known of the link already; it is learned from the reads. */
+  readonly link: LinkEstimate | undefined;
 }
 
 const DEFAULTS: BlobCacheOptions = {
@@ -59,6 +61,7 @@ const DEFAULTS: BlobCacheOptions = {
   flushAfterMs: 1000,
   flushAfterBytes: 64 * 1024 * 1024,
   keep: true,
+  link: undefined,
 };
 
 /** Numbers of the cache. */
@@ -91,7 +94,7 @@ export class BlobCache implements AsyncDisposable {
    */
   static open(dir: string, options: Partial<BlobCacheOptions> = {}): BlobCache {
     const o = { ...DEFAULTS, ...options };
-    const link = new LinkEstimate();
+    const link = o.link ?? new LinkEstimate();
     const tuner = new FetchTuner(o, { maxRequest: o.maxRequestBytes, maxGap: o.maxGapBytes }, link);
     return new BlobCache({
       folder: o.keep ? CacheFolder.open(dir) : CacheFolder.openTransient(dir),

@@ -5,12 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
+import { knownLink } from "../../tests/support/known_link.ts";
 import { Gate } from "../../tests/support/scripted_source.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
 const SMALL = Array<number>(10).fill(8000);
-/** While the link is not known, 32 KiB go along: four of {@link SMALL}. */
-const AHEAD = { readAheadBytes: 1024 * 1024 };
+/** Half of what the link carries while a request begins goes along: four of {@link SMALL}. */
+const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(2 * 35_000) };
 
 Deno.test("neighbours come with a chunk that a reader waits for, in its request", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {

@@ -192,6 +192,7 @@ export class CachedBlob {
   async #openFiles(spec: BlobSpec, signal: AbortSignal): Promise<Opened> {
     await this.before;
     const { parts, id, sources } = this;
+    parts.decoder.prepare();
     const { descriptor, records, embeddedMeta, source } = spec;
     const read = (offset: number, length: number) =>
       parts.queue.run("on-demand", () => sources.read(offset, length, { priority: "on-demand", signal }));

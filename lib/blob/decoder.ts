@@ -2,17 +2,20 @@
  * Where chunks are decoded: large pieces in a small pool of Workers, small ones in this thread.
  *
  * A Worker costs 15 to 30 ms to start, 11 to 20 MB, and 40 to 60 us for each job, in which this thread would have
- * decoded some 30 KiB; so Workers start with the first large job, and {@link DecoderOptions.inlineBytes} says what is
+ * decoded some 30 KiB; so Workers start when work is about to come, and {@link DecoderOptions.inlineBytes} says what is
  * small. Those without a job for a while are ended. Jobs that somebody waits for go before prefetch.
  *
  * @module
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { Limiter, type Priority } from "../base/limiter.ts";
+import { logger } from "../base/log.ts";
 import { workerUrl } from "../base/worker.ts";
 import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget } from "./chunk_decoder.ts";
 import { prepareDigests } from "./codec.ts";
 import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
+
+const log = logger("blob");
 
 /** Size of the pool, and what goes there. */
 export interface DecoderOptions {
@@ -114,6 +117,14 @@ export class Decoder implements Disposable {
       return checkChunks(target, rows);
     }
     return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
+  }
+
+  /** Work is about to come: a first Worker starts while its bytes are on their way. */
+  prepare(): void {
+    if (this.options.workers === 0 || this.#threads.size > 0) return;
+    this.#turns.run("prefetch", async () => this.#rest(await this.#startThread())).catch((error) => {
+      log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs one says so aloud
+    });
   }
 
   /** Workers that are alive. */

@@ -5,6 +5,19 @@ import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
 import { CacheFile } from "./cache_file.ts";
 import { Decoder } from "./decoder.ts";
 
+const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
+
+Deno.test("a first Worker starts before there is a job, and ends when none comes", async () => {
+  using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
+  decoder.prepare();
+  while (decoder.threads === 0) await turn();
+  while (decoder.threads > 0) await turn();
+  using inline = new Decoder({ workers: 0, inlineBytes: 0, idleMs: 1 });
+  inline.prepare();
+  await turn();
+  assert.equal(inline.threads, 0);
+});
+
 Deno.test("Workers start with the first large job, end when there is none for a while, and start again", async () => {
   const { bytes, descriptor, records } = await makeSyntheticBlob({ sizes: [50_000], compressor: "zstd" });
   using temp = TempDir.make();
@@ -25,6 +38,6 @@ Deno.test("Workers start with the first large job, end when there is none for a 
     assert.deepEqual(await decoder.decode(target, [0], bytes.slice(), 0, "on-demand"), []);
     assert.equal(target.ready[0], 0x80);
     assert.equal(decoder.threads, 1);
-    while (decoder.threads > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    while (decoder.threads > 0) await turn();
   }
 });

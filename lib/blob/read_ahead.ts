@@ -7,6 +7,8 @@
  * - *Streams*: a reader that goes on where its last chunks ended gets a window ahead of it, doubled with each step up
  *   to what keeps the link busy. It is fetched by requests of its own, beside those that somebody waits for.
  *
+ * While the link is not known nothing goes along: who reads little fetches little.
+ *
  * Reads of chunks that are here are not seen, so a stream goes on when its reader runs into the window's end, or into
  * what is still on its way.
  *
@@ -15,8 +17,8 @@
 import type { ChunkColumns } from "../rafs/chunk_table.ts";
 import type { LinkEstimate } from "./link_estimate.ts";
 
-/** Neighbours while the link is not known, bytes. */
-const UNKNOWN_LINK_BYTES = 32 * 1024;
+/** Windows of a stream while the link is not known, bytes. */
+const UNKNOWN_LINK_WINDOW = { first: 128 * 1024, largest: 2 * 1024 * 1024 } as const;
 
 /** Neighbours are at most this part of what the link carries while a request begins. */
 const NEIGHBOUR_SHARE = 1 / 2;
@@ -71,12 +73,11 @@ export class ReadAhead {
   after(columns: ChunkColumns, first: number, last: number, wanted: (row: number) => boolean): Ahead {
     const limit = this.maxBytes();
     if (limit <= 0) return NOTHING;
-    const delayBytes = this.link.delayBytes;
-    const nearBytes = Math.min(limit, delayBytes === undefined ? UNKNOWN_LINK_BYTES : delayBytes * NEIGHBOUR_SHARE);
+    const { delayBytes } = this.link;
+    const nearBytes = Math.min(limit, (delayBytes ?? 0) * NEIGHBOUR_SHARE);
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // more of the same chunk
-    const largest = Math.min(MAX_WINDOW_BYTES, WINDOW_SHARE * (delayBytes ?? 0));
-    const windowBytes = stream === undefined ? 0 : Math.min(2 * Math.max(stream.windowBytes, nearBytes), largest);
+    const windowBytes = stream === undefined ? 0 : nextWindow(Math.max(stream.windowBytes, nearBytes), delayBytes);
     const neighbours: number[] = [], ahead: number[] = [];
     const next = walk(columns, last, Math.max(nearBytes, windowBytes), (row, distance) => {
       if (wanted(row)) (distance <= nearBytes ? neighbours : ahead).push(row);
@@ -95,6 +96,12 @@ export class ReadAhead {
     this.#streams.push(stream);
     if (this.#streams.length > MAX_STREAMS) this.#streams.shift();
   }
+}
+
+/** The window after one of `bytes`. */
+function nextWindow(bytes: number, delayBytes: number | undefined): number {
+  if (delayBytes !== undefined) return Math.min(2 * bytes, delayBytes * WINDOW_SHARE, MAX_WINDOW_BYTES);
+  return Math.min(Math.max(2 * bytes, UNKNOWN_LINK_WINDOW.first), UNKNOWN_LINK_WINDOW.largest);
 }
 
 /**

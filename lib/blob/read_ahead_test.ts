@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { knownLink } from "../../tests/support/known_link.ts";
 import { allocateChunkColumns, type ChunkColumns } from "../rafs/chunk_table.ts";
 import { LinkEstimate } from "./link_estimate.ts";
 import { ReadAhead } from "./read_ahead.ts";
@@ -18,32 +19,19 @@ function tableOf(count: number): ChunkColumns {
   return columns;
 }
 
-/** A link that carries `delayBytes` while a request takes to begin. */
-function linkOf(delayBytes: number): LinkEstimate {
-  let nowMs = 0;
-  const link = new LinkEstimate(() => nowMs);
-  for (let i = 0; i < 20; i++) {
-    const bytes = i % 2 === 0 ? 1000 : 1_000_000;
-    const done = link.begin();
-    nowMs += 20 + bytes / (delayBytes / 20);
-    done(bytes);
-  }
-  return link;
-}
-
 const every = () => true;
 const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
 
 Deno.test("as many neighbours go along as the link carries in half the time that a request takes to begin", () => {
   for (const [delayBytes, count] of [[18_000, 0], [70_000, 3], [120_200, 6]] as const) {
-    const { neighbours, stream } = new ReadAhead(linkOf(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
+    const { neighbours, stream } = new ReadAhead(knownLink(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
     assert.deepEqual([neighbours, stream], [rows(6, count), []]);
   }
 });
 
 Deno.test("the limit bounds what goes along, and 0 switches everything off", () => {
-  assert.deepEqual(new ReadAhead(linkOf(1e6), () => 25_000).after(tableOf(100), 5, 5, every).neighbours, [6, 7]);
-  const off = new ReadAhead(linkOf(1e6), () => 0);
+  assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), 5, 5, every).neighbours, [6, 7]);
+  const off = new ReadAhead(knownLink(1e6), () => 0);
   for (const row of [5, 6, 7, 8]) {
     assert.deepEqual(off.after(tableOf(100), row, row, every), { neighbours: [], stream: [] });
   }
@@ -51,7 +39,7 @@ Deno.test("the limit bounds what goes along, and 0 switches everything off", () 
 
 Deno.test("a reader that goes on gets a window that doubles up to four times what the link carries", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(linkOf(80_200), () => MIB);
+  const ahead = new ReadAhead(knownLink(80_200), () => MIB);
   const fetched = new Set<number>();
   const windows: number[] = [];
   for (let row = 0; row < 200; row++) {
@@ -65,7 +53,7 @@ Deno.test("a reader that goes on gets a window that doubles up to four times wha
 
 Deno.test("a reader that runs into what is on its way keeps the window ahead of it", () => {
   const columns = tableOf(1000);
-  const ahead = new ReadAhead(linkOf(80_200), () => MIB);
+  const ahead = new ReadAhead(knownLink(80_200), () => MIB);
   const onTheWay = new Set<number>();
   let last = 0;
   for (let row = 0; row < 100; row++) {
@@ -79,8 +67,16 @@ Deno.test("a reader that runs into what is on its way keeps the window ahead of 
   assert.equal(onTheWay.size, last + 1, "each chunk once, none left out");
 });
 
+Deno.test("while the link is not known nothing goes along, and only who goes on gets a window", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(new LinkEstimate(), () => MIB);
+  assert.deepEqual(ahead.after(columns, 0, 0, every), { neighbours: [], stream: [] });
+  assert.deepEqual(ahead.after(columns, 500, 500, every), { neighbours: [], stream: [] });
+  assert.deepEqual(ahead.after(columns, 1, 1, every), { neighbours: [], stream: rows(2, 13) });
+});
+
 Deno.test("readers of different places do not make each other streams", () => {
-  const ahead = new ReadAhead(linkOf(40_200), () => MIB);
+  const ahead = new ReadAhead(knownLink(40_200), () => MIB);
   for (const row of [0, 500, 100, 700, 300]) {
     assert.deepEqual(ahead.after(tableOf(1000), row, row, every).stream, [], `row ${row}`);
   }
@@ -88,7 +84,7 @@ Deno.test("readers of different places do not make each other streams", () => {
 });
 
 Deno.test("more reads of the same chunk ask for nothing more", () => {
-  const ahead = new ReadAhead(linkOf(40_200), () => MIB);
+  const ahead = new ReadAhead(knownLink(40_200), () => MIB);
   ahead.after(tableOf(10), 3, 3, every);
   assert.deepEqual(ahead.after(tableOf(10), 3, 3, every), { neighbours: [], stream: [] });
 });
@@ -96,7 +92,7 @@ Deno.test("more reads of the same chunk ask for nothing more", () => {
 Deno.test("a gap in the blob and the end of the table end it", () => {
   const columns = tableOf(10);
   for (let row = 5; row < 10; row++) columns.compressedOffset[row] = (columns.compressedOffset[row] as number) + MIB;
-  const ahead = new ReadAhead(linkOf(2e6), () => MIB);
+  const ahead = new ReadAhead(knownLink(2e6), () => MIB);
   assert.deepEqual(ahead.after(columns, 2, 2, every).neighbours, [3, 4]);
   assert.deepEqual(ahead.after(columns, 7, 7, every).neighbours, [8, 9]);
 });
