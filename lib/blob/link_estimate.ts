@@ -17,6 +17,9 @@ const MIN_SAMPLES = 6;
 /** The long half must be this many times as long as the short one to tell a bandwidth. */
 const MIN_SPREAD = 1.5;
 
+/** Latency is that of the quicker ones of the short reads: a busy machine makes reads longer, nothing makes them shorter. */
+const QUICK_SHARE = 1 / 4;
+
 /** Bytes a millisecond above which a link is not told apart from a faster one. */
 const MAX_BANDWIDTH = 1_000_000;
 
@@ -85,16 +88,18 @@ export class LinkEstimate {
     if (this.#samples.length < MIN_SAMPLES) return;
     const sorted = this.#samples.toSorted((a, b) => a.bytes - b.bytes);
     const half = sorted.length >> 1;
-    const short = medians(sorted.slice(0, half)), long = medians(sorted.slice(-half));
+    const short = typical(sorted.slice(0, half)), long = typical(sorted.slice(-half));
     if (long.bytes < short.bytes * MIN_SPREAD) return;
     const longerMs = long.durationMs - short.durationMs;
     const bytesPerMs = Math.min(MAX_BANDWIDTH, longerMs > 0 ? (long.bytes - short.bytes) / longerMs : Infinity);
-    this.#speed = { bytesPerMs, latencyMs: Math.max(0, short.durationMs - short.bytes / bytesPerMs) };
+    const quick = typical(sorted.slice(0, half), QUICK_SHARE);
+    this.#speed = { bytesPerMs, latencyMs: Math.max(0, quick.durationMs - quick.bytes / bytesPerMs) };
   }
 }
 
-function medians(samples: readonly Sample[]): Sample {
-  const middle = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1] as number;
+/** Length and duration that the given part of the samples stays below, each for itself. */
+function typical(samples: readonly Sample[], share = 1 / 2): Sample {
+  const middle = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length * share)] as number;
   return {
     bytes: middle(samples.map(({ bytes }) => bytes)),
     durationMs: middle(samples.map(({ durationMs }) => durationMs)),
