@@ -15,7 +15,10 @@
  * @module
  */
 import type { ChunkColumns } from "../rafs/chunk_table.ts";
-import type { LinkEstimate } from "./link_estimate.ts";
+import type { LinkEstimate, LinkSpeed } from "./link_estimate.ts";
+
+/** They occupy the link at most so long, milliseconds, however late its answers are. */
+const MAX_NEIGHBOUR_MS = 25;
 
 /** Windows of a stream while the link is not known, bytes. */
 const UNKNOWN_LINK_WINDOW = { first: 128 * 1024, largest: 2 * 1024 * 1024 } as const;
@@ -74,7 +77,7 @@ export class ReadAhead {
     const limit = this.maxBytes();
     if (limit <= 0) return NOTHING;
     const { delayBytes } = this.link;
-    const nearBytes = Math.min(limit, (delayBytes ?? 0) * NEIGHBOUR_SHARE);
+    const nearBytes = Math.min(limit, neighbourBytes(this.link.speed));
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // more of the same chunk
     const windowBytes = stream === undefined ? 0 : nextWindow(Math.max(stream.windowBytes, nearBytes), delayBytes);
@@ -96,6 +99,12 @@ export class ReadAhead {
     this.#streams.push(stream);
     if (this.#streams.length > MAX_STREAMS) this.#streams.shift();
   }
+}
+
+/** Bytes that may go along with a wanted chunk. */
+function neighbourBytes(speed: LinkSpeed | undefined): number {
+  if (speed === undefined) return 0;
+  return Math.min(speed.latencyMs * NEIGHBOUR_SHARE, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
 }
 
 /** The window after one of `bytes`. */

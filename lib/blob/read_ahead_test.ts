@@ -29,6 +29,11 @@ Deno.test("as many neighbours go along as the link carries in half the time that
   }
 });
 
+Deno.test("an answer that comes late takes no more along than 25 ms of the link", () => {
+  const { neighbours } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), 5, 5, every);
+  assert.deepEqual(neighbours, rows(6, 1)); // 500 bytes a millisecond
+});
+
 Deno.test("the limit bounds what goes along, and 0 switches everything off", () => {
   assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), 5, 5, every).neighbours, [6, 7]);
   const off = new ReadAhead(knownLink(1e6), () => 0);

@@ -5,14 +5,14 @@
  */
 import { LinkEstimate } from "../../lib/blob/link_estimate.ts";
 
-/** An estimate that says: 20 ms a request, in which the link carries `delayBytes`. It learns nothing more. */
-export function knownLink(delayBytes: number): LinkEstimate {
+/** An estimate that says: a request begins after `latencyMs`, in which the link carries `delayBytes`. It learns no more. */
+export function knownLink(delayBytes: number, latencyMs = 20): LinkEstimate {
   let nowMs = 0;
   const link = new LinkEstimate(() => nowMs);
   for (let i = 0; i < 20; i++) {
     const bytes = i % 2 === 0 ? 1000 : 1_000_000;
     const done = link.begin();
-    nowMs += 20 + bytes / (delayBytes / 20);
+    nowMs += latencyMs + bytes / (delayBytes / latencyMs);
     done(bytes);
   }
   return link;
