@@ -46,6 +46,12 @@ export function size(input: unknown): ReadResult<SizeLimit> {
   return bytes === undefined ? wrong('a size such as "80%", "10GiB" or a number of bytes', input) : ok({ bytes });
 }
 
+/** `"1MiB"`, `0`: an amount that is no share of anything. */
+export function bytes(input: unknown): ReadResult<number> {
+  const value = parseBytes(input);
+  return value === undefined ? wrong('a size such as "1MiB" or a number of bytes', input) : ok(value);
+}
+
 /** `"50MiB"` or `"50MiB/s"`, bytes a second; `"unlimited"` is undefined. */
 export function ratePerSecond(input: unknown): ReadResult<number | undefined> {
   if (input === "unlimited") return ok(undefined);

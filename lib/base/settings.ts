@@ -16,6 +16,7 @@ import { parse as parseToml, TomlError } from "smol-toml";
 import { NydusGdError } from "./errors.ts";
 import {
   boolean,
+  bytes,
   choice,
   count,
   duration,
@@ -63,6 +64,8 @@ export interface Settings {
     /** Bytes a second; undefined: what on-demand reads leave. */
     readonly bandwidth: number | undefined;
     readonly learned: boolean;
+    /** Most bytes that a read is extended by; 0: nothing is read ahead. Undefined: decided elsewhere. */
+    readonly readAheadBytes: number | undefined;
   };
   readonly docker: {
     readonly host: string | undefined;
@@ -91,7 +94,7 @@ export const DEFAULT_SETTINGS: Settings = {
     deadlineMs: 60_000,
     trustedOrigins: [],
   },
-  prefetch: { enabled: true, bandwidth: undefined, learned: true },
+  prefetch: { enabled: true, bandwidth: undefined, learned: true, readAheadBytes: undefined },
   docker: { host: undefined, config: undefined },
   log: { level: "info", format: "auto" },
   metrics: { listen: undefined },
@@ -125,6 +128,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["prefetch.enabled", key("prefetch", "enabled", boolean)],
   ["prefetch.bandwidth", key("prefetch", "bandwidth", ratePerSecond)],
   ["prefetch.learned", key("prefetch", "learned", boolean)],
+  ["prefetch.read_ahead", key("prefetch", "readAheadBytes", bytes)],
   ["docker.host", key("docker", "host", text({}))],
   ["docker.config", key("docker", "config", text({ absolutePath: true }))],
   ["log.level", key("log", "level", choice(LOG_LEVEL_CHOICES))],

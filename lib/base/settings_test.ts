@@ -36,6 +36,7 @@ read_timeout = 7
 retries = 0
 trusted_origins = ["r.example.com", "[::1]:5000"]
 [prefetch]
+read_ahead = "256KiB"
 enabled = false
 bandwidth = "50MiB/s"
 learned = false
@@ -59,7 +60,7 @@ listen = "127.0.0.1:9100"
       deadlineMs: 60_000,
       trustedOrigins: ["r.example.com", "[::1]:5000"],
     },
-    prefetch: { enabled: false, bandwidth: 50 * 2 ** 20, learned: false },
+    prefetch: { enabled: false, bandwidth: 50 * 2 ** 20, learned: false, readAheadBytes: 256 * 1024 },
     docker: { host: "unix:///x.sock", config: "/root/.docker" },
     log: { level: "debug", format: "json" },
     metrics: { listen: "127.0.0.1:9100" },

@@ -46,18 +46,24 @@ export function prefetchScope(
 
 /** How the cache fetches. What neither file names is left to the cache. */
 export function fetchTuning(
-  { prefetch: { bandwidth } }: PrefetchSettings,
+  { prefetch: { bandwidth, readAheadBytes } }: PrefetchSettings,
   config: Pick<NydusdConfig, "prefetch" | "rafs"> | undefined,
 ): Partial<FetchTuning> {
-  const limits = [bandwidth, config?.prefetch.bandwidthLimit].filter((limit) => limit !== undefined && limit > 0);
-  const rate = { prefetchBytesPerSecond: limits.length === 0 ? undefined : Math.min(...limits as number[]) };
-  if (config === undefined) return rate;
-  const { prefetch, rafs } = config;
-  const ahead = { ...rate, readAheadBytes: rafs.batchSizeBytes };
+  const rate = smallest(bandwidth, config?.prefetch.bandwidthLimit || undefined);
+  const most = smallest(readAheadBytes, config?.rafs.batchSizeBytes);
+  const ahead = { prefetchBytesPerSecond: rate, ...(most === undefined ? {} : { readAheadBytes: most }) };
+  if (config === undefined) return ahead;
+  const { prefetch } = config;
   if (!prefetch.configured || prefetch.batchSizeBytes === 0) return ahead;
   return {
     ...ahead,
     parallelPrefetch: Math.min(MAX_PARALLEL, prefetch.threads),
     prefetchRequestBytes: Math.max(MIN_REQUEST_BYTES, prefetch.batchSizeBytes),
   };
+}
+
+/** The smaller of two limits, each of which may be missing. */
+function smallest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
 }

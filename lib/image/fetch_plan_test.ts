@@ -41,6 +41,10 @@ Deno.test("amplify_io bounds what is read ahead, 0 switches it off", () => {
   assert.equal(fetchTuning(on, v1({ amplify_io: 65536 })).readAheadBytes, 65536);
   assert.equal(fetchTuning(on, v1({ amplify_io: 0 })).readAheadBytes, 0);
   assert.equal(fetchTuning(on, undefined).readAheadBytes, undefined);
+  const less = parseSettings('[prefetch]\nread_ahead = "32KiB"');
+  assert.equal(fetchTuning(less, undefined).readAheadBytes, 32768);
+  assert.equal(fetchTuning(less, v1({})).readAheadBytes, 32768);
+  assert.equal(fetchTuning(less, v1({ amplify_io: 0 })).readAheadBytes, 0);
 });
 
 Deno.test("the smaller of two bandwidths counts, and 0 is none", () => {

@@ -24,6 +24,7 @@ const PASSWORD = "open sesame:1";
 
 /** Short, so that a registry that says nothing is given up soon. */
 const LIMITS = {
+  NYDUS_GD_PREFETCH_READ_AHEAD: "0",
   NYDUS_GD_FETCH_DEADLINE: "1s",
   NYDUS_GD_FETCH_RETRIES: "1",
 };
