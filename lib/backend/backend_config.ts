@@ -8,6 +8,7 @@
  * @module
  */
 import * as v from "valibot";
+import type { ProxyConfig } from "./http/backend_proxy.ts";
 
 /** Every backend type of nydusd. */
 export const BACKEND_TYPES = ["localfs", "localdisk", "oss", "s3", "registry", "http-proxy"] as const;
@@ -85,17 +86,6 @@ export interface HttpConfig {
   readonly timeoutMs: number | undefined;
   readonly connectTimeoutMs: number | undefined;
   readonly proxy: ProxyConfig;
-}
-
-/** A proxy in front of the backend; without `url` there is none. */
-export interface ProxyConfig {
-  readonly url: string;
-  readonly pingUrl: string;
-  readonly fallback: boolean;
-  readonly checkIntervalMs: number;
-  readonly useHttp: boolean;
-  readonly checkPauseElapsedMs: number;
-  readonly dragonflySchedulerEndpoint: string;
 }
 
 /** Files in folders, named by blob id; or one file for every id. */

@@ -16,6 +16,8 @@ import type { Priority } from "../base/limiter.ts";
 export interface ReadOptions {
   readonly priority: Priority;
   readonly signal?: AbortSignal;
+  /** How often bytes of this range came that were not those of the blob: a source with several ways takes another. */
+  readonly wrongAnswers?: number;
 }
 
 /** One blob at its home. */

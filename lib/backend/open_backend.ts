@@ -11,25 +11,25 @@
  *
  * @module
  */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { NydusGdError } from "../base/errors.ts";
 import { isRegistryHost, isRepository } from "../oci/reference.ts";
 import {
   type BackendConfig,
   decodeAuth,
-  type HttpConfig,
   type HttpProxyConfig,
   type ObjectStoreConfig,
   type RegistryConfig,
 } from "./backend_config.ts";
 import type { Backend } from "./blob_source.ts";
-import { LocalFsBackend } from "./localfs.ts";
+import { type Environment, EnvironmentProxy } from "./http/environment_proxy.ts";
 import type { ServerAccess } from "./http/http_blob.ts";
-import type { HttpClient, Timeouts, TlsOptions } from "./http/http_client.ts";
+import type { HttpClient } from "./http/http_client.ts";
 import { HttpProxyBackend } from "./http_proxy.ts";
+import { exchangeSetup } from "./http_setup.ts";
 import { LocalDiskBackend } from "./localdisk/localdisk.ts";
+import { LocalFsBackend } from "./localfs.ts";
 import { ObjectStore } from "./object_store/object_store.ts";
+import { dockerCertificates } from "./registry/docker_certificates.ts";
 import { type Credential, firstOf, type Keychain, staticKeychain } from "./registry/keychain.ts";
 import { RegistryBackend } from "./registry/registry_backend.ts";
 
@@ -43,6 +43,8 @@ export interface BackendDeps {
   readonly keychain: Keychain;
   /** {@link DOCKER_CERTS_DIR} unless given. */
   readonly certsDir?: string;
+  /** Names the proxies of registries whose configuration has none; this process's unless given. */
+  readonly environment?: Environment;
   /** Base64 of "user:password" in place of the configured registry's; IMAGE_PULL_AUTH unless given. */
   readonly imagePullAuth?: string;
 }
@@ -81,14 +83,7 @@ export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
 
 /** How a server without a registry's protocol is reached. */
 function accessOf(config: ObjectStoreConfig | HttpProxyConfig, { http }: BackendDeps): ServerAccess {
-  const { type, proxy, skipVerify, caCertFiles } = config;
-  for (const [key, value] of [["url", proxy.url], ["dragonfly_scheduler_endpoint", proxy.dragonflySchedulerEndpoint]]) {
-    if (value === "") continue;
-    const hint = `remove proxy.${key}`;
-    throw new NydusGdError("unsupported", `Cannot open backend ${type}: proxy.${key} is not supported`, { hint });
-  }
-  const tls: TlsOptions = { skipVerify, caCertificates: readCertificates(caCertFiles) };
-  return { http, exchange: { tls, timeouts: timeoutsOf(config) } };
+  return { http, exchange: exchangeSetup(config, http) };
 }
 
 /**
@@ -98,23 +93,18 @@ function accessOf(config: ObjectStoreConfig | HttpProxyConfig, { http }: Backend
  */
 export function openRegistry(location: RegistryLocation, deps: BackendDeps): RegistryBackend {
   const { host, repo, blobUrlScheme, blobRedirectedHost } = location;
-  const fail = (code: "config" | "unsupported", state: string, hint?: string): never => {
-    throw new NydusGdError(code, `Cannot open registry ${host}/${repo}: ${state}`, hint === undefined ? {} : { hint });
+  const fail = (state: string): never => {
+    throw new NydusGdError("config", `Cannot open registry ${host}/${repo}: ${state}`);
   };
-  if (!isRegistryHost(host)) fail("config", "its host is no HOST or HOST:PORT");
-  if (!isRepository(repo)) fail("config", "its repository's name is malformed");
+  if (!isRegistryHost(host)) fail("its host is no HOST or HOST:PORT");
+  if (!isRepository(repo)) fail("its repository's name is malformed");
   if (blobRedirectedHost !== undefined && !isRegistryHost(blobRedirectedHost)) {
-    fail("config", "blob_redirected_host is no HOST or HOST:PORT");
+    fail("blob_redirected_host is no HOST or HOST:PORT");
   }
-  if (location.proxy?.url) fail("unsupported", "proxy.url is not supported", "remove proxy.url");
-  if (location.proxy?.dragonflySchedulerEndpoint) {
-    fail("unsupported", "proxy.dragonfly_scheduler_endpoint is not supported", "remove the key");
-  }
-  const certsDir = join(deps.certsDir ?? DOCKER_CERTS_DIR, host);
-  const tls: TlsOptions = {
-    skipVerify: location.skipVerify ?? false,
-    caCertificates: [...readCertificates(location.caCertFiles ?? []), ...readCertificates(certificatesIn(certsDir))],
-  };
+  const certificates = dockerCertificates(deps.certsDir ?? DOCKER_CERTS_DIR, host);
+  const { proxy, ...direct } = exchangeSetup(location, deps.http, certificates);
+  const environment = proxy === undefined ? new EnvironmentProxy(deps.environment ?? Deno.env.toObject()) : undefined;
+  const confined = location.confined ?? false;
   return new RegistryBackend({
     http: deps.http,
     host,
@@ -122,7 +112,9 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
     scheme: location.scheme,
     keychain: firstOf(...ownCredentials(location).map(staticKeychain), deps.keychain),
     initialToken: location.registryToken,
-    exchange: { tls, timeouts: timeoutsOf(location), confined: location.confined ?? false },
+    exchange: { ...direct, confined, proxy: proxy ?? environment },
+    // the proxy of nydusd's configuration is one for data
+    tokenExchange: { ...direct, confined, proxy: environment },
     rewriteRedirect: (url) => rewrite(url, blobUrlScheme, blobRedirectedHost),
   });
 }
@@ -139,14 +131,6 @@ function ownCredentials(location: RegistryLocation): Credential[] {
   return [{ kind: "basic", ...decoded }];
 }
 
-function timeoutsOf(config: Partial<HttpConfig>): Timeouts {
-  const { timeoutMs, connectTimeoutMs } = config;
-  return {
-    ...(timeoutMs === undefined ? {} : { totalTimeoutMs: timeoutMs }),
-    ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
-  };
-}
-
 function rewrite(url: URL, scheme: "https" | "http" | undefined, host: string | undefined): URL {
   if (scheme === undefined && host === undefined) return url;
   const rewritten = new URL(url);
@@ -156,29 +140,4 @@ function rewrite(url: URL, scheme: "https" | "http" | undefined, host: string | 
     rewritten.host = host;
   }
   return rewritten;
-}
-
-/** Docker's rule: every `*.crt` of the host's folder is a CA. */
-function certificatesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter((name) => name.endsWith(".crt")).sort().map((name) => join(folder, name));
-  } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return [];
-    throw new NydusGdError("config", `Cannot read certificates of ${folder}: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-function readCertificates(paths: readonly string[]): string[] {
-  return paths.map((path) => {
-    let text: string;
-    try {
-      text = readFileSync(path, "utf8");
-    } catch (error) {
-      throw new NydusGdError("config", `Cannot read certificate ${path}: ${messageOf(error)}`, { cause: error });
-    }
-    if (!text.includes("-----BEGIN CERTIFICATE-----")) {
-      throw new NydusGdError("config", `Cannot read certificate ${path}: it holds none in PEM form`);
-    }
-    return text;
-  });
 }

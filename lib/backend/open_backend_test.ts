@@ -31,11 +31,12 @@ Deno.test("backends and keys that are not served are refused by name", () =>
         () => openBackend(configured(type, section), deps),
         (error) => hasCode(error, "unsupported") && words.test(error.message),
       );
-    const proxy = { url: "http://p" };
-    refused("registry", { host: "h", repo: "r", proxy }, /proxy\.url/);
-    refused("oss", { endpoint: "e", bucket_name: "b", proxy }, /backend oss: proxy\.url/);
-    refused("s3", { endpoint: "e", bucket_name: "b", region: "r", proxy }, /backend s3: proxy\.url/);
-    refused("http-proxy", { addr: "http://h", proxy }, /backend http-proxy: proxy\.url/);
+    const proxy = { dragonfly_scheduler_endpoint: "h:8002" };
+    const words = /proxy\.dragonfly_scheduler_endpoint is not supported/;
+    refused("registry", { host: "h", repo: "r", proxy }, words);
+    refused("oss", { endpoint: "e", bucket_name: "b", proxy }, words);
+    refused("s3", { endpoint: "e", bucket_name: "b", region: "r", proxy }, words);
+    refused("http-proxy", { addr: "http://h", proxy }, words);
     refused("localdisk", { device_path: "/dev/x", disable_gpt: true }, /backend localdisk: disable_gpt/);
   }));
 

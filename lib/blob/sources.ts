@@ -49,16 +49,17 @@ export class BlobSources {
   /**
    * Exactly `length` bytes from `offset`, of the first source that has them.
    *
-   * @param skip sources to pass over first, as their bytes were wrong
+   * @param skip sources to pass over first, as their bytes were wrong; one that has its turn again is told
    * @throws {NydusGdError} what the first source said
    */
   async read(offset: number, length: number, options: ReadOptions, skip = 0): Promise<Uint8Array<ArrayBuffer>> {
     const sources = [...this.#sources];
+    const wrongAnswers = Math.floor(skip / sources.length);
     let first: unknown;
     for (let i = 0; i < sources.length; i++) {
       const source = sources[(this.#preferred + skip + i) % sources.length] as BlobSource;
       try {
-        const bytes = await this.#readOne(source, offset, length, options);
+        const bytes = await this.#readOne(source, offset, length, { ...options, wrongAnswers });
         this.#lastFailure = undefined;
         this.#preferred = Math.max(0, this.#sources.indexOf(source));
         return bytes;

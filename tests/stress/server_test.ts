@@ -9,7 +9,7 @@ import { parseLayerSources } from "../../lib/backend/docker_metadata.ts";
 import { parseContentRange } from "../../lib/backend/http/content_range.ts";
 import { parseChallenges } from "../../lib/backend/registry/challenge.ts";
 import { parseHelperAnswer } from "../../lib/backend/registry/credential_helper.ts";
-import { isLoopback } from "../../lib/backend/registry/endpoint.ts";
+import { isLoopback } from "../../lib/backend/http/loopback.ts";
 import { DockerKeychain } from "../../lib/backend/registry/keychain.ts";
 import { isRegistryHost } from "../../lib/oci/reference.ts";
 import { maybe, sequence, withGrammar } from "../support/fuzz/grammar.ts";

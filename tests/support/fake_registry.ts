@@ -6,13 +6,14 @@
  * const id = registry.addBlob(bytes);
  * registry.faults.push({ kind: "status", status: 503 }, { kind: "truncate", keep: 10 });
  * ```
- * Each request for a blob's data takes the first fault of the list; without one it is answered as it should be. Where `store` is set, blobs are redirected
- * there, as registries do with object stores.
+ * Each request for a blob's data takes the first fault of the list; without one it is answered as it should be. Where
+ * `store` is set, blobs are redirected there, as registries do with object stores.
  *
  * @module
  */
 import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
@@ -36,6 +37,8 @@ export interface FakeRegistryOptions {
   readonly expiresInSeconds?: number;
   /** The 401 to a wrong Authorization has no challenge. */
   readonly silentRefusal?: boolean;
+  /** Speaks TLS; PEM texts. With `clientCa` only to those who show a certificate of it. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly clientCa?: string };
 }
 
 /** The registry, and the token server of its `bearer` form, on one port. */
@@ -68,7 +71,7 @@ export class FakeRegistry implements AsyncDisposable {
 
   /** Starts it on a free loopback port. */
   static async start(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
-    const server = createServer();
+    const server = listenerOf(options.tls);
     const registry = new FakeRegistry(server, options);
     server.on("request", (request, response) => registry.#serve(request, response));
     server.on("connection", (socket) => {
@@ -87,7 +90,12 @@ export class FakeRegistry implements AsyncDisposable {
   }
 
   get url(): string {
-    return `http://${this.host}`;
+    return `${this.options.tls === undefined ? "http" : "https"}://${this.host}`;
+  }
+
+  /** Its port on loopback. */
+  get port(): number {
+    return this.#port;
   }
 
   /** Keeps a blob; gives its id. */
@@ -248,4 +256,11 @@ export class FakeRegistry implements AsyncDisposable {
   #basic(): string {
     return `Basic ${btoa(`${this.options.user}:${this.#password}`)}`;
   }
+}
+
+function listenerOf(tls: FakeRegistryOptions["tls"]): Server {
+  if (tls === undefined) return createServer();
+  const { certificate: cert, key, clientCa } = tls;
+  const clients = clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true };
+  return createTlsServer({ cert, key, ...clients });
 }

@@ -11,6 +11,7 @@
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
 import type { ExchangeOptions, HttpClient } from "./http_client.ts";
 import type { HttpResponse } from "./http_response.ts";
+import type { RoutingOptions } from "./proxy.ts";
 import { rangeHeader, readRange, totalSize } from "./range.ts";
 import { withRetries } from "./retry.ts";
 import { TransferError } from "./transfer_error.ts";
@@ -22,7 +23,7 @@ export type ReadMethod = "GET" | "HEAD";
 /** How all requests of a backend are sent. */
 export interface ServerAccess {
   readonly http: HttpClient;
-  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "socketPath">;
+  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "socketPath" | "proxy">;
 }
 
 /** A server of blobs. */
@@ -52,17 +53,20 @@ export class HttpBlob implements BlobSource {
     const headers = { range: rangeHeader(offset, length) };
     return await this.#retrying(
       options,
-      () => this.#once("GET", headers, options, (response) => readRange(response, offset, length)),
+      (attempt) => this.#once("GET", headers, attempt, (response) => readRange(response, offset, length)),
     );
   }
 
   async size(signal?: AbortSignal): Promise<number> {
     const options: ReadOptions = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) };
-    return await this.#retrying(options, async () => await this.#askSize(options) ?? await this.#askFirstByte(options));
+    return await this.#retrying(
+      options,
+      async (attempt) => await this.#askSize(attempt) ?? await this.#askFirstByte(attempt),
+    );
   }
 
   /** Undefined where the server refuses or does not say. */
-  #askSize(options: ReadOptions): Promise<number | undefined> {
+  #askSize(options: RoutingOptions): Promise<number | undefined> {
     return this.#exchange("HEAD", {}, options, async (response) => {
       await response.discard();
       return isSuccess(response) ? response.contentLength : undefined;
@@ -70,7 +74,7 @@ export class HttpBlob implements BlobSource {
   }
 
   /** A refused HEAD has no body that says why; the answer to a range has one, and tells the size where there is none. */
-  #askFirstByte(options: ReadOptions): Promise<number> {
+  #askFirstByte(options: RoutingOptions): Promise<number> {
     return this.#once("GET", { range: rangeHeader(0, 1) }, options, async (response) => {
       await response.discard();
       return totalSize(response);
@@ -80,7 +84,7 @@ export class HttpBlob implements BlobSource {
   #once<T>(
     method: ReadMethod,
     headers: Headers,
-    options: ReadOptions,
+    options: RoutingOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     return this.#exchange(method, headers, options, async (response) => {
@@ -92,7 +96,7 @@ export class HttpBlob implements BlobSource {
   async #exchange<T>(
     method: ReadMethod,
     headers: Headers,
-    options: ReadOptions,
+    options: RoutingOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     const { access } = this.server;
@@ -100,9 +104,13 @@ export class HttpBlob implements BlobSource {
     return await access.http.exchange(request, { ...options, ...access.exchange }, consume);
   }
 
-  async #retrying<T>(options: ReadOptions, attempt: () => Promise<T>): Promise<T> {
+  async #retrying<T>(options: ReadOptions, attempt: (options: RoutingOptions) => Promise<T>): Promise<T> {
     try {
-      return await withRetries(this.server.access.http.options.retries, options.signal, attempt);
+      return await withRetries(
+        this.server.access.http.options.retries,
+        options.signal,
+        (isLast) => attempt({ ...options, bypassProxy: isLast && options.priority === "on-demand" }),
+      );
     } catch (error) {
       throw error instanceof TransferError ? error.of(this.#what) : error;
     }

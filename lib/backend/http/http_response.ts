@@ -20,6 +20,8 @@ export class HttpResponse {
   constructor(
     /** Where it came from. */
     readonly url: URL,
+    /** Who answered, for messages: its host, and the proxy before it. */
+    readonly server: string,
     private readonly message: IncomingMessage,
     /** False for the answer to a HEAD, whose Content-Length is that of another body. */
     private readonly hasBody: boolean,

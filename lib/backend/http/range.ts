@@ -52,9 +52,9 @@ export function readRange(response: HttpResponse, offset: number, length: number
     }
     return response.exact(length);
   }
-  if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.url.host}, expected 206`);
+  if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.server}, expected 206`);
   const total = response.contentLength;
-  if (total === undefined || offset > MAX_SKIP_BYTES) throw brokenAnswer(`${response.url.host} ignores ranges`);
+  if (total === undefined || offset > MAX_SKIP_BYTES) throw brokenAnswer(`${response.server} ignores ranges`);
   if (total < offset + length) {
     throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
   }

@@ -26,15 +26,18 @@ export function parseRetryAfter(header: string | undefined, now = Date.now()): n
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-/** Runs `attempt` until it succeeds, fails for good, or has been repeated `retries` times. */
+/**
+ * Runs `attempt` until it succeeds, fails for good, or has been repeated `retries` times. It is told when it is the last
+ * repetition, which may try something else.
+ */
 export async function withRetries<T>(
   retries: number,
   signal: AbortSignal | undefined,
-  attempt: () => Promise<T>,
+  attempt: (isLastRepetition: boolean) => Promise<T>,
 ): Promise<T> {
   for (let repetition = 1;; repetition++) {
     try {
-      return await attempt();
+      return await attempt(repetition > 1 && repetition > retries);
     } catch (error) {
       throwIfAborted(signal);
       if (!(error instanceof TransferError) || error.prospect === "permanent" || repetition > retries) throw error;

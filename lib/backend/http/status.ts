@@ -19,7 +19,7 @@ export async function statusError(response: HttpResponse, registry: string | und
   const { status } = response;
   const retryAfterMs = parseRetryAfter(response.header("retry-after"));
   const code = registryCode(await errorBody(response));
-  const state = `HTTP ${status}${code === undefined ? "" : ` ${code}`} from ${response.url.host}`;
+  const state = `HTTP ${status}${code === undefined ? "" : ` ${code}`} from ${response.server}`;
   if (status === 401 || status === 403) {
     const hint = registry === undefined ? {} : { hint: `docker login ${registry}` };
     return new TransferError("unauthorized", state, { prospect: "permanent", status, ...hint });

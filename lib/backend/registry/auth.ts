@@ -10,9 +10,10 @@ import { unlessAborted } from "../../base/abort.ts";
 import { hasCode } from "../../base/errors.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import type { ReadOptions } from "../blob_source.ts";
+import type { ExchangeSetup } from "../http_setup.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { ExchangeOptions, HttpClient } from "../http/http_client.ts";
+import type { HttpClient } from "../http/http_client.ts";
 import type { Credential, Keychain } from "./keychain.ts";
 import { basicAuthorization, TokenSource } from "./token.ts";
 import { TransferError } from "../http/transfer_error.ts";
@@ -24,7 +25,7 @@ export interface RegistryAuthOptions {
   readonly keychain: Keychain;
   /** What is asked for where the challenge does not say: "repository:library/nginx:pull". */
   readonly scope: string;
-  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "confined">;
+  readonly exchange: ExchangeSetup;
   /** A bearer token to begin with; what the keychain has counts once it is refused. */
   readonly initialToken?: string | undefined;
 }

@@ -14,6 +14,7 @@ import { blobDigest } from "../blob_id.ts";
 import type { BlobSource, ReadOptions } from "../blob_source.ts";
 import { rangeHeader, readRange, totalSize } from "../http/range.ts";
 import type { HttpResponse } from "../http/http_response.ts";
+import type { RoutingOptions } from "../http/proxy.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
 import { TransferError } from "../http/transfer_error.ts";
 import type { RegistryTransport } from "./transport.ts";
@@ -42,28 +43,28 @@ export class RegistryBlob implements BlobSource {
   async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
     if (length === 0) return new Uint8Array(0);
     const headers = { range: rangeHeader(offset, length) };
-    const attempt = (startAt: URL | undefined) =>
+    const attempt = (startAt: URL | undefined, routing: RoutingOptions) =>
       this.transport.once(
         { method: "GET", path: this.#path, headers, what: this.#what, startAt },
-        options,
+        routing,
         async (response) => {
           const bytes = await readRange(response, offset, length);
           this.#remember(response);
           return bytes;
         },
       );
-    return await this.transport.retrying(options, async () => {
+    return await this.transport.retrying(options, async (routing) => {
       const location = this.#usableLocation();
       if (location !== undefined) {
         try {
-          return await attempt(location);
+          return await attempt(location, routing);
         } catch (error) {
           this.#location = undefined;
           // An answer that is no data says that the address has had its time: the registry knows a new one.
           if (!(error instanceof TransferError) || error.status === undefined) throw error;
         }
       }
-      return await attempt(undefined);
+      return await attempt(undefined, routing);
     });
   }
 

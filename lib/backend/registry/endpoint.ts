@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isLoopback } from "../http/loopback.ts";
 
 /** Names that all mean Docker Hub. */
 const DOCKER_HUB_NAMES = new Set(["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"]);
@@ -18,12 +19,6 @@ export function isDockerHub(host: string): boolean {
 /** The host to connect to for a registry's name. */
 export function registryHost(name: string): string {
   return isDockerHub(name) ? DOCKER_HUB_HOST : name;
-}
-
-/** True for 127.0.0.0/8, ::1 and localhost, with or without a port: Docker allows plain HTTP there. */
-export function isLoopback(host: string): boolean {
-  const name = host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1").toLowerCase();
-  return name === "localhost" || name === "::1" || /^127(\.\d{1,3}){3}$/.test(name);
 }
 
 /**

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { parseContentRange } from "../http/content_range.ts";
-import { Endpoint, isLoopback } from "./endpoint.ts";
+import { isLoopback } from "../http/loopback.ts";
+import { Endpoint } from "./endpoint.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
 import { parseRetryAfter, pauseBefore } from "../http/retry.ts";
 

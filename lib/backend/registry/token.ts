@@ -16,10 +16,11 @@ import { logger } from "../../base/log.ts";
 import { parseWith } from "../../base/schema.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import type { ReadOptions } from "../blob_source.ts";
+import type { ExchangeSetup } from "../http_setup.ts";
 import type { Challenge } from "./challenge.ts";
-import { isLoopback } from "./endpoint.ts";
-import type { ExchangeOptions, HttpClient, HttpRequest } from "../http/http_client.ts";
+import type { HttpClient, HttpRequest } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
+import { isLoopback } from "../http/loopback.ts";
 import type { Credential } from "./keychain.ts";
 import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
 import { statusError } from "../http/status.ts";
@@ -53,7 +54,7 @@ export interface TokenSourceOptions {
   readonly secure: boolean;
   /** For a challenge without a scope: "repository:library/nginx:pull". */
   readonly defaultScope: string;
-  readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "confined">;
+  readonly exchange: ExchangeSetup;
   /** Milliseconds that only go forward; tests have their own. */
   readonly now?: () => number;
 }

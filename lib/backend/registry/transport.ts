@@ -12,9 +12,11 @@
  * @module
  */
 import type { ReadOptions } from "../blob_source.ts";
+import type { RoutingOptions } from "../http/proxy.ts";
+import type { ExchangeSetup } from "../http_setup.ts";
 import { RegistryAuth } from "./auth.ts";
 import { Endpoint } from "./endpoint.ts";
-import type { ExchangeOptions, HttpClient, HttpRequest } from "../http/http_client.ts";
+import type { HttpClient, HttpRequest } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { Keychain } from "./keychain.ts";
 import { withRetries } from "../http/retry.ts";
@@ -39,7 +41,9 @@ export interface TransportOptions {
   readonly initialToken?: string | undefined;
   /** "pull", "pull,push". */
   readonly actions?: string;
-  readonly exchange?: Pick<ExchangeOptions, "tls" | "timeouts" | "confined">;
+  readonly exchange?: ExchangeSetup;
+  /** For token servers. */
+  readonly tokenExchange?: ExchangeSetup;
   /** Changes a redirect's target before it is followed. */
   readonly rewriteRedirect?: (location: URL) => URL;
 }
@@ -64,7 +68,7 @@ export class RegistryTransport {
   readonly #auth: RegistryAuth;
 
   constructor(readonly options: TransportOptions) {
-    const { http, host, repo, keychain, scheme, exchange = {} } = options;
+    const { http, host, repo, keychain, scheme, exchange = {}, tokenExchange = {} } = options;
     this.description = `registry ${host}/${repo}`;
     this.endpoint = new Endpoint(host, scheme, exchange.tls?.skipVerify ?? false);
     this.#auth = new RegistryAuth({
@@ -72,7 +76,7 @@ export class RegistryTransport {
       endpoint: this.endpoint,
       keychain,
       scope: `repository:${repo}:${options.actions ?? "pull"}`,
-      exchange,
+      exchange: tokenExchange,
       initialToken: options.initialToken,
     });
   }
@@ -83,18 +87,22 @@ export class RegistryTransport {
     options: ReadOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
-    return this.retrying(options, () => this.once(request, options, consume));
+    return this.retrying(options, (attempt) => this.once(request, attempt, consume));
   }
 
-  /** Repeats `attempt` by the client's rules. */
-  retrying<T>(options: ReadOptions, attempt: () => Promise<T>): Promise<T> {
-    return withRetries(this.options.http.options.retries, options.signal, attempt);
+  /** Repeats `attempt` by the client's rules. A reader's last one leaves out the proxy where that is allowed. */
+  retrying<T>(options: ReadOptions, attempt: (options: RoutingOptions) => Promise<T>): Promise<T> {
+    return withRetries(
+      this.options.http.options.retries,
+      options.signal,
+      (isLast) => attempt({ ...options, bypassProxy: isLast && options.priority === "on-demand" }),
+    );
   }
 
   /** Sends `request` once, along its redirects. `consume` sees only answers below 300. */
   async once<T>(
     request: RegistryRequest,
-    options: ReadOptions,
+    options: RoutingOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     try {
@@ -122,7 +130,7 @@ export class RegistryTransport {
   async #step<T>(
     url: URL,
     request: RegistryRequest,
-    options: ReadOptions,
+    options: RoutingOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<Step<T>> {
     if (!this.endpoint.owns(url)) return await this.#send(url, request, options, undefined, consume);
@@ -145,7 +153,7 @@ export class RegistryTransport {
   #send<T>(
     url: URL,
     request: RegistryRequest,
-    options: ReadOptions,
+    options: RoutingOptions,
     authorization: string | undefined,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<Step<T>> {

@@ -1,0 +1,148 @@
+/**
+ * The proxy of nydusd's configuration (`proxy.*`), such as Dragonfly's: in front of every request but those for tokens.
+ *
+ * ```
+ * healthy ── request ─► proxy ── connection fails, HTTP 500 and up ─► directly, where `fallback`
+ * unhealthy ──────────────────────────────────────────────────────► directly, where `fallback`; else an error
+ * ```
+ * With `ping_url` the proxy is asked whether it is well, while the backend is used and at most once in `check_interval`;
+ * what it said before a pause of `check_pause_elapsed` is forgotten. A reader's last attempt, and one after wrong bytes,
+ * goes directly where `fallback` allows it. Source: dragonflyoss/nydus 34e6071e, storage/src/backend/connection.rs.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { ExchangeOptions, HttpClient } from "./http_client.ts";
+import { parseProxyAddress, type ProxyAddress, type ProxyRoute, type ProxyRule, type RoutingOptions } from "./proxy.ts";
+import { TransferError } from "./transfer_error.ts";
+
+const log = logger("backend");
+
+/** A proxy in front of a backend; without `url` there is none. */
+export interface ProxyConfig {
+  /** May hold user and password. */
+  readonly url: string;
+  readonly pingUrl: string;
+  readonly fallback: boolean;
+  readonly checkIntervalMs: number;
+  readonly useHttp: boolean;
+  readonly checkPauseElapsedMs: number;
+  readonly dragonflySchedulerEndpoint: string;
+}
+
+/** Routes the requests of one backend. */
+export class BackendProxy implements ProxyRule {
+  readonly #address: ProxyAddress;
+  readonly #pingUrl: URL | undefined;
+  #isWell = true;
+  /** It failed a request; told once until it serves one. */
+  #isFailing = false;
+  #pingedAtMs = -Infinity;
+  #usedAtMs = -Infinity;
+
+  /**
+   * @param exchange how the ping is sent: certificates and limits of the backend
+   * @throws {NydusGdError} "config" for addresses that are none
+   */
+  constructor(
+    private readonly config: ProxyConfig,
+    private readonly http: HttpClient,
+    private readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts">,
+    private readonly now: () => number = () => performance.now(),
+  ) {
+    const address = parseProxyAddress(config.url);
+    if (address === undefined) throw wrong("proxy.url is no http:// or https:// URL");
+    this.#address = address;
+    if (config.pingUrl === "") return;
+    if (!URL.canParse(config.pingUrl) || !/^https?:$/.test(new URL(config.pingUrl).protocol)) {
+      throw wrong("proxy.ping_url is no http:// or https:// URL");
+    }
+    this.#pingUrl = new URL(config.pingUrl);
+  }
+
+  async send<T>(
+    _url: URL,
+    options: RoutingOptions,
+    send: (route: ProxyRoute | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { fallback } = this.config;
+    this.#checkHealth();
+    const isDoubtful = options.bypassProxy || (options.wrongAnswers ?? 0) > 0;
+    if (fallback && (isDoubtful || !this.#isWell)) return await send(undefined);
+    if (!this.#isWell) {
+      throw new TransferError("unavailable", `proxy ${this.#address.name} is not well`, {
+        prospect: "transient",
+        hint: "mend the proxy, or set proxy.fallback to true",
+      });
+    }
+    try {
+      const result = await send(this.#routeOf(options));
+      this.#isFailing = false;
+      return result;
+    } catch (error) {
+      if (!fallback || options.signal?.aborted || !isOfProxy(error)) throw error;
+      if (!this.#isFailing) {
+        log.warn("proxy failed, going directly", { proxy: this.#address.name, error: error.state });
+      }
+      this.#isFailing = true;
+      return await send(undefined);
+    }
+  }
+
+  #routeOf({ priority }: RoutingOptions): ProxyRoute {
+    const isPrefetch = priority === "prefetch";
+    return {
+      proxy: this.#address,
+      asHttp: this.config.useHttp,
+      refusesServerErrors: this.config.fallback,
+      headers: {
+        "x-dragonfly-use-p2p": "true",
+        "x-dragonfly-priority": isPrefetch ? "3" : "6",
+        ...(isPrefetch ? { "x-dragonfly-prefetch": "true" } : {}),
+      },
+    };
+  }
+
+  /** Starts a ping when one is due. Its answer counts for the requests that come after it. */
+  #checkHealth(): void {
+    const now = this.now();
+    const { checkIntervalMs, checkPauseElapsedMs } = this.config;
+    if (now - this.#usedAtMs > checkPauseElapsedMs) this.#isWell = true;
+    this.#usedAtMs = now;
+    if (this.#pingUrl === undefined || now - this.#pingedAtMs < checkIntervalMs) return;
+    this.#pingedAtMs = now;
+    this.#ping(this.#pingUrl).catch((error: unknown) => this.#learn(false, error));
+  }
+
+  async #ping(url: URL): Promise<void> {
+    const status = await this.http.exchange(
+      { method: "GET", url },
+      { priority: "on-demand", ...this.exchange },
+      async (response) => {
+        await response.discard();
+        return response.status;
+      },
+    );
+    this.#learn(status >= 200 && status < 400, status);
+  }
+
+  #learn(isWell: boolean, answer: unknown): void {
+    if (isWell !== this.#isWell) {
+      const proxy = this.#address.name;
+      if (isWell) log.info("proxy is well again", { proxy });
+      else log.warn("proxy is not well", { proxy, answer });
+    }
+    this.#isWell = isWell;
+  }
+}
+
+/** The way failed and not the host behind it, as far as one can tell: connection, 5xx, refused login at the proxy. */
+function isOfProxy(error: unknown): error is TransferError {
+  if (!(error instanceof TransferError) || error.notTls) return false;
+  return error.status === undefined || error.status >= 500 || error.status === 407;
+}
+
+function wrong(state: string): NydusGdError {
+  return new NydusGdError("config", `Cannot use proxy: ${state}`, { hint: "mend it in the backend's configuration" });
+}

@@ -1,0 +1,65 @@
+/**
+ * How a backend of nydusd's configuration is reached: the certificates that it believes, its limits, its proxy.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import type { HttpConfig } from "./backend_config.ts";
+import { BackendProxy } from "./http/backend_proxy.ts";
+import type { ExchangeOptions, HttpClient, TlsOptions } from "./http/http_client.ts";
+
+/** What all exchanges of a backend have in common. */
+export type ExchangeSetup = Pick<ExchangeOptions, "tls" | "timeouts" | "proxy" | "socketPath" | "confined">;
+
+/**
+ * The setup that a backend's configuration asks for.
+ *
+ * @param own what is believed and shown beside the configuration's CAs
+ * @throws {NydusGdError} "config" for a certificate or proxy that is none, "unsupported" for what is not served
+ */
+export function exchangeSetup(
+  config: Partial<HttpConfig>,
+  http: HttpClient,
+  own: Partial<Pick<TlsOptions, "caCertificates" | "clientCertificate">> = {},
+): ExchangeSetup {
+  const { skipVerify = false, caCertFiles = [], timeoutMs, connectTimeoutMs, proxy } = config;
+  const setup = {
+    tls: {
+      skipVerify,
+      caCertificates: [...caCertFiles.map(readCertificates), ...own.caCertificates ?? []],
+      clientCertificate: own.clientCertificate,
+    },
+    timeouts: {
+      ...(timeoutMs === undefined ? {} : { totalTimeoutMs: timeoutMs }),
+      ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
+    },
+  };
+  if (proxy?.dragonflySchedulerEndpoint) {
+    throw new NydusGdError("unsupported", "Cannot use proxy: proxy.dragonfly_scheduler_endpoint is not supported", {
+      hint: "remove the key; proxy.url reaches Dragonfly too",
+    });
+  }
+  return proxy?.url ? { ...setup, proxy: new BackendProxy(proxy, http, setup) } : setup;
+}
+
+/** The text of a PEM file that holds certificates. @throws {NydusGdError} "config" */
+export function readCertificates(path: string): string {
+  return readPem(path, "certificate", /-----BEGIN (TRUSTED )?CERTIFICATE-----/);
+}
+
+/** The text of a PEM file that holds a private key. @throws {NydusGdError} "config" */
+export function readPrivateKey(path: string): string {
+  return readPem(path, "private key", /-----BEGIN ([A-Z]+ )?PRIVATE KEY-----/);
+}
+
+function readPem(path: string, what: string, marker: RegExp): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new NydusGdError("config", `Cannot read ${what} ${path}: ${messageOf(error)}`, { cause: error });
+  }
+  if (!marker.test(text)) throw new NydusGdError("config", `Cannot read ${what} ${path}: it holds none in PEM form`);
+  return text;
+}

@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { hasCode } from "../../base/errors.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
+import { HttpClient } from "../http/http_client.ts";
+import { openRegistry } from "../open_backend.ts";
+import { dockerCertificates } from "./docker_certificates.ts";
+import { ANONYMOUS } from "./keychain.ts";
+
+const TLS_FOLDER = new URL("../../../tests/fixtures/tls/", import.meta.url);
+const CERTIFICATE = Deno.readTextFileSync(new URL("certificate.pem", TLS_FOLDER));
+const KEY = Deno.readTextFileSync(new URL("key.pem", TLS_FOLDER));
+
+/** Runs `test` with a folder of certificates that holds these files for `host`. */
+async function withFolder(
+  host: string,
+  files: Readonly<Record<string, string>>,
+  test: (certsDir: string) => Promise<void> | void,
+): Promise<void> {
+  const certsDir = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(join(certsDir, host));
+    for (const [name, text] of Object.entries(files)) await Deno.writeTextFile(join(certsDir, host, name), text);
+    await test(certsDir);
+  } finally {
+    await Deno.remove(certsDir, { recursive: true });
+  }
+}
+
+Deno.test("a registry that asks for a certificate gets the one of its folder, and no other host gets it", async () => {
+  const tls = { certificate: CERTIFICATE, key: KEY, clientCa: CERTIFICATE };
+  await using registry = await FakeRegistry.start({ tls });
+  const id = registry.addBlob(new Uint8Array([1, 2, 3]));
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
+  const size = (certsDir: string, host = registry.host) =>
+    openRegistry({ host, repo: "r", scheme: "https" }, { http, keychain: ANONYMOUS, certsDir }).blob(id).size();
+  const files = { "ca.crt": CERTIFICATE, "client.cert": CERTIFICATE, "client.key": KEY };
+  await withFolder(registry.host, files, async (certsDir) => {
+    assert.equal(await size(certsDir), 3);
+    await Deno.remove(join(certsDir, registry.host, "client.cert"));
+    await Deno.remove(join(certsDir, registry.host, "client.key"));
+    await assert.rejects(size(certsDir), (error) => hasCode(error, "unavailable"));
+  });
+  // the same server by another name: what is shown to one host is not shown to the other
+  await using front = await FakeRegistry.start();
+  const named = `localhost:${front.port}`;
+  await withFolder(named, files, async (certsDir) => {
+    front.lasting = { kind: "redirect", location: `${registry.url}/v2/r/blobs/sha256:${id}` };
+    const backend = openRegistry({ host: named, repo: "r", scheme: "http" }, { http, keychain: ANONYMOUS, certsDir });
+    await assert.rejects(
+      backend.blob(id).read(0, 1, { priority: "on-demand" }),
+      (error) => hasCode(error, "unavailable"),
+    );
+  });
+});
+
+for (
+  const [files, words] of [
+    [{ "client.cert": CERTIFICATE }, /client\.cert has no client\.key \(a CA is a \.crt\)/],
+    [{ "client.key": KEY }, /client\.key has no client\.cert/],
+    [{ "a.cert": CERTIFICATE, "a.key": KEY, "b.cert": CERTIFICATE, "b.key": KEY }, /more than one client certificate/],
+    [{ "ca.crt": "none" }, /Cannot read certificate .*ca\.crt: it holds none in PEM form/],
+    [{ "client.cert": CERTIFICATE, "client.key": "none" }, /Cannot read private key .*client\.key: it holds none/],
+  ] as const
+) {
+  Deno.test(`certificates that cannot be used are refused: ${Object.keys(files).join(", ")}`, () =>
+    withFolder("h:5000", files, (certsDir) => {
+      assert.throws(
+        () => dockerCertificates(certsDir, "h:5000"),
+        (error) => hasCode(error, "config") && words.test(error.message) && !error.message.includes("BEGIN"),
+      );
+    }));
+}
+
+Deno.test("a host without a folder has no certificates of its own", () => {
+  assert.deepEqual(dockerCertificates("/nonexistent", "h"), { caCertificates: [], clientCertificate: undefined });
+});
