@@ -6,6 +6,7 @@
  * @module
  */
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 
 /** One way to misbehave. */
 export type Fault =
@@ -30,7 +31,13 @@ export type Fault =
   | { readonly kind: "reset" }
   /** Every byte of the answer is another one. */
   | { readonly kind: "corrupt" }
-  | { readonly kind: "redirect"; readonly location: string };
+  | { readonly kind: "redirect"; readonly location: string }
+  /** The right bytes in chunks, without a Content-Length. */
+  | { readonly kind: "chunked" }
+  /** The right bytes from a server of HTTP/1.0, which closes the connection after them. */
+  | { readonly kind: "http-1.0" }
+  /** This text in place of an answer, then `endless` over and over as fast as the client takes it. */
+  | { readonly kind: "raw"; readonly text: string; readonly endless?: string };
 
 /** Faults that need no blob. True when the request has got all that it will get. */
 export function answerAtOnce(fault: Fault | undefined, response: ServerResponse): boolean {
@@ -43,6 +50,9 @@ export function answerAtOnce(fault: Fault | undefined, response: ServerResponse)
       return true;
     case "reset":
       response.socket?.destroy();
+      return true;
+    case "raw":
+      writeRaw(response.socket, fault.text, fault.endless);
       return true;
     case "stall":
       return fault.after === undefined;
@@ -78,12 +88,32 @@ export function answerRange(
     resized.set(body.subarray(0, resized.length));
     body = resized;
   }
+  if (fault?.kind === "chunked") {
+    response.writeHead(206, headers);
+    response.write(body.subarray(0, body.length >> 1));
+    response.end(body.subarray(body.length >> 1));
+    return;
+  }
+  if (fault?.kind === "http-1.0") {
+    response.socket?.write(`HTTP/1.0 206 Partial\r\nContent-Range: ${headers["content-range"]}\r\n\r\n`);
+    response.socket?.end(body);
+    return;
+  }
   if (fault?.kind !== "truncate" && fault?.kind !== "stall") return end(response, 206, headers, body);
   response.writeHead(206, { ...headers, "content-length": body.length });
   const part = body.subarray(0, fault.kind === "stall" ? fault.after : fault.keep);
   response.write(part, () => {
     if (fault.kind === "truncate") response.socket?.destroy();
   });
+}
+
+function writeRaw(socket: Socket | null, text: string, endless: string | undefined): void {
+  if (socket === null) return;
+  const more = () => {
+    if (endless !== undefined && !socket.destroyed) socket.write(endless, more);
+  };
+  socket.on("error", () => socket.destroy());
+  socket.write(text, more);
 }
 
 /** A number as body stands for the length that a HEAD tells. */

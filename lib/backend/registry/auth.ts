@@ -61,9 +61,12 @@ export class RegistryAuth {
     try {
       return { header: `Bearer ${await method.source.get(options)}`, generation };
     } catch (error) {
-      // The token server refused: the next request starts over, with the credentials of then.
-      if (hasCode(error, "unauthorized") && generation === this.#generation) this.#become({ kind: "none" });
-      throw error;
+      if (!hasCode(error, "unauthorized")) throw error;
+      // The token server refused: what follows starts over, with the credentials of then.
+      if (generation === this.#generation) this.#become({ kind: "none" });
+      // One that was good before has been changed or has expired, and there may be a new one by now.
+      if (!method.source.hasServed) throw error;
+      return { header: undefined, generation: this.#generation };
     }
   }
 

@@ -85,6 +85,14 @@ const MENDED: readonly [name: string, fault: Fault][] = [
   ["status 204", { kind: "status", status: 204 }],
   ["a 200 with another document", { kind: "status", status: 200, body: "<html>log in</html>" }],
   ["a lost connection", { kind: "reset" }],
+  ["a Content-Range beyond the blob", { kind: "content-range", value: "bytes 100-199/150" }],
+  ["an answer that is no HTTP", { kind: "raw", text: "hello\r\n\r\n" }],
+  ["headers without an end", { kind: "raw", text: "HTTP/1.1 206 OK\r\n", endless: `X-More: ${"x".repeat(9_000)}\r\n` }],
+  ["a body without an end", {
+    kind: "raw",
+    text: "HTTP/1.1 206 OK\r\nContent-Range: bytes 100-199/300000\r\n\r\n",
+    endless: "x".repeat(9_000),
+  }],
   ["an encoded body", { kind: "status", status: 206, headers: { "content-encoding": "gzip" }, body: "x" }],
 ];
 for (const [name, fault] of MENDED) {
@@ -95,6 +103,24 @@ for (const [name, fault] of MENDED) {
       assert.equal(registry.faults.length, 0);
     }));
 }
+
+for (const kind of ["chunked", "http-1.0"] as const) {
+  Deno.test(`an answer that is ${kind} is read, and what comes after it too`, () =>
+    withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
+      registry.faults.push({ kind }, { kind });
+      const blob = open().blob(id);
+      for (const at of [0, 100, 200]) assert.deepEqual(await blob.read(at, 100, ON_DEMAND), part(at, 100));
+    }));
+}
+
+Deno.test("readers that come together use no more connections than one host is allowed", () =>
+  withRegistry({ fetch: { parallelPerHost: 3 } }, async ({ registry, open, id }) => {
+    const blob = open().blob(id);
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(Array.from({ length: 30 }, (_, at) => blob.read(at, 50, ON_DEMAND)));
+    }
+    assert.ok(registry.connections <= 3, `${registry.connections} connections`);
+  }));
 
 Deno.test("a fault that stays is an error after the retries", () =>
   withRegistry({ fetch: { retries: 2 } }, async ({ registry, open, id }) => {

@@ -67,6 +67,7 @@ export class TokenSource {
   readonly #flights = new SingleFlight<"token", Token>();
   readonly #now: () => number;
   #token: Token | undefined;
+  #hasServed = false;
 
   /** @throws {TransferError} "unavailable" for a challenge without a usable realm */
   constructor(
@@ -89,6 +90,11 @@ export class TokenSource {
         prospect: "permanent",
       });
     }
+  }
+
+  /** True when the token server has accepted the credential before. */
+  get hasServed(): boolean {
+    return this.#hasServed;
   }
 
   /** A token that is good for now. */
@@ -118,6 +124,7 @@ export class TokenSource {
   #fetchShared(options: ReadOptions): Promise<Token> {
     return this.#flights.run("token", async () => {
       this.#token = await this.#fetch(options.priority);
+      this.#hasServed = true;
       return this.#token;
     });
   }
