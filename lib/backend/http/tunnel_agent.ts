@@ -4,7 +4,7 @@
  * ```
  * proxy ◄─ CONNECT host:443 ─ 200 ─► TLS with the host, which the proxy cannot read
  * ```
- * The agents of the runtime and of npm leave the connection open when a proxy accepts it and then says nothing; here it
+ * The runtime's own agent leaves the connection open when a proxy accepts it and then says nothing; here it
  * ends with the limit for connecting, or with the agent. Source: RFC 9110 section 9.3.6.
  *
  * @module
