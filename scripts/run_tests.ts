@@ -31,7 +31,7 @@ const MINUTE_MS = 60_000;
 
 const GROUPS = {
   unit: { folders: ["ffi", "lib", "plugin", "scripts", "tests/lint"], parallel: true, timeoutMs: 10 * MINUTE_MS },
-  kernel: { folders: ["tests/kernel"], parallel: false, timeoutMs: 15 * MINUTE_MS },
+  kernel: { folders: ["tests/kernel"], parallel: false, timeoutMs: 30 * MINUTE_MS },
   e2e: { folders: ["tests/e2e"], parallel: false, timeoutMs: 30 * MINUTE_MS },
   conformance: { folders: ["tests/conformance"], parallel: false, timeoutMs: 30 * MINUTE_MS },
   vm: { folders: ["tests/vm"], parallel: false, timeoutMs: 30 * MINUTE_MS },
