@@ -9,6 +9,7 @@
  */
 import { SyscallError } from "../../ffi/errno.ts";
 import { type ErrorCode, messageOf, NydusGdError } from "./errors.ts";
+import { startWorker } from "./worker.ts";
 
 /** What travels: a message of one channel. */
 interface Envelope {
@@ -72,7 +73,7 @@ export class WorkerPool<In, Out> implements Disposable {
   }
 
   #start(): Lane<Out> {
-    const worker = new Worker(this.url, { type: "module" });
+    const worker = startWorker(this.url, this.url.pathname.replace(/^.*\/|_worker\.[jt]s$/g, ""));
     const lane: Lane<Out> = { worker, channels: new Map() };
     worker.onmessage = ({ data }: MessageEvent<{ channel: number; message: Out }>) => {
       lane.channels.get(data.channel)?.onMessage(data.message);

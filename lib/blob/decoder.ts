@@ -10,7 +10,7 @@
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { Limiter, type Priority } from "../base/limiter.ts";
 import { logger } from "../base/log.ts";
-import { workerUrl } from "../base/worker.ts";
+import { startWorker, workerUrl } from "../base/worker.ts";
 import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget } from "./chunk_decoder.ts";
 import { prepareDigests } from "./codec.ts";
 import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
@@ -36,7 +36,7 @@ class DecodeThread {
   #broken: Error | undefined;
 
   constructor() {
-    this.#worker = new Worker(workerUrl(import.meta, "decode_worker.ts"), { type: "module", name: "decode" });
+    this.#worker = startWorker(workerUrl(import.meta, "decode_worker.ts"), "decode");
     this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => this.#job.resolve(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();

@@ -18,7 +18,7 @@ import { mount, MS, umount2 } from "../../../ffi/sys_mount.ts";
 import { read } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { workerUrl } from "../../base/worker.ts";
+import { startWorker, workerUrl } from "../../base/worker.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
 import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 
@@ -144,7 +144,7 @@ export function readInit(device: Fd, into: Uint8Array): void {
  * @throws {NydusGdError} "busy", "io". Nothing mounted there is no error.
  */
 export async function unmount(target: string, flags: number): Promise<void> {
-  const worker = new Worker(workerUrl(import.meta, "unmount_worker.ts"), { type: "module", name: "unmount" });
+  const worker = startWorker(workerUrl(import.meta, "unmount_worker.ts"), "unmount");
   try {
     const { promise, resolve, reject } = Promise.withResolvers<UnmountResult>();
     worker.onmessage = ({ data }: MessageEvent<UnmountResult>) => resolve(data);

@@ -6,7 +6,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { workerUrl } from "../../base/worker.ts";
+import { startWorker, workerUrl } from "../../base/worker.ts";
 import { RequestRegion } from "./request_file.ts";
 import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 
@@ -46,7 +46,7 @@ export class FuseWorkerHandle {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#region = new RequestRegion(region, freed);
-    this.#worker = new Worker(workerUrl(import.meta, "fuse_worker.ts"), { type: "module", name: `fuse-${index}` });
+    this.#worker = startWorker(workerUrl(import.meta, "fuse_worker.ts"), `fuse-${index}`);
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "ready") {
         this.#session = data.session;
