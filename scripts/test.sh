@@ -16,6 +16,8 @@ bootstrap test
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/ngd-test.XXXXXX")
 mkdir "$scratch/tmp" "$scratch/home" "$scratch/cache"
+# root of a user namespace has to get through to what a dockerd keeps for it
+chmod 711 "$scratch" "$scratch/tmp"
 export TEST_SCRATCH="$scratch" TMPDIR="$scratch/tmp" HOME="$scratch/home" XDG_CACHE_HOME="$scratch/cache"
 unset DOCKER_HOST DOCKER_CONFIG XDG_RUNTIME_DIR
 export NO_PROXY="127.0.0.1,localhost,::1${NO_PROXY:+,$NO_PROXY}"
