@@ -3,8 +3,8 @@
 #   sh scripts/bootstrap.sh PURPOSE…                     to prepare a machine
 #   . "$root/scripts/bootstrap.sh"; bootstrap PURPOSE…   inside a script, which sets `root` to the repository before
 #
-# PURPOSE is one of runtime, build, test, demo. Afterwards `deno` is on PATH, and DENO_DIR points into .tools, so that
-# nothing is left in the home folder. Works offline once it has been run. POSIX sh, for a Debian 12 or newer that has
+# PURPOSE is one of runtime, build, test, demo, bench. Afterwards `deno` is on PATH, and DENO_DIR points into .tools, so
+# that nothing is left in the home folder. Works offline once it has been run. POSIX sh, for a Debian 12 or newer that has
 # nothing but its essential packages.
 #
 # Installed services are not started: a policy-rc.d stands in the way while packages are unpacked. Packages that are
@@ -19,6 +19,7 @@ BUILD_PACKAGES="gcc:gcc libc6-dev"
 DOCKER_PACKAGES="docker.io:dockerd docker-cli?:docker docker-registry:docker-registry busybox-static kmod"
 TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap erofs-utils fdisk:sfdisk libarchive-tools:bsdtar python3:python3"
 DEMO_PACKAGES="$RUNTIME_PACKAGES $DOCKER_PACKAGES"
+BENCH_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES curl:curl debootstrap"
 NPM_PACKAGES="nodejs:node npm:npm"
 
 # How long another package manager may hold its locks.
@@ -45,7 +46,8 @@ bootstrap() {
       build) install_packages $BUILD_PACKAGES ;;
       test) install_packages $TEST_PACKAGES ;;
       demo) install_packages $DEMO_PACKAGES ;;
-      *) die "prepare for $purpose: not a purpose" "runtime, build, test or demo" ;;
+      bench) install_packages $BENCH_PACKAGES ;;
+      *) die "prepare for $purpose: not a purpose" "runtime, build, test, demo or bench" ;;
     esac
   done
   install_deno

@@ -5,7 +5,7 @@
  */
 import { ignore, NydusGdError } from "../base/errors.ts";
 import { selfCommand } from "../base/self_command.ts";
-import { kill, type Sandbox } from "./sandbox.ts";
+import { kill, programPid, type Sandbox } from "./sandbox.ts";
 
 /** Name of the storage driver: the file name of the socket. */
 export const DRIVER_NAME = "nydus-gd";
@@ -24,6 +24,8 @@ export interface GraphDriverProcessOptions {
   readonly config?: string;
   /** Environment beside that of this process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** The executable; this very program unless given. */
+  readonly program?: string;
 }
 
 /** A running `serve`. */
@@ -31,9 +33,12 @@ export class GraphDriverProcess implements AsyncDisposable {
   private constructor(private readonly child: Deno.ChildProcess, readonly logPath: string) {}
 
   /** Starts it and waits until its socket is there. */
-  static async start({ sandbox, dir, config, env }: GraphDriverProcessOptions): Promise<GraphDriverProcess> {
+  static async start(options: GraphDriverProcessOptions): Promise<GraphDriverProcess> {
+    const { sandbox, dir, config, env } = options;
     const logPath = `${dir}/serve.log`;
-    const [program, ...first] = selfCommand();
+    const [program, ...first]: [string, ...string[]] = options.program === undefined
+      ? selfCommand()
+      : [options.program];
     const args = ["--root", `${dir}/root`, "--socket", SOCKET, ...(config === undefined ? [] : ["--config", config])];
     const child = sandbox.spawn(program, [...first, "--log-level", "debug", "--log-format", "json", "serve", ...args], {
       logPath,
@@ -54,6 +59,11 @@ export class GraphDriverProcess implements AsyncDisposable {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     return process;
+  }
+
+  /** Its process id on the host. */
+  get pid(): number {
+    return programPid(this.child);
   }
 
   /** Ends it at once, as a crash would. */

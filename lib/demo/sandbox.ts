@@ -120,16 +120,21 @@ export class Sandbox implements AsyncDisposable {
   }
 }
 
-/**
- * Sends a signal to the program that `child` runs; nothing when it has ended. nsenter and unshare fork: the program is
- * their child, and they end with it.
- */
+/** Sends a signal to the program that `child` runs; nothing when it has ended. */
 export function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
   try {
-    Deno.kill(onlyChild(child.pid) ?? child.pid, signal);
+    Deno.kill(programPid(child), signal);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound) && !(error instanceof TypeError)) throw error;
   }
+}
+
+/**
+ * The process id, on the host, of the program that `child` runs. nsenter and unshare fork: the program is their child,
+ * and they end with it.
+ */
+export function programPid({ pid }: Deno.ChildProcess): number {
+  return onlyChild(pid) ?? pid;
 }
 
 function onlyChild(pid: number): number | undefined {

@@ -17,6 +17,7 @@
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { kill, Sandbox, type SpawnOptions } from "../../lib/demo/sandbox.ts";
+import { findMirror } from "./debian_mirror.ts";
 
 /** Debian's release that has dockerd 26.1. */
 const SUITE = "trixie";
@@ -27,8 +28,6 @@ const TOOLS = decodeURIComponent(new URL("../../.tools", import.meta.url).pathna
 /** The Debian system; complete when it is there. */
 const SYSTEM = `${TOOLS}/docker-26.1`;
 
-/** How long the mirror may take to answer. */
-const MIRROR_TIMEOUT_MS = 10_000;
 /** How long debootstrap may take. */
 const MAKE_TIMEOUT_MS = 10 * 60_000;
 
@@ -75,7 +74,7 @@ export async function dockerSystemMissing(): Promise<string | undefined> {
     if (error instanceof Deno.errors.NotFound) return "debootstrap is not installed";
     throw error;
   }
-  const { missing } = await findMirror();
+  const { missing } = await findMirror(SUITE);
   return missing;
 }
 
@@ -122,7 +121,7 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
 
 /** debootstrap mounts /proc in what it makes: it gets a sandbox of its own. */
 async function makeSystem(): Promise<void> {
-  const { url, missing } = await findMirror();
+  const { url, missing } = await findMirror(SUITE);
   if (url === undefined) throw new NydusGdError("environment", `Cannot make ${SYSTEM}: ${missing}`);
   await Deno.mkdir(TOOLS, { recursive: true });
   await using sandbox = await Sandbox.start();
@@ -139,38 +138,6 @@ async function run(sandbox: Sandbox, program: string, args: string[]): Promise<v
   if (success) return;
   const said = new TextDecoder().decode(new Uint8Array([...stdout, ...stderr])).trim().split("\n").slice(-3).join("; ");
   throw new NydusGdError("environment", `Cannot run ${program} for dockerd 26.1: ${said}`);
-}
-
-/** The first of apt's archives that has the suite, or why there is none. */
-async function findMirror(): Promise<{ url?: string; missing?: string }> {
-  const reasons: string[] = [];
-  for (const url of await archives()) {
-    const release = `${url}/dists/${SUITE}/Release`;
-    try {
-      const response = await fetch(release, { method: "HEAD", signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS) });
-      if (response.ok) return { url };
-      reasons.push(`${release} answers ${response.status}`);
-    } catch (error) {
-      reasons.push(`${release} cannot be reached: ${error instanceof Error ? error.message : error}`);
-    }
-  }
-  return { missing: reasons.join("; ") || "apt reads from no archive on the network" };
-}
-
-/** Where apt reads packages from, Debian's own archives first. Who made which stands in lists that may not be here yet. */
-async function archives(): Promise<string[]> {
-  const of = async (...more: string[]) => {
-    const args = ["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", ...more];
-    const { stdout } = await new Deno.Command("apt-get", { args, stderr: "null" }).output();
-    return new TextDecoder().decode(stdout).split("\n").filter((uri) => /^https?:/.test(uri));
-  };
-  try {
-    const uris = [...await of("Origin: Debian", "Label: Debian"), ...await of("--no-release-info")];
-    return [...new Set(uris.map((uri) => uri.replace(/\/$/, "")))];
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

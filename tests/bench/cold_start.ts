@@ -1,0 +1,62 @@
+/**
+ * One cold start by a real dockerd: nothing of the image is on this machine, the page cache is dropped.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../lib/base/errors.ts";
+import { DockerDaemon } from "../../lib/demo/docker_daemon.ts";
+import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts";
+import { Sandbox } from "../../lib/demo/sandbox.ts";
+import type { Throttle } from "../../lib/demo/throttle.ts";
+import { type Bench, dropCaches } from "./row.ts";
+
+/** What is started, and over which link. */
+export interface ColdStartOptions {
+  readonly driver: "overlay2" | typeof DRIVER_NAME;
+  readonly link: Throttle;
+  readonly repository: string;
+  readonly command: readonly string[];
+  /** Of `serve`, beside that of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Runs beside the container, when it is being started. */
+  readonly meanwhile?: (sandbox: Sandbox) => Promise<void>;
+}
+
+/** What was seen. */
+export interface ColdStart {
+  /** Pull and run, until the container's line. */
+  readonly seconds: number;
+  /** What the link carried until then. */
+  readonly megabytes: number;
+}
+
+let starts = 0;
+
+/** Starts dockerd, pulls, runs; everything is gone afterwards. */
+export async function coldStart({ scratch, program }: Bench, options: ColdStartOptions): Promise<ColdStart> {
+  const { driver, link, command, env } = options;
+  const dir = `${scratch}/d${starts++}`;
+  await Deno.mkdir(dir);
+  try {
+    await using sandbox = await Sandbox.start();
+    await using parts = new AsyncDisposableStack();
+    if (driver === DRIVER_NAME) {
+      parts.use(await GraphDriverProcess.start({ sandbox, dir, program, ...(env === undefined ? {} : { env }) }));
+    }
+    await using daemon = await DockerDaemon.start({ sandbox, dir, storageDriver: driver });
+    await dropCaches();
+    link.reset();
+    const reference = `${link.host}/${options.repository}:latest`;
+    const start = performance.now();
+    await daemon.must(["pull", "--quiet", reference]);
+    const meanwhile = options.meanwhile?.(sandbox);
+    const said = await daemon.must(["run", "--rm", "--network=none", reference, ...command]);
+    const seconds = (performance.now() - start) / 1000;
+    const megabytes = link.traffic().bytes / 1e6;
+    await meanwhile;
+    if (said !== "ready") throw new NydusGdError("internal", `Cannot measure ${reference}: the container said ${said}`);
+    return { seconds, megabytes };
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Row `fuse`: how fast a tree is whose data are all here, beside the same tree on ext4 and under nydusd.
+ *
+ * Warm: in the kernel's caches. Local-cold: those are dropped, every chunk is in the cache file on disk.
+ *
+ * @module
+ */
+import { folderBackend, mountNydusd, mountNydusGd, type ServedMount } from "./mounts.ts";
+import { output, versionOf } from "./programs.ts";
+import { commonImage } from "./rafs_images.ts";
+import type { Figure } from "./report.ts";
+import { type Bench, inTurn, type Row } from "./row.ts";
+import { MEASURE_NAMES, type Temperature, TreeBench, unitOf } from "./tree_bench.ts";
+import { exists, type WorkloadName, Workloads } from "./workloads.ts";
+
+/** The largest tree of the workloads. */
+const WORKLOAD: WorkloadName = "python";
+const TEMPERATURES: readonly Temperature[] = ["warm", "cold"];
+/** Of nydusd's figure, in every line. */
+const AIM = 0.9;
+
+export const fuseRow: Row = {
+  name: "fuse",
+  about: "stat, readdir, small files, sequential and random reads, all data local: ext4, nydusd, nydus-gd",
+  async run(bench: Bench): Promise<Figure[]> {
+    await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: [WORKLOAD] });
+    const tree = await unpacked(workloads);
+    const dir = `${bench.scratch}/fuse`;
+    await Deno.mkdir(dir);
+    await using mounts = new AsyncDisposableStack();
+    const mounted = await mountAll(bench, workloads, dir, mounts);
+    const roots = new Map([["ext4", tree]]);
+    // what Docker adds to a container is in the tree on ext4 only
+    const treeBench = await TreeBench.make(mounted.get("nydus-gd")?.path ?? tree, `${dir}/lists`);
+    for (const [name, { path }] of mounted) {
+      roots.set(name, path);
+      bench.progress(`filling the cache of ${name}`);
+      await treeBench.readAll(path);
+    }
+    const figures: Figure[] = [];
+    for (const temperature of TEMPERATURES) {
+      for (const measure of MEASURE_NAMES) {
+        bench.progress(`${temperature} ${measure}`);
+        const systems = [...roots].map(([name, root]) => ({
+          name,
+          measure: () => treeBench.measure(measure, temperature, bench.seconds, root),
+        }));
+        figures.push({
+          name: `${temperature === "cold" ? "local-cold" : "warm"}: ${measure}`,
+          unit: unitOf(measure),
+          values: Object.fromEntries(await inTurn(bench, systems)),
+          aim: { of: "nydus-gd", against: "nydusd", atLeast: AIM },
+        });
+      }
+    }
+    return figures;
+  },
+};
+
+/** The tree as plain files; unpacked once. */
+async function unpacked(workloads: Workloads): Promise<string> {
+  const dir = `${workloads.dir}/${WORKLOAD}/rootfs`;
+  if (await exists(dir)) return dir;
+  await Deno.mkdir(`${dir}.part`, { recursive: true });
+  await output("tar", ["--extract", `--file=${workloads.tarOf(WORKLOAD)}`, `--directory=${dir}.part`]);
+  await Deno.rename(`${dir}.part`, dir);
+  return dir;
+}
+
+async function mountAll(
+  { program }: Bench,
+  workloads: Workloads,
+  dir: string,
+  mounts: AsyncDisposableStack,
+): Promise<Map<string, ServedMount>> {
+  const { bootstrap, blobDir } = await commonImage(workloads, WORKLOAD);
+  const options = { program, bootstrap, backend: folderBackend(blobDir) };
+  const mounted = new Map<string, ServedMount>();
+  if (await versionOf("nydusd") !== undefined) {
+    mounted.set("nydusd", mounts.use(await mountNydusd({ ...options, dir: `${dir}/nydusd` })));
+  }
+  mounted.set("nydus-gd", mounts.use(await mountNydusGd({ ...options, dir: `${dir}/nydus-gd` })));
+  return mounted;
+}

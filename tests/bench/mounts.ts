@@ -1,0 +1,92 @@
+/**
+ * A lazy image mounted by hand: by `nydus-gd mount`, and by nydusd, from the same configuration.
+ *
+ * @module
+ */
+import { mountAt } from "../../ffi/mountinfo.ts";
+import { NydusGdError } from "../../lib/base/errors.ts";
+
+/** How long a mount may take to be there. */
+const MOUNT_TIMEOUT_MS = 30_000;
+const POLL_MS = 5;
+
+/** What is mounted, and where to. */
+export interface MountOptions {
+  /** The nydus-gd that is measured. */
+  readonly program: string;
+  readonly bootstrap: string;
+  /** `device.backend` of nydusd's configuration. */
+  readonly backend: Readonly<Record<string, unknown>>;
+  /** A new folder: configuration, cache, log, and the mount point. */
+  readonly dir: string;
+}
+
+/** A mount that its server holds until it is disposed. */
+export interface ServedMount extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** The registry that serves `repository` at `host`, for {@link MountOptions.backend}. */
+export function registryBackend(host: string, repository: string): Record<string, unknown> {
+  return { type: "registry", config: { scheme: "http", host, repo: repository } };
+}
+
+/** A folder of blobs, for {@link MountOptions.backend}. */
+export function folderBackend(dir: string): Record<string, unknown> {
+  return { type: "localfs", config: { dir } };
+}
+
+export async function mountNydusGd(options: MountOptions): Promise<ServedMount> {
+  const config = await prepare(options);
+  const { program, bootstrap, dir } = options;
+  return await serve(`${dir}/mnt`, dir, [program, "mount", bootstrap, `${dir}/mnt`, "--config", config]);
+}
+
+/** nydusd as its fastest: no prefetch, and no more read than is asked for. */
+export async function mountNydusd(options: MountOptions): Promise<ServedMount> {
+  const config = await prepare(options);
+  const { bootstrap, dir } = options;
+  const words = ["nydusd", "--config", config, "--bootstrap", bootstrap, "--mountpoint", `${dir}/mnt`];
+  return await serve(`${dir}/mnt`, dir, [...words, "--log-level", "error", "--rlimit-nofile", "0"]);
+}
+
+/** Writes the configuration; its path. */
+async function prepare({ dir, backend }: MountOptions): Promise<string> {
+  await Deno.mkdir(`${dir}/mnt`, { recursive: true });
+  await Deno.mkdir(`${dir}/cache`);
+  const config = {
+    device: { backend, cache: { type: "blobcache", config: { work_dir: `${dir}/cache` } } },
+    mode: "direct",
+    enable_xattr: true,
+    amplify_io: 0,
+    fs_prefetch: { enable: false },
+  };
+  await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(config));
+  return `${dir}/config.json`;
+}
+
+async function serve(path: string, dir: string, command: readonly string[]): Promise<ServedMount> {
+  const child = new Deno.Command("sh", {
+    args: ["-c", 'log=$1; shift; exec "$@" >"$log" 2>&1', "sh", `${dir}/log`, ...command],
+    stdin: "null",
+  }).spawn();
+  let ended = false;
+  child.status.then(() => ended = true);
+  const mount: ServedMount = {
+    path,
+    async [Symbol.asyncDispose]() {
+      if (!ended) child.kill("SIGTERM");
+      await child.status;
+    },
+  };
+  const deadline = AbortSignal.timeout(MOUNT_TIMEOUT_MS);
+  while (mountAt(path) === undefined) {
+    if (ended || deadline.aborted) {
+      await mount[Symbol.asyncDispose]();
+      const said = (await Deno.readTextFile(`${dir}/log`)).trim().split("\n").at(-1);
+      throw new NydusGdError("environment", `Cannot mount with ${command[0]}: ${said || "it wrote nothing"}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  return mount;
+}

@@ -1,0 +1,135 @@
+/**
+ * The workloads as lazy images, made once by our own writer and by nydus-image, and pushed beside the ordinary ones.
+ *
+ * | builder     | repository           | chunks  | blobs             |
+ * | ----------- | -------------------- | ------- | ----------------- |
+ * | nydus-gd    | bench/NAME-nydus-gd  | 256 KiB | one               |
+ * | nydus-image | bench/NAME-nydus-image | 1 MiB | one for each layer |
+ *
+ * Both are RAFS v6 and zstd. The second is what nydusify makes of an image by its defaults.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { O, open } from "../../ffi/fcntl.ts";
+import { writeAll } from "../../ffi/unistd.ts";
+import { TarReader } from "../../lib/archive/tar_reader.ts";
+import { pushImage } from "../../lib/demo/push_image.ts";
+import { bootstrapLayerTar, buildImage } from "../../lib/image/image_builder.ts";
+import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
+import { output, versionOf } from "./programs.ts";
+import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
+
+export type Builder = "nydus-gd" | "nydus-image";
+
+/** A lazy image: files, and the same in the registry. */
+export interface RafsImage {
+  readonly builder: Builder;
+  readonly bootstrap: string;
+  /** Folder of its blobs by their ids. */
+  readonly blobDir: string;
+  readonly repository: string;
+}
+
+const OWN_CHUNK_BYTES = 256 * 1024;
+const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
+
+/** The image that every system can serve: nydus-image's where that program is on the PATH, else our own. */
+export async function commonImage(workloads: Workloads, name: WorkloadName): Promise<RafsImage> {
+  return await rafsImage(workloads, name, await versionOf("nydus-image") === undefined ? "nydus-gd" : "nydus-image");
+}
+
+/** The workload as a lazy image; made and pushed if it is not there. */
+export async function rafsImage(workloads: Workloads, name: WorkloadName, builder: Builder): Promise<RafsImage> {
+  const repository = `bench/${name}-${builder}`;
+  const dir = `${workloads.dir}/${name}/${builder}`;
+  const image = { builder, bootstrap: `${dir}/image.boot`, blobDir: `${dir}/blobs`, repository };
+  if (await exists(dir)) return image;
+  const part = `${dir}.part`;
+  await removeIfThere(part);
+  await Deno.mkdir(`${part}/blobs`, { recursive: true });
+  if (builder === "nydus-gd") await buildOwn(() => Deno.open(workloads.tarOf(name)), part);
+  else await buildWithNydusImage(workloads, name, part);
+  await push(workloads.registry.host, repository, part, WORKLOADS[name]);
+  await Deno.rename(part, dir);
+  return image;
+}
+
+/**
+ * Makes `dir`/image.boot and `dir`/blobs/ID of a tar.
+ *
+ * @param first what comes before the tar, such as entries that make the image another one
+ */
+export async function buildOwn(
+  openTar: () => Promise<{ readonly readable: ReadableStream<Uint8Array> }>,
+  dir: string,
+  first: readonly Uint8Array[] = [],
+): Promise<void> {
+  const blob = `${dir}/blob.part`;
+  using file = open(blob, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
+  const builder = new RafsBuilder({ chunkSize: OWN_CHUNK_BYTES }, (bytes) => writeAll(file, bytes));
+  const reader = new TarReader(builder);
+  for (const piece of first) reader.push(piece);
+  for await (const piece of (await openTar()).readable) reader.push(piece);
+  reader.finish();
+  const { bootstrap, blobId } = builder.finish();
+  await Deno.rename(blob, `${dir}/blobs/${blobId}`);
+  await Deno.writeFile(`${dir}/image.boot`, bootstrap);
+}
+
+/** Pushes what `dir` holds as a bootstrap-only image. */
+export async function push(host: string, repository: string, dir: string, cmd: readonly string[]): Promise<void> {
+  const bootstrap = await Deno.readFile(`${dir}/image.boot`);
+  const image = await buildImage([bootstrapLayerTar(bootstrap)], { architecture: ARCHITECTURE, cmd, env: ENVIRONMENT });
+  const blobs: { digest: string; bytes: Uint8Array<ArrayBuffer> }[] = [];
+  for await (const { name } of Deno.readDir(`${dir}/blobs`)) {
+    blobs.push({ digest: `sha256:${name}`, bytes: await Deno.readFile(`${dir}/blobs/${name}`) });
+  }
+  await pushImage(host, repository, "latest", image, blobs);
+}
+
+/** Layer by layer, then merged, as nydusify does. Merging takes a blob's id from the name of its bootstrap. */
+async function buildWithNydusImage(workloads: Workloads, name: WorkloadName, dir: string): Promise<void> {
+  const layers = `${dir}/layers`;
+  await Deno.mkdir(layers);
+  const bootstraps: string[] = [];
+  for (const digest of await layersOf(workloads.registry.host, `bench/${name}`)) {
+    await download(`http://${workloads.registry.host}/v2/bench/${name}/blobs/${digest}`, `${layers}/tar`);
+    const create = ["create", "--log-level", "error", "--type", "tar-rafs", "--whiteout-spec", "none"];
+    const format = ["--fs-version", "6", "--compressor", "zstd", "--chunk-size", "0x100000"];
+    const results = ["--bootstrap", `${layers}/boot`, "--blob", `${layers}/blob`];
+    await output("nydus-image", [...create, ...format, ...results, `${layers}/tar`]);
+    const id = await sha256OfFile(`${layers}/blob`);
+    await Deno.rename(`${layers}/blob`, `${dir}/blobs/${id}`);
+    await Deno.rename(`${layers}/boot`, `${layers}/${id}`);
+    bootstraps.push(`${layers}/${id}`);
+  }
+  await output("nydus-image", ["merge", "--log-level", "error", "--bootstrap", `${dir}/image.boot`, ...bootstraps]);
+  await Deno.remove(layers, { recursive: true });
+}
+
+async function layersOf(host: string, repository: string): Promise<string[]> {
+  const response = await fetch(`http://${host}/v2/${repository}/manifests/latest`, {
+    headers: { accept: "application/vnd.docker.distribution.manifest.v2+json" },
+  });
+  const { layers } = await response.json() as { layers: readonly { readonly digest: string }[] };
+  return layers.map(({ digest }) => digest);
+}
+
+/** A layer, unpacked from gzip. */
+async function download(url: string, path: string): Promise<void> {
+  const { body } = await fetch(url);
+  if (body === null) throw new Error(`Cannot read ${url}: it has no body`);
+  await Deno.writeFile(path, body.pipeThrough(new DecompressionStream("gzip")));
+}
+
+async function sha256OfFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  using file = await Deno.open(path);
+  for await (const piece of file.readable) hash.update(piece);
+  return hash.digest("hex");
+}
+
+export async function removeIfThere(path: string): Promise<void> {
+  if (await exists(path)) await Deno.remove(path, { recursive: true });
+}
