@@ -5,6 +5,7 @@
  */
 
 import { ignore } from "../../lib/base/errors.ts";
+import { FuseSession } from "../../lib/mount/fuse/session.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const POLL_MS = 5;
@@ -131,8 +132,10 @@ export class GraphDriverProcess implements AsyncDisposable {
     return answer;
   }
 
+  /** Also of what the process leaves to a successor: images of layers that are mounted. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+    await FuseSession.abandon(`${this.#root}/state`);
     this.#client.close();
   }
 

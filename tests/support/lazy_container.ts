@@ -77,11 +77,12 @@ export class LazyContainer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.driver.call("GraphDriver.Put", { ID: "box" });
-      await this.driver[Symbol.asyncDispose]();
+      await this.driver.stop();
       const left = mountsBelow(this.temp.path).map(({ mountPoint }) => mountPoint);
       if (left.length > 0) throw new Error(`mounts are left: ${left.join(", ")}`);
       await rejects(Deno.stat(`${this.stateDir}/keeper.json`), Deno.errors.NotFound);
     } finally {
+      await this.driver[Symbol.asyncDispose]();
       unmountBelow(this.temp.path);
       this.temp[Symbol.dispose]();
     }
