@@ -134,11 +134,12 @@ async function removeState(path: string): Promise<void> {
   }
 }
 
+/** Undefined while another process has it, and when the folder has just gone with it. */
 function tryLock(path: string, place: string): Fd | undefined {
   try {
     return lockFile(`${path}/lock`, `mount on "${place}"`);
   } catch (error) {
-    if (hasCode(error, "busy")) return undefined;
+    if (hasCode(error, "busy") || isErrno(error, "ENOENT")) return undefined;
     throw error;
   }
 }
