@@ -20,6 +20,7 @@ import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
 import { fetchOptionsOf } from "../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../lib/backend/http/http_client.ts";
+import { certsDirs, Mirrors } from "../lib/backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain } from "../lib/backend/registry/keychain.ts";
 import { whenAborted } from "../lib/base/abort.ts";
 import { NydusGdError } from "../lib/base/errors.ts";
@@ -110,6 +111,7 @@ class Daemon implements AsyncDisposable {
     const deps: BackendDeps = {
       http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
       keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+      mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
     };
     const applier = parts.use(new Applier());
     const differ = parts.use(new Differ());

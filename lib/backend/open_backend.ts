@@ -29,9 +29,12 @@ import { exchangeSetup } from "./http_setup.ts";
 import { LocalDiskBackend } from "./localdisk/localdisk.ts";
 import { LocalFsBackend } from "./localfs.ts";
 import { ObjectStore } from "./object_store/object_store.ts";
+import type { Mirrors } from "./registry/certs_dir.ts";
 import { dockerCertificates } from "./registry/docker_certificates.ts";
 import { type Credential, firstOf, type Keychain, staticKeychain } from "./registry/keychain.ts";
 import { RegistryBackend } from "./registry/registry_backend.ts";
+import { repositoryOf } from "./registry/repository_hosts.ts";
+import type { TransportOptions } from "./registry/transport.ts";
 
 /** Where Docker keeps the certificates of registries, a folder for each host. */
 export const DOCKER_CERTS_DIR = "/etc/docker/certs.d";
@@ -43,6 +46,8 @@ export interface BackendDeps {
   readonly keychain: Keychain;
   /** {@link DOCKER_CERTS_DIR} unless given. */
   readonly certsDir?: string;
+  /** Where registries have mirrors; they have none unless given. */
+  readonly mirrors?: Mirrors;
   /** Names the proxies of registries whose configuration has none; this process's unless given. */
   readonly environment?: Environment;
   /** Base64 of "user:password" in place of the configured registry's; IMAGE_PULL_AUTH unless given. */
@@ -101,11 +106,12 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
   if (blobRedirectedHost !== undefined && !isRegistryHost(blobRedirectedHost)) {
     fail("blob_redirected_host is no HOST or HOST:PORT");
   }
-  const certificates = dockerCertificates(deps.certsDir ?? DOCKER_CERTS_DIR, host);
+  const certsDir = deps.certsDir ?? DOCKER_CERTS_DIR;
+  const certificates = dockerCertificates(certsDir, host);
   const { proxy, ...direct } = exchangeSetup(location, deps.http, certificates);
   const environment = proxy === undefined ? new EnvironmentProxy(deps.environment ?? Deno.env.toObject()) : undefined;
   const confined = location.confined ?? false;
-  return new RegistryBackend({
+  const own: TransportOptions = {
     http: deps.http,
     host,
     repo,
@@ -116,7 +122,8 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
     // the proxy of nydusd's configuration is one for data
     tokenExchange: { ...direct, confined, proxy: environment },
     rewriteRedirect: (url) => rewrite(url, blobUrlScheme, blobRedirectedHost),
-  });
+  };
+  return new RegistryBackend(repositoryOf(own, { mirrors: deps.mirrors, keychain: deps.keychain, certsDir }));
 }
 
 function ownCredentials(location: RegistryLocation): Credential[] {

@@ -78,7 +78,8 @@ function stateOf(issue: v.BaseIssue<unknown>): string {
       const expected = (issue.expected ?? "").replace(/^\((.*)\)$/, "$1").replaceAll(" | ", ", ");
       return `must be ${expected.includes(",") ? "one of " : ""}${expected}, not ${describe(issue.input)}`;
     }
-    return `must be ${withArticle(nameOf(issue.expected))}, not ${kindOf(issue.input)}`;
+    const expected = (issue.expected ?? "").replace(/^\((.*)\)$/, "$1").split(" | ");
+    return `must be ${expected.map((each) => withArticle(nameOf(each))).join(" or ")}, not ${kindOf(issue.input)}`;
   }
   return issue.message;
 }
@@ -89,9 +90,9 @@ function describe(input: unknown): string {
   return isShort ? JSON.stringify(input) : kindOf(input);
 }
 
-function nameOf(expected: string | null): string {
+function nameOf(expected: string): string {
   const names: Record<string, string> = { Object: "object", Array: "list", boolean: "true or false" };
-  return names[expected ?? ""] ?? expected ?? "something else";
+  return names[expected] || expected || "something else";
 }
 
 function kindOf(input: unknown): string {

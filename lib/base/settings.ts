@@ -58,6 +58,8 @@ export interface Settings {
     readonly deadlineMs: number;
     /** Registries that an image may name as its blobs' home whatever they are: HOST or HOST:PORT. */
     readonly trustedOrigins: readonly string[];
+    /** The folder that names mirrors of registries. Undefined: ours, then containerd's. */
+    readonly certsDir: string | undefined;
   };
   readonly prefetch: {
     readonly enabled: boolean;
@@ -93,6 +95,7 @@ export const DEFAULT_SETTINGS: Settings = {
     retries: 3,
     deadlineMs: 60_000,
     trustedOrigins: [],
+    certsDir: undefined,
   },
   prefetch: { enabled: true, bandwidth: undefined, learned: true, readAheadBytes: undefined },
   docker: { host: undefined, config: undefined },
@@ -125,6 +128,7 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["fetch.retries", key("fetch", "retries", count(0, 20))],
   ["fetch.deadline", key("fetch", "deadlineMs", duration)],
   ["fetch.trusted_origins", key("fetch", "trustedOrigins", hosts)],
+  ["fetch.certs_dir", key("fetch", "certsDir", text({ absolutePath: true }))],
   ["prefetch.enabled", key("prefetch", "enabled", boolean)],
   ["prefetch.bandwidth", key("prefetch", "bandwidth", ratePerSecond)],
   ["prefetch.learned", key("prefetch", "learned", boolean)],

@@ -35,6 +35,7 @@ connect_timeout = "500ms"
 read_timeout = 7
 retries = 0
 trusted_origins = ["r.example.com", "[::1]:5000"]
+certs_dir = "/certs.d"
 [prefetch]
 read_ahead = "256KiB"
 enabled = false
@@ -59,6 +60,7 @@ listen = "127.0.0.1:9100"
       retries: 0,
       deadlineMs: 60_000,
       trustedOrigins: ["r.example.com", "[::1]:5000"],
+      certsDir: "/certs.d",
     },
     prefetch: { enabled: false, bandwidth: 50 * 2 ** 20, learned: false, readAheadBytes: 256 * 1024 },
     docker: { host: "unix:///x.sock", config: "/root/.docker" },

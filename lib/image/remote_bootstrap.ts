@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { RegistryTransport } from "../backend/registry/transport.ts";
+import type { Repository } from "../backend/registry/repository.ts";
 import { getManifest, getSmallBlob } from "../backend/registry/manifest.ts";
 import { NydusGdError } from "../base/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
@@ -28,13 +28,13 @@ const MAX_LAYER_BYTES = 1 << 30;
  * @throws {NydusGdError} "unsupported" for an image that is not a nydus image; what the registry answers
  */
 export async function fetchBootstrap(
-  transport: RegistryTransport,
+  repository: Repository,
   reference: Reference,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const manifest = await nydusManifest(transport, reference, signal);
+  const manifest = await nydusManifest(repository, reference, signal);
   const layer = bootstrapLayer(manifest) ?? (manifest.layers.length === 1 ? manifest.layers[0] : undefined);
-  const bootstrap = layer && await bootstrapIn(layer, transport, signal);
+  const bootstrap = layer && await bootstrapIn(layer, repository, signal);
   if (bootstrap !== undefined) return bootstrap;
   throw new NydusGdError("unsupported", `${cannotRead(reference)}: it is not a nydus image`, {
     hint: "convert it with nydusify, or run it as it is: ordinary images work beside lazy ones",
@@ -44,25 +44,25 @@ export async function fetchBootstrap(
 /** The layer's media type is not asked: its bytes, which the digest covers, tell how they are compressed. */
 async function bootstrapIn(
   layer: Descriptor,
-  transport: RegistryTransport,
+  repository: Repository,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array | undefined> {
-  const bytes = await getSmallBlob(transport, layer, MAX_LAYER_BYTES, signal);
+  const bytes = await getSmallBlob(repository, layer, MAX_LAYER_BYTES, signal);
   return await bootstrapOfLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`);
 }
 
 async function nydusManifest(
-  transport: RegistryTransport,
+  repository: Repository,
   reference: Reference,
   signal: AbortSignal | undefined,
 ): Promise<Manifest> {
-  const { document } = await getManifest(transport, manifestName(reference), signal);
+  const { document } = await getManifest(repository, manifestName(reference), signal);
   if (document.kind === "manifest") return document.manifest;
   const entry = entryOf(document.index);
   if (entry === undefined) {
     throw new NydusGdError("not-found", `${cannotRead(reference)}: nothing for this platform`);
   }
-  const chosen = await getManifest(transport, entry.digest, signal);
+  const chosen = await getManifest(repository, entry.digest, signal);
   if (chosen.document.kind === "manifest") return chosen.document.manifest;
   throw new NydusGdError("invalid-image", `${cannotRead(reference)}: an index lists an index`);
 }

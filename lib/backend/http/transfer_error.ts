@@ -24,6 +24,8 @@ export interface TransferDetails extends ErrorDetails {
 /** The state of one failed request: "connect timed out after 5000 ms", "HTTP 503". The caller adds what it was for. */
 export class TransferError extends NydusGdError {
   readonly state: string;
+  /** What it was for: completes "Cannot …". */
+  readonly what: string;
   readonly prospect: Prospect;
   readonly retryAfterMs: number | undefined;
   readonly notTls: boolean;
@@ -32,6 +34,7 @@ export class TransferError extends NydusGdError {
   constructor(code: ErrorCode, state: string, details: TransferDetails, what = "transfer") {
     super(code, `Cannot ${what}: ${state}`, details);
     this.state = state;
+    this.what = what;
     this.prospect = details.prospect;
     this.retryAfterMs = details.retryAfterMs;
     this.notTls = details.notTls ?? false;

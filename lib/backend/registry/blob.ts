@@ -4,7 +4,7 @@
  * ```
  * GET /v2/<repo>/blobs/sha256:<id>   Range: bytes=a-b ──► 206, or a redirect to a store that gives the 206
  * ```
- * The store's address is remembered as long as it is good for, so that most reads are one request. An answer must hold
+ * The store's address is remembered for each host as long as it is good for, so that most reads are one request. An answer must hold
  * exactly the range: a 206 with another Content-Range, or a shorter or longer body, is an error and asked for again. A
  * 200 is cut to the range where that costs little.
  *
@@ -15,7 +15,9 @@ import type { BlobSource, ReadOptions } from "../blob_source.ts";
 import { rangeHeader, readRange, totalSize } from "../http/range.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
+import { HostMemory } from "./host_memory.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
+import type { Repository } from "./repository.ts";
 import { TransferError } from "../http/transfer_error.ts";
 import type { RegistryTransport } from "./transport.ts";
 
@@ -30,68 +32,73 @@ export class RegistryBlob implements BlobSource {
   readonly description: string;
   readonly #path: string;
   readonly #what: string;
-  #location: Remembered | undefined;
+  readonly #locations = new Map<RegistryTransport, Remembered>();
+  readonly #memory = new HostMemory();
 
   /** @param id 64 hexadecimal digits */
-  constructor(private readonly transport: RegistryTransport, id: string) {
+  constructor(private readonly repository: Repository, id: string) {
     const digest = blobDigest(id);
-    this.description = `${transport.description}, blob ${id}`;
-    this.#what = `read blob ${id} from ${transport.description}`;
-    this.#path = `/v2/${transport.options.repo}/blobs/${digest}`;
+    this.description = `${repository.description}, blob ${id}`;
+    this.#what = `read blob ${id} from ${repository.description}`;
+    this.#path = `/v2/${repository.name}/blobs/${digest}`;
   }
 
   async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
     if (length === 0) return new Uint8Array(0);
     const headers = { range: rangeHeader(offset, length) };
-    const attempt = (startAt: URL | undefined, routing: RoutingOptions) =>
-      this.transport.once(
+    const attempt = (host: RegistryTransport, startAt: URL | undefined, routing: RoutingOptions) =>
+      host.once(
         { method: "GET", path: this.#path, headers, what: this.#what, startAt },
         routing,
         async (response) => {
           const bytes = await readRange(response, offset, length);
-          this.#remember(response);
+          this.#remember(host, response);
           return bytes;
         },
       );
-    return await this.transport.retrying(options, async (routing) => {
-      const location = this.#usableLocation();
+    const ask = async (host: RegistryTransport, routing: RoutingOptions) => {
+      const location = this.#usableLocation(host);
       if (location !== undefined) {
         try {
-          return await attempt(location, routing);
+          return await attempt(host, location, routing);
         } catch (error) {
-          this.#location = undefined;
+          this.#locations.delete(host);
           // An answer that is no data says that the address has had its time: the registry knows a new one.
           if (!(error instanceof TransferError) || error.status === undefined) throw error;
         }
       }
-      return await attempt(undefined, routing);
-    });
+      return await attempt(host, undefined, routing);
+    };
+    const range = { memory: this.#memory, offset, length };
+    return await this.repository.retrying(options, ask, { capability: "pull", range });
   }
 
   async size(signal?: AbortSignal): Promise<number> {
     const options: ReadOptions = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) };
     const head = { method: "HEAD", path: this.#path, what: this.#what } as const;
-    const length = await this.transport.request(head, options, async (response) => {
+    const length = await this.repository.request(head, options, async (response) => {
       await response.discard();
       return response.contentLength;
     });
     if (length !== undefined) return length;
     // A server that does not tell the length of a HEAD tells it with any range.
     const first = { method: "GET", path: this.#path, headers: { range: "bytes=0-0" }, what: this.#what } as const;
-    return await this.transport.request(first, options, async (response) => {
+    return await this.repository.request(first, options, async (response) => {
       await response.discard();
       return totalSize(response);
     });
   }
 
-  #usableLocation(): URL | undefined {
-    if (this.#location !== undefined && performance.now() >= this.#location.untilMs) this.#location = undefined;
-    return this.#location?.url;
+  #usableLocation(host: RegistryTransport): URL | undefined {
+    const location = this.#locations.get(host);
+    if (location === undefined || performance.now() < location.untilMs) return location?.url;
+    this.#locations.delete(host);
+    return undefined;
   }
 
-  #remember(response: HttpResponse): void {
+  #remember(host: RegistryTransport, response: HttpResponse): void {
     const { url } = response;
-    if (this.transport.endpoint.owns(url) || this.#location?.url.href === url.href) return;
-    this.#location = { url, untilMs: performance.now() + locationLifetimeMs(url) };
+    if (host.endpoint.owns(url) || this.#locations.get(host)?.url.href === url.href) return;
+    this.#locations.set(host, { url, untilMs: performance.now() + locationLifetimeMs(url) });
   }
 }

@@ -30,7 +30,7 @@ Deno.test("a registry that only an image names cannot be this machine, and canno
       what: "read it",
       startAt: new URL(`${victim.url}/store/x`),
     } as const;
-    await assert.rejects(transport.once(redirected, ON_DEMAND, () => Promise.resolve()), REFUSAL);
+    await assert.rejects(transport.request(redirected, ON_DEMAND, () => Promise.resolve()), REFUSAL);
   }));
 
 Deno.test("a registry that only an image names cannot name this machine as its token server", () =>

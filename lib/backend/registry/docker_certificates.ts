@@ -52,8 +52,8 @@ function clientCertificate(folder: string, names: readonly string[], host: strin
   };
 }
 
-/** As URLs have it: without a port. */
-function hostnameOf(host: string): string {
+/** The name of a registry's host as URLs have it: without a port. */
+export function hostnameOf(host: string): string {
   return new URL(`https://${registryHost(host)}`).hostname;
 }
 

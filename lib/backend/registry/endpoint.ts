@@ -21,6 +21,16 @@ export function registryHost(name: string): string {
   return isDockerHub(name) ? DOCKER_HUB_HOST : name;
 }
 
+/** How a host is asked that is not the registry itself, or not where every registry is. */
+export interface MirrorAddress {
+  /** In place of "/v2" at the beginning of paths: "/hub/v2", "". */
+  readonly prefix: string;
+  /** The registry that the host stands for, sent as `?ns=`; undefined for that registry itself. */
+  readonly namespace: string | undefined;
+}
+
+const OWN: MirrorAddress = { prefix: "/v2", namespace: undefined };
+
 /**
  * The base URL of one registry. It begins with https and falls back to plain HTTP for good, where that is allowed and
  * the host turned out not to speak TLS.
@@ -34,14 +44,22 @@ export class Endpoint {
    * @param scheme fixed by the configuration; undefined: to be found out
    * @param skipVerify as nydusd, a host whose certificate does not matter may also speak plain HTTP
    */
-  constructor(readonly name: string, scheme: "https" | "http" | undefined, skipVerify: boolean) {
+  constructor(
+    readonly name: string,
+    scheme: "https" | "http" | undefined,
+    skipVerify: boolean,
+    private readonly address: MirrorAddress = OWN,
+  ) {
     this.#scheme = scheme ?? "https";
     this.#mayFallBack = this.#scheme === "https" && (skipVerify || (scheme === undefined && isLoopback(name)));
   }
 
   /** An absolute URL; `path` begins with "/v2/". */
   url(path: string): URL {
-    return new URL(`${this.#scheme}://${registryHost(this.name)}${path}`);
+    const { prefix, namespace } = this.address;
+    const url = new URL(`${this.#scheme}://${registryHost(this.name)}${path.replace(/^\/v2(?=\/)/, () => prefix)}`);
+    if (namespace !== undefined) url.searchParams.set("ns", namespace);
+    return url;
   }
 
   /** True when `url` is this registry itself: what may see its credentials. */

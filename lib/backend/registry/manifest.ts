@@ -11,7 +11,7 @@ import { type ManifestDocument, MAX_INDEX_BYTES, parseManifestDocument } from ".
 import { MANIFEST_ACCEPT } from "../../oci/media_types.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { brokenAnswer } from "../http/transfer_error.ts";
-import type { RegistryTransport } from "./transport.ts";
+import type { HostWish, Repository } from "./repository.ts";
 
 /** A manifest or index as it travels. */
 export interface FetchedManifest {
@@ -27,38 +27,38 @@ export interface FetchedManifest {
  * @throws {NydusGdError} "not-found"; "corrupt" when its bytes do not match; "invalid-image"; and what the transport throws
  */
 export async function getManifest(
-  transport: RegistryTransport,
+  repository: Repository,
   name: string,
   signal?: AbortSignal,
 ): Promise<FetchedManifest> {
-  const what = `read manifest ${name} from ${transport.description}`;
-  const { bytes, mediaType, claimed } = await transport.request(
-    { method: "GET", path: manifestPath(transport, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
+  const what = `read manifest ${name} from ${repository.description}`;
+  return await repository.request(
+    { method: "GET", path: manifestPath(repository, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
     onDemand(signal),
-    async (response) => ({
-      bytes: await response.bytes(MAX_INDEX_BYTES),
-      mediaType: response.header("content-type") ?? "",
-      claimed: response.header("docker-content-digest"),
-    }),
+    async (response) => {
+      const bytes = await response.bytes(MAX_INDEX_BYTES);
+      const claimed = response.header("docker-content-digest");
+      const expected = isDigest(name) ? name : claimed !== undefined && isDigest(claimed) ? claimed : undefined;
+      const digest = digestOf(bytes, expected === undefined ? "sha256" : digestAlgorithm(expected));
+      if (expected !== undefined && digest !== expected) {
+        throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${digest}, expected ${expected}`);
+      }
+      return { bytes, digest, document: parseManifestDocument(bytes, response.header("content-type") ?? "") };
+    },
+    wishFor(name),
   );
-  const expected = isDigest(name) ? name : claimed !== undefined && isDigest(claimed) ? claimed : undefined;
-  const digest = digestOf(bytes, expected === undefined ? "sha256" : digestAlgorithm(expected));
-  if (expected !== undefined && digest !== expected) {
-    throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${digest}, expected ${expected}`);
-  }
-  return { bytes, digest, document: parseManifestDocument(bytes, mediaType) };
 }
 
 /** What `name` stands for, without its content; undefined when there is no such manifest. */
 export async function headManifest(
-  transport: RegistryTransport,
+  repository: Repository,
   name: string,
   signal?: AbortSignal,
 ): Promise<Pick<Descriptor, "mediaType" | "digest" | "size"> | undefined> {
-  const what = `find manifest ${name} in ${transport.description}`;
+  const what = `find manifest ${name} in ${repository.description}`;
   try {
-    return await transport.request(
-      { method: "HEAD", path: manifestPath(transport, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
+    return await repository.request(
+      { method: "HEAD", path: manifestPath(repository, name), headers: { accept: MANIFEST_ACCEPT.join(", ") }, what },
       onDemand(signal),
       async (response) => {
         await response.discard();
@@ -68,6 +68,7 @@ export async function headManifest(
         const mediaType = (response.header("content-type") ?? "").split(";", 1)[0] ?? "";
         return { mediaType: mediaType.trim(), digest: parseDigest(digest), size };
       },
+      wishFor(name),
     );
   } catch (error) {
     if (error instanceof NydusGdError && error.code === "not-found") return undefined;
@@ -82,31 +83,34 @@ export async function headManifest(
  * @throws {NydusGdError} "corrupt" when its bytes do not match its digest; "invalid-image" when it is too large
  */
 export async function getSmallBlob(
-  transport: RegistryTransport,
+  repository: Repository,
   descriptor: Pick<Descriptor, "digest" | "size">,
   maxBytes: number,
   signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { digest, size } = descriptor;
-  const what = `read blob ${digest} from ${transport.description}`;
+  const what = `read blob ${digest} from ${repository.description}`;
   if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
-  const path = `/v2/${transport.options.repo}/blobs/${digest}`;
-  const bytes = await transport.request(
-    { method: "GET", path, what },
-    onDemand(signal),
-    (response) => response.exact(size),
-  );
-  const actual = digestOf(bytes, digestAlgorithm(digest));
-  if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
-  return bytes;
+  const path = `/v2/${repository.name}/blobs/${digest}`;
+  return await repository.request({ method: "GET", path, what }, onDemand(signal), async (response) => {
+    const bytes = await response.exact(size);
+    const actual = digestOf(bytes, digestAlgorithm(digest));
+    if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
+    return bytes;
+  });
+}
+
+/** A digest tells right bytes from wrong ones, whoever has them; what a tag means is a matter of trust. */
+function wishFor(name: string): HostWish {
+  return { capability: isDigest(name) ? "pull" : "resolve" };
 }
 
 function digestOf(bytes: Uint8Array, algorithm: string): Digest {
   return parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
 }
 
-function manifestPath(transport: RegistryTransport, name: string): string {
-  return `/v2/${transport.options.repo}/manifests/${encodeURIComponent(name).replaceAll("%3A", ":")}`;
+function manifestPath(repository: Repository, name: string): string {
+  return `/v2/${repository.name}/manifests/${encodeURIComponent(name).replaceAll("%3A", ":")}`;
 }
 
 function onDemand(signal: AbortSignal | undefined): ReadOptions {

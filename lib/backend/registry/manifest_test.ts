@@ -9,12 +9,12 @@ import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
 import { ANONYMOUS } from "./keychain.ts";
 import { getManifest, getSmallBlob } from "./manifest.ts";
-import type { RegistryTransport } from "./transport.ts";
+import type { Repository } from "./repository.ts";
 
 const digestOf = (bytes: Uint8Array) => parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
 
 async function withRegistry(
-  test: (registry: FakeRegistry, transport: RegistryTransport) => Promise<void>,
+  test: (registry: FakeRegistry, transport: Repository) => Promise<void>,
 ): Promise<void> {
   await using registry = await FakeRegistry.start();
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });

@@ -5,17 +5,15 @@
  */
 import type { Backend, BlobSource } from "../blob_source.ts";
 import { RegistryBlob } from "./blob.ts";
-import { RegistryTransport, type TransportOptions } from "./transport.ts";
+import type { Repository } from "./repository.ts";
 
-/** One repository; its blobs share login, connections and limits. */
+/** One repository; its blobs share logins, connections and limits. */
 export class RegistryBackend implements Backend {
   readonly description: string;
-  /** For what is no blob: manifests. */
-  readonly transport: RegistryTransport;
 
-  constructor(options: TransportOptions) {
-    this.transport = new RegistryTransport(options);
-    this.description = this.transport.description;
+  /** @param transport also for what is no blob: manifests */
+  constructor(readonly transport: Repository) {
+    this.description = transport.description;
   }
 
   /** @throws {NydusGdError} "invalid-image" for an id that is no sha256 */

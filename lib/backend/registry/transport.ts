@@ -1,5 +1,5 @@
 /**
- * Requests to one repository of a registry: logged in, redirected, repeated.
+ * Requests to one repository at one host: logged in, redirected, repeated.
  *
  * ```
  * once(request)   https, plain HTTP on loopback ─ Authorization ─ 401: answer the challenge ─ redirects, by hand
@@ -15,13 +15,14 @@ import type { ReadOptions } from "../blob_source.ts";
 import type { RoutingOptions } from "../http/proxy.ts";
 import type { ExchangeSetup } from "../http_setup.ts";
 import { RegistryAuth } from "./auth.ts";
-import { Endpoint } from "./endpoint.ts";
+import { Endpoint, type MirrorAddress } from "./endpoint.ts";
 import type { HttpClient, HttpRequest } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import type { Keychain } from "./keychain.ts";
 import { withRetries } from "../http/retry.ts";
 import { statusError } from "../http/status.ts";
 import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import type { Repository } from "./repository.ts";
 
 /** Redirects that one request may take. */
 const MAX_REDIRECTS = 5;
@@ -46,6 +47,10 @@ export interface TransportOptions {
   readonly tokenExchange?: ExchangeSetup;
   /** Changes a redirect's target before it is followed. */
   readonly rewriteRedirect?: (location: URL) => URL;
+  /** For a host that is a mirror. */
+  readonly address?: MirrorAddress;
+  /** Sent to the host itself with each request, by lower-case name. They may be secrets. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** One request to the registry. */
@@ -61,16 +66,17 @@ export interface RegistryRequest extends Omit<HttpRequest, "url"> {
 type Step<T> = { readonly value: T } | { readonly location: URL };
 
 /** The way to one repository. */
-export class RegistryTransport {
-  /** "registry docker.io/library/nginx". */
+export class RegistryTransport implements Repository {
   readonly description: string;
+  readonly name: string;
   readonly endpoint: Endpoint;
   readonly #auth: RegistryAuth;
 
   constructor(readonly options: TransportOptions) {
     const { http, host, repo, keychain, scheme, exchange = {}, tokenExchange = {} } = options;
     this.description = `registry ${host}/${repo}`;
-    this.endpoint = new Endpoint(host, scheme, exchange.tls?.skipVerify ?? false);
+    this.name = repo;
+    this.endpoint = new Endpoint(host, scheme, exchange.tls?.skipVerify ?? false, options.address);
     this.#auth = new RegistryAuth({
       http,
       endpoint: this.endpoint,
@@ -81,21 +87,23 @@ export class RegistryTransport {
     });
   }
 
-  /** Sends `request` until `consume` has a result, it fails for good, or the retries are used up. */
   request<T>(
     request: RegistryRequest,
     options: ReadOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
-    return this.retrying(options, (attempt) => this.once(request, attempt, consume));
+    return this.retrying(options, (host, attempt) => host.once(request, attempt, consume));
   }
 
-  /** Repeats `attempt` by the client's rules. A reader's last one leaves out the proxy where that is allowed. */
-  retrying<T>(options: ReadOptions, attempt: (options: RoutingOptions) => Promise<T>): Promise<T> {
+  /** A reader's last attempt leaves out the proxy where that is allowed. */
+  retrying<T>(
+    options: ReadOptions,
+    attempt: (host: RegistryTransport, options: RoutingOptions) => Promise<T>,
+  ): Promise<T> {
     return withRetries(
       this.options.http.options.retries,
       options.signal,
-      (isLast) => attempt({ ...options, bypassProxy: isLast && options.priority === "on-demand" }),
+      (isLast) => attempt(this, { ...options, bypassProxy: isLast && options.priority === "on-demand" }),
     );
   }
 
@@ -158,7 +166,8 @@ export class RegistryTransport {
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<Step<T>> {
     const isOwn = this.endpoint.owns(url);
-    const headers = { ...request.headers, ...(authorization === undefined ? {} : { authorization }) };
+    const own = isOwn ? this.options.headers : undefined;
+    const headers = { ...own, ...request.headers, ...(authorization === undefined ? {} : { authorization }) };
     const { method, body } = request;
     return this.options.http.exchange(
       { method, url, headers, ...(body === undefined ? {} : { body }) },

@@ -9,6 +9,7 @@ import { type BackendDeps, openBackend, openRegistry } from "../../backend/open_
 import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import type { NydusdConfig } from "../../backend/nydusd_config.ts";
+import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { whenAborted } from "../../base/abort.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
@@ -39,7 +40,11 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
 async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promise<void> {
   const settings = parseSettings("", Deno.env.toObject());
   using http = new HttpClient(fetchOptionsOf(settings.fetch));
-  const deps = { http, keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }) };
+  const deps = {
+    http,
+    keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+    mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+  };
   await using state = await MountState.take(args.dir);
   const { source, backend, config } = await homeOf(args, deps, state.path, signal);
   await using mounted = await mountImage({

@@ -1,0 +1,88 @@
+/**
+ * Folders with a `hosts.toml` for each registry, laid out as containerd's `certs.d`.
+ *
+ * ```
+ * /etc/nydus-gd/certs.d/registry.example.com_5000_/hosts.toml    first
+ *                       registry.example.com:5000/hosts.toml
+ *                       docker.io/hosts.toml                     Docker Hub by any of its names
+ *                       _default/hosts.toml                      for who has none of his own
+ * ```
+ * Read when a repository is opened, so a change counts from the next image on.
+ *
+ * @module
+ */
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { isDockerHub } from "./endpoint.ts";
+import { HostHealth } from "./host_health.ts";
+import { type HostsFile, parseHostsFile } from "./hosts_file.ts";
+
+/** Where mirrors are looked for unless `fetch.certs_dir` names one folder. */
+const DEFAULT_CERTS_DIRS = ["/etc/nydus-gd/certs.d", "/etc/containerd/certs.d"];
+
+const MAX_FILE_BYTES = 1 << 20;
+
+/** The folders for a setting `fetch.certs_dir`. */
+export function certsDirs(configured: string | undefined): readonly string[] {
+  return configured === undefined ? DEFAULT_CERTS_DIRS : [configured];
+}
+
+/** The name that mirrors know a registry by. */
+export function registryNamespace(host: string): string {
+  return isDockerHub(host) ? "docker.io" : host;
+}
+
+/** The mirrors of all registries, and how they do. One for the process. */
+export class Mirrors {
+  readonly #named = new Set<string>();
+
+  /** @param folders in the order in which they are looked into */
+  constructor(private readonly folders: readonly string[], readonly health: HostHealth = new HostHealth()) {}
+
+  /**
+   * What is said about a registry; undefined where nothing is.
+   *
+   * @throws {NydusGdError} "config" for a file that cannot be read or is wrong
+   */
+  of(host: string): HostsFile | undefined {
+    for (const folder of this.folders) {
+      for (const name of folderNames(registryNamespace(host))) {
+        const path = join(folder, name, "hosts.toml");
+        const text = readBounded(path);
+        if (text !== undefined) return this.#parse(text, path);
+      }
+    }
+    return undefined;
+  }
+
+  #parse(text: string, path: string): HostsFile {
+    const file = parseHostsFile(text, path);
+    for (const key of file.unknown) {
+      const words = `${path}: ${key} is not known and ignored`;
+      if (!this.#named.has(words)) logger("backend").warn(words);
+      this.#named.add(words);
+    }
+    return file;
+  }
+}
+
+/** As containerd looks: another port is another registry. */
+function folderNames(host: string): string[] {
+  const [, name, port] = /^(.+):(\d+)$/.exec(host) ?? [];
+  return [...(name === undefined ? [] : [`${name}_${port}_`]), host, "_default"];
+}
+
+function readBounded(path: string): string | undefined {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) return undefined;
+    if (!stat.isFile()) throw new Error("it is no file");
+    if (stat.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOTDIR") return undefined;
+    throw new NydusGdError("config", `Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
