@@ -1,5 +1,5 @@
 /**
- * Opening files: open(2), openat(2), openat2(2); fallocate(2) and sync_file_range(2).
+ * Opening files: open(2), openat(2), openat2(2); fallocate(2), posix_fadvise(2) and sync_file_range(2).
  *
  * Every open adds O_CLOEXEC; a descriptor that a child shall have is given to it on purpose (`Fd.setCloseOnExec`).
  * Flags differ between processors: {@link O} holds the numbers of the machine that runs.
@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { ERRNO } from "./errno.ts";
+import { ERRNO, SyscallError } from "./errno.ts";
 import { type AnyFd, Fd, rawFd } from "./fd.ts";
 import { check, errno, failure, loadLibc, type Name, nameArgument } from "./libc.ts";
 
@@ -97,6 +97,8 @@ const libc = loadLibc({
   openat2: { name: "syscall", parameters: ["i64", "i32", "buffer", "buffer", "usize"], result: "i32" },
   // int fallocate(int fd, int mode, off_t offset, off_t len)
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  // int posix_fadvise(int fd, off_t offset, off_t len, int advice): the error is the result
+  posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
   // int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned flags)
   sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
 });
@@ -174,6 +176,15 @@ export function fallocate(fd: AnyFd, mode: number, offset: number, length: numbe
     result === -1 && errno() === ERRNO.EINTR
   );
   check(result, "fallocate", raw);
+}
+
+const POSIX_FADV_DONTNEED = 4;
+
+/** Drops the clean pages that the kernel has of a file: the next read is one of its file system. */
+export function dropPages(fd: AnyFd): void {
+  const raw = rawFd(fd);
+  const code = libc().posix_fadvise(raw, 0n, 0n, POSIX_FADV_DONTNEED);
+  if (code !== 0) throw new SyscallError("posix_fadvise", code, `fd ${raw}`);
 }
 
 const SYNC_FILE_RANGE_WRITE = 2;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { TempDir } from "../tests/support/temp_dir.ts";
 import { isErrno } from "./errno.ts";
-import { AT, encodeOpenHow, FALLOC, fallocate, O, open, openat, openat2, RESOLVE } from "./fcntl.ts";
+import { AT, dropPages, encodeOpenHow, FALLOC, fallocate, O, open, openat, openat2, RESOLVE } from "./fcntl.ts";
 import { fstat, statat } from "./sys_stat.ts";
 import { lseek, pwriteAll, read, SEEK, writeAll } from "./unistd.ts";
 
@@ -92,4 +92,14 @@ Deno.test("O_TMPFILE makes a file without a name", () => {
   using file = open(temp.path, O.TMPFILE | O.RDWR);
   writeAll(file, new Uint8Array([1]));
   assert.equal(fstat(file).nlink, 0);
+});
+
+Deno.test("pages of a file can be dropped, a pipe has none", async () => {
+  using temp = TempDir.make();
+  using file = open(temp.join("f"), O.CREAT | O.RDWR);
+  writeAll(file, new Uint8Array([1]));
+  dropPages(file);
+  await new Deno.Command("mkfifo", { args: [temp.join("pipe")] }).output();
+  using pipe = open(temp.join("pipe"), O.RDWR);
+  assert.throws(() => dropPages(pipe), (e) => isErrno(e, "ESPIPE"));
 });

@@ -15,7 +15,6 @@
  */
 import { notifyReady } from "../ffi/libsystemd.ts";
 import { mountAt } from "../ffi/mountinfo.ts";
-import { MNT, umount2 } from "../ffi/sys_mount.ts";
 import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
 import { fetchOptionsOf } from "../lib/backend/http/fetch_options.ts";
@@ -38,10 +37,8 @@ import { Differ } from "../lib/layer/differ.ts";
 import { lockFile } from "../lib/layer/home_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
-import { chooseFsDriver, type DataPathChoice, explainFsDriver } from "../lib/mount/choose.ts";
-import { FUSE_TYPE } from "../lib/mount/fuse/fuse_mount.ts";
-
-import { FuseSession, type FuseSessionOptions } from "../lib/mount/fuse/session.ts";
+import { chooseDataPath, namedFsDriver } from "../lib/mount/choose.ts";
+import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
 import { GraphDriver } from "./docker/driver.ts";
@@ -84,8 +81,9 @@ export async function serve(args: ServeOptions, { signal, log: logControl }: Ser
   }
   const settings = await readSettings(args.settings);
   if (!logControl.explicit) logControl.setLevel(settings.log.level);
-  const dataPath = explainFsDriver(args.fsDriver ?? settings.mount.fsDriver);
-  await using daemon = await Daemon.start(args, { settings, dataPath, log: logControl });
+  const fsDriver = args.fsDriver ?? settings.mount.fsDriver;
+  namedFsDriver(fsDriver);
+  await using daemon = await Daemon.start(args, { settings, fsDriver, log: logControl });
   log.info("serving", { socket: args.socket, adminSocket: args.adminSocket, root: args.root });
   notifyReady();
   await Promise.race([whenAborted(signal), daemon.finished]);
@@ -95,7 +93,7 @@ export async function serve(args: ServeOptions, { signal, log: logControl }: Ser
 /** What a daemon is made from beside its arguments. */
 interface DaemonParts {
   readonly settings: Settings;
-  readonly dataPath: DataPathChoice;
+  readonly fsDriver: string;
   readonly log: ServeContext["log"];
 }
 
@@ -103,7 +101,7 @@ interface DaemonParts {
 class Daemon implements AsyncDisposable {
   private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
 
-  static async start(args: ServeOptions, { settings, dataPath, log: logControl }: DaemonParts): Promise<Daemon> {
+  static async start(args: ServeOptions, { settings, fsDriver, log: logControl }: DaemonParts): Promise<Daemon> {
     await using parts = new AsyncDisposableStack();
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
@@ -126,8 +124,9 @@ class Daemon implements AsyncDisposable {
     );
     const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
     const record = await MountedImages.open(`${folders.state}/mounted-images.json`);
-    const session = {
+    const places: Omit<ImageMountsOptions, "dataPath"> = {
       mountpoint: folders.images,
+      erofsDir: folders.erofs,
       stateDir: folders.state,
       workers: settings.mount.workers,
       deadlineMs: settings.fetch.deadlineMs,
@@ -139,15 +138,15 @@ class Daemon implements AsyncDisposable {
         cache,
         numbers,
         record,
-        startSession: () => FuseSession.start(session),
-        takeOverSession: async (opened) => {
-          const taken = await FuseSession.takeOver(session, opened);
-          if (taken === undefined) await dropDeadSession(session);
+        startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
+        takeOverMounts: async (dataPath, opened) => {
+          const taken = await ImageMounts.takeOver({ ...places, dataPath }, opened);
+          if (taken === undefined) await ImageMounts.abandon(places);
           return taken;
         },
         deadlineMs: settings.fetch.deadlineMs,
         candidates: (layer) => homesOf(layer, { config: current, trustedOrigins: settings.fetch.trustedOrigins, deps }),
-        dataPath,
+        dataPath: await chooseDataPath(fsDriver, folders.state),
         minFree: settings.cache.minFree,
         prefetch: () => prefetchScope(settings, current),
         validate: () => current?.rafs.validate ?? false,
@@ -155,7 +154,8 @@ class Daemon implements AsyncDisposable {
       (store) => store.handOver(),
     );
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
-      if (options["fs-driver"] !== undefined) chooseFsDriver(options["fs-driver"]);
+      const wanted = options["fs-driver"];
+      if (wanted !== undefined) images.useDataPath(await chooseDataPath(wanted, folders.state));
       current = await configOf(options.config);
       requireSameKeeping(current, config);
       cache.tune(fetchTuning(settings, current));
@@ -192,15 +192,6 @@ function requireSameKeeping(current: NydusdConfig | undefined, atStart: NydusdCo
   );
 }
 
-/** Takes away the mount of a server whose keeper was killed too. This process holds the lock of the root. */
-async function dropDeadSession({ mountpoint, stateDir }: Pick<FuseSessionOptions, "mountpoint" | "stateDir">) {
-  while (mountAt(mountpoint)?.fsType === FUSE_TYPE) {
-    log.warn("a killed server left its mount, containers that use it get errors", { mountpoint });
-    umount2(mountpoint, MNT.DETACH);
-  }
-  await FuseSession.abandon(stateDir);
-}
-
 interface Folders {
   readonly cache: string;
   readonly state: string;
@@ -208,6 +199,8 @@ interface Folders {
   readonly homes: string;
   /** Mount point of the FUSE session. */
   readonly images: string;
+  /** Mount points of EROFS images. */
+  readonly erofs: string;
 }
 
 async function makeFolders(root: string): Promise<Folders> {
@@ -216,6 +209,7 @@ async function makeFolders(root: string): Promise<Folders> {
     state: `${root}/state`,
     homes: `${root}/state/homes`,
     images: `${root}/images`,
+    erofs: `${root}/erofs`,
   };
   for (const folder of Object.values(folders)) {
     // the mount of an earlier server answers nobody until it is taken over

@@ -6,7 +6,7 @@ const GB = 1e9;
 const MIN_FREE = { percent: 5 };
 
 const HEALTHY: LazyImagesReport = {
-  dataPath: { fsDriver: "fuse", reason: "asked for by name" },
+  dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
   session: "serving",
   lostImages: 0,
   fuse: undefined,

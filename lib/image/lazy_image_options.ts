@@ -7,7 +7,7 @@ import type { SizeLimit } from "../base/setting_values.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import type { DataPathChoice } from "../mount/choose.ts";
-import type { FuseSession, NumberedImage } from "../mount/fuse/session.ts";
+import type { ImageMounts, MountedBefore } from "../mount/image_mounts.ts";
 import type { Candidate } from "./blob_home.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
@@ -21,17 +21,18 @@ export interface LazyImageStoreOptions {
   readonly numbers: ImageNumbers;
   /** What an earlier process had mounted, and what is. */
   readonly record: MountedImages;
-  /** Starts the session that serves every image. Called at most once while it succeeds. */
-  readonly startSession: () => Promise<FuseSession>;
-  /** `FuseSession.takeOver` of the session that an earlier process left; where nobody has it, nothing of it is left. */
-  readonly takeOverSession: (
-    images: () => Promise<readonly NumberedImage[]>,
-  ) => ReturnType<typeof FuseSession.takeOver>;
+  /** Starts what serves every image. Called at most once while it succeeds. */
+  readonly startMounts: (dataPath: DataPathChoice) => Promise<ImageMounts>;
+  /** `ImageMounts.takeOver` of what an earlier process left; where nobody has it, nothing of it is left. */
+  readonly takeOverMounts: (
+    dataPath: DataPathChoice,
+    images: () => Promise<readonly MountedBefore[]>,
+  ) => ReturnType<typeof ImageMounts.takeOver>;
   /** How long the search for the blobs of an image may take. */
   readonly deadlineMs: number;
   /** Homes that may have the blobs of a layer, in order of preference. */
   readonly candidates: (layer: LazyLayer) => Promise<readonly Candidate[]>;
-  /** What is told of the data path. */
+  /** Until `useDataPath` says another. */
   readonly dataPath: DataPathChoice;
   /** Space on the cache's file system below which it is told, and nothing is prefetched. */
   readonly minFree: SizeLimit;

@@ -2,11 +2,11 @@
  * The image side of the layer store: bootstrap layers become trees in the kernel.
  *
  * ```
- * acquire ──► map bootstrap ──► choose the blobs' home ──► FuseSession.add ──► <mountpoint>/<layer id>
+ * acquire ──► map bootstrap ──► choose the blobs' home ──► ImageMounts.add ──► a folder of the image's tree
  * ```
  * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
  * once. A removed image is served on to whoever still refers to it; its bootstrap and blobs are given back after that.
- * The session is started with the first image: a host without FUSE serves ordinary layers all the same. One that ended by
+ * What serves them is started with the first image: a host without FUSE serves ordinary layers all the same. One that ended by
  * itself (somebody unmounted it) is started anew with the next image. One that another process left behind, killed or
  * stopped, is taken over with its images by {@link LazyImageStore.resume}; so is ours, when images are in use at the end.
  *
@@ -20,7 +20,9 @@ import { logger } from "../base/log.ts";
 import { SingleFlight } from "../base/single_flight.ts";
 import { cacheUsage } from "../blob/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_images.ts";
-import type { FuseImageMount, FuseSession, NumberedImage } from "../mount/fuse/session.ts";
+import type { DataPathChoice, FsDriver } from "../mount/choose.ts";
+import type { ImageMount } from "../mount/image_mount.ts";
+import type { ImageMounts } from "../mount/image_mounts.ts";
 import { chooseHome } from "./blob_home.ts";
 import { rootOf } from "./bootstrap_facts.ts";
 import { describeImage } from "./image_description.ts";
@@ -28,15 +30,16 @@ import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, sta
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
+import type { RecordedLayer } from "./mounted_images.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const log = logger("image");
 
 interface Mounted {
   readonly layer: LazyLayer;
-  readonly session: FuseSession;
+  readonly session: ImageMounts;
   readonly image: OpenImage;
-  readonly mount: FuseImageMount;
+  readonly mount: ImageMount;
   readonly backend: Backend;
   /** The mount of an earlier process goes on. */
   readonly continued: boolean;
@@ -46,7 +49,8 @@ interface Mounted {
 }
 
 /** An image that is ready to be mounted. */
-interface OpenedImage extends NumberedImage {
+interface OpenedImage {
+  readonly number: number;
   readonly layer: LazyLayer;
   readonly image: OpenImage;
   readonly backend: Backend;
@@ -59,17 +63,29 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #mounting = new SingleFlight<string, Mounted>();
   /** A layer is mounted or forgotten, never both at once. */
   readonly #changing = new KeyedMutex<string>();
-  readonly #starting = new SingleFlight<"session", FuseSession>();
+  readonly #starting = new SingleFlight<"session", ImageMounts>();
   /** Who stands on an image; no entry: nobody. */
   readonly #holders = new Map<string, Set<string>>();
   /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
   readonly #open = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
-  #session: FuseSession | undefined;
+  #session: ImageMounts | undefined;
+  #dataPath: DataPathChoice;
   /** Images of sessions that ended by themselves. */
   #lostImages = 0;
 
-  constructor(private readonly options: LazyImageStoreOptions) {}
+  constructor(private readonly options: LazyImageStoreOptions) {
+    this.#dataPath = options.dataPath;
+  }
+
+  /** Takes another data path, for what is not served yet. */
+  useDataPath(dataPath: DataPathChoice): void {
+    if (this.#session !== undefined && dataPath.fsDriver !== this.#dataPath.fsDriver) {
+      log.warn("images are mounted, the data path changes with the next start", { wanted: dataPath.fsDriver });
+      return;
+    }
+    this.#dataPath = dataPath;
+  }
 
   /** @inheritdoc */
   verify(bootstrapPath: string): Promise<ImageRoot> {
@@ -83,20 +99,24 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    */
   async resume(): Promise<void> {
     if (this.#session !== undefined) return;
-    const { record, takeOverSession } = this.options;
-    const opened: OpenedImage[] = [];
+    const { record, takeOverMounts } = this.options;
+    const opened: (OpenedImage & { readonly fsDriver: FsDriver })[] = [];
     const open = async () => {
-      opened.push(
-        ...(await Promise.all(record.list().map((layer) => this.#reopen(layer)))).filter((one) => one !== undefined),
-      );
+      const again = await Promise.all(record.list().map((layer) => this.#reopen(layer)));
+      opened.push(...again.filter((one) => one !== undefined));
       return opened;
     };
-    const taken = await takeOverSession(open);
+    const taken = await takeOverMounts(this.#dataPath, open);
     if (taken === undefined) return await record.clear();
     const { session, mounts } = taken;
     this.#adopt(session);
-    for (const [index, mount] of mounts.entries()) {
-      const { layer, image, backend } = opened[index] as OpenedImage;
+    for (const [index, { layer, image, backend }] of opened.entries()) {
+      const mount = mounts[index];
+      if (mount === undefined) {
+        await image[Symbol.asyncDispose]();
+        await record.remove(layer.id);
+        continue;
+      }
       const about = { layer, session, image, mount, backend };
       const mounted: Mounted = { ...about, continued: true, prefetch: undefined, closing: false };
       this.#register(mounted);
@@ -105,9 +125,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** An image of an earlier process; undefined, and told, where it cannot be had: its readers get errors. */
-  async #reopen(layer: LazyLayer): Promise<OpenedImage | undefined> {
+  async #reopen({ fsDriver, ...layer }: RecordedLayer) {
     try {
-      return await this.#prepare(layer);
+      return { ...await this.#prepare(layer), fsDriver };
     } catch (error) {
       log.error("image of an earlier process is lost", { layer: layer.id, error: messageOf(error) });
       return undefined;
@@ -116,7 +136,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    const { mount, continued } = this.#mounted.get(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+    const { mount, continued } = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
     const holders = this.#holders.get(layer.id) ?? new Set();
     this.#holders.set(layer.id, holders.add(holder));
     log.debug("image in use", { layer: layer.id, holder });
@@ -153,12 +173,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** How it stands now. */
   async report(): Promise<LazyImagesReport> {
-    const { cache, dataPath } = this.options;
+    const { cache } = this.options;
     const { dir } = cache.stats();
     const usage = await cacheUsage(dir).catch((error) => ({ dir, failure: messageOf(error) }));
     const session = this.#session;
     return {
-      dataPath,
+      dataPath: this.#dataPath,
       session: session !== undefined ? "serving" : this.#lostImages > 0 ? "ended" : "none",
       lostImages: this.#lostImages,
       fuse: session === undefined ? undefined : { ...session.counters(), waitingReads: session.waitingReads },
@@ -224,8 +244,22 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   #mountOnce(layer: LazyLayer): Promise<Mounted> {
     return this.#mounting.run(
       layer.id,
-      () => this.#changing.run(layer.id, async () => this.#mounted.get(layer.id) ?? await this.#mount(layer)),
+      () =>
+        this.#changing.run(layer.id, async () => {
+          const seen = this.#seen(layer.id);
+          if (seen !== undefined) return seen;
+          await this.#unmount(layer.id);
+          return await this.#mount(layer);
+        }),
     );
+  }
+
+  /** What is mounted and can be reached: an overlay on an empty folder would show an empty image. */
+  #seen(layerId: string): Mounted | undefined {
+    const mounted = this.#mounted.get(layerId);
+    if (mounted === undefined || mounted.mount.isSeen()) return mounted;
+    log.warn("mount of image is gone", { layer: layerId, path: mounted.mount.path });
+    return undefined;
   }
 
   async #mount(layer: LazyLayer): Promise<Mounted> {
@@ -233,24 +267,16 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#stopping.signal.throwIfAborted();
     const session = await this.#startSession();
     const { image, backend, number } = await this.#prepare(layer);
-    let mount: FuseImageMount;
+    let mount: ImageMount;
     try {
       mount = await session.add(image, number);
-      await this.options.record.add(layer);
+      await this.options.record.add(layer, mount.fsDriver);
     } catch (error) {
       await image[Symbol.asyncDispose]();
       throw error;
     }
-    const mounted: Mounted = {
-      layer,
-      session,
-      image,
-      mount,
-      backend,
-      continued: false,
-      prefetch: undefined,
-      closing: false,
-    };
+    const about = { layer, session, image, mount, backend };
+    const mounted: Mounted = { ...about, continued: false, prefetch: undefined, closing: false };
     this.#register(mounted);
     if (this.#session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
     this.#prefetchMounted(mounted);
@@ -297,16 +323,16 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return { layer, image, backend, number };
   }
 
-  #startSession(): Promise<FuseSession> {
+  #startSession(): Promise<ImageMounts> {
     if (this.#session !== undefined) return Promise.resolve(this.#session);
     return this.#starting.run("session", async () => {
-      const session = await this.options.startSession();
+      const session = await this.options.startMounts(this.#dataPath);
       this.#adopt(session);
       return session;
     });
   }
 
-  #adopt(session: FuseSession): void {
+  #adopt(session: ImageMounts): void {
     this.#session = session;
     session.ended.then(
       () => this.#onEnded(session),
@@ -315,7 +341,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** The mount is gone, by us or by somebody else: its images are to be mounted anew. */
-  #onEnded(session: FuseSession): void {
+  #onEnded(session: ImageMounts): void {
     if (this.#session === session) this.#session = undefined;
     const lost = [...this.#mounted].filter(([, mounted]) => mounted.session === session);
     for (const [layerId] of lost) this.#mounted.delete(layerId);

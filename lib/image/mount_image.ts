@@ -2,7 +2,7 @@
  * One image, mounted by hand: `nydus-gd mount BOOTSTRAP DIR`.
  *
  * ```
- * what the user named ──► bootstrap file ──► OpenImage ──► FuseSession with the image as its root ──► DIR
+ * what the user named ──► bootstrap file ──► OpenImage ──► the image as the mount itself ──► DIR
  * ```
  * Everything that the mount needs beside the cache (unpacked bootstrap, request file) is in a state folder of its own,
  * which goes with the mount. A mount whose server died is taken over when it is of the same image.
@@ -18,7 +18,9 @@ import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import type { SizeLimit } from "../base/setting_values.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
-import { FuseSession, type FuseSessionOptions } from "../mount/fuse/session.ts";
+import { chooseDataPath } from "../mount/choose.ts";
+import type { ImageMount } from "../mount/image_mount.ts";
+import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/mount_single.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
 import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
@@ -45,6 +47,8 @@ export interface MountImageOptions {
   readonly prefetch: ImagePrefetchOptions["scope"] | undefined;
   /** Space on the cache's file system below which nothing is prefetched. */
   readonly minFree: SizeLimit;
+  /** A data path, or "auto"; a mount that is taken over keeps its own. */
+  readonly fsDriver: string;
   /** Digests of files are to be checked, too: inode_digests.ts. */
   readonly validate: boolean;
   readonly workers: number;
@@ -66,9 +70,6 @@ export interface MountedImage extends AsyncDisposable {
 /** What a mount is of: SHA-256 of its bootstrap. */
 const Note = v.object({ bootstrap: v.string() });
 
-/** Image number of a mount that has one image. */
-const ONLY_IMAGE = 1;
-
 /** Mounts; usable when it resolves. On failure all is as it was. */
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
   const { dir, stateDir } = options;
@@ -85,46 +86,45 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
     }),
   );
   if (options.validate) await checkInodeDigests(image.tree);
-  const single = { image, number: ONLY_IMAGE };
   const { workers, deadlineMs } = options;
-  const sessionOptions = { mountpoint: dir, stateDir, workers, deadlineMs, single };
-  const session = cleanup.use(
+  const places = { mountpoint: dir, stateDir, workers, deadlineMs };
+  const mount = cleanup.use(
     options.takeOver
-      ? await takeOver(sessionOptions, image, bootstrapPath)
-      : await start(sessionOptions, image, bootstrapPath, options),
+      ? await takeOver(places, image, bootstrapPath)
+      : await start(places, image, bootstrapPath, options),
   );
   if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
   const owned = cleanup.move();
   return {
-    fsDriver: "fuse",
+    fsDriver: mount.fsDriver,
     dir,
-    ended: session.ended,
+    ended: mount.released,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
 
 /** A new mount. What it is of is noted, for {@link takeOver}. */
 async function start(
-  sessionOptions: FuseSessionOptions,
+  places: SingleMountOptions,
   image: OpenImage,
   bootstrapPath: string,
   options: MountImageOptions,
-): Promise<FuseSession> {
+): Promise<ImageMount> {
   await requireBlobs(image, options);
-  await writeJsonFile(notePath(sessionOptions.stateDir), { bootstrap: await digestOf(bootstrapPath) });
-  return await FuseSession.start(sessionOptions);
+  await writeJsonFile(notePath(places.stateDir), { bootstrap: await digestOf(bootstrapPath) });
+  return await mountSingle(image, await chooseDataPath(options.fsDriver, places.stateDir), places);
 }
 
 /** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */
-async function takeOver(options: FuseSessionOptions, image: OpenImage, bootstrapPath: string): Promise<FuseSession> {
-  const { mountpoint, stateDir } = options;
+async function takeOver(places: SingleMountOptions, image: OpenImage, bootstrapPath: string): Promise<ImageMount> {
+  const { mountpoint, stateDir } = places;
   const hint = `nydus-gd umount ${mountpoint}`;
   const note = v.safeParse(Note, await readJsonFile(notePath(stateDir)));
   if (!note.success || note.output.bootstrap !== await digestOf(bootstrapPath)) {
     throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: another image is mounted there`, { hint });
   }
-  const taken = await FuseSession.takeOver(options, () => Promise.resolve([{ image, number: ONLY_IMAGE }]));
-  if (taken !== undefined) return taken.session;
+  const taken = await takeOverSingle(image, places);
+  if (taken !== undefined) return taken;
   throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: a mount is there that nobody serves any more`, {
     hint,
   });

@@ -12,10 +12,12 @@ import { dirname } from "node:path";
 import { isErrno } from "../../ffi/errno.ts";
 import { AT } from "../../ffi/fcntl.ts";
 import { unlinkat } from "../../ffi/unistd.ts";
-import { mountAt } from "../../ffi/mountinfo.ts";
+import { mountAt, type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { hasCode, ignore, NydusGdError } from "../base/errors.ts";
 import { lockFile } from "../layer/home_lock.ts";
+import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 
@@ -43,7 +45,7 @@ export class MountState implements AsyncDisposable {
   static async take(dir: string): Promise<MountState> {
     const place = await placeOf(dir);
     const path = statePath(place);
-    if (mountAt(place)?.fsType === FUSE_TYPE) {
+    if (isOurs(place, mountAt(place))) {
       const lock = await ignore(Deno.errors.NotFound, Deno.stat(path)) && tryLock(path, place);
       if (lock === undefined) throw busy(place);
       return new MountState(path, place, true, lock);
@@ -63,7 +65,7 @@ export class MountState implements AsyncDisposable {
 
   /** The folder goes with the mount: as long as that is there, both stay. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (mountAt(this.dir)?.fsType !== FUSE_TYPE) await removeState(this.path);
+    if (!isOurs(this.dir, mountAt(this.dir))) await removeState(this.path);
     this.lock[Symbol.dispose]();
   }
 }
@@ -71,6 +73,13 @@ export class MountState implements AsyncDisposable {
 /** The state folder of a mount on `place`. */
 export function statePath(place: string): string {
   return `${MOUNTS_DIR}/${createHash("sha256").update(place).digest("hex").slice(0, 16)}`;
+}
+
+/** Whether `entry` is a mount on `place` that was made here: what it was made from is in the state folder. */
+export function isOurs(place: string, entry: MountEntry | undefined): boolean {
+  if (entry === undefined) return false;
+  return entry.fsType === FUSE_TYPE ||
+    (entry.fsType === EROFS_TYPE && dirname(entry.source) === statePath(place));
 }
 
 /**
@@ -100,7 +109,7 @@ export async function settleState(place: string, timeoutMs: number): Promise<voi
     if (await ignore(Deno.errors.NotFound, Deno.stat(path)) === undefined) return;
     using lock = tryLock(path, place);
     if (lock !== undefined) {
-      if (mountAt(place)?.fsType !== FUSE_TYPE) await removeState(path);
+      if (!isOurs(place, mountAt(place))) await removeState(path);
       return;
     }
     if (waitedMs >= timeoutMs) {
@@ -126,6 +135,7 @@ export async function makeStateFolder(path: string): Promise<void> {
 /** Removes the folder of a mount, with what still holds its session, and those above it when it was the last of what is in them. */
 async function removeState(path: string): Promise<void> {
   await FuseSession.abandon(path);
+  for (const { mountPoint } of mountsBelow(path).reverse()) umount2(mountPoint, MNT.DETACH); // of a server that was killed
   await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
   try {
     for (const folder of [MOUNTS_DIR, dirname(MOUNTS_DIR)]) unlinkat(AT.FDCWD, folder, AT.REMOVEDIR);

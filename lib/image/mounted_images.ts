@@ -7,18 +7,30 @@ import * as v from "valibot";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
+import { DATA_PATHS, type FsDriver } from "../mount/choose.ts";
 
 const log = logger("image");
 
 const State = v.array(
-  v.object({ id: v.string(), bootstrapPath: v.string(), diffId: v.exactOptional(v.string()), home: v.string() }),
+  v.object({
+    id: v.string(),
+    bootstrapPath: v.string(),
+    diffId: v.exactOptional(v.string()),
+    home: v.string(),
+    fsDriver: v.optional(v.picklist(DATA_PATHS), "fuse"),
+  }),
 );
+
+/** A layer, and the data path by which its image is mounted. */
+export interface RecordedLayer extends LazyLayer {
+  readonly fsDriver: FsDriver;
+}
 
 /** The layers whose images are mounted. Every change is durable when it resolves. */
 export class MountedImages {
-  readonly #layers: Map<string, LazyLayer>;
+  readonly #layers: Map<string, RecordedLayer>;
 
-  private constructor(private readonly path: string, layers: readonly LazyLayer[]) {
+  private constructor(private readonly path: string, layers: readonly RecordedLayer[]) {
     this.#layers = new Map(layers.map((layer) => [layer.id, layer]));
   }
 
@@ -34,12 +46,12 @@ export class MountedImages {
   }
 
   /** Those that are mounted, or were when the process before this one ended. */
-  list(): LazyLayer[] {
+  list(): RecordedLayer[] {
     return [...this.#layers.values()];
   }
 
-  async add(layer: LazyLayer): Promise<void> {
-    this.#layers.set(layer.id, layer);
+  async add(layer: LazyLayer, fsDriver: FsDriver): Promise<void> {
+    this.#layers.set(layer.id, { ...layer, fsDriver });
     await this.#write();
   }
 

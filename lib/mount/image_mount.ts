@@ -8,6 +8,8 @@
  */
 import type { DirVisitor, Extent, InodeAttr } from "../rafs/bootstrap.ts";
 import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import type { DeviceTable } from "../rafs/device_table.ts";
+import type { FsDriver } from "./choose.ts";
 import type { Priority } from "../base/limiter.ts";
 
 /** An immutable tree of inodes whose file data are extents of blobs. {@link Bootstrap} is one. */
@@ -21,6 +23,14 @@ export interface ImageTree {
   readlink(ino: number): Uint8Array;
   xattrs(ino: number): Iterable<readonly [name: Uint8Array, value: Uint8Array]>;
   extents(ino: number, offset: number, length: number): Extent[];
+}
+
+/** A tree, and what a session tells of the whole of it. */
+export interface ServedTree extends ImageTree {
+  /** False: every inode belongs to root. */
+  readonly explicitUidGid: boolean;
+  /** Bytes of all data, for statfs. */
+  readonly dataBytes: number;
 }
 
 /** What a Worker needs to answer reads of a blob's cached chunks by itself. */
@@ -53,12 +63,21 @@ export interface MountableImage {
   readonly tree: ImageTree;
   /** By {@link Extent.blobIndex}. */
   readonly blobs: readonly ChunkStore[];
+  /** The tree is that of these devices (fuse/device_tree.ts), not the bootstrap's. */
+  readonly devices?: readonly DeviceTable[];
 }
 
 /** An image that is visible in the file system. */
 export interface ImageMount extends AsyncDisposable {
-  /** Name of the data path: "fuse", "erofs-fanotify", … */
-  readonly fsDriver: string;
+  /** The data path. */
+  readonly fsDriver: FsDriver;
   /** Absolute path of the image's root. */
   readonly path: string;
+  /** Whether `path` still leads there: somebody may have unmounted what is a mount of its own. */
+  isSeen(): boolean;
+  /**
+   * Resolves when nothing refers to the image any more, some time after it was disposed: overlays and open files may
+   * use it on. Until then its bootstrap must stay mapped and its blobs open.
+   */
+  readonly released: Promise<void>;
 }

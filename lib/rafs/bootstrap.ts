@@ -124,6 +124,8 @@ export interface Bootstrap {
   /** Bytes of the bootstrap. */
   readonly byteLength: number;
   readonly rootIno: number;
+  /** Bytes of the bootstrap and of all blobs in the cache, for statfs. */
+  readonly dataBytes: number;
   /** Inodes in the tree, for statfs. */
   readonly inodeCount: number;
   /** Bytes of a full chunk. */

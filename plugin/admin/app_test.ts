@@ -26,11 +26,11 @@ async function withParts(
     cache,
     numbers: await ImageNumbers.open(temp.join("numbers.json")),
     record: await MountedImages.open(temp.join("mounted.json")),
-    startSession: () => Promise.reject(new Error("no session here")),
-    takeOverSession: () => Promise.resolve(undefined),
+    takeOverMounts: () => Promise.resolve(undefined),
+    startMounts: () => Promise.reject(new Error("no session here")),
     deadlineMs: 1000,
     candidates: () => Promise.resolve([]),
-    dataPath: { fsDriver: "fuse", reason: "asked for by name" },
+    dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
     minFree: { bytes: 0 },
   });
   const openStore = () => Promise.reject(new Error("no store here"));

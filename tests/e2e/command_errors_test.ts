@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
 import { MOUNTS_DIR, statePath } from "../../lib/image/mount_state.ts";
+import { DATA_PATHS } from "../../lib/mount/choose.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
@@ -139,7 +140,12 @@ Deno.test({ name: "mount says what is wrong with each of its words, and leaves n
     ["blobs that are missing", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],
     ["no folder to mount on", [BOOTSTRAP, none, ...BLOBS], /cannot mount on \S+none: there is no such/, /mkdir -p/],
     ["a file to mount on", [BOOTSTRAP, alien, ...BLOBS], /cannot mount on \S+alien: it is not a folder/, /folder/],
-    ["another data path", [BOOTSTRAP, dir, ...BLOBS, "--fs-driver", "erofs-fuse"], /fs_driver erofs-fuse/, /fuse/],
+    [
+      "another data path",
+      [BOOTSTRAP, dir, ...BLOBS, "--fs-driver", "erofs-fscache"],
+      /fs_driver erofs-fscache/,
+      /auto/,
+    ],
     ["no such configuration", [BOOTSTRAP, dir, "--config", none], /none: there is no such file/, /--config/],
     ["both homes", [BOOTSTRAP, dir, ...BLOBS, "--config", none], /'--blob-dir <dir>' cannot be used/, /--help/, 2],
   ];
@@ -158,7 +164,7 @@ Deno.test({ name: "a mount in the background is used, busy, and ended by umount"
   const before = await mountStates();
   const { code, stdout, stderr } = await run(["mount", "--background", BOOTSTRAP, temp.path, ...BLOBS]);
   assert.deepEqual([code, stderr], [0, ""]);
-  const pid = /^mounted .* \(fuse\), process (\d+), log \S+\n$/.exec(stdout)?.[1];
+  const pid = /^mounted .* \((?:erofs-)?fuse\), process (\d+), log \S+\n$/.exec(stdout)?.[1];
   assert.ok(pid !== undefined, stdout);
   try {
     await readsRight(temp.path);
@@ -175,49 +181,54 @@ Deno.test({ name: "a mount in the background is used, busy, and ended by umount"
   await fails(["umount", temp.path], /: nothing is mounted there/, /findmnt/);
 });
 
-Deno.test({ name: "umount clears up after a server that was killed", ignore }, async () => {
-  using temp = TempDir.make();
-  const before = await mountStates();
-  const server = await Server.start(["mount", BOOTSTRAP, temp.path, ...BLOBS], /^mounted /);
-  await server.kill();
-  assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
-  assert.equal(mountAt(temp.path), undefined);
-  assert.deepEqual(await mountStates(), before);
-});
+for (const fsDriver of DATA_PATHS) {
+  Deno.test({ name: `umount clears up after a server that was killed (${fsDriver})`, ignore }, async () => {
+    using temp = TempDir.make();
+    const before = await mountStates();
+    const server = await Server.start(["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS], /^mounted /);
+    await server.kill();
+    assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
+    assert.equal(mountAt(temp.path), undefined);
+    assert.deepEqual(await mountStates(), before);
+  });
 
-Deno.test({ name: "the same command takes over the mount of a server that was killed", ignore }, async () => {
-  using temp = TempDir.make();
-  const before = await mountStates();
-  const mount = ["mount", BOOTSTRAP, temp.path, ...BLOBS];
-  const killed = await Server.start(mount, /^mounted /);
-  await using open = await waitingReader(temp.path);
-  await killed.kill();
-  const read = open.readNow();
-  const other = ["mount", OTHER_BOOTSTRAP, temp.path, ...BLOBS];
-  await fails(other, /: another image is mounted there/, /nydus-gd umount/);
-  await fails([other[0] ?? "", "--background", ...other.slice(1)], /: another image is mounted/, /nydus-gd umount/);
-  {
-    await using _server = await Server.start(mount, /^mounted /);
-    assert.equal(await read, open.expected);
-    await readsRight(temp.path);
-  }
-  assert.equal(mountAt(temp.path), undefined);
-  assert.deepEqual(await mountStates(), before);
-});
+  Deno.test(
+    { name: `the same command takes over the mount of a server that was killed (${fsDriver})`, ignore },
+    async () => {
+      using temp = TempDir.make();
+      const before = await mountStates();
+      const mount = ["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS];
+      const killed = await Server.start(mount, /^mounted /);
+      await using open = await waitingReader(temp.path);
+      await killed.kill();
+      const read = open.readNow();
+      const other = ["mount", OTHER_BOOTSTRAP, temp.path, ...BLOBS];
+      await fails(other, /: another image is mounted there/, /nydus-gd umount/);
+      await fails([other[0] ?? "", "--background", ...other.slice(1)], /: another image is mounted/, /nydus-gd umount/);
+      {
+        await using _server = await Server.start(mount, /^mounted /);
+        assert.equal(await read, open.expected);
+        await readsRight(temp.path);
+      }
+      assert.equal(mountAt(temp.path), undefined);
+      assert.deepEqual(await mountStates(), before);
+    },
+  );
 
-Deno.test({ name: "a mount whose keeper was killed too is named as dead", ignore }, async () => {
-  using temp = TempDir.make();
-  const before = await mountStates();
-  const mount = ["mount", BOOTSTRAP, temp.path, ...BLOBS];
-  const server = await Server.start(mount, /^mounted /);
-  await server.kill();
-  const { pid } = JSON.parse(await Deno.readTextFile(`${statePath(temp.path)}/keeper.json`)) as { pid: number };
-  Deno.kill(pid, "SIGKILL");
-  await hasEnded(String(pid));
-  await fails(mount, /: a mount is there that nobody serves any more/, /nydus-gd umount/);
-  assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
-  assert.deepEqual(await mountStates(), before);
-});
+  Deno.test({ name: `a mount whose keeper was killed too is named as dead (${fsDriver})`, ignore }, async () => {
+    using temp = TempDir.make();
+    const before = await mountStates();
+    const mount = ["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS];
+    const server = await Server.start(mount, /^mounted /);
+    await server.kill();
+    const { pid } = JSON.parse(await Deno.readTextFile(`${statePath(temp.path)}/keeper.json`)) as { pid: number };
+    Deno.kill(pid, "SIGKILL");
+    await hasEnded(String(pid));
+    await fails(mount, /: a mount is there that nobody serves any more/, /nydus-gd umount/);
+    assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
+    assert.deepEqual(await mountStates(), before);
+  });
+}
 
 Deno.test(
   { name: "an image reference is mounted from its registry, an ordinary image is refused", ignore },

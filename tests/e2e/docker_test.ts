@@ -20,6 +20,9 @@ const OLD = "v5-lz4-sha256-64k";
 
 const NO_NETWORK = ["--network", "none"];
 
+/** Data paths by which each dockerd is tested. */
+const DATA_PATHS = ["erofs-fuse", "fuse"] as const;
+
 eachDockerd(({ test }) => {
   test("docker info shows the driver, what it does, and what is wrong", async ({ stack, registry }) => {
     const lazy = await registry.pushLazy(SMALL_FILES, "lazy/info");
@@ -39,37 +42,53 @@ eachDockerd(({ test }) => {
     await stack.docker("rm", "--force", "one");
   });
 
-  test("a lazy image is pulled without its data and shows the whole tree inside a container", async ({ stack, registry }) => {
-    for (const name of [EVERYTHING, OLD]) {
-      const reference = await registry.pushLazy(name, `lazy/${name}`);
-      registry.proxy.reset();
-      await stack.docker("pull", reference);
-      const pulled = registry.proxy.traffic().bytes - registry.ordinaryBytes(reference);
-      assert.ok(pulled < 200_000, `${pulled} bytes were pulled beside the ordinary layer`);
+  for (const fsDriver of DATA_PATHS) {
+    const options = { flags: ["--storage-opt", `nydus-gd.fs-driver=${fsDriver}`] };
+    test(
+      `a lazy image is pulled without its data and shows the whole tree inside a container (${fsDriver})`,
+      async ({ stack, registry }) => {
+        for (const name of [EVERYTHING, OLD]) {
+          const reference = await registry.pushLazy(name, `lazy/${name}`);
+          registry.proxy.reset();
+          await stack.docker("pull", reference);
+          const pulled = registry.proxy.traffic().bytes - registry.ordinaryBytes(reference);
+          assert.ok(pulled < 200_000, `${pulled} bytes were pulled beside the ordinary layer`);
 
-      const container = await stack.docker("run", "-d", ...NO_NETWORK, reference, "/bin/sleep", "1000");
-      const root = await stack.rootOf(container);
-      const found = await walkInChild(root, AbortSignal.timeout(SECTION_TIMEOUT_MS));
-      const expected = readListing(fixture(name).listing).filter(({ path }) => path !== "/").map(
-        withoutOverlayXattrs,
-      );
-      const wanted = new Set(expected.map(({ path }) => path));
-      assert.deepEqual(found.filter(({ path }) => wanted.has(path)), expected, name);
-      await stack.docker("rm", "-f", container);
-    }
-  });
+          const container = await stack.docker("run", "-d", ...NO_NETWORK, reference, "/bin/sleep", "1000");
+          const root = await stack.rootOf(container);
+          const found = await walkInChild(root, AbortSignal.timeout(SECTION_TIMEOUT_MS));
+          const expected = readListing(fixture(name).listing).filter(({ path }) => path !== "/").map(
+            withoutOverlayXattrs,
+          );
+          const wanted = new Set(expected.map(({ path }) => path));
+          assert.deepEqual(found.filter(({ path }) => wanted.has(path)), expected, name);
+          const graph = JSON.parse(await stack.docker("inspect", "--format", "{{json .GraphDriver}}", container));
+          assert.equal(graph.Data.fs_driver, fsDriver);
+          await stack.docker("rm", "-f", container);
+        }
+      },
+      options,
+    );
 
-  test("a container fetches the chunks that it touches and no more than a tenth beside them", async ({ stack, registry }) => {
-    const reference = await registry.pushLazy(SMALL_FILES, "lazy/touch");
-    await stack.docker("pull", reference);
-    registry.proxy.reset();
-    const files = ["/lib/mod03.txt", "/lib/mod17.txt"];
-    await stack.docker("run", "--rm", ...NO_NETWORK, reference, "/bin/cat", ...files);
-    const { bytes } = registry.proxy.traffic();
-    const { chunks, meta } = await touchedBytes(fixture(SMALL_FILES), files);
-    assert.ok(bytes >= chunks, `${bytes} bytes came, the touched chunks have ${chunks}`);
-    assert.ok(bytes <= (chunks + meta) * 1.1, `${bytes} bytes came for ${chunks} of chunks and ${meta} of blob meta`);
-  });
+    test(
+      `a container fetches the chunks that it touches and no more than a tenth beside them (${fsDriver})`,
+      async ({ stack, registry }) => {
+        const reference = await registry.pushLazy(SMALL_FILES, "lazy/touch");
+        await stack.docker("pull", reference);
+        registry.proxy.reset();
+        const files = ["/lib/mod03.txt", "/lib/mod17.txt"];
+        await stack.docker("run", "--rm", ...NO_NETWORK, reference, "/bin/cat", ...files);
+        const { bytes } = registry.proxy.traffic();
+        const { chunks, meta } = await touchedBytes(fixture(SMALL_FILES), files);
+        assert.ok(bytes >= chunks, `${bytes} bytes came, the touched chunks have ${chunks}`);
+        assert.ok(
+          bytes <= (chunks + meta) * 1.1,
+          `${bytes} bytes came for ${chunks} of chunks and ${meta} of blob meta`,
+        );
+      },
+      options,
+    );
+  }
 
   test("containers of lazy and ordinary images behave as on overlay2", async ({ stack, registry, dir }, t) => {
     const lazy = await registry.pushLazy(SMALL_FILES, "lazy/app");
@@ -102,7 +121,7 @@ eachDockerd(({ test }) => {
       assert.match(await stack.docker("ps", "-s", "--format", "{{.Size}}"), /virtual/);
       const graph = JSON.parse(await stack.docker("inspect", "--format", "{{json .GraphDriver}}", "one"));
       assert.equal(graph.Name, "nydus-gd");
-      assert.equal(graph.Data.fs_driver, "fuse");
+      assert.equal(graph.Data.fs_driver, "erofs-fuse");
     });
 
     await t.step("commit keeps the changes on top of the lazy image", async () => {

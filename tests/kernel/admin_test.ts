@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import type { StatusDocument } from "../../lib/image/status_document.ts";
+import type { FsDriver } from "../../lib/mount/choose.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
@@ -57,10 +58,10 @@ class Serving implements AsyncDisposable {
 }
 
 /** Docker's part: a container layer on the fixture's bootstrap layer, mounted. Returns its root. */
-async function mountLazy({ driver }: Serving, scratch: string): Promise<string> {
+async function mountLazy({ driver }: Serving, scratch: string, fsDriver: FsDriver): Promise<string> {
   const backend = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } };
   await Deno.writeTextFile(`${scratch}/config.json`, JSON.stringify({ device: { backend }, mode: "direct" }));
-  const opts = [`nydus-gd.config=${scratch}/config.json`];
+  const opts = [`nydus-gd.config=${scratch}/config.json`, `nydus-gd.fs-driver=${fsDriver}`];
   await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: opts });
   await driver.call("GraphDriver.Create", { ID: "image" });
   await driver.apply("image", bootstrapLayerTar(await readFixtureBootstrap(image)));
@@ -71,70 +72,78 @@ async function mountLazy({ driver }: Serving, scratch: string): Promise<string> 
 
 function serveTest(
   name: string,
-  test: (serving: Serving, scratch: string) => Promise<void>,
+  fsDriver: FsDriver,
+  test: (serving: Serving, scratch: string, fsDriver: FsDriver) => Promise<void>,
   env: Readonly<Record<string, string>> = {},
 ): void {
-  fuseTest(name, async () => {
+  fuseTest(`${name} (${fsDriver})`, async () => {
     using temp = TempDir.make();
     try {
       await using serving = await Serving.start(temp.path, env);
-      await test(serving, temp.path);
+      await test(serving, temp.path, fsDriver);
     } finally {
       unmountBelow(temp.path);
     }
   });
 }
 
-serveTest("status tells of an image what was read of it, and a prefetch brings the rest", async (serving, scratch) => {
-  assert.equal((Deno.lstatSync(serving.adminSocket).mode ?? 0) & 0o777, 0o600);
-  const idle = await serving.document();
-  assert.deepEqual([idle.layers, idle.images, idle.fuse], [null, [], null]);
+for (const driver of ["erofs-fuse", "fuse"] as const) {
+  serveTest(
+    "status tells of an image what was read of it, and a prefetch brings the rest",
+    driver,
+    async (serving, scratch, fsDriver) => {
+      assert.equal((Deno.lstatSync(serving.adminSocket).mode ?? 0) & 0o777, 0o600);
+      const idle = await serving.document();
+      assert.deepEqual([idle.layers, idle.images, idle.fuse], [null, [], null]);
 
-  const root = await mountLazy(serving, scratch);
-  const files = readListing(image.listing).filter(({ type }) => type === "reg");
-  const text = await Deno.readFile(`${root}/lib/mod03.txt`);
-  assert.equal(text.length, files.find(({ path }) => path === "/lib/mod03.txt")?.size);
+      const root = await mountLazy(serving, scratch, fsDriver);
+      const files = readListing(image.listing).filter(({ type }) => type === "reg");
+      const text = await Deno.readFile(`${root}/lib/mod03.txt`);
+      assert.equal(text.length, files.find(({ path }) => path === "/lib/mod03.txt")?.size);
 
-  const touched = await serving.document();
-  assert.deepEqual(touched.layers, { home: `${scratch}/home`, mounted: 1 });
-  const [shown, ...others] = touched.images;
-  assert.ok(shown !== undefined && others.length === 0);
-  assert.deepEqual([shown.layer, shown.fs_driver, shown.prefetch, shown.errors], ["image", "fuse", null, []]);
-  assert.match(shown.home, /^localfs /);
-  const [blob] = shown.blobs;
-  assert.ok(blob !== undefined);
-  assert.ok(blob.chunks_ready >= 1 && blob.chunks_ready < blob.chunks, `${blob.chunks_ready} of ${blob.chunks}`);
-  assert.ok(touched.fetched.bytes >= 1 && touched.fetched.bytes === blob.fetched_bytes);
-  assert.ok(touched.fuse !== null && touched.fuse.misses >= 1);
-  assert.match(await serving.status(), /\n-\s+image\s+fuse\s+/);
+      const touched = await serving.document();
+      assert.deepEqual(touched.layers, { home: `${scratch}/home`, mounted: 1 });
+      const [shown, ...others] = touched.images;
+      assert.ok(shown !== undefined && others.length === 0);
+      assert.deepEqual([shown.layer, shown.fs_driver, shown.prefetch, shown.errors], ["image", fsDriver, null, []]);
+      assert.match(shown.home, /^localfs /);
+      const [blob] = shown.blobs;
+      assert.ok(blob !== undefined);
+      assert.ok(blob.chunks_ready >= 1 && blob.chunks_ready < blob.chunks, `${blob.chunks_ready} of ${blob.chunks}`);
+      assert.ok(touched.fetched.bytes >= 1 && touched.fetched.bytes === blob.fetched_bytes);
+      assert.ok(touched.fuse !== null && touched.fuse.misses >= 1);
+      assert.match(await serving.status(), new RegExp(`\n-\\s+image\\s+${fsDriver}\\s+`));
 
-  assert.equal((await serving.ask("/healthz")).status, 200);
-  const metrics = await (await serving.ask("/metrics")).text();
-  assert.match(metrics, new RegExp(`^nydus_gd_fetched_bytes_total ${touched.fetched.bytes}$`, "m"));
-  assert.match(metrics, /^nydus_gd_mounted_images\{fs_driver="fuse"\} 1$/m);
-  assert.match(metrics, /^nydus_gd_mounted_layers 1$/m);
+      assert.equal((await serving.ask("/healthz")).status, 200);
+      const metrics = await (await serving.ask("/metrics")).text();
+      assert.match(metrics, new RegExp(`^nydus_gd_fetched_bytes_total ${touched.fetched.bytes}$`, "m"));
+      assert.match(metrics, new RegExp(`^nydus_gd_mounted_images\\{fs_driver="${fsDriver}"\\} 1$`, "m"));
+      assert.match(metrics, /^nydus_gd_mounted_layers 1$/m);
 
-  const { Status } = await serving.driver.call("GraphDriver.Status");
-  const rows = new Map(Status as [string, string][]);
-  assert.equal(rows.get("Version"), touched.version);
-  assert.equal(rows.get("Kernel"), Deno.osRelease());
-  assert.equal(rows.get("Cache Folder"), `${scratch}/root/cache`);
-  assert.match(rows.get("Cache Fill") ?? "", / used, .* free of /);
-  assert.equal(rows.get("Lazy Images Mounted"), "1");
+      const { Status } = await serving.driver.call("GraphDriver.Status");
+      const rows = new Map(Status as [string, string][]);
+      assert.equal(rows.get("Version"), touched.version);
+      assert.equal(rows.get("Kernel"), Deno.osRelease());
+      assert.equal(rows.get("Cache Folder"), `${scratch}/root/cache`);
+      assert.equal(rows.get("Data Path"), `${fsDriver} (asked for by name)`);
+      assert.match(rows.get("Cache Fill") ?? "", / used, .* free of /);
+      assert.equal(rows.get("Lazy Images Mounted"), "1");
 
-  const started = await serving.ask("/v1/mounts/image/prefetch", { method: "POST" });
-  assert.equal(started.status, 202);
-  assert.equal((await started.json()).layer, "image");
-  let after = await serving.document();
-  while (after.images[0]?.prefetch?.state === "running") after = await serving.document();
-  assert.equal(after.images[0]?.prefetch?.state, "complete");
-  const before = after.fetched.bytes;
-  for (const { path } of files) await Deno.readFile(`${root}${path}`);
-  assert.equal((await serving.document()).fetched.bytes, before);
-});
+      const started = await serving.ask("/v1/mounts/image/prefetch", { method: "POST" });
+      assert.equal(started.status, 202);
+      assert.equal((await started.json()).layer, "image");
+      let after = await serving.document();
+      while (after.images[0]?.prefetch?.state === "running") after = await serving.document();
+      assert.equal(after.images[0]?.prefetch?.state, "complete");
+      const before = after.fetched.bytes;
+      for (const { path } of files) await Deno.readFile(`${root}${path}`);
+      assert.equal((await serving.document()).fetched.bytes, before);
+    },
+  );
+}
 
-serveTest("an image becomes complete by itself when nobody reads of it", async (serving, scratch) => {
-  const root = await mountLazy(serving, scratch);
+serveTest("an image becomes complete by itself when nobody reads of it", "fuse", async (serving, scratch, fsDriver) => {
+  const root = await mountLazy(serving, scratch, fsDriver);
   let now = await serving.document();
   while (now.images[0]?.prefetch?.state === "running") now = await serving.document();
   assert.equal(now.images[0]?.prefetch?.state, "complete");
@@ -143,8 +152,8 @@ serveTest("an image becomes complete by itself when nobody reads of it", async (
   assert.equal((await serving.document()).fetched.bytes, bytes);
 }, { NYDUS_GD_PREFETCH_ENABLED: "true" });
 
-serveTest("a mount that somebody took away is told: not well, and why", async (serving, scratch) => {
-  await mountLazy(serving, scratch);
+serveTest("a mount that somebody took away is told: not well, and why", "fuse", async (serving, scratch, fsDriver) => {
+  await mountLazy(serving, scratch, fsDriver);
   assert.equal((await serving.ask("/healthz")).status, 200);
   umount2(`${scratch}/root/images`, MNT.DETACH);
   await serving.driver.call("GraphDriver.Put", { ID: "box" }); // the overlay holds the file system until then

@@ -14,9 +14,9 @@ import { MountedImages } from "../../lib/image/mounted_images.ts";
 import type { LazyImageStoreOptions } from "../../lib/image/lazy_image_options.ts";
 import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
-import { explainFsDriver } from "../../lib/mount/choose.ts";
 import { ServedImage } from "../../lib/mount/fuse/served_images.ts";
-import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import type { DataPathChoice } from "../../lib/mount/choose.ts";
+import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { QUIET } from "../support/blob_setup.ts";
 import { buildFrom } from "../support/built_rafs.ts";
 import { fuseDescriptors, fuseTest, mountsBelow, until } from "../support/fuse_mount_kit.ts";
@@ -65,10 +65,10 @@ class Kit implements AsyncDisposable {
       numbers,
       record: await MountedImages.open(temp.join("state/mounted.json")),
       deadlineMs: 60_000,
-      startSession: () => kit.startSession(),
-      takeOverSession: () => Promise.resolve(undefined),
+      startMounts: (dataPath) => kit.startMounts(dataPath),
+      takeOverMounts: () => Promise.resolve(undefined),
       candidates: () => Promise.resolve([kit.home]),
-      dataPath: explainFsDriver("fuse"),
+      dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
       minFree: { percent: 0 },
       ...change,
     });
@@ -81,11 +81,11 @@ class Kit implements AsyncDisposable {
     return { description: "folder", open: () => backend };
   }
 
-  startSession(): Promise<FuseSession> {
+  startMounts(dataPath: DataPathChoice): Promise<ImageMounts> {
     this.sessions++;
     const { temp } = this;
-    const places = { mountpoint: temp.join("images"), stateDir: temp.join("state") };
-    return FuseSession.start({ ...places, workers: 2, deadlineMs: 60_000 });
+    const places = { mountpoint: temp.join("images"), erofsDir: temp.join("erofs"), stateDir: temp.join("state") };
+    return ImageMounts.start({ ...places, dataPath, workers: 2, deadlineMs: 60_000 });
   }
 
   layer(id: string): LazyLayer {
@@ -136,10 +136,10 @@ fuseTest("a bootstrap is verified by its structure, and tells its root", async (
 fuseTest("a session that cannot be started fails the image that wanted it; the next one tries again", async () => {
   let broken = true;
   await using kit: Kit = await Kit.make({
-    startSession: () =>
+    startMounts: (dataPath) =>
       broken
         ? Promise.reject(new NydusGdError("environment", "Cannot mount: there is no /dev/fuse"))
-        : kit.startSession(),
+        : kit.startMounts(dataPath),
   });
   await assert.rejects(kit.read("a"), /there is no \/dev\/fuse/);
   broken = false;

@@ -5,6 +5,7 @@
  */
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
+import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -15,17 +16,25 @@ const LONGEST_LIFE_MS = 1_000;
 /** Byte of FUSE_HAS_RESEND in the stored INIT, and the bit: linux/fuse.h 7.45. */
 const RESEND = { offset: 56, bit: 0x80 } as const;
 
-fuseTest("readers of a killed server wait, and its successor gives them right bytes", () => killed(() => {}));
+fuseTest(
+  "readers of a killed server wait, and its successor gives them right bytes (fuse)",
+  () => killed("fuse", () => {}),
+);
+
+fuseTest(
+  "readers of a killed server wait, and its successor gives them right bytes (erofs-fuse)",
+  () => killed("erofs-fuse", () => {}),
+);
 
 fuseTest("the same where the kernel cannot send requests again", () =>
-  killed((container) => {
+  killed("fuse", (container) => {
     const path = `${container.stateDir}/fuse-requests`;
     const [flags = 0] = readAt(path, RESEND.offset, 1);
     writeAt(path, RESEND.offset, new Uint8Array([flags & ~RESEND.bit]));
   }));
 
-async function killed(between: (container: LazyContainer) => void): Promise<void> {
-  await using container = await LazyContainer.start();
+async function killed(fsDriver: FsDriver, between: (container: LazyContainer) => void): Promise<void> {
+  await using container = await LazyContainer.start(fsDriver);
   const { driver } = container;
   await using readers = await container.read(READERS);
   for (let round = 0; round < ROUNDS; round++) {
@@ -44,17 +53,6 @@ async function killed(between: (container: LazyContainer) => void): Promise<void
   ok(reads > ROUNDS);
 }
 
-fuseTest("a server that is stopped leaves its images to the next one", async () => {
-  await using container = await LazyContainer.start();
-  await using readers = await container.read(1);
-  equal(await container.driver.stop(), 0);
-  await container.driver.restart();
-  const { wrong, errors } = await readers.stop();
-  deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
-  const { Status } = await container.driver.call("GraphDriver.Status");
-  ok(!(Status as [string, string][]).some(([key]) => key === "Warning"), "nothing is stranded");
-});
-
 fuseTest("a keeper that dies is replaced, and the next server takes over from the new one", async () => {
   await using container = await LazyContainer.start();
   await using readers = await container.read(1);
@@ -68,22 +66,35 @@ fuseTest("a keeper that dies is replaced, and the next server takes over from th
   deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
 });
 
-fuseTest(
-  "where server and keeper both died readers get errors, never wrong bytes, and the next start works",
-  async () => {
-    await using container = await LazyContainer.start();
+for (const fsDriver of DATA_PATHS) {
+  fuseTest(`a server that is stopped leaves its images to the next one (${fsDriver})`, async () => {
+    await using container = await LazyContainer.start(fsDriver);
     await using readers = await container.read(1);
-    await container.driver.kill();
-    Deno.kill(container.keeperPid, "SIGKILL");
+    equal(await container.driver.stop(), 0);
     await container.driver.restart();
-    equal((await readers.stop()).wrong, 0);
-    await container.driver.call("GraphDriver.Put", { ID: "box" });
-    await container.driver.call("GraphDriver.Get", { ID: "box" });
-    await using again = await container.read(1);
-    const { wrong, errors } = await again.stop();
+    const { wrong, errors } = await readers.stop();
     deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
-  },
-);
+    const { Status } = await container.driver.call("GraphDriver.Status");
+    ok(!(Status as [string, string][]).some(([key]) => key === "Warning"), "nothing is stranded");
+  });
+
+  fuseTest(
+    `where server and keeper both died readers get errors, never wrong bytes, and the next start works (${fsDriver})`,
+    async () => {
+      await using container = await LazyContainer.start(fsDriver);
+      await using readers = await container.read(1);
+      await container.driver.kill();
+      Deno.kill(container.keeperPid, "SIGKILL");
+      await container.driver.restart();
+      equal((await readers.stop()).wrong, 0);
+      await container.driver.call("GraphDriver.Put", { ID: "box" });
+      await container.driver.call("GraphDriver.Get", { ID: "box" });
+      await using again = await container.read(1);
+      const { wrong, errors } = await again.stop();
+      deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
+    },
+  );
+}
 
 function readAt(path: string, offset: number, length: number): Uint8Array {
   return Deno.readFileSync(path).subarray(offset, offset + length);

@@ -29,7 +29,8 @@ export class LazyContainer implements AsyncDisposable {
     private readonly blobId: string,
   ) {}
 
-  static async start(): Promise<LazyContainer> {
+  /** @param fsDriver the data path, by name or "auto" */
+  static async start(fsDriver = "auto"): Promise<LazyContainer> {
     const temp = TempDir.make();
     const names = Array.from({ length: FILES.count }, (_, number) => number);
     const built = buildFrom(
@@ -43,7 +44,7 @@ export class LazyContainer implements AsyncDisposable {
     Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
     const driver = await GraphDriverProcess.start(temp.path);
     const container = new LazyContainer(temp, driver, built.blobId);
-    const Opts = [`nydus-gd.config=${temp.join("config.json")}`];
+    const Opts = [`nydus-gd.config=${temp.join("config.json")}`, `nydus-gd.fs-driver=${fsDriver}`];
     await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
     await driver.call("GraphDriver.Create", { ID: "image" });
     await driver.apply("image", bootstrapLayerTar(built.bytes));

@@ -29,7 +29,7 @@ export interface FetchControl {
 export class FixtureStore implements ChunkStore, Disposable {
   readonly fetched: number[] = [];
   #data: Fd | undefined;
-  #open: (OpenBlob & { memory: MemoryBlob }) | undefined;
+  #open: Promise<OpenBlob & { memory: MemoryBlob }> | undefined;
   readonly #flights = new Map<number, Promise<void>>();
 
   constructor(
@@ -47,12 +47,15 @@ export class FixtureStore implements ChunkStore, Disposable {
 
   async #opened(): Promise<OpenBlob & { memory: MemoryBlob }> {
     await this.control.beforeOpen?.(this.id);
-    if (this.#open !== undefined) return this.#open;
+    return await (this.#open ??= this.#openBlob());
+  }
+
+  async #openBlob(): Promise<OpenBlob & { memory: MemoryBlob }> {
     const memory = MemoryBlob.open(this.bootstrap, this.descriptor, await Deno.readFile(this.blobPath));
     const chunks = memory.columns;
     this.#data = open(this.dataPath, O.RDWR | O.CREAT);
     const ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(chunks.count / 8)));
-    return this.#open = { dataFd: this.#data.raw, chunks, ready, memory };
+    return { dataFd: this.#data.raw, chunks, ready, memory };
   }
 
   async ensure(offset: number, length: number): Promise<void> {

@@ -19,7 +19,7 @@ import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
 import { mountImage } from "../../image/mount_image.ts";
 import { MountState } from "../../image/mount_state.ts";
 import { fetchBootstrap } from "../../image/remote_bootstrap.ts";
-import { chooseFsDriver } from "../../mount/choose.ts";
+import { namedFsDriver } from "../../mount/choose.ts";
 import { parseReference } from "../../oci/reference.ts";
 import type { ActionContext, MountArgs } from "../actions.ts";
 import { startInBackground } from "./background.ts";
@@ -29,7 +29,7 @@ export async function mount(args: MountArgs, context: ActionContext): Promise<nu
   if (Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot mount: it needs root", { hint: "sudo nydus-gd mount …" });
   }
-  chooseFsDriver(args.fsDriver);
+  namedFsDriver(args.fsDriver);
   if (!args.background) return await serve(args, context);
   const options = [["--blob-dir", args.blobDir], ["--config", args.config], ["--cache-dir", args.cacheDir]] as const;
   const flags = options.flatMap(([flag, value]) => value === undefined ? [] : [flag, value]);
@@ -59,6 +59,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,
     minFree: settings.cache.minFree,
     validate: config?.rafs.validate ?? false,
+    fsDriver: args.fsDriver,
     workers: settings.mount.workers,
     deadlineMs: settings.fetch.deadlineMs,
     signal,

@@ -7,8 +7,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
 import { umount2 } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { placeOf, settleState } from "../../image/mount_state.ts";
-import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
+import { isOurs, placeOf, settleState } from "../../image/mount_state.ts";
 import type { UmountArgs } from "../actions.ts";
 
 /** How long a server may take to end after its mount is gone. */
@@ -18,7 +17,7 @@ const END_TIMEOUT_MS = 15_000;
 export async function umount({ dir }: UmountArgs): Promise<void> {
   const place = await placeOf(dir);
   const mounted = mountAt(place);
-  if (mounted?.fsType !== FUSE_TYPE) {
+  if (!isOurs(place, mounted)) {
     const state = mounted === undefined ? "nothing is mounted there" : `it is ${mounted.fsType}, not ours`;
     throw new NydusGdError("not-found", `Cannot unmount ${place}: ${state}`, { hint: "findmnt -t fuse.nydus-gd" });
   }

@@ -9,6 +9,7 @@
 import { preadExact } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
+import { HOLE } from "../../rafs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
 
 /** Whether bootstrap and chunk table say the same of the chunk, and the piece lies in it. */
@@ -25,6 +26,13 @@ export function agrees(extent: Extent, blob: OpenBlob): boolean {
 export function isReady(extent: Extent, blob: OpenBlob): boolean {
   const { chunkIndex } = extent;
   return (Atomics.load(blob.ready, chunkIndex >> 3) & (0x80 >> (chunkIndex & 7))) !== 0;
+}
+
+/** Whether the piece can be read now. Where no chunk is there is nothing to wait for. */
+export function isReadable(extent: Extent, blobs: readonly (OpenBlob | undefined)[]): boolean {
+  if (extent.blobIndex === HOLE) return true;
+  const blob = blobs[extent.blobIndex];
+  return blob !== undefined && agrees(extent, blob) && isReady(extent, blob);
 }
 
 /**
@@ -44,7 +52,7 @@ export function coveredLength(extents: readonly Extent[], offset: number): numbe
 }
 
 /**
- * Reads the pieces into `out`, neighbours in a cache file in one call.
+ * Reads the pieces into `out`, neighbours in a cache file in one call. Holes are zeros.
  *
  * @throws {SyscallError} EIO too when a cache file ends early
  */
@@ -56,6 +64,11 @@ export function readExtents(
   let done = 0;
   for (let i = 0; i < extents.length;) {
     const first = extents[i] as Extent;
+    if (first.blobIndex === HOLE) {
+      out.fill(0, done, done += first.length);
+      i++;
+      continue;
+    }
     let length = first.length;
     let next = i + 1;
     for (; next < extents.length; next++) {

@@ -10,7 +10,7 @@
 import { NydusGdError } from "../../base/errors.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { KnownImage } from "./miss_handler.ts";
-import { checkImageNumber } from "./node_id.ts";
+import { checkImageNumber, devicesNumber } from "./node_id.ts";
 import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
 /** More than a predecessor can have given away and the kernel take back. */
@@ -50,8 +50,9 @@ export class ImageRegistry {
    * @throws {NydusGdError} "exists" when its number was given to an image that is not released, or its name is seen
    * @throws {RangeError} for a number that node ids have no room for
    */
-  add(image: MountableImage, number: number, takenOver = false): RegisteredImage {
-    checkImageNumber(number);
+  add(image: MountableImage, imageNumber: number, takenOver = false): RegisteredImage {
+    checkImageNumber(imageNumber);
+    const number = image.devices === undefined ? imageNumber : devicesNumber(imageNumber);
     if (!/^[a-zA-Z0-9._-]{1,255}$/.test(image.name) || image.name === "." || image.name === "..") {
       throw new NydusGdError("internal", `Cannot add image: name ${JSON.stringify(image.name)} is no folder name`);
     }
@@ -63,21 +64,24 @@ export class ImageRegistry {
     const state = new Int32Array(new SharedArrayBuffer(IMAGE_STATE.LENGTH * 4));
     if (takenOver) Atomics.store(state, IMAGE_STATE.references, UNKNOWN_REFERENCES);
     const entry: RegisteredImage = { number, image, blobs: [], state, released: Promise.withResolvers() };
+    const message = imageMessage(entry);
     this.#images.set(number, entry);
-    this.#send(imageMessage(entry));
+    this.#send(message);
     return entry;
   }
 
   /** What a Worker has to know before its first request. */
   messages(): ToWorker[] {
-    return [...this.#images.values()].map(imageMessage);
+    return [...this.#images.values()].flatMap((entry) =>
+      isRemoved(entry) ? [imageMessage(entry), removal(entry)] : [imageMessage(entry)]
+    );
   }
 
   /** Takes the name of an image away. False when that was done before. */
   hide(entry: RegisteredImage): boolean {
     if (isRemoved(entry)) return false;
     Atomics.store(entry.state, IMAGE_STATE.removed, 1);
-    this.#send({ kind: "remove", image: entry.number });
+    this.#send(removal(entry));
     return true;
   }
 
@@ -101,7 +105,11 @@ export class ImageRegistry {
 /** What a Worker has to know of an image. */
 function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
   const { address, length } = image.bootstrap;
-  return { kind: "image", image: number, name: image.name, address, length, state };
+  return { kind: "image", image: number, name: image.name, address, length, devices: image.devices, state };
+}
+
+function removal({ number }: RegisteredImage): ToWorker {
+  return { kind: "remove", image: number };
 }
 
 function isRemoved(entry: RegisteredImage): boolean {

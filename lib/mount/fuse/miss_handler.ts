@@ -12,6 +12,7 @@ import { Deadline } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
+import { DEVICE_BLOCK, HOLE } from "../../rafs/device_table.ts";
 import type { ChunkStore, MountableImage, OpenBlob } from "../image_mount.ts";
 import { agrees, coveredLength, isReady, readExtents } from "./cached_read.ts";
 import type { Miss } from "./worker_messages.ts";
@@ -99,10 +100,11 @@ export class MissHandler {
     const { signal } = deadline;
     try {
       const extents = this.#extents(known, miss);
-      const indexes = [...new Set(extents.map((extent) => extent.blobIndex))];
+      const pieces = extents.filter(({ blobIndex }) => blobIndex !== HOLE);
+      const indexes = [...new Set(pieces.map((extent) => extent.blobIndex))];
       await Promise.all(indexes.map((index) => this.#open(known, index, signal)));
-      await Promise.all(rangesOf(extents).map((range) => this.#ensure(known, range, signal)));
-      for (const extent of extents) this.#checkReady(known, extent);
+      await Promise.all(rangesOf(pieces).map((range) => this.#ensure(known, range, signal)));
+      for (const extent of pieces) this.#checkReady(known, extent);
       // from here to the reply nothing else runs: the buffer is shared by all misses
       readExtents(extents, known.blobs, this.#data);
       replyBytes(miss.request, this.#data, extents.reduce((sum, extent) => sum + extent.length, 0));
@@ -207,13 +209,14 @@ interface Range {
   readonly extents: Extent[];
 }
 
-/** Joins pieces that follow each other in a blob, so that they are asked for at once. */
+/** Joins pieces that follow each other in a blob, with less than a block of padding, so that they are asked for at once. */
 function rangesOf(extents: readonly Extent[]): Range[] {
   const ranges: Range[] = [];
   for (const extent of extents) {
     const last = ranges.at(-1);
-    if (last?.blobIndex === extent.blobIndex && last.offset + last.length === extent.blobOffset) {
-      last.length += extent.length;
+    const gap = last?.blobIndex === extent.blobIndex ? extent.blobOffset - last.offset - last.length : -1;
+    if (last !== undefined && gap >= 0 && gap < DEVICE_BLOCK) {
+      last.length += gap + extent.length;
       last.extents.push(extent);
     } else {
       ranges.push({

@@ -7,7 +7,7 @@
  * │ image      │ inode number       │    1 alone is the root of the mount, FUSE_ROOT_ID
  * └────────────┴────────────────────┘
  * ```
- * Image numbers are 1 … 2^24-1 and given once. st_ino is the image's own inode number: unique in the image, as it would
+ * Image numbers are 1 … 2^23-1 and given once; the upper half is for their devices. st_ino is the image's own inode number: unique in the image, as it would
  * be on a mount of its own.
  *
  * @module
@@ -19,7 +19,7 @@ const INO_MASK = (1n << INO_BITS) - 1n;
 /** Inode numbers of an image must be less than this. */
 export const INO_LIMIT = 2 ** 40;
 /** Image numbers must be less than this. */
-export const IMAGE_LIMIT = 2 ** 24;
+export const IMAGE_LIMIT = 2 ** 23;
 
 /**
  * Node id of inode `ino` of image `image`.
@@ -41,10 +41,15 @@ export function inoOf(node: bigint): number {
   return Number(node & INO_MASK);
 }
 
+/** What stands for an image in node ids when its devices are served, not its tree. */
+export function devicesNumber(image: number): number {
+  return IMAGE_LIMIT + image;
+}
+
 /**
  * Checks an image number.
  *
- * @throws {RangeError} not an integer from 1 to 2^24-1
+ * @throws {RangeError} not an integer from 1 to 2^23-1
  */
 export function checkImageNumber(image: number): void {
   if (!Number.isInteger(image) || image < 1 || image >= IMAGE_LIMIT) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { checkImageNumber, IMAGE_LIMIT, imageOf, INO_LIMIT, inoOf, nodeId } from "./node_id.ts";
+import { checkImageNumber, devicesNumber, IMAGE_LIMIT, imageOf, INO_LIMIT, inoOf, nodeId } from "./node_id.ts";
 
 Deno.test("a node id gives image and inode back, and is never that of the root", () => {
   const image = fc.integer({ min: 1, max: IMAGE_LIMIT - 1 });
@@ -9,6 +9,8 @@ Deno.test("a node id gives image and inode back, and is never that of the root",
     const node = nodeId(image, ino);
     assert.deepEqual([imageOf(node), inoOf(node)], [image, ino]);
     assert.ok(node > 1n && node < 1n << 64n);
+    assert.ok(nodeId(devicesNumber(image), ino) > nodeId(IMAGE_LIMIT - 1, INO_LIMIT - 1));
+    assert.ok(nodeId(devicesNumber(image), ino) < 1n << 64n);
   }));
 });
 

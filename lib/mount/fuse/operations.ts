@@ -25,7 +25,7 @@ import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
-import { agrees, coveredLength, isReady, readExtents } from "./cached_read.ts";
+import { coveredLength, isReadable, readExtents } from "./cached_read.ts";
 import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";
 import type { FromWorker, Miss } from "./worker_messages.ts";
@@ -145,9 +145,9 @@ export class ImageOperations implements FuseOperations {
     return 0;
   }
 
-  open(request: FuseRequest): number {
+  open(request: FuseRequest, node: bigint): number {
     if (!this.#host.openRequests) return ERRNO.ENOSYS;
-    replyOpen(request, { keepCache: true });
+    replyOpen(request, this.#place(node)?.image.isDevices ? { directIo: true } : { keepCache: true });
     return 0;
   }
 
@@ -177,10 +177,7 @@ export class ImageOperations implements FuseOperations {
     const extents = image.tree.extents(ino, offset, size);
     const length = coveredLength(extents, offset);
     if (length !== size && length !== this.#expectedLength(image, ino, offset, size)) return -1;
-    for (const extent of extents) {
-      const blob = image.blobs[extent.blobIndex];
-      if (blob === undefined || !agrees(extent, blob) || !isReady(extent, blob)) return -1;
-    }
+    for (const extent of extents) if (!isReadable(extent, image.blobs)) return -1;
     try {
       readExtents(extents, image.blobs, this.#host.data);
     } catch (error) {

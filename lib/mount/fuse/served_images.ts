@@ -7,9 +7,10 @@
  * @module
  */
 import { viewAt } from "../../../ffi/sys_mman.ts";
-import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import type { DeviceTable } from "../../rafs/device_table.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import type { OpenBlob } from "../image_mount.ts";
+import type { OpenBlob, ServedTree } from "../image_mount.ts";
+import { DeviceTree } from "./device_tree.ts";
 import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
 /** One image. */
@@ -17,12 +18,13 @@ export class ServedImage {
   /** By extent; undefined until the main thread has opened it. */
   readonly blobs: (OpenBlob | undefined)[] = [];
   readonly #state: Int32Array<SharedArrayBuffer>;
-  #tree: Bootstrap | undefined;
+  #tree: ServedTree | undefined;
 
   constructor(
     readonly number: number,
     readonly name: string,
     private readonly bootstrap: Uint8Array,
+    private readonly devices: readonly DeviceTable[] | undefined,
     state: Int32Array<SharedArrayBuffer>,
   ) {
     this.#state = state;
@@ -32,14 +34,20 @@ export class ServedImage {
    * Opened at its first use. A Worker that had no request for a while takes in the messages of an image that came and
    * went meanwhile, and its mapping with it: the bootstrap may be touched only while the image is seen or referred to.
    */
-  get tree(): Bootstrap {
-    return this.#tree ??= openBootstrap(this.bootstrap, { treeOnly: true }); // the main thread refused what is refused
+  get tree(): ServedTree {
+    return this.#tree ??= this.devices === undefined
+      ? openBootstrap(this.bootstrap, { treeOnly: true }) // the main thread refused what is refused
+      : new DeviceTree(this.devices);
+  }
+
+  /** Whether its files are devices: the kernel has what it read of them in the files that are on them. */
+  get isDevices(): boolean {
+    return this.devices !== undefined;
   }
 
   /** Blocks of 4096 bytes that all data of the image make, for statfs. */
   get blocks(): number {
-    const { blobs, byteLength } = this.tree;
-    return Math.ceil(blobs.reduce((sum, blob) => sum + blob.uncompressedSize, byteLength) / 4096);
+    return Math.ceil(this.tree.dataBytes / 4096);
   }
 
   /** Counts a reference that the kernel is about to get. */
@@ -69,7 +77,7 @@ export class ServedImages {
     switch (message.kind) {
       case "image": {
         const bootstrap = viewAt(message.address, message.length);
-        const image = new ServedImage(message.image, message.name, bootstrap, message.state);
+        const image = new ServedImage(message.image, message.name, bootstrap, message.devices, message.state);
         this.#byNumber.set(image.number, image);
         this.#byName.set(image.name, image);
         break;

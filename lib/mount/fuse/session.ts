@@ -33,18 +33,19 @@ import { MNT } from "../../../ffi/sys_mount.ts";
 import { write } from "../../../ffi/unistd.ts";
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import type { MountableImage } from "../image_mount.ts";
+import type { ImageMount, MountableImage } from "../image_mount.ts";
 import { Keeper } from "../keeper/keeper.ts";
+import { deviceName } from "./device_tree.ts";
 import { abortConnection, checkLibrary, findMount, mountFuse, readInit, unmount } from "./fuse_mount.ts";
 import { ImageRegistry, type RegisteredImage } from "./image_registry.ts";
 import { MissHandler } from "./miss_handler.ts";
-import { checkImageNumber } from "./node_id.ts";
+import { checkImageNumber, nodeId } from "./node_id.ts";
 import { RequestFile } from "./request_file.ts";
-import type { FuseCounters, FuseImageMount, FuseSessionOptions, NumberedImage } from "./session_options.ts";
+import type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_options.ts";
 import { FuseWorkerHandle } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
-export type { FuseCounters, FuseImageMount, FuseSessionOptions, NumberedImage } from "./session_options.ts";
+export type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_options.ts";
 
 const log = logger("mount", "fuse");
 
@@ -73,12 +74,7 @@ export class FuseSession implements AsyncDisposable {
   #keeper: Keeper | undefined;
   #ended: Promise<void> | undefined;
 
-  private constructor(
-    options: FuseSessionOptions,
-    requests: RequestFile,
-    devices: Fd[],
-    connection: number,
-  ) {
+  private constructor(options: FuseSessionOptions, requests: RequestFile, devices: Fd[], connection: number) {
     this.mountpoint = options.mountpoint;
     this.#requests = requests;
     this.#devices = devices;
@@ -131,6 +127,7 @@ export class FuseSession implements AsyncDisposable {
    * is answered; no program sees that anything happened.
    *
    * @param images all that process served, asked for when it is sure that they are needed; what is missing gives ESTALE.
+   * Devices have no names any more: EROFS has them open.
    * With `options.single`: that one
    * @returns undefined where no keeper has the session any more, and the mount is dead
    * @throws {NydusGdError} as {@link start}. The session is left as it was then, for another attempt
@@ -138,7 +135,7 @@ export class FuseSession implements AsyncDisposable {
   static async takeOver(
     options: FuseSessionOptions,
     images: () => Promise<readonly NumberedImage[]>,
-  ): Promise<{ readonly session: FuseSession; readonly mounts: readonly FuseImageMount[] } | undefined> {
+  ): Promise<{ readonly session: FuseSession; readonly mounts: readonly ImageMount[] } | undefined> {
     const { mountpoint, stateDir } = options;
     checkLibrary();
     const connection = findMount(mountpoint);
@@ -150,6 +147,7 @@ export class FuseSession implements AsyncDisposable {
       const requests = RequestFile.reopen(requestPath(stateDir), devices.length);
       const session = new FuseSession(options, requests, devices, connection);
       const entries = (await images()).map(({ image, number }) => session.#images.add(image, number, true));
+      for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
       await session.#serve(options, true);
       log.info("FUSE session taken over", { mountpoint, images: entries.length });
       return { session, mounts: entries.map((entry) => session.#mountOf(entry)) };
@@ -199,10 +197,10 @@ export class FuseSession implements AsyncDisposable {
   /**
    * Makes `image` appear as `<mountpoint>/<image.name>`.
    *
-   * @param imageNumber 1 … 2^24-1, never given to another image, the same after a restart
+   * @param imageNumber 1 … 2^23-1, never given to another image, the same after a restart
    * @throws {NydusGdError} "exists" when the number or the name is taken
    */
-  async add(image: MountableImage, imageNumber: number): Promise<FuseImageMount> {
+  async add(image: MountableImage, imageNumber: number): Promise<ImageMount> {
     if (this.#single) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
     if (this.#ended !== undefined) throw new NydusGdError("internal", "Cannot add image: the session has ended");
     const entry = this.#images.add(image, imageNumber);
@@ -210,10 +208,11 @@ export class FuseSession implements AsyncDisposable {
     return this.#mountOf(entry);
   }
 
-  #mountOf(entry: RegisteredImage): FuseImageMount {
+  #mountOf(entry: RegisteredImage): ImageMount {
     return {
       fsDriver: "fuse",
       path: this.#single ? this.mountpoint : `${this.mountpoint}/${entry.image.name}`,
+      isSeen: () => this.#ended === undefined,
       released: entry.released.promise,
       [Symbol.asyncDispose]: () => this.#remove(entry),
     };
@@ -336,8 +335,11 @@ export class FuseSession implements AsyncDisposable {
 
   async #remove(entry: RegisteredImage): Promise<void> {
     if (this.#ended !== undefined || !this.#images.hide(entry)) return;
-    const name = new TextEncoder().encode(entry.image.name);
-    await this.#notify((session) => notifyInvalEntry(session, FUSE_ROOT_ID, name));
+    const { name, tree, devices = [] } = entry.image;
+    const folder = nodeId(entry.number, tree.rootIno);
+    // a device in use would keep its name below a folder that has none, and its reference with it
+    for (const index of devices.keys()) await this.#invalidateName(folder, deviceName(index));
+    await this.#invalidateName(FUSE_ROOT_ID, name);
     await this.#invalidateRoot();
     this.#images.releaseIfUnused(entry);
   }
@@ -345,6 +347,10 @@ export class FuseSession implements AsyncDisposable {
   /** What the kernel may have of the root folder itself, attributes and listing, is old. */
   async #invalidateRoot(): Promise<void> {
     await this.#notify((session) => notifyInvalInode(session, FUSE_ROOT_ID));
+  }
+
+  async #invalidateName(parent: bigint, name: string): Promise<void> {
+    await this.#notify((session) => notifyInvalEntry(session, parent, new TextEncoder().encode(name)));
   }
 
   /** Sends a notice; notices are the connection's, whichever session sends them. The session outlives it. */

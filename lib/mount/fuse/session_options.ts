@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { ImageMount, MountableImage } from "../image_mount.ts";
+import type { MountableImage } from "../image_mount.ts";
 
 /** An image and its number in node ids. */
 export interface NumberedImage {
   readonly image: MountableImage;
-  /** 1 … 2^24-1, never given to another image, the same after a restart. */
+  /** 1 … 2^23-1, never given to another image, the same after a restart. */
   readonly number: number;
 }
 
@@ -29,15 +29,6 @@ export interface FuseSessionOptions {
    * twice as fast and rules out flags of single files (direct_io, passthrough) in this session.
    */
   readonly openRequests?: boolean;
-}
-
-/** A mounted image of a session. */
-export interface FuseImageMount extends ImageMount {
-  /**
-   * Resolves when nothing refers to the image any more, some time after it was disposed: overlays and open files may
-   * use it on. Until then its bootstrap must stay mapped and its blobs open.
-   */
-  readonly released: Promise<void>;
 }
 
 /** What has been served since the start. */

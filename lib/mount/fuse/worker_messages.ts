@@ -8,6 +8,7 @@
  * @module
  */
 import type { FuseRequest } from "../../../ffi/libfuse3.ts";
+import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
 
 /** The first message to a Worker. */
@@ -64,6 +65,7 @@ export type ToWorker =
     readonly name: string;
     readonly address: bigint;
     readonly length: number;
+    readonly devices: readonly DeviceTable[] | undefined;
     readonly state: Int32Array<SharedArrayBuffer>;
   }
   | { readonly kind: "remove"; readonly image: number }

@@ -79,6 +79,10 @@ class Reader implements V5Bootstrap {
     this.#inode.loadDirectory(this.rootIno);
   }
 
+  get dataBytes(): number {
+    return this.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, this.byteLength);
+  }
+
   get prefetch(): readonly number[] {
     return this.#prefetch ??= this.#readPrefetch();
   }

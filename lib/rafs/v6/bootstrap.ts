@@ -69,6 +69,10 @@ class V6Bootstrap implements Bootstrap {
     this.#inode.loadDirectory(sb.rootNid);
   }
 
+  get dataBytes(): number {
+    return this.blobs.reduce((sum, blob) => sum + blob.uncompressedSize, this.byteLength);
+  }
+
   get prefetch(): readonly number[] {
     return this.#prefetch ??= this.#readPrefetch();
   }

@@ -150,7 +150,7 @@ function emitInode(emission: Emission, inode: number): void {
   view.setUint32(at + EXTENDED.gid, tree.gid.at(inode), true);
   view.setBigInt64(at + EXTENDED.mtime, BigInt(tree.mtime.at(inode)), true);
   view.setUint32(at + EXTENDED.mtimeNsec, tree.mtimeNsec.at(inode), true);
-  view.setUint32(at + EXTENDED.nlink, tree.nlink.at(inode), true);
+  view.setUint32(at + EXTENDED.nlink, tree.shownNlink.get(inode) ?? tree.nlink.at(inode), true);
 }
 
 /** Writes the blocks of a directory, the last of them to `tailAt` when it stands behind the inode. */

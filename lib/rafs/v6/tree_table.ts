@@ -23,7 +23,7 @@ export interface ChunkPlace {
   readonly uncompressedOffset: number;
 }
 
-/** An inode to be written. nlink follows from the names it gets. */
+/** An inode to be written. */
 export interface InodeSpec {
   /** Full st_mode. */
   readonly mode: number;
@@ -34,6 +34,8 @@ export interface InodeSpec {
   readonly mtimeNsec: number;
   /** dev_t of a device as the kernel's new_encode_dev has it. */
   readonly rdev?: number;
+  /** Links that are shown; follows from the names that the inode gets unless it is given. */
+  readonly nlink?: number;
   /** Bytes of a regular file. */
   readonly size?: number;
   /** Chunks of a regular file, one for each chunk size begun. */
@@ -44,6 +46,8 @@ export interface InodeSpec {
   readonly xattrs?: readonly (readonly [name: Uint8Array, value: Uint8Array])[];
 }
 
+/** To the kernel, a chunk that is a hole. */
+const NO_BLOCK = 0xffff_ffff;
 /** ".." of a directory that has no name yet. */
 const NOBODY = 0xffff_ffff;
 
@@ -62,6 +66,8 @@ export class TreeTable {
   readonly mtimeNsec = GrowingColumn.u32();
   readonly size = GrowingColumn.doubles();
   readonly nlink = GrowingColumn.u32();
+  /** What is written in its place, by inode. */
+  readonly shownNlink = new Map<number, number>();
   /** Row of the entry ".." of a directory. */
   readonly dotDot = GrowingColumn.u32();
   /** Xattr area and content (link target, chunk indexes) in {@link bytes}. */
@@ -120,6 +126,7 @@ export class TreeTable {
     this.mtimeNsec.push(spec.mtimeNsec);
     this.size.push(size);
     this.nlink.push(type === S_IFDIR ? 2 : 0);
+    if (spec.nlink !== undefined) this.shownNlink.set(inode, spec.nlink);
     this.dotDot.push(this.entryInode.length + 1);
     this.#hasXattrs ||= xattrs.length > 0;
     this.xattrAt.push(this.bytes.append(xattrs));
@@ -178,7 +185,7 @@ export class TreeTable {
     const block = chunk.uncompressedOffset / 4096;
     const { blobIndex, chunkIndex } = chunk;
     if (
-      !Number.isInteger(block) || block > 0xffff_ffff || !(blobIndex >= 0 && blobIndex < 254) || chunkIndex >= 1 << 24
+      !Number.isInteger(block) || block >= NO_BLOCK || !(blobIndex >= 0 && blobIndex < 254) || chunkIndex >= 1 << 24
     ) {
       unwritable("chunk index", `chunk ${chunkIndex} of blob ${blobIndex} at ${chunk.uncompressedOffset}`);
     }

@@ -1,5 +1,5 @@
 /**
- * Images made by other tools, mounted by a FUSE session and compared with the listing of what they were made from.
+ * Images made by other tools, mounted by every data path and compared with the listing of what they were made from.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { MORE_FIXTURES, MountableFixture } from "../support/mountable_fixture.ts";
 import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
+import { dataPathTest } from "../support/mounts_kit.ts";
 import { listRafsFixtures, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { walkInChild } from "../support/tree_walk.ts";
@@ -21,22 +22,24 @@ const kept = new Set(own.map((fixture) => fixture.name));
 const fixtures = [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !kept.has(name))]
   .filter(({ name, blobsAbsent }) => !/^v6-(zran|tar-ref|tarfs|.*encrypt)/.test(name) && !blobsAbsent);
 
-fuseTest("every image shows what its listing says, all of them in one session", async () => {
-  await using kit = await TestSession.start();
-  const { session, temp } = kit;
+dataPathTest("every image shows what its listing says, all of them in one session", async (kit) => {
+  const { mounts, temp, dataPath } = kit;
   const opened: MountableFixture[] = [];
   try {
     for (const [index, fixture] of fixtures.entries()) {
       const mountable = await MountableFixture.open(fixture, temp.path);
       opened.push(mountable);
-      const mount = await session.add(mountable.image, index + 1);
+      const mount = await mounts.add(mountable.image, index + 1);
+      assert.equal(mount.fsDriver, dataPath.fsDriver);
       const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
       const expected = storedListing(fixture);
       assert.deepEqual(found, expected, fixture.name);
       await mount[Symbol.asyncDispose]();
       await mount.released;
     }
-    assert.deepEqual(mountsBelow(session.mountpoint), [session.mountpoint]);
+    assert.deepEqual(mountsBelow(temp.path), [mounts.mountpoint]);
+    const left = [...Deno.readDirSync(temp.join("state"))].map(({ name }) => name).sort();
+    assert.deepEqual(left, ["fuse-requests", "keeper.json"]);
   } finally {
     for (const mountable of opened) mountable[Symbol.dispose]();
   }
@@ -56,11 +59,10 @@ for (const version of ["5", "6"]) {
   });
 }
 
-fuseTest("images are served from the cache of blobs, and a warm cache fetches nothing", async () => {
+dataPathTest("images are served from the cache of blobs, and a warm cache fetches nothing", async (kit) => {
   const chosen = fixtures.filter(({ name }) => name === "v5-layers-merged" || name === "v6-zstd-batch");
   assert.equal(chosen.length, 2);
-  await using kit = await TestSession.start();
-  const { session, temp } = kit;
+  const { mounts, temp } = kit;
   const walk = async (round: number): Promise<number> => {
     await using cache = await BlobCache.open(temp.join("cache"));
     let fetched = 0;
@@ -72,7 +74,7 @@ fuseTest("images are served from the cache of blobs, and a warm cache fetches no
         const id = effectiveBlobId(descriptor, fixture.container);
         return cache.acquire({ descriptor, id, source: backend.blob(id), records: () => tree.chunkRecords() });
       });
-      const mount = await session.add({ ...mountable.image, blobs }, 10 * round + index + 1);
+      const mount = await mounts.add({ ...mountable.image, blobs }, 10 * round + index + 1);
       const found = await walkInChild(mount.path, AbortSignal.timeout(60_000));
       assert.deepEqual(found, storedListing(fixture));
       fetched += cache.stats().bytesFetched;

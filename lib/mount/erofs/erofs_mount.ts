@@ -1,0 +1,81 @@
+/**
+ * Mounting EROFS from files, in the calling thread: for the Worker, as the kernel may wait for files that the main thread
+ * has a part in.
+ *
+ * Source: Documentation/filesystems/erofs.rst, linux/fs.h (FS_IOC_GETFSSYSFSPATH), Linux 6.18. Files instead of block
+ * devices are there from Linux 6.12, with CONFIG_EROFS_FS_BACKED_BY_FILE.
+ *
+ * @module
+ */
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
+import { ioctl } from "../../../ffi/sys_ioctl.ts";
+import { NydusGdError } from "../../base/errors.ts";
+
+export const EROFS_TYPE = "erofs";
+
+/** What is mounted. */
+export interface ErofsMountRequest {
+  /** The image; the kernel keeps it open, so that its name may be removed afterwards. */
+  readonly image: string;
+  /** In the order of the image. */
+  readonly devices: readonly string[];
+  /** An existing folder, absolute. */
+  readonly target: string;
+  /** How far the kernel reads ahead. */
+  readonly readAheadKb: number;
+}
+
+/** fsconfig(2) takes no longer value. */
+const VALUE_MAX = 255;
+
+/**
+ * Mounts.
+ *
+ * @throws {NydusGdError} "environment" when this kernel has no such mounts, or not for this file system
+ * @throws {SyscallError} what else the kernel says, with its own words
+ */
+export function mountErofs({ image, devices, target, readAheadKb }: ErofsMountRequest): void {
+  for (const path of [image, ...devices]) {
+    if (new TextEncoder().encode(path).length > VALUE_MAX) {
+      throw new NydusGdError("environment", `Cannot mount EROFS from ${path}: its path exceeds ${VALUE_MAX} bytes`);
+    }
+  }
+  try {
+    using context = FsContext.open(EROFS_TYPE);
+    context.setString("source", image);
+    for (const device of devices) context.setString("device", device);
+    using tree = context.setFlag("ro").create().mount();
+    moveMount(tree, target);
+  } catch (error) {
+    if (isErrno(error, "ENODEV")) {
+      throw new NydusGdError("environment", "Cannot mount EROFS: the kernel does not have it", { cause: error });
+    }
+    if (isErrno(error, "ENOTBLK")) {
+      const what = `kernel ${Deno.osRelease()}, or the file system of ${image}, does not take files for devices`;
+      throw new NydusGdError("environment", `Cannot mount EROFS: ${what}`, { cause: error });
+    }
+    throw error;
+  }
+  setReadAhead(target, readAheadKb);
+}
+
+/** _IOR(0x15, 1, struct fs_sysfs_path): a length and up to 128 bytes. Linux >= 6.10. */
+const FS_IOC_GETFSSYSFSPATH = 0x8081_1501n;
+const SYSFS_PATH_SIZE = 129;
+
+/** Kernels that do not tell where it is set keep their own readahead. */
+function setReadAhead(target: string, readAheadKb: number): void {
+  using root = open(target, O.RDONLY | O.DIRECTORY);
+  const answer = new Uint8Array(SYSFS_PATH_SIZE);
+  try {
+    ioctl(root, FS_IOC_GETFSSYSFSPATH, answer);
+  } catch (error) {
+    if (isErrno(error, "ENOTTY", "EOPNOTSUPP")) return;
+    throw error;
+  }
+  const path = new TextDecoder().decode(answer.subarray(1, 1 + (answer[0] as number)));
+  const name = path.slice(path.lastIndexOf("/") + 1); // the same below fs/erofs and below bdi
+  Deno.writeTextFileSync(`/sys/class/bdi/${name}/read_ahead_kb`, String(readAheadKb));
+}

@@ -1,0 +1,92 @@
+/**
+ * Whether EROFS on files can be had here, and does not show zeros for what its devices do not have.
+ *
+ * Until early 2026 kernels filled up what a device file did not give with zeros, and kept them as valid. A read that is cut
+ * short (by the end of a file, or by a signal) must be EIO before anything can be served this way. So an image of one
+ * file is mounted whose device is too short, and read: in a Worker, as everything that mounts.
+ *
+ * @module
+ */
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
+import { pread } from "../../../ffi/unistd.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { BLOB_FEATURE } from "../../rafs/flags.ts";
+import { BootstrapWriter } from "../../rafs/v6/writer.ts";
+import { mountErofs } from "./erofs_mount.ts";
+
+const BLOCK = 4096;
+/** Blocks of the file, and bytes that its device has of them: one block, and a part of the second. */
+const BLOCKS = 4;
+const DEVICE_BYTES = BLOCK + 1000;
+
+/**
+ * Tries it in `dir`, an existing folder, on whose file system images are to be.
+ *
+ * @throws {NydusGdError} "environment": why it cannot be used
+ */
+export function probeErofs(dir: string): void {
+  const probe = `${dir}/erofs-probe-${crypto.randomUUID()}`;
+  Deno.mkdirSync(probe, { mode: 0o700 });
+  try {
+    const target = `${probe}/mnt`, image = `${probe}/image`, device = `${probe}/device`;
+    Deno.mkdirSync(target);
+    Deno.writeFileSync(image, imageOfOneFile());
+    Deno.writeFileSync(device, new Uint8Array(DEVICE_BYTES).fill(1));
+    mountErofs({ image, devices: [device], target, readAheadKb: 128 });
+    try {
+      requireErrors(`${target}/file`);
+    } finally {
+      umount2(target, MNT.DETACH);
+    }
+  } finally {
+    Deno.removeSync(probe, { recursive: true });
+  }
+}
+
+function requireErrors(path: string): void {
+  using file = open(path, O.RDONLY);
+  const block = new Uint8Array(BLOCK);
+  for (let index = BLOCKS - 1; index >= 0; index--) {
+    const isWhole = (index + 1) * BLOCK <= DEVICE_BYTES;
+    const seen = isWhole ? "an error where there is data" : "zeros where there is no data";
+    if (canRead(() => pread(file, block, index * BLOCK)) !== isWhole) {
+      throw new NydusGdError("environment", `Cannot use EROFS: kernel ${Deno.osRelease()} shows ${seen}`);
+    }
+  }
+}
+
+function canRead(use: () => number): boolean {
+  try {
+    return use() > 0;
+  } catch (error) {
+    if (isErrno(error, "EIO")) return false;
+    throw error;
+  }
+}
+
+function imageOfOneFile(): Uint8Array<ArrayBuffer> {
+  const writer = new BootstrapWriter({ chunkSize: BLOCK, compressor: "none", digester: "sha256" });
+  const owner = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
+  const root = writer.addInode({ ...owner, mode: 0o040500 });
+  const chunks = Array.from({ length: BLOCKS }, (_, index) => ({
+    blobIndex: 0,
+    chunkIndex: index,
+    uncompressedOffset: index * BLOCK,
+  }));
+  const file = writer.addInode({ ...owner, mode: 0o100400, size: BLOCKS * BLOCK, chunks });
+  writer.addEntry(root, new TextEncoder().encode("file"), file);
+  return writer.finish([{
+    index: 0,
+    id: "probe",
+    compressor: "none",
+    digester: "sha256",
+    chunkSize: BLOCK,
+    chunkCount: BLOCKS,
+    features: BLOB_FEATURE.aligned,
+    compressedSize: BLOCKS * BLOCK,
+    uncompressedSize: BLOCKS * BLOCK,
+    meta: undefined,
+  }]);
+}

@@ -1,0 +1,104 @@
+/**
+ * One image as a mount of its own, by the data path that was chosen.
+ *
+ * ```
+ * fuse         the session itself is mounted on DIR
+ * erofs-fuse   EROFS is mounted on DIR, the session with its devices in the state folder
+ * ```
+ *
+ * @module
+ */
+import { mountAt } from "../../ffi/mountinfo.ts";
+import { messageOf } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+import { type DataPathChoice, isRefusal } from "./choose.ts";
+import { devicesAgain, erofsMountOf, isErofsAt, mountErofsFuse } from "./erofs/erofs_fuse.ts";
+import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
+import type { ImageMount, MountableImage } from "./image_mount.ts";
+import { UnmountWatch } from "./unmount_watch.ts";
+
+const log = logger("mount");
+
+/** Image number where there is one image. */
+const ONLY_IMAGE = 1;
+
+/** Where and how, as for a session. */
+export type SingleMountOptions = Omit<FuseSessionOptions, "single" | "openRequests">;
+
+/**
+ * Mounts `image` on `mountpoint`. Disposing unmounts, by force where it is in use, and resolves when everything is closed.
+ *
+ * @throws {NydusGdError} when it cannot be mounted, or not by the data path that was asked for
+ */
+export async function mountSingle(
+  image: MountableImage,
+  { fsDriver, named }: DataPathChoice,
+  options: SingleMountOptions,
+): Promise<ImageMount> {
+  if (fsDriver === "erofs-fuse") {
+    try {
+      return await mountErofs(image, options);
+    } catch (error) {
+      if (named || !isRefusal(error)) throw error;
+      log.warn("image is served by fuse", { image: image.name, reason: messageOf(error) });
+    }
+  }
+  return mountOf(await FuseSession.start({ ...options, single: { image, number: ONLY_IMAGE } }));
+}
+
+/**
+ * Goes on with the mount of a process that was killed, by the data path that it took.
+ *
+ * @returns undefined where nobody has the session any more
+ * @throws {NydusGdError} as {@link FuseSession.takeOver}
+ */
+export async function takeOverSingle(
+  image: MountableImage,
+  options: SingleMountOptions,
+): Promise<ImageMount | undefined> {
+  const { mountpoint: target, stateDir } = options;
+  if (!isErofsAt(target)) {
+    const single = { image, number: ONLY_IMAGE };
+    const taken = await FuseSession.takeOver({ ...options, single }, () => Promise.resolve([single]));
+    return taken && mountOf(taken.session);
+  }
+  await using parts = new AsyncDisposableStack();
+  const watch = parts.use(new UnmountWatch());
+  const taken = await FuseSession.takeOver(
+    { ...options, mountpoint: devicesDir(stateDir), openRequests: true },
+    async () => [{ image: await devicesAgain(image, stateDir), number: ONLY_IMAGE }],
+  );
+  const [served] = taken?.mounts ?? [];
+  if (taken === undefined || served === undefined) return undefined;
+  parts.use(taken.session);
+  const mount = parts.use(erofsMountOf(served, taken.session, watch, target));
+  const owned = parts.move();
+  return { ...mount, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+function mountOf(session: FuseSession): ImageMount {
+  return {
+    fsDriver: "fuse",
+    path: session.mountpoint,
+    isSeen: () => mountAt(session.mountpoint) !== undefined,
+    released: session.ended,
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}
+
+/** Mount point of the session whose files are the devices of an EROFS. */
+function devicesDir(stateDir: string): string {
+  return `${stateDir}/devices`;
+}
+
+async function mountErofs(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
+  const { mountpoint: target, stateDir } = options;
+  await using parts = new AsyncDisposableStack();
+  const devices = devicesDir(stateDir);
+  await Deno.mkdir(devices, { recursive: true, mode: 0o700 });
+  const watch = parts.use(new UnmountWatch());
+  const session = parts.use(await FuseSession.start({ ...options, mountpoint: devices, openRequests: true }));
+  const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, session, watch, { target, stateDir }));
+  const owned = parts.move();
+  return { ...mount, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}

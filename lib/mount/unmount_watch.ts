@@ -1,0 +1,66 @@
+/**
+ * Tells when file systems are gone: not only unmounted, but let go by every overlay and open file.
+ *
+ * ```ts
+ * using watch = new UnmountWatch();
+ * await watch.gone("/run/x/image");
+ * ```
+ *
+ * @module
+ */
+import type { Fd } from "../../ffi/fd.ts";
+import { IN, inotifyAddWatch, inotifyInit, inotifyRead } from "../../ffi/inotify.ts";
+import { POLL, pollNonblocking } from "../../ffi/poll.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
+
+const log = logger("mount");
+
+/** Waits for all of them with one descriptor and, while there are any, one thread of Deno's pool. */
+export class UnmountWatch implements AsyncDisposable {
+  readonly #inotify: Fd = inotifyInit();
+  readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
+  readonly #stop = new AbortController();
+  #reading: Promise<void> | undefined;
+
+  /**
+   * Begins to watch the file system whose root is at `path`; the promise resolves when it is gone, or the watch
+   * ends, and never rejects.
+   *
+   * @throws {SyscallError} when it cannot be watched
+   */
+  gone(path: string): Promise<void> {
+    this.#stop.signal.throwIfAborted();
+    const watch = inotifyAddWatch(this.#inotify, path, IN.DELETE_SELF | IN.ONLYDIR);
+    const waiter = Promise.withResolvers<void>();
+    this.#waiting.set(watch, waiter);
+    this.#reading ??= this.#read();
+    return waiter.promise;
+  }
+
+  async #read(): Promise<void> {
+    const { signal } = this.#stop;
+    try {
+      while (this.#waiting.size > 0) {
+        await pollNonblocking([{ fd: this.#inotify, events: POLL.IN }], -1, signal);
+        for (const { watch, mask } of inotifyRead(this.#inotify)) {
+          if ((mask & IN.IGNORED) === 0) continue;
+          this.#waiting.get(watch)?.resolve();
+          this.#waiting.delete(watch);
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) log.error("unmounts are not seen any more", { error: messageOf(error) });
+    } finally {
+      this.#reading = undefined;
+    }
+  }
+
+  /** Ends the watch; what is waited for counts as gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new NydusGdError("interrupted", "Cannot watch mount: the program is stopping"));
+    await this.#reading;
+    this.#inotify[Symbol.dispose]();
+    for (const waiter of this.#waiting.values()) waiter.resolve();
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * Devices of an EROFS image: for each blob, an address space of whole blocks in which the kernel finds its chunks.
+ *
+ * ```
+ *  device   │ chunk 7 │pad│ chunk 2 │ chunk 9   │pad│        every chunk begins at a block
+ *                ▲             ▲         ▲
+ *  blob     … chunk 2 … chunk 7 … chunk 9 …                  the cache file, plain chunks at their offsets
+ * ```
+ * Where every chunk of the blob begins at a block already (v6), both are the same, and the cache file itself can be the
+ * device. A table has the chunks that the image uses, by the words of the image alone: whoever reads a piece has to
+ * compare it with the blob's own chunk table, as for any {@link Extent}.
+ *
+ * @module
+ */
+import { roundUp } from "../base/bytes.ts";
+import type { Extent } from "./bootstrap.ts";
+import { GrowingColumn } from "./growing.ts";
+import { unreadable } from "./guard.ts";
+
+/** Bytes of a block of an EROFS image. */
+export const DEVICE_BLOCK = 4096;
+
+/** {@link Extent.blobIndex} of a piece that no chunk has: zeros. */
+export const HOLE = -1;
+
+/** One device. Rows are chunks, ascending by place. Shared memory: posted to Workers without a copy. */
+export interface DeviceTable {
+  readonly blobIndex: number;
+  /** A multiple of {@link DEVICE_BLOCK}, at least one block. */
+  readonly sizeBytes: number;
+  /** Whether device offsets are offsets of the blob's cache file. */
+  readonly identical: boolean;
+  readonly count: number;
+  readonly deviceOffset: Float64Array<SharedArrayBuffer>;
+  readonly blobOffset: Float64Array<SharedArrayBuffer>;
+  /** Plain bytes. */
+  readonly length: Uint32Array<SharedArrayBuffer>;
+  readonly chunkIndex: Uint32Array<SharedArrayBuffer>;
+}
+
+/** Collects the chunks of one blob that files use. */
+export class DeviceBuilder {
+  readonly #rows = new Map<number, number>();
+  readonly #offset = GrowingColumn.doubles();
+  readonly #length = GrowingColumn.u32();
+  readonly #chunk = GrowingColumn.u32();
+
+  constructor(private readonly blobIndex: number) {}
+
+  /** @throws {RafsError} when the image says two things of a chunk */
+  add({ chunkIndex, chunkOffset, chunkLength }: Extent): void {
+    const row = this.#rows.get(chunkIndex);
+    if (row === undefined) {
+      this.#rows.set(chunkIndex, this.#offset.length);
+      this.#offset.push(chunkOffset);
+      this.#length.push(chunkLength);
+      this.#chunk.push(chunkIndex);
+    } else if (this.#offset.at(row) !== chunkOffset || this.#length.at(row) !== chunkLength) {
+      this.#contradiction(row, chunkIndex, chunkOffset);
+    }
+  }
+
+  /** @throws {RafsError} when chunks overlap */
+  finish(): DeviceTable {
+    const count = this.#offset.length;
+    const order = Uint32Array.from({ length: count }, (_, row) => row)
+      .sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
+    const identical = order.every((row) => this.#offset.at(row) % DEVICE_BLOCK === 0);
+    const table = {
+      deviceOffset: new Float64Array(new SharedArrayBuffer(count * 8)),
+      blobOffset: new Float64Array(new SharedArrayBuffer(count * 8)),
+      length: new Uint32Array(new SharedArrayBuffer(count * 4)),
+      chunkIndex: new Uint32Array(new SharedArrayBuffer(count * 4)),
+    };
+    let blobEnd = 0, next = 0;
+    order.forEach((row, k) => {
+      const offset = this.#offset.at(row), length = this.#length.at(row), chunk = this.#chunk.at(row);
+      if (offset < blobEnd) this.#contradiction(order[k - 1] as number, chunk, offset);
+      blobEnd = offset + length;
+      table.deviceOffset[k] = identical ? offset : next;
+      table.blobOffset[k] = offset;
+      table.length[k] = length;
+      table.chunkIndex[k] = chunk;
+      next = roundUp((table.deviceOffset[k] as number) + length, DEVICE_BLOCK);
+    });
+    return { ...table, blobIndex: this.blobIndex, count, identical, sizeBytes: Math.max(DEVICE_BLOCK, next) };
+  }
+
+  #contradiction(row: number, chunk: number, offset: number): never {
+    const other = `chunk ${this.#chunk.at(row)} has ${this.#length.at(row)} bytes at ${this.#offset.at(row)}`;
+    unreadable(`chunk ${chunk} of blob ${this.blobIndex}`, offset, other);
+  }
+}
+
+/** Row of the last chunk that begins at or before `offset`; -1 when there is none. */
+function rowAt({ count, deviceOffset }: DeviceTable, offset: number): number {
+  let low = 0, high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((deviceOffset[middle] as number) <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** Where `chunkOffset` of the blob's address space is in the device; undefined for what is no chunk of it. */
+export function deviceOffsetOf(
+  { count, blobOffset, deviceOffset }: DeviceTable,
+  chunkOffset: number,
+): number | undefined {
+  let low = 0, high = count;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((blobOffset[middle] as number) < chunkOffset) low = middle + 1;
+    else high = middle;
+  }
+  return low < count && blobOffset[low] === chunkOffset ? deviceOffset[low] : undefined;
+}
+
+/** The pieces of `[offset, offset + length)` of a device, {@link HOLE}s among them, cut at its end. */
+export function deviceExtents(table: DeviceTable, offset: number, length: number): Extent[] {
+  const extents: Extent[] = [];
+  const end = Math.min(table.sizeBytes, offset + length);
+  let row = Math.max(0, rowAt(table, offset));
+  for (let from = offset; from < end; row++) {
+    const start = row < table.count ? table.deviceOffset[row] as number : end;
+    const chunkLength = row < table.count ? table.length[row] as number : 0;
+    if (from < start) {
+      const to = Math.min(start, end);
+      extents.push(hole(from, to - from));
+      from = to;
+    }
+    const to = Math.min(end, start + chunkLength);
+    if (from >= to) continue;
+    const chunkOffset = table.blobOffset[row] as number;
+    extents.push({
+      fileOffset: from,
+      blobIndex: table.blobIndex,
+      chunkIndex: table.chunkIndex[row] as number,
+      blobOffset: chunkOffset + from - start,
+      length: to - from,
+      chunkOffset,
+      chunkLength,
+    });
+    from = to;
+  }
+  return extents;
+}
+
+function hole(fileOffset: number, length: number): Extent {
+  return { fileOffset, blobIndex: HOLE, chunkIndex: 0, blobOffset: 0, length, chunkOffset: 0, chunkLength: 0 };
+}

@@ -1,0 +1,119 @@
+/**
+ * The tree of a bootstrap as an EROFS image for the kernel, and the devices that its files are on.
+ *
+ * ```
+ * bootstrap (v5, v6) ──walk──► every inode, name, chunk ──► EROFS image with block-aligned devices
+ *                        │
+ *                        └── what the reader refuses never reaches the kernel
+ * ```
+ * RAFS v6 is EROFS already, but nothing of it is checked there: a chunk index is a device and a block to the kernel,
+ * which shows whatever is at that place. Here every index has passed the reader, and two indexes that contradict each
+ * other refuse the image. What only the kernel interprets (chunk formats, device slots, shared attributes, compact
+ * inodes) is what our writer wrote, whatever the image had. v5 becomes the same.
+ *
+ * Same tree, same bytes: inode numbers do not change over restarts.
+ *
+ * @module
+ */
+import type { Bootstrap, Extent } from "./bootstrap.ts";
+import { DeviceBuilder, deviceOffsetOf, type DeviceTable } from "./device_table.ts";
+import { BLOB_FEATURE } from "./flags.ts";
+import { unreadable } from "./guard.ts";
+import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
+import { type BlobEntry, BootstrapWriter, type InodeSpec } from "./v6/writer.ts";
+import { type TreeEntry, walkTree } from "./walk.ts";
+
+/** See the module. */
+export interface ErofsImage {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** In the order in which they are given to the kernel. Blobs that no file uses have none. */
+  readonly devices: readonly DeviceTable[];
+}
+
+/** Chunks of a file that are looked at at once. */
+const CHUNKS_AT_ONCE = 256;
+
+/**
+ * Makes the image.
+ *
+ * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot hold
+ */
+export function makeErofsImage(tree: Bootstrap): ErofsImage {
+  const devices = collectDevices(tree);
+  const deviceOfBlob = new Map(devices.map((device, index) => [device.blobIndex, { device, index }]));
+  const placeOf = ({ blobIndex, chunkOffset }: Extent) => {
+    const found = deviceOfBlob.get(blobIndex);
+    const offset = found === undefined ? undefined : deviceOffsetOf(found.device, chunkOffset);
+    if (found === undefined || offset === undefined) unreadable("RAFS tree", chunkOffset, "it changed meanwhile");
+    return { blobIndex: found.index, chunkIndex: 0, uncompressedOffset: offset };
+  };
+  const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
+  const inodes = new Map<number, number>();
+  for (const entry of walkTree(tree)) {
+    const parent = inodes.get(entry.parent);
+    let inode = inodes.get(entry.ino);
+    if (inode === undefined) {
+      const chunks = isFile(entry) ? extentsOf(tree, entry).map(placeOf).toArray() : [];
+      inodes.set(entry.ino, inode = writer.addInode({ ...specOf(tree, entry), chunks }));
+    }
+    if (parent !== undefined) writer.addEntry(parent, entry.path.subarray(entry.path.lastIndexOf(0x2f) + 1), inode);
+  }
+  return { bytes: writer.finish(devices.map((device, index) => blobEntry(tree, device, index))), devices };
+}
+
+function collectDevices(tree: Bootstrap): DeviceTable[] {
+  const builders = new Map<number, DeviceBuilder>();
+  const seen = new Set<number>();
+  for (const entry of walkTree(tree)) {
+    if (!isFile(entry) || seen.has(entry.ino)) continue;
+    if (entry.attr.nlink > 1) seen.add(entry.ino);
+    for (const extent of extentsOf(tree, entry)) {
+      let builder = builders.get(extent.blobIndex);
+      if (builder === undefined) builders.set(extent.blobIndex, builder = new DeviceBuilder(extent.blobIndex));
+      builder.add(extent);
+    }
+  }
+  return [...builders].sort(([a], [b]) => a - b).map(([, builder]) => builder.finish());
+}
+
+function isFile({ attr }: TreeEntry): boolean {
+  return (attr.mode & S_IFMT) === S_IFREG;
+}
+
+/** The chunks of a file, each whole. */
+function* extentsOf(tree: Bootstrap, { ino, attr: { size } }: TreeEntry): Generator<Extent> {
+  const step = CHUNKS_AT_ONCE * tree.chunkSize;
+  for (let offset = 0; offset < size; offset += step) yield* tree.extents(ino, offset, step);
+}
+
+function specOf(tree: Bootstrap, { ino, attr }: TreeEntry): InodeSpec {
+  const { mode, size, mtime, mtimeNsec, rdev, nlink } = attr;
+  const owner = tree.explicitUidGid ? { uid: attr.uid, gid: attr.gid } : { uid: 0, gid: 0 };
+  return {
+    mode,
+    size,
+    ...owner,
+    mtime,
+    mtimeNsec,
+    rdev,
+    nlink,
+    ...((mode & S_IFMT) === S_IFLNK ? { target: tree.readlink(ino) } : {}),
+    ...(tree.hasXattrs ? { xattrs: [...tree.xattrs(ino)] } : {}),
+  };
+}
+
+/** The blob table's row of a device: nothing but its name and its size mean anything to the kernel. */
+function blobEntry(tree: Bootstrap, { blobIndex, sizeBytes }: DeviceTable, index: number): BlobEntry {
+  return {
+    index,
+    id: tree.blobs[blobIndex]?.id ?? String(blobIndex),
+    compressor: "none",
+    digester: "sha256",
+    chunkSize: tree.chunkSize,
+    chunkCount: 0,
+    features: BLOB_FEATURE.aligned | BLOB_FEATURE.chunkInfoV2,
+    compressedSize: 0,
+    uncompressedSize: sizeBytes,
+    meta: { compressor: "none", offset: 0, compressedSize: 0, uncompressedSize: 0 },
+  };
+}
