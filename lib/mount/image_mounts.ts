@@ -17,7 +17,7 @@ import { logger } from "../base/log.ts";
 import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
 import { devicesAgain, erofsMountOf, isErofsAt, mountErofsFuse } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE } from "./erofs/erofs_mount.ts";
-import { FUSE_TYPE } from "./fuse/fuse_mount.ts";
+import { FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
 import { type FuseCounters, FuseSession, type FuseSessionOptions, type NumberedImage } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { UnmountWatch } from "./unmount_watch.ts";
@@ -145,6 +145,8 @@ export class ImageMounts implements AsyncDisposable {
   async #addErofs(image: MountableImage, number: number): Promise<ImageMount> {
     const { erofsDir, stateDir } = this.options;
     const target = `${erofsDir}/${image.name}`;
+    // of an earlier process that was killed before it was on record, or whose image could not be had again
+    if (isErofsAt(target)) await unmount(target, MNT.DETACH);
     await Deno.mkdir(target, { recursive: true, mode: 0o700 });
     try {
       return withFolder(await mountErofsFuse(image, number, this.session, this.#watch, { target, stateDir }));
