@@ -165,18 +165,23 @@ serveTest("a mount that somebody took away is told: not well, and why", "fuse", 
   assert.match(await serving.status(), /^FAILED: the FUSE session of 1 lazy image has ended/m);
 });
 
-serveTest("a server that takes over from one that was killed has nothing to complain of", async (serving, scratch) => {
-  await mountLazy(serving, scratch);
-  await serving.driver.kill();
-  await serving.driver.restart();
-  assert.deepEqual((await serving.document()).problems, []);
-  await serving.driver.call("GraphDriver.Put", { ID: "box" });
-});
+serveTest(
+  "a server that takes over from one that was killed has nothing to complain of",
+  "fuse",
+  async (serving, scratch, fsDriver) => {
+    await mountLazy(serving, scratch, fsDriver);
+    await serving.driver.kill();
+    await serving.driver.restart();
+    assert.deepEqual((await serving.document()).problems, []);
+    await serving.driver.call("GraphDriver.Put", { ID: "box" });
+  },
+);
 
 serveTest(
   "containers that lost their image with an earlier server and its keeper are told",
-  async (serving, scratch) => {
-    await mountLazy(serving, scratch);
+  "fuse",
+  async (serving, scratch, fsDriver) => {
+    await mountLazy(serving, scratch, fsDriver);
     await serving.driver.kill();
     const { pid } = JSON.parse(await Deno.readTextFile(`${scratch}/root/state/keeper.json`)) as { pid: number };
     Deno.kill(pid, "SIGKILL");
