@@ -34,7 +34,7 @@ ${ROWS.map(({ name, about }) => `  ${name.padEnd(10)} ${about}`).join("\n")}
   --runs N            how often each system is measured (5)
   --workloads A,B     of ${Object.keys(WORKLOADS).join(", ")} (all)
   --links A,B         links in MB/s (3,12)
-  --seconds N         longest single measure of a file tree (2)
+  --seconds N         how long a file tree is read warm; cold at most four times as long (2)
   --images N          lazy images of the row memory (20)
   --keep DIR          where what was built is kept (.tools/bench)
   --results DIR       where the JSON goes (bench/results)

@@ -8,14 +8,13 @@
  * @module
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
-import { Throttle } from "../../lib/demo/throttle.ts";
 import type { ColdStart } from "./cold_start.ts";
 import { mountNydusd, mountNydusGd, type MountOptions, registryBackend, type ServedMount } from "./mounts.ts";
 import { output, versionOf } from "./programs.ts";
 import { commonImage } from "./rafs_images.ts";
 import type { Figure } from "./report.ts";
-import { type Bench, dropCaches, inTurn, type Row, type System, valuesOf } from "./row.ts";
-import { DELAY_MS } from "./start_row.ts";
+import { type Bench, dropCaches, inTurn, type System, valuesOf } from "./row.ts";
+import { slowLink, workloadRow } from "./workload_row.ts";
 import { ENVIRONMENT, type WorkloadName, WORKLOADS, Workloads } from "./workloads.ts";
 
 const AIM = 1;
@@ -31,22 +30,16 @@ shift 2
 exec chroot "$root" env -i "$@"
 `;
 
-export const bytesRow: Row = {
-  name: "bytes",
-  about: "bytes and time until ready of the same image: nydusd (no prefetch, amplify_io 0), nydus-gd",
-  async run(bench: Bench): Promise<Figure[]> {
-    await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: bench.workloads });
-    const figures: Figure[] = [];
-    for (const name of bench.workloads) figures.push(...await compare(bench, workloads, name));
-    return figures;
-  },
-};
+export const bytesRow = workloadRow(
+  "bytes",
+  "bytes and time until ready of the same image: nydusd (no prefetch, amplify_io 0), nydus-gd",
+  compare,
+);
 
 async function compare(bench: Bench, workloads: Workloads, name: WorkloadName): Promise<Figure[]> {
   const { bootstrap, repository } = await commonImage(workloads, name);
-  const bytesPerSecond = Math.min(...bench.linksMBps) * 1e6;
-  const upstream = `http://${workloads.registry.host}`;
-  await using link = new Throttle({ upstream, bytesPerSecond, delayMs: DELAY_MS });
+  const MBps = Math.min(...bench.linksMBps);
+  await using link = slowLink(workloads, MBps);
   const dir = `${bench.scratch}/bytes`;
   const measure = async (mount: (options: MountOptions) => Promise<ServedMount>): Promise<ColdStart> => {
     await Deno.mkdir(dir);
@@ -60,7 +53,8 @@ async function compare(bench: Bench, workloads: Workloads, name: WorkloadName): 
       const said = await output("unshare", [...words, ...ENVIRONMENT, ...WORKLOADS[name]]);
       const seconds = (performance.now() - start) / 1000;
       if (said.trim() !== "ready") throw new NydusGdError("internal", `Cannot measure ${name}: it said ${said}`);
-      return { seconds, megabytes: link.traffic().bytes / 1e6 };
+      const { bytes, requests } = link.traffic();
+      return { seconds, megabytes: bytes / 1e6, requests };
     } finally {
       await mounted[Symbol.asyncDispose]();
       await Deno.remove(dir, { recursive: true });
@@ -69,11 +63,12 @@ async function compare(bench: Bench, workloads: Workloads, name: WorkloadName): 
   const systems: System<ColdStart>[] = [];
   if (await versionOf("nydusd") !== undefined) systems.push({ name: "nydusd", measure: () => measure(mountNydusd) });
   systems.push({ name: "nydus-gd", measure: () => measure(mountNydusGd) });
-  bench.progress(`${name} over ${bytesPerSecond / 1e6} MB/s`);
+  bench.progress(`${name} over ${MBps} MB/s`);
   const results = await inTurn(bench, systems);
   const aim = { of: "nydus-gd", against: "nydusd", atMost: AIM };
   return [
     { name: `${name}: fetched`, unit: "MB", values: valuesOf(results, "megabytes"), aim },
+    { name: `${name}: requests`, unit: "1", values: valuesOf(results, "requests") },
     { name: `${name}: ready after`, unit: "s", values: valuesOf(results, "seconds"), aim },
   ];
 }

@@ -18,8 +18,6 @@ export interface ColdStartOptions {
   readonly command: readonly string[];
   /** Of `serve`, beside that of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Runs beside the container, when it is being started. */
-  readonly meanwhile?: (sandbox: Sandbox) => Promise<void>;
 }
 
 /** What was seen. */
@@ -28,7 +26,14 @@ export interface ColdStart {
   readonly seconds: number;
   /** What the link carried until then. */
   readonly megabytes: number;
+  readonly requests: number;
 }
+
+/** Environment of `serve`: whether it fetches all of an image in the background. */
+export const PREFETCH = {
+  on: { NYDUS_GD_PREFETCH_ENABLED: "true" },
+  off: { NYDUS_GD_PREFETCH_ENABLED: "false" },
+} as const;
 
 let starts = 0;
 
@@ -49,13 +54,11 @@ export async function coldStart({ scratch, program }: Bench, options: ColdStartO
     const reference = `${link.host}/${options.repository}:latest`;
     const start = performance.now();
     await daemon.must(["pull", "--quiet", reference]);
-    const meanwhile = options.meanwhile?.(sandbox);
     const said = await daemon.must(["run", "--rm", "--network=none", reference, ...command]);
     const seconds = (performance.now() - start) / 1000;
-    const megabytes = link.traffic().bytes / 1e6;
-    await meanwhile;
+    const { bytes, requests } = link.traffic();
     if (said !== "ready") throw new NydusGdError("internal", `Cannot measure ${reference}: the container said ${said}`);
-    return { seconds, megabytes };
+    return { seconds, megabytes: bytes / 1e6, requests };
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

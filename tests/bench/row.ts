@@ -14,7 +14,7 @@ export interface Bench {
   readonly workloads: readonly WorkloadName[];
   /** Bandwidths of the slow links, in MB/s. */
   readonly linksMBps: readonly number[];
-  /** Longest single measure of a file tree. */
+  /** How long a file tree is read warm. */
   readonly seconds: number;
   /** How many lazy images are mounted at once. */
   readonly images: number;

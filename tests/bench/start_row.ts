@@ -5,34 +5,28 @@
  * @module
  */
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
-import { Throttle } from "../../lib/demo/throttle.ts";
 import { type ColdStart, coldStart } from "./cold_start.ts";
 import { versionOf } from "./programs.ts";
 import { rafsImage } from "./rafs_images.ts";
 import type { Figure } from "./report.ts";
-import { type Bench, inTurn, type Row, type System, valuesOf } from "./row.ts";
-import { type WorkloadName, WORKLOADS, Workloads } from "./workloads.ts";
+import { type Bench, inTurn, type System, valuesOf } from "./row.ts";
+import { slowLink, workloadRow } from "./workload_row.ts";
+import { type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
 
-/** Between request and answer. */
-export const DELAY_MS = 20;
 const AIM = 5;
 
-export const startRow: Row = {
-  name: "start",
-  about: "start to ready over a slow link: overlay2 (pull and run), nydus-gd",
-  async run(bench: Bench): Promise<Figure[]> {
-    await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: bench.workloads });
+export const startRow = workloadRow(
+  "start",
+  "start to ready over a slow link: overlay2 (pull and run), nydus-gd",
+  async (bench, workloads, name) => {
     const figures: Figure[] = [];
-    for (const name of bench.workloads) {
-      for (const MBps of bench.linksMBps) figures.push(...await startOver(bench, workloads, name, MBps));
-    }
+    for (const MBps of bench.linksMBps) figures.push(...await startOver(bench, workloads, name, MBps));
     return figures;
   },
-};
+);
 
 async function startOver(bench: Bench, workloads: Workloads, name: WorkloadName, MBps: number): Promise<Figure[]> {
-  const upstream = `http://${workloads.registry.host}`;
-  await using link = new Throttle({ upstream, bytesPerSecond: MBps * 1e6, delayMs: DELAY_MS });
+  await using link = slowLink(workloads, MBps);
   const common = { link, command: WORKLOADS[name] };
   const own = await rafsImage(workloads, name, "nydus-gd");
   const systems: System<ColdStart>[] = [
