@@ -4,6 +4,7 @@
  * @module
  */
 import type { IncomingMessage } from "node:http";
+import { concatenate } from "../../base/bytes.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
 /** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
@@ -73,13 +74,7 @@ export class HttpResponse {
       pieces.push(piece);
       return true;
     });
-    const out = new Uint8Array(total);
-    let at = 0;
-    for (const piece of pieces) {
-      out.set(piece, at);
-      at += piece.length;
-    }
-    return out;
+    return concatenate(pieces);
   }
 
   /** Gives the body up, keeping the connection where that is cheap. Never fails: nobody needs these bytes. */
