@@ -1,57 +1,11 @@
 /**
- * What programs see of a server that dies: nothing but a pause.
- *
- * NYDUS_GD_TAKEOVER_ROUNDS says how often the server is killed in each test.
+ * Servers and keepers that end one after the other; tests/stress/takeover_test.ts kills at random.
  */
 import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
+import { DATA_PATHS } from "../../lib/mount/choose.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
-
-const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "10");
-const READERS = 4;
-/** A server lives at most this long: it dies while it starts, takes over, or serves. */
-const LONGEST_LIFE_MS = 1_000;
-/** Byte of FUSE_HAS_RESEND in the stored INIT, and the bit: linux/fuse.h 7.45. */
-const RESEND = { offset: 56, bit: 0x80 } as const;
-
-fuseTest(
-  "readers of a killed server wait, and its successor gives them right bytes (fuse)",
-  () => killed("fuse", () => {}),
-);
-
-fuseTest(
-  "readers of a killed server wait, and its successor gives them right bytes (erofs-fuse)",
-  () => killed("erofs-fuse", () => {}),
-);
-
-fuseTest("the same where the kernel cannot send requests again", () =>
-  killed("fuse", (container) => {
-    const path = `${container.stateDir}/fuse-requests`;
-    const [flags = 0] = readAt(path, RESEND.offset, 1);
-    writeAt(path, RESEND.offset, new Uint8Array([flags & ~RESEND.bit]));
-  }));
-
-async function killed(fsDriver: FsDriver, between: (container: LazyContainer) => void): Promise<void> {
-  await using container = await LazyContainer.start(fsDriver);
-  const { driver } = container;
-  await using readers = await container.read(READERS);
-  for (let round = 0; round < ROUNDS; round++) {
-    await delay(Math.random() * LONGEST_LIFE_MS);
-    await driver.kill();
-    between(container);
-    container.emptyCache();
-    if (round % 2 === 0) await driver.restart();
-    else driver.begin(); // to be killed before it serves, now and then
-  }
-  await driver.kill();
-  await driver.restart();
-  const { wrong, errors, reads, longestPauseMs } = await readers.stop();
-  console.log(`${reads} reads over ${ROUNDS} kills, longest pause ${Math.round(longestPauseMs)} ms`);
-  deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
-  ok(reads > ROUNDS);
-}
 
 fuseTest("a keeper that dies is replaced, and the next server takes over from the new one", async () => {
   await using container = await LazyContainer.start();
@@ -94,14 +48,4 @@ for (const fsDriver of DATA_PATHS) {
       deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
     },
   );
-}
-
-function readAt(path: string, offset: number, length: number): Uint8Array {
-  return Deno.readFileSync(path).subarray(offset, offset + length);
-}
-
-function writeAt(path: string, offset: number, bytes: Uint8Array): void {
-  using file = Deno.openSync(path, { write: true });
-  file.seekSync(offset, Deno.SeekMode.Start);
-  file.writeSync(bytes);
 }
