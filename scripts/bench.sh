@@ -10,34 +10,16 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"
+. "$root/scripts/scratch.sh"
 bootstrap bench
 
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/ngd-bench.XXXXXX")
+make_scratch bench
 mkdir "$scratch/cache"
 export BENCH_SCRATCH="$scratch" NO_PROXY="127.0.0.1,localhost,::1${NO_PROXY:+,$NO_PROXY}"
 unset DOCKER_HOST DOCKER_CONFIG
 
-child=
-finish() {
-  status=$?
-  trap - EXIT INT TERM HUP
-  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
-  [ -z "$child" ] || wait "$child" 2>/dev/null || true
-  # A process that the kernel is about to end may still write here.
-  rm -rf --one-file-system "$scratch" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$scratch"; }
-  exit $status
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
 # The executable unpacks itself below /var/cache. Process 1 of the namespace is a shell: it reaps orphans.
-setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc --propagation private sh -c '
+run setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc --propagation private sh -c '
   mount --bind "$BENCH_SCRATCH/cache" /var/cache
   "$@"
-  exit $?' sh deno run --allow-all --quiet tests/bench/bench.ts "$@" &
-child=$!
-status=0
-wait $child || status=$?
-child=
-exit $status
+  exit $?' sh deno run --allow-all --quiet tests/bench/bench.ts "$@"

@@ -12,9 +12,10 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"
+. "$root/scripts/scratch.sh"
 bootstrap test
 
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/ngd-test.XXXXXX")
+make_scratch test
 mkdir "$scratch/tmp" "$scratch/home" "$scratch/cache"
 # root of a user namespace has to get through to what a dockerd keeps for it
 chmod 711 "$scratch" "$scratch/tmp"
@@ -23,24 +24,13 @@ unset DOCKER_HOST DOCKER_CONFIG XDG_RUNTIME_DIR
 export NO_PROXY="127.0.0.1,localhost,::1${NO_PROXY:+,$NO_PROXY}"
 [ -t 1 ] || export NO_COLOR=1
 
-child=
-finish() {
-  status=$?
-  trap - EXIT INT TERM HUP
-  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
-  [ -z "$child" ] || wait "$child" 2>/dev/null || true
+give_back() {
   for backing in /sys/block/loop*/loop/backing_file; do
     case $(cat "$backing" 2>/dev/null) in
       "$scratch"*) name=${backing#/sys/block/} && losetup --detach "/dev/${name%%/*}" ;;
     esac
   done
-  # A process that the kernel is about to end may still write here.
-  rm -rf --one-file-system "$scratch" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$scratch"; }
-  exit $status
 }
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
 
 # Process 1 of the namespace has to be one that reaps orphans: sh does, while it waits. Should this shell be killed, the
 # kernel kills unshare, and with it the rest.
@@ -49,12 +39,8 @@ if ! $in_namespaces true 2>/dev/null; then
   echo "test: no namespaces are permitted here: what a failed run leaves behind is not cleaned up" >&2
   in_namespaces="setsid --wait sh -c"
 fi
-# In the background, so that a signal to this shell is acted upon at once.
-$in_namespaces '"$@"; exit $?' sh deno run --allow-all --quiet scripts/run_tests.ts "$@" &
-child=$!
 status=0
-wait $child || status=$?
-child=
+run $in_namespaces '"$@"; exit $?' sh deno run --allow-all --quiet scripts/run_tests.ts "$@" || status=$?
 # The runner says how it ended; without its word it has died.
 tail -n 1 "$scratch/summary" 2>/dev/null || { echo "0 passed, 1 failed, 0 skipped"; status=1; }
 exit $status

@@ -1,0 +1,33 @@
+# To be sourced: a scratch folder that goes when the script ends, and a child that ends before it.
+#
+#   make_scratch NAME   makes $scratch; from here on a signal ends the child, then the script
+#   run CMD…            the child's status; a function give_back, if there is one, is called before $scratch is removed
+
+child=
+make_scratch() {
+  scratch=$(mktemp -d "${TMPDIR:-/tmp}/ngd-$1.XXXXXX")
+  trap finish EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+}
+
+# In the background, so that a signal to this shell is acted upon at once.
+run() {
+  "$@" &
+  child=$!
+  status=0
+  wait $child || status=$?
+  child=
+  return $status
+}
+
+finish() {
+  status=$?
+  trap - EXIT INT TERM HUP
+  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
+  [ -z "$child" ] || wait "$child" 2>/dev/null || true
+  ! command -v give_back >/dev/null || give_back
+  # A process that the kernel is about to end may still write here.
+  rm -rf --one-file-system "$scratch" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$scratch"; }
+  exit $status
+}
