@@ -8,8 +8,8 @@
  *
  * @module
  */
-import { type AnyFd, rawFd } from "./fd.ts";
-import { check, failure, loadLibc } from "./libc.ts";
+import { type AnyFd, Fd, rawFd } from "./fd.ts";
+import { check, cstring, failure, loadLibc } from "./libc.ts";
 
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -18,6 +18,7 @@ const MAP_PRIVATE = 2;
 const MAP_ANONYMOUS = 0x20;
 const MAP_FAILED = -1n;
 const MS_SYNC = 4;
+const MFD_CLOEXEC = 1;
 
 const libc = loadLibc({
   // void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
@@ -26,10 +27,21 @@ const libc = loadLibc({
   msync: { parameters: ["u64", "usize", "i32"], result: "i32" }, // int msync(void *addr, size_t length, int flags)
   getpagesize: { parameters: [], result: "i32" }, // int getpagesize(void)
   madvise: { parameters: ["u64", "usize", "i32"], result: "i32" }, // int madvise(void *addr, size_t length, int advice)
+  mlock: { parameters: ["u64", "usize"], result: "i32" }, // int mlock(const void *addr, size_t length)
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" }, // int memfd_create(const char *name, unsigned flags)
 });
 
 /** How memory will be used, for {@link Mapping.advise}. */
 export const MADV = { NORMAL: 0, RANDOM: 1, SEQUENTIAL: 2, WILLNEED: 3, DONTNEED: 4 } as const;
+
+/**
+ * A file of no bytes that is nowhere but in memory, and goes with its last descriptor.
+ *
+ * @param name shown by /proc/PID/fd as "/memfd:<name>"
+ */
+export function memfdCreate(name: string): Fd {
+  return Fd.own(check(libc().memfd_create(cstring(name), MFD_CLOEXEC), "memfd_create", name));
+}
 
 /** How {@link Mapping.ofFile} maps. */
 export interface MapOptions {
@@ -104,6 +116,17 @@ export class Mapping implements Disposable {
   advise(advice: number, offset = 0, length = this.length - offset): void {
     const [start, size] = this.#pages(offset, length);
     check(libc().madvise(start, size, advice), "madvise", "mapping");
+  }
+
+  /**
+   * Makes every page of a writable mapping present and writable, and keeps it so as far as the limit on locked memory
+   * allows: the kernel can write there for a thread that is being killed, which may wait for no page any more.
+   */
+  pin(): void {
+    libc().mlock(this.address, BigInt(this.length)); // where it is refused the pages are there for now
+    const words = new Int32Array(this.bytes.buffer, 0, Math.floor(this.length / 4));
+    const step = libc().getpagesize() / 4;
+    for (let word = 0; word < words.length; word += step) Atomics.or(words, word, 0);
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { TempDir } from "../tests/support/temp_dir.ts";
 import { isErrno } from "./errno.ts";
 import { O, open } from "./fcntl.ts";
-import { MADV, Mapping, viewAt } from "./sys_mman.ts";
+import { MADV, Mapping, memfdCreate, viewAt } from "./sys_mman.ts";
+import { ftruncate } from "./unistd.ts";
 
 Deno.test("a mapping of a file shows its bytes and outlives the descriptor", () => {
   using temp = TempDir.make();
@@ -88,4 +89,17 @@ Deno.test("a Worker sees the memory by its address", async () => {
     worker.terminate();
   }
   assert.equal(mapping.bytes[9], 42);
+});
+
+Deno.test("a file in memory is seen by every mapping of it, and pinning one changes nothing", () => {
+  using file = memfdCreate("shared");
+  assert.equal(Deno.readLinkSync(`/proc/self/fd/${file.raw}`), "/memfd:shared (deleted)");
+  ftruncate(file, 10_000);
+  using first = Mapping.ofFile(file, 10_000, { shared: true, writable: true });
+  first.bytes.fill(7);
+  first.pin();
+  using second = Mapping.ofFile(file, 10_000, { shared: true, writable: true });
+  second.pin();
+  assert.ok(second.bytes.every((byte) => byte === 7));
+  assert.match(Deno.readTextFileSync("/proc/self/status"), /VmLck:\s+(2[04]|[3-9][0-9]|0) kB/);
 });

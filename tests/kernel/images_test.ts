@@ -39,7 +39,7 @@ dataPathTest("every image shows what its listing says, all of them in one sessio
     }
     assert.deepEqual(mountsBelow(temp.path), [mounts.mountpoint]);
     const left = [...Deno.readDirSync(temp.join("state"))].map(({ name }) => name).sort();
-    assert.deepEqual(left, ["fuse-requests", "keeper.json"]);
+    assert.deepEqual(left, ["keeper.json"]);
   } finally {
     for (const mountable of opened) mountable[Symbol.dispose]();
   }

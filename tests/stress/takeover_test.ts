@@ -25,7 +25,7 @@ for (const fsDriver of DATA_PATHS) {
 
 fuseTest("the same where the kernel cannot send requests again", () =>
   killed("fuse", (container) => {
-    const path = `${container.stateDir}/fuse-requests`;
+    const path = container.keptFile("/memfd:nydus-gd-requests");
     const [flags = 0] = readAt(path, RESEND.offset, 1);
     writeAt(path, RESEND.offset, new Uint8Array([flags & ~RESEND.bit]));
   }));

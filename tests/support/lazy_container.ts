@@ -63,6 +63,16 @@ export class LazyContainer implements AsyncDisposable {
     return JSON.parse(Deno.readTextFileSync(`${this.stateDir}/keeper.json`)).pid;
   }
 
+  /** A path of what the keeper holds under `name`. */
+  keptFile(name: string): string {
+    const dir = `/proc/${this.keeperPid}/fd`;
+    const found = [...Deno.readDirSync(dir)].find((entry) =>
+      Deno.readLinkSync(`${dir}/${entry.name}`).startsWith(name)
+    );
+    if (found === undefined) throw new Error(`the keeper does not hold ${name}`);
+    return `${dir}/${found.name}`;
+  }
+
   /** Readers of the container's files. */
   read(count: number): Promise<VerifyingReaders> {
     return VerifyingReaders.start(count, this.root, FILES, this.temp.join(`stop-${++this.#readers}`));

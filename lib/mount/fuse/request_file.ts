@@ -1,5 +1,6 @@
 /**
- * The file that requests are kept in while they are under way, mapped by everyone who serves.
+ * The file that requests are kept in while they are under way, mapped by everyone who serves: in memory, held by the
+ * keeper as well.
  *
  * ```
  * ┌───────────┬──────────────────────────────────────────┬─── … one such region per Worker
@@ -13,15 +14,19 @@
  * is zeroed when the reply has been written. A record may be answered already or stand in inbox and parking both; the
  * kernel refuses a second reply with ENOENT.
  *
+ * Its pages are pinned, and not those of a file on a disk, which the kernel makes read-only while it writes them back: a
+ * thread that is being killed still takes a request, if one is there, and where a page of the inbox must be waited for
+ * then, the request ends with EIO.
+ *
  * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Parked
  * are only READs, which have no variable part.
  *
  * @module
  */
 import { FUSE_IN_HEADER, FUSE_MIN_READ_BUFFER, hasResend } from "../../../ffi/fuse_kernel.ts";
-import { O, open } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
 import { RECEIVE_BUFFER_SIZE } from "../../../ffi/libfuse3_session.ts";
-import { Mapping, viewAt } from "../../../ffi/sys_mman.ts";
+import { Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
 import { roundUp } from "../../base/bytes.ts";
@@ -38,31 +43,38 @@ const REGION_SIZE = INBOX_SIZE + PARKED_COUNT * PARKED_STRIDE;
 
 /** The whole file, held by the main thread. */
 export class RequestFile implements Disposable {
-  private constructor(readonly path: string, private readonly mapping: Mapping, readonly workers: number) {}
+  private constructor(readonly fd: Fd, private readonly mapping: Mapping, readonly workers: number) {}
 
-  /** Creates the file anew; what stood in it is gone. */
-  static create(path: string, workers: number): RequestFile {
-    using fd = open(path, O.RDWR | O.CREAT | O.TRUNC, 0o600);
-    const size = INIT_SIZE + workers * REGION_SIZE;
-    ftruncate(fd, size);
-    return new RequestFile(path, Mapping.ofFile(fd, size, { shared: true, writable: true }), workers);
+  /** A new file, empty. */
+  static create(workers: number): RequestFile {
+    const fd = memfdCreate("nydus-gd-requests");
+    return RequestFile.#map(fd, INIT_SIZE + workers * REGION_SIZE, workers);
   }
 
   /**
    * The file that a predecessor left, with all that may be unanswered. Another version may have laid out the regions in
    * another way: INIT counts all the same, records only where the kernel does not send them again.
    *
+   * @param fd owned by the file from now on, whatever comes of it
    * @throws {NydusGdError} "unsupported" for records in another layout that are needed
    */
-  static reopen(path: string, workers: number): RequestFile {
-    using fd = open(path, O.RDWR);
+  static reopen(fd: Fd, workers: number): RequestFile {
     const size = INIT_SIZE + workers * REGION_SIZE;
     const found = fstat(fd).size;
-    ftruncate(fd, Math.max(found, size));
-    const file = new RequestFile(path, Mapping.ofFile(fd, size, { shared: true, writable: true }), workers);
+    const file = RequestFile.#map(fd, Math.max(found, size), workers);
     if (found === size || hasResend(file.storedInit())) return file;
     file[Symbol.dispose]();
-    throw new NydusGdError("unsupported", `Cannot take over requests ${path}: another version laid them out`);
+    throw new NydusGdError("unsupported", "Cannot take over requests: another version laid them out");
+  }
+
+  static #map(fd: Fd, size: number, workers: number): RequestFile {
+    using cleanup = new DisposableStack();
+    cleanup.use(fd);
+    ftruncate(fd, size);
+    const mapping = cleanup.use(Mapping.ofFile(fd, size, { shared: true, writable: true }));
+    mapping.pin();
+    cleanup.move();
+    return new RequestFile(fd, mapping, workers);
   }
 
   /** Forgets every record but INIT: the kernel will send again what is unanswered. */
@@ -93,9 +105,10 @@ export class RequestFile implements Disposable {
     return this.mapping.address + BigInt(INIT_SIZE + index * REGION_SIZE);
   }
 
-  /** Unmaps. No Worker may use a region any more. */
+  /** Unmaps and closes. No Worker may use a region any more. */
   [Symbol.dispose](): void {
     this.mapping[Symbol.dispose]();
+    this.fd[Symbol.dispose]();
   }
 }
 

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { PARKED_COUNT, RequestFile, RequestRegion } from "./request_file.ts";
 
 /** A region of a new file, as a Worker and the main thread see it. */
@@ -14,24 +13,26 @@ function receive(region: RequestRegion, length: number, mark: number): void {
   view.setUint32(0, length, true);
 }
 
+function contentOf({ fd }: RequestFile): Uint8Array<ArrayBuffer> {
+  return Deno.readFileSync(`/proc/self/fd/${fd.raw}`);
+}
+
 Deno.test("a parked request is in the file until it is released", () => {
-  using temp = TempDir.make();
-  using file = RequestFile.create(temp.join("requests"), 2);
+  using file = RequestFile.create(2);
   const [worker, main] = twoViews(file, 1);
   receive(worker, 80, 0xab);
   const slot = worker.park();
   worker.clearInbox();
-  const bytes = Deno.readFileSync(file.path);
+  const bytes = contentOf(file);
   const parkedAt = bytes.indexOf(0xab, bytes.lastIndexOf(80) + 1) - 4;
   assert.equal(new DataView(bytes.buffer).getUint32(parkedAt, true), 80);
   assert.ok(bytes.subarray(parkedAt + 4, parkedAt + 80).every((byte) => byte === 0xab));
   main.release(slot);
-  assert.equal(new DataView(Deno.readFileSync(file.path).buffer).getUint32(parkedAt, true), 0);
+  assert.equal(new DataView(contentOf(file).buffer).getUint32(parkedAt, true), 0);
 });
 
 Deno.test("every record can be taken once, and again after its release", () => {
-  using temp = TempDir.make();
-  using file = RequestFile.create(temp.join("requests"), 1);
+  using file = RequestFile.create(1);
   const [worker, main] = twoViews(file, 0);
   receive(worker, 80, 1);
   const slots = Array.from({ length: PARKED_COUNT }, () => worker.park());
@@ -41,8 +42,7 @@ Deno.test("every record can be taken once, and again after its release", () => {
 });
 
 Deno.test("INIT is stored in whole, and regions are refused beyond the last Worker", () => {
-  using temp = TempDir.make();
-  using file = RequestFile.create(temp.join("requests"), 1);
+  using file = RequestFile.create(1);
   assert.equal(file.storedInit().length, 0);
   file.init.set([104, 0, 0, 0, 26]);
   assert.equal(file.storedInit().length, 104);

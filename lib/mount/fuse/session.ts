@@ -9,8 +9,8 @@
  *                            ▼
  *                      main thread ──► ChunkStore.ensure ──► reply
  * ```
- * /dev/fuse is opened and mounted here and held by a keeper as well (../keeper), requests pass through a file below
- * `stateDir` (request_file.ts), node ids are a function of image and inode (node_id.ts): so whoever calls
+ * /dev/fuse is opened and mounted here, requests pass through a file in memory (request_file.ts), a keeper holds both as
+ * well (../keeper), node ids are a function of image and inode (node_id.ts): so whoever calls
  * {@link FuseSession.takeOver} after this process was killed, or has left, goes on with the same mount, and programs that
  * read meanwhile wait. No state depends on FORGET but when a removed image may be let go.
  *
@@ -31,7 +31,7 @@ import { FUSE_ROOT_ID, hasResend, RESEND_NOTICE } from "../../../ffi/fuse_kernel
 import { notifyInvalEntry, notifyInvalInode } from "../../../ffi/libfuse3.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { write } from "../../../ffi/unistd.ts";
-import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
 import { Keeper } from "../keeper/keeper.ts";
@@ -55,6 +55,8 @@ const MAX_READ = 1 << 20;
 const MAX_BACKGROUND = 128;
 /** How long Workers have to end after the mount is gone, before the connection is cut for those who still use it. */
 const DRAIN_TIMEOUT_MS = 3_000;
+/** Name that the keeper has for the request file. */
+const REQUESTS = "fuse-requests";
 /** READs that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
 const READS_PER_FAILURE = 2;
 
@@ -95,7 +97,7 @@ export class FuseSession implements AsyncDisposable {
    * @throws {NydusGdError} "environment": no /dev/fuse, no libfuse3, no privilege; "busy": something is mounted there
    */
   static async start(options: FuseSessionOptions): Promise<FuseSession> {
-    const { mountpoint, stateDir, workers, single } = options;
+    const { mountpoint, workers, single } = options;
     if (!Number.isInteger(workers) || workers < 1 || workers > 16) {
       throw new NydusGdError("config", `Cannot start FUSE session: ${workers} workers`, {
         hint: "mount.workers = 1 … 16",
@@ -103,7 +105,7 @@ export class FuseSession implements AsyncDisposable {
     }
     if (single !== undefined) checkImageNumber(single.number);
     checkLibrary();
-    const requests = RequestFile.create(requestPath(stateDir), workers);
+    const requests = RequestFile.create(workers);
     try {
       const { devices, connection } = mountFuse(mountpoint, workers, MAX_READ);
       const session = new FuseSession(options, requests, devices, connection);
@@ -142,9 +144,11 @@ export class FuseSession implements AsyncDisposable {
     if (connection === undefined) return undefined;
     const kept = await Keeper.take(keeperPath(stateDir));
     if (kept === undefined) return undefined;
-    const devices = [...kept.values()];
+    const { [REQUESTS]: file, ...others } = Object.fromEntries(kept);
+    const devices = Object.values(others);
     try {
-      const requests = RequestFile.reopen(requestPath(stateDir), devices.length);
+      if (file === undefined) throw new NydusGdError("unsupported", "Cannot take over requests: keeper has no file");
+      const requests = RequestFile.reopen(file, devices.length);
       const session = new FuseSession(options, requests, devices, connection);
       const entries = (await images()).map(({ image, number }) => session.#images.add(image, number, true));
       for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
@@ -160,15 +164,12 @@ export class FuseSession implements AsyncDisposable {
   /** Gives up what {@link takeOver} would go on with: whoever waits gets an error. */
   static async abandon(stateDir: string): Promise<void> {
     await Keeper.discard(keeperPath(stateDir));
-    await ignore(Deno.errors.NotFound, Deno.remove(requestPath(stateDir)));
   }
 
   async #serve(options: FuseSessionOptions, takenOver: boolean): Promise<void> {
     const { single, stateDir } = options;
-    this.#keeper = await Keeper.start(
-      keeperPath(stateDir),
-      new Map(this.#devices.map((device, index) => [`fuse-${index}`, device])),
-    );
+    const kept = new Map(this.#devices.map((device, index) => [`fuse-${index}`, device]));
+    this.#keeper = await Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
     const common = {
       init: this.#requests.storedInit(),
       maxRead: MAX_READ,
@@ -309,7 +310,6 @@ export class FuseSession implements AsyncDisposable {
     await this.#keeper?.[Symbol.asyncDispose]();
     for (const device of this.#devices) device[Symbol.dispose]();
     this.#requests[Symbol.dispose]();
-    await Deno.remove(this.#requests.path);
     this.#images.releaseAll();
   }
 
@@ -389,10 +389,6 @@ export class FuseSession implements AsyncDisposable {
         break;
     }
   }
-}
-
-function requestPath(stateDir: string): string {
-  return `${stateDir}/fuse-requests`;
 }
 
 function keeperPath(stateDir: string): string {
