@@ -51,7 +51,7 @@ export class HttpProxyBackend implements Backend, BlobServer {
   }
 
   refusal(response: HttpResponse): Promise<TransferError> {
-    return statusError(response, undefined);
+    return statusError(response);
   }
 }
 

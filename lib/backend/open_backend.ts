@@ -31,13 +31,19 @@ import { LocalFsBackend } from "./localfs.ts";
 import { ObjectStore } from "./object_store/object_store.ts";
 import type { Mirrors } from "./registry/certs_dir.ts";
 import { dockerCertificates } from "./registry/docker_certificates.ts";
-import { type Credential, firstOf, type Keychain, staticKeychain } from "./registry/keychain.ts";
+import { type Credential, type CredentialSource, firstOf, type Keychain, staticKeychain } from "./registry/keychain.ts";
 import { RegistryBackend } from "./registry/registry_backend.ts";
 import { repositoryOf } from "./registry/repository_hosts.ts";
 import type { TransportOptions } from "./registry/transport.ts";
 
 /** Where Docker keeps the certificates of registries, a folder for each host. */
 export const DOCKER_CERTS_DIR = "/etc/docker/certs.d";
+
+const CONFIGURED_AUTH: CredentialSource = {
+  name: "auth of the configured backend",
+  hint: "mend auth in the backend's configuration",
+};
+const IMAGE_PULL_AUTH: CredentialSource = { name: "IMAGE_PULL_AUTH", hint: "mend IMAGE_PULL_AUTH" };
 
 /** What backends share. The caller owns `http` and disposes of it when the last backend is done. */
 export interface BackendDeps {
@@ -59,6 +65,8 @@ export interface RegistryLocation extends Partial<Omit<RegistryConfig, "type" | 
   /** "docker.io", "localhost:5000". */
   readonly host: string;
   readonly repo: string;
+  /** Where `auth` stands; in the configuration unless given. */
+  readonly authSource?: CredentialSource;
   /** Named by an image and by nobody else: what is asked, and where answers lead, is confined (http/confinement.ts). */
   readonly confined?: boolean;
 }
@@ -74,7 +82,7 @@ export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
       return new LocalFsBackend(config);
     case "registry": {
       const auth = deps.imagePullAuth ?? Deno.env.get("IMAGE_PULL_AUTH");
-      return openRegistry(auth ? { ...config, auth } : config, deps);
+      return openRegistry(auth ? { ...config, auth, authSource: IMAGE_PULL_AUTH } : config, deps);
     }
     case "oss":
     case "s3":
@@ -126,16 +134,15 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
   return new RegistryBackend(repositoryOf(own, { mirrors: deps.mirrors, keychain: deps.keychain, certsDir }));
 }
 
-function ownCredentials(location: RegistryLocation): Credential[] {
-  const { auth, host, repo } = location;
+function ownCredentials({ auth, authSource: source = CONFIGURED_AUTH, host, repo }: RegistryLocation): Credential[] {
   if (!auth) return [];
   const decoded = decodeAuth(auth);
   if (decoded === undefined) {
-    throw new NydusGdError("config", `Cannot open registry ${host}/${repo}: its auth is no base64 of user:password`, {
-      hint: "mend auth in the configuration, or IMAGE_PULL_AUTH",
-    });
+    const state = `${source.name} is no base64 of user:password`;
+    const hint = source.hint === undefined ? {} : { hint: source.hint };
+    throw new NydusGdError("config", `Cannot open registry ${host}/${repo}: ${state}`, hint);
   }
-  return [{ kind: "basic", ...decoded }];
+  return [{ kind: "basic", ...decoded, source }];
 }
 
 function rewrite(url: URL, scheme: "https" | "http" | undefined, host: string | undefined): URL {

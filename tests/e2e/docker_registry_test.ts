@@ -14,6 +14,7 @@ import { getManifest, getSmallBlob, headManifest } from "../../lib/backend/regis
 import { hasCode } from "../../lib/base/errors.ts";
 import { parseDigest } from "../../lib/oci/digest.ts";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
+import { basic } from "../support/credentials.ts";
 import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
 import { type Pushed, RegistryClient } from "../support/registry_client.ts";
 
@@ -87,7 +88,7 @@ test("a registry with a token server is read, and read on when tokens expire", a
   const push = { authorization: `Bearer ${tokens.token("app", ["pull", "push"], 60)}` };
   const pushed = await new RegistryClient(registry.url, "app", push).pushBlob(BYTES);
   const { user, password } = TEST_USER;
-  await withClient(staticKeychain({ kind: "basic", user, password }), async (deps) => {
+  await withClient(staticKeychain(basic(user, password)), async (deps) => {
     const location = { host: registry.host, repo: "app" };
     await readsWell(location, pushed, deps);
     assert.equal(tokens.asked, 1);
@@ -95,7 +96,7 @@ test("a registry with a token server is read, and read on when tokens expire", a
     await readsWell(stale, pushed, deps);
     assert.equal(tokens.asked, 2);
   });
-  await withClient(staticKeychain({ kind: "basic", user, password: "wrong" }), async (deps) => {
+  await withClient(staticKeychain(basic(user, "wrong")), async (deps) => {
     const blob = openRegistry({ host: registry.host, repo: "app" }, deps).blob(pushed.digest.slice(7));
     await assert.rejects(blob.size(), (error) => hasCode(error, "unauthorized"));
   });

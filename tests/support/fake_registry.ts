@@ -15,6 +15,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { type FakeTokenOptions, FakeTokenServer } from "./fake_token_server.ts";
 import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
 /** A request as it arrived. */
@@ -27,14 +28,8 @@ export interface SeenRequest {
 }
 
 /** Who may read. */
-export interface FakeRegistryOptions {
+export interface FakeRegistryOptions extends FakeTokenOptions {
   readonly auth?: "none" | "basic" | "bearer";
-  readonly user?: string;
-  readonly password?: string;
-  /** Accepted by the token server as a refresh token. */
-  readonly identityToken?: string;
-  /** What tokens say of their life; absent: nothing. */
-  readonly expiresInSeconds?: number;
   /** The 401 to a wrong Authorization has no challenge. */
   readonly silentRefusal?: boolean;
   /** Speaks TLS; PEM texts. With `clientCa` only to those who show a certificate of it. */
@@ -53,20 +48,20 @@ export class FakeRegistry implements AsyncDisposable {
   readonly requests: SeenRequest[] = [];
   /** Redirect blobs to this registry's `/store/`. */
   store: FakeRegistry | undefined;
+  /** Everything is refused so, without a challenge. */
+  refusal: number | undefined;
   /** Connections that were ever made. */
   connections = 0;
   /** Signatures of redirects that are good; any when undefined. */
   readonly signatures = new Set<string>();
   readonly #blobs = new Map<string, Uint8Array>();
   readonly #manifests = new Map<string, { readonly type: string; readonly bytes: Uint8Array }>();
-  readonly #tokens = new Set<string>();
+  readonly #tokens: FakeTokenServer;
   readonly #sockets = new Set<Socket>();
-
-  #password: string | undefined;
   #port = 0;
 
   private constructor(private readonly server: Server, private readonly options: FakeRegistryOptions) {
-    this.#password = options.password;
+    this.#tokens = new FakeTokenServer(options);
   }
 
   /** Starts it on a free loopback port. */
@@ -115,8 +110,8 @@ export class FakeRegistry implements AsyncDisposable {
 
   /** Wants this password from now on. */
   changePassword(password: string): void {
-    this.#password = password;
-    this.#tokens.clear();
+    this.#tokens.password = password;
+    this.#tokens.expire();
   }
 
   /** Connections are refused from now on. */
@@ -136,9 +131,15 @@ export class FakeRegistry implements AsyncDisposable {
     this.#manifests.set(name, { type, bytes });
   }
 
+  /** Wants this identity token from now on; undefined: none is good. */
+  changeIdentityToken(token: string | undefined): void {
+    this.#tokens.identityToken = token;
+    this.#tokens.expire();
+  }
+
   /** Every token given so far is refused from now on. */
   expireTokens(): void {
-    this.#tokens.clear();
+    this.#tokens.expire();
   }
 
   /** How many requests had this method and a path that begins so. */
@@ -174,7 +175,8 @@ export class FakeRegistry implements AsyncDisposable {
       body: pieces.map((piece) => new TextDecoder().decode(piece)).join(""),
     };
     this.requests.push(seen);
-    if (seen.path === "/token") return this.#token(seen, response);
+    if (this.refusal !== undefined) return end(response, this.refusal, {}, "{}");
+    if (seen.path === "/token") return this.#tokens.answer(seen, response);
     const stored = /^\/store\/([0-9a-f]{64})$/.exec(seen.path)?.[1];
     if (stored !== undefined) {
       const signature = url.searchParams.get("signature") ?? "";
@@ -220,8 +222,8 @@ export class FakeRegistry implements AsyncDisposable {
 
   #isAllowed(seen: SeenRequest): boolean {
     const authorization = String(seen.headers.authorization ?? "");
-    if (this.options.auth === "basic") return authorization === this.#basic();
-    if (this.options.auth === "bearer") return this.#tokens.has(authorization.replace(/^Bearer /, ""));
+    if (this.options.auth === "basic") return authorization === this.#tokens.basic;
+    if (this.options.auth === "bearer") return this.#tokens.accepts(authorization);
     return true;
   }
 
@@ -232,29 +234,6 @@ export class FakeRegistry implements AsyncDisposable {
       ? `Basic realm="a, \\"quoted\\" realm"`
       : `Bearer realm="${this.url}/token",service="fake",scope="repository:${repository}:pull,push"`;
     end(response, 401, isSilent ? {} : { "www-authenticate": challenge }, "{}");
-  }
-
-  #token(seen: SeenRequest, response: ServerResponse): void {
-    const { user, identityToken, expiresInSeconds } = this.options;
-    const form = new URLSearchParams(seen.body);
-    const isRefresh = form.get("grant_type") === "refresh_token";
-    const isAllowed = seen.method === "POST"
-      ? isRefresh && identityToken !== undefined && form.get("refresh_token") === identityToken
-      : user === undefined || seen.headers.authorization === this.#basic();
-    if (!isAllowed) return end(response, 401, {}, "{}");
-    const token = randomUUID();
-    this.#tokens.add(token);
-    const life = expiresInSeconds === undefined ? {} : { expires_in: expiresInSeconds };
-    end(
-      response,
-      200,
-      {},
-      JSON.stringify(seen.method === "POST" ? { access_token: token, ...life } : { token, ...life }),
-    );
-  }
-
-  #basic(): string {
-    return `Basic ${btoa(`${this.options.user}:${this.#password}`)}`;
   }
 }
 

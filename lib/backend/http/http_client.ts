@@ -96,7 +96,7 @@ export class HttpClient implements Disposable {
       const exchange = new Exchange(request, way);
       try {
         const response = await exchange.response;
-        if (route?.refusesServerErrors && response.status >= 500) throw await statusError(response, undefined);
+        if (route?.refusesServerErrors && response.status >= 500) throw await statusError(response);
         return await consume(response);
       } catch (error) {
         if (isFresh || !exchange.wasStale) throw error;

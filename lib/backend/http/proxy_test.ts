@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { basic } from "../../../tests/support/credentials.ts";
 import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/fake_proxy.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -55,7 +56,7 @@ async function withProxy(options: WorldOptions, test: (world: World) => Promise<
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0, ...options.fetch });
   const deps: BackendDeps = {
     http,
-    keychain: staticKeychain({ kind: "basic", ...USER }),
+    keychain: staticKeychain(basic(USER.user, USER.password)),
     certsDir: "/nonexistent",
     environment: {},
   };

@@ -10,19 +10,18 @@ import { TransferError } from "./transfer_error.ts";
 /** Bytes of an error's body that are looked at. */
 const MAX_ERROR_BYTES = 64 * 1024;
 
-/**
- * The error that a status stands for, with the registry's own code where it gave one. Reads the body.
- *
- * @param registry whose credentials would help; undefined where none of ours were sent
- */
-export async function statusError(response: HttpResponse, registry: string | undefined): Promise<TransferError> {
+/** The error that a status stands for, with the registry's own code where it gave one. Reads the body. */
+export async function statusError(response: HttpResponse): Promise<TransferError> {
+  return errorOfStatus(response, registryCode(await errorBody(response)));
+}
+
+/** The same for a body that was read. @param code what the body says, in one word */
+export function errorOfStatus(response: HttpResponse, code: string | undefined): TransferError {
   const { status } = response;
   const retryAfterMs = parseRetryAfter(response.header("retry-after"));
-  const code = registryCode(await errorBody(response));
   const state = `HTTP ${status}${code === undefined ? "" : ` ${code}`} from ${response.server}`;
   if (status === 401 || status === 403) {
-    const hint = registry === undefined ? {} : { hint: `docker login ${registry}` };
-    return new TransferError("unauthorized", state, { prospect: "permanent", status, ...hint });
+    return new TransferError("unauthorized", state, { prospect: "permanent", status });
   }
   if (status === 404 || status === 410) return new TransferError("not-found", state, { prospect: "permanent", status });
   const isTransient = status === 408 || status === 425 || status === 429 || status >= 500;

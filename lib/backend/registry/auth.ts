@@ -7,7 +7,6 @@
  * @module
  */
 import { unlessAborted } from "../../base/abort.ts";
-import { hasCode } from "../../base/errors.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import type { ExchangeSetup } from "../http_setup.ts";
@@ -15,7 +14,8 @@ import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { HttpClient } from "../http/http_client.ts";
 import type { Credential, Keychain } from "./keychain.ts";
-import { basicAuthorization, TokenSource } from "./token.ts";
+import { TokenSource } from "./token.ts";
+import { basicAuthorization } from "./token_protocol.ts";
 import { TransferError } from "../http/transfer_error.ts";
 
 /** What {@link RegistryAuth} needs. */
@@ -28,6 +28,8 @@ export interface RegistryAuthOptions {
   readonly exchange: ExchangeSetup;
   /** A bearer token to begin with; what the keychain has counts once it is refused. */
   readonly initialToken?: string | undefined;
+  /** Requests carry an Authorization that hosts.toml gives them, until the registry asks for another. */
+  readonly hasOwnHeader: boolean;
 }
 
 /** A header's value, and which answer it came from. */
@@ -41,9 +43,13 @@ type Method =
   | { readonly kind: "fixed"; readonly header: string }
   | { readonly kind: "tokens"; readonly source: TokenSource };
 
+const NOUN = { "basic": "user and password", "identity-token": "identity token", "registry-token": "registry token" };
+
 /** Authorization for one repository. */
 export class RegistryAuth {
   #method: Method = { kind: "none" };
+  /** What the last challenge was answered with; null: it was not asked for yet. */
+  #credential: Credential | undefined | null = null;
   #generation = 0;
   readonly #answers = new SingleFlight<number, void>();
 
@@ -61,11 +67,11 @@ export class RegistryAuth {
     try {
       return { header: `Bearer ${await method.source.get(options)}`, generation };
     } catch (error) {
-      if (!hasCode(error, "unauthorized")) throw error;
+      if (!(error instanceof TransferError) || error.code !== "unauthorized") throw error;
       // The token server refused: what follows starts over, with the credentials of then.
       if (generation === this.#generation) this.#become({ kind: "none" });
       // One that was good before has been changed or has expired, and there may be a new one by now.
-      if (!method.source.hasServed) throw error;
+      if (!method.source.hasServed) throw this.explain(error);
       return { header: undefined, generation: this.#generation };
     }
   }
@@ -93,6 +99,7 @@ export class RegistryAuth {
       return;
     }
     const credential = await this.options.keychain.resolve(this.options.endpoint.name);
+    this.#credential = credential;
     this.#become(this.#choose(challenges, credential, sent.header));
   }
 
@@ -129,12 +136,29 @@ export class RegistryAuth {
     this.#generation++;
   }
 
-  #refused(why: string): TransferError {
-    const { name } = this.options.endpoint;
-    return new TransferError("unauthorized", `${name} refused: ${why}`, {
-      prospect: "permanent",
-      status: 401,
-      hint: `docker login ${name}`,
+  /** A refusal by the registry or its token server, with what was sent and how to mend that. Other errors stay. */
+  explain(error: TransferError): TransferError {
+    if (error.code !== "unauthorized") return error;
+    const { state, prospect, status } = error;
+    const { endpoint: { name } } = this.options;
+    return new TransferError("unauthorized", `${state}, asked ${this.#sent()}`, {
+      prospect,
+      ...(status === undefined ? {} : { status }),
+      hint: this.#credential?.source.hint ?? `docker login ${name}`,
+      cause: error,
     });
+  }
+
+  #sent(): string {
+    const { endpoint: { name }, initialToken, hasOwnHeader } = this.options;
+    if (this.#credential) return `with ${NOUN[this.#credential.kind]} from ${this.#credential.source.name}`;
+    const first = [...(hasOwnHeader ? ["a header of hosts.toml"] : []), ...(initialToken ? ["registry_token"] : [])];
+    if (first.length > 0) return `with ${first.join(" and ")}, there is nothing else for ${name}`;
+    return this.#credential === null ? "without credentials" : `without credentials, there are none for ${name}`;
+  }
+
+  #refused(why: string): TransferError {
+    const state = `${this.options.endpoint.name} refused: ${why}`;
+    return this.explain(new TransferError("unauthorized", state, { prospect: "permanent", status: 401 }));
   }
 }

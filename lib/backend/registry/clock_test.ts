@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { basic } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
@@ -36,7 +37,7 @@ Deno.test("reads go on with the same token and the same address, however far the
     store.addBlob(BYTES);
     registry.store = store;
     using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-    const keychain = staticKeychain({ kind: "basic", ...USER });
+    const keychain = staticKeychain(basic(USER.user, USER.password));
     const location = { host: registry.host, repo: "team/app", scheme: "http" } as const;
     const blob = openRegistry(location, { http, keychain }).blob(id);
     const read = async (at: number) =>

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { basic } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { hasCode } from "../../base/errors.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
@@ -13,7 +14,7 @@ for (const auth of ["basic", "bearer"] as const) {
     let password = "first";
     await using registry = await FakeRegistry.start({ auth, user: "bob", password, expiresInSeconds: 0 });
     using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
-    const keychain: Keychain = { resolve: () => Promise.resolve({ kind: "basic", user: "bob", password }) };
+    const keychain: Keychain = { resolve: () => Promise.resolve(basic("bob", password)) };
     const location = { host: registry.host, repo: "team/app", scheme: "http" } as const;
     const blob = openRegistry(location, { http, keychain }).blob(registry.addBlob(BYTES));
     const read = async (at: number) =>

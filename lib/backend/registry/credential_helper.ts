@@ -34,7 +34,7 @@ export async function runCredentialHelper(
   const ended = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
   let output: Deno.CommandOutput;
   try {
-    const child = new Deno.Command(`docker-credential-${name}`, {
+    const child = new Deno.Command(programOf(name), {
       args: ["get"],
       stdin: "piped",
       stdout: "piped",
@@ -76,7 +76,14 @@ export function parseHelperAnswer(name: string, text: string): Credential | unde
   if (!result.ok) throw failed(name, "it printed no Username and Secret");
   const { Username: user, Secret: password } = result.value;
   if (user === "" && password === "") return undefined;
-  return user === "<token>" ? { kind: "identity-token", token: password } : { kind: "basic", user, password };
+  const source = { name: programOf(name) };
+  return user === "<token>"
+    ? { kind: "identity-token", token: password, source }
+    : { kind: "basic", user, password, source };
+}
+
+function programOf(name: string): string {
+  return `docker-credential-${name}`;
 }
 
 /** A helper that exits without reading is no error of its own: its status tells. */
@@ -91,7 +98,7 @@ async function writeAll(stdin: WritableStream<Uint8Array>, text: string): Promis
 }
 
 function failed(name: string, state: string): NydusGdError {
-  return new NydusGdError("config", `Cannot run credential helper docker-credential-${name}: ${state}`, {
+  return new NydusGdError("config", `Cannot run credential helper ${programOf(name)}: ${state}`, {
     hint: "install the helper, or remove it from config.json and docker login again",
   });
 }

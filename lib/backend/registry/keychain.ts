@@ -17,13 +17,24 @@ import { decodeAuth } from "../backend_config.ts";
 import { runCredentialHelper } from "./credential_helper.ts";
 import { isDockerHub } from "./endpoint.ts";
 
+/** Where a credential stands, for messages. */
+export interface CredentialSource {
+  /** "/root/.docker/config.json", "IMAGE_PULL_AUTH". */
+  readonly name: string;
+  /** How to put another one there; `docker login HOST` unless given. */
+  readonly hint?: string;
+}
+
 /** What proves who we are. */
 export type Credential =
-  | { readonly kind: "basic"; readonly user: string; readonly password: string }
-  /** A refresh token for the token server; useless at the registry itself. */
-  | { readonly kind: "identity-token"; readonly token: string }
-  /** A bearer token for the registry itself. */
-  | { readonly kind: "registry-token"; readonly token: string };
+  & (
+    | { readonly kind: "basic"; readonly user: string; readonly password: string }
+    /** A refresh token for the token server; useless at the registry itself. */
+    | { readonly kind: "identity-token"; readonly token: string }
+    /** A bearer token for the registry itself. */
+    | { readonly kind: "registry-token"; readonly token: string }
+  )
+  & { readonly source: CredentialSource };
 
 /** A source of credentials. */
 export interface Keychain {
@@ -126,16 +137,17 @@ export class DockerKeychain implements Keychain {
   }
 
   #credentialOf(entry: AuthEntry, host: string): Credential | undefined {
-    if (entry.registrytoken) return { kind: "registry-token", token: entry.registrytoken };
-    if (entry.identitytoken) return { kind: "identity-token", token: entry.identitytoken };
+    const source = { name: this.#path };
+    if (entry.registrytoken) return { kind: "registry-token", token: entry.registrytoken, source };
+    if (entry.identitytoken) return { kind: "identity-token", token: entry.identitytoken, source };
     if (entry.auth) {
       const decoded = decodeAuth(entry.auth);
       if (decoded === undefined) throw this.#unreadable(`the auth of ${host} is no base64 of user:password`);
       // `docker login` of old pads the password with NUL.
-      return { kind: "basic", user: decoded.user, password: decoded.password.replace(/\0+$/, "") };
+      return { kind: "basic", user: decoded.user, password: decoded.password.replace(/\0+$/, ""), source };
     }
     return entry.username && entry.password !== undefined
-      ? { kind: "basic", user: entry.username, password: entry.password }
+      ? { kind: "basic", user: entry.username, password: entry.password, source }
       : undefined;
   }
 

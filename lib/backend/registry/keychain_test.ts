@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { NydusGdError } from "../../base/errors.ts";
-import { ANONYMOUS, type Credential, dockerConfigDir, DockerKeychain, firstOf, staticKeychain } from "./keychain.ts";
+import {
+  ANONYMOUS,
+  type Credential,
+  dockerConfigDir,
+  DockerKeychain,
+  firstOf,
+  type Keychain,
+  staticKeychain,
+} from "./keychain.ts";
 
 const SECRET = "hunter2:x";
 
@@ -34,7 +42,17 @@ async function refuses(promise: Promise<unknown>, words: RegExp): Promise<void> 
   assert.ok(!Deno.inspect(error, { depth: 9 }).includes(SECRET), "the secret is shown");
 }
 
-const basic = (user: string, password: string): Credential => ({ kind: "basic", user, password });
+type Secret = Credential extends infer C ? C extends Credential ? Omit<C, "source"> : never : never;
+const basic = (user: string, password: string): Secret => ({ kind: "basic", user, password });
+
+/** Finds the secret for a host, and where it stands. */
+async function finds(keychain: Keychain, host: string, secret: Secret | undefined, source: RegExp): Promise<void> {
+  const found = await keychain.resolve(host);
+  if (found === undefined) return assert.equal(secret, undefined, host);
+  const { source: { name }, ...rest } = found;
+  assert.deepEqual(rest, secret, host);
+  assert.match(name, source);
+}
 
 Deno.test("auths are found by host, by port, and by the URLs of old clients", () =>
   withConfig({
@@ -47,22 +65,23 @@ Deno.test("auths are found by host, by port, and by the URLs of old clients", ()
       "empty.example.com": {},
       "padded.example.com": { auth: btoa("d:5\0\0") },
     },
-  }, async (keychain) => {
-    assert.deepEqual(await keychain.resolve("localhost:5000"), basic("a", "1"));
-    assert.equal(await keychain.resolve("localhost"), undefined);
-    assert.deepEqual(await keychain.resolve("old.example.com"), basic("b", "2:3"));
-    assert.deepEqual(await keychain.resolve("plain.example.com"), basic("c", "4"));
-    assert.deepEqual(await keychain.resolve("token.example.com"), { kind: "identity-token", token: "idt" });
-    assert.deepEqual(await keychain.resolve("registry.example.com"), { kind: "registry-token", token: "rt" });
-    assert.equal(await keychain.resolve("empty.example.com"), undefined);
-    assert.deepEqual(await keychain.resolve("padded.example.com"), basic("d", "5"));
-    assert.equal(await keychain.resolve("constructor"), undefined);
+  }, async (keychain, folder) => {
+    const has = (host: string, secret?: Secret) => finds(keychain, host, secret, new RegExp(`^${folder}/config.json$`));
+    await has("localhost:5000", basic("a", "1"));
+    await has("localhost");
+    await has("old.example.com", basic("b", "2:3"));
+    await has("plain.example.com", basic("c", "4"));
+    await has("token.example.com", { kind: "identity-token", token: "idt" });
+    await has("registry.example.com", { kind: "registry-token", token: "rt" });
+    await has("empty.example.com");
+    await has("padded.example.com", basic("d", "5"));
+    await has("constructor");
   }));
 
 Deno.test("every name of Docker Hub finds its one entry", () =>
   withConfig({ auths: { "https://index.docker.io/v1/": { auth: btoa("hub:pw") } } }, async (keychain) => {
     for (const host of ["docker.io", "index.docker.io", "registry-1.docker.io"]) {
-      assert.deepEqual(await keychain.resolve(host), basic("hub", "pw"), host);
+      await finds(keychain, host, basic("hub", "pw"), /config\.json$/);
     }
   }));
 
@@ -100,9 +119,10 @@ Deno.test("a helper of the host is asked before the store, and both before auths
       `read -r server; case $server in other*) echo '{"Username":"<token>","Secret":"idt"}';; ` +
         `*) echo "credentials not found in native keychain"; exit 1;; esac`,
     );
-    assert.deepEqual(await keychain.resolve("h.example.com"), basic("own", "get"));
-    assert.deepEqual(await keychain.resolve("other.example.com"), { kind: "identity-token", token: "idt" });
-    assert.deepEqual(await keychain.resolve("third.example.com"), basic("file", "pw"));
+    await finds(keychain, "h.example.com", basic("own", "get"), /^docker-credential-own$/);
+    const identity = { kind: "identity-token", token: "idt" } as const;
+    await finds(keychain, "other.example.com", identity, /^docker-credential-store$/);
+    await finds(keychain, "third.example.com", basic("file", "pw"), /config\.json$/);
     assert.equal(await keychain.resolve("fourth.example.com"), undefined);
   }));
 
@@ -123,8 +143,8 @@ Deno.test("a helper that fails is named, and what it printed is not", () =>
   ));
 
 Deno.test("the first keychain with a credential counts", async () => {
-  const keychain = firstOf(ANONYMOUS, staticKeychain(basic("a", "b")), staticKeychain(basic("c", "d")));
-  assert.deepEqual(await keychain.resolve("h"), basic("a", "b"));
+  const of = (name: string) => staticKeychain({ kind: "basic", user: name, password: "p", source: { name } });
+  await finds(firstOf(ANONYMOUS, of("first"), of("second")), "h", basic("first", "p"), /^first$/);
 });
 
 Deno.test("the configuration's folder: the setting, then the environment, then root's", () => {

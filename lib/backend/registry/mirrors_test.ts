@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { distinctBytes, ON_DEMAND, refuses } from "../../../tests/support/backend_world.ts";
+import { basic } from "../../../tests/support/credentials.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import type { Fault } from "../../../tests/support/faults.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
@@ -157,7 +158,7 @@ Deno.test("each host gets its own credentials and nobody else's", () =>
       resolve: (host) => {
         const password = passwords.get(host);
         const user = host === upstream.host ? "up" : "mirror";
-        return Promise.resolve(password === undefined ? undefined : { kind: "basic", user, password });
+        return Promise.resolve(password === undefined ? undefined : basic(user, password));
       },
     };
     await open({}, keychain).blob(id).read(0, 10, ON_DEMAND);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import type { Fault } from "../../../tests/support/faults.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -11,7 +12,7 @@ import { ANONYMOUS, type Credential, staticKeychain } from "./keychain.ts";
 const ON_DEMAND: ReadOptions = { priority: "on-demand" };
 const BYTES = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
 const USER = { user: "bob", password: "pass:word" } as const;
-const BASIC: Credential = { kind: "basic", ...USER };
+const BASIC = basic(USER.user, USER.password);
 
 interface World {
   readonly registry: FakeRegistry;
@@ -224,13 +225,13 @@ Deno.test("Basic: user and password are sent when the registry asks, once", () =
   }));
 
 Deno.test("Basic: the configuration's auth goes before the keychain", () =>
-  withRegistry({ auth: "basic", ...USER, credential: { ...BASIC, password: "other" } }, async ({ open, id }) => {
+  withRegistry({ auth: "basic", ...USER, credential: basic(USER.user, "other") }, async ({ open, id }) => {
     assert.equal(await open({ auth: btoa("bob:pass:word") }).blob(id).size(), BYTES.length);
   }));
 
 Deno.test("Basic: a wrong password is unauthorized, with a hint and without the password", () =>
   withRegistry(
-    { auth: "basic", ...USER, credential: { ...BASIC, password: "s3cret" } },
+    { auth: "basic", ...USER, credential: basic(USER.user, "s3cret") },
     async ({ registry, open, id }) => {
       const error = await refuses(open().blob(id).size(), "unauthorized");
       assert.equal(error.hint, `docker login ${registry.host}`);
@@ -275,7 +276,7 @@ Deno.test("Bearer: an identity token is exchanged by POST", () =>
       auth: "bearer",
       ...USER,
       identityToken: "long-lived",
-      credential: { kind: "identity-token", token: "long-lived" },
+      credential: identityToken("long-lived"),
     },
     async ({ registry, open, id }) => {
       assert.equal(await open().blob(id).size(), BYTES.length);
@@ -291,7 +292,7 @@ Deno.test("Bearer: a configured registry token is tried first, and replaced when
   }));
 
 Deno.test("Bearer: a token server that refuses is unauthorized, without the password", () =>
-  withRegistry({ auth: "bearer", ...USER, credential: { ...BASIC, password: "s3cret" } }, async ({ open, id }) => {
+  withRegistry({ auth: "bearer", ...USER, credential: basic(USER.user, "s3cret") }, async ({ open, id }) => {
     const error = await refuses(open().blob(id).size(), "unauthorized");
     const shown = Deno.inspect(error, { depth: 9 });
     assert.ok(!shown.includes("s3cret") && !shown.includes(btoa("bob:s3cret")), shown);

@@ -1,43 +1,38 @@
 /**
  * Bearer tokens: got from the token server that a challenge names, kept until shortly before they expire.
  *
- * ```
- * anonymous, user and password   GET  realm?service=…&scope=…[&account=user]   (Authorization: Basic)
- * identity token                 POST realm  grant_type=refresh_token&…
- * ```
  * Concurrent callers share one request. In the last seconds of a token's life a new one is fetched while the old one
- * is still used. Source: the distribution project's token and oauth2 specifications.
+ * is still used. User and password go by GET, and by POST for good where the server has no GET; an identity token by
+ * POST, which may answer with the identity token of the next time. What is sent: token_protocol.ts.
  *
  * @module
  */
-import * as v from "valibot";
 import { unlessAborted } from "../../base/abort.ts";
 import { logger } from "../../base/log.ts";
-import { parseWith } from "../../base/schema.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import type { ExchangeSetup } from "../http_setup.ts";
 import type { Challenge } from "./challenge.ts";
 import type { HttpClient, HttpRequest } from "../http/http_client.ts";
-import type { HttpResponse } from "../http/http_response.ts";
 import { isLoopback } from "../http/loopback.ts";
 import type { Credential } from "./keychain.ts";
 import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
-import { statusError } from "../http/status.ts";
+import {
+  getToken,
+  parseTokenAnswer,
+  passwordGrant,
+  postToken,
+  refreshGrant,
+  type TokenAnswer,
+  tokenError,
+  type TokenGrant,
+} from "./token_protocol.ts";
 
-/** A token lives this long where its server does not say. */
-const DEFAULT_LIFETIME_S = 60;
 /** In use no longer than this before its end: clocks differ and requests take time. */
 const MARGIN_MS = 5_000;
 /** Fetched anew this long before its end, at most a quarter of its life. */
 const REFRESH_MS = 25_000;
 const MAX_ANSWER_BYTES = 1 << 20;
-
-const ANSWER = v.object({
-  token: v.optional(v.string()),
-  access_token: v.optional(v.string()),
-  expires_in: v.optional(v.number()),
-});
 
 interface Token {
   readonly value: string;
@@ -61,13 +56,15 @@ export interface TokenSourceOptions {
 
 /** The tokens of one realm, service and scope. */
 export class TokenSource {
-  readonly #realm: URL;
-  readonly #service: string | undefined;
-  readonly #scope: string;
+  readonly #grant: TokenGrant;
   readonly #flights = new SingleFlight<"token", Token>();
   readonly #now: () => number;
   #token: Token | undefined;
   #hasServed = false;
+  /** The server has no GET. */
+  #wantsPost = false;
+  /** Got in place of the configured one. */
+  #identityToken: string | undefined;
 
   /** @throws {TransferError} "unavailable" for a challenge without a usable realm */
   constructor(
@@ -79,16 +76,15 @@ export class TokenSource {
     if (!URL.canParse(realm) || !/^https?:$/.test(new URL(realm).protocol)) {
       throw brokenAnswer(`the registry names no token server`);
     }
-    this.#realm = new URL(realm);
-    this.#service = challenge.parameters.get("service");
-    this.#scope = challenge.parameters.get("scope") || options.defaultScope;
+    const { protocol, host } = new URL(realm);
+    this.#grant = {
+      realm: new URL(realm),
+      service: challenge.parameters.get("service"),
+      scope: challenge.parameters.get("scope") || options.defaultScope,
+    };
     this.#now = options.now ?? (() => performance.now());
-    if (
-      credential !== undefined && options.secure && this.#realm.protocol === "http:" && !isLoopback(this.#realm.host)
-    ) {
-      throw new TransferError("unauthorized", `${this.#realm.host} wants the password in plain HTTP`, {
-        prospect: "permanent",
-      });
+    if (credential !== undefined && options.secure && protocol === "http:" && !isLoopback(host)) {
+      throw new TransferError("unauthorized", `${host} wants the password in plain HTTP`, { prospect: "permanent" });
     }
   }
 
@@ -115,11 +111,6 @@ export class TokenSource {
     return token.value;
   }
 
-  /** Forgets `value`, which the registry refused. A newer token stays. */
-  invalidate(value: string): void {
-    if (this.#token?.value === value) this.#token = undefined;
-  }
-
   /** One caller's abort must not fail the others, so the shared request has timeouts but no signal. */
   #fetchShared(options: ReadOptions): Promise<Token> {
     return this.#flights.run("token", async () => {
@@ -131,57 +122,38 @@ export class TokenSource {
 
   async #fetch(priority: ReadOptions["priority"]): Promise<Token> {
     const startedMs = this.#now();
-    const answer = await this.options.http.exchange(
-      this.#request(),
-      { priority, ...this.options.exchange },
-      (response) => this.#read(response),
-    );
-    const value = answer.token || answer.access_token;
-    if (!value || !/^[\x21-\x7e]+$/.test(value)) throw brokenAnswer(`${this.#realm.host} gave no token`);
-    const lifetimeMs = Math.max(0, answer.expires_in ?? DEFAULT_LIFETIME_S) * 1000;
+    const { value, lifetimeMs } = await this.#ask(priority);
     const expiresAtMs = startedMs + lifetimeMs;
     return { value, expiresAtMs, refreshAtMs: expiresAtMs - Math.min(REFRESH_MS, lifetimeMs / 4) };
   }
 
-  async #read(response: HttpResponse): Promise<v.InferOutput<typeof ANSWER>> {
-    if (response.status !== 200) throw await statusError(response, this.options.registry);
-    let document: unknown;
-    try {
-      document = JSON.parse(await response.text(MAX_ANSWER_BYTES));
-    } catch (error) {
-      if (error instanceof SyntaxError) throw brokenAnswer(`${this.#realm.host} gave no JSON`);
-      throw error;
-    }
-    const result = parseWith(ANSWER, document);
-    if (!result.ok) throw brokenAnswer(`${this.#realm.host} gave no token`);
-    return result.value;
-  }
-
-  #request(): HttpRequest {
+  async #ask(priority: ReadOptions["priority"]): Promise<TokenAnswer> {
     const { credential } = this;
-    const accept = { accept: "application/json" };
-    if (credential?.kind === "identity-token") {
-      const form = new URLSearchParams({ grant_type: "refresh_token", client_id: "nydus-gd", scope: this.#scope });
-      if (this.#service !== undefined) form.set("service", this.#service);
-      form.set("refresh_token", credential.token);
-      return {
-        method: "POST",
-        url: this.#realm,
-        headers: { ...accept, "content-type": "application/x-www-form-urlencoded" },
-        body: form.toString(),
-      };
+    if (credential?.kind === "identity-token") return await this.#refresh(credential.token, priority);
+    const get = getToken(this.#grant, credential);
+    if (credential?.kind !== "basic") return await this.#send(get, priority);
+    const post = postToken(this.#grant, passwordGrant(credential));
+    if (this.#wantsPost) return await this.#send(post, priority);
+    try {
+      return await this.#send(get, priority);
+    } catch (error) {
+      if (!(error instanceof TransferError) || (error.status !== 404 && error.status !== 405)) throw error;
+      const answer = await this.#send(post, priority);
+      this.#wantsPost = true;
+      return answer;
     }
-    const url = new URL(this.#realm);
-    if (this.#service !== undefined) url.searchParams.set("service", this.#service);
-    url.searchParams.set("scope", this.#scope);
-    url.searchParams.set("client_id", "nydus-gd");
-    if (credential?.kind !== "basic") return { method: "GET", url, headers: accept };
-    url.searchParams.set("account", credential.user);
-    return { method: "GET", url, headers: { ...accept, authorization: basicAuthorization(credential) } };
   }
-}
 
-/** `Basic <base64 of user:password>`. */
-export function basicAuthorization(credential: Extract<Credential, { kind: "basic" }>): string {
-  return `Basic ${new TextEncoder().encode(`${credential.user}:${credential.password}`).toBase64()}`;
+  async #refresh(configured: string, priority: ReadOptions["priority"]): Promise<TokenAnswer> {
+    const answer = await this.#send(postToken(this.#grant, refreshGrant(this.#identityToken ?? configured)), priority);
+    this.#identityToken = answer.identityToken ?? this.#identityToken;
+    return answer;
+  }
+
+  #send(request: HttpRequest, priority: ReadOptions["priority"]): Promise<TokenAnswer> {
+    return this.options.http.exchange(request, { priority, ...this.options.exchange }, async (response) => {
+      if (response.status !== 200) throw await tokenError(response);
+      return parseTokenAnswer(await response.text(MAX_ANSWER_BYTES), this.#grant.realm.host);
+    });
+  }
 }

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import type { FakeTokenOptions } from "../../../tests/support/fake_token_server.ts";
 import { hasCode } from "../../base/errors.ts";
 import { parseChallenges } from "./challenge.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
@@ -15,9 +17,13 @@ interface World {
   source(credential?: Credential, realm?: string, secure?: boolean): TokenSource;
 }
 
-async function withTokens(expiresInSeconds: number | undefined, test: (world: World) => Promise<void>): Promise<void> {
+async function withTokens(
+  expiresInSeconds: number | undefined,
+  test: (world: World) => Promise<void>,
+  rules: FakeTokenOptions = {},
+): Promise<void> {
   const life = expiresInSeconds === undefined ? {} : { expiresInSeconds };
-  await using server = await FakeRegistry.start({ auth: "bearer", ...life });
+  await using server = await FakeRegistry.start({ auth: "bearer", ...life, ...rules });
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const clock = { now: 0 };
   await test({
@@ -92,9 +98,8 @@ Deno.test("callers that come together share one request, and one may give up", (
 
 Deno.test("a password for a TLS registry is not sent to a token server in plain HTTP", () =>
   withTokens(60, ({ source }) => {
-    const basic: Credential = { kind: "basic", user: "u", password: "p" };
     assert.throws(
-      () => source(basic, "http://auth.example.com/token", true),
+      () => source(basic("u", "p"), "http://auth.example.com/token", true),
       (error) => hasCode(error, "unauthorized") && /plain HTTP/.test(error.message),
     );
     source(undefined, "http://auth.example.com/token", true);
@@ -108,3 +113,50 @@ Deno.test("a challenge without a usable realm is an error", () =>
     }
     return Promise.resolve();
   }));
+
+for (const getStatus of [404, 405] as const) {
+  Deno.test(`where GET is ${getStatus}, user and password go by POST, from then on at once`, () =>
+    withTokens(60, async ({ server, clock, source }) => {
+      const tokens = source(basic("u", "p w"));
+      const first = await tokens.get(ON_DEMAND);
+      const form = new URLSearchParams(server.requests[1]?.body);
+      assert.deepEqual(Object.fromEntries(form), {
+        grant_type: "password",
+        username: "u",
+        password: "p w",
+        client_id: "nydus-gd",
+        service: "s",
+        scope: "repository:x:pull",
+      });
+      assert.equal(server.requests[1]?.query.size, 0, "nothing of it is in the address");
+      clock.now = 60_000;
+      assert.notEqual(await tokens.get(ON_DEMAND), first);
+      assert.deepEqual(server.requests.map(({ method }) => method), ["GET", "POST", "POST"]);
+      await assert.rejects(source(basic("u", "other")).get(ON_DEMAND), (error) => hasCode(error, "unauthorized"));
+      await assert.rejects(
+        source().get(ON_DEMAND),
+        (error) => hasCode(error, "unavailable") && new RegExp(`HTTP ${getStatus} from`).test(error.message),
+      );
+      assert.equal(server.count("POST", "/token"), 3, "who has no password has nothing to post");
+    }, { user: "u", password: "p w", getStatus }));
+}
+
+Deno.test("a password that GET refuses is not sent again by POST", () =>
+  withTokens(60, async ({ server, source }) => {
+    await assert.rejects(source(basic("u", "other")).get(ON_DEMAND), (error) => hasCode(error, "unauthorized"));
+    assert.deepEqual(server.requests.map(({ method }) => method), ["GET"]);
+  }, { user: "u", password: "p" }));
+
+Deno.test("an identity token goes by POST, and the one in its answer the next time", () =>
+  withTokens(60, async ({ server, clock, source }) => {
+    const tokens = source(identityToken("first"));
+    for (clock.now of [0, 60_000, 120_000]) await tokens.get(ON_DEMAND);
+    const sent = server.requests.map(({ body }) => new URLSearchParams(body).get("refresh_token"));
+    assert.equal(sent[0], "first");
+    assert.equal(new Set(sent).size, 3);
+    await assert.rejects(
+      source(identityToken("first")).get(ON_DEMAND),
+      (error) => hasCode(error, "unauthorized") && /HTTP 400 invalid_grant/.test(error.message),
+    );
+    assert.equal(server.count("GET", "/token"), 0);
+  }, { identityToken: "first", rotates: true }));

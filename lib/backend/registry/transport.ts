@@ -84,6 +84,7 @@ export class RegistryTransport implements Repository {
       scope: `repository:${repo}:${options.actions ?? "pull"}`,
       exchange: tokenExchange,
       initialToken: options.initialToken,
+      hasOwnHeader: options.headers?.authorization !== undefined,
     });
   }
 
@@ -147,7 +148,7 @@ export class RegistryTransport implements Repository {
       let challenge: string | undefined;
       const step = await this.#send(url, request, options, sent.header, async (response) => {
         if (response.status !== 401) return await consume(response);
-        if (challenges === MAX_CHALLENGES) throw await statusError(response, this.endpoint.name);
+        if (challenges === MAX_CHALLENGES) throw this.#auth.explain(await statusError(response));
         challenge = response.header("www-authenticate") ?? "";
         await response.discard();
         return undefined;
@@ -175,7 +176,8 @@ export class RegistryTransport implements Repository {
       async (response) => {
         const { status } = response;
         if (status >= 400 && !(status === 401 && isOwn)) {
-          throw await statusError(response, isOwn ? this.endpoint.name : undefined);
+          const error = await statusError(response);
+          throw isOwn ? this.#auth.explain(error) : error;
         }
         if (status < 300 || status >= 400) return { value: await consume(response) };
         await response.discard();

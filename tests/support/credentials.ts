@@ -1,0 +1,16 @@
+/**
+ * Credentials of tests, as a keychain gives them.
+ *
+ * @module
+ */
+import type { Credential } from "../../lib/backend/registry/keychain.ts";
+
+const source = { name: "the test" };
+
+export function basic(user: string, password: string): Credential {
+  return { kind: "basic", user, password, source };
+}
+
+export function identityToken(token: string): Credential {
+  return { kind: "identity-token", token, source };
+}
