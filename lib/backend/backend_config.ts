@@ -9,6 +9,7 @@
  */
 import * as v from "valibot";
 import type { ProxyConfig } from "./http/backend_proxy.ts";
+import { parseProxyAddress } from "./http/proxy.ts";
 
 /** Every backend type of nydusd. */
 export const BACKEND_TYPES = ["localfs", "localdisk", "oss", "s3", "registry", "http-proxy"] as const;
@@ -21,9 +22,12 @@ const flag = v.optional(v.boolean(), false);
 const seconds = v.pipe(v.number(), v.integer("must be whole seconds"), v.minValue(0, "must not be negative"));
 const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
 
+const NO_URL = "is no http:// or https:// URL";
+const isHttp = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+
 const proxySchema = v.object({
-  url: text,
-  ping_url: text,
+  url: v.optional(v.pipe(v.string(), v.check((url) => url === "" || parseProxyAddress(url) !== undefined, NO_URL)), ""),
+  ping_url: v.optional(v.pipe(v.string(), v.check((url) => url === "" || isHttp(url), NO_URL)), ""),
   fallback: v.optional(v.boolean(), true),
   check_interval: v.optional(seconds, 5),
   use_http: flag,
@@ -33,14 +37,16 @@ const proxySchema = v.object({
 
 /** Keys that every backend that speaks HTTP has. */
 const httpEntries = {
-  scheme: v.optional(v.picklist(["https", "http", ""]), ""),
   skip_verify: flag,
   ca_cert_files: v.optional(v.array(required), []),
   timeout: v.optional(seconds),
   connect_timeout: v.optional(seconds),
-  retry_limit: v.optional(count, 0),
+  retry_limit: v.optional(count),
   proxy: v.optional(proxySchema, {}),
 };
+
+/** Of those whose address has none. */
+const scheme = v.optional(v.picklist(["https", "http", ""]), "");
 
 /** One schema for each backend type. */
 export const BACKEND_SCHEMAS = {
@@ -48,6 +54,7 @@ export const BACKEND_SCHEMAS = {
   localdisk: v.object({ device_path: required, disable_gpt: flag }),
   oss: v.object({
     ...httpEntries,
+    scheme,
     endpoint: required,
     bucket_name: required,
     object_prefix: text,
@@ -56,6 +63,7 @@ export const BACKEND_SCHEMAS = {
   }),
   s3: v.object({
     ...httpEntries,
+    scheme,
     endpoint: v.string(),
     region: required,
     bucket_name: required,
@@ -65,6 +73,7 @@ export const BACKEND_SCHEMAS = {
   }),
   registry: v.object({
     ...httpEntries,
+    scheme,
     host: required,
     repo: required,
     auth: v.nullish(v.string(), ""),
@@ -77,15 +86,21 @@ export const BACKEND_SCHEMAS = {
 
 /** How an HTTP backend is reached. */
 export interface HttpConfig {
-  /** Undefined: https. A registry on loopback may speak plain HTTP then. */
-  readonly scheme: "https" | "http" | undefined;
   readonly skipVerify: boolean;
   /** PEM files, trusted beside the system's roots. */
   readonly caCertFiles: readonly string[];
   /** Of a whole request. Undefined: not configured. 0: none. */
   readonly timeoutMs: number | undefined;
   readonly connectTimeoutMs: number | undefined;
+  /** Undefined: not configured. */
+  readonly retryLimit: number | undefined;
   readonly proxy: ProxyConfig;
+}
+
+/** A host that is named without a scheme. */
+interface NamedHostConfig extends HttpConfig {
+  /** Undefined: https. A registry on loopback may speak plain HTTP then. */
+  readonly scheme: "https" | "http" | undefined;
 }
 
 /** Files in folders, named by blob id; or one file for every id. */
@@ -106,7 +121,7 @@ export interface LocalDiskConfig {
 }
 
 /** A bucket; the key of a blob is `objectPrefix` and its id. */
-export interface ObjectStoreConfig extends HttpConfig {
+export interface ObjectStoreConfig extends NamedHostConfig {
   readonly type: "oss" | "s3";
   readonly endpoint: string;
   /** S3 only. */
@@ -118,7 +133,7 @@ export interface ObjectStoreConfig extends HttpConfig {
 }
 
 /** One repository of an OCI registry. */
-export interface RegistryConfig extends HttpConfig {
+export interface RegistryConfig extends NamedHostConfig {
   readonly type: "registry";
   /** "registry.example.com", "127.0.0.1:5000". */
   readonly host: string;
@@ -164,6 +179,7 @@ export function normalizeBackend(type: BackendType, raw: Raw<BackendType>): Back
       return {
         type,
         ...normalizeHttp(keys),
+        scheme: keys.scheme || undefined,
         endpoint: keys.endpoint || amazonEndpoint(keys.region),
         region: keys.region,
         bucketName: keys.bucket_name,
@@ -193,6 +209,7 @@ function normalizeRegistry(raw: Raw<"registry">): RegistryConfig | string {
   return {
     type: "registry",
     ...normalizeHttp(raw),
+    scheme: raw.scheme || undefined,
     host: raw.host,
     repo: raw.repo,
     auth: raw.auth || undefined,
@@ -205,14 +222,14 @@ function normalizeRegistry(raw: Raw<"registry">): RegistryConfig | string {
 function normalizeHttp(raw: RawHttp): HttpConfig {
   const { proxy } = raw;
   return {
-    scheme: raw.scheme || undefined,
     skipVerify: raw.skip_verify,
     caCertFiles: raw.ca_cert_files,
     timeoutMs: toMs(raw.timeout),
     connectTimeoutMs: toMs(raw.connect_timeout),
+    retryLimit: raw.retry_limit,
     proxy: {
-      url: proxy.url,
-      pingUrl: proxy.ping_url,
+      address: proxy.url === "" ? undefined : parseProxyAddress(proxy.url),
+      pingUrl: proxy.ping_url === "" ? undefined : new URL(proxy.ping_url),
       fallback: proxy.fallback,
       checkIntervalMs: proxy.check_interval * 1000,
       useHttp: proxy.use_http,

@@ -16,7 +16,7 @@ export type ExchangeSetup = Pick<ExchangeOptions, "tls" | "timeouts" | "proxy" |
  * The setup that a backend's configuration asks for.
  *
  * @param own what is believed and shown beside the configuration's CAs
- * @throws {NydusGdError} "config" for a certificate or proxy that is none, "unsupported" for what is not served
+ * @throws {NydusGdError} "config" for a certificate that is none
  */
 export function exchangeSetup(
   config: Partial<HttpConfig>,
@@ -35,12 +35,8 @@ export function exchangeSetup(
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
     },
   };
-  if (proxy?.dragonflySchedulerEndpoint) {
-    throw new NydusGdError("unsupported", "Cannot use proxy: proxy.dragonfly_scheduler_endpoint is not supported", {
-      hint: "remove the key; proxy.url reaches Dragonfly too",
-    });
-  }
-  return proxy?.url ? { ...setup, proxy: new BackendProxy(proxy, http, setup) } : setup;
+  if (proxy?.address === undefined) return setup;
+  return { ...setup, proxy: new BackendProxy(proxy.address, proxy, http, setup) };
 }
 
 /** The text of a PEM file that holds certificates. @throws {NydusGdError} "config" */

@@ -14,16 +14,19 @@
  * @module
  */
 import { parse as parseToml, TomlError } from "smol-toml";
-import * as v from "valibot";
+import type * as v from "valibot";
 import { NydusGdError } from "../base/errors.ts";
 import { formatPath, parseWith, type Path, unknownKeys } from "../base/schema.ts";
+import { BACKEND_SCHEMAS, type BackendConfig, type BackendType, normalizeBackend } from "./backend_config.ts";
 import {
-  BACKEND_SCHEMAS,
-  BACKEND_TYPES,
-  type BackendConfig,
-  type BackendType,
-  normalizeBackend,
-} from "./backend_config.ts";
+  type CacheType,
+  type FileCacheSection,
+  MAX_BATCH,
+  MAX_BATCH_WORDS,
+  MAX_THREADS,
+  V1,
+  V2,
+} from "./nydusd_schema.ts";
 
 /** Bytes of the largest file that is read: nydusd's own limit. */
 export const MAX_CONFIG_BYTES = 1 << 20;
@@ -47,6 +50,8 @@ export interface CacheConfig {
 
 /** What is fetched before somebody asks. */
 export interface PrefetchConfig {
+  /** Where the file says it. */
+  readonly section: "fs_prefetch" | "rafs.prefetch" | "cache.prefetch";
   /** Whether the file says anything about it. */
   readonly configured: boolean;
   readonly enable: boolean;
@@ -80,115 +85,12 @@ export interface NydusdConfig {
   readonly cache: CacheConfig;
   readonly prefetch: PrefetchConfig;
   readonly rafs: RafsConfig;
+  readonly hasExternalBackends: boolean;
+  /** v2: a writable layer of nydusd's own is asked for. */
+  readonly hasOverlay: boolean;
   /** Whole sentences: what was ignored. */
   readonly warnings: readonly string[];
 }
-
-const MAX_BATCH = 0x1000_0000;
-const MAX_BATCH_WORDS = `must be at most ${MAX_BATCH}`;
-const MAX_THREADS = 1024;
-const text = v.optional(v.string(), "");
-const flag = v.optional(v.boolean(), false);
-const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
-/** Limits of prefetch apply where it is on: see {@link readPrefetch}. */
-const prefetchBatch = v.optional(count, 1 << 20);
-const threads = v.optional(count, 8);
-const batch = v.optional(v.pipe(count, v.maxValue(MAX_BATCH, MAX_BATCH_WORDS)), 1 << 20);
-const rate = v.optional(v.pipe(count, v.maxValue(0xffff_ffff, "must be at most 4294967295")), 0);
-
-const fileCacheSchema = v.object({
-  work_dir: text,
-  disable_indexed_map: flag,
-  enable_encryption: flag,
-  enable_convergent_encryption: flag,
-  encryption_key: text,
-});
-const cacheType = v.optional(v.picklist(["", "blobcache", "filecache", "fscache", "dummycache"]), "");
-const anything = v.optional(v.unknown());
-const rafsFlags = {
-  iostats_files: flag,
-  enable_xattr: flag,
-  access_pattern: flag,
-  latest_read_files: flag,
-};
-const mode = v.picklist(["direct", "cached"]);
-const backendType = v.picklist(BACKEND_TYPES);
-
-const V1 = v.object({
-  device: v.object({
-    id: text,
-    backend: v.object({
-      type: v.picklist(BACKEND_TYPES.filter((type) => type !== "http-proxy")),
-      config: v.unknown(),
-    }),
-    external_backends: anything,
-    cache: v.optional(
-      v.object({
-        type: cacheType,
-        compressed: flag,
-        validate: flag,
-        config: v.nullish(fileCacheSchema, {}),
-      }),
-      {},
-    ),
-  }),
-  mode,
-  digest_validate: flag,
-  ...rafsFlags,
-  amplify_io: batch,
-  fs_prefetch: v.optional(
-    v.object({
-      enable: flag,
-      threads_count: threads,
-      merging_size: prefetchBatch,
-      bandwidth_rate: rate,
-      prefetch_all: v.optional(v.boolean(), true),
-      stream_prefetch: flag,
-    }),
-    {},
-  ),
-});
-
-const V2_PREFETCH = v.object({
-  enable: v.boolean(),
-  threads,
-  batch_size: prefetchBatch,
-  bandwidth_limit: rate,
-  prefetch_all: flag,
-  stream_prefetch: flag,
-});
-
-const V2 = v.object({
-  version: v.literal(2),
-  id: text,
-  backend: v.object({
-    type: backendType,
-    ...Object.fromEntries(BACKEND_TYPES.map((type) => [type, v.optional(v.unknown())])),
-  }),
-  external_backends: anything,
-  cache: v.nullish(
-    v.object({
-      type: cacheType,
-      compressed: flag,
-      validate: flag,
-      prefetch: v.optional(V2_PREFETCH),
-      filecache: v.nullish(fileCacheSchema),
-      fscache: v.nullish(v.object({ work_dir: text })),
-    }),
-    {},
-  ),
-  rafs: v.nullish(
-    v.object({
-      mode: v.optional(mode, "direct"),
-      batch_size: batch,
-      validate: flag,
-      ...rafsFlags,
-      prefetch: v.optional(V2_PREFETCH),
-    }),
-    {},
-  ),
-  overlay: anything,
-});
 
 /** Reads the text of a configuration file, v1 or v2. */
 export function parseNydusdConfig(text: string): NydusdConfig {
@@ -227,7 +129,6 @@ function parseDocument(text: string): unknown {
 function readV1(document: unknown): NydusdConfig {
   const { device, ...rafs } = accept(V1, document, []);
   const warnings = warningsOf(V1, document, []);
-  if (device.external_backends !== undefined) warnings.push(ignored(["device", "external_backends"]));
   const prefetch = rafs.fs_prefetch;
   return {
     version: 1,
@@ -235,6 +136,7 @@ function readV1(document: unknown): NydusdConfig {
     backend: readBackend(device.backend.type, device.backend.config, ["device", "backend", "config"], warnings),
     cache: readCache(device.cache.type, device.cache.compressed, device.cache.validate, device.cache.config),
     prefetch: readPrefetch({
+      section: "fs_prefetch",
       configured: Object.hasOwn(document as object, "fs_prefetch"),
       enable: prefetch.enable,
       threads: prefetch.threads_count,
@@ -242,8 +144,10 @@ function readV1(document: unknown): NydusdConfig {
       bandwidthLimit: prefetch.bandwidth_rate,
       prefetchAll: prefetch.prefetch_all,
       streamPrefetch: prefetch.stream_prefetch,
-    }, { threads: "fs_prefetch.threads_count", batch: "fs_prefetch.merging_size" }),
+    }, { threads: "threads_count", batch: "merging_size" }),
     rafs: readRafs({ ...rafs, batch_size: rafs.amplify_io, validate: rafs.digest_validate }),
+    hasExternalBackends: device.external_backends.length > 0,
+    hasOverlay: false,
     warnings,
   };
 }
@@ -251,13 +155,11 @@ function readV1(document: unknown): NydusdConfig {
 function readV2(document: unknown): NydusdConfig {
   const { id, backend, external_backends, cache, rafs, overlay } = accept(V2, document, []);
   const warnings = warningsOf(V2, document, []);
-  if (external_backends !== undefined) warnings.push(ignored(["external_backends"]));
-  if (overlay !== undefined && overlay !== null) warnings.push(ignored(["overlay"]));
   const sections = backend as Record<string, unknown>;
   // The cache's prefetch is what block devices use, the tree's what a mount uses: the one that is on counts.
-  const [prefetch, place] = rafs.prefetch?.enable
-    ? [rafs.prefetch, "rafs.prefetch"]
-    : [cache.prefetch ?? rafs.prefetch, "cache.prefetch"];
+  const [prefetch, place] = rafs.prefetch?.enable || cache.prefetch === undefined
+    ? [rafs.prefetch, "rafs.prefetch"] as const
+    : [cache.prefetch, "cache.prefetch"] as const;
   const section = cache.type === "fscache" ? { work_dir: cache.fscache?.work_dir ?? "" } : cache.filecache;
   return {
     version: 2,
@@ -265,6 +167,7 @@ function readV2(document: unknown): NydusdConfig {
     backend: readBackend(backend.type, sections[backend.type], ["backend", backend.type], warnings),
     cache: readCache(cache.type, cache.compressed, cache.validate, section),
     prefetch: readPrefetch({
+      section: place,
       configured: prefetch !== undefined,
       enable: prefetch?.enable ?? false,
       threads: prefetch?.threads ?? 8,
@@ -272,8 +175,10 @@ function readV2(document: unknown): NydusdConfig {
       bandwidthLimit: prefetch?.bandwidth_limit ?? 0,
       prefetchAll: prefetch?.prefetch_all ?? false,
       streamPrefetch: prefetch?.stream_prefetch ?? false,
-    }, { threads: `${place}.threads`, batch: `${place}.batch_size` }),
+    }, { threads: "threads", batch: "batch_size" }),
     rafs: readRafs(rafs),
+    hasExternalBackends: external_backends.length > 0,
+    hasOverlay: overlay !== undefined && overlay !== null,
     warnings,
   };
 }
@@ -287,21 +192,21 @@ function readBackend(type: BackendType, input: unknown, path: Path, warnings: st
   return config;
 }
 
-/** @param keys what the limited ones are called in the file */
+/** @param keys what the limited ones are called in their section */
 function readPrefetch(prefetch: PrefetchConfig, keys: { threads: string; batch: string }): PrefetchConfig {
   if (!prefetch.enable) return prefetch;
   if (prefetch.threads < 1 || prefetch.threads > MAX_THREADS) {
-    throw wrong(`${keys.threads} must be 1 to ${MAX_THREADS}`);
+    throw wrong(`${prefetch.section}.${keys.threads} must be 1 to ${MAX_THREADS}`);
   }
-  if (prefetch.batchSizeBytes > MAX_BATCH) throw wrong(`${keys.batch} ${MAX_BATCH_WORDS}`);
+  if (prefetch.batchSizeBytes > MAX_BATCH) throw wrong(`${prefetch.section}.${keys.batch} ${MAX_BATCH_WORDS}`);
   return prefetch;
 }
 
 function readCache(
-  type: v.InferOutput<typeof cacheType>,
+  type: CacheType,
   compressed: boolean,
   validate: boolean,
-  section: Partial<v.InferOutput<typeof fileCacheSchema>> | null | undefined,
+  section: Partial<FileCacheSection> | null | undefined,
 ): CacheConfig {
   return {
     type: type === "" ? undefined : type === "blobcache" ? "filecache" : type,

@@ -48,6 +48,7 @@ Deno.test("the smallest v1 configuration reads with nydusd's defaults", () => {
     convergentEncryption: false,
   });
   assert.deepEqual(config.prefetch, {
+    section: "fs_prefetch",
     configured: false,
     enable: false,
     threads: 8,

@@ -74,7 +74,7 @@ export interface RegistryLocation extends Partial<Omit<RegistryConfig, "type" | 
 /**
  * The backend of nydusd's configuration.
  *
- * @throws {NydusGdError} "unsupported" for a backend or key that is understood but not served; "config"
+ * @throws {NydusGdError} "config"
  */
 export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
   switch (config.type) {
@@ -102,7 +102,7 @@ function accessOf(config: ObjectStoreConfig | HttpProxyConfig, { http }: Backend
 /**
  * One repository of a registry, with the credentials of `location` before those of the keychain.
  *
- * @throws {NydusGdError} "unsupported", "config"
+ * @throws {NydusGdError} "config"
  */
 export function openRegistry(location: RegistryLocation, deps: BackendDeps): RegistryBackend {
   const { host, repo, blobUrlScheme, blobRedirectedHost } = location;

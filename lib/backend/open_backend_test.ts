@@ -24,22 +24,6 @@ Deno.test("the configured backend is opened, and described without credentials",
     assert.equal(openBackend(registry, deps).description, "registry h:5000/a/b");
   }));
 
-Deno.test("backends and keys that are not served are refused by name", () =>
-  withDeps((deps) => {
-    const refused = (type: string, section: Record<string, unknown>, words: RegExp) =>
-      assert.throws(
-        () => openBackend(configured(type, section), deps),
-        (error) => hasCode(error, "unsupported") && words.test(error.message),
-      );
-    const proxy = { dragonfly_scheduler_endpoint: "h:8002" };
-    const words = /proxy\.dragonfly_scheduler_endpoint is not supported/;
-    refused("registry", { host: "h", repo: "r", proxy }, words);
-    refused("oss", { endpoint: "e", bucket_name: "b", proxy }, words);
-    refused("s3", { endpoint: "e", bucket_name: "b", region: "r", proxy }, words);
-    refused("http-proxy", { addr: "http://h", proxy }, words);
-    refused("localdisk", { device_path: "/dev/x", disable_gpt: true }, /backend localdisk: disable_gpt/);
-  }));
-
 Deno.test("a host or repository that could change a URL is refused", () =>
   withDeps((deps) => {
     for (const [host, repo] of [["h/../x", "r"], ["u@h", "r"], ["h", "../../v1"], ["h", "a?b"], ["h", ""], ["", "r"]]) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
 import { DEFAULT_SETTINGS } from "../base/settings.ts";
@@ -49,4 +50,24 @@ Deno.test("what is no file, too large or unreadable is refused by its name", asy
     await assert.rejects(readSettings({ path, explicit: false }), refused);
     await assert.rejects(readNydusdConfig({ path, explicit: false }), refused);
   }
+});
+
+Deno.test("a key that is not supported is refused with its file and a hint, one without effect does no harm", async () => {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  const path = temp.join("config.json");
+  const write = (cache: object) => {
+    const backend = { type: "localfs", config: { dir: "/blobs" } };
+    return Deno.writeTextFile(path, JSON.stringify({ device: { backend, cache }, mode: "direct" }));
+  };
+  await write({ compressed: true });
+  await assert.rejects(readNydusdConfig({ path, explicit: true }), (error) => {
+    assert.ok(hasCode(error, "unsupported"));
+    const start = `Cannot read configuration ${path}: device.cache.compressed is not supported, `;
+    assert.ok(error.message.startsWith(start), error.message);
+    assert.match(error.hint ?? "", /^remove the key/);
+    return true;
+  });
+  await write({ type: "fscache", colour: 1 });
+  assert.equal((await readNydusdConfig({ path, explicit: true }))?.cache.type, "fscache");
 });

@@ -1,75 +1,115 @@
+/**
+ * Key by key: each is taken over, told or refused, by the name that it has in the file; so is a wrong value.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
-import { TempDir } from "../../tests/support/temp_dir.ts";
-import { parseNydusdConfig } from "../backend/nydusd_config.ts";
+import { stringify } from "smol-toml";
+import {
+  BACKEND_KEYS,
+  BACKEND_SECTIONS,
+  FILE_KEYS,
+  type KeyCase,
+  keysOfBackend,
+  keysOfFile,
+  withKey,
+} from "../../tests/support/nydusd_keys.ts";
+import { BACKEND_TYPES, type BackendType } from "../backend/backend_config.ts";
+import { type NydusdConfig, parseNydusdConfig } from "../backend/nydusd_config.ts";
 import { hasCode } from "../base/errors.ts";
-import { readNydusdConfig } from "./config_files.ts";
 import { checkNydusdKeys } from "./nydusd_keys.ts";
 
-const LOCALFS = { type: "localfs", config: { dir: "/blobs" } };
+type Form = "v1 JSON" | "v2 JSON" | "v2 TOML";
 
-/** A v1 file whose cache section, and the one in it, have these keys beside. */
-const v1 = (cache: object, config: object = {}, rest: object = {}) =>
-  JSON.stringify({
-    device: { backend: LOCALFS, cache: { type: "blobcache", ...cache, config } },
-    mode: "direct",
-    ...rest,
-  });
+const base = (version: 1 | 2, type: BackendType = "localfs"): object =>
+  version === 1
+    ? { device: { backend: { type, config: BACKEND_SECTIONS[type] }, cache: { type: "blobcache" } }, mode: "direct" }
+    : { version: 2, backend: { type, [type]: BACKEND_SECTIONS[type] }, cache: { type: "filecache" } };
 
-const v2 = (cache: object, filecache: object = {}, rafs: object = {}) =>
-  JSON.stringify({
-    version: 2,
-    backend: { type: "localfs", localfs: { dir: "/blobs" } },
-    cache: { type: "filecache", ...cache, filecache },
-    rafs,
-  });
+function read(document: object, form: Form): { config: NydusdConfig; told: string[] } {
+  const config = parseNydusdConfig(form === "v2 TOML" ? stringify(document) : JSON.stringify(document));
+  return { config, told: [...config.warnings, ...checkNydusdKeys(config)] };
+}
 
-const key = "0123456789abcdef".repeat(4);
+/** The key in a file that says no more than it must for the key to mean something. */
+function fileWith({ key }: KeyCase, value: unknown, document: object): object {
+  let around = document;
+  if (key === "cache.fscache.work_dir") around = withKey(around, "cache.type", "fscache");
+  const section = /^((?:cache|rafs)\.prefetch)\.(?!enable)/.exec(key)?.[1];
+  if (section !== undefined) around = withKey(around, `${section}.enable`, false);
+  return withKey(around, key, value);
+}
 
-const REFUSED = [
-  [v1({ compressed: true }), "device.cache.compressed"],
-  [v2({ compressed: true }), "cache.compressed"],
-  [v1({}, { enable_encryption: true, encryption_key: key }), "device.cache.config.enable_encryption"],
-  [v2({}, { enable_encryption: true, encryption_key: key }), "cache.filecache.enable_encryption"],
-  [v1({}, { enable_convergent_encryption: true }), "device.cache.config.enable_convergent_encryption"],
-  [v2({}, { enable_convergent_encryption: true }), "cache.filecache.enable_convergent_encryption"],
-] as const;
-
-Deno.test("what asks for another kind of cache is refused by its key, with a hint", async () => {
-  using temp = TempDir.make();
-  const path = temp.join("config.json");
-  for (const [text, name] of REFUSED) {
-    await Deno.writeTextFile(path, text);
-    await assert.rejects(readNydusdConfig({ path, explicit: true }), (error) => {
-      assert.ok(hasCode(error, "unsupported"), name);
-      assert.ok(error.message.startsWith(`Cannot read configuration ${path}: ${name} is not supported`), error.message);
+function check(keyCase: KeyCase, form: Form, document: object, name = keyCase.key): void {
+  const { fate, value, wrong } = keyCase;
+  const before = read(fileWith(keyCase, undefined, document), form);
+  const changed = fileWith(keyCase, value, document);
+  if (fate === "refused") {
+    assert.throws(() => read(changed, form), (error) => {
+      assert.ok(hasCode(error, "unsupported"), String(error));
+      assert.ok(error.message.startsWith(`Cannot read configuration: ${name} is not supported, `), error.message);
       assert.match(error.hint ?? "", /^remove the key/);
       return true;
     });
+  } else if (fate === "told") {
+    const told = read(changed, form).told.filter((words) => !before.told.includes(words));
+    assert.equal(told.length, 1, name);
+    assert.ok(told[0]?.startsWith(`Configuration key ${name} has no effect here: `), told[0]);
+  } else {
+    const after = read(changed, form);
+    assert.deepEqual(after.told, before.told, name);
+    if (name !== "device.cache.config.encryption_key" && name !== "cache.filecache.encryption_key") {
+      assert.notDeepEqual(after.config, before.config, name);
+    }
   }
-});
+  if (wrong !== undefined) isNamed(fileWith(keyCase, wrong, document), form, name);
+}
 
-Deno.test("what has no effect is told by its key", () => {
-  const told = [
-    [v1({ type: "fscache" }), "device.cache.type"],
-    [v2({}, { disable_indexed_map: true }), "cache.filecache.disable_indexed_map"],
-    [v1({}, {}, { fs_prefetch: { enable: true, stream_prefetch: true } }), "fs_prefetch.stream_prefetch"],
-    [v1({}, {}, { iostats_files: true }), "iostats_files"],
-    [v2({}, {}, { access_pattern: true }), "rafs.access_pattern"],
-    [v2({}, {}, { latest_read_files: true }), "rafs.latest_read_files"],
-  ] as const;
-  for (const [text, name] of told) {
-    const [warning, ...others] = checkNydusdKeys(parseNydusdConfig(text));
-    assert.ok(warning?.startsWith(`Configuration key ${name} has no effect here: `), warning);
-    assert.deepEqual(others, []);
+/** A file with a wrong or missing value at `name` is refused by it. */
+function isNamed(document: object, form: Form, name: string): void {
+  assert.throws(() => read(document, form), (error) => {
+    assert.ok(hasCode(error, "config"), String(error));
+    assert.match(error.message, new RegExp(`^Cannot read configuration: ${name.replaceAll(".", "\\.")}(\\[0\\])? `));
+    return true;
+  });
+}
+
+for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
+  const version = form === "v1 JSON" ? 1 : 2;
+  Deno.test(`${form}: every key of the file is taken over, told or refused by its name`, () => {
+    const document = base(version);
+    const cases = FILE_KEYS[version];
+    assert.deepEqual(cases.map(({ key }) => key).sort(), keysOfFile(version).sort());
+    for (const keyCase of cases) {
+      if (keyCase.fate !== "needed") check(keyCase, form, document);
+      else {
+        if (keyCase.value !== undefined) read(withKey(document, keyCase.key, keyCase.value), form);
+        isNamed(withKey(document, keyCase.key, keyCase.wrong), form, keyCase.key);
+        // without a version it is read as v1
+        if (keyCase.key !== "version") isNamed(withKey(document, keyCase.key, undefined), form, keyCase.key);
+      }
+    }
+  });
+
+  for (const type of BACKEND_TYPES.filter((type) => version === 2 || type !== "http-proxy")) {
+    Deno.test(`${form}: every key of the backend ${type} is taken over, told or refused by its name`, () => {
+      const document = base(version, type);
+      const section = version === 1 ? "device.backend.config" : `backend.${type}`;
+      assert.deepEqual(BACKEND_KEYS[type].map(({ key }) => key).sort(), keysOfBackend(type).sort());
+      for (const { key, ...rest } of BACKEND_KEYS[type]) {
+        const name = `${section}.${key}`;
+        if (rest.fate === "needed") isNamed(withKey(document, name, undefined), form, name);
+        else if (type === "localfs" && key === "dir") isNamed(withKey(document, name, 7), form, name);
+        else check({ key: name, ...rest }, form, document);
+      }
+      const { told } = read(withKey(document, `${section}.colour`, 1), form);
+      assert.deepEqual(told, [`Configuration key ${section}.colour is not known and ignored`]);
+    });
   }
-});
+}
 
-Deno.test("everything else is honoured without a word", () => {
-  const texts = [
-    v1({ validate: true }, { work_dir: "/c" }, { digest_validate: true, amplify_io: 0, mode: "cached" }),
-    v1({ type: "dummycache" }),
-    v1({ type: "" }),
-    v2({ validate: true }, { encryption_key: key }, { validate: true, batch_size: 4096, mode: "cached" }),
-  ];
-  for (const text of texts) assert.deepEqual(checkNydusdKeys(parseNydusdConfig(text)), []);
+Deno.test("a dummycache, an empty type and every name of the kept cache are told nothing", () => {
+  for (const type of ["", "blobcache", "filecache", "dummycache"]) {
+    assert.deepEqual(read(withKey(base(1), "device.cache.type", type), "v1 JSON").told, [], type);
+  }
 });

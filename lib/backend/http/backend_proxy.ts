@@ -11,55 +11,41 @@
  *
  * @module
  */
-import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { ExchangeOptions, HttpClient } from "./http_client.ts";
-import { parseProxyAddress, type ProxyAddress, type ProxyRoute, type ProxyRule, type RoutingOptions } from "./proxy.ts";
+import type { ProxyAddress, ProxyRoute, ProxyRule, RoutingOptions } from "./proxy.ts";
 import { TransferError } from "./transfer_error.ts";
 
 const log = logger("backend");
 
-/** A proxy in front of a backend; without `url` there is none. */
+/** A proxy in front of a backend; without `address` there is none. */
 export interface ProxyConfig {
-  /** May hold user and password. */
-  readonly url: string;
-  readonly pingUrl: string;
+  readonly address: ProxyAddress | undefined;
+  readonly pingUrl: URL | undefined;
   readonly fallback: boolean;
   readonly checkIntervalMs: number;
   readonly useHttp: boolean;
   readonly checkPauseElapsedMs: number;
+  /** Not served. */
   readonly dragonflySchedulerEndpoint: string;
 }
 
 /** Routes the requests of one backend. */
 export class BackendProxy implements ProxyRule {
-  readonly #address: ProxyAddress;
-  readonly #pingUrl: URL | undefined;
   #isWell = true;
   /** It failed a request; told once until it serves one. */
   #isFailing = false;
   #pingedAtMs = -Infinity;
   #usedAtMs = -Infinity;
 
-  /**
-   * @param exchange how the ping is sent: certificates and limits of the backend
-   * @throws {NydusGdError} "config" for addresses that are none
-   */
+  /** @param exchange how the ping is sent: certificates and limits of the backend */
   constructor(
-    private readonly config: ProxyConfig,
+    private readonly address: ProxyAddress,
+    private readonly config: Omit<ProxyConfig, "address">,
     private readonly http: HttpClient,
     private readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts">,
     private readonly now: () => number = () => performance.now(),
-  ) {
-    const address = parseProxyAddress(config.url);
-    if (address === undefined) throw wrong("proxy.url is no http:// or https:// URL");
-    this.#address = address;
-    if (config.pingUrl === "") return;
-    if (!URL.canParse(config.pingUrl) || !/^https?:$/.test(new URL(config.pingUrl).protocol)) {
-      throw wrong("proxy.ping_url is no http:// or https:// URL");
-    }
-    this.#pingUrl = new URL(config.pingUrl);
-  }
+  ) {}
 
   async send<T>(
     _url: URL,
@@ -71,7 +57,7 @@ export class BackendProxy implements ProxyRule {
     const isDoubtful = options.bypassProxy || (options.wrongAnswers ?? 0) > 0;
     if (fallback && (isDoubtful || !this.#isWell)) return await send(undefined);
     if (!this.#isWell) {
-      throw new TransferError("unavailable", `proxy ${this.#address.name} is not well`, {
+      throw new TransferError("unavailable", `proxy ${this.address.name} is not well`, {
         prospect: "transient",
         hint: "mend the proxy, or set proxy.fallback to true",
       });
@@ -83,7 +69,7 @@ export class BackendProxy implements ProxyRule {
     } catch (error) {
       if (!fallback || options.signal?.aborted || !isOfProxy(error)) throw error;
       if (!this.#isFailing) {
-        log.warn("proxy failed, going directly", { proxy: this.#address.name, error: error.state });
+        log.warn("proxy failed, going directly", { proxy: this.address.name, error: error.state });
       }
       this.#isFailing = true;
       return await send(undefined);
@@ -93,7 +79,7 @@ export class BackendProxy implements ProxyRule {
   #routeOf({ priority }: RoutingOptions): ProxyRoute {
     const isPrefetch = priority === "prefetch";
     return {
-      proxy: this.#address,
+      proxy: this.address,
       asHttp: this.config.useHttp,
       refusesServerErrors: this.config.fallback,
       headers: {
@@ -107,12 +93,12 @@ export class BackendProxy implements ProxyRule {
   /** Starts a ping when one is due. Its answer counts for the requests that come after it. */
   #checkHealth(): void {
     const now = this.now();
-    const { checkIntervalMs, checkPauseElapsedMs } = this.config;
+    const { checkIntervalMs, checkPauseElapsedMs, pingUrl } = this.config;
     if (now - this.#usedAtMs > checkPauseElapsedMs) this.#isWell = true;
     this.#usedAtMs = now;
-    if (this.#pingUrl === undefined || now - this.#pingedAtMs < checkIntervalMs) return;
+    if (pingUrl === undefined || now - this.#pingedAtMs < checkIntervalMs) return;
     this.#pingedAtMs = now;
-    this.#ping(this.#pingUrl).catch((error: unknown) => this.#learn(false, error));
+    this.#ping(pingUrl).catch((error: unknown) => this.#learn(false, error));
   }
 
   async #ping(url: URL): Promise<void> {
@@ -129,7 +115,7 @@ export class BackendProxy implements ProxyRule {
 
   #learn(isWell: boolean, answer: unknown): void {
     if (isWell !== this.#isWell) {
-      const proxy = this.#address.name;
+      const proxy = this.address.name;
       if (isWell) log.info("proxy is well again", { proxy });
       else log.warn("proxy is not well", { proxy, answer });
     }
@@ -141,8 +127,4 @@ export class BackendProxy implements ProxyRule {
 function isOfProxy(error: unknown): error is TransferError {
   if (!(error instanceof TransferError) || error.notTls) return false;
   return error.status === undefined || error.status >= 500 || error.status === 407;
-}
-
-function wrong(state: string): NydusGdError {
-  return new NydusGdError("config", `Cannot use proxy: ${state}`, { hint: "mend it in the backend's configuration" });
 }

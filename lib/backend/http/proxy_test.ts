@@ -8,6 +8,7 @@ import { basic } from "../../../tests/support/credentials.ts";
 import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/fake_proxy.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { parseNydusdConfig } from "../nydusd_config.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
 import { staticKeychain } from "../registry/keychain.ts";
 import type { ProxyConfig } from "./backend_proxy.ts";
@@ -24,22 +25,12 @@ const TLS = {
   certificate: Deno.readTextFileSync(CA_FILE),
   key: Deno.readTextFileSync(new URL("key.pem", TLS_FOLDER)),
 };
-const NO_PROXY_CONFIG: ProxyConfig = {
-  url: "",
-  pingUrl: "",
-  fallback: true,
-  checkIntervalMs: 5_000,
-  useHttp: false,
-  checkPauseElapsedMs: 300_000,
-  dragonflySchedulerEndpoint: "",
-};
-
 interface World {
   readonly registry: FakeRegistry;
   readonly proxy: FakeProxy;
   readonly id: string;
-  /** Opens with `proxy.url`, login included where there is one. */
-  open(proxy?: Partial<ProxyConfig>, location?: Partial<RegistryLocation>): ReturnType<typeof openRegistry>;
+  /** Opens with these keys of `proxy` beside its `url`, login included where there is one. */
+  open(proxy?: Record<string, unknown>, location?: Partial<RegistryLocation>): ReturnType<typeof openRegistry>;
   /** Opens "registry.test" as these variables say. */
   openByName(environment: Record<string, string>): ReturnType<typeof openRegistry>;
   url(): string;
@@ -70,13 +61,18 @@ async function withProxy(options: WorldOptions, test: (world: World) => Promise<
     proxy,
     id: registry.addBlob(BYTES),
     url,
-    open: (changes = {}, more = {}) =>
-      openRegistry(
-        { host: registry.host, ...location, proxy: { ...NO_PROXY_CONFIG, url: url(), ...changes }, ...more },
-        deps,
-      ),
+    open: (keys = {}, more = {}) =>
+      openRegistry({ host: registry.host, ...location, proxy: proxyOf({ url: url(), ...keys }), ...more }, deps),
     openByName: (environment) => openRegistry({ host: "registry.test", ...location }, { ...deps, environment }),
   });
+}
+
+/** As nydusd's configuration says it. */
+function proxyOf(proxy: Record<string, unknown>): ProxyConfig {
+  const registry = { host: "h", repo: "r", proxy };
+  const { backend } = parseNydusdConfig(JSON.stringify({ version: 2, backend: { type: "registry", registry } }));
+  assert.ok(backend.type === "registry");
+  return backend.proxy;
 }
 
 /** Awaits a rejection with these words, and without the secrets of the proxy. */
@@ -131,7 +127,7 @@ Deno.test("a proxy is reached over TLS too, for http and for https", async () =>
 
 Deno.test("use_http asks the proxy for http where the registry speaks https", () =>
   withProxy({}, async ({ registry, proxy, open, id }) => {
-    await readsWell(open({ useHttp: true, fallback: false }, { scheme: "https" }), id);
+    await readsWell(open({ use_http: true, fallback: false }, { scheme: "https" }), id);
     assert.ok(proxy.requests.every(({ target }) => target.startsWith(`${registry.url}/`)));
   }));
 
@@ -212,19 +208,19 @@ Deno.test("a reader's last attempt, and one after wrong bytes, goes directly whe
 Deno.test("a proxy that is not well is left out until it is, or named without fallback", () =>
   withProxy({}, async ({ proxy, open, id }) => {
     await using health = await FakeRegistry.start();
-    const pingUrl = `${health.url}/v2/healthy`;
+    const ping_url = `${health.url}/v2/healthy`;
     const sees = async (backend: ReturnType<typeof openRegistry>, done: (proxied: number) => boolean) => {
       for (let before = proxy.requests.length;; before = proxy.requests.length) {
         const outcome = await backend.blob(id).read(0, 9, ON_DEMAND).then(() => undefined, (error: Error) => error);
         if (done(outcome === undefined ? proxy.requests.length - before : -1)) return outcome;
       }
     };
-    const backend = open({ pingUrl, checkIntervalMs: 0 });
+    const backend = open({ ping_url, check_interval: 0 });
     await sees(backend, (proxied) => proxied === 0); // 404: not well
-    const strict = open({ pingUrl, checkIntervalMs: 0, fallback: false });
+    const strict = open({ ping_url, check_interval: 0, fallback: false });
     const error = await sees(strict, (proxied) => proxied === -1);
     assert.match(String(error), /proxy 127\.0\.0\.1:\d+ is not well/);
-    const well = open({ pingUrl: `${health.url}/v2/`, checkIntervalMs: 0 });
+    const well = open({ ping_url: `${health.url}/v2/`, check_interval: 0 });
     for (let i = 0; i < 5; i++) await sees(well, (proxied) => proxied === 1);
     assert.ok(health.requests.length >= 7);
   }));
@@ -259,10 +255,9 @@ Deno.test("the environment's proxy is named when it fails", () =>
 
 Deno.test("addresses that are none are refused by their keys, and without what they hold", () =>
   withProxy({}, ({ open }) => {
-    const refused = (proxy: Partial<ProxyConfig>, words: RegExp) =>
+    const refused = (proxy: Record<string, unknown>, words: RegExp) =>
       assert.throws(() => open(proxy), (error: Error) => words.test(error.message) && !/s3cret/.test(error.message));
-    refused({ url: "socks5://u:s3cret@h" }, /proxy\.url is no http/);
-    refused({ pingUrl: "s3cret" }, /proxy\.ping_url is no http/);
-    refused({ dragonflySchedulerEndpoint: "h:8002" }, /proxy\.dragonfly_scheduler_endpoint is not supported/);
+    refused({ url: "socks5://u:s3cret@h" }, /backend\.registry\.proxy\.url is no http/);
+    refused({ ping_url: "s3cret" }, /backend\.registry\.proxy\.ping_url is no http/);
     return Promise.resolve();
   }));

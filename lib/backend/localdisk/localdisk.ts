@@ -32,13 +32,7 @@ export class LocalDiskBackend implements Backend {
   /** Damages that were told already: the table is read over and over. */
   readonly #told = new Set<string>();
 
-  /** @throws {NydusGdError} "unsupported" for a disk without partitions: nothing tells where a blob is in it */
-  constructor({ devicePath, disableGpt }: Pick<LocalDiskConfig, "devicePath" | "disableGpt">) {
-    if (disableGpt) {
-      throw new NydusGdError("unsupported", "Cannot open backend localdisk: disable_gpt leaves no way to find a blob", {
-        hint: "remove disable_gpt",
-      });
-    }
+  constructor({ devicePath }: Pick<LocalDiskConfig, "devicePath">) {
     this.#devicePath = devicePath;
     this.description = `localdisk ${devicePath}`;
   }
