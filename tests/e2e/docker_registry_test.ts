@@ -17,11 +17,10 @@ import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
 import { basic } from "../support/credentials.ts";
 import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
 import { type Pushed, RegistryClient } from "../support/registry_client.ts";
+import { CERTIFICATE_FILE, TLS } from "../support/tls_fixture.ts";
 
 const ON_DEMAND = { priority: "on-demand" } as const;
 const BYTES = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 31 + (i >> 11)) & 0xff);
-const TLS_FOLDER = new URL("../fixtures/tls/", import.meta.url);
-const readTls = (name: string) => Deno.readTextFileSync(new URL(name, TLS_FOLDER));
 const BASIC = { authorization: `Basic ${btoa(`${TEST_USER.user}:${TEST_USER.password}`)}` };
 
 if (dockerRegistryMissing !== undefined) console.log(`skipped: ${dockerRegistryMissing}`);
@@ -106,19 +105,18 @@ test("a registry with TLS is read when its certificate is trusted, and only then
   const folder = await Deno.makeTempDir();
   const storage = join(folder, "storage");
   const pushed = await pushInto(storage, "app");
-  const tls = { certificate: readTls("certificate.pem"), key: readTls("key.pem") };
   try {
-    await using registry = await DockerRegistry.start({ tls, storage });
+    await using registry = await DockerRegistry.start({ tls: TLS, storage });
     const location = { host: registry.host, repo: "app" };
     await withClient(ANONYMOUS, async (deps) => {
-      const caCertFiles = [new URL("certificate.pem", TLS_FOLDER).pathname];
+      const caCertFiles = [CERTIFICATE_FILE];
       await readsWell({ ...location, caCertFiles }, pushed, deps);
       await readsWell({ ...location, skipVerify: true }, pushed, deps);
       const untrusted = openRegistry(location, deps).blob(pushed.digest.slice(7));
       await assert.rejects(untrusted.size(), /certificate of 127\.0\.0\.1:\d+ is not trusted/);
     });
     await Deno.mkdir(join(folder, registry.host));
-    await Deno.writeTextFile(join(folder, registry.host, "ca.crt"), tls.certificate);
+    await Deno.writeTextFile(join(folder, registry.host, "ca.crt"), TLS.certificate);
     await withClient(ANONYMOUS, (deps) => readsWell(location, pushed, { ...deps, certsDir: folder }));
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -194,13 +192,13 @@ class TokenServer implements AsyncDisposable {
 
   get settings() {
     const realm = `http://127.0.0.1:${this.#server.addr.port}/token`;
-    return { realm, service: "test-service", issuer: "test-issuer", rootCertificate: readTls("certificate.pem") };
+    return { realm, service: "test-service", issuer: "test-issuer", rootCertificate: TLS.certificate };
   }
 
   /** A JSON Web Token for one repository. */
   token(repository: string, actions: readonly string[], lifetimeSeconds: number): string {
     const now = Math.floor(Date.now() / 1000);
-    const certificate = readTls("certificate.pem").replace(/-----[^-]+-----|\s/g, "");
+    const certificate = TLS.certificate.replace(/-----[^-]+-----|\s/g, "");
     const head = { typ: "JWT", alg: "RS256", x5c: [certificate] };
     const body = {
       iss: "test-issuer",
@@ -213,7 +211,7 @@ class TokenServer implements AsyncDisposable {
       access: [{ type: "repository", name: repository, actions }],
     };
     const text = [head, body].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
-    return `${text}.${createSign("RSA-SHA256").update(text).sign(readTls("key.pem")).toString("base64url")}`;
+    return `${text}.${createSign("RSA-SHA256").update(text).sign(TLS.key).toString("base64url")}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -37,7 +37,7 @@ export interface FakeBucketOptions {
   /** What the server's clock is ahead by. */
   readonly clockAheadMs?: number;
   /** Serves TLS with this certificate, PEM. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
 /** A request as it arrived. */
@@ -65,7 +65,8 @@ export class FakeBucket implements AsyncDisposable {
   ) {}
 
   static async start(protocol: Protocol, options: FakeBucketOptions = {}): Promise<FakeBucket> {
-    const server = options.tls === undefined ? createServer() : createTlsServer(options.tls);
+    const { tls } = options;
+    const server = tls === undefined ? createServer() : createTlsServer({ cert: tls.certificate, key: tls.key });
     const bucket = new FakeBucket(protocol, server, options);
     server.on("connection", () => bucket.connections++);
     server.on("request", (request, response) => bucket.#serve(request, response));

@@ -4,6 +4,7 @@
  * @module
  */
 import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
@@ -30,9 +31,12 @@ export class FileServer implements AsyncDisposable {
     });
   }
 
-  /** On a free loopback port, or on a Unix socket. */
-  static async start(socketPath?: string): Promise<FileServer> {
-    const server = createServer();
+  /** On a free loopback port, or on a Unix socket. @param tls PEM texts, where it speaks TLS */
+  static async start(
+    socketPath?: string,
+    tls?: { readonly certificate: string; readonly key: string },
+  ): Promise<FileServer> {
+    const server = tls === undefined ? createServer() : createTlsServer({ cert: tls.certificate, key: tls.key });
     const files = new FileServer(server);
     await new Promise<void>((resolve) => {
       if (socketPath === undefined) server.listen(0, "127.0.0.1", resolve);

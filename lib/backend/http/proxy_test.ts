@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { basic } from "../../../tests/support/credentials.ts";
 import { FakeProxy, type FakeProxyOptions } from "../../../tests/support/fake_proxy.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
+import { CERTIFICATE_FILE, TLS } from "../../../tests/support/tls_fixture.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseNydusdConfig } from "../nydusd_config.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
@@ -19,12 +20,6 @@ const ON_DEMAND = { priority: "on-demand" } as const;
 const BYTES = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
 const USER = { user: "bob", password: "pass:word" } as const;
 const LOGIN = "proxyuser:proxy:s3cret";
-const TLS_FOLDER = new URL("../../../tests/fixtures/tls/", import.meta.url);
-const CA_FILE = new URL("certificate.pem", TLS_FOLDER).pathname;
-const TLS = {
-  certificate: Deno.readTextFileSync(CA_FILE),
-  key: Deno.readTextFileSync(new URL("key.pem", TLS_FOLDER)),
-};
 interface World {
   readonly registry: FakeRegistry;
   readonly proxy: FakeProxy;
@@ -55,7 +50,7 @@ async function withProxy(options: WorldOptions, test: (world: World) => Promise<
   const url = () =>
     login === undefined ? proxy.url : proxy.url.replace("://", `://${login.replace(/:(.*):/, ":$1%3A")}@`);
   const scheme = options.tls === undefined ? "http" : "https";
-  const location = { repo: "team/app", scheme, caCertFiles: [CA_FILE] } as const;
+  const location = { repo: "team/app", scheme, caCertFiles: [CERTIFICATE_FILE] } as const;
   await test({
     registry,
     proxy,

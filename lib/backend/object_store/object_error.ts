@@ -55,7 +55,7 @@ export async function objectError(response: HttpResponse, bucket: BucketFacts): 
     retryAfterMs: parseRetryAfter(response.header("retry-after")),
     ...(meaning?.hint === undefined ? {} : { hint: meaning.hint }),
   };
-  const said = `HTTP ${status}${name === undefined ? "" : ` ${name}`} from ${response.url.host}`;
+  const said = `HTTP ${status}${name === undefined ? "" : ` ${name}`} from ${response.server}`;
   const state = meaning === undefined ? said : `${said}: ${meaning.words}`;
   return new TransferError(meaning?.code ?? codeOf(status), state, details);
 }

@@ -7,6 +7,7 @@ import {
   type FakeBucketOptions,
   type Protocol,
 } from "../../../tests/support/fake_bucket.ts";
+import { CERTIFICATE_FILE, TLS } from "../../../tests/support/tls_fixture.ts";
 import type { Fault } from "../../../tests/support/faults.ts";
 import type { FetchOptions } from "../http/fetch_options.ts";
 
@@ -247,15 +248,10 @@ Deno.test("s3: an archived object and a code that nobody knows are told by their
   }));
 
 /** For localhost and 127.0.0.1; nothing but ca_cert_files makes it believed. */
-const TLS_FOLDER = new URL("../../../tests/fixtures/tls/", import.meta.url);
-const CERTIFICATE = decodeURIComponent(new URL("certificate.pem", TLS_FOLDER).pathname);
-const TLS = {
-  cert: Deno.readTextFileSync(CERTIFICATE),
-  key: Deno.readTextFileSync(new URL("key.pem", TLS_FOLDER)),
-};
-
 Deno.test("s3: a certificate is believed where ca_cert_files has its CA, or skip_verify is set", async () => {
-  for (const section of [{ ca_cert_files: [CERTIFICATE] }, { skip_verify: true }, { scheme: "", skip_verify: true }]) {
+  for (
+    const section of [{ ca_cert_files: [CERTIFICATE_FILE] }, { skip_verify: true }, { scheme: "", skip_verify: true }]
+  ) {
     await withBucket("s3", { tls: TLS, section }, async ({ backend }) => {
       assert.deepEqual(await backend.blob(ID).read(9, 9, ON_DEMAND), part(9, 9));
     });
@@ -270,7 +266,7 @@ Deno.test("oss: the certificate has to name the bucket's host", async () => {
   await withBucket("oss", { tls: TLS, section: { skip_verify: true } }, async ({ backend }) => {
     assert.equal(await backend.blob(ID).size(), BYTES.length);
   });
-  await withBucket("oss", { tls: TLS, section: { ca_cert_files: [CERTIFICATE] } }, async ({ backend }) => {
+  await withBucket("oss", { tls: TLS, section: { ca_cert_files: [CERTIFICATE_FILE] } }, async ({ backend }) => {
     await refuses(backend.blob(ID).size(), "unavailable", /certificate of images\.localhost:\d+ is not trusted/);
   });
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { TLS } from "../../../tests/support/tls_fixture.ts";
 import { hasCode } from "../../base/errors.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
 import { HttpClient } from "../http/http_client.ts";
@@ -8,9 +9,7 @@ import { openRegistry } from "../open_backend.ts";
 import { dockerCertificates } from "./docker_certificates.ts";
 import { ANONYMOUS } from "./keychain.ts";
 
-const TLS_FOLDER = new URL("../../../tests/fixtures/tls/", import.meta.url);
-const CERTIFICATE = Deno.readTextFileSync(new URL("certificate.pem", TLS_FOLDER));
-const KEY = Deno.readTextFileSync(new URL("key.pem", TLS_FOLDER));
+const { certificate: CERTIFICATE, key: KEY } = TLS;
 
 /** Runs `test` with a folder of certificates that holds these files for `host`. */
 async function withFolder(

@@ -1,0 +1,100 @@
+/**
+ * Keys of nydusd's configuration on the tree and the cache, seen through `nydus-gd mount --config` and the kernel.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { openV5 } from "../../lib/rafs/v5/bootstrap.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
+import { fails, Server } from "../support/command.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { withKey } from "../support/nydusd_keys.ts";
+import { type RafsFixture, readFixtureBootstrap, storedListing } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { walkInChild } from "../support/tree_walk.ts";
+
+const V5 = fixture("v5-none-sha256-4k");
+const V6 = fixture("v6-none-sha256-4k");
+
+/** A folder with a bootstrap, a mount point, and a v1 configuration in which some keys have other values. */
+async function prepare(
+  temp: TempDir,
+  image: RafsFixture,
+  bootstrap: Uint8Array,
+  keys: Readonly<Record<string, unknown>>,
+): Promise<{ dir: string; work: string; args: string[] }> {
+  const [config, dir, boot, work] = ["config", "mnt", "image.boot", "cache"].map((name) => temp.join(name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const backend = { type: "localfs", config: { dir: join(image.directory, "blobs") } };
+  const cache = { type: "blobcache", config: { work_dir: work } };
+  const document = Object.entries(keys).reduce<object>(
+    (before, [key, value]) => withKey(before, key, value),
+    { device: { backend, cache }, mode: "direct" },
+  );
+  await Deno.writeTextFile(config, JSON.stringify(document));
+  await Deno.writeFile(boot, bootstrap);
+  await Deno.mkdir(dir);
+  return { dir, work, args: ["mount", "--config", config, boot, dir] };
+}
+
+/** Mounts and compares; gives the names of the files in the cache's folder and below afterwards. */
+async function mounts(image: RafsFixture, keys: Readonly<Record<string, unknown>>): Promise<string[]> {
+  using temp = TempDir.make();
+  const { dir, work, args } = await prepare(temp, image, await readFixtureBootstrap(image), keys);
+  {
+    await using _server = await Server.start(args, /^mounted /);
+    assert.deepEqual(await walkInChild(dir, AbortSignal.timeout(60_000)), storedListing(image), image.name);
+  }
+  return filesBelow(work);
+}
+
+function filesBelow(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].flatMap(({ name, isDirectory }) =>
+    isDirectory ? filesBelow(join(folder, name)) : [name]
+  );
+}
+
+for (const image of [V5, V6]) {
+  fuseTest(`${image.name}: mode, enable_xattr and validate show the same tree, kept in work_dir`, async () => {
+    for (
+      const keys of [
+        { mode: "direct", enable_xattr: true },
+        { mode: "cached", enable_xattr: false, "device.cache.validate": true, digest_validate: true },
+      ]
+    ) {
+      const kept = await mounts(image, keys);
+      for (const { id } of openBootstrap(await readFixtureBootstrap(image)).blobs) {
+        assert.ok(kept.includes(`${id}.blob.data`), kept.join());
+      }
+    }
+  });
+
+  fuseTest(`${image.name}: a dummycache shows the same tree, and leaves no data`, async () => {
+    assert.deepEqual(await mounts(image, { "device.cache.type": "dummycache" }), [".nydus-gd.lock"]);
+  });
+}
+
+fuseTest("digest_validate refuses a v5 image with another digest of a file, which is mounted without it", async () => {
+  const bootstrap = await readFixtureBootstrap(V5);
+  const tree = openV5(bootstrap);
+  for (const { ino, attr } of walkTree(tree)) {
+    if ((attr.mode & 0o170000) !== 0o100000 || attr.size === 0) continue;
+    const { expected } = tree.fileDigest(ino);
+    bootstrap[expected.byteOffset - bootstrap.byteOffset] = (expected[0] as number) ^ 1;
+    break;
+  }
+  using strict = TempDir.make();
+  const { args } = await prepare(strict, V5, bootstrap, { digest_validate: true });
+  await fails(args, /cannot read RAFS v5 inode \d+: the digest of "\/.+" is not/, undefined);
+  using temp = TempDir.make();
+  const lenient = await prepare(temp, V5, bootstrap, { digest_validate: false });
+  await using _server = await Server.start(lenient.args, /^mounted /);
+  assert.deepEqual(await walkInChild(lenient.dir, AbortSignal.timeout(60_000)), storedListing(V5));
+});
