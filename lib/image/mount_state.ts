@@ -15,7 +15,7 @@ import { unlinkat } from "../../ffi/unistd.ts";
 import { mountAt, type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import type { Fd } from "../../ffi/fd.ts";
-import { hasCode, ignore, NydusGdError } from "../base/errors.ts";
+import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { lockFile } from "../layer/home_lock.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
@@ -85,17 +85,26 @@ export function isOurs(place: string, entry: MountEntry | undefined): boolean {
 /**
  * The absolute path of `dir` without links. A mount there is not touched: its server may be gone.
  *
- * @throws {NydusGdError} "not-found" when the folder above it is missing
+ * @throws {NydusGdError} "not-found" when the folder above it is missing, "io" for a path that cannot be
  */
 export async function placeOf(dir: string): Promise<string> {
   const trimmed = dir.replace(/(?<=.)\/+$/, "");
   const slash = trimmed.lastIndexOf("/");
   const above = slash < 0 ? "." : trimmed.slice(0, slash) || "/";
-  const parent = await ignore(Deno.errors.NotFound, Deno.realPath(above));
+  const parent = await resolved(above, dir);
   if (parent === undefined) throw new NydusGdError("not-found", `Cannot find folder ${dir}: there is no ${above}`);
   const place = `${parent === "/" ? "" : parent}/${trimmed.slice(slash + 1)}`;
   if (mountAt(place) !== undefined) return place;
-  return await ignore(Deno.errors.NotFound, Deno.realPath(place)) ?? place;
+  return await resolved(place, dir) ?? place;
+}
+
+/** Without links; undefined where it is not there. */
+async function resolved(path: string, dir: string): Promise<string | undefined> {
+  try {
+    return await ignore(Deno.errors.NotFound, Deno.realPath(path));
+  } catch (error) {
+    throw new NydusGdError("io", `Cannot find folder ${dir}: ${messageOf(error)}`, { cause: error });
+  }
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { normalize } from "node:path/posix";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import type { IdMaps, IdRange } from "../../lib/layer/id_maps.ts";
 import type { IdMap, InitRequest } from "./protocol.ts";
@@ -20,11 +21,13 @@ const ALL_IDS = 0xffff_ffff;
 /**
  * The options of an Init.
  *
- * @throws {NydusGdError} "usage" for options that are not known, "unsupported" for a size of containers
+ * @throws {NydusGdError} "usage" for a home or options that cannot be, "unsupported" for a size of containers
  */
 export function readInit(request: InitRequest): { home: string; options: StorageOptions; idMaps: IdMaps } {
-  if (!request.Home.startsWith("/")) {
-    throw new NydusGdError("usage", `Cannot start graph driver: Home ${JSON.stringify(request.Home)} is not absolute`);
+  const home = normalize(request.Home).replace(/\/+$/, "");
+  if (!home.startsWith("/") || home.includes("\0")) {
+    const state = `Home ${JSON.stringify(request.Home)} is no absolute path of a folder`;
+    throw new NydusGdError("usage", `Cannot start graph driver: ${state}`);
   }
   const options: StorageOptions = {};
   for (const option of request.Opts) {
@@ -32,7 +35,7 @@ export function readInit(request: InitRequest): { home: string; options: Storage
     options[key] = value;
   }
   const idMaps = { uids: rangesOf(request.UIDMaps), gids: rangesOf(request.GIDMaps) };
-  return { home: request.Home.replace(/\/+$/, ""), options, idMaps };
+  return { home, options, idMaps };
 }
 
 function split(option: string): [typeof STORAGE_OPTIONS[number], string] {

@@ -25,8 +25,13 @@ Deno.test("a default size of containers is refused by name, not ignored", () => 
   throws(() => readInit({ ...INIT, Opts: ["nydus-gd.size=10G"] }), { code: "unsupported", message: /needs quotas/ });
 });
 
-Deno.test("a home that is no absolute path is refused", () => {
-  for (const home of ["", "relative", "./x"]) throws(() => readInit({ ...INIT, Home: home }), { code: "usage" });
+Deno.test("a home is an absolute path below the root, without detours", () => {
+  for (const home of ["/var/lib/x", "/var/lib/x//", "/var//lib/./y/../x"]) {
+    deepEqual(readInit({ ...INIT, Home: home }).home, "/var/lib/x");
+  }
+  for (const home of ["", "relative", "./x", "/", "//", "/a/../..", "/a\0b"]) {
+    throws(() => readInit({ ...INIT, Home: home }), { code: "usage" });
+  }
 });
 
 Deno.test("user namespaces are taken as they are, the identity is none", () => {

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { parseNydusdConfig } from "../../lib/backend/nydusd_config.ts";
+import { parseHostsFile } from "../../lib/backend/registry/hosts_file.ts";
 import { environmentName, parseSettings, SETTING_NAMES } from "../../lib/base/settings.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
@@ -90,11 +91,15 @@ function readConfig(text: string): void {
     assert.ok(cache.workDir !== "" && warnings.every((warning) => warning.startsWith("Configuration key ")));
     if ("timeoutMs" in backend) assert.ok(backend.timeoutMs === undefined || backend.timeoutMs >= 0);
   } catch (error) {
-    // the place of an error is told by its keys
-    const isKey = new RegExp(`${SECRET.slice(0, 12)}[^"\\n]*"?\\s*[:=.\\]]`).test(text);
-    assert.ok(isKey || !String(error).includes(SECRET.slice(0, 18)), String(error));
+    isWithoutSecret(error, text);
     throw error;
   }
+}
+
+/** The place of an error is told by its keys, and may be nothing else of the text. */
+function isWithoutSecret(error: unknown, text: string): void {
+  const isKey = new RegExp(`${SECRET.slice(0, 12)}[^"\\n]*"?\\s*[:=.\\]]`).test(text);
+  assert.ok(isKey || !String(error).includes(SECRET.slice(0, 18)), String(error));
 }
 
 fuzz(import.meta, {
@@ -110,6 +115,65 @@ fuzz(import.meta, {
       words: [...KEYS, "[", "]", "[[", "=", "'''", '"""', "{", "}", ".", "\\u00e9", "#", "1979-05-27T07:32:00Z", "inf"],
     }),
   open: () => readConfig,
+});
+
+const HOSTS = `server = "https://registry-1.docker.io"
+dial_timeout = "3s"
+[host."https://mirror.example.com/hub"]
+capabilities = ["pull", "resolve"]
+ca = ["ca.crt", "/etc/ca.pem"]
+client = [["client.cert", "client.key"]]
+skip_verify = false
+[host."https://mirror.example.com/hub".header]
+authorization = "Bearer ${SECRET}"
+x-team = ["a", "b"]
+[host."http://127.0.0.1:5000/v2/proxy"]
+override_path = true
+`;
+
+fuzz(import.meta, {
+  name: "hosts.toml",
+  inputs: () =>
+    new TextMutator([HOSTS, `[host."m:5000"]\nclient = "both.pem"\nheader = { a = "${SECRET}" }`, "ca = 'x'"], {
+      words: [
+        "[",
+        "]",
+        "host",
+        '"https://',
+        "..",
+        "/..",
+        "@",
+        "?",
+        "#",
+        "server",
+        "header",
+        "{",
+        "}",
+        "\\n",
+        "0x1",
+        "inf",
+      ],
+    }),
+  open: () => (text) => {
+    try {
+      const { upstream, mirrors } = parseHostsFile(text, "/certs/hosts.toml");
+      for (const { url, prefix, capabilities, caFiles, client, headers, dialTimeoutMs } of [upstream, ...mirrors]) {
+        assert.ok(
+          url === undefined || /^https?:$/.test(url.protocol) && url.host !== "" && url.search + url.hash === "",
+        );
+        assert.ok(url === undefined || url.username + url.password === "");
+        assert.match(prefix, /^(\/.*)?(?<!\/)$/);
+        assert.ok([...capabilities].every((each) => each === "pull" || each === "resolve"));
+        const files = [...caFiles, ...client === undefined ? [] : [client.certificate, client.key]];
+        assert.ok(files.every((file) => file.startsWith("/")), files.join());
+        new Headers(headers);
+        assert.ok(dialTimeoutMs === undefined || dialTimeoutMs >= 1);
+      }
+    } catch (error) {
+      isWithoutSecret(error, text);
+      throw error;
+    }
+  },
 });
 
 const SETTINGS = `[cache]

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
+import { NydusGdError } from "../../lib/base/errors.ts";
 import { Applier } from "../../lib/layer/applier.ts";
 import { Differ } from "../../lib/layer/differ.ts";
 import { isLayerId } from "../../lib/layer/layer_id.ts";
@@ -111,6 +112,37 @@ fuzz(import.meta, {
         parts.differ[Symbol.dispose]();
       },
     });
+  },
+});
+
+fuzz(import.meta, {
+  name: "graph-driver Init",
+  inputs: () =>
+    new TextMutator([
+      JSON.stringify({
+        Home: "/var/lib/docker/nydus-gd",
+        Opts: ["nydus-gd.fs-driver=auto", "nydus-gd.config=/x"],
+        UIDMaps: [{ container_id: 0, host_id: 100000, size: 65536 }],
+        GIDMaps: null,
+      }),
+      JSON.stringify({ Home: "/home/", Opts: null, UIDMaps: null, GIDMaps: null }),
+    ], { json: true, words: ["Home", "Opts", "nydus-gd.", "nydus-gd.size=1G", "=", "/", "//", "/..", "relative"] }),
+  open: async (scratch) => {
+    const stateFile = `${scratch}/state.json`;
+    let asked: string | undefined;
+    const openStore = (home: string) => {
+      asked = home;
+      return Promise.reject(new NydusGdError("io", "Cannot open home: it is not opened here"));
+    };
+    const app = createGraphDriverApp(await GraphDriver.resume({ stateFile, openStore }));
+    return async (body) => {
+      asked = undefined;
+      const request = new Request("http://plugin.moby.localhost/GraphDriver.Init", { method: "POST", body });
+      const response = await app.fetch(request);
+      assert.ok(STATUSES.includes(response.status), `status ${response.status}`);
+      assert.match(String((await response.json() as { Err?: unknown }).Err), /^Cannot /);
+      if (asked !== undefined) assert.match(asked, /^(\/(?!\.{1,2}(\/|$))[^/\0]+)+$/);
+    };
   },
 });
 

@@ -11,10 +11,15 @@ import { parseChallenges } from "../../lib/backend/registry/challenge.ts";
 import { parseHelperAnswer } from "../../lib/backend/registry/credential_helper.ts";
 import { isLoopback } from "../../lib/backend/http/loopback.ts";
 import { DockerKeychain } from "../../lib/backend/registry/keychain.ts";
+import { getToken, parseTokenAnswer, postToken } from "../../lib/backend/registry/token_protocol.ts";
 import { isRegistryHost } from "../../lib/oci/reference.ts";
+import { basic } from "../support/credentials.ts";
 import { maybe, sequence, withGrammar } from "../support/fuzz/grammar.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
+
+const HOST = "registry.example.com:5000";
+const SECRET = "hunter2-in-clear";
 
 const BEARER = 'Bearer realm="https://auth.example.com/token",service="r",scope="repository:a/b:pull,push"';
 const token = fc.constantFrom("Bearer", "basic", "Negotiate", "realm", "x", "a b", "=", "");
@@ -49,6 +54,48 @@ fuzz(import.meta, {
       for (const [name, value] of parameters) {
         assert.ok(name !== "" && name === name.toLowerCase() && value.length <= header.length);
       }
+    }
+  },
+});
+
+fuzz(import.meta, {
+  name: "requests to token servers",
+  inputs: () =>
+    new TextMutator([BEARER, 'Bearer realm="http://127.0.0.1:5000/token?a=b#c",scope="x"'], {
+      words: ["realm=", "https://", "http://u:p@h/", "/..", "?", "#", "&", "scope=", "service=", "%00", "\n"],
+    }),
+  open: () => (header) => {
+    for (const { parameters } of parseChallenges(header)) {
+      const realm = URL.parse(parameters.get("realm") ?? "");
+      if (realm === null) continue;
+      const grant = { realm, service: parameters.get("service"), scope: parameters.get("scope") ?? "" };
+      const get = getToken(grant, basic("user", SECRET));
+      const post = postToken(grant, { password: SECRET });
+      // what the challenge says stays in its place
+      assert.deepEqual([get.url.origin, get.url.pathname, post.url.href], [realm.origin, realm.pathname, realm.href]);
+      assert.equal(get.url.searchParams.get("scope"), grant.scope.toWellFormed());
+      assert.ok(!get.url.href.includes(SECRET) && !post.url.href.includes(SECRET));
+      assert.equal(new URLSearchParams(String(post.body)).get("scope"), grant.scope.toWellFormed());
+    }
+  },
+});
+
+fuzz(import.meta, {
+  name: "token answers",
+  inputs: () =>
+    new TextMutator([
+      JSON.stringify({ token: SECRET, expires_in: 300, issued_at: "2026-01-01T00:00:00Z" }),
+      JSON.stringify({ access_token: SECRET, expires_in: 60, refresh_token: SECRET, scope: "repository:a/b:pull" }),
+    ], { json: true, words: ["token", "access_token", "expires_in", "refresh_token", "\r\n", " "] }),
+  open: () => (text) => {
+    try {
+      const { value, lifetimeMs, identityToken } = parseTokenAnswer(text, "auth.example.com");
+      assert.match(value, /^[\x21-\x7e]+$/);
+      assert.ok(lifetimeMs >= 0 && identityToken !== "");
+      new Headers({ authorization: `Bearer ${value}` });
+    } catch (error) {
+      assert.ok(!String(error).includes(SECRET.slice(0, 7)), String(error));
+      throw error;
     }
   },
 });
@@ -107,9 +154,6 @@ fuzz(import.meta, {
     assert.ok(credential.kind === "basic" || credential.kind === "identity-token");
   },
 });
-
-const HOST = "registry.example.com:5000";
-const SECRET = "hunter2-in-clear";
 
 fuzz(import.meta, {
   name: "Docker's config.json",
