@@ -15,12 +15,23 @@ const lz4 = load("liblz4.so.1", "liblz4-1", {
   LZ4_decompress_safe: { parameters: ["buffer", "buffer", "i32", "i32"], result: "i32" },
   // int LZ4_compress_default(const char *src, char *dst, int srcSize, int dstCapacity)
   LZ4_compress_default: { parameters: ["buffer", "buffer", "i32", "i32"], result: "i32" },
+  LZ4_versionString: { parameters: [], result: "pointer" }, // const char *LZ4_versionString(void)
   LZ4_compressBound: { parameters: ["i32"], result: "i32" }, // int LZ4_compressBound(int inputSize)
 });
 
 /** Bytes that are no LZ4 block, or one that is larger than what it shall fill. */
 export class Lz4Error extends Error {
   override readonly name = "Lz4Error";
+}
+
+/**
+ * Loads the library and says which one it is: "1.9.4".
+ *
+ * @throws {MissingLibraryError} when it cannot be loaded
+ */
+export function lz4Version(): string {
+  const text = lz4().LZ4_versionString();
+  return text === null ? "unknown" : new Deno.UnsafePointerView(text).getCString();
 }
 
 /**

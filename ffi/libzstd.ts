@@ -16,12 +16,23 @@ const zstd = load("libzstd.so.1", "libzstd1", {
   ZSTD_compressCCtx: { parameters: ["pointer", "buffer", "usize", "buffer", "usize", "i32"], result: "usize" },
   ZSTD_compressBound: { parameters: ["usize"], result: "usize" }, // size_t ZSTD_compressBound(size_t srcSize)
   ZSTD_isError: { parameters: ["usize"], result: "u32" }, // unsigned ZSTD_isError(size_t code)
+  ZSTD_versionString: { parameters: [], result: "pointer" }, // const char *ZSTD_versionString(void)
   ZSTD_getErrorName: { parameters: ["usize"], result: "pointer" }, // const char *ZSTD_getErrorName(size_t code)
 });
 
 /** What libzstd says of bytes that it refuses: `Cannot decompress zstd: Data corruption detected`. */
 export class ZstdError extends Error {
   override readonly name = "ZstdError";
+}
+
+/**
+ * Loads the library and says which one it is: "1.5.4".
+ *
+ * @throws {MissingLibraryError} when it cannot be loaded
+ */
+export function zstdVersion(): string {
+  const text = zstd().ZSTD_versionString();
+  return text === null ? "unknown" : new Deno.UnsafePointerView(text).getCString();
 }
 
 /** Kept as long as the thread lives: ZSTD_freeDCtx is never called. */

@@ -63,8 +63,8 @@ export interface PathOption {
   readonly explicit: boolean;
 }
 
-/** `nydus-gd serve`. */
-export interface ServeArgs {
+/** Where an installation is. */
+export interface InstallationArgs {
   /** State and cache of ours. */
   readonly root: string;
   /** nydusd's own configuration. */
@@ -75,6 +75,10 @@ export interface ServeArgs {
   readonly socket: string;
   /** Health, metrics and status. */
   readonly adminSocket: string;
+}
+
+/** `nydus-gd serve`. */
+export interface ServeArgs extends InstallationArgs {
   /** Absent: what the settings say. */
   readonly fsDriver?: FsDriverName;
 }
@@ -109,6 +113,13 @@ export interface StatusArgs {
   readonly watch: boolean;
 }
 
+/** `nydus-gd doctor`. */
+export interface DoctorArgs extends InstallationArgs {
+  /** "unix:///run/docker.sock"; absent: what settings and environment say. */
+  readonly dockerHost?: string;
+  readonly output: "text" | "json";
+}
+
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
@@ -118,5 +129,6 @@ export interface Actions {
   readonly mount?: Load<MountArgs>;
   readonly umount?: Load<UmountArgs>;
   readonly status?: Load<StatusArgs>;
+  readonly doctor?: Load<DoctorArgs>;
   readonly demo?: Load<DemoArgs>;
 }

@@ -1,19 +1,14 @@
 /**
  * Asks a running daemon through its admin socket.
  *
- * node:http, as its errors tell by a code why nobody answers: no socket, a socket that a dead process left, no
- * permission.
- *
  * @module
  */
-import http from "node:http";
 import { Deadline, interruption } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 
 /** How long the daemon may take to answer. */
 const ANSWER_TIMEOUT_MS = 10_000;
-
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 /**
  * The JSON document of a GET.
@@ -26,7 +21,7 @@ export async function askDaemon(socket: string, path: string, signal: AbortSigna
   const late = () => refusal(socket, `no answer within ${ANSWER_TIMEOUT_MS} ms`, "systemctl restart nydus-gd");
   using deadline = new Deadline(ANSWER_TIMEOUT_MS, signal, late);
   try {
-    const { status, text } = await get(socket, path, deadline.signal);
+    const { status, text } = await getOverUnix(socket, path, deadline.signal);
     if (status !== 200) throw refusal(socket, `it answers ${path} with HTTP ${status}`, "nydus-gd version");
     return JSON.parse(text);
   } catch (error) {
@@ -36,31 +31,8 @@ export async function askDaemon(socket: string, path: string, signal: AbortSigna
   }
 }
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-}
-
-function get(socketPath: string, path: string, signal: AbortSignal): Promise<Answer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-  const request = http.get({ socketPath, path, signal, headers: { host: "admin", connection: "close" } });
-  request.on("error", reject);
-  request.on("response", (response) => {
-    let text = "";
-    response.setEncoding("utf8");
-    response.on("data", (more: string) => {
-      text += more;
-      if (text.length > MAX_ANSWER_BYTES) response.destroy(new RangeError("the answer has no end"));
-    });
-    response.on("error", reject);
-    response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
-  });
-  return promise;
-}
-
 function unreachable(socket: string, error: unknown): NydusGdError {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  switch (code) {
+  switch (unixErrorCode(error)) {
     case "ENOENT":
     case "ENOTDIR":
       return refusal(socket, "no daemon answers, there is no such socket", "systemctl start nydus-gd");

@@ -13,8 +13,8 @@ import { CommanderError } from "@commander-js/extra-typings";
 import { hasCode, messageOf } from "../base/errors.ts";
 import { oneLine } from "./output.ts";
 
-/** Exit statuses. An action may also answer with 3: `check` or `doctor` found something wrong. */
-export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130, brokenPipe: 141 } as const;
+/** Exit statuses. */
+export const EXIT = { done: 0, failed: 1, usage: 2, foundWrong: 3, interrupted: 130, brokenPipe: 141 } as const;
 
 /** What is shown of an error, and the status that the process ends with. */
 export interface Failure {

@@ -25,6 +25,7 @@ import {
 } from "./actions.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { demoCommand } from "./commands/demo.ts";
+import { doctorCommand } from "./commands/doctor.ts";
 import { mountCommand } from "./commands/mount.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -101,6 +102,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
   offer(statusCommand, actions.status);
+  offer(doctorCommand, actions.doctor);
   offer(demoCommand, actions.demo);
   offer(completionCommand, async () => {
     const { completionScript } = await import("./completion_script.ts");

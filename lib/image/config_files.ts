@@ -31,14 +31,21 @@ export async function readSettings(file: ConfigPath): Promise<Settings> {
 
 /** nydusd's configuration, undefined when there is none. What it ignores is logged. @throws as {@link readSettings} */
 export async function readNydusdConfig(file: ConfigPath): Promise<NydusdConfig | undefined> {
+  const read = await examineNydusdConfig(file);
+  for (const warning of read?.warnings ?? []) log.warn(warning, { file: file.path });
+  return read?.config;
+}
+
+/** As {@link readNydusdConfig}, with whole sentences about what is ignored in place of the log. */
+export async function examineNydusdConfig(
+  file: ConfigPath,
+): Promise<{ readonly config: NydusdConfig; readonly warnings: readonly string[] } | undefined> {
   const text = await readText(file, "configuration");
   if (text === undefined) return undefined;
-  const { config, warnings } = withHint(file, () => {
+  return withHint(file, () => {
     const config = parseNydusdConfig(text);
     return { config, warnings: [...config.warnings, ...checkNydusdKeys(config)] };
   });
-  for (const warning of warnings) log.warn(warning, { file: file.path });
-  return config;
 }
 
 /** What is wrong with a file is told with its path, and where it is mended. */

@@ -107,6 +107,13 @@ async function resolved(path: string, dir: string): Promise<string | undefined> 
   }
 }
 
+/** Whether a process serves what was mounted by hand on `place`; undefined where nothing was. */
+export async function isServed(place: string): Promise<boolean | undefined> {
+  if (await ignore(Deno.errors.NotFound, Deno.stat(statePath(place))) === undefined) return undefined;
+  using lock = tryLock(statePath(place), place);
+  return lock === undefined;
+}
+
 /**
  * Waits until the server of `place` has ended, and removes what one that was killed left, unless it left the mount.
  *

@@ -2,7 +2,7 @@
  * The layering rule: which room may import which.
  *
  * ```
- * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < image < demo
+ * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < image < setup < doctor < demo
  * lib/cli and plugin stand above lib, side by side; only main.ts sees both.
  * ```
  * A module imports its own room and the rooms before it. Pure rooms touch nothing but bytes: no ffi, no I/O. Tests and
@@ -25,6 +25,8 @@ const ROOMS = [
   "lib/mount",
   "lib/layer",
   "lib/image",
+  "lib/setup",
+  "lib/doctor",
   "lib/demo",
 ] as const;
 

@@ -120,6 +120,18 @@ export class DockerKeychain implements Keychain {
     return entry === undefined ? undefined : this.#credentialOf(entry, host);
   }
 
+  /**
+   * The registries that somebody has logged in to, "docker.io" for Docker Hub; sorted. Logins that only a `credsStore`
+   * knows of are not among them.
+   *
+   * @throws {NydusGdError} "config"
+   */
+  async hosts(): Promise<string[]> {
+    const config = await this.#read();
+    const names = [...Object.keys(config?.auths ?? {}), ...Object.keys(config?.credHelpers ?? {})].map(hostPart);
+    return [...new Set(names.map((host) => isDockerHub(host) ? "docker.io" : host))].sort();
+  }
+
   async #read(): Promise<Config | undefined> {
     let document: unknown;
     try {

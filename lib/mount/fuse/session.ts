@@ -34,7 +34,7 @@ import { write } from "../../../ffi/unistd.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
-import { Keeper } from "../keeper/keeper.ts";
+import { Keeper, keeperPath } from "../keeper/keeper.ts";
 import { deviceName } from "./device_tree.ts";
 import { abortConnection, checkLibrary, findMount, mountFuse, readInit, unmount } from "./fuse_mount.ts";
 import { ImageRegistry, type RegisteredImage } from "./image_registry.ts";
@@ -389,8 +389,4 @@ export class FuseSession implements AsyncDisposable {
         break;
     }
   }
-}
-
-function keeperPath(stateDir: string): string {
-  return `${stateDir}/keeper.json`;
 }

@@ -39,6 +39,11 @@ const Kept = v.object({
 });
 type Kept = v.InferOutput<typeof Kept>;
 
+/** Where the keeper of the session in `stateDir` is on record. */
+export function keeperPath(stateDir: string): string {
+  return `${stateDir}/keeper.json`;
+}
+
 /** The daemon's end of a keeper that runs. */
 export class Keeper implements AsyncDisposable {
   #process: Deno.ChildProcess | undefined;
@@ -75,6 +80,12 @@ export class Keeper implements AsyncDisposable {
       log.warn("keeper is of no use", { pid: living.kept.pid, reason: error.message });
       return undefined;
     }
+  }
+
+  /** The process that holds what is on record; undefined where none is alive. */
+  static async pidOf(recordPath: string): Promise<number | undefined> {
+    using living = await findLiving(recordPath);
+    return living?.kept.pid;
   }
 
   /** Ends a keeper that an earlier daemon left, and its record: what it held is given up. */

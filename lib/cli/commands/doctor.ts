@@ -1,0 +1,29 @@
+/**
+ * `nydus-gd doctor`: what is wrong with this installation, and what mends it.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import type { DoctorArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+import { configFiles, INSTALLATION } from "../installation.ts";
+
+/** The command; `run` gets its arguments. */
+export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
+  const command = new Command("doctor")
+    .description("Look at kernel, libraries, storage, configuration, daemon, Docker and registries; try a real mount.")
+    .option(...INSTALLATION.root)
+    .option(...INSTALLATION.config)
+    .option(...INSTALLATION.settings)
+    .option(...INSTALLATION.socket)
+    .option(...INSTALLATION.adminSocket)
+    .option("--docker-host <url>", "Docker's socket; default: docker.host of the settings, DOCKER_HOST, Docker's own")
+    .addOption(
+      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
+        .default("text" as const),
+    )
+    .addHelpText("after", examples("sudo nydus-gd doctor", "sudo nydus-gd doctor -o json | jq '.checks[] | .mend'"))
+    .addHelpText("after", "Exit status: 0 nothing failed, 3 something did.\n");
+  command.action((options) => run({ ...options, ...configFiles(command, options) }));
+  return command;
+}

@@ -1,0 +1,59 @@
+/**
+ * What a doctor saw, as people read it.
+ *
+ * ```
+ * nydus-gd 0.1.0 on Linux 6.1.0-18-amd64
+ *
+ * kernel
+ *   ok    version         Linux 6.1.0-18-amd64, x86_64
+ *   FAIL  FUSE            Cannot open "/dev/fuse": ENOENT
+ *                         mend: modprobe fuse
+ *
+ * 1 failed, 0 warnings, 2 skipped, 20 ok
+ * ```
+ *
+ * @module
+ */
+import { styleText } from "node:util";
+import { VERSION } from "../base/version.ts";
+import type { CheckResult, Verdict } from "../doctor/check.ts";
+import type { Diagnosis } from "../doctor/doctor.ts";
+import { oneLine } from "./output.ts";
+
+const WORDS: Readonly<Record<Verdict, string>> = { ok: "ok", warn: "warn", fail: "FAIL", skipped: "-" };
+const COLOURS = { ok: "green", warn: "yellow", fail: "red", skipped: "dim" } as const;
+
+const WORD_WIDTH = 6;
+const NAME_WIDTH = 20;
+
+/** Results one by one, a heading where a group begins. */
+export class DoctorText {
+  #group: string | undefined;
+
+  constructor(private readonly hasColours: boolean) {}
+
+  /** The first line. */
+  heading(): string {
+    return `nydus-gd ${VERSION} on Linux ${Deno.osRelease()}\n`;
+  }
+
+  /** One line, a second one where something mends it. */
+  result({ group, name, verdict, seen, mend }: CheckResult): string {
+    const heading = group === this.#group ? "" : `\n${this.#style("bold", group)}\n`;
+    this.#group = group;
+    const word = this.#style(COLOURS[verdict], WORDS[verdict].padEnd(WORD_WIDTH));
+    const lines = [`  ${word}${oneLine(name).padEnd(NAME_WIDTH - 1)} ${oneLine(seen)}`];
+    if (mend !== undefined) lines.push(`${" ".repeat(2 + WORD_WIDTH + NAME_WIDTH)}mend: ${oneLine(mend)}`);
+    return `${heading}${lines.join("\n")}\n`;
+  }
+
+  /** The last line. */
+  summary({ ok, warn, fail, skipped }: Diagnosis["counts"]): string {
+    const warnings = `${warn} ${warn === 1 ? "warning" : "warnings"}`;
+    return `\n${fail} failed, ${warnings}, ${skipped} skipped, ${ok} ok\n`;
+  }
+
+  #style(style: "bold" | (typeof COLOURS)[Verdict], text: string): string {
+    return this.hasColours ? styleText(style, text, { validateStream: false }) : text;
+  }
+}

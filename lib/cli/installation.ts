@@ -1,0 +1,28 @@
+/**
+ * The options that say where an installation is, the same for every command that needs to know.
+ *
+ * @module
+ */
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import { ADMIN_SOCKET, type PathOption } from "./actions.ts";
+
+/** Flags, description, default: `command.option(...INSTALLATION.root)`. */
+export const INSTALLATION = {
+  root: ["--root <dir>", "own state and cache", "/var/lib/nydus-gd"],
+  config: ["--config <file>", "nydusd's own configuration: backend, credentials", "/var/lib/nydus/config.json"],
+  settings: ["--settings <file>", "settings of nydus-gd", "/etc/nydus-gd/settings.toml"],
+  socket: ["--socket <path>", "graph driver socket", "/run/docker/plugins/nydus-gd.sock"],
+  adminSocket: ["--admin-socket <path>", "health, metrics and status", ADMIN_SOCKET],
+} as const;
+
+/** The two files, and whether the command line named them. */
+export function configFiles(
+  command: CommandUnknownOpts,
+  { config, settings }: { readonly config: string; readonly settings: string },
+): { config: PathOption; settings: PathOption } {
+  const isNamed = (name: "config" | "settings") => command.getOptionValueSource(name) !== "default";
+  return {
+    config: { path: config, explicit: isNamed("config") },
+    settings: { path: settings, explicit: isNamed("settings") },
+  };
+}

@@ -1,0 +1,36 @@
+/**
+ * The work of `nydus-gd doctor`: looks, and shows what was seen.
+ *
+ * @module
+ */
+import { VERSION } from "../../base/version.ts";
+import { diagnose, type Diagnosis } from "../../doctor/doctor.ts";
+import type { ActionContext, DoctorArgs } from "../actions.ts";
+import { DoctorText } from "../doctor_text.ts";
+import { EXIT } from "../failure.ts";
+import { hasColours } from "../output.ts";
+
+/** Answers 3 where a check failed. */
+export async function doctor({ output, dockerHost, ...places }: DoctorArgs, context: ActionContext): Promise<number> {
+  const { signal, stdout } = context;
+  const options = { ...places, dockerHost };
+  if (output === "json") {
+    const diagnosis = await diagnose(options, signal);
+    stdout.write(`${JSON.stringify(documentOf(diagnosis))}\n`);
+    return statusOf(diagnosis);
+  }
+  const text = new DoctorText(hasColours(stdout));
+  stdout.write(text.heading());
+  const diagnosis = await diagnose(options, signal, (result) => stdout.write(text.result(result)));
+  stdout.write(text.summary(diagnosis.counts));
+  return statusOf(diagnosis);
+}
+
+function statusOf({ counts }: Diagnosis): number {
+  return counts.fail > 0 ? EXIT.foundWrong : EXIT.done;
+}
+
+/** Names are the contract with other programs. */
+function documentOf({ checks, counts }: Diagnosis): unknown {
+  return { version: VERSION, kernel: Deno.osRelease(), arch: Deno.build.arch, counts, checks };
+}

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { FakeRegistry } from "../../tests/support/fake_registry.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { backendChecks } from "./backend_checks.ts";
+import type { CheckResult } from "./check.ts";
+
+/** Docker's client configuration with a login. */
+async function logIn(temp: TempDir, host: string, user: string, password: string): Promise<void> {
+  await Deno.mkdir(temp.join("client"), { recursive: true });
+  const auths = { [host]: { auth: btoa(`${user}:${password}`) } };
+  await Deno.writeTextFile(temp.join("client/config.json"), JSON.stringify({ auths }));
+  await Deno.writeTextFile(temp.join("settings.toml"), `[docker]\nconfig = "${temp.join("client")}"\n`);
+}
+
+/** What the checks say of the installation in `temp`. */
+async function judge(temp: TempDir): Promise<(name: string) => CheckResult> {
+  using subject = await subjectIn(temp);
+  const found = await results(await backendChecks(subject));
+  return (name) => found.get(name) ?? assert.fail(`no check ${name} among ${[...found.keys()].join(", ")}`);
+}
+
+Deno.test("a registry that takes our login is well, one that does not is mended by docker login", async () => {
+  using temp = TempDir.make();
+  await using registry = await FakeRegistry.start({ auth: "bearer", user: "me", password: "right" });
+  const name = `registry ${registry.host}`;
+  await logIn(temp, registry.host, "me", "right");
+  const let_in = (await judge(temp))(name);
+  assert.equal(let_in.verdict, "ok", let_in.seen);
+  assert.equal(let_in.seen, "answers our login");
+  await logIn(temp, registry.host, "me", "wrong");
+  const refused = (await judge(temp))(name);
+  assert.equal(refused.verdict, "fail");
+  assert.match(refused.mend ?? "", /docker login/);
+  assert.doesNotMatch(JSON.stringify(refused), /wrong/);
+  await registry.goDown();
+  const down = (await judge(temp))(name);
+  assert.equal(down.verdict, "fail");
+  assert.match(down.seen, /Cannot reach registry .* refused/);
+});
+
+Deno.test("the registry of nydusd's configuration is asked for a blob and for its time", async () => {
+  using temp = TempDir.make();
+  await using registry = await FakeRegistry.start();
+  const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
+  await Deno.writeTextFile(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
+  const say = await judge(temp);
+  assert.equal(say("backend registry").verdict, "ok", say("backend registry").seen);
+  assert.equal(say(`registry ${registry.host}`).verdict, "ok");
+});
+
+Deno.test("a registry whose clock is not ours is told", async () => {
+  for (const [seconds, verdict] of [[0, "ok"], [120, "warn"], [-120, "warn"], [3600, "fail"]] as const) {
+    using temp = TempDir.make();
+    await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+      const date = new Date(Date.now() - seconds * 1000).toUTCString();
+      return Response.json({}, { headers: { date } });
+    });
+    await logIn(temp, `127.0.0.1:${server.addr.port}`, "me", "right");
+    const { verdict: said, seen } = (await judge(temp))(`registry 127.0.0.1:${server.addr.port}`);
+    assert.equal(said, verdict, seen);
+    if (verdict !== "ok") assert.match(seen, seconds > 0 ? /ahead of its/ : /behind its/);
+  }
+});

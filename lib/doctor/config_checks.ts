@@ -1,0 +1,38 @@
+/**
+ * The two configuration files: whether they are understood, and what in them has no effect.
+ *
+ * @module
+ */
+import { ignore } from "../base/errors.ts";
+import { type Check, failedWith, ok, warn } from "./check.ts";
+import type { Subject } from "./subject.ts";
+
+const GROUP = "configuration";
+
+/** One for each file. */
+export function configChecks({ options, settingsFile, nydusdFile }: Subject): Check[] {
+  return [
+    {
+      group: GROUP,
+      name: "settings",
+      async look() {
+        if ("error" in settingsFile) return failedWith(settingsFile.error);
+        const { path } = options.settings;
+        const isThere = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path)) !== undefined;
+        return ok(isThere ? path : `no ${path}: defaults`);
+      },
+    },
+    {
+      group: GROUP,
+      name: "nydusd's file",
+      look() {
+        if ("error" in nydusdFile) return failedWith(nydusdFile.error);
+        const { path } = options.config;
+        if (nydusdFile.value === undefined) return ok(`no ${path}: blobs are where images come from`);
+        const { config, warnings } = nydusdFile.value;
+        if (warnings.length > 0) return warn(`${path}: ${warnings.join("; ")}`, `remove them from ${path}`);
+        return ok(`${path}: version ${config.version}, backend ${config.backend.type}`);
+      },
+    },
+  ];
+}

@@ -1,0 +1,150 @@
+/**
+ * The daemon: its unit, its sockets, its health, and what holds the mounts of lazy images.
+ *
+ * @module
+ */
+import { mountAt, readMountinfo } from "../../ffi/mountinfo.ts";
+import * as v from "valibot";
+import { ignore } from "../base/errors.ts";
+import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
+import { VERSION } from "../base/version.ts";
+import { isOurs, isServed } from "../image/mount_state.ts";
+import { StatusDocument } from "../image/status_document.ts";
+import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
+import { Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { SERVICE } from "../setup/unit_files.ts";
+import { hasSystemd, showUnit } from "../setup/systemd.ts";
+import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import type { Subject } from "./subject.ts";
+
+const GROUP = "daemon";
+const RESTART = `systemctl restart ${SERVICE}`;
+const NEEDS_ROOT = "sudo nydus-gd doctor";
+
+const Health = v.object({ reasons: v.optional(v.array(v.string()), []) });
+
+/** Unit, sockets, health, keeper, mounts by hand. */
+export function daemonChecks(subject: Subject): Check[] {
+  const { socket, adminSocket } = subject.options;
+  return [
+    { group: GROUP, name: "service", look: lookAtService },
+    { group: GROUP, name: "driver socket", look: () => lookAtSocket(socket) },
+    { group: GROUP, name: "admin socket", look: () => lookAtSocket(adminSocket) },
+    { group: GROUP, name: "health", look: (signal) => lookAtHealth(adminSocket, signal) },
+    { group: GROUP, name: "running version", look: (signal) => lookAtVersion(adminSocket, signal) },
+    { group: GROUP, name: "lazy images", look: (signal) => lookAtSession(subject, signal) },
+    { group: GROUP, name: "mounts by hand", look: () => lookAtMounts(subject) },
+  ];
+}
+
+async function lookAtService(): Promise<Finding> {
+  if (!await hasSystemd()) return skipped("this machine is not run by systemd");
+  const unit = await showUnit(SERVICE);
+  const restarts = unit.restarts > 0 ? `, restarted ${unit.restarts} times since` : "";
+  if (unit.load === "not-found") return warn(`there is no unit ${SERVICE}`, "nydus-gd setup");
+  const seen = `${unit.active} (${unit.sub})${restarts}`;
+  if (unit.active === "failed") return fail(seen, `journalctl -u ${SERVICE} -n 50`);
+  return unit.active === "active" ? ok(seen) : warn(seen, await startCommand());
+}
+
+/** Somebody listens, and only root can reach it. */
+async function lookAtSocket(path: string): Promise<Finding> {
+  const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(path)).catch((error) => {
+    if (error instanceof Deno.errors.PermissionDenied) return "forbidden" as const;
+    throw error;
+  });
+  if (info === "forbidden") return skipped(`${path} is not for this user`, NEEDS_ROOT);
+  if (info === undefined) return fail(`there is no ${path}`, await startCommand());
+  if (!info.isSocket) return fail(`${path} is no socket`, `rm ${path}, then ${RESTART}`);
+  const mode = ((info.mode ?? 0) & 0o777).toString(8).padStart(4, "0");
+  if (info.uid !== 0 || mode !== "0600") {
+    return fail(`${path} belongs to user ${info.uid} with mode ${mode}, not to root with 0600`, RESTART);
+  }
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return ok(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.PermissionDenied) return skipped(`${path} is root's`, NEEDS_ROOT);
+    if (error instanceof Deno.errors.ConnectionRefused) {
+      return fail(`nobody listens at ${path}: a daemon that was killed left it`, await startCommand());
+    }
+    throw error;
+  }
+}
+
+async function lookAtHealth(socket: string, signal: AbortSignal): Promise<Finding> {
+  const answer = await ask(socket, "/healthz", signal);
+  if ("verdict" in answer) return answer;
+  const { reasons } = v.parse(Health, JSON.parse(answer.text));
+  return answer.status === 200 ? ok("well") : fail(reasons.join("; ") || `HTTP ${answer.status}`, "nydus-gd status");
+}
+
+async function lookAtVersion(socket: string, signal: AbortSignal): Promise<Finding> {
+  const status = await statusOf(socket, signal);
+  if (status === undefined) return skipped("no daemon answers");
+  return status.version === VERSION
+    ? ok(`${VERSION}, data path ${status.data_path.fs_driver}`)
+    : warn(`the daemon is ${status.version}, this program is ${VERSION}`, RESTART);
+}
+
+/** The daemon's own status; undefined where none answers. */
+export async function statusOf(socket: string, signal: AbortSignal): Promise<StatusDocument | undefined> {
+  const answer = await ask(socket, "/v1/status", signal);
+  if ("verdict" in answer || answer.status !== 200) return undefined;
+  const parsed = v.safeParse(StatusDocument, JSON.parse(answer.text));
+  return parsed.success ? parsed.output : undefined;
+}
+
+async function ask(
+  socket: string,
+  path: string,
+  signal: AbortSignal,
+): Promise<{ readonly status: number; readonly text: string } | Finding> {
+  try {
+    return await getOverUnix(socket, path, signal);
+  } catch (error) {
+    const code = unixErrorCode(error);
+    if (code === "EACCES" || code === "EPERM") return skipped("only root may ask", NEEDS_ROOT);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "ECONNREFUSED") return skipped("no daemon answers");
+    throw error;
+  }
+}
+
+/** Who holds the session of lazy images: the daemon serves it, the keeper keeps it. */
+async function lookAtSession(
+  { isRoot, options: { root, adminSocket } }: Subject,
+  signal: AbortSignal,
+): Promise<Finding> {
+  if (!isRoot) return skipped("the keeper is root's", NEEDS_ROOT);
+  const isMounted = mountAt(`${root}/images`)?.fsType === FUSE_TYPE;
+  if (!isMounted) return ok("none is mounted");
+  const keeper = await Keeper.pidOf(keeperPath(`${root}/state`));
+  const serves = await statusOf(adminSocket, signal) !== undefined;
+  if (keeper !== undefined && serves) return ok(`served, and kept by process ${keeper}`);
+  if (keeper !== undefined) {
+    return fail("programs that read what is not here yet wait: no daemon serves", await startCommand());
+  }
+  return serves ? fail("no keeper: if the daemon is killed, containers of lazy images get errors", RESTART) : fail(
+    "daemon and keeper are gone: containers of lazy images get errors",
+    `${await startCommand()}, then restart the containers`,
+  );
+}
+
+/** `nydus-gd mount` whose server has died. */
+async function lookAtMounts({ isRoot }: Subject): Promise<Finding> {
+  if (!isRoot) return skipped("their state is root's", NEEDS_ROOT);
+  const places = readMountinfo().filter((entry) => isOurs(entry.mountPoint, entry)).map((entry) => entry.mountPoint);
+  const served = await Promise.all(places.map((place) => isServed(place)));
+  const dead = places.filter((_, index) => served[index] === false);
+  if (dead.length > 0) {
+    return fail(`${dead.join(", ")}: the server has died, programs wait`, `nydus-gd umount ${dead[0]}, or mount again`);
+  }
+  const count = served.filter((isServed) => isServed).length;
+  return ok(count === 0 ? "none" : `${count} served`);
+}
+
+/** What starts the daemon here. */
+async function startCommand(): Promise<string> {
+  if (!await hasSystemd()) return "nydus-gd serve";
+  return (await showUnit(SERVICE)).load === "not-found" ? "nydus-gd setup" : `systemctl start ${SERVICE}`;
+}

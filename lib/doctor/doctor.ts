@@ -1,0 +1,65 @@
+/**
+ * `nydus-gd doctor`: everything that has to be right so that Docker starts images lazily, looked at.
+ *
+ * ```
+ * configuration ─► Subject ─► checks of each group ─► at once, each with a time of its own ─► results, in order
+ *                                                     └─ then the trial mount, which wants the machine for itself
+ * ```
+ * Nothing is changed, nothing is left behind. Without root, what needs it is skipped and named.
+ *
+ * @module
+ */
+import type { Check, CheckResult } from "./check.ts";
+import { perform } from "./check.ts";
+import { backendChecks } from "./backend_checks.ts";
+import { configChecks } from "./config_checks.ts";
+import { daemonChecks } from "./daemon_checks.ts";
+import { dockerChecks } from "./docker_checks.ts";
+import { kernelChecks } from "./kernel_checks.ts";
+import { libraryChecks } from "./library_checks.ts";
+import { storageChecks } from "./storage_checks.ts";
+import { Subject, type SubjectOptions } from "./subject.ts";
+import { trialChecks } from "./trial_mount.ts";
+
+/** Everything that was seen. */
+export interface Diagnosis {
+  readonly checks: readonly CheckResult[];
+  /** Checks by their verdict. */
+  readonly counts: Readonly<Record<CheckResult["verdict"], number>>;
+}
+
+/**
+ * Looks at everything.
+ *
+ * @param onResult told of each result, in the order of the report
+ * @throws {NydusGdError} "interrupted"
+ */
+export async function diagnose(
+  options: SubjectOptions,
+  signal: AbortSignal,
+  onResult: (result: CheckResult) => void = () => {},
+): Promise<Diagnosis> {
+  using subject = await Subject.take(options);
+  const atOnce: Check[] = [
+    ...kernelChecks(subject),
+    ...libraryChecks(),
+    ...configChecks(subject),
+    ...storageChecks(subject),
+    ...daemonChecks(subject),
+    ...dockerChecks(subject),
+    ...await backendChecks(subject),
+  ];
+  const checks: CheckResult[] = [];
+  const report = (result: CheckResult) => {
+    checks.push(result);
+    onResult(result);
+  };
+  const running = atOnce.map((check) => perform(check, signal));
+  // all of them end before anything is reported as failed: an abort must not leave one unwatched
+  await Promise.allSettled(running);
+  for (const result of running) report(await result);
+  for (const check of trialChecks(subject)) report(await perform(check, signal));
+  const counts = { ok: 0, warn: 0, fail: 0, skipped: 0 };
+  for (const { verdict } of checks) counts[verdict]++;
+  return { checks, counts };
+}

@@ -1,0 +1,80 @@
+/**
+ * The kernel: what it is, and each feature by trying it.
+ *
+ * @module
+ */
+import { isErrno } from "../../ffi/errno.ts";
+import { O, open } from "../../ffi/fcntl.ts";
+import { messageOf } from "../base/errors.ts";
+import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
+import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import { scratchIn } from "./scratch.ts";
+import type { Subject } from "./subject.ts";
+
+const GROUP = "kernel";
+
+/** From here on overlays take FUSE as a lower layer without surprises, and pidfd_getfd(2) hands descriptors over. */
+const OLDEST = [5, 10] as const;
+/** A Worker is started, and mounts. */
+const PROBE_TIMEOUT_MS = 20_000;
+
+/** Version, FUSE, EROFS on files. Overlays are tried by the trial mount and by the checks of storage. */
+export function kernelChecks(subject: Subject): Check[] {
+  return [
+    { group: GROUP, name: "version", look: lookAtVersion },
+    { group: GROUP, name: "root", look: () => lookAtUser(subject) },
+    { group: GROUP, name: "FUSE", look: lookAtFuse },
+    { group: GROUP, name: "EROFS on files", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtErofs(subject) },
+  ];
+}
+
+function lookAtVersion(): Finding {
+  const release = Deno.osRelease();
+  const seen = `Linux ${release}, ${Deno.build.arch}`;
+  return isAtLeast(release, OLDEST)
+    ? ok(seen)
+    : warn(`${seen}: older than any that was tested`, "use Linux 5.10 or later");
+}
+
+/** Whether a release such as "6.1.0-18-amd64" is `version` or later. */
+export function isAtLeast(release: string, [major, minor]: readonly [major: number, minor: number]): boolean {
+  const [, seenMajor = "0", seenMinor = "0"] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+  return Number(seenMajor) > major || (Number(seenMajor) === major && Number(seenMinor) >= minor);
+}
+
+function lookAtUser({ isRoot }: Subject): Finding {
+  return isRoot ? ok("this is root") : skipped("not root: what needs it is left out", "sudo nydus-gd doctor");
+}
+
+function lookAtFuse(): Finding {
+  const device = "/dev/fuse";
+  try {
+    open(device, O.RDWR)[Symbol.dispose]();
+    return ok(`${device} can be opened`);
+  } catch (error) {
+    if (isErrno(error, "EACCES")) return skipped(`${device} is not for this user`, "sudo nydus-gd doctor");
+    if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) return fail(messageOf(error), "modprobe fuse");
+    if (isErrno(error, "EPERM")) {
+      return fail(
+        `${messageOf(error)}: the device is forbidden`,
+        "allow c 10:229 in the unit's DeviceAllow, or --device /dev/fuse",
+      );
+    }
+    throw error;
+  }
+}
+
+/** Only where it is asked for by name is it a failure that it cannot be had. */
+async function lookAtErofs(subject: Subject): Promise<Finding> {
+  if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
+  await using scratch = await scratchIn(subject.options.root, "erofs");
+  try {
+    using tasks = new ErofsTasks();
+    await tasks.probe(scratch.path);
+    return ok("can be mounted, and is right about short devices: fs_driver erofs-fuse can be had");
+  } catch (error) {
+    const seen = messageOf(error);
+    if (subject.settings.mount.fsDriver === "erofs-fuse") return fail(seen, 'mount.fs_driver = "auto"');
+    return ok(`not here, images are served by FUSE (${seen})`);
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * Where things are kept: the cache, and Docker's layers.
+ *
+ * @module
+ */
+import { fsName, statfs } from "../../ffi/sys_statfs.ts";
+import { bytesText } from "../base/byte_text.ts";
+import { limitInBytes } from "../base/setting_values.ts";
+import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
+import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import { nearestFolder, scratchIn } from "./scratch.ts";
+import type { Subject } from "./subject.ts";
+
+const GROUP = "storage";
+
+/** File systems on another machine or in memory: legal places for a cache, seldom meant. */
+const REMOTE = new Set(["nfs", "fuse"]);
+
+/** Cache and layers. */
+export function storageChecks(subject: Subject): Check[] {
+  return [
+    { group: GROUP, name: "cache", look: () => lookAtCache(subject) },
+    { group: GROUP, name: "free space", look: () => lookAtSpace(subject) },
+    { group: GROUP, name: "layers", look: (signal) => lookAtLayers(subject, signal) },
+  ];
+}
+
+async function lookAtCache({ cacheDir }: Subject): Promise<Finding> {
+  const place = await nearestFolder(cacheDir);
+  const name = fsName(statfs(place).type);
+  const seen = `${cacheDir} on ${name}`;
+  if (name === "tmpfs") return warn(`${seen}: it takes memory, and is empty after a boot`, 'cache.dir = "/a/disk"');
+  if (REMOTE.has(name)) return warn(`${seen}: each read waits for another machine`, 'cache.dir = "/a/local/disk"');
+  return ok(seen);
+}
+
+async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subject): Promise<Finding> {
+  const { blockSize, blocks, freeBlocks, files, freeFiles } = statfs(await nearestFolder(cacheDir));
+  const [free, total] = [freeBlocks * blockSize, blocks * blockSize];
+  const least = limitInBytes(minFree, total);
+  const seen = `${bytesText(free)} free of ${bytesText(total)}`;
+  if (free === 0 || (files > 0 && freeFiles === 0)) {
+    return fail(free === 0 ? seen : `${seen}, but no inode`, `du -xh ${cacheDir} | sort -h | tail`);
+  }
+  return free < least
+    ? warn(`${seen}, less than cache.min_free (${bytesText(least)}): nothing is prefetched`, `cache.dir, or make room`)
+    : ok(seen);
+}
+
+/** The folder in which Docker would have us keep layers: overlays are tried there. */
+async function lookAtLayers({ docker, isRoot, options }: Subject, signal: AbortSignal): Promise<Finding> {
+  let dataRoot: string;
+  try {
+    dataRoot = (await docker.info(signal)).DockerRootDir;
+  } catch {
+    return skipped("Docker does not answer, so its data-root is not known");
+  }
+  const driver = options.socket.replace(/^.*\//, "").replace(/\.sock$/, "");
+  const home = `${dataRoot}/${driver}`;
+  const place = await nearestFolder(home);
+  const name = fsName(statfs(place).type);
+  const reason = unfitReason(name);
+  if (reason !== undefined) return fail(`${home} is on ${name}: ${reason}`, "a data-root on ext4 or xfs (ftype=1)");
+  if (!isRoot) {
+    return skipped(`${home} is on ${backingFileSystem(place)}; an overlay was not tried`, "sudo nydus-gd doctor");
+  }
+  await using scratch = await scratchIn(place, "layers");
+  await probeHome(scratch.path, `${scratch.path}/probe`);
+  return ok(`${home} on ${backingFileSystem(place)}: an overlay was mounted and written to`);
+}

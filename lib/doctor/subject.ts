@@ -1,0 +1,97 @@
+/**
+ * The installation that is looked at: its configuration as far as it can be read, and what checks share.
+ *
+ * A file that is wrong is the finding of the configuration's own checks; the others go on with defaults.
+ *
+ * @module
+ */
+import type { NydusdConfig } from "../backend/nydusd_config.ts";
+import { fetchOptionsOf } from "../backend/http/fetch_options.ts";
+import { HttpClient } from "../backend/http/http_client.ts";
+import type { BackendDeps } from "../backend/open_backend.ts";
+import { certsDirs, Mirrors } from "../backend/registry/certs_dir.ts";
+import { dockerConfigDir, DockerKeychain } from "../backend/registry/keychain.ts";
+import { DEFAULT_SETTINGS, type Settings } from "../base/settings.ts";
+import { type ConfigPath, examineNydusdConfig, readSettings } from "../image/config_files.ts";
+import { DockerApi } from "../setup/docker_api.ts";
+
+/** Where the installation is; as for `serve`. */
+export interface SubjectOptions {
+  readonly root: string;
+  readonly config: ConfigPath;
+  readonly settings: ConfigPath;
+  /** Graph-driver socket. */
+  readonly socket: string;
+  readonly adminSocket: string;
+  /** "unix:///run/docker.sock"; undefined: the setting, DOCKER_HOST, Docker's own default. */
+  readonly dockerHost?: string | undefined;
+}
+
+/** A value, or why there is none. */
+export type Readable<T> = { readonly value: T } | { readonly error: unknown };
+
+/** Attempts after the first: who looks wants to know now. */
+const RETRIES = 0;
+const CONNECT_TIMEOUT_MS = 3_000;
+
+/** See the module. */
+export class Subject implements Disposable {
+  readonly isRoot = Deno.uid() === 0;
+
+  private constructor(
+    readonly options: SubjectOptions,
+    readonly settingsFile: Readable<Settings>,
+    readonly nydusdFile: Readable<Awaited<ReturnType<typeof examineNydusdConfig>>>,
+    readonly docker: DockerApi,
+    readonly deps: BackendDeps & { readonly http: HttpClient; readonly keychain: DockerKeychain },
+  ) {}
+
+  /** Reads the configuration. */
+  static async take(options: SubjectOptions): Promise<Subject> {
+    const settingsFile = await readable(readSettings(options.settings));
+    const settings = valueOf(settingsFile) ?? DEFAULT_SETTINGS;
+    const limits = { ...settings.fetch, retries: RETRIES, connectTimeoutMs: CONNECT_TIMEOUT_MS };
+    return new Subject(
+      options,
+      settingsFile,
+      await readable(examineNydusdConfig(options.config)),
+      new DockerApi(options.dockerHost ?? settings.docker.host),
+      {
+        http: new HttpClient(fetchOptionsOf(limits)),
+        keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+        mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+      },
+    );
+  }
+
+  /** Defaults where the file cannot be read. */
+  get settings(): Settings {
+    return valueOf(this.settingsFile) ?? DEFAULT_SETTINGS;
+  }
+
+  /** Undefined also where the file cannot be read. */
+  get config(): NydusdConfig | undefined {
+    return valueOf(this.nydusdFile)?.config;
+  }
+
+  /** Where blobs are kept, as `serve` decides it. */
+  get cacheDir(): string {
+    return this.settings.cache.dir ?? this.config?.cache.workDir ?? `${this.options.root}/cache`;
+  }
+
+  [Symbol.dispose](): void {
+    this.deps.http[Symbol.dispose]();
+  }
+}
+
+async function readable<T>(promise: Promise<T>): Promise<Readable<T>> {
+  try {
+    return { value: await promise };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function valueOf<T>(file: Readable<T>): T | undefined {
+  return "value" in file ? file.value : undefined;
+}

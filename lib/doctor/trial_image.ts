@@ -1,0 +1,46 @@
+/**
+ * A tiny image, made by our own writer: what the trial mount shows.
+ *
+ * @module
+ */
+import { tarEntry, type TarType } from "../archive/tar.ts";
+import { concatenate } from "../base/bytes.ts";
+import { RafsBuilder } from "../image/rafs_builder.ts";
+
+const CHUNK_BYTES = 0x1000;
+
+/** An image, and what reading it must give. */
+export interface TrialImage {
+  readonly bootstrap: Uint8Array<ArrayBuffer>;
+  /** Name of the blob at its home. */
+  readonly blobId: string;
+  readonly blob: Uint8Array<ArrayBuffer>;
+  /** Contents by path below the mount. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** A symbolic link, and the path that it leads to. */
+  readonly link: readonly [path: string, target: string];
+}
+
+/** Files with none, one and several chunks, compressed and not, in a folder. */
+export function makeTrialImage(): TrialImage {
+  const files = new Map([
+    ["empty", new Uint8Array(0)],
+    ["text", new TextEncoder().encode("A container starts before its image is here.\n".repeat(200))],
+    ["folder/random", crypto.getRandomValues(new Uint8Array(5 * CHUNK_BYTES + 1))],
+  ]);
+  const link = ["link", "folder/random"] as const;
+  const pieces: Uint8Array[] = [];
+  const builder = new RafsBuilder({ chunkSize: CHUNK_BYTES }, (bytes) => pieces.push(bytes.slice()));
+  const add = (type: TarType, name: string, { target = "", bytes = new Uint8Array(0) } = {}) => {
+    const encode = (text: string) => new TextEncoder().encode(text);
+    builder.entry(tarEntry({ type, name: encode(name), linkName: encode(target), sizeBytes: bytes.length }));
+    if (bytes.length > 0) builder.data(bytes, 0);
+    builder.endEntry();
+  };
+  add("directory", "./");
+  add("directory", "folder");
+  for (const [name, bytes] of files) add("file", name, { bytes });
+  add("symlink", link[0], { target: link[1] });
+  const { bootstrap, blobId } = builder.finish();
+  return { bootstrap, blobId, blob: concatenate(pieces), files, link };
+}

@@ -1,0 +1,136 @@
+/**
+ * The whole way, tried: a tiny image of our own is mounted by each data path, an overlay on top of it, its files are read
+ * through both and compared.
+ *
+ * ```
+ * <beside the cache>/.nydus-gd-doctor/   locked; blobs/ image.boot state/ cache/ mnt/ overlay/
+ * ```
+ * The folder has one name: a doctor that was killed leaves it, and the next one clears it away, mounts and keeper
+ * included.
+ *
+ * @module
+ */
+import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
+import { LocalFsBackend } from "../backend/localfs.ts";
+import { unlessAborted } from "../base/abort.ts";
+import { equalBytes } from "../base/bytes.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+import { mountImage } from "../image/mount_image.ts";
+import { lockFile } from "../layer/home_lock.ts";
+import { mountOverlay, unmountAll } from "../layer/overlay_mount.ts";
+import { removeTree } from "../layer/remove_tree.ts";
+import { DATA_PATHS, type FsDriver } from "../mount/choose.ts";
+import { FuseSession } from "../mount/fuse/session.ts";
+import { type Check, failedWith, type Finding, ok, skipped } from "./check.ts";
+import { nearestFolder } from "./scratch.ts";
+import type { Subject } from "./subject.ts";
+import { makeTrialImage, type TrialImage } from "./trial_image.ts";
+
+const GROUP = "trial";
+const FOLDER = ".nydus-gd-doctor";
+/** Workers start, the kernel mounts. */
+const TIMEOUT_MS = 30_000;
+/** How long a read waits for data: they are in a folder beside the mount. */
+const DEADLINE_MS = 5_000;
+
+/** One for each data path of this version. */
+export function trialChecks(subject: Subject): Check[] {
+  return DATA_PATHS.toReversed().map((fsDriver) => ({
+    group: GROUP,
+    name: `mount by ${fsDriver}`,
+    timeoutMs: TIMEOUT_MS,
+    look: (signal) => tryMount(subject, fsDriver, signal),
+  }));
+}
+
+async function tryMount(
+  { isRoot, cacheDir, settings }: Subject,
+  fsDriver: FsDriver,
+  signal: AbortSignal,
+): Promise<Finding> {
+  if (!isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
+  const dir = `${await nearestFolder(cacheDir)}/${FOLDER}`;
+  try {
+    await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+    using _lock = lockFile(`${dir}/lock`, `trial in "${dir}"`);
+    try {
+      await clear(dir);
+      const startedAt = performance.now();
+      const image = makeTrialImage();
+      const bytes = await mountAndRead(image, { dir, fsDriver, workers: settings.mount.workers, signal });
+      const tookMs = Math.round(performance.now() - startedAt);
+      return ok(`${bytes} bytes read through it and through an overlay, all of them right (${tookMs} ms)`);
+    } finally {
+      await clear(dir);
+      await removeTree(dir);
+    }
+  } catch (error) {
+    if (hasCode(error, "busy")) return skipped(`another doctor is at work in ${dir}`);
+    const isWanted = fsDriver === "fuse" || settings.mount.fsDriver === fsDriver;
+    return isWanted ? failedWith(error) : skipped(`not to be had here: ${failedWith(error).seen}`);
+  }
+}
+
+interface TrialOptions {
+  readonly dir: string;
+  readonly fsDriver: FsDriver;
+  readonly workers: number;
+  readonly signal: AbortSignal;
+}
+
+/** Bytes that were read, each twice. @throws {NydusGdError} "corrupt" where they are not those of the image */
+async function mountAndRead(image: TrialImage, { dir, fsDriver, workers, signal }: TrialOptions): Promise<number> {
+  for (const folder of ["blobs", "state", "mnt", "below", "overlay"]) await Deno.mkdir(`${dir}/${folder}`);
+  await Deno.writeFile(`${dir}/blobs/${image.blobId}`, image.blob);
+  await Deno.writeFile(`${dir}/image.boot`, image.bootstrap);
+  await using mounted = await mountImage({
+    source: `${dir}/image.boot`,
+    dir: `${dir}/mnt`,
+    stateDir: `${dir}/state`,
+    takeOver: false,
+    backend: new LocalFsBackend({ blobFile: undefined, dir: `${dir}/blobs`, altDirs: [] }),
+    cacheDir: `${dir}/cache`,
+    fetching: {},
+    prefetch: undefined,
+    minFree: { bytes: 0 },
+    validate: false,
+    fsDriver,
+    workers,
+    deadlineMs: DEADLINE_MS,
+    signal,
+  });
+  // a read that nobody answers ends with the mount
+  let bytes = await unlessAborted(compare(image, mounted.dir), signal);
+  mountOverlay({ lowers: [mounted.dir, `${dir}/below`] }, `${dir}/overlay`);
+  try {
+    bytes += await unlessAborted(compare(image, `${dir}/overlay`), signal);
+  } finally {
+    unmountAll(`${dir}/overlay`);
+  }
+  return bytes;
+}
+
+async function compare({ files, link: [link, target] }: TrialImage, dir: string): Promise<number> {
+  let bytes = 0;
+  for (const [path, expected] of files) {
+    const seen = await Deno.readFile(`${dir}/${path}`);
+    if (!equalBytes(seen, expected)) throw wrong(path);
+    bytes += seen.length;
+  }
+  if (await Deno.readLink(`${dir}/${link}`) !== target) throw wrong(link);
+  return bytes;
+}
+
+function wrong(path: string): NydusGdError {
+  return new NydusGdError("corrupt", `Cannot trust the mount: "${path}" is not what the image holds`, {
+    hint: "keep away from this kernel, and report it",
+  });
+}
+
+/** Ends what a doctor that was killed has left. */
+async function clear(dir: string): Promise<void> {
+  await FuseSession.abandon(`${dir}/state`);
+  for (const { mountPoint } of mountsBelow(dir).reverse()) umount2(mountPoint, MNT.DETACH);
+  for await (const { name } of Deno.readDir(dir)) if (name !== "lock") await removeTree(`${dir}/${name}`);
+}

@@ -1,0 +1,32 @@
+/**
+ * What a version of Docker does with graph-driver plugins.
+ *
+ * | dockerd | graph-driver plugins |
+ * |---|---|
+ * | 20.10 to 26 | with experimental features |
+ * | 27 | with DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in its environment as well |
+ * | 28 and later | removed: a name that is no built-in driver is taken for a snapshotter of containerd |
+ *
+ * @module
+ */
+
+/** The variable that 27 wants. */
+export const PLUGIN_VARIABLE = "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS";
+
+/** See the module. */
+export type PluginSupport =
+  | { readonly kind: "supported" }
+  | { readonly kind: "environment"; readonly variable: typeof PLUGIN_VARIABLE }
+  | { readonly kind: "removed" }
+  | { readonly kind: "too-old" }
+  | { readonly kind: "unknown" };
+
+/** @param version "26.1.5+dfsg1" */
+export function pluginSupport(version: string): PluginSupport {
+  const [, major, minor] = /^v?(\d+)\.(\d+)/.exec(version) ?? [];
+  if (major === undefined || minor === undefined) return { kind: "unknown" };
+  const release = Number(major) + Number(minor) / 100;
+  if (release < 20.1) return { kind: "too-old" };
+  if (release < 27) return { kind: "supported" };
+  return release < 28 ? { kind: "environment", variable: PLUGIN_VARIABLE } : { kind: "removed" };
+}

@@ -1,0 +1,61 @@
+/**
+ * systemctl, as far as setup and doctor need it.
+ *
+ * @module
+ */
+import { ignore, NydusGdError } from "../base/errors.ts";
+
+/** How long a unit may take to start or stop. */
+const TIMEOUT_MS = 180_000;
+
+/** Whether systemd runs this machine: sd_booted(3). */
+export async function hasSystemd(): Promise<boolean> {
+  return (await ignore(Deno.errors.NotFound, Deno.stat("/run/systemd/system")))?.isDirectory ?? false;
+}
+
+/** What systemd knows of a unit. */
+export interface UnitState {
+  /** "loaded", "not-found". */
+  readonly load: string;
+  /** "active", "inactive", "failed". */
+  readonly active: string;
+  /** "running". */
+  readonly sub: string;
+  /** By itself, since the last start by somebody. */
+  readonly restarts: number;
+}
+
+/** @throws {NydusGdError} "environment" */
+export async function showUnit(unit: string): Promise<UnitState> {
+  const names = ["LoadState", "ActiveState", "SubState", "NRestarts"];
+  const text = await systemctl("show", unit, ...names.map((name) => `--property=${name}`));
+  const values = new Map(text.split("\n").map((line) => [line.split("=", 1)[0], line.slice(line.indexOf("=") + 1)]));
+  return {
+    load: values.get("LoadState") ?? "",
+    active: values.get("ActiveState") ?? "",
+    sub: values.get("SubState") ?? "",
+    restarts: Number(values.get("NRestarts") ?? 0),
+  };
+}
+
+/**
+ * Runs systemctl; what it printed.
+ *
+ * @throws {NydusGdError} "environment" with what it said
+ */
+export async function systemctl(...args: string[]): Promise<string> {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  try {
+    const command = new Deno.Command("systemctl", { args, stdin: "null", env: { LC_ALL: "C" }, signal: timeout });
+    const { success, stdout, stderr } = await command.output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+    if (success) return text(stdout);
+    const state = timeout.aborted ? `it took longer than ${TIMEOUT_MS / 1000} s` : text(stderr).split("\n")[0];
+    throw new NydusGdError("environment", `Cannot run systemctl ${args.join(" ")}: ${state}`, {
+      hint: `journalctl -u ${args.at(-1)} -n 50`,
+    });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new NydusGdError("environment", "Cannot run systemctl: it is not installed", { cause: error });
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * `nydus-gd doctor`, each of its failures provoked: in a mount namespace that lacks something, beside a real daemon that
+ * was damaged, or with files that are wrong.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
+import type { CheckResult } from "../../lib/doctor/check.ts";
+import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
+import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
+import { commandLine, type CommandOptions, inNamespace, run, Server } from "../support/command.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { LazyServe } from "../support/lazy_serve.ts";
+import { RAFS_FIXTURES } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const ignore = Deno.uid() !== 0;
+if (ignore) console.log("skipped: not root");
+
+/** What a doctor said of an installation in `temp`, by the names of its checks. */
+async function doctor(
+  temp: TempDir,
+  args: readonly string[] = [],
+  options: CommandOptions = {},
+): Promise<{ code: number; checks: Map<string, CheckResult> }> {
+  const places = ["--root", temp.join("root"), "--admin-socket", temp.join("root.admin.sock")];
+  const files = ["--socket", temp.join("gd.sock"), "--docker-host", `unix://${temp.join("docker.sock")}`];
+  const { code, stdout, stderr } = await run(["doctor", "-o", "json", ...places, ...files, ...args], options);
+  assert.equal(stderr, "");
+  const { checks, counts } = JSON.parse(stdout) as { checks: CheckResult[]; counts: Record<string, number> };
+  assert.equal(code, counts.fail === 0 ? 0 : 3);
+  return { code, checks: new Map(checks.map((check) => [check.name, check])) };
+}
+
+/** The check said this, and that this mends it. */
+function says(
+  { checks }: { checks: Map<string, CheckResult> },
+  name: string,
+  verdict: CheckResult["verdict"],
+  seen: RegExp,
+  mend?: RegExp,
+): void {
+  const check = checks.get(name) ?? assert.fail(`no check "${name}" among ${[...checks.keys()].join(", ")}`);
+  assert.equal(check.verdict, verdict, `${name}: ${check.seen}`);
+  assert.match(check.seen, seen);
+  if (mend !== undefined) assert.match(check.mend ?? "", mend, name);
+}
+
+/** A /dev with what every program needs, and no more. */
+const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
+/** A script that makes a library unusable, whatever its version. */
+const hideLibrary = (name: string) =>
+  `for f in $(ldconfig -p | sed -n 's|.*=> \\(.*/${name}\\.so\\..*\\)|\\1|p'); do mount --bind /dev/null "$f"; done`;
+
+Deno.test({ name: "an installation that nobody uses is looked at, and nothing is left behind", ignore }, async () => {
+  using temp = TempDir.make();
+  const mounts = mountsBelow("/").length;
+  const seen = await doctor(temp);
+  says(seen, "version", "skipped", /Docker does not answer/);
+  says(seen, "libfuse3", "ok", /^libfuse3\.so\.\d 3\.\d+/);
+  says(seen, "FUSE", "ok", /can be opened/);
+  says(seen, "mount by fuse", "ok", /bytes read through it and through an overlay, all of them right/);
+  says(seen, "driver socket", "fail", /there is no \S+gd\.sock/, /nydus-gd serve|systemctl start/);
+  says(seen, "daemon", "fail", /Cannot ask Docker at unix:\S+: there is no such socket/, /systemctl start docker/);
+  assert.deepEqual([...Deno.readDirSync(temp.path)], []);
+  assert.equal(mountsBelow("/").length, mounts);
+});
+
+Deno.test({ name: "text is for people: groups, verdicts, what mends, a summary", ignore }, async () => {
+  using temp = TempDir.make();
+  const { code, stdout } = await run(["doctor", "--root", temp.join("root"), "--docker-host", "tcp://h:1"]);
+  assert.equal(code, 3);
+  assert.match(stdout, /^nydus-gd \d\S+ on Linux \S+\n\nkernel\n {2}ok {4}version {13}Linux /);
+  assert.match(
+    stdout,
+    /\n {2}FAIL {2}daemon {14}Cannot ask Docker at tcp:\/\/h:1: it is no unix socket\n {28}mend: DOCKER_HOST=/,
+  );
+  assert.match(stdout, /\n\n\d+ failed, \d+ warnings?, \d+ skipped, \d+ ok\n$/);
+});
+
+Deno.test({ name: "what the kernel or a library lacks is named with what brings it", ignore }, async () => {
+  using temp = TempDir.make();
+  const bare = await doctor(temp, [], { within: inNamespace(NO_FUSE) });
+  says(bare, "FUSE", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
+  says(bare, "mount by fuse", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
+  const hidden = ["libfuse3", "libzstd", "liblz4"].map(hideLibrary).join("; ");
+  const poor = await doctor(temp, [], { within: inNamespace(hidden) });
+  says(poor, "libfuse3", "fail", /Cannot load libfuse3\.so\.\d: library not found/, /apt-get install libfuse3-/);
+  says(poor, "libzstd", "fail", /Cannot load libzstd\.so\.1/, /apt-get install libzstd1/);
+  says(poor, "liblz4", "fail", /Cannot load liblz4\.so\.1/, /apt-get install liblz4-1/);
+});
+
+Deno.test({ name: "a configuration that is wrong, or has keys without effect, is told by key", ignore }, async () => {
+  using temp = TempDir.make();
+  const [settings, config] = [temp.join("settings.toml"), temp.join("config.json")];
+  const files = ["--settings", settings, "--config", config];
+  const missing = await doctor(temp, files);
+  says(missing, "settings", "fail", /settings\.toml: there is no such file/, /create it/);
+  says(missing, "nydusd's file", "fail", /config\.json: there is no such file/, /create it/);
+
+  await Deno.writeTextFile(settings, "[fetch]\nretires = 3\n");
+  const backend = { type: "localfs", config: { dir: temp.join("blobs"), mood: "good" } };
+  await Deno.writeTextFile(config, JSON.stringify({ device: { backend }, mode: "direct" }));
+  const slips = await doctor(temp, files);
+  says(slips, "settings", "fail", /line 2: fetch\.retires is not known/, /edit \S+settings\.toml/);
+  says(slips, "nydusd's file", "warn", /device\.backend\.config\.mood is not known and ignored/, /config\.json/);
+  says(slips, "backend localfs", "fail", /blobs/, /mkdir/);
+
+  await Deno.mkdir(temp.join("blobs"));
+  await Deno.writeTextFile(settings, '[mount]\nfs_driver = "fuse"\n');
+  const right = await doctor(temp, files);
+  says(right, "settings", "ok", /settings\.toml/);
+  says(right, "backend localfs", "ok", /localfs \S+blobs answers/);
+
+  await Deno.writeTextFile(config, "{");
+  says(await doctor(temp, files), "nydusd's file", "fail", /it is no valid JSON/, /config\.json/);
+});
+
+Deno.test({ name: "a cache in memory, a full disk and one that is nearly full are told", ignore }, async () => {
+  using temp = TempDir.make();
+  const cache = temp.join("cache");
+  await Deno.mkdir(cache);
+  const env = { NYDUS_GD_CACHE_DIR: cache };
+  const small = `mount -t tmpfs -o size=64k tmpfs ${cache}`;
+  const tiny = await doctor(temp, [], { env, within: inNamespace(small) });
+  says(tiny, "cache", "warn", /on tmpfs: .*memory/, /cache\.dir/);
+  says(tiny, "mount by fuse", "fail", /ENOSPC/);
+  const fill = `${small}; cat /dev/zero >${cache}/zero 2>/dev/null || true`;
+  says(await doctor(temp, [], { env, within: inNamespace(fill) }), "free space", "fail", /^0 B free of /, /du /);
+  const nearly = await doctor(temp, [], { env: { ...env, NYDUS_GD_CACHE_MIN_FREE: "100%" } });
+  says(nearly, "free space", "warn", /less than cache\.min_free/, /cache\.dir/);
+});
+
+Deno.test({ name: "a daemon is well, unwell, or not there; its sockets are root's alone", ignore }, async () => {
+  using temp = TempDir.make();
+  const serve = ["serve", "--root", temp.join("root"), "--socket", temp.join("gd.sock")];
+  const admin = temp.join("root.admin.sock");
+  {
+    await using server = await Server.start([...serve, "--admin-socket", admin], /serving/);
+    const well = await doctor(temp);
+    says(well, "driver socket", "ok", /gd\.sock/);
+    says(well, "health", "ok", /well/);
+    says(well, "lazy images", "ok", /none is mounted/);
+    await Deno.chmod(admin, 0o666);
+    await Deno.rename(temp.join("root/cache"), temp.join("root/elsewhere"));
+    const unwell = await doctor(temp);
+    says(unwell, "admin socket", "fail", /mode 0666, not to root with 0600/, /systemctl restart/);
+    says(unwell, "health", "fail", /Cannot look at cache/, /nydus-gd status/);
+    await server.kill();
+  }
+  says(await doctor(temp), "driver socket", "fail", /nobody listens at .*killed/, /nydus-gd serve|systemctl start/);
+  await Deno.remove(admin);
+  await Deno.writeTextFile(admin, "");
+  says(await doctor(temp), "admin socket", "fail", /is no socket/, /rm /);
+});
+
+Deno.test({ name: "lazy images whose daemon or keeper is gone are told", ignore }, async () => {
+  using temp = TempDir.make();
+  await using serve = await LazyServe.start(temp.path);
+  says(await doctor(temp), "lazy images", "ok", /served, and kept by process \d+/);
+  await serve.driver.kill();
+  says(await doctor(temp), "lazy images", "fail", /programs .* wait: no daemon/, /nydus-gd serve|systemctl start/);
+  const { pid } = JSON.parse(await Deno.readTextFile(keeperPath(temp.join("root/state")))) as { pid: number };
+  Deno.kill(pid, "SIGKILL");
+  while (await ignoreMissing(Deno.errors.NotFound, Deno.stat(`/proc/${pid}/fd/0`)) !== undefined);
+  says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /restart the containers/);
+});
+
+Deno.test({ name: "a mount by hand whose server was killed is told", ignore }, async () => {
+  using temp = TempDir.make();
+  const place = temp.join("mnt");
+  await Deno.mkdir(place);
+  const mount = ["mount", fixture("v6-prefetch-fs").bootstrap, place, "--blob-dir", `${RAFS_FIXTURES}/blobs`];
+  const server = await Server.start(mount, /^mounted /);
+  await server.kill();
+  says(await doctor(temp), "mounts by hand", "fail", new RegExp(`${place}: the server has died`), /nydus-gd umount/);
+  assert.equal((await run(["umount", place])).code, 0);
+});
+
+Deno.test({ name: "a doctor that was killed leaves what the next one clears away", ignore }, async () => {
+  using temp = TempDir.make();
+  const folder = temp.join(".nydus-gd-doctor");
+  const words = ["doctor", "--root", temp.join("root"), "--docker-host", `unix://${temp.join("docker.sock")}`];
+  const [program, ...args] = commandLine(words);
+  const killed = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
+  while (mountsBelow(folder).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  killed.kill("SIGKILL");
+  await killed.status;
+  assert.ok((await Deno.stat(folder)).isDirectory);
+  says(await doctor(temp), "mount by fuse", "ok", /all of them right/);
+  assert.deepEqual([...Deno.readDirSync(temp.path)], []);
+});
+
+Deno.test({ name: "without root what needs it is skipped by name", ignore }, async () => {
+  using temp = TempDir.make();
+  await Deno.chmod(temp.path, 0o777);
+  const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];
+  const seen = await doctor(temp, [], { within, env: { HOME: "/nonexistent" } });
+  says(seen, "root", "skipped", /not root/, /sudo nydus-gd doctor/);
+  says(seen, "mount by fuse", "skipped", /needs root/, /sudo/);
+  says(seen, "lazy images", "skipped", /root's/, /sudo/);
+  says(seen, "libzstd", "ok", /libzstd/);
+});

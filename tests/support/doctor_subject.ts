@@ -1,0 +1,27 @@
+/**
+ * An installation in a scratch folder, as the checks of a doctor see it.
+ *
+ * @module
+ */
+import { type Check, type CheckResult, perform } from "../../lib/doctor/check.ts";
+import { Subject } from "../../lib/doctor/subject.ts";
+import type { TempDir } from "./temp_dir.ts";
+
+/** The installation in `temp`: root/, settings.toml, config.json, gd.sock, admin.sock, docker.sock. */
+export function subjectIn(temp: TempDir): Promise<Subject> {
+  return Subject.take({
+    root: temp.join("root"),
+    config: { path: temp.join("config.json"), explicit: false },
+    settings: { path: temp.join("settings.toml"), explicit: false },
+    socket: temp.join("nydus-gd.sock"),
+    adminSocket: temp.join("admin.sock"),
+    dockerHost: `unix://${temp.join("docker.sock")}`,
+  });
+}
+
+/** What the checks say, by their names. */
+export async function results(checks: readonly Check[]): Promise<Map<string, CheckResult>> {
+  const { signal } = new AbortController();
+  const found = await Promise.all(checks.map((check) => perform(check, signal)));
+  return new Map(found.map((result) => [result.name, result]));
+}
