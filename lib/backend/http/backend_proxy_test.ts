@@ -45,6 +45,7 @@ Deno.test("a ping is sent once in check_interval, and forgotten after check_paus
   assert.equal(await isProxied(305_000), false, "in use until now");
   while (health.requests.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
   assert.equal(await isProxied(605_001), true, "what it said is forgotten");
+  while (health.requests.length < 4) await new Promise((resolve) => setTimeout(resolve, 1));
   await isProxiedUntil(605_001, false);
   assert.equal(health.requests.length, 4);
 });
