@@ -15,6 +15,7 @@ const actions: Actions = {
   mount: async () => (await import("./lib/cli/run/mount.ts")).mount,
   umount: async () => (await import("./lib/cli/run/umount.ts")).umount,
   status: async () => (await import("./lib/cli/run/status.ts")).status,
+  setup: async () => (await import("./lib/cli/run/setup.ts")).setup,
   doctor: async () => (await import("./lib/cli/run/doctor.ts")).doctor,
   demo: async () => (await import("./lib/cli/run/demo.ts")).demo,
 };

@@ -18,3 +18,12 @@ export function selfCommand(): [program: string, ...args: string[]] {
   // In the source tree deno.lock is needed: without it Deno asks the network which versions there are.
   return [Deno.execPath(), "run", "-A", "-q", decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname)];
 }
+
+/**
+ * Program and leading arguments that start this program also when what is unpacked of it is gone: for units and scripts.
+ * The launcher tells where its executable is.
+ */
+export function installedCommand(): [program: string, ...args: string[]] {
+  const launcher = Deno.env.get("NYDUS_GD_EXECUTABLE");
+  return launcher?.startsWith("/") ? [launcher] : selfCommand();
+}

@@ -120,6 +120,22 @@ export interface DoctorArgs extends InstallationArgs {
   readonly output: "text" | "json";
 }
 
+/** `nydus-gd setup`. */
+export interface SetupArgs {
+  /** Put everything back. */
+  readonly undo: boolean;
+  readonly dryRun: boolean;
+  /** Do not ask. */
+  readonly yes: boolean;
+  /** Also where somebody loses something. */
+  readonly force: boolean;
+  readonly target: "docker" | "containerd";
+  /** "/" for this machine; else the files below it are changed and no service. */
+  readonly prefix: string;
+  /** "unix:///run/docker.sock"; absent: what the environment says. */
+  readonly dockerHost?: string;
+}
+
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
@@ -129,6 +145,7 @@ export interface Actions {
   readonly mount?: Load<MountArgs>;
   readonly umount?: Load<UmountArgs>;
   readonly status?: Load<StatusArgs>;
+  readonly setup?: Load<SetupArgs>;
   readonly doctor?: Load<DoctorArgs>;
   readonly demo?: Load<DemoArgs>;
 }

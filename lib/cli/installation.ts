@@ -4,7 +4,7 @@
  * @module
  */
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
-import { ADMIN_SOCKET, type PathOption } from "./actions.ts";
+import { ADMIN_SOCKET, type InstallationArgs, type PathOption } from "./actions.ts";
 
 /** Flags, description, default: `command.option(...INSTALLATION.root)`. */
 export const INSTALLATION = {
@@ -14,6 +14,15 @@ export const INSTALLATION = {
   socket: ["--socket <path>", "graph driver socket", "/run/docker/plugins/nydus-gd.sock"],
   adminSocket: ["--admin-socket <path>", "health, metrics and status", ADMIN_SOCKET],
 } as const;
+
+/** As the unit starts the daemon. */
+export const DEFAULT_INSTALLATION: InstallationArgs = {
+  root: INSTALLATION.root[2],
+  config: { path: INSTALLATION.config[2], explicit: false },
+  settings: { path: INSTALLATION.settings[2], explicit: false },
+  socket: INSTALLATION.socket[2],
+  adminSocket: INSTALLATION.adminSocket[2],
+};
 
 /** The two files, and whether the command line named them. */
 export function configFiles(

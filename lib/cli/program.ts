@@ -28,6 +28,7 @@ import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { mountCommand } from "./commands/mount.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { setupCommand } from "./commands/setup.ts";
 import { statusCommand } from "./commands/status.ts";
 import { umountCommand } from "./commands/umount.ts";
 import { versionCommand } from "./commands/version.ts";
@@ -102,6 +103,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
   offer(statusCommand, actions.status);
+  offer(setupCommand, actions.setup);
   offer(doctorCommand, actions.doctor);
   offer(demoCommand, actions.demo);
   offer(completionCommand, async () => {

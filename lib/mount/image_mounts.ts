@@ -86,7 +86,9 @@ export class ImageMounts implements AsyncDisposable {
   }
 
   /** Takes away what an earlier process left and {@link takeOver} could not have: its users get errors. */
-  static async abandon({ mountpoint, erofsDir, stateDir }: Omit<ImageMountsOptions, "dataPath">): Promise<void> {
+  static async abandon(
+    { mountpoint, erofsDir, stateDir }: Pick<ImageMountsOptions, "mountpoint" | "erofsDir" | "stateDir">,
+  ): Promise<void> {
     const isOurs = ({ mountPoint, fsType }: MountEntry) =>
       mountPoint === mountpoint ? fsType === FUSE_TYPE : fsType === EROFS_TYPE;
     const dead = [...mountsBelow(erofsDir), ...mountsBelow(mountpoint)].filter(isOurs);

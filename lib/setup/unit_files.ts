@@ -1,8 +1,95 @@
 /**
- * The units of systemd.
+ * The units of systemd: the daemon's own, and what is added to Docker's.
+ *
+ * Source: systemd.service(5), systemd.exec(5), systemd.kill(5), systemd 252.
  *
  * @module
  */
+import { PLUGIN_VARIABLE } from "./docker_version.ts";
 
-/** The daemon's. */
+/** The daemon's unit. */
 export const SERVICE = "nydus-gd.service";
+/** Docker's unit. */
+export const DOCKER_SERVICE = "docker.service";
+/** Folder of the administrator's units. */
+export const UNIT_DIR = "/etc/systemd/system";
+/** Files of ours in it. */
+export const UNIT_PATH = `${UNIT_DIR}/${SERVICE}`;
+export const ENABLED_PATH = `${UNIT_DIR}/multi-user.target.wants/${SERVICE}`;
+export const DROP_IN_PATH = `${UNIT_DIR}/${DOCKER_SERVICE}.d/nydus-gd.conf`;
+
+/**
+ * The unit of the daemon.
+ *
+ * @param command program and leading words of this program; the program is an absolute path
+ */
+export function serviceUnit(command: readonly string[]): string {
+  return `# Written by nydus-gd setup. Put changes into a drop-in: systemctl edit ${SERVICE}
+
+[Unit]
+Description=nydus-gd, containers that start before their image is here
+Wants=network-online.target
+After=network-online.target local-fs.target
+# Docker asks for its storage driver as soon as it starts, and stops before it.
+Before=${DOCKER_SERVICE}
+# Containers wait for a daemon that has died: it is started again however often that happens.
+StartLimitIntervalSec=0
+
+[Service]
+# Ready when the driver's socket answers.
+Type=notify
+ExecStart=${[...command, "serve"].map(execWord).join(" ")}
+Restart=always
+RestartSec=250ms
+TimeoutStartSec=2min
+# The keeper holds the images of running containers while there is no daemon: a stop, a crash and an upgrade end the
+# daemon alone.
+KillMode=process
+OOMPolicy=continue
+OOMScoreAdjust=-900
+LimitNOFILE=1048576
+TasksMax=infinity
+# root's logins to registries
+Environment=HOME=/root
+
+# What mounts allow. Docker has to see every mount, so nothing here gives the daemon a mount namespace of its own
+# (PrivateTmp, ProtectSystem and their like), or takes devices away. Layers hold setuid files, device nodes and
+# capabilities.
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictRealtime=yes
+SystemCallArchitectures=native
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_BOOT CAP_SYS_TIME CAP_SYS_RAWIO CAP_SYS_PACCT CAP_SYS_TTY_CONFIG
+CapabilityBoundingSet=~CAP_NET_ADMIN CAP_NET_RAW CAP_SYSLOG CAP_WAKE_ALARM CAP_AUDIT_CONTROL CAP_AUDIT_READ
+
+[Install]
+WantedBy=multi-user.target
+`;
+}
+
+/**
+ * What is added to Docker's unit: our daemon is wanted and comes first. Not required: what ends or restarts our daemon
+ * must not end Docker.
+ */
+export function dockerDropIn(options: { readonly needsVariable: boolean }): string {
+  const service = options.needsVariable
+    ? `
+[Service]
+# Docker 27 takes graph-driver plugins only so.
+Environment=${PLUGIN_VARIABLE}=1
+`
+    : "";
+  return `# Written by nydus-gd setup.
+
+[Unit]
+Wants=${SERVICE}
+After=${SERVICE}
+${service}`;
+}
+
+/** A word of ExecStart=: quoted where it has to be, nothing in it is a specifier or a variable. */
+function execWord(word: string): string {
+  const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : `"${plain.replace(/[\\"]/g, "\\$&")}"`;
+}

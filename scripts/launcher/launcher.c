@@ -41,6 +41,14 @@ static const char *user_base(void) {
   return NULL;
 }
 
+/* Tells the program where this executable is, for units that start it again. One that was replaced since has no name. */
+static void tell_executable(void) {
+  static char path[4096];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+  if (length > 0 && path[0] == '/' && strstr(path, " (deleted)") == NULL) setenv("NYDUS_GD_EXECUTABLE", path, 1);
+  else unsetenv("NYDUS_GD_EXECUTABLE");
+}
+
 /* Becomes the program that lies in `dir`. Returns only on failure, with errno. `cache`: Deno's folder for compiled code. */
 static void start(const char *dir, const char *cache, int argc, char **argv) {
   static char *const OPTIONS[] = {"run",       "--allow-all", "--quiet",  "--no-config",
@@ -53,6 +61,7 @@ static void start(const char *dir, const char *cache, int argc, char **argv) {
   for (size_t i = 0; i < options; i++) arguments[n++] = OPTIONS[i];
   arguments[n++] = text("%s/" PROGRAM, dir);
   for (int i = 1; i < argc; i++) arguments[n++] = argv[i];
+  tell_executable();
   setenv("DENO_DIR", cache, 1);
   setenv("DENO_NO_UPDATE_CHECK", "1", 1);
   unsetenv("NODE_OPTIONS"); /* meant for another program: it would change this one */

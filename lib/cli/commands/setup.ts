@@ -1,0 +1,29 @@
+/**
+ * `nydus-gd setup`: Docker on our storage driver, and back.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import type { SetupArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+
+/** The command; `run` gets its arguments. */
+export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
+  return new Command("setup")
+    .description("Install the service, put Docker on it, restart both: shows the plan first, and asks.")
+    .option("--undo", "put everything back as it was", false)
+    .option("--dry-run", "show the plan, change nothing", false)
+    .option("--yes", "do not ask", false)
+    .option("--force", "also where running containers or edited files stand in the way", false)
+    .addOption(
+      new Option("--target <program>", "what images are started by").choices(["docker", "containerd"] as const)
+        .default("docker" as const),
+    )
+    .option("--prefix <dir>", "change the files below this folder, and no service", "/")
+    .option("--docker-host <url>", "Docker's socket; default: DOCKER_HOST, Docker's own")
+    .addHelpText(
+      "after",
+      examples("sudo nydus-gd setup --dry-run", "sudo nydus-gd setup", "sudo nydus-gd setup --undo"),
+    )
+    .action((options) => run(options));
+}

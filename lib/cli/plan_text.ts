@@ -1,0 +1,48 @@
+/**
+ * What setup is going to do, as people read it: the difference of every file, the services, what it means.
+ *
+ * ```
+ * --- /etc/docker/daemon.json
+ * +++ /etc/docker/daemon.json
+ * @@ …
+ *
+ * Then:
+ *   systemctl daemon-reload
+ *   systemctl restart docker.service
+ *
+ * Note:
+ *   Restarting Docker stops 2 running containers: web, db. …
+ * ```
+ *
+ * @module
+ */
+import { styleText } from "node:util";
+import { diffOf } from "../setup/file_change.ts";
+import type { Plan } from "../setup/plan.ts";
+import { oneLine } from "./output.ts";
+
+/** The text, with line ends. */
+export function planText({ changes, services, notes }: Plan, hasColours: boolean): string {
+  const list = (heading: string, lines: readonly string[]) =>
+    lines.length === 0 ? [] : [`${heading}:\n${lines.map((line) => `  ${oneLine(line)}\n`).join("")}`];
+  return [
+    ...changes.map((change) => coloured(diffOf(change), hasColours)),
+    ...list("Then", services.map((words) => `systemctl ${words.join(" ")}`)),
+    ...list("Note", notes),
+  ].map((part) => `${part}\n`).join("");
+}
+
+function coloured(diff: string, hasColours: boolean): string {
+  if (!hasColours) return diff;
+  const paint = (line: string) => {
+    const style = /^(---|\+\+\+) /.test(line)
+      ? "bold"
+      : line[0] === "+"
+      ? "green"
+      : line[0] === "-"
+      ? "red"
+      : undefined;
+    return style === undefined ? line : styleText(style, line, { validateStream: false });
+  };
+  return diff.split("\n").map(paint).join("\n");
+}

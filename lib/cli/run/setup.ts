@@ -1,0 +1,109 @@
+/**
+ * The work of `nydus-gd setup`: shows the plan, asks, carries it out, and has a doctor look at the result.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { NydusGdError } from "../../base/errors.ts";
+import { installedCommand } from "../../base/self_command.ts";
+import { alone, apply } from "../../setup/apply.ts";
+import { Host } from "../../setup/host.ts";
+import { isEmpty, planSetup } from "../../setup/plan.ts";
+import { planUndo, undo } from "../../setup/undo.ts";
+import type { ActionContext, SetupArgs } from "../actions.ts";
+import { confirm } from "../ask.ts";
+import { EXIT } from "../failure.ts";
+import { DEFAULT_INSTALLATION } from "../installation.ts";
+import { hasColours } from "../output.ts";
+import { planText } from "../plan_text.ts";
+import { doctor } from "./doctor.ts";
+
+/** Answers 3 where the doctor that looks afterwards finds something wrong. */
+export async function setup(args: SetupArgs, context: ActionContext): Promise<number> {
+  const host = new Host(resolve(args.prefix));
+  if (args.target === "containerd") {
+    throw new NydusGdError("unsupported", "Cannot set up containerd: the snapshotter comes with a later version", {
+      hint: "nydus-gd setup --target docker",
+    });
+  }
+  if (host.isLive && Deno.uid() !== 0 && !args.dryRun) {
+    throw new NydusGdError("environment", "Cannot set up: it needs root", { hint: "sudo nydus-gd setup" });
+  }
+  return args.undo ? await takeBack(args, context, host) : await setUp(args, context, host);
+}
+
+async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
+  const { dockerHost, force } = args;
+  const { signal, stdout } = context;
+  const ending = await carryOut(args, context, host, {
+    look: () => planSetup({ host, command: installedCommand(), dockerHost, force }, signal),
+    files: (plan) => plan.changes,
+    isDone: isEmpty,
+    run: (plan, progress) => apply(host, plan, progress, signal),
+    done: host.isLive ? "Docker is set up. A doctor looks at it:" : "The files are written; no service was touched.",
+    nothing: "Nothing to do: everything is set up. `nydus-gd doctor` looks at it.",
+  });
+  if (ending !== "done" || !host.isLive) return EXIT.done;
+  stdout.write("\n");
+  return await doctor({ ...DEFAULT_INSTALLATION, output: "text", ...(dockerHost ? { dockerHost } : {}) }, context);
+}
+
+async function takeBack(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
+  const { dockerHost, force } = args;
+  const { signal } = context;
+  await carryOut(args, context, host, {
+    look: () => planUndo({ host, dockerHost, force }, signal),
+    files: (plan) => [...plan.changes, ...plan.last],
+    isDone: (plan) => !plan.isRecorded,
+    run: (plan, progress) => undo(host, plan, progress, signal),
+    done: "Everything is as it was before setup.",
+    nothing: "Nothing to undo: setup has changed nothing here.",
+  });
+  return EXIT.done;
+}
+
+/** Setup and its undoing differ in these. */
+interface Verb<P extends Awaited<ReturnType<typeof planSetup>>> {
+  look(): Promise<P>;
+  files(plan: P): P["changes"];
+  isDone(plan: P): boolean;
+  run(plan: P, progress: (step: string) => void): Promise<void>;
+  readonly done: string;
+  readonly nothing: string;
+}
+
+async function carryOut<P extends Awaited<ReturnType<typeof planSetup>>>(
+  { dryRun, yes }: SetupArgs,
+  context: ActionContext,
+  host: Host,
+  verb: Verb<P>,
+): Promise<"done" | "left"> {
+  const { stdout, stderr } = context;
+  const shown = await verb.look();
+  if (verb.isDone(shown)) {
+    stdout.write(`${verb.nothing}\n`);
+    return "left";
+  }
+  stdout.write(planText({ ...shown, changes: verb.files(shown) }, hasColours(stdout)));
+  if (dryRun) return "left";
+  if (!yes && !await confirm("Do it?", "--yes, or --dry-run", context)) {
+    stdout.write("Nothing was changed.\n");
+    return "left";
+  }
+  await alone(host, async () => {
+    // what is true now counts, somebody may have been at it while the question stood
+    const plan = await verb.look();
+    if (textOf(plan, verb) !== textOf(shown, verb)) {
+      throw new NydusGdError("busy", "Cannot go on: the machine has changed since the plan was shown", {
+        hint: "run it again",
+      });
+    }
+    await verb.run(plan, (step) => stderr.write(`${step}\n`));
+  });
+  stdout.write(`${verb.done}\n`);
+  return "done";
+}
+
+function textOf<P extends Awaited<ReturnType<typeof planSetup>>>(plan: P, verb: Verb<P>): string {
+  return planText({ ...plan, changes: verb.files(plan) }, false);
+}

@@ -1,0 +1,65 @@
+/**
+ * Docker's daemon.json as it has to be: which members are ours, and what in it stands in the way.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { NydusGdError } from "../base/errors.ts";
+import type { DockerFlag, DockerUnit } from "./docker_flags.ts";
+import { JsonText } from "./json_text.ts";
+
+/** Where Docker looks unless its unit names another. */
+export const DAEMON_JSON = "/etc/docker/daemon.json";
+
+/** Storage options of ours begin so; dockerd hands all of them to whichever driver it uses. */
+const OWN_OPTIONS = /^nydus-gd\./i;
+
+/** The members that daemon.json has to have; undefined: it must not have. */
+export type WantedMembers = ReadonlyMap<string, unknown>;
+
+/**
+ * @param json the file as it is
+ * @param driver name of our storage driver
+ * @throws {NydusGdError} "config", "unsupported" for what stands in the way, with its line
+ */
+export function wantedMembers(json: JsonText, path: string, { flags }: DockerUnit, driver: string): WantedMembers {
+  const refuse = (code: "config" | "unsupported", state: string, hint: string): never => {
+    throw new NydusGdError(code, `Cannot set up Docker: ${state}`, { hint });
+  };
+  const flagHint = ({ place }: DockerFlag) => `remove it from ${place}`;
+  if (v.is(v.object({ "containerd-snapshotter": v.literal(true) }), json.get("features"))) {
+    const place = `${path} line ${json.lineOf("features")}`;
+    refuse(
+      "unsupported",
+      `${place} has containerd keep the images, which asks no graph driver`,
+      `set "containerd-snapshotter" to false in ${path}`,
+    );
+  }
+  const wanted = new Map<string, unknown>();
+  const { storageDriver, experimental, storageOptions } = flags;
+  if (storageDriver === undefined) wanted.set("storage-driver", driver);
+  else if (storageDriver.value !== driver) {
+    refuse("config", `${storageDriver.place} names the storage driver ${storageDriver.value}`, flagHint(storageDriver));
+  }
+  if (experimental === undefined) wanted.set("experimental", true);
+  else if (/^(false|0|f)$/i.test(experimental.value)) {
+    refuse("config", `${experimental.place} switches experimental features off`, flagHint(experimental));
+  }
+  if (storageOptions !== undefined && !OWN_OPTIONS.test(storageOptions.value)) {
+    const { place, value } = storageOptions;
+    refuse("config", `${place} has an option of another storage driver (${value})`, flagHint(storageOptions));
+  }
+  const options = json.get("storage-opts");
+  if (options !== undefined) {
+    if (!v.is(v.array(v.string()), options)) {
+      return refuse(
+        "config",
+        `storage-opts in ${path} line ${json.lineOf("storage-opts")} is no list of texts`,
+        `mend ${path}`,
+      );
+    }
+    const own = options.filter((option) => OWN_OPTIONS.test(option));
+    wanted.set("storage-opts", own.length === 0 ? undefined : own);
+  }
+  return wanted;
+}

@@ -1,0 +1,80 @@
+/**
+ * What dockerd is told on its command line by its unit: dockerd refuses to start when daemon.json says the same.
+ *
+ * The unit, its drop-ins and the environment files that Debian and Red Hat have beside it are read as text; nothing is
+ * executed.
+ *
+ * @module
+ */
+import { ignore } from "../base/errors.ts";
+import type { Host } from "./host.ts";
+import { DOCKER_SERVICE, DROP_IN_PATH } from "./unit_files.ts";
+
+/** Folders of units; the first that has one counts. */
+const UNIT_DIRS = [
+  "/etc/systemd/system",
+  "/run/systemd/system",
+  "/usr/local/lib/systemd/system",
+  "/usr/lib/systemd/system",
+  "/lib/systemd/system",
+];
+const ENVIRONMENT_FILES = ["/etc/default/docker", "/etc/sysconfig/docker", "/etc/sysconfig/docker-storage"];
+
+/** The flags that matter here, as they may be written. */
+const FLAGS = {
+  storageDriver: /(?:^|[\s"'=])(?:--storage-driver|-s)(?:=|\s+)"?([\w.:/-]+)/,
+  experimental: /(?:^|[\s"'=])--experimental(?:=(\w+))?(?=[\s"']|$)/,
+  configFile: /(?:^|[\s"'=])--config-file(?:=|\s+)"?([\w./-]+)/,
+  storageOptions: /(?:^|[\s"'=])--storage-opt(?:=|\s+)"?([\w.=:/-]+)/,
+} as const;
+
+/** A flag and where it is given. */
+export interface DockerFlag {
+  readonly value: string;
+  /** "/etc/default/docker line 3". */
+  readonly place: string;
+}
+
+/** Docker's unit, as far as it can be read. */
+export interface DockerUnit {
+  /** Whether there is one. */
+  readonly isThere: boolean;
+  readonly flags: Readonly<Partial<Record<keyof typeof FLAGS, DockerFlag>>>;
+}
+
+/** Reads them. */
+export async function readDockerUnit(host: Host): Promise<DockerUnit> {
+  const unit = await firstOf(host, UNIT_DIRS.map((dir) => `${dir}/${DOCKER_SERVICE}`));
+  const files = [...(unit === undefined ? [] : [unit]), ...await dropIns(host), ...ENVIRONMENT_FILES];
+  const flags: Partial<Record<keyof typeof FLAGS, DockerFlag>> = {};
+  for (const path of files) {
+    const text = await ignore(MISSING, Deno.readTextFile(host.at(path))) ?? "";
+    for (const [index, line] of text.split("\n").entries()) {
+      if (/^\s*[#;]/.test(line)) continue;
+      for (const [name, pattern] of Object.entries(FLAGS) as [keyof typeof FLAGS, RegExp][]) {
+        const found = pattern.exec(line);
+        if (found !== null) flags[name] = { value: found[1] ?? "true", place: `${path} line ${index + 1}` };
+      }
+    }
+  }
+  return { isThere: unit !== undefined, flags };
+}
+
+const MISSING = [Deno.errors.NotFound, Deno.errors.NotADirectory];
+
+async function firstOf(host: Host, paths: readonly string[]): Promise<string | undefined> {
+  for (const path of paths) {
+    if ((await ignore(MISSING, Deno.stat(host.at(path))))?.isFile) return path;
+  }
+  return undefined;
+}
+
+async function dropIns(host: Host): Promise<string[]> {
+  const found: string[] = [];
+  for (const dir of UNIT_DIRS) {
+    const folder = `${dir}/${DOCKER_SERVICE}.d`;
+    const entries = await ignore(MISSING, Array.fromAsync(Deno.readDir(host.at(folder)))) ?? [];
+    found.push(...entries.map(({ name }) => `${folder}/${name}`).filter((path) => path.endsWith(".conf")).sort());
+  }
+  return found.filter((path) => path !== DROP_IN_PATH);
+}

@@ -1,0 +1,123 @@
+/**
+ * Files as setup changes them: read as they are, replaced at once and for good.
+ *
+ * A file that is a symbolic link to another is changed where it leads to. Owner and mode stay as they were.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { syncFolder } from "../layer/durable.ts";
+
+/** What is, or shall be, at a path. */
+export type FileState =
+  | { readonly kind: "none" }
+  | { readonly kind: "link"; readonly target: string }
+  | {
+    readonly kind: "file";
+    readonly bytes: Uint8Array;
+    readonly mode: number;
+    readonly uid: number;
+    readonly gid: number;
+  };
+
+const MISSING = [Deno.errors.NotFound, Deno.errors.NotADirectory];
+
+/** Nothing there. */
+export const NO_FILE: FileState = { kind: "none" };
+
+/** A file of root that everybody may read. */
+export function textFile(text: string): FileState {
+  const owner = Deno.uid() === 0 ? { uid: 0, gid: 0 } : { uid: Deno.uid() ?? 0, gid: Deno.gid() ?? 0 };
+  return { kind: "file", bytes: new TextEncoder().encode(text), mode: 0o644, ...owner };
+}
+
+/** The text of a file, "" where there is none; for a link where it leads. */
+export function textOf(state: FileState): string {
+  if (state.kind === "file") return new TextDecoder().decode(state.bytes);
+  return state.kind === "link" ? `link to ${state.target}\n` : "";
+}
+
+/** What tells states apart: content, not owner and mode. */
+export function fingerprint(state: FileState): string {
+  const hash = createHash("sha256").update(state.kind === "file" ? state.bytes : textOf(state));
+  return `${state.kind}:${hash.digest("hex")}`;
+}
+
+/**
+ * What is at `path` now.
+ *
+ * @param follow links to files are read through; else a link is a link
+ * @throws {NydusGdError} "io"
+ */
+export async function readState(path: string, follow: boolean): Promise<FileState> {
+  try {
+    const info = await ignore(MISSING, follow ? Deno.stat(path) : Deno.lstat(path));
+    if (info === undefined) return NO_FILE;
+    if (info.isSymlink) return { kind: "link", target: await Deno.readLink(path) };
+    if (!info.isFile) throw new Error("it is no file");
+    const { mode, uid, gid } = info;
+    return {
+      kind: "file",
+      bytes: await Deno.readFile(path),
+      mode: (mode ?? 0o644) & 0o7777,
+      uid: uid ?? 0,
+      gid: gid ?? 0,
+    };
+  } catch (error) {
+    throw new NydusGdError("io", `Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/**
+ * Makes `path` what `state` says. Durable when it resolves; before, the old state is whole.
+ *
+ * @param follow as for {@link readState}
+ * @throws {NydusGdError} "io"
+ */
+export async function writeState(path: string, state: FileState, follow: boolean): Promise<void> {
+  try {
+    const place = await placeOf(path, follow);
+    if (state.kind === "none") {
+      if (await ignore(MISSING, Deno.lstat(place)) === undefined) return;
+      await Deno.remove(place);
+    } else {
+      await Deno.mkdir(dirname(place), { recursive: true, mode: 0o755 });
+      const aside = asideOf(place);
+      await ignore(Deno.errors.NotFound, Deno.remove(aside));
+      if (state.kind === "link") await Deno.symlink(state.target, aside);
+      else await writeFile(aside, state);
+      await Deno.rename(aside, place);
+    }
+    await syncFolder(dirname(place));
+  } catch (error) {
+    throw new NydusGdError("io", `Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Removes what a {@link writeState} that was interrupted has left beside the file. */
+export async function removeAside(path: string, follow: boolean): Promise<void> {
+  await ignore(MISSING, Deno.remove(asideOf(await placeOf(path, follow))));
+}
+
+async function placeOf(path: string, follow: boolean): Promise<string> {
+  return follow ? await ignore(MISSING, Deno.realPath(path)) ?? path : path;
+}
+
+function asideOf(place: string): string {
+  return `${place}.nydus-gd-new`;
+}
+
+async function writeFile(path: string, { bytes, mode, uid, gid }: FileState & { kind: "file" }): Promise<void> {
+  const file = await open(path, "wx", 0o600);
+  try {
+    await file.writeFile(bytes);
+    await file.chown(uid, gid);
+    await file.chmod(mode);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

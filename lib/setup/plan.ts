@@ -1,0 +1,216 @@
+/**
+ * What `nydus-gd setup` will do, worked out before anything is changed.
+ *
+ * ```
+ * machine, record ──► Plan { changes, restarts, notes, stops } ──► shown, asked ──► apply.ts
+ * ```
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+import { DAEMON_JSON, wantedMembers } from "./daemon_json.ts";
+import { type DockerState, lookAtDocker } from "./docker_state.ts";
+import { DockerApi } from "./docker_api.ts";
+import { pluginSupport } from "./docker_version.ts";
+import { type FileChange, isChange } from "./file_change.ts";
+import { type FileState, readState, textFile, textOf } from "./file_state.ts";
+import type { Host } from "./host.ts";
+import { JsonText } from "./json_text.ts";
+import { changesOf, takeBack } from "./member_changes.ts";
+import { isEdited, SetupRecord } from "./record.ts";
+import { hasSystemd, showUnit } from "./systemd.ts";
+import {
+  DOCKER_SERVICE,
+  dockerDropIn,
+  DROP_IN_PATH,
+  ENABLED_PATH,
+  SERVICE,
+  serviceUnit,
+  UNIT_PATH,
+} from "./unit_files.ts";
+
+/** Name of our storage driver, and of its socket. */
+export const DRIVER = "nydus-gd";
+
+/** What it is made from. */
+export interface SetupOptions {
+  readonly host: Host;
+  /** Program and leading words that start this program. */
+  readonly command: readonly string[];
+  /** "unix:///run/docker.sock"; undefined: DOCKER_HOST, Docker's own default. */
+  readonly dockerHost?: string | undefined;
+  /** What would be refused because somebody loses something is done, and named. */
+  readonly force: boolean;
+}
+
+/** See the module. */
+export interface Plan {
+  readonly changes: readonly FileChange[];
+  /** Arguments of systemctl, in order. */
+  readonly services: readonly (readonly string[])[];
+  /** Whole sentences, for people. */
+  readonly notes: readonly string[];
+}
+
+/** Whether nothing is left to do. */
+export function isEmpty({ changes, services }: Plan): boolean {
+  return changes.length === 0 && services.length === 0;
+}
+
+/**
+ * @throws {NydusGdError} "config", "unsupported" for what stands in the way; "busy" for running containers that would be
+ * lost, and for files of ours that somebody has edited, unless forced
+ */
+export async function planSetup(options: SetupOptions, signal: AbortSignal): Promise<Plan> {
+  const { host, force } = options;
+  const docker = await lookAtDocker(host, new DockerApi(options.dockerHost), signal);
+  const support = pluginSupport(docker.version ?? "");
+  if (support.kind === "removed") {
+    throw new NydusGdError(
+      "unsupported",
+      `Cannot set up Docker ${docker.version}: it has no graph-driver plugins any more (28 and later)`,
+      { hint: "use Docker 20.10 to 26; there `--target containerd` is the way, which this version does not have yet" },
+    );
+  }
+  const record = await SetupRecord.open(host);
+  const own = (path: string, after: FileState) => ownFile(host, record, path, after, force);
+  const files = [
+    await own(UNIT_PATH, textFile(serviceUnit(options.command))),
+    await own(ENABLED_PATH, { kind: "link", target: UNIT_PATH }),
+    ...docker.unit.isThere || !host.isLive
+      ? [await own(DROP_IN_PATH, textFile(dockerDropIn({ needsVariable: needsVariable(docker) })))]
+      : [],
+    await daemonJson(host, record, docker),
+  ];
+  const changes = files.filter(isChange);
+  const services = host.isLive ? await servicesOf(changes, docker) : [];
+  const restartsDocker = services.some((words) => words.includes(DOCKER_SERVICE));
+  return {
+    changes,
+    services,
+    notes: [...notesOn(options, docker), ...restartsDocker ? losses(docker, force) : []],
+  };
+}
+
+function needsVariable({ version }: DockerState): boolean {
+  // of a Docker that nobody knows yet: the variable does no harm to others
+  return version === undefined || pluginSupport(version).kind === "environment";
+}
+
+/** A file that is ours alone. */
+async function ownFile(
+  host: Host,
+  record: SetupRecord,
+  path: string,
+  after: FileState,
+  force: boolean,
+): Promise<FileChange> {
+  const current = await readState(host.at(path), false);
+  const recorded = record.of(path);
+  const before = recorded === undefined ? current : await record.before(recorded);
+  const change = { path, current, after, follow: false, before };
+  if (isChange(change) && recorded !== undefined && isEdited(recorded, current) && !force) throw edited(path);
+  return change;
+}
+
+/** Somebody has changed what only setup writes. */
+export function edited(path: string): NydusGdError {
+  return new NydusGdError("busy", `Cannot replace ${path}: it was edited since setup wrote it`, {
+    hint: "--force keeps a copy of it; changes belong into a drop-in (systemctl edit)",
+  });
+}
+
+async function daemonJson(host: Host, record: SetupRecord, docker: DockerState): Promise<FileChange> {
+  const path = docker.unit.flags.configFile?.value ?? DAEMON_JSON;
+  const current = await readState(host.at(path), true);
+  const text = textOf(current);
+  const json = JsonText.parse(text.trim() === "" ? "{}\n" : text, path);
+  const wanted = wantedMembers(json, path, docker.unit, DRIVER);
+  let after = json;
+  for (const [name, value] of wanted) {
+    if (JSON.stringify(after.get(name)) !== JSON.stringify(value)) after = after.with(name, value);
+  }
+  const before = await beforeOurs(record, path, current);
+  const originally = JsonText.parse(textOf(before).trim() === "" ? "{}\n" : textOf(before), path);
+  return {
+    path,
+    current,
+    after: current.kind === "file" ? { ...current, bytes: new TextEncoder().encode(after.text) } : textFile(after.text),
+    follow: true,
+    before,
+    members: changesOf(originally, wanted),
+  };
+}
+
+/** The file as it would be without us: what was there, or what somebody has made of it meanwhile. */
+async function beforeOurs(record: SetupRecord, path: string, current: FileState): Promise<FileState> {
+  const recorded = record.of(path);
+  if (recorded === undefined || current.kind !== "file") return current;
+  if (!isEdited(recorded, current)) return await record.before(recorded);
+  const { text } = takeBack(textOf(current), path, recorded.members ?? []);
+  return { ...current, bytes: new TextEncoder().encode(text) };
+}
+
+/** What systemd has to be told. */
+async function servicesOf(changes: readonly FileChange[], docker: DockerState): Promise<(readonly string[])[]> {
+  if (!await hasSystemd()) return [];
+  const isChanged = (...paths: string[]) => changes.some(({ path }) => paths.includes(path));
+  const daemon = await showUnit(SERVICE);
+  const dockerChanges = changes.filter(({ path }) => path !== UNIT_PATH && path !== ENABLED_PATH).length > 0;
+  const usesOurs = docker.running?.info.Driver === DRIVER;
+  const runs = docker.unit.isThere && (await showUnit(DOCKER_SERVICE)).active !== "inactive";
+  return [
+    ...isChanged(UNIT_PATH, ENABLED_PATH, DROP_IN_PATH) ? [["daemon-reload"]] : [],
+    ...isChanged(UNIT_PATH) || daemon.active !== "active" ? [["restart", SERVICE]] : [],
+    ...runs && (dockerChanges || !usesOurs) ? [["restart", DOCKER_SERVICE]] : [],
+  ];
+}
+
+function notesOn({ host, command }: SetupOptions, { unit, version, running }: DockerState): string[] {
+  const notes: string[] = [];
+  const [program = ""] = command;
+  if (!/^\/(usr|opt|bin|sbin)\//.test(program)) {
+    notes.push(`The unit starts ${program} from where it is now: keep it there, or install it first.`);
+  }
+  if (!unit.isThere) {
+    notes.push(`There is no ${DOCKER_SERVICE} here: start nydus-gd.service before Docker, however you start that.`);
+  }
+  if (version === undefined) notes.push("No dockerd was found that tells its version: 20.10 to 27 work, 28 does not.");
+  const info = running?.info;
+  if (host.isLive && info === undefined) notes.push("Docker does not answer now: what it runs and holds is not known.");
+  if (info !== undefined && info.Driver !== DRIVER && info.Images > 0) {
+    notes.push(
+      `${info.Images} images and all containers of ${info.Driver} stay in ${info.DockerRootDir}, but Docker does not ` +
+        "show them meanwhile: `nydus-gd setup --undo` brings them back.",
+    );
+  }
+  if ((info?.SecurityOptions ?? []).some((option) => option.startsWith("name=userns"))) {
+    notes.push("userns-remap is on: ordinary images will work, lazy ones will be refused.");
+  }
+  return notes;
+}
+
+/** What a restart of Docker means for what runs now. @throws {NydusGdError} "busy" */
+function losses({ running }: DockerState, force: boolean): string[] {
+  if (running === undefined || running.containers.length === 0) return [];
+  const { info, containers } = running;
+  const names = containers.map(({ name }) => name).join(", ");
+  if (info.Driver === DRIVER) {
+    return [
+      info.LiveRestoreEnabled
+        ? `${containers.length} running containers go on (live-restore): ${names}.`
+        : `Restarting Docker stops ${containers.length} running containers: ${names}.`,
+    ];
+  }
+  if (!info.LiveRestoreEnabled) {
+    return [
+      `Restarting Docker stops ${containers.length} running containers: ${names}. They stay on disk with ${info.Driver}.`,
+    ];
+  }
+  const state =
+    `live-restore would keep ${containers.length} containers of ${info.Driver} running, and Docker would not see them any more`;
+  if (force) return [`${state[0]?.toUpperCase()}${state.slice(1)}: ${names}.`];
+  throw new NydusGdError("busy", `Cannot restart Docker on another storage driver: ${state} (${names})`, {
+    hint: `docker stop ${containers[0]?.name ?? ""} …, or --force`,
+  });
+}

@@ -1,0 +1,167 @@
+/**
+ * What setup has changed, on disk before the change: enough to put everything back, whenever it was interrupted.
+ *
+ * ```
+ * <state>/setup/record.json       each file: what it was, every content that was written, members that are ours
+ *               backup/<path>.…   the file as it was
+ *               edited/<path>     a file of ours that somebody had edited and that was replaced by force
+ * ```
+ * A file counts as untouched since when its content is one that was written. What it was before the first change stays on
+ * record while later versions are written over it.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import * as v from "valibot";
+import { isErrno } from "../../ffi/errno.ts";
+import { AT } from "../../ffi/fcntl.ts";
+import { unlinkat } from "../../ffi/unistd.ts";
+import { ignore, NydusGdError } from "../base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
+import { formatPath, parseWith } from "../base/schema.ts";
+import { removeTree } from "../layer/remove_tree.ts";
+import { type FileState, fingerprint, NO_FILE, readState, writeState } from "./file_state.ts";
+import type { Host } from "./host.ts";
+import { type MemberChange, MemberChanges } from "./member_changes.ts";
+
+const RecordedFile = v.object({
+  /** As the machine knows it. */
+  path: v.string(),
+  /** What it was: where it was a file, that is in backup/. */
+  before: v.variant("kind", [
+    v.object({ kind: v.literal("none") }),
+    v.object({ kind: v.literal("link"), target: v.string() }),
+    v.object({ kind: v.literal("file"), fingerprint: v.string() }),
+  ]),
+  /** Fingerprints of what was written, in order. */
+  written: v.array(v.string()),
+  /** For a JSON file that is shared with others. */
+  members: v.exactOptional(MemberChanges),
+  /** Folders that were made for it, outermost first. */
+  folders: v.array(v.string()),
+});
+export type RecordedFile = v.InferOutput<typeof RecordedFile>;
+const Document = v.object({ version: v.literal(1), files: v.array(RecordedFile) });
+
+/** The record of one machine. */
+export class SetupRecord {
+  readonly #files: Map<string, RecordedFile>;
+
+  private constructor(private readonly host: Host, files: readonly RecordedFile[]) {
+    this.#files = new Map(files.map((file) => [file.path, file]));
+  }
+
+  /** @throws {NydusGdError} "config" for a record that cannot be read: nothing is guessed */
+  static async open(host: Host): Promise<SetupRecord> {
+    const path = `${host.stateDir}/record.json`;
+    const document = await readJsonFile(path).catch((error) => {
+      if (error instanceof SyntaxError) return error.message;
+      throw error;
+    });
+    if (document === undefined) return new SetupRecord(host, []);
+    const parsed = parseWith(Document, document);
+    if (parsed.ok) return new SetupRecord(host, parsed.value.files);
+    throw new NydusGdError("config", `Cannot read ${path}: ${formatPath(parsed.path)} ${parsed.state}`, {
+      hint: `put the files of ${host.stateDir}/backup back by hand, and remove ${host.stateDir}`,
+    });
+  }
+
+  /** In the order in which they were first changed. */
+  get files(): readonly RecordedFile[] {
+    return [...this.#files.values()];
+  }
+
+  of(path: string): RecordedFile | undefined {
+    return this.#files.get(path);
+  }
+
+  /**
+   * Puts a change on record that is about to be made.
+   *
+   * @param before kept as what it was
+   */
+  async note(
+    path: string,
+    before: FileState,
+    after: FileState,
+    members: readonly MemberChange[] | undefined,
+  ): Promise<void> {
+    const earlier = this.#files.get(path);
+    if (before.kind === "file") await writeState(this.#backup(path, fingerprint(before)), before, false);
+    this.#files.set(path, {
+      path,
+      before: before.kind === "file" ? { kind: before.kind, fingerprint: fingerprint(before) } : before,
+      written: [...new Set([...earlier?.written ?? [], fingerprint(after)])],
+      ...(members === undefined ? {} : { members: [...members] }),
+      folders: [...new Set([...earlier?.folders ?? [], ...await missingFolders(this.host, path)])],
+    });
+    await writeJsonFile(`${this.host.stateDir}/record.json`, { version: 1, files: this.files });
+  }
+
+  /** What the file was. @throws {NydusGdError} "corrupt" where the backup is not what was put there */
+  async before({ path, before }: RecordedFile): Promise<FileState> {
+    if (before.kind !== "file") return before;
+    const backup = this.#backup(path, before.fingerprint);
+    const state = await readState(backup, false);
+    if (fingerprint(state) === before.fingerprint) return state;
+    throw new NydusGdError("corrupt", `Cannot put ${path} back: ${backup} is not what was put there`, {
+      hint: `edit ${path} by hand`,
+    });
+  }
+
+  /** Keeps a copy of a file that somebody edited. */
+  async keepEdited(path: string, state: FileState): Promise<string> {
+    const copy = `${this.host.stateDir}/edited${path}`;
+    await writeState(copy, state, false);
+    return copy;
+  }
+
+  /** Everything is as it was: folders that were made go where they are empty, and so does the record. Copies of edited files stay. */
+  async close(): Promise<void> {
+    const folders = [...new Set(this.files.flatMap((file) => file.folders))].sort().reverse();
+    for (const folder of folders) removeIfEmpty(this.host.at(folder));
+    this.#files.clear();
+    await writeState(`${this.host.stateDir}/record.json`, NO_FILE, false);
+    await removeTree(`${this.host.stateDir}/backup`);
+  }
+
+  /** Its name tells the content: one that is on record is never replaced by another. */
+  #backup(path: string, print: string): string {
+    return `${this.host.stateDir}/backup${path}.${print.slice(print.indexOf(":") + 1).slice(0, 12)}`;
+  }
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    unlinkat(AT.FDCWD, folder, AT.REMOVEDIR);
+  } catch (error) {
+    if (!isErrno(error, "ENOTEMPTY", "EEXIST", "ENOENT", "ENOTDIR", "EBUSY")) throw error;
+  }
+}
+
+/** Folders above `path` that are not there yet, outermost first. */
+async function missingFolders(host: Host, path: string): Promise<string[]> {
+  const missing: string[] = [];
+  for (let folder = dirname(path); folder !== "/"; folder = dirname(folder)) {
+    if (await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(host.at(folder))) !== undefined) {
+      break;
+    }
+    missing.unshift(folder);
+  }
+  return missing;
+}
+
+/** Whether a file is as setup wrote it. */
+export function isAsWritten(recorded: RecordedFile, current: FileState): boolean {
+  return recorded.written.includes(fingerprint(current));
+}
+
+/** Whether a file is as it was before setup. */
+export function isAsBefore({ before }: RecordedFile, current: FileState): boolean {
+  return (before.kind === "file" ? before.fingerprint : fingerprint(before)) === fingerprint(current);
+}
+
+/** Whether somebody has changed a file since setup wrote it. One that is gone has nothing that could be lost. */
+export function isEdited(recorded: RecordedFile, current: FileState): boolean {
+  return current.kind !== "none" && !isAsWritten(recorded, current) && !isAsBefore(recorded, current);
+}

@@ -1,0 +1,294 @@
+import assert from "node:assert/strict";
+import { PrefixMachine } from "../../tests/support/setup_prefix.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { alone, apply } from "./apply.ts";
+import { writeState } from "./file_state.ts";
+import { isEmpty, type Plan, planSetup } from "./plan.ts";
+import { SetupRecord } from "./record.ts";
+import { planUndo, undo } from "./undo.ts";
+import { DROP_IN_PATH, UNIT_PATH } from "./unit_files.ts";
+
+const { signal } = new AbortController();
+const COMMAND = ["/usr/bin/nydus-gd"];
+const DAEMON_JSON = "/etc/docker/daemon.json";
+
+function plan(machine: PrefixMachine, { force = false, command = COMMAND } = {}): Promise<Plan> {
+  return planSetup({ host: machine.host, command, force }, signal);
+}
+
+async function setUp(machine: PrefixMachine, options = {}): Promise<void> {
+  await alone(machine.host, async () => apply(machine.host, await plan(machine, options), () => {}, signal));
+}
+
+async function takeBack(machine: PrefixMachine, force = false): Promise<readonly string[]> {
+  const planned = await planUndo({ host: machine.host, force }, signal);
+  await alone(machine.host, () => undo(machine.host, planned, () => {}, signal));
+  return planned.notes;
+}
+
+async function refuses(promise: Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  await assert.rejects(promise, (error) => {
+    assert.ok(error instanceof NydusGdError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, message);
+    assert.ok(error.hint);
+    return true;
+  });
+}
+
+/** Ways in which a daemon.json may be written, and what it becomes. */
+const FILES: readonly (readonly [before: string | undefined, after: string])[] = [
+  [undefined, '{\n    "storage-driver": "nydus-gd",\n    "experimental": true\n}\n'],
+  ["", '{\n    "storage-driver": "nydus-gd",\n    "experimental": true\n}\n'],
+  ["{}", '{\n    "storage-driver": "nydus-gd",\n    "experimental": true\n}'],
+  [
+    '{\n\t"storage-driver": "overlay2",\n\t"dns": ["1.1.1.1"]\n}\n',
+    '{\n\t"storage-driver": "nydus-gd",\n\t"dns": ["1.1.1.1"],\n\t"experimental": true\n}\n',
+  ],
+  [
+    '{"live-restore":true,"experimental":false}',
+    '{"live-restore":true,"experimental":true,"storage-driver":"nydus-gd"}',
+  ],
+  [
+    '{\n  "storage-opts": ["overlay2.size=5G"],\n  "log-opts": {"max-size": "1m"}\n}\n',
+    '{\n  "log-opts": {"max-size": "1m"},\n  "storage-driver": "nydus-gd",\n  "experimental": true\n}\n',
+  ],
+  [
+    '{ "experimental": true, "storage-driver": "nydus-gd" }\n',
+    '{ "experimental": true, "storage-driver": "nydus-gd" }\n',
+  ],
+];
+
+Deno.test("daemon.json is merged, run twice nothing changes, and undone it is what it was", async () => {
+  for (const [before, after] of FILES) {
+    using machine = new PrefixMachine();
+    machine.hasDocker("26.1.5");
+    if (before !== undefined) machine.write(DAEMON_JSON, before, 0o640);
+    const tree = machine.tree();
+    await setUp(machine);
+    assert.equal(machine.read(DAEMON_JSON), after);
+    assert.match(machine.read(UNIT_PATH), /^ExecStart=\/usr\/bin\/nydus-gd serve$/m);
+    assert.match(machine.read(DROP_IN_PATH), /^Wants=nydus-gd\.service\nAfter=nydus-gd\.service$/m);
+    assert.doesNotMatch(machine.read(DROP_IN_PATH), /Environment/);
+    assert.ok(isEmpty(await plan(machine)));
+    await takeBack(machine);
+    assert.deepEqual(machine.tree(), tree);
+    assert.deepEqual((await planUndo({ host: machine.host, force: false }, signal)).isRecorded, false);
+  }
+});
+
+Deno.test("interrupted at any moment, setup can be finished or undone", async () => {
+  const before = '{\n  "storage-driver": "overlay2"\n}\n';
+  for (let step = 0; step < 8; step++) {
+    for (const goesOn of [true, false]) {
+      using machine = new PrefixMachine();
+      machine.hasDocker("27.1.1");
+      machine.write(DAEMON_JSON, before);
+      const tree = machine.tree();
+      // a change is put on record and then made: after an even number of steps both are done, after an odd one the first
+      const { changes, ...rest } = await plan(machine);
+      assert.equal(changes.length, 4);
+      await alone(
+        machine.host,
+        () => apply(machine.host, { ...rest, changes: changes.slice(0, step >> 1) }, () => {}, signal),
+      );
+      const half = changes[step >> 1];
+      if (step % 2 === 1 && half !== undefined) {
+        const record = await SetupRecord.open(machine.host);
+        await record.note(half.path, half.before, half.after, half.members);
+        await writeState(machine.host.at(`${half.path}.nydus-gd-new`), half.after, false);
+      }
+      if (goesOn) {
+        await setUp(machine);
+        assert.match(machine.read(DAEMON_JSON), /"storage-driver": "nydus-gd"/);
+        assert.match(machine.read(DROP_IN_PATH), /DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1/);
+        assert.ok(isEmpty(await plan(machine)));
+      }
+      await takeBack(machine);
+      assert.deepEqual(machine.tree(), tree, `step ${step}, ${goesOn}`);
+    }
+  }
+});
+
+Deno.test("an undo that was interrupted at any moment is finished by another", async () => {
+  for (let step = 0; step <= 4; step++) {
+    using machine = new PrefixMachine();
+    machine.hasDocker("20.10.24");
+    machine.write(DAEMON_JSON, "{}\n");
+    const tree = machine.tree();
+    await setUp(machine);
+    const planned = await planUndo({ host: machine.host, force: false }, signal);
+    let steps = 0;
+    const stop = () => {
+      if (steps++ === step) throw new Error("interrupted");
+    };
+    await undo(machine.host, planned, stop, signal).catch(() => {});
+    await takeBack(machine);
+    assert.deepEqual(machine.tree(), tree);
+  }
+});
+
+Deno.test("what somebody writes into daemon.json after setup stays when it is undone", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(DAEMON_JSON, '{\n  "storage-driver": "overlay2",\n  "debug": true\n}\n');
+  await setUp(machine);
+  machine.write(DAEMON_JSON, machine.read(DAEMON_JSON).replace('"debug": true', '"debug": false,\n  "mtu": 1400'));
+  const notes = await takeBack(machine);
+  assert.equal(machine.read(DAEMON_JSON), '{\n  "storage-driver": "overlay2",\n  "debug": false,\n  "mtu": 1400\n}\n');
+  assert.match(notes.join("\n"), /edited since: our members are taken out/);
+});
+
+Deno.test("a member of ours that somebody has changed since is theirs", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(DAEMON_JSON, '{"storage-driver":"overlay2"}');
+  await setUp(machine);
+  machine.write(DAEMON_JSON, '{"storage-driver":"btrfs","experimental":true}');
+  const notes = await takeBack(machine);
+  assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"btrfs"}');
+  assert.match(notes.join("\n"), /storage-driver were changed since/);
+});
+
+Deno.test("setup after edits, and then undone, gives the edited file without us", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(DAEMON_JSON, '{"storage-driver":"overlay2"}');
+  await setUp(machine);
+  machine.write(DAEMON_JSON, '{"storage-driver":"nydus-gd","mtu":1400}');
+  await setUp(machine);
+  assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"nydus-gd","mtu":1400,"experimental":true}');
+  await takeBack(machine);
+  assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"overlay2","mtu":1400}');
+});
+
+Deno.test("a daemon.json that is gone, or broken, since setup", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(DAEMON_JSON, "{}");
+  await setUp(machine);
+  machine.write(DAEMON_JSON, '{"experimental": true,}');
+  await refuses(takeBack(machine), "config", /daemon\.json: line 1: a comma stands before the closing brace/);
+  Deno.removeSync(machine.host.at(DAEMON_JSON));
+  await takeBack(machine);
+  assert.throws(() => machine.read(DAEMON_JSON), Deno.errors.NotFound);
+});
+
+Deno.test("a unit that somebody edited is refused, and with force replaced with a copy kept", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  const tree = machine.tree();
+  await setUp(machine);
+  machine.write(UNIT_PATH, `${machine.read(UNIT_PATH)}# mine\n`);
+  await refuses(plan(machine), "busy", /Cannot replace .*nydus-gd\.service: it was edited since/);
+  await refuses(takeBack(machine), "busy", /it was edited since/);
+  await setUp(machine, { force: true });
+  assert.doesNotMatch(machine.read(UNIT_PATH), /# mine/);
+  assert.match(machine.read(`/var/lib/nydus-gd/setup/edited${UNIT_PATH}`), /# mine/);
+  machine.write(UNIT_PATH, "# gone\n");
+  await takeBack(machine, true);
+  assert.deepEqual(machine.tree(), tree);
+  assert.equal(machine.read(`/var/lib/nydus-gd/setup/edited${UNIT_PATH}`), "# gone\n");
+});
+
+Deno.test("another version writes its own unit, and undoing it leads back to the beginning", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(UNIT_PATH, "# somebody's own\n");
+  const tree = machine.tree();
+  await setUp(machine);
+  const command = ['/opt/my $5 "tools"/100%/nydus-gd'];
+  await setUp(machine, { command });
+  assert.match(machine.read(UNIT_PATH), /^ExecStart="\/opt\/my \$\$5 \\"tools\\"\/100%%\/nydus-gd" serve$/m);
+  await takeBack(machine);
+  assert.deepEqual(machine.tree(), tree);
+});
+
+Deno.test("a daemon.json that is a link stays one", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write("/srv/daemon.json", '{"mtu":1400}');
+  Deno.mkdirSync(machine.host.at("/etc/docker"), { recursive: true });
+  Deno.symlinkSync("../../srv/daemon.json", machine.host.at(DAEMON_JSON));
+  const tree = machine.tree();
+  await setUp(machine);
+  assert.match(machine.read("/srv/daemon.json"), /nydus-gd/);
+  await takeBack(machine);
+  assert.deepEqual(machine.tree(), tree);
+});
+
+Deno.test("what stands in the way is refused before anything is changed", async () => {
+  const unit = (flags: string) => (machine: PrefixMachine) =>
+    machine.write("/lib/systemd/system/docker.service", `[Service]\nExecStart=/usr/bin/dockerd ${flags}\n`);
+  const options = (text: string) => (machine: PrefixMachine) => machine.write("/etc/default/docker", text);
+  const json = (text: string) => (machine: PrefixMachine) => machine.write(DAEMON_JSON, text);
+  const cases: [make: (machine: PrefixMachine) => void, code: string, message: RegExp][] = [
+    [json("{\n  // mine\n}"), "config", /Cannot read \/etc\/docker\/daemon\.json: line 2: it has a comment/],
+    [json('{"a": 1, "a": 2}'), "config", /line 1: it has a second "a"/],
+    [
+      json('{\n"features": {"containerd-snapshotter": true}}'),
+      "unsupported",
+      /daemon\.json line 2 has containerd keep/,
+    ],
+    [json('{"storage-opts": "overlay2.size=5G"}'), "config", /storage-opts in .* line 1 is no list/],
+    [unit("--storage-driver=overlay2"), "config", /docker\.service line 2 names the storage driver overlay2/],
+    [
+      options('#DOCKER_OPTS="-s x"\nDOCKER_OPTS="-s devicemapper"'),
+      "config",
+      /default\/docker line 2 names .* devicemapper/,
+    ],
+    [unit("--experimental=false"), "config", /switches experimental features off/],
+    [unit("--storage-opt overlay2.size=5G"), "config", /an option of another storage driver/],
+    [
+      (machine) => machine.hasDocker("28.5.2"),
+      "unsupported",
+      /Docker 28\.5\.2: it has no graph-driver plugins any more/,
+    ],
+  ];
+  for (const [make, code, message] of cases) {
+    using machine = new PrefixMachine();
+    machine.hasDocker("26.1.5");
+    make(machine);
+    const tree = machine.tree();
+    await refuses(plan(machine), code, message);
+    assert.deepEqual(machine.tree(), tree);
+  }
+});
+
+Deno.test("what dockerd is told by its unit is not said again in daemon.json, which may be elsewhere", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  const flags = "-s nydus-gd --experimental --config-file /etc/my.json";
+  machine.write(
+    "/etc/systemd/system/docker.service.d/mine.conf",
+    `[Service]\nExecStart=\nExecStart=/usr/bin/dockerd ${flags}\n`,
+  );
+  machine.write("/etc/my.json", '{"mtu":1400}');
+  await setUp(machine);
+  assert.equal(machine.read("/etc/my.json"), '{"mtu":1400}');
+  assert.throws(() => machine.read(DAEMON_JSON), Deno.errors.NotFound);
+});
+
+Deno.test("two at once do not mix", async () => {
+  using machine = new PrefixMachine();
+  await alone(
+    machine.host,
+    () => refuses(alone(machine.host, () => Promise.resolve()), "busy", /another nydus-gd setup/),
+  );
+});
+
+Deno.test("a record that cannot be read is refused, nothing is guessed", async () => {
+  using machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(DAEMON_JSON, "{}");
+  await setUp(machine);
+  const record = "/var/lib/nydus-gd/setup/record.json";
+  const text = machine.read(record);
+  machine.write(record, "{");
+  await refuses(takeBack(machine), "config", /Cannot read .*record\.json/);
+  machine.write(record, text);
+  const backup = `${machine.host.stateDir}/backup/etc/docker`;
+  const [name = ""] = [...Deno.readDirSync(backup)].map((entry) => entry.name);
+  Deno.writeTextFileSync(`${backup}/${name}`, "other");
+  await refuses(takeBack(machine), "corrupt", /is not what was put there/);
+});

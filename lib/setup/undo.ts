@@ -1,0 +1,162 @@
+/**
+ * `nydus-gd setup --undo`: everything that setup has changed is what it was, to the byte.
+ *
+ * A file that somebody has edited since keeps those edits: of daemon.json our members are taken out and nothing else is
+ * touched; a file that is ours alone is refused, or with force taken away and a copy of it kept.
+ *
+ * ```
+ * daemon.json, Docker's drop-in ──► Docker restarts ──► our unit stops and goes ──► the record goes
+ * ```
+ *
+ * @module
+ */
+import { throwIfAborted } from "../base/abort.ts";
+import { NydusGdError } from "../base/errors.ts";
+import { ImageMounts } from "../mount/image_mounts.ts";
+import { Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { DockerApi } from "./docker_api.ts";
+import { lookAtDocker } from "./docker_state.ts";
+import { type FileChange, isChange } from "./file_change.ts";
+import { readState, removeAside, textOf, writeState } from "./file_state.ts";
+import type { Host } from "./host.ts";
+import { takeBack } from "./member_changes.ts";
+import { DRIVER, edited, type Plan } from "./plan.ts";
+import { isEdited, type RecordedFile, SetupRecord } from "./record.ts";
+import { hasSystemd, showUnit, systemctl } from "./systemd.ts";
+import { DOCKER_SERVICE, SERVICE, UNIT_DIR } from "./unit_files.ts";
+
+/** Where the unit keeps state and cache. */
+const ROOT = "/var/lib/nydus-gd";
+
+/** What it is made from. */
+export interface UndoOptions {
+  readonly host: Host;
+  readonly dockerHost?: string | undefined;
+  readonly force: boolean;
+}
+
+/** As a {@link Plan}; what is done to our own unit comes after Docker has restarted. */
+export interface UndoPlan extends Plan {
+  /** Our own files, which go last. */
+  readonly last: readonly FileChange[];
+  /** Whether there is anything on record. */
+  readonly isRecorded: boolean;
+}
+
+/** @throws {NydusGdError} "busy" for containers that would be lost, and for edited files, unless forced */
+export async function planUndo({ host, dockerHost, force }: UndoOptions, signal: AbortSignal): Promise<UndoPlan> {
+  const record = await SetupRecord.open(host);
+  const notes: string[] = [];
+  const changes: FileChange[] = [];
+  for (const recorded of record.files.toReversed()) {
+    const change = await undoOf(host, record, recorded, force, notes);
+    if (isChange(change)) changes.push(change);
+  }
+  const isOwn = ({ path }: FileChange) => path.startsWith(`${UNIT_DIR}/`) && path.endsWith(SERVICE);
+  const services: (readonly string[])[] = [];
+  if (host.isLive && record.files.length > 0 && await hasSystemd()) {
+    const { running } = await lookAtDocker(host, new DockerApi(dockerHost), signal);
+    const isUsed = running?.info.Driver === DRIVER;
+    if (running !== undefined && isUsed) notes.push(...losses(running, force));
+    if (changes.some((change) => !isOwn(change))) services.push(["daemon-reload"]);
+    const restarts = (await showUnit(DOCKER_SERVICE)).active !== "inactive";
+    if (restarts && (isUsed || changes.some((change) => !isOwn(change)))) services.push(["restart", DOCKER_SERVICE]);
+    if ((await showUnit(SERVICE)).load !== "not-found") services.push(["stop", SERVICE]);
+  }
+  if (record.files.length > 0) {
+    notes.push(`Cache and state stay in ${ROOT}, layers of lazy images in Docker's data-root.`);
+  }
+  return {
+    changes: changes.filter((change) => !isOwn(change)),
+    last: changes.filter(isOwn),
+    services,
+    notes,
+    isRecorded: record.files.length > 0,
+  };
+}
+
+/** Puts everything back. Can be interrupted at any moment, and run again. */
+export async function undo(
+  host: Host,
+  plan: UndoPlan,
+  progress: (step: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const record = await SetupRecord.open(host);
+  await putBack(host, plan.changes, record, progress, signal);
+  for (const words of plan.services) {
+    throwIfAborted(signal);
+    progress(`systemctl ${words.join(" ")}`);
+    await systemctl(...words);
+  }
+  if (host.isLive) await giveUpImages();
+  await putBack(host, plan.last, record, progress, signal);
+  if (plan.last.length > 0 && host.isLive && await hasSystemd()) await systemctl("daemon-reload");
+  for (const { path, members } of record.files) await removeAside(host.at(path), members !== undefined);
+  await record.close();
+}
+
+/** No daemon will come that goes on with them. */
+async function giveUpImages(): Promise<void> {
+  const stateDir = `${ROOT}/state`;
+  if (await Keeper.pidOf(keeperPath(stateDir)) === undefined) return;
+  await ImageMounts.abandon({ mountpoint: `${ROOT}/images`, erofsDir: `${ROOT}/erofs`, stateDir });
+}
+
+async function putBack(
+  host: Host,
+  changes: readonly FileChange[],
+  record: SetupRecord,
+  progress: (step: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { path, current, after, follow } of changes) {
+    throwIfAborted(signal);
+    const recorded = record.of(path);
+    if (recorded !== undefined && recorded.members === undefined && isEdited(recorded, current)) {
+      progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
+    }
+    progress(after.kind === "none" ? `remove ${path}` : `put ${path} back`);
+    await writeState(host.at(path), after, follow);
+  }
+}
+
+async function undoOf(
+  host: Host,
+  record: SetupRecord,
+  recorded: RecordedFile,
+  force: boolean,
+  notes: string[],
+): Promise<FileChange> {
+  const { path, members } = recorded;
+  const follow = members !== undefined;
+  const current = await readState(host.at(path), follow);
+  const before = await record.before(recorded);
+  const change = { path, current, before, follow, after: before };
+  if (current.kind === "none") return { ...change, after: current }; // somebody took it away: it is left so
+  if (!isEdited(recorded, current)) return change;
+  if (members === undefined) {
+    if (!force) throw edited(path);
+    return change;
+  }
+  const { text, kept } = takeBack(textOf(current), path, members);
+  notes.push(`${path} was edited since: our members are taken out, the rest stays as it is now.`);
+  if (kept.length > 0) notes.push(`${path}: ${kept.join(", ")} were changed since, and are left as they are.`);
+  const bytes = new TextEncoder().encode(text);
+  return { ...change, after: current.kind === "file" ? { ...current, bytes } : current };
+}
+
+/** Containers on our driver, which Docker will not see afterwards. @throws {NydusGdError} "busy" */
+function losses(
+  { containers }: { readonly containers: readonly { readonly name: string }[] },
+  force: boolean,
+): string[] {
+  if (containers.length === 0) return [];
+  const names = containers.map(({ name }) => name).join(", ");
+  if (force) return [`${containers.length} running containers on ${DRIVER} are stopped: ${names}.`];
+  throw new NydusGdError(
+    "busy",
+    `Cannot undo setup: ${containers.length} running containers are on ${DRIVER} and would be gone for Docker: ${names}`,
+    { hint: "docker stop them first, or --force" },
+  );
+}
