@@ -12,6 +12,7 @@
  */
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
+import { statfs } from "../../ffi/sys_statfs.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
 import { unlessAborted } from "../base/abort.ts";
 import { equalBytes } from "../base/bytes.ts";
@@ -31,6 +32,8 @@ const GROUP = "trial";
 const FOLDER = ".nydus-gd-doctor";
 /** Workers start, the kernel mounts. */
 const TIMEOUT_MS = 30_000;
+/** More than the image, its cache and what a mount keeps beside it. */
+const ROOM_BYTES = 4 * 1024 * 1024;
 /** How long a read waits for data: they are in a folder beside the mount. */
 const DEADLINE_MS = 5_000;
 
@@ -50,7 +53,10 @@ async function tryMount(
   signal: AbortSignal,
 ): Promise<Finding> {
   if (!isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
-  const dir = `${await nearestFolder(cacheDir)}/${FOLDER}`;
+  const place = await nearestFolder(cacheDir);
+  const { blockSize, freeBlocks } = statfs(place);
+  if (freeBlocks * blockSize < ROOM_BYTES) return skipped(`${place} has no room for a trial`);
+  const dir = `${place}/${FOLDER}`;
   try {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
     using _lock = lockFile(`${dir}/lock`, `trial in "${dir}"`);

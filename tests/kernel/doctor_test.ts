@@ -125,7 +125,7 @@ Deno.test({ name: "a cache in memory, a full disk and one that is nearly full ar
   const small = `mount -t tmpfs -o size=64k tmpfs ${cache}`;
   const tiny = await doctor(temp, [], { env, within: inNamespace(small) });
   says(tiny, "cache", "warn", /on tmpfs: .*memory/, /cache\.dir/);
-  says(tiny, "mount by fuse", "fail", /ENOSPC/);
+  says(tiny, "mount by fuse", "skipped", /no room for a trial/);
   const fill = `${small}; cat /dev/zero >${cache}/zero 2>/dev/null || true`;
   says(await doctor(temp, [], { env, within: inNamespace(fill) }), "free space", "fail", /^0 B free of /, /du /);
   const nearly = await doctor(temp, [], { env: { ...env, NYDUS_GD_CACHE_MIN_FREE: "100%" } });
