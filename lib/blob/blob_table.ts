@@ -59,14 +59,15 @@ interface Meta {
 /**
  * The chunk table with every digest that the image knows.
  *
+ * @param cache undefined: nothing cached is believed, nothing is kept
  * @throws {RafsError} when bootstrap and table contradict each other
  * @throws {NydusGdError} "corrupt" for compression info that cannot be decompressed; what `read` throws
  */
-export async function loadChunkTable(source: TableSource, cache: TableCache): Promise<ChunkColumns> {
+export async function loadChunkTable(source: TableSource, cache: TableCache | undefined): Promise<ChunkColumns> {
   const { descriptor } = source;
   const { meta } = descriptor;
   if (meta === undefined) return chunkColumnsFromRecords(descriptor, source.records());
-  const cached = readMetaFile(cache.path, cacheMetaSize(meta.uncompressedSize));
+  const cached = cache && readMetaFile(cache.path, cacheMetaSize(meta.uncompressedSize));
   if (cached !== undefined) {
     const columns = tryParse(source, "cached", () => splitCacheBlobMeta(descriptor, cached));
     if (columns !== undefined) return await withDigests(source, columns);
@@ -139,7 +140,8 @@ function decompressMeta(meta: BlobMetaLocation, bytes: Uint8Array): Meta {
 }
 
 /** A table that cannot be stored is fetched again next time; reading goes on. */
-async function store(cache: TableCache, { ci, header }: Meta): Promise<void> {
+async function store(cache: TableCache | undefined, { ci, header }: Meta): Promise<void> {
+  if (cache === undefined) return;
   try {
     await cache.replace(cache.path, cacheBlobMetaImage(ci, header));
   } catch (error) {

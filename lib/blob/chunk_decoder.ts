@@ -15,18 +15,22 @@ import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../rafs/chunk_table.ts
 import { setBit } from "./bits.ts";
 import { decompressInto, digest } from "./codec.ts";
 
-/** A blob whose chunks are decoded; can be posted to a Worker. */
-export interface DecodeTarget {
+/** What has to be known of a blob to make plain chunks of its bytes; can be posted to a Worker. */
+export interface ChunkCoding {
+  readonly columns: ChunkColumns;
+  readonly compressor: Compressor;
+  readonly digester: Digester;
+}
+
+/** A blob whose chunks are decoded into the cache; can be posted to a Worker. */
+export interface DecodeTarget extends ChunkCoding {
   /** Unique in the process. */
   readonly key: number;
-  readonly columns: ChunkColumns;
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Descriptor of the data file. */
   readonly dataFd: number;
   /** Bytes that it has: fewer mean that somebody cut it, and that nothing may be written to it now. */
   readonly dataSize: number;
-  readonly compressor: Compressor;
-  readonly digester: Digester;
 }
 
 /** A chunk that did not become ready, and why; can be posted. */
@@ -64,36 +68,63 @@ export function decodeChunks(
   stored: Uint8Array,
   offset: number,
 ): ChunkFailure[] {
-  const { columns } = target;
   const failures: ChunkFailure[] = [];
-  let batch = NO_BATCH;
-  let plain: Uint8Array | ChunkFailure = new Uint8Array(0);
-  for (const row of rows) {
-    const rowBatch = columns.batch[row] as number;
-    if (rowBatch === NO_BATCH || rowBatch !== batch) {
-      plain = unpack(target, row, stored, offset);
-      batch = rowBatch;
-    }
-    if (!(plain instanceof Uint8Array)) {
-      failures.push({ ...plain, row }); // what is wrong with a batch is wrong with each of its members
-      continue;
-    }
+  for (const { row, plain } of plainChunks(target, rows, stored, offset, failures)) {
     try {
-      const from = rowBatch === NO_BATCH ? 0 : columns.batchOffset[row] as number;
-      const chunk = plain.subarray(from, from + (columns.uncompressedSize[row] as number));
-      const wrong = mismatch(target, row, chunk);
-      if (wrong !== undefined) {
-        failures.push({ row, code: "corrupt", state: wrong });
-        continue;
-      }
       requireWhole(target);
-      pwriteAll(target.dataFd, chunk, columns.uncompressedOffset[row] as number);
+      pwriteAll(target.dataFd, plain, target.columns.uncompressedOffset[row] as number);
       setBit(target.ready, row);
     } catch (error) {
       failures.push(failureOf(row, error));
     }
   }
   return failures;
+}
+
+/**
+ * Decodes chunks and compares them with their digests; nothing is kept.
+ *
+ * @param rows,stored,offset as of {@link decodeChunks}
+ * @returns the rows that are not what they should be
+ */
+export function verifyChunks(
+  coding: ChunkCoding,
+  rows: readonly number[],
+  stored: Uint8Array,
+  offset: number,
+): ChunkFailure[] {
+  const failures: ChunkFailure[] = [];
+  for (const _ of plainChunks(coding, rows, stored, offset, failures));
+  return failures;
+}
+
+/** The chunks that are what they should be, each until the next is asked for; the others go to `failures`. */
+function* plainChunks(
+  coding: ChunkCoding,
+  rows: readonly number[],
+  stored: Uint8Array,
+  offset: number,
+  failures: ChunkFailure[],
+): Generator<{ readonly row: number; readonly plain: Uint8Array }> {
+  const { columns } = coding;
+  let batch = NO_BATCH;
+  let unit: Uint8Array | ChunkFailure = new Uint8Array(0);
+  for (const row of rows) {
+    const rowBatch = columns.batch[row] as number;
+    if (rowBatch === NO_BATCH || rowBatch !== batch) {
+      unit = unpack(coding, row, stored, offset);
+      batch = rowBatch;
+    }
+    if (!(unit instanceof Uint8Array)) {
+      failures.push({ ...unit, row }); // what is wrong with a batch is wrong with each of its members
+      continue;
+    }
+    const from = rowBatch === NO_BATCH ? 0 : columns.batchOffset[row] as number;
+    const plain = unit.subarray(from, from + (columns.uncompressedSize[row] as number));
+    const wrong = mismatch(coding, row, plain);
+    if (wrong === undefined) yield { row, plain };
+    else failures.push({ row, code: "corrupt", state: wrong });
+  }
 }
 
 /**
@@ -125,7 +156,7 @@ function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
 }
 
 /** The plain bytes of a chunk, or of the batch that it is in. */
-function unpack(target: DecodeTarget, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
+function unpack(target: ChunkCoding, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
   const { columns, compressor } = target;
   const at = (columns.compressedOffset[row] as number) - offset;
   const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));
@@ -142,7 +173,7 @@ function unpack(target: DecodeTarget, row: number, stored: Uint8Array, offset: n
 }
 
 /** What is wrong with a chunk's bytes. The digest is always known here and stronger than a CRC. */
-function mismatch(target: DecodeTarget, row: number, chunk: Uint8Array): string | undefined {
+function mismatch(target: ChunkCoding, row: number, chunk: Uint8Array): string | undefined {
   const { columns, digester } = target;
   const size = columns.uncompressedSize[row] as number;
   if (chunk.length !== size) return `it has ${chunk.length} bytes, expected ${size}`;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
+import type { ChunkCoding, ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 
 /** To the Worker. */
 export type DecodeRequest =
@@ -13,6 +13,14 @@ export type DecodeRequest =
   | {
     readonly type: "decode";
     readonly key: number;
+    readonly rows: readonly number[];
+    readonly stored: Uint8Array<ArrayBuffer>;
+    readonly offset: number;
+  }
+  /** Compare `rows` of `stored`, which are as in "decode", with their digests. */
+  | {
+    readonly type: "verify";
+    readonly coding: ChunkCoding;
     readonly rows: readonly number[];
     readonly stored: Uint8Array<ArrayBuffer>;
     readonly offset: number;

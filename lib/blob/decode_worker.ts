@@ -1,10 +1,10 @@
 /**
- * The Worker that decodes chunks: decompress, digest, write. See chunk_decoder.ts.
+ * The Worker that decodes chunks: decompress, digest, and write where that is asked. See chunk_decoder.ts.
  *
  * @module
  */
 import { messageOf } from "../base/errors.ts";
-import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget } from "./chunk_decoder.ts";
+import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget, verifyChunks } from "./chunk_decoder.ts";
 import { prepareDigests } from "./codec.ts";
 import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
 
@@ -15,7 +15,8 @@ const scope = self as unknown as {
 
 const targets = new Map<number, DecodeTarget>();
 
-function work(request: DecodeRequest & { type: "decode" | "check" }): readonly ChunkFailure[] {
+function work(request: DecodeRequest & { type: "decode" | "verify" | "check" }): readonly ChunkFailure[] {
+  if (request.type === "verify") return verifyChunks(request.coding, request.rows, request.stored, request.offset);
   const target = targets.get(request.key);
   if (target === undefined) throw new Error(`Cannot decode: blob ${request.key} is not known`);
   return request.type === "decode"
@@ -32,6 +33,7 @@ scope.onmessage = ({ data: request }) => {
       targets.delete(request.key);
       return;
     case "decode":
+    case "verify":
     case "check":
       try {
         scope.postMessage({ type: "done", failures: work(request) });

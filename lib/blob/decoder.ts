@@ -11,7 +11,14 @@ import { messageOf, NydusGdError } from "../base/errors.ts";
 import { Limiter, type Priority } from "../base/limiter.ts";
 import { logger } from "../base/log.ts";
 import { startWorker, workerUrl } from "../base/worker.ts";
-import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget } from "./chunk_decoder.ts";
+import {
+  checkChunks,
+  type ChunkCoding,
+  type ChunkFailure,
+  decodeChunks,
+  type DecodeTarget,
+  verifyChunks,
+} from "./chunk_decoder.ts";
 import { prepareDigests } from "./codec.ts";
 import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
 
@@ -54,9 +61,14 @@ class DecodeThread {
     await this.#job.promise;
   }
 
-  async run(target: DecodeTarget, request: DecodeRequest, transfer: Transferable[]): Promise<readonly ChunkFailure[]> {
+  /** @param target of the job, unless the job says it all itself */
+  async run(
+    target: DecodeTarget | undefined,
+    request: DecodeRequest,
+    transfer: Transferable[],
+  ): Promise<readonly ChunkFailure[]> {
     if (this.#broken !== undefined) throw this.#broken;
-    if (!this.#targets.has(target.key)) {
+    if (target !== undefined && !this.#targets.has(target.key)) {
       this.#worker.postMessage({ type: "target", target } satisfies DecodeRequest);
       this.#targets.add(target.key);
     }
@@ -105,9 +117,26 @@ export class Decoder implements Disposable {
       return decodeChunks(target, rows, stored, offset);
     }
     const request = { type: "decode", key: target.key, rows, stored, offset } as const;
-    // a view of a larger buffer is copied: others may look at the rest
-    const transfer = stored.byteLength === stored.buffer.byteLength ? [stored.buffer] : [];
-    return await this.#runInThread(target, request, transfer, priority);
+    return await this.#runInThread(target, request, transferOf(stored), priority);
+  }
+
+  /**
+   * Compares chunks with their digests, and keeps nothing: {@link verifyChunks}.
+   *
+   * @param stored given away: not to be used afterwards
+   */
+  async verify(
+    coding: ChunkCoding,
+    rows: readonly number[],
+    stored: Uint8Array<ArrayBuffer>,
+    offset: number,
+  ): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(coding, rows)) {
+      await prepareDigests();
+      return verifyChunks(coding, rows, stored, offset);
+    }
+    const request = { type: "verify", coding, rows, stored, offset } as const;
+    return await this.#runInThread(undefined, request, transferOf(stored), "on-demand");
   }
 
   /** Checks chunks in the cache file: {@link checkChunks}. */
@@ -146,7 +175,7 @@ export class Decoder implements Disposable {
     this.#idle.length = 0;
   }
 
-  #isSmall({ columns }: DecodeTarget, rows: readonly number[]): boolean {
+  #isSmall({ columns }: ChunkCoding, rows: readonly number[]): boolean {
     if (this.options.workers === 0) return true;
     let bytes = 0;
     for (const row of rows) bytes += columns.uncompressedSize[row] as number;
@@ -154,7 +183,7 @@ export class Decoder implements Disposable {
   }
 
   #runInThread(
-    target: DecodeTarget,
+    target: DecodeTarget | undefined,
     request: DecodeRequest,
     transfer: Transferable[],
     priority: Priority,
@@ -197,4 +226,9 @@ export class Decoder implements Disposable {
     thread.terminate();
     this.#threads.delete(thread);
   }
+}
+
+/** A view of a larger buffer is copied: others may look at the rest. */
+function transferOf(stored: Uint8Array<ArrayBuffer>): Transferable[] {
+  return stored.byteLength === stored.buffer.byteLength ? [stored.buffer] : [];
 }

@@ -25,7 +25,7 @@ export async function checkInodeDigests(tree: Bootstrap): Promise<void> {
   await prepareDigests();
   for (const { path, ino, attr } of walkTree(tree)) {
     if ((attr.mode & S.IFMT) !== S.IFREG) continue;
-    const { input, expected } = tree.fileDigest(ino);
+    const { input, expected } = tree.recordDigest(ino);
     if (equalBytes(digest(digester, input), expected)) continue;
     const name = JSON.stringify(new TextDecoder().decode(path));
     throw new RafsError(`Cannot read RAFS v5 inode ${ino}: the digest of ${name} is not that of its chunks`);

@@ -14,6 +14,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
+import type { Region } from "./guard.ts";
 
 /** Damaged or alien bytes: `Cannot read RAFS v6 super block at 1024: magic is 0x0badf00d, expected 0xe0f5e1e2`. */
 export class RafsError extends NydusGdError {
@@ -121,6 +122,8 @@ export type DirVisitor = (name: Uint8Array, ino: number, type: number, next: num
 /** An opened bootstrap. Methods throw {@link RafsError} on damage; an inode number not in the image is damage too. */
 export interface Bootstrap {
   readonly version: 5 | 6;
+  /** Flags of the super block: IMAGE_FLAG in flags.ts. */
+  readonly flags: number;
   /** Bytes of the bootstrap. */
   readonly byteLength: number;
   readonly rootIno: number;
@@ -150,4 +153,9 @@ export interface Bootstrap {
   extents(ino: number, offset: number, length: number): Extent[];
   /** Every chunk record once or more. The object is reused between steps. */
   chunkRecords(): Iterable<Readonly<ChunkRecord>>;
+
+  /** Super blocks and tables: where they lie in the bootstrap. */
+  readonly tables: readonly Region[];
+  /** Where an inode and what belongs to it alone lie; v5 takes the number of any record. */
+  inodeRegions(ino: number): Region[];
 }

@@ -21,7 +21,7 @@ import { BLOB_FEATURE } from "./flags.ts";
 import { unreadable } from "./guard.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
 import { type BlobEntry, BootstrapWriter, type InodeSpec } from "./v6/writer.ts";
-import { type TreeEntry, walkTree } from "./walk.ts";
+import { fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
 /** See the module. */
 export interface ErofsImage {
@@ -29,9 +29,6 @@ export interface ErofsImage {
   /** In the order in which they are given to the kernel. Blobs that no file uses have none. */
   readonly devices: readonly DeviceTable[];
 }
-
-/** Chunks of a file that are looked at at once. */
-const CHUNKS_AT_ONCE = 256;
 
 /**
  * Makes the image.
@@ -53,7 +50,7 @@ export function makeErofsImage(tree: Bootstrap): ErofsImage {
     const parent = inodes.get(entry.parent);
     let inode = inodes.get(entry.ino);
     if (inode === undefined) {
-      const chunks = isFile(entry) ? extentsOf(tree, entry).map(placeOf).toArray() : [];
+      const chunks = isFile(entry) ? fileExtents(tree, entry.ino, entry.attr.size).map(placeOf).toArray() : [];
       inodes.set(entry.ino, inode = writer.addInode({ ...specOf(tree, entry), chunks }));
     }
     if (parent !== undefined) writer.addEntry(parent, entry.path.subarray(entry.path.lastIndexOf(0x2f) + 1), inode);
@@ -67,7 +64,7 @@ function collectDevices(tree: Bootstrap): DeviceTable[] {
   for (const entry of walkTree(tree)) {
     if (!isFile(entry) || seen.has(entry.ino)) continue;
     if (entry.attr.nlink > 1) seen.add(entry.ino);
-    for (const extent of extentsOf(tree, entry)) {
+    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) {
       let builder = builders.get(extent.blobIndex);
       if (builder === undefined) builders.set(extent.blobIndex, builder = new DeviceBuilder(extent.blobIndex));
       builder.add(extent);
@@ -78,12 +75,6 @@ function collectDevices(tree: Bootstrap): DeviceTable[] {
 
 function isFile({ attr }: TreeEntry): boolean {
   return (attr.mode & S_IFMT) === S_IFREG;
-}
-
-/** The chunks of a file, each whole. */
-function* extentsOf(tree: Bootstrap, { ino, attr: { size } }: TreeEntry): Generator<Extent> {
-  const step = CHUNKS_AT_ONCE * tree.chunkSize;
-  for (let offset = 0; offset < size; offset += step) yield* tree.extents(ino, offset, step);
 }
 
 function specOf(tree: Bootstrap, { ino, attr }: TreeEntry): InodeSpec {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bootstrap, InodeAttr } from "./bootstrap.ts";
+import type { Bootstrap, Extent, InodeAttr } from "./bootstrap.ts";
 import { unreadable } from "./guard.ts";
 import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
 
@@ -19,7 +19,16 @@ export interface TreeEntry {
 }
 
 /** Fewer bytes than any directory entry of either version takes. */
-const LEAST_ENTRY = 12;
+export const LEAST_ENTRY = 12;
+
+/** Chunks of a file that are looked at at once. */
+export const CHUNKS_AT_ONCE = 256;
+
+/** The chunks of a file of `size` bytes in order, each whole. */
+export function* fileExtents(bootstrap: Bootstrap, ino: number, size: number): Generator<Extent> {
+  const step = CHUNKS_AT_ONCE * bootstrap.chunkSize;
+  for (let offset = 0; offset < size; offset += step) yield* bootstrap.extents(ino, offset, step);
+}
 
 /** Attributes to be filled by {@link Bootstrap.attr}. */
 export function emptyAttr(): InodeAttr {

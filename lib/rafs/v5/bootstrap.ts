@@ -6,17 +6,18 @@
  *
  * @module
  */
-import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
+import type { BlobDescriptor, Bootstrap, ChunkRecord, Digester, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
+import { DIGEST_SIZE } from "../chunk_table.ts";
 import { has, IMAGE_FLAG } from "../flags.ts";
-import { checkRequest, readU64, refuse, unreadable, viewOf } from "../guard.ts";
+import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../guard.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { INODE, INODE_FLAG } from "./layout.ts";
-import { readSuperBlock, type SuperBlock } from "./super_block.ts";
+import { readSuperBlock, type SuperBlock, tablesOf } from "./super_block.ts";
 import { readXattrs } from "./xattrs.ts";
 
 const CHUNKS = "RAFS v5 chunk info";
@@ -24,12 +25,16 @@ const CHUNKS = "RAFS v5 chunk info";
 /** A RAFS v5 bootstrap; beside what every bootstrap has, its inodes carry digests. */
 export interface V5Bootstrap extends Bootstrap {
   readonly version: 5;
+  /** The algorithm of every digest. */
+  readonly digester: Digester;
+  /** Records of inodes, one for each name, numbered from 1. */
+  readonly recordCount: number;
   /**
-   * What the digest of a regular file was made over, and the digest: the chunk digests of the file in order. A file is
-   * as the builder left it when the image's digester makes `expected` of `input`. The image's metadata (names, modes,
-   * owners, sizes) is covered by no digest.
+   * What the digest of a record was made over, and the digest. It is made over the chunk digests of a file in order,
+   * over the digests of a directory's children in order, over the target of a symbolic link, and over nothing for the
+   * rest. The image's metadata (names, modes, owners, sizes) is covered by no digest.
    */
-  fileDigest(ino: number): { readonly input: Uint8Array<ArrayBuffer>; readonly expected: Uint8Array };
+  recordDigest(index: number): { readonly input: Uint8Array<ArrayBuffer>; readonly expected: Uint8Array };
 }
 
 /**
@@ -85,6 +90,24 @@ class Reader implements V5Bootstrap {
 
   get prefetch(): readonly number[] {
     return this.#prefetch ??= this.#readPrefetch();
+  }
+
+  get digester(): Digester {
+    return this.#sb.digester;
+  }
+
+  get recordCount(): number {
+    return this.#sb.inodeEntries;
+  }
+
+  get tables(): readonly Region[] {
+    return tablesOf(this.#sb);
+  }
+
+  inodeRegions(index: number): Region[] {
+    const inode = this.#inode;
+    inode.loadRecord(index);
+    return [{ name: `inode ${index}`, at: inode.at, size: inode.end - inode.at }];
   }
 
   attr(ino: number, out: InodeAttr): void {
@@ -173,17 +196,23 @@ class Reader implements V5Bootstrap {
     }
   }
 
-  fileDigest(ino: number): { input: Uint8Array<ArrayBuffer>; expected: Uint8Array } {
+  recordDigest(index: number): { input: Uint8Array<ArrayBuffer>; expected: Uint8Array } {
     const inode = this.#inode;
-    inode.load(ino);
-    if (!inode.isRegular) unreadable(CHUNKS, inode.at, `inode ${ino} is no regular file`);
-    const chunksAt = inode.chunksAt;
-    const input = new Uint8Array(inode.childCount * 32);
-    for (let k = 0; k < inode.childCount; k++) {
-      const at = chunksAt + k * CHUNK_INFO.SIZE;
-      input.set(this.#bytes.subarray(at, at + 32), k * 32);
+    inode.loadRecord(index);
+    const digestAt = (at: number) => this.#bytes.subarray(at + INODE.digest, at + INODE.digest + DIGEST_SIZE);
+    const expected = digestAt(inode.at);
+    if (inode.isSymlink) {
+      return { input: this.#bytes.slice(inode.targetAt, inode.targetAt + inode.targetSize), expected };
     }
-    return { input, expected: this.#bytes.subarray(inode.at + INODE.digest, inode.at + INODE.digest + 32) };
+    if (!inode.isRegular && !inode.isDirectory) return { input: new Uint8Array(0), expected };
+    const { childIndex, childCount } = inode;
+    const chunksAt = inode.isRegular ? inode.chunksAt : undefined;
+    const input = new Uint8Array(childCount * DIGEST_SIZE);
+    for (let k = 0; k < childCount; k++) {
+      if (chunksAt === undefined) inode.loadRecord(childIndex + k);
+      input.set(digestAt(chunksAt === undefined ? inode.at : chunksAt + k * CHUNK_INFO.SIZE), k * DIGEST_SIZE);
+    }
+    return { input, expected };
   }
 
   #checkChunkCount(size: number): void {

@@ -55,7 +55,7 @@ Deno.test("v5: the digest of a file is the one over its chunk digests", async ()
   let files = 0;
   for (const { ino, attr } of walkTree(bootstrap)) {
     if ((attr.mode & 0o170000) !== 0o100000) continue;
-    const { input, expected } = bootstrap.fileDigest(ino);
+    const { input, expected } = bootstrap.recordDigest(ino);
     assert.equal(createHash("sha256").update(input).digest("hex"), expected.toHex());
     files++;
   }

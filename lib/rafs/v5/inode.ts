@@ -126,6 +126,13 @@ export class InodeCursor {
     return at;
   }
 
+  /** Where the record ends, with everything that belongs to it. */
+  get end(): number {
+    if (this.isRegular) return this.chunksAt + this.childCount * CHUNK_INFO.SIZE;
+    const xattrs = this.xattrSize;
+    return this.xattrAt + (xattrs === undefined ? 0 : 8 + padded(xattrs));
+  }
+
   /** Fills `out` from the loaded record. */
   attr(out: InodeAttr): void {
     const { view, at } = this;

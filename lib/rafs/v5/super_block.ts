@@ -27,6 +27,11 @@ export interface SuperBlock {
   readonly extBlobTable: Region;
 }
 
+/** The super block itself and its tables. */
+export function tablesOf({ inodeTable, prefetchTable, blobTable, extBlobTable }: SuperBlock): Region[] {
+  return [{ name: "super block", at: 0, size: SUPER.SIZE }, inodeTable, prefetchTable, blobTable, extBlobTable];
+}
+
 /** Reads the super block and checks the bounds of every table. */
 export function readSuperBlock(view: DataView): SuperBlock {
   checkRange(0, SUPER.SIZE, view.byteLength, WHAT);
@@ -67,6 +72,6 @@ export function readSuperBlock(view: DataView): SuperBlock {
     blobTable: table("blob table", u64(SUPER.blobTableOffset), u32(SUPER.blobTableSize)),
     extBlobTable: table("extended blob table", u64(SUPER.extBlobTableOffset), extEntries * EXT_BLOB.SIZE),
   };
-  checkDisjoint([sb.inodeTable, sb.prefetchTable, sb.blobTable, sb.extBlobTable], view.byteLength);
+  checkDisjoint(tablesOf(sb), view.byteLength);
   return sb;
 }

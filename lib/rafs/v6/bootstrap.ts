@@ -9,14 +9,14 @@
 import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
-import { checkRequest, unreadable, viewOf } from "../guard.ts";
+import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { CHUNK_INDEX, INODE_SLOT } from "./layout.ts";
-import { readSuperBlock, type SuperBlock } from "./super_block.ts";
+import { readSuperBlock, type SuperBlock, tablesOf } from "./super_block.ts";
 import { readXattrs } from "./xattrs.ts";
 
 /**
@@ -75,6 +75,15 @@ class V6Bootstrap implements Bootstrap {
 
   get prefetch(): readonly number[] {
     return this.#prefetch ??= this.#readPrefetch();
+  }
+
+  get tables(): readonly Region[] {
+    return tablesOf(this.#sb);
+  }
+
+  inodeRegions(nid: number): Region[] {
+    this.#inode.load(nid);
+    return this.#inode.regions();
   }
 
   attr(ino: number, out: InodeAttr): void {

@@ -7,7 +7,7 @@
  * @module
  */
 import type { InodeAttr } from "../bootstrap.ts";
-import { hex32, readI64, readU64, unreadable } from "../guard.ts";
+import { hex32, readI64, readU64, type Region, unreadable } from "../guard.ts";
 import { isDevice, isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_INDEX, COMPACT, DATA_LAYOUT, EXTENDED, INODE_SLOT, PATH_MAX, XATTR } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
@@ -91,6 +91,25 @@ export class InodeCursor {
   /** Number of chunk indexes. RAFS counts by the image's chunk size, whatever the chunk format says. */
   get chunkCount(): number {
     return Math.ceil(this.size / this.sb.chunkSize);
+  }
+
+  /** Where the loaded inode and its data in the image lie. */
+  regions(): Region[] {
+    const { at, layout, mode, xattrAt, xattrSize, size } = this;
+    const name = `inode ${this.nid}`;
+    const type = mode & S_IFMT;
+    const head = xattrAt + xattrSize;
+    if (type === S_IFREG) {
+      const end = size === 0 ? head : this.chunksAt + this.chunkCount * CHUNK_INDEX.SIZE;
+      return [{ name, at, size: end - at }];
+    }
+    if (type !== S_IFDIR && type !== S_IFLNK) return [{ name, at, size: head - at }];
+    const last = this.blockCount - 1;
+    const tail = layout === DATA_LAYOUT.flatInline && last >= 0 ? this.blockLength(last) : 0;
+    return [
+      { name, at, size: head + tail - at },
+      { name: `data of ${name}`, at: this.union * this.sb.blockSize, size: size - tail },
+    ];
   }
 
   /** Fills `out` from the loaded inode. */

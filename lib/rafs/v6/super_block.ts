@@ -23,6 +23,7 @@ export interface SuperBlock {
   readonly deviceCount: number;
   readonly flags: number;
   readonly chunkSize: number;
+  readonly devices: Region;
   readonly blobTable: Region;
   readonly chunkTable: Region;
   readonly prefetchTable: Region;
@@ -119,7 +120,18 @@ function readTables(view: DataView, deviceCount: number) {
       `blob table has ${blobTable.size} bytes, there are ${deviceCount} devices`,
     );
   }
+  const tables = { devices, blobTable, chunkTable, prefetchTable };
+  checkDisjoint(tablesOf(tables), view.byteLength);
+  return { chunkSize, ...tables };
+}
+
+/** The super blocks themselves and their tables. */
+export function tablesOf(
+  { devices, blobTable, chunkTable, prefetchTable }: Pick<
+    SuperBlock,
+    "devices" | "blobTable" | "chunkTable" | "prefetchTable"
+  >,
+): Region[] {
   const superBlocks = { name: "super block", at: 0, size: EXT_SUPER.AT + EXT_SUPER.SIZE };
-  checkDisjoint([superBlocks, devices, blobTable, chunkTable, prefetchTable], view.byteLength);
-  return { chunkSize, blobTable, chunkTable, prefetchTable };
+  return [superBlocks, devices, blobTable, chunkTable, prefetchTable];
 }

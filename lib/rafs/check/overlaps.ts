@@ -1,0 +1,48 @@
+/**
+ * Finds pieces of a bootstrap that overlap: two readings of the same bytes.
+ *
+ * @module
+ */
+import { GrowingColumn } from "../growing.ts";
+import type { Region } from "../guard.ts";
+import type { Findings } from "./findings.ts";
+
+/** Pieces with the number of the inode that they belong to; 24 bytes each. */
+export class PlacedPieces {
+  readonly #at = GrowingColumn.doubles();
+  readonly #size = GrowingColumn.doubles();
+  readonly #owner = GrowingColumn.doubles();
+
+  /** Empty pieces are nowhere. */
+  add({ at, size }: Region, owner: number): void {
+    if (size === 0) return;
+    this.#at.push(at);
+    this.#size.push(size);
+    this.#owner.push(owner);
+  }
+
+  /**
+   * Reports each piece that begins before the one ahead of it has ended.
+   *
+   * @param nameOf the owner in words
+   */
+  report(findings: Findings, nameOf: (owner: number) => string): void {
+    const order = Uint32Array.from({ length: this.#at.length }, (_, row) => row)
+      .sort((a, b) => this.#at.at(a) - this.#at.at(b));
+    let end = 0, last = 0;
+    for (const row of order) {
+      const at = this.#at.at(row), owner = this.#owner.at(row);
+      if (at < end) {
+        findings.add(
+          "structure",
+          nameOf(owner),
+          `its bytes at ${at} are those of ${nameOf(last)}, which end at ${end}`,
+        );
+      }
+      if (at + this.#size.at(row) > end) {
+        end = at + this.#size.at(row);
+        last = owner;
+      }
+    }
+  }
+}

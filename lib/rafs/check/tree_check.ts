@@ -1,0 +1,235 @@
+/**
+ * Checks a whole tree: every name, inode, attribute, link and chunk, and that nothing overlaps.
+ *
+ * The readers refuse damage when they touch it. Here everything is touched, what is refused is a finding, and the walk
+ * goes on behind it. What no reader has to know is checked as well: link counts, inodes that share bytes, tables that
+ * name nothing.
+ *
+ * @module
+ */
+import { type Bootstrap, type InodeAttr, RafsError } from "../bootstrap.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import type { V5Bootstrap } from "../v5/bootstrap.ts";
+import { CHUNKS_AT_ONCE, emptyAttr, LEAST_ENTRY } from "../walk.ts";
+import { Budget } from "./budget.ts";
+import type { ChunkCheck } from "./chunk_check.ts";
+import type { Findings } from "./findings.ts";
+import { PlacedPieces } from "./overlaps.ts";
+
+/** Longest path that Linux takes, bytes. */
+const PATH_MAX = 4095;
+
+/** The same refusal again is one of the directory as a whole, once "." and ".." were passed over. */
+const MOST_REPEATED = 3;
+
+/** Bytes of the smallest chunk index. */
+const LEAST_CHUNK = 8;
+
+/** What was seen of an inode. */
+interface Seen {
+  /** Its first name. */
+  readonly path: string;
+  names: number;
+  /** Undefined for an inode that could not be read. */
+  readonly attr: Pick<InodeAttr, "mode" | "nlink"> | undefined;
+  folders: number;
+}
+
+interface Entry {
+  readonly path: Uint8Array;
+  readonly ino: number;
+  readonly parent: number;
+  /** DT_* of the name, 0 when there is none: the root's. */
+  readonly type: number;
+}
+
+/** How much there is. */
+export interface TreeCounts {
+  /** Names, the root among them. */
+  readonly names: number;
+  readonly inodes: number;
+}
+
+/** A path as text. */
+export function pathText(path: Uint8Array): string {
+  return new TextDecoder().decode(path);
+}
+
+/** See the module. */
+export class TreeCheck {
+  readonly #seen = new Map<number, Seen>();
+  readonly #pieces = new PlacedPieces();
+  readonly #stack: Entry[] = [];
+  readonly #attr = emptyAttr();
+  readonly #entries: Budget;
+  readonly #chunkPieces: Budget;
+  readonly #xattrBytes: Budget;
+  #names = 0;
+
+  constructor(
+    private readonly tree: Bootstrap,
+    private readonly findings: Findings,
+    private readonly chunks: ChunkCheck,
+  ) {
+    const { byteLength } = tree;
+    this.#entries = new Budget(findings, "names", Math.ceil(byteLength / LEAST_ENTRY));
+    this.#chunkPieces = new Budget(findings, "chunks of files", Math.ceil(byteLength / LEAST_CHUNK));
+    this.#xattrBytes = new Budget(findings, "bytes of extended attributes", byteLength);
+  }
+
+  run(): TreeCounts {
+    const { tree } = this;
+    this.#stack.push({ path: Uint8Array.of(0x2f), ino: tree.rootIno, parent: tree.rootIno, type: 0 });
+    for (let entry = this.#stack.pop(); entry !== undefined; entry = this.#stack.pop()) this.#visit(entry);
+    this.#checkLinks();
+    this.#checkPrefetch();
+    this.#checkPlaces();
+    return { names: this.#names, inodes: this.#seen.size };
+  }
+
+  #visit({ path, ino, parent, type }: Entry): void {
+    const { tree, findings } = this;
+    const text = pathText(path);
+    this.#names++;
+    let seen = this.#seen.get(ino);
+    if (seen === undefined) {
+      const known = findings.attempt("structure", text, () => {
+        tree.attr(ino, this.#attr);
+        return { mode: this.#attr.mode, nlink: this.#attr.nlink };
+      });
+      this.#seen.set(ino, seen = { path: text, names: 0, attr: known, folders: 0 });
+      if (known !== undefined) this.#checkInode(path, text, ino, this.#attr.size);
+    } else if (seen.attr !== undefined && (seen.attr.mode & S_IFMT) === S_IFDIR) {
+      findings.add("structure", text, `it is the directory ${seen.path} once more`);
+    }
+    seen.names++;
+    const mode = seen.attr?.mode;
+    if (mode === undefined) return;
+    if ((mode & S_IFMT) === S_IFDIR && ino !== parent) {
+      const above = this.#seen.get(parent);
+      if (above !== undefined) above.folders++;
+    }
+    if (type !== 0 && type !== (mode & S_IFMT) >> 12) {
+      findings.add("structure", text, `its name has type ${type}, its mode is 0${mode.toString(8)}`);
+    }
+  }
+
+  #checkInode(path: Uint8Array, text: string, ino: number, size: number): void {
+    const { tree, findings } = this;
+    const { mode } = this.#attr;
+    findings.attempt("structure", text, () => {
+      let bytes = 0;
+      for (const [name, value] of tree.xattrs(ino)) bytes += name.length + value.length;
+      if (bytes > 0 && !tree.hasXattrs) {
+        throw new RafsError("Cannot read xattrs: the super block says that there are none");
+      }
+      this.#xattrBytes.take(bytes);
+    });
+    if (tree.version === 6) {
+      findings.attempt("structure", text, () => {
+        for (const region of tree.inodeRegions(ino)) this.#pieces.add(region, ino);
+      });
+    }
+    switch (mode & S_IFMT) {
+      case S_IFDIR:
+        if (path.length <= PATH_MAX) this.#list(path, text, ino);
+        else {findings.add(
+            "structure",
+            `${text.slice(0, 100)}…`,
+            `its path has ${path.length} bytes, at most ${PATH_MAX}`,
+          );}
+        break;
+      case S_IFLNK:
+        findings.attempt("structure", text, () => tree.readlink(ino));
+        break;
+      case S_IFREG:
+        this.#checkChunks(text, ino, size);
+    }
+  }
+
+  /** Lists a directory; behind an entry that is refused it goes on with the next. */
+  #list(path: Uint8Array, text: string, ino: number): void {
+    const prefix = path.length === 1 ? 0 : path.length;
+    const first = this.#stack.length;
+    let refusal = "", repeated = 0;
+    for (let cookie = 0;;) {
+      try {
+        this.tree.readdir(ino, cookie, (name, child, type, next) => {
+          cookie = next;
+          if (!this.#entries.take(1)) return false;
+          const childPath = new Uint8Array(prefix + 1 + name.length);
+          childPath.set(path.subarray(0, prefix));
+          childPath[prefix] = 0x2f;
+          childPath.set(name, prefix + 1);
+          this.#stack.push({ path: childPath, ino: child, parent: ino, type });
+          return true;
+        });
+        break;
+      } catch (error) {
+        if (!(error instanceof RafsError)) throw error;
+        cookie++;
+        if (error.message !== refusal) {
+          refusal = error.message;
+          repeated = 0;
+          this.findings.report("structure", text, error);
+        }
+        if (++repeated > MOST_REPEATED || !this.#entries.take(1)) break;
+      }
+    }
+    const added = this.#stack.splice(first);
+    this.#stack.push(...added.reverse());
+  }
+
+  #checkChunks(path: string, ino: number, size: number): void {
+    const step = CHUNKS_AT_ONCE * this.tree.chunkSize;
+    for (let offset = 0; offset < size; offset += step) {
+      const extents = this.findings.attempt("structure", path, () => this.tree.extents(ino, offset, step));
+      if (extents === undefined || !this.#chunkPieces.take(extents.length)) return;
+      for (const extent of extents) this.chunks.use(path, extent);
+    }
+  }
+
+  #checkLinks(): void {
+    for (const { path, names, attr, folders } of this.#seen.values()) {
+      if (attr === undefined) continue;
+      const isFolder = (attr.mode & S_IFMT) === S_IFDIR;
+      const expected = isFolder ? folders + 2 : names;
+      // builders of 2021 gave every folder one link
+      if (isFolder && attr.nlink === 1) continue;
+      if (attr.nlink === expected) continue;
+      this.findings.add("structure", path, `its link count is ${attr.nlink}, expected ${expected}`);
+    }
+  }
+
+  #checkPrefetch(): void {
+    const inos = this.findings.attempt("structure", "bootstrap", () => this.tree.prefetch) ?? [];
+    for (const ino of new Set(inos)) {
+      if (this.#seen.has(ino)) continue;
+      this.findings.add("structure", "bootstrap", `the prefetch table lists inode ${ino}, which has no name`);
+    }
+  }
+
+  #checkPlaces(): void {
+    const { tree, findings } = this;
+    tree.tables.forEach((region, index) => this.#pieces.add(region, -1 - index));
+    if (isV5(tree)) {
+      for (let record = 1; record <= tree.recordCount; record++) {
+        for (const region of findings.attempt("structure", "bootstrap", () => tree.inodeRegions(record)) ?? []) {
+          this.#pieces.add(region, record);
+        }
+      }
+      if (tree.recordCount !== this.#names) {
+        findings.add("structure", "bootstrap", `it has ${tree.recordCount} records for ${this.#names} names`);
+      }
+    }
+    this.#pieces.report(findings, (owner) => {
+      if (owner < 0) return tree.tables[-1 - owner]?.name ?? "bootstrap";
+      return this.#seen.get(owner)?.path ?? `inode ${owner}`;
+    });
+  }
+}
+
+/** Whether it is the older version, which has more to check. */
+export function isV5(tree: Bootstrap): tree is V5Bootstrap {
+  return tree.version === 5;
+}

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { MORE_FIXTURES } from "../../../tests/support/mountable_fixture.ts";
+import type { Bootstrap } from "../bootstrap.ts";
+import { openBootstrap } from "../open.ts";
+import { INODE, SUPER } from "../v5/layout.ts";
+import { BLOB, DEVICE, EXT_SUPER, EXTENDED } from "../v6/layout.ts";
+import { ChunkCheck } from "./chunk_check.ts";
+import { checkDevices } from "./device_check.ts";
+import { Findings } from "./findings.ts";
+import { TreeCheck } from "./tree_check.ts";
+
+const own = listRafsFixtures();
+const more = listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !own.some((fixture) => fixture.name === name));
+
+const bytesOf = (name: string) =>
+  readFixtureBootstrap(own.find((fixture) => fixture.name === name) ?? assert.fail(name));
+const inoOf = (tree: Bootstrap, path: string) =>
+  path.split("/").reduce((dir, name) => tree.lookup(dir, new TextEncoder().encode(name)), tree.rootIno);
+
+function check(bytes: Uint8Array): string[] {
+  const tree = openBootstrap(bytes, { treeOnly: true });
+  const findings = new Findings();
+  const chunks = new ChunkCheck(tree, findings);
+  chunks.checkRecords();
+  new TreeCheck(tree, findings, chunks).run();
+  chunks.finish();
+  if (tree.version === 6) checkDevices(bytes, tree.blobs, findings);
+  return findings.kept.map(({ where, state }) => `${where}: ${state}`);
+}
+
+for (const fixture of [...own, ...more]) {
+  Deno.test(`nothing is wrong with ${fixture.name}`, async () => {
+    assert.deepEqual(check(await readFixtureBootstrap(fixture)), []);
+  });
+}
+
+/** Where the inode begins. */
+function placeOf(bytes: Uint8Array, path: string): number {
+  const tree = openBootstrap(bytes);
+  return tree.inodeRegions(inoOf(tree, path))[0]?.at ?? assert.fail();
+}
+
+Deno.test("what is wrong in several places is told of each", async () => {
+  const bytes = await bytesOf("v6-none-sha256-4k");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  view.setUint32(placeOf(bytes, "data/empty") + EXTENDED.nlink, 7, true);
+  view.setUint32(placeOf(bytes, "data") + EXTENDED.nlink, 9, true);
+  view.setUint16(placeOf(bytes, "data/chunk-exact") + EXTENDED.mode, 0o170644, true);
+  view.setUint32(DEVICE.AT + DEVICE.blocks, 1, true);
+  bytes[DEVICE.AT] = "z".charCodeAt(0);
+  const found = check(bytes);
+  assert.match(found.find((line) => line.startsWith("/data/chunk-exact: ")) ?? "", /mode is 0170644, not a file type$/);
+  for (
+    const line of [
+      "/data/empty: its link count is 7, expected 1",
+      "/data: its link count is 9, expected 2",
+    ]
+  ) assert.ok(found.includes(line), `${line} is not among ${found.join("\n")}`);
+  assert.ok(found.some((line) => /^bootstrap: device slot 0: it names "z/.test(line)), found.join("\n"));
+  assert.ok(found.some((line) => /^bootstrap: device slot 0: it has 1 blocks, the blob \d+$/.test(line)));
+});
+
+Deno.test("an entry that is refused hides none of the others", async () => {
+  const bytes = await bytesOf("v6-none-sha256-4k");
+  const names = (tree: Bootstrap) => {
+    let count = 0;
+    tree.readdir(inoOf(tree, "data"), 0, () => ++count > 0);
+    return count;
+  };
+  const whole = names(openBootstrap(bytes));
+  const at = bytes.findIndex((_, i) => new TextDecoder().decode(bytes.subarray(i, i + 11)) === "chunk-exact");
+  assert.ok(whole > 3 && at > 0);
+  bytes[at + 5] = "/".charCodeAt(0);
+  const tree = openBootstrap(bytes);
+  const findings = new Findings();
+  const counts = new TreeCheck(tree, findings, new ChunkCheck(tree, findings)).run();
+  const before = await bytesOf("v6-none-sha256-4k");
+  const fresh = openBootstrap(before);
+  const all = new TreeCheck(fresh, new Findings(), new ChunkCheck(fresh, new Findings())).run();
+  assert.equal(counts.names, all.names - 1);
+  assert.ok(findings.kept.some(({ where, state }) => where === "/data" && /slash or NUL/.test(state)));
+});
+
+Deno.test("two inodes that share bytes are told", async () => {
+  const bytes = await bytesOf("v5-lz4-sha256-64k");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const table = Number(view.getBigUint64(SUPER.inodeTableOffset, true));
+  const tree = openBootstrap(bytes);
+  const entryOf = (path: string) => table + (inoOf(tree, path) - 1) * 4;
+  view.setUint32(entryOf("data/empty"), view.getUint32(entryOf("data/chunk-exact"), true), true);
+  assert.ok(check(bytes).some((line) => /its bytes at \d+ are those of/.test(line)));
+});
+
+Deno.test("a prefetch table that lists what has no name is told", async () => {
+  const bytes = await bytesOf("v6-prefetch-fs");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const table = Number(view.getBigUint64(EXT_SUPER.AT + EXT_SUPER.prefetchTableOffset, true));
+  view.setUint32(table, 0xffff, true);
+  assert.ok(check(bytes).includes("bootstrap: the prefetch table lists inode 65535, which has no name"));
+});
+
+Deno.test("a blob that has fewer chunks than its files use is told of each file", async () => {
+  const bytes = await bytesOf("v6-layers-merged");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const table = Number(view.getBigUint64(EXT_SUPER.AT + EXT_SUPER.chunkTableOffset, true));
+  const { blobs } = openBootstrap(bytes);
+  assert.ok((blobs[0]?.chunkCount ?? 0) > 0 && BLOB.SIZE === 256);
+  view.setUint32(table + 72, 0x00ff_ffff, true);
+  const found = check(bytes);
+  assert.ok(found.some((line) => /: chunk 16777215: the blob has \d+ chunks$/.test(line)), found.join("\n"));
+  assert.ok(found.some((line) => /^\/.*: chunk \d+ of blob .*: the chunk table does not have it$/.test(line)));
+});
+
+Deno.test("v5: a name of a hard link that says another parent is told", async () => {
+  const bytes = await bytesOf("v5-lz4-sha256-64k");
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  view.setBigUint64(placeOf(bytes, "data/empty") + INODE.parent, 1n, true);
+  assert.ok(check(bytes).some((line) => line.startsWith("/data: RAFS v5 inode")));
+});
+
+Deno.test("findings are counted beyond those that are kept", () => {
+  const findings = new Findings(2);
+  for (let i = 0; i < 5; i++) findings.add("structure", "/x", String(i));
+  assert.deepEqual([findings.count, findings.kept.length], [5, 2]);
+});
