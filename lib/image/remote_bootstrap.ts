@@ -20,7 +20,13 @@ import { formatReference, manifestName, type Reference } from "../oci/reference.
 import { bootstrapOfLayer, layerCompression } from "./bootstrap_layer_reader.ts";
 
 /** Bytes of the largest bootstrap layer that is fetched. */
-const MAX_LAYER_BYTES = 1 << 30;
+export const MAX_LAYER_BYTES = 1 << 30;
+
+/** A bootstrap, and the manifest that lists it. */
+export interface FetchedBootstrap {
+  readonly manifest: Manifest;
+  readonly bootstrap: Uint8Array;
+}
 
 /**
  * Fetches the bootstrap that `reference` names.
@@ -31,11 +37,11 @@ export async function fetchBootstrap(
   repository: Repository,
   reference: Reference,
   signal?: AbortSignal,
-): Promise<Uint8Array> {
+): Promise<FetchedBootstrap> {
   const manifest = await nydusManifest(repository, reference, signal);
   const layer = bootstrapLayer(manifest) ?? (manifest.layers.length === 1 ? manifest.layers[0] : undefined);
   const bootstrap = layer && await bootstrapIn(layer, repository, signal);
-  if (bootstrap !== undefined) return bootstrap;
+  if (bootstrap !== undefined) return { manifest, bootstrap };
   throw new NydusGdError("unsupported", `${cannotRead(reference)}: it is not a nydus image`, {
     hint: "convert it with nydusify, or run it as it is: ordinary images work beside lazy ones",
   });

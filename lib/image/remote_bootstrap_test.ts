@@ -61,7 +61,7 @@ class Images implements AsyncDisposable {
     const { host } = this.registry;
     const deps = { http: this.#http, keychain: ANONYMOUS };
     const { transport } = openRegistry({ host, repo: "app", scheme: "http" }, deps);
-    const bytes = await fetchBootstrap(transport, parseReference(`${host}/app:latest`));
+    const { bootstrap: bytes } = await fetchBootstrap(transport, parseReference(`${host}/app:latest`));
     return new TextDecoder().decode(bytes);
   }
 

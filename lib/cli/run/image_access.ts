@@ -1,0 +1,35 @@
+/**
+ * What a command needs to reach images wherever they are: settings of the environment, connections, credentials.
+ *
+ * @module
+ */
+import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
+import type { BackendDeps } from "../../backend/open_backend.ts";
+import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
+import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
+import { parseSettings, type Settings } from "../../base/settings.ts";
+
+/** Dispose it when the last image is done with. */
+export class ImageAccess implements Disposable {
+  readonly deps: BackendDeps;
+  readonly #http: HttpClient;
+
+  private constructor(readonly settings: Settings) {
+    this.#http = new HttpClient(fetchOptionsOf(settings.fetch));
+    this.deps = {
+      http: this.#http,
+      keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+      mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+    };
+  }
+
+  /** @throws {NydusGdError} "config" for `NYDUS_GD_…` that cannot be */
+  static open(): ImageAccess {
+    return new ImageAccess(parseSettings("", Deno.env.toObject()));
+  }
+
+  [Symbol.dispose](): void {
+    this.#http[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Images in a folder of OCI's layout: `index.json` names manifests, `blobs/sha256/` has everything by its digest.
+ *
+ * Source: OCI image spec 1.1, image-layout.md. Of a folder with several images the tag, or the whole name, in the
+ * annotation `org.opencontainers.image.ref.name` says which.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { ignore, NydusGdError } from "../base/errors.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import { digestAlgorithm, digestHex } from "../oci/digest.ts";
+import {
+  bootstrapLayer,
+  type Index,
+  type Manifest,
+  type ManifestDocument,
+  MAX_INDEX_BYTES,
+  parseManifestDocument,
+} from "../oci/manifest.ts";
+import { MEDIA_TYPE } from "../oci/media_types.ts";
+import { hostPlatform, matchesPlatform } from "../oci/platform.ts";
+
+/** The name of an image in the layout's index. */
+const REF_NAME = "org.opencontainers.image.ref.name";
+
+/** Indexes within indexes that are followed. */
+const MAX_DEPTH = 4;
+
+/** What is asked for in place of a registry's reference. */
+const PREFIX = "oci:";
+
+/** Which of the images of a name is meant: one that is read lazily, or one of ordinary layers. */
+export type WantedKind = "nydus" | "ordinary";
+
+/** One image of a layout. */
+export class OciLayout {
+  private constructor(readonly dir: string, readonly tag: string | undefined) {}
+
+  /** Whether `text` names a layout: `oci:DIR` or `oci:DIR:TAG`. */
+  static isNamed(text: string): boolean {
+    return text.startsWith(PREFIX);
+  }
+
+  /** @throws {NydusGdError} "not-found" when there is no such folder */
+  static async open(text: string): Promise<OciLayout> {
+    const path = text.slice(PREFIX.length);
+    if (await isFolder(path)) return new OciLayout(path, undefined);
+    const colon = path.lastIndexOf(":");
+    const dir = path.slice(0, Math.max(colon, 0));
+    if (dir !== "" && await isFolder(dir)) return new OciLayout(dir, path.slice(colon + 1));
+    throw new NydusGdError("not-found", `Cannot read image ${text}: there is no such folder`, {
+      hint: "oci:DIR or oci:DIR:TAG, where DIR has index.json",
+    });
+  }
+
+  /** Folder that has the blobs, named by their sha256. */
+  get blobDir(): string {
+    return join(this.dir, "blobs/sha256");
+  }
+
+  get description(): string {
+    return `oci:${this.dir}${this.tag === undefined ? "" : `:${this.tag}`}`;
+  }
+
+  /**
+   * The manifest for this machine.
+   *
+   * @throws {NydusGdError} "not-found", "invalid-image", "corrupt"
+   */
+  async manifest(kind: WantedKind): Promise<Manifest> {
+    const index = parseManifestDocument(
+      await this.#read(join(this.dir, "index.json"), MAX_INDEX_BYTES),
+      MEDIA_TYPE.ociIndex,
+    );
+    const [manifest] = await this.#search(index, this.tag, kind, MAX_DEPTH);
+    if (manifest !== undefined) return manifest;
+    const what = kind === "nydus" ? "no nydus image" : "no ordinary image";
+    throw new NydusGdError("not-found", `Cannot read image ${this.description}: it has ${what} for this machine`);
+  }
+
+  /**
+   * A whole small blob, compared with its digest.
+   *
+   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`, "corrupt"
+   */
+  async blob(descriptor: Pick<Descriptor, "digest" | "size">, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { digest, size } = descriptor;
+    const bytes = await this.#read(this.path(descriptor), Math.min(size, maxBytes));
+    const algorithm = digestAlgorithm(digest);
+    const actual = `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`;
+    if (actual === digest) return bytes;
+    throw new NydusGdError("corrupt", `Cannot read blob ${digest} of ${this.description}: its digest is ${actual}`);
+  }
+
+  /** The file of a blob. */
+  path({ digest }: Pick<Descriptor, "digest">): string {
+    return join(this.dir, "blobs", digestAlgorithm(digest), digestHex(digest));
+  }
+
+  /** Every manifest that fits, in the order of the index. */
+  async #search(
+    document: ManifestDocument,
+    tag: string | undefined,
+    kind: WantedKind,
+    depth: number,
+  ): Promise<Manifest[]> {
+    if (document.kind === "manifest") return isKind(document.manifest, kind) ? [document.manifest] : [];
+    if (depth === 0) {
+      throw new NydusGdError("invalid-image", `Cannot read image ${this.description}: indexes lead too deep`);
+    }
+    const found: Manifest[] = [];
+    for (const entry of entriesOf(document.index, tag)) {
+      const inner = parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType);
+      found.push(...await this.#search(inner, undefined, kind, depth - 1));
+    }
+    return found;
+  }
+
+  async #read(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+    const refuse = (code: "not-found" | "invalid-image", state: string) =>
+      new NydusGdError(code, `Cannot read image ${this.description}: ${state}`);
+    if (!info?.isFile) throw refuse("not-found", `there is no file ${path}`);
+    if (info.size > maxBytes) {
+      throw refuse("invalid-image", `${path} has ${info.size} bytes, expected ${maxBytes} at most`);
+    }
+    return await Deno.readFile(path);
+  }
+}
+
+/** The entries of an index for this machine, under the given name. */
+function entriesOf({ manifests }: Index, tag: string | undefined): Descriptor[] {
+  const host = hostPlatform();
+  return manifests.filter(({ platform, annotations }) => {
+    const name = annotations?.[REF_NAME];
+    if (tag !== undefined && name !== tag && !name?.endsWith(`:${tag}`)) return false;
+    if (!platform) return true;
+    const { os, architecture, variant } = platform;
+    return matchesPlatform(host, { os, architecture, ...(variant === undefined ? {} : { variant }) });
+  });
+}
+
+/** A bootstrap-only image without its annotation is told by its one layer; others by the annotation of the last. */
+function isKind(manifest: Manifest, kind: WantedKind): boolean {
+  if (kind === "ordinary") return bootstrapLayer(manifest) === undefined;
+  return bootstrapLayer(manifest) !== undefined || manifest.layers.length === 1;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+  return info?.isDirectory ?? false;
+}
