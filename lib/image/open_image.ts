@@ -27,6 +27,7 @@ import type { BlobDescriptor, Bootstrap, ChunkRecord } from "../rafs/bootstrap.t
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { effectiveBlobId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
+import type { OpenOptions } from "../rafs/unsupported.ts";
 
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;
@@ -49,10 +50,10 @@ export class MappedBootstrap implements Disposable {
   private constructor(readonly path: string, readonly mapping: Mapping, readonly tree: Bootstrap) {}
 
   /** @throws {NydusGdError} "invalid-image", "unsupported" for its content; "not-found", "io" for the file */
-  static open(path: string): MappedBootstrap {
+  static open(path: string, options: OpenOptions = {}): MappedBootstrap {
     const mapping = mapBootstrap(path);
     try {
-      return new MappedBootstrap(path, mapping, openBootstrap(mapping.bytes));
+      return new MappedBootstrap(path, mapping, openBootstrap(mapping.bytes, options));
     } catch (error) {
       mapping[Symbol.dispose]();
       throw error;

@@ -31,10 +31,15 @@ function put(columns: ChunkColumns, chunk: number, source: Uint8Array, from: num
   return agrees(columns.digests, at, source, from);
 }
 
+/** Whether the digest of a chunk is known. */
+export function isDigestKnown({ digests }: Pick<ChunkColumns, "digests">, chunk: number): boolean {
+  return !isZero(digests, chunk * DIGEST_SIZE);
+}
+
 /** Number of chunks whose digest is known. */
 export function countKnownDigests(columns: ChunkColumns): number {
   let known = 0;
-  for (let i = 0; i < columns.count; i++) if (!isZero(columns.digests, i * DIGEST_SIZE)) known++;
+  for (let i = 0; i < columns.count; i++) if (isDigestKnown(columns, i)) known++;
   return known;
 }
 

@@ -32,18 +32,17 @@ class BlobChunks {
   readonly #size = GrowingColumn.u32();
   readonly #storedAt = GrowingColumn.doubles();
   readonly #storedSize = GrowingColumn.u32();
-  /** Where the digest is in {@link #bytes}. */
+  /** Where the digest is in the bootstrap's memory. */
   readonly #digestAt = GrowingColumn.doubles();
-  #bytes: ArrayBufferLike | undefined;
   readonly where: string;
 
   constructor(private readonly blob: BlobDescriptor, private readonly findings: Findings) {
     this.where = `blob ${blob.id}`;
   }
 
-  /** Chunk records were seen. */
-  get isDescribed(): boolean {
-    return this.#bytes !== undefined;
+  /** Without chunk records: the blob is a tar, whose bytes have no digests. */
+  get isPlainTar(): boolean {
+    return has(this.blob.features, BLOB_FEATURE.tarfs);
   }
 
   *claims(): Generator<ChunkClaim> {
@@ -55,7 +54,6 @@ class BlobChunks {
   /** One record of the bootstrap. */
   record(record: Readonly<ChunkRecord>): void {
     const { chunkIndex, digest, uncompressedOffset, uncompressedSize, compressedOffset, compressedSize } = record;
-    this.#bytes = digest.buffer;
     const row = this.#rows.get(chunkIndex);
     if (row === undefined) {
       this.#add(chunkIndex, uncompressedOffset, uncompressedSize, compressedOffset, compressedSize, digest.byteOffset);
@@ -77,7 +75,7 @@ class BlobChunks {
       if (offset === chunkOffset && size === chunkLength) return undefined;
       return `${chunkLength} bytes at ${chunkOffset}, elsewhere ${size} at ${offset}`;
     }
-    if (this.isDescribed && !has(this.blob.features, BLOB_FEATURE.inlinedChunkDigest)) {
+    if (!has(this.blob.features, BLOB_FEATURE.inlinedChunkDigest) && !this.isPlainTar) {
       return "the chunk table does not have it";
     }
     this.#add(chunkIndex, chunkOffset, chunkLength, NOT_STORED, 0, NOT_STORED);

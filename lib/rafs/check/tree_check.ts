@@ -12,6 +12,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
 import { CHUNKS_AT_ONCE, emptyAttr, LEAST_ENTRY } from "../walk.ts";
 import { Budget } from "./budget.ts";
+import { pathText } from "../path_text.ts";
 import type { ChunkCheck } from "./chunk_check.ts";
 import type { Findings } from "./findings.ts";
 import { PlacedPieces } from "./overlaps.ts";
@@ -48,11 +49,6 @@ export interface TreeCounts {
   /** Names, the root among them. */
   readonly names: number;
   readonly inodes: number;
-}
-
-/** A path as text. */
-export function pathText(path: Uint8Array): string {
-  return new TextDecoder().decode(path);
 }
 
 /** See the module. */
@@ -182,11 +178,13 @@ export class TreeCheck {
 
   #checkChunks(path: string, ino: number, size: number): void {
     const step = CHUNKS_AT_ONCE * this.tree.chunkSize;
-    for (let offset = 0; offset < size; offset += step) {
+    let offset = 0;
+    do { // an empty file is looked at, too: it must not have chunks
       const extents = this.findings.attempt("structure", path, () => this.tree.extents(ino, offset, step));
       if (extents === undefined || !this.#chunkPieces.take(extents.length)) return;
       for (const extent of extents) this.chunks.use(path, extent);
-    }
+      offset += step;
+    } while (offset < size);
   }
 
   #checkLinks(): void {

@@ -1,0 +1,180 @@
+/**
+ * `nydus-gd check`: everything that can be verified of an image without running it, and all that is wrong with it.
+ *
+ * ```
+ * bootstrap ──► structure, digests (v5) ──► each blob: there, whole, tables ──► every chunk, if asked
+ *                                       └─► the tree against its source, if asked
+ * ```
+ * Findings are what is wrong with the image; that something cannot be looked at (a registry that is down) is an error.
+ *
+ * @module
+ */
+import { availableParallelism } from "node:os";
+import { equalBytes } from "../../base/bytes.ts";
+import { throwIfAborted } from "../../base/abort.ts";
+import { hasCode, messageOf } from "../../base/errors.ts";
+import type { Backend } from "../../backend/blob_source.ts";
+import { digest, prepareDigests } from "../../blob/codec.ts";
+import { Decoder } from "../../blob/decoder.ts";
+import { Budget } from "../../rafs/check/budget.ts";
+import { ChunkCheck } from "../../rafs/check/chunk_check.ts";
+import { checkDevices } from "../../rafs/check/device_check.ts";
+import { type Finding, Findings } from "../../rafs/check/findings.ts";
+import { isV5, TreeCheck } from "../../rafs/check/tree_check.ts";
+import { effectiveBlobId } from "../../rafs/flags.ts";
+import { refuseUnsupported } from "../../rafs/unsupported.ts";
+import { findBootstrap, type FoundBootstrap } from "../find_bootstrap.ts";
+import { MappedBootstrap } from "../open_image.ts";
+import { checkBlob, type CheckedBlob } from "./blob_check.ts";
+import { WrongChunks } from "./chunk_names.ts";
+
+/** Plain bytes up to which chunks are verified in the thread of the caller. */
+const INLINE_BYTES = 256 * 1024;
+const IDLE_MS = 10_000;
+
+/** What is checked, and how far. */
+export interface CheckOptions {
+  /** File for {@link findBootstrap}. */
+  readonly source: string;
+  /** Where the blobs are; undefined: they are not looked at. */
+  readonly backend: Backend | undefined;
+  /** Whether every chunk is fetched and verified. */
+  readonly chunks: boolean;
+  /** Folder for a bootstrap that has to be unpacked. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  /** Told of bytes of blobs that were verified, of all there are. */
+  readonly onProgress: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** What was checked, and what was found. */
+export interface CheckReport {
+  /** Undefined when there is no bootstrap that could be opened. */
+  readonly version: 5 | 6 | undefined;
+  readonly names: number;
+  readonly inodes: number;
+  readonly blobs: readonly CheckedBlob[];
+  /** All findings; {@link findings} has the first of them. */
+  readonly count: number;
+  readonly findings: readonly Finding[];
+  /** What was not looked at, and why. */
+  readonly remarks: readonly string[];
+}
+
+/**
+ * Checks an image.
+ *
+ * @throws {NydusGdError} "not-found", "usage"; "unavailable" and the like when it is not known what the image is
+ */
+export async function checkImage(options: CheckOptions): Promise<CheckReport> {
+  return await new ImageCheck(options).run();
+}
+
+class ImageCheck {
+  readonly #findings = new Findings();
+  readonly #remarks: string[] = [];
+  readonly #blobs: CheckedBlob[] = [];
+  #version: 5 | 6 | undefined;
+  #counts = { names: 0, inodes: 0 };
+
+  constructor(private readonly options: CheckOptions) {}
+
+  async run(): Promise<CheckReport> {
+    const found = await this.#find();
+    if (found !== undefined) await this.#check(found);
+    const { count, kept } = this.#findings;
+    return {
+      version: this.#version,
+      ...this.#counts,
+      blobs: this.#blobs,
+      count,
+      findings: kept,
+      remarks: this.#remarks,
+    };
+  }
+
+  /** A file that holds no bootstrap is as wrong as a bootstrap that cannot be read. */
+  async #find(): Promise<FoundBootstrap | undefined> {
+    const { source, folder } = this.options;
+    try {
+      return await findBootstrap(source, `${folder}/image.boot`);
+    } catch (error) {
+      if (!hasCode(error, "invalid-image", "corrupt")) throw error;
+      this.#findings.report("structure", "bootstrap", error);
+      return undefined;
+    }
+  }
+
+  async #check({ path, container }: FoundBootstrap): Promise<void> {
+    const findings = this.#findings;
+    using mapped = findings.attempt("structure", "bootstrap", () => MappedBootstrap.open(path, { treeOnly: true })) ??
+      null;
+    if (mapped === null) return;
+    const { tree, mapping } = mapped;
+    this.#version = tree.version;
+    const chunks = new ChunkCheck(tree, findings);
+    chunks.checkRecords();
+    this.#counts = new TreeCheck(tree, findings, chunks).run();
+    chunks.finish();
+    if (tree.version === 6) checkDevices(mapping.bytes, tree.blobs, findings);
+    await this.#checkDigests(mapped);
+    await this.#checkBlobs(mapped, container, chunks);
+  }
+
+  /** The digests of v5 inodes; v6 has none. */
+  async #checkDigests({ tree }: MappedBootstrap): Promise<void> {
+    if (!isV5(tree)) return;
+    const findings = this.#findings;
+    await prepareDigests();
+    const bytes = new Budget(findings, "bytes of digests", tree.byteLength);
+    for (let record = 1; record <= tree.recordCount; record++) {
+      const found = findings.attempt("digest", `inode ${record}`, () => tree.recordDigest(record));
+      if (found === undefined) continue;
+      if (!bytes.take(found.input.length)) return;
+      if (equalBytes(digest(tree.digester, found.input), found.expected)) continue;
+      findings.add("digest", `inode ${record}`, "its digest is not that of what it is made of");
+    }
+  }
+
+  async #checkBlobs({ tree }: MappedBootstrap, container: string | undefined, chunks: ChunkCheck): Promise<void> {
+    const { backend, chunks: verifies, signal, onProgress } = this.options;
+    const findings = this.#findings;
+    if (tree.blobs.length === 0) return;
+    try {
+      refuseUnsupported(tree.flags, tree.blobs);
+    } catch (error) {
+      if (!hasCode(error, "unsupported")) throw error;
+      if (verifies) findings.report("blob", "bootstrap", error);
+      else this.#remarks.push(`blobs were not looked at: ${messageOf(error)}`);
+      return;
+    }
+    if (backend === undefined) {
+      this.#remarks.push("blobs were not looked at: it is not said where they are (--blob-dir, --config)");
+      return;
+    }
+    const blobs = tree.blobs.map((blob) => ({ ...blob, id: effectiveBlobId(blob, container) }));
+    const totalBytes = blobs.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
+    let doneBytes = 0;
+    const wrong = new WrongChunks(tree, blobs.map(({ id }) => id), findings);
+    using decoder = verifies
+      ? new Decoder({ workers: availableParallelism(), inlineBytes: INLINE_BYTES, idleMs: IDLE_MS })
+      : null;
+    for (const blob of blobs) {
+      throwIfAborted(signal);
+      this.#blobs.push(
+        await checkBlob({
+          tree,
+          blob,
+          source: backend.blob(blob.id),
+          chunks,
+          findings,
+          decoder: decoder ?? undefined,
+          signal,
+          onWrongChunk: (chunk, state) => wrong.add(blob.index, chunk, state),
+          onProgress: (bytes) => onProgress(doneBytes += bytes, totalBytes),
+        }),
+      );
+    }
+    wrong.report();
+  }
+}

@@ -1,0 +1,159 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { CHUNK_DATA, COMPRESSION_INFO } from "../../../tests/support/damage_data.ts";
+import { V5_BOOTSTRAP } from "../../../tests/support/damage_v5.ts";
+import { V6_BOOTSTRAP } from "../../../tests/support/damage_v6.ts";
+import { type Damage, ImageCopy } from "../../../tests/support/damage.ts";
+import { MORE_FIXTURES } from "../../../tests/support/mountable_fixture.ts";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { listBootstrap, listRafsFixtures, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { NO_BATCH } from "../../rafs/chunk_table.ts";
+import { pathText } from "../../rafs/path_text.ts";
+import { checkImage, type CheckOptions, type CheckReport } from "./check_image.ts";
+
+const own = listRafsFixtures();
+const more = listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !own.some((fixture) => fixture.name === name));
+const UNREADABLE = /^v6-(zran|tar-ref|tarfs|.*encrypt)/;
+
+const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
+const lines = ({ findings }: CheckReport) => findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`);
+
+async function check(
+  source: string,
+  blobDir: string | undefined,
+  chunks: boolean,
+  folder: string,
+  more: Partial<CheckOptions> = {},
+) {
+  return await checkImage({
+    source,
+    backend: blobDir === undefined ? undefined : blobsIn(blobDir),
+    chunks,
+    folder,
+    signal: new AbortController().signal,
+    onProgress: () => {},
+    ...more,
+  });
+}
+
+for (const fixture of [...own, ...more]) {
+  Deno.test(`nothing is wrong with ${fixture.name} and its blobs`, async () => {
+    using temp = TempDir.make();
+    const blobDir = join(fixture.directory, "blobs");
+    const isUnreadable = UNREADABLE.test(fixture.name);
+    const whole = await check(fixture.bootstrap, blobDir, !isUnreadable && !fixture.blobsAbsent, temp.path);
+    assert.deepEqual(lines(whole), []);
+    if (isUnreadable) assert.match(whole.remarks.join(), /^blobs were not looked at: Cannot read .* not supported$/);
+    else if (whole.blobs.length > 0) assert.ok(whole.blobs.every(({ verifiedChunks }) => (verifiedChunks ?? 0) > 0));
+    const alone = await check(fixture.bootstrap, undefined, false, temp.path);
+    assert.deepEqual(lines(alone), []);
+    assert.equal(alone.names, whole.names);
+  });
+}
+
+Deno.test("what cannot be read is told when its chunks are to be checked", async () => {
+  using temp = TempDir.make();
+  const fixture = own.find(({ name }) => name === "v6-zran") ?? assert.fail();
+  const report = await check(fixture.bootstrap, join(fixture.directory, "blobs"), true, temp.path);
+  assert.match(lines(report).join(), /^blob bootstrap: .*ZRAN .* not supported$/);
+});
+
+/** What the plainest reader makes of an image: whether it can be read to the last byte. */
+async function isReadable(copy: ImageCopy, folder: string): Promise<boolean> {
+  const fixture = { ...copy.fixture, directory: folder };
+  const bootstrap = copy.fixture.container === undefined
+    ? join(folder, "bootstrap")
+    : join(folder, "blobs", copy.fixture.container);
+  try {
+    const image = await MemoryImage.open({ ...fixture, bootstrap });
+    await listBootstrap(image.bootstrap, (ino, size) => image.content(ino, size));
+    return image.bootstrap.prefetch.length >= 0;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return false;
+  }
+}
+
+async function findEach(kinds: readonly Damage[]): Promise<void> {
+  await using _quiet = await quietLogs();
+  const missed: string[] = [];
+  let found = 0;
+  for (const { name, fixture, apply } of kinds) {
+    using temp = TempDir.make();
+    const copy = await ImageCopy.of(fixture);
+    const fallout = apply(copy);
+    const { source, blobDir } = await copy.write(temp.path);
+    const complain = (state: string) => missed.push(`${fixture}, ${name}: ${state}`);
+    let report: CheckReport;
+    try {
+      report = await check(source, blobDir, true, temp.path);
+    } catch (error) {
+      complain(error instanceof NydusGdError ? `no report: ${error.message}` : `threw ${error}`);
+      continue;
+    }
+    if (report.count > 0) found++;
+    const files = typeof fallout === "string" ? undefined : copy.filesIn(fallout);
+    const mustFind = fallout === "refused" ||
+      (files !== undefined ? files.size > 0 : !await isReadable(copy, temp.path));
+    if (mustFind && report.count === 0) complain("not found");
+    for (const line of lines(report)) if (/\n/.test(line)) complain(`not one line: ${JSON.stringify(line)}`);
+  }
+  assert.deepEqual(missed, []);
+  assert.ok(found > kinds.length / 2, `${found} of ${kinds.length} found`);
+}
+
+Deno.test("compression info that is stored plainly is as good as any", async () => {
+  using temp = TempDir.make();
+  const { apply, fixture } = COMPRESSION_INFO.find(({ name }) => /otherwise right$/.test(name)) ?? assert.fail();
+  const copy = await ImageCopy.of(fixture);
+  apply(copy);
+  const { source, blobDir } = await copy.write(temp.path);
+  assert.deepEqual(lines(await check(source, blobDir, true, temp.path)), []);
+});
+
+Deno.test("every blob that is damaged where an image needs it is found", () => findEach(CHUNK_DATA));
+Deno.test("compression info that is of no use is found", () => findEach(COMPRESSION_INFO));
+Deno.test("every damage of a v5 bootstrap that a reader refuses is found", () => findEach(V5_BOOTSTRAP));
+Deno.test("every damage of a v6 bootstrap that a reader refuses is found", () => findEach(V6_BOOTSTRAP));
+
+/** A path of a listing as findings have it. */
+const shown = (path: string) =>
+  pathText(Uint8Array.from(
+    path.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))),
+    (character) => character.charCodeAt(0),
+  ));
+
+for (const name of ["v5-layers-merged", "v6-layers-merged", "v6-zstd-batch", "v6-inline-toc"]) {
+  Deno.test(`a flipped byte is found in whatever chunk of ${name} it is, with the files that have it`, async () => {
+    using temp = TempDir.make();
+    const clean = await ImageCopy.of(name);
+    const { compressedOffset, compressedSize, count, batch } = clean.columns(0);
+    const chunks = new Set(Array.from({ length: 12 }, (_, k) => Math.floor(k * (count - 1) / 11)));
+    const copy = await ImageCopy.of(name);
+    const bytes = copy.blob(0);
+    for (const chunk of chunks) {
+      if ((compressedSize[chunk] as number) === 0) chunks.delete(chunk);
+      const middle = (compressedOffset[chunk] as number) + ((compressedSize[chunk] as number) >> 1);
+      // members of one batch share their stored bytes: flipped twice they are right again
+      if (chunks.has(chunk)) bytes[middle] = (clean.blob(0)[middle] as number) ^ 0x20;
+    }
+    const { source, blobDir } = await copy.write(temp.path);
+    const report = await check(source, blobDir, true, temp.path);
+    const told = new Set(
+      report.findings.flatMap(({ kind, state }) => kind === "chunk" ? [Number(/^chunk (\d+)/.exec(state)?.[1])] : []),
+    );
+    for (const chunk of chunks) assert.ok(told.has(chunk), `chunk ${chunk} is not among ${lines(report).join("\n")}`);
+    for (const chunk of told) assert.ok(chunks.has(chunk) || batch[chunk] !== NO_BATCH, `chunk ${chunk} is right`);
+    const spoiled = [...chunks].map((chunk) => compressedOffset[chunk] as number)
+      .map((from) => ({ blob: copy.id(0), from, to: from + 1 }));
+    const files = new Set([...copy.filesIn(spoiled)].map(shown));
+    for (const { state } of report.findings) {
+      const file = /^chunk \d+ \((\/.*?)(?: and \d+ more)?\): (?:sha256|blake3|its bytes|Cannot|zstd|lz4)/.exec(state)
+        ?.[1];
+      assert.ok(file !== undefined && files.has(file), state);
+    }
+  });
+}

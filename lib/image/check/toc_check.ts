@@ -1,0 +1,73 @@
+/**
+ * Checks the table of contents (ToC) at the end of a blob: it is there where the bootstrap says so, it names the same
+ * places, and each part has the digest that stands there.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { equalBytes } from "../../base/bytes.ts";
+import { decompressInto } from "../../blob/codec.ts";
+import type { BlobDescriptor } from "../../rafs/bootstrap.ts";
+import { CI_HEADER } from "../../rafs/blob_meta.ts";
+import type { Findings } from "../../rafs/check/findings.ts";
+import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
+import { MAX_BOOTSTRAP, type ReadRange, readToc, SECTION, type TocEntry } from "../../rafs/toc.ts";
+
+/**
+ * Checks the ToC of a blob whose features say that it has one.
+ *
+ * @param read of the blob
+ * @param blobSize bytes of the whole blob
+ * @throws what `read` throws
+ */
+export async function checkToc(
+  blob: BlobDescriptor,
+  read: ReadRange,
+  blobSize: number,
+  findings: Findings,
+): Promise<void> {
+  if (!has(blob.features, BLOB_FEATURE.hasToc)) return;
+  const where = `blob ${blob.id}`;
+  const entries = await readToc(read, blobSize);
+  if (entries === undefined) return findings.add("blob", where, "it has no table of contents, but its features say so");
+  const { meta } = blob;
+  const entryOf = (name: string) => entries.find((entry) => entry.name === name);
+  if (meta !== undefined && blob.chunkCount > 0) {
+    const expected = [
+      [SECTION.meta, meta.offset, meta.compressedSize, meta.uncompressedSize],
+      [SECTION.metaHeader, meta.offset + meta.compressedSize, CI_HEADER.SIZE, CI_HEADER.SIZE],
+    ] as const;
+    for (const [name, offset, size, plainSize] of expected) {
+      const entry = entryOf(name);
+      if (entry === undefined) findings.add("blob", where, `its table of contents lacks ${name}`);
+      else if (entry.offset !== offset || entry.size !== size || entry.uncompressedSize !== plainSize) {
+        findings.add(
+          "blob",
+          where,
+          `${name} has ${entry.uncompressedSize} bytes, stored in ${entry.size} at ${entry.offset}; ` +
+            `the bootstrap says ${plainSize}, stored in ${size} at ${offset}`,
+        );
+      }
+    }
+  }
+  for (const entry of entries) {
+    // its bytes are those of the chunks, which have digests of their own
+    if (entry.name === SECTION.blob) continue;
+    const wrong = await wrongDigest(entry, read);
+    if (wrong !== undefined) findings.add("blob", where, `${entry.name}: ${wrong}`);
+  }
+}
+
+async function wrongDigest(entry: TocEntry, read: ReadRange): Promise<string | undefined> {
+  const { compressor, digest, offset, size, uncompressedSize } = entry;
+  if (digest.every((byte) => byte === 0)) return undefined;
+  if (uncompressedSize > MAX_BOOTSTRAP) return `it has ${uncompressedSize} bytes, expected ${MAX_BOOTSTRAP} at most`;
+  const stored = await read(offset, size);
+  let plain = stored;
+  if (compressor !== "none") {
+    plain = new Uint8Array(uncompressedSize);
+    decompressInto(compressor, stored, plain);
+  }
+  const actual = createHash("sha256").update(plain).digest();
+  return equalBytes(actual, digest) ? undefined : `sha256 is ${actual.toString("hex")}, expected ${digest.toHex()}`;
+}
