@@ -86,7 +86,7 @@ fuseTest("digest_validate refuses a v5 image with another digest of a file, whic
   const tree = openV5(bootstrap);
   for (const { ino, attr } of walkTree(tree)) {
     if ((attr.mode & 0o170000) !== 0o100000 || attr.size === 0) continue;
-    const { expected } = tree.fileDigest(ino);
+    const { expected } = tree.recordDigest(ino);
     bootstrap[expected.byteOffset - bootstrap.byteOffset] = (expected[0] as number) ^ 1;
     break;
   }
