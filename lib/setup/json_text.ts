@@ -5,12 +5,13 @@
  * ```ts
  * JsonText.parse('{\n  "a": 1\n}\n', "daemon.json").with("b", true).text; // '{\n  "a": 1,\n  "b": true\n}\n'
  * ```
- * Strict as the grammar of RFC 8259, with names that are unique at the top: what a tolerant reader would pass over
+ * Strict as the grammar of RFC 8259, with names that are unique: what a tolerant reader would pass over
  * (comments, a comma too many, a second member of one name) is refused with its line, since a change could not keep it.
  *
  * @throws {NydusGdError} "config": `Cannot read /etc/docker/daemon.json: line 3: it has a comment, which JSON does not know`
  * @module
  */
+import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
 import { NydusGdError } from "../base/errors.ts";
 
 /** A member and where it stands: `"name" : value`. Offsets into the text. */
@@ -37,10 +38,7 @@ export class JsonText {
 
   /** @param path for messages */
   static parse(text: string, path: string): JsonText {
-    const scanner = new Scanner(text, path);
-    const open = scanner.skipSpace();
-    const members = scanner.object();
-    scanner.end();
+    const { open, members } = parseObject(text, path);
     return new JsonText(text, path, open, members);
   }
 
@@ -127,105 +125,66 @@ export class JsonText {
   }
 }
 
-/** Reads a document once, from its beginning to its end. */
-class Scanner {
-  #at = 0;
-  #depth = 0;
+/** By the name of the error. */
+const STATES: Readonly<Record<string, string>> = {
+  PropertyNameExpected: "expected a name in double quotes",
+  ValueExpected: "expected a value",
+  ColonExpected: "expected a colon",
+  CommaExpected: "expected a comma or the closing bracket",
+  CloseBraceExpected: "expected a comma or a closing brace",
+  CloseBracketExpected: "expected a comma or a closing bracket",
+  EndOfFileExpected: "something follows the end of the object",
+  InvalidCommentToken: "it has a comment, which JSON does not know",
+  UnexpectedEndOfComment: "it has a comment, which JSON does not know",
+  UnexpectedEndOfString: "a string has no end",
+};
 
-  constructor(private readonly text: string, private readonly path: string) {
-    if (text.startsWith("\uFEFF")) this.#fail("it begins with a byte order mark, which Docker does not read");
-  }
-
-  /** The offset behind it. */
-  skipSpace(): number {
-    while (" \t\r\n".includes(this.text[this.#at] ?? "x")) this.#at++;
-    const next = this.text.slice(this.#at, this.#at + 2);
-    if (next === "//" || next === "/*" || next[0] === "#") this.#fail("it has a comment, which JSON does not know");
-    return this.#at;
-  }
-
-  end(): void {
-    this.skipSpace();
-    if (this.#at < this.text.length) this.#fail("something follows the end of the object");
-  }
-
-  /** @returns its members. @throws where two have one name */
-  object(): Member[] {
-    const members: Member[] = [];
-    this.#expect("{", "an object");
-    this.skipSpace();
-    if (this.#take("}")) return members;
-    for (;;) {
-      const start = this.skipSpace();
-      if (this.text[start] === "}") this.#fail("a comma stands before the closing brace");
-      const name = this.#string("a name in double quotes");
-      if (members.some((member) => member.name === name)) this.#fail(`it has a second ${JSON.stringify(name)}`, start);
-      this.skipSpace();
-      this.#expect(":", `a colon after ${JSON.stringify(name)}`);
-      const valueStart = this.skipSpace();
-      this.#value();
-      members.push({ name, start, valueStart, end: this.#at });
-      this.skipSpace();
-      if (this.#take("}")) return members;
-      this.#expect(",", `a comma or a closing brace after ${JSON.stringify(name)}`);
-    }
-  }
-
-  #value(): void {
-    const next = this.text[this.#at];
-    if (next === '"') return void this.#string("a string");
-    if (next === "{" || next === "[") {
-      if (++this.#depth > MAX_DEPTH) this.#fail("it is nested too deeply");
-      if (next === "{") this.object();
-      else this.#array();
-      this.#depth--;
-      return;
-    }
-    const word = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.+-])/y;
-    word.lastIndex = this.#at;
-    if (!word.test(this.text)) this.#fail("expected a value");
-    this.#at = word.lastIndex;
-  }
-
-  #array(): void {
-    this.#expect("[", "an array");
-    this.skipSpace();
-    if (this.#take("]")) return;
-    for (;;) {
-      this.skipSpace();
-      if (this.text[this.#at] === "]") this.#fail("a comma stands before the closing bracket");
-      this.#value();
-      this.skipSpace();
-      if (this.#take("]")) return;
-      this.#expect(",", "a comma or a closing bracket");
-    }
-  }
-
-  #string(what: string): string {
-    // deno-lint-ignore no-control-regex
-    const string = /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
-    string.lastIndex = this.#at;
-    const found = string.exec(this.text)?.[0];
-    if (found === undefined) return this.#fail(`expected ${what}`);
-    this.#at = string.lastIndex;
-    return JSON.parse(found);
-  }
-
-  #take(character: string): boolean {
-    if (this.text[this.#at] !== character) return false;
-    this.#at++;
-    return true;
-  }
-
-  #expect(character: string, what: string): void {
-    if (!this.#take(character)) this.#fail(`expected ${what}`);
-  }
-
-  #fail(state: string, at = this.#at): never {
-    throw new NydusGdError("config", `Cannot read ${this.path}: line ${lineAt(this.text, at)}: ${state}`, {
-      hint: `mend ${this.path}`,
+/** The members of the object that `text` is, and where it begins. */
+function parseObject(text: string, path: string): { readonly open: number; readonly members: readonly Member[] } {
+  const refuse = (state: string, at: number): never => {
+    throw new NydusGdError("config", `Cannot read ${path}: line ${lineAt(text, at)}: ${state}`, {
+      hint: `mend ${path}`,
     });
+  };
+  if (text.startsWith("\uFEFF")) refuse("it begins with a byte order mark, which Docker does not read", 0);
+  if (depthOf(text) > MAX_DEPTH) refuse("it is nested too deeply", 0);
+  const errors: ParseError[] = [];
+  const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
+  const [error] = errors;
+  if (error !== undefined) refuse(STATES[printParseErrorCode(error.error)] ?? "it is no JSON", error.offset);
+  if (root?.type !== "object") return refuse("expected an object", root?.offset ?? 0);
+  const twice = findTwice(root);
+  if (twice !== undefined) refuse(`it has a second ${JSON.stringify(twice.children?.[0]?.value)}`, twice.offset);
+  const members = (root.children ?? []).map(({ offset, children: [name, value] = [] }) => ({
+    name: name?.value as string,
+    start: offset,
+    valueStart: value?.offset ?? 0,
+    end: value === undefined ? 0 : value.offset + value.length,
+  }));
+  return { open: root.offset, members };
+}
+
+/** An upper bound of how deep objects and lists are in each other: those in strings count too. */
+function depthOf(text: string): number {
+  let [depth, deepest] = [0, 0];
+  for (const [character] of text.matchAll(/[[\]{}]/g)) {
+    depth += character === "[" || character === "{" ? 1 : -1;
+    deepest = Math.max(deepest, depth);
   }
+  return deepest;
+}
+
+/** A member whose name another one of its object has as well. */
+function findTwice({ type, children = [] }: Node): Node | undefined {
+  const names = new Set<unknown>();
+  for (const child of children) {
+    const name = child.children?.[0]?.value;
+    if (type === "object" && names.has(name)) return child;
+    names.add(name);
+    const below = findTwice(child);
+    if (below !== undefined) return below;
+  }
+  return undefined;
 }
 
 function lineAt(text: string, offset: number): number {

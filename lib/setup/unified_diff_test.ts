@@ -32,9 +32,9 @@ Deno.test("changes stand in hunks with what is around them", () => {
 
 Deno.test("a file that comes, goes, or has no last line end", () => {
   assert.equal(unifiedDiff(["/dev/null", "f"], "", "a\nb\n"), "--- /dev/null\n+++ f\n@@ -0,0 +1,2 @@\n+a\n+b\n");
-  assert.equal(unifiedDiff(["f", "/dev/null"], "a\n", ""), "--- f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n");
+  assert.equal(unifiedDiff(["f", "/dev/null"], "a\n", ""), "--- f\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-a\n");
   const noEnd = "\\ No newline at end of file\n";
-  assert.equal(unifiedDiff(["f", "f"], "a", "a\n"), `--- f\n+++ f\n@@ -1 +1 @@\n-a\n${noEnd}+a\n`);
+  assert.equal(unifiedDiff(["f", "f"], "a", "a\n"), `--- f\n+++ f\n@@ -1,1 +1,1 @@\n-a\n${noEnd}+a\n`);
   assert.equal(unifiedDiff(["f", "f"], "a\n", "a\n"), "");
 });
 
