@@ -11,6 +11,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
 import { ioctl } from "../../../ffi/sys_ioctl.ts";
+import { write } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 
 export const EROFS_TYPE = "erofs";
@@ -65,7 +66,7 @@ export function mountErofs({ image, devices, target, readAheadKb }: ErofsMountRe
 const FS_IOC_GETFSSYSFSPATH = 0x8081_1501n;
 const SYSFS_PATH_SIZE = 129;
 
-/** Kernels that do not tell where it is set keep their own readahead. */
+/** Kernels that do not tell where it is set, or may not be told (a container's /sys), keep their own readahead. */
 function setReadAhead(target: string, readAheadKb: number): void {
   using root = open(target, O.RDONLY | O.DIRECTORY);
   const answer = new Uint8Array(SYSFS_PATH_SIZE);
@@ -77,5 +78,10 @@ function setReadAhead(target: string, readAheadKb: number): void {
   }
   const path = new TextDecoder().decode(answer.subarray(1, 1 + (answer[0] as number)));
   const name = path.slice(path.lastIndexOf("/") + 1); // the same below fs/erofs and below bdi
-  Deno.writeTextFileSync(`/sys/class/bdi/${name}/read_ahead_kb`, String(readAheadKb));
+  try {
+    using file = open(`/sys/class/bdi/${name}/read_ahead_kb`, O.WRONLY);
+    write(file, new TextEncoder().encode(String(readAheadKb)));
+  } catch (error) {
+    if (!isErrno(error, "EROFS", "EACCES", "ENOENT")) throw error;
+  }
 }
