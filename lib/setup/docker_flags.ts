@@ -45,19 +45,37 @@ export interface DockerUnit {
 /** Reads them. */
 export async function readDockerUnit(host: Host): Promise<DockerUnit> {
   const unit = await firstOf(host, UNIT_DIRS.map((dir) => `${dir}/${DOCKER_SERVICE}`));
-  const files = [...(unit === undefined ? [] : [unit]), ...await dropIns(host), ...ENVIRONMENT_FILES];
+  const files = [...(unit === undefined ? [] : [unit]), ...await dropIns(host)];
   const flags: Partial<Record<keyof typeof FLAGS, DockerFlag>> = {};
-  for (const path of files) {
+  const look = async (path: string, matters: RegExp) => {
     const text = await ignore(MISSING, Deno.readTextFile(host.at(path))) ?? "";
-    for (const [index, line] of text.split("\n").entries()) {
-      if (/^\s*[#;]/.test(line)) continue;
+    for (const { line, number } of logicalLines(text)) {
+      if (!matters.test(line)) continue;
       for (const [name, pattern] of Object.entries(FLAGS) as [keyof typeof FLAGS, RegExp][]) {
         const found = pattern.exec(line);
-        if (found !== null) flags[name] = { value: found[1] ?? "true", place: `${path} line ${index + 1}` };
+        if (found !== null) flags[name] = { value: found[1] ?? "true", place: `${path} line ${number}` };
       }
     }
-  }
+  };
+  for (const path of files) await look(path, UNIT_LINE);
+  for (const path of ENVIRONMENT_FILES) await look(path, /^\s*[^#;\s]/);
   return { isThere: unit !== undefined, flags };
+}
+
+/** What of a unit may hold flags of dockerd. */
+const UNIT_LINE = /^\s*(?:ExecStart|Environment)\s*=/;
+
+/** Lines that end in a backslash go on. */
+function* logicalLines(text: string): Iterable<{ readonly line: string; readonly number: number }> {
+  let line = "", number = 1;
+  for (const [index, part] of text.split("\n").entries()) {
+    if (line === "") number = index + 1;
+    if (part.endsWith("\\")) line += `${part.slice(0, -1)} `;
+    else {
+      yield { line: line + part, number };
+      line = "";
+    }
+  }
 }
 
 const MISSING = [Deno.errors.NotFound, Deno.errors.NotADirectory];

@@ -237,6 +237,7 @@ Deno.test("what stands in the way is refused before anything is changed", async 
       "config",
       /default\/docker line 2 names .* devicemapper/,
     ],
+    [unit("-H fd:// \\\n  --storage-driver btrfs"), "config", /docker\.service line 2 names the storage driver btrfs/],
     [unit("--experimental=false"), "config", /switches experimental features off/],
     [unit("--storage-opt overlay2.size=5G"), "config", /an option of another storage driver/],
     [

@@ -30,7 +30,10 @@ export class PrefixMachine implements Disposable {
   /** A dockerd that tells this version, and nothing else. */
   hasDocker(version: string): void {
     this.write("/usr/bin/dockerd", `#!/bin/sh\necho "Docker version ${version}, build x"\n`, 0o755);
-    this.write("/lib/systemd/system/docker.service", "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n");
+    this.write(
+      "/lib/systemd/system/docker.service",
+      "[Service]\nExecStart=/usr/bin/dockerd -H fd://\nExecReload=/bin/kill -s HUP $MAINPID\n",
+    );
   }
 
   /** Every folder, file and link below the prefix with mode and content; without what setup keeps for itself. */

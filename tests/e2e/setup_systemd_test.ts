@@ -1,0 +1,180 @@
+/**
+ * `nydus-gd setup` on a machine with systemd as process 1 and Docker as Debian packages it: the built executable, real
+ * units, real restarts, containers that run meanwhile.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { busyboxLayer, CountedRegistry, dockerMissing, fixture } from "../support/docker_stack.ts";
+import { readListing } from "../support/rafs_fixtures.ts";
+import { SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const BUILD = new URL("../../scripts/build_binary.ts", import.meta.url).pathname;
+const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
+
+const missing = dockerMissing() ?? await systemdMachineMissing();
+if (missing !== undefined) console.log(`skipped: ${missing}`);
+const ignore = missing !== undefined;
+
+const IMAGE = "v6-prefetch-fs";
+const UNIT = "nydus-gd.service";
+/** Without a bridge, as the network is this machine's; cgroups without systemd's bus. */
+const DAEMON_JSON = `{
+  "bridge": "none",
+  "iptables": false, "ip6tables": false,
+  "exec-opts": ["native.cgroupdriver=cgroupfs"],
+  "storage-driver": "overlay2"
+}
+`;
+
+/** A machine with Docker on overlay2 that has one image, and our executable installed. */
+async function withMachine(test: (machine: SystemdMachine) => Promise<void>): Promise<void> {
+  await using machine = await SystemdMachine.start();
+  const args = ["run", "-A", "-q", "--no-check", "--config", CONFIG, BUILD, "--no-deb", "--dist", machine.outside];
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+  await machine.must("install", "/outside/nydus-gd", "/usr/local/bin/nydus-gd");
+  await machine.write("/etc/docker/daemon.json", DAEMON_JSON);
+  await machine.must("systemctl", "start", "docker");
+  await Deno.writeFile(`${machine.outside}/box.tar`, await busyboxLayer());
+  await machine.must("docker", "import", "/outside/box.tar", "box");
+  await test(machine);
+}
+
+/** What a file of the lazy image holds, read in the container. */
+async function readsRight(machine: SystemdMachine, container: string, index: number): Promise<void> {
+  const files = readListing(fixture(IMAGE).listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
+  const file = files.at(index) ?? assert.fail("the image has no such file");
+  const path = decodeURIComponent(file.path);
+  const seen = await machine.must("docker", "exec", container, "/bin/sha256sum", path);
+  assert.equal(seen.split(" ")[0], file.sha256);
+}
+
+async function property(machine: SystemdMachine, unit: string, name: string): Promise<string> {
+  return await machine.must("systemctl", "show", unit, "--property", name, "--value");
+}
+
+/** Docker is on overlay2 with its image, and nothing of setup is left. */
+async function isAsBefore(machine: SystemdMachine): Promise<void> {
+  assert.equal(await driver(machine), "overlay2");
+  assert.match(await machine.must("docker", "image", "ls"), /^box\s/m);
+  assert.equal(await machine.must("cat", "/etc/docker/daemon.json"), DAEMON_JSON.trim());
+  assert.equal(await machine.must("find", "/etc/systemd/system", "-name", "*nydus*"), "");
+  assert.equal(await property(machine, UNIT, "LoadState"), "not-found");
+}
+
+function driver(machine: SystemdMachine): Promise<string> {
+  return machine.must("docker", "info", "--format", "{{.Driver}}");
+}
+
+Deno.test(
+  { name: "setup puts Docker on lazy images, outlives stops and kills, and is undone to the byte", ignore },
+  async (t) => {
+    using temp = TempDir.make();
+    await using registry = await CountedRegistry.start(temp.path);
+    const image = await registry.pushLazy(IMAGE, "lazy");
+    await withMachine(async (machine) => {
+      await t.step("a dry run shows all, and changes nothing", async () => {
+        const { code, stdout } = await machine.run("nydus-gd", "setup", "--dry-run");
+        assert.equal(code, 0);
+        assert.match(stdout, /^\+ExecStart=\/usr\/local\/bin\/nydus-gd serve$/m);
+        assert.match(
+          stdout,
+          /^-  "storage-driver": "overlay2"\n\+  "storage-driver": "nydus-gd",\n\+  "experimental": true$/m,
+        );
+        assert.match(
+          stdout,
+          /Then:\n  systemctl daemon-reload\n  systemctl restart nydus-gd\.service\n  systemctl restart docker/,
+        );
+        assert.match(stdout, /1 images and all containers of overlay2 stay in \/var\/lib\/docker/);
+        assert.equal(await driver(machine), "overlay2");
+        assert.equal(await machine.must("cat", "/etc/docker/daemon.json"), DAEMON_JSON.trim());
+      });
+      await t.step("nobody to ask is wrong usage", async () => {
+        const { code, stderr } = await machine.run("nydus-gd", "setup");
+        assert.deepEqual([code, stderr], [
+          2,
+          "nydus-gd: cannot ask: standard input is no terminal\nhint: --yes, or --dry-run\n",
+        ]);
+      });
+      await t.step("a service that does not start leaves the machine as it was", async () => {
+        await machine.write("/var/lib/nydus/config.json", "{");
+        const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes");
+        assert.equal(code, 1);
+        const failed =
+          /nydus-gd: cannot set up: Cannot run systemctl restart nydus-gd\.service: .*; everything is as it was/;
+        assert.match(stderr, failed);
+        assert.match(stderr, /\nhint: journalctl -u nydus-gd\.service/);
+        await isAsBefore(machine);
+        await machine.must("rm", "/var/lib/nydus/config.json");
+      });
+      await t.step("done, a doctor finds nothing wrong", async () => {
+        const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
+        assert.equal(code, 0, stdout + stderr);
+        assert.match(stdout, /Docker is set up/);
+        assert.match(stdout, /ok {4}service {13}active \(running\)\n/);
+        assert.match(stdout, /ok {4}storage driver {6}nydus-gd is in use\n/);
+        assert.match(stdout, /ok {4}mount by fuse {7}\d+ bytes read/);
+        assert.equal(await driver(machine), "nydus-gd");
+      });
+      await t.step("the units are as systemd wants them, and in order", async () => {
+        const { stdout, stderr } = await machine.run("systemd-analyze", "verify", UNIT, "docker.service");
+        assert.doesNotMatch(stdout + stderr, /nydus-gd/);
+        assert.match(await property(machine, "docker.service", "After"), /\bnydus-gd\.service\b/);
+        assert.match(await property(machine, "docker.service", "Wants"), /\bnydus-gd\.service\b/);
+        assert.equal(await property(machine, UNIT, "UnitFileState"), "enabled");
+        await machine.must("systemctl", "stop", "docker.socket", "docker", UNIT);
+        await machine.must("systemctl", "start", "docker");
+        const ready = (unit: string) => property(machine, unit, "ActiveEnterTimestampMonotonic").then(Number);
+        const started = Number(await property(machine, "docker.service", "ExecMainStartTimestampMonotonic"));
+        assert.ok(await ready(UNIT) <= started, "Docker was started before its driver was ready");
+      });
+      await t.step("run again, it has nothing to do", async () => {
+        assert.match(await machine.must("nydus-gd", "setup", "--yes"), /^Nothing to do/);
+      });
+      await t.step("a container of a lazy image outlives stop, kill and restart of the daemon", async () => {
+        await machine.must(
+          "docker",
+          "run",
+          "-d",
+          "--name",
+          "app",
+          "--network",
+          "none",
+          image,
+          "/bin/sleep",
+          "infinity",
+        );
+        await readsRight(machine, "app", 0);
+        await machine.must("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT);
+        // a call that Docker repeats comes without its body: nothing is asked before the next daemon serves
+        while (await property(machine, UNIT, "NRestarts") === "0") {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        await machine.must("systemctl", "start", UNIT);
+        await readsRight(machine, "app", 1);
+        await machine.must("systemctl", "restart", UNIT);
+        await readsRight(machine, "app", 2);
+        await machine.must("systemctl", "stop", UNIT);
+        await machine.must("systemctl", "start", UNIT);
+        await readsRight(machine, "app", 3);
+      });
+      await t.step("undoing is refused while the container runs", async () => {
+        const { code, stderr } = await machine.run("nydus-gd", "setup", "--undo", "--yes");
+        assert.equal(code, 1);
+        assert.match(
+          stderr,
+          /^nydus-gd: cannot undo setup: 1 running containers are on nydus-gd .*: app\nhint: .*--force\n$/,
+        );
+        assert.equal(await driver(machine), "nydus-gd");
+      });
+      await t.step("by force everything is as it was, nothing of ours runs", async () => {
+        await machine.must("nydus-gd", "setup", "--undo", "--yes", "--force");
+        await isAsBefore(machine);
+        assert.equal((await machine.run("pgrep", "-f", "nydus-gd serve|sleep infinity")).stdout, "");
+        assert.doesNotMatch(await machine.must("cat", "/proc/mounts"), /nydus-gd\/(images|erofs)/);
+      });
+    });
+  },
+);
