@@ -4,12 +4,12 @@
  *
  * ```
  * backup, record ──► files, one after the other ──► services
- *                                                     └─ Docker does not come back: everything is undone
+ *                                                     └─ one does not start, or Ctrl-C: everything is put back
  * ```
  *
  * @module
  */
-import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
 import { throwIfAborted } from "../base/abort.ts";
 import { lockFile } from "../layer/home_lock.ts";
 import { writeState } from "./file_state.ts";
@@ -43,39 +43,63 @@ function lockSetup(host: Host): Disposable {
 
 /**
  * @param signal heeded between steps
- * @throws {NydusGdError} "environment" where a service does not start; where that is Docker, everything was undone
+ * @throws {NydusGdError} "environment" where a service does not start, "interrupted": everything is then as it was
  */
 export async function apply(host: Host, plan: Plan, progress: Progress, signal: AbortSignal): Promise<void> {
   const record = await SetupRecord.open(host);
-  for (const { path, current, before, after, follow, members } of plan.changes) {
+  const wasSetUp = record.files.length > 0;
+  try {
+    await change(host, plan, record, progress, signal);
+    for (const words of plan.services) {
+      throwIfAborted(signal);
+      progress(`systemctl ${words.join(" ")}`);
+      await systemctl(...words);
+    }
+  } catch (error) {
+    if (!hasCode(error, "environment", "interrupted")) throw error;
+    progress(`${error.message}: putting everything back`);
+    await (wasSetUp ? putBack(host, plan, progress) : undoAll(host, progress));
+    if (error.code === "interrupted") throw error;
+    throw new NydusGdError("environment", `Cannot set up: ${error.message}; everything is as it was`, {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      cause: error,
+    });
+  }
+}
+
+async function change(
+  host: Host,
+  { changes }: Plan,
+  record: SetupRecord,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { path, current, before, after, follow, members } of changes) {
     throwIfAborted(signal);
-    progress(`write ${path}`);
     const recorded = record.of(path);
     if (recorded !== undefined && members === undefined && isEdited(recorded, current)) {
       progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
     }
+    progress(`write ${path}`);
     await record.note(path, before, after, members);
     await writeState(host.at(path), after, follow);
   }
-  for (const words of plan.services) {
-    throwIfAborted(signal);
+}
+
+/** What an earlier setup has made stays. */
+async function putBack(host: Host, { changes, services }: Plan, progress: Progress): Promise<void> {
+  for (const { path, current, follow } of changes.toReversed()) {
+    progress(`put ${path} back`);
+    await writeState(host.at(path), current, follow);
+  }
+  for (const words of services) {
     progress(`systemctl ${words.join(" ")}`);
-    try {
-      await systemctl(...words);
-    } catch (error) {
-      if (!hasCode(error, "environment")) throw error;
-      await putBack(host, progress, error);
-    }
+    await systemctl(...words);
   }
 }
 
-/** A service did not start: the machine gets back what it had. @throws always */
-async function putBack(host: Host, progress: Progress, cause: NydusGdError): Promise<never> {
-  progress(`${cause.message}: putting everything back`);
-  const { signal } = new AbortController();
+/** Before this there was nothing of ours. */
+async function undoAll(host: Host, progress: Progress): Promise<void> {
+  const { signal } = new AbortController(); // an interrupted setup is put back all the same
   await undo(host, await planUndo({ host, force: true }, signal), progress, signal);
-  throw new NydusGdError("environment", `Cannot set up: ${messageOf(cause)}; everything is as it was`, {
-    ...(cause.hint === undefined ? {} : { hint: cause.hint }),
-    cause,
-  });
 }

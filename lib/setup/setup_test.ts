@@ -110,6 +110,31 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
   }
 });
 
+Deno.test("a setup that is told to stop puts back what it has done, an earlier one stays", async () => {
+  for (const wasSetUp of [false, true]) {
+    for (let step = 1; step <= 4; step++) {
+      using machine = new PrefixMachine();
+      machine.hasDocker("26.1.5");
+      machine.write(DAEMON_JSON, "{}");
+      if (wasSetUp) await setUp(machine);
+      const tree = machine.tree();
+      machine.hasDocker("27.0.0"); // another drop-in is wanted
+      const planned = await plan(machine, { command: ["/opt/nydus-gd"] });
+      machine.hasDocker("26.1.5");
+      if (step === planned.changes.length) break; // the last step is not followed by one that could stop
+      const controller = new AbortController();
+      let steps = 0;
+      const progress = () => {
+        if (++steps === step) controller.abort();
+      };
+      const applied = alone(machine.host, () => apply(machine.host, planned, progress, controller.signal));
+      await assert.rejects(applied, { code: "interrupted" });
+      assert.deepEqual(machine.tree(), tree);
+      assert.equal((await planUndo({ host: machine.host, force: false }, signal)).isRecorded, wasSetUp);
+    }
+  }
+});
+
 Deno.test("an undo that was interrupted at any moment is finished by another", async () => {
   for (let step = 0; step <= 4; step++) {
     using machine = new PrefixMachine();

@@ -1,0 +1,105 @@
+/**
+ * `nydus-gd setup` as a person types it: what it asks, what it refuses, what a kill leaves.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
+import { commandLine, fails, run } from "../support/command.ts";
+import { PrefixMachine } from "../support/setup_prefix.ts";
+
+const DAEMON_JSON = "/etc/docker/daemon.json";
+
+/** A machine with Docker on overlay2. */
+function makeMachine(): PrefixMachine {
+  const machine = new PrefixMachine();
+  machine.hasDocker("26.1.5");
+  machine.write(DAEMON_JSON, '{\n  "storage-driver": "overlay2"\n}\n');
+  return machine;
+}
+
+/** `nydus-gd setup ARGS` at a terminal, where somebody types `answer`. */
+async function atTerminal(args: readonly string[], answer: string): Promise<{ code: number; shown: string }> {
+  const words = commandLine(["setup", ...args]).map((word) => `'${word}'`).join(" ");
+  const child = new Deno.Command("script", {
+    args: ["--quiet", "--return", "--command", words, "/dev/null"],
+    env: { NO_COLOR: "1" },
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const input = child.stdin.getWriter();
+  let shown = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const wasAsked = shown.includes("[y/N]");
+    shown += text;
+    if (!wasAsked && shown.includes("[y/N]")) await input.write(new TextEncoder().encode(answer));
+  }
+  await input.close();
+  return { code: (await child.status).code, shown };
+}
+
+Deno.test("the plan is shown as a diff and asked about; only yes changes something", async () => {
+  using machine = makeMachine();
+  const tree = machine.tree();
+  const prefix = ["--prefix", machine.host.prefix];
+  const no = await atTerminal(prefix, "n\n");
+  assert.equal(no.code, 0, no.shown);
+  assert.match(no.shown, /^-  "storage-driver": "overlay2"\r?\n\+  "storage-driver": "nydus-gd",/m);
+  assert.match(no.shown, /Do it\? \[y\/N\] n\r?\nNothing was changed\./);
+  assert.deepEqual(machine.tree(), tree);
+  const yes = await atTerminal(prefix, "yes\n");
+  assert.match(yes.shown, /The files are written; no service was touched\./);
+  assert.match(machine.read(DAEMON_JSON), /nydus-gd/);
+  const undone = await atTerminal([...prefix, "--undo"], "y\n");
+  assert.match(undone.shown, /Everything is as it was before setup\./);
+  assert.deepEqual(machine.tree(), tree);
+});
+
+Deno.test("Ctrl-C at the question ends it, and nothing was changed", async () => {
+  using machine = makeMachine();
+  const tree = machine.tree();
+  const { code, shown } = await atTerminal(["--prefix", machine.host.prefix], "\x03");
+  assert.equal(code, 130, shown);
+  assert.deepEqual(machine.tree(), tree);
+});
+
+Deno.test("what cannot be done is said in one line, with what helps", async () => {
+  using machine = makeMachine();
+  const prefix = ["--prefix", machine.host.prefix];
+  await fails(["setup", ...prefix, "--target", "containerd"], /cannot set up containerd: .* later/, /--target docker/);
+  const nobody = await run(["setup", ...prefix]);
+  assert.equal(nobody.code, 2);
+  assert.match(nobody.stdout, /\+\+\+ \/etc\/docker\/daemon\.json/);
+  assert.match(nobody.stderr, /^nydus-gd: cannot ask: standard input is no terminal\nhint: --yes, or --dry-run\n$/);
+  await fails(["setup", ...prefix, "--targt", "x"], /unknown option '--targt'/, /--target/, { code: 2 });
+  machine.write(DAEMON_JSON, '{\n  "a": 1,\n  // no\n}\n');
+  await fails(["setup", ...prefix, "--yes"], /daemon\.json: line 3: it has a comment/, /mend/);
+  machine.hasDocker("28.5.2");
+  await fails(["setup", ...prefix, "--yes"], /Docker 28\.5\.2: it has no graph-driver plugins/, /20\.10 to 26/);
+});
+
+Deno.test("killed at any moment, it can be run again or undone", async () => {
+  const moments = [
+    "/var/lib/nydus-gd/setup/record.json",
+    "/etc/systemd/system/nydus-gd.service",
+    "/etc/systemd/system/docker.service.d",
+  ];
+  for (const [index, path] of moments.entries()) {
+    using machine = makeMachine();
+    const tree = machine.tree();
+    const words = ["setup", "--yes", "--prefix", machine.host.prefix];
+    const [program, ...args] = commandLine(words);
+    const child = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
+    let ended = false;
+    child.status.then(() => ended = true);
+    while (!ended && await ignoreMissing(Deno.errors.NotFound, Deno.lstat(machine.host.at(path))) === undefined);
+    if (!ended) child.kill("SIGKILL");
+    await child.status;
+    if (index % 2 === 0) {
+      assert.equal((await run(words)).code, 0);
+      assert.match(machine.read(DAEMON_JSON), /"storage-driver": "nydus-gd"/);
+    }
+    assert.equal((await run([...words, "--undo"])).code, 0);
+    assert.deepEqual(machine.tree(), tree);
+  }
+});
