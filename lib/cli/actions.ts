@@ -99,6 +99,31 @@ export interface MountArgs {
   readonly background: boolean;
 }
 
+/** An image that is only looked at. */
+export interface LookArgs {
+  /** As {@link MountArgs.bootstrap}, or `oci:DIR[:TAG]`. */
+  readonly image: string;
+  /** Folder of data blobs named by their id. Excludes `config`. */
+  readonly blobDir?: string;
+  /** nydusd's own configuration, which names the backend. Excludes `blobDir`. */
+  readonly config?: string;
+}
+
+/** `nydus-gd check`. */
+export interface CheckArgs extends LookArgs {
+  /** Fetch and verify every chunk. */
+  readonly blobs: boolean;
+  readonly output: "text" | "json";
+}
+
+/** `nydus-gd unpack`. */
+export interface UnpackArgs extends LookArgs {
+  /** A folder, `tar:FILE`, or "-" for a tar on standard output. */
+  readonly target: string;
+  /** A cache that is used and filled. */
+  readonly cacheDir?: string;
+}
+
 /** `nydus-gd umount`. */
 export interface UmountArgs {
   readonly dir: string;
@@ -144,6 +169,8 @@ export interface Actions {
   readonly serve?: Load<ServeArgs>;
   readonly mount?: Load<MountArgs>;
   readonly umount?: Load<UmountArgs>;
+  readonly check?: Load<CheckArgs>;
+  readonly unpack?: Load<UnpackArgs>;
   readonly status?: Load<StatusArgs>;
   readonly setup?: Load<SetupArgs>;
   readonly doctor?: Load<DoctorArgs>;

@@ -23,6 +23,7 @@ import {
   type LogControl,
   type Output,
 } from "./actions.ts";
+import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -31,6 +32,7 @@ import { serveCommand } from "./commands/serve.ts";
 import { setupCommand } from "./commands/setup.ts";
 import { statusCommand } from "./commands/status.ts";
 import { umountCommand } from "./commands/umount.ts";
+import { unpackCommand } from "./commands/unpack.ts";
 import { versionCommand } from "./commands/version.ts";
 import { examples, type Run } from "./command.ts";
 import { EXIT, type Failure, failureOf, UsageError } from "./failure.ts";
@@ -102,6 +104,8 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(serveCommand, actions.serve);
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
+  offer(checkCommand, actions.check);
+  offer(unpackCommand, actions.unpack);
   offer(statusCommand, actions.status);
   offer(setupCommand, actions.setup);
   offer(doctorCommand, actions.doctor);

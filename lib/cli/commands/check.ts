@@ -1,0 +1,29 @@
+/**
+ * `nydus-gd check`: whether an image is what it should be.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { CheckArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+import { blobDirOption, configOption, IMAGE_HELP, outputOption } from "../image_options.ts";
+
+/** The command; `run` gets its arguments. */
+export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
+  return new Command("check")
+    .description("Verify an image without running it. What is wrong is shown, one line each, and the exit status is 3.")
+    .argument("<image>", IMAGE_HELP)
+    .addOption(blobDirOption())
+    .addOption(configOption())
+    .option("--blobs", "fetch every chunk of every blob, and compare it with its digest", false)
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      examples(
+        "nydus-gd check image.boot",
+        "nydus-gd check --blobs registry.example/app:1",
+        "nydus-gd check --blobs -o json oci:./layout",
+      ),
+    )
+    .action((image, options) => run({ image, ...options }));
+}

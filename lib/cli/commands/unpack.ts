@@ -1,0 +1,30 @@
+/**
+ * `nydus-gd unpack`: the whole tree of an image, as a folder or a tar.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { UnpackArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
+
+/** The command; `run` gets its arguments. */
+export function unpackCommand(run: Run<UnpackArgs>): CommandUnknownOpts {
+  return new Command("unpack")
+    .description(
+      "Write an image's whole tree to a folder or a tar. Every chunk is verified; what fails leaves nothing.",
+    )
+    .argument("<image>", IMAGE_HELP)
+    .argument("<target>", "a new or empty folder, tar:FILE, or - for a tar on standard output")
+    .addOption(blobDirOption())
+    .addOption(configOption())
+    .option("--cache-dir <dir>", "a cache of chunks that is used and filled")
+    .addHelpText(
+      "after",
+      examples(
+        "nydus-gd unpack registry.example/app:1 ./rootfs",
+        "nydus-gd unpack --blob-dir blobs image.boot - | tar t",
+      ),
+    )
+    .action((image, target, options) => run({ image, target, ...options }));
+}

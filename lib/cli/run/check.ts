@@ -1,0 +1,40 @@
+/**
+ * The work of `nydus-gd check`.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../base/errors.ts";
+import { checkImage } from "../../image/check/check_image.ts";
+import { locateImage } from "../../image/locate_image.ts";
+import type { ActionContext, CheckArgs } from "../actions.ts";
+import { checkLines } from "../check_text.ts";
+import { EXIT } from "../failure.ts";
+import { ProgressLine } from "../progress_line.ts";
+import { ImageAccess } from "./image_access.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
+
+/** Shows what is wrong; 3 when anything is. */
+export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionContext): Promise<number> {
+  const { image: what, blobDir, config, blobs, output } = args;
+  using access = ImageAccess.open();
+  await using scratch = await ScratchFolder.make();
+  const located = await locateImage({ what, blobDir, config }, access.deps, scratch.path, signal);
+  if (blobs && located.backend === undefined) {
+    throw new NydusGdError("usage", `Cannot check the blobs of ${what}: it is not said where they are`, {
+      hint: "--blob-dir DIR, or --config FILE",
+    });
+  }
+  using progress = new ProgressLine(stderr, "verified");
+  const report = await checkImage({
+    source: located.source,
+    backend: located.backend,
+    chunks: blobs,
+    folder: scratch.path,
+    signal,
+    onProgress: (done, total) => progress.show(done, total),
+  });
+  progress[Symbol.dispose]();
+  if (output === "json") stdout.write(`${JSON.stringify({ image: what, ...report })}\n`);
+  else stdout.write(checkLines(report).map((line) => `${line}\n`).join(""));
+  return report.count === 0 ? EXIT.done : EXIT.foundWrong;
+}

@@ -1,0 +1,63 @@
+/**
+ * The work of `nydus-gd unpack`.
+ *
+ * @module
+ */
+import { bytesText } from "../../base/byte_text.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { cacheOptions } from "../../image/fetch_plan.ts";
+import { locateImage, requireBackend } from "../../image/locate_image.ts";
+import { FolderSink } from "../../image/unpack/folder_sink.ts";
+import { TarFile, TarStream } from "../../image/unpack/tar_output.ts";
+import { type TarOutput, TarSink } from "../../image/unpack/tar_sink.ts";
+import type { TreeSink } from "../../image/unpack/tree_sink.ts";
+import { unpackImage } from "../../image/unpack/unpack_image.ts";
+import type { ActionContext, UnpackArgs } from "../actions.ts";
+import { ProgressLine } from "../progress_line.ts";
+import { ImageAccess } from "./image_access.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
+
+/** Unpacks; a tar on standard output leaves nothing else there. */
+export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
+  const { image: what, blobDir, config: configPath, target, cacheDir } = args;
+  if (target === "-" && stdout.isTerminal) {
+    throw new NydusGdError("usage", "Cannot unpack: a tar is nothing for a terminal", {
+      hint: "nydus-gd unpack IMAGE - > FILE, or name a folder",
+    });
+  }
+  using access = ImageAccess.open();
+  await using scratch = await ScratchFolder.make();
+  const located = await locateImage({ what, blobDir, config: configPath }, access.deps, scratch.path, signal);
+  const backend = requireBackend(located, "unpack");
+  const { sink, folder } = await openSink(target, scratch.path);
+  using progress = new ProgressLine(stderr, "unpacked");
+  const { names, bytes, leftOut } = await unpackImage({
+    source: located.source,
+    backend,
+    sink,
+    folder,
+    cacheDir,
+    fetching: cacheOptions(access.settings, located.config),
+    signal,
+    onProgress: (done, total) => progress.show(done, total),
+  });
+  progress[Symbol.dispose]();
+  const summary = `unpacked ${names} names, ${bytesText(bytes)}\n`;
+  if (target === "-") stderr.write(summary);
+  else stdout.write(summary);
+  for (
+    const [count, text] of [
+      [leftOut.xattrs, "extended attributes: the file system does not take them"],
+      [leftOut.sockets, "sockets: a tar cannot hold them"],
+    ] as const
+  ) if (count > 0) stderr.write(`left out ${count} ${text}\n`);
+}
+
+/** What is written to, and a folder on its disk for what is fetched. */
+async function openSink(target: string, scratch: string): Promise<{ sink: TreeSink; folder: string }> {
+  const tar = (output: TarOutput) => ({ sink: new TarSink(output), folder: scratch });
+  if (target === "-") return tar(new TarStream(Deno.stdout));
+  if (target.startsWith("tar:")) return tar(await TarFile.create(target.slice("tar:".length)));
+  const sink = await FolderSink.open(target.replace(/^dir:/, ""));
+  return { sink, folder: sink.staging };
+}

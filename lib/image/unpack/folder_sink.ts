@@ -1,0 +1,246 @@
+/**
+ * A tree as a folder: owners, devices, extended attributes, hard links, holes and times as in the image.
+ *
+ * ```
+ * DIR/.nydus-gd-unpack-XXXXXXXX/tree/…   while it is written
+ * DIR/…                                  once it is complete
+ * ```
+ * What is being written stands in a folder of its own inside of DIR, so that a folder whose unpacking was killed looks
+ * like one. Nothing is written outside of DIR, whatever the names are: each is made below a descriptor of its folder and
+ * never followed. Folders get owner, mode, attributes and time last: before, they would give some of it to what is made
+ * in them.
+ *
+ * Failure: {@link NydusGdError} "io" that names the path.
+ *
+ * @module
+ */
+import { readDirectory } from "../../../ffi/dirent.ts";
+import { isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { fchmod, fchmodat, type FileTimes, futimens, mkdirat, mknodat, S, utimensat } from "../../../ffi/sys_stat.ts";
+import { fremovexattr, fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
+import {
+  fchownat,
+  ftruncate,
+  linkat,
+  pwriteAll,
+  RENAME,
+  renameat2,
+  symlinkat,
+  syncfsOffThread,
+} from "../../../ffi/unistd.ts";
+import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply_tree.ts";
+import type { InodeAttr } from "../../rafs/bootstrap.ts";
+import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
+import { filledRuns } from "./zero_runs.ts";
+
+/** Begins the name of the folder in which a tree is written. */
+const STAGING = ".nydus-gd-unpack-";
+
+/** What a new folder may take over from the one that it is made in. */
+const INHERITED = ["system.posix_acl_default", "system.posix_acl_access"];
+
+interface Metadata {
+  readonly attr: Pick<InodeAttr, "mode" | "uid" | "gid" | "mtime" | "mtimeNsec">;
+  readonly xattrs: UnpackedEntry["xattrs"];
+}
+
+/** See the module. */
+export class FolderSink implements TreeSink {
+  readonly leftOut: LeftOut = { xattrs: 0, sockets: 0 };
+  readonly #tree: ApplyTree;
+  readonly #folders: (Metadata & { readonly path: ByteString })[] = [];
+  #file: (Metadata & { readonly fd: Fd; readonly path: ByteString; readonly size: number }) | undefined;
+  /** Names that were moved to their place. */
+  readonly #moved: Uint8Array[] = [];
+
+  private constructor(readonly dir: string, readonly staging: string, private readonly isNew: boolean) {
+    this.#tree = new ApplyTree(`${staging}/tree`, { uid: 0, gid: 0 });
+    for (const name of INHERITED) {
+      try {
+        fremovexattr(this.#tree.root, name);
+      } catch (error) {
+        if (!isErrno(error, "ENODATA", "EOPNOTSUPP")) throw error;
+      }
+    }
+    fchmod(this.#tree.root, 0o700);
+  }
+
+  /**
+   * Begins to unpack into `dir`, which is made where there is none.
+   *
+   * @throws {NydusGdError} "environment" without root; "exists" for a folder that is not empty, or no folder at all
+   */
+  static async open(dir: string): Promise<FolderSink> {
+    if (Deno.uid() !== 0) {
+      throw new NydusGdError("environment", `Cannot unpack into ${dir}: owners and devices need root`, {
+        hint: "sudo nydus-gd unpack …, or unpack to a tar",
+      });
+    }
+    const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
+    if (info === undefined) await makeFolder(dir);
+    else if (!info.isDirectory) throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`);
+    else await requireEmpty(dir);
+    const staging = await Deno.makeTempDir({ dir, prefix: STAGING });
+    await Deno.mkdir(`${staging}/tree`, { mode: 0o700 });
+    return new FolderSink(dir, staging, info === undefined);
+  }
+
+  entry(entry: UnpackedEntry): void {
+    this.#endFile();
+    this.#guard(entry.path, () => this.#make(entry));
+  }
+
+  data(bytes: Uint8Array<ArrayBuffer>, offset: number): void {
+    const file = this.#file;
+    if (file === undefined) throw new NydusGdError("internal", "Cannot unpack: there are data of no file");
+    this.#guard(file.path, () => {
+      for (const { start, end } of filledRuns(bytes)) pwriteAll(file.fd, bytes.subarray(start, end), offset + start);
+    });
+  }
+
+  async finish(): Promise<void> {
+    this.#endFile();
+    for (const { path, ...metadata } of this.#folders.slice(1).reverse()) {
+      this.#guard(path, () => {
+        const { parent, base } = splitPath(path);
+        using folder = openat(this.#tree.folder(parent), base, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+        this.#describe(folder, metadata);
+      });
+    }
+    await syncfsOffThread(this.#tree.root);
+    using dir = open(this.dir, O.RDONLY | O.DIRECTORY);
+    for (const name of namesIn(this.#tree.root)) {
+      renameat2(this.#tree.root, name, dir, name, RENAME.NOREPLACE);
+      this.#moved.push(name);
+    }
+    this.#tree[Symbol.dispose]();
+    await Deno.remove(this.staging, { recursive: true });
+    const [root] = this.#folders;
+    if (root !== undefined) this.#guard("", () => this.#describe(dir, root));
+  }
+
+  async discard(): Promise<void> {
+    this.#file?.fd[Symbol.dispose]();
+    this.#tree[Symbol.dispose]();
+    {
+      using dir = new ApplyTree(this.dir, { uid: 0, gid: 0 });
+      for (const name of this.#moved) dir.remove(String.fromCharCode(...name));
+    }
+    await ignore(Deno.errors.NotFound, Deno.remove(this.staging, { recursive: true }));
+    if (this.isNew) await ignore(Deno.errors.NotFound, Deno.remove(this.dir));
+  }
+
+  #make(entry: UnpackedEntry): void {
+    const { path, linkTo, target, attr: { mode, uid, gid, mtime, mtimeNsec, rdev, size }, xattrs } = entry;
+    const metadata = { attr: { mode, uid, gid, mtime, mtimeNsec }, xattrs };
+    if (path === "") return void this.#folders.push({ path, ...metadata });
+    const { parent, base } = splitPath(path);
+    const folder = this.#tree.folder(parent);
+    if (linkTo !== undefined) return this.#link(linkTo, folder, base);
+    switch (mode & S.IFMT) {
+      case S.IFDIR:
+        mkdirat(folder, base, 0o700);
+        this.#folders.push({ path, ...metadata });
+        return;
+      case S.IFREG: {
+        const fd = openat(folder, base, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+        this.#file = { fd, path, size, ...metadata };
+        return;
+      }
+      case S.IFLNK:
+        symlinkat(target, folder, base);
+        break;
+      default:
+        mknodat(folder, base, (mode & S.IFMT) | 0o600, rdev);
+    }
+    fchownat(folder, base, uid, gid, AT.SYMLINK_NOFOLLOW);
+    if ((mode & S.IFMT) !== S.IFLNK) fchmodat(folder, base, mode & 0o7777);
+    const place = pathBelow(folder, base);
+    this.#setXattrs(xattrs, (name, value) => lsetxattr(place, name, value));
+    utimensat(folder, base, timesOf(metadata), AT.SYMLINK_NOFOLLOW);
+  }
+
+  #link(linkTo: ByteString, folder: Fd, base: Uint8Array): void {
+    const first = splitPath(linkTo);
+    // a descriptor of the tree is good until the next is asked for
+    using into = openat(folder, ".", O.PATH | O.DIRECTORY);
+    linkat(this.#tree.folder(first.parent), first.base, into, base);
+  }
+
+  #endFile(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#file = undefined;
+    using fd = file.fd;
+    this.#guard(file.path, () => {
+      ftruncate(fd, file.size);
+      this.#describe(fd, file);
+    });
+  }
+
+  /** Owner before mode, as chown clears setuid; both before attributes, as it clears capabilities too; times last. */
+  #describe(fd: Fd, metadata: Metadata): void {
+    const { attr: { mode, uid, gid }, xattrs } = metadata;
+    fchownat(fd, "", uid, gid, AT.EMPTY_PATH);
+    fchmod(fd, mode & 0o7777);
+    this.#setXattrs(xattrs, (name, value) => fsetxattr(fd, name, value));
+    futimens(fd, timesOf(metadata));
+  }
+
+  #setXattrs(xattrs: UnpackedEntry["xattrs"], set: (name: Uint8Array, value: Uint8Array) => void): void {
+    for (const [name, value] of xattrs) {
+      try {
+        set(fromByteString(name), value);
+      } catch (error) {
+        if (!isErrno(error, "EOPNOTSUPP", "EPERM", "ENOSPC", "E2BIG", "ERANGE")) throw error;
+        this.leftOut.xattrs++;
+      }
+    }
+  }
+
+  #guard(path: ByteString, step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      throw new NydusGdError("io", `Cannot unpack "/${printable(path)}" into ${this.dir}: ${error.message}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+async function makeFolder(dir: string): Promise<void> {
+  try {
+    await Deno.mkdir(dir, { mode: 0o755 });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new NydusGdError("not-found", `Cannot unpack into ${dir}: the folder that it would be in does not exist`, {
+      cause: error,
+    });
+  }
+}
+
+async function requireEmpty(dir: string): Promise<void> {
+  for await (const { name } of Deno.readDir(dir)) {
+    throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not empty`, {
+      hint: name.startsWith(STAGING)
+        ? `rm -r ${dir}/${name}: what is left of an unpacking that was killed`
+        : "name a new folder",
+    });
+  }
+}
+
+function namesIn(folder: Fd): Uint8Array[] {
+  return [...readDirectory(folder)].map(({ name }) => name.slice())
+    .filter((name) => !(name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))));
+}
+
+function timesOf({ attr: { mtime, mtimeNsec } }: Metadata): FileTimes {
+  const time = { sec: mtime, nsec: mtimeNsec };
+  return { atime: time, mtime: time };
+}

@@ -1,0 +1,107 @@
+/**
+ * Where a tar goes: to a file, which has its name only once it is complete, or to a stream.
+ *
+ * @module
+ */
+import { rename } from "node:fs/promises";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT, O, open } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { fsync, linkat, unlinkat, writeAll } from "../../../ffi/unistd.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import type { TarOutput } from "./tar_sink.ts";
+
+/** Small writes are gathered up to so many bytes. */
+const GATHERED_BYTES = 1 << 20;
+
+/** Appends to something, a large piece at a time. */
+class Gathered {
+  readonly #buffer = new Uint8Array(GATHERED_BYTES);
+  #filled = 0;
+
+  constructor(private readonly put: (bytes: Uint8Array) => void | Promise<void>) {}
+
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.#filled + bytes.length > GATHERED_BYTES) await this.flush();
+    if (bytes.length >= GATHERED_BYTES) return await this.put(bytes);
+    this.#buffer.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+
+  async flush(): Promise<void> {
+    if (this.#filled > 0) await this.put(this.#buffer.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+}
+
+/** A file that is not there yet. */
+export class TarFile implements TarOutput {
+  readonly #gathered = new Gathered((bytes) => writeAll(this.file, bytes));
+  #named = false;
+
+  private constructor(private readonly path: string, private readonly aside: string, private readonly file: Fd) {}
+
+  /** @throws {NydusGdError} "exists" when there is something at `path`, "io" */
+  static async create(path: string): Promise<TarFile> {
+    if (await ignore(Deno.errors.NotFound, Deno.lstat(path)) !== undefined) throw exists(path);
+    const aside = `${path}.${crypto.randomUUID().slice(0, 8)}.partial`;
+    try {
+      return new TarFile(path, aside, open(aside, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o666));
+    } catch (cause) {
+      throw new NydusGdError("io", `Cannot write ${path}: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#gathered.write(bytes);
+    } catch (cause) {
+      throw new NydusGdError("io", `Cannot write ${this.path}: ${messageOf(cause)}`, { cause });
+    }
+  }
+
+  async finish(): Promise<void> {
+    await this.#gathered.flush();
+    fsync(this.file);
+    try {
+      linkat(AT.FDCWD, this.aside, AT.FDCWD, this.path);
+      unlinkat(AT.FDCWD, this.aside);
+    } catch (error) {
+      if (isErrno(error, "EEXIST")) throw exists(this.path);
+      if (!isErrno(error, "EPERM", "EOPNOTSUPP", "EMLINK")) throw error;
+      await rename(this.aside, this.path); // a file system without hard links
+    }
+    this.#named = true;
+    this.file[Symbol.dispose]();
+  }
+
+  async discard(): Promise<void> {
+    this.file[Symbol.dispose]();
+    await ignore(Deno.errors.NotFound, Deno.remove(this.#named ? this.path : this.aside));
+  }
+}
+
+/** A stream, such as standard output. What was written there stays written. */
+export class TarStream implements TarOutput {
+  readonly #gathered: Gathered;
+
+  constructor(stream: { write(bytes: Uint8Array): Promise<number> }) {
+    this.#gathered = new Gathered(async (bytes) => {
+      for (let written = 0; written < bytes.length;) written += await stream.write(bytes.subarray(written));
+    });
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    await this.#gathered.write(bytes);
+  }
+
+  async finish(): Promise<void> {
+    await this.#gathered.flush();
+  }
+
+  async discard(): Promise<void> {}
+}
+
+function exists(path: string): NydusGdError {
+  return new NydusGdError("exists", `Cannot write ${path}: it is there already`, { hint: `rm ${path}` });
+}

@@ -1,0 +1,36 @@
+/**
+ * Where bytes are zero for a whole block or more: what a file system need not store.
+ *
+ * @module
+ */
+
+/** Bytes that are looked at as one: a block of most file systems. */
+const BLOCK = 4096;
+
+/** A stretch of bytes. */
+export interface Run {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The stretches of `bytes`, in order, that are not whole blocks of zeros. Blocks are counted from the first byte. */
+export function* filledRuns(bytes: Uint8Array<ArrayBuffer>): Generator<Run> {
+  let start = -1;
+  for (let at = 0; at < bytes.length; at += BLOCK) {
+    const isHole = isZero(bytes.subarray(at, at + BLOCK));
+    if (!isHole && start < 0) start = at;
+    if (isHole && start >= 0) {
+      yield { start, end: at };
+      start = -1;
+    }
+  }
+  if (start >= 0) yield { start, end: bytes.length };
+}
+
+function isZero(bytes: Uint8Array<ArrayBuffer>): boolean {
+  const isAligned = bytes.byteOffset % 4 === 0;
+  const words = new Uint32Array(bytes.buffer, isAligned ? bytes.byteOffset : 0, isAligned ? bytes.length >>> 2 : 0);
+  for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
+  for (let i = words.length * 4; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}

@@ -1,0 +1,247 @@
+/**
+ * Images unpacked to folders and tars, and compared with what they were made from.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
+import type { Backend } from "../../lib/backend/blob_source.ts";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { NydusGdError } from "../../lib/base/errors.ts";
+import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
+import { TarFile, TarStream } from "../../lib/image/unpack/tar_output.ts";
+import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
+import type { TreeSink } from "../../lib/image/unpack/tree_sink.ts";
+import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
+import { ImageCopy } from "../support/damage.ts";
+import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
+import { type ListedEntry, listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { listTree } from "../support/tree_walk.ts";
+
+const ignore = Deno.uid() !== 0;
+if (ignore) console.log("skipped without root: unpacking, which sets owners and makes devices");
+
+const own = listRafsFixtures();
+const fixtures = [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => own.every((f) => f.name !== name))]
+  .filter(({ name, blobsAbsent }) => !/^v6-(zran|tar-ref|tarfs|.*encrypt)/.test(name) && !blobsAbsent);
+const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
+
+const blobsOf = (fixture: RafsFixture) =>
+  new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
+
+/** A folder on a file system that takes attributes of any size. */
+class RoomyDir implements Disposable {
+  private constructor(private readonly temp: TempDir, readonly path: string) {}
+
+  static make(): RoomyDir {
+    const temp = TempDir.make();
+    const path = temp.join("tmpfs");
+    Deno.mkdirSync(path);
+    mount("none", path, "tmpfs", 0, "mode=0755");
+    return new RoomyDir(temp, path);
+  }
+
+  join(name: string): string {
+    return join(this.path, name);
+  }
+
+  [Symbol.dispose](): void {
+    umount2(this.path, MNT.DETACH);
+    this.temp[Symbol.dispose]();
+  }
+}
+
+interface Extra {
+  readonly backend?: Backend;
+  readonly signal?: AbortSignal;
+  readonly folder?: string;
+}
+
+async function unpack(
+  fixture: Pick<RafsFixture, "bootstrap" | "directory">,
+  sink: TreeSink,
+  folder: string,
+  extra: Extra = {},
+) {
+  return await unpackImage({
+    source: fixture.bootstrap,
+    backend: extra.backend ?? blobsOf(fixture as RafsFixture),
+    sink,
+    folder,
+    cacheDir: undefined,
+    fetching: { decodeWorkers: 0 },
+    signal: extra.signal ?? new AbortController().signal,
+    onProgress: () => {},
+  });
+}
+
+const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name);
+
+Deno.test({ name: "every image unpacks to the folder that it was made from", ignore }, async () => {
+  for (const fixture of fixtures) {
+    using temp = RoomyDir.make();
+    const dir = temp.join("rootfs");
+    const sink = await FolderSink.open(dir);
+    const { names: count, leftOut } = await unpack(fixture, sink, sink.staging);
+    const listing = storedListing(fixture);
+    assert.deepEqual(listTree(dir), listing, fixture.name);
+    assert.deepEqual([count, leftOut], [listing.length, { xattrs: 0, sockets: 0 }]);
+  }
+});
+
+Deno.test({ name: "every image unpacks to a tar that GNU tar makes the same tree of", ignore }, async () => {
+  for (const fixture of fixtures) {
+    using temp = RoomyDir.make();
+    const tar = temp.join("tree.tar");
+    const { leftOut } = await unpack(fixture, new TarSink(await TarFile.create(tar)), temp.path);
+    const dir = temp.join("rootfs");
+    Deno.mkdirSync(dir);
+    const args = ["-xpf", tar, "-C", dir, "--xattrs", "--xattrs-include=*", "--numeric-owner", "--same-owner"];
+    const { success, stderr } = new Deno.Command("tar", { args }).outputSync();
+    assert.ok(success, new TextDecoder().decode(stderr));
+    const listing = storedListing(fixture);
+    const sockets = listing.filter(({ type }) => type === "sock");
+    assert.equal(leftOut.sockets, sockets.length);
+    assert.deepEqual(listTree(dir), listing.filter(({ type }) => type !== "sock"), fixture.name);
+  }
+});
+
+Deno.test({ name: "a tar on a stream has the bytes of the one in a file", ignore }, async () => {
+  using temp = TempDir.make();
+  const fixture = fixtureOf("v6-layers-merged");
+  const pieces: Uint8Array[] = [];
+  const stream = {
+    write(bytes: Uint8Array) {
+      pieces.push(bytes.slice(0, 1000)); // as a pipe does, it takes what it likes
+      return Promise.resolve(Math.min(1000, bytes.length));
+    },
+  };
+  await unpack(fixture, new TarSink(new TarStream(stream)), temp.path);
+  await unpack(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
+  const whole = new Uint8Array(await new Blob(pieces as Uint8Array<ArrayBuffer>[]).arrayBuffer());
+  assert.deepEqual(whole, await Deno.readFile(temp.join("x.tar")));
+});
+
+Deno.test({ name: "zeros are holes", ignore }, async () => {
+  using temp = RoomyDir.make();
+  const fixture = fixtureOf("v6-none-sha256-4k");
+  const sink = await FolderSink.open(temp.join("rootfs"));
+  await unpack(fixture, sink, sink.staging);
+  const isSparse = (path: string) => {
+    const { size, blocks } = Deno.statSync(temp.join(`rootfs${path}`));
+    return (blocks ?? 0) * 512 < size;
+  };
+  const files = storedListing(fixture).filter(({ type, path, size }) =>
+    type === "reg" && !path.includes("%") && (size ?? 0) >= 4096
+  );
+  assert.ok(files.some(({ path }) => isSparse(path)));
+  assert.ok(files.some(({ path }) => !isSparse(path)));
+});
+
+/** Blobs that give what they have until `stopAt` reads were made, and then nothing for ever. */
+function stalling(backend: Backend, stopAt: number, onStall: () => void): Backend {
+  let reads = 0;
+  return {
+    description: backend.description,
+    blob(id) {
+      const source = backend.blob(id);
+      return {
+        description: source.description,
+        size: (signal) => source.size(signal),
+        async read(offset, length, options) {
+          if (++reads <= stopAt) return await source.read(offset, length, options);
+          onStall();
+          const { promise, reject } = Promise.withResolvers<never>();
+          options.signal?.addEventListener("abort", () => reject(options.signal?.reason));
+          return await promise;
+        },
+      };
+    },
+  };
+}
+
+Deno.test({
+  name: "until it is complete a folder holds nothing but what says so, and nothing when it is broken off",
+  ignore,
+}, async () => {
+  for (const isNew of [true, false]) {
+    using temp = TempDir.make();
+    const dir = temp.join("rootfs");
+    if (!isNew) Deno.mkdirSync(dir);
+    const fixture = fixtureOf("v5-layers-merged");
+    const abort = new AbortController();
+    const stalled = Promise.withResolvers<void>();
+    const sink = await FolderSink.open(dir);
+    const backend = stalling(blobsOf(fixture), 1, stalled.resolve);
+    const unpacking = unpack(fixture, sink, sink.staging, { backend, signal: abort.signal });
+    await stalled.promise;
+    const [name, ...others] = names(dir);
+    assert.match(name ?? "", /^\.nydus-gd-unpack-/);
+    assert.deepEqual(others, []);
+    abort.abort(new NydusGdError("interrupted", "Cannot finish: interrupted by SIGINT"));
+    await assert.rejects(unpacking, { code: "interrupted" });
+    if (isNew) assert.deepEqual(names(temp.path), []);
+    else assert.deepEqual(names(dir), []);
+  }
+});
+
+Deno.test({ name: "a tar that is broken off leaves no file, and none is written over", ignore }, async () => {
+  using temp = TempDir.make();
+  using scratch = TempDir.make();
+  const fixture = fixtureOf("v5-layers-merged");
+  const abort = new AbortController();
+  const backend = stalling(
+    blobsOf(fixture),
+    1,
+    () => abort.abort(new NydusGdError("interrupted", "Cannot finish: stop")),
+  );
+  const sink = new TarSink(await TarFile.create(temp.join("x.tar")));
+  await assert.rejects(unpack(fixture, sink, scratch.path, { backend, signal: abort.signal }), { code: "interrupted" });
+  assert.deepEqual(names(temp.path), []);
+  await Deno.writeTextFile(temp.join("x.tar"), "mine");
+  await assert.rejects(TarFile.create(temp.join("x.tar")), { code: "exists", hint: `rm ${temp.join("x.tar")}` });
+});
+
+Deno.test({ name: "an image with a wrong chunk unpacks to nothing", ignore }, async () => {
+  using temp = TempDir.make();
+  const copy = await ImageCopy.of("v6-layers-merged");
+  const bytes = copy.blob(0);
+  bytes[0] = (bytes[0] as number) ^ 1;
+  const { source, blobDir } = await copy.write(temp.join("image"));
+  const sink = await FolderSink.open(temp.join("rootfs"));
+  const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
+  const fixture = { bootstrap: source, directory: temp.path };
+  await assert.rejects(unpack(fixture, sink, sink.staging, { backend }), { code: "corrupt" });
+  assert.deepEqual(names(temp.path), ["image"]);
+});
+
+Deno.test({ name: "only a new or empty folder is unpacked into", ignore }, async () => {
+  using temp = TempDir.make();
+  await Deno.writeTextFile(temp.join("file"), "");
+  await assert.rejects(FolderSink.open(temp.path), {
+    code: "exists",
+    message: `Cannot unpack into ${temp.path}: it is not empty`,
+  });
+  await assert.rejects(FolderSink.open(temp.join("file")), { code: "exists" });
+  await assert.rejects(FolderSink.open(temp.join("no/such")), { code: "not-found" });
+  Deno.mkdirSync(temp.join("left/.nydus-gd-unpack-1"), { recursive: true });
+  await assert.rejects(
+    FolderSink.open(temp.join("left")),
+    (error) => error instanceof NydusGdError && /^rm -r .*\.nydus-gd-unpack-1: what is left/.test(error.hint ?? ""),
+  );
+});
+
+Deno.test({ name: "what a folder gives to what is made in it is not in the tree", ignore }, async () => {
+  using temp = RoomyDir.make();
+  const dir = temp.join("rootfs");
+  Deno.mkdirSync(dir);
+  Deno.chmodSync(dir, 0o2777);
+  Deno.chownSync(dir, 0, 1234);
+  const fixture = fixtureOf("v5-lz4-sha256-64k");
+  const sink = await FolderSink.open(dir);
+  await unpack(fixture, sink, sink.staging);
+  const strip = (entries: readonly ListedEntry[]) => entries.filter(({ path }) => path !== "/");
+  assert.deepEqual(strip(listTree(dir)), strip(storedListing(fixture)));
+});
