@@ -15,6 +15,7 @@ const actions: Actions = {
   mount: async () => (await import("./lib/cli/run/mount.ts")).mount,
   umount: async () => (await import("./lib/cli/run/umount.ts")).umount,
   check: async () => (await import("./lib/cli/run/check.ts")).check,
+  inspect: async () => (await import("./lib/cli/run/inspect.ts")).inspect,
   unpack: async () => (await import("./lib/cli/run/unpack.ts")).unpack,
   status: async () => (await import("./lib/cli/run/status.ts")).status,
   setup: async () => (await import("./lib/cli/run/setup.ts")).setup,

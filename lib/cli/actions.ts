@@ -116,6 +116,15 @@ export interface CheckArgs extends LookArgs {
   readonly output: "text" | "json";
 }
 
+/** `nydus-gd inspect`. */
+export interface InspectArgs extends LookArgs {
+  /** Of the image's tree; absent: the image as a whole. */
+  readonly path?: string;
+  /** Levels of the tree that are shown. */
+  readonly depth: number;
+  readonly output: "text" | "json";
+}
+
 /** `nydus-gd unpack`. */
 export interface UnpackArgs extends LookArgs {
   /** A folder, `tar:FILE`, or "-" for a tar on standard output. */
@@ -170,6 +179,7 @@ export interface Actions {
   readonly mount?: Load<MountArgs>;
   readonly umount?: Load<UmountArgs>;
   readonly check?: Load<CheckArgs>;
+  readonly inspect?: Load<InspectArgs>;
   readonly unpack?: Load<UnpackArgs>;
   readonly status?: Load<StatusArgs>;
   readonly setup?: Load<SetupArgs>;

@@ -27,6 +27,7 @@ import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { inspectCommand } from "./commands/inspect.ts";
 import { mountCommand } from "./commands/mount.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { setupCommand } from "./commands/setup.ts";
@@ -105,6 +106,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
   offer(checkCommand, actions.check);
+  offer(inspectCommand, actions.inspect);
   offer(unpackCommand, actions.unpack);
   offer(statusCommand, actions.status);
   offer(setupCommand, actions.setup);

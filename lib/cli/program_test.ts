@@ -15,6 +15,7 @@ const never: Actions = {
   umount: () => Promise.reject(new Error("loaded")),
   status: () => Promise.reject(new Error("loaded")),
   check: () => Promise.reject(new Error("loaded")),
+  inspect: () => Promise.reject(new Error("loaded")),
   unpack: () => Promise.reject(new Error("loaded")),
   demo: () => Promise.reject(new Error("loaded")),
 };
@@ -30,7 +31,20 @@ async function run(args: string[], actions: Actions = never, signal = new AbortC
 }
 
 Deno.test("every command has a help text with an example, and loads nothing for it", async () => {
-  for (const command of ["serve", "mount", "umount", "status", "check", "unpack", "demo", "version", "completion"]) {
+  for (
+    const command of [
+      "serve",
+      "mount",
+      "umount",
+      "status",
+      "check",
+      "inspect",
+      "unpack",
+      "demo",
+      "version",
+      "completion",
+    ]
+  ) {
     const { exitCode, stdout, stderr } = await run([command, "--help"]);
     assert.equal(exitCode, 0);
     assert.match(stdout, new RegExp(`^Usage: nydus-gd ${command} `));

@@ -19,6 +19,7 @@
 import { bytesText } from "../base/byte_text.ts";
 import type { ImageStatus, StatusDocument } from "../image/status_document.ts";
 import { oneLine } from "./output.ts";
+import { tableLines } from "./table.ts";
 
 /** Characters of a layer's id that are shown, as Docker does. */
 const SHORT_ID = 12;
@@ -45,7 +46,7 @@ export function statusLines(status: StatusDocument): string[] {
     }, kernel ${status.kernel}, root ${status.root}`,
     ...rows.map(([label, text]) => `${label.padEnd(10)} ${text}`),
     "",
-    ...(images.length === 0 ? ["no lazy image is mounted"] : table([HEADINGS, ...images.map(imageRow)])),
+    ...(images.length === 0 ? ["no lazy image is mounted"] : tableLines([HEADINGS, ...images.map(imageRow)])),
     ...images.flatMap(remarks),
     ...status.problems.map(({ severity, message }) => `${severity === "failed" ? "FAILED" : "warning"}: ${message}`),
   ].map((line) => oneLine(line));
@@ -95,10 +96,4 @@ function remarks({ layer, prefetch, errors }: ImageStatus): string[] {
     ]),
     ...errors.map((error) => `${about}: ${error}`),
   ];
-}
-
-/** Columns two spaces apart; the last one is as long as it is. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
 }

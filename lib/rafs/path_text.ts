@@ -20,3 +20,11 @@ export function pathText(path: Uint8Array): string {
 function escape(text: string, what: RegExp): string {
   return text.replace(what, (found) => `\\x${found.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
+
+/** The bytes of a path as {@link pathText} writes it. */
+export function pathBytes(text: string): Uint8Array<ArrayBuffer> {
+  const encoder = new TextEncoder();
+  const parts = text.split(/\\x([0-9a-f]{2})/); // text and hexadecimal digits by turns
+  const bytes = parts.flatMap((part, i) => i % 2 === 1 ? [parseInt(part, 16)] : [...encoder.encode(part)]);
+  return Uint8Array.from(bytes);
+}

@@ -4,7 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
-import { checkImage } from "../../image/check/check_image.ts";
+import { checkImage, type CheckReport } from "../../image/check/check_image.ts";
 import { locateImage } from "../../image/locate_image.ts";
 import type { ActionContext, CheckArgs } from "../actions.ts";
 import { checkLines } from "../check_text.ts";
@@ -34,7 +34,26 @@ export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionC
     onProgress: (done, total) => progress.show(done, total),
   });
   progress[Symbol.dispose]();
-  if (output === "json") stdout.write(`${JSON.stringify({ image: what, ...report })}\n`);
+  if (output === "json") stdout.write(`${JSON.stringify(documentOf(what, report))}\n`);
   else stdout.write(checkLines(report).map((line) => `${line}\n`).join(""));
   return report.count === 0 ? EXIT.done : EXIT.foundWrong;
+}
+
+/** The document of `-o json`. */
+function documentOf(image: string, { version, names, inodes, blobs, count, findings, remarks }: CheckReport): unknown {
+  return {
+    image,
+    version: version ?? null,
+    names,
+    inodes,
+    blobs: blobs.map(({ id, bytes, chunks, verifiedChunks }) => ({
+      id,
+      bytes: bytes ?? null,
+      chunks,
+      verified_chunks: verifiedChunks ?? null,
+    })),
+    finding_count: count,
+    findings,
+    remarks,
+  };
 }

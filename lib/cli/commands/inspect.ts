@@ -1,0 +1,35 @@
+/**
+ * `nydus-gd inspect`: what an image, or one of its files, is made of.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import type { InspectArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+import { blobDirOption, configOption, IMAGE_HELP, outputOption } from "../image_options.ts";
+
+/** The command; `run` gets its arguments. */
+export function inspectCommand(run: Run<InspectArgs>): CommandUnknownOpts {
+  return new Command("inspect")
+    .description("Show what an image is made of: layers, blobs, sizes, tree; or the attributes and chunks of one file.")
+    .argument("<image>", IMAGE_HELP)
+    .argument("[path]", "of the image's tree")
+    .addOption(blobDirOption())
+    .addOption(configOption())
+    .addOption(new Option("--depth <levels>", "levels of the tree to show").argParser(levels).default(1))
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      examples(
+        "nydus-gd inspect registry.example/app:1",
+        "nydus-gd inspect image.boot /usr/bin/env",
+        "nydus-gd inspect --depth 3 -o json oci:./layout",
+      ),
+    )
+    .action((image, path, options) => run({ image, ...(path === undefined ? {} : { path }), ...options }));
+}
+
+function levels(text: string): number {
+  if (/^\d{1,4}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("expected 0 to 9999");
+}

@@ -1,0 +1,45 @@
+/**
+ * The work of `nydus-gd inspect`.
+ *
+ * @module
+ */
+import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { findBootstrap } from "../../image/find_bootstrap.ts";
+import { inspectFile } from "../../image/inspect/inspect_file.ts";
+import { inspectImage } from "../../image/inspect/inspect_image.ts";
+import { locateImage } from "../../image/locate_image.ts";
+import { MappedBootstrap } from "../../image/open_image.ts";
+import type { ActionContext, InspectArgs } from "../actions.ts";
+import { fileLines, imageLines } from "../inspect_text.ts";
+import { ImageAccess } from "./image_access.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
+
+/** Shows the image, or the path. */
+export async function inspect(args: InspectArgs, { signal, stdout }: ActionContext): Promise<void> {
+  const { image: what, path, depth, blobDir, config, output } = args;
+  using access = ImageAccess.open();
+  await using scratch = await ScratchFolder.make();
+  const { source, manifest } = await locateImage({ what, blobDir, config }, access.deps, scratch.path, signal);
+  const { path: bootstrapPath, container } = await findBootstrap(source, `${scratch.path}/image.boot`);
+  const [facts, lines] = withHint(what, () => {
+    using bootstrap = MappedBootstrap.open(bootstrapPath, { treeOnly: true });
+    if (path !== undefined) {
+      const file = inspectFile(bootstrap.tree, path, container);
+      return [file, fileLines(file)] as const;
+    }
+    const image = inspectImage(bootstrap.tree, { manifest, container, depth });
+    return [image, imageLines(image)] as const;
+  });
+  if (output === "json") stdout.write(`${JSON.stringify(facts)}\n`);
+  else stdout.write(lines.map((line) => `${line}\n`).join(""));
+}
+
+/** What is damaged is told whole by another command. */
+function withHint<T>(what: string, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (!hasCode(error, "invalid-image")) throw error;
+    throw new NydusGdError(error.code, error.message, { hint: error.hint ?? `nydus-gd check ${what}`, cause: error });
+  }
+}

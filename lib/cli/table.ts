@@ -1,0 +1,11 @@
+/**
+ * Tables for people.
+ *
+ * @module
+ */
+
+/** Columns two spaces apart; the last one is as long as it is. The first row has the headings. */
+export function tableLines(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
+}

@@ -1,0 +1,57 @@
+/**
+ * What is told of one inode, in the form of `nydus-gd inspect -o json`.
+ *
+ * @module
+ */
+import { major, minor, S } from "../../../ffi/sys_stat.ts";
+import type { Bootstrap, InodeAttr } from "../../rafs/bootstrap.ts";
+import { isDevice } from "../../rafs/inode_mode.ts";
+import { pathText } from "../../rafs/path_text.ts";
+
+/** Names of file types. */
+export const TYPE_NAMES: Readonly<Record<number, string>> = {
+  [S.IFREG]: "file",
+  [S.IFDIR]: "directory",
+  [S.IFLNK]: "symlink",
+  [S.IFCHR]: "char",
+  [S.IFBLK]: "block",
+  [S.IFIFO]: "fifo",
+  [S.IFSOCK]: "socket",
+};
+
+/** See the module. Paths and targets are as pathText has them. */
+export interface EntryFacts {
+  readonly path: string;
+  readonly type: string;
+  /** Permission bits, octal: "0755". */
+  readonly mode: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly links: number;
+  readonly size: number;
+  /** Seconds since 1970, and nanoseconds beyond. */
+  readonly mtime: number;
+  readonly mtime_nsec: number;
+  /** Of a symbolic link. */
+  readonly target?: string;
+  /** Of a device: major and minor number. */
+  readonly device?: readonly [number, number];
+}
+
+/** The facts of the inode that `attr` was filled from. */
+export function entryFacts(tree: Bootstrap, path: Uint8Array, ino: number, attr: Readonly<InodeAttr>): EntryFacts {
+  const { mode, uid, gid, nlink, size, mtime, mtimeNsec, rdev } = attr;
+  const owner = tree.explicitUidGid ? { uid, gid } : { uid: 0, gid: 0 };
+  return {
+    path: pathText(path),
+    type: TYPE_NAMES[mode & S.IFMT] ?? "unknown",
+    mode: (mode & 0o7777).toString(8).padStart(4, "0"),
+    ...owner,
+    links: nlink,
+    size,
+    mtime,
+    mtime_nsec: mtimeNsec,
+    ...((mode & S.IFMT) === S.IFLNK ? { target: pathText(tree.readlink(ino)) } : {}),
+    ...(isDevice(mode) ? { device: [major(rdev), minor(rdev)] as const } : {}),
+  };
+}
