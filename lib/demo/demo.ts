@@ -64,7 +64,7 @@ export async function runDemo(
   const packages = await writeUserland(`${dir}/userland.tar`, dir);
   signal.throwIfAborted();
   progress("building an ordinary and a lazy image of them");
-  const images = await buildDemoImages(`${dir}/userland.tar`, `${dir}/userland.blob`);
+  const images = await buildDemoImages(`${dir}/userland.tar`, dir);
   signal.throwIfAborted();
   progress("starting docker-registry and pushing both");
   await using registry = await RegistryProcess.start(`${dir}/registry`);

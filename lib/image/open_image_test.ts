@@ -11,7 +11,7 @@ import { BootstrapWriter } from "../rafs/v6/writer.ts";
 import { treeBlob } from "../../tests/support/rafs_trees.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
-const { bytes, blob, blobId } = buildFrom(tarOf(file("f", "text")));
+const { bytes, blob, blobId } = await buildFrom(tarOf(file("f", "text")));
 
 Deno.test("what cannot be mapped is refused by name", async () => {
   using temp = TempDir.make();

@@ -8,10 +8,7 @@
  * @module
  */
 import { parseArgs } from "node:util";
-import { O, open } from "../../ffi/fcntl.ts";
 import { MNT, mount, MS, umount2 } from "../../ffi/sys_mount.ts";
-import { writeAll } from "../../ffi/unistd.ts";
-import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { openRegistry } from "../../lib/backend/open_backend.ts";
@@ -20,7 +17,7 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { writeUserland } from "../../lib/demo/debian_userland.ts";
 import { ImagePrefetch } from "../../lib/image/image_prefetch.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
-import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
+import { convertToFolder, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import type { LinkRequest } from "./cold_start_link.ts";
 
@@ -77,16 +74,10 @@ async function buildOnce(dir: string, chunkKib: number): Promise<Built> {
   await Deno.mkdir(built.blobs, { recursive: true });
   await writeUserland(`${base}/userland.tar`, base, PACKAGES);
   const made = await (async () => {
-    using file = open(`${built.blobs}/new`, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
-    const builder = new RafsBuilder({ chunkSize: chunkKib * 1024 }, (bytes) => writeAll(file, bytes));
-    const reader = new TarReader(builder);
     using tar = await Deno.open(`${base}/userland.tar`);
-    for await (const piece of tar.readable) reader.push(piece);
-    reader.finish();
-    return builder.finish();
+    return await convertToFolder(fromTar(tar.readable), built.blobs, { chunkSize: chunkKib * 1024 });
   })();
   await Deno.remove(`${base}/userland.tar`);
-  await Deno.rename(`${built.blobs}/new`, `${built.blobs}/${made.blobId}`);
   await Deno.writeFile(built.bootstrap, made.bootstrap);
   return built;
 }

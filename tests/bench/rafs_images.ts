@@ -3,7 +3,7 @@
  *
  * | builder     | repository           | chunks  | blobs             |
  * | ----------- | -------------------- | ------- | ----------------- |
- * | nydus-gd    | bench/NAME-nydus-gd  | 256 KiB | one               |
+ * | nydus-gd    | bench/NAME-nydus-gd  | default | one               |
  * | nydus-image | bench/NAME-nydus-image | 1 MiB | one for each layer |
  *
  * Both are RAFS v6 and zstd. The second is what nydusify makes of an image by its defaults.
@@ -11,12 +11,9 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { O, open } from "../../ffi/fcntl.ts";
-import { writeAll } from "../../ffi/unistd.ts";
-import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { bootstrapLayerTar, buildImage } from "../../lib/image/image_builder.ts";
-import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
+import { convertToFolder, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import { output, versionOf } from "./programs.ts";
 import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
 
@@ -31,7 +28,6 @@ export interface RafsImage {
   readonly repository: string;
 }
 
-const OWN_CHUNK_BYTES = 256 * 1024;
 const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
 /** The image that every system can serve: nydus-image's where that program is on the PATH, else our own. */
@@ -65,15 +61,11 @@ export async function buildOwn(
   dir: string,
   first: readonly Uint8Array[] = [],
 ): Promise<void> {
-  const blob = `${dir}/blob.part`;
-  using file = open(blob, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
-  const builder = new RafsBuilder({ chunkSize: OWN_CHUNK_BYTES }, (bytes) => writeAll(file, bytes));
-  const reader = new TarReader(builder);
-  for (const piece of first) reader.push(piece);
-  for await (const piece of (await openTar()).readable) reader.push(piece);
-  reader.finish();
-  const { bootstrap, blobId } = builder.finish();
-  await Deno.rename(blob, `${dir}/blobs/${blobId}`);
+  async function* archive() {
+    yield* first;
+    yield* (await openTar()).readable;
+  }
+  const { bootstrap } = await convertToFolder(fromTar(archive()), `${dir}/blobs`);
   await Deno.writeFile(`${dir}/image.boot`, bootstrap);
 }
 

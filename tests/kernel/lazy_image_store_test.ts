@@ -25,7 +25,7 @@ import { dir, file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const CONTENT = "text ".repeat(5000);
-const BUILT = buildFrom(tarOf(dir("./", { mode: 0o751, uid: 3, gid: 4 }), file("f", CONTENT)));
+const BUILT = await buildFrom(tarOf(dir("./", { mode: 0o751, uid: 3, gid: 4 }), file("f", CONTENT)));
 
 /**
  * Whether a Worker opens a bootstrap only while it is mapped. One that opens it on arrival of the message crashes the

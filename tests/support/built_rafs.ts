@@ -1,12 +1,14 @@
 /**
- * Images that RafsBuilder makes of archives, and what is in them, read by the plainest means.
+ * Images that are converted of archives, and what is in them, read by the plainest means.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { toByteString } from "../../lib/base/bytes.ts";
-import { RafsBuilder } from "../../lib/image/rafs_builder.ts";
+import { compressInline } from "../../lib/image/convert/compress_pool.ts";
+import { convertTree, type Entries, fromTar } from "../../lib/image/convert/convert_tree.ts";
+import type { LayerBuilder } from "../../lib/image/convert/layer_builder.ts";
+import { type RafsOptions, rafsOptions } from "../../lib/image/convert/rafs_options.ts";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
@@ -21,25 +23,38 @@ export interface BuiltImage {
   readonly blobId: string;
 }
 
-/** Feeds `builder` its entries by `visit`. */
-export function buildWith(chunkSize: number, visit: (builder: RafsBuilder) => void): BuiltImage {
+/** Converts what `entries` gives, in this thread. */
+export async function buildWith(options: Partial<RafsOptions>, entries: Entries): Promise<BuiltImage> {
   const pieces: Uint8Array[] = [];
-  const builder = new RafsBuilder({ chunkSize }, (bytes) => pieces.push(bytes.slice()));
-  visit(builder);
-  const { bootstrap: bytes, blobId, blobBytes } = builder.finish();
+  const rafs = rafsOptions(options);
+  const write = (bytes: Uint8Array) => void pieces.push(bytes.slice());
+  const { bootstrap: bytes, blobId, blobBytes } = await convertTree(entries, {
+    rafs,
+    compress: compressInline(rafs),
+    write,
+  });
   const blob = concat(pieces);
   if (blob.length !== blobBytes) throw new Error(`${blob.length} bytes were written, ${blobBytes} are told`);
   if (createHash("sha256").update(blob).digest("hex") !== blobId) throw new Error("the blob has another id");
   return { bytes, bootstrap: openBootstrap(bytes), blob, blobId };
 }
 
+/** Converts what `visit` gives the builder. */
+export function buildVisited(chunkSize: number, visit: (builder: LayerBuilder) => void): Promise<BuiltImage> {
+  return buildWith({ chunkSize }, (builder) => Promise.resolve(visit(builder)));
+}
+
 /** The image of an archive that comes in pieces. */
-export function buildFrom(archive: Uint8Array, chunkSize = 4096, pieceBytes = 1000): BuiltImage {
-  return buildWith(chunkSize, (builder) => {
-    const reader = new TarReader(builder);
-    for (let at = 0; at < archive.length; at += pieceBytes) reader.push(archive.subarray(at, at + pieceBytes));
-    reader.finish();
-  });
+export function buildFrom(
+  archive: Uint8Array,
+  options: Partial<RafsOptions> = { chunkSize: 4096 },
+  pieceBytes = 1000,
+): Promise<BuiltImage> {
+  return buildWith(options, fromTar(pieces(archive, pieceBytes)));
+}
+
+function* pieces(bytes: Uint8Array, pieceBytes: number): Generator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
 }
 
 /** What an image shows at one path. Text holds bytes as Latin-1. */
@@ -58,12 +73,15 @@ export interface Shown {
   readonly link: string;
 }
 
-/** The whole tree by path ("/" is the root), every chunk of the blob verified. */
+/** The whole tree by path ("/" is the root), every chunk that a file uses verified. */
 export async function show({ bootstrap, blob }: BuiltImage): Promise<Map<string, Shown>> {
   const memory = bootstrap.blobs.map((descriptor) => MemoryBlob.open(bootstrap, descriptor, blob));
   const chunks = await Promise.all(memory.map(async (each) => {
     const all: Uint8Array[] = [];
-    for (let i = 0; i < each.columns.count; i++) all.push(await each.chunk(i));
+    for (let i = 0; i < each.columns.count; i++) {
+      // what no file uses any more has no digest
+      all.push(each.hasDigest(i) ? await each.chunk(i) : new Uint8Array(0));
+    }
     return all;
   }));
   const links = new Map<number, string>();

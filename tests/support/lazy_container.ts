@@ -33,9 +33,9 @@ export class LazyContainer implements AsyncDisposable {
   static async start(fsDriver = "auto"): Promise<LazyContainer> {
     const temp = TempDir.make();
     const names = Array.from({ length: FILES.count }, (_, number) => number);
-    const built = buildFrom(
+    const built = await buildFrom(
       tarOf(...names.map((n) => file(String(n), knownBytes(n, FILES.sizeBytes)))),
-      CHUNK,
+      { chunkSize: CHUNK },
       1 << 20,
     );
     Deno.mkdirSync(temp.join("blobs"));

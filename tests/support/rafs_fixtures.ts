@@ -175,6 +175,11 @@ export class MemoryBlob {
     return new MemoryBlob(descriptor, columns, applyDigests(columns, descriptor.index, records()), bytes);
   }
 
+  /** Whether the image knows the digest of a chunk: merged images do not where no file uses it. */
+  hasDigest(index: number): boolean {
+    return this.columns.digests.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE).some((byte) => byte !== 0);
+  }
+
   /** The plain bytes of a chunk, verified. */
   async chunk(index: number): Promise<Uint8Array> {
     const { columns, descriptor } = this;

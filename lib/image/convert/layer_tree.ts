@@ -1,24 +1,35 @@
 /**
- * The tree that the entries of a tar make, one after the other, before it is written as a bootstrap.
+ * The tree that the entries of a layer make, one after the other, before it is written as the layer's bootstrap.
  *
  * A later entry of a name replaces the earlier one, as it does when the tar is unpacked: a directory gets new attributes
  * and keeps what is in it, anything else gives way with all below it. A folder that is only part of a name gets default
- * attributes until it is named itself. Hard links are further names of one inode and outlive its first name.
+ * attributes and {@link IMPLIED_XATTR} until it is named itself. Hard links are further names of one inode and outlive its first name.
  *
  * Paths are {@link ByteString}s, parts split at slashes.
  *
  * @module
  */
-import { S } from "../../ffi/sys_stat.ts";
-import { type ByteString, fromByteString } from "../base/bytes.ts";
-import { NydusGdError } from "../base/errors.ts";
-import type { BootstrapWriter, InodeSpec } from "../rafs/v6/writer.ts";
+import { S } from "../../../ffi/sys_stat.ts";
+import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { InodeSpec } from "../../rafs/v6/writer.ts";
+import type { BootstrapWriter } from "./bootstrap_writer.ts";
 
 /** Bytes of a name. */
 const NAME_MAX = 255;
 
+/** On a folder that no entry names: a layer below has its attributes, if any has. Not in merged images. */
+export const IMPLIED_XATTR = fromByteString("trusted.nydus-gd.implied");
+
 /** What a folder that no entry names gets. */
-const IMPLIED_FOLDER: InodeSpec = { mode: S.IFDIR | 0o755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
+const IMPLIED_FOLDER: InodeSpec = {
+  mode: S.IFDIR | 0o755,
+  uid: 0,
+  gid: 0,
+  mtime: 0,
+  mtimeNsec: 0,
+  xattrs: [[IMPLIED_XATTR, fromByteString("y")]],
+};
 
 interface Inode {
   spec: InodeSpec;
@@ -31,7 +42,7 @@ interface Folder extends Inode {
 }
 
 /** See the module. */
-export class RafsTree {
+export class LayerTree {
   readonly #root: Folder = { spec: IMPLIED_FOLDER, children: new Map() };
 
   /**

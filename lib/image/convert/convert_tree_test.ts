@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { QUIET } from "../../tests/support/blob_setup.ts";
-import { buildFrom, buildWith, type BuiltImage, show } from "../../tests/support/built_rafs.ts";
+import { QUIET } from "../../../tests/support/blob_setup.ts";
+import { buildFrom, buildVisited, type BuiltImage, show } from "../../../tests/support/built_rafs.ts";
 import {
   device,
   dir,
@@ -12,16 +12,16 @@ import {
   tarOf,
   type TestEntry,
   xattrs,
-} from "../../tests/support/tar_builder.ts";
-import { TempDir } from "../../tests/support/temp_dir.ts";
-import { preadExact } from "../../ffi/unistd.ts";
-import { tarEntry } from "../archive/tar.ts";
-import { LocalFsBackend } from "../backend/localfs.ts";
-import { fromByteString, toByteString } from "../base/bytes.ts";
-import { hasCode } from "../base/errors.ts";
-import { BlobCache } from "../blob/blob_cache.ts";
-import { walkTree } from "../rafs/walk.ts";
-import { MappedBootstrap, OpenImage } from "./open_image.ts";
+} from "../../../tests/support/tar_builder.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { preadExact } from "../../../ffi/unistd.ts";
+import { tarEntry } from "../../archive/tar.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import { fromByteString, toByteString } from "../../base/bytes.ts";
+import { hasCode } from "../../base/errors.ts";
+import { BlobCache } from "../../blob/blob_cache.ts";
+import { walkTree } from "../../rafs/walk.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
 
 const CHUNK = 4096;
 
@@ -33,9 +33,9 @@ const noise = (length: number, seed = 1) => {
 
 const pathsOf = async (image: BuiltImage) => [...(await show(image)).keys()];
 const chunkCount = ({ bootstrap }: BuiltImage) => bootstrap.blobs[0]?.chunkCount ?? 0;
-const refusal = (...entries: TestEntry[]): Error => {
+const refusal = async (...entries: TestEntry[]): Promise<Error> => {
   try {
-    buildFrom(tarOf(...entries));
+    await buildFrom(tarOf(...entries));
   } catch (error) {
     assert.ok(hasCode(error, "invalid-image", "unsupported"), String(error));
     return error;
@@ -44,7 +44,7 @@ const refusal = (...entries: TestEntry[]): Error => {
 };
 
 Deno.test("an image has what its tar has", async () => {
-  const image = buildFrom(tarOf(
+  const image = await buildFrom(tarOf(
     dir("./", { mode: 0o711, uid: 5 }),
     dir("./etc"),
     file("./etc/conf", "text", {
@@ -84,21 +84,21 @@ Deno.test("an image has what its tar has", async () => {
 Deno.test("files that end before, at and behind the end of a chunk come back whole", async () => {
   const sizes = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1];
   const contents = sizes.map((size, k) => noise(size, k + 1));
-  const image = buildFrom(tarOf(...contents.map((content, k) => file(`f${k}`, content))));
+  const image = await buildFrom(tarOf(...contents.map((content, k) => file(`f${k}`, content))));
   const shown = await show(image);
   contents.forEach((content, k) => assert.equal(shown.get(`/f${k}`)?.content, toByteString(content)));
   assert.equal(chunkCount(image), 0 + 1 + 1 + 1 + 2 + 2 + 3);
 });
 
-Deno.test("equal chunks are stored once, whichever files they are of", () => {
+Deno.test("equal chunks are stored once, whichever files they are of", async () => {
   const content = noise(2 * CHUNK);
   const twice = new Uint8Array([...content, ...content.subarray(0, CHUNK)]);
-  assert.equal(chunkCount(buildFrom(tarOf(file("a", content), file("b", content), file("c", twice)))), 2);
+  assert.equal(chunkCount(await buildFrom(tarOf(file("a", content), file("b", content), file("c", twice)))), 2);
 });
 
-Deno.test("holes are one chunk of zeros, however large, and no data of their own", () => {
+Deno.test("holes are one chunk of zeros, however large, and no data of their own", async () => {
   const sizeBytes = 5 * CHUNK + 10;
-  const image = buildWith(CHUNK, (builder) => {
+  const image = await buildVisited(CHUNK, (builder) => {
     for (const [name, size] of [["a", sizeBytes], ["b", 1 << 30]] as const) {
       builder.entry(tarEntry({ type: "file", name: fromByteString(name), sizeBytes: size }));
       builder.data(fromByteString("start"), 10);
@@ -117,7 +117,7 @@ Deno.test("holes are one chunk of zeros, however large, and no data of their own
 });
 
 Deno.test("a hard link is another name of a file, a symbolic link, a device or a fifo", async () => {
-  const image = buildFrom(tarOf(
+  const image = await buildFrom(tarOf(
     file("f", "text"),
     symlink("s", "f"),
     device("c", "char", 1, 3),
@@ -138,12 +138,14 @@ Deno.test("a hard link is another name of a file, a symbolic link, a device or a
 });
 
 Deno.test("a directory that is named again gets new attributes and keeps what is in it, the root too", async () => {
-  const shown = await show(buildFrom(tarOf(
-    file("implied/d/f", "1"),
-    dir("implied", { mode: 0o700, ...xattrs({ "user.old": "1" }) }),
-    dir("implied", { mode: 0o750, uid: 9 }),
-    dir("./", { mode: 0o701 }),
-  )));
+  const shown = await show(
+    await buildFrom(tarOf(
+      file("implied/d/f", "1"),
+      dir("implied", { mode: 0o700, ...xattrs({ "user.old": "1" }) }),
+      dir("implied", { mode: 0o750, uid: 9 }),
+      dir("./", { mode: 0o701 }),
+    )),
+  );
   assert.deepEqual([...shown.keys()], ["/", "/implied", "/implied/d", "/implied/d/f"]);
   assert.equal(shown.get("/")?.mode, 0o040701);
   const { mode, uid, nlink, xattrs: left } = shown.get("/implied") ?? assert.fail();
@@ -152,16 +154,18 @@ Deno.test("a directory that is named again gets new attributes and keeps what is
 });
 
 Deno.test("anything else that is named again replaces what was there, with all below it", async () => {
-  const shown = await show(buildFrom(tarOf(
-    file("f", "old"),
-    hardlink("kept", "f"),
-    file("f", "new"),
-    file("d/below/deep", "1"),
-    file("d", "now a file"),
-    symlink("s", "x"),
-    dir("s"),
-    file("s/in", "2"),
-  )));
+  const shown = await show(
+    await buildFrom(tarOf(
+      file("f", "old"),
+      hardlink("kept", "f"),
+      file("f", "new"),
+      file("d/below/deep", "1"),
+      file("d", "now a file"),
+      symlink("s", "x"),
+      dir("s"),
+      file("s/in", "2"),
+    )),
+  );
   assert.deepEqual([...shown.keys()], ["/", "/d", "/f", "/kept", "/s", "/s/in"]);
   assert.deepEqual(["/f", "/kept", "/d", "/s/in"].map((path) => shown.get(path)?.content), [
     "new",
@@ -173,24 +177,29 @@ Deno.test("anything else that is named again replaces what was there, with all b
 });
 
 Deno.test("overlayfs's own attributes are left out, others of trusted.* stay", async () => {
-  const shown = await show(buildFrom(tarOf(
-    dir("d", xattrs({ "trusted.overlay.opaque": "y", "trusted.overlay.redirect": "/etc", "trusted.other": "1" })),
-  )));
+  const shown = await show(
+    await buildFrom(tarOf(
+      dir("d", xattrs({ "trusted.overlay.opaque": "y", "trusted.overlay.redirect": "/etc", "trusted.other": "1" })),
+    )),
+  );
   assert.deepEqual(shown.get("/d")?.xattrs, { "trusted.other": "31" });
 });
 
-Deno.test("an attribute that RAFS cannot hold is refused by name, with the file", () => {
+Deno.test("an attribute that RAFS cannot hold is refused by name, with the file", async () => {
   for (const name of ["lustre.lov", "system.nfs4_acl", "user.", "plain", `user.${"x".repeat(251)}`]) {
-    const { message } = refusal(dir("d"), file("d/f", "", xattrs({ [name]: "value" })));
+    const { message } = await refusal(dir("d"), file("d/f", "", xattrs({ [name]: "value" })));
     assert.equal(
       message,
       `Cannot convert "d/f": RAFS cannot hold its extended attribute ${JSON.stringify(name)} of 5 bytes`,
     );
   }
-  assert.match(refusal(file("f", "", xattrs({ "user.a": "x".repeat(65_536) }))).message, /"user.a" of 65536 bytes$/);
+  assert.match(
+    (await refusal(file("f", "", xattrs({ "user.a": "x".repeat(65_536) })))).message,
+    /"user.a" of 65536 bytes$/,
+  );
 });
 
-Deno.test("what cannot be in a tree is refused with a sentence that names it", () => {
+Deno.test("what cannot be in a tree is refused with a sentence that names it", async () => {
   const cases: [RegExp, ...TestEntry[]][] = [
     [/^Cannot convert "a": it is a hard link to "b", which is not there$/, hardlink("a", "b")],
     [/^Cannot convert "a": it is a hard link to "d", which is a folder$/, dir("d"), hardlink("a", "d/")],
@@ -204,13 +213,13 @@ Deno.test("what cannot be in a tree is refused with a sentence that names it", (
     [/^Cannot convert "f": uid 4294967296 is not within 32 bits$/, file("f", "", { uid: 2 ** 32 })],
     [/^Cannot convert "d": device 4096:0 exceeds 12:20 bits$/, device("d", "char", 4096, 0)],
   ];
-  for (const [pattern, ...entries] of cases) assert.match(refusal(...entries).message, pattern);
+  for (const [pattern, ...entries] of cases) assert.match((await refusal(...entries)).message, pattern);
 });
 
-Deno.test("a sparse file beyond what a blob can be made of is refused before anything is done for it", () => {
-  assert.throws(
+Deno.test("a sparse file beyond what a blob can be made of is refused before anything is done for it", async () => {
+  await assert.rejects(
     () =>
-      buildWith(CHUNK, (builder) => {
+      buildVisited(CHUNK, (builder) => {
         builder.entry(tarEntry({ type: "file", name: fromByteString("huge"), sizeBytes: 2 ** 52 }));
       }),
     /^NydusGdError: Cannot convert "huge": 4503599627370496 bytes exceed 16777216 chunks$/,
@@ -218,18 +227,17 @@ Deno.test("a sparse file beyond what a blob can be made of is refused before any
 });
 
 Deno.test("an image without data has no blob, and one without anything has its root", async () => {
-  assert.deepEqual(await pathsOf(buildFrom(tarOf())), ["/"]);
-  const empty = buildFrom(tarOf(file("empty"), dir("d")));
-  assert.deepEqual([await pathsOf(empty), empty.bootstrap.blobs.length, empty.blob.length], [
-    ["/", "/d", "/empty"],
-    0,
-    0,
-  ]);
+  assert.deepEqual(await pathsOf(await buildFrom(tarOf())), ["/"]);
+  const empty = await buildFrom(tarOf(file("empty"), dir("d")));
+  assert.deepEqual([await pathsOf(empty), empty.bootstrap.blobs.length], [["/", "/d", "/empty"], 0]);
 });
 
-Deno.test("the same tar gives the same bytes, however it comes in pieces", () => {
+Deno.test("the same tar gives the same bytes, however it comes in pieces", async () => {
   const tar = tarOf(dir("d"), file("d/a", noise(3 * CHUNK)), file("d/b", noise(10)), hardlink("c", "d/a"));
-  const [one, other] = [buildFrom(tar, CHUNK, tar.length), buildFrom(tar, CHUNK, 513)];
+  const [one, other] = [
+    await buildFrom(tar, { chunkSize: CHUNK }, tar.length),
+    await buildFrom(tar, { chunkSize: CHUNK }, 513),
+  ];
   assert.equal(one.blobId, other.blobId);
   assert.deepEqual(one.bytes, other.bytes);
 });
@@ -296,13 +304,13 @@ Deno.test("any tar is what its entries mean one after the other, or is refused w
       const sound: TestEntry[] = [];
       for (const item of entries) {
         if (meaning([...sound, item]) !== undefined) sound.push(item);
-        else refusal(...sound, item);
+        else await refusal(...sound, item);
       }
       const expected = meaning(sound) ?? assert.fail();
       if (!sound.some(({ entry }) => toByteString(entry.name) === "./")) {
         expected.set("/", dir("", { mtimeSec: 0 }));
       }
-      const shown = await show(buildFrom(tarOf(...sound)));
+      const shown = await show(await buildFrom(tarOf(...sound)));
       assert.deepEqual([...shown.keys()], [...expected.keys()].sort());
       for (const [at, { entry, content }] of expected) {
         const found = shown.get(at) ?? assert.fail();
@@ -328,7 +336,7 @@ Deno.test("any tar is what its entries mean one after the other, or is refused w
 Deno.test("the cache takes the blob chunk by chunk from its folder, and every file reads as it was", async () => {
   using temp = TempDir.make();
   const contents = new Map([["/a", noise(5 * CHUNK + 3)], ["/b", new Uint8Array(2 * CHUNK)], ["/c", noise(7, 9)]]);
-  const { bytes, blob, blobId } = buildFrom(tarOf(...[...contents].map(([name, data]) => file(name, data))));
+  const { bytes, blob, blobId } = await buildFrom(tarOf(...[...contents].map(([name, data]) => file(name, data))));
   await Deno.mkdir(temp.join("blobs"));
   await Deno.writeFile(temp.join(`blobs/${blobId}`), blob);
   await Deno.writeFile(temp.join("image.boot"), bytes);

@@ -1,0 +1,70 @@
+/**
+ * Chunks that other images have already: a file that holds one refers to their blob.
+ *
+ * The blobs have to be where the new image's blobs are, or the reader finds no data: who pushes the image sees to it.
+ *
+ * @module
+ */
+import { toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { BlobDescriptor, Bootstrap, ChunkRecord } from "../../rafs/bootstrap.ts";
+import { BLOB_FEATURE } from "../../rafs/flags.ts";
+import type { RafsOptions } from "./rafs_options.ts";
+
+/** A blob of another image. */
+export interface DictionaryBlob {
+  readonly descriptor: BlobDescriptor;
+}
+
+/** A chunk of another image. */
+export interface DictionaryChunk {
+  readonly blob: DictionaryBlob;
+  readonly chunkIndex: number;
+  readonly uncompressedOffset: number;
+  readonly record: Readonly<ChunkRecord>;
+}
+
+/** Blobs whose chunks cannot be shared: their data are not theirs, or not stored as chunks. */
+const UNSHARED = BLOB_FEATURE.zran | BLOB_FEATURE.separate | BLOB_FEATURE.tarfs | BLOB_FEATURE.encrypted |
+  BLOB_FEATURE.external;
+
+/** See the module. About 300 bytes a chunk. */
+export class ChunkDictionary {
+  readonly #chunks = new Map<string, DictionaryChunk>();
+
+  /**
+   * @param bootstraps merged bootstraps, whose blob ids are real
+   * @throws {NydusGdError} "usage" for an image of another version, digest or chunk size
+   */
+  constructor(bootstraps: readonly Bootstrap[], options: RafsOptions) {
+    for (const bootstrap of bootstraps) this.#add(bootstrap, options);
+  }
+
+  /** @param digest of the plain chunk, as a ByteString */
+  find(digest: string): DictionaryChunk | undefined {
+    return this.#chunks.get(digest);
+  }
+
+  #add(bootstrap: Bootstrap, { fsVersion, chunkSize, digester }: RafsOptions): void {
+    const refuse = (state: string) => {
+      const hint = "convert with the options of the dictionary";
+      return new NydusGdError("usage", `Cannot use chunk dictionary: ${state}`, { hint });
+    };
+    if (bootstrap.version !== fsVersion) throw refuse(`it is RAFS v${bootstrap.version}, the image v${fsVersion}`);
+    if (bootstrap.chunkSize !== chunkSize) {
+      throw refuse(`its chunks have ${bootstrap.chunkSize} bytes, not ${chunkSize}`);
+    }
+    const blobs = bootstrap.blobs.map((descriptor): DictionaryBlob | undefined => {
+      if (descriptor.digester !== digester) throw refuse(`its digests are ${descriptor.digester}, not ${digester}`);
+      return (descriptor.features & UNSHARED) === 0 ? { descriptor } : undefined;
+    });
+    for (const record of bootstrap.chunkRecords()) {
+      const blob = blobs[record.blobIndex];
+      const key = toByteString(record.digest);
+      if (blob === undefined || this.#chunks.has(key)) continue;
+      const { chunkIndex, uncompressedOffset } = record;
+      const kept = { ...record, digest: record.digest.slice() };
+      this.#chunks.set(key, { blob, chunkIndex, uncompressedOffset, record: kept });
+    }
+  }
+}

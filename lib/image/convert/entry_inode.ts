@@ -1,0 +1,98 @@
+/**
+ * The inode of an entry of a tar; everything that RAFS cannot hold is refused here, by name.
+ *
+ * As in an unpacked layer, `trusted.overlay.*` is left out: overlayfs would obey it.
+ *
+ * @module
+ */
+import { makedev, S } from "../../../ffi/sys_stat.ts";
+import type { TarEntry, TarType } from "../../archive/tar.ts";
+import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { RafsError } from "../../rafs/bootstrap.ts";
+import { LIMIT } from "../../rafs/flags.ts";
+import type { ChunkPlace, InodeSpec } from "../../rafs/v6/writer.ts";
+import { encodeXattrs } from "../../rafs/v6/xattr_writer.ts";
+import { showPath } from "./layer_tree.ts";
+
+/** Bytes of the longest link target: a page with its NUL, as in the kernel. */
+const MAX_TARGET_BYTES = 4095;
+
+const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names up to 255 bytes, 64 KiB each";
+
+const TYPE_BITS: Readonly<Record<Exclude<TarType, "link">, number>> = {
+  file: S.IFREG,
+  directory: S.IFDIR,
+  symlink: S.IFLNK,
+  char: S.IFCHR,
+  block: S.IFBLK,
+  fifo: S.IFIFO,
+};
+
+/**
+ * The inode of what is no hard link.
+ *
+ * @param chunks of a file, filled later
+ * @throws {NydusGdError} "unsupported"
+ */
+export function inodeOfEntry(
+  entry: TarEntry & { readonly type: Exclude<TarType, "link"> },
+  path: readonly ByteString[],
+  chunks: readonly ChunkPlace[],
+  chunkSize: number,
+): InodeSpec {
+  const { uid, gid, devMajor, devMinor, linkName, sizeBytes } = entry;
+  if (sizeBytes > LIMIT.chunks * chunkSize) {
+    throw unstorable(path, `${sizeBytes} bytes exceed ${LIMIT.chunks} chunks`, "--chunk-size larger than this one");
+  }
+  for (const [what, id] of [["uid", uid], ["gid", gid]] as const) {
+    if (!(id >= 0 && id <= 0xffff_ffff)) throw unstorable(path, `${what} ${id} is not within 32 bits`);
+  }
+  if (!(devMajor >= 0 && devMajor < 1 << 12 && devMinor >= 0 && devMinor < 1 << 20)) {
+    throw unstorable(path, `device ${devMajor}:${devMinor} exceeds 12:20 bits`);
+  }
+  if (entry.type === "symlink" && (linkName.length === 0 || linkName.length > MAX_TARGET_BYTES)) {
+    throw unstorable(path, `its link target has ${linkName.length} bytes, expected 1 to ${MAX_TARGET_BYTES}`);
+  }
+  return {
+    mode: TYPE_BITS[entry.type] | entry.mode,
+    uid,
+    gid,
+    mtime: entry.mtimeSec,
+    mtimeNsec: entry.mtimeNsec,
+    rdev: makedev(devMajor, devMinor),
+    size: sizeBytes,
+    chunks,
+    ...(entry.type === "symlink" ? { target: linkName.slice() } : {}),
+    xattrs: xattrsOf(entry, path),
+  };
+}
+
+function xattrsOf({ xattrs }: TarEntry, path: readonly ByteString[]): (readonly [Uint8Array, Uint8Array])[] {
+  const pairs = [...xattrs]
+    .filter(([name]) => !name.startsWith(OVERLAY_XATTR_PREFIX))
+    .map(([name, value]) => [fromByteString(name), value] as const);
+  for (const [name, value] of pairs) {
+    if (isStorable([[name, value]])) continue;
+    const shown = JSON.stringify(new TextDecoder().decode(name));
+    throw unstorable(path, `RAFS cannot hold its extended attribute ${shown} of ${value.length} bytes`, XATTR_HINT);
+  }
+  if (!isStorable(pairs)) throw unstorable(path, "RAFS cannot hold that many extended attributes", XATTR_HINT);
+  return pairs;
+}
+
+function isStorable(pairs: readonly (readonly [Uint8Array, Uint8Array])[]): boolean {
+  try {
+    encodeXattrs(pairs);
+    return true;
+  } catch (error) {
+    if (error instanceof RafsError) return false;
+    throw error;
+  }
+}
+
+function unstorable(path: readonly ByteString[], state: string, hint?: string): NydusGdError {
+  const details = hint === undefined ? {} : { hint };
+  return new NydusGdError("unsupported", `Cannot convert "${showPath(path)}": ${state}`, details);
+}

@@ -1,0 +1,113 @@
+/**
+ * The chunks of all layers, as the merged image numbers them: equal ones are one, that of the lowest layer.
+ *
+ * A blob has its row in the blob table when a file uses a chunk of it. Memory: 400 bytes a chunk.
+ *
+ * @module
+ */
+import { toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Bootstrap, ChunkRecord, Extent } from "../../rafs/bootstrap.ts";
+import { BLOB_FEATURE, effectiveBlobId } from "../../rafs/flags.ts";
+import type { BlobEntry, ChunkPlace } from "../../rafs/v6/writer.ts";
+
+/** A layer's bootstrap and the blob that it is in. */
+export interface ChunkedLayer {
+  readonly tree: Bootstrap;
+  readonly blobId: string;
+}
+
+interface Row {
+  index: number;
+  used: boolean;
+  readonly entry: BlobEntry;
+}
+
+class MergedChunk implements ChunkPlace {
+  used = false;
+
+  constructor(readonly row: Row, readonly record: Readonly<ChunkRecord>) {}
+
+  get blobIndex(): number {
+    return this.row.index;
+  }
+
+  get chunkIndex(): number {
+    return this.record.chunkIndex;
+  }
+
+  get uncompressedOffset(): number {
+    return this.record.uncompressedOffset;
+  }
+}
+
+/** See the module: first {@link use} every file, then {@link number} once, then {@link placesOf}. */
+export class MergedChunks {
+  readonly #rows = new Map<string, Row>();
+  readonly #byDigest = new Map<string, MergedChunk>();
+  /** For each layer and blob of its table, its chunks by their index. */
+  readonly #ofLayer: MergedChunk[][][] = [];
+
+  constructor(layers: readonly ChunkedLayer[]) {
+    for (const layer of layers) this.#ofLayer.push(this.#collect(layer));
+  }
+
+  /** Says that a file has these pieces. */
+  use(layer: number, extents: readonly Extent[]): void {
+    for (const extent of extents) {
+      const chunk = this.#chunkOf(layer, extent);
+      chunk.used = true;
+      chunk.row.used = true;
+    }
+  }
+
+  /** Numbers the blobs that are used, in the order of the layers. */
+  number(): BlobEntry[] {
+    const used = [...this.#rows.values()].filter((row) => row.used);
+    return used.map((row, index) => ({ ...row.entry, index: row.index = index }));
+  }
+
+  placesOf(layer: number, extents: readonly Extent[]): ChunkPlace[] {
+    return extents.map((extent) => this.#chunkOf(layer, extent));
+  }
+
+  /** Of the chunks that are used. */
+  *records(): Generator<ChunkRecord> {
+    for (const chunk of this.#byDigest.values()) {
+      if (chunk.used) yield { ...chunk.record, blobIndex: chunk.row.index };
+    }
+  }
+
+  #collect({ tree, blobId }: ChunkedLayer): MergedChunk[][] {
+    const rows = tree.blobs.map((described) => {
+      const id = effectiveBlobId(described, blobId);
+      let row = this.#rows.get(id);
+      if (row === undefined) {
+        const features = (described.features & ~BLOB_FEATURE.inlinedFsMeta) >>> 0;
+        this.#rows.set(id, row = { index: 0, used: false, entry: { ...described, id, features } });
+      }
+      return row;
+    });
+    const chunks: MergedChunk[][] = rows.map(() => []);
+    for (const record of tree.chunkRecords()) {
+      const row = rows[record.blobIndex] as Row; // readers refuse a record of another blob
+      const key = toByteString(record.digest);
+      let chunk = this.#byDigest.get(key);
+      if (chunk === undefined) {
+        const kept = { ...record, digest: record.digest.slice() };
+        this.#byDigest.set(key, chunk = new MergedChunk(row, kept));
+      }
+      (chunks[record.blobIndex] as MergedChunk[])[record.chunkIndex] = chunk;
+    }
+    return chunks;
+  }
+
+  #chunkOf(layer: number, { blobIndex, chunkIndex, chunkLength }: Extent): MergedChunk {
+    const chunk = this.#ofLayer[layer]?.[blobIndex]?.[chunkIndex];
+    if (chunk?.record.uncompressedSize === chunkLength) return chunk;
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot convert: chunk ${chunkIndex} of layer ${layer} is not in its chunk table with ${chunkLength} bytes`,
+    );
+  }
+}
