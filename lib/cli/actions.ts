@@ -170,6 +170,39 @@ export interface SetupArgs {
   readonly dockerHost?: string;
 }
 
+/** `nydus-gd convert`. */
+export interface ConvertArgs {
+  /** Image reference, `oci:DIR[:TAG]`, `tar:FILE`, `dir:DIR`. */
+  readonly source: string;
+  /** Image reference, `oci:DIR[:TAG]`. */
+  readonly target: string;
+  readonly fsVersion: 5 | 6;
+  readonly compressor: WrittenCompressor;
+  /** Of zstd; absent: the default. */
+  readonly level?: number;
+  readonly digester: "blake3" | "sha256";
+  /** Bytes; absent: the default. */
+  readonly chunkSize?: number;
+  /** Bytes, 0 for none; absent: the default. */
+  readonly batchSize?: number;
+  /** Images whose chunks are referred to. */
+  readonly chunkDict?: string;
+  /** File of patterns. */
+  readonly prefetchPatterns?: string;
+  /** "linux/arm64"; absent: all that the source has. */
+  readonly platform?: string;
+  readonly withOci: boolean;
+  /** Replace the source's own name. */
+  readonly force: boolean;
+  /** Folder for what is on its way and for records of what was converted. */
+  readonly workDir?: string;
+  readonly output: "text" | "json";
+}
+
+/** Compressions that are written. */
+export const WRITTEN_COMPRESSORS = ["zstd", "lz4_block", "none"] as const;
+export type WrittenCompressor = (typeof WRITTEN_COMPRESSORS)[number];
+
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
@@ -184,5 +217,7 @@ export interface Actions {
   readonly status?: Load<StatusArgs>;
   readonly setup?: Load<SetupArgs>;
   readonly doctor?: Load<DoctorArgs>;
+
+  readonly convert?: Load<ConvertArgs>;
   readonly demo?: Load<DemoArgs>;
 }

@@ -25,6 +25,7 @@ import {
 } from "./actions.ts";
 import { checkCommand } from "./commands/check.ts";
 import { completionCommand } from "./commands/completion.ts";
+import { convertCommand } from "./commands/convert.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -111,6 +112,8 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(statusCommand, actions.status);
   offer(setupCommand, actions.setup);
   offer(doctorCommand, actions.doctor);
+
+  offer(convertCommand, actions.convert);
   offer(demoCommand, actions.demo);
   offer(completionCommand, async () => {
     const { completionScript } = await import("./completion_script.ts");

@@ -49,7 +49,11 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
   };
   const head = read(0, Math.min(size, HEAD_BYTES));
   if (sniffVersion(head) !== undefined) return { path, container };
-  const inlined = await extractBootstrap((offset, length) => Promise.resolve(read(offset, length)), size, CODECS);
+  const inlined = await extractBootstrap(
+    (offset, length) => Promise.resolve(read(offset, length)),
+    size,
+    BOOTSTRAP_CODECS,
+  );
   if (inlined !== undefined) {
     await unpack(inlined, unpackTo);
     return { path: unpackTo, container };
@@ -82,7 +86,8 @@ async function unpack(bootstrap: Uint8Array, path: string): Promise<void> {
   await Deno.rename(aside, path);
 }
 
-const CODECS = {
+/** How bootstraps are stored in data blobs. */
+export const BOOTSTRAP_CODECS = {
   decompress(compressor: string, data: Uint8Array, uncompressedSize: number): Uint8Array {
     if (compressor !== "zstd") {
       throw new NydusGdError("unsupported", `Cannot read inlined bootstrap: it is compressed with ${compressor}`);

@@ -66,7 +66,7 @@ function encodeText(text: string): Uint8Array<ArrayBuffer> {
 
 /** Assembles the image of `tars`, lowest layer first. */
 export async function buildImage(tars: readonly Uint8Array[], config: ImageConfig): Promise<BuiltImage> {
-  const layers = await Promise.all(tars.map(async (tar) => blobOf(MEDIA_TYPE.ociLayerGzip, await compress(tar))));
+  const layers = await Promise.all(tars.map(async (tar) => blobOf(MEDIA_TYPE.ociLayerGzip, await gzipped(tar))));
   const configBlob = blobOfJson(MEDIA_TYPE.ociConfig, {
     architecture: config.architecture,
     os: "linux",
@@ -88,18 +88,24 @@ export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-function descriptorOf({ mediaType, digest, bytes }: ImageBlob): { mediaType: string; digest: string; size: number } {
+/** How a manifest or an index names a blob. */
+export function descriptorOf(
+  { mediaType, digest, bytes }: ImageBlob,
+): { mediaType: string; digest: string; size: number } {
   return { mediaType, digest, size: bytes.length };
 }
 
-function blobOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>): ImageBlob {
+/** The blob of these bytes. */
+export function blobOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>): ImageBlob {
   return { mediaType, digest: digestOf(bytes), bytes };
 }
 
-function blobOfJson(mediaType: string, value: unknown): ImageBlob {
+/** The blob of a JSON document. */
+export function blobOfJson(mediaType: string, value: unknown): ImageBlob {
   return blobOf(mediaType, encodeText(JSON.stringify(value)));
 }
 
-async function compress(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+/** gzip without a time: the same bytes give the same bytes. */
+export async function gzipped(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await promisify(gzip)(bytes));
 }

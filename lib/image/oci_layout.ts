@@ -23,7 +23,7 @@ import { MEDIA_TYPE } from "../oci/media_types.ts";
 import { hostPlatform, matchesPlatform } from "../oci/platform.ts";
 
 /** The name of an image in the layout's index. */
-const REF_NAME = "org.opencontainers.image.ref.name";
+export const REF_NAME = "org.opencontainers.image.ref.name";
 
 /** Indexes within indexes that are followed. */
 const MAX_DEPTH = 4;
@@ -64,17 +64,21 @@ export class OciLayout {
     return `oci:${this.dir}${this.tag === undefined ? "" : `:${this.tag}`}`;
   }
 
+  /** What the layout's index has under the given name, for any machine. @throws {NydusGdError} "not-found" for nothing */
+  async named(): Promise<Descriptor[]> {
+    const document = await this.#index();
+    const found = document.kind === "index" ? document.index.manifests.filter((entry) => hasName(entry, this.tag)) : [];
+    if (found.length > 0) return found;
+    throw new NydusGdError("not-found", `Cannot read image ${this.description}: index.json lists no such image`);
+  }
+
   /**
    * The manifest for this machine.
    *
    * @throws {NydusGdError} "not-found", "invalid-image", "corrupt"
    */
   async manifest(kind: WantedKind): Promise<Manifest> {
-    const index = parseManifestDocument(
-      await this.#read(join(this.dir, "index.json"), MAX_INDEX_BYTES),
-      MEDIA_TYPE.ociIndex,
-    );
-    const [manifest] = await this.#search(index, this.tag, kind, MAX_DEPTH);
+    const [manifest] = await this.#search(await this.#index(), this.tag, kind, MAX_DEPTH);
     if (manifest !== undefined) return manifest;
     const what = kind === "nydus" ? "no nydus image" : "no ordinary image";
     throw new NydusGdError("not-found", `Cannot read image ${this.description}: it has ${what} for this machine`);
@@ -97,6 +101,10 @@ export class OciLayout {
   /** The file of a blob. */
   path({ digest }: Pick<Descriptor, "digest">): string {
     return join(this.dir, "blobs", digestAlgorithm(digest), digestHex(digest));
+  }
+
+  async #index(): Promise<ManifestDocument> {
+    return parseManifestDocument(await this.#read(join(this.dir, "index.json"), MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex);
   }
 
   /** Every manifest that fits, in the order of the index. */
@@ -133,13 +141,18 @@ export class OciLayout {
 /** The entries of an index for this machine, under the given name. */
 function entriesOf({ manifests }: Index, tag: string | undefined): Descriptor[] {
   const host = hostPlatform();
-  return manifests.filter(({ platform, annotations }) => {
-    const name = annotations?.[REF_NAME];
-    if (tag !== undefined && name !== tag && !name?.endsWith(`:${tag}`)) return false;
+  return manifests.filter((entry) => {
+    const { platform } = entry;
+    if (!hasName(entry, tag)) return false;
     if (!platform) return true;
     const { os, architecture, variant } = platform;
     return matchesPlatform(host, { os, architecture, ...(variant === undefined ? {} : { variant }) });
   });
+}
+
+function hasName({ annotations }: Descriptor, tag: string | undefined): boolean {
+  const name = annotations?.[REF_NAME];
+  return tag === undefined || name === tag || (name?.endsWith(`:${tag}`) ?? false);
 }
 
 /** A bootstrap-only image without its annotation is told by its one layer; others by the annotation of the last. */

@@ -1,0 +1,119 @@
+/**
+ * The work of `nydus-gd convert`: flags to a conversion, what happens to lines, the result to text or JSON.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { bytesText } from "../../base/byte_text.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { type ConvertedImage, type ConvertEvent, convertImage } from "../../image/convert/convert_image.ts";
+import { LayerCache } from "../../image/convert/layer_cache.ts";
+import { openSource } from "../../image/convert/open_source.ts";
+import { openTarget } from "../../image/convert/open_target.ts";
+import { PrefetchPatterns } from "../../image/convert/prefetch_patterns.ts";
+import { type RafsOptions, rafsOptions } from "../../image/convert/rafs_options.ts";
+import { parsePlatform } from "../../oci/platform.ts";
+import type { ActionContext, ConvertArgs, Output } from "../actions.ts";
+import { oneLine } from "../output.ts";
+import { ImageAccess } from "./image_access.ts";
+
+/** Converts one image. */
+export async function convert(args: ConvertArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
+  const rafs = optionsOf(args);
+  const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
+  const prefetch = args.prefetchPatterns === undefined ? undefined : await readPatterns(args.prefetchPatterns);
+  const workDir = args.workDir ?? defaultWorkDir();
+  using access = ImageAccess.open();
+  const images = await openSource(args.source, platform, access.deps, signal);
+  const target = await openTarget(args.target);
+  const image = await convertImage(images, {
+    rafs,
+    target,
+    cache: new LayerCache(join(workDir, "layers")),
+    prefetch,
+    withOci: args.withOci,
+    onEvent: args.output === "text" ? showEvents(stderr) : () => {},
+  }, signal);
+  if (args.output === "json") stdout.write(`${JSON.stringify(documentOf(image))}\n`);
+  else stdout.write(resultLines(image).map((line) => `${oneLine(line)}\n`).join(""));
+}
+
+function optionsOf({ fsVersion, compressor, digester, level, chunkSize, batchSize }: ConvertArgs): RafsOptions {
+  return rafsOptions({
+    ...{ fsVersion, compressor, digester },
+    ...(level === undefined ? {} : { level }),
+    ...(chunkSize === undefined ? {} : { chunkSize }),
+    ...(batchSize === undefined ? {} : { batchSize }),
+  });
+}
+
+async function readPatterns(path: string): Promise<PrefetchPatterns> {
+  const text = path === "-" ? await new Response(Deno.stdin.readable).text() : await readText(path);
+  return new PrefetchPatterns(text);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    throw new NydusGdError("not-found", `Cannot read ${path}: there is no such file`, { cause: error });
+  }
+}
+
+function defaultWorkDir(): string {
+  const { XDG_CACHE_HOME, HOME } = Deno.env.toObject();
+  const cache = XDG_CACHE_HOME || (HOME ? join(HOME, ".cache") : undefined);
+  if (cache !== undefined) return join(cache, "nydus-gd");
+  throw new NydusGdError("usage", "Cannot convert: there is no HOME for data on their way", { hint: "--work-dir DIR" });
+}
+
+/** One line for each layer and platform. */
+function showEvents(stderr: Output): (event: ConvertEvent) => void {
+  return (event) => {
+    switch (event.event) {
+      case "layer": {
+        const size = event.size === undefined ? "" : `, ${bytesText(event.size)}`;
+        return stderr.write(`${oneLine(`${event.platform}  layer ${event.layer}${size}`)}\n`);
+      }
+      case "converted": {
+        const how = event.reused ? "was there" : "converted";
+        return stderr.write(`${oneLine(`  ${how}: blob ${event.blob}, ${bytesText(event.blobBytes)}`)}\n`);
+      }
+      case "merged":
+        return stderr.write(`${event.platform}  bootstrap of ${bytesText(event.bootstrapBytes)}\n`);
+    }
+  };
+}
+
+/** What `-o json` prints. Sizes in bytes. */
+function documentOf({ target, digest, platforms }: ConvertedImage): Record<string, unknown> {
+  return {
+    target,
+    digest,
+    platforms: platforms.map(({ platform, layers, bootstrapBytes }) => ({
+      platform,
+      bootstrap_bytes: bootstrapBytes,
+      blobs: layers.map(({ digest, blobBytes, reused }) => ({ digest, size: blobBytes, reused })),
+    })),
+  };
+}
+
+/**
+ * ```
+ * oci:/srv/lazy:1 is sha256:2892…
+ * linux/amd64  3 blobs, 161 MB, 2 of them were there; bootstrap 2.49 MB
+ * ```
+ */
+function resultLines({ target, digest, platforms }: ConvertedImage): string[] {
+  return [
+    `${target} is ${digest}`,
+    ...platforms.map(({ platform, layers, bootstrapBytes }) => {
+      const bytes = layers.reduce((sum, { blobBytes }) => sum + blobBytes, 0);
+      const blobs = layers.length === 1 ? "1 blob" : `${layers.length} blobs`;
+      const reused = layers.filter((layer) => layer.reused).length;
+      const there = reused === 0 ? "" : `, ${reused} of them ${reused === 1 ? "was" : "were"} there`;
+      return `${platform}  ${blobs}, ${bytesText(bytes)}${there}; bootstrap ${bytesText(bootstrapBytes)}`;
+    }),
+  ];
+}

@@ -1,0 +1,187 @@
+/**
+ * An ordinary image as a lazy one, from any source to any target.
+ *
+ * ```
+ * source ─► layers ─► entries ─► chunks ─► dedup ─► compress (Workers) ─► blob ─┐
+ *                                                     merge ◄── bootstraps ◄─────┘
+ *                                                       └─► bootstrap layer ─► manifests ─► index ─► target's name
+ * ```
+ * Layer after layer, so that memory does not grow with the image; within one all cores compress. A layer that was
+ * converted before is found at the target and not read. What fails before the last step leaves blobs at the target that
+ * nothing names.
+ *
+ * @module
+ */
+import { hasCode, messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
+import { parseManifestDocument } from "../../oci/manifest.ts";
+import { formatPlatform } from "../../oci/platform.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+import { bootstrapLayerTar, type ImageBlob } from "../image_builder.ts";
+import type { ChunkDictionary } from "./chunk_dictionary.ts";
+import { CompressPool } from "./compress_pool.ts";
+import { type ConvertedLayer, convertLayer, type LayerConversion } from "./convert_layer.ts";
+import { copyOriginal } from "./copy_original.ts";
+import type { Document } from "./image_content.ts";
+import type { ImageTarget } from "./image_target.ts";
+import type { KnownLayer, LayerCache } from "./layer_cache.ts";
+import { mergeLayers } from "./merge_layers.ts";
+import { type NydusImage, nydusImage, nydusIndex, SOURCE_LAYER_ANNOTATION } from "./nydus_manifests.ts";
+import type { PrefetchPatterns } from "./prefetch_patterns.ts";
+import type { RafsOptions } from "./rafs_options.ts";
+import type { SourceImage } from "./source_image.ts";
+
+const log = logger("image");
+
+/** Indexes within indexes that are followed. */
+const MAX_DEPTH = 2;
+
+/** What happens, for who shows it. Sizes in bytes. */
+export type ConvertEvent =
+  | { readonly event: "layer"; readonly layer: string; readonly platform: string; readonly size: number | undefined }
+  | { readonly event: "read"; readonly layer: string; readonly bytes: number }
+  | { readonly event: "put"; readonly layer: string; readonly bytes: number }
+  | {
+    readonly event: "converted";
+    readonly layer: string;
+    readonly blob: string;
+    readonly blobBytes: number;
+    readonly reused: boolean;
+  }
+  | { readonly event: "merged"; readonly platform: string; readonly bootstrapBytes: number };
+
+/** What {@link convertImage} needs. */
+export interface ConvertOptions {
+  readonly rafs: RafsOptions;
+  readonly target: ImageTarget;
+  readonly cache: LayerCache;
+  readonly dictionary?: ChunkDictionary | undefined;
+  readonly prefetch?: PrefetchPatterns | undefined;
+  /** The original image stays in the index and comes first: plain clients get it. */
+  readonly withOci: boolean;
+  onEvent(event: ConvertEvent): void;
+}
+
+/** What was made. */
+export interface ConvertedImage {
+  readonly target: string;
+  /** Of the index. */
+  readonly digest: Digest;
+  readonly platforms: readonly ConvertedPlatform[];
+}
+
+/** What was made for one platform. */
+export interface ConvertedPlatform {
+  readonly platform: string;
+  readonly layers: readonly Omit<ConvertedLayer, "bootstrap">[];
+  readonly bootstrapBytes: number;
+}
+
+/**
+ * Converts the images, one for each platform, under one name.
+ *
+ * @throws {NydusGdError} with the layer and what is wrong with it; "interrupted"
+ */
+export async function convertImage(
+  images: readonly SourceImage[],
+  options: ConvertOptions,
+  signal: AbortSignal,
+): Promise<ConvertedImage> {
+  const { rafs, target, cache, dictionary } = options;
+  using pool = new CompressPool(rafs);
+  const known = await knownLayers(target, signal);
+  const conversion: LayerConversion = { rafs, pool, dictionary, target, cache, known };
+  const entries: object[] = [];
+  const manifests: ImageBlob[] = [];
+  const platforms: ConvertedPlatform[] = [];
+  for (const image of images) {
+    const layers = await convertLayers(image, conversion, options, signal);
+    const { made, bootstrapBytes } = await assemble(image, layers, options, signal);
+    for (const blob of made.blobs) await target.putBytes(blob, signal);
+    if (options.withOci && image.manifest !== undefined) {
+      entries.push(await copyOriginal(image.manifest, image.platform, target, signal));
+    }
+    entries.push(...made.entries);
+    manifests.push(...made.manifests);
+    const platform = formatPlatform(image.platform);
+    platforms.push({ platform, bootstrapBytes, layers: layers.map(({ bootstrap: _, ...layer }) => layer) });
+    options.onEvent({ event: "merged", platform, bootstrapBytes });
+  }
+  const index = nydusIndex(entries);
+  await target.publish(manifests, index, signal);
+  return { target: target.description, digest: index.digest as Digest, platforms };
+}
+
+async function convertLayers(
+  { platform, layers }: SourceImage,
+  conversion: LayerConversion,
+  { onEvent }: ConvertOptions,
+  signal: AbortSignal,
+): Promise<ConvertedLayer[]> {
+  const converted: ConvertedLayer[] = [];
+  for (const [k, source] of layers.entries()) {
+    const layer = `${k + 1}/${layers.length} ${source.what}`;
+    onEvent({ event: "layer", layer, platform: formatPlatform(platform), size: source.size });
+    const progress = {
+      onRead: (bytes: number) => onEvent({ event: "read", layer, bytes }),
+      onPut: (bytes: number) => onEvent({ event: "put", layer, bytes }),
+    };
+    const made = await convertLayer(source, conversion, progress, signal);
+    onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
+    converted.push(made);
+  }
+  return converted;
+}
+
+/** The bootstrap of the whole image, and the documents around it. */
+async function assemble(
+  image: SourceImage,
+  layers: readonly ConvertedLayer[],
+  { rafs, target, prefetch }: ConvertOptions,
+  signal: AbortSignal,
+): Promise<{ made: NydusImage; bootstrapBytes: number }> {
+  const mergeable = layers.map(({ bootstrap, blobId }, k) => ({
+    tree: openBootstrap(bootstrap),
+    blobId,
+    hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
+  }));
+  const { bootstrap, blobs } = mergeLayers(mergeable, rafs, prefetch);
+  const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
+  const blobSizes = new Map<string, number>();
+  for (const { id } of blobs) blobSizes.set(id, sizes.get(id) ?? await target.blobs.blob(id).size(signal));
+  const extra = blobs.filter(({ id }) => !sizes.has(id))
+    .map(({ id }) => ({ digest: sha256Digest(id), size: blobSizes.get(id) ?? 0 }));
+  const { place } = target;
+  const tar = bootstrapLayerTar(bootstrap, place && { ...place, blobSizes });
+  return { made: await nydusImage(image, layers, extra, tar, rafs.fsVersion), bootstrapBytes: bootstrap.length };
+}
+
+/** What the image that the target's name stands for now says of its layers. */
+async function knownLayers(target: ImageTarget, signal: AbortSignal): Promise<ReadonlyMap<string, KnownLayer>> {
+  const known = new Map<string, KnownLayer>();
+  const content = await target.present(signal);
+  if (content === undefined) return known;
+  const look = async (document: Document, depth: number): Promise<void> => {
+    const parsed = parseManifestDocument(document.bytes, document.mediaType);
+    if (parsed.kind === "index") {
+      if (depth > 0) {
+        for (const entry of parsed.index.manifests) await look(await content.document(entry, signal), depth - 1);
+      }
+      return;
+    }
+    for (const { digest, size, annotations } of parsed.manifest.layers) {
+      const key = annotations?.[SOURCE_LAYER_ANNOTATION];
+      if (key !== undefined && digestAlgorithm(digest) === "sha256") {
+        known.set(key, { blobId: digestHex(digest), blobBytes: size });
+      }
+    }
+  };
+  try {
+    for (const document of await content.named(signal)) await look(document, MAX_DEPTH);
+  } catch (error) {
+    if (!hasCode(error, "not-found", "invalid-image", "unsupported")) throw error;
+    log.warn("layers of the target's present image not used again", { reason: messageOf(error) });
+  }
+  return known;
+}

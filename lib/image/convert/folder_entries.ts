@@ -1,0 +1,155 @@
+/**
+ * The entries of a folder: every file below it with all its attributes, a folder before what is in it, names ascending.
+ *
+ * Other file systems that are mounted below are entered, as tar does without `--one-file-system`. Sockets are left out:
+ * no image can have them. What changes while it is read is an error, not a guess.
+ *
+ * @module
+ */
+import { DT, readDirectory } from "../../../ffi/dirent.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT, O, open } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
+import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
+import { pread, readlinkat } from "../../../ffi/unistd.ts";
+import { throwIfAborted } from "../../base/abort.ts";
+import { type TarEntry, tarEntry, type TarType } from "../../archive/tar.ts";
+import { type ByteString, compareBytes, concatenate, toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Entries } from "./convert_tree.ts";
+import type { LayerBuilder } from "./layer_builder.ts";
+import type { OnBytes } from "./source_image.ts";
+
+/** Bytes that are read at once. */
+const PIECE_BYTES = 1 << 20;
+
+const SLASH = Uint8Array.of(0x2f);
+const HERE = Uint8Array.of(0x2e);
+
+const TYPES: Readonly<Record<number, Exclude<TarType, "link">>> = {
+  [S.IFREG]: "file",
+  [S.IFDIR]: "directory",
+  [S.IFLNK]: "symlink",
+  [S.IFCHR]: "char",
+  [S.IFBLK]: "block",
+  [S.IFIFO]: "fifo",
+};
+
+/** The entries of `folder`, an absolute path. */
+export function fromFolder(folder: string, onBytes: OnBytes, signal: AbortSignal): Entries {
+  return (builder) => new FolderWalk(new TextEncoder().encode(folder), builder, onBytes, signal).run();
+}
+
+class FolderWalk {
+  /** First path of each file that has several. */
+  readonly #links = new Map<string, Uint8Array>();
+  readonly #piece = new Uint8Array(PIECE_BYTES);
+
+  constructor(
+    private readonly root: Uint8Array,
+    private readonly builder: LayerBuilder,
+    private readonly onBytes: OnBytes,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  async run(): Promise<void> {
+    const pending: Uint8Array[] = [HERE];
+    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+      throwIfAborted(this.signal);
+      const isFolder = await this.#visit(path);
+      if (isFolder) { for (const name of this.#names(path).reverse()) pending.push(concatenate([path, SLASH, name])); }
+    }
+  }
+
+  #absolute(path: Uint8Array): Uint8Array {
+    return concatenate([this.root, SLASH, path]);
+  }
+
+  #names(path: Uint8Array): Uint8Array[] {
+    using folder = open(this.#absolute(path), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+    const names: Uint8Array[] = [];
+    for (const { name, type } of readDirectory(folder)) {
+      const isDots = name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
+      if (!isDots && type !== DT.SOCK) names.push(name.slice());
+    }
+    return names.sort(compareBytes);
+  }
+
+  /** Whether it is a folder. */
+  async #visit(path: Uint8Array): Promise<boolean> {
+    const absolute = this.#absolute(path);
+    const stat = statat(AT.FDCWD, absolute, AT.SYMLINK_NOFOLLOW);
+    const type = TYPES[stat.mode & S.IFMT];
+    if (type === undefined) return false; // a socket
+    if (type !== "directory" && stat.nlink > 1 && this.#isLink(path, stat)) return false;
+    this.builder.entry(tarEntry({
+      type,
+      name: path,
+      mode: stat.mode & 0o7777,
+      uid: stat.uid,
+      gid: stat.gid,
+      mtimeSec: stat.mtimeSec,
+      mtimeNsec: stat.mtimeNsec,
+      sizeBytes: type === "file" ? stat.size : 0,
+      devMajor: major(stat.rdev),
+      devMinor: minor(stat.rdev),
+      linkName: type === "symlink" ? readlinkat(AT.FDCWD, absolute) : new Uint8Array(0),
+      xattrs: xattrsOf(absolute),
+    }));
+    if (type === "file") await this.#data(absolute, stat.size);
+    this.builder.endEntry();
+    return type === "directory";
+  }
+
+  #isLink(path: Uint8Array, { dev, ino }: Stat): boolean {
+    const key = `${dev}:${ino}`;
+    const first = this.#links.get(key);
+    if (first === undefined) {
+      this.#links.set(key, path);
+      return false;
+    }
+    this.builder.entry(tarEntry({ type: "link", name: path, linkName: first }));
+    this.builder.endEntry();
+    return true;
+  }
+
+  async #data(path: Uint8Array, size: number): Promise<void> {
+    using file = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+    for (let offset = 0; offset < size;) {
+      const length = pread(file, this.#piece.subarray(0, Math.min(PIECE_BYTES, size - offset)), offset);
+      if (length === 0) throw changed(path);
+      this.builder.data(this.#piece.subarray(0, length), offset);
+      offset += length;
+      this.onBytes(length);
+      if (this.builder.isFull) {
+        await this.builder.settle();
+        throwIfAborted(this.signal);
+      }
+    }
+    if (hasMore(file, size)) throw changed(path);
+  }
+}
+
+function hasMore(file: Fd, size: number): boolean {
+  return pread(file, new Uint8Array(1), size) > 0;
+}
+
+function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {
+  const found = new Map<ByteString, Uint8Array>();
+  try {
+    for (const name of llistxattr(path)) {
+      const key = toByteString(name);
+      // computed by the kernel for the file system at hand, not part of the file
+      if (!key.startsWith("system.nfs") && key !== "security.selinux") found.set(key, lgetxattr(path, name));
+    }
+  } catch (error) {
+    if (!isErrno(error, "EOPNOTSUPP")) throw error;
+  }
+  return found;
+}
+
+function changed(path: Uint8Array): NydusGdError {
+  const shown = new TextDecoder().decode(path);
+  return new NydusGdError("io", `Cannot convert ${shown}: it changed while it was read`);
+}

@@ -1,0 +1,131 @@
+/**
+ * An OCI layout as the target of a conversion: made where there is none, other images in it stay.
+ *
+ * Files appear under their names whole. `index.json` is replaced last.
+ *
+ * @module
+ */
+import { join, resolve } from "node:path";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { parseManifestDocument } from "../../oci/manifest.ts";
+import { MEDIA_TYPE } from "../../oci/media_types.ts";
+import { descriptorOf, type ImageBlob } from "../image_builder.ts";
+import { REF_NAME } from "../oci_layout.ts";
+import { type ImageContent, layoutContent } from "./image_content.ts";
+import type { ImageTarget, Put } from "./image_target.ts";
+
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+const DEFAULT_TAG = "latest";
+
+/** See the module. */
+export class LayoutTarget implements ImageTarget {
+  readonly place = undefined;
+  readonly blobs: LocalFsBackend;
+
+  private constructor(private readonly dir: string, private readonly tag: string) {
+    this.blobs = new LocalFsBackend({ blobFile: undefined, dir: this.#blobDir, altDirs: [] });
+  }
+
+  /**
+   * Opens or makes the folder.
+   *
+   * @param text `oci:DIR[:TAG]`; what is behind the last colon is the tag where it can be one
+   * @throws {NydusGdError} "exists" for a folder of something else
+   */
+  static async open(text: string): Promise<LayoutTarget> {
+    const path = text.slice("oci:".length);
+    const colon = path.lastIndexOf(":");
+    const isTagged = colon > 0 && TAG.test(path.slice(colon + 1));
+    const dir = resolve(isTagged ? path.slice(0, colon) : path);
+    if (await isForeign(dir)) {
+      throw new NydusGdError("exists", `Cannot write ${text}: the folder has files and no oci-layout among them`, {
+        hint: "name a folder that is empty or not there",
+      });
+    }
+    const target = new LayoutTarget(dir, isTagged ? path.slice(colon + 1) : DEFAULT_TAG);
+    await Deno.mkdir(target.#blobDir, { recursive: true });
+    await Deno.mkdir(target.spoolDir, { recursive: true });
+    await Deno.writeTextFile(join(dir, "oci-layout"), `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`);
+    return target;
+  }
+
+  get description(): string {
+    return `oci:${this.dir}:${this.tag}`;
+  }
+
+  /** Beside the blobs: what is whole is only renamed. */
+  get spoolDir(): string {
+    return join(this.dir, ".partial");
+  }
+
+  async has({ digest, size }: Put): Promise<boolean> {
+    const info = await ignore(Deno.errors.NotFound, Deno.stat(this.#path(digest)));
+    return info?.isFile === true && info.size === size;
+  }
+
+  mount(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  async putFile({ digest }: Put, path: string): Promise<void> {
+    await Deno.rename(path, this.#path(digest));
+  }
+
+  async putBytes({ digest, bytes }: ImageBlob): Promise<void> {
+    await this.#replace(this.#path(digest), bytes);
+  }
+
+  async putManifest(manifest: ImageBlob): Promise<void> {
+    await this.putBytes(manifest);
+  }
+
+  async present(): Promise<ImageContent | undefined> {
+    const content = await layoutContent(`oci:${this.dir}:${this.tag}`);
+    const named = await this.#entries();
+    return named.some((entry) => entry.annotations?.[REF_NAME] === this.tag) ? content : undefined;
+  }
+
+  async publish(manifests: readonly ImageBlob[], root: ImageBlob): Promise<void> {
+    for (const document of [...manifests, root]) await this.putBytes(document);
+    const others = (await this.#entries()).filter((entry) => entry.annotations?.[REF_NAME] !== this.tag);
+    const own = { ...descriptorOf(root), annotations: { [REF_NAME]: this.tag } };
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...others, own] };
+    await this.#replace(join(this.dir, "index.json"), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
+    await ignore(Deno.errors.NotFound, Deno.remove(this.spoolDir, { recursive: true }));
+  }
+
+  async #entries(): Promise<readonly Descriptor[]> {
+    const bytes = await ignore(Deno.errors.NotFound, Deno.readFile(join(this.dir, "index.json")));
+    const document = bytes && parseManifestDocument(bytes, MEDIA_TYPE.ociIndex);
+    return document?.kind === "index" ? document.index.manifests : [];
+  }
+
+  async #replace(path: string, bytes: Uint8Array): Promise<void> {
+    const aside = join(this.spoolDir, "document.part");
+    await Deno.mkdir(this.spoolDir, { recursive: true });
+    await Deno.writeFile(aside, bytes);
+    await Deno.rename(aside, path);
+  }
+
+  #path(digest: string): string {
+    return join(this.#blobDir, digest.slice(digest.indexOf(":") + 1));
+  }
+
+  get #blobDir(): string {
+    return join(this.dir, "blobs/sha256");
+  }
+}
+
+/** Whether the folder has something that is no layout. */
+async function isForeign(dir: string): Promise<boolean> {
+  const names = new Set<string>();
+  try {
+    for await (const { name } of Deno.readDir(dir)) names.add(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+  return names.size > 0 && !names.has("oci-layout");
+}

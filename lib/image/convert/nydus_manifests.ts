@@ -1,0 +1,133 @@
+/**
+ * The documents of a converted image: for each platform a bootstrap-only manifest, then one with every blob.
+ *
+ * ```
+ * index ─┬─ bootstrap-only: [bootstrap]                 what Docker pulls: the first that fits the platform
+ *        └─ full:           [blob, …, bootstrap]        keeps the blobs in the registry; nydus-snapshotter's
+ * ```
+ * Media types and annotations are nydusify's. Configuration, annotations and subject are the source's; history and
+ * diffIDs fit the layers. The same source gives the same bytes.
+ *
+ * @module
+ */
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
+import type { Platform } from "../../oci/platform.ts";
+import { blobOf, blobOfJson, descriptorOf, digestOf, gzipped, type ImageBlob } from "../image_builder.ts";
+import type { ConvertedLayer } from "./convert_layer.ts";
+import type { SourceImage } from "./source_image.ts";
+
+/** On a data blob: the layer and the options that it was made of; its next conversion is spared. */
+export const SOURCE_LAYER_ANNOTATION = "io.github.nydus-gd.source-layer";
+
+/** Annotations of a nydus manifest, as nydusify has them. */
+const MANIFEST_ANNOTATION = {
+  fsVersion: "containerd.io/snapshot/nydus-fs-version",
+  sourceDigest: "containerd.io/snapshot/nydus-source-digest",
+} as const;
+
+/** Everything that an index lists for one platform, and what belongs to it. */
+export interface NydusImage {
+  /** Blobs to be put before the manifests. */
+  readonly blobs: readonly ImageBlob[];
+  readonly manifests: readonly ImageBlob[];
+  /** What the index says. */
+  readonly entries: readonly object[];
+}
+
+interface HistoryItem {
+  readonly empty_layer?: boolean;
+}
+
+const BOOTSTRAP_HISTORY = { created_by: "nydus-gd convert", comment: "Nydus Bootstrap Layer" } as const;
+
+/**
+ * Makes the documents of one platform.
+ *
+ * @param bootstrapTar the tar of the bootstrap's layer
+ * @param extraBlobs blobs that files are in beside those of the layers
+ */
+export async function nydusImage(
+  source: SourceImage,
+  layers: readonly ConvertedLayer[],
+  extraBlobs: readonly Pick<Descriptor, "digest" | "size">[],
+  bootstrapTar: Uint8Array,
+  fsVersion: 5 | 6,
+): Promise<NydusImage> {
+  const bootstrap = blobOf(MEDIA_TYPE.ociLayerGzip, await gzipped(bootstrapTar));
+  const diffId = digestOf(bootstrapTar);
+  const data = [...layers.map(dataLayer), ...extraBlobs.map((blob) => dataLayer({ ...blob, blobBytes: blob.size }))];
+  const bootstrapLayer = {
+    ...descriptorOf(bootstrap),
+    annotations: { [NYDUS_ANNOTATION.bootstrap]: "true", [NYDUS_ANNOTATION.fsVersion]: String(fsVersion) },
+  };
+  const history = historyOf(source.config);
+  const small = blobOfJson(MEDIA_TYPE.ociConfig, {
+    ...source.config,
+    rootfs: { type: "layers", diff_ids: [diffId] },
+    history: [...history.map((item) => ({ ...item, empty_layer: true })), BOOTSTRAP_HISTORY],
+  });
+  const fits = history.filter((item) => item.empty_layer !== true).length === data.length;
+  const full = blobOfJson(MEDIA_TYPE.ociConfig, {
+    ...source.config,
+    rootfs: { type: "layers", diff_ids: [...data.map(({ digest }) => digest), diffId] },
+    history: [...(fits ? history : data.map(() => ({ created_by: "nydus-gd convert" }))), BOOTSTRAP_HISTORY],
+  });
+  const bootstrapOnly = manifestOf(source, small, [bootstrapLayer], fsVersion);
+  const whole = manifestOf(source, full, [...data, bootstrapLayer], fsVersion);
+  const platform = platformOf(source.platform);
+  return {
+    blobs: [bootstrap, small, full],
+    manifests: [bootstrapOnly, whole],
+    entries: [
+      { ...descriptorOf(bootstrapOnly), platform },
+      { ...descriptorOf(whole), platform, artifactType: MEDIA_TYPE.nydusManifest },
+    ],
+  };
+}
+
+/** The index of all platforms. */
+export function nydusIndex(entries: readonly object[]): ImageBlob {
+  return blobOfJson(MEDIA_TYPE.ociIndex, { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: entries });
+}
+
+/** As an index has it. */
+export function platformOf({ os, architecture, variant }: Platform): object {
+  return { architecture, os, ...(variant === undefined ? {} : { variant }) };
+}
+
+function dataLayer(
+  { digest, blobBytes, key }: Pick<ConvertedLayer, "digest" | "blobBytes"> & { readonly key?: string | undefined },
+) {
+  const source = key === undefined ? {} : { [SOURCE_LAYER_ANNOTATION]: key };
+  return {
+    mediaType: MEDIA_TYPE.nydusBlob,
+    digest,
+    size: blobBytes,
+    annotations: { [NYDUS_ANNOTATION.blob]: "true", ...source },
+  };
+}
+
+function manifestOf(source: SourceImage, config: ImageBlob, layers: readonly object[], fsVersion: 5 | 6): ImageBlob {
+  const { manifest } = source;
+  const origin = manifest === undefined ? {} : { [MANIFEST_ANNOTATION.sourceDigest]: manifest.descriptor.digest };
+  const annotations = {
+    ...manifest?.parsed.annotations,
+    [MANIFEST_ANNOTATION.fsVersion]: String(fsVersion),
+    ...origin,
+  };
+  const subject = manifest?.parsed.subject;
+  return blobOfJson(MEDIA_TYPE.ociManifest, {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.ociManifest,
+    config: descriptorOf(config),
+    layers,
+    ...(subject ? { subject } : {}),
+    annotations,
+  });
+}
+
+function historyOf(config: Readonly<Record<string, unknown>>): HistoryItem[] {
+  const { history } = config;
+  return Array.isArray(history) ? history.filter((item) => typeof item === "object" && item !== null) : [];
+}

@@ -1,0 +1,193 @@
+/**
+ * Ordinary images as they are converted: configuration, and layers that give their entries.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { NydusGdError } from "../../base/errors.ts";
+import { formatPath, parseWith } from "../../base/schema.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import {
+  bootstrapLayer,
+  type Index,
+  type Manifest,
+  parseImageConfig,
+  parseManifestDocument,
+} from "../../oci/manifest.ts";
+import { MEDIA_TYPE, NYDUS_ANNOTATION, NYDUS_OS_FEATURE } from "../../oci/media_types.ts";
+import { formatPlatform, matchesPlatform, type Platform } from "../../oci/platform.ts";
+import { digestOf } from "../image_builder.ts";
+import { streamBlob } from "./blob_stream.ts";
+import { type Entries, fromTar } from "./convert_tree.ts";
+import { type Document, type ImageContent, unconvertible } from "./image_content.ts";
+import { tarOfLayer } from "./layer_tar.ts";
+
+/** Bytes of the largest configuration that is read. */
+const MAX_CONFIG_BYTES = 8 << 20;
+/** Indexes within indexes that are followed. */
+const MAX_DEPTH = 4;
+
+/** Told of bytes of a layer that were read. */
+export type OnBytes = (bytes: number) => void;
+
+/** One layer. */
+export interface SourceLayer {
+  /** For messages: "layer sha256:…", "folder /srv/rootfs". */
+  readonly what: string;
+  /** Names the content; undefined where it is known only once it was read. */
+  readonly diffId: Digest | undefined;
+  /** Bytes that are read for it, where that is known. */
+  readonly size: number | undefined;
+  /** False: names that look like whiteouts are files. */
+  readonly hasWhiteouts: boolean;
+  /** Gives the entries; can be asked again. */
+  entries(onBytes: OnBytes, signal: AbortSignal): Entries;
+}
+
+/** One image for one platform. */
+export interface SourceImage {
+  readonly platform: Platform;
+  /** The configuration as JSON has it. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly layers: readonly SourceLayer[];
+  /** Where it came from, for images that have a manifest. */
+  readonly manifest: SourceManifest | undefined;
+}
+
+/** The manifest of a source image. */
+export interface SourceManifest {
+  readonly document: Document;
+  readonly descriptor: Descriptor;
+  readonly parsed: Manifest;
+  readonly content: ImageContent;
+}
+
+const LAYER_TYPES: ReadonlySet<string> = new Set([
+  MEDIA_TYPE.ociLayer,
+  MEDIA_TYPE.ociLayerGzip,
+  MEDIA_TYPE.ociLayerZstd,
+  MEDIA_TYPE.dockerLayer,
+  MEDIA_TYPE.dockerLayerGzip,
+  "application/vnd.docker.image.rootfs.diff.tar.zstd",
+]);
+
+/** Layers that registries are not allowed to have: they stand at a URL. */
+const FOREIGN = /foreign|nondistributable/;
+
+const configObject = v.record(v.string(), v.unknown());
+
+/**
+ * The images behind a name, for one platform or all.
+ *
+ * @throws {NydusGdError} "not-found" where there is none, "unsupported" for what cannot be converted, "invalid-image"
+ */
+export async function sourceImages(
+  content: ImageContent,
+  platform: Platform | undefined,
+  signal: AbortSignal,
+): Promise<SourceImage[]> {
+  const found: SourceImage[] = [];
+  const seen = new Set<string>();
+  let sawNydus = false;
+  const visit = async (document: Document, entry: Descriptor | undefined, depth: number): Promise<void> => {
+    const parsed = parseManifestDocument(document.bytes, document.mediaType);
+    if (parsed.kind === "index") {
+      if (depth === 0) {
+        throw new NydusGdError("invalid-image", `Cannot convert ${content.description}: indexes lead too deep`);
+      }
+      for (const each of imagesOf(parsed.index)) await visit(await content.document(each, signal), each, depth - 1);
+      return;
+    }
+    if (bootstrapLayer(parsed.manifest) !== undefined || entry?.artifactType === MEDIA_TYPE.nydusManifest) {
+      sawNydus = true;
+      return;
+    }
+    const image = await imageOf(content, document, parsed.manifest, signal);
+    const name = formatPlatform(image.platform);
+    if (seen.has(name) || platform !== undefined && !matchesPlatform(platform, image.platform)) return;
+    seen.add(name);
+    found.push(image);
+  };
+  for (const document of await content.named(signal)) await visit(document, undefined, MAX_DEPTH);
+  if (found.length > 0) return found;
+  const { description } = content;
+  if (sawNydus) throw unconvertible(description, "it is a nydus image already", `nydus-gd inspect ${description}`);
+  const state = platform === undefined
+    ? "it has no image for Linux"
+    : `it has no image for ${formatPlatform(platform)}`;
+  throw new NydusGdError("not-found", `Cannot convert ${description}: ${state}`);
+}
+
+/** What an index has for Linux; attestations and images that are nydus's already are left out. */
+function imagesOf({ manifests }: Index): Descriptor[] {
+  return manifests.filter(({ platform }) =>
+    !platform || platform.os === "linux" && !platform["os.features"]?.includes(NYDUS_OS_FEATURE)
+  );
+}
+
+async function imageOf(
+  content: ImageContent,
+  document: Document,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<SourceImage> {
+  const { description } = content;
+  const bytes = await content.small(manifest.config, MAX_CONFIG_BYTES, signal);
+  const { architecture, os, variant, rootfs: { diff_ids: diffIds } } = parseImageConfig(bytes);
+  const config = parseWith(configObject, JSON.parse(new TextDecoder().decode(bytes)));
+  if (!config.ok) {
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot read image configuration: ${formatPath(config.path)} ${config.state}`,
+    );
+  }
+  if (diffIds.length !== manifest.layers.length) {
+    const state = `it has ${manifest.layers.length} layers, its configuration ${diffIds.length}`;
+    throw new NydusGdError("invalid-image", `Cannot convert ${description}: ${state}`);
+  }
+  const digest = digestOf(document.bytes) as Digest;
+  return {
+    platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
+    config: config.value,
+    layers: manifest.layers.map((layer, k) => layerOf(content, layer, diffIds[k] as Digest)),
+    manifest: {
+      document,
+      descriptor: { mediaType: document.mediaType, digest, size: document.bytes.length },
+      parsed: manifest,
+      content,
+    },
+  };
+}
+
+function layerOf(content: ImageContent, layer: Descriptor, diffId: Digest): SourceLayer {
+  const { digest, size, mediaType, annotations } = layer;
+  const what = `layer ${digest}`;
+  if (FOREIGN.test(mediaType)) {
+    throw unconvertible(what, `it is a foreign layer (${mediaType}), whose content is not with the image`);
+  }
+  if (annotations?.[NYDUS_ANNOTATION.blob] === "true" || !LAYER_TYPES.has(mediaType)) {
+    throw unconvertible(what, `its media type ${JSON.stringify(mediaType.slice(0, 100))} is not supported`);
+  }
+  return {
+    what,
+    diffId,
+    size,
+    hasWhiteouts: true,
+    entries(onBytes, signal) {
+      const stored = counted(
+        streamBlob(content.blobs.blob(digest.slice(digest.indexOf(":") + 1)), size, signal),
+        onBytes,
+      );
+      return fromTar(tarOfLayer(stored, { what, digest, diffId }));
+    },
+  };
+}
+
+/** The same pieces, told of. */
+export async function* counted<T extends Uint8Array>(pieces: AsyncIterable<T>, onBytes: OnBytes): AsyncGenerator<T> {
+  for await (const piece of pieces) {
+    yield piece;
+    onBytes(piece.length);
+  }
+}
