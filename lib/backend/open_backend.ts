@@ -69,6 +69,8 @@ export interface RegistryLocation extends Partial<Omit<RegistryConfig, "type" | 
   readonly authSource?: CredentialSource;
   /** Named by an image and by nobody else: what is asked, and where answers lead, is confined (http/confinement.ts). */
   readonly confined?: boolean;
+  /** "pull" unless given; "pull,push" for who writes. */
+  readonly actions?: string;
 }
 
 /**
@@ -126,6 +128,7 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
     scheme: location.scheme,
     keychain: firstOf(...ownCredentials(location).map(staticKeychain), deps.keychain),
     initialToken: location.registryToken,
+    ...(location.actions === undefined ? {} : { actions: location.actions }),
     exchange: { ...direct, confined, proxy: proxy ?? environment },
     // the proxy of nydusd's configuration is one for data
     tokenExchange: { ...direct, confined, proxy: environment },

@@ -5,10 +5,11 @@
  *
  * @module
  */
+import { once } from "node:events";
 import http from "node:http";
 import https from "node:https";
 import { interruption } from "../../base/abort.ts";
-import type { NydusGdError } from "../../base/errors.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
 import { connectionError, isDisconnect, type Peer } from "./connection_error.ts";
 import type { FetchOptions } from "./fetch_options.ts";
@@ -22,7 +23,14 @@ export interface HttpRequest {
   readonly url: URL;
   /** Lower-case names. */
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: Uint8Array | string;
+  readonly body?: Uint8Array | string | BodyStream;
+}
+
+/** A body that is not in memory. */
+export interface BodyStream {
+  readonly length: number;
+  /** Its bytes from the first one; asked again when the request is sent again. */
+  open(): AsyncIterable<Uint8Array>;
 }
 
 /** The way that a request takes. */
@@ -63,7 +71,8 @@ export class Exchange {
     this.#server = route === undefined ? url.host : `${url.host} through proxy ${route.proxy.name}`;
     this.#request = start(request.method, url, headers, way);
     this.response = this.#run(url);
-    this.#request.end(body);
+    if (body === undefined || body instanceof Uint8Array) this.#request.end(body);
+    else void this.#stream(body);
   }
 
   /** Ends whatever still goes on. Harmless after a complete answer, whose connection stays open. */
@@ -73,6 +82,22 @@ export class Exchange {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
     if (!this.#message?.complete) this.#request.destroy();
+  }
+
+  async #stream(body: BodyStream): Promise<void> {
+    try {
+      for await (const piece of body.open()) {
+        if (this.#ended) return;
+        if (!this.#request.write(piece)) {
+          await Promise.race([once(this.#request, "drain"), this.#broken.promise]);
+        }
+        this.#active();
+      }
+      this.#request.end();
+    } catch (error) {
+      // what broke the exchange is told by it already
+      this.#fail(error instanceof NydusGdError ? error : new NydusGdError("io", messageOf(error), { cause: error }));
+    }
   }
 
   #run(url: URL): Promise<HttpResponse> {

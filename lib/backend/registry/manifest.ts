@@ -109,7 +109,8 @@ function digestOf(bytes: Uint8Array, algorithm: string): Digest {
   return parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
 }
 
-function manifestPath(repository: Repository, name: string): string {
+/** The path of a manifest by its tag or digest. */
+export function manifestPath(repository: Repository, name: string): string {
   return `/v2/${repository.name}/manifests/${encodeURIComponent(name).replaceAll("%3A", ":")}`;
 }
 

@@ -25,7 +25,13 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const workDir = args.workDir ?? defaultWorkDir();
   using access = ImageAccess.open();
   const images = await openSource(args.source, platform, access.deps, signal);
-  const target = await openTarget(args.target);
+  const { source, force } = args;
+  const target = await openTarget(args.target, {
+    deps: access.deps,
+    spoolDir: join(workDir, "partial"),
+    source,
+    force,
+  });
   const image = await convertImage(images, {
     rafs,
     target,

@@ -4,13 +4,15 @@
  * @module
  */
 import type { Backend } from "../../backend/blob_source.ts";
-import type { Descriptor } from "../../oci/descriptor.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import type { ImageContent, RepositoryPlace } from "./image_content.ts";
 import type { OnBytes } from "./source_image.ts";
 
 /** What is put: its name and its bytes in number. */
-export type Put = Pick<Descriptor, "digest" | "size">;
+export interface Put {
+  readonly digest: string;
+  readonly size: number;
+}
 
 /** See the module. */
 export interface ImageTarget {

@@ -1,0 +1,117 @@
+/**
+ * Writing to a repository: blobs, then the manifests that name them.
+ *
+ * ```
+ * POST /v2/<repo>/blobs/uploads/                      a place for an upload
+ * PUT  <that place>?digest=…                          the blob as one body
+ * POST /v2/<repo>/blobs/uploads/?mount=…&from=<repo>  a blob that another repository of the registry has
+ * PUT  /v2/<repo>/manifests/<tag or digest>
+ * ```
+ * An upload that failed is begun anew: what a registry keeps of one that broke off is its own business.
+ * Source: OCI distribution spec 1.1.
+ *
+ * @throws {TransferError} "unauthorized", "unavailable", "not-found"; {NydusGdError} "interrupted"
+ * @module
+ */
+import { hasCode } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { BodyStream } from "../http/exchange.ts";
+import type { HttpResponse } from "../http/http_response.ts";
+import { brokenAnswer } from "../http/transfer_error.ts";
+import type { ReadOptions } from "../blob_source.ts";
+import { manifestPath } from "./manifest.ts";
+import type { Repository } from "./repository.ts";
+
+/** Bytes of the blob in the repository, undefined where it has none of that digest. */
+export async function blobSize(
+  repository: Repository,
+  digest: string,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const path = `/v2/${repository.name}/blobs/${digest}`;
+  const what = `look for blob ${digest} in ${repository.description}`;
+  try {
+    return await repository.request({ method: "HEAD", path, what }, options(signal), async (response) => {
+      await response.discard();
+      return response.contentLength;
+    });
+  } catch (error) {
+    if (hasCode(error, "not-found")) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Takes a blob from another repository of the same registry.
+ *
+ * @param from that repository, without the host
+ * @returns false where the registry would not: then it has to be pushed
+ */
+export async function mountBlob(
+  repository: Repository,
+  digest: string,
+  from: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const query = new URLSearchParams({ mount: digest, from });
+  const path = `/v2/${repository.name}/blobs/uploads/?${query}`;
+  const what = `mount blob ${digest} of ${from} into ${repository.description}`;
+  try {
+    return await repository.request({ method: "POST", path, what }, options(signal), async (response) => {
+      await response.discard();
+      return response.status === 201;
+    });
+  } catch (error) {
+    if (hasCode(error, "unauthorized", "not-found")) return false;
+    throw error;
+  }
+}
+
+/** Pushes a blob that the repository does not have. */
+export async function pushBlob(
+  repository: Repository,
+  digest: string,
+  body: BodyStream | Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
+  const what = `push blob ${digest} to ${repository.description}`;
+  const path = `/v2/${repository.name}/blobs/uploads/`;
+  await repository.retrying(options(signal), async (host, attempt) => {
+    const begun = await host.once({ method: "POST", path, what }, attempt, async (response) => {
+      await response.discard();
+      return uploadPlace(response);
+    });
+    begun.searchParams.set("digest", digest);
+    const headers = { "content-type": "application/octet-stream" };
+    const request = { method: "PUT", path, what, headers, body, startAt: begun } as const;
+    await host.once(request, attempt, (response) => response.discard());
+  });
+}
+
+/** Puts a manifest or an index under `name`, a tag or its digest. */
+export async function pushManifest(
+  repository: Repository,
+  name: string,
+  { mediaType, bytes }: { readonly mediaType: Descriptor["mediaType"]; readonly bytes: Uint8Array },
+  signal: AbortSignal,
+): Promise<void> {
+  const what = `push manifest ${name} to ${repository.description}`;
+  const headers = { "content-type": mediaType };
+  await repository.request(
+    { method: "PUT", path: manifestPath(repository, name), headers, body: bytes, what },
+    options(signal),
+    (response) => response.discard(),
+  );
+}
+
+function uploadPlace(response: HttpResponse): URL {
+  const location = response.header("location");
+  if (location === undefined || !URL.canParse(location, response.url.href)) {
+    throw brokenAnswer(`HTTP ${response.status} from ${response.url.host} without a usable Location`);
+  }
+  return new URL(location, response.url);
+}
+
+function options(signal: AbortSignal): ReadOptions {
+  return { priority: "on-demand", signal };
+}
