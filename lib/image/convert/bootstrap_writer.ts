@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { digest } from "../../blob/codec.ts";
 import type { ChunkRecord } from "../../rafs/bootstrap.ts";
+import { BootstrapWriter as V5Writer } from "../../rafs/v5/writer.ts";
 import { type BlobEntry, BootstrapWriter as V6Writer, type InodeSpec } from "../../rafs/v6/writer.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
@@ -15,7 +17,9 @@ export interface BootstrapWriter {
   finish(blobs: readonly BlobEntry[], prefetch?: readonly number[]): Uint8Array<ArrayBuffer>;
 }
 
-/** A writer of the version that the options name. */
-export function makeBootstrapWriter({ chunkSize, compressor, digester }: RafsOptions): BootstrapWriter {
-  return new V6Writer({ chunkSize, compressor, digester });
+/** A writer of the version that the options name. v5 digests its inodes: `prepareDigests` comes before. */
+export function makeBootstrapWriter(options: RafsOptions): BootstrapWriter {
+  const { fsVersion, chunkSize, compressor, digester } = options;
+  if (fsVersion === 6) return new V6Writer({ chunkSize, compressor, digester });
+  return new V5Writer({ chunkSize, compressor, digester, digest: (bytes) => digest(digester, bytes) });
 }

@@ -1,0 +1,275 @@
+/**
+ * Writes RAFS v5 bootstraps that this reader and nydusd accept.
+ *
+ * ```
+ * super block │ inode table │ prefetch table │ blob table │ extended blob table │ records
+ * ```
+ * The same calls as for v6 (../v6/writer.ts), the same calls give the same bytes. Every name is a record, numbered
+ * directory by directory, so that the children of one are neighbours behind it. A further name of a file is a record
+ * with the number of the first; v5 knows hard links of regular files only, those of other inodes become inodes of their
+ * own. Digests of inodes are those of dragonflyoss/nydus rafs/src/builder: of a file's chunk digests, of a link's target,
+ * of a directory's children.
+ *
+ * @module
+ */
+import { roundUp, writeU64 } from "../../base/bytes.ts";
+import { type ChunkRecord, type Compressor, type Digester, RafsError } from "../bootstrap.ts";
+import { CHUNK_INFO } from "../chunk_info.ts";
+import { V5_MAGIC, V5_VERSION } from "../detect.ts";
+import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import type { BlobEntry, InodeSpec } from "../v6/writer.ts";
+import { TreeTable } from "../v6/tree_table.ts";
+import { BLOB_HEAD, EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "./layout.ts";
+import { numberRecords, type RecordRows } from "./record_numbers.ts";
+import { encodeXattrs } from "./xattr_writer.ts";
+
+/** Offsets of records are units in 29 bits. */
+const MAX_SIZE = 2 ** 32;
+/** Directories are as large as their names, in these. */
+const DIRECTORY_BLOCK = 4096;
+const SECTOR = 512;
+
+/** Properties of a whole image. */
+export interface WriterOptions {
+  /** Bytes of a full chunk: a power of two from 4 KiB to 16 MiB. */
+  readonly chunkSize: number;
+  readonly compressor: Compressor;
+  readonly digester: Digester;
+  /** 32 bytes over what it is given, by the digester. */
+  digest(bytes: Uint8Array): Uint8Array;
+}
+
+const encoder = new TextEncoder();
+
+/** Collects a tree and writes it. */
+export class BootstrapWriter {
+  readonly #tree: TreeTable;
+  readonly #specs: InodeSpec[] = [];
+  /** Encoded extended attributes by inode. */
+  readonly #xattrs = new Map<number, Uint8Array>();
+  /** By blob, then by index. */
+  readonly #chunks: Readonly<ChunkRecord>[][] = [];
+
+  constructor(readonly options: WriterOptions) {
+    checkChunkSize(options.chunkSize, "RAFS v5 writer options", 0);
+    this.#tree = new TreeTable(options.chunkSize);
+  }
+
+  /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}. */
+  addInode(spec: InodeSpec): number {
+    const inode = this.#tree.addInode(spec);
+    const xattrs = encodeXattrs(spec.xattrs ?? []);
+    if (xattrs.length > 0) this.#xattrs.set(inode, xattrs);
+    this.#specs.push({ ...spec, xattrs: [] });
+    return inode;
+  }
+
+  /** Gives an inode a name. A directory gets one, after the directory that holds it was added. */
+  addEntry(directory: number, name: Uint8Array, inode: number): void {
+    this.#tree.addEntry(directory, name, inode);
+  }
+
+  /** Tells of a chunk that files use. */
+  addChunkRecord(record: Readonly<ChunkRecord>): void {
+    (this.#chunks[record.blobIndex] ??= [])[record.chunkIndex] = record;
+  }
+
+  /**
+   * The bootstrap.
+   *
+   * @param blobs in the order of their indexes
+   * @param prefetch inodes to prefetch, as {@link addInode} numbered them
+   * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
+   */
+  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
+    if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
+    const rows = numberRecords(this.#tree, this.#tree.sort());
+    const ids = blobIds(blobs);
+    const inodeTable = SUPER.SIZE;
+    const prefetchTable = roundUp(inodeTable + rows.count * 4, UNIT);
+    const blobTable = roundUp(prefetchTable + prefetch.length * 4, UNIT);
+    const extTable = blobTable + ids.length;
+    const records = extTable + blobs.length * EXT_BLOB.SIZE;
+    const places = this.#place(rows, records);
+    const size = places.end;
+    if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
+    const image = new Uint8Array(size);
+    const view = new DataView(image.buffer);
+    const tables = { inodeTable, prefetchTable, blobTable, extTable, prefetch: prefetch.length };
+    this.#writeSuperBlock(view, rows, ids.length, blobs.length, tables);
+    for (let index = 1; index <= rows.count; index++) {
+      view.setUint32(inodeTable + (index - 1) * 4, places.at(index) / UNIT, true);
+    }
+    prefetch.forEach((inode, k) => view.setUint32(prefetchTable + k * 4, rows.firstOf(inode), true));
+    image.set(ids, blobTable);
+    blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
+    this.#writeRecords(image, view, rows, places.at);
+    return image;
+  }
+
+  #place(rows: RecordRows, start: number): { at: (index: number) => number; end: number } {
+    const offsets = new Float64Array(rows.count + 2);
+    offsets[1] = start;
+    for (let index = 1; index <= rows.count; index++) {
+      const inode = rows.inodeOf(index);
+      const spec = this.#specs[inode] as InodeSpec;
+      const size = INODE.SIZE + roundUp(rows.nameOf(index).length, UNIT) + roundUp(spec.target?.length ?? 0, UNIT) +
+        (this.#xattrs.get(inode)?.length ?? 0) + (spec.chunks?.length ?? 0) * CHUNK_INFO.SIZE;
+      offsets[index + 1] = (offsets[index] as number) + size;
+    }
+    return { at: (index) => offsets[index] as number, end: offsets[rows.count + 1] as number };
+  }
+
+  #writeSuperBlock(
+    view: DataView,
+    rows: RecordRows,
+    blobTableSize: number,
+    blobCount: number,
+    at: { inodeTable: number; prefetchTable: number; blobTable: number; extTable: number; prefetch: number },
+  ): void {
+    const { chunkSize, compressor, digester } = this.options;
+    view.setUint32(SUPER.magic, V5_MAGIC, true);
+    view.setUint32(SUPER.version, V5_VERSION, true);
+    view.setUint32(SUPER.size, SUPER.SIZE, true);
+    view.setUint32(SUPER.blockSize, chunkSize, true);
+    const compression = {
+      none: IMAGE_FLAG.compressionNone,
+      lz4_block: IMAGE_FLAG.compressionLz4,
+      gzip: IMAGE_FLAG.compressionGzip,
+      zstd: IMAGE_FLAG.compressionZstd,
+    }[compressor];
+    const flags = compression | (digester === "blake3" ? IMAGE_FLAG.digestBlake3 : IMAGE_FLAG.digestSha256) |
+      IMAGE_FLAG.explicitUidGid | (this.#tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0);
+    writeU64(view, SUPER.flags, flags >>> 0);
+    writeU64(view, SUPER.inodeCount, rows.inodeCount);
+    writeU64(view, SUPER.inodeTableOffset, at.inodeTable);
+    writeU64(view, SUPER.prefetchTableOffset, at.prefetch > 0 ? at.prefetchTable : 0);
+    writeU64(view, SUPER.blobTableOffset, at.blobTable);
+    view.setUint32(SUPER.inodeTableEntries, rows.count, true);
+    view.setUint32(SUPER.prefetchTableEntries, at.prefetch, true);
+    view.setUint32(SUPER.blobTableSize, blobTableSize, true);
+    view.setUint32(SUPER.extBlobTableEntries, blobCount, true);
+    writeU64(view, SUPER.extBlobTableOffset, at.extTable);
+  }
+
+  /** Backwards: the digest of a directory is made of those of its children, which come after it. */
+  #writeRecords(image: Uint8Array, view: DataView, rows: RecordRows, placeOf: (index: number) => number): void {
+    for (let index = rows.count; index >= 1; index--) {
+      const at = placeOf(index);
+      const inode = rows.inodeOf(index);
+      const spec = this.#specs[inode] as InodeSpec;
+      const name = rows.nameOf(index);
+      const target = spec.target ?? new Uint8Array(0);
+      const xattrs = this.#xattrs.get(inode) ?? new Uint8Array(0);
+      const targetAt = at + INODE.SIZE + roundUp(name.length, UNIT);
+      const xattrAt = targetAt + roundUp(target.length, UNIT);
+      const chunks = this.#writeChunks(image, view, xattrAt + xattrs.length, spec);
+      image.set(name, at + INODE.SIZE);
+      image.set(target, targetAt);
+      image.set(xattrs, xattrAt);
+      this.#writeInode(view, at, index, rows, xattrs.length);
+      const children = rows.childrenOf(index);
+      const digested = (spec.mode & S_IFMT) === S_IFDIR ? childDigests(image, children, placeOf) : chunks ?? target;
+      image.set(this.options.digest(digested), at + INODE.digest);
+    }
+  }
+
+  #writeInode(view: DataView, at: number, index: number, rows: RecordRows, xattrSize: number): void {
+    const inode = rows.inodeOf(index);
+    const spec = this.#specs[inode] as InodeSpec;
+    const type = spec.mode & S_IFMT;
+    const children = rows.childrenOf(index);
+    const isFolder = type === S_IFDIR;
+    const size = isFolder
+      ? directorySize(rows, children)
+      : type === S_IFLNK
+      ? spec.target?.length ?? 0
+      : spec.size ?? 0;
+    writeU64(view, at + INODE.parent, rows.parentOf(index));
+    writeU64(view, at + INODE.ino, rows.inoOf(index));
+    view.setUint32(at + INODE.uid, spec.uid, true);
+    view.setUint32(at + INODE.gid, spec.gid, true);
+    view.setUint32(at + INODE.mode, spec.mode, true);
+    writeU64(view, at + INODE.size, size);
+    writeU64(view, at + INODE.blocks, Math.ceil((size + xattrSize) / SECTOR));
+    const flags = (type === S_IFLNK ? INODE_FLAG.symlink : 0) | (xattrSize > 0 ? INODE_FLAG.xattr : 0);
+    writeU64(view, at + INODE.flags, flags);
+    view.setUint32(at + INODE.nlink, this.#tree.nlink.at(inode), true);
+    view.setUint32(at + INODE.childIndex, isFolder && children.count > 0 ? children.first : 0, true);
+    view.setUint32(at + INODE.childCount, isFolder ? children.count : spec.chunks?.length ?? 0, true);
+    view.setUint16(at + INODE.nameSize, rows.nameOf(index).length, true);
+    view.setUint16(at + INODE.symlinkSize, spec.target?.length ?? 0, true);
+    view.setUint32(at + INODE.rdev, spec.rdev ?? 0, true);
+    view.setUint32(at + INODE.mtimeNsec, spec.mtimeNsec, true);
+    view.setBigInt64(at + INODE.mtime, BigInt(spec.mtime), true);
+  }
+
+  /** The digests of a file's chunks, one behind the other; undefined for what has no chunks. */
+  #writeChunks(image: Uint8Array, view: DataView, start: number, spec: InodeSpec): Uint8Array | undefined {
+    if ((spec.mode & S_IFMT) !== S_IFREG) return undefined;
+    const digests = new Uint8Array((spec.chunks?.length ?? 0) * 32);
+    spec.chunks?.forEach(({ blobIndex, chunkIndex }, k) => {
+      const record = this.#chunks[blobIndex]?.[chunkIndex];
+      if (record === undefined) unwritable("chunk", `nothing is known of chunk ${chunkIndex} of blob ${blobIndex}`);
+      const at = start + k * CHUNK_INFO.SIZE;
+      image.set(record.digest, at + CHUNK_INFO.digest);
+      digests.set(record.digest, k * 32);
+      view.setUint32(at + CHUNK_INFO.blobIndex, blobIndex, true);
+      view.setUint32(at + CHUNK_INFO.flags, record.flags, true);
+      view.setUint32(at + CHUNK_INFO.compressedSize, record.compressedSize, true);
+      view.setUint32(at + CHUNK_INFO.uncompressedSize, record.uncompressedSize, true);
+      writeU64(view, at + CHUNK_INFO.compressedOffset, record.compressedOffset);
+      writeU64(view, at + CHUNK_INFO.uncompressedOffset, record.uncompressedOffset);
+      writeU64(view, at + CHUNK_INFO.fileOffset, k * this.options.chunkSize);
+      view.setUint32(at + CHUNK_INFO.index, chunkIndex, true);
+      view.setUint32(at + CHUNK_INFO.crc32, record.crc32, true);
+    });
+    return digests;
+  }
+}
+
+function childDigests(
+  image: Uint8Array,
+  { first, count }: { readonly first: number; readonly count: number },
+  placeOf: (index: number) => number,
+): Uint8Array {
+  const digests = new Uint8Array(count * 32);
+  for (let k = 0; k < count; k++) {
+    const at = placeOf(first + k) + INODE.digest;
+    digests.set(image.subarray(at, at + 32), k * 32);
+  }
+  return digests;
+}
+
+function directorySize(rows: RecordRows, { first, count }: { readonly first: number; readonly count: number }): number {
+  let size = 0;
+  for (let k = 0; k < count; k++) size += rows.nameOf(first + k).length + 8;
+  return Math.max(DIRECTORY_BLOCK, roundUp(size, DIRECTORY_BLOCK));
+}
+
+/** The blob table, padded. */
+function blobIds(blobs: readonly BlobEntry[]): Uint8Array {
+  const ids = blobs.map(({ id }) => encoder.encode(id));
+  const size = ids.reduce((sum, id) => sum + BLOB_HEAD.SIZE + id.length + 1, 0);
+  const table = new Uint8Array(roundUp(Math.max(0, size - 1), UNIT));
+  let at = 0;
+  for (const id of ids) {
+    table.set(id, at + BLOB_HEAD.SIZE);
+    at += BLOB_HEAD.SIZE + id.length + 1;
+  }
+  return table;
+}
+
+function writeExtBlob(view: DataView, at: number, blob: BlobEntry): void {
+  // what v6 says of its compression info has no meaning here
+  const features = blob.features & ~(BLOB_FEATURE.aligned | BLOB_FEATURE.chunkInfoV2 | BLOB_FEATURE.hasToc);
+  view.setUint32(at + EXT_BLOB.chunkCount, blob.chunkCount, true);
+  view.setUint32(at + EXT_BLOB.features, features >>> 0, true);
+  writeU64(view, at + EXT_BLOB.uncompressedSize, blob.uncompressedSize);
+  writeU64(view, at + EXT_BLOB.compressedSize, blob.compressedSize);
+}
+
+function unwritable(what: string, state: string): never {
+  throw new RafsError(`Cannot write RAFS v5 ${what}: ${state}`, "unsupported");
+}
