@@ -5,7 +5,9 @@
  */
 import { tarEntry, type TarType } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
-import { RafsBuilder } from "../image/rafs_builder.ts";
+import { compressInline } from "../image/convert/compress_pool.ts";
+import { convertTree } from "../image/convert/convert_tree.ts";
+import { rafsOptions } from "../image/convert/rafs_options.ts";
 
 const CHUNK_BYTES = 0x1000;
 
@@ -22,7 +24,7 @@ export interface TrialImage {
 }
 
 /** Files with none, one and several chunks, compressed and not, in a folder. */
-export function makeTrialImage(): TrialImage {
+export async function makeTrialImage(): Promise<TrialImage> {
   const files = new Map([
     ["empty", new Uint8Array(0)],
     ["text", new TextEncoder().encode("A container starts before its image is here.\n".repeat(200))],
@@ -30,17 +32,19 @@ export function makeTrialImage(): TrialImage {
   ]);
   const link = ["link", "folder/random"] as const;
   const pieces: Uint8Array[] = [];
-  const builder = new RafsBuilder({ chunkSize: CHUNK_BYTES }, (bytes) => pieces.push(bytes.slice()));
-  const add = (type: TarType, name: string, { target = "", bytes = new Uint8Array(0) } = {}) => {
-    const encode = (text: string) => new TextEncoder().encode(text);
-    builder.entry(tarEntry({ type, name: encode(name), linkName: encode(target), sizeBytes: bytes.length }));
-    if (bytes.length > 0) builder.data(bytes, 0);
-    builder.endEntry();
-  };
-  add("directory", "./");
-  add("directory", "folder");
-  for (const [name, bytes] of files) add("file", name, { bytes });
-  add("symlink", link[0], { target: link[1] });
-  const { bootstrap, blobId } = builder.finish();
+  const rafs = rafsOptions({ chunkSize: CHUNK_BYTES });
+  const { bootstrap, blobId } = await convertTree((builder) => {
+    const add = (type: TarType, name: string, { target = "", bytes = new Uint8Array(0) } = {}) => {
+      const encode = (text: string) => new TextEncoder().encode(text);
+      builder.entry(tarEntry({ type, name: encode(name), linkName: encode(target), sizeBytes: bytes.length }));
+      if (bytes.length > 0) builder.data(bytes, 0);
+      builder.endEntry();
+    };
+    add("directory", "./");
+    add("directory", "folder");
+    for (const [name, bytes] of files) add("file", name, { bytes });
+    add("symlink", link[0], { target: link[1] });
+    return Promise.resolve();
+  }, { rafs, compress: compressInline(rafs), write: (bytes) => void pieces.push(bytes.slice()) });
   return { bootstrap, blobId, blob: concatenate(pieces), files, link };
 }

@@ -63,7 +63,7 @@ async function tryMount(
     try {
       await clear(dir);
       const startedAt = performance.now();
-      const image = makeTrialImage();
+      const image = await makeTrialImage();
       const bytes = await mountAndRead(image, { dir, fsDriver, workers: settings.mount.workers, signal });
       const tookMs = Math.round(performance.now() - startedAt);
       return ok(`${bytes} bytes read through it and through an overlay, all of them right (${tookMs} ms)`);
