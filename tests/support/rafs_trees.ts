@@ -6,7 +6,7 @@
 import fc from "fast-check";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
-import { type BlobEntry, BootstrapWriter, type ChunkPlace } from "../../lib/rafs/v6/writer.ts";
+import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec } from "../../lib/rafs/v6/writer.ts";
 
 /** One name of a random tree, with what it names. */
 export interface RandomNode {
@@ -107,9 +107,23 @@ export function treeBlob(index: number): BlobEntry {
   };
 }
 
-/** Writes the tree that the nodes make; the listing comes from the nodes alone. */
-export function writeTree(nodes: readonly RandomNode[]): { bytes: Uint8Array<ArrayBuffer>; expected: PlainEntry[] } {
-  const writer = new BootstrapWriter({ chunkSize: TREE_CHUNK, compressor: "none", digester: "sha256" });
+/** The part of a bootstrap writer that both versions have. */
+export interface TreeWriter {
+  addInode(spec: InodeSpec): number;
+  addEntry(directory: number, name: Uint8Array, inode: number): void;
+  finish(blobs: readonly BlobEntry[]): Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Writes the tree that the nodes make; the listing comes from the nodes alone.
+ *
+ * @param onChunk told of each chunk that a file has, with its bytes in number
+ */
+export function writeTree(
+  nodes: readonly RandomNode[],
+  writer: TreeWriter = new BootstrapWriter({ chunkSize: TREE_CHUNK, compressor: "none", digester: "sha256" }),
+  onChunk: (chunk: ChunkPlace, size: number) => void = () => {},
+): { bytes: Uint8Array<ArrayBuffer>; expected: PlainEntry[] } {
   interface Inode {
     entry: Omit<PlainEntry, "nlink" | "path" | "link">;
     paths: string[];
@@ -127,6 +141,7 @@ export function writeTree(nodes: readonly RandomNode[]): { bytes: Uint8Array<Arr
       chunkIndex: row * 50 + k,
       uncompressedOffset: (row * 50 + k) * TREE_CHUNK,
     }));
+    chunks.forEach((chunk, k) => onChunk(chunk, Math.min(TREE_CHUNK, size - k * TREE_CHUNK)));
     const common = {
       mode,
       uid: node?.uid ?? 0,

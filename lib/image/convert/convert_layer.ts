@@ -106,7 +106,19 @@ async function makeBlob(
       });
     }
   };
-  return await buildLayer(layer.entries(onRead, signal), { rafs, compress: pool.compress, dictionary, write });
+  try {
+    return await buildLayer(layer.entries(onRead, signal), { rafs, compress: pool.compress, dictionary, write });
+  } catch (error) {
+    throw ofLayer(error, layer.what);
+  }
+}
+
+/** What is wrong with an entry says which, not in which layer. */
+function ofLayer(error: unknown, what: string): unknown {
+  if (!hasCode(error, "invalid-image", "unsupported") || error.message.includes(what)) return error;
+  const state = error.message.replace(/^C/, "c");
+  const hint = error.hint === undefined ? {} : { hint: error.hint };
+  return new NydusGdError(error.code, `Cannot convert ${what}: ${state}`, { cause: error, ...hint });
 }
 
 /** What was converted before, if its blob can still be had at the target. */

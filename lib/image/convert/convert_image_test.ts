@@ -1,0 +1,317 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { type TestImage, type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
+import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { toByteString } from "../../base/bytes.ts";
+import { hasCode } from "../../base/errors.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+import { walkTree } from "../../rafs/walk.ts";
+import { checkImage } from "../check/check_image.ts";
+import { locateImage } from "../locate_image.ts";
+import { type ConvertedImage, type ConvertEvent, convertImage } from "./convert_image.ts";
+import { LayerCache } from "./layer_cache.ts";
+import { openSource } from "./open_source.ts";
+import { openTarget } from "./open_target.ts";
+import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
+
+const signal = new AbortController().signal;
+const noise = (length: number, seed = 1) => {
+  let state = seed;
+  return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);
+};
+
+/** Folders of one test, and conversions from and to layouts in them. */
+class Kit implements Disposable {
+  readonly temp = TempDir.make();
+  readonly #http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  readonly events: ConvertEvent[] = [];
+
+  async convert(
+    source: string,
+    target: string,
+    options: Partial<RafsOptions> = {},
+    withOci = false,
+  ): Promise<ConvertedImage> {
+    const deps = { http: this.#http, keychain: { resolve: () => Promise.resolve(undefined) } };
+    const images = await openSource(source, undefined, deps, signal);
+    return await convertImage(images, {
+      rafs: rafsOptions({ chunkSize: 4096, ...options }),
+      target: await openTarget(target, { deps, spoolDir: this.temp.join("spool"), source, force: false }),
+      cache: new LayerCache(this.temp.join("records")),
+      withOci,
+      onEvent: (event) => this.events.push(event),
+    }, signal);
+  }
+
+  /** Writes the image and converts it. */
+  async convertLayers(...layers: TestLayer[]): Promise<ConvertedImage> {
+    await writeLayout(this.temp.join("source"), { layers });
+    return await this.convert(this.named("source"), this.named("target"));
+  }
+
+  named(folder: string): string {
+    return `oci:${this.temp.join(folder)}:1`;
+  }
+
+  json(digest: string): Record<string, unknown> {
+    return JSON.parse(Deno.readTextFileSync(join(this.temp.join("target/blobs"), digest.replace(":", "/"))));
+  }
+
+  /** Every path of the converted image; all of it is checked to the last chunk. */
+  async paths(): Promise<string[]> {
+    const deps = { http: this.#http, keychain: { resolve: () => Promise.resolve(undefined) } };
+    const located = await locateImage({ what: this.named("target") }, deps, this.temp.path, signal);
+    const backend = new LocalFsBackend({
+      dir: this.temp.join("target/blobs/sha256"),
+      altDirs: [],
+      blobFile: undefined,
+    });
+    const { source } = located;
+    const report = await checkImage({
+      source,
+      backend,
+      chunks: true,
+      folder: this.temp.path,
+      signal,
+      onProgress: () => {},
+    });
+    assert.deepEqual(report.findings, []);
+    return Array.from(walkTree(openBootstrap(Deno.readFileSync(source))), ({ path }) => toByteString(path));
+  }
+
+  [Symbol.dispose](): void {
+    this.#http[Symbol.dispose]();
+    this.temp[Symbol.dispose]();
+  }
+}
+
+const BASE = tarOf(
+  dir("./"),
+  dir("etc", { mode: 0o700, uid: 3 }),
+  file("etc/kept", noise(10_000)),
+  file("etc/gone", "1"),
+  file("etc/replaced", "old"),
+  dir("opaque"),
+  file("opaque/below", "1"),
+  dir("folder"),
+  file("folder/deep/f", "1"),
+  symlink("link", "etc/kept"),
+  hardlink("again", "etc/kept"),
+);
+const UPPER = tarOf(
+  whiteout("etc/gone"),
+  file("etc/replaced", noise(10_000)),
+  file("opaque/own", "2"),
+  opaque("opaque"),
+  whiteout("folder"),
+  file("folder", "now a file"),
+  file(".wh..wh.aufs", ""),
+  whiteout("never/there"),
+);
+
+Deno.test("layers are merged as an engine stacks them, whatever they are compressed with", async () => {
+  for (const [below, above] of [["gzip", "zstd"], ["none", "gzip"], ["zstd", "none"]] as const) {
+    for (const fsVersion of [5, 6] as const) {
+      using kit = new Kit();
+      await writeLayout(kit.temp.join("source"), {
+        layers: [{ tar: BASE, compression: below }, { tar: UPPER, compression: above }],
+      });
+      const options = { fsVersion, batchSize: fsVersion === 6 ? 4096 : 0, digester: "blake3" } as const;
+      const { platforms } = await kit.convert(kit.named("source"), kit.named("target"), options);
+      assert.deepEqual(platforms.map(({ platform, layers }) => [platform, layers.length]), [["linux/amd64", 2]]);
+      assert.deepEqual(await kit.paths(), [
+        "/",
+        "/again",
+        "/etc",
+        "/etc/kept",
+        "/etc/replaced",
+        "/folder",
+        "/link",
+        "/never",
+        "/opaque",
+        "/opaque/own",
+      ]);
+    }
+  }
+});
+
+Deno.test("a folder that is only part of a name keeps the attributes of the layer below", async () => {
+  using kit = new Kit();
+  await kit.convertLayers({ tar: BASE }, { tar: tarOf(file("etc/new/f", "1")) });
+  await kit.paths();
+  const tree = openBootstrap(Deno.readFileSync(kit.temp.join("image.boot")));
+  const found = new Map(Array.from(walkTree(tree), ({ path, attr, ino }) => {
+    const names = [...tree.xattrs(ino)].map(([name]) => toByteString(name));
+    return [toByteString(path), { mode: attr.mode & 0o7777, uid: attr.uid, names }];
+  }));
+  assert.deepEqual(found.get("/etc"), { mode: 0o700, uid: 3, names: [] });
+  assert.deepEqual(found.get("/etc/new"), { mode: 0o755, uid: 0, names: [] });
+});
+
+Deno.test("the same image gives the same bytes, and a layer that is there already is not read again", async () => {
+  using kit = new Kit();
+  const first = await kit.convertLayers({ tar: BASE }, { tar: UPPER });
+  const fresh = await kit.convert(kit.named("source"), kit.named("other"));
+  assert.deepEqual([fresh.digest, fresh.platforms[0]?.layers.map(({ reused }) => reused)], [first.digest, [
+    false,
+    false,
+  ]]);
+  kit.events.length = 0;
+  await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }, { tar: tarOf(file("new")) }] });
+  const next = await kit.convert(kit.named("source"), kit.named("target"));
+  assert.deepEqual(next.platforms[0]?.layers.map(({ reused }) => reused), [true, false]);
+  assert.deepEqual([
+    ...new Set(kit.events.filter(({ event }) => event === "read").map((event) => "layer" in event && event.layer[0])),
+  ], ["2"]);
+  await Deno.remove(kit.temp.join("records"), { recursive: true });
+  const known = await kit.convert(kit.named("source"), kit.named("target"));
+  assert.deepEqual([known.digest, known.platforms[0]?.layers.map(({ reused }) => reused)], [next.digest, [true, true]]);
+});
+
+Deno.test("equal chunks of two layers are one chunk of the image", async () => {
+  using kit = new Kit();
+  const content = noise(8192);
+  await kit.convertLayers({ tar: tarOf(file("a", content)) }, {
+    tar: tarOf(file("b", content), file("c", noise(10, 7))),
+  });
+  await kit.paths();
+  const tree = openBootstrap(Deno.readFileSync(kit.temp.join("image.boot")));
+  const chunks = Array.from(
+    walkTree(tree),
+    ({ ino, attr }) => (attr.mode & 0o170000) === 0o100000 ? tree.extents(ino, 0, attr.size) : [],
+  ).flat().map(({ blobIndex, chunkIndex }) => `${blobIndex}:${chunkIndex}`);
+  assert.deepEqual([tree.blobs.length, chunks.sort()], [2, ["0:0", "0:0", "0:1", "0:1", "1:2"]]);
+});
+
+interface Described {
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly artifactType?: string;
+  readonly platform?: unknown;
+  readonly annotations?: Record<string, string>;
+}
+
+Deno.test("the index has the bootstrap alone first, then every blob; configuration and annotations are the source's", async () => {
+  using kit = new Kit();
+  const image: TestImage = {
+    layers: [{ tar: BASE }, { tar: UPPER }],
+    config: { Cmd: ["sh"], Env: ["A=1"] },
+    history: [{ created_by: "one" }, { created_by: "nothing", empty_layer: true }, { created_by: "two" }],
+    annotations: { "org.example.note": "kept" },
+  };
+  await writeLayout(kit.temp.join("source"), image, { ...image, architecture: "arm64" });
+  const { digest } = await kit.convert(kit.named("source"), kit.named("target"));
+  const { manifests } = kit.json(digest) as { manifests: Described[] };
+  assert.deepEqual(manifests.map(({ platform, artifactType }) => [platform, artifactType]), [
+    [{ architecture: "amd64", os: "linux" }, undefined],
+    [{ architecture: "amd64", os: "linux" }, "application/vnd.nydus.image.manifest.v1+json"],
+    [{ architecture: "arm64", os: "linux" }, undefined],
+    [{ architecture: "arm64", os: "linux" }, "application/vnd.nydus.image.manifest.v1+json"],
+  ]);
+  for (
+    const [k, types] of [
+      ["application/vnd.oci.image.layer.v1.tar+gzip"],
+      [
+        "application/vnd.oci.image.layer.nydus.blob.v1",
+        "application/vnd.oci.image.layer.nydus.blob.v1",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+      ],
+    ].entries()
+  ) {
+    const { layers, config, annotations } = kit.json(manifests[k]?.digest ?? "") as {
+      layers: Described[];
+      config: Described;
+      annotations: Record<string, string>;
+    };
+    assert.deepEqual(layers.map(({ mediaType }) => mediaType), types);
+    assert.equal(annotations["org.example.note"], "kept");
+    const { rootfs, history, config: run } = kit.json(config.digest) as {
+      rootfs: { diff_ids: string[] };
+      history: { empty_layer?: boolean }[];
+      config: unknown;
+    };
+    assert.deepEqual(run, { Cmd: ["sh"], Env: ["A=1"] });
+    assert.equal(rootfs.diff_ids.length, types.length);
+    assert.equal(history.filter(({ empty_layer }) => empty_layer !== true).length, types.length);
+    assert.equal(history.length, 4);
+  }
+});
+
+Deno.test("with the ordinary image kept, it comes first and is as it was", async () => {
+  using kit = new Kit();
+  await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }] });
+  const { digest } = await kit.convert(kit.named("source"), kit.named("target"), {}, true);
+  const { manifests } = kit.json(digest) as { manifests: Described[] };
+  const source = JSON.parse(Deno.readTextFileSync(kit.temp.join("source/index.json"))).manifests[0] as Described;
+  assert.deepEqual([manifests.length, manifests[0]?.digest], [3, source.digest]);
+  const { layers } = kit.json(source.digest) as { layers: Described[] };
+  for (const layer of layers) {
+    const path = (folder: string) => kit.temp.join(`${folder}/blobs/${layer.digest.replace(":", "/")}`);
+    assert.deepEqual(Deno.readFileSync(path("target")), Deno.readFileSync(path("source")));
+  }
+});
+
+Deno.test("a folder's and an archive's names that look like whiteouts are files", async () => {
+  using kit = new Kit();
+  const tree = kit.temp.join("tree");
+  await Deno.mkdir(`${tree}/d`, { recursive: true });
+  await Deno.writeTextFile(`${tree}/d/.wh.x`, "");
+  await Deno.writeTextFile(`${tree}/d/.wh..wh..opq`, "text");
+  await kit.convert(`dir:${tree}`, kit.named("target"));
+  assert.deepEqual(await kit.paths(), ["/", "/d", "/d/.wh..wh..opq", "/d/.wh.x"]);
+  await Deno.writeFile(kit.temp.join("a.tar"), tarOf(file("d/.wh.x")));
+  await kit.convert(`tar:${kit.temp.join("a.tar")}`, kit.named("target"));
+  assert.deepEqual(await kit.paths(), ["/", "/d", "/d/.wh.x"]);
+});
+
+Deno.test("what is wrong with a source is one sentence, and the target's name stays what it was", async () => {
+  const tar = BASE;
+  const cases: [RegExp, TestLayer][] = [
+    [/^Cannot convert layer sha256:\w+: its digest sha256:\w+ differs, sha256:\w+$/, {
+      tar,
+      compression: "none",
+      damaged: tar.with(1600, (tar[1600] ?? 0) ^ 1),
+    }],
+    [/^Cannot convert layer sha256:\w+: its gzip is damaged: /, {
+      tar: new Uint8Array([0x1f, 0x8b, 8, ...noise(200)]),
+      compression: "none",
+    }],
+    [/: its digest sha256:\w+ is not the one of the configuration, sha256:0+$/, {
+      tar,
+      diffId: `sha256:${"0".repeat(64)}`,
+    }],
+    [/^Cannot convert layer sha256:\w+: cannot read tar header at 0: /, { tar: noise(2048) }],
+    [/^Cannot convert layer sha256:\w+: cannot convert "\.\.\/x": "\.\." leads out of its folder$/, {
+      tar: tarOf(file("../x")),
+    }],
+    [/it is a foreign layer/, { tar, mediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" }],
+    [/its media type "application\/x-other" is not supported$/, { tar, mediaType: "application/x-other" }],
+    [/whiteout of "", which is no name$/, { tar: tarOf(file(".wh.")) }],
+  ];
+  using kit = new Kit();
+  await kit.convertLayers({ tar: tarOf(file("before")) });
+  for (const [pattern, layer] of cases) {
+    await assert.rejects(() => kit.convertLayers(layer), (error) => {
+      assert.ok(hasCode(error, "corrupt", "invalid-image", "unsupported"), String(error));
+      assert.match(error.message, pattern);
+      return true;
+    });
+    assert.deepEqual(await kit.paths(), ["/", "/before"]);
+  }
+});
+
+Deno.test("a folder of something else, and the source's own name, are not written to", async () => {
+  using kit = new Kit();
+  await Deno.mkdir(kit.temp.join("full"));
+  await Deno.writeTextFile(kit.temp.join("full/letter"), "");
+  await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }] });
+  await assert.rejects(
+    () => kit.convert(kit.named("source"), kit.named("full")),
+    /has files and no oci-layout among them$/,
+  );
+  await assert.rejects(() => kit.convert(kit.named("source"), kit.named("source")), /it is the name of the source/);
+});
