@@ -1,0 +1,127 @@
+/**
+ * `nydus-gd convert` as a program: what it makes is mounted and compared with what it was made of.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { AT } from "../../ffi/fcntl.ts";
+import { makedev, mknodat, S } from "../../ffi/sys_stat.ts";
+import { lsetxattr } from "../../ffi/sys_xattr.ts";
+import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
+import { fails, run, Server } from "../support/command.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { writeLayout } from "../support/layout_builder.ts";
+import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { listTree, walkInChild } from "../support/tree_walk.ts";
+
+if (dockerRegistryMissing !== undefined) console.log(`skipped, conversions to a registry: ${dockerRegistryMissing}`);
+
+/** A folder with every kind of file. */
+function makeTree(root: string): void {
+  Deno.mkdirSync(`${root}/etc/empty`, { recursive: true, mode: 0o750 });
+  Deno.writeTextFileSync(`${root}/etc/small`, "text");
+  Deno.writeFileSync(`${root}/etc/large`, Uint8Array.from({ length: 700_001 }, (_, i) => (i * 7 + (i >> 9)) & 0xff));
+  Deno.linkSync(`${root}/etc/large`, `${root}/again`);
+  Deno.symlinkSync("etc/small", `${root}/link`);
+  Deno.truncateSync(`${root}/etc/small`, 300_000); // a hole
+  mknodat(AT.FDCWD, `${root}/null`, S.IFCHR | 0o666, makedev(1, 3));
+  mknodat(AT.FDCWD, `${root}/disk`, S.IFBLK | 0o600, makedev(259, 70_000));
+  mknodat(AT.FDCWD, `${root}/pipe`, S.IFIFO | 0o640, 0);
+  lsetxattr(`${root}/etc/small`, "user.note", new TextEncoder().encode("kept"));
+  Deno.chownSync(`${root}/etc/large`, 70_000, 8);
+  Deno.chmodSync(`${root}/etc/large`, 0o4711);
+  Deno.utimeSync(`${root}/etc/small`, 1, new Date(-5_000));
+  Deno.utimeSync(`${root}/etc`, 1, 981_173_106.123);
+}
+
+async function mountedTree(image: string, temp: TempDir, env: Record<string, string> = {}) {
+  const at = temp.join("mounted");
+  Deno.mkdirSync(at, { recursive: true });
+  const args = ["mount", image, at, "--cache-dir", temp.join(`cache-${crypto.randomUUID()}`)];
+  await using _server = await Server.start(args, /^mounted /, { env });
+  return await walkInChild(at, AbortSignal.timeout(60_000));
+}
+
+fuseTest("a folder becomes an image that shows it to the last byte and attribute, whatever the options", async () => {
+  using temp = TempDir.make();
+  makeTree(temp.join("tree"));
+  const expected = listTree(temp.join("tree"));
+  const options = [
+    [],
+    ["--fs-version", "5", "--compressor", "lz4_block", "--digester", "blake3"],
+    ["--compressor", "none", "--chunk-size", "4KiB"],
+    ["--compressor", "lz4_block", "--chunk-size", "16MiB", "--batch-size", "128KiB"],
+    ["--level", "9", "--chunk-size", "64KiB", "--batch-size", "0"],
+  ];
+  for (const [k, flags] of options.entries()) {
+    const image = `oci:${temp.join(`image-${k}`)}:1`;
+    const args = [
+      "convert",
+      `dir:${temp.join("tree")}`,
+      image,
+      "--work-dir",
+      temp.join("work"),
+      "-o",
+      "json",
+      ...flags,
+    ];
+    const { code, stdout, stderr } = await run(args);
+    assert.deepEqual([code, stderr], [0, ""]);
+    const { platforms } = JSON.parse(stdout) as { platforms: { blobs: { size: number }[] }[] };
+    assert.deepEqual(platforms.map(({ blobs }) => blobs.length), [1]);
+    assert.deepEqual(await mountedTree(image, temp), expected, flags.join(" "));
+  }
+});
+
+fuseTest("an image is pushed under a login, and its layers are there for the next one", async () => {
+  if (dockerRegistryMissing !== undefined) return;
+  using temp = TempDir.make();
+  await using registry = await DockerRegistry.start({ basicAuth: true });
+  const login = { auths: { [registry.host]: { auth: btoa(`${TEST_USER.user}:${TEST_USER.password}`) } } };
+  await Deno.mkdir(temp.join("docker"));
+  await Deno.writeTextFile(temp.join("docker/config.json"), JSON.stringify(login));
+  const env = { DOCKER_CONFIG: temp.join("docker") };
+  const base = { tar: tarOf(dir("d"), file("d/gone", "1"), file("d/kept", "x".repeat(500_000))) };
+  const source = `oci:${temp.join("source")}:1`;
+  const convert = (target: string, ...more: string[]) =>
+    run(["convert", source, target, "--work-dir", temp.join("work"), "-o", "json", ...more], { env });
+  const reused = (stdout: string) =>
+    (JSON.parse(stdout) as { platforms: { blobs: { reused: boolean }[] }[] }).platforms.flatMap(({ blobs }) =>
+      blobs.map((blob) => blob.reused)
+    );
+
+  await writeLayout(temp.join("source"), { layers: [base, { tar: tarOf(whiteout("d/gone"), file("top", "2")) }] });
+  const first = `${registry.host}/team/app:1`;
+  const made = await convert(first);
+  assert.deepEqual([made.code, reused(made.stdout)], [0, [false, false]], made.stderr);
+  const paths = async (image: string) => (await mountedTree(image, temp, env)).map(({ path }) => path);
+  assert.deepEqual(await paths(first), ["/", "/d", "/d/kept", "/top"]);
+
+  // another repository of the registry takes the layer over, another top layer is made anew
+  await writeLayout(temp.join("source"), { layers: [base, { tar: tarOf(opaque("d"), file("d/own", "3")) }] });
+  const second = await convert(`${registry.host}/other/app:1`, "--with-oci");
+  assert.deepEqual([second.code, reused(second.stdout)], [0, [true, false]], second.stderr);
+  assert.deepEqual(await paths(`${registry.host}/other/app:1`), ["/", "/d", "/d/own"]);
+
+  // an image of the registry is a source as well; its own name is not taken from it
+  const again = [
+    "convert",
+    `${registry.host}/other/app:1`,
+    `${registry.host}/other/app:1`,
+    "--work-dir",
+    temp.join("w2"),
+  ];
+  await fails(again, /it is the name of the source, which would lose it$/, /--force$/, { env });
+  const forced = await run([...again, "--force", "-o", "json"], { env });
+  assert.deepEqual([forced.code, reused(forced.stdout)], [0, [true, true]], forced.stderr);
+  assert.deepEqual(await paths(`${registry.host}/other/app:1`), ["/", "/d", "/d/own"]);
+
+  await fails(
+    ["convert", source, `${registry.host}/team/app:1`, "--work-dir", temp.join("w3")],
+    /refused|unauthorized|HTTP 401/,
+    /^hint: docker login /,
+    { env: { DOCKER_CONFIG: temp.join("nobody") } },
+  );
+  assert.deepEqual(await paths(first), ["/", "/d", "/d/kept", "/top"]);
+});
