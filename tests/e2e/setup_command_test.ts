@@ -44,7 +44,7 @@ Deno.test("the plan is shown as a diff and asked about; only yes changes somethi
   const prefix = ["--prefix", machine.host.prefix];
   const no = await atTerminal(prefix, "n\n");
   assert.equal(no.code, 0, no.shown);
-  assert.match(no.shown, /^-  "storage-driver": "overlay2"\r?\n\+  "storage-driver": "nydus-gd",/m);
+  assert.match(no.shown, /^- {2}"storage-driver": "overlay2"\r?\n\+ {2}"storage-driver": "nydus-gd",/m);
   assert.match(no.shown, /Do it\? \[y\/N\] n\r?\nNothing was changed\./);
   assert.deepEqual(machine.tree(), tree);
   const yes = await atTerminal(prefix, "yes\n");

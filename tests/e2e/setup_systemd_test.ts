@@ -81,11 +81,11 @@ Deno.test(
         assert.match(stdout, /^\+ExecStart=\/usr\/local\/bin\/nydus-gd serve$/m);
         assert.match(
           stdout,
-          /^-  "storage-driver": "overlay2"\n\+  "storage-driver": "nydus-gd",\n\+  "experimental": true$/m,
+          /^- {2}"storage-driver": "overlay2"\n\+ {2}"storage-driver": "nydus-gd",\n\+ {2}"experimental": true$/m,
         );
         assert.match(
           stdout,
-          /Then:\n  systemctl daemon-reload\n  systemctl restart nydus-gd\.service\n  systemctl restart docker/,
+          /Then:\n {2}systemctl daemon-reload\n {2}systemctl restart nydus-gd\.service\n {2}systemctl restart docker/,
         );
         assert.match(stdout, /1 images and all containers of overlay2 stay in \/var\/lib\/docker/);
         assert.equal(await driver(machine), "overlay2");
