@@ -113,6 +113,8 @@ export interface LookArgs {
 export interface CheckArgs extends LookArgs {
   /** Fetch and verify every chunk. */
   readonly blobs: boolean;
+  /** `dir:DIR`, `tar:FILE`, `oci:DIR[:TAG]` or an image reference: what the image was made of. */
+  readonly against?: string;
   readonly output: "text" | "json";
 }
 

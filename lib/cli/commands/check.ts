@@ -16,12 +16,14 @@ export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
     .addOption(blobDirOption())
     .addOption(configOption())
     .option("--blobs", "fetch every chunk of every blob, and compare it with its digest", false)
+    .option("--against <source>", "compare with what it was made of: dir:DIR, tar:FILE, oci:DIR[:TAG], or a reference")
     .addOption(outputOption())
     .addHelpText(
       "after",
       examples(
         "nydus-gd check image.boot",
         "nydus-gd check --blobs registry.example/app:1",
+        "nydus-gd check --against registry.example/app:1-original registry.example/app:1",
         "nydus-gd check --blobs -o json oci:./layout",
       ),
     )

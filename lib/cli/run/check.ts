@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { NydusGdError } from "../../base/errors.ts";
+import { openSource } from "../../image/against/open_source.ts";
 import { checkImage, type CheckReport } from "../../image/check/check_image.ts";
-import { locateImage } from "../../image/locate_image.ts";
+import { locateImage, requireBackend } from "../../image/locate_image.ts";
 import type { ActionContext, CheckArgs } from "../actions.ts";
 import { checkLines } from "../check_text.ts";
 import { EXIT } from "../failure.ts";
@@ -15,20 +15,24 @@ import { ScratchFolder } from "./scratch_folder.ts";
 
 /** Shows what is wrong; 3 when anything is. */
 export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionContext): Promise<number> {
-  const { image: what, blobDir, config, blobs, output } = args;
+  const { image: what, blobDir, config, blobs, against, output } = args;
   using access = ImageAccess.open();
   await using scratch = await ScratchFolder.make();
   const located = await locateImage({ what, blobDir, config }, access.deps, scratch.path, signal);
-  if (blobs && located.backend === undefined) {
-    throw new NydusGdError("usage", `Cannot check the blobs of ${what}: it is not said where they are`, {
-      hint: "--blob-dir DIR, or --config FILE",
-    });
-  }
-  using progress = new ProgressLine(stderr, "verified");
+  if (blobs || against !== undefined) requireBackend(located, "check the blobs of");
+  using progress = new ProgressLine(stderr, "read");
+  let sourceBytes = 0;
+  const source = against === undefined ? undefined : await openSource(
+    against,
+    access.deps,
+    signal,
+    (bytes) => progress.show(sourceBytes += bytes, 0),
+  );
   const report = await checkImage({
     source: located.source,
     backend: located.backend,
     chunks: blobs,
+    against: source,
     folder: scratch.path,
     signal,
     onProgress: (done, total) => progress.show(done, total),

@@ -15,7 +15,9 @@ import { throwIfAborted } from "../../base/abort.ts";
 import { hasCode, messageOf } from "../../base/errors.ts";
 import type { Backend } from "../../backend/blob_source.ts";
 import { digest, prepareDigests } from "../../blob/codec.ts";
+import { BlobCache } from "../../blob/blob_cache.ts";
 import { Decoder } from "../../blob/decoder.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { Budget } from "../../rafs/check/budget.ts";
 import { ChunkCheck } from "../../rafs/check/chunk_check.ts";
 import { checkDevices } from "../../rafs/check/device_check.ts";
@@ -24,7 +26,9 @@ import { isV5, TreeCheck } from "../../rafs/check/tree_check.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { refuseUnsupported } from "../../rafs/unsupported.ts";
 import { findBootstrap, type FoundBootstrap } from "../find_bootstrap.ts";
-import { MappedBootstrap } from "../open_image.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { compareTrees } from "../against/compare_trees.ts";
+import type { SourceTree } from "../against/source_tree.ts";
 import { checkBlob, type CheckedBlob } from "./blob_check.ts";
 import { WrongChunks } from "./chunk_names.ts";
 
@@ -40,7 +44,9 @@ export interface CheckOptions {
   readonly backend: Backend | undefined;
   /** Whether every chunk is fetched and verified. */
   readonly chunks: boolean;
-  /** Folder for a bootstrap that has to be unpacked. */
+  /** What the image was made of: its tree should be the same. */
+  readonly against?: SourceTree | undefined;
+  /** Folder for a bootstrap that has to be unpacked, and for what is fetched to be compared. */
   readonly folder: string;
   readonly signal: AbortSignal;
   /** Told of bytes of blobs that were verified, of all there are. */
@@ -119,6 +125,7 @@ class ImageCheck {
     if (tree.version === 6) checkDevices(mapping.bytes, tree.blobs, findings);
     await this.#checkDigests(mapped);
     await this.#checkBlobs(mapped, container, chunks);
+    if (this.options.against !== undefined) await this.#compare(mapped, container, this.options.against);
   }
 
   /** The digests of v5 inodes; v6 has none. */
@@ -176,5 +183,35 @@ class ImageCheck {
       );
     }
     wrong.report();
+  }
+
+  async #compare({ path, tree }: MappedBootstrap, container: string | undefined, source: SourceTree): Promise<void> {
+    const { backend, folder, signal, onProgress } = this.options;
+    const findings = this.#findings;
+    try {
+      await using cache = BlobCache.open(folder, { keep: false });
+      await using image = this.#isRefused(tree) || backend === undefined ? null : OpenImage.open({
+        name: "check",
+        bootstrap: MappedBootstrap.open(path),
+        container,
+        backend,
+        cache,
+      });
+      if (image === null) this.#remarks.push("content was not compared with the source: the blobs cannot be read");
+      await compareTrees({ tree, image: image ?? undefined, source, findings, signal, onProgress });
+    } catch (error) {
+      if (!hasCode(error, "invalid-image", "corrupt")) throw error;
+      findings.report("source", "bootstrap", error);
+    }
+  }
+
+  #isRefused({ flags, blobs }: Bootstrap): boolean {
+    try {
+      refuseUnsupported(flags, blobs);
+      return false;
+    } catch (error) {
+      if (!hasCode(error, "unsupported")) throw error;
+      return true;
+    }
   }
 }

@@ -113,7 +113,7 @@ export class FolderSink implements TreeSink {
     }
     await syncfsOffThread(this.#tree.root);
     using dir = open(this.dir, O.RDONLY | O.DIRECTORY);
-    for (const name of namesIn(this.#tree.root)) {
+    for (const name of [...readDirectory(this.#tree.root)].map(({ name }) => name.slice())) {
       renameat2(this.#tree.root, name, dir, name, RENAME.NOREPLACE);
       this.#moved.push(name);
     }
@@ -233,11 +233,6 @@ async function requireEmpty(dir: string): Promise<void> {
         : "name a new folder",
     });
   }
-}
-
-function namesIn(folder: Fd): Uint8Array[] {
-  return [...readDirectory(folder)].map(({ name }) => name.slice())
-    .filter((name) => !(name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))));
 }
 
 function timesOf({ attr: { mtime, mtimeNsec } }: Metadata): FileTimes {

@@ -1,0 +1,103 @@
+/**
+ * Puts the entries of a tar into a {@link SourceTree}: a whole file system, or one layer of several.
+ *
+ * @module
+ */
+import { createHash, type Hash } from "node:crypto";
+import { makedev, S } from "../../../ffi/sys_stat.ts";
+import type { TarEntry, TarType } from "../../archive/tar.ts";
+import type { TarVisitor } from "../../archive/tar_reader.ts";
+import { OVERLAY_XATTR_PREFIX, parseWhiteout } from "../../archive/whiteout.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { entryName } from "../../layer/apply_tree.ts";
+import type { SourceTree } from "./source_tree.ts";
+
+const TYPE_BITS: Readonly<Record<Exclude<TarType, "link">, number>> = {
+  file: S.IFREG,
+  directory: S.IFDIR,
+  symlink: S.IFLNK,
+  char: S.IFCHR,
+  block: S.IFBLK,
+  fifo: S.IFIFO,
+};
+
+const ZEROS = new Uint8Array(64 * 1024);
+
+/** Visits a tar. */
+export class TarTree implements TarVisitor {
+  #entry: TarEntry | undefined;
+  #path: ByteString[] = [];
+  #digest: Hash | undefined;
+  #digested = 0;
+
+  /** @param isLayer whiteouts and opaque marks mean something */
+  constructor(private readonly tree: SourceTree, private readonly isLayer: boolean) {}
+
+  entry(entry: TarEntry): void {
+    this.#entry = entry;
+    this.#path = partsOf(entry.name);
+    this.#digest = entry.type === "file" ? createHash("sha256") : undefined;
+    this.#digested = 0;
+  }
+
+  data(piece: Uint8Array, offset: number): void {
+    this.#zerosTo(offset);
+    this.#digest?.update(piece);
+    this.#digested = offset + piece.length;
+  }
+
+  endEntry(): void {
+    const entry = this.#entry;
+    if (entry === undefined) return;
+    this.#entry = undefined;
+    this.#zerosTo(entry.sizeBytes);
+    if (this.isLayer && this.#isMark()) return;
+    if (entry.type === "link") {
+      if (this.tree.link(this.#path, partsOf(entry.linkName))) return;
+      const target = entryName(entry.linkName);
+      throw new NydusGdError(
+        "invalid-image",
+        `Cannot read "${entryName(entry.name)}": there is no "${target}" to link to`,
+      );
+    }
+    this.tree.put(this.#path, {
+      mode: TYPE_BITS[entry.type] | entry.mode,
+      uid: entry.uid,
+      gid: entry.gid,
+      mtime: entry.mtimeSec,
+      mtimeNsec: entry.mtimeNsec,
+      rdev: entry.type === "char" || entry.type === "block" ? makedev(entry.devMajor, entry.devMinor) : 0,
+      size: entry.sizeBytes,
+      digest: this.#digest?.digest("hex") ?? "",
+      target: toByteString(entry.linkName),
+      xattrs: new Map(
+        [...entry.xattrs].flatMap(([name, value]) =>
+          name.startsWith(OVERLAY_XATTR_PREFIX) ? [] : [[name, value.slice()]]
+        ),
+      ),
+    });
+  }
+
+  /** Whether the entry says that something is gone; then it is done. */
+  #isMark(): boolean {
+    const path = this.#path;
+    const marks = path.map((name) => parseWhiteout(fromByteString(name)));
+    const mark = marks.at(-1);
+    if (marks.some(({ kind }, i) => kind === "meta" || (kind !== "none" && i < marks.length - 1))) return true;
+    if (mark?.kind === "opaque") this.tree.opaque(path.slice(0, -1));
+    else if (mark?.kind === "whiteout") this.tree.whiteout([...path.slice(0, -1), toByteString(mark.name)]);
+    else return false;
+    return true;
+  }
+
+  #zerosTo(offset: number): void {
+    for (; this.#digested < offset; this.#digested += Math.min(ZEROS.length, offset - this.#digested)) {
+      this.#digest?.update(ZEROS.subarray(0, offset - this.#digested));
+    }
+  }
+}
+
+function partsOf(name: Uint8Array): ByteString[] {
+  return toByteString(name).split("/").filter((part) => part !== "" && part !== ".");
+}

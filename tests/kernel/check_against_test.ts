@@ -1,0 +1,225 @@
+/**
+ * Images compared with what they were made of: as a folder, a tar, and the layers of an ordinary image.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { AT } from "../../ffi/fcntl.ts";
+import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
+import { utimensat } from "../../ffi/sys_stat.ts";
+import { lsetxattr } from "../../ffi/sys_xattr.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
+import { HttpClient } from "../../lib/backend/http/http_client.ts";
+import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { openSource } from "../../lib/image/against/open_source.ts";
+import { checkImage } from "../../lib/image/check/check_image.ts";
+import { locateImage } from "../../lib/image/locate_image.ts";
+import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
+import { TarFile } from "../../lib/image/unpack/tar_output.ts";
+import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
+import type { TreeSink } from "../../lib/image/unpack/tree_sink.ts";
+import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
+import { ImageCopy } from "../support/damage.ts";
+import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
+import { listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const ignore = Deno.uid() !== 0;
+if (ignore) console.log("skipped without root: comparing folders, which hold devices and owners");
+
+const own = listRafsFixtures();
+const fixtures = own.filter(({ name, blobsAbsent }) =>
+  !/^v6-(zran|tar-ref|tarfs|.*encrypt)/.test(name) && !blobsAbsent
+);
+const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
+const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
+const signal = new AbortController().signal;
+const onProgress = () => {};
+
+/** A tmpfs, which takes attributes of any size, on a folder. */
+class Tmpfs implements Disposable {
+  readonly #temp = TempDir.make();
+
+  constructor() {
+    mount("none", this.path, "tmpfs", 0, "mode=0755");
+  }
+
+  get path(): string {
+    return this.#temp.path;
+  }
+
+  join(name: string): string {
+    return join(this.path, name);
+  }
+
+  [Symbol.dispose](): void {
+    umount2(this.path, MNT.DETACH);
+    this.#temp[Symbol.dispose]();
+  }
+}
+
+async function unpack(fixture: RafsFixture, sink: TreeSink, folder: string): Promise<void> {
+  const backend = blobsIn(join(fixture.directory, "blobs"));
+  const fetching = { decodeWorkers: 0 };
+  await unpackImage({
+    source: fixture.bootstrap,
+    backend,
+    sink,
+    folder,
+    cacheDir: undefined,
+    fetching,
+    signal,
+    onProgress,
+  });
+}
+
+/** What differs, sorted. */
+async function differences(source: string, blobDir: string, against: string, folder: string): Promise<string[]> {
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  const report = await checkImage({
+    source,
+    backend: blobsIn(blobDir),
+    chunks: false,
+    against: await openSource(against, { http, keychain: ANONYMOUS }, signal, onProgress),
+    folder,
+    signal,
+    onProgress,
+  });
+  assert.deepEqual(report.remarks, []);
+  return report.findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`).sort();
+}
+
+Deno.test({ name: "an image is the same tree as the folder and the tar that it unpacks to", ignore }, async () => {
+  for (const fixture of fixtures) {
+    using temp = new Tmpfs();
+    const blobDir = join(fixture.directory, "blobs");
+    const sink = await FolderSink.open(temp.join("rootfs"));
+    await unpack(fixture, sink, sink.staging);
+    assert.deepEqual(
+      await differences(fixture.bootstrap, blobDir, `dir:${temp.join("rootfs")}`, temp.path),
+      [],
+      fixture.name,
+    );
+    if (storedListing(fixture).some(({ type }) => type === "sock")) continue; // a tar knows none
+    await unpack(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
+    assert.deepEqual(
+      await differences(fixture.bootstrap, blobDir, `tar:${temp.join("x.tar")}`, temp.path),
+      [],
+      fixture.name,
+    );
+  }
+});
+
+Deno.test({ name: "whatever is changed in a source is told, and nothing else", ignore }, async () => {
+  const fixture = fixtureOf("v5-lz4-sha256-64k");
+  using temp = new Tmpfs();
+  const dir = temp.join("rootfs");
+  const sink = await FolderSink.open(dir);
+  await unpack(fixture, sink, sink.staging);
+  const entry = (path: string) => storedListing(fixture).find((listed) => listed.path === path) ?? assert.fail(path);
+  /** Changes a thing, and gives what changed beside it its old time. */
+  const change = (path: string, how: (full: string) => void) => {
+    how(join(dir, path));
+    for (const touched of [path, path.slice(0, path.lastIndexOf("/"))]) {
+      const { mtime: sec, mtime_nsec: nsec } = entry(touched === "" ? "/" : touched);
+      const time = { sec, nsec };
+      try {
+        utimensat(AT.FDCWD, join(dir, touched), { atime: time, mtime: time }, AT.SYMLINK_NOFOLLOW);
+      } catch (error) {
+        if (!(error instanceof Error && /ENOENT/.test(error.message))) throw error;
+      }
+    }
+  };
+  change("/data/small.txt", (full) => {
+    const bytes = Deno.readFileSync(full);
+    bytes[7] = (bytes[7] as number) ^ 1;
+    Deno.writeFileSync(full, bytes);
+  });
+  change("/data/one-byte", (full) => Deno.writeTextFileSync(full, "more"));
+  change("/data/empty", (full) => Deno.chmodSync(full, 0o600));
+  change("/data/noise.bin", (full) => Deno.chownSync(full, 3, 4));
+  change("/data/multi", (full) => lsetxattr(full, "user.new", Uint8Array.of(1)));
+  change("/data/dup-a", (full) => Deno.removeSync(full));
+  change("/data/dup-b", (full) => {
+    Deno.removeSync(full);
+    Deno.symlinkSync("x", full);
+  });
+  utimensat(AT.FDCWD, join(dir, "data/zeros"), { atime: "omit", mtime: { sec: 5, nsec: 6 } }, AT.SYMLINK_NOFOLLOW);
+  Deno.removeSync(join(dir, "many"), { recursive: true });
+  Deno.mkdirSync(join(dir, "added"));
+  Deno.writeTextFileSync(join(dir, "added/file"), "");
+  const { mtime, mtime_nsec: nsec } = entry("/data/zeros");
+  const found = await differences(fixture.bootstrap, join(fixture.directory, "blobs"), `dir:${dir}`, temp.path);
+  assert.deepEqual(found.map((line) => line.replace(/[0-9a-f]{64}/g, "#")), [
+    "source /added: it is missing",
+    "source /data/dup-a: the source does not have it",
+    "source /data/dup-b: it is a file, in the source a symlink",
+    "source /data/empty: mode is 0644, in the source 0600",
+    "source /data/multi: attribute user.new is missing",
+    "source /data/noise.bin: owner is 0:0, in the source 3:4",
+    "source /data/one-byte: size is 1, in the source 4",
+    "source /data/small.txt: sha256 is #, in the source #",
+    `source /data/zeros: mtime is ${mtime}.${String(nsec).padStart(9, "0")}, in the source 5.000000006`,
+    "source /many: the source does not have it",
+  ]);
+});
+
+Deno.test({ name: "a link that is none in the source is told, and the other way round", ignore }, async () => {
+  const fixture = fixtureOf("v6-none-sha256-4k");
+  using temp = new Tmpfs();
+  const dir = temp.join("rootfs");
+  const sink = await FolderSink.open(dir);
+  await unpack(fixture, sink, sink.staging);
+  const linked = storedListing(fixture).filter(({ link }) => link !== undefined);
+  const [first] = linked;
+  const second = linked.find(({ path, link }) => link === first?.link && path !== link) ?? assert.fail();
+  const full = join(dir, second.path);
+  Deno.copyFileSync(full, `${full}.copy`);
+  Deno.removeSync(full);
+  Deno.renameSync(`${full}.copy`, full);
+  Deno.removeSync(join(dir, "data/dup-b"));
+  Deno.linkSync(join(dir, "data/dup-a"), join(dir, "data/dup-b"));
+  const found = await differences(fixture.bootstrap, join(fixture.directory, "blobs"), `dir:${dir}`, temp.path);
+  assert.ok(
+    found.includes(`source ${second.path}: it is one file with ${second.link}, in the source it is not`),
+    found.join("\n"),
+  );
+  assert.ok(found.includes("source /data/dup-b: in the source it is one file with /data/dup-a"), found.join("\n"));
+});
+
+Deno.test({ name: "a chunk that is wrong is told of its files, and the others are compared", ignore }, async () => {
+  using temp = new Tmpfs();
+  const fixture = fixtureOf("v6-layers-merged");
+  const sink = await FolderSink.open(temp.join("rootfs"));
+  await unpack(fixture, sink, sink.staging);
+  const copy = await ImageCopy.of("v6-layers-merged");
+  const bytes = copy.blob(0);
+  bytes[0] = (bytes[0] as number) ^ 1;
+  const files = copy.filesIn([{ blob: copy.id(0), from: 0, to: 1 }]);
+  const { source, blobDir } = await copy.write(temp.join("image"));
+  const found = await differences(source, blobDir, `dir:${temp.join("rootfs")}`, temp.path);
+  assert.deepEqual(
+    found.map((line) => /^source (\S+): its content cannot be read: /.exec(line)?.[1]),
+    [...files].sort(),
+  );
+});
+
+for (const name of ["oci-layout-v5", "oci-layout-v6"]) {
+  const layout = join(MORE_FIXTURES, name);
+  Deno.test({
+    name: `${name}: what nydusify made of an ordinary image is the same tree, whiteouts and all`,
+    ignore: listRafsFixtures(MORE_FIXTURES).length === 0,
+  }, async () => {
+    using temp = TempDir.make();
+    using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+    const deps = { http, keychain: ANONYMOUS };
+    const { source, backend } = await locateImage({ what: `oci:${layout}` }, deps, temp.path, signal);
+    // the layers of the ordinary image are in the layout that holds both
+    const against = await openSource(`oci:${join(MORE_FIXTURES, "oci-layout-v6")}`, deps, signal, onProgress);
+    const report = await checkImage({ source, backend, chunks: true, against, folder: temp.path, signal, onProgress });
+    assert.deepEqual([report.findings, report.remarks], [[], []]);
+    assert.ok(report.names > 20);
+  });
+}
