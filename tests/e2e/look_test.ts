@@ -1,0 +1,127 @@
+/**
+ * `check`, `inspect` and `unpack` as a person types them: what is shown, what is written, how it ends.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { commandLine, fails, run } from "../support/command.ts";
+import { ImageCopy } from "../support/damage.ts";
+import { fixture } from "../support/docker_stack.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import { until } from "../support/fuse_mount_kit.ts";
+import { storeLazy } from "../support/lazy_images.ts";
+import { RAFS_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { listTree } from "../support/tree_walk.ts";
+
+const ignore = Deno.uid() !== 0;
+if (ignore) console.log("skipped: not root");
+
+const BLOBS = join(RAFS_FIXTURES, "blobs");
+const bootstrapOf = (name: string) => fixture(name).bootstrap;
+
+Deno.test("check says what was looked at, and exits 0", async () => {
+  const plain = await run(["check", bootstrapOf("v6-layers-merged")]);
+  assert.deepEqual([plain.code, plain.stderr], [0, ""]);
+  assert.match(
+    plain.stdout,
+    /^remark: blobs were not looked at: .*\nRAFS v6, 25 names, 25 inodes: nothing is wrong\n$/,
+  );
+  const whole = await run(["check", "--blobs", "--blob-dir", BLOBS, bootstrapOf("v5-layers-merged"), "-o", "json"]);
+  assert.equal(whole.code, 0);
+  const document = JSON.parse(whole.stdout);
+  assert.deepEqual([document.version, document.finding_count, document.findings], [5, 0, []]);
+  assert.ok(document.blobs.every((blob: { verified_chunks: number }) => blob.verified_chunks > 0));
+});
+
+Deno.test("check exits 3 with a line for each finding, whatever is wrong", async () => {
+  using temp = TempDir.make();
+  const copy = await ImageCopy.of("v6-layers-merged");
+  copy.blob(0)[0] = (copy.blob(0)[0] as number) ^ 1;
+  copy.blobs.delete(copy.id(1));
+  const { source, blobDir } = await copy.write(temp.path);
+  const { code, stdout, stderr } = await run(["check", "--blobs", "--blob-dir", blobDir, source]);
+  assert.deepEqual([code, stderr], [3, ""]);
+  assert.match(stdout, new RegExp(`^chunk blob ${copy.id(0)}: chunk 0 \\(/.*\\): `, "m"));
+  assert.match(stdout, new RegExp(`^blob blob ${copy.id(1)}: .*no file`, "m"));
+  assert.match(stdout, /: \d+ findings?\n$/);
+  const broken = copy.bootstrap.bytes.slice(0, 4096);
+  await Deno.writeFile(temp.join("broken"), broken);
+  const refused = await run(["check", "-o", "json", temp.join("broken")]);
+  assert.equal(refused.code, 3);
+  assert.equal(JSON.parse(refused.stdout).version, null);
+});
+
+Deno.test("check, inspect and unpack say what is missing", async () => {
+  using temp = TempDir.make();
+  await fails(["check", "/no/such"], /no such file/, /./);
+  await fails(["check", "--blobs", bootstrapOf("v6-layers-merged")], /not said where its blobs are/, /--blob-dir/, {
+    code: 2,
+  });
+  await fails(["unpack", bootstrapOf("v6-layers-merged"), temp.join("x")], /not said where/, /--blob-dir/, { code: 2 });
+  await fails(["inspect", bootstrapOf("v6-layers-merged"), "/no/such"], /there is no \/no/, /inspect --depth/);
+  await fails(["inspect", "oci:/no/such"], /there is no such folder/, /oci:DIR/);
+  await fails(["inspect", "--depth", "x", "image"], /--depth/, /./, { code: 2 });
+});
+
+Deno.test("inspect shows an image, and one of its files", async () => {
+  const image = await run(["inspect", bootstrapOf("v6-zstd-batch")]);
+  assert.equal(image.code, 0);
+  assert.match(image.stdout, /^RAFS v6, bootstrap of /);
+  assert.match(image.stdout, /^d.* \/names$/m);
+  const file = JSON.parse((await run(["inspect", "-o", "json", bootstrapOf("v6-zstd-batch"), "data/multi"])).stdout);
+  assert.equal(file.path, "/data/multi");
+  assert.equal(file.chunks.reduce((sum: number, { bytes }: { bytes: number }) => sum + bytes, 0), file.size);
+});
+
+Deno.test(
+  { name: "unpack writes a folder, or a tar to standard output, of an image in a registry", ignore },
+  async () => {
+    using temp = TempDir.make();
+    await using registry = await FakeRegistry.start();
+    const name = "v6-layers-merged";
+    const { reference } = await storeLazy(registry, "whole", name, []);
+    const unpacked = await run(["unpack", reference, temp.join("rootfs")]);
+    assert.deepEqual([unpacked.code, unpacked.stderr], [0, ""]);
+    assert.match(unpacked.stdout, /^unpacked 25 names, /);
+    assert.deepEqual(listTree(temp.join("rootfs")), storedListing(fixture(name)));
+    await fails(["unpack", reference, temp.join("rootfs")], /it is not empty/, /new folder/);
+    const [program, ...words] = commandLine(["unpack", reference, "-"], [
+      "sh",
+      "-c",
+      `"$@" > ${temp.join("x.tar")}`,
+      "sh",
+    ]);
+    const { success } = await new Deno.Command(program, { args: words }).output();
+    assert.ok(success);
+    const { stdout } = await new Deno.Command("tar", { args: ["tf", temp.join("x.tar")] }).output();
+    assert.equal(new TextDecoder().decode(stdout).trimEnd().split("\n").length, 25);
+  },
+);
+
+Deno.test({
+  name: "unpack that is interrupted cleans up and exits 130; one that is killed leaves what says so",
+  ignore,
+}, async () => {
+  for (const [signal, code] of [["SIGINT", 130], ["SIGKILL", 137]] as const) {
+    using temp = TempDir.make();
+    await using registry = await FakeRegistry.start();
+    const { reference, blobs } = await storeLazy(registry, "stalled", "v5-layers-merged", []);
+    for (const id of blobs) registry.stalled.add(id);
+    const target = temp.join("rootfs");
+    const [program, ...words] = commandLine(["unpack", reference, target]);
+    const child = new Deno.Command(program, { args: words, stdout: "null", stderr: "piped" }).spawn();
+    assert.ok(await until(() => blobs.some((id) => registry.count("GET", `/v2/app/blobs/sha256:${id}`) > 0), 60_000));
+    const [begun = "", ...others] = names(target);
+    assert.match(begun, /^\.nydus-gd-unpack-/);
+    assert.deepEqual(others, []);
+    child.kill(signal);
+    const output = await child.output();
+    assert.equal(output.code, code, new TextDecoder().decode(output.stderr));
+    assert.deepEqual(names(temp.path), signal === "SIGINT" ? [] : ["rootfs"]);
+    if (signal === "SIGKILL") assert.deepEqual(names(target), [begun]);
+  }
+});
+
+const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name);
