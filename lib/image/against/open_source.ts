@@ -7,7 +7,7 @@ import { getManifest } from "../../backend/registry/manifest.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import type { Backend } from "../../backend/blob_source.ts";
 import { type BackendDeps, openRegistry } from "../../backend/open_backend.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
 import { digestHex } from "../../oci/digest.ts";
 import { bootstrapLayer, type Index, type Manifest } from "../../oci/manifest.ts";
 import { MEDIA_TYPE, NYDUS_OS_FEATURE } from "../../oci/media_types.ts";
@@ -32,7 +32,12 @@ export async function openSource(
   onProgress: (bytes: number) => void,
 ): Promise<SourceTree> {
   if (text.startsWith("dir:")) return folderTree(text.slice("dir:".length), signal);
-  if (text.startsWith("tar:")) return await tarTree(text.slice("tar:".length), signal);
+  if (text.startsWith("tar:")) {
+    const path = text.slice("tar:".length);
+    const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+    if (info?.isFile) return await tarTree(path, signal);
+    throw new NydusGdError("not-found", `Cannot compare with tar ${path}: there is no such file`);
+  }
   if (OciLayout.isNamed(text)) {
     const layout = await OciLayout.open(text);
     const backend = new LocalFsBackend({ blobFile: undefined, dir: layout.blobDir, altDirs: [] });

@@ -21,7 +21,8 @@ const MAX_TARGET_BYTES = 4095;
 
 const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names up to 255 bytes, 64 KiB each";
 
-const TYPE_BITS: Readonly<Record<Exclude<TarType, "link">, number>> = {
+/** Type bits of st_mode of an entry. */
+export const TYPE_BITS: Readonly<Record<Exclude<TarType, "link">, number>> = {
   file: S.IFREG,
   directory: S.IFDIR,
   symlink: S.IFLNK,

@@ -17,6 +17,8 @@ import { layerCompression } from "../bootstrap_layer_reader.ts";
 export interface ExpectedLayer {
   /** For messages: "layer sha256:…". */
   readonly what: string;
+  /** For messages: what it is read for. */
+  readonly doing: "convert" | "compare";
   /** Of the bytes as stored. */
   readonly digest: Digest | undefined;
   /** Of the tar. */
@@ -30,10 +32,11 @@ export interface ExpectedLayer {
  */
 export async function* tarOfLayer(
   stored: AsyncIterable<Uint8Array<ArrayBuffer>>,
-  { what, digest, diffId }: ExpectedLayer,
+  { what, doing, digest, diffId }: ExpectedLayer,
 ): AsyncGenerator<Uint8Array> {
-  const plain = new CheckedDigest(what, diffId, "is not the one of the configuration");
-  for await (const piece of decompress(withDigest(stored, new CheckedDigest(what, digest, "differs")), what)) {
+  const work = `${doing} ${what}`;
+  const plain = new CheckedDigest(work, diffId, "is not the one of the configuration");
+  for await (const piece of decompress(withDigest(stored, new CheckedDigest(work, digest, "differs")), work)) {
     plain.update(piece);
     yield piece;
   }
@@ -56,7 +59,7 @@ class CheckedDigest {
   readonly #hash;
 
   constructor(
-    private readonly what: string,
+    private readonly work: string,
     private readonly expected: Digest | undefined,
     private readonly state: string,
   ) {
@@ -74,14 +77,14 @@ class CheckedDigest {
     if (actual === this.expected) return;
     throw new NydusGdError(
       "corrupt",
-      `Cannot convert ${this.what}: its digest ${actual} ${this.state}, ${this.expected}`,
+      `Cannot ${this.work}: its digest ${actual} ${this.state}, ${this.expected}`,
     );
   }
 }
 
 async function* decompress(
   stored: AsyncGenerator<Uint8Array<ArrayBuffer>>,
-  what: string,
+  work: string,
 ): AsyncGenerator<Uint8Array> {
   const first = await stored.next();
   if (first.done) return;
@@ -98,7 +101,7 @@ async function* decompress(
     if (!isDamage(error)) throw error;
     throw new NydusGdError(
       "invalid-image",
-      `Cannot convert ${what}: its ${compression} is damaged: ${messageOf(error)}`,
+      `Cannot ${work}: its ${compression} is damaged: ${messageOf(error)}`,
       {
         cause: error,
       },

@@ -72,11 +72,19 @@ async function archiveLayer(path: string): Promise<SourceLayer> {
     size,
     hasWhiteouts: false,
     entries: (onBytes, signal) =>
-      fromTar(tarOfLayer(counted(readFile(archive, signal), onBytes), { what, digest: undefined, diffId: undefined })),
+      fromTar(
+        tarOfLayer(counted(readFile(archive, signal), onBytes), {
+          what,
+          doing: "convert",
+          digest: undefined,
+          diffId: undefined,
+        }),
+      ),
   };
 }
 
-async function* readFile(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+/** A file in pieces. @throws {Deno.errors.NotFound} */
+export async function* readFile(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   using file = await Deno.open(path);
   for (;;) {
     signal.throwIfAborted();

@@ -179,7 +179,7 @@ function layerOf(content: ImageContent, layer: Descriptor, diffId: Digest): Sour
         streamBlob(content.blobs.blob(digest.slice(digest.indexOf(":") + 1)), size, signal),
         onBytes,
       );
-      return fromTar(tarOfLayer(stored, { what, digest, diffId }));
+      return fromTar(tarOfLayer(stored, { what, doing: "convert", digest, diffId }));
     },
   };
 }
