@@ -44,9 +44,9 @@ async function main(): Promise<void> {
     if (values["no-deb"]) return;
     const installed = "/usr/lib/nydus-gd";
     const launcher = await buildLauncher(work, [`-DINSTALLED_DIR="${installed}"`]);
-    await report(
-      await buildDeb({ work, dist: values.dist, launcher, parts, installed, license: join(ROOT, "LICENSE") }),
-    );
+    const license = join(ROOT, "LICENSE");
+    const completions = await completionScripts();
+    await report(await buildDeb({ work, dist: values.dist, launcher, parts, installed, license, completions }));
   } finally {
     await Deno.remove(work, { recursive: true });
   }
@@ -79,6 +79,25 @@ async function partsOf(bundleDir: string): Promise<PackedFile[]> {
   const parts: PackedFile[] = [{ name: "deno", path: Deno.execPath(), mode: 0o755 }];
   for await (const { name } of Deno.readDir(bundleDir)) parts.push({ name, path: join(bundleDir, name), mode: 0o644 });
   return parts.sort((a, b) => a.name === "deno" ? -1 : b.name === "deno" ? 1 : a.name < b.name ? -1 : 1);
+}
+
+/** Where Debian's shells look for them. */
+const COMPLETIONS = {
+  bash: "usr/share/bash-completion/completions/nydus-gd",
+  zsh: "usr/share/zsh/vendor-completions/_nydus-gd",
+  fish: "usr/share/fish/vendor_completions.d/nydus-gd.fish",
+} as const;
+
+/** The scripts of every shell, by their paths. */
+async function completionScripts(): Promise<Map<string, string>> {
+  const scripts = new Map<string, string>();
+  for (const [shell, path] of Object.entries(COMPLETIONS)) {
+    const args = ["run", "--allow-all", "--quiet", join(ROOT, "main.ts"), "completion", shell];
+    const { success, stdout } = await new Deno.Command(Deno.execPath(), { args, stderr: "inherit" }).output();
+    if (!success) throw new Error(`Cannot make completion script for ${shell}`);
+    scripts.set(path, new TextDecoder().decode(stdout));
+  }
+  return scripts;
 }
 
 async function hasDenort(): Promise<boolean> {

@@ -2,11 +2,12 @@
  * Builds the Debian package: the same parts as the executable, put where dpkg puts and guards them.
  *
  * `/usr/bin/nydus-gd` is the launcher built for {@link DebOptions.installed}; nothing is unpacked at its start. Installing
- * starts and enables nothing. The package is made by dpkg-deb, the same from the same input.
+ * starts and enables nothing: that is `nydus-gd setup`. An upgrade restarts a daemon that runs; a removal undoes the
+ * setup first, and is refused while containers run on it. The package is made by dpkg-deb, the same from the same input.
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { VERSION } from "../lib/base/version.ts";
 import type { PackedFile } from "./pack.ts";
 
@@ -22,6 +23,8 @@ export interface DebOptions {
   /** Absolute folder of the parts on the user's machine. */
   readonly installed: string;
   readonly license: string;
+  /** Completion scripts by the folder and name that the shell looks for: "usr/share/…". */
+  readonly completions: ReadonlyMap<string, string>;
 }
 
 /** Debian's names of the architectures. */
@@ -44,11 +47,26 @@ Description: lazy-loading graph driver for Nydus images
  is pulled at once, file data on first touch, verified chunk by chunk and kept
  in a local cache. Contains the whole data path; no second daemon is needed.
 `,
-  // Compiled code is a cache: it goes with the package.
+  // The new daemon takes over from the old one: containers of lazy images wait, and go on.
+  postinst: `#!/bin/sh
+set -e
+if [ "$1" = configure ] && [ -n "$2" ] && [ -d /run/systemd/system ]; then
+  systemctl try-restart nydus-gd.service || true
+fi
+`,
+  // Docker must not be left on a storage driver that is gone. The unit tells whether it is this program that it starts.
+  prerm: `#!/bin/sh
+set -e
+if [ "$1" = remove ] && grep -qs '^ExecStart=/usr/bin/nydus-gd ' /etc/systemd/system/nydus-gd.service; then
+  nydus-gd setup --undo --yes
+fi
+`,
+  // Compiled code is a cache: it goes with the package. State and cache of images go when it is purged.
   postrm: `#!/bin/sh
 set -e
 rm -rf /var/cache/nydus-gd/deno-dir
 rmdir /var/cache/nydus-gd 2>/dev/null || true
+if [ "$1" = purge ]; then rm -rf --one-file-system /var/lib/nydus-gd; fi
 `,
 } as const;
 
@@ -59,7 +77,8 @@ export async function buildDeb(options: DebOptions): Promise<string> {
   }
   const architecture = ARCHITECTURES[Deno.build.arch];
   const tree = join(options.work, "deb");
-  const folders = ["DEBIAN", "usr/bin", "usr/share/doc/nydus-gd", options.installed.slice(1)];
+  const completionDirs = [...options.completions.keys()].map((path) => dirname(path));
+  const folders = ["DEBIAN", "usr/bin", "usr/share/doc/nydus-gd", options.installed.slice(1), ...completionDirs];
   for (const folder of folders) await Deno.mkdir(join(tree, folder), { recursive: true, mode: 0o755 });
   let sizeBytes = 0;
   const put = async (from: string, to: string, mode: number) => {
@@ -69,10 +88,13 @@ export async function buildDeb(options: DebOptions): Promise<string> {
   };
   await put(options.launcher, "usr/bin/nydus-gd", 0o755);
   await put(options.license, "usr/share/doc/nydus-gd/copyright", 0o644);
+  for (const [path, text] of options.completions) await Deno.writeTextFile(join(tree, path), text, { mode: 0o644 });
   for (const part of options.parts) await put(part.path, join(options.installed, part.name), part.mode);
   const control = TEXTS.control(architecture, Math.ceil(sizeBytes / 1024));
   await Deno.writeTextFile(join(tree, "DEBIAN/control"), control, { mode: 0o644 });
-  await Deno.writeTextFile(join(tree, "DEBIAN/postrm"), TEXTS.postrm, { mode: 0o755 });
+  for (const script of ["postinst", "prerm", "postrm"] as const) {
+    await Deno.writeTextFile(join(tree, "DEBIAN", script), TEXTS[script], { mode: 0o755 });
+  }
   const target = join(options.dist, `nydus-gd_${VERSION}_${architecture}.deb`);
   const fresh = join(options.work, "package.deb");
   // zstd at a middle level: xz takes a minute for a tenth less.

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd setup` on a machine with systemd as process 1 and Docker as Debian packages it: the built executable, real
+ * `nydus-gd setup` on a machine with systemd as process 1 and Docker as Debian packages it: the built package, real
  * units, real restarts, containers that run meanwhile.
  *
  * @module
@@ -28,18 +28,23 @@ const DAEMON_JSON = `{
 }
 `;
 
-/** A machine with Docker on overlay2 that has one image, and our executable installed. */
+/** A machine with Docker on overlay2 that has one image, and our package installed. */
 async function withMachine(test: (machine: SystemdMachine) => Promise<void>): Promise<void> {
   await using machine = await SystemdMachine.start();
-  const args = ["run", "-A", "-q", "--no-check", "--config", CONFIG, BUILD, "--no-deb", "--dist", machine.outside];
+  const args = ["run", "-A", "-q", "--no-check", "--config", CONFIG, BUILD, "--dist", machine.outside];
   const { success, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
   assert.ok(success, new TextDecoder().decode(stderr));
-  await machine.must("install", "/outside/nydus-gd", "/usr/local/bin/nydus-gd");
+  await install(machine);
   await machine.write("/etc/docker/daemon.json", DAEMON_JSON);
   await machine.must("systemctl", "start", "docker");
   await Deno.writeFile(`${machine.outside}/box.tar`, await busyboxLayer());
   await machine.must("docker", "import", "/outside/box.tar", "box");
   await test(machine);
+}
+
+/** The package, for the first time or once more. */
+async function install(machine: SystemdMachine): Promise<void> {
+  await machine.must("sh", "-c", "dpkg --install /outside/nydus-gd_*.deb");
 }
 
 /** What a file of the lazy image holds, read in the container. */
@@ -78,7 +83,7 @@ Deno.test(
       await t.step("a dry run shows all, and changes nothing", async () => {
         const { code, stdout } = await machine.run("nydus-gd", "setup", "--dry-run");
         assert.equal(code, 0);
-        assert.match(stdout, /^\+ExecStart=\/usr\/local\/bin\/nydus-gd serve$/m);
+        assert.match(stdout, /^\+ExecStart=\/usr\/bin\/nydus-gd serve$/m);
         assert.match(
           stdout,
           /^- {2}"storage-driver": "overlay2"\n\+ {2}"storage-driver": "nydus-gd",\n\+ {2}"experimental": true$/m,
@@ -133,19 +138,9 @@ Deno.test(
       await t.step("run again, it has nothing to do", async () => {
         assert.match(await machine.must("nydus-gd", "setup", "--yes"), /^Nothing to do/);
       });
-      await t.step("a container of a lazy image outlives stop, kill and restart of the daemon", async () => {
-        await machine.must(
-          "docker",
-          "run",
-          "-d",
-          "--name",
-          "app",
-          "--network",
-          "none",
-          image,
-          "/bin/sleep",
-          "infinity",
-        );
+      await t.step("a container of a lazy image outlives stop, kill and upgrade of the daemon", async () => {
+        const words = ["--name", "app", "--network", "none", image, "/bin/sleep", "infinity"];
+        await machine.must("docker", "run", "-d", ...words);
         await readsRight(machine, "app", 0);
         await machine.must("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT);
         // a call that Docker repeats comes without its body: nothing is asked before the next daemon serves
@@ -154,13 +149,18 @@ Deno.test(
         }
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 1);
-        await machine.must("systemctl", "restart", UNIT);
+        const before = await property(machine, UNIT, "MainPID");
+        await install(machine);
+        assert.notEqual(await property(machine, UNIT, "MainPID"), before, "an upgrade restarts the daemon");
         await readsRight(machine, "app", 2);
         await machine.must("systemctl", "stop", UNIT);
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 3);
       });
-      await t.step("undoing is refused while the container runs", async () => {
+      await t.step("undoing, and removing the package, is refused while the container runs", async () => {
+        const removal = await machine.run("dpkg", "--remove", "nydus-gd");
+        assert.equal(removal.code, 1);
+        assert.match(removal.stderr, /cannot undo setup: 1 running containers are on nydus-gd/);
         const { code, stderr } = await machine.run("nydus-gd", "setup", "--undo", "--yes");
         assert.equal(code, 1);
         assert.match(
@@ -168,6 +168,15 @@ Deno.test(
           /^nydus-gd: cannot undo setup: 1 running containers are on nydus-gd .*: app\nhint: .*--force\n$/,
         );
         assert.equal(await driver(machine), "nydus-gd");
+      });
+      await t.step("once it has ended the package goes, and Docker is back on overlay2", async () => {
+        await machine.must("docker", "stop", "--time", "1", "app");
+        await machine.must("dpkg", "--remove", "nydus-gd");
+        await isAsBefore(machine);
+        await install(machine);
+        assert.equal((await machine.run("nydus-gd", "setup", "--yes")).code, 0);
+        await machine.must("docker", "start", "app");
+        await readsRight(machine, "app", 4);
       });
       await t.step("by force everything is as it was, nothing of ours runs", async () => {
         await machine.must("nydus-gd", "setup", "--undo", "--yes", "--force");
