@@ -90,6 +90,11 @@ export class Metrics {
     for (const collect of collectors) collect(this.#registry);
   }
 
+  /** The names of all metrics. */
+  get names(): string[] {
+    return this.#registry.getMetricsAsArray().map(({ name }) => name);
+  }
+
   /** What HTTP calls the format. */
   get contentType(): string {
     return this.#registry.contentType;
