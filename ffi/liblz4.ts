@@ -51,11 +51,24 @@ export function lz4DecompressBlock(source: Uint8Array, destination: Uint8Array):
   return written;
 }
 
-/** Compresses into one block; what cannot be compressed becomes a little longer. */
-export function lz4CompressBlock(source: Uint8Array): Uint8Array<ArrayBuffer> {
-  if (source.length > MAX_INPUT_SIZE) throw new Lz4Error(`Cannot compress lz4 block: ${source.length} bytes`);
-  const destination = new Uint8Array(lz4().LZ4_compressBound(source.length));
+/** Bytes that compressing so many may take. */
+export function lz4Bound(sizeBytes: number): number {
+  if (sizeBytes > MAX_INPUT_SIZE) throw new Lz4Error(`Cannot compress lz4 block: ${sizeBytes} bytes`);
+  return lz4().LZ4_compressBound(sizeBytes);
+}
+
+/**
+ * Compresses into one block: bytes written to `destination`, which has {@link lz4Bound} of them. What cannot be
+ * compressed becomes a little longer.
+ */
+export function lz4CompressInto(source: Uint8Array, destination: Uint8Array): number {
   const written = lz4().LZ4_compress_default(source, destination, source.length, destination.length);
   if (written <= 0) throw new Lz4Error(`Cannot compress lz4 block: ${source.length} bytes`);
-  return destination.slice(0, written);
+  return written;
+}
+
+/** As {@link lz4CompressInto}, into memory of its own. */
+export function lz4CompressBlock(source: Uint8Array): Uint8Array<ArrayBuffer> {
+  const destination = new Uint8Array(lz4Bound(source.length));
+  return destination.slice(0, lz4CompressInto(source, destination));
 }

@@ -53,15 +53,28 @@ export function zstdDecompress(source: Uint8Array, destination: Uint8Array): num
   return checked(result, "decompress");
 }
 
-/** Compresses into one frame that tells its size. `level` 1 to 22, 0 is the library's default. */
-export function zstdCompress(source: Uint8Array, level: number): Uint8Array<ArrayBuffer> {
+/** Bytes that compressing so many may take. */
+export function zstdBound(sizeBytes: number): number {
+  return checked(zstd().ZSTD_compressBound(BigInt(sizeBytes)), "compress");
+}
+
+/**
+ * Compresses into one frame that tells its size: bytes written to `destination`, which has {@link zstdBound} of them.
+ *
+ * @param level 1 to 22, 0 is the library's default
+ */
+export function zstdCompressInto(source: Uint8Array, destination: Uint8Array, level: number): number {
   compressor ??= zstd().ZSTD_createCCtx();
   if (compressor === null) throw new ZstdError("Cannot compress zstd: no memory for a context");
-  const size = BigInt(source.length);
-  const bound = zstd().ZSTD_compressBound(size);
-  const destination = new Uint8Array(checked(bound, "compress"));
-  const written = zstd().ZSTD_compressCCtx(compressor, destination, bound, source, size, level);
-  return destination.slice(0, checked(written, "compress"));
+  const room = BigInt(destination.length);
+  const written = zstd().ZSTD_compressCCtx(compressor, destination, room, source, BigInt(source.length), level);
+  return checked(written, "compress");
+}
+
+/** As {@link zstdCompressInto}, into memory of its own. */
+export function zstdCompress(source: Uint8Array, level: number): Uint8Array<ArrayBuffer> {
+  const destination = new Uint8Array(zstdBound(source.length));
+  return destination.slice(0, zstdCompressInto(source, destination, level));
 }
 
 function checked(result: bigint, what: string): number {

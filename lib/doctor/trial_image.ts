@@ -45,6 +45,6 @@ export async function makeTrialImage(): Promise<TrialImage> {
     for (const [name, bytes] of files) add("file", name, { bytes });
     add("symlink", link[0], { target: link[1] });
     return Promise.resolve();
-  }, { rafs, compress: compressInline(rafs), write: (bytes) => void pieces.push(bytes.slice()) });
+  }, { rafs, compressor: compressInline(rafs), write: (bytes) => void pieces.push(bytes.slice()) });
   return { bootstrap, blobId, blob: concatenate(pieces), files, link };
 }

@@ -30,7 +30,7 @@ export async function buildWith(options: Partial<RafsOptions>, entries: Entries)
   const write = (bytes: Uint8Array) => void pieces.push(bytes.slice());
   const { bootstrap: bytes, blobId, blobBytes } = await convertTree(entries, {
     rafs,
-    compress: compressInline(rafs),
+    compressor: compressInline(rafs),
     write,
   });
   const blob = concat(pieces);

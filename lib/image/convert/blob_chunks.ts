@@ -3,10 +3,10 @@
  * which they came.
  *
  * ```
- * add ─► digest ─► known? its place ─► batch ─► compress (Workers) ─► queue ─► settle: write, in order
+ * add ─► digest ─► known? its place ─► batch ─► parcel ─► compress (Workers) ─► queue ─► settle: write, in order
  * ```
  * A place is known when its chunk is stored, by the end of {@link BlobChunks.finish} at the latest. What is on the way
- * is bounded by {@link IN_FLIGHT_BYTES}, or four chunks where these are larger: whoever adds waits for
+ * is bounded by {@link IN_FLIGHT_BYTES}, or three chunks where these are larger: whoever adds waits for
  * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 200 bytes a chunk.
  *
  * @module
@@ -17,11 +17,14 @@ import { CHUNK_FLAG, type ChunkRecord } from "../../rafs/bootstrap.ts";
 import type { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import type { ChunkPlace } from "../../rafs/v6/writer.ts";
 import type { ChunkDictionary, DictionaryBlob } from "./chunk_dictionary.ts";
-import type { Compress } from "./compress_pool.ts";
+import type { Compressor } from "./compress_pool.ts";
+import type { Parcel } from "./compression.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
 /** Plain bytes that are compressed or wait for it. */
 const IN_FLIGHT_BYTES = 16 << 20;
+/** Plain bytes that go to a Worker together: a message costs more than a small chunk. */
+const PARCEL_BYTES = 1 << 20;
 
 /** A chunk of a file, wherever it is stored. */
 export class StoredPlace implements ChunkPlace {
@@ -42,19 +45,32 @@ interface Member {
   readonly size: number;
 }
 
-/** Members are one chunk each, together what is compressed in one go. */
-interface Job {
+/** What is compressed in one go: a chunk, or the chunks of a batch. */
+interface Unit {
   readonly members: readonly Member[];
   readonly plainBytes: number;
   readonly isBatch: boolean;
-  readonly stored: Promise<Uint8Array>;
+}
+
+/** Units on their way to the blob. */
+interface Job {
+  readonly units: readonly Unit[];
+  readonly plainBytes: number;
+  readonly stored: Promise<Parcel>;
+}
+
+/** Units that are gathered. */
+interface OpenParcel {
+  readonly plain: Uint8Array<ArrayBuffer>;
+  readonly units: Unit[];
+  filled: number;
 }
 
 /** What {@link BlobChunks} is made of. */
 export interface BlobChunksOptions {
   readonly rafs: RafsOptions;
   readonly infos: ChunkInfoWriter;
-  readonly compress: Compress;
+  readonly compressor: Compressor;
   /** Chunks of other images, not stored again. */
   readonly dictionary: ChunkDictionary | undefined;
   /** Appends to the blob; the bytes are its only during the call. */
@@ -71,14 +87,17 @@ export class BlobChunks {
   readonly #queue: Job[] = [];
   #inFlight = 0;
   #size = 0;
-  #batch: { plain: Uint8Array<ArrayBuffer>; members: Member[]; filled: number } | undefined;
-  readonly #mostInFlight: number;
+  readonly #batch: { readonly plain: Uint8Array<ArrayBuffer>; members: Member[]; filled: number };
+  #parcel: OpenParcel | undefined;
+  readonly #parcelBytes: number;
   readonly #dictionaryBlobs = new Map<DictionaryBlob, { index: number }>();
   /** Chunks of the dictionary that were found, in the order of first use. */
   readonly dictionaryChunks: { readonly place: StoredPlace; readonly record: Readonly<ChunkRecord> }[] = [];
 
   constructor(private readonly options: BlobChunksOptions) {
-    this.#mostInFlight = Math.max(IN_FLIGHT_BYTES, 4 * options.rafs.chunkSize);
+    const { chunkSize, batchSize } = options.rafs;
+    this.#batch = { plain: new Uint8Array(batchSize), members: [], filled: 0 };
+    this.#parcelBytes = Math.max(PARCEL_BYTES, chunkSize);
   }
 
   /** Bytes of chunk data so far. */
@@ -88,7 +107,7 @@ export class BlobChunks {
 
   /** Whether {@link settle} has to be waited for before more is added. */
   get isFull(): boolean {
-    return this.#inFlight > this.#mostInFlight;
+    return this.#inFlight > Math.max(IN_FLIGHT_BYTES, 3 * this.#parcelBytes) - this.#parcelBytes;
   }
 
   /** Blobs of the dictionary that chunks were found in, in the order of first use, with what numbers their rows. */
@@ -112,7 +131,7 @@ export class BlobChunks {
     this.#known.set(key, place);
     const member = { place, digest: sum, size: plain.length };
     if (isWholeFile && plain.length < rafs.batchSize / 2) this.#addToBatch(plain, member);
-    else this.#send(plain.slice(), [member], false);
+    else this.#addUnit(plain, { members: [member], plainBytes: plain.length, isBatch: false });
     return place;
   }
 
@@ -124,6 +143,7 @@ export class BlobChunks {
   /** Stores all that was added. Nothing is added afterwards. */
   async finish(): Promise<void> {
     this.#closeBatch();
+    this.#sendParcel();
     while (this.#queue.length > 0) await this.#storeNext();
   }
 
@@ -142,38 +162,53 @@ export class BlobChunks {
   }
 
   #addToBatch(plain: Uint8Array, member: Member): void {
-    const { batchSize } = this.options.rafs;
-    if (this.#batch !== undefined && this.#batch.filled + plain.length > batchSize) this.#closeBatch();
-    this.#batch ??= { plain: new Uint8Array(batchSize), members: [], filled: 0 };
-    this.#batch.plain.set(plain, this.#batch.filled);
-    this.#batch.filled += plain.length;
-    this.#batch.members.push(member);
+    const batch = this.#batch;
+    if (batch.filled + plain.length > batch.plain.length) this.#closeBatch();
+    batch.plain.set(plain, batch.filled);
+    batch.filled += plain.length;
+    batch.members.push(member);
   }
 
   #closeBatch(): void {
     const batch = this.#batch;
-    if (batch === undefined) return;
-    this.#batch = undefined;
-    this.#send(batch.plain.slice(0, batch.filled), batch.members, true);
+    if (batch.filled === 0) return;
+    const { members, filled } = batch;
+    this.#addUnit(batch.plain.subarray(0, filled), { members, plainBytes: filled, isBatch: true });
+    batch.members = [];
+    batch.filled = 0;
   }
 
-  #send(plain: Uint8Array<ArrayBuffer>, members: readonly Member[], isBatch: boolean): void {
-    const plainBytes = plain.length;
-    this.#inFlight += plainBytes;
-    const stored = this.options.compress(plain);
+  #addUnit(plain: Uint8Array, unit: Unit): void {
+    if (this.#parcel !== undefined && this.#parcel.filled + plain.length > this.#parcelBytes) this.#sendParcel();
+    const room = () => ({ plain: this.options.compressor.room(this.#parcelBytes), units: [], filled: 0 });
+    const parcel: OpenParcel = this.#parcel ??= room();
+    parcel.plain.set(plain, parcel.filled);
+    parcel.filled += plain.length;
+    parcel.units.push(unit);
+  }
+
+  #sendParcel(): void {
+    if (this.#parcel === undefined) return;
+    const { plain, units, filled } = this.#parcel;
+    this.#parcel = undefined;
+    this.#inFlight += filled;
+    const stored = this.options.compressor.compress({ bytes: plain, sizes: units.map(({ plainBytes }) => plainBytes) });
     stored.catch(() => {}); // told when its turn comes
-    this.#queue.push({ members, plainBytes, isBatch, stored });
+    this.#queue.push({ units, plainBytes: filled, stored });
   }
 
   async #storeNext(): Promise<void> {
     const job = this.#queue.shift();
     if (job === undefined) return;
-    const stored = await job.stored;
+    const { bytes, sizes } = await job.stored;
     this.#inFlight -= job.plainBytes;
-    this.options.write(stored);
-    if (job.isBatch) this.#placeBatch(job, stored.length);
-    else this.#placeChunk(job.members[0] as Member, stored.length);
-    this.#size += stored.length;
+    this.options.write(bytes.subarray(0, sizes.reduce((sum, size) => sum + size, 0)));
+    job.units.forEach((unit, k) => {
+      const compressedSize = sizes[k] as number;
+      if (unit.isBatch) this.#placeBatch(unit, compressedSize);
+      else this.#placeChunk(unit.members[0] as Member, compressedSize);
+      this.#size += compressedSize;
+    });
   }
 
   #placeChunk(member: Member, compressedSize: number): void {
@@ -184,7 +219,7 @@ export class BlobChunks {
   }
 
   /** As nydus-image has it, where a member is stored stands in the compression info alone. */
-  #placeBatch({ members, plainBytes }: Job, compressedSize: number): void {
+  #placeBatch({ members, plainBytes }: Unit, compressedSize: number): void {
     let batchOffset = 0;
     for (const member of members) {
       const { size } = member;

@@ -1,30 +1,30 @@
 /**
- * Worker that compresses chunks for compress_pool.ts, in the order in which they come.
+ * Worker that compresses parcels for compress_pool.ts, in the order in which they come.
  *
  * @module
  */
 import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
-import { compressChunk, type Compression } from "./compression.ts";
+import { type Compression, compressParcel, type Parcel } from "./compression.ts";
 
 /** To the Worker. */
 export interface CompressRequest {
-  readonly plain: Uint8Array<ArrayBuffer>;
+  readonly parcel: Parcel;
   readonly compression: Compression;
 }
 
-/** From the Worker, one for each request, in their order. */
+/** From the Worker, one for each request, in their order. The memory of the plain bytes comes back, to be filled again. */
 export type CompressReply =
-  & { readonly plainBytes: number }
-  & ({ readonly stored: Uint8Array<ArrayBuffer> } | { readonly error: SentError });
+  & { readonly plain: ArrayBuffer }
+  & ({ readonly parcel: Parcel } | { readonly error: SentError });
 
 serveChannels<CompressRequest, CompressReply>((reply) => ({
-  onMessage: ({ plain, compression }) => {
-    const plainBytes = plain.length;
+  onMessage: ({ parcel, compression }) => {
+    const plain = parcel.bytes.buffer;
     try {
-      const stored = compressChunk(plain, compression);
-      reply({ plainBytes, stored }, [stored.buffer]);
+      const stored = compressParcel(parcel, compression);
+      reply({ plain, parcel: stored }, [plain, stored.bytes.buffer]);
     } catch (error) {
-      reply({ plainBytes, error: sendError(error) });
+      reply({ plain, error: sendError(error) }, [plain]);
     }
   },
 }));

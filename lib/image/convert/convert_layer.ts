@@ -107,7 +107,7 @@ async function makeBlob(
     }
   };
   try {
-    return await buildLayer(layer.entries(onRead, signal), { rafs, compress: pool.compress, dictionary, write });
+    return await buildLayer(layer.entries(onRead, signal), { rafs, compressor: pool, dictionary, write });
   } catch (error) {
     throw ofLayer(error, layer.what);
   }

@@ -59,7 +59,7 @@ export async function convertToFolder(
   using pool = new CompressPool(rafs);
   const part = `${dir}/blob.part`;
   using file = open(part, O.WRONLY | O.CREAT | O.TRUNC, 0o600);
-  const image = await convertTree(entries, { rafs, compress: pool.compress, write: (bytes) => writeAll(file, bytes) });
+  const image = await convertTree(entries, { rafs, compressor: pool, write: (bytes) => writeAll(file, bytes) });
   await Deno.rename(part, `${dir}/${image.blobId}`);
   return image;
 }

@@ -9,7 +9,6 @@
 import { DT, readDirectory } from "../../../ffi/dirent.ts";
 import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
 import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
 import { pread, readlinkat } from "../../../ffi/unistd.ts";
@@ -116,9 +115,12 @@ class FolderWalk {
 
   async #data(path: Uint8Array, size: number): Promise<void> {
     using file = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-    for (let offset = 0; offset < size;) {
-      const length = pread(file, this.#piece.subarray(0, Math.min(PIECE_BYTES, size - offset)), offset);
-      if (length === 0) throw changed(path);
+    for (let offset = 0; offset <= size;) {
+      // a byte more than there should be tells a file that grew
+      const wanted = Math.min(PIECE_BYTES, size + 1 - offset);
+      const length = pread(file, this.#piece.subarray(0, wanted), offset);
+      if (offset + length > size || length < Math.min(wanted, size - offset)) throw changed(path);
+      if (length === 0) return;
       this.builder.data(this.#piece.subarray(0, length), offset);
       offset += length;
       this.onBytes(length);
@@ -126,13 +128,9 @@ class FolderWalk {
         await this.builder.settle();
         throwIfAborted(this.signal);
       }
+      if (length < wanted) return;
     }
-    if (hasMore(file, size)) throw changed(path);
   }
-}
-
-function hasMore(file: Fd, size: number): boolean {
-  return pread(file, new Uint8Array(1), size) > 0;
 }
 
 function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {

@@ -2,7 +2,7 @@
  * Makes one layer's blob of its entries: chunk data, compression info, the layer's own bootstrap, ToC.
  *
  * ```ts
- * const builder = new LayerBuilder({ rafs, compress, write: (bytes) => writeAll(blobFile, bytes) });
+ * const builder = new LayerBuilder({ rafs, compressor: pool, write: (bytes) => writeAll(blobFile, bytes) });
  * const reader = new TarReader(builder);
  * for await (const piece of tar) {
  *   reader.push(piece);
@@ -32,7 +32,7 @@ import type { BlobEntry, InodeSpec } from "../../rafs/v6/writer.ts";
 import { BlobChunks, type StoredPlace } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
-import type { Compress } from "./compress_pool.ts";
+import type { Compressor } from "./compress_pool.ts";
 import { compressChunk } from "./compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
 import { LayerTree, pathParts } from "./layer_tree.ts";
@@ -47,7 +47,7 @@ const BOOTSTRAP_LEVEL = 3;
 /** What a {@link LayerBuilder} needs. */
 export interface LayerBuilderOptions {
   readonly rafs: RafsOptions;
-  readonly compress: Compress;
+  readonly compressor: Compressor;
   readonly dictionary?: ChunkDictionary | undefined;
   /** Appends to the blob; the bytes are its only during the call. */
   write(bytes: Uint8Array): void;
@@ -79,12 +79,12 @@ export class LayerBuilder implements TarVisitor {
   #filled = 0;
 
   constructor(private readonly options: LayerBuilderOptions) {
-    const { rafs, compress, dictionary } = options;
+    const { rafs, compressor, dictionary } = options;
     this.#buffer = new Uint8Array(rafs.chunkSize);
     this.#infos = new ChunkInfoWriter(rafs.batchSize > 0 ? 2 : 1);
     this.#chunks = new BlobChunks({
       rafs,
-      compress,
+      compressor,
       dictionary,
       infos: this.#infos,
       write: (bytes) => this.#append(bytes),
@@ -150,8 +150,8 @@ export class LayerBuilder implements TarVisitor {
       toc: rafs.fsVersion === 6,
       codecs: {
         compressor: rafs.compressor,
-        compress: (plain) => compressChunk(plain.slice(), rafs),
-        zstd: (plain) => compressChunk(plain.slice(), { compressor: "zstd", level: BOOTSTRAP_LEVEL }),
+        compress: (plain) => compressChunk(plain, rafs),
+        zstd: (plain) => compressChunk(plain, { compressor: "zstd", level: BOOTSTRAP_LEVEL }),
         sha256: (bytes) => createHash("sha256").update(bytes).digest(),
       },
       dataDigest: (trailer) => dataHash.update(trailer).digest(),
