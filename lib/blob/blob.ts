@@ -81,6 +81,21 @@ export class Blob {
     await this.shared.fetcher.ensure(offset, length, priority, signal);
   }
 
+  /**
+   * Whether all these chunks are verified and on disk, so that the kernel may read the file of the open blob without
+   * us. From then on what somebody cuts off it is not put back: reads of it are errors, never zeros.
+   *
+   * @throws {NydusGdError} "io" when it is cut already
+   */
+  seal(chunkIndexes: Iterable<number>): boolean {
+    return this.shared.readiness.seal(chunkIndexes);
+  }
+
+  /** Calls `listener` whenever chunks of the open blob have reached the disk, as long as it is held. */
+  onStored(listener: () => void): void {
+    this.shared.readiness.onRecorded(listener, this.#released.signal);
+  }
+
   /** Numbers of the blob, those of other images on it included. */
   stats(): BlobStats {
     return this.shared.stats();

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import type { Fd } from "../../ffi/fd.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { Blob } from "./blob.ts";
 import { CacheFolder } from "./cache_files.ts";
@@ -169,6 +170,11 @@ export class BlobCache implements AsyncDisposable {
   /** Everything that is ready is recorded on disk. */
   async flush(): Promise<void> {
     await Promise.all([...this.#held.values()].map(({ shared }) => shared.flush()));
+  }
+
+  /** See {@link CacheFolder.ownMount}. */
+  get ownMount(): Fd | undefined {
+    return this.parts.folder.ownMount;
   }
 
   stats(): BlobCacheStats {

@@ -1,7 +1,8 @@
 /**
  * One file of the cache: a descriptor for reads and writes at offsets, and a second one whose syncs do not block.
  *
- * Both are opened at once and stay: a data path that watches the file (fanotify) must not see new opens of our own.
+ * Both are opened at once and stay. A file that the kernel asks us about (fanotify) is opened through a mount of our own,
+ * which it does not ask about.
  *
  * @module
  */
@@ -25,10 +26,11 @@ export class CacheFile implements Disposable {
   /**
    * Opens the file, and creates it where there is none. Mode 0600; a symbolic link is refused.
    *
+   * @param through another path to it, by which it is opened
    * @throws {NydusGdError} "io"
    */
-  static open(path: string): CacheFile {
-    const fd = openOwn(path);
+  static open(path: string, through: string = path): CacheFile {
+    const fd = openOwn(path, through);
     try {
       if ((fstat(fd).mode & S.IFMT) !== S.IFREG) {
         throw new NydusGdError("io", `Cannot open cache file "${path}": it is not a regular file`);
@@ -71,9 +73,9 @@ export class CacheFile implements Disposable {
   }
 }
 
-function openOwn(path: string): Fd {
+function openOwn(path: string, through: string): Fd {
   try {
-    return open(path, O.RDWR | O.CREAT | O.NOFOLLOW | O.NONBLOCK, 0o600);
+    return open(through, O.RDWR | O.CREAT | O.NOFOLLOW | O.NONBLOCK, 0o600);
   } catch (error) {
     const state = isErrno(error, "ELOOP") ? "it is a symbolic link" : messageOf(error);
     throw new NydusGdError("io", `Cannot open cache file "${path}": ${state}`, { cause: error });

@@ -19,10 +19,11 @@
  * @module
  */
 import { open as openHandle, rename } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { isErrno } from "../../ffi/errno.ts";
-import { O, open } from "../../ffi/fcntl.ts";
-import type { Fd } from "../../ffi/fd.ts";
+import { AT, O, open } from "../../ffi/fcntl.ts";
+import { type Fd, procFdPath } from "../../ffi/fd.ts";
+import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
 import { flock, LOCK } from "../../ffi/sys_file.ts";
 import { ftruncate } from "../../ffi/unistd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
@@ -76,8 +77,16 @@ const TRANSIENT_NAME = "transient";
 
 /** The folder, locked for this server as long as it is not disposed. */
 export class CacheFolder implements Disposable {
+  /**
+   * A mount of the folder that nobody else has: through it this program reads and writes data files that the kernel
+   * asks it about, and is not asked itself. Undefined where it cannot be had: not root, or before Linux 5.2.
+   */
+  readonly ownMount: Fd | undefined;
+
   /** @param keeps whether what is in it is there for the next server */
-  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {}
+  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {
+    this.ownMount = mountAgain(path);
+  }
 
   /**
    * Makes the folder where there is none (mode 0700), and locks it.
@@ -120,6 +129,11 @@ export class CacheFolder implements Disposable {
     }
   }
 
+  /** The path of a file in it, through {@link ownMount}. */
+  throughOwnMount(path: string): string {
+    return this.ownMount === undefined ? path : `${procFdPath(this.ownMount)}/${basename(path)}`;
+  }
+
   /** Names that were added or removed are on disk. */
   async sync(): Promise<void> {
     const handle = await openHandle(this.path, "r");
@@ -147,7 +161,17 @@ export class CacheFolder implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.ownMount?.[Symbol.dispose]();
     this.lock[Symbol.dispose]();
+  }
+}
+
+function mountAgain(path: string): Fd | undefined {
+  try {
+    return openTree(AT.FDCWD, path, OPEN_TREE.CLONE);
+  } catch (error) {
+    if (isErrno(error, "EPERM", "ENOSYS", "EINVAL")) return undefined;
+    throw error;
   }
 }
 
@@ -177,7 +201,7 @@ export class BlobFiles implements Disposable {
    */
   static async open(folder: CacheFolder, paths: BlobPaths, subject: BlobFilesSubject): Promise<BlobFiles> {
     using stack = new DisposableStack();
-    const data = stack.use(await openData(paths, subject.dataSize));
+    const data = stack.use(await openData(folder, paths, subject.dataSize));
     const map = stack.use(await openMap(paths.chunkMap, subject.count));
     const verified = stack.use(
       await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity(), changedNs: data.changedNs() }),
@@ -195,9 +219,9 @@ export class BlobFiles implements Disposable {
   }
 }
 
-async function openData(paths: BlobPaths, sizeBytes: number): Promise<CacheFile> {
+async function openData(folder: CacheFolder, paths: BlobPaths, sizeBytes: number): Promise<CacheFile> {
   for (;;) {
-    const file = CacheFile.open(paths.data);
+    const file = CacheFile.open(paths.data, folder.throughOwnMount(paths.data));
     try {
       const found = file.sizeBytes;
       if (found > sizeBytes) {

@@ -48,6 +48,8 @@ export interface OpenBlob {
   readonly chunks: ChunkColumns;
   /** One bit a chunk (bits.ts). Set: verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
+  /** Path of the cache file; undefined in a cache that keeps nothing, whose files have none. */
+  readonly path: string | undefined;
 }
 
 /** What the blobs of one cache share. */
@@ -147,8 +149,17 @@ export class CachedBlob {
 
   /** The fetcher of an open blob. */
   get fetcher(): ChunkFetcher {
+    return this.#needOpened().fetcher;
+  }
+
+  /** The readiness of an open blob. */
+  get readiness(): Readiness {
+    return this.#needOpened().readiness;
+  }
+
+  #needOpened(): Opened {
     if (this.#opened === undefined) throw new NydusGdError("internal", `Cannot read blob ${this.id}: it is not open`);
-    return this.#opened.fetcher;
+    return this.#opened;
   }
 
   /** Everything that is ready is recorded on disk. */
@@ -226,7 +237,8 @@ export class CachedBlob {
         maxAheadBytes: () => tuner.current.readAheadBytes,
         onCorrupt: (row) => this.#onCorrupt(row),
       }, new ChunkIndex(columns));
-      return { descriptor, view: { dataFd: target.dataFd, chunks: columns, ready }, files, readiness, fetcher, target };
+      const path = parts.folder.keeps ? files.data.path : undefined;
+      return { descriptor, view: { dataFd, chunks: columns, ready, path }, files, readiness, fetcher, target };
     } catch (error) {
       files[Symbol.dispose]();
       throw error;

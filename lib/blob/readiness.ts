@@ -13,7 +13,9 @@
  * A cache that keeps nothing has no options for this: then nothing is recorded.
  *
  * If the data cannot be synced, the kernel may have dropped them: every chunk that is not on disk is no longer ready.
- * If somebody cut the data file, nothing of it is ready until it was read back and checked.
+ * If somebody cut the data file, nothing of it is ready until it was read back and checked; of a file that is sealed,
+ * which the kernel reads without asking us, what was cut off stays cut off: an error, where a mended file would show
+ * zeros.
  *
  * @module
  */
@@ -38,6 +40,10 @@ export interface FlushOptions {
 export class Readiness {
   /** What `OpenBlob.ready` is. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
+  /** Chunks that are ready and recorded on disk. */
+  readonly #recorded: Uint8Array<ArrayBuffer>;
+  readonly #listeners = new Set<() => void>();
+  #sealed = false;
   /** Ready chunks that are not recorded on disk. */
   #unrecorded: number[] = [];
   #unrecordedBytes = 0;
@@ -56,6 +62,7 @@ export class Readiness {
     for (const row of files.verified.matching(columns.digests)) {
       if (hasBit(files.map.bits, row)) setBit(this.ready, row);
     }
+    this.#recorded = Uint8Array.from(this.ready);
   }
 
   isReady(row: number): boolean {
@@ -85,14 +92,36 @@ export class Readiness {
     try {
       const { sizeBytes } = data;
       if (sizeBytes >= dataSize) return;
+      if (this.#sealed) throw new Error(`it was cut to ${sizeBytes} bytes while the kernel reads it`);
       log.warn("cache file was cut, what it holds is checked again", { path: data.path, sizeBytes, dataSize });
       for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
+      this.#recorded.fill(0);
       this.#takeUnrecorded();
       verified.forget();
       ftruncate(data.fd, dataSize);
     } catch (error) {
       throw this.#failure(error);
     }
+  }
+
+  /** Calls `listener` after chunks were recorded on disk, until `signal` ends that. */
+  onRecorded(listener: () => void, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#listeners.add(listener);
+    signal.addEventListener("abort", () => this.#listeners.delete(listener), { once: true });
+  }
+
+  /**
+   * Seals the data file when all of `rows` are ready and recorded on disk: they can be read without us from then on.
+   *
+   * @returns whether they are
+   */
+  seal(rows: Iterable<number>): boolean {
+    for (const row of rows) if (!hasBit(this.#recorded, row) || !hasBit(this.ready, row)) return false;
+    this.mendCut();
+    for (const row of rows) if (!hasBit(this.ready, row)) return false;
+    this.#sealed = true;
+    return true;
   }
 
   /** Number of ready chunks. */
@@ -169,6 +198,8 @@ export class Readiness {
     } catch (error) {
       throw this.#failure(error);
     }
+    for (const row of rows) if (hasBit(this.ready, row)) setBit(this.#recorded, row);
+    for (const listener of this.#listeners) listener();
   }
 
   #takeUnrecorded(): number[] {

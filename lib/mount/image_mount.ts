@@ -40,6 +40,8 @@ export interface OpenBlob {
   readonly chunks: ChunkColumns;
   /** One bit a chunk, most significant first: 0x80 >> (i & 7) of byte i >> 3. Set: verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
+  /** Path of the cache file; undefined where it has none. */
+  readonly path: string | undefined;
 }
 
 /** One blob of a mounted image. */
@@ -52,6 +54,15 @@ export interface ChunkStore {
    * and readable from the cache file. Rejects for this range only; the next call tries again.
    */
   ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void>;
+  /**
+   * Whether all these chunks of the open blob are verified and on disk: then the cache file may be read by others than
+   * us, and nothing that is missing of it is ever filled up with zeros.
+   *
+   * @throws {NydusGdError} "io" when the file is damaged
+   */
+  seal(chunkIndexes: Iterable<number>): boolean;
+  /** Calls `listener` whenever chunks of the open blob have reached the disk. */
+  onStored(listener: () => void): void;
 }
 
 /** An image ready to be mounted. */

@@ -130,6 +130,8 @@ async function run(built: Built, link: Link, workload: readonly string[], dir: s
       asked += length;
       return blob.ensure(offset, length, ...rest);
     },
+    seal: (chunkIndexes: Iterable<number>) => blob.seal(chunkIndexes),
+    onStored: (listener: () => void) => blob.onStored(listener),
   }));
   cleanup.use(
     await FuseSession.start({

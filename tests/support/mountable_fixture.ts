@@ -31,6 +31,8 @@ export class FixtureStore implements ChunkStore, Disposable {
   #data: Fd | undefined;
   #open: Promise<OpenBlob & { memory: MemoryBlob }> | undefined;
   readonly #flights = new Map<number, Promise<void>>();
+  readonly #listeners: (() => void)[] = [];
+  #blob: OpenBlob | undefined;
 
   constructor(
     readonly id: string,
@@ -55,7 +57,18 @@ export class FixtureStore implements ChunkStore, Disposable {
     const chunks = memory.columns;
     this.#data = open(this.dataPath, O.RDWR | O.CREAT);
     const ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(chunks.count / 8)));
-    return { dataFd: this.#data.raw, chunks, ready, memory };
+    const blob = { dataFd: this.#data.raw, chunks, ready, path: this.dataPath, memory };
+    this.#blob = blob;
+    return blob;
+  }
+
+  seal(chunkIndexes: Iterable<number>): boolean {
+    const blob = this.#blob;
+    return blob !== undefined && [...chunkIndexes].every((index) => isReady(blob, index));
+  }
+
+  onStored(listener: () => void): void {
+    this.#listeners.push(listener);
   }
 
   async ensure(offset: number, length: number): Promise<void> {
@@ -78,6 +91,7 @@ export class FixtureStore implements ChunkStore, Disposable {
     pwriteAll(blob.dataFd, data, blob.chunks.uncompressedOffset[index] as number);
     this.fetched.push(index);
     Atomics.or(blob.ready, index >> 3, 0x80 >> (index & 7));
+    for (const listener of this.#listeners) listener();
   }
 
   [Symbol.dispose](): void {

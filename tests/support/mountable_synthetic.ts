@@ -30,7 +30,9 @@ export class MountableSynthetic implements ChunkStore, Disposable {
   beforeFetch: (chunk: number) => Promise<void> | void = () => {};
   /** The bootstrap. */
   readonly mapping: Mapping;
+  readonly #path: string;
   readonly #data: Fd;
+  readonly #listeners: (() => void)[] = [];
   readonly #ready: Uint8Array<SharedArrayBuffer>;
   /** Content of files that is not the pattern, by blob offset. */
   readonly #content: Uint8Array | undefined;
@@ -51,14 +53,27 @@ export class MountableSynthetic implements ChunkStore, Disposable {
     this.id = blobId;
     this.chunks = chunkColumnsFromRecords(descriptor, opened.chunkRecords());
     this.#ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(this.chunks.count / 8)));
-    this.#data = open(`${directory}/${name}.data`, O.RDWR | O.CREAT);
+    this.#path = `${directory}/${name}.data`;
+    this.#data = open(this.#path, O.RDWR | O.CREAT);
     this.#content = content;
     const { address, length } = this.mapping;
     this.image = { name, bootstrap: { address, length }, tree: opened, blobs: [this] };
   }
 
   open(): Promise<OpenBlob> {
-    return Promise.resolve({ dataFd: this.#data.raw, chunks: this.chunks, ready: this.#ready });
+    return Promise.resolve({ dataFd: this.#data.raw, chunks: this.chunks, ready: this.#ready, path: this.#path });
+  }
+
+  seal(chunkIndexes: Iterable<number>): boolean {
+    return [...chunkIndexes].every((index) => this.#isReady(index));
+  }
+
+  onStored(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #isReady(index: number): boolean {
+    return ((this.#ready[index >> 3] as number) & (0x80 >> (index & 7))) !== 0;
   }
 
   async ensure(offset: number, length: number, _priority: Priority, signal?: AbortSignal): Promise<void> {
@@ -66,9 +81,7 @@ export class MountableSynthetic implements ChunkStore, Disposable {
       const start = this.chunks.uncompressedOffset[i] as number;
       const end = start + (this.chunks.uncompressedSize[i] as number);
       if (end <= offset || start >= offset + length) continue;
-      if (((this.#ready[i >> 3] as number) & (0x80 >> (i & 7))) === 0) {
-        await abortable(this.#fetch(i, start, end), signal);
-      }
+      if (!this.#isReady(i)) await abortable(this.#fetch(i, start, end), signal);
     }
   }
 
@@ -79,6 +92,7 @@ export class MountableSynthetic implements ChunkStore, Disposable {
     pwriteAll(this.#data, bytes, start);
     this.fetched.push(index);
     Atomics.or(this.#ready, index >> 3, 0x80 >> (index & 7));
+    for (const listener of this.#listeners) listener();
   }
 
   [Symbol.dispose](): void {

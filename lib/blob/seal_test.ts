@@ -1,0 +1,55 @@
+/**
+ * When the kernel may read a cache file without us, and what a file is that it reads so.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
+import { hasCode } from "../base/errors.ts";
+
+const THREE = Array<number>(3).fill(20_000);
+
+Deno.test("chunks can be sealed once they are on disk, not before", () =>
+  withBlob({ sizes: THREE }, async ({ blob, cache, synthetic }) => {
+    await blob.open();
+    let stored = 0;
+    blob.onStored(() => stored++);
+    assert.equal(blob.seal([0]), false);
+    await ensureRows(blob, synthetic, [0, 1]);
+    assert.equal(blob.seal([0]), false);
+    await cache.flush();
+    assert.equal(stored, 1);
+    assert.deepEqual([blob.seal([0, 1]), blob.seal([0, 1, 2])], [true, false]);
+  }));
+
+Deno.test("what an earlier server stored can be sealed at once", () =>
+  withBlob({ sizes: THREE }, async ({ blob, cache, source, synthetic }) => {
+    await ensureRows(blob, synthetic, [0, 1, 2]);
+    await cache.release(blob);
+    const again = cache.acquire({ descriptor: synthetic.descriptor, source, records: () => synthetic.records });
+    await again.open();
+    assert.equal(again.seal([0, 1, 2]), true);
+  }));
+
+Deno.test("a sealed file that is cut is an error, and stays cut: a mended one would show zeros", () =>
+  withBlob({ sizes: THREE }, async ({ blob, cache, synthetic }) => {
+    await ensureRows(blob, synthetic, [0, 1]);
+    await cache.flush();
+    assert.equal(blob.seal([0, 1]), true);
+    const { path } = await blob.open();
+    assert.ok(path !== undefined);
+    const { size } = await Deno.stat(path);
+    await Deno.truncate(path, 30_000);
+    await assert.rejects(ensureRows(blob, synthetic, [2]), (error) => hasCode(error, "io"));
+    assert.throws(() => blob.seal([0]), (error) => hasCode(error, "io"));
+    assert.equal((await Deno.stat(path)).size, 30_000);
+    assert.equal(await isReady(blob, 2), false);
+    await Deno.truncate(path, size); // the end of the cache would tell of it
+  }));
+
+Deno.test("a cache that keeps nothing has no path to give away and seals nothing", () =>
+  withBlob({ sizes: THREE, cache: { keep: false } }, async ({ blob, synthetic }) => {
+    await ensureRows(blob, synthetic, [0]);
+    assert.equal((await blob.open()).path, undefined);
+    assert.equal(blob.seal([0]), false);
+  }));
