@@ -6,12 +6,12 @@
  *
  * @module
  */
-import { receiveMessageOnPort } from "node:worker_threads";
 import { ERRNO, errnoName } from "../../../ffi/errno.ts";
 import { FUSE_IN_HEADER, FUSE_OPCODE } from "../../../ffi/fuse_kernel.ts";
 import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
 import { messageOf } from "../../base/errors.ts";
+import { PostedMessages } from "../posted.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
 import { ServedImages } from "./served_images.ts";
@@ -31,9 +31,6 @@ const NO_REPLY: ReadonlySet<number> = new Set([
   FUSE_OPCODE.BATCH_FORGET,
 ]);
 
-/** How long to wait before a message that was posted is asked for again. */
-const MESSAGE_POLL_MS = 1;
-
 class FuseWorker implements OperationsHost {
   readonly images = new ServedImages();
   readonly rootImage: number;
@@ -45,11 +42,11 @@ class FuseWorker implements OperationsHost {
   readonly #region: RequestRegion;
   readonly #header: DataView;
   readonly #session: FuseSessionHandle;
-  /** Messages taken in. */
-  #seen = 0;
+  readonly #messages: PostedMessages<ToWorker>;
 
   constructor(start: WorkerStart) {
     this.#start = start;
+    this.#messages = new PostedMessages(start.messages);
     this.rootImage = start.rootImage;
     this.startSec = start.startSec;
     this.openRequests = start.openRequests;
@@ -84,7 +81,7 @@ class FuseWorker implements OperationsHost {
 
   /** Processes the request in the inbox. */
   #process(): void {
-    this.#takeMessages();
+    for (const message of this.#messages.take()) this.#apply(message);
     // libfuse would look for the request among those under way; an immutable tree has nothing to interrupt
     if (this.#header.getUint32(FUSE_IN_HEADER.opcode, true) !== FUSE_OPCODE.INTERRUPT) {
       this.#count(COUNTER.requests, 1);
@@ -128,24 +125,13 @@ class FuseWorker implements OperationsHost {
   close(): void {
     this.#session[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
-    this.#start.port.close();
+    this.#messages.close();
   }
 
   /** Only this thread writes its counters; others read them. */
   #count(counter: number, by: number): void {
     const { counters } = this.#start;
     counters[counter] = (counters[counter] ?? 0) + by;
-  }
-
-  #takeMessages(): void {
-    const { posted } = this.#start;
-    while (this.#seen < Atomics.load(posted, 0)) {
-      const received = receiveMessageOnPort(this.#start.port as never) as { message: ToWorker } | undefined;
-      if (received !== undefined) {
-        this.#seen++;
-        this.#apply(received.message);
-      } else Atomics.wait(posted, 0, Atomics.load(posted, 0), MESSAGE_POLL_MS); // counted, but not through the port yet
-    }
   }
 
   #apply(message: ToWorker): void {

@@ -82,7 +82,7 @@ export class FuseSession implements AsyncDisposable {
     this.#devices = devices;
     this.#connection = connection;
     this.#single = options.single !== undefined;
-    this.#images = new ImageRegistry((message) => this.#send(message), (image) => this.#misses.forget(image));
+    this.#images = new ImageRegistry((message) => this.#send(message), (image) => this.#misses.failures.forget(image));
     this.#misses = new MissHandler(
       MAX_READ,
       Math.ceil(options.deadlineMs / READS_PER_FAILURE),
@@ -226,7 +226,7 @@ export class FuseSession implements AsyncDisposable {
   async leave(): Promise<void> {
     if (this.#ended !== undefined) return await this.#ended;
     this.#ended = Promise.resolve();
-    this.#misses.abandon();
+    this.#misses.tasks.abandon();
     const stopped = await Promise.all(this.#workers.map((worker) => worker.stop(DRAIN_TIMEOUT_MS)));
     if (stopped.includes(false)) throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
     await this.#failMisses();
@@ -248,7 +248,7 @@ export class FuseSession implements AsyncDisposable {
 
   /** READs that wait for data now. */
   get waitingReads(): number {
-    return this.#misses.running;
+    return this.#misses.tasks.running;
   }
 
   /** Resolves when the mount is gone, whoever unmounted it, and everything of the session is closed. */
@@ -316,7 +316,7 @@ export class FuseSession implements AsyncDisposable {
   /** Gives every waiting READ its EIO. */
   async #failMisses(): Promise<void> {
     this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
-    await this.#misses.settled();
+    await this.#misses.tasks.settled();
   }
 
   async #whenGone(): Promise<void> {
@@ -379,7 +379,7 @@ export class FuseSession implements AsyncDisposable {
         break;
       case "damage": {
         const known = this.#images.get(message.image);
-        if (known !== undefined) this.#misses.logDamage(known, message.operation, message.ino, message.message);
+        if (known !== undefined) this.#misses.failures.damaged(known, message.operation, message.ino, message.message);
         break;
       }
       case "ended":

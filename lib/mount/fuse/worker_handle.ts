@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { startWorker, workerUrl } from "../../base/worker.ts";
+import { Poster } from "../posted.ts";
 import { RequestRegion } from "./request_file.ts";
 import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 
@@ -24,10 +25,8 @@ export class FuseWorkerHandle {
   /** Cells of COUNTER; the Worker writes them. */
   readonly counters = new Float64Array(new SharedArrayBuffer(COUNTER.LENGTH * 8));
   readonly #gate = new Int32Array(new SharedArrayBuffer(GATE.LENGTH * 4));
-  /** Messages posted. */
-  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
   readonly #worker: Worker;
-  readonly #port: MessagePort;
+  readonly #poster = new Poster<ToWorker>();
   readonly #region: RequestRegion;
   readonly #ready = Promise.withResolvers<bigint>();
   readonly #ended = Promise.withResolvers<void>();
@@ -43,8 +42,6 @@ export class FuseWorkerHandle {
     onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void,
   ) {
     const freed = new Int32Array(new SharedArrayBuffer(4));
-    const { port1, port2 } = new MessageChannel();
-    this.#port = port1;
     this.#region = new RequestRegion(region, freed);
     this.#worker = startWorker(workerUrl(import.meta, "fuse_worker.ts"), `fuse-${index}`);
     this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
@@ -69,9 +66,9 @@ export class FuseWorkerHandle {
     this.#ready.promise.catch(() => undefined);
     const counters = this.counters;
     const fd = device.duplicate().release();
-    const shared = { freed, posted: this.#posted, counters, gate: this.#gate };
-    const start: WorkerStart = { ...common, ...shared, fd, region, port: port2 };
-    this.#worker.postMessage(start, [port2]);
+    const messages = this.#poster.far;
+    const start: WorkerStart = { ...common, freed, counters, gate: this.#gate, fd, region, messages };
+    this.#worker.postMessage(start, [messages.port]);
   }
 
   /** Resolves when INIT is answered and requests are served. */
@@ -91,8 +88,7 @@ export class FuseWorkerHandle {
 
   /** Posts a message, which the Worker takes in before its next request. */
   send(message: ToWorker): void {
-    this.#port.postMessage(message);
-    Atomics.add(this.#posted, 0, 1);
+    this.#poster.send(message);
   }
 
   /** Gives a parked request back. */
@@ -120,7 +116,7 @@ export class FuseWorkerHandle {
   async close(): Promise<void> {
     this.#worker.postMessage("close");
     await this.#closed.promise;
-    this.#port.close();
+    this.#poster.close();
     this.#worker.terminate();
   }
 }

@@ -1,15 +1,12 @@
 /**
- * What the main thread and the FUSE Workers say to each other.
- *
- * A Worker waits inside read(2) and sees no event, so messages to it go through a port. A shared counter says how many
- * were posted: after each request is read, before it is processed, the Worker takes in those that it lacks. Post first,
- * then count.
+ * What the main thread and the FUSE Workers say to each other. Messages to a Worker are posted (../posted.ts).
  *
  * @module
  */
 import type { FuseRequest } from "../../../ffi/libfuse3.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { OpenBlob } from "../image_mount.ts";
+import type { PostedEnd } from "../posted.ts";
 
 /** The first message to a Worker. */
 export interface WorkerStart {
@@ -33,9 +30,7 @@ export interface WorkerStart {
   readonly replay: boolean;
   /** Cells of GATE. */
   readonly gate: Int32Array<SharedArrayBuffer>;
-  readonly port: MessagePort;
-  /** Number of messages posted to the port. */
-  readonly posted: Int32Array<SharedArrayBuffer>;
+  readonly messages: PostedEnd;
   readonly counters: Float64Array<SharedArrayBuffer>;
 }
 

@@ -6,11 +6,11 @@
  *
  * @module
  */
-import { preadExact } from "../../../ffi/unistd.ts";
-import { NydusGdError } from "../../base/errors.ts";
-import type { Extent } from "../../rafs/bootstrap.ts";
-import { HOLE } from "../../rafs/device_table.ts";
-import type { OpenBlob } from "../image_mount.ts";
+import { preadExact } from "../../ffi/unistd.ts";
+import { NydusGdError } from "../base/errors.ts";
+import type { Extent } from "../rafs/bootstrap.ts";
+import { HOLE } from "../rafs/device_table.ts";
+import type { OpenBlob } from "./image_mount.ts";
 
 /** Whether bootstrap and chunk table say the same of the chunk, and the piece lies in it. */
 export function agrees(extent: Extent, blob: OpenBlob): boolean {

@@ -1,0 +1,121 @@
+/**
+ * Having what a read lacks fetched, whatever data path the read came by.
+ *
+ * @module
+ */
+import { NydusGdError } from "../base/errors.ts";
+import type { Extent } from "../rafs/bootstrap.ts";
+import { DEVICE_BLOCK, HOLE } from "../rafs/device_table.ts";
+import { agrees, isReady } from "./cached_read.ts";
+import type { ChunkStore, MountableImage, OpenBlob } from "./image_mount.ts";
+import { ReadFailure } from "./read_failures.ts";
+
+/** What the main thread keeps of one image. */
+export interface KnownImage {
+  readonly number: number;
+  readonly image: MountableImage;
+  /** Opened blobs, by extent. */
+  readonly blobs: (OpenBlob | undefined)[];
+}
+
+/**
+ * Resolves when all pieces can be read from the cache files.
+ *
+ * @param onBlob told of a blob that had to be opened
+ * @throws {ReadFailure} of the first that cannot
+ */
+export async function fetchExtents(
+  known: KnownImage,
+  extents: readonly Extent[],
+  signal: AbortSignal,
+  onBlob: (index: number, blob: OpenBlob) => void = () => {},
+): Promise<void> {
+  const pieces = extents.filter(({ blobIndex }) => blobIndex !== HOLE);
+  await Promise.all(blobIndexesOf(pieces).map((index) => openBlob(known, index, signal, onBlob)));
+  await Promise.all(rangesOf(pieces).map((range) => ensure(known, range, signal)));
+  for (const extent of pieces) checkReady(known, extent);
+}
+
+/** The blobs that pieces are of. */
+export function blobIndexesOf(extents: readonly Extent[]): number[] {
+  return [...new Set(extents.map(({ blobIndex }) => blobIndex))].filter((index) => index !== HOLE);
+}
+
+async function openBlob(
+  known: KnownImage,
+  index: number,
+  signal: AbortSignal,
+  onBlob: (index: number, blob: OpenBlob) => void,
+): Promise<void> {
+  const store = storeOf(known, index);
+  if (known.blobs[index] !== undefined) return;
+  try {
+    const blob = await store.open(signal);
+    if (known.blobs[index] !== undefined) return; // another read waited for it too
+    known.blobs[index] = blob;
+    onBlob(index, blob);
+  } catch (error) {
+    throw new ReadFailure(store.id, error);
+  }
+}
+
+async function ensure(known: KnownImage, range: Range, signal: AbortSignal): Promise<void> {
+  const store = storeOf(known, range.blobIndex);
+  for (const extent of range.extents) checkPlace(known, extent);
+  try {
+    await store.ensure(range.offset, range.length, "on-demand", signal);
+  } catch (error) {
+    throw new ReadFailure(store.id, error);
+  }
+}
+
+function checkPlace(known: KnownImage, extent: Extent): void {
+  const blob = known.blobs[extent.blobIndex];
+  if (blob !== undefined && agrees(extent, blob)) return;
+  const what = `bootstrap and chunk table disagree on chunk ${extent.chunkIndex}`;
+  const error = new NydusGdError("invalid-image", `Cannot read blob: ${what}`);
+  throw new ReadFailure(storeOf(known, extent.blobIndex).id, error);
+}
+
+function checkReady(known: KnownImage, extent: Extent): void {
+  const blob = known.blobs[extent.blobIndex];
+  if (blob !== undefined && isReady(extent, blob)) return;
+  const error = new NydusGdError("internal", `Cannot read chunk ${extent.chunkIndex}: fetched, but not ready`);
+  throw new ReadFailure(storeOf(known, extent.blobIndex).id, error);
+}
+
+/** A stretch of one blob's address space, and the pieces that lie in it. */
+interface Range {
+  readonly blobIndex: number;
+  readonly offset: number;
+  length: number;
+  readonly extents: Extent[];
+}
+
+/** Joins pieces that follow each other in a blob, with less than a block of padding, so that they are asked for at once. */
+function rangesOf(extents: readonly Extent[]): Range[] {
+  const ranges: Range[] = [];
+  for (const extent of extents) {
+    const last = ranges.at(-1);
+    const gap = last?.blobIndex === extent.blobIndex ? extent.blobOffset - last.offset - last.length : -1;
+    if (last !== undefined && gap >= 0 && gap < DEVICE_BLOCK) {
+      last.length += gap + extent.length;
+      last.extents.push(extent);
+    } else {
+      ranges.push({
+        blobIndex: extent.blobIndex,
+        offset: extent.blobOffset,
+        length: extent.length,
+        extents: [extent],
+      });
+    }
+  }
+  return ranges;
+}
+
+/** @throws {NydusGdError} "invalid-image" when the image has no such blob */
+export function storeOf({ image }: KnownImage, index: number): ChunkStore {
+  const store = image.blobs[index];
+  if (store === undefined) throw new NydusGdError("invalid-image", `Cannot read blob ${index}: image has no such blob`);
+  return store;
+}

@@ -1,0 +1,68 @@
+/**
+ * Reads that failed, as the log tells of them: once for each image, blob and kind, and again only after that blob could
+ * be read.
+ *
+ * @module
+ */
+import type { Logger } from "@logtape/logtape";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import type { KnownImage } from "./missing_data.ts";
+
+/** Distinct causes that are logged for one image between two successes: a hostile image has many. */
+const CAUSES_LOGGED = 16;
+
+/** A failure, and the blob that it is about. */
+export class ReadFailure extends Error {
+  constructor(readonly blob: string, cause: unknown) {
+    super(messageOf(cause), { cause });
+  }
+}
+
+/** See the module. */
+export class FailureLog {
+  /** Causes that have been logged, by image number and blob. */
+  readonly #logged = new Map<string, Set<string>>();
+
+  constructor(private readonly log: Logger) {}
+
+  /** A read failed; `where` says which. */
+  failed(known: KnownImage, where: Record<string, number>, error: unknown): void {
+    const blob = error instanceof ReadFailure ? error.blob : "";
+    if (!this.#isNewCause(logKey(known, blob), kindOf(error))) return;
+    this.log.error("read failed", { image: known.image.name, blob, cause: messageOf(error), ...where });
+  }
+
+  /** A blob could be read. */
+  succeeded(known: KnownImage, blob: string): void {
+    this.#logged.delete(logKey(known, blob));
+  }
+
+  /** A Worker could not read what the image holds. */
+  damaged(known: KnownImage, operation: string, ino: number, cause: string): void {
+    if (!this.#isNewCause(logKey(known, ""), cause)) return;
+    this.log.error("image is damaged", { image: known.image.name, operation, ino, cause });
+  }
+
+  /** Forgets what was logged of an image. */
+  forget(known: KnownImage): void {
+    for (const blob of ["", ...known.image.blobs.map((store) => store.id)]) this.succeeded(known, blob);
+  }
+
+  #isNewCause(key: string, cause: string): boolean {
+    let causes = this.#logged.get(key);
+    if (causes === undefined) this.#logged.set(key, causes = new Set());
+    if (causes.has(cause) || causes.size >= CAUSES_LOGGED) return false;
+    causes.add(cause);
+    return true;
+  }
+}
+
+/** What makes a failure another one: its code, not the chunk or file that it struck. */
+function kindOf(error: unknown): string {
+  const cause = error instanceof ReadFailure ? error.cause : error;
+  return cause instanceof NydusGdError ? cause.code : messageOf(cause);
+}
+
+function logKey(known: KnownImage, blob: string): string {
+  return `${known.number}/${blob}`;
+}
