@@ -16,10 +16,10 @@
  *
  * @module
  */
-import { ERRNO, isErrno } from "./errno.ts";
+import { isErrno } from "./errno.ts";
 import { O } from "./fcntl.ts";
 import { type AnyFd, Fd, rawFd } from "./fd.ts";
-import { check, loadLibc } from "./libc.ts";
+import { check, loadLibc, nameArgument } from "./libc.ts";
 import { write } from "./unistd.ts";
 
 /** Flags of fanotify_init(2). */
@@ -92,15 +92,23 @@ export function unmarkFile(group: Fd, file: AnyFd): void {
   }
 }
 
-/** What goes through the mount that `root` is open on raises no events of this group. */
+/** What goes through the mount that the folder `root` is open on raises no events of this group. O_PATH will do. */
 export function ignoreMount(group: Fd, root: AnyFd): void {
   const { ADD, MOUNT, IGNORE, IGNORED_SURV_MODIFY } = FAN_MARK;
-  mark(group, ADD | MOUNT | IGNORE | IGNORED_SURV_MODIFY, root, "ignore");
+  mark(group, ADD | MOUNT | IGNORE | IGNORED_SURV_MODIFY, root, "ignore mount of", ".");
 }
 
-function mark(group: Fd, flags: number, file: AnyFd, what: string): void {
+/** @param name below `file`, a folder then; absent: `file` itself, which is not O_PATH then */
+function mark(group: Fd, flags: number, file: AnyFd, what: string, name?: string): void {
   const raw = rawFd(file);
-  check(libc().fanotify_mark(group.raw, flags, BigInt(FAN_PRE_ACCESS), raw, null), `${what} file`, raw);
+  const path = name === undefined ? null : nameArgument(name, "fanotify_mark");
+  check(libc().fanotify_mark(group.raw, flags, BigInt(FAN_PRE_ACCESS), raw, path), what, raw);
+}
+
+/** Inode numbers of the files that the group watches, of whatever file systems. */
+export function watchedInodes(group: Fd): bigint[] {
+  const marks = Deno.readTextFileSync(`/proc/self/fdinfo/${group.raw}`).matchAll(/^fanotify ino:([0-9a-f]+) /gm);
+  return Array.from(marks, ([, ino]) => BigInt(`0x${ino}`));
 }
 
 /** Takes apart what a read of a group gave; ends at a length that is none, as in a buffer of zeros. */
@@ -148,7 +156,7 @@ export function encodeFanotifyResponse(fd: number, errno = 0): Uint8Array<ArrayB
  * @param errno 0, or what the reader gets: EIO, EPERM, EBUSY, EAGAIN, ENOSPC, EDQUOT or ETXTBSY
  * @returns false when nobody waits for it (any more)
  */
-export function respond(group: Fd, fd: number, errno = 0): boolean {
+export function respond(group: AnyFd, fd: number, errno = 0): boolean {
   try {
     write(group, encodeFanotifyResponse(fd, errno));
     return true;
@@ -157,6 +165,3 @@ export function respond(group: Fd, fd: number, errno = 0): boolean {
     throw error;
   }
 }
-
-/** What a reader gets whose data cannot be had. */
-export const DENIED = ERRNO.EIO;

@@ -33,6 +33,16 @@ const libc = loadLibc({
   eventfd: { parameters: ["u32", "i32"], result: "i32" }, // int eventfd(unsigned initval, int flags)
 });
 
+/** A descriptor that becomes readable, for good, when {@link raise} was called. */
+export function eventfd(): Fd {
+  return Fd.own(check(libc().eventfd(0, EFD_CLOEXEC), "eventfd", "alarm"));
+}
+
+/** Makes an {@link eventfd} readable. */
+export function raise(alarm: Fd): void {
+  write(alarm, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
+}
+
 /** The bytes of an array of struct pollfd. */
 export function encodePollFds(entries: readonly PollEntry[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(entries.length * POLLFD.SIZE);
@@ -82,8 +92,8 @@ export async function pollNonblocking(
   signal?: AbortSignal,
 ): Promise<number[]> {
   signal?.throwIfAborted();
-  using alarm = Fd.own(check(libc().eventfd(0, EFD_CLOEXEC), "eventfd", "abort of poll"));
-  const onAbort = (): void => void write(alarm, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
+  using alarm = eventfd();
+  const onAbort = (): void => raise(alarm);
   signal?.addEventListener("abort", onAbort);
   try {
     const bytes = encodePollFds([...entries, { fd: alarm, events: POLL.IN }]);

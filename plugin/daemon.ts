@@ -130,7 +130,10 @@ class Daemon implements AsyncDisposable {
       stateDir: folders.state,
       workers: settings.mount.workers,
       deadlineMs: settings.fetch.deadlineMs,
+      cacheMount: cache.ownMount,
     };
+    const dataPathOf = (wanted: string) =>
+      chooseDataPath(wanted, { stateDir: folders.state, cacheDir: cache.stats().dir });
     let current = config;
     const images = parts.adopt(
       new LazyImageStore({
@@ -146,7 +149,7 @@ class Daemon implements AsyncDisposable {
         },
         deadlineMs: settings.fetch.deadlineMs,
         candidates: (layer) => homesOf(layer, { config: current, trustedOrigins: settings.fetch.trustedOrigins, deps }),
-        dataPath: await chooseDataPath(fsDriver, folders.state),
+        dataPath: await dataPathOf(fsDriver),
         minFree: settings.cache.minFree,
         prefetch: () => prefetchScope(settings, current),
         validate: () => current?.rafs.validate ?? false,
@@ -155,7 +158,7 @@ class Daemon implements AsyncDisposable {
     );
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
       const wanted = options["fs-driver"];
-      if (wanted !== undefined) images.useDataPath(await chooseDataPath(wanted, folders.state));
+      if (wanted !== undefined) images.useDataPath(await dataPathOf(wanted));
       current = await configOf(options.config);
       requireSameKeeping(current, config);
       cache.tune(fetchTuning(settings, current));

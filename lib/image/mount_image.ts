@@ -87,11 +87,11 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   );
   if (options.validate) await checkInodeDigests(image.tree);
   const { workers, deadlineMs } = options;
-  const places = { mountpoint: dir, stateDir, workers, deadlineMs };
+  const places = { mountpoint: dir, stateDir, workers, deadlineMs, cacheMount: cache.ownMount };
   const mount = cleanup.use(
     options.takeOver
       ? await takeOver(places, image, bootstrapPath)
-      : await start(places, image, bootstrapPath, options),
+      : await start(places, image, bootstrapPath, cache.stats().dir, options),
   );
   if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
   const owned = cleanup.move();
@@ -108,11 +108,13 @@ async function start(
   places: SingleMountOptions,
   image: OpenImage,
   bootstrapPath: string,
+  cacheDir: string,
   options: MountImageOptions,
 ): Promise<ImageMount> {
   await requireBlobs(image, options);
   await writeJsonFile(notePath(places.stateDir), { bootstrap: await digestOf(bootstrapPath) });
-  return await mountSingle(image, await chooseDataPath(options.fsDriver, places.stateDir), places);
+  const dataPath = await chooseDataPath(options.fsDriver, { stateDir: places.stateDir, cacheDir });
+  return await mountSingle(image, dataPath, places);
 }
 
 /** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */

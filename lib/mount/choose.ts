@@ -3,19 +3,25 @@
  *
  * | data path | what it is | what it needs |
  * |---|---|---|
+ * | erofs-fanotify | the kernel's EROFS on files of the cache | Linux 6.14, cache and state folder on ext4, xfs or btrfs |
  * | erofs-fuse | the kernel's EROFS on device files of our FUSE session | Linux 6.12, state folder on a disk |
  * | fuse | a file system in this program | /dev/fuse |
  *
- * "auto" is fuse until the takeover of erofs-fuse has been stress-tested. A data path that is named is that one or an
- * error.
+ * "auto" takes erofs-fanotify under a strong guard (keeper/guard.ts), for it shows zeros when all who watch have died;
+ * else fuse, until the takeover of erofs-fuse has been stress-tested. A data path that is named is that one or an error.
  *
  * @module
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
 import { ErofsTasks } from "./erofs/erofs_tasks.ts";
+import { probeFanotify } from "./erofs/probe_fanotify.ts";
+import { type Guard, guardOf } from "./keeper/guard.ts";
+
+const log = logger("mount");
 
 /** The data paths that this version has. */
-export const DATA_PATHS = ["erofs-fuse", "fuse"] as const;
+export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "fuse"] as const;
 
 /** A data path. */
 export type FsDriver = (typeof DATA_PATHS)[number];
@@ -28,6 +34,14 @@ export interface DataPathChoice {
   readonly named: boolean;
 }
 
+/** Existing folders: the file systems that are looked at. */
+export interface DataPathFolders {
+  /** Where images for the kernel would be. */
+  readonly stateDir: string;
+  /** Where the cache is. */
+  readonly cacheDir: string;
+}
+
 /**
  * The data path that was asked for, without a look at whether it can be had; undefined for "auto".
  *
@@ -37,7 +51,7 @@ export function namedFsDriver(wanted: string): FsDriver | undefined {
   if (wanted === "auto") return undefined;
   const driver = DATA_PATHS.find((name) => name === wanted);
   if (driver !== undefined) return driver;
-  const state = `this version has ${DATA_PATHS.join(" and ")}`;
+  const state = `this version has ${DATA_PATHS.join(", ")}`;
   throw new NydusGdError("unsupported", `Cannot use fs_driver ${wanted}: ${state}`, { hint: "--fs-driver auto" });
 }
 
@@ -49,22 +63,45 @@ export function isRefusal(error: unknown): boolean {
 /**
  * Chooses.
  *
- * @param stateDir an existing folder, on whose file system images for the kernel would be
  * @throws {NydusGdError} "unsupported", "environment" when the one that is named cannot be had
  */
-export async function chooseDataPath(wanted: string, stateDir: string): Promise<DataPathChoice> {
+export async function chooseDataPath(
+  wanted: string,
+  folders: DataPathFolders,
+  guard: Guard = guardOf(),
+): Promise<DataPathChoice> {
   const named = namedFsDriver(wanted);
-  if (named === undefined) return { fsDriver: "fuse", reason: "what auto takes in this version", named: false };
-  if (named === "erofs-fuse") {
-    try {
-      using tasks = new ErofsTasks();
-      await tasks.probe(stateDir);
-    } catch (error) {
-      throw new NydusGdError("environment", `Cannot use fs_driver ${wanted}: ${messageOf(error)}`, {
-        hint: "--fs-driver auto",
-        cause: error,
-      });
-    }
+  if (named === undefined) return await chooseBest(folders, guard);
+  try {
+    await probe(named, folders);
+  } catch (error) {
+    throw new NydusGdError("environment", `Cannot use fs_driver ${wanted}: ${messageOf(error)}`, {
+      hint: "--fs-driver auto",
+      cause: error,
+    });
+  }
+  if (named === "erofs-fanotify" && !guard.isStrong) {
+    log.warn("images show zeros for what is missing while this program and its keeper are both dead", {
+      fsDriver: named,
+      guard: guard.why,
+    });
   }
   return { fsDriver: named, reason: "asked for by name", named: true };
+}
+
+async function chooseBest(folders: DataPathFolders, guard: Guard): Promise<DataPathChoice> {
+  if (!guard.isStrong) return { fsDriver: "fuse", reason: `no erofs-fanotify: ${guard.why}`, named: false };
+  try {
+    await probe("erofs-fanotify", folders);
+    return { fsDriver: "erofs-fanotify", reason: guard.what, named: false };
+  } catch (error) {
+    return { fsDriver: "fuse", reason: `no erofs-fanotify: ${messageOf(error)}`, named: false };
+  }
+}
+
+async function probe(fsDriver: FsDriver, { stateDir, cacheDir }: DataPathFolders): Promise<void> {
+  if (fsDriver === "fuse") return;
+  using tasks = new ErofsTasks();
+  await tasks.probe(stateDir);
+  if (fsDriver === "erofs-fanotify") await probeFanotify(tasks, stateDir, cacheDir);
 }

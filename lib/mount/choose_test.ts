@@ -3,6 +3,10 @@ import { hasCode } from "../base/errors.ts";
 import { FS_DRIVER_CHOICES } from "../base/settings.ts";
 import { chooseDataPath, namedFsDriver } from "./choose.ts";
 
+const NOWHERE = { stateDir: "/nonexistent", cacheDir: "/nonexistent" };
+const WEAK = { isStrong: false, why: "nobody keeps descriptors" } as const;
+const STRONG = { isStrong: true, what: "somebody keeps descriptors" } as const;
+
 Deno.test("a data path that is named is that one or an error, never another", () => {
   assert.equal(namedFsDriver("auto"), undefined);
   for (const wanted of FS_DRIVER_CHOICES) {
@@ -16,16 +20,29 @@ Deno.test("a data path that is named is that one or an error, never another", ()
 });
 
 Deno.test("fuse is taken by name without a look at the kernel's EROFS", async () => {
-  const choice = await chooseDataPath("fuse", "/nonexistent");
+  const choice = await chooseDataPath("fuse", NOWHERE);
   assert.deepEqual(choice, { fsDriver: "fuse", reason: "asked for by name", named: true });
 });
 
-Deno.test("auto is fuse and says why; erofs-fuse is an error where images for the kernel cannot be", async () => {
-  const choice = await chooseDataPath("auto", "/nonexistent");
-  assert.deepEqual([choice.fsDriver, choice.named], ["fuse", false]);
-  await assert.rejects(
-    chooseDataPath("erofs-fuse", "/nonexistent"),
-    (error) =>
-      hasCode(error, "environment") && /erofs-fuse: .*nonexistent/.test(error.message) && error.hint !== undefined,
-  );
+Deno.test("auto is fuse and says why: no strong guard, or what the machine lacks", async () => {
+  const weak = await chooseDataPath("auto", NOWHERE, WEAK);
+  assert.deepEqual(weak, {
+    fsDriver: "fuse",
+    reason: "no erofs-fanotify: nobody keeps descriptors",
+    named: false,
+  });
+  const { fsDriver, reason } = await chooseDataPath("auto", NOWHERE, STRONG);
+  assert.equal(fsDriver, "fuse");
+  assert.match(reason, /^no erofs-fanotify: .*nonexistent/);
 });
+
+for (const fsDriver of ["erofs-fanotify", "erofs-fuse"]) {
+  Deno.test(`${fsDriver} is an error where images for the kernel cannot be`, async () => {
+    await assert.rejects(
+      chooseDataPath(fsDriver, NOWHERE, WEAK),
+      (error) =>
+        hasCode(error, "environment") && error.message.startsWith(`Cannot use fs_driver ${fsDriver}: `) &&
+        error.message.includes("nonexistent") && error.hint !== undefined,
+    );
+  });
+}

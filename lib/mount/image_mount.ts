@@ -84,6 +84,8 @@ export interface ImageMount extends AsyncDisposable {
   readonly fsDriver: FsDriver;
   /** Absolute path of the image's root. */
   readonly path: string;
+  /** Programs that had it open may have read zeros: everybody who watched over it had died for a while. */
+  readonly isSuspect?: boolean;
   /** Whether `path` still leads there: somebody may have unmounted what is a mount of its own. */
   isSeen(): boolean;
   /**

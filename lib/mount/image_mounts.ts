@@ -2,11 +2,13 @@
  * Images in the kernel by the data path that was chosen: what serves them, and which path each one takes.
  *
  * ```
- * add(image) ──► erofs-fuse ──► EROFS at <erofsDir>/<image.name>, device files in the session
+ * add(image) ──► erofs-fanotify ──► EROFS at <erofsDir>/<image.name>, on files of the cache
+ *            ──► erofs-fuse ──────► EROFS at <erofsDir>/<image.name>, device files in the session
  *                    │ it cannot be
  *                    ▼
- *                  fuse ──────► <mountpoint>/<image.name>
+ *                  fuse ──────────► <mountpoint>/<image.name>
  * ```
+ * What serves is started with the first image that needs it.
  *
  * @module
  */
@@ -14,9 +16,11 @@ import { type MountEntry, mountsBelow } from "../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { ignore, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { SingleFlight } from "../base/single_flight.ts";
 import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
-import { devicesAgain, erofsMountOf, isErofsAt, mountErofsFuse } from "./erofs/erofs_fuse.ts";
-import { EROFS_TYPE } from "./erofs/erofs_mount.ts";
+import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
+import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
+import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
 import { FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
 import { type FuseCounters, FuseSession, type FuseSessionOptions, type NumberedImage } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
@@ -25,11 +29,15 @@ import { UnmountWatch } from "./unmount_watch.ts";
 const log = logger("mount");
 
 /** How they are set up. */
-export interface ImageMountsOptions extends Omit<FuseSessionOptions, "single" | "openRequests"> {
+export interface ImageMountsOptions
+  extends Omit<FuseSessionOptions, "single" | "openRequests">, Pick<FanotifyOptions, "cacheMount"> {
   readonly dataPath: DataPathChoice;
   /** Where EROFS images are mounted, a folder for each; made when it is needed. */
   readonly erofsDir: string;
 }
+
+/** Places alone. */
+export type ImageMountsPlaces = Pick<ImageMountsOptions, "mountpoint" | "erofsDir" | "stateDir">;
 
 /** An image that an earlier process had mounted. */
 export interface MountedBefore extends NumberedImage {
@@ -39,91 +47,90 @@ export interface MountedBefore extends NumberedImage {
 /** Everything that serves images. Disposing unmounts them all, by force where they are in use. */
 export class ImageMounts implements AsyncDisposable {
   readonly #watch = new UnmountWatch();
+  readonly #starting = new SingleFlight<"fuse" | "fanotify", unknown>();
+  readonly #ended = Promise.withResolvers<void>();
+  #fuse: FuseSession | undefined;
+  #fanotify: FanotifyImages | undefined;
 
-  private constructor(private readonly options: ImageMountsOptions, private readonly session: FuseSession) {}
+  private constructor(private readonly options: ImageMountsOptions) {}
 
-  /** @throws {NydusGdError} as {@link FuseSession.start} */
+  /** @throws {NydusGdError} as {@link FuseSession.start}, {@link FanotifyImages.start} */
   static async start(options: ImageMountsOptions): Promise<ImageMounts> {
-    return new ImageMounts(options, await FuseSession.start({ ...options, openRequests: asksOpens(options) }));
+    const mounts = new ImageMounts(options);
+    try {
+      if (options.dataPath.fsDriver === "erofs-fanotify") await mounts.#needFanotify();
+      else await mounts.#needFuse();
+      return mounts;
+    } catch (error) {
+      await mounts[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /**
-   * Goes on with what a process that was killed, or has left, had mounted: {@link FuseSession.takeOver}.
+   * Goes on with what a process that was killed, or has left, had mounted.
    *
    * @param images what it had, each with the data path that it took
-   * @returns a mount for each image, undefined where somebody has unmounted it. Undefined altogether: nobody has the
-   * session, {@link abandon} takes away what is left
+   * @returns a mount for each image, undefined where somebody has unmounted it or nobody has it any more. Undefined
+   * altogether: there is nothing to go on with, {@link abandon} takes away what is left
    * @throws {NydusGdError} as {@link FuseSession.takeOver}
    */
   static async takeOver(
     options: ImageMountsOptions,
     images: () => Promise<readonly MountedBefore[]>,
   ): Promise<{ readonly session: ImageMounts; readonly mounts: readonly (ImageMount | undefined)[] } | undefined> {
-    const { erofsDir, stateDir } = options;
-    const targetOf = ({ image }: NumberedImage) => `${erofsDir}/${image.name}`;
-    const isLost = (one: MountedBefore) => one.fsDriver === "erofs-fuse" && !isErofsAt(targetOf(one));
-    let before: readonly MountedBefore[] = [];
-    let lost: ReadonlySet<MountedBefore> = new Set();
-    const numbered = async () => {
-      before = await images();
-      lost = new Set(before.filter(isLost));
-      return await Promise.all(
-        before.filter((one) => !lost.has(one)).map(async ({ image, number, fsDriver }) => ({
-          number,
-          image: fsDriver === "erofs-fuse" ? await devicesAgain(image, stateDir) : image,
-        })),
-      );
-    };
-    const taken = await FuseSession.takeOver({ ...options, openRequests: asksOpens(options) }, numbered);
-    if (taken === undefined) return undefined;
-    const session = new ImageMounts(options, taken.session);
-    const served = taken.mounts.values();
-    const mounts = before.map((one) => {
-      const mount = lost.has(one) ? undefined : served.next().value;
-      return mount === undefined || one.fsDriver === "fuse" ? mount : session.#erofsMount(mount, targetOf(one));
-    });
-    return { session, mounts };
+    const mounts = new ImageMounts(options);
+    let asked: Promise<readonly MountedBefore[]> | undefined;
+    const before = () => asked ??= images();
+    const byFuse = await mounts.#takeOverFuse(before);
+    const byFanotify = await mounts.#takeOverFanotify(before);
+    if (byFuse === undefined && byFanotify === undefined) {
+      await mounts.#watch[Symbol.asyncDispose]();
+      return undefined;
+    }
+    if (byFuse === undefined) await abandonFuse(options, (target) => byFanotify?.has(target) ?? false);
+    const found = (one: MountedBefore) => byFuse?.get(one) ?? byFanotify?.get(mounts.#targetOf(one));
+    return { session: mounts, mounts: (await before()).map(found) };
   }
 
   /** Takes away what an earlier process left and {@link takeOver} could not have: its users get errors. */
-  static async abandon(
-    { mountpoint, erofsDir, stateDir }: Pick<ImageMountsOptions, "mountpoint" | "erofsDir" | "stateDir">,
-  ): Promise<void> {
-    const isOurs = ({ mountPoint, fsType }: MountEntry) =>
-      mountPoint === mountpoint ? fsType === FUSE_TYPE : fsType === EROFS_TYPE;
-    const dead = [...mountsBelow(erofsDir), ...mountsBelow(mountpoint)].filter(isOurs);
-    if (dead.length > 0) {
-      log.warn("a killed server left mounts, containers that use them get errors", { mounts: dead.length });
-    }
-    // its connection goes with the keeper: nobody waits for what is not answered
-    await FuseSession.abandon(stateDir);
-    for (const { mountPoint } of dead) umount2(mountPoint, MNT.DETACH);
+  static async abandon(places: ImageMountsPlaces): Promise<void> {
+    await abandonFuse(places, () => false);
+    await FanotifyImages.abandon(places.stateDir);
   }
 
   /** Leaves every mount to a successor, as {@link FuseSession.leave}. */
   async leave(): Promise<void> {
-    await this.session.leave();
+    await this.#fuse?.leave();
+    await this.#fanotify?.leave();
     await this.#watch[Symbol.asyncDispose]();
   }
 
-  /** Mount point of the session. */
+  /** Mount point of the FUSE session, where there is one. */
   get mountpoint(): string {
-    return this.session.mountpoint;
+    return this.options.mountpoint;
   }
 
-  /** Resolves when the session is gone, whoever unmounted it. */
+  /** Resolves when the FUSE session that the data path needs is gone, whoever unmounted it, or all is disposed. */
   get ended(): Promise<void> {
-    return this.session.ended;
+    return this.#ended.promise;
   }
 
-  /** READs that wait for data now. */
+  /** Reads that wait for data now. */
   get waitingReads(): number {
-    return this.session.waitingReads;
+    return (this.#fuse?.waitingReads ?? 0) + (this.#fanotify?.waiting ?? 0);
   }
 
-  /** What the session has served so far. */
+  /** What has been served so far. */
   counters(): FuseCounters {
-    return this.session.counters();
+    const fuse = this.#fuse?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
+    const { events = 0, hits = 0, misses = 0 } = this.#fanotify?.counters() ?? {};
+    return {
+      ...fuse,
+      requests: fuse.requests + events,
+      reads: fuse.reads + hits,
+      misses: fuse.misses + misses,
+    };
   }
 
   /**
@@ -134,43 +141,129 @@ export class ImageMounts implements AsyncDisposable {
    */
   async add(image: MountableImage, number: number): Promise<ImageMount> {
     const { fsDriver, named } = this.options.dataPath;
-    if (fsDriver === "fuse") return await this.session.add(image, number);
+    if (fsDriver === "fuse") return await (await this.#needFuse()).add(image, number);
     try {
-      return await this.#addErofs(image, number);
+      return await this.#addErofs(image, number, fsDriver);
     } catch (error) {
       if (named || !isRefusal(error)) throw error;
       log.warn("image is served by fuse", { image: image.name, reason: messageOf(error) });
-      return await this.session.add(image, number);
+      return await (await this.#needFuse()).add(image, number);
     }
   }
 
-  async #addErofs(image: MountableImage, number: number): Promise<ImageMount> {
-    const { erofsDir, stateDir } = this.options;
-    const target = `${erofsDir}/${image.name}`;
+  async #addErofs(image: MountableImage, number: number, fsDriver: FsDriver): Promise<ImageMount> {
+    const target = this.#targetOf({ image });
+    const places = { target, stateDir: this.options.stateDir, mayUseCacheFiles: this.#fanotify === undefined };
     // of an earlier process that was killed before it was on record, or whose image could not be had again
     if (isErofsAt(target)) await unmount(target, MNT.DETACH);
     await Deno.mkdir(target, { recursive: true, mode: 0o700 });
     try {
-      return withFolder(await mountErofsFuse(image, number, this.session, this.#watch, { target, stateDir }));
+      return withFolder(
+        fsDriver === "erofs-fanotify"
+          ? await (await this.#needFanotify()).add({ image, number, target })
+          : await mountErofsFuse(image, number, await this.#needFuse(), this.#watch, places),
+      );
     } catch (error) {
       await removeFolder(target);
       throw error;
     }
   }
 
-  #erofsMount(served: ImageMount, target: string): ImageMount {
-    return withFolder(erofsMountOf(served, this.session, this.#watch, target));
+  #targetOf({ image }: Pick<NumberedImage, "image">): string {
+    return `${this.options.erofsDir}/${image.name}`;
+  }
+
+  async #needFuse(): Promise<FuseSession> {
+    if (this.#fuse !== undefined) return this.#fuse;
+    await this.#starting.run("fuse", async () => {
+      this.#adoptFuse(await FuseSession.start({ ...this.options, openRequests: asksOpens(this.options) }));
+    });
+    return await this.#needFuse();
+  }
+
+  #adoptFuse(session: FuseSession): void {
+    this.#fuse = session;
+    session.ended.then(() => {
+      // where images go past it, one that ended is started anew when an image needs it
+      if (this.options.dataPath.fsDriver === "erofs-fanotify") this.#fuse = undefined;
+      else this.#ended.resolve();
+    }, this.#ended.reject);
+  }
+
+  async #needFanotify(): Promise<FanotifyImages> {
+    if (this.#fanotify !== undefined) return this.#fanotify;
+    await this.#starting.run("fanotify", async () => {
+      this.#fanotify = await FanotifyImages.start(this.options, this.#watch);
+    });
+    return await this.#needFanotify();
+  }
+
+  /** Mounts of the images that went by way of the session; undefined where nobody has it. */
+  async #takeOverFuse(
+    before: () => Promise<readonly MountedBefore[]>,
+  ): Promise<Map<MountedBefore, ImageMount> | undefined> {
+    const { stateDir } = this.options;
+    const isThere = (one: MountedBefore) =>
+      one.fsDriver === "fuse" || (one.fsDriver === "erofs-fuse" && isErofsAt(this.#targetOf(one)));
+    let there: readonly MountedBefore[] = [];
+    const numbered = async () => {
+      there = (await before()).filter(isThere);
+      return await Promise.all(there.map(async ({ image, number, fsDriver }) => ({
+        number,
+        image: fsDriver === "erofs-fuse" ? await devicesAgain(image, stateDir) : image,
+      })));
+    };
+    const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);
+    if (taken === undefined) return undefined;
+    const { session, mounts } = taken;
+    this.#adoptFuse(session);
+    const mountOf = (one: MountedBefore, served: ImageMount) =>
+      one.fsDriver === "fuse" ? served : withFolder(erofsMountOf(served, session, this.#watch, this.#targetOf(one)));
+    return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ImageMount)]));
+  }
+
+  /** Mounts of the images on files of the cache, by mount point; undefined where there are none. */
+  async #takeOverFanotify(
+    before: () => Promise<readonly MountedBefore[]>,
+  ): Promise<Map<string, ImageMount> | undefined> {
+    const placed = async () =>
+      (await before())
+        .filter(({ fsDriver }) => fsDriver === "erofs-fanotify")
+        .map((one) => ({ ...one, target: this.#targetOf(one) }));
+    const resumed = await FanotifyImages.resume(this.options, this.#watch, placed);
+    if (resumed === undefined) return undefined;
+    this.#fanotify = resumed.images;
+    const mounts = resumed.mounts.filter((mount) => mount !== undefined);
+    return new Map(mounts.map((mount) => [mount.path, withFolder(mount)]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.session[Symbol.asyncDispose]();
+    await this.#fuse?.[Symbol.asyncDispose]();
+    await this.#fanotify?.[Symbol.asyncDispose]();
     await this.#watch[Symbol.asyncDispose]();
+    this.#ended.resolve();
   }
 }
 
 /** Device files are opened past their page cache, which is told at each open. */
 function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
+}
+
+/** Takes away a session that nobody has, and the EROFS on its devices. `isServed`: mount points to be left. */
+async function abandonFuse(
+  { mountpoint, erofsDir, stateDir }: ImageMountsPlaces,
+  isServed: (mountPoint: string) => boolean,
+): Promise<void> {
+  const isOurs = ({ mountPoint, fsType }: MountEntry) =>
+    mountPoint === mountpoint ? fsType === FUSE_TYPE : fsType === EROFS_TYPE && !isServed(mountPoint);
+  const dead = [...mountsBelow(erofsDir), ...mountsBelow(mountpoint)].filter(isOurs);
+  if (dead.length > 0) {
+    log.warn("a killed server left mounts, containers that use them get errors", { mounts: dead.length });
+  }
+  // its connection goes with the keeper: nobody waits for what is not answered
+  await FuseSession.abandon(stateDir);
+  for (const { mountPoint } of dead) umount2(mountPoint, MNT.DETACH);
 }
 
 /** `mount`, whose mount point goes with it. */

@@ -2,8 +2,9 @@
  * One image as a mount of its own, by the data path that was chosen.
  *
  * ```
- * fuse         the session itself is mounted on DIR
- * erofs-fuse   EROFS is mounted on DIR, the session with its devices in the state folder
+ * fuse            the session itself is mounted on DIR
+ * erofs-fuse      EROFS is mounted on DIR, the session with its devices in the state folder
+ * erofs-fanotify  EROFS is mounted on DIR, on files of the cache
  * ```
  *
  * @module
@@ -12,7 +13,9 @@ import { mountAt } from "../../ffi/mountinfo.ts";
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { type DataPathChoice, isRefusal } from "./choose.ts";
-import { devicesAgain, erofsMountOf, isErofsAt, mountErofsFuse } from "./erofs/erofs_fuse.ts";
+import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
+import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
+import { isErofsAt } from "./erofs/erofs_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { UnmountWatch } from "./unmount_watch.ts";
@@ -23,7 +26,9 @@ const log = logger("mount");
 const ONLY_IMAGE = 1;
 
 /** Where and how, as for a session. */
-export type SingleMountOptions = Omit<FuseSessionOptions, "single" | "openRequests">;
+export type SingleMountOptions =
+  & Omit<FuseSessionOptions, "single" | "openRequests">
+  & Pick<FanotifyOptions, "cacheMount">;
 
 /**
  * Mounts `image` on `mountpoint`. Disposing unmounts, by force where it is in use, and resolves when everything is closed.
@@ -35,9 +40,9 @@ export async function mountSingle(
   { fsDriver, named }: DataPathChoice,
   options: SingleMountOptions,
 ): Promise<ImageMount> {
-  if (fsDriver === "erofs-fuse") {
+  if (fsDriver !== "fuse") {
     try {
-      return await mountErofs(image, options);
+      return fsDriver === "erofs-fuse" ? await mountErofs(image, options) : await mountWatched(image, options);
     } catch (error) {
       if (named || !isRefusal(error)) throw error;
       log.warn("image is served by fuse", { image: image.name, reason: messageOf(error) });
@@ -49,7 +54,7 @@ export async function mountSingle(
 /**
  * Goes on with the mount of a process that was killed, by the data path that it took.
  *
- * @returns undefined where nobody has the session any more
+ * @returns undefined where nobody has it any more
  * @throws {NydusGdError} as {@link FuseSession.takeOver}
  */
 export async function takeOverSingle(
@@ -64,6 +69,17 @@ export async function takeOverSingle(
   }
   await using parts = new AsyncDisposableStack();
   const watch = parts.use(new UnmountWatch());
+  const placed = { image, number: ONLY_IMAGE, target };
+  const resumed = await FanotifyImages.resume(options, watch, () => Promise.resolve([placed]));
+  if (resumed !== undefined) {
+    const [mount] = resumed.mounts;
+    if (mount === undefined) {
+      await resumed.images.leave(); // its readers wait rather than get zeros
+      return undefined;
+    }
+    parts.use(resumed.images);
+    return owning(mount, parts.move());
+  }
   const taken = await FuseSession.takeOver(
     { ...options, mountpoint: devicesDir(stateDir), openRequests: true },
     async () => [{ image: await devicesAgain(image, stateDir), number: ONLY_IMAGE }],
@@ -72,8 +88,12 @@ export async function takeOverSingle(
   if (taken === undefined || served === undefined) return undefined;
   parts.use(taken.session);
   const mount = parts.use(erofsMountOf(served, taken.session, watch, target));
-  const owned = parts.move();
-  return { ...mount, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return owning(mount, parts.move());
+}
+
+/** `mount`, with which go `parts`. */
+function owning(mount: ImageMount, parts: AsyncDisposableStack): ImageMount {
+  return { ...mount, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
 
 function mountOf(session: FuseSession): ImageMount {
@@ -98,7 +118,15 @@ async function mountErofs(image: MountableImage, options: SingleMountOptions): P
   await Deno.mkdir(devices, { recursive: true, mode: 0o700 });
   const watch = parts.use(new UnmountWatch());
   const session = parts.use(await FuseSession.start({ ...options, mountpoint: devices, openRequests: true }));
-  const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, session, watch, { target, stateDir }));
-  const owned = parts.move();
-  return { ...mount, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const places = { target, stateDir, mayUseCacheFiles: true };
+  const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, session, watch, places));
+  return owning(mount, parts.move());
+}
+
+async function mountWatched(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
+  await using parts = new AsyncDisposableStack();
+  const watch = parts.use(new UnmountWatch());
+  const images = parts.use(await FanotifyImages.start(options, watch));
+  const mount = await images.add({ image, number: ONLY_IMAGE, target: options.mountpoint });
+  return owning(mount, parts.move());
 }

@@ -147,6 +147,22 @@ export function deviceExtents(table: DeviceTable, offset: number, length: number
   return extents;
 }
 
+/** The chunks of a device, each whole. */
+export function* deviceChunks(table: DeviceTable): Generator<Extent> {
+  for (let row = 0; row < table.count; row++) {
+    const chunkOffset = table.blobOffset[row] as number, chunkLength = table.length[row] as number;
+    yield {
+      fileOffset: table.deviceOffset[row] as number,
+      blobIndex: table.blobIndex,
+      chunkIndex: table.chunkIndex[row] as number,
+      blobOffset: chunkOffset,
+      length: chunkLength,
+      chunkOffset,
+      chunkLength,
+    };
+  }
+}
+
 function hole(fileOffset: number, length: number): Extent {
   return { fileOffset, blobIndex: HOLE, chunkIndex: 0, blobOffset: 0, length, chunkOffset: 0, chunkLength: 0 };
 }

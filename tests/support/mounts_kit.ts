@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { chooseDataPath, type DataPathChoice, type FsDriver } from "../../lib/mount/choose.ts";
+import { AT } from "../../ffi/fcntl.ts";
+import type { Fd } from "../../ffi/fd.ts";
+import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
+import { chooseDataPath, DATA_PATHS, type DataPathChoice, type FsDriver } from "../../lib/mount/choose.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { fuseTest } from "./fuse_mount_kit.ts";
 import { TempDir } from "./temp_dir.ts";
-
-const DRIVERS: readonly FsDriver[] = ["erofs-fuse", "fuse"];
 
 /** How a {@link dataPathTest} mounts. */
 export interface DataPathTestOptions {
@@ -26,7 +27,7 @@ export function dataPathTest(
   fn: (kit: TestMounts) => Promise<void>,
   { strict = true }: DataPathTestOptions = {},
 ): void {
-  for (const fsDriver of DRIVERS) {
+  for (const fsDriver of DATA_PATHS) {
     fuseTest(`${name} (${fsDriver})`, async () => {
       await using kit = await TestMounts.start(fsDriver, strict);
       await fn(kit);
@@ -36,19 +37,24 @@ export function dataPathTest(
 
 /** Images in a folder of their own, by one data path, which go with it. */
 export class TestMounts implements AsyncDisposable {
-  private constructor(readonly temp: TempDir, readonly dataPath: DataPathChoice, readonly mounts: ImageMounts) {}
+  private constructor(
+    readonly temp: TempDir,
+    readonly dataPath: DataPathChoice,
+    readonly mounts: ImageMounts,
+    private readonly cacheMount: Fd,
+  ) {}
 
   static async start(fsDriver: FsDriver, strict: boolean): Promise<TestMounts> {
     const temp = TempDir.make();
     try {
-      for (const name of ["mnt", "state"]) Deno.mkdirSync(temp.join(name));
-      const dataPath = { ...await chooseDataPath(fsDriver, temp.join("state")), named: strict };
-      const places = { mountpoint: temp.join("mnt"), stateDir: temp.join("state"), erofsDir: temp.join("erofs") };
-      return new TestMounts(
-        temp,
-        dataPath,
-        await ImageMounts.start({ ...places, dataPath, workers: 2, deadlineMs: 60_000 }),
-      );
+      for (const name of ["mnt", "state", "cache"]) Deno.mkdirSync(temp.join(name));
+      const [stateDir, cacheDir] = [temp.join("state"), temp.join("cache")];
+      const dataPath = { ...await chooseDataPath(fsDriver, { stateDir, cacheDir }), named: strict };
+      const places = { mountpoint: temp.join("mnt"), stateDir, erofsDir: temp.join("erofs") };
+      // files of a test are opened before they are watched: which mount of it is passed over makes no difference
+      const cacheMount = openTree(AT.FDCWD, cacheDir, OPEN_TREE.CLONE);
+      const mounts = await ImageMounts.start({ ...places, cacheMount, dataPath, workers: 2, deadlineMs: 60_000 });
+      return new TestMounts(temp, dataPath, mounts, cacheMount);
     } catch (error) {
       temp[Symbol.dispose]();
       throw error;
@@ -57,6 +63,7 @@ export class TestMounts implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.mounts[Symbol.asyncDispose]();
+    this.cacheMount[Symbol.dispose]();
     this.temp[Symbol.dispose]();
   }
 }

@@ -7,26 +7,29 @@
  *                 ▼
  *  <session>/<name>/0, 1, …   device files, read past their page cache ─► Workers, ChunkStore.ensure
  * ```
+ * A blob that is complete at the mount is a device as it is, by its cache file: nobody is asked.
+ *
  * Fail-closed: data that cannot be had are EIO. The super block outlives the server that made it: while the keeper has the
  * session, reads wait for a successor; then they are EIO. The image is gone when the kernel has dropped
  * the super block: an overlay holds it on after the unmount, and reads on.
  *
  * @module
  */
-import { mountAt } from "../../../ffi/mountinfo.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
-import { ignore } from "../../base/errors.ts";
+import { ignore, messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { isRefusal } from "../choose.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
 import { unmount } from "../fuse/fuse_mount.ts";
 import type { FuseSession } from "../fuse/session.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
-import { EROFS_TYPE } from "./erofs_mount.ts";
-import { ErofsTasks } from "./erofs_tasks.ts";
+import { completeDevicePath } from "./complete_device.ts";
+import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
+import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 
-/** See docs/performance.md: more than the kernel's 128 fetches more than is read, and gains nothing. */
-const READ_AHEAD_KB = 128;
+const log = logger("mount", "erofs");
 
 /** Where the parts of a mount are. */
 export interface ErofsPlaces {
@@ -34,6 +37,8 @@ export interface ErofsPlaces {
   readonly target: string;
   /** A folder for the image file, which has no name once it is mounted; on a file system that EROFS can be on. */
   readonly stateDir: string;
+  /** Whether files of the cache may be devices as they are: not where they are watched for other images. */
+  readonly mayUseCacheFiles: boolean;
 }
 
 /**
@@ -50,14 +55,18 @@ export async function mountErofsFuse(
   watch: UnmountWatch,
   places: ErofsPlaces,
 ): Promise<ImageMount> {
-  const { target, stateDir } = places;
+  const { target, stateDir, mayUseCacheFiles } = places;
   await using cleanup = new AsyncDisposableStack();
   using tasks = new ErofsTasks();
   const path = imagePath(stateDir, image);
   cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
   const devices = await tasks.make(image.bootstrap, path);
   const served = cleanup.use(await session.add(onDevices(image, devices), number));
-  const files = devices.map((_, index) => `${served.path}/${deviceName(index)}`);
+  const files = await Promise.all(
+    devices.map(async (table, index) =>
+      (mayUseCacheFiles ? await completePath(image, table) : undefined) ?? `${served.path}/${deviceName(index)}`
+    ),
+  );
   await tasks.mount({ image: path, devices: files, target, readAheadKb: READ_AHEAD_KB });
   cleanup.defer(() => unmount(target, MNT.DETACH));
   const mount = erofsMountOf(served, session, watch, target);
@@ -66,6 +75,18 @@ export async function mountErofsFuse(
   await served[Symbol.asyncDispose]();
   await Deno.remove(path);
   return mount;
+}
+
+/** Path of the blob's cache file, where the kernel can have that. */
+async function completePath({ name, blobs }: MountableImage, table: DeviceTable): Promise<string | undefined> {
+  const store = blobs[table.blobIndex];
+  try {
+    return store && completeDevicePath(table, await store.open(), store);
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    log.debug("device is served by fuse", { image: name, reason: messageOf(error) });
+    return undefined;
+  }
 }
 
 /**
@@ -82,11 +103,6 @@ export async function devicesAgain(image: MountableImage, stateDir: string): Pro
   } finally {
     await ignore(Deno.errors.NotFound, Deno.remove(path));
   }
-}
-
-/** Whether an EROFS is mounted on `target`. */
-export function isErofsAt(target: string): boolean {
-  return mountAt(target)?.fsType === EROFS_TYPE;
 }
 
 /** The mount on `target`, whose devices are `served`: just made, or taken over. */
@@ -109,8 +125,4 @@ export function erofsMountOf(
 
 function onDevices({ name, bootstrap, blobs }: MountableImage, devices: readonly DeviceTable[]): MountableImage {
   return { name, bootstrap, blobs, tree: new DeviceTree(devices), devices };
-}
-
-function imagePath(stateDir: string, { name }: MountableImage): string {
-  return `${stateDir}/${name}.erofs`;
 }

@@ -10,11 +10,17 @@
 import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { FsContext, moveMount } from "../../../ffi/mount_api.ts";
+import { mountAt } from "../../../ffi/mountinfo.ts";
 import { ioctl } from "../../../ffi/sys_ioctl.ts";
 import { write } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 
 export const EROFS_TYPE = "erofs";
+
+/** See docs/performance.md: more than the kernel's 128 fetches more than is read, and gains nothing. */
+export const READ_AHEAD_KB = 128;
+/** Where nothing has to be fetched any more. */
+export const COMPLETE_READ_AHEAD_KB = 1024;
 
 /** What is mounted. */
 export interface ErofsMountRequest {
@@ -66,8 +72,16 @@ export function mountErofs({ image, devices, target, readAheadKb }: ErofsMountRe
 const FS_IOC_GETFSSYSFSPATH = 0x8081_1501n;
 const SYSFS_PATH_SIZE = 129;
 
-/** Kernels that do not tell where it is set, or may not be told (a container's /sys), keep their own readahead. */
-function setReadAhead(target: string, readAheadKb: number): void {
+/** Whether an EROFS is mounted on `target`. */
+export function isErofsAt(target: string): boolean {
+  return mountAt(target)?.fsType === EROFS_TYPE;
+}
+
+/**
+ * Sets how far the kernel reads ahead in the EROFS on `target`. Kernels that do not tell where it is set, or may not be
+ * told (a container's /sys), keep their own readahead.
+ */
+export function setReadAhead(target: string, readAheadKb: number): void {
   using root = open(target, O.RDONLY | O.DIRECTORY);
   const answer = new Uint8Array(SYSFS_PATH_SIZE);
   try {

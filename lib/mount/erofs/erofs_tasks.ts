@@ -7,18 +7,27 @@ import { NydusGdError } from "../../base/errors.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { MountableImage } from "../image_mount.ts";
 import type { ErofsMountRequest } from "./erofs_mount.ts";
+
+/** Where the image file of an image is, until it is mounted. */
+export function imagePath(stateDir: string, { name }: MountableImage): string {
+  return `${stateDir}/${name}.erofs`;
+}
 
 /** To the Worker. */
 export type ErofsTask =
   | { readonly kind: "probe"; readonly dir: string }
   /** Makes an image of the bootstrap at `address` and writes it to `path`. */
   | { readonly kind: "make"; readonly address: bigint; readonly length: number; readonly path: string }
-  | { readonly kind: "mount" } & ErofsMountRequest;
+  | { readonly kind: "mount" } & ErofsMountRequest
+  | { readonly kind: "read"; readonly path: string; readonly offset: number };
 
 /** From the Worker. */
 export interface ErofsAnswer {
   readonly devices?: readonly DeviceTable[];
+  /** What was read: a byte, or the name of an errno. */
+  readonly read?: number | string;
   readonly error?: SentError;
 }
 
@@ -47,6 +56,11 @@ export class ErofsTasks implements Disposable {
   /** See {@link mountErofs}. */
   async mount(request: ErofsMountRequest): Promise<void> {
     await this.#run({ kind: "mount", ...request });
+  }
+
+  /** The byte at `offset` of a file, or the name of the errno that reading it gave; waits as long as the kernel does. */
+  async readByte(path: string, offset: number): Promise<number | string> {
+    return (await this.#run({ kind: "read", path, offset })).read ?? "nothing";
   }
 
   async #run(task: ErofsTask): Promise<ErofsAnswer> {

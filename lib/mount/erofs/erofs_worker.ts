@@ -3,7 +3,10 @@
  *
  * @module
  */
+import { SyscallError } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
 import { viewAt } from "../../../ffi/sys_mman.ts";
+import { preadExact } from "../../../ffi/unistd.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { sendError } from "../../base/worker_pool.ts";
 import { makeErofsImage } from "../../rafs/erofs_image.ts";
@@ -30,6 +33,20 @@ function run(task: ErofsTask): ErofsAnswer {
     case "mount":
       mountErofs(task);
       return {};
+    case "read":
+      return { read: readByte(task.path, task.offset) };
+  }
+}
+
+function readByte(path: string, offset: number): number | string {
+  const byte = new Uint8Array(1);
+  try {
+    using file = open(path, O.RDONLY);
+    preadExact(file, byte, offset);
+    return byte[0] as number;
+  } catch (error) {
+    if (error instanceof SyscallError) return error.code;
+    throw error;
   }
 }
 

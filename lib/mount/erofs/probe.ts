@@ -16,10 +16,12 @@ import { BLOB_FEATURE } from "../../rafs/flags.ts";
 import { BootstrapWriter } from "../../rafs/v6/writer.ts";
 import { mountErofs } from "./erofs_mount.ts";
 
-const BLOCK = 4096;
-/** Blocks of the file, and bytes that its device has of them: one block, and a part of the second. */
-const BLOCKS = 4;
-const DEVICE_BYTES = BLOCK + 1000;
+/** Bytes of a block of the file. */
+export const PROBE_BLOCK = 4096;
+/** Blocks of the file. */
+export const PROBE_BLOCKS = 4;
+/** Bytes that its device has of them: one block, and a part of the second. */
+const DEVICE_BYTES = PROBE_BLOCK + 1000;
 
 /**
  * Tries it in `dir`, an existing folder, on whose file system images are to be.
@@ -47,11 +49,11 @@ export function probeErofs(dir: string): void {
 
 function requireErrors(path: string): void {
   using file = open(path, O.RDONLY);
-  const block = new Uint8Array(BLOCK);
-  for (let index = BLOCKS - 1; index >= 0; index--) {
-    const isWhole = (index + 1) * BLOCK <= DEVICE_BYTES;
+  const block = new Uint8Array(PROBE_BLOCK);
+  for (let index = PROBE_BLOCKS - 1; index >= 0; index--) {
+    const isWhole = (index + 1) * PROBE_BLOCK <= DEVICE_BYTES;
     const seen = isWhole ? "an error where there is data" : "zeros where there is no data";
-    if (canRead(() => pread(file, block, index * BLOCK)) !== isWhole) {
+    if (canRead(() => pread(file, block, index * PROBE_BLOCK)) !== isWhole) {
       throw new NydusGdError("environment", `Cannot use EROFS: kernel ${Deno.osRelease()} shows ${seen}`);
     }
   }
@@ -66,27 +68,28 @@ function canRead(use: () => number): boolean {
   }
 }
 
-function imageOfOneFile(): Uint8Array<ArrayBuffer> {
-  const writer = new BootstrapWriter({ chunkSize: BLOCK, compressor: "none", digester: "sha256" });
+/** An image with `/file` of {@link PROBE_BLOCKS} blocks, which are those of its one device. */
+export function imageOfOneFile(): Uint8Array<ArrayBuffer> {
+  const writer = new BootstrapWriter({ chunkSize: PROBE_BLOCK, compressor: "none", digester: "sha256" });
   const owner = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
   const root = writer.addInode({ ...owner, mode: 0o040500 });
-  const chunks = Array.from({ length: BLOCKS }, (_, index) => ({
+  const chunks = Array.from({ length: PROBE_BLOCKS }, (_, index) => ({
     blobIndex: 0,
     chunkIndex: index,
-    uncompressedOffset: index * BLOCK,
+    uncompressedOffset: index * PROBE_BLOCK,
   }));
-  const file = writer.addInode({ ...owner, mode: 0o100400, size: BLOCKS * BLOCK, chunks });
+  const file = writer.addInode({ ...owner, mode: 0o100400, size: PROBE_BLOCKS * PROBE_BLOCK, chunks });
   writer.addEntry(root, new TextEncoder().encode("file"), file);
   return writer.finish([{
     index: 0,
     id: "probe",
     compressor: "none",
     digester: "sha256",
-    chunkSize: BLOCK,
-    chunkCount: BLOCKS,
+    chunkSize: PROBE_BLOCK,
+    chunkCount: PROBE_BLOCKS,
     features: BLOB_FEATURE.aligned,
-    compressedSize: BLOCKS * BLOCK,
-    uncompressedSize: BLOCKS * BLOCK,
+    compressedSize: PROBE_BLOCKS * PROBE_BLOCK,
+    uncompressedSize: PROBE_BLOCKS * PROBE_BLOCK,
     meta: undefined,
   }]);
 }

@@ -88,6 +88,11 @@ export class Keeper implements AsyncDisposable {
     return living?.kept.pid;
   }
 
+  /** Whether a keeper is on record that was started since the machine was, alive or not. */
+  static async isOfThisBoot(recordPath: string): Promise<boolean> {
+    return (await readRecord(recordPath))?.bootId === bootId();
+  }
+
   /** Ends a keeper that an earlier daemon left, and its record: what it held is given up. */
   static async discard(recordPath: string): Promise<void> {
     using living = await findLiving(recordPath);
@@ -163,15 +168,21 @@ class Living implements Disposable {
   }
 }
 
-async function findLiving(recordPath: string): Promise<Living | undefined> {
+/** Undefined where there is none, or a damaged one. */
+async function readRecord(recordPath: string): Promise<Kept | undefined> {
   const document = await readJsonFile(recordPath).catch((error) => {
     if (!(error instanceof SyntaxError)) throw error;
     log.warn("record of the keeper is damaged", { recordPath, reason: error.message });
     return undefined;
   });
   const record = v.safeParse(Kept, document);
-  if (!record.success || record.output.bootId !== bootId()) return undefined;
-  const { pid, startTime } = record.output;
+  return record.success ? record.output : undefined;
+}
+
+async function findLiving(recordPath: string): Promise<Living | undefined> {
+  const kept = await readRecord(recordPath);
+  if (kept?.bootId !== bootId()) return undefined;
+  const { pid, startTime } = kept;
   let process: Fd;
   try {
     process = pidfdOpen(pid);
@@ -180,7 +191,7 @@ async function findLiving(recordPath: string): Promise<Living | undefined> {
     throw error;
   }
   // asked after the descriptor is there: a process that took the number over would show its own time
-  if (startTimeOf(pid) === startTime) return new Living(record.output, process);
+  if (startTimeOf(pid) === startTime) return new Living(kept, process);
   process[Symbol.dispose]();
   return undefined;
 }

@@ -1,0 +1,327 @@
+/**
+ * Images as EROFS on the cache's own files: the kernel reads by itself, and asks us about what may be missing.
+ *
+ * ```
+ *  processes ─► EROFS ── names, attributes, page cache ── all in the kernel
+ *                 │ blocks that it does not have
+ *                 ▼
+ *  <cache>/<blob>.blob.data ── pre-content event, while it is incomplete ─► EventServer
+ * ```
+ * Marks are set before the mount: a file that is opened earlier is never asked about. A blob that is complete has no
+ * mark, at the mount or from then on, and nothing of ours is in the way of a read.
+ *
+ * Fail-open: when every holder of the group has died the kernel shows what the sparse files have, zeros. So a keeper
+ * holds the group as well (../keeper), before the first mount. Who finds that all of them died watches the same files
+ * again, drops what the kernel may have kept meanwhile, and tells: {@link FanotifyImages.resume}.
+ *
+ * At its own end this program waits until super blocks are gone; the files of those that are still in use are cut, so
+ * that what is not in the page cache is an error.
+ *
+ * @module
+ */
+import { AT } from "../../../ffi/fcntl.ts";
+import { fanotifyInit, ignoreMount } from "../../../ffi/fanotify.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
+import { MNT } from "../../../ffi/sys_mount.ts";
+import { ftruncate } from "../../../ffi/unistd.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { EventFile } from "../fanotify/event_file.ts";
+import { EventServer } from "../fanotify/event_server.ts";
+import { type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
+import type { CopyFolder, WatchedDevice } from "../fanotify/watched_device.ts";
+import { unmount } from "../fuse/fuse_mount.ts";
+import type { ImageMount, MountableImage } from "../image_mount.ts";
+import { Keeper } from "../keeper/keeper.ts";
+import type { UnmountWatch } from "../unmount_watch.ts";
+import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
+import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+
+const log = logger("mount", "fanotify");
+
+/** Name of the group in the keeper. */
+const GROUP = "fanotify";
+/** How long super blocks have to go after they were unmounted, before their files are cut. */
+const DRAIN_TIMEOUT_MS = 3_000;
+
+/** How it is set up. */
+export interface FanotifyOptions {
+  /** An existing folder of ours, on a file system that EROFS can be on. */
+  readonly stateDir: string;
+  /** How long a program waits for data that are not in the cache; then it gets EIO. */
+  readonly deadlineMs: number;
+  /** The mount through which the cache opens its files: `BlobCache.ownMount`. */
+  readonly cacheMount: Fd | undefined;
+}
+
+/** An image and its mount point. */
+export interface PlacedImage {
+  readonly image: MountableImage;
+  readonly number: number;
+  /** An existing folder. */
+  readonly target: string;
+}
+
+/** What is mounted, or unmounted and still in use. */
+interface Live {
+  readonly placed: PlacedImage;
+  readonly devices: readonly ErofsDevice[];
+  readonly released: PromiseWithResolvers<void>;
+}
+
+/** See the module. */
+export class FanotifyImages implements AsyncDisposable {
+  readonly #live = new Set<Live>();
+  #ended = false;
+
+  private constructor(
+    private readonly stateDir: string,
+    private readonly watch: UnmountWatch,
+    private readonly group: Fd,
+    private readonly events: EventFile,
+    private readonly copies: CopyFolder,
+    private readonly server: EventServer,
+    private readonly keeper: Keeper,
+  ) {}
+
+  /**
+   * Makes a group, and serves.
+   *
+   * @throws {NydusGdError} "environment"; {SyscallError} EINVAL on kernels without pre-content events
+   */
+  static async start(options: FanotifyOptions, watch: UnmountWatch): Promise<FanotifyImages> {
+    const images = await FanotifyImages.#open(options, watch, fanotifyInit(), EventFile.create);
+    await images.server.serve();
+    return images;
+  }
+
+  /**
+   * Goes on with what a process that was killed, or has left, had mounted. Where a keeper has the group, no reader sees
+   * that anything happened. Where all died the same files are watched again: what was read meanwhile may have been
+   * zeros, and the mounts say so.
+   *
+   * @param images what that process had mounted, asked for when it is needed
+   * @returns a mount for each image, undefined where it cannot be had. Undefined altogether where nothing of it is left,
+   * as after a reboot
+   */
+  static async resume(
+    options: FanotifyOptions,
+    watch: UnmountWatch,
+    images: () => Promise<readonly PlacedImage[]>,
+  ): Promise<{ readonly images: FanotifyImages; readonly mounts: readonly (ImageMount | undefined)[] } | undefined> {
+    const record = keeperPath(options.stateDir);
+    if (!await Keeper.isOfThisBoot(record)) return undefined;
+    const kept = (await Keeper.take(record))?.get(GROUP);
+    const before = await images();
+    if (kept === undefined && before.length === 0) return undefined;
+    const makeFile = kept === undefined ? EventFile.create : EventFile.reopen;
+    const resumed = await FanotifyImages.#open(options, watch, kept ?? fanotifyInit(), makeFile);
+    const mounts: (ImageMount | undefined)[] = [];
+    for (const placed of before) mounts.push(await resumed.#again(placed, kept !== undefined));
+    if (kept === undefined) await dropPages();
+    await resumed.server.serve();
+    log.info("fanotify group taken over", { images: before.length, guarded: kept !== undefined });
+    return { images: resumed, mounts };
+  }
+
+  /** Gives up what {@link resume} would go on with. Its mounts must be gone. */
+  static async abandon(stateDir: string): Promise<void> {
+    await Keeper.discard(keeperPath(stateDir));
+    await removeFiles(stateDir);
+  }
+
+  static async #open(
+    { stateDir, deadlineMs, cacheMount }: FanotifyOptions,
+    watch: UnmountWatch,
+    group: Fd,
+    makeFile: (path: string) => EventFile,
+  ): Promise<FanotifyImages> {
+    await using cleanup = new AsyncDisposableStack();
+    cleanup.use(group);
+    if (cacheMount === undefined) {
+      throw new NydusGdError("environment", "Cannot watch cache: it has no mount of its own, which needs root");
+    }
+    ignoreMount(group, cacheMount);
+    const path = copiesPath(stateDir);
+    await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+    const copies = { path, ownMount: cleanup.use(openTree(AT.FDCWD, path, OPEN_TREE.CLONE)) };
+    ignoreMount(group, copies.ownMount);
+    const events = cleanup.use(makeFile(eventsPath(stateDir)));
+    const keeper = await Keeper.start(keeperPath(stateDir), new Map([[GROUP, group]]));
+    cleanup.move();
+    const server = new EventServer(group, events, deadlineMs);
+    return new FanotifyImages(stateDir, watch, group, events, copies, server, keeper);
+  }
+
+  /**
+   * Mounts an image.
+   *
+   * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io", and what a blob's
+   * home says when the blob cannot be opened
+   */
+  async add(placed: PlacedImage): Promise<ImageMount> {
+    const { image, target } = placed;
+    await using cleanup = new AsyncDisposableStack();
+    using tasks = new ErofsTasks();
+    const path = imagePath(this.stateDir, image);
+    cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
+    const isUnwatched = (fd: number) => !this.server.isWatched(fstat(fd));
+    const devices = cleanup.adopt(
+      await this.#openDevices(tasks, placed, ({ dataFd }) => isUnwatched(dataFd)),
+      (opened) => this.#close(opened),
+    );
+    const settled = this.#watchAll(devices);
+    const request = { image: path, devices: devices.map((device) => device.path), target };
+    await tasks.mount({ ...request, readAheadKb: READ_AHEAD_KB });
+    await Deno.remove(path); // the super block has it open
+    cleanup.move();
+    return this.#mountOf(placed, devices, settled, false);
+  }
+
+  /** An image that an earlier process had mounted; undefined, and told, where it cannot be had: its readers get errors. */
+  async #again(placed: PlacedImage, isGuarded: boolean): Promise<ImageMount | undefined> {
+    const { image } = placed;
+    try {
+      using tasks = new ErofsTasks();
+      // what is complete by now may have a mark all the same
+      const devices = await this.#openDevices(tasks, placed, () => false);
+      return this.#mountOf(placed, devices, this.#watchAll(devices), !isGuarded);
+    } catch (error) {
+      log.error("image is lost, its readers get errors", { image: image.name, error: messageOf(error) });
+      return undefined;
+    } finally {
+      await ignore(Deno.errors.NotFound, Deno.remove(imagePath(this.stateDir, image)));
+    }
+  }
+
+  async #openDevices(
+    tasks: ErofsTasks,
+    { image, number }: PlacedImage,
+    mayBeUnwatched: Parameters<typeof openDevices>[3],
+  ): Promise<ErofsDevice[]> {
+    const tables = await tasks.make(image.bootstrap, imagePath(this.stateDir, image));
+    return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched);
+  }
+
+  /** Resolves when nobody is asked any more. */
+  #watchAll(devices: readonly ErofsDevice[]): Promise<unknown> {
+    return Promise.all(watchedOf(devices).map((device) => this.server.watch(device).settled));
+  }
+
+  #mountOf(
+    placed: PlacedImage,
+    devices: readonly ErofsDevice[],
+    settled: Promise<unknown>,
+    isSuspect: boolean,
+  ): ImageMount {
+    const { target } = placed;
+    const live: Live = { placed, devices, released: Promise.withResolvers() };
+    this.#live.add(live);
+    // one that somebody unmounted while nobody served it may be in use elsewhere: it is kept to the end
+    if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live));
+    settled.then(() => this.#onComplete(live));
+    return {
+      fsDriver: "erofs-fanotify",
+      path: target,
+      isSuspect,
+      isSeen: () => isErofsAt(target),
+      released: live.released.promise,
+      [Symbol.asyncDispose]: () => unmount(target, MNT.DETACH),
+    };
+  }
+
+  /** The kernel has let go of the super block. */
+  async #onGone(live: Live): Promise<void> {
+    if (this.#ended || !this.#live.delete(live)) return;
+    await this.#close(live.devices);
+    live.released.resolve();
+  }
+
+  /** Nobody is asked any more, and reading ahead costs no fetch. */
+  #onComplete({ placed: { image, target } }: Live): void {
+    log.info("image is complete, the kernel reads it by itself", { image: image.name });
+    if (!this.#ended && isErofsAt(target)) setReadAhead(target, COMPLETE_READ_AHEAD_KB);
+  }
+
+  async #close(devices: readonly ErofsDevice[]): Promise<void> {
+    for (const device of watchedOf(devices)) this.server.forget(device);
+    for (const device of devices) await device[Symbol.asyncDispose]();
+  }
+
+  /** What was asked so far. */
+  counters(): ReturnType<EventServer["counters"]> {
+    return this.server.counters();
+  }
+
+  /** Readers that wait for data now. */
+  get waiting(): number {
+    return this.server.waiting;
+  }
+
+  /** Leaves everything to a successor: the keeper holds the group, programs that read wait. */
+  async leave(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.server.leave();
+    this.keeper.leave();
+    for (const live of this.#live) live.released.resolve();
+  }
+
+  /** Unmounts everything and ends. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return;
+    for (const { placed } of this.#live) await unmount(placed.target, MNT.DETACH);
+    await this.#drain();
+    this.#ended = true;
+    for (const { placed, devices } of this.#live) {
+      log.warn("image is still in use elsewhere, its users get errors from now on", { image: placed.image.name });
+      for (const { fd, file } of watchedOf(devices)) if (this.server.isWatched(file)) ftruncate(fd, 0);
+    }
+    await this.server.end();
+    await this.keeper[Symbol.asyncDispose]();
+    this.group[Symbol.dispose]();
+    for (const { devices, released } of this.#live) {
+      for (const device of devices) await device[Symbol.asyncDispose]();
+      released.resolve();
+    }
+    this.events[Symbol.dispose]();
+    this.copies.ownMount[Symbol.dispose]();
+    await removeFiles(this.stateDir);
+  }
+
+  /** Waits until every super block is gone, {@link DRAIN_TIMEOUT_MS} at most. */
+  async #drain(): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, DRAIN_TIMEOUT_MS);
+    await Promise.race([Promise.all(Array.from(this.#live, ({ released }) => released.promise)), late.promise]);
+    clearTimeout(timer);
+  }
+}
+
+function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {
+  return devices.flatMap(({ watched }) => watched ?? []);
+}
+
+/** Drops what the kernel has of files; what is mapped by a program that runs stays. */
+async function dropPages(): Promise<void> {
+  await Deno.writeTextFile("/proc/sys/vm/drop_caches", "1");
+}
+
+async function removeFiles(stateDir: string): Promise<void> {
+  await ignore(Deno.errors.NotFound, Deno.remove(eventsPath(stateDir)));
+  await ignore(Deno.errors.NotFound, Deno.remove(copiesPath(stateDir), { recursive: true }));
+}
+
+function eventsPath(stateDir: string): string {
+  return `${stateDir}/fanotify-events`;
+}
+
+function copiesPath(stateDir: string): string {
+  return `${stateDir}/copies`;
+}
+
+function keeperPath(stateDir: string): string {
+  return `${stateDir}/fanotify-keeper.json`;
+}

@@ -1,0 +1,117 @@
+/**
+ * Whether the kernel asks before it reads a device of an EROFS: a file is mounted whose device has nothing, and read.
+ * One answer is an error, the next lets the reader through; it has to get the one and the other.
+ *
+ * @module
+ */
+import { ERRNO, isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { decodeFanotifyEvents, fanotifyInit, markFile, respond } from "../../../ffi/fanotify.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { Fd } from "../../../ffi/fd.ts";
+import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
+import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
+import { pwriteAll, read } from "../../../ffi/unistd.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { ErofsTasks } from "./erofs_tasks.ts";
+import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
+
+/** How long an event may take. */
+const EVENT_TIMEOUT_MS = 5_000;
+
+/** What the second block of the device has. */
+const BYTE = 1;
+
+/**
+ * Tries it. {@link ErofsTasks.probe} comes first.
+ *
+ * @param stateDir where images are to be
+ * @param cacheDir where devices are to be
+ * @throws {NydusGdError} "environment": why it cannot be used
+ */
+export async function probeFanotify(tasks: ErofsTasks, stateDir: string, cacheDir: string): Promise<void> {
+  const name = `fanotify-probe-${crypto.randomUUID()}`;
+  const device = `${cacheDir}/${name}`, folder = `${stateDir}/${name}`;
+  const image = `${folder}/image`, target = `${folder}/mnt`;
+  await Deno.mkdir(target, { recursive: true, mode: 0o700 });
+  try {
+    await Deno.writeFile(image, imageOfOneFile());
+    using group = startGroup();
+    using file = open(device, O.RDWR | O.CREAT | O.EXCL, 0o600);
+    pwriteAll(file, new Uint8Array(PROBE_BLOCK * PROBE_BLOCKS).fill(BYTE), 0);
+    watch(group, file, cacheDir);
+    await tasks.mount({ image, devices: [device], target, readAheadKb: 0 });
+    try {
+      await requireAsked(tasks, group, `${target}/file`);
+    } finally {
+      umount2(target, MNT.DETACH);
+    }
+  } finally {
+    await ignore(Deno.errors.NotFound, Deno.remove(device));
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function startGroup(): Fd {
+  try {
+    return fanotifyInit();
+  } catch (error) {
+    if (!isErrno(error, "EINVAL", "ENOSYS", "EPERM")) throw error;
+    throw cannot(`kernel ${Deno.osRelease()} does not ask before a file is read (Linux 6.14)`, error);
+  }
+}
+
+function watch(group: Fd, file: Fd, cacheDir: string): void {
+  try {
+    markFile(group, file);
+  } catch (error) {
+    if (!isErrno(error, "EOPNOTSUPP", "EINVAL", "ENODEV")) throw error;
+    throw cannot(`files of ${cacheDir} cannot be watched, it has to be on ext4, xfs or btrfs`, error);
+  }
+}
+
+async function requireAsked(tasks: ErofsTasks, group: Fd, path: string): Promise<void> {
+  const refused = await readAsked(tasks, group, path, 0, ERRNO.EIO);
+  if (refused !== "EIO") throw cannot(`a reader that was refused got ${refused}`);
+  const given = await readAsked(tasks, group, path, PROBE_BLOCK, 0);
+  if (given !== BYTE) throw cannot(`a reader that was let through got ${given}`);
+}
+
+/** Reads a block, answering the one event that comes with `errno`. */
+async function readAsked(
+  tasks: ErofsTasks,
+  group: Fd,
+  path: string,
+  offset: number,
+  errno: number,
+): Promise<number | string> {
+  const abort = new AbortController();
+  const reading = tasks.readByte(path, offset).finally(() => abort.abort());
+  const answering = answerEvents(group, errno, abort.signal);
+  const [got, asked] = await Promise.all([reading, answering]);
+  if (!asked) throw cannot(`kernel ${Deno.osRelease()} does not ask before EROFS reads a file`);
+  return got;
+}
+
+/** Answers until the reader is served; whether anything was asked. */
+async function answerEvents(group: Fd, errno: number, signal: AbortSignal): Promise<boolean> {
+  let asked = false;
+  const bytes = new Uint8Array(4096);
+  try {
+    for (;;) {
+      const [ready = 0] = await pollNonblocking([{ fd: group, events: POLL.IN }], EVENT_TIMEOUT_MS, signal);
+      if (ready === 0) return asked;
+      for (const { fd } of decodeFanotifyEvents(bytes.subarray(0, read(group, bytes)))) {
+        respond(group, fd, errno);
+        Fd.own(fd)[Symbol.dispose]();
+        asked = true;
+      }
+    }
+  } catch (error) {
+    if (signal.aborted) return asked;
+    throw error instanceof SyscallError ? cannot(error.message, error) : error;
+  }
+}
+
+function cannot(state: string, cause?: unknown): NydusGdError {
+  return new NydusGdError("environment", `Cannot watch files: ${state}`, { cause });
+}

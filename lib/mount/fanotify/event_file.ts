@@ -1,0 +1,157 @@
+/**
+ * The file that events are kept in while they are under way.
+ *
+ * ```
+ * ┌───────────────────────────────┬────────────────────────────────────────────┐
+ * │ inbox: what read(2) gave last │ parked: events that wait for data          │
+ * │ INBOX_SIZE                    │ PARKED_COUNT × { state, fd, offset, count, │
+ * │                               │                  device, inode }           │
+ * └───────────────────────────────┴────────────────────────────────────────────┘
+ * ```
+ * The kernel tells an event once, and the descriptor that names it goes with its process. So events are read into the
+ * file (MAP_SHARED memory outlives its process), and whoever takes the group over finds there all that may be
+ * unanswered. The inbox is zeroed when everything in it is answered or parked, a record when its event is answered,
+ * before its descriptor is closed: a number that stands in the file never names another event.
+ *
+ * @module
+ */
+import { O, open } from "../../../ffi/fcntl.ts";
+import { Mapping, viewAt } from "../../../ffi/sys_mman.ts";
+import { ftruncate } from "../../../ffi/unistd.ts";
+import { decodeFanotifyEvents } from "../../../ffi/fanotify.ts";
+
+const INBOX_SIZE = 4096;
+/** Events that may wait for data at once. */
+const PARKED_COUNT = 1024;
+/** Byte offsets in a record. */
+const RECORD = { SIZE: 64, state: 0, fd: 4, offset: 8, count: 16, device: 24, inode: 32 } as const;
+const FILE_SIZE = INBOX_SIZE + PARKED_COUNT * RECORD.SIZE;
+
+/** A file as the kernel knows it. */
+export interface FileKey {
+  readonly dev: number;
+  readonly ino: number | bigint;
+}
+
+/** An event whose answer is not known to have been given. */
+export interface LeftEvent {
+  readonly fd: number;
+  readonly offset: number;
+  readonly count: number;
+  /** Undefined when it was not looked at yet: any file. */
+  readonly file: FileKey | undefined;
+}
+
+/** The whole file, held by the main thread. */
+export class EventFile implements Disposable {
+  private constructor(readonly path: string, private readonly mapping: Mapping, readonly records: EventRecords) {}
+
+  /** Creates the file anew; what stood in it is gone. */
+  static create(path: string): EventFile {
+    return EventFile.#open(path, O.RDWR | O.CREAT | O.TRUNC);
+  }
+
+  /** The file that a predecessor left. */
+  static reopen(path: string): EventFile {
+    return EventFile.#open(path, O.RDWR | O.CREAT);
+  }
+
+  static #open(path: string, flags: number): EventFile {
+    using fd = open(path, flags, 0o600);
+    ftruncate(fd, FILE_SIZE);
+    const mapping = Mapping.ofFile(fd, FILE_SIZE, { shared: true, writable: true });
+    const records = new EventRecords(mapping.address, new Int32Array(new SharedArrayBuffer(4)));
+    return new EventFile(path, mapping, records);
+  }
+
+  /** Unmaps. No Worker may use it any more. */
+  [Symbol.dispose](): void {
+    this.mapping[Symbol.dispose]();
+  }
+}
+
+/** Inbox and records, as seen by the Worker and by the main thread. */
+export class EventRecords {
+  readonly inbox: Uint8Array<ArrayBuffer>;
+  readonly #states: Int32Array;
+  readonly #view: DataView;
+  #next = 0;
+
+  /**
+   * @param address of the mapped file
+   * @param freed a shared counter of the records given back, for waiting when none is free
+   */
+  constructor(readonly address: bigint, readonly freed: Int32Array<SharedArrayBuffer>) {
+    const bytes = viewAt(address, FILE_SIZE);
+    this.inbox = bytes.subarray(0, INBOX_SIZE);
+    this.#states = new Int32Array(bytes.buffer, INBOX_SIZE, PARKED_COUNT * RECORD.SIZE / 4);
+    this.#view = new DataView(bytes.buffer, INBOX_SIZE);
+  }
+
+  /** Records an event and returns the number of the record; waits for one when all are taken. */
+  park(fd: number, offset: number, count: number, { dev, ino }: FileKey): number {
+    for (;;) {
+      const seen = Atomics.load(this.freed, 0);
+      const slot = this.#findFree();
+      if (slot < 0) {
+        Atomics.wait(this.freed, 0, seen);
+        continue;
+      }
+      const at = slot * RECORD.SIZE;
+      this.#view.setInt32(at + RECORD.fd, fd, true);
+      this.#view.setBigUint64(at + RECORD.offset, BigInt(offset), true);
+      this.#view.setBigUint64(at + RECORD.count, BigInt(count), true);
+      this.#view.setUint32(at + RECORD.device, dev, true);
+      this.#view.setBigUint64(at + RECORD.inode, BigInt(ino), true);
+      // the state last: a record is there in whole or not at all
+      Atomics.store(this.#states, (at + RECORD.state) / 4, 1);
+      return slot;
+    }
+  }
+
+  /** Gives a record back after its event was answered. */
+  release(slot: number): void {
+    Atomics.store(this.#states, (slot * RECORD.SIZE + RECORD.state) / 4, 0);
+    Atomics.add(this.freed, 0, 1);
+    Atomics.notify(this.freed, 0);
+  }
+
+  /** Zeroes the first `length` bytes of the inbox: all of it is answered or recorded. */
+  clearInbox(length: number = INBOX_SIZE): void {
+    this.inbox.fill(0, 0, length);
+  }
+
+  /** What a predecessor may have left unanswered: its records, with their numbers, and its inbox. */
+  left(): (LeftEvent & { readonly slot?: number })[] {
+    const parked = Array.from({ length: PARKED_COUNT }, (_, slot) => slot)
+      .filter((slot) => Atomics.load(this.#states, (slot * RECORD.SIZE + RECORD.state) / 4) !== 0)
+      .map((slot) => ({ slot, ...this.#recordAt(slot * RECORD.SIZE) }));
+    const recorded = new Set(parked.map(({ fd }) => fd));
+    const inbox = decodeFanotifyEvents(this.inbox).filter(({ fd }) => !recorded.has(fd));
+    return [...parked, ...inbox.map(({ fd, offset, count }) => ({ fd, offset, count, file: undefined }))];
+  }
+
+  #recordAt(at: number): LeftEvent {
+    const ino = this.#view.getBigUint64(at + RECORD.inode, true);
+    return {
+      fd: this.#view.getInt32(at + RECORD.fd, true),
+      offset: Number(this.#view.getBigUint64(at + RECORD.offset, true)),
+      count: Number(this.#view.getBigUint64(at + RECORD.count, true)),
+      file: {
+        dev: this.#view.getUint32(at + RECORD.device, true),
+        ino: ino <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(ino) : ino,
+      },
+    };
+  }
+
+  #findFree(): number {
+    for (let i = 0; i < PARKED_COUNT; i++) {
+      const slot = (this.#next + i) % PARKED_COUNT;
+      if (Atomics.load(this.#states, (slot * RECORD.SIZE + RECORD.state) / 4) === 0) {
+        this.#next = slot + 1;
+        return slot;
+      }
+    }
+    return -1;
+  }
+}

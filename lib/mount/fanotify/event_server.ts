@@ -1,0 +1,262 @@
+/**
+ * Answers the kernel for every watched file: a Worker for what is there, this thread for what has to be fetched first.
+ *
+ * ```
+ * reader ─► EROFS ─► device file ─► event ─► Worker ── its chunks are there ─► let through
+ *                                              └── a miss ─► WatchedDevice.fetch ─► let through, or EIO
+ * ```
+ * A file whose chunks are all on disk loses its mark: from then on the kernel reads it without asking.
+ *
+ * @module
+ */
+import { ERRNO } from "../../../ffi/errno.ts";
+import { markFile, respond, unmarkFile, watchedInodes } from "../../../ffi/fanotify.ts";
+import { Fd } from "../../../ffi/fd.ts";
+import { eventfd, raise } from "../../../ffi/poll.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { startWorker, workerUrl } from "../../base/worker.ts";
+import { storeOf } from "../missing_data.ts";
+import { Poster } from "../posted.ts";
+import { FailureLog } from "../read_failures.ts";
+import { ReadTasks } from "../read_tasks.ts";
+import type { EventFile, FileKey, LeftEvent } from "./event_file.ts";
+import { mayRead } from "./use_of_file.ts";
+import {
+  type FromWatcher,
+  keyOf,
+  type ToWatcher,
+  WATCH_COUNTER,
+  type WatchMiss,
+  type WatchStart,
+} from "./watch_messages.ts";
+import type { WatchedDevice } from "./watched_device.ts";
+
+const log = logger("mount", "fanotify");
+
+/** Events that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
+const EVENTS_PER_FAILURE = 2;
+
+/** A file that the kernel asks about, or did. */
+interface WatchedFile {
+  readonly file: FileKey;
+  readonly devices: Map<WatchedDevice, PromiseWithResolvers<void>>;
+  marked: boolean;
+}
+
+/** See the module. */
+export class EventServer {
+  readonly #files = new Map<string, WatchedFile>();
+  readonly #abort = new AbortController();
+  readonly #tasks: ReadTasks;
+  readonly #failures = new FailureLog(log);
+  readonly #stop: Fd = eventfd();
+  readonly #poster = new Poster<ToWatcher>();
+  readonly #counters = new Float64Array(new SharedArrayBuffer(WATCH_COUNTER.LENGTH * 8));
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #ended = Promise.withResolvers<void>();
+  /** Inodes of files that a predecessor had watched for images that are not known again. */
+  #foreign: ReadonlySet<bigint> = new Set();
+  #worker: Worker | undefined;
+  #misses = 0;
+
+  /** @param group and `events` stay the caller's */
+  constructor(private readonly group: Fd, private readonly events: EventFile, deadlineMs: number) {
+    this.#tasks = new ReadTasks(Math.ceil(deadlineMs / EVENTS_PER_FAILURE), this.#abort.signal);
+    this.#ready.promise.catch(() => undefined); // who waits for it is told
+  }
+
+  /**
+   * Answers what a predecessor left unanswered, then whatever comes.
+   *
+   * First the one, then the other: an event that is read gets the next free descriptor, and one that was left may be
+   * named by the same number.
+   */
+  async serve(): Promise<void> {
+    const known = new Set(Array.from(this.#files.values(), ({ file }) => BigInt(file.ino)));
+    this.#foreign = new Set(watchedInodes(this.group).filter((ino) => !known.has(ino)));
+    for (const left of this.events.records.left()) this.#answerLeft(left);
+    await this.#tasks.settled();
+    this.events.records.clearInbox();
+    const worker = startWorker(workerUrl(import.meta, "watch_worker.ts"), "fanotify");
+    this.#worker = worker;
+    worker.onmessage = ({ data }: MessageEvent<FromWatcher>) => this.#onMessage(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#onMessage({ kind: "ended", message: event.message });
+    };
+    const { address, freed } = this.events.records;
+    const messages = this.#poster.far;
+    const descriptors = { group: this.group.raw, stop: this.#stop.raw };
+    const start: WatchStart = { ...descriptors, records: address, freed, messages, counters: this.#counters };
+    worker.postMessage(start, [messages.port]);
+    await this.#ready.promise;
+  }
+
+  /**
+   * Answers events of the device's file from now on, and has the kernel ask. Before the kernel opens the file.
+   *
+   * @returns resolves when the kernel need not ask any more
+   * @throws {SyscallError} where files cannot be watched
+   */
+  watch(device: WatchedDevice): { readonly settled: Promise<void> } {
+    const key = keyOf(device.file);
+    const watched = this.#files.get(key) ?? { file: device.file, devices: new Map(), marked: false };
+    this.#files.set(key, watched);
+    const settled = Promise.withResolvers<void>();
+    watched.devices.set(device, settled);
+    this.#tell(watched);
+    markFile(this.group, device.fd);
+    watched.marked = true;
+    device.onStored(() => this.#settle(watched));
+    this.#settle(watched); // of an earlier process it may be complete by now
+    return { settled: settled.promise };
+  }
+
+  /** The device is gone: nobody can read it any more. */
+  forget(device: WatchedDevice): void {
+    const watched = this.#files.get(keyOf(device.file));
+    if (!watched?.devices.delete(device)) return;
+    this.#failures.forget(device.known);
+    if (watched.devices.size > 0) return this.#tell(watched);
+    if (watched.marked && !this.#isForeign(watched.file)) unmarkFile(this.group, device.fd);
+    watched.marked = false;
+    this.#files.delete(keyOf(device.file));
+    this.#poster.send({ kind: "drop", file: device.file });
+  }
+
+  /** Whether the kernel asks before it reads the file. */
+  isWatched(file: FileKey): boolean {
+    return this.#files.get(keyOf(file))?.marked ?? this.#isForeign(file);
+  }
+
+  /** Whether images that are not known here may read the file. */
+  #isForeign({ ino }: FileKey): boolean {
+    return this.#foreign.has(BigInt(ino));
+  }
+
+  /** Events so far, those that were let through at once, and those that had to wait. */
+  counters(): { readonly events: number; readonly hits: number; readonly misses: number } {
+    const cell = (index: number) => this.#counters[index] ?? 0;
+    return { events: cell(WATCH_COUNTER.events), hits: cell(WATCH_COUNTER.hits), misses: this.#misses };
+  }
+
+  /** Readers that wait for data now. */
+  get waiting(): number {
+    return this.#tasks.running;
+  }
+
+  /** Stops; what is not answered yet is left to a successor. */
+  async leave(): Promise<void> {
+    this.#tasks.abandon();
+    await this.end();
+  }
+
+  /** Stops; who waits gets EIO. */
+  async end(): Promise<void> {
+    raise(this.#stop);
+    if (this.#worker !== undefined) await this.#ended.promise;
+    this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
+    await this.#tasks.settled();
+    this.#worker?.terminate();
+    this.#poster.close();
+    this.#stop[Symbol.dispose]();
+  }
+
+  #tell({ file, devices }: WatchedFile): void {
+    const uses = Array.from(devices.keys(), ({ table, blob }) => ({ table, blob }));
+    this.#poster.send({ kind: "file", file, uses });
+  }
+
+  /** Lets the kernel read a file by itself when all of it is there for good. */
+  #settle(watched: WatchedFile): void {
+    if (!watched.marked) return;
+    try {
+      for (const device of watched.devices.keys()) if (!device.settle()) return;
+      const [device] = watched.devices.keys();
+      if (device === undefined || this.#isForeign(watched.file)) return;
+      unmarkFile(this.group, device.fd);
+      watched.marked = false;
+      log.debug("device is complete", { path: device.path });
+    } catch (error) {
+      return log.warn("device stays watched", { file: keyOf(watched.file), error: messageOf(error) });
+    }
+    for (const settled of watched.devices.values()) settled.resolve();
+  }
+
+  #onMessage(message: FromWatcher): void {
+    switch (message.kind) {
+      case "ready":
+        this.#ready.resolve();
+        break;
+      case "miss":
+        this.#answerMiss(message);
+        break;
+      case "ended":
+        if (message.message !== undefined) log.error("fanotify thread ended", { cause: message.message });
+        this.#ready.reject(new NydusGdError("internal", `Cannot watch files: ${message.message ?? "thread ended"}`));
+        this.#ended.resolve();
+    }
+  }
+
+  #answerMiss({ slot, fd, file, offset, count }: WatchMiss): void {
+    this.#misses++;
+    const answered = (errno: number) => {
+      respond(this.group, fd, errno);
+      this.events.records.release(slot);
+      Fd.own(fd)[Symbol.dispose]();
+    };
+    this.#fetch({ fd, file, offset, count }, answered);
+  }
+
+  /** An event of a process that is gone, its descriptor with it. */
+  #answerLeft(left: LeftEvent & { readonly slot?: number }): void {
+    this.#fetch(left, (errno) => {
+      respond(this.group, left.fd, errno);
+      if (left.slot !== undefined) this.events.records.release(left.slot);
+    });
+  }
+
+  #fetch({ file, offset, count }: LeftEvent, answered: (errno: number) => void): void {
+    this.#tasks.start(
+      async (signal) => {
+        await (file === undefined
+          ? this.#fetchAnywhere(offset, count, signal)
+          : this.#fetchOf(this.#files.get(keyOf(file)), offset, count, signal));
+        answered(0);
+      },
+      () => answered(ERRNO.EIO),
+    );
+  }
+
+  async #fetchOf(watched: WatchedFile | undefined, offset: number, count: number, signal: AbortSignal): Promise<void> {
+    await this.#fetchForAll(watched, offset, count, signal);
+    for (const { table } of watched?.devices.keys() ?? []) if (mayRead(table, offset, count)) return;
+    throw new NydusGdError("not-found", "Cannot read device: no image has it");
+  }
+
+  /** An event that a predecessor had not looked at: it may be about any file. */
+  async #fetchAnywhere(offset: number, count: number, signal: AbortSignal): Promise<void> {
+    if (this.#foreign.size > 0) throw new NydusGdError("not-found", "Cannot read device: its image is not known");
+    await Promise.all(Array.from(this.#files.values(), (one) => this.#fetchForAll(one, offset, count, signal)));
+  }
+
+  /** What every image needs of a stretch of a file: which of them reads is not known. */
+  async #fetchForAll(
+    watched: WatchedFile | undefined,
+    offset: number,
+    count: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (const device of watched?.devices.keys() ?? []) {
+      const { known, table } = device;
+      try {
+        await device.fetch(offset, count, signal);
+        this.#failures.succeeded(known, storeOf(known, table.blobIndex).id);
+      } catch (error) {
+        if (!this.#abort.signal.aborted) this.#failures.failed(known, { offset }, error);
+        throw error;
+      }
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * The devices of an EROFS image as files that the kernel opens by itself.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../base/errors.ts";
+import type { DeviceTable } from "../../rafs/device_table.ts";
+import { completeDevicePath, devicePathOf } from "../erofs/complete_device.ts";
+import type { OpenBlob } from "../image_mount.ts";
+import { type KnownImage, storeOf } from "../missing_data.ts";
+import { CopiedDevice, type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
+
+/** A device: one that has to be watched, or one that is complete. */
+export interface ErofsDevice extends AsyncDisposable {
+  readonly path: string;
+  readonly watched: WatchedDevice | undefined;
+}
+
+/**
+ * Opens the blobs of the image, and a device on each.
+ *
+ * @param known its blobs are set
+ * @param mayBeUnwatched whether nothing asks about the file of a blob, so that a complete one needs no watch
+ * @throws {NydusGdError} "invalid-image" when image and blob contradict each other, "unsupported" for a cache that keeps
+ * nothing, and what the blob's home says when it cannot be opened
+ */
+export async function openDevices(
+  known: KnownImage,
+  tables: readonly DeviceTable[],
+  copies: CopyFolder,
+  mayBeUnwatched: (blob: OpenBlob) => boolean,
+): Promise<ErofsDevice[]> {
+  const blobs = await Promise.all(tables.map(({ blobIndex }) => storeOf(known, blobIndex).open()));
+  await using opened = new AsyncDisposableStack();
+  const devices = tables.map((table, index) => {
+    const blob = blobs[index] as OpenBlob;
+    known.blobs[table.blobIndex] = blob;
+    return opened.use(openDevice(known, table, blob, copies, mayBeUnwatched));
+  });
+  opened.move();
+  return devices;
+}
+
+function openDevice(
+  known: KnownImage,
+  table: DeviceTable,
+  blob: OpenBlob,
+  copies: CopyFolder,
+  mayBeUnwatched: (blob: OpenBlob) => boolean,
+): ErofsDevice {
+  if (blob.path === undefined) {
+    throw new NydusGdError("unsupported", `Cannot watch blobs of ${known.image.name}: the cache keeps nothing`);
+  }
+  const store = storeOf(known, table.blobIndex);
+  const complete = mayBeUnwatched(blob) ? completeDevicePath(table, blob, store) : undefined;
+  if (complete !== undefined) return { path: complete, watched: undefined, [Symbol.asyncDispose]: async () => {} };
+  const path = devicePathOf(table, blob);
+  const watched = path === undefined
+    ? new CopiedDevice(known, table, blob, copies)
+    : new SharedDevice(known, table, blob, path);
+  return { path: watched.path, watched, [Symbol.asyncDispose]: () => watched[Symbol.asyncDispose]() };
+}
