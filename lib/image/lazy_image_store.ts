@@ -6,9 +6,8 @@
  * ```
  * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
  * once. A removed image is served on to whoever still refers to it; its bootstrap and blobs are given back after that.
- * What serves them is started with the first image: a host without FUSE serves ordinary layers all the same. One that ended by
- * itself (somebody unmounted it) is started anew with the next image. One that another process left behind, killed or
- * stopped, is taken over with its images by {@link LazyImageStore.resume}; so is ours, when images are in use at the end.
+ * What serves them is in image_server.ts. What another process left behind, killed or stopped, is taken over by
+ * {@link LazyImageStore.resume}; so is ours, when images are in use at the end.
  *
  * @module
  */
@@ -20,7 +19,7 @@ import { logger } from "../base/log.ts";
 import { SingleFlight } from "../base/single_flight.ts";
 import { cacheUsage } from "../blob/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_images.ts";
-import type { DataPathChoice, FsDriver } from "../mount/choose.ts";
+import type { DataPathChoice } from "../mount/choose.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import type { ImageMounts } from "../mount/image_mounts.ts";
 import { chooseHome } from "./blob_home.ts";
@@ -29,6 +28,7 @@ import { describeImage } from "./image_description.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
+import { ImageServer } from "./image_server.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 import type { RecordedLayer } from "./mounted_images.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
@@ -43,6 +43,8 @@ interface Mounted {
   readonly backend: Backend;
   /** The mount of an earlier process goes on. */
   readonly continued: boolean;
+  /** Programs may have read zeros from it while nobody watched over it. */
+  readonly isSuspect: boolean;
   prefetch: ImagePrefetch | undefined;
   /** The image is being given back: nothing may begin to use it. */
   closing: boolean;
@@ -63,28 +65,20 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #mounting = new SingleFlight<string, Mounted>();
   /** A layer is mounted or forgotten, never both at once. */
   readonly #changing = new KeyedMutex<string>();
-  readonly #starting = new SingleFlight<"session", ImageMounts>();
   /** Who stands on an image; no entry: nobody. */
   readonly #holders = new Map<string, Set<string>>();
   /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
   readonly #open = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
-  #session: ImageMounts | undefined;
-  #dataPath: DataPathChoice;
-  /** Images of sessions that ended by themselves. */
-  #lostImages = 0;
+  readonly #server: ImageServer;
 
   constructor(private readonly options: LazyImageStoreOptions) {
-    this.#dataPath = options.dataPath;
+    this.#server = new ImageServer(options, (session) => this.#lose(session));
   }
 
   /** Takes another data path, for what is not served yet. */
   useDataPath(dataPath: DataPathChoice): void {
-    if (this.#session !== undefined && dataPath.fsDriver !== this.#dataPath.fsDriver) {
-      log.warn("images are mounted, the data path changes with the next start", { wanted: dataPath.fsDriver });
-      return;
-    }
-    this.#dataPath = dataPath;
+    this.#server.useDataPath(dataPath);
   }
 
   /** @inheritdoc */
@@ -98,26 +92,27 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    * @throws {NydusGdError} when it is there and cannot be taken over; it is then left as it is
    */
   async resume(): Promise<void> {
-    if (this.#session !== undefined) return;
-    const { record, takeOverMounts } = this.options;
-    const opened: (OpenedImage & { readonly fsDriver: FsDriver })[] = [];
+    if (this.#server.session !== undefined) return;
+    const { record } = this.options;
+    const opened: (OpenedImage & Pick<RecordedLayer, "fsDriver" | "isSuspect">)[] = [];
     const open = async () => {
       const again = await Promise.all(record.list().map((layer) => this.#reopen(layer)));
       opened.push(...again.filter((one) => one !== undefined));
       return opened;
     };
-    const taken = await takeOverMounts(this.#dataPath, open);
+    const taken = await this.#server.takeOver(open);
     if (taken === undefined) return await record.clear();
     const { session, mounts } = taken;
-    this.#adopt(session);
-    for (const [index, { layer, image, backend }] of opened.entries()) {
+    for (const [index, { layer, image, backend, isSuspect: wasSuspect }] of opened.entries()) {
       const mount = mounts[index];
       if (mount === undefined) {
         await image[Symbol.asyncDispose]();
         await record.remove(layer.id);
         continue;
       }
-      const about = { layer, session, image, mount, backend };
+      const isSuspect = wasSuspect || mount.isSuspect === true;
+      if (isSuspect) await record.add(layer, mount.fsDriver, isSuspect);
+      const about = { layer, session, image, mount, backend, isSuspect };
       const mounted: Mounted = { ...about, continued: true, prefetch: undefined, closing: false };
       this.#register(mounted);
       this.#prefetchMounted(mounted);
@@ -125,9 +120,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** An image of an earlier process; undefined, and told, where it cannot be had: its readers get errors. */
-  async #reopen({ fsDriver, ...layer }: RecordedLayer) {
+  async #reopen({ fsDriver, isSuspect, ...layer }: RecordedLayer) {
     try {
-      return { ...await this.#prepare(layer), fsDriver };
+      return { ...await this.#prepare(layer), fsDriver, isSuspect };
     } catch (error) {
       log.error("image of an earlier process is lost", { layer: layer.id, error: messageOf(error) });
       return undefined;
@@ -136,11 +131,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    const { mount, continued } = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+    const { mount, continued, isSuspect } = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
     const holders = this.#holders.get(layer.id) ?? new Set();
     this.#holders.set(layer.id, holders.add(holder));
     log.debug("image in use", { layer: layer.id, holder });
-    return { path: mount.path, fsDriver: mount.fsDriver, continued };
+    return { path: mount.path, fsDriver: mount.fsDriver, continued, isSuspect };
   }
 
   /** An image outlives its holders: see the module. */
@@ -176,11 +171,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     const { cache } = this.options;
     const { dir } = cache.stats();
     const usage = await cacheUsage(dir).catch((error) => ({ dir, failure: messageOf(error) }));
-    const session = this.#session;
+    const { session, dataPath, lostImages } = this.#server;
     return {
-      dataPath: this.#dataPath,
-      session: session !== undefined ? "serving" : this.#lostImages > 0 ? "ended" : "none",
-      lostImages: this.#lostImages,
+      dataPath,
+      session: session !== undefined ? "serving" : lostImages > 0 ? "ended" : "none",
+      lostImages,
       fuse: session === undefined ? undefined : { ...session.counters(), waitingReads: session.waitingReads },
       blobs: cache.stats(),
       cache: usage,
@@ -215,14 +210,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    */
   async handOver(): Promise<void> {
     await this.#stop();
-    const session = this.#session;
-    if (session === undefined || this.#holders.size === 0) return await this[Symbol.asyncDispose]();
-    this.#session = undefined;
+    if (this.#server.session === undefined || this.#holders.size === 0) return await this[Symbol.asyncDispose]();
     const mounted = [...this.#mounted.values()];
     this.#mounted.clear();
     log.info("images in use are left to the next server", { images: mounted.length });
     await Promise.all(mounted.map(({ prefetch }) => prefetch?.stop()));
-    await session.leave();
+    await this.#server.leave();
     await Promise.all(this.#open);
   }
 
@@ -235,8 +228,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stop();
     for (const layerId of [...this.#mounted.keys()]) await this.#changing.run(layerId, () => this.#unmount(layerId));
-    await this.#session?.[Symbol.asyncDispose]();
-    this.#session = undefined;
+    await this.#server[Symbol.asyncDispose]();
     await Promise.all(this.#open); // with the session every reference is gone
   }
 
@@ -265,7 +257,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   async #mount(layer: LazyLayer): Promise<Mounted> {
     const startedAt = performance.now();
     this.#stopping.signal.throwIfAborted();
-    const session = await this.#startSession();
+    const session = await this.#server.start();
     const { image, backend, number } = await this.#prepare(layer);
     let mount: ImageMount;
     try {
@@ -275,10 +267,10 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       await image[Symbol.asyncDispose]();
       throw error;
     }
-    const about = { layer, session, image, mount, backend };
+    const about = { layer, session, image, mount, backend, isSuspect: false };
     const mounted: Mounted = { ...about, continued: false, prefetch: undefined, closing: false };
     this.#register(mounted);
-    if (this.#session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
+    if (this.#server.session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
     this.#prefetchMounted(mounted);
     log.info("image mounted", {
       layer: layer.id,
@@ -323,34 +315,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return { layer, image, backend, number };
   }
 
-  #startSession(): Promise<ImageMounts> {
-    if (this.#session !== undefined) return Promise.resolve(this.#session);
-    return this.#starting.run("session", async () => {
-      const session = await this.options.startMounts(this.#dataPath);
-      this.#adopt(session);
-      return session;
-    });
-  }
-
-  #adopt(session: ImageMounts): void {
-    this.#session = session;
-    session.ended.then(
-      () => this.#onEnded(session),
-      (error) => log.error("session not closed", { mountpoint: session.mountpoint, error: messageOf(error) }),
-    );
-  }
-
-  /** The mount is gone, by us or by somebody else: its images are to be mounted anew. */
-  #onEnded(session: ImageMounts): void {
-    if (this.#session === session) this.#session = undefined;
+  /** The images of a session that ended by itself are to be mounted anew. */
+  #lose(session: ImageMounts): number {
     const lost = [...this.#mounted].filter(([, mounted]) => mounted.session === session);
     for (const [layerId] of lost) this.#mounted.delete(layerId);
-    if (lost.length === 0) return;
-    this.#lostImages += lost.length;
-    log.warn("mount of lazy images is gone, containers that use them get errors", {
-      mountpoint: session.mountpoint,
-      images: lost.length,
-    });
+    return lost.length;
   }
 
   async #unmount(layerId: string): Promise<void> {

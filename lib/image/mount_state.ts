@@ -17,6 +17,7 @@ import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { lockFile } from "../layer/home_lock.ts";
+import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
@@ -151,6 +152,7 @@ export async function makeStateFolder(path: string): Promise<void> {
 /** Removes the folder of a mount, with what still holds its session, and those above it when it was the last of what is in them. */
 async function removeState(path: string): Promise<void> {
   await FuseSession.abandon(path);
+  await FanotifyImages.abandon(path);
   for (const { mountPoint } of mountsBelow(path).reverse()) umount2(mountPoint, MNT.DETACH); // of a server that was killed
   await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
   try {

@@ -18,12 +18,15 @@ const State = v.array(
     diffId: v.exactOptional(v.string()),
     home: v.string(),
     fsDriver: v.optional(v.picklist(DATA_PATHS), "fuse"),
+    isSuspect: v.optional(v.boolean(), false),
   }),
 );
 
 /** A layer, and the data path by which its image is mounted. */
 export interface RecordedLayer extends LazyLayer {
   readonly fsDriver: FsDriver;
+  /** For a while nobody watched over it: programs may have read zeros. */
+  readonly isSuspect: boolean;
 }
 
 /** The layers whose images are mounted. Every change is durable when it resolves. */
@@ -50,8 +53,8 @@ export class MountedImages {
     return [...this.#layers.values()];
   }
 
-  async add(layer: LazyLayer, fsDriver: FsDriver): Promise<void> {
-    this.#layers.set(layer.id, { ...layer, fsDriver });
+  async add(layer: LazyLayer, fsDriver: FsDriver, isSuspect = false): Promise<void> {
+    this.#layers.set(layer.id, { ...layer, fsDriver, isSuspect });
     await this.#write();
   }
 

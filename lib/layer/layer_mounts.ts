@@ -28,6 +28,8 @@ export class LayerMounts {
   readonly #held = new Map<string, string>();
   /** Adopted mounts over a lazy image that ended with its process: what lies below them is gone. */
   readonly #stranded = new Set<string>();
+  /** Adopted mounts over a lazy image that may have shown zeros meanwhile. */
+  readonly #suspect = new Set<string>();
 
   constructor(home: HomePaths, lazyImages: LazyImages) {
     this.#home = home;
@@ -42,6 +44,11 @@ export class LayerMounts {
   /** Mounts whose image was served by an earlier process: what they have not read yet is out of their reach. */
   get strandedCount(): number {
     return this.#stranded.size;
+  }
+
+  /** Layers whose image may have shown zeros, while every process that watched over it was dead. */
+  get suspectIds(): string[] {
+    return [...this.#suspect];
   }
 
   /**
@@ -103,6 +110,7 @@ export class LayerMounts {
     unmountAll(merged);
     this.#counts.delete(id);
     this.#stranded.delete(id);
+    this.#suspect.delete(id);
     try {
       await Deno.remove(merged);
     } catch (error) {
@@ -120,8 +128,9 @@ export class LayerMounts {
     if (lazy === undefined) return;
     this.#stranded.add(layer.id);
     this.#held.set(layer.id, lazy.id);
-    const { continued } = await this.#lazyImages.acquire(lazy, layer.id, signal);
+    const { continued, isSuspect } = await this.#lazyImages.acquire(lazy, layer.id, signal);
     if (continued) this.#stranded.delete(layer.id);
+    if (isSuspect) this.#suspect.add(layer.id);
   }
 
   /** Forgets all counts but one for every mount there is; images that no mount needs are let go. */

@@ -32,6 +32,7 @@ import { foundationOf, type Layer, layerExists, lazyImageOf, loadLayer, requireW
 import type { Change } from "./changes.ts";
 import { type LayerDiffer, LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
+import { layerWarnings } from "./layer_warnings.ts";
 import { HomePaths } from "./layer_paths.ts";
 import { type LazyImages, refuseLazyImages } from "./lazy_images.ts";
 import { commitLayer, isEmpty, isInitLayer, makeLayer, openToNamespace, requireSameEmptyLayer } from "./make_layer.ts";
@@ -121,9 +122,9 @@ export class LayerStore implements AsyncDisposable {
     return this.#mounts.mountedCount;
   }
 
-  /** Mounted layers that lost the image below them with an earlier process; see {@link LayerMounts.strandedCount}. */
-  get strandedCount(): number {
-    return this.#mounts.strandedCount;
+  /** What is wrong with mounted layers: see {@link layerWarnings}. */
+  get warnings(): string[] {
+    return layerWarnings(this.#mounts);
   }
 
   /**
@@ -277,7 +278,6 @@ export class LayerStore implements AsyncDisposable {
 
   /** Rows for `docker info`. */
   async status(): Promise<[string, string][]> {
-    const { strandedCount } = this;
     return [
       ["Version", VERSION],
       ["Kernel", Deno.osRelease()],
@@ -286,7 +286,7 @@ export class LayerStore implements AsyncDisposable {
       ["Native Overlay Diff", "true"],
       ["Layers mounted", String(this.#mounts.mountedCount)],
       ...await this.#parts.lazyImages.status(),
-      ...(strandedCount === 0 ? [] : [["Warning", strandedText(strandedCount)] as [string, string]]),
+      ...this.warnings.map((warning): [string, string] => ["Warning", warning]),
     ];
   }
 
@@ -333,10 +333,4 @@ export class LayerStore implements AsyncDisposable {
       return undefined;
     }
   }
-}
-
-/** What {@link LayerStore.strandedCount} means, for people. */
-export function strandedText(count: number): string {
-  const layers = count === 1 ? "1 mounted layer lost its image" : `${count} mounted layers lost their images`;
-  return `${layers} with an earlier nydus-gd: what was not read yet gives errors, restart the containers`;
 }

@@ -36,6 +36,8 @@ export interface LazyMount {
   readonly fsDriver: string;
   /** It is the very mount that an earlier process made: what stands on it has lost nothing. */
   readonly continued: boolean;
+  /** What stood on it when this process began may have read zeros: nobody watched over it for a while. */
+  readonly isSuspect: boolean;
 }
 
 /** Attributes of an image's root folder; the root of a layer on top of it takes them over. */

@@ -10,7 +10,6 @@ import { DockerNames } from "../../lib/image/docker_names.ts";
 import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/images_report.ts";
 import type { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
 import type { ImageStatus, StatusDocument } from "../../lib/image/status_document.ts";
-import { strandedText } from "../../lib/layer/layer_store.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 
 /** The parts of a daemon that are told of. */
@@ -33,8 +32,8 @@ export async function takeReport({ images, driver }: AdminParts): Promise<Daemon
   const report = await images.report();
   const troubles = images.troubles(report);
   if (!driver.ready) return { images: report, layers: undefined, troubles };
-  const { home, mountedCount, strandedCount } = driver.store;
-  if (strandedCount > 0) troubles.push({ severity: "degraded", message: strandedText(strandedCount) });
+  const { home, mountedCount, warnings } = driver.store;
+  for (const message of warnings) troubles.push({ severity: "degraded", message });
   return { images: report, layers: { home, mounted: mountedCount }, troubles };
 }
 

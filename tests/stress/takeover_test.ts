@@ -38,7 +38,7 @@ async function killed(fsDriver: FsDriver, between: (container: LazyContainer) =>
     await delay(Math.random() * LONGEST_LIFE_MS);
     await driver.kill();
     between(container);
-    container.emptyCache();
+    await container.emptyCache(readers);
     if (round % 2 === 0) await driver.restart();
     else driver.begin(); // to be killed before it serves, now and then
   }

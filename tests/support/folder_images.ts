@@ -29,7 +29,7 @@ export class FolderImages implements LazyImages {
     const path = await folderOf(layer.bootstrapPath);
     const holders = this.holders.get(layer.id) ?? new Set();
     this.holders.set(layer.id, holders.add(holder));
-    return { path, fsDriver: "folder", continued: false };
+    return { path, fsDriver: "folder", continued: false, isSuspect: false };
   }
 
   release(layerId: string, holder: string): Promise<void> {

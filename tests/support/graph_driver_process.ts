@@ -5,6 +5,7 @@
  */
 
 import { ignore } from "../../lib/base/errors.ts";
+import { FanotifyImages } from "../../lib/mount/erofs/erofs_fanotify.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -136,6 +137,7 @@ export class GraphDriverProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     await FuseSession.abandon(`${this.#root}/state`);
+    await FanotifyImages.abandon(`${this.#root}/state`);
     this.#client.close();
   }
 

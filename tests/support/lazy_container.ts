@@ -4,8 +4,13 @@
  * @module
  */
 import { rejects } from "node:assert/strict";
+import { ignoreMount } from "../../ffi/fanotify.ts";
+import { AT, FALLOC, fallocate, O, openat } from "../../ffi/fcntl.ts";
+import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { fstat } from "../../ffi/sys_stat.ts";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { buildFrom } from "./built_rafs.ts";
 import { GraphDriverProcess } from "./graph_driver_process.ts";
 import { unmountBelow } from "./store_home.ts";
@@ -27,12 +32,14 @@ export class LazyContainer implements AsyncDisposable {
     private readonly temp: TempDir,
     readonly driver: GraphDriverProcess,
     private readonly blobId: string,
+    private readonly fsDriver: string,
   ) {}
 
   /** @param fsDriver the data path, by name or "auto" */
   static async start(fsDriver = "auto"): Promise<LazyContainer> {
     const temp = TempDir.make();
-    const names = Array.from({ length: FILES.count }, (_, number) => number);
+    // one more than is read, so that the blob is never complete
+    const names = Array.from({ length: FILES.count + 1 }, (_, number) => number);
     const built = await buildFrom(
       tarOf(...names.map((n) => file(String(n), knownBytes(n, FILES.sizeBytes)))),
       { chunkSize: CHUNK },
@@ -43,7 +50,7 @@ export class LazyContainer implements AsyncDisposable {
     const backend = { type: "localfs", config: { dir: temp.join("blobs") } };
     Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
     const driver = await GraphDriverProcess.start(temp.path);
-    const container = new LazyContainer(temp, driver, built.blobId);
+    const container = new LazyContainer(temp, driver, built.blobId, fsDriver);
     const Opts = [`nydus-gd.config=${temp.join("config.json")}`, `nydus-gd.fs-driver=${fsDriver}`];
     await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
     await driver.call("GraphDriver.Create", { ID: "image" });
@@ -60,7 +67,16 @@ export class LazyContainer implements AsyncDisposable {
 
   /** Process number of the keeper on record. */
   get keeperPid(): number {
-    return JSON.parse(Deno.readTextFileSync(`${this.stateDir}/keeper.json`)).pid;
+    return JSON.parse(Deno.readTextFileSync(this.#keeperPath)).pid;
+  }
+
+  get #keeperPath(): string {
+    return `${this.stateDir}/${this.fsDriver === "erofs-fanotify" ? "fanotify-keeper" : "keeper"}.json`;
+  }
+
+  /** What file `number` has. */
+  content(number: number): Uint8Array<ArrayBuffer> {
+    return knownBytes(number, FILES.sizeBytes);
   }
 
   /** A path of what the keeper holds under `name`. */
@@ -79,10 +95,24 @@ export class LazyContainer implements AsyncDisposable {
   }
 
   /** Makes every chunk one to be fetched again. While no driver runs. */
-  emptyCache(): void {
-    for (const { name } of Deno.readDirSync(this.temp.join("root/cache"))) {
-      if (name.startsWith(this.blobId)) Deno.removeSync(this.temp.join(`root/cache/${name}`));
+  async emptyCache(readers: VerifyingReaders): Promise<void> {
+    const cache = this.temp.join("root/cache");
+    for (const { name } of Deno.readDirSync(cache)) {
+      if (!name.startsWith(this.blobId)) continue;
+      if (this.fsDriver !== "erofs-fanotify" || !name.endsWith(".data")) Deno.removeSync(`${cache}/${name}`);
+      else await readers.whileHeld(() => this.#punch(cache, name));
     }
+  }
+
+  /** Empties a file that the kernel has open, and asks about: by a way that it does not ask about. */
+  async #punch(cache: string, name: string): Promise<void> {
+    const group = (await Keeper.take(this.#keeperPath))?.get("fanotify");
+    if (group === undefined) throw new Error("nobody has the fanotify group");
+    using _group = group;
+    using mount = openTree(AT.FDCWD, cache, OPEN_TREE.CLONE);
+    ignoreMount(group, mount);
+    using file = openat(mount, name, O.RDWR);
+    fallocate(file, FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE, 0, fstat(file).size);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,7 +121,7 @@ export class LazyContainer implements AsyncDisposable {
       await this.driver.stop();
       const left = mountsBelow(this.temp.path).map(({ mountPoint }) => mountPoint);
       if (left.length > 0) throw new Error(`mounts are left: ${left.join(", ")}`);
-      await rejects(Deno.stat(`${this.stateDir}/keeper.json`), Deno.errors.NotFound);
+      await rejects(Deno.stat(this.#keeperPath), Deno.errors.NotFound);
     } finally {
       await this.driver[Symbol.asyncDispose]();
       unmountBelow(this.temp.path);

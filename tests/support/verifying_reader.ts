@@ -78,6 +78,17 @@ export class VerifyingReaders implements AsyncDisposable {
     };
   }
 
+  /** Runs `fn` while no reader is inside of a read that was let through: each waits for an answer, or is stopped. */
+  async whileHeld(fn: () => Promise<void>): Promise<void> {
+    for (const reader of this.readers) reader.signal("SIGSTOP");
+    while (this.readers.some((reader) => reader.isRunning)) await new Promise((resolve) => setTimeout(resolve, 1));
+    try {
+      await fn();
+    } finally {
+      for (const reader of this.readers) reader.signal("SIGCONT");
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.readers.map((reader) => reader[Symbol.asyncDispose]()));
   }
@@ -93,6 +104,16 @@ class Reader implements AsyncDisposable {
     const args = ["run", "-A", "--no-lock", "--no-check", import.meta.url, job];
     this.#child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "piped" }).spawn();
     this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Neither stopped nor asleep in the kernel. */
+  get isRunning(): boolean {
+    const stat = Deno.readTextFileSync(`/proc/${this.#child.pid}/stat`);
+    return !/^[DT]/.test(stat.slice(stat.lastIndexOf(")") + 2));
   }
 
   async nextLine(): Promise<string> {

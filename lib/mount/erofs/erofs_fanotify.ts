@@ -120,7 +120,11 @@ export class FanotifyImages implements AsyncDisposable {
     const resumed = await FanotifyImages.#open(options, watch, kept ?? fanotifyInit(), makeFile);
     const mounts: (ImageMount | undefined)[] = [];
     for (const placed of before) mounts.push(await resumed.#again(placed, kept !== undefined));
-    if (kept === undefined) await dropPages();
+    if (kept === undefined) {
+      await dropPages();
+      const names = before.map(({ image }) => image.name);
+      log.error("nobody watched over images for a while, who used them may have read zeros", { images: names });
+    }
     await resumed.server.serve();
     log.info("fanotify group taken over", { images: before.length, guarded: kept !== undefined });
     return { images: resumed, mounts };
@@ -189,7 +193,8 @@ export class FanotifyImages implements AsyncDisposable {
       const devices = await this.#openDevices(tasks, placed, () => false);
       return this.#mountOf(placed, devices, this.#watchAll(devices), !isGuarded);
     } catch (error) {
-      log.error("image is lost, its readers get errors", { image: image.name, error: messageOf(error) });
+      const readers = isGuarded ? "get errors" : "may get zeros";
+      log.error(`image is lost, its readers ${readers}`, { image: image.name, error: messageOf(error) });
       return undefined;
     } finally {
       await ignore(Deno.errors.NotFound, Deno.remove(imagePath(this.stateDir, image)));

@@ -1,0 +1,27 @@
+/**
+ * What is wrong with mounted layers, in words for people.
+ *
+ * @module
+ */
+import type { LayerMounts } from "./layer_mounts.ts";
+
+/** The worst first; none when all is well. */
+export function layerWarnings(
+  { strandedCount, suspectIds }: Pick<LayerMounts, "strandedCount" | "suspectIds">,
+): string[] {
+  return [
+    ...(suspectIds.length === 0 ? [] : [suspectText(suspectIds)]),
+    ...(strandedCount === 0 ? [] : [strandedText(strandedCount)]),
+  ];
+}
+
+function suspectText(ids: readonly string[]): string {
+  return `may have read zeros while nobody watched over their images: layers ${
+    ids.join(", ")
+  }, restart their containers`;
+}
+
+function strandedText(count: number): string {
+  const layers = count === 1 ? "1 mounted layer lost its image" : `${count} mounted layers lost their images`;
+  return `${layers} with an earlier nydus-gd: what was not read yet gives errors, restart the containers`;
+}
