@@ -214,20 +214,41 @@ for (const fsDriver of DATA_PATHS) {
       assert.deepEqual(await mountStates(), before);
     },
   );
+}
 
+for (const fsDriver of ["erofs-fuse", "fuse"]) {
   Deno.test({ name: `a mount whose keeper was killed too is named as dead (${fsDriver})`, ignore }, async () => {
     using temp = TempDir.make();
     const before = await mountStates();
     const mount = ["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS];
-    const server = await Server.start(mount, /^mounted /);
-    await server.kill();
-    const { pid } = JSON.parse(await Deno.readTextFile(`${statePath(temp.path)}/keeper.json`)) as { pid: number };
-    Deno.kill(pid, "SIGKILL");
-    await hasEnded(String(pid));
+    await killWithKeeper(await Server.start(mount, /^mounted /), `${statePath(temp.path)}/keeper.json`);
     await fails(mount, /: a mount is there that nobody serves any more/, /nydus-gd umount/);
     assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
     assert.deepEqual(await mountStates(), before);
   });
+}
+
+Deno.test(
+  { name: "a mount whose keeper was killed too is watched again by the same command (erofs-fanotify)", ignore },
+  async () => {
+    using temp = TempDir.make();
+    const before = await mountStates();
+    const mount = ["mount", "--fs-driver", "erofs-fanotify", BOOTSTRAP, temp.path, ...BLOBS];
+    await killWithKeeper(await Server.start(mount, /^mounted /), `${statePath(temp.path)}/fanotify-keeper.json`);
+    {
+      await using _server = await Server.start(mount, /^mounted /);
+      await readsRight(temp.path);
+    }
+    assert.equal(mountAt(temp.path), undefined);
+    assert.deepEqual(await mountStates(), before);
+  },
+);
+
+async function killWithKeeper(server: Server, record: string): Promise<void> {
+  await server.kill();
+  const { pid } = JSON.parse(await Deno.readTextFile(record)) as { pid: number };
+  Deno.kill(pid, "SIGKILL");
+  await hasEnded(String(pid));
 }
 
 Deno.test(

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { VERSION } from "../../lib/base/version.ts";
+import { DATA_PATHS } from "../../lib/mount/choose.ts";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
 import { fixture, SECTION_TIMEOUT_MS } from "../support/docker_stack.ts";
@@ -19,9 +20,6 @@ const SMALL_FILES = "v6-prefetch-fs";
 const OLD = "v5-lz4-sha256-64k";
 
 const NO_NETWORK = ["--network", "none"];
-
-/** Data paths by which each dockerd is tested. */
-const DATA_PATHS = ["erofs-fuse", "fuse"] as const;
 
 eachDockerd(({ test }) => {
   test("docker info shows the driver, what it does, and what is wrong", async ({ stack, registry }) => {

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import type { StatusDocument } from "../../lib/image/status_document.ts";
-import type { FsDriver } from "../../lib/mount/choose.ts";
+import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
@@ -87,7 +87,7 @@ function serveTest(
   });
 }
 
-for (const driver of ["erofs-fuse", "fuse"] as const) {
+for (const driver of DATA_PATHS) {
   serveTest(
     "status tells of an image what was read of it, and a prefetch brings the rest",
     driver,

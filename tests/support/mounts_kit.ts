@@ -44,7 +44,7 @@ export class TestMounts implements AsyncDisposable {
     private readonly cacheMount: Fd,
   ) {}
 
-  static async start(fsDriver: FsDriver, strict: boolean): Promise<TestMounts> {
+  static async start(fsDriver: FsDriver, strict: boolean, deadlineMs = 60_000): Promise<TestMounts> {
     const temp = TempDir.make();
     try {
       for (const name of ["mnt", "state", "cache"]) Deno.mkdirSync(temp.join(name));
@@ -53,7 +53,7 @@ export class TestMounts implements AsyncDisposable {
       const places = { mountpoint: temp.join("mnt"), stateDir, erofsDir: temp.join("erofs") };
       // files of a test are opened before they are watched: which mount of it is passed over makes no difference
       const cacheMount = openTree(AT.FDCWD, cacheDir, OPEN_TREE.CLONE);
-      const mounts = await ImageMounts.start({ ...places, cacheMount, dataPath, workers: 2, deadlineMs: 60_000 });
+      const mounts = await ImageMounts.start({ ...places, cacheMount, dataPath, workers: 2, deadlineMs });
       return new TestMounts(temp, dataPath, mounts, cacheMount);
     } catch (error) {
       temp[Symbol.dispose]();

@@ -1,0 +1,211 @@
+/**
+ * EROFS on files that are asked about: when data do not come, when all of them are there, and when it ends.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { hasCode } from "../../lib/base/errors.ts";
+import type { ImageMount } from "../../lib/mount/image_mount.ts";
+import { fuseTest, mountsBelow, until } from "../support/fuse_mount_kit.ts";
+import { type Probe, probe } from "../support/fs_probe.ts";
+import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
+import { TestMounts } from "../support/mounts_kit.ts";
+
+const CHUNK = 64 << 10;
+const CHUNKS = 16;
+
+function pattern(offset: number, length = 4096): string {
+  return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
+}
+
+function readOf(path: string, chunk: number): Probe {
+  return { op: "read", path, offset: chunk * CHUNK, length: 4096 };
+}
+
+/** A mounted image whose file begins at a block of the blob, or behind another, so that chunks have to be copied. */
+class Mounted implements AsyncDisposable {
+  private constructor(
+    readonly kit: TestMounts,
+    readonly image: MountableSynthetic,
+    readonly mount: ImageMount,
+    /** Where the file begins in the blob. */
+    readonly start: number,
+  ) {}
+
+  static async make({ packed = false, deadlineMs = 60_000 } = {}): Promise<Mounted> {
+    const kit = await TestMounts.start("erofs-fanotify", true, deadlineMs);
+    const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
+    const image = new MountableSynthetic(kit.temp.path, "image", tree, CHUNK);
+    const start = (image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK;
+    return new Mounted(kit, image, await kit.mounts.add(image.image, 1), start);
+  }
+
+  get path(): string {
+    return `${this.mount.path}/file`;
+  }
+
+  /** What a read of the start of `chunk` has to give. */
+  expected(chunk: number): string {
+    return pattern(this.start + chunk * CHUNK);
+  }
+
+  get asked(): number {
+    return this.kit.mounts.counters().requests;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kit.mounts[Symbol.asyncDispose]();
+    this.image[Symbol.dispose]();
+    await this.kit[Symbol.asyncDispose]();
+  }
+}
+
+/** Files that groups of this process watch. */
+function watchedFiles(): number {
+  let count = 0;
+  for (const { name } of Deno.readDirSync("/proc/self/fdinfo")) {
+    try {
+      count += Deno.readTextFileSync(`/proc/self/fdinfo/${name}`).match(/^fanotify ino:/gm)?.length ?? 0;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // the descriptor of the listing itself
+    }
+  }
+  return count;
+}
+
+async function dropCaches(): Promise<void> {
+  await Deno.writeTextFile("/proc/sys/vm/drop_caches", "1");
+}
+
+for (const packed of [false, true]) {
+  const where = packed ? "a copy" : "the cache file";
+
+  fuseTest(`a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`, async () => {
+    await using mounted = await Mounted.make({ packed });
+    const { image, path } = mounted;
+    const bad = packed ? 4 : 3;
+    image.beforeFetch = (chunk) => {
+      if (chunk === bad) throw new Error("Cannot fetch chunk: registry is down");
+    };
+    const broken = await probe([readOf(path, 3), readOf(path, 5), readOf(path, 3)]);
+    assert.deepEqual(broken, ["ERR:EIO", mounted.expected(5), "ERR:EIO"]);
+    image.beforeFetch = () => {};
+    assert.deepEqual(await probe([readOf(path, 3)]), [mounted.expected(3)]);
+  });
+
+  fuseTest(`a file that is complete is read by the kernel alone (${where})`, async () => {
+    await using mounted = await Mounted.make({ packed });
+    const { path } = mounted;
+    const all = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
+    const reads = [
+      ...all.map((chunk) => readOf(path, chunk)),
+      ...packed ? [readOf(`${mounted.mount.path}/before`, 0)] : [],
+    ];
+    const expected = [...all.map((chunk) => mounted.expected(chunk)), ...packed ? [pattern(0, 5)] : []];
+    assert.deepEqual(await probe(reads), expected);
+    assert.ok(await until(() => watchedFiles() === 0), "a file is still watched");
+    const { asked } = mounted;
+    assert.ok(asked > 0);
+    await dropCaches();
+    assert.deepEqual(await probe(reads), expected);
+    assert.equal(mounted.asked, asked);
+  });
+
+  fuseTest(`pages that are mapped are fetched, too (${where})`, async () => {
+    await using mounted = await Mounted.make({ packed });
+    const [mapped] = await probe([{ op: "mmap", path: mounted.path, offset: 7 * CHUNK, length: 4096 }]);
+    assert.equal(mapped, mounted.expected(7));
+  });
+
+  fuseTest(`many readers at once each see the right bytes (${where})`, async () => {
+    await using mounted = await Mounted.make({ packed });
+    mounted.image.beforeFetch = () => new Promise((resolve) => queueMicrotask(resolve));
+    const chunksOf = (reader: number) => Array.from({ length: 32 }, (_, i) => (i * 7 + reader * 5) % CHUNKS);
+    await Promise.all(Array.from({ length: 6 }, async (_, reader) => {
+      const answers = await probe(chunksOf(reader).map((chunk) => readOf(mounted.path, chunk)));
+      assert.deepEqual(answers, chunksOf(reader).map((chunk) => mounted.expected(chunk)));
+    }));
+  });
+}
+
+fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+  await using mounted = await Mounted.make({ deadlineMs: 100 });
+  mounted.image.beforeFetch = () => new Promise<never>(() => {});
+  assert.deepEqual(await probe([readOf(mounted.path, 1)]), ["ERR:EIO"]);
+  mounted.image.beforeFetch = () => {};
+  assert.deepEqual(await probe([readOf(mounted.path, 1)]), [mounted.expected(1)]);
+});
+
+fuseTest("a slow fetch holds up no other read", async () => {
+  await using mounted = await Mounted.make();
+  const gate = Promise.withResolvers<void>();
+  const waiting = Promise.withResolvers<void>();
+  mounted.image.beforeFetch = async (chunk) => {
+    if (chunk > 3) return;
+    waiting.resolve();
+    await gate.promise;
+  };
+  const slow = probe([readOf(mounted.path, 0)]);
+  await waiting.promise;
+  assert.ok(mounted.kit.mounts.waitingReads > 0);
+  assert.deepEqual(await probe([readOf(mounted.path, 9)]), [mounted.expected(9)]);
+  gate.resolve();
+  assert.deepEqual(await slow, [mounted.expected(0)]);
+});
+
+fuseTest("an image whose blob is complete is mounted without being asked about", async () => {
+  await using mounted = await Mounted.make();
+  const { image, kit } = mounted;
+  await image.ensure(0, CHUNKS * CHUNK, "on-demand");
+  const { asked } = mounted;
+  const second = await kit.mounts.add({ ...image.image, name: "second" }, 2);
+  assert.deepEqual(await probe([readOf(`${second.path}/file`, 11)]), [mounted.expected(11)]);
+  assert.equal(mounted.asked, asked);
+});
+
+fuseTest("images that share a blob each see all of it, whichever is unmounted", async () => {
+  await using mounted = await Mounted.make();
+  const { image, kit } = mounted;
+  const second = await kit.mounts.add({ ...image.image, name: "second" }, 2);
+  assert.deepEqual(await probe([readOf(`${second.path}/file`, 2)]), [mounted.expected(2)]);
+  await mounted.mount[Symbol.asyncDispose]();
+  await mounted.mount.released;
+  assert.deepEqual(await probe([readOf(`${second.path}/file`, 12)]), [mounted.expected(12)]);
+  await second[Symbol.asyncDispose]();
+  await second.released;
+  assert.deepEqual(mountsBelow(kit.temp.path), []);
+});
+
+fuseTest("an image that contradicts its blob is refused: the kernel would show what is there", async () => {
+  const kit = await TestMounts.start("erofs-fanotify", true);
+  await using _kit = kit;
+  using image = new MountableSynthetic(kit.temp.path, "image", { file: 4 * CHUNK }, CHUNK);
+  image.chunks.uncompressedOffset[1] = 2 * CHUNK;
+  await assert.rejects(kit.mounts.add(image.image, 1), (error) => hasCode(error, "invalid-image"));
+  assert.deepEqual(mountsBelow(kit.temp.path), []);
+});
+
+fuseTest("who uses an image on when its server ends gets errors, never zeros", async () => {
+  const mounted = await Mounted.make();
+  const { kit, image, path } = mounted;
+  assert.deepEqual(await probe([readOf(path, 0)]), [mounted.expected(0)]);
+  const script =
+    'exec 3<"$1"; echo open; read _; dd if=/dev/fd/3 bs=4096 skip=$2 count=1 status=none 2>&1 | head -c 16';
+  const holder = new Deno.Command("sh", {
+    args: ["-c", script, "sh", path, String(10 * CHUNK / 4096)],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const output = holder.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  assert.equal((await output.read()).value, "open\n");
+  await kit.mounts[Symbol.asyncDispose]();
+  assert.deepEqual(mountsBelow(kit.temp.path), []);
+  const stdin = holder.stdin.getWriter();
+  await stdin.write(new TextEncoder().encode("\n"));
+  await stdin.close();
+  assert.match((await output.read()).value ?? "", /^dd: /);
+  await output.cancel();
+  await holder.status;
+  image[Symbol.dispose]();
+  await kit[Symbol.asyncDispose]();
+});
