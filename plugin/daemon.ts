@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { notifyReady } from "../ffi/libsystemd.ts";
+import { inheritedDescriptors, notifyReady } from "../ffi/libsystemd.ts";
 import { mountAt } from "../ffi/mountinfo.ts";
 import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
@@ -79,6 +79,7 @@ export async function serve(args: ServeOptions, { signal, log: logControl }: Ser
   if (Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot serve: mounting needs root", { hint: "sudo nydus-gd serve" });
   }
+  inheritedDescriptors(); // before another program is started, which must not have them
   const settings = await readSettings(args.settings);
   if (!logControl.explicit) logControl.setLevel(settings.log.level);
   const fsDriver = args.fsDriver ?? settings.mount.fsDriver;

@@ -71,9 +71,13 @@ export class GraphDriverProcess implements AsyncDisposable {
     return driver;
   }
 
-  /** Starts the process, after {@link kill} or {@link stop}; resolves when the socket accepts. */
-  async restart(): Promise<void> {
-    const child = this.begin();
+  /**
+   * Starts the process, after {@link kill} or {@link stop}; resolves when the socket accepts.
+   *
+   * @param change in place of options, this time
+   */
+  async restart(change: ServeProcessOptions = {}): Promise<void> {
+    const child = this.begin(change);
     if (!await listening(this.socket, child)) {
       throw new Error(`the driver ended with ${(await child.status).code} before it listened`);
     }
@@ -82,8 +86,8 @@ export class GraphDriverProcess implements AsyncDisposable {
   }
 
   /** {@link restart} that does not wait. */
-  begin(): Deno.ChildProcess {
-    const { within = [], env, logLevel, logPath, args = [] } = this.options;
+  begin(change: ServeProcessOptions = {}): Deno.ChildProcess {
+    const { within = [], env, logLevel, logPath, args = [] } = { ...this.options, ...change };
     const redirect = logPath === undefined ? [] : ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", logPath];
     const serve = [Deno.execPath(), ...serveArguments(this.socket, this.#root, logLevel), ...args];
     const [program = "", ...words] = [...redirect, ...within, ...serve];

@@ -4,6 +4,7 @@
  * @module
  */
 import { rejects } from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { ignoreMount } from "../../ffi/fanotify.ts";
 import { AT, FALLOC, fallocate, O, openat } from "../../ffi/fcntl.ts";
 import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
@@ -12,7 +13,7 @@ import { fstat } from "../../ffi/sys_stat.ts";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { Keeper } from "../../lib/mount/keeper/keeper.ts";
 import { buildFrom } from "./built_rafs.ts";
-import { GraphDriverProcess } from "./graph_driver_process.ts";
+import { GraphDriverProcess, type ServeProcessOptions } from "./graph_driver_process.ts";
 import { unmountBelow } from "./store_home.ts";
 import { file, tarOf } from "./tar_builder.ts";
 import { TempDir } from "./temp_dir.ts";
@@ -36,7 +37,7 @@ export class LazyContainer implements AsyncDisposable {
   ) {}
 
   /** @param fsDriver the data path, by name or "auto" */
-  static async start(fsDriver = "auto"): Promise<LazyContainer> {
+  static async start(fsDriver = "auto", options: ServeProcessOptions = {}): Promise<LazyContainer> {
     const temp = TempDir.make();
     // one more than is read, so that the blob is never complete
     const names = Array.from({ length: FILES.count + 1 }, (_, number) => number);
@@ -49,7 +50,7 @@ export class LazyContainer implements AsyncDisposable {
     Deno.writeFileSync(temp.join(`blobs/${built.blobId}`), built.blob);
     const backend = { type: "localfs", config: { dir: temp.join("blobs") } };
     Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
-    const driver = await GraphDriverProcess.start(temp.path);
+    const driver = await GraphDriverProcess.start(temp.path, options);
     const container = new LazyContainer(temp, driver, built.blobId, fsDriver);
     const Opts = [`nydus-gd.config=${temp.join("config.json")}`, `nydus-gd.fs-driver=${fsDriver}`];
     await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
@@ -71,7 +72,8 @@ export class LazyContainer implements AsyncDisposable {
   }
 
   get #keeperPath(): string {
-    return `${this.stateDir}/${this.fsDriver === "erofs-fanotify" ? "fanotify-keeper" : "keeper"}.json`;
+    const isFanotify = existsSync(`${this.stateDir}/fanotify-keeper.json`);
+    return `${this.stateDir}/${isFanotify ? "fanotify-keeper" : "keeper"}.json`;
   }
 
   /** What file `number` has. */

@@ -11,6 +11,8 @@
  * @module
  */
 
+import { hasServiceManager } from "../../../ffi/libsystemd.ts";
+
 /** Descriptors that are stored: the FUSE session with its clones (at most 16), the fanotify group. */
 const DESCRIPTORS = 18;
 
@@ -23,7 +25,7 @@ export type Guard = { readonly isStrong: true; readonly what: string } | {
 /** What guards descriptors of this process. */
 export function guardOf(env: Readonly<Record<string, string>> = Deno.env.toObject()): Guard {
   const why = (state: string): Guard => ({ isStrong: false, why: state });
-  if (env["NOTIFY_SOCKET"] === undefined) return why("no service manager started this program");
+  if (!hasServiceManager()) return why("no service manager keeps descriptors of this program");
   const room = Number(env["FDSTORE"] ?? 0);
   if (room >= DESCRIPTORS) return { isStrong: true, what: "the service manager keeps descriptors" };
   return why(`the unit stores ${room} descriptors, ${DESCRIPTORS} are needed (FileDescriptorStoreMax=)`);

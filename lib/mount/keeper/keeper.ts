@@ -6,6 +6,9 @@
  *    ✝ kill -9
  * daemon ── Keeper.take(record) ──► duplicates of the same open files, by pidfd_getfd(2)
  * ```
+ * Where a service manager started the daemon, its descriptor store has them as well (ffi/libsystemd.ts): that outlives
+ * even the end of the whole unit, keeper and all.
+ *
  * What the kernel would end with the last descriptor (a FUSE connection and its clones, a fanotify group) goes on:
  * programs that read meanwhile wait. A keeper that dies while its daemon lives is replaced at once. The record is a JSON
  * file; it names the process by number, start time and boot, so that it is never mistaken for another.
@@ -17,6 +20,7 @@
  */
 import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
+import { inheritedDescriptors, removeStoredDescriptor, storeDescriptor } from "../../../ffi/libsystemd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "../../../ffi/pidfd.ts";
 import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
@@ -62,14 +66,17 @@ export class Keeper implements AsyncDisposable {
     using former = await findLiving(recordPath);
     const keeper = new Keeper(recordPath, descriptors);
     await keeper.#spawn();
+    for (const [name, fd] of descriptors) storeDescriptor(name, fd);
     if (former !== undefined) kill(former.process);
     return keeper;
   }
 
-  /** Duplicates of what a keeper of an earlier daemon holds; undefined where none is alive. */
+  /**
+   * Duplicates of what a keeper of an earlier daemon holds, or the service manager kept; undefined where it is gone.
+   */
   static async take(recordPath: string): Promise<Map<string, Fd> | undefined> {
     using living = await findLiving(recordPath);
-    if (living === undefined) return undefined;
+    if (living === undefined) return takeStored(await readRecord(recordPath));
     const taken = new Map<string, Fd>();
     try {
       for (const [name, number] of living.kept.descriptors) taken.set(name, pidfdGetfd(living.process, number));
@@ -97,6 +104,7 @@ export class Keeper implements AsyncDisposable {
   static async discard(recordPath: string): Promise<void> {
     using living = await findLiving(recordPath);
     if (living !== undefined) kill(living.process);
+    for (const [name] of (await readRecord(recordPath))?.descriptors ?? []) forget(name);
     await ignore(Deno.errors.NotFound, Deno.remove(recordPath));
   }
 
@@ -113,6 +121,7 @@ export class Keeper implements AsyncDisposable {
     this.#process?.ref(); // or the program could end while it waits
     this.#process?.kill("SIGKILL");
     await this.#watching;
+    for (const name of this.descriptors.keys()) forget(name);
     await ignore(Deno.errors.NotFound, Deno.remove(this.recordPath));
   }
 
@@ -157,6 +166,22 @@ export class Keeper implements AsyncDisposable {
       });
     }
   }
+}
+
+/** What the service manager handed over of the descriptors on record: all of them or none. */
+function takeStored(kept: Kept | undefined): Map<string, Fd> | undefined {
+  const stored = inheritedDescriptors();
+  if (kept?.bootId !== bootId() || !kept.descriptors.every(([name]) => stored.get(name)?.closed === false)) {
+    return undefined;
+  }
+  log.info("descriptors come from the service manager", { count: kept.descriptors.length });
+  return new Map(kept.descriptors.map(([name]) => [name, (stored.get(name) as Fd).duplicate()]));
+}
+
+/** Nobody holds the descriptor by way of the service manager any more. */
+function forget(name: string): void {
+  removeStoredDescriptor(name);
+  inheritedDescriptors().get(name)?.[Symbol.dispose]();
 }
 
 /** A keeper that is alive. */

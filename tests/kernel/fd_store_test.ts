@@ -1,0 +1,40 @@
+/**
+ * The service manager as keeper: the whole unit may be killed, and no reader sees that anything happened.
+ *
+ * @module
+ */
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { LazyContainer } from "../support/lazy_container.ts";
+import { NotifySocket, withStored } from "../support/notify_socket.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+fuseTest("under a descriptor store auto is erofs-fanotify, and the whole unit may be killed", async () => {
+  using temp = TempDir.make();
+  using manager = NotifySocket.bind(temp.join("notify"));
+  await killUnit(manager);
+  await manager.receiveLine("FDSTOREREMOVE=1");
+});
+
+async function killUnit(manager: NotifySocket): Promise<void> {
+  const env = { NOTIFY_SOCKET: manager.path, FDSTORE: "64" };
+  await using container = await LazyContainer.start("auto", { env });
+  const { driver } = container;
+  match((await rowsOf(container)).get("Data Path") ?? "", /^erofs-fanotify \(the service manager keeps/);
+  const { fd } = await manager.receiveLine("FDNAME=fanotify");
+  ok(fd !== undefined);
+  using group = fd;
+  await using readers = await container.read(2);
+  await driver.kill();
+  Deno.kill(container.keeperPid, "SIGKILL");
+  group.setCloseOnExec(false); // as it is handed over
+  await driver.restart({ within: withStored([["fanotify", group]]) });
+  const { wrong, errors } = await readers.stop();
+  deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
+  equal((await rowsOf(container)).get("Warning"), undefined);
+}
+
+async function rowsOf({ driver }: LazyContainer): Promise<Map<string, string>> {
+  const { Status } = await driver.call("GraphDriver.Status");
+  return new Map(Status as [string, string][]);
+}
