@@ -3,15 +3,16 @@
  *
  * @module
  */
-import { mountAt, readMountinfo } from "../../ffi/mountinfo.ts";
+import { mountAt, mountsBelow, readMountinfo } from "../../ffi/mountinfo.ts";
 import * as v from "valibot";
 import { ignore } from "../base/errors.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { VERSION } from "../base/version.ts";
 import { isOurs, isServed } from "../image/mount_state.ts";
 import { StatusDocument } from "../image/status_document.ts";
+import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
-import { Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { fanotifyKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { SERVICE } from "../setup/unit_files.ts";
 import { hasSystemd, showUnit } from "../setup/systemd.ts";
 import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
@@ -117,15 +118,18 @@ async function lookAtSession(
 ): Promise<Finding> {
   if (!isRoot) return skipped("the keeper is root's", NEEDS_ROOT);
   const isMounted = mountAt(`${root}/images`)?.fsType === FUSE_TYPE;
-  if (!isMounted) return ok("none is mounted");
-  const keeper = await Keeper.pidOf(keeperPath(`${root}/state`));
+  const isWatched = mountsBelow(`${root}/erofs`).some(({ fsType }) => fsType === EROFS_TYPE);
+  if (!isMounted && !isWatched) return ok("none is mounted");
+  const record = isMounted ? keeperPath : fanotifyKeeperPath;
+  const keeper = await Keeper.pidOf(record(`${root}/state`));
   const serves = await statusOf(adminSocket, signal) !== undefined;
   if (keeper !== undefined && serves) return ok(`served, and kept by process ${keeper}`);
   if (keeper !== undefined) {
     return fail("programs that read what is not here yet wait: no daemon serves", await startCommand());
   }
-  return serves ? fail("no keeper: if the daemon is killed, containers of lazy images get errors", RESTART) : fail(
-    "daemon and keeper are gone: containers of lazy images get errors",
+  const get = isMounted ? "get errors" : "read zeros for what is missing";
+  return serves ? fail(`no keeper: if the daemon is killed, containers of lazy images ${get}`, RESTART) : fail(
+    `daemon and keeper are gone: containers of lazy images ${get}`,
     `${await startCommand()}, then restart the containers`,
   );
 }

@@ -7,6 +7,7 @@ import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { messageOf } from "../base/errors.ts";
 import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
+import { probeFanotify } from "../mount/erofs/probe_fanotify.ts";
 import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
 import { scratchIn } from "./scratch.ts";
 import type { Subject } from "./subject.ts";
@@ -71,10 +72,13 @@ async function lookAtErofs(subject: Subject): Promise<Finding> {
   try {
     using tasks = new ErofsTasks();
     await tasks.probe(scratch.path);
-    return ok("can be mounted, and is right about short devices: fs_driver erofs-fuse can be had");
+    const watching = await probeFanotify(tasks, scratch.path, scratch.path).catch(messageOf);
+    if (watching === undefined) return ok("can be mounted and watched: every fs_driver can be had");
+    if (subject.settings.mount.fsDriver === "erofs-fanotify") return fail(watching, 'mount.fs_driver = "auto"');
+    return ok(`can be mounted, and is right about short devices: fs_driver erofs-fuse can be had (${watching})`);
   } catch (error) {
     const seen = messageOf(error);
-    if (subject.settings.mount.fsDriver === "erofs-fuse") return fail(seen, 'mount.fs_driver = "auto"');
+    if (subject.settings.mount.fsDriver.startsWith("erofs")) return fail(seen, 'mount.fs_driver = "auto"');
     return ok(`not here, images are served by FUSE (${seen})`);
   }
 }

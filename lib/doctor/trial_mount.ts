@@ -22,6 +22,7 @@ import { lockFile } from "../layer/home_lock.ts";
 import { mountOverlay, unmountAll } from "../layer/overlay_mount.ts";
 import { removeTree } from "../layer/remove_tree.ts";
 import { DATA_PATHS, type FsDriver } from "../mount/choose.ts";
+import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 import { type Check, failedWith, type Finding, ok, skipped } from "./check.ts";
 import { nearestFolder } from "./scratch.ts";
@@ -138,5 +139,6 @@ function wrong(path: string): NydusGdError {
 async function clear(dir: string): Promise<void> {
   await FuseSession.abandon(`${dir}/state`);
   for (const { mountPoint } of mountsBelow(dir).reverse()) umount2(mountPoint, MNT.DETACH);
+  await FanotifyImages.abandon(`${dir}/state`);
   for await (const { name } of Deno.readDir(dir)) if (name !== "lock") await removeTree(`${dir}/${name}`);
 }

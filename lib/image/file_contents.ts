@@ -12,7 +12,7 @@
  */
 import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
-import { agrees, readExtents } from "../mount/fuse/cached_read.ts";
+import { agrees, readExtents } from "../mount/cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../mount/image_mount.ts";
 import type { Bootstrap, Extent } from "../rafs/bootstrap.ts";
 

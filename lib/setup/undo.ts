@@ -13,7 +13,7 @@
 import { throwIfAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
-import { Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { fanotifyKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { DockerApi } from "./docker_api.ts";
 import { lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
@@ -99,7 +99,8 @@ export async function undo(
 /** No daemon will come that goes on with them. */
 async function giveUpImages(): Promise<void> {
   const stateDir = `${ROOT}/state`;
-  if (await Keeper.pidOf(keeperPath(stateDir)) === undefined) return;
+  const keepers = await Promise.all([keeperPath, fanotifyKeeperPath].map((path) => Keeper.pidOf(path(stateDir))));
+  if (keepers.every((pid) => pid === undefined)) return;
   await ImageMounts.abandon({ mountpoint: `${ROOT}/images`, erofsDir: `${ROOT}/erofs`, stateDir });
 }
 

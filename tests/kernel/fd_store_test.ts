@@ -4,6 +4,7 @@
  * @module
  */
 import { deepEqual, equal, match, ok } from "node:assert/strict";
+import type { Fd } from "../../ffi/fd.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 import { NotifySocket, withStored } from "../support/notify_socket.ts";
@@ -21,14 +22,18 @@ async function killUnit(manager: NotifySocket): Promise<void> {
   await using container = await LazyContainer.start("auto", { env });
   const { driver } = container;
   match((await rowsOf(container)).get("Data Path") ?? "", /^erofs-fanotify \(the service manager keeps/);
-  const { fd } = await manager.receiveLine("FDNAME=fanotify");
-  ok(fd !== undefined);
-  using group = fd;
+  using cleanup = new DisposableStack();
+  const stored: [string, Fd][] = [];
+  for (const name of ["fanotify", "fanotify-events"]) {
+    const { fd } = await manager.receiveLine(`FDNAME=${name}`);
+    ok(fd !== undefined);
+    stored.push([name, cleanup.use(fd)]);
+  }
   await using readers = await container.read(2);
   await driver.kill();
   Deno.kill(container.keeperPid, "SIGKILL");
-  group.setCloseOnExec(false); // as it is handed over
-  await driver.restart({ within: withStored([["fanotify", group]]) });
+  for (const [, fd] of stored) fd.setCloseOnExec(false); // as they are handed over
+  await driver.restart({ within: withStored(stored) });
   const { wrong, errors } = await readers.stop();
   deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
   equal((await rowsOf(container)).get("Warning"), undefined);

@@ -40,7 +40,7 @@ dataPathTest("every image shows what its listing says, all of them in one sessio
     const isWatched = dataPath.fsDriver === "erofs-fanotify";
     assert.deepEqual(mountsBelow(temp.path), isWatched ? [] : [mounts.mountpoint]);
     const left = [...Deno.readDirSync(temp.join("state"))].map(({ name }) => name).sort();
-    const fanotify = ["copies", "fanotify-events", "fanotify-keeper.json"];
+    const fanotify = ["copies", "fanotify-keeper.json"];
     assert.deepEqual(left, isWatched ? fanotify : ["keeper.json"]);
     if (isWatched) assert.deepEqual([...Deno.readDirSync(temp.join("state/copies"))], []);
   } finally {

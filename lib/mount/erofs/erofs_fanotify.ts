@@ -34,15 +34,15 @@ import { type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
 import type { CopyFolder, WatchedDevice } from "../fanotify/watched_device.ts";
 import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
-import { Keeper } from "../keeper/keeper.ts";
+import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 
 const log = logger("mount", "fanotify");
 
-/** Name of the group in the keeper. */
-const GROUP = "fanotify";
+/** Names of what the keeper holds: the group, and the file of its events. */
+const KEPT = { group: "fanotify", events: "fanotify-events" } as const;
 /** How long super blocks have to go after they were unmounted, before their files are cut. */
 const DRAIN_TIMEOUT_MS = 3_000;
 
@@ -92,7 +92,7 @@ export class FanotifyImages implements AsyncDisposable {
    * @throws {NydusGdError} "environment"; {SyscallError} EINVAL on kernels without pre-content events
    */
   static async start(options: FanotifyOptions, watch: UnmountWatch): Promise<FanotifyImages> {
-    const images = await FanotifyImages.#open(options, watch, fanotifyInit(), EventFile.create);
+    const images = await FanotifyImages.#open(options, watch, fanotifyInit(), EventFile.create());
     await images.server.serve();
     return images;
   }
@@ -111,13 +111,13 @@ export class FanotifyImages implements AsyncDisposable {
     watch: UnmountWatch,
     images: () => Promise<readonly PlacedImage[]>,
   ): Promise<{ readonly images: FanotifyImages; readonly mounts: readonly (ImageMount | undefined)[] } | undefined> {
-    const record = keeperPath(options.stateDir);
+    const record = fanotifyKeeperPath(options.stateDir);
     if (!await Keeper.isOfThisBoot(record)) return undefined;
-    const kept = (await Keeper.take(record))?.get(GROUP);
+    const kept = await takeKept(record);
     const before = await images();
     if (kept === undefined && before.length === 0) return undefined;
-    const makeFile = kept === undefined ? EventFile.create : EventFile.reopen;
-    const resumed = await FanotifyImages.#open(options, watch, kept ?? fanotifyInit(), makeFile);
+    const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
+    const resumed = await FanotifyImages.#open(options, watch, group, events);
     const mounts: (ImageMount | undefined)[] = [];
     for (const placed of before) mounts.push(await resumed.#again(placed, kept !== undefined));
     if (kept === undefined) {
@@ -132,7 +132,7 @@ export class FanotifyImages implements AsyncDisposable {
 
   /** Gives up what {@link resume} would go on with. Its mounts must be gone. */
   static async abandon(stateDir: string): Promise<void> {
-    await Keeper.discard(keeperPath(stateDir));
+    await Keeper.discard(fanotifyKeeperPath(stateDir));
     await removeFiles(stateDir);
   }
 
@@ -140,10 +140,11 @@ export class FanotifyImages implements AsyncDisposable {
     { stateDir, deadlineMs, cacheMount }: FanotifyOptions,
     watch: UnmountWatch,
     group: Fd,
-    makeFile: (path: string) => EventFile,
+    events: EventFile,
   ): Promise<FanotifyImages> {
     await using cleanup = new AsyncDisposableStack();
     cleanup.use(group);
+    cleanup.use(events);
     if (cacheMount === undefined) {
       throw new NydusGdError("environment", "Cannot watch cache: it has no mount of its own, which needs root");
     }
@@ -152,8 +153,8 @@ export class FanotifyImages implements AsyncDisposable {
     await Deno.mkdir(path, { recursive: true, mode: 0o700 });
     const copies = { path, ownMount: cleanup.use(openTree(AT.FDCWD, path, OPEN_TREE.CLONE)) };
     ignoreMount(group, copies.ownMount);
-    const events = cleanup.use(makeFile(eventsPath(stateDir)));
-    const keeper = await Keeper.start(keeperPath(stateDir), new Map([[GROUP, group]]));
+    const kept = new Map([[KEPT.group, group], [KEPT.events, events.fd]]);
+    const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), kept);
     cleanup.move();
     const server = new EventServer(group, events, deadlineMs);
     return new FanotifyImages(stateDir, watch, group, events, copies, server, keeper);
@@ -305,6 +306,13 @@ export class FanotifyImages implements AsyncDisposable {
   }
 }
 
+/** What a keeper has of a predecessor; undefined where none has. */
+async function takeKept(record: string): Promise<{ readonly group: Fd; readonly events: EventFile } | undefined> {
+  const kept = await Keeper.take(record);
+  const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
+  return group && events && { group, events: EventFile.reopen(events) };
+}
+
 function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {
   return devices.flatMap(({ watched }) => watched ?? []);
 }
@@ -315,18 +323,9 @@ async function dropPages(): Promise<void> {
 }
 
 async function removeFiles(stateDir: string): Promise<void> {
-  await ignore(Deno.errors.NotFound, Deno.remove(eventsPath(stateDir)));
   await ignore(Deno.errors.NotFound, Deno.remove(copiesPath(stateDir), { recursive: true }));
-}
-
-function eventsPath(stateDir: string): string {
-  return `${stateDir}/fanotify-events`;
 }
 
 function copiesPath(stateDir: string): string {
   return `${stateDir}/copies`;
-}
-
-function keeperPath(stateDir: string): string {
-  return `${stateDir}/fanotify-keeper.json`;
 }

@@ -1,5 +1,5 @@
 /**
- * The file that events are kept in while they are under way.
+ * The file that events are kept in while they are under way: in memory, held by the keeper as well.
  *
  * ```
  * ┌───────────────────────────────┬────────────────────────────────────────────┐
@@ -13,12 +13,17 @@
  * unanswered. The inbox is zeroed when everything in it is answered or parked, a record when its event is answered,
  * before its descriptor is closed: a number that stands in the file never names another event.
  *
+ * Its pages are pinned: a thread that is being killed still takes an event, if one is there, and where a page of the
+ * inbox must be waited for then, the reader is refused.
+ *
  * @module
  */
-import { O, open } from "../../../ffi/fcntl.ts";
-import { Mapping, viewAt } from "../../../ffi/sys_mman.ts";
-import { ftruncate } from "../../../ffi/unistd.ts";
 import { decodeFanotifyEvents } from "../../../ffi/fanotify.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
+import { ftruncate } from "../../../ffi/unistd.ts";
+import { NydusGdError } from "../../base/errors.ts";
 
 const INBOX_SIZE = 4096;
 /** Events that may wait for data at once. */
@@ -44,29 +49,38 @@ export interface LeftEvent {
 
 /** The whole file, held by the main thread. */
 export class EventFile implements Disposable {
-  private constructor(readonly path: string, private readonly mapping: Mapping, readonly records: EventRecords) {}
+  private constructor(readonly fd: Fd, private readonly mapping: Mapping, readonly records: EventRecords) {}
 
-  /** Creates the file anew; what stood in it is gone. */
-  static create(path: string): EventFile {
-    return EventFile.#open(path, O.RDWR | O.CREAT | O.TRUNC);
-  }
-
-  /** The file that a predecessor left. */
-  static reopen(path: string): EventFile {
-    return EventFile.#open(path, O.RDWR | O.CREAT);
-  }
-
-  static #open(path: string, flags: number): EventFile {
-    using fd = open(path, flags, 0o600);
+  /** A new file, empty. */
+  static create(): EventFile {
+    const fd = memfdCreate("nydus-gd-events");
     ftruncate(fd, FILE_SIZE);
-    const mapping = Mapping.ofFile(fd, FILE_SIZE, { shared: true, writable: true });
-    const records = new EventRecords(mapping.address, new Int32Array(new SharedArrayBuffer(4)));
-    return new EventFile(path, mapping, records);
+    return EventFile.reopen(fd);
   }
 
-  /** Unmaps. No Worker may use it any more. */
+  /**
+   * The file that a predecessor left, with all that may be unanswered.
+   *
+   * @param fd owned by the file from now on, whatever comes of it
+   * @throws {NydusGdError} "unsupported" for a file in another layout
+   */
+  static reopen(fd: Fd): EventFile {
+    using cleanup = new DisposableStack();
+    cleanup.use(fd);
+    if (fstat(fd).size !== FILE_SIZE) {
+      throw new NydusGdError("unsupported", "Cannot take over events: another version laid them out");
+    }
+    const mapping = cleanup.use(Mapping.ofFile(fd, FILE_SIZE, { shared: true, writable: true }));
+    mapping.pin();
+    cleanup.move();
+    const freed = new Int32Array(new SharedArrayBuffer(4));
+    return new EventFile(fd, mapping, new EventRecords(mapping.address, freed));
+  }
+
+  /** Unmaps and closes. No Worker may use it any more. */
   [Symbol.dispose](): void {
     this.mapping[Symbol.dispose]();
+    this.fd[Symbol.dispose]();
   }
 }
 

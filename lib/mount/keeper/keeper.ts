@@ -43,9 +43,14 @@ const Kept = v.object({
 });
 type Kept = v.InferOutput<typeof Kept>;
 
-/** Where the keeper of the session in `stateDir` is on record. */
+/** Where the keeper of the FUSE session in `stateDir` is on record. */
 export function keeperPath(stateDir: string): string {
   return `${stateDir}/keeper.json`;
+}
+
+/** Where the keeper of the fanotify group in `stateDir` is on record. */
+export function fanotifyKeeperPath(stateDir: string): string {
+  return `${stateDir}/fanotify-keeper.json`;
 }
 
 /** The daemon's end of a keeper that runs. */
