@@ -45,6 +45,7 @@ import { GraphDriver } from "./docker/driver.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
 import { serveTcp } from "./serve_tcp.ts";
 import { serveUnix } from "./serve_unix.ts";
+import { trimMemory } from "./trim_memory.ts";
 
 const log = logger("serve");
 
@@ -107,6 +108,7 @@ class Daemon implements AsyncDisposable {
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
+    parts.use(trimMemory());
     const deps: BackendDeps = {
       http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
       keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),

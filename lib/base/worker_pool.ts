@@ -3,7 +3,7 @@
  *
  * A channel is one conversation with one Worker; many share a Worker, told apart by a number that this module puts
  * around each message: `{ channel, message }` both ways ({@link serveChannels} on the Worker's side). A Worker that dies
- * fails its channels and is replaced by the next {@link WorkerPool.open}.
+ * fails its channels and is replaced by the next {@link WorkerPool.open}; one without channels is ended after a while.
  *
  * @module
  */
@@ -35,7 +35,12 @@ export interface ChannelListener<Out> {
 interface Lane<Out> {
   readonly worker: Worker;
   readonly channels: Map<number, ChannelListener<Out>>;
+  /** Ends the Worker when it has had no channel for a while. */
+  idleTimer: ReturnType<typeof setTimeout> | undefined;
 }
+
+/** Milliseconds without a channel after which a Worker is ended: it holds 15 MB and starts in 30 ms. */
+const IDLE_MS = 10_000;
 
 /** Up to `size` Workers of one module. Messages are of types `In` (to the Worker) and `Out` (from it). */
 export class WorkerPool<In, Out> implements Disposable {
@@ -43,18 +48,24 @@ export class WorkerPool<In, Out> implements Disposable {
   #nextChannel = 1;
   #disposed = false;
 
-  constructor(readonly url: URL, readonly size: number) {}
+  constructor(readonly url: URL, readonly size: number, private readonly idleMs = IDLE_MS) {}
+
+  /** Workers that are alive. */
+  get workers(): number {
+    return this.#lanes.length;
+  }
 
   /** A conversation with the Worker that has the fewest. */
   open(listener: ChannelListener<Out>): Channel<In> {
     if (this.#disposed) throw new NydusGdError("interrupted", "Cannot start work: the program is stopping");
     const lane = this.#pick();
     const channel = this.#nextChannel++;
+    clearTimeout(lane.idleTimer);
     lane.channels.set(channel, listener);
     return {
       post: (message, transfer = []) => lane.worker.postMessage({ channel, message } satisfies Envelope, transfer),
       close: () => {
-        lane.channels.delete(channel);
+        if (lane.channels.delete(channel) && lane.channels.size === 0) this.#rest(lane);
       },
     };
   }
@@ -74,7 +85,7 @@ export class WorkerPool<In, Out> implements Disposable {
 
   #start(): Lane<Out> {
     const worker = startWorker(this.url, this.url.pathname.replace(/^.*\/|_worker\.[jt]s$/g, ""));
-    const lane: Lane<Out> = { worker, channels: new Map() };
+    const lane: Lane<Out> = { worker, channels: new Map(), idleTimer: undefined };
     worker.onmessage = ({ data }: MessageEvent<{ channel: number; message: Out }>) => {
       lane.channels.get(data.channel)?.onMessage(data.message);
     };
@@ -86,7 +97,12 @@ export class WorkerPool<In, Out> implements Disposable {
     return lane;
   }
 
+  #rest(lane: Lane<Out>): void {
+    lane.idleTimer = setTimeout(() => this.#bury(lane, "it had nothing to do"), this.idleMs);
+  }
+
   #bury(lane: Lane<Out>, state: string): void {
+    clearTimeout(lane.idleTimer);
     lane.worker.terminate();
     const at = this.#lanes.indexOf(lane);
     if (at >= 0) this.#lanes.splice(at, 1);

@@ -43,6 +43,13 @@ Deno.test("a worker that dies fails its channels and is replaced", async () => {
   deepEqual(await ask(pool, ["a"]), ["a1"]);
 });
 
+Deno.test("a worker without channels is ended, and started again when there is work", async () => {
+  using pool = new WorkerPool<string, string>(COUNTER, 2, 0);
+  deepEqual(await Promise.all([ask(pool, ["a"]), ask(pool, ["b"])]), [["a1"], ["b1"]]);
+  while (pool.workers > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  deepEqual(await ask(pool, ["c"]), ["c1"]);
+});
+
 Deno.test("a disposed pool takes no work", () => {
   const pool = new WorkerPool<string, string>(COUNTER, 1);
   pool[Symbol.dispose]();
