@@ -25,10 +25,8 @@
  *
  * @module
  */
-import { ERRNO, errnoName } from "../../../ffi/errno.ts";
-import { type Fd } from "../../../ffi/fd.ts";
+import type { Fd } from "../../../ffi/fd.ts";
 import { FUSE_ROOT_ID, hasResend, RESEND_NOTICE } from "../../../ffi/fuse_kernel.ts";
-import { notifyInvalEntry, notifyInvalInode } from "../../../ffi/libfuse3.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { write } from "../../../ffi/unistd.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
@@ -40,10 +38,12 @@ import { abortConnection, checkLibrary, findMount, mountFuse, readInit, unmount 
 import { ImageRegistry, type RegisteredImage } from "./image_registry.ts";
 import { MissHandler } from "./miss_handler.ts";
 import { checkImageNumber, nodeId } from "./node_id.ts";
+import { Notices } from "./notices.ts";
 import { RequestFile } from "./request_file.ts";
 import type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_options.ts";
-import { FuseWorkerHandle } from "./worker_handle.ts";
-import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
+import type { FuseWorkerHandle } from "./worker_handle.ts";
+import type { FromWorker } from "./worker_messages.ts";
+import { FuseWorkerSet } from "./worker_set.ts";
 
 export type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_options.ts";
 
@@ -70,9 +70,8 @@ export class FuseSession implements AsyncDisposable {
   readonly #devices: Fd[];
   readonly #connection: number;
   readonly #single: boolean;
-  /** Notices under way: they use a session of a Worker. */
-  readonly #notices = new Set<Promise<number>>();
-  #workers: FuseWorkerHandle[] = [];
+  readonly #workers = new FuseWorkerSet((worker, message) => this.#onMessage(worker, message));
+  readonly #notices = new Notices(() => this.#ended === undefined ? this.#workers.session : undefined);
   #keeper: Keeper | undefined;
   #ended: Promise<void> | undefined;
 
@@ -82,11 +81,14 @@ export class FuseSession implements AsyncDisposable {
     this.#devices = devices;
     this.#connection = connection;
     this.#single = options.single !== undefined;
-    this.#images = new ImageRegistry((message) => this.#send(message), (image) => this.#misses.failures.forget(image));
+    this.#images = new ImageRegistry(
+      (message) => this.#workers.send(message),
+      (image) => this.#misses.failures.forget(image),
+    );
     this.#misses = new MissHandler(
       MAX_READ,
       Math.ceil(options.deadlineMs / READS_PER_FAILURE),
-      (known, index, blob) => this.#send({ kind: "blob", image: known.number, index, blob }),
+      (known, index, blob) => this.#workers.send({ kind: "blob", image: known.number, index, blob }),
       this.#abort.signal,
     );
   }
@@ -170,7 +172,7 @@ export class FuseSession implements AsyncDisposable {
     const { single, stateDir } = options;
     const kept = new Map(this.#devices.map((device, index) => [`fuse-${index}`, device]));
     this.#keeper = await Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
-    const common = {
+    await this.#workers.start(this.#devices, this.#requests, {
       init: this.#requests.storedInit(),
       maxRead: MAX_READ,
       maxBackground: MAX_BACKGROUND,
@@ -180,11 +182,7 @@ export class FuseSession implements AsyncDisposable {
       replay: takenOver && !this.#resend(),
       // the first request may be read before a Worker that was started later is known here
       images: this.#images.messages(),
-    };
-    this.#workers = this.#devices.map((device, index) =>
-      new FuseWorkerHandle(index, device, this.#requests.regionAddress(index), common, (w, m) => this.#onMessage(w, m))
-    );
-    await Promise.all(this.#workers.map((worker) => worker.ready));
+    });
   }
 
   /** Has the kernel send again what was read and not answered. False where it cannot. */
@@ -205,7 +203,7 @@ export class FuseSession implements AsyncDisposable {
     if (this.#single) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
     if (this.#ended !== undefined) throw new NydusGdError("internal", "Cannot add image: the session has ended");
     const entry = this.#images.add(image, imageNumber);
-    await this.#invalidateRoot();
+    await this.#notices.invalidateRoot();
     return this.#mountOf(entry);
   }
 
@@ -227,23 +225,18 @@ export class FuseSession implements AsyncDisposable {
     if (this.#ended !== undefined) return await this.#ended;
     this.#ended = Promise.resolve();
     this.#misses.tasks.abandon();
-    const stopped = await Promise.all(this.#workers.map((worker) => worker.stop(DRAIN_TIMEOUT_MS)));
-    if (stopped.includes(false)) throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
+    if (!await this.#workers.stop(DRAIN_TIMEOUT_MS)) {
+      throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
+    }
     await this.#failMisses();
-    await Promise.all(this.#notices);
+    await this.#notices.settled();
     this.#keeper?.leave();
     this.#images.releaseAll();
   }
 
   /** What has been served so far, by all Workers. */
   counters(): FuseCounters {
-    const sum = (cell: number) => this.#workers.reduce((total, worker) => total + (worker.counters[cell] ?? 0), 0);
-    return {
-      requests: sum(COUNTER.requests),
-      reads: sum(COUNTER.reads),
-      readBytes: sum(COUNTER.readBytes),
-      misses: sum(COUNTER.misses),
-    };
+    return this.#workers.counters();
   }
 
   /** READs that wait for data now. */
@@ -253,7 +246,7 @@ export class FuseSession implements AsyncDisposable {
 
   /** Resolves when the mount is gone, whoever unmounted it, and everything of the session is closed. */
   get ended(): Promise<void> {
-    return this.#whenGone().then(() => this.#end(undefined));
+    return this.#workers.ended().then(() => this.#end(undefined));
   }
 
   /**
@@ -295,18 +288,18 @@ export class FuseSession implements AsyncDisposable {
       await this.#failMisses();
       await unmount(this.mountpoint, flags);
     }
-    if (!await this.#goneWithin(DRAIN_TIMEOUT_MS)) {
+    if (!await this.#workers.endWithin(DRAIN_TIMEOUT_MS)) {
       // another mount namespace or an overlay holds the file system: its users get ENOTCONN
       log.warn("file system is still in use elsewhere, cutting its connection", { mountpoint: this.mountpoint });
       await this.#failMisses();
       await abortConnection(this.#connection);
-      if (!await this.#goneWithin(DRAIN_TIMEOUT_MS)) {
+      if (!await this.#workers.endWithin(DRAIN_TIMEOUT_MS)) {
         throw new NydusGdError("io", `Cannot end FUSE session at ${this.mountpoint}: its threads did not end`);
       }
     }
     await this.#failMisses();
-    await Promise.all(this.#notices);
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+    await this.#notices.settled();
+    await this.#workers.close();
     await this.#keeper?.[Symbol.asyncDispose]();
     for (const device of this.#devices) device[Symbol.dispose]();
     this.#requests[Symbol.dispose]();
@@ -319,54 +312,15 @@ export class FuseSession implements AsyncDisposable {
     await this.#misses.tasks.settled();
   }
 
-  async #whenGone(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.ended));
-  }
-
-  async #goneWithin(timeoutMs: number): Promise<boolean> {
-    const { promise, resolve } = Promise.withResolvers<boolean>();
-    const timer = setTimeout(() => resolve(false), timeoutMs);
-    try {
-      return await Promise.race([this.#whenGone().then(() => true), promise]);
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
   async #remove(entry: RegisteredImage): Promise<void> {
     if (this.#ended !== undefined || !this.#images.hide(entry)) return;
     const { name, tree, devices = [] } = entry.image;
     const folder = nodeId(entry.number, tree.rootIno);
     // a device in use would keep its name below a folder that has none, and its reference with it
-    for (const index of devices.keys()) await this.#invalidateName(folder, deviceName(index));
-    await this.#invalidateName(FUSE_ROOT_ID, name);
-    await this.#invalidateRoot();
+    for (const index of devices.keys()) await this.#notices.invalidateName(folder, deviceName(index));
+    await this.#notices.invalidateName(FUSE_ROOT_ID, name);
+    await this.#notices.invalidateRoot();
     this.#images.releaseIfUnused(entry);
-  }
-
-  /** What the kernel may have of the root folder itself, attributes and listing, is old. */
-  async #invalidateRoot(): Promise<void> {
-    await this.#notify((session) => notifyInvalInode(session, FUSE_ROOT_ID));
-  }
-
-  async #invalidateName(parent: bigint, name: string): Promise<void> {
-    await this.#notify((session) => notifyInvalEntry(session, parent, new TextEncoder().encode(name)));
-  }
-
-  /** Sends a notice; notices are the connection's, whichever session sends them. The session outlives it. */
-  async #notify(send: (session: bigint) => Promise<number>): Promise<void> {
-    const [worker] = this.#workers;
-    if (worker === undefined || this.#ended !== undefined) return;
-    const notice = send(worker.session);
-    this.#notices.add(notice);
-    const result = await notice;
-    this.#notices.delete(notice);
-    // ENOENT: the kernel knows nothing of it
-    if (result !== 0 && result !== -ERRNO.ENOENT) log.debug("notice refused", { errno: errnoName(-result) });
-  }
-
-  #send(message: ToWorker): void {
-    for (const worker of this.#workers) worker.send(message);
   }
 
   #onMessage(worker: FuseWorkerHandle, message: FromWorker): void {
