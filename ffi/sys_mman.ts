@@ -31,7 +31,7 @@ const libc = loadLibc({
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" }, // int memfd_create(const char *name, unsigned flags)
 });
 
-/** How memory will be used, for {@link Mapping.advise}. */
+/** How memory will be used, for {@link Mapping.advise} and {@link adviseMemory}. */
 export const MADV = { NORMAL: 0, RANDOM: 1, SEQUENTIAL: 2, WILLNEED: 3, DONTNEED: 4 } as const;
 
 /**
@@ -156,4 +156,14 @@ export function viewAt(address: bigint, length: number): Uint8Array<ArrayBuffer>
   const pointer = Deno.UnsafePointer.create(address);
   if (pointer === null) throw new RangeError("Cannot view memory: address is 0");
   return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, length));
+}
+
+/**
+ * Tells the kernel what to expect of memory that is not a {@link Mapping} of ours, whole pages.
+ *
+ * @param advice one of {@link MADV}. DONTNEED empties memory that no file is behind
+ * @throws {SyscallError} ENOMEM where nothing is mapped
+ */
+export function adviseMemory(address: bigint, length: number, advice: number): void {
+  check(libc().madvise(address, BigInt(length), advice), "madvise", "memory");
 }

@@ -25,12 +25,14 @@ import { whenAborted } from "../lib/base/abort.ts";
 import { NydusGdError } from "../lib/base/errors.ts";
 import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
+import { trimMemory } from "../lib/base/trim_memory.ts";
 import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/config_files.ts";
 import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
 import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
+import { MappedBootstrap } from "../lib/image/open_image.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
@@ -45,7 +47,6 @@ import { GraphDriver } from "./docker/driver.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
 import { serveTcp } from "./serve_tcp.ts";
 import { serveUnix } from "./serve_unix.ts";
-import { trimMemory } from "./trim_memory.ts";
 
 const log = logger("serve");
 
@@ -108,7 +109,7 @@ class Daemon implements AsyncDisposable {
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
-    parts.use(trimMemory());
+    parts.use(trimMemory(() => MappedBootstrap.dropPages()));
     const deps: BackendDeps = {
       http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
       keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),

@@ -22,6 +22,9 @@ const ROOT = dirname(import.meta.dirname ?? ".");
 /** How long to look for a denort to download. Most build machines are either online or refuse at once. */
 const DENORT_TIMEOUT_MS = 5_000;
 
+/** As in launcher.c: a resting program collects its garbage by itself, lib/base/trim_memory.ts. */
+const V8_FLAGS = "--v8-flags=--expose-gc";
+
 /** Folders that hold no source of ours. */
 const SKIPPED = new Set(["node_modules", "dist", "tests", "scripts", "docs", "bench"]);
 
@@ -117,7 +120,7 @@ async function compile(bundleDir: string, parts: readonly PackedFile[], target: 
     path,
   ]);
   await run(Deno.execPath(), [
-    ...["compile", "--quiet", "--allow-all", "--no-config", "--no-lock", "--no-check", "--output", target],
+    ...["compile", "--quiet", "--allow-all", "--no-config", "--no-lock", "--no-check", V8_FLAGS, "--output", target],
     ...included,
     join(bundleDir, "main.js"),
   ]);

@@ -17,6 +17,7 @@ import { NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { logger } from "../base/log.ts";
 import type { SizeLimit } from "../base/setting_values.ts";
+import { trimMemory } from "../base/trim_memory.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { chooseDataPath } from "../mount/choose.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
@@ -74,6 +75,7 @@ const Note = v.object({ bootstrap: v.string() });
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
   const { dir, stateDir } = options;
   await using cleanup = new AsyncDisposableStack();
+  cleanup.use(trimMemory(() => MappedBootstrap.dropPages()));
   const { path: bootstrapPath, container } = await findBootstrap(options.source, `${stateDir}/image.boot`);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(

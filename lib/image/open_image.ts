@@ -15,7 +15,7 @@ import { dirname, join } from "node:path";
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
-import { Mapping } from "../../ffi/sys_mman.ts";
+import { MADV, Mapping } from "../../ffi/sys_mman.ts";
 import { fstat, S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
 import { NydusGdError } from "../base/errors.ts";
@@ -47,11 +47,17 @@ export interface OpenImageOptions {
 
 /** A bootstrap file, mapped and parsed. */
 export class MappedBootstrap implements Disposable {
-  private constructor(readonly path: string, readonly mapping: Mapping, readonly tree: Bootstrap) {}
+  /** Those that are mapped. */
+  static readonly #mapped = new Set<MappedBootstrap>();
+
+  private constructor(readonly path: string, readonly mapping: Mapping, readonly tree: Bootstrap) {
+    MappedBootstrap.#mapped.add(this);
+  }
 
   /** @throws {NydusGdError} "invalid-image", "unsupported" for its content; "not-found", "io" for the file */
   static open(path: string, options: OpenOptions = {}): MappedBootstrap {
     const mapping = mapBootstrap(path);
+    mapping.advise(MADV.WILLNEED); // in one go: who looks up names would wait for the disk page by page
     try {
       return new MappedBootstrap(path, mapping, openBootstrap(mapping.bytes, options));
     } catch (error) {
@@ -60,7 +66,16 @@ export class MappedBootstrap implements Disposable {
     }
   }
 
+  /**
+   * Takes the pages of every bootstrap out of this process, which a walk of the image had brought in; the kernel has them
+   * in its cache on.
+   */
+  static dropPages(): void {
+    for (const { mapping } of MappedBootstrap.#mapped) mapping.advise(MADV.DONTNEED);
+  }
+
   [Symbol.dispose](): void {
+    MappedBootstrap.#mapped.delete(this);
     this.mapping[Symbol.dispose]();
   }
 }

@@ -27,6 +27,17 @@ Deno.test("what cannot be mapped is refused by name", async () => {
   }
 });
 
+Deno.test("a bootstrap whose pages were dropped reads on", async () => {
+  using temp = TempDir.make();
+  await Deno.writeFile(temp.join("image.boot"), bytes);
+  using bootstrap = MappedBootstrap.open(temp.join("image.boot"));
+  const find = () => bootstrap.tree.lookup(bootstrap.tree.rootIno, new TextEncoder().encode("f"));
+  const ino = find();
+  assert.notEqual(ino, 0);
+  MappedBootstrap.dropPages();
+  assert.equal(find(), ino);
+});
+
 Deno.test("an image holds its blobs in the cache until it is disposed", async () => {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("image.boot"), bytes);

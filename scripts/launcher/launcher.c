@@ -52,7 +52,8 @@ static void tell_executable(void) {
 /* Becomes the program that lies in `dir`. Returns only on failure, with errno. `cache`: Deno's folder for compiled code. */
 static void start(const char *dir, const char *cache, int argc, char **argv) {
   static char *const OPTIONS[] = {"run",       "--allow-all", "--quiet",  "--no-config",
-                                  "--no-lock", "--no-remote", "--no-npm", "--no-prompt"};
+                                  "--no-lock", "--no-remote", "--no-npm", "--no-prompt",
+                                  "--v8-flags=--expose-gc"}; /* lib/base/trim_memory.ts */
   const size_t options = sizeof OPTIONS / sizeof *OPTIONS;
   char **arguments = calloc((size_t)argc + options + 3, sizeof *arguments);
   if (arguments == NULL) return;

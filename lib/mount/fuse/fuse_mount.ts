@@ -93,7 +93,7 @@ export function findMount(mountpoint: string): number | undefined {
 
 function openDevice(): Fd {
   try {
-    return open(DEVICE, O.RDWR);
+    return open(DEVICE, O.RDWR | O.NONBLOCK);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     throw new NydusGdError("environment", error.message, { cause: error, hint: "modprobe fuse" });

@@ -9,8 +9,10 @@
 import { ERRNO, errnoName } from "../../../ffi/errno.ts";
 import { FUSE_IN_HEADER, FUSE_OPCODE } from "../../../ffi/fuse_kernel.ts";
 import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
+import { POLL, PollWait } from "../../../ffi/poll.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
 import { messageOf } from "../../base/errors.ts";
+import { collectGarbage } from "../../base/trim_memory.ts";
 import { PostedMessages } from "../posted.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
@@ -31,6 +33,9 @@ const NO_REPLY: ReadonlySet<number> = new Set([
   FUSE_OPCODE.BATCH_FORGET,
 ]);
 
+/** Milliseconds without a request after which a Worker rests. */
+const REST_MS = 5_000;
+
 class FuseWorker implements OperationsHost {
   readonly images = new ServedImages();
   readonly rootImage: number;
@@ -43,6 +48,9 @@ class FuseWorker implements OperationsHost {
   readonly #header: DataView;
   readonly #session: FuseSessionHandle;
   readonly #messages: PostedMessages<ToWorker>;
+  readonly #readable: PollWait;
+  /** Whether nothing was served since garbage was collected. */
+  #rested = false;
 
   constructor(start: WorkerStart) {
     this.#start = start;
@@ -55,10 +63,12 @@ class FuseWorker implements OperationsHost {
     this.#region = new RequestRegion(start.region, start.freed);
     const { inbox } = this.#region;
     this.#header = new DataView(inbox.buffer, inbox.byteOffset, FUSE_IN_HEADER.SIZE);
+    this.#readable = new PollWait(start.fd, POLL.IN);
     const buffer = { address: start.region, bytes: inbox };
     this.#session = FuseSessionHandle.open(start.fd, buffer, new ImageOperations(this), start);
     for (const message of start.images) this.#apply(message);
     this.#session.feed(start.init);
+    collectGarbage(); // of the start: this thread will not rest in a place where it could be done
     this.post({ kind: "ready", session: this.#session.address });
   }
 
@@ -68,6 +78,7 @@ class FuseWorker implements OperationsHost {
     const { gate } = this.#start;
     for (;;) {
       const length = this.#session.receive();
+      if (length === -ERRNO.EAGAIN) this.#awaitRequest();
       if (length === -ERRNO.EINTR || length === -ERRNO.EAGAIN) continue;
       if (length === 0) return;
       if (length < 0) throw new Error(`Cannot read FUSE request: ${errnoName(-length)}`);
@@ -77,6 +88,13 @@ class FuseWorker implements OperationsHost {
       Atomics.store(gate, GATE.busy, 0);
       if (stopped) return;
     }
+  }
+
+  /** Waits for a request; with nothing to do for a while, it collects the garbage of those before. */
+  #awaitRequest(): void {
+    const ready = this.#readable.wait(this.#rested ? -1 : REST_MS);
+    if (!ready && !this.#rested) collectGarbage();
+    this.#rested = !ready;
   }
 
   /** Processes the request in the inbox. */
