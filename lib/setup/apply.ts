@@ -16,7 +16,7 @@ import { writeState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { isEdited, SetupRecord } from "./record.ts";
-import { systemctl } from "./systemd.ts";
+import { lastWords, systemctl } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
 /** Told of each step before it is taken. */
@@ -53,14 +53,15 @@ export async function apply(host: Host, plan: Plan, progress: Progress, signal: 
     for (const words of plan.services) {
       throwIfAborted(signal);
       progress(`systemctl ${words.join(" ")}`);
-      await systemctl(...words);
+      await runService(words);
     }
   } catch (error) {
     if (!hasCode(error, "environment", "interrupted")) throw error;
     progress(`${error.message}: putting everything back`);
     await (wasSetUp ? putBack(host, plan, progress) : undoAll(host, progress));
     if (error.code === "interrupted") throw error;
-    throw new NydusGdError("environment", `Cannot set up: ${error.message}; everything is as it was`, {
+    const state = error.message.replace(/^Cannot /, "cannot ");
+    throw new NydusGdError("environment", `Cannot set up: ${state}; everything is as it was`, {
       ...(error.hint === undefined ? {} : { hint: error.hint }),
       cause: error,
     });
@@ -83,6 +84,22 @@ async function change(
     progress(`write ${path}`);
     await record.note(path, before, after, members);
     await writeState(host.at(path), after, follow);
+  }
+}
+
+/** @throws {NydusGdError} "environment" with what the service itself has said, where it did */
+async function runService(words: readonly string[]): Promise<void> {
+  const sinceMs = Date.now();
+  try {
+    await systemctl(...words);
+  } catch (error) {
+    const unit = words.at(-1) ?? "";
+    const said = hasCode(error, "environment") && unit.endsWith(".service")
+      ? await lastWords(unit, sinceMs)
+      : undefined;
+    if (said === undefined) throw error;
+    const hint = said.hint ?? `journalctl -u ${unit} -n 50`;
+    throw new NydusGdError("environment", `Cannot start ${unit}: ${said.state}`, { hint, cause: error });
   }
 }
 

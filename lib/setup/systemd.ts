@@ -39,6 +39,33 @@ export async function showUnit(unit: string): Promise<UnitState> {
 }
 
 /**
+ * What a unit that does not start has said last of why, and of what helps; undefined where it said nothing of that form.
+ *
+ * @param sinceMs milliseconds since 1970
+ */
+export async function lastWords(
+  unit: string,
+  sinceMs: number,
+): Promise<{ readonly state: string; readonly hint?: string } | undefined> {
+  const since = `@${Math.floor(sinceMs / 1000)}`;
+  const args = ["--unit", unit, "--since", since, "--output", "cat", "--no-pager"];
+  const command = new Deno.Command("journalctl", { args, stdin: "null", stderr: "null" });
+  const output = await ignore(Deno.errors.NotFound, outputOf(command));
+  const lines = (output ?? "").split("\n");
+  const at = lines.findLastIndex((line) => LAST_WORDS.test(line));
+  const state = LAST_WORDS.exec(lines[at] ?? "")?.[1];
+  const hint = /^hint: (.*)$/.exec(lines[at + 1] ?? "")?.[1];
+  return state === undefined ? undefined : { state, ...(hint === undefined ? {} : { hint }) };
+}
+
+/** Ours, and dockerd's. */
+const LAST_WORDS = /^(?:nydus-gd: |failed to start daemon: )(.+)$/;
+
+async function outputOf(command: Deno.Command): Promise<string> {
+  return new TextDecoder().decode((await command.output()).stdout);
+}
+
+/**
  * Runs systemctl; what it printed.
  *
  * @throws {NydusGdError} "environment" with what it said

@@ -58,9 +58,13 @@ export async function planUndo({ host, dockerHost, force }: UndoOptions, signal:
     const { running } = await lookAtDocker(host, new DockerApi(dockerHost), signal);
     const isUsed = running?.info.Driver === DRIVER;
     if (running !== undefined && isUsed) notes.push(...losses(running, force));
-    if (changes.some((change) => !isOwn(change))) services.push(["daemon-reload"]);
-    const restarts = (await showUnit(DOCKER_SERVICE)).active !== "inactive";
-    if (restarts && (isUsed || changes.some((change) => !isOwn(change)))) services.push(["restart", DOCKER_SERVICE]);
+    const isShared = changes.some((change) => !isOwn(change));
+    if (isShared) services.push(["daemon-reload"]);
+    // a Docker that runs on something else has not read what is taken back: its containers need not stop
+    const isConcerned = running === undefined
+      ? isShared && (await showUnit(DOCKER_SERVICE)).active !== "inactive"
+      : isUsed;
+    if (isConcerned) services.push(["restart", DOCKER_SERVICE]);
     if ((await showUnit(SERVICE)).load !== "not-found") services.push(["stop", SERVICE]);
   }
   if (record.files.length > 0) {

@@ -104,15 +104,44 @@ Deno.test(
         ]);
       });
       await t.step("a service that does not start leaves the machine as it was", async () => {
+        const docker = await property(machine, "docker.service", "MainPID");
         await machine.write("/var/lib/nydus/config.json", "{");
         const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes");
         assert.equal(code, 1);
-        const failed =
-          /nydus-gd: cannot set up: Cannot run systemctl restart nydus-gd\.service: .*; everything is as it was/;
-        assert.match(stderr, failed);
-        assert.match(stderr, /\nhint: journalctl -u nydus-gd\.service/);
+        const reason = "cannot read configuration /var/lib/nydus/config.json: it is no valid JSON";
+        const sentence = `cannot set up: cannot start ${UNIT}: ${reason}`;
+        assert.ok(stderr.includes(`\nnydus-gd: ${sentence}`), stderr);
+        assert.match(stderr, /; everything is as it was\nhint: edit \/var\/lib\/nydus\/config\.json\n$/);
         await isAsBefore(machine);
+        assert.equal(await property(machine, "docker.service", "MainPID"), docker, "Docker was not disturbed");
         await machine.must("rm", "/var/lib/nydus/config.json");
+      });
+      await t.step("containers that Docker would lose sight of are not left running", async () => {
+        await machine.must(
+          "docker",
+          "run",
+          "-d",
+          "--name",
+          "web",
+          "--network",
+          "none",
+          "box",
+          "/bin/sleep",
+          "infinity",
+        );
+        const told = await machine.must("nydus-gd", "setup", "--dry-run");
+        assert.match(told, /Restarting Docker stops 1 running containers: web\. They stay on disk with overlay2\./);
+        await machine.write("/etc/docker/daemon.json", DAEMON_JSON.replace("{", '{ "live-restore": true,'));
+        await machine.must("systemctl", "reload", "docker");
+        const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes");
+        assert.equal(code, 1);
+        assert.match(
+          stderr,
+          /live-restore would keep 1 containers of overlay2 running, .*\(web\)\nhint: docker stop web …, or --force/,
+        );
+        await machine.must("docker", "rm", "--force", "web");
+        await machine.write("/etc/docker/daemon.json", DAEMON_JSON);
+        await machine.must("systemctl", "reload", "docker");
       });
       await t.step("done, a doctor finds nothing wrong", async () => {
         const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
