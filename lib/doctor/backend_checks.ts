@@ -12,7 +12,7 @@ import { hasCode } from "../base/errors.ts";
 import { parseReference } from "../oci/reference.ts";
 import { type Check, fail, failedWith, type Finding, ok, warn } from "./check.ts";
 import { statusOf } from "./daemon_checks.ts";
-import type { Subject } from "./subject.ts";
+import { type Readable, readable, type Subject } from "./subject.ts";
 
 const GROUP = "blobs";
 
@@ -44,7 +44,13 @@ export async function backendChecks(subject: Subject): Promise<Check[]> {
       return await missingFolder(config.backend) ?? ok(`${backend.description} answers`);
     },
   }];
-  return [...configured, ...(await registries(subject)).map((place) => registryCheck(subject, place))];
+  const logins = await loggedIn(subject);
+  const places = await registries(subject, "value" in logins ? logins.value : []);
+  return [
+    ...configured,
+    { group: GROUP, name: "logins", look: () => judgeLogins(logins) },
+    ...places.map((place) => registryCheck(subject, place)),
+  ];
 }
 
 /** A folder that is not there gives no blob either. */
@@ -63,8 +69,18 @@ interface Place {
   readonly repository: string;
 }
 
-/** Each host once. Docker's logins that cannot be read are a check that fails. */
-async function registries({ deps, options, config }: Subject): Promise<Place[]> {
+/** Registries that Docker has logins for. */
+function loggedIn({ deps }: Subject): Promise<Readable<readonly string[]>> {
+  return readable(deps.keychain.hosts());
+}
+
+function judgeLogins(logins: Readable<readonly string[]>): Finding {
+  if ("error" in logins) return failedWith(logins.error);
+  return ok(logins.value.length === 0 ? "none: registries are asked anonymously" : logins.value.join(", "));
+}
+
+/** Each host once. */
+async function registries({ options, config }: Subject, loggedIn: readonly string[]): Promise<Place[]> {
   const places = new Map<string, Place>();
   const add = (place: Place) => places.has(place.host) || places.set(place.host, place);
   if (config?.backend.type === "registry") add({ host: config.backend.host, repository: config.backend.repo });
@@ -73,7 +89,7 @@ async function registries({ deps, options, config }: Subject): Promise<Place[]> 
     const name = /^registry (\S+)$/.exec(home)?.[1];
     if (name !== undefined) add(parseReference(name));
   }
-  for (const host of await deps.keychain.hosts().catch(() => [])) add({ host, repository: ANY_REPOSITORY });
+  for (const host of loggedIn) add({ host, repository: ANY_REPOSITORY });
   return [...places.values()];
 }
 

@@ -39,6 +39,16 @@ Deno.test("a registry that takes our login is well, one that does not is mended 
   assert.match(down.seen, /Cannot reach registry .* refused/);
 });
 
+Deno.test("logins that cannot be read are told without what is in them", async () => {
+  using temp = TempDir.make();
+  await logIn(temp, "registry.example", "me", "right");
+  await Deno.writeTextFile(temp.join("client/config.json"), '{"auths": {"h": {"auth": "c2VjcmV0"},}}');
+  const { verdict, seen, mend } = (await judge(temp))("logins");
+  assert.deepEqual([verdict, mend], ["fail", "docker login, or mend the file"]);
+  assert.match(seen, /Cannot read Docker credentials .*config\.json: it is no valid JSON/);
+  assert.doesNotMatch(seen, /c2VjcmV0/);
+});
+
 Deno.test("the registry of nydusd's configuration is asked for a blob and for its time", async () => {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start();

@@ -84,7 +84,8 @@ export class Subject implements Disposable {
   }
 }
 
-async function readable<T>(promise: Promise<T>): Promise<Readable<T>> {
+/** Waits for a value, or for why there is none. */
+export async function readable<T>(promise: Promise<T>): Promise<Readable<T>> {
   try {
     return { value: await promise };
   } catch (error) {

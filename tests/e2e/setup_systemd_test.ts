@@ -183,6 +183,10 @@ Deno.test(
         assert.notEqual(await property(machine, UNIT, "MainPID"), before, "an upgrade restarts the daemon");
         await readsRight(machine, "app", 2);
         await machine.must("systemctl", "stop", UNIT);
+        const { code, stdout } = await machine.run("nydus-gd", "doctor");
+        assert.equal(code, 3);
+        assert.match(stdout, /warn {2}service {13}inactive \(dead\)\n +mend: systemctl start nydus-gd\.service\n/);
+        assert.match(stdout, /FAIL {2}lazy images {9}programs that read what is not here yet wait: no daemon serves\n/);
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 3);
       });

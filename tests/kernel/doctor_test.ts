@@ -10,6 +10,7 @@ import type { CheckResult } from "../../lib/doctor/check.ts";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
 import { keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { commandLine, type CommandOptions, inNamespace, run, Server } from "../support/command.ts";
+import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { LazyServe } from "../support/lazy_serve.ts";
 import { RAFS_FIXTURES } from "../support/rafs_fixtures.ts";
@@ -131,6 +132,28 @@ Deno.test({ name: "a cache in memory, a full disk and one that is nearly full ar
   const nearly = await doctor(temp, [], { env: { ...env, NYDUS_GD_CACHE_MIN_FREE: "100%" } });
   says(nearly, "free space", "warn", /less than cache\.min_free/, /cache\.dir/);
 });
+
+Deno.test(
+  { name: "a data path that is named and cannot be had, and a place that cannot hold layers", ignore },
+  async () => {
+    using temp = TempDir.make();
+    const docker = plainDocker();
+    docker.info["DockerRootDir"] = temp.join("data");
+    await using _docker = serveFakeDocker(temp.join("docker.sock"), docker);
+    for (const folder of ["root", "data", "below"]) await Deno.mkdir(temp.join(folder));
+    const overlay = `mount -t overlay -o lowerdir=${temp.join("below")}:/etc overlay ${temp.join("data")}`;
+    const seen = await doctor(temp, [], {
+      within: inNamespace(`mount -t tmpfs tmpfs ${temp.join("root")}; ${overlay}`),
+      env: { NYDUS_GD_MOUNT_FS_DRIVER: "erofs-fuse" },
+    });
+    says(seen, "EROFS on files", "fail", /Cannot mount EROFS/, /mount\.fs_driver/);
+    says(seen, "mount by erofs-fuse", "fail", /Cannot use fs_driver erofs-fuse/, /--fs-driver auto/);
+    says(seen, "layers", "fail", /is on overlayfs: an overlay cannot be below/, /ext4 or xfs/);
+    const right = await doctor(temp);
+    says(right, "layers", "ok", /an overlay was mounted and written to/);
+    assert.deepEqual([...Deno.readDirSync(temp.join("data"))], []);
+  },
+);
 
 Deno.test({ name: "a daemon is well, unwell, or not there; its sockets are root's alone", ignore }, async () => {
   using temp = TempDir.make();

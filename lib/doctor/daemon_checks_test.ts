@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { TempDir } from "../../tests/support/temp_dir.ts";
+import { VERSION } from "../base/version.ts";
+import type { StatusDocument } from "../image/status_document.ts";
+import type { CheckResult } from "./check.ts";
+import { daemonChecks } from "./daemon_checks.ts";
+
+const STATUS: StatusDocument = {
+  version: VERSION,
+  pid: 7,
+  started_at: "2025-01-01T00:00:00.000Z",
+  uptime_seconds: 1,
+  kernel: "6.1.0",
+  root: "/r",
+  log_level: "info",
+  data_path: { fs_driver: "fuse", reason: "asked for by name" },
+  cache: { dir: "/c", usage: null },
+  fetched: { bytes: 0, requests: 0, failed_requests: 0, corrupt_chunks: 0 },
+  fuse: null,
+  layers: null,
+  images: [],
+  problems: [],
+};
+
+/** What the checks say of a daemon that answers so. */
+async function judge(answers: Record<string, () => Response>): Promise<(name: string) => CheckResult> {
+  using temp = TempDir.make();
+  await using _daemon = Deno.serve({ path: temp.join("admin.sock"), onListen: () => {} }, (request) => {
+    return answers[new URL(request.url).pathname]?.() ?? new Response("", { status: 404 });
+  });
+  using subject = await subjectIn(temp);
+  const found = await results(daemonChecks(subject));
+  return (name) => found.get(name) ?? assert.fail(`no check ${name}`);
+}
+
+Deno.test("a daemon of another version is to be restarted", async () => {
+  const status = (version: string) => ({ "/v1/status": () => Response.json({ ...STATUS, version }) });
+  assert.equal((await judge(status(VERSION)))("running version").verdict, "ok");
+  const { verdict, seen, mend } = (await judge(status("0.0.9")))("running version");
+  assert.deepEqual([verdict, mend], ["warn", "systemctl restart nydus-gd.service"]);
+  assert.match(seen, /the daemon is 0\.0\.9, this program is /);
+});
+
+Deno.test("a daemon that is unwell says why", async () => {
+  const unwell = () => Response.json({ status: "failed", reasons: ["one", "two"] }, { status: 503 });
+  const { verdict, seen, mend } = (await judge({ "/healthz": unwell }))("health");
+  assert.deepEqual([verdict, seen, mend], ["fail", "one; two", "nydus-gd status"]);
+  const alien = (await judge({ "/healthz": () => new Response("<html>") }))("health");
+  assert.equal(alien.verdict, "fail");
+});

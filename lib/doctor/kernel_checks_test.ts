@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import { isAtLeast } from "./kernel_checks.ts";
+
+Deno.test("a release is compared by its numbers, whatever a distribution appends", () => {
+  const cases: [release: string, isNew: boolean][] = [
+    ["5.10.0", true],
+    ["5.10.0-28-amd64", true],
+    ["5.9.16", false],
+    ["5.4.0-150-generic", false],
+    ["6.1.0-18-amd64", true],
+    ["4.19.0", false],
+    ["10.0", true],
+    ["odd", false],
+  ];
+  for (const [release, isNew] of cases) assert.equal(isAtLeast(release, [5, 10]), isNew, release);
+});
