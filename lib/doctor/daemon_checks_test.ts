@@ -1,27 +1,10 @@
 import assert from "node:assert/strict";
 import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { IDLE_STATUS } from "../../tests/support/idle_status.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { VERSION } from "../base/version.ts";
-import type { StatusDocument } from "../image/status_document.ts";
 import type { CheckResult } from "./check.ts";
 import { daemonChecks } from "./daemon_checks.ts";
-
-const STATUS: StatusDocument = {
-  version: VERSION,
-  pid: 7,
-  started_at: "2025-01-01T00:00:00.000Z",
-  uptime_seconds: 1,
-  kernel: "6.1.0",
-  root: "/r",
-  log_level: "info",
-  data_path: { fs_driver: "fuse", reason: "asked for by name" },
-  cache: { dir: "/c", usage: null },
-  fetched: { bytes: 0, requests: 0, failed_requests: 0, corrupt_chunks: 0 },
-  fuse: null,
-  layers: null,
-  images: [],
-  problems: [],
-};
 
 /** What the checks say of a daemon that answers so. */
 async function judge(answers: Record<string, () => Response>): Promise<(name: string) => CheckResult> {
@@ -35,7 +18,7 @@ async function judge(answers: Record<string, () => Response>): Promise<(name: st
 }
 
 Deno.test("a daemon of another version is to be restarted", async () => {
-  const status = (version: string) => ({ "/v1/status": () => Response.json({ ...STATUS, version }) });
+  const status = (version: string) => ({ "/v1/status": () => Response.json({ ...IDLE_STATUS, version }) });
   assert.equal((await judge(status(VERSION)))("running version").verdict, "ok");
   const { verdict, seen, mend } = (await judge(status("0.0.9")))("running version");
   assert.deepEqual([verdict, mend], ["warn", "systemctl restart nydus-gd.service"]);

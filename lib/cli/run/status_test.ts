@@ -1,25 +1,11 @@
 import assert from "node:assert/strict";
+import { IDLE_STATUS } from "../../../tests/support/idle_status.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { StatusDocument } from "../../image/status_document.ts";
 import { runCli } from "../program.ts";
 
-const DOCUMENT: StatusDocument = {
-  version: "0.1.0",
-  pid: 7,
-  started_at: "2025-01-01T00:00:00.000Z",
-  uptime_seconds: 1,
-  kernel: "6.1.0",
-  root: "/r",
-  log_level: "info",
-  data_path: { fs_driver: "fuse", reason: "asked for by name" },
-  cache: { dir: "/c", usage: null },
-  fetched: { bytes: 0, requests: 0, failed_requests: 0, corrupt_chunks: 0 },
-  fuse: null,
-  layers: null,
-  images: [],
-  problems: [],
-};
+const DOCUMENT: StatusDocument = { ...IDLE_STATUS, uptime_seconds: 1, root: "/r" };
 
 const actions = { status: async () => (await import("./status.ts")).status };
 
