@@ -5,13 +5,9 @@
  */
 import { S } from "../../ffi/sys_stat.ts";
 import { type ByteString, toByteString } from "../base/bytes.ts";
-import { type Bootstrap, type InodeAttr, RafsError } from "../rafs/bootstrap.ts";
-import { pathText } from "../rafs/path_text.ts";
+import type { Bootstrap, InodeAttr } from "../rafs/bootstrap.ts";
 import { walkTree } from "../rafs/walk.ts";
 import type { FileRef } from "./file_contents.ts";
-
-/** Longest path that Linux takes, bytes. */
-const PATH_MAX = 4095;
 
 /** One name. */
 export interface NamedEntry {
@@ -27,15 +23,11 @@ export interface NamedEntry {
 /**
  * Every name, a directory before what it holds.
  *
- * @throws {RafsError} on damage, and for a path that Linux does not take
+ * @throws {RafsError} on damage
  */
 export function* namedEntries(tree: Bootstrap): Generator<NamedEntry> {
   const firstNames = new Map<number, ByteString>();
   for (const { path: absolute, ino, attr } of walkTree(tree)) {
-    if (absolute.length - 1 > PATH_MAX) {
-      const shown = pathText(absolute.subarray(0, 100));
-      throw new RafsError(`Cannot read RAFS tree: path "${shown}…" has ${absolute.length} bytes, at most ${PATH_MAX}`);
-    }
     const path = toByteString(absolute.subarray(1));
     const isShared = attr.nlink > 1 && (attr.mode & S.IFMT) !== S.IFDIR;
     const linkTo = isShared ? firstNames.get(ino) : undefined;

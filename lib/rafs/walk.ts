@@ -21,6 +21,9 @@ export interface TreeEntry {
 /** Fewer bytes than any directory entry of either version takes. */
 export const LEAST_ENTRY = 12;
 
+/** Longest path that Linux takes, bytes, without the leading slash: longer ones would make a deep tree endless. */
+export const PATH_MAX = 4095;
+
 /** Chunks of a file that are looked at at once. */
 export const CHUNKS_AT_ONCE = 256;
 
@@ -41,7 +44,7 @@ export function emptyAttr(): InodeAttr {
  * @param start the inode to begin with, which is then called "/"; the root unless given
  * Ends for every image: each directory is entered once, and an image has no more entries than bytes for them.
  *
- * @throws {RafsError} on damage, a directory that is met twice included
+ * @throws {RafsError} on damage, a directory that is met twice and a path that is too long for Linux included
  */
 export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Generator<TreeEntry> {
   interface Pending {
@@ -70,6 +73,7 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
     const first = stack.length;
     bootstrap.readdir(ino, 0, (name, child, childType) => {
       if (--left < 0) unreadable("RAFS tree", ino, "it has more entries than the image has room for");
+      if (prefix + name.length > PATH_MAX) unreadable("RAFS tree", ino, `a path below it exceeds ${PATH_MAX} bytes`);
       const childPath = new Uint8Array(prefix + 1 + name.length);
       childPath.set(path.subarray(0, prefix));
       childPath[prefix] = 0x2f;

@@ -10,15 +10,12 @@
 import { type Bootstrap, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
-import { CHUNKS_AT_ONCE, emptyAttr, LEAST_ENTRY } from "../walk.ts";
+import { CHUNKS_AT_ONCE, emptyAttr, LEAST_ENTRY, PATH_MAX } from "../walk.ts";
 import { Budget } from "./budget.ts";
 import { pathText } from "../path_text.ts";
 import type { ChunkCheck } from "./chunk_check.ts";
 import type { Findings } from "./findings.ts";
 import { PlacedPieces } from "./overlaps.ts";
-
-/** Longest path that Linux takes, bytes. */
-const PATH_MAX = 4095;
 
 /** The same refusal again is one of the directory as a whole, once "." and ".." were passed over. */
 const MOST_REPEATED = 3;
@@ -113,6 +110,10 @@ export class TreeCheck {
   #checkInode(path: Uint8Array, text: string, ino: number, size: number): void {
     const { tree, findings } = this;
     const { mode } = this.#attr;
+    const isTooLong = path.length - 1 > PATH_MAX;
+    if (isTooLong) {
+      findings.add("structure", `${text.slice(0, 100)}…`, `its path has ${path.length} bytes, at most ${PATH_MAX + 1}`);
+    }
     findings.attempt("structure", text, () => {
       let bytes = 0;
       for (const [name, value] of tree.xattrs(ino)) bytes += name.length + value.length;
@@ -128,12 +129,7 @@ export class TreeCheck {
     }
     switch (mode & S_IFMT) {
       case S_IFDIR:
-        if (path.length <= PATH_MAX) this.#list(path, text, ino);
-        else {findings.add(
-            "structure",
-            `${text.slice(0, 100)}…`,
-            `its path has ${path.length} bytes, at most ${PATH_MAX}`,
-          );}
+        if (!isTooLong) this.#list(path, text, ino);
         break;
       case S_IFLNK:
         findings.attempt("structure", text, () => tree.readlink(ino));

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { MORE_FIXTURES } from "../../../tests/support/mountable_fixture.ts";
-import type { Bootstrap } from "../bootstrap.ts";
+import { type Bootstrap, RafsError } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";
 import { INODE, SUPER } from "../v5/layout.ts";
 import { BLOB, DEVICE, EXT_SUPER, EXTENDED } from "../v6/layout.ts";
+import { BootstrapWriter } from "../v6/writer.ts";
+import { Budget } from "./budget.ts";
 import { ChunkCheck } from "./chunk_check.ts";
 import { checkDevices } from "./device_check.ts";
 import { Findings } from "./findings.ts";
@@ -123,4 +126,67 @@ Deno.test("findings are counted beyond those that are kept", () => {
   const findings = new Findings(2);
   for (let i = 0; i < 5; i++) findings.add("structure", "/x", String(i));
   assert.deepEqual([findings.count, findings.kept.length], [5, 2]);
+});
+
+const SMALL = [
+  "v6-layers-merged",
+  "v5-layers-merged",
+  "v6-odd-root",
+  "v5-odd-root",
+  "v6-zran",
+  "v6-tarfs",
+  "v5-repeatable",
+];
+const small = await Promise.all(SMALL.map(bytesOf));
+
+Deno.test("whatever the bytes, a check ends with findings on one line each, or with none", () => {
+  // most of a small bootstrap is padding: flip only where there is something
+  const spots = small.map((bytes) => [...bytes.keys()].filter((at) => bytes[at] !== 0));
+  const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 6 });
+  let found = 0;
+  fc.assert(
+    fc.property(fc.nat({ max: small.length - 1 }), flips, (index, changes) => {
+      const copy = (small[index] ?? assert.fail()).slice();
+      const places = spots[index] ?? [];
+      for (const [nth, mask] of changes) {
+        const at = places[nth % places.length] ?? 0;
+        copy[at] = (copy[at] as number) ^ mask;
+      }
+      let lines: string[];
+      try {
+        lines = check(copy);
+      } catch (error) {
+        if (error instanceof RafsError) return; // it could not be opened
+        throw error;
+      }
+      for (const line of lines) assert.doesNotMatch(line, /\n/);
+      if (lines.length > 0) found++;
+    }),
+    { numRuns: 1500 },
+  );
+  assert.ok(found > 100);
+});
+
+const FOLDER = { mode: 0o040755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
+
+Deno.test("a path that is too long for Linux is told, and not followed further", () => {
+  const writer = new BootstrapWriter({ chunkSize: 4096, compressor: "none", digester: "sha256" });
+  let folder = writer.addInode({ ...FOLDER, nlink: 3 });
+  for (let depth = 0; depth < 3000; depth++) {
+    const child = writer.addInode({ ...FOLDER, nlink: depth === 2999 ? 2 : 3 });
+    writer.addEntry(folder, new TextEncoder().encode("deep"), child);
+    folder = child;
+  }
+  const found = check(writer.finish([]));
+  const tooLong = found.filter((line) => /: its path has \d+ bytes, at most 4096$/.test(line));
+  assert.equal(tooLong.length, 1, found.slice(0, 5).join("\n"));
+});
+
+Deno.test("more of something than there is room for is told once, and not looked at", () => {
+  const findings = new Findings();
+  const budget = new Budget(findings, "chunks of files", 10);
+  assert.deepEqual([budget.take(10), budget.take(1), budget.take(1)], [true, false, false]);
+  assert.deepEqual(findings.kept.map(({ state }) => state), [
+    "it has more chunks of files than room for them; the rest is not checked",
+  ]);
 });
