@@ -85,7 +85,7 @@ export interface ServeArgs extends InstallationArgs {
 
 /** `nydus-gd mount`. */
 export interface MountArgs {
-  /** Bootstrap file, blob with an inlined bootstrap, layer tar(.gz) that holds one, or image reference. */
+  /** Bootstrap file, blob with an inlined bootstrap, layer tar(.gz) that holds one, `oci:DIR[:TAG]`, or image reference. */
   readonly bootstrap: string;
   /** Where the tree appears. */
   readonly dir: string;
@@ -101,7 +101,7 @@ export interface MountArgs {
 
 /** An image that is only looked at. */
 export interface LookArgs {
-  /** As {@link MountArgs.bootstrap}, or `oci:DIR[:TAG]`. */
+  /** As {@link MountArgs.bootstrap}. */
   readonly image: string;
   /** Folder of data blobs named by their id. Excludes `config`. */
   readonly blobDir?: string;

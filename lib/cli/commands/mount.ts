@@ -6,15 +6,16 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { FS_DRIVERS, type MountArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
+import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 
 /** The command; `run` gets its arguments. */
 export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
   return new Command("mount")
     .description("Mount an image's tree at DIR; file data is fetched on first touch. Serves until SIGINT or SIGTERM.")
-    .argument("<bootstrap>", "bootstrap file, blob that carries one, layer tar(.gz) that holds one, or image reference")
+    .argument("<bootstrap>", IMAGE_HELP)
     .argument("<dir>", "an existing folder")
-    .addOption(new Option("--blob-dir <dir>", "folder of the data blobs, named by their id").conflicts("config"))
-    .option("--config <file>", "nydusd's own configuration, which names the backend")
+    .addOption(blobDirOption())
+    .addOption(configOption())
     .option("--cache-dir <dir>", "where fetched chunks are kept")
     .addOption(
       new Option("--fs-driver <name>", "data path").choices(FS_DRIVERS).default("auto" as const)

@@ -10,14 +10,14 @@
  * @module
  */
 import { availableParallelism } from "node:os";
-import { equalBytes } from "../../base/bytes.ts";
-import { throwIfAborted } from "../../base/abort.ts";
-import { hasCode, messageOf } from "../../base/errors.ts";
 import type { Backend } from "../../backend/blob_source.ts";
-import { digest, prepareDigests } from "../../blob/codec.ts";
+import { throwIfAborted } from "../../base/abort.ts";
+import { equalBytes } from "../../base/bytes.ts";
+import { hasCode, messageOf } from "../../base/errors.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
+import { digest, prepareDigests } from "../../blob/codec.ts";
 import { Decoder } from "../../blob/decoder.ts";
-import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
 import { Budget } from "../../rafs/check/budget.ts";
 import { ChunkCheck } from "../../rafs/check/chunk_check.ts";
 import { checkDevices } from "../../rafs/check/device_check.ts";
@@ -25,10 +25,10 @@ import { type Finding, Findings } from "../../rafs/check/findings.ts";
 import { isV5, TreeCheck } from "../../rafs/check/tree_check.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { refuseUnsupported } from "../../rafs/unsupported.ts";
-import { findBootstrap, type FoundBootstrap } from "../find_bootstrap.ts";
-import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import { compareTrees } from "../against/compare_trees.ts";
 import type { SourceTree } from "../against/source_tree.ts";
+import { findBootstrap, type FoundBootstrap } from "../find_bootstrap.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import { checkBlob, type CheckedBlob } from "./blob_check.ts";
 import { WrongChunks } from "./chunk_names.ts";
 
@@ -118,13 +118,14 @@ class ImageCheck {
     if (mapped === null) return;
     const { tree, mapping } = mapped;
     this.#version = tree.version;
-    const chunks = new ChunkCheck(tree, findings);
+    const blobs = tree.blobs.map((blob) => ({ ...blob, id: effectiveBlobId(blob, container) }));
+    const chunks = new ChunkCheck(tree, blobs, findings);
     chunks.checkRecords();
     this.#counts = new TreeCheck(tree, findings, chunks).run();
     chunks.finish();
     if (tree.version === 6) checkDevices(mapping.bytes, tree.blobs, findings);
     await this.#checkDigests(mapped);
-    await this.#checkBlobs(mapped, container, chunks);
+    await this.#checkBlobs(tree, blobs, chunks);
     if (this.options.against !== undefined) await this.#compare(mapped, container, this.options.against);
   }
 
@@ -143,7 +144,7 @@ class ImageCheck {
     }
   }
 
-  async #checkBlobs({ tree }: MappedBootstrap, container: string | undefined, chunks: ChunkCheck): Promise<void> {
+  async #checkBlobs(tree: Bootstrap, blobs: readonly BlobDescriptor[], chunks: ChunkCheck): Promise<void> {
     const { backend, chunks: verifies, signal, onProgress } = this.options;
     const findings = this.#findings;
     if (tree.blobs.length === 0) return;
@@ -159,7 +160,6 @@ class ImageCheck {
       this.#remarks.push("blobs were not looked at: it is not said where they are (--blob-dir, --config)");
       return;
     }
-    const blobs = tree.blobs.map((blob) => ({ ...blob, id: effectiveBlobId(blob, container) }));
     const totalBytes = blobs.reduce((sum, { compressedSize }) => sum + compressedSize, 0);
     let doneBytes = 0;
     const wrong = new WrongChunks(tree, blobs.map(({ id }) => id), findings);

@@ -12,6 +12,11 @@ export class Budget {
   /** @param what "directory entries" */
   constructor(private readonly findings: Findings, private readonly what: string, private left: number) {}
 
+  /** Whether there is no room for anything more. */
+  get isExhausted(): boolean {
+    return this.left < 0;
+  }
+
   /** Whether there is room for more; that there is none is a finding, told once. */
   take(amount: number): boolean {
     this.left -= amount;

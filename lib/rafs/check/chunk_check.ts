@@ -138,8 +138,13 @@ class BlobChunks {
 export class ChunkCheck {
   readonly #blobs: readonly BlobChunks[];
 
-  constructor(private readonly tree: Bootstrap, private readonly findings: Findings) {
-    this.#blobs = tree.blobs.map((blob) => new BlobChunks(blob, findings));
+  /** @param blobs of the tree, with the ids that they have at their home */
+  constructor(
+    private readonly tree: Bootstrap,
+    blobs: readonly BlobDescriptor[],
+    private readonly findings: Findings,
+  ) {
+    this.#blobs = blobs.map((blob) => new BlobChunks(blob, findings));
   }
 
   /** Looks at every chunk record. To be called first. */

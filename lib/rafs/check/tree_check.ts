@@ -115,6 +115,7 @@ export class TreeCheck {
       findings.add("structure", `${text.slice(0, 100)}…`, `its path has ${path.length} bytes, at most ${PATH_MAX + 1}`);
     }
     findings.attempt("structure", text, () => {
+      if (this.#xattrBytes.isExhausted) return;
       let bytes = 0;
       for (const [name, value] of tree.xattrs(ino)) bytes += name.length + value.length;
       if (bytes > 0 && !tree.hasXattrs) {

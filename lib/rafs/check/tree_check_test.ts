@@ -24,7 +24,7 @@ const inoOf = (tree: Bootstrap, path: string) =>
 function check(bytes: Uint8Array): string[] {
   const tree = openBootstrap(bytes, { treeOnly: true });
   const findings = new Findings();
-  const chunks = new ChunkCheck(tree, findings);
+  const chunks = new ChunkCheck(tree, tree.blobs, findings);
   chunks.checkRecords();
   new TreeCheck(tree, findings, chunks).run();
   chunks.finish();
@@ -77,10 +77,10 @@ Deno.test("an entry that is refused hides none of the others", async () => {
   bytes[at + 5] = "/".charCodeAt(0);
   const tree = openBootstrap(bytes);
   const findings = new Findings();
-  const counts = new TreeCheck(tree, findings, new ChunkCheck(tree, findings)).run();
+  const counts = new TreeCheck(tree, findings, new ChunkCheck(tree, tree.blobs, findings)).run();
   const before = await bytesOf("v6-none-sha256-4k");
   const fresh = openBootstrap(before);
-  const all = new TreeCheck(fresh, new Findings(), new ChunkCheck(fresh, new Findings())).run();
+  const all = new TreeCheck(fresh, new Findings(), new ChunkCheck(fresh, fresh.blobs, new Findings())).run();
   assert.equal(counts.names, all.names - 1);
   assert.ok(findings.kept.some(({ where, state }) => where === "/data" && /slash or NUL/.test(state)));
 });
