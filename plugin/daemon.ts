@@ -136,8 +136,11 @@ class Daemon implements AsyncDisposable {
       deadlineMs: settings.fetch.deadlineMs,
       cacheMount: cache.ownMount,
     };
-    const dataPathOf = (wanted: string) =>
-      chooseDataPath(wanted, { stateDir: folders.state, cacheDir: cache.stats().dir });
+    const dataPathOf = async (wanted: string) => {
+      const dataPath = await chooseDataPath(wanted, { stateDir: folders.state, cacheDir: cache.stats().dir });
+      if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
+      return dataPath;
+    };
     let current = config;
     const images = parts.adopt(
       new LazyImageStore({

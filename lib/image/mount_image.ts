@@ -50,6 +50,8 @@ export interface MountImageOptions {
   readonly minFree: SizeLimit;
   /** A data path, or "auto"; a mount that is taken over keeps its own. */
   readonly fsDriver: string;
+  /** Told what somebody who asked for the data path should know. */
+  readonly warn?: (warning: string) => void;
   /** Digests of files are to be checked, too: inode_digests.ts. */
   readonly validate: boolean;
   readonly workers: number;
@@ -116,6 +118,7 @@ async function start(
   await requireBlobs(image, options);
   await writeJsonFile(notePath(places.stateDir), { bootstrap: await digestOf(bootstrapPath) });
   const dataPath = await chooseDataPath(options.fsDriver, { stateDir: places.stateDir, cacheDir });
+  if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
   return await mountSingle(image, dataPath, places);
 }
 

@@ -13,12 +13,9 @@
  * @module
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
 import { ErofsTasks } from "./erofs/erofs_tasks.ts";
 import { probeFanotify } from "./erofs/probe_fanotify.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
-
-const log = logger("mount");
 
 /** The data paths that this version has. */
 export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "fuse"] as const;
@@ -32,6 +29,8 @@ export interface DataPathChoice {
   readonly reason: string;
   /** Whether it was asked for: then an image that it cannot take is an error. */
   readonly named: boolean;
+  /** What somebody who asked for it should know. */
+  readonly warning?: string;
 }
 
 /** Existing folders: the file systems that are looked at. */
@@ -80,13 +79,10 @@ export async function chooseDataPath(
       cause: error,
     });
   }
-  if (named === "erofs-fanotify" && !guard.isStrong) {
-    log.warn("images show zeros for what is missing while this program and its keeper are both dead", {
-      fsDriver: named,
-      guard: guard.why,
-    });
-  }
-  return { fsDriver: named, reason: "asked for by name", named: true };
+  const choice = { fsDriver: named, reason: "asked for by name", named: true };
+  if (named !== "erofs-fanotify" || guard.isStrong) return choice;
+  const shown = "images show zeros for what is missing while this program and its keeper are both dead";
+  return { ...choice, warning: `${shown}: ${guard.why}` };
 }
 
 async function chooseBest(folders: DataPathFolders, guard: Guard): Promise<DataPathChoice> {

@@ -5,6 +5,7 @@
  */
 import { whenAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
 import { locateImage, requireBackend } from "../../image/locate_image.ts";
 import { mountImage } from "../../image/mount_image.ts";
@@ -13,6 +14,8 @@ import { namedFsDriver } from "../../mount/choose.ts";
 import type { ActionContext, MountArgs } from "../actions.ts";
 import { startInBackground } from "./background.ts";
 import { ImageAccess } from "./image_access.ts";
+
+const log = logger("mount");
 
 /** Serves in the foreground, or starts a process that does. */
 export async function mount(args: MountArgs, context: ActionContext): Promise<number | void> {
@@ -47,6 +50,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     minFree: settings.cache.minFree,
     validate: config?.rafs.validate ?? false,
     fsDriver: args.fsDriver,
+    warn: (warning) => log.warn(warning),
     workers: settings.mount.workers,
     deadlineMs: settings.fetch.deadlineMs,
     signal,

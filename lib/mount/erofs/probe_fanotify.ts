@@ -30,7 +30,7 @@ const BYTE = 1;
  */
 export async function probeFanotify(tasks: ErofsTasks, stateDir: string, cacheDir: string): Promise<void> {
   const name = `fanotify-probe-${crypto.randomUUID()}`;
-  const device = `${cacheDir}/${name}`, folder = `${stateDir}/${name}`;
+  const device = `${cacheDir}/${name}.device`, folder = `${stateDir}/${name}`;
   const image = `${folder}/image`, target = `${folder}/mnt`;
   await Deno.mkdir(target, { recursive: true, mode: 0o700 });
   try {
