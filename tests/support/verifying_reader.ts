@@ -25,7 +25,7 @@ const BLOCK = 4096;
 export interface Readings {
   readonly reads: number;
   readonly wrong: number;
-  /** A few of what read(2) failed with. */
+  /** A few of what read(2) failed with, or gave in place of the right bytes. */
   readonly errors: readonly string[];
   readonly longestPauseMs: number;
 }
@@ -110,10 +110,14 @@ class Reader implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Neither stopped nor asleep in the kernel. */
+  /** Neither stopped nor asleep in the kernel, where it waits for an answer or for another that does. */
   get isRunning(): boolean {
     const stat = Deno.readTextFileSync(`/proc/${this.#child.pid}/stat`);
-    return !/^[DT]/.test(stat.slice(stat.lastIndexOf(")") + 2));
+    const state = stat[stat.lastIndexOf(")") + 2];
+    if (state === "T") return false;
+    if (state !== "D") return true;
+    const stack = Deno.readTextFileSync(`/proc/${this.#child.pid}/stack`);
+    return stack.includes("erofs_fileio") && !stack.includes("fanotify"); // of a device: the disk is slow
   }
 
   async nextLine(): Promise<string> {
@@ -159,7 +163,11 @@ function readOn(job: { folder: string; count: number; sizeBytes: number; stopFil
       const got = pread(fds[number] as typeof fds[0], buffer, offset);
       reads++;
       const wanted = expected[number]?.subarray(offset, offset + length) ?? new Uint8Array();
-      if (Buffer.compare(buffer.subarray(0, got), wanted) !== 0) wrong++;
+      if (Buffer.compare(buffer.subarray(0, got), wanted) !== 0) {
+        wrong++;
+        const at = wanted.findIndex((byte, i) => i >= got || buffer[i] !== byte);
+        if (errors.length < 4) errors.push(`file ${number} at ${offset + at} of ${offset}+${got}: ${buffer[at]}`);
+      }
     } catch (error) {
       if (errors.length < 4) errors.push(messageOf(error));
     }
