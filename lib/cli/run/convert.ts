@@ -8,6 +8,7 @@ import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { type ConvertedImage, type ConvertEvent, convertImage } from "../../image/convert/convert_image.ts";
 import { LayerCache } from "../../image/convert/layer_cache.ts";
+import { openDictionary } from "../../image/convert/open_dictionary.ts";
 import { openSource } from "../../image/convert/open_source.ts";
 import { openTarget } from "../../image/convert/open_target.ts";
 import { PrefetchPatterns } from "../../image/convert/prefetch_patterns.ts";
@@ -16,6 +17,7 @@ import { parsePlatform } from "../../oci/platform.ts";
 import type { ActionContext, ConvertArgs, Output } from "../actions.ts";
 import { oneLine } from "../output.ts";
 import { ImageAccess } from "./image_access.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
 
 /** Converts one image. */
 export async function convert(args: ConvertArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
@@ -32,9 +34,14 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
     source,
     force,
   });
+  await using scratch = await ScratchFolder.make();
+  const dictionary = args.chunkDict === undefined
+    ? undefined
+    : await openDictionary(args.chunkDict, rafs, access.deps, scratch.path, signal);
   const image = await convertImage(images, {
     rafs,
     target,
+    dictionary,
     cache: new LayerCache(join(workDir, "layers")),
     prefetch,
     withOci: args.withOci,

@@ -12,22 +12,25 @@
  *
  * @module
  */
+import { mapLargePieces } from "../../../ffi/malloc.ts";
 import { hasCode, messageOf } from "../../base/errors.ts";
+import { freeMemory } from "../../base/free_memory.ts";
 import { logger } from "../../base/log.ts";
 import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
 import { parseManifestDocument } from "../../oci/manifest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { bootstrapLayerTar, type ImageBlob } from "../image_builder.ts";
-import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import { CompressPool } from "./compress_pool.ts";
 import { type ConvertedLayer, convertLayer, type LayerConversion } from "./convert_layer.ts";
+import { copyBlob } from "./copy_blob.ts";
 import { copyOriginal } from "./copy_original.ts";
 import type { Document } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
 import { mergeLayers } from "./merge_layers.ts";
 import { type NydusImage, nydusImage, nydusIndex, SOURCE_LAYER_ANNOTATION } from "./nydus_manifests.ts";
+import type { OpenDictionary } from "./open_dictionary.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 import type { SourceImage } from "./source_image.ts";
@@ -36,6 +39,9 @@ const log = logger("image");
 
 /** Indexes within indexes that are followed. */
 const MAX_DEPTH = 2;
+
+/** Bytes: parcels and buffers are larger, what the runtime has many of is smaller. */
+const LARGE_PIECE = 128 << 10;
 
 /** What happens, for who shows it. Sizes in bytes. */
 export type ConvertEvent =
@@ -56,7 +62,7 @@ export interface ConvertOptions {
   readonly rafs: RafsOptions;
   readonly target: ImageTarget;
   readonly cache: LayerCache;
-  readonly dictionary?: ChunkDictionary | undefined;
+  readonly dictionary?: OpenDictionary | undefined;
   readonly prefetch?: PrefetchPatterns | undefined;
   /** The original image stays in the index and comes first: plain clients get it. */
   readonly withOci: boolean;
@@ -89,9 +95,10 @@ export async function convertImage(
   signal: AbortSignal,
 ): Promise<ConvertedImage> {
   const { rafs, target, cache, dictionary } = options;
+  mapLargePieces(LARGE_PIECE);
   using pool = new CompressPool(rafs);
   const known = await knownLayers(target, signal);
-  const conversion: LayerConversion = { rafs, pool, dictionary, target, cache, known };
+  const conversion: LayerConversion = { rafs, pool, dictionary: dictionary?.chunks, target, cache, known };
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
   const platforms: ConvertedPlatform[] = [];
@@ -128,6 +135,7 @@ async function convertLayers(
       onPut: (bytes: number) => onEvent({ event: "put", layer, bytes }),
     };
     const made = await convertLayer(source, conversion, progress, signal);
+    await freeMemory();
     onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
     converted.push(made);
   }
@@ -138,7 +146,7 @@ async function convertLayers(
 async function assemble(
   image: SourceImage,
   layers: readonly ConvertedLayer[],
-  { rafs, target, prefetch }: ConvertOptions,
+  { rafs, target, prefetch, dictionary }: ConvertOptions,
   signal: AbortSignal,
 ): Promise<{ made: NydusImage; bootstrapBytes: number }> {
   const mergeable = layers.map(({ bootstrap, blobId }, k) => ({
@@ -148,10 +156,15 @@ async function assemble(
   }));
   const { bootstrap, blobs } = mergeLayers(mergeable, rafs, prefetch);
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
-  const blobSizes = new Map<string, number>();
-  for (const { id } of blobs) blobSizes.set(id, sizes.get(id) ?? await target.blobs.blob(id).size(signal));
-  const extra = blobs.filter(({ id }) => !sizes.has(id))
-    .map(({ id }) => ({ digest: sha256Digest(id), size: blobSizes.get(id) ?? 0 }));
+  const extra = [];
+  for (const { id } of blobs) {
+    if (sizes.has(id) || dictionary === undefined) continue;
+    const blob = { digest: sha256Digest(id), size: await dictionary.home.blobs.blob(id).size(signal) };
+    await copyBlob(blob, dictionary.home, target, signal);
+    extra.push(blob);
+    sizes.set(id, blob.size);
+  }
+  const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
   const tar = bootstrapLayerTar(bootstrap, place && { ...place, blobSizes });
   return { made: await nydusImage(image, layers, extra, tar, rafs.fsVersion), bootstrapBytes: bootstrap.length };

@@ -14,6 +14,7 @@ import { checkImage } from "../check/check_image.ts";
 import { locateImage } from "../locate_image.ts";
 import { type ConvertedImage, type ConvertEvent, convertImage } from "./convert_image.ts";
 import { LayerCache } from "./layer_cache.ts";
+import { openDictionary } from "./open_dictionary.ts";
 import { openSource } from "./open_source.ts";
 import { openTarget } from "./open_target.ts";
 import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
@@ -35,6 +36,7 @@ class Kit implements Disposable {
     target: string,
     options: Partial<RafsOptions> = {},
     withOci = false,
+    dictionary?: string,
   ): Promise<ConvertedImage> {
     const deps = { http: this.#http, keychain: { resolve: () => Promise.resolve(undefined) } };
     const images = await openSource(source, undefined, deps, signal);
@@ -43,6 +45,9 @@ class Kit implements Disposable {
       target: await openTarget(target, { deps, spoolDir: this.temp.join("spool"), source, force: false }),
       cache: new LayerCache(this.temp.join("records")),
       withOci,
+      dictionary: dictionary === undefined
+        ? undefined
+        : await openDictionary(dictionary, rafsOptions({ chunkSize: 4096, ...options }), deps, this.temp.path, signal),
       onEvent: (event) => this.events.push(event),
     }, signal);
   }
@@ -185,6 +190,35 @@ Deno.test("equal chunks of two layers are one chunk of the image", async () => {
     ({ ino, attr }) => (attr.mode & 0o170000) === 0o100000 ? tree.extents(ino, 0, attr.size) : [],
   ).flat().map(({ blobIndex, chunkIndex }) => `${blobIndex}:${chunkIndex}`);
   assert.deepEqual([tree.blobs.length, chunks.sort()], [2, ["0:0", "0:0", "0:1", "0:1", "1:2"]]);
+});
+
+Deno.test("chunks of a dictionary are not stored again; their blobs come along, with the image too", async () => {
+  const content = noise(40_000);
+  for (const fsVersion of [5, 6] as const) {
+    using kit = new Kit();
+    await writeLayout(kit.temp.join("source"), { layers: [{ tar: tarOf(file("old", content)) }] });
+    await kit.convert(kit.named("source"), kit.named("dictionary"), { fsVersion });
+    await writeLayout(kit.temp.join("source"), {
+      layers: [{ tar: tarOf(file("same", content), file("new", noise(10_000, 5))) }],
+    });
+    const made = await kit.convert(
+      kit.named("source"),
+      kit.named("target"),
+      { fsVersion },
+      false,
+      kit.named("dictionary"),
+    );
+    assert.ok((made.platforms[0]?.layers[0]?.blobBytes ?? 0) < 35_000);
+    assert.deepEqual(await kit.paths(), ["/", "/new", "/same"]);
+    assert.equal(openBootstrap(Deno.readFileSync(kit.temp.join("image.boot"))).blobs.length, 2);
+    const { manifests } = kit.json(made.digest) as { manifests: Described[] };
+    const { layers } = kit.json(manifests[1]?.digest ?? "") as { layers: Described[] };
+    assert.equal(layers.length, 3);
+    await assert.rejects(
+      () => kit.convert(kit.named("source"), kit.named("target"), { chunkSize: 8192 }, false, kit.named("dictionary")),
+      /Cannot use chunk dictionary: (its chunks have 4096 bytes, not 8192|it is RAFS v5, the image v6)$/,
+    );
+  }
 });
 
 interface Described {

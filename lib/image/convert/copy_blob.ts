@@ -1,0 +1,57 @@
+/**
+ * A blob from one home to another, as it is.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { writeAll } from "../../../ffi/unistd.ts";
+import type { Backend } from "../../backend/blob_source.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
+import { streamBlob } from "./blob_stream.ts";
+import type { RepositoryPlace } from "./image_content.ts";
+import type { ImageTarget } from "./image_target.ts";
+
+/** Where a blob is. */
+export interface BlobHome {
+  readonly blobs: Backend;
+  /** Undefined for what is no registry. */
+  readonly place: RepositoryPlace | undefined;
+}
+
+/**
+ * Sees to it that the target has the blob: mounts it where both are of one registry, else copies it.
+ *
+ * @throws {NydusGdError} "corrupt" where its bytes do not match its digest
+ */
+export async function copyBlob(
+  blob: { readonly digest: Digest; readonly size: number },
+  { blobs, place }: BlobHome,
+  target: ImageTarget,
+  signal: AbortSignal,
+): Promise<void> {
+  if (await target.has(blob, signal)) return;
+  if (place !== undefined && await target.mount(blob, place, signal)) return;
+  await Deno.mkdir(target.spoolDir, { recursive: true, mode: 0o700 });
+  const path = join(target.spoolDir, `${crypto.randomUUID()}.part`);
+  try {
+    await download(blob.digest, path, streamBlob(blobs.blob(digestHex(blob.digest)), blob.size, signal));
+    await target.putFile(blob, path, () => {}, signal);
+  } finally {
+    await ignore(Deno.errors.NotFound, Deno.remove(path));
+  }
+}
+
+async function download(digest: Digest, path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  const hash = createHash(digestAlgorithm(digest));
+  using file = open(path, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+  for await (const piece of pieces) {
+    writeAll(file, piece);
+    hash.update(piece);
+  }
+  const actual = hash.digest("hex");
+  if (actual === digestHex(digest)) return;
+  throw new NydusGdError("corrupt", `Cannot copy blob ${digest}: its digest is ${actual}`);
+}

@@ -1,0 +1,56 @@
+/**
+ * The nydus image whose chunks a conversion refers to in place of storing them again.
+ *
+ * @module
+ */
+import type { BackendDeps } from "../../backend/open_backend.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { parseReference } from "../../oci/reference.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+import { locateImage } from "../locate_image.ts";
+import { ChunkDictionary } from "./chunk_dictionary.ts";
+import type { BlobHome } from "./copy_blob.ts";
+import type { RepositoryPlace } from "./image_content.ts";
+import type { RafsOptions } from "./rafs_options.ts";
+
+/** Chunks, and where their blobs are. */
+export interface OpenDictionary {
+  readonly chunks: ChunkDictionary;
+  readonly home: BlobHome;
+}
+
+/**
+ * Opens it.
+ *
+ * @param what `oci:DIR[:TAG]` or an image reference
+ * @param folder for its bootstrap
+ * @throws {NydusGdError} "usage" for a file, of whose blobs nobody knows where they are, or other options; what a
+ * registry answers
+ */
+export async function openDictionary(
+  what: string,
+  rafs: RafsOptions,
+  deps: BackendDeps,
+  folder: string,
+  signal: AbortSignal,
+): Promise<OpenDictionary> {
+  const { source, backend } = await locateImage({ what }, deps, folder, signal);
+  if (backend === undefined) {
+    throw new NydusGdError("usage", `Cannot use chunk dictionary ${what}: it is not said where its blobs are`, {
+      hint: "name an image: oci:DIR[:TAG], or HOST/REPOSITORY:TAG",
+    });
+  }
+  const chunks = new ChunkDictionary([openBootstrap(await Deno.readFile(source))], rafs);
+  return { chunks, home: { blobs: backend, place: placeOf(what) } };
+}
+
+function placeOf(what: string): RepositoryPlace | undefined {
+  if (what.startsWith("oci:")) return undefined;
+  try {
+    const { host, repository } = parseReference(what);
+    return { registry: host, repository };
+  } catch (error) {
+    if (hasCode(error, "usage")) return undefined;
+    throw error;
+  }
+}
