@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { many } from "../base/count_text.ts";
 import type { CheckReport } from "../image/check/check_image.ts";
 import { oneLine } from "./output.ts";
 
@@ -35,8 +36,4 @@ function subject({ version, names, inodes, blobs }: CheckReport): string {
     ...(verified.length > 0 ? [`${many(chunks, "chunk")} verified`] : []),
   ];
   return looked.join(", ");
-}
-
-function many(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

@@ -15,6 +15,7 @@
  * @module
  */
 import { styleText } from "node:util";
+import { many } from "../base/count_text.ts";
 import { VERSION } from "../base/version.ts";
 import type { CheckResult, Verdict } from "../doctor/check.ts";
 import type { Diagnosis } from "../doctor/doctor.ts";
@@ -49,8 +50,7 @@ export class DoctorText {
 
   /** The last line. */
   summary({ ok, warn, fail, skipped }: Diagnosis["counts"]): string {
-    const warnings = `${warn} ${warn === 1 ? "warning" : "warnings"}`;
-    return `\n${fail} failed, ${warnings}, ${skipped} skipped, ${ok} ok\n`;
+    return `\n${fail} failed, ${many(warn, "warning")}, ${skipped} skipped, ${ok} ok\n`;
   }
 
   #style(style: "bold" | (typeof COLOURS)[Verdict], text: string): string {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { many } from "../base/count_text.ts";
 import { bytesText } from "../base/byte_text.ts";
 import { limitInBytes, type SizeLimit } from "../base/setting_values.ts";
 import type { BlobCacheStats } from "../blob/blob_cache.ts";
@@ -57,7 +58,7 @@ export function troublesOf(report: LazyImagesReport, minFree: SizeLimit): Troubl
   const troubles = cacheTroubles(report.cache, minFree);
   const { session, lostImages } = report;
   if (lostImages > 0) {
-    const images = lostImages === 1 ? "1 lazy image" : `${lostImages} lazy images`;
+    const images = many(lostImages, "lazy image");
     const message = `the FUSE session of ${images} has ended: their containers get errors, restart them`;
     troubles.unshift({ severity: session === "ended" ? "failed" : "degraded", message });
   }

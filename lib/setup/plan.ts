@@ -2,11 +2,12 @@
  * What `nydus-gd setup` will do, worked out before anything is changed.
  *
  * ```
- * machine, record ──► Plan { changes, restarts, notes, stops } ──► shown, asked ──► apply.ts
+ * machine, record ──► Plan { changes, services, notes } ──► shown, asked ──► apply.ts
  * ```
  *
  * @module
  */
+import { many } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { DAEMON_JSON, wantedMembers } from "./daemon_json.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
@@ -83,12 +84,17 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
     await daemonJson(host, record, docker),
   ];
   const changes = files.filter(isChange);
-  const services = host.isLive ? await servicesOf(changes, docker) : [];
+  const isBooted = host.isLive && await hasSystemd();
+  const services = isBooted ? await servicesOf(changes, docker) : [];
   const restartsDocker = services.some((words) => words.includes(DOCKER_SERVICE));
   return {
     changes,
     services,
-    notes: [...notesOn(options, docker), ...restartsDocker ? losses(docker, force) : []],
+    notes: [
+      ...notesOn(options, docker),
+      ...host.isLive && !isBooted ? ["systemd does not run here: start nydus-gd serve and Docker by hand."] : [],
+      ...restartsDocker ? losses(docker, force) : [],
+    ],
   };
 }
 
@@ -153,7 +159,6 @@ async function beforeOurs(record: SetupRecord, path: string, current: FileState)
 
 /** What systemd has to be told. */
 async function servicesOf(changes: readonly FileChange[], docker: DockerState): Promise<(readonly string[])[]> {
-  if (!await hasSystemd()) return [];
   const isChanged = (...paths: string[]) => changes.some(({ path }) => paths.includes(path));
   const daemon = await showUnit(SERVICE);
   const dockerChanges = changes.filter(({ path }) => path !== UNIT_PATH && path !== ENABLED_PATH).length > 0;
@@ -180,7 +185,9 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
   if (host.isLive && info === undefined) notes.push("Docker does not answer now: what it runs and holds is not known.");
   if (info !== undefined && info.Driver !== DRIVER && info.Images > 0) {
     notes.push(
-      `${info.Images} images and all containers of ${info.Driver} stay in ${info.DockerRootDir}, but Docker does not ` +
+      `${
+        many(info.Images, "image")
+      } and all containers of ${info.Driver} stay in ${info.DockerRootDir}, but Docker does not ` +
         "show them meanwhile: `nydus-gd setup --undo` brings them back.",
     );
   }
@@ -195,22 +202,22 @@ function losses({ running }: DockerState, force: boolean): string[] {
   if (running === undefined || running.containers.length === 0) return [];
   const { info, containers } = running;
   const names = containers.map(({ name }) => name).join(", ");
+  const count = many(containers.length, "running container");
   if (info.Driver === DRIVER) {
     return [
       info.LiveRestoreEnabled
-        ? `${containers.length} running containers go on (live-restore): ${names}.`
-        : `Restarting Docker stops ${containers.length} running containers: ${names}.`,
+        ? `Going on while Docker restarts (live-restore): ${names}.`
+        : `Restarting Docker stops ${count}: ${names}.`,
     ];
   }
   if (!info.LiveRestoreEnabled) {
     return [
-      `Restarting Docker stops ${containers.length} running containers: ${names}. They stay on disk with ${info.Driver}.`,
+      `Restarting Docker stops ${count}: ${names}. What they hold stays on disk with ${info.Driver}.`,
     ];
   }
-  const state =
-    `live-restore would keep ${containers.length} containers of ${info.Driver} running, and Docker would not see them any more`;
-  if (force) return [`${state[0]?.toUpperCase()}${state.slice(1)}: ${names}.`];
-  throw new NydusGdError("busy", `Cannot restart Docker on another storage driver: ${state} (${names})`, {
+  if (force) return [`Going on without Docker, which does not see them any more (live-restore): ${names}.`];
+  const state = `live-restore keeps ${count} of ${info.Driver}, which it would not see any more`;
+  throw new NydusGdError("busy", `Cannot put Docker on another storage driver: ${state}: ${names}`, {
     hint: `docker stop ${containers[0]?.name ?? ""} …, or --force`,
   });
 }

@@ -11,6 +11,7 @@
  * @module
  */
 import { throwIfAborted } from "../base/abort.ts";
+import { many } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
 import { fanotifyKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
@@ -158,10 +159,11 @@ function losses(
 ): string[] {
   if (containers.length === 0) return [];
   const names = containers.map(({ name }) => name).join(", ");
-  if (force) return [`${containers.length} running containers on ${DRIVER} are stopped: ${names}.`];
+  const count = many(containers.length, "running container");
+  if (force) return [`Lost for Docker: ${count} on ${DRIVER}: ${names}.`];
   throw new NydusGdError(
     "busy",
-    `Cannot undo setup: ${containers.length} running containers are on ${DRIVER} and would be gone for Docker: ${names}`,
+    `Cannot undo setup: Docker would lose ${count} on ${DRIVER}: ${names}`,
     { hint: "docker stop them first, or --force" },
   );
 }

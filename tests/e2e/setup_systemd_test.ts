@@ -92,7 +92,7 @@ Deno.test(
           stdout,
           /Then:\n {2}systemctl daemon-reload\n {2}systemctl restart nydus-gd\.service\n {2}systemctl restart docker/,
         );
-        assert.match(stdout, /1 images and all containers of overlay2 stay in \/var\/lib\/docker/);
+        assert.match(stdout, /1 image and all containers of overlay2 stay in \/var\/lib\/docker/);
         assert.equal(await driver(machine), "overlay2");
         assert.equal(await machine.must("cat", "/etc/docker/daemon.json"), DAEMON_JSON.trim());
       });
@@ -130,14 +130,17 @@ Deno.test(
           "infinity",
         );
         const told = await machine.must("nydus-gd", "setup", "--dry-run");
-        assert.match(told, /Restarting Docker stops 1 running containers: web\. They stay on disk with overlay2\./);
+        assert.match(
+          told,
+          /Restarting Docker stops 1 running container: web\. What they hold stays on disk with overlay2\./,
+        );
         await machine.write("/etc/docker/daemon.json", DAEMON_JSON.replace("{", '{ "live-restore": true,'));
         await machine.must("systemctl", "reload", "docker");
         const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes");
         assert.equal(code, 1);
         assert.match(
           stderr,
-          /live-restore would keep 1 containers of overlay2 running, .*\(web\)\nhint: docker stop web …, or --force/,
+          /live-restore keeps 1 running container of overlay2, .*: web\nhint: docker stop web …, or --force/,
         );
         await machine.must("docker", "rm", "--force", "web");
         await machine.write("/etc/docker/daemon.json", DAEMON_JSON);
@@ -193,12 +196,12 @@ Deno.test(
       await t.step("undoing, and removing the package, is refused while the container runs", async () => {
         const removal = await machine.run("dpkg", "--remove", "nydus-gd");
         assert.equal(removal.code, 1);
-        assert.match(removal.stderr, /cannot undo setup: 1 running containers are on nydus-gd/);
+        assert.match(removal.stderr, /cannot undo setup: Docker would lose 1 running container on nydus-gd: app/);
         const { code, stderr } = await machine.run("nydus-gd", "setup", "--undo", "--yes");
         assert.equal(code, 1);
         assert.match(
           stderr,
-          /^nydus-gd: cannot undo setup: 1 running containers are on nydus-gd .*: app\nhint: .*--force\n$/,
+          /^nydus-gd: cannot undo setup: Docker would lose 1 running container on nydus-gd: app\nhint: .*--force\n$/,
         );
         assert.equal(await driver(machine), "nydus-gd");
       });

@@ -8,7 +8,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { installedCommand } from "../../base/self_command.ts";
 import { alone, apply } from "../../setup/apply.ts";
 import { Host } from "../../setup/host.ts";
-import { isEmpty, planSetup } from "../../setup/plan.ts";
+import { isEmpty, type Plan, planSetup } from "../../setup/plan.ts";
 import { planUndo, undo } from "../../setup/undo.ts";
 import type { ActionContext, SetupArgs } from "../actions.ts";
 import { confirm } from "../ask.ts";
@@ -26,7 +26,7 @@ export async function setup(args: SetupArgs, context: ActionContext): Promise<nu
       hint: "nydus-gd setup --target docker",
     });
   }
-  if (host.isLive && Deno.uid() !== 0 && !args.dryRun) {
+  if (host.isLive && Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot set up: it needs root", { hint: "sudo nydus-gd setup" });
   }
   return args.undo ? await takeBack(args, context, host) : await setUp(args, context, host);
@@ -63,16 +63,16 @@ async function takeBack(args: SetupArgs, context: ActionContext, host: Host): Pr
 }
 
 /** Setup and its undoing differ in these. */
-interface Verb<P extends Awaited<ReturnType<typeof planSetup>>> {
+interface Verb<P extends Plan> {
   look(): Promise<P>;
-  files(plan: P): P["changes"];
+  files(plan: P): Plan["changes"];
   isDone(plan: P): boolean;
   run(plan: P, progress: (step: string) => void): Promise<void>;
   readonly done: string;
   readonly nothing: string;
 }
 
-async function carryOut<P extends Awaited<ReturnType<typeof planSetup>>>(
+async function carryOut<P extends Plan>(
   { dryRun, yes }: SetupArgs,
   context: ActionContext,
   host: Host,
@@ -104,6 +104,6 @@ async function carryOut<P extends Awaited<ReturnType<typeof planSetup>>>(
   return "done";
 }
 
-function textOf<P extends Awaited<ReturnType<typeof planSetup>>>(plan: P, verb: Verb<P>): string {
+function textOf<P extends Plan>(plan: P, verb: Verb<P>): string {
   return planText({ ...plan, changes: verb.files(plan) }, false);
 }

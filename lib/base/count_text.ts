@@ -1,0 +1,10 @@
+/**
+ * Counts as people read them.
+ *
+ * @module
+ */
+
+/** "0 chunks", "1 chunk", "2 chunks". */
+export function many(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
