@@ -31,8 +31,10 @@ import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/co
 import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
 import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
+import { LearnedReads } from "../lib/image/learned_reads.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
 import { MappedBootstrap } from "../lib/image/open_image.ts";
+import { ReadRecorder } from "../lib/image/read_recorder.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
@@ -128,6 +130,8 @@ class Daemon implements AsyncDisposable {
     );
     const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
     const record = await MountedImages.open(`${folders.state}/mounted-images.json`);
+    const learned = settings.prefetch.learned ? await LearnedReads.open(`${folders.state}/learned`) : undefined;
+    const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
     const places: Omit<ImageMountsOptions, "dataPath"> = {
       mountpoint: folders.images,
       erofsDir: folders.erofs,
@@ -148,6 +152,7 @@ class Daemon implements AsyncDisposable {
         cache,
         numbers,
         record,
+        recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
         startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
         takeOverMounts: async (dataPath, opened) => {
           const taken = await ImageMounts.takeOver({ ...places, dataPath }, opened);

@@ -12,8 +12,8 @@
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
-import type { Priority } from "../base/limiter.ts";
 import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts";
+import type { Urgency } from "./fetch_queue.ts";
 
 export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
 
@@ -76,9 +76,9 @@ export class Blob {
    * @throws {NydusGdError} "corrupt" (wrong bytes, twice), "invalid-image" (no digest), "io" (the cache's disk),
    * "interrupted", and what the source says
    */
-  async ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void> {
+  async ensure(offset: number, length: number, urgency: Urgency, signal?: AbortSignal): Promise<void> {
     await this.open(signal);
-    await this.shared.fetcher.ensure(offset, length, priority, signal);
+    await this.shared.fetcher.ensure(offset, length, urgency, signal, this.spec.onDemand);
   }
 
   /**

@@ -17,6 +17,7 @@ import { Decoder } from "./decoder.ts";
 import { FetchQueue } from "./fetch_queue.ts";
 import { FetchTuner, type FetchTuning } from "./fetch_tuning.ts";
 import { LinkEstimate } from "./link_estimate.ts";
+import type { PrefetchUrgency } from "./prefetch.ts";
 
 /** How much the cache may do at once. */
 export interface BlobCacheOptions extends FetchTuning {
@@ -155,6 +156,13 @@ export class BlobCache implements AsyncDisposable {
   /** Changes what is fetched that nobody waits for, from the next request on. */
   tune(tuning: Partial<FetchTuning>): void {
     this.parts.tuner.current = { ...this.parts.tuner.current, ...tuning };
+  }
+
+  /** How to ask for what readers are on their way to: beside them, unless prefetch has a bound or they need all room. */
+  get aheadUrgency(): PrefetchUrgency {
+    const { tuner, queue } = this.parts;
+    const isBounded = tuner.current.prefetchBytesPerSecond !== undefined;
+    return isBounded || queue.options.readAheadLimit === 0 ? "prefetch" : "read-ahead";
   }
 
   /** Readers are about to come: prefetch waits for them. */

@@ -22,6 +22,28 @@ Deno.test("neighbours come with a chunk that a reader waits for, in its request"
     for (const row of [2, 3, 4, 5, 6]) await assertCached(blob, synthetic, row);
   }));
 
+Deno.test("who wants to know is told of chunks that a reader waits for and of those that come along, once they are wanted", () =>
+  withBlob({ sizes: SMALL, cache: AHEAD }, async ({ cache, blob, source, synthetic }) => {
+    const told: number[] = [];
+    const { descriptor, records } = synthetic;
+    const rowAt = new Map(
+      records.map((
+        { uncompressedOffset, uncompressedSize },
+        row,
+      ) => [`${uncompressedOffset}+${uncompressedSize}`, row]),
+    );
+    const onDemand = ({ offset, length }: { offset: number; length: number }) =>
+      told.push(rowAt.get(`${offset}+${length}`) ?? NaN);
+    const watched = cache.acquire({ descriptor, source, records: () => records, onDemand });
+    await ensureRows(watched, synthetic, [9], "prefetch");
+    await ensureRows(blob, synthetic, [0], "prefetch");
+    assert.deepEqual(told, [], "of prefetch and of other images nothing");
+    await ensureRows(watched, synthetic, [2, 3]);
+    assert.deepEqual(told, [2, 3, 4, 5, 6, 7]);
+    await ensureRows(watched, synthetic, [4, 9]);
+    assert.deepEqual(told.splice(6), [8]);
+  }));
+
 Deno.test("a prefetch takes nothing along", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [2], "prefetch");

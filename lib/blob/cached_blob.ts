@@ -17,7 +17,7 @@ import type { ChunkColumns } from "../rafs/chunk_table.ts";
 import { loadChunkTable } from "./blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
 import type { DecodeTarget } from "./chunk_decoder.ts";
-import { ChunkFetcher } from "./chunk_fetcher.ts";
+import { ChunkFetcher, type ChunkPlace } from "./chunk_fetcher.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 import type { Decoder } from "./decoder.ts";
 import type { FetchQueue } from "./fetch_queue.ts";
@@ -39,6 +39,8 @@ export interface BlobSpec {
   readonly records: () => Iterable<Readonly<ChunkRecord>>;
   /** `.blob.meta` that came with the image, as it is in the blob or in the cache. */
   readonly embeddedMeta?: Uint8Array;
+  /** Told of the chunks that readers of the image wait for, and of those that are fetched along: see chunk_fetcher.ts. */
+  readonly onDemand?: (chunk: ChunkPlace) => void;
 }
 
 /** An open blob, for threads that read the cache file by themselves. Plain data, can be posted to a Worker. */

@@ -19,7 +19,6 @@
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
-import type { Priority } from "../base/limiter.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import { ClaimChecker } from "./claim_checker.ts";
@@ -52,6 +51,12 @@ export interface ChunkFetcherParts {
   readonly onCorrupt: (row: number) => void;
 }
 
+/** Where a chunk is in the uncompressed address space, bytes. */
+export interface ChunkPlace {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** Fetches chunks of one blob. */
 export class ChunkFetcher {
   /** By unit. */
@@ -79,8 +84,18 @@ export class ChunkFetcher {
     });
   }
 
-  /** `Blob.ensure` of an open blob. */
-  async ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void> {
+  /**
+   * `Blob.ensure` of an open blob.
+   *
+   * @param onDemand told of what is not here: the chunks that a reader waits for, and those that are fetched along
+   */
+  async ensure(
+    offset: number,
+    length: number,
+    urgency: Urgency,
+    signal?: AbortSignal,
+    onDemand?: (chunk: ChunkPlace) => void,
+  ): Promise<void> {
     if (!(length > 0)) return;
     const { readiness } = this.parts;
     readiness.mendCut();
@@ -89,11 +104,12 @@ export class ChunkFetcher {
     throwIfAborted(signal);
     if (this.#closed !== undefined) throw this.#closed;
     const flights = new Set<Flight>();
-    for (const row of missing) if (readiness.isKnown(row)) flights.add(this.#flightOf(row, priority));
+    for (const row of missing) if (readiness.isKnown(row)) flights.add(this.#flightOf(row, urgency));
     for (const flight of flights) flight.waiters++;
-    if (priority === "on-demand") {
+    if (urgency === "on-demand") {
       this.parts.queue.noteDemand();
-      this.#lookAhead(missing[0] as number, missing.at(-1) as number);
+      const ahead = this.#lookAhead(missing[0] as number, missing.at(-1) as number);
+      if (onDemand !== undefined) { for (const row of [...missing, ...ahead]) onDemand(this.#placeOf(row)); }
     }
     try {
       await unlessAborted(Promise.all(Array.from(flights, (flight) => flight.settled)), signal);
@@ -146,14 +162,20 @@ export class ChunkFetcher {
     if (queued) this.#enqueue(flight);
   }
 
-  /** A reader waits for rows `first` to `last`: what it may want next sets out, too. */
-  #lookAhead(first: number, last: number): void {
+  #placeOf(row: number): ChunkPlace {
+    const { uncompressedOffset, uncompressedSize } = this.parts.target.columns;
+    return { offset: uncompressedOffset[row] as number, length: uncompressedSize[row] as number };
+  }
+
+  /** A reader waits for rows `first` to `last`: what it may want next sets out, too. Gives its rows. */
+  #lookAhead(first: number, last: number): number[] {
     const { target: { columns }, readiness } = this.parts;
     const wanted = (row: number) =>
       !readiness.isReady(row) && readiness.isKnown(row) && !this.#flights.has(this.index.unitOf(row));
     const { neighbours, stream } = this.#readAhead.after(columns, first, last, wanted);
     for (const row of neighbours) this.#flightOf(row, "read-ahead").isNeighbour = true;
     for (const row of stream) this.#flightOf(row, "read-ahead");
+    return [...neighbours, ...stream];
   }
 
   #enqueue(flight: Flight): void {

@@ -54,7 +54,7 @@ export class FetchQueue {
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  constructor(private readonly options: FetchQueueOptions) {}
+  constructor(readonly options: FetchQueueOptions) {}
 
   /** Runs `task` when its turn comes. */
   run<T>(urgency: Urgency, task: FetchTask<T>): Promise<T> {

@@ -1,5 +1,6 @@
 /**
- * Fetching ahead of the readers: ranges in order, a few at a time, in what on-demand reads leave of the link.
+ * Fetching ahead of the readers: ranges in order, a few at a time, in what on-demand reads leave of the link or, where
+ * readers are on their way to them, beside those reads.
  *
  * When to start is decided further down (fetch_queue.ts); here only as much is asked for as can be under way, so that
  * stopping is immediate and the order holds. A range that fails is passed over: whoever needs it asks for it.
@@ -10,6 +11,7 @@ import { throwIfAborted } from "../base/abort.ts";
 import { hasCode, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { Blob } from "./blob.ts";
+import type { Urgency } from "./fetch_queue.ts";
 
 const log = logger("blob", "prefetch");
 
@@ -20,9 +22,14 @@ export interface PrefetchRange {
   readonly length: number;
 }
 
+/** "prefetch": in what readers leave of the link. "read-ahead": beside them. */
+export type PrefetchUrgency = Exclude<Urgency, "on-demand">;
+
 /** How to prefetch. */
 export interface PrefetchOptions {
   readonly signal: AbortSignal;
+  /** Default "prefetch". */
+  readonly urgency?: PrefetchUrgency;
   /** Waited for before each piece; false ends the prefetch. */
   readonly turn?: () => boolean | Promise<boolean>;
   /** Ranges under way at once. Default 4. */
@@ -48,7 +55,8 @@ export interface PrefetchResult {
  * @throws {NydusGdError} "interrupted" when the signal is aborted; a failed range is no error
  */
 export async function prefetch(ranges: Iterable<PrefetchRange>, options: PrefetchOptions): Promise<PrefetchResult> {
-  const { signal, turn = () => true, concurrency = 4, pieceBytes = 1024 * 1024, maxFailures = 8 } = options;
+  const { signal, urgency = "prefetch", turn = () => true } = options;
+  const { concurrency = 4, pieceBytes = 1024 * 1024, maxFailures = 8 } = options;
   const pieces = piecesOf(ranges, pieceBytes);
   let readyBytes = 0, failures = 0, failuresInARow = 0, ended = false;
   const runner = async () => {
@@ -57,7 +65,7 @@ export async function prefetch(ranges: Iterable<PrefetchRange>, options: Prefetc
       ended ||= !await turn();
       if (ended || failuresInARow >= maxFailures) return;
       try {
-        await store.ensure(offset, length, "prefetch", signal);
+        await store.ensure(offset, length, urgency, signal);
         readyBytes += length;
         failuresInARow = 0;
       } catch (error) {

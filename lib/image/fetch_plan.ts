@@ -54,7 +54,8 @@ export function fetchTuning(
   const ahead = { prefetchBytesPerSecond: rate, ...(most === undefined ? {} : { readAheadBytes: most }) };
   if (config === undefined) return ahead;
   const { prefetch } = config;
-  if (!prefetch.configured || prefetch.batchSizeBytes === 0) return ahead;
+  // limits of nydusd hold where it prefetches; elsewhere the file may say anything
+  if (!prefetch.enable || prefetch.batchSizeBytes === 0) return ahead;
   return {
     ...ahead,
     parallelPrefetch: Math.min(MAX_PARALLEL, prefetch.threads),

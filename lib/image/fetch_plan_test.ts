@@ -86,4 +86,6 @@ Deno.test("threads and merging size of a configuration are taken, within what le
   assert.deepEqual(tuned(1, 4 << 20), [1, 4 << 20]);
   assert.deepEqual(tuned(64, 4096), [4, 128 << 10]);
   assert.deepEqual(tuned(3, 0), [undefined, undefined]);
+  const off = fetchTuning(on, v1({ fs_prefetch: { enable: false, threads_count: 0, merging_size: 2 ** 40 } }));
+  assert.deepEqual([off.parallelPrefetch, off.prefetchRequestBytes], [undefined, undefined]);
 });

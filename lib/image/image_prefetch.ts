@@ -1,7 +1,10 @@
 /**
- * Files of one mounted image, fetched while nobody waits for them: first what the image lists for this, then all.
+ * Files of one mounted image, fetched while nobody waits for them: first what earlier containers waited for when they
+ * started, then what the image lists for this, then all.
  *
- * The list is what its maker expects a container to read when it starts: it is fetched in every pause of the readers.
+ * What was learned from earlier starts (learned_reads.ts) will be wanted by this one: it is fetched beside what readers
+ * wait for, where the cache has room for that. The list is what the image's maker expects a container to read
+ * when it starts: it is fetched in every pause of the readers.
  * All the rest, in the order of the tree, waits until the readers have been quiet for a while, and nothing of it is
  * fetched when the cache's disk is nearly full. What fails is passed over. The tree is read as it goes: the image must stay open until {@link ImagePrefetch.stop} has
  * resolved.
@@ -9,14 +12,16 @@
  * @module
  */
 import { S } from "../../ffi/sys_stat.ts";
+import { throwIfAborted } from "../base/abort.ts";
 import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { SizeLimit } from "../base/setting_values.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import { hasRoom } from "../blob/cache_usage.ts";
-import { prefetch, type PrefetchRange, type PrefetchResult } from "../blob/prefetch.ts";
+import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../blob/prefetch.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
 import { type TreeEntry, walkTree } from "../rafs/walk.ts";
+import type { ReadRecorder } from "./read_recorder.ts";
 
 const log = logger("image", "prefetch");
 
@@ -25,6 +30,9 @@ const WINDOW_BYTES = 64 * 1024 * 1024;
 
 /** Milliseconds without a waiting reader before what is not listed is fetched. */
 const QUIET_MS = 1000;
+
+/** So many ranges of what was learned are asked for at once that those beside each other become one request. */
+const LEARNED = { concurrency: 64, pieceBytes: 256 * 1024 } as const;
 
 /** Chunks begin at multiples of it in the blob's address space: a smaller gap is padding. */
 const CHUNK_ALIGNMENT = 4096;
@@ -44,6 +52,8 @@ export interface PrefetchImage {
   readonly name: string;
   readonly tree: Bootstrap;
   readonly blobs: readonly PrefetchRange["store"][];
+  /** What is known of earlier starts. */
+  readonly recorder?: Pick<ReadRecorder, "learned"> | undefined;
 }
 
 /** What of an image is prefetched, and when it may be. */
@@ -54,6 +64,8 @@ export interface ImagePrefetchOptions {
   readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
   /** Whether the cache's disk can take more. */
   readonly hasRoom: () => boolean;
+  /** How what was learned is asked for. */
+  readonly learnedUrgency: PrefetchUrgency;
 }
 
 /** A prefetch that runs or has run. Disposing stops it. */
@@ -103,7 +115,8 @@ export class ImagePrefetch implements AsyncDisposable {
     }
   }
 
-  async #fetch(image: PrefetchImage, { scope, whenQuiet, hasRoom }: ImagePrefetchOptions): Promise<PrefetchResult> {
+  async #fetch(image: PrefetchImage, options: ImagePrefetchOptions): Promise<PrefetchResult> {
+    const { scope, whenQuiet, hasRoom, learnedUrgency: urgency } = options;
     const { signal } = this.#abort;
     const { prefetch: listed, rootIno } = image.tree;
     const mayGoOn = () => {
@@ -111,7 +124,9 @@ export class ImagePrefetch implements AsyncDisposable {
       if (!room) log.warn("prefetch ends: the cache's disk is nearly full", { image: image.name });
       return room;
     };
-    await Promise.resolve(); // who starts it gets it before anything is read
+    const learned = await learnedRanges(image); // who starts it gets it before anything is read
+    throwIfAborted(signal);
+    await prefetch(learned, { signal, turn: mayGoOn, urgency, ...LEARNED });
     const first = await prefetch(rangesOf(image, listed), { signal, turn: mayGoOn });
     if (scope === "listed" || !first.complete) return first;
     return await prefetch(rangesOf(image, [rootIno]), {
@@ -121,6 +136,20 @@ export class ImagePrefetch implements AsyncDisposable {
         return mayGoOn();
       },
     });
+  }
+}
+
+/** Ranges of earlier starts, those that the image does not have left out; none where they cannot be had. */
+async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<PrefetchRange[]> {
+  try {
+    const reads = await recorder?.learned() ?? [];
+    return reads.flatMap(({ blobIndex, offset, length }) => {
+      const store = blobs[blobIndex];
+      return store === undefined ? [] : [{ store, offset, length }];
+    });
+  } catch (error) {
+    log.warn("what was learned of the image cannot be read", { image: name, error: messageOf(error) });
+    return [];
   }
 }
 
@@ -136,6 +165,7 @@ export function startPrefetch(
     scope,
     whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal),
     hasRoom: () => hasRoom(dir, minFree),
+    learnedUrgency: cache.aheadUrgency,
   });
 }
 

@@ -5,6 +5,7 @@ import { listRafsFixtures } from "../../tests/support/rafs_fixtures.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { S } from "../../ffi/sys_stat.ts";
+import type { Extent } from "../rafs/bootstrap.ts";
 import { walkTree } from "../rafs/walk.ts";
 import { ImagePrefetch, type ImagePrefetchOptions, rangesOf } from "./image_prefetch.ts";
 
@@ -12,7 +13,12 @@ const NAME = "v6-none-sha256-4k";
 const fixture = listRafsFixtures().find(({ name }) => name === NAME);
 assert.ok(fixture !== undefined);
 
-const ALL: ImagePrefetchOptions = { scope: "all", whenQuiet: () => Promise.resolve(), hasRoom: () => true };
+const ALL: ImagePrefetchOptions = {
+  scope: "all",
+  whenQuiet: () => Promise.resolve(),
+  hasRoom: () => true,
+  learnedUrgency: "read-ahead",
+};
 
 /** Chunks that files are made of, as `blob/chunk`. */
 function chunksOfFiles({ image: { tree } }: MountableFixture, roots: readonly number[] = [tree.rootIno]): Set<string> {
@@ -118,4 +124,40 @@ Deno.test("nothing is fetched any more when the disk is nearly full", async () =
   await run.ended;
   assert.equal(run.status.state, "incomplete");
   assert.ok(fetchedOf(mountable).size < chunksOfFiles(mountable).size);
+});
+
+Deno.test("what was learned is fetched first and in its order, then what is listed, then the rest", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const { tree, blobs } = mountable.image;
+  const listed = chunksOfFiles(mountable, tree.prefetch);
+  const places: Extent[] = [];
+  for (const { ino, attr } of walkTree(tree, tree.rootIno)) {
+    if ((attr.mode & S.IFMT) === S.IFREG && attr.size > 0) places.push(...tree.extents(ino, 0, 1));
+  }
+  const unlisted = places.filter(({ blobIndex, chunkIndex }) => !listed.has(`${blobIndex}/${chunkIndex}`));
+  const wanted = [unlisted[7], unlisted[2], unlisted[5]].filter((place) => place !== undefined);
+  const reads = wanted.map(({ blobIndex, blobOffset }) => ({ blobIndex, offset: blobOffset, length: 1 }));
+  const elsewhere = { blobIndex: 99, offset: 0, length: 5 };
+  const recorder = { learned: () => Promise.resolve([elsewhere, ...reads]) };
+  const run = ImagePrefetch.start({ name: "x", tree, blobs: mountable.stores, recorder }, ALL);
+  await run.ended;
+  assert.equal(run.status.state, "complete");
+  assert.equal(blobs.length, 1);
+  const order = mountable.stores[0]?.fetched.map((chunk) => `0/${chunk}`) ?? [];
+  assert.deepEqual(order.slice(0, 3), wanted.map(({ chunkIndex }) => `0/${chunkIndex}`));
+  assert.deepEqual(new Set(order.slice(3, 3 + listed.size)), listed);
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+});
+
+Deno.test("where nothing can be learned the rest is fetched all the same", async () => {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const recorder = { learned: () => Promise.reject(new Error("disk is gone")) };
+  const run = ImagePrefetch.start({ ...mountable.image, recorder, blobs: mountable.stores }, ALL);
+  await run.ended;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
 });

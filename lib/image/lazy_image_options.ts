@@ -12,6 +12,7 @@ import type { Candidate } from "./blob_home.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
 import type { MountedImages } from "./mounted_images.ts";
+import type { ReadRecorder } from "./read_recorder.ts";
 
 /** What a `LazyImageStore` works with. */
 export interface LazyImageStoreOptions {
@@ -38,6 +39,8 @@ export interface LazyImageStoreOptions {
   readonly minFree: SizeLimit;
   /** What of an image is prefetched when it is mounted; undefined: nothing. Asked each time. */
   readonly prefetch?: () => ImagePrefetchOptions["scope"] | undefined;
+  /** Makes what records the reads of starting containers, for each image that is opened; undefined: nothing is. */
+  readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
   /** Whether digests of files are to be checked when an image is mounted: inode_digests.ts. Asked each time. */
   readonly validate?: () => boolean;
 }

@@ -131,7 +131,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    const { mount, continued, isSuspect } = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+    const found = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+    const { mount, image, continued, isSuspect } = found;
+    image.recorder?.begin();
     const holders = this.#holders.get(layer.id) ?? new Set();
     this.#holders.set(layer.id, holders.add(holder));
     log.debug("image in use", { layer: layer.id, holder });
@@ -311,7 +313,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();
     cleanup.move();
-    const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache });
+    const recorder = this.options.recorder?.(layer.bootstrapPath);
+    const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
     return { layer, image, backend, number };
   }
 

@@ -9,7 +9,6 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import * as v from "valibot";
 import type { Backend } from "../backend/blob_source.ts";
 import { Deadline } from "../base/abort.ts";
@@ -26,6 +25,7 @@ import { findBootstrap } from "./find_bootstrap.ts";
 import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
+import { digestOf } from "./read_recorder.ts";
 
 const log = logger("image");
 
@@ -139,13 +139,6 @@ async function takeOver(places: SingleMountOptions, image: OpenImage, bootstrapP
 
 function notePath(stateDir: string): string {
   return `${stateDir}/image.json`;
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  const { readable } = await Deno.open(path); // closed with the stream
-  for await (const piece of readable) hash.update(piece);
-  return hash.digest("hex");
 }
 
 /**

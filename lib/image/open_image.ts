@@ -28,6 +28,7 @@ import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { effectiveBlobId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
+import type { ReadRecorder } from "./read_recorder.ts";
 
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;
@@ -43,6 +44,8 @@ export interface OpenImageOptions {
   /** Where the blobs are. */
   readonly backend: Backend;
   readonly cache: BlobCache;
+  /** Records what its readers wait for. Owned as the bootstrap is. */
+  readonly recorder?: ReadRecorder | undefined;
 }
 
 /** A bootstrap file, mapped and parsed. */
@@ -87,11 +90,12 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     private readonly mapped: MappedBootstrap,
     readonly blobs: readonly Blob[],
     private readonly cache: BlobCache,
+    readonly recorder: ReadRecorder | undefined,
   ) {}
 
   /** @throws {NydusGdError} "invalid-image" for blobs that cannot be */
   static open(options: OpenImageOptions): OpenImage {
-    const { name, bootstrap, container, backend, cache } = options;
+    const { name, bootstrap, container, backend, cache, recorder } = options;
     const { tree } = bootstrap;
     const blobs: Blob[] = [];
     try {
@@ -104,9 +108,10 @@ export class OpenImage implements MountableImage, AsyncDisposable {
           source,
           records: () => recordsOf(tree, descriptor.index),
           ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
+          ...(recorder === undefined ? {} : { onDemand: (chunk) => recorder.note(descriptor.index, chunk) }),
         }));
       }
-      return new OpenImage(name, bootstrap, blobs, cache);
+      return new OpenImage(name, bootstrap, blobs, cache, recorder);
     } catch (error) {
       // nothing of them was opened: their release has nothing to wait for and nothing to fail
       for (const blob of blobs) cache.release(blob);
@@ -126,6 +131,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
 
   /** @throws {NydusGdError} "io" when the last chunks of a blob cannot be recorded; everything is given back all the same */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.recorder?.[Symbol.asyncDispose]();
     const ends = await Promise.allSettled(this.blobs.map((blob) => this.cache.release(blob)));
     this.mapped[Symbol.dispose]();
     for (const end of ends) if (end.status === "rejected") throw end.reason;

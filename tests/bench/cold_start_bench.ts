@@ -2,7 +2,7 @@
  * How long a program in an image takes to be ready while the image is still at its registry, and what is fetched for it.
  *
  * `deno run -A tests/bench/cold_start_bench.ts [--dir DIR] [--links 3,12,0] [--workloads python,gcc,cat] [--runs N]
- * [--chunk KIB] [--delay MS] [--prefetch] [--trace]`, as root, best in a mount namespace of its own. Links are in MB/s,
+ * [--chunk KIB] [--delay MS] [--prefetch] [--learned] [--trace]`, as root, best in a mount namespace of its own. Links are in MB/s,
  * 0 is unlimited. Images are made in DIR from this Debian's packages and kept. Prints a table and, as its last line, JSON.
  *
  * @module
@@ -16,8 +16,10 @@ import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { writeUserland } from "../../lib/demo/debian_userland.ts";
 import { ImagePrefetch } from "../../lib/image/image_prefetch.ts";
+import { LearnedReads } from "../../lib/image/learned_reads.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { convertToFolder, fromTar } from "../../lib/image/convert/convert_tree.ts";
+import { ReadRecorder } from "../../lib/image/read_recorder.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import type { LinkRequest } from "./cold_start_link.ts";
 
@@ -30,6 +32,8 @@ const { values } = parseArgs({
     chunk: { type: "string", default: "1024" },
     delay: { type: "string", default: "20" },
     prefetch: { type: "boolean", default: false },
+    /** A run that is not counted goes first; what it waited for is fetched first in the others. */
+    learned: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
   },
 });
@@ -108,7 +112,13 @@ class Link implements AsyncDisposable {
   }
 }
 
-async function run(built: Built, link: Link, workload: readonly string[], dir: string): Promise<Run> {
+async function run(
+  built: Built,
+  link: Link,
+  workload: readonly string[],
+  dir: string,
+  learned: LearnedReads | undefined,
+): Promise<Run> {
   for (const each of ["cache", "state", "image", "upper", "work", "root"]) {
     await Deno.mkdir(`${dir}/${each}`, { recursive: true });
   }
@@ -120,8 +130,10 @@ async function run(built: Built, link: Link, workload: readonly string[], dir: s
   });
   const cache = cleanup.use(BlobCache.open(`${dir}/cache`));
   let asked = 0;
+  const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
+  const recorder = learned && new ReadRecorder(built.bootstrap, { learned, whenQuiet });
   const image = cleanup.use(
-    OpenImage.open({ name: "image", bootstrap: MappedBootstrap.open(built.bootstrap), backend, cache }),
+    OpenImage.open({ name: "image", bootstrap: MappedBootstrap.open(built.bootstrap), backend, cache, recorder }),
   );
   const stores = image.blobs.map((blob) => ({
     id: blob.id,
@@ -148,13 +160,11 @@ async function run(built: Built, link: Link, workload: readonly string[], dir: s
   await link.log();
   const startedAt = performance.now();
   cache.expectReaders();
-  const prefetch = values.prefetch
-    ? ImagePrefetch.start(image, {
-      scope: "all",
-      whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal),
-      hasRoom: () => true,
-    })
+  const scope = values.prefetch ? "all" : "listed";
+  const prefetch = values.prefetch || values.learned
+    ? ImagePrefetch.start(image, { scope, whenQuiet, hasRoom: () => true, learnedUrgency: "read-ahead" })
     : undefined;
+  recorder?.begin();
   const { code, stderr } = await new Deno.Command("chroot", {
     args: [`${dir}/root`, "env", "-i", PATH, ...workload],
     stdout: "null",
@@ -186,14 +196,18 @@ for (const megabytes of values.links.split(",").map(Number)) {
   await using link = await Link.start(built.blobs, megabytes, Number(values.delay));
   for (const name of values.workloads.split(",")) {
     const runs: Run[] = [];
-    for (let i = 0; i < Number(values.runs); i++) {
+    const memory = await Deno.makeTempDir({ dir: values.dir, prefix: "learned" });
+    const learned = values.learned ? await LearnedReads.open(memory) : undefined;
+    for (let i = values.learned ? -1 : 0; i < Number(values.runs); i++) {
       const scratch = await Deno.makeTempDir({ dir: values.dir, prefix: "run" });
       try {
-        runs.push(await run(built, link, WORKLOADS[name] ?? [], scratch));
+        const result = await run(built, link, WORKLOADS[name] ?? [], scratch, learned);
+        if (i >= 0) runs.push(result);
       } finally {
         await Deno.remove(scratch, { recursive: true });
       }
     }
+    await Deno.remove(memory, { recursive: true });
     const result = {
       link: megabytes === 0 ? "unlimited" : `${megabytes} MB/s`,
       workload: name,

@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { parseNydusdConfig } from "../../lib/backend/nydusd_config.ts";
 import { parseHostsFile } from "../../lib/backend/registry/hosts_file.ts";
-import { environmentName, parseSettings, SETTING_NAMES } from "../../lib/base/settings.ts";
+import { DEFAULT_SETTINGS, environmentName, parseSettings, SETTING_NAMES } from "../../lib/base/settings.ts";
+import { fetchTuning } from "../../lib/image/fetch_plan.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 
@@ -86,8 +87,10 @@ const KEYS = [...Object.keys(REGISTRY), ...Object.keys(PREFETCH), "version", "ba
 
 function readConfig(text: string): void {
   try {
-    const { backend, prefetch, cache, warnings } = parseNydusdConfig(text);
-    assert.ok(prefetch.threads >= 1 && prefetch.threads <= 1024 && Number.isSafeInteger(prefetch.batchSizeBytes));
+    const { backend, prefetch, cache, rafs, warnings } = parseNydusdConfig(text);
+    const { parallelPrefetch = 1, prefetchRequestBytes = 1 } = fetchTuning(DEFAULT_SETTINGS, { prefetch, rafs });
+    assert.ok(parallelPrefetch >= 1 && parallelPrefetch <= 1024 && prefetchRequestBytes >= 1);
+    assert.ok(prefetchRequestBytes <= 2 ** 28 && (!prefetch.enable || prefetch.threads >= 1));
     assert.ok(cache.workDir !== "" && warnings.every((warning) => warning.startsWith("Configuration key ")));
     if ("timeoutMs" in backend) assert.ok(backend.timeoutMs === undefined || backend.timeoutMs >= 0);
   } catch (error) {

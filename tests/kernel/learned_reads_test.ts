@@ -1,0 +1,144 @@
+/**
+ * A `serve` that knows what containers of an image waited for: a cold start of it, by another layer, fetches that first.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { mountsBelow } from "../../ffi/mountinfo.ts";
+import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
+import { buildFrom } from "../support/built_rafs.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../support/graph_driver_process.ts";
+import { MemoryBlob } from "../support/rafs_fixtures.ts";
+import { unmountBelow } from "../support/store_home.ts";
+import { file, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { knownBytes } from "../support/verifying_reader.ts";
+
+const FILES = 12;
+const FILE_BYTES = 64 * 1024;
+/** Files that the container reads, in this order. */
+const READ = [7, 2, 9];
+
+const BUILT = await buildFrom(
+  tarOf(...Array.from({ length: FILES }, (_, n) => file(String(n).padStart(2, "0"), knownBytes(n, FILE_BYTES)))),
+  { chunkSize: FILE_BYTES },
+  1 << 20,
+);
+
+/** Where the only chunk of each file begins in the blob, by file. */
+const OFFSETS = ((): number[] => {
+  const { bootstrap, blob } = BUILT;
+  const [descriptor] = bootstrap.blobs;
+  assert.ok(descriptor !== undefined);
+  const { compressedOffset } = MemoryBlob.open(bootstrap, descriptor, blob).columns;
+  const offsets: number[] = [];
+  for (const { ino, attr, path } of walkTree(bootstrap)) {
+    if ((attr.mode & 0o170000) !== 0o100000) continue;
+    const [extent] = bootstrap.extents(ino, 0, 1);
+    offsets[Number(new TextDecoder().decode(path).replace("/", ""))] = compressedOffset[extent?.chunkIndex ?? NaN] ??
+      NaN;
+  }
+  return offsets;
+})();
+
+/** The files whose data were asked for, in the order of the requests. */
+function filesAsked(registry: FakeRegistry): number[] {
+  return registry.requests.flatMap(({ method, headers }) => {
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(headers.range ?? "")) ?? [];
+    if (method !== "GET" || first === undefined) return [];
+    return OFFSETS.flatMap((offset, n) => offset >= Number(first) && offset <= Number(last) ? [n] : []);
+  });
+}
+
+/** Runs `test` with a container of the image, under these names and variables, on a cache that is empty. */
+async function withContainer(
+  temp: TempDir,
+  registry: FakeRegistry,
+  { image, env }: { image: string; env: Record<string, string> },
+  test: (root: string) => Promise<void>,
+): Promise<void> {
+  const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
+  Deno.writeTextFileSync(
+    temp.join("config.json"),
+    JSON.stringify({ device: { backend }, mode: "direct", amplify_io: 0 }),
+  );
+  await using driver = await GraphDriverProcess.start(temp.path, { env });
+  try {
+    const Opts = [`nydus-gd.config=${temp.join("config.json")}`];
+    await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
+    await driver.call("GraphDriver.Create", { ID: image });
+    await driver.apply(image, bootstrapLayerTar(BUILT.bytes));
+    await driver.call("GraphDriver.CreateReadWrite", { ID: `${image}-box`, Parent: image });
+    const { Dir } = await driver.call("GraphDriver.Get", { ID: `${image}-box` });
+    await test(String(Dir));
+    await driver.call("GraphDriver.Put", { ID: `${image}-box` });
+    for (const ID of [`${image}-box`, image]) await driver.call("GraphDriver.Remove", { ID });
+    await driver.stop();
+    assert.deepEqual(mountsBelow(temp.path), []);
+  } finally {
+    unmountBelow(temp.path);
+  }
+  for (const { name } of Deno.readDirSync(temp.join("root/cache"))) Deno.removeSync(temp.join(`root/cache/${name}`));
+}
+
+async function reads(root: string, files: readonly number[]): Promise<void> {
+  for (const n of files) {
+    const bytes = await Deno.readFile(`${root}/${String(n).padStart(2, "0")}`);
+    assert.deepEqual(bytes, knownBytes(n, FILE_BYTES));
+  }
+}
+
+/** Resolves when every file was asked for. */
+async function allAsked(registry: FakeRegistry): Promise<void> {
+  while (new Set(filesAsked(registry)).size < FILES) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** One read ahead of readers at a time, so that requests arrive in the order in which they are made. */
+const IN_ORDER = { NYDUS_GD_PREFETCH_ENABLED: "true", NYDUS_GD_FETCH_PARALLEL_PER_HOST: "2" };
+
+fuseTest(
+  "what a first container waited for is fetched first when the image is cold again, whatever its layer",
+  async () => {
+    using temp = TempDir.make();
+    await using registry = await FakeRegistry.start();
+    registry.addBlob(BUILT.blob);
+    await withContainer(temp, registry, { image: "one", env: {} }, (root) => reads(root, READ));
+    assert.deepEqual(filesAsked(registry), READ);
+    const folder = temp.join("root/state/learned");
+    const [kept, ...others] = [...Deno.readDirSync(folder)].map(({ name }) => name);
+    assert.match(kept ?? "", /^[0-9a-f]{64}\.json$/);
+    assert.deepEqual(others, []);
+    const { size, mode } = Deno.statSync(`${folder}/${kept}`);
+    assert.ok(size < 200 && ((mode ?? 0) & 0o777) === 0o600, `${size} bytes, mode ${mode?.toString(8)}`);
+
+    registry.requests.length = 0;
+    await withContainer(temp, registry, { image: "two", env: IN_ORDER }, () => allAsked(registry));
+    assert.deepEqual(filesAsked(registry).slice(0, READ.length), READ);
+
+    registry.requests.length = 0;
+    const env = { ...IN_ORDER, NYDUS_GD_PREFETCH_LEARNED: "false" };
+    await withContainer(temp, registry, { image: "three", env }, () => allAsked(registry));
+    assert.notDeepEqual(filesAsked(registry).slice(0, READ.length), READ, "switched off");
+
+    registry.requests.length = 0;
+    await withContainer(temp, registry, { image: "four", env: {} }, (root) => reads(root, [4]));
+    assert.deepEqual(filesAsked(registry), [4], "nothing is prefetched where that is off");
+    registry.requests.length = 0;
+    await withContainer(temp, registry, { image: "five", env: IN_ORDER }, () => allAsked(registry));
+    assert.deepEqual(filesAsked(registry).slice(0, READ.length + 1), [...READ, 4], "a later start adds to it");
+  },
+);
+
+fuseTest("where only one request may be made at a time, what was learned is fetched first too", async () => {
+  using temp = TempDir.make();
+  await using registry = await FakeRegistry.start();
+  registry.addBlob(BUILT.blob);
+  await withContainer(temp, registry, { image: "one", env: {} }, (root) => reads(root, READ));
+  registry.requests.length = 0;
+  const env = { ...IN_ORDER, NYDUS_GD_FETCH_PARALLEL_PER_HOST: "1" };
+  await withContainer(temp, registry, { image: "two", env }, () => allAsked(registry));
+  assert.deepEqual(new Set(filesAsked(registry).slice(0, READ.length)), new Set(READ));
+});
