@@ -78,7 +78,9 @@ export class OciLayout {
    * @throws {NydusGdError} "not-found", "invalid-image", "corrupt"
    */
   async manifest(kind: WantedKind): Promise<Manifest> {
-    const [manifest] = await this.#search(await this.#index(), this.tag, kind, MAX_DEPTH);
+    const found = await this.#search(await this.#index(), this.tag, kind, MAX_DEPTH);
+    // an image of one layer may be either: one that says what it is comes first
+    const manifest = found.find((each) => bootstrapLayer(each) !== undefined) ?? found[0];
     if (manifest !== undefined) return manifest;
     const what = kind === "nydus" ? "no nydus image" : "no ordinary image";
     throw new NydusGdError("not-found", `Cannot read image ${this.description}: it has ${what} for this machine`);
