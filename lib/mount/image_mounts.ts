@@ -153,7 +153,8 @@ export class ImageMounts implements AsyncDisposable {
 
   async #addErofs(image: MountableImage, number: number, fsDriver: FsDriver): Promise<ImageMount> {
     const target = this.#targetOf({ image });
-    const places = { target, stateDir: this.options.stateDir, mayUseCacheFiles: this.#fanotify === undefined };
+    const { stateDir, deadlineMs } = this.options;
+    const places = { target, stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
     // of an earlier process that was killed before it was on record, or whose image could not be had again
     if (isErofsAt(target)) await unmount(target, MNT.DETACH);
     await Deno.mkdir(target, { recursive: true, mode: 0o700 });

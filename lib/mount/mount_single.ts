@@ -118,7 +118,7 @@ async function mountErofs(image: MountableImage, options: SingleMountOptions): P
   await Deno.mkdir(devices, { recursive: true, mode: 0o700 });
   const watch = parts.use(new UnmountWatch());
   const session = parts.use(await FuseSession.start({ ...options, mountpoint: devices, openRequests: true }));
-  const places = { target, stateDir, mayUseCacheFiles: true };
+  const places = { target, stateDir, mayUseCacheFiles: true, deadlineMs: options.deadlineMs };
   const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, session, watch, places));
   return owning(mount, parts.move());
 }

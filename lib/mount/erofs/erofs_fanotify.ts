@@ -26,6 +26,7 @@ import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
+import { Deadline } from "../../base/abort.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { EventFile } from "../fanotify/event_file.ts";
@@ -78,6 +79,7 @@ export class FanotifyImages implements AsyncDisposable {
 
   private constructor(
     private readonly stateDir: string,
+    private readonly deadlineMs: number,
     private readonly watch: UnmountWatch,
     private readonly group: Fd,
     private readonly events: EventFile,
@@ -122,8 +124,8 @@ export class FanotifyImages implements AsyncDisposable {
     for (const placed of before) mounts.push(await resumed.#again(placed, kept !== undefined));
     if (kept === undefined) {
       await dropPages();
-      const names = before.map(({ image }) => image.name);
-      log.error("nobody watched over images for a while, who used them may have read zeros", { images: names });
+      const suspects = before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
+      log.error("nobody watched over images for a while, who used them may have read zeros", { images: suspects });
     }
     await resumed.server.serve();
     log.info("fanotify group taken over", { images: before.length, guarded: kept !== undefined });
@@ -157,7 +159,7 @@ export class FanotifyImages implements AsyncDisposable {
     const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), kept);
     cleanup.move();
     const server = new EventServer(group, events, deadlineMs);
-    return new FanotifyImages(stateDir, watch, group, events, copies, server, keeper);
+    return new FanotifyImages(stateDir, deadlineMs, watch, group, events, copies, server, keeper);
   }
 
   /**
@@ -192,7 +194,10 @@ export class FanotifyImages implements AsyncDisposable {
       using tasks = new ErofsTasks();
       // what is complete by now may have a mark all the same
       const devices = await this.#openDevices(tasks, placed, () => false);
-      return this.#mountOf(placed, devices, this.#watchAll(devices), !isGuarded);
+      const settled = this.#watchAll(devices);
+      // what is complete now was so before: chunks are on disk by the hand of a process that watched
+      const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));
+      return this.#mountOf(placed, devices, settled, !isGuarded && isIncomplete);
     } catch (error) {
       const readers = isGuarded ? "get errors" : "may get zeros";
       log.error(`image is lost, its readers ${readers}`, { image: image.name, error: messageOf(error) });
@@ -208,7 +213,8 @@ export class FanotifyImages implements AsyncDisposable {
     mayBeUnwatched: Parameters<typeof openDevices>[3],
   ): Promise<ErofsDevice[]> {
     const tables = await tasks.make(image.bootstrap, imagePath(this.stateDir, image));
-    return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched);
+    using deadline = new Deadline(this.deadlineMs, undefined, () => late(image, this.deadlineMs));
+    return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched, deadline.signal);
   }
 
   /** Resolves when nobody is asked any more. */
@@ -226,8 +232,9 @@ export class FanotifyImages implements AsyncDisposable {
     const live: Live = { placed, devices, released: Promise.withResolvers() };
     this.#live.add(live);
     // one that somebody unmounted while nobody served it may be in use elsewhere: it is kept to the end
-    if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live));
-    settled.then(() => this.#onComplete(live));
+    const told = (error: unknown) => log.error("image not closed", { target, error: messageOf(error) });
+    if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live)).catch(told);
+    settled.then(() => this.#onComplete(live)).catch(told);
     return {
       fsDriver: "erofs-fanotify",
       path: target,
@@ -311,6 +318,13 @@ async function takeKept(record: string): Promise<{ readonly group: Fd; readonly 
   const kept = await Keeper.take(record);
   const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
   return group && events && { group, events: EventFile.reopen(events) };
+}
+
+function late({ name }: MountableImage, deadlineMs: number): NydusGdError {
+  return new NydusGdError(
+    "unavailable",
+    `Cannot mount ${name}: its blobs gave no chunk tables within ${deadlineMs} ms`,
+  );
 }
 
 function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {

@@ -16,7 +16,8 @@
  * @module
  */
 import { MNT } from "../../../ffi/sys_mount.ts";
-import { ignore, messageOf } from "../../base/errors.ts";
+import { Deadline } from "../../base/abort.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { isRefusal } from "../choose.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
@@ -39,6 +40,8 @@ export interface ErofsPlaces {
   readonly stateDir: string;
   /** Whether files of the cache may be devices as they are: not where they are watched for other images. */
   readonly mayUseCacheFiles: boolean;
+  /** How long blobs may take to be opened, to see whether they are complete. */
+  readonly deadlineMs: number;
 }
 
 /**
@@ -55,17 +58,21 @@ export async function mountErofsFuse(
   watch: UnmountWatch,
   places: ErofsPlaces,
 ): Promise<ImageMount> {
-  const { target, stateDir, mayUseCacheFiles } = places;
+  const { target, stateDir, mayUseCacheFiles, deadlineMs } = places;
   await using cleanup = new AsyncDisposableStack();
   using tasks = new ErofsTasks();
   const path = imagePath(stateDir, image);
   cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
   const devices = await tasks.make(image.bootstrap, path);
   const served = cleanup.use(await session.add(onDevices(image, devices), number));
+  using deadline = new Deadline(
+    deadlineMs,
+    undefined,
+    () => new NydusGdError("unavailable", "Cannot open blob in time"),
+  );
+  const complete = (table: DeviceTable) => mayUseCacheFiles ? completePath(image, table, deadline.signal) : undefined;
   const files = await Promise.all(
-    devices.map(async (table, index) =>
-      (mayUseCacheFiles ? await completePath(image, table) : undefined) ?? `${served.path}/${deviceName(index)}`
-    ),
+    devices.map(async (table, index) => await complete(table) ?? `${served.path}/${deviceName(index)}`),
   );
   await tasks.mount({ image: path, devices: files, target, readAheadKb: READ_AHEAD_KB });
   cleanup.defer(() => unmount(target, MNT.DETACH));
@@ -78,10 +85,14 @@ export async function mountErofsFuse(
 }
 
 /** Path of the blob's cache file, where the kernel can have that. */
-async function completePath({ name, blobs }: MountableImage, table: DeviceTable): Promise<string | undefined> {
+async function completePath(
+  { name, blobs }: MountableImage,
+  table: DeviceTable,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const store = blobs[table.blobIndex];
   try {
-    return store && completeDevicePath(table, await store.open(), store);
+    return store && completeDevicePath(table, await store.open(signal), store);
   } catch (error) {
     if (!isRefusal(error)) throw error;
     log.debug("device is served by fuse", { image: name, reason: messageOf(error) });

@@ -29,8 +29,9 @@ export async function openDevices(
   tables: readonly DeviceTable[],
   copies: CopyFolder,
   mayBeUnwatched: (blob: OpenBlob) => boolean,
+  signal: AbortSignal,
 ): Promise<ErofsDevice[]> {
-  const blobs = await Promise.all(tables.map(({ blobIndex }) => storeOf(known, blobIndex).open()));
+  const blobs = await Promise.all(tables.map(({ blobIndex }) => storeOf(known, blobIndex).open(signal)));
   await using opened = new AsyncDisposableStack();
   const devices = tables.map((table, index) => {
     const blob = blobs[index] as OpenBlob;
