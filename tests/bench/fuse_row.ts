@@ -61,7 +61,7 @@ export const fuseRow: Row = {
 };
 
 /** The tree as plain files; unpacked once. */
-async function unpacked(workloads: Workloads): Promise<string> {
+export async function unpacked(workloads: Workloads): Promise<string> {
   const dir = `${workloads.dir}/${WORKLOAD}/rootfs`;
   if (await exists(dir)) return dir;
   await Deno.mkdir(`${dir}.part`, { recursive: true });

@@ -17,7 +17,9 @@ export interface MountOptions {
   readonly bootstrap: string;
   /** `device.backend` of nydusd's configuration. */
   readonly backend: Readonly<Record<string, unknown>>;
-  /** A new folder: configuration, cache, log, and the mount point. */
+  /** By nydus-gd; absent: what it takes by itself. */
+  readonly fsDriver?: string;
+  /** A new folder, or that of an earlier mount: configuration, cache, log, and the mount point. */
   readonly dir: string;
 }
 
@@ -38,8 +40,9 @@ export function folderBackend(dir: string): Record<string, unknown> {
 
 export async function mountNydusGd(options: MountOptions): Promise<ServedMount> {
   const config = await prepare(options);
-  const { program, bootstrap, dir } = options;
-  return await serve(`${dir}/mnt`, dir, [program, "mount", bootstrap, `${dir}/mnt`, "--config", config]);
+  const { program, bootstrap, dir, fsDriver = "auto" } = options;
+  const words = [program, "mount", bootstrap, `${dir}/mnt`, "--config", config, "--fs-driver", fsDriver];
+  return await serve(`${dir}/mnt`, dir, words);
 }
 
 /** nydusd as its fastest: no prefetch, and no more read than is asked for. */
@@ -53,7 +56,7 @@ export async function mountNydusd(options: MountOptions): Promise<ServedMount> {
 /** Writes the configuration; its path. */
 async function prepare({ dir, backend }: MountOptions): Promise<string> {
   await Deno.mkdir(`${dir}/mnt`, { recursive: true });
-  await Deno.mkdir(`${dir}/cache`);
+  await Deno.mkdir(`${dir}/cache`, { recursive: true });
   const config = {
     device: { backend, cache: { type: "blobcache", config: { work_dir: `${dir}/cache` } } },
     mode: "direct",

@@ -1,0 +1,98 @@
+/**
+ * Row `erofs`: what erofs-fanotify costs beside the kernel's EROFS alone, on the same cache files.
+ *
+ * An image that is complete, and one that lacks a single chunk, so that the kernel asks before each read of its blob that
+ * is not in EROFS's page cache.
+ *
+ * @module
+ */
+import { MNT, umount2 } from "../../ffi/sys_mount.ts";
+import { mountErofs, READ_AHEAD_KB } from "../../lib/mount/erofs/erofs_mount.ts";
+import { makeErofsImage } from "../../lib/rafs/erofs_image.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { file, tarOf } from "../support/tar_builder.ts";
+import { unpacked } from "./fuse_row.ts";
+import { folderBackend, mountNydusGd, type MountOptions } from "./mounts.ts";
+import { buildOwn } from "./rafs_images.ts";
+import type { Figure } from "./report.ts";
+import { type Bench, inTurn, type Row } from "./row.ts";
+import { MEASURE_NAMES, type Temperature, TreeBench, unitOf } from "./tree_bench.ts";
+import { type WorkloadName, Workloads } from "./workloads.ts";
+
+const WORKLOAD: WorkloadName = "python";
+const TEMPERATURES: readonly Temperature[] = ["warm", "cold"];
+/** Beside {@link WORKLOAD}'s own files; never read where a chunk is to be missing. */
+const UNREAD = "unread";
+const UNREAD_BYTES = 1 << 20;
+/** Of EROFS alone, in every line. */
+const AIM = 0.97;
+
+export const erofsRow: Row = {
+  name: "erofs",
+  about: "the same measures by erofs-fanotify, complete and with a chunk missing, beside EROFS alone",
+  async run(bench: Bench): Promise<Figure[]> {
+    await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: [WORKLOAD] });
+    const tree = await unpacked(workloads);
+    const dir = `${bench.scratch}/erofs`;
+    await Deno.mkdir(`${dir}/blobs`, { recursive: true });
+    const extra = [tarOf(file(UNREAD, new Uint8Array(UNREAD_BYTES).fill(1))).subarray(0, -1024)];
+    await buildOwn(() => Deno.open(workloads.tarOf(WORKLOAD)), dir, extra);
+    const treeBench = await TreeBench.make(tree, `${dir}/lists`);
+    await using mounts = new AsyncDisposableStack();
+    const roots = await mountAll(bench, dir, treeBench, mounts);
+    const figures: Figure[] = [];
+    for (const temperature of TEMPERATURES) {
+      for (const measure of MEASURE_NAMES) {
+        bench.progress(`${temperature} ${measure}`);
+        const systems = [...roots].map(([name, root]) => ({
+          name,
+          measure: () => treeBench.measure(measure, temperature, bench.seconds, root),
+        }));
+        figures.push({
+          name: `${temperature === "cold" ? "local-cold" : "warm"}: ${measure}`,
+          unit: unitOf(measure),
+          values: Object.fromEntries(await inTurn(bench, systems)),
+          aim: { of: "complete", against: "EROFS", atLeast: AIM },
+        });
+      }
+    }
+    return figures;
+  },
+};
+
+async function mountAll(
+  { program, progress }: Bench,
+  dir: string,
+  treeBench: TreeBench,
+  mounts: AsyncDisposableStack,
+): Promise<Map<string, string>> {
+  const bootstrap = `${dir}/image.boot`;
+  const options = { program, bootstrap, backend: folderBackend(`${dir}/blobs`), fsDriver: "erofs-fanotify" };
+  const complete = { ...options, dir: `${dir}/complete` };
+  progress("filling the caches");
+  await fill(complete, treeBench, [UNREAD]);
+  const missing = mounts.use(await mountNydusGd({ ...options, dir: `${dir}/missing` }));
+  await treeBench.readAll(missing.path);
+  const whole = mounts.use(await mountNydusGd(complete));
+  const alone = `${dir}/alone`;
+  await mountAlone(bootstrap, `${complete.dir}/cache`, alone);
+  mounts.defer(() => umount2(alone, MNT.DETACH));
+  return new Map([["EROFS", alone], ["complete", whole.path], ["a chunk missing", missing.path]]);
+}
+
+/** Reads everything once, and `more`; the next mount finds it complete. */
+async function fill(options: MountOptions, treeBench: TreeBench, more: readonly string[]): Promise<void> {
+  await using mount = await mountNydusGd(options);
+  await treeBench.readAll(mount.path);
+  for (const name of more) await Deno.readFile(`${mount.path}/${name}`);
+}
+
+/** EROFS on files of a cache that is complete. */
+async function mountAlone(bootstrap: string, cache: string, target: string): Promise<void> {
+  await Deno.mkdir(target);
+  const tree = openBootstrap(await Deno.readFile(bootstrap));
+  const { bytes, devices } = makeErofsImage(tree);
+  await Deno.writeFile(`${target}.image`, bytes);
+  const files = devices.map(({ blobIndex }) => `${cache}/${tree.blobs[blobIndex]?.id}.blob.data`);
+  mountErofs({ image: `${target}.image`, devices: files, target, readAheadKb: READ_AHEAD_KB });
+}
