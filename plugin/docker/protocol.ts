@@ -53,6 +53,9 @@ export type InitRequest = v.InferOutput<typeof InitSchema>;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
+/** What became of a call that was under way when this program ended: dockerd repeats it, its body is used up. */
+const EMPTY_BODY = "Docker has sent it again without its body, as the driver was away: run the command again";
+
 /**
  * Reads the body of a request.
  *
@@ -63,6 +66,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 export function parseRequest<S extends v.GenericSchema>(method: string, schema: S, body: Uint8Array): v.InferOutput<S> {
   const result = v.safeParse(schema, body.length === 0 ? {} : parseJson(method, body));
   if (result.success) return result.output;
+  if (body.length === 0) throw unreadable(method, EMPTY_BODY);
   const [issue] = result.issues;
   const place = v.getDotPath(issue) ?? "body";
   throw unreadable(method, `${place}: ${issue.message}`);

@@ -1,6 +1,6 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import fc from "fast-check";
-import { CreateSchema, InitSchema, NothingSchema, parseRequest } from "./protocol.ts";
+import { CreateSchema, GetSchema, InitSchema, NothingSchema, parseRequest } from "./protocol.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -19,6 +19,11 @@ Deno.test("a request of dockerd is read, absent and null members alike", () => {
 
 Deno.test("an empty body is a request without members", () => {
   deepEqual(parseRequest("Plugin.Activate", NothingSchema, new Uint8Array(0)), {});
+});
+
+Deno.test("a call that Docker repeats without its body is told as such", () => {
+  const empty = () => parseRequest("GraphDriver.Get", GetSchema, new Uint8Array(0));
+  throws(empty, /Cannot read GraphDriver\.Get request: Docker has sent it again without its body, .* run the command/);
 });
 
 Deno.test("what is wrong is told with its place", () => {

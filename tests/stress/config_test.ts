@@ -9,6 +9,8 @@ import { parseNydusdConfig } from "../../lib/backend/nydusd_config.ts";
 import { parseHostsFile } from "../../lib/backend/registry/hosts_file.ts";
 import { DEFAULT_SETTINGS, environmentName, parseSettings, SETTING_NAMES } from "../../lib/base/settings.ts";
 import { fetchTuning } from "../../lib/image/fetch_plan.ts";
+import { JsonText } from "../../lib/setup/json_text.ts";
+import { takeBack } from "../../lib/setup/member_changes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 
@@ -176,6 +178,33 @@ fuzz(import.meta, {
       isWithoutSecret(error, text);
       throw error;
     }
+  },
+});
+
+const DAEMON_JSON = [
+  { "storage-driver": "overlay2", "log-opts": { "max-size": "1m" }, dns: ["1.1.1.1"], experimental: false },
+  { "live-restore": true, "storage-opts": ["overlay2.size=5G"], mtu: 1400, labels: [], features: {} },
+];
+
+fuzz(import.meta, {
+  name: "daemon.json",
+  inputs: () =>
+    new TextMutator(DAEMON_JSON.flatMap((each) => [JSON.stringify(each), JSON.stringify(each, null, 2)]), {
+      json: true,
+      words: ["{", "}", "[", "]", ",", ":", '"', "//", "/*", "#", "\\u0041", "\r\n", "storage-driver", "experimental"],
+    }),
+  open: () => (text) => {
+    const json = JsonText.parse(text, "daemon.json");
+    const document = JSON.parse(text) as Record<string, unknown>;
+    assert.deepEqual(new Set(json.names), new Set(Object.keys(document)));
+    const changed = json.with("storage-driver", "nydus-gd").with("storage-opts", undefined);
+    const { "storage-opts": _gone, ...rest } = document;
+    assert.deepEqual(JSON.parse(changed.text), { ...rest, "storage-driver": "nydus-gd" });
+    const { text: again, kept } = takeBack(changed.text, "daemon.json", [
+      { name: "storage-driver", before: document["storage-driver"], ours: "nydus-gd" },
+      { name: "storage-opts", before: document["storage-opts"], ours: undefined },
+    ]);
+    assert.deepEqual([JSON.parse(again), kept], [document, []]);
   },
 });
 
