@@ -6,7 +6,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { AT } from "../../ffi/fcntl.ts";
-import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { utimensat } from "../../ffi/sys_stat.ts";
 import { lsetxattr } from "../../ffi/sys_xattr.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
@@ -25,6 +24,7 @@ import { ImageCopy } from "../support/damage.ts";
 import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
 import { listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { Tmpfs } from "../support/tmpfs.ts";
 
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped without root: comparing folders, which hold devices and owners");
@@ -37,28 +37,6 @@ const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === 
 const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
 const signal = new AbortController().signal;
 const onProgress = () => {};
-
-/** A tmpfs, which takes attributes of any size, on a folder. */
-class Tmpfs implements Disposable {
-  readonly #temp = TempDir.make();
-
-  constructor() {
-    mount("none", this.path, "tmpfs", 0, "mode=0755");
-  }
-
-  get path(): string {
-    return this.#temp.path;
-  }
-
-  join(name: string): string {
-    return join(this.path, name);
-  }
-
-  [Symbol.dispose](): void {
-    umount2(this.path, MNT.DETACH);
-    this.#temp[Symbol.dispose]();
-  }
-}
 
 async function unpack(fixture: RafsFixture, sink: TreeSink, folder: string): Promise<void> {
   const backend = blobsIn(join(fixture.directory, "blobs"));

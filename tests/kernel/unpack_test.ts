@@ -5,7 +5,6 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import type { Backend } from "../../lib/backend/blob_source.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
@@ -18,6 +17,7 @@ import { ImageCopy } from "../support/damage.ts";
 import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
 import { type ListedEntry, listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { Tmpfs } from "../support/tmpfs.ts";
 import { listTree } from "../support/tree_walk.ts";
 
 const ignore = Deno.uid() !== 0;
@@ -30,28 +30,6 @@ const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === 
 
 const blobsOf = (fixture: RafsFixture) =>
   new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
-
-/** A folder on a file system that takes attributes of any size. */
-class RoomyDir implements Disposable {
-  private constructor(private readonly temp: TempDir, readonly path: string) {}
-
-  static make(): RoomyDir {
-    const temp = TempDir.make();
-    const path = temp.join("tmpfs");
-    Deno.mkdirSync(path);
-    mount("none", path, "tmpfs", 0, "mode=0755");
-    return new RoomyDir(temp, path);
-  }
-
-  join(name: string): string {
-    return join(this.path, name);
-  }
-
-  [Symbol.dispose](): void {
-    umount2(this.path, MNT.DETACH);
-    this.temp[Symbol.dispose]();
-  }
-}
 
 interface Extra {
   readonly backend?: Backend;
@@ -81,7 +59,7 @@ const names = (dir: string) => [...Deno.readDirSync(dir)].map(({ name }) => name
 
 Deno.test({ name: "every image unpacks to the folder that it was made from", ignore }, async () => {
   for (const fixture of fixtures) {
-    using temp = RoomyDir.make();
+    using temp = new Tmpfs();
     const dir = temp.join("rootfs");
     const sink = await FolderSink.open(dir);
     const { names: count, leftOut } = await unpack(fixture, sink, sink.staging);
@@ -93,7 +71,7 @@ Deno.test({ name: "every image unpacks to the folder that it was made from", ign
 
 Deno.test({ name: "every image unpacks to a tar that GNU tar makes the same tree of", ignore }, async () => {
   for (const fixture of fixtures) {
-    using temp = RoomyDir.make();
+    using temp = new Tmpfs();
     const tar = temp.join("tree.tar");
     const { leftOut } = await unpack(fixture, new TarSink(await TarFile.create(tar)), temp.path);
     const dir = temp.join("rootfs");
@@ -125,7 +103,7 @@ Deno.test({ name: "a tar on a stream has the bytes of the one in a file", ignore
 });
 
 Deno.test({ name: "zeros are holes", ignore }, async () => {
-  using temp = RoomyDir.make();
+  using temp = new Tmpfs();
   const fixture = fixtureOf("v6-none-sha256-4k");
   const sink = await FolderSink.open(temp.join("rootfs"));
   await unpack(fixture, sink, sink.staging);
@@ -234,7 +212,7 @@ Deno.test({ name: "only a new or empty folder is unpacked into", ignore }, async
 });
 
 Deno.test({ name: "what a folder gives to what is made in it is not in the tree", ignore }, async () => {
-  using temp = RoomyDir.make();
+  using temp = new Tmpfs();
   const dir = temp.join("rootfs");
   Deno.mkdirSync(dir);
   Deno.chmodSync(dir, 0o2777);

@@ -9,6 +9,7 @@ import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
 import { LIMIT } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { emptyAttr, walkTree } from "../../lib/rafs/walk.ts";
+import { checkBootstrap } from "../support/check_bootstrap.ts";
 import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { bootstrapSeeds } from "../support/fuzz/rafs_seeds.ts";
 import { fuzz } from "../support/fuzz/target.ts";
@@ -71,6 +72,9 @@ function exercise(bytes: Uint8Array): void {
     else attempt(() => void bootstrap.lookup(parent, name));
   }
   for (const ino of inodes) askAll(bootstrap, ino);
+  const found = checkBootstrap(bytes, bootstrap);
+  assert.ok(whole || found.count > 0, "a tree that cannot be walked has nothing wrong");
+  for (const { where, state } of found.kept) assert.doesNotMatch(`${where}${state}`, /\n/);
 }
 
 function askAll(bootstrap: Bootstrap, ino: number): void {

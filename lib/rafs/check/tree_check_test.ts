@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { checkBootstrap } from "../../../tests/support/check_bootstrap.ts";
 import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { MORE_FIXTURES } from "../../../tests/support/mountable_fixture.ts";
 import { type Bootstrap, RafsError } from "../bootstrap.ts";
@@ -9,7 +10,6 @@ import { BLOB, DEVICE, EXT_SUPER, EXTENDED } from "../v6/layout.ts";
 import { BootstrapWriter } from "../v6/writer.ts";
 import { Budget } from "./budget.ts";
 import { ChunkCheck } from "./chunk_check.ts";
-import { checkDevices } from "./device_check.ts";
 import { Findings } from "./findings.ts";
 import { TreeCheck } from "./tree_check.ts";
 
@@ -23,13 +23,7 @@ const inoOf = (tree: Bootstrap, path: string) =>
 
 function check(bytes: Uint8Array): string[] {
   const tree = openBootstrap(bytes, { treeOnly: true });
-  const findings = new Findings();
-  const chunks = new ChunkCheck(tree, tree.blobs, findings);
-  chunks.checkRecords();
-  new TreeCheck(tree, findings, chunks).run();
-  chunks.finish();
-  if (tree.version === 6) checkDevices(bytes, tree.blobs, findings);
-  return findings.kept.map(({ where, state }) => `${where}: ${state}`);
+  return checkBootstrap(bytes, tree).kept.map(({ where, state }) => `${where}: ${state}`);
 }
 
 for (const fixture of [...own, ...more]) {
