@@ -2,8 +2,9 @@
  * How long a program in an image takes to be ready while the image is still at its registry, and what is fetched for it.
  *
  * `deno run -A tests/bench/cold_start_bench.ts [--dir DIR] [--links 3,12,0] [--workloads python,gcc,cat] [--runs N]
- * [--chunk KIB] [--delay MS] [--prefetch] [--learned] [--trace]`, as root, best in a mount namespace of its own. Links are in MB/s,
- * 0 is unlimited. Images are made in DIR from this Debian's packages and kept. Prints a table and, as its last line, JSON.
+ * [--chunk KIB] [--batch KIB] [--delay MS] [--prefetch] [--learned] [--trace]`, as root, best in a mount namespace of
+ * its own. Links are in MB/s, 0 is unlimited. Images are made in DIR from this Debian's packages and kept. Prints a table
+ * and, as its last line, JSON.
  *
  * @module
  */
@@ -30,6 +31,7 @@ const { values } = parseArgs({
     workloads: { type: "string", default: "python,gcc,cat" },
     runs: { type: "string", default: "3" },
     chunk: { type: "string", default: "1024" },
+    batch: { type: "string", default: "0" },
     delay: { type: "string", default: "20" },
     prefetch: { type: "boolean", default: false },
     /** A run that is not counted goes first; what it waited for is fetched first in the others. */
@@ -66,8 +68,8 @@ interface Built {
   readonly blobs: string;
 }
 
-async function buildOnce(dir: string, chunkKib: number): Promise<Built> {
-  const base = `${dir}/${chunkKib}k`;
+async function buildOnce(dir: string, chunkKib: number, batchKib: number): Promise<Built> {
+  const base = `${dir}/${chunkKib}k-${batchKib}k`;
   const built = { bootstrap: `${base}/image.boot`, blobs: `${base}/blobs` };
   try {
     await Deno.stat(built.bootstrap);
@@ -79,7 +81,10 @@ async function buildOnce(dir: string, chunkKib: number): Promise<Built> {
   await writeUserland(`${base}/userland.tar`, base, PACKAGES);
   const made = await (async () => {
     using tar = await Deno.open(`${base}/userland.tar`);
-    return await convertToFolder(fromTar(tar.readable), built.blobs, { chunkSize: chunkKib * 1024 });
+    return await convertToFolder(fromTar(tar.readable), built.blobs, {
+      chunkSize: chunkKib * 1024,
+      batchSize: batchKib * 1024,
+    });
   })();
   await Deno.remove(`${base}/userland.tar`);
   await Deno.writeFile(built.bootstrap, made.bootstrap);
@@ -190,7 +195,7 @@ async function run(
 
 const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1] as number;
 
-const built = await buildOnce(values.dir, Number(values.chunk));
+const built = await buildOnce(values.dir, Number(values.chunk), Number(values.batch));
 const results = [];
 for (const megabytes of values.links.split(",").map(Number)) {
   await using link = await Link.start(built.blobs, megabytes, Number(values.delay));

@@ -4,11 +4,12 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { AT } from "../../ffi/fcntl.ts";
 import { makedev, mknodat, S } from "../../ffi/sys_stat.ts";
 import { lsetxattr } from "../../ffi/sys_xattr.ts";
 import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
-import { fails, run, Server } from "../support/command.ts";
+import { commandLine, fails, inNamespace, run, Server } from "../support/command.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { writeLayout } from "../support/layout_builder.ts";
 import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
@@ -124,4 +125,38 @@ fuseTest("an image is pushed under a login, and its layers are there for the nex
     { env: { DOCKER_CONFIG: temp.join("nobody") } },
   );
   assert.deepEqual(await paths(first), ["/", "/d", "/d/kept", "/top"]);
+});
+
+const noise = (length: number) => new Uint8Array(randomBytes(length));
+
+fuseTest("a disk that is full is told by its folder, and what the target's name stands for stays", async () => {
+  using temp = TempDir.make();
+  const [tree, small] = [temp.join("tree"), temp.join("small")];
+  await Deno.mkdir(tree);
+  await Deno.mkdir(small);
+  for (let k = 0; k < 64; k++) await Deno.writeFile(`${tree}/${k}`, noise(65_536));
+  const within = inNamespace(`mount -t tmpfs -o size=2m none ${small}`);
+  const args = ["convert", `dir:${tree}`, `oci:${small}/image:1`, "--work-dir", temp.join("work"), "-o", "json"];
+  await fails(args, /^nydus-gd: cannot convert folder .*: the disk of .*\.part is full$/, /--work-dir$/, { within });
+});
+
+fuseTest("a conversion that is interrupted exits 130 and leaves nothing half made; the next one is whole", async () => {
+  using temp = TempDir.make();
+  const tree = temp.join("tree");
+  await Deno.mkdir(tree);
+  for (let k = 0; k < 64; k++) await Deno.writeFile(`${tree}/${k}`, noise(1 << 20));
+  const args = ["convert", `dir:${tree}`, `oci:${temp.join("image")}:1`, "--work-dir", temp.join("work")];
+  const [program, ...words] = commandLine(args);
+  const child = new Deno.Command(program, { args: words, stdin: "null", stdout: "null", stderr: "piped" }).spawn();
+  const reader = child.stderr.getReader();
+  await reader.read(); // the line of the layer
+  child.kill("SIGINT");
+  while (!(await reader.read()).done);
+  assert.equal((await child.status).code, 130);
+  const left = (dir: string) => [...Deno.readDirSync(temp.join(dir))].map(({ name }) => name);
+  assert.deepEqual([left("image/.partial"), left("image/blobs/sha256")], [[], []]);
+  assert.equal((await run(args)).code, 0);
+  assert.deepEqual(left("image").sort(), ["blobs", "index.json", "oci-layout"]);
+  const names = (list: readonly { readonly path: string }[]) => list.map(({ path }) => path);
+  assert.deepEqual(names(await mountedTree(`oci:${temp.join("image")}:1`, temp)), names(listTree(tree)));
 });

@@ -16,6 +16,7 @@ import { type RafsOptions, rafsOptions } from "../../image/convert/rafs_options.
 import { parsePlatform } from "../../oci/platform.ts";
 import type { ActionContext, ConvertArgs, Output } from "../actions.ts";
 import { oneLine } from "../output.ts";
+import { ProgressLine } from "../progress_line.ts";
 import { ImageAccess } from "./image_access.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
@@ -38,6 +39,7 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const dictionary = args.chunkDict === undefined
     ? undefined
     : await openDictionary(args.chunkDict, rafs, access.deps, scratch.path, signal);
+  using progress = new ConvertProgress(stderr);
   const image = await convertImage(images, {
     rafs,
     target,
@@ -45,8 +47,11 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
     cache: new LayerCache(join(workDir, "layers")),
     prefetch,
     withOci: args.withOci,
-    onEvent: args.output === "text" ? showEvents(stderr) : () => {},
+    onEvent(event) {
+      if (args.output === "text") progress.show(event);
+    },
   }, signal);
+  progress[Symbol.dispose]();
   if (args.output === "json") stdout.write(`${JSON.stringify(documentOf(image))}\n`);
   else stdout.write(resultLines(image).map((line) => `${oneLine(line)}\n`).join(""));
 }
@@ -81,22 +86,45 @@ function defaultWorkDir(): string {
   throw new NydusGdError("usage", "Cannot convert: there is no HOME for data on their way", { hint: "--work-dir DIR" });
 }
 
-/** One line for each layer and platform. */
-function showEvents(stderr: Output): (event: ConvertEvent) => void {
-  return (event) => {
+/** One line for each layer and platform, and on a terminal how far the layer is. */
+class ConvertProgress implements Disposable {
+  #line: ProgressLine | undefined;
+  #read = 0;
+  #size = 0;
+
+  constructor(private readonly output: Output) {}
+
+  show(event: ConvertEvent): void {
     switch (event.event) {
-      case "layer": {
-        const size = event.size === undefined ? "" : `, ${bytesText(event.size)}`;
-        return stderr.write(`${oneLine(`${event.platform}  layer ${event.layer}${size}`)}\n`);
-      }
+      case "layer":
+        this.#write(
+          `${event.platform}  layer ${event.layer}${event.size === undefined ? "" : `, ${bytesText(event.size)}`}`,
+        );
+        this.#line = new ProgressLine(this.output, "read");
+        this.#read = 0;
+        this.#size = event.size ?? 0;
+        return;
+      case "read":
+        this.#read += event.bytes;
+        return this.#line?.show(this.#read, this.#size);
       case "converted": {
         const how = event.reused ? "was there" : "converted";
-        return stderr.write(`${oneLine(`  ${how}: blob ${event.blob}, ${bytesText(event.blobBytes)}`)}\n`);
+        return this.#write(`  ${how}: blob ${event.blob}, ${bytesText(event.blobBytes)}`);
       }
       case "merged":
-        return stderr.write(`${event.platform}  bootstrap of ${bytesText(event.bootstrapBytes)}\n`);
+        return this.#write(`${event.platform}  bootstrap of ${bytesText(event.bootstrapBytes)}`);
     }
-  };
+  }
+
+  [Symbol.dispose](): void {
+    this.#line?.[Symbol.dispose]();
+    this.#line = undefined;
+  }
+
+  #write(line: string): void {
+    this[Symbol.dispose]();
+    this.output.write(`${line.slice(0, line.length - line.trimStart().length)}${oneLine(line)}\n`);
+  }
 }
 
 /** What `-o json` prints. Sizes in bytes. */
