@@ -5,7 +5,11 @@
  *
  * @module
  */
+import { STORED_DESCRIPTORS } from "../mount/keeper/guard.ts";
 import { PLUGIN_VARIABLE } from "./docker_version.ts";
+
+/** Room for what is stored, and for what a daemon that takes over stores before the old copies go. */
+const STORE_SIZE = 4 * STORED_DESCRIPTORS;
 
 /** The daemon's unit. */
 export const SERVICE = "nydus-gd.service";
@@ -46,6 +50,10 @@ TimeoutStartSec=2min
 # daemon alone.
 KillMode=process
 OOMPolicy=continue
+# What ends the keeper too (systemctl kill, no memory left) leaves descriptors in systemd's own store. Before systemd 254
+# nothing tells the daemon that it has one.
+FileDescriptorStoreMax=${STORE_SIZE}
+Environment=FDSTORE=${STORE_SIZE}
 OOMScoreAdjust=-900
 LimitNOFILE=1048576
 TasksMax=infinity

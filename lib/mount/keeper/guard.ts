@@ -14,7 +14,7 @@
 import { hasServiceManager } from "../../../ffi/libsystemd.ts";
 
 /** Descriptors that are stored: the FUSE session with its clones (at most 16), the fanotify group. */
-const DESCRIPTORS = 18;
+export const STORED_DESCRIPTORS = 18;
 
 /** Why descriptors survive the unit, or what would make them. */
 export type Guard = { readonly isStrong: true; readonly what: string } | {
@@ -27,6 +27,6 @@ export function guardOf(env: Readonly<Record<string, string>> = Deno.env.toObjec
   const why = (state: string): Guard => ({ isStrong: false, why: state });
   if (!hasServiceManager()) return why("no service manager keeps descriptors of this program");
   const room = Number(env["FDSTORE"] ?? 0);
-  if (room >= DESCRIPTORS) return { isStrong: true, what: "the service manager keeps descriptors" };
-  return why(`the unit stores ${room} descriptors, ${DESCRIPTORS} are needed (FileDescriptorStoreMax=)`);
+  if (room >= STORED_DESCRIPTORS) return { isStrong: true, what: "the service manager keeps descriptors" };
+  return why(`the unit stores ${room} descriptors, ${STORED_DESCRIPTORS} are needed (FileDescriptorStoreMax=)`);
 }
