@@ -119,10 +119,12 @@ export class ImagePrefetch implements AsyncDisposable {
     const { scope, whenQuiet, hasRoom, learnedUrgency: urgency } = options;
     const { signal } = this.#abort;
     const { prefetch: listed, rootIno } = image.tree;
+    let isFull = false;
     const mayGoOn = () => {
-      const room = hasRoom();
-      if (!room) log.warn("prefetch ends: the cache's disk is nearly full", { image: image.name });
-      return room;
+      if (isFull || hasRoom()) return !isFull;
+      isFull = true;
+      log.warn("prefetch ends: the cache's disk is nearly full", { image: image.name });
+      return false;
     };
     const learned = await learnedRanges(image); // who starts it gets it before anything is read
     throwIfAborted(signal);
