@@ -12,6 +12,7 @@ import { runCli } from "./lib/cli/program.ts";
 /** A command without its work here is not offered. */
 const actions: Actions = {
   serve: async () => (await import("./plugin/daemon.ts")).serve,
+  pull: async () => (await import("./lib/cli/run/pull.ts")).pull,
   mount: async () => (await import("./lib/cli/run/mount.ts")).mount,
   umount: async () => (await import("./lib/cli/run/umount.ts")).umount,
   check: async () => (await import("./lib/cli/run/check.ts")).check,

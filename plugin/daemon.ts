@@ -20,7 +20,7 @@ import type { BackendDeps } from "../lib/backend/open_backend.ts";
 import { fetchOptionsOf } from "../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../lib/backend/http/http_client.ts";
 import { certsDirs, Mirrors } from "../lib/backend/registry/certs_dir.ts";
-import { dockerConfigDir, DockerKeychain } from "../lib/backend/registry/keychain.ts";
+import { dockerConfigDir, DockerKeychain, firstOf } from "../lib/backend/registry/keychain.ts";
 import { whenAborted } from "../lib/base/abort.ts";
 import { NydusGdError } from "../lib/base/errors.ts";
 import { logger } from "../lib/base/log.ts";
@@ -35,6 +35,7 @@ import { LearnedReads } from "../lib/image/learned_reads.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
 import { MappedBootstrap } from "../lib/image/open_image.ts";
 import { ReadRecorder } from "../lib/image/read_recorder.ts";
+import { PulledImages } from "../lib/image/pulled_images.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
@@ -112,9 +113,11 @@ class Daemon implements AsyncDisposable {
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
     parts.use(trimMemory(() => MappedBootstrap.dropPages()));
+    const pulled = await PulledImages.open(`${folders.state}/pulled`);
+    const ofDocker = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
     const deps: BackendDeps = {
       http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
-      keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+      keychain: firstOf(ofDocker, pulled.keychain),
       mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
     };
     const applier = parts.use(new Applier());
@@ -145,6 +148,7 @@ class Daemon implements AsyncDisposable {
       if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
       return dataPath;
     };
+    const { trustedOrigins, deadlineMs } = settings.fetch;
     let current = config;
     const images = parts.adopt(
       new LazyImageStore({
@@ -159,8 +163,9 @@ class Daemon implements AsyncDisposable {
           if (taken === undefined) await ImageMounts.abandon(places);
           return taken;
         },
-        deadlineMs: settings.fetch.deadlineMs,
-        candidates: (layer) => homesOf(layer, { config: current, trustedOrigins: settings.fetch.trustedOrigins, deps }),
+        deadlineMs,
+        candidates: (layer) => homesOf(layer, { config: current, trustedOrigins, deps, pulled }),
+        onForgotten: ({ diffId }) => pulled.forget(diffId),
         dataPath: await dataPathOf(fsDriver),
         minFree: settings.cache.minFree,
         prefetch: () => prefetchScope(settings, current),
@@ -178,7 +183,7 @@ class Daemon implements AsyncDisposable {
       return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
-    const admin = { root: args.root, images, driver, log: logControl };
+    const admin = { root: args.root, images, driver, pulled, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
     const { listen } = settings.metrics;
     if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));

@@ -82,10 +82,8 @@ export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
   switch (config.type) {
     case "localfs":
       return new LocalFsBackend(config);
-    case "registry": {
-      const auth = deps.imagePullAuth ?? Deno.env.get("IMAGE_PULL_AUTH");
-      return openRegistry(auth ? { ...config, auth, authSource: IMAGE_PULL_AUTH } : config, deps);
-    }
+    case "registry":
+      return openConfiguredRegistry(config, deps);
     case "oss":
     case "s3":
       return new ObjectStore(config, accessOf(config, deps));
@@ -94,6 +92,12 @@ export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
     case "localdisk":
       return new LocalDiskBackend(config);
   }
+}
+
+/** The registry of nydusd's configuration. @throws as {@link openRegistry} */
+export function openConfiguredRegistry(config: RegistryConfig, deps: BackendDeps): RegistryBackend {
+  const auth = deps.imagePullAuth ?? Deno.env.get("IMAGE_PULL_AUTH");
+  return openRegistry(auth ? { ...config, auth, authSource: IMAGE_PULL_AUTH } : config, deps);
 }
 
 /** How a server without a registry's protocol is reached. */

@@ -9,21 +9,28 @@
  */
 
 /** Stable codes; new ones are added here and nowhere else. */
-export type ErrorCode =
-  | "usage" // the caller's words are off
-  | "config" // a configuration key or file is wrong
-  | "not-found" // the thing asked for does not exist
-  | "exists" // it exists already
-  | "invalid-image" // bytes that are not what they claim to be
-  | "unsupported" // understood, and refused by name
-  | "unauthorized" // credentials missing or refused
-  | "unavailable" // a server does not answer as it should
-  | "corrupt" // data that does not match its digest
-  | "busy" // somebody else holds it
-  | "environment" // kernel, library, device or privilege is missing
-  | "interrupted" // cancelled by the caller
-  | "io" // the operating system refused
-  | "internal"; // a defect of this program
+const ERROR_CODES = [
+  "usage", // the caller's words are off
+  "config", // a configuration key or file is wrong
+  "not-found", // the thing asked for does not exist
+  "exists", // it exists already
+  "invalid-image", // bytes that are not what they claim to be
+  "unsupported", // understood, and refused by name
+  "unauthorized", // credentials missing or refused
+  "unavailable", // a server does not answer as it should
+  "corrupt", // data that does not match its digest
+  "busy", // somebody else holds it
+  "environment", // kernel, library, device or privilege is missing
+  "interrupted", // cancelled by the caller
+  "io", // the operating system refused
+  "internal", // a defect of this program
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Whether a word, of another process perhaps, is one of the codes. */
+export function isErrorCode(word: string): word is ErrorCode {
+  return (ERROR_CODES as readonly string[]).includes(word);
+}
 
 /** What {@link NydusGdError} takes beside code and message. */
 export interface ErrorDetails {

@@ -1,5 +1,5 @@
 /**
- * One GET over HTTP on a unix socket.
+ * One request over HTTP on a unix socket.
  *
  * node:http, as its errors tell by a code why nobody answers: ENOENT no socket, ECONNREFUSED a socket that a dead process
  * left, EACCES no permission.
@@ -16,14 +16,35 @@ export interface UnixAnswer {
   readonly text: string;
 }
 
+/** What is asked. */
+export interface UnixRequest {
+  readonly method: "GET" | "PUT" | "POST" | "DELETE";
+  /** "/v1/status". */
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+}
+
+/** The answer to `GET path`, whatever its status. @throws as {@link askOverUnix} */
+export function getOverUnix(socketPath: string, path: string, signal: AbortSignal): Promise<UnixAnswer> {
+  return askOverUnix(socketPath, { method: "GET", path }, signal);
+}
+
 /**
- * The answer to `GET path`, whatever its status.
+ * The answer, whatever its status.
  *
  * @throws {Error} with the `code` of node:http; the signal's reason is its `cause`
  */
-export function getOverUnix(socketPath: string, path: string, signal: AbortSignal): Promise<UnixAnswer> {
+export function askOverUnix(
+  socketPath: string,
+  { method, path, body }: UnixRequest,
+  signal: AbortSignal,
+): Promise<UnixAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<UnixAnswer>();
-  const request = http.get({ socketPath, path, signal, headers: { host: "localhost", connection: "close" } });
+  const sent = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
+  const length = sent === undefined ? {} : { "content-type": "application/json", "content-length": sent.length };
+  const headers = { host: "localhost", connection: "close", ...length };
+  const request = http.request({ socketPath, method, path, signal, headers });
   request.on("error", reject);
   request.on("response", (response) => {
     let text = "";
@@ -35,10 +56,11 @@ export function getOverUnix(socketPath: string, path: string, signal: AbortSigna
     response.on("error", reject);
     response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
   });
+  request.end(sent);
   return promise;
 }
 
-/** Why {@link getOverUnix} got no answer: a code such as "ECONNREFUSED", undefined where there is none. */
+/** Why {@link askOverUnix} got no answer: a code such as "ECONNREFUSED", undefined where there is none. */
 export function unixErrorCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

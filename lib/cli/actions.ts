@@ -205,6 +205,25 @@ export interface ConvertArgs {
 export const WRITTEN_COMPRESSORS = ["zstd", "lz4_block", "none"] as const;
 export type WrittenCompressor = (typeof WRITTEN_COMPRESSORS)[number];
 
+/** `nydus-gd pull`. */
+export interface PullArgs {
+  /** Image reference as Docker writes it. */
+  readonly reference: string;
+  /** As DOCKER_HOST has it; absent: settings, environment, default. */
+  readonly dockerHost?: string;
+  /** OS/ARCH[/VARIANT]; absent: this machine's. */
+  readonly platform?: string;
+  /** Fetch the rest as well, in the background. */
+  readonly prefetch: boolean;
+  readonly output: "text" | "json" | "jsonl";
+  /** Admin socket of the daemon that will serve the image. */
+  readonly adminSocket: string;
+  /** nydusd's own configuration, for logins and backends. */
+  readonly config: PathOption;
+  /** Our settings, TOML. */
+  readonly settings: PathOption;
+}
+
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
@@ -219,7 +238,7 @@ export interface Actions {
   readonly status?: Load<StatusArgs>;
   readonly setup?: Load<SetupArgs>;
   readonly doctor?: Load<DoctorArgs>;
-
   readonly convert?: Load<ConvertArgs>;
+  readonly pull?: Load<PullArgs>;
   readonly demo?: Load<DemoArgs>;
 }

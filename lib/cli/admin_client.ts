@@ -3,32 +3,63 @@
  *
  * @module
  */
+import * as v from "valibot";
 import { Deadline, interruption } from "../base/abort.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
+import { isErrorCode, messageOf, NydusGdError } from "../base/errors.ts";
+import { parseJsonText } from "../base/json_text.ts";
+import { parseWith } from "../base/schema.ts";
+import { askOverUnix, unixErrorCode, type UnixRequest } from "../base/unix_http.ts";
 
 /** How long the daemon may take to answer. */
 const ANSWER_TIMEOUT_MS = 10_000;
+
+/** What is asked of the daemon. */
+export interface DaemonRequest extends UnixRequest {
+  /** How long the answer may take; {@link ANSWER_TIMEOUT_MS} unless given. */
+  readonly timeoutMs?: number;
+}
+
+const Refusal = v.object({
+  error: v.object({ code: v.string(), message: v.string(), hint: v.optional(v.string()) }),
+});
 
 /**
  * The JSON document of a GET.
  *
  * @param socket path of the admin socket
  * @param path "/v1/status"
- * @throws {NydusGdError} "unavailable" when no daemon answers as one does
+ * @throws as {@link tellDaemon}
  */
-export async function askDaemon(socket: string, path: string, signal: AbortSignal): Promise<unknown> {
-  const late = () => refusal(socket, `no answer within ${ANSWER_TIMEOUT_MS} ms`, "systemctl restart nydus-gd");
-  using deadline = new Deadline(ANSWER_TIMEOUT_MS, signal, late);
+export function askDaemon(socket: string, path: string, signal: AbortSignal): Promise<unknown> {
+  return tellDaemon(socket, { method: "GET", path }, signal);
+}
+
+/**
+ * The JSON document that the daemon answers with; undefined for an empty answer.
+ *
+ * @throws {NydusGdError} "unavailable" when no daemon answers as one does; what the daemon itself refuses
+ */
+export async function tellDaemon(socket: string, request: DaemonRequest, signal: AbortSignal): Promise<unknown> {
+  const { path, timeoutMs = ANSWER_TIMEOUT_MS } = request;
+  const late = () => refusal(socket, `no answer within ${timeoutMs} ms`, "systemctl restart nydus-gd");
+  using deadline = new Deadline(timeoutMs, signal, late);
   try {
-    const { status, text } = await getOverUnix(socket, path, deadline.signal);
-    if (status !== 200) throw refusal(socket, `it answers ${path} with HTTP ${status}`, "nydus-gd version");
-    return JSON.parse(text);
+    const { status, text } = await askOverUnix(socket, request, deadline.signal);
+    if (status >= 200 && status < 300) return text === "" ? undefined : JSON.parse(text);
+    throw refusedByDaemon(text) ?? refusal(socket, `it answers ${path} with HTTP ${status}`, "nydus-gd version");
   } catch (error) {
     if (deadline.signal.aborted) throw interruption(deadline.signal);
     if (error instanceof NydusGdError) throw error;
     throw unreachable(socket, error);
   }
+}
+
+/** The daemon's own error, where that is what it answered with. */
+function refusedByDaemon(text: string): NydusGdError | undefined {
+  const parsed = parseWith(Refusal, parseJsonText(text));
+  if (!parsed.ok || !parsed.value.error.message.startsWith("Cannot ")) return undefined;
+  const { code, message, hint } = parsed.value.error;
+  return new NydusGdError(isErrorCode(code) ? code : "unavailable", message, hint === undefined ? {} : { hint });
 }
 
 function unreachable(socket: string, error: unknown): NydusGdError {
@@ -40,7 +71,7 @@ function unreachable(socket: string, error: unknown): NydusGdError {
       return refusal(socket, "no daemon answers, the socket was left by one that ended", "systemctl start nydus-gd");
     case "EACCES":
     case "EPERM":
-      return refusal(socket, "only root may", "sudo nydus-gd status");
+      return refusal(socket, "only root may", "sudo nydus-gd …");
     default:
       return refusal(socket, `${error instanceof SyntaxError ? "its answer is no JSON: " : ""}${messageOf(error)}`);
   }

@@ -30,6 +30,7 @@ import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { mountCommand } from "./commands/mount.ts";
+import { pullCommand } from "./commands/pull.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { setupCommand } from "./commands/setup.ts";
 import { statusCommand } from "./commands/status.ts";
@@ -104,6 +105,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
     if (load !== undefined) program.addCommand(make(run(load)));
   };
   offer(serveCommand, actions.serve);
+  offer(pullCommand, actions.pull);
   offer(mountCommand, actions.mount);
   offer(umountCommand, actions.umount);
   offer(checkCommand, actions.check);

@@ -17,6 +17,7 @@ const never: Actions = {
   check: () => Promise.reject(new Error("loaded")),
   inspect: () => Promise.reject(new Error("loaded")),
   unpack: () => Promise.reject(new Error("loaded")),
+  pull: () => Promise.reject(new Error("loaded")),
   demo: () => Promise.reject(new Error("loaded")),
 };
 
@@ -34,6 +35,7 @@ Deno.test("every command has a help text with an example, and loads nothing for 
   for (
     const command of [
       "serve",
+      "pull",
       "mount",
       "umount",
       "status",

@@ -1,5 +1,5 @@
 /**
- * Takes the bootstrap out of a layer: a tar, plain or gzip.
+ * Takes the bootstrap out of a layer: a tar, plain or gzip. Beside it there may be the chunk tables of its blobs.
  *
  * gzip may have several members, as eStargz layers and those of parallel compressors do; Deno's own DecompressionStream
  * takes one only.
@@ -15,7 +15,17 @@ import { messageOf, NydusGdError } from "../base/errors.ts";
 import { MAX_BOOTSTRAP } from "../rafs/toc.ts";
 
 /** Where a bootstrap is in a layer, newest convention first. */
-const NAMES_IN_LAYER = ["image/image.boot", "image.boot"];
+export const NAMES_IN_LAYER: readonly string[] = ["image/image.boot", "image.boot"];
+
+/** `<id>.blob.meta` beside the bootstrap: newer converters put it there. */
+const META_IN_LAYER = /^image\/([0-9a-f]{64})\.blob\.meta$/;
+
+/** What a bootstrap layer holds. */
+export interface BootstrapLayer {
+  readonly bootstrap: Uint8Array;
+  /** Chunk tables by the id of their blob, in the form of the cache. */
+  readonly metas: ReadonlyMap<string, Uint8Array>;
+}
 
 /** How the bytes of a layer are compressed, by their first ones. */
 export type LayerCompression = "none" | "gzip" | "zstd";
@@ -27,16 +37,17 @@ export function layerCompression(head: Uint8Array): LayerCompression {
 }
 
 /**
- * The bootstrap in a layer, undefined when there is none. The whole layer is read, so that damage behind it shows.
+ * The bootstrap in a layer and what belongs to it, undefined when there is none. The whole layer is read, so that damage
+ * behind it shows.
  *
  * @param what the layer in messages: "layer /tmp/x.tar.gz"
  * @throws {NydusGdError} "invalid-image" on damaged gzip, as {@link TarError} on a damaged tar; "unsupported" for zstd
  */
-export async function bootstrapOfLayer(
+export async function readBootstrapLayer(
   layer: ReadableStream<Uint8Array>,
   compression: LayerCompression,
   what: string,
-): Promise<Uint8Array | undefined> {
+): Promise<BootstrapLayer | undefined> {
   const search = new BootstrapSearch();
   const reader = new TarReader(search);
   const take = async (tar: AsyncIterable<Uint8Array>) => {
@@ -63,29 +74,39 @@ export async function bootstrapOfLayer(
       });
   }
   reader.finish();
-  return search.bootstrap;
+  return search.found;
 }
 
-/** Keeps the files of {@link NAMES_IN_LAYER}; of two of one name the later counts, as it does when a layer is unpacked. */
+/** Keeps these files; of two of one name the later counts, as it does when a layer is unpacked. */
 class BootstrapSearch {
-  readonly #found = new Map<string, Uint8Array>();
+  readonly #files = new Map<string, Uint8Array>();
   #content: Uint8Array | undefined;
+  #keptBytes = 0;
 
-  get bootstrap(): Uint8Array | undefined {
-    return NAMES_IN_LAYER.map((name) => this.#found.get(name)).find((content) => content !== undefined);
+  get found(): BootstrapLayer | undefined {
+    const bootstrap = NAMES_IN_LAYER.map((name) => this.#files.get(name)).find((content) => content !== undefined);
+    if (bootstrap === undefined) return undefined;
+    const metas = new Map<string, Uint8Array>();
+    for (const [path, content] of this.#files) {
+      const id = META_IN_LAYER.exec(path)?.[1];
+      if (id !== undefined) metas.set(id, content);
+    }
+    return { bootstrap, metas };
   }
 
   entry({ name, type, sizeBytes }: { readonly name: Uint8Array; readonly type: string; readonly sizeBytes: number }) {
     this.#content = undefined;
     const path = toByteString(name).replace(/^(\.?\/+)+/, "");
-    if (!NAMES_IN_LAYER.includes(path)) return;
-    this.#found.delete(path);
+    if (!NAMES_IN_LAYER.includes(path) && !META_IN_LAYER.test(path)) return;
+    this.#keptBytes -= this.#files.get(path)?.length ?? 0;
+    this.#files.delete(path);
     if (type !== "file") return;
-    if (sizeBytes > MAX_BOOTSTRAP) {
-      throw new TarError(`Cannot read bootstrap ${path}: it has ${sizeBytes} bytes, ${MAX_BOOTSTRAP} at most`);
+    this.#keptBytes += sizeBytes;
+    if (this.#keptBytes > MAX_BOOTSTRAP) {
+      throw new TarError(`Cannot read bootstrap layer: ${path} and what is before it exceed ${MAX_BOOTSTRAP} bytes`);
     }
     this.#content = new Uint8Array(sizeBytes);
-    this.#found.set(path, this.#content);
+    this.#files.set(path, this.#content);
   }
 
   data(piece: Uint8Array, offset: number): void {
@@ -95,6 +116,7 @@ class BootstrapSearch {
   endEntry(): void {}
 }
 
-function isZlibError(error: unknown): boolean {
+/** True for what zlib says of bytes that are none of its own, or damaged. */
+export function isZlibError(error: unknown): boolean {
   return error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("Z_");
 }

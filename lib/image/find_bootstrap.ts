@@ -16,7 +16,7 @@ import { BLOCK_SIZE } from "../archive/tar.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { EROFS_SUPER_OFFSET, sniffVersion } from "../rafs/detect.ts";
 import { extractBootstrap } from "../rafs/toc.ts";
-import { bootstrapOfLayer, layerCompression } from "./bootstrap_layer_reader.ts";
+import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 
 /** A bootstrap that can be mapped. */
 export interface FoundBootstrap {
@@ -76,7 +76,7 @@ async function inLayer(path: string, head: Uint8Array): Promise<Uint8Array | und
   const compression = layerCompression(head);
   if (compression === "none" && !isTarStart(head)) return undefined;
   using file = await Deno.open(path);
-  return await bootstrapOfLayer(file.readable, compression, `layer ${path}`);
+  return (await readBootstrapLayer(file.readable, compression, `layer ${path}`))?.bootstrap;
 }
 
 /** No link of that name is followed, and a bootstrap that is mapped from an old file there stays what it is. */

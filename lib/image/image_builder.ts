@@ -40,15 +40,25 @@ export interface ImageConfig {
 const BOOTSTRAP_FOLDER = "image/";
 const BOOTSTRAP_FILE = "image.boot";
 
+/** Chunk tables of blobs beside the bootstrap; nydusify's name for them. */
+const META_SUFFIX = ".blob.meta";
+
 /**
  * The tar of a layer that holds the bootstrap of the file system below it, and `origin`, where it is given: where the
  * blobs are.
+ *
+ * @param metas chunk tables by the id of their blob, in the form of the cache: each saves a request
  */
-export function bootstrapLayerTar(bootstrap: Uint8Array, origin?: BlobOrigin): Uint8Array<ArrayBuffer> {
+export function bootstrapLayerTar(
+  bootstrap: Uint8Array,
+  origin?: BlobOrigin,
+  metas: ReadonlyMap<string, Uint8Array> = new Map(),
+): Uint8Array<ArrayBuffer> {
   const folder = tarEntry({ type: "directory", name: encodeText(BOOTSTRAP_FOLDER), mode: 0o755 });
   return concatenate([
     encodeTarHeader(folder),
     ...tarFile(BOOTSTRAP_FILE, bootstrap),
+    ...[...metas].flatMap(([id, meta]) => tarFile(id + META_SUFFIX, meta)),
     ...(origin === undefined ? [] : tarFile(ORIGIN_FILE, encodeText(formatBlobOrigin(origin)))),
     TAR_END,
   ]);

@@ -4,6 +4,7 @@
  * | home | believed |
  * |---|---|
  * | a configured backend that is no registry | the operator said so |
+ * | the repository that `nydus-gd pull` pulled the layer from | somebody asked for it |
  * | the registry that the layer's own file names | as far as {@link HomeSources.trustedOrigins} says |
  * | the repositories that Docker recorded when it pulled or pushed the layer | somebody asked Docker for them |
  * | the configured registry | the operator said so |
@@ -18,13 +19,15 @@ import { basename, dirname, join } from "node:path";
 import type { BackendConfig } from "../backend/backend_config.ts";
 import { layerSources } from "../backend/docker_metadata.ts";
 import type { NydusdConfig } from "../backend/nydusd_config.ts";
-import { type BackendDeps, openBackend, openRegistry } from "../backend/open_backend.ts";
+import { type BackendDeps, openBackend, openConfiguredRegistry, openRegistry } from "../backend/open_backend.ts";
+import type { RegistryBackend } from "../backend/registry/registry_backend.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { Candidate } from "./blob_home.ts";
 import { type BlobOrigin, ORIGIN_FILE, readBlobOrigin } from "./blob_origin.ts";
+import type { PulledImages } from "./pulled_images.ts";
 
 const log = logger("image");
 
@@ -34,10 +37,12 @@ export interface HomeSources {
   /** Hosts that an image may name whatever they are, as HOST or HOST:PORT. */
   readonly trustedOrigins: readonly string[];
   readonly deps: BackendDeps;
+  /** What `nydus-gd pull` handed over; absent: nothing. */
+  readonly pulled?: PulledImages;
 }
 
 /** One repository of a registry. */
-interface Place {
+export interface Place {
   readonly host: string;
   readonly repository: string;
 }
@@ -46,10 +51,12 @@ interface Place {
 export async function homesOf(layer: LazyLayer, sources: HomeSources): Promise<Candidate[]> {
   const { config, deps } = sources;
   const backend = config?.backend;
+  const pulled = pulledPlaces(layer, sources);
   const recorded = await recordedPlaces(layer);
   const candidates = [
     ...(backend === undefined || backend.type === "registry" ? [] : [configuredHome(backend, deps)]),
-    ...originHome(layer, recorded, sources),
+    ...pulled.map((place) => registryHome(place, sources)),
+    ...originHome(layer, [...pulled, ...recorded], sources),
     ...recorded.map((place) => registryHome(place, sources)),
     ...(backend?.type === "registry" ? [registryHome({ host: backend.host, repository: backend.repo }, sources)] : []),
   ];
@@ -61,19 +68,32 @@ function configuredHome(backend: BackendConfig, deps: BackendDeps): Candidate {
   return { description: `${backend.type} of the configuration`, open: () => openBackend(backend, deps) };
 }
 
-function registryHome({ host, repository }: Place, { config, deps }: HomeSources, confined = false): Candidate {
-  const backend = config?.backend;
+function registryHome(place: Place, { config, deps }: HomeSources, confined = false): Candidate {
   return {
-    description: `registry ${host}/${repository}`,
-    open: () =>
-      backend?.type === "registry" && backend.host === host
-        ? openBackend({ ...backend, repo: repository }, deps)
-        : openRegistry({ host, repo: repository, confined }, deps),
+    description: `registry ${place.host}/${place.repository}`,
+    open: () => registryAt(place, config, deps, confined),
   };
 }
 
-/** The home that the layer's own file names; none where there is no file, one that fails where it cannot be read. */
-function originHome(layer: LazyLayer, recorded: readonly Place[], sources: HomeSources): Candidate[] {
+/** A repository; on the configured registry's host with all that the configuration says of that. */
+export function registryAt(
+  { host, repository }: Place,
+  config: NydusdConfig | undefined,
+  deps: BackendDeps,
+  confined = false,
+): RegistryBackend {
+  const backend = config?.backend;
+  return backend?.type === "registry" && backend.host === host
+    ? openConfiguredRegistry({ ...backend, repo: repository }, deps)
+    : openRegistry({ host, repo: repository, confined }, deps);
+}
+
+/**
+ * The home that the layer's own file names; none where there is no file, one that fails where it cannot be read.
+ *
+ * @param asked what somebody has asked for
+ */
+function originHome(layer: LazyLayer, asked: readonly Place[], sources: HomeSources): Candidate[] {
   let origin: BlobOrigin | undefined;
   try {
     origin = readBlobOrigin(dirname(layer.bootstrapPath));
@@ -89,8 +109,13 @@ function originHome(layer: LazyLayer, recorded: readonly Place[], sources: HomeS
   }
   if (origin === undefined) return [];
   const { registry: host, repository, blobSizes } = origin;
-  const isTrusted = sources.trustedOrigins.includes(host) || recorded.some((place) => place.host === host);
+  const isTrusted = sources.trustedOrigins.includes(host) || asked.some((place) => place.host === host);
   return [{ ...registryHome({ host, repository }, sources, !isTrusted), blobSizes }];
+}
+
+function pulledPlaces({ diffId }: LazyLayer, { pulled }: HomeSources): Place[] {
+  const image = pulled?.of(diffId);
+  return image === undefined ? [] : [{ host: image.registry, repository: image.repository }];
 }
 
 /** Each repository once, the newest first: Docker has a record for every blob that it got from there. */

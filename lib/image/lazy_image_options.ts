@@ -41,6 +41,8 @@ export interface LazyImageStoreOptions {
   readonly prefetch?: () => ImagePrefetchOptions["scope"] | undefined;
   /** Makes what records the reads of starting containers, for each image that is opened; undefined: nothing is. */
   readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
+  /** The layer is gone, and its image is not mounted any more; it may still be in use. */
+  readonly onForgotten?: (layer: LazyLayer) => Promise<void>;
   /** Whether digests of files are to be checked when an image is mounted: inode_digests.ts. Asked each time. */
   readonly validate?: () => boolean;
 }

@@ -11,7 +11,6 @@
  *
  * @module
  */
-import type { Backend } from "../backend/blob_source.ts";
 import { unlessAborted } from "../base/abort.ts";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
@@ -26,37 +25,15 @@ import { chooseHome } from "./blob_home.ts";
 import { rootOf } from "./bootstrap_facts.ts";
 import { describeImage } from "./image_description.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
-import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
+import { infoRows, type LazyImagesReport, type Trouble, troublesOf } from "./images_report.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 import { ImageServer } from "./image_server.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 import type { RecordedLayer } from "./mounted_images.ts";
+import { type Mounted, type OpenedImage, reportOf } from "./mounted_image.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const log = logger("image");
-
-interface Mounted {
-  readonly layer: LazyLayer;
-  readonly session: ImageMounts;
-  readonly image: OpenImage;
-  readonly mount: ImageMount;
-  readonly backend: Backend;
-  /** The mount of an earlier process goes on. */
-  readonly continued: boolean;
-  /** Programs may have read zeros from it while nobody watched over it. */
-  readonly isSuspect: boolean;
-  prefetch: ImagePrefetch | undefined;
-  /** The image is being given back: nothing may begin to use it. */
-  closing: boolean;
-}
-
-/** An image that is ready to be mounted. */
-interface OpenedImage {
-  readonly number: number;
-  readonly layer: LazyLayer;
-  readonly image: OpenImage;
-  readonly backend: Backend;
-}
 
 /** See the module. */
 export class LazyImageStore implements LazyImages, AsyncDisposable {
@@ -148,11 +125,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** @inheritdoc */
-  forget(layerId: string): Promise<void> {
+  forget(layerId: string, layer?: LazyLayer): Promise<void> {
     return this.#changing.run(layerId, async () => {
       await this.#unmount(layerId);
       await this.options.numbers.forget(layerId);
       await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+      if (layer !== undefined) await this.options.onForgotten?.(layer);
     });
   }
 
@@ -204,6 +182,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     }
     if (mounted.prefetch?.status.state !== "running") mounted.prefetch = this.#startPrefetch(mounted.image, "all");
     return mounted.prefetch.status;
+  }
+
+  /** Mounts the image of `layer`, unless it is, and begins to fetch all of it. @throws as {@link acquire} */
+  async fetchAll(layer: LazyLayer, signal?: AbortSignal): Promise<PrefetchStatus> {
+    if (this.#seen(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
+    return this.prefetch(layer.id);
   }
 
   /**
@@ -352,15 +336,4 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
     return `${this.options.stateDir}/${layerId}.json`;
   }
-}
-
-function reportOf({ layer, image, mount, backend, prefetch }: Mounted): MountedImageReport {
-  return {
-    layer,
-    home: backend.description,
-    fsDriver: mount.fsDriver,
-    path: mount.path,
-    blobs: image.blobs.map((blob) => blob.stats()),
-    prefetch: prefetch?.status,
-  };
 }

@@ -16,7 +16,7 @@ import { type BackendDeps, openBackend, openRegistry } from "../backend/open_bac
 import { ignore, NydusGdError } from "../base/errors.ts";
 import { bootstrapLayer, type Manifest } from "../oci/manifest.ts";
 import { parseReference } from "../oci/reference.ts";
-import { bootstrapOfLayer, layerCompression } from "./bootstrap_layer_reader.ts";
+import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 import { readNydusdConfig } from "./config_files.ts";
 import { OciLayout } from "./oci_layout.ts";
 import { fetchBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
@@ -97,8 +97,8 @@ async function bootstrapOfLayout(layout: OciLayout): Promise<{ manifest: Manifes
   const manifest = await layout.manifest("nydus");
   const layer = bootstrapLayer(manifest) ?? manifest.layers[0];
   const bytes = layer && await layout.blob(layer, MAX_LAYER_BYTES);
-  const bootstrap = bytes &&
-    await bootstrapOfLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`);
-  if (bootstrap !== undefined) return { manifest, bootstrap };
+  const found = bytes &&
+    await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`);
+  if (found !== undefined) return { manifest, bootstrap: found.bootstrap };
   throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`);
 }

@@ -34,7 +34,8 @@ import { type LayerDiffer, LayerDiffs } from "./layer_diffs.ts";
 import { LayerMounts } from "./layer_mounts.ts";
 import { layerWarnings } from "./layer_warnings.ts";
 import { HomePaths } from "./layer_paths.ts";
-import { type LazyImages, refuseLazyImages } from "./lazy_images.ts";
+import { type LazyImages, type LazyLayer, refuseLazyImages } from "./lazy_images.ts";
+import { lazyLayersIn } from "./lazy_layers.ts";
 import { commitLayer, isEmpty, isInitLayer, makeLayer, openToNamespace, requireSameEmptyLayer } from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
 import { refuseStorageOptions } from "./storage_options.ts";
@@ -45,6 +46,9 @@ const log = logger("layer");
 /** Why a store with user namespaces has no lazy images: all that read them would share one mapping. */
 const REMAPPED = "lazy images do not work with user namespaces (userns-remap)";
 const REMAPPED_HINT = "use an ordinary image, or remove userns-remap from /etc/docker/daemon.json";
+
+/** The row of {@link LayerStore.status} that no other driver has. */
+export const LAYERS_MOUNTED = "Layers mounted";
 
 /** What a store is made with. */
 export interface LayerStoreParts {
@@ -205,9 +209,15 @@ export class LayerStore implements AsyncDisposable {
       if (!await layerExists(this.#paths, id)) return;
       const layer = await this.#loadForRemoval(id);
       await this.#mounts.unmount(id);
-      if (layer === undefined || layer.finished?.bootstrap !== undefined) await this.#parts.lazyImages.forget(id);
+      const lazy = layer && lazyImageOf(layer, this.#paths);
+      if (layer === undefined || lazy !== undefined) await this.#parts.lazyImages.forget(id, lazy);
       await discardLayer(this.#paths, id, layer?.short);
     });
+  }
+
+  /** The bootstrap layers. */
+  lazyLayers(): Promise<LazyLayer[]> {
+    return lazyLayersIn(this.home);
   }
 
   /** Whether there is such a layer. */
@@ -284,7 +294,7 @@ export class LayerStore implements AsyncDisposable {
       ["Backing Filesystem", backingFileSystem(this.home)],
       ["Supports d_type", "true"],
       ["Native Overlay Diff", "true"],
-      ["Layers mounted", String(this.#mounts.mountedCount)],
+      [LAYERS_MOUNTED, String(this.#mounts.mountedCount)],
       ...await this.#parts.lazyImages.status(),
       ...this.warnings.map((warning): [string, string] => ["Warning", warning]),
     ];

@@ -66,8 +66,12 @@ export interface LazyImages {
   acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount>;
   /** `holder` is gone. One that holds nothing is no error. */
   release(layerId: string, holder: string): Promise<void>;
-  /** The layer is being removed: unmounts its image and drops what was kept for it. */
-  forget(layerId: string): Promise<void>;
+  /**
+   * The layer is being removed: unmounts its image and drops what was kept for it.
+   *
+   * @param layer absent where the layer's files are damaged
+   */
+  forget(layerId: string, layer?: LazyLayer): Promise<void>;
   /** What `docker inspect` shows of the layer: kind, bootstrap, fs_driver, blobs. */
   describe(layer: LazyLayer): Promise<Record<string, string>>;
   /** Rows for `docker info`. */

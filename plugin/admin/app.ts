@@ -7,6 +7,7 @@
  * | `GET /metrics` | metrics.ts |
  * | `GET /v1/status` | lib/image/status_document.ts |
  * | `PUT /v1/log-level` | `{"level": "debug"}`, until the next start; the level that holds now |
+ * | `PUT`, `DELETE /v1/pulled/DIFFID`, `POST …/prefetch` | pulled.ts: what `nydus-gd pull` hands over |
  * | `POST /v1/mounts/LAYER/prefetch` | 202: everything of the image is being fetched; status tells how far it is |
  *
  * Errors are `{"error": {"code", "message", "hint"?}}`.
@@ -28,12 +29,14 @@ import { logger } from "../../lib/base/log.ts";
 import { formatPath, parseWith } from "../../lib/base/schema.ts";
 import { LOG_LEVEL_CHOICES, type Settings } from "../../lib/base/settings.ts";
 import { Metrics } from "./metrics.ts";
+import { addPulledRoutes, type PulledParts } from "./pulled.ts";
+import { parseBody } from "./request_json.ts";
 import { type AdminParts, StatusReporter, takeReport } from "./report.ts";
 
 const log = logger("admin");
 
 /** What the app works with. */
-export interface AdminAppParts extends AdminParts {
+export interface AdminAppParts extends AdminParts, PulledParts {
   readonly log: {
     readonly level: Settings["log"]["level"];
     setLevel(level: Settings["log"]["level"]): void;
@@ -56,7 +59,7 @@ export function createAdminApp(parts: AdminAppParts): Hono {
     onError: () => errorAnswer(new NydusGdError("usage", `Cannot read request: body exceeds ${MAX_BODY_BYTES} bytes`)),
   });
   app.put("/v1/log-level", limited, async (c) => {
-    const asked = parseWith(LogLevel, parseJson(await c.req.text()));
+    const asked = parseWith(LogLevel, parseBody(await c.req.text()));
     if (!asked.ok) {
       throw new NydusGdError("usage", `Cannot set log level: ${formatPath(asked.path)} ${asked.state}`);
     }
@@ -70,6 +73,8 @@ export function createAdminApp(parts: AdminAppParts): Hono {
     const { state } = parts.images.prefetch(layer);
     return c.json({ layer, state }, 202);
   });
+  app.use("/v1/pulled/*", limited);
+  addPulledRoutes(app, parts);
   return app;
 }
 
@@ -94,14 +99,6 @@ export function createObserverApp(parts: AdminParts): Hono {
     return errorAnswer(error);
   });
   return app;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new NydusGdError("usage", `Cannot read request: ${messageOf(error)}`, { cause: error });
-  }
 }
 
 function errorAnswer(error: unknown): Response {

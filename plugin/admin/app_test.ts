@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { LogLevelName } from "../../lib/cli/actions.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { PulledImages } from "../../lib/image/pulled_images.ts";
 import { MountedImages } from "../../lib/image/mounted_images.ts";
 import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
 import { StatusDocument } from "../../lib/image/status_document.ts";
@@ -42,7 +43,8 @@ async function withParts(
     },
     setLevel: (level: LogLevelName) => void levels.push(level),
   };
-  await test({ root: temp.path, images, driver, log }, cache, levels);
+  const pulled = await PulledImages.open(temp.join("pulled"));
+  await test({ root: temp.path, images, driver, pulled, log }, cache, levels);
 }
 
 /** The value of a metric without labels. */

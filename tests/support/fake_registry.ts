@@ -15,6 +15,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
 import { type FakeTokenOptions, FakeTokenServer } from "./fake_token_server.ts";
 import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
@@ -57,6 +58,7 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #blobs = new Map<string, Uint8Array>();
   readonly #manifests = new Map<string, { readonly type: string; readonly bytes: Uint8Array }>();
   readonly #tokens: FakeTokenServer;
+  readonly #referrers = new Map<string, Uint8Array>();
   readonly #sockets = new Set<Socket>();
   #port = 0;
 
@@ -137,6 +139,11 @@ export class FakeRegistry implements AsyncDisposable {
     this.#tokens.expire();
   }
 
+  /** Answers what refers to a manifest; a registry that was never told knows no such question. */
+  addReferrers(digest: string, index: Uint8Array): void {
+    this.#referrers.set(digest, index);
+  }
+
   /** Every token given so far is refused from now on. */
   expireTokens(): void {
     this.#tokens.expire();
@@ -186,7 +193,9 @@ export class FakeRegistry implements AsyncDisposable {
       return this.#data(stored, seen, response);
     }
     if (!this.#isAllowed(seen)) return this.#challenge(seen, response);
-    const [, kind, name = ""] = /^\/v2\/.+\/(blobs|manifests)\/([^/]+)$/.exec(seen.path) ?? [];
+    const [, kind, name = ""] = /^\/v2\/.+\/(blobs|manifests|referrers)\/([^/]+)$/.exec(seen.path) ?? [];
+    const referrers = kind === "referrers" ? this.#referrers.get(name) : undefined;
+    if (referrers !== undefined) return end(response, 200, { "content-type": MEDIA_TYPE.ociIndex }, referrers);
     if (kind === "manifests") return this.#manifest(decodeURIComponent(name), seen, response);
     if (kind !== "blobs") return end(response, seen.path === "/v2/" ? 200 : 404, {}, "{}");
     return this.#blob(name.replace(/^sha256:/, ""), seen, response);

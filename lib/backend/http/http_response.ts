@@ -10,7 +10,7 @@ import { brokenAnswer } from "./transfer_error.ts";
 /** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
 const DRAIN_BYTES = 64 * 1024;
 
-/** Head and body of an answer. Whoever has it must consume the body: `exact`, `slice`, `text` or `discard`. */
+/** Head and body of an answer. Whoever has it must consume the body: `exact`, `slice`, `text`, `each` or `discard`. */
 export class HttpResponse {
   readonly status: number;
 
@@ -44,14 +44,18 @@ export class HttpResponse {
     return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
   }
 
-  /** The body, which must be exactly `length` bytes long. */
-  exact(length: number): Promise<Uint8Array<ArrayBuffer>> {
+  /**
+   * The body, which must be exactly `length` bytes long.
+   *
+   * @param onProgress told how many bytes have come
+   */
+  exact(length: number, onProgress?: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> {
     const promised = this.contentLength;
     if (promised !== undefined && promised !== length) {
       this.message.destroy();
       return Promise.reject(brokenAnswer(`the answer has ${promised} bytes, not ${length}`));
     }
-    return this.#collect(0, length, false);
+    return this.#collect(0, length, false, onProgress);
   }
 
   /** `length` bytes from `offset` of a body that may go on; what follows is not waited for. */
@@ -77,6 +81,18 @@ export class HttpResponse {
     return concatenate(pieces);
   }
 
+  /**
+   * Hands each piece of a body of any length to `take`, as it comes.
+   *
+   * @throws what `take` throws; the rest is then given up
+   */
+  each(take: (piece: Uint8Array) => void): Promise<void> {
+    return this.#consume((piece) => {
+      take(piece);
+      return true;
+    });
+  }
+
   /** Gives the body up, keeping the connection where that is cheap. Never fails: nobody needs these bytes. */
   async discard(): Promise<void> {
     const length = this.hasBody ? this.contentLength : 0;
@@ -87,7 +103,12 @@ export class HttpResponse {
     await this.#consume(() => true).catch(() => this.message.destroy());
   }
 
-  async #collect(offset: number, length: number, mayGoOn: boolean): Promise<Uint8Array<ArrayBuffer>> {
+  async #collect(
+    offset: number,
+    length: number,
+    mayGoOn: boolean,
+    onProgress?: (bytes: number) => void,
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const out = new Uint8Array(length);
     const end = offset + length;
     let seen = 0;
@@ -96,6 +117,7 @@ export class HttpResponse {
       const to = Math.min(piece.length, end - seen);
       if (from < to) out.set(piece.subarray(from, to), seen + from - offset);
       seen += piece.length;
+      onProgress?.(Math.min(seen, end));
       if (seen > end && !mayGoOn) throw brokenAnswer(`the answer is longer than the ${length} bytes asked for`);
       return !mayGoOn || seen < end;
     });

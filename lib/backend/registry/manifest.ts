@@ -80,6 +80,7 @@ export async function headManifest(
  * A whole small blob, such as an image's configuration or a bootstrap layer.
  *
  * @param maxBytes refused beyond, before it is fetched where the descriptor says so
+ * @param onProgress told how many bytes have come
  * @throws {NydusGdError} "corrupt" when its bytes do not match its digest; "invalid-image" when it is too large
  */
 export async function getSmallBlob(
@@ -87,13 +88,14 @@ export async function getSmallBlob(
   descriptor: Pick<Descriptor, "digest" | "size">,
   maxBytes: number,
   signal?: AbortSignal,
+  onProgress?: (bytes: number) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { digest, size } = descriptor;
   const what = `read blob ${digest} from ${repository.description}`;
   if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
   const path = `/v2/${repository.name}/blobs/${digest}`;
   return await repository.request({ method: "GET", path, what }, onDemand(signal), async (response) => {
-    const bytes = await response.exact(size);
+    const bytes = await response.exact(size, onProgress);
     const actual = digestOf(bytes, digestAlgorithm(digest));
     if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
     return bytes;

@@ -1,0 +1,53 @@
+/**
+ * What a registry has that refers to a manifest: signatures, bills of materials, the same image in another form.
+ *
+ * ```
+ * GET /v2/<repo>/referrers/<digest>            OCI distribution 1.1
+ * GET /v2/<repo>/manifests/sha256-<digits>     registries before that: clients keep the index under a tag
+ * ```
+ * Sources: OCI distribution spec 1.1, "Listing Referrers" and "Referrers Tag Schema".
+ *
+ * @module
+ */
+import { hasCode, NydusGdError } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
+import { MEDIA_TYPE } from "../../oci/media_types.ts";
+import { getManifest } from "./manifest.ts";
+import type { Repository } from "./repository.ts";
+
+/**
+ * The manifests that name `digest` as their subject; none where the registry knows of none.
+ *
+ * @throws {NydusGdError} "invalid-image" for an answer that is no index; and what the transport throws
+ */
+export async function getReferrers(
+  repository: Repository,
+  digest: Digest,
+  signal?: AbortSignal,
+): Promise<readonly Descriptor[]> {
+  const what = `list what refers to ${digest} in ${repository.description}`;
+  const path = `/v2/${repository.name}/referrers/${digest}`;
+  const listed = await unlessAbsent(repository.request(
+    { method: "GET", path, headers: { accept: MEDIA_TYPE.ociIndex }, what },
+    { priority: "on-demand", ...(signal === undefined ? {} : { signal }) },
+    (response) => response.bytes(MAX_INDEX_BYTES),
+    { capability: "resolve" },
+  ));
+  const document = listed === undefined
+    ? (await unlessAbsent(getManifest(repository, digest.replace(":", "-"), signal)))?.document
+    : parseManifestDocument(listed, MEDIA_TYPE.ociIndex);
+  if (document === undefined) return [];
+  if (document.kind === "index") return document.index.manifests;
+  throw new NydusGdError("invalid-image", `Cannot ${what}: the answer is no index`);
+}
+
+async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (hasCode(error, "not-found")) return undefined;
+    throw error;
+  }
+}

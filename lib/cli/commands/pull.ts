@@ -1,0 +1,37 @@
+/**
+ * `nydus-gd pull`: an image for Docker, without its data.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import type { PullArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+import { configFiles, INSTALLATION } from "../installation.ts";
+
+/** The command; `run` gets its arguments. */
+export function pullCommand(run: Run<PullArgs>): CommandUnknownOpts {
+  const command = new Command("pull")
+    .description(
+      "Fetch what Docker needs to start an image, and leave its data for later. Ordinary images are pulled whole.",
+    )
+    .argument("<ref>", "[HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]")
+    .option("--platform <platform>", "OS/ARCH[/VARIANT] in place of this machine's")
+    .option("--prefetch", "have the daemon fetch the rest as well, in the background", false)
+    .option("--docker-host <host>", "unix:// socket of Docker, in place of DOCKER_HOST")
+    .addOption(
+      new Option("-o, --output <format>", "text, one JSON document, or each step as a line of JSON")
+        .choices(["text", "json", "jsonl"] as const).default("text" as const),
+    )
+    .option(...INSTALLATION.adminSocket)
+    .option(...INSTALLATION.config)
+    .option(...INSTALLATION.settings)
+    .addHelpText(
+      "after",
+      examples(
+        "nydus-gd pull registry.example/app:1.0",
+        "nydus-gd pull --prefetch --platform linux/arm64 app@sha256:…",
+      ),
+    );
+  command.action((reference, options) => run({ reference, ...options, ...configFiles(command, options) }));
+  return command;
+}

@@ -1,0 +1,69 @@
+/**
+ * Progress of several things at once: bars that are drawn over on a terminal, plain lines elsewhere.
+ *
+ * ```
+ * bootstrap 2892b633cb4c  [==========>         ]  1.20 MB of 2.41 MB
+ * f2a1c0de7b31            [====================]  Pull complete
+ * ```
+ * A line elsewhere is written when what is done changes, not for every piece.
+ *
+ * @module
+ */
+import { bytesText } from "../base/byte_text.ts";
+import type { Output } from "./actions.ts";
+import { oneLine } from "./output.ts";
+
+/** Characters of a bar. */
+const BAR_WIDTH = 20;
+/** Milliseconds between two pictures. */
+const FRAME_MS = 100;
+/** Terminal: up one line; erase to the end of the line. */
+const UP = "\x1b[A", END_LINE = "\x1b[K";
+
+/** How far something is. */
+export interface Step {
+  /** What is done: "Downloading". */
+  readonly status: string;
+  /** Bytes, where they are known. */
+  readonly current?: number | undefined;
+  readonly total?: number | undefined;
+}
+
+/** See the module. Disposing draws the last picture. */
+export class Progress implements Disposable {
+  readonly #steps = new Map<string, Step>();
+  #drawnLines = 0;
+  #drawnAt = -Infinity;
+
+  constructor(private readonly output: Output) {}
+
+  /** `what` is so far now. */
+  show(what: string, step: Step): void {
+    const isNews = this.#steps.get(what)?.status !== step.status;
+    this.#steps.set(what, step);
+    if (!this.output.isTerminal) {
+      if (isNews) this.output.write(`${oneLine(`${what}: ${step.status}`)}\n`);
+    } else if (isNews || performance.now() - this.#drawnAt >= FRAME_MS) this.#draw();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.output.isTerminal && this.#steps.size > 0) this.#draw();
+  }
+
+  #draw(): void {
+    const width = Math.max(...[...this.#steps.keys()].map((what) => what.length));
+    const lines = [...this.#steps].map(([what, step]) =>
+      `${oneLine(`${what.padEnd(width)}  ${textOf(step)}`)}${END_LINE}`
+    );
+    this.output.write(UP.repeat(this.#drawnLines) + lines.map((line) => `${line}\n`).join(""));
+    this.#drawnLines = lines.length;
+    this.#drawnAt = performance.now();
+  }
+}
+
+function textOf({ status, current, total }: Step): string {
+  if (current === undefined || !total) return status;
+  const done = Math.min(BAR_WIDTH, Math.floor(BAR_WIDTH * current / total));
+  const bar = done === BAR_WIDTH ? "=".repeat(done) : `${"=".repeat(done)}>`.padEnd(BAR_WIDTH);
+  return `[${bar}]  ${bytesText(current)} of ${bytesText(total)}`;
+}

@@ -1,0 +1,151 @@
+/**
+ * The work of `nydus-gd pull`: flags to a pull, and what came to text or JSON.
+ *
+ * @module
+ */
+import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
+import { type BackendDeps, openBackend } from "../../backend/open_backend.ts";
+import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
+import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
+import { bytesText } from "../../base/byte_text.ts";
+import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
+import { DEFAULT_DOCKER_HOST, DockerEngine } from "../../image/docker/engine.ts";
+import { registryAt } from "../../image/layer_homes.ts";
+import { type LazyDaemon, type PullEvent, pullImage, type PullResult } from "../../image/pull/pull_image.ts";
+import { SeenLogins } from "../../image/pull/seen_logins.ts";
+import { formatPlatform, parsePlatform } from "../../oci/platform.ts";
+import { familiarReference, parseReference } from "../../oci/reference.ts";
+import type { ActionContext, PullArgs } from "../actions.ts";
+import { tellDaemon } from "../admin_client.ts";
+import { oneLine } from "../output.ts";
+import { Progress } from "../progress.ts";
+
+/** Characters of a digest that are shown, as Docker does. */
+const SHORT_ID = 12;
+
+/** Pulls one image. */
+export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
+  const { output, adminSocket } = args;
+  const reference = parseReference(args.reference);
+  const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
+  const settings = await readSettings(args.settings);
+  const config = await readNydusdConfig(args.config);
+  using http = new HttpClient(fetchOptionsOf(settings.fetch));
+  const dockerHost = args.dockerHost ?? settings.docker.host ?? (Deno.env.get("DOCKER_HOST") || DEFAULT_DOCKER_HOST);
+  const logins = new SeenLogins(new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }));
+  const deps: BackendDeps = { http, keychain: logins, mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)) };
+  const backend = config?.backend;
+  let result: PullResult;
+  {
+    using progress = new Progress(stderr);
+    result = await pullImage({ reference, platform, prefetch: args.prefetch }, {
+      registry: registryAt(reference, config, deps),
+      configured: backend === undefined || backend.type === "registry" ? undefined : openBackend(backend, deps),
+      logins,
+      docker: DockerEngine.at(dockerHost, http),
+      daemon: daemonAt(adminSocket, settings.fetch.deadlineMs),
+      onEvent(event) {
+        if (output === "jsonl") stdout.write(`${JSON.stringify(jsonOf(event))}\n`);
+        else if (output === "text") showEvent(event, familiarReference(reference), progress);
+      },
+    }, signal);
+  }
+  if (output === "text") stdout.write(resultLines(result).map((line) => `${oneLine(line)}\n`).join(""));
+  else stdout.write(`${JSON.stringify({ ...(output === "jsonl" ? { event: "done" } : {}), ...documentOf(result) })}\n`);
+}
+
+/** The daemon behind its admin socket. */
+function daemonAt(socket: string, deadlineMs: number): LazyDaemon {
+  const path = (diffId: string) => `/v1/pulled/${diffId}`;
+  return {
+    async record(diffId, image, signal) {
+      await tellDaemon(socket, { method: "PUT", path: path(diffId), body: image }, signal);
+    },
+    async drop(diffId) {
+      await tellDaemon(socket, { method: "DELETE", path: path(diffId) }, new AbortController().signal);
+    },
+    async prefetch(diffId, signal) {
+      const request = { method: "POST", path: `${path(diffId)}/prefetch`, timeoutMs: 2 * deadlineMs } as const;
+      await tellDaemon(socket, request, signal);
+    },
+  };
+}
+
+const FORMS = {
+  "classic": "an ordinary image, which Docker pulls whole",
+  "bootstrap-only": "a lazy image",
+  "standard": "a nydus image",
+} as const;
+
+function showEvent(event: PullEvent, name: string, progress: Progress): void {
+  switch (event.event) {
+    case "resolved":
+      return progress.show(name, { status: `${FORMS[event.form]}, manifest ${event.digest}` });
+    case "bootstrap":
+      return progress.show(`bootstrap ${shortId(event.digest)}`, {
+        status: "fetching",
+        current: event.bytes,
+        total: event.total,
+      });
+    case "load":
+      return progress.show("docker", { status: `loading ${event.name}` });
+    case "docker": {
+      const { layer, status, current, total } = event;
+      return progress.show(layer ?? "docker", { status, current, total });
+    }
+  }
+}
+
+function jsonOf(event: PullEvent): unknown {
+  return event.event === "docker" ? { ...event, layer: event.layer ?? null } : event;
+}
+
+/** What `-o json` prints. Sizes in bytes. */
+function documentOf({ name, form, platform, digest, imageId, replaced, lazy }: PullResult): Record<string, unknown> {
+  return {
+    name,
+    form,
+    platform: formatPlatform(platform),
+    digest,
+    image_id: imageId,
+    replaced: replaced ?? null,
+    lazy: lazy === undefined ? null : {
+      bootstrap_bytes: lazy.bootstrapBytes,
+      home: lazy.home,
+      blobs: [...lazy.blobs].map(([id, size]) => ({ id, size })),
+      left_bytes: leftBytes(lazy.blobs),
+      prefetching: lazy.prefetching,
+    },
+  };
+}
+
+/**
+ * ```
+ * registry.example/app:1.0 is here as image 2892b633cb4c and starts lazily
+ * fetched  2.41 MB: the bootstrap
+ * left     123 MB in 3 blobs at registry registry.example/app, fetched when something reads them
+ * ```
+ */
+function resultLines({ name, imageId, replaced, lazy }: PullResult): string[] {
+  const row = (label: string, text: string) => `${label.padEnd(9)}${text}`;
+  const moved = replaced === undefined ? [] : [row("moved", `the name was image ${shortId(replaced)} before`)];
+  if (lazy === undefined) return [`${name} is here as image ${shortId(imageId)}, whole`, ...moved];
+  const { blobs, home, bootstrapBytes, prefetching } = lazy;
+  const blobsText = blobs.size === 1 ? "1 blob" : `${blobs.size} blobs`;
+  const when = prefetching ? "being fetched: nydus-gd status" : "fetched when something reads them";
+  return [
+    `${name} is here as image ${shortId(imageId)} and starts lazily`,
+    row("fetched", `${bytesText(bootstrapBytes)}: the bootstrap`),
+    row("left", `${bytesText(leftBytes(blobs))} in ${blobsText} at ${home}, ${when}`),
+    ...moved,
+  ];
+}
+
+function leftBytes(blobs: ReadonlyMap<string, number>): number {
+  return [...blobs.values()].reduce((sum, size) => sum + size, 0);
+}
+
+function shortId(digest: string): string {
+  return digest.slice(digest.indexOf(":") + 1).slice(0, SHORT_ID);
+}

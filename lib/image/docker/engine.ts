@@ -1,0 +1,221 @@
+/**
+ * The local Docker daemon, by its Engine API on a unix socket: what `pull` needs of it.
+ *
+ * ```ts
+ * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+ * const docker = DockerEngine.at("unix:///var/run/docker.sock", http);
+ * const { driver } = await docker.info();
+ * await docker.load(archive);
+ * ```
+ * Paths carry no version: every daemon then answers as its own. Source: Docker Engine API 1.41 (20.10) to 1.45 (26.1).
+ *
+ * @throws {NydusGdError} "unavailable" where no daemon answers, or it refuses; "not-found"; "interrupted"
+ * @module
+ */
+import * as v from "valibot";
+import type { HttpClient } from "../../backend/http/http_client.ts";
+import type { HttpRequest } from "../../backend/http/exchange.ts";
+import type { HttpResponse } from "../../backend/http/http_response.ts";
+import { TransferError } from "../../backend/http/transfer_error.ts";
+import type { Credential } from "../../backend/registry/keychain.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { parseJsonText } from "../../base/json_text.ts";
+import { formatPath, parseWith } from "../../base/schema.ts";
+import { type PullStep, readProgress } from "./progress_stream.ts";
+
+/** Where dockerd listens unless it is told otherwise. */
+export const DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock";
+
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+
+/** dockerd is silent while it unpacks. */
+const PATIENCE = { readTimeoutMs: 0 } as const;
+
+const Info = v.object({
+  Driver: v.string(),
+  DriverStatus: v.optional(v.nullable(v.array(v.tuple([v.string(), v.string()])))),
+  ServerVersion: v.optional(v.string(), "unknown"),
+});
+const Image = v.object({
+  Id: v.string(),
+  RootFS: v.object({ Layers: v.optional(v.nullable(v.array(v.string()))) }),
+});
+const Refusal = v.object({ message: v.string() });
+
+/** What dockerd says of itself. */
+export interface DockerInfo {
+  /** Name of the storage driver. */
+  readonly driver: string;
+  /** What the storage driver says of itself: `docker info`'s rows below it. */
+  readonly driverStatus: readonly (readonly [name: string, value: string])[];
+  readonly version: string;
+}
+
+/** An image that Docker has. */
+export interface DockerImage {
+  /** "sha256:…" of its configuration. */
+  readonly id: string;
+  /** diffIDs, lowest first. */
+  readonly diffIds: readonly string[];
+}
+
+/** What is to be pulled. */
+export interface DockerPull {
+  /** "registry.example:5000/team/app". */
+  readonly repository: string;
+  /** A tag or a digest. */
+  readonly name: string;
+  /** "linux/arm64"; absent: dockerd's own. */
+  readonly platform?: string | undefined;
+  readonly credential?: Credential | undefined;
+  /** Told of each step. */
+  readonly onStep: (step: PullStep) => void;
+}
+
+/** A dockerd. */
+export class DockerEngine {
+  private constructor(private readonly socketPath: string, private readonly http: HttpClient) {}
+
+  /**
+   * @param host as DOCKER_HOST has it
+   * @throws {NydusGdError} "unsupported" for a daemon on another machine
+   */
+  static at(host: string, http: HttpClient): DockerEngine {
+    const path = /^unix:\/\/(\/.+)$/.exec(host)?.[1];
+    if (path !== undefined) return new DockerEngine(path, http);
+    throw new NydusGdError("unsupported", `Cannot use Docker at ${JSON.stringify(host)}: it is no unix:// socket`, {
+      hint: "run nydus-gd on the machine of the daemon, or name its socket: --docker-host unix:///var/run/docker.sock",
+    });
+  }
+
+  /** What dockerd says of itself. */
+  async info(signal?: AbortSignal): Promise<DockerInfo> {
+    const { Driver, DriverStatus, ServerVersion } = await this.#json(Info, "/info", "ask Docker", signal);
+    return { driver: Driver, driverStatus: DriverStatus ?? [], version: ServerVersion };
+  }
+
+  /** The image of that name or id; undefined where there is none. */
+  async image(name: string, signal?: AbortSignal): Promise<DockerImage | undefined> {
+    try {
+      const { Id, RootFS } = await this.#json(Image, `/images/${name}/json`, `look for image ${name}`, signal);
+      return { id: Id, diffIds: RootFS.Layers ?? [] };
+    } catch (error) {
+      if (error instanceof NydusGdError && error.code === "not-found") return undefined;
+      throw error;
+    }
+  }
+
+  /** Takes in an archive as `docker save` writes it. */
+  async load(archive: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const headers = { "content-type": "application/x-tar" };
+    await this.#ask(
+      { method: "POST", headers, body: archive },
+      "/images/load?quiet=1",
+      "load image",
+      (response) => readProgress(response, "load image", () => {}),
+      signal,
+    );
+  }
+
+  /** Pulls an image as `docker pull` does. */
+  async pull({ repository, name, platform, credential, onStep }: DockerPull, signal?: AbortSignal): Promise<void> {
+    const query = new URLSearchParams({ fromImage: repository, tag: name, ...(platform ? { platform } : {}) });
+    const headers = credential === undefined ? {} : { "x-registry-auth": registryAuth(credential, repository) };
+    const what = `pull ${repository}${name.includes(":") ? "@" : ":"}${name}`;
+    await this.#ask(
+      { method: "POST", headers },
+      `/images/create?${query}`,
+      what,
+      (response) => readProgress(response, what, onStep),
+      signal,
+    );
+  }
+
+  /** Gives an image one more name. */
+  async tag(source: string, repository: string, tag: string, signal?: AbortSignal): Promise<void> {
+    const query = new URLSearchParams({ repo: repository, tag });
+    const what = `tag ${source} as ${repository}:${tag}`;
+    await this.#ask(
+      { method: "POST" },
+      `/images/${source}/tag?${query}`,
+      what,
+      (response) => response.discard(),
+      signal,
+    );
+  }
+
+  async #json<S extends v.GenericSchema>(
+    schema: S,
+    path: string,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<v.InferOutput<S>> {
+    const text = await this.#ask({ method: "GET" }, path, what, (response) => response.text(MAX_ANSWER_BYTES), signal);
+    const parsed = parseWith(schema, parseJsonText(text));
+    if (parsed.ok) return parsed.value;
+    const state = `its answer is not understood: ${formatPath(parsed.path)} ${parsed.state}`;
+    throw new NydusGdError("unavailable", `Cannot ${what}: ${state}`);
+  }
+
+  async #ask<T>(
+    request: Omit<HttpRequest, "url">,
+    path: string,
+    what: string,
+    consume: (response: HttpResponse) => Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    try {
+      return await this.http.exchange(
+        { ...request, url: new URL(`http://docker${path}`) },
+        {
+          priority: "on-demand",
+          socketPath: this.socketPath,
+          timeouts: PATIENCE,
+          ...(signal === undefined ? {} : { signal }),
+        },
+        async (response) => {
+          if (response.status >= 400) throw await refusal(response, what);
+          return await consume(response);
+        },
+      );
+    } catch (error) {
+      throw error instanceof TransferError ? this.#unreachable(error, what) : error;
+    }
+  }
+
+  #unreachable(error: TransferError, what: string): NydusGdError {
+    const code = error.cause instanceof Error && "code" in error.cause ? error.cause.code : undefined;
+    const refuse = (state: string, hint: string) =>
+      new NydusGdError("unavailable", `Cannot ${what}: ${state}`, { hint, cause: error });
+    switch (code) {
+      case "ENOENT":
+      case "ENOTDIR":
+        return refuse(`Docker does not run, there is no socket ${this.socketPath}`, "systemctl start docker");
+      case "ECONNREFUSED":
+        return refuse(`Docker does not run, nobody listens at ${this.socketPath}`, "systemctl start docker");
+      case "EACCES":
+      case "EPERM":
+        return refuse(`access to ${this.socketPath} is denied`, "sudo nydus-gd pull …");
+      default:
+        return refuse(error.state, "docker info");
+    }
+  }
+}
+
+/** The value of X-Registry-Auth. */
+function registryAuth(credential: Credential, repository: string): string {
+  const serveraddress = repository.slice(0, repository.indexOf("/"));
+  const fields = credential.kind === "basic"
+    ? { username: credential.user, password: credential.password }
+    : credential.kind === "identity-token"
+    ? { identitytoken: credential.token }
+    : { registrytoken: credential.token };
+  return new TextEncoder().encode(JSON.stringify({ ...fields, serveraddress })).toBase64({ alphabet: "base64url" });
+}
+
+/** What Docker says beside a status is for people, and names no secret. */
+async function refusal(response: HttpResponse, what: string): Promise<NydusGdError> {
+  const parsed = parseWith(Refusal, parseJsonText(await response.text(MAX_ANSWER_BYTES)));
+  const state = parsed.ok ? parsed.value.message : `HTTP ${response.status}`;
+  return new NydusGdError(response.status === 404 ? "not-found" : "unavailable", `Cannot ${what}: ${state}`);
+}

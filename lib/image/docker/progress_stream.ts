@@ -1,0 +1,78 @@
+/**
+ * What dockerd says while it pulls or loads: a JSON object a line, the last of which may be a failure.
+ *
+ * ```
+ * {"status":"Downloading","id":"f2a1…","progressDetail":{"current":1048576,"total":49103123}}
+ * {"errorDetail":{"message":"…"},"error":"…"}
+ * ```
+ * The answer is 200 before the work begins, so a failure shows in the stream alone. Source: moby pkg/jsonmessage.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import type { HttpResponse } from "../../backend/http/http_response.ts";
+import { type ErrorCode, NydusGdError } from "../../base/errors.ts";
+import { parseJsonText } from "../../base/json_text.ts";
+import { parseWith } from "../../base/schema.ts";
+
+/** One step of dockerd's work. */
+export interface PullStep {
+  /** Short digest of a layer; absent where the whole image is meant. */
+  readonly layer: string | undefined;
+  /** "Downloading", "Pull complete". */
+  readonly status: string;
+  /** Bytes, where they are told. */
+  readonly current: number | undefined;
+  readonly total: number | undefined;
+}
+
+const Message = v.object({
+  status: v.optional(v.string()),
+  id: v.optional(v.string()),
+  progressDetail: v.optional(v.nullable(v.object({ current: v.optional(v.number()), total: v.optional(v.number()) }))),
+  error: v.optional(v.string()),
+  errorDetail: v.optional(v.nullable(v.object({ message: v.optional(v.string()) }))),
+});
+
+/** Characters of the longest line: more is no progress. */
+const MAX_LINE = 1 << 20;
+
+/**
+ * Reads the stream to its end.
+ *
+ * @param what completes "Cannot …"
+ * @throws {NydusGdError} with what dockerd failed of: "not-found", "unauthorized", else "unavailable"
+ */
+export async function readProgress(
+  response: HttpResponse,
+  what: string,
+  onStep: (step: PullStep) => void,
+): Promise<void> {
+  const decoder = new TextDecoder();
+  let open = "";
+  const take = (text: string) => {
+    const lines = (open + text).split("\n");
+    open = lines.pop() ?? "";
+    if (open.length > MAX_LINE) throw new NydusGdError("unavailable", `Cannot ${what}: Docker's answer has no end`);
+    for (const line of lines) takeLine(line, what, onStep);
+  };
+  await response.each((piece) => take(decoder.decode(piece, { stream: true })));
+  take("\n");
+}
+
+function takeLine(line: string, what: string, onStep: (step: PullStep) => void): void {
+  if (line.trim() === "") return;
+  const parsed = parseWith(Message, parseJsonText(line));
+  if (!parsed.ok) return; // of a form that a later Docker may have
+  const { status, id, progressDetail, error, errorDetail } = parsed.value;
+  const failure = errorDetail?.message ?? error;
+  if (failure !== undefined) throw new NydusGdError(codeOf(failure), `Cannot ${what}: ${failure}`);
+  if (status === undefined) return;
+  onStep({ layer: id, status, current: progressDetail?.current, total: progressDetail?.total });
+}
+
+/** dockerd has words only. */
+function codeOf(message: string): ErrorCode {
+  if (/unauthorized|denied|no basic auth/i.test(message)) return "unauthorized";
+  return /not found|unknown|no matching manifest/i.test(message) ? "not-found" : "unavailable";
+}

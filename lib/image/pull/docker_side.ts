@@ -1,0 +1,40 @@
+/**
+ * What a pull has Docker do, and what Docker has afterwards.
+ *
+ * @module
+ */
+import { formatPlatform, type Platform } from "../../oci/platform.ts";
+import { familiarReference } from "../../oci/reference.ts";
+import type { LazyPart, Pull, PullResult } from "./pull_image.ts";
+import { cannotPull } from "./pull_failure.ts";
+
+/** Has Docker pull a tag or digest of the repository. */
+export async function dockerPull(
+  { request, parts, signal }: Pull,
+  name: string,
+  platform: Platform | undefined,
+): Promise<void> {
+  const { host, repository } = request.reference;
+  await parts.docker.pull({
+    repository: familiarReference({ host, repository, tag: undefined, digest: undefined }),
+    name,
+    platform: platform && formatPlatform(platform),
+    credential: parts.logins.of(host),
+    onStep: (step) => parts.onEvent({ event: "docker", ...step }),
+  }, signal);
+}
+
+/** What Docker has now. */
+export async function arrived(
+  { request, platform, image, parts, signal }: Pull,
+  name: string,
+  before: string | undefined,
+  lazy: LazyPart | undefined,
+): Promise<PullResult> {
+  const now = await parts.docker.image(name, signal);
+  if (now === undefined) {
+    throw cannotPull("unavailable", request.reference, `Docker says that it has the image, and does not know ${name}`);
+  }
+  const replaced = before === now.id ? undefined : before;
+  return { name, form: image.form.kind, platform, digest: image.digest, imageId: now.id, replaced, lazy };
+}

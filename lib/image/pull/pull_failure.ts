@@ -1,0 +1,72 @@
+/**
+ * What a registry's refusal means for somebody who typed a name.
+ *
+ * @module
+ */
+import { TransferError } from "../../backend/http/transfer_error.ts";
+import type { Repository } from "../../backend/registry/repository.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { familiarReference, manifestName, type Reference } from "../../oci/reference.ts";
+
+/** Fails for `reference`: "Cannot pull nginx:latest: <state>". */
+export function cannotPull(
+  code: NydusGdError["code"],
+  reference: Reference,
+  state: string,
+  hint?: string,
+  cause?: unknown,
+): NydusGdError {
+  const details = { ...(hint === undefined ? {} : { hint }), ...(cause === undefined ? {} : { cause }) };
+  return new NydusGdError(code, `Cannot pull ${familiarReference(reference)}: ${state}`, details);
+}
+
+/** Runs `ask`; what the registry refuses for good is told in words about the name. */
+export async function explained<T>(reference: Reference, repository: Repository, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof TransferError)) throw error;
+    throw await explanation(error, reference, repository);
+  }
+}
+
+async function explanation(error: TransferError, reference: Reference, repository: Repository): Promise<NydusGdError> {
+  const { host, repository: name, digest } = reference;
+  if (error.code === "unauthorized") {
+    const state = `${host} gives no access to ${name}, or has no such repository: ${error.state}`;
+    return cannotPull("unauthorized", reference, state, error.hint ?? `docker login ${host}`, error);
+  }
+  if (error.code !== "not-found") return error;
+  const wanted = manifestName(reference);
+  if (!error.what.startsWith(`read manifest ${wanted} `)) {
+    const state = `${host} has the name and not all that belongs to it: ${
+      error.message.replace(/^Cannot /, "cannot ")
+    }`;
+    return cannotPull("not-found", reference, state, "push the image again", error);
+  }
+  if (!await hasRepository(repository)) {
+    const hint = `check the name; of a private repository: docker login ${host}`;
+    return cannotPull("not-found", reference, `${host} has no repository ${name}`, hint, error);
+  }
+  const what = digest === undefined ? `tag ${wanted}` : `manifest ${wanted}`;
+  return cannotPull("not-found", reference, `${host}/${name} has no ${what}`, "check the name", error);
+}
+
+/** Registries tell an unknown repository from an unknown tag only where its tags are asked for. */
+async function hasRepository(repository: Repository): Promise<boolean> {
+  const path = `/v2/${repository.name}/tags/list`;
+  try {
+    return await repository.request(
+      { method: "GET", path, what: `list tags of ${repository.description}` },
+      { priority: "on-demand" },
+      async (response) => {
+        await response.discard();
+        return true;
+      },
+      { capability: "resolve" },
+    );
+  } catch (error) {
+    if (!(error instanceof NydusGdError)) throw error;
+    return !hasCode(error, "not-found");
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * Brings a lazy image to Docker: its bootstrap now, its data when something first reads them.
+ *
+ * The record tells the daemon where the blobs are, and is durable before Docker has the image: no container starts
+ * without it. When the image does not come the record is taken back.
+ *
+ * @module
+ */
+import { getSmallBlob } from "../../backend/registry/manifest.ts";
+import { logger } from "../../base/log.ts";
+import { messageOf } from "../../base/errors.ts";
+import { LAYERS_MOUNTED } from "../../layer/layer_store.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { type ImageConfig, parseImageConfig } from "../../oci/manifest.ts";
+import { formatPlatform, matchesPlatform } from "../../oci/platform.ts";
+import { familiarReference, formatReference, type Reference } from "../../oci/reference.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+import type { BootstrapLayer } from "../bootstrap_layer_reader.ts";
+import type { DockerInfo } from "../docker/engine.ts";
+import { fetchBootstrapLayer } from "../remote_bootstrap.ts";
+import { type BlobsLeft, findBlobs } from "./blobs_left.ts";
+import { bootstrapOnlyImage } from "./bootstrap_only.ts";
+import { arrived, dockerPull } from "./docker_side.ts";
+import { cannotPull, explained } from "./pull_failure.ts";
+import type { Pull, PullResult } from "./pull_image.ts";
+
+const log = logger("image", "pull");
+
+/** Bytes of the largest configuration that is read. */
+const MAX_CONFIG_BYTES = 8 << 20;
+
+/** What was fetched of the image. */
+interface Fetched {
+  readonly layer: BootstrapLayer;
+  readonly configBytes: Uint8Array;
+  readonly config: ImageConfig;
+  readonly left: BlobsLeft;
+}
+
+/** How Docker gets the image. */
+interface Way {
+  /** What Docker will know it by. */
+  readonly name: string;
+  /** Of the bootstrap layer. */
+  readonly diffId: Digest;
+  bring(): Promise<void>;
+}
+
+/** Pulls an image whose form is not classic. @throws as `pullImage` */
+export async function pullLazy(pull: Pull, info: DockerInfo): Promise<PullResult> {
+  const { request, image, parts, signal } = pull;
+  const { form } = image;
+  if (form.kind === "classic") throw new TypeError("a classic image is Docker's to pull");
+  requireOurDriver(info, request.reference);
+  const fetched = await explained(request.reference, parts.registry.transport, () => fetchMetadata(pull));
+  const { left } = fetched;
+  const way = form.kind === "standard" ? loaded(pull, fetched) : pulled(pull, fetched);
+  const before = await parts.docker.image(way.name, signal);
+  await record(pull, way, left);
+  try {
+    await way.bring();
+  } catch (error) {
+    await parts.daemon.drop(way.diffId).catch((cause) =>
+      log.warn("record not taken back", { reason: messageOf(cause) })
+    );
+    throw error;
+  }
+  if (request.prefetch) await parts.daemon.prefetch(way.diffId, signal);
+  const { home, sizes: blobs } = left;
+  const lazy = { bootstrapBytes: form.bootstrap.size, home, blobs, prefetching: request.prefetch };
+  return await arrived(pull, way.name, before?.id, lazy);
+}
+
+async function fetchMetadata({ request, platform, image, parts, signal }: Pull): Promise<Fetched> {
+  const { reference } = request;
+  const { manifest, form, namedBy } = image;
+  if (form.kind === "classic") throw new TypeError("a classic image has no bootstrap");
+  const { transport } = parts.registry;
+  const configBytes = await getSmallBlob(transport, manifest.config, MAX_CONFIG_BYTES, signal);
+  const config = parseImageConfig(configBytes);
+  const offered = { os: config.os, architecture: config.architecture, ...(config.variant ? config : {}) };
+  if (namedBy === "reference" && config.architecture !== "" && !matchesPlatform(platform, offered)) {
+    const state = `it is for ${formatPlatform(offered)}, not ${formatPlatform(platform)}`;
+    throw cannotPull("not-found", reference, state, `--platform ${formatPlatform(offered)}`);
+  }
+  const { digest, size: total } = form.bootstrap;
+  const onProgress = (bytes: number) => parts.onEvent({ event: "bootstrap", digest, bytes, total });
+  const layer = await fetchBootstrapLayer(form.bootstrap, transport, { signal, onProgress });
+  if (layer === undefined) {
+    throw cannotPull("invalid-image", reference, `it is marked as a nydus image, and layer ${digest} has no bootstrap`);
+  }
+  const ids = openBootstrap(layer.bootstrap).blobs.map(({ id }) => id);
+  return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal) };
+}
+
+/** A standard image: Docker cannot unpack a data blob, so it gets one that is made of the bootstrap alone. */
+function loaded({ request, parts, signal }: Pull, { layer, configBytes, left }: Fetched): Way {
+  const { host: registry, repository } = request.reference;
+  const name = loadedName(request.reference);
+  const origin = { registry, repository, blobSizes: left.sizes };
+  const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name);
+  return {
+    name,
+    diffId,
+    async bring() {
+      parts.onEvent({ event: "load", name, bytes: archive.length });
+      await parts.docker.load(archive, signal);
+    },
+  };
+}
+
+/** A bootstrap-only image: Docker pulls it by itself, by its digest where it would take another one of the name. */
+function pulled(pull: Pull, { config }: Fetched): Way {
+  const { request: { reference, platform }, image, parts, signal } = pull;
+  const { host, repository, tag, digest } = reference;
+  const [diffId] = config.rootfs.diff_ids;
+  if (diffId === undefined) throw cannotPull("invalid-image", reference, "its configuration names no layer");
+  return {
+    name: familiarReference(reference),
+    diffId,
+    async bring() {
+      if (image.isDockersChoice) return await dockerPull(pull, digest ?? tag ?? image.digest, platform);
+      await dockerPull(pull, image.digest, undefined);
+      if (tag === undefined) return;
+      const bare = familiarReference({ host, repository, tag: undefined, digest: undefined });
+      await parts.docker.tag(`${bare}@${image.digest}`, bare, tag, signal);
+    },
+  };
+}
+
+/** Blobs that a configured backend has need no record, but a login may. */
+async function record({ request, parts, signal }: Pull, { diffId }: Way, left: BlobsLeft): Promise<void> {
+  const { host: registry, repository } = request.reference;
+  if (!left.isRegistry) return;
+  const image = {
+    version: 1 as const,
+    reference: formatReference(request.reference),
+    registry,
+    repository,
+    pulledAt: new Date().toISOString(),
+    logins: parts.logins.list(),
+  };
+  await parts.daemon.record(diffId, image, signal);
+}
+
+/** `docker load` makes tags only: an image that is named by its digest gets one of its digits. */
+function loadedName({ host, repository, tag, digest }: Reference): string {
+  const own = tag ?? digest?.replace(":", "-");
+  return familiarReference({ host, repository, tag: own, digest: undefined });
+}
+
+function requireOurDriver({ driver, driverStatus, version }: DockerInfo, reference: Reference): void {
+  if (driverStatus.some(([name]) => name === LAYERS_MOUNTED)) return;
+  const state = `it is a nydus image, and Docker ${version} uses the storage driver ${driver}`;
+  const hint = "start Docker on nydus-gd: dockerd --experimental -s nydus-gd";
+  throw cannotPull("environment", reference, state, hint);
+}

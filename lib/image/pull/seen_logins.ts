@@ -1,0 +1,30 @@
+/**
+ * Remembers which logins were asked for: those are the ones that the daemon will need, too.
+ *
+ * @module
+ */
+import type { Credential, Keychain } from "../../backend/registry/keychain.ts";
+import type { PulledImage } from "../pulled_images.ts";
+
+/** A keychain that remembers what it gave. */
+export class SeenLogins implements Keychain {
+  readonly #seen = new Map<string, Credential>();
+
+  constructor(private readonly keychain: Keychain) {}
+
+  async resolve(host: string, signal?: AbortSignal): Promise<Credential | undefined> {
+    const credential = await this.keychain.resolve(host, signal);
+    if (credential !== undefined) this.#seen.set(host, credential);
+    return credential;
+  }
+
+  /** The login of a registry; undefined where it wanted none. */
+  of(host: string): Credential | undefined {
+    return this.#seen.get(host);
+  }
+
+  /** All, with the host that asked for each. */
+  list(): PulledImage["logins"] {
+    return [...this.#seen].map(([host, { source: _ours, ...login }]) => ({ ...login, host }));
+  }
+}

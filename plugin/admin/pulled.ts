@@ -1,0 +1,58 @@
+/**
+ * What `nydus-gd pull` hands over and asks for, by the diffID of an image's bootstrap layer.
+ *
+ * | route | what it does |
+ * |---|---|
+ * | `PUT /v1/pulled/sha256:…` | keeps where the blobs are and the logins for them (lib/image/pulled_images.ts): 204 |
+ * | `DELETE /v1/pulled/sha256:…` | the image did not come; one that Docker has keeps its record: 204 |
+ * | `POST /v1/pulled/sha256:…/prefetch` | mounts the image and begins to fetch all of it: 202 |
+ *
+ * @module
+ */
+import type { Hono } from "hono";
+import { NydusGdError } from "../../lib/base/errors.ts";
+import type { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
+import { type PulledImages, readPulledImage } from "../../lib/image/pulled_images.ts";
+import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
+import { type Digest, isDigest } from "../../lib/oci/digest.ts";
+import type { GraphDriver } from "../docker/driver.ts";
+import { parseBody } from "./request_json.ts";
+
+/** The parts of a daemon that take part. */
+export interface PulledParts {
+  readonly images: LazyImageStore;
+  readonly driver: GraphDriver;
+  readonly pulled: PulledImages;
+}
+
+/** Adds the routes. */
+export function addPulledRoutes(app: Hono, { images, driver, pulled }: PulledParts): void {
+  app.put("/v1/pulled/:diffId", async (c) => {
+    await pulled.record(diffIdOf(c.req.param("diffId")), readPulledImage(parseBody(await c.req.text())));
+    return c.body(null, 204);
+  });
+  app.delete("/v1/pulled/:diffId", async (c) => {
+    const diffId = diffIdOf(c.req.param("diffId"));
+    if (await layerOf(driver, diffId) === undefined) await pulled.forget(diffId);
+    return c.body(null, 204);
+  });
+  app.post("/v1/pulled/:diffId/prefetch", async (c) => {
+    const diffId = diffIdOf(c.req.param("diffId"));
+    const layer = await layerOf(driver, diffId);
+    if (layer === undefined) {
+      throw new NydusGdError("not-found", `Cannot prefetch image of layer ${diffId}: Docker has none`);
+    }
+    const { state } = await images.fetchAll(layer, c.req.raw.signal);
+    return c.json({ layer: layer.id, state }, 202);
+  });
+}
+
+async function layerOf(driver: GraphDriver, diffId: Digest): Promise<LazyLayer | undefined> {
+  const layers = await driver.store.lazyLayers();
+  return layers.find((layer) => layer.diffId === diffId);
+}
+
+function diffIdOf(text: string): Digest {
+  if (isDigest(text)) return text;
+  throw new NydusGdError("usage", `Cannot use diffID ${JSON.stringify(text.slice(0, 100))}: it is no digest`);
+}

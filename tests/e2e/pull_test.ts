@@ -1,0 +1,213 @@
+/**
+ * `nydus-gd pull` on real programs: dockerd gets images in every form that they are pushed in, and starts them lazily.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
+import { DockerRegistry, TEST_USER } from "../support/docker_registry.ts";
+import { type DockerStack, fixture } from "../support/docker_stack.ts";
+import { eachDockerd } from "../support/dockerds.ts";
+import { FakeRegistry } from "../support/fake_registry.ts";
+import {
+  fixtureImage,
+  ImagePusher,
+  OTHER_PLATFORM,
+  PLATFORM,
+  runnableImage,
+  runnableTree,
+} from "../support/nydus_images.ts";
+import { pull, pullJson, records } from "../support/pull_command.ts";
+import { readListing } from "../support/rafs_fixtures.ts";
+import { RegistryClient } from "../support/registry_client.ts";
+import { file, tarOf } from "../support/tar_builder.ts";
+
+const NO_NETWORK = ["--network", "none"];
+const BASIC = { authorization: `Basic ${btoa(`${TEST_USER.user}:${TEST_USER.password}`)}` };
+
+/** A folder for DOCKER_CONFIG that only `pull` sees. */
+async function loginFolder(stack: DockerStack, name: string, hosts: Record<string, string>): Promise<string> {
+  const folder = `${stack.dir}/${name}`;
+  await Deno.mkdir(folder);
+  const auths = Object.fromEntries(Object.entries(hosts).map(([host, login]) => [host, { auth: btoa(login) }]));
+  await Deno.writeTextFile(`${folder}/config.json`, JSON.stringify({ auths }));
+  return folder;
+}
+
+function hello(stack: DockerStack, image: string): Promise<string> {
+  return stack.docker("run", "--rm", ...NO_NETWORK, image);
+}
+
+/** Nothing is cached any more and no home is chosen: what starts now has to find its blobs. */
+async function restartCold(stack: DockerStack): Promise<void> {
+  await stack.daemon[Symbol.asyncDispose]();
+  await stack.driver[Symbol.asyncDispose]();
+  await Deno.remove(`${stack.dir}/root/cache`, { recursive: true });
+  await Deno.remove(`${stack.dir}/root/state/homes`, { recursive: true });
+  await stack.restartDriver();
+  await stack.restartDaemon();
+}
+
+/** Images are mounted anew, and their homes looked for again. */
+async function forgetHomes(stack: DockerStack): Promise<void> {
+  await stack.driver[Symbol.asyncDispose]();
+  for await (const { name } of Deno.readDir(`${stack.dir}/root/state/homes`)) {
+    await Deno.remove(`${stack.dir}/root/state/homes/${name}`);
+  }
+  await stack.restartDriver();
+}
+
+/** A line of the daemon's log: all of an image is here. */
+function isPrefetched({ message, complete }: Record<string, unknown>): boolean {
+  return message === "image prefetched" && complete === true;
+}
+
+eachDockerd(({ test }) => {
+  test("a lazy image starts with a login that pull alone had, also after a reboot, until rmi", async ({ stack }) => {
+    await using first = await DockerRegistry.start({ basicAuth: true });
+    await using second = await FakeRegistry.start({ auth: "bearer", user: "bob", password: "other" });
+    const standard = new ImagePusher(new RegistryClient(first.url, "team/app", BASIC));
+    await standard.standard(await runnableImage("from the first"), { tag: "1.0" });
+    await ImagePusher.into(second).standard(await runnableImage("from the second"), { tag: "1.0" });
+    const [one, two] = [`${first.host}/team/app:1.0`, `${second.host}/app:1.0`] as const;
+    const login = { [first.host]: `${TEST_USER.user}:${TEST_USER.password}`, [second.host]: "bob:other" };
+    const env = { DOCKER_CONFIG: await loginFolder(stack, "login", login) };
+
+    const { code, stdout, stderr } = await pull(stack, [one], env);
+    assert.equal(code, 0, stderr);
+    const [here = "", fetched = "", left = "", ...more] = stdout.split("\n");
+    assert.match(here, /^127\.0\.0\.1:\d+\/team\/app:1\.0 is here as image [0-9a-f]{12} and starts lazily$/);
+    assert.match(fetched, /^fetched +\S+ k?B: the bootstrap$/);
+    assert.match(left, /^left +\S+ [kM]B in 1 blob at registry .*\/team\/app, fetched when something reads them$/);
+    assert.deepEqual(more, [""]);
+    assert.match(
+      stderr,
+      /: a nydus image, manifest sha256:[0-9a-f]{64}\nbootstrap [0-9a-f]{12}: fetching\ndocker: load/,
+    );
+    const { lazy } = await pullJson(stack, [two], env);
+    const blob = lazy?.blobs[0]?.id ?? "";
+    assert.equal(second.count("GET", `/v2/app/blobs/sha256:${blob}`), 0);
+
+    for (const path of await records(stack)) assert.equal((Deno.statSync(path).mode ?? 0) & 0o777, 0o600);
+    assert.equal((await records(stack)).length, 2);
+    assert.equal(await hello(stack, one), "from the first");
+    assert.equal(await hello(stack, two), "from the second");
+    await restartCold(stack);
+    assert.equal(await hello(stack, two), "from the second");
+    assert.equal(await hello(stack, one), "from the first");
+
+    await forgetHomes(stack);
+    second.changePassword("changed");
+    await assert.rejects(
+      hello(stack, two),
+      /the login that nydus-gd pull 127\.0\.0\.1:\d+\/app:1\.0 handed over on \d{4}-\d\d-\d\dT.*docker login 127\.0\.0\.1:/,
+    );
+    await stack.docker("rmi", two);
+    assert.equal((await records(stack)).length, 1);
+    await stack.docker("rmi", one);
+    assert.deepEqual(await records(stack), []);
+  });
+
+  test("every form that a nydus image is pushed in is pulled under its name", async ({ stack, registry }, t) => {
+    const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
+    const lazy = await runnableImage("lazily");
+    const classic = [await runnableTree("whole")];
+    const name = (tag: string) => `${registry.host}/app:${tag}`;
+
+    await t.step("an index with the ordinary image first", async () => {
+      const nydus = await pusher.standard(lazy, { configType: MEDIA_TYPE.nydusConfig });
+      const entries = [
+        { ...await pusher.standard(lazy, { platform: OTHER_PLATFORM }), platform: OTHER_PLATFORM },
+        { ...await pusher.classic(classic), platform: PLATFORM },
+        { ...nydus, platform: PLATFORM, artifactType: MEDIA_TYPE.nydusManifest },
+      ];
+      await pusher.index("both", entries);
+      const came = await pullJson(stack, [name("both")]);
+      assert.deepEqual([came.form, came.digest, came.name], ["standard", nydus.digest, name("both")]);
+      assert.equal(await hello(stack, name("both")), "lazily");
+    });
+
+    await t.step("beside an ordinary image, as what refers to it", async () => {
+      const subject = await pusher.classic([...classic, tarOf(file("more", "x"))], { tag: "plain" });
+      const nydus = await pusher.standard(lazy, { subject });
+      await pusher.index(subject.digest.replace(":", "-"), [nydus]);
+      const came = await pullJson(stack, [name("plain")]);
+      assert.deepEqual([came.form, came.digest], ["standard", nydus.digest]);
+      assert.equal(await hello(stack, name("plain")), "lazily");
+    });
+
+    await t.step("bootstrap-only, which Docker pulls by itself", async () => {
+      const above = [tarOf(file("added", "above"))];
+      const only = await pusher.bootstrapOnly(lazy, above, { tag: "only", cmd: ["/bin/cat", "/hello", "/added"] });
+      const came = await pullJson(stack, [name("only")]);
+      assert.deepEqual([came.form, came.digest, came.lazy?.blobs.length], ["bootstrap-only", only.digest, 1]);
+      assert.equal(await hello(stack, name("only")), "lazilyabove");
+      const digests = await stack.docker("image", "inspect", "--format", "{{json .RepoDigests}}", name("only"));
+      assert.deepEqual(JSON.parse(digests), [`${registry.host}/app@${only.digest}`]);
+    });
+
+    await t.step("bootstrap-only, where Docker would take the ordinary image", async () => {
+      const only = await pusher.bootstrapOnly(await runnableImage("second"), []);
+      const first = { ...await pusher.classic(classic), platform: PLATFORM };
+      await pusher.index("hidden", [first, { ...only, platform: PLATFORM }]);
+      assert.equal((await pullJson(stack, [name("hidden")])).digest, only.digest);
+      assert.equal(await hello(stack, name("hidden")), "second");
+    });
+
+    await t.step("made by nydus-image, three blobs", async () => {
+      await pusher.standard(await fixtureImage("v6-layers-merged"), { tag: "fixture" });
+      const { lazy: left } = await pullJson(stack, [name("fixture")]);
+      assert.equal(left?.blobs.length, 3);
+      const container = await stack.docker("create", ...NO_NETWORK, name("fixture"), "/x");
+      await stack.docker("cp", `${container}:/keep/k1`, `${stack.dir}/k1`);
+      const listed = readListing(fixture("v6-layers-merged").listing).find(({ path }) => path === "/keep/k1");
+      assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/k1`)).digest("hex"), listed?.sha256);
+      await stack.docker("rm", container);
+    });
+
+    await t.step("an ordinary one is pulled by Docker, whole", async () => {
+      await pusher.classic(classic, { tag: "classic" });
+      const came = await pullJson(stack, [name("classic")]);
+      assert.deepEqual([came.form, came.lazy], ["classic", null]);
+      assert.equal(await hello(stack, name("classic")), "whole");
+    });
+
+    await t.step("by its digest: the name that it got is printed", async () => {
+      const { digest } = await pusher.standard(await runnableImage("by digest"));
+      const came = await pullJson(stack, [`${registry.host}/app@${digest}`]);
+      assert.equal(came.name, `${registry.host}/app:${digest.replace(":", "-")}`);
+      assert.equal(await hello(stack, came.name), "by digest");
+      const only = await pusher.bootstrapOnly(await runnableImage("only, by digest"), []);
+      assert.equal((await pullJson(stack, [`${registry.host}/app@${only.digest}`])).form, "bootstrap-only");
+      assert.equal(await hello(stack, `${registry.host}/app@${only.digest}`), "only, by digest");
+    });
+
+    await t.step("a tag that moved leads to the new image", async () => {
+      await pusher.standard(await runnableImage("old"), { tag: "moving" });
+      const before = await pullJson(stack, [name("moving")]);
+      assert.deepEqual(await pullJson(stack, [name("moving")]), before);
+      await pusher.standard(await runnableImage("new"), { tag: "moving" });
+      assert.equal((await pullJson(stack, [name("moving")])).replaced, before.image_id);
+      assert.equal(await hello(stack, name("moving")), "new");
+    });
+
+    await t.step("for another platform, when that is asked for", async () => {
+      const other = `${OTHER_PLATFORM.os}/${OTHER_PLATFORM.architecture}`;
+      const came = await pullJson(stack, ["--platform", other, name("both")]);
+      assert.match(came.platform, new RegExp(`^${other}`));
+      const architecture = await stack.docker("image", "inspect", "--format", "{{.Architecture}}", name("both"));
+      assert.equal(architecture, OTHER_PLATFORM.architecture);
+    });
+
+    await t.step("with everything that is left, when that is asked for, and each step as a line", async () => {
+      await pusher.standard(await runnableImage("complete"), { tag: "complete" });
+      const { code, stdout } = await pull(stack, ["--prefetch", "-o", "jsonl", name("complete")]);
+      assert.equal(code, 0);
+      const events = stdout.trim().split("\n").map((line) => JSON.parse(line));
+      assert.deepEqual([...new Set(events.map(({ event }) => event))], ["resolved", "bootstrap", "load", "done"]);
+      assert.equal(events.at(-1).lazy.prefetching, true);
+      while (!(await stack.serveLog()).some(isPrefetched)) await new Promise((resolve) => setTimeout(resolve, 20));
+    });
+  });
+});
