@@ -15,6 +15,7 @@ import type { Credential, Keychain } from "../backend/registry/keychain.ts";
 import { registryHost } from "../backend/registry/endpoint.ts";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
+import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 import { formatPath, parseWith } from "../base/schema.ts";
 import { type Digest, digestHex, isDigest, sha256Digest } from "../oci/digest.ts";
@@ -59,6 +60,9 @@ export function readPulledImage(document: unknown): PulledImage {
 
 /** The records of one daemon. Every change is durable when it resolves. */
 export class PulledImages {
+  /** What is asked last of an image holds. */
+  readonly #changing = new KeyedMutex<Digest>();
+
   private constructor(private readonly dir: string, private readonly images: Map<Digest, PulledImage>) {}
 
   /** Reads the folder, which is made where there is none. */
@@ -84,17 +88,22 @@ export class PulledImages {
   }
 
   /** Keeps what is known of an image, in place of what was known before. */
-  async record(diffId: Digest, image: PulledImage): Promise<void> {
-    await writeJsonFile(this.#pathOf(diffId), image);
-    this.images.set(diffId, image);
-    log.info("home of a pulled image recorded", { diffId, reference: image.reference });
+  record(diffId: Digest, image: PulledImage): Promise<void> {
+    return this.#changing.run(diffId, async () => {
+      await writeJsonFile(this.#pathOf(diffId), image);
+      this.images.set(diffId, image);
+      log.info("home of a pulled image recorded", { diffId, reference: image.reference });
+    });
   }
 
   /** The image is gone. One that was never recorded is no error. */
   async forget(diffId: string | undefined): Promise<void> {
-    if (diffId === undefined || !isDigest(diffId) || !this.images.delete(diffId)) return;
-    await ignore(Deno.errors.NotFound, Deno.remove(this.#pathOf(diffId)));
-    log.info("home of a removed image forgotten", { diffId });
+    if (diffId === undefined || !isDigest(diffId)) return;
+    await this.#changing.run(diffId, async () => {
+      if (!this.images.delete(diffId)) return;
+      await ignore(Deno.errors.NotFound, Deno.remove(this.#pathOf(diffId)));
+      log.info("home of a removed image forgotten", { diffId });
+    });
   }
 
   /** The logins. */

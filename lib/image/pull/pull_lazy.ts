@@ -56,8 +56,8 @@ export async function pullLazy(pull: Pull, info: DockerInfo): Promise<PullResult
   const { left } = fetched;
   const way = form.kind === "standard" ? loaded(pull, fetched) : pulled(pull, fetched);
   const before = await parts.docker.image(way.name, signal);
-  await record(pull, way, left);
   try {
+    await record(pull, way, left);
     await way.bring();
   } catch (error) {
     await parts.daemon.drop(way.diffId).catch((cause) =>
