@@ -21,8 +21,8 @@ const actions: Actions = {
   status: async () => (await import("./lib/cli/run/status.ts")).status,
   setup: async () => (await import("./lib/cli/run/setup.ts")).setup,
   doctor: async () => (await import("./lib/cli/run/doctor.ts")).doctor,
-
   convert: async () => (await import("./lib/cli/run/convert.ts")).convert,
+  gc: async () => (await import("./lib/cli/run/gc.ts")).gc,
   demo: async () => (await import("./lib/cli/run/demo.ts")).demo,
 };
 

@@ -29,6 +29,9 @@ import { trimMemory } from "../lib/base/trim_memory.ts";
 import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { type ConfigPath, readNydusdConfig, readSettings } from "../lib/image/config_files.ts";
 import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
+import { collectGarbage, type GarbageOptions } from "../lib/image/gc/collect_garbage.ts";
+import { discardBlobs } from "../lib/image/gc/layer_blobs.ts";
+import { STATE_FOLDERS } from "../lib/image/gc/state_left_overs.ts";
 import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
 import { LearnedReads } from "../lib/image/learned_reads.ts";
@@ -113,7 +116,7 @@ class Daemon implements AsyncDisposable {
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
     parts.use(trimMemory(() => MappedBootstrap.dropPages()));
-    const pulled = await PulledImages.open(`${folders.state}/pulled`);
+    const pulled = await PulledImages.open(folders.pulled);
     const ofDocker = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
     const deps: BackendDeps = {
       http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
@@ -165,7 +168,10 @@ class Daemon implements AsyncDisposable {
         },
         deadlineMs,
         candidates: (layer) => homesOf(layer, { config: current, trustedOrigins, deps, pulled }),
-        onForgotten: ({ diffId }) => pulled.forget(diffId),
+        onForgotten: async (layer) => {
+          await pulled.forget(layer.diffId);
+          await discardBlobs(layer, cache);
+        },
         dataPath: await dataPathOf(fsDriver),
         minFree: settings.cache.minFree,
         prefetch: () => prefetchScope(settings, current),
@@ -183,7 +189,12 @@ class Daemon implements AsyncDisposable {
       return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
-    const admin = { root: args.root, images, driver, pulled, log: logControl };
+    cache.trim(); // images in use were taken over by now
+    const collect = async (options: GarbageOptions) => {
+      const layers = driver.ready ? await driver.store.lazyLayers() : undefined;
+      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers }, options);
+    };
+    const admin = { root: args.root, images, driver, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
     const { listen } = settings.metrics;
     if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));
@@ -217,6 +228,8 @@ interface Folders {
   readonly state: string;
   /** Choices of homes, see LazyImageStore. */
   readonly homes: string;
+  /** What `nydus-gd pull` handed over. */
+  readonly pulled: string;
   /** Mount point of the FUSE session. */
   readonly images: string;
   /** Mount points of EROFS images. */
@@ -227,7 +240,8 @@ async function makeFolders(root: string): Promise<Folders> {
   const folders = {
     cache: `${root}/cache`,
     state: `${root}/state`,
-    homes: `${root}/state/homes`,
+    homes: `${root}/state/${STATE_FOLDERS.homes}`,
+    pulled: `${root}/state/${STATE_FOLDERS.pulled}`,
     images: `${root}/images`,
     erofs: `${root}/erofs`,
   };

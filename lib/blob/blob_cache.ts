@@ -12,6 +12,8 @@ import type { Fd } from "../../ffi/fd.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { Blob } from "./blob.ts";
 import { CacheFolder } from "./cache_files.ts";
+import type { CacheLimits } from "./cache_limits.ts";
+import { CacheSpace, type Collected, type CollectOptions } from "./cache_space.ts";
 import { type BlobSpec, type BlobStats, CachedBlob, type CacheParts } from "./cached_blob.ts";
 import { Decoder } from "./decoder.ts";
 import { FetchQueue } from "./fetch_queue.ts";
@@ -45,6 +47,8 @@ export interface BlobCacheOptions extends FetchTuning {
   readonly keep: boolean;
   /** What is known of the link already; it is learned from the reads. */
   readonly link: LinkEstimate | undefined;
+  /** How large the cache may be; undefined: as large as its disk. */
+  readonly limits: CacheLimits | undefined;
 }
 
 const DEFAULTS: BlobCacheOptions = {
@@ -64,6 +68,7 @@ const DEFAULTS: BlobCacheOptions = {
   flushAfterBytes: 64 * 1024 * 1024,
   keep: true,
   link: undefined,
+  limits: undefined,
 };
 
 /** Numbers of the cache. */
@@ -77,17 +82,31 @@ export interface BlobCacheStats {
   readonly corruptChunks: number;
 }
 
+/** What a cache consists of before it knows how full it is. */
+type BlobCacheParts = Omit<CacheParts, "room">;
+
 type Totals = Pick<BlobStats, "bytesFetched" | "requests" | "failedRequests" | "corruptChunks">;
 
 /** Blobs by id, each open as long as an image holds it. */
 export class BlobCache implements AsyncDisposable {
   readonly #held = new Map<string, { readonly shared: CachedBlob; readonly holders: Set<Blob> }>();
-  /** Blobs that are being closed: who comes next waits. */
+  /** Blobs whose files are being closed or removed: who comes next waits. */
   readonly #closing = new Map<string, Promise<unknown>>();
+  /** Evictions that nobody waits for. */
+  readonly #evicting = new Set<Promise<void>>();
+  readonly #space: CacheSpace;
+  readonly #parts: CacheParts;
+  #isLeft = false;
   #past: Totals = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
   #closed = false;
 
-  private constructor(private readonly parts: CacheParts) {}
+  private constructor(parts: BlobCacheParts, limits: CacheLimits | undefined) {
+    this.#space = new CacheSpace(parts.folder, parts.folder.keeps ? limits : undefined, {
+      isInUse: (id) => this.#isInUse(id),
+      whileUnused: (id, task) => this.#whileUnused(id, task),
+    });
+    this.#parts = { ...parts, room: (bytes) => this.#space.room(bytes) };
+  }
 
   /**
    * Opens the folder, makes it where there is none, and locks it.
@@ -111,7 +130,7 @@ export class BlobCache implements AsyncDisposable {
       link,
       tuner,
       flush: o.keep ? { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes } : undefined,
-    });
+    }, o.limits);
   }
 
   /**
@@ -122,10 +141,11 @@ export class BlobCache implements AsyncDisposable {
   acquire(spec: BlobSpec): Blob {
     const id = spec.id ?? spec.descriptor.id;
     if (this.#closed) throw new NydusGdError("interrupted", `Cannot open blob ${id}: the cache is closed`);
+    this.#space.keep(id);
     let held = this.#held.get(id);
     if (held === undefined) {
       const before = this.#closing.get(id) ?? Promise.resolve();
-      held = { shared: new CachedBlob(id, spec.descriptor, this.parts, before), holders: new Set() };
+      held = { shared: new CachedBlob(id, spec.descriptor, this.#parts, before), holders: new Set() };
       this.#held.set(id, held);
     }
     const blob = new Blob(held.shared, spec);
@@ -150,12 +170,60 @@ export class BlobCache implements AsyncDisposable {
     });
     const settled = Promise.allSettled([closing]); // who released is told of a failure
     this.#closing.set(blob.id, settled);
-    await closing;
+    await closing.finally(() => this.#released(blob.id));
+  }
+
+  #released(id: string): void {
+    if (!this.#isLeft) this.#inBackground(this.#space.released(id));
+  }
+
+  /** {@link close} waits for it. */
+  #inBackground(task: Promise<void>): Promise<void> {
+    const running = task.finally(() => this.#evicting.delete(running));
+    this.#evicting.add(running);
+    return running;
+  }
+
+  #isInUse(id: string): boolean {
+    return this.#held.has(id) || this.#closing.has(id);
+  }
+
+  async #whileUnused(id: string, task: () => Promise<void>): Promise<boolean> {
+    if (this.#isLeft || this.#isInUse(id)) return false;
+    const running = task();
+    const settled = Promise.allSettled([running]); // who wants it removed is told of a failure
+    this.#closing.set(id, settled);
+    try {
+      await running;
+      return true;
+    } finally {
+      if (this.#closing.get(id) === settled) this.#closing.delete(id);
+    }
+  }
+
+  /** Evicts what exceeds the limits. It never rejects. */
+  trim(): Promise<void> {
+    return this.#inBackground(this.#space.trim());
+  }
+
+  /** Frees what nobody wants and what exceeds the limits. @throws {NydusGdError} "io" */
+  collect(options: CollectOptions): Promise<Collected> {
+    return this.#space.collect(options);
+  }
+
+  /** Nobody wants these blobs any more: they go, those in use when they are given back. @throws {NydusGdError} "io" */
+  discard(ids: readonly string[]): Promise<void> {
+    return this.#space.discard(ids);
+  }
+
+  /** A successor goes on with what is in use: nothing is removed from here on, whoever gives it back here. */
+  leave(): void {
+    this.#isLeft = true;
   }
 
   /** Changes what is fetched that nobody waits for, from the next request on. */
   tune(tuning: Partial<FetchTuning>): void {
-    this.parts.tuner.current = { ...this.parts.tuner.current, ...tuning };
+    this.#parts.tuner.current = { ...this.#parts.tuner.current, ...tuning };
   }
 
   /** How to ask for what readers are on their way to: beside them, unless prefetch has a bound or they need all room. */
@@ -167,12 +235,12 @@ export class BlobCache implements AsyncDisposable {
 
   /** Readers are about to come: prefetch waits for them. */
   expectReaders(): void {
-    this.parts.queue.noteDemand();
+    this.#parts.queue.noteDemand();
   }
 
   /** Resolves when no reader has waited for a source for `quietMs`. */
   whenQuiet(quietMs: number, signal: AbortSignal): Promise<void> {
-    return this.parts.queue.whenQuiet(quietMs, signal);
+    return this.#parts.queue.whenQuiet(quietMs, signal);
   }
 
   /** Everything that is ready is recorded on disk. */
@@ -187,17 +255,18 @@ export class BlobCache implements AsyncDisposable {
 
   stats(): BlobCacheStats {
     const blobs = [...this.#held.values()].map(({ shared }) => shared.stats());
-    return { dir: this.parts.folder.path, blobs, ...sum([this.#past, ...blobs]) };
+    return { dir: this.#parts.folder.path, blobs, ...sum([this.#past, ...blobs]) };
   }
 
   /** Closes every blob, also those that are still held, and gives the folder back. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.leave();
     const holders = [...this.#held.values()].flatMap((held) => [...held.holders]);
     const ends = await Promise.allSettled(holders.map((blob) => this.release(blob)));
-    await Promise.all(this.#closing.values());
-    const { queue, decoder, folder } = this.parts;
+    await Promise.all([...this.#closing.values(), ...this.#evicting]);
+    const { queue, decoder, folder } = this.#parts;
     queue.close();
     decoder[Symbol.dispose]();
     folder[Symbol.dispose]();

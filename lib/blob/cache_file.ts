@@ -61,6 +61,12 @@ export class CacheFile implements Disposable {
     return BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec);
   }
 
+  /** Its time of change (mtime) becomes now; on disk when the file system writes it. */
+  touch(): void {
+    const now = new Date();
+    this.syncing.utimeSync(now, now);
+  }
+
   /** Data, and the metadata needed to read them back, reach the disk. Runs on another thread. */
   syncData(): Promise<void> {
     return this.syncing.syncData();

@@ -46,7 +46,8 @@ const SUFFIX = {
 /** With the longest suffixes an id is still a file name of at most 255 bytes. */
 const MAX_ID_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
 
-const LOCK_NAME = ".nydus-gd.lock";
+/** The file that is locked. */
+export const LOCK_NAME = ".nydus-gd.lock";
 
 /** Paths of the files of one blob. */
 export interface BlobPaths {
@@ -62,7 +63,7 @@ export interface BlobPaths {
  * @throws {NydusGdError} "invalid-image" for an id that is not 1 to 225 characters of `[A-Za-z0-9._-]`, or has ".."
  */
 export function blobPaths(dir: string, id: string): BlobPaths {
-  if (!/^[A-Za-z0-9._-]+$/.test(id) || id.includes("..") || id.length > MAX_ID_LENGTH) {
+  if (!isCacheId(id)) {
     throw new NydusGdError(
       "invalid-image",
       `Cannot cache blob ${JSON.stringify(id.slice(0, 80))}: its id is not 1 to ${MAX_ID_LENGTH} of [A-Za-z0-9._-]`,
@@ -70,6 +71,31 @@ export function blobPaths(dir: string, id: string): BlobPaths {
   }
   const at = (suffix: string) => join(dir, id + suffix);
   return { data: at(SUFFIX.data), chunkMap: at(SUFFIX.chunkMap), meta: at(SUFFIX.meta), verified: at(SUFFIX.verified) };
+}
+
+/** Of files that are written beside the one that they replace. */
+const ASIDE = ".tmp";
+
+/** A file of a blob, by its name. */
+export interface BlobFileName {
+  readonly id: string;
+  /** It was written aside by a process that was killed, or set aside. */
+  readonly isLeftOver: boolean;
+  /** Its time is that of the blob's last use. */
+  readonly tellsUse: boolean;
+}
+
+/** Which blob a file of the folder belongs to; undefined for names that are not given here. */
+export function blobFileOf(name: string): BlobFileName | undefined {
+  const isLeftOver = name.endsWith(ASIDE) || name.endsWith(SUFFIX.setAside);
+  const file = isLeftOver ? name.slice(0, name.lastIndexOf(".")) : name;
+  const suffix = [SUFFIX.chunkMap, SUFFIX.data, SUFFIX.meta, SUFFIX.verified].find((each) => file.endsWith(each));
+  const id = suffix === undefined ? "" : file.slice(0, -suffix.length);
+  return isCacheId(id) ? { id, isLeftOver, tellsUse: suffix === SUFFIX.chunkMap } : undefined;
+}
+
+function isCacheId(id: string): boolean {
+  return /^[A-Za-z0-9._-]+$/.test(id) && !id.includes("..") && id.length <= MAX_ID_LENGTH;
 }
 
 /** Folder of a cache that keeps nothing, in the folder of one that does. */
@@ -147,7 +173,7 @@ export class CacheFolder implements Disposable {
   /** Creates or replaces a file: a reader, or a reboot, sees the old content, the new, or no file. */
   async replace(path: string, content: Uint8Array): Promise<void> {
     if (!this.keeps) return;
-    const aside = `${path}.tmp`;
+    const aside = path + ASIDE;
     await ignore(Deno.errors.NotFound, Deno.remove(aside));
     const handle = await openHandle(aside, "wx", 0o600); // never through a link
     try {
@@ -158,6 +184,16 @@ export class CacheFolder implements Disposable {
     }
     await rename(aside, path);
     await this.sync();
+  }
+
+  /**
+   * Removes the files of a blob that nobody has open. What vouches for its chunks is gone for good before its data go: a
+   * reboot in between finds data without a claim, never a claim without data.
+   */
+  async removeBlob({ verified, chunkMap, data, meta }: BlobPaths): Promise<void> {
+    for (const path of [verified, chunkMap]) await ignore(Deno.errors.NotFound, Deno.remove(path));
+    await this.sync();
+    for (const path of [data, meta]) await ignore(Deno.errors.NotFound, Deno.remove(path));
   }
 
   [Symbol.dispose](): void {
@@ -210,6 +246,11 @@ export class BlobFiles implements Disposable {
     else for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path);
     stack.move();
     return new BlobFiles(data, subject.dataSize, map, verified);
+  }
+
+  /** The blob is used: the time of its files tells, also after a reboot. The data file's is part of its seal. */
+  touch(): void {
+    this.map.touch();
   }
 
   [Symbol.dispose](): void {

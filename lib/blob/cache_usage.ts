@@ -26,14 +26,25 @@ export interface CacheUsage {
 /** Unit of st_blocks, whatever the file system's own. */
 const STAT_BLOCK_BYTES = 512;
 
+/** Bytes that a file occupies. */
+export function occupiedBytes({ blocks }: Pick<Deno.FileInfo, "blocks">): number {
+  return (blocks ?? 0) * STAT_BLOCK_BYTES;
+}
+
+/** How full the file system of `dir` is, in bytes. @throws {SyscallError} when it cannot be asked */
+export function fileSystemFill(dir: string): { readonly freeBytes: number; readonly totalBytes: number } {
+  const { blockSize, blocks, freeBlocks } = statfs(dir);
+  return { freeBytes: freeBlocks * blockSize, totalBytes: blocks * blockSize };
+}
+
 /**
  * Whether the file system of `dir` has more left than is to stay free.
  *
  * @throws {SyscallError} when it cannot be asked
  */
 export function hasRoom(dir: string, minFree: SizeLimit): boolean {
-  const { blockSize, blocks, freeBlocks } = statfs(dir);
-  return freeBlocks * blockSize > limitInBytes(minFree, blocks * blockSize);
+  const { freeBytes, totalBytes } = fileSystemFill(dir);
+  return freeBytes > limitInBytes(minFree, totalBytes);
 }
 
 /**
@@ -48,7 +59,7 @@ export async function cacheUsage(dir: string): Promise<CacheUsage> {
     for await (const { name, isFile } of Deno.readDir(dir)) {
       if (!isFile) continue;
       const info = await ignore(Deno.errors.NotFound, Deno.lstat(join(dir, name))); // a file may go meanwhile
-      usedBytes += (info?.blocks ?? 0) * STAT_BLOCK_BYTES;
+      if (info !== undefined) usedBytes += occupiedBytes(info);
     }
     return {
       dir,

@@ -63,6 +63,8 @@ export interface CacheParts {
   readonly tuner: FetchTuner;
   /** Undefined: nothing is recorded. */
   readonly flush: FlushOptions | undefined;
+  /** Resolves when so many bytes may be written. */
+  readonly room: (bytes: number) => Promise<void>;
 }
 
 /** Numbers of one blob; those about fetching since it was opened. */
@@ -181,6 +183,7 @@ export class CachedBlob {
     this.parts.decoder.drop(opened.target.key);
     try {
       await opened.readiness.flush();
+      opened.files.touch();
     } finally {
       opened.files[Symbol.dispose]();
     }
@@ -222,11 +225,12 @@ export class CachedBlob {
     const dataSize = cacheSizes(descriptor, columns).data;
     const files = await BlobFiles.open(parts.folder, this.#paths, { digester, count: columns.count, dataSize });
     try {
+      files.touch();
       const readiness = new Readiness(id, files, columns, parts.flush);
       const { ready } = readiness;
       const dataFd = files.data.fd.raw;
       const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester };
-      const { decoder, queue, link, tuner } = parts;
+      const { decoder, queue, link, tuner, room } = parts;
       const fetcher = new ChunkFetcher({
         id,
         target,
@@ -237,6 +241,7 @@ export class CachedBlob {
         link,
         limits: (urgency) => tuner.limits(urgency),
         maxAheadBytes: () => tuner.current.readAheadBytes,
+        room,
         onCorrupt: (row) => this.#onCorrupt(row),
       }, new ChunkIndex(columns));
       const path = parts.folder.keeps ? files.data.path : undefined;

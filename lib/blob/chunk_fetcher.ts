@@ -47,6 +47,8 @@ export interface ChunkFetcherParts {
   readonly limits: (urgency: Urgency) => RequestLimits;
   /** Most bytes that a read is extended by; 0: not at all. */
   readonly maxAheadBytes: () => number;
+  /** Resolves when so many plain bytes may be written to the cache. */
+  readonly room: (bytes: number) => Promise<void>;
   /** A chunk was wrong however often it was fetched. */
   readonly onCorrupt: (row: number) => void;
 }
@@ -287,9 +289,10 @@ export class ChunkFetcher {
   /** @param stored given away */
   async #decode(flights: readonly Flight[], stored: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
     if (flights.length === 0) return;
-    const { target, readiness, decoder } = this.parts;
+    const { target, readiness, decoder, room } = this.parts;
     const rows = flights.flatMap((flight) => flight.rows);
     const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
+    await room(rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0));
     const failures = await decoder.decode(target, rows, stored, offset, priority);
     readiness.add(rows.filter((row) => readiness.isReady(row)));
     for (const flight of flights) this.#landed(flight, failures);

@@ -94,6 +94,11 @@ export class ChunkMap implements Disposable {
     return this.file.syncData();
   }
 
+  /** Its time of change becomes now. */
+  touch(): void {
+    this.file.touch();
+  }
+
   [Symbol.dispose](): void {
     this.file[Symbol.dispose]();
   }

@@ -224,6 +224,20 @@ export interface PullArgs {
   readonly settings: PathOption;
 }
 
+/** `nydus-gd gc`. */
+export interface GcArgs {
+  /** Tell what would be freed. */
+  readonly dryRun: boolean;
+  /** Blobs of images that are not mounted go as well. */
+  readonly all: boolean;
+  readonly output: "text" | "json";
+  readonly adminSocket: string;
+  /** Of a daemon that does not run. */
+  readonly root: string;
+  readonly config: PathOption;
+  readonly settings: PathOption;
+}
+
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
@@ -240,5 +254,6 @@ export interface Actions {
   readonly doctor?: Load<DoctorArgs>;
   readonly convert?: Load<ConvertArgs>;
   readonly pull?: Load<PullArgs>;
+  readonly gc?: Load<GcArgs>;
   readonly demo?: Load<DemoArgs>;
 }

@@ -13,6 +13,9 @@ import { askOverUnix, unixErrorCode, type UnixRequest } from "../base/unix_http.
 /** How long the daemon may take to answer. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
+/** No daemon listens at a socket. */
+export class DaemonAbsent extends NydusGdError {}
+
 /** What is asked of the daemon. */
 export interface DaemonRequest extends UnixRequest {
   /** How long the answer may take; {@link ANSWER_TIMEOUT_MS} unless given. */
@@ -66,15 +69,20 @@ function unreachable(socket: string, error: unknown): NydusGdError {
   switch (unixErrorCode(error)) {
     case "ENOENT":
     case "ENOTDIR":
-      return refusal(socket, "no daemon answers, there is no such socket", "systemctl start nydus-gd");
+      return absent(socket, "there is no such socket");
     case "ECONNREFUSED":
-      return refusal(socket, "no daemon answers, the socket was left by one that ended", "systemctl start nydus-gd");
+      return absent(socket, "the socket was left by one that ended");
     case "EACCES":
     case "EPERM":
       return refusal(socket, "only root may", "sudo nydus-gd …");
     default:
       return refusal(socket, `${error instanceof SyntaxError ? "its answer is no JSON: " : ""}${messageOf(error)}`);
   }
+}
+
+function absent(socket: string, why: string): DaemonAbsent {
+  const message = `Cannot ask the daemon at ${socket}: no daemon answers, ${why}`;
+  return new DaemonAbsent("unavailable", message, { hint: "systemctl start nydus-gd" });
 }
 
 function refusal(socket: string, state: string, hint?: string): NydusGdError {

@@ -28,6 +28,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { convertCommand } from "./commands/convert.ts";
 import { demoCommand } from "./commands/demo.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { gcCommand } from "./commands/gc.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { mountCommand } from "./commands/mount.ts";
 import { pullCommand } from "./commands/pull.ts";
@@ -114,8 +115,8 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   offer(statusCommand, actions.status);
   offer(setupCommand, actions.setup);
   offer(doctorCommand, actions.doctor);
-
   offer(convertCommand, actions.convert);
+  offer(gcCommand, actions.gc);
   offer(demoCommand, actions.demo);
   offer(completionCommand, async () => {
     const { completionScript } = await import("./completion_script.ts");

@@ -18,6 +18,7 @@ const never: Actions = {
   inspect: () => Promise.reject(new Error("loaded")),
   unpack: () => Promise.reject(new Error("loaded")),
   pull: () => Promise.reject(new Error("loaded")),
+  gc: () => Promise.reject(new Error("loaded")),
   demo: () => Promise.reject(new Error("loaded")),
 };
 
@@ -39,6 +40,7 @@ Deno.test("every command has a help text with an example, and loads nothing for 
       "mount",
       "umount",
       "status",
+      "gc",
       "check",
       "inspect",
       "unpack",

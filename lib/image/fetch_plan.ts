@@ -23,13 +23,14 @@ type PrefetchSettings = Pick<Settings, "prefetch">;
 
 /** How a cache is opened: {@link fetchTuning}, and what cannot be changed later. */
 export function cacheOptions(
-  settings: Pick<Settings, "prefetch" | "fetch">,
+  settings: Pick<Settings, "prefetch" | "fetch" | "cache">,
   config: NydusdConfig | undefined,
 ): Partial<BlobCacheOptions> {
   return {
     ...fetchTuning(settings, config),
     parallelRequests: settings.fetch.parallelPerHost,
     keep: config?.cache.type !== "dummycache",
+    limits: { maxSize: settings.cache.maxSize, minFree: settings.cache.minFree },
   };
 }
 

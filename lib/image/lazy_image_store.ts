@@ -199,6 +199,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     if (this.#server.session === undefined || this.#holders.size === 0) return await this[Symbol.asyncDispose]();
     const mounted = [...this.#mounted.values()];
     this.#mounted.clear();
+    this.options.cache.leave();
     log.info("images in use are left to the next server", { images: mounted.length });
     await Promise.all(mounted.map(({ prefetch }) => prefetch?.stop()));
     await this.#server.leave();

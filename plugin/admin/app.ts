@@ -7,6 +7,7 @@
  * | `GET /metrics` | metrics.ts |
  * | `GET /v1/status` | lib/image/status_document.ts |
  * | `PUT /v1/log-level` | `{"level": "debug"}`, until the next start; the level that holds now |
+ * | `POST /v1/gc` | gc.ts: frees cache space |
  * | `PUT`, `DELETE /v1/pulled/DIFFID`, `POST …/prefetch` | pulled.ts: what `nydus-gd pull` hands over |
  * | `POST /v1/mounts/LAYER/prefetch` | 202: everything of the image is being fetched; status tells how far it is |
  *
@@ -28,6 +29,7 @@ import { type ErrorCode, messageOf, NydusGdError } from "../../lib/base/errors.t
 import { logger } from "../../lib/base/log.ts";
 import { formatPath, parseWith } from "../../lib/base/schema.ts";
 import { LOG_LEVEL_CHOICES, type Settings } from "../../lib/base/settings.ts";
+import { addGcRoute, type GcParts } from "./gc.ts";
 import { Metrics } from "./metrics.ts";
 import { addPulledRoutes, type PulledParts } from "./pulled.ts";
 import { parseBody } from "./request_json.ts";
@@ -36,7 +38,7 @@ import { type AdminParts, StatusReporter, takeReport } from "./report.ts";
 const log = logger("admin");
 
 /** What the app works with. */
-export interface AdminAppParts extends AdminParts, PulledParts {
+export interface AdminAppParts extends AdminParts, PulledParts, GcParts {
   readonly log: {
     readonly level: Settings["log"]["level"];
     setLevel(level: Settings["log"]["level"]): void;
@@ -75,6 +77,8 @@ export function createAdminApp(parts: AdminAppParts): Hono {
   });
   app.use("/v1/pulled/*", limited);
   addPulledRoutes(app, parts);
+  app.use("/v1/gc", limited);
+  addGcRoute(app, parts);
   return app;
 }
 

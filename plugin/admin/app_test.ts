@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { LogLevelName } from "../../lib/cli/actions.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { collectGarbage, type GarbageOptions } from "../../lib/image/gc/collect_garbage.ts";
 import { PulledImages } from "../../lib/image/pulled_images.ts";
 import { MountedImages } from "../../lib/image/mounted_images.ts";
 import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
@@ -44,7 +45,9 @@ async function withParts(
     setLevel: (level: LogLevelName) => void levels.push(level),
   };
   const pulled = await PulledImages.open(temp.join("pulled"));
-  await test({ root: temp.path, images, driver, pulled, log }, cache, levels);
+  const collect = (options: GarbageOptions) =>
+    collectGarbage({ cache, stateDir: temp.path, pulled, layers: undefined }, options);
+  await test({ root: temp.path, images, driver, pulled, collect, log }, cache, levels);
 }
 
 /** The value of a metric without labels. */
@@ -163,7 +166,7 @@ Deno.test("the log level is set by its name, anything else is refused by name", 
 Deno.test("unknown routes and images that are not mounted are 404 in JSON", () =>
   withParts(async (parts) => {
     const app = createAdminApp(parts);
-    const calls = [["GET", "/"], ["GET", "/v1/nothing"], ["POST", "/v1/gc"], ["POST", "/healthz"]] as const;
+    const calls = [["GET", "/"], ["GET", "/v1/nothing"], ["GET", "/v1/gc"], ["POST", "/healthz"]] as const;
     for (const [method, path] of calls) {
       const response = await app.request(path, { method });
       assert.equal(response.status, 404);

@@ -53,3 +53,28 @@ for (const decodeWorkers of [0, 1]) {
       }),
   });
 }
+
+Deno.test({
+  name: "on a full disk the oldest blob that nobody uses makes room before a write fails",
+  ignore: !isRoot,
+  fn: () =>
+    withSmallDisk(async (dir) => {
+      const limits = { maxSize: { percent: 100 }, minFree: { percent: 0 } };
+      await using cache = BlobCache.open(dir, { ...QUIET, limits });
+      const sizes = Array<number>(5).fill(128 * 1024), rows = [0, 1, 2, 3, 4];
+      const use = async (id: string) => {
+        const synthetic = await makeSyntheticBlob({ id, sizes });
+        const blob = acquire(cache, synthetic, new ScriptedSource(synthetic.bytes));
+        await ensureRows(blob, synthetic, rows);
+        for (const row of rows) await assertCached(blob, synthetic, row);
+        return blob;
+      };
+      await cache.release(await use("old"));
+      const held = await use("new");
+      await cache.flush();
+      assert.throws(() => Deno.statSync(`${dir}/old.blob.data`), Deno.errors.NotFound);
+      await assert.rejects(use("more"), (error) => hasCode(error, "io") && /ENOSPC/.test(error.message));
+      await cache.release(held);
+      await use("more");
+    }),
+});

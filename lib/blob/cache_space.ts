@@ -1,0 +1,194 @@
+/**
+ * Keeps a cache within its limits, and frees what nobody wants.
+ *
+ * ```
+ * a chunk is to be written ──► room(bytes) ── fits ─────────────────────► written
+ *                                  └────────── does not ──► the oldest blobs that are not in use go ──► written
+ * ```
+ * A blob in use never goes, nor does a write wait for room that cannot be made: then the disk itself is the limit. What
+ * is used last is known by the time of a blob's files (cache_inventory.ts), which outlives the process.
+ *
+ * A blob goes whole: first what vouches for its chunks, durably, then its data. Whoever is killed in between leaves data
+ * that nobody believes.
+ *
+ * @module
+ */
+import { ignore, messageOf } from "../base/errors.ts";
+import { KeyedMutex } from "../base/keyed_mutex.ts";
+import { logger } from "../base/log.ts";
+import { blobPaths, type CacheFolder } from "./cache_files.ts";
+import { type LeftOver, type StoredBlob, takeInventory } from "./cache_inventory.ts";
+import { type CacheLimits, chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
+import { fileSystemFill } from "./cache_usage.ts";
+
+const log = logger("blob");
+
+/** Room for what is recorded of the chunks that are written: digests and bits, less than one part in a hundred of 4 MiB. */
+const RECORD_BYTES = 64 * 1024;
+
+/** Who uses the blobs of a cache. */
+export interface BlobUsers {
+  isInUse(id: string): boolean;
+  /** Runs `task` while nobody can begin to use the blob; false, and nothing is run, where somebody uses it. */
+  whileUnused(id: string, task: () => Promise<void>): Promise<boolean>;
+}
+
+/** What is to be freed beside what exceeds the limits. */
+export interface CollectOptions {
+  /** Nothing is removed. */
+  readonly dryRun: boolean;
+  /** Whether anybody may want the blob again. */
+  readonly isWanted: (id: string) => boolean;
+  /** Whether another process uses the blob, one that left the cache with its images mounted. */
+  readonly isInUse?: (id: string) => boolean;
+}
+
+/** What was freed, or would be. */
+export interface Collected {
+  /** Nobody wanted them. */
+  readonly unwanted: readonly StoredBlob[];
+  /** The oldest of those that did not fit. */
+  readonly evicted: readonly StoredBlob[];
+  readonly leftOvers: readonly LeftOver[];
+  /** Bytes that are left in the cache. */
+  readonly keptBytes: number;
+}
+
+/** See the module. */
+export class CacheSpace {
+  readonly #passes = new KeyedMutex<"pass">();
+  /** Bytes in the cache by the last look, and what was written since; undefined before the first look. */
+  #usedBytes: number | undefined;
+  /** Nothing could be evicted, and no blob was given back since. */
+  #isExhausted = false;
+  /** Unwanted blobs that were in use. */
+  readonly #doomed = new Set<string>();
+
+  /** @param limits undefined: there are none */
+  constructor(
+    private readonly folder: CacheFolder,
+    private readonly limits: CacheLimits | undefined,
+    private readonly users: BlobUsers,
+  ) {}
+
+  /** Before so many bytes are written: makes room where there is none and some can be made. It never rejects. */
+  async room(bytes: number): Promise<void> {
+    if (this.limits === undefined) return;
+    await this.#make(bytes + RECORD_BYTES);
+    this.#usedBytes = (this.#usedBytes ?? 0) + bytes;
+  }
+
+  /** The last user of a blob is gone, and its files are closed. */
+  async released(id: string): Promise<void> {
+    this.#isExhausted = false;
+    try {
+      if (this.#doomed.delete(id)) await this.#evict([id]);
+    } catch (error) {
+      log.warn("blob not removed from the cache", { blob: id, reason: messageOf(error) });
+    }
+    await this.trim();
+  }
+
+  /** Evicts what exceeds the limits. It never rejects. */
+  async trim(): Promise<void> {
+    await this.#make(0);
+  }
+
+  /** Nobody wants these blobs any more: they go, those in use when they are given back. */
+  async discard(ids: readonly string[]): Promise<void> {
+    const gone = await this.#evict(ids);
+    for (const id of ids) if (!gone.has(id)) this.#doomed.add(id);
+    this.#isExhausted = false;
+  }
+
+  /** Somebody wants the blob after all. */
+  keep(id: string): void {
+    this.#doomed.delete(id);
+  }
+
+  /** Frees what is left over, what nobody wants, and what exceeds the limits. @throws {NydusGdError} "io" */
+  async collect({ dryRun, isWanted, isInUse }: CollectOptions): Promise<Collected> {
+    const inventory = await takeInventory(this.folder.path);
+    const { blobs } = inventory;
+    const isFree = ({ id }: Pick<StoredBlob, "id">) => !this.users.isInUse(id) && !isInUse?.(id);
+    const leftOvers = inventory.leftOvers.filter(isFree); // of a blob in use it may be being written now
+    let unwanted = blobs.filter((blob) => isFree(blob) && !isWanted(blob.id));
+    const freed = bytesOf(unwanted) + bytesOf(leftOvers);
+    const rest = blobs.filter((blob) => !unwanted.includes(blob));
+    let evicted = this.#victims(rest, freed, 0, isFree);
+    if (!dryRun) {
+      const gone = await this.#evict([...unwanted, ...evicted].map(({ id }) => id));
+      unwanted = unwanted.filter(({ id }) => gone.has(id));
+      evicted = evicted.filter(({ id }) => gone.has(id));
+      for (const { path } of leftOvers) await ignore(Deno.errors.NotFound, Deno.remove(path));
+    }
+    const keptBytes = bytesOf(blobs) - bytesOf(unwanted) - bytesOf(evicted);
+    if (!dryRun) {
+      this.#usedBytes = keptBytes;
+      this.#isExhausted = false;
+    }
+    return { unwanted, evicted, leftOvers, keptBytes };
+  }
+
+  /** Makes room for so many bytes, where there is none and there is something to evict. */
+  async #make(bytes: number): Promise<void> {
+    const isDone = () => this.#isExhausted || this.#fits(bytes);
+    if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(bytes));
+  }
+
+  async #pass(bytes: number): Promise<void> {
+    try {
+      const { blobs } = await takeInventory(this.folder.path);
+      this.#usedBytes = bytesOf(blobs);
+      const victims = this.#victims(blobs, 0, bytes, ({ id }) => !this.users.isInUse(id));
+      const gone = await this.#evict(victims.map(({ id }) => id));
+      const freed = victims.filter(({ id }) => gone.has(id));
+      this.#usedBytes -= bytesOf(freed);
+      if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
+      this.#isExhausted = !this.#fits(bytes);
+      if (this.#isExhausted) {
+        log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
+      }
+    } catch (error) {
+      // what the cache is for comes first: a write that has no room says so itself
+      this.#isExhausted = true;
+      log.warn("no room made in the cache", { dir: this.folder.path, reason: messageOf(error) });
+    }
+  }
+
+  #fits(moreBytes: number): boolean {
+    if (this.limits === undefined) return true;
+    return this.#usedBytes !== undefined && excessBytes(this.#fill(this.#usedBytes), this.limits, moreBytes) === 0;
+  }
+
+  /** @param freed bytes that are about to go anyway */
+  #victims(
+    blobs: readonly StoredBlob[],
+    freed: number,
+    moreBytes: number,
+    isFree: (blob: StoredBlob) => boolean,
+  ): StoredBlob[] {
+    if (this.limits === undefined) return [];
+    const fill = this.#fill(bytesOf(blobs));
+    const expected = { ...fill, freeBytes: fill.freeBytes + freed };
+    return chooseVictims(blobs.filter(isFree), expected, this.limits, moreBytes);
+  }
+
+  #fill(usedBytes: number): Fill {
+    return { usedBytes, ...fileSystemFill(this.folder.path) };
+  }
+
+  /** Those of `ids` that nobody used. */
+  async #evict(ids: readonly string[]): Promise<Set<string>> {
+    const gone = new Set<string>();
+    for (const id of ids) {
+      const paths = blobPaths(this.folder.path, id);
+      if (await this.users.whileUnused(id, () => this.folder.removeBlob(paths))) gone.add(id);
+    }
+    return gone;
+  }
+}
+
+function bytesOf(parts: readonly { readonly bytes: number }[]): number {
+  return parts.reduce((sum, { bytes }) => sum + bytes, 0);
+}

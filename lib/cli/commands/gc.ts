@@ -1,0 +1,31 @@
+/**
+ * `nydus-gd gc`: cache space back.
+ *
+ * @module
+ */
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import type { GcArgs } from "../actions.ts";
+import { examples, type Run } from "../command.ts";
+import { configFiles, INSTALLATION } from "../installation.ts";
+
+/** The command; `run` gets its arguments. */
+export function gcCommand(run: Run<GcArgs>): CommandUnknownOpts {
+  const command = new Command("gc")
+    .description(
+      "Free cache space: blobs that no image has, the oldest ones beyond the limits, what killed processes left. " +
+        "What is mounted stays.",
+    )
+    .option("--dry-run", "tell what would be freed, and free nothing", false)
+    .option("--all", "free the blobs of every image that is not mounted", false)
+    .addOption(
+      new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
+        .default("text" as const),
+    )
+    .option(...INSTALLATION.adminSocket)
+    .option(...INSTALLATION.root)
+    .option(...INSTALLATION.config)
+    .option(...INSTALLATION.settings)
+    .addHelpText("after", examples("nydus-gd gc --dry-run", "nydus-gd gc"));
+  command.action((options) => run({ ...options, ...configFiles(command, options) }));
+  return command;
+}

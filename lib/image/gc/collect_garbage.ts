@@ -1,0 +1,107 @@
+/**
+ * Frees space of the cache: what no image of Docker has, what exceeds the limits, and what killed processes left.
+ *
+ * Blobs of mounted images stay whatever happens, as does a blob of which it is not known whether an image has it.
+ *
+ * @module
+ */
+import { basename, dirname } from "node:path";
+import * as v from "valibot";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { BlobCache } from "../../blob/blob_cache.ts";
+import type { StoredBlob } from "../../blob/cache_inventory.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { PulledImages } from "../pulled_images.ts";
+import { blobsOf } from "./layer_blobs.ts";
+import { STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
+
+const log = logger("image", "gc");
+
+/** Why a blob goes. "unused": no image has it. "limit": the cache is too large. "all": everything was to go. */
+const REASONS = ["unused", "limit", "all"] as const;
+
+/** What was freed, or would be; as the admin socket tells it. Sizes in bytes. */
+export const GarbageReport = v.object({
+  dry_run: v.boolean(),
+  freed_bytes: v.number(),
+  /** What is left in the cache. */
+  kept_bytes: v.number(),
+  blobs: v.array(v.object({ id: v.string(), bytes: v.number(), last_used: v.string(), reason: v.picklist(REASONS) })),
+  files: v.array(v.object({ path: v.string(), bytes: v.number() })),
+});
+export type GarbageReport = v.InferOutput<typeof GarbageReport>;
+
+/** What is asked for. */
+export interface GarbageOptions {
+  /** Nothing is removed. */
+  readonly dryRun: boolean;
+  /** Blobs of images that are not mounted go as well. */
+  readonly all: boolean;
+}
+
+/** Where garbage is looked for. */
+export interface GarbageSources {
+  readonly cache: BlobCache;
+  /** `<root>/state`. */
+  readonly stateDir: string;
+  readonly pulled: PulledImages;
+  /** Every bootstrap layer that Docker has; undefined: not known. */
+  readonly layers: readonly LazyLayer[] | undefined;
+  /** Layers whose images another process has left mounted. */
+  readonly mounted?: readonly LazyLayer[];
+}
+
+/**
+ * Frees it.
+ *
+ * @throws {NydusGdError} "io" when something cannot be looked at or removed; what went before is gone
+ */
+export async function collectGarbage(
+  { cache, stateDir, pulled, layers, mounted = [] }: GarbageSources,
+  { dryRun, all }: GarbageOptions,
+): Promise<GarbageReport> {
+  try {
+    const wanted = all ? new Set<string>() : layers && knownBlobs(layers);
+    const inUse = knownBlobs(mounted);
+    const { unwanted, evicted, leftOvers, keptBytes } = await cache.collect({
+      dryRun,
+      isWanted: (id) => wanted === undefined || wanted.has(id),
+      isInUse: (id) => inUse === undefined || inUse.has(id),
+    });
+    const ofState = await stateLeftOvers(stateDir, layers);
+    if (!dryRun) { for (const { path } of ofState) await removeState(path, pulled); }
+    const files = [...leftOvers, ...ofState].map(({ path, bytes }) => ({ path, bytes }));
+    const blobs = [
+      ...unwanted.map((blob) => blobRow(blob, all ? "all" : "unused")),
+      ...evicted.map((blob) => blobRow(blob, "limit")),
+    ];
+    const freed = [...blobs, ...files].reduce((sum, { bytes }) => sum + bytes, 0);
+    if (!dryRun) log.info("cache collected", { freedBytes: freed, blobs: blobs.length, files: files.length });
+    return { dry_run: dryRun, freed_bytes: freed, kept_bytes: keptBytes, blobs, files };
+  } catch (error) {
+    if (error instanceof NydusGdError) throw error;
+    throw new NydusGdError("io", `Cannot free cache: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function blobRow({ id, bytes, lastUsedMs }: StoredBlob, reason: (typeof REASONS)[number]) {
+  return { id, bytes, last_used: new Date(lastUsedMs).toISOString(), reason };
+}
+
+/** Undefined where a bootstrap cannot be read: any blob may be one of its own. */
+function knownBlobs(layers: readonly LazyLayer[]): Set<string> | undefined {
+  try {
+    return blobsOf(layers);
+  } catch (error) {
+    if (!(error instanceof NydusGdError)) throw error;
+    log.warn("blobs of images are not known, none counts as unused", { reason: messageOf(error) });
+    return undefined;
+  }
+}
+
+async function removeState(path: string, pulled: PulledImages): Promise<void> {
+  const hex = basename(dirname(path)) === STATE_FOLDERS.pulled ? basename(path, ".json") : undefined;
+  if (hex !== undefined) await pulled.forget(`sha256:${hex}`);
+  await ignore(Deno.errors.NotFound, Deno.remove(path));
+}

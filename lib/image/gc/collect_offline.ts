@@ -1,0 +1,64 @@
+/**
+ * Garbage of a daemon that does not run.
+ *
+ * Its locks are taken meanwhile, so that it cannot start in between. What it left mounted for its successor is on record
+ * and stays.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { mountAt, mountsBelow } from "../../../ffi/mountinfo.ts";
+import { ignore } from "../../base/errors.ts";
+import { readJsonFile } from "../../base/json_file.ts";
+import { BlobCache } from "../../blob/blob_cache.ts";
+import type { CacheLimits } from "../../blob/cache_limits.ts";
+import { lockFile } from "../../layer/home_lock.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+import { lazyLayersIn } from "../../layer/lazy_layers.ts";
+import { MountedImages } from "../mounted_images.ts";
+import { PulledImages } from "../pulled_images.ts";
+import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
+import { STATE_FOLDERS } from "./state_left_overs.ts";
+
+/** What a graph driver says of the home that it served. */
+const Serving = v.object({ home: v.string() });
+
+/** Where the daemon keeps its things. */
+export interface OfflinePlaces {
+  readonly root: string;
+  readonly cacheDir: string;
+  readonly limits: CacheLimits;
+}
+
+/**
+ * Frees the cache of a daemon that does not run.
+ *
+ * @throws {NydusGdError} "busy" when it runs after all; as {@link collectGarbage}
+ */
+export async function collectOffline(
+  { root, cacheDir, limits }: OfflinePlaces,
+  options: GarbageOptions,
+): Promise<GarbageReport> {
+  const stateDir = `${root}/state`;
+  await Deno.mkdir(stateDir, { recursive: true, mode: 0o700 });
+  using _lock = lockFile(`${root}/lock`, `root "${root}"`);
+  await using cache = BlobCache.open(cacheDir, { limits });
+  const pulled = await PulledImages.open(`${stateDir}/${STATE_FOLDERS.pulled}`);
+  const layers = await layersOf(`${stateDir}/graph-driver.json`);
+  const sources = { cache, stateDir, pulled, layers, mounted: await leftMounted(root) };
+  return await collectGarbage(sources, options);
+}
+
+/** Undefined where Docker has never called, or its folder is out of sight now. */
+async function layersOf(stateFile: string): Promise<LazyLayer[] | undefined> {
+  const serving = v.safeParse(Serving, await ignore(SyntaxError, readJsonFile(stateFile)));
+  if (!serving.success) return undefined;
+  const { home } = serving.output;
+  const isThere = await ignore(Deno.errors.NotFound, Deno.stat(home)) !== undefined;
+  return isThere ? await lazyLayersIn(home) : undefined;
+}
+
+async function leftMounted(root: string): Promise<LazyLayer[]> {
+  const isMounted = mountAt(`${root}/images`) !== undefined || mountsBelow(`${root}/erofs`).length > 0;
+  return isMounted ? (await MountedImages.open(`${root}/state/mounted-images.json`)).list() : [];
+}

@@ -1,0 +1,37 @@
+/**
+ * Which blobs the images of bootstrap layers are made of, and what that means for the cache when one goes.
+ *
+ * @module
+ */
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { BlobCache } from "../../blob/blob_cache.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+import { lazyLayersIn } from "../../layer/lazy_layers.ts";
+import { MappedBootstrap } from "../open_image.ts";
+
+const log = logger("image", "gc");
+
+/**
+ * Ids of the blobs that any of `layers` needs.
+ *
+ * @throws {NydusGdError} for a bootstrap that cannot be read: what it needs is not known then
+ */
+export function blobsOf(layers: readonly LazyLayer[]): Set<string> {
+  const ids = new Set<string>();
+  for (const { bootstrapPath } of layers) {
+    using bootstrap = MappedBootstrap.open(bootstrapPath);
+    for (const { id } of bootstrap.tree.blobs) ids.add(id);
+  }
+  return ids;
+}
+
+/** The layer is being removed: what only its image needs leaves the cache, at the latest when nobody reads it any more. */
+export async function discardBlobs(layer: LazyLayer, cache: BlobCache): Promise<void> {
+  try {
+    const others = (await lazyLayersIn(layer.home)).filter(({ id }) => id !== layer.id);
+    await cache.discard([...blobsOf([layer]).difference(blobsOf(others))]);
+  } catch (error) {
+    log.warn("blobs of a removed image stay in the cache", { layer: layer.id, reason: messageOf(error) });
+  }
+}

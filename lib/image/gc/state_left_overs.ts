@@ -1,0 +1,54 @@
+/**
+ * Files of the state folder that nobody reads any more: what a process that was killed wrote aside, and what was kept for
+ * layers that are gone.
+ *
+ * Only files that have not changed for an hour count: younger ones may belong to what is under way.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { ignore } from "../../base/errors.ts";
+import { occupiedBytes } from "../../blob/cache_usage.ts";
+import type { LeftOver } from "../../blob/cache_inventory.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+
+const SETTLED_MS = 3_600_000;
+
+/** Where things are in the state folder. */
+export const STATE_FOLDERS = {
+  /** Choices of homes, `<layer id>.json`. */
+  homes: "homes",
+  /** What `nydus-gd pull` handed over, `<digits of the diffID>.json`. */
+  pulled: "pulled",
+} as const;
+
+/** The files. @param layers undefined: not known, then only what was written aside is told of */
+export async function stateLeftOvers(
+  stateDir: string,
+  layers: readonly LazyLayer[] | undefined,
+): Promise<LeftOver[]> {
+  const homes = layers && new Set(layers.map(({ id }) => `${id}.json`));
+  const pulled = layers && new Set(layers.map(({ diffId }) => `${diffId?.replace("sha256:", "")}.json`));
+  return [
+    ...await oldFiles(stateDir, isAside),
+    ...await oldFiles(join(stateDir, STATE_FOLDERS.homes), (name) => isAside(name) || homes?.has(name) === false),
+    ...await oldFiles(join(stateDir, STATE_FOLDERS.pulled), (name) => isAside(name) || pulled?.has(name) === false),
+  ];
+}
+
+function isAside(name: string): boolean {
+  return name.endsWith(".tmp");
+}
+
+async function oldFiles(dir: string, isLeft: (name: string) => boolean): Promise<LeftOver[]> {
+  const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(dir))) ?? [];
+  const found: LeftOver[] = [];
+  for (const { name, isFile } of entries) {
+    if (!isFile || !isLeft(name)) continue;
+    const path = join(dir, name);
+    const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
+    const age = Date.now() - (info?.mtime?.getTime() ?? Infinity);
+    if (info !== undefined && age >= SETTLED_MS) found.push({ path, bytes: occupiedBytes(info) });
+  }
+  return found;
+}

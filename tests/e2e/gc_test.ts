@@ -1,0 +1,127 @@
+/**
+ * The cache of real images: it goes with `docker rmi`, stays while it is used, and `nydus-gd gc` frees the rest, whether
+ * the daemon runs or not.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { selfCommand } from "../../lib/base/self_command.ts";
+import type { GarbageReport } from "../../lib/image/gc/collect_garbage.ts";
+import type { DockerStack } from "../support/docker_stack.ts";
+import { testsOn } from "../support/dockerds.ts";
+import { INSTALLED } from "../support/docker_stack.ts";
+import { ImagePusher, runnableImage } from "../support/nydus_images.ts";
+import { pullJson } from "../support/pull_command.ts";
+import { RegistryClient } from "../support/registry_client.ts";
+
+const NO_NETWORK = ["--network", "none"];
+
+/** Ids of the blobs that the cache has data of. */
+async function cached(stack: DockerStack): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { name } of Deno.readDir(`${stack.dir}/root/cache`)) {
+    if (name.endsWith(".blob.data")) ids.push(name.slice(0, 64));
+  }
+  return ids.sort();
+}
+
+/** Waits until the cache has data of these blobs. */
+async function cachedBecomes(stack: DockerStack, ids: readonly string[]): Promise<void> {
+  while (JSON.stringify(await cached(stack)) !== JSON.stringify([...ids].sort())) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Runs `nydus-gd gc ARGS` beside the stack. */
+async function gc(stack: DockerStack, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const [program, ...words] = selfCommand();
+  const child = stack.sandbox.spawn(program, [...words, "gc", "--root", `${stack.dir}/root`, ...args], {
+    env: { NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  });
+  const { code, stdout, stderr } = await child.output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+async function gcReport(stack: DockerStack, ...args: string[]): Promise<GarbageReport> {
+  const { code, stdout, stderr } = await gc(stack, "-o", "json", ...args);
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout);
+}
+
+testsOn(INSTALLED).test(
+  "the cache goes with its image, and gc frees what is left over, never what is mounted",
+  async ({ stack, registry }, t) => {
+    const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
+    const names = ["a", "b", "c"].map((tag) => `${registry.host}/app:${tag}`);
+    const [a, b, c] = names as [string, string, string];
+    const blobs: Record<string, string> = {};
+    for (const name of names) {
+      const tag = name.slice(-1);
+      await pusher.standard(await runnableImage(`image ${tag}`), { tag });
+      blobs[name] = (await pullJson(stack, [name])).lazy?.blobs[0]?.id ?? "";
+      assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, name), `image ${tag}`);
+    }
+    const idsOf = (...of: string[]) => of.map((name) => blobs[name] ?? "").sort();
+    assert.deepEqual(await cached(stack), idsOf(a, b, c));
+
+    await t.step("an image that Docker removes takes its blobs along", async () => {
+      await stack.docker("rmi", a);
+      await cachedBecomes(stack, idsOf(b, c));
+    });
+
+    await t.step("a container of the image keeps them", async () => {
+      await stack.docker("run", "--detach", "--name", "box", ...NO_NETWORK, b, "/bin/sleep", "1000");
+      assert.deepEqual((await gcReport(stack, "--all")).blobs, []);
+      await Deno.writeTextFile(`${stack.dir}/root/cache/${"0".repeat(64)}.blob.data`, "of an image that is gone");
+      await Deno.writeTextFile(`${stack.dir}/root/cache/x.blob.meta.tmp`, "of a process that was killed");
+      const { code, stdout } = await gc(stack, "--dry-run");
+      assert.equal(code, 0);
+      assert.match(
+        stdout,
+        /^0{12} {2}\S+ kB {2}last used 1970-01-01 {2}no image has it\n.*x\.blob\.meta\.tmp {2}\S+ kB {2}left over\nwould free \S+ kB: 1 blob, 1 left-over file; \S+ MB kept\n$/,
+      );
+      const report = await gcReport(stack);
+      assert.deepEqual(report.blobs.map(({ id, reason }) => [id, reason]), [["0".repeat(64), "unused"]]);
+      assert.deepEqual(report.files.map(({ path }) => path), [`${stack.dir}/root/cache/x.blob.meta.tmp`]);
+      assert.deepEqual(await cached(stack), idsOf(b, c));
+    });
+
+    await t.step("without a daemon what it left mounted stays, and everything else can go", async () => {
+      await stack.driver[Symbol.asyncDispose]();
+      assert.deepEqual((await gcReport(stack)).blobs, []);
+      const report = await gcReport(stack, "--all");
+      assert.deepEqual(report.blobs.map(({ id }) => id).sort(), []);
+      assert.deepEqual(await cached(stack), idsOf(b, c));
+      await stack.restartDriver();
+      assert.equal(await stack.docker("exec", "box", "/bin/cat", "/hello"), "image b");
+      await stack.docker("rm", "--force", "box");
+    });
+
+    await t.step(
+      "beyond its limit the blobs that were used longest ago go, and images start all the same",
+      async () => {
+        await stack.daemon[Symbol.asyncDispose]();
+        await stack.driver[Symbol.asyncDispose]();
+        assert.deepEqual(await cached(stack), idsOf(b, c));
+        const settings = `${stack.dir}/settings.toml`;
+        await Deno.writeTextFile(settings, '[cache]\nmax_size = "1MiB"\n');
+        const { blobs: over } = await gcReport(stack, "--settings", settings, "--dry-run");
+        assert.deepEqual(over.map(({ reason }) => reason), ["limit", "limit"]);
+        assert.deepEqual((await gcReport(stack, "--all")).blobs.map(({ id }) => id).sort(), idsOf(b, c));
+        assert.deepEqual(await cached(stack), []);
+        await stack.restartDriver();
+        await stack.restartDaemon();
+        assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, c), "image c");
+      },
+    );
+
+    await t.step("a daemon that cannot be asked and runs is told of", async () => {
+      const { code, stderr } = await gc(stack, "--admin-socket", "/nowhere.sock");
+      assert.equal(code, 1);
+      assert.match(stderr, /^nydus-gd: cannot open root ".*": another nydus-gd serves it\nhint: /);
+    });
+  },
+);
