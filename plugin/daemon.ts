@@ -192,7 +192,7 @@ class Daemon implements AsyncDisposable {
     cache.trim(); // images in use were taken over by now
     const collect = async (options: GarbageOptions) => {
       const layers = driver.ready ? await driver.store.lazyLayers() : undefined;
-      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers }, options);
+      return await collectGarbage({ cache, stateDir: folders.state, pulled, layers, images }, options);
     };
     const admin = { root: args.root, images, driver, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));

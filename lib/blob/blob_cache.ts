@@ -97,6 +97,8 @@ export class BlobCache implements AsyncDisposable {
   readonly #space: CacheSpace;
   readonly #parts: CacheParts;
   #isLeft = false;
+  /** Called when the cache exceeds its limits and every blob is held: who holds some in case they are wanted lets go. */
+  onFull: (() => void) | undefined;
   #past: Totals = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
   #closed = false;
 
@@ -104,6 +106,7 @@ export class BlobCache implements AsyncDisposable {
     this.#space = new CacheSpace(parts.folder, parts.folder.keeps ? limits : undefined, {
       isInUse: (id) => this.#isInUse(id),
       whileUnused: (id, task) => this.#whileUnused(id, task),
+      letGo: () => this.onFull?.(),
     });
     this.#parts = { ...parts, room: (bytes) => this.#space.room(bytes) };
   }
@@ -228,7 +231,7 @@ export class BlobCache implements AsyncDisposable {
 
   /** How to ask for what readers are on their way to: beside them, unless prefetch has a bound or they need all room. */
   get aheadUrgency(): PrefetchUrgency {
-    const { tuner, queue } = this.parts;
+    const { tuner, queue } = this.#parts;
     const isBounded = tuner.current.prefetchBytesPerSecond !== undefined;
     return isBounded || queue.options.readAheadLimit === 0 ? "prefetch" : "read-ahead";
   }
@@ -250,7 +253,7 @@ export class BlobCache implements AsyncDisposable {
 
   /** See {@link CacheFolder.ownMount}. */
   get ownMount(): Fd | undefined {
-    return this.parts.folder.ownMount;
+    return this.#parts.folder.ownMount;
   }
 
   stats(): BlobCacheStats {

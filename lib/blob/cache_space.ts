@@ -31,6 +31,8 @@ export interface BlobUsers {
   isInUse(id: string): boolean;
   /** Runs `task` while nobody can begin to use the blob; false, and nothing is run, where somebody uses it. */
   whileUnused(id: string, task: () => Promise<void>): Promise<boolean>;
+  /** All that could be evicted is gone, and it is not enough: what is held in case it is wanted is to be given back. */
+  letGo(): void;
 }
 
 /** What is to be freed beside what exceeds the limits. */
@@ -39,8 +41,10 @@ export interface CollectOptions {
   readonly dryRun: boolean;
   /** Whether anybody may want the blob again. */
   readonly isWanted: (id: string) => boolean;
-  /** Whether another process uses the blob, one that left the cache with its images mounted. */
+  /** Whether somebody else uses the blob: a process that left the cache with its images mounted. */
   readonly isInUse?: (id: string) => boolean;
+  /** Whether the blob is held, and would be given back before anything is removed. For a dry run. */
+  readonly isIdle?: (id: string) => boolean;
 }
 
 /** What was freed, or would be. */
@@ -80,7 +84,6 @@ export class CacheSpace {
 
   /** The last user of a blob is gone, and its files are closed. */
   async released(id: string): Promise<void> {
-    this.#isExhausted = false;
     try {
       if (this.#doomed.delete(id)) await this.#evict([id]);
     } catch (error) {
@@ -89,8 +92,9 @@ export class CacheSpace {
     await this.trim();
   }
 
-  /** Evicts what exceeds the limits. It never rejects. */
+  /** Evicts what exceeds the limits, also where that was tried in vain. It never rejects. */
   async trim(): Promise<void> {
+    this.#isExhausted = false;
     await this.#make(0);
   }
 
@@ -107,10 +111,11 @@ export class CacheSpace {
   }
 
   /** Frees what is left over, what nobody wants, and what exceeds the limits. @throws {NydusGdError} "io" */
-  async collect({ dryRun, isWanted, isInUse }: CollectOptions): Promise<Collected> {
+  async collect({ dryRun, isWanted, isInUse, isIdle }: CollectOptions): Promise<Collected> {
     const inventory = await takeInventory(this.folder.path);
     const { blobs } = inventory;
-    const isFree = ({ id }: Pick<StoredBlob, "id">) => !this.users.isInUse(id) && !isInUse?.(id);
+    const isHeld = (id: string) => this.users.isInUse(id) && !(dryRun && isIdle?.(id));
+    const isFree = ({ id }: Pick<StoredBlob, "id">) => !isHeld(id) && !isInUse?.(id);
     const leftOvers = inventory.leftOvers.filter(isFree); // of a blob in use it may be being written now
     let unwanted = blobs.filter((blob) => isFree(blob) && !isWanted(blob.id));
     const freed = bytesOf(unwanted) + bytesOf(leftOvers);
@@ -146,9 +151,9 @@ export class CacheSpace {
       this.#usedBytes -= bytesOf(freed);
       if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
       this.#isExhausted = !this.#fits(bytes);
-      if (this.#isExhausted) {
-        log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
-      }
+      if (!this.#isExhausted) return;
+      log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
+      this.users.letGo();
     } catch (error) {
       // what the cache is for comes first: a write that has no room says so itself
       this.#isExhausted = true;

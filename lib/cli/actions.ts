@@ -228,7 +228,7 @@ export interface PullArgs {
 export interface GcArgs {
   /** Tell what would be freed. */
   readonly dryRun: boolean;
-  /** Blobs of images that are not mounted go as well. */
+  /** Blobs of images that no container uses go as well. */
   readonly all: boolean;
   readonly output: "text" | "json";
   readonly adminSocket: string;

@@ -5,9 +5,10 @@
  * acquire ──► map bootstrap ──► choose the blobs' home ──► ImageMounts.add ──► a folder of the image's tree
  * ```
  * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
- * once. A removed image is served on to whoever still refers to it; its bootstrap and blobs are given back after that.
- * What serves them is in image_server.ts. What another process left behind, killed or stopped, is taken over by
- * {@link LazyImageStore.resume}; so is ours, when images are in use at the end.
+ * once, or until the cache needs its room and nobody uses it. A removed image is served on to whoever still refers to it;
+ * its bootstrap and blobs are given back after that. What serves them is in image_server.ts. What another process left
+ * behind, killed or stopped, is taken over by {@link LazyImageStore.resume}; so is ours, when images are in use at the
+ * end.
  *
  * @module
  */
@@ -23,6 +24,7 @@ import type { ImageMount } from "../mount/image_mount.ts";
 import type { ImageMounts } from "../mount/image_mounts.ts";
 import { chooseHome } from "./blob_home.ts";
 import { rootOf } from "./bootstrap_facts.ts";
+import { closedSoon, idleBlobs, idleImages, ImageHolders } from "./idle_images.ts";
 import { describeImage } from "./image_description.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type Trouble, troublesOf } from "./images_report.ts";
@@ -42,8 +44,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #mounting = new SingleFlight<string, Mounted>();
   /** A layer is mounted or forgotten, never both at once. */
   readonly #changing = new KeyedMutex<string>();
-  /** Who stands on an image; no entry: nobody. */
-  readonly #holders = new Map<string, Set<string>>();
+  readonly #holders = new ImageHolders();
   /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
   readonly #open = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
@@ -51,6 +52,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   constructor(private readonly options: LazyImageStoreOptions) {
     this.#server = new ImageServer(options, (session) => this.#lose(session));
+    options.cache.onFull = () => {
+      this.letGoIdle().catch((error) => log.error("images not let go", { error: messageOf(error) }));
+    };
   }
 
   /** Takes another data path, for what is not served yet. */
@@ -90,8 +94,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       const isSuspect = wasSuspect || mount.isSuspect === true;
       if (isSuspect) await record.add(layer, mount.fsDriver, isSuspect);
       const about = { layer, session, image, mount, backend, isSuspect };
-      const mounted: Mounted = { ...about, continued: true, prefetch: undefined, closing: false };
-      this.#register(mounted);
+      const mounted = this.#register({ ...about, continued: true });
       this.#prefetchMounted(mounted);
     }
   }
@@ -108,19 +111,22 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    const found = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
-    const { mount, image, continued, isSuspect } = found;
-    image.recorder?.begin();
-    const holders = this.#holders.get(layer.id) ?? new Set();
-    this.#holders.set(layer.id, holders.add(holder));
-    log.debug("image in use", { layer: layer.id, holder });
-    return { path: mount.path, fsDriver: mount.fsDriver, continued, isSuspect };
+    this.#holders.add(layer.id, holder); // first of all, or the image may be let go meanwhile
+    try {
+      const found = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+      const { mount, image, continued, isSuspect } = found;
+      image.recorder?.begin();
+      log.debug("image in use", { layer: layer.id, holder });
+      return { path: mount.path, fsDriver: mount.fsDriver, continued, isSuspect };
+    } catch (error) {
+      this.#holders.remove(layer.id, holder);
+      throw error;
+    }
   }
 
   /** An image outlives its holders: see the module. */
   release(layerId: string, holder: string): Promise<void> {
-    const holders = this.#holders.get(layerId);
-    if (holders?.delete(holder) && holders.size === 0) this.#holders.delete(layerId);
+    if (this.#holders.remove(layerId, holder)) this.options.cache.trim();
     return Promise.resolve();
   }
 
@@ -191,6 +197,27 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /**
+   * Unmounts the images that nobody stands on, so that their blobs can leave the cache. They are mounted anew when they
+   * are wanted. Resolves when they were given back, or the kernel takes long over it.
+   */
+  async letGoIdle(): Promise<void> {
+    const idle = idleImages(this.#mounted.values(), this.#holders);
+    await Promise.all(idle.map(({ layer: { id } }) =>
+      this.#changing.run(id, async () => {
+        if (this.#holders.isHeld(id)) return;
+        await this.#unmount(id);
+        await this.options.numbers.forget(id); // whoever refers to it for a while is not given the next one's tree
+      })
+    ));
+    await closedSoon(idle);
+  }
+
+  /** Ids of blobs that {@link letGoIdle} would give back. */
+  idleBlobs(): Set<string> {
+    return idleBlobs([...this.#mounted.values()], this.#holders);
+  }
+
+  /**
    * The end of a server: leaves mounts and session to the next one, whose {@link resume} goes on with them, and gives
    * back everything else. Readers wait meanwhile. Where nobody stands on an image, all is unmounted.
    */
@@ -255,8 +282,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       throw error;
     }
     const about = { layer, session, image, mount, backend, isSuspect: false };
-    const mounted: Mounted = { ...about, continued: false, prefetch: undefined, closing: false };
-    this.#register(mounted);
+    const mounted = this.#register({ ...about, continued: false });
     if (this.#server.session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
     this.#prefetchMounted(mounted);
     log.info("image mounted", {
@@ -268,9 +294,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return mounted;
   }
 
-  #register(mounted: Mounted): void {
+  #register(about: Omit<Mounted, "prefetch" | "closing" | "closed">): Mounted {
+    const mounted: Mounted = { ...about, prefetch: undefined, closing: false, closed: Promise.resolve() };
+    mounted.closed = this.#closeWhenReleased(mounted.layer.id, mounted);
     this.#mounted.set(mounted.layer.id, mounted);
-    this.#closeWhenReleased(mounted.layer.id, mounted);
+    return mounted;
   }
 
   /** Begins what is to be prefetched of an image; its readers are about to come. */
@@ -320,7 +348,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** Overlays and open files may use the image long after it was unmounted. */
-  #closeWhenReleased(layerId: string, mounted: Mounted): void {
+  #closeWhenReleased(layerId: string, mounted: Mounted): Promise<void> {
     const close = async () => {
       mounted.closing = true;
       await mounted.prefetch?.stop(); // it reads the tree
@@ -331,6 +359,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       .catch((error) => log.error("image not closed", { layer: layerId, error: messageOf(error) }))
       .finally(() => this.#open.delete(closed));
     this.#open.add(closed);
+    return closed;
   }
 
   #choicePath(layerId: string): string {

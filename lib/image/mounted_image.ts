@@ -25,6 +25,8 @@ export interface Mounted {
   prefetch: ImagePrefetch | undefined;
   /** The image is being given back: nothing may begin to use it. */
   closing: boolean;
+  /** Resolves when it was given back. */
+  closed: Promise<void>;
 }
 
 /** An image that is ready to be mounted. */

@@ -13,10 +13,10 @@ export function gcCommand(run: Run<GcArgs>): CommandUnknownOpts {
   const command = new Command("gc")
     .description(
       "Free cache space: blobs that no image has, the oldest ones beyond the limits, what killed processes left. " +
-        "What is mounted stays.",
+        "What a container uses stays.",
     )
     .option("--dry-run", "tell what would be freed, and free nothing", false)
-    .option("--all", "free the blobs of every image that is not mounted", false)
+    .option("--all", "free the blobs of every image that no container uses", false)
     .addOption(
       new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
         .default("text" as const),

@@ -16,7 +16,11 @@ import { oneLine } from "../output.ts";
 /** How long the daemon may take to remove files. */
 const GC_TIMEOUT_MS = 600_000;
 
-const REASONS = { unused: "no image has it", limit: "beyond the limits, the oldest", all: "not mounted" } as const;
+const REASONS = {
+  unused: "no image has it",
+  limit: "beyond the limits, the oldest",
+  all: "no container uses it",
+} as const;
 
 /** Frees once. */
 export async function gc(args: GcArgs, { signal, stdout }: ActionContext): Promise<void> {

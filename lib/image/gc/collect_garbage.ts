@@ -12,6 +12,7 @@ import { logger } from "../../base/log.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import type { StoredBlob } from "../../blob/cache_inventory.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { LazyImageStore } from "../lazy_image_store.ts";
 import type { PulledImages } from "../pulled_images.ts";
 import { blobsOf } from "./layer_blobs.ts";
 import { STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
@@ -36,7 +37,7 @@ export type GarbageReport = v.InferOutput<typeof GarbageReport>;
 export interface GarbageOptions {
   /** Nothing is removed. */
   readonly dryRun: boolean;
-  /** Blobs of images that are not mounted go as well. */
+  /** Blobs of images that no container uses go as well. */
   readonly all: boolean;
 }
 
@@ -50,6 +51,8 @@ export interface GarbageSources {
   readonly layers: readonly LazyLayer[] | undefined;
   /** Layers whose images another process has left mounted. */
   readonly mounted?: readonly LazyLayer[];
+  /** What is mounted here; absent: nothing. */
+  readonly images?: Pick<LazyImageStore, "letGoIdle" | "idleBlobs">;
 }
 
 /**
@@ -58,16 +61,19 @@ export interface GarbageSources {
  * @throws {NydusGdError} "io" when something cannot be looked at or removed; what went before is gone
  */
 export async function collectGarbage(
-  { cache, stateDir, pulled, layers, mounted = [] }: GarbageSources,
+  { cache, stateDir, pulled, layers, mounted = [], images }: GarbageSources,
   { dryRun, all }: GarbageOptions,
 ): Promise<GarbageReport> {
   try {
     const wanted = all ? new Set<string>() : layers && knownBlobs(layers);
     const inUse = knownBlobs(mounted);
+    const idle = all && dryRun ? images?.idleBlobs() : undefined;
+    if (all && !dryRun) await images?.letGoIdle();
     const { unwanted, evicted, leftOvers, keptBytes } = await cache.collect({
       dryRun,
       isWanted: (id) => wanted === undefined || wanted.has(id),
       isInUse: (id) => inUse === undefined || inUse.has(id),
+      isIdle: (id) => idle?.has(id) ?? false,
     });
     const ofState = await stateLeftOvers(stateDir, layers);
     if (!dryRun) { for (const { path } of ofState) await removeState(path, pulled); }
