@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { Progress } from "./progress.ts";
+
+function collecting(
+  isTerminal: boolean,
+): { output: { isTerminal: boolean; write(text: string): void }; text: string[] } {
+  const text: string[] = [];
+  return { output: { isTerminal, write: (more) => void text.push(more) }, text };
+}
+
+Deno.test("elsewhere than on a terminal a line is written when something else is done, not for every piece", () => {
+  const { output, text } = collecting(false);
+  {
+    using progress = new Progress(output);
+    for (let current = 0; current <= 100; current += 10) {
+      progress.show("layer", { status: "Downloading", current, total: 100 });
+    }
+    progress.show("layer", { status: "Pull complete\x1b[2J" });
+  }
+  assert.deepEqual(text, ["layer: Downloading\n", "layer: Pull complete\\x1b[2J\n"]);
+});
+
+Deno.test("a terminal shows a bar for each thing, drawn over where it was, the last one whole", () => {
+  const { output, text } = collecting(true);
+  {
+    using progress = new Progress(output);
+    progress.show("a", { status: "fetching", current: 0, total: 2000 });
+    progress.show("long", { status: "fetching", current: 500, total: 1000 });
+    progress.show("a", { status: "fetching", current: 2000, total: 2000 });
+  }
+  assert.equal(text[0], "a  [>                   ]  0 B of 2.00 kB\x1b[K\n");
+  assert.equal(
+    text[1],
+    "\x1b[Aa     [>                   ]  0 B of 2.00 kB\x1b[K\nlong  [==========>         ]  500 B of 1.00 kB\x1b[K\n",
+  );
+  assert.equal(
+    text.at(-1),
+    "\x1b[A\x1b[Aa     [====================]  2.00 kB of 2.00 kB\x1b[K\n" +
+      "long  [==========>         ]  500 B of 1.00 kB\x1b[K\n",
+  );
+  const nothing = collecting(true);
+  new Progress(nothing.output)[Symbol.dispose]();
+  assert.deepEqual(nothing.text, []);
+});
