@@ -54,21 +54,25 @@ export async function readProgress(
     const lines = (open + text).split("\n");
     open = lines.pop() ?? "";
     if (open.length > MAX_LINE) throw new NydusGdError("unavailable", `Cannot ${what}: Docker's answer has no end`);
-    for (const line of lines) takeLine(line, what, onStep);
+    for (const step of lines.map((line) => parseStep(line, what))) if (step !== undefined) onStep(step);
   };
   await response.each((piece) => take(decoder.decode(piece, { stream: true })));
   take("\n");
 }
 
-function takeLine(line: string, what: string, onStep: (step: PullStep) => void): void {
-  if (line.trim() === "") return;
+/**
+ * The step that a line tells of; undefined for a line of a form that a later Docker may have.
+ *
+ * @throws {NydusGdError} for a line that tells of a failure
+ */
+export function parseStep(line: string, what: string): PullStep | undefined {
   const parsed = parseWith(Message, parseJsonText(line));
-  if (!parsed.ok) return; // of a form that a later Docker may have
+  if (!parsed.ok) return undefined;
   const { status, id, progressDetail, error, errorDetail } = parsed.value;
   const failure = errorDetail?.message ?? error;
   if (failure !== undefined) throw new NydusGdError(codeOf(failure), `Cannot ${what}: ${failure}`);
-  if (status === undefined) return;
-  onStep({ layer: id, status, current: progressDetail?.current, total: progressDetail?.total });
+  if (status === undefined) return undefined;
+  return { layer: id, status, current: progressDetail?.current, total: progressDetail?.total };
 }
 
 /** dockerd has words only. */
