@@ -36,7 +36,7 @@ export async function fetchBootstrap(
   const layer = form.kind === "classic" ? undefined : await fetchBootstrapLayer(form.bootstrap, repository, { signal });
   if (layer !== undefined) return { manifest, bootstrap: layer.bootstrap };
   throw new NydusGdError("unsupported", `Cannot read image ${formatReference(reference)}: it is not a nydus image`, {
-    hint: "convert it with nydusify, or run it as it is: ordinary images work beside lazy ones",
+    hint: "convert it with nydus-gd convert, or run it as it is: ordinary images work beside lazy ones",
   });
 }
 

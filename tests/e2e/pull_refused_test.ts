@@ -109,7 +109,7 @@ eachDockerd(({ test }) => {
       const refused = await pull(stack, [name("1.0")], env);
       assert.match(
         refused.stderr,
-        /it is a nydus image, and Docker \S+ uses the storage driver overlay2\nhint: start Docker/,
+        /it is a nydus image, and Docker \S+ uses the storage driver overlay2\nhint: nydus-gd setup\n/,
       );
       await pusher.classic([await runnableTree("whole")], { tag: "classic" });
       assert.equal((await pullJson(stack, [name("classic")], env)).form, "classic");

@@ -101,7 +101,7 @@ eachDockerd(({ test }) => {
     second.changePassword("changed");
     await assert.rejects(
       hello(stack, two),
-      /the login that nydus-gd pull 127\.0\.0\.1:\d+\/app:1\.0 handed over on \d{4}-\d\d-\d\dT.*docker login 127\.0\.0\.1:/,
+      /with user and password from nydus-gd pull 127\.0\.0\.1:\d+\/app:1\.0 of \d{4}-.*docker login 127\.0\.0\.1:/,
     );
     await stack.docker("rmi", two);
     assert.equal((await records(stack)).length, 1);

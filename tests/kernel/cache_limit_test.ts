@@ -88,7 +88,9 @@ for (const fsDriver of ["erofs-fuse", "fuse"] as const) {
     try {
       await using images = await Images.start(temp.path, fsDriver);
       const contents = [1, 2, 3].map(contentOf);
-      const built = contents.map((content) => buildFrom(tarOf(file("data", content)), 65_536));
+      const built = await Promise.all(
+        contents.map((content) => buildFrom(tarOf(file("data", content)), { chunkSize: 65_536 })),
+      );
       const [a, b, c] = built as [BuiltImage, BuiltImage, BuiltImage];
       for (const [index, name] of ["a", "b", "c"].entries()) await images.create(name, built[index] as BuiltImage);
       assert.deepEqual(await images.start("a"), contents[0]);

@@ -152,6 +152,6 @@ function loadedName({ host, repository, tag, digest }: Reference): string {
 function requireOurDriver({ driver, driverStatus, version }: DockerInfo, reference: Reference): void {
   if (driverStatus.some(([name]) => name === LAYERS_MOUNTED)) return;
   const state = `it is a nydus image, and Docker ${version} uses the storage driver ${driver}`;
-  const hint = "start Docker on nydus-gd: dockerd --experimental -s nydus-gd";
+  const hint = "nydus-gd setup";
   throw cannotPull("environment", reference, state, hint);
 }
