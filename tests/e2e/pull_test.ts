@@ -97,6 +97,14 @@ eachDockerd(({ test }) => {
     assert.equal(await hello(stack, two), "from the second");
     assert.equal(await hello(stack, one), "from the first");
 
+    await standard.bootstrapOnly(await runnableImage("by Docker"), [], { tag: "only" });
+    await standard.classic([await runnableTree("whole")], { tag: "classic" });
+    for (const [tag, said] of [["only", "by Docker"], ["classic", "whole"]] as const) {
+      const { name } = await pullJson(stack, [`${first.host}/team/app:${tag}`], env);
+      assert.equal(await hello(stack, name), said);
+      await stack.docker("rmi", name);
+    }
+
     await forgetHomes(stack);
     second.changePassword("changed");
     await assert.rejects(
