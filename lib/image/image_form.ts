@@ -24,12 +24,14 @@ import { digestHex } from "../oci/digest.ts";
 import { bootstrapLayer, type Manifest } from "../oci/manifest.ts";
 import { isZlibError, layerCompression, NAMES_IN_LAYER } from "./bootstrap_layer_reader.ts";
 
-/** The form of an image. */
-export type ImageForm =
-  | { readonly kind: "classic" }
+/** The form of an image that can start before its data is here. */
+export type LazyForm =
   | { readonly kind: "bootstrap-only"; readonly bootstrap: Descriptor }
   /** `blobs`: every layer but the bootstrap. */
   | { readonly kind: "standard"; readonly bootstrap: Descriptor; readonly blobs: readonly Descriptor[] };
+
+/** The form of an image. */
+export type ImageForm = LazyForm | { readonly kind: "classic" };
 
 /** Bytes of a layer that are looked at: room for its first names. */
 const HEAD_BYTES = 16 * 1024;

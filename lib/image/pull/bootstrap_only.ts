@@ -30,13 +30,14 @@ const HISTORY = "nydus-gd pull";
 /**
  * Makes the image.
  *
+ * @param origin undefined: the layer says nothing of its blobs, a configured backend has them
  * @param config the configuration as it came, what the image runs as
  * @param name NAME:TAG
  * @throws {NydusGdError} "invalid-image" for a configuration that is none
  */
 export function bootstrapOnlyImage(
   { bootstrap, metas }: BootstrapLayer,
-  origin: BlobOrigin,
+  origin: BlobOrigin | undefined,
   config: Uint8Array,
   name: string,
 ): BootstrapOnlyImage {

@@ -16,6 +16,7 @@ import { hostPlatform, type Platform } from "../../oci/platform.ts";
 import { familiarReference, manifestName, type Reference } from "../../oci/reference.ts";
 import type { DockerEngine } from "../docker/engine.ts";
 import type { PullStep } from "../docker/progress_stream.ts";
+import type { ImageForm } from "../image_form.ts";
 import type { PulledImage } from "../pulled_images.ts";
 import { type ResolvedImage, resolveImage } from "../resolve_image.ts";
 import type { BlobHomes } from "./blobs_left.ts";
@@ -56,7 +57,7 @@ export interface PullRequest {
 
 /** What happens on the way. Sizes in bytes. */
 export type PullEvent =
-  | { readonly event: "resolved"; readonly form: ResolvedImage["form"]["kind"]; readonly digest: Digest }
+  | { readonly event: "resolved"; readonly form: ImageForm["kind"]; readonly digest: Digest }
   /** How much of the bootstrap layer is here. */
   | { readonly event: "bootstrap"; readonly digest: Digest; readonly bytes: number; readonly total: number }
   /** Docker gets the image that was made. */
@@ -68,7 +69,7 @@ export type PullEvent =
 export interface PullResult {
   /** What `docker run` takes. */
   readonly name: string;
-  readonly form: ResolvedImage["form"]["kind"];
+  readonly form: ImageForm["kind"];
   readonly platform: Platform;
   /** Of the manifest in the registry. */
   readonly digest: Digest;
@@ -117,7 +118,7 @@ export async function pullImage(request: PullRequest, parts: PullParts, signal: 
   const { form, digest } = image;
   parts.onEvent({ event: "resolved", form: form.kind, digest });
   const pull: Pull = { request, platform, image, parts, signal };
-  if (form.kind !== "classic") return await pullLazy(pull, info);
+  if (form.kind !== "classic") return await pullLazy(pull, form, info);
   const { mediaType } = image.manifest.config;
   if (mediaType !== MEDIA_TYPE.ociConfig && mediaType !== MEDIA_TYPE.dockerConfig) {
     throw cannotPull("unsupported", reference, `it is no image, its configuration is ${mediaType.slice(0, 100)}`);

@@ -17,6 +17,7 @@ import { familiarReference, formatReference, type Reference } from "../../oci/re
 import { openBootstrap } from "../../rafs/open.ts";
 import type { BootstrapLayer } from "../bootstrap_layer_reader.ts";
 import type { DockerInfo } from "../docker/engine.ts";
+import type { LazyForm } from "../image_form.ts";
 import { fetchBootstrapLayer } from "../remote_bootstrap.ts";
 import { type BlobsLeft, findBlobs } from "./blobs_left.ts";
 import { bootstrapOnlyImage } from "./bootstrap_only.ts";
@@ -46,13 +47,11 @@ interface Way {
   bring(): Promise<void>;
 }
 
-/** Pulls an image whose form is not classic. @throws as `pullImage` */
-export async function pullLazy(pull: Pull, info: DockerInfo): Promise<PullResult> {
-  const { request, image, parts, signal } = pull;
-  const { form } = image;
-  if (form.kind === "classic") throw new TypeError("a classic image is Docker's to pull");
+/** Pulls an image of this form. @throws as `pullImage` */
+export async function pullLazy(pull: Pull, form: LazyForm, info: DockerInfo): Promise<PullResult> {
+  const { request, parts, signal } = pull;
   requireOurDriver(info, request.reference);
-  const fetched = await explained(request.reference, parts.registry.transport, () => fetchMetadata(pull));
+  const fetched = await explained(request.reference, parts.registry.transport, () => fetchMetadata(pull, form));
   const { left } = fetched;
   const way = form.kind === "standard" ? loaded(pull, fetched) : pulled(pull, fetched);
   const before = await parts.docker.image(way.name, signal);
@@ -71,21 +70,24 @@ export async function pullLazy(pull: Pull, info: DockerInfo): Promise<PullResult
   return await arrived(pull, way.name, before?.id, lazy);
 }
 
-async function fetchMetadata({ request, platform, image, parts, signal }: Pull): Promise<Fetched> {
+async function fetchMetadata(
+  { request, platform, image, parts, signal }: Pull,
+  { bootstrap }: LazyForm,
+): Promise<Fetched> {
   const { reference } = request;
-  const { manifest, form, namedBy } = image;
-  if (form.kind === "classic") throw new TypeError("a classic image has no bootstrap");
+  const { manifest, namedBy } = image;
   const { transport } = parts.registry;
   const configBytes = await getSmallBlob(transport, manifest.config, MAX_CONFIG_BYTES, signal);
   const config = parseImageConfig(configBytes);
-  const offered = { os: config.os, architecture: config.architecture, ...(config.variant ? config : {}) };
-  if (namedBy === "reference" && config.architecture !== "" && !matchesPlatform(platform, offered)) {
+  const { os, architecture, variant } = config;
+  const offered = { os, architecture, variant };
+  if (namedBy === "reference" && architecture !== "" && !matchesPlatform(platform, offered)) {
     const state = `it is for ${formatPlatform(offered)}, not ${formatPlatform(platform)}`;
     throw cannotPull("not-found", reference, state, `--platform ${formatPlatform(offered)}`);
   }
-  const { digest, size: total } = form.bootstrap;
+  const { digest, size: total } = bootstrap;
   const onProgress = (bytes: number) => parts.onEvent({ event: "bootstrap", digest, bytes, total });
-  const layer = await fetchBootstrapLayer(form.bootstrap, transport, { signal, onProgress });
+  const layer = await fetchBootstrapLayer(bootstrap, transport, { signal, onProgress });
   if (layer === undefined) {
     throw cannotPull("invalid-image", reference, `it is marked as a nydus image, and layer ${digest} has no bootstrap`);
   }
@@ -97,7 +99,7 @@ async function fetchMetadata({ request, platform, image, parts, signal }: Pull):
 function loaded({ request, parts, signal }: Pull, { layer, configBytes, left }: Fetched): Way {
   const { host: registry, repository } = request.reference;
   const name = loadedName(request.reference);
-  const origin = { registry, repository, blobSizes: left.sizes };
+  const origin = left.isRegistry ? { registry, repository, blobSizes: left.sizes } : undefined;
   const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name);
   return {
     name,
