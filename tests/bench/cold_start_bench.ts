@@ -2,9 +2,9 @@
  * How long a program in an image takes to be ready while the image is still at its registry, and what is fetched for it.
  *
  * `deno run -A tests/bench/cold_start_bench.ts [--dir DIR] [--links 3,12,0] [--workloads python,gcc,cat] [--runs N]
- * [--chunk KIB] [--batch KIB] [--delay MS] [--prefetch] [--learned] [--trace]`, as root, best in a mount namespace of
- * its own. Links are in MB/s, 0 is unlimited. Images are made in DIR from this Debian's packages and kept. Prints a table
- * and, as its last line, JSON.
+ * [--chunk KIB] [--batch KIB] [--delay MS] [--read-ahead KIB] [--prefetch] [--learned] [--trace]`, as root, best
+ * in a mount namespace of its own. Links are in MB/s, 0 is unlimited. Without read-ahead, what is fetched is the image's doing
+ * alone. Images are made in DIR from this Debian's packages and kept. Prints a table and, as its last line, JSON.
  *
  * @module
  */
@@ -33,6 +33,7 @@ const { values } = parseArgs({
     chunk: { type: "string", default: "1024" },
     batch: { type: "string", default: "0" },
     delay: { type: "string", default: "20" },
+    "read-ahead": { type: "string", default: "1024" },
     prefetch: { type: "boolean", default: false },
     /** A run that is not counted goes first; what it waited for is fetched first in the others. */
     learned: { type: "boolean", default: false },
@@ -133,7 +134,7 @@ async function run(
     http,
     keychain: ANONYMOUS,
   });
-  const cache = cleanup.use(BlobCache.open(`${dir}/cache`));
+  const cache = cleanup.use(BlobCache.open(`${dir}/cache`, { readAheadBytes: Number(values["read-ahead"]) * 1024 }));
   let asked = 0;
   const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
   const recorder = learned && new ReadRecorder(built.bootstrap, { learned, whenQuiet });

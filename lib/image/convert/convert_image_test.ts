@@ -8,15 +8,17 @@ import { hasCode } from "../../base/errors.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
+import { parsePlatform, type Platform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { walkTree } from "../../rafs/walk.ts";
 import { checkImage } from "../check/check_image.ts";
 import { locateImage } from "../locate_image.ts";
-import { type ConvertedImage, type ConvertEvent, convertImage } from "./convert_image.ts";
+import { type ConvertedImage, type ConvertEvent, convertImage, type ConvertOptions } from "./convert_image.ts";
 import { LayerCache } from "./layer_cache.ts";
 import { openDictionary } from "./open_dictionary.ts";
 import { openSource } from "./open_source.ts";
 import { openTarget } from "./open_target.ts";
+import { PrefetchPatterns } from "./prefetch_patterns.ts";
 import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
 
 const signal = new AbortController().signal;
@@ -35,20 +37,22 @@ class Kit implements Disposable {
     source: string,
     target: string,
     options: Partial<RafsOptions> = {},
-    withOci = false,
-    dictionary?: string,
+    more: Partial<ConvertOptions> & { readonly platform?: Platform; readonly chunksOf?: string } = {},
   ): Promise<ConvertedImage> {
+    const { platform, chunksOf, ...rest } = more;
     const deps = { http: this.#http, keychain: { resolve: () => Promise.resolve(undefined) } };
-    const images = await openSource(source, undefined, deps, signal);
+    const rafs = rafsOptions({ chunkSize: 4096, ...options });
+    const images = await openSource(source, platform, deps, signal);
     return await convertImage(images, {
-      rafs: rafsOptions({ chunkSize: 4096, ...options }),
+      rafs,
       target: await openTarget(target, { deps, spoolDir: this.temp.join("spool"), source, force: false }),
       cache: new LayerCache(this.temp.join("records")),
-      withOci,
-      dictionary: dictionary === undefined
+      withOci: false,
+      dictionary: chunksOf === undefined
         ? undefined
-        : await openDictionary(dictionary, rafsOptions({ chunkSize: 4096, ...options }), deps, this.temp.path, signal),
+        : await openDictionary(chunksOf, rafs, deps, this.temp.path, signal),
       onEvent: (event) => this.events.push(event),
+      ...rest,
     }, signal);
   }
 
@@ -205,8 +209,7 @@ Deno.test("chunks of a dictionary are not stored again; their blobs come along, 
       kit.named("source"),
       kit.named("target"),
       { fsVersion },
-      false,
-      kit.named("dictionary"),
+      { chunksOf: kit.named("dictionary") },
     );
     assert.ok((made.platforms[0]?.layers[0]?.blobBytes ?? 0) < 35_000);
     assert.deepEqual(await kit.paths(), ["/", "/new", "/same"]);
@@ -215,10 +218,46 @@ Deno.test("chunks of a dictionary are not stored again; their blobs come along, 
     const { layers } = kit.json(manifests[1]?.digest ?? "") as { layers: Described[] };
     assert.equal(layers.length, 3);
     await assert.rejects(
-      () => kit.convert(kit.named("source"), kit.named("target"), { chunkSize: 8192 }, false, kit.named("dictionary")),
+      () =>
+        kit.convert(kit.named("source"), kit.named("target"), { chunkSize: 8192 }, {
+          chunksOf: kit.named("dictionary"),
+        }),
       /Cannot use chunk dictionary: (its chunks have 4096 bytes, not 8192|it is RAFS v5, the image v6)$/,
     );
   }
+});
+
+Deno.test("patterns choose what the image lists to be fetched first: files, folders, and what stars stand for", async () => {
+  for (const fsVersion of [5, 6] as const) {
+    using kit = new Kit();
+    await writeLayout(kit.temp.join("source"), {
+      layers: [{
+        tar: tarOf(file("bin/app", "1"), file("lib/a.so", "2"), file("lib/deep/b.so", "3"), file("lib/c.txt")),
+      }],
+    });
+    const prefetch = new PrefetchPatterns("# first\n/bin\n\n/lib/**.so\n/no/such\n");
+    await kit.convert(kit.named("source"), kit.named("target"), { fsVersion }, { prefetch });
+    await kit.paths();
+    const tree = openBootstrap(Deno.readFileSync(kit.temp.join("image.boot")));
+    const paths = new Map(Array.from(walkTree(tree), ({ path, ino }) => [ino, toByteString(path)]));
+    assert.deepEqual(tree.prefetch.map((ino) => paths.get(ino)).sort(), ["/bin", "/lib/a.so", "/lib/deep/b.so"]);
+  }
+  assert.throws(() => new PrefetchPatterns("bin/app"), /"bin\/app" does not begin with a slash$/);
+});
+
+Deno.test("one platform of several is converted, and none is said so", async () => {
+  using kit = new Kit();
+  const layers = [{ tar: BASE }];
+  await writeLayout(kit.temp.join("source"), { layers }, { layers, architecture: "arm64" });
+  const arm = await kit.convert(kit.named("source"), kit.named("target"), {}, {
+    platform: parsePlatform("linux/arm64"),
+  });
+  assert.deepEqual(arm.platforms.map(({ platform }) => platform), ["linux/arm64"]);
+  await assert.rejects(
+    () => kit.convert(kit.named("source"), kit.named("target"), {}, { platform: parsePlatform("linux/s390x") }),
+    /it has no image for linux\/s390x$/,
+  );
+  await assert.rejects(() => kit.convert(kit.named("target"), kit.named("again")), /it is a nydus image already$/);
 });
 
 interface Described {
@@ -278,7 +317,7 @@ Deno.test("the index has the bootstrap alone first, then every blob; configurati
 Deno.test("with the ordinary image kept, it comes first and is as it was", async () => {
   using kit = new Kit();
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }] });
-  const { digest } = await kit.convert(kit.named("source"), kit.named("target"), {}, true);
+  const { digest } = await kit.convert(kit.named("source"), kit.named("target"), {}, { withOci: true });
   const { manifests } = kit.json(digest) as { manifests: Described[] };
   const source = JSON.parse(Deno.readTextFileSync(kit.temp.join("source/index.json"))).manifests[0] as Described;
   assert.deepEqual([manifests.length, manifests[0]?.digest], [3, source.digest]);
