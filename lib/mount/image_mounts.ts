@@ -203,7 +203,6 @@ export class ImageMounts implements AsyncDisposable {
   async #takeOverFuse(
     before: () => Promise<readonly MountedBefore[]>,
   ): Promise<Map<MountedBefore, ImageMount> | undefined> {
-    const { stateDir } = this.options;
     const isThere = (one: MountedBefore) =>
       one.fsDriver === "fuse" || (one.fsDriver === "erofs-fuse" && isErofsAt(this.#targetOf(one)));
     let there: readonly MountedBefore[] = [];
@@ -211,7 +210,7 @@ export class ImageMounts implements AsyncDisposable {
       there = (await before()).filter(isThere);
       return await Promise.all(there.map(async ({ image, number, fsDriver }) => ({
         number,
-        image: fsDriver === "erofs-fuse" ? await devicesAgain(image, stateDir) : image,
+        image: fsDriver === "erofs-fuse" ? await devicesAgain(image) : image,
       })));
     };
     const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);

@@ -36,7 +36,7 @@ export interface ErofsImage {
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot hold
  */
 export function makeErofsImage(tree: Bootstrap): ErofsImage {
-  const devices = collectDevices(tree);
+  const devices = devicesOf(tree);
   const deviceOfBlob = new Map(devices.map((device, index) => [device.blobIndex, { device, index }]));
   const placeOf = ({ blobIndex, chunkOffset }: Extent) => {
     const found = deviceOfBlob.get(blobIndex);
@@ -58,7 +58,13 @@ export function makeErofsImage(tree: Bootstrap): ErofsImage {
   return { bytes: writer.finish(devices.map((device, index) => blobEntry(tree, device, index))), devices };
 }
 
-function collectDevices(tree: Bootstrap): DeviceTable[] {
+/**
+ * The devices of {@link makeErofsImage} without the image: what whoever serves them on has to know of a mount that is
+ * there.
+ *
+ * @throws {RafsError} as there
+ */
+export function devicesOf(tree: Bootstrap): DeviceTable[] {
   const builders = new Map<number, DeviceBuilder>();
   const seen = new Set<number>();
   for (const entry of walkTree(tree)) {

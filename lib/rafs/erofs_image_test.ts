@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
 import { BootstrapWriter } from "./v6/writer.ts";
-import { makeErofsImage } from "./erofs_image.ts";
+import { devicesOf, makeErofsImage } from "./erofs_image.ts";
 import { openBootstrap } from "./open.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -16,11 +16,12 @@ Deno.test("the image for the kernel shows the tree of the bootstrap, v5 and v6",
   }
 });
 
-Deno.test("the same bootstrap gives the same image", async () => {
+Deno.test("the same bootstrap gives the same image and devices", async () => {
   for (const name of ["v5-lz4-sha256-64k", "v6-layers-merged"]) {
     const fixture = listRafsFixtures().find((one) => one.name === name) ?? assert.fail(name);
-    const { bytes } = makeErofsImage(openBootstrap(await readFixtureBootstrap(fixture)));
+    const { bytes, devices } = makeErofsImage(openBootstrap(await readFixtureBootstrap(fixture)));
     assert.deepEqual(makeErofsImage(openBootstrap(await readFixtureBootstrap(fixture))).bytes, bytes);
+    assert.deepEqual(devicesOf(openBootstrap(await readFixtureBootstrap(fixture))), devices);
   }
 });
 

@@ -29,6 +29,7 @@ import { ftruncate } from "../../../ffi/unistd.ts";
 import { Deadline } from "../../base/abort.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
+import type { DeviceTable } from "../../rafs/device_table.ts";
 import { EventFile } from "../fanotify/event_file.ts";
 import { EventServer } from "../fanotify/event_server.ts";
 import { type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
@@ -176,7 +177,7 @@ export class FanotifyImages implements AsyncDisposable {
     cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
     const isUnwatched = (fd: number) => !this.server.isWatched(fstat(fd));
     const devices = cleanup.adopt(
-      await this.#openDevices(tasks, placed, ({ dataFd }) => isUnwatched(dataFd)),
+      await this.#openDevices(placed, await tasks.make(image.bootstrap, path), ({ dataFd }) => isUnwatched(dataFd)),
       (opened) => this.#close(opened),
     );
     const settled = this.#watchAll(devices);
@@ -193,7 +194,7 @@ export class FanotifyImages implements AsyncDisposable {
     try {
       using tasks = new ErofsTasks();
       // what is complete by now may have a mark all the same
-      const devices = await this.#openDevices(tasks, placed, () => false);
+      const devices = await this.#openDevices(placed, await tasks.devices(image.bootstrap), () => false);
       const settled = this.#watchAll(devices);
       // what is complete now was so before: chunks are on disk by the hand of a process that watched
       const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));
@@ -202,17 +203,14 @@ export class FanotifyImages implements AsyncDisposable {
       const readers = isGuarded ? "get errors" : "may get zeros";
       log.error(`image is lost, its readers ${readers}`, { image: image.name, error: messageOf(error) });
       return undefined;
-    } finally {
-      await ignore(Deno.errors.NotFound, Deno.remove(imagePath(this.stateDir, image)));
     }
   }
 
   async #openDevices(
-    tasks: ErofsTasks,
     { image, number }: PlacedImage,
+    tables: readonly DeviceTable[],
     mayBeUnwatched: Parameters<typeof openDevices>[3],
   ): Promise<ErofsDevice[]> {
-    const tables = await tasks.make(image.bootstrap, imagePath(this.stateDir, image));
     using deadline = new Deadline(this.deadlineMs, undefined, () => late(image, this.deadlineMs));
     return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched, deadline.signal);
   }

@@ -103,17 +103,10 @@ async function completePath(
 /**
  * `image` as {@link FuseSession.takeOver} wants it when its super block outlived the process that made it: the same tree
  * makes the same devices.
- *
- * @throws {NydusGdError} "io" when there is no space to make them
  */
-export async function devicesAgain(image: MountableImage, stateDir: string): Promise<MountableImage> {
+export async function devicesAgain(image: MountableImage): Promise<MountableImage> {
   using tasks = new ErofsTasks();
-  const path = imagePath(stateDir, image);
-  try {
-    return onDevices(image, await tasks.make(image.bootstrap, path));
-  } finally {
-    await ignore(Deno.errors.NotFound, Deno.remove(path));
-  }
+  return onDevices(image, await tasks.devices(image.bootstrap));
 }
 
 /** The mount on `target`, whose devices are `served`: just made, or taken over. */

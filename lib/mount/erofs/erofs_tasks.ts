@@ -20,6 +20,8 @@ export type ErofsTask =
   | { readonly kind: "probe"; readonly dir: string }
   /** Makes an image of the bootstrap at `address` and writes it to `path`. */
   | { readonly kind: "make"; readonly address: bigint; readonly length: number; readonly path: string }
+  /** Tells the devices of that image. */
+  | { readonly kind: "devices"; readonly address: bigint; readonly length: number }
   | { readonly kind: "mount" } & ErofsMountRequest
   | { readonly kind: "read"; readonly path: string; readonly offset: number };
 
@@ -45,11 +47,14 @@ export class ErofsTasks implements Disposable {
   }
 
   /** Makes an image; the bootstrap must stay mapped meanwhile. */
-  async make(
-    bootstrap: { readonly address: bigint; readonly length: number },
-    path: string,
-  ): Promise<readonly DeviceTable[]> {
+  async make(bootstrap: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {
     const { devices = [] } = await this.#run({ kind: "make", ...bootstrap, path });
+    return devices;
+  }
+
+  /** The devices that {@link make} answers, without the image: in a third of the time, and without room on a disk. */
+  async devices(bootstrap: MountableImage["bootstrap"]): Promise<readonly DeviceTable[]> {
+    const { devices = [] } = await this.#run({ kind: "devices", ...bootstrap });
     return devices;
   }
 

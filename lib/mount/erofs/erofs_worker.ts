@@ -9,7 +9,7 @@ import { viewAt } from "../../../ffi/sys_mman.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { sendError } from "../../base/worker_pool.ts";
-import { makeErofsImage } from "../../rafs/erofs_image.ts";
+import { devicesOf, makeErofsImage } from "../../rafs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { mountErofs } from "./erofs_mount.ts";
 import type { ErofsAnswer, ErofsTask } from "./erofs_tasks.ts";
@@ -30,6 +30,8 @@ function run(task: ErofsTask): ErofsAnswer {
       write(task.path, bytes);
       return { devices };
     }
+    case "devices":
+      return { devices: devicesOf(openBootstrap(viewAt(task.address, task.length))) };
     case "mount":
       mountErofs(task);
       return {};
