@@ -7,17 +7,20 @@
  * | free memory of the C library       | it lies between small pieces that are in use                       |
  * | pages of the program that runs     | the start touched them; they stay in the kernel's cache             |
  *
- * A process rests when its resident memory changes no more. One that has been trimmed is left alone until that has become
- * another, by work or by threads that ended: meanwhile it costs a look at one number.
+ * A process rests when it hardly uses a processor. One that has been trimmed is left alone until its resident memory has
+ * become another, by work or by threads that ended: meanwhile it costs a look at two numbers.
  *
  * @module
  */
+import process from "node:process";
 import { mallocTrim } from "../../ffi/malloc.ts";
 import { dropProgramPages } from "../../ffi/smaps.ts";
 
 const INTERVAL_MS = 5_000;
-/** Bytes by which memory changes from one look to the next while the process is at work. */
-const UNREST_BYTES = 1 << 20;
+/** Milliseconds without work after which a Worker that waits for the kernel is to {@link collectGarbage}. */
+export const REST_MS = 5_000;
+/** Part of one processor below which the process rests. */
+const REST_SHARE = 0.01;
 /** Bytes by which memory has changed since the last time, up or down, for another time to be worthwhile. */
 const WORTH_BYTES = 4 << 20;
 
@@ -37,16 +40,15 @@ export function collectGarbage(): void {
  */
 export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): AsyncDisposable {
   let trimming: Promise<void> | undefined;
-  let last = 0, left = 0;
+  let left = 0;
+  const shareSinceLast = processorShare();
   const look = () => {
     if (trimming !== undefined) return;
-    const now = residentBytes();
-    const rests = Math.abs(now - last) < UNREST_BYTES;
-    last = now;
-    if (!rests || Math.abs(now - left) < WORTH_BYTES) return;
+    const isAtRest = shareSinceLast() < REST_SHARE;
+    if (!isAtRest || Math.abs(residentBytes() - left) < WORTH_BYTES) return;
     trimming = trim(dropMore).then(() => {
       trimming = undefined;
-      last = left = residentBytes();
+      left = residentBytes();
     });
   };
   const timer = setInterval(look, intervalMs);
@@ -63,6 +65,21 @@ async function trim(dropMore: () => void): Promise<void> {
   await mallocTrim(0);
   dropProgramPages();
   dropMore();
+}
+
+/** Tells what part of a processor this process has used since it was asked last. */
+function processorShare(): () => number {
+  const usage = () => {
+    const { user, system } = process.cpuUsage();
+    return { usedMs: (user + system) / 1000, atMs: performance.now() };
+  };
+  let last = usage();
+  return () => {
+    const now = usage();
+    const share = (now.usedMs - last.usedMs) / (now.atMs - last.atMs);
+    last = now;
+    return share;
+  };
 }
 
 function residentBytes(): number {

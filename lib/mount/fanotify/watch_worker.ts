@@ -13,6 +13,7 @@ import { POLL, poll } from "../../../ffi/poll.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
+import { collectGarbage, REST_MS } from "../../base/trim_memory.ts";
 import { deviceExtents } from "../../rafs/device_table.ts";
 import { isReadable } from "../cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";
@@ -48,10 +49,13 @@ class Watcher {
 
   serve(): void {
     const { group: fd, stop } = this.start;
-    for (;;) {
-      const [group = 0, end = 0] = poll([{ fd, events: POLL.IN }, { fd: stop, events: POLL.IN }], -1);
+    const awaited = [{ fd, events: POLL.IN }, { fd: stop, events: POLL.IN }];
+    for (let rested = false;;) {
+      const [group = 0, end = 0] = poll(awaited, rested ? -1 : REST_MS);
       if (end !== 0) return;
-      if (group !== 0) this.#serveBatch();
+      rested = group === 0;
+      if (rested) collectGarbage();
+      else this.#serveBatch();
     }
   }
 

@@ -12,7 +12,7 @@ import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
 import { POLL, PollWait } from "../../../ffi/poll.ts";
 import { Mapping } from "../../../ffi/sys_mman.ts";
 import { messageOf } from "../../base/errors.ts";
-import { collectGarbage } from "../../base/trim_memory.ts";
+import { collectGarbage, REST_MS } from "../../base/trim_memory.ts";
 import { PostedMessages } from "../posted.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
@@ -32,9 +32,6 @@ const NO_REPLY: ReadonlySet<number> = new Set([
   FUSE_OPCODE.FORGET,
   FUSE_OPCODE.BATCH_FORGET,
 ]);
-
-/** Milliseconds without a request after which a Worker rests. */
-const REST_MS = 5_000;
 
 class FuseWorker implements OperationsHost {
   readonly images = new ServedImages();
