@@ -1,10 +1,13 @@
 /**
- * Row `fuse`: how fast a tree is whose data are all here, beside the same tree on ext4 and under nydusd.
+ * Row `fuse`: how fast a tree is whose data are all here, beside the same tree on ext4 and under nydusd. `nydus-gd` is the
+ * data path fuse.
  *
  * Warm: in the kernel's caches. Local-cold: those are dropped, every chunk is in the cache file on disk.
  *
  * @module
  */
+import { messageOf } from "../../lib/base/errors.ts";
+import { isRefusal } from "../../lib/mount/choose.ts";
 import { folderBackend, mountNydusd, mountNydusGd, type ServedMount } from "./mounts.ts";
 import { output, versionOf } from "./programs.ts";
 import { commonImage } from "./rafs_images.ts";
@@ -23,7 +26,7 @@ const AIM = 0.9;
 
 export const fuseRow: Row = {
   name: "fuse",
-  about: "stat, readdir, small files, sequential and random reads, all data local: ext4, nydusd, nydus-gd",
+  about: "stat, readdir, small files, sequential and random reads, all data local: ext4, nydusd, nydus-gd, erofs-fuse",
   async run(bench: Bench): Promise<Figure[]> {
     await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: [WORKLOAD] });
     const tree = await unpacked(workloads);
@@ -71,7 +74,7 @@ export async function unpacked(workloads: Workloads): Promise<string> {
 }
 
 async function mountAll(
-  { program }: Bench,
+  { program, progress }: Bench,
   workloads: Workloads,
   dir: string,
   mounts: AsyncDisposableStack,
@@ -82,6 +85,14 @@ async function mountAll(
   if (await versionOf("nydusd") !== undefined) {
     mounted.set("nydusd", mounts.use(await mountNydusd({ ...options, dir: `${dir}/nydusd` })));
   }
-  mounted.set("nydus-gd", mounts.use(await mountNydusGd({ ...options, dir: `${dir}/nydus-gd` })));
+  const gd = await mountNydusGd({ ...options, dir: `${dir}/nydus-gd`, fsDriver: "fuse" });
+  mounted.set("nydus-gd", mounts.use(gd));
+  try {
+    const erofs = await mountNydusGd({ ...options, dir: `${dir}/erofs-fuse`, fsDriver: "erofs-fuse" });
+    mounted.set("erofs-fuse", mounts.use(erofs));
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    progress(`without erofs-fuse: ${messageOf(error)}`); // not every kernel has it
+  }
   return mounted;
 }
