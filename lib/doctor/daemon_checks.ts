@@ -84,7 +84,7 @@ async function lookAtVersion(socket: string, signal: AbortSignal): Promise<Findi
   const status = await statusOf(socket, signal);
   if (status === undefined) return skipped("no daemon answers");
   return status.version === VERSION
-    ? ok(`${VERSION}, data path ${status.data_path.fs_driver}`)
+    ? ok(`${VERSION}, data path ${status.data_path.fs_driver} (${status.data_path.reason})`)
     : warn(`the daemon is ${status.version}, this program is ${VERSION}`, RESTART);
 }
 
