@@ -28,8 +28,8 @@ export type PrefetchUrgency = Exclude<Urgency, "on-demand">;
 /** How to prefetch. */
 export interface PrefetchOptions {
   readonly signal: AbortSignal;
-  /** Default "prefetch". */
-  readonly urgency?: PrefetchUrgency;
+  /** Asked for each piece. Default "prefetch". */
+  readonly urgency?: () => PrefetchUrgency;
   /** Waited for before each piece; false ends the prefetch. */
   readonly turn?: () => boolean | Promise<boolean>;
   /** Ranges under way at once. Default 4. */
@@ -55,7 +55,7 @@ export interface PrefetchResult {
  * @throws {NydusGdError} "interrupted" when the signal is aborted; a failed range is no error
  */
 export async function prefetch(ranges: Iterable<PrefetchRange>, options: PrefetchOptions): Promise<PrefetchResult> {
-  const { signal, urgency = "prefetch", turn = () => true } = options;
+  const { signal, urgency = () => "prefetch", turn = () => true } = options;
   const { concurrency = 4, pieceBytes = 1024 * 1024, maxFailures = 8 } = options;
   const pieces = piecesOf(ranges, pieceBytes);
   let readyBytes = 0, failures = 0, failuresInARow = 0, ended = false;
@@ -65,7 +65,7 @@ export async function prefetch(ranges: Iterable<PrefetchRange>, options: Prefetc
       ended ||= !await turn();
       if (ended || failuresInARow >= maxFailures) return;
       try {
-        await store.ensure(offset, length, urgency, signal);
+        await store.ensure(offset, length, urgency(), signal);
         readyBytes += length;
         failuresInARow = 0;
       } catch (error) {

@@ -3,7 +3,7 @@
  * started, then what the image lists for this, then all.
  *
  * What was learned from earlier starts (learned_reads.ts) will be wanted by this one: it is fetched beside what readers
- * wait for, where the cache has room for that. The list is what the image's maker expects a container to read
+ * wait for, where the cache has room for that, until this one turns out to want other things. The list is what the image's maker expects a container to read
  * when it starts: it is fetched in every pause of the readers.
  * All the rest, in the order of the tree, waits until the readers have been quiet for a while, and nothing of it is
  * fetched when the cache's disk is nearly full. What fails is passed over. The tree is read as it goes: the image must stay open until {@link ImagePrefetch.stop} has
@@ -53,7 +53,7 @@ export interface PrefetchImage {
   readonly tree: Bootstrap;
   readonly blobs: readonly PrefetchRange["store"][];
   /** What is known of earlier starts. */
-  readonly recorder?: Pick<ReadRecorder, "learned"> | undefined;
+  readonly recorder?: Pick<ReadRecorder, "learned" | "isFollowing"> | undefined;
 }
 
 /** What of an image is prefetched, and when it may be. */
@@ -64,7 +64,7 @@ export interface ImagePrefetchOptions {
   readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
   /** Whether the cache's disk can take more. */
   readonly hasRoom: () => boolean;
-  /** How what was learned is asked for. */
+  /** How what was learned is asked for while readers follow it. */
   readonly learnedUrgency: PrefetchUrgency;
 }
 
@@ -116,7 +116,7 @@ export class ImagePrefetch implements AsyncDisposable {
   }
 
   async #fetch(image: PrefetchImage, options: ImagePrefetchOptions): Promise<PrefetchResult> {
-    const { scope, whenQuiet, hasRoom, learnedUrgency: urgency } = options;
+    const { scope, whenQuiet, hasRoom, learnedUrgency } = options;
     const { signal } = this.#abort;
     const { prefetch: listed, rootIno } = image.tree;
     let isFull = false;
@@ -128,6 +128,7 @@ export class ImagePrefetch implements AsyncDisposable {
     };
     const learned = await learnedRanges(image); // who starts it gets it before anything is read
     throwIfAborted(signal);
+    const urgency = () => image.recorder?.isFollowing ? learnedUrgency : "prefetch";
     await prefetch(learned, { signal, turn: mayGoOn, urgency, ...LEARNED });
     const first = await prefetch(rangesOf(image, listed), { signal, turn: mayGoOn });
     if (scope === "listed" || !first.complete) return first;

@@ -141,7 +141,7 @@ Deno.test("what was learned is fetched first and in its order, then what is list
   const wanted = [unlisted[7], unlisted[2], unlisted[5]].filter((place) => place !== undefined);
   const reads = wanted.map(({ blobIndex, blobOffset }) => ({ blobIndex, offset: blobOffset, length: 1 }));
   const elsewhere = { blobIndex: 99, offset: 0, length: 5 };
-  const recorder = { learned: () => Promise.resolve([elsewhere, ...reads]) };
+  const recorder = { isFollowing: true, learned: () => Promise.resolve([elsewhere, ...reads]) };
   const run = ImagePrefetch.start({ name: "x", tree, blobs: mountable.stores, recorder }, ALL);
   await run.ended;
   assert.equal(run.status.state, "complete");
@@ -156,8 +156,30 @@ Deno.test("where nothing can be learned the rest is fetched all the same", async
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
-  const recorder = { learned: () => Promise.reject(new Error("disk is gone")) };
+  const recorder = { isFollowing: true, learned: () => Promise.reject(new Error("disk is gone")) };
   const run = ImagePrefetch.start({ ...mountable.image, recorder, blobs: mountable.stores }, ALL);
   await run.ended;
   assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+});
+
+Deno.test("what was learned is asked for as read-ahead as long as readers follow it, then as prefetch", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const urgencies: string[] = [];
+  const blobs = mountable.stores.map((store) => ({
+    id: store.id,
+    ensure(offset: number, length: number, urgency: string) {
+      urgencies.push(urgency);
+      if (urgencies.length === 2) recorder.isFollowing = false;
+      return store.ensure(offset, length);
+    },
+  }));
+  const reads = [0, 1, 2, 3].map((i) => ({ blobIndex: 0, offset: i * 4096, length: 1 }));
+  const recorder = { isFollowing: true, learned: () => Promise.resolve(reads) };
+  const run = ImagePrefetch.start({ name: "x", tree: mountable.image.tree, blobs, recorder }, {
+    ...ALL,
+    scope: "listed",
+  });
+  await run.ended;
+  assert.deepEqual(urgencies, ["read-ahead", "read-ahead", "prefetch", "prefetch"]);
 });

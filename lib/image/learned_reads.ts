@@ -17,6 +17,7 @@ import { messageOf } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
+import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
 
 const log = logger("image", "learned");
 
@@ -24,15 +25,6 @@ const log = logger("image", "learned");
 export const MAX_READS = 4096;
 /** Images that are kept; those that were not used for longest go first. */
 const MAX_IMAGES = 256;
-
-/** A range of the uncompressed address space of a blob. */
-export interface LearnedRead {
-  /** Index of the blob in the bootstrap. */
-  readonly blobIndex: number;
-  /** Bytes. */
-  readonly offset: number;
-  readonly length: number;
-}
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const FILE = v.object({
@@ -54,7 +46,7 @@ export class LearnedReads {
   }
 
   /** What is known of the image, in order of first touch. @param digest of its bootstrap: 64 hexadecimal digits */
-  async of(digest: string): Promise<LearnedRead[]> {
+  async of(digest: string): Promise<BlobRange[]> {
     const path = this.#pathOf(digest);
     let document: unknown;
     try {
@@ -74,10 +66,11 @@ export class LearnedReads {
   }
 
   /** Adds what is not known of the image yet, behind what is. On disk when it resolves. */
-  add(digest: string, reads: readonly LearnedRead[]): Promise<void> {
+  add(digest: string, reads: readonly BlobRange[]): Promise<void> {
     return this.#changing.run(digest, async () => {
       const known = await this.of(digest);
-      const more = withoutKnown(reads, known).slice(0, MAX_READS - known.length);
+      const covered = new ReadCoverage(known);
+      const more = reads.filter((read) => !covered.has(read)).slice(0, MAX_READS - known.length);
       if (more.length === 0) return;
       const all = [...known, ...more].map(({ blobIndex, offset, length }) => [blobIndex, offset, length]);
       await writeJsonFile(this.#pathOf(digest), { version: 1, reads: all });
@@ -98,19 +91,4 @@ export class LearnedReads {
   #pathOf(digest: string): string {
     return join(this.folder, `${digest}.json`);
   }
-}
-
-/** Those that the known ones do not cover. */
-function withoutKnown(reads: readonly LearnedRead[], known: readonly LearnedRead[]): LearnedRead[] {
-  const covered = new Map<number, { offset: number; end: number }[]>();
-  for (const { blobIndex, offset, length } of known.toSorted((a, b) => a.offset - b.offset)) {
-    const intervals = covered.get(blobIndex) ?? [];
-    covered.set(blobIndex, intervals);
-    const last = intervals.at(-1);
-    if (last !== undefined && offset <= last.end) last.end = Math.max(last.end, offset + length);
-    else intervals.push({ offset, end: offset + length });
-  }
-  return reads.filter(({ blobIndex, offset, length }) =>
-    !covered.get(blobIndex)?.some((known) => known.offset <= offset && offset + length <= known.end)
-  );
 }

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
-import { type LearnedRead, LearnedReads, MAX_READS } from "./learned_reads.ts";
+import { LearnedReads, MAX_READS } from "./learned_reads.ts";
+import type { BlobRange } from "./read_coverage.ts";
 
 const DIGEST = "5".repeat(64);
-const read = (blobIndex: number, offset: number, length: number): LearnedRead => ({ blobIndex, offset, length });
+const read = (blobIndex: number, offset: number, length: number): BlobRange => ({ blobIndex, offset, length });
 
 Deno.test("reads are kept in their order, for the digest that they are of, and found by the next process", async () => {
   using temp = TempDir.make();

@@ -25,7 +25,7 @@ import { findBootstrap } from "./find_bootstrap.ts";
 import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
-import { digestOf } from "./read_recorder.ts";
+import { sha256OfFile } from "./file_digest.ts";
 
 const log = logger("image");
 
@@ -116,7 +116,7 @@ async function start(
   options: MountImageOptions,
 ): Promise<ImageMount> {
   await requireBlobs(image, options);
-  await writeJsonFile(notePath(places.stateDir), { bootstrap: await digestOf(bootstrapPath) });
+  await writeJsonFile(notePath(places.stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
   const dataPath = await chooseDataPath(options.fsDriver, { stateDir: places.stateDir, cacheDir });
   if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
   return await mountSingle(image, dataPath, places);
@@ -127,7 +127,7 @@ async function takeOver(places: SingleMountOptions, image: OpenImage, bootstrapP
   const { mountpoint, stateDir } = places;
   const hint = `nydus-gd umount ${mountpoint}`;
   const note = v.safeParse(Note, await readJsonFile(notePath(stateDir)));
-  if (!note.success || note.output.bootstrap !== await digestOf(bootstrapPath)) {
+  if (!note.success || note.output.bootstrap !== await sha256OfFile(bootstrapPath)) {
     throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: another image is mounted there`, { hint });
   }
   const taken = await takeOverSingle(image, places);

@@ -8,12 +8,13 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { Deadline } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { ChunkPlace } from "../blob/chunk_fetcher.ts";
-import { type LearnedRead, type LearnedReads, MAX_READS } from "./learned_reads.ts";
+import { sha256OfFile } from "./file_digest.ts";
+import { type LearnedReads, MAX_READS } from "./learned_reads.ts";
+import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
 
 const log = logger("image", "learned");
 
@@ -21,6 +22,9 @@ const log = logger("image", "learned");
 const SETTLED_MS = 5_000;
 /** A start takes no longer; other images' readers may go on for ever. */
 const LONGEST_START_MS = 10 * 60_000;
+
+/** Chunks that a start may want beside what was learned before it counts as another one. */
+const MAX_STRAYS = 24;
 
 /** What a recorder works with. */
 export interface ReadRecorderParts {
@@ -39,23 +43,37 @@ export class ReadRecorder implements AsyncDisposable {
   /** Resolves when everything that was begun has ended, and is kept. */
   #ended: Promise<unknown> = Promise.resolve();
   #reads: { readonly blobIndex: number; readonly offset: number; length: number }[] = [];
+  /** What {@link learned} gave. */
+  #expected: ReadCoverage | undefined;
+  /** Chunks that were noted since a container began to start, expected ones and others. */
+  #hits = 0;
+  #strays = 0;
   /** Offsets of chunks that were noted, by blob. */
   readonly #seen = new Map<number, Set<number>>();
 
   constructor(bootstrapPath: string, private readonly parts: ReadRecorderParts) {
-    this.#digest = digestOf(bootstrapPath);
+    this.#digest = sha256OfFile(bootstrapPath);
     this.#digest.catch(() => {}); // who needs it is told
   }
 
   /** What earlier starts waited for. */
-  async learned(): Promise<LearnedRead[]> {
-    return await this.parts.learned.of(await this.#digest);
+  async learned(): Promise<BlobRange[]> {
+    const reads = await this.parts.learned.of(await this.#digest);
+    this.#expected = new ReadCoverage(reads);
+    this.#hits = this.#strays = 0;
+    return reads;
+  }
+
+  /** Whether the container that starts wants what earlier ones did: most of what it waits for was learned. */
+  get isFollowing(): boolean {
+    return this.#strays <= Math.max(MAX_STRAYS, this.#hits);
   }
 
   /** A container starts. */
   begin(): void {
     if (this.#isOpen || this.#stopping.signal.aborted) return;
     this.#isOpen = true;
+    this.#hits = this.#strays = 0;
     this.#ended = Promise.all([this.#ended, this.#record()]);
   }
 
@@ -66,6 +84,8 @@ export class ReadRecorder implements AsyncDisposable {
     if (seen === undefined) this.#seen.set(blobIndex, seen = new Set());
     if (seen.has(offset)) return;
     seen.add(offset);
+    if (this.#expected?.has({ blobIndex, offset, length })) this.#hits++;
+    else this.#strays++;
     const last = this.#reads.at(-1);
     if (last?.blobIndex === blobIndex && last.offset + last.length === offset) last.length += length;
     else this.#reads.push({ blobIndex, offset, length });
@@ -95,12 +115,4 @@ export class ReadRecorder implements AsyncDisposable {
       log.warn("reads of a start not learned", { error: messageOf(error) });
     }
   }
-}
-
-/** SHA-256 of a file, hexadecimal. */
-export async function digestOf(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  const { readable } = await Deno.open(path); // closed with the stream
-  for await (const piece of readable) hash.update(piece);
-  return hash.digest("hex");
 }

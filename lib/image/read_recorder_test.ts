@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { unlessAborted } from "../base/abort.ts";
+import { sha256OfFile } from "./file_digest.ts";
 import { LearnedReads } from "./learned_reads.ts";
-import { digestOf, ReadRecorder } from "./read_recorder.ts";
+import { ReadRecorder } from "./read_recorder.ts";
 
 /** A recorder, and the moment at which readers are quiet. */
 async function withRecorder(
@@ -21,7 +22,7 @@ async function withRecorder(
     turn.resolve();
     turn = Promise.withResolvers();
   };
-  await test({ recorder, learned, digest: await digestOf(temp.join("image.boot")), quiet });
+  await test({ recorder, learned, digest: await sha256OfFile(temp.join("image.boot")), quiet });
 }
 
 const place = (offset: number, length = 10) => ({ offset, length });
@@ -76,7 +77,7 @@ Deno.test("what was recorded when the image goes is kept", async () => {
     recorder.begin();
     recorder.note(0, place(5));
   }
-  assert.equal((await learned.of(await digestOf(temp.join("image.boot")))).length, 1);
+  assert.equal((await learned.of(await sha256OfFile(temp.join("image.boot")))).length, 1);
 });
 
 Deno.test("a bootstrap that cannot be read keeps nothing from starting", async () => {
@@ -88,3 +89,21 @@ Deno.test("a bootstrap that cannot be read keeps nothing from starting", async (
   recorder.note(0, place(5));
   await assert.rejects(recorder.learned(), Deno.errors.NotFound);
 });
+
+Deno.test("a start that wants other things than earlier ones is told apart from one that follows them", () =>
+  withRecorder(async ({ recorder, learned, digest, quiet }) => {
+    await learned.add(digest, [{ blobIndex: 0, offset: 0, length: 1000 }]);
+    await recorder.learned();
+    recorder.begin();
+    for (let i = 0; i < 50; i++) recorder.note(0, place(10 * i));
+    for (let i = 0; i < 50; i++) recorder.note(0, place(5000 + 10 * i));
+    assert.equal(recorder.isFollowing, true, "as many as were expected");
+    recorder.note(1, place(0));
+    assert.equal(recorder.isFollowing, false);
+    quiet();
+    await known(learned, digest, 2);
+    recorder.begin();
+    assert.equal(recorder.isFollowing, true, "the next start may be another one");
+    for (let i = 0; i < 25; i++) recorder.note(2, place(10 * i));
+    assert.equal(recorder.isFollowing, false);
+  }));

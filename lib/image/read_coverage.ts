@@ -1,0 +1,42 @@
+/**
+ * Which bytes of the blobs of an image a list of reads covers.
+ *
+ * @module
+ */
+
+/** A range of the uncompressed address space of a blob, in bytes. */
+export interface BlobRange {
+  /** Index of the blob in the bootstrap. */
+  readonly blobIndex: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** The union of ranges. */
+export class ReadCoverage {
+  /** Ends by starts of what is covered, ascending and apart from each other, by blob. */
+  readonly #intervals = new Map<number, { readonly start: number; end: number }[]>();
+
+  constructor(ranges: readonly BlobRange[]) {
+    for (const { blobIndex, offset, length } of ranges.toSorted((a, b) => a.offset - b.offset)) {
+      let intervals = this.#intervals.get(blobIndex);
+      if (intervals === undefined) this.#intervals.set(blobIndex, intervals = []);
+      const last = intervals.at(-1);
+      if (last !== undefined && offset <= last.end) last.end = Math.max(last.end, offset + length);
+      else intervals.push({ start: offset, end: offset + length });
+    }
+  }
+
+  /** Whether every byte of the range is covered. */
+  has({ blobIndex, offset, length }: BlobRange): boolean {
+    const intervals = this.#intervals.get(blobIndex) ?? [];
+    let low = 0, high = intervals.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((intervals[middle]?.end ?? 0) < offset + length) low = middle + 1;
+      else high = middle;
+    }
+    const interval = intervals[low];
+    return interval !== undefined && interval.start <= offset;
+  }
+}
