@@ -30,8 +30,8 @@ export const DEFAULT_RAFS_OPTIONS: RafsOptions = {
   compressor: "zstd",
   level: 3,
   digester: "sha256",
-  chunkSize: 256 * 1024,
-  batchSize: 0,
+  chunkSize: 512 * 1024,
+  batchSize: 64 * 1024,
 };
 
 /**
