@@ -5,9 +5,9 @@
  * nydus-gd 0.1.0 on Linux 6.1.0-18-amd64
  *
  * kernel
- *   ok    version         Linux 6.1.0-18-amd64, x86_64
- *   FAIL  FUSE            Cannot open "/dev/fuse": ENOENT
- *                         mend: modprobe fuse
+ *   ok    version                 Linux 6.1.0-18-amd64, x86_64
+ *   FAIL  FUSE                    Cannot open "/dev/fuse": ENOENT
+ *                                 mend: modprobe fuse
  *
  * 1 failed, 0 warnings, 2 skipped, 20 ok
  * ```
@@ -25,7 +25,7 @@ const WORDS: Readonly<Record<Verdict, string>> = { ok: "ok", warn: "warn", fail:
 const COLOURS = { ok: "green", warn: "yellow", fail: "red", skipped: "dim" } as const;
 
 const WORD_WIDTH = 6;
-const NAME_WIDTH = 20;
+const NAME_WIDTH = 24;
 
 /** Results one by one, a heading where a group begins. */
 export class DoctorText {

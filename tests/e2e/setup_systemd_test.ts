@@ -158,9 +158,9 @@ Deno.test(
         const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
         assert.equal(code, 0, stdout + stderr);
         assert.match(stdout, /Docker is set up/);
-        assert.match(stdout, /ok {4}service {13}active \(running\)\n/);
-        assert.match(stdout, /ok {4}storage driver {6}nydus-gd is in use\n/);
-        assert.match(stdout, /ok {4}mount by fuse {7}\d+ bytes read/);
+        assert.match(stdout, /ok {4}service +active \(running\)\n/);
+        assert.match(stdout, /ok {4}storage driver +nydus-gd is in use\n/);
+        assert.match(stdout, /ok {4}mount by fuse +\d+ bytes read/);
         assert.equal(await driver(machine), "nydus-gd");
       });
       await t.step("the units are as systemd wants them, and in order", async () => {
@@ -195,8 +195,8 @@ Deno.test(
         await machine.must("systemctl", "stop", UNIT);
         const { code, stdout } = await machine.run("nydus-gd", "doctor");
         assert.equal(code, 3);
-        assert.match(stdout, /warn {2}service {13}inactive \(dead\)\n +mend: systemctl start nydus-gd\.service\n/);
-        assert.match(stdout, /FAIL {2}lazy images {9}programs that read what is not here yet wait: no daemon serves\n/);
+        assert.match(stdout, /warn {2}service +inactive \(dead\)\n +mend: systemctl start nydus-gd\.service\n/);
+        assert.match(stdout, /FAIL {2}lazy images +programs that read what is not here yet wait: no daemon serves\n/);
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 3);
       });

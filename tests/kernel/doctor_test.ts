@@ -72,10 +72,10 @@ Deno.test({ name: "text is for people: groups, verdicts, what mends, a summary",
   using temp = TempDir.make();
   const { code, stdout } = await run(["doctor", "--root", temp.join("root"), "--docker-host", "tcp://h:1"]);
   assert.equal(code, 3);
-  assert.match(stdout, /^nydus-gd \d\S+ on Linux \S+\n\nkernel\n {2}ok {4}version {13}Linux /);
+  assert.match(stdout, /^nydus-gd \d\S+ on Linux \S+\n\nkernel\n {2}ok {4}version +Linux /);
   assert.match(
     stdout,
-    /\n {2}FAIL {2}daemon {14}Cannot ask Docker at tcp:\/\/h:1: it is no unix socket\n {28}mend: DOCKER_HOST=/,
+    /\n {2}FAIL {2}daemon +Cannot ask Docker at tcp:\/\/h:1: it is no unix socket\n +mend: DOCKER_HOST=/,
   );
   assert.match(stdout, /\n\n\d+ failed, \d+ warnings?, \d+ skipped, \d+ ok\n$/);
 });
