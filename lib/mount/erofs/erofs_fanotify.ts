@@ -329,9 +329,13 @@ function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {
   return devices.flatMap(({ watched }) => watched ?? []);
 }
 
-/** Drops what the kernel has of files; what is mapped by a program that runs stays. */
+/** Drops what the kernel has of files, where it may be told; what is mapped by a program that runs stays. */
 async function dropPages(): Promise<void> {
-  await Deno.writeTextFile("/proc/sys/vm/drop_caches", "1");
+  try {
+    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "1");
+  } catch (error) {
+    log.error("page cache not dropped: what was read as zeros stays so until it is", { error: messageOf(error) });
+  }
 }
 
 async function removeFiles(stateDir: string): Promise<void> {
