@@ -44,6 +44,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #mounting = new SingleFlight<string, Mounted>();
   /** A layer is mounted or forgotten, never both at once. */
   readonly #changing = new KeyedMutex<string>();
+  readonly #lettingGo = new SingleFlight<"idle", readonly Mounted[]>();
   readonly #holders = new ImageHolders();
   /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
   readonly #open = new Set<Promise<void>>();
@@ -53,7 +54,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   constructor(private readonly options: LazyImageStoreOptions) {
     this.#server = new ImageServer(options, (session) => this.#lose(session));
     options.cache.onFull = () => {
-      this.letGoIdle().catch((error) => log.error("images not let go", { error: messageOf(error) }));
+      this.#letGo().catch((error) => log.error("images not let go", { error: messageOf(error) }));
     };
   }
 
@@ -201,15 +202,21 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    * are wanted. Resolves when they were given back, or the kernel takes long over it.
    */
   async letGoIdle(): Promise<void> {
-    const idle = idleImages(this.#mounted.values(), this.#holders);
-    await Promise.all(idle.map(({ layer: { id } }) =>
-      this.#changing.run(id, async () => {
-        if (this.#holders.isHeld(id)) return;
-        await this.#unmount(id);
-        await this.options.numbers.forget(id); // whoever refers to it for a while is not given the next one's tree
-      })
-    ));
-    await closedSoon(idle);
+    await closedSoon(await this.#letGo());
+  }
+
+  #letGo(): Promise<readonly Mounted[]> {
+    return this.#lettingGo.run("idle", async () => {
+      const idle = idleImages(this.#mounted.values(), this.#holders);
+      await Promise.all(idle.map(({ layer: { id } }) =>
+        this.#changing.run(id, async () => {
+          if (this.#stopping.signal.aborted || this.#holders.isHeld(id)) return;
+          await this.#unmount(id);
+          await this.options.numbers.forget(id); // whoever refers to it for a while is not given the next one's tree
+        })
+      ));
+      return idle;
+    });
   }
 
   /** Ids of blobs that {@link letGoIdle} would give back. */
@@ -235,7 +242,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   async #stop(): Promise<void> {
     this.#stopping.abort(new NydusGdError("interrupted", "Cannot mount image: the server stops"));
-    await this.#mounting.settled();
+    await Promise.all([this.#mounting.settled(), this.#lettingGo.settled()]);
   }
 
   /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */

@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
-import type { FsDriver } from "../../lib/mount/choose.ts";
+import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
 import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
@@ -82,7 +82,7 @@ class Images implements AsyncDisposable {
   }
 }
 
-for (const fsDriver of ["erofs-fuse", "fuse"] as const) {
+for (const fsDriver of DATA_PATHS) {
   fuseTest(`images that no container uses make room for those that one does (${fsDriver})`, async () => {
     using temp = TempDir.make();
     try {
