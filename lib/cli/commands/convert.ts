@@ -23,12 +23,16 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
         .default("6" as const),
     )
     .addOption(new Option("--compressor <name>", "of chunks").choices(WRITTEN_COMPRESSORS).default("zstd" as const))
-    .option("--level <number>", "of zstd, 1 to 22", wholeNumber)
+    .option("--level <number>", "of zstd, 1 to 22; 3 unless given", wholeNumber)
     .addOption(
       new Option("--digester <name>", "of chunks").choices(["sha256", "blake3"] as const).default("sha256" as const),
     )
-    .option("--chunk-size <size>", "a power of two from 4KiB to 16MiB", size)
-    .option("--batch-size <size>", "small files are compressed together up to this; 0: each by itself", size)
+    .option("--chunk-size <size>", "a power of two from 4KiB to 16MiB; 512KiB unless given", size)
+    .option(
+      "--batch-size <size>",
+      "small files are compressed together up to this, 64KiB unless given; 0: each by itself",
+      size,
+    )
     .option("--chunk-dict <image>", "refer to the chunks of this nydus image in place of storing them again")
     .option("--prefetch-patterns <file>", "paths that are fetched first, one a line, * and ** and ? in them; -: stdin")
     .option("--with-oci", "keep the ordinary image, as first entry: plain clients get it and load all of it", false)
