@@ -5,19 +5,28 @@
  * Backend.blob(id) ──► BlobSource.read(offset, length)
  * ```
  * A backend is one home (a registry repository, a folder, a bucket); a source is one blob in it. What a source returns
- * is exactly what was asked for or an error: a short, long or shifted answer never leaves this room. Retries, token
- * refresh and connection limits are the source's business; verification of the content is lib/blob's.
+ * is exactly what was asked for or an error: a short, long or shifted answer never leaves this room, except that who
+ * asks to see an answer grow sees what has come of one that fails later. Retries, token refresh and connection limits
+ * are the source's business; verification of the content is lib/blob's.
  *
  * @module
  */
 import type { Priority } from "../base/limiter.ts";
 
-/** How a read may be scheduled and ended. */
+/**
+ * Told as an answer comes: the first `filled` bytes of `bytes`, which will be the result, are there. An attempt that is
+ * made again begins with other `bytes`. Must not throw.
+ */
+export type ReadProgress = (bytes: Uint8Array<ArrayBuffer>, filled: number) => void;
+
+/** How a read may be scheduled, watched and ended. */
 export interface ReadOptions {
   readonly priority: Priority;
   readonly signal?: AbortSignal;
   /** How often bytes of this range came that were not those of the blob: a source with several ways takes another. */
   readonly wrongAnswers?: number;
+  /** Never called by sources that have a range at once. */
+  readonly onProgress?: ReadProgress | undefined;
 }
 
 /** One blob at its home. */

@@ -23,7 +23,11 @@ const operation = fc.record({
   waits: fc.boolean(),
 });
 
-const answer = fc.constantFrom("right", "right", "late", "unavailable", "io", "cut", "flipped");
+const answer = fc.record({
+  kind: fc.constantFrom("right", "right", "late", "unavailable", "io", "cut", "flipped"),
+  /** Parts of 8 that come, in turns of their own, before the answer is complete. */
+  growth: fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 3 }),
+});
 
 Deno.test("ready chunks are right, failed ones can be had later, through faults, aborts and restarts", async () => {
   const synthetic = await makeSyntheticBlob({
@@ -42,18 +46,24 @@ Deno.test("ready chunks are right, failed ones can be had later, through faults,
         await using cache = BlobCache.open(dir.path, { ...QUIET, parallelRequests: 2, maxRequestBytes: 8000 });
         const source = new ScriptedSource(synthetic.bytes);
         let next = 0;
-        source.script = async (_read, bytes) => {
-          switch (answers[next++]) {
+        source.script = async (_read, bytes, grow) => {
+          const { kind = "right", growth = [] } = answers[next++] ?? {};
+          const flipped = bytes.map((byte, i) => i === bytes.length >> 1 ? byte ^ 0x20 : byte);
+          for (const part of growth.toSorted()) {
+            grow(kind === "flipped" ? flipped : bytes, bytes.length * part >> 3);
+            await new Promise((resolve) => setTimeout(resolve, 0));
+          }
+          switch (kind) {
             case "late":
               await new Promise((resolve) => setTimeout(resolve, 0));
               return undefined;
             case "unavailable":
             case "io":
-              return new NydusGdError(answers[next - 1] as "unavailable" | "io", "Cannot read blob: no");
+              return new NydusGdError(kind, "Cannot read blob: no");
             case "cut":
               return bytes.subarray(1);
             case "flipped":
-              return bytes.map((byte, i) => i === bytes.length >> 1 ? byte ^ 0x20 : byte);
+              return flipped;
             default:
               return undefined;
           }

@@ -8,6 +8,7 @@
  * ```
  * - A request is put together when it may start, not before: what came meanwhile rides along, and a prefetch that has
  *   not started is overtaken, or promoted when a reader wants its chunks.
+ * - What somebody waits for is ready when its bytes are here, whatever else comes with them (range_fetch.ts).
  * - A failure is told to those who asked for these chunks, and then forgotten. A read of several units that the source
  *   could not serve is tried for each by itself, so that one bad range does not spoil its neighbours.
  * - A chunk with wrong bytes is fetched once more, then it is "corrupt". It is never written to the cache.
@@ -23,10 +24,11 @@ import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import { ClaimChecker } from "./claim_checker.ts";
 import type { Decoder } from "./decoder.ts";
-import { type FetchQueue, toPriority, type Urgency } from "./fetch_queue.ts";
+import type { FetchQueue, Urgency } from "./fetch_queue.ts";
 import { Flight, type RunningRequest } from "./flight.ts";
 import type { LinkEstimate } from "./link_estimate.ts";
 import { type PlannedRequest, planRequest, type RequestLimits } from "./planner.ts";
+import { RangeFetch } from "./range_fetch.ts";
 import { ReadAhead } from "./read_ahead.ts";
 import type { Readiness } from "./readiness.ts";
 import type { BlobSources } from "./sources.ts";
@@ -236,74 +238,42 @@ export class ChunkFetcher {
 
   /** Fetches `first` and its neighbours in the queue. Never rejects. */
   async #fetch(first: Flight, overtaken: AbortSignal): Promise<void> {
-    const { offset, units, length } = this.#plan(first);
-    const flights = units.map((unit) => this.#flights.get(unit) as Flight);
-    const request: RunningRequest = { flights, controller: new AbortController(), reading: true, gaveWay: false };
-    for (const flight of flights) {
-      this.#queued[flight.urgency].delete(flight);
-      flight.state = "running";
-      flight.request = request;
-    }
+    const plan = this.#plan(first);
+    const flights = plan.units.map((unit) => this.#flights.get(unit) as Flight);
+    for (const flight of flights) this.#queued[flight.urgency].delete(flight);
+    let gaveWay = false;
+    const request = new RangeFetch(
+      this.parts,
+      {
+        landed: (flight, failures) => this.#landed(flight, failures),
+        failed: (failed, error) => this.#failed(failed, gaveWay, error),
+      },
+      plan,
+      flights,
+      first,
+    );
     this.#requests.add(request);
-    const giveWay = () => this.#giveWay(request, length);
+    const giveWay = () => {
+      if (!this.#maySurrender(request, plan.length)) return;
+      gaveWay = true;
+      request.controller.abort();
+    };
     if (first.urgency === "prefetch") {
-      this.parts.queue.charge(length);
+      this.parts.queue.charge(plan.length);
       overtaken.addEventListener("abort", giveWay, { once: true });
     }
     try {
-      const stored = await this.#read(first, request, offset, length);
-      const awaited = flights.filter(({ waiters }) => waiters > 0),
-        others = flights.filter(({ waiters }) => waiters === 0);
-      await this.#decode(awaited, others.length === 0 ? stored : stored.slice(), offset);
-      await this.#decode(others, stored, offset);
-    } catch (error) {
-      this.#failed(request, error);
+      await request.run();
     } finally {
-      request.reading = false;
       this.#requests.delete(request);
       overtaken.removeEventListener("abort", giveWay);
     }
   }
 
-  async #read(
-    first: Flight,
-    request: RunningRequest,
-    offset: number,
-    length: number,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const { sources, link } = this.parts;
-    const options = { priority: toPriority(first.urgency), signal: request.controller.signal };
-    const done = link.begin();
-    try {
-      const stored = await sources.read(offset, length, options, first.wrongAnswers);
-      done(length);
-      return stored;
-    } catch (error) {
-      done(0);
-      throw error;
-    } finally {
-      request.reading = false;
-    }
-  }
-
-  /** @param stored given away */
-  async #decode(flights: readonly Flight[], stored: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
-    if (flights.length === 0) return;
-    const { target, readiness, decoder, room } = this.parts;
-    const rows = flights.flatMap((flight) => flight.rows);
-    const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
-    await room(rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0));
-    const failures = await decoder.decode(target, rows, stored, offset, priority);
-    readiness.add(rows.filter((row) => readiness.isReady(row)));
-    for (const flight of flights) this.#landed(flight, failures);
-  }
-
-  /** An on-demand read has come while a prefetch of `length` bytes is under way. */
-  #giveWay(request: RunningRequest, length: number): void {
-    const isAwaited = request.flights.some(({ urgency }) => urgency === "on-demand");
-    if (!request.reading || isAwaited || this.parts.link.transferMs(length) <= GIVE_WAY_MS) return;
-    request.gaveWay = true;
-    request.controller.abort();
+  /** Whether a prefetch of `length` bytes is to be stopped for the sake of an on-demand read. */
+  #maySurrender({ reading, flights }: RunningRequest, length: number): boolean {
+    const isAwaited = flights.some(({ urgency }) => urgency === "on-demand");
+    return reading && !isAwaited && this.parts.link.transferMs(length) > GIVE_WAY_MS;
   }
 
   /** A request with `first` in it; with one that somebody waits for go its neighbours. */
@@ -318,7 +288,7 @@ export class ChunkFetcher {
   }
 
   /** What was fetched together is fetched apart, where one part may have failed the others. */
-  #failed({ flights, gaveWay }: RunningRequest, error: unknown): void {
+  #failed(flights: readonly Flight[], gaveWay: boolean, error: unknown): void {
     const hasRiders = flights.some(({ waiters }) => waiters === 0);
     const isShared = flights.length > 1 && (hasRiders || hasCode(error, "io"));
     for (const flight of flights) {
@@ -334,15 +304,14 @@ export class ChunkFetcher {
 
   /** The flight was decoded: done, or once more because of wrong bytes. */
   #landed(flight: Flight, failures: readonly ChunkFailure[]): void {
-    const own = failures.filter(({ row }) => flight.rows.includes(row));
-    if (own.some(({ code }) => code === "corrupt") && flight.wrongAnswers === 0 && flight.state !== "settled") {
-      flight.rows = own.map(({ row }) => row);
+    if (failures.some(({ code }) => code === "corrupt") && flight.wrongAnswers === 0 && flight.state !== "settled") {
+      flight.rows = failures.map(({ row }) => row);
       flight.wrongAnswers++;
       flight.alone = true;
       this.#enqueueAgain(flight);
       return;
     }
-    for (const failure of own) {
+    for (const failure of failures) {
       flight.failures.set(failure.row, this.#error(failure));
       if (failure.code === "corrupt") this.parts.onCorrupt(failure.row);
     }

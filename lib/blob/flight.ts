@@ -19,7 +19,7 @@ export class Flight {
   alone = false;
   /** It may go with an on-demand request although nobody waits for it: read_ahead.ts. */
   isNeighbour = false;
-  /** The read that it is part of. */
+  /** The read that its bytes come with. */
   request: RunningRequest | undefined;
   /** Why chunks did not become ready. */
   readonly failures = new Map<number, unknown>();
@@ -51,11 +51,10 @@ export class Flight {
 
 /** A read from the source that is under way. */
 export interface RunningRequest {
+  /** Those whose bytes are on their way: what is decoded has left. */
   readonly flights: readonly Flight[];
   /** Aborted when nobody waits for any of the flights. */
   readonly controller: AbortController;
   /** False once the bytes are here: from then on it is finished in any case. */
-  reading: boolean;
-  /** It was stopped for the sake of an on-demand read: who waits for its flights has them fetched later. */
-  gaveWay: boolean;
+  readonly reading: boolean;
 }

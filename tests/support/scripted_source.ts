@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BlobSource, ReadOptions } from "../../lib/backend/blob_source.ts";
+import type { BlobSource, ReadOptions, ReadProgress } from "../../lib/backend/blob_source.ts";
 import { interruption } from "../../lib/base/abort.ts";
 import type { Priority } from "../../lib/base/limiter.ts";
 
@@ -14,10 +14,15 @@ export interface SeenRead {
   readonly priority: Priority;
 }
 
-/** What becomes of a read: undefined serves it, an error fails it, bytes are sent instead, a promise is waited for. */
+/**
+ * What becomes of a read: undefined serves it, an error fails it, bytes are sent instead, a promise is waited for.
+ *
+ * @param grow shows who asked that bytes have come
+ */
 export type Script = (
   read: SeenRead,
   bytes: Uint8Array<ArrayBuffer>,
+  grow: ReadProgress,
 ) => undefined | Error | Uint8Array<ArrayBuffer> | Promise<undefined | Error | Uint8Array<ArrayBuffer>>;
 
 /** A {@link BlobSource} over bytes. */
@@ -33,7 +38,8 @@ export class ScriptedSource implements BlobSource {
     const seen = { offset, length, priority: options.priority };
     this.reads.push(seen);
     const bytes = this.bytes.slice(offset, offset + length);
-    const outcome = await this.#unlessAborted(Promise.resolve(this.script(seen, bytes)), options.signal);
+    const grow: ReadProgress = (bytes, filled) => options.onProgress?.(bytes, filled);
+    const outcome = await this.#unlessAborted(Promise.resolve(this.script(seen, bytes, grow)), options.signal);
     if (outcome instanceof Error) throw outcome;
     return outcome ?? bytes;
   }

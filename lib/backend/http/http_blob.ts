@@ -53,7 +53,8 @@ export class HttpBlob implements BlobSource {
     const headers = { range: rangeHeader(offset, length) };
     return await this.#retrying(
       options,
-      (attempt) => this.#once("GET", headers, attempt, (response) => readRange(response, offset, length)),
+      (attempt) =>
+        this.#once("GET", headers, attempt, (response) => readRange(response, offset, length, options.onProgress)),
     );
   }
 

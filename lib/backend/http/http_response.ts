@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import { concatenate } from "../../base/bytes.ts";
+import type { ReadProgress } from "../blob_source.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
 /** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
@@ -44,12 +45,8 @@ export class HttpResponse {
     return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
   }
 
-  /**
-   * The body, which must be exactly `length` bytes long.
-   *
-   * @param onProgress told how many bytes have come
-   */
-  exact(length: number, onProgress?: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> {
+  /** The body, which must be exactly `length` bytes long. */
+  exact(length: number, onProgress?: ReadProgress): Promise<Uint8Array<ArrayBuffer>> {
     const promised = this.contentLength;
     if (promised !== undefined && promised !== length) {
       this.message.destroy();
@@ -59,8 +56,8 @@ export class HttpResponse {
   }
 
   /** `length` bytes from `offset` of a body that may go on; what follows is not waited for. */
-  slice(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#collect(offset, length, true);
+  slice(offset: number, length: number, onProgress?: ReadProgress): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#collect(offset, length, true, onProgress);
   }
 
   /** The whole body as text. One that is longer than `maxBytes` is an error. */
@@ -107,7 +104,7 @@ export class HttpResponse {
     offset: number,
     length: number,
     mayGoOn: boolean,
-    onProgress?: (bytes: number) => void,
+    onProgress: ReadProgress | undefined,
   ): Promise<Uint8Array<ArrayBuffer>> {
     const out = new Uint8Array(length);
     const end = offset + length;
@@ -117,8 +114,8 @@ export class HttpResponse {
       const to = Math.min(piece.length, end - seen);
       if (from < to) out.set(piece.subarray(from, to), seen + from - offset);
       seen += piece.length;
-      onProgress?.(Math.min(seen, end));
       if (seen > end && !mayGoOn) throw brokenAnswer(`the answer is longer than the ${length} bytes asked for`);
+      if (from < to) onProgress?.(out, Math.min(seen, end) - offset);
       return !mayGoOn || seen < end;
     });
     if (seen < end) throw brokenAnswer(`the answer ended after ${seen} of ${end} bytes`);

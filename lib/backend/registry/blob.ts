@@ -51,7 +51,7 @@ export class RegistryBlob implements BlobSource {
         { method: "GET", path: this.#path, headers, what: this.#what, startAt },
         routing,
         async (response) => {
-          const bytes = await readRange(response, offset, length);
+          const bytes = await readRange(response, offset, length, options.onProgress);
           this.#remember(host, response);
           return bytes;
         },

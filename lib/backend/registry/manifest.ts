@@ -95,7 +95,7 @@ export async function getSmallBlob(
   if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
   const path = `/v2/${repository.name}/blobs/${digest}`;
   return await repository.request({ method: "GET", path, what }, onDemand(signal), async (response) => {
-    const bytes = await response.exact(size, onProgress);
+    const bytes = await response.exact(size, (_bytes, filled) => onProgress?.(filled));
     const actual = digestOf(bytes, digestAlgorithm(digest));
     if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
     return bytes;
