@@ -59,7 +59,7 @@ const DEFAULTS: BlobCacheOptions = {
   prefetchRequestBytes: 1024 * 1024,
   prefetchBytesPerSecond: undefined,
   prefetchQuietMs: 30,
-  maxRequestBytes: 2 * 1024 * 1024,
+  maxRequestBytes: 8 * 1024 * 1024,
   maxGapBytes: 8 * 1024,
   decodeWorkers: 2,
   inlineDecodeBytes: 32 * 1024,

@@ -1,11 +1,13 @@
 /**
  * What to fetch beside a chunk that a reader waits for, of what it is likely to want next.
  *
- * - *Neighbours*: chunks that follow the wanted one in the blob, as many as are nearly free: half of the bytes that the
- *   link carries while a request takes to begin. On a slow link those are a few small files, on a fast and distant one a
- *   megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
+ * - *Neighbours*: chunks around the wanted one in the blob, as many as are nearly free: those behind it come after it, in
+ *   time in which the link would wait for the next request to begin, so they may be three quarters of what it carries
+ *   then. Those before it delay it, so they are a fifth of that. On a slow link those are a few small files, on a fast
+ *   and distant one a megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
  * - *Streams*: a reader that goes on where its last chunks ended gets a window ahead of it, doubled with each step up
- *   to what keeps the link busy. It is fetched by requests of its own, beside those that somebody waits for.
+ *   to what keeps the link busy. It is fetched by requests of its own, beside those that somebody waits for, and made
+ *   full again when half of it is used up, so that these requests are long.
  *
  * While the link is not known nothing goes along: who reads little fetches little.
  *
@@ -23,11 +25,17 @@ const MAX_NEIGHBOUR_MS = 25;
 /** Windows of a stream while the link is not known, bytes. */
 const UNKNOWN_LINK_WINDOW = { first: 128 * 1024, largest: 2 * 1024 * 1024 } as const;
 
-/** Neighbours are at most this part of what the link carries while a request begins. */
-const NEIGHBOUR_SHARE = 1 / 2;
+/** Neighbours behind a chunk are at most this part of what the link carries while a request begins. */
+const NEIGHBOUR_SHARE = 3 / 4;
 
-/** The window of a stream is at most this many times what the link carries while a request begins. */
+/** Neighbours before a chunk, as a part of those behind it. */
+const BEFORE_SHARE = 1 / 5;
+
+/** The window of a stream is at most this many times what the link carries while a request begins… */
 const WINDOW_SHARE = 4;
+
+/** …or what it carries in so many milliseconds, whichever is more. */
+const WINDOW_MS = 100;
 
 /** Bytes of the largest window of a stream. */
 const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
@@ -44,6 +52,8 @@ interface Stream {
   last: number;
   /** The chunk after its window. */
   next: number;
+  /** Where the window ends in the blob. */
+  end: number;
   windowBytes: number;
 }
 
@@ -76,16 +86,27 @@ export class ReadAhead {
   after(columns: ChunkColumns, first: number, last: number, wanted: (row: number) => boolean): Ahead {
     const limit = this.maxBytes();
     if (limit <= 0) return NOTHING;
-    const { delayBytes } = this.link;
-    const nearBytes = Math.min(limit, neighbourBytes(this.link.speed));
+    const { speed } = this.link;
+    const nearBytes = Math.min(limit, neighbourBytes(speed));
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // more of the same chunk
-    const windowBytes = stream === undefined ? 0 : nextWindow(Math.max(stream.windowBytes, nearBytes), delayBytes);
     const neighbours: number[] = [], ahead: number[] = [];
-    const next = walk(columns, last, Math.max(nearBytes, windowBytes), (row, distance) => {
+    if (stream === undefined) {
+      walkBack(columns, first, nearBytes * BEFORE_SHARE, (row) => {
+        if (!wanted(row)) return false;
+        neighbours.unshift(row);
+        return true;
+      });
+    } else if (stream.end - endOf(columns, last) > stream.windowBytes / 2) {
+      this.#remember(stream, { ...stream, last });
+      return NOTHING;
+    }
+    const windowBytes = stream === undefined ? 0 : nextWindow(Math.max(stream.windowBytes, nearBytes), speed);
+    const { next, end } = walk(columns, last, Math.max(nearBytes, windowBytes), (row, distance) => {
       if (wanted(row)) (distance <= nearBytes ? neighbours : ahead).push(row);
     });
-    this.#remember(stream, { last, next: Math.max(next, stream?.next ?? 0), windowBytes });
+    const window = stream !== undefined && stream.next > next ? stream : { next, end };
+    this.#remember(stream, { last, next: window.next, end: window.end, windowBytes });
     return { neighbours, stream: ahead };
   }
 
@@ -101,30 +122,34 @@ export class ReadAhead {
   }
 }
 
-/** Bytes that may go along with a wanted chunk. */
+/** Bytes that may come behind a wanted chunk. */
 function neighbourBytes(speed: LinkSpeed | undefined): number {
   if (speed === undefined) return 0;
   return Math.min(speed.latencyMs * NEIGHBOUR_SHARE, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
 }
 
 /** The window after one of `bytes`. */
-function nextWindow(bytes: number, delayBytes: number | undefined): number {
-  if (delayBytes !== undefined) return Math.min(2 * bytes, delayBytes * WINDOW_SHARE, MAX_WINDOW_BYTES);
+function nextWindow(bytes: number, speed: LinkSpeed | undefined): number {
+  if (speed !== undefined) {
+    const busyMs = Math.max(WINDOW_MS, speed.latencyMs * WINDOW_SHARE);
+    return Math.min(2 * bytes, busyMs * speed.bytesPerMs, MAX_WINDOW_BYTES);
+  }
   return Math.min(Math.max(2 * bytes, UNKNOWN_LINK_WINDOW.first), UNKNOWN_LINK_WINDOW.largest);
 }
 
 /**
  * Goes over the chunks that follow `last` in the blob, as long as they end within `bytes` of its end.
  *
- * @returns the row after the last one that was visited
+ * @returns the row after the last one that was visited, and where that one ends
  */
 function walk(
-  { count, compressedOffset, compressedSize, uncompressedSize }: ChunkColumns,
+  columns: ChunkColumns,
   last: number,
   bytes: number,
   visit: (row: number, distance: number) => void,
-): number {
-  const start = (compressedOffset[last] as number) + (compressedSize[last] as number);
+): { next: number; end: number } {
+  const { count, compressedOffset, compressedSize, uncompressedSize } = columns;
+  const start = endOf(columns, last);
   let end = start;
   let row = last + 1;
   for (; row < count; row++) {
@@ -135,5 +160,27 @@ function walk(
     visit(row, to - start);
     end = to;
   }
-  return row;
+  return { next: row, end };
+}
+
+/** Goes over the chunks before `first` in the blob without a gap, as long as they begin within `bytes` of its begin. */
+function walkBack(
+  { compressedOffset, compressedSize, uncompressedSize }: ChunkColumns,
+  first: number,
+  bytes: number,
+  visit: (row: number) => boolean,
+): void {
+  const end = compressedOffset[first] as number;
+  let start = end;
+  for (let row = first - 1; row >= 0; row--) {
+    if (uncompressedSize[row] === 0) continue;
+    const from = compressedOffset[row] as number;
+    if (from + (compressedSize[row] as number) !== start || end - from > bytes || !visit(row)) break;
+    start = from;
+  }
+}
+
+/** Where the stored bytes of a chunk end in the blob. */
+function endOf({ compressedOffset, compressedSize }: ChunkColumns, row: number): number {
+  return (compressedOffset[row] as number) + (compressedSize[row] as number);
 }

@@ -16,7 +16,7 @@ import type { ImagePrefetchOptions } from "./image_prefetch.ts";
 /** Prefetch requests at once, however many threads are configured: readers have places of their own beside them. */
 const MAX_PARALLEL = 4;
 
-/** nydusd's least length of a merged request. */
+/** To what nydusd at least extends and merges reads, whatever its configuration says. */
 const MIN_REQUEST_BYTES = 128 * 1024;
 
 type PrefetchSettings = Pick<Settings, "prefetch">;
@@ -51,7 +51,8 @@ export function fetchTuning(
   config: Pick<NydusdConfig, "prefetch" | "rafs"> | undefined,
 ): Partial<FetchTuning> {
   const rate = smallest(bandwidth, config?.prefetch.bandwidthLimit || undefined);
-  const most = smallest(readAheadBytes, config?.rafs.batchSizeBytes);
+  const amplified = config === undefined ? undefined : Math.max(MIN_REQUEST_BYTES, config.rafs.batchSizeBytes);
+  const most = smallest(readAheadBytes, amplified);
   const ahead = { prefetchBytesPerSecond: rate, ...(most === undefined ? {} : { readAheadBytes: most }) };
   if (config === undefined) return ahead;
   const { prefetch } = config;

@@ -36,15 +36,16 @@ Deno.test("nydusd's configuration says whether, and how much, each form with its
   assert.equal(prefetchScope(off, v1({ fs_prefetch: { enable: true } })), undefined);
 });
 
-Deno.test("amplify_io bounds what is read ahead, 0 switches it off", () => {
+Deno.test("amplify_io bounds what is read ahead, but not below 128 KiB, as in nydusd", () => {
   assert.equal(fetchTuning(on, v1({})).readAheadBytes, 1 << 20);
-  assert.equal(fetchTuning(on, v1({ amplify_io: 65536 })).readAheadBytes, 65536);
-  assert.equal(fetchTuning(on, v1({ amplify_io: 0 })).readAheadBytes, 0);
+  assert.equal(fetchTuning(on, v1({ amplify_io: 262144 })).readAheadBytes, 262144);
+  assert.equal(fetchTuning(on, v1({ amplify_io: 0 })).readAheadBytes, 131072);
   assert.equal(fetchTuning(on, undefined).readAheadBytes, undefined);
   const less = parseSettings('[prefetch]\nread_ahead = "32KiB"');
   assert.equal(fetchTuning(less, undefined).readAheadBytes, 32768);
   assert.equal(fetchTuning(less, v1({})).readAheadBytes, 32768);
-  assert.equal(fetchTuning(less, v1({ amplify_io: 0 })).readAheadBytes, 0);
+  const none = parseSettings('[prefetch]\nread_ahead = "0"');
+  assert.equal(fetchTuning(none, v1({})).readAheadBytes, 0);
 });
 
 Deno.test("the smaller of two bandwidths counts, and 0 is none", () => {
