@@ -23,7 +23,7 @@ import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import { readMetaFile } from "../blob/blob_table.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
-import type { BlobDescriptor, Bootstrap, ChunkRecord } from "../rafs/bootstrap.ts";
+import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { effectiveBlobId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
@@ -106,7 +106,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
         blobs.push(cache.acquire({
           descriptor,
           source,
-          records: () => recordsOf(tree, descriptor.index),
+          records: () => tree.chunkRecords(descriptor.index),
           ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
           ...(recorder === undefined ? {} : { onDemand: (chunk) => recorder.note(descriptor.index, chunk) }),
         }));
@@ -166,10 +166,4 @@ function openFile(path: string): Fd {
 function metaBeside(bootstrapPath: string, { id, meta }: BlobDescriptor): Uint8Array | undefined {
   if (meta === undefined) return undefined;
   return readMetaFile(join(dirname(bootstrapPath), `${id}.blob.meta`), cacheMetaSize(meta.uncompressedSize));
-}
-
-function* recordsOf(tree: Bootstrap, blobIndex: number): Iterable<Readonly<ChunkRecord>> {
-  for (const record of tree.chunkRecords()) {
-    if (record.blobIndex === blobIndex) yield record;
-  }
 }

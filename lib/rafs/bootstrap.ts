@@ -151,8 +151,8 @@ export interface Bootstrap {
   xattrs(ino: number): Iterable<readonly [name: Uint8Array, value: Uint8Array]>;
   /** The pieces of `[offset, offset + length)` of a regular file, in order, cut at the end of the file. */
   extents(ino: number, offset: number, length: number): Extent[];
-  /** Every chunk record once or more. The object is reused between steps. */
-  chunkRecords(): Iterable<Readonly<ChunkRecord>>;
+  /** Every chunk record, or those of one blob, once or more. The object is reused between steps. */
+  chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
 
   /** Super blocks and tables: where they lie in the bootstrap. */
   readonly tables: readonly Region[];

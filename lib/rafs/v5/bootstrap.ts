@@ -178,7 +178,7 @@ class Reader implements V5Bootstrap {
     return extents;
   }
 
-  *chunkRecords(): Generator<Readonly<ChunkRecord>> {
+  *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
     const inode = new InodeCursor(this.#view, this.#sb);
     const record = emptyChunkRecord();
     // Records of different inodes do not overlap, or a small image could describe chunks without end.
@@ -190,6 +190,7 @@ class Reader implements V5Bootstrap {
       left -= inode.childCount;
       if (left < 0) unreadable(CHUNKS, at, "chunk infos of different files overlap");
       for (let k = 0; k < inode.childCount; k++, at += CHUNK_INFO.SIZE) {
+        if (blobIndex !== undefined && this.#view.getUint32(at + CHUNK_INFO.blobIndex, true) !== blobIndex) continue;
         this.#readChunk(at, record);
         yield record;
       }

@@ -154,11 +154,12 @@ class V6Bootstrap implements Bootstrap {
     return extents;
   }
 
-  *chunkRecords(): Generator<Readonly<ChunkRecord>> {
+  *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
     if (has(this.flags, IMAGE_FLAG.tarfs)) return; // one dummy entry that describes nothing
     const { at, size } = this.#sb.chunkTable;
     const record = emptyChunkRecord();
     for (let entry = at; entry < at + size; entry += CHUNK_INFO.SIZE) {
+      if (blobIndex !== undefined && this.#view.getUint32(entry + CHUNK_INFO.blobIndex, true) !== blobIndex) continue;
       readChunkInfo(
         this.#bytes,
         this.#view,
