@@ -26,6 +26,11 @@ export class TunnelError extends Error {
 const CERTIFICATE_ERRORS =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/;
 
+/** The other end closed the connection without a word. */
+export function disconnect(): SocketError {
+  return Object.assign(new Error("the other end closed the connection"), { code: "ECONNRESET" });
+}
+
 /** True where the other end closed the connection. */
 export function isDisconnect(error: SocketError): boolean {
   return error.code === "ECONNRESET" || error.code === "EPIPE" || error.code === "ECONNABORTED";

@@ -1,8 +1,8 @@
 /**
  * HTTP requests within limits: kept-alive connections, named timeouts, on-demand before prefetch, proxies.
  *
- * HTTP/1.1 over node:http: unlike fetch it tells connecting from waiting, verifies with more than one set of roots, and
- * leaves redirects alone. A range of 64 KiB costs the same through either.
+ * HTTP/1.1 over sockets: unlike fetch that tells connecting from waiting, verifies with more than one set of roots, and
+ * leaves redirects alone.
  *
  * ```ts
  * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
@@ -17,16 +17,18 @@
 import { interruption, throwIfAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { Limiter } from "../../base/limiter.ts";
-import { Agents, closeIdle, type TlsOptions } from "./agents.ts";
 import { confine } from "./confinement.ts";
-import { Exchange, type HttpRequest } from "./exchange.ts";
+import { ConnectionPools } from "./connections.ts";
+import { Exchange } from "./exchange.ts";
 import type { FetchOptions } from "./fetch_options.ts";
 import type { HttpResponse } from "./http_response.ts";
 import type { ProxyRoute, ProxyRule, RoutingOptions } from "./proxy.ts";
+import type { HttpRequest } from "./request_bytes.ts";
 import { statusError } from "./status.ts";
+import type { TlsOptions } from "./tls.ts";
 
-export type { ClientCertificate, TlsOptions } from "./agents.ts";
-export type { HttpRequest } from "./exchange.ts";
+export type { HttpRequest } from "./request_bytes.ts";
+export type { ClientCertificate, TlsOptions } from "./tls.ts";
 
 /** Limits that a backend's own configuration sets in place of the client's. */
 export type Timeouts = Partial<Pick<FetchOptions, "connectTimeoutMs" | "readTimeoutMs" | "totalTimeoutMs">>;
@@ -46,10 +48,10 @@ export interface ExchangeOptions extends RoutingOptions {
 /** All connections of the process, or of a test. Disposing closes them. */
 export class HttpClient implements Disposable {
   readonly #limiters = new Map<string, Limiter>();
-  readonly #agents: Agents;
+  readonly #connections: ConnectionPools;
 
   constructor(readonly options: FetchOptions) {
-    this.#agents = new Agents(options);
+    this.#connections = new ConnectionPools(options.parallelPerHost);
   }
 
   /**
@@ -81,7 +83,7 @@ export class HttpClient implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#agents[Symbol.dispose]();
+    this.#connections[Symbol.dispose]();
   }
 
   async #attempt<T>(
@@ -90,8 +92,8 @@ export class HttpClient implements Disposable {
     { tls, timeouts, signal, socketPath }: ExchangeOptions,
     consume: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
-    const agent = this.#agents.of(request.url, tls, route ?? socketPath);
-    const way = { agent, route, timeouts: { ...this.options, ...timeouts }, signal };
+    const connections = this.#connections.of(request.url, tls, route ?? socketPath);
+    const way = { connections, route, timeouts: { ...this.options, ...timeouts }, signal };
     for (let isFresh = false;; isFresh = true) {
       const exchange = new Exchange(request, way);
       try {
@@ -100,7 +102,7 @@ export class HttpClient implements Disposable {
         return await consume(response);
       } catch (error) {
         if (isFresh || !exchange.wasStale) throw error;
-        closeIdle(agent);
+        connections.closeIdle();
       } finally {
         exchange.end();
       }

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import type { IncomingMessage } from "node:http";
 import { concatenate } from "../../base/bytes.ts";
 import type { ReadProgress } from "../blob_source.ts";
+import type { AnswerBody } from "./answer_body.ts";
+import type { ResponseHead } from "./response_parser.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
 /** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
@@ -15,28 +16,24 @@ const DRAIN_BYTES = 64 * 1024;
 export class HttpResponse {
   readonly status: number;
 
-  /**
-   * @param onData told of each piece, for the silence timer
-   * @param broken rejects when the exchange fails: timeout, abort, connection lost
-   */
+  /** @param broken rejects when the exchange fails: timeout, abort, connection lost */
   constructor(
     /** Where it came from. */
     readonly url: URL,
     /** Who answered, for messages: its host, and the proxy before it. */
     readonly server: string,
-    private readonly message: IncomingMessage,
+    private readonly head: ResponseHead,
+    private readonly body: AnswerBody,
     /** False for the answer to a HEAD, whose Content-Length is that of another body. */
     private readonly hasBody: boolean,
-    private readonly onData: () => void,
     private readonly broken: Promise<never>,
   ) {
-    this.status = message.statusCode ?? 0;
+    this.status = head.status;
   }
 
-  /** A header's value; several headers of one name are joined with commas. */
+  /** A header's value, by its lower-case name; several headers of one name are joined with commas. */
   header(name: string): string | undefined {
-    const value = this.message.headers[name];
-    return Array.isArray(value) ? value.join(", ") : value;
+    return this.head.headers.get(name);
   }
 
   /** Content-Length; undefined when there is none or it is no number. */
@@ -49,7 +46,7 @@ export class HttpResponse {
   exact(length: number, onProgress?: ReadProgress): Promise<Uint8Array<ArrayBuffer>> {
     const promised = this.contentLength;
     if (promised !== undefined && promised !== length) {
-      this.message.destroy();
+      this.body.giveUp();
       return Promise.reject(brokenAnswer(`the answer has ${promised} bytes, not ${length}`));
     }
     return this.#collect(0, length, false, onProgress);
@@ -94,10 +91,10 @@ export class HttpResponse {
   async discard(): Promise<void> {
     const length = this.hasBody ? this.contentLength : 0;
     if (length === undefined || length > DRAIN_BYTES) {
-      this.message.destroy();
+      this.body.giveUp();
       return;
     }
-    await this.#consume(() => true).catch(() => this.message.destroy());
+    await this.#consume(() => true).catch(() => this.body.giveUp());
   }
 
   async #collect(
@@ -124,11 +121,12 @@ export class HttpResponse {
 
   /** Feeds each piece to `take` until the end, or until it returns false; the rest is then given up. */
   #consume(take: (piece: Uint8Array) => boolean): Promise<void> {
-    const { message } = this;
-    const done = new Promise<void>((resolve, reject) => {
-      let seen = 0;
-      message.on("data", (piece: Uint8Array) => {
-        this.onData();
+    const { body } = this;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let seen = 0, ended = false;
+    body.read({
+      data: (piece) => {
+        if (ended) return;
         seen += piece.length;
         try {
           if (take(piece)) return;
@@ -136,14 +134,14 @@ export class HttpResponse {
         } catch (error) {
           reject(error);
         }
-        message.destroy();
-      });
-      message.once("end", () => resolve());
-      const lost = () => reject(brokenAnswer(`the connection was lost after ${seen} bytes of the answer`));
-      message.once("aborted", lost);
-      message.once("error", lost);
-      message.once("close", lost);
+        ended = true;
+        body.giveUp();
+      },
+      end: (whole) => {
+        if (whole) resolve();
+        else reject(brokenAnswer(`the connection was lost after ${seen} bytes of the answer`));
+      },
     });
-    return Promise.race([done, this.broken]);
+    return Promise.race([promise, this.broken]);
   }
 }

@@ -15,7 +15,7 @@
  */
 import { hasCode } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
-import type { BodyStream } from "../http/exchange.ts";
+import type { BodyStream } from "../http/request_bytes.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import { brokenAnswer } from "../http/transfer_error.ts";
 import type { ReadOptions } from "../blob_source.ts";

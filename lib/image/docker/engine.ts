@@ -14,7 +14,7 @@
  */
 import * as v from "valibot";
 import type { HttpClient } from "../../backend/http/http_client.ts";
-import type { HttpRequest } from "../../backend/http/exchange.ts";
+import type { HttpRequest } from "../../backend/http/request_bytes.ts";
 import type { HttpResponse } from "../../backend/http/http_response.ts";
 import { TransferError } from "../../backend/http/transfer_error.ts";
 import type { Credential } from "../../backend/registry/keychain.ts";

@@ -1,0 +1,123 @@
+/**
+ * The connections of a client: made when they are needed, kept while they may be needed again.
+ *
+ * Kept are those to one destination (host, port, proxy, ways to check certificates) apart from all others, at most
+ * `parallelPerHost` of them, for {@link IDLE_CONNECTION_MS}. How many are in use at a time is the client's business.
+ *
+ * @module
+ */
+import type { Socket } from "node:net";
+import { type Destination, dial, type Dialing } from "./dial.ts";
+import type { ProxyRoute } from "./proxy.ts";
+import { isTunnel } from "./request_bytes.ts";
+import { DEFAULT_TLS, secureContext, tlsFor, type TlsOptions } from "./tls.ts";
+
+/** Connections are kept this long without use: under the idle limit of common servers and load balancers. */
+const IDLE_CONNECTION_MS = 50_000;
+
+/** A connection that nobody uses. */
+interface Idle {
+  readonly socket: Socket;
+  /** Ends the watch over it. */
+  forget(): void;
+}
+
+/** One destination's connections. */
+export class ConnectionPool implements Disposable {
+  readonly #idle: Idle[] = [];
+  #closed = false;
+
+  constructor(private readonly destination: Destination, private readonly most: number) {}
+
+  /** A connection that was kept; undefined where there is none. */
+  takeIdle(): Socket | undefined {
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      idle.forget();
+      if (idle.socket.destroyed || !idle.socket.writable) continue;
+      idle.socket.ref();
+      return idle.socket;
+    }
+    return undefined;
+  }
+
+  /** A new connection. */
+  dial(): Dialing {
+    return dial(this.destination);
+  }
+
+  /** Keeps a connection whose last answer has come whole. */
+  give(socket: Socket): void {
+    if (this.#closed || this.#idle.length >= this.most || socket.destroyed || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    // whatever the server does with it now, a word included, ends it
+    const drop = () => this.#drop(socket);
+    const timer = setTimeout(drop, IDLE_CONNECTION_MS);
+    Deno.unrefTimer(timer);
+    const events = ["data", "end", "error", "close"] as const;
+    for (const event of events) socket.on(event, drop);
+    const forget = () => {
+      clearTimeout(timer);
+      for (const event of events) socket.off(event, drop);
+    };
+    socket.unref();
+    this.#idle.push({ socket, forget });
+  }
+
+  /** Where one idle connection was closed by its server, the others are likely to be. */
+  closeIdle(): void {
+    for (const { socket } of [...this.#idle]) this.#drop(socket);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.closeIdle();
+  }
+
+  #drop(socket: Socket): void {
+    const at = this.#idle.findIndex((idle) => idle.socket === socket);
+    if (at < 0) return;
+    this.#idle.splice(at, 1)[0]?.forget();
+    socket.on("error", () => {}); // nobody waits for it
+    socket.destroy();
+  }
+}
+
+/** All pools of a client. Disposing closes their connections that are not in use. */
+export class ConnectionPools implements Disposable {
+  readonly #pools = new Map<string, ConnectionPool>();
+
+  /** @param most connections that are kept for one destination */
+  constructor(private readonly most: number) {}
+
+  /** The pool for requests to `url` through a proxy, or over a Unix socket of that path. */
+  of(url: URL, tls: TlsOptions = DEFAULT_TLS, way?: ProxyRoute | string): ConnectionPool {
+    const isSecure = url.protocol === "https:";
+    const applied = tlsFor(url.hostname, tls);
+    const { proxy, asHttp } = typeof way === "object" ? way : {};
+    const host = proxy !== undefined && !(isSecure && !asHttp) ? undefined : url.host;
+    const key = JSON.stringify([isSecure, host, isSecure || proxy?.secure ? applied : {}, proxy ?? way, asHttp]);
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      this.#pools.set(key, pool = new ConnectionPool(destinationOf(url, applied, way), this.most));
+    }
+    return pool;
+  }
+
+  [Symbol.dispose](): void {
+    for (const pool of this.#pools.values()) pool[Symbol.dispose]();
+    this.#pools.clear();
+  }
+}
+
+function destinationOf(url: URL, tls: TlsOptions, way: ProxyRoute | string | undefined): Destination {
+  const isSecure = url.protocol === "https:";
+  const port = url.port === "" ? (isSecure ? 443 : 80) : Number(url.port);
+  const host = { hostname: url.hostname.replace(/^\[(.*)\]$/, "$1"), port };
+  if (typeof way !== "object") return { ...host, socketPath: way, tls: isSecure ? secureContext(tls) : undefined };
+  const { proxy } = way;
+  const proxyTls = secureContext({ ...tls, clientCertificate: undefined });
+  if (isTunnel(url, way)) return { ...host, tls: secureContext(tls), tunnel: { proxy, tls: proxyTls } };
+  return { hostname: proxy.hostname, port: proxy.port, tls: proxy.secure ? proxyTls : undefined };
+}
