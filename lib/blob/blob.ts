@@ -96,6 +96,11 @@ export class Blob {
     this.shared.readiness.onRecorded(listener, this.#released.signal);
   }
 
+  /** A reader has come to a chunk whose bit in `OpenBlob.watched` was set. */
+  reached(chunkIndex: number): void {
+    this.shared.reached(chunkIndex);
+  }
+
   /** Numbers of the blob, those of other images on it included. */
   stats(): BlobStats {
     return this.shared.stats();

@@ -52,6 +52,8 @@ export interface OpenBlob {
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined in a cache that keeps nothing, whose files have none. */
   readonly path: string | undefined;
+  /** One bit a chunk: who reads from a chunk whose bit is set takes it away and calls `Blob.reached`. */
+  readonly watched: Uint8Array<SharedArrayBuffer>;
 }
 
 /** What the blobs of one cache share. */
@@ -166,6 +168,11 @@ export class CachedBlob {
     return this.#opened;
   }
 
+  /** A reader has come to a chunk that was watched. */
+  reached(row: number): void {
+    this.#opened?.fetcher.reached(row);
+  }
+
   /** Everything that is ready is recorded on disk. */
   async flush(): Promise<void> {
     await this.#opened?.readiness.flush();
@@ -228,12 +235,14 @@ export class CachedBlob {
       files.touch();
       const readiness = new Readiness(id, files, columns, parts.flush);
       const { ready } = readiness;
+      const watched = new Uint8Array(new SharedArrayBuffer(ready.length));
       const dataFd = files.data.fd.raw;
       const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester };
       const { decoder, queue, link, tuner, room } = parts;
       const fetcher = new ChunkFetcher({
         id,
         target,
+        watched,
         readiness,
         sources,
         decoder,
@@ -245,7 +254,7 @@ export class CachedBlob {
         onCorrupt: (row) => this.#onCorrupt(row),
       }, new ChunkIndex(columns));
       const path = parts.folder.keeps ? files.data.path : undefined;
-      return { descriptor, view: { dataFd, chunks: columns, ready, path }, files, readiness, fetcher, target };
+      return { descriptor, view: { dataFd, chunks: columns, ready, watched, path }, files, readiness, fetcher, target };
     } catch (error) {
       files[Symbol.dispose]();
       throw error;

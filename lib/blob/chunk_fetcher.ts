@@ -20,6 +20,7 @@
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
+import { setBit } from "./bits.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import { ClaimChecker } from "./claim_checker.ts";
@@ -41,6 +42,8 @@ export interface ChunkFetcherParts {
   /** Of the blob, for messages. */
   readonly id: string;
   readonly target: DecodeTarget;
+  /** Bits of chunks at which a reader is to be noticed: {@link ChunkFetcher.reached}. */
+  readonly watched: Uint8Array<SharedArrayBuffer>;
   readonly readiness: Readiness;
   readonly sources: BlobSources;
   readonly decoder: Decoder;
@@ -128,6 +131,11 @@ export class ChunkFetcher {
     for (const row of missing) if (!readiness.isKnown(row)) throw this.#unknown(row);
   }
 
+  /** A reader has come to a chunk that was watched, and found it there. */
+  reached(row: number): void {
+    if (this.#closed === undefined && row < this.parts.target.columns.count) this.#lookAhead(row, row);
+  }
+
   /** Units that are on their way. */
   get inFlight(): number {
     return this.#flights.size;
@@ -171,15 +179,15 @@ export class ChunkFetcher {
     return { offset: uncompressedOffset[row] as number, length: uncompressedSize[row] as number };
   }
 
-  /** A reader waits for rows `first` to `last`: what it may want next sets out, too. Gives its rows. */
-  #lookAhead(first: number, last: number): number[] {
-    const { target: { columns }, readiness } = this.parts;
+  /** A reader is at rows `first` to `last`: what it may want next sets out, with them where they have to be fetched. Gives its rows. */
+  #lookAhead(first: number, last: number): readonly number[] {
+    const { target: { columns }, readiness, watched } = this.parts;
     const wanted = (row: number) =>
       !readiness.isReady(row) && readiness.isKnown(row) && !this.#flights.has(this.index.unitOf(row));
-    const { neighbours, stream } = this.#readAhead.after(columns, first, last, wanted);
-    for (const row of neighbours) this.#flightOf(row, "read-ahead").isNeighbour = true;
-    for (const row of stream) this.#flightOf(row, "read-ahead");
-    return [...neighbours, ...stream];
+    const { ahead, watch } = this.#readAhead.after(columns, first, last, wanted);
+    for (const row of ahead) this.#flightOf(row, "read-ahead").isNeighbour = true;
+    if (watch !== undefined) setBit(watched, watch);
+    return ahead;
   }
 
   #enqueue(flight: Flight): void {

@@ -6,13 +6,13 @@
  *   then. Those before it delay it, so they are a fifth of that. On a slow link those are a few small files, on a fast
  *   and distant one a megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
  * - *Streams*: a reader that goes on where its last chunks ended gets a window ahead of it, doubled with each step up
- *   to what keeps the link busy. It is fetched by requests of its own, beside those that somebody waits for, and made
- *   full again when half of it is used up, so that these requests are long.
+ *   to what keeps the link busy. What follows the chunk that it waits for comes with it; the window is made full again
+ *   when half of it is used up, so that requests are long and the link is busy while the reader is.
  *
  * While the link is not known nothing goes along: who reads little fetches little.
  *
- * Reads of chunks that are here are not seen, so a stream goes on when its reader runs into the window's end, or into
- * what is still on its way.
+ * Reads of chunks that are here are not seen, except of the one that is watched: it stands at the middle of a window. A
+ * stream goes on when its reader comes to it, runs into what is still on its way, or into the window's end.
  *
  * @module
  */
@@ -57,15 +57,15 @@ interface Stream {
   windowBytes: number;
 }
 
-/** Chunks to fetch ahead, ascending. */
+/** What to do beside what a reader waits for. */
 export interface Ahead {
-  /** To go with the wanted ones. */
-  readonly neighbours: readonly number[];
-  /** To be fetched beside. */
-  readonly stream: readonly number[];
+  /** Chunks to fetch, ascending. */
+  readonly ahead: readonly number[];
+  /** The chunk at which the reader is to be noticed. */
+  readonly watch?: number | undefined;
 }
 
-const NOTHING: Ahead = { neighbours: [], stream: [] };
+const NOTHING: Ahead = { ahead: [] };
 
 /** The readers of one blob. */
 export class ReadAhead {
@@ -79,7 +79,7 @@ export class ReadAhead {
   constructor(private readonly link: LinkEstimate, private readonly maxBytes: () => number) {}
 
   /**
-   * A reader waits for chunks `first` to `last`.
+   * A reader is at chunks `first` to `last`: waits for them, or was noticed.
    *
    * @param wanted whether a chunk is neither here nor on its way
    */
@@ -90,11 +90,11 @@ export class ReadAhead {
     const nearBytes = Math.min(limit, neighbourBytes(speed));
     const stream = this.#find(first);
     if (stream !== undefined && last <= stream.last) return NOTHING; // more of the same chunk
-    const neighbours: number[] = [], ahead: number[] = [];
+    const ahead: number[] = [];
     if (stream === undefined) {
       walkBack(columns, first, nearBytes * BEFORE_SHARE, (row) => {
         if (!wanted(row)) return false;
-        neighbours.unshift(row);
+        ahead.unshift(row);
         return true;
       });
     } else if (stream.end - endOf(columns, last) > stream.windowBytes / 2) {
@@ -102,12 +102,14 @@ export class ReadAhead {
       return NOTHING;
     }
     const windowBytes = stream === undefined ? 0 : nextWindow(Math.max(stream.windowBytes, nearBytes), speed);
+    let watch: number | undefined;
     const { next, end } = walk(columns, last, Math.max(nearBytes, windowBytes), (row, distance) => {
-      if (wanted(row)) (distance <= nearBytes ? neighbours : ahead).push(row);
+      if (wanted(row)) ahead.push(row);
+      if (distance >= windowBytes / 2) watch ??= row;
     });
     const window = stream !== undefined && stream.next > next ? stream : { next, end };
     this.#remember(stream, { last, next: window.next, end: window.end, windowBytes });
-    return { neighbours, stream: ahead };
+    return stream === undefined ? { ahead } : { ahead, watch };
   }
 
   /** The stream whose reader may have come to `row`. */

@@ -28,6 +28,14 @@ export function isReady(extent: Extent, blob: OpenBlob): boolean {
   return (Atomics.load(blob.ready, chunkIndex >> 3) & (0x80 >> (chunkIndex & 7))) !== 0;
 }
 
+/** Whether somebody wants to know that the chunk is read; true once. */
+export function takeWatch({ chunkIndex }: Extent, { watched }: OpenBlob): boolean {
+  if (watched === undefined) return false;
+  const bit = 0x80 >> (chunkIndex & 7);
+  if ((Atomics.load(watched, chunkIndex >> 3) & bit) === 0) return false;
+  return (Atomics.and(watched, chunkIndex >> 3, ~bit & 0xff) & bit) !== 0;
+}
+
 /** Whether the piece can be read now. Where no chunk is there is nothing to wait for. */
 export function isReadable(extent: Extent, blobs: readonly (OpenBlob | undefined)[]): boolean {
   if (extent.blobIndex === HOLE) return true;

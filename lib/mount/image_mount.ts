@@ -42,6 +42,11 @@ export interface OpenBlob {
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined where it has none. */
   readonly path: string | undefined;
+  /**
+   * One bit a chunk, in the same order: who reads from a chunk whose bit is set takes it away, and has
+   * {@link ChunkStore.reached} called.
+   */
+  readonly watched?: Uint8Array<SharedArrayBuffer>;
 }
 
 /** One blob of a mounted image. */
@@ -63,6 +68,8 @@ export interface ChunkStore {
   seal(chunkIndexes: Iterable<number>): boolean;
   /** Calls `listener` whenever chunks of the open blob have reached the disk. */
   onStored(listener: () => void): void;
+  /** A reader has come to a chunk that was watched. */
+  reached?(chunkIndex: number): void;
 }
 
 /** An image ready to be mounted. */

@@ -36,7 +36,12 @@ export class AnswerBody {
     if (this.#reader !== undefined) return this.#reader.data(piece);
     this.#unread.push(piece);
     this.#unreadBytes += piece.length;
-    if (this.#unreadBytes > MAX_UNREAD_BYTES) this.source.pause();
+    if (this.isFull) this.source.pause();
+  }
+
+  /** Whether more is to come only when somebody reads. */
+  get isFull(): boolean {
+    return this.#reader === undefined && this.#unreadBytes > MAX_UNREAD_BYTES;
   }
 
   end(whole: boolean): void {

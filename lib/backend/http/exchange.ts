@@ -10,6 +10,7 @@
  */
 import { once } from "node:events";
 import type { Socket } from "node:net";
+import { setImmediate } from "node:timers";
 import { interruption } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { AnswerBody } from "./answer_body.ts";
@@ -31,6 +32,12 @@ export interface Way {
   readonly timeouts: FetchOptions;
   readonly signal: AbortSignal | undefined;
 }
+
+/**
+ * Bytes after which an answer waits for the next turn of the event loop: the runtime goes on reading a socket as long as
+ * it has something, and nobody else would be heard.
+ */
+const TURN_BYTES = 2 * 1024 * 1024;
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -57,6 +64,8 @@ export class Exchange {
   /** Whether status and fields have. */
   #hasHead = false;
   #ended = false;
+  /** Bytes that have come in this turn of the event loop, or a little longer. */
+  #turnBytes = 0;
   #lastActivity = performance.now();
 
   constructor(private readonly request: HttpRequest, private readonly way: Way) {
@@ -166,12 +175,23 @@ export class Exchange {
   readonly #onData = (bytes: Uint8Array) => {
     this.#hasBegun = true;
     this.#active();
+    this.#turnBytes += bytes.length;
+    if (this.#turnBytes >= TURN_BYTES) this.#yield();
     try {
       this.#parser.push(bytes);
     } catch (error) {
       this.#failed(error, false);
     }
   };
+
+  #yield(): void {
+    const socket = this.#socket;
+    this.#turnBytes = 0;
+    socket?.pause();
+    setImmediate(() => {
+      if (this.#socket === socket && !this.#body.isFull) socket?.resume();
+    });
+  }
 
   readonly #onEnd = () => {
     this.#parser.finish();

@@ -24,8 +24,8 @@ import {
 import type { FuseOperations } from "../../../ffi/libfuse3_session.ts";
 import { equalBytes } from "../../base/bytes.ts";
 import { messageOf } from "../../base/errors.ts";
-import type { InodeAttr } from "../../rafs/bootstrap.ts";
-import { coveredLength, isReadable, readExtents } from "../cached_read.ts";
+import type { Extent, InodeAttr } from "../../rafs/bootstrap.ts";
+import { coveredLength, isReadable, readExtents, takeWatch } from "../cached_read.ts";
 import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";
 import type { FromWorker, Miss } from "./worker_messages.ts";
@@ -171,6 +171,17 @@ export class ImageOperations implements FuseOperations {
     return 0;
   }
 
+  /** Tells those who fetch ahead of readers how far this one has come. */
+  #tellReached(image: ServedImage, extents: readonly Extent[]): void {
+    for (const extent of extents) {
+      const { blobIndex: index, chunkIndex: chunk } = extent;
+      const blob = image.blobs[index];
+      if (blob !== undefined && takeWatch(extent, blob)) {
+        this.#host.post({ kind: "reached", image: image.number, index, chunk });
+      }
+    }
+  }
+
   /** Bytes read into the data buffer, or -1 when the main thread has to see to it (or to say what is wrong). */
   #readCached(image: ServedImage, ino: number, offset: number, size: number): number {
     if (size > this.#host.data.length) return -1;
@@ -184,6 +195,7 @@ export class ImageOperations implements FuseOperations {
       if (error instanceof SyscallError) return -1; // a cache file that was cut is mended there
       throw error;
     }
+    this.#tellReached(image, extents);
     return length;
   }
 

@@ -328,6 +328,9 @@ export class FuseSession implements AsyncDisposable {
       case "miss":
         this.#misses.handle(this.#images.get(message.image), message, () => worker.release(message.slot));
         break;
+      case "reached":
+        this.#images.get(message.image)?.image.blobs[message.index]?.reached?.(message.chunk);
+        break;
       case "unreferenced":
         this.#images.releaseIfUnused(this.#images.get(message.image));
         break;

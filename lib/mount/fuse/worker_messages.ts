@@ -82,6 +82,8 @@ export interface Miss {
 export type FromWorker =
   | { readonly kind: "ready"; readonly session: bigint }
   | Miss
+  /** A READ has come to a chunk that was watched. */
+  | { readonly kind: "reached"; readonly image: number; readonly index: number; readonly chunk: number }
   /** The last reference to a removed image is gone. */
   | { readonly kind: "unreferenced"; readonly image: number }
   /** An operation failed on what the image holds. */
