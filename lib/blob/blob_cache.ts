@@ -62,7 +62,7 @@ const DEFAULTS: BlobCacheOptions = {
   maxRequestBytes: 8 * 1024 * 1024,
   maxGapBytes: 8 * 1024,
   decodeWorkers: 2,
-  inlineDecodeBytes: 32 * 1024,
+  inlineDecodeBytes: 128 * 1024,
   idleDecodeMs: 10_000,
   flushAfterMs: 1000,
   flushAfterBytes: 64 * 1024 * 1024,
