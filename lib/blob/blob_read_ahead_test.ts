@@ -44,6 +44,24 @@ Deno.test("who wants to know is told of chunks that a reader waits for and of th
     assert.deepEqual(told.splice(6), [8]);
   }));
 
+Deno.test("a reader that comes to the watched chunk of its window has the next one fetched", () =>
+  withBlob({ sizes: Array<number>(60).fill(8000), cache: AHEAD }, async ({ blob, source, synthetic }) => {
+    const { watched } = await blob.open();
+    const watchedRows = () =>
+      [...Array(60).keys()].filter((row) => ((watched[row >> 3] ?? 0) & (0x80 >> (row & 7))) !== 0);
+    await ensureRows(blob, synthetic, [0]);
+    assert.deepEqual(watchedRows(), [], "a window is for who goes on");
+    await ensureRows(blob, synthetic, [5]);
+    const [middle = -1, ...others] = watchedRows();
+    assert.ok(middle > 5 && others.length === 0 && await isReady(blob, middle));
+    const before = source.bytesRead;
+    blob.reached(middle);
+    while (source.bytesRead === before) await new Promise((resolve) => setTimeout(resolve, 0));
+    assert.equal(source.reads.length, 3);
+    blob.reached(0);
+    assert.equal(source.reads.length, 3, "who is behind it asks for nothing");
+  }));
+
 Deno.test("a prefetch takes nothing along", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [2], "prefetch");
