@@ -21,7 +21,7 @@ import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
-import { FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
+import { abortConnection, findMount, FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
 import { type FuseCounters, FuseSession, type FuseSessionOptions, type NumberedImage } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { UnmountWatch } from "./unmount_watch.ts";
@@ -261,8 +261,14 @@ async function abandonFuse(
   if (dead.length > 0) {
     log.warn("a killed server left mounts, containers that use them get errors", { mounts: dead.length });
   }
-  // its connection goes with the keeper: nobody waits for what is not answered
+  const connection = findMount(mountpoint);
   await FuseSession.abandon(stateDir);
+  // a thread of that server which was killed within a mount of its own still has the device, and waits for itself
+  if (connection !== undefined) {
+    await abortConnection(connection).catch((error) =>
+      log.warn("connection of a dead mount not cut", { mountpoint, error: messageOf(error) })
+    );
+  }
   for (const { mountPoint } of dead) umount2(mountPoint, MNT.DETACH);
 }
 

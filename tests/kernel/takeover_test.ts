@@ -4,6 +4,7 @@
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { DATA_PATHS } from "../../lib/mount/choose.ts";
+import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -71,6 +72,26 @@ fuseTest(
     deepEqual(await warningsOf(container), []);
   },
 );
+
+for (const fsDriver of ["fuse", "erofs-fuse"]) {
+  fuseTest(`readers get errors when both died, and somebody still holds the descriptors (${fsDriver})`, async () => {
+    await using container = await LazyContainer.start(fsDriver);
+    await using readers = await container.read(1);
+    const held = await Keeper.take(keeperPath(container.stateDir)); // as a thread that was killed within a mount does
+    try {
+      await container.driver.kill();
+      Deno.kill(container.keeperPid, "SIGKILL");
+      await container.driver.restart();
+      equal((await readers.stop()).wrong, 0);
+      await startAnew(container);
+      await using again = await container.read(1);
+      const { wrong, errors } = await again.stop();
+      deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
+    } finally {
+      for (const fd of held?.values() ?? []) fd[Symbol.dispose]();
+    }
+  });
+}
 
 async function startAnew({ driver }: LazyContainer): Promise<void> {
   await driver.call("GraphDriver.Put", { ID: "box" });
