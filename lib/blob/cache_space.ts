@@ -138,27 +138,27 @@ export class CacheSpace {
   /** Makes room for so many bytes, where there is none and there is something to evict. */
   async #make(bytes: number): Promise<void> {
     const isDone = () => this.#isExhausted || this.#fits(bytes);
-    if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(bytes));
-  }
-
-  async #pass(bytes: number): Promise<void> {
     try {
-      const { blobs } = await takeInventory(this.folder.path);
-      this.#usedBytes = bytesOf(blobs);
-      const victims = this.#victims(blobs, 0, bytes, ({ id }) => !this.users.isInUse(id));
-      const gone = await this.#evict(victims.map(({ id }) => id));
-      const freed = victims.filter(({ id }) => gone.has(id));
-      this.#usedBytes -= bytesOf(freed);
-      if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
-      this.#isExhausted = !this.#fits(bytes);
-      if (!this.#isExhausted) return;
-      log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
-      this.users.letGo();
+      if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(bytes));
     } catch (error) {
       // what the cache is for comes first: a write that has no room says so itself
       this.#isExhausted = true;
       log.warn("no room made in the cache", { dir: this.folder.path, reason: messageOf(error) });
     }
+  }
+
+  async #pass(bytes: number): Promise<void> {
+    const { blobs } = await takeInventory(this.folder.path);
+    this.#usedBytes = bytesOf(blobs);
+    const victims = this.#victims(blobs, 0, bytes, ({ id }) => !this.users.isInUse(id));
+    const gone = await this.#evict(victims.map(({ id }) => id));
+    const freed = victims.filter(({ id }) => gone.has(id));
+    this.#usedBytes -= bytesOf(freed);
+    if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
+    this.#isExhausted = !this.#fits(bytes);
+    if (!this.#isExhausted) return;
+    log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
+    this.users.letGo();
   }
 
   #fits(moreBytes: number): boolean {

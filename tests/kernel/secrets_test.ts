@@ -49,6 +49,7 @@ async function withServe(source: Source, auth: "basic" | "bearer", test: (parts:
     DOCKER_CONFIG: temp.join("client"),
     NYDUS_GD_FETCH_DEADLINE: "2s",
     NYDUS_GD_FETCH_RETRIES: "1",
+    NYDUS_GD_PREFETCH_READ_AHEAD: "0",
   };
   const options = { within: ANY_UMASK, env, logLevel: "trace", logPath };
   await using serve = await LazyServe.start(temp.path, options, backend);
