@@ -9,7 +9,7 @@
  *   to what keeps the link busy. What follows the chunk that it waits for comes with it; the window is made full again
  *   when half of it is used up, so that requests are long and the link is busy while the reader is.
  *
- * While the link is not known little goes along.
+ * While the link is not known nothing goes along: who reads little fetches little.
  *
  * Reads of chunks that are here are not seen, except of the one that is watched: it stands at the middle of a window. A
  * stream goes on when its reader comes to it, runs into what is still on its way, or into the window's end.
@@ -18,9 +18,6 @@
  */
 import type { ChunkColumns } from "../rafs/chunk_table.ts";
 import type { LinkEstimate, LinkSpeed } from "./link_estimate.ts";
-
-/** Neighbours behind a chunk while the link is not known, bytes: as much as a link of 1.5 MB/s carries in 20 ms. */
-const UNKNOWN_LINK_BYTES = 32 * 1024;
 
 /** They occupy the link at most so long, milliseconds, however late its answers are. */
 const MAX_NEIGHBOUR_MS = 25;
@@ -129,7 +126,7 @@ export class ReadAhead {
 
 /** Bytes that may come behind a wanted chunk. */
 function neighbourBytes(speed: LinkSpeed | undefined): number {
-  if (speed === undefined) return UNKNOWN_LINK_BYTES;
+  if (speed === undefined) return 0;
   return Math.min(speed.latencyMs * NEIGHBOUR_SHARE, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
 }
 
