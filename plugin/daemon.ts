@@ -46,6 +46,7 @@ import { lockFile } from "../lib/layer/home_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { chooseDataPath, namedFsDriver } from "../lib/mount/choose.ts";
+import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
@@ -146,6 +147,7 @@ class Daemon implements AsyncDisposable {
       deadlineMs: settings.fetch.deadlineMs,
       cacheMount: cache.ownMount,
     };
+    await clearProbes(folders.state, cache.stats().dir);
     const dataPathOf = async (wanted: string) => {
       const dataPath = await chooseDataPath(wanted, { stateDir: folders.state, cacheDir: cache.stats().dir });
       if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });

@@ -19,6 +19,7 @@ import type { SizeLimit } from "../base/setting_values.ts";
 import { trimMemory } from "../base/trim_memory.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { chooseDataPath } from "../mount/choose.ts";
+import { clearProbes } from "../mount/erofs/probe_places.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/mount_single.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
@@ -117,6 +118,7 @@ async function start(
 ): Promise<ImageMount> {
   await requireBlobs(image, options);
   await writeJsonFile(notePath(places.stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
+  await clearProbes(places.stateDir, cacheDir);
   const dataPath = await chooseDataPath(options.fsDriver, { stateDir: places.stateDir, cacheDir });
   if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
   return await mountSingle(image, dataPath, places);

@@ -15,6 +15,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
 import { BootstrapWriter } from "../../rafs/v6/writer.ts";
 import { mountErofs } from "./erofs_mount.ts";
+import { probePath } from "./probe_places.ts";
 
 /** Bytes of a block of the file. */
 export const PROBE_BLOCK = 4096;
@@ -29,7 +30,7 @@ const DEVICE_BYTES = PROBE_BLOCK + 1000;
  * @throws {NydusGdError} "environment": why it cannot be used
  */
 export function probeErofs(dir: string): void {
-  const probe = `${dir}/erofs-probe-${crypto.randomUUID()}`;
+  const probe = probePath(dir);
   Deno.mkdirSync(probe, { mode: 0o700 });
   try {
     const target = `${probe}/mnt`, image = `${probe}/image`, device = `${probe}/device`;

@@ -14,6 +14,7 @@ import { pwriteAll, read } from "../../../ffi/unistd.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { ErofsTasks } from "./erofs_tasks.ts";
 import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
+import { probePath } from "./probe_places.ts";
 
 /** How long an event may take. */
 const EVENT_TIMEOUT_MS = 5_000;
@@ -29,8 +30,7 @@ const BYTE = 1;
  * @throws {NydusGdError} "environment": why it cannot be used
  */
 export async function probeFanotify(tasks: ErofsTasks, stateDir: string, cacheDir: string): Promise<void> {
-  const name = `fanotify-probe-${crypto.randomUUID()}`;
-  const device = `${cacheDir}/${name}.device`, folder = `${stateDir}/${name}`;
+  const device = probePath(cacheDir), folder = probePath(stateDir);
   const image = `${folder}/image`, target = `${folder}/mnt`;
   await Deno.mkdir(target, { recursive: true, mode: 0o700 });
   try {
