@@ -21,6 +21,7 @@ import { knownBytes, VerifyingReaders } from "./verifying_reader.ts";
 
 const FILES = { count: 16, sizeBytes: 1 << 20 } as const;
 const CHUNK = 16 * 1024;
+const NO_READ_AHEAD = { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } as const;
 
 /** See the module. Disposing ends the driver in order and fails where a mount is left. */
 export class LazyContainer implements AsyncDisposable {
@@ -39,7 +40,8 @@ export class LazyContainer implements AsyncDisposable {
   /** @param fsDriver the data path, by name or "auto" */
   static async start(fsDriver = "auto", options: ServeProcessOptions = {}): Promise<LazyContainer> {
     const temp = TempDir.make();
-    // one more than is read, so that the blob is never complete
+    // one more than is read, and nothing is fetched ahead: a blob that is complete is not asked about, and the kernel
+    // would show what {@link emptyCache} leaves of it
     const names = Array.from({ length: FILES.count + 1 }, (_, number) => number);
     const built = await buildFrom(
       tarOf(...names.map((n) => file(String(n), knownBytes(n, FILES.sizeBytes)))),
@@ -50,7 +52,8 @@ export class LazyContainer implements AsyncDisposable {
     Deno.writeFileSync(temp.join(`blobs/${built.blobId}`), built.blob);
     const backend = { type: "localfs", config: { dir: temp.join("blobs") } };
     Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
-    const driver = await GraphDriverProcess.start(temp.path, options);
+    const env = { ...NO_READ_AHEAD, ...options.env };
+    const driver = await GraphDriverProcess.start(temp.path, { ...options, env });
     const container = new LazyContainer(temp, driver, built.blobId, fsDriver);
     const Opts = [`nydus-gd.config=${temp.join("config.json")}`, `nydus-gd.fs-driver=${fsDriver}`];
     await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
