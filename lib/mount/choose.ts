@@ -8,7 +8,8 @@
  * | fuse | a file system in this program | /dev/fuse |
  *
  * "auto" takes erofs-fanotify under a strong guard (keeper/guard.ts), for it shows zeros when all who watch have died;
- * else fuse, until the takeover of erofs-fuse has been stress-tested. A data path that is named is that one or an error.
+ * else fuse, which has nothing to make before an image is mounted first. A data path that is named is that one or an
+ * error.
  *
  * @module
  */
