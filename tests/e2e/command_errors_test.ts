@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { mountAt } from "../../ffi/mountinfo.ts";
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
 import { MOUNTS_DIR, statePath } from "../../lib/image/mount_state.ts";
 import { DATA_PATHS } from "../../lib/mount/choose.ts";
@@ -311,7 +312,7 @@ async function mountStates(): Promise<string[]> {
 /** Waits until a process is gone, or only its exit status is left. */
 async function hasEnded(pid: string): Promise<void> {
   for (;;) {
-    const stat = await ignoreMissing(Deno.errors.NotFound, Deno.readTextFile(`/proc/${pid}/stat`));
+    const stat = readProcessFile(pid, "stat");
     if (stat === undefined || /\) [ZX] /.test(stat)) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -22,6 +22,7 @@ import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { inheritedDescriptors, removeStoredDescriptor, storeDescriptor } from "../../../ffi/libsystemd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "../../../ffi/pidfd.ts";
+import { readProcessFile } from "../../../ffi/procfs.ts";
 import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
@@ -236,15 +237,11 @@ function kill(process: Fd): void {
 
 /** Undefined for a process that has ended, waited for or not. */
 function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    // the name, in parentheses, may hold anything; behind it field 3 is the state and field 22 the start
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+  const stat = readProcessFile(pid, "stat");
+  if (stat === undefined) return undefined;
+  // the name, in parentheses, may hold anything; behind it field 3 is the state and field 22 the start
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" ? undefined : fields[19];
 }
 
 function bootId(): string {

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { readProcessFile } from "../../../ffi/procfs.ts";
 import { basename } from "node:path";
 import { PROGRESS_BYTES, readProgress } from "./progress.ts";
 import { TempDir } from "../temp_dir.ts";
@@ -119,14 +120,10 @@ class Watch {
 
 /** /proc/PID/stat: utime and stime are fields 14 and 15 in ticks of 10 ms, rss field 24 in pages of 4096 bytes. */
 function usageOf(pid: number): { cpuSeconds: number; residentBytes: number } | undefined {
-  try {
-    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
-    return { cpuSeconds: ((fields[11] ?? 0) + (fields[12] ?? 0)) / 100, residentBytes: (fields[21] ?? 0) * 4096 };
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || (error as { code?: string }).code === "ESRCH") return undefined;
-    throw error;
-  }
+  const stat = readProcessFile(pid, "stat");
+  if (stat === undefined) return undefined;
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+  return { cpuSeconds: ((fields[11] ?? 0) + (fields[12] ?? 0)) / 100, residentBytes: (fields[21] ?? 0) * 4096 };
 }
 
 function positive(variable: string, fallback: number): number {

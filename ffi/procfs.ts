@@ -1,0 +1,34 @@
+/**
+ * Files of /proc/PID, of processes that may end at any moment: proc(5).
+ *
+ * Who opened such a file before its process ended reads ESRCH, which the runtime's own reading tells by a message alone.
+ *
+ * @module
+ */
+import { isErrno } from "./errno.ts";
+import { O, open } from "./fcntl.ts";
+import { read } from "./unistd.ts";
+
+/** Bytes of a file that are asked for at once. */
+const PIECE_BYTES = 4096;
+
+/**
+ * What `/proc/<pid>/<name>` holds; undefined when there is no such process, or it ends meanwhile.
+ *
+ * @throws {SyscallError} EACCES, EPERM
+ */
+export function readProcessFile(pid: number | string, name: string): string | undefined {
+  const decoder = new TextDecoder();
+  const piece = new Uint8Array(PIECE_BYTES);
+  try {
+    using file = open(`/proc/${pid}/${name}`, O.RDONLY);
+    for (let text = "";;) {
+      const length = read(file, piece);
+      if (length === 0) return text;
+      text += decoder.decode(piece.subarray(0, length), { stream: true });
+    }
+  } catch (error) {
+    if (isErrno(error, "ENOENT", "ESRCH")) return undefined;
+    throw error;
+  }
+}
