@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { readProcessFile } from "../ffi/procfs.ts";
 
 /** Where nothing may appear, as tests have folders of their own. */
 const PLACES = [
@@ -79,10 +80,10 @@ async function otherProcesses(isolated: boolean): Promise<string[]> {
   for await (const { name } of Deno.readDir("/proc")) {
     const pid = Number(name);
     if (!Number.isInteger(pid) || pid === 1 || pid === Deno.pid) continue;
-    const status = await readIfThere(`/proc/${pid}/stat`);
+    const status = readProcessFile(pid, "stat") ?? "";
     const [state, parent] = status.slice(status.lastIndexOf(")") + 2).split(" ");
     if (status === "" || state === "Z" || (!isolated && Number(parent) !== Deno.pid)) continue;
-    const command = (await readIfThere(`/proc/${pid}/cmdline`)).replaceAll("\0", " ").trim();
+    const command = (readProcessFile(pid, "cmdline") ?? "").replaceAll("\0", " ").trim();
     found.push(`${pid} ${command}`);
   }
   return found;
@@ -117,7 +118,6 @@ async function readIfThere(path: string): Promise<string> {
     return await Deno.readTextFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "";
-    if (error instanceof Error && "code" in error && error.code === "ESRCH") return ""; // it ended after the open
     throw error;
   }
 }
