@@ -17,7 +17,8 @@ import type { Fd } from "../../ffi/fd.ts";
 import { fstat, major, minor, S, type Stat } from "../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../ffi/sys_xattr.ts";
 import { pread, readlinkat } from "../../ffi/unistd.ts";
-import { type TarEntry, tarEntry, type TarType } from "../archive/tar.ts";
+import { NODE_TYPES } from "../archive/node_type.ts";
+import { type TarEntry, tarEntry } from "../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { OVERLAY_XATTR_PREFIX } from "../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts";
@@ -30,15 +31,6 @@ const PIECE_BYTES = 256 * 1024;
 
 /** Overlay attributes with which a file is not what it seems: another folder's content, another file's data. */
 const REFUSED_XATTRS = ["trusted.overlay.redirect", "trusted.overlay.metacopy"];
-
-const TYPES: ReadonlyMap<number, TarType> = new Map([
-  [S.IFREG, "file"],
-  [S.IFLNK, "symlink"],
-  [S.IFCHR, "char"],
-  [S.IFBLK, "block"],
-  [S.IFDIR, "directory"],
-  [S.IFIFO, "fifo"],
-]);
 
 /** Pieces of the archive. */
 export type Pieces = Generator<Uint8Array<ArrayBuffer>, void>;
@@ -58,7 +50,7 @@ export class TarOutput {
 
   /** What `name` in `folder` is, under the name `path`. */
   *node(folder: Fd, name: Uint8Array, path: ByteString, stat: Stat): Pieces {
-    const type = TYPES.get(stat.mode & S.IFMT);
+    const type = NODE_TYPES[stat.mode & S.IFMT];
     if (type === undefined) return;
     const owner = toContainer(this.#idMaps, stat);
     if (owner === undefined) throw outside(path, stat);

@@ -5,13 +5,13 @@
  */
 import { createHash, type Hash } from "node:crypto";
 import { makedev } from "../../../ffi/sys_stat.ts";
+import { TYPE_BITS } from "../../archive/node_type.ts";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { OVERLAY_XATTR_PREFIX, parseWhiteout } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { entryName } from "../../layer/apply_tree.ts";
-import { TYPE_BITS } from "../convert/entry_inode.ts";
 import type { SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);

@@ -5,8 +5,9 @@
  *
  * @module
  */
-import { makedev, S } from "../../../ffi/sys_stat.ts";
-import type { TarEntry, TarType } from "../../archive/tar.ts";
+import { makedev } from "../../../ffi/sys_stat.ts";
+import { type NodeType, TYPE_BITS } from "../../archive/node_type.ts";
+import type { TarEntry } from "../../archive/tar.ts";
 import { OVERLAY_XATTR_PREFIX } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -21,16 +22,6 @@ const MAX_TARGET_BYTES = 4095;
 
 const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names up to 255 bytes, 64 KiB each";
 
-/** Type bits of st_mode of an entry. */
-export const TYPE_BITS: Readonly<Record<Exclude<TarType, "link">, number>> = {
-  file: S.IFREG,
-  directory: S.IFDIR,
-  symlink: S.IFLNK,
-  char: S.IFCHR,
-  block: S.IFBLK,
-  fifo: S.IFIFO,
-};
-
 /**
  * The inode of what is no hard link.
  *
@@ -38,7 +29,7 @@ export const TYPE_BITS: Readonly<Record<Exclude<TarType, "link">, number>> = {
  * @throws {NydusGdError} "unsupported"
  */
 export function inodeOfEntry(
-  entry: TarEntry & { readonly type: Exclude<TarType, "link"> },
+  entry: TarEntry & { readonly type: NodeType },
   path: readonly ByteString[],
   chunks: readonly ChunkPlace[],
   chunkSize: number,

@@ -13,7 +13,8 @@ import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
 import { pread, readlinkat } from "../../../ffi/unistd.ts";
 import { throwIfAborted } from "../../base/abort.ts";
-import { type TarEntry, tarEntry, type TarType } from "../../archive/tar.ts";
+import { NODE_TYPES } from "../../archive/node_type.ts";
+import { type TarEntry, tarEntry } from "../../archive/tar.ts";
 import { type ByteString, compareBytes, concatenate, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Entries } from "./convert_tree.ts";
@@ -25,15 +26,6 @@ const PIECE_BYTES = 1 << 20;
 
 const SLASH = Uint8Array.of(0x2f);
 const HERE = Uint8Array.of(0x2e);
-
-const TYPES: Readonly<Record<number, Exclude<TarType, "link">>> = {
-  [S.IFREG]: "file",
-  [S.IFDIR]: "directory",
-  [S.IFLNK]: "symlink",
-  [S.IFCHR]: "char",
-  [S.IFBLK]: "block",
-  [S.IFIFO]: "fifo",
-};
 
 /** The entries of `folder`, an absolute path. */
 export function fromFolder(folder: string, onBytes: OnBytes, signal: AbortSignal): Entries {
@@ -79,7 +71,7 @@ class FolderWalk {
   async #visit(path: Uint8Array): Promise<boolean> {
     const absolute = this.#absolute(path);
     const stat = statat(AT.FDCWD, absolute, AT.SYMLINK_NOFOLLOW);
-    const type = TYPES[stat.mode & S.IFMT];
+    const type = NODE_TYPES[stat.mode & S.IFMT];
     if (type === undefined) return false; // a socket
     if (type !== "directory" && stat.nlink > 1 && this.#isLink(path, stat)) return false;
     this.builder.entry(tarEntry({

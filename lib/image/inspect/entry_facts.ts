@@ -4,20 +4,13 @@
  * @module
  */
 import { major, minor, S } from "../../../ffi/sys_stat.ts";
+import { NODE_TYPES } from "../../archive/node_type.ts";
 import type { Bootstrap, InodeAttr } from "../../rafs/bootstrap.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
 
 /** Names of file types. */
-export const TYPE_NAMES: Readonly<Record<number, string>> = {
-  [S.IFREG]: "file",
-  [S.IFDIR]: "directory",
-  [S.IFLNK]: "symlink",
-  [S.IFCHR]: "char",
-  [S.IFBLK]: "block",
-  [S.IFIFO]: "fifo",
-  [S.IFSOCK]: "socket",
-};
+export const TYPE_NAMES: Readonly<Record<number, string>> = { ...NODE_TYPES, [S.IFSOCK]: "socket" };
 
 /** See the module. Paths and targets are as pathText has them. */
 export interface EntryFacts {

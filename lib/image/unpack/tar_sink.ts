@@ -8,7 +8,8 @@
  */
 import { major, minor, S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
-import { tarEntry, type TarType } from "../../archive/tar.ts";
+import { NODE_TYPES } from "../../archive/node_type.ts";
+import { tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 
@@ -20,15 +21,6 @@ export interface TarOutput {
   finish(): Promise<void>;
   discard(): Promise<void>;
 }
-
-const TYPES: Readonly<Record<number, TarType>> = {
-  [S.IFREG]: "file",
-  [S.IFDIR]: "directory",
-  [S.IFLNK]: "symlink",
-  [S.IFCHR]: "char",
-  [S.IFBLK]: "block",
-  [S.IFIFO]: "fifo",
-};
 
 /** See the module. */
 export class TarSink implements TreeSink {
@@ -42,7 +34,7 @@ export class TarSink implements TreeSink {
 
   async entry(entry: UnpackedEntry): Promise<void> {
     const { path, linkTo, target, xattrs, attr: { mode, uid, gid, rdev, size, mtime, mtimeNsec } } = entry;
-    const type = TYPES[mode & S.IFMT];
+    const type = NODE_TYPES[mode & S.IFMT];
     if (type === undefined || linkTo !== undefined && this.#missing.has(linkTo)) {
       this.leftOut.sockets++;
       this.#missing.add(path);
