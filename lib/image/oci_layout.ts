@@ -20,7 +20,8 @@ import {
   parseManifestDocument,
 } from "../oci/manifest.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
-import { hostPlatform, matchesPlatform } from "../oci/platform.ts";
+import { hostPlatform } from "../oci/platform.ts";
+import { isEntryFor } from "../oci/index_entry.ts";
 
 /** The name of an image in the layout's index. */
 export const REF_NAME = "org.opencontainers.image.ref.name";
@@ -143,13 +144,7 @@ export class OciLayout {
 /** The entries of an index for this machine, under the given name. */
 function entriesOf({ manifests }: Index, tag: string | undefined): Descriptor[] {
   const host = hostPlatform();
-  return manifests.filter((entry) => {
-    const { platform } = entry;
-    if (!hasName(entry, tag)) return false;
-    if (!platform) return true;
-    const { os, architecture, variant } = platform;
-    return matchesPlatform(host, { os, architecture, ...(variant === undefined ? {} : { variant }) });
-  });
+  return manifests.filter((entry) => hasName(entry, tag) && isEntryFor(entry, host));
 }
 
 function hasName({ annotations }: Descriptor, tag: string | undefined): boolean {

@@ -20,8 +20,9 @@ import { NydusGdError } from "../base/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Index, Manifest } from "../oci/manifest.ts";
-import { isManifestType, MEDIA_TYPE, NYDUS_OS_FEATURE } from "../oci/media_types.ts";
-import { formatPlatform, matchesPlatform, type Platform } from "../oci/platform.ts";
+import { isEntryFor, isMarkedNydus } from "../oci/index_entry.ts";
+import { isManifestType, MEDIA_TYPE } from "../oci/media_types.ts";
+import { formatPlatform, type Platform } from "../oci/platform.ts";
 import { formatReference, manifestName, type Reference } from "../oci/reference.ts";
 import { type ImageForm, imageForm } from "./image_form.ts";
 
@@ -87,12 +88,12 @@ async function formOf({ document, digest }: FetchedManifest, question: ImageQues
 /** The images of an index for the platform: the first as Docker counts, then the rest, the marked ones first. */
 async function entriesOf(index: Index, question: ImageQuestion): Promise<[first: Found, ...others: Found[]]> {
   const { repository, reference, platform: wanted, signal } = question;
-  const [first, ...others] = index.manifests.filter(({ platform }) => !platform || isFor(wanted, platform));
+  const [first, ...others] = index.manifests.filter((entry) => isEntryFor(entry, wanted));
   if (first === undefined) throw noPlatform(index, reference, wanted);
   const look = async ({ digest }: Descriptor) => formOf(await getManifest(repository, digest, signal), question);
   const found = await look(first);
   if (found.form.kind === "bootstrap-only") return [found];
-  const inOrder = [...others.filter(isMarked), ...others.filter((entry) => !isMarked(entry))];
+  const inOrder = [...others.filter(isMarkedNydus), ...others.filter((entry) => !isMarkedNydus(entry))];
   return [found, ...await Promise.all(inOrder.slice(0, MAX_LOOKED_AT).map(look))];
 }
 
@@ -117,18 +118,6 @@ function mayBeImage({ mediaType, artifactType }: Descriptor): boolean {
     MEDIA_TYPE.dockerConfig,
   ];
   return isManifestType(mediaType) && types.includes(artifactType);
-}
-
-function isMarked({ artifactType, platform }: Descriptor): boolean {
-  return artifactType === MEDIA_TYPE.nydusManifest || (platform?.["os.features"] ?? []).includes(NYDUS_OS_FEATURE);
-}
-
-/** Whether an entry is for this platform; what else it asks for is nydus's own mark. */
-function isFor(
-  wanted: Platform,
-  { os, architecture, variant }: Pick<Platform, "os" | "architecture" | "variant">,
-): boolean {
-  return matchesPlatform(wanted, { os, architecture, ...(variant === undefined ? {} : { variant }) });
 }
 
 function noPlatform({ manifests }: Index, reference: Reference, wanted: Platform): NydusGdError {

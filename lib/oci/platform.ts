@@ -17,6 +17,9 @@ export interface Platform {
   readonly "os.features"?: readonly string[] | undefined;
 }
 
+/** What of a platform says which programs run there. */
+type Machine = Pick<Platform, "os" | "architecture" | "variant">;
+
 /** Other words for the same architecture. */
 const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, variant?: string]>> = {
   x86_64: ["amd64"],
@@ -57,7 +60,7 @@ export function hostPlatform(os: string = Deno.build.os, arch: string = Deno.bui
 }
 
 /** True when an image for `offered` runs on `wanted`. Versions and features are not looked at. */
-export function matchesPlatform(wanted: Platform, offered: Platform): boolean {
+export function matchesPlatform(wanted: Machine, offered: Machine): boolean {
   return wanted.os === offered.os && wanted.architecture === offered.architecture &&
     variantOf(wanted) === variantOf(offered);
 }
@@ -68,6 +71,6 @@ export function formatPlatform(platform: Platform): string {
   return `${os}/${architecture}${variant ? `/${variant}` : ""}`;
 }
 
-function variantOf(platform: Platform): string {
+function variantOf(platform: Machine): string {
   return platform.variant || (DEFAULT_VARIANTS[platform.architecture] ?? "");
 }

@@ -10,8 +10,8 @@ import { type BackendDeps, openRegistry } from "../../backend/open_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { digestHex } from "../../oci/digest.ts";
 import { bootstrapLayer, type Index, type Manifest } from "../../oci/manifest.ts";
-import { MEDIA_TYPE, NYDUS_OS_FEATURE } from "../../oci/media_types.ts";
-import { hostPlatform, matchesPlatform } from "../../oci/platform.ts";
+import { isEntryFor, isMarkedNydus } from "../../oci/index_entry.ts";
+import { hostPlatform } from "../../oci/platform.ts";
 import { formatReference, manifestName, parseReference, type Reference } from "../../oci/reference.ts";
 import type { Repository } from "../../backend/registry/repository.ts";
 import { OciLayout } from "../oci_layout.ts";
@@ -76,14 +76,7 @@ function requireOrdinary(manifest: Manifest, reference: Reference): Manifest {
 /** For this machine, and not marked as nydus. */
 function entriesOf({ manifests }: Index): Index["manifests"] {
   const host = hostPlatform();
-  return manifests.filter(({ platform, artifactType }) => {
-    if (artifactType === MEDIA_TYPE.nydusManifest || platform?.["os.features"]?.includes(NYDUS_OS_FEATURE)) {
-      return false;
-    }
-    if (!platform) return true;
-    const { os, architecture, variant } = platform;
-    return matchesPlatform(host, { os, architecture, ...(variant === undefined ? {} : { variant }) });
-  });
+  return manifests.filter((entry) => !isMarkedNydus(entry) && isEntryFor(entry, host));
 }
 
 function noOrdinary(reference: Reference): NydusGdError {
