@@ -10,7 +10,7 @@ import type { BlobSource } from "../../backend/blob_source.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { streamBlob } from "../convert/blob_stream.ts";
 import { tarOfLayer } from "../convert/layer_tar.ts";
-import { readFile } from "../convert/open_source.ts";
+import { streamFile } from "../file_stream.ts";
 import { counted } from "../convert/source_image.ts";
 import { SourceTree } from "./source_tree.ts";
 import { TarTree } from "./tar_tree.ts";
@@ -29,7 +29,7 @@ export interface SourceLayer {
 export async function tarTree(path: string, signal: AbortSignal): Promise<SourceTree> {
   const tree = new SourceTree();
   const expected = { what: `tar ${path}`, doing: "compare", digest: undefined, diffId: undefined } as const;
-  await addTar(tree, tarOfLayer(readFile(path, signal), expected), false);
+  await addTar(tree, tarOfLayer(streamFile(path, signal), expected), false);
   return tree;
 }
 

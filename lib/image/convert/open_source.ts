@@ -15,15 +15,13 @@ import type { BackendDeps } from "../../backend/open_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { hostPlatform, type Platform } from "../../oci/platform.ts";
 import { parseReference } from "../../oci/reference.ts";
+import { streamFile } from "../file_stream.ts";
 import { OciLayout } from "../oci_layout.ts";
 import { fromTar } from "./convert_tree.ts";
 import { fromFolder } from "./folder_entries.ts";
 import { layoutContent, registryContent } from "./image_content.ts";
 import { tarOfLayer } from "./layer_tar.ts";
 import { counted, type SourceImage, sourceImages, type SourceLayer } from "./source_image.ts";
-
-/** Bytes of a file that are read at once. */
-const PIECE_BYTES = 1 << 20;
 
 /**
  * The images, one for each platform.
@@ -73,7 +71,7 @@ async function archiveLayer(path: string): Promise<SourceLayer> {
     hasWhiteouts: false,
     entries: (onBytes, signal) =>
       fromTar(
-        tarOfLayer(counted(readFile(archive, signal), onBytes), {
+        tarOfLayer(counted(streamFile(archive, signal), onBytes), {
           what,
           doing: "convert",
           digest: undefined,
@@ -81,18 +79,6 @@ async function archiveLayer(path: string): Promise<SourceLayer> {
         }),
       ),
   };
-}
-
-/** A file in pieces. @throws {Deno.errors.NotFound} */
-export async function* readFile(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  using file = await Deno.open(path);
-  for (;;) {
-    signal.throwIfAborted();
-    const piece = new Uint8Array(PIECE_BYTES);
-    const length = await file.read(piece);
-    if (length === null) return;
-    yield piece.subarray(0, length);
-  }
 }
 
 async function requireKind(path: string, kind: "file" | "folder"): Promise<Deno.FileInfo> {

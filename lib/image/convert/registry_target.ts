@@ -11,13 +11,11 @@ import { blobSize, mountBlob, pushBlob, pushManifest } from "../../backend/regis
 import type { RegistryBackend } from "../../backend/registry/registry_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { DEFAULT_TAG, formatReference, type Reference } from "../../oci/reference.ts";
+import { streamFile } from "../file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import { type ImageContent, registryContent, type RepositoryPlace } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
 import { counted, type OnBytes } from "./source_image.ts";
-
-/** Bytes that are read and sent at once. */
-const PIECE_BYTES = 256 << 10;
 
 /** See the module. */
 export class RegistryTarget implements ImageTarget {
@@ -54,7 +52,7 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async putFile({ digest, size }: Put, path: string, onBytes: OnBytes, signal: AbortSignal): Promise<void> {
-    const open = () => counted(readFile(path), onBytes);
+    const open = () => counted(streamFile(path, signal), onBytes);
     await pushBlob(this.blobs.transport, digest, { length: size, open }, signal);
     await ignore(Deno.errors.NotFound, Deno.remove(path));
   }
@@ -77,15 +75,5 @@ export class RegistryTarget implements ImageTarget {
   async publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void> {
     for (const manifest of manifests) await this.putManifest(manifest, signal);
     await pushManifest(this.blobs.transport, this.#tag, root, signal);
-  }
-}
-
-async function* readFile(path: string): AsyncGenerator<Uint8Array> {
-  using file = await Deno.open(path);
-  for (;;) {
-    const piece = new Uint8Array(PIECE_BYTES);
-    const length = await file.read(piece);
-    if (length === null) return;
-    yield piece.subarray(0, length);
   }
 }
