@@ -15,6 +15,7 @@
  * @module
  */
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
+import { readProcessFile } from "../../ffi/procfs.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import { TempDir } from "./temp_dir.ts";
 
@@ -195,7 +196,7 @@ export class SystemdMachine implements AsyncDisposable {
     for (;;) {
       const children = `/proc/${this.#unshare.pid}/task/${this.#unshare.pid}/children`;
       this.#init = Number((await ignore(Deno.errors.NotFound, Deno.readTextFile(children)))?.trim() || 0);
-      if (this.#init > 0 && await comm(this.#init) === "systemd") {
+      if (this.#init > 0 && comm(this.#init) === "systemd") {
         const { stdout } = await this.run("systemctl", "is-system-running");
         if (/running|degraded/.test(stdout)) return;
       }
@@ -213,8 +214,8 @@ export class SystemdMachine implements AsyncDisposable {
   }
 }
 
-async function comm(pid: number): Promise<string | undefined> {
-  return (await ignore(Deno.errors.NotFound, Deno.readTextFile(`/proc/${pid}/comm`)))?.trim();
+function comm(pid: number): string | undefined {
+  return readProcessFile(pid, "comm")?.trim();
 }
 
 function killIfThere(pid: number): void {
