@@ -80,25 +80,6 @@ export function poll(entries: readonly PollEntry[], timeoutMs: number): number[]
   }
 }
 
-/** Waits again and again for one descriptor, as {@link poll} does for any, without allocating. */
-export class PollWait {
-  readonly #bytes: Uint8Array<ArrayBuffer>;
-
-  /** @param fd must stay open as long as it is waited for */
-  constructor(fd: AnyFd, events: number) {
-    this.#bytes = encodePollFds([{ fd, events }]);
-  }
-
-  /**
-   * Whether it became ready. A signal ends the wait before its time.
-   *
-   * @param timeoutMs 0 looks and returns, -1 waits for ever
-   */
-  wait(timeoutMs: number): boolean {
-    return libc().poll(this.#bytes, 1n, timeoutMs) > 0;
-  }
-}
-
 /**
  * As {@link poll}, while this thread does other things. The descriptors must stay open until it settles.
  *

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { TempDir } from "../tests/support/temp_dir.ts";
 import { O, open } from "./fcntl.ts";
-import { encodePollFds, POLL, poll, pollNonblocking, PollWait } from "./poll.ts";
+import { encodePollFds, POLL, poll, pollNonblocking } from "./poll.ts";
 import { ioctl } from "./sys_ioctl.ts";
 import { mknodat, S } from "./sys_stat.ts";
 import { writeAll } from "./unistd.ts";
@@ -72,14 +72,4 @@ Deno.test("ioctl fills bytes and takes values", () => {
   using file = open("/dev/null", O.RDONLY);
   assert.throws(() => ioctl(file, 0x1234n, 5), { message: `Cannot ioctl 0x1234 "fd ${file.raw}": ENOTTY` });
   assert.throws(() => ioctl(1 << 20, FIONREAD), (e) => isErrno(e, "EBADF"));
-});
-
-Deno.test("one descriptor is waited for again and again", () => {
-  using temp = TempDir.make();
-  using end = pipe(temp);
-  const readable = new PollWait(end, POLL.IN);
-  assert.equal(readable.wait(0), false);
-  writeAll(end, BYTE);
-  assert.equal(readable.wait(-1), true);
-  assert.equal(readable.wait(0), true);
 });

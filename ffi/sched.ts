@@ -24,7 +24,13 @@ export const CLONE = {
 const libc = loadLibc({
   unshare: { parameters: ["i32"], result: "i32" }, // int unshare(int flags)
   setns: { parameters: ["i32", "i32"], result: "i32" }, // int setns(int fd, int nstype)
+  sched_yield: { parameters: [], result: "i32" }, // int sched_yield(void)
 });
+
+/** Lets other threads that are ready run first. */
+export function schedYield(): void {
+  libc().sched_yield();
+}
 
 /** Stops sharing what `flags` ({@link CLONE} bits) names. NEWNS needs CAP_SYS_ADMIN. */
 export function unshare(flags: number): void {

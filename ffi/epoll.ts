@@ -1,0 +1,67 @@
+/**
+ * Waiting for one descriptor that other threads wait for as well: one event wakes one of them.
+ *
+ * Source: sys/epoll.h and linux/eventpoll.h, Linux 6.18.
+ *
+ * @module
+ */
+import { type AnyFd, Fd, rawFd } from "./fd.ts";
+import { check, loadLibc } from "./libc.ts";
+
+/** Events. ERR and HUP are told without being asked for. */
+export const EPOLL = { IN: 0x1, OUT: 0x4, ERR: 0x8, HUP: 0x10, EXCLUSIVE: 0x1000_0000 } as const;
+
+/** struct epoll_event: byte offsets; packed on x86-64 alone. */
+export const EPOLL_EVENT = Deno.build.arch === "x86_64"
+  ? { SIZE: 12, events: 0, data: 4 } as const
+  : { SIZE: 16, events: 0, data: 8 } as const;
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+
+const libc = loadLibc({
+  epoll_create1: { parameters: ["i32"], result: "i32" }, // int epoll_create1(int flags)
+  // int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+  epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
+  // int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+  epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+});
+
+/**
+ * Waits again and again for one descriptor, without allocating.
+ *
+ * Of the threads that wait in an ExclusiveWait of their own for the same file, an event wakes one (at least); a poll(2)
+ * would wake them all, of which one finds what came.
+ */
+export class ExclusiveWait implements Disposable {
+  readonly #epoll: Fd;
+  readonly #event = new Uint8Array(EPOLL_EVENT.SIZE);
+
+  /**
+   * @param fd must stay open as long as it is waited for
+   * @param events {@link EPOLL} bits
+   */
+  constructor(fd: AnyFd, events: number) {
+    this.#epoll = Fd.own(check(libc().epoll_create1(EPOLL_CLOEXEC), "epoll_create1", "descriptor"));
+    new DataView(this.#event.buffer).setUint32(EPOLL_EVENT.events, events | EPOLL.EXCLUSIVE, true);
+    try {
+      check(libc().epoll_ctl(this.#epoll.raw, EPOLL_CTL_ADD, rawFd(fd), this.#event), "epoll_ctl", "descriptor");
+    } catch (error) {
+      this.#epoll[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Whether it became ready. A signal ends the wait before its time.
+   *
+   * @param timeoutMs 0 looks and returns, -1 waits for ever
+   */
+  wait(timeoutMs: number): boolean {
+    return libc().epoll_wait(this.#epoll.raw, this.#event, 1, timeoutMs) > 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.#epoll[Symbol.dispose]();
+  }
+}
