@@ -10,7 +10,7 @@ import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
 const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "10");
-const READERS = 4;
+const READERS = 8;
 /** A server lives at most this long: it dies while it starts, takes over, or serves. */
 const LONGEST_LIFE_MS = 1_000;
 /** Byte of FUSE_HAS_RESEND in the stored INIT, and the bit: linux/fuse.h 7.45. */
