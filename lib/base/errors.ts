@@ -58,9 +58,15 @@ export function hasCode(error: unknown, ...codes: ErrorCode[]): error is NydusGd
   return error instanceof NydusGdError && codes.includes(error.code);
 }
 
+/** What failed first, where something else failed while that was cleaned up after. */
+export function firstFailure(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstFailure(error.suppressed) : error;
+}
+
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const first = firstFailure(error);
+  return first instanceof Error ? first.message : String(first);
 }
 
 /** Waits for `promise`; a rejection with one of the given classes counts as undefined. */

@@ -10,7 +10,7 @@
  * @module
  */
 import { CommanderError } from "@commander-js/extra-typings";
-import { hasCode, messageOf } from "../base/errors.ts";
+import { firstFailure, hasCode, messageOf } from "../base/errors.ts";
 import { oneLine } from "./output.ts";
 
 /** Exit statuses. */
@@ -34,7 +34,8 @@ export class UsageError extends Error {
 }
 
 /** What to show for anything that was thrown. */
-export function failureOf(error: unknown): Failure {
+export function failureOf(thrown: unknown): Failure {
+  const error = firstFailure(thrown);
   if (error instanceof UsageError) return usageFailure(error);
   if (error instanceof Deno.errors.BrokenPipe) return { exitCode: EXIT.brokenPipe };
   const message = sentence(error);

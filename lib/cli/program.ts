@@ -166,5 +166,9 @@ function show({ message, hint }: Failure, stderr: Output): void {
 }
 
 function showStack(error: Error, stderr: Output): void {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) stderr.write(`${at.stack ?? at.message}\n`);
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    stderr.write(`${at.stack ?? at.message}\n`);
+    if (at instanceof SuppressedError && at.error instanceof Error) showStack(at.error, stderr);
+    if (at instanceof SuppressedError && at.suppressed instanceof Error) showStack(at.suppressed, stderr);
+  }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import "./suppressed_errors.ts"; // a folder that is in use when its test fails cannot be removed either
 
 /** `using dir = TempDir.make();` removes it with all that is in it. */
 export class TempDir implements Disposable {
