@@ -49,10 +49,6 @@ TimeoutStartSec=2min
 # The keeper holds the images of running containers while there is no daemon: a stop, a crash and an upgrade end the
 # daemon alone.
 KillMode=process
-# What the kernel asks about lazy images is held by systemd as well, should all of the unit be killed. systemd 254 says so
-# to the daemon by itself.
-FileDescriptorStoreMax=64
-Environment=FDSTORE=64
 OOMPolicy=continue
 # What ends the keeper too (systemctl kill, no memory left) leaves descriptors in systemd's own store. Before systemd 254
 # nothing tells the daemon that it has one.
