@@ -25,6 +25,8 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 /** One of the two output streams. Writing is synchronous: what was written is out when the process ends. */
 export interface Output {
   readonly isTerminal: boolean;
+  /** Of the terminal, now; absent where there is none. */
+  readonly size?: { readonly columns: number; readonly rows: number } | undefined;
   /** Writes `text` as it is; the caller ends lines. */
   write(text: string): void;
 }

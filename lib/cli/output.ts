@@ -9,8 +9,12 @@ const encoder = new TextEncoder();
 
 /** A stream of this process. A reader that went away surfaces as `Deno.errors.BrokenPipe`. */
 export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
+  const isTerminal = stream.isTerminal();
   return {
-    isTerminal: stream.isTerminal(),
+    isTerminal,
+    get size() {
+      return isTerminal ? Deno.consoleSize() : undefined;
+    },
     write(text) {
       const bytes = encoder.encode(text);
       for (let written = 0; written < bytes.length;) written += stream.writeSync(bytes.subarray(written));
@@ -21,6 +25,14 @@ export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): O
 /** Whether to colour what goes to `output`: only a terminal, and not where NO_COLOR is set. */
 export function hasColours(output: Output): boolean {
   return output.isTerminal && !Deno.noColor;
+}
+
+/** The lines as far as the terminal has room: one that wraps, or scrolls, is not where it is drawn over. */
+export function fitted(lines: readonly string[], { size }: Output): string[] {
+  if (size === undefined) return [...lines];
+  const { columns, rows } = size;
+  const cut = (line: string) => line.length < columns ? line : `${line.slice(0, Math.max(0, columns - 2))}…`;
+  return lines.slice(0, Math.max(1, rows - 1)).map(cut);
 }
 
 /**

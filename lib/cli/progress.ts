@@ -11,7 +11,7 @@
  */
 import { bytesText } from "../base/byte_text.ts";
 import type { Output } from "./actions.ts";
-import { oneLine } from "./output.ts";
+import { fitted, oneLine } from "./output.ts";
 
 /** Characters of a bar. */
 const BAR_WIDTH = 20;
@@ -52,10 +52,9 @@ export class Progress implements Disposable {
 
   #draw(): void {
     const width = Math.max(...[...this.#steps.keys()].map((what) => what.length));
-    const lines = [...this.#steps].map(([what, step]) =>
-      `${oneLine(`${what.padEnd(width)}  ${textOf(step)}`)}${END_LINE}`
-    );
-    this.output.write(UP.repeat(this.#drawnLines) + lines.map((line) => `${line}\n`).join(""));
+    const all = [...this.#steps].map(([what, step]) => oneLine(`${what.padEnd(width)}  ${textOf(step)}`));
+    const lines = fitted(all, this.output);
+    this.output.write(UP.repeat(this.#drawnLines) + lines.map((line) => `${line}${END_LINE}\n`).join(""));
     this.#drawnLines = lines.length;
     this.#drawnAt = performance.now();
   }

@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
+import type { Output } from "./actions.ts";
 import { Progress } from "./progress.ts";
 
-function collecting(
-  isTerminal: boolean,
-): { output: { isTerminal: boolean; write(text: string): void }; text: string[] } {
+function collecting(isTerminal: boolean, size?: Output["size"]): { output: Output; text: string[] } {
   const text: string[] = [];
-  return { output: { isTerminal, write: (more) => void text.push(more) }, text };
+  return { output: { isTerminal, size, write: (more) => void text.push(more) }, text };
 }
 
 Deno.test("elsewhere than on a terminal a line is written when something else is done, not for every piece", () => {
@@ -41,4 +40,13 @@ Deno.test("a terminal shows a bar for each thing, drawn over where it was, the l
   const nothing = collecting(true);
   new Progress(nothing.output)[Symbol.dispose]();
   assert.deepEqual(nothing.text, []);
+});
+
+Deno.test("what the terminal has no room for is cut, so that the next picture meets this one", () => {
+  const { output, text } = collecting(true, { columns: 12, rows: 3 });
+  using progress = new Progress(output);
+  progress.show("registry.example/app", { status: "resolved" });
+  for (const what of ["b", "c"]) progress.show(what, { status: "fetching" });
+  assert.equal(text[0], "registry.e…\x1b[K\n");
+  assert.equal(text[2], "\x1b[A\x1b[Aregistry.e…\x1b[K\nb         …\x1b[K\n");
 });

@@ -9,7 +9,7 @@ import { formatPath, parseWith } from "../../base/schema.ts";
 import { StatusDocument } from "../../image/status_document.ts";
 import type { ActionContext, Output, StatusArgs } from "../actions.ts";
 import { askDaemon } from "../admin_client.ts";
-import { oneLine } from "../output.ts";
+import { fitted, oneLine } from "../output.ts";
 import { statusLines } from "../status_text.ts";
 
 const INTERVAL_MS = 1000;
@@ -41,7 +41,7 @@ async function watchStatus(socket: string, stdout: Output, signal: AbortSignal):
     let lines = await look();
     stdout.write(CLEAR);
     for (;;) {
-      stdout.write(HOME + lines.map((line) => `${line}${END_LINE}\n`).join("") + BELOW);
+      stdout.write(HOME + fitted(lines, stdout).map((line) => `${line}${END_LINE}\n`).join("") + BELOW);
       await sleep(INTERVAL_MS, undefined, { signal });
       lines = await look().catch((error) => {
         if (signal.aborted) throw error;
