@@ -49,8 +49,10 @@ const SYMBOLS = {
   fuse_lowlevel_notify_inval_entry: { parameters: ["u64", "u64", "buffer", "usize"], result: "i32", nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-const SO3 = ["libfuse3.so.3", "libfuse3-3"] as const;
-const SO4 = ["libfuse3.so.4", "libfuse3-4"] as const;
+/** Needs the one of libfuse3-3 and libfuse3-4 that the release has. */
+const PACKAGE = "fuse3";
+const SO3 = ["libfuse3.so.3", PACKAGE] as const;
+const SO4 = ["libfuse3.so.4", PACKAGE] as const;
 const so3 = load(...SO3, SYMBOLS);
 const so4 = load(...SO4, SYMBOLS);
 /** fuse_session_new() of libfuse3.so.3. */
@@ -95,7 +97,7 @@ function loadEither(): Library {
     symbols = so4();
   } catch (error) {
     if (!(error instanceof MissingLibraryError)) throw error;
-    symbols = so3();
+    symbols = so3InPlaceOf(error);
     soname = SO3[0];
   }
   const text = symbols.fuse_pkgversion();
@@ -103,6 +105,15 @@ function loadEither(): Library {
   const layout = layoutOf(soname, symbols.fuse_version());
   if (layout === undefined) throw new UnknownLibfuseError(soname, version);
   return { symbols, layout, version };
+}
+
+function so3InPlaceOf(newer: MissingLibraryError): Library["symbols"] {
+  try {
+    return so3();
+  } catch (error) {
+    if (!(error instanceof MissingLibraryError)) throw error;
+    throw new MissingLibraryError(`${newer.soname} or ${error.soname}`, PACKAGE, error.cause);
+  }
 }
 
 /**

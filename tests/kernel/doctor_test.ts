@@ -87,7 +87,7 @@ Deno.test({ name: "what the kernel or a library lacks is named with what brings 
   says(bare, "mount by fuse", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
   const hidden = ["libfuse3", "libzstd", "liblz4"].map(hideLibrary).join("; ");
   const poor = await doctor(temp, [], { within: inNamespace(hidden) });
-  says(poor, "libfuse3", "fail", /Cannot load libfuse3\.so\.\d: library not found/, /apt-get install libfuse3-/);
+  says(poor, "libfuse3", "fail", /Cannot load libfuse3\.so\.4 or .*: library not found/, /apt-get install fuse3$/);
   says(poor, "libzstd", "fail", /Cannot load libzstd\.so\.1/, /apt-get install libzstd1/);
   says(poor, "liblz4", "fail", /Cannot load liblz4\.so\.1/, /apt-get install liblz4-1/);
 });
