@@ -23,7 +23,7 @@ import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 
 /** Below this, a folder for each mount. */
-export const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
+const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
 
 const POLL_MS = 20;
 
