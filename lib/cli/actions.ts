@@ -170,7 +170,7 @@ export interface SetupArgs {
   readonly target: "docker" | "containerd";
   /** "/" for this machine; else the files below it are changed and no service. */
   readonly prefix: string;
-  /** "unix:///run/docker.sock"; absent: what the environment says. */
+  /** "unix:///run/docker.sock"; absent: what settings and environment say. */
   readonly dockerHost?: string;
 }
 

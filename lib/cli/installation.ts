@@ -13,6 +13,10 @@ export const INSTALLATION = {
   settings: ["--settings <file>", "settings of nydus-gd", "/etc/nydus-gd/settings.toml"],
   socket: ["--socket <path>", "graph driver socket", "/run/docker/plugins/nydus-gd.sock"],
   adminSocket: ["--admin-socket <path>", "health, metrics and status", ADMIN_SOCKET],
+  dockerHost: [
+    "--docker-host <url>",
+    "Docker's socket; default: docker.host of the settings, DOCKER_HOST, Docker's own",
+  ],
 } as const;
 
 /** As the unit starts the daemon. */

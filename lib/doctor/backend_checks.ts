@@ -1,6 +1,6 @@
 /**
- * The homes of blobs: the backend of nydusd's configuration, and registries that somebody has logged in to or that
- * mounted images come from.
+ * The homes of blobs: the backend of nydusd's configuration, and registries that somebody has logged in to or that images
+ * come from.
  *
  * A home is asked for a blob that nobody has: "not found" is the answer of one that is reachable and lets us in. A
  * registry is asked for `/v2/`, whose answer also tells its time: tokens and signatures hold for a while only.
@@ -44,11 +44,11 @@ export async function backendChecks(subject: Subject): Promise<Check[]> {
       return await missingFolder(config.backend) ?? ok(`${backend.description} answers`);
     },
   }];
-  const logins = await loggedIn(subject);
+  const logins = await readable(subject.logins.hosts());
   const places = await registries(subject, "value" in logins ? logins.value : []);
   return [
     ...configured,
-    { group: GROUP, name: "logins", look: () => judgeLogins(logins) },
+    { group: GROUP, name: "logins", look: () => judgeLogins(logins, subject) },
     ...places.map((place) => registryCheck(subject, place)),
   ];
 }
@@ -69,18 +69,19 @@ interface Place {
   readonly repository: string;
 }
 
-/** Registries that Docker has logins for. */
-function loggedIn({ deps }: Subject): Promise<Readable<readonly string[]>> {
-  return readable(deps.keychain.hosts());
-}
-
-function judgeLogins(logins: Readable<readonly string[]>): Finding {
+/** @param logins registries that Docker has logins for */
+function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Subject): Finding {
   if ("error" in logins) return failedWith(logins.error);
-  return ok(logins.value.length === 0 ? "none: registries are asked anonymously" : logins.value.join(", "));
+  const handedOver = new Set(pulled?.list().flatMap((image) => image.logins.map(({ host }) => host)));
+  const told = [
+    ...logins.value,
+    ...Array.from(handedOver).sort().map((host) => `${host} (from nydus-gd pull)`),
+  ];
+  return ok(told.length === 0 ? "none: registries are asked anonymously" : told.join(", "));
 }
 
 /** Each host once. */
-async function registries({ options, config }: Subject, loggedIn: readonly string[]): Promise<Place[]> {
+async function registries({ options, config, pulled }: Subject, loggedIn: readonly string[]): Promise<Place[]> {
   const places = new Map<string, Place>();
   const add = (place: Place) => places.has(place.host) || places.set(place.host, place);
   if (config?.backend.type === "registry") add({ host: config.backend.host, repository: config.backend.repo });
@@ -89,6 +90,7 @@ async function registries({ options, config }: Subject, loggedIn: readonly strin
     const name = /^registry (\S+)$/.exec(home)?.[1];
     if (name !== undefined) add(parseReference(name));
   }
+  for (const { registry: host, repository } of pulled?.list() ?? []) add({ host, repository });
   for (const host of loggedIn) add({ host, repository: ANY_REPOSITORY });
   return [...places.values()];
 }

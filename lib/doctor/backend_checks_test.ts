@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { FakeBucket } from "../../tests/support/fake_bucket.ts";
 import { FakeRegistry } from "../../tests/support/fake_registry.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { backendChecks } from "./backend_checks.ts";
@@ -47,6 +48,41 @@ Deno.test("logins that cannot be read are told without what is in them", async (
   assert.deepEqual([verdict, mend], ["fail", "docker login, or mend the file"]);
   assert.match(seen, /Cannot read Docker credentials .*config\.json: it is no valid JSON/);
   assert.doesNotMatch(seen, /c2VjcmV0/);
+});
+
+Deno.test("logins that only a pull had are used as the daemon does, and told", async () => {
+  using temp = TempDir.make();
+  await using registry = await FakeRegistry.start({ auth: "bearer", user: "me", password: "right" });
+  const { host } = registry;
+  const name = `registry ${host}`;
+  await Deno.mkdir(temp.join("root/state/pulled"), { recursive: true });
+  const pull = async (password: string) => {
+    const logins = [{ host, kind: "basic", user: "me", password }];
+    const pulledAt = new Date().toISOString();
+    const record = { version: 1, reference: `${host}/app:1`, registry: host, repository: "app", pulledAt, logins };
+    await Deno.writeTextFile(temp.join(`root/state/pulled/${"a".repeat(64)}.json`), JSON.stringify(record));
+  };
+  await pull("right");
+  const say = await judge(temp);
+  assert.equal(say("logins").seen, `${host} (from nydus-gd pull)`);
+  assert.deepEqual([say(name).verdict, say(name).seen], ["ok", "answers our login"]);
+  await pull("expired");
+  const refused = (await judge(temp))(name);
+  assert.equal(refused.verdict, "fail");
+  assert.match(refused.seen, /from nydus-gd pull .*app:1 of 20/);
+  assert.match(refused.mend ?? "", /docker login .*nydus-gd pull .*app:1/);
+  assert.doesNotMatch(JSON.stringify(refused), /expired/);
+});
+
+Deno.test("an object store that takes this machine's clock for wrong says by how much", async () => {
+  using temp = TempDir.make();
+  await using bucket = await FakeBucket.start("s3", { clockAheadMs: 2 * 3600_000 });
+  const config = { version: 2, backend: { type: "s3", s3: bucket.section() } };
+  await Deno.writeTextFile(temp.join("config.json"), JSON.stringify(config));
+  const { verdict, seen, mend } = (await judge(temp))("backend s3");
+  assert.equal(verdict, "fail", seen);
+  assert.match(seen, /this machine's clock is 120 minutes behind the server's/);
+  assert.match(mend ?? "", /clock|timedatectl/);
 });
 
 Deno.test("the registry of nydusd's configuration is asked for a blob and for its time", async () => {

@@ -4,33 +4,26 @@
  * @module
  */
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
-import type { DockerInfo } from "../setup/docker_api.ts";
+import type { DockerInfo } from "../image/docker/engine_answers.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
 import type { Subject } from "./subject.ts";
 
 const GROUP = "docker";
 const SETUP = "nydus-gd setup";
 
-/** What each of the checks looks at, asked for once. */
-interface Answers {
-  readonly version: string;
-  readonly info: DockerInfo;
-}
-
 /** Reachable, version, driver, and what would keep lazy images from starting. */
 export function dockerChecks(subject: Subject): Check[] {
   const { docker, options: { socket } } = subject;
   const driver = socket.replace(/^.*\//, "").replace(/\.sock$/, "");
-  let asked: Promise<Answers> | undefined;
-  const ask = (signal: AbortSignal) =>
-    asked ??= Promise.all([docker.version(signal), docker.info(signal)]).then(([version, info]) => ({ version, info }));
+  let asked: Promise<DockerInfo> | undefined;
+  const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
   /** Where Docker does not answer only the first check says so. */
-  const check = (name: string, judge: (answers: Answers) => Finding): Check => ({
+  const check = (name: string, judge: (info: DockerInfo) => Finding): Check => ({
     group: GROUP,
     name,
     async look(signal) {
-      const answers = await ask(signal).catch(() => undefined);
-      return answers === undefined ? skipped("Docker does not answer") : judge(answers);
+      const info = await ask(signal).catch(() => undefined);
+      return info === undefined ? skipped("Docker does not answer") : judge(info);
     },
   });
   return [
@@ -47,9 +40,9 @@ export function dockerChecks(subject: Subject): Check[] {
       },
     },
     check("version", ({ version }) => judgeVersion(version)),
-    check("storage driver", ({ version, info }) => judgeDriver(version, info, driver)),
-    check("image store", ({ info }) => judgeStore(info)),
-    check("user namespaces", ({ info }) => judgeNamespaces(info)),
+    check("storage driver", (info) => judgeDriver(info, driver)),
+    check("image store", judgeStore),
+    check("user namespaces", judgeNamespaces),
   ];
 }
 
@@ -69,24 +62,24 @@ function judgeVersion(version: string): Finding {
   }
 }
 
-function judgeDriver(version: string, { Driver, ExperimentalBuild }: DockerInfo, ours: string): Finding {
-  if (Driver === ours) return ok(`${Driver} is in use`);
-  if (pluginSupport(version).kind === "removed") return skipped(`${Driver} is in use, which cannot be changed here`);
-  const experimental = ExperimentalBuild ? "" : "; dockerd is started without experimental features";
-  return fail(`${Driver} is in use, not ${ours}${experimental}`, SETUP);
+function judgeDriver({ version, driver, isExperimental }: DockerInfo, ours: string): Finding {
+  if (driver === ours) return ok(`${driver} is in use`);
+  if (pluginSupport(version).kind === "removed") return skipped(`${driver} is in use, which cannot be changed here`);
+  const experimental = isExperimental ? "" : "; dockerd is started without experimental features";
+  return fail(`${driver} is in use, not ${ours}${experimental}`, SETUP);
 }
 
-function judgeStore({ DriverStatus }: DockerInfo): Finding {
-  const usesContainerd = (DriverStatus ?? []).some(([key, value]) =>
-    key === "driver-type" && value?.startsWith("io.containerd.snapshotter")
+function judgeStore({ driverStatus }: DockerInfo): Finding {
+  const usesContainerd = driverStatus.some(([key, value]) =>
+    key === "driver-type" && value.startsWith("io.containerd.snapshotter")
   );
   return usesContainerd
     ? fail("containerd keeps the images: graph drivers are not asked", '"containerd-snapshotter": false in daemon.json')
     : ok("Docker's own");
 }
 
-function judgeNamespaces({ SecurityOptions }: DockerInfo): Finding {
-  const options = (SecurityOptions ?? []).join(" ");
+function judgeNamespaces({ securityOptions }: DockerInfo): Finding {
+  const options = securityOptions.join(" ");
   if (/name=rootless/.test(options)) return fail("rootless: layers need root of the machine", "run Docker as root");
   if (/name=userns/.test(options)) {
     return warn("userns-remap: ordinary images work, lazy ones are refused", "remove userns-remap from daemon.json");

@@ -59,6 +59,6 @@ Deno.test("what keeps lazy images from starting is told", async () => {
 
 Deno.test("an answer that is no Docker's is a failure, not a crash", async () => {
   const say = await judge(({ info }) => delete info["Driver"]);
-  assert.match(say("daemon").seen, /its answer to \/info is not understood: Driver is missing/);
+  assert.match(say("daemon").seen, /Cannot ask Docker: its answer is not understood: Driver is missing/);
   assert.equal(say("storage driver").verdict, "skipped");
 });

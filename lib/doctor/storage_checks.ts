@@ -51,7 +51,7 @@ async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subje
 async function lookAtLayers({ docker, isRoot, options }: Subject, signal: AbortSignal): Promise<Finding> {
   let dataRoot: string;
   try {
-    dataRoot = (await docker.info(signal)).DockerRootDir;
+    dataRoot = (await docker.info(signal)).dataRoot;
   } catch {
     return skipped("Docker does not answer, so its data-root is not known");
   }

@@ -10,10 +10,13 @@ import { fetchOptionsOf } from "../backend/http/fetch_options.ts";
 import { HttpClient } from "../backend/http/http_client.ts";
 import type { BackendDeps } from "../backend/open_backend.ts";
 import { certsDirs, Mirrors } from "../backend/registry/certs_dir.ts";
-import { dockerConfigDir, DockerKeychain } from "../backend/registry/keychain.ts";
+import { dockerConfigDir, DockerKeychain, firstOf } from "../backend/registry/keychain.ts";
+import { ignore } from "../base/errors.ts";
 import { DEFAULT_SETTINGS, type Settings } from "../base/settings.ts";
 import { type ConfigPath, examineNydusdConfig, readSettings } from "../image/config_files.ts";
-import { DockerApi } from "../setup/docker_api.ts";
+import { DockerEngine, dockerHost } from "../image/docker/engine.ts";
+import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
+import { PulledImages } from "../image/pulled_images.ts";
 
 /** Where the installation is; as for `serve`. */
 export interface SubjectOptions {
@@ -42,8 +45,13 @@ export class Subject implements Disposable {
     readonly options: SubjectOptions,
     readonly settingsFile: Readable<Settings>,
     readonly nydusdFile: Readable<Awaited<ReturnType<typeof examineNydusdConfig>>>,
-    readonly docker: DockerApi,
-    readonly deps: BackendDeps & { readonly http: HttpClient; readonly keychain: DockerKeychain },
+    readonly docker: DockerEngine,
+    /** What Docker's client has logged in to. */
+    readonly logins: DockerKeychain,
+    /** What `nydus-gd pull` handed over; undefined where that is not for this user. */
+    readonly pulled: PulledImages | undefined,
+    /** As the daemon has them: logins of Docker, then those of pulls. */
+    readonly deps: BackendDeps & { readonly http: HttpClient },
   ) {}
 
   /** Reads the configuration. */
@@ -51,14 +59,20 @@ export class Subject implements Disposable {
     const settingsFile = await readable(readSettings(options.settings));
     const settings = valueOf(settingsFile) ?? DEFAULT_SETTINGS;
     const limits = { ...settings.fetch, retries: RETRIES, connectTimeoutMs: CONNECT_TIMEOUT_MS };
+    const http = new HttpClient(fetchOptionsOf(limits));
+    const logins = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
+    const pulledDir = `${options.root}/state/${STATE_FOLDERS.pulled}`;
+    const pulled = await ignore(Deno.errors.PermissionDenied, PulledImages.look(pulledDir));
     return new Subject(
       options,
       settingsFile,
       await readable(examineNydusdConfig(options.config)),
-      new DockerApi(options.dockerHost ?? settings.docker.host),
+      new DockerEngine(dockerHost(options.dockerHost, settings.docker.host), http),
+      logins,
+      pulled,
       {
-        http: new HttpClient(fetchOptionsOf(limits)),
-        keychain: new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }),
+        http,
+        keychain: pulled === undefined ? logins : firstOf(logins, pulled.keychain),
         mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
       },
     );

@@ -68,8 +68,13 @@ export class PulledImages {
   /** Reads the folder, which is made where there is none. */
   static async open(dir: string): Promise<PulledImages> {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
+    return await PulledImages.look(dir);
+  }
+
+  /** Reads the folder, for who only wants to know. None is an empty one. */
+  static async look(dir: string): Promise<PulledImages> {
     const images = new Map<Digest, PulledImage>();
-    for await (const { name } of Deno.readDir(dir)) {
+    for (const { name } of await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(dir))) ?? []) {
       const hex = /^([0-9a-f]{64})\.json$/.exec(name)?.[1];
       const image = hex === undefined ? undefined : await readRecord(join(dir, name));
       if (hex !== undefined && image !== undefined) images.set(sha256Digest(hex), image);
@@ -85,6 +90,11 @@ export class PulledImages {
   /** diffIDs of all. */
   diffIds(): Digest[] {
     return [...this.images.keys()];
+  }
+
+  /** All. */
+  list(): PulledImage[] {
+    return [...this.images.values()];
   }
 
   /** Keeps what is known of an image, in place of what was known before. */

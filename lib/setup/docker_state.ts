@@ -5,7 +5,8 @@
  */
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { type DockerApi, type DockerInfo, type RunningContainer } from "./docker_api.ts";
+import type { DockerEngine } from "../image/docker/engine.ts";
+import type { DockerInfo, RunningContainer } from "../image/docker/engine_answers.ts";
 import { type DockerUnit, readDockerUnit } from "./docker_flags.ts";
 import type { Host } from "./host.ts";
 
@@ -29,12 +30,13 @@ export interface DockerState {
   readonly running: RunningDocker | undefined;
 }
 
-/** Looks. */
-export async function lookAtDocker(host: Host, api: DockerApi, signal: AbortSignal): Promise<DockerState> {
+/** Looks. What is installed will run when Docker starts again, so its version counts before that of what runs. */
+export async function lookAtDocker(host: Host, signal: AbortSignal): Promise<DockerState> {
+  const running = host.docker && await whatRuns(host.docker, signal);
   return {
     unit: await readDockerUnit(host),
-    version: await installedVersion(host, signal),
-    running: host.isLive ? await whatRuns(api, signal) : undefined,
+    version: await installedVersion(host, signal) ?? running?.info.version,
+    running,
   };
 }
 
@@ -56,9 +58,9 @@ async function outputOf(program: string, signal: AbortSignal): Promise<string> {
   return new TextDecoder().decode((await command.output()).stdout);
 }
 
-async function whatRuns(api: DockerApi, signal: AbortSignal): Promise<RunningDocker | undefined> {
+async function whatRuns(docker: DockerEngine, signal: AbortSignal): Promise<RunningDocker | undefined> {
   try {
-    return { info: await api.info(signal), containers: await api.running(signal) };
+    return { info: await docker.info(signal), containers: await docker.running(signal) };
   } catch (error) {
     if (error instanceof NydusGdError && error.code === "unavailable") return undefined;
     throw error;

@@ -11,7 +11,6 @@ import { many } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { DAEMON_JSON, wantedMembers } from "./daemon_json.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
-import { DockerApi } from "./docker_api.ts";
 import { pluginSupport } from "./docker_version.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { type FileState, readState, textFile, textOf } from "./file_state.ts";
@@ -19,6 +18,7 @@ import type { Host } from "./host.ts";
 import { JsonText } from "./json_text.ts";
 import { changesOf, takeBack } from "./member_changes.ts";
 import { isEdited, SetupRecord } from "./record.ts";
+import { requireUsableDocker } from "./requirements.ts";
 import { hasSystemd, showUnit } from "./systemd.ts";
 import {
   DOCKER_SERVICE,
@@ -38,8 +38,6 @@ export interface SetupOptions {
   readonly host: Host;
   /** Program and leading words that start this program. */
   readonly command: readonly string[];
-  /** "unix:///run/docker.sock"; undefined: DOCKER_HOST, Docker's own default. */
-  readonly dockerHost?: string | undefined;
   /** What would be refused because somebody loses something is done, and named. */
   readonly force: boolean;
 }
@@ -64,15 +62,8 @@ export function isEmpty({ changes, services }: Plan): boolean {
  */
 export async function planSetup(options: SetupOptions, signal: AbortSignal): Promise<Plan> {
   const { host, force } = options;
-  const docker = await lookAtDocker(host, new DockerApi(options.dockerHost), signal);
-  const support = pluginSupport(docker.version ?? "");
-  if (support.kind === "removed") {
-    throw new NydusGdError(
-      "unsupported",
-      `Cannot set up Docker ${docker.version}: it has no graph-driver plugins any more (28 and later)`,
-      { hint: "use Docker 20.10 to 26; there `--target containerd` is the way, which this version does not have yet" },
-    );
-  }
+  const docker = await lookAtDocker(host, signal);
+  await requireUsableDocker(host, docker);
   const record = await SetupRecord.open(host);
   const own = (path: string, after: FileState) => ownFile(host, record, path, after, force);
   const files = [
@@ -162,7 +153,7 @@ async function servicesOf(changes: readonly FileChange[], docker: DockerState): 
   const isChanged = (...paths: string[]) => changes.some(({ path }) => paths.includes(path));
   const daemon = await showUnit(SERVICE);
   const dockerChanges = changes.filter(({ path }) => path !== UNIT_PATH && path !== ENABLED_PATH).length > 0;
-  const usesOurs = docker.running?.info.Driver === DRIVER;
+  const usesOurs = docker.running?.info.driver === DRIVER;
   const runs = docker.unit.isThere && (await showUnit(DOCKER_SERVICE)).active !== "inactive";
   return [
     ...isChanged(UNIT_PATH, ENABLED_PATH, DROP_IN_PATH) ? [["daemon-reload"]] : [],
@@ -183,15 +174,15 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
   if (version === undefined) notes.push("No dockerd was found that tells its version: 20.10 to 27 work, 28 does not.");
   const info = running?.info;
   if (host.isLive && info === undefined) notes.push("Docker does not answer now: what it runs and holds is not known.");
-  if (info !== undefined && info.Driver !== DRIVER && info.Images > 0) {
+  if (info !== undefined && info.driver !== DRIVER && info.imageCount > 0) {
     notes.push(
       `${
-        many(info.Images, "image")
-      } and all containers of ${info.Driver} stay in ${info.DockerRootDir}, but Docker does not ` +
+        many(info.imageCount, "image")
+      } and all containers of ${info.driver} stay in ${info.dataRoot}, but Docker does not ` +
         "show them meanwhile: `nydus-gd setup --undo` brings them back.",
     );
   }
-  if ((info?.SecurityOptions ?? []).some((option) => option.startsWith("name=userns"))) {
+  if ((info?.securityOptions ?? []).some((option) => option.startsWith("name=userns"))) {
     notes.push("userns-remap is on: ordinary images will work, lazy ones will be refused.");
   }
   return notes;
@@ -203,20 +194,20 @@ function losses({ running }: DockerState, force: boolean): string[] {
   const { info, containers } = running;
   const names = containers.map(({ name }) => name).join(", ");
   const count = many(containers.length, "running container");
-  if (info.Driver === DRIVER) {
+  if (info.driver === DRIVER) {
     return [
-      info.LiveRestoreEnabled
+      info.hasLiveRestore
         ? `Going on while Docker restarts (live-restore): ${names}.`
         : `Restarting Docker stops ${count}: ${names}.`,
     ];
   }
-  if (!info.LiveRestoreEnabled) {
+  if (!info.hasLiveRestore) {
     return [
-      `Restarting Docker stops ${count}: ${names}. What they hold stays on disk with ${info.Driver}.`,
+      `Restarting Docker stops ${count}: ${names}. What they hold stays on disk with ${info.driver}.`,
     ];
   }
   if (force) return [`Going on without Docker, which does not see them any more (live-restore): ${names}.`];
-  const state = `live-restore keeps ${count} of ${info.Driver}, which it would not see any more`;
+  const state = `live-restore keeps ${count} of ${info.driver}, which it would not see any more`;
   throw new NydusGdError("busy", `Cannot put Docker on another storage driver: ${state}: ${names}`, {
     hint: `docker stop ${containers[0]?.name ?? ""} …, or --force`,
   });

@@ -270,6 +270,14 @@ Deno.test("what stands in the way is refused before anything is changed", async 
       "unsupported",
       /Docker 28\.5\.2: it has no graph-driver plugins any more/,
     ],
+    [
+      (machine) => {
+        Deno.removeSync(machine.host.at("/lib/systemd/system/docker.service"));
+        machine.write("/snap/docker/current/bin/dockerd", "");
+      },
+      "unsupported",
+      /Cannot set up Docker: it is a snap/,
+    ],
   ];
   for (const [make, code, message] of cases) {
     using machine = new PrefixMachine();

@@ -15,7 +15,6 @@ import { many } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
 import { fanotifyKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
-import { DockerApi } from "./docker_api.ts";
 import { lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { readState, removeAside, textOf, writeState } from "./file_state.ts";
@@ -32,7 +31,6 @@ const ROOT = "/var/lib/nydus-gd";
 /** What it is made from. */
 export interface UndoOptions {
   readonly host: Host;
-  readonly dockerHost?: string | undefined;
   readonly force: boolean;
 }
 
@@ -45,7 +43,7 @@ export interface UndoPlan extends Plan {
 }
 
 /** @throws {NydusGdError} "busy" for containers that would be lost, and for edited files, unless forced */
-export async function planUndo({ host, dockerHost, force }: UndoOptions, signal: AbortSignal): Promise<UndoPlan> {
+export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal): Promise<UndoPlan> {
   const record = await SetupRecord.open(host);
   const notes: string[] = [];
   const changes: FileChange[] = [];
@@ -56,8 +54,8 @@ export async function planUndo({ host, dockerHost, force }: UndoOptions, signal:
   const isOwn = ({ path }: FileChange) => path.startsWith(`${UNIT_DIR}/`) && path.endsWith(SERVICE);
   const services: (readonly string[])[] = [];
   if (host.isLive && record.files.length > 0 && await hasSystemd()) {
-    const { running } = await lookAtDocker(host, new DockerApi(dockerHost), signal);
-    const isUsed = running?.info.Driver === DRIVER;
+    const { running } = await lookAtDocker(host, signal);
+    const isUsed = running?.info.driver === DRIVER;
     if (running !== undefined && isUsed) notes.push(...losses(running, force));
     const isShared = changes.some((change) => !isOwn(change));
     if (isShared) services.push(["daemon-reload"]);

@@ -5,8 +5,10 @@
  */
 import assert from "node:assert/strict";
 import { ignore as ignoreMissing } from "../../lib/base/errors.ts";
-import { commandLine, fails, run } from "../support/command.ts";
+import { commandLine, fails, inNamespace, run } from "../support/command.ts";
+import { plainDocker, serveFakeDocker } from "../support/fake_docker.ts";
 import { PrefixMachine } from "../support/setup_prefix.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
 const DAEMON_JSON = "/etc/docker/daemon.json";
 
@@ -77,6 +79,28 @@ Deno.test("what cannot be done is said in one line, with what helps", async () =
   machine.hasDocker("28.5.2");
   await fails(["setup", ...prefix, "--yes"], /Docker 28\.5\.2: it has no graph-driver plugins/, /20\.10 to 26/);
 });
+
+Deno.test(
+  { name: "the Docker that the settings name is the one that is asked", ignore: Deno.uid() !== 0 },
+  async () => {
+    using temp = TempDir.make();
+    await using _docker = serveFakeDocker(temp.join("docker.sock"), plainDocker());
+    await Deno.writeTextFile(temp.join("settings.toml"), `[docker]\nhost = "unix://${temp.join("docker.sock")}"\n`);
+    const etc = [
+      `mount -t tmpfs tmpfs ${temp.path}/etc && mkdir ${temp.path}/etc/up ${temp.path}/etc/work`,
+      `mount -t overlay -o lowerdir=/etc,upperdir=${temp.path}/etc/up,workdir=${temp.path}/etc/work overlay /etc`,
+      `mkdir -p /etc/nydus-gd && cp ${temp.path}/settings.toml /etc/nydus-gd/settings.toml`,
+    ];
+    await Deno.mkdir(temp.join("etc"));
+    const { code, stdout, stderr } = await run(["setup", "--dry-run"], { within: inNamespace(etc.join(" && ")) });
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.match(stdout, /3 images and all containers of overlay2 stay in \/var\/lib\/docker/);
+    const slip = [...etc, "echo 'dokcer = 1' >/etc/nydus-gd/settings.toml"].join(" && ");
+    await fails(["setup", "--dry-run"], /settings\.toml: line 1: dokcer is not known/, /edit/, {
+      within: inNamespace(slip),
+    });
+  },
+);
 
 Deno.test("killed at any moment, it can be run again or undone", async () => {
   const moments = [

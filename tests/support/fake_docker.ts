@@ -32,10 +32,8 @@ export function plainDocker(): FakeDockerState {
 export function serveFakeDocker(path: string, state: FakeDockerState): AsyncDisposable {
   return Deno.serve({ path, onListen: () => {} }, (request) => {
     switch (new URL(request.url).pathname) {
-      case "/version":
-        return Response.json({ Version: state.version, ApiVersion: "1.41" });
       case "/info":
-        return Response.json(state.info);
+        return Response.json({ ServerVersion: state.version, ...state.info });
       case "/containers/json":
         return Response.json(state.containers);
       default:

@@ -17,7 +17,7 @@ export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
     .option(...INSTALLATION.settings)
     .option(...INSTALLATION.socket)
     .option(...INSTALLATION.adminSocket)
-    .option("--docker-host <url>", "Docker's socket; default: docker.host of the settings, DOCKER_HOST, Docker's own")
+    .option(...INSTALLATION.dockerHost)
     .addOption(
       new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
         .default("text" as const),

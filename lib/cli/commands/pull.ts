@@ -17,7 +17,7 @@ export function pullCommand(run: Run<PullArgs>): CommandUnknownOpts {
     .argument("<ref>", "[HOST[:PORT]/]NAME[:TAG][@sha256:DIGEST]")
     .option("--platform <platform>", "OS/ARCH[/VARIANT] in place of this machine's")
     .option("--prefetch", "have the daemon fetch the rest as well, in the background", false)
-    .option("--docker-host <host>", "unix:// socket of Docker, in place of DOCKER_HOST")
+    .option(...INSTALLATION.dockerHost)
     .addOption(
       new Option("-o, --output <format>", "text, one JSON document, or each step as a line of JSON")
         .choices(["text", "json", "jsonl"] as const).default("text" as const),

@@ -6,6 +6,7 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import type { SetupArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
+import { INSTALLATION } from "../installation.ts";
 
 /** The command; `run` gets its arguments. */
 export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
@@ -20,7 +21,7 @@ export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
         .default("docker" as const),
     )
     .option("--prefix <dir>", "change the files below this folder, and no service", "/")
-    .option("--docker-host <url>", "Docker's socket; default: DOCKER_HOST, Docker's own")
+    .option(...INSTALLATION.dockerHost)
     .addHelpText(
       "after",
       examples("sudo nydus-gd setup --dry-run", "sudo nydus-gd setup", "sudo nydus-gd setup --undo"),

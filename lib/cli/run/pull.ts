@@ -10,7 +10,7 @@ import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { bytesText } from "../../base/byte_text.ts";
 import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
-import { DEFAULT_DOCKER_HOST, DockerEngine } from "../../image/docker/engine.ts";
+import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { registryAt } from "../../image/layer_homes.ts";
 import { type LazyDaemon, type PullEvent, pullImage, type PullResult } from "../../image/pull/pull_image.ts";
 import { SeenLogins } from "../../image/pull/seen_logins.ts";
@@ -32,7 +32,6 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
   const settings = await readSettings(args.settings);
   const config = await readNydusdConfig(args.config);
   using http = new HttpClient(fetchOptionsOf(settings.fetch));
-  const dockerHost = args.dockerHost ?? settings.docker.host ?? (Deno.env.get("DOCKER_HOST") || DEFAULT_DOCKER_HOST);
   const logins = new SeenLogins(new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }));
   const deps: BackendDeps = { http, keychain: logins, mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)) };
   const backend = config?.backend;
@@ -43,7 +42,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
       registry: registryAt(reference, config, deps),
       configured: backend === undefined || backend.type === "registry" ? undefined : openBackend(backend, deps),
       logins,
-      docker: DockerEngine.at(dockerHost, http),
+      docker: new DockerEngine(dockerHost(args.dockerHost, settings.docker.host), http),
       daemon: daemonAt(adminSocket, settings.fetch.deadlineMs),
       onEvent(event) {
         if (output === "jsonl") stdout.write(`${JSON.stringify(jsonOf(event))}\n`);

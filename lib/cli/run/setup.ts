@@ -4,8 +4,12 @@
  * @module
  */
 import { resolve } from "node:path";
+import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { installedCommand } from "../../base/self_command.ts";
+import { readSettings } from "../../image/config_files.ts";
+import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { alone, apply } from "../../setup/apply.ts";
 import { Host } from "../../setup/host.ts";
 import { isEmpty, type Plan, planSetup } from "../../setup/plan.ts";
@@ -20,23 +24,32 @@ import { doctor } from "./doctor.ts";
 
 /** Answers 3 where the doctor that looks afterwards finds something wrong. */
 export async function setup(args: SetupArgs, context: ActionContext): Promise<number> {
-  const host = new Host(resolve(args.prefix));
   if (args.target === "containerd") {
     throw new NydusGdError("unsupported", "Cannot set up containerd: the snapshotter comes with a later version", {
       hint: "nydus-gd setup --target docker",
     });
   }
-  if (host.isLive && Deno.uid() !== 0) {
+  const prefix = resolve(args.prefix);
+  const verb = args.undo ? takeBack : setUp;
+  if (prefix !== "/") return await verb(args, context, new Host(prefix));
+  if (Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot set up: it needs root", { hint: "sudo nydus-gd setup" });
   }
-  return args.undo ? await takeBack(args, context, host) : await setUp(args, context, host);
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  return await verb(args, context, new Host(prefix, new DockerEngine(await hostOfDocker(args), http)));
+}
+
+/** Settings that are wrong keep the daemon from starting; a Docker that was named is undone all the same. */
+async function hostOfDocker(args: SetupArgs): Promise<string> {
+  if (args.dockerHost !== undefined) return args.dockerHost;
+  return dockerHost((await readSettings(DEFAULT_INSTALLATION.settings)).docker.host);
 }
 
 async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
-  const { dockerHost, force } = args;
+  const { force } = args;
   const { signal, stdout } = context;
   const ending = await carryOut(args, context, host, {
-    look: () => planSetup({ host, command: installedCommand(), dockerHost, force }, signal),
+    look: () => planSetup({ host, command: installedCommand(), force }, signal),
     files: (plan) => plan.changes,
     isDone: isEmpty,
     run: (plan, progress) => apply(host, plan, progress, signal),
@@ -45,14 +58,15 @@ async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promi
   });
   if (ending !== "done" || !host.isLive) return EXIT.done;
   stdout.write("\n");
-  return await doctor({ ...DEFAULT_INSTALLATION, output: "text", ...(dockerHost ? { dockerHost } : {}) }, context);
+  const where = args.dockerHost === undefined ? {} : { dockerHost: args.dockerHost };
+  return await doctor({ ...DEFAULT_INSTALLATION, output: "text", ...where }, context);
 }
 
 async function takeBack(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
-  const { dockerHost, force } = args;
+  const { force } = args;
   const { signal } = context;
   await carryOut(args, context, host, {
-    look: () => planUndo({ host, dockerHost, force }, signal),
+    look: () => planUndo({ host, force }, signal),
     files: (plan) => [...plan.changes, ...plan.last],
     isDone: (plan) => !plan.isRecorded,
     run: (plan, progress) => undo(host, plan, progress, signal),

@@ -1,18 +1,19 @@
 /**
- * The local Docker daemon, by its Engine API on a unix socket: what `pull` needs of it.
+ * The local Docker daemon, by its Engine API on a unix socket: what it is, what runs in it, images to and fro.
  *
  * ```ts
  * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
- * const docker = DockerEngine.at("unix:///var/run/docker.sock", http);
+ * const docker = new DockerEngine(dockerHost(), http);
  * const { driver } = await docker.info();
  * await docker.load(archive);
  * ```
  * Paths carry no version: every daemon then answers as its own. Source: Docker Engine API 1.41 (20.10) to 1.45 (26.1).
  *
- * @throws {NydusGdError} "unavailable" where no daemon answers, or it refuses; "not-found"; "interrupted"
+ * @throws {NydusGdError} "unavailable" where no daemon answers, or it refuses; "unsupported" for one on another machine;
+ * "not-found"; "interrupted"
  * @module
  */
-import * as v from "valibot";
+import type * as v from "valibot";
 import type { HttpClient } from "../../backend/http/http_client.ts";
 import type { HttpRequest } from "../../backend/http/request_bytes.ts";
 import type { HttpResponse } from "../../backend/http/http_response.ts";
@@ -21,42 +22,29 @@ import type { Credential } from "../../backend/registry/keychain.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
+import { unixErrorCode } from "../../base/unix_http.ts";
+import {
+  ContainersAnswer,
+  type DockerImage,
+  type DockerInfo,
+  ImageAnswer,
+  InfoAnswer,
+  RefusalAnswer,
+  type RunningContainer,
+} from "./engine_answers.ts";
 import { type PullStep, readProgress } from "./progress_stream.ts";
 
 /** Where dockerd listens unless it is told otherwise. */
-export const DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock";
+const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
 /** dockerd is silent while it unpacks. */
-const PATIENCE = { readTimeoutMs: 0 } as const;
+const PATIENT = { readTimeoutMs: 0 } as const;
 
-const Info = v.object({
-  Driver: v.string(),
-  DriverStatus: v.optional(v.nullable(v.array(v.tuple([v.string(), v.string()])))),
-  ServerVersion: v.optional(v.string(), "unknown"),
-});
-const Image = v.object({
-  Id: v.string(),
-  RootFS: v.object({ Layers: v.optional(v.nullable(v.array(v.string()))) }),
-});
-const Refusal = v.object({ message: v.string() });
-
-/** What dockerd says of itself. */
-export interface DockerInfo {
-  /** Name of the storage driver. */
-  readonly driver: string;
-  /** What the storage driver says of itself: `docker info`'s rows below it. */
-  readonly driverStatus: readonly (readonly [name: string, value: string])[];
-  readonly version: string;
-}
-
-/** An image that Docker has. */
-export interface DockerImage {
-  /** "sha256:…" of its configuration. */
-  readonly id: string;
-  /** diffIDs, lowest first. */
-  readonly diffIds: readonly string[];
+/** Where dockerd is: the first that is given, a flag before a setting; else DOCKER_HOST, Docker's own default. */
+export function dockerHost(...given: readonly (string | undefined)[]): string {
+  return given.find((host) => host) ?? (Deno.env.get("DOCKER_HOST") || DEFAULT_HOST);
 }
 
 /** What is to be pulled. */
@@ -74,31 +62,23 @@ export interface DockerPull {
 
 /** A dockerd. */
 export class DockerEngine {
-  private constructor(private readonly socketPath: string, private readonly http: HttpClient) {}
-
-  /**
-   * @param host as DOCKER_HOST has it
-   * @throws {NydusGdError} "unsupported" for a daemon on another machine
-   */
-  static at(host: string, http: HttpClient): DockerEngine {
-    const path = /^unix:\/\/(\/.+)$/.exec(host)?.[1];
-    if (path !== undefined) return new DockerEngine(path, http);
-    throw new NydusGdError("unsupported", `Cannot use Docker at ${JSON.stringify(host)}: it is no unix:// socket`, {
-      hint: "run nydus-gd on the machine of the daemon, or name its socket: --docker-host unix:///var/run/docker.sock",
-    });
-  }
+  /** @param host as DOCKER_HOST has it: "unix:///run/docker.sock" */
+  constructor(readonly host: string, private readonly http: HttpClient) {}
 
   /** What dockerd says of itself. */
-  async info(signal?: AbortSignal): Promise<DockerInfo> {
-    const { Driver, DriverStatus, ServerVersion } = await this.#json(Info, "/info", "ask Docker", signal);
-    return { driver: Driver, driverStatus: DriverStatus ?? [], version: ServerVersion };
+  info(signal?: AbortSignal): Promise<DockerInfo> {
+    return this.#json(InfoAnswer, "/info", "ask Docker", signal);
+  }
+
+  /** The containers that run. */
+  running(signal?: AbortSignal): Promise<RunningContainer[]> {
+    return this.#json(ContainersAnswer, "/containers/json", "ask Docker for its containers", signal);
   }
 
   /** The image of that name or id; undefined where there is none. */
   async image(name: string, signal?: AbortSignal): Promise<DockerImage | undefined> {
     try {
-      const { Id, RootFS } = await this.#json(Image, `/images/${name}/json`, `look for image ${name}`, signal);
-      return { id: Id, diffIds: RootFS.Layers ?? [] };
+      return await this.#json(ImageAnswer, `/images/${name}/json`, `look for image ${name}`, signal);
     } catch (error) {
       if (error instanceof NydusGdError && error.code === "not-found") return undefined;
       throw error;
@@ -164,13 +144,14 @@ export class DockerEngine {
     consume: (response: HttpResponse) => Promise<T>,
     signal: AbortSignal | undefined,
   ): Promise<T> {
+    const socketPath = this.#socketPath();
     try {
       return await this.http.exchange(
         { ...request, url: new URL(`http://docker${path}`) },
         {
           priority: "on-demand",
-          socketPath: this.socketPath,
-          timeouts: PATIENCE,
+          socketPath,
+          ...(request.method === "GET" ? {} : { timeouts: PATIENT }),
           ...(signal === undefined ? {} : { signal }),
         },
         async (response) => {
@@ -179,26 +160,34 @@ export class DockerEngine {
         },
       );
     } catch (error) {
-      throw error instanceof TransferError ? this.#unreachable(error, what) : error;
+      throw error instanceof TransferError ? unreachable(error, what, socketPath) : error;
     }
   }
 
-  #unreachable(error: TransferError, what: string): NydusGdError {
-    const code = error.cause instanceof Error && "code" in error.cause ? error.cause.code : undefined;
-    const refuse = (state: string, hint: string) =>
-      new NydusGdError("unavailable", `Cannot ${what}: ${state}`, { hint, cause: error });
-    switch (code) {
-      case "ENOENT":
-      case "ENOTDIR":
-        return refuse(`Docker does not run, there is no socket ${this.socketPath}`, "systemctl start docker");
-      case "ECONNREFUSED":
-        return refuse(`Docker does not run, nobody listens at ${this.socketPath}`, "systemctl start docker");
-      case "EACCES":
-      case "EPERM":
-        return refuse(`access to ${this.socketPath} is denied`, "sudo nydus-gd pull …");
-      default:
-        return refuse(error.state, "docker info");
-    }
+  #socketPath(): string {
+    const path = /^unix:\/\/(\/.+)$/.exec(this.host)?.[1];
+    if (path !== undefined) return path;
+    const state = "it is no unix:// socket";
+    throw new NydusGdError("unsupported", `Cannot use Docker at ${JSON.stringify(this.host)}: ${state}`, {
+      hint: `run nydus-gd on the machine of the daemon, or name its socket: DOCKER_HOST=${DEFAULT_HOST}`,
+    });
+  }
+}
+
+function unreachable(error: TransferError, what: string, socketPath: string): NydusGdError {
+  const refuse = (state: string, hint: string) =>
+    new NydusGdError("unavailable", `Cannot ${what}: ${state}`, { hint, cause: error });
+  switch (unixErrorCode(error.cause)) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return refuse(`Docker does not run, there is no socket ${socketPath}`, "systemctl start docker");
+    case "ECONNREFUSED":
+      return refuse(`Docker does not run, nobody listens at ${socketPath}`, "systemctl start docker");
+    case "EACCES":
+    case "EPERM":
+      return refuse(`access to ${socketPath} is denied`, "run it as root, or as a member of the group docker");
+    default:
+      return refuse(error.state, "docker info");
   }
 }
 
@@ -215,7 +204,7 @@ function registryAuth(credential: Credential, repository: string): string {
 
 /** What Docker says beside a status is for people, and names no secret. */
 async function refusal(response: HttpResponse, what: string): Promise<NydusGdError> {
-  const parsed = parseWith(Refusal, parseJsonText(await response.text(MAX_ANSWER_BYTES)));
+  const parsed = parseWith(RefusalAnswer, parseJsonText(await response.text(MAX_ANSWER_BYTES)));
   const state = parsed.ok ? parsed.value.message : `HTTP ${response.status}`;
   return new NydusGdError(response.status === 404 ? "not-found" : "unavailable", `Cannot ${what}: ${state}`);
 }

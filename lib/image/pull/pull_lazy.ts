@@ -16,7 +16,7 @@ import { formatPlatform, matchesPlatform } from "../../oci/platform.ts";
 import { familiarReference, formatReference, type Reference } from "../../oci/reference.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { BootstrapLayer } from "../bootstrap_layer_reader.ts";
-import type { DockerInfo } from "../docker/engine.ts";
+import type { DockerInfo } from "../docker/engine_answers.ts";
 import type { LazyForm } from "../image_form.ts";
 import { fetchBootstrapLayer } from "../remote_bootstrap.ts";
 import { type BlobsLeft, findBlobs } from "./blobs_left.ts";

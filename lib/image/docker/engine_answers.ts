@@ -1,0 +1,91 @@
+/**
+ * What dockerd answers with, and what is taken of it. Unknown members are passed over.
+ *
+ * Source: Docker Engine API 1.41 (`GET /info`, `/containers/json`, `/images/NAME/json`).
+ *
+ * @module
+ */
+import * as v from "valibot";
+
+/** `GET /info`. */
+export const InfoAnswer = v.pipe(
+  v.object({
+    Driver: v.string(),
+    DriverStatus: v.nullish(v.array(v.tuple([v.string(), v.string()])), []),
+    DockerRootDir: v.optional(v.string(), "/var/lib/docker"),
+    ExperimentalBuild: v.optional(v.boolean(), false),
+    Images: v.optional(v.number(), 0),
+    LiveRestoreEnabled: v.optional(v.boolean(), false),
+    SecurityOptions: v.nullish(v.array(v.string()), []),
+    ServerVersion: v.optional(v.string(), "unknown"),
+  }),
+  v.transform((info): DockerInfo => ({
+    driver: info.Driver,
+    driverStatus: info.DriverStatus,
+    dataRoot: info.DockerRootDir,
+    isExperimental: info.ExperimentalBuild,
+    imageCount: info.Images,
+    hasLiveRestore: info.LiveRestoreEnabled,
+    securityOptions: info.SecurityOptions,
+    version: info.ServerVersion,
+  })),
+);
+
+/** What dockerd says of itself. */
+export interface DockerInfo {
+  /** Name of the storage driver. */
+  readonly driver: string;
+  /** What the storage driver says of itself: `docker info`'s rows below it. */
+  readonly driverStatus: readonly (readonly [name: string, value: string])[];
+  /** Where it keeps everything. */
+  readonly dataRoot: string;
+  /** Started with experimental features. */
+  readonly isExperimental: boolean;
+  readonly imageCount: number;
+  /** Containers go on while it restarts. */
+  readonly hasLiveRestore: boolean;
+  /** "name=userns", "name=rootless", … */
+  readonly securityOptions: readonly string[];
+  /** "26.1.5+dfsg1"; "unknown" where it does not say. */
+  readonly version: string;
+}
+
+/** `GET /images/NAME/json`. */
+export const ImageAnswer = v.pipe(
+  v.object({
+    Id: v.string(),
+    RootFS: v.object({ Layers: v.nullish(v.array(v.string()), []) }),
+  }),
+  v.transform(({ Id, RootFS }): DockerImage => ({ id: Id, diffIds: RootFS.Layers })),
+);
+
+/** An image that Docker has. */
+export interface DockerImage {
+  /** "sha256:…" of its configuration. */
+  readonly id: string;
+  /** diffIDs, lowest first. */
+  readonly diffIds: readonly string[];
+}
+
+/** `GET /containers/json`. */
+export const ContainersAnswer = v.array(v.pipe(
+  v.object({ Id: v.string(), Names: v.nullish(v.array(v.string()), []), Image: v.string() }),
+  v.transform(({ Id, Names, Image }): RunningContainer => ({
+    id: Id,
+    name: Names[0]?.replace(/^\//, "") ?? Id.slice(0, SHORT_ID),
+    image: Image,
+  })),
+));
+
+/** Characters of an id that stand for it, as Docker has it. */
+const SHORT_ID = 12;
+
+/** A container that runs. */
+export interface RunningContainer {
+  readonly id: string;
+  readonly name: string;
+  readonly image: string;
+}
+
+/** Why a call was refused. */
+export const RefusalAnswer = v.object({ message: v.string() });

@@ -1,0 +1,37 @@
+/**
+ * Dockers that cannot be put on our driver, whatever is changed.
+ *
+ * @module
+ */
+import { ignore, NydusGdError } from "../base/errors.ts";
+import type { DockerState } from "./docker_state.ts";
+import { pluginSupport } from "./docker_version.ts";
+import type { Host } from "./host.ts";
+
+/** Ubuntu's other Docker. */
+const SNAP = "/snap/docker";
+
+/** @throws {NydusGdError} "unsupported" with what is in the way */
+export async function requireUsableDocker(host: Host, { unit, version, running }: DockerState): Promise<void> {
+  const refuse = (which: string, state: string, hint: string) =>
+    new NydusGdError("unsupported", `Cannot set up ${which}: ${state}`, { hint });
+  if (pluginSupport(version ?? "").kind === "removed") {
+    throw refuse(
+      `Docker ${version}`,
+      "it has no graph-driver plugins any more (28 and later)",
+      "use Docker 20.10 to 26; there `--target containerd` is the way, which this version does not have yet",
+    );
+  }
+  if (running?.info.securityOptions.some((option) => option.startsWith("name=rootless"))) {
+    throw refuse(
+      `Docker at ${host.docker?.host}`,
+      "it is rootless, layers need root of the machine",
+      "use root's Docker",
+    );
+  }
+  const missing = [Deno.errors.NotFound, Deno.errors.NotADirectory];
+  if (!unit.isThere && await ignore(missing, Deno.stat(host.at(SNAP))) !== undefined) {
+    const state = "it is a snap, which keeps Docker in file systems of its own";
+    throw refuse("Docker", state, "snap remove docker, then apt-get install docker.io");
+  }
+}
