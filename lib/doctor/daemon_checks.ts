@@ -77,7 +77,11 @@ async function lookAtHealth(socket: string, signal: AbortSignal): Promise<Findin
   const answer = await ask(socket, "/healthz", signal);
   if ("verdict" in answer) return answer;
   const { reasons } = v.parse(Health, JSON.parse(answer.text));
-  return answer.status === 200 ? ok("well") : fail(reasons.join("; ") || `HTTP ${answer.status}`, "nydus-gd status");
+  if (answer.status !== 200) return fail(reasons.join("; ") || `HTTP ${answer.status}`, "nydus-gd status");
+  const { problems = [] } = await statusOf(socket, signal) ?? {};
+  return problems.length === 0
+    ? ok("well")
+    : warn(problems.map(({ message }) => message).join("; "), "nydus-gd status");
 }
 
 async function lookAtVersion(socket: string, signal: AbortSignal): Promise<Finding> {

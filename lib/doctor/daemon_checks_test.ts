@@ -25,10 +25,16 @@ Deno.test("a daemon of another version is to be restarted", async () => {
   assert.match(seen, /the daemon is 0\.0\.9, this program is /);
 });
 
-Deno.test("a daemon that is unwell says why", async () => {
+Deno.test("a daemon that is unwell, or does less well than it could, says why", async () => {
   const unwell = () => Response.json({ status: "failed", reasons: ["one", "two"] }, { status: 503 });
   const { verdict, seen, mend } = (await judge({ "/healthz": unwell }))("health");
   assert.deepEqual([verdict, seen, mend], ["fail", "one; two", "nydus-gd status"]);
+  const degraded = {
+    "/healthz": () => Response.json({ status: "ok", reasons: [] }),
+    "/v1/status": () => Response.json({ ...IDLE_STATUS, problems: [{ severity: "degraded", message: "three" }] }),
+  };
+  const poorly = (await judge(degraded))("health");
+  assert.deepEqual([poorly.verdict, poorly.seen, poorly.mend], ["warn", "three", "nydus-gd status"]);
   const alien = (await judge({ "/healthz": () => new Response("<html>") }))("health");
   assert.equal(alien.verdict, "fail");
 });
