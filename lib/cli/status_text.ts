@@ -9,8 +9,8 @@
  * reads      2115 from the cache (48.2 MB), 41 had to wait, 0 wait now
  * layers     2 mounted in /var/lib/docker/nydus-gd
  *
- * IMAGE             LAYER         DATA PATH  FETCHED  OF       CHUNKS READY  HOME
- * reg.example/app:1  7c9e0123abcd  fuse       3.31 MB  49.1 MB  120 of 1403   registry reg.example/app
+ * IMAGE              LAYER         DATA PATH  FETCHED  OF       READY  REQUESTS  MISSES/S  CONTAINERS  HOME
+ * reg.example/app:1  7c9e0123abcd  fuse       3.31 MB  49.1 MB  8 %    41        0.3       web, db     registry reg.exa…
  * ```
  * Everything that an image or a server may have had a say in is made safe for a terminal.
  *
@@ -24,7 +24,21 @@ import { tableLines } from "./table.ts";
 /** Characters of a layer's id that are shown, as Docker does. */
 const SHORT_ID = 12;
 
-const HEADINGS = ["IMAGE", "LAYER", "DATA PATH", "FETCHED", "OF", "CHUNKS READY", "HOME"];
+const HEADINGS = [
+  "IMAGE",
+  "LAYER",
+  "DATA PATH",
+  "FETCHED",
+  "OF",
+  "READY",
+  "REQUESTS",
+  "MISSES/S",
+  "CONTAINERS",
+  "HOME",
+];
+
+/** Containers of an image that are named; there may be hundreds. */
+const MAX_CONTAINERS = 3;
 
 /** The lines, without line ends. */
 export function statusLines(status: StatusDocument): string[] {
@@ -73,8 +87,9 @@ function readsText(fuse: NonNullable<StatusDocument["fuse"]>): string {
   return `${cached} from the cache (${bytesText(bytes)}), ${misses} had to wait, ${waiting} wait now`;
 }
 
-function imageRow({ layer, names, fs_driver: fsDriver, blobs, home }: ImageStatus): string[] {
-  const sum = (key: "fetched_bytes" | "compressed_bytes" | "chunks" | "chunks_ready") =>
+function imageRow(image: ImageStatus): string[] {
+  const { layer, names, fs_driver: fsDriver, blobs, home } = image;
+  const sum = (key: "fetched_bytes" | "compressed_bytes" | "chunks" | "chunks_ready" | "requests") =>
     blobs.reduce((total, blob) => total + blob[key], 0);
   const others = names.length > 1 ? ` +${names.length - 1}` : "";
   return [
@@ -83,14 +98,31 @@ function imageRow({ layer, names, fs_driver: fsDriver, blobs, home }: ImageStatu
     fsDriver,
     bytesText(sum("fetched_bytes")),
     bytesText(sum("compressed_bytes")),
-    `${sum("chunks_ready")} of ${sum("chunks")}`,
+    percentText(sum("chunks_ready"), sum("chunks")),
+    String(sum("requests")),
+    image.misses_per_second.toFixed(1),
+    containersText(image.used_by),
     home,
   ].map(oneLine);
 }
 
-function remarks({ layer, prefetch, errors }: ImageStatus): string[] {
+/** Of chunks, as all of them are needed: 100 % is told when nothing is missing. */
+function percentText(ready: number, all: number): string {
+  return all === 0 ? "-" : `${Math.floor(100 * ready / all)} %`;
+}
+
+function containersText(users: ImageStatus["used_by"]): string {
+  const names = users.flatMap(({ name }) => name ?? []).sort();
+  const nameless = users.filter(({ name }) => name === null);
+  const all = [...names, ...nameless.map(({ container, layer }) => (container ?? layer).slice(0, SHORT_ID)).sort()];
+  const more = all.length > MAX_CONTAINERS ? ` +${all.length - MAX_CONTAINERS}` : "";
+  return all.length === 0 ? "-" : all.slice(0, MAX_CONTAINERS).join(", ") + more;
+}
+
+function remarks({ layer, fs_driver: fsDriver, refusal, prefetch, errors }: ImageStatus): string[] {
   const about = layer.slice(0, SHORT_ID);
   return [
+    ...(refusal === null ? [] : [`${about}: served by ${fsDriver}: ${refusal}`]),
     ...(prefetch === null ? [] : [
       `${about}: prefetch ${prefetch.state}` + (prefetch.failures > 0 ? `, ${prefetch.failures} ranges failed` : ""),
     ]),

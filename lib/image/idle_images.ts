@@ -24,6 +24,11 @@ export class ImageHolders {
     return this.#holders.has(layerId);
   }
 
+  /** Who stands on the image, in the order in which they came. */
+  of(layerId: string): string[] {
+    return [...this.#holders.get(layerId) ?? []];
+  }
+
   add(layerId: string, holder: string): void {
     const holders = this.#holders.get(layerId) ?? new Set();
     this.#holders.set(layerId, holders.add(holder));

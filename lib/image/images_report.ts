@@ -24,11 +24,19 @@ export interface Trouble {
 /** One mounted image. */
 export interface MountedImageReport {
   readonly layer: LazyLayer;
+  /** Ids of the layers that stand on it, each of them of a container, as long as they are mounted. */
+  readonly holders: readonly string[];
   /** Where its blobs are fetched from. */
   readonly home: string;
   readonly fsDriver: string;
+  /** Why that is not the data path that was chosen; undefined where it is. */
+  readonly refusal: string | undefined;
   /** Where its tree is. */
   readonly path: string;
+  /** Reads that had to wait for data, since it was mounted or taken over. */
+  readonly misses: number;
+  /** Lately. */
+  readonly missesPerSecond: number;
   /** A blob that several images have is counted by each. */
   readonly blobs: readonly BlobStats[];
   /** The last prefetch that was asked for. */

@@ -30,7 +30,8 @@ const BLOB: BlobStats = {
 
 function imageOf(blob: BlobStats): LazyImagesReport["images"][number] {
   const layer = { id: "l", bootstrapPath: "/b", home: "/h" };
-  return { layer, home: "here", fsDriver: "fuse", path: "/p", blobs: [blob], prefetch: undefined };
+  const mount = { home: "here", fsDriver: "fuse", refusal: undefined, path: "/p" };
+  return { layer, holders: [], ...mount, misses: 0, missesPerSecond: 0, blobs: [blob], prefetch: undefined };
 }
 
 function shown(report: Partial<LazyImagesReport>): string[] {

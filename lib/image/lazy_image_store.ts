@@ -27,7 +27,7 @@ import { rootOf } from "./bootstrap_facts.ts";
 import { closedSoon, idleBlobs, idleImages, ImageHolders } from "./idle_images.ts";
 import { describeImage } from "./image_description.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
-import { infoRows, type LazyImagesReport, type Trouble, troublesOf } from "./images_report.ts";
+import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 import { ImageServer } from "./image_server.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
@@ -144,7 +144,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   /** @inheritdoc */
   describe(layer: LazyLayer): Promise<Record<string, string>> {
     const mounted = this.#mounted.get(layer.id);
-    return Promise.resolve(describeImage(layer, mounted && reportOf(mounted)));
+    return Promise.resolve(describeImage(layer, mounted && this.#reportOf(mounted)));
   }
 
   /** @inheritdoc */
@@ -166,8 +166,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       fuse: session === undefined ? undefined : { ...session.counters(), waitingReads: session.waitingReads },
       blobs: cache.stats(),
       cache: usage,
-      images: [...this.#mounted.values()].map(reportOf),
+      images: [...this.#mounted.values()].map((mounted) => this.#reportOf(mounted)),
     };
+  }
+
+  #reportOf(mounted: Mounted): MountedImageReport {
+    return reportOf(mounted, this.#holders.of(mounted.layer.id));
   }
 
   /** What of a {@link report} is not as it should be. */

@@ -37,13 +37,20 @@ export interface OpenedImage {
   readonly backend: Backend;
 }
 
-/** What is told of it. */
-export function reportOf({ layer, image, mount, backend, prefetch }: Mounted): MountedImageReport {
+/** What is told of it, and of those who stand on it. */
+export function reportOf(
+  { layer, image, mount, backend, prefetch }: Mounted,
+  holders: readonly string[],
+): MountedImageReport {
   return {
     layer,
+    holders,
     home: backend.description,
     fsDriver: mount.fsDriver,
+    refusal: mount.refusal,
     path: mount.path,
+    misses: image.misses.total,
+    missesPerSecond: image.misses.perSecond(),
     blobs: image.blobs.map((blob) => blob.stats()),
     prefetch: prefetch?.status,
   };

@@ -19,6 +19,7 @@ import { MADV, Mapping } from "../../ffi/sys_mman.ts";
 import { fstat, S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import { readMetaFile } from "../blob/blob_table.ts";
@@ -85,6 +86,8 @@ export class MappedBootstrap implements Disposable {
 
 /** A mapped bootstrap and the blobs of its image. Disposing gives both back; unmount first. */
 export class OpenImage implements MountableImage, AsyncDisposable {
+  readonly misses = new RateMeter();
+
   private constructor(
     readonly name: string,
     private readonly mapped: MappedBootstrap,

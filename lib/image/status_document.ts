@@ -32,7 +32,18 @@ const ImageStatus = v.object({
   names: v.array(v.string()),
   home: v.string(),
   fs_driver: v.string(),
+  /** Why that is not the data path that was chosen; null where it is. */
+  refusal: v.optional(v.nullable(v.string()), null),
   path: v.string(),
+  /** Layers that stand on it now, and the containers that they belong to: null for a build, or one that is being made. */
+  used_by: v.optional(
+    v.array(v.object({ layer: v.string(), container: v.nullable(v.string()), name: v.nullable(v.string()) })),
+    [],
+  ),
+  /** Reads that had to wait for data, since it was mounted or taken over. */
+  misses: v.optional(count, 0),
+  /** Of the last ten seconds. */
+  misses_per_second: v.optional(v.number(), 0),
   blobs: v.array(BlobStatus),
   prefetch: v.nullable(v.object({ state: v.string(), ready_bytes: count, failures: count })),
   /** What went wrong and has not gone right since. */

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { RateMeter } from "../base/rate_meter.ts";
 import type { DirVisitor, Extent, InodeAttr } from "../rafs/bootstrap.ts";
 import type { ChunkColumns } from "../rafs/chunk_table.ts";
 import type { DeviceTable } from "../rafs/device_table.ts";
@@ -83,16 +84,22 @@ export interface MountableImage {
   readonly blobs: readonly ChunkStore[];
   /** The tree is that of these devices (fuse/device_tree.ts), not the bootstrap's. */
   readonly devices?: readonly DeviceTable[];
+  /** Reads that had to wait for data are counted here. */
+  readonly misses?: RateMeter;
 }
 
 /** An image that is visible in the file system. */
 export interface ImageMount extends AsyncDisposable {
   /** The data path. */
   readonly fsDriver: FsDriver;
+  /** Why it is not the data path that was chosen; absent where it is. */
+  readonly refusal?: string;
   /** Absolute path of the image's root. */
   readonly path: string;
   /** Programs that had it open may have read zeros: everybody who watched over it had died for a while. */
   readonly isSuspect?: boolean;
+  /** It cannot be known when nothing refers to it any more: it is given back when all that serves images ends. */
+  readonly isEndless?: boolean;
   /** Whether `path` still leads there: somebody may have unmounted what is a mount of its own. */
   isSeen(): boolean;
   /**

@@ -19,7 +19,7 @@ export interface KnownImage {
 }
 
 /**
- * Resolves when all pieces can be read from the cache files.
+ * Resolves when all pieces can be read from the cache files. A read that has to wait calls it once.
  *
  * @param onBlob told of a blob that had to be opened
  * @throws {ReadFailure} of the first that cannot
@@ -30,6 +30,7 @@ export async function fetchExtents(
   signal: AbortSignal,
   onBlob: (index: number, blob: OpenBlob) => void = () => {},
 ): Promise<void> {
+  known.image.misses?.mark();
   const pieces = extents.filter(({ blobIndex }) => blobIndex !== HOLE);
   await Promise.all(blobIndexesOf(pieces).map((index) => openBlob(known, index, signal, onBlob)));
   await Promise.all(rangesOf(pieces).map((range) => ensure(known, range, signal)));

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { basename, dirname, join } from "node:path";
 import { VERSION } from "../../lib/base/version.ts";
 import type { BlobStats } from "../../lib/blob/cached_blob.ts";
+import { DockerContainers } from "../../lib/image/docker_containers.ts";
+import { dockerImageDir } from "../../lib/image/docker_files.ts";
 import { DockerNames } from "../../lib/image/docker_names.ts";
 import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/images_report.ts";
 import type { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
@@ -40,6 +41,7 @@ export async function takeReport({ images, driver }: AdminParts): Promise<Daemon
 /** Makes status documents. */
 export class StatusReporter {
   readonly #names = new DockerNames();
+  readonly #containers = new DockerContainers();
   readonly #startedAt = new Date();
   readonly #startedMs = performance.now();
 
@@ -83,14 +85,23 @@ export class StatusReporter {
     };
   }
 
-  async #image({ layer, home, fsDriver, path, blobs, prefetch }: MountedImageReport): Promise<ImageStatus> {
-    const imageDir = join(dirname(layer.home), "image", basename(layer.home));
+  async #image(image: MountedImageReport): Promise<ImageStatus> {
+    const { layer, home, fsDriver, refusal, path, holders, misses, missesPerSecond, blobs, prefetch } = image;
+    const imageDir = dockerImageDir(layer.home);
+    const containers = await this.#containers.of(imageDir, new Set(holders));
     return {
       layer: layer.id,
       names: layer.diffId === undefined ? [] : await this.#names.of(imageDir, layer.diffId),
       home,
       fs_driver: fsDriver,
+      refusal: refusal ?? null,
       path,
+      used_by: holders.map((holder) => {
+        const { id = null, name = null } = containers.get(holder) ?? {};
+        return { layer: holder, container: id, name };
+      }),
+      misses,
+      misses_per_second: missesPerSecond,
       blobs: blobs.map(blobStatus),
       prefetch: prefetch === undefined
         ? null

@@ -121,12 +121,21 @@ export function erofsMountOf(
   return {
     fsDriver: "erofs-fuse",
     path: target,
+    isEndless: served.isEndless ?? false,
     isSeen: () => isErofsAt(target),
     released: Promise.all([served.released, Promise.race([gone, ended])]).then(() => undefined),
     [Symbol.asyncDispose]: () => unmount(target, MNT.DETACH),
   };
 }
 
-function onDevices({ name, bootstrap, blobs }: MountableImage, devices: readonly DeviceTable[]): MountableImage {
-  return { name, bootstrap, blobs, tree: new DeviceTree(devices), devices };
+function onDevices(image: MountableImage, devices: readonly DeviceTable[]): MountableImage {
+  const { name, bootstrap, blobs, misses } = image;
+  return {
+    name,
+    bootstrap,
+    blobs,
+    tree: new DeviceTree(devices),
+    devices,
+    ...(misses === undefined ? {} : { misses }),
+  };
 }
