@@ -41,9 +41,9 @@ export class ImageHolders {
   }
 }
 
-/** Images that nobody stands on and that can be given back: of what was taken over it is not known when that is. */
+/** Images that nobody stands on and that can be given back. */
 export function idleImages(mounted: Iterable<Mounted>, holders: ImageHolders): Mounted[] {
-  return [...mounted].filter(({ layer, continued }) => !continued && !holders.isHeld(layer.id));
+  return [...mounted].filter(({ layer, mount }) => !mount.isEndless && !holders.isHeld(layer.id));
 }
 
 /** Ids of blobs that are held for idle images, and for no other. */

@@ -7,6 +7,8 @@
 import assert from "node:assert/strict";
 import { selfCommand } from "../../lib/base/self_command.ts";
 import type { GarbageReport } from "../../lib/image/gc/collect_garbage.ts";
+import type { StatusDocument } from "../../lib/image/status_document.ts";
+import type { Outcome } from "../support/command.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
 import { testsOn } from "../support/dockerds.ts";
 import { INSTALLED } from "../support/docker_stack.ts";
@@ -33,9 +35,13 @@ async function cachedBecomes(stack: DockerStack, ids: readonly string[]): Promis
 }
 
 /** Runs `nydus-gd gc ARGS` beside the stack. */
-async function gc(stack: DockerStack, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+function gc(stack: DockerStack, ...args: string[]): Promise<Outcome> {
+  return runBeside(stack, ["gc", "--root", `${stack.dir}/root`, ...args]);
+}
+
+async function runBeside(stack: DockerStack, args: readonly string[]): Promise<Outcome> {
   const [program, ...words] = selfCommand();
-  const child = stack.sandbox.spawn(program, [...words, "gc", "--root", `${stack.dir}/root`, ...args], {
+  const child = stack.sandbox.spawn(program, [...words, ...args], {
     env: { NO_COLOR: "1" },
     stdout: "piped",
     stderr: "piped",
@@ -43,6 +49,12 @@ async function gc(stack: DockerStack, ...args: string[]): Promise<{ code: number
   const { code, stdout, stderr } = await child.output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+async function status(stack: DockerStack): Promise<StatusDocument> {
+  const { code, stdout, stderr } = await runBeside(stack, ["status", "-o", "json"]);
+  assert.equal(code, 0, stderr);
+  return JSON.parse(stdout);
 }
 
 async function gcReport(stack: DockerStack, ...args: string[]): Promise<GarbageReport> {
@@ -74,6 +86,9 @@ testsOn(INSTALLED).test(
 
     await t.step("a container of the image keeps them", async () => {
       await stack.docker("run", "--detach", "--name", "box", ...NO_NETWORK, b, "/bin/sleep", "1000");
+      const { images } = await status(stack);
+      const users = images.map(({ names, used_by: users }) => [names, users.map(({ name }) => name)]);
+      assert.deepEqual(users.sort(), [[[b], ["box"]], [[c], []]], "status tells who uses an image");
       const { blobs: idle } = await gcReport(stack, "--all", "--dry-run");
       assert.deepEqual(idle.map(({ id, reason }) => [id, reason]), [[blobs[c], "all"]]);
       await Deno.writeTextFile(`${stack.dir}/root/cache/${"0".repeat(64)}.blob.data`, "of an image that is gone");
@@ -99,6 +114,18 @@ testsOn(INSTALLED).test(
       await stack.restartDriver();
       assert.equal(await stack.docker("exec", "box", "/bin/cat", "/hello"), "image b");
       await stack.docker("rm", "--force", "box");
+    });
+
+    await t.step("an image that a restarted daemon took over goes like any other", async () => {
+      await stack.docker("run", "--rm", ...NO_NETWORK, c);
+      await stack.docker("run", "--detach", "--name", "box", ...NO_NETWORK, b, "/bin/sleep", "1000");
+      await stack.restartDriver();
+      assert.deepEqual((await status(stack)).images.map(({ names }) => names).sort(), [[b], [c]]);
+      await stack.docker("rm", "--force", "box");
+      await gcReport(stack, "--all");
+      assert.deepEqual(await cached(stack), []);
+      for (const name of [b, c]) await stack.docker("run", "--rm", ...NO_NETWORK, name);
+      assert.deepEqual(await cached(stack), idsOf(b, c));
     });
 
     await t.step(

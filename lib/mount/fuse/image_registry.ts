@@ -15,6 +15,8 @@ import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
 /** More than a predecessor can have given away and the kernel take back. */
 const UNKNOWN_REFERENCES = 2 ** 30;
+/** Of a number above this one what was not known at first is still in it. */
+const MAX_KNOWN_REFERENCES = UNKNOWN_REFERENCES / 2;
 
 /** An image in the book. */
 export interface RegisteredImage extends KnownImage {
@@ -46,13 +48,13 @@ export class ImageRegistry {
   /**
    * Takes an image in.
    *
-   * @param takenOver the kernel has references to it already, nobody knows how many: it is let go with the session only
+   * @param references that the kernel has to it already; "unknown": it is let go with the session only
    * @throws {NydusGdError} "exists" when its number was given to an image that is not released, or its name is seen
    * @throws {RangeError} for a number that node ids have no room for
    */
-  add(image: MountableImage, imageNumber: number, takenOver = false): RegisteredImage {
+  add(image: MountableImage, imageNumber: number, references: number | "unknown" = 0): RegisteredImage {
     checkImageNumber(imageNumber);
-    const number = image.devices === undefined ? imageNumber : devicesNumber(imageNumber);
+    const number = registeredNumber(image, imageNumber);
     if (!/^[a-zA-Z0-9._-]{1,255}$/.test(image.name) || image.name === "." || image.name === "..") {
       throw new NydusGdError("internal", `Cannot add image: name ${JSON.stringify(image.name)} is no folder name`);
     }
@@ -62,12 +64,18 @@ export class ImageRegistry {
       }
     }
     const state = new Int32Array(new SharedArrayBuffer(IMAGE_STATE.LENGTH * 4));
-    if (takenOver) Atomics.store(state, IMAGE_STATE.references, UNKNOWN_REFERENCES);
+    Atomics.store(state, IMAGE_STATE.references, references === "unknown" ? UNKNOWN_REFERENCES : references);
     const entry: RegisteredImage = { number, image, blobs: [], state, released: Promise.withResolvers() };
     const message = imageMessage(entry);
     this.#images.set(number, entry);
     this.#send(message);
     return entry;
+  }
+
+  /** References by image, of those of which they are known. */
+  references(): Map<number, number> {
+    const counted = [...this.#images.values()].filter(isCounted);
+    return new Map(counted.map((entry) => [entry.number, referencesOf(entry)]));
   }
 
   /** What a Worker has to know before its first request. */
@@ -88,7 +96,7 @@ export class ImageRegistry {
   /** Lets go of a hidden image that nothing refers to; else that is done when the last reference is dropped. */
   releaseIfUnused(entry: RegisteredImage | undefined): void {
     if (entry === undefined || !isRemoved(entry)) return;
-    if (Atomics.load(entry.state, IMAGE_STATE.references) !== 0) return;
+    if (referencesOf(entry) !== 0) return;
     if (!this.#images.delete(entry.number)) return;
     this.#send({ kind: "drop", image: entry.number });
     this.#onReleased(entry);
@@ -106,6 +114,20 @@ export class ImageRegistry {
 function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
   const { address, length } = image.bootstrap;
   return { kind: "image", image: number, name: image.name, address, length, devices: image.devices, state };
+}
+
+/** The number that an image has in node ids. */
+export function registeredNumber({ devices }: MountableImage, imageNumber: number): number {
+  return devices === undefined ? imageNumber : devicesNumber(imageNumber);
+}
+
+/** Whether it is known when nothing refers to the image any more. */
+export function isCounted(entry: RegisteredImage): boolean {
+  return referencesOf(entry) <= MAX_KNOWN_REFERENCES;
+}
+
+function referencesOf({ state }: RegisteredImage): number {
+  return Atomics.load(state, IMAGE_STATE.references);
 }
 
 function removal({ number }: RegisteredImage): ToWorker {

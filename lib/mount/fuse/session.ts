@@ -12,7 +12,8 @@
  * /dev/fuse is opened and mounted here, requests pass through a file in memory (request_file.ts), a keeper holds both as
  * well (../keeper), node ids are a function of image and inode (node_id.ts): so whoever calls
  * {@link FuseSession.takeOver} after this process was killed, or has left, goes on with the same mount, and programs that
- * read meanwhile wait. No state depends on FORGET but when a removed image may be let go.
+ * read meanwhile wait. No state depends on FORGET but when a removed image may be let go, which the successor of a
+ * process that was killed does not know.
  *
  * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
  * main thread would wait for itself. ffi/mountinfo.ts reads what is mounted.
@@ -35,7 +36,8 @@ import type { ImageMount, MountableImage } from "../image_mount.ts";
 import { Keeper, keeperPath } from "../keeper/keeper.ts";
 import { deviceName } from "./device_tree.ts";
 import { abortConnection, checkLibrary, findMount, mountFuse, readInit, unmount } from "./fuse_mount.ts";
-import { ImageRegistry, type RegisteredImage } from "./image_registry.ts";
+import { ImageRegistry, isCounted, type RegisteredImage, registeredNumber } from "./image_registry.ts";
+import { leaveReferences, takeReferences } from "./left_references.ts";
 import { MissHandler } from "./miss_handler.ts";
 import { checkImageNumber, nodeId } from "./node_id.ts";
 import { Notices } from "./notices.ts";
@@ -69,6 +71,7 @@ export class FuseSession implements AsyncDisposable {
   readonly #requests: RequestFile;
   readonly #devices: Fd[];
   readonly #connection: number;
+  readonly #stateDir: string;
   readonly #single: boolean;
   readonly #workers = new FuseWorkerSet((worker, message) => this.#onMessage(worker, message));
   readonly #notices = new Notices(() => this.#ended === undefined ? this.#workers.session : undefined);
@@ -80,6 +83,7 @@ export class FuseSession implements AsyncDisposable {
     this.#requests = requests;
     this.#devices = devices;
     this.#connection = connection;
+    this.#stateDir = options.stateDir;
     this.#single = options.single !== undefined;
     this.#images = new ImageRegistry(
       (message) => this.#workers.send(message),
@@ -152,7 +156,10 @@ export class FuseSession implements AsyncDisposable {
       if (file === undefined) throw new NydusGdError("unsupported", "Cannot take over requests: keeper has no file");
       const requests = RequestFile.reopen(file, devices.length);
       const session = new FuseSession(options, requests, devices, connection);
-      const entries = (await images()).map(({ image, number }) => session.#images.add(image, number, true));
+      const references = await takeReferences(stateDir);
+      const entries = (await images()).map(({ image, number }) =>
+        session.#images.add(image, number, references.get(registeredNumber(image, number)) ?? "unknown")
+      );
       for (const entry of entries) if (entry.image.devices !== undefined) session.#images.hide(entry);
       await session.#serve(options, true);
       log.info("FUSE session taken over", { mountpoint, images: entries.length });
@@ -211,6 +218,7 @@ export class FuseSession implements AsyncDisposable {
     return {
       fsDriver: "fuse",
       path: this.#single ? this.mountpoint : `${this.mountpoint}/${entry.image.name}`,
+      isEndless: !isCounted(entry),
       isSeen: () => this.#ended === undefined,
       released: entry.released.promise,
       [Symbol.asyncDispose]: () => this.#remove(entry),
@@ -230,6 +238,7 @@ export class FuseSession implements AsyncDisposable {
     }
     await this.#failMisses();
     await this.#notices.settled();
+    await leaveReferences(this.#stateDir, this.#images.references());
     this.#keeper?.leave();
     this.#images.releaseAll();
   }
