@@ -5,6 +5,7 @@ import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { DATA_PATHS } from "../../lib/mount/choose.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
+import { run } from "../support/command.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -31,6 +32,30 @@ for (const fsDriver of DATA_PATHS) {
     deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
     deepEqual(await warningsOf(container), [], "nothing is stranded");
   });
+}
+
+for (const fsDriver of DATA_PATHS) {
+  fuseTest(`an image that was taken over is given back when nobody uses it any more (${fsDriver})`, async () => {
+    await using container = await LazyContainer.start(fsDriver);
+    await Deno.readFile(`${container.root}/3`);
+    for (let restarts = 0; restarts < 2; restarts++) {
+      equal(await container.driver.stop(), 0);
+      await container.driver.restart();
+    }
+    await Deno.readFile(`${container.root}/4`);
+    deepEqual(await freed(container), [], "the container uses it");
+    await container.driver.call("GraphDriver.Put", { ID: "box" });
+    deepEqual(await freed(container), [container.blobId]);
+    container.root = String((await container.driver.call("GraphDriver.Get", { ID: "box" }))["Dir"]);
+    deepEqual(await Deno.readFile(`${container.root}/5`), container.content(5));
+  });
+}
+
+/** Ids of the blobs that `nydus-gd gc --all` frees. */
+async function freed({ adminSocket }: LazyContainer): Promise<string[]> {
+  const { code, stdout, stderr } = await run(["gc", "--all", "-o", "json", "--admin-socket", adminSocket]);
+  equal(code, 0, stderr);
+  return JSON.parse(stdout).blobs.map(({ id }: { id: string }) => id);
 }
 
 for (const fsDriver of ["erofs-fuse", "fuse"]) {

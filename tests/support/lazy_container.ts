@@ -33,7 +33,7 @@ export class LazyContainer implements AsyncDisposable {
   private constructor(
     private readonly temp: TempDir,
     readonly driver: GraphDriverProcess,
-    private readonly blobId: string,
+    readonly blobId: string,
     private readonly fsDriver: string,
   ) {}
 
@@ -67,6 +67,11 @@ export class LazyContainer implements AsyncDisposable {
   /** The folder of the state that a successor takes over. */
   get stateDir(): string {
     return this.temp.join("root/state");
+  }
+
+  /** Where the driver is asked by others than Docker. */
+  get adminSocket(): string {
+    return this.temp.join("root.admin.sock");
   }
 
   /** Process number of the keeper on record. */
