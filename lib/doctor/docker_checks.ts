@@ -10,6 +10,7 @@ import type { Subject } from "./subject.ts";
 
 const GROUP = "docker";
 const SETUP = "nydus-gd setup";
+const INSTALL = "install Docker 20.10 to 26";
 
 /** Reachable, version, driver, and what would keep lazy images from starting. */
 export function dockerChecks(subject: Subject): Check[] {
@@ -56,9 +57,9 @@ function judgeVersion(version: string): Finding {
     case "unknown":
       return warn(`${JSON.stringify(version)} is no version that is known here`, "docker version");
     case "too-old":
-      return warn(`${version} is older than 20.10, the oldest that was tested`, "install Docker 20.10 to 26");
+      return warn(`${version} is older than 20.10, the oldest that was tested`, INSTALL);
     case "removed":
-      return fail(`${version} has no graph-driver plugins any more`, "install Docker 20.10 to 26");
+      return fail(`${version} has no graph-driver plugins any more`, `${INSTALL}, as in Debian's docker.io`);
   }
 }
 

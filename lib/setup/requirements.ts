@@ -19,7 +19,7 @@ export async function requireUsableDocker(host: Host, { unit, version, running }
     throw refuse(
       `Docker ${version}`,
       "it has no graph-driver plugins any more (28 and later)",
-      "use Docker 20.10 to 26; there `--target containerd` is the way, which this version does not have yet",
+      "use Docker 20.10 to 26, as in Debian's docker.io; for later ones `--target containerd` is to come",
     );
   }
   if (running?.info.securityOptions.some((option) => option.startsWith("name=rootless"))) {

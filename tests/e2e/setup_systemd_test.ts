@@ -200,6 +200,19 @@ Deno.test(
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 3);
       });
+      await t.step("a service that does not start any more is a failure, containers go on when it does", async () => {
+        const dropIn = `/etc/systemd/system/${UNIT}.d/broken.conf`;
+        await machine.write(dropIn, "[Service]\nExecStartPre=/bin/false\nRestart=no\n");
+        await machine.must("systemctl", "daemon-reload");
+        assert.notEqual((await machine.run("systemctl", "restart", UNIT)).code, 0);
+        const { code, stdout } = await machine.run("nydus-gd", "doctor");
+        assert.equal(code, 3);
+        assert.match(stdout, /FAIL {2}service +failed \(failed\)\n +mend: journalctl -u nydus-gd\.service -n 50\n/);
+        await machine.must("rm", "--recursive", `/etc/systemd/system/${UNIT}.d`);
+        await machine.must("systemctl", "daemon-reload");
+        await machine.must("systemctl", "start", UNIT);
+        await readsRight(machine, "app", 6);
+      });
       await t.step("undoing, and removing the package, is refused while the container runs", async () => {
         const removal = await machine.run("dpkg", "--remove", "nydus-gd");
         assert.equal(removal.code, 1);

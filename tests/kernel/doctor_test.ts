@@ -135,6 +135,8 @@ Deno.test({ name: "a cache in memory, a full disk and one that is nearly full ar
   says(tiny, "mount by fuse", "skipped", /no room for a trial/);
   const fill = `${small}; cat /dev/zero >${cache}/zero 2>/dev/null || true`;
   says(await doctor(temp, [], { env, within: inNamespace(fill) }), "free space", "fail", /^0 B free of /, /du /);
+  const noInode = `mount -t tmpfs -o nr_inodes=1 tmpfs ${cache}`;
+  says(await doctor(temp, [], { env, within: inNamespace(noInode) }), "free space", "fail", /no inode/, /du /);
   const nearly = await doctor(temp, [], { env: { ...env, NYDUS_GD_CACHE_MIN_FREE: "100%" } });
   says(nearly, "free space", "warn", /less than cache\.min_free/, /cache\.dir/);
 });
