@@ -2,7 +2,7 @@
  * Getting the chunk table of a blob: from the cache, from the image, from the blob itself.
  *
  * v6: the compression info of the blob (`.blob.meta`), cached in nydusd's form once it was read, and the digests of the
- * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. What comes from outside the bootstrap is not
+ * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. TARFS: the tar itself (tar_digests.ts). What comes from outside the bootstrap is not
  * covered by its digest, so it is only believed where parser and bootstrap agree with it: a cached table that does not fit
  * is fetched again, a fetched one that does not fit is an error. The data are checked against digests in any case.
  *
@@ -27,7 +27,9 @@ import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../rafs/c
 import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
 import { BLOB_FEATURE, has } from "../rafs/flags.ts";
 import { readToc, SECTION } from "../rafs/toc.ts";
+import { decryptXts } from "./aes_xts.ts";
 import { decompressInto } from "./codec.ts";
+import { addTarDigests } from "./tar_digests.ts";
 
 const log = logger("blob");
 
@@ -38,9 +40,9 @@ export interface TableSource {
   records(): Iterable<Readonly<ChunkRecord>>;
   /** `.blob.meta` that came with the image: as in the blob, or as in the cache. */
   readonly embeddedMeta?: Uint8Array;
-  /** A range of the blob. */
+  /** A range of the blob that has the compression info. */
   read(offset: number, length: number): Promise<Uint8Array>;
-  /** Bytes of the whole blob. */
+  /** Bytes of all of that blob. */
   size(): Promise<number>;
 }
 
@@ -66,7 +68,11 @@ interface Meta {
 export async function loadChunkTable(source: TableSource, cache: TableCache | undefined): Promise<ChunkColumns> {
   const { descriptor } = source;
   const { meta } = descriptor;
-  if (meta === undefined) return chunkColumnsFromRecords(descriptor, source.records());
+  if (meta === undefined) {
+    const columns = chunkColumnsFromRecords(descriptor, source.records());
+    if (has(descriptor.features, BLOB_FEATURE.tarfs)) await addTarDigests(source, columns, cache);
+    return columns;
+  }
   const cached = cache && readMetaFile(cache.path, cacheMetaSize(meta.uncompressedSize));
   if (cached !== undefined) {
     const columns = tryParse(source, "cached", () => splitCacheBlobMeta(descriptor, cached));
@@ -123,16 +129,19 @@ function tryParse(source: TableSource, kind: string, split: () => Meta): ChunkCo
 
 function splitEmbedded(descriptor: BlobDescriptor, meta: BlobMetaLocation, bytes: Uint8Array): Meta {
   if (bytes.length === cacheMetaSize(meta.uncompressedSize)) return splitCacheBlobMeta(descriptor, bytes);
-  return decompressMeta(meta, bytes);
+  return openMeta(descriptor, meta, bytes);
 }
 
 async function fetchMeta(source: TableSource, meta: BlobMetaLocation): Promise<Meta> {
   const { offset, length } = blobMetaRange(meta);
-  return decompressMeta(meta, await source.read(offset, length));
+  return openMeta(source.descriptor, meta, await source.read(offset, length));
 }
 
-function decompressMeta(meta: BlobMetaLocation, bytes: Uint8Array): Meta {
-  const { ci, header } = splitBlobMeta(bytes, meta);
+/** Decrypted, each part by itself, and decompressed. */
+function openMeta({ cipher }: BlobDescriptor, meta: BlobMetaLocation, bytes: Uint8Array): Meta {
+  const stored = splitBlobMeta(bytes, meta);
+  const open = (part: Uint8Array) => cipher === undefined ? part : decryptXts(cipher, part);
+  const ci = open(stored.ci), header = open(stored.header);
   if (meta.compressor === "none") return { ci, header };
   const plain = new Uint8Array(meta.uncompressedSize);
   decompressInto(meta.compressor, ci, plain);

@@ -35,6 +35,8 @@ export interface BlobSpec {
   /** Name of the blob where the descriptor has a placeholder: `effectiveBlobId` of lib/rafs/flags.ts. */
   readonly id?: string;
   readonly source: BlobSource;
+  /** The blob that has the compression info; absent: it is in `source`. */
+  readonly metaSource?: BlobSource | undefined;
   /** The chunk records of the image; those of other blobs are passed over. Called while the image is open. */
   readonly records: () => Iterable<Readonly<ChunkRecord>>;
   /** `.blob.meta` that came with the image, as it is in the blob or in the cache. */
@@ -216,19 +218,20 @@ export class CachedBlob {
     await this.before;
     const { parts, id, sources } = this;
     parts.decoder.prepare();
-    const { descriptor, records, embeddedMeta, source } = spec;
+    const { descriptor, records, embeddedMeta, source, metaSource } = spec;
+    const tableHome = metaSource ?? sources;
     const read = (offset: number, length: number) =>
-      parts.queue.run("on-demand", () => sources.read(offset, length, { priority: "on-demand", signal }));
+      parts.queue.run("on-demand", () => tableHome.read(offset, length, { priority: "on-demand", signal }));
     const recordsNow = () => {
       throwIfAborted(signal);
       return records();
     };
-    const table = { id, descriptor, records: recordsNow, read, size: () => source.size(signal) };
+    const table = { id, descriptor, records: recordsNow, read, size: () => (metaSource ?? source).size(signal) };
     const columns = await loadChunkTable(
       embeddedMeta === undefined ? table : { ...table, embeddedMeta },
       { path: this.#paths.meta, replace: (path, content) => parts.folder.replace(path, content) },
     );
-    const { digester, compressor } = descriptor;
+    const { digester, compressor, cipher } = descriptor;
     const dataSize = cacheSizes(descriptor, columns).data;
     const files = await BlobFiles.open(parts.folder, this.#paths, { digester, count: columns.count, dataSize });
     try {
@@ -237,7 +240,7 @@ export class CachedBlob {
       const { ready } = readiness;
       const watched = new Uint8Array(new SharedArrayBuffer(ready.length));
       const dataFd = files.data.fd.raw;
-      const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester };
+      const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester, cipher };
       const { decoder, queue, link, tuner, room } = parts;
       const fetcher = new ChunkFetcher({
         id,

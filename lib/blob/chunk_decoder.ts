@@ -10,8 +10,9 @@ import { fstat } from "../../ffi/sys_stat.ts";
 import { preadExact, pwriteAll } from "../../ffi/unistd.ts";
 import { equalBytes } from "../base/bytes.ts";
 import { type ErrorCode, hasCode, messageOf } from "../base/errors.ts";
-import { CHUNK_FLAG, type Compressor, type Digester } from "../rafs/bootstrap.ts";
+import { type BlobCipher, CHUNK_FLAG, type Compressor, type Digester } from "../rafs/bootstrap.ts";
 import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../rafs/chunk_table.ts";
+import { decryptXts } from "./aes_xts.ts";
 import { setBit } from "./bits.ts";
 import { decompressInto, digest } from "./codec.ts";
 
@@ -20,6 +21,8 @@ export interface ChunkCoding {
   readonly columns: ChunkColumns;
   readonly compressor: Compressor;
   readonly digester: Digester;
+  /** Of chunks whose flags say that they are encrypted. */
+  readonly cipher?: BlobCipher | undefined;
 }
 
 /** A blob whose chunks are decoded into the cache; can be posted to a Worker. */
@@ -156,16 +159,20 @@ function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
 }
 
 /** The plain bytes of a chunk, or of the batch that it is in. */
-function unpack(target: ChunkCoding, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
-  const { columns, compressor } = target;
+function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
+  const { columns, compressor, cipher } = coding;
   const at = (columns.compressedOffset[row] as number) - offset;
   const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));
-  if (((columns.flags[row] as number) & CHUNK_FLAG.compressed) === 0) return bytes;
+  const flags = columns.flags[row] as number;
   const batch = columns.batch[row] as number;
   const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
   try {
+    const open = cipher !== undefined && (flags & CHUNK_FLAG.encrypted) !== 0 ? decryptXts(cipher, bytes) : bytes;
+    if ((flags & CHUNK_FLAG.compressed) === 0) return open;
     const plain = room(size as number);
-    decompressInto(compressor, bytes, plain);
+    const { gzipStarts } = columns;
+    const start = batch === NO_BATCH || gzipStarts === undefined ? undefined : { starts: gzipStarts, row: batch };
+    decompressInto(compressor, open, plain, start);
     return plain;
   } catch (error) {
     return failureOf(row, error);

@@ -11,17 +11,33 @@ import { lz4DecompressBlock } from "../../ffi/liblz4.ts";
 import { zstdDecompress } from "../../ffi/libzstd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import type { Compressor, Digester } from "../rafs/bootstrap.ts";
+import type { GzipStarts } from "../rafs/chunk_table.ts";
+import { inflateSlice } from "./gzip_start.ts";
+
+/** A place in the middle of a gzip stream. */
+export interface GzipStart {
+  readonly starts: GzipStarts;
+  readonly row: number;
+}
 
 /**
  * Fills `plain` from `stored`.
  *
+ * @param start where `stored` is a slice of a gzip layer
  * @throws {NydusGdError} "corrupt" when it is malformed or does not give exactly the bytes that were expected,
  * "environment" when the codec's library is missing
  */
-export function decompressInto(compressor: Compressor, stored: Uint8Array, plain: Uint8Array): void {
+export function decompressInto(
+  compressor: Compressor,
+  stored: Uint8Array,
+  plain: Uint8Array,
+  start?: GzipStart,
+): void {
   let written: number;
   try {
-    written = decompress(compressor, stored, plain);
+    written = start === undefined
+      ? decompress(compressor, stored, plain)
+      : inflateSlice(start.starts, start.row, stored, plain);
   } catch (error) {
     if (error instanceof MissingLibraryError) {
       throw new NydusGdError("environment", error.message, { hint: error.hint, cause: error });

@@ -6,6 +6,7 @@
 import { NydusGdError } from "../base/errors.ts";
 import { applyDigests } from "../rafs/blob_meta.ts";
 import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
+import { isDigestKnown } from "../rafs/chunk_digests.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 
@@ -39,6 +40,7 @@ export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, da
   if (own.count !== columns.count) refuse(`it has ${own.count} chunks here and ${columns.count}`);
   const digestOf = ({ digests }: ChunkColumns, row: number) =>
     digests.slice(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE).toHex();
+  // those of a plain tar are known by the first image that has read it
   const facts = (of: ChunkColumns, row: number) =>
     [
       of.uncompressedOffset[row],
@@ -46,7 +48,7 @@ export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, da
       of.compressedOffset[row],
       of.compressedSize[row],
       of.flags[row],
-      digestOf(of, row),
+      isDigestKnown(own, row) ? digestOf(of, row) : "",
     ].join();
   const added: number[] = [];
   for (let row = 0; row < own.count; row++) {

@@ -22,6 +22,7 @@ import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_
 import type { DataPathChoice } from "../mount/choose.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import type { ImageMounts } from "../mount/image_mounts.ts";
+import { idsAtHome } from "../rafs/flags.ts";
 import { chooseHome } from "./blob_home.ts";
 import { rootOf } from "./bootstrap_facts.ts";
 import { closedSoon, idleBlobs, idleImages, ImageHolders } from "./idle_images.ts";
@@ -332,7 +333,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
     if (validate?.()) await checkInodeDigests(bootstrap.tree);
     const homes = await candidates(layer);
-    const { blobs } = bootstrap.tree;
+    const blobs = bootstrap.tree.blobs.flatMap(idsAtHome).map((id) => ({ id }));
     const backend = await chooseHome(homes, blobs, this.#choicePath(layer.id), deadlineMs, signal);
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();

@@ -152,7 +152,7 @@ async function requireBlobs(image: OpenImage, options: MountImageOptions): Promi
   const late = () => new NydusGdError("unavailable", `${backend.description} gave no answer within ${deadlineMs} ms`);
   using deadline = new Deadline(deadlineMs, signal, late);
   try {
-    await Promise.all(image.blobs.map(({ id }) => backend.blob(id).size(deadline.signal)));
+    await Promise.all(image.idsAtHome.map((id) => backend.blob(id).size(deadline.signal)));
   } catch (error) {
     if (!(error instanceof NydusGdError) || error.code === "interrupted") throw error;
     if (cacheDir !== undefined && error.code === "unavailable") {

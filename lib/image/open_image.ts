@@ -26,7 +26,7 @@ import { readMetaFile } from "../blob/blob_table.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
-import { effectiveBlobId } from "../rafs/flags.ts";
+import { effectiveBlobId, idsAtHome, separateMetaId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
@@ -105,11 +105,13 @@ export class OpenImage implements MountableImage, AsyncDisposable {
       for (const described of tree.blobs) {
         const descriptor = { ...described, id: effectiveBlobId(described, container) };
         const source = backend.blob(descriptor.id);
-        const embeddedMeta = metaBeside(bootstrap.path, descriptor);
+        const metaId = separateMetaId(described, container);
+        const embeddedMeta = metaBeside(bootstrap.path, descriptor, metaId ?? descriptor.id);
         blobs.push(cache.acquire({
           descriptor,
           source,
           records: () => tree.chunkRecords(descriptor.index),
+          ...(metaId === undefined ? {} : { metaSource: backend.blob(metaId) }),
           ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
           ...(recorder === undefined ? {} : { onDemand: (chunk) => recorder.note(descriptor.index, chunk) }),
         }));
@@ -125,6 +127,11 @@ export class OpenImage implements MountableImage, AsyncDisposable {
 
   get tree(): Bootstrap {
     return this.mapped.tree;
+  }
+
+  /** Blobs that the home must have. */
+  get idsAtHome(): string[] {
+    return this.blobs.flatMap(({ id }, index) => idsAtHome({ id, metaBlobId: this.tree.blobs[index]?.metaBlobId }));
   }
 
   get bootstrap(): { readonly address: bigint; readonly length: number } {
@@ -165,8 +172,12 @@ function openFile(path: string): Fd {
   }
 }
 
-/** What newer converters put into the bootstrap's layer for each blob, `<id>.blob.meta`: it saves a request. */
-function metaBeside(bootstrapPath: string, { id, meta }: BlobDescriptor): Uint8Array | undefined {
+/**
+ * What newer converters put into the bootstrap's layer for each blob, `<id>.blob.meta`: it saves a request.
+ *
+ * @param id of the blob that has it as well
+ */
+function metaBeside(bootstrapPath: string, { meta }: BlobDescriptor, id: string): Uint8Array | undefined {
   if (meta === undefined) return undefined;
   return readMetaFile(join(dirname(bootstrapPath), `${id}.blob.meta`), cacheMetaSize(meta.uncompressedSize));
 }

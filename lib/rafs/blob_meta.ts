@@ -4,12 +4,12 @@
  * ```
  * in the blob:   │ chunk data │ CI, compressed │ CI header, 4096 bytes │ …
  * in the cache:  │ CI, plain, zero-padded to 4096 │ CI header │            <id>.blob.meta
- * plain CI:      │ chunk info × count, 16 (V1) or 24 (V2) bytes │ batch context × n, 40 bytes │
+ * plain CI:      │ chunk info × count, 16 (V1) or 24 (V2) bytes │ context × n, 40 bytes │ windows of gzip contexts │
  * ```
  * Sizes and offsets in bytes. What passes {@link parseBlobMeta} cannot make a reader write one chunk over another in the
  * cache: uncompressed ranges ascend without overlap and end inside the blob's address space.
  *
- * Source: dragonflyoss/nydus storage/src/meta/{mod,chunk_info_v1,chunk_info_v2,batch}.rs.
+ * Source: dragonflyoss/nydus storage/src/meta/{mod,chunk_info_v1,chunk_info_v2,batch}.rs; gzip contexts are gzip_contexts.ts.
  *
  * @module
  */
@@ -17,7 +17,8 @@ import { type BlobDescriptor, type BlobMetaLocation, CHUNK_FLAG, COMPRESSOR } fr
 import { chunkDataEnd, chunkInfoSize, CI } from "./blob_layout.ts";
 import { allocateChunkColumns, type ChunkColumns, NO_BATCH } from "./chunk_table.ts";
 import { BLOB_FEATURE, has } from "./flags.ts";
-import { hex32, readU64, refuse, unreadable, viewOf } from "./guard.ts";
+import { GzipContexts } from "./gzip_contexts.ts";
+import { hex32, readU64, unreadable, viewOf } from "./guard.ts";
 
 export { chunkColumnsFromRecords } from "./chunk_records.ts";
 export { applyDigestArray, applyDigests, countKnownDigests } from "./chunk_digests.ts";
@@ -45,7 +46,7 @@ export const CI_HEADER = {
 export const V2_FLAG = { compressed: 1, zran: 2, batch: 4, encrypted: 8, hasCrc32: 0x10 } as const;
 
 /** Features that decide how the CI is read; header and blob table must agree on them. */
-const SHAPE = BLOB_FEATURE.chunkInfoV2 | BLOB_FEATURE.zran | BLOB_FEATURE.batch | BLOB_FEATURE.encrypted;
+const SHAPE = BLOB_FEATURE.chunkInfoV2 | BLOB_FEATURE.zran | BLOB_FEATURE.batch;
 
 const HEADER = "blob meta header";
 const CHUNK = "blob meta chunk";
@@ -79,20 +80,29 @@ export function parseBlobMeta(blob: BlobDescriptor, ci: Uint8Array, header: Uint
   const columns = allocateChunkColumns(blob.chunkCount, contexts);
   const view = viewOf(ci);
   const v2 = has(blob.features, BLOB_FEATURE.chunkInfoV2);
-  const batches = new BatchContexts(view, blob, contexts, columns);
+  const array = blob.chunkCount * chunkInfoSize(blob.features);
+  const tables: Contexts = has(blob.features, BLOB_FEATURE.zran)
+    ? { gzip: new GzipContexts(view, array, contexts, columns, blob) }
+    : { batch: new BatchContexts(view, blob, contexts, columns) };
   const dataEnd = chunkDataEnd(blob);
   let free = 0;
   for (let i = 0; i < columns.count; i++) {
     const at = i * (v2 ? CI.V2_SIZE : CI.V1_SIZE);
-    if (v2) readV2(view, at, i, columns, batches);
+    if (v2) readV2(view, at, i, columns, tables);
     else readV1(view, at, i, columns);
     checkChunk(blob, columns, i, at, free, dataEnd);
     free = (columns.uncompressedOffset[i] as number) + (columns.uncompressedSize[i] as number);
   }
-  return columns;
+  return { ...columns, gzipStarts: tables.gzip?.starts };
 }
 
-/** Compares the header with the blob table. Returns the number of batch contexts. */
+/** What is behind the chunk infos. */
+interface Contexts {
+  readonly batch?: BatchContexts;
+  readonly gzip?: GzipContexts;
+}
+
+/** Compares the header with the blob table. Returns the number of contexts. */
 function checkHeader(blob: BlobDescriptor, ci: Uint8Array, header: Uint8Array): number {
   const { meta, features } = blob;
   if (meta === undefined) return unreadable(HEADER, 0, `blob ${blob.id} has no compression info`);
@@ -113,8 +123,6 @@ function checkHeader(blob: BlobDescriptor, ci: Uint8Array, header: Uint8Array): 
       unreadable(HEADER, field, `magic is ${hex32(u32(field))}, expected ${hex32(CI_MAGIC)}`);
     }
   }
-  if (has(features, BLOB_FEATURE.zran)) refuse(`blob meta of ${blob.id}`, "ZRAN blobs are not supported");
-  if (has(features, BLOB_FEATURE.encrypted)) refuse(`blob meta of ${blob.id}`, "encrypted blobs are not supported");
   demand(CI_HEADER.features, "shape", u32(CI_HEADER.features) & SHAPE, features & SHAPE);
   demand(CI_HEADER.entries, "number of chunks", u32(CI_HEADER.entries), blob.chunkCount);
   demand(CI_HEADER.compressor, "compressor", u32(CI_HEADER.compressor), COMPRESSOR[meta.compressor]);
@@ -125,12 +133,12 @@ function checkHeader(blob: BlobDescriptor, ci: Uint8Array, header: Uint8Array): 
   if (array > ci.length) {
     unreadable(HEADER, CI_HEADER.entries, `${blob.chunkCount} chunks do not fit ${ci.length} bytes`);
   }
-  if (!has(features, BLOB_FEATURE.batch)) return 0;
+  if (!has(features, BLOB_FEATURE.batch) && !has(features, BLOB_FEATURE.zran)) return 0;
   const count = u32(CI_HEADER.contextCount);
   if (count > blob.chunkCount || array + count * CI.CONTEXT_SIZE > ci.length) {
-    unreadable(HEADER, CI_HEADER.contextCount, `${count} batches of ${blob.chunkCount} chunks in ${ci.length} bytes`);
+    unreadable(HEADER, CI_HEADER.contextCount, `${count} contexts of ${blob.chunkCount} chunks in ${ci.length} bytes`);
   }
-  if (count > 0) demand(CI_HEADER.contextOffset, "offset of the batches", u64(CI_HEADER.contextOffset), array);
+  if (count > 0) demand(CI_HEADER.contextOffset, "offset of the contexts", u64(CI_HEADER.contextOffset), array);
   return count;
 }
 
@@ -155,7 +163,8 @@ class BatchContexts {
     const context = blob.chunkCount * CI.V2_SIZE + index * CI.CONTEXT_SIZE;
     const compressedSize = this.view.getUint32(context, true);
     const uncompressedSize = this.view.getUint32(context + 4, true);
-    if (compressedSize === 0 || compressedSize > uncompressedSize || uncompressedSize > blob.chunkSize) {
+    const isStored = compressedSize > 0 && compressedSize <= storedLimit(uncompressedSize, blob.cipher !== undefined);
+    if (!isStored || uncompressedSize > blob.chunkSize) {
       unreadable(
         "blob meta batch",
         context,
@@ -174,8 +183,17 @@ class BatchContexts {
     columns.batch[i] = index;
     columns.batchOffset[i] = offset;
     columns.batchUncompressedSize[index] = uncompressedSize;
-    columns.flags[i] = CHUNK_FLAG.batch | (compressedSize === uncompressedSize ? 0 : CHUNK_FLAG.compressed);
+    columns.flags[i] = CHUNK_FLAG.batch | (compressedSize === uncompressedSize ? 0 : CHUNK_FLAG.compressed) |
+      (blob.cipher === undefined ? 0 : CHUNK_FLAG.encrypted);
   }
+}
+
+/** What is shorter than a cipher's block is longer when it is encrypted. */
+const SHORT_ENCRYPTED = { plainBelow: 16, size: 18 } as const;
+
+/** Most bytes that a chunk or batch which does not compress is stored in. */
+function storedLimit(plainSize: number, encrypted: boolean): number {
+  return encrypted && plainSize < SHORT_ENCRYPTED.plainBelow ? SHORT_ENCRYPTED.size : plainSize;
 }
 
 /** V1: two words of 64 bits, sizes less one in their upper 20 bits with 4 more bits below. */
@@ -191,22 +209,23 @@ function readV1(view: DataView, at: number, i: number, columns: ChunkColumns): v
   columns.flags[i] = compressedSize === uncompressedSize ? 0 : CHUNK_FLAG.compressed;
 }
 
-/** V2: three words of 64 bits; the third is a CRC, or batch and offset in it. */
-function readV2(view: DataView, at: number, i: number, columns: ChunkColumns, batches: BatchContexts): void {
+/** V2: three words of 64 bits; the third is a CRC, or context and offset in it. */
+function readV2(view: DataView, at: number, i: number, columns: ChunkColumns, contexts: Contexts): void {
   const uHigh = view.getUint32(at + 4, true), cHigh = view.getUint32(at + 12, true);
   const low = view.getUint32(at + 16, true), high = view.getUint32(at + 20, true);
   const stored = uHigh >>> 24;
-  if ((stored & V2_FLAG.zran) !== 0) refuse(`${CHUNK} at ${at}`, "ZRAN chunks are not supported");
-  if ((stored & V2_FLAG.encrypted) !== 0) refuse(`${CHUNK} at ${at}`, "encrypted chunks are not supported");
   columns.uncompressedOffset[i] = view.getUint32(at, true) * 0x1000;
   columns.uncompressedSize[i] = (uHigh & 0xff_ffff) + 1;
   columns.compressedOffset[i] = (cHigh & 0xff) * 0x1_0000_0000 + view.getUint32(at + 8, true);
   columns.compressedSize[i] = cHigh >>> 8;
-  if ((stored & V2_FLAG.batch) !== 0) {
-    batches.join(i, at, high, low);
+  if ((stored & (V2_FLAG.batch | V2_FLAG.zran)) !== 0) {
+    const table = (stored & V2_FLAG.zran) !== 0 ? contexts.gzip : contexts.batch;
+    if (table === undefined) unreadable(CHUNK, at, `flags ${stored} name a context, the blob has none of the kind`);
+    table.join(i, at, high, low);
     return;
   }
   let flags = (stored & V2_FLAG.compressed) === 0 ? 0 : CHUNK_FLAG.compressed;
+  if ((stored & V2_FLAG.encrypted) !== 0) flags |= CHUNK_FLAG.encrypted;
   // A CRC of 0 is one that the builder did not make.
   if ((stored & V2_FLAG.hasCrc32) !== 0 && low !== 0) {
     flags |= CHUNK_FLAG.hasCrc32;
@@ -234,7 +253,10 @@ function checkChunk(
     unreadable(CHUNK, at, `chunk ${i} has ${stored} stored bytes at ${from}, chunk data end at ${dataEnd}`);
   }
   const flags = columns.flags[i] as number;
-  if (columns.batch[i] === NO_BATCH && (flags & CHUNK_FLAG.compressed) === 0 && stored !== size) {
+  const isEncrypted = (flags & CHUNK_FLAG.encrypted) !== 0;
+  if (isEncrypted && blob.cipher === undefined) unreadable(CHUNK, at, `chunk ${i} is encrypted, the blob is not`);
+  const isPlain = columns.batch[i] === NO_BATCH && (flags & CHUNK_FLAG.compressed) === 0;
+  if (isPlain && stored !== storedLimit(size, isEncrypted)) {
     unreadable(CHUNK, at, `chunk ${i} of ${size} bytes is stored in ${stored} bytes, but not compressed`);
   }
 }

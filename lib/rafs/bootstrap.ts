@@ -50,6 +50,14 @@ export interface InodeAttr {
   mtimeNsec: number;
 }
 
+/** How the stored bytes of a blob are encrypted: AES-128-XTS, each unit by itself. */
+export interface BlobCipher {
+  /** 32 bytes: the key of the data, that of the tweak. */
+  readonly key: Uint8Array;
+  /** 16 bytes, the same for every unit. */
+  readonly iv: Uint8Array;
+}
+
 /** One blob of the image, as the bootstrap describes it. */
 export interface BlobDescriptor {
   /** Position in the blob table; what {@link Extent.blobIndex} names. */
@@ -73,6 +81,13 @@ export interface BlobDescriptor {
   readonly uncompressedSize: number;
   /** Where the compression info is; undefined for v5, whose chunk infos stand in the bootstrap. */
   readonly meta: BlobMetaLocation | undefined;
+  /** Undefined: nothing is encrypted. */
+  readonly cipher?: BlobCipher | undefined;
+  /**
+   * The blob that the compression info is in, where the data are a layer of their own; undefined where it does not say,
+   * and for blobs that have their compression info themselves.
+   */
+  readonly metaBlobId?: string | undefined;
 }
 
 /** Where the compression info (CI) array of a v6 blob lies inside the blob; its 4096-byte header follows it. */

@@ -7,6 +7,20 @@
  * @module
  */
 
+/**
+ * Where inflating can begin in the middle of a gzip layer: one row for each batch, of which `compressedOffset` is the byte
+ * behind the bits.
+ */
+export interface GzipStarts {
+  /** Plain bytes before the starts, behind one another. */
+  readonly windows: Uint8Array<SharedArrayBuffer>;
+  readonly windowOffset: Float64Array<SharedArrayBuffer>;
+  readonly windowSize: Uint32Array<SharedArrayBuffer>;
+  /** How many of the high bits of the byte before belong to what follows, 0 to 7, and their value. */
+  readonly bits: Uint8Array<SharedArrayBuffer>;
+  readonly bitValue: Uint8Array<SharedArrayBuffer>;
+}
+
 /** The columns, in a form that can be posted to a Worker. */
 export interface ChunkColumns {
   readonly count: number;
@@ -29,6 +43,8 @@ export interface ChunkColumns {
   readonly digests: Uint8Array<SharedArrayBuffer>;
   /** Plain bytes of each batch. */
   readonly batchUncompressedSize: Uint32Array<SharedArrayBuffer>;
+  /** Batches are slices of a gzip layer; undefined: each is compressed by itself. */
+  readonly gzipStarts?: GzipStarts | undefined;
 }
 
 /** "Not a member of a batch" in {@link ChunkColumns.batch}. */

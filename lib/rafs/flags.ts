@@ -140,6 +140,26 @@ export function effectiveBlobId(
   return inlined || !has(blob.features, BLOB_FEATURE.capTarToc) ? container : blob.id;
 }
 
+/**
+ * The id of the blob that has the compression info of one whose data are a layer of their own; undefined where that is
+ * the blob itself.
+ *
+ * @param container as of {@link effectiveBlobId}
+ */
+export function separateMetaId(
+  blob: { readonly metaBlobId?: string | undefined; readonly features: number },
+  container: string | undefined,
+): string | undefined {
+  return has(blob.features, BLOB_FEATURE.separate) ? blob.metaBlobId ?? container : undefined;
+}
+
+/** What the home of a blob must have. */
+export function idsAtHome(
+  { id, metaBlobId }: { readonly id: string; readonly metaBlobId?: string | undefined },
+): string[] {
+  return metaBlobId === undefined ? [id] : [id, metaBlobId];
+}
+
 /** Longest blob id: with the longest suffix of the cache it is still a file name. */
 const MAX_BLOB_ID = 128;
 

@@ -163,16 +163,26 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, name("hidden")), "second");
     });
 
-    await t.step("made by nydus-image, three blobs", async () => {
-      await pusher.standard(await fixtureImage("v6-layers-merged"), { tag: "fixture" });
-      const { lazy: left } = await pullJson(stack, [name("fixture")]);
-      assert.equal(left?.blobs.length, 3);
-      const container = await stack.docker("create", ...NO_NETWORK, name("fixture"), "/x");
-      await stack.docker("cp", `${container}:/keep/k1`, `${stack.dir}/k1`);
-      const listed = readListing(fixture("v6-layers-merged").listing).find(({ path }) => path === "/keep/k1");
-      assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/k1`)).digest("hex"), listed?.sha256);
-      await stack.docker("rm", container);
-    });
+    for (
+      const [image, made, homes, path] of [
+        ["v6-layers-merged", "three blobs", 3, "/keep/k1"],
+        ["v6-zran", "data in the ordinary gzip layer", 2, "/lib/exact"],
+        ["v6-tar-ref", "data in the ordinary tar layer", 2, "/lib/exact"],
+        ["v6-zstd-encrypt-batch", "encrypted", 1, "/lib/exact"],
+        ["v6-tarfs", "a plain tar", 1, "/lib/exact"],
+      ] as const
+    ) {
+      await t.step(`made by nydus-image: ${made}`, async () => {
+        await pusher.standard(await fixtureImage(image), { tag: image });
+        const { lazy: left } = await pullJson(stack, [name(image)]);
+        assert.equal(left?.blobs.length, homes);
+        const container = await stack.docker("create", ...NO_NETWORK, name(image), "/x");
+        await stack.docker("cp", `${container}:${path}`, `${stack.dir}/file`);
+        const listed = readListing(fixture(image).listing).find((entry) => entry.path === path);
+        assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/file`)).digest("hex"), listed?.sha256);
+        await stack.docker("rm", container);
+      });
+    }
 
     await t.step("an ordinary one is pulled by Docker, whole", async () => {
       await pusher.classic(classic, { tag: "classic" });

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
@@ -53,7 +53,10 @@ export class FixtureStore implements ChunkStore, Disposable {
   }
 
   async #openBlob(): Promise<OpenBlob & { memory: MemoryBlob }> {
-    const memory = MemoryBlob.open(this.bootstrap, this.descriptor, await Deno.readFile(this.blobPath));
+    const { metaBlobId } = this.descriptor;
+    const bytes = await Deno.readFile(this.blobPath);
+    const metaBytes = metaBlobId && await Deno.readFile(join(dirname(this.blobPath), metaBlobId));
+    const memory = MemoryBlob.open(this.bootstrap, this.descriptor, bytes, metaBytes || bytes);
     const chunks = memory.columns;
     this.#data = open(this.dataPath, O.RDWR | O.CREAT);
     const ready = new Uint8Array(new SharedArrayBuffer(Math.ceil(chunks.count / 8)));

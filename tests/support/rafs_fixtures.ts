@@ -2,7 +2,7 @@
  * The RAFS images in tests/fixtures/rafs: finding them, reading their data, and comparing them with their listings.
  *
  * Reading is the plainest that can be: whole blobs in memory, every chunk decoded and checked against its digest each
- * time. It shares nothing with lib/blob.
+ * time. It shares nothing with lib/blob but the cipher.
  *
  * @module
  */
@@ -10,13 +10,14 @@ import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { blake3 } from "hash-wasm";
+import { decryptXts } from "../../lib/blob/aes_xts.ts";
 import type { BlobDescriptor, Bootstrap, Compressor, InodeAttr } from "../../lib/rafs/bootstrap.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "../../lib/rafs/blob_meta.ts";
 import { applyDigests } from "../../lib/rafs/chunk_digests.ts";
 import { chunkColumnsFromRecords } from "../../lib/rafs/chunk_records.ts";
 import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../lib/rafs/chunk_table.ts";
 import { CHUNK_FLAG } from "../../lib/rafs/bootstrap.ts";
-import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, has } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { type Codecs, extractBootstrap, type ReadRange } from "../../lib/rafs/toc.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
@@ -159,20 +160,43 @@ export class MemoryBlob {
     /** Chunks whose digest is known. */
     readonly knownDigests: number,
     private readonly bytes: Uint8Array,
+    /** Of a gzip layer: where its contexts begin in the tar. */
+    private readonly contextOffsets: readonly number[] | undefined,
   ) {}
 
-  /** Reads chunk table and digests of a blob whose bytes are given. */
-  static open(bootstrap: Bootstrap, descriptor: BlobDescriptor, bytes: Uint8Array): MemoryBlob {
+  /**
+   * Reads chunk table and digests of a blob whose bytes are given.
+   *
+   * @param metaBytes of the blob that has the compression info, where that is another one
+   */
+  static open(
+    bootstrap: Bootstrap,
+    descriptor: BlobDescriptor,
+    bytes: Uint8Array,
+    metaBytes: Uint8Array = bytes,
+  ): MemoryBlob {
     const records = () => bootstrap.chunkRecords();
-    if (descriptor.meta === undefined) {
+    const { meta, cipher } = descriptor;
+    if (meta === undefined) {
       const columns = chunkColumnsFromRecords(descriptor, records());
-      return new MemoryBlob(descriptor, columns, applyDigests(columns, descriptor.index, records()), bytes);
+      return new MemoryBlob(descriptor, columns, applyDigests(columns, descriptor.index, records()), bytes, undefined);
     }
-    const { offset, length } = blobMetaRange(descriptor.meta);
-    const { ci, header } = splitBlobMeta(bytes.subarray(offset, offset + length), descriptor.meta);
-    const plain = decompress(descriptor.meta.compressor, ci, descriptor.meta.uncompressedSize);
-    const columns = parseBlobMeta(descriptor, plain, header);
-    return new MemoryBlob(descriptor, columns, applyDigests(columns, descriptor.index, records()), bytes);
+    const { offset, length } = blobMetaRange(meta);
+    const stored = splitBlobMeta(metaBytes.subarray(offset, offset + length), meta);
+    const open = (part: Uint8Array) => cipher === undefined ? part : decryptXts(cipher, part);
+    const plain = decompress(meta.compressor, open(stored.ci), meta.uncompressedSize);
+    const columns = parseBlobMeta(descriptor, plain, open(stored.header));
+    const known = applyDigests(columns, descriptor.index, records());
+    if (!has(descriptor.features, BLOB_FEATURE.zran)) {
+      return new MemoryBlob(descriptor, columns, known, bytes, undefined);
+    }
+    // struct ZranInflateContext has 40 bytes, the place in the tar at 8; they stand behind 24 bytes for each chunk
+    const view = new DataView(plain.buffer, plain.byteOffset);
+    const contexts = Array.from(
+      columns.batchUncompressedSize,
+      (_, k) => Number(view.getBigUint64(24 * columns.count + 40 * k + 8, true)),
+    );
+    return new MemoryBlob(descriptor, columns, known, new Uint8Array(gunzipSync(bytes)), contexts);
   }
 
   /** Whether the image knows the digest of a chunk: merged images do not where no file uses it. */
@@ -182,17 +206,28 @@ export class MemoryBlob {
 
   /** The plain bytes of a chunk, verified. */
   async chunk(index: number): Promise<Uint8Array> {
-    const { columns, descriptor } = this;
-    const at = columns.compressedOffset[index] as number;
-    const stored = this.bytes.subarray(at, at + (columns.compressedSize[index] as number));
+    const { columns, descriptor, contextOffsets } = this;
     const batch = columns.batch[index] as number;
-    const member = batch !== NO_BATCH;
     const size = columns.uncompressedSize[index] as number;
+    if (contextOffsets !== undefined && batch !== NO_BATCH) {
+      const from = (contextOffsets[batch] as number) + (columns.batchOffset[index] as number);
+      return await this.#verified(index, this.bytes.subarray(from, from + size));
+    }
+    const at = columns.compressedOffset[index] as number;
+    const found = this.bytes.subarray(at, at + (columns.compressedSize[index] as number));
+    const encrypted = ((columns.flags[index] as number) & CHUNK_FLAG.encrypted) !== 0;
+    const stored = encrypted && descriptor.cipher !== undefined ? decryptXts(descriptor.cipher, found) : found;
+    const member = batch !== NO_BATCH;
     const whole = member ? columns.batchUncompressedSize[batch] as number : size;
     const compressed = ((columns.flags[index] as number) & CHUNK_FLAG.compressed) !== 0;
     const plain = compressed ? decompress(descriptor.compressor, stored, whole) : stored;
     const from = member ? columns.batchOffset[index] as number : 0;
-    const data = plain.subarray(from, from + size);
+    return await this.#verified(index, plain.subarray(from, from + size));
+  }
+
+  async #verified(index: number, data: Uint8Array): Promise<Uint8Array> {
+    const { columns, descriptor } = this;
+    if (has(descriptor.features, BLOB_FEATURE.tarfs)) return data; // a tar has no digests of its parts
     const digest = descriptor.digester === "blake3" ? await blake3(data) : (await codecs.sha256(data)).toHex();
     const expected = columns.digests.slice(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE).toHex();
     if (digest !== expected) throw new Error(`Cannot read chunk ${index} of ${descriptor.id}: digest is ${digest}`);
@@ -208,7 +243,8 @@ export class MemoryImage {
     const bootstrap = openBootstrap(await readFixtureBootstrap(fixture));
     const blobs = await Promise.all(bootstrap.blobs.map(async (blob) => {
       const id = effectiveBlobId(blob, fixture.container);
-      return MemoryBlob.open(bootstrap, blob, await Deno.readFile(join(fixture.directory, "blobs", id)));
+      const read = (name: string) => Deno.readFile(join(fixture.directory, "blobs", name));
+      return MemoryBlob.open(bootstrap, blob, await read(id), await read(blob.metaBlobId ?? id));
     }));
     return new MemoryImage(bootstrap, blobs);
   }

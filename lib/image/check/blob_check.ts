@@ -22,6 +22,8 @@ export interface BlobCheckOptions {
   /** With the id that the blob has at its home. */
   readonly blob: BlobDescriptor;
   readonly source: BlobSource;
+  /** The blob that has the compression info. */
+  readonly metaSource: BlobSource;
   readonly chunks: ChunkCheck;
   readonly findings: Findings;
   /** Verifies every chunk; undefined: the tables are enough. */
@@ -47,24 +49,26 @@ export interface CheckedBlob {
  * @throws {NydusGdError} what the home says when it is not known whether it has the blob: "unavailable", "unauthorized"
  */
 export async function checkBlob(options: BlobCheckOptions): Promise<CheckedBlob> {
-  const { blob, decoder, source, findings, signal, onWrongChunk, onProgress } = options;
-  const { id, compressor, digester } = blob;
+  const { blob, decoder, source, metaSource, findings, signal, onWrongChunk, onProgress } = options;
+  const { id, compressor, digester, cipher } = blob;
   const size = await attempt(options, () => source.size(signal));
   if (size === undefined) return { id, bytes: undefined, chunks: 0, verifiedChunks: decoder && 0 };
   if (size < blob.compressedSize) {
     findings.add("blob", `blob ${id}`, `it has ${size} bytes, the bootstrap says ${blob.compressedSize}`);
   }
-  const read = (offset: number, length: number) => source.read(offset, length, { priority: "on-demand", signal });
-  await attempt(options, () => checkToc(blob, read, size, findings));
+  const read = (offset: number, length: number) => metaSource.read(offset, length, { priority: "on-demand", signal });
+  const metaSize = await attempt(options, () => metaSource.size(signal));
+  if (metaSize === undefined) return { id, bytes: size, chunks: 0, verifiedChunks: decoder && 0 };
+  await attempt(options, () => checkToc(blob, read, metaSize, findings));
   const columns = await attempt(options, () =>
     loadChunkTable(
-      { id, descriptor: blob, records: () => options.tree.chunkRecords(), read, size: () => Promise.resolve(size) },
+      { id, descriptor: blob, records: () => options.tree.chunkRecords(), read, size: () => Promise.resolve(metaSize) },
       undefined,
     ));
   if (columns === undefined) return { id, bytes: size, chunks: 0, verifiedChunks: decoder && 0 };
   compareClaims(options, columns);
   const verifiedChunks = decoder && await verifyChunks({
-    coding: { columns, compressor, digester },
+    coding: { columns, compressor, digester, cipher },
     source,
     decoder,
     signal,

@@ -23,7 +23,7 @@ import { ChunkCheck } from "../../rafs/check/chunk_check.ts";
 import { checkDevices } from "../../rafs/check/device_check.ts";
 import { type Finding, Findings } from "../../rafs/check/findings.ts";
 import { isV5, TreeCheck } from "../../rafs/check/tree_check.ts";
-import { effectiveBlobId } from "../../rafs/flags.ts";
+import { effectiveBlobId, separateMetaId } from "../../rafs/flags.ts";
 import { refuseUnsupported } from "../../rafs/unsupported.ts";
 import { compareTrees } from "../against/compare_trees.ts";
 import type { SourceTree } from "../against/source_tree.ts";
@@ -125,7 +125,7 @@ class ImageCheck {
     chunks.finish();
     if (tree.version === 6) checkDevices(mapping.bytes, tree.blobs, findings);
     await this.#checkDigests(mapped);
-    await this.#checkBlobs(tree, blobs, chunks);
+    await this.#checkBlobs(tree, container, blobs, chunks);
     if (this.options.against !== undefined) await this.#compare(mapped, container, this.options.against);
   }
 
@@ -144,12 +144,17 @@ class ImageCheck {
     }
   }
 
-  async #checkBlobs(tree: Bootstrap, blobs: readonly BlobDescriptor[], chunks: ChunkCheck): Promise<void> {
+  async #checkBlobs(
+    tree: Bootstrap,
+    container: string | undefined,
+    blobs: readonly BlobDescriptor[],
+    chunks: ChunkCheck,
+  ): Promise<void> {
     const { backend, chunks: verifies, signal, onProgress } = this.options;
     const findings = this.#findings;
     if (tree.blobs.length === 0) return;
     try {
-      refuseUnsupported(tree.flags, tree.blobs);
+      refuseUnsupported(tree.blobs);
     } catch (error) {
       if (!hasCode(error, "unsupported")) throw error;
       if (verifies) findings.report("blob", "bootstrap", error);
@@ -173,6 +178,7 @@ class ImageCheck {
           tree,
           blob,
           source: backend.blob(blob.id),
+          metaSource: backend.blob(separateMetaId(blob, container) ?? blob.id),
           chunks,
           findings,
           decoder: decoder ?? undefined,
@@ -205,9 +211,9 @@ class ImageCheck {
     }
   }
 
-  #isRefused({ flags, blobs }: Bootstrap): boolean {
+  #isRefused({ blobs }: Bootstrap): boolean {
     try {
-      refuseUnsupported(flags, blobs);
+      refuseUnsupported(blobs);
       return false;
     } catch (error) {
       if (!hasCode(error, "unsupported")) throw error;

@@ -6,8 +6,9 @@
  */
 import { createHash } from "node:crypto";
 import { equalBytes } from "../../base/bytes.ts";
+import { decryptXts } from "../../blob/aes_xts.ts";
 import { decompressInto } from "../../blob/codec.ts";
-import type { BlobDescriptor } from "../../rafs/bootstrap.ts";
+import type { BlobCipher, BlobDescriptor } from "../../rafs/bootstrap.ts";
 import { CI_HEADER } from "../../rafs/blob_meta.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
 import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
@@ -53,16 +54,26 @@ export async function checkToc(
   for (const entry of entries) {
     // its bytes are those of the chunks, which have digests of their own
     if (entry.name === SECTION.blob) continue;
-    const wrong = await wrongDigest(entry, read);
+    const wrong = await wrongDigest(entry, read, isEncrypted(entry) ? blob.cipher : undefined);
     if (wrong !== undefined) findings.add("blob", where, `${entry.name}: ${wrong}`);
   }
 }
 
-async function wrongDigest(entry: TocEntry, read: ReadRange): Promise<string | undefined> {
+/** Of an encrypted blob the table of chunks is encrypted, too; the rest is not. */
+function isEncrypted({ name }: TocEntry): boolean {
+  return name === SECTION.meta || name === SECTION.metaHeader;
+}
+
+async function wrongDigest(
+  entry: TocEntry,
+  read: ReadRange,
+  cipher: BlobCipher | undefined,
+): Promise<string | undefined> {
   const { compressor, digest, offset, size, uncompressedSize } = entry;
   if (digest.every((byte) => byte === 0)) return undefined;
   if (uncompressedSize > MAX_BOOTSTRAP) return `it has ${uncompressedSize} bytes, expected ${MAX_BOOTSTRAP} at most`;
-  const stored = await read(offset, size);
+  const bytes = await read(offset, size);
+  const stored = cipher === undefined ? bytes : decryptXts(cipher, bytes);
   let plain = stored;
   if (compressor !== "none") {
     plain = new Uint8Array(uncompressedSize);

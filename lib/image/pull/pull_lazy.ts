@@ -14,6 +14,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../../oci/manifest.ts";
 import { formatPlatform, matchesPlatform } from "../../oci/platform.ts";
 import { familiarReference, formatReference, type Reference } from "../../oci/reference.ts";
+import { idsAtHome } from "../../rafs/flags.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { BootstrapLayer } from "../bootstrap_layer_reader.ts";
 import type { DockerInfo } from "../docker/engine_answers.ts";
@@ -91,7 +92,7 @@ async function fetchMetadata(
   if (layer === undefined) {
     throw cannotPull("invalid-image", reference, `it is marked as a nydus image, and layer ${digest} has no bootstrap`);
   }
-  const ids = openBootstrap(layer.bootstrap).blobs.map(({ id }) => id);
+  const ids = openBootstrap(layer.bootstrap).blobs.flatMap(idsAtHome);
   return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal) };
 }
 

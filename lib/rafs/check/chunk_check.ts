@@ -40,11 +40,6 @@ class BlobChunks {
     this.where = `blob ${blob.id}`;
   }
 
-  /** Without chunk records: the blob is a tar, whose bytes have no digests. */
-  get isPlainTar(): boolean {
-    return has(this.blob.features, BLOB_FEATURE.tarfs);
-  }
-
   *claims(): Generator<ChunkClaim> {
     for (let row = 0; row < this.#chunk.length; row++) {
       yield { chunkIndex: this.#chunk.at(row), offset: this.#offset.at(row), size: this.#size.at(row) };
@@ -75,7 +70,7 @@ class BlobChunks {
       if (offset === chunkOffset && size === chunkLength) return undefined;
       return `${chunkLength} bytes at ${chunkOffset}, elsewhere ${size} at ${offset}`;
     }
-    if (!has(this.blob.features, BLOB_FEATURE.inlinedChunkDigest) && !this.isPlainTar) {
+    if (!has(this.blob.features, BLOB_FEATURE.inlinedChunkDigest)) {
       return "the chunk table does not have it";
     }
     this.#add(chunkIndex, chunkOffset, chunkLength, NOT_STORED, 0, NOT_STORED);
@@ -107,7 +102,9 @@ class BlobChunks {
   #checkRecord({ chunkIndex, digest, flags, ...at }: Readonly<ChunkRecord>): void {
     const { blob } = this;
     const { uncompressedOffset, uncompressedSize, compressedOffset, compressedSize } = at;
-    if (digest.every((byte) => byte === 0)) this.#wrong(chunkIndex, "it has no digest");
+    // of a plain tar the whole has one
+    const needsDigest = !has(blob.features, BLOB_FEATURE.tarfs);
+    if (needsDigest && digest.every((byte) => byte === 0)) this.#wrong(chunkIndex, "it has no digest");
     const place = this.#placeOf(chunkIndex, uncompressedOffset, uncompressedSize);
     if (place !== undefined) this.#wrong(chunkIndex, place);
     if ((blob.features & STORED_ELSEWHERE) !== 0) return;

@@ -45,7 +45,7 @@ export interface V5Bootstrap extends Bootstrap {
  */
 export function openV5(bytes: Uint8Array, options: OpenOptions = {}): V5Bootstrap {
   const reader = new Reader(bytes);
-  if (!options.treeOnly) refuseUnsupported(reader.flags, reader.blobs);
+  if (!options.treeOnly) refuseUnsupported(reader.blobs);
   return reader;
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BlobDescriptor } from "../bootstrap.ts";
+import type { BlobCipher, BlobDescriptor } from "../bootstrap.ts";
 import {
   BLOB_FEATURE,
   compressorOfCode,
@@ -74,7 +74,8 @@ function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, 
     compressor,
     digester,
     chunkSize: sb.chunkSize,
-    chunkCount: limited(BLOB.chunkCount, "chunk count", u32(BLOB.chunkCount), LIMIT.chunks),
+    // of a tar the chunks are what files have of it
+    chunkCount: tarfs ? 0 : limited(BLOB.chunkCount, "chunk count", u32(BLOB.chunkCount), LIMIT.chunks),
     // A cipher without the bit is encrypted all the same.
     features: u32(BLOB.cipher) === 0 ? features : (features | BLOB_FEATURE.encrypted) >>> 0,
     compressedSize: limited(BLOB.compressedSize, "compressed size", u64(BLOB.compressedSize), LIMIT.compressedSize),
@@ -85,7 +86,26 @@ function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, 
       LIMIT.uncompressedSize,
     ),
     meta: tarfs ? undefined : meta,
+    cipher: readCipher(bytes, at, what, u32(BLOB.cipher)),
+    metaBlobId: has(features, BLOB_FEATURE.separate) ? readMetaBlobId(bytes, at) : undefined,
   };
   if (!tarfs) checkMetaSizes(descriptor, meta, what, at + BLOB.ciOffset);
   return descriptor;
+}
+
+/** Code of AES-128-XTS, the only cipher that builders have. */
+const AES_128_XTS = 1;
+
+/** Key and IV stand where blobs that are not encrypted have the digest and the size of their meta blob. */
+function readCipher(bytes: Uint8Array, at: number, what: string, code: number): BlobCipher | undefined {
+  if (code === 0) return undefined;
+  if (code !== AES_128_XTS) refuse(`${what} at ${at}`, `cipher ${code} is not supported`);
+  const field = (from: number, length: number) => bytes.slice(at + from, at + from + length);
+  return { key: field(BLOB.metaDigest, 32), iv: field(BLOB.metaSize, 16) };
+}
+
+/** Undefined for zeros: the bootstrap is in the meta blob itself. */
+function readMetaBlobId(bytes: Uint8Array, at: number): string | undefined {
+  const digest = bytes.subarray(at + BLOB.metaDigest, at + BLOB.metaDigest + 32);
+  return digest.every((byte) => byte === 0) ? undefined : digest.toHex();
 }

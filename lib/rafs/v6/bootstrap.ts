@@ -12,11 +12,13 @@ import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
+import { walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
 import { CHUNK_INDEX, INODE_SLOT } from "./layout.ts";
 import { readSuperBlock, type SuperBlock, tablesOf } from "./super_block.ts";
+import { TarChunks } from "./tar_chunks.ts";
 import { readXattrs } from "./xattrs.ts";
 
 /**
@@ -27,7 +29,7 @@ import { readXattrs } from "./xattrs.ts";
  */
 export function openV6(bytes: Uint8Array, options: OpenOptions = {}): Bootstrap {
   const bootstrap = new V6Bootstrap(bytes);
-  if (!options.treeOnly) refuseUnsupported(bootstrap.flags, bootstrap.blobs);
+  if (!options.treeOnly) refuseUnsupported(bootstrap.blobs);
   return bootstrap;
 }
 
@@ -47,6 +49,7 @@ class V6Bootstrap implements Bootstrap {
   readonly #inode: InodeCursor;
   readonly #directory: DirectoryReader;
   #prefetch: readonly number[] | undefined;
+  #tarChunks: TarChunks | undefined;
 
   constructor(bytes: Uint8Array) {
     const view = viewOf(bytes);
@@ -118,6 +121,28 @@ class V6Bootstrap implements Bootstrap {
   }
 
   extents(ino: number, offset: number, length: number): Extent[] {
+    const extents = this.#storedExtents(ino, offset, length);
+    if (!this.#isTarfs) return extents;
+    const chunks = this.#chunksOfTars();
+    return extents.map((extent) => ({ ...extent, chunkIndex: chunks.indexOf(extent.blobIndex, extent.chunkOffset) }));
+  }
+
+  get #isTarfs(): boolean {
+    return has(this.flags, IMAGE_FLAG.tarfs);
+  }
+
+  #chunksOfTars(): TarChunks {
+    return this.#tarChunks ??= new TarChunks(this.blobs.length, this.#everyExtent());
+  }
+
+  *#everyExtent(): Generator<Extent> {
+    for (const { ino, attr: { mode, size } } of walkTree(this)) {
+      if ((mode & S_IFMT) === S_IFREG) yield* this.#storedExtents(ino, 0, size);
+    }
+  }
+
+  /** With the numbers that the image has for chunks. */
+  #storedExtents(ino: number, offset: number, length: number): Extent[] {
     checkRequest(offset, length);
     const inode = this.#inode;
     inode.load(ino);
@@ -155,7 +180,7 @@ class V6Bootstrap implements Bootstrap {
   }
 
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
-    if (has(this.flags, IMAGE_FLAG.tarfs)) return; // one dummy entry that describes nothing
+    if (this.#isTarfs) return yield* this.#chunksOfTars().records(); // the table has one entry that describes nothing
     const { at, size } = this.#sb.chunkTable;
     const record = emptyChunkRecord();
     for (let entry = at; entry < at + size; entry += CHUNK_INFO.SIZE) {

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { constants, createDeflateRaw, deflateRawSync } from "node:zlib";
+import { Buffer } from "node:buffer";
+import { RawInflate, ZlibError } from "./libz.ts";
+
+const NOTHING = new Uint8Array(0);
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
+/** A last block of fixed codes that says "hi", behind `phase` bits of something else. RFC 1951, 3.2.6. */
+function blockAtPhase(phase: number): Uint8Array {
+  const msbFirst = (value: number, bits: number) =>
+    Array.from({ length: bits }, (_, k) => (value >> (bits - 1 - k)) & 1);
+  const literal = (letter: string) => msbFirst(0x30 + letter.charCodeAt(0), 8);
+  const bits = [...Array(phase).fill(1), 1, 1, 0, ...literal("h"), ...literal("i"), ...msbFirst(0, 7)];
+  const bytes = new Uint8Array(Math.ceil(bits.length / 8));
+  bits.forEach((bit, k) => bytes[k >> 3] = (bytes[k >> 3] as number) | (bit << (k & 7)));
+  return bytes;
+}
+
+Deno.test("a block that begins at any bit of a byte is inflated", () => {
+  for (let phase = 1; phase < 8; phase++) {
+    const bytes = blockAtPhase(phase);
+    using inflate = RawInflate.open();
+    inflate.begin(NOTHING, 8 - phase, (bytes[0] as number) >> phase);
+    const out = new Uint8Array(2);
+    const { read, written } = inflate.run(bytes.subarray(1), out);
+    assert.deepEqual([text(out), read <= bytes.length - 1, written], ["hi", true, 2]);
+  }
+});
+
+/** A deflate stream, and where in it `second` begins: at a whole byte. */
+async function streamOf(first: Uint8Array, second: Uint8Array): Promise<{ stream: Uint8Array; place: number }> {
+  const deflate = createDeflateRaw();
+  const pieces: Uint8Array[] = [];
+  deflate.on("data", (piece: Uint8Array) => pieces.push(piece));
+  deflate.write(first);
+  await new Promise<void>((resolve) => deflate.flush(constants.Z_SYNC_FLUSH, resolve));
+  const place = pieces.reduce((sum, { length }) => sum + length, 0);
+  deflate.end(second);
+  await once(deflate, "end");
+  return { stream: new Uint8Array(Buffer.concat(pieces)), place };
+}
+
+Deno.test("what lies before the place is referred to", async () => {
+  const window = new Uint8Array(randomBytes(32_000));
+  const { stream, place } = await streamOf(window, window.subarray(100, 20_100));
+  assert.ok(stream.length - place < 1000);
+  using inflate = RawInflate.open();
+  inflate.begin(window, 0, 0);
+  const out = new Uint8Array(20_000);
+  const rest = stream.subarray(place);
+  assert.deepEqual(inflate.run(rest, out), { read: rest.length, written: 20_000, ended: true });
+  assert.deepEqual(out, window.slice(100, 20_100));
+  inflate.begin(NOTHING, 0, 0);
+  assert.throws(() => inflate.run(rest, out), (error) => {
+    assert.ok(error instanceof ZlibError);
+    assert.equal(error.message, "Cannot inflate: invalid distance too far back");
+    return true;
+  });
+});
+
+Deno.test("a stream in pieces, into places of any size, is the same", () => {
+  const plain = new Uint8Array(100_000).map((_, k) => (k * k) >> 7);
+  const stream = deflateRawSync(plain);
+  using inflate = RawInflate.open();
+  inflate.begin(NOTHING, 0, 0);
+  const out = new Uint8Array(plain.length + 5);
+  let at = 0, filled = 0, ended = false;
+  for (let step = 1; !ended; step = step * 7 % 997) {
+    const result = inflate.run(stream.subarray(at, at + step), out.subarray(filled, filled + 3 * step));
+    at += result.read;
+    filled += result.written;
+    ended = result.ended;
+  }
+  assert.deepEqual([at, filled], [stream.length, plain.length]);
+  assert.deepEqual(out.subarray(0, filled), plain);
+});

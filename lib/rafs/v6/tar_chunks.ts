@@ -1,0 +1,68 @@
+/**
+ * Chunks of a TARFS image, whose data are plain tars: pieces of them, at multiples of 512 bytes.
+ *
+ * The image has a chunk index for each piece and nothing else: no compression info, no digests. Pieces are numbered here
+ * by their place in the tar, whatever the index says, so that a piece that two files share is one chunk.
+ *
+ * Source: dragonflyoss/nydus builder/src/tarfs.rs.
+ *
+ * @module
+ */
+import type { ChunkRecord, Extent } from "../bootstrap.ts";
+import { emptyChunkRecord } from "../chunk_info.ts";
+import { DIGEST_SIZE } from "../chunk_table.ts";
+import { unreadable } from "../guard.ts";
+
+const WHAT = "TARFS chunk";
+
+/** Of one blob. */
+interface Pieces {
+  /** Bytes by offset. */
+  readonly sizes: Map<number, number>;
+  /** Position by offset. */
+  readonly numbers: Map<number, number>;
+}
+
+/** Every chunk of an image. */
+export class TarChunks {
+  readonly #blobs: readonly Pieces[];
+
+  /**
+   * @param extents of every file of the image
+   * @throws {RafsError} for two pieces of one place that have different sizes
+   */
+  constructor(blobCount: number, extents: Iterable<Extent>) {
+    this.#blobs = Array.from({ length: blobCount }, () => ({ sizes: new Map(), numbers: new Map() }));
+    for (const { blobIndex, chunkOffset, chunkLength } of extents) {
+      const { sizes } = this.#blobs[blobIndex] as Pieces;
+      const known = sizes.get(chunkOffset);
+      if (known !== undefined && known !== chunkLength) {
+        unreadable(WHAT, chunkOffset, `it has ${chunkLength} bytes in one file, ${known} in another`);
+      }
+      sizes.set(chunkOffset, chunkLength);
+    }
+    for (const { sizes, numbers } of this.#blobs) {
+      [...sizes.keys()].sort((a, b) => a - b).forEach((offset, number) => numbers.set(offset, number));
+    }
+  }
+
+  /** Number of the chunk at that place. */
+  indexOf(blobIndex: number, offset: number): number {
+    return this.#blobs[blobIndex]?.numbers.get(offset) ?? unreadable(WHAT, offset, "no file has it");
+  }
+
+  /** The chunks, as {@link Bootstrap.chunkRecords} has them; none has a digest. */
+  *records(): Generator<Readonly<ChunkRecord>> {
+    const record = { ...emptyChunkRecord(), digest: new Uint8Array(DIGEST_SIZE) };
+    for (const [blobIndex, { sizes, numbers }] of this.#blobs.entries()) {
+      for (const [offset, chunkIndex] of numbers) {
+        const size = sizes.get(offset) as number;
+        record.blobIndex = blobIndex;
+        record.chunkIndex = chunkIndex;
+        record.compressedOffset = record.uncompressedOffset = offset;
+        record.compressedSize = record.uncompressedSize = size;
+        yield record;
+      }
+    }
+  }
+}
