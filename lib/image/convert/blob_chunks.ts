@@ -1,68 +1,66 @@
 /**
- * The chunk data of one blob: equal chunks once, small ones together, compressed elsewhere, stored in the order in
- * which they came.
+ * The chunk data of one blob: equal chunks once, small ones together, read, digested and compressed elsewhere, stored in
+ * the order in which they came.
  *
  * ```
- * add ─► digest ─► known? its place ─► batch ─► parcel ─► compress (Workers) ─► queue ─► settle: write, in order
+ * add ─► parcel ─► read, digest (Workers) ─► new ones ─► batches ─► compress (the same Worker) ─► settle: write, in order
  * ```
  * A place is known when its chunk is stored, by the end of {@link BlobChunks.finish} at the latest. What is on the way
- * is bounded by {@link IN_FLIGHT_BYTES}, or three chunks where these are larger: whoever adds waits for
- * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 200 bytes a chunk.
+ * is bounded by {@link IN_FLIGHT_BYTES}, or three parcels where these are larger: whoever adds waits for
+ * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 300 bytes a chunk.
  *
  * @module
  */
 import { toByteString } from "../../base/bytes.ts";
-import { digest } from "../../blob/codec.ts";
 import { CHUNK_FLAG, type ChunkRecord } from "../../rafs/bootstrap.ts";
+import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import type { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
-import type { ChunkPlace } from "../../rafs/v6/writer.ts";
 import type { ChunkDictionary, DictionaryBlob } from "./chunk_dictionary.ts";
-import type { Compressor } from "./compress_pool.ts";
-import type { Parcel } from "./compression.ts";
+import type { Compressor, HeldParcel } from "./compress_pool.ts";
+import type { FileChunk, StoredUnits } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
+import { StoredPlace } from "./stored_place.ts";
 
-/** Plain bytes that are compressed or wait for it. */
+/** Plain bytes that are with the Workers. */
 const IN_FLIGHT_BYTES = 16 << 20;
 /** Plain bytes that go to a Worker together: a message costs more than a small chunk. */
 const PARCEL_BYTES = 1 << 20;
 
-/** A chunk of a file, wherever it is stored. */
-export class StoredPlace implements ChunkPlace {
-  chunkIndex = 0;
-  uncompressedOffset = 0;
-
-  /** @param blob this blob, or one of a dictionary */
-  constructor(private readonly blob: { readonly index: number }) {}
-
-  get blobIndex(): number {
-    return this.blob.index;
-  }
+interface Chunk {
+  readonly place: StoredPlace;
+  /** Bytes. */
+  readonly size: number;
+  /** It may share a batch. */
+  readonly isWholeFile: boolean;
 }
 
-interface Member {
-  readonly place: StoredPlace;
+/** A chunk that is new. */
+interface Member extends Chunk {
   readonly digest: Uint8Array;
-  readonly size: number;
+  /** In its parcel. */
+  readonly position: number;
 }
 
 /** What is compressed in one go: a chunk, or the chunks of a batch. */
-interface Unit {
-  readonly members: readonly Member[];
-  readonly plainBytes: number;
-  readonly isBatch: boolean;
-}
+type Unit = readonly Member[];
 
-/** Units on their way to the blob. */
-interface Job {
+/** A parcel whose new chunks are known. */
+interface Sorted {
   readonly units: readonly Unit[];
-  readonly plainBytes: number;
-  readonly stored: Promise<Parcel>;
+  readonly stored: Promise<StoredUnits>;
 }
 
-/** Units that are gathered. */
+/** A parcel on its way to the blob. */
+interface Job {
+  readonly plainBytes: number;
+  readonly sorted: Promise<Sorted>;
+}
+
+/** Chunks that are gathered. */
 interface OpenParcel {
   readonly plain: Uint8Array<ArrayBuffer>;
-  readonly units: Unit[];
+  readonly chunks: Chunk[];
+  readonly files: (FileChunk | undefined)[];
   filled: number;
 }
 
@@ -87,17 +85,16 @@ export class BlobChunks {
   readonly #queue: Job[] = [];
   #inFlight = 0;
   #size = 0;
-  readonly #batch: { readonly plain: Uint8Array<ArrayBuffer>; members: Member[]; filled: number };
   #parcel: OpenParcel | undefined;
   readonly #parcelBytes: number;
+  /** Resolves when the parcel that was sent last is sorted. */
+  #lastSorted: Promise<unknown> = Promise.resolve();
   readonly #dictionaryBlobs = new Map<DictionaryBlob, { index: number }>();
   /** Chunks of the dictionary that were found, in the order of first use. */
   readonly dictionaryChunks: { readonly place: StoredPlace; readonly record: Readonly<ChunkRecord> }[] = [];
 
   constructor(private readonly options: BlobChunksOptions) {
-    const { chunkSize, batchSize } = options.rafs;
-    this.#batch = { plain: new Uint8Array(batchSize), members: [], filled: 0 };
-    this.#parcelBytes = Math.max(PARCEL_BYTES, chunkSize);
+    this.#parcelBytes = Math.max(PARCEL_BYTES, options.rafs.chunkSize);
   }
 
   /** Bytes of chunk data so far. */
@@ -116,22 +113,21 @@ export class BlobChunks {
   }
 
   /**
-   * Adds a chunk, unless it is known.
+   * Adds a chunk.
    *
-   * @param plain taken during the call only
+   * @param content its bytes, taken during the call only, or the file that has them
    * @param isWholeFile whether it may share a batch
    */
-  add(plain: Uint8Array, isWholeFile: boolean): StoredPlace {
-    const { rafs } = this.options;
-    const sum = digest(rafs.digester, plain);
-    const key = toByteString(sum);
-    const known = this.#known.get(key) ?? this.#inDictionary(key);
-    if (known !== undefined) return known;
+  add(content: Uint8Array | FileChunk, size: number, isWholeFile: boolean): StoredPlace {
+    if (this.#parcel !== undefined && this.#parcel.filled + size > this.#parcelBytes) this.#sendParcel();
+    const room = () => ({ plain: this.options.compressor.room(this.#parcelBytes), chunks: [], files: [], filled: 0 });
+    const parcel: OpenParcel = this.#parcel ??= room();
+    const isHere = content instanceof Uint8Array;
+    if (isHere) parcel.plain.set(content, parcel.filled);
     const place = new StoredPlace(this.own);
-    this.#known.set(key, place);
-    const member = { place, digest: sum, size: plain.length };
-    if (isWholeFile && plain.length < rafs.batchSize / 2) this.#addToBatch(plain, member);
-    else this.#addUnit(plain, { members: [member], plainBytes: plain.length, isBatch: false });
+    parcel.chunks.push({ place, size, isWholeFile });
+    parcel.files.push(isHere ? undefined : content);
+    parcel.filled += size;
     return place;
   }
 
@@ -142,9 +138,56 @@ export class BlobChunks {
 
   /** Stores all that was added. Nothing is added afterwards. */
   async finish(): Promise<void> {
-    this.#closeBatch();
     this.#sendParcel();
     while (this.#queue.length > 0) await this.#storeNext();
+  }
+
+  #sendParcel(): void {
+    if (this.#parcel === undefined) return;
+    const { plain, chunks, files, filled } = this.#parcel;
+    this.#parcel = undefined;
+    this.#inFlight += filled;
+    const held = this.options.compressor.take({ bytes: plain, sizes: chunks.map(({ size }) => size), files });
+    const sorted = this.#sort(chunks, held, this.#lastSorted);
+    sorted.catch(() => {}); // told when its turn comes
+    this.#lastSorted = sorted;
+    this.#queue.push({ plainBytes: filled, sorted });
+  }
+
+  /** Tells new chunks from known ones, in the order of the parcels, and has the new ones compressed. */
+  async #sort(chunks: readonly Chunk[], held: HeldParcel, earlier: Promise<unknown>): Promise<Sorted> {
+    const [digests] = await Promise.all([held.digests, earlier]);
+    const units = this.#unitsOf(chunks, digests);
+    const stored = held.store(units.map((unit) => unit.map(({ position }) => position)));
+    stored.catch(() => {}); // as above
+    return { units, stored };
+  }
+
+  #unitsOf(chunks: readonly Chunk[], digests: Uint8Array): Unit[] {
+    const { batchSize } = this.options.rafs;
+    const units: Member[][] = [];
+    /** One of the units, which takes more. */
+    let batch: Member[] = [];
+    let batchBytes = Infinity;
+    chunks.forEach((chunk, position) => {
+      const digest = digests.subarray(position * DIGEST_SIZE, (position + 1) * DIGEST_SIZE);
+      const key = toByteString(digest);
+      const known = this.#known.get(key) ?? this.#inDictionary(key);
+      if (known !== undefined) return chunk.place.becomeSame(known);
+      this.#known.set(key, chunk.place);
+      const member = { ...chunk, digest, position };
+      if (!chunk.isWholeFile || chunk.size >= batchSize / 2) {
+        units.push([member]);
+        return;
+      }
+      if (batchBytes + chunk.size > batchSize) {
+        units.push(batch = []);
+        batchBytes = 0;
+      }
+      batch.push(member);
+      batchBytes += chunk.size;
+    });
+    return units;
   }
 
   #inDictionary(key: string): StoredPlace | undefined {
@@ -152,61 +195,25 @@ export class BlobChunks {
     if (found === undefined) return undefined;
     let row = this.#dictionaryBlobs.get(found.blob);
     if (row === undefined) this.#dictionaryBlobs.set(found.blob, row = { index: 0 });
-    const place = Object.assign(new StoredPlace(row), {
-      chunkIndex: found.chunkIndex,
-      uncompressedOffset: found.uncompressedOffset,
-    });
+    const place = new StoredPlace(row);
+    place.becomeStored(found.chunkIndex, found.uncompressedOffset);
     this.#known.set(key, place);
     this.dictionaryChunks.push({ place, record: found.record });
     return place;
   }
 
-  #addToBatch(plain: Uint8Array, member: Member): void {
-    const batch = this.#batch;
-    if (batch.filled + plain.length > batch.plain.length) this.#closeBatch();
-    batch.plain.set(plain, batch.filled);
-    batch.filled += plain.length;
-    batch.members.push(member);
-  }
-
-  #closeBatch(): void {
-    const batch = this.#batch;
-    if (batch.filled === 0) return;
-    const { members, filled } = batch;
-    this.#addUnit(batch.plain.subarray(0, filled), { members, plainBytes: filled, isBatch: true });
-    batch.members = [];
-    batch.filled = 0;
-  }
-
-  #addUnit(plain: Uint8Array, unit: Unit): void {
-    if (this.#parcel !== undefined && this.#parcel.filled + plain.length > this.#parcelBytes) this.#sendParcel();
-    const room = () => ({ plain: this.options.compressor.room(this.#parcelBytes), units: [], filled: 0 });
-    const parcel: OpenParcel = this.#parcel ??= room();
-    parcel.plain.set(plain, parcel.filled);
-    parcel.filled += plain.length;
-    parcel.units.push(unit);
-  }
-
-  #sendParcel(): void {
-    if (this.#parcel === undefined) return;
-    const { plain, units, filled } = this.#parcel;
-    this.#parcel = undefined;
-    this.#inFlight += filled;
-    const stored = this.options.compressor.compress({ bytes: plain, sizes: units.map(({ plainBytes }) => plainBytes) });
-    stored.catch(() => {}); // told when its turn comes
-    this.#queue.push({ units, plainBytes: filled, stored });
-  }
-
   async #storeNext(): Promise<void> {
     const job = this.#queue.shift();
     if (job === undefined) return;
-    const { bytes, sizes } = await job.stored;
+    const { units, stored } = await job.sorted;
+    const { bytes, sizes } = await stored;
     this.#inFlight -= job.plainBytes;
-    this.options.write(bytes.subarray(0, sizes.reduce((sum, size) => sum + size, 0)));
-    job.units.forEach((unit, k) => {
+    this.options.write(bytes);
+    this.options.compressor.giveBack(bytes.buffer);
+    units.forEach((unit, k) => {
       const compressedSize = sizes[k] as number;
-      if (unit.isBatch) this.#placeBatch(unit, compressedSize);
-      else this.#placeChunk(unit.members[0] as Member, compressedSize);
+      if (unit.length > 1) this.#placeBatch(unit, compressedSize);
+      else for (const member of unit) this.#placeChunk(member, compressedSize);
       this.#size += compressedSize;
     });
   }
@@ -219,15 +226,15 @@ export class BlobChunks {
   }
 
   /** As nydus-image has it, where a member is stored stands in the compression info alone. */
-  #placeBatch({ members, plainBytes }: Unit, compressedSize: number): void {
+  #placeBatch(unit: Unit, compressedSize: number): void {
     let batchOffset = 0;
-    for (const member of members) {
+    for (const member of unit) {
       const { size } = member;
       const placed = this.options.infos.addToBatch({ size, compressedOffset: this.#size, batchOffset });
       this.#record(member, placed, { flags: 0, compressedOffset: 0, compressedSize: 0 });
       batchOffset += size;
     }
-    this.options.infos.closeBatch(compressedSize, plainBytes);
+    this.options.infos.closeBatch(compressedSize, batchOffset);
   }
 
   #record(
@@ -235,8 +242,7 @@ export class BlobChunks {
     placed: { readonly index: number; readonly uncompressedOffset: number },
     stored: Pick<ChunkRecord, "flags" | "compressedOffset" | "compressedSize">,
   ): void {
-    place.chunkIndex = placed.index;
-    place.uncompressedOffset = placed.uncompressedOffset;
+    place.becomeStored(placed.index, placed.uncompressedOffset);
     this.records.push({
       blobIndex: 0,
       chunkIndex: placed.index,

@@ -1,33 +1,48 @@
 /**
- * Parcels of chunks compressed in Workers, one for each core: whoever asks gets promises in the order that it chooses.
+ * Parcels of chunks digested and compressed in Workers, one for each core: whoever asks gets promises in the order that
+ * it chooses.
  *
  * @module
  */
+import { NydusGdError } from "../../base/errors.ts";
 import { workerUrl } from "../../base/worker.ts";
-import { type Channel, receiveError, WorkerPool } from "../../base/worker_pool.ts";
-import { type Compression, compressParcel, type Parcel } from "./compression.ts";
+import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
+import { prepareDigests } from "../../blob/codec.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
+import { digestParcel, type Parcel, type ParcelUnit, type StoredUnits, storeParcel } from "./parcel.ts";
+import type { RafsOptions } from "./rafs_options.ts";
 
-/** What compresses parcels. */
+/** How chunks are digested and compressed. */
+export type ParcelOptions = Pick<RafsOptions, "compressor" | "level" | "digester">;
+
+/** What digests and compresses parcels. */
 export interface Compressor {
-  /** Each chunk of the parcel, never longer. The parcel's memory is taken over. */
-  compress(parcel: Parcel): Promise<Parcel>;
+  /** Begins with a parcel, whose memory is taken over. */
+  take(parcel: Parcel): HeldParcel;
   /** Memory for a parcel: that of an earlier one where it is of this size. Its content is anything. */
   room(sizeBytes: number): Uint8Array<ArrayBuffer>;
+  /** What stored units are in, when they are not needed any more. */
+  giveBack(memory: ArrayBuffer): void;
+}
+
+/** A parcel that some thread has. */
+export interface HeldParcel {
+  /** 32 bytes for each chunk. */
+  readonly digests: Promise<Uint8Array<ArrayBuffer>>;
+  /** Compresses these units of it, into its own memory: to be called once. */
+  store(units: readonly ParcelUnit[]): Promise<StoredUnits>;
 }
 
 /** Does it in this thread. */
-export function compressInline(compression: Compression): Compressor {
+export function compressInline(options: ParcelOptions): Compressor {
   return {
-    compress: (parcel) => Promise.resolve(compressParcel(parcel, compression)),
+    take: (parcel) => ({
+      digests: prepareDigests().then(() => digestParcel(parcel, options.digester)),
+      store: (units) => Promise.resolve(storeParcel(parcel, units, options)),
+    }),
     room: (sizeBytes) => new Uint8Array(sizeBytes),
+    giveBack: () => {},
   };
-}
-
-/** A Worker and the parcels that it has, first come first served. */
-interface Lane {
-  readonly channel: Channel<CompressRequest>;
-  readonly waiting: PromiseWithResolvers<Parcel>[];
 }
 
 /** See the module. Disposing ends the Workers; who still waits is told. */
@@ -35,19 +50,27 @@ export class CompressPool implements Compressor, Disposable {
   readonly #pool: WorkerPool<CompressRequest, CompressReply>;
   readonly #lanes: Lane[] = [];
   readonly #room: ArrayBuffer[] = [];
+  #nextNumber = 0;
 
   /** @param size Workers */
-  constructor(private readonly compression: Compression, private readonly size = navigator.hardwareConcurrency) {
+  constructor(private readonly options: ParcelOptions, private readonly size = navigator.hardwareConcurrency) {
     this.#pool = new WorkerPool(workerUrl(import.meta, "compress_worker.ts"), size);
   }
 
-  compress(parcel: Parcel): Promise<Parcel> {
-    if (this.compression.compressor === "none") return Promise.resolve(parcel);
+  take(parcel: Parcel): HeldParcel {
     const lane = this.#pick();
-    const waiting = Promise.withResolvers<Parcel>();
-    lane.waiting.push(waiting);
-    lane.channel.post({ parcel, compression: this.compression }, [parcel.bytes.buffer]);
-    return waiting.promise;
+    const { digester, ...compression } = this.options;
+    const number = this.#nextNumber++;
+    lane.held++;
+    const taken = lane.ask({ type: "take", number, parcel, digester }, parcel.bytes.buffer);
+    const digests = taken.then((reply) => reply.type === "taken" ? reply.digests : outOfStep());
+    const store = async (units: readonly ParcelUnit[]) => {
+      const reply = await lane.ask({ type: "store", number, units, compression });
+      lane.held--;
+      if (reply.type !== "stored") return outOfStep();
+      return reply.stored;
+    };
+    return { digests, store };
   }
 
   room(sizeBytes: number): Uint8Array<ArrayBuffer> {
@@ -56,32 +79,58 @@ export class CompressPool implements Compressor, Disposable {
     return buffer === undefined ? new Uint8Array(sizeBytes) : new Uint8Array(buffer);
   }
 
+  giveBack(memory: ArrayBuffer): void {
+    this.#room.push(memory);
+  }
+
   [Symbol.dispose](): void {
     this.#pool[Symbol.dispose]();
   }
 
+  /** The Worker that has least to do. */
   #pick(): Lane {
-    if (this.#lanes.length < this.size && this.#lanes.every(({ waiting }) => waiting.length > 0)) return this.#start();
-    return this.#lanes.reduce((a, b) => b.waiting.length < a.waiting.length ? b : a);
+    if (this.#lanes.length < this.size && this.#lanes.every(({ held }) => held > 0)) {
+      const lane = new Lane(this.#pool, () => this.#lanes.splice(this.#lanes.indexOf(lane), 1));
+      this.#lanes.push(lane);
+      return lane;
+    }
+    return this.#lanes.reduce((a, b) => b.held < a.held ? b : a);
   }
+}
 
-  #start(): Lane {
-    const waiting: PromiseWithResolvers<Parcel>[] = [];
-    const channel = this.#pool.open({
+/** A Worker, whose answers come in the order of the requests. */
+class Lane {
+  /** Parcels that it has. */
+  held = 0;
+  readonly #waiting: PromiseWithResolvers<CompressReply>[] = [];
+  readonly #channel;
+  #death: NydusGdError | undefined;
+
+  constructor(pool: WorkerPool<CompressRequest, CompressReply>, onDeath: () => void) {
+    this.#channel = pool.open({
       onMessage: (reply) => {
-        const first = waiting.shift();
-        this.#room.push(reply.plain);
-        if ("error" in reply) first?.reject(receiveError(reply.error));
-        else first?.resolve(reply.parcel);
+        const first = this.#waiting.shift();
+        if (reply.type === "failed") first?.reject(receiveError(reply.error));
+        else first?.resolve(reply);
       },
       onDeath: (error) => {
-        const at = this.#lanes.indexOf(lane);
-        if (at >= 0) this.#lanes.splice(at, 1);
-        for (const each of waiting) each.reject(error);
+        this.#death = error;
+        onDeath();
+        for (const each of this.#waiting) each.reject(error);
       },
     });
-    const lane: Lane = { channel, waiting };
-    this.#lanes.push(lane);
-    return lane;
   }
+
+  /** @param transfer memory that moves to the Worker */
+  ask(request: CompressRequest, transfer?: ArrayBuffer): Promise<CompressReply> {
+    if (this.#death !== undefined) return Promise.reject(this.#death);
+    const waiting = Promise.withResolvers<CompressReply>();
+    this.#waiting.push(waiting);
+    this.#channel.post(request, transfer === undefined ? [] : [transfer]);
+    return waiting.promise;
+  }
+}
+
+function outOfStep(): never {
+  throw new NydusGdError("internal", "Cannot compress: the worker answered another request");
 }

@@ -1,30 +1,58 @@
 /**
- * Worker that compresses parcels for compress_pool.ts, in the order in which they come.
+ * Worker that has parcels for compress_pool.ts: digests each, holds it until it is told which chunks are new, and
+ * compresses those. Requests are answered in the order in which they come.
  *
  * @module
  */
+import { NydusGdError } from "../../base/errors.ts";
 import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
-import { type Compression, compressParcel, type Parcel } from "./compression.ts";
+import { prepareDigests } from "../../blob/codec.ts";
+import type { Digester } from "../../rafs/bootstrap.ts";
+import type { Compression } from "./compression.ts";
+import { digestParcel, type Parcel, type ParcelUnit, type StoredUnits, storeParcel } from "./parcel.ts";
 
-/** To the Worker. */
-export interface CompressRequest {
-  readonly parcel: Parcel;
-  readonly compression: Compression;
-}
+/** To the Worker: a parcel under a number of its own, then, by that number, what becomes of it. */
+export type CompressRequest =
+  | { readonly type: "take"; readonly number: number; readonly parcel: Parcel; readonly digester: Digester }
+  | {
+    readonly type: "store";
+    readonly number: number;
+    readonly units: readonly ParcelUnit[];
+    readonly compression: Compression;
+  };
 
-/** From the Worker, one for each request, in their order. The memory of the plain bytes comes back, to be filled again. */
+/** From the Worker, one for each request. */
 export type CompressReply =
-  & { readonly plain: ArrayBuffer }
-  & ({ readonly parcel: Parcel } | { readonly error: SentError });
+  | { readonly type: "taken"; readonly digests: Uint8Array<ArrayBuffer> }
+  /** In the parcel's own memory. */
+  | { readonly type: "stored"; readonly stored: StoredUnits }
+  | { readonly type: "failed"; readonly error: SentError };
 
-serveChannels<CompressRequest, CompressReply>((reply) => ({
-  onMessage: ({ parcel, compression }) => {
-    const plain = parcel.bytes.buffer;
-    try {
-      const stored = compressParcel(parcel, compression);
-      reply({ plain, parcel: stored }, [plain, stored.bytes.buffer]);
-    } catch (error) {
-      reply({ plain, error: sendError(error) }, [plain]);
+const ready = prepareDigests();
+
+serveChannels<CompressRequest, CompressReply>((reply) => {
+  const held = new Map<number, Parcel>();
+  const work = (request: CompressRequest): void => {
+    const { number } = request;
+    if (request.type === "take") {
+      held.set(number, request.parcel);
+      const digests = digestParcel(request.parcel, request.digester);
+      return reply({ type: "taken", digests }, [digests.buffer]);
     }
-  },
-}));
+    const parcel = held.get(number);
+    if (parcel === undefined) throw new NydusGdError("internal", `Cannot compress: parcel ${number} is not here`);
+    held.delete(number);
+    const stored = storeParcel(parcel, request.units, request.compression);
+    reply({ type: "stored", stored }, [stored.bytes.buffer]);
+  };
+  return {
+    onMessage: async (request) => {
+      try {
+        await ready;
+        work(request);
+      } catch (error) {
+        reply({ type: "failed", error: sendError(error) });
+      }
+    },
+  };
+});

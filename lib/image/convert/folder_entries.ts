@@ -11,18 +11,14 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open } from "../../../ffi/fcntl.ts";
 import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
-import { pread, readlinkat } from "../../../ffi/unistd.ts";
+import { readlinkat } from "../../../ffi/unistd.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { NODE_TYPES } from "../../archive/node_type.ts";
 import { type TarEntry, tarEntry } from "../../archive/tar.ts";
 import { type ByteString, compareBytes, concatenate, toByteString } from "../../base/bytes.ts";
-import { NydusGdError } from "../../base/errors.ts";
 import type { Entries } from "./convert_tree.ts";
 import type { LayerBuilder } from "./layer_builder.ts";
 import type { OnBytes } from "./source_image.ts";
-
-/** Bytes that are read at once. */
-const PIECE_BYTES = 1 << 20;
 
 const SLASH = Uint8Array.of(0x2f);
 const HERE = Uint8Array.of(0x2e);
@@ -35,7 +31,6 @@ export function fromFolder(folder: string, onBytes: OnBytes, signal: AbortSignal
 class FolderWalk {
   /** First path of each file that has several. */
   readonly #links = new Map<string, Uint8Array>();
-  readonly #piece = new Uint8Array(PIECE_BYTES);
 
   constructor(
     private readonly root: Uint8Array,
@@ -105,22 +100,16 @@ class FolderWalk {
     return true;
   }
 
-  async #data(path: Uint8Array, size: number): Promise<void> {
-    using file = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
-    for (let offset = 0; offset <= size;) {
-      // a byte more than there should be tells a file that grew
-      const wanted = Math.min(PIECE_BYTES, size + 1 - offset);
-      const length = pread(file, this.#piece.subarray(0, wanted), offset);
-      if (offset + length > size || length < Math.min(wanted, size - offset)) throw changed(path);
-      if (length === 0) return;
-      this.builder.data(this.#piece.subarray(0, length), offset);
+  async #data(absolute: Uint8Array, size: number): Promise<void> {
+    const path = toByteString(absolute);
+    for (let offset = 0; offset < size;) {
+      const length = this.builder.chunkOf(path, offset);
       offset += length;
       this.onBytes(length);
       if (this.builder.isFull) {
         await this.builder.settle();
         throwIfAborted(this.signal);
       }
-      if (length < wanted) return;
     }
   }
 }
@@ -137,9 +126,4 @@ function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {
     if (!isErrno(error, "EOPNOTSUPP")) throw error;
   }
   return found;
-}
-
-function changed(path: Uint8Array): NydusGdError {
-  const shown = new TextDecoder().decode(path);
-  return new NydusGdError("io", `Cannot convert ${shown}: it changed while it was read`);
 }

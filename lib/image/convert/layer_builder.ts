@@ -25,11 +25,12 @@ import { createHash, type Hash } from "node:crypto";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
+import { freeMemory } from "../../base/free_memory.ts";
 import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
 import type { BlobEntry, InodeSpec } from "../../rafs/v6/writer.ts";
-import { BlobChunks, type StoredPlace } from "./blob_chunks.ts";
+import { BlobChunks } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { Compressor } from "./compress_pool.ts";
@@ -37,6 +38,7 @@ import { compressChunk } from "./compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
 import { LayerTree, pathParts } from "./layer_tree.ts";
 import type { RafsOptions } from "./rafs_options.ts";
+import type { StoredPlace } from "./stored_place.ts";
 
 /** Stands for the blob that a bootstrap is in. */
 const PLACEHOLDER_ID = "x".repeat(64);
@@ -62,7 +64,7 @@ export interface BuiltLayer {
   readonly bootstrap: Uint8Array<ArrayBuffer>;
 }
 
-/** Visits a layer's entries and writes its blob. {@link prepareDigests} comes before. */
+/** Visits a layer's entries and writes its blob. For v5 {@link prepareDigests} comes before. */
 export class LayerBuilder implements TarVisitor {
   readonly #tree = new LayerTree();
   readonly #infos: ChunkInfoWriter;
@@ -121,6 +123,21 @@ export class LayerBuilder implements TarVisitor {
     }
   }
 
+  /**
+   * In place of {@link data}: the chunk of the current file that begins at `offset` is read there when its turn comes.
+   * Chunks are asked for one after the other.
+   *
+   * @param path absolute
+   * @returns its length in bytes
+   */
+  chunkOf(path: ByteString, offset: number): number {
+    const fileSize = this.#spec?.size ?? 0;
+    const size = Math.min(this.#buffer.length, fileSize - offset);
+    const isLast = offset + size === fileSize;
+    this.#places.push(this.#chunks.add({ path, offset, isLast }, size, isLast && offset === 0));
+    return size;
+  }
+
   endEntry(): void {
     if (this.#spec === undefined) return; // a hard link: it has its name
     this.#skipTo(this.#spec.size ?? 0);
@@ -131,6 +148,7 @@ export class LayerBuilder implements TarVisitor {
   /** Ends the blob. */
   async finish(): Promise<BuiltLayer> {
     await this.#chunks.finish();
+    await freeMemory();
     const tail = this.#tail();
     if (this.options.rafs.fsVersion === 6) tail.addMeta(BLOB_FEATURE.inlinedFsMeta);
     const bootstrap = this.#bootstrap(tail);
@@ -209,7 +227,7 @@ export class LayerBuilder implements TarVisitor {
   #endChunk(): void {
     if (this.#filled === 0) return;
     const isWholeFile = this.#places.length === 0 && this.#filled === this.#spec?.size;
-    this.#places.push(this.#chunks.add(this.#buffer.subarray(0, this.#filled), isWholeFile));
+    this.#places.push(this.#chunks.add(this.#buffer.subarray(0, this.#filled), this.#filled, isWholeFile));
     this.#filled = 0;
   }
 

@@ -1,0 +1,76 @@
+/**
+ * Which chunks of a mounted image are read, in order of first touch, whether they are in the cache or not.
+ *
+ * @module
+ */
+import type { Blob } from "../../blob/blob.ts";
+import { ChunkIndex } from "../../blob/chunk_index.ts";
+import type { ChunkStore } from "../../mount/image_mount.ts";
+
+/** A chunk of an image. */
+export interface ReadChunk {
+  /** Position of its blob. */
+  readonly blobIndex: number;
+  /** Its row in the blob's chunk table. */
+  readonly row: number;
+}
+
+/** See the module. */
+export class ReadLog {
+  /** In order of first touch. */
+  readonly chunks: ReadChunk[] = [];
+  readonly #seen = new Set<string>();
+  readonly #listeners = new Set<() => void>();
+
+  /** The blobs of an image, to be mounted in their place. */
+  storesOf(blobs: readonly Blob[]): ChunkStore[] {
+    return blobs.map((blob, blobIndex) => this.#storeOf(blob, blobIndex));
+  }
+
+  /** Resolves when nothing new was read for so long. */
+  async whenSettled(quietMs: number, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let timer = setTimeout(resolve, quietMs);
+    const onRead = () => {
+      clearTimeout(timer);
+      timer = setTimeout(resolve, quietMs);
+    };
+    this.#listeners.add(onRead);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#listeners.delete(onRead);
+    }
+  }
+
+  #storeOf(blob: Blob, blobIndex: number): ChunkStore {
+    let index: ChunkIndex | undefined;
+    const note = (row: number) => this.#note(blobIndex, row);
+    return {
+      id: blob.id,
+      async open(signal) {
+        const opened = await blob.open(signal);
+        if (index === undefined) opened.watched.fill(0xff);
+        index ??= new ChunkIndex(opened.chunks);
+        return opened;
+      },
+      async ensure(offset, length, priority, signal) {
+        index?.rowsIn(offset, length).forEach(note);
+        await blob.ensure(offset, length, priority, signal);
+      },
+      seal: (chunkIndexes) => blob.seal(chunkIndexes),
+      onStored: (listener) => blob.onStored(listener),
+      reached: note,
+    };
+  }
+
+  #note(blobIndex: number, row: number): void {
+    const key = `${blobIndex}:${row}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    this.chunks.push({ blobIndex, row });
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * What an image reads when it starts, as a layer of its own: its chunks once more, in the order of reading.
+ *
+ * ```
+ * merged image ─► mounted by FUSE, run once ─► chunks in order of first touch ─► a layer of them ─► merged in front
+ * ```
+ * Layers stay as they are, so that other images share them and they are not converted again. Each chunk is a file of the
+ * layer, and no tree ever shows those: merging takes equal chunks from the layer that comes first.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { preadExact } from "../../../ffi/unistd.ts";
+import { tarEntry } from "../../archive/tar.ts";
+import type { Backend } from "../../backend/blob_source.ts";
+import { throwIfAborted } from "../../base/abort.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { BlobCache } from "../../blob/blob_cache.ts";
+import { FuseSession } from "../../mount/fuse/session.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { CompressPool } from "./compress_pool.ts";
+import { type ConvertedLayer, convertLayer, type LayerConversion } from "./convert_layer.ts";
+import type { Entries } from "./convert_tree.ts";
+import { ReadLog } from "./read_log.ts";
+import { RUN_FOLDERS, runOnce } from "./run_once.ts";
+import type { RafsOptions } from "./rafs_options.ts";
+import type { SourceLayer } from "./source_image.ts";
+
+/** Of zstd, for what every start fetches. */
+const START_LEVEL = 19;
+
+/** Small files of a start that are compressed together: they are wanted together. */
+const START_BATCH_BYTES = 256 * 1024;
+
+/** Milliseconds without a new chunk after which a command that goes on has started. */
+const SETTLED_MS = 10_000;
+
+/** Names of the layer's files have so many digits: they come in the order of the chunks. */
+const NAME_DIGITS = 8;
+
+/** What is run, and how. */
+export interface StartRun {
+  /** For the image's /bin/sh. */
+  readonly command: string;
+  /** A folder that is there, and that is removed afterwards. */
+  readonly scratchDir: string;
+  /** How long a read waits for its data. */
+  readonly deadlineMs: number;
+}
+
+/** An image that is run. */
+export interface StartingImage {
+  /** The merged one. */
+  readonly bootstrap: Uint8Array;
+  /** Where all its blobs are. */
+  readonly blobs: Backend;
+  /** Its configuration, as JSON has it. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Runs the image, and puts the layer's blob to the target; undefined where nothing is read.
+ *
+ * @throws {NydusGdError} "environment" without root or FUSE, "usage" for a command that fails
+ */
+export async function convertStart(
+  image: StartingImage,
+  run: StartRun,
+  conversion: LayerConversion,
+  signal: AbortSignal,
+): Promise<ConvertedLayer | undefined> {
+  if (Deno.uid() !== 0) {
+    throw new NydusGdError("environment", "Cannot run the image: it needs root", {
+      hint: "sudo nydus-gd convert --optimize-run …",
+    });
+  }
+  const dir = await Deno.makeTempDir({ dir: run.scratchDir, prefix: "run-" });
+  await using parts = new AsyncDisposableStack();
+  const cache = parts.use(BlobCache.open(join(dir, "cache"), { readAheadBytes: 0 }));
+  const path = join(dir, "image.boot");
+  await Deno.writeFile(path, image.bootstrap);
+  const opened = parts.use(
+    OpenImage.open({ name: "image", bootstrap: MappedBootstrap.open(path), backend: image.blobs, cache }),
+  );
+  const log = new ReadLog();
+  await runMounted(opened, log, { ...run, ...image, dir }, signal);
+  throwIfAborted(signal);
+  if (log.chunks.length === 0) return undefined;
+  const layer: SourceLayer = {
+    what: `start of ${JSON.stringify(run.command)}`,
+    diffId: undefined,
+    size: undefined,
+    hasWhiteouts: false,
+    entries: () => entriesOf(opened, log),
+  };
+  const rafs = startOptions(conversion.rafs);
+  using pool = new CompressPool(rafs);
+  const silent = { onRead: () => {}, onPut: () => {} };
+  return await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent, signal);
+}
+
+/** It is small, and all of it is read: more is compressed together, and better. */
+function startOptions(rafs: RafsOptions): RafsOptions {
+  const level = rafs.compressor === "zstd" ? Math.max(rafs.level, START_LEVEL) : rafs.level;
+  const batchSize = rafs.batchSize === 0 ? 0 : Math.min(rafs.chunkSize, Math.max(rafs.batchSize, START_BATCH_BYTES));
+  return { ...rafs, level, batchSize };
+}
+
+async function runMounted(
+  image: OpenImage,
+  log: ReadLog,
+  { dir, command, config, deadlineMs }: StartRun & StartingImage & { readonly dir: string },
+  signal: AbortSignal,
+): Promise<void> {
+  for (const name of [...RUN_FOLDERS, "state"]) await Deno.mkdir(join(dir, name));
+  const { name, bootstrap, tree } = image;
+  await using _session = await FuseSession.start({
+    mountpoint: join(dir, "image"),
+    stateDir: join(dir, "state"),
+    workers: 2,
+    deadlineMs,
+    single: { image: { name, bootstrap, tree, blobs: log.storesOf(image.blobs) }, number: 1 },
+  });
+  await runOnce({ dir, config, command }, log.whenSettled(SETTLED_MS, signal));
+}
+
+/** Each chunk as a file. */
+function entriesOf({ blobs }: OpenImage, { chunks }: ReadLog): Entries {
+  return async (builder) => {
+    for (const [k, { blobIndex, row }] of chunks.entries()) {
+      const opened = await blobs[blobIndex]?.open();
+      if (opened === undefined) continue;
+      const { uncompressedOffset, uncompressedSize } = opened.chunks;
+      const sizeBytes = uncompressedSize[row] as number;
+      const plain = new Uint8Array(sizeBytes);
+      preadExact(opened.dataFd, plain, uncompressedOffset[row] as number);
+      const name = new TextEncoder().encode(String(k).padStart(NAME_DIGITS, "0"));
+      builder.entry(tarEntry({ type: "file", name, mode: 0o444, sizeBytes }));
+      builder.data(plain, 0);
+      builder.endEntry();
+      if (builder.isFull) await builder.settle();
+    }
+  };
+}

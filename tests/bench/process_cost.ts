@@ -1,0 +1,57 @@
+/**
+ * What a program takes until it ends: time, processor, memory.
+ *
+ * @module
+ */
+import { readProcessFile } from "../../ffi/procfs.ts";
+import { NydusGdError } from "../../lib/base/errors.ts";
+
+/** Between two looks at the program's memory: its peak is missed by what it grows in its last moments. */
+const POLL_MS = 20;
+/** USER_HZ of Linux. */
+const TICKS_PER_SECOND = 100;
+/** Characters of a program's complaint that are shown. */
+const MAX_SAID = 300;
+
+/** See the module. */
+export interface ProcessCost {
+  readonly seconds: number;
+  /** User and kernel, of the program and all that it waited for. */
+  readonly cpuSeconds: number;
+  /** Most resident memory of the program itself. */
+  readonly peakMegabytes: number;
+}
+
+/**
+ * Runs a program to its end. No other child may end meanwhile.
+ *
+ * @throws {NydusGdError} "environment" with what it wrote to standard error
+ */
+export async function costOf(program: string, args: readonly string[]): Promise<ProcessCost> {
+  const before = childTicks();
+  const start = performance.now();
+  const command = new Deno.Command(program, { args: [...args], stdin: "null", stdout: "null", stderr: "piped" });
+  const child = command.spawn();
+  let peakKib = 0;
+  const poll = setInterval(() => {
+    const kib = /^VmHWM:\s+(\d+) kB$/m.exec(readProcessFile(child.pid, "status") ?? "")?.[1];
+    if (kib !== undefined) peakKib = Number(kib);
+  }, POLL_MS);
+  try {
+    const { success, stderr } = await child.output();
+    const seconds = (performance.now() - start) / 1000;
+    if (!success) {
+      const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_SAID);
+      throw new NydusGdError("environment", `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it said nothing"}`);
+    }
+    return { seconds, cpuSeconds: (childTicks() - before) / TICKS_PER_SECOND, peakMegabytes: peakKib * 1024 / 1e6 };
+  } finally {
+    clearInterval(poll);
+  }
+}
+
+/** Of all children that ended: cutime and cstime of proc(5). */
+function childTicks(): number {
+  const fields = (readProcessFile("self", "stat") ?? "").replace(/^.*\) /s, "").split(" ");
+  return Number(fields[13]) + Number(fields[14]);
+}

@@ -1,0 +1,101 @@
+/**
+ * `nydus-gd convert --optimize-run` as a program: the image is run, and what it read comes first.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { toByteString } from "../../lib/base/bytes.ts";
+import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
+import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
+import { locateImage } from "../../lib/image/locate_image.ts";
+import { HttpClient } from "../../lib/backend/http/http_client.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
+import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
+import { fails, run } from "../support/command.ts";
+import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
+import { writeLayout } from "../support/layout_builder.ts";
+import { runnableTree } from "../support/nydus_images.ts";
+import { dir, file, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+const FILES = 40;
+
+/** Two layers: busybox, and files of which many fit into a batch. */
+async function writeSource(dirPath: string): Promise<void> {
+  const files = Array.from({ length: FILES }, (_, k) => file(`data/f${k}`, `${k} `.repeat(2000)));
+  const large = file("data/large", Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 9)) & 0xff));
+  const tars = [await runnableTree("hello"), tarOf(dir("data"), ...files, large)];
+  const config = { Env: ["WHERE=/data"], WorkingDir: "/data" };
+  await writeLayout(dirPath, { layers: tars.map((tar) => ({ tar })), config });
+}
+
+async function bootstrapOf(what: string, folder: string): Promise<Bootstrap> {
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  const { signal } = new AbortController();
+  const { source } = await locateImage({ what }, { http, keychain: ANONYMOUS }, folder, signal);
+  const { path } = await findBootstrap(source, `${folder}/found.boot`);
+  return openBootstrap(await Deno.readFile(path));
+}
+
+/** Blob and offset where each file begins. */
+function placesOf(bootstrap: Bootstrap): Map<string, { readonly blob: string; readonly offset: number }> {
+  const places = new Map<string, { blob: string; offset: number }>();
+  for (const { path, ino, attr } of walkTree(bootstrap)) {
+    const [first] = (attr.mode & 0o170000) === 0o100000 ? bootstrap.extents(ino, 0, attr.size) : [];
+    if (first === undefined) continue;
+    places.set(toByteString(path), { blob: bootstrap.blobs[first.blobIndex]?.id ?? "", offset: first.blobOffset });
+  }
+  return places;
+}
+
+fuseTest("what a command reads is stored once more, in the order of reading, and the tree is the same", async () => {
+  using temp = TempDir.make();
+  await writeSource(temp.join("source"));
+  const source = `oci:${temp.join("source")}:1`;
+  const target = `oci:${temp.join("target")}:1`;
+  const command = 'test "$PWD" = /data && cat "$WHERE/f7" f3 large f7 > /written';
+  const convert = ["convert", source, target, "--work-dir", temp.join("work"), "-o", "json"];
+  const { code, stdout, stderr } = await run([...convert, "--optimize-run", command]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  const { platforms: [made] } = JSON.parse(stdout) as { platforms: { start_blob: { digest: string } }[] };
+  const start = made?.start_blob.digest.replace("sha256:", "");
+
+  const bootstrap = await bootstrapOf(target, temp.path);
+  const places = placesOf(bootstrap);
+  const read = [...places].filter(([, { blob }]) => blob === start).sort(([, a], [, b]) => a.offset - b.offset);
+  assert.deepEqual(read.map(([path]) => path), ["/bin/busybox", "/data/f7", "/data/f3", "/data/large"]);
+  const paths = new Map(Array.from(walkTree(bootstrap), ({ path, ino }) => [ino, toByteString(path)]));
+  const listed = bootstrap.prefetch.map((ino) => paths.get(ino));
+  assert.deepEqual(listed.filter((path) => path !== "/bin/busybox"), ["/data/f7", "/data/f3", "/data/large"]);
+  assert.equal(places.size, FILES + 3, "written by the command");
+
+  for (const flags of [["--blobs"], ["--against", source]]) {
+    const checked = await run(["check", ...flags, target]);
+    assert.equal(checked.code, 0, checked.stdout + checked.stderr);
+  }
+  const again = await run([...convert, "--optimize-run", command]);
+  const reused = JSON.parse(again.stdout) as { platforms: { blobs: { reused: boolean }[] }[] };
+  assert.deepEqual(reused.platforms[0]?.blobs.map((blob) => blob.reused), [true, true]);
+});
+
+fuseTest("a command that goes on is ended, one that fails is told, and no mount is left", async () => {
+  using temp = TempDir.make();
+  await writeSource(temp.join("source"));
+  const source = `oci:${temp.join("source")}:1`;
+  const target = `oci:${temp.join("target")}:1`;
+  await Deno.mkdir(temp.join("scratch"));
+  const env = { TMPDIR: temp.join("scratch") };
+  const args = ["convert", source, target, "--work-dir", temp.join("work"), "-o", "json", "--optimize-run"];
+  await fails([...args, "cat f1 nothing"], /^nydus-gd: cannot run .* in the image: it ended with 1$/, /nothing/, {
+    env,
+    code: 2,
+  });
+  assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
+  const { code, stdout, stderr } = await run([...args, "cat f1; sleep 1000000"], { env });
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /start_blob/);
+  assert.deepEqual(mountsBelow(temp.path), []);
+  assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
+});
