@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { VERSION } from "../../lib/base/version.ts";
 import { bytesRow } from "./bytes_row.ts";
+import { convertRow } from "./convert_row.ts";
 import { erofsRow } from "./erofs_row.ts";
 import { fuseRow } from "./fuse_row.ts";
 import { memoryRow } from "./memory_row.ts";
@@ -26,7 +27,7 @@ import { startRow } from "./start_row.ts";
 import { type WorkloadName, WORKLOADS } from "./workloads.ts";
 
 const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
-const ROWS: readonly Row[] = [fuseRow, erofsRow, registryRow, startRow, bytesRow, prefetchRow, memoryRow];
+const ROWS: readonly Row[] = [fuseRow, erofsRow, registryRow, startRow, bytesRow, prefetchRow, memoryRow, convertRow];
 
 const USAGE = `usage: sh scripts/bench.sh [ROW…] [options]
 
