@@ -193,6 +193,8 @@ export interface ConvertArgs {
   readonly chunkDict?: string;
   /** File of patterns. */
   readonly prefetchPatterns?: string;
+  /** For the image's shell: what it reads is fetched first. */
+  readonly optimizeRun?: string;
   /** "linux/arm64"; absent: all that the source has. */
   readonly platform?: string;
   readonly withOci: boolean;

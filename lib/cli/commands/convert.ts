@@ -35,6 +35,11 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
     )
     .option("--chunk-dict <image>", "refer to the chunks of this nydus image in place of storing them again")
     .option("--prefetch-patterns <file>", "paths that are fetched first, one a line, * and ** and ? in them; -: stdin")
+    .option(
+      "--optimize-run <command>",
+      "run it once in the image, without network, and store what it reads once more, in that order: it comes first, " +
+        "in few requests",
+    )
     .option("--with-oci", "keep the ordinary image, as first entry: plain clients get it and load all of it", false)
     .option("--force", "replace the very name that the source has", false)
     .option(
@@ -51,6 +56,7 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
         "nydus-gd convert registry.example/app:1 registry.example/app:1-lazy",
         "nydus-gd convert --platform linux/arm64 oci:./layout:1 oci:./lazy:1",
         "nydus-gd convert dir:/srv/rootfs oci:./lazy",
+        "nydus-gd convert --optimize-run 'python3 app.py --help' registry.example/app:1 registry.example/app:1-lazy",
       ),
     )
     .action((source, target, { fsVersion, level, chunkSize, batchSize, ...options }) =>

@@ -46,6 +46,11 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
     dictionary,
     cache: new LayerCache(join(workDir, "layers")),
     prefetch,
+    start: args.optimizeRun === undefined ? undefined : {
+      command: args.optimizeRun,
+      scratchDir: scratch.path,
+      deadlineMs: access.settings.fetch.deadlineMs,
+    },
     withOci: args.withOci,
     onEvent(event) {
       if (args.output === "text") progress.show(event);
@@ -132,10 +137,11 @@ function documentOf({ target, digest, platforms }: ConvertedImage): Record<strin
   return {
     target,
     digest,
-    platforms: platforms.map(({ platform, layers, bootstrapBytes }) => ({
+    platforms: platforms.map(({ platform, layers, start, bootstrapBytes }) => ({
       platform,
       bootstrap_bytes: bootstrapBytes,
       blobs: layers.map(({ digest, blobBytes, reused }) => ({ digest, size: blobBytes, reused })),
+      ...(start === undefined ? {} : { start_blob: { digest: start.digest, size: start.blobBytes } }),
     })),
   };
 }
@@ -149,12 +155,13 @@ function documentOf({ target, digest, platforms }: ConvertedImage): Record<strin
 function resultLines({ target, digest, platforms }: ConvertedImage): string[] {
   return [
     `${target} is ${digest}`,
-    ...platforms.map(({ platform, layers, bootstrapBytes }) => {
+    ...platforms.map(({ platform, layers, start, bootstrapBytes }) => {
       const bytes = layers.reduce((sum, { blobBytes }) => sum + blobBytes, 0);
       const blobs = layers.length === 1 ? "1 blob" : `${layers.length} blobs`;
       const reused = layers.filter((layer) => layer.reused).length;
       const there = reused === 0 ? "" : `, ${reused} of them ${reused === 1 ? "was" : "were"} there`;
-      return `${platform}  ${blobs}, ${bytesText(bytes)}${there}; bootstrap ${bytesText(bootstrapBytes)}`;
+      const first = start === undefined ? "" : `; what a start reads ${bytesText(start.blobBytes)}`;
+      return `${platform}  ${blobs}, ${bytesText(bytes)}${there}${first}; bootstrap ${bytesText(bootstrapBytes)}`;
     }),
   ];
 }

@@ -34,6 +34,7 @@ import type { OpenDictionary } from "./open_dictionary.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 import type { SourceImage } from "./source_image.ts";
+import { convertStart, type StartRun } from "./start_layer.ts";
 
 const log = logger("image");
 
@@ -64,6 +65,8 @@ export interface ConvertOptions {
   readonly cache: LayerCache;
   readonly dictionary?: OpenDictionary | undefined;
   readonly prefetch?: PrefetchPatterns | undefined;
+  /** Run once: what it reads is stored once more, in that order, and fetched first. */
+  readonly start?: StartRun | undefined;
   /** The original image stays in the index and comes first: plain clients get it. */
   readonly withOci: boolean;
   onEvent(event: ConvertEvent): void;
@@ -80,9 +83,14 @@ export interface ConvertedImage {
 /** What was made for one platform. */
 export interface ConvertedPlatform {
   readonly platform: string;
-  readonly layers: readonly Omit<ConvertedLayer, "bootstrap">[];
+  readonly layers: readonly MadeBlob[];
+  /** What the image reads when it starts, once more. */
+  readonly start: MadeBlob | undefined;
   readonly bootstrapBytes: number;
 }
+
+/** A data blob of the image. */
+export type MadeBlob = Omit<ConvertedLayer, "bootstrap">;
 
 /**
  * Converts the images, one for each platform, under one name.
@@ -104,7 +112,7 @@ export async function convertImage(
   const platforms: ConvertedPlatform[] = [];
   for (const image of images) {
     const layers = await convertLayers(image, conversion, options, signal);
-    const { made, bootstrapBytes } = await assemble(image, layers, options, signal);
+    const { made, start, bootstrapBytes } = await assemble(image, layers, conversion, options, signal);
     for (const blob of made.blobs) await target.putBytes(blob, signal);
     if (options.withOci && image.manifest !== undefined) {
       entries.push(await copyOriginal(image.manifest, image.platform, target, signal));
@@ -112,7 +120,7 @@ export async function convertImage(
     entries.push(...made.entries);
     manifests.push(...made.manifests);
     const platform = formatPlatform(image.platform);
-    platforms.push({ platform, bootstrapBytes, layers: layers.map(({ bootstrap: _, ...layer }) => layer) });
+    platforms.push({ platform, bootstrapBytes, start, layers: layers.map(madeBlob) });
     options.onEvent({ event: "merged", platform, bootstrapBytes });
   }
   const index = nydusIndex(entries);
@@ -146,28 +154,44 @@ async function convertLayers(
 async function assemble(
   image: SourceImage,
   layers: readonly ConvertedLayer[],
-  { rafs, target, prefetch, dictionary }: ConvertOptions,
+  conversion: LayerConversion,
+  { rafs, target, prefetch, dictionary, start: run }: ConvertOptions,
   signal: AbortSignal,
-): Promise<{ made: NydusImage; bootstrapBytes: number }> {
+): Promise<{ made: NydusImage; start: MadeBlob | undefined; bootstrapBytes: number }> {
   const mergeable = layers.map(({ bootstrap, blobId }, k) => ({
     tree: openBootstrap(bootstrap),
     blobId,
     hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
   }));
-  const { bootstrap, blobs } = mergeLayers(mergeable, rafs, prefetch);
+  const merged = mergeLayers(mergeable, rafs, { prefetch });
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
   const extra = [];
-  for (const { id } of blobs) {
+  for (const { id } of merged.blobs) {
     if (sizes.has(id) || dictionary === undefined) continue;
     const blob = { digest: sha256Digest(id), size: await dictionary.home.blobs.blob(id).size(signal) };
     await copyBlob(blob, dictionary.home, target, signal);
     extra.push(blob);
     sizes.set(id, blob.size);
   }
+  const start = run &&
+    await convertStart({ ...merged, blobs: target.blobs, config: image.config }, run, conversion, signal);
+  if (start !== undefined) {
+    extra.push({ digest: start.digest, size: start.blobBytes });
+    sizes.set(start.blobId, start.blobBytes);
+  }
+  const { bootstrap, blobs } = start === undefined ? merged : mergeLayers(mergeable, rafs, {
+    prefetch,
+    start: { tree: openBootstrap(start.bootstrap), blobId: start.blobId },
+  });
   const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
   const tar = bootstrapLayerTar(bootstrap, place && { ...place, blobSizes });
-  return { made: await nydusImage(image, layers, extra, tar, rafs.fsVersion), bootstrapBytes: bootstrap.length };
+  const made = await nydusImage(image, layers, extra, tar, rafs.fsVersion);
+  return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
+}
+
+function madeBlob({ bootstrap: _, ...blob }: ConvertedLayer): MadeBlob {
+  return blob;
 }
 
 /** What the image that the target's name stands for now says of its layers. */

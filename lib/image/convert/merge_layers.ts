@@ -32,6 +32,14 @@ export interface MergedImage {
   readonly blobs: readonly BlobEntry[];
 }
 
+/** What a merged image has beside its layers. */
+export interface MergeExtras {
+  /** Files that are fetched first. */
+  readonly prefetch?: PrefetchPatterns | undefined;
+  /** Chunks that are used in place of equal ones of the layers; files that are all there are fetched first, too. */
+  readonly start?: Pick<MergeableLayer, "tree" | "blobId"> | undefined;
+}
+
 /** Inode numbers are below this: v6 counts units of 32 bytes in what a u32 of blocks can hold. */
 const INODES = 2 ** 40;
 
@@ -43,10 +51,10 @@ const INODES = 2 ** 40;
 export function mergeLayers(
   layers: readonly MergeableLayer[],
   options: RafsOptions,
-  prefetch?: PrefetchPatterns,
+  { prefetch, start }: MergeExtras = {},
 ): MergedImage {
   const root = mergeTrees(layers);
-  const chunks = new MergedChunks(layers);
+  const chunks = new MergedChunks(layers, start);
   const readers = layers.map(({ tree }) => new InodeReader(tree));
   const readerOf = ({ layer }: MergedNode) => readers[layer] as InodeReader;
   for (const { node } of walkNodes(root)) chunks.use(node.layer, readerOf(node).extents(node.ino));
@@ -54,20 +62,21 @@ export function mergeLayers(
   const writer = makeBootstrapWriter(options);
   for (const record of chunks.records()) writer.addChunkRecord(record);
   const numbers = new Map<number, number>();
-  const wanted = new Set<number>();
+  /** Inodes that are fetched first, and where they come among them. */
+  const wanted = new Map<number, number>();
   for (const named of walkNodes(root)) {
     const { node, parent } = named;
     const key = node.layer * INODES + node.ino;
+    const extents = readerOf(node).extents(node.ino);
     named.number = numbers.get(key) ??
-      writer.addInode({
-        ...readerOf(node).spec(node.ino),
-        chunks: chunks.placesOf(node.layer, readerOf(node).extents(node.ino)),
-      });
+      writer.addInode({ ...readerOf(node).spec(node.ino), chunks: chunks.placesOf(node.layer, extents) });
     numbers.set(key, named.number);
     if (parent !== undefined) writer.addEntry(parent.number, fromByteString(named.name), named.number);
-    if (prefetch?.matches(pathOf(named))) wanted.add(named.number);
+    const at = chunks.firstOffset(node.layer, extents) ?? (prefetch?.matches(pathOf(named)) ? Infinity : undefined);
+    if (at !== undefined) wanted.set(named.number, at);
   }
-  return { bootstrap: writer.finish(blobs, [...wanted]), blobs };
+  const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
+  return { bootstrap: writer.finish(blobs, listed), blobs };
 }
 
 /** A name of the merged tree. */

@@ -48,7 +48,13 @@ export class MergedChunks {
   /** For each layer and blob of its table, its chunks by their index. */
   readonly #ofLayer: MergedChunk[][][] = [];
 
-  constructor(layers: readonly ChunkedLayer[]) {
+  /** Rows of what comes first. */
+  readonly #firstRows: ReadonlySet<Row>;
+
+  /** @param first has chunks only: where it has one, no layer's is used */
+  constructor(layers: readonly ChunkedLayer[], first?: ChunkedLayer) {
+    if (first !== undefined) this.#collect(first);
+    this.#firstRows = new Set(this.#rows.values());
     for (const layer of layers) this.#ofLayer.push(this.#collect(layer));
   }
 
@@ -65,6 +71,12 @@ export class MergedChunks {
   number(): BlobEntry[] {
     const used = [...this.#rows.values()].filter((row) => row.used);
     return used.map((row, index) => ({ ...row.entry, index: row.index = index }));
+  }
+
+  /** Where the file begins in what comes first, if all of it is there; undefined for any other, and for no pieces. */
+  firstOffset(layer: number, extents: readonly Extent[]): number | undefined {
+    const chunks = extents.map((extent) => this.#chunkOf(layer, extent));
+    return chunks.every(({ row }) => this.#firstRows.has(row)) ? chunks[0]?.uncompressedOffset : undefined;
   }
 
   placesOf(layer: number, extents: readonly Extent[]): ChunkPlace[] {
