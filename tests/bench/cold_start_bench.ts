@@ -2,8 +2,8 @@
  * How long a program in an image takes to be ready while the image is still at its registry, and what is fetched for it.
  *
  * `deno run -A tests/bench/cold_start_bench.ts [--dir DIR] [--links 3,12,0] [--workloads python,gcc,cat] [--runs N]
- * [--chunk KIB] [--batch KIB] [--delay MS] [--read-ahead KIB] [--prefetch] [--learned] [--trace]`, as root, best
- * in a mount namespace of its own. Links are in MB/s, 0 is unlimited. Without read-ahead, what is fetched is the image's doing
+ * [--chunk KIB] [--batch KIB] [--delay MS] [--read-ahead KIB] [--optimize] [--prefetch] [--learned] [--trace]`, as root,
+ * best in a mount namespace of its own. Links are in MB/s, 0 is unlimited. Without read-ahead, what is fetched is the image's doing
  * alone. Images are made in DIR from this Debian's packages and kept. Prints a table and, as its last line, JSON.
  *
  * @module
@@ -22,7 +22,10 @@ import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { convertToFolder, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import { ReadRecorder } from "../../lib/image/read_recorder.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import { OciLayout } from "../../lib/image/oci_layout.ts";
 import type { LinkRequest } from "./cold_start_link.ts";
+import { output } from "./programs.ts";
+import { exists } from "./workloads.ts";
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +37,8 @@ const { values } = parseArgs({
     batch: { type: "string", default: "0" },
     delay: { type: "string", default: "20" },
     "read-ahead": { type: "string", default: "1024" },
+    /** Each workload has an image of its own, for which it was run once: `convert --optimize-run`. */
+    optimize: { type: "boolean", default: false },
     prefetch: { type: "boolean", default: false },
     /** A run that is not counted goes first; what it waited for is fetched first in the others. */
     learned: { type: "boolean", default: false },
@@ -72,12 +77,7 @@ interface Built {
 async function buildOnce(dir: string, chunkKib: number, batchKib: number): Promise<Built> {
   const base = `${dir}/${chunkKib}k-${batchKib}k`;
   const built = { bootstrap: `${base}/image.boot`, blobs: `${base}/blobs` };
-  try {
-    await Deno.stat(built.bootstrap);
-    return built;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  if (await exists(built.bootstrap)) return built;
   await Deno.mkdir(built.blobs, { recursive: true });
   await writeUserland(`${base}/userland.tar`, base, PACKAGES);
   const made = await (async () => {
@@ -89,6 +89,29 @@ async function buildOnce(dir: string, chunkKib: number, batchKib: number): Promi
   })();
   await Deno.remove(`${base}/userland.tar`);
   await Deno.writeFile(built.bootstrap, made.bootstrap);
+  return built;
+}
+
+/** As {@link buildOnce}, of the same tree, optimized for a workload. */
+async function buildOptimized(name: string, dir: string, chunkKib: number, batchKib: number): Promise<Built> {
+  const base = `${dir}/${chunkKib}k-${batchKib}k-${name}`;
+  const built = { bootstrap: `${base}/image/image.boot`, blobs: `${base}/oci/blobs/sha256` };
+  if (await exists(built.bootstrap)) return built;
+  await Deno.mkdir(`${base}/image`, { recursive: true });
+  const tar = `${base}/userland.tar`;
+  await writeUserland(tar, base, PACKAGES);
+  const words = (WORKLOADS[name] ?? []).map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+  const sizes = ["--chunk-size", `${chunkKib}KiB`, "--batch-size", `${batchKib}KiB`, "--work-dir", `${base}/work`];
+  const main = decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname);
+  const convert = ["convert", ...sizes, "--optimize-run", words, `tar:${tar}`, `oci:${base}/oci`];
+  await output(Deno.execPath(), ["run", "--allow-all", "--no-check", main, ...convert]);
+  await Deno.remove(tar);
+  const layout = await OciLayout.open(`oci:${base}/oci`);
+  for (const index of await layout.named()) {
+    const { manifests } = JSON.parse(await Deno.readTextFile(`${built.blobs}/${index.digest.slice(7)}`));
+    const { layers } = JSON.parse(await Deno.readTextFile(`${built.blobs}/${manifests[0].digest.slice(7)}`));
+    await output("tar", ["-xzf", `${built.blobs}/${layers[0].digest.slice(7)}`, "-C", base, "image/image.boot"]);
+  }
   return built;
 }
 
@@ -196,11 +219,13 @@ async function run(
 
 const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1] as number;
 
-const built = await buildOnce(values.dir, Number(values.chunk), Number(values.batch));
 const results = [];
 for (const megabytes of values.links.split(",").map(Number)) {
-  await using link = await Link.start(built.blobs, megabytes, Number(values.delay));
   for (const name of values.workloads.split(",")) {
+    const [chunk, batch] = [Number(values.chunk), Number(values.batch)];
+    const built =
+      await (values.optimize ? buildOptimized(name, values.dir, chunk, batch) : buildOnce(values.dir, chunk, batch));
+    await using link = await Link.start(built.blobs, megabytes, Number(values.delay));
     const runs: Run[] = [];
     const memory = await Deno.makeTempDir({ dir: values.dir, prefix: "learned" });
     const learned = values.learned ? await LearnedReads.open(memory) : undefined;
