@@ -110,6 +110,25 @@ export class TarReader {
   }
 
   /**
+   * Passes over what is left of the current entry's data and the padding behind it; the visitor gets none of it. Before
+   * or between pieces.
+   *
+   * @returns bytes of the archive that the next piece begins later
+   */
+  skip(): number {
+    const from = this.#offset;
+    if (this.#state === "data") {
+      this.#offset += this.#left;
+      this.#endData();
+    }
+    if (this.#state === "padding") {
+      this.#offset += this.#left;
+      this.#skipPadding(0);
+    }
+    return this.#offset - from;
+  }
+
+  /**
    * Says that the stream is over.
    *
    * @throws {TarError} when it ended inside an entry

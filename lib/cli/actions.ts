@@ -176,9 +176,9 @@ export interface SetupArgs {
 
 /** `nydus-gd convert`. */
 export interface ConvertArgs {
-  /** Image reference, `oci:DIR[:TAG]`, `tar:FILE`, `dir:DIR`. */
+  /** Image reference, `docker:NAME`, `oci:DIR[:TAG]`, `tar:FILE[:NAME]`, `dir:DIR`. */
   readonly source: string;
-  /** Image reference, `oci:DIR[:TAG]`. */
+  /** Image reference, `oci:DIR[:TAG]`, `tar:FILE`. */
   readonly target: string;
   readonly fsVersion: 5 | 6;
   readonly compressor: WrittenCompressor;
@@ -198,8 +198,10 @@ export interface ConvertArgs {
   /** "linux/arm64"; absent: all that the source has. */
   readonly platform?: string;
   readonly withOci: boolean;
-  /** Replace the source's own name. */
+  /** Replace the source's own name, or a file. */
   readonly force: boolean;
+  /** As DOCKER_HOST has it; absent: settings, environment, default. */
+  readonly dockerHost?: string;
   /** Folder for what is on its way and for records of what was converted. */
   readonly workDir?: string;
   readonly output: "text" | "json";

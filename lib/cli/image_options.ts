@@ -7,7 +7,8 @@ import { Option } from "@commander-js/extra-typings";
 
 /** Help for the argument. */
 export const IMAGE_HELP =
-  "bootstrap file, blob that carries one, layer tar(.gz) that holds one, oci:DIR[:TAG], or image reference";
+  "bootstrap file, blob that carries one, layer tar(.gz) that holds one, oci:DIR[:TAG], tar:FILE[:TAG] of a layout, or " +
+  "image reference";
 
 /** `--blob-dir`. */
 export function blobDirOption(): Option<"--blob-dir <dir>"> {

@@ -4,7 +4,7 @@
  * | named | bootstrap | blobs |
  * |---|---|---|
  * | a file | in it (find_bootstrap.ts) | in the folder, or the backend of the configuration, that is named too |
- * | `oci:DIR[:TAG]` | a layer of the layout | in the layout |
+ * | `oci:DIR[:TAG]`, `tar:FILE[:TAG]` | a layer of the layout, or of the one in the archive | in the layout |
  * | an image reference | a layer in the registry | in the same repository |
  *
  * @module
@@ -18,12 +18,13 @@ import { bootstrapLayer, type Manifest } from "../oci/manifest.ts";
 import { parseReference } from "../oci/reference.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 import { readNydusdConfig } from "./config_files.ts";
+import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
 import { fetchBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
 
 /** What a user says of an image. */
 export interface NamedImage {
-  /** File, `oci:DIR[:TAG]` or image reference. */
+  /** File, `oci:DIR[:TAG]`, `tar:FILE[:TAG]` or image reference. */
   readonly what: string;
   /** Folder of a file's blobs, named by their ids. */
   readonly blobDir?: string | undefined;
@@ -59,11 +60,11 @@ export async function locateImage(
   const config = configPath === undefined ? undefined : await readNydusdConfig({ path: configPath, explicit: true });
   const source = `${folder}/image.boot`;
   const keep = (bootstrap: Uint8Array) => Deno.writeFile(source, bootstrap, { mode: 0o600 });
-  if (OciLayout.isNamed(what)) {
-    const layout = await OciLayout.open(what);
+  if (OciLayout.isNamed(what) || isArchiveNamed(what)) {
+    const layout = await openLayout(what, folder, signal);
     const { manifest, bootstrap } = await bootstrapOfLayout(layout);
     await keep(bootstrap);
-    return { source, backend: folderOf(layout.blobDir), config, manifest };
+    return { source, backend: layout.blobs, config, manifest };
   }
   const isFile = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(what));
   if (isFile === undefined && !/^[./]/.test(what)) {
@@ -91,6 +92,16 @@ export function requireBackend({ backend, source }: LocatedImage, doing: string)
 
 function folderOf(dir: string): Backend {
   return new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] });
+}
+
+async function openLayout(what: string, folder: string, signal: AbortSignal): Promise<OciLayout> {
+  if (!isArchiveNamed(what)) return await OciLayout.open(what);
+  const found = await openImageArchive(what, folder, signal);
+  const layout = found && OciLayout.ofArchive(found.archive, found.name);
+  if (layout !== undefined) return layout;
+  throw new NydusGdError("unsupported", `Cannot read image ${what}: the archive has no OCI layout`, {
+    hint: "for a layer with a bootstrap, or a bootstrap itself, name the file without tar:",
+  });
 }
 
 async function bootstrapOfLayout(layout: OciLayout): Promise<{ manifest: Manifest; bootstrap: Uint8Array }> {

@@ -1,13 +1,13 @@
 /**
- * Images in a folder of OCI's layout: `index.json` names manifests, `blobs/sha256/` has everything by its digest.
+ * Images in OCI's layout: `index.json` names manifests, `blobs/sha256/` has everything by its digest.
  *
- * Source: OCI image spec 1.1, image-layout.md. Of a folder with several images the tag, or the whole name, in the
+ * Source: OCI image spec 1.1, image-layout.md. Of a layout with several images the tag, or the whole name, in the
  * annotation `org.opencontainers.image.ref.name` says which.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import type { Backend } from "../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { digestAlgorithm, digestHex } from "../oci/digest.ts";
@@ -22,12 +22,17 @@ import {
 import { MEDIA_TYPE } from "../oci/media_types.ts";
 import { hostPlatform } from "../oci/platform.ts";
 import { isEntryFor } from "../oci/index_entry.ts";
+import type { ArchiveFile } from "./archive_file.ts";
+import { archiveFiles, folderFiles, type LayoutFiles } from "./layout_files.ts";
 
 /** The name of an image in the layout's index. */
 export const REF_NAME = "org.opencontainers.image.ref.name";
 
 /** Indexes within indexes that are followed. */
 const MAX_DEPTH = 4;
+
+/** The file that says which images there are. */
+const INDEX = "index.json";
 
 /** What is asked for in place of a registry's reference. */
 const PREFIX = "oci:";
@@ -37,9 +42,9 @@ export type WantedKind = "nydus" | "ordinary";
 
 /** One image of a layout. */
 export class OciLayout {
-  private constructor(readonly dir: string, readonly tag: string | undefined) {}
+  private constructor(private readonly files: LayoutFiles, readonly tag: string | undefined) {}
 
-  /** Whether `text` names a layout: `oci:DIR` or `oci:DIR:TAG`. */
+  /** Whether `text` names a layout that is a folder: `oci:DIR` or `oci:DIR:TAG`. */
   static isNamed(text: string): boolean {
     return text.startsWith(PREFIX);
   }
@@ -47,22 +52,28 @@ export class OciLayout {
   /** @throws {NydusGdError} "not-found" when there is no such folder */
   static async open(text: string): Promise<OciLayout> {
     const path = text.slice(PREFIX.length);
-    if (await isFolder(path)) return new OciLayout(path, undefined);
+    if (await isFolder(path)) return new OciLayout(folderFiles(path), undefined);
     const colon = path.lastIndexOf(":");
     const dir = path.slice(0, Math.max(colon, 0));
-    if (dir !== "" && await isFolder(dir)) return new OciLayout(dir, path.slice(colon + 1));
+    if (dir !== "" && await isFolder(dir)) return new OciLayout(folderFiles(dir), path.slice(colon + 1));
     throw new NydusGdError("not-found", `Cannot read image ${text}: there is no such folder`, {
       hint: "oci:DIR or oci:DIR:TAG, where DIR has index.json",
     });
   }
 
-  /** Folder that has the blobs, named by their sha256. */
-  get blobDir(): string {
-    return join(this.dir, "blobs/sha256");
+  /** A layout in an archive; undefined for an archive of something else. */
+  static ofArchive(archive: ArchiveFile, tag: string | undefined): OciLayout | undefined {
+    const isLayout = archive.has("oci-layout") && archive.has(INDEX);
+    return isLayout ? new OciLayout(archiveFiles(archive), tag) : undefined;
+  }
+
+  /** Its blobs, named by their sha256. */
+  get blobs(): Backend {
+    return this.files.blobs;
   }
 
   get description(): string {
-    return `oci:${this.dir}${this.tag === undefined ? "" : `:${this.tag}`}`;
+    return `${this.files.description}${this.tag === undefined ? "" : `:${this.tag}`}`;
   }
 
   /** What the layout's index has under the given name, for any machine. @throws {NydusGdError} "not-found" for nothing */
@@ -94,20 +105,15 @@ export class OciLayout {
    */
   async blob(descriptor: Pick<Descriptor, "digest" | "size">, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const { digest, size } = descriptor;
-    const bytes = await this.#read(this.path(descriptor), Math.min(size, maxBytes));
     const algorithm = digestAlgorithm(digest);
+    const bytes = await this.files.read(`blobs/${algorithm}/${digestHex(digest)}`, Math.min(size, maxBytes));
     const actual = `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`;
     if (actual === digest) return bytes;
     throw new NydusGdError("corrupt", `Cannot read blob ${digest} of ${this.description}: its digest is ${actual}`);
   }
 
-  /** The file of a blob. */
-  path({ digest }: Pick<Descriptor, "digest">): string {
-    return join(this.dir, "blobs", digestAlgorithm(digest), digestHex(digest));
-  }
-
   async #index(): Promise<ManifestDocument> {
-    return parseManifestDocument(await this.#read(join(this.dir, "index.json"), MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex);
+    return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex);
   }
 
   /** Every manifest that fits, in the order of the index. */
@@ -127,17 +133,6 @@ export class OciLayout {
       found.push(...await this.#search(inner, undefined, kind, depth - 1));
     }
     return found;
-  }
-
-  async #read(path: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-    const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
-    const refuse = (code: "not-found" | "invalid-image", state: string) =>
-      new NydusGdError(code, `Cannot read image ${this.description}: ${state}`);
-    if (!info?.isFile) throw refuse("not-found", `there is no file ${path}`);
-    if (info.size > maxBytes) {
-      throw refuse("invalid-image", `${path} has ${info.size} bytes, expected ${maxBytes} at most`);
-    }
-    return await Deno.readFile(path);
   }
 }
 

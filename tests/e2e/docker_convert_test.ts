@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { run } from "../support/command.ts";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
+import { runBeside } from "../support/pull_command.ts";
 import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
@@ -34,6 +35,32 @@ eachDockerd(({ test }) => {
     assert.equal(shown, "belowabovemore\ntext");
     assert.deepEqual(await stack.docker("inspect", "--format", "{{len .RootFS.Layers}}", target), "1");
     await stack.docker("rmi", target);
+    await requireNoLeaks(stack);
+  });
+
+  test("an image of this Docker alone is converted out of it, from its daemon or from what it saved", async (parts) => {
+    const { stack, registry, dir: folder } = parts;
+    const source = await registry.pushClassic("classic/app", [
+      tarOf(dir("data"), file("data/text", "below"), file("data/gone", "1")),
+      tarOf(whiteout("data/gone"), file("data/more", "above")),
+    ]);
+    await stack.docker("pull", "--quiet", source);
+    await stack.docker("tag", source, "own:1");
+    await stack.docker("save", "--output", `${folder}/saved.tar`, "own:1");
+    for (const [from, name] of [["docker:own:1", "one"], [`tar:${folder}/saved.tar`, "two"]] as const) {
+      const target = `${registry.host}/lazy/${name}:1`;
+      const { code, stderr } = await runBeside(stack, ["convert", from, target, "--work-dir", `${folder}/work`]);
+      assert.equal(code, 0, stderr);
+      await stack.docker("pull", "--quiet", target);
+      const shown = await stack.docker("run", "--rm", ...NO_NETWORK, target, "/bin/busybox", "ls", "/data");
+      assert.equal(shown, "more\ntext");
+      const checked = await runBeside(stack, ["check", "--blobs", "--against", from, target]);
+      assert.equal(checked.code, 0, checked.stdout + checked.stderr);
+      await stack.docker("rmi", target);
+    }
+    const lazy = await runBeside(stack, ["convert", "docker:no/such:1", `${registry.host}/lazy/none:1`]);
+    assert.deepEqual([lazy.code, /Docker has no such image/.test(lazy.stderr)], [1, true], lazy.stderr);
+    await stack.docker("rmi", "own:1", source);
     await requireNoLeaks(stack);
   });
 });

@@ -10,7 +10,6 @@ import { utimensat } from "../../ffi/sys_stat.ts";
 import { lsetxattr } from "../../ffi/sys_xattr.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
-import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { openSource } from "../../lib/image/against/open_source.ts";
 import { checkImage } from "../../lib/image/check/check_image.ts";
@@ -23,6 +22,7 @@ import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
 import { ImageCopy } from "../support/damage.ts";
 import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
 import { listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import { anonymousAccess } from "../support/source_access.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 
@@ -30,9 +30,7 @@ const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped without root: comparing folders, which hold devices and owners");
 
 const own = listRafsFixtures();
-const fixtures = own.filter(({ name, blobsAbsent }) =>
-  !/^v6-(zran|tar-ref|tarfs|.*encrypt)/.test(name) && !blobsAbsent
-);
+const fixtures = own.filter(({ blobsAbsent }) => !blobsAbsent);
 const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
 const signal = new AbortController().signal;
@@ -60,7 +58,7 @@ async function differences(source: string, blobDir: string, against: string, fol
     source,
     backend: blobsIn(blobDir),
     chunks: false,
-    against: await openSource(against, { http, keychain: ANONYMOUS }, signal, onProgress),
+    against: await openSource(against, anonymousAccess(http, folder), signal, onProgress),
     folder,
     signal,
     onProgress,
@@ -192,10 +190,10 @@ for (const name of ["oci-layout-v5", "oci-layout-v6"]) {
   }, async () => {
     using temp = TempDir.make();
     using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-    const deps = { http, keychain: ANONYMOUS };
-    const { source, backend } = await locateImage({ what: `oci:${layout}` }, deps, temp.path, signal);
+    const access = anonymousAccess(http, temp.path);
+    const { source, backend } = await locateImage({ what: `oci:${layout}` }, access.deps, temp.path, signal);
     // the layers of the ordinary image are in the layout that holds both
-    const against = await openSource(`oci:${join(MORE_FIXTURES, "oci-layout-v6")}`, deps, signal, onProgress);
+    const against = await openSource(`oci:${join(MORE_FIXTURES, "oci-layout-v6")}`, access, signal, onProgress);
     const report = await checkImage({ source, backend, chunks: true, against, folder: temp.path, signal, onProgress });
     assert.deepEqual([report.findings, report.remarks], [[], []]);
     assert.ok(report.names > 20);

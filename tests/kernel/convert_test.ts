@@ -5,36 +5,16 @@
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { AT } from "../../ffi/fcntl.ts";
-import { makedev, mknodat, S } from "../../ffi/sys_stat.ts";
-import { lsetxattr } from "../../ffi/sys_xattr.ts";
 import { DockerRegistry, dockerRegistryMissing, TEST_USER } from "../support/docker_registry.ts";
 import { commandLine, fails, inNamespace, run, Server } from "../support/command.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { makeSampleTree } from "../support/sample_tree.ts";
 import { writeLayout } from "../support/layout_builder.ts";
 import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree, walkInChild } from "../support/tree_walk.ts";
 
 if (dockerRegistryMissing !== undefined) console.log(`skipped, conversions to a registry: ${dockerRegistryMissing}`);
-
-/** A folder with every kind of file. */
-function makeTree(root: string): void {
-  Deno.mkdirSync(`${root}/etc/empty`, { recursive: true, mode: 0o750 });
-  Deno.writeTextFileSync(`${root}/etc/small`, "text");
-  Deno.writeFileSync(`${root}/etc/large`, Uint8Array.from({ length: 700_001 }, (_, i) => (i * 7 + (i >> 9)) & 0xff));
-  Deno.linkSync(`${root}/etc/large`, `${root}/again`);
-  Deno.symlinkSync("etc/small", `${root}/link`);
-  Deno.truncateSync(`${root}/etc/small`, 300_000); // a hole
-  mknodat(AT.FDCWD, `${root}/null`, S.IFCHR | 0o666, makedev(1, 3));
-  mknodat(AT.FDCWD, `${root}/disk`, S.IFBLK | 0o600, makedev(259, 70_000));
-  mknodat(AT.FDCWD, `${root}/pipe`, S.IFIFO | 0o640, 0);
-  lsetxattr(`${root}/etc/small`, "user.note", new TextEncoder().encode("kept"));
-  Deno.chownSync(`${root}/etc/large`, 70_000, 8);
-  Deno.chmodSync(`${root}/etc/large`, 0o4711);
-  Deno.utimeSync(`${root}/etc/small`, 1, new Date(-5_000));
-  Deno.utimeSync(`${root}/etc`, 1, 981_173_106.123);
-}
 
 async function mountedTree(image: string, temp: TempDir, env: Record<string, string> = {}) {
   const at = temp.join("mounted");
@@ -46,7 +26,7 @@ async function mountedTree(image: string, temp: TempDir, env: Record<string, str
 
 fuseTest("a folder becomes an image that shows it to the last byte and attribute, whatever the options", async () => {
   using temp = TempDir.make();
-  makeTree(temp.join("tree"));
+  makeSampleTree(temp.join("tree"));
   const expected = listTree(temp.join("tree"));
   const options = [
     [],

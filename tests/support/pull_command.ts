@@ -1,5 +1,5 @@
 /**
- * `nydus-gd pull` beside a stack: in its sandbox, where the daemon's admin socket is, and against its dockerd.
+ * `nydus-gd pull`, and other commands, beside a stack: in its sandbox, where the daemon's admin socket is, and against its dockerd.
  *
  * @module
  */
@@ -13,8 +13,16 @@ export function startPull(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Deno.ChildProcess {
+  return startBeside(stack, ["pull", ...args], env);
+}
+
+function startBeside(
+  stack: DockerStack,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Deno.ChildProcess {
   const [program, ...words] = selfCommand();
-  return stack.sandbox.spawn(program, [...words, "pull", ...args], {
+  return stack.sandbox.spawn(program, [...words, ...args], {
     env: { NO_COLOR: "1", DOCKER_HOST: stack.daemon.host, DOCKER_CONFIG: `${stack.dir}/client`, ...env },
     stdout: "piped",
     stderr: "piped",
@@ -27,7 +35,16 @@ export async function pull(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Promise<Outcome> {
-  const { code, stdout, stderr } = await startPull(stack, args, env).output();
+  return await runBeside(stack, ["pull", ...args], env);
+}
+
+/** Runs any command of the program there, to its end. */
+export async function runBeside(
+  stack: DockerStack,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  const { code, stdout, stderr } = await startBeside(stack, args, env).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }

@@ -13,11 +13,11 @@
  * @throws {TransferError} "unauthorized", "unavailable", "not-found"; {NydusGdError} "interrupted"
  * @module
  */
-import { hasCode } from "../../base/errors.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { BodyStream } from "../http/request_bytes.ts";
 import type { HttpResponse } from "../http/http_response.ts";
-import { brokenAnswer } from "../http/transfer_error.ts";
+import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { manifestPath } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
@@ -88,7 +88,11 @@ export async function pushBlob(
   });
 }
 
-/** Puts a manifest or an index under `name`, a tag or its digest. */
+/**
+ * Puts a manifest or an index under `name`, a tag or its digest.
+ *
+ * @throws {NydusGdError} with a hint at media types where the registry refuses the document itself
+ */
 export async function pushManifest(
   repository: Repository,
   name: string,
@@ -97,12 +101,21 @@ export async function pushManifest(
 ): Promise<void> {
   const what = `push manifest ${name} to ${repository.description}`;
   const headers = { "content-type": mediaType };
-  await repository.request(
-    { method: "PUT", path: manifestPath(repository, name), headers, body: bytes, what },
-    options(signal),
-    (response) => response.discard(),
-  );
+  try {
+    await repository.request(
+      { method: "PUT", path: manifestPath(repository, name), headers, body: bytes, what },
+      options(signal),
+      (response) => response.discard(),
+    );
+  } catch (error) {
+    if (!(error instanceof TransferError) || !REFUSED_DOCUMENT.has(error.status ?? 0)) throw error;
+    const hint = `see whether the registry takes manifests of ${mediaType}, and nydus's layers in them`;
+    throw new NydusGdError(error.code, error.message, { hint, cause: error });
+  }
 }
+
+/** What registries answer to a document that they understand and do not want. */
+const REFUSED_DOCUMENT: ReadonlySet<number> = new Set([400, 405, 406, 409, 415, 422]);
 
 function uploadPlace(response: HttpResponse): URL {
   const location = response.header("location");

@@ -15,8 +15,8 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "Make a lazy image. Docker pulls the first entry of its index, which is a few hundred kilobytes; " +
         "the second lists the data blobs, so that registries keep them.",
     )
-    .argument("<source>", "image reference, oci:DIR[:TAG], tar:FILE, dir:DIR")
-    .argument("<target>", "image reference, oci:DIR[:TAG]")
+    .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE (of images or of files), dir:DIR")
+    .argument("<target>", "image reference, oci:DIR[:TAG], tar:FILE")
     .option("--platform <platform>", "OS/ARCH[/VARIANT] in place of all that the source has")
     .addOption(
       new Option("--fs-version <version>", "RAFS version: 6 is EROFS, 5 for old tools").choices(["5", "6"] as const)
@@ -41,7 +41,8 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
         "in few requests",
     )
     .option("--with-oci", "keep the ordinary image, as first entry: plain clients get it and load all of it", false)
-    .option("--force", "replace the very name that the source has", false)
+    .option("--force", "replace the very name that the source has, or a file", false)
+    .option("--docker-host <host>", "unix:// socket of the Docker that docker: means, in place of DOCKER_HOST")
     .option(
       "--work-dir <dir>",
       "for data on their way and records of what was converted, in place of ~/.cache/nydus-gd",
@@ -55,8 +56,9 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       examples(
         "nydus-gd convert registry.example/app:1 registry.example/app:1-lazy",
         "nydus-gd convert --platform linux/arm64 oci:./layout:1 oci:./lazy:1",
-        "nydus-gd convert dir:/srv/rootfs oci:./lazy",
         "nydus-gd convert --optimize-run 'python3 app.py --help' registry.example/app:1 registry.example/app:1-lazy",
+        "nydus-gd convert docker:app:1 registry.example/app:1-lazy",
+        "nydus-gd convert dir:/srv/rootfs tar:lazy.tar",
       ),
     )
     .action((source, target, { fsVersion, level, chunkSize, batchSize, ...options }) =>

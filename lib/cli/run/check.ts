@@ -24,7 +24,7 @@ export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionC
   let sourceBytes = 0;
   const source = against === undefined ? undefined : await openSource(
     against,
-    access.deps,
+    access.sources(scratch.path),
     signal,
     (bytes) => progress.show(sourceBytes += bytes, 0),
   );

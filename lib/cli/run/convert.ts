@@ -27,7 +27,8 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const prefetch = args.prefetchPatterns === undefined ? undefined : await readPatterns(args.prefetchPatterns);
   const workDir = args.workDir ?? defaultWorkDir();
   using access = ImageAccess.open();
-  const images = await openSource(args.source, platform, access.deps, signal);
+  await using scratch = await ScratchFolder.make();
+  const images = await openSource(args.source, platform, access.sources(scratch.path, args.dockerHost), signal);
   const { source, force } = args;
   const target = await openTarget(args.target, {
     deps: access.deps,
@@ -35,7 +36,6 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
     source,
     force,
   });
-  await using scratch = await ScratchFolder.make();
   const dictionary = args.chunkDict === undefined
     ? undefined
     : await openDictionary(args.chunkDict, rafs, access.deps, scratch.path, signal);

@@ -9,6 +9,8 @@ import type { BackendDeps } from "../../backend/open_backend.ts";
 import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { parseSettings, type Settings } from "../../base/settings.ts";
+import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
+import type { SourceAccess } from "../../image/source_access.ts";
 
 /** Dispose it when the last image is done with. */
 export class ImageAccess implements Disposable {
@@ -27,6 +29,17 @@ export class ImageAccess implements Disposable {
   /** @throws {NydusGdError} "config" for `NYDUS_GD_…` that cannot be */
   static open(): ImageAccess {
     return new ImageAccess(parseSettings("", Deno.env.toObject()));
+  }
+
+  /**
+   * For ordinary images.
+   *
+   * @param folder for what has to be in a file
+   * @param named the daemon, as DOCKER_HOST has it; undefined: what settings and environment say
+   */
+  sources(folder: string, named?: string): SourceAccess {
+    const host = dockerHost(named, this.settings.docker.host);
+    return { deps: this.deps, folder, docker: () => new DockerEngine(host, this.#http) };
   }
 
   [Symbol.dispose](): void {

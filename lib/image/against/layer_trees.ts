@@ -7,7 +7,7 @@
  */
 import { TarReader } from "../../archive/tar_reader.ts";
 import type { BlobSource } from "../../backend/blob_source.ts";
-import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { streamBlob } from "../convert/blob_stream.ts";
 import { tarOfLayer } from "../convert/layer_tar.ts";
 import { streamFile } from "../file_stream.ts";
@@ -17,7 +17,10 @@ import { TarTree } from "./tar_tree.ts";
 
 /** One layer, and where its bytes are. */
 export interface SourceLayer {
-  readonly descriptor: Pick<Descriptor, "digest" | "size">;
+  /** Undefined: it has none that is known. */
+  readonly digest: Digest | undefined;
+  /** Bytes. */
+  readonly size: number;
   readonly source: BlobSource;
 }
 
@@ -44,10 +47,15 @@ export async function layersTree(
   onProgress: (bytes: number) => void,
 ): Promise<SourceTree> {
   const tree = new SourceTree();
-  for (const { descriptor: { digest, size }, source } of layers) {
+  for (const { digest, size, source } of layers) {
     tree.beginLayer();
     const stored = counted(streamBlob(source, size, signal), onProgress);
-    const expected = { what: `layer ${digest}`, doing: "compare", digest, diffId: undefined } as const;
+    const expected = {
+      what: digest === undefined ? source.description : `layer ${digest}`,
+      doing: "compare",
+      digest,
+      diffId: undefined,
+    } as const;
     await addTar(tree, tarOfLayer(stored, expected), true);
   }
   return tree;

@@ -1,51 +1,78 @@
 /**
- * What an image is compared with: a folder, a tar, or an ordinary image in a registry or an OCI layout.
+ * What an image is compared with: a folder, a tar, or an ordinary image: in a registry, an OCI layout, a Docker daemon, an
+ * archive.
  *
  * @module
  */
 import { getManifest } from "../../backend/registry/manifest.ts";
-import { LocalFsBackend } from "../../backend/localfs.ts";
 import type { Backend } from "../../backend/blob_source.ts";
-import { type BackendDeps, openRegistry } from "../../backend/open_backend.ts";
-import { ignore, NydusGdError } from "../../base/errors.ts";
+import { openRegistry } from "../../backend/open_backend.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import { digestHex } from "../../oci/digest.ts";
 import { bootstrapLayer, type Index, type Manifest } from "../../oci/manifest.ts";
 import { isEntryFor, isMarkedNydus } from "../../oci/index_entry.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import { formatReference, manifestName, parseReference, type Reference } from "../../oci/reference.ts";
 import type { Repository } from "../../backend/registry/repository.ts";
+import { isDaemonNamed, saveImage } from "../docker/daemon_archive.ts";
+import { savedImage } from "../docker/saved_images.ts";
+import { type ImageArchive, isArchiveNamed, openImageArchive } from "../image_archive.ts";
 import { OciLayout } from "../oci_layout.ts";
+import type { SourceAccess } from "../source_access.ts";
 import { folderTree } from "./folder_tree.ts";
 import { layersTree, tarTree } from "./layer_trees.ts";
 import type { SourceTree } from "./source_tree.ts";
 
 /**
- * Reads the tree of a source: `dir:DIR`, `tar:FILE`, `oci:DIR[:TAG]`, or an image reference.
+ * Reads the tree of a source: `dir:DIR`, `tar:FILE[:NAME]`, `oci:DIR[:TAG]`, `docker:NAME`, or an image reference.
  *
  * @param onProgress told of bytes of layers that were read
  * @throws {NydusGdError} "usage", "not-found", "invalid-image", "corrupt"; what a registry answers
  */
 export async function openSource(
   text: string,
-  deps: BackendDeps,
+  access: SourceAccess,
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<SourceTree> {
   if (text.startsWith("dir:")) return folderTree(text.slice("dir:".length), signal);
-  if (text.startsWith("tar:")) {
-    const path = text.slice("tar:".length);
-    const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
-    if (info?.isFile) return await tarTree(path, signal);
-    throw new NydusGdError("not-found", `Cannot compare with tar ${path}: there is no such file`);
+  if (isDaemonNamed(text)) return await archiveTree(await saveImage(text, access, signal), signal, onProgress);
+  if (isArchiveNamed(text)) {
+    const images = await openImageArchive(text, access.folder, signal);
+    if (images !== undefined) return await archiveTree(images, signal, onProgress);
+    return await tarTree(text.slice("tar:".length), signal);
   }
-  if (OciLayout.isNamed(text)) {
-    const layout = await OciLayout.open(text);
-    const backend = new LocalFsBackend({ blobFile: undefined, dir: layout.blobDir, altDirs: [] });
-    return await treeOf(await layout.manifest("ordinary"), backend, signal, onProgress);
-  }
+  if (OciLayout.isNamed(text)) return await layoutTree(await OciLayout.open(text), signal, onProgress);
   const reference = parseReference(text);
-  const registry = openRegistry({ host: reference.host, repo: reference.repository }, deps);
+  const registry = openRegistry({ host: reference.host, repo: reference.repository }, access.deps);
   return await treeOf(await ordinaryManifest(registry.transport, reference, signal), registry, signal, onProgress);
+}
+
+async function layoutTree(
+  layout: OciLayout,
+  signal: AbortSignal,
+  onProgress: (bytes: number) => void,
+): Promise<SourceTree> {
+  return await treeOf(await layout.manifest("ordinary"), layout.blobs, signal, onProgress);
+}
+
+async function archiveTree(
+  images: ImageArchive,
+  signal: AbortSignal,
+  onProgress: (bytes: number) => void,
+): Promise<SourceTree> {
+  const { archive, name } = images;
+  const saved = await savedImage(images, signal);
+  if (saved !== undefined) {
+    const sources = saved.layers.map(async (layer) => {
+      const source = archive.source(layer);
+      return { digest: undefined, size: await source.size(signal), source };
+    });
+    return await layersTree(await Promise.all(sources), signal, onProgress);
+  }
+  const layout = OciLayout.ofArchive(archive, name);
+  if (layout !== undefined) return await layoutTree(layout, signal, onProgress);
+  throw new NydusGdError("invalid-image", `Cannot read archive ${archive.path}: it lists no images`);
 }
 
 async function treeOf(
@@ -54,7 +81,7 @@ async function treeOf(
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<SourceTree> {
-  const sources = layers.map((descriptor) => ({ descriptor, source: backend.blob(digestHex(descriptor.digest)) }));
+  const sources = layers.map(({ digest, size }) => ({ digest, size, source: backend.blob(digestHex(digest)) }));
   return await layersTree(sources, signal, onProgress);
 }
 

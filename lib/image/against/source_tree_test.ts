@@ -14,11 +14,11 @@ import {
   whiteout,
   xattrs,
 } from "../../../tests/support/tar_builder.ts";
+import { anonymousAccess } from "../../../tests/support/source_access.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
-import { ANONYMOUS } from "../../backend/registry/keychain.ts";
 import { hasCode } from "../../base/errors.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import { hostPlatform } from "../../oci/platform.ts";
@@ -131,7 +131,7 @@ Deno.test("attributes are those of the tar, without overlayfs's own; AUFS's file
 Deno.test("in a tar that is a whole file system whiteouts are files", async () => {
   using temp = TempDir.make();
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-  const deps = { http, keychain: ANONYMOUS };
+  const access = anonymousAccess(http, temp.path);
   for (
     const [name, pack] of [["x.tar", (tar: Uint8Array) => tar], ["x.tar.gz", gzipSync], [
       "x.tar.zst",
@@ -139,7 +139,7 @@ Deno.test("in a tar that is a whole file system whiteouts are files", async () =
     ]] as const
   ) {
     await Deno.writeFile(temp.join(name), pack(tarOf(dir("d"), whiteout("d/a"))));
-    const { root } = await openSource(`tar:${temp.join(name)}`, deps, new AbortController().signal, () => {});
+    const { root } = await openSource(`tar:${temp.join(name)}`, access, new AbortController().signal, () => {});
     assert.deepEqual(Object.keys(shape(root)), ["d", "d/.wh.a"]);
   }
   await Deno.writeFile(temp.join("bad.gz"), gzipSync(tarOf(file("a", "x".repeat(5000)))).subarray(0, 60));
@@ -150,7 +150,7 @@ Deno.test("in a tar that is a whole file system whiteouts are files", async () =
     ]] as const
   ) {
     await assert.rejects(
-      openSource(source, deps, new AbortController().signal, () => {}),
+      openSource(source, access, new AbortController().signal, () => {}),
       (error) => hasCode(error, code),
     );
   }
@@ -159,7 +159,7 @@ Deno.test("in a tar that is a whole file system whiteouts are files", async () =
 Deno.test("of an image in a registry the ordinary layers are read, and compared with their digests", async () => {
   await using registry = await FakeRegistry.start();
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
-  const deps = { http, keychain: ANONYMOUS };
+  const access = anonymousAccess(http, "/no/such");
   const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
   const add = (mediaType: string, bytes: Uint8Array<ArrayBuffer>, tag?: string) => {
     const digest = `sha256:${sha256(bytes)}`;
@@ -196,7 +196,7 @@ Deno.test("of an image in a registry the ordinary layers are read, and compared 
   );
   let bytes = 0;
   const open = (tag: string) =>
-    openSource(`${registry.host}/app:${tag}`, deps, new AbortController().signal, (more) => bytes += more);
+    openSource(`${registry.host}/app:${tag}`, access, new AbortController().signal, (more) => bytes += more);
   assert.deepEqual(shape((await open("both")).root), { b: sha256("2") });
   assert.equal(bytes, layers.reduce((sum, layer) => sum + layer.length, 0));
   await assert.rejects(open("nydus"), (error) => hasCode(error, "not-found"));

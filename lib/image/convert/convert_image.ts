@@ -13,7 +13,7 @@
  * @module
  */
 import { mapLargePieces } from "../../../ffi/malloc.ts";
-import { hasCode, messageOf } from "../../base/errors.ts";
+import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import { logger } from "../../base/log.ts";
 import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
@@ -103,6 +103,7 @@ export async function convertImage(
   signal: AbortSignal,
 ): Promise<ConvertedImage> {
   const { rafs, target, cache, dictionary } = options;
+  if (options.withOci) requireOriginals(images);
   mapLargePieces(LARGE_PIECE);
   using pool = new CompressPool(rafs);
   const known = await knownLayers(target, signal);
@@ -126,6 +127,14 @@ export async function convertImage(
   const index = nydusIndex(entries);
   await target.publish(manifests, index, signal);
   return { target: target.description, digest: index.digest as Digest, platforms };
+}
+
+function requireOriginals(images: readonly SourceImage[]): void {
+  if (images.every(({ manifest }) => manifest !== undefined)) return;
+  const state = "the source has no manifest that an index could list";
+  throw new NydusGdError("usage", `Cannot keep the ordinary image beside the lazy one: ${state}`, {
+    hint: "push it and convert from there, or leave out --with-oci",
+  });
 }
 
 async function convertLayers(

@@ -1,102 +1,13 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
 import { type TestImage, type TestLayer, writeLayout } from "../../../tests/support/layout_builder.ts";
 import { dir, file, hardlink, opaque, symlink, tarOf, whiteout } from "../../../tests/support/tar_builder.ts";
-import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
-import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
-import { HttpClient } from "../../backend/http/http_client.ts";
-import { LocalFsBackend } from "../../backend/localfs.ts";
-import { parsePlatform, type Platform } from "../../oci/platform.ts";
+import { parsePlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { walkTree } from "../../rafs/walk.ts";
-import { checkImage } from "../check/check_image.ts";
-import { locateImage } from "../locate_image.ts";
-import { type ConvertedImage, type ConvertEvent, convertImage, type ConvertOptions } from "./convert_image.ts";
-import { LayerCache } from "./layer_cache.ts";
-import { openDictionary } from "./open_dictionary.ts";
-import { openSource } from "./open_source.ts";
-import { openTarget } from "./open_target.ts";
 import { PrefetchPatterns } from "./prefetch_patterns.ts";
-import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
-
-const signal = new AbortController().signal;
-const noise = (length: number, seed = 1) => {
-  let state = seed;
-  return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);
-};
-
-/** Folders of one test, and conversions from and to layouts in them. */
-class Kit implements Disposable {
-  readonly temp = TempDir.make();
-  readonly #http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-  readonly events: ConvertEvent[] = [];
-
-  async convert(
-    source: string,
-    target: string,
-    options: Partial<RafsOptions> = {},
-    more: Partial<ConvertOptions> & { readonly platform?: Platform; readonly chunksOf?: string } = {},
-  ): Promise<ConvertedImage> {
-    const { platform, chunksOf, ...rest } = more;
-    const deps = { http: this.#http, keychain: { resolve: () => Promise.resolve(undefined) } };
-    const rafs = rafsOptions({ chunkSize: 4096, ...options });
-    const images = await openSource(source, platform, deps, signal);
-    return await convertImage(images, {
-      rafs,
-      target: await openTarget(target, { deps, spoolDir: this.temp.join("spool"), source, force: false }),
-      cache: new LayerCache(this.temp.join("records")),
-      withOci: false,
-      dictionary: chunksOf === undefined
-        ? undefined
-        : await openDictionary(chunksOf, rafs, deps, this.temp.path, signal),
-      onEvent: (event) => this.events.push(event),
-      ...rest,
-    }, signal);
-  }
-
-  /** Writes the image and converts it. */
-  async convertLayers(...layers: TestLayer[]): Promise<ConvertedImage> {
-    await writeLayout(this.temp.join("source"), { layers });
-    return await this.convert(this.named("source"), this.named("target"));
-  }
-
-  named(folder: string): string {
-    return `oci:${this.temp.join(folder)}:1`;
-  }
-
-  json(digest: string): Record<string, unknown> {
-    return JSON.parse(Deno.readTextFileSync(join(this.temp.join("target/blobs"), digest.replace(":", "/"))));
-  }
-
-  /** Every path of the converted image; all of it is checked to the last chunk. */
-  async paths(): Promise<string[]> {
-    const deps = { http: this.#http, keychain: { resolve: () => Promise.resolve(undefined) } };
-    const located = await locateImage({ what: this.named("target") }, deps, this.temp.path, signal);
-    const backend = new LocalFsBackend({
-      dir: this.temp.join("target/blobs/sha256"),
-      altDirs: [],
-      blobFile: undefined,
-    });
-    const { source } = located;
-    const report = await checkImage({
-      source,
-      backend,
-      chunks: true,
-      folder: this.temp.path,
-      signal,
-      onProgress: () => {},
-    });
-    assert.deepEqual(report.findings, []);
-    return Array.from(walkTree(openBootstrap(Deno.readFileSync(source))), ({ path }) => toByteString(path));
-  }
-
-  [Symbol.dispose](): void {
-    this.#http[Symbol.dispose]();
-    this.temp[Symbol.dispose]();
-  }
-}
 
 const BASE = tarOf(
   dir("./"),
@@ -125,7 +36,7 @@ const UPPER = tarOf(
 Deno.test("layers are merged as an engine stacks them, whatever they are compressed with", async () => {
   for (const [below, above] of [["gzip", "zstd"], ["none", "gzip"], ["zstd", "none"]] as const) {
     for (const fsVersion of [5, 6] as const) {
-      using kit = new Kit();
+      using kit = new ConvertKit();
       await writeLayout(kit.temp.join("source"), {
         layers: [{ tar: BASE, compression: below }, { tar: UPPER, compression: above }],
       });
@@ -149,7 +60,7 @@ Deno.test("layers are merged as an engine stacks them, whatever they are compres
 });
 
 Deno.test("a folder that is only part of a name keeps the attributes of the layer below", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   await kit.convertLayers({ tar: BASE }, { tar: tarOf(file("etc/new/f", "1")) });
   await kit.paths();
   const tree = openBootstrap(Deno.readFileSync(kit.temp.join("image.boot")));
@@ -162,7 +73,7 @@ Deno.test("a folder that is only part of a name keeps the attributes of the laye
 });
 
 Deno.test("the same image gives the same bytes, and a layer that is there already is not read again", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   const first = await kit.convertLayers({ tar: BASE }, { tar: UPPER });
   const fresh = await kit.convert(kit.named("source"), kit.named("other"));
   assert.deepEqual([fresh.digest, fresh.platforms[0]?.layers.map(({ reused }) => reused)], [first.digest, [
@@ -182,7 +93,7 @@ Deno.test("the same image gives the same bytes, and a layer that is there alread
 });
 
 Deno.test("equal chunks of two layers are one chunk of the image", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   const content = noise(8192);
   await kit.convertLayers({ tar: tarOf(file("a", content)) }, {
     tar: tarOf(file("b", content), file("c", noise(10, 7))),
@@ -199,7 +110,7 @@ Deno.test("equal chunks of two layers are one chunk of the image", async () => {
 Deno.test("chunks of a dictionary are not stored again; their blobs come along, with the image too", async () => {
   const content = noise(40_000);
   for (const fsVersion of [5, 6] as const) {
-    using kit = new Kit();
+    using kit = new ConvertKit();
     await writeLayout(kit.temp.join("source"), { layers: [{ tar: tarOf(file("old", content)) }] });
     await kit.convert(kit.named("source"), kit.named("dictionary"), { fsVersion });
     await writeLayout(kit.temp.join("source"), {
@@ -229,7 +140,7 @@ Deno.test("chunks of a dictionary are not stored again; their blobs come along, 
 
 Deno.test("patterns choose what the image lists to be fetched first: files, folders, and what stars stand for", async () => {
   for (const fsVersion of [5, 6] as const) {
-    using kit = new Kit();
+    using kit = new ConvertKit();
     await writeLayout(kit.temp.join("source"), {
       layers: [{
         tar: tarOf(file("bin/app", "1"), file("lib/a.so", "2"), file("lib/deep/b.so", "3"), file("lib/c.txt")),
@@ -246,7 +157,7 @@ Deno.test("patterns choose what the image lists to be fetched first: files, fold
 });
 
 Deno.test("one platform of several is converted, and none is said so", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   const layers = [{ tar: BASE }];
   await writeLayout(kit.temp.join("source"), { layers }, { layers, architecture: "arm64" });
   const arm = await kit.convert(kit.named("source"), kit.named("target"), {}, {
@@ -269,7 +180,7 @@ interface Described {
 }
 
 Deno.test("the index has the bootstrap alone first, then every blob; configuration and annotations are the source's", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   const image: TestImage = {
     layers: [{ tar: BASE }, { tar: UPPER }],
     config: { Cmd: ["sh"], Env: ["A=1"] },
@@ -315,7 +226,7 @@ Deno.test("the index has the bootstrap alone first, then every blob; configurati
 });
 
 Deno.test("with the ordinary image kept, it comes first and is as it was", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }] });
   const { digest } = await kit.convert(kit.named("source"), kit.named("target"), {}, { withOci: true });
   const { manifests } = kit.json(digest) as { manifests: Described[] };
@@ -329,7 +240,7 @@ Deno.test("with the ordinary image kept, it comes first and is as it was", async
 });
 
 Deno.test("a folder's and an archive's names that look like whiteouts are files", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   const tree = kit.temp.join("tree");
   await Deno.mkdir(`${tree}/d`, { recursive: true });
   await Deno.writeTextFile(`${tree}/d/.wh.x`, "");
@@ -365,7 +276,7 @@ Deno.test("what is wrong with a source is one sentence, and the target's name st
     [/its media type "application\/x-other" is not supported$/, { tar, mediaType: "application/x-other" }],
     [/whiteout of "", which is no name$/, { tar: tarOf(file(".wh.")) }],
   ];
-  using kit = new Kit();
+  using kit = new ConvertKit();
   await kit.convertLayers({ tar: tarOf(file("before")) });
   for (const [pattern, layer] of cases) {
     await assert.rejects(() => kit.convertLayers(layer), (error) => {
@@ -378,7 +289,7 @@ Deno.test("what is wrong with a source is one sentence, and the target's name st
 });
 
 Deno.test("a folder of something else, and the source's own name, are not written to", async () => {
-  using kit = new Kit();
+  using kit = new ConvertKit();
   await Deno.mkdir(kit.temp.join("full"));
   await Deno.writeTextFile(kit.temp.join("full/letter"), "");
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }] });

@@ -4,14 +4,12 @@
  * @module
  */
 import { join } from "node:path";
-import { O, open } from "../../../ffi/fcntl.ts";
-import { writeAll } from "../../../ffi/unistd.ts";
-import { isErrno } from "../../../ffi/errno.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import { extractBootstrap } from "../../rafs/toc.ts";
 import { BOOTSTRAP_CODECS } from "../find_bootstrap.ts";
+import { SpoolFile } from "../spool_file.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { CompressPool } from "./compress_pool.ts";
 import { buildLayer } from "./convert_tree.ts";
@@ -94,18 +92,8 @@ async function makeBlob(
   onRead: OnBytes,
   signal: AbortSignal,
 ) {
-  using file = open(path, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
-  const write = (bytes: Uint8Array) => {
-    try {
-      writeAll(file, bytes);
-    } catch (error) {
-      if (!isErrno(error, "ENOSPC", "EDQUOT")) throw error;
-      throw new NydusGdError("io", `Cannot convert ${layer.what}: the disk of ${path} is full`, {
-        hint: "free some space there, or name another folder: --work-dir",
-        cause: error,
-      });
-    }
-  };
+  using file = SpoolFile.create(path, `convert ${layer.what}`);
+  const write = (bytes: Uint8Array) => file.write(bytes);
   try {
     return await buildLayer(layer.entries(onRead, signal), { rafs, compressor: pool, dictionary, write });
   } catch (error) {

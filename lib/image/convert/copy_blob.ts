@@ -5,11 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { O, open } from "../../../ffi/fcntl.ts";
-import { writeAll } from "../../../ffi/unistd.ts";
 import type { Backend } from "../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
+import { SpoolFile } from "../spool_file.ts";
 import { streamBlob } from "./blob_stream.ts";
 import type { RepositoryPlace } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
@@ -46,9 +45,9 @@ export async function copyBlob(
 
 async function download(digest: Digest, path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
   const hash = createHash(digestAlgorithm(digest));
-  using file = open(path, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600);
+  using file = SpoolFile.create(path, `copy blob ${digest}`);
   for await (const piece of pieces) {
-    writeAll(file, piece);
+    file.write(piece);
     hash.update(piece);
   }
   const actual = hash.digest("hex");

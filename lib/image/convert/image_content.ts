@@ -4,14 +4,13 @@
  * @module
  */
 import type { Backend } from "../../backend/blob_source.ts";
-import { LocalFsBackend } from "../../backend/localfs.ts";
 import { type BackendDeps, openRegistry } from "../../backend/open_backend.ts";
 import { getManifest, getSmallBlob } from "../../backend/registry/manifest.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
 import { formatReference, manifestName, type Reference } from "../../oci/reference.ts";
-import { OciLayout } from "../oci_layout.ts";
+import type { OciLayout } from "../oci_layout.ts";
 
 /** A manifest or an index. */
 export interface Document {
@@ -42,9 +41,8 @@ export interface ImageContent {
   small(descriptor: Descriptor, maxBytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** An image of a layout. @param text `oci:DIR[:TAG]` */
-export async function layoutContent(text: string): Promise<ImageContent> {
-  const layout = await OciLayout.open(text);
+/** An image of a layout. */
+export function layoutContent(layout: OciLayout): ImageContent {
   const document = async (descriptor: Descriptor): Promise<Document> => ({
     bytes: await layout.blob(descriptor, MAX_INDEX_BYTES),
     mediaType: descriptor.mediaType,
@@ -52,7 +50,7 @@ export async function layoutContent(text: string): Promise<ImageContent> {
   return {
     description: layout.description,
     place: undefined,
-    blobs: new LocalFsBackend({ blobFile: undefined, dir: layout.blobDir, altDirs: [] }),
+    blobs: layout.blobs,
     named: async () => await Promise.all((await layout.named()).map(document)),
     document,
     small: (descriptor, maxBytes) => layout.blob(descriptor, maxBytes),

@@ -12,7 +12,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
 import { descriptorOf, type ImageBlob } from "../image_builder.ts";
-import { REF_NAME } from "../oci_layout.ts";
+import { OciLayout, REF_NAME } from "../oci_layout.ts";
 import { type ImageContent, layoutContent } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
 
@@ -24,7 +24,7 @@ export class LayoutTarget implements ImageTarget {
   readonly place = undefined;
   readonly blobs: LocalFsBackend;
 
-  private constructor(private readonly dir: string, private readonly tag: string) {
+  protected constructor(protected readonly dir: string, private readonly tag: string) {
     this.blobs = new LocalFsBackend({ blobFile: undefined, dir: this.#blobDir, altDirs: [] });
   }
 
@@ -39,20 +39,26 @@ export class LayoutTarget implements ImageTarget {
     const colon = path.lastIndexOf(":");
     const isTagged = colon > 0 && TAG.test(path.slice(colon + 1));
     const dir = resolve(isTagged ? path.slice(0, colon) : path);
-    if (await isForeign(dir)) {
-      throw new NydusGdError("exists", `Cannot write ${text}: the folder has files and no oci-layout among them`, {
-        hint: "name a folder that is empty or not there",
-      });
-    }
     const target = new LayoutTarget(dir, isTagged ? path.slice(colon + 1) : DEFAULT_TAG);
-    await Deno.mkdir(target.#blobDir, { recursive: true });
-    await Deno.mkdir(target.spoolDir, { recursive: true });
-    await Deno.writeTextFile(join(dir, "oci-layout"), `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`);
+    await target.prepare();
     return target;
   }
 
+  /** Makes what is not there. @throws {NydusGdError} "exists" for a folder of something else */
+  protected async prepare(): Promise<void> {
+    if (await isForeign(this.dir)) {
+      const state = `the folder ${this.dir} has files and no oci-layout among them`;
+      throw new NydusGdError("exists", `Cannot write ${this.description}: ${state}`, {
+        hint: "name a folder that is empty or not there",
+      });
+    }
+    await Deno.mkdir(this.#blobDir, { recursive: true });
+    await Deno.mkdir(this.spoolDir, { recursive: true });
+    await Deno.writeTextFile(join(this.dir, "oci-layout"), `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`);
+  }
+
   get description(): string {
-    return `oci:${this.dir}:${this.tag}`;
+    return this.#name;
   }
 
   /** Beside the blobs: what is whole is only renamed. */
@@ -82,12 +88,12 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async present(): Promise<ImageContent | undefined> {
-    const content = await layoutContent(`oci:${this.dir}:${this.tag}`);
+    const content = layoutContent(await OciLayout.open(this.#name));
     const named = await this.#entries();
     return named.some((entry) => entry.annotations?.[REF_NAME] === this.tag) ? content : undefined;
   }
 
-  async publish(manifests: readonly ImageBlob[], root: ImageBlob): Promise<void> {
+  async publish(manifests: readonly ImageBlob[], root: ImageBlob, _signal: AbortSignal): Promise<void> {
     for (const document of [...manifests, root]) await this.putBytes(document);
     const others = (await this.#entries()).filter((entry) => entry.annotations?.[REF_NAME] !== this.tag);
     const own = { ...descriptorOf(root), annotations: { [REF_NAME]: this.tag } };
@@ -111,6 +117,10 @@ export class LayoutTarget implements ImageTarget {
 
   #path(digest: string): string {
     return join(this.#blobDir, digest.slice(digest.indexOf(":") + 1));
+  }
+
+  get #name(): string {
+    return `oci:${this.dir}:${this.tag}`;
   }
 
   get #blobDir(): string {

@@ -14,6 +14,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import type { Platform } from "../../oci/platform.ts";
 import { blobOf, blobOfJson, descriptorOf, digestOf, gzipped, type ImageBlob } from "../image_builder.ts";
+import { PULLED_HISTORY } from "../pull/bootstrap_only.ts";
 import type { ConvertedLayer } from "./convert_layer.ts";
 import type { SourceImage } from "./source_image.ts";
 
@@ -37,9 +38,19 @@ export interface NydusImage {
 
 interface HistoryItem {
   readonly empty_layer?: boolean;
+  readonly created_by?: string;
+  readonly comment?: string;
 }
 
+/** The comment is nydusify's. */
 const BOOTSTRAP_HISTORY = { created_by: "nydus-gd convert", comment: "Nydus Bootstrap Layer" } as const;
+
+/** Whether a configuration is that of an image whose one layer is a bootstrap, as far as its history says. */
+export function isBootstrapOnly(config: Readonly<Record<string, unknown>>): boolean {
+  const [step, ...more] = historyOf(config).filter(({ empty_layer: isEmpty }) => isEmpty !== true);
+  if (step === undefined || more.length > 0) return false;
+  return step.comment === BOOTSTRAP_HISTORY.comment || step.created_by === PULLED_HISTORY;
+}
 
 /**
  * Makes the documents of one platform.
@@ -92,8 +103,12 @@ export function nydusIndex(entries: readonly object[]): ImageBlob {
 }
 
 /** As an index has it. */
-export function platformOf({ os, architecture, variant }: Platform): object {
-  return { architecture, os, ...(variant === undefined ? {} : { variant }) };
+export function platformOf({ os, architecture, variant, "os.features": features }: Platform): object {
+  return {
+    ...{ architecture, os },
+    ...(variant === undefined ? {} : { variant }),
+    ...(features === undefined ? {} : { "os.features": features }),
+  };
 }
 
 function dataLayer(

@@ -5,19 +5,24 @@
  * |---|---|
  * | `dir:DIR` | a whole file system |
  * | `tar:FILE` | the same as an archive, plain, gzip or zstd |
+ * | `tar:FILE[:NAME]` | an image of an archive that has images |
  * | `oci:DIR[:TAG]` | an image of a layout |
+ * | `docker:NAME` | an image of a Docker daemon |
  * | anything else | an image of a registry |
  *
  * @module
  */
 import { resolve } from "node:path";
-import type { BackendDeps } from "../../backend/open_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import { hostPlatform, type Platform } from "../../oci/platform.ts";
+import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../oci/platform.ts";
 import { parseReference } from "../../oci/reference.ts";
+import { isDaemonNamed } from "../docker/daemon_archive.ts";
 import { streamFile } from "../file_stream.ts";
+import { isArchiveNamed, openImageArchive } from "../image_archive.ts";
 import { OciLayout } from "../oci_layout.ts";
+import type { SourceAccess } from "../source_access.ts";
 import { fromTar } from "./convert_tree.ts";
+import { daemonImage, savedSource } from "./docker_source.ts";
 import { fromFolder } from "./folder_entries.ts";
 import { layoutContent, registryContent } from "./image_content.ts";
 import { tarOfLayer } from "./layer_tar.ts";
@@ -27,18 +32,41 @@ import { counted, type SourceImage, sourceImages, type SourceLayer } from "./sou
  * The images, one for each platform.
  *
  * @param platform one of them, or what a source without images is for; undefined: all, or this machine's
- * @throws {NydusGdError} "usage", "not-found", "unsupported", and what a registry answers
+ * @throws {NydusGdError} "usage", "not-found", "unsupported", and what a registry or a daemon answers
  */
 export async function openSource(
   text: string,
   platform: Platform | undefined,
-  deps: BackendDeps,
+  access: SourceAccess,
   signal: AbortSignal,
 ): Promise<SourceImage[]> {
   if (text.startsWith("dir:")) return [treeImage(await folderLayer(text.slice(4)), platform)];
-  if (text.startsWith("tar:")) return [treeImage(await archiveLayer(text.slice(4)), platform)];
-  const content = OciLayout.isNamed(text) ? await layoutContent(text) : registryContent(parseReference(text), deps);
+  if (isArchiveNamed(text)) return await openArchive(text, platform, access.folder, signal);
+  if (isDaemonNamed(text)) return [requirePlatform(await daemonImage(text, access, signal), platform, text)];
+  const content = OciLayout.isNamed(text)
+    ? layoutContent(await OciLayout.open(text))
+    : registryContent(parseReference(text), access.deps);
   return await sourceImages(content, platform, signal);
+}
+
+async function openArchive(
+  text: string,
+  platform: Platform | undefined,
+  folder: string,
+  signal: AbortSignal,
+): Promise<SourceImage[]> {
+  const images = await openImageArchive(text, folder, signal);
+  if (images === undefined) return [treeImage(await archiveLayer(text.slice(4)), platform)];
+  const saved = await savedSource(images, signal);
+  if (saved !== undefined) return [requirePlatform(saved, platform, text)];
+  const layout = OciLayout.ofArchive(images.archive, images.name);
+  return layout === undefined ? [] : await sourceImages(layoutContent(layout), platform, signal);
+}
+
+function requirePlatform(image: SourceImage, wanted: Platform | undefined, text: string): SourceImage {
+  if (wanted === undefined || matchesPlatform(wanted, image.platform)) return image;
+  const state = `it is for ${formatPlatform(image.platform)}, not for ${formatPlatform(wanted)}`;
+  throw new NydusGdError("not-found", `Cannot convert ${text}: ${state}`);
 }
 
 /** An image of one layer, of which nothing but its files is known. */

@@ -1,12 +1,14 @@
 /**
- * What a user names as the target of a conversion: `oci:DIR[:TAG]`, or an image of a registry.
+ * What a user names as the target of a conversion: `oci:DIR[:TAG]`, `tar:FILE`, or an image of a registry.
  *
  * @module
  */
 import type { BackendDeps } from "../../backend/open_backend.ts";
-import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { formatReference, parseReference, type Reference } from "../../oci/reference.ts";
+import { isArchiveNamed } from "../image_archive.ts";
 import { OciLayout } from "../oci_layout.ts";
+import { ArchiveTarget } from "./archive_target.ts";
 import type { ImageTarget } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";
 import { RegistryTarget } from "./registry_target.ts";
@@ -28,22 +30,34 @@ export interface TargetOptions {
  */
 export async function openTarget(text: string, options: TargetOptions): Promise<ImageTarget> {
   const isLayout = OciLayout.isNamed(text);
-  if (!options.force && (isLayout ? text === options.source : isSameName(text, options.source))) {
+  const isFile = isLayout || isArchiveNamed(text);
+  if (!options.force && (isFile ? text === options.source : isSameName(text, options.source))) {
     throw new NydusGdError("exists", `Cannot write ${text}: it is the name of the source, which would lose it`, {
       hint: "another tag, or --force",
     });
   }
   if (isLayout) return await LayoutTarget.open(text);
-  if (/^[a-z]+:[./]/.test(text)) {
+  if (isArchiveNamed(text)) return await openArchive(text.slice("tar:".length), options.force);
+  if (/^(docker:|[a-z]+:[./])/.test(text)) {
     throw new NydusGdError("usage", `Cannot write ${text}: it is no target`, {
-      hint: "oci:DIR[:TAG], or an image reference",
+      hint: "oci:DIR[:TAG], tar:FILE, or an image reference",
     });
   }
   return new RegistryTarget(parseReference(text), options.deps, options.spoolDir);
 }
 
+async function openArchive(path: string, force: boolean): Promise<ImageTarget> {
+  const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
+  if (info?.isDirectory) throw new NydusGdError("exists", `Cannot write tar:${path}: it is a folder`);
+  if (info === undefined || force) return await ArchiveTarget.open(path);
+  throw new NydusGdError("exists", `Cannot write tar:${path}: the file is there already`, {
+    hint: "another name, or --force",
+  });
+}
+
+/** A daemon's image is most often one of the registry under the same name. */
 function isSameName(text: string, source: string): boolean {
-  const other = referenceOf(source);
+  const other = referenceOf(source.replace(/^docker:/, ""));
   return other !== undefined &&
     formatReference(parseReference(text)) === formatReference({ ...other, digest: undefined });
 }

@@ -24,7 +24,7 @@ import { type Document, type ImageContent, unconvertible } from "./image_content
 import { tarOfLayer } from "./layer_tar.ts";
 
 /** Bytes of the largest configuration that is read. */
-const MAX_CONFIG_BYTES = 8 << 20;
+export const MAX_CONFIG_BYTES = 8 << 20;
 /** Indexes within indexes that are followed. */
 const MAX_DEPTH = 4;
 
@@ -77,6 +77,39 @@ const FOREIGN = /foreign|nondistributable/;
 
 const configObject = v.record(v.string(), v.unknown());
 
+/** What an image's configuration says, and all of it. */
+export interface SourceConfig extends Pick<SourceImage, "platform" | "config"> {
+  /** Of the layers, lowest first. */
+  readonly diffIds: readonly Digest[];
+}
+
+/**
+ * Reads the configuration of an image.
+ *
+ * @param layerCount how many layers the image has
+ * @param description of the image, for messages
+ * @throws {NydusGdError} "invalid-image"
+ */
+export function readConfig(bytes: Uint8Array, layerCount: number, description: string): SourceConfig {
+  const { architecture, os, variant, rootfs: { diff_ids: diffIds } } = parseImageConfig(bytes);
+  const config = parseWith(configObject, JSON.parse(new TextDecoder().decode(bytes)));
+  if (!config.ok) {
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot read image configuration: ${formatPath(config.path)} ${config.state}`,
+    );
+  }
+  if (diffIds.length !== layerCount) {
+    const state = `it has ${layerCount} layers, its configuration ${diffIds.length}`;
+    throw new NydusGdError("invalid-image", `Cannot convert ${description}: ${state}`);
+  }
+  return {
+    platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
+    config: config.value,
+    diffIds,
+  };
+}
+
 /**
  * The images behind a name, for one platform or all.
  *
@@ -103,7 +136,7 @@ export async function sourceImages(
       sawNydus = true;
       return;
     }
-    const image = await imageOf(content, document, parsed.manifest, signal);
+    const image = await imageOf(content, document, parsed.manifest, entry, signal);
     const name = formatPlatform(image.platform);
     if (seen.has(name) || platform !== undefined && !matchesPlatform(platform, image.platform)) return;
     seen.add(name);
@@ -112,11 +145,16 @@ export async function sourceImages(
   for (const document of await content.named(signal)) await visit(document, undefined, MAX_DEPTH);
   if (found.length > 0) return found;
   const { description } = content;
-  if (sawNydus) throw unconvertible(description, "it is a nydus image already", `nydus-gd inspect ${description}`);
+  if (sawNydus) throw nydusAlready(description, `nydus-gd inspect ${description}`);
   const state = platform === undefined
     ? "it has no image for Linux"
     : `it has no image for ${formatPlatform(platform)}`;
   throw new NydusGdError("not-found", `Cannot convert ${description}: ${state}`);
+}
+
+/** What is refused because there is nothing to convert. */
+export function nydusAlready(description: string, hint?: string): NydusGdError {
+  return unconvertible(description, "it is a nydus image already", hint);
 }
 
 /** What an index has for Linux; attestations and images that are nydus's already are left out. */
@@ -130,26 +168,16 @@ async function imageOf(
   content: ImageContent,
   document: Document,
   manifest: Manifest,
+  entry: Descriptor | undefined,
   signal: AbortSignal,
 ): Promise<SourceImage> {
-  const { description } = content;
   const bytes = await content.small(manifest.config, MAX_CONFIG_BYTES, signal);
-  const { architecture, os, variant, rootfs: { diff_ids: diffIds } } = parseImageConfig(bytes);
-  const config = parseWith(configObject, JSON.parse(new TextDecoder().decode(bytes)));
-  if (!config.ok) {
-    throw new NydusGdError(
-      "invalid-image",
-      `Cannot read image configuration: ${formatPath(config.path)} ${config.state}`,
-    );
-  }
-  if (diffIds.length !== manifest.layers.length) {
-    const state = `it has ${manifest.layers.length} layers, its configuration ${diffIds.length}`;
-    throw new NydusGdError("invalid-image", `Cannot convert ${description}: ${state}`);
-  }
+  const { platform, config, diffIds } = readConfig(bytes, manifest.layers.length, content.description);
+  const features = entry?.platform?.["os.features"];
   const digest = digestOf(document.bytes) as Digest;
   return {
-    platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
-    config: config.value,
+    platform: features ? { "os.features": features, ...platform } : platform,
+    config,
     layers: manifest.layers.map((layer, k) => layerOf(content, layer, diffIds[k] as Digest)),
     manifest: {
       document,

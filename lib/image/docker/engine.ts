@@ -14,6 +14,7 @@
  * @module
  */
 import type * as v from "valibot";
+import type { FetchOptions } from "../../backend/http/fetch_options.ts";
 import type { HttpClient } from "../../backend/http/http_client.ts";
 import type { HttpRequest } from "../../backend/http/request_bytes.ts";
 import type { HttpResponse } from "../../backend/http/http_response.ts";
@@ -39,7 +40,7 @@ const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
-/** dockerd is silent while it unpacks. */
+/** dockerd is silent while it unpacks or packs. */
 const PATIENT = { readTimeoutMs: 0 } as const;
 
 /** Where dockerd is: the first that is given, a flag before a setting; else DOCKER_HOST, Docker's own default. */
@@ -97,6 +98,13 @@ export class DockerEngine {
     );
   }
 
+  /** Hands an image, as `docker save` writes it, to `take` in pieces. */
+  async save(name: string, take: (piece: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
+    const request = { method: "GET" } as const;
+    const consume = (response: HttpResponse) => response.each(take);
+    await this.#ask(request, `/images/${name}/get`, `save image ${name}`, consume, signal, PATIENT);
+  }
+
   /** Pulls an image as `docker pull` does. */
   async pull({ repository, name, platform, credential, onStep }: DockerPull, signal?: AbortSignal): Promise<void> {
     const query = new URLSearchParams({ fromImage: repository, tag: name, ...(platform ? { platform } : {}) });
@@ -143,6 +151,7 @@ export class DockerEngine {
     what: string,
     consume: (response: HttpResponse) => Promise<T>,
     signal: AbortSignal | undefined,
+    timeouts: Partial<FetchOptions> = request.method === "GET" ? {} : PATIENT,
   ): Promise<T> {
     const socketPath = this.#socketPath();
     try {
@@ -151,7 +160,7 @@ export class DockerEngine {
         {
           priority: "on-demand",
           socketPath,
-          ...(request.method === "GET" ? {} : { timeouts: PATIENT }),
+          timeouts,
           ...(signal === undefined ? {} : { signal }),
         },
         async (response) => {

@@ -25,7 +25,7 @@ export interface BootstrapOnlyImage {
 }
 
 /** What Docker counts as a layer in an image's history. */
-const HISTORY = "nydus-gd pull";
+export const PULLED_HISTORY = "nydus-gd pull";
 
 /**
  * Makes the image.
@@ -54,7 +54,7 @@ function configFor(config: Uint8Array, diffId: Digest): Record<string, unknown> 
   return {
     ...document,
     rootfs: { type: "layers", diff_ids: [diffId] },
-    history: [...before.map((step) => ({ ...step, empty_layer: true })), { created_by: HISTORY }],
+    history: [...before.map((step) => ({ ...step, empty_layer: true })), { created_by: PULLED_HISTORY }],
   };
 }
 

@@ -1,0 +1,65 @@
+/**
+ * Images that Docker has, or that `docker save` wrote: configuration and layers out of an archive.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../base/errors.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { ArchiveFile } from "../archive_file.ts";
+import { saveImage } from "../docker/daemon_archive.ts";
+import { savedImage } from "../docker/saved_images.ts";
+import type { ImageArchive } from "../image_archive.ts";
+import type { SourceAccess } from "../source_access.ts";
+import { streamBlob } from "./blob_stream.ts";
+import { fromTar } from "./convert_tree.ts";
+import { tarOfLayer } from "./layer_tar.ts";
+import { isBootstrapOnly } from "./nydus_manifests.ts";
+import {
+  counted,
+  MAX_CONFIG_BYTES,
+  nydusAlready,
+  readConfig,
+  type SourceImage,
+  type SourceLayer,
+} from "./source_image.ts";
+
+/**
+ * An image of a Docker daemon.
+ *
+ * @param text `docker:NAME`
+ * @throws {NydusGdError} as {@link saveImage}; "unsupported" for an image that is lazy already
+ */
+export async function daemonImage(text: string, access: SourceAccess, signal: AbortSignal): Promise<SourceImage> {
+  const image = await savedSource(await saveImage(text, access, signal), signal);
+  if (image !== undefined) return image;
+  throw new NydusGdError("unavailable", `Cannot convert ${text}: what Docker saved has no manifest.json`);
+}
+
+/**
+ * An image of an archive; undefined for an archive that is not of Docker's form.
+ *
+ * @throws {NydusGdError} "not-found" and "usage" for its name, "invalid-image", "unsupported"
+ */
+export async function savedSource(from: ImageArchive, signal: AbortSignal): Promise<SourceImage | undefined> {
+  const saved = await savedImage(from, signal);
+  if (saved === undefined) return undefined;
+  const { archive } = from;
+  const description = `tar:${archive.path}`;
+  const bytes = await archive.read(saved.config, MAX_CONFIG_BYTES, signal);
+  const { platform, config, diffIds } = readConfig(bytes, saved.layers.length, description);
+  if (isBootstrapOnly(config)) throw nydusAlready(description);
+  const layers = await Promise.all(saved.layers.map((name, k) => layerOf(archive, name, diffIds[k] as Digest)));
+  return { platform, config, layers, manifest: undefined };
+}
+
+async function layerOf(archive: ArchiveFile, name: string, diffId: Digest): Promise<SourceLayer> {
+  const source = archive.source(name);
+  const size = await source.size();
+  const what = `layer ${diffId}`;
+  const expected = { what, doing: "convert", digest: undefined, diffId } as const;
+  return {
+    ...{ what, diffId, size },
+    hasWhiteouts: true,
+    entries: (onBytes, signal) => fromTar(tarOfLayer(counted(streamBlob(source, size, signal), onBytes), expected)),
+  };
+}

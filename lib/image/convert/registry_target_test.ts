@@ -1,0 +1,56 @@
+/**
+ * A registry that does not take what it is given.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { ConvertKit } from "../../../tests/support/convert_kit.ts";
+import { writeLayout } from "../../../tests/support/layout_builder.ts";
+import { file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { NydusGdError } from "../../base/errors.ts";
+
+/** What was put, by the last part of its path. */
+interface PushRegistry extends AsyncDisposable {
+  readonly host: string;
+  readonly manifests: string[];
+}
+
+/** Takes blobs, and manifests as `refusal` says. */
+function serveRegistry(refusal: (body: string) => Response | undefined): PushRegistry {
+  const manifests: string[] = [];
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    const body = await request.text();
+    const kind = /\/v2\/.+\/(manifests|blobs\/uploads|blobs)\//.exec(pathname)?.[1];
+    if (request.method === "HEAD") return new Response(null, { status: 404 });
+    if (request.method === "POST") return new Response(null, { status: 202, headers: { location: `${pathname}1` } });
+    if (kind !== "manifests") return new Response(null, { status: 201 });
+    const refused = refusal(body);
+    if (refused !== undefined) return refused;
+    manifests.push(pathname.slice(pathname.lastIndexOf("/") + 1));
+    return new Response(null, { status: 201 });
+  });
+  return {
+    host: `127.0.0.1:${server.addr.port}`,
+    manifests,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+Deno.test("a registry that refuses a media type is told in a sentence with a hint, and the tag is not given", async () => {
+  const type = "application/vnd.oci.image.layer.nydus.blob.v1";
+  const error = { code: "MANIFEST_INVALID", message: `media type ${type} is not allowed` };
+  await using registry = serveRegistry((body) =>
+    body.includes(type) ? Response.json({ errors: [error] }, { status: 400 }) : undefined
+  );
+  using kit = new ConvertKit();
+  await writeLayout(kit.temp.join("source"), { layers: [{ tar: tarOf(file("a", "1")) }] });
+  await assert.rejects(() => kit.convert(kit.named("source"), `${registry.host}/app:1`), (refused) => {
+    assert.ok(refused instanceof NydusGdError);
+    assert.match(refused.message, /^Cannot push manifest sha256:\w+ to [^\n]*: HTTP 400 MANIFEST_INVALID from \S+$/);
+    assert.match(refused.hint ?? "", /^see whether the registry takes manifests of \S+, and nydus's layers in them$/);
+    return true;
+  });
+  assert.ok(!registry.manifests.includes("1"), "the tag points to half an image");
+  assert.ok(registry.manifests.every((name) => name.startsWith("sha256:")));
+});

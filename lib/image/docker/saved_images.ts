@@ -1,0 +1,73 @@
+/**
+ * What is in an archive that `docker save` wrote: a list of images, each its configuration and its layers.
+ *
+ * ```
+ * manifest.json      [{"Config": "…", "RepoTags": ["NAME:TAG"], "Layers": ["…/layer.tar", …]}]
+ * ```
+ * Layers are tars, plain as a rule, whose diffIDs the configuration has. Source: moby image/spec v1.2; Docker 25 and
+ * later put the same list beside an OCI layout, which may list what the archive does not hold.
+ *
+ * @module
+ */
+import * as v from "valibot";
+import { NydusGdError } from "../../base/errors.ts";
+import { parseJsonText } from "../../base/json_text.ts";
+import { formatPath, parseWith } from "../../base/schema.ts";
+import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
+import type { ImageArchive } from "../image_archive.ts";
+
+/** The file that has the list. */
+export const SAVED_IMAGES = "manifest.json";
+
+const savedSchema = v.array(v.object({
+  Config: v.string(),
+  RepoTags: v.optional(v.nullable(v.array(v.string()))),
+  Layers: v.optional(v.nullable(v.array(v.string())), []),
+}));
+
+/** One image: names of files in the archive. */
+export interface SavedImage {
+  readonly config: string;
+  /** Lowest first. */
+  readonly layers: readonly string[];
+}
+
+/**
+ * The image that is meant; undefined for an archive that Docker did not write.
+ *
+ * @throws {NydusGdError} "not-found" for a name that is not there, "usage" where none is given and there are several,
+ * "invalid-image"
+ */
+export async function savedImage(
+  { archive, name }: ImageArchive,
+  signal: AbortSignal,
+): Promise<SavedImage | undefined> {
+  if (!archive.has(SAVED_IMAGES)) return undefined;
+  const text = new TextDecoder().decode(await archive.read(SAVED_IMAGES, MAX_INDEX_BYTES, signal));
+  const parsed = parseWith(savedSchema, parseJsonText(text));
+  if (!parsed.ok) {
+    const state = `${SAVED_IMAGES}: ${formatPath(parsed.path)} ${parsed.state}`;
+    throw new NydusGdError("invalid-image", `Cannot read archive ${archive.path}: ${state}`);
+  }
+  const images = parsed.value;
+  const found = name === undefined
+    ? images
+    : images.filter(({ RepoTags }) => RepoTags?.some((tag) => isTag(tag, name)));
+  const names = images.flatMap(({ RepoTags }) => RepoTags ?? []);
+  const [image] = found;
+  if (image === undefined) {
+    const has = names.length === 0 ? "it has no names" : `it has ${names.join(", ")}`;
+    throw new NydusGdError("not-found", `Cannot read image ${name} of archive ${archive.path}: ${has}`);
+  }
+  if (found.length > 1) {
+    throw new NydusGdError("usage", `Cannot read archive ${archive.path}: it has ${found.length} images`, {
+      hint: `name one: ${names.map((tag) => `tar:${archive.path}:${tag}`).join(" or ")}`,
+    });
+  }
+  return { config: image.Config, layers: image.Layers ?? [] };
+}
+
+/** "app:1" is meant by that and, where it is unambiguous, by "1". */
+function isTag(tag: string, name: string): boolean {
+  return tag === name || tag.endsWith(`:${name}`);
+}

@@ -1,0 +1,107 @@
+/**
+ * Folders of one test, and conversions from and to layouts in them.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
+import { HttpClient } from "../../lib/backend/http/http_client.ts";
+import { toByteString } from "../../lib/base/bytes.ts";
+import { checkImage } from "../../lib/image/check/check_image.ts";
+import {
+  type ConvertedImage,
+  type ConvertEvent,
+  convertImage,
+  type ConvertOptions,
+} from "../../lib/image/convert/convert_image.ts";
+import { LayerCache } from "../../lib/image/convert/layer_cache.ts";
+import { openDictionary } from "../../lib/image/convert/open_dictionary.ts";
+import { openSource } from "../../lib/image/convert/open_source.ts";
+import { openTarget } from "../../lib/image/convert/open_target.ts";
+import { type RafsOptions, rafsOptions } from "../../lib/image/convert/rafs_options.ts";
+import { locateImage } from "../../lib/image/locate_image.ts";
+import type { Platform } from "../../lib/oci/platform.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { walkTree } from "../../lib/rafs/walk.ts";
+import { type TestLayer, writeLayout } from "./layout_builder.ts";
+import { anonymousAccess } from "./source_access.ts";
+import { TempDir } from "./temp_dir.ts";
+
+const signal = new AbortController().signal;
+
+/** Bytes that do not compress, the same each time. */
+export function noise(length: number, seed = 1): Uint8Array<ArrayBuffer> {
+  let state = seed;
+  return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);
+}
+
+/** What a conversion of {@link ConvertKit} differs in. */
+export interface KitOptions extends Partial<ConvertOptions> {
+  readonly platform?: Platform;
+  /** Image whose chunks are referred to. */
+  readonly chunksOf?: string;
+  readonly force?: boolean;
+}
+
+/** See the module. */
+export class ConvertKit implements Disposable {
+  readonly temp = TempDir.make();
+  readonly #http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  readonly #access = anonymousAccess(this.#http, this.temp.path);
+  readonly events: ConvertEvent[] = [];
+
+  async convert(
+    source: string,
+    target: string,
+    options: Partial<RafsOptions> = {},
+    { platform, chunksOf, force = false, ...rest }: KitOptions = {},
+  ): Promise<ConvertedImage> {
+    const { deps } = this.#access;
+    const rafs = rafsOptions({ chunkSize: 4096, ...options });
+    const images = await openSource(source, platform, this.#access, signal);
+    return await convertImage(images, {
+      rafs,
+      target: await openTarget(target, { deps, spoolDir: this.temp.join("spool"), source, force }),
+      cache: new LayerCache(this.temp.join("records")),
+      withOci: false,
+      dictionary: chunksOf === undefined
+        ? undefined
+        : await openDictionary(chunksOf, rafs, deps, this.temp.path, signal),
+      onEvent: (event) => this.events.push(event),
+      ...rest,
+    }, signal);
+  }
+
+  /** Writes the image and converts it. */
+  async convertLayers(...layers: TestLayer[]): Promise<ConvertedImage> {
+    await writeLayout(this.temp.join("source"), { layers });
+    return await this.convert(this.named("source"), this.named("target"));
+  }
+
+  named(folder: string): string {
+    return `oci:${this.temp.join(folder)}:1`;
+  }
+
+  json(digest: string): Record<string, unknown> {
+    return JSON.parse(Deno.readTextFileSync(join(this.temp.join("target/blobs"), digest.replace(":", "/"))));
+  }
+
+  /** Every path of a converted image; all of it is checked to the last chunk. */
+  async paths(image = this.named("target")): Promise<string[]> {
+    const { source, backend } = await locateImage({ what: image }, this.#access.deps, this.temp.path, signal);
+    const report = await checkImage({
+      ...{ source, backend, signal },
+      chunks: true,
+      folder: this.temp.path,
+      onProgress: () => {},
+    });
+    assert.deepEqual(report.findings, []);
+    return Array.from(walkTree(openBootstrap(Deno.readFileSync(source))), ({ path }) => toByteString(path));
+  }
+
+  [Symbol.dispose](): void {
+    this.#http[Symbol.dispose]();
+    this.temp[Symbol.dispose]();
+  }
+}
