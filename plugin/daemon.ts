@@ -46,6 +46,7 @@ import { lockFile } from "../lib/layer/home_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { chooseDataPath, namedFsDriver } from "../lib/mount/choose.ts";
+import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
@@ -161,6 +162,7 @@ class Daemon implements AsyncDisposable {
         cache,
         numbers,
         record,
+        kernelImages: new KernelImages(folders.state),
         recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
         startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
         takeOverMounts: async (dataPath, opened) => {

@@ -7,6 +7,7 @@ import type { SizeLimit } from "../base/setting_values.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import type { DataPathChoice } from "../mount/choose.ts";
+import type { KernelImages } from "../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../mount/image_mounts.ts";
 import type { Candidate } from "./blob_home.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
@@ -22,6 +23,8 @@ export interface LazyImageStoreOptions {
   readonly numbers: ImageNumbers;
   /** What an earlier process had mounted, and what is. */
   readonly record: MountedImages;
+  /** Of the state folder that {@link startMounts} mounts with. */
+  readonly kernelImages: KernelImages;
   /** Starts what serves every image. Called at most once while it succeeds. */
   readonly startMounts: (dataPath: DataPathChoice) => Promise<ImageMounts>;
   /** `ImageMounts.takeOver` of what an earlier process left; where nobody has it, nothing of it is left. */

@@ -35,6 +35,7 @@ import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 import type { RecordedLayer } from "./mounted_images.ts";
 import { type Mounted, type OpenedImage, reportOf } from "./mounted_image.ts";
 import { MappedBootstrap, OpenImage } from "./open_image.ts";
+import { PreparedImages } from "./prepared_images.ts";
 
 const log = logger("image");
 
@@ -51,9 +52,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #open = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   readonly #server: ImageServer;
+  readonly #prepared: PreparedImages;
 
   constructor(private readonly options: LazyImageStoreOptions) {
     this.#server = new ImageServer(options, (session) => this.#lose(session));
+    this.#prepared = new PreparedImages(options.kernelImages, (id, task) => this.#changing.run(id, task));
     options.cache.onFull = () => {
       this.#letGo().catch((error) => log.error("images not let go", { error: messageOf(error) }));
     };
@@ -67,6 +70,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   /** @inheritdoc */
   verify(bootstrapPath: string): Promise<ImageRoot> {
     return new Promise((resolve) => resolve(rootOf(bootstrapPath)));
+  }
+
+  /** @inheritdoc */
+  prepare(layer: LazyLayer): void {
+    if (this.#server.dataPath.fsDriver !== "fuse" && !this.#stopping.signal.aborted) this.#prepared.begin(layer);
   }
 
   /**
@@ -138,6 +146,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       await this.#unmount(layerId);
       await this.options.numbers.forget(layerId);
       await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+      await this.#prepared.forget(layerId);
       if (layer !== undefined) await this.options.onForgotten?.(layer);
     });
   }
@@ -247,7 +256,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   async #stop(): Promise<void> {
     this.#stopping.abort(new NydusGdError("interrupted", "Cannot mount image: the server stops"));
-    await Promise.all([this.#mounting.settled(), this.#lettingGo.settled()]);
+    await Promise.all([this.#mounting.settled(), this.#lettingGo.settled(), this.#prepared.stop()]);
   }
 
   /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */

@@ -254,7 +254,10 @@ export class LayerStore implements AsyncDisposable {
       return await this.#exclusive(id, async () => {
         const layer = await loadLayer(this.#paths, id);
         const { applier, lazyImages, idMaps } = this.#parts;
-        return (await unpackLayer(layer, body, applier, { lazyImages, idMaps, signal: ends })).sizeBytes ?? 0;
+        const finished = await unpackLayer(layer, body, applier, { lazyImages, idMaps, signal: ends });
+        const lazy = lazyImageOf({ ...layer, finished }, this.#paths);
+        if (lazy !== undefined) lazyImages.prepare(lazy);
+        return finished.sizeBytes ?? 0;
       }, ends);
     } finally {
       running.delete(abort);

@@ -8,6 +8,7 @@
  *
  * ```
  * ApplyDiff ── verify(bootstrap)          refuses what could never be mounted
+ *           ── prepare(layer)             once it is answered
  * Get       ── acquire(layer, holder)     ──► { path, fsDriver }
  * Put       ── release(layer.id, holder)
  * Remove    ── forget(layer.id)
@@ -56,6 +57,8 @@ export interface LazyImages {
    * @throws {NydusGdError} "invalid-image" for a truncated or alien file, "unsupported" for what is refused by name
    */
   verify(bootstrapPath: string): Promise<ImageRoot>;
+  /** The layer has come: what its first mount would have to wait for may be made now, by and by. */
+  prepare(layer: LazyLayer): void;
   /**
    * Mounts the image of `layer`, or tells where it is mounted. Also called for mounts that outlived a restart: the
    * answer must then be the same path.
@@ -91,6 +94,7 @@ export function refuseLazyImages(state: string, hint?: string): LazyImages {
     );
   return {
     verify: (bootstrapPath) => Promise.reject(refusal(bootstrapPath)),
+    prepare: () => {},
     acquire: (layer) => Promise.reject(refusal(layer.bootstrapPath)),
     release: () => Promise.resolve(),
     forget: () => Promise.resolve(),

@@ -211,7 +211,7 @@ export class ImageMounts implements AsyncDisposable {
       there = (await before()).filter(isThere);
       return await Promise.all(there.map(async ({ image, number, fsDriver }) => ({
         number,
-        image: fsDriver === "erofs-fuse" ? await devicesAgain(image) : image,
+        image: fsDriver === "erofs-fuse" ? await devicesAgain(image, this.options.stateDir) : image,
       })));
     };
     const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);

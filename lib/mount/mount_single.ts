@@ -82,7 +82,7 @@ export async function takeOverSingle(
   }
   const taken = await FuseSession.takeOver(
     { ...options, mountpoint: devicesDir(stateDir), openRequests: true },
-    async () => [{ image: await devicesAgain(image), number: ONLY_IMAGE }],
+    async () => [{ image: await devicesAgain(image, stateDir), number: ONLY_IMAGE }],
   );
   const [served] = taken?.mounts ?? [];
   if (taken === undefined || served === undefined) return undefined;

@@ -31,8 +31,10 @@ export interface DeviceTable {
   /** Whether device offsets are offsets of the blob's cache file. */
   readonly identical: boolean;
   readonly count: number;
-  readonly deviceOffset: Float64Array<SharedArrayBuffer>;
-  readonly blobOffset: Float64Array<SharedArrayBuffer>;
+  /** Block of the device at which the chunk begins. */
+  readonly block: Uint32Array<SharedArrayBuffer>;
+  /** Offset in the blob's address space; absent where it is the offset in the device. */
+  readonly blobOffset?: Float64Array<SharedArrayBuffer>;
   /** Plain bytes. */
   readonly length: Uint32Array<SharedArrayBuffer>;
   readonly chunkIndex: Uint32Array<SharedArrayBuffer>;
@@ -44,20 +46,32 @@ export class DeviceBuilder {
   readonly #offset = GrowingColumn.doubles();
   readonly #length = GrowingColumn.u32();
   readonly #chunk = GrowingColumn.u32();
+  #placed = new Float64Array(0);
 
   constructor(private readonly blobIndex: number) {}
 
-  /** @throws {RafsError} when the image says two things of a chunk */
-  add({ chunkIndex, chunkOffset, chunkLength }: Extent): void {
+  /**
+   * @returns a number for the chunk, the same each time: {@link offsetOf} it
+   * @throws {RafsError} when the image says two things of a chunk
+   */
+  add({ chunkIndex, chunkOffset, chunkLength }: Extent): number {
     const row = this.#rows.get(chunkIndex);
     if (row === undefined) {
       this.#rows.set(chunkIndex, this.#offset.length);
       this.#offset.push(chunkOffset);
       this.#length.push(chunkLength);
       this.#chunk.push(chunkIndex);
-    } else if (this.#offset.at(row) !== chunkOffset || this.#length.at(row) !== chunkLength) {
+      return this.#offset.length - 1;
+    }
+    if (this.#offset.at(row) !== chunkOffset || this.#length.at(row) !== chunkLength) {
       this.#contradiction(row, chunkIndex, chunkOffset);
     }
+    return row;
+  }
+
+  /** Where the chunk is in the device, after {@link finish}. */
+  offsetOf(row: number): number {
+    return this.#placed[row] as number;
   }
 
   /** @throws {RafsError} when chunks overlap */
@@ -67,21 +81,23 @@ export class DeviceBuilder {
       .sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
     const identical = order.every((row) => this.#offset.at(row) % DEVICE_BLOCK === 0);
     const table = {
-      deviceOffset: new Float64Array(new SharedArrayBuffer(count * 8)),
-      blobOffset: new Float64Array(new SharedArrayBuffer(count * 8)),
+      block: new Uint32Array(new SharedArrayBuffer(count * 4)),
+      ...(identical ? {} : { blobOffset: new Float64Array(new SharedArrayBuffer(count * 8)) }),
       length: new Uint32Array(new SharedArrayBuffer(count * 4)),
       chunkIndex: new Uint32Array(new SharedArrayBuffer(count * 4)),
     };
+    this.#placed = new Float64Array(count);
     let blobEnd = 0, next = 0;
     order.forEach((row, k) => {
       const offset = this.#offset.at(row), length = this.#length.at(row), chunk = this.#chunk.at(row);
       if (offset < blobEnd) this.#contradiction(order[k - 1] as number, chunk, offset);
       blobEnd = offset + length;
-      table.deviceOffset[k] = identical ? offset : next;
-      table.blobOffset[k] = offset;
+      const at = this.#placed[row] = identical ? offset : next;
+      table.block[k] = at / DEVICE_BLOCK;
+      if (table.blobOffset !== undefined) table.blobOffset[k] = offset;
       table.length[k] = length;
       table.chunkIndex[k] = chunk;
-      next = roundUp((table.deviceOffset[k] as number) + length, DEVICE_BLOCK);
+      next = roundUp(at + length, DEVICE_BLOCK);
     });
     return { ...table, blobIndex: this.blobIndex, count, identical, sizeBytes: Math.max(DEVICE_BLOCK, next) };
   }
@@ -92,29 +108,21 @@ export class DeviceBuilder {
   }
 }
 
+/** Where the chunk of a row begins in the device, bytes. */
+export function deviceOffsetOf({ block }: DeviceTable, row: number): number {
+  return (block[row] as number) * DEVICE_BLOCK;
+}
+
 /** Row of the last chunk that begins at or before `offset`; -1 when there is none. */
-function rowAt({ count, deviceOffset }: DeviceTable, offset: number): number {
+function rowAt({ count, block }: DeviceTable, offset: number): number {
+  const wanted = Math.floor(offset / DEVICE_BLOCK);
   let low = 0, high = count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((deviceOffset[middle] as number) <= offset) low = middle + 1;
+    if ((block[middle] as number) <= wanted) low = middle + 1;
     else high = middle;
   }
   return low - 1;
-}
-
-/** Where `chunkOffset` of the blob's address space is in the device; undefined for what is no chunk of it. */
-export function deviceOffsetOf(
-  { count, blobOffset, deviceOffset }: DeviceTable,
-  chunkOffset: number,
-): number | undefined {
-  let low = 0, high = count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((blobOffset[middle] as number) < chunkOffset) low = middle + 1;
-    else high = middle;
-  }
-  return low < count && blobOffset[low] === chunkOffset ? deviceOffset[low] : undefined;
 }
 
 /** The pieces of `[offset, offset + length)` of a device, {@link HOLE}s among them, cut at its end. */
@@ -123,7 +131,7 @@ export function deviceExtents(table: DeviceTable, offset: number, length: number
   const end = Math.min(table.sizeBytes, offset + length);
   let row = Math.max(0, rowAt(table, offset));
   for (let from = offset; from < end; row++) {
-    const start = row < table.count ? table.deviceOffset[row] as number : end;
+    const start = row < table.count ? deviceOffsetOf(table, row) : end;
     const chunkLength = row < table.count ? table.length[row] as number : 0;
     if (from < start) {
       const to = Math.min(start, end);
@@ -132,7 +140,7 @@ export function deviceExtents(table: DeviceTable, offset: number, length: number
     }
     const to = Math.min(end, start + chunkLength);
     if (from >= to) continue;
-    const chunkOffset = table.blobOffset[row] as number;
+    const chunkOffset = table.blobOffset?.[row] ?? start;
     extents.push({
       fileOffset: from,
       blobIndex: table.blobIndex,
@@ -150,9 +158,10 @@ export function deviceExtents(table: DeviceTable, offset: number, length: number
 /** The chunks of a device, each whole. */
 export function* deviceChunks(table: DeviceTable): Generator<Extent> {
   for (let row = 0; row < table.count; row++) {
-    const chunkOffset = table.blobOffset[row] as number, chunkLength = table.length[row] as number;
+    const fileOffset = deviceOffsetOf(table, row), chunkLength = table.length[row] as number;
+    const chunkOffset = table.blobOffset?.[row] ?? fileOffset;
     yield {
-      fileOffset: table.deviceOffset[row] as number,
+      fileOffset,
       blobIndex: table.blobIndex,
       chunkIndex: table.chunkIndex[row] as number,
       blobOffset: chunkOffset,

@@ -16,11 +16,10 @@
  * @module
  */
 import type { Bootstrap, Extent } from "./bootstrap.ts";
-import { DeviceBuilder, deviceOffsetOf, type DeviceTable } from "./device_table.ts";
+import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
-import { unreadable } from "./guard.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
-import { type BlobEntry, BootstrapWriter, type InodeSpec } from "./v6/writer.ts";
+import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec } from "./v6/writer.ts";
 import { fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
 /** See the module. */
@@ -36,26 +35,21 @@ export interface ErofsImage {
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot hold
  */
 export function makeErofsImage(tree: Bootstrap): ErofsImage {
-  const devices = devicesOf(tree);
-  const deviceOfBlob = new Map(devices.map((device, index) => [device.blobIndex, { device, index }]));
-  const placeOf = ({ blobIndex, chunkOffset }: Extent) => {
-    const found = deviceOfBlob.get(blobIndex);
-    const offset = found === undefined ? undefined : deviceOffsetOf(found.device, chunkOffset);
-    if (found === undefined || offset === undefined) unreadable("RAFS tree", chunkOffset, "it changed meanwhile");
-    return { blobIndex: found.index, chunkIndex: 0, uncompressedOffset: offset };
-  };
+  const devices = new DeviceBuilders();
   const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
   const inodes = new Map<number, number>();
   for (const entry of walkTree(tree)) {
     const parent = inodes.get(entry.parent);
     let inode = inodes.get(entry.ino);
     if (inode === undefined) {
-      const chunks = isFile(entry) ? fileExtents(tree, entry.ino, entry.attr.size).map(placeOf).toArray() : [];
+      const chunks = isFile(entry) ? fileExtents(tree, entry.ino, entry.attr.size).map(devices.add).toArray() : [];
       inodes.set(entry.ino, inode = writer.addInode({ ...specOf(tree, entry), chunks }));
     }
     if (parent !== undefined) writer.addEntry(parent, entry.path.subarray(entry.path.lastIndexOf(0x2f) + 1), inode);
   }
-  return { bytes: writer.finish(devices.map((device, index) => blobEntry(tree, device, index))), devices };
+  const tables = devices.finish();
+  writer.moveChunks(devices.placeOf);
+  return { bytes: writer.finish(tables.map((device, index) => blobEntry(tree, device, index))), devices: tables };
 }
 
 /**
@@ -65,18 +59,42 @@ export function makeErofsImage(tree: Bootstrap): ErofsImage {
  * @throws {RafsError} as there
  */
 export function devicesOf(tree: Bootstrap): DeviceTable[] {
-  const builders = new Map<number, DeviceBuilder>();
+  const devices = new DeviceBuilders();
   const seen = new Set<number>();
   for (const entry of walkTree(tree)) {
     if (!isFile(entry) || seen.has(entry.ino)) continue;
     if (entry.attr.nlink > 1) seen.add(entry.ino);
-    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) {
-      let builder = builders.get(extent.blobIndex);
-      if (builder === undefined) builders.set(extent.blobIndex, builder = new DeviceBuilder(extent.blobIndex));
-      builder.add(extent);
-    }
+    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) devices.add(extent);
   }
-  return [...builders].sort(([a], [b]) => a - b).map(([, builder]) => builder.finish());
+  return devices.finish();
+}
+
+/** Devices in the making. Where a chunk is in one is known when all chunks are. */
+class DeviceBuilders {
+  readonly #byBlob = new Map<number, DeviceBuilder>();
+  /** Positions of devices, by blob. */
+  readonly #order = new Map<number, number>();
+
+  /** Adds a chunk; the place by which {@link placeOf} knows it. */
+  readonly add = (extent: Extent): ChunkPlace => {
+    const { blobIndex } = extent;
+    let builder = this.#byBlob.get(blobIndex);
+    if (builder === undefined) this.#byBlob.set(blobIndex, builder = new DeviceBuilder(blobIndex));
+    return { blobIndex, chunkIndex: 0, uncompressedOffset: builder.add(extent) * DEVICE_BLOCK };
+  };
+
+  finish(): DeviceTable[] {
+    const sorted = [...this.#byBlob].sort(([a], [b]) => a - b);
+    sorted.forEach(([blobIndex], index) => this.#order.set(blobIndex, index));
+    return sorted.map(([, builder]) => builder.finish());
+  }
+
+  /** Where the chunk is, as the kernel sees it; after {@link finish}. */
+  readonly placeOf = ({ blobIndex, chunkIndex, uncompressedOffset }: ChunkPlace): ChunkPlace => ({
+    blobIndex: this.#order.get(blobIndex) as number,
+    chunkIndex,
+    uncompressedOffset: (this.#byBlob.get(blobIndex) as DeviceBuilder).offsetOf(uncompressedOffset / DEVICE_BLOCK),
+  });
 }
 
 function isFile({ attr }: TreeEntry): boolean {

@@ -5,6 +5,7 @@ import { ImageNumbers } from "../../lib/image/image_numbers.ts";
 import { collectGarbage, type GarbageOptions } from "../../lib/image/gc/collect_garbage.ts";
 import { PulledImages } from "../../lib/image/pulled_images.ts";
 import { MountedImages } from "../../lib/image/mounted_images.ts";
+import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
 import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
 import { StatusDocument } from "../../lib/image/status_document.ts";
 import { parseWith } from "../../lib/base/schema.ts";
@@ -28,6 +29,7 @@ async function withParts(
     cache,
     numbers: await ImageNumbers.open(temp.join("numbers.json")),
     record: await MountedImages.open(temp.join("mounted.json")),
+    kernelImages: new KernelImages(temp.path),
     takeOverMounts: () => Promise.resolve(undefined),
     startMounts: () => Promise.reject(new Error("no session here")),
     deadlineMs: 1000,

@@ -119,6 +119,7 @@ test("a bootstrap layer stands for its image; layers above it are ordinary, laye
   deepEqual(namesOf(whole), ["usr/", "usr/lazy", "usr/ordinary"]);
   deepEqual(images.heldBy("lazy"), []);
 
+  deepEqual(images.prepared, ["lazy"]);
   for (const id of ["box", "box-init", "over", "lazy"]) await store.remove(id);
   deepEqual(images.forgotten, ["lazy"]);
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { umount2 } from "../../ffi/sys_mount.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
@@ -16,6 +17,7 @@ import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
 import { ServedImage } from "../../lib/mount/fuse/served_images.ts";
 import type { DataPathChoice } from "../../lib/mount/choose.ts";
+import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { QUIET } from "../support/blob_setup.ts";
 import { buildFrom } from "../support/built_rafs.ts";
@@ -64,6 +66,7 @@ class Kit implements AsyncDisposable {
       cache,
       numbers,
       record: await MountedImages.open(temp.join("state/mounted.json")),
+      kernelImages: new KernelImages(temp.join("state")),
       deadlineMs: 60_000,
       startMounts: (dataPath) => kit.startMounts(dataPath),
       takeOverMounts: () => Promise.resolve(undefined),
@@ -131,6 +134,23 @@ fuseTest("a bootstrap is verified by its structure, and tells its root", async (
   assert.deepEqual(await kit.store.verify(kit.temp.join("image.boot")), { mode: 0o751, uid: 3, gid: 4 });
   await Deno.writeFile(kit.temp.join("short"), BUILT.bytes.subarray(0, 1500));
   await assert.rejects(kit.store.verify(kit.temp.join("short")), (error) => hasCode(error, "invalid-image"));
+});
+
+fuseTest("the image for the kernel is made when its layer has come, once, and goes with the layer", async () => {
+  const dataPath = { fsDriver: "erofs-fuse", reason: "asked for by name", named: true } as const;
+  await using kit: Kit = await Kit.make({ dataPath });
+  const made = kit.temp.join("state/a.erofs");
+  kit.store.prepare(kit.layer("a"));
+  assert.ok(await until(() => existsSync(made), 60_000));
+  const { ino } = await Deno.stat(made);
+  assert.equal(await kit.read("a"), CONTENT);
+  assert.equal((await Deno.stat(made)).ino, ino);
+  await kit.store.forget("a");
+  assert.ok(!existsSync(made));
+  kit.store.prepare(kit.layer("b"));
+  await kit.store.forget("b");
+  await kit.store[Symbol.asyncDispose]();
+  assert.deepEqual([...Deno.readDirSync(kit.temp.join("state"))].filter(({ name }) => name.endsWith(".erofs")), []);
 });
 
 fuseTest("a session that cannot be started fails the image that wanted it; the next one tries again", async () => {

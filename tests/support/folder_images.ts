@@ -15,6 +15,7 @@ export const FOLDER_BOOTSTRAP = "folder image: ";
 export class FolderImages implements LazyImages {
   /** By lazy layer, who holds it. */
   readonly holders = new Map<string, Set<string>>();
+  readonly prepared: string[] = [];
   readonly forgotten: string[] = [];
   /** Makes every acquire fail. */
   broken = false;
@@ -22,6 +23,10 @@ export class FolderImages implements LazyImages {
   async verify(bootstrapPath: string): Promise<ImageRoot> {
     const { mode, uid, gid } = await Deno.lstat(await folderOf(bootstrapPath));
     return { mode: (mode ?? 0) & 0o7777, uid: uid ?? 0, gid: gid ?? 0 };
+  }
+
+  prepare({ id }: LazyLayer): void {
+    this.prepared.push(id);
   }
 
   async acquire(layer: LazyLayer, holder: string): Promise<LazyMount> {

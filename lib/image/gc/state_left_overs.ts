@@ -11,6 +11,7 @@ import { ignore } from "../../base/errors.ts";
 import { occupiedBytes } from "../../blob/cache_usage.ts";
 import type { LeftOver } from "../../blob/cache_inventory.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
+import { IMAGE_SUFFIX } from "../../mount/erofs/erofs_tasks.ts";
 
 const SETTLED_MS = 3_600_000;
 
@@ -27,10 +28,14 @@ export async function stateLeftOvers(
   stateDir: string,
   layers: readonly LazyLayer[] | undefined,
 ): Promise<LeftOver[]> {
+  const images = layers && new Set(layers.map(({ id }) => `${id}${IMAGE_SUFFIX}`));
   const homes = layers && new Set(layers.map(({ id }) => `${id}.json`));
   const pulled = layers && new Set(layers.map(({ diffId }) => `${diffId?.replace("sha256:", "")}.json`));
   return [
-    ...await oldFiles(stateDir, isAside),
+    ...await oldFiles(
+      stateDir,
+      (name) => isAside(name) || (name.endsWith(IMAGE_SUFFIX) && images?.has(name) === false),
+    ),
     ...await oldFiles(join(stateDir, STATE_FOLDERS.homes), (name) => isAside(name) || homes?.has(name) === false),
     ...await oldFiles(join(stateDir, STATE_FOLDERS.pulled), (name) => isAside(name) || pulled?.has(name) === false),
   ];

@@ -15,6 +15,9 @@ Deno.test("what was kept for layers that are gone is left over after an hour, an
   const files = [
     "image-numbers.json",
     "image-numbers.json.tmp",
+    "gone.erofs",
+    "present.erofs",
+    "present.erofs.tmp",
     "homes/present.json",
     "homes/gone.json",
     "homes/present.json.tmp",
@@ -29,8 +32,8 @@ Deno.test("what was kept for layers that are gone is left over after an hour, an
   assert.deepEqual(await found(layers), []);
   const before = Date.now() / 1000 - 3601;
   for (const name of files) await Deno.utime(dir.join(name), before, before);
-  const aside = ["homes/present.json.tmp", "image-numbers.json.tmp"];
-  assert.deepEqual(await found(layers), ["homes/gone.json", ...aside, `pulled/${"b".repeat(64)}.json`]);
+  const aside = ["homes/present.json.tmp", "image-numbers.json.tmp", "present.erofs.tmp"];
+  assert.deepEqual(await found(layers), ["gone.erofs", "homes/gone.json", ...aside, `pulled/${"b".repeat(64)}.json`]);
   assert.deepEqual(await found(undefined), aside);
   assert.deepEqual(await stateLeftOvers(dir.join("nothing"), layers), []);
 });

@@ -174,16 +174,14 @@ export class FanotifyImages implements AsyncDisposable {
     await using cleanup = new AsyncDisposableStack();
     using tasks = new ErofsTasks();
     const path = imagePath(this.stateDir, image);
-    cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
     const isUnwatched = (fd: number) => !this.server.isWatched(fstat(fd));
     const devices = cleanup.adopt(
-      await this.#openDevices(placed, await tasks.make(image.bootstrap, path), ({ dataFd }) => isUnwatched(dataFd)),
+      await this.#openDevices(placed, await tasks.keep(image.bootstrap, path), ({ dataFd }) => isUnwatched(dataFd)),
       (opened) => this.#close(opened),
     );
     const settled = this.#watchAll(devices);
     const request = { image: path, devices: devices.map((device) => device.path), target };
     await tasks.mount({ ...request, readAheadKb: READ_AHEAD_KB });
-    await Deno.remove(path); // the super block has it open
     cleanup.move();
     return this.#mountOf(placed, devices, settled, false);
   }
@@ -194,7 +192,11 @@ export class FanotifyImages implements AsyncDisposable {
     try {
       using tasks = new ErofsTasks();
       // what is complete by now may have a mark all the same
-      const devices = await this.#openDevices(placed, await tasks.devices(image.bootstrap), () => false);
+      const devices = await this.#openDevices(
+        placed,
+        await tasks.devices(image.bootstrap, imagePath(this.stateDir, image)),
+        () => false,
+      );
       const settled = this.#watchAll(devices);
       // what is complete now was so before: chunks are on disk by the hand of a process that watched
       const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));

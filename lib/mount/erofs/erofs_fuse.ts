@@ -17,7 +17,7 @@
  */
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { Deadline } from "../../base/abort.ts";
-import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { isRefusal } from "../choose.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
@@ -36,7 +36,7 @@ const log = logger("mount", "erofs");
 export interface ErofsPlaces {
   /** The mount point, an existing folder. */
   readonly target: string;
-  /** A folder for the image file, which has no name once it is mounted; on a file system that EROFS can be on. */
+  /** A folder for the image file, on a file system that EROFS can be on. */
   readonly stateDir: string;
   /** Whether files of the cache may be devices as they are: not where they are watched for other images. */
   readonly mayUseCacheFiles: boolean;
@@ -62,8 +62,7 @@ export async function mountErofsFuse(
   await using cleanup = new AsyncDisposableStack();
   using tasks = new ErofsTasks();
   const path = imagePath(stateDir, image);
-  cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
-  const devices = await tasks.make(image.bootstrap, path);
+  const devices = await tasks.keep(image.bootstrap, path);
   const served = cleanup.use(await session.add(onDevices(image, devices), number));
   using deadline = new Deadline(
     deadlineMs,
@@ -78,9 +77,8 @@ export async function mountErofsFuse(
   cleanup.defer(() => unmount(target, MNT.DETACH));
   const mount = erofsMountOf(served, session, watch, target);
   cleanup.move();
-  // the super block has them open: the names are of no use any more, and what is left of the devices is its reference
+  // the super block has the devices open: their names are of no use any more, what is left of them is its reference
   await served[Symbol.asyncDispose]();
-  await Deno.remove(path);
   return mount;
 }
 
@@ -104,9 +102,9 @@ async function completePath(
  * `image` as {@link FuseSession.takeOver} wants it when its super block outlived the process that made it: the same tree
  * makes the same devices.
  */
-export async function devicesAgain(image: MountableImage): Promise<MountableImage> {
+export async function devicesAgain(image: MountableImage, stateDir: string): Promise<MountableImage> {
   using tasks = new ErofsTasks();
-  return onDevices(image, await tasks.devices(image.bootstrap));
+  return onDevices(image, await tasks.devices(image.bootstrap, imagePath(stateDir, image)));
 }
 
 /** The mount on `target`, whose devices are `served`: just made, or taken over. */

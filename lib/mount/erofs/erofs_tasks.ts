@@ -10,18 +10,19 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { ErofsMountRequest } from "./erofs_mount.ts";
 
-/** Where the image file of an image is, until it is mounted. */
-export function imagePath(stateDir: string, { name }: MountableImage): string {
-  return `${stateDir}/${name}.erofs`;
+/** Ends the name of an image for the kernel; before it is the image's own. */
+export const IMAGE_SUFFIX = ".erofs";
+
+/** Where the image for the kernel is kept. */
+export function imagePath(stateDir: string, { name }: Pick<MountableImage, "name">): string {
+  return `${stateDir}/${name}${IMAGE_SUFFIX}`;
 }
 
 /** To the Worker. */
 export type ErofsTask =
   | { readonly kind: "probe"; readonly dir: string }
-  /** Makes an image of the bootstrap at `address` and writes it to `path`. */
-  | { readonly kind: "make"; readonly address: bigint; readonly length: number; readonly path: string }
-  /** Tells the devices of that image. */
-  | { readonly kind: "devices"; readonly address: bigint; readonly length: number }
+  /** Has an image of the bootstrap at `address` in the file `path`, or only tells its devices. */
+  | { readonly kind: "keep" | "devices"; readonly address: bigint; readonly length: number; readonly path: string }
   | { readonly kind: "mount" } & ErofsMountRequest
   | { readonly kind: "read"; readonly path: string; readonly offset: number };
 
@@ -46,15 +47,15 @@ export class ErofsTasks implements Disposable {
     await this.#run({ kind: "probe", dir });
   }
 
-  /** Makes an image; the bootstrap must stay mapped meanwhile. */
-  async make(bootstrap: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {
-    const { devices = [] } = await this.#run({ kind: "make", ...bootstrap, path });
+  /** See {@link keepImage}; the bootstrap must stay mapped meanwhile. */
+  async keep({ address, length }: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {
+    const { devices = [] } = await this.#run({ kind: "keep", address, length, path });
     return devices;
   }
 
-  /** The devices that {@link make} answers, without the image: in a third of the time, and without room on a disk. */
-  async devices(bootstrap: MountableImage["bootstrap"]): Promise<readonly DeviceTable[]> {
-    const { devices = [] } = await this.#run({ kind: "devices", ...bootstrap });
+  /** See {@link devicesOfImage}; the bootstrap must stay mapped meanwhile. */
+  async devices({ address, length }: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {
+    const { devices = [] } = await this.#run({ kind: "devices", address, length, path });
     return devices;
   }
 

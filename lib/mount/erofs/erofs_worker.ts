@@ -7,12 +7,10 @@ import { SyscallError } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { viewAt } from "../../../ffi/sys_mman.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
-import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { sendError } from "../../base/worker_pool.ts";
-import { devicesOf, makeErofsImage } from "../../rafs/erofs_image.ts";
-import { openBootstrap } from "../../rafs/open.ts";
 import { mountErofs } from "./erofs_mount.ts";
 import type { ErofsAnswer, ErofsTask } from "./erofs_tasks.ts";
+import { devicesOfImage, keepImage } from "./kept_image.ts";
 import { probeErofs } from "./probe.ts";
 
 const scope = self as unknown as {
@@ -25,13 +23,10 @@ function run(task: ErofsTask): ErofsAnswer {
     case "probe":
       probeErofs(task.dir);
       return {};
-    case "make": {
-      const { bytes, devices } = makeErofsImage(openBootstrap(viewAt(task.address, task.length)));
-      write(task.path, bytes);
-      return { devices };
-    }
+    case "keep":
+      return { devices: keepImage(viewAt(task.address, task.length), task.path) };
     case "devices":
-      return { devices: devicesOf(openBootstrap(viewAt(task.address, task.length))) };
+      return { devices: devicesOfImage(viewAt(task.address, task.length), task.path) };
     case "mount":
       mountErofs(task);
       return {};
@@ -49,14 +44,6 @@ function readByte(path: string, offset: number): number | string {
   } catch (error) {
     if (error instanceof SyscallError) return error.code;
     throw error;
-  }
-}
-
-function write(path: string, bytes: Uint8Array): void {
-  try {
-    Deno.writeFileSync(path, bytes, { mode: 0o600 });
-  } catch (error) {
-    throw new NydusGdError("io", `Cannot write EROFS image ${path}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -46,6 +46,8 @@ export interface InodeSpec {
   readonly xattrs?: readonly (readonly [name: Uint8Array, value: Uint8Array])[];
 }
 
+/** Bytes that offsets of chunks are multiples of. */
+const BLOCK = 4096;
 /** To the kernel, a chunk that is a hole. */
 const NO_BLOCK = 0xffff_ffff;
 /** ".." of a directory that has no name yet. */
@@ -163,6 +165,16 @@ export class TreeTable {
     this.#pushEntry(directory, inode, name);
   }
 
+  /** Puts every chunk that files were added with to another place. */
+  moveChunks(moved: (place: ChunkPlace) => ChunkPlace): void {
+    const { view } = this.bytes;
+    for (let inode = 0; inode < this.inodeCount; inode++) {
+      if ((this.mode.at(inode) & S_IFMT) !== S_IFREG) continue;
+      const from = this.contentAt.at(inode), end = from + this.contentSize.at(inode);
+      for (let at = from; at < end; at += CHUNK_INDEX.SIZE) writeChunkIndex(view, at, moved(readChunkIndex(view, at)));
+    }
+  }
+
   /** Sorts the names. The table must not change afterwards. */
   sort(): SortedEntries {
     for (let inode = 1; inode < this.inodeCount; inode++) {
@@ -182,18 +194,28 @@ export class TreeTable {
   }
 
   #appendChunk(chunk: ChunkPlace): void {
-    const block = chunk.uncompressedOffset / 4096;
-    const { blobIndex, chunkIndex } = chunk;
-    if (
-      !Number.isInteger(block) || block >= NO_BLOCK || !(blobIndex >= 0 && blobIndex < 254) || chunkIndex >= 1 << 24
-    ) {
-      unwritable("chunk index", `chunk ${chunkIndex} of blob ${blobIndex} at ${chunk.uncompressedOffset}`);
-    }
     const at = this.bytes.reserve(CHUNK_INDEX.SIZE);
-    this.bytes.view.setUint16(at + CHUNK_INDEX.ciLow, chunkIndex & 0xffff, true);
-    this.bytes.view.setUint16(at + CHUNK_INDEX.device, ((chunkIndex >> 16) << 8) | (blobIndex + 1), true);
-    this.bytes.view.setUint32(at + CHUNK_INDEX.block, block, true);
+    writeChunkIndex(this.bytes.view, at, chunk);
   }
+}
+
+function writeChunkIndex(view: DataView, at: number, { blobIndex, chunkIndex, uncompressedOffset }: ChunkPlace): void {
+  const block = uncompressedOffset / BLOCK;
+  if (!Number.isInteger(block) || block >= NO_BLOCK || !(blobIndex >= 0 && blobIndex < 254) || chunkIndex >= 1 << 24) {
+    unwritable("chunk index", `chunk ${chunkIndex} of blob ${blobIndex} at ${uncompressedOffset}`);
+  }
+  view.setUint16(at + CHUNK_INDEX.ciLow, chunkIndex & 0xffff, true);
+  view.setUint16(at + CHUNK_INDEX.device, ((chunkIndex >> 16) << 8) | (blobIndex + 1), true);
+  view.setUint32(at + CHUNK_INDEX.block, block, true);
+}
+
+function readChunkIndex(view: DataView, at: number): ChunkPlace {
+  const device = view.getUint16(at + CHUNK_INDEX.device, true);
+  return {
+    blobIndex: (device & 0xff) - 1,
+    chunkIndex: (device >> 8) * 0x1_0000 + view.getUint16(at + CHUNK_INDEX.ciLow, true),
+    uncompressedOffset: view.getUint32(at + CHUNK_INDEX.block, true) * BLOCK,
+  };
 }
 
 /** Entries of each directory in the order of their names, "." and ".." among them. */
@@ -226,14 +248,12 @@ export class SortedEntries {
     for (let inode = 0; inode < table.inodeCount; inode++) {
       const own = rows.subarray(first[inode], first[inode + 1]);
       if (own.length === 0) continue;
+      if (isAscending(own, compare)) continue; // as names are that come from a bootstrap
       own.sort(compare);
-      for (let k = 1; k < own.length; k++) {
-        const row = own[k] as number;
-        if (compare(own[k - 1] as number, row) === 0) {
-          const name = names.subarray(nameAt.at(row), nameAt.at(row) + nameSize.at(row));
-          unwritable("directory", `${JSON.stringify(new TextDecoder().decode(name))} occurs twice`);
-        }
-      }
+      if (isAscending(own, compare)) continue;
+      const twice = own.find((row, k) => k > 0 && compare(own[k - 1] as number, row) === 0) as number;
+      const name = names.subarray(nameAt.at(twice), nameAt.at(twice) + nameSize.at(twice));
+      unwritable("directory", `${JSON.stringify(new TextDecoder().decode(name))} occurs twice`);
     }
     this.#rows = rows;
     this.#first = first;
@@ -243,4 +263,9 @@ export class SortedEntries {
   of(inode: number): Uint32Array<ArrayBuffer> {
     return this.#rows.subarray(this.#first[inode], this.#first[inode + 1]);
   }
+}
+
+function isAscending(rows: Uint32Array, compare: (a: number, b: number) => number): boolean {
+  for (let k = 1; k < rows.length; k++) if (compare(rows[k - 1] as number, rows[k] as number) >= 0) return false;
+  return true;
 }

@@ -27,7 +27,7 @@ import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { GrowingBytes } from "../growing.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
-import { type InodeSpec, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
+import { type ChunkPlace, type InodeSpec, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
 import { emitTree, type Placement, placeTree } from "./tree_placement.ts";
 
 export type { ChunkPlace, InodeSpec } from "./tree_table.ts";
@@ -76,6 +76,11 @@ export class BootstrapWriter {
   /** Gives an inode a name. A directory gets one, after the directory that holds it was added. */
   addEntry(directory: number, name: Uint8Array, inode: number): void {
     this.#tree.addEntry(directory, name, inode);
+  }
+
+  /** Puts every chunk that files were added with to another place, for who knows the places only in the end. */
+  moveChunks(moved: (place: ChunkPlace) => ChunkPlace): void {
+    this.#tree.moveChunks(moved);
   }
 
   /** Adds an entry to the chunk table: call it once for each chunk that files use. */

@@ -1,0 +1,75 @@
+/**
+ * Images for the kernel as files that are kept from mount to mount, in the calling thread: for the Worker.
+ *
+ * A file is believed where its digest is right and it was made of this very bootstrap (rafs/erofs_image_file.ts); else it
+ * is made. It is not synced: what a power cut leaves of it does not have its digest. Looking at it reads all of it, in one
+ * go, so that the kernel finds every name of a fresh mount in memory.
+ *
+ * @module
+ */
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
+import { writeAll } from "../../../ffi/unistd.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import type { DeviceTable } from "../../rafs/device_table.ts";
+import { devicesOf, makeErofsImage } from "../../rafs/erofs_image.ts";
+import { decodeErofsFile, digestOf, encodeErofsFile } from "../../rafs/erofs_image_file.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+
+/**
+ * Sees to it that the image of `bootstrap` is at `path`, and tells its devices.
+ *
+ * @throws {RafsError} as {@link makeErofsImage}; {NydusGdError} "io"
+ */
+export function keepImage(bootstrap: Uint8Array, path: string): readonly DeviceTable[] {
+  const digest = digestOf(bootstrap);
+  const kept = readKept(path, digest);
+  if (kept !== undefined) return kept;
+  const image = makeErofsImage(openBootstrap(bootstrap));
+  replace(path, encodeErofsFile(image, digest));
+  return image.devices;
+}
+
+/**
+ * The devices of that image, whether it is there or not: in a third of the time that making it takes, and without room on
+ * a disk.
+ *
+ * @throws {RafsError} as {@link devicesOf}; {NydusGdError} "io"
+ */
+export function devicesOfImage(bootstrap: Uint8Array, path: string): readonly DeviceTable[] {
+  return readKept(path, digestOf(bootstrap)) ?? devicesOf(openBootstrap(bootstrap));
+}
+
+function readKept(path: string, bootstrap: Uint8Array): DeviceTable[] | undefined {
+  try {
+    using file = open(path, O.RDONLY | O.NOFOLLOW);
+    const { size } = fstat(file);
+    if (size === 0) return undefined;
+    using mapping = Mapping.ofFile(file, size);
+    mapping.advise(MADV.WILLNEED);
+    return decodeErofsFile(mapping.bytes, bootstrap);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw cannot("read", path, error);
+  }
+}
+
+/** Another file under the name: an image that is mounted stays as it is. */
+function replace(path: string, pieces: readonly Uint8Array[]): void {
+  const aside = `${path}.tmp`;
+  try {
+    {
+      using file = open(aside, O.WRONLY | O.CREAT | O.TRUNC | O.NOFOLLOW, 0o600);
+      for (const piece of pieces) writeAll(file, piece);
+    }
+    Deno.renameSync(aside, path);
+  } catch (error) {
+    throw cannot("write", path, error);
+  }
+}
+
+function cannot(verb: string, path: string, error: unknown): NydusGdError {
+  return new NydusGdError("io", `Cannot ${verb} EROFS image ${path}: ${messageOf(error)}`, { cause: error });
+}

@@ -1,0 +1,119 @@
+/**
+ * An EROFS image and the tables of its devices as one file: made once, mounted often.
+ *
+ * ```
+ *   0 │ EROFS image, whole blocks: all that the kernel looks at
+ *     │ each device: u32 blob, u32 chunks, u32 identical, u32 0, f64 bytes; then its columns (device_table.ts)
+ * -96 │ "NGDEROFS" │ u32 layout │ u32 devices │ u64 bytes of the image │ u64 0
+ *     │ digest of the bootstrap │ digest of everything before it
+ * ```
+ * Little-endian, digests are SHA-256. A file that is damaged, of another bootstrap or in another layout is none: what it
+ * was made of is there to make it again.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { equalBytes, writeU64 } from "../base/bytes.ts";
+import type { DeviceTable } from "./device_table.ts";
+import type { ErofsImage } from "./erofs_image.ts";
+import { readU64 } from "./guard.ts";
+
+/** To be raised whenever another file is made of the same bootstrap, be it for other bytes of the image. */
+const LAYOUT = 1;
+const MAGIC = new TextEncoder().encode("NGDEROFS");
+const DIGEST_SIZE = 32;
+/** Byte offsets of the tail. */
+const TAIL = { SIZE: 96, magic: 0, layout: 8, devices: 12, imageBytes: 16, bootstrap: 32, digest: 64 } as const;
+/** Byte offsets of what precedes a device's columns. */
+const HEAD = { SIZE: 24, blobIndex: 0, count: 4, identical: 8, sizeBytes: 16 } as const;
+
+/** SHA-256. */
+export function digestOf(...pieces: readonly Uint8Array[]): Uint8Array {
+  const hash = createHash("sha256");
+  for (const piece of pieces) hash.update(piece);
+  return hash.digest();
+}
+
+/**
+ * The file in pieces that follow each other.
+ *
+ * @param bootstrap {@link digestOf} the bootstrap that the image was made of
+ */
+export function encodeErofsFile({ bytes, devices }: ErofsImage, bootstrap: Uint8Array): Uint8Array<ArrayBuffer>[] {
+  const tail = new Uint8Array(TAIL.SIZE);
+  const view = new DataView(tail.buffer);
+  tail.set(MAGIC, TAIL.magic);
+  view.setUint32(TAIL.layout, LAYOUT, true);
+  view.setUint32(TAIL.devices, devices.length, true);
+  writeU64(view, TAIL.imageBytes, bytes.length);
+  tail.set(bootstrap, TAIL.bootstrap);
+  const before = [bytes, ...devices.flatMap(encodeDevice)];
+  tail.set(digestOf(...before, tail.subarray(0, TAIL.digest)), TAIL.digest);
+  return [...before, tail];
+}
+
+function encodeDevice(table: DeviceTable): Uint8Array<ArrayBuffer>[] {
+  const head = new Uint8Array(HEAD.SIZE);
+  const view = new DataView(head.buffer);
+  view.setUint32(HEAD.blobIndex, table.blobIndex, true);
+  view.setUint32(HEAD.count, table.count, true);
+  view.setUint32(HEAD.identical, table.identical ? 1 : 0, true);
+  view.setFloat64(HEAD.sizeBytes, table.sizeBytes, true);
+  const { blobOffset, block, length, chunkIndex } = table;
+  const columns = [...(blobOffset === undefined ? [] : [blobOffset]), block, length, chunkIndex];
+  return [head, ...columns.map(({ buffer }) => new Uint8Array(buffer).slice())];
+}
+
+/**
+ * The devices of the image that `file` begins with; undefined for what is no file of this bootstrap.
+ *
+ * @param bootstrap its {@link digestOf}
+ */
+export function decodeErofsFile(file: Uint8Array, bootstrap: Uint8Array): DeviceTable[] | undefined {
+  const tailAt = file.length - TAIL.SIZE;
+  if (tailAt < 0) return undefined;
+  const tail = file.subarray(tailAt);
+  const view = new DataView(tail.buffer, tail.byteOffset, TAIL.SIZE);
+  const isOurs = equalBytes(tail.subarray(TAIL.magic, MAGIC.length), MAGIC) &&
+    view.getUint32(TAIL.layout, true) === LAYOUT &&
+    equalBytes(tail.subarray(TAIL.bootstrap, TAIL.bootstrap + DIGEST_SIZE), bootstrap);
+  if (!isOurs) return undefined;
+  const digest = digestOf(file.subarray(0, tailAt + TAIL.digest));
+  if (!equalBytes(digest, tail.subarray(TAIL.digest))) return undefined;
+  const reader = new DeviceReader(file, readU64(view, TAIL.imageBytes, "EROFS image file"));
+  return Array.from({ length: view.getUint32(TAIL.devices, true) }, () => reader.next());
+}
+
+/** Reads devices one after the other. Their bytes have passed the digest. */
+class DeviceReader {
+  readonly #view: DataView;
+
+  constructor(private readonly file: Uint8Array, private at: number) {
+    this.#view = new DataView(file.buffer, file.byteOffset, file.length);
+  }
+
+  next(): DeviceTable {
+    const { at } = this;
+    const field = (offset: number) => this.#view.getUint32(at + offset, true);
+    const count = field(HEAD.count);
+    const identical = field(HEAD.identical) === 1;
+    this.at += HEAD.SIZE;
+    return {
+      blobIndex: field(HEAD.blobIndex),
+      sizeBytes: this.#view.getFloat64(at + HEAD.sizeBytes, true),
+      identical,
+      count,
+      ...(identical ? {} : { blobOffset: new Float64Array(this.#column(count * 8)) }),
+      block: new Uint32Array(this.#column(count * 4)),
+      length: new Uint32Array(this.#column(count * 4)),
+      chunkIndex: new Uint32Array(this.#column(count * 4)),
+    };
+  }
+
+  #column(size: number): SharedArrayBuffer {
+    const shared = new SharedArrayBuffer(size);
+    new Uint8Array(shared).set(this.file.subarray(this.at, this.at + size));
+    this.at += size;
+    return shared;
+  }
+}
