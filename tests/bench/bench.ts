@@ -15,7 +15,9 @@ import { VERSION } from "../../lib/base/version.ts";
 import { bytesRow } from "./bytes_row.ts";
 import { convertRow } from "./convert_row.ts";
 import { erofsRow } from "./erofs_row.ts";
+import { freshRow } from "./fresh_row.ts";
 import { fuseRow } from "./fuse_row.ts";
+import { latencyRow } from "./latency_row.ts";
 import { memoryRow } from "./memory_row.ts";
 import { versionOf } from "./programs.ts";
 import { Quiet } from "./quiet.ts";
@@ -27,7 +29,18 @@ import { startRow } from "./start_row.ts";
 import { type WorkloadName, WORKLOADS } from "./workloads.ts";
 
 const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
-const ROWS: readonly Row[] = [fuseRow, erofsRow, registryRow, startRow, bytesRow, prefetchRow, memoryRow, convertRow];
+const ROWS: readonly Row[] = [
+  fuseRow,
+  erofsRow,
+  freshRow,
+  registryRow,
+  startRow,
+  bytesRow,
+  latencyRow,
+  prefetchRow,
+  memoryRow,
+  convertRow,
+];
 
 const USAGE = `usage: sh scripts/bench.sh [ROW…] [options]
 

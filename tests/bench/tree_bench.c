@@ -1,7 +1,7 @@
 /*
  * Reads a tree as programs do and tells how fast: one measure, one line of output, "done bytes seconds".
  *
- *   tree_bench stat|readdir|read|random cold|warm SECONDS ROOT LIST
+ *   tree_bench stat|readdir|read|random cold|fresh|warm SECONDS ROOT LIST
  *
  * LIST is a file of paths below ROOT, each ended by a NUL, in the order in which they are to be used.
  *
@@ -10,8 +10,9 @@
  *   read     opens, reads all of and closes each path, done: paths
  *   random   keeps the first files of the list open and reads 4 KiB at random places, without readahead, done: reads
  *
- * cold: drops the kernel's caches first and goes through the list once, for at most SECONDS. warm: goes through it once
- * unmeasured, then over and over until SECONDS have passed. Any failure ends it with 1 and a message.
+ * cold: drops the kernel's caches first and goes through the list once, for at most SECONDS. fresh: the same with caches
+ * as they are; not for random. warm: goes through it once unmeasured, then over and over until SECONDS have passed. Any
+ * failure ends it with 1 and a message.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -100,14 +101,14 @@ static void read_path(const char *path, struct work *work) {
 
 typedef void action(const char *path, struct work *work);
 
-static double run_each(action *act, bool cold, double seconds, struct work *work) {
+static double run_each(action *act, bool cold, bool warm, double seconds, struct work *work) {
   if (cold) drop_caches();
-  else for (size_t i = 0; i < path_count; i++) act(paths[i], work);
+  for (size_t i = 0; warm && i < path_count; i++) act(paths[i], work);
   *work = (struct work){0};
   double start = now(), end = start;
   for (size_t i = 0; end - start < seconds; i++) {
     if (i == path_count) {
-      if (cold) break;
+      if (!warm) break;
       i = 0;
     }
     act(paths[i], work);
@@ -152,17 +153,17 @@ static double run_random(bool cold, double seconds, struct work *work) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 6) errx(2, "usage: tree_bench stat|readdir|read|random cold|warm SECONDS ROOT LIST");
+  if (argc != 6) errx(2, "usage: tree_bench stat|readdir|read|random cold|fresh|warm SECONDS ROOT LIST");
   const char *measure = argv[1];
-  bool cold = strcmp(argv[2], "cold") == 0;
+  bool cold = strcmp(argv[2], "cold") == 0, warm = strcmp(argv[2], "warm") == 0;
   double seconds = atof(argv[3]), took;
   struct work work = {0};
   root = open(argv[4], O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) err(1, "%s", argv[4]);
   load(argv[5]);
-  if (strcmp(measure, "stat") == 0) took = run_each(stat_path, cold, seconds, &work);
-  else if (strcmp(measure, "readdir") == 0) took = run_each(list_path, cold, seconds, &work);
-  else if (strcmp(measure, "read") == 0) took = run_each(read_path, cold, seconds, &work);
+  if (strcmp(measure, "stat") == 0) took = run_each(stat_path, cold, warm, seconds, &work);
+  else if (strcmp(measure, "readdir") == 0) took = run_each(list_path, cold, warm, seconds, &work);
+  else if (strcmp(measure, "read") == 0) took = run_each(read_path, cold, warm, seconds, &work);
   else if (strcmp(measure, "random") == 0) took = run_random(cold, seconds, &work);
   else errx(2, "%s: not a measure", measure);
   printf("%llu %llu %.6f\n", (unsigned long long)work.done, (unsigned long long)work.bytes, took);

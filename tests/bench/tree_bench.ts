@@ -14,7 +14,8 @@ const LARGE_BYTES = 1024 * 1024;
 
 /** What is measured of a tree. */
 export type Measure = "stat" | "readdir" | "small files" | "sequential" | "random 4 KiB";
-export type Temperature = "cold" | "warm";
+/** "fresh": caches as they are. */
+export type Temperature = "cold" | "fresh" | "warm";
 
 /** How a measure is taken, and what its figure is: thousands of operations, or megabytes, a second. */
 const MEASURES: Readonly<Record<Measure, { verb: string; list: keyof Lists; unit: "k/s" | "MB/s" }>> = {
