@@ -36,7 +36,7 @@ import { ImageNumbers } from "../lib/image/image_numbers.ts";
 import { homesOf } from "../lib/image/layer_homes.ts";
 import { LearnedReads } from "../lib/image/learned_reads.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
-import { MappedBootstrap } from "../lib/image/open_image.ts";
+import { dropImagePages } from "../lib/image/open_image.ts";
 import { ReadRecorder } from "../lib/image/read_recorder.ts";
 import { PulledImages } from "../lib/image/pulled_images.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
@@ -117,7 +117,7 @@ class Daemon implements AsyncDisposable {
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
-    parts.use(trimMemory(() => MappedBootstrap.dropPages()));
+    parts.use(trimMemory(dropImagePages));
     const pulled = await PulledImages.open(folders.pulled);
     const ofDocker = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
     const deps: BackendDeps = {

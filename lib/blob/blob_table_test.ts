@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { QUIET } from "../../tests/support/blob_setup.ts";
-import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
+import { listRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
 import { ScriptedSource } from "../../tests/support/scripted_source.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
@@ -171,9 +171,10 @@ Deno.test("a batch is fetched once and fills all its members", async () => {
   const source = new ScriptedSource(image.bytes);
   const blob = cache.acquire({ descriptor: image.descriptor, source, records: image.records });
   const { chunks, ready } = await blob.open();
+  const { columns: table } = MemoryBlob.open(image.bootstrap, image.descriptor, image.bytes);
   const batches = Array.from(
-    chunks.batchUncompressedSize.keys(),
-    (batch) => Array.from(chunks.batch.keys()).filter((row) => chunks.batch[row] === batch),
+    table.batchUncompressedSize.keys(),
+    (batch) => Array.from(table.batch.keys()).filter((row) => table.batch[row] === batch),
   );
   const members = batches.find((rows) => rows.length > 2) ?? [];
   assert.ok(members.length > 2);
@@ -182,7 +183,7 @@ Deno.test("a batch is fetched once and fills all its members", async () => {
     members.slice(0, 2).map((row) => blob.ensure(chunks.uncompressedOffset[row] as number, 1, "on-demand")),
   );
   assert.equal(source.reads.length, 1);
-  assert.equal(source.reads[0]?.length, chunks.compressedSize[members[0] as number]);
+  assert.equal(source.reads[0]?.length, table.compressedSize[members[0] as number]);
   for (const row of members) assert.ok(((ready[row >> 3] as number) & (0x80 >> (row & 7))) !== 0);
 });
 

@@ -13,12 +13,13 @@ import { logger } from "../base/log.ts";
 import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
 import { cacheSizes } from "../rafs/cache_layout.ts";
-import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import type { ChunkColumns, ChunkPlaces } from "../rafs/chunk_table.ts";
 import { loadChunkTable } from "./blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
 import type { DecodeTarget } from "./chunk_decoder.ts";
 import { ChunkFetcher, type ChunkPlace } from "./chunk_fetcher.ts";
 import { ChunkIndex } from "./chunk_index.ts";
+import { ChunkTableFile, placesOf } from "./chunk_table_file.ts";
 import type { Decoder } from "./decoder.ts";
 import type { FetchQueue } from "./fetch_queue.ts";
 import type { FetchTuner } from "./fetch_tuning.ts";
@@ -49,7 +50,7 @@ export interface BlobSpec {
 export interface OpenBlob {
   /** Descriptor of the cache file: plain chunks at their uncompressed offsets. Closed with the blob. */
   readonly dataFd: number;
-  readonly chunks: ChunkColumns;
+  readonly chunks: ChunkPlaces;
   /** One bit a chunk (bits.ts). Set: verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined in a cache that keeps nothing, whose files have none. */
@@ -97,6 +98,8 @@ interface Opened {
   readonly descriptor: BlobDescriptor;
   readonly view: OpenBlob;
   readonly files: BlobFiles;
+  /** Undefined: the table is in memory. */
+  readonly table: ChunkTableFile | undefined;
   readonly readiness: Readiness;
   readonly fetcher: ChunkFetcher;
   readonly target: DecodeTarget;
@@ -195,6 +198,7 @@ export class CachedBlob {
       opened.files.touch();
     } finally {
       opened.files[Symbol.dispose]();
+      opened.table?.[Symbol.dispose]();
     }
   }
 
@@ -226,52 +230,56 @@ export class CachedBlob {
       throwIfAborted(signal);
       return records();
     };
-    const table = { id, descriptor, records: recordsNow, read, size: () => (metaSource ?? source).size(signal) };
-    const columns = await loadChunkTable(
-      embeddedMeta === undefined ? table : { ...table, embeddedMeta },
+    const tableSource = { id, descriptor, records: recordsNow, read, size: () => (metaSource ?? source).size(signal) };
+    const loaded = await loadChunkTable(
+      embeddedMeta === undefined ? tableSource : { ...tableSource, embeddedMeta },
       { path: this.#paths.meta, replace: (path, content) => parts.folder.replace(path, content) },
     );
     const { digester, compressor, cipher } = descriptor;
-    const dataSize = cacheSizes(descriptor, columns).data;
-    const files = await BlobFiles.open(parts.folder, this.#paths, { digester, count: columns.count, dataSize });
-    try {
-      files.touch();
-      const readiness = new Readiness(id, files, columns, parts.flush);
-      const { ready } = readiness;
-      const watched = new Uint8Array(new SharedArrayBuffer(ready.length));
-      const dataFd = files.data.fd.raw;
-      const target = { key: nextKey++, columns, ready, dataFd, dataSize, compressor, digester, cipher };
-      const { decoder, queue, link, tuner, room } = parts;
-      const fetcher = new ChunkFetcher({
-        id,
-        target,
-        watched,
-        readiness,
-        sources,
-        decoder,
-        queue,
-        link,
-        limits: (urgency) => tuner.limits(urgency),
-        maxAheadBytes: () => tuner.current.readAheadBytes,
-        room,
-        onCorrupt: (row) => this.#onCorrupt(row),
-      }, new ChunkIndex(columns));
-      const path = parts.folder.keeps ? files.data.path : undefined;
-      return { descriptor, view: { dataFd, chunks: columns, ready, watched, path }, files, readiness, fetcher, target };
-    } catch (error) {
-      files[Symbol.dispose]();
-      throw error;
-    }
+    const dataSize = cacheSizes(descriptor, loaded).data;
+    using cleanup = new DisposableStack();
+    const subject = { digester, count: loaded.count, dataSize };
+    const files = cleanup.use(await BlobFiles.open(parts.folder, this.#paths, subject));
+    files.touch();
+    const table = cleanup.use(ChunkTableFile.store(loaded, parts.folder.path));
+    const columns = table?.columns ?? loaded;
+    const readiness = new Readiness(id, files, columns, parts.flush);
+    const { ready } = readiness;
+    const watched = new Uint8Array(new SharedArrayBuffer(ready.length));
+    const dataFd = files.data.fd.raw;
+    const posted = table?.posted;
+    const target = { key: nextKey++, columns, posted, ready, dataFd, dataSize, compressor, digester, cipher };
+    const { decoder, queue, link, tuner, room } = parts;
+    const fetcher = new ChunkFetcher({
+      id,
+      target,
+      watched,
+      readiness,
+      sources,
+      decoder,
+      queue,
+      link,
+      limits: (urgency) => tuner.limits(urgency),
+      maxAheadBytes: () => tuner.current.readAheadBytes,
+      room,
+      onCorrupt: (row) => this.#onCorrupt(row),
+    }, new ChunkIndex(columns));
+    const path = parts.folder.keeps ? files.data.path : undefined;
+    cleanup.move();
+    const view = { dataFd, chunks: placesOf(columns), ready, watched, path };
+    return { descriptor, view, files, table, readiness, fetcher, target };
   }
 
-  #merge({ descriptor: present, view: { chunks }, files, fetcher }: Opened, spec: BlobSpec): void {
+  #merge({ descriptor: present, target: { columns }, table, files, fetcher }: Opened, spec: BlobSpec): void {
     const { descriptor, records } = spec;
     this.#agree(present, descriptor);
+    const change = (work: (columns: ChunkColumns) => void) => table === undefined ? work(columns) : table.change(work);
     if (descriptor.meta !== undefined) {
-      addDigests(chunks, descriptor, records());
+      change((own) => addDigests(own, descriptor, records()));
     } else {
-      addRows(this.id, chunks, chunkColumnsFromRecords(descriptor, records()), files.data.sizeBytes);
-      fetcher.index = new ChunkIndex(chunks);
+      const more = chunkColumnsFromRecords(descriptor, records());
+      change((own) => addRows(this.id, own, more, files.data.sizeBytes));
+      fetcher.index = new ChunkIndex(columns);
     }
   }
 

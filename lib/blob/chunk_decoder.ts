@@ -14,9 +14,10 @@ import { type BlobCipher, CHUNK_FLAG, type Compressor, type Digester } from "../
 import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../rafs/chunk_table.ts";
 import { decryptXts } from "./aes_xts.ts";
 import { setBit } from "./bits.ts";
+import type { PostedTable } from "./chunk_table_file.ts";
 import { decompressInto, digest } from "./codec.ts";
 
-/** What has to be known of a blob to make plain chunks of its bytes; can be posted to a Worker. */
+/** What has to be known of a blob to make plain chunks of its bytes. */
 export interface ChunkCoding {
   readonly columns: ChunkColumns;
   readonly compressor: Compressor;
@@ -25,8 +26,10 @@ export interface ChunkCoding {
   readonly cipher?: BlobCipher | undefined;
 }
 
-/** A blob whose chunks are decoded into the cache; can be posted to a Worker. */
+/** A blob whose chunks are decoded into the cache. */
 export interface DecodeTarget extends ChunkCoding {
+  /** The columns for a Worker, where they are not all in shared memory. */
+  readonly posted?: PostedTable | undefined;
   /** Unique in the process. */
   readonly key: number;
   readonly ready: Uint8Array<SharedArrayBuffer>;

@@ -12,12 +12,11 @@ import { type ChunkColumns, NO_BATCH } from "../rafs/chunk_table.ts";
 export class ChunkIndex {
   /** Rows in order of their uncompressed offset, without those that are no chunk; undefined: every row, as it is. */
   readonly #order: Uint32Array | undefined;
-  /** Rows of each batch. */
-  readonly #members: readonly (readonly number[])[];
+  readonly #batches: Batches;
 
   constructor(private readonly columns: ChunkColumns) {
     this.#order = orderOf(columns);
-    this.#members = membersOf(columns);
+    this.#batches = batchesOf(columns);
   }
 
   /** Rows whose chunks overlap `[offset, offset + length)` of the uncompressed address space, ascending by offset. */
@@ -49,7 +48,10 @@ export class ChunkIndex {
 
   /** Rows of a unit, ascending. */
   rowsOf(unit: number): readonly number[] {
-    return unit >= 0 ? [unit] : this.#members[-1 - unit] ?? [];
+    if (unit >= 0) return [unit];
+    const { first, rows } = this.#batches;
+    const batch = -1 - unit;
+    return [...rows.subarray(first[batch], first[batch + 1])];
   }
 }
 
@@ -68,12 +70,28 @@ function orderOf({ count, uncompressedOffset, uncompressedSize }: ChunkColumns):
   return order;
 }
 
-function membersOf({ count, batch, batchUncompressedSize }: ChunkColumns): number[][] {
-  const members: number[][] = Array.from(batchUncompressedSize, () => []);
-  if (members.length === 0) return members;
+/** Rows of all batches, batch after batch: those of batch b are from `first[b]` to `first[b + 1]`. */
+interface Batches {
+  readonly first: Uint32Array;
+  readonly rows: Uint32Array;
+}
+
+function batchesOf({ count, batch, batchUncompressedSize }: ChunkColumns): Batches {
+  const first = new Uint32Array(batchUncompressedSize.length + 1);
   for (let row = 0; row < count; row++) {
     const index = batch[row] as number;
-    if (index !== NO_BATCH) members[index]?.push(row);
+    if (index !== NO_BATCH) first[index + 1] = (first[index + 1] as number) + 1;
   }
-  return members;
+  for (let index = 1; index < first.length; index++) {
+    first[index] = (first[index] as number) + (first[index - 1] as number);
+  }
+  const rows = new Uint32Array(first.at(-1) as number);
+  const next = first.slice();
+  for (let row = 0; row < count; row++) {
+    const index = batch[row] as number;
+    if (index === NO_BATCH) continue;
+    rows[next[index] as number] = row;
+    next[index] = (next[index] as number) + 1;
+  }
+  return { first, rows };
 }

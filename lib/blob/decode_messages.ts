@@ -3,11 +3,18 @@
  *
  * @module
  */
+import type { ChunkColumns } from "../rafs/chunk_table.ts";
 import type { ChunkCoding, ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
+import type { PostedTable } from "./chunk_table_file.ts";
+
+/** A target on its way. */
+export interface PostedTarget extends Omit<DecodeTarget, "columns" | "posted"> {
+  readonly columns: PostedTable | ChunkColumns;
+}
 
 /** To the Worker. */
 export type DecodeRequest =
-  | { readonly type: "target"; readonly target: DecodeTarget }
+  | { readonly type: "target"; readonly target: PostedTarget }
   | { readonly type: "drop"; readonly key: number }
   /** Decode `rows` from `stored`, the bytes of the blob from `offset`. */
   | {
@@ -17,7 +24,7 @@ export type DecodeRequest =
     readonly stored: Uint8Array<ArrayBuffer>;
     readonly offset: number;
   }
-  /** Compare `rows` of `stored`, which are as in "decode", with their digests. */
+  /** Compare `rows` of `stored`, which are as in "decode", with their digests. All columns are in shared memory. */
   | {
     readonly type: "verify";
     readonly coding: ChunkCoding;

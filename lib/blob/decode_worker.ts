@@ -5,6 +5,7 @@
  */
 import { messageOf } from "../base/errors.ts";
 import { checkChunks, type ChunkFailure, decodeChunks, type DecodeTarget, verifyChunks } from "./chunk_decoder.ts";
+import { columnsOf } from "./chunk_table_file.ts";
 import { prepareDigests } from "./codec.ts";
 import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
 
@@ -27,7 +28,7 @@ function work(request: DecodeRequest & { type: "decode" | "verify" | "check" }):
 scope.onmessage = ({ data: request }) => {
   switch (request.type) {
     case "target":
-      targets.set(request.target.key, request.target);
+      targets.set(request.target.key, { ...request.target, columns: columnsOf(request.target.columns) });
       return;
     case "drop":
       targets.delete(request.key);

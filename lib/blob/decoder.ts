@@ -69,7 +69,9 @@ class DecodeThread {
   ): Promise<readonly ChunkFailure[]> {
     if (this.#broken !== undefined) throw this.#broken;
     if (target !== undefined && !this.#targets.has(target.key)) {
-      this.#worker.postMessage({ type: "target", target } satisfies DecodeRequest);
+      const { posted, ...own } = target;
+      const sent = { ...own, columns: posted ?? target.columns };
+      this.#worker.postMessage({ type: "target", target: sent } satisfies DecodeRequest);
       this.#targets.add(target.key);
     }
     this.#job = Promise.withResolvers();

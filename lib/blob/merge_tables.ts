@@ -21,10 +21,8 @@ export function addDigests(
   records: Iterable<Readonly<ChunkRecord>>,
 ): void {
   const digests = columns.digests.slice();
-  const shared = new Uint8Array(new SharedArrayBuffer(digests.length));
-  shared.set(digests);
-  applyDigests({ ...columns, digests: shared }, descriptor.index, records);
-  columns.digests.set(shared);
+  applyDigests({ ...columns, digests }, descriptor.index, records);
+  columns.digests.set(digests);
 }
 
 /**

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { QUIET } from "../../tests/support/blob_setup.ts";
-import { RAFS_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
+import { MemoryBlob, RAFS_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
 import { ScriptedSource } from "../../tests/support/scripted_source.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { openBootstrap } from "../rafs/open.ts";
@@ -73,10 +73,12 @@ Deno.test("a chunk that is wrong in nydusd's cache is fetched, the others are no
   assert.ok(descriptor !== undefined);
   const { data } = blobPaths(dir.path, descriptor.id);
   const bytes = Deno.readFileSync(data);
-  const source = new ScriptedSource(await Deno.readFile(join(RAFS_FIXTURES, "blobs", descriptor.id)));
+  const stored = await Deno.readFile(join(RAFS_FIXTURES, "blobs", descriptor.id));
+  const source = new ScriptedSource(stored);
   await using cache = BlobCache.open(dir.path, QUIET);
   const blob = cache.acquire({ descriptor, source, records: () => bootstrap.chunkRecords() });
-  const { chunks } = await blob.open();
+  await blob.open();
+  const { columns: chunks } = MemoryBlob.open(bootstrap, descriptor, stored);
   const at = (chunks.uncompressedOffset[1] as number) + 5;
   Deno.writeFileSync(data, bytes.map((byte, i) => i === at ? byte ^ 1 : byte));
   await blob.ensure(0, descriptor.uncompressedSize, "on-demand");

@@ -25,7 +25,7 @@ import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/m
 import { findBootstrap } from "./find_bootstrap.ts";
 import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
-import { MappedBootstrap, OpenImage } from "./open_image.ts";
+import { dropImagePages, MappedBootstrap, OpenImage } from "./open_image.ts";
 import { sha256OfFile } from "./file_digest.ts";
 
 const log = logger("image");
@@ -78,7 +78,7 @@ const Note = v.object({ bootstrap: v.string() });
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
   const { dir, stateDir } = options;
   await using cleanup = new AsyncDisposableStack();
-  cleanup.use(trimMemory(() => MappedBootstrap.dropPages()));
+  cleanup.use(trimMemory(dropImagePages));
   const { path: bootstrapPath, container } = await findBootstrap(options.source, `${stateDir}/image.boot`);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(

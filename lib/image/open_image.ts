@@ -23,6 +23,7 @@ import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
 import { readMetaFile } from "../blob/blob_table.ts";
+import { ChunkTableFile } from "../blob/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
@@ -146,6 +147,12 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     this.mapped[Symbol.dispose]();
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
+}
+
+/** Takes the pages out of this process that only reads and fetches of images need, as {@link MappedBootstrap.dropPages}. */
+export function dropImagePages(): void {
+  MappedBootstrap.dropPages();
+  ChunkTableFile.dropPages();
 }
 
 /**

@@ -8,7 +8,7 @@
  */
 import type { RateMeter } from "../base/rate_meter.ts";
 import type { DirVisitor, Extent, InodeAttr } from "../rafs/bootstrap.ts";
-import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import type { ChunkPlaces } from "../rafs/chunk_table.ts";
 import type { DeviceTable } from "../rafs/device_table.ts";
 import type { FsDriver } from "./choose.ts";
 import type { Priority } from "../base/limiter.ts";
@@ -38,7 +38,7 @@ export interface ServedTree extends ImageTree {
 export interface OpenBlob {
   /** Descriptor of the cache file: plain data at uncompressed offsets. */
   readonly dataFd: number;
-  readonly chunks: ChunkColumns;
+  readonly chunks: ChunkPlaces;
   /** One bit a chunk, most significant first: 0x80 >> (i & 7) of byte i >> 3. Set: verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined where it has none. */

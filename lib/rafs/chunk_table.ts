@@ -1,8 +1,9 @@
 /**
  * The chunks of one blob: where each lies in the blob and in the cache file.
  *
- * Columns are typed arrays over shared memory, so that the Workers that answer the kernel read the same table as the
- * main thread without copies. Chunk i of the blob is row i. Offsets are bytes in doubles, exact up to 2^53.
+ * Columns are typed arrays; the places of chunks in the cache file are in shared memory, so that the Workers that answer
+ * the kernel read the same table as the main thread without copies. Chunk i of the blob is row i. Offsets are bytes in
+ * doubles, exact up to 2^53.
  *
  * @module
  */
@@ -21,28 +22,32 @@ export interface GzipStarts {
   readonly bitValue: Uint8Array<SharedArrayBuffer>;
 }
 
-/** The columns, in a form that can be posted to a Worker. */
-export interface ChunkColumns {
+/** Where chunks are in the cache file, in a form that can be posted to a Worker. */
+export interface ChunkPlaces {
   readonly count: number;
   /** Offset in the uncompressed address space: the offset in the cache file. */
   readonly uncompressedOffset: Float64Array<SharedArrayBuffer>;
   readonly uncompressedSize: Uint32Array<SharedArrayBuffer>;
+}
+
+/** All columns. */
+export interface ChunkColumns extends ChunkPlaces {
   /** Offset of the stored bytes in the blob; for a member of a batch that of its batch. */
-  readonly compressedOffset: Float64Array<SharedArrayBuffer>;
+  readonly compressedOffset: Float64Array;
   /** Stored bytes; for a member of a batch those of its batch. */
-  readonly compressedSize: Uint32Array<SharedArrayBuffer>;
+  readonly compressedSize: Uint32Array;
   /** CHUNK_FLAG bits. */
-  readonly flags: Uint8Array<SharedArrayBuffer>;
+  readonly flags: Uint8Array;
   /** Row of `batches` for a member of a batch, else 0xffffffff. */
-  readonly batch: Uint32Array<SharedArrayBuffer>;
+  readonly batch: Uint32Array;
   /** Offset of a batch member in the plain bytes of its batch. */
-  readonly batchOffset: Uint32Array<SharedArrayBuffer>;
+  readonly batchOffset: Uint32Array;
   /** CRC-32C of the plain chunk, valid with CHUNK_FLAG.hasCrc32. */
-  readonly crc32: Uint32Array<SharedArrayBuffer>;
+  readonly crc32: Uint32Array;
   /** 32 bytes a chunk over its plain bytes; zeros: not known, such a chunk is never readable. */
-  readonly digests: Uint8Array<SharedArrayBuffer>;
+  readonly digests: Uint8Array;
   /** Plain bytes of each batch. */
-  readonly batchUncompressedSize: Uint32Array<SharedArrayBuffer>;
+  readonly batchUncompressedSize: Uint32Array;
   /** Batches are slices of a gzip layer; undefined: each is compressed by itself. */
   readonly gzipStarts?: GzipStarts | undefined;
 }
@@ -53,7 +58,7 @@ export const NO_BATCH = 0xffffffff;
 /** Bytes of a chunk digest, blake3 and sha256 alike. */
 export const DIGEST_SIZE = 32;
 
-/** Empty columns for `count` chunks and `batchCount` batches. */
+/** Empty columns for `count` chunks and `batchCount` batches, all of them in shared memory. */
 export function allocateChunkColumns(count: number, batchCount: number): ChunkColumns {
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
   const columns = {

@@ -11,7 +11,7 @@ import { ERRNO, errnoName } from "../../../ffi/errno.ts";
 import { FUSE_IN_HEADER, FUSE_OPCODE } from "../../../ffi/fuse_kernel.ts";
 import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
 import { schedYield } from "../../../ffi/sched.ts";
-import { Mapping } from "../../../ffi/sys_mman.ts";
+import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/trim_memory.ts";
 import { PostedMessages } from "../posted.ts";
@@ -97,14 +97,17 @@ class FuseWorker implements OperationsHost {
     }
   }
 
-  /** Waits for a request, or for a moment; with nothing to do for a while, it collects the garbage of those before. */
+  /** Waits for a request, or for a moment; with nothing to do for a while, it gives back the memory of those before. */
   #awaitRequest(): void {
     if (performance.now() < this.#awakeUntil) {
       schedYield(); // to who may be about to ask, where there is one processor
       return;
     }
     const ready = this.#readable.wait(this.#rested ? -1 : REST_MS);
-    if (!ready && !this.#rested) collectGarbage();
+    if (!ready && !this.#rested) {
+      collectGarbage();
+      this.#memory.advise(MADV.DONTNEED);
+    }
     this.#rested = !ready;
   }
 
