@@ -9,8 +9,8 @@ import assert from "node:assert/strict";
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { readProcessFile } from "../../ffi/procfs.ts";
 import { statePath } from "../../lib/image/mount_state.ts";
-import { DATA_PATHS } from "../../lib/mount/choose.ts";
 import { fails, inNamespace, run, Server } from "../support/command.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { storeImage, storeLazy } from "../support/lazy_images.ts";
@@ -179,7 +179,7 @@ Deno.test({ name: "a mount in the background is used, busy, and ended by umount"
   await fails(["umount", temp.path], /: nothing is mounted there/, /findmnt/);
 });
 
-for (const fsDriver of DATA_PATHS) {
+for (const fsDriver of TESTED_DATA_PATHS) {
   Deno.test({ name: `umount clears up after a server that was killed (${fsDriver})`, ignore }, async () => {
     using temp = TempDir.make();
     const server = await Server.start(["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS], /^mounted /);

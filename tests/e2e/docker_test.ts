@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { VERSION } from "../../lib/base/version.ts";
-import { DATA_PATHS } from "../../lib/mount/choose.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
 import { fixture, SECTION_TIMEOUT_MS } from "../support/docker_stack.ts";
@@ -40,7 +40,7 @@ eachDockerd(({ test }) => {
     await stack.docker("rm", "--force", "one");
   });
 
-  for (const fsDriver of DATA_PATHS) {
+  for (const fsDriver of TESTED_DATA_PATHS) {
     const options = { flags: ["--storage-opt", `nydus-gd.fs-driver=${fsDriver}`] };
     test(
       `a lazy image is pulled without its data and shows the whole tree inside a container (${fsDriver})`,

@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { MNT, umount2 } from "../../ffi/sys_mount.ts";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import type { StatusDocument } from "../../lib/image/status_document.ts";
-import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
+import type { FsDriver } from "../../lib/mount/choose.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
@@ -87,7 +88,7 @@ function serveTest(
   });
 }
 
-for (const driver of DATA_PATHS) {
+for (const driver of TESTED_DATA_PATHS) {
   serveTest(
     "status tells of an image what was read of it, and a prefetch brings the rest",
     driver,

@@ -6,8 +6,9 @@
  */
 import assert from "node:assert/strict";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
-import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
+import type { FsDriver } from "../../lib/mount/choose.ts";
 import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { unmountBelow } from "../support/store_home.ts";
@@ -82,7 +83,7 @@ class Images implements AsyncDisposable {
   }
 }
 
-for (const fsDriver of DATA_PATHS) {
+for (const fsDriver of TESTED_DATA_PATHS) {
   fuseTest(`images that no container uses make room for those that one does (${fsDriver})`, async () => {
     using temp = TempDir.make();
     try {

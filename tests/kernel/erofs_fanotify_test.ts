@@ -5,60 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { hasCode } from "../../lib/base/errors.ts";
-import type { ImageMount } from "../../lib/mount/image_mount.ts";
 import { fuseTest, mountsBelow, until } from "../support/fuse_mount_kit.ts";
-import { type Probe, probe } from "../support/fs_probe.ts";
-import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
+import { probe } from "../support/fs_probe.ts";
+import { MountableSynthetic } from "../support/mountable_synthetic.ts";
+import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mounted_synthetic.ts";
 import { TestMounts } from "../support/mounts_kit.ts";
 
-const CHUNK = 64 << 10;
-const CHUNKS = 16;
-
-function pattern(offset: number, length = 4096): string {
-  return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
-}
-
-function readOf(path: string, chunk: number): Probe {
-  return { op: "read", path, offset: chunk * CHUNK, length: 4096 };
-}
-
-/** A mounted image whose file begins at a block of the blob, or behind another, so that chunks have to be copied. */
-class Mounted implements AsyncDisposable {
-  private constructor(
-    readonly kit: TestMounts,
-    readonly image: MountableSynthetic,
-    readonly mount: ImageMount,
-    /** Where the file begins in the blob. */
-    readonly start: number,
-  ) {}
-
-  static async make({ packed = false, deadlineMs = 60_000 } = {}): Promise<Mounted> {
-    const kit = await TestMounts.start("erofs-fanotify", true, deadlineMs);
-    const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
-    const image = new MountableSynthetic(kit.temp.path, "image", tree, CHUNK);
-    const start = (image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK;
-    return new Mounted(kit, image, await kit.mounts.add(image.image, 1), start);
-  }
-
-  get path(): string {
-    return `${this.mount.path}/file`;
-  }
-
-  /** What a read of the start of `chunk` has to give. */
-  expected(chunk: number): string {
-    return pattern(this.start + chunk * CHUNK);
-  }
-
-  get asked(): number {
-    return this.kit.mounts.counters().requests;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.kit.mounts[Symbol.asyncDispose]();
-    this.image[Symbol.dispose]();
-    await this.kit[Symbol.asyncDispose]();
-  }
-}
+const PATH = "erofs-fanotify";
 
 /** Files that groups of this process watch. */
 function watchedFiles(): number {
@@ -81,7 +34,7 @@ for (const packed of [false, true]) {
   const where = packed ? "a copy" : "the cache file";
 
   fuseTest(`a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`, async () => {
-    await using mounted = await Mounted.make({ packed });
+    await using mounted = await MountedSynthetic.make(PATH, { packed });
     const { image, path } = mounted;
     const bad = packed ? 4 : 3;
     image.beforeFetch = (chunk) => {
@@ -94,7 +47,7 @@ for (const packed of [false, true]) {
   });
 
   fuseTest(`a file that is complete is read by the kernel alone (${where})`, async () => {
-    await using mounted = await Mounted.make({ packed });
+    await using mounted = await MountedSynthetic.make(PATH, { packed });
     const { path } = mounted;
     const all = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
     const reads = [
@@ -112,13 +65,13 @@ for (const packed of [false, true]) {
   });
 
   fuseTest(`pages that are mapped are fetched, too (${where})`, async () => {
-    await using mounted = await Mounted.make({ packed });
+    await using mounted = await MountedSynthetic.make(PATH, { packed });
     const [mapped] = await probe([{ op: "mmap", path: mounted.path, offset: 7 * CHUNK, length: 4096 }]);
     assert.equal(mapped, mounted.expected(7));
   });
 
   fuseTest(`many readers at once each see the right bytes (${where})`, async () => {
-    await using mounted = await Mounted.make({ packed });
+    await using mounted = await MountedSynthetic.make(PATH, { packed });
     mounted.image.beforeFetch = () => new Promise((resolve) => queueMicrotask(resolve));
     const chunksOf = (reader: number) => Array.from({ length: 32 }, (_, i) => (i * 7 + reader * 5) % CHUNKS);
     await Promise.all(Array.from({ length: 6 }, async (_, reader) => {
@@ -129,7 +82,7 @@ for (const packed of [false, true]) {
 }
 
 fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
-  await using mounted = await Mounted.make({ deadlineMs: 100 });
+  await using mounted = await MountedSynthetic.make(PATH, { deadlineMs: 100 });
   mounted.image.beforeFetch = () => new Promise<never>(() => {});
   assert.deepEqual(await probe([readOf(mounted.path, 1)]), ["ERR:EIO"]);
   mounted.image.beforeFetch = () => {};
@@ -137,7 +90,7 @@ fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries aga
 });
 
 fuseTest("a slow fetch holds up no other read", async () => {
-  await using mounted = await Mounted.make();
+  await using mounted = await MountedSynthetic.make(PATH);
   const gate = Promise.withResolvers<void>();
   const waiting = Promise.withResolvers<void>();
   mounted.image.beforeFetch = async (chunk) => {
@@ -154,7 +107,7 @@ fuseTest("a slow fetch holds up no other read", async () => {
 });
 
 fuseTest("an image whose blob is complete is mounted without being asked about", async () => {
-  await using mounted = await Mounted.make();
+  await using mounted = await MountedSynthetic.make(PATH);
   const { image, kit } = mounted;
   await image.ensure(0, CHUNKS * CHUNK, "on-demand");
   const { asked } = mounted;
@@ -164,7 +117,7 @@ fuseTest("an image whose blob is complete is mounted without being asked about",
 });
 
 fuseTest("images that share a blob each see all of it, whichever is unmounted", async () => {
-  await using mounted = await Mounted.make();
+  await using mounted = await MountedSynthetic.make(PATH);
   const { image, kit } = mounted;
   const second = await kit.mounts.add({ ...image.image, name: "second" }, 2);
   assert.deepEqual(await probe([readOf(`${second.path}/file`, 2)]), [mounted.expected(2)]);
@@ -177,7 +130,7 @@ fuseTest("images that share a blob each see all of it, whichever is unmounted", 
 });
 
 fuseTest("an image that contradicts its blob is refused: the kernel would show what is there", async () => {
-  const kit = await TestMounts.start("erofs-fanotify", true);
+  const kit = await TestMounts.start(PATH, true);
   await using _kit = kit;
   using image = new MountableSynthetic(kit.temp.path, "image", { file: 4 * CHUNK }, CHUNK);
   image.chunks.uncompressedOffset[1] = 2 * CHUNK;
@@ -186,7 +139,7 @@ fuseTest("an image that contradicts its blob is refused: the kernel would show w
 });
 
 fuseTest("who uses an image on when its server ends gets errors, never zeros", async () => {
-  const mounted = await Mounted.make();
+  const mounted = await MountedSynthetic.make(PATH);
   const { kit, image, path } = mounted;
   assert.deepEqual(await probe([readOf(path, 0)]), [mounted.expected(0)]);
   const script =

@@ -3,9 +3,9 @@
  */
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { DATA_PATHS } from "../../lib/mount/choose.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { run } from "../support/command.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -22,7 +22,7 @@ fuseTest("a keeper that dies is replaced, and the next server takes over from th
   deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
 });
 
-for (const fsDriver of DATA_PATHS) {
+for (const fsDriver of TESTED_DATA_PATHS) {
   fuseTest(`a server that is stopped leaves its images to the next one (${fsDriver})`, async () => {
     await using container = await LazyContainer.start(fsDriver);
     await using readers = await container.read(1);
@@ -34,7 +34,7 @@ for (const fsDriver of DATA_PATHS) {
   });
 }
 
-for (const fsDriver of DATA_PATHS) {
+for (const fsDriver of TESTED_DATA_PATHS) {
   fuseTest(`an image that was taken over is given back when nobody uses it any more (${fsDriver})`, async () => {
     await using container = await LazyContainer.start(fsDriver);
     await Deno.readFile(`${container.root}/3`);

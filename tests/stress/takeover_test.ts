@@ -5,7 +5,8 @@
  */
 import { deepEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
-import { DATA_PATHS, type FsDriver } from "../../lib/mount/choose.ts";
+import type { FsDriver } from "../../lib/mount/choose.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -16,7 +17,7 @@ const LONGEST_LIFE_MS = 1_000;
 /** Byte of FUSE_HAS_RESEND in the stored INIT, and the bit: linux/fuse.h 7.45. */
 const RESEND = { offset: 56, bit: 0x80 } as const;
 
-for (const fsDriver of DATA_PATHS) {
+for (const fsDriver of TESTED_DATA_PATHS) {
   fuseTest(
     `readers of a killed server wait, and its successor gives them right bytes (${fsDriver})`,
     () => killed(fsDriver, () => {}),

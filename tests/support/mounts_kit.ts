@@ -6,8 +6,9 @@
 import { AT } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
-import { chooseDataPath, DATA_PATHS, type DataPathChoice, type FsDriver } from "../../lib/mount/choose.ts";
+import { chooseDataPath, type DataPathChoice, type FsDriver } from "../../lib/mount/choose.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
+import { TESTED_DATA_PATHS } from "./data_paths.ts";
 import { fuseTest } from "./fuse_mount_kit.ts";
 import { TempDir } from "./temp_dir.ts";
 
@@ -27,7 +28,7 @@ export function dataPathTest(
   fn: (kit: TestMounts) => Promise<void>,
   { strict = true }: DataPathTestOptions = {},
 ): void {
-  for (const fsDriver of DATA_PATHS) {
+  for (const fsDriver of TESTED_DATA_PATHS) {
     fuseTest(`${name} (${fsDriver})`, async () => {
       await using kit = await TestMounts.start(fsDriver, strict);
       await fn(kit);
@@ -44,8 +45,14 @@ export class TestMounts implements AsyncDisposable {
     private readonly cacheMount: Fd,
   ) {}
 
-  static async start(fsDriver: FsDriver, strict: boolean, deadlineMs = 60_000): Promise<TestMounts> {
-    const temp = TempDir.make();
+  /** @param parent folder to make it in; default: that for temporary files */
+  static async start(
+    fsDriver: FsDriver,
+    strict: boolean,
+    deadlineMs = 60_000,
+    parent?: string,
+  ): Promise<TestMounts> {
+    const temp = TempDir.make(parent);
     try {
       for (const name of ["mnt", "state", "cache"]) Deno.mkdirSync(temp.join(name));
       const [stateDir, cacheDir] = [temp.join("state"), temp.join("cache")];
