@@ -3,7 +3,7 @@
 #   sh scripts/bootstrap.sh PURPOSE…                     to prepare a machine
 #   . "$root/scripts/bootstrap.sh"; bootstrap PURPOSE…   inside a script, which sets `root` to the repository before
 #
-# PURPOSE is one of runtime, build, test, demo, bench. Afterwards `deno` is on PATH, and DENO_DIR points into .tools, so
+# PURPOSE is one of runtime, build, test, vm, demo, bench. Afterwards `deno` is on PATH, and DENO_DIR points into .tools, so
 # that nothing is left in the home folder. Works offline once it has been run. POSIX sh, for a Debian 12 or newer that has
 # nothing but its essential packages.
 #
@@ -18,6 +18,7 @@ RUNTIME_PACKAGES="libfuse3-3|libfuse3-4 liblz4-1 libzstd1 mount"
 BUILD_PACKAGES="gcc:gcc libc6-dev"
 DOCKER_PACKAGES="docker.io:dockerd docker-cli?:docker docker-registry:docker-registry busybox-static kmod"
 TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap erofs-utils fdisk:sfdisk libarchive-tools:bsdtar patch:patch python3:python3 systemd:systemd-analyze"
+VM_PACKAGES="$BUILD_PACKAGES qemu-system-x86:qemu-system-x86_64 qemu-system-common virtiofsd? busybox-static kmod e2fsprogs make:make binutils:strip xz-utils:xz libelf1|libelf1t64"
 DEMO_PACKAGES="$RUNTIME_PACKAGES $DOCKER_PACKAGES"
 BENCH_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES curl:curl debootstrap"
 NPM_PACKAGES="nodejs:node npm:npm"
@@ -45,9 +46,10 @@ bootstrap() {
       runtime) install_packages $RUNTIME_PACKAGES ;;
       build) install_packages $BUILD_PACKAGES ;;
       test) install_packages $TEST_PACKAGES ;;
+      vm) install_packages $VM_PACKAGES ;;
       demo) install_packages $DEMO_PACKAGES ;;
       bench) install_packages $BENCH_PACKAGES ;;
-      *) die "prepare for $purpose: not a purpose" "runtime, build, test, demo or bench" ;;
+      *) die "prepare for $purpose: not a purpose" "runtime, build, test, vm, demo or bench" ;;
     esac
   done
   install_deno

@@ -15,19 +15,48 @@ export interface TestCount {
   skipped: string[];
 }
 
-/** Counts the cases of a report; an empty report has none. */
-export function countTests(xml: string): TestCount {
+/** One case of a report. */
+export interface TestCase {
+  readonly file: string;
+  readonly name: string;
+  /** Whether it is a part of another case. */
+  readonly isStep: boolean;
+  readonly isSkipped: boolean;
+  /** What went wrong; undefined for nothing. */
+  readonly failure: string | undefined;
+}
+
+/** The cases of a report, in its order; an empty report has none. */
+export function testCases(xml: string): TestCase[] {
   const cases = [...xml.matchAll(/<testcase name="([^"]*)" classname="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g)]
     .map(([, name = "", file = "", outcome = ""]) => ({ name: unescape(name), file: unescape(file), outcome }));
   const tests = new Set(cases.map(({ file, name }) => `${file}\0${name}`));
+  return cases.map(({ name, file, outcome }) => ({
+    file: file.replace(/^\.\//, ""),
+    name,
+    isStep: isStep(tests, file, name),
+    isSkipped: /<skipped\b/.test(outcome),
+    failure: failureOf(outcome),
+  }));
+}
+
+/** Counts the cases of a report. */
+export function countTests(xml: string): TestCount {
   const count: TestCount = { passed: 0, failed: 0, skipped: [] };
-  for (const { name, file, outcome } of cases) {
-    if (/<skipped\b/.test(outcome)) count.skipped.push(`${file.replace(/^\.\//, "")}: ${name}`);
-    else if (isStep(tests, file, name)) continue;
-    else if (/<(failure|error)\b/.test(outcome)) count.failed++;
+  for (const { file, name, isStep, isSkipped, failure } of testCases(xml)) {
+    if (isSkipped) count.skipped.push(`${file}: ${name}`);
+    else if (isStep) continue;
+    else if (failure !== undefined) count.failed++;
     else count.passed++;
   }
   return count;
+}
+
+function failureOf(outcome: string): string | undefined {
+  const found = /<(?:failure|error)\b([^>]*)>([^<]*)/.exec(outcome);
+  if (found === null) return undefined;
+  const [, attributes = "", text = ""] = found;
+  return unescape(text.trim() || (/message="([^"]*)"/.exec(attributes)?.[1] ?? ""));
 }
 
 function isStep(tests: ReadonlySet<string>, file: string, name: string): boolean {

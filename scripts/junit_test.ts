@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { countTests } from "./junit.ts";
+import { countTests, testCases } from "./junit.ts";
 
 const testcase = (name: string, outcome = "") =>
   `<testcase name="${name}" classname="./a_test.ts" time="0.0" line="1" col="1">\n${outcome}</testcase>\n`;
@@ -19,4 +19,16 @@ Deno.test("skipped tests and steps are listed by file and name", () => {
 
 Deno.test("an empty report has no tests", () => {
   assert.deepEqual(countTests(""), { passed: 0, failed: 0, skipped: [] });
+});
+
+Deno.test("a case tells what went wrong in it", () => {
+  const xml = testcase("good") + testcase("bad", '<failure message="short">Error: 1 &lt; 0\n  at x</failure>') +
+    testcase("terse", '<failure message="1 test step failed"></failure>') + testcase("old", "<skipped/>");
+  const cases = testCases(xml).map(({ name, isSkipped, failure }) => [name, isSkipped, failure]);
+  assert.deepEqual(cases, [
+    ["good", false, undefined],
+    ["bad", false, "Error: 1 < 0\n  at x"],
+    ["terse", false, "1 test step failed"],
+    ["old", true, undefined],
+  ]);
 });

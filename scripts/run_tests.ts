@@ -2,8 +2,10 @@
  * Runs the checks and the tests, and counts: the work of scripts/test.sh.
  *
  * ```
- * deno run -A scripts/run_tests.ts [unit|kernel|e2e|conformance|vm|stress]…
+ * deno run -A scripts/run_tests.ts [unit|kernel|e2e|conformance|vm|stress|KERNEL]…
  * ```
+ * KERNEL is that of virtual machines, such as 6.1.
+ *
  * format, lint, type check ──► one `deno test` per group, counted from its JUnit report ──► what was left behind.
  *
  * Counts as failed: a check that fails, a test that fails, a group that crashes or runs out of time, a skip that
@@ -49,11 +51,17 @@ const CHECKS: readonly (readonly [name: string, args: readonly string[]])[] = [
 /** How much stress is asked for by name: inputs of each parser, kills of a server. A run of everything does with less. */
 const FULL_STRESS = { FUZZ_INPUTS: "1000000", NYDUS_GD_TAKEOVER_ROUNDS: "300" };
 
+/** A kernel of virtual machines. */
+const KERNEL = /^\d+\.\d+$/;
+
 /** What went wrong, in the order in which it did. */
 const problems: string[] = [];
 const total: TestCount = { passed: 0, failed: 0, skipped: [] };
 
-async function main(names: readonly string[], scratch: string): Promise<number> {
+async function main(args: readonly string[], scratch: string): Promise<number> {
+  const names = args.filter((name) => !KERNEL.test(name));
+  const kernel = args.find((name) => KERNEL.test(name));
+  if (kernel !== undefined) Deno.env.set("NYDUS_GD_VM_KERNEL", kernel);
   const groups = chooseGroups(names);
   if (names.includes("stress")) {
     for (const [name, value] of Object.entries(FULL_STRESS)) if (!Deno.env.get(name)) Deno.env.set(name, value);

@@ -3,6 +3,7 @@
 #
 #   sh scripts/test.sh                                              everything
 #   sh scripts/test.sh unit|kernel|e2e|conformance|vm|stress …      only these tests
+#   sh scripts/test.sh vm 6.1                                       on that kernel, of 6.1 and 6.12 (which is the usual one)
 #
 # Installs what it lacks. Wants root, as the tests of the kernel border do: without it they are skipped.
 #
@@ -14,6 +15,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"
 . "$root/scripts/scratch.sh"
 bootstrap test
+case " $* " in
+  "  " | *" vm "*) (bootstrap vm) || say "there can be no virtual machines here" ;;
+esac
 
 make_scratch test
 mkdir "$scratch/tmp" "$scratch/home" "$scratch/cache"

@@ -1,0 +1,82 @@
+/**
+ * Deno in a virtual machine: programs and test files of the repository, at the same paths as here.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { testCases } from "../../../scripts/junit.ts";
+import type { FsDriver } from "../../../lib/mount/choose.ts";
+import type { KernelSeries } from "./kernel.ts";
+import type { VirtualMachine } from "./virtual_machine.ts";
+
+const ROOT = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
+
+/** No network, state on the disk at /data. */
+const ENV = {
+  CI: "true",
+  DENO_DIR: Deno.env.get("DENO_DIR") ?? "",
+  DENO_NO_UPDATE_CHECK: "1",
+  NO_COLOR: "1",
+  TMPDIR: "/data/tmp",
+  XDG_CACHE_HOME: "/data/cache",
+} as const;
+
+/** The data paths that a kernel has. */
+export const DATA_PATHS_OF: Readonly<Record<KernelSeries, readonly FsDriver[]>> = {
+  "6.1": ["fuse"],
+  "6.12": ["erofs-fuse", "fuse"],
+};
+
+/** A script for the machine that becomes `deno WORDS` in the repository. */
+export function denoScript(words: readonly string[], env: Readonly<Record<string, string>> = {}): string {
+  const settings = Object.entries({ ...ENV, ...env }).map(([name, value]) => `export ${name}=${quoted(value)}`);
+  const command = [Deno.execPath(), ...words].map(quoted).join(" ");
+  return [`mkdir -p ${ENV.TMPDIR} ${ENV.XDG_CACHE_HOME}`, `cd ${quoted(ROOT)}`, ...settings, `exec ${command}`].join(
+    "\n",
+  );
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** How `deno test` runs in a machine. */
+export const TEST_OPTIONS = ["--allow-all", "--no-check", "--cached-only", "--sanitize-ops"];
+
+/** Which tests. */
+export interface GuestTests {
+  /** Path in the repository. */
+  readonly file: string;
+  /** Part of the names, or a regular expression between slashes; all tests unless given. */
+  readonly filter?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs tests in the machine, each as a step of `t`. One that is skipped there is one that is skipped here. */
+export async function testInMachine(vm: VirtualMachine, t: Deno.TestContext, tests: GuestTests): Promise<void> {
+  const { file, filter, env } = tests;
+  const label = filter === undefined ? file : `${file} ${filter}`;
+  await t.step(label, async (t) => {
+    const report = `${crypto.randomUUID()}.xml`;
+    const filters = filter === undefined ? [] : ["--filter", filter];
+    const words = ["test", ...TEST_OPTIONS, `--junit-path=/exchange/${report}`, ...filters, file];
+    const { code, stdout, stderr } = await vm.run(denoScript(words, env));
+    const said = `${stdout}\n${stderr}`;
+    const cases = testCases(await readReport(`${vm.exchange}/${report}`)).filter(({ isStep }) => !isStep);
+    for (const { name, isSkipped, failure } of cases) {
+      await t.step({ name, ignore: isSkipped, fn: () => assert.equal(failure, undefined, failure) });
+    }
+    assert.ok(cases.length > 0, `no test was run: ${said}`);
+    assert.equal(code, 0, said);
+  });
+}
+
+/** Nothing, where Deno did not come so far as to write one. */
+async function readReport(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}

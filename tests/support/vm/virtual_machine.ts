@@ -1,0 +1,196 @@
+/**
+ * A PC with a kernel of its own, for what this machine's kernel cannot do or must not suffer.
+ *
+ * ```ts
+ * await using vm = await VirtualMachine.start({ kernel: "6.12", disks: [disk], watchdogMs: 10 * 60_000 });
+ * await vm.must("mount -t tmpfs tmpfs /mnt");
+ * await vm.cut(); // as if its power had gone
+ * ```
+ * ```
+ * this machine's /              read-only by virtiofs: programs, the repository, everything at the same path
+ *      │ lowerdir
+ * the machine's /               overlay, upper in its memory
+ * ├── proc sys dev run          its own
+ * ├── exchange                  a folder that both sides write: scripts, their output, whatever a test brings back
+ * └── data, …                   disks, which outlive it
+ * ```
+ * It is emulated, an order of magnitude slower than this one, and has no network but loopback. A watchdog ends it,
+ * whatever it does. The folders that it sees must not change while it runs, but for /exchange.
+ *
+ * @module
+ */
+import { NydusGdError } from "../../../lib/base/errors.ts";
+import { TempDir } from "../temp_dir.ts";
+import { type Disk, mountScript } from "./disk.ts";
+import { GuestPort } from "./guest_port.ts";
+import { type Kernel, type KernelSeries, prepareKernel } from "./kernel.ts";
+import { makeInitrd, QEMU, qemuArguments } from "./qemu.ts";
+import { endProcess, SharedFolder } from "./shared_folder.ts";
+
+const GUEST = decodeURIComponent(new URL("guest.sh", import.meta.url).pathname);
+
+const DEFAULT_MEMORY_MIB = 3072;
+/** How much of the console an error shows. */
+const CONSOLE_LINES = 40;
+/** How much of a command's output an error shows. */
+const OUTPUT_LINES = 60;
+
+/** What kind of machine. */
+export interface MachineOptions {
+  readonly kernel: KernelSeries;
+  /** Default 3072. It takes what it uses. */
+  readonly memoryMib?: number;
+  readonly disks?: readonly Disk[];
+  /** How long it may live. */
+  readonly watchdogMs: number;
+}
+
+/** How a script in the machine ended. */
+export interface ScriptOutcome {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The machine, up from {@link VirtualMachine.start} until it is cut or disposed of. */
+export class VirtualMachine implements AsyncDisposable {
+  readonly #temp: TempDir;
+  /** What it had on this machine. */
+  readonly #parts: AsyncDisposableStack;
+  readonly #qemu: Deno.ChildProcess;
+  readonly #watchdog: ReturnType<typeof setTimeout>;
+  #port: GuestPort | undefined;
+  #scripts = 0;
+  /** Why it ended, once it has. */
+  #end: string | undefined;
+
+  private constructor(temp: TempDir, parts: AsyncDisposableStack, qemu: Deno.ChildProcess, watchdogMs: number) {
+    this.#temp = temp;
+    this.#parts = parts;
+    this.#qemu = qemu;
+    const seconds = Math.round(watchdogMs / 1000);
+    this.#watchdog = setTimeout(() => this.#kill(`it was ended by its watchdog after ${seconds} s`), watchdogMs);
+    qemu.status.then(({ code }) => this.#end ??= `it ended by itself, qemu with ${code}`);
+  }
+
+  /**
+   * Boots it and mounts its disks.
+   *
+   * @throws {NydusGdError} "environment" when the kernel cannot be made, or when it does not come up in time
+   */
+  static async start(options: MachineOptions): Promise<VirtualMachine> {
+    const { memoryMib = DEFAULT_MEMORY_MIB, disks = [], watchdogMs } = options;
+    const kernel = await prepareKernel(options.kernel);
+    await using parts = new AsyncDisposableStack();
+    const temp = parts.use(TempDir.make());
+    const initrd = temp.join("initrd");
+    await makeInitrd(kernel, temp.path, initrd);
+    await Deno.mkdir(temp.join("exchange"));
+    await Deno.copyFile(GUEST, temp.join("exchange/guest.sh"));
+    const share = async (tag: string, folder: string, writable: boolean) =>
+      parts.use(await SharedFolder.start({ tag, folder, writable, dir: temp.path }));
+    const folders = [await share("host", "/", false), await share("exchange", temp.join("exchange"), true)];
+    const portSocket = temp.join("port.sock");
+    const listener = Deno.listen({ transport: "unix", path: portSocket });
+    const images = disks.map(({ path }) => path);
+    const consolePath = temp.join("console");
+    const args = qemuArguments({ kernel, initrd, memoryMib, disks: images, folders, portSocket, consolePath });
+    const qemu = new Deno.Command(QEMU, { args, stdin: "null", stdout: "null", detached: true }).spawn();
+    const machine = new VirtualMachine(temp, parts.move(), qemu, watchdogMs);
+    try {
+      machine.#port = await GuestPort.accept(listener, qemu.status);
+      if (await machine.#port?.ready !== true) throw await machine.#ended("while it booted");
+      await machine.must(`${setUpScript(kernel)}\n${mountScript(disks)}`);
+      return machine;
+    } catch (error) {
+      await machine[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The folder that the machine sees as /exchange. */
+  get exchange(): string {
+    return this.#temp.join("exchange");
+  }
+
+  /**
+   * Runs a shell script to its end. Any number of them at a time.
+   *
+   * @throws {NydusGdError} "unavailable" when the machine ends before, with what script and console said last
+   */
+  async run(script: string): Promise<ScriptOutcome> {
+    const id = String(++this.#scripts);
+    const path = `${this.exchange}/${id}`;
+    await Deno.writeTextFile(`${path}.sh`, `${script}\n`);
+    const code = await this.#port?.run(id);
+    const [stdout, stderr] = [await textOf(`${path}.out`), await textOf(`${path}.err`)];
+    if (code !== undefined) return { code, stdout, stderr };
+    throw await this.#ended(`while it ran\n${script}\n${lastLines(stdout + stderr, OUTPUT_LINES)}`);
+  }
+
+  /** Runs a script that must succeed; what it printed, trimmed. */
+  async must(script: string): Promise<string> {
+    const { code, stdout, stderr } = await this.run(script);
+    if (code === 0) return stdout.trim();
+    throw new Error(
+      `a script ended with ${code} in the machine: ${lastLines(stderr || stdout, OUTPUT_LINES)}\n${script}`,
+    );
+  }
+
+  /** What it printed on its console. */
+  console(): Promise<string> {
+    return textOf(this.#temp.join("console"));
+  }
+
+  /**
+   * Ends it as a power cut would. Of what it wrote, its disks have what it had sent to them: what was in its memory is
+   * lost, whatever was written last may be there in part.
+   */
+  async cut(): Promise<void> {
+    this.#kill("its power was cut");
+    await this.#qemu.status;
+    await this.#port?.[Symbol.asyncDispose]();
+    this.#port = undefined;
+  }
+
+  /** {@link cut}, and what it had on this machine goes, but for its disks. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cut();
+    await this.#parts.disposeAsync();
+  }
+
+  #kill(reason: string): void {
+    clearTimeout(this.#watchdog);
+    this.#end ??= reason;
+    endProcess(this.#qemu);
+  }
+
+  async #ended(when: string): Promise<NydusGdError> {
+    await this.#qemu.status;
+    const said = lastLines(await this.console(), CONSOLE_LINES);
+    return new NydusGdError("unavailable", `Cannot use virtual machine: ${this.#end} ${when}\nits console:\n${said}`);
+  }
+}
+
+/** What systemd and udev do elsewhere. */
+function setUpScript({ modules }: Kernel): string {
+  return `set -e
+mount --make-rshared /
+mkdir -p /lib/modules
+mount --bind ${modules} /lib/modules
+modprobe -a fuse loop cachefiles erofs
+mount -t fusectl fusectl /sys/fs/fuse/connections`;
+}
+
+async function textOf(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split("\n").slice(-count).join("\n");
+}

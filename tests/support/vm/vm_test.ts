@@ -1,0 +1,55 @@
+/**
+ * Tests that run on kernels in virtual machines.
+ *
+ * `NYDUS_GD_VM_KERNEL` names the kernel ("6.1"), else it is 6.12. Where there can be no machine the tests are skipped with
+ * a word on the console; in CI, where qemu is installed, they fail.
+ *
+ * @module
+ */
+import { TempDir } from "../temp_dir.ts";
+import { type DiskOptions, makeDisk } from "./disk.ts";
+import { isInstalled, KERNEL_SERIES, kernelMissing, type KernelSeries } from "./kernel.ts";
+import { QEMU } from "./qemu.ts";
+import { virtiofsdMissing } from "./shared_folder.ts";
+import { type MachineOptions, VirtualMachine } from "./virtual_machine.ts";
+
+/** The kernel that is asked for. */
+export const KERNEL: KernelSeries = named(Deno.env.get("NYDUS_GD_VM_KERNEL") ?? "6.12");
+
+const GIB = 2 ** 30;
+/** Where state and caches are: no overlay, no memory. */
+export const DATA_DISK: DiskOptions = { sizeBytes: 8 * GIB, fsType: "ext4", mountPoint: "/data" };
+
+function named(series: string): KernelSeries {
+  const found = KERNEL_SERIES.find((name) => name === series);
+  if (found === undefined) throw new Error(`Cannot test on kernel ${series}: not one of ${KERNEL_SERIES.join(", ")}`);
+  return found;
+}
+
+/** Why there can be no machine with this kernel here; undefined when there can. */
+export async function machineMissing(series: KernelSeries): Promise<string | undefined> {
+  if (Deno.uid() !== 0) return "not root";
+  if (!await isInstalled(QEMU)) return `${QEMU} is not installed`;
+  return await virtiofsdMissing() ?? await kernelMissing(series);
+}
+
+const missing = await machineMissing(KERNEL);
+console.log(
+  `virtual machines: kernel ${KERNEL}${missing === undefined ? "" : `; their tests are skipped: ${missing}`}`,
+);
+
+/** How a test starts machines: one after the other on the same disk, so that they are one machine that was restarted. */
+export type StartMachine = (options: Omit<MachineOptions, "kernel" | "disks">) => Promise<VirtualMachine>;
+
+/** A test with one disk, mounted on /data, that goes with it. */
+export function vmTest(name: string, fn: (start: StartMachine, t: Deno.TestContext) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: missing !== undefined && Deno.env.get("CI") === undefined,
+    fn: async (t) => {
+      using temp = TempDir.make();
+      const disks = [await makeDisk(temp.join("disk"), DATA_DISK)];
+      await fn((options) => VirtualMachine.start({ ...options, kernel: KERNEL, disks }), t);
+    },
+  });
+}

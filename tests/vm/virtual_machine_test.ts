@@ -1,0 +1,45 @@
+/**
+ * The virtual machines themselves: what other tests take for granted of them.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { hasCode } from "../../lib/base/errors.ts";
+import { KERNEL, vmTest } from "../support/vm/vm_test.ts";
+
+const WATCHDOG_MS = 4 * 60_000;
+
+vmTest(
+  "a machine runs scripts side by side, and its disk keeps what was written to it when its power is cut",
+  async (start) => {
+    {
+      await using vm = await start({ watchdogMs: WATCHDOG_MS });
+      assert.match(await vm.must("uname -r"), new RegExp(`^${RegExp.escape(KERNEL)}\\.`));
+      const { code, stdout, stderr } = await vm.run("echo out; echo err >&2; exit 7");
+      assert.deepEqual([code, stdout, stderr], [7, "out\n", "err\n"]);
+      const waiting = vm.must("mkfifo /run/fifo; echo waiting; cat /run/fifo");
+      await vm.must("until [ -p /run/fifo ]; do sleep 0.1; done; echo told >/run/fifo");
+      assert.equal(await waiting, "waiting\ntold");
+      assert.equal(
+        await vm.must("stat -c %F /dev/cachefiles"),
+        "character special file",
+      );
+      await vm.must("echo kept >/data/kept; sync /data/kept; echo lost >/data/lost");
+      const cut = assert.rejects(
+        vm.run("sleep 1000"),
+        (error) => hasCode(error, "unavailable") && /power was cut/.test(error.message),
+      );
+      await vm.cut();
+      await cut;
+    }
+    await using vm = await start({ watchdogMs: WATCHDOG_MS });
+    assert.equal(await vm.must("cat /data/kept; cat /data/lost 2>/dev/null || true"), "kept");
+  },
+);
+
+vmTest("a machine that takes too long is ended by its watchdog", async (start) => {
+  await assert.rejects(
+    start({ watchdogMs: 1_000 }),
+    (error) => hasCode(error, "unavailable") && /ended by its watchdog after 1 s while it booted/.test(error.message),
+  );
+});
