@@ -6,22 +6,20 @@
  *
  * @module
  */
-import { type ChunkColumns, NO_BATCH } from "../rafs/chunk_table.ts";
+import { type ChunkColumns, type ChunkPlaces, NO_BATCH } from "../rafs/chunk_table.ts";
 
-/** Lookup tables over one chunk table. Made anew when rows are filled in. */
-export class ChunkIndex {
+/** Chunks by place. Made anew when rows are filled in. */
+export class PlaceIndex {
   /** Rows in order of their uncompressed offset, without those that are no chunk; undefined: every row, as it is. */
   readonly #order: Uint32Array | undefined;
-  readonly #batches: Batches;
 
-  constructor(private readonly columns: ChunkColumns) {
-    this.#order = orderOf(columns);
-    this.#batches = batchesOf(columns);
+  constructor(private readonly places: ChunkPlaces) {
+    this.#order = orderOf(places);
   }
 
   /** Rows whose chunks overlap `[offset, offset + length)` of the uncompressed address space, ascending by offset. */
   rowsIn(offset: number, length: number): number[] {
-    const { uncompressedOffset, uncompressedSize, count } = this.columns;
+    const { uncompressedOffset, uncompressedSize, count } = this.places;
     const order = this.#order;
     const total = order?.length ?? count;
     let low = 0, high = total;
@@ -39,6 +37,16 @@ export class ChunkIndex {
     }
     return rows;
   }
+}
+
+/** Lookup tables over one chunk table. Made anew when rows are filled in. */
+export class ChunkIndex extends PlaceIndex {
+  readonly #batches: Batches;
+
+  constructor(private readonly columns: ChunkColumns) {
+    super(columns);
+    this.#batches = batchesOf(columns);
+  }
 
   /** Key of the unit that `row` belongs to. */
   unitOf(row: number): number {
@@ -55,7 +63,7 @@ export class ChunkIndex {
   }
 }
 
-function orderOf({ count, uncompressedOffset, uncompressedSize }: ChunkColumns): Uint32Array | undefined {
+function orderOf({ count, uncompressedOffset, uncompressedSize }: ChunkPlaces): Uint32Array | undefined {
   let known = 0, sorted = true, last = -1;
   for (let row = 0; row < count; row++) {
     if (uncompressedSize[row] === 0) continue;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Blob } from "../../blob/blob.ts";
-import { ChunkIndex } from "../../blob/chunk_index.ts";
+import { PlaceIndex } from "../../blob/chunk_index.ts";
 import type { ChunkStore } from "../../mount/image_mount.ts";
 
 /** A chunk of an image. */
@@ -46,14 +46,14 @@ export class ReadLog {
   }
 
   #storeOf(blob: Blob, blobIndex: number): ChunkStore {
-    let index: ChunkIndex | undefined;
+    let index: PlaceIndex | undefined;
     const note = (row: number) => this.#note(blobIndex, row);
     return {
       id: blob.id,
       async open(signal) {
         const opened = await blob.open(signal);
         if (index === undefined) opened.watched.fill(0xff);
-        index ??= new ChunkIndex(opened.chunks);
+        index ??= new PlaceIndex(opened.chunks);
         return opened;
       },
       async ensure(offset, length, priority, signal) {
