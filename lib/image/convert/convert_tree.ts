@@ -11,12 +11,16 @@
 import { O, open } from "../../../ffi/fcntl.ts";
 import { writeAll } from "../../../ffi/unistd.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
+import { freeMemory } from "../../base/free_memory.ts";
 import { prepareDigests } from "../../blob/codec.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { CompressPool } from "./compress_pool.ts";
 import { type BuiltLayer, LayerBuilder, type LayerBuilderOptions } from "./layer_builder.ts";
 import { mergeLayers } from "./merge_layers.ts";
 import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
+
+/** Bytes of an archive after which what its pieces left is collected: the runtime waits for long, as it is not its heap. */
+const GARBAGE_BYTES = 96 << 20;
 
 /** Feeds a builder its entries, and lets it settle when it is full. */
 export type Entries = (builder: LayerBuilder) => Promise<void>;
@@ -25,9 +29,14 @@ export type Entries = (builder: LayerBuilder) => Promise<void>;
 export function fromTar(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Entries {
   return async (builder) => {
     const reader = new TarReader(builder);
+    let garbageBytes = 0;
     for await (const piece of pieces) {
       reader.push(piece);
       if (builder.isFull) await builder.settle();
+      garbageBytes += piece.length;
+      if (garbageBytes < GARBAGE_BYTES) continue;
+      garbageBytes = 0;
+      await freeMemory();
     }
     reader.finish();
   };
