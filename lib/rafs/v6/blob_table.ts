@@ -46,6 +46,9 @@ function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, 
   }
   const features = u32(BLOB.features);
   if (hasUnknownFeatures(features)) refuse(`${what} at ${at}`, `features ${hex32(features)} are unknown`);
+  if (has(features, BLOB_FEATURE.encrypted) !== (u32(BLOB.cipher) !== 0)) {
+    unreadable(what, at + BLOB.cipher, `cipher is ${u32(BLOB.cipher)}, features are ${hex32(features)}`);
+  }
   const tarfs = has(sb.flags, IMAGE_FLAG.tarfs);
   if (has(features, BLOB_FEATURE.aligned) === tarfs) {
     unreadable(
@@ -76,8 +79,7 @@ function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, 
     chunkSize: sb.chunkSize,
     // of a tar the chunks are what files have of it
     chunkCount: tarfs ? 0 : limited(BLOB.chunkCount, "chunk count", u32(BLOB.chunkCount), LIMIT.chunks),
-    // A cipher without the bit is encrypted all the same.
-    features: u32(BLOB.cipher) === 0 ? features : (features | BLOB_FEATURE.encrypted) >>> 0,
+    features,
     compressedSize: limited(BLOB.compressedSize, "compressed size", u64(BLOB.compressedSize), LIMIT.compressedSize),
     uncompressedSize: limited(
       BLOB.uncompressedSize,
