@@ -55,17 +55,26 @@ async function main(): Promise<void> {
   }
 }
 
+/**
+ * Bundles modules.
+ *
+ * Not --minify: it makes `f().use()` of `using x = f(); x.use();`, and what is used once is never given back.
+ *
+ * @param words further ones of `deno bundle`
+ */
+export async function bundleModules(words: readonly string[]): Promise<void> {
+  await run(Deno.execPath(), ["bundle", "--quiet", "--platform", "deno", "--frozen", ...words]);
+}
+
 /** Bundles the program and its Workers into one flat folder. */
 async function bundle(dir: string): Promise<void> {
-  // Not --keep-names: together with --minify it breaks how CommonJS packages reach node's own modules.
-  const options = ["bundle", "--quiet", "--platform", "deno", "--minify", "--frozen"];
-  await run(Deno.execPath(), [...options, "--code-splitting", "--outdir", dir, join(ROOT, "main.ts")]);
+  await bundleModules(["--code-splitting", "--outdir", dir, join(ROOT, "main.ts")]);
   const seen = new Set<string>();
   for await (const worker of findWorkers(ROOT)) {
     const name = basename(worker, ".ts");
     if (seen.has(name)) throw new Error(`Cannot bundle ${worker}: another Worker has its name`);
     seen.add(name);
-    await run(Deno.execPath(), [...options, "--output", join(dir, `${name}.js`), worker]);
+    await bundleModules(["--output", join(dir, `${name}.js`), worker]);
   }
 }
 
