@@ -15,11 +15,12 @@ const log = logger("image");
 export function describeImage(layer: LazyLayer, mounted: MountedImageReport | undefined): Record<string, string> {
   const about = { kind: "lazy", bootstrap: layer.bootstrapPath };
   if (mounted === undefined) return { ...about, fs_driver: "none, not mounted", blobs: blobsOf(layer) };
-  const { fsDriver, home, blobs } = mounted;
+  const { fsDriver, refusal, home, blobs } = mounted;
   const fetched = blobs.map(({ id, compressedSize, bytesFetched }) =>
     `${id} ${compressedSize} bytes, ${bytesFetched} fetched`
   );
-  return { ...about, fs_driver: fsDriver, home, blobs: fetched.join("; ") };
+  const reason = refusal === undefined ? {} : { fs_driver_reason: refusal };
+  return { ...about, fs_driver: fsDriver, ...reason, home, blobs: fetched.join("; ") };
 }
 
 /** The blobs that a bootstrap names; what is wrong with it where it cannot be read any more. */

@@ -7,9 +7,8 @@
  * | erofs-fuse | the kernel's EROFS on device files of our FUSE session | Linux 6.12, state folder on a disk |
  * | fuse | a file system in this program | /dev/fuse |
  *
- * "auto" takes erofs-fanotify under a strong guard (keeper/guard.ts), for it shows zeros when all who watch have died;
- * else fuse, which has nothing to make before an image is mounted first. A data path that is named is that one or an
- * error.
+ * "auto" takes the first that can be had. erofs-fanotify only under a strong guard (keeper/guard.ts): it shows zeros when
+ * all who watch have died. A data path that is named is that one or an error.
  *
  * @module
  */
@@ -87,12 +86,23 @@ export async function chooseDataPath(
 }
 
 async function chooseBest(folders: DataPathFolders, guard: Guard): Promise<DataPathChoice> {
-  if (!guard.isStrong) return { fsDriver: "fuse", reason: `no erofs-fanotify: ${guard.why}`, named: false };
+  if (!guard.isStrong) return await chooseUnguarded(folders, guard.why);
   try {
     await probe("erofs-fanotify", folders);
     return { fsDriver: "erofs-fanotify", reason: guard.what, named: false };
   } catch (error) {
-    return { fsDriver: "fuse", reason: `no erofs-fanotify: ${messageOf(error)}`, named: false };
+    return await chooseUnguarded(folders, messageOf(error));
+  }
+}
+
+/** @param lack why erofs-fanotify is not taken */
+async function chooseUnguarded(folders: DataPathFolders, lack: string): Promise<DataPathChoice> {
+  const reason = `no erofs-fanotify: ${lack}`;
+  try {
+    await probe("erofs-fuse", folders);
+    return { fsDriver: "erofs-fuse", reason, named: false };
+  } catch (error) {
+    return { fsDriver: "fuse", reason: `${reason}; no erofs-fuse: ${messageOf(error)}`, named: false };
   }
 }
 

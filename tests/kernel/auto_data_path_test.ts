@@ -1,0 +1,48 @@
+/**
+ * What "auto" takes on this kernel, and what becomes of an image that this data path cannot take.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { O, open } from "../../ffi/fcntl.ts";
+import { Mapping } from "../../ffi/sys_mman.ts";
+import { chooseDataPath } from "../../lib/mount/choose.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { contradictoryBootstrap } from "../support/contradictory_image.ts";
+import { fuseTest } from "../support/fuse_mount_kit.ts";
+import { TestMounts } from "../support/mounts_kit.ts";
+import { quietLogs } from "../support/quiet_logs.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and says why", async () => {
+  using temp = TempDir.make();
+  const folders = { stateDir: temp.path, cacheDir: temp.path };
+  const what = "somebody keeps descriptors", why = "nobody keeps descriptors";
+  assert.deepEqual(
+    await chooseDataPath("auto", folders, { isStrong: true, what }),
+    { fsDriver: "erofs-fanotify", reason: what, named: false },
+  );
+  assert.deepEqual(
+    await chooseDataPath("auto", folders, { isStrong: false, why }),
+    { fsDriver: "erofs-fuse", reason: `no erofs-fanotify: ${why}`, named: false },
+  );
+});
+
+for (const fsDriver of ["erofs-fanotify", "erofs-fuse"] as const) {
+  fuseTest(`an image that EROFS cannot have is served by fuse, and says why (${fsDriver})`, async () => {
+    await using _quiet = await quietLogs();
+    await using kit = await TestMounts.start(fsDriver, false);
+    const bytes = contradictoryBootstrap();
+    await Deno.writeFile(kit.temp.join("image.boot"), bytes);
+    using file = open(kit.temp.join("image.boot"), O.RDONLY);
+    using mapping = Mapping.ofFile(file, bytes.length);
+    const { address, length } = mapping;
+    const image = { name: "image", bootstrap: { address, length }, tree: openBootstrap(mapping.bytes), blobs: [] };
+    const mount = await kit.mounts.add(image, 1);
+    assert.equal(mount.fsDriver, "fuse");
+    assert.match(mount.refusal ?? "", /Cannot read chunk 5 of blob 0/);
+    assert.deepEqual((await Array.fromAsync(Deno.readDir(mount.path))).map(({ name }) => name).sort(), ["a", "b"]);
+    await mount[Symbol.asyncDispose]();
+    await mount.released;
+  });
+}
