@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
 import { DockerRegistry, TEST_USER } from "../support/docker_registry.ts";
 import { type DockerStack, fixture } from "../support/docker_stack.ts";
@@ -182,6 +183,8 @@ eachDockerd(({ test }) => {
         assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/file`)).digest("hex"), listed?.sha256);
         await stack.docker("rm", container);
         await stack.docker("rmi", name(image)); // two of them describe one blob differently: one at a time
+        const files = left?.blobs.map(({ id }) => `${stack.dir}/root/cache/${id}.blob.data`) ?? [];
+        while (files.some((file) => existsSync(file))) await new Promise((resolve) => setTimeout(resolve, 20));
       });
     }
 
