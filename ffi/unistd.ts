@@ -26,6 +26,7 @@ const libc = loadLibc({
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // ssize_t read(int, void *, size_t)
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" }, // ssize_t pread(int, void *, size_t, off_t)
   write: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // ssize_t write(int, const void *, size_t)
+  writeOffThread: { name: "write", parameters: ["i32", "buffer", "usize"], result: "i32", nonblocking: true }, // as write
   pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" }, // ssize_t pwrite(int, const void *, size_t, off_t)
   ftruncate: { parameters: ["i32", "i64"], result: "i32" }, // int ftruncate(int, off_t)
   fsync: { parameters: ["i32"], result: "i32" }, // int fsync(int)
@@ -101,6 +102,13 @@ export function write(fd: AnyFd, bytes: Uint8Array): number {
 export function writeAll(fd: AnyFd, bytes: Uint8Array): void {
   let done = 0;
   while (done < bytes.length) done += write(fd, done === 0 ? bytes : bytes.subarray(done));
+}
+
+/** As {@link writeAll}, on another thread: a disk makes writers wait. `bytes` must stay as they are until it is done. */
+export async function writeAllOffThread(fd: AnyFd, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  const done = await libc().writeOffThread(rawFd(fd), bytes, BigInt(bytes.length));
+  // errno does not cross threads: writing on here tells what is wrong
+  if (done < bytes.length) writeAll(fd, bytes.subarray(Math.max(0, done)));
 }
 
 /** Writes all of `bytes` from `offset`; the file position stays. */

@@ -26,6 +26,7 @@ import {
   unlinkat,
   write,
   writeAll,
+  writeAllOffThread,
 } from "./unistd.ts";
 
 const root = geteuid() === 0;
@@ -203,4 +204,19 @@ Deno.test("copying inside the kernel moves positions only where no offset is giv
 Deno.test("the process knows itself", () => {
   assert.equal(getpid(), Deno.pid);
   assert.equal(geteuid(), Deno.uid());
+});
+
+Deno.test("what another thread writes is whole, behind what was written before, and fails by its errno", async () => {
+  using temp = TempDir.make();
+  using file = open(temp.join("f"), O.CREAT | O.RDWR);
+  writeAll(file, bytesOf("first "));
+  const large = new Uint8Array(3 << 20).fill(0x61);
+  await writeAllOffThread(file, large);
+  await writeAllOffThread(file, bytesOf(" last"));
+  assert.equal(fstat(file).size, 6 + large.length + 5);
+  const end = new Uint8Array(7);
+  preadExact(file, end, 6 + large.length - 2);
+  assert.deepEqual(end, bytesOf("aa last"));
+  using full = open("/dev/full", O.WRONLY);
+  await assert.rejects(writeAllOffThread(full, bytesOf("x")), (e) => isErrno(e, "ENOSPC"));
 });

@@ -6,7 +6,7 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
-import { writeAll } from "../../ffi/unistd.ts";
+import { writeAll, writeAllOffThread } from "../../ffi/unistd.ts";
 import { NydusGdError } from "../base/errors.ts";
 
 /** See the module. Disposing closes it; the file stays. */
@@ -32,17 +32,30 @@ export class SpoolFile implements Disposable {
     try {
       writeAll(this.file, bytes);
     } catch (error) {
-      if (!isErrno(error, "ENOSPC", "EDQUOT")) throw error;
-      throw new NydusGdError("io", `Cannot ${this.work}: the disk of ${this.path} is full`, {
-        hint: "free some space there, or name another folder: --work-dir",
-        cause: error,
-      });
+      throw this.#failure(error);
+    }
+  }
+
+  /** As {@link write}, while this thread does something else; one after the other. The bytes must stay as they are. */
+  async append(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await writeAllOffThread(this.file, bytes);
+    } catch (error) {
+      throw this.#failure(error);
     }
   }
 
   /** Appends all pieces. */
   async writeEach(pieces: AsyncIterable<Uint8Array>): Promise<void> {
     for await (const piece of pieces) this.write(piece);
+  }
+
+  #failure(error: unknown): unknown {
+    if (!isErrno(error, "ENOSPC", "EDQUOT")) return error;
+    return new NydusGdError("io", `Cannot ${this.work}: the disk of ${this.path} is full`, {
+      hint: "free some space there, or name another folder: --work-dir",
+      cause: error,
+    });
   }
 
   [Symbol.dispose](): void {

@@ -3,7 +3,7 @@
  * the order in which they came.
  *
  * ```
- * add ─► parcel ─► read, digest (Workers) ─► new ones ─► batches ─► compress (the same Worker) ─► settle: write, in order
+ * add ─► parcel ─► read, digest (Workers) ─► new ones ─► batches ─► compress (the same Worker) ─► write, in order
  * ```
  * A place is known when its chunk is stored, by the end of {@link BlobChunks.finish} at the latest. What is on the way
  * is bounded by {@link IN_FLIGHT_BYTES}, or three parcels where these are larger: whoever adds waits for
@@ -50,12 +50,6 @@ interface Sorted {
   readonly stored: Promise<StoredUnits>;
 }
 
-/** A parcel on its way to the blob. */
-interface Job {
-  readonly plainBytes: number;
-  readonly sorted: Promise<Sorted>;
-}
-
 /** Chunks that are gathered. */
 interface OpenParcel {
   readonly plain: Uint8Array<ArrayBuffer>;
@@ -71,8 +65,8 @@ export interface BlobChunksOptions {
   readonly compressor: Compressor;
   /** Chunks of other images, not stored again. */
   readonly dictionary: ChunkDictionary | undefined;
-  /** Appends to the blob; the bytes are its only during the call. */
-  write(bytes: Uint8Array): void;
+  /** Appends to the blob; the bytes are its only until that is done. One call at a time. */
+  write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
 }
 
 /** See the module. */
@@ -82,13 +76,16 @@ export class BlobChunks {
   /** This blob: its row in the blob table. */
   readonly own = { index: 0 };
   readonly #known = new Map<string, StoredPlace>();
-  readonly #queue: Job[] = [];
+  /** For each parcel that was sent, until it is stored: it settles then. */
+  readonly #queue: Promise<void>[] = [];
   #inFlight = 0;
   #size = 0;
   #parcel: OpenParcel | undefined;
   readonly #parcelBytes: number;
   /** Resolves when the parcel that was sent last is sorted. */
   #lastSorted: Promise<unknown> = Promise.resolve();
+  /** Resolves when it is stored. */
+  #lastStored: Promise<void> = Promise.resolve();
   readonly #dictionaryBlobs = new Map<DictionaryBlob, { index: number }>();
   /** Chunks of the dictionary that were found, in the order of first use. */
   readonly dictionaryChunks: { readonly place: StoredPlace; readonly record: Readonly<ChunkRecord> }[] = [];
@@ -131,15 +128,15 @@ export class BlobChunks {
     return place;
   }
 
-  /** Stores what has been compressed, until there is room for more. */
+  /** Waits until there is room for more. @throws what storing throws */
   async settle(): Promise<void> {
-    while (this.isFull) await this.#storeNext();
+    while (this.isFull) await this.#queue.shift();
   }
 
-  /** Stores all that was added. Nothing is added afterwards. */
+  /** Stores all that was added. Nothing is added afterwards. @throws what storing throws */
   async finish(): Promise<void> {
     this.#sendParcel();
-    while (this.#queue.length > 0) await this.#storeNext();
+    await Promise.all(this.#queue);
   }
 
   #sendParcel(): void {
@@ -149,9 +146,11 @@ export class BlobChunks {
     this.#inFlight += filled;
     const held = this.options.compressor.take({ bytes: plain, sizes: chunks.map(({ size }) => size), files });
     const sorted = this.#sort(chunks, held, this.#lastSorted);
-    sorted.catch(() => {}); // told when its turn comes
+    const stored = this.#store(sorted, filled, this.#lastStored);
+    stored.catch(() => {}); // told when its turn comes
     this.#lastSorted = sorted;
-    this.#queue.push({ plainBytes: filled, sorted });
+    this.#lastStored = stored;
+    this.#queue.push(stored);
   }
 
   /** Tells new chunks from known ones, in the order of the parcels, and has the new ones compressed. */
@@ -202,13 +201,11 @@ export class BlobChunks {
     return place;
   }
 
-  async #storeNext(): Promise<void> {
-    const job = this.#queue.shift();
-    if (job === undefined) return;
-    const { units, stored } = await job.sorted;
+  /** Writes a parcel and tells its chunks where they are, in the order of the parcels. */
+  async #store(sorted: Promise<Sorted>, plainBytes: number, earlier: Promise<void>): Promise<void> {
+    const [{ units, stored }] = await Promise.all([sorted, earlier]);
     const { bytes, sizes } = await stored;
-    this.#inFlight -= job.plainBytes;
-    this.options.write(bytes);
+    await this.options.write(bytes);
     this.options.compressor.giveBack(bytes.buffer);
     units.forEach((unit, k) => {
       const compressedSize = sizes[k] as number;
@@ -216,6 +213,7 @@ export class BlobChunks {
       else for (const member of unit) this.#placeChunk(member, compressedSize);
       this.#size += compressedSize;
     });
+    this.#inFlight -= plainBytes;
   }
 
   #placeChunk(member: Member, compressedSize: number): void {

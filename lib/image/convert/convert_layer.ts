@@ -93,7 +93,7 @@ async function makeBlob(
   signal: AbortSignal,
 ) {
   using file = SpoolFile.create(path, `convert ${layer.what}`);
-  const write = (bytes: Uint8Array) => file.write(bytes);
+  const write = (bytes: Uint8Array<ArrayBuffer>) => file.append(bytes);
   try {
     return await buildLayer(layer.entries(onRead, signal), { rafs, compressor: pool, dictionary, write });
   } catch (error) {

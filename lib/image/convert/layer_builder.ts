@@ -51,8 +51,8 @@ export interface LayerBuilderOptions {
   readonly rafs: RafsOptions;
   readonly compressor: Compressor;
   readonly dictionary?: ChunkDictionary | undefined;
-  /** Appends to the blob; the bytes are its only during the call. */
-  write(bytes: Uint8Array): void;
+  /** Appends to the blob; the bytes are its only until that is done. One call at a time. */
+  write(bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
 }
 
 /** A finished layer. */
@@ -154,7 +154,7 @@ export class LayerBuilder implements TarVisitor {
     const bootstrap = this.#bootstrap(tail);
     tail.addBootstrap(bootstrap);
     tail.finish();
-    for (const { bytes } of tail.pieces) this.#append(bytes);
+    for (const { bytes } of tail.pieces) await this.#append(new Uint8Array(bytes));
     return { blobId: this.#hash.digest("hex"), blobBytes: this.#blobBytes, bootstrap };
   }
 
@@ -231,9 +231,10 @@ export class LayerBuilder implements TarVisitor {
     this.#filled = 0;
   }
 
-  #append(bytes: Uint8Array): void {
-    this.options.write(bytes);
+  async #append(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const written = this.options.write(bytes);
     this.#hash.update(bytes);
     this.#blobBytes += bytes.length;
+    await written;
   }
 }
