@@ -7,9 +7,11 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
 import { concatenate, writeU64 } from "../../../lib/base/bytes.ts";
+import { decryptXts } from "../../../lib/blob/aes_xts.ts";
 import type { BlobDescriptor, Compressor } from "../../../lib/rafs/bootstrap.ts";
 import { blobMetaRange, CI_HEADER, splitBlobMeta } from "../../../lib/rafs/blob_meta.ts";
-import { effectiveBlobId } from "../../../lib/rafs/flags.ts";
+import { CI } from "../../../lib/rafs/blob_layout.ts";
+import { effectiveBlobId, separateMetaId } from "../../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../../lib/rafs/open.ts";
 import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG } from "../../../lib/rafs/toc.ts";
 import { decompress, listRafsFixtures, readFixtureBootstrap } from "../rafs_fixtures.ts";
@@ -33,21 +35,28 @@ export async function blobMetaCorpus(): Promise<BlobMetaCorpus> {
   for (const fixture of listRafsFixtures()) {
     for (const blob of openBootstrap(await readFixtureBootstrap(fixture), { treeOnly: true }).blobs) {
       if (blob.meta === undefined || blob.chunkCount === 0) continue;
-      const bytes = await readBlob(join(fixture.directory, "blobs", effectiveBlobId(blob, fixture.container)));
+      const id = separateMetaId(blob, fixture.container) ?? effectiveBlobId(blob, fixture.container);
+      const bytes = await readBlob(join(fixture.directory, "blobs", id));
       if (bytes === undefined) continue;
       const { offset, length } = blobMetaRange(blob.meta);
-      const { ci, header } = splitBlobMeta(bytes.subarray(offset, offset + length), blob.meta);
+      const stored = splitBlobMeta(bytes.subarray(offset, offset + length), blob.meta);
+      const [ci, header] = [stored.ci, stored.header].map((part) => opened(blob, part)) as [Uint8Array, Uint8Array];
       const plain = decompress(blob.meta.compressor, ci, blob.meta.uncompressedSize);
       const head = [Uint8Array.of(blobs.length), header.subarray(0, HEAD_BYTES), header.subarray(CI_HEADER.magic2)];
       const fields: Field[] = [CI_HEADER.magic, CI_HEADER.features, CI_HEADER.compressor, CI_HEADER.entries]
         .map((at) => ({ at: 1 + at, size: 4 }));
       for (let at = 1 + CI_HEADER.offset; at < 1 + HEAD_BYTES; at += 8) fields.push({ at, size: 8 });
-      for (let at = INPUT_HEAD; at + 8 <= INPUT_HEAD + plain.length; at += 4) fields.push({ at, size: 4 });
+      const tables = Math.min(plain.length, blob.chunkCount * (CI.V2_SIZE + CI.CONTEXT_SIZE)); // what follows is data
+      for (let at = INPUT_HEAD; at + 8 <= INPUT_HEAD + tables; at += 4) fields.push({ at, size: 4 });
       seeds.push({ bytes: concatenate([...head, plain]), fields });
       blobs.push(blob);
     }
   }
   return { blobs, seeds };
+}
+
+function opened({ cipher }: BlobDescriptor, part: Uint8Array): Uint8Array {
+  return cipher === undefined ? part : decryptXts(cipher, part);
 }
 
 /** Takes an input of {@link blobMetaCorpus} apart; undefined when it is shorter than its head. */
