@@ -16,7 +16,7 @@ import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { fails, run } from "../support/command.ts";
 import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { writeLayout } from "../support/layout_builder.ts";
-import { runnableTree } from "../support/nydus_images.ts";
+import { OTHER_PLATFORM, PLATFORM, runnableTree } from "../support/nydus_images.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
@@ -98,4 +98,21 @@ fuseTest("a command that goes on is ended, one that fails is told, and no mount 
   assert.match(stdout, /start_blob/);
   assert.deepEqual(mountsBelow(temp.path), []);
   assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
+});
+
+fuseTest("of several platforms that of this machine is run alone", async () => {
+  using temp = TempDir.make();
+  const [{ architecture: own }, { architecture: other }] = [PLATFORM, OTHER_PLATFORM];
+  const images = await Promise.all([own, other].map(async (architecture) => ({
+    architecture,
+    layers: [{ tar: await runnableTree(architecture) }],
+  })));
+  await writeLayout(temp.join("source"), ...images);
+  const [source, target] = [`oci:${temp.join("source")}:1`, `oci:${temp.join("target")}:1`];
+  const args = ["convert", source, target, "--work-dir", temp.join("work"), "-o", "json"];
+  const { code, stdout, stderr } = await run([...args, "--optimize-run", "cat /hello"]);
+  assert.equal(code, 0, stderr);
+  const { platforms } = JSON.parse(stdout) as { platforms: { platform: string; start_blob?: object }[] };
+  const ran = platforms.map(({ platform, start_blob }) => [platform, start_blob !== undefined]);
+  assert.deepEqual(ran, [[`linux/${own}`, true], [`linux/${other}`, false]]);
 });

@@ -34,7 +34,7 @@ import type { OpenDictionary } from "./open_dictionary.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 import type { SourceImage } from "./source_image.ts";
-import { convertStart, type StartRun } from "./start_layer.ts";
+import { convertStart, requireRunning, type StartRun } from "./start_layer.ts";
 
 const log = logger("image");
 
@@ -104,6 +104,7 @@ export async function convertImage(
 ): Promise<ConvertedImage> {
   const { rafs, target, cache, dictionary } = options;
   if (options.withOci) requireOriginals(images);
+  if (options.start !== undefined) requireRunning();
   mapLargePieces(LARGE_PIECE);
   using pool = new CompressPool(rafs);
   const known = await knownLayers(target, signal);
@@ -183,7 +184,7 @@ async function assemble(
     sizes.set(id, blob.size);
   }
   const start = run &&
-    await convertStart({ ...merged, blobs: target.blobs, config: image.config }, run, conversion, signal);
+    await convertStart({ ...image, bootstrap: merged.bootstrap, blobs: target.blobs }, run, conversion, signal);
   if (start !== undefined) {
     extra.push({ digest: start.digest, size: start.blobBytes });
     sizes.set(start.blobId, start.blobBytes);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { fillBits } from "../../blob/bits.ts";
 import type { Blob } from "../../blob/blob.ts";
 import { PlaceIndex } from "../../blob/chunk_index.ts";
 import type { ChunkStore } from "../../mount/image_mount.ts";
@@ -52,7 +53,7 @@ export class ReadLog {
       id: blob.id,
       async open(signal) {
         const opened = await blob.open(signal);
-        if (index === undefined) opened.watched.fill(0xff);
+        if (index === undefined) fillBits(opened.watched, opened.chunks.count);
         index ??= new PlaceIndex(opened.chunks);
         return opened;
       },

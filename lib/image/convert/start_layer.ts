@@ -15,8 +15,11 @@ import { tarEntry } from "../../archive/tar.ts";
 import type { Backend } from "../../backend/blob_source.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { hasBit } from "../../blob/bits.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import { FuseSession } from "../../mount/fuse/session.ts";
+import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../oci/platform.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import { CompressPool } from "./compress_pool.ts";
 import { type ConvertedLayer, convertLayer, type LayerConversion } from "./convert_layer.ts";
@@ -31,6 +34,8 @@ const START_LEVEL = 19;
 
 /** Small files of a start that are compressed together: they are wanted together. */
 const START_BATCH_BYTES = 256 * 1024;
+
+const log = logger("image");
 
 /** Milliseconds without a new chunk after which a command that goes on has started. */
 const SETTLED_MS = 10_000;
@@ -54,14 +59,23 @@ export interface StartingImage {
   readonly bootstrap: Uint8Array;
   /** Where all its blobs are. */
   readonly blobs: Backend;
+  readonly platform: Platform;
   /** Its configuration, as JSON has it. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
+/** @throws {NydusGdError} "environment" where this process cannot run images */
+export function requireRunning(): void {
+  if (Deno.uid() === 0) return;
+  throw new NydusGdError("environment", "Cannot run the image: it needs root", {
+    hint: "sudo nydus-gd convert --optimize-run …",
+  });
+}
+
 /**
- * Runs the image, and puts the layer's blob to the target; undefined where nothing is read.
+ * Runs the image, and puts the layer's blob to the target; undefined where nothing is read, and for another machine.
  *
- * @throws {NydusGdError} "environment" without root or FUSE, "usage" for a command that fails
+ * @throws {NydusGdError} "environment" without FUSE, "usage" for a command that fails
  */
 export async function convertStart(
   image: StartingImage,
@@ -69,10 +83,9 @@ export async function convertStart(
   conversion: LayerConversion,
   signal: AbortSignal,
 ): Promise<ConvertedLayer | undefined> {
-  if (Deno.uid() !== 0) {
-    throw new NydusGdError("environment", "Cannot run the image: it needs root", {
-      hint: "sudo nydus-gd convert --optimize-run …",
-    });
+  if (!matchesPlatform(hostPlatform(), image.platform)) {
+    log.warn("image not run: it is for another machine", { platform: formatPlatform(image.platform) });
+    return undefined;
   }
   const dir = await Deno.makeTempDir({ dir: run.scratchDir, prefix: "run-" });
   await using parts = new AsyncDisposableStack();
@@ -82,16 +95,16 @@ export async function convertStart(
   const opened = parts.use(
     OpenImage.open({ name: "image", bootstrap: MappedBootstrap.open(path), backend: image.blobs, cache }),
   );
-  const log = new ReadLog();
-  await runMounted(opened, log, { ...run, ...image, dir }, signal);
+  const reads = new ReadLog();
+  await runMounted(opened, reads, { ...run, ...image, dir }, signal);
   throwIfAborted(signal);
-  if (log.chunks.length === 0) return undefined;
+  if (reads.chunks.length === 0) return undefined;
   const layer: SourceLayer = {
     what: `start of ${JSON.stringify(run.command)}`,
     diffId: undefined,
     size: undefined,
     hasWhiteouts: false,
-    entries: () => entriesOf(opened, log),
+    entries: () => entriesOf(opened, reads),
   };
   const rafs = startOptions(conversion.rafs);
   using pool = new CompressPool(rafs);
@@ -108,7 +121,7 @@ function startOptions(rafs: RafsOptions): RafsOptions {
 
 async function runMounted(
   image: OpenImage,
-  log: ReadLog,
+  reads: ReadLog,
   { dir, command, config, deadlineMs }: StartRun & StartingImage & { readonly dir: string },
   signal: AbortSignal,
 ): Promise<void> {
@@ -119,17 +132,17 @@ async function runMounted(
     stateDir: join(dir, "state"),
     workers: 2,
     deadlineMs,
-    single: { image: { name, bootstrap, tree, blobs: log.storesOf(image.blobs) }, number: 1 },
+    single: { image: { name, bootstrap, tree, blobs: reads.storesOf(image.blobs) }, number: 1 },
   });
-  await runOnce({ dir, config, command }, log.whenSettled(SETTLED_MS, signal));
+  await runOnce({ dir, config, command }, reads.whenSettled(SETTLED_MS, signal));
 }
 
-/** Each chunk as a file. */
+/** Each chunk as a file; those that could not be had are left out. */
 function entriesOf({ blobs }: OpenImage, { chunks }: ReadLog): Entries {
   return async (builder) => {
     for (const [k, { blobIndex, row }] of chunks.entries()) {
       const opened = await blobs[blobIndex]?.open();
-      if (opened === undefined) continue;
+      if (opened === undefined || !hasBit(opened.ready, row)) continue;
       const { uncompressedOffset, uncompressedSize } = opened.chunks;
       const sizeBytes = uncompressedSize[row] as number;
       const plain = new Uint8Array(sizeBytes);
