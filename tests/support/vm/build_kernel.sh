@@ -32,22 +32,27 @@ find_image() {
   return 1
 }
 
-# $1 the kernel's release. Everything in the present folder.
+# Gets the packages into the present folder, and sets `release`, the kernel's.
+download() {
+  rm -f ./*.deb
+  image=$(find_image) || return 1
+  release=${image#linux-image-}
+  headers=linux-headers-$release
+  # shellcheck disable=SC2046
+  apt-get -qq download "$image" "$headers" $(depends "$headers" | grep -E '^linux-(headers|kbuild)-') \
+    "linux-source-$version=$(version_of "$image")"
+}
+
 unpack() {
-  headers=linux-headers-$1
-  kit=$(depends "$headers" | grep -E '^linux-(headers|kbuild)-')
-  # shellcheck disable=SC2086
-  apt-get -qq download "linux-image-$1" "$headers" $kit "linux-source-$version=$(version_of "linux-image-$1")" ||
-    die "apt-get does not get its packages"
   for package in linux-image-*.deb linux-headers-*.deb linux-kbuild-*.deb; do dpkg-deb -x "$package" root; done
   [ -d root/lib/modules ] || { mkdir -p root/lib && mv root/usr/lib/modules root/lib/; }
   dpkg-deb --fsys-tarfile linux-source-*.deb | tar -xO "./usr/src/linux-source-$version.tar.xz" |
     tar -xJ --strip-components=2 "linux-source-$version/fs/cachefiles" "linux-source-$version/fs/erofs"
 }
 
-# $1 the kernel's release. BTF is left out: it wants pahole, and nothing here reads it.
+# BTF is left out: it wants pahole, and nothing here reads it.
 compile() {
-  kit=$PWD/root/usr/src/linux-headers-$1
+  kit=$PWD/root/usr/src/linux-headers-$release
   sed -i "s#^include /usr/src/#include $PWD/root/usr/src/#" "$kit/Makefile"
   mkdir modules
   mv cachefiles erofs modules/
@@ -55,18 +60,17 @@ compile() {
   make -s -C "$kit" M="$PWD/modules" -j"$(nproc)" CONFIG_DEBUG_INFO_BTF_MODULES= \
     CONFIG_CACHEFILES=m CONFIG_CACHEFILES_ONDEMAND=y CONFIG_EROFS_FS=m CONFIG_EROFS_FS_ONDEMAND=y \
     KCFLAGS="-DCONFIG_CACHEFILES_ONDEMAND=1 -DCONFIG_EROFS_FS_ONDEMAND=1" modules
-  updates=root/lib/modules/$1/updates
+  updates=root/lib/modules/$release/updates
   mkdir -p "$updates"
   for module in modules/*/*.ko; do strip -g -o "$updates/$(basename "$module")" "$module"; done
-  depmod -b root "$1"
+  depmod -b root "$release"
 }
 
-# $1 the kernel's release.
 gather() {
   mkdir whole whole/boot
   mv root/lib whole/lib
-  mv "root/boot/vmlinuz-$1" whole/vmlinuz
-  for module in $BOOT_MODULES; do modprobe -d "$PWD/whole" -S "$1" --show-depends "$module"; done >loads
+  mv "root/boot/vmlinuz-$release" whole/vmlinuz
+  for module in $BOOT_MODULES; do modprobe -d "$PWD/whole" -S "$release" --show-depends "$module"; done >loads
   awk '$1 == "insmod" && !seen[$2]++ { print $2 }' loads | while read -r file; do
     name=$(basename "$file" .xz)
     case $file in
@@ -78,22 +82,25 @@ gather() {
   mv order whole/boot/order
 }
 
+# Lists that are older than the servers name what is not there any more, and do not name what is.
+update_lists() { apt-get -qq update >&2; }
+
 verb=$1 version=$2
 case $verb in
-  find) find_image || die "apt knows none" ;;
+  find) find_image || { update_lists && find_image; } || die "apt knows none" ;;
   make)
     folder=$3
     mkdir -p "${folder%/*}"
     exec 9>"$folder.lock"
     flock 9
     [ ! -d "$folder" ] || exit 0
-    image=$(find_image) || die "apt knows none"
     rm -rf "$folder.part"
     mkdir "$folder.part"
     cd "$folder.part"
-    unpack "${image#linux-image-}"
-    compile "${image#linux-image-}"
-    gather "${image#linux-image-}"
+    download || { update_lists && download; } || die "apt-get does not get its packages"
+    unpack
+    compile
+    gather
     mv whole "$folder"
     cd /
     rm -rf "$folder.part"
