@@ -19,6 +19,16 @@ const zlib = load("libz.so.1", "zlib1g", {
   inflateEnd: { parameters: ["buffer"], result: "i32" }, // int inflateEnd(z_streamp strm)
 });
 
+/**
+ * Loads the library and says which one it is: "1.2.13".
+ *
+ * @throws {MissingLibraryError} when it cannot be loaded
+ */
+export function zlibVersion(): string {
+  const text = zlib().zlibVersion();
+  return text === null ? "unknown" : new Deno.UnsafePointerView(text).getCString();
+}
+
 /** z_stream on 64-bit Linux: byte offsets. */
 const Z_STREAM = { SIZE: 112, nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, msg: 48 } as const;
 

@@ -14,7 +14,7 @@ DENO_VERSION=2.9.6
 
 # package · package|other: the first that Debian has · package:command: not where the command exists ·
 # package?: only where Debian has it
-RUNTIME_PACKAGES="libfuse3-3|libfuse3-4 liblz4-1 libzstd1 mount"
+RUNTIME_PACKAGES="libfuse3-3|libfuse3-4 liblz4-1 libzstd1 zlib1g mount"
 BUILD_PACKAGES="gcc:gcc libc6-dev"
 DOCKER_PACKAGES="docker.io:dockerd docker-cli?:docker docker-registry:docker-registry busybox-static kmod"
 TEST_PACKAGES="$RUNTIME_PACKAGES $BUILD_PACKAGES $DOCKER_PACKAGES attr debootstrap erofs-utils fdisk:sfdisk libarchive-tools:bsdtar patch:patch python3:python3 systemd:systemd-analyze"

@@ -38,7 +38,7 @@ Architecture: ${architecture}
 Maintainer: The nydus-gd authors <nydus-gd@localhost>
 Installed-Size: ${installedKiB}
 Depends: libc6 (>= 2.31), libgcc-s1
-Recommends: libfuse3-3 | libfuse3-4, liblz4-1, libzstd1
+Recommends: libfuse3-3 | libfuse3-4, liblz4-1, libzstd1, zlib1g
 Suggests: docker.io | docker-ce
 Section: admin
 Priority: optional

@@ -6,6 +6,7 @@
 import { MissingLibraryError } from "../../ffi/libc.ts";
 import { libfuseVersion } from "../../ffi/libfuse3.ts";
 import { lz4Version } from "../../ffi/liblz4.ts";
+import { zlibVersion } from "../../ffi/libz.ts";
 import { zstdVersion } from "../../ffi/libzstd.ts";
 import { type Check, failedWith, ok } from "./check.ts";
 
@@ -17,6 +18,7 @@ export function libraryChecks(): Check[] {
     library("libfuse3", libfuseVersion),
     library("libzstd", () => `libzstd.so.1 ${zstdVersion()}`),
     library("liblz4", () => `liblz4.so.1 ${lz4Version()}`),
+    library("libz", () => `libz.so.1 ${zlibVersion()}`),
   ];
 }
 
