@@ -14,6 +14,7 @@
  * @module
  */
 import { inheritedDescriptors, notifyReady } from "../ffi/libsystemd.ts";
+import { mapLargePieces } from "../ffi/malloc.ts";
 import { mountAt } from "../ffi/mountinfo.ts";
 import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import type { BackendDeps } from "../lib/backend/open_backend.ts";
@@ -57,6 +58,9 @@ import { serveTcp } from "./serve_tcp.ts";
 import { serveUnix } from "./serve_unix.ts";
 
 const log = logger("serve");
+
+/** Buffers from this size on are unmapped when they are freed: what made an image or a request leaves nothing behind. */
+const LARGE_PIECE_BYTES = 128 * 1024;
 
 /** How the daemon is started. */
 export interface ServeOptions {
@@ -117,6 +121,7 @@ class Daemon implements AsyncDisposable {
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
     parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
+    mapLargePieces(LARGE_PIECE_BYTES);
     parts.use(trimMemory(dropImagePages));
     const pulled = await PulledImages.open(folders.pulled);
     const ofDocker = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
