@@ -48,6 +48,7 @@ import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { chooseDataPath, namedFsDriver } from "../lib/mount/choose.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
+import { guardOf } from "../lib/mount/keeper/guard.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
 import { createAdminApp, createObserverApp } from "./admin/app.ts";
@@ -152,15 +153,18 @@ class Daemon implements AsyncDisposable {
       workers: settings.mount.workers,
       deadlineMs: settings.fetch.deadlineMs,
       cacheMount: cache.ownMount,
+      cacheDir: cache.stats().dir,
+      minFree: settings.cache.minFree,
     };
     await clearProbes(folders.state, cache.stats().dir);
+    let current = config;
     const dataPathOf = async (wanted: string) => {
-      const dataPath = await chooseDataPath(wanted, { stateDir: folders.state, cacheDir: cache.stats().dir });
+      const where = { stateDir: folders.state, cacheDir: cache.stats().dir };
+      const dataPath = await chooseDataPath(wanted, where, guardOf(), current?.cache.type === "fscache");
       if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
       return dataPath;
     };
     const { trustedOrigins, deadlineMs } = settings.fetch;
-    let current = config;
     const images = parts.adopt(
       new LazyImageStore({
         stateDir: folders.homes,

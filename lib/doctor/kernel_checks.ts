@@ -5,10 +5,11 @@
  */
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
-import { messageOf } from "../base/errors.ts";
+import { hasCode, messageOf } from "../base/errors.ts";
 import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
 import { probeFanotify } from "../mount/erofs/probe_fanotify.ts";
-import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import { probeFscache } from "../mount/erofs/probe_fscache.ts";
+import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import { scratchIn } from "./scratch.ts";
 import type { Subject } from "./subject.ts";
 
@@ -19,13 +20,14 @@ const OLDEST = [5, 10] as const;
 /** A Worker is started, and mounts. */
 const PROBE_TIMEOUT_MS = 20_000;
 
-/** Version, FUSE, EROFS on files. Overlays are tried by the trial mount and by the checks of storage. */
+/** Version, FUSE, EROFS on files and over fscache. Overlays are tried by the trial mount and by the checks of storage. */
 export function kernelChecks(subject: Subject): Check[] {
   return [
     { group: GROUP, name: "version", look: lookAtVersion },
     { group: GROUP, name: "root", look: () => lookAtUser(subject) },
     { group: GROUP, name: "FUSE", look: lookAtFuse },
     { group: GROUP, name: "EROFS on files", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtErofs(subject) },
+    { group: GROUP, name: "EROFS over fscache", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtFscache(subject) },
   ];
 }
 
@@ -80,5 +82,20 @@ async function lookAtErofs(subject: Subject): Promise<Finding> {
     const seen = messageOf(error);
     if (subject.settings.mount.fsDriver.startsWith("erofs")) return fail(seen, 'mount.fs_driver = "auto"');
     return ok(`not here, images are served by FUSE (${seen})`);
+  }
+}
+
+/** One program has the kernel's cache: where it is a daemon of ours, that shows how it is. */
+async function lookAtFscache(subject: Subject): Promise<Finding> {
+  if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
+  await using scratch = await scratchIn(subject.cacheDir, "fscache");
+  try {
+    const { canBeTakenOver } = await probeFscache(scratch.path, scratch.path);
+    const seen = "can be mounted, and asks for data: fs_driver erofs-fscache can be had";
+    return canBeTakenOver ? ok(seen) : warn(`${seen}, but images are dead when the daemon ends (Linux 6.8)`);
+  } catch (error) {
+    if (hasCode(error, "busy")) return skipped(messageOf(error));
+    if (subject.settings.mount.fsDriver === "erofs-fscache") return failedWith(error, 'mount.fs_driver = "auto"');
+    return ok(`not here (${messageOf(error)})`);
   }
 }

@@ -23,6 +23,7 @@ import { mountOverlay, unmountAll } from "../layer/overlay_mount.ts";
 import { removeTree } from "../layer/remove_tree.ts";
 import { DATA_PATHS, type FsDriver } from "../mount/choose.ts";
 import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
+import { FscacheImages } from "../mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 import { type Check, failedWith, type Finding, ok, skipped } from "./check.ts";
 import { nearestFolder } from "./scratch.ts";
@@ -140,5 +141,6 @@ async function clear(dir: string): Promise<void> {
   await FuseSession.abandon(`${dir}/state`);
   for (const { mountPoint } of mountsBelow(dir).reverse()) umount2(mountPoint, MNT.DETACH);
   await FanotifyImages.abandon(`${dir}/state`);
+  await FscacheImages.abandon(`${dir}/state`);
   for await (const { name } of Deno.readDir(dir)) if (name !== "lock") await removeTree(`${dir}/${name}`);
 }

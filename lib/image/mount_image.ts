@@ -20,6 +20,7 @@ import { trimMemory } from "../base/trim_memory.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { chooseDataPath } from "../mount/choose.ts";
 import { clearProbes } from "../mount/erofs/probe_places.ts";
+import { guardOf } from "../mount/keeper/guard.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/mount_single.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
@@ -51,6 +52,8 @@ export interface MountImageOptions {
   readonly minFree: SizeLimit;
   /** A data path, or "auto"; a mount that is taken over keeps its own. */
   readonly fsDriver: string;
+  /** "auto" looks at erofs-fscache first. */
+  readonly prefersFscache?: boolean;
   /** Told what somebody who asked for the data path should know. */
   readonly warn?: (warning: string) => void;
   /** Digests of files are to be checked, too: inode_digests.ts. */
@@ -91,12 +94,14 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
     }),
   );
   if (options.validate) await checkInodeDigests(image.tree);
-  const { workers, deadlineMs } = options;
-  const places = { mountpoint: dir, stateDir, workers, deadlineMs, cacheMount: cache.ownMount };
+  const { workers, deadlineMs, minFree } = options;
+  const { ownMount: cacheMount } = cache;
+  const cacheDir = cache.stats().dir;
+  const places = { mountpoint: dir, stateDir, workers, deadlineMs, cacheMount, cacheDir, minFree };
   const mount = cleanup.use(
     options.takeOver
       ? await takeOver(places, image, bootstrapPath)
-      : await start(places, image, bootstrapPath, cache.stats().dir, options),
+      : await start(places, image, bootstrapPath, options),
   );
   if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
   const owned = cleanup.move();
@@ -113,13 +118,12 @@ async function start(
   places: SingleMountOptions,
   image: OpenImage,
   bootstrapPath: string,
-  cacheDir: string,
   options: MountImageOptions,
 ): Promise<ImageMount> {
   await requireBlobs(image, options);
   await writeJsonFile(notePath(places.stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
-  await clearProbes(places.stateDir, cacheDir);
-  const dataPath = await chooseDataPath(options.fsDriver, { stateDir: places.stateDir, cacheDir });
+  await clearProbes(places.stateDir, places.cacheDir);
+  const dataPath = await chooseDataPath(options.fsDriver, places, guardOf(), options.prefersFscache);
   if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
   return await mountSingle(image, dataPath, places);
 }

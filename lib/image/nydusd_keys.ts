@@ -16,7 +16,6 @@ interface Key {
 const KEY = {
   externalBackends: { v1: "device.external_backends", v2: "external_backends" },
   overlay: { v1: "overlay", v2: "overlay" },
-  cacheType: { v1: "device.cache.type", v2: "cache.type" },
   compressed: { v1: "device.cache.compressed", v2: "cache.compressed" },
   encryption: { v1: "device.cache.config.enable_encryption", v2: "cache.filecache.enable_encryption" },
   convergent: {
@@ -69,7 +68,6 @@ export function checkNydusdKeys(config: NydusdConfig): string[] {
     [http?.retryLimit !== undefined, ofBackend("retry_limit"), "fetch.retries of the settings counts"],
     [config.hasExternalBackends, KEY.externalBackends, "blobs are looked for in the backend alone"],
     [config.hasOverlay, KEY.overlay, "images are read-only, what writes is above them"],
-    [cache.type === "fscache", KEY.cacheType, "fscache is not used, chunks are kept in files of work_dir"],
     [cache.disableIndexedMap, KEY.indexedMap, "chunks are recorded, and believed only with their verified digests"],
     [prefetch.streamPrefetch, { v1: streamPrefetch, v2: streamPrefetch }, "prefetch reads ranges"],
     [rafs.iostatsFiles, KEY.iostatsFiles, "files are not counted one by one"],

@@ -109,7 +109,7 @@ for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
 }
 
 Deno.test("a dummycache, an empty type and every name of the kept cache are told nothing", () => {
-  for (const type of ["", "blobcache", "filecache", "dummycache"]) {
+  for (const type of ["", "blobcache", "filecache", "fscache", "dummycache"]) {
     assert.deepEqual(read(withKey(base(1), "device.cache.type", type), "v1 JSON").told, [], type);
   }
 });

@@ -5,20 +5,22 @@
  * |---|---|---|
  * | erofs-fanotify | the kernel's EROFS on files of the cache | Linux 6.14, cache and state folder on ext4, xfs or btrfs |
  * | erofs-fuse | the kernel's EROFS on device files of our FUSE session | Linux 6.12, state folder on a disk |
+ * | erofs-fscache | the kernel's EROFS out of its own cache | Linux 5.19 to 7.1 with on-demand cachefiles |
  * | fuse | a file system in this program | /dev/fuse |
  *
  * "auto" takes the first that can be had. erofs-fanotify only under a strong guard (keeper/guard.ts): it shows zeros when
- * all who watch have died. A data path that is named is that one or an error.
+ * all who watch have died; erofs-fscache only where a successor can go on with it. A data path that is named is that one or an error.
  *
  * @module
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { ErofsTasks } from "./erofs/erofs_tasks.ts";
 import { probeFanotify } from "./erofs/probe_fanotify.ts";
+import { probeFscache } from "./erofs/probe_fscache.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
 
 /** The data paths that this version has. */
-export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "fuse"] as const;
+export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
 
 /** A data path. */
 export type FsDriver = (typeof DATA_PATHS)[number];
@@ -59,56 +61,82 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof NydusGdError && error.code !== "internal" && error.code !== "interrupted";
 }
 
+/** What "auto" takes before fuse, in this order. */
+const PREFERRED = ["erofs-fanotify", "erofs-fuse", "erofs-fscache"] as const;
+const FSCACHE_FIRST = ["erofs-fscache", "erofs-fanotify", "erofs-fuse"] as const;
+
+type KernelPath = (typeof PREFERRED)[number];
+
 /**
  * Chooses.
  *
+ * @param prefersFscache nydusd's configuration has it: "auto" looks at erofs-fscache first
  * @throws {NydusGdError} "unsupported", "environment" when the one that is named cannot be had
  */
 export async function chooseDataPath(
   wanted: string,
   folders: DataPathFolders,
   guard: Guard = guardOf(),
+  prefersFscache = false,
 ): Promise<DataPathChoice> {
   const named = namedFsDriver(wanted);
-  if (named === undefined) return await chooseBest(folders, guard);
+  if (named === undefined) return await chooseBest(prefersFscache ? FSCACHE_FIRST : PREFERRED, folders, guard);
   try {
-    await probe(named, folders);
+    const warning = await probe(named, folders, guard);
+    const choice = { fsDriver: named, reason: "asked for by name", named: true };
+    return warning === undefined ? choice : { ...choice, warning };
   } catch (error) {
     throw new NydusGdError("environment", `Cannot use fs_driver ${wanted}: ${messageOf(error)}`, {
       hint: "--fs-driver auto",
       cause: error,
     });
   }
-  const choice = { fsDriver: named, reason: "asked for by name", named: true };
-  if (named !== "erofs-fanotify" || guard.isStrong) return choice;
-  const shown = "images show zeros for what is missing while this program and its keeper are both dead";
-  return { ...choice, warning: `${shown}: ${guard.why}` };
 }
 
-async function chooseBest(folders: DataPathFolders, guard: Guard): Promise<DataPathChoice> {
-  if (!guard.isStrong) return await chooseUnguarded(folders, guard.why);
+/** The first that can be had with nothing to be warned of. */
+async function chooseBest(
+  order: readonly KernelPath[],
+  folders: DataPathFolders,
+  guard: Guard,
+): Promise<DataPathChoice> {
+  const reasons: string[] = [];
+  for (const fsDriver of order) {
+    const reason = await whyNot(fsDriver, folders, guard);
+    if (reason !== undefined) reasons.push(`no ${fsDriver}: ${reason}`);
+    else return { fsDriver, reason: reasons.join("; ") || reasonFor(fsDriver, guard), named: false };
+  }
+  return { fsDriver: "fuse", reason: reasons.join("; "), named: false };
+}
+
+function reasonFor(fsDriver: KernelPath, guard: Guard): string {
+  return fsDriver === "erofs-fanotify" && guard.isStrong ? guard.what : "the configuration has cache.type fscache";
+}
+
+async function whyNot(fsDriver: KernelPath, folders: DataPathFolders, guard: Guard): Promise<string | undefined> {
+  if (fsDriver === "erofs-fanotify" && !guard.isStrong) return guard.why;
   try {
-    await probe("erofs-fanotify", folders);
-    return { fsDriver: "erofs-fanotify", reason: guard.what, named: false };
+    return await probe(fsDriver, folders, guard);
   } catch (error) {
-    return await chooseUnguarded(folders, messageOf(error));
+    return messageOf(error);
   }
 }
 
-/** @param lack why erofs-fanotify is not taken */
-async function chooseUnguarded(folders: DataPathFolders, lack: string): Promise<DataPathChoice> {
-  const reason = `no erofs-fanotify: ${lack}`;
-  try {
-    await probe("erofs-fuse", folders);
-    return { fsDriver: "erofs-fuse", reason, named: false };
-  } catch (error) {
-    return { fsDriver: "fuse", reason: `${reason}; no erofs-fuse: ${messageOf(error)}`, named: false };
+/** Tries it: what somebody who uses it should know. @throws {NydusGdError} why it cannot be had */
+async function probe(
+  fsDriver: FsDriver,
+  { stateDir, cacheDir }: DataPathFolders,
+  guard: Guard,
+): Promise<string | undefined> {
+  if (fsDriver === "fuse") return undefined;
+  if (fsDriver === "erofs-fscache") {
+    const { canBeTakenOver } = await probeFscache(stateDir, cacheDir);
+    const kernel = `kernel ${Deno.osRelease()}`;
+    return canBeTakenOver ? undefined : `images are dead when this program ends, on ${kernel} (Linux 6.8)`;
   }
-}
-
-async function probe(fsDriver: FsDriver, { stateDir, cacheDir }: DataPathFolders): Promise<void> {
-  if (fsDriver === "fuse") return;
   using tasks = new ErofsTasks();
   await tasks.probe(stateDir);
-  if (fsDriver === "erofs-fanotify") await probeFanotify(tasks, stateDir, cacheDir);
+  if (fsDriver !== "erofs-fanotify") return undefined;
+  await probeFanotify(tasks, stateDir, cacheDir);
+  if (guard.isStrong) return undefined;
+  return `images show zeros for what is missing while this program and its keeper are both dead: ${guard.why}`;
 }

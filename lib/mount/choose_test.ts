@@ -28,17 +28,23 @@ Deno.test("auto is fuse where images for the kernel cannot be, and says why", as
   for (const [guard, lack] of [[WEAK, "nobody keeps descriptors"], [STRONG, ".*nonexistent.*"]] as const) {
     const { fsDriver, reason, named } = await chooseDataPath("auto", NOWHERE, guard);
     assert.deepEqual([fsDriver, named], ["fuse", false]);
-    assert.match(reason, new RegExp(`^no erofs-fanotify: ${lack}; no erofs-fuse: .*nonexistent`));
+    assert.match(reason, new RegExp(`^no erofs-fanotify: ${lack}; no erofs-fuse: .*nonexistent.*; no erofs-fscache: `));
   }
 });
 
-for (const fsDriver of ["erofs-fanotify", "erofs-fuse"]) {
-  Deno.test(`${fsDriver} is an error where images for the kernel cannot be`, async () => {
+for (
+  const [fsDriver, why] of [
+    ["erofs-fanotify", "nonexistent"],
+    ["erofs-fscache", "fscache"],
+    ["erofs-fuse", "nonexistent"],
+  ] as const
+) {
+  Deno.test(`${fsDriver} is an error where it cannot be had`, async () => {
     await assert.rejects(
       chooseDataPath(fsDriver, NOWHERE, WEAK),
       (error) =>
         hasCode(error, "environment") && error.message.startsWith(`Cannot use fs_driver ${fsDriver}: `) &&
-        error.message.includes("nonexistent") && error.hint !== undefined,
+        error.message.includes(why) && error.hint !== undefined,
     );
   });
 }

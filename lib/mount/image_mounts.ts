@@ -3,6 +3,7 @@
  *
  * ```
  * add(image) ──► erofs-fanotify ──► EROFS at <erofsDir>/<image.name>, on files of the cache
+ *            ──► erofs-fscache ───► EROFS at <erofsDir>/<image.name>, out of the kernel's cache
  *            ──► erofs-fuse ──────► EROFS at <erofsDir>/<image.name>, device files in the session
  *                    │ it cannot be
  *                    ▼
@@ -19,8 +20,11 @@ import { logger } from "../base/log.ts";
 import { SingleFlight } from "../base/single_flight.ts";
 import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
+import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
 import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
+import type { PlacedImage } from "./erofs/placed_image.ts";
+import type { OfferedImage, OfferName } from "./fscache/offers.ts";
 import { abortConnection, findMount, FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
 import { type FuseCounters, FuseSession, type FuseSessionOptions, type NumberedImage } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
@@ -30,7 +34,10 @@ const log = logger("mount");
 
 /** How they are set up. */
 export interface ImageMountsOptions
-  extends Omit<FuseSessionOptions, "single" | "openRequests">, Pick<FanotifyOptions, "cacheMount"> {
+  extends
+    Omit<FuseSessionOptions, "single" | "openRequests">,
+    Pick<FanotifyOptions, "cacheMount">,
+    Pick<FscacheOptions, "cacheDir" | "minFree" | "offered"> {
   readonly dataPath: DataPathChoice;
   /** Where EROFS images are mounted, a folder for each; made when it is needed. */
   readonly erofsDir: string;
@@ -47,18 +54,21 @@ export interface MountedBefore extends NumberedImage {
 /** Everything that serves images. Disposing unmounts them all, by force where they are in use. */
 export class ImageMounts implements AsyncDisposable {
   readonly #watch = new UnmountWatch();
-  readonly #starting = new SingleFlight<"fuse" | "fanotify", unknown>();
+  readonly #starting = new SingleFlight<"fuse" | "fanotify" | "fscache", unknown>();
   readonly #ended = Promise.withResolvers<void>();
   #fuse: FuseSession | undefined;
   #fanotify: FanotifyImages | undefined;
+  #fscache: FscacheImages | undefined;
 
   private constructor(private readonly options: ImageMountsOptions) {}
 
-  /** @throws {NydusGdError} as {@link FuseSession.start}, {@link FanotifyImages.start} */
+  /** @throws {NydusGdError} as {@link FuseSession.start}, {@link FanotifyImages.start}, {@link FscacheImages.start} */
   static async start(options: ImageMountsOptions): Promise<ImageMounts> {
     const mounts = new ImageMounts(options);
     try {
-      if (options.dataPath.fsDriver === "erofs-fanotify") await mounts.#needFanotify();
+      const { fsDriver } = options.dataPath;
+      if (fsDriver === "erofs-fanotify") await mounts.#needFanotify();
+      else if (fsDriver === "erofs-fscache") await mounts.#needFscache();
       else await mounts.#needFuse();
       return mounts;
     } catch (error) {
@@ -83,13 +93,15 @@ export class ImageMounts implements AsyncDisposable {
     let asked: Promise<readonly MountedBefore[]> | undefined;
     const before = () => asked ??= images();
     const byFuse = await mounts.#takeOverFuse(before);
-    const byFanotify = await mounts.#takeOverFanotify(before);
-    if (byFuse === undefined && byFanotify === undefined) {
+    const byFanotify = await mounts.#takeOverErofs("erofs-fanotify", before);
+    const byFscache = await mounts.#takeOverErofs("erofs-fscache", before);
+    if (byFuse === undefined && byFanotify === undefined && byFscache === undefined) {
       await mounts.#watch[Symbol.asyncDispose]();
       return undefined;
     }
-    if (byFuse === undefined) await abandonFuse(options, (target) => byFanotify?.has(target) ?? false);
-    const found = (one: MountedBefore) => byFuse?.get(one) ?? byFanotify?.get(mounts.#targetOf(one));
+    const byErofs = new Map([...byFanotify ?? [], ...byFscache ?? []]);
+    if (byFuse === undefined) await abandonFuse(options, (target) => byErofs.has(target));
+    const found = (one: MountedBefore) => byFuse?.get(one) ?? byErofs.get(mounts.#targetOf(one));
     return { session: mounts, mounts: (await before()).map(found) };
   }
 
@@ -97,12 +109,14 @@ export class ImageMounts implements AsyncDisposable {
   static async abandon(places: ImageMountsPlaces): Promise<void> {
     await abandonFuse(places, () => false);
     await FanotifyImages.abandon(places.stateDir);
+    await FscacheImages.abandon(places.stateDir);
   }
 
   /** Leaves every mount to a successor, as {@link FuseSession.leave}. */
   async leave(): Promise<void> {
     await this.#fuse?.leave();
     await this.#fanotify?.leave();
+    await this.#fscache?.leave();
     await this.#watch[Symbol.asyncDispose]();
   }
 
@@ -116,20 +130,40 @@ export class ImageMounts implements AsyncDisposable {
     return this.#ended.promise;
   }
 
+  /**
+   * Offers an image to whoever mounts it by that name out of the kernel's cache, whatever the data path here.
+   *
+   * @throws {NydusGdError} as {@link FscacheImages.start} and Offers.add
+   */
+  async offer(offered: OfferedImage): Promise<void> {
+    await (await this.#needFscache()).offers.add(offered);
+  }
+
+  /** Ends an offer, and resolves when nobody has the image mounted; see Offers.withdraw. */
+  async withdraw(name: OfferName): Promise<void> {
+    await this.#fscache?.offers.withdraw(name);
+  }
+
+  /** How many images are offered. */
+  get offers(): number {
+    return this.#fscache?.offers.count ?? 0;
+  }
+
   /** Reads that wait for data now. */
   get waitingReads(): number {
-    return (this.#fuse?.waitingReads ?? 0) + (this.#fanotify?.waiting ?? 0);
+    return (this.#fuse?.waitingReads ?? 0) + (this.#fanotify?.waiting ?? 0) + (this.#fscache?.waiting ?? 0);
   }
 
   /** What has been served so far. */
   counters(): FuseCounters {
     const fuse = this.#fuse?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
     const { events = 0, hits = 0, misses = 0 } = this.#fanotify?.counters() ?? {};
+    const { messages = 0, reads = 0 } = this.#fscache?.counters() ?? {};
     return {
       ...fuse,
-      requests: fuse.requests + events,
+      requests: fuse.requests + events + messages,
       reads: fuse.reads + hits,
-      misses: fuse.misses + misses,
+      misses: fuse.misses + misses + reads,
     };
   }
 
@@ -154,21 +188,24 @@ export class ImageMounts implements AsyncDisposable {
 
   async #addErofs(image: MountableImage, number: number, fsDriver: FsDriver): Promise<ImageMount> {
     const target = this.#targetOf({ image });
-    const { stateDir, deadlineMs } = this.options;
-    const places = { target, stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
     // of an earlier process that was killed before it was on record, or whose image could not be had again
     if (isErofsAt(target)) await unmount(target, MNT.DETACH);
     await Deno.mkdir(target, { recursive: true, mode: 0o700 });
     try {
-      return withFolder(
-        fsDriver === "erofs-fanotify"
-          ? await (await this.#needFanotify()).add({ image, number, target })
-          : await mountErofsFuse(image, number, await this.#needFuse(), this.#watch, places),
-      );
+      return withFolder(await this.#mountErofs({ image, number, target }, fsDriver));
     } catch (error) {
       await removeFolder(target);
       throw error;
     }
+  }
+
+  async #mountErofs(placed: PlacedImage, fsDriver: FsDriver): Promise<ImageMount> {
+    if (fsDriver === "erofs-fanotify") return await (await this.#needFanotify()).add(placed);
+    if (fsDriver === "erofs-fscache") return await (await this.#needFscache()).add(placed);
+    const { image, number, target } = placed;
+    const { stateDir, deadlineMs } = this.options;
+    const places = { target, stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
+    return await mountErofsFuse(image, number, await this.#needFuse(), this.#watch, places);
   }
 
   #targetOf({ image }: Pick<NumberedImage, "image">): string {
@@ -187,7 +224,8 @@ export class ImageMounts implements AsyncDisposable {
     this.#fuse = session;
     session.ended.then(() => {
       // where images go past it, one that ended is started anew when an image needs it
-      if (this.options.dataPath.fsDriver === "erofs-fanotify") this.#fuse = undefined;
+      const { fsDriver } = this.options.dataPath;
+      if (fsDriver === "erofs-fanotify" || fsDriver === "erofs-fscache") this.#fuse = undefined;
       else this.#ended.resolve();
     }, this.#ended.reject);
   }
@@ -198,6 +236,14 @@ export class ImageMounts implements AsyncDisposable {
       this.#fanotify = await FanotifyImages.start(this.options, this.#watch);
     });
     return await this.#needFanotify();
+  }
+
+  async #needFscache(): Promise<FscacheImages> {
+    if (this.#fscache !== undefined) return this.#fscache;
+    await this.#starting.run("fscache", async () => {
+      this.#fscache = await FscacheImages.start(this.options, this.#watch);
+    });
+    return await this.#needFscache();
   }
 
   /** Mounts of the images that went by way of the session; undefined where nobody has it. */
@@ -223,24 +269,37 @@ export class ImageMounts implements AsyncDisposable {
     return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ImageMount)]));
   }
 
-  /** Mounts of the images on files of the cache, by mount point; undefined where there are none. */
-  async #takeOverFanotify(
+  /** Mounts of the images that went past the session, by mount point; undefined where nobody has them. */
+  async #takeOverErofs(
+    fsDriver: "erofs-fanotify" | "erofs-fscache",
     before: () => Promise<readonly MountedBefore[]>,
   ): Promise<Map<string, ImageMount> | undefined> {
     const placed = async () =>
       (await before())
-        .filter(({ fsDriver }) => fsDriver === "erofs-fanotify")
+        .filter((one) => one.fsDriver === fsDriver)
         .map((one) => ({ ...one, target: this.#targetOf(one) }));
-    const resumed = await FanotifyImages.resume(this.options, this.#watch, placed);
-    if (resumed === undefined) return undefined;
-    this.#fanotify = resumed.images;
-    const mounts = resumed.mounts.filter((mount) => mount !== undefined);
-    return new Map(mounts.map((mount) => [mount.path, withFolder(mount)]));
+    const mounts = await this.#resume(fsDriver, placed);
+    return mounts && new Map(mounts.filter((mount) => mount !== undefined).map((one) => [one.path, withFolder(one)]));
+  }
+
+  async #resume(
+    fsDriver: "erofs-fanotify" | "erofs-fscache",
+    placed: () => Promise<readonly PlacedImage[]>,
+  ): Promise<readonly (ImageMount | undefined)[] | undefined> {
+    if (fsDriver === "erofs-fanotify") {
+      const resumed = await FanotifyImages.resume(this.options, this.#watch, placed);
+      this.#fanotify = resumed?.images;
+      return resumed?.mounts;
+    }
+    const resumed = await FscacheImages.resume(this.options, this.#watch, placed);
+    this.#fscache = resumed?.images;
+    return resumed?.mounts;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#fuse?.[Symbol.asyncDispose]();
     await this.#fanotify?.[Symbol.asyncDispose]();
+    await this.#fscache?.[Symbol.asyncDispose]();
     await this.#watch[Symbol.asyncDispose]();
     this.#ended.resolve();
   }

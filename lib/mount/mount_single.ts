@@ -5,6 +5,7 @@
  * fuse            the session itself is mounted on DIR
  * erofs-fuse      EROFS is mounted on DIR, the session with its devices in the state folder
  * erofs-fanotify  EROFS is mounted on DIR, on files of the cache
+ * erofs-fscache   EROFS is mounted on DIR, out of the kernel's cache
  * ```
  *
  * @module
@@ -14,6 +15,7 @@ import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { type DataPathChoice, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
+import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
 import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
 import { isErofsAt } from "./erofs/erofs_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
@@ -28,7 +30,8 @@ const ONLY_IMAGE = 1;
 /** Where and how, as for a session. */
 export type SingleMountOptions =
   & Omit<FuseSessionOptions, "single" | "openRequests">
-  & Pick<FanotifyOptions, "cacheMount">;
+  & Pick<FanotifyOptions, "cacheMount">
+  & Pick<FscacheOptions, "cacheDir" | "minFree">;
 
 /**
  * Mounts `image` on `mountpoint`. Disposing unmounts, by force where it is in use, and resolves when everything is closed.
@@ -42,7 +45,7 @@ export async function mountSingle(
 ): Promise<ImageMount> {
   if (fsDriver !== "fuse") {
     try {
-      return fsDriver === "erofs-fuse" ? await mountErofs(image, options) : await mountWatched(image, options);
+      return fsDriver === "erofs-fuse" ? await mountErofs(image, options) : await mountBy(fsDriver, image, options);
     } catch (error) {
       if (named || !isRefusal(error)) throw error;
       log.warn("image is served by fuse", { image: image.name, reason: messageOf(error) });
@@ -70,11 +73,13 @@ export async function takeOverSingle(
   await using parts = new AsyncDisposableStack();
   const watch = parts.use(new UnmountWatch());
   const placed = { image, number: ONLY_IMAGE, target };
-  const resumed = await FanotifyImages.resume(options, watch, () => Promise.resolve([placed]));
+  const before = () => Promise.resolve([placed]);
+  const resumed = await FanotifyImages.resume(options, watch, before) ??
+    await FscacheImages.resume(options, watch, before);
   if (resumed !== undefined) {
     const [mount] = resumed.mounts;
     if (mount === undefined) {
-      await resumed.images.leave(); // its readers wait rather than get zeros
+      await resumed.images.leave(); // its readers wait rather than get zeros or errors
       return undefined;
     }
     parts.use(resumed.images);
@@ -123,10 +128,15 @@ async function mountErofs(image: MountableImage, options: SingleMountOptions): P
   return owning(mount, parts.move());
 }
 
-async function mountWatched(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
+async function mountBy(
+  fsDriver: "erofs-fanotify" | "erofs-fscache",
+  image: MountableImage,
+  options: SingleMountOptions,
+): Promise<ImageMount> {
   await using parts = new AsyncDisposableStack();
   const watch = parts.use(new UnmountWatch());
-  const images = parts.use(await FanotifyImages.start(options, watch));
+  const start = fsDriver === "erofs-fanotify" ? FanotifyImages.start : FscacheImages.start;
+  const images = parts.use(await start(options, watch));
   const mount = await images.add({ image, number: ONLY_IMAGE, target: options.mountpoint });
   return owning(mount, parts.move());
 }

@@ -29,12 +29,16 @@ export interface ErofsImage {
   readonly devices: readonly DeviceTable[];
 }
 
+/** What the kernel knows a device by; see {@link makeErofsImage}. */
+export type DeviceNames = (device: DeviceTable) => string;
+
 /**
  * Makes the image.
  *
+ * @param nameOf at most 64 bytes; without it the ids of blobs, which mean nothing where devices are given to the kernel
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot hold
  */
-export function makeErofsImage(tree: Bootstrap): ErofsImage {
+export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tree)): ErofsImage {
   const devices = new DeviceBuilders();
   const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
   const inodes = new Map<number, number>();
@@ -49,7 +53,8 @@ export function makeErofsImage(tree: Bootstrap): ErofsImage {
   }
   const tables = devices.finish();
   writer.moveChunks(devices.placeOf);
-  return { bytes: writer.finish(tables.map((device, index) => blobEntry(tree, device, index))), devices: tables };
+  const entries = tables.map((device, index) => blobEntry(tree, device, index, nameOf(device)));
+  return { bytes: writer.finish(entries), devices: tables };
 }
 
 /**
@@ -117,11 +122,15 @@ function specOf(tree: Bootstrap, { ino, attr }: TreeEntry): InodeSpec {
   };
 }
 
+function blobIds(tree: Bootstrap): DeviceNames {
+  return ({ blobIndex }) => tree.blobs[blobIndex]?.id ?? String(blobIndex);
+}
+
 /** The blob table's row of a device: nothing but its name and its size mean anything to the kernel. */
-function blobEntry(tree: Bootstrap, { blobIndex, sizeBytes }: DeviceTable, index: number): BlobEntry {
+function blobEntry(tree: Bootstrap, { sizeBytes }: DeviceTable, index: number, id: string): BlobEntry {
   return {
     index,
-    id: tree.blobs[blobIndex]?.id ?? String(blobIndex),
+    id,
     compressor: "none",
     digester: "sha256",
     chunkSize: tree.chunkSize,

@@ -14,7 +14,7 @@ import { throwIfAborted } from "../base/abort.ts";
 import { many } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
-import { fanotifyKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
 import { readState, removeAside, textOf, writeState } from "./file_state.ts";
@@ -102,7 +102,9 @@ export async function undo(
 /** No daemon will come that goes on with them. */
 async function giveUpImages(): Promise<void> {
   const stateDir = `${ROOT}/state`;
-  const keepers = await Promise.all([keeperPath, fanotifyKeeperPath].map((path) => Keeper.pidOf(path(stateDir))));
+  const keepers = await Promise.all(
+    [keeperPath, fanotifyKeeperPath, fscacheKeeperPath].map((path) => Keeper.pidOf(path(stateDir))),
+  );
   if (keepers.every((pid) => pid === undefined)) return;
   await ImageMounts.abandon({ mountpoint: `${ROOT}/images`, erofsDir: `${ROOT}/erofs`, stateDir });
 }

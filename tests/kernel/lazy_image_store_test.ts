@@ -88,7 +88,14 @@ class Kit implements AsyncDisposable {
     this.sessions++;
     const { temp } = this;
     const places = { mountpoint: temp.join("images"), erofsDir: temp.join("erofs"), stateDir: temp.join("state") };
-    return ImageMounts.start({ ...places, cacheMount: this.cache.ownMount, dataPath, workers: 2, deadlineMs: 60_000 });
+    return ImageMounts.start({
+      ...places,
+      cacheMount: this.cache.ownMount,
+      cacheDir: this.cache.stats().dir,
+      dataPath,
+      workers: 2,
+      deadlineMs: 60_000,
+    });
   }
 
   layer(id: string): LazyLayer {

@@ -80,8 +80,9 @@ export class LazyContainer implements AsyncDisposable {
   }
 
   get #keeperPath(): string {
-    const isFanotify = existsSync(`${this.stateDir}/fanotify-keeper.json`);
-    return `${this.stateDir}/${isFanotify ? "fanotify-keeper" : "keeper"}.json`;
+    const names = ["fanotify-keeper", "fscache-keeper", "keeper"];
+    const found = names.find((name) => existsSync(`${this.stateDir}/${name}.json`)) ?? "keeper";
+    return `${this.stateDir}/${found}.json`;
   }
 
   /** What file `number` has. */

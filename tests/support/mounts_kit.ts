@@ -60,7 +60,7 @@ export class TestMounts implements AsyncDisposable {
       const places = { mountpoint: temp.join("mnt"), stateDir, erofsDir: temp.join("erofs") };
       // files of a test are opened before they are watched: which mount of it is passed over makes no difference
       const cacheMount = openTree(AT.FDCWD, cacheDir, OPEN_TREE.CLONE);
-      const mounts = await ImageMounts.start({ ...places, cacheMount, dataPath, workers: 2, deadlineMs });
+      const mounts = await ImageMounts.start({ ...places, cacheMount, cacheDir, dataPath, workers: 2, deadlineMs });
       return new TestMounts(temp, dataPath, mounts, cacheMount);
     } catch (error) {
       temp[Symbol.dispose]();

@@ -88,7 +88,7 @@ export const BACKEND_SECTIONS: Readonly<Record<BackendType, Readonly<Record<stri
 };
 
 const cache = (base: string, files: string) => [
-  { key: `${base}.type`, fate: "told", value: "fscache", wrong: "ramdisk" } as const,
+  { key: `${base}.type`, fate: "honoured", value: "fscache", wrong: "ramdisk" } as const,
   flag(`${base}.compressed`, "refused"),
   flag(`${base}.validate`),
   text(`${base}.${files}.work_dir`),

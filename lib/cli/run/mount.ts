@@ -45,6 +45,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     backend: requireBackend(located, "mount"),
     cacheDir: args.cacheDir ?? config?.cache.workDir,
     fetching: cacheOptions(settings, config),
+    prefersFscache: config?.cache.type === "fscache",
     // without a word on it nothing is fetched that nobody reads: who mounts by hand may only want to look
     prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,
     minFree: settings.cache.minFree,

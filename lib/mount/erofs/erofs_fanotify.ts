@@ -26,7 +26,6 @@ import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { ftruncate } from "../../../ffi/unistd.ts";
-import { Deadline } from "../../base/abort.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
@@ -35,18 +34,17 @@ import { EventServer } from "../fanotify/event_server.ts";
 import { type ErofsDevice, openDevices } from "../fanotify/open_devices.ts";
 import type { CopyFolder, WatchedDevice } from "../fanotify/watched_device.ts";
 import { unmount } from "../fuse/fuse_mount.ts";
-import type { ImageMount, MountableImage } from "../image_mount.ts";
+import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+import { drain, openingDeadline, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fanotify");
 
 /** Names of what the keeper holds: the group, and the file of its events. */
 const KEPT = { group: "fanotify", events: "fanotify-events" } as const;
-/** How long super blocks have to go after they were unmounted, before their files are cut. */
-const DRAIN_TIMEOUT_MS = 3_000;
 
 /** How it is set up. */
 export interface FanotifyOptions {
@@ -56,14 +54,6 @@ export interface FanotifyOptions {
   readonly deadlineMs: number;
   /** The mount through which the cache opens its files: `BlobCache.ownMount`. */
   readonly cacheMount: Fd | undefined;
-}
-
-/** An image and its mount point. */
-export interface PlacedImage {
-  readonly image: MountableImage;
-  readonly number: number;
-  /** An existing folder. */
-  readonly target: string;
 }
 
 /** What is mounted, or unmounted and still in use. */
@@ -213,7 +203,7 @@ export class FanotifyImages implements AsyncDisposable {
     tables: readonly DeviceTable[],
     mayBeUnwatched: Parameters<typeof openDevices>[3],
   ): Promise<ErofsDevice[]> {
-    using deadline = new Deadline(this.deadlineMs, undefined, () => late(image, this.deadlineMs));
+    using deadline = openingDeadline(image, this.deadlineMs);
     return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched, deadline.signal);
   }
 
@@ -286,7 +276,7 @@ export class FanotifyImages implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return;
     for (const { placed } of this.#live) await unmount(placed.target, MNT.DETACH);
-    await this.#drain();
+    await drain(Array.from(this.#live, ({ released }) => released.promise));
     this.#ended = true;
     for (const { placed, devices } of this.#live) {
       log.warn("image is still in use elsewhere, its users get errors from now on", { image: placed.image.name });
@@ -303,14 +293,6 @@ export class FanotifyImages implements AsyncDisposable {
     this.copies.ownMount[Symbol.dispose]();
     await removeFiles(this.stateDir);
   }
-
-  /** Waits until every super block is gone, {@link DRAIN_TIMEOUT_MS} at most. */
-  async #drain(): Promise<void> {
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, DRAIN_TIMEOUT_MS);
-    await Promise.race([Promise.all(Array.from(this.#live, ({ released }) => released.promise)), late.promise]);
-    clearTimeout(timer);
-  }
 }
 
 /** What a keeper has of a predecessor; undefined where none has. */
@@ -318,13 +300,6 @@ async function takeKept(record: string): Promise<{ readonly group: Fd; readonly 
   const kept = await Keeper.take(record);
   const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
   return group && events && { group, events: EventFile.reopen(events) };
-}
-
-function late({ name }: MountableImage, deadlineMs: number): NydusGdError {
-  return new NydusGdError(
-    "unavailable",
-    `Cannot mount ${name}: its blobs gave no chunk tables within ${deadlineMs} ms`,
-  );
 }
 
 function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {

@@ -1,6 +1,6 @@
 /**
- * Mounting EROFS from files, in the calling thread: for the Worker, as the kernel may wait for files that the main thread
- * has a part in.
+ * Mounting EROFS from files, or from the kernel's own cache, in the calling thread: for the Worker, as the kernel may wait
+ * for what the main thread has a part in.
  *
  * Source: Documentation/filesystems/erofs.rst, linux/fs.h (FS_IOC_GETFSSYSFSPATH), Linux 6.18. Files instead of block
  * devices are there from Linux 6.12, with CONFIG_EROFS_FS_BACKED_BY_FILE.
@@ -62,6 +62,43 @@ export function mountErofs({ image, devices, target, readAheadKb }: ErofsMountRe
     if (isErrno(error, "ENOTBLK")) {
       const what = `kernel ${Deno.osRelease()}, or the file system of ${image}, does not take files for devices`;
       throw new NydusGdError("environment", `Cannot mount EROFS: ${what}`, { cause: error });
+    }
+    throw error;
+  }
+  setReadAhead(target, readAheadKb);
+}
+
+/** What is mounted out of the kernel's cache, which asks for it: ../fscache. */
+export interface CachedMountRequest {
+  /** What images share data with: devices of the same name are one. */
+  readonly domain: string;
+  /** Name of the image. */
+  readonly fsid: string;
+  /** An existing folder, absolute. */
+  readonly target: string;
+  readonly readAheadKb: number;
+}
+
+/**
+ * Mounts. A device that is refused does not fail it; its reads do.
+ *
+ * @throws {NydusGdError} "exists" when the domain has an image of that name in use, "environment" when this kernel has no
+ * such mounts
+ * @throws {SyscallError} what else the kernel says
+ */
+export function mountErofsCached({ domain, fsid, target, readAheadKb }: CachedMountRequest): void {
+  try {
+    using context = FsContext.open(EROFS_TYPE);
+    context.setString("domain_id", domain).setString("fsid", fsid);
+    using tree = context.setFlag("ro").create().mount();
+    moveMount(tree, target);
+  } catch (error) {
+    if (isErrno(error, "EEXIST")) {
+      throw new NydusGdError("exists", `Cannot mount EROFS: ${domain} has ${fsid} in use`, { cause: error });
+    }
+    if (isErrno(error, "ENODEV", "EINVAL", "EOPNOTSUPP")) {
+      const state = `kernel ${Deno.osRelease()} does not take it out of its cache (CONFIG_EROFS_FS_ONDEMAND)`;
+      throw new NydusGdError("environment", `Cannot mount EROFS: ${state}: ${error.message}`, { cause: error });
     }
     throw error;
   }

@@ -8,7 +8,7 @@ import { workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
-import type { ErofsMountRequest } from "./erofs_mount.ts";
+import type { CachedMountRequest, ErofsMountRequest } from "./erofs_mount.ts";
 
 /** Ends the name of an image for the kernel; before it is the image's own. */
 export const IMAGE_SUFFIX = ".erofs";
@@ -23,12 +23,23 @@ export type ErofsTask =
   | { readonly kind: "probe"; readonly dir: string }
   /** Has an image of the bootstrap at `address` in the file `path`, or only tells its devices. */
   | { readonly kind: "keep" | "devices"; readonly address: bigint; readonly length: number; readonly path: string }
+  /** Makes an image of the bootstrap at `address` and writes it to `path`; its devices are named for the kernel's cache. */
+  | {
+    readonly kind: "make-cached";
+    readonly address: bigint;
+    readonly length: number;
+    readonly path: string;
+    readonly blobIds: readonly string[];
+  }
   | { readonly kind: "mount" } & ErofsMountRequest
+  | { readonly kind: "mount-cached" } & CachedMountRequest
   | { readonly kind: "read"; readonly path: string; readonly offset: number };
 
 /** From the Worker. */
 export interface ErofsAnswer {
   readonly devices?: readonly DeviceTable[];
+  /** SHA-256 of an image whose devices are named, hexadecimal. */
+  readonly digest?: string;
   /** What was read: a byte, or the name of an errno. */
   readonly read?: number | string;
   readonly error?: SentError;
@@ -59,9 +70,28 @@ export class ErofsTasks implements Disposable {
     return devices;
   }
 
+  /**
+   * Makes an image for {@link mountCached} in the file `path`: devices are named by deviceTag.
+   *
+   * @param blobIds by blob index
+   */
+  async makeCached(
+    { address, length }: MountableImage["bootstrap"],
+    path: string,
+    blobIds: readonly string[],
+  ): Promise<{ readonly devices: readonly DeviceTable[]; readonly digest: string }> {
+    const { devices = [], digest = "" } = await this.#run({ kind: "make-cached", address, length, path, blobIds });
+    return { devices, digest };
+  }
+
   /** See {@link mountErofs}. */
   async mount(request: ErofsMountRequest): Promise<void> {
     await this.#run({ kind: "mount", ...request });
+  }
+
+  /** See {@link mountErofsCached}. */
+  async mountCached(request: CachedMountRequest): Promise<void> {
+    await this.#run({ kind: "mount-cached", ...request });
   }
 
   /** The byte at `offset` of a file, or the name of the errno that reading it gave; waits as long as the kernel does. */

@@ -8,7 +8,8 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { viewAt } from "../../../ffi/sys_mman.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { sendError } from "../../base/worker_pool.ts";
-import { mountErofs } from "./erofs_mount.ts";
+import { makeCachedImage } from "../fscache/made_image.ts";
+import { mountErofs, mountErofsCached } from "./erofs_mount.ts";
 import type { ErofsAnswer, ErofsTask } from "./erofs_tasks.ts";
 import { devicesOfImage, keepImage } from "./kept_image.ts";
 import { probeErofs } from "./probe.ts";
@@ -25,10 +26,15 @@ function run(task: ErofsTask): ErofsAnswer {
       return {};
     case "keep":
       return { devices: keepImage(viewAt(task.address, task.length), task.path) };
+    case "make-cached":
+      return makeCachedImage(viewAt(task.address, task.length), task.path, task.blobIds);
     case "devices":
       return { devices: devicesOfImage(viewAt(task.address, task.length), task.path) };
     case "mount":
       mountErofs(task);
+      return {};
+    case "mount-cached":
+      mountErofsCached(task);
       return {};
     case "read":
       return { read: readByte(task.path, task.offset) };

@@ -54,6 +54,11 @@ export function fanotifyKeeperPath(stateDir: string): string {
   return `${stateDir}/fanotify-keeper.json`;
 }
 
+/** Where the keeper of the kernel's cache in `stateDir` is on record. */
+export function fscacheKeeperPath(stateDir: string): string {
+  return `${stateDir}/fscache-keeper.json`;
+}
+
 /** The daemon's end of a keeper that runs. */
 export class Keeper implements AsyncDisposable {
   #process: Deno.ChildProcess | undefined;

@@ -1,0 +1,331 @@
+/**
+ * Images as EROFS out of the kernel's own cache, fscache, which we fill: the kernel reads what is cached by itself, and
+ * asks us for the rest.
+ *
+ * ```
+ *  processes ─► EROFS ── names, attributes, page cache ── all in the kernel
+ *                 │ blocks that it does not have
+ *                 ▼
+ *  <cache>/fscache/ ── a hole ─► READ ─► CacheServer ─► chunks of <cache>/<blob>.blob.data
+ * ```
+ * The kernel keeps a copy of what it was given, in files of its own, over unmounts and reboots. Images of one domain share
+ * the devices of one blob.
+ *
+ * Fail-closed: data that cannot be had are EIO. A keeper holds the device as well (../keeper): a successor has the kernel
+ * send again what was not answered. When all holders have died, mounts are dead for good, and the next one begins with
+ * another domain.
+ *
+ * @module
+ */
+import { restore } from "../../../ffi/cachefiles.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { mountAt } from "../../../ffi/mountinfo.ts";
+import { MNT } from "../../../ffi/sys_mount.ts";
+import { statfs } from "../../../ffi/sys_statfs.ts";
+import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { SizeLimit } from "../../base/setting_values.ts";
+import { openCacheDevice } from "../fscache/cache_device.ts";
+import { CacheServer } from "../fscache/cache_server.ts";
+import { CachedImage, type MadeImage } from "../fscache/cached_image.ts";
+import { type CullLimits, cullLimits, KERNEL_LIMITS } from "../fscache/cull_limits.ts";
+import { Culler } from "../fscache/culler.ts";
+import { type OfferedImage, Offers } from "../fscache/offers.ts";
+import { domainOf, leaveDomain, volumeOf } from "../fscache/domain.ts";
+import { unmount } from "../fuse/fuse_mount.ts";
+import type { ImageMount } from "../image_mount.ts";
+import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
+import type { UnmountWatch } from "../unmount_watch.ts";
+import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
+import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+import { drain, type PlacedImage } from "./placed_image.ts";
+
+const log = logger("mount", "fscache");
+
+/** Name of what the keeper holds. */
+const KEPT = "cachefiles";
+/** Images of one content that may be in use at once. */
+const SAME_IMAGES = 64;
+
+/** How it is set up. */
+export interface FscacheOptions {
+  /** An existing folder of ours. */
+  readonly stateDir: string;
+  /** The folder of the cache of blobs; the kernel's is in it. */
+  readonly cacheDir: string;
+  /** How long a program waits for data that are not in the cache; then it gets EIO. */
+  readonly deadlineMs: number;
+  /** What is to be left free of the file system; the kernel's own limits unless given. */
+  readonly minFree?: SizeLimit;
+  /** What a successor has to offer again; it may be mounted. */
+  readonly offered?: () => Promise<readonly OfferedImage[]>;
+}
+
+/** What is mounted, or unmounted and still in use. */
+interface Live {
+  readonly placed: PlacedImage;
+  readonly fsid: string;
+  readonly cached: CachedImage;
+  readonly released: PromiseWithResolvers<void>;
+}
+
+/** See the module. */
+export class FscacheImages implements AsyncDisposable {
+  readonly #live = new Set<Live>();
+  readonly #volume: string;
+  readonly #server: CacheServer;
+  /** Images that others mount. */
+  readonly offers: Offers;
+  #ended = false;
+
+  private constructor(
+    private readonly options: FscacheOptions,
+    private readonly domain: string,
+    private readonly watch: UnmountWatch,
+    private readonly device: Fd,
+    private readonly keeper: Keeper,
+  ) {
+    this.#volume = volumeOf(domain);
+    const culler = new Culler(device, kernelCacheDir(options.cacheDir), limitsOf(options));
+    this.#server = new CacheServer(device, options.deadlineMs, culler);
+    this.offers = new Offers(this.#server, imagesDir(options.stateDir), options.deadlineMs);
+  }
+
+  /**
+   * Opens the kernel's cache, and serves.
+   *
+   * @throws {NydusGdError} "environment", "busy": why it cannot be had
+   */
+  static async start(options: FscacheOptions, watch: UnmountWatch): Promise<FscacheImages> {
+    const device = await openCacheDevice(kernelCacheDir(options.cacheDir), limitsOf(options));
+    const images = await FscacheImages.#make(options, watch, device);
+    images.#server.serve();
+    return images;
+  }
+
+  /**
+   * Goes on with what a process that was killed, or has left, had mounted.
+   *
+   * @param images what that process had mounted, asked for when it is needed
+   * @returns a mount for each image, undefined where it cannot be had. Undefined altogether where nothing of it is left,
+   * as after a reboot, or every holder of the device has died, which is told: what was mounted is dead
+   */
+  static async resume(
+    options: FscacheOptions,
+    watch: UnmountWatch,
+    images: () => Promise<readonly PlacedImage[]>,
+  ): Promise<{ readonly images: FscacheImages; readonly mounts: readonly (ImageMount | undefined)[] } | undefined> {
+    const record = fscacheKeeperPath(options.stateDir);
+    if (!await Keeper.isOfThisBoot(record)) return undefined;
+    const device = await takeDevice(record);
+    if (device === undefined) {
+      await FscacheImages.abandon(options.stateDir);
+      return undefined;
+    }
+    const resumed = await FscacheImages.#make(options, watch, device);
+    const before = await images();
+    const mounts: (ImageMount | undefined)[] = [];
+    for (const placed of before) mounts.push(await resumed.#again(placed));
+    for (const offered of await options.offered?.() ?? []) await resumed.#offerAgain(offered);
+    resumed.#server.serve();
+    log.info("kernel's cache taken over", { images: before.length });
+    return { images: resumed, mounts };
+  }
+
+  /** Gives up what {@link resume} could not go on with: its mounts are dead. */
+  static async abandon(stateDir: string): Promise<void> {
+    const record = fscacheKeeperPath(stateDir);
+    if (await Keeper.isOfThisBoot(record)) await leaveDomain(stateDir);
+    await Keeper.discard(record);
+    await ignore(Deno.errors.NotFound, Deno.remove(imagesDir(stateDir), { recursive: true }));
+  }
+
+  static async #make(options: FscacheOptions, watch: UnmountWatch, device: Fd): Promise<FscacheImages> {
+    const { stateDir } = options;
+    using cleanup = new DisposableStack();
+    cleanup.use(device);
+    await Deno.mkdir(imagesDir(stateDir), { recursive: true, mode: 0o700 });
+    const domain = await domainOf(stateDir);
+    const keeper = await Keeper.start(fscacheKeeperPath(stateDir), new Map([[KEPT, device]]));
+    cleanup.move();
+    return new FscacheImages(options, domain, watch, device, keeper);
+  }
+
+  /**
+   * Mounts an image.
+   *
+   * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io", and what a blob's
+   * home says when the blob cannot be opened
+   */
+  async add(placed: PlacedImage): Promise<ImageMount> {
+    const { image, number } = placed;
+    const { stateDir } = this.options;
+    await using cleanup = new AsyncDisposableStack();
+    using tasks = new ErofsTasks();
+    const path = `${imagesDir(stateDir)}/${image.name}.making`;
+    cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
+    const blobIds = image.blobs.map(({ id }) => id);
+    const { devices: tables, digest } = await tasks.makeCached(image.bootstrap, path, blobIds);
+    const cached = cleanup.use(await this.#open({ image, number, path, tables }));
+    const fsid = await this.#mount(tasks, placed, digest, cached);
+    await Deno.rename(path, keptPath(stateDir, fsid));
+    cleanup.move();
+    return this.#mountOf(placed, fsid, cached);
+  }
+
+  #open(made: MadeImage): Promise<CachedImage> {
+    return CachedImage.open(this.#server, this.#volume, made, this.options.deadlineMs);
+  }
+
+  /** Mounts by the first name of the image that is not in use: another may be the same, or its super block live on. */
+  async #mount(tasks: ErofsTasks, { target }: PlacedImage, digest: string, cached: CachedImage): Promise<string> {
+    for (let copy = 0; copy < SAME_IMAGES; copy++) {
+      const fsid = copy === 0 ? digest : `${copy}.${digest}`; // of domain and name the kernel compares 31 characters
+      if (this.#server.sourceOf(this.#volume, fsid) !== undefined) continue;
+      cached.offer(fsid);
+      try {
+        await tasks.mountCached({ domain: this.domain, fsid, target, readAheadKb: READ_AHEAD_KB });
+        return fsid;
+      } catch (error) {
+        if (!hasCode(error, "exists")) throw error;
+      }
+    }
+    throw new NydusGdError("unsupported", `Cannot mount image: ${SAME_IMAGES} like it are in use`);
+  }
+
+  /** An image that an earlier process had mounted; undefined, and told, where it cannot be had: its readers get errors. */
+  async #again(placed: PlacedImage): Promise<ImageMount | undefined> {
+    const { image, number, target } = placed;
+    try {
+      const fsid = fsidAt(target, this.domain);
+      if (fsid === undefined) return undefined;
+      using tasks = new ErofsTasks();
+      const tables = await tasks.devices(image.bootstrap, imagePath(this.options.stateDir, image));
+      const cached = await this.#open({ image, number, path: keptPath(this.options.stateDir, fsid), tables });
+      cached.offer(fsid);
+      return this.#mountOf(placed, fsid, cached);
+    } catch (error) {
+      log.error("image is lost, its readers get errors", { image: image.name, error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  async #offerAgain(offered: OfferedImage): Promise<void> {
+    try {
+      await this.offers.add(offered);
+    } catch (error) {
+      log.error("image is lost, its readers get errors", { image: offered.fsid, error: messageOf(error) });
+    }
+  }
+
+  #mountOf(placed: PlacedImage, fsid: string, cached: CachedImage): ImageMount {
+    const { target } = placed;
+    const live: Live = { placed, fsid, cached, released: Promise.withResolvers() };
+    this.#live.add(live);
+    // one that somebody unmounted while nobody served it may be in use elsewhere: it is kept to the end
+    const told = (error: unknown) => log.error("image not closed", { target, error: messageOf(error) });
+    if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live)).catch(told);
+    return {
+      fsDriver: "erofs-fscache",
+      path: target,
+      isSeen: () => isErofsAt(target),
+      released: live.released.promise,
+      [Symbol.asyncDispose]: () => unmount(target, MNT.DETACH),
+    };
+  }
+
+  /** The kernel has let go of the super block. */
+  async #onGone(live: Live): Promise<void> {
+    if (this.#ended || !this.#live.delete(live)) return;
+    live.cached[Symbol.dispose]();
+    await ignore(Deno.errors.NotFound, Deno.remove(keptPath(this.options.stateDir, live.fsid)));
+    live.released.resolve();
+  }
+
+  /** What was asked so far. */
+  counters(): ReturnType<CacheServer["counters"]> {
+    return this.#server.counters();
+  }
+
+  /** Readers that wait for data now. */
+  get waiting(): number {
+    return this.#server.waiting;
+  }
+
+  /** Leaves everything to a successor: the keeper holds the device, programs that read wait. */
+  async leave(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#server.leave();
+    this.keeper.leave();
+    this.device[Symbol.dispose]();
+    this.#release();
+  }
+
+  /** Unmounts everything and ends. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return;
+    const { stateDir } = this.options;
+    for (const { placed } of this.#live) await unmount(placed.target, MNT.DETACH);
+    await drain(Array.from(this.#live, ({ released }) => released.promise));
+    this.#ended = true;
+    for (const { placed } of this.#live) {
+      log.warn("image is still in use elsewhere, its users get errors from now on", { image: placed.image.name });
+    }
+    if (this.#live.size > 0) await leaveDomain(stateDir);
+    await this.#server.end();
+    await this.keeper[Symbol.asyncDispose]();
+    this.device[Symbol.dispose]();
+    this.#release();
+    await ignore(Deno.errors.NotFound, Deno.remove(imagesDir(stateDir), { recursive: true }));
+  }
+
+  #release(): void {
+    for (const live of this.#live) {
+      live.cached[Symbol.dispose]();
+      live.released.resolve();
+    }
+    this.offers.end();
+  }
+}
+
+/** Where the kernel's cache is. */
+export function kernelCacheDir(cacheDir: string): string {
+  return `${cacheDir}/fscache`;
+}
+
+function limitsOf({ cacheDir, minFree }: FscacheOptions): CullLimits {
+  if (minFree === undefined) return KERNEL_LIMITS;
+  const { blocks, blockSize } = statfs(cacheDir);
+  return cullLimits(minFree, blocks * blockSize);
+}
+
+/** What a keeper has of a predecessor; undefined where none has, or the kernel does not go on with it. */
+async function takeDevice(record: string): Promise<Fd | undefined> {
+  const device = (await Keeper.take(record))?.get(KEPT);
+  if (device === undefined) return undefined;
+  if (restore(device)) return device;
+  log.error("this kernel does not let another process go on with its cache (Linux 6.8), images are dead");
+  device[Symbol.dispose]();
+  return undefined;
+}
+
+/** Name of the image that is mounted on `target` out of the domain; some kernels do not tell which one. */
+function fsidAt(target: string, domain: string): string | undefined {
+  const options = new Map(
+    mountAt(target)?.superOptions.split(",").map((option): [string, string] => {
+      const [key = "", value = ""] = option.split("=");
+      return [key, value];
+    }),
+  );
+  return (options.get("domain_id") ?? domain) === domain ? options.get("fsid") : undefined;
+}
+
+/** Where the image file of a mount is: a successor needs it. */
+function keptPath(stateDir: string, fsid: string): string {
+  return `${imagesDir(stateDir)}/${fsid}`;
+}
+
+function imagesDir(stateDir: string): string {
+  return `${stateDir}/fscache`;
+}

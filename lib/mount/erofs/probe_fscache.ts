@@ -1,0 +1,95 @@
+/**
+ * Whether the kernel takes an EROFS out of its cache, and asks for what that lacks: one is mounted, and read.
+ *
+ * @module
+ */
+import { restore } from "../../../ffi/cachefiles.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
+import { MNT } from "../../../ffi/sys_mount.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { openCacheDevice } from "../fscache/cache_device.ts";
+import { CacheServer } from "../fscache/cache_server.ts";
+import { volumeOf } from "../fscache/domain.ts";
+import { ImageSource, type ObjectSource, type Stretch } from "../fscache/object_source.ts";
+import { unmount } from "../fuse/fuse_mount.ts";
+import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
+import { ErofsTasks } from "./erofs_tasks.ts";
+import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
+import { probePath } from "./probe_places.ts";
+
+/** How long a read may wait for its data. */
+const DEADLINE_MS = 5_000;
+const DOMAIN = "nydus-gd-probe";
+/** The device that {@link imageOfOneFile} names. */
+const DEVICE = "probe";
+/** What every byte of the file is. */
+const BYTE = 1;
+
+/** What was seen. */
+export interface FscacheProbe {
+  /** Whether a successor can go on with the cache of a process that was killed. */
+  readonly canBeTakenOver: boolean;
+}
+
+/**
+ * Tries it, unless a predecessor has it in use.
+ *
+ * @throws {NydusGdError} "environment", "busy": why it cannot be used
+ */
+export async function probeFscache(stateDir: string, cacheDir: string): Promise<FscacheProbe> {
+  if (await Keeper.pidOf(fscacheKeeperPath(stateDir)) !== undefined) return { canBeTakenOver: true };
+  const cache = probePath(cacheDir), folder = probePath(stateDir);
+  try {
+    return await tryIn(cache, folder);
+  } finally {
+    for (const path of [cache, folder]) await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+  }
+}
+
+async function tryIn(cache: string, folder: string): Promise<FscacheProbe> {
+  using device = await openCacheDevice(cache);
+  const canBeTakenOver = restore(device);
+  const target = `${folder}/mnt`;
+  await Deno.mkdir(target, { recursive: true, mode: 0o700 });
+  const server = new CacheServer(device, DEADLINE_MS);
+  server.serve();
+  try {
+    await mountAndRead(server, folder, target);
+    return { canBeTakenOver };
+  } finally {
+    await server.end();
+  }
+}
+
+async function mountAndRead(server: CacheServer, folder: string, target: string): Promise<void> {
+  const path = `${folder}/image`, fsid = crypto.randomUUID();
+  await Deno.writeFile(path, imageOfOneFile());
+  const file = open(path, O.RDONLY);
+  using image = new ImageSource(undefined, file, fstat(file).size);
+  server.offer(volumeOf(DOMAIN), fsid, image);
+  server.offer(volumeOf(DOMAIN), DEVICE, new Filled());
+  using tasks = new ErofsTasks();
+  await tasks.mountCached({ domain: DOMAIN, fsid, target, readAheadKb: 0 });
+  try {
+    const got = await tasks.readByte(`${target}/file`, 0);
+    if (got !== BYTE) throw new NydusGdError("environment", `Cannot use fscache: a reader got ${got}`);
+  } finally {
+    await unmount(target, MNT.DETACH);
+  }
+}
+
+/** A device of nothing but {@link BYTE}. */
+class Filled implements ObjectSource {
+  readonly sizeBytes = PROBE_BLOCK * PROBE_BLOCKS;
+  readonly known = undefined;
+
+  widened(stretch: Stretch): Stretch {
+    return stretch;
+  }
+
+  read(_offset: number, out: Uint8Array): Promise<void> {
+    out.fill(BYTE);
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * Answers the kernel for its cache: opens what is offered, fills what is read.
+ *
+ * ```
+ * reader ─► EROFS ─► fscache ── it is not cached ─► READ ─► CachedObject.fill ─► complete, or EIO
+ * ```
+ * What is cached the kernel reads by itself. All of it is done in the main thread: a message comes only for what has to be
+ * filled, which takes longer than the way to here.
+ *
+ * @module
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  answerOpen,
+  type CachefilesMessage,
+  MESSAGE_MAX_BYTES,
+  readMessage,
+  refuseOpen,
+} from "../../../ffi/cachefiles.ts";
+import { isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { Fd } from "../../../ffi/fd.ts";
+import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { FailureLog } from "../read_failures.ts";
+import { ReadTasks } from "../read_tasks.ts";
+import { CachedObject } from "./cached_object.ts";
+import type { Culler } from "./culler.ts";
+import { FillBuffers } from "./fill_buffers.ts";
+import type { ObjectSource } from "./object_source.ts";
+
+const log = logger("mount", "fscache");
+
+/** Messages that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
+const MESSAGES_PER_FAILURE = 2;
+
+/** How long to wait when the device was readable and had nothing. */
+const IDLE_MS = 10;
+
+type OpenMessage = CachefilesMessage & { readonly kind: "open" };
+type ReadMessage = CachefilesMessage & { readonly kind: "read" };
+
+/** See the module. */
+export class CacheServer {
+  /** By volume and cookie. */
+  readonly #sources = new Map<string, ObjectSource>();
+  readonly #objects = new Map<number, CachedObject>();
+  readonly #closing = new Set<Promise<void>>();
+  /** Who waits for a source to be closed. */
+  readonly #leaving = new Map<ObjectSource, PromiseWithResolvers<void>>();
+  readonly #buffers = new FillBuffers();
+  readonly #abort = new AbortController();
+  readonly #stopping = new AbortController();
+  readonly #tasks: ReadTasks;
+  readonly #failures = new FailureLog(log);
+  readonly #counters = { messages: 0, reads: 0 };
+  #serving: Promise<void> = Promise.resolve();
+
+  /** @param device stays the caller's */
+  constructor(private readonly device: Fd, deadlineMs: number, private readonly culler?: Culler) {
+    this.#tasks = new ReadTasks(Math.ceil(deadlineMs / MESSAGES_PER_FAILURE), this.#abort.signal);
+  }
+
+  /** What is offered under a name. */
+  sourceOf(volume: string, cookie: string): ObjectSource | undefined {
+    return this.#sources.get(keyOf(volume, cookie));
+  }
+
+  /** The kernel may open it from now on. */
+  offer(volume: string, cookie: string, source: ObjectSource): void {
+    this.#sources.set(keyOf(volume, cookie), source);
+  }
+
+  /** The kernel may not open it any more; what is open stays open. */
+  withdraw(volume: string, cookie: string): void {
+    const source = this.sourceOf(volume, cookie);
+    this.#sources.delete(keyOf(volume, cookie));
+    if (source?.known !== undefined) this.#failures.forget(source.known);
+  }
+
+  /** Resolves when the kernel has no file of the source open, or the server ends. */
+  whenClosed(source: ObjectSource): Promise<void> {
+    if (!this.#isOpen(source)) return Promise.resolve();
+    const leaving = this.#leaving.get(source) ?? Promise.withResolvers<void>();
+    this.#leaving.set(source, leaving);
+    return leaving.promise;
+  }
+
+  #isOpen(source: ObjectSource): boolean {
+    return this.#objects.values().some((object) => object.source === source);
+  }
+
+  /** Begins to answer. */
+  serve(): void {
+    this.#serving = this.#serve();
+  }
+
+  /** Messages so far, and reads among them. */
+  counters(): { readonly messages: number; readonly reads: number } {
+    return { ...this.#counters };
+  }
+
+  /** Readers that wait for data now. */
+  get waiting(): number {
+    return this.#tasks.running;
+  }
+
+  /** Stops; what is not answered yet is left to a successor. */
+  async leave(): Promise<void> {
+    this.#tasks.abandon();
+    await this.end();
+  }
+
+  /** Stops; who waits gets EIO. */
+  async end(): Promise<void> {
+    this.#stopping.abort();
+    await this.#serving;
+    this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
+    await this.#tasks.settled();
+    for (const object of this.#objects.values()) await object.close();
+    this.#objects.clear();
+    for (const { resolve } of this.#leaving.values()) resolve();
+    await Promise.all(this.#closing);
+    await this.culler?.settled();
+    this.#buffers[Symbol.dispose]();
+  }
+
+  /** Never rejects. */
+  async #serve(): Promise<void> {
+    const { signal } = this.#stopping;
+    const buffer = new Uint8Array(MESSAGE_MAX_BYTES);
+    try {
+      for (;;) {
+        await pollNonblocking([{ fd: this.device, events: POLL.IN }], -1, signal);
+        const hasCome = this.#take(buffer);
+        while (this.#take(buffer));
+        this.culler?.look();
+        // older kernels call the device readable as long as anything is unanswered
+        if (!hasCome) await delay(IDLE_MS, undefined, { signal });
+      }
+    } catch (error) {
+      if (!signal.aborted) log.error("kernel's cache is not served any more", { error: messageOf(error) });
+    }
+  }
+
+  /** Answers one message; false when there was none. */
+  #take(buffer: Uint8Array): boolean {
+    let message: CachefilesMessage | undefined;
+    try {
+      message = readMessage(this.device, buffer);
+    } catch (error) {
+      if (!isErrno(error, "EMFILE", "ENFILE", "ENOMEM")) throw error;
+      log.error("file of the kernel's cache not opened", { error: error.message }); // its reader was told
+      return true;
+    }
+    if (message === undefined) return false;
+    this.#counters.messages++;
+    if (message.kind === "open") this.#open(message);
+    else if (message.kind === "read") this.#read(message);
+    else this.#close(message.object);
+    return true;
+  }
+
+  #open({ id, object, volume, cookie, fd }: OpenMessage): void {
+    using cleanup = new DisposableStack();
+    const own = cleanup.use(Fd.own(fd));
+    const source = this.sourceOf(volume, cookie);
+    if (source === undefined) {
+      refuseOpen(this.device, id);
+      return log.warn("kernel wants a file that no image has", { volume, cookie });
+    }
+    if (!answerOpen(this.device, id, source.sizeBytes)) return;
+    cleanup.move();
+    this.#objects.set(object, new CachedObject(own, source, this.#buffers));
+    log.debug("kernel caches a file", { volume, cookie, object });
+  }
+
+  #close(id: number): void {
+    const object = this.#objects.get(id);
+    if (object === undefined) return;
+    this.#objects.delete(id);
+    const closing = object.close().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
+    if (this.#isOpen(object.source)) return;
+    this.#leaving.get(object.source)?.resolve();
+    this.#leaving.delete(object.source);
+  }
+
+  #read({ id, object, offset, length }: ReadMessage): void {
+    const cached = this.#objects.get(object);
+    if (cached === undefined) return log.warn("kernel reads a file that is not open", { object });
+    this.#counters.reads++;
+    const { known } = cached.source;
+    this.#tasks.start(
+      async (signal) => {
+        await cached.fill({ offset, length }, signal);
+        cached.complete(id);
+        if (known !== undefined) { for (const { id } of known.image.blobs) this.#failures.succeeded(known, id); }
+      },
+      (error) => {
+        this.#tell(cached, offset, error);
+        cached.complete(id); // without data it is EIO
+      },
+    );
+  }
+
+  #tell({ source: { known } }: CachedObject, offset: number, error: unknown): void {
+    if (this.#abort.signal.aborted || known === undefined) return;
+    const cause = error instanceof SyscallError
+      ? new NydusGdError("io", `Cannot write the kernel's cache: ${error.code}`, { cause: error })
+      : error;
+    this.#failures.failed(known, { offset }, cause);
+  }
+}
+
+function keyOf(volume: string, cookie: string): string {
+  return `${volume}\0${cookie}`;
+}

@@ -1,0 +1,55 @@
+/**
+ * A file of the kernel's cache that is in use: filled from its source.
+ *
+ * @module
+ */
+import { CACHE_BLOCK, completeRead, writeObject } from "../../../ffi/cachefiles.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { roundUp } from "../../base/bytes.ts";
+import { FILL_BYTES, type FillBuffers } from "./fill_buffers.ts";
+import type { ObjectSource, Stretch } from "./object_source.ts";
+
+/** See the module. */
+export class CachedObject {
+  readonly #filling = new Set<Promise<void>>();
+  #isClosed = false;
+
+  /** @param fd of the object, which closes it */
+  constructor(private readonly fd: Fd, readonly source: ObjectSource, private readonly buffers: FillBuffers) {}
+
+  /**
+   * Writes what was asked for, and what is best given along.
+   *
+   * @throws {SyscallError} ENOBUFS, ENOSPC when there is no room; what the source says when the bytes cannot be had
+   */
+  async fill(wanted: Stretch, signal: AbortSignal): Promise<void> {
+    const filling = this.#fill(this.source.widened(wanted, FILL_BYTES), signal);
+    const settled = filling.catch(() => undefined).finally(() => this.#filling.delete(settled));
+    this.#filling.add(settled);
+    await filling;
+  }
+
+  async #fill({ offset, length }: Stretch, signal: AbortSignal): Promise<void> {
+    const end = Math.min(offset + roundUp(length, CACHE_BLOCK), this.source.sizeBytes);
+    for (let at = offset; at < end; at += FILL_BYTES) {
+      const count = Math.min(FILL_BYTES, end - at);
+      await this.buffers.with(async (buffer) => {
+        await this.source.read(at, buffer.bytes.subarray(0, count), signal);
+        if (!this.#isClosed) await writeObject(this.fd, buffer, count, at);
+      });
+    }
+  }
+
+  /** Ends the wait of a reader, who gets EIO where nothing was filled. */
+  complete(id: number): void {
+    if (!this.fd.closed) completeRead(this.fd, id);
+  }
+
+  /** Nobody asks any more. Resolves when its descriptor is closed. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await Promise.all(this.#filling);
+    this.fd[Symbol.dispose]();
+  }
+}

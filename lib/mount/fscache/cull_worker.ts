@@ -1,0 +1,67 @@
+/**
+ * A Worker that takes files out of the kernel's cache which nobody uses, the one that was used longest ago first: the
+ * kernel wants to be asked from within their folders, and a thread may have a working directory of its own.
+ *
+ * @module
+ */
+import { command } from "../../../ffi/cachefiles.ts";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { CLONE, unshare } from "../../../ffi/sched.ts";
+import { fchdir } from "../../../ffi/unistd.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { CullAnswer, CullRequest } from "./culler.ts";
+import { isAbove } from "./cull_limits.ts";
+
+const scope = self as unknown as {
+  postMessage(message: CullAnswer): void;
+  onmessage: ((event: MessageEvent<CullRequest>) => void) | null;
+};
+
+/** A file of the cache. */
+interface CacheEntry {
+  readonly dir: string;
+  readonly name: string;
+  readonly usedMs: number;
+}
+
+function cull({ device, dir, untilFree }: CullRequest): number {
+  let culled = 0;
+  for (const { dir: folder, name } of entriesBelow(`${dir}/cache`).sort((a, b) => a.usedMs - b.usedMs)) {
+    if (isAbove(untilFree, dir)) break;
+    using at = open(folder, O.RDONLY | O.DIRECTORY);
+    fchdir(at);
+    if (isCulled(device, name)) culled++;
+  }
+  return culled;
+}
+
+/** False for a file that is in use, or gone. */
+function isCulled(device: number, name: string): boolean {
+  try {
+    command(device, "cull", name);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "EBUSY", "ENOENT", "ESTALE")) return false;
+    throw error;
+  }
+}
+
+/** Files of volumes ("I…" folders, with one level of "@…" in them). */
+function entriesBelow(dir: string): CacheEntry[] {
+  const entries: CacheEntry[] = [];
+  for (const { name, isDirectory, isFile } of Deno.readDirSync(dir)) {
+    if (isDirectory) entries.push(...entriesBelow(`${dir}/${name}`));
+    else if (isFile) entries.push({ dir, name, usedMs: Deno.lstatSync(`${dir}/${name}`).atime?.getTime() ?? 0 });
+  }
+  return entries;
+}
+
+unshare(CLONE.FS);
+scope.onmessage = ({ data }) => {
+  try {
+    scope.postMessage({ culled: cull(data) });
+  } catch (error) {
+    scope.postMessage({ culled: 0, error: messageOf(error) });
+  }
+};

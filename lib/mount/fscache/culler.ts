@@ -1,0 +1,71 @@
+/**
+ * Making room in the kernel's cache, when it says that there is too little.
+ *
+ * @module
+ */
+import type { Fd } from "../../../ffi/fd.ts";
+import { POLL, poll } from "../../../ffi/poll.ts";
+import { logger } from "../../base/log.ts";
+import { startWorker, workerUrl } from "../../base/worker.ts";
+import type { CullLimits } from "./cull_limits.ts";
+
+const log = logger("mount", "fscache");
+
+/** To the Worker. */
+export interface CullRequest {
+  readonly device: number;
+  /** The folder of the cache. */
+  readonly dir: string;
+  /** Percents of the file system that are to be free. */
+  readonly untilFree: number;
+}
+
+/** From the Worker. */
+export interface CullAnswer {
+  /** Files that left the cache. */
+  readonly culled: number;
+  readonly error?: string;
+}
+
+/** After a round that made too little room: everything is in use. */
+const PAUSE_MS = 5_000;
+
+/** See the module. */
+export class Culler {
+  #running: Promise<void> | undefined;
+  #pausedUntil = 0;
+
+  /** @param device stays the caller's */
+  constructor(private readonly device: Fd, private readonly dir: string, private readonly limits: CullLimits) {}
+
+  /** Has files leave the cache where the kernel wants it; does not wait for it. */
+  look(): void {
+    if (this.#running !== undefined || performance.now() < this.#pausedUntil) return;
+    const [ready = 0] = poll([{ fd: this.device, events: POLL.OUT }], 0);
+    if ((ready & POLL.OUT) === 0) return;
+    this.#running = this.#cull().finally(() => this.#running = undefined);
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
+  /** Never rejects. */
+  async #cull(): Promise<void> {
+    const worker = startWorker(workerUrl(import.meta, "cull_worker.ts"), "cull");
+    const { promise, resolve } = Promise.withResolvers<CullAnswer>();
+    worker.onmessage = ({ data }: MessageEvent<CullAnswer>) => resolve(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      resolve({ culled: 0, error: event.message });
+    };
+    const { device, dir, limits: { run: untilFree } } = this;
+    worker.postMessage({ device: device.raw, dir, untilFree } satisfies CullRequest);
+    const { culled, error } = await promise;
+    worker.terminate();
+    this.#pausedUntil = performance.now() + PAUSE_MS;
+    if (error !== undefined) log.warn("kernel's cache not culled", { error });
+    else log.info("files left the kernel's cache", { culled });
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * Images out of the kernel's own cache: what only this data path has. The tests of all data paths run here as well.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { type Probe, probe } from "../../support/fs_probe.ts";
+import { MountableSynthetic, patternByte } from "../../support/mountable_synthetic.ts";
+import { TestMounts } from "../../support/mounts_kit.ts";
+
+const CHUNK = 64 << 10;
+const CHUNKS = 16;
+const FS_DRIVER = "erofs-fscache";
+
+/** Runs a program to its end. */
+async function run(program: string, args: readonly string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, { args: [...args], stdin: "null" }).output();
+  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** A place, and an image of one file there, which begins at a block of the blob or behind another one. */
+class Place implements AsyncDisposable {
+  private constructor(readonly kit: TestMounts, readonly image: MountableSynthetic, private readonly start: number) {}
+
+  static async make({ packed = false, deadlineMs = 60_000 } = {}): Promise<Place> {
+    const kit = await TestMounts.start(FS_DRIVER, true, deadlineMs);
+    const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
+    const image = new MountableSynthetic(kit.temp.path, "image", tree, CHUNK);
+    return new Place(kit, image, (image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK);
+  }
+
+  /** A read of the start of each chunk, and what it has to give. */
+  reads(path: string, chunks = Array.from({ length: CHUNKS }, (_, chunk) => chunk)): [Probe[], string[]] {
+    const expected = (chunk: number) =>
+      Uint8Array.from({ length: 4096 }, (_, i) => patternByte(this.start + chunk * CHUNK + i)).toHex();
+    const reads = chunks.map((chunk): Probe => ({ op: "read", path, offset: chunk * CHUNK, length: 4096 }));
+    return [reads, chunks.map(expected)];
+  }
+
+  /** Reads that the kernel asked for. */
+  get asked(): number {
+    return this.kit.mounts.counters().misses;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kit.mounts[Symbol.asyncDispose]();
+    this.image[Symbol.dispose]();
+    await this.kit[Symbol.asyncDispose]();
+  }
+}
+
+for (const packed of [false, true]) {
+  const where = packed ? "packed chunks" : "chunks at blocks";
+
+  fuseTest(`a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`, async () => {
+    await using place = await Place.make({ packed });
+    const { image, kit } = place;
+    const bad = packed ? 4 : 3;
+    image.beforeFetch = (chunk) => {
+      if (chunk === bad) throw new Error("Cannot fetch chunk: registry is down");
+    };
+    const { path } = await kit.mounts.add(image.image, 1);
+    const [reads, [third, ninth]] = place.reads(`${path}/file`, [3, 9]);
+    assert.deepEqual(await probe([...reads, ...reads.slice(0, 1)]), ["ERR:EIO", ninth, "ERR:EIO"]);
+    image.beforeFetch = () => {};
+    assert.deepEqual(await probe(reads), [third, ninth]);
+  });
+
+  fuseTest(`what is cached is not asked for again, in another mount either (${where})`, async () => {
+    await using place = await Place.make({ packed });
+    const { image, kit } = place;
+    const first = await kit.mounts.add(image.image, 1);
+    const [reads, expected] = place.reads(`${first.path}/file`);
+    assert.deepEqual(await probe(reads), expected);
+    await first[Symbol.asyncDispose]();
+    await first.released;
+    const { asked } = place;
+    image.beforeFetch = () => {
+      throw new Error("Cannot fetch chunk: registry is down");
+    };
+    const second = await kit.mounts.add(image.image, 2);
+    assert.deepEqual(await probe(reads), expected);
+    assert.equal(second.path, first.path);
+    assert.equal(place.asked, asked);
+  });
+}
+
+fuseTest("images that share a blob share what is cached of it, whichever is unmounted", async () => {
+  await using place = await Place.make();
+  const { image, kit } = place;
+  const first = await kit.mounts.add(image.image, 1);
+  const second = await kit.mounts.add({ ...image.image, name: "second" }, 2);
+  const [reads, expected] = place.reads(`${first.path}/file`, [1, 2]);
+  assert.deepEqual(await probe(reads), expected);
+  assert.deepEqual(await probe(place.reads(`${second.path}/file`, [1, 2])[0]), expected);
+  assert.deepEqual(image.fetched, [1, 2]);
+  await first[Symbol.asyncDispose]();
+  await first.released;
+  const [rest, content] = place.reads(`${second.path}/file`, [2, 12]);
+  assert.deepEqual(await probe(rest), content);
+});
+
+fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+  await using place = await Place.make({ deadlineMs: 2_000 });
+  const { image, kit } = place;
+  image.beforeFetch = () => new Promise<never>(() => {});
+  const { path } = await kit.mounts.add(image.image, 1);
+  const [reads, expected] = place.reads(`${path}/file`, [1]);
+  assert.deepEqual(await probe(reads), ["ERR:EIO"]);
+  image.beforeFetch = () => {};
+  assert.deepEqual(await probe(reads), expected);
+});
+
+for (const domain of ["shared", ""]) {
+  fuseTest(`an image that is offered is mounted by mount(8) (domain "${domain}")`, async () => {
+    await using place = await Place.make();
+    const { image: { image }, kit } = place;
+    const dir = kit.temp.join("by-hand"), fsid = "app-1";
+    await Deno.mkdir(dir);
+    await kit.mounts.offer({ image, number: 1, domain, fsid });
+    const options = domain === "" ? `fsid=${fsid}` : `domain_id=${domain},fsid=${fsid}`;
+    await run("mount", ["-t", "erofs", "none", "-o", options, dir]);
+    try {
+      const [reads, expected] = place.reads(`${dir}/file`, [0, 7]);
+      assert.deepEqual(await probe(reads), expected);
+      await assert.rejects(kit.mounts.offer({ image, number: 2, domain, fsid }), /has one$/);
+    } finally {
+      await run("umount", [dir]);
+    }
+    await kit.mounts.withdraw({ domain, fsid });
+    await assert.rejects(run("mount", ["-t", "erofs", "none", "-o", options, dir]));
+  });
+}
