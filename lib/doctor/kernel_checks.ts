@@ -25,7 +25,7 @@ export function kernelChecks(subject: Subject): Check[] {
   return [
     { group: GROUP, name: "version", look: lookAtVersion },
     { group: GROUP, name: "root", look: () => lookAtUser(subject) },
-    { group: GROUP, name: "FUSE", look: lookAtFuse },
+    { group: GROUP, name: "FUSE", look: () => lookAtFuse(subject) },
     { group: GROUP, name: "EROFS on files", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtErofs(subject) },
     { group: GROUP, name: "EROFS over fscache", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtFscache(subject) },
   ];
@@ -49,15 +49,15 @@ function lookAtUser({ isRoot }: Subject): Finding {
   return isRoot ? ok("this is root") : skipped("not root: what needs it is left out", "sudo nydus-gd doctor");
 }
 
-function lookAtFuse(): Finding {
+function lookAtFuse({ isRoot }: Subject): Finding {
   const device = "/dev/fuse";
   try {
     open(device, O.RDWR)[Symbol.dispose]();
     return ok(`${device} can be opened`);
   } catch (error) {
-    if (isErrno(error, "EACCES")) return skipped(`${device} is not for this user`, "sudo nydus-gd doctor");
+    if (isErrno(error, "EACCES") && !isRoot) return skipped(`${device} is not for this user`, "sudo nydus-gd doctor");
     if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) return fail(messageOf(error), "modprobe fuse");
-    if (isErrno(error, "EPERM")) {
+    if (isErrno(error, "EPERM", "EACCES")) { // of a control group, of a mount with nodev
       return fail(
         `${messageOf(error)}: the device is forbidden`,
         "allow c 10:229 in the unit's DeviceAllow, or --device /dev/fuse",

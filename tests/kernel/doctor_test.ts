@@ -91,6 +91,10 @@ Deno.test({ name: "what the kernel or a library lacks is named with what brings 
   const bare = await doctor(temp, [], { within: inNamespace(NO_FUSE) });
   says(bare, "FUSE", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
   says(bare, "mount by fuse", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
+  const forbidding = 'mount -t tmpfs -o nodev none "$0" && mknod "$0/fuse" c 10 229 && mount --bind "$0/fuse" /dev/fuse'
+    .replaceAll("$0", temp.path);
+  const forbidden = await doctor(temp, [], { within: inNamespace(forbidding) });
+  says(forbidden, "FUSE", "fail", /the device is forbidden/, /DeviceAllow/);
   const hidden = ["libfuse3", "libzstd", "liblz4"].map(hideLibrary).join("; ");
   const poor = await doctor(temp, [], { within: inNamespace(hidden) });
   says(poor, "libfuse3", "fail", /Cannot load libfuse3\.so\.4 or .*: library not found/, /apt-get install fuse3$/);
@@ -190,9 +194,13 @@ Deno.test({ name: "lazy images whose daemon or keeper is gone are told", ignore 
   using temp = TempDir.make();
   await using serve = await LazyServe.start(temp.path);
   says(await doctor(temp), "lazy images", "ok", /served, and kept by process \d+/);
+  const record = keeperPath(temp.join("root/state"));
+  await Deno.rename(record, `${record}.away`);
+  says(await doctor(temp), "lazy images", "fail", /no keeper: if the daemon is killed/, /restart/);
+  await Deno.rename(`${record}.away`, record);
   await serve.driver.kill();
   says(await doctor(temp), "lazy images", "fail", /programs .* wait: no daemon/, /nydus-gd serve|systemctl start/);
-  const { pid } = JSON.parse(await Deno.readTextFile(keeperPath(temp.join("root/state")))) as { pid: number };
+  const { pid } = JSON.parse(await Deno.readTextFile(record)) as { pid: number };
   Deno.kill(pid, "SIGKILL");
   while (await ignoreMissing(Deno.errors.NotFound, Deno.stat(`/proc/${pid}/fd/0`)) !== undefined);
   says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /restart the containers/);
