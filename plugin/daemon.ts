@@ -17,7 +17,7 @@ import { inheritedDescriptors, notifyReady } from "../ffi/libsystemd.ts";
 import { mapLargePieces } from "../ffi/malloc.ts";
 import { mountAt } from "../ffi/mountinfo.ts";
 import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
-import type { BackendDeps } from "../lib/backend/open_backend.ts";
+import { type BackendDeps, openBackend } from "../lib/backend/open_backend.ts";
 import { fetchOptionsOf } from "../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../lib/backend/http/http_client.ts";
 import { certsDirs, Mirrors } from "../lib/backend/registry/certs_dir.ts";
@@ -38,6 +38,7 @@ import { homesOf } from "../lib/image/layer_homes.ts";
 import { LearnedReads } from "../lib/image/learned_reads.ts";
 import { MountedImages } from "../lib/image/mounted_images.ts";
 import { dropImagePages } from "../lib/image/open_image.ts";
+import { OfferedImages } from "../lib/image/offered_images.ts";
 import { ReadRecorder } from "../lib/image/read_recorder.ts";
 import { PulledImages } from "../lib/image/pulled_images.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
@@ -55,6 +56,7 @@ import { createAdminApp, createObserverApp } from "./admin/app.ts";
 import { createGraphDriverApp } from "./docker/app.ts";
 import { GraphDriver } from "./docker/driver.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
+import { createNydusdApp } from "./nydusd/app.ts";
 import { serveTcp } from "./serve_tcp.ts";
 import { serveUnix } from "./serve_unix.ts";
 
@@ -74,6 +76,8 @@ export interface ServeOptions {
   readonly socket: string;
   /** Health, metrics and status. */
   readonly adminSocket: string;
+  /** The part of nydusd's API for mounts by hand; absent: none. */
+  readonly apisock?: string;
   /** Absent: what the settings say. */
   readonly fsDriver?: string;
 }
@@ -165,7 +169,21 @@ class Daemon implements AsyncDisposable {
       return dataPath;
     };
     const { trustedOrigins, deadlineMs } = settings.fetch;
-    const images = parts.adopt(
+    const offered = parts.use(
+      await OfferedImages.open({
+        path: `${folders.state}/offered-images.json`,
+        cache,
+        numbers,
+        backendOf: ({ backend }) => openBackend(backend, deps),
+        prefetch: (config) => prefetchScope(settings, config),
+        minFree: settings.cache.minFree,
+        serving: async () => {
+          await images.resume();
+          return await images.serving();
+        },
+      }),
+    );
+    const images: LazyImageStore = parts.adopt(
       new LazyImageStore({
         stateDir: folders.homes,
         cache,
@@ -175,8 +193,9 @@ class Daemon implements AsyncDisposable {
         recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
         startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
         takeOverMounts: async (dataPath, opened) => {
-          const taken = await ImageMounts.takeOver({ ...places, dataPath }, opened);
+          const taken = await ImageMounts.takeOver({ ...places, dataPath, offered: () => offered.again() }, opened);
           if (taken === undefined) await ImageMounts.abandon(places);
+          await offered.forgetBefore();
           return taken;
         },
         deadlineMs,
@@ -202,6 +221,7 @@ class Daemon implements AsyncDisposable {
       return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
+    if (offered.hasPredecessor) await images.resume();
     cache.trim(); // images in use were taken over by now
     const collect = async (options: GarbageOptions) => {
       const layers = driver.ready ? await driver.store.lazyLayers() : undefined;
@@ -209,6 +229,7 @@ class Daemon implements AsyncDisposable {
     };
     const admin = { root: args.root, images, driver, pulled, collect, log: logControl };
     parts.use(await serveUnix(args.adminSocket, createAdminApp(admin), "--admin-socket"));
+    if (args.apisock !== undefined) parts.use(await serveUnix(args.apisock, createNydusdApp(offered), "--apisock"));
     const { listen } = settings.metrics;
     if (listen !== undefined) parts.use(serveTcp(listen, createObserverApp(admin)));
     const server = parts.use(await serveUnix(args.socket, createGraphDriverApp(driver)));

@@ -81,6 +81,8 @@ export interface InstallationArgs {
 
 /** `nydus-gd serve`. */
 export interface ServeArgs extends InstallationArgs {
+  /** Where nydusd's API for EROFS over fscache is served; absent: nowhere. */
+  readonly apisock?: string;
   /** Absent: what the settings say. */
   readonly fsDriver?: FsDriverName;
 }

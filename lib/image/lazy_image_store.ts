@@ -62,6 +62,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     };
   }
 
+  /** What serves images, started if need be. After {@link resume}. */
+  serving(): Promise<ImageMounts> {
+    return this.#server.start();
+  }
+
   /** Takes another data path, for what is not served yet. */
   useDataPath(dataPath: DataPathChoice): void {
     this.#server.useDataPath(dataPath);
@@ -240,11 +245,15 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /**
    * The end of a server: leaves mounts and session to the next one, whose {@link resume} goes on with them, and gives
-   * back everything else. Readers wait meanwhile. Where nobody stands on an image, all is unmounted.
+   * back everything else. Readers wait meanwhile. Where nobody stands on an image, and none is offered to others, all is
+   * unmounted.
    */
   async handOver(): Promise<void> {
     await this.#stop();
-    if (this.#server.session === undefined || this.#holders.size === 0) return await this[Symbol.asyncDispose]();
+    const { session } = this.#server;
+    if (session === undefined || (this.#holders.size === 0 && session.offers === 0)) {
+      return await this[Symbol.asyncDispose]();
+    }
     const mounted = [...this.#mounted.values()];
     this.#mounted.clear();
     this.options.cache.leave();

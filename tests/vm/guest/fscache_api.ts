@@ -1,0 +1,67 @@
+/**
+ * nydusd's API: an image is put, mounted by mount(8), and goes on over a kill of the daemon.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { askOverUnix } from "../../../lib/base/unix_http.ts";
+import { buildFrom } from "../../support/built_rafs.ts";
+import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
+import { file, tarOf } from "../../support/tar_builder.ts";
+import { TempDir } from "../../support/temp_dir.ts";
+import { knownBytes } from "../../support/verifying_reader.ts";
+
+const FILE_BYTES = 256 << 10;
+const CHUNK = 64 << 10;
+const ANSWER_MS = 120_000;
+
+/** Runs a program to its end: its output. */
+async function run(program: string, ...args: string[]): Promise<Uint8Array> {
+  const { success, stdout, stderr } = await new Deno.Command(program, { args, stdin: "null" }).output();
+  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
+  return stdout;
+}
+
+fuseTest("an image that was put is mounted by hand, over a kill of the daemon, until it is deleted", async () => {
+  using temp = TempDir.make();
+  const files = [0, 1].map((number) => knownBytes(number, FILE_BYTES));
+  const tar = tarOf(...files.map((content, number) => file(String(number), content)));
+  const image = await buildFrom(tar, { chunkSize: CHUNK }, 1 << 20);
+  for (const folder of ["blobs", "mnt"]) Deno.mkdirSync(temp.join(folder));
+  Deno.writeFileSync(temp.join(`blobs/${image.blobId}`), image.blob);
+  Deno.writeFileSync(temp.join("image.boot"), image.bytes);
+  const apisock = temp.join("api.sock"), mnt = temp.join("mnt"), options = "domain_id=shared,fsid=app";
+  const ask = async (method: "PUT" | "DELETE", query: string, body?: unknown) => {
+    const request = { method, path: `/api/v2/blobs${query}`, body };
+    const { status, text } = await askOverUnix(apisock, request, AbortSignal.timeout(ANSWER_MS));
+    assert.equal(status, 204, text);
+  };
+  await using driver = await GraphDriverProcess.start(temp.path, {
+    args: ["--apisock", apisock, "--fs-driver", "fuse"],
+  });
+  await ask("PUT", "", {
+    type: "bootstrap",
+    id: "app",
+    domain_id: "shared",
+    config: {
+      backend_type: "localfs",
+      backend_config: { dir: temp.join("blobs") },
+      cache_type: "fscache",
+      cache_config: { work_dir: temp.join("unused") },
+      metadata_path: temp.join("image.boot"),
+    },
+  });
+  await run("mount", "-t", "erofs", "none", "-o", options, mnt);
+  try {
+    assert.deepEqual(await run("cat", `${mnt}/0`), files[0]);
+    await driver.kill();
+    const waiting = run("cat", `${mnt}/1`);
+    await driver.restart();
+    assert.deepEqual(await waiting, files[1]);
+  } finally {
+    await run("umount", mnt);
+  }
+  await ask("DELETE", "?domain_id=shared&blob_id=app");
+  await assert.rejects(run("mount", "-t", "erofs", "none", "-o", options, mnt));
+});
