@@ -12,7 +12,7 @@ import { isOurs, isServed } from "../image/mount_state.ts";
 import { StatusDocument } from "../image/status_document.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
-import { fanotifyKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { SERVICE } from "../setup/unit_files.ts";
 import { hasSystemd, showUnit } from "../setup/systemd.ts";
 import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
@@ -121,21 +121,31 @@ async function lookAtSession(
   signal: AbortSignal,
 ): Promise<Finding> {
   if (!isRoot) return skipped("the keeper is root's", NEEDS_ROOT);
-  const isMounted = mountAt(`${root}/images`)?.fsType === FUSE_TYPE;
-  const isWatched = mountsBelow(`${root}/erofs`).some(({ fsType }) => fsType === EROFS_TYPE);
-  if (!isMounted && !isWatched) return ok("none is mounted");
-  const record = isMounted ? keeperPath : fanotifyKeeperPath;
-  const keeper = await Keeper.pidOf(record(`${root}/state`));
+  const mounted = mountedImages(root);
+  if (mounted === undefined) return ok("none is mounted");
+  const keeper = await Keeper.pidOf(mounted.record);
   const serves = await statusOf(adminSocket, signal) !== undefined;
   if (keeper !== undefined && serves) return ok(`served, and kept by process ${keeper}`);
   if (keeper !== undefined) {
     return fail("programs that read what is not here yet wait: no daemon serves", await startCommand());
   }
-  const get = isMounted ? "get errors" : "read zeros for what is missing";
+  const get = mounted.without;
   return serves ? fail(`no keeper: if the daemon is killed, containers of lazy images ${get}`, RESTART) : fail(
     `daemon and keeper are gone: containers of lazy images ${get}`,
     `${await startCommand()}, then restart the containers`,
   );
+}
+
+/** Lazy images of the daemon: who keeps them, and what programs get without. Undefined: none is mounted. */
+function mountedImages(root: string): { readonly record: string; readonly without: string } | undefined {
+  const state = `${root}/state`;
+  if (mountAt(`${root}/images`)?.fsType === FUSE_TYPE) return { record: keeperPath(state), without: "get errors" };
+  const erofs = mountsBelow(`${root}/erofs`).filter(({ fsType }) => fsType === EROFS_TYPE);
+  if (erofs.length === 0) return undefined;
+  const isCached = erofs.some(({ superOptions }) => superOptions.includes("fsid=")); // by the kernel: fscache
+  return isCached
+    ? { record: fscacheKeeperPath(state), without: "get errors" }
+    : { record: fanotifyKeeperPath(state), without: "read zeros for what is missing" };
 }
 
 /** `nydus-gd mount` whose server has died. */
