@@ -180,9 +180,10 @@ export class ImageMounts implements AsyncDisposable {
       return await this.#addErofs(image, number, fsDriver);
     } catch (error) {
       if (named || !isRefusal(error)) throw error;
+      const mount = await (await this.#needFuse()).add(image, number);
       const refusal = messageOf(error);
       log.warn("image is served by fuse", { image: image.name, reason: refusal });
-      return { ...await (await this.#needFuse()).add(image, number), refusal };
+      return { ...mount, refusal };
     }
   }
 

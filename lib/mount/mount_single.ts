@@ -43,14 +43,18 @@ export async function mountSingle(
   { fsDriver, named }: DataPathChoice,
   options: SingleMountOptions,
 ): Promise<ImageMount> {
-  if (fsDriver !== "fuse") {
-    try {
-      return fsDriver === "erofs-fuse" ? await mountErofs(image, options) : await mountBy(fsDriver, image, options);
-    } catch (error) {
-      if (named || !isRefusal(error)) throw error;
-      log.warn("image is served by fuse", { image: image.name, reason: messageOf(error) });
-    }
+  if (fsDriver === "fuse") return await mountFuse(image, options);
+  try {
+    return fsDriver === "erofs-fuse" ? await mountErofs(image, options) : await mountBy(fsDriver, image, options);
+  } catch (error) {
+    if (named || !isRefusal(error)) throw error;
+    const mount = await mountFuse(image, options);
+    log.warn("image is served by fuse", { image: image.name, reason: messageOf(error) });
+    return mount;
   }
+}
+
+async function mountFuse(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
   return mountOf(await FuseSession.start({ ...options, single: { image, number: ONLY_IMAGE } }));
 }
 
