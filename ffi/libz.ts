@@ -1,5 +1,6 @@
 /**
- * zlib's raw inflate, which can begin in the middle of a stream: with the window and the bits before that place.
+ * zlib's inflate: of gzip at once, and of raw streams, where it can begin in the middle, with the window and the bits
+ * before that place.
  *
  * Source: zlib.h 1.2.13.
  *
@@ -34,8 +35,8 @@ const Z_STREAM = { SIZE: 112, nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, 
 
 const Z = { OK: 0, STREAM_END: 1, BUF_ERROR: -5, SYNC_FLUSH: 2 } as const;
 
-/** Raw deflate, window of 32 KiB. */
-const RAW_WINDOW_BITS = -15;
+/** Window of 32 KiB; raw deflate, deflate within gzip's header and trailer. */
+const WINDOW_BITS = { raw: -15, gzip: 16 + 15 } as const;
 
 /** What zlib says of bytes that it refuses: `Cannot inflate: invalid distance too far back`. */
 export class ZlibError extends Error {
@@ -50,8 +51,21 @@ export interface InflateStep {
   readonly ended: boolean;
 }
 
-/** One raw deflate stream. */
-export class RawInflate implements Disposable {
+/**
+ * Inflates one gzip member, whose checksum is compared.
+ *
+ * @returns bytes written
+ * @throws {ZlibError} for malformed bytes, and where the member is cut off or gives more than `destination` takes
+ */
+export function gunzip(source: Uint8Array, destination: Uint8Array): number {
+  using inflate = Inflate.open("gzip");
+  const { written, ended } = inflate.run(source, destination);
+  if (!ended) throw new ZlibError(`Cannot inflate: no end after ${source.length} and ${written} bytes`);
+  return written;
+}
+
+/** One deflate stream. */
+export class Inflate implements Disposable {
   /** The library keeps its address. */
   readonly #stream = new Uint8Array(Z_STREAM.SIZE);
   readonly #view = new DataView(this.#stream.buffer);
@@ -60,10 +74,10 @@ export class RawInflate implements Disposable {
   private constructor() {}
 
   /** @throws {MissingLibraryError}; {ZlibError} where there is no memory */
-  static open(): RawInflate {
-    const inflate = new RawInflate();
+  static open(format: keyof typeof WINDOW_BITS = "raw"): Inflate {
+    const inflate = new Inflate();
     const { inflateInit2_, zlibVersion } = zlib();
-    inflate.#require(inflateInit2_(inflate.#stream, RAW_WINDOW_BITS, zlibVersion(), Z_STREAM.SIZE));
+    inflate.#require(inflateInit2_(inflate.#stream, WINDOW_BITS[format], zlibVersion(), Z_STREAM.SIZE));
     return inflate;
   }
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { constants, createDeflateRaw, deflateRawSync } from "node:zlib";
+import { constants, createDeflateRaw, deflateRawSync, gzipSync } from "node:zlib";
 import { Buffer } from "node:buffer";
-import { RawInflate, ZlibError } from "./libz.ts";
+import { gunzip, Inflate, ZlibError } from "./libz.ts";
 
 const NOTHING = new Uint8Array(0);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -22,7 +22,7 @@ function blockAtPhase(phase: number): Uint8Array {
 Deno.test("a block that begins at any bit of a byte is inflated", () => {
   for (let phase = 1; phase < 8; phase++) {
     const bytes = blockAtPhase(phase);
-    using inflate = RawInflate.open();
+    using inflate = Inflate.open();
     inflate.begin(NOTHING, 8 - phase, (bytes[0] as number) >> phase);
     const out = new Uint8Array(2);
     const { read, written } = inflate.run(bytes.subarray(1), out);
@@ -47,7 +47,7 @@ Deno.test("what lies before the place is referred to", async () => {
   const window = new Uint8Array(randomBytes(32_000));
   const { stream, place } = await streamOf(window, window.subarray(100, 20_100));
   assert.ok(stream.length - place < 1000);
-  using inflate = RawInflate.open();
+  using inflate = Inflate.open();
   inflate.begin(window, 0, 0);
   const out = new Uint8Array(20_000);
   const rest = stream.subarray(place);
@@ -64,7 +64,7 @@ Deno.test("what lies before the place is referred to", async () => {
 Deno.test("a stream in pieces, into places of any size, is the same", () => {
   const plain = new Uint8Array(100_000).map((_, k) => (k * k) >> 7);
   const stream = deflateRawSync(plain);
-  using inflate = RawInflate.open();
+  using inflate = Inflate.open();
   inflate.begin(NOTHING, 0, 0);
   const out = new Uint8Array(plain.length + 5);
   let at = 0, filled = 0, ended = false;
@@ -76,4 +76,17 @@ Deno.test("a stream in pieces, into places of any size, is the same", () => {
   }
   assert.deepEqual([at, filled], [stream.length, plain.length]);
   assert.deepEqual(out.subarray(0, filled), plain);
+});
+
+Deno.test("gzip is inflated into just the room that it takes, whole and unharmed", () => {
+  const plain = new Uint8Array(randomBytes(5000));
+  const stored = gzipSync(plain);
+  const out = new Uint8Array(plain.length);
+  assert.equal(gunzip(stored, out), plain.length);
+  assert.deepEqual(out, plain);
+  assert.equal(gunzip(stored, new Uint8Array(6000)), plain.length);
+  assert.throws(() => gunzip(stored, new Uint8Array(4999)), /Cannot inflate: no end after \d+ and 4999 bytes/);
+  assert.throws(() => gunzip(stored.subarray(0, -1), out), /Cannot inflate: no end/);
+  stored[stored.length - 6] = (stored[stored.length - 6] as number) ^ 1;
+  assert.throws(() => gunzip(stored, out), /Cannot inflate: incorrect data check/);
 });

@@ -4,10 +4,10 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { constants, gunzipSync } from "node:zlib";
 import { createBLAKE3, type IHasher } from "hash-wasm";
 import { MissingLibraryError } from "../../ffi/libc.ts";
 import { lz4DecompressBlock } from "../../ffi/liblz4.ts";
+import { gunzip } from "../../ffi/libz.ts";
 import { zstdDecompress } from "../../ffi/libzstd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import type { Compressor, Digester } from "../rafs/bootstrap.ts";
@@ -58,11 +58,8 @@ function decompress(compressor: Compressor, stored: Uint8Array, plain: Uint8Arra
       return lz4DecompressBlock(stored, plain);
     case "zstd":
       return zstdDecompress(stored, plain);
-    case "gzip": {
-      const bytes = gunzipSync(stored, { maxOutputLength: plain.length, finishFlush: constants.Z_FINISH });
-      plain.set(bytes);
-      return bytes.length;
-    }
+    case "gzip":
+      return gunzip(stored, plain);
   }
 }
 

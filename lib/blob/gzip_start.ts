@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { RawInflate } from "../../ffi/libz.ts";
+import { Inflate } from "../../ffi/libz.ts";
 import type { GzipStarts } from "../rafs/chunk_table.ts";
 
 /** CRC and length behind the data of a member. */
@@ -31,7 +31,7 @@ const NOTHING = new Uint8Array(0);
 export function inflateSlice(starts: GzipStarts, row: number, slice: Uint8Array, plain: Uint8Array): number {
   const from = starts.windowOffset[row] as number;
   const window = starts.windows.slice(from, from + (starts.windowSize[row] as number));
-  using inflate = RawInflate.open();
+  using inflate = Inflate.open();
   inflate.begin(window, starts.bits[row] as number, starts.bitValue[row] as number);
   let at = 0, filled = 0;
   for (;;) {
