@@ -32,3 +32,17 @@ export function readProcessFile(pid: number | string, name: string): string | un
     throw error;
   }
 }
+
+/**
+ * Fields of a text of `/proc/PID/stat` behind the name, which stands in parentheses and may hold anything: the first is
+ * field 3 of proc(5), the state.
+ */
+export function statFields(text: string): string[] {
+  return text.slice(text.lastIndexOf(")") + 2).split(" ");
+}
+
+/** {@link statFields} of a process; undefined where {@link readProcessFile} has nothing. */
+export function processStat(pid: number | string): string[] | undefined {
+  const text = readProcessFile(pid, "stat");
+  return text === undefined ? undefined : statFields(text);
+}

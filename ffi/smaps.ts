@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { statFields } from "./procfs.ts";
 import { adviseMemory, MADV } from "./sys_mman.ts";
 
 /** One mapped area. */
@@ -68,7 +69,7 @@ export function programAreas(areas: readonly MemoryArea[], stat: string): Memory
 }
 
 function textOf(stat: string): { readonly start: bigint; readonly end: bigint } {
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const fields = statFields(stat);
   return { start: BigInt(fields[STAT_FIELD.startCode] ?? 0), end: BigInt(fields[STAT_FIELD.endCode] ?? 0) };
 }
 

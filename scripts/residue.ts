@@ -8,7 +8,8 @@
  *
  * @module
  */
-import { readProcessFile } from "../ffi/procfs.ts";
+import { processStat, readProcessFile } from "../ffi/procfs.ts";
+import { ignore } from "../lib/base/errors.ts";
 
 /** Where nothing may appear, as tests have folders of their own. */
 const PLACES = [
@@ -80,9 +81,8 @@ async function otherProcesses(isolated: boolean): Promise<string[]> {
   for await (const { name } of Deno.readDir("/proc")) {
     const pid = Number(name);
     if (!Number.isInteger(pid) || pid === 1 || pid === Deno.pid) continue;
-    const status = readProcessFile(pid, "stat") ?? "";
-    const [state, parent] = status.slice(status.lastIndexOf(")") + 2).split(" ");
-    if (status === "" || state === "Z" || (!isolated && Number(parent) !== Deno.pid)) continue;
+    const stat = processStat(pid);
+    if (stat === undefined || stat[0] === "Z" || (!isolated && Number(stat[1]) !== Deno.pid)) continue;
     const command = (readProcessFile(pid, "cmdline") ?? "").replaceAll("\0", " ").trim();
     found.push(`${pid} ${command}`);
   }
@@ -114,10 +114,5 @@ async function existing(paths: readonly string[]): Promise<string[]> {
 
 /** The text of a file under /proc or /sys; empty when what it tells of is gone. */
 async function readIfThere(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
+  return await ignore(Deno.errors.NotFound, Deno.readTextFile(path)) ?? "";
 }

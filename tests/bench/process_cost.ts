@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readProcessFile } from "../../ffi/procfs.ts";
+import { processStat, readProcessFile } from "../../ffi/procfs.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 
 /** Between two looks at the program's memory: its peak is missed by what it grows in its last moments. */
@@ -52,6 +52,6 @@ export async function costOf(program: string, args: readonly string[]): Promise<
 
 /** Of all children that ended: cutime and cstime of proc(5). */
 function childTicks(): number {
-  const fields = (readProcessFile("self", "stat") ?? "").replace(/^.*\) /s, "").split(" ");
-  return Number(fields[13]) + Number(fields[14]);
+  const fields = processStat("self");
+  return Number(fields?.[13]) + Number(fields?.[14]);
 }

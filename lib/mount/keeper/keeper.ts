@@ -22,7 +22,7 @@ import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { inheritedDescriptors, removeStoredDescriptor, storeDescriptor } from "../../../ffi/libsystemd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "../../../ffi/pidfd.ts";
-import { readProcessFile } from "../../../ffi/procfs.ts";
+import { processStat } from "../../../ffi/procfs.ts";
 import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
@@ -242,11 +242,8 @@ function kill(process: Fd): void {
 
 /** Undefined for a process that has ended, waited for or not. */
 function startTimeOf(pid: number): string | undefined {
-  const stat = readProcessFile(pid, "stat");
-  if (stat === undefined) return undefined;
-  // the name, in parentheses, may hold anything; behind it field 3 is the state and field 22 the start
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" ? undefined : fields[19];
+  const stat = processStat(pid); // field 3 is the state, field 22 the start
+  return stat?.[0] === "Z" ? undefined : stat?.[19];
 }
 
 function bootId(): string {

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { readProcessFile } from "../../../ffi/procfs.ts";
+import { processStat } from "../../../ffi/procfs.ts";
 import { basename } from "node:path";
 import { PROGRESS_BYTES, readProgress } from "./progress.ts";
 import { TempDir } from "../temp_dir.ts";
@@ -120,9 +120,8 @@ class Watch {
 
 /** /proc/PID/stat: utime and stime are fields 14 and 15 in ticks of 10 ms, rss field 24 in pages of 4096 bytes. */
 function usageOf(pid: number): { cpuSeconds: number; residentBytes: number } | undefined {
-  const stat = readProcessFile(pid, "stat");
-  if (stat === undefined) return undefined;
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+  const fields = processStat(pid)?.map(Number);
+  if (fields === undefined) return undefined;
   return { cpuSeconds: ((fields[11] ?? 0) + (fields[12] ?? 0)) / 100, residentBytes: (fields[21] ?? 0) * 4096 };
 }
 
