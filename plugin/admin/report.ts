@@ -5,7 +5,7 @@
  */
 import { VERSION } from "../../lib/base/version.ts";
 import type { BlobStats } from "../../lib/blob/cached_blob.ts";
-import { DockerContainers } from "../../lib/image/docker_containers.ts";
+import { type DockerContainer, DockerContainers } from "../../lib/image/docker_containers.ts";
 import { dockerImageDir } from "../../lib/image/docker_files.ts";
 import { DockerNames } from "../../lib/image/docker_names.ts";
 import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/images_report.ts";
@@ -80,18 +80,26 @@ export class StatusReporter {
         waiting_reads: fuse.waitingReads,
       },
       layers: layers ?? null,
-      images: await Promise.all(report.images.map((image) => this.#image(image))),
+      images: await this.#images(report.images),
       problems: [...troubles],
     };
   }
 
-  async #image(image: MountedImageReport): Promise<ImageStatus> {
+  async #images(images: readonly MountedImageReport[]): Promise<ImageStatus[]> {
+    const byHome = Map.groupBy(images, ({ layer }) => layer.home);
+    const found = await Promise.all(Array.from(byHome, ([home, own]) => {
+      const holders = new Set(own.flatMap(({ holders }) => holders));
+      return this.#containers.of(dockerImageDir(home), holders);
+    }));
+    const containers = new Map(found.flatMap((each) => [...each]));
+    return await Promise.all(images.map((image) => this.#image(image, containers)));
+  }
+
+  async #image(image: MountedImageReport, containers: ReadonlyMap<string, DockerContainer>): Promise<ImageStatus> {
     const { layer, home, fsDriver, refusal, path, holders, misses, missesPerSecond, blobs, prefetch } = image;
-    const imageDir = dockerImageDir(layer.home);
-    const containers = await this.#containers.of(imageDir, new Set(holders));
     return {
       layer: layer.id,
-      names: layer.diffId === undefined ? [] : await this.#names.of(imageDir, layer.diffId),
+      names: layer.diffId === undefined ? [] : await this.#names.of(dockerImageDir(layer.home), layer.diffId),
       home,
       fs_driver: fsDriver,
       refusal: refusal ?? null,
