@@ -85,10 +85,9 @@ export class ChunkTableFile implements Disposable {
    * @throws {SyscallError} where that cannot be written
    */
   change(work: (columns: ChunkColumns) => void): void {
-    const { count } = this.columns;
-    const copy = { ...this.columns, ...storedColumns(this.mapping.bytes.slice(), count, this.#batchCount) };
-    work(copy);
-    write(this.file, copy);
+    const bytes = this.mapping.bytes.slice();
+    work({ ...this.columns, ...storedColumns(bytes, this.columns.count, this.#batchCount) });
+    pwriteAll(this.file, bytes, 0);
   }
 
   /** Takes the pages of every table out of this process; the kernel has them in its cache, or in the file. */
