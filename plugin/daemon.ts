@@ -160,11 +160,10 @@ class Daemon implements AsyncDisposable {
       cacheDir: cache.stats().dir,
       minFree: settings.cache.minFree,
     };
-    await clearProbes(folders.state, cache.stats().dir);
+    await clearProbes(places.stateDir, places.cacheDir);
     let current = config;
     const dataPathOf = async (wanted: string) => {
-      const where = { stateDir: folders.state, cacheDir: cache.stats().dir };
-      const dataPath = await chooseDataPath(wanted, where, guardOf(), current?.cache.type === "fscache");
+      const dataPath = await chooseDataPath(wanted, places, guardOf(), current?.cache.type === "fscache");
       if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
       return dataPath;
     };
