@@ -15,6 +15,7 @@
  * @module
  */
 import { join } from "node:path";
+import { ignore } from "../lib/base/errors.ts";
 import { countTests, type TestCount } from "./junit.ts";
 import { Residue } from "./residue.ts";
 
@@ -116,12 +117,7 @@ async function runGroup(name: GroupName, report: string, named: boolean): Promis
 }
 
 async function readReport(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
+  return await ignore(Deno.errors.NotFound, Deno.readTextFile(path)) ?? "";
 }
 
 async function* testFiles(folder: string): AsyncGenerator<string> {

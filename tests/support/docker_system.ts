@@ -18,6 +18,7 @@
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { kill, Sandbox, type SpawnOptions } from "../../lib/demo/sandbox.ts";
 import { findMirror } from "./debian_mirror.ts";
+import { isFolder } from "./is_folder.ts";
 
 /** Debian's release that has dockerd 26.1. */
 const SUITE = "trixie";
@@ -67,7 +68,7 @@ exec sleep infinity
 
 /** Why dockerd 26.1 cannot be had here; undefined when it can, or is there already. */
 export async function dockerSystemMissing(): Promise<string | undefined> {
-  if (await exists(SYSTEM)) return undefined;
+  if (await isFolder(SYSTEM)) return undefined;
   try {
     await new Deno.Command("debootstrap", { args: ["--version"], stdout: "null", stderr: "null" }).output();
   } catch (error) {
@@ -94,7 +95,7 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
    * @throws {NydusGdError} "environment" with the last lines of the program that failed
    */
   static async open(sandbox: Sandbox, dir: string): Promise<DockerSystem> {
-    if (!await exists(SYSTEM)) await makeSystem();
+    if (!await isFolder(SYSTEM)) await makeSystem();
     await run(sandbox, "sh", ["-c", SHARE, "sh", dir]);
     const args = ["--mount", "--propagation", "unchanged", "sh", "-c", PIVOT, "sh", SYSTEM, dir];
     const holder = sandbox.spawn("unshare", args, { stdout: "piped" });
@@ -138,13 +139,4 @@ async function run(sandbox: Sandbox, program: string, args: string[]): Promise<v
   if (success) return;
   const said = new TextDecoder().decode(new Uint8Array([...stdout, ...stderr])).trim().split("\n").slice(-3).join("; ");
   throw new NydusGdError("environment", `Cannot run ${program} for dockerd 26.1: ${said}`);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isDirectory;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

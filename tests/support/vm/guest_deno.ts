@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { testCases } from "../../../scripts/junit.ts";
+import { ignore } from "../../../lib/base/errors.ts";
 import type { FsDriver } from "../../../lib/mount/choose.ts";
 import type { KernelSeries } from "./kernel.ts";
 import type { VirtualMachine } from "./virtual_machine.ts";
@@ -73,10 +74,5 @@ export async function testInMachine(vm: VirtualMachine, t: Deno.TestContext, tes
 
 /** Nothing, where Deno did not come so far as to write one. */
 async function readReport(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
+  return await ignore(Deno.errors.NotFound, Deno.readTextFile(path)) ?? "";
 }

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { NydusGdError } from "../../../lib/base/errors.ts";
+import { isFolder } from "../is_folder.ts";
 
 /** Series of Debian's kernels that tests use: 6.1 of Debian 12, 6.12 of Debian 13, which Debian 12 has as well. */
 export const KERNEL_SERIES = ["6.1", "6.12"] as const;
@@ -31,7 +32,7 @@ const MAKE_TIMEOUT_MS = 20 * 60_000;
 
 /** Why this kernel cannot be had here; undefined when it can, or is there already. */
 export async function kernelMissing(series: KernelSeries): Promise<string | undefined> {
-  if (await exists(folderOf(series))) return undefined;
+  if (await isFolder(folderOf(series))) return undefined;
   if (Deno.build.arch !== "x86_64") return `machines are x86_64, this one is ${Deno.build.arch}`;
   for (const program of ["apt-cache", "make", "gcc", "modprobe", "busybox"]) {
     if (!await isInstalled(program)) return `${program} is not installed`;
@@ -47,7 +48,7 @@ export async function kernelMissing(series: KernelSeries): Promise<string | unde
  */
 export async function prepareKernel(series: KernelSeries): Promise<Kernel> {
   const folder = folderOf(series);
-  if (!await exists(folder)) {
+  if (!await isFolder(folder)) {
     const { success, said } = await build(["make", series, folder]);
     if (!success) throw new NydusGdError("environment", `Cannot make kernel ${series} for a virtual machine: ${said}`);
   }
@@ -75,15 +76,6 @@ export async function isInstalled(program: string): Promise<boolean> {
   try {
     await new Deno.Command(program, { args: ["--version"], stdin: "null", stdout: "null", stderr: "null" }).output();
     return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isDirectory;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;

@@ -19,7 +19,7 @@
  *
  * @module
  */
-import { NydusGdError } from "../../../lib/base/errors.ts";
+import { ignore, NydusGdError } from "../../../lib/base/errors.ts";
 import { TempDir } from "../temp_dir.ts";
 import { type Disk, mountScript } from "./disk.ts";
 import { GuestPort } from "./guest_port.ts";
@@ -183,12 +183,7 @@ mount -t fusectl fusectl /sys/fs/fuse/connections`;
 }
 
 async function textOf(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
+  return await ignore(Deno.errors.NotFound, Deno.readTextFile(path)) ?? "";
 }
 
 function lastLines(text: string, count: number): string {
