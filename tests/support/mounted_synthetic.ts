@@ -23,9 +23,32 @@ export function readOf(path: string, chunk: number): Probe {
   return { op: "read", path, offset: chunk * CHUNK, length: 4096 };
 }
 
+/** The image, and where its file begins in the blob: behind another one where it is packed, so that chunks lie at no block. */
+export class SyntheticFile implements Disposable {
+  readonly image: MountableSynthetic;
+  /** Where the file begins in the blob. */
+  private readonly start: number;
+
+  /** @param dir as for {@link MountableSynthetic} */
+  constructor(dir: string, packed: boolean) {
+    const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
+    this.image = new MountableSynthetic(dir, "image", tree, CHUNK);
+    this.start = (this.image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK;
+  }
+
+  /** What a read of the start of `chunk` has to give. */
+  expected(chunk: number): string {
+    return pattern(this.start + chunk * CHUNK);
+  }
+
+  [Symbol.dispose](): void {
+    this.image[Symbol.dispose]();
+  }
+}
+
 /** How it is made. */
 export interface MountedSyntheticOptions {
-  /** The file begins behind another one, so that its chunks lie at no block. */
+  /** See {@link SyntheticFile}. */
   readonly packed?: boolean;
   /** See {@link TestMounts.start}. */
   readonly deadlineMs?: number;
@@ -36,10 +59,8 @@ export interface MountedSyntheticOptions {
 export class MountedSynthetic implements AsyncDisposable {
   private constructor(
     readonly kit: TestMounts,
-    readonly image: MountableSynthetic,
+    private readonly synthetic: SyntheticFile,
     readonly mount: ImageMount,
-    /** Where the file begins in the blob. */
-    readonly start: number,
   ) {}
 
   static async make(
@@ -47,10 +68,12 @@ export class MountedSynthetic implements AsyncDisposable {
     { packed = false, deadlineMs, parent }: MountedSyntheticOptions = {},
   ): Promise<MountedSynthetic> {
     const kit = await TestMounts.start(fsDriver, true, deadlineMs, parent);
-    const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
-    const image = new MountableSynthetic(kit.temp.path, "image", tree, CHUNK);
-    const start = (image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK;
-    return new MountedSynthetic(kit, image, await kit.mounts.add(image.image, 1), start);
+    const synthetic = new SyntheticFile(kit.temp.path, packed);
+    return new MountedSynthetic(kit, synthetic, await kit.mounts.add(synthetic.image.image, 1));
+  }
+
+  get image(): MountableSynthetic {
+    return this.synthetic.image;
   }
 
   /** Path of the file. */
@@ -60,7 +83,7 @@ export class MountedSynthetic implements AsyncDisposable {
 
   /** What a read of the start of `chunk` has to give. */
   expected(chunk: number): string {
-    return pattern(this.start + chunk * CHUNK);
+    return this.synthetic.expected(chunk);
   }
 
   /** How often the kernel has asked. */
@@ -70,7 +93,7 @@ export class MountedSynthetic implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kit.mounts[Symbol.asyncDispose]();
-    this.image[Symbol.dispose]();
+    this.synthetic[Symbol.dispose]();
     await this.kit[Symbol.asyncDispose]();
   }
 }

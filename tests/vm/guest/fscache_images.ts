@@ -6,11 +6,10 @@
 import assert from "node:assert/strict";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { type Probe, probe } from "../../support/fs_probe.ts";
-import { MountableSynthetic, patternByte } from "../../support/mountable_synthetic.ts";
+import type { MountableSynthetic } from "../../support/mountable_synthetic.ts";
+import { CHUNKS, readOf, SyntheticFile } from "../../support/mounted_synthetic.ts";
 import { TestMounts } from "../../support/mounts_kit.ts";
 
-const CHUNK = 64 << 10;
-const CHUNKS = 16;
 const FS_DRIVER = "erofs-fscache";
 
 /** Runs a program to its end. */
@@ -19,23 +18,22 @@ async function run(program: string, args: readonly string[]): Promise<void> {
   if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** A place, and an image of one file there, which begins at a block of the blob or behind another one. */
+/** A place, and an image of one file there. */
 class Place implements AsyncDisposable {
-  private constructor(readonly kit: TestMounts, readonly image: MountableSynthetic, private readonly start: number) {}
+  private constructor(readonly kit: TestMounts, private readonly synthetic: SyntheticFile) {}
 
   static async make({ packed = false, deadlineMs = 60_000 } = {}): Promise<Place> {
     const kit = await TestMounts.start(FS_DRIVER, true, deadlineMs);
-    const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
-    const image = new MountableSynthetic(kit.temp.path, "image", tree, CHUNK);
-    return new Place(kit, image, (image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK);
+    return new Place(kit, new SyntheticFile(kit.temp.path, packed));
+  }
+
+  get image(): MountableSynthetic {
+    return this.synthetic.image;
   }
 
   /** A read of the start of each chunk, and what it has to give. */
   reads(path: string, chunks = Array.from({ length: CHUNKS }, (_, chunk) => chunk)): [Probe[], string[]] {
-    const expected = (chunk: number) =>
-      Uint8Array.from({ length: 4096 }, (_, i) => patternByte(this.start + chunk * CHUNK + i)).toHex();
-    const reads = chunks.map((chunk): Probe => ({ op: "read", path, offset: chunk * CHUNK, length: 4096 }));
-    return [reads, chunks.map(expected)];
+    return [chunks.map((chunk) => readOf(path, chunk)), chunks.map((chunk) => this.synthetic.expected(chunk))];
   }
 
   /** Reads that the kernel asked for. */
@@ -45,7 +43,7 @@ class Place implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kit.mounts[Symbol.asyncDispose]();
-    this.image[Symbol.dispose]();
+    this.synthetic[Symbol.dispose]();
     await this.kit[Symbol.asyncDispose]();
   }
 }
