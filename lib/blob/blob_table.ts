@@ -2,9 +2,10 @@
  * Getting the chunk table of a blob: from the cache, from the image, from the blob itself.
  *
  * v6: the compression info of the blob (`.blob.meta`), cached in nydusd's form once it was read, and the digests of the
- * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. TARFS: the tar itself (tar_digests.ts). What comes from outside the bootstrap is not
- * covered by its digest, so it is only believed where parser and bootstrap agree with it: a cached table that does not fit
- * is fetched again, a fetched one that does not fit is an error. The data are checked against digests in any case.
+ * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. TARFS: the tar itself (tar_digests.ts). What comes
+ * from outside the bootstrap is not covered by its digest, so it is only believed where parser and bootstrap agree with it:
+ * a cached table that does not fit is fetched again, a fetched one that does not fit is an error. The data are checked
+ * against digests in any case.
  *
  * @module
  */

@@ -9,7 +9,8 @@
  * | fuse | a file system in this program | /dev/fuse |
  *
  * "auto" takes the first that can be had. erofs-fanotify only under a strong guard (keeper/guard.ts): it shows zeros when
- * all who watch have died; erofs-fscache only where a successor can go on with it. A data path that is named is that one or an error.
+ * all who watch have died; erofs-fscache only where a successor can go on with it. A data path that is named is that one
+ * or an error.
  *
  * @module
  */

@@ -53,8 +53,10 @@ export class ReadLog {
       id: blob.id,
       async open(signal) {
         const opened = await blob.open(signal);
-        if (index === undefined) fillBits(opened.watched, opened.chunks.count);
-        index ??= new PlaceIndex(opened.chunks);
+        if (index === undefined) {
+          fillBits(opened.watched, opened.chunks.count);
+          index = new PlaceIndex(opened.chunks);
+        }
         return opened;
       },
       async ensure(offset, length, priority, signal) {

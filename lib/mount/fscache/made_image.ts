@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { makeErofsImage } from "../../rafs/erofs_image.ts";
+import { digestOf } from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { deviceTag } from "./device_tag.ts";
 
@@ -29,5 +29,5 @@ export function makeCachedImage(
   } catch (error) {
     throw new NydusGdError("io", `Cannot write EROFS image ${path}: ${messageOf(error)}`, { cause: error });
   }
-  return { devices, digest: createHash("sha256").update(bytes).digest("hex") };
+  return { devices, digest: digestOf(bytes).toHex() };
 }
