@@ -10,8 +10,8 @@ import { Gate } from "../../tests/support/scripted_source.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
 const SMALL = Array<number>(10).fill(8000);
-/** Three quarters of what the link carries while a request begins go along behind: four of {@link SMALL}, and none before. */
-const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(46_000) };
+/** Half of what the link carries while a request begins goes along behind: four of {@link SMALL}, and none before. */
+const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(69_000) };
 
 Deno.test("neighbours come with a chunk that a reader waits for, in its request", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {

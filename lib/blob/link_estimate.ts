@@ -1,9 +1,14 @@
 /**
  * What the link to the blobs' homes is like, told from what reads of them took.
  *
- * A read takes `latency + bytes / bandwidth`. The two are separated by comparing the short half of the last reads with
- * the long half, by their medians, so that a read that was held up does not count. A read that shared the link counts
- * with the bytes that it would have got alone. The same for all homes: a cache has one of these.
+ * ```
+ * ask ─────── latency ───────► first piece ─── the rest, by bandwidth ───► last piece
+ * ```
+ * Bandwidth is told by how fast answers come once they have begun. A home, or a proxy before it, may collect a range
+ * before it sends any of it, and local files come at once: there the time until the first piece grows with the length of
+ * the answer, which is seen by comparing the short half of the last reads with the long half. Both are medians, so that
+ * a read that was held up does not count. A read that shared the link counts with the bytes that it would have got
+ * alone. The same for all homes: a cache has one of these.
  *
  * @module
  */
@@ -11,11 +16,20 @@
 /** Reads that are looked at. */
 const SAMPLES = 32;
 
-/** Reads before anything is said. */
-const MIN_SAMPLES = 6;
+/** Bytes behind the first piece of an answer that say how fast it came… */
+const MIN_REST_BYTES = 16 * 1024;
+
+/** …and how many such answers say it of the link. */
+const MIN_RATES = 2;
+
+/** Reads of which the short half is compared with the long half. */
+const MIN_COMPARED = 6;
 
 /** The long half must be this many times as long as the short one to tell a bandwidth. */
 const MIN_SPREAD = 1.5;
+
+/** Part of the latency by which the first pieces of answers that came in pieces differ in any case. */
+const NOISE = 1 / 4;
 
 /** Latency is that of the quicker ones of the short reads: a busy machine makes reads longer, nothing makes them shorter. */
 const QUICK_SHARE = 1 / 4;
@@ -25,7 +39,11 @@ const MAX_BANDWIDTH = 1_000_000;
 
 interface Sample {
   readonly bytes: number;
-  readonly durationMs: number;
+  /** Until the first piece, which is all where an answer comes at once. */
+  readonly firstMs: number;
+  /** Behind the first piece: bytes, and how long they took. */
+  readonly restBytes: number;
+  readonly restMs: number;
 }
 
 /** Latency and bandwidth. */
@@ -34,8 +52,19 @@ export interface LinkSpeed {
   readonly bytesPerMs: number;
 }
 
-/** One read that is under way; call it with what came when it is done. */
-export type ReadTimer = (bytes: number) => void;
+/** One read that is under way. */
+export interface ReadTimer {
+  /** The first `filled` bytes are here. An answer that begins anew begins with less. */
+  progress(filled: number): void;
+  /** The read is over; must be called once. `bytes`: what came, 0 for a read that failed. */
+  done(bytes: number): void;
+}
+
+/** A moment of the clock, and the reads under way until then, summed over time. */
+interface Moment {
+  readonly atMs: number;
+  readonly load: number;
+}
 
 /** The estimate, and the reads under way that it is made of. */
 export class LinkEstimate {
@@ -48,20 +77,52 @@ export class LinkEstimate {
 
   constructor(private readonly now: () => number = () => performance.now()) {}
 
-  /** A read begins. The timer must be called once, with 0 for a read that failed. */
+  /** A read begins. */
   begin(): ReadTimer {
-    this.#advance();
+    const start = this.#moment();
     this.#running++;
-    const startedAt = this.now(), loadBefore = this.#load;
-    return (bytes) => {
-      this.#advance();
-      this.#running--;
-      const durationMs = this.now() - startedAt;
-      if (bytes > 0 && durationMs > 0) this.#add(bytes * (this.#load - loadBefore) / durationMs, durationMs);
+    let first: Moment | undefined;
+    let firstBytes = 0;
+    return {
+      progress: (filled) => {
+        if (first !== undefined && filled >= firstBytes) return;
+        first = this.#moment();
+        firstBytes = filled;
+      },
+      done: (bytes) => {
+        const end = this.#moment();
+        this.#running--;
+        if (bytes <= 0 || end.atMs <= start.atMs) return;
+        const begun = first ?? end;
+        const rest = first === undefined ? 0 : bytes - firstBytes;
+        this.#add({
+          bytes: bytes * meanLoad(start, end),
+          firstMs: begun.atMs - start.atMs,
+          restBytes: rest * meanLoad(begun, end),
+          restMs: end.atMs - begun.atMs,
+        });
+      },
     };
   }
 
-  /** What is known; undefined before a few reads of different lengths. */
+  /**
+   * Reads, and learns from it.
+   *
+   * @param read calls `progress` as bytes come, with how many there are
+   */
+  async timed<T extends Uint8Array>(read: (progress: ReadTimer["progress"]) => Promise<T>): Promise<T> {
+    const timer = this.begin();
+    let length = 0;
+    try {
+      const bytes = await read(timer.progress);
+      length = bytes.length;
+      return bytes;
+    } finally {
+      timer.done(length);
+    }
+  }
+
+  /** What is known; undefined before a few reads. */
   get speed(): LinkSpeed | undefined {
     return this.#speed;
   }
@@ -76,32 +137,70 @@ export class LinkEstimate {
     return this.#speed === undefined ? Infinity : bytes / this.#speed.bytesPerMs;
   }
 
-  #advance(): void {
-    const now = this.now();
-    this.#load += this.#running * (now - this.#loadAt);
-    this.#loadAt = now;
+  #moment(): Moment {
+    const atMs = this.now();
+    this.#load += this.#running * (atMs - this.#loadAt);
+    this.#loadAt = atMs;
+    return { atMs, load: this.#load };
   }
 
-  #add(bytes: number, durationMs: number): void {
-    this.#samples.push({ bytes, durationMs });
+  #add(sample: Sample): void {
+    this.#samples.push(sample);
     if (this.#samples.length > SAMPLES) this.#samples.shift();
-    if (this.#samples.length < MIN_SAMPLES) return;
-    const sorted = this.#samples.toSorted((a, b) => a.bytes - b.bytes);
-    const half = sorted.length >> 1;
-    const short = typical(sorted.slice(0, half)), long = typical(sorted.slice(-half));
-    if (long.bytes < short.bytes * MIN_SPREAD) return;
-    const longerMs = long.durationMs - short.durationMs;
-    const bytesPerMs = Math.min(MAX_BANDWIDTH, longerMs > 0 ? (long.bytes - short.bytes) / longerMs : Infinity);
-    const quick = typical(sorted.slice(0, half), QUICK_SHARE);
-    this.#speed = { bytesPerMs, latencyMs: Math.max(0, quick.durationMs - quick.bytes / bytesPerMs) };
+    this.#speed = speedOf(this.#samples) ?? this.#speed;
   }
 }
 
-/** Length and duration that the given part of the samples stays below, each for itself. */
-function typical(samples: readonly Sample[], share = 1 / 2): Sample {
-  const middle = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length * share)] as number;
+/** Reads under way on average. */
+function meanLoad(from: Moment, to: Moment): number {
+  const ms = to.atMs - from.atMs;
+  return ms > 0 ? (to.load - from.load) / ms : 1;
+}
+
+function speedOf(samples: readonly Sample[]): LinkSpeed | undefined {
+  const coming = comingRate(samples);
+  const growing = firstPieceRate(samples, coming !== undefined);
+  if (coming === undefined && growing === undefined) return undefined;
+  // one after the other: what is collected first, then sent
+  const msPerByte = 1 / (coming ?? Infinity) + 1 / (growing?.bytesPerMs ?? Infinity);
+  const bytesPerMs = Math.min(MAX_BANDWIDTH, 1 / msPerByte);
+  return { bytesPerMs, latencyMs: growing?.latencyMs ?? quantile(samples.map(({ firstMs }) => firstMs), QUICK_SHARE) };
+}
+
+/** Bytes a millisecond of answers that have begun; undefined where none came in pieces. */
+function comingRate(samples: readonly Sample[]): number | undefined {
+  const telling = samples.filter(({ restBytes }) => restBytes >= MIN_REST_BYTES);
+  if (telling.length < MIN_RATES) return undefined;
+  return quantile(telling.map(({ restBytes, restMs }) => restMs > 0 ? restBytes / restMs : Infinity), 1 / 2);
+}
+
+/**
+ * By how much longer the first piece of a longer answer takes.
+ *
+ * @param inPieces answers come in pieces: a small difference says nothing
+ */
+function firstPieceRate(samples: readonly Sample[], inPieces: boolean): LinkSpeed | undefined {
+  if (samples.length < MIN_COMPARED) return undefined;
+  const sorted = samples.toSorted((a, b) => a.bytes - b.bytes);
+  const half = sorted.length >> 1;
+  const shorter = sorted.slice(0, half);
+  const short = typical(shorter), long = typical(sorted.slice(-half));
+  if (long.bytes < short.bytes * MIN_SPREAD) return undefined;
+  const longerMs = long.firstMs - short.firstMs;
+  if (inPieces && longerMs <= short.firstMs * NOISE) return undefined;
+  const bytesPerMs = Math.min(MAX_BANDWIDTH, longerMs > 0 ? (long.bytes - short.bytes) / longerMs : Infinity);
+  const quick = typical(shorter, QUICK_SHARE);
+  return { bytesPerMs, latencyMs: Math.max(0, quick.firstMs - quick.bytes / bytesPerMs) };
+}
+
+/** Length and time that the given part of the samples stays below, each for itself. */
+function typical(samples: readonly Sample[], share = 1 / 2): Pick<Sample, "bytes" | "firstMs"> {
   return {
-    bytes: middle(samples.map(({ bytes }) => bytes)),
-    durationMs: middle(samples.map(({ durationMs }) => durationMs)),
+    bytes: quantile(samples.map(({ bytes }) => bytes), share),
+    firstMs: quantile(samples.map(({ firstMs }) => firstMs), share),
   };
+}
+
+function quantile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] as number;
 }

@@ -12,7 +12,17 @@ class FakeLink {
   read(...sizes: number[]): void {
     const timers = sizes.map(() => this.estimate.begin());
     this.nowMs += this.latencyMs + sizes.reduce((sum, size) => sum + size, 0) / this.bytesPerMs;
-    for (const [i, timer] of timers.entries()) timer(sizes[i] as number);
+    for (const [i, timer] of timers.entries()) timer.done(sizes[i] as number);
+  }
+
+  /** A read whose answer comes in pieces, the first of `firstBytes`, after what it takes to collect it. */
+  readInPieces(bytes: number, firstBytes: number, collectedBytesPerMs = Infinity): void {
+    const timer = this.estimate.begin();
+    this.nowMs += this.latencyMs + bytes / collectedBytesPerMs;
+    timer.progress(firstBytes);
+    this.nowMs += (bytes - firstBytes) / this.bytesPerMs;
+    timer.progress(bytes);
+    timer.done(bytes);
   }
 }
 
@@ -45,7 +55,7 @@ Deno.test("one read that was held up changes nothing", () => {
     if (i !== 9) continue;
     const timer = link.estimate.begin();
     link.nowMs += 10_000;
-    timer(4000);
+    timer.done(4000);
   }
   near(link.estimate.speed?.latencyMs, 20);
   near(link.estimate.speed?.bytesPerMs, 3000);
@@ -65,8 +75,46 @@ Deno.test("nothing is said of a link before reads of different lengths, nor for 
   for (let i = 0; i < 20; i++) {
     const timer = link.estimate.begin();
     link.nowMs += i;
-    timer(0);
+    timer.done(0);
   }
   assert.equal(link.estimate.speed, undefined);
   assert.equal(link.estimate.transferMs(1), Infinity);
+});
+
+Deno.test("two answers that come in pieces tell latency and bandwidth", () => {
+  const link = new FakeLink(20, 3000);
+  link.readInPieces(60_000, 16_000);
+  assert.equal(link.estimate.delayBytes, undefined);
+  link.readInPieces(500_000, 64_000);
+  near(link.estimate.speed?.latencyMs, 20);
+  near(link.estimate.speed?.bytesPerMs, 3000);
+});
+
+Deno.test("a home that collects a range before it sends it is as slow as both together", () => {
+  const link = new FakeLink(20, 6000);
+  for (let i = 0; i < 20; i++) link.readInPieces(i % 2 === 0 ? 40_000 : 400_000, 16_000, 3000);
+  near(link.estimate.speed?.bytesPerMs, 2000);
+});
+
+Deno.test("first pieces that come a little later by chance do not make a fast link slow", () => {
+  const link = new FakeLink(20, 100_000);
+  for (let i = 0; i < 20; i++) {
+    Object.assign(link, { latencyMs: i % 2 === 0 ? 20 : 24 });
+    link.readInPieces(i % 2 === 0 ? 40_000 : 400_000, 16_000);
+  }
+  near(link.estimate.speed?.bytesPerMs, 100_000);
+});
+
+Deno.test("an answer that begins anew counts from its last begin", () => {
+  const link = new FakeLink(20, 3000);
+  for (let i = 0; i < 2; i++) {
+    const timer = link.estimate.begin();
+    link.nowMs += 20;
+    timer.progress(300_000);
+    link.nowMs += 20;
+    timer.progress(16_000);
+    link.nowMs += 100;
+    timer.done(316_000);
+  }
+  near(link.estimate.speed?.bytesPerMs, 3000);
 });

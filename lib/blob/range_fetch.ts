@@ -91,19 +91,16 @@ export class RangeFetch implements RunningRequest {
   async #read(): Promise<Uint8Array<ArrayBuffer>> {
     const { sources, link } = this.parts;
     const { offset, length } = this.plan;
-    const options = {
-      priority: toPriority(this.first.urgency),
-      signal: this.controller.signal,
-      onProgress: (bytes: Uint8Array<ArrayBuffer>, filled: number) => this.#grown(bytes, filled),
-    };
-    const done = link.begin();
-    let read = 0;
     try {
-      const bytes = await sources.read(offset, length, options, this.first.wrongAnswers);
-      read = length;
-      return bytes;
+      return await link.timed((progress) => {
+        const onProgress = (bytes: Uint8Array<ArrayBuffer>, filled: number) => {
+          progress(filled);
+          this.#grown(bytes, filled);
+        };
+        const options = { priority: toPriority(this.first.urgency), signal: this.controller.signal, onProgress };
+        return sources.read(offset, length, options, this.first.wrongAnswers);
+      });
     } finally {
-      done(read);
       this.reading = false;
     }
   }

@@ -2,9 +2,9 @@
  * What to fetch beside a chunk that a reader waits for, of what it is likely to want next.
  *
  * - *Neighbours*: chunks around the wanted one in the blob, as many as are nearly free: those behind it come after it, in
- *   time in which the link would wait for the next request to begin, so they may be three quarters of what it carries
- *   then. Those before it delay it, so they are a fifth of that. On a slow link those are a few small files, on a fast
- *   and distant one a megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
+ *   time in which the link would wait for the next request to begin, so they may be half of what it carries then. Those
+ *   before it delay it, so they are a fifth of that. On a slow link those are a few small files, on a fast and distant
+ *   one a megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
  * - *Streams*: a reader that goes on where its last chunks ended gets a window ahead of it, doubled with each step up
  *   to what keeps the link busy. What follows the chunk that it waits for comes with it; the window is made full again
  *   when half of it is used up, so that requests are long and the link is busy while the reader is.
@@ -26,7 +26,7 @@ const MAX_NEIGHBOUR_MS = 25;
 const UNKNOWN_LINK_WINDOW = { first: 128 * 1024, largest: 2 * 1024 * 1024 } as const;
 
 /** Neighbours behind a chunk are at most this part of what the link carries while a request begins. */
-const NEIGHBOUR_SHARE = 3 / 4;
+const NEIGHBOUR_SHARE = 1 / 2;
 
 /** Neighbours before a chunk, as a part of those behind it. */
 const BEFORE_SHARE = 1 / 5;

@@ -11,9 +11,9 @@ export function knownLink(delayBytes: number, latencyMs = 20): LinkEstimate {
   const link = new LinkEstimate(() => nowMs);
   for (let i = 0; i < 20; i++) {
     const bytes = i % 2 === 0 ? 1000 : 1_000_000;
-    const done = link.begin();
+    const timer = link.begin();
     nowMs += latencyMs + bytes / (delayBytes / latencyMs);
-    done(bytes);
+    timer.done(bytes);
   }
   return link;
 }
