@@ -19,6 +19,8 @@ export interface MountOptions {
   readonly backend: Readonly<Record<string, unknown>>;
   /** By nydus-gd; absent: what it takes by itself. */
   readonly fsDriver?: string;
+  /** Bytes by which reads are extended: `amplify_io` of nydusd's configuration. Absent: 0. */
+  readonly amplifyIo?: number;
   /** A new folder, or that of an earlier mount: configuration, cache, log, and the mount point. */
   readonly dir: string;
 }
@@ -45,7 +47,7 @@ export async function mountNydusGd(options: MountOptions): Promise<ServedMount> 
   return await serve(`${dir}/mnt`, dir, words);
 }
 
-/** nydusd as its fastest: no prefetch, and no more read than is asked for. */
+/** nydusd without prefetch. */
 export async function mountNydusd(options: MountOptions): Promise<ServedMount> {
   const config = await prepare(options);
   const { bootstrap, dir } = options;
@@ -54,14 +56,14 @@ export async function mountNydusd(options: MountOptions): Promise<ServedMount> {
 }
 
 /** Writes the configuration; its path. */
-async function prepare({ dir, backend }: MountOptions): Promise<string> {
+async function prepare({ dir, backend, amplifyIo = 0 }: MountOptions): Promise<string> {
   await Deno.mkdir(`${dir}/mnt`, { recursive: true });
   await Deno.mkdir(`${dir}/cache`, { recursive: true });
   const config = {
     device: { backend, cache: { type: "blobcache", config: { work_dir: `${dir}/cache` } } },
     mode: "direct",
     enable_xattr: true,
-    amplify_io: 0,
+    amplify_io: amplifyIo,
     fs_prefetch: { enable: false },
   };
   await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(config));

@@ -27,12 +27,17 @@ shift 2
 exec chroot "$root" env -i "$@"
 `;
 
-/** Starts the workload over the link, `bench.runs` times under each. Results by "nydusd" and "nydus-gd". */
+/**
+ * Starts the workload over the link, `bench.runs` times under each. Results by "nydusd" and "nydus-gd".
+ *
+ * @param amplifyIo of {@link MountOptions}
+ */
 export async function startSameImage(
   bench: Bench,
   workloads: Workloads,
   name: WorkloadName,
   link: Throttle,
+  amplifyIo = 0,
 ): Promise<ReadonlyMap<string, readonly ColdStart[]>> {
   const { bootstrap, repository } = await commonImage(workloads, name);
   const dir = `${bench.scratch}/same-image`;
@@ -42,7 +47,7 @@ export async function startSameImage(
     link.reset();
     const start = performance.now();
     const backend = registryBackend(link.host, repository);
-    const mounted = await mount({ program: bench.program, bootstrap, backend, dir: `${dir}/server` });
+    const mounted = await mount({ program: bench.program, bootstrap, backend, dir: `${dir}/server`, amplifyIo });
     try {
       const words = ["--mount", "--propagation", "private", "sh", "-ec", RUN, "sh", mounted.path, dir];
       const said = await output("unshare", [...words, ...ENVIRONMENT, ...WORKLOADS[name]]);
