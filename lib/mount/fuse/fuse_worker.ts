@@ -74,7 +74,6 @@ class FuseWorker implements OperationsHost {
     this.#session = FuseSessionHandle.open(start.fd, buffer, new ImageOperations(this), start);
     for (const message of start.images) this.#apply(message);
     this.#session.feed(start.init);
-    collectGarbage(); // of the start: this thread will not rest in a place where it could be done
     this.post({ kind: "ready", session: this.#session.address });
   }
 
