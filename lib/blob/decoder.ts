@@ -150,8 +150,9 @@ export class Decoder implements Disposable {
     return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
   }
 
-  /** Work is about to come: a first Worker starts while its bytes are on their way. */
+  /** Work is about to come: digests are made ready, and a first Worker starts, while its bytes are on their way. */
   prepare(): void {
+    prepareDigests().catch((error) => log.debug("digests not prepared", { error: messageOf(error) }));
     if (this.options.workers === 0 || this.#threads.size > 0) return;
     this.#turns.run("prefetch", async () => this.#rest(await this.#startThread())).catch((error) => {
       log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs one says so aloud

@@ -335,6 +335,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   #prefetchMounted(mounted: Mounted): void {
     const { cache, prefetch } = this.options;
     cache.expectReaders();
+    mounted.image.openAhead();
     const scope = prefetch?.();
     if (scope !== undefined) mounted.prefetch = this.#startPrefetch(mounted.image, scope);
   }

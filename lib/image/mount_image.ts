@@ -103,6 +103,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
       ? await takeOver(places, image, bootstrapPath)
       : await start(places, image, bootstrapPath, options),
   );
+  image.openAhead();
   if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
   const owned = cleanup.move();
   return {

@@ -1,7 +1,7 @@
 /**
  * An image made ready to be mounted: its bootstrap mapped and parsed, its blobs known to the cache.
  *
- * Nothing of the blobs is fetched here; each opens at the first read that needs it.
+ * Of the blobs only chunk tables are fetched here, and only by {@link OpenImage.openAhead}.
  *
  * ```ts
  * const bootstrap = MappedBootstrap.open(path);
@@ -18,7 +18,8 @@ import type { Fd } from "../../ffi/fd.ts";
 import { MADV, Mapping } from "../../ffi/sys_mman.ts";
 import { fstat, S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
 import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
@@ -27,13 +28,18 @@ import { ChunkTableFile } from "../blob/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
-import { effectiveBlobId, idsAtHome, separateMetaId } from "../rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, has, idsAtHome, separateMetaId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
+const log = logger("image");
+
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;
+
+/** Blobs that {@link OpenImage.openAhead} opens at a time: readers have places of their own in the queue. */
+const PARALLEL_OPENS = 4;
 
 /** What {@link OpenImage.open} needs. */
 export interface OpenImageOptions {
@@ -124,6 +130,25 @@ export class OpenImage implements MountableImage, AsyncDisposable {
       bootstrap[Symbol.dispose]();
       throw error;
     }
+  }
+
+  /**
+   * Opens the blobs, one after the other and some at a time, so that a reader finds their chunk tables: who reads a blob
+   * first would wait for one request more. What fails is told to that reader. A TARFS, of which all is read to open it,
+   * waits for one.
+   */
+  openAhead(): void {
+    const blobs = this.blobs.values().filter((_, index) => !this.#isTarfs(index));
+    const open = async () => {
+      for (const blob of blobs) {
+        await blob.open().catch((error) => log.debug("blob not opened", { blob: blob.id, error: messageOf(error) }));
+      }
+    };
+    for (let i = 0; i < PARALLEL_OPENS; i++) void open();
+  }
+
+  #isTarfs(index: number): boolean {
+    return has(this.tree.blobs[index]?.features ?? 0, BLOB_FEATURE.tarfs);
   }
 
   get tree(): Bootstrap {
