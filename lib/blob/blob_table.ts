@@ -50,8 +50,8 @@ export interface TableSource {
 /** The place of `.blob.meta` in the cache. */
 export interface TableCache {
   readonly path: string;
-  /** Stores it durably. */
-  replace(path: string, content: Uint8Array): Promise<void>;
+  /** Stores it in the background. What cannot be stored is fetched again. */
+  keep(content: Uint8Array): void;
 }
 
 interface Meta {
@@ -84,13 +84,13 @@ export async function loadChunkTable(source: TableSource, cache: TableCache | un
     const split = () => splitEmbedded(descriptor, meta, embeddedMeta);
     const columns = tryParse(source, "embedded", split);
     if (columns !== undefined) {
-      await store(cache, split());
+      store(cache, split());
       return await withDigests(source, columns);
     }
   }
   const fetched = await fetchMeta(source, meta);
   const columns = parse(source, fetched);
-  await store(cache, fetched);
+  store(cache, fetched);
   return await withDigests(source, columns);
 }
 
@@ -149,14 +149,8 @@ function openMeta({ cipher }: BlobDescriptor, meta: BlobMetaLocation, bytes: Uin
   return { ci: plain, header };
 }
 
-/** A table that cannot be stored is fetched again next time; reading goes on. */
-async function store(cache: TableCache | undefined, { ci, header }: Meta): Promise<void> {
-  if (cache === undefined) return;
-  try {
-    await cache.replace(cache.path, cacheBlobMetaImage(ci, header));
-  } catch (error) {
-    log.warn("blob meta not cached", { path: cache.path, error: messageOf(error) });
-  }
+function store(cache: TableCache | undefined, { ci, header }: Meta): void {
+  cache?.keep(cacheBlobMetaImage(ci, header));
 }
 
 /** An image without a chunk table of its own leaves the digests to the blob's digest section. */

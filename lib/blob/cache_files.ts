@@ -222,7 +222,10 @@ export interface BlobFilesSubject {
 
 /** The open files of one blob. */
 export class BlobFiles implements Disposable {
+  #named: Promise<void> | undefined;
+
   private constructor(
+    private readonly folder: CacheFolder,
     readonly data: CacheFile,
     /** Bytes that {@link data} has, unless somebody cut it. */
     readonly dataSize: number,
@@ -242,10 +245,25 @@ export class BlobFiles implements Disposable {
     const verified = stack.use(
       await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity(), changedNs: data.changedNs() }),
     );
-    if (folder.keeps) await folder.sync();
-    else for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path);
+    if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
     stack.move();
-    return new BlobFiles(data, subject.dataSize, map, verified);
+    return new BlobFiles(folder, data, subject.dataSize, map, verified);
+  }
+
+  /**
+   * The names of the files reach the disk. Not while the blob opens, since a reader waits for that: until something is
+   * claimed of the data, a reboot may lose any of the files.
+   *
+   * @throws {Error} what the disk says; the next call tries again
+   */
+  async syncNames(): Promise<void> {
+    this.#named ??= this.folder.sync();
+    try {
+      await this.#named;
+    } catch (error) {
+      this.#named = undefined;
+      throw error;
+    }
   }
 
   /** The blob is used: the time of its files tells, also after a reboot. The data file's is part of its seal. */
@@ -286,11 +304,11 @@ async function openData(folder: CacheFolder, paths: BlobPaths, sizeBytes: number
 
 async function openMap(path: string, count: number): Promise<ChunkMap> {
   try {
-    return await ChunkMap.open(path, count);
+    return ChunkMap.open(path, count);
   } catch (error) {
     if (!hasCode(error, "corrupt")) throw error;
     await setAside(path, error.message);
-    return await ChunkMap.open(path, count);
+    return ChunkMap.open(path, count);
   }
 }
 

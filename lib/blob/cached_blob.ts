@@ -8,7 +8,7 @@
  */
 import type { BlobSource } from "../backend/blob_source.ts";
 import { throwIfAborted } from "../base/abort.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
@@ -115,8 +115,8 @@ export class CachedBlob {
   #opened: Opened | undefined;
   readonly #stop = new AbortController();
   #corruptChunks = 0;
-  /** Ends when a chunk table that is not to be kept is gone. */
-  #discarding: Promise<void> | undefined;
+  /** Ends when the chunk table is in the cache, or not any more. */
+  #keeping: Promise<void> | undefined;
 
   /**
    * @param before resolves when the last holder of the same files has let go
@@ -191,7 +191,7 @@ export class CachedBlob {
     if (opened === undefined) return;
     this.#opened = undefined;
     await opened.fetcher.close();
-    await this.#discarding;
+    await this.#keeping;
     this.parts.decoder.drop(opened.target.key);
     try {
       await opened.readiness.flush();
@@ -225,7 +225,11 @@ export class CachedBlob {
     const { descriptor, records, embeddedMeta, source, metaSource } = spec;
     const tableHome = metaSource ?? sources;
     const read = (offset: number, length: number) =>
-      parts.queue.run("on-demand", () => tableHome.read(offset, length, { priority: "on-demand", signal }));
+      parts.queue.run("on-demand", () =>
+        parts.link.timed((progress) => {
+          const onProgress = (_: Uint8Array, filled: number) => progress(filled);
+          return tableHome.read(offset, length, { priority: "on-demand", signal, onProgress });
+        }));
     const recordsNow = () => {
       throwIfAborted(signal);
       return records();
@@ -233,7 +237,7 @@ export class CachedBlob {
     const tableSource = { id, descriptor, records: recordsNow, read, size: () => (metaSource ?? source).size(signal) };
     const loaded = await loadChunkTable(
       embeddedMeta === undefined ? tableSource : { ...tableSource, embeddedMeta },
-      { path: this.#paths.meta, replace: (path, content) => parts.folder.replace(path, content) },
+      { path: this.#paths.meta, keep: (content) => this.#keep(content) },
     );
     const { digester, compressor, cipher } = descriptor;
     const dataSize = cacheSizes(descriptor, loaded).data;
@@ -301,8 +305,17 @@ export class CachedBlob {
   #onCorrupt(row: number): void {
     if (this.#corruptChunks++ > 0) return;
     log.warn("chunk is corrupt at its source", { blob: this.id, chunk: row, sources: this.sources.descriptions });
-    this.#discarding = Deno.remove(this.#paths.meta).catch((error) => {
+    const { meta } = this.#paths;
+    this.#keeping = Promise.resolve(this.#keeping).then(() => Deno.remove(meta)).catch((error) => {
       if (!(error instanceof Deno.errors.NotFound)) log.warn("blob meta not removed", { blob: this.id, error });
+    });
+  }
+
+  /** Stores the chunk table. A reader does not wait for the disk; a table that cannot be stored is fetched again. */
+  #keep(content: Uint8Array): void {
+    const { meta } = this.#paths;
+    this.#keeping = this.parts.folder.replace(meta, content).catch((error) => {
+      log.warn("blob meta not cached", { path: meta, error: messageOf(error) });
     });
   }
 }

@@ -48,10 +48,10 @@ export class ChunkMap implements Disposable {
    *
    * @throws {NydusGdError} "corrupt" for a file that is not this blob's map, "io"
    */
-  static async open(path: string, count: number): Promise<ChunkMap> {
+  static open(path: string, count: number): ChunkMap {
     const file = CacheFile.open(path);
     try {
-      return await load(file, count, (bits, allReady) => new ChunkMap(file, bits, allReady));
+      return load(file, count, (bits, allReady) => new ChunkMap(file, bits, allReady));
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
@@ -108,17 +108,16 @@ export class ChunkMap implements Disposable {
   }
 }
 
-async function load<T>(
+function load<T>(
   file: CacheFile,
   count: number,
   make: (bits: Uint8Array<ArrayBuffer>, allReady: boolean) => T,
-): Promise<T> {
+): T {
   const { path, fd } = file;
   const bits = new Uint8Array(bitmapSize(count));
   const expected = CHUNK_MAP.HEADER_SIZE + bits.length;
   if (file.sizeBytes === 0) {
     ftruncate(fd, expected);
-    await file.syncData();
   } else if (file.sizeBytes !== expected) {
     damaged(path, 0, `it has ${file.sizeBytes} bytes, expected ${expected} for ${count} chunks`);
   }
@@ -132,7 +131,6 @@ async function load<T>(
       damaged(path, CHUNK_MAP.magic, `magic is 0x${magic.toString(16)}, expected 0x${CHUNK_MAP.MAGIC.toString(16)}`);
     }
     pwriteAll(fd, newHeader(), 0);
-    await file.syncData();
     return make(bits, false);
   }
   const version = view.getUint32(CHUNK_MAP.version, true);

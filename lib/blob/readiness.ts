@@ -193,7 +193,7 @@ export class Readiness {
       verified.record(rows, this.columns.digests);
       verified.seal(data.changedNs());
       map.claim(rows);
-      await Promise.all([verified.sync(), map.sync()]);
+      await Promise.all([verified.sync(), map.sync(), this.files.syncNames()]);
       this.#syncFailed = false;
     } catch (error) {
       throw this.#failure(error);

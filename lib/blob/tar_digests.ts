@@ -13,13 +13,10 @@
  */
 import { createHash } from "node:crypto";
 import { concatenate, equalBytes } from "../base/bytes.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { NydusGdError } from "../base/errors.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
 import { readMetaFile, type TableCache, type TableSource } from "./blob_table.ts";
 import { digest, prepareDigests } from "./codec.ts";
-
-const log = logger("blob");
 
 /** Bytes that are read at once. */
 const PIECE_BYTES = 4 << 20;
@@ -47,12 +44,7 @@ export async function addTarDigests(
   }
   const digests = await digestsOf(source, columns);
   columns.digests.set(digests);
-  if (cache === undefined) return;
-  try {
-    await cache.replace(cache.path, concatenate([places, digests]));
-  } catch (error) {
-    log.warn("digests of a tar not cached", { path: cache.path, error: messageOf(error) });
-  }
+  cache?.keep(concatenate([places, digests]));
 }
 
 /** Two images may cut one tar differently. */

@@ -41,7 +41,8 @@ function sourceOf(tar: Uint8Array, id = ID): TableSource & { reads: number } {
 }
 
 function cacheIn(temp: TempDir): TableCache {
-  return { path: temp.join("x.blob.meta"), replace: (path, content) => Deno.writeFile(path, content) };
+  const path = temp.join("x.blob.meta");
+  return { path, keep: (content) => Deno.writeFileSync(path, content) };
 }
 
 Deno.test("chunks of a tar get their digests when all of it is what its name says, once", async () => {

@@ -53,9 +53,11 @@ export class VerifiedDigests implements Disposable {
       const expected = encodeHeader(subject);
       const header = new Uint8Array(VERIFIED.HEADER_SIZE);
       if (file.sizeBytes !== size || pread(file.fd, header, 0) !== header.length || !equalBytes(header, expected)) {
-        // old digests must be gone for good before a header vouches for what stands behind it
-        ftruncate(file.fd, 0);
-        await file.syncData();
+        if (file.sizeBytes > 0) {
+          // old digests must be gone for good before a header vouches for what stands behind it
+          ftruncate(file.fd, 0);
+          await file.syncData();
+        }
         ftruncate(file.fd, size);
         pwriteAll(file.fd, expected, 0);
       }
