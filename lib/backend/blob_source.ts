@@ -17,16 +17,22 @@ import type { Priority } from "../base/limiter.ts";
  * Told as an answer comes: the first `filled` bytes of `bytes`, which will be the result, are there. An attempt that is
  * made again begins with other `bytes`. Must not throw.
  */
-export type ReadProgress = (bytes: Uint8Array<ArrayBuffer>, filled: number) => void;
+export type ReadProgress = (bytes: Uint8Array, filled: number) => void;
+
+/** How an answer may be watched while it comes. */
+export interface Growth {
+  /** Never called by sources that have a range at once. */
+  readonly onProgress?: ReadProgress | undefined;
+  /** It is to be in shared memory, for threads that look at its begin while its end is to come. */
+  readonly shared?: boolean | undefined;
+}
 
 /** How a read may be scheduled, watched and ended. */
-export interface ReadOptions {
+export interface ReadOptions extends Growth {
   readonly priority: Priority;
   readonly signal?: AbortSignal;
   /** How often bytes of this range came that were not those of the blob: a source with several ways takes another. */
   readonly wrongAnswers?: number;
-  /** Never called by sources that have a range at once. */
-  readonly onProgress?: ReadProgress | undefined;
 }
 
 /** One blob at its home. */
@@ -38,7 +44,7 @@ export interface BlobSource {
    *
    * @throws {NydusGdError} "not-found", "unauthorized", "unavailable", "io", "interrupted"
    */
-  read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
+  read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array>;
   /** Bytes of the whole blob. Also the check that it exists. */
   size(signal?: AbortSignal): Promise<number>;
 }

@@ -21,7 +21,7 @@ export type DecodeRequest =
     readonly type: "decode";
     readonly key: number;
     readonly rows: readonly number[];
-    readonly stored: Uint8Array<ArrayBuffer>;
+    readonly stored: Uint8Array;
     readonly offset: number;
   }
   /** Compare `rows` of `stored`, which are as in "decode", with their digests. All columns are in shared memory. */
@@ -29,7 +29,7 @@ export type DecodeRequest =
     readonly type: "verify";
     readonly coding: ChunkCoding;
     readonly rows: readonly number[];
-    readonly stored: Uint8Array<ArrayBuffer>;
+    readonly stored: Uint8Array;
     readonly offset: number;
   }
   /** Check `rows` in the data file. */

@@ -105,12 +105,12 @@ export class Decoder implements Disposable {
   /**
    * Decodes chunks into the cache file: {@link decodeChunks}.
    *
-   * @param stored given away: not to be used afterwards
+   * @param stored not to be changed afterwards; given away, unless it is shared or a part of something
    */
   async decode(
     target: DecodeTarget,
     rows: readonly number[],
-    stored: Uint8Array<ArrayBuffer>,
+    stored: Uint8Array,
     offset: number,
     priority: Priority,
   ): Promise<readonly ChunkFailure[]> {
@@ -118,27 +118,29 @@ export class Decoder implements Disposable {
       await prepareDigests();
       return decodeChunks(target, rows, stored, offset);
     }
-    const request = { type: "decode", key: target.key, rows, stored, offset } as const;
-    return await this.#runInThread(target, request, transferOf(stored), priority);
+    const { sent, transfer } = sendable(stored);
+    const request = { type: "decode", key: target.key, rows, stored: sent, offset } as const;
+    return await this.#runInThread(target, request, transfer, priority);
   }
 
   /**
    * Compares chunks with their digests, and keeps nothing: {@link verifyChunks}.
    *
-   * @param stored given away: not to be used afterwards
+   * @param stored not to be changed afterwards; given away, unless it is shared or a part of something
    */
   async verify(
     coding: ChunkCoding,
     rows: readonly number[],
-    stored: Uint8Array<ArrayBuffer>,
+    stored: Uint8Array,
     offset: number,
   ): Promise<readonly ChunkFailure[]> {
     if (this.#isSmall(coding, rows)) {
       await prepareDigests();
       return verifyChunks(coding, rows, stored, offset);
     }
-    const request = { type: "verify", coding, rows, stored, offset } as const;
-    return await this.#runInThread(undefined, request, transferOf(stored), "on-demand");
+    const { sent, transfer } = sendable(stored);
+    const request = { type: "verify", coding, rows, stored: sent, offset } as const;
+    return await this.#runInThread(undefined, request, transfer, "on-demand");
   }
 
   /** Checks chunks in the cache file: {@link checkChunks}. */
@@ -231,7 +233,9 @@ export class Decoder implements Disposable {
   }
 }
 
-/** A view of a larger buffer is copied: others may look at the rest. */
-function transferOf(stored: Uint8Array<ArrayBuffer>): Transferable[] {
-  return stored.byteLength === stored.buffer.byteLength ? [stored.buffer] : [];
+/** What is shared is seen by the Worker; of what is a part of something, only that part is sent. */
+function sendable(stored: Uint8Array): { readonly sent: Uint8Array; readonly transfer: Transferable[] } {
+  if (stored.buffer instanceof SharedArrayBuffer) return { sent: stored, transfer: [] };
+  const own = stored.byteLength === stored.buffer.byteLength ? stored : stored.slice();
+  return { sent: own, transfer: [own.buffer as ArrayBuffer] };
 }

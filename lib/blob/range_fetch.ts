@@ -79,8 +79,8 @@ export class RangeFetch implements RunningRequest {
     try {
       const bytes = await this.#read();
       const { awaited, others } = parted(this.#handOver());
-      if (others.length > 0) this.#decodeCopy(awaited, bytes);
-      this.#decode(others.length > 0 ? others : awaited, bytes, this.plan.offset);
+      this.#decodePart(awaited, bytes);
+      this.#decodePart(others, bytes);
     } catch (error) {
       this.events.failed(this.#handOver(), error);
     }
@@ -88,17 +88,17 @@ export class RangeFetch implements RunningRequest {
     for (const { flight, failures } of this.#wrong) this.events.landed(flight, failures);
   }
 
-  async #read(): Promise<Uint8Array<ArrayBuffer>> {
+  async #read(): Promise<Uint8Array> {
     const { sources, link } = this.parts;
     const { offset, length } = this.plan;
     try {
       return await link.timed((progress) => {
-        const onProgress = (bytes: Uint8Array<ArrayBuffer>, filled: number) => {
+        const onProgress = (bytes: Uint8Array, filled: number) => {
           progress(filled);
           this.#grown(bytes, filled);
         };
-        const options = { priority: toPriority(this.first.urgency), signal: this.controller.signal, onProgress };
-        return sources.read(offset, length, options, this.first.wrongAnswers);
+        const priority = toPriority(this.first.urgency), { signal } = this.controller;
+        return sources.read(offset, length, { priority, signal, onProgress, shared: true }, this.first.wrongAnswers);
       });
     } finally {
       this.reading = false;
@@ -106,7 +106,7 @@ export class RangeFetch implements RunningRequest {
   }
 
   /** The first `filled` bytes are here. */
-  #grown(bytes: Uint8Array<ArrayBuffer>, filled: number): void {
+  #grown(bytes: Uint8Array, filled: number): void {
     if (!this.reading || filled >= this.plan.length) return;
     const end = this.plan.offset + filled;
     const incomplete = this.#flights.findIndex((flight) => this.#place(flight).end > end);
@@ -116,8 +116,8 @@ export class RangeFetch implements RunningRequest {
     if (awaited.length === 0 && !isPiece) return;
     const coming = incomplete < 0 ? [] : this.#flights.slice(incomplete);
     this.#flights = isPiece ? coming : [...others, ...coming];
-    this.#decodeCopy(awaited, bytes);
-    if (isPiece) this.#decodeCopy(others, bytes);
+    this.#decodePart(awaited, bytes);
+    if (isPiece) this.#decodePart(others, bytes);
   }
 
   /** What is left; what becomes of the request is nothing to it any more. */
@@ -128,23 +128,23 @@ export class RangeFetch implements RunningRequest {
   }
 
   /** Decodes flights whose bytes are in `bytes`, which goes on to be used. */
-  #decodeCopy(flights: readonly Flight[], bytes: Uint8Array<ArrayBuffer>): void {
+  #decodePart(flights: readonly Flight[], bytes: Uint8Array): void {
     if (flights.length === 0) return;
     const places = flights.map((flight) => this.#place(flight));
     const start = Math.min(...places.map(({ start }) => start)), end = Math.max(...places.map(({ end }) => end));
     const { offset } = this.plan;
-    this.#decode(flights, bytes.slice(start - offset, end - offset), start);
+    this.#decode(flights, bytes.subarray(start - offset, end - offset), start);
   }
 
-  /** @param bytes of the blob from `offset`, given away */
-  #decode(flights: readonly Flight[], bytes: Uint8Array<ArrayBuffer>, offset: number): void {
+  /** @param bytes of the blob from `offset` */
+  #decode(flights: readonly Flight[], bytes: Uint8Array, offset: number): void {
     for (const flight of flights) flight.request = undefined;
     const decoding = this.#decoded(flights, bytes, offset).catch((error) => this.events.failed(flights, error));
     const tracked = decoding.finally(() => this.#decoding.delete(tracked));
     this.#decoding.add(tracked);
   }
 
-  async #decoded(flights: readonly Flight[], bytes: Uint8Array<ArrayBuffer>, offset: number): Promise<void> {
+  async #decoded(flights: readonly Flight[], bytes: Uint8Array, offset: number): Promise<void> {
     if (flights.length === 0) return;
     const { target, readiness, decoder, room } = this.parts;
     const rows = flights.flatMap((flight) => flight.rows);

@@ -52,7 +52,7 @@ export class BlobSources {
    * @param skip sources to pass over first, as their bytes were wrong; one that has its turn again is told
    * @throws {NydusGdError} what the first source said
    */
-  async read(offset: number, length: number, options: ReadOptions, skip = 0): Promise<Uint8Array<ArrayBuffer>> {
+  async read(offset: number, length: number, options: ReadOptions, skip = 0): Promise<Uint8Array> {
     const sources = [...this.#sources];
     const wrongAnswers = Math.floor(skip / sources.length);
     let first: unknown;
@@ -77,9 +77,9 @@ export class BlobSources {
     offset: number,
     length: number,
     options: ReadOptions,
-  ): Promise<Uint8Array<ArrayBuffer>> {
+  ): Promise<Uint8Array> {
     this.counters.requests++;
-    let bytes: Uint8Array<ArrayBuffer>;
+    let bytes: Uint8Array;
     try {
       bytes = await source.read(offset, length, options);
     } catch (error) {

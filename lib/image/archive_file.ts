@@ -11,6 +11,7 @@ import { BLOCK_SIZE, paddingOf, type TarEntry, TarError } from "../archive/tar.t
 import { TarReader } from "../archive/tar_reader.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
 import type { BlobSource } from "../backend/blob_source.ts";
+import { unshared } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { readAt } from "../backend/read_at.ts";
 
@@ -58,7 +59,8 @@ export class ArchiveFile {
       throw new NydusGdError("invalid-image", `Cannot read archive ${this.path}: ${state}`);
     }
     const options = signal === undefined ? {} : { signal };
-    return size === 0 ? new Uint8Array() : await this.source(name).read(0, size, { priority: "on-demand", ...options });
+    if (size === 0) return new Uint8Array();
+    return unshared(await this.source(name).read(0, size, { priority: "on-demand", ...options }));
   }
 
   /** A file as a blob; that it is not there shows when it is read. */

@@ -208,7 +208,7 @@ class BlobAtHome implements BlobSource {
     return this.#source.description;
   }
 
-  read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
+  read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array> {
     return this.#ask((source) => source.read(offset, length, options), options.signal);
   }
 

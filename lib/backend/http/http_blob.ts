@@ -48,13 +48,12 @@ export class HttpBlob implements BlobSource {
     this.#what = `read blob ${id} from ${server.description}`;
   }
 
-  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
+  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array> {
     if (length === 0) return new Uint8Array(0);
     const headers = { range: rangeHeader(offset, length) };
     return await this.#retrying(
       options,
-      (attempt) =>
-        this.#once("GET", headers, attempt, (response) => readRange(response, offset, length, options.onProgress)),
+      (attempt) => this.#once("GET", headers, attempt, (response) => readRange(response, offset, length, options)),
     );
   }
 

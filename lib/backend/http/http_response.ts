@@ -4,7 +4,7 @@
  * @module
  */
 import { concatenate } from "../../base/bytes.ts";
-import type { ReadProgress } from "../blob_source.ts";
+import type { Growth } from "../blob_source.ts";
 import type { AnswerBody } from "./answer_body.ts";
 import type { ResponseHead } from "./response_parser.ts";
 import { brokenAnswer } from "./transfer_error.ts";
@@ -43,18 +43,18 @@ export class HttpResponse {
   }
 
   /** The body, which must be exactly `length` bytes long. */
-  exact(length: number, onProgress?: ReadProgress): Promise<Uint8Array<ArrayBuffer>> {
+  exact(length: number, growth: Growth = {}): Promise<Uint8Array> {
     const promised = this.contentLength;
     if (promised !== undefined && promised !== length) {
       this.body.giveUp();
       return Promise.reject(brokenAnswer(`the answer has ${promised} bytes, not ${length}`));
     }
-    return this.#collect(0, length, false, onProgress);
+    return this.#collect(0, length, false, growth);
   }
 
   /** `length` bytes from `offset` of a body that may go on; what follows is not waited for. */
-  slice(offset: number, length: number, onProgress?: ReadProgress): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#collect(offset, length, true, onProgress);
+  slice(offset: number, length: number, growth: Growth = {}): Promise<Uint8Array> {
+    return this.#collect(offset, length, true, growth);
   }
 
   /** The whole body as text. One that is longer than `maxBytes` is an error. */
@@ -101,9 +101,9 @@ export class HttpResponse {
     offset: number,
     length: number,
     mayGoOn: boolean,
-    onProgress: ReadProgress | undefined,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const out = new Uint8Array(length);
+    { onProgress, shared = false }: Growth,
+  ): Promise<Uint8Array> {
+    const out = new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
     const end = offset + length;
     let seen = 0;
     await this.#consume((piece) => {

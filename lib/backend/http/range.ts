@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { ReadProgress } from "../blob_source.ts";
+import type { Growth } from "../blob_source.ts";
 import { parseContentRange } from "./content_range.ts";
 import type { HttpResponse } from "./http_response.ts";
 import { brokenAnswer } from "./transfer_error.ts";
@@ -44,8 +44,8 @@ export function readRange(
   response: HttpResponse,
   offset: number,
   length: number,
-  onProgress?: ReadProgress,
-): Promise<Uint8Array<ArrayBuffer>> {
+  growth?: Growth,
+): Promise<Uint8Array> {
   const { status } = response;
   const encoding = response.header("content-encoding") ?? "identity";
   if (encoding !== "identity") throw brokenAnswer(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
@@ -56,7 +56,7 @@ export function readRange(
       const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
       throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
     }
-    return response.exact(length, onProgress);
+    return response.exact(length, growth);
   }
   if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.server}, expected 206`);
   const total = response.contentLength;
@@ -64,5 +64,5 @@ export function readRange(
   if (total < offset + length) {
     throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
   }
-  return response.slice(offset, length, onProgress);
+  return response.slice(offset, length, growth);
 }

@@ -43,7 +43,7 @@ export class RegistryBlob implements BlobSource {
     this.#path = `/v2/${repository.name}/blobs/${digest}`;
   }
 
-  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
+  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array> {
     if (length === 0) return new Uint8Array(0);
     const headers = { range: rangeHeader(offset, length) };
     const attempt = (host: RegistryTransport, startAt: URL | undefined, routing: RoutingOptions) =>
@@ -51,7 +51,7 @@ export class RegistryBlob implements BlobSource {
         { method: "GET", path: this.#path, headers, what: this.#what, startAt },
         routing,
         async (response) => {
-          const bytes = await readRange(response, offset, length, options.onProgress);
+          const bytes = await readRange(response, offset, length, options);
           this.#remember(host, response);
           return bytes;
         },

@@ -4,6 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { unshared } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, isDigest, parseDigest } from "../../oci/digest.ts";
@@ -95,7 +96,7 @@ export async function getSmallBlob(
   if (size > maxBytes) throw new NydusGdError("invalid-image", `Cannot ${what}: ${size} bytes exceed ${maxBytes}`);
   const path = `/v2/${repository.name}/blobs/${digest}`;
   return await repository.request({ method: "GET", path, what }, onDemand(signal), async (response) => {
-    const bytes = await response.exact(size, (_bytes, filled) => onProgress?.(filled));
+    const bytes = unshared(await response.exact(size, { onProgress: (_bytes, filled) => onProgress?.(filled) }));
     const actual = digestOf(bytes, digestAlgorithm(digest));
     if (actual !== digest) throw new NydusGdError("corrupt", `Cannot ${what}: its digest is ${actual}`);
     return bytes;

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { unshared } from "../../base/bytes.ts";
 import type { BlobSource } from "../../backend/blob_source.ts";
 
 /** Bytes of a piece: two of them are in memory. */
@@ -27,6 +28,6 @@ export async function* streamBlob(
     const piece = await next;
     offset += piece.length;
     next = read(offset);
-    yield piece;
+    yield unshared(piece);
   }
 }
