@@ -25,21 +25,26 @@ export class DockerNames {
   readonly #diffIds = new LRUCache<string, readonly string[]>({ max: IMAGES_REMEMBERED });
 
   /**
-   * "host/repository:tag" of every image that has the layer, sorted.
+   * "host/repository:tag" of every image that has a layer, sorted, for each of the layers that some image has.
    *
    * @param imageDir `<data-root>/image/<driver>`
-   * @param diffId "sha256:…"
+   * @param wanted diffIDs of the layers: "sha256:…"
    */
-  async of(imageDir: string, diffId: string): Promise<string[]> {
+  async of(imageDir: string, wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, readonly string[]>> {
+    const found = new Map<string, string[]>();
+    if (wanted.size === 0) return found;
     const document = await readDockerJson(Repositories, join(imageDir, "repositories.json"));
-    const names: string[] = [];
-    for (const references of Object.values(document?.Repositories ?? {})) {
-      for (const [name, imageId] of Object.entries(references)) {
-        if (name.includes("@")) continue;
-        if ((await this.#layersOf(imageDir, imageId)).includes(diffId)) names.push(name);
+    const tags = Object.values(document?.Repositories ?? {}).flatMap((references) => Object.entries(references))
+      .filter(([name]) => !name.includes("@"));
+    for (const [name, imageId] of tags) {
+      for (const diffId of wanted.intersection(new Set(await this.#layersOf(imageDir, imageId)))) {
+        const names = found.get(diffId);
+        if (names === undefined) found.set(diffId, [name]);
+        else names.push(name);
       }
     }
-    return names.sort();
+    for (const names of found.values()) names.sort();
+    return found;
   }
 
   async #layersOf(imageDir: string, imageId: string): Promise<readonly string[]> {

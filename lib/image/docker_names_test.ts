@@ -27,25 +27,29 @@ async function writeImages(dir: string): Promise<void> {
   await Deno.writeTextFile(`${dir}/repositories.json`, JSON.stringify({ Repositories: repositories }));
 }
 
+const namesOf = async (names: DockerNames, dir: string, ...layers: string[]) =>
+  Object.fromEntries(await names.of(dir, new Set(layers)));
+
 Deno.test("a layer has the tags of the images that are made of it", async () => {
   using temp = TempDir.make();
   await writeImages(temp.path);
   const names = new DockerNames();
-  assert.deepEqual(await names.of(temp.path, LAYER), ["reg:5000/app:1", "reg:5000/app:2"]);
-  assert.deepEqual(await names.of(temp.path, "sha256:none"), []);
+  const expected = { [LAYER]: ["reg:5000/app:1", "reg:5000/app:2"], "sha256:c": ["other:latest"] };
+  assert.deepEqual(await namesOf(names, temp.path, LAYER, "sha256:c", "sha256:none"), expected);
+  assert.deepEqual(await namesOf(names, temp.path), {});
   await Deno.writeTextFile(temp.join("repositories.json"), JSON.stringify({ Repositories: {} }));
-  assert.deepEqual(await names.of(temp.path, LAYER), []);
+  assert.deepEqual(await namesOf(names, temp.path, LAYER), {});
 });
 
 Deno.test("files that are missing, damaged or of another form give no names", async () => {
   using temp = TempDir.make();
   const names = new DockerNames();
-  assert.deepEqual(await names.of(temp.path, LAYER), []);
+  assert.deepEqual(await namesOf(names, temp.path, LAYER), {});
   await writeImages(temp.path);
   await Deno.writeTextFile(temp.join(`imagedb/content/sha256/${ONE}`), '{"rootfs": 1}');
-  assert.deepEqual(await names.of(temp.path, LAYER), []);
+  assert.deepEqual(await namesOf(names, temp.path, LAYER), {});
   for (const text of ["", "[1]", '{"Repositories": {"a": 1}}']) {
     await Deno.writeTextFile(temp.join("repositories.json"), text);
-    assert.deepEqual(await names.of(temp.path, LAYER), [], text);
+    assert.deepEqual(await namesOf(names, temp.path, LAYER), {}, text);
   }
 });

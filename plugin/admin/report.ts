@@ -87,36 +87,44 @@ export class StatusReporter {
 
   async #images(images: readonly MountedImageReport[]): Promise<ImageStatus[]> {
     const byHome = Map.groupBy(images, ({ layer }) => layer.home);
-    const found = await Promise.all(Array.from(byHome, ([home, own]) => {
-      const holders = new Set(own.flatMap(({ holders }) => holders));
-      return this.#containers.of(dockerImageDir(home), holders);
+    const statuses = await Promise.all(Array.from(byHome, async ([home, own]) => {
+      const imageDir = dockerImageDir(home);
+      const [names, containers] = await Promise.all([
+        this.#names.of(imageDir, new Set(own.flatMap(({ layer }) => layer.diffId ?? []))),
+        this.#containers.of(imageDir, new Set(own.flatMap(({ holders }) => holders))),
+      ]);
+      return own.map((image) => imageStatus(image, names, containers));
     }));
-    const containers = new Map(found.flatMap((each) => [...each]));
-    return await Promise.all(images.map((image) => this.#image(image, containers)));
+    return statuses.flat();
   }
+}
 
-  async #image(image: MountedImageReport, containers: ReadonlyMap<string, DockerContainer>): Promise<ImageStatus> {
-    const { layer, home, fsDriver, refusal, path, holders, misses, missesPerSecond, blobs, prefetch } = image;
-    return {
-      layer: layer.id,
-      names: layer.diffId === undefined ? [] : await this.#names.of(dockerImageDir(layer.home), layer.diffId),
-      home,
-      fs_driver: fsDriver,
-      refusal: refusal ?? null,
-      path,
-      used_by: holders.map((holder) => {
-        const { id = null, name = null } = containers.get(holder) ?? {};
-        return { layer: holder, container: id, name };
-      }),
-      misses,
-      misses_per_second: missesPerSecond,
-      blobs: blobs.map(blobStatus),
-      prefetch: prefetch === undefined
-        ? null
-        : { state: prefetch.state, ready_bytes: prefetch.readyBytes, failures: prefetch.failures },
-      errors: blobs.flatMap(errorsOf),
-    };
-  }
+/** @param names of Docker's images, by diffID @param containers by layer */
+function imageStatus(
+  image: MountedImageReport,
+  names: ReadonlyMap<string, readonly string[]>,
+  containers: ReadonlyMap<string, DockerContainer>,
+): ImageStatus {
+  const { layer, home, fsDriver, refusal, path, holders, misses, missesPerSecond, blobs, prefetch } = image;
+  return {
+    layer: layer.id,
+    names: [...names.get(layer.diffId ?? "") ?? []],
+    home,
+    fs_driver: fsDriver,
+    refusal: refusal ?? null,
+    path,
+    used_by: holders.map((holder) => {
+      const { id = null, name = null } = containers.get(holder) ?? {};
+      return { layer: holder, container: id, name };
+    }),
+    misses,
+    misses_per_second: missesPerSecond,
+    blobs: blobs.map(blobStatus),
+    prefetch: prefetch === undefined
+      ? null
+      : { state: prefetch.state, ready_bytes: prefetch.readyBytes, failures: prefetch.failures },
+    errors: blobs.flatMap(errorsOf),
+  };
 }
 
 function blobStatus(blob: BlobStats): ImageStatus["blobs"][number] {
