@@ -14,6 +14,7 @@ import type { BlobSource } from "../backend/blob_source.ts";
 import { unshared } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { readAt } from "../backend/read_at.ts";
+import { plainName } from "./archive_names.ts";
 
 /** Bytes that are read at once while headers are looked for. */
 const WINDOW_BYTES = 64 << 10;
@@ -38,8 +39,22 @@ export class ArchiveFile {
    * @throws {TarError} "invalid-image" for what is no tar, or ends too early; {NydusGdError} "interrupted"
    */
   static async open(path: string, signal: AbortSignal): Promise<ArchiveFile> {
+    return await ArchiveFile.openIf(path, () => true, signal) as ArchiveFile;
+  }
+
+  /**
+   * As {@link open}; undefined as soon as there is a name in the archive that is not expected.
+   *
+   * @param isExpected gets names without "./" and slashes at their end
+   */
+  static async openIf(
+    path: string,
+    isExpected: (name: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<ArchiveFile | undefined> {
+    const places = await placesOf(path, isExpected, signal);
     const whole = new LocalFsBackend({ blobFile: path, dir: undefined, altDirs: [] }).blob("archive");
-    return new ArchiveFile(path, await placesOf(path, signal), whole);
+    return places && new ArchiveFile(path, places, whole);
   }
 
   /** Whether there is a file of that name. */
@@ -93,7 +108,11 @@ export class ArchiveFile {
   }
 }
 
-async function placesOf(path: string, signal: AbortSignal): Promise<Map<string, Place>> {
+async function placesOf(
+  path: string,
+  isExpected: (name: string) => boolean,
+  signal: AbortSignal,
+): Promise<Map<string, Place> | undefined> {
   const places = new Map<string, Place>();
   const entries: TarEntry[] = [];
   const reader = new TarReader({ entry: (entry) => entries.push(entry), data: () => {}, endEntry: () => {} });
@@ -110,6 +129,7 @@ async function placesOf(path: string, signal: AbortSignal): Promise<Map<string, 
       const entry = entries.pop();
       const offset = at + used + block.length;
       if (entry !== undefined) {
+        if (!isExpected(plainName(new TextDecoder().decode(entry.name)))) return undefined;
         if (offset + entry.sizeBytes > archiveSize && skipped > 0) throw cutOff(path, entry);
         note(places, entry, offset, skipped);
       }
@@ -137,9 +157,4 @@ function note(places: Map<string, Place>, entry: TarEntry, offset: number, skipp
   else if (type === "link") places.set(name, { target: plainName(target) });
   else if (type === "symlink") places.set(name, { target: plainName(posix.join(posix.dirname(name), target)) });
   else places.delete(name);
-}
-
-/** "./blobs//sha256/" is "blobs/sha256". */
-function plainName(name: string): string {
-  return posix.normalize(name).replace(/^(\.\/|\/)+/, "").replace(/\/$/, "");
 }

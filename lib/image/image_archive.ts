@@ -2,14 +2,16 @@
  * Archives of images: what `docker save`, `podman save` and `skopeo copy … oci-archive:` write.
  *
  * `tar:FILE` may be one of these or a whole file system; the names in it tell. One that is compressed is decompressed to
- * a file first, as what it says comes last; whether that is worth it is told by its first name.
+ * a file for that, as what it says comes last.
  *
  * @module
  */
 import { join, resolve } from "node:path";
 import { ignore, NydusGdError } from "../base/errors.ts";
-import { HEADER } from "../archive/tar.ts";
+import { TarError } from "../archive/tar.ts";
+import { TarReader } from "../archive/tar_reader.ts";
 import { ArchiveFile } from "./archive_file.ts";
+import { ImageArchiveNames, isOfImages } from "./archive_names.ts";
 import { layerCompression } from "./bootstrap_layer_reader.ts";
 import { tarOfLayer } from "./convert/layer_tar.ts";
 import { SAVED_IMAGES } from "./docker/saved_images.ts";
@@ -18,10 +20,6 @@ import { OciLayout } from "./oci_layout.ts";
 import { SpoolFile } from "./spool_file.ts";
 
 const PREFIX = "tar:";
-
-/** What the first name in an archive of images is. */
-const FIRST_NAME =
-  /^(\.\/)?(blobs\/|oci-layout$|index\.json$|manifest\.json$|repositories$|[0-9a-f]{64}(\.json$|\.tar$|\/))/;
 
 /** An archive of images, and which of them is meant. */
 export interface ImageArchive {
@@ -48,8 +46,7 @@ export async function openImageArchive(
   signal: AbortSignal,
 ): Promise<ImageArchive | undefined> {
   const { path, name } = await locateArchive(text);
-  const plain = await plainArchive(path, folder, signal);
-  const archive = plain === undefined ? undefined : await ArchiveFile.open(plain, signal);
+  const archive = await readNames(path, folder, signal);
   if (archive !== undefined && (archive.has(SAVED_IMAGES) || OciLayout.ofArchive(archive, name) !== undefined)) {
     return { archive, name };
   }
@@ -74,27 +71,41 @@ async function locateArchive(text: string): Promise<{ path: string; name: string
   throw new NydusGdError("not-found", `Cannot read ${text}: there is no such file`);
 }
 
+/** Undefined for what is no archive of images. */
+async function readNames(path: string, folder: string, signal: AbortSignal): Promise<ArchiveFile | undefined> {
+  try {
+    const plain = await plainArchive(path, folder, signal);
+    return plain === undefined ? undefined : await ArchiveFile.openIf(plain, isOfImages, signal);
+  } catch (error) {
+    if (!(error instanceof TarError) || error.message.includes(path)) throw error;
+    const message = `Cannot read archive ${path}: ${error.message.replace(/^C/, "c")}`;
+    throw new TarError(message, undefined, { cause: error });
+  }
+}
+
 /** The file itself, or what it is decompressed; undefined where that is no archive of images. */
 async function plainArchive(path: string, folder: string, signal: AbortSignal): Promise<string | undefined> {
   const pieces = streamFile(path, signal);
   const first = await pieces.next();
   await pieces.return(undefined);
   if (first.done || layerCompression(first.value) === "none") return path;
-  const expected = { what: `archive ${path}`, doing: "convert", digest: undefined, diffId: undefined } as const;
-  const tar = tarOfLayer(streamFile(path, signal), expected);
-  const begin = await tar.next();
-  if (begin.done || !FIRST_NAME.test(firstName(begin.value))) {
-    await tar.return(undefined);
-    return undefined;
-  }
   const plain = join(folder, `${crypto.randomUUID()}.tar`);
-  using file = SpoolFile.create(plain, `decompress archive ${path}`);
-  file.write(begin.value);
-  await file.writeEach(tar);
-  return plain;
-}
-
-function firstName(tar: Uint8Array): string {
-  const [offset, length] = HEADER.name;
-  return new TextDecoder().decode(tar.subarray(offset, offset + length)).replace(/\0.*$/s, "");
+  const names = new ImageArchiveNames();
+  const reader = new TarReader(names);
+  const expected = { what: `archive ${path}`, doing: "convert", digest: undefined, diffId: undefined } as const;
+  {
+    using file = SpoolFile.create(plain, `decompress archive ${path}`);
+    for await (const piece of tarOfLayer(streamFile(path, signal), expected)) {
+      try {
+        reader.push(piece);
+      } catch (error) {
+        if (!names.isOfFiles) throw error; // else it is of what is behind the last name that counts
+      }
+      if (names.isOfFiles) break;
+      file.write(piece);
+    }
+  }
+  if (!names.isOfFiles) return plain;
+  await Deno.remove(plain);
+  return undefined;
 }

@@ -121,12 +121,12 @@ Deno.test("a layout in an archive is written and read like one in a folder, byte
 Deno.test("an archive that has an ordinary image in a layout is one of images, and one with names like it is of files", async () => {
   using kit = new ConvertKit();
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: LOWER }] });
-  const { success } = await new Deno.Command("tar", {
-    args: ["-C", kit.temp.join("source"), "-cf", kit.temp.join("layout.tar"), "."],
-  }).output();
-  assert.ok(success);
-  await kit.convert(`tar:${kit.temp.join("layout.tar")}`, kit.named("target"), {}, { withOci: true });
-  assert.deepEqual(await kit.paths(), ["/", "/d", "/d/a", "/d/gone"]);
+  for (const [flags, name] of [["-cf", "layout.tar"], ["-czf", "layout.tar.gz"]] as const) {
+    const args = ["-C", kit.temp.join("source"), flags, kit.temp.join(name), "."];
+    assert.ok((await new Deno.Command("tar", { args }).output()).success);
+    await kit.convert(`tar:${kit.temp.join(name)}`, kit.named("target"), {}, { withOci: true });
+    assert.deepEqual(await kit.paths(), ["/", "/d", "/d/a", "/d/gone"]);
+  }
 
   await Deno.writeFile(kit.temp.join("files.tar"), tarOf(file("index.json", "{}"), dir("blobs")));
   await kit.convert(`tar:${kit.temp.join("files.tar")}`, kit.named("target"));
