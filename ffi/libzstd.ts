@@ -50,12 +50,12 @@ export function zstdDecompress(source: Uint8Array, destination: Uint8Array): num
   if (decompressor === null) throw new ZstdError("Cannot decompress zstd: no memory for a context");
   const room = BigInt(destination.length);
   const result = zstd().ZSTD_decompressDCtx(decompressor, destination, room, source, BigInt(source.length));
-  return checked(result, "decompress");
+  return zstdResult(result, "decompress");
 }
 
 /** Bytes that compressing so many may take. */
 export function zstdBound(sizeBytes: number): number {
-  return checked(zstd().ZSTD_compressBound(BigInt(sizeBytes)), "compress");
+  return zstdResult(zstd().ZSTD_compressBound(BigInt(sizeBytes)), "compress");
 }
 
 /**
@@ -68,7 +68,7 @@ export function zstdCompressInto(source: Uint8Array, destination: Uint8Array, le
   if (compressor === null) throw new ZstdError("Cannot compress zstd: no memory for a context");
   const room = BigInt(destination.length);
   const written = zstd().ZSTD_compressCCtx(compressor, destination, room, source, BigInt(source.length), level);
-  return checked(written, "compress");
+  return zstdResult(written, "compress");
 }
 
 /** As {@link zstdCompressInto}, into memory of its own. */
@@ -77,7 +77,13 @@ export function zstdCompress(source: Uint8Array, level: number): Uint8Array<Arra
   return destination.slice(0, zstdCompressInto(source, destination, level));
 }
 
-function checked(result: bigint, what: string): number {
+/**
+ * What a call of the library gave.
+ *
+ * @param what for messages: "decompress"
+ * @throws {ZstdError} where it is an error
+ */
+export function zstdResult(result: bigint, what: string): number {
   if (zstd().ZSTD_isError(result) === 0) return Number(result);
   const name = zstd().ZSTD_getErrorName(result);
   const reason = name === null ? "unknown error" : new Deno.UnsafePointerView(name).getCString();

@@ -30,10 +30,15 @@ export interface BootstrapLayer {
 /** How the bytes of a layer are compressed, by their first ones. */
 export type LayerCompression = "none" | "gzip" | "zstd";
 
+/** Magic numbers of a zstd frame, and of one that is passed over, in big endian; the latter's digit counts its kinds. */
+const ZSTD = 0x28b52ffd, ZSTD_SKIPPABLE = 0x502a4d18, ANY_KIND = 0x0f000000;
+
 /** Tells gzip and zstd by their magic numbers; "none" is not looked at further. */
 export function layerCompression(head: Uint8Array): LayerCompression {
   if (head[0] === 0x1f && head[1] === 0x8b) return "gzip";
-  return head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd ? "zstd" : "none";
+  if (head.length < 4) return "none";
+  const magic = new DataView(head.buffer, head.byteOffset).getUint32(0);
+  return magic === ZSTD || (magic & ~ANY_KIND) === ZSTD_SKIPPABLE ? "zstd" : "none";
 }
 
 /**

@@ -10,6 +10,8 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 export interface TestLayer {
   readonly tar: Uint8Array;
   readonly compression?: "none" | "gzip" | "zstd";
+  /** The stored bytes, where no plain compression of the tar gives them. */
+  readonly stored?: Uint8Array;
   readonly mediaType?: string;
   /** In place of the tar's own. */
   readonly diffId?: string;
@@ -24,6 +26,19 @@ export interface TestImage {
   readonly config?: Record<string, unknown>;
   readonly history?: readonly Record<string, unknown>[];
   readonly annotations?: Record<string, string>;
+  /** What its index says that it asks for. */
+  readonly osFeatures?: readonly string[];
+  /** What its index attests of it, as BuildKit does. */
+  readonly attested?: string;
+  /** What it refers to. */
+  readonly subject?: Descriptor;
+}
+
+/** What a piece of content is. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
 }
 
 const MEDIA_TYPES = {
@@ -32,43 +47,111 @@ const MEDIA_TYPES = {
   zstd: "application/vnd.oci.image.layer.v1.tar+zstd",
 } as const;
 
+const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
+const INDEX = "application/vnd.oci.image.index.v1+json";
+const CONFIG = "application/vnd.oci.image.config.v1+json";
+const EMPTY = "application/vnd.oci.empty.v1+json";
+
 const sha256 = (bytes: Uint8Array | string) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
-/** Writes an image, or an index of several, as `dir`:1. */
-export async function writeLayout(dir: string, ...images: readonly TestImage[]): Promise<void> {
+/** Puts a blob into the layout; other bytes under its name where `stored` says so. */
+async function put(
+  dir: string,
+  bytes: Uint8Array | string,
+  mediaType: string,
+  stored = bytes,
+): Promise<Descriptor> {
+  const digest = sha256(bytes);
+  const content = typeof stored === "string" ? new TextEncoder().encode(stored) : stored;
+  await Deno.writeFile(`${dir}/blobs/${digest.replace(":", "/")}`, content);
+  return { mediaType, digest, size: new Blob([bytes as BlobPart]).size };
+}
+
+/** Writes an image, or an index of several, as `dir`:1. @returns the descriptors of the images */
+export async function writeLayout(dir: string, ...images: readonly TestImage[]): Promise<Descriptor[]> {
   await Deno.mkdir(`${dir}/blobs/sha256`, { recursive: true });
-  const put = async (bytes: Uint8Array | string, mediaType: string, stored = bytes) => {
-    const digest = sha256(bytes);
-    const content = typeof stored === "string" ? new TextEncoder().encode(stored) : stored;
-    await Deno.writeFile(`${dir}/blobs/${digest.replace(":", "/")}`, content);
-    return { mediaType, digest, size: new Blob([bytes as BlobPart]).size };
-  };
-  const manifests: object[] = [];
-  for (const { architecture = "amd64", layers, config = {}, history = [], annotations = {} } of images) {
-    const descriptors = [];
-    for (const { tar, compression = "gzip", mediaType = MEDIA_TYPES[compression], damaged } of layers) {
-      const stored = compression === "none" ? tar : compression === "gzip" ? gzipSync(tar) : zstdCompressSync(tar);
-      descriptors.push(await put(stored, mediaType, damaged ?? stored));
-    }
-    const rootfs = { type: "layers", diff_ids: layers.map(({ tar, diffId }) => diffId ?? sha256(tar)) };
-    const configuration = JSON.stringify({ architecture, os: "linux", config, rootfs, history });
-    const type = "application/vnd.oci.image.manifest.v1+json";
-    const manifest = JSON.stringify({
-      schemaVersion: 2,
-      mediaType: type,
-      config: await put(configuration, "application/vnd.oci.image.config.v1+json"),
-      layers: descriptors,
-      annotations,
-    });
-    manifests.push({ ...await put(manifest, type), platform: { architecture, os: "linux" } });
+  const entries: object[] = [];
+  const written: Descriptor[] = [];
+  for (const image of images) {
+    const { architecture = "amd64", osFeatures, attested } = image;
+    const descriptor = await putImage(dir, image);
+    written.push(descriptor);
+    const features = osFeatures === undefined ? {} : { "os.features": osFeatures };
+    entries.push({ ...descriptor, platform: { architecture, os: "linux", ...features } });
+    if (attested !== undefined) entries.push(await putAttestation(dir, descriptor.digest, attested));
   }
-  const type = "application/vnd.oci.image.index.v1+json";
   const name = { annotations: { "org.opencontainers.image.ref.name": "1" } };
-  const index = JSON.stringify({ schemaVersion: 2, mediaType: type, manifests });
-  const named = images.length === 1 ? { ...manifests[0], ...name } : { ...await put(index, type), ...name };
-  await Deno.writeTextFile(
-    `${dir}/index.json`,
-    JSON.stringify({ schemaVersion: 2, mediaType: type, manifests: [named] }),
-  );
+  const isPlain = entries.length === 1 && images[0]?.osFeatures === undefined;
+  const index = JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests: entries });
+  const named = isPlain ? { ...entries[0], ...name } : { ...await put(dir, index, INDEX), ...name };
+  await writeIndex(dir, [named]);
   await Deno.writeTextFile(`${dir}/oci-layout`, '{"imageLayoutVersion":"1.0.0"}');
+  return written;
+}
+
+/** Adds to a layout what says something of `subject`: a manifest of one layer, `text`. */
+export async function addReferrer(
+  dir: string,
+  subject: Descriptor,
+  artifactType: string,
+  text: string,
+): Promise<Descriptor> {
+  const descriptor = await put(dir, JSON.stringify(await artifact(dir, subject, artifactType, text)), MANIFEST);
+  const { manifests } = JSON.parse(await Deno.readTextFile(`${dir}/index.json`)) as { manifests: object[] };
+  await writeIndex(dir, [...manifests, { ...descriptor, artifactType }]);
+  return descriptor;
+}
+
+async function artifact(dir: string, { mediaType, digest, size }: Descriptor, artifactType: string, text: string) {
+  return {
+    ...{ schemaVersion: 2, mediaType: MANIFEST, artifactType },
+    config: await put(dir, "{}", EMPTY),
+    layers: [await put(dir, text, "text/plain")],
+    subject: { mediaType, digest, size },
+  };
+}
+
+async function writeIndex(dir: string, manifests: readonly object[]): Promise<void> {
+  await Deno.writeTextFile(`${dir}/index.json`, JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests }));
+}
+
+async function putImage(dir: string, image: TestImage): Promise<Descriptor> {
+  const { architecture = "amd64", layers, config = {}, history = [], annotations = {}, subject } = image;
+  const descriptors = [];
+  for (const layer of layers) {
+    const { compression = "gzip", stored = compress(layer.tar, compression), damaged } = layer;
+    const { mediaType = MEDIA_TYPES[compression] } = layer;
+    descriptors.push(await put(dir, stored, mediaType, damaged ?? stored));
+  }
+  const rootfs = { type: "layers", diff_ids: layers.map(({ tar, diffId }) => diffId ?? sha256(tar)) };
+  const configuration = JSON.stringify({ architecture, os: "linux", config, rootfs, history });
+  const manifest = {
+    ...{ schemaVersion: 2, mediaType: MANIFEST },
+    config: await put(dir, configuration, CONFIG),
+    layers: descriptors,
+    ...(subject === undefined ? {} : { subject }),
+    annotations,
+  };
+  return await put(dir, JSON.stringify(manifest), MANIFEST);
+}
+
+function compress(tar: Uint8Array, compression: keyof typeof MEDIA_TYPES): Uint8Array {
+  if (compression === "none") return tar;
+  return compression === "gzip" ? gzipSync(tar) : zstdCompressSync(tar);
+}
+
+/** As BuildKit stores it: a manifest of its own, for no platform. @returns the index's entry */
+async function putAttestation(dir: string, image: string, statement: string): Promise<object> {
+  const platform = { architecture: "unknown", os: "unknown" };
+  const config = JSON.stringify({ ...platform, config: {}, rootfs: { type: "layers", diff_ids: [sha256(statement)] } });
+  const manifest = {
+    ...{ schemaVersion: 2, mediaType: MANIFEST },
+    config: await put(dir, config, CONFIG),
+    layers: [await put(dir, statement, "application/vnd.in-toto+json")],
+  };
+  return {
+    ...await put(dir, JSON.stringify(manifest), MANIFEST),
+    annotations: { "vnd.docker.reference.digest": image, "vnd.docker.reference.type": "attestation-manifest" },
+    platform,
+  };
 }

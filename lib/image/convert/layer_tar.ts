@@ -8,10 +8,12 @@
  */
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import { createGunzip, createZstdDecompress } from "node:zlib";
+import { createGunzip } from "node:zlib";
+import { ZstdError } from "../../../ffi/libzstd.ts";
+import { zstdStream } from "../../../ffi/libzstd_stream.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
-import { layerCompression } from "../bootstrap_layer_reader.ts";
+import { isZlibError, layerCompression } from "../bootstrap_layer_reader.ts";
 
 /** What a layer has to be. */
 export interface ExpectedLayer {
@@ -91,12 +93,8 @@ async function* decompress(
   const whole = startingWith(first.value, stored);
   const compression = layerCompression(first.value);
   if (compression === "none") return yield* whole;
-  const decoder = compression === "gzip" ? createGunzip() : createZstdDecompress();
-  const input = Readable.from(whole);
-  // an error of the input would not end the decoder by itself
-  input.on("error", (error) => decoder.destroy(error));
   try {
-    for await (const piece of input.pipe(decoder)) yield piece as Uint8Array;
+    yield* compression === "gzip" ? gunzipped(whole) : zstdStream(whole);
   } catch (error) {
     if (!isDamage(error)) throw error;
     throw new NydusGdError(
@@ -106,6 +104,16 @@ async function* decompress(
         cause: error,
       },
     );
+  }
+}
+
+async function* gunzipped(stored: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
+  const decoder = createGunzip();
+  const input = Readable.from(stored);
+  // an error of the input would not end the decoder by itself
+  input.on("error", (error) => decoder.destroy(error));
+  try {
+    for await (const piece of input.pipe(decoder)) yield piece as Uint8Array;
   } finally {
     input.destroy();
     decoder.destroy();
@@ -119,5 +127,5 @@ async function* startingWith<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerat
 
 /** What zlib and zstd say of their input. */
 function isDamage(error: unknown): boolean {
-  return error instanceof Error && "code" in error && typeof error.code === "string" && /^(Z_|ZSTD_)/.test(error.code);
+  return error instanceof ZstdError || isZlibError(error);
 }

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { zstdCompressSync } from "node:zlib";
+import { concat } from "../tests/support/tar_builder.ts";
+import { ZstdError } from "./libzstd.ts";
+import { zstdStream } from "./libzstd_stream.ts";
+
+/** Cut into pieces of `size` bytes. */
+async function* cut(bytes: Uint8Array<ArrayBuffer>, size: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for (let at = 0; at < bytes.length; at += size) yield await Promise.resolve(bytes.slice(at, at + size));
+}
+
+async function plainOf(stored: Uint8Array<ArrayBuffer>, size: number): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of zstdStream(cut(stored, size))) pieces.push(piece.slice());
+  return concat(pieces);
+}
+
+/** RFC 8878, 3.1.2. */
+function skippable(length: number): Uint8Array {
+  const header = new DataView(new ArrayBuffer(8 + length));
+  header.setUint32(0, 0x184d2a53, true);
+  header.setUint32(4, length, true);
+  return new Uint8Array(header.buffer);
+}
+
+Deno.test("frames come out one after the other, however they come in, skippable ones left out", async () => {
+  const parts = fc.array(fc.tuple(fc.nat({ max: 600_000 }), fc.boolean()), { maxLength: 5 });
+  await fc.assert(
+    fc.asyncProperty(parts, fc.integer({ min: 1, max: 300_000 }), async (frames, size) => {
+      const plain = frames.map(([length], k) => new Uint8Array(length).map((_, i) => (i * (k + 3) + (i >> 9)) & 0xff));
+      const stored = concat(plain.flatMap((part, k) => [
+        zstdCompressSync(part),
+        frames[k]?.[1] ? skippable(k * 40) : new Uint8Array(0),
+      ]));
+      assert.deepEqual(await plainOf(stored, Math.max(size, stored.length >> 8)), concat(plain));
+    }),
+    { numRuns: 30 },
+  );
+});
+
+Deno.test("a frame of exactly what is had at once, and one of nothing, end where they end", async () => {
+  for (const length of [0, 256 << 10, 512 << 10]) {
+    assert.equal((await plainOf(new Uint8Array(zstdCompressSync(new Uint8Array(length))), 100)).length, length);
+  }
+});
+
+Deno.test("what is cut off, or no frame, is an error", async () => {
+  const frame = new Uint8Array(zstdCompressSync(new Uint8Array(1000).map((_, i) => (i * 7) & 0xff)));
+  for (const bytes of [frame.slice(0, -1), frame.slice(0, 5), concat([frame, new Uint8Array(10)]), frame.with(0, 0)]) {
+    await assert.rejects(plainOf(bytes, 64), ZstdError);
+  }
+});

@@ -1,0 +1,71 @@
+/**
+ * Layers that other lazy formats made, and those of compressors that cut their work into pieces: ordinary ones, for us.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
+import { concat, dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+
+const TOC = "stargz.index.json";
+const TAR = tarOf(dir("d"), file("d/a", noise(70_000)), file(".no.prefetch.landmark", "\x0f"), file("d/b", "text"));
+const WITH_TOC = tarOf(dir("d"), file("d/a", noise(70_000)), file("d/b", "text"), file(TOC, '{"version":1}'));
+
+/** Cut at blocks of the tar. */
+function pieces(tar: Uint8Array): Uint8Array[] {
+  return [0, 512, 1024, 71_680].map((start, k, starts) => tar.subarray(start, starts[k + 1]));
+}
+
+/** The last member of an eStargz layer: empty, with the place of its table in its header. */
+function stargzFooter(tocOffset: number): Uint8Array {
+  const text = new TextEncoder().encode(`SG\x16\0${tocOffset.toString(16).padStart(16, "0")}STARGZ`);
+  const header = Uint8Array.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, text.length, 0);
+  return concat([header, text, Uint8Array.of(1, 0, 0, 0xff, 0xff), new Uint8Array(8)]);
+}
+
+/** A frame that decompressors pass over. */
+function skippableFrame(text: string): Uint8Array {
+  const content = new TextEncoder().encode(text);
+  const header = new DataView(new ArrayBuffer(8));
+  header.setUint32(0, 0x184d2a50, true);
+  header.setUint32(4, content.length, true);
+  return concat([new Uint8Array(header.buffer), content]);
+}
+
+Deno.test("an eStargz layer has its files and the table that lists them, as for everybody who unpacks it", async () => {
+  const members = concat(pieces(WITH_TOC).map((piece) => gzipSync(piece)));
+  const stored = concat([members, stargzFooter(members.length)]);
+  using kit = new ConvertKit();
+  await kit.convertLayers({ tar: WITH_TOC, stored });
+  assert.deepEqual(await kit.paths(), ["/", "/d", "/d/a", "/d/b", `/${TOC}`]);
+});
+
+Deno.test("a zstd layer may be many frames, with some that are passed over, as zstd:chunked and pzstd write it", async () => {
+  const frames = pieces(TAR).map((piece) => zstdCompressSync(piece));
+  const chunked = [...frames, skippableFrame('{"version":1}'), skippableFrame("GNUlInUx")];
+  for (const stored of [chunked, frames.flatMap((frame) => [skippableFrame("size"), frame])]) {
+    using kit = new ConvertKit();
+    await kit.convertLayers({ tar: TAR, compression: "zstd", stored: concat(stored) });
+    assert.deepEqual(await kit.paths(), ["/", "/.no.prefetch.landmark", "/d", "/d/a", "/d/b"]);
+  }
+});
+
+Deno.test("what a compressor pads its output with is no part of the layer", async () => {
+  using kit = new ConvertKit();
+  await kit.convertLayers({ tar: TAR, stored: concat([gzipSync(TAR), new Uint8Array(512)]) });
+  assert.deepEqual(await kit.paths(), ["/", "/.no.prefetch.landmark", "/d", "/d/a", "/d/b"]);
+});
+
+Deno.test("a layer that ends in the middle of its compression is damaged, wherever it is cut", async () => {
+  using kit = new ConvertKit();
+  for (const [compression, whole] of [["gzip", gzipSync(TAR)], ["zstd", zstdCompressSync(TAR)]] as const) {
+    for (const cut of [whole.length - 1, whole.length >> 1, 20]) {
+      await assert.rejects(
+        () => kit.convertLayers({ tar: TAR, compression, stored: whole.subarray(0, cut) }),
+        /^NydusGdError: Cannot convert layer sha256:\w+: (its (gzip|zstd) is damaged: |its digest |cannot read tar )/,
+        `${compression} cut at ${cut}`,
+      );
+    }
+  }
+});
