@@ -3,8 +3,10 @@
  *
  * @module
  */
+import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { toByteString } from "../../lib/base/bytes.ts";
+import { hasCode } from "../../lib/base/errors.ts";
 import { compressInline } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, type Entries, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import type { LayerBuilder } from "../../lib/image/convert/layer_builder.ts";
@@ -13,7 +15,7 @@ import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { MemoryBlob } from "./rafs_fixtures.ts";
-import { concat } from "./tar_builder.ts";
+import { concat, tarOf, type TestEntry } from "./tar_builder.ts";
 
 /** An image in memory. */
 export interface BuiltImage {
@@ -51,6 +53,17 @@ export function buildFrom(
   pieceBytes = 1000,
 ): Promise<BuiltImage> {
   return buildWith(options, fromTar(pieces(archive, pieceBytes)));
+}
+
+/** Why an archive of these entries is refused. */
+export async function refusal(...entries: readonly TestEntry[]): Promise<Error> {
+  try {
+    await buildFrom(tarOf(...entries));
+  } catch (error) {
+    assert.ok(hasCode(error, "invalid-image", "unsupported"), String(error));
+    return error;
+  }
+  throw new assert.AssertionError({ message: "it was not refused" });
 }
 
 function* pieces(bytes: Uint8Array, pieceBytes: number): Generator<Uint8Array> {

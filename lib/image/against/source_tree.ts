@@ -2,7 +2,8 @@
  * The tree that an image should have: attributes and digests of what it was made of.
  *
  * Layers are merged as they are when a container runs: a later layer's entry takes the place of an earlier one, folders
- * are merged, whiteouts and opaque marks hide what earlier layers have, and never what their own layer has.
+ * are merged, whiteouts and opaque marks hide what earlier layers have, and never what their own layer has. A symbolic
+ * link on the way to a name is followed where it is of the same layer.
  *
  * Paths are {@link ByteString}s, parts split at slashes.
  *
@@ -10,6 +11,7 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import type { ByteString } from "../../base/bytes.ts";
+import { Way } from "../tree_way.ts";
 
 /** What is at a name. Hard links are one object under several names. */
 export interface SourceInode {
@@ -68,8 +70,8 @@ export class SourceTree {
 
   /** Gives the inode of `target` another name. False when there is no such file. */
   link(path: readonly ByteString[], target: readonly ByteString[]): boolean {
-    const inode = this.find(target);
     const name = path.at(-1);
+    const inode = this.#follow(target);
     if (inode?.inode === undefined || inode.children !== undefined || name === undefined) return false;
     this.#folderOf(path).set(name, { inode: inode.inode, children: undefined, layer: this.#layer });
     return true;
@@ -90,11 +92,25 @@ export class SourceTree {
     for (const [name, child] of children) if (!this.#keepOwn(child)) children.delete(name);
   }
 
-  /** What is at the path. */
+  /** What is at the path itself. */
   find(path: readonly ByteString[]): SourceNode | undefined {
     let node: SourceNode | undefined = this.root;
     for (const name of path) node = node?.children?.get(name);
     return node;
+  }
+
+  /** What is where the path leads to. */
+  #follow(path: readonly ByteString[]): SourceNode | undefined {
+    const way = this.#way();
+    for (const name of path.slice(0, -1)) {
+      const node = way.children.get(name);
+      if (node === undefined || !way.enter(node)) return undefined;
+    }
+    return way.children.get(path.at(-1) ?? "");
+  }
+
+  #way(): Way<SourceNode> {
+    return new Way(this.root.children ??= new Map(), ({ inode }) => inode?.target || undefined);
   }
 
   /** Takes away what is not of this layer; false when nothing is left. */
@@ -106,15 +122,17 @@ export class SourceTree {
     return true;
   }
 
+  /** A link of an earlier layer gives way to a folder: a layer is unpacked by itself. */
   #folderOf(path: readonly ByteString[]): Map<ByteString, SourceNode> {
-    let children = this.root.children ??= new Map();
+    const way = this.#way();
     for (const name of path.slice(0, -1)) {
-      let node = children.get(name);
-      if (node?.children === undefined) {
-        children.set(name, node = { inode: undefined, children: new Map(), layer: this.#layer });
-      }
-      children = node.children as Map<ByteString, SourceNode>;
+      const node = way.children.get(name);
+      const isWay = node?.children !== undefined || node?.layer === this.#layer;
+      if (node !== undefined && isWay && way.enter(node)) continue;
+      const made = { inode: undefined, children: new Map<ByteString, SourceNode>(), layer: this.#layer };
+      way.children.set(name, made);
+      way.enter(made);
     }
-    return children;
+    return way.children;
   }
 }

@@ -104,6 +104,14 @@ Deno.test("a folder in the place of a file, and the other way round", () => {
   assert.deepEqual(shape(root), { a: FOLDER, "a/z": sha256("z"), b: sha256("flat") });
 });
 
+Deno.test("a symbolic link on the way is followed in its own layer, and gives way to a folder of a later one", () => {
+  const lower = [dir("usr/lib"), symlink("lib", "usr/lib"), file("lib/a", "a"), hardlink("b", "lib/a")];
+  const own = { usr: "implied", "usr/lib": FOLDER, "usr/lib/a": sha256("a"), b: sha256("a") };
+  assert.deepEqual(shape(merged(lower).root), { ...own, lib: LINK });
+  const both = { ...own, lib: "implied", "lib/c": sha256("c") };
+  assert.deepEqual(shape(merged(lower, [file("lib/c", "c")]).root), both);
+});
+
 Deno.test("hard links are one inode, and outlive their first name", () => {
   const { root } = merged([file("a", "x"), hardlink("b", "a"), hardlink("./c", "/a")], [whiteout("a")]);
   assert.deepEqual(Object.keys(shape(root)), ["b", "c"]);

@@ -30,13 +30,14 @@ import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
 import type { BlobEntry, InodeSpec } from "../../rafs/v6/writer.ts";
+import { pathParts } from "../tree_way.ts";
 import { BlobChunks } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { Compressor } from "./compress_pool.ts";
 import { compressChunk } from "./compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
-import { LayerTree, pathParts } from "./layer_tree.ts";
+import { LayerTree } from "./layer_tree.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 import type { StoredPlace } from "./stored_place.ts";
 

@@ -3,16 +3,18 @@
  *
  * A later entry of a name replaces the earlier one, as it does when the tar is unpacked: a directory gets new attributes
  * and keeps what is in it, anything else gives way with all below it. A folder that is only part of a name gets default
- * attributes and {@link IMPLIED_XATTR} until it is named itself. Hard links are further names of one inode and outlive its first name.
+ * attributes and {@link IMPLIED_XATTR} until it is named itself. Hard links are further names of one inode and outlive
+ * its first name. A symbolic link on the way to a name is followed, and never out of the tree.
  *
  * Paths are {@link ByteString}s, parts split at slashes.
  *
  * @module
  */
 import { S } from "../../../ffi/sys_stat.ts";
-import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { InodeSpec } from "../../rafs/v6/writer.ts";
+import { Way } from "../tree_way.ts";
 import type { BootstrapWriter } from "./bootstrap_writer.ts";
 
 /** Bytes of a name. */
@@ -59,9 +61,9 @@ export class LayerTree {
       return;
     }
     const folder = this.#folderOf(path);
-    const known = folder.children.get(checkName(path, name));
+    const known = folder.get(checkName(path, name));
     if (isFolder && known?.children !== undefined) known.spec = spec;
-    else folder.children.set(name, { spec, children: isFolder ? new Map() : undefined });
+    else folder.set(name, { spec, children: isFolder ? new Map() : undefined });
   }
 
   /**
@@ -76,7 +78,7 @@ export class LayerTree {
     if (inode.children !== undefined) throw impossible(path, `it is a hard link to ${shown}, which is a folder`);
     const name = path.at(-1);
     if (name === undefined) throw impossible(path, "the root is no folder");
-    this.#folderOf(path).children.set(checkName(path, name), inode);
+    this.#folderOf(path).set(checkName(path, name), inode);
   }
 
   /** Adds every inode and name, folders before what is in them. */
@@ -95,28 +97,31 @@ export class LayerTree {
   }
 
   #find(path: readonly ByteString[]): Inode | undefined {
-    let inode: Inode | undefined = this.#root;
-    for (const name of path) inode = inode?.children?.get(name);
-    return inode;
-  }
-
-  /** The folder that holds the path, made with all above it where it is missing. */
-  #folderOf(path: readonly ByteString[]): Folder {
-    let folder = this.#root;
-    for (const name of path.slice(0, -1)) {
-      const inode = folder.children.get(checkName(path, name));
-      const next: Inode = inode ?? { spec: IMPLIED_FOLDER, children: new Map() };
-      if (!isFolder(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
-      if (inode === undefined) folder.children.set(name, next);
-      folder = next;
+    const name = path.at(-1);
+    if (name === undefined) return this.#root;
+    const way = this.#way();
+    for (const above of path.slice(0, -1)) {
+      const inode = way.children.get(above);
+      if (inode === undefined || !way.enter(inode)) return undefined;
     }
-    return folder;
+    return way.children.get(name);
   }
-}
 
-/** The parts of a name in a tar: "./usr//bin/" is usr, bin. */
-export function pathParts(name: ByteString): ByteString[] {
-  return name.split("/").filter((part) => part !== "" && part !== ".");
+  /** What the folder has that holds the path; it is made with all above it where it is missing. */
+  #folderOf(path: readonly ByteString[]): Map<ByteString, Inode> {
+    const way = this.#way();
+    for (const name of path.slice(0, -1)) {
+      const inode = way.children.get(checkName(path, name));
+      const next: Inode = inode ?? { spec: IMPLIED_FOLDER, children: new Map() };
+      if (inode === undefined) way.children.set(name, next);
+      if (!way.enter(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
+    }
+    return way.children;
+  }
+
+  #way(): Way<Inode> {
+    return new Way(this.#root.children, ({ spec: { target } }) => target && toByteString(target));
+  }
 }
 
 function isFolder(inode: Inode): inode is Folder {
