@@ -10,8 +10,9 @@ import { createHash } from "node:crypto";
 import type { Backend } from "../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
-import { digestAlgorithm, digestHex } from "../oci/digest.ts";
+import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.ts";
 import {
+  artifactKind,
   bootstrapLayer,
   type Index,
   type Manifest,
@@ -84,6 +85,18 @@ export class OciLayout {
     throw new NydusGdError("not-found", `Cannot read image ${this.description}: index.json lists no such image`);
   }
 
+  /** What refers to a manifest, of all that the layout's index lists itself. */
+  async referrers(subject: Digest): Promise<Descriptor[]> {
+    const document = await this.#index();
+    const found: Descriptor[] = [];
+    for (const entry of document.kind === "index" ? document.index.manifests : []) {
+      const listed = parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType);
+      const { subject: itsSubject } = listed.kind === "index" ? listed.index : listed.manifest;
+      if (itsSubject?.digest === subject) found.push(entry);
+    }
+    return found;
+  }
+
   /**
    * The manifest for this machine.
    *
@@ -149,6 +162,7 @@ function hasName({ annotations }: Descriptor, tag: string | undefined): boolean 
 
 /** A bootstrap-only image without its annotation is told by its one layer; others by the annotation of the last. */
 function isKind(manifest: Manifest, kind: WantedKind): boolean {
+  if (artifactKind(manifest) !== undefined) return false;
   if (kind === "ordinary") return bootstrapLayer(manifest) === undefined;
   return bootstrapLayer(manifest) !== undefined || manifest.layers.length === 1;
 }

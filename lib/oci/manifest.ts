@@ -16,7 +16,7 @@ import * as v from "valibot";
 import { NydusGdError } from "../base/errors.ts";
 import { formatPath, parseWith } from "../base/schema.ts";
 import { annotationsSchema, type Descriptor, descriptorSchema, digestSchema } from "./descriptor.ts";
-import { isIndexType, isManifestType, NYDUS_ANNOTATION } from "./media_types.ts";
+import { isIndexType, isManifestType, MEDIA_TYPE, NYDUS_ANNOTATION } from "./media_types.ts";
 
 /** Bytes of the largest manifest that is read: the distribution project's own limit. */
 export const MAX_MANIFEST_BYTES = 4 << 20;
@@ -108,6 +108,11 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
 export function bootstrapLayer(manifest: Manifest): Descriptor | undefined {
   const last = manifest.layers.at(-1);
   return last?.annotations?.[NYDUS_ANNOTATION.bootstrap] === "true" ? last : undefined;
+}
+
+/** What a manifest is of, where that is no image but a signature, a bill of materials or the like. */
+export function artifactKind({ artifactType, config }: Manifest): string | undefined {
+  return artifactType ?? (config.mediaType === MEDIA_TYPE.ociEmpty ? config.mediaType : undefined);
 }
 
 function parseJson(bytes: Uint8Array, what: string): object {

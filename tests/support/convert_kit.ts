@@ -20,6 +20,7 @@ import { openDictionary } from "../../lib/image/convert/open_dictionary.ts";
 import { openSource } from "../../lib/image/convert/open_source.ts";
 import { openTarget } from "../../lib/image/convert/open_target.ts";
 import { type RafsOptions, rafsOptions } from "../../lib/image/convert/rafs_options.ts";
+import { SpoolFolder } from "../../lib/image/convert/spool_folder.ts";
 import { locateImage } from "../../lib/image/locate_image.ts";
 import type { Platform } from "../../lib/oci/platform.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
@@ -59,10 +60,11 @@ export class ConvertKit implements Disposable {
   ): Promise<ConvertedImage> {
     const { deps } = this.#access;
     const rafs = rafsOptions({ chunkSize: 4096, ...options });
+    await using spool = new SpoolFolder(this.temp.join("spool"));
     const images = await openSource(source, platform, this.#access, signal);
     return await convertImage(images, {
       rafs,
-      target: await openTarget(target, { deps, spoolDir: this.temp.join("spool"), source, force }),
+      target: await openTarget(target, { deps, spool, source, force }),
       cache: new LayerCache(this.temp.join("records")),
       withOci: false,
       dictionary: chunksOf === undefined

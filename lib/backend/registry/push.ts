@@ -22,6 +22,12 @@ import type { ReadOptions } from "../blob_source.ts";
 import { manifestPath } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
 
+/** A manifest or an index as it is put. */
+export interface Document {
+  readonly mediaType: Descriptor["mediaType"];
+  readonly bytes: Uint8Array;
+}
+
 /** Bytes of the blob in the repository, undefined where it has none of that digest. */
 export async function blobSize(
   repository: Repository,
@@ -91,21 +97,26 @@ export async function pushBlob(
 /**
  * Puts a manifest or an index under `name`, a tag or its digest.
  *
+ * @returns whether the registry keeps account of what the document refers to as its subject, if it has one; where it does
+ * not, that is its clients' work (referrers_tag.ts)
  * @throws {NydusGdError} with a hint at media types where the registry refuses the document itself
  */
 export async function pushManifest(
   repository: Repository,
   name: string,
-  { mediaType, bytes }: { readonly mediaType: Descriptor["mediaType"]; readonly bytes: Uint8Array },
+  { mediaType, bytes }: Document,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const what = `push manifest ${name} to ${repository.description}`;
   const headers = { "content-type": mediaType };
   try {
-    await repository.request(
+    return await repository.request(
       { method: "PUT", path: manifestPath(repository, name), headers, body: bytes, what },
       options(signal),
-      (response) => response.discard(),
+      async (response) => {
+        await response.discard();
+        return response.header("oci-subject") !== undefined;
+      },
     );
   } catch (error) {
     if (!(error instanceof TransferError) || !REFUSED_DOCUMENT.has(error.status ?? 0)) throw error;

@@ -5,13 +5,14 @@
  * GET /v2/<repo>/referrers/<digest>            OCI distribution 1.1
  * GET /v2/<repo>/manifests/sha256-<digits>     registries before that: clients keep the index under a tag
  * ```
+ * referrers_tag.ts writes that index.
  * Sources: OCI distribution spec 1.1, "Listing Referrers" and "Referrers Tag Schema".
  *
  * @module
  */
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
-import type { Digest } from "../../oci/digest.ts";
+import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
 import { MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
 import { getManifest } from "./manifest.ts";
@@ -36,11 +37,16 @@ export async function getReferrers(
     { capability: "resolve" },
   ));
   const document = listed === undefined
-    ? (await unlessAbsent(getManifest(repository, digest.replace(":", "-"), signal)))?.document
+    ? (await unlessAbsent(getManifest(repository, referrersTag(digest), signal)))?.document
     : parseManifestDocument(listed, MEDIA_TYPE.ociIndex);
   if (document === undefined) return [];
   if (document.kind === "index") return document.index.manifests;
   throw new NydusGdError("invalid-image", `Cannot ${what}: the answer is no index`);
+}
+
+/** The tag of the index that clients keep. */
+export function referrersTag(subject: Digest): string {
+  return `${digestAlgorithm(subject).slice(0, 32)}-${digestHex(subject).slice(0, 64)}`;
 }
 
 async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {

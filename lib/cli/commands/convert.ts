@@ -40,7 +40,12 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
       "run it once in the image, without network, and store what it reads once more, in that order: it comes first, " +
         "in few requests",
     )
-    .option("--with-oci", "keep the ordinary image, as first entry: plain clients get it and load all of it", false)
+    .option(
+      "--with-oci",
+      "keep the ordinary image, and what refers to it (signatures, attestations), as first entry: " +
+        "plain clients get it and load all of it",
+      false,
+    )
     .option("--force", "replace the very name that the source has, or a file", false)
     .option("--docker-host <host>", "unix:// socket of the Docker that docker: means, in place of DOCKER_HOST")
     .option(

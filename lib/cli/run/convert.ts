@@ -13,6 +13,7 @@ import { openSource } from "../../image/convert/open_source.ts";
 import { openTarget } from "../../image/convert/open_target.ts";
 import { PrefetchPatterns } from "../../image/convert/prefetch_patterns.ts";
 import { type RafsOptions, rafsOptions } from "../../image/convert/rafs_options.ts";
+import { SpoolFolder } from "../../image/convert/spool_folder.ts";
 import { parsePlatform } from "../../oci/platform.ts";
 import type { ActionContext, ConvertArgs, Output } from "../actions.ts";
 import { oneLine } from "../output.ts";
@@ -30,12 +31,8 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   await using scratch = await ScratchFolder.make();
   const images = await openSource(args.source, platform, access.sources(scratch.path, args.dockerHost), signal);
   const { source, force } = args;
-  const target = await openTarget(args.target, {
-    deps: access.deps,
-    spoolDir: join(workDir, "partial"),
-    source,
-    force,
-  });
+  await using spool = new SpoolFolder(join(workDir, "partial"));
+  const target = await openTarget(args.target, { deps: access.deps, spool, source, force });
   const dictionary = args.chunkDict === undefined
     ? undefined
     : await openDictionary(args.chunkDict, rafs, access.deps, scratch.path, signal);

@@ -67,7 +67,7 @@ export interface ConvertOptions {
   readonly prefetch?: PrefetchPatterns | undefined;
   /** Run once: what it reads is stored once more, in that order, and fetched first. */
   readonly start?: StartRun | undefined;
-  /** The original image stays in the index and comes first: plain clients get it. */
+  /** The original image, with what refers to it, stays in the index and comes first: plain clients get it. */
   readonly withOci: boolean;
   onEvent(event: ConvertEvent): void;
 }
@@ -117,7 +117,7 @@ export async function convertImage(
     const { made, start, bootstrapBytes } = await assemble(image, layers, conversion, options, signal);
     for (const blob of made.blobs) await target.putBytes(blob, signal);
     if (options.withOci && image.manifest !== undefined) {
-      entries.push(await copyOriginal(image.manifest, image.platform, target, signal));
+      entries.push(...await copyOriginal(image.manifest, image.platform, target, signal));
     }
     entries.push(...made.entries);
     manifests.push(...made.manifests);
@@ -125,7 +125,7 @@ export async function convertImage(
     platforms.push({ platform, bootstrapBytes, start, layers: layers.map(madeBlob) });
     options.onEvent({ event: "merged", platform, bootstrapBytes });
   }
-  const index = nydusIndex(entries);
+  const index = nydusIndex(entries, Object.assign({}, ...images.map(({ manifest }) => manifest?.indexAnnotations)));
   await target.publish(manifests, index, signal);
   return { target: target.description, digest: index.digest as Digest, platforms };
 }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "node:path";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
@@ -70,8 +69,7 @@ export async function convertLayer(
   const found = key === undefined ? undefined : await findLayer(key, conversion, signal);
   if (found !== undefined) return found;
   const { target, cache } = conversion;
-  await Deno.mkdir(target.spoolDir, { recursive: true, mode: 0o700 });
-  const path = join(target.spoolDir, `${crypto.randomUUID()}.part`);
+  const path = await target.spoolPath();
   try {
     const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead, signal);
     const digest = sha256Digest(blobId);

@@ -4,7 +4,6 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
 import type { Backend } from "../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
@@ -33,8 +32,7 @@ export async function copyBlob(
 ): Promise<void> {
   if (await target.has(blob, signal)) return;
   if (place !== undefined && await target.mount(blob, place, signal)) return;
-  await Deno.mkdir(target.spoolDir, { recursive: true, mode: 0o700 });
-  const path = join(target.spoolDir, `${crypto.randomUUID()}.part`);
+  const path = await target.spoolPath();
   try {
     await download(blob.digest, path, streamBlob(blobs.blob(digestHex(blob.digest)), blob.size, signal));
     await target.putFile(blob, path, () => {}, signal);

@@ -1,24 +1,30 @@
 /**
- * The original image beside the converted one: its manifest, configuration and layers as they are.
+ * The original image beside the converted one: its manifest, configuration and layers as they are, with all that is said
+ * of it.
  *
  * @module
  */
 import type { Platform } from "../../oci/platform.ts";
 import { blobOf } from "../image_builder.ts";
 import { copyBlob } from "./copy_blob.ts";
+import { copyAttestations, copyReferrers } from "./copy_referrers.ts";
 import type { ImageTarget } from "./image_target.ts";
 import { platformOf } from "./nydus_manifests.ts";
 import type { SourceManifest } from "./source_image.ts";
 
-/** Copies what the target lacks. @returns the entry of the index */
+/** Copies what the target lacks. @returns the entries of the index, the image first */
 export async function copyOriginal(
-  { document, descriptor, parsed, content }: SourceManifest,
+  { document, descriptor, parsed, content, attestations }: SourceManifest,
   platform: Platform,
   target: ImageTarget,
   signal: AbortSignal,
-): Promise<object> {
+): Promise<object[]> {
   for (const blob of [...parsed.layers, parsed.config]) await copyBlob(blob, content, target, signal);
   await target.putManifest(blobOf(document.mediaType, document.bytes), signal);
   const { mediaType, digest, size } = descriptor;
-  return { mediaType, digest, size, platform: platformOf(platform) };
+  await copyReferrers(digest, content, target, signal);
+  return [
+    { mediaType, digest, size, platform: platformOf(platform) },
+    ...await copyAttestations(attestations, content, target, signal),
+  ];
 }

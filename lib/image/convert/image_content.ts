@@ -6,8 +6,10 @@
 import type { Backend } from "../../backend/blob_source.ts";
 import { type BackendDeps, openRegistry } from "../../backend/open_backend.ts";
 import { getManifest, getSmallBlob } from "../../backend/registry/manifest.ts";
+import { getReferrers } from "../../backend/registry/referrers.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
 import { formatReference, manifestName, type Reference } from "../../oci/reference.ts";
 import type { OciLayout } from "../oci_layout.ts";
@@ -37,6 +39,8 @@ export interface ImageContent {
   named(signal: AbortSignal): Promise<Document[]>;
   /** A manifest that an index lists. */
   document(descriptor: Descriptor, signal: AbortSignal): Promise<Document>;
+  /** What refers to a manifest: signatures, bills of materials; none where nobody knows of any. */
+  referrers(subject: Digest, signal: AbortSignal): Promise<readonly Descriptor[]>;
   /** A whole small blob, compared with its digest. */
   small(descriptor: Descriptor, maxBytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 }
@@ -53,6 +57,7 @@ export function layoutContent(layout: OciLayout): ImageContent {
     blobs: layout.blobs,
     named: async () => await Promise.all((await layout.named()).map(document)),
     document,
+    referrers: (subject) => layout.referrers(subject),
     small: (descriptor, maxBytes) => layout.blob(descriptor, maxBytes),
   };
 }
@@ -71,6 +76,7 @@ export function registryContent(reference: Reference, deps: BackendDeps): ImageC
     blobs: registry,
     named: async (signal) => [await fetch(manifestName(reference), signal)],
     document: ({ digest }, signal) => fetch(digest, signal),
+    referrers: (subject, signal) => getReferrers(registry.transport, subject, signal),
     small: (descriptor, maxBytes, signal) => getSmallBlob(registry.transport, descriptor, maxBytes, signal),
   };
 }

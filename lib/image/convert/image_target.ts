@@ -20,10 +20,10 @@ export interface ImageTarget {
   readonly description: string;
   /** Undefined for what is no registry. */
   readonly place: RepositoryPlace | undefined;
-  /** Folder for blobs on their way. */
-  readonly spoolDir: string;
   /** What is there, for reading back. */
   readonly blobs: Backend;
+  /** A path for a blob on its way, that nothing has yet; its folder is there. */
+  spoolPath(): Promise<string>;
   has(blob: Put, signal: AbortSignal): Promise<boolean>;
   /** Takes the blob from another repository of the same registry; false where that is not to be had. */
   mount(blob: Put, from: RepositoryPlace, signal: AbortSignal): Promise<boolean>;
@@ -33,6 +33,8 @@ export interface ImageTarget {
   /** What its name stands for now; undefined for nothing. */
   present(signal: AbortSignal): Promise<ImageContent | undefined>;
   putManifest(manifest: ImageBlob, signal: AbortSignal): Promise<void>;
+  /** Puts a manifest that no index lists, so that who looks for what refers to its subject finds it. */
+  putReferrer(manifest: ImageBlob, signal: AbortSignal): Promise<void>;
   /** Puts manifests, then gives `root` the name. Everything that they name is there. */
   publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void>;
 }

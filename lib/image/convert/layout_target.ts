@@ -23,6 +23,8 @@ const DEFAULT_TAG = "latest";
 export class LayoutTarget implements ImageTarget {
   readonly place = undefined;
   readonly blobs: LocalFsBackend;
+  /** By digest: index.json lists them without a name, and its other readers find them by their subjects. */
+  readonly #referrers = new Map<string, ImageBlob>();
 
   protected constructor(protected readonly dir: string, private readonly tag: string) {
     this.blobs = new LocalFsBackend({ blobFile: undefined, dir: this.#blobDir, altDirs: [] });
@@ -53,7 +55,7 @@ export class LayoutTarget implements ImageTarget {
       });
     }
     await Deno.mkdir(this.#blobDir, { recursive: true });
-    await Deno.mkdir(this.spoolDir, { recursive: true });
+    await Deno.mkdir(this.#spoolDir, { recursive: true });
     await Deno.writeTextFile(join(this.dir, "oci-layout"), `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`);
   }
 
@@ -61,9 +63,8 @@ export class LayoutTarget implements ImageTarget {
     return this.#name;
   }
 
-  /** Beside the blobs: what is whole is only renamed. */
-  get spoolDir(): string {
-    return join(this.dir, ".partial");
+  async spoolPath(): Promise<string> {
+    return await this.#aside(`${crypto.randomUUID()}.part`);
   }
 
   async has({ digest, size }: Put): Promise<boolean> {
@@ -87,6 +88,11 @@ export class LayoutTarget implements ImageTarget {
     await this.putBytes(manifest);
   }
 
+  async putReferrer(manifest: ImageBlob): Promise<void> {
+    await this.putBytes(manifest);
+    this.#referrers.set(manifest.digest, manifest);
+  }
+
   async present(): Promise<ImageContent | undefined> {
     const content = layoutContent(await OciLayout.open(this.#name));
     const named = await this.#entries();
@@ -95,11 +101,14 @@ export class LayoutTarget implements ImageTarget {
 
   async publish(manifests: readonly ImageBlob[], root: ImageBlob, _signal: AbortSignal): Promise<void> {
     for (const document of [...manifests, root]) await this.putBytes(document);
-    const others = (await this.#entries()).filter((entry) => entry.annotations?.[REF_NAME] !== this.tag);
+    const others = (await this.#entries()).filter(({ annotations, digest }) =>
+      annotations?.[REF_NAME] !== this.tag && !this.#referrers.has(digest)
+    );
     const own = { ...descriptorOf(root), annotations: { [REF_NAME]: this.tag } };
-    const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...others, own] };
+    const referrers = [...this.#referrers.values()].map(descriptorOf);
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...others, own, ...referrers] };
     await this.#replace(join(this.dir, "index.json"), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
-    await ignore(Deno.errors.NotFound, Deno.remove(this.spoolDir, { recursive: true }));
+    await ignore(Deno.errors.NotFound, Deno.remove(this.#spoolDir, { recursive: true }));
   }
 
   async #entries(): Promise<readonly Descriptor[]> {
@@ -109,10 +118,19 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
-    const aside = join(this.spoolDir, "document.part");
-    await Deno.mkdir(this.spoolDir, { recursive: true });
+    const aside = await this.#aside("document.part");
     await Deno.writeFile(aside, bytes);
     await Deno.rename(aside, path);
+  }
+
+  async #aside(name: string): Promise<string> {
+    await Deno.mkdir(this.#spoolDir, { recursive: true });
+    return join(this.#spoolDir, name);
+  }
+
+  /** Beside the blobs: what is whole is only renamed. */
+  get #spoolDir(): string {
+    return join(this.dir, ".partial");
   }
 
   #path(digest: string): string {

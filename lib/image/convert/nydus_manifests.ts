@@ -5,8 +5,8 @@
  * index ─┬─ bootstrap-only: [bootstrap]                 what Docker pulls: the first that fits the platform
  *        └─ full:           [blob, …, bootstrap]        keeps the blobs in the registry; nydus-snapshotter's
  * ```
- * Media types and annotations are nydusify's. Configuration, annotations and subject are the source's; history and
- * diffIDs fit the layers. The same source gives the same bytes.
+ * Media types and annotations are nydusify's. Configuration, annotations, what the platform asks for, and subject are the
+ * source's; history and diffIDs fit the layers. The same source gives the same bytes.
  *
  * @module
  */
@@ -98,15 +98,21 @@ export async function nydusImage(
 }
 
 /** The index of all platforms. */
-export function nydusIndex(entries: readonly object[]): ImageBlob {
-  return blobOfJson(MEDIA_TYPE.ociIndex, { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: entries });
+export function nydusIndex(entries: readonly object[], annotations: Readonly<Record<string, string>>): ImageBlob {
+  return blobOfJson(MEDIA_TYPE.ociIndex, {
+    ...{ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: entries },
+    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+  });
 }
 
 /** As an index has it. */
-export function platformOf({ os, architecture, variant, "os.features": features }: Platform): object {
+export function platformOf(
+  { os, architecture, variant, "os.version": version, "os.features": features }: Platform,
+): object {
   return {
     ...{ architecture, os },
     ...(variant === undefined ? {} : { variant }),
+    ...(version === undefined ? {} : { "os.version": version }),
     ...(features === undefined ? {} : { "os.features": features }),
   };
 }

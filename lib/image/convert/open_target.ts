@@ -12,12 +12,13 @@ import { ArchiveTarget } from "./archive_target.ts";
 import type { ImageTarget } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";
 import { RegistryTarget } from "./registry_target.ts";
+import type { SpoolFolder } from "./spool_folder.ts";
 
 /** What decides where the image goes. */
 export interface TargetOptions {
   readonly deps: BackendDeps;
-  /** Folder for blobs on their way. */
-  readonly spoolDir: string;
+  /** For blobs on their way to a registry. */
+  readonly spool: SpoolFolder;
   /** What the source was named, and whether its own name may be taken from it. */
   readonly source: string;
   readonly force: boolean;
@@ -43,7 +44,7 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
       hint: "oci:DIR[:TAG], tar:FILE, or an image reference",
     });
   }
-  return new RegistryTarget(parseReference(text), options.deps, options.spoolDir);
+  return new RegistryTarget(parseReference(text), options.deps, options.spool);
 }
 
 async function openArchive(path: string, force: boolean): Promise<ImageTarget> {

@@ -8,6 +8,7 @@
 import { type BackendDeps, openRegistry } from "../../backend/open_backend.ts";
 import { headManifest } from "../../backend/registry/manifest.ts";
 import { blobSize, mountBlob, pushBlob, pushManifest } from "../../backend/registry/push.ts";
+import { listReferrer } from "../../backend/registry/referrers_tag.ts";
 import type { RegistryBackend } from "../../backend/registry/registry_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { DEFAULT_TAG, formatReference, type Reference } from "../../oci/reference.ts";
@@ -16,6 +17,7 @@ import type { ImageBlob } from "../image_builder.ts";
 import { type ImageContent, registryContent, type RepositoryPlace } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
 import { counted, type OnBytes } from "./source_image.ts";
+import type { SpoolFolder } from "./spool_folder.ts";
 
 /** See the module. */
 export class RegistryTarget implements ImageTarget {
@@ -25,10 +27,14 @@ export class RegistryTarget implements ImageTarget {
   readonly #tag: string;
 
   /**
-   * @param spoolDir folder for blobs on their way
+   * @param spool for blobs on their way
    * @throws {NydusGdError} "usage" for a reference by digest
    */
-  constructor(private readonly reference: Reference, private readonly deps: BackendDeps, readonly spoolDir: string) {
+  constructor(
+    private readonly reference: Reference,
+    private readonly deps: BackendDeps,
+    private readonly spool: SpoolFolder,
+  ) {
     const { host, repository, tag = DEFAULT_TAG, digest } = reference;
     if (digest !== undefined) {
       throw new NydusGdError("usage", `Cannot write ${formatReference(reference)}: nobody knows its digest yet`, {
@@ -40,6 +46,10 @@ export class RegistryTarget implements ImageTarget {
     this.#tag = tag;
     const { mirrors: _, ...itself } = deps;
     this.blobs = openRegistry({ host, repo: repository, actions: "pull,push" }, itself);
+  }
+
+  spoolPath(): Promise<string> {
+    return this.spool.newPath();
   }
 
   async has({ digest, size }: Put, signal: AbortSignal): Promise<boolean> {
@@ -64,7 +74,13 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async putManifest(manifest: ImageBlob, signal: AbortSignal): Promise<void> {
-    await pushManifest(this.blobs.transport, manifest.digest, manifest, signal);
+    const { transport } = this.blobs;
+    if (await pushManifest(transport, manifest.digest, manifest, signal)) return;
+    await listReferrer(transport, manifest, signal);
+  }
+
+  async putReferrer(manifest: ImageBlob, signal: AbortSignal): Promise<void> {
+    await this.putManifest(manifest, signal);
   }
 
   async present(signal: AbortSignal): Promise<ImageContent | undefined> {

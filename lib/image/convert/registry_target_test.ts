@@ -15,8 +15,11 @@ interface PushRegistry extends AsyncDisposable {
   readonly manifests: string[];
 }
 
-/** Takes blobs, and manifests as `refusal` says. */
-function serveRegistry(refusal: (body: string) => Response | undefined): PushRegistry {
+/** Takes blobs, and manifests as `refusal` says; answers those that it takes with `headers`. */
+function serveRegistry(
+  refusal: (body: string) => Response | undefined,
+  headers: Record<string, string> = {},
+): PushRegistry {
   const manifests: string[] = [];
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     const { pathname } = new URL(request.url);
@@ -28,7 +31,7 @@ function serveRegistry(refusal: (body: string) => Response | undefined): PushReg
     const refused = refusal(body);
     if (refused !== undefined) return refused;
     manifests.push(pathname.slice(pathname.lastIndexOf("/") + 1));
-    return new Response(null, { status: 201 });
+    return new Response(null, { status: 201, headers });
   });
   return {
     host: `127.0.0.1:${server.addr.port}`,
@@ -53,4 +56,17 @@ Deno.test("a registry that refuses a media type is told in a sentence with a hin
   });
   assert.ok(!registry.manifests.includes("1"), "the tag points to half an image");
   assert.ok(registry.manifests.every((name) => name.startsWith("sha256:")));
+});
+
+Deno.test("a registry that says that it keeps account of subjects gets no list of them", async () => {
+  const subject = {
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    digest: `sha256:${"a".repeat(64)}`,
+    size: 1,
+  };
+  await using registry = serveRegistry(() => undefined, { "oci-subject": subject.digest });
+  using kit = new ConvertKit();
+  await writeLayout(kit.temp.join("source"), { layers: [{ tar: tarOf(file("a", "1")) }], subject });
+  await kit.convert(kit.named("source"), `${registry.host}/app:1`);
+  assert.deepEqual(registry.manifests.map((name) => name.slice(0, 7)), ["sha256:", "sha256:", "1"]);
 });

@@ -8,7 +8,9 @@ import { NydusGdError } from "../../base/errors.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
+import { isAttestationOf } from "../../oci/index_entry.ts";
 import {
+  artifactKind,
   bootstrapLayer,
   type Index,
   type Manifest,
@@ -61,6 +63,10 @@ export interface SourceManifest {
   readonly descriptor: Descriptor;
   readonly parsed: Manifest;
   readonly content: ImageContent;
+  /** Entries of its index that are about it. */
+  readonly attestations: readonly Descriptor[];
+  /** Of its index. */
+  readonly indexAnnotations: Readonly<Record<string, string>>;
 }
 
 const LAYER_TYPES: ReadonlySet<string> = new Set([
@@ -123,20 +129,29 @@ export async function sourceImages(
   const found: SourceImage[] = [];
   const seen = new Set<string>();
   let sawNydus = false;
-  const visit = async (document: Document, entry: Descriptor | undefined, depth: number): Promise<void> => {
+  const artifacts: string[] = [];
+  const visit = async (document: Document, listing: Listing | undefined, depth: number): Promise<void> => {
     const parsed = parseManifestDocument(document.bytes, document.mediaType);
     if (parsed.kind === "index") {
       if (depth === 0) {
         throw new NydusGdError("invalid-image", `Cannot convert ${content.description}: indexes lead too deep`);
       }
-      for (const each of imagesOf(parsed.index)) await visit(await content.document(each, signal), each, depth - 1);
+      const { index } = parsed;
+      for (const entry of imagesOf(index)) {
+        await visit(await content.document(entry, signal), { entry, index }, depth - 1);
+      }
       return;
     }
-    if (bootstrapLayer(parsed.manifest) !== undefined || entry?.artifactType === MEDIA_TYPE.nydusManifest) {
+    if (bootstrapLayer(parsed.manifest) !== undefined || listing?.entry.artifactType === MEDIA_TYPE.nydusManifest) {
       sawNydus = true;
       return;
     }
-    const image = await imageOf(content, document, parsed.manifest, entry, signal);
+    const kind = artifactKind(parsed.manifest);
+    if (kind !== undefined) {
+      artifacts.push(kind);
+      return;
+    }
+    const image = await imageOf(content, document, parsed.manifest, listing, signal);
     const name = formatPlatform(image.platform);
     if (seen.has(name) || platform !== undefined && !matchesPlatform(platform, image.platform)) return;
     seen.add(name);
@@ -146,6 +161,10 @@ export async function sourceImages(
   if (found.length > 0) return found;
   const { description } = content;
   if (sawNydus) throw nydusAlready(description, `nydus-gd inspect ${description}`);
+  const [artifact] = artifacts;
+  if (artifact !== undefined) {
+    throw unconvertible(description, `it is no image, but ${JSON.stringify(artifact.slice(0, 100))}`);
+  }
   const state = platform === undefined
     ? "it has no image for Linux"
     : `it has no image for ${formatPlatform(platform)}`;
@@ -155,6 +174,12 @@ export async function sourceImages(
 /** What is refused because there is nothing to convert. */
 export function nydusAlready(description: string, hint?: string): NydusGdError {
   return unconvertible(description, "it is a nydus image already", hint);
+}
+
+/** How a manifest is listed. */
+interface Listing {
+  readonly entry: Descriptor;
+  readonly index: Index;
 }
 
 /** What an index has for Linux; attestations and images that are nydus's already are left out. */
@@ -168,15 +193,14 @@ async function imageOf(
   content: ImageContent,
   document: Document,
   manifest: Manifest,
-  entry: Descriptor | undefined,
+  listing: Listing | undefined,
   signal: AbortSignal,
 ): Promise<SourceImage> {
   const bytes = await content.small(manifest.config, MAX_CONFIG_BYTES, signal);
   const { platform, config, diffIds } = readConfig(bytes, manifest.layers.length, content.description);
-  const features = entry?.platform?.["os.features"];
   const digest = digestOf(document.bytes) as Digest;
   return {
-    platform: features ? { "os.features": features, ...platform } : platform,
+    platform: { ...platform, ...wishesOf(listing) },
     config,
     layers: manifest.layers.map((layer, k) => layerOf(content, layer, diffIds[k] as Digest)),
     manifest: {
@@ -184,7 +208,18 @@ async function imageOf(
       descriptor: { mediaType: document.mediaType, digest, size: document.bytes.length },
       parsed: manifest,
       content,
+      attestations: listing?.index.manifests.filter((entry) => isAttestationOf(entry, digest)) ?? [],
+      indexAnnotations: listing?.index.annotations ?? {},
     },
+  };
+}
+
+/** What an index says of a platform that a configuration does not. */
+function wishesOf(listing: Listing | undefined): Pick<Platform, "os.version" | "os.features"> {
+  const { "os.version": version, "os.features": features } = listing?.entry.platform ?? {};
+  return {
+    ...(version === undefined ? {} : { "os.version": version }),
+    ...(features ? { "os.features": features } : {}),
   };
 }
 

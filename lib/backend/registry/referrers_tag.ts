@@ -1,0 +1,67 @@
+/**
+ * The list of what refers to a manifest, where the registry does not keep it by itself: an index under a tag.
+ *
+ * Whoever puts a manifest with a subject adds it there. Two who do so at the same moment may lose an entry: the
+ * specification knows no lock.
+ * Source: OCI distribution spec 1.1, "Pushing Manifests with Subject" and "Referrers Tag Schema".
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { parseManifestDocument } from "../../oci/manifest.ts";
+import { MEDIA_TYPE } from "../../oci/media_types.ts";
+import { getManifest } from "./manifest.ts";
+import { type Document, pushManifest } from "./push.ts";
+import { referrersTag } from "./referrers.ts";
+import type { Repository } from "./repository.ts";
+
+/** What an index has to have for this. Whatever else it says is kept. */
+interface RawIndex {
+  readonly manifests: readonly { readonly digest?: unknown }[];
+}
+
+const EMPTY: RawIndex & Record<string, unknown> = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+
+/**
+ * Adds a manifest that was pushed to the list of its subject; nothing where it has no subject, or is listed.
+ *
+ * @throws {NydusGdError} "invalid-image" for a tag of something else; what the registry answers
+ */
+export async function listReferrer(repository: Repository, document: Document, signal: AbortSignal): Promise<void> {
+  const parsed = parseManifestDocument(document.bytes, document.mediaType);
+  const { subject, artifactType, annotations } = parsed.kind === "index" ? parsed.index : parsed.manifest;
+  if (!subject) return;
+  const tag = referrersTag(subject.digest);
+  const present = await presentIndex(repository, tag, signal);
+  const digest = parseDigest(`sha256:${createHash("sha256").update(document.bytes).digest("hex")}`);
+  if (present.manifests.some((entry) => entry.digest === digest)) return;
+  const type = artifactType ?? (parsed.kind === "manifest" ? parsed.manifest.config.mediaType : undefined);
+  const entry = {
+    ...{ mediaType: document.mediaType, digest, size: document.bytes.length },
+    ...(type === undefined ? {} : { artifactType: type }),
+    ...(annotations ? { annotations } : {}),
+  };
+  const text = JSON.stringify({ ...present, manifests: [...present.manifests, entry] });
+  await pushManifest(
+    repository,
+    tag,
+    { mediaType: MEDIA_TYPE.ociIndex, bytes: new TextEncoder().encode(text) },
+    signal,
+  );
+}
+
+async function presentIndex(repository: Repository, tag: string, signal: AbortSignal): Promise<RawIndex> {
+  try {
+    const { bytes, document } = await getManifest(repository, tag, signal);
+    if (document.kind === "index") return JSON.parse(new TextDecoder().decode(bytes)) as RawIndex;
+  } catch (error) {
+    if (hasCode(error, "not-found")) return EMPTY;
+    throw error;
+  }
+  throw new NydusGdError(
+    "invalid-image",
+    `Cannot list a referrer in ${repository.description}: tag ${tag} is no index`,
+  );
+}

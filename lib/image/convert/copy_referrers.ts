@@ -1,0 +1,77 @@
+/**
+ * What is said of an image that is copied: signatures, bills of materials, attestations, from one home to another.
+ *
+ * They name the digest of what they are about, so they are right for a copy, and wrong for a converted image: that has
+ * another digest, and whoever signs it has to do it anew. An image in nydus's format that refers to the original is left
+ * where it is, there is one in the index.
+ *
+ * @module
+ */
+import { logger } from "../../base/log.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { bootstrapLayer, parseManifestDocument } from "../../oci/manifest.ts";
+import { isManifestType } from "../../oci/media_types.ts";
+import { blobOf, type ImageBlob } from "../image_builder.ts";
+import { copyBlob } from "./copy_blob.ts";
+import type { ImageContent } from "./image_content.ts";
+import type { ImageTarget } from "./image_target.ts";
+
+/** What refers to what refers to an image: a signature of its bill of materials. */
+const MAX_DEPTH = 3;
+
+const log = logger("image");
+
+/** Copies everything that refers to the manifest `subject`, which is at the target. */
+export async function copyReferrers(
+  subject: Digest,
+  content: ImageContent,
+  target: ImageTarget,
+  signal: AbortSignal,
+  depth = MAX_DEPTH,
+): Promise<void> {
+  if (depth === 0) return;
+  for (const referrer of await content.referrers(subject, signal)) {
+    const manifest = await copyParts(referrer, content, target, signal);
+    if (manifest === undefined) continue;
+    await target.putReferrer(manifest, signal);
+    await copyReferrers(referrer.digest, content, target, signal, depth - 1);
+  }
+}
+
+/** Copies what the index of the original says of it: attestations of BuildKit. @returns their entries */
+export async function copyAttestations(
+  attestations: readonly Descriptor[],
+  content: ImageContent,
+  target: ImageTarget,
+  signal: AbortSignal,
+): Promise<Descriptor[]> {
+  const copied: Descriptor[] = [];
+  for (const entry of attestations) {
+    const manifest = await copyParts(entry, content, target, signal);
+    if (manifest === undefined) continue;
+    await target.putManifest(manifest, signal);
+    copied.push(entry);
+  }
+  return copied;
+}
+
+/** Copies the blobs of a manifest. @returns the manifest; undefined for one that is left where it is */
+async function copyParts(
+  descriptor: Descriptor,
+  content: ImageContent,
+  target: ImageTarget,
+  signal: AbortSignal,
+): Promise<ImageBlob | undefined> {
+  const { digest, mediaType } = descriptor;
+  if (!isManifestType(mediaType)) {
+    log.warn("what refers to the image not copied", { digest, reason: `its media type is ${mediaType}` });
+    return undefined;
+  }
+  const document = await content.document(descriptor, signal);
+  const parsed = parseManifestDocument(document.bytes, document.mediaType);
+  if (parsed.kind === "index" || bootstrapLayer(parsed.manifest) !== undefined) return undefined;
+  const { config, layers } = parsed.manifest;
+  for (const blob of [...layers, config]) await copyBlob(blob, content, target, signal);
+  return blobOf(document.mediaType, document.bytes);
+}

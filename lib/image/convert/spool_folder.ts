@@ -1,0 +1,74 @@
+/**
+ * A conversion's folder for blobs on their way: made when the first one comes, gone with the conversion.
+ *
+ * One that was killed leaves its folder, of the size of a layer. A lock tells the living from the dead, and the next
+ * conversion with the same parent removes what the dead left.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { flock, LOCK } from "../../../ffi/sys_file.ts";
+
+const PREFIX = "run-";
+
+interface OwnFolder {
+  readonly path: string;
+  readonly lock: Fd;
+}
+
+/** See the module. */
+export class SpoolFolder implements AsyncDisposable {
+  #own: Promise<OwnFolder> | undefined;
+
+  /** @param parent folder that other conversions may use as well; need not be there */
+  constructor(private readonly parent: string) {}
+
+  /** A path that nothing has yet; its folder is there. @throws {SyscallError} and as Deno.mkdir */
+  async newPath(): Promise<string> {
+    const { path } = await (this.#own ??= makeOwn(this.parent));
+    return join(path, `${crypto.randomUUID()}.part`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const own = await this.#own?.catch(() => undefined); // who asked for a path was told
+    if (own === undefined) return;
+    using _lock = own.lock;
+    await Deno.remove(own.path, { recursive: true });
+  }
+}
+
+/** While the parent is locked, no other process takes a folder that has no lock yet for an abandoned one. */
+async function makeOwn(parent: string): Promise<OwnFolder> {
+  await Deno.mkdir(parent, { recursive: true, mode: 0o700 });
+  using _turn = lockFolder(parent, LOCK.EX);
+  await removeAbandoned(parent);
+  const path = await Deno.makeTempDir({ dir: parent, prefix: PREFIX });
+  return { path, lock: lockFolder(path, LOCK.EX) };
+}
+
+async function removeAbandoned(parent: string): Promise<void> {
+  for (const { name, isDirectory } of await Array.fromAsync(Deno.readDir(parent))) {
+    if (!isDirectory || !name.startsWith(PREFIX)) continue;
+    const path = join(parent, name);
+    try {
+      using _lock = lockFolder(path, LOCK.EX | LOCK.NB);
+      await Deno.remove(path, { recursive: true });
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN", "ENOENT")) throw error; // somebody uses it, or has just removed it
+    }
+  }
+}
+
+function lockFolder(path: string, operation: number): Fd {
+  const folder = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  try {
+    flock(folder, operation);
+    return folder;
+  } catch (error) {
+    folder[Symbol.dispose]();
+    throw error;
+  }
+}
