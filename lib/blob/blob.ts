@@ -12,6 +12,7 @@
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
 import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts";
 import type { Urgency } from "./fetch_queue.ts";
 
@@ -29,20 +30,36 @@ interface Opening {
 export class Blob {
   #opening: Opening | undefined;
   readonly #released = new AbortController();
+  #shared: CachedBlob;
 
-  constructor(readonly shared: CachedBlob, private readonly spec: BlobSpec) {
+  /** @param move gives the files of another name, after a conflict about those of `shared`; undefined: there are none */
+  constructor(
+    shared: CachedBlob,
+    readonly names: BlobNames,
+    private readonly spec: BlobSpec,
+    private readonly move: (blob: Blob, conflict: DescriptionConflict) => CachedBlob | undefined,
+  ) {
+    this.#shared = shared;
     shared.sources.add(spec.source);
   }
 
+  get shared(): CachedBlob {
+    return this.#shared;
+  }
+
   get id(): string {
-    return this.shared.id;
+    return this.names.id;
+  }
+
+  get copiesId(): string {
+    return this.names.copiesId;
   }
 
   /**
    * Opens chunk table and cache files, at most once; what failed is tried again by the next call.
    *
-   * @throws {NydusGdError} "invalid-image" when the image contradicts the blob or an image that has it open, "io" for
-   * the cache, and what the source says when the table has to be fetched
+   * @throws {NydusGdError} "invalid-image" when the image contradicts the blob, "io" for the cache, and what the source
+   * says when the table has to be fetched
    */
   async open(signal?: AbortSignal): Promise<OpenBlob> {
     throwIfAborted(signal);
@@ -65,8 +82,25 @@ export class Blob {
 
   #start(): Opening {
     const abandon = new AbortController();
-    const result = this.shared.open(this.spec, AbortSignal.any([this.#released.signal, abandon.signal]));
+    const result = this.#openShared(AbortSignal.any([this.#released.signal, abandon.signal]));
     return { result, abandon, waiters: 0 };
+  }
+
+  /** Opens the first files that are of the same description. */
+  async #openShared(signal: AbortSignal): Promise<OpenBlob> {
+    for (;;) {
+      try {
+        return await this.#shared.open(this.spec, this.names, signal);
+      } catch (error) {
+        if (!(error instanceof DescriptionConflict)) throw error;
+        throwIfAborted(signal);
+        const other = this.move(this, error);
+        if (other === undefined) throw error;
+        this.#shared.sources.remove(this.spec.source);
+        this.#shared = other;
+        other.sources.add(this.spec.source);
+      }
+    }
   }
 
   /**

@@ -9,8 +9,10 @@
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { messageOf, NydusGdError } from "../base/errors.ts";
+import { logger } from "../base/log.ts";
 import { Blob } from "./blob.ts";
+import { BlobNames, type DescriptionConflict, tracesOf } from "./blob_names.ts";
 import { CacheFolder } from "./cache_files.ts";
 import type { CacheLimits } from "./cache_limits.ts";
 import { CacheSpace, type Collected, type CollectOptions } from "./cache_space.ts";
@@ -20,6 +22,8 @@ import { FetchQueue } from "./fetch_queue.ts";
 import { FetchTuner, type FetchTuning } from "./fetch_tuning.ts";
 import { LinkEstimate } from "./link_estimate.ts";
 import type { PrefetchUrgency } from "./prefetch.ts";
+
+const log = logger("blob");
 
 /** How much the cache may do at once. */
 export interface BlobCacheOptions extends FetchTuning {
@@ -87,9 +91,17 @@ type BlobCacheParts = Omit<CacheParts, "room">;
 
 type Totals = Pick<BlobStats, "bytesFetched" | "requests" | "failedRequests" | "corruptChunks">;
 
-/** Blobs by id, each open as long as an image holds it. */
+/** Who has a blob. */
+interface Held {
+  readonly shared: CachedBlob;
+  readonly holders: Set<Blob>;
+}
+
+/** Blobs by the name of their files, each open as long as an image holds it. */
 export class BlobCache implements AsyncDisposable {
-  readonly #held = new Map<string, { readonly shared: CachedBlob; readonly holders: Set<Blob> }>();
+  /** Traces of names other than ids that blobs have or had. */
+  readonly #apart: Set<string>;
+  readonly #held = new Map<string, Held>();
   /** Blobs whose files are being closed or removed: who comes next waits. */
   readonly #closing = new Map<string, Promise<unknown>>();
   /** Evictions that nobody waits for. */
@@ -104,11 +116,12 @@ export class BlobCache implements AsyncDisposable {
 
   private constructor(parts: BlobCacheParts, limits: CacheLimits | undefined) {
     this.#space = new CacheSpace(parts.folder, parts.folder.keeps ? limits : undefined, {
-      isInUse: (id) => this.#isInUse(id),
-      whileUnused: (id, task) => this.#whileUnused(id, task),
+      isInUse: (name) => this.#isInUse(name),
+      whileUnused: (name, task) => this.#whileUnused(name, task),
       letGo: () => this.onFull?.(),
     });
     this.#parts = { ...parts, room: (bytes) => this.#space.room(bytes) };
+    this.#apart = new Set([...parts.folder.blobNames()].flatMap(tracesOf));
   }
 
   /**
@@ -142,18 +155,44 @@ export class BlobCache implements AsyncDisposable {
    * @throws {NydusGdError} "invalid-image" for an id that is no file name
    */
   acquire(spec: BlobSpec): Blob {
-    const id = spec.id ?? spec.descriptor.id;
-    if (this.#closed) throw new NydusGdError("interrupted", `Cannot open blob ${id}: the cache is closed`);
-    this.#space.keep(id);
-    let held = this.#held.get(id);
-    if (held === undefined) {
-      const before = this.#closing.get(id) ?? Promise.resolve();
-      held = { shared: new CachedBlob(id, spec.descriptor, this.#parts, before), holders: new Set() };
-      this.#held.set(id, held);
-    }
-    const blob = new Blob(held.shared, spec);
+    const names = new BlobNames(spec);
+    if (this.#closed) throw new NydusGdError("interrupted", `Cannot open blob ${names.id}: the cache is closed`);
+    this.#space.keep(names.owners);
+    const held = this.#hold(this.#nameOf(names), names, spec);
+    const blob = new Blob(held.shared, names, spec, (moved, conflict) => this.#move(moved, conflict, spec));
     held.holders.add(blob);
     return blob;
+  }
+
+  /** The longest of the names that has files: those of the image, unless they were evicted since. */
+  #nameOf(names: BlobNames): string {
+    const { id, described, contradicted } = names;
+    if (this.#apart.has(contradicted) && this.#apart.has(names.exact)) return names.exact;
+    return this.#apart.has(described) ? described : id;
+  }
+
+  #hold(name: string, names: BlobNames, { descriptor }: BlobSpec): Held {
+    for (const trace of tracesOf(name)) this.#apart.add(trace);
+    let held = this.#held.get(name);
+    if (held === undefined) {
+      const before = this.#closing.get(name) ?? Promise.resolve();
+      held = { shared: new CachedBlob(name, names, descriptor, this.#parts, before), holders: new Set() };
+      this.#held.set(name, held);
+    }
+    return held;
+  }
+
+  /** The files of another name, for an image that has no part in those that it held. */
+  #move(blob: Blob, conflict: DescriptionConflict, spec: BlobSpec): CachedBlob | undefined {
+    const { names, shared } = blob;
+    const name = names.after(shared.name, conflict);
+    if (name === undefined) return undefined;
+    log.info("blob is described in several ways, its cache is apart", { blob: blob.id, name });
+    const { shared: other, holders } = this.#hold(name, names, spec);
+    holders.add(blob);
+    const told = (error: unknown) => log.error("blob not closed", { blob: blob.id, error: messageOf(error) });
+    this.#inBackground(this.#giveBack(blob, shared).catch(told));
+    return other;
   }
 
   /**
@@ -162,22 +201,25 @@ export class BlobCache implements AsyncDisposable {
    * @throws {NydusGdError} "io" when its last chunks cannot be recorded; it is closed all the same
    */
   async release(blob: Blob): Promise<void> {
-    if (!blob.detach()) return;
-    const held = this.#held.get(blob.id);
-    if (held === undefined || !held.holders.delete(blob) || held.holders.size > 0) return;
-    this.#held.delete(blob.id);
-    const { shared } = held;
-    const closing = shared.close().finally(() => {
-      this.#past = sum([this.#past, shared.stats()]);
-      if (this.#closing.get(blob.id) === settled) this.#closing.delete(blob.id);
-    });
-    const settled = Promise.allSettled([closing]); // who released is told of a failure
-    this.#closing.set(blob.id, settled);
-    await closing.finally(() => this.#released(blob.id));
+    if (blob.detach()) await this.#giveBack(blob, blob.shared);
   }
 
-  #released(id: string): void {
-    if (!this.#isLeft) this.#inBackground(this.#space.released(id));
+  async #giveBack(blob: Blob, shared: CachedBlob): Promise<void> {
+    const { name } = shared;
+    const held = this.#held.get(name);
+    if (held === undefined || !held.holders.delete(blob) || held.holders.size > 0) return;
+    this.#held.delete(name);
+    const closing = shared.close().finally(() => {
+      this.#past = sum([this.#past, shared.stats()]);
+      if (this.#closing.get(name) === settled) this.#closing.delete(name);
+    });
+    const settled = Promise.allSettled([closing]); // who released is told of a failure
+    this.#closing.set(name, settled);
+    await closing.finally(() => this.#released(name));
+  }
+
+  #released(name: string): void {
+    if (!this.#isLeft) this.#inBackground(this.#space.released(name));
   }
 
   /** {@link close} waits for it. */
@@ -187,20 +229,20 @@ export class BlobCache implements AsyncDisposable {
     return running;
   }
 
-  #isInUse(id: string): boolean {
-    return this.#held.has(id) || this.#closing.has(id);
+  #isInUse(name: string): boolean {
+    return this.#held.has(name) || this.#closing.has(name);
   }
 
-  async #whileUnused(id: string, task: () => Promise<void>): Promise<boolean> {
-    if (this.#isLeft || this.#isInUse(id)) return false;
+  async #whileUnused(name: string, task: () => Promise<void>): Promise<boolean> {
+    if (this.#isLeft || this.#isInUse(name)) return false;
     const running = task();
     const settled = Promise.allSettled([running]); // who wants it removed is told of a failure
-    this.#closing.set(id, settled);
+    this.#closing.set(name, settled);
     try {
       await running;
       return true;
     } finally {
-      if (this.#closing.get(id) === settled) this.#closing.delete(id);
+      if (this.#closing.get(name) === settled) this.#closing.delete(name);
     }
   }
 
@@ -214,9 +256,14 @@ export class BlobCache implements AsyncDisposable {
     return this.#space.collect(options);
   }
 
-  /** Nobody wants these blobs any more: they go, those in use when they are given back. @throws {NydusGdError} "io" */
-  discard(ids: readonly string[]): Promise<void> {
-    return this.#space.discard(ids);
+  /**
+   * Nobody wants the blobs of these owners any more: they go, those in use when they are given back.
+   *
+   * @param owners as {@link BlobNames.owners}
+   * @throws {NydusGdError} "io"
+   */
+  discard(owners: readonly string[]): Promise<void> {
+    return this.#space.discard(owners);
   }
 
   /** A successor goes on with what is in use: nothing is removed from here on, whoever gives it back here. */

@@ -181,23 +181,6 @@ Deno.test("two images that know different chunks of a blob share it", () =>
     assert.equal(cache.stats().bytesFetched, synthetic.bytes.length);
   }));
 
-Deno.test("an image that contradicts a mounted one is refused, and the mounted one goes on", () =>
-  withBlob({ sizes: TEN }, async ({ cache, blob, synthetic, source }) => {
-    await ensureRows(blob, synthetic, [0]);
-    const lies = [
-      { ...synthetic, records: synthetic.records.map((record) => ({ ...record, digest: new Uint8Array(32).fill(1) })) },
-      { ...synthetic, descriptor: { ...synthetic.descriptor, digester: "blake3" as const } },
-      { ...synthetic, descriptor: { ...synthetic.descriptor, chunkCount: 11 } },
-    ];
-    for (const lie of lies) {
-      const other = acquire(cache, lie, source);
-      await assert.rejects(other.open(), (error) => hasCode(error, "invalid-image"));
-      await cache.release(other);
-    }
-    await ensureRows(blob, synthetic, ALL);
-    for (const row of [0, 4, 9]) await assertCached(blob, synthetic, row);
-  }));
-
 Deno.test("a blob closes with its last holder, and opens again", () =>
   withBlob({ sizes: TEN }, async ({ cache, blob, synthetic, source }) => {
     const other = acquire(cache, synthetic, source);

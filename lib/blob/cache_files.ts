@@ -1,12 +1,12 @@
 /**
- * The folder of the cache and the files of one blob in it.
+ * The folder of the cache and the files of one blob in it. Their name is the blob's id, or one of blob_names.ts.
  *
  * | file | content |
  * |---|---|
- * | `<id>.blob.data` | plain chunks at their uncompressed offsets, sparse, of the size of the blob's address space |
- * | `<id>.blob.data.chunk_map` | chunk_map.ts |
- * | `<id>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
- * | `<id>.blob.verified` | verified.ts; not nydusd's |
+ * | `<name>.blob.data` | plain chunks at their uncompressed offsets, sparse, of the size of the blob's address space |
+ * | `<name>.blob.data.chunk_map` | chunk_map.ts |
+ * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
+ * | `<name>.blob.verified` | verified.ts; not nydusd's |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
  * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
  *
@@ -29,6 +29,8 @@ import { ftruncate } from "../../ffi/unistd.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { Digester } from "../rafs/bootstrap.ts";
+import type { ChunkColumns } from "../rafs/chunk_table.ts";
+import { DescriptionConflict, isBlobName } from "./blob_names.ts";
 import { CacheFile } from "./cache_file.ts";
 import { ChunkMap } from "./chunk_map.ts";
 import { VerifiedDigests } from "./verified.ts";
@@ -43,8 +45,8 @@ const SUFFIX = {
   setAside: ".set-aside",
 } as const;
 
-/** With the longest suffixes an id is still a file name of at most 255 bytes. */
-const MAX_ID_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
+/** With the longest suffixes a blob's name is still a file name of at most 255 bytes. */
+const MAX_NAME_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
 
 /** The file that is locked. */
 export const LOCK_NAME = ".nydus-gd.lock";
@@ -60,16 +62,17 @@ export interface BlobPaths {
 /**
  * The paths of a blob's files in `dir`.
  *
- * @throws {NydusGdError} "invalid-image" for an id that is not 1 to 225 characters of `[A-Za-z0-9._-]`, or has ".."
+ * @param name as blob_names.ts has it
+ * @throws {NydusGdError} "invalid-image" for an id that is not of `[A-Za-z0-9._-]`, or has "..", or a name that is too long
  */
-export function blobPaths(dir: string, id: string): BlobPaths {
-  if (!isCacheId(id)) {
+export function blobPaths(dir: string, name: string): BlobPaths {
+  if (!isName(name)) {
     throw new NydusGdError(
       "invalid-image",
-      `Cannot cache blob ${JSON.stringify(id.slice(0, 80))}: its id is not 1 to ${MAX_ID_LENGTH} of [A-Za-z0-9._-]`,
+      `Cannot cache blob ${JSON.stringify(name.slice(0, 80))}: its id is not 1 to ${MAX_NAME_LENGTH} of [A-Za-z0-9._-]`,
     );
   }
-  const at = (suffix: string) => join(dir, id + suffix);
+  const at = (suffix: string) => join(dir, name + suffix);
   return { data: at(SUFFIX.data), chunkMap: at(SUFFIX.chunkMap), meta: at(SUFFIX.meta), verified: at(SUFFIX.verified) };
 }
 
@@ -78,24 +81,24 @@ const ASIDE = ".tmp";
 
 /** A file of a blob, by its name. */
 export interface BlobFileName {
-  readonly id: string;
+  readonly name: string;
   /** It was written aside by a process that was killed, or set aside. */
   readonly isLeftOver: boolean;
   /** Its time is that of the blob's last use. */
   readonly tellsUse: boolean;
 }
 
-/** Which blob a file of the folder belongs to; undefined for names that are not given here. */
-export function blobFileOf(name: string): BlobFileName | undefined {
-  const isLeftOver = name.endsWith(ASIDE) || name.endsWith(SUFFIX.setAside);
-  const file = isLeftOver ? name.slice(0, name.lastIndexOf(".")) : name;
+/** Which blob a file of the folder belongs to; undefined for files that are not called as here. */
+export function blobFileOf(fileName: string): BlobFileName | undefined {
+  const isLeftOver = fileName.endsWith(ASIDE) || fileName.endsWith(SUFFIX.setAside);
+  const file = isLeftOver ? fileName.slice(0, fileName.lastIndexOf(".")) : fileName;
   const suffix = [SUFFIX.chunkMap, SUFFIX.data, SUFFIX.meta, SUFFIX.verified].find((each) => file.endsWith(each));
-  const id = suffix === undefined ? "" : file.slice(0, -suffix.length);
-  return isCacheId(id) ? { id, isLeftOver, tellsUse: suffix === SUFFIX.chunkMap } : undefined;
+  const name = suffix === undefined ? "" : file.slice(0, -suffix.length);
+  return isName(name) ? { name, isLeftOver, tellsUse: suffix === SUFFIX.chunkMap } : undefined;
 }
 
-function isCacheId(id: string): boolean {
-  return /^[A-Za-z0-9._-]+$/.test(id) && !id.includes("..") && id.length <= MAX_ID_LENGTH;
+function isName(name: string): boolean {
+  return isBlobName(name) && name.length <= MAX_NAME_LENGTH;
 }
 
 /** Folder of a cache that keeps nothing, in the folder of one that does. */
@@ -160,6 +163,11 @@ export class CacheFolder implements Disposable {
     return this.ownMount === undefined ? path : `${procFdPath(this.ownMount)}/${basename(path)}`;
   }
 
+  /** Names of the blobs that have files in it. */
+  blobNames(): Set<string> {
+    return new Set(Array.from(Deno.readDirSync(this.path), ({ name }) => blobFileOf(name)?.name ?? []).flat());
+  }
+
   /** Names that were added or removed are on disk. */
   async sync(): Promise<void> {
     const handle = await openHandle(this.path, "r");
@@ -213,9 +221,11 @@ function mountAgain(path: string): Fd | undefined {
 
 /** What {@link BlobFiles.open} has to know of the blob. */
 export interface BlobFilesSubject {
+  readonly id: string;
+  /** As {@link BlobNames} has it. */
+  readonly description: string;
   readonly digester: Digester;
-  /** Chunks. */
-  readonly count: number;
+  readonly columns: ChunkColumns;
   /** Bytes of the data file. */
   readonly dataSize: number;
 }
@@ -236,18 +246,24 @@ export class BlobFiles implements Disposable {
   /**
    * Opens data file, chunk map and verified digests, and creates what is missing.
    *
+   * @throws {DescriptionConflict} when they hold chunks of another table
    * @throws {NydusGdError} "io"
    */
   static async open(folder: CacheFolder, paths: BlobPaths, subject: BlobFilesSubject): Promise<BlobFiles> {
     using stack = new DisposableStack();
-    const data = stack.use(await openData(folder, paths, subject.dataSize));
-    const map = stack.use(await openMap(paths.chunkMap, subject.count));
+    const { id, description, digester, columns, dataSize } = subject;
+    const data = stack.use(await openData(folder, paths, dataSize));
+    const map = stack.use(await openMap(paths.chunkMap, columns.count));
+    const about = { digester, count: columns.count, description };
     const verified = stack.use(
-      await VerifiedDigests.open(paths.verified, { ...subject, data: data.identity(), changedNs: data.changedNs() }),
+      await VerifiedDigests.open(paths.verified, { ...about, data: data.identity(), changedNs: data.changedNs() }),
     );
+    if (verified.contradicts(columns, dataSize)) {
+      throw new DescriptionConflict(id, "chunks", "its files are of an image that has other chunks in it");
+    }
     if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
     stack.move();
-    return new BlobFiles(folder, data, subject.dataSize, map, verified);
+    return new BlobFiles(folder, data, dataSize, map, verified);
   }
 
   /**

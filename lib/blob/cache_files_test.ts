@@ -1,17 +1,27 @@
 import assert from "node:assert/strict";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
+import { allocateChunkColumns } from "../rafs/chunk_table.ts";
 import { hasBit } from "./bits.ts";
 import { BlobFiles, blobPaths, CacheFolder } from "./cache_files.ts";
 
-const SUBJECT = { digester: "sha256", count: 8, dataSize: 8 * 4096 } as const;
-const DIGESTS = new Uint8Array(8 * 32).fill(7);
+const COLUMNS = allocateChunkColumns(8, 0);
+COLUMNS.digests.fill(7);
+COLUMNS.uncompressedSize.fill(4096);
+COLUMNS.uncompressedOffset.set([0, 1, 2, 3, 4, 5, 6, 7].map((row) => row * 4096));
+const SUBJECT = {
+  id: "a",
+  description: "0".repeat(32),
+  digester: "sha256",
+  columns: COLUMNS,
+  dataSize: 8 * 4096,
+} as const;
 
 /** A cache in which all eight chunks are claimed and verified. */
 async function fill(folder: CacheFolder, id: string): Promise<void> {
   using files = await BlobFiles.open(folder, blobPaths(folder.path, id), SUBJECT);
   const rows = [0, 1, 2, 3, 4, 5, 6, 7];
-  files.verified.record(rows, DIGESTS);
+  files.verified.record(rows, COLUMNS);
   files.map.claim(rows);
 }
 
@@ -22,10 +32,13 @@ async function withFolder(test: (folder: CacheFolder) => Promise<void>): Promise
 }
 
 Deno.test("an id that is no plain file name is refused", () => {
-  for (const id of ["", "..", "../x", "a/b", "a\0b", "a..b", "é", "a b", "x".repeat(226)]) {
+  for (
+    const id of ["", "..", "../x", "a/b", "a\0b", "a..b", "é", "a b", "a@b", `a@${"0".repeat(31)}`, "x".repeat(226)]
+  ) {
     assert.throws(() => blobPaths("/cache", id), (error) => hasCode(error, "invalid-image"), id);
   }
   assert.equal(blobPaths("/cache", "my-blob_1.x").data, "/cache/my-blob_1.x.blob.data");
+  assert.equal(blobPaths("/cache", `a@${"0".repeat(32)}`).meta, `/cache/a@${"0".repeat(32)}.blob.meta`);
   assert.equal(blobPaths("/cache", "x".repeat(225)).chunkMap.length, "/cache/".length + 225 + 20);
 });
 
@@ -47,7 +60,7 @@ Deno.test("a cache that was left in order is found in order", () =>
     await fill(folder, "a");
     using files = await BlobFiles.open(folder, blobPaths(folder.path, "a"), SUBJECT);
     assert.equal(files.data.sizeBytes, 8 * 4096);
-    assert.equal([...files.verified.matching(DIGESTS)].length, 8);
+    assert.equal([...files.verified.matching(COLUMNS)].length, 8);
     assert.ok(hasBit(files.map.bits, 7));
   }));
 
@@ -69,7 +82,7 @@ Deno.test("a data file that is too large is another blob's: it is set aside with
     using files = await BlobFiles.open(folder, paths, SUBJECT);
     assert.equal(files.data.sizeBytes, 8 * 4096);
     assert.deepEqual(files.map.bits, new Uint8Array(1));
-    assert.deepEqual([...files.verified.matching(DIGESTS)], []);
+    assert.deepEqual([...files.verified.matching(COLUMNS)], []);
     assert.equal(Deno.statSync(`${paths.data}.set-aside`).size, 9 * 4096);
   }));
 
@@ -81,7 +94,7 @@ Deno.test("a data file that was cut keeps its claims, but nothing of it counts a
     using files = await BlobFiles.open(folder, paths, SUBJECT);
     assert.equal(files.data.sizeBytes, 8 * 4096);
     assert.deepEqual(files.map.bits, new Uint8Array([0xff]));
-    assert.deepEqual([...files.verified.matching(DIGESTS)], []);
+    assert.deepEqual([...files.verified.matching(COLUMNS)], []);
   }));
 
 Deno.test("without its data file a cache claims nothing", () =>
@@ -91,7 +104,7 @@ Deno.test("without its data file a cache claims nothing", () =>
     Deno.removeSync(paths.data);
     using files = await BlobFiles.open(folder, paths, SUBJECT);
     assert.deepEqual(files.map.bits, new Uint8Array(1));
-    assert.deepEqual([...files.verified.matching(DIGESTS)], []);
+    assert.deepEqual([...files.verified.matching(COLUMNS)], []);
   }));
 
 Deno.test("a cache file that is a symbolic link or no file is refused", () =>

@@ -3,14 +3,14 @@ import fc from "fast-check";
 import type { StoredBlob } from "./cache_inventory.ts";
 import { chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
 
-const blob = (id: string, bytes: number, lastUsedMs = 0): StoredBlob => ({ id, bytes, lastUsedMs });
+const blob = (name: string, bytes: number, lastUsedMs = 0): StoredBlob => ({ name, owner: name, bytes, lastUsedMs });
 const NO_LIMITS = { maxSize: { percent: 100 }, minFree: { percent: 0 } };
 
 Deno.test("the oldest blobs go, no more than it takes", () => {
   const blobs = [blob("a", 100), blob("b", 100), blob("c", 100)];
   const fill = { usedBytes: 300, freeBytes: 1000, totalBytes: 10_000 };
   const victims = (maxBytes: number, more: number) =>
-    chooseVictims(blobs, fill, { ...NO_LIMITS, maxSize: { bytes: maxBytes } }, more).map(({ id }) => id).join("");
+    chooseVictims(blobs, fill, { ...NO_LIMITS, maxSize: { bytes: maxBytes } }, more).map(({ name }) => name).join("");
   assert.equal(victims(300, 0), "");
   assert.equal(victims(299, 0), "a");
   assert.equal(victims(310, 20), "a");

@@ -17,7 +17,7 @@ import { ignore, messageOf } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 import { blobPaths, type CacheFolder } from "./cache_files.ts";
-import { type LeftOver, type StoredBlob, takeInventory } from "./cache_inventory.ts";
+import { type LeftOver, ownerIn, type StoredBlob, takeInventory } from "./cache_inventory.ts";
 import { type CacheLimits, chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
 import { fileSystemFill } from "./cache_usage.ts";
 
@@ -28,9 +28,9 @@ const RECORD_BYTES = 64 * 1024;
 
 /** Who uses the blobs of a cache. */
 export interface BlobUsers {
-  isInUse(id: string): boolean;
+  isInUse(name: string): boolean;
   /** Runs `task` while nobody can begin to use the blob; false, and nothing is run, where somebody uses it. */
-  whileUnused(id: string, task: () => Promise<void>): Promise<boolean>;
+  whileUnused(name: string, task: () => Promise<void>): Promise<boolean>;
   /** All that could be evicted is gone, and it is not enough: what is held in case it is wanted is to be given back. */
   letGo(): void;
 }
@@ -39,12 +39,12 @@ export interface BlobUsers {
 export interface CollectOptions {
   /** Nothing is removed. */
   readonly dryRun: boolean;
-  /** Whether anybody may want the blob again. */
-  readonly isWanted: (id: string) => boolean;
-  /** Whether somebody else uses the blob: a process that left the cache with its images mounted. */
-  readonly isInUse?: (id: string) => boolean;
-  /** Whether the blob is held, and would be given back before anything is removed. For a dry run. */
-  readonly isIdle?: (id: string) => boolean;
+  /** Whether anybody may want the blobs of an owner again. */
+  readonly isWanted: (owner: string) => boolean;
+  /** Whether somebody else uses blobs of an owner: a process that left the cache with its images mounted. */
+  readonly isInUse?: (owner: string) => boolean;
+  /** Whether the blob of that name is held, and would be given back before anything is removed. For a dry run. */
+  readonly isIdle?: (name: string) => boolean;
 }
 
 /** What was freed, or would be. */
@@ -65,7 +65,7 @@ export class CacheSpace {
   #usedBytes: number | undefined;
   /** Nothing could be evicted, and no blob was given back since. */
   #isExhausted = false;
-  /** Unwanted blobs that were in use. */
+  /** Owners whose blobs nobody wants; some were in use. */
   readonly #doomed = new Set<string>();
 
   /** @param limits undefined: there are none */
@@ -83,11 +83,11 @@ export class CacheSpace {
   }
 
   /** The last user of a blob is gone, and its files are closed. */
-  async released(id: string): Promise<void> {
+  async released(name: string): Promise<void> {
     try {
-      if (this.#doomed.delete(id)) await this.#evict([id]);
+      if (this.#doomed.size > 0 && this.#doomed.has(ownerIn(this.folder.path, name))) await this.#evict([name]);
     } catch (error) {
-      log.warn("blob not removed from the cache", { blob: id, reason: messageOf(error) });
+      log.warn("blob not removed from the cache", { blob: name, reason: messageOf(error) });
     }
     await this.trim();
   }
@@ -98,33 +98,35 @@ export class CacheSpace {
     await this.#make(0);
   }
 
-  /** Nobody wants these blobs any more: they go, those in use when they are given back. */
-  async discard(ids: readonly string[]): Promise<void> {
-    const gone = await this.#evict(ids);
-    for (const id of ids) if (!gone.has(id)) this.#doomed.add(id);
+  /** Nobody wants the blobs of these owners any more: they go, those in use when they are given back. */
+  async discard(owners: readonly string[]): Promise<void> {
+    for (const owner of owners) this.#doomed.add(owner);
+    const { blobs } = await takeInventory(this.folder.path);
+    await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
     this.#isExhausted = false;
   }
 
-  /** Somebody wants the blob after all. */
-  keep(id: string): void {
-    this.#doomed.delete(id);
+  /** Somebody wants blobs of these owners after all. */
+  keep(owners: readonly string[]): void {
+    for (const owner of owners) this.#doomed.delete(owner);
   }
 
   /** Frees what is left over, what nobody wants, and what exceeds the limits. @throws {NydusGdError} "io" */
   async collect({ dryRun, isWanted, isInUse, isIdle }: CollectOptions): Promise<Collected> {
     const inventory = await takeInventory(this.folder.path);
     const { blobs } = inventory;
-    const isHeld = (id: string) => this.users.isInUse(id) && !(dryRun && isIdle?.(id));
-    const isFree = ({ id }: Pick<StoredBlob, "id">) => !isHeld(id) && !isInUse?.(id);
+    const isHeld = (name: string) => this.users.isInUse(name) && !(dryRun && isIdle?.(name));
+    const owned = new Map(blobs.map(({ name, owner }) => [name, owner]));
+    const isFree = ({ name }: Pick<StoredBlob, "name">) => !isHeld(name) && !isInUse?.(owned.get(name) ?? name);
     const leftOvers = inventory.leftOvers.filter(isFree); // of a blob in use it may be being written now
-    let unwanted = blobs.filter((blob) => isFree(blob) && !isWanted(blob.id));
+    let unwanted = blobs.filter((blob) => isFree(blob) && !isWanted(blob.owner));
     const freed = bytesOf(unwanted) + bytesOf(leftOvers);
     const rest = blobs.filter((blob) => !unwanted.includes(blob));
     let evicted = this.#victims(rest, freed, 0, isFree);
     if (!dryRun) {
-      const gone = await this.#evict([...unwanted, ...evicted].map(({ id }) => id));
-      unwanted = unwanted.filter(({ id }) => gone.has(id));
-      evicted = evicted.filter(({ id }) => gone.has(id));
+      const gone = await this.#evict([...unwanted, ...evicted].map(({ name }) => name));
+      unwanted = unwanted.filter(({ name }) => gone.has(name));
+      evicted = evicted.filter(({ name }) => gone.has(name));
       for (const { path } of leftOvers) await ignore(Deno.errors.NotFound, Deno.remove(path));
     }
     const keptBytes = bytesOf(blobs) - bytesOf(unwanted) - bytesOf(evicted);
@@ -150,9 +152,9 @@ export class CacheSpace {
   async #pass(bytes: number): Promise<void> {
     const { blobs } = await takeInventory(this.folder.path);
     this.#usedBytes = bytesOf(blobs);
-    const victims = this.#victims(blobs, 0, bytes, ({ id }) => !this.users.isInUse(id));
-    const gone = await this.#evict(victims.map(({ id }) => id));
-    const freed = victims.filter(({ id }) => gone.has(id));
+    const victims = this.#victims(blobs, 0, bytes, ({ name }) => !this.users.isInUse(name));
+    const gone = await this.#evict(victims.map(({ name }) => name));
+    const freed = victims.filter(({ name }) => gone.has(name));
     this.#usedBytes -= bytesOf(freed);
     if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
     this.#isExhausted = !this.#fits(bytes);
@@ -183,12 +185,12 @@ export class CacheSpace {
     return { usedBytes, ...fileSystemFill(this.folder.path) };
   }
 
-  /** Those of `ids` that nobody used. */
-  async #evict(ids: readonly string[]): Promise<Set<string>> {
+  /** Those of `names` that nobody used. */
+  async #evict(names: readonly string[]): Promise<Set<string>> {
     const gone = new Set<string>();
-    for (const id of ids) {
-      const paths = blobPaths(this.folder.path, id);
-      if (await this.users.whileUnused(id, () => this.folder.removeBlob(paths))) gone.add(id);
+    for (const name of names) {
+      const paths = blobPaths(this.folder.path, name);
+      if (await this.users.whileUnused(name, () => this.folder.removeBlob(paths))) gone.add(name);
     }
     return gone;
   }

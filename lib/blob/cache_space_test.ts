@@ -5,6 +5,7 @@ import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/synth
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { Blob } from "./blob.ts";
 import { BlobCache, type BlobCacheOptions } from "./blob_cache.ts";
+import { BlobNames } from "./blob_names.ts";
 import { blobPaths } from "./cache_files.ts";
 import { takeInventory } from "./cache_inventory.ts";
 
@@ -24,6 +25,11 @@ async function open(
   return { blob: acquire(cache, made, source), made, source };
 }
 
+async function ownersOf(id: string): Promise<readonly string[]> {
+  const { descriptor, records } = await synthetic(id);
+  return new BlobNames({ descriptor, records: () => records }).owners;
+}
+
 /** Fetches all of a blob and gives it back. */
 async function fill(cache: BlobCache, id: string): Promise<void> {
   const { blob, made } = await open(cache, id);
@@ -34,7 +40,7 @@ async function fill(cache: BlobCache, id: string): Promise<void> {
 /** Ids in the order of their last use, which is made plain: the clock may be too coarse for a test. */
 async function idsIn(dir: string): Promise<string[]> {
   const { blobs } = await takeInventory(dir);
-  return blobs.filter(({ bytes }) => bytes >= CHUNKS * CHUNK_BYTES).map(({ id }) => id);
+  return blobs.filter(({ bytes }) => bytes >= CHUNKS * CHUNK_BYTES).map(({ name }) => name);
 }
 
 /** The blob was last used so many seconds after others. */
@@ -95,7 +101,8 @@ Deno.test("what nobody wants goes, in use not before it is given back, and not w
     await using cache = reopen({});
     for (const id of ["a", "b", "c"]) await fill(cache, id);
     const { blob: b } = await open(cache, "b"), { blob: c } = await open(cache, "c");
-    await cache.discard(["a", "b", "c", "never-seen"]);
+    const owners = await Promise.all(["a", "b", "c", "never-seen"].map(ownersOf));
+    await cache.discard(owners.flat());
     assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
     const { blob: again } = await open(cache, "c");
     for (const blob of [b, c, again]) await cache.release(blob);
@@ -113,12 +120,13 @@ Deno.test("collecting frees what is not wanted and what was left over, tells it,
     const left = ["x.blob.meta.tmp", "a.blob.data.set-aside"], others = ["notes.txt", "a.blob.toc", "a b.blob.data"];
     for (const name of [...left, ...others]) await Deno.writeTextFile(`${dir}/${name}`, "x");
     const { blob } = await open(cache, "b");
-    const options = { isWanted: (id: string) => id === "c" };
+    const wanted = await ownersOf("c");
+    const options = { isWanted: (owner: string) => wanted.includes(owner) };
     const before = await cache.collect({ ...options, dryRun: true });
     assert.equal((await idsIn(dir)).length, 3);
     const done = await cache.collect({ ...options, dryRun: false });
     assert.deepEqual(done, before);
-    assert.deepEqual(done.unwanted.map(({ id }) => id), ["a"]);
+    assert.deepEqual(done.unwanted.map(({ name }) => name), ["a"]);
     assert.deepEqual(done.leftOvers.map(({ path }) => path).sort(), left.map((name) => `${dir}/${name}`).sort());
     assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
     for (const name of others) assert.ok(Deno.statSync(`${dir}/${name}`).isFile);
@@ -152,7 +160,7 @@ Deno.test("nothing is removed any more once the cache is left to a successor", (
     await ensureRows(blob, made, ALL);
     cache.leave();
     await cache.release(blob);
-    await cache.discard(["a"]);
+    await cache.discard(await ownersOf("a"));
     await cache.trim();
     assert.deepEqual(await idsIn(dir), ["a"]);
   }));

@@ -2,18 +2,20 @@
  * One blob in the cache, shared by every image that has it.
  *
  * It opens with the words of the image that asks first. Another image may know other chunks of the blob: its digests are
- * added. Where two images contradict each other the second is refused; the first goes on.
+ * added. Where two images contradict each other the first goes on, and the second is sent to files of another name
+ * (blob_names.ts).
  *
  * @module
  */
 import type { BlobSource } from "../backend/blob_source.ts";
 import { throwIfAborted } from "../base/abort.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
+import { type BlobDescriptor, type ChunkRecord, RafsError } from "../rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
 import { cacheSizes } from "../rafs/cache_layout.ts";
 import type { ChunkColumns, ChunkPlaces } from "../rafs/chunk_table.ts";
+import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
 import { loadChunkTable } from "./blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
 import type { DecodeTarget } from "./chunk_decoder.ts";
@@ -27,6 +29,7 @@ import type { LinkEstimate } from "./link_estimate.ts";
 import { addDigests, addRows } from "./merge_tables.ts";
 import { type FlushOptions, Readiness } from "./readiness.ts";
 import { BlobSources } from "./sources.ts";
+import { VerifiedDigests } from "./verified.ts";
 
 const log = logger("blob");
 
@@ -36,8 +39,9 @@ export interface BlobSpec {
   /** Name of the blob where the descriptor has a placeholder: `effectiveBlobId` of lib/rafs/flags.ts. */
   readonly id?: string;
   readonly source: BlobSource;
-  /** The blob that has the compression info; absent: it is in `source`. */
+  /** The blob that has the compression info, and its id; absent: it is in `source`. */
   readonly metaSource?: BlobSource | undefined;
+  readonly metaId?: string | undefined;
   /** The chunk records of the image; those of other blobs are passed over. Called while the image is open. */
   readonly records: () => Iterable<Readonly<ChunkRecord>>;
   /** `.blob.meta` that came with the image, as it is in the blob or in the cache. */
@@ -96,6 +100,7 @@ export interface BlobStats {
 /** What an open blob consists of. */
 interface Opened {
   readonly descriptor: BlobDescriptor;
+  readonly description: string;
   readonly view: OpenBlob;
   readonly files: BlobFiles;
   /** Undefined: the table is in memory. */
@@ -119,33 +124,41 @@ export class CachedBlob {
   #keeping: Promise<void> | undefined;
 
   /**
+   * @param name of its files, one of `names`
    * @param before resolves when the last holder of the same files has let go
    * @throws {NydusGdError} "invalid-image" for an id that is no file name
    */
   constructor(
-    readonly id: string,
+    readonly name: string,
+    private readonly names: BlobNames,
     readonly descriptor: BlobDescriptor,
     private readonly parts: CacheParts,
     private readonly before: Promise<unknown>,
   ) {
-    this.#paths = blobPaths(parts.folder.path, id);
+    this.#paths = blobPaths(parts.folder.path, name);
+  }
+
+  get id(): string {
+    return this.names.id;
   }
 
   /**
    * Opens the blob with `spec`, unless it is open; then what `spec` knows is added.
    *
+   * @param names by its description
    * @param signal `spec` is not to be used any more
+   * @throws {DescriptionConflict} when what is open, or on disk, is described in another way
    */
-  async open(spec: BlobSpec, signal: AbortSignal): Promise<OpenBlob> {
+  async open(spec: BlobSpec, names: BlobNames, signal: AbortSignal): Promise<OpenBlob> {
     for (;;) {
       throwIfAborted(this.#stop.signal);
       throwIfAborted(signal);
       if (this.#opened !== undefined) {
-        this.#merge(this.#opened, spec);
+        this.#merge(this.#opened, spec, names);
         return this.#opened.view;
       }
       if (this.#opening === undefined) {
-        this.#opening = this.#openFiles(spec, AbortSignal.any([this.#stop.signal, signal]));
+        this.#opening = this.#openFiles(spec, names, AbortSignal.any([this.#stop.signal, signal]));
         try {
           this.#opened = await this.#opening;
           return this.#opened.view;
@@ -218,9 +231,11 @@ export class CachedBlob {
     };
   }
 
-  async #openFiles(spec: BlobSpec, signal: AbortSignal): Promise<Opened> {
+  async #openFiles(spec: BlobSpec, { description }: BlobNames, signal: AbortSignal): Promise<Opened> {
     await this.before;
     const { parts, id, sources } = this;
+    const onDisk = VerifiedDigests.descriptionIn(this.#paths.verified);
+    if (onDisk !== undefined) this.#requireSame(description, onDisk);
     parts.decoder.prepare();
     const { descriptor, records, embeddedMeta, source, metaSource } = spec;
     const tableHome = metaSource ?? sources;
@@ -242,7 +257,7 @@ export class CachedBlob {
     const { digester, compressor, cipher } = descriptor;
     const dataSize = cacheSizes(descriptor, loaded).data;
     using cleanup = new DisposableStack();
-    const subject = { digester, count: loaded.count, dataSize };
+    const subject = { id, description, digester, columns: loaded, dataSize };
     const files = cleanup.use(await BlobFiles.open(parts.folder, this.#paths, subject));
     files.touch();
     const table = cleanup.use(ChunkTableFile.store(loaded, parts.folder.path));
@@ -271,31 +286,38 @@ export class CachedBlob {
     const path = parts.folder.keeps ? files.data.path : undefined;
     cleanup.move();
     const view = { dataFd, chunks: placesOf(columns), ready, watched, path };
-    return { descriptor, view, files, table, readiness, fetcher, target };
+    return { descriptor, description, view, files, table, readiness, fetcher, target };
   }
 
-  #merge({ descriptor: present, target: { columns }, table, files, fetcher }: Opened, spec: BlobSpec): void {
-    const { descriptor, records } = spec;
-    this.#agree(present, descriptor);
-    const change = (work: (columns: ChunkColumns) => void) => table === undefined ? work(columns) : table.change(work);
-    if (descriptor.meta !== undefined) {
-      change((own) => addDigests(own, descriptor, records()));
-    } else {
-      const more = chunkColumnsFromRecords(descriptor, records());
-      change((own) => addRows(this.id, own, more, files.data.sizeBytes));
-      fetcher.index = new ChunkIndex(columns);
-    }
-  }
-
-  #agree(present: BlobDescriptor, own: BlobDescriptor): void {
-    const facts = (blob: BlobDescriptor) =>
-      JSON.stringify([blob.compressor, blob.digester, blob.chunkCount, blob.uncompressedSize, blob.meta ?? null]);
-    if (facts(present) !== facts(own)) {
-      throw new NydusGdError(
-        "invalid-image",
-        `Cannot open blob ${this.id}: a mounted image describes it as ${facts(present)}, this one as ${facts(own)}`,
+  #merge(opened: Opened, spec: BlobSpec, { description }: BlobNames): void {
+    this.#requireSame(description, opened.description);
+    try {
+      this.#addChunks(opened, spec);
+    } catch (error) {
+      if (!hasCode(error, "invalid-image")) throw error;
+      throw new DescriptionConflict(
+        this.id,
+        "chunks",
+        `a mounted image has other chunks in it: ${messageOf(error)}`,
+        error,
       );
     }
+  }
+
+  #addChunks({ target: { columns }, table, files, fetcher }: Opened, { descriptor, records }: BlobSpec): void {
+    const change = (work: (columns: ChunkColumns) => void) => table === undefined ? work(columns) : table.change(work);
+    if (descriptor.meta !== undefined) return change((own) => addDigests(own, descriptor, records()));
+    const more = chunkColumnsFromRecords(descriptor, records());
+    if (files.verified.contradicts(more, files.dataSize)) {
+      throw new RafsError("Cannot add chunks: others were in their places");
+    }
+    change((own) => addRows(this.id, own, more, files.data.sizeBytes));
+    fetcher.index = new ChunkIndex(columns);
+  }
+
+  #requireSame(description: string, present: string): void {
+    if (description === present) return;
+    throw new DescriptionConflict(this.id, "blob", "its files are of an image that describes it in another way");
   }
 
   /**

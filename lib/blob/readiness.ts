@@ -59,7 +59,7 @@ export class Readiness {
     private readonly options: FlushOptions | undefined,
   ) {
     this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
-    for (const row of files.verified.matching(columns.digests)) {
+    for (const row of files.verified.matching(columns)) {
       if (hasBit(files.map.bits, row)) setBit(this.ready, row);
     }
     this.#recorded = Uint8Array.from(this.ready);
@@ -190,7 +190,7 @@ export class Readiness {
     this.mendCut();
     if (!rows.every((row) => hasBit(this.ready, row))) return; // cut: they are fetched again
     try {
-      verified.record(rows, this.columns.digests);
+      verified.record(rows, this.columns);
       verified.seal(data.changedNs());
       map.claim(rows);
       await Promise.all([verified.sync(), map.sync(), this.files.syncNames()]);

@@ -46,11 +46,11 @@ export function idleImages(mounted: Iterable<Mounted>, holders: ImageHolders): M
   return [...mounted].filter(({ layer, mount }) => !mount.isEndless && !holders.isHeld(layer.id));
 }
 
-/** Ids of blobs that are held for idle images, and for no other. */
+/** Names of cached blobs that are held for idle images, and for no other. */
 export function idleBlobs(mounted: readonly Mounted[], holders: ImageHolders): Set<string> {
   const idle = new Set(idleImages(mounted, holders));
   const of = (images: Iterable<Mounted>) =>
-    new Set([...images].flatMap(({ image }) => image.blobs.map(({ id }) => id)));
+    new Set([...images].flatMap(({ image }) => image.blobs.map(({ shared }) => shared.name)));
   return of(idle).difference(of(mounted.filter((image) => !idle.has(image))));
 }
 

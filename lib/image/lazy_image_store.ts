@@ -238,7 +238,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     });
   }
 
-  /** Ids of blobs that {@link letGoIdle} would give back. */
+  /** Names of cached blobs that {@link letGoIdle} would give back. */
   idleBlobs(): Set<string> {
     return idleBlobs([...this.#mounted.values()], this.#holders);
   }

@@ -23,6 +23,7 @@ import { logger } from "../base/log.ts";
 import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
+import { BlobNames } from "../blob/blob_names.ts";
 import { readMetaFile } from "../blob/blob_table.ts";
 import { ChunkTableFile } from "../blob/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
@@ -77,6 +78,15 @@ export class MappedBootstrap implements Disposable {
     }
   }
 
+  /** By which its blobs are cached. */
+  blobNames(): BlobNames[] {
+    const { tree } = this;
+    return tree.blobs.map((descriptor) => {
+      const metaId = separateMetaId(descriptor, undefined);
+      return new BlobNames({ descriptor, metaId, records: () => tree.chunkRecords(descriptor.index) });
+    });
+  }
+
   /**
    * Takes the pages of every bootstrap out of this process, which a walk of the image had brought in; the kernel has them
    * in its cache on.
@@ -118,7 +128,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
           descriptor,
           source,
           records: () => tree.chunkRecords(descriptor.index),
-          ...(metaId === undefined ? {} : { metaSource: backend.blob(metaId) }),
+          ...(metaId === undefined ? {} : { metaId, metaSource: backend.blob(metaId) }),
           ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
           ...(recorder === undefined ? {} : { onDemand: (chunk) => recorder.note(descriptor.index, chunk) }),
         }));

@@ -53,6 +53,8 @@ export interface OpenBlob {
 /** One blob of a mounted image. */
 export interface ChunkStore {
   readonly id: string;
+  /** What copies of its plain data go by: those of one name have the same bytes in the same places. Absent: the id. */
+  readonly copiesId?: string;
   /** Opens chunk table and cache (at most once); fetches the blob's meta if it is not cached. */
   open(signal?: AbortSignal): Promise<OpenBlob>;
   /**

@@ -12,9 +12,11 @@ import type { Outcome } from "../support/command.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
 import { testsOn } from "../support/dockerds.ts";
 import { INSTALLED } from "../support/docker_stack.ts";
-import { ImagePusher, runnableImage } from "../support/nydus_images.ts";
+import { fixtureImage, ImagePusher, runnableImage } from "../support/nydus_images.ts";
 import { pullJson } from "../support/pull_command.ts";
+import { type ListedEntry, listRafsFixtures, readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
+import { listTree } from "../support/tree_walk.ts";
 
 const NO_NETWORK = ["--network", "none"];
 
@@ -150,5 +152,40 @@ testsOn(INSTALLED).test(
       assert.equal(code, 1);
       assert.match(stderr, /^nydus-gd: cannot open root ".*": another nydus-gd serves it\nhint: /);
     });
+  },
+);
+
+/** Contents of files below a folder, by their paths in it. */
+function contentsOf(entries: readonly ListedEntry[], folder: string): Record<string, string | undefined> {
+  const files = entries.filter(({ type, path }) => type === "reg" && path.startsWith(`${folder}/`));
+  return Object.fromEntries(files.map(({ path, sha256 }) => [path.slice(folder.length), sha256]));
+}
+
+testsOn(INSTALLED).test(
+  "of two images that describe one blob in two ways each is whole, and Docker removes one without the other",
+  async ({ stack, registry }) => {
+    const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
+    const nameOf = (tag: string) => `${registry.host}/app:${tag}`;
+    const listing = listRafsFixtures().find(({ name }) => name === "v6-tarfs")?.listing ?? assert.fail();
+    const expected = contentsOf(readListing(listing), "/lib");
+    const look = async (tag: string) => {
+      const copy = `${stack.dir}/${crypto.randomUUID()}`;
+      await stack.docker("create", "--name", tag, nameOf(tag));
+      await stack.docker("cp", `${tag}:/lib`, copy);
+      assert.deepEqual(contentsOf(listTree(copy), ""), expected, tag);
+    };
+    for (const tag of ["tar-ref", "tarfs"]) {
+      await pusher.standard(await fixtureImage(`v6-${tag}`), { tag });
+      await pullJson(stack, [nameOf(tag)]);
+      await look(tag);
+    }
+    const both = await cached(stack);
+    assert.deepEqual(both, Array(2).fill(both[0]), "the blob, in two ways");
+    await stack.docker("rm", "tar-ref");
+    await stack.docker("rmi", nameOf("tar-ref"));
+    await cachedBecomes(stack, both.slice(1));
+    assert.deepEqual((await gcReport(stack)).blobs, []);
+    await stack.docker("rm", "tarfs");
+    await look("tarfs");
   },
 );

@@ -129,12 +129,12 @@ async function ensureAll(blob: Blob): Promise<void> {
   await blob.ensure(0, end, "on-demand");
 }
 
-async function serveV6(cache: BlobCache, dir: string): Promise<void> {
+async function serveV6(cache: BlobCache): Promise<void> {
   const { bootstrap, blob: bytes, plain } = await fixture();
   const blob = openV6(cache, bootstrap, bytes);
   await ensureAll(blob);
-  const { chunks } = await blob.open();
-  const cached = await Deno.readFile(`${dir}/${BLOB_ID}.blob.data`);
+  const { chunks, path } = await blob.open();
+  const cached = await Deno.readFile(path ?? assert.fail());
   for (let i = 0; i < chunks.count; i++) {
     const from = chunks.uncompressedOffset[i] as number, to = from + (chunks.uncompressedSize[i] as number);
     assert.deepEqual(cached.subarray(from, to), plain.subarray(from, to));
@@ -147,7 +147,7 @@ fuzz(import.meta, {
     const { bootstrap, blob } = await fixture();
     return new Mutator([await filled((cache) => ensureAll(openV6(cache, bootstrap, blob)), BLOB_ID)]);
   },
-  open: (scratch) => (input) => served(scratch, BLOB_ID, input, (cache) => serveV6(cache, `${scratch}/cache`)),
+  open: (scratch) => (input) => served(scratch, BLOB_ID, input, serveV6),
   oneIn: 40,
 });
 

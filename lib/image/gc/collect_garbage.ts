@@ -14,7 +14,7 @@ import type { StoredBlob } from "../../blob/cache_inventory.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import type { LazyImageStore } from "../lazy_image_store.ts";
 import type { PulledImages } from "../pulled_images.ts";
-import { blobsOf } from "./layer_blobs.ts";
+import { ownersOf } from "./layer_blobs.ts";
 import { STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
 
 const log = logger("image", "gc");
@@ -65,15 +65,15 @@ export async function collectGarbage(
   { dryRun, all }: GarbageOptions,
 ): Promise<GarbageReport> {
   try {
-    const wanted = all ? new Set<string>() : layers && knownBlobs(layers);
-    const inUse = knownBlobs(mounted);
+    const wanted = all ? new Set<string>() : layers && knownOwners(layers);
+    const inUse = knownOwners(mounted);
     const idle = all && dryRun ? images?.idleBlobs() : undefined;
     if (all && !dryRun) await images?.letGoIdle();
     const { unwanted, evicted, leftOvers, keptBytes } = await cache.collect({
       dryRun,
-      isWanted: (id) => wanted === undefined || wanted.has(id),
-      isInUse: (id) => inUse === undefined || inUse.has(id),
-      isIdle: (id) => idle?.has(id) ?? false,
+      isWanted: (owner) => wanted === undefined || wanted.has(owner),
+      isInUse: (owner) => inUse === undefined || inUse.has(owner),
+      isIdle: (name) => idle?.has(name) ?? false,
     });
     const ofState = await stateLeftOvers(stateDir, layers);
     if (!dryRun) { for (const { path } of ofState) await removeState(path, pulled); }
@@ -91,14 +91,14 @@ export async function collectGarbage(
   }
 }
 
-function blobRow({ id, bytes, lastUsedMs }: StoredBlob, reason: (typeof REASONS)[number]) {
-  return { id, bytes, last_used: new Date(lastUsedMs).toISOString(), reason };
+function blobRow({ name, bytes, lastUsedMs }: StoredBlob, reason: (typeof REASONS)[number]) {
+  return { id: name, bytes, last_used: new Date(lastUsedMs).toISOString(), reason };
 }
 
 /** Undefined where a bootstrap cannot be read: any blob may be one of its own. */
-function knownBlobs(layers: readonly LazyLayer[]): Set<string> | undefined {
+function knownOwners(layers: readonly LazyLayer[]): Set<string> | undefined {
   try {
-    return blobsOf(layers);
+    return ownersOf(layers);
   } catch (error) {
     if (!(error instanceof NydusGdError)) throw error;
     log.warn("blobs of images are not known, none counts as unused", { reason: messageOf(error) });

@@ -13,24 +13,24 @@ import { MappedBootstrap } from "../open_image.ts";
 const log = logger("image", "gc");
 
 /**
- * Ids of the blobs that any of `layers` needs.
+ * Owners of the cached blobs that any of `layers` needs.
  *
  * @throws {NydusGdError} for a bootstrap that cannot be read: what it needs is not known then
  */
-export function blobsOf(layers: readonly LazyLayer[]): Set<string> {
-  const ids = new Set<string>();
+export function ownersOf(layers: readonly LazyLayer[]): Set<string> {
+  const all = new Set<string>();
   for (const { bootstrapPath } of layers) {
     using bootstrap = MappedBootstrap.open(bootstrapPath);
-    for (const { id } of bootstrap.tree.blobs) ids.add(id);
+    for (const { owners } of bootstrap.blobNames()) for (const owner of owners) all.add(owner);
   }
-  return ids;
+  return all;
 }
 
 /** The layer is being removed: what only its image needs leaves the cache, at the latest when nobody reads it any more. */
 export async function discardBlobs(layer: LazyLayer, cache: BlobCache): Promise<void> {
   try {
     const others = (await lazyLayersIn(layer.home)).filter(({ id }) => id !== layer.id);
-    await cache.discard([...blobsOf([layer]).difference(blobsOf(others))]);
+    await cache.discard([...ownersOf([layer]).difference(ownersOf(others))]);
   } catch (error) {
     log.warn("blobs of a removed image stay in the cache", { layer: layer.id, reason: messageOf(error) });
   }

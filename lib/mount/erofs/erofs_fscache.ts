@@ -164,8 +164,7 @@ export class FscacheImages implements AsyncDisposable {
     using tasks = new ErofsTasks();
     const path = `${imagesDir(stateDir)}/${image.name}.making`;
     cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
-    const blobIds = image.blobs.map(({ id }) => id);
-    const { devices: tables, digest } = await tasks.makeCached(image.bootstrap, path, blobIds);
+    const { devices: tables, digest } = await tasks.makeCached(image, path);
     const cached = cleanup.use(await this.#open({ image, number, path, tables }));
     const fsid = await this.#mount(tasks, placed, digest, cached);
     await Deno.rename(path, keptPath(stateDir, fsid));

@@ -7,6 +7,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
+import type { CopiedBlob } from "../fscache/device_tag.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { CachedMountRequest, ErofsMountRequest } from "./erofs_mount.ts";
 
@@ -29,7 +30,7 @@ export type ErofsTask =
     readonly address: bigint;
     readonly length: number;
     readonly path: string;
-    readonly blobIds: readonly string[];
+    readonly blobs: readonly CopiedBlob[];
   }
   | { readonly kind: "mount" } & ErofsMountRequest
   | { readonly kind: "mount-cached" } & CachedMountRequest
@@ -70,17 +71,19 @@ export class ErofsTasks implements Disposable {
     return devices;
   }
 
-  /**
-   * Makes an image for {@link mountCached} in the file `path`: devices are named by deviceTag.
-   *
-   * @param blobIds by blob index
-   */
+  /** Makes an image for {@link mountCached} in the file `path`: devices are named by deviceTag. */
   async makeCached(
-    { address, length }: MountableImage["bootstrap"],
+    { bootstrap: { address, length }, blobs }: Pick<MountableImage, "bootstrap" | "blobs">,
     path: string,
-    blobIds: readonly string[],
   ): Promise<{ readonly devices: readonly DeviceTable[]; readonly digest: string }> {
-    const { devices = [], digest = "" } = await this.#run({ kind: "make-cached", address, length, path, blobIds });
+    const copied = blobs.map(({ id, copiesId = id }) => ({ id, copiesId }));
+    const { devices = [], digest = "" } = await this.#run({
+      kind: "make-cached",
+      address,
+      length,
+      path,
+      blobs: copied,
+    });
     return { devices, digest };
   }
 

@@ -27,7 +27,7 @@ function run(task: ErofsTask): ErofsAnswer {
     case "keep":
       return { devices: keepImage(viewAt(task.address, task.length), task.path) };
     case "make-cached":
-      return makeCachedImage(viewAt(task.address, task.length), task.path, task.blobIds);
+      return makeCachedImage(viewAt(task.address, task.length), task.path, task.blobs);
     case "devices":
       return { devices: devicesOfImage(viewAt(task.address, task.length), task.path) };
     case "mount":

@@ -93,7 +93,7 @@ export class CachedImage implements Disposable {
 function offerDevice(server: CacheServer, volume: string, use: DeviceUse): UsedDevice {
   const { known, table, blob } = use;
   requireAgreement(table, blob);
-  const tag = deviceTag(storeOf(known, table.blobIndex).id, table);
+  const tag = deviceTag(storeOf(known, table.blobIndex), table);
   const sizeBytes = deviceSize(table, blob.chunks);
   const shared = server.sourceOf(volume, tag);
   if (shared !== undefined && (!(shared instanceof DeviceSource) || shared.sizeBytes !== sizeBytes)) {

@@ -2,8 +2,8 @@
  * Under which name the kernel caches a device of an EROFS image. Images whose devices have the same name share what is
  * cached.
  *
- * Where chunks begin at blocks a device is the blob's address space, whatever part of it an image uses: its name is the
- * blob's. Where they are packed the places of chunks are a matter of which of them the image uses: the name is a digest
+ * Where chunks begin at blocks a device is the blob's address space, whatever part of it an image uses: its name is that
+ * of the blob's copies. Where they are packed the places of chunks are a matter of which of them the image uses: the name is a digest
  * of these.
  *
  * @module
@@ -12,11 +12,15 @@ import { createHash } from "node:crypto";
 import { roundUp } from "../../base/bytes.ts";
 import type { ChunkPlaces } from "../../rafs/chunk_table.ts";
 import { DEVICE_BLOCK, type DeviceTable } from "../../rafs/device_table.ts";
+import type { ChunkStore } from "../image_mount.ts";
+
+/** What a blob goes by. Can be posted to a Worker. */
+export type CopiedBlob = Pick<ChunkStore, "id" | "copiesId">;
 
 /** The name of the device of `table` on the blob. At most 64 bytes where the blob's id is. */
-export function deviceTag(blobId: string, { blobOffset, length }: DeviceTable): string {
-  if (blobOffset === undefined) return blobId;
-  const layout = createHash("sha256").update(blobId);
+export function deviceTag({ id, copiesId = id }: CopiedBlob, { blobOffset, length }: DeviceTable): string {
+  if (blobOffset === undefined) return copiesId;
+  const layout = createHash("sha256").update(id);
   for (const column of [new Float64Array(blobOffset), new Uint32Array(length)]) {
     layout.update(new Uint8Array(column.buffer));
   }

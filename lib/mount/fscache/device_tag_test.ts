@@ -23,17 +23,18 @@ Deno.test("a device is named by its blob, whatever part of it an image uses, and
   assert.ok(descriptor);
   const chunks = chunkColumnsFromRecords(descriptor, tree.chunkRecords());
   for (const table of [tableOf([0, 0, BLOCK]), tableOf([1, BLOCK, BLOCK], [2, 2 * BLOCK, BLOCK])]) {
-    assert.equal(deviceTag("blob", table), "blob");
+    assert.equal(deviceTag({ id: "blob" }, table), "blob");
+    assert.equal(deviceTag({ id: "blob", copiesId: "as described" }, table), "as described");
     assert.equal(deviceSize(table, chunks), 4 * BLOCK);
   }
 });
 
 Deno.test("where chunks are packed a device is named by their places, too", () => {
   const table = tableOf([0, 0, 5], [1, 5, BLOCK]);
-  const tag = deviceTag("blob", table);
+  const tag = deviceTag({ id: "blob" }, table);
   assert.match(tag, /^[0-9a-f]{64}$/);
-  assert.equal(deviceTag("blob", tableOf([0, 0, 5], [1, 5, BLOCK])), tag);
-  assert.notEqual(deviceTag("another", table), tag);
-  assert.notEqual(deviceTag("blob", tableOf([1, 5, BLOCK])), tag);
-  assert.notEqual(deviceTag("blob", tableOf([0, 0, 5], [1, 5, BLOCK - 1])), tag);
+  assert.equal(deviceTag({ id: "blob" }, tableOf([0, 0, 5], [1, 5, BLOCK])), tag);
+  assert.notEqual(deviceTag({ id: "another" }, table), tag);
+  assert.notEqual(deviceTag({ id: "blob" }, tableOf([1, 5, BLOCK])), tag);
+  assert.notEqual(deviceTag({ id: "blob" }, tableOf([0, 0, 5], [1, 5, BLOCK - 1])), tag);
 });

@@ -8,21 +8,21 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import { makeErofsImage } from "../../rafs/erofs_image.ts";
 import { digestOf } from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { deviceTag } from "./device_tag.ts";
+import { type CopiedBlob, deviceTag } from "./device_tag.ts";
 
 /**
  * Writes the image of `bootstrap`, whose devices are named by deviceTag, to `path`.
  *
- * @param blobIds by blob index
+ * @param blobs by blob index
  * @returns its devices, and its SHA-256, hexadecimal
  * @throws {RafsError} as {@link makeErofsImage}; {NydusGdError} "io"
  */
 export function makeCachedImage(
   bootstrap: Uint8Array,
   path: string,
-  blobIds: readonly string[],
+  blobs: readonly CopiedBlob[],
 ): { readonly devices: readonly DeviceTable[]; readonly digest: string } {
-  const nameOf = (device: DeviceTable) => deviceTag(blobIds[device.blobIndex] ?? "", device);
+  const nameOf = (device: DeviceTable) => deviceTag(blobs[device.blobIndex] ?? { id: "" }, device);
   const { bytes, devices } = makeErofsImage(openBootstrap(bootstrap), nameOf);
   try {
     Deno.writeFileSync(path, bytes, { mode: 0o600 });

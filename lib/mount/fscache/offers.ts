@@ -51,7 +51,7 @@ export class Offers {
     }
     const path = this.#pathOf(image);
     using tasks = new ErofsTasks();
-    const { devices: tables } = await tasks.makeCached(image.bootstrap, path, image.blobs.map(({ id }) => id));
+    const { devices: tables } = await tasks.makeCached(image, path);
     const made = { image, number, path, tables };
     const cached = await CachedImage.open(this.server, volume, made, this.deadlineMs);
     await Deno.remove(path); // it is open
