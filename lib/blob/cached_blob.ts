@@ -201,10 +201,10 @@ export class CachedBlob {
     this.#stop.abort(new NydusGdError("interrupted", `Cannot open blob ${this.id}: it is being closed`));
     await Promise.allSettled([this.#opening]);
     const opened = this.#opened;
+    await opened?.fetcher.close();
+    await this.#keeping; // nothing fetches any more
     if (opened === undefined) return;
     this.#opened = undefined;
-    await opened.fetcher.close();
-    await this.#keeping;
     this.parts.decoder.drop(opened.target.key);
     try {
       await opened.readiness.flush();
