@@ -25,7 +25,7 @@ const ENV = {
 /** The data paths that a kernel has. */
 export const DATA_PATHS_OF: Readonly<Record<KernelSeries, readonly FsDriver[]>> = {
   "6.1": ["fuse"],
-  "6.12": ["erofs-fuse", "fuse"],
+  "6.12": ["erofs-fscache", "erofs-fuse", "fuse"],
 };
 
 /** A script for the machine that becomes `deno WORDS` in the repository. */
