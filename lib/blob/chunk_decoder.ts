@@ -171,7 +171,9 @@ function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: nu
   const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
   try {
     const open = cipher !== undefined && (flags & CHUNK_FLAG.encrypted) !== 0 ? decryptXts(cipher, bytes) : bytes;
-    if ((flags & CHUNK_FLAG.compressed) === 0) return open;
+    // encrypted, a batch that is shorter than a block has another size whether it is compressed or not
+    const isPlain = (flags & CHUNK_FLAG.compressed) === 0 || (open !== bytes && open.length === size);
+    if (isPlain) return open;
     const plain = room(size as number);
     const { gzipStarts } = columns;
     const start = batch === NO_BATCH || gzipStarts === undefined ? undefined : { starts: gzipStarts, row: batch };

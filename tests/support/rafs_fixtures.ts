@@ -219,7 +219,8 @@ export class MemoryBlob {
     const stored = encrypted && descriptor.cipher !== undefined ? decryptXts(descriptor.cipher, found) : found;
     const member = batch !== NO_BATCH;
     const whole = member ? columns.batchUncompressedSize[batch] as number : size;
-    const compressed = ((columns.flags[index] as number) & CHUNK_FLAG.compressed) !== 0;
+    const isShort = encrypted && stored.length === whole; // shorter than a block of the cipher, and not compressed
+    const compressed = ((columns.flags[index] as number) & CHUNK_FLAG.compressed) !== 0 && !isShort;
     const plain = compressed ? decompress(descriptor.compressor, stored, whole) : stored;
     const from = member ? columns.batchOffset[index] as number : 0;
     return await this.#verified(index, plain.subarray(from, from + size));
