@@ -11,12 +11,15 @@
  * @module
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
 import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
 import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts";
 import type { Urgency } from "./fetch_queue.ts";
 
 export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
+
+/** Milliseconds for which wrong bytes that an opening came upon are believed: a plain tar is read as a whole for it. */
+const WRONG_BYTES_MS = 10_000;
 
 /** An attempt to open, and who waits for it. */
 interface Opening {
@@ -31,6 +34,8 @@ export class Blob {
   #opening: Opening | undefined;
   readonly #released = new AbortController();
   #shared: CachedBlob;
+  /** What the last opening failed of, where that was wrong bytes; thrown until then. */
+  #wrongBytes: { readonly error: NydusGdError; readonly untilMs: number } | undefined;
 
   /** @param move gives the files of another name, after a conflict about those of `shared`; undefined: there are none */
   constructor(
@@ -56,7 +61,8 @@ export class Blob {
   }
 
   /**
-   * Opens chunk table and cache files, at most once; what failed is tried again by the next call.
+   * Opens chunk table and cache files, at most once; what failed is tried again by the next call, where the source's
+   * bytes were wrong not at once.
    *
    * @throws {NydusGdError} "invalid-image" when the image contradicts the blob, "io" for the cache, and what the source
    * says when the table has to be fetched
@@ -66,11 +72,13 @@ export class Blob {
     if (this.#released.signal.aborted) {
       throw new NydusGdError("internal", `Cannot open blob ${this.id}: it was released`);
     }
+    if (this.#wrongBytes !== undefined && performance.now() < this.#wrongBytes.untilMs) throw this.#wrongBytes.error;
     const opening = this.#opening ??= this.#start();
     opening.waiters++;
     try {
       return await unlessAborted(opening.result, signal);
     } catch (error) {
+      if (hasCode(error, "corrupt")) this.#wrongBytes = { error, untilMs: performance.now() + WRONG_BYTES_MS };
       // what failed, or what nobody waits for, must not be given to who comes next
       if (--opening.waiters === 0) {
         if (this.#opening === opening) this.#opening = undefined;

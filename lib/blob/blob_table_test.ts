@@ -201,3 +201,20 @@ Deno.test("a blob that cannot be reached says so, and opens when it can", async 
   await blob.open();
   assert.equal(blob.stats().failedRequests, 1);
 });
+
+Deno.test("a tar that is not the one of its name is read once, not for each who wants a piece of it", async () => {
+  const fixture = listRafsFixtures().find(({ name }) => name === "v6-tarfs") ?? assert.fail();
+  const tree = openBootstrap(await readFixtureBootstrap(fixture));
+  const [descriptor] = tree.blobs;
+  assert.ok(descriptor !== undefined);
+  const bytes = await Deno.readFile(join(fixture.directory, "blobs", descriptor.id));
+  bytes[5000] = (bytes[5000] as number) ^ 1;
+  using dir = TempDir.make();
+  await using cache = BlobCache.open(dir.path, QUIET);
+  const source = new ScriptedSource(bytes);
+  const blob = cache.acquire({ descriptor, source, records: () => tree.chunkRecords() });
+  for (const offset of [0, 4096, 8192]) {
+    await assert.rejects(blob.ensure(offset, 1, "on-demand"), (error) => hasCode(error, "corrupt"));
+  }
+  assert.equal(source.bytesRead, bytes.length);
+});
