@@ -18,7 +18,10 @@ import type { Urgency } from "./fetch_queue.ts";
 
 export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
 
-/** Milliseconds for which wrong bytes that an opening came upon are believed: a plain tar is read as a whole for it. */
+/**
+ * Milliseconds for which wrong bytes that two openings came upon are believed: the whole chunk table is read for one, of
+ * a plain tar everything, and many a reader may come.
+ */
 const WRONG_BYTES_MS = 10_000;
 
 /** An attempt to open, and who waits for it. */
@@ -34,7 +37,7 @@ export class Blob {
   #opening: Opening | undefined;
   readonly #released = new AbortController();
   #shared: CachedBlob;
-  /** What the last opening failed of, where that was wrong bytes; thrown until then. */
+  /** What the last opening failed of, where that was wrong bytes; where it was not the first, it is thrown until then. */
   #wrongBytes: { readonly error: NydusGdError; readonly untilMs: number } | undefined;
 
   /** @param move gives the files of another name, after a conflict about those of `shared`; undefined: there are none */
@@ -61,8 +64,8 @@ export class Blob {
   }
 
   /**
-   * Opens chunk table and cache files, at most once; what failed is tried again by the next call, where the source's
-   * bytes were wrong not at once.
+   * Opens chunk table and cache files, at most once; what failed is tried again by the next call, and where bytes were
+   * wrong twice, in a while.
    *
    * @throws {NydusGdError} "invalid-image" when the image contradicts the blob, "io" for the cache, and what the source
    * says when the table has to be fetched
@@ -78,7 +81,6 @@ export class Blob {
     try {
       return await unlessAborted(opening.result, signal);
     } catch (error) {
-      if (hasCode(error, "corrupt")) this.#wrongBytes = { error, untilMs: performance.now() + WRONG_BYTES_MS };
       // what failed, or what nobody waits for, must not be given to who comes next
       if (--opening.waiters === 0) {
         if (this.#opening === opening) this.#opening = undefined;
@@ -91,7 +93,14 @@ export class Blob {
   #start(): Opening {
     const abandon = new AbortController();
     const result = this.#openShared(AbortSignal.any([this.#released.signal, abandon.signal]));
+    result.catch((error) => this.#noteFailure(error));
     return { result, abandon, waiters: 0 };
+  }
+
+  #noteFailure(error: unknown): void {
+    const believedMs = this.#wrongBytes === undefined ? 0 : WRONG_BYTES_MS;
+    const isWrong = hasCode(error, "corrupt", "invalid-image");
+    this.#wrongBytes = isWrong ? { error, untilMs: performance.now() + believedMs } : undefined;
   }
 
   /** Opens the first files that are of the same description. */

@@ -202,7 +202,7 @@ Deno.test("a blob that cannot be reached says so, and opens when it can", async 
   assert.equal(blob.stats().failedRequests, 1);
 });
 
-Deno.test("a tar that is not the one of its name is read once, not for each who wants a piece of it", async () => {
+Deno.test("a tar that is not the one of its name is read twice, not for each who wants a piece of it", async () => {
   const fixture = listRafsFixtures().find(({ name }) => name === "v6-tarfs") ?? assert.fail();
   const tree = openBootstrap(await readFixtureBootstrap(fixture));
   const [descriptor] = tree.blobs;
@@ -213,8 +213,21 @@ Deno.test("a tar that is not the one of its name is read once, not for each who 
   await using cache = BlobCache.open(dir.path, QUIET);
   const source = new ScriptedSource(bytes);
   const blob = cache.acquire({ descriptor, source, records: () => tree.chunkRecords() });
-  for (const offset of [0, 4096, 8192]) {
+  for (const offset of [0, 4096, 8192, 12288]) {
     await assert.rejects(blob.ensure(offset, 1, "on-demand"), (error) => hasCode(error, "corrupt"));
   }
-  assert.equal(source.bytesRead, bytes.length);
+  assert.equal(source.bytesRead, 2 * bytes.length);
+});
+
+Deno.test("a table that contradicts the image is fetched twice, not for each reader", async () => {
+  const image = await load("v6-prefetch-fs");
+  const records = Array.from(image.records(), (record) => ({ ...record, uncompressedOffset: 4096 * 1000 }));
+  using dir = TempDir.make();
+  await using cache = BlobCache.open(dir.path, QUIET);
+  const source = new ScriptedSource(image.bytes);
+  const blob = cache.acquire({ descriptor: image.descriptor, source, records: () => records });
+  for (const offset of [0, 4096, 8192, 12288]) {
+    await assert.rejects(blob.ensure(offset, 1, "on-demand"), (error) => hasCode(error, "invalid-image"));
+  }
+  assert.equal(source.reads.length, 2);
 });
