@@ -49,8 +49,8 @@ const CHECKS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ["type check", ["check", "--quiet", "."]],
 ];
 
-/** How much stress is asked for by name: inputs of each parser, kills of a server. A run of everything does with less. */
-const FULL_STRESS = { FUZZ_INPUTS: "1000000", NYDUS_GD_TAKEOVER_ROUNDS: "300" };
+/** How much stress is asked for by name: inputs of each parser, kills of a server, images. A run of everything does with less. */
+const FULL_STRESS = { FUZZ_INPUTS: "1000000", NYDUS_GD_TAKEOVER_ROUNDS: "300", NYDUS_GD_IMAGES: "100" };
 
 /** A kernel of virtual machines. */
 const KERNEL = /^\d+\.\d+$/;

@@ -1,0 +1,105 @@
+/**
+ * Images that nydus-image makes of one folder with options taken at random: by every data path each shows that folder.
+ *
+ * Where nydus-image is on the PATH, which no Debian package brings. Images of one test are mounted side by side on one
+ * cache, as many of them as there are blobs in common. NYDUS_GD_IMAGES says how many: 10, and 100 in
+ * `sh scripts/test.sh stress`; FUZZ_SEED which ones.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
+import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
+import { output, versionOf } from "../bench/programs.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { Random } from "../support/fuzz/random.ts";
+import { TestMounts } from "../support/mounts_kit.ts";
+import { makeSampleTree } from "../support/sample_tree.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { listTree, TreeWalker } from "../support/tree_walk.ts";
+
+const PROGRAM = "nydus-image";
+const version = await versionOf(PROGRAM);
+console.log(version ?? `skipped: ${PROGRAM} is not on the PATH`);
+
+const IMAGES = Number(Deno.env.get("NYDUS_GD_IMAGES") ?? "10");
+const SEED = Number(Deno.env.get("FUZZ_SEED") ?? "1");
+/** Bytes of a chunk. */
+const CHUNK_SIZES = [4096, 8192, 65536, 262_144, 1 << 20, 16 << 20];
+const WALK_MS = 120_000;
+
+/** Sizes around those of chunks and of a cipher's block, and small files that are put together. */
+function makeTree(root: string): void {
+  makeSampleTree(root);
+  for (const size of [0, 1, 15, 16, 17, 4095, 4096, 4097, 65535, 65536, 65537]) {
+    Deno.writeFileSync(`${root}/${size}`, Uint8Array.from({ length: size }, (_, i) => (i * i + size) & 0xff));
+  }
+  Deno.mkdirSync(`${root}/many`);
+  for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${root}/many/${i}`, `file ${i}\n`.repeat(i));
+}
+
+/** What nydus-image takes together. */
+function optionsOf(random: Random): { readonly args: string[]; readonly inline: boolean } {
+  const fsVersion = random.pick(["5", "6"]);
+  const chunkSize = random.pick(CHUNK_SIZES);
+  const inline = random.oneIn(4);
+  const args = ["--fs-version", fsVersion, "--chunk-size", String(chunkSize)];
+  args.push(
+    "--compressor",
+    random.pick(["none", "lz4_block", "zstd"]),
+    "--digester",
+    random.pick(["blake3", "sha256"]),
+  );
+  if (random.oneIn(4)) args.push("--aligned-chunk");
+  if (inline) args.push("--blob-inline-meta");
+  if (fsVersion === "6") {
+    if (random.oneIn(3)) args.push("--batch-size", String(Math.min(chunkSize, random.pick([4096, 65536, 1 << 20]))));
+    if (random.oneIn(4)) args.push("--encrypt");
+    if (random.oneIn(3)) args.push("--features", "blob-toc");
+  }
+  return { args, inline };
+}
+
+/** Makes image `k` of the folder `tree`. @returns the file that has its bootstrap, and the command */
+async function make(temp: TempDir, k: number): Promise<{ readonly source: string; readonly command: string }> {
+  const { args, inline } = optionsOf(new Random(SEED, k));
+  const told = temp.join("told.json"), bootstrap = temp.join(`${k}.boot`);
+  const all = ["create", ...args, "-D", temp.join("blobs"), "-J", told, ...(inline ? [] : ["-B", bootstrap])];
+  await output(PROGRAM, [...all, temp.join("tree")]);
+  const { blobs } = JSON.parse(await Deno.readTextFile(told)) as { blobs: string[] };
+  return { source: inline ? temp.join(`blobs/${blobs.at(-1)}`) : bootstrap, command: `${PROGRAM} ${args.join(" ")}` };
+}
+
+for (const fsDriver of TESTED_DATA_PATHS) {
+  Deno.test({
+    name: `whatever options an image was made with, it shows what it was made of (${fsDriver})`,
+    ignore: version === undefined || Deno.uid() !== 0,
+    fn: async () => {
+      await using kit = await TestMounts.start(fsDriver, true);
+      const { temp, mounts } = kit;
+      await using walker = new TreeWalker();
+      await using cache = BlobCache.open(temp.join("cache"));
+      await using stack = new AsyncDisposableStack();
+      for (const name of ["tree", "blobs"]) await Deno.mkdir(temp.join(name));
+      makeTree(temp.join("tree"));
+      const made = listTree(temp.join("tree"));
+      const expected = made.map((entry) => entry.path === "/" ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry);
+      const backend = new LocalFsBackend({ dir: temp.join("blobs"), altDirs: [], blobFile: undefined });
+      for (let k = 1; k <= IMAGES; k++) {
+        const { source, command } = await make(temp, k);
+        const { path, container } = await findBootstrap(source, temp.join(`${k}.unpacked`));
+        const bootstrap = MappedBootstrap.open(path);
+        const image = OpenImage.open({ name: `image-${k}`, bootstrap, container, backend, cache });
+        stack.use(image);
+        const mount = await mounts.add(image, k);
+        stack.defer(async () => {
+          await mount[Symbol.asyncDispose]();
+          await mount.released;
+        });
+        assert.deepEqual(await walker.walk(mount.path, WALK_MS), { entries: expected, failures: [] }, command);
+      }
+    },
+  });
+}
