@@ -59,7 +59,11 @@ Deno.test({
   fn: async () => {
     using temp = TempDir.make();
     await using registry = await DockerRegistry.start();
-    await writeLayout(temp.join("source"), { layers: [{ tar: tarOf(dir("d"), file("d/f", "x".repeat(300_000))) }] });
+    await writeLayout(temp.join("source"), {
+      layers: [{ tar: tarOf(dir("d"), file("d/f", "x".repeat(300_000))) }],
+      osFeatures: ["x-fast"],
+      attested: "how it was built",
+    });
     const target = `${registry.host}/app:1-lazy`;
     const made = await run(["convert", `oci:${temp.join("source")}:1`, target, "--work-dir", temp.join("work")]);
     assert.equal(made.code, 0, made.stderr);

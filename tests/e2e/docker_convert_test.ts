@@ -5,8 +5,11 @@
  */
 import assert from "node:assert/strict";
 import { run } from "../support/command.ts";
+import { busyboxLayer } from "../support/docker_stack.ts";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
+import { writeLayout } from "../support/layout_builder.ts";
+import { PLATFORM } from "../support/nydus_images.ts";
 import { runBeside } from "../support/pull_command.ts";
 import { dir, file, opaque, tarOf, whiteout } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -34,6 +37,23 @@ eachDockerd(({ test }) => {
     const shown = await stack.docker("run", "--rm", ...NO_NETWORK, target, "/bin/busybox", "sh", "-c", script);
     assert.equal(shown, "belowabovemore\ntext");
     assert.deepEqual(await stack.docker("inspect", "--format", "{{len .RootFS.Layers}}", target), "1");
+    await stack.docker("rmi", target);
+    await requireNoLeaks(stack);
+  });
+
+  test("what a platform asks for stays in the index, and Docker takes the bootstrap's manifest all the same", async (parts) => {
+    const { stack, registry, dir: folder } = parts;
+    await writeLayout(`${folder}/source`, {
+      layers: [{ tar: await busyboxLayer() }, { tar: tarOf(file("said", "lazily"), file("large", LARGE)) }],
+      architecture: PLATFORM.architecture,
+      osFeatures: ["x-fast"],
+    });
+    const target = `${registry.host}/lazy/asking:1`;
+    const { code, stderr } = await run(["convert", `oci:${folder}/source:1`, target, "--work-dir", `${folder}/work`]);
+    assert.equal(code, 0, stderr);
+    await stack.docker("pull", "--quiet", target);
+    assert.equal(await stack.docker("inspect", "--format", "{{len .RootFS.Layers}}", target), "1");
+    assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, target, "/bin/cat", "/said"), "lazily");
     await stack.docker("rmi", target);
     await requireNoLeaks(stack);
   });

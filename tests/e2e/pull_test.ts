@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
+import { pushAsBuildkit } from "../support/buildkit_image.ts";
 import { DockerRegistry, TEST_USER } from "../support/docker_registry.ts";
 import { type DockerStack, fixture } from "../support/docker_stack.ts";
 import { eachDockerd } from "../support/dockerds.ts";
@@ -57,6 +58,18 @@ async function forgetHomes(stack: DockerStack): Promise<void> {
     await Deno.remove(`${stack.dir}/root/state/homes/${name}`);
   }
   await stack.restartDriver();
+}
+
+/** A file of a pulled fixture is what its listing says; afterwards nothing of the image is here. */
+async function requireFile(stack: DockerStack, name: string, made: string, path: string, blobs: readonly string[]) {
+  const container = await stack.docker("create", ...NO_NETWORK, name, "/x");
+  await stack.docker("cp", `${container}:${path}`, `${stack.dir}/file`);
+  const listed = readListing(fixture(made).listing).find((entry) => entry.path === path);
+  assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/file`)).digest("hex"), listed?.sha256);
+  await stack.docker("rm", container);
+  await stack.docker("rmi", name); // two of them describe one blob differently: one at a time
+  const files = blobs.map((id) => `${stack.dir}/root/cache/${id}.blob.data`);
+  while (files.some((file) => existsSync(file))) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 /** A line of the daemon's log: all of an image is here. */
@@ -119,7 +132,8 @@ eachDockerd(({ test }) => {
   });
 
   test("every form that a nydus image is pushed in is pulled under its name", async ({ stack, registry }, t) => {
-    const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
+    const client = new RegistryClient(`http://${registry.host}`, "app");
+    const pusher = new ImagePusher(client);
     const lazy = await runnableImage("lazily");
     const classic = [await runnableTree("whole")];
     const name = (tag: string) => `${registry.host}/app:${tag}`;
@@ -177,16 +191,22 @@ eachDockerd(({ test }) => {
         await pusher.standard(await fixtureImage(image), { tag: image });
         const { lazy: left } = await pullJson(stack, [name(image)]);
         assert.equal(left?.blobs.length, homes);
-        const container = await stack.docker("create", ...NO_NETWORK, name(image), "/x");
-        await stack.docker("cp", `${container}:${path}`, `${stack.dir}/file`);
-        const listed = readListing(fixture(image).listing).find((entry) => entry.path === path);
-        assert.equal(createHash("sha256").update(Deno.readFileSync(`${stack.dir}/file`)).digest("hex"), listed?.sha256);
-        await stack.docker("rm", container);
-        await stack.docker("rmi", name(image)); // two of them describe one blob differently: one at a time
-        const files = left?.blobs.map(({ id }) => `${stack.dir}/root/cache/${id}.blob.data`) ?? [];
-        while (files.some((file) => existsSync(file))) await new Promise((resolve) => setTimeout(resolve, 20));
+        await requireFile(stack, name(image), image, path, left?.blobs.map(({ id }) => id) ?? []);
       });
     }
+
+    await t.step("as BuildKit exports it", async () => {
+      const image = await pushAsBuildkit(client, "buildkit", lazy);
+      const came = await pullJson(stack, [name("buildkit")]);
+      assert.deepEqual([came.form, came.digest], ["standard", image.digest]);
+      assert.equal(await hello(stack, name("buildkit")), "lazily");
+
+      const made = "v6-layers-inline-merged";
+      await pushAsBuildkit(client, "layers", await fixtureImage(made));
+      const { lazy: left } = await pullJson(stack, [name("layers")]);
+      assert.equal(left?.blobs.length, 3);
+      await requireFile(stack, name("layers"), made, "/keep/k1", left?.blobs.map(({ id }) => id) ?? []);
+    });
 
     await t.step("an ordinary one is pulled by Docker, whole", async () => {
       await pusher.classic(classic, { tag: "classic" });
