@@ -1,0 +1,212 @@
+/**
+ * Conversions into a real registry: what is put there, what is found there again, and what is said of images.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { commandLine, run } from "../support/command.ts";
+import { noise } from "../support/convert_kit.ts";
+import { DockerRegistry, dockerRegistryMissing } from "../support/docker_registry.ts";
+import { writeLayout } from "../support/layout_builder.ts";
+import { ImagePusher, PLATFORM, type PushedManifest } from "../support/nydus_images.ts";
+import { PushRecorder } from "../support/push_recorder.ts";
+import { RegistryClient } from "../support/registry_client.ts";
+import { file, tarOf } from "../support/tar_builder.ts";
+import { TempDir } from "../support/temp_dir.ts";
+
+if (dockerRegistryMissing !== undefined) console.log(`skipped, conversions to a registry: ${dockerRegistryMissing}`);
+
+function registryTest(name: string, fn: (registry: DockerRegistry, temp: TempDir) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore: dockerRegistryMissing !== undefined,
+    fn: async () => {
+      using temp = TempDir.make();
+      await using registry = await DockerRegistry.start();
+      await fn(registry, temp);
+    },
+  });
+}
+
+const LAYERS = [1, 2, 3].map((seed) => ({ tar: tarOf(file(`f${seed}`, noise(200_000, seed))) }));
+
+interface Described {
+  readonly digest: string;
+  readonly artifactType?: string;
+  readonly annotations?: Record<string, string>;
+  readonly platform?: unknown;
+}
+
+interface Listed {
+  readonly manifests: readonly Described[];
+  readonly annotations?: Record<string, string>;
+}
+
+const TYPES = ["image.index", "image.manifest"].map((kind) => `application/vnd.oci.${kind}.v1+json`).join(", ");
+
+/** What a registry has under a name; undefined for nothing. */
+async function manifestAt<T = Listed>(host: string, repository: string, name: string): Promise<T | undefined> {
+  const url = `http://${host}/v2/${repository}/manifests/${name}`;
+  const response = await fetch(url, { headers: { accept: TYPES } });
+  const text = await response.text();
+  if (response.status === 404) return undefined;
+  assert.equal(response.status, 200, text);
+  return JSON.parse(text) as T;
+}
+
+/** Which blobs were there already. */
+function reused(stdout: string): boolean[] {
+  const { platforms } = JSON.parse(stdout) as { platforms: { blobs: { reused: boolean }[] }[] };
+  return platforms.flatMap(({ blobs }) => blobs.map((blob) => blob.reused));
+}
+
+registryTest("a conversion that was killed goes on at the blob where it was", async (registry, temp) => {
+  await using recorder = new PushRecorder(registry.host);
+  await writeLayout(temp.join("source"), { layers: LAYERS });
+  for (const [repository, hasRecords] of [["with", true], ["without", false]] as const) {
+    const target = `${recorder.host}/${repository}:1`;
+    const work = temp.join(repository);
+    const args = ["convert", `oci:${temp.join("source")}:1`, target, "--work-dir", work, "-o", "json"];
+    recorder.uploaded.length = 0;
+    const held = recorder.holdAfter(1);
+    const [program, ...words] = commandLine(args);
+    const child = new Deno.Command(program, { args: words, stdin: "null", stdout: "null", stderr: "null" }).spawn();
+    await held;
+    child.kill("SIGKILL");
+    await child.status;
+    recorder.release();
+    assert.equal(recorder.uploaded.length, 1);
+    assert.equal(await manifestAt(registry.host, repository, "1"), undefined);
+    assert.equal([...Deno.readDirSync(`${work}/partial`)].length, 1);
+
+    if (!hasRecords) await Deno.remove(`${work}/layers`, { recursive: true });
+    const { code, stdout, stderr } = await run(args);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(reused(stdout), [hasRecords, false, false]);
+    assert.equal(new Set(recorder.uploaded).size, recorder.uploaded.length, "a blob was uploaded twice");
+    assert.deepEqual([...Deno.readDirSync(`${work}/partial`)], [], "the killed one left something");
+    assert.equal((await run(["check", "--blobs", target])).code, 0);
+  }
+});
+
+registryTest("blobs that another repository has are mounted, converted and original ones", async (registry, temp) => {
+  await using recorder = new PushRecorder(registry.host);
+  await writeLayout(temp.join("source"), { layers: LAYERS });
+  const work = ["--work-dir", temp.join("work"), "-o", "json"];
+  const made = await run(["convert", `oci:${temp.join("source")}:1`, `${recorder.host}/one:1`, "--with-oci", ...work]);
+  assert.equal(made.code, 0, made.stderr);
+  assert.deepEqual(recorder.mounted, []);
+  const before = new Set(recorder.uploaded);
+  recorder.uploaded.length = 0;
+
+  const again = await run(["convert", `${recorder.host}/one:1`, `${recorder.host}/two:1`, "--with-oci", ...work]);
+  assert.equal(again.code, 0, again.stderr);
+  assert.deepEqual(reused(again.stdout), [true, true, true]);
+  assert.equal(new Set(recorder.mounted).size, 2 * LAYERS.length + 1, "layers, the configuration, data blobs");
+  assert.ok(recorder.mounted.every((digest) => before.has(digest)));
+  assert.ok(recorder.uploaded.every((digest) => !recorder.mounted.includes(digest)));
+  assert.equal((await run(["check", "--blobs", `${recorder.host}/two:1`])).code, 0);
+});
+
+registryTest("with the original comes what refers to it, listed under its tag", async (registry, temp) => {
+  const from = new RegistryClient(registry.url, "from");
+  const pusher = new ImagePusher(from);
+  const image = await pusher.classic([tarOf(file("a", "1"))]);
+  const refer = async (subject: PushedManifest, artifactType: string, text: string): Promise<PushedManifest> => {
+    const empty = await from.pushBlob(new TextEncoder().encode("{}"));
+    const mediaType = "application/vnd.oci.image.manifest.v1+json";
+    const document = {
+      ...{ schemaVersion: 2, mediaType, artifactType, subject },
+      config: { mediaType: "application/vnd.oci.empty.v1+json", ...empty },
+      layers: [{ mediaType: "text/plain", ...await from.pushBlob(new TextEncoder().encode(text)) }],
+      annotations: { "org.example.note": text },
+    };
+    const pushed = { ...await from.pushManifest("referrer", mediaType, document), mediaType };
+    const tag = subject.digest.replace(":", "-");
+    const listed = (await manifestAt(registry.host, "from", tag))?.manifests ?? [];
+    await pusher.index(tag, [...listed, { ...pushed, artifactType }]);
+    return pushed;
+  };
+  const signature = await refer(image, "application/x-signature", "signed");
+  const inventory = await refer(image, "application/x-inventory", "one file");
+  await refer(inventory, "application/x-signature", "signed, too");
+  await from.pushManifest("1", "application/vnd.oci.image.index.v1+json", {
+    ...{ schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json" },
+    manifests: [{ ...image, platform: PLATFORM }],
+    annotations: { "org.example.index": "kept" },
+  });
+  const convert = async (target: string, ...flags: string[]) => {
+    const args = ["convert", `${registry.host}/from:1`, `${registry.host}/${target}`, "--work-dir", temp.join("work")];
+    const { code, stderr } = await run([...args, ...flags]);
+    assert.equal(code, 0, stderr);
+  };
+  const tagOf = ({ digest }: PushedManifest) => digest.replace(":", "-");
+
+  for (let time = 0; time < 2; time++) {
+    await convert("kept:1", "--with-oci");
+    const index = await manifestAt(registry.host, "kept", "1");
+    assert.deepEqual([index?.manifests.length, index?.manifests[0]?.digest], [3, image.digest]);
+    assert.deepEqual(index?.annotations, { "org.example.index": "kept" });
+    const listed = (await manifestAt(registry.host, "kept", tagOf(image)))?.manifests ?? [];
+    assert.deepEqual(listed.map(({ digest, artifactType, annotations }) => [digest, artifactType, annotations]), [
+      [signature.digest, "application/x-signature", { "org.example.note": "signed" }],
+      [inventory.digest, "application/x-inventory", { "org.example.note": "one file" }],
+    ]);
+    assert.equal((await manifestAt(registry.host, "kept", tagOf(inventory)))?.manifests.length, 1);
+    assert.notEqual(await manifestAt<object>(registry.host, "kept", signature.digest), undefined);
+  }
+  await convert("lazy:1");
+  assert.equal(await manifestAt(registry.host, "lazy", tagOf(image)), undefined);
+});
+
+registryTest(
+  "an image that refers to another one does so afterwards, in the list of the registry",
+  async (registry, temp) => {
+    const subject = await new ImagePusher(new RegistryClient(registry.url, "from")).classic([
+      tarOf(file("plain", "1")),
+    ]);
+    await writeLayout(temp.join("source"), { layers: LAYERS, subject });
+    const target = `${registry.host}/lazy:1`;
+    const { code, stderr } = await run(["convert", `oci:${temp.join("source")}:1`, target, "--work-dir", temp.path]);
+    assert.equal(code, 0, stderr);
+    const converted = (await manifestAt(registry.host, "lazy", "1"))?.manifests.map(({ digest }) => digest);
+    const listed = await manifestAt(registry.host, "lazy", subject.digest.replace(":", "-"));
+    assert.deepEqual(listed?.manifests.map(({ digest }) => digest), converted);
+  },
+);
+
+registryTest(
+  "each layer is told as it goes, and the bootstrap's layer says where the blobs are",
+  async (registry, temp) => {
+    await writeLayout(temp.join("source"), { layers: LAYERS });
+    const target = `${registry.host}/team/app:1`;
+    const convert = () => run(["convert", `oci:${temp.join("source")}:1`, target, "--work-dir", temp.join("work")]);
+    const first = await convert();
+    assert.equal(first.code, 0, first.stderr);
+    const size = String.raw`[\d.]+ kB`;
+    const layer = (number: number, became: string) =>
+      String.raw`linux/amd64  layer ${number}/3 layer sha256:\w+, ${size}\n  ${became}: blob sha256:\w{64}, ${size}\n`;
+    const lines = (became: string) =>
+      new RegExp(`^${[1, 2, 3].map((k) => layer(k, became)).join("")}linux/amd64  bootstrap of ${size}\n$`);
+    assert.match(first.stderr, lines("converted"));
+    assert.match((await convert()).stderr, lines("was there"));
+
+    const [small, full] = (await manifestAt(registry.host, "team/app", "1"))?.manifests ?? [];
+    interface Layers {
+      readonly layers: readonly { readonly digest: string; readonly size: number }[];
+    }
+    const layersOf = async ({ digest = "" } = {}) =>
+      (await manifestAt<Layers>(registry.host, "team/app", digest))?.layers ?? [];
+    const [bootstrap] = await layersOf(small);
+    const response = await fetch(`${registry.url}/v2/team/app/blobs/${bootstrap?.digest}`);
+    await Deno.writeFile(temp.join("bootstrap.tar.gz"), await response.bytes());
+    const args = ["-xzOf", temp.join("bootstrap.tar.gz"), "image/nydus-gd.json"];
+    const { stdout } = await new Deno.Command("tar", { args }).output();
+    assert.deepEqual(JSON.parse(new TextDecoder().decode(stdout)), {
+      version: 1,
+      registry: registry.host,
+      repository: "team/app",
+      blobs: (await layersOf(full)).slice(0, -1).map(({ digest, size }) => ({ digest, size })),
+    });
+  },
+);
