@@ -16,9 +16,13 @@ import { throwIfAborted } from "../../base/abort.ts";
 import { NODE_TYPES } from "../../archive/node_type.ts";
 import { type TarEntry, tarEntry } from "../../archive/tar.ts";
 import { type ByteString, compareBytes, concatenate, toByteString } from "../../base/bytes.ts";
+import { freeMemory } from "../../base/free_memory.ts";
 import type { Entries } from "./convert_tree.ts";
 import type { LayerBuilder } from "./layer_builder.ts";
 import type { OnBytes } from "./source_image.ts";
+
+/** Entries after which what they left is collected: the runtime waits for longer. */
+const GARBAGE_ENTRIES = 30_000;
 
 const SLASH = Uint8Array.of(0x2f);
 const HERE = Uint8Array.of(0x2e);
@@ -41,8 +45,10 @@ class FolderWalk {
 
   async run(): Promise<void> {
     const pending: Uint8Array[] = [HERE];
+    let visited = 0;
     for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
       throwIfAborted(this.signal);
+      if (++visited % GARBAGE_ENTRIES === 0) await freeMemory();
       const isFolder = await this.#visit(path);
       if (isFolder) { for (const name of this.#names(path).reverse()) pending.push(concatenate([path, SLASH, name])); }
     }
