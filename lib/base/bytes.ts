@@ -62,6 +62,15 @@ export function fromByteString(text: ByteString): Uint8Array<ArrayBuffer> {
   return out;
 }
 
+/** Bytes up to which a loop is faster than the views that `set` wants. */
+const FEW_BYTES = 64;
+
+/** Copies `size` bytes from `start` of `from` to `at` of `to`; both are there. */
+export function copyBytes(from: Uint8Array, start: number, size: number, to: Uint8Array, at: number): void {
+  if (size > FEW_BYTES) to.set(from.subarray(start, start + size), at);
+  else for (let k = 0; k < size; k++) to[at + k] = from[start + k] as number;
+}
+
 /** All parts behind one another. */
 export function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

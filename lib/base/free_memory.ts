@@ -6,18 +6,11 @@
  *
  * @module
  */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { mallocTrim } from "../../ffi/malloc.ts";
-
-let collect: (() => void) | undefined;
+import { collectGarbage } from "./trim_memory.ts";
 
 /** Collects this thread's garbage, and gives what it held outside of the heap back to the kernel. */
 export async function freeMemory(): Promise<void> {
-  if (collect === undefined) {
-    setFlagsFromString("--expose-gc");
-    collect = runInNewContext("gc") as () => void;
-  }
-  collect();
+  collectGarbage();
   await mallocTrim(0);
 }

@@ -65,9 +65,13 @@ function decompress(compressor: Compressor, stored: Uint8Array, plain: Uint8Arra
 
 let blake3: IHasher | undefined;
 
-/** Makes {@link digest} usable in this thread: blake3 is WebAssembly and has to be compiled first. */
-export async function prepareDigests(): Promise<void> {
-  blake3 ??= await createBLAKE3();
+/**
+ * Makes {@link digest} usable in this thread: blake3 is WebAssembly and has to be compiled first.
+ *
+ * @param digester the only one that is needed; without it all are
+ */
+export async function prepareDigests(digester: Digester = "blake3"): Promise<void> {
+  if (digester === "blake3") blake3 ??= await createBLAKE3();
 }
 
 /** The 32 bytes of a chunk's digest. Needs {@link prepareDigests}. */

@@ -137,6 +137,7 @@ export class BlobChunks {
   async finish(): Promise<void> {
     this.#sendParcel();
     await Promise.all(this.#queue);
+    this.options.compressor.clearRoom();
   }
 
   #sendParcel(): void {

@@ -23,6 +23,8 @@ export interface Compressor {
   room(sizeBytes: number): Uint8Array<ArrayBuffer>;
   /** What stored units are in, when they are not needed any more. */
   giveBack(memory: ArrayBuffer): void;
+  /** Lets go of what was given back: a layer is over. */
+  clearRoom(): void;
 }
 
 /** A parcel that some thread has. */
@@ -37,11 +39,12 @@ export interface HeldParcel {
 export function compressInline(options: ParcelOptions): Compressor {
   return {
     take: (parcel) => ({
-      digests: prepareDigests().then(() => digestParcel(parcel, options.digester)),
+      digests: prepareDigests(options.digester).then(() => digestParcel(parcel, options.digester)),
       store: (units) => Promise.resolve(storeParcel(parcel, units, options)),
     }),
     room: (sizeBytes) => new Uint8Array(sizeBytes),
     giveBack: () => {},
+    clearRoom: () => {},
   };
 }
 
@@ -81,6 +84,10 @@ export class CompressPool implements Compressor, Disposable {
 
   giveBack(memory: ArrayBuffer): void {
     this.#room.push(memory);
+  }
+
+  clearRoom(): void {
+    for (const buffer of this.#room.splice(0)) buffer.transfer(0); // without it they wait for a collection
   }
 
   [Symbol.dispose](): void {

@@ -28,7 +28,8 @@ export type CompressReply =
   | { readonly type: "stored"; readonly stored: StoredUnits }
   | { readonly type: "failed"; readonly error: SentError };
 
-const ready = prepareDigests();
+/** The first parcel tells which digests are made. */
+let ready: Promise<void> | undefined;
 
 serveChannels<CompressRequest, CompressReply>((reply) => {
   const held = new Map<number, Parcel>();
@@ -48,6 +49,7 @@ serveChannels<CompressRequest, CompressReply>((reply) => {
   return {
     onMessage: async (request) => {
       try {
+        if (request.type === "take") ready ??= prepareDigests(request.digester);
         await ready;
         work(request);
       } catch (error) {

@@ -22,9 +22,10 @@ import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { bootstrapLayerTar, type ImageBlob } from "../image_builder.ts";
 import { CompressPool } from "./compress_pool.ts";
-import { type ConvertedLayer, convertLayer, type LayerConversion } from "./convert_layer.ts";
+import { type ConvertedLayer, convertLayer, type LayerConversion, layerKey } from "./convert_layer.ts";
 import { copyBlob } from "./copy_blob.ts";
 import { copyOriginal } from "./copy_original.ts";
+import { EarlierLayers } from "./earlier_layers.ts";
 import type { Document } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
@@ -107,8 +108,8 @@ export async function convertImage(
   if (options.start !== undefined) requireRunning();
   mapLargePieces(LARGE_PIECE);
   using pool = new CompressPool(rafs);
-  const known = await knownLayers(target, signal);
-  const conversion: LayerConversion = { rafs, pool, dictionary: dictionary?.chunks, target, cache, known };
+  await using earlier = new EarlierLayers({ target, cache, known: await knownLayers(target, signal), signal });
+  const conversion: LayerConversion = { rafs, pool, dictionary: dictionary?.chunks, target, cache, earlier };
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
   const platforms: ConvertedPlatform[] = [];
@@ -145,6 +146,10 @@ async function convertLayers(
   signal: AbortSignal,
 ): Promise<ConvertedLayer[]> {
   const converted: ConvertedLayer[] = [];
+  for (const source of layers) {
+    const key = layerKey(source, conversion);
+    if (key !== undefined) conversion.earlier.find(key); // so that it is there when its turn comes
+  }
   for (const [k, source] of layers.entries()) {
     const layer = `${k + 1}/${layers.length} ${source.what}`;
     onEvent({ event: "layer", layer, platform: formatPlatform(platform), size: source.size });
@@ -153,7 +158,7 @@ async function convertLayers(
       onPut: (bytes: number) => onEvent({ event: "put", layer, bytes }),
     };
     const made = await convertLayer(source, conversion, progress, signal);
-    await freeMemory();
+    if (!made.reused) await freeMemory();
     onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
     converted.push(made);
   }

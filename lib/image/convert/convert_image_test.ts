@@ -92,6 +92,14 @@ Deno.test("the same image gives the same bytes, and a layer that is there alread
   assert.deepEqual([known.digest, known.platforms[0]?.layers.map(({ reused }) => reused)], [next.digest, [true, true]]);
 });
 
+Deno.test("a layer that an image has twice is made once", async () => {
+  using kit = new ConvertKit();
+  const { platforms } = await kit.convertLayers({ tar: BASE }, { tar: UPPER }, { tar: BASE });
+  const layers = platforms[0]?.layers ?? [];
+  assert.deepEqual(layers.map(({ reused }) => reused), [false, false, true]);
+  assert.equal(layers[2]?.digest, layers[0]?.digest);
+});
+
 Deno.test("equal chunks of two layers are one chunk of the image", async () => {
   using kit = new ConvertKit();
   const content = noise(8192);

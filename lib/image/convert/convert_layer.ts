@@ -3,21 +3,17 @@
  *
  * @module
  */
-import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
-import { logger } from "../../base/log.ts";
+import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
-import { extractBootstrap } from "../../rafs/toc.ts";
-import { BOOTSTRAP_CODECS } from "../find_bootstrap.ts";
 import { SpoolFile } from "../spool_file.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { CompressPool } from "./compress_pool.ts";
 import { buildLayer } from "./convert_tree.ts";
+import type { EarlierLayers } from "./earlier_layers.ts";
 import type { ImageTarget } from "./image_target.ts";
-import type { KnownLayer, LayerCache } from "./layer_cache.ts";
+import type { LayerCache } from "./layer_cache.ts";
 import { fingerprint, type RafsOptions } from "./rafs_options.ts";
 import type { OnBytes, SourceLayer } from "./source_image.ts";
-
-const log = logger("image");
 
 /** What converting layers needs. */
 export interface LayerConversion {
@@ -26,8 +22,8 @@ export interface LayerConversion {
   readonly dictionary: ChunkDictionary | undefined;
   readonly target: ImageTarget;
   readonly cache: LayerCache;
-  /** What earlier images at the target say of their layers, by {@link layerKey}. */
-  readonly known: ReadonlyMap<string, KnownLayer>;
+  /** By {@link layerKey}. */
+  readonly earlier: EarlierLayers;
 }
 
 /** A layer that is at the target. */
@@ -66,18 +62,22 @@ export async function convertLayer(
   signal: AbortSignal,
 ): Promise<ConvertedLayer> {
   const key = layerKey(layer, conversion);
-  const found = key === undefined ? undefined : await findLayer(key, conversion, signal);
+  const { target, cache, earlier } = conversion;
+  const found = key === undefined ? undefined : await earlier.find(key);
   if (found !== undefined) return found;
-  const { target, cache } = conversion;
   const path = await target.spoolPath();
   try {
     const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead, signal);
     const digest = sha256Digest(blobId);
     const blob = { digest, size: blobBytes };
     if (!await target.has(blob, signal)) await target.putFile(blob, path, progress.onPut, signal);
+    const made = { digest, blobId, blobBytes, bootstrap, key, reused: false };
     const { place } = target;
-    if (key !== undefined) await cache.record(key, { blobId, blobBytes, ...(place === undefined ? {} : { place }) });
-    return { digest, blobId, blobBytes, bootstrap, key, reused: false };
+    if (key !== undefined) {
+      await cache.record(key, { blobId, blobBytes, ...(place === undefined ? {} : { place }) });
+      earlier.add(key, made);
+    }
+    return made;
   } finally {
     await ignore(Deno.errors.NotFound, Deno.remove(path));
   }
@@ -105,30 +105,4 @@ function ofLayer(error: unknown, what: string): unknown {
   const state = error.message.replace(/^C/, "c");
   const hint = error.hint === undefined ? {} : { hint: error.hint };
   return new NydusGdError(error.code, `Cannot convert ${what}: ${state}`, { cause: error, ...hint });
-}
-
-/** What was converted before, if its blob can still be had at the target. */
-async function findLayer(
-  key: string,
-  { target, cache, known }: LayerConversion,
-  signal: AbortSignal,
-): Promise<ConvertedLayer | undefined> {
-  for (const layer of [await cache.find(key), known.get(key)]) {
-    if (layer === undefined) continue;
-    const { blobId, blobBytes, place } = layer;
-    const digest = sha256Digest(blobId);
-    const blob = { digest, size: blobBytes };
-    try {
-      const isThere = await target.has(blob, signal) || place !== undefined && await target.mount(blob, place, signal);
-      if (!isThere) continue;
-      const source = target.blobs.blob(blobId);
-      const read = (offset: number, length: number) => source.read(offset, length, { priority: "on-demand", signal });
-      const bootstrap = await extractBootstrap(read, blobBytes, BOOTSTRAP_CODECS);
-      if (bootstrap !== undefined) return { digest, blobId, blobBytes, bootstrap, key, reused: true };
-    } catch (error) {
-      if (!hasCode(error, "not-found", "invalid-image", "unsupported", "unavailable")) throw error;
-      log.warn("converted layer not used again", { blob: blobId, reason: messageOf(error) });
-    }
-  }
-  return undefined;
 }

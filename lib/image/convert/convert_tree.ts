@@ -44,7 +44,7 @@ export function fromTar(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
 
 /** Makes a layer's blob. */
 export async function buildLayer(entries: Entries, options: LayerBuilderOptions): Promise<BuiltLayer> {
-  await prepareDigests();
+  await prepareDigests(options.rafs.digester);
   const builder = new LayerBuilder(options);
   await entries(builder);
   return await builder.finish();

@@ -25,11 +25,13 @@ const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names
 /**
  * The inode of what is no hard link.
  *
+ * @param type the entry's
  * @param chunks of a file, filled later
  * @throws {NydusGdError} "unsupported"
  */
 export function inodeOfEntry(
-  entry: TarEntry & { readonly type: NodeType },
+  entry: TarEntry,
+  type: NodeType,
   path: readonly ByteString[],
   chunks: readonly ChunkPlace[],
   chunkSize: number,
@@ -44,11 +46,11 @@ export function inodeOfEntry(
   if (!(devMajor >= 0 && devMajor < 1 << 12 && devMinor >= 0 && devMinor < 1 << 20)) {
     throw unstorable(path, `device ${devMajor}:${devMinor} exceeds 12:20 bits`);
   }
-  if (entry.type === "symlink" && (linkName.length === 0 || linkName.length > MAX_TARGET_BYTES)) {
+  if (type === "symlink" && (linkName.length === 0 || linkName.length > MAX_TARGET_BYTES)) {
     throw unstorable(path, `its link target has ${linkName.length} bytes, expected 1 to ${MAX_TARGET_BYTES}`);
   }
   return {
-    mode: TYPE_BITS[entry.type] | entry.mode,
+    mode: TYPE_BITS[type] | entry.mode,
     uid,
     gid,
     mtime: entry.mtimeSec,
@@ -56,12 +58,13 @@ export function inodeOfEntry(
     rdev: makedev(devMajor, devMinor),
     size: sizeBytes,
     chunks,
-    ...(entry.type === "symlink" ? { target: linkName.slice() } : {}),
+    ...(type === "symlink" ? { target: linkName.slice() } : {}),
     xattrs: xattrsOf(entry, path),
   };
 }
 
 function xattrsOf({ xattrs }: TarEntry, path: readonly ByteString[]): (readonly [Uint8Array, Uint8Array])[] {
+  if (xattrs.size === 0) return [];
   const pairs = [...xattrs]
     .filter(([name]) => !name.startsWith(OVERLAY_XATTR_PREFIX))
     .map(([name, value]) => [fromByteString(name), value] as const);

@@ -13,9 +13,9 @@ import { major, minor, S, type Stat, statat } from "../../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../../ffi/sys_xattr.ts";
 import { readlinkat } from "../../../ffi/unistd.ts";
 import { throwIfAborted } from "../../base/abort.ts";
-import { NODE_TYPES } from "../../archive/node_type.ts";
+import { NODE_TYPES, type NodeType } from "../../archive/node_type.ts";
 import { type TarEntry, tarEntry } from "../../archive/tar.ts";
-import { type ByteString, compareBytes, concatenate, toByteString } from "../../base/bytes.ts";
+import { type ByteString, compareBytes, toByteString } from "../../base/bytes.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import type { Entries } from "./convert_tree.ts";
 import type { LayerBuilder } from "./layer_builder.ts";
@@ -24,60 +24,67 @@ import type { OnBytes } from "./source_image.ts";
 /** Entries after which what they left is collected: the runtime waits for longer. */
 const GARBAGE_ENTRIES = 30_000;
 
-const SLASH = Uint8Array.of(0x2f);
-const HERE = Uint8Array.of(0x2e);
+const SLASH = 0x2f;
+const NOTHING = new Uint8Array(0);
 
-/** The entries of `folder`, an absolute path. */
+/** What is to be visited. */
+interface Found {
+  /** Absolute. */
+  readonly path: Uint8Array<ArrayBuffer>;
+  readonly stat: Stat;
+}
+
+/** The entries of `folder`, an absolute path; it may be a symbolic link. */
 export function fromFolder(folder: string, onBytes: OnBytes, signal: AbortSignal): Entries {
-  return (builder) => new FolderWalk(new TextEncoder().encode(folder), builder, onBytes, signal).run();
+  const root = new TextEncoder().encode(`${folder}/.`);
+  return (builder) => new FolderWalk(root, builder, onBytes, signal).run();
 }
 
 class FolderWalk {
-  /** First path of each file that has several. */
+  /** First name of each file that has several. */
   readonly #links = new Map<string, Uint8Array>();
 
   constructor(
-    private readonly root: Uint8Array,
+    private readonly root: Uint8Array<ArrayBuffer>,
     private readonly builder: LayerBuilder,
     private readonly onBytes: OnBytes,
     private readonly signal: AbortSignal,
   ) {}
 
   async run(): Promise<void> {
-    const pending: Uint8Array[] = [HERE];
+    const pending: Found[] = [{ path: this.root, stat: statat(AT.FDCWD, this.root, AT.SYMLINK_NOFOLLOW) }];
     let visited = 0;
-    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       throwIfAborted(this.signal);
       if (++visited % GARBAGE_ENTRIES === 0) await freeMemory();
-      const isFolder = await this.#visit(path);
-      if (isFolder) { for (const name of this.#names(path).reverse()) pending.push(concatenate([path, SLASH, name])); }
+      const type = NODE_TYPES[next.stat.mode & S.IFMT];
+      if (type === undefined || this.#isLink(type, next)) continue; // sockets have no type here
+      this.#begin(type, next);
+      if (type === "file" && next.stat.size > 0) await this.#data(next);
+      this.builder.endEntry();
+      if (type === "directory") { for (const found of this.#list(next.path)) pending.push(found); }
     }
   }
 
-  #absolute(path: Uint8Array): Uint8Array {
-    return concatenate([this.root, SLASH, path]);
+  /** As an archive may have it: empty for the folder itself. */
+  #nameOf(path: Uint8Array): Uint8Array {
+    return path.subarray(this.root.length);
   }
 
-  #names(path: Uint8Array): Uint8Array[] {
-    using folder = open(this.#absolute(path), O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  /** What is in a folder, the last name first. */
+  #list(path: Uint8Array): Found[] {
+    using folder = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
     const names: Uint8Array[] = [];
-    for (const { name, type } of readDirectory(folder)) {
-      const isDots = name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
-      if (!isDots && type !== DT.SOCK) names.push(name.slice());
-    }
-    return names.sort(compareBytes);
+    for (const { name, type } of readDirectory(folder)) if (type !== DT.SOCK) names.push(name);
+    return names.sort((a, b) => compareBytes(b, a)).map((name) => {
+      return { path: pathOf(path, name), stat: statat(folder, name, AT.SYMLINK_NOFOLLOW) };
+    });
   }
 
-  /** Whether it is a folder. */
-  async #visit(path: Uint8Array): Promise<boolean> {
-    const absolute = this.#absolute(path);
-    const stat = statat(AT.FDCWD, absolute, AT.SYMLINK_NOFOLLOW);
-    const type = NODE_TYPES[stat.mode & S.IFMT];
-    if (type === undefined) return false; // a socket
-    if (type !== "directory" && stat.nlink > 1 && this.#isLink(path, stat)) return false;
+  #begin(type: NodeType, { path, stat }: Found): void {
     this.builder.entry(tarEntry({
       type,
-      name: path,
+      name: this.#nameOf(path),
       mode: stat.mode & 0o7777,
       uid: stat.uid,
       gid: stat.gid,
@@ -86,28 +93,27 @@ class FolderWalk {
       sizeBytes: type === "file" ? stat.size : 0,
       devMajor: major(stat.rdev),
       devMinor: minor(stat.rdev),
-      linkName: type === "symlink" ? readlinkat(AT.FDCWD, absolute) : new Uint8Array(0),
-      xattrs: xattrsOf(absolute),
+      linkName: type === "symlink" ? readlinkat(AT.FDCWD, path) : NOTHING,
+      xattrs: xattrsOf(path),
     }));
-    if (type === "file") await this.#data(absolute, stat.size);
-    this.builder.endEntry();
-    return type === "directory";
   }
 
-  #isLink(path: Uint8Array, { dev, ino }: Stat): boolean {
-    const key = `${dev}:${ino}`;
+  /** Whether it is a further name of a file, which it then gets. */
+  #isLink(type: NodeType, { path, stat }: Found): boolean {
+    if (type === "directory" || stat.nlink <= 1) return false;
+    const key = `${stat.dev}:${stat.ino}`;
     const first = this.#links.get(key);
     if (first === undefined) {
-      this.#links.set(key, path);
+      this.#links.set(key, this.#nameOf(path));
       return false;
     }
-    this.builder.entry(tarEntry({ type: "link", name: path, linkName: first }));
+    this.builder.entry(tarEntry({ type: "link", name: this.#nameOf(path), linkName: first }));
     this.builder.endEntry();
     return true;
   }
 
-  async #data(absolute: Uint8Array, size: number): Promise<void> {
-    const path = toByteString(absolute);
+  async #data({ path: bytes, stat: { size } }: Found): Promise<void> {
+    const path = toByteString(bytes);
     for (let offset = 0; offset < size;) {
       const length = this.builder.chunkOf(path, offset);
       offset += length;
@@ -120,10 +126,23 @@ class FolderWalk {
   }
 }
 
+function pathOf(folder: Uint8Array, name: Uint8Array): Uint8Array<ArrayBuffer> {
+  const path = new Uint8Array(folder.length + 1 + name.length);
+  path.set(folder);
+  path[folder.length] = SLASH;
+  path.set(name, folder.length + 1);
+  return path;
+}
+
+/** Most files have none. */
+const NO_XATTRS: TarEntry["xattrs"] = new Map();
+
 function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {
   const found = new Map<ByteString, Uint8Array>();
   try {
-    for (const name of llistxattr(path)) {
+    const names = llistxattr(path);
+    if (names.length === 0) return NO_XATTRS;
+    for (const name of names) {
       const key = toByteString(name);
       // computed by the kernel for the file system at hand, not part of the file
       if (!key.startsWith("system.nfs") && key !== "security.selinux") found.set(key, lgetxattr(path, name));

@@ -25,7 +25,6 @@ import { createHash, type Hash } from "node:crypto";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
-import { freeMemory } from "../../base/free_memory.ts";
 import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
@@ -111,7 +110,7 @@ export class LayerBuilder implements TarVisitor {
     if (type === "link") return this.#tree.link(this.#path, pathParts(toByteString(entry.linkName)));
     this.#places = [];
     this.#filled = 0;
-    this.#spec = inodeOfEntry({ ...entry, type }, this.#path, this.#places, this.options.rafs.chunkSize);
+    this.#spec = inodeOfEntry(entry, type, this.#path, this.#places, this.options.rafs.chunkSize);
   }
 
   data(piece: Uint8Array, offset: number): void {
@@ -149,7 +148,6 @@ export class LayerBuilder implements TarVisitor {
   /** Ends the blob. */
   async finish(): Promise<BuiltLayer> {
     await this.#chunks.finish();
-    await freeMemory();
     const tail = this.#tail();
     if (this.options.rafs.fsVersion === 6) tail.addMeta(BLOB_FEATURE.inlinedFsMeta);
     const bootstrap = this.#bootstrap(tail);

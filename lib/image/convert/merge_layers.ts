@@ -10,7 +10,7 @@ import type { BlobEntry, InodeSpec } from "../../rafs/v6/writer.ts";
 import { emptyAttr } from "../../rafs/walk.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import { IMPLIED_XATTR } from "./layer_tree.ts";
-import { MergedChunks } from "./merged_chunks.ts";
+import { type MergedChunk, MergedChunks } from "./merged_chunks.ts";
 import { type MergedNode, mergeTrees } from "./merged_tree.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
@@ -40,9 +40,6 @@ export interface MergeExtras {
   readonly start?: Pick<MergeableLayer, "tree" | "blobId"> | undefined;
 }
 
-/** Inode numbers are below this: v6 counts units of 32 bytes in what a u32 of blocks can hold. */
-const INODES = 2 ** 40;
-
 /**
  * The image of `layers`, the lowest first.
  *
@@ -53,84 +50,96 @@ export function mergeLayers(
   options: RafsOptions,
   { prefetch, start }: MergeExtras = {},
 ): MergedImage {
-  const root = mergeTrees(layers);
   const chunks = new MergedChunks(layers, start);
-  const readers = layers.map(({ tree }) => new InodeReader(tree));
-  const readerOf = ({ layer }: MergedNode) => readers[layer] as InodeReader;
-  for (const { node } of walkNodes(root)) chunks.use(node.layer, readerOf(node).extents(node.ino));
+  const readers = layers.map(({ tree }, layer) => new InodeReader(tree, (extents) => chunks.use(layer, extents)));
+  const names = [...namesOf(mergeTrees(layers), ({ layer, ino }) => (readers[layer] as InodeReader).inode(ino))];
   const blobs = chunks.number();
   const writer = makeBootstrapWriter(options);
   for (const record of chunks.records()) writer.addChunkRecord(record);
-  const numbers = new Map<number, number>();
   /** Inodes that are fetched first, and where they come among them. */
   const wanted = new Map<number, number>();
-  for (const named of walkNodes(root)) {
-    const { node, parent } = named;
-    const key = node.layer * INODES + node.ino;
-    const extents = readerOf(node).extents(node.ino);
-    named.number = numbers.get(key) ??
-      writer.addInode({ ...readerOf(node).spec(node.ino), chunks: chunks.placesOf(node.layer, extents) });
-    numbers.set(key, named.number);
-    if (parent !== undefined) writer.addEntry(parent.number, fromByteString(named.name), named.number);
-    const at = chunks.firstOffset(node.layer, extents) ?? (prefetch?.matches(pathOf(named)) ? Infinity : undefined);
-    if (at !== undefined) wanted.set(named.number, at);
+  for (const named of names) {
+    const { inode, name, parent } = named;
+    const number = inode.number ??= writer.addInode(inode.reader.spec(inode));
+    if (parent !== undefined) writer.addEntry(parent.inode.number as number, fromByteString(name), number);
+    const at = chunks.firstOffset(inode.chunks) ?? (prefetch?.matches(pathOf(named)) ? Infinity : undefined);
+    if (at !== undefined) wanted.set(number, at);
   }
   const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
   return { bootstrap: writer.finish(blobs, listed), blobs };
 }
 
+/** An inode of one of the layers, which has a name in the merged tree. */
+interface MergedInode {
+  readonly reader: InodeReader;
+  /** In its layer. */
+  readonly ino: number;
+  /** Of a file, all; none of anything else. */
+  readonly chunks: readonly MergedChunk[];
+  /** Once it was written. */
+  number: number | undefined;
+}
+
 /** A name of the merged tree. */
-interface NamedNode {
-  readonly node: MergedNode;
+interface Named {
+  readonly inode: MergedInode;
   /** Empty for the root. */
   readonly name: ByteString;
-  readonly parent: NamedNode | undefined;
-  /** Of its inode, once it was written. */
-  number: number;
+  /** Of its folder; undefined for the root. */
+  readonly parent: Named | undefined;
 }
 
 /** Folder by folder: each before what is in it, files behind their folder. */
-function* walkNodes(root: MergedNode): Generator<NamedNode> {
-  const folders: NamedNode[] = [{ node: root, name: "", parent: undefined, number: 0 }];
-  for (const folder of folders) { // grows meanwhile
-    yield folder;
-    for (const [name, node] of folder.node.children ?? []) {
-      const named = { node, name, parent: folder, number: 0 };
-      if (node.children === undefined) yield named;
-      else folders.push(named);
+function* namesOf(root: MergedNode, inodeOf: (node: MergedNode) => MergedInode): Generator<Named> {
+  const folders: { node: MergedNode; named: Named }[] = [];
+  folders.push({ node: root, named: { inode: inodeOf(root), name: "", parent: undefined } });
+  for (const { node, named } of folders) { // grows meanwhile
+    yield named;
+    for (const [name, child] of node.children ?? []) {
+      const below = { inode: inodeOf(child), name, parent: named };
+      if (child.children === undefined) yield below;
+      else folders.push({ node: child, named: below });
     }
   }
 }
 
 /** Absolute. */
-function pathOf({ name, parent }: NamedNode): ByteString {
+function pathOf({ name, parent }: Named): ByteString {
   if (parent === undefined) return "/";
   return parent.parent === undefined ? `/${name}` : `${pathOf(parent)}/${name}`;
 }
 
-/** Inodes of one layer. */
+/** Inodes of one layer, each one object however many names it has. */
 class InodeReader {
+  readonly #inodes = new Map<number, MergedInode>();
   readonly #attr = emptyAttr();
 
-  constructor(private readonly tree: Bootstrap) {}
+  constructor(private readonly tree: Bootstrap, private readonly use: (extents: readonly Extent[]) => MergedChunk[]) {}
+
+  inode(ino: number): MergedInode {
+    let inode = this.#inodes.get(ino);
+    if (inode === undefined) {
+      this.#inodes.set(ino, inode = { reader: this, ino, chunks: this.use(this.#extents(ino)), number: undefined });
+    }
+    return inode;
+  }
+
+  spec({ ino, chunks }: MergedInode): InodeSpec {
+    this.tree.attr(ino, this.#attr);
+    const { mode, uid, gid, mtime, mtimeNsec, rdev, size } = this.#attr;
+    const target = (mode & S_IFMT) === S_IFLNK ? { target: this.tree.readlink(ino) } : {};
+    return { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks, xattrs: this.#xattrs(ino), ...target };
+  }
 
   /** All pieces of a file, none of anything else. */
-  extents(ino: number): Extent[] {
+  #extents(ino: number): Extent[] {
     this.tree.attr(ino, this.#attr);
     const { mode, size } = this.#attr;
     return (mode & S_IFMT) === S_IFREG ? this.tree.extents(ino, 0, size) : [];
   }
 
-  /** All but the chunks. */
-  spec(ino: number): InodeSpec {
-    this.tree.attr(ino, this.#attr);
-    const { mode, uid, gid, mtime, mtimeNsec, rdev, size } = this.#attr;
-    const isLink = (mode & S_IFMT) === S_IFLNK;
-    return {
-      ...{ mode, uid, gid, mtime, mtimeNsec, rdev, size },
-      ...(isLink ? { target: this.tree.readlink(ino) } : {}),
-      ...(this.tree.hasXattrs ? { xattrs: [...this.tree.xattrs(ino)].filter(([name]) => !isImpliedMark(name)) } : {}),
-    };
+  #xattrs(ino: number): (readonly [Uint8Array, Uint8Array])[] {
+    return this.tree.hasXattrs ? [...this.tree.xattrs(ino)].filter(([name]) => !isImpliedMark(name)) : [];
   }
 }
 

@@ -23,25 +23,37 @@ interface Row {
   readonly entry: BlobEntry;
 }
 
-class MergedChunk implements ChunkPlace {
+/** A chunk of the merged image, its place and its record at the same time. */
+export class MergedChunk implements ChunkPlace, Readonly<ChunkRecord> {
   used = false;
+  readonly chunkIndex: number;
+  readonly digest: Uint8Array;
+  readonly flags: number;
+  readonly compressedOffset: number;
+  readonly compressedSize: number;
+  readonly uncompressedOffset: number;
+  readonly uncompressedSize: number;
+  readonly crc32: number;
 
-  constructor(readonly row: Row, readonly record: Readonly<ChunkRecord>) {}
+  /** @param record is another one afterwards */
+  constructor(readonly row: Row, record: Readonly<ChunkRecord>) {
+    this.chunkIndex = record.chunkIndex;
+    this.digest = record.digest.slice();
+    this.flags = record.flags;
+    this.compressedOffset = record.compressedOffset;
+    this.compressedSize = record.compressedSize;
+    this.uncompressedOffset = record.uncompressedOffset;
+    this.uncompressedSize = record.uncompressedSize;
+    this.crc32 = record.crc32;
+  }
 
+  /** Known once the blobs are numbered. */
   get blobIndex(): number {
     return this.row.index;
   }
-
-  get chunkIndex(): number {
-    return this.record.chunkIndex;
-  }
-
-  get uncompressedOffset(): number {
-    return this.record.uncompressedOffset;
-  }
 }
 
-/** See the module: first {@link use} every file, then {@link number} once, then {@link placesOf}. */
+/** See the module: first {@link use} every file, then {@link number} once; places and {@link records} are known then. */
 export class MergedChunks {
   readonly #rows = new Map<string, Row>();
   readonly #byDigest = new Map<string, MergedChunk>();
@@ -58,13 +70,14 @@ export class MergedChunks {
     for (const layer of layers) this.#ofLayer.push(this.#collect(layer));
   }
 
-  /** Says that a file has these pieces. */
-  use(layer: number, extents: readonly Extent[]): void {
-    for (const extent of extents) {
+  /** The chunks of a file that has these pieces: they are used from now on. */
+  use(layer: number, extents: readonly Extent[]): MergedChunk[] {
+    return extents.map((extent) => {
       const chunk = this.#chunkOf(layer, extent);
       chunk.used = true;
       chunk.row.used = true;
-    }
+      return chunk;
+    });
   }
 
   /** Numbers the blobs that are used, in the order of the layers. */
@@ -73,21 +86,14 @@ export class MergedChunks {
     return used.map((row, index) => ({ ...row.entry, index: row.index = index }));
   }
 
-  /** Where the file begins in what comes first, if all of it is there; undefined for any other, and for no pieces. */
-  firstOffset(layer: number, extents: readonly Extent[]): number | undefined {
-    const chunks = extents.map((extent) => this.#chunkOf(layer, extent));
+  /** Where the file begins in what comes first, if all of it is there; undefined for any other, and for no chunks. */
+  firstOffset(chunks: readonly MergedChunk[]): number | undefined {
     return chunks.every(({ row }) => this.#firstRows.has(row)) ? chunks[0]?.uncompressedOffset : undefined;
   }
 
-  placesOf(layer: number, extents: readonly Extent[]): ChunkPlace[] {
-    return extents.map((extent) => this.#chunkOf(layer, extent));
-  }
-
   /** Of the chunks that are used. */
-  *records(): Generator<ChunkRecord> {
-    for (const chunk of this.#byDigest.values()) {
-      if (chunk.used) yield { ...chunk.record, blobIndex: chunk.row.index };
-    }
+  *records(): Generator<Readonly<ChunkRecord>> {
+    for (const chunk of this.#byDigest.values()) if (chunk.used) yield chunk;
   }
 
   #collect({ tree, blobId }: ChunkedLayer): MergedChunk[][] {
@@ -105,10 +111,7 @@ export class MergedChunks {
       const row = rows[record.blobIndex] as Row; // readers refuse a record of another blob
       const key = toByteString(record.digest);
       let chunk = this.#byDigest.get(key);
-      if (chunk === undefined) {
-        const kept = { ...record, digest: record.digest.slice() };
-        this.#byDigest.set(key, chunk = new MergedChunk(row, kept));
-      }
+      if (chunk === undefined) this.#byDigest.set(key, chunk = new MergedChunk(row, record));
       (chunks[record.blobIndex] as MergedChunk[])[record.chunkIndex] = chunk;
     }
     return chunks;
@@ -116,7 +119,7 @@ export class MergedChunks {
 
   #chunkOf(layer: number, { blobIndex, chunkIndex, chunkLength }: Extent): MergedChunk {
     const chunk = this.#ofLayer[layer]?.[blobIndex]?.[chunkIndex];
-    if (chunk?.record.uncompressedSize === chunkLength) return chunk;
+    if (chunk?.uncompressedSize === chunkLength) return chunk;
     throw new NydusGdError(
       "invalid-image",
       `Cannot convert: chunk ${chunkIndex} of layer ${layer} is not in its chunk table with ${chunkLength} bytes`,

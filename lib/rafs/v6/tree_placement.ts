@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { roundUp, writeU64 } from "../../base/bytes.ts";
+import { copyBytes, roundUp, writeU64 } from "../../base/bytes.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
 import type { SortedEntries, TreeTable } from "./tree_table.ts";
@@ -109,16 +109,20 @@ export function emitTree(emission: Emission): void {
   for (let inode = 0; inode < tree.inodeCount; inode++) {
     emitInode(emission, inode);
     const at = placement.atOf(inode) + EXTENDED.SIZE;
-    const xattrs = tree.xattrAt.at(inode);
-    image.set(content.subarray(xattrs, xattrs + tree.xattrSize.at(inode)), at);
-    const head = at + tree.xattrSize.at(inode);
-    const from = tree.contentAt.at(inode);
-    const own = content.subarray(from, from + tree.contentSize.at(inode));
+    const xattrSize = tree.xattrSize.at(inode);
+    copyBytes(content, tree.xattrAt.at(inode), xattrSize, image, at);
+    const head = at + xattrSize;
     const type = tree.mode.at(inode) & S_IFMT;
-    if (type === S_IFREG) image.set(own, roundUp(head, CHUNK_INDEX.SIZE));
-    else if (type === S_IFLNK) {
-      image.set(own, placement.isInline(inode) ? head : placement.blockOf(inode) * emission.block);
-    } else if (type === S_IFDIR) emitDirectory(emission, inode, head);
+    if (type === S_IFDIR) {
+      emitDirectory(emission, inode, head);
+      continue;
+    }
+    const contentAt = type === S_IFREG
+      ? roundUp(head, CHUNK_INDEX.SIZE)
+      : placement.isInline(inode)
+      ? head
+      : placement.blockOf(inode) * emission.block;
+    copyBytes(content, tree.contentAt.at(inode), tree.contentSize.at(inode), image, contentAt);
   }
 }
 
@@ -182,7 +186,7 @@ function emitDirectoryBlock(emission: Emission, rows: Uint32Array, at: number): 
     writeU64(view, entry + DIRENT.nid, nid(inode));
     view.setUint16(entry + DIRENT.nameOffset, nameAt, true);
     view.setUint8(entry + DIRENT.type, erofsTypeOf(tree.mode.at(inode)));
-    image.set(names.subarray(tree.nameAt.at(row), tree.nameAt.at(row) + size), at + nameAt);
+    copyBytes(names, tree.nameAt.at(row), size, image, at + nameAt);
     nameAt += size;
   });
 }
