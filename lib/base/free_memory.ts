@@ -9,8 +9,12 @@
 import { mallocTrim } from "../../ffi/malloc.ts";
 import { collectGarbage } from "./trim_memory.ts";
 
-/** Collects this thread's garbage, and gives what it held outside of the heap back to the kernel. */
+/** Resident bytes below which nothing is short. A collection takes some ten milliseconds. */
+const ENOUGH_BYTES = 200 << 20;
+
+/** Collects this thread's garbage, and gives what it held outside of the heap back to the kernel, where that is much. */
 export async function freeMemory(): Promise<void> {
+  if (Deno.memoryUsage().rss < ENOUGH_BYTES) return;
   collectGarbage();
   await mallocTrim(0);
 }

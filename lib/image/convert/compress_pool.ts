@@ -60,6 +60,11 @@ export class CompressPool implements Compressor, Disposable {
     this.#pool = new WorkerPool(workerUrl(import.meta, "compress_worker.ts"), size);
   }
 
+  /** Starts all Workers, so that they are there when the first parcel is. */
+  start(): void {
+    while (this.#lanes.length < this.size) this.#open();
+  }
+
   take(parcel: Parcel): HeldParcel {
     const lane = this.#pick();
     const { digester, ...compression } = this.options;
@@ -96,12 +101,14 @@ export class CompressPool implements Compressor, Disposable {
 
   /** The Worker that has least to do. */
   #pick(): Lane {
-    if (this.#lanes.length < this.size && this.#lanes.every(({ held }) => held > 0)) {
-      const lane = new Lane(this.#pool, () => this.#lanes.splice(this.#lanes.indexOf(lane), 1));
-      this.#lanes.push(lane);
-      return lane;
-    }
+    if (this.#lanes.length < this.size && this.#lanes.every(({ held }) => held > 0)) return this.#open();
     return this.#lanes.reduce((a, b) => b.held < a.held ? b : a);
+  }
+
+  #open(): Lane {
+    const lane = new Lane(this.#pool, () => this.#lanes.splice(this.#lanes.indexOf(lane), 1));
+    this.#lanes.push(lane);
+    return lane;
   }
 }
 

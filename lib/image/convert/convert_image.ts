@@ -34,7 +34,7 @@ import { type NydusImage, nydusImage, nydusIndex, SOURCE_LAYER_ANNOTATION } from
 import type { OpenDictionary } from "./open_dictionary.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
-import type { SourceImage } from "./source_image.ts";
+import type { SourceImage, SourceLayer } from "./source_image.ts";
 import { convertStart, requireRunning, type StartRun } from "./start_layer.ts";
 
 const log = logger("image");
@@ -146,10 +146,7 @@ async function convertLayers(
   signal: AbortSignal,
 ): Promise<ConvertedLayer[]> {
   const converted: ConvertedLayer[] = [];
-  for (const source of layers) {
-    const key = layerKey(source, conversion);
-    if (key !== undefined) conversion.earlier.find(key); // so that it is there when its turn comes
-  }
+  lookAhead(layers, conversion);
   for (const [k, source] of layers.entries()) {
     const layer = `${k + 1}/${layers.length} ${source.what}`;
     onEvent({ event: "layer", layer, platform: formatPlatform(platform), size: source.size });
@@ -163,6 +160,16 @@ async function convertLayers(
     converted.push(made);
   }
   return converted;
+}
+
+/** Begins to look for all layers, and starts the Workers when one is new: both are there when their turn comes. */
+function lookAhead(layers: readonly SourceLayer[], conversion: LayerConversion): void {
+  const { pool, earlier } = conversion;
+  for (const layer of layers) {
+    const key = layerKey(layer, conversion);
+    if (key === undefined) pool.start();
+    else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // told when its turn comes
+  }
 }
 
 /** The bootstrap of the whole image, and the documents around it. */

@@ -35,10 +35,10 @@ export class MergedChunk implements ChunkPlace, Readonly<ChunkRecord> {
   readonly uncompressedSize: number;
   readonly crc32: number;
 
-  /** @param record is another one afterwards */
+  /** @param record is another one afterwards, its digest stays: it is in the bootstrap, which outlives the merging */
   constructor(readonly row: Row, record: Readonly<ChunkRecord>) {
     this.chunkIndex = record.chunkIndex;
-    this.digest = record.digest.slice();
+    this.digest = record.digest;
     this.flags = record.flags;
     this.compressedOffset = record.compressedOffset;
     this.compressedSize = record.compressedSize;
