@@ -92,6 +92,22 @@ Deno.test("the same image gives the same bytes, and a layer that is there alread
   assert.deepEqual([known.digest, known.platforms[0]?.layers.map(({ reused }) => reused)], [next.digest, [true, true]]);
 });
 
+Deno.test("a folder that a symbolic link leads to is converted, its further names of a file as such", async () => {
+  using kit = new ConvertKit();
+  const tree = kit.temp.join("tree");
+  await Deno.mkdir(`${tree}/b/empty`, { recursive: true });
+  await Deno.writeFile(`${tree}/b/file`, noise(10_000));
+  await Deno.link(`${tree}/b/file`, `${tree}/a`);
+  await Deno.symlink("b/file", `${tree}/c`);
+  await Deno.symlink(tree, kit.temp.join("link"));
+  await kit.convert(`dir:${kit.temp.join("link")}`, kit.named("target"));
+  assert.deepEqual(await kit.paths(), ["/", "/a", "/b", "/b/empty", "/b/file", "/c"]);
+  const image = openBootstrap(Deno.readFileSync(kit.temp.join("image.boot")));
+  const inodes = new Map(Array.from(walkTree(image), ({ path, ino }) => [toByteString(path), ino]));
+  assert.equal(inodes.get("/a"), inodes.get("/b/file"));
+  assert.equal(toByteString(image.readlink(inodes.get("/c") ?? 0)), "b/file");
+});
+
 Deno.test("a layer that an image has twice is made once", async () => {
   using kit = new ConvertKit();
   const { platforms } = await kit.convertLayers({ tar: BASE }, { tar: UPPER }, { tar: BASE });

@@ -22,7 +22,7 @@ export interface LayerConversion {
   readonly dictionary: ChunkDictionary | undefined;
   readonly target: ImageTarget;
   readonly cache: LayerCache;
-  /** By {@link layerKey}. */
+  /** What was converted before, by {@link layerKey}. */
   readonly earlier: EarlierLayers;
 }
 
