@@ -20,7 +20,7 @@ import { mergeLayers } from "./merge_layers.ts";
 import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
 
 /** Bytes of an archive after which what its pieces left is collected: the runtime waits for long, as it is not its heap. */
-const GARBAGE_BYTES = 96 << 20;
+const GARBAGE_BYTES = 64 << 20;
 
 /** Feeds a builder its entries, and lets it settle when it is full. */
 export type Entries = (builder: LayerBuilder) => Promise<void>;

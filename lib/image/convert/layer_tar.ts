@@ -56,6 +56,9 @@ async function* withDigest(
   digest.check();
 }
 
+/** Bytes that are decompressed at once: each piece goes through a stream and two digests. */
+const PIECE_BYTES = 64 << 10;
+
 /** Compares bytes with a digest that they should have; with none where it is not known. */
 class CheckedDigest {
   readonly #hash;
@@ -108,7 +111,7 @@ async function* decompress(
 }
 
 async function* gunzipped(stored: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
-  const decoder = createGunzip();
+  const decoder = createGunzip({ chunkSize: PIECE_BYTES });
   const input = Readable.from(stored);
   // an error of the input would not end the decoder by itself
   input.on("error", (error) => decoder.destroy(error));
