@@ -12,9 +12,13 @@ import { collectGarbage } from "./trim_memory.ts";
 /** Resident bytes below which nothing is short. A collection takes some ten milliseconds. */
 const ENOUGH_BYTES = 200 << 20;
 
-/** Collects this thread's garbage, and gives what it held outside of the heap back to the kernel, where that is much. */
-export async function freeMemory(): Promise<void> {
-  if (Deno.memoryUsage().rss < ENOUGH_BYTES) return;
+/**
+ * Collects this thread's garbage, and gives what it held outside of the heap back to the kernel.
+ *
+ * @param aboveBytes with fewer resident bytes nothing is done
+ */
+export async function freeMemory(aboveBytes = ENOUGH_BYTES): Promise<void> {
+  if (Deno.memoryUsage().rss < aboveBytes) return;
   collectGarbage();
   await mallocTrim(0);
 }

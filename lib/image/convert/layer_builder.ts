@@ -25,6 +25,7 @@ import { createHash, type Hash } from "node:crypto";
 import type { TarEntry } from "../../archive/tar.ts";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 import { type ByteString, toByteString } from "../../base/bytes.ts";
+import { freeMemory } from "../../base/free_memory.ts";
 import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
@@ -42,6 +43,9 @@ import type { StoredPlace } from "./stored_place.ts";
 
 /** Stands for the blob that a bootstrap is in. */
 const PLACEHOLDER_ID = "x".repeat(64);
+
+/** Resident bytes at which garbage would stand beside a bootstrap that is large itself. */
+const MANY_BYTES = 256 << 20;
 
 /** zstd's own default, and nydus-image's. */
 const BOOTSTRAP_LEVEL = 3;
@@ -148,6 +152,7 @@ export class LayerBuilder implements TarVisitor {
   /** Ends the blob. */
   async finish(): Promise<BuiltLayer> {
     await this.#chunks.finish();
+    await freeMemory(MANY_BYTES);
     const tail = this.#tail();
     if (this.options.rafs.fsVersion === 6) tail.addMeta(BLOB_FEATURE.inlinedFsMeta);
     const bootstrap = this.#bootstrap(tail);
