@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   const work = await Deno.makeTempDir({ dir: values.dist, prefix: ".build-" });
   try {
     const bundleDir = join(work, "bundle");
-    await bundle(bundleDir);
+    await bundleProgram(bundleDir);
     const target = join(values.dist, "nydus-gd");
     const fresh = join(work, "nydus-gd");
     const parts = await partsOf(bundleDir);
@@ -66,8 +66,8 @@ export async function bundleModules(words: readonly string[]): Promise<void> {
   await run(Deno.execPath(), ["bundle", "--quiet", "--platform", "deno", "--frozen", ...words]);
 }
 
-/** Bundles the program and its Workers into one flat folder. */
-async function bundle(dir: string): Promise<void> {
+/** Bundles the program and its Workers into one flat folder: `main.js` and beside it what that loads. */
+export async function bundleProgram(dir: string): Promise<void> {
   await bundleModules(["--code-splitting", "--outdir", dir, join(ROOT, "main.ts")]);
   const seen = new Set<string>();
   for await (const worker of findWorkers(ROOT)) {

@@ -49,8 +49,11 @@ const CHECKS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ["type check", ["check", "--quiet", "."]],
 ];
 
-/** How much stress is asked for by name: inputs of each parser, kills of a server, images. A run of everything does with less. */
-const FULL_STRESS = { FUZZ_INPUTS: "1000000", NYDUS_GD_TAKEOVER_ROUNDS: "300", NYDUS_GD_IMAGES: "100" };
+/** What a group does that is asked for by name, such as inputs of each parser. A run of everything does with less. */
+const THOROUGH: Readonly<Partial<Record<GroupName, Readonly<Record<string, string>>>>> = {
+  vm: { NYDUS_GD_VM_THOROUGH: "1" },
+  stress: { FUZZ_INPUTS: "1000000", NYDUS_GD_TAKEOVER_ROUNDS: "300", NYDUS_GD_IMAGES: "100" },
+};
 
 /** A kernel of virtual machines. */
 const KERNEL = /^\d+\.\d+$/;
@@ -64,8 +67,9 @@ async function main(args: readonly string[], scratch: string): Promise<number> {
   const kernel = args.find((name) => KERNEL.test(name));
   if (kernel !== undefined) Deno.env.set("NYDUS_GD_VM_KERNEL", kernel);
   const groups = chooseGroups(names);
-  if (names.includes("stress")) {
-    for (const [name, value] of Object.entries(FULL_STRESS)) if (!Deno.env.get(name)) Deno.env.set(name, value);
+  if (names.length > 0) {
+    const settings = groups.flatMap((name) => Object.entries(THOROUGH[name] ?? {}));
+    for (const [name, value] of settings) if (!Deno.env.get(name)) Deno.env.set(name, value);
   }
   const residue = await Residue.before(scratch);
   for (const [name, args] of CHECKS) await check(name, args);

@@ -1,7 +1,7 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
-import { GraphDriverProcess, RemoteError, serveArguments } from "../support/graph_driver_process.ts";
+import { GraphDriverProcess, RemoteError, serveCommand } from "../support/graph_driver_process.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -65,8 +65,9 @@ test("another home is served when nothing of the present one is mounted", async 
 
 test("a second server on the same root is refused by name", async (driver, scratch) => {
   await driver.call("GraphDriver.Init", { Home: `${scratch}/home`, Opts: null });
-  const second = await new Deno.Command(Deno.execPath(), {
-    args: serveArguments(`${scratch}/second.sock`, `${scratch}/root`),
+  const [program, ...args] = serveCommand(`${scratch}/second.sock`, `${scratch}/root`);
+  const second = await new Deno.Command(program, {
+    args,
     stdout: "null",
     stderr: "piped",
   }).output();

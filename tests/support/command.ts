@@ -1,11 +1,10 @@
 /**
- * This program as a process of its own, run from its source.
+ * This program as a process of its own.
  *
  * @module
  */
 import assert from "node:assert/strict";
-
-const MAIN = decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname);
+import { PROGRAM } from "./program.ts";
 
 /** How long a command that should end may take. */
 const TIMEOUT_MS = 30_000;
@@ -26,7 +25,7 @@ export interface CommandOptions {
 
 /** Program and arguments of `nydus-gd ARGS`. */
 export function commandLine(args: readonly string[], within: readonly string[] = []): [string, ...string[]] {
-  const words = [...within, Deno.execPath(), "run", "-A", "-q", MAIN, ...args];
+  const words = [...within, ...PROGRAM, ...args];
   return words as [string, ...string[]];
 }
 

@@ -17,6 +17,7 @@ import { openBootstrap } from "../../lib/rafs/open.ts";
 import { parseMountinfo } from "../../ffi/mountinfo.ts";
 import { concatenate } from "../../lib/base/bytes.ts";
 import { NO_PREFETCH } from "./graph_driver_process.ts";
+import { EXECUTABLE } from "./program.ts";
 import { TempDir } from "./temp_dir.ts";
 
 /** Why these tests cannot run here; undefined when they can. */
@@ -202,6 +203,7 @@ export class DockerStack implements AsyncDisposable {
       dir,
       env: { ...NO_PREFETCH, ...logins, ...env },
       ...(config === undefined ? {} : { config }),
+      ...(EXECUTABLE === undefined ? {} : { program: EXECUTABLE }),
     };
     const driver = await GraphDriverProcess.start(driverOptions);
     const daemonOptions = { sandbox: system ?? sandbox, dir, flags, storageDriver: DRIVER_NAME };

@@ -16,6 +16,7 @@ import { mkdirat, statat } from "../../ffi/sys_stat.ts";
 import { statfs } from "../../ffi/sys_statfs.ts";
 import { lgetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
 import { pread, unlinkat } from "../../ffi/unistd.ts";
+import { answerLines, LineProcess, SERVE } from "./line_process.ts";
 
 /** One access. Bytes are told as hexadecimal. */
 export type Probe =
@@ -45,6 +46,20 @@ export async function probe(
   }).output();
   if (code !== 0) throw new Error(`Cannot probe: ${new TextDecoder().decode(stderr)}`);
   return JSON.parse(new TextDecoder().decode(stdout)) as string[];
+}
+
+/** A process for many {@link probe}s. */
+export class Prober implements AsyncDisposable {
+  readonly #process = new LineProcess(import.meta.url);
+
+  /** Does the accesses one after the other. */
+  async probe(probes: readonly Probe[], timeoutMs: number): Promise<string[]> {
+    return JSON.parse(await this.#process.ask(JSON.stringify(probes), timeoutMs)) as string[];
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
+  }
 }
 
 function answer(p: Probe): string {
@@ -94,9 +109,8 @@ function readBytes(path: string, offset: number, length: number, direct: boolean
   return memory.bytes.slice(0, pread(fd, memory.bytes, offset)).toHex();
 }
 
-if (import.meta.main) {
-  const [request] = Deno.args;
-  if (request === undefined) throw new Error("Cannot probe: nothing to do");
+/** What a request in JSON gives, in JSON. */
+function answersTo(request: string): string {
   const answers = (JSON.parse(request) as Probe[]).map((p) => {
     try {
       return answer(p);
@@ -105,5 +119,12 @@ if (import.meta.main) {
       throw error;
     }
   });
-  console.log(JSON.stringify(answers));
+  return JSON.stringify(answers);
+}
+
+if (import.meta.main) {
+  const [request] = Deno.args;
+  if (request === undefined) throw new Error("Cannot probe: nothing to do");
+  if (request === SERVE) await answerLines(answersTo);
+  else console.log(answersTo(request));
 }

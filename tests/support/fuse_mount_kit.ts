@@ -22,7 +22,7 @@ const reason = whyNot();
 console.log(`kernel ${Deno.osRelease()}${reason === undefined ? "" : `; FUSE tests are skipped: ${reason}`}`);
 
 /** A test that needs root and /dev/fuse. */
-export function fuseTest(name: string, fn: () => Promise<void>): void {
+export function fuseTest(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
   Deno.test({ name, ignore: reason !== undefined, fn });
 }
 

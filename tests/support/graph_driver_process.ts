@@ -6,9 +6,10 @@
 
 import { ignore } from "../../lib/base/errors.ts";
 import { FanotifyImages } from "../../lib/mount/erofs/erofs_fanotify.ts";
+import { FscacheImages } from "../../lib/mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
+import { commandLine } from "./command.ts";
 
-const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const POLL_MS = 5;
 
 /** How {@link GraphDriverProcess} runs `serve`. */
@@ -26,9 +27,9 @@ export interface ServeProcessOptions {
 }
 
 /** The command line of a `serve` on `socket` with everything of its own below `root`. */
-export function serveArguments(socket: string, root: string, logLevel = "error"): string[] {
+export function serveCommand(socket: string, root: string, logLevel = "error"): [string, ...string[]] {
   const sockets = ["--socket", socket, "--admin-socket", `${root}.admin.sock`];
-  return ["run", "-A", "-q", MAIN, "--log-level", logLevel, "serve", "--root", root, ...sockets];
+  return commandLine(["--log-level", logLevel, "serve", "--root", root, ...sockets]);
 }
 
 /** For a `serve` whose fetches are counted: only what is read is fetched. */
@@ -89,7 +90,7 @@ export class GraphDriverProcess implements AsyncDisposable {
   begin(change: ServeProcessOptions = {}): Deno.ChildProcess {
     const { within = [], env, logLevel, logPath, args = [] } = { ...this.options, ...change };
     const redirect = logPath === undefined ? [] : ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", logPath];
-    const serve = [Deno.execPath(), ...serveArguments(this.socket, this.#root, logLevel), ...args];
+    const serve = [...serveCommand(this.socket, this.#root, logLevel), ...args];
     const [program = "", ...words] = [...redirect, ...within, ...serve];
     const child = new Deno.Command(program, {
       args: words,
@@ -142,6 +143,7 @@ export class GraphDriverProcess implements AsyncDisposable {
     await this.stop();
     await FuseSession.abandon(`${this.#root}/state`);
     await FanotifyImages.abandon(`${this.#root}/state`);
+    await FscacheImages.abandon(`${this.#root}/state`);
     this.#client.close();
   }
 

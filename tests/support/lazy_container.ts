@@ -19,7 +19,9 @@ import { file, tarOf } from "./tar_builder.ts";
 import { TempDir } from "./temp_dir.ts";
 import { knownBytes, VerifyingReaders } from "./verifying_reader.ts";
 
-const FILES = { count: 16, sizeBytes: 1 << 20 } as const;
+const FILES = 16;
+/** Bytes of a file. The kernel's own cache cannot be emptied while it is in use: it gets more than is read of it. */
+const FILE_BYTES = { usual: 1 << 20, kernelCache: 4 << 20 } as const;
 const CHUNK = 16 * 1024;
 const NO_READ_AHEAD = { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } as const;
 
@@ -35,6 +37,7 @@ export class LazyContainer implements AsyncDisposable {
     readonly driver: GraphDriverProcess,
     readonly blobId: string,
     private readonly fsDriver: string,
+    private readonly fileBytes: number,
   ) {}
 
   /** @param fsDriver the data path, by name or "auto" */
@@ -42,9 +45,10 @@ export class LazyContainer implements AsyncDisposable {
     const temp = TempDir.make();
     // one more than is read, and nothing is fetched ahead: a blob that is complete is not asked about, and the kernel
     // would show what {@link emptyCache} leaves of it
-    const names = Array.from({ length: FILES.count + 1 }, (_, number) => number);
+    const names = Array.from({ length: FILES + 1 }, (_, number) => number);
+    const fileBytes = fsDriver === "erofs-fscache" ? FILE_BYTES.kernelCache : FILE_BYTES.usual;
     const built = await buildFrom(
-      tarOf(...names.map((n) => file(String(n), knownBytes(n, FILES.sizeBytes)))),
+      tarOf(...names.map((n) => file(String(n), knownBytes(n, fileBytes)))),
       { chunkSize: CHUNK },
       1 << 20,
     );
@@ -54,7 +58,7 @@ export class LazyContainer implements AsyncDisposable {
     Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
     const env = { ...NO_READ_AHEAD, ...options.env };
     const driver = await GraphDriverProcess.start(temp.path, { ...options, env });
-    const container = new LazyContainer(temp, driver, built.blobId, fsDriver);
+    const container = new LazyContainer(temp, driver, built.blobId, fsDriver, fileBytes);
     const Opts = [`nydus-gd.config=${temp.join("config.json")}`, `nydus-gd.fs-driver=${fsDriver}`];
     await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
     await driver.call("GraphDriver.Create", { ID: "image" });
@@ -87,7 +91,7 @@ export class LazyContainer implements AsyncDisposable {
 
   /** What file `number` has. */
   content(number: number): Uint8Array<ArrayBuffer> {
-    return knownBytes(number, FILES.sizeBytes);
+    return knownBytes(number, this.fileBytes);
   }
 
   /** A path of what the keeper holds under `name`. */
@@ -102,7 +106,8 @@ export class LazyContainer implements AsyncDisposable {
 
   /** Readers of the container's files. */
   read(count: number): Promise<VerifyingReaders> {
-    return VerifyingReaders.start(count, this.root, FILES, this.temp.join(`stop-${++this.#readers}`));
+    const files = { count: FILES, sizeBytes: this.fileBytes };
+    return VerifyingReaders.start(count, this.root, files, this.temp.join(`stop-${++this.#readers}`));
   }
 
   /** Makes every chunk one to be fetched again. While no driver runs. */

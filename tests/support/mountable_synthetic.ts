@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
@@ -19,7 +20,7 @@ export function patternByte(offset: number): number {
   return (Math.imul(offset, 2654435761) >>> 24) & 0xff;
 }
 
-/** The image and its one blob. */
+/** The image and its one blob, whose id is a matter of the image's name. */
 export class MountableSynthetic implements ChunkStore, Disposable {
   readonly id: string;
   readonly image: MountableImage;
@@ -42,7 +43,7 @@ export class MountableSynthetic implements ChunkStore, Disposable {
    * @param content bytes of the first file of the tree, else the pattern
    */
   constructor(directory: string, name: string, tree: SyntheticTree, chunkSize: number, content?: Uint8Array) {
-    const { bootstrap, blobId } = makeSyntheticImage(tree, chunkSize);
+    const { bootstrap, blobId } = makeSyntheticImage(tree, chunkSize, idOf(name));
     const path = `${directory}/${name}.boot`;
     Deno.writeFileSync(path, bootstrap);
     using fd = open(path, O.RDONLY);
@@ -99,6 +100,10 @@ export class MountableSynthetic implements ChunkStore, Disposable {
     this.#data[Symbol.dispose]();
     this.mapping[Symbol.dispose]();
   }
+}
+
+function idOf(name: string): string {
+  return createHash("sha256").update(name).digest("hex");
 }
 
 /** What `promise` gives, or the signal's reason as soon as it is aborted. */

@@ -29,10 +29,10 @@ export class SyntheticFile implements Disposable {
   /** Where the file begins in the blob. */
   private readonly start: number;
 
-  /** @param dir as for {@link MountableSynthetic} */
-  constructor(dir: string, packed: boolean) {
+  /** @param dir and `name`: as for {@link MountableSynthetic} */
+  constructor(dir: string, packed: boolean, name = "image") {
     const tree = { ...(packed ? { before: 5 } : {}), file: CHUNKS * CHUNK };
-    this.image = new MountableSynthetic(dir, "image", tree, CHUNK);
+    this.image = new MountableSynthetic(dir, name, tree, CHUNK);
     this.start = (this.image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK;
   }
 

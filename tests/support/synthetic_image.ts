@@ -32,15 +32,22 @@ interface Record {
   at: number;
 }
 
-/** Makes the bootstrap of `tree`, whose chunks have `chunkSize` bytes. */
-export function makeSyntheticImage(tree: SyntheticTree, chunkSize: number): SyntheticImage {
+/**
+ * Makes the bootstrap of `tree`, whose chunks have `chunkSize` bytes.
+ *
+ * @param blobId 64 hexadecimal digits
+ */
+export function makeSyntheticImage(
+  tree: SyntheticTree,
+  chunkSize: number,
+  blobId: string = "5".repeat(64),
+): SyntheticImage {
   const records = layOut(tree);
   const chunksOf = (record: Record) => typeof record.tree === "number" ? Math.ceil(record.tree / chunkSize) : 0;
   let at = SUPER.SIZE;
   const inodeTable = at;
   at += roundUp(records.length * 4, UNIT);
   const blobTable = at;
-  const blobId = "5".repeat(64);
   at += roundUp(8 + blobId.length, UNIT);
   const extBlobTable = at;
   at += EXT_BLOB.SIZE;

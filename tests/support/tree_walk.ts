@@ -13,6 +13,7 @@ import { major, minor, S, type Stat, statat } from "../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../ffi/sys_xattr.ts";
 import { read, readlinkat } from "../../ffi/unistd.ts";
 import { compareBytes } from "../../lib/base/bytes.ts";
+import { answerLines, LineProcess, SERVE } from "./line_process.ts";
 import { type ListedEntry, percentEncode } from "./rafs_fixtures.ts";
 
 const TYPES: Readonly<Record<number, string>> = {
@@ -159,72 +160,32 @@ export interface DamagedTree {
   readonly failures: readonly string[];
 }
 
-/** A process that walks one damaged tree after the other, so that starting it is paid once. */
+/** A process that walks one damaged tree after the other. */
 export class TreeWalker implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #lines: AsyncGenerator<string>;
-
-  constructor() {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, "--serve"],
-      stdin: "piped",
-      stdout: "piped",
-    }).spawn();
-    this.#input = this.#child.stdin.getWriter();
-    this.#lines = linesOf(this.#child.stdout);
-  }
+  readonly #process = new LineProcess(import.meta.url);
 
   /** Walks `directory`. When that takes longer than `timeoutMs` the process is killed and it rejects. */
   async walk(directory: string, timeoutMs: number): Promise<DamagedTree> {
-    await this.#input.write(new TextEncoder().encode(`${directory}\n`));
-    let late = false;
-    const timeout = setTimeout(() => {
-      late = true;
-      this.#child.kill("SIGKILL");
-    }, timeoutMs);
-    try {
-      const { value, done } = await this.#lines.next();
-      if (done) throw new Error(`Cannot walk ${directory}: ${late ? `it takes more than ${timeoutMs} ms` : "it died"}`);
-      return JSON.parse(value) as DamagedTree;
-    } finally {
-      clearTimeout(timeout);
-    }
+    return JSON.parse(await this.#process.ask(directory, timeoutMs)) as DamagedTree;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#input.close().catch(() => this.#child.kill("SIGKILL")); // a pipe without reader: it was killed
-    await this.#lines.return(undefined);
-    await this.#child.status;
-  }
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  let rest = "";
-  for await (const text of stream.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>)) {
-    rest += text;
-    for (let end = rest.indexOf("\n"); end >= 0; end = rest.indexOf("\n")) {
-      yield rest.slice(0, end);
-      rest = rest.slice(end + 1);
-    }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
   }
 }
 
 /** {@link TreeWalker}'s other side. */
-async function serve(): Promise<void> {
-  for await (const directory of linesOf(Deno.stdin.readable)) {
-    const failures: string[] = [];
-    const entries = listTree(directory, (failure) => failures.push(failure));
-    const reply = new TextEncoder().encode(`${JSON.stringify({ entries, failures })}\n`);
-    for (let sent = 0; sent < reply.length;) sent += Deno.stdout.writeSync(reply.subarray(sent));
-  }
+function walkDamaged(directory: string): string {
+  const failures: string[] = [];
+  const entries = listTree(directory, (failure) => failures.push(failure));
+  return JSON.stringify({ entries, failures } satisfies DamagedTree);
 }
 
 if (import.meta.main) {
   const [directory] = Deno.args;
   if (directory === undefined) throw new Error("Cannot walk: no directory given");
-  if (directory === "--serve") {
-    await serve();
+  if (directory === SERVE) {
+    await answerLines(walkDamaged);
     Deno.exit(0);
   }
   const encoder = new TextEncoder();

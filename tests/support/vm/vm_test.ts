@@ -16,6 +16,9 @@ import { type MachineOptions, VirtualMachine } from "./virtual_machine.ts";
 /** The kernel that is asked for. */
 export const KERNEL: KernelSeries = named(Deno.env.get("NYDUS_GD_VM_KERNEL") ?? "6.12");
 
+/** Whether tests in machines were asked for by name: a run of everything does with less. */
+export const IS_THOROUGH = Deno.env.get("NYDUS_GD_VM_THOROUGH") !== undefined;
+
 const GIB = 2 ** 30;
 /** Where state and caches are: no overlay, no memory. */
 export const DATA_DISK: DiskOptions = { sizeBytes: 8 * GIB, fsType: "ext4", mountPoint: "/data" };

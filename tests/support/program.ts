@@ -1,0 +1,16 @@
+/**
+ * The nydus-gd that tests start: this repository's source, or the executable that `NYDUS_GD_TEST_PROGRAM` names, where
+ * loading some hundred modules takes too long (tests/vm).
+ *
+ * @module
+ */
+
+const MAIN = decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname);
+
+/** The executable; undefined: the source. */
+export const EXECUTABLE: string | undefined = Deno.env.get("NYDUS_GD_TEST_PROGRAM");
+
+/** Program and leading arguments of a command line. */
+export const PROGRAM: readonly string[] = EXECUTABLE === undefined
+  ? [Deno.execPath(), "run", "-A", "-q", MAIN]
+  : [EXECUTABLE];
