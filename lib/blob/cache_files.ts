@@ -9,6 +9,7 @@
  * | `<name>.blob.verified` | verified.ts; not nydusd's |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
  * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
+ * | `fscache/` | the kernel's own cache, which has copies: lib/mount/fscache |
  *
  * Names and content are nydusd's, so that its cache can be taken over while it does not run. nydusd refuses a blob whose
  * data file or map has a wrong size; here such a file is set aside as `<name>.set-aside` and the blob's cache starts
@@ -50,6 +51,11 @@ const MAX_NAME_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
 
 /** The file that is locked. */
 export const LOCK_NAME = ".nydus-gd.lock";
+
+/** Where the kernel's own cache is. */
+export function kernelCacheDir(dir: string): string {
+  return `${dir}/fscache`;
+}
 
 /** Paths of the files of one blob. */
 export interface BlobPaths {

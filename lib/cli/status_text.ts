@@ -17,6 +17,7 @@
  * @module
  */
 import { bytesText } from "../base/byte_text.ts";
+import { fillText } from "../image/images_report.ts";
 import type { ImageStatus, StatusDocument } from "../image/status_document.ts";
 import { oneLine } from "./output.ts";
 import { tableLines } from "./table.ts";
@@ -78,8 +79,8 @@ export function durationText(seconds: number): string {
 }
 
 function usageText(usage: NonNullable<StatusDocument["cache"]["usage"]>): string {
-  const { used_bytes: used, free_bytes: free, total_bytes: total } = usage;
-  return `${bytesText(used)} used, ${bytesText(free)} free of ${bytesText(total)}`;
+  const { used_bytes: usedBytes, kernel_bytes: kernelBytes, free_bytes: freeBytes, total_bytes: totalBytes } = usage;
+  return fillText({ usedBytes, kernelBytes, freeBytes, totalBytes });
 }
 
 function readsText(fuse: NonNullable<StatusDocument["fuse"]>): string {

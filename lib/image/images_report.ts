@@ -108,6 +108,10 @@ export function infoRows(report: LazyImagesReport, troubles: readonly Trouble[])
   ];
 }
 
-function fillText({ usedBytes, freeBytes, totalBytes }: CacheUsage): string {
-  return `${bytesText(usedBytes)} used, ${bytesText(freeBytes)} free of ${bytesText(totalBytes)}`;
+/** How full the cache is, in words. */
+export function fillText(
+  { usedBytes, kernelBytes, freeBytes, totalBytes }: Omit<CacheUsage, "dir" | "outOfInodes">,
+): string {
+  const copies = kernelBytes === 0 ? "" : `, ${bytesText(kernelBytes)} beside it in the kernel's own cache`;
+  return `${bytesText(usedBytes)} used${copies}, ${bytesText(freeBytes)} free of ${bytesText(totalBytes)}`;
 }

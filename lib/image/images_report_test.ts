@@ -5,13 +5,22 @@ import { infoRows, type LazyImagesReport, troublesOf } from "./images_report.ts"
 const GB = 1e9;
 const MIN_FREE = { percent: 5 };
 
+const CACHE = {
+  dir: "/c",
+  usedBytes: GB,
+  kernelBytes: 0,
+  freeBytes: 40 * GB,
+  totalBytes: 100 * GB,
+  outOfInodes: false,
+};
+
 const HEALTHY: LazyImagesReport = {
   dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
   session: "serving",
   lostImages: 0,
   fuse: undefined,
   blobs: { dir: "/c", blobs: [], bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 },
-  cache: { dir: "/c", usedBytes: GB, freeBytes: 40 * GB, totalBytes: 100 * GB, outOfInodes: false },
+  cache: CACHE,
   images: [],
 };
 
@@ -49,9 +58,15 @@ Deno.test("where all is well there is nothing to say", () => {
   ]);
 });
 
+Deno.test("what the kernel has of its own is told beside what the cache has", () => {
+  const [, , fill] = infoRows({ ...HEALTHY, cache: { ...CACHE, kernelBytes: 2 * GB } }, []);
+  const text = "1.00 GB used, 2.00 GB beside it in the kernel's own cache, 40.0 GB free of 100 GB";
+  assert.deepEqual(fill, ["Cache Fill", text]);
+});
+
 Deno.test("a cache that can take no chunk has failed, one with less space than asked for is degraded", () => {
   const cache = (freeBytes: number, outOfInodes = false) =>
-    shown({ cache: { dir: "/c", usedBytes: 0, freeBytes, totalBytes: 100 * GB, outOfInodes } });
+    shown({ cache: { ...CACHE, usedBytes: 0, freeBytes, outOfInodes } });
   const left = 'the file system of the cache "/c" has';
   assert.deepEqual(cache(5 * GB), []);
   assert.deepEqual(cache(5 * GB - 1), [`degraded: ${left} 5.00 GB left, less than cache.min_free (5.00 GB)`]);

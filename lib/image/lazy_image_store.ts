@@ -243,6 +243,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return idleBlobs([...this.#mounted.values()], this.#holders);
   }
 
+  /** `ImageMounts.emptyKernelCache`. */
+  async emptyKernelCache(): Promise<number | undefined> {
+    return await this.#server.session?.emptyKernelCache();
+  }
+
   /**
    * The end of a server: leaves mounts and session to the next one, whose {@link resume} goes on with them, and gives
    * back everything else. Readers wait meanwhile. Where nobody stands on an image, and none is offered to others, all is
@@ -278,16 +283,13 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** One attempt for all who ask meanwhile. */
   #mountOnce(layer: LazyLayer): Promise<Mounted> {
-    return this.#mounting.run(
-      layer.id,
-      () =>
-        this.#changing.run(layer.id, async () => {
-          const seen = this.#seen(layer.id);
-          if (seen !== undefined) return seen;
-          await this.#unmount(layer.id);
-          return await this.#mount(layer);
-        }),
-    );
+    const mount = async () => {
+      const seen = this.#seen(layer.id);
+      if (seen !== undefined) return seen;
+      await this.#unmount(layer.id);
+      return await this.#mount(layer);
+    };
+    return this.#mounting.run(layer.id, () => this.#changing.run(layer.id, mount));
   }
 
   /** What is mounted and can be reached: an overlay on an empty folder would show an empty image. */
@@ -311,8 +313,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       await image[Symbol.asyncDispose]();
       throw error;
     }
-    const about = { layer, session, image, mount, backend, isSuspect: false };
-    const mounted = this.#register({ ...about, continued: false });
+    const mounted = this.#register({ layer, session, image, mount, backend, isSuspect: false, continued: false });
     if (this.#server.session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
     this.#prefetchMounted(mounted);
     log.info("image mounted", {

@@ -63,7 +63,13 @@ export const StatusDocument = v.object({
   /** null where the folder cannot be looked at; a problem says why. */
   cache: v.object({
     dir: v.string(),
-    usage: v.nullable(v.object({ used_bytes: count, free_bytes: count, total_bytes: count })),
+    usage: v.nullable(v.object({
+      used_bytes: count,
+      /** Copies beside them in the kernel's own cache; those that have no name yet are not seen. */
+      kernel_bytes: v.optional(count, 0),
+      free_bytes: count,
+      total_bytes: count,
+    })),
   }),
   fetched: v.object({ bytes: count, requests: count, failed_requests: count, corrupt_chunks: count }),
   /** null: no image was mounted yet, or the session has ended. */

@@ -149,6 +149,11 @@ export class ImageMounts implements AsyncDisposable {
     return this.#fscache?.offers.count ?? 0;
   }
 
+  /** See {@link FscacheImages.emptyCache}; undefined where the kernel's cache is not in use here. */
+  async emptyKernelCache(): Promise<number | undefined> {
+    return await this.#fscache?.emptyCache();
+  }
+
   /** Reads that wait for data now. */
   get waitingReads(): number {
     return (this.#fuse?.waitingReads ?? 0) + (this.#fanotify?.waiting ?? 0) + (this.#fscache?.waiting ?? 0);

@@ -62,9 +62,12 @@ export class StatusReporter {
       data_path: { fs_driver: dataPath.fsDriver, reason: dataPath.reason },
       cache: {
         dir: cache.dir,
-        usage: "failure" in cache
-          ? null
-          : { used_bytes: cache.usedBytes, free_bytes: cache.freeBytes, total_bytes: cache.totalBytes },
+        usage: "failure" in cache ? null : {
+          used_bytes: cache.usedBytes,
+          kernel_bytes: cache.kernelBytes,
+          free_bytes: cache.freeBytes,
+          total_bytes: cache.totalBytes,
+        },
       },
       fetched: {
         bytes: blobs.bytesFetched,

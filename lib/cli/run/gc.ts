@@ -66,7 +66,8 @@ async function byOneself({ root, config: configPath, settings: settingsPath, dry
  * freed 24.1 MB: 1 blob, 0 left-over files; 1.31 GB kept
  * ```
  */
-function reportLines({ dry_run: dryRun, freed_bytes: freed, kept_bytes: kept, blobs, files }: GarbageReport): string[] {
+function reportLines(report: GarbageReport): string[] {
+  const { dry_run: dryRun, freed_bytes: freed, kernel_bytes: kernel, kept_bytes: kept, blobs, files } = report;
   const count = (things: readonly unknown[], noun: string) =>
     `${things.length} ${noun}${things.length === 1 ? "" : "s"}`;
   return [
@@ -74,6 +75,7 @@ function reportLines({ dry_run: dryRun, freed_bytes: freed, kept_bytes: kept, bl
       `${id.slice(0, 12)}  ${bytesText(bytes)}  last used ${used.slice(0, 10)}  ${REASONS[reason]}`
     ),
     ...files.map(({ path, bytes }) => `${path}  ${bytesText(bytes)}  left over`),
+    ...(kernel === 0 ? [] : [`kernel's own cache  ${bytesText(kernel)}  no container uses it`]),
     `${dryRun ? "would free" : "freed"} ${bytesText(freed)}: ${count(blobs, "blob")}, ${
       count(files, "left-over file")
     }; ` +

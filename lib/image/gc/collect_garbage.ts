@@ -10,8 +10,11 @@ import * as v from "valibot";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
+import { kernelCacheDir } from "../../blob/cache_files.ts";
+import { cacheUsage } from "../../blob/cache_usage.ts";
 import type { StoredBlob } from "../../blob/cache_inventory.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
+import { fscacheKeeperPath, Keeper } from "../../mount/keeper/keeper.ts";
 import type { LazyImageStore } from "../lazy_image_store.ts";
 import type { PulledImages } from "../pulled_images.ts";
 import { ownersOf } from "./layer_blobs.ts";
@@ -26,6 +29,8 @@ const REASONS = ["unused", "limit", "all"] as const;
 export const GarbageReport = v.object({
   dry_run: v.boolean(),
   freed_bytes: v.number(),
+  /** What of that were copies in the kernel's own cache. */
+  kernel_bytes: v.optional(v.number(), 0),
   /** What is left in the cache. */
   kept_bytes: v.number(),
   blobs: v.array(v.object({ id: v.string(), bytes: v.number(), last_used: v.string(), reason: v.picklist(REASONS) })),
@@ -37,7 +42,7 @@ export type GarbageReport = v.InferOutput<typeof GarbageReport>;
 export interface GarbageOptions {
   /** Nothing is removed. */
   readonly dryRun: boolean;
-  /** Blobs of images that no container uses go as well. */
+  /** Blobs of images that no container uses go as well, and what the kernel has of its own. */
   readonly all: boolean;
 }
 
@@ -52,7 +57,7 @@ export interface GarbageSources {
   /** Layers whose images another process has left mounted. */
   readonly mounted?: readonly LazyLayer[];
   /** What is mounted here; absent: nothing. */
-  readonly images?: Pick<LazyImageStore, "letGoIdle" | "idleBlobs">;
+  readonly images?: Pick<LazyImageStore, "letGoIdle" | "idleBlobs" | "emptyKernelCache">;
 }
 
 /**
@@ -61,9 +66,10 @@ export interface GarbageSources {
  * @throws {NydusGdError} "io" when something cannot be looked at or removed; what went before is gone
  */
 export async function collectGarbage(
-  { cache, stateDir, pulled, layers, mounted = [], images }: GarbageSources,
+  sources: GarbageSources,
   { dryRun, all }: GarbageOptions,
 ): Promise<GarbageReport> {
+  const { cache, stateDir, pulled, layers, mounted = [], images } = sources;
   try {
     const wanted = all ? new Set<string>() : layers && knownOwners(layers);
     const inUse = knownOwners(mounted);
@@ -82,13 +88,26 @@ export async function collectGarbage(
       ...unwanted.map((blob) => blobRow(blob, all ? "all" : "unused")),
       ...evicted.map((blob) => blobRow(blob, "limit")),
     ];
-    const freed = [...blobs, ...files].reduce((sum, { bytes }) => sum + bytes, 0);
+    const kernelBytes = all ? await freeKernelCache(sources, dryRun) : 0;
+    const freed = [...blobs, ...files].reduce((sum, { bytes }) => sum + bytes, kernelBytes);
     if (!dryRun) log.info("cache collected", { freedBytes: freed, blobs: blobs.length, files: files.length });
-    return { dry_run: dryRun, freed_bytes: freed, kept_bytes: keptBytes, blobs, files };
+    return { dry_run: dryRun, freed_bytes: freed, kernel_bytes: kernelBytes, kept_bytes: keptBytes, blobs, files };
   } catch (error) {
     if (error instanceof NydusGdError) throw error;
     throw new NydusGdError("io", `Cannot free cache: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Frees what no mount uses of the kernel's own cache: so many bytes, or would. */
+async function freeKernelCache({ cache, stateDir, images }: GarbageSources, dryRun: boolean): Promise<number> {
+  const { dir } = cache.stats();
+  if (dryRun) return (await cacheUsage(dir)).kernelBytes;
+  const freed = await images?.emptyKernelCache();
+  if (freed !== undefined) return freed;
+  if (await Keeper.pidOf(fscacheKeeperPath(stateDir)) !== undefined) return 0; // of a daemon that does not run now
+  const { kernelBytes } = await cacheUsage(dir);
+  await ignore(Deno.errors.NotFound, Deno.remove(kernelCacheDir(dir), { recursive: true }));
+  return kernelBytes;
 }
 
 function blobRow({ name, bytes, lastUsedMs }: StoredBlob, reason: (typeof REASONS)[number]) {

@@ -25,6 +25,7 @@ import { statfs } from "../../../ffi/sys_statfs.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
+import { kernelCacheDir } from "../../blob/cache_files.ts";
 import { openCacheDevice } from "../fscache/cache_device.ts";
 import { CacheServer } from "../fscache/cache_server.ts";
 import { CachedImage, type MadeImage } from "../fscache/cached_image.ts";
@@ -73,6 +74,7 @@ interface Live {
 export class FscacheImages implements AsyncDisposable {
   readonly #live = new Set<Live>();
   readonly #volume: string;
+  readonly #culler: Culler;
   readonly #server: CacheServer;
   /** Images that others mount. */
   readonly offers: Offers;
@@ -86,8 +88,8 @@ export class FscacheImages implements AsyncDisposable {
     private readonly keeper: Keeper,
   ) {
     this.#volume = volumeOf(domain);
-    const culler = new Culler(device, kernelCacheDir(options.cacheDir), limitsOf(options));
-    this.#server = new CacheServer(device, options.deadlineMs, culler);
+    this.#culler = new Culler(device, kernelCacheDir(options.cacheDir), limitsOf(options));
+    this.#server = new CacheServer(device, options.deadlineMs, this.#culler);
     this.offers = new Offers(this.#server, imagesDir(options.stateDir), options.deadlineMs);
   }
 
@@ -241,6 +243,11 @@ export class FscacheImages implements AsyncDisposable {
     live.released.resolve();
   }
 
+  /** Has everything leave the kernel's cache that no mount uses: the bytes that it occupied. @throws {NydusGdError} "io" */
+  emptyCache(): Promise<number> {
+    return this.#culler.cullAll();
+  }
+
   /** What was asked so far. */
   counters(): ReturnType<CacheServer["counters"]> {
     return this.#server.counters();
@@ -286,11 +293,6 @@ export class FscacheImages implements AsyncDisposable {
     }
     this.offers.end();
   }
-}
-
-/** Where the kernel's cache is. */
-export function kernelCacheDir(cacheDir: string): string {
-  return `${cacheDir}/fscache`;
 }
 
 function limitsOf({ cacheDir, minFree }: FscacheOptions): CullLimits {

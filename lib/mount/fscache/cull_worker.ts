@@ -10,6 +10,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { CLONE, unshare } from "../../../ffi/sched.ts";
 import { fchdir } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
+import { occupiedBytes } from "../../blob/cache_usage.ts";
 import type { CullAnswer, CullRequest } from "./culler.ts";
 import { isAbove } from "./cull_limits.ts";
 
@@ -23,17 +24,20 @@ interface CacheEntry {
   readonly dir: string;
   readonly name: string;
   readonly usedMs: number;
+  readonly bytes: number;
 }
 
-function cull({ device, dir, untilFree }: CullRequest): number {
-  let culled = 0;
-  for (const { dir: folder, name } of entriesBelow(`${dir}/cache`).sort((a, b) => a.usedMs - b.usedMs)) {
+function cull({ device, dir, untilFree }: CullRequest): CullAnswer {
+  const answer = { culled: 0, bytes: 0 };
+  for (const { dir: folder, name, bytes } of entriesBelow(`${dir}/cache`).sort((a, b) => a.usedMs - b.usedMs)) {
     if (isAbove(untilFree, dir)) break;
     using at = open(folder, O.RDONLY | O.DIRECTORY);
     fchdir(at);
-    if (isCulled(device, name)) culled++;
+    if (!isCulled(device, name)) continue;
+    answer.culled++;
+    answer.bytes += bytes;
   }
-  return culled;
+  return answer;
 }
 
 /** False for a file that is in use, or gone. */
@@ -52,16 +56,21 @@ function entriesBelow(dir: string): CacheEntry[] {
   const entries: CacheEntry[] = [];
   for (const { name, isDirectory, isFile } of Deno.readDirSync(dir)) {
     if (isDirectory) entries.push(...entriesBelow(`${dir}/${name}`));
-    else if (isFile) entries.push({ dir, name, usedMs: Deno.lstatSync(`${dir}/${name}`).atime?.getTime() ?? 0 });
+    else if (isFile) entries.push(entryOf(dir, name));
   }
   return entries;
+}
+
+function entryOf(dir: string, name: string): CacheEntry {
+  const info = Deno.lstatSync(`${dir}/${name}`);
+  return { dir, name, usedMs: info.atime?.getTime() ?? 0, bytes: occupiedBytes(info) };
 }
 
 unshare(CLONE.FS);
 scope.onmessage = ({ data }) => {
   try {
-    scope.postMessage({ culled: cull(data) });
+    scope.postMessage(cull(data));
   } catch (error) {
-    scope.postMessage({ culled: 0, error: messageOf(error) });
+    scope.postMessage({ culled: 0, bytes: 0, error: messageOf(error) });
   }
 };

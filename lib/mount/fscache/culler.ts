@@ -5,6 +5,7 @@
  */
 import type { Fd } from "../../../ffi/fd.ts";
 import { POLL, poll } from "../../../ffi/poll.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { startWorker, workerUrl } from "../../base/worker.ts";
 import type { CullLimits } from "./cull_limits.ts";
@@ -16,7 +17,7 @@ export interface CullRequest {
   readonly device: number;
   /** The folder of the cache. */
   readonly dir: string;
-  /** Percents of the file system that are to be free. */
+  /** Percents of the file system that are to be free; 100: everything goes that nobody uses. */
   readonly untilFree: number;
 }
 
@@ -24,6 +25,8 @@ export interface CullRequest {
 export interface CullAnswer {
   /** Files that left the cache. */
   readonly culled: number;
+  /** What they occupied. */
+  readonly bytes: number;
   readonly error?: string;
 }
 
@@ -46,6 +49,14 @@ export class Culler {
     this.#running = this.#cull().finally(() => this.#running = undefined);
   }
 
+  /** Has everything leave the cache that nobody uses: the bytes that it occupied. @throws {NydusGdError} "io" */
+  async cullAll(): Promise<number> {
+    await this.#running;
+    const { bytes, error } = await this.#ask(100);
+    if (error !== undefined) throw new NydusGdError("io", `Cannot empty the kernel's cache: ${error}`);
+    return bytes;
+  }
+
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
     await this.#running;
@@ -53,19 +64,25 @@ export class Culler {
 
   /** Never rejects. */
   async #cull(): Promise<void> {
+    const { culled, bytes, error } = await this.#ask(this.limits.run);
+    this.#pausedUntil = performance.now() + PAUSE_MS;
+    if (error !== undefined) log.warn("kernel's cache not culled", { error });
+    else log.info("files left the kernel's cache", { culled, bytes });
+  }
+
+  /** Never rejects. */
+  async #ask(untilFree: number): Promise<CullAnswer> {
     const worker = startWorker(workerUrl(import.meta, "cull_worker.ts"), "cull");
     const { promise, resolve } = Promise.withResolvers<CullAnswer>();
     worker.onmessage = ({ data }: MessageEvent<CullAnswer>) => resolve(data);
     worker.onerror = (event) => {
       event.preventDefault();
-      resolve({ culled: 0, error: event.message });
+      resolve({ culled: 0, bytes: 0, error: event.message });
     };
-    const { device, dir, limits: { run: untilFree } } = this;
+    const { device, dir } = this;
     worker.postMessage({ device: device.raw, dir, untilFree } satisfies CullRequest);
-    const { culled, error } = await promise;
+    const answer = await promise;
     worker.terminate();
-    this.#pausedUntil = performance.now() + PAUSE_MS;
-    if (error !== undefined) log.warn("kernel's cache not culled", { error });
-    else log.info("files left the kernel's cache", { culled });
+    return answer;
   }
 }
