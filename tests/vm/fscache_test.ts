@@ -1,18 +1,25 @@
 /**
- * Images out of the kernel's own cache.
+ * Images out of the kernel's own cache, erofs-fscache, on a kernel that has it.
  *
  * @module
  */
-import { testInMachine } from "../support/vm/guest_deno.ts";
+import { type GuestTests, testInMachine } from "../support/vm/guest_deno.ts";
+import { bundleForGuest } from "../support/vm/guest_program.ts";
 import { KERNEL, vmTest } from "../support/vm/vm_test.ts";
+import { TempDir } from "../support/temp_dir.ts";
 
-const WATCHDOG_MS = 10 * 60_000;
+const WATCHDOG_MS = 20 * 60_000;
 
-vmTest(
-  `kernel ${KERNEL} shows images out of its own cache, and mounts what nydusd's API offers it`,
-  async (start, t) => {
-    await using vm = await start({ watchdogMs: WATCHDOG_MS });
-    await testInMachine(vm, t, { file: "tests/vm/guest/fscache_images.ts" });
-    await testInMachine(vm, t, { file: "tests/vm/guest/fscache_api.ts" });
-  },
-);
+const FS_DRIVER = "erofs-fscache";
+
+vmTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`, async (start, t) => {
+  using program = TempDir.make();
+  const env = {
+    NYDUS_GD_TEST_PROGRAM: await bundleForGuest(program.path),
+    NYDUS_GD_TEST_DATA_PATHS: FS_DRIVER,
+  };
+  await using vm = await start({ watchdogMs: WATCHDOG_MS });
+  const guest = (tests: GuestTests) => testInMachine(vm, t, { ...tests, env });
+  await guest({ file: "tests/vm/guest/fscache_images.ts" });
+  await guest({ file: "tests/vm/guest/fscache_api.ts" });
+});

@@ -4,13 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { fuseTest } from "../../support/fuse_mount_kit.ts";
-import { type Probe, probe } from "../../support/fs_probe.ts";
-import type { MountableSynthetic } from "../../support/mountable_synthetic.ts";
-import { CHUNKS, readOf, SyntheticFile } from "../../support/mounted_synthetic.ts";
-import { TestMounts } from "../../support/mounts_kit.ts";
+import { fuseTest, mountsBelow } from "../../support/fuse_mount_kit.ts";
+import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
+import { Place } from "./fscache_place.ts";
 
-const FS_DRIVER = "erofs-fscache";
+/** Twice as long as a fetch of a chunk may take that never ends. */
+const DEADLINE_MS = 20_000;
+/** What mount(8) says where the kernel was refused the image. */
+const NO_SUCH_IMAGE = /can't read superblock/;
 
 /** Runs a program to its end. */
 async function run(program: string, args: readonly string[]): Promise<void> {
@@ -18,115 +19,108 @@ async function run(program: string, args: readonly string[]): Promise<void> {
   if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** A place, and an image of one file there. */
-class Place implements AsyncDisposable {
-  private constructor(readonly kit: TestMounts, private readonly synthetic: SyntheticFile) {}
+fuseTest("the kernel's own cache", async (t) => {
+  await using place = await Place.make({ deadlineMs: DEADLINE_MS });
+  const { kit: { mounts, temp } } = place;
 
-  static async make({ packed = false, deadlineMs = 60_000 } = {}): Promise<Place> {
-    const kit = await TestMounts.start(FS_DRIVER, true, deadlineMs);
-    return new Place(kit, new SyntheticFile(kit.temp.path, packed));
+  for (const packed of [false, true]) {
+    const where = packed ? "packed chunks" : "chunks at blocks";
+
+    await t.step(
+      `a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`,
+      async () => {
+        await using image = place.image(packed);
+        const bad = packed ? 4 : 3;
+        image.store.beforeFetch = (chunk) => {
+          if (chunk === bad) throw new Error("Cannot fetch chunk: registry is down");
+        };
+        const path = await image.mount();
+        const [third, ninth] = image.expected([3, 9]);
+        assert.deepEqual(await place.read(path, [3, 9, 3]), ["ERR:EIO", ninth, "ERR:EIO"]);
+        image.store.beforeFetch = () => {};
+        assert.deepEqual(await place.read(path, [3, 9]), [third, ninth]);
+      },
+    );
+
+    await t.step(`what is cached is not asked for again, in another mount either (${where})`, async () => {
+      await using image = place.image(packed);
+      const path = await image.mount();
+      assert.deepEqual(await place.read(path), image.expected());
+      await image.unmount();
+      const { asked } = place;
+      image.store.beforeFetch = () => {
+        throw new Error("Cannot fetch chunk: registry is down");
+      };
+      assert.equal(await image.mount(), path);
+      assert.deepEqual(await place.read(path), image.expected());
+      assert.equal(place.asked, asked);
+    });
   }
 
-  get image(): MountableSynthetic {
-    return this.synthetic.image;
-  }
-
-  /** A read of the start of each chunk, and what it has to give. */
-  reads(path: string, chunks = Array.from({ length: CHUNKS }, (_, chunk) => chunk)): [Probe[], string[]] {
-    return [chunks.map((chunk) => readOf(path, chunk)), chunks.map((chunk) => this.synthetic.expected(chunk))];
-  }
-
-  /** Reads that the kernel asked for. */
-  get asked(): number {
-    return this.kit.mounts.counters().misses;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.kit.mounts[Symbol.asyncDispose]();
-    this.synthetic[Symbol.dispose]();
-    await this.kit[Symbol.asyncDispose]();
-  }
-}
-
-for (const packed of [false, true]) {
-  const where = packed ? "packed chunks" : "chunks at blocks";
-
-  fuseTest(`a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`, async () => {
-    await using place = await Place.make({ packed });
-    const { image, kit } = place;
-    const bad = packed ? 4 : 3;
-    image.beforeFetch = (chunk) => {
-      if (chunk === bad) throw new Error("Cannot fetch chunk: registry is down");
-    };
-    const { path } = await kit.mounts.add(image.image, 1);
-    const [reads, [third, ninth]] = place.reads(`${path}/file`, [3, 9]);
-    assert.deepEqual(await probe([...reads, ...reads.slice(0, 1)]), ["ERR:EIO", ninth, "ERR:EIO"]);
-    image.beforeFetch = () => {};
-    assert.deepEqual(await probe(reads), [third, ninth]);
+  await t.step("images that share a blob share what is cached of it, whichever is unmounted", async () => {
+    await using image = place.image();
+    const first = await image.mount(), second = await image.mount("second");
+    assert.deepEqual(await place.read(first, [1, 2]), image.expected([1, 2]));
+    assert.deepEqual(await place.read(second, [1, 2]), image.expected([1, 2]));
+    assert.deepEqual(image.store.fetched, [1, 2]);
+    await image.unmount();
+    assert.deepEqual(await place.read(second, [2, 12]), image.expected([2, 12]));
   });
 
-  fuseTest(`what is cached is not asked for again, in another mount either (${where})`, async () => {
-    await using place = await Place.make({ packed });
-    const { image, kit } = place;
-    const first = await kit.mounts.add(image.image, 1);
-    const [reads, expected] = place.reads(`${first.path}/file`);
-    assert.deepEqual(await probe(reads), expected);
-    await first[Symbol.asyncDispose]();
-    await first.released;
-    const { asked } = place;
-    image.beforeFetch = () => {
-      throw new Error("Cannot fetch chunk: registry is down");
-    };
-    const second = await kit.mounts.add(image.image, 2);
-    assert.deepEqual(await probe(reads), expected);
-    assert.equal(second.path, first.path);
-    assert.equal(place.asked, asked);
+  await t.step("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+    await using image = place.image();
+    image.store.beforeFetch = () => new Promise<never>(() => {});
+    const path = await image.mount();
+    assert.deepEqual(await place.read(path, [1]), ["ERR:EIO"]);
+    image.store.beforeFetch = () => {};
+    assert.deepEqual(await place.read(path, [1]), image.expected([1]));
   });
-}
 
-fuseTest("images that share a blob share what is cached of it, whichever is unmounted", async () => {
-  await using place = await Place.make();
-  const { image, kit } = place;
-  const first = await kit.mounts.add(image.image, 1);
-  const second = await kit.mounts.add({ ...image.image, name: "second" }, 2);
-  const [reads, expected] = place.reads(`${first.path}/file`, [1, 2]);
-  assert.deepEqual(await probe(reads), expected);
-  assert.deepEqual(await probe(place.reads(`${second.path}/file`, [1, 2])[0]), expected);
-  assert.deepEqual(image.fetched, [1, 2]);
-  await first[Symbol.asyncDispose]();
-  await first.released;
-  const [rest, content] = place.reads(`${second.path}/file`, [2, 12]);
-  assert.deepEqual(await probe(rest), content);
+  await t.step("an image whose blob cannot be opened is not mounted", async () => {
+    await using image = place.image();
+    const before = mountsBelow(temp.path);
+    image.store.open = () => Promise.reject(new Error("Cannot open blob: registry is down"));
+    await assert.rejects(image.mount(), /registry is down/);
+    assert.deepEqual(mountsBelow(temp.path), before);
+  });
+
+  await t.step("what no mount uses leaves when the cache is emptied, and is asked for again", async () => {
+    await mounts.emptyKernelCache();
+    await using image = place.image();
+    await using used = place.image();
+    assert.deepEqual(await place.read(await image.mount()), image.expected());
+    const path = await used.mount();
+    assert.deepEqual(await place.read(path), used.expected());
+    await image.unmount();
+    let freed = 0;
+    while (freed < CHUNKS * CHUNK) freed += await mounts.emptyKernelCache() ?? 0; // files get names behind the unmount
+    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
+    const before = place.asked;
+    assert.deepEqual(await place.read(path), used.expected());
+    assert.equal(place.asked, before);
+    assert.deepEqual(await place.read(await image.mount()), image.expected());
+    assert.ok(place.asked > before);
+  });
+
+  for (const domain of ["shared", ""]) {
+    await t.step(`what is offered is mounted by mount(8), and nothing else (domain "${domain}")`, async () => {
+      await using image = place.image();
+      const dir = temp.join(`by-hand-${domain}`), fsid = "app-1";
+      await Deno.mkdir(dir);
+      const options = domain === "" ? `fsid=${fsid}` : `domain_id=${domain},fsid=${fsid}`;
+      const byHand = () => run("mount", ["-t", "erofs", "none", "-o", options, dir]);
+      await assert.rejects(byHand(), NO_SUCH_IMAGE);
+      await mounts.offer({ image: image.store.image, number: 100, domain, fsid });
+      await byHand();
+      try {
+        assert.deepEqual(await place.read(`${dir}/file`, [0, 7]), image.expected([0, 7]));
+        const again = mounts.offer({ image: image.store.image, number: 101, domain, fsid });
+        await assert.rejects(again, /has one$/);
+      } finally {
+        await run("umount", [dir]);
+      }
+      await mounts.withdraw({ domain, fsid });
+      await assert.rejects(byHand(), NO_SUCH_IMAGE);
+    });
+  }
 });
-
-fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
-  await using place = await Place.make({ deadlineMs: 2_000 });
-  const { image, kit } = place;
-  image.beforeFetch = () => new Promise<never>(() => {});
-  const { path } = await kit.mounts.add(image.image, 1);
-  const [reads, expected] = place.reads(`${path}/file`, [1]);
-  assert.deepEqual(await probe(reads), ["ERR:EIO"]);
-  image.beforeFetch = () => {};
-  assert.deepEqual(await probe(reads), expected);
-});
-
-for (const domain of ["shared", ""]) {
-  fuseTest(`an image that is offered is mounted by mount(8) (domain "${domain}")`, async () => {
-    await using place = await Place.make();
-    const { image: { image }, kit } = place;
-    const dir = kit.temp.join("by-hand"), fsid = "app-1";
-    await Deno.mkdir(dir);
-    await kit.mounts.offer({ image, number: 1, domain, fsid });
-    const options = domain === "" ? `fsid=${fsid}` : `domain_id=${domain},fsid=${fsid}`;
-    await run("mount", ["-t", "erofs", "none", "-o", options, dir]);
-    try {
-      const [reads, expected] = place.reads(`${dir}/file`, [0, 7]);
-      assert.deepEqual(await probe(reads), expected);
-      await assert.rejects(kit.mounts.offer({ image, number: 2, domain, fsid }), /has one$/);
-    } finally {
-      await run("umount", [dir]);
-    }
-    await kit.mounts.withdraw({ domain, fsid });
-    await assert.rejects(run("mount", ["-t", "erofs", "none", "-o", options, dir]));
-  });
-}
