@@ -10,27 +10,26 @@
  * ```
  * The kernel tells an event once, and the descriptor that names it goes with its process. So events are read into the
  * file (MAP_SHARED memory outlives its process), and whoever takes the group over finds there all that may be
- * unanswered. The inbox is zeroed when everything in it is answered or parked, a record when its event is answered,
- * before its descriptor is closed: a number that stands in the file never names another event.
- *
- * Its pages are pinned: a thread that is being killed still takes an event, if one is there, and where a page of the
- * inbox must be waited for then, the reader is refused.
+ * unanswered. The inbox is zeroed when everything in it is answered or parked (../parking.ts), a record when its event is
+ * answered, before its descriptor is closed: a number that stands in the file never names another event.
  *
  * @module
  */
 import { decodeFanotifyEvents } from "../../../ffi/fanotify.ts";
 import type { Fd } from "../../../ffi/fd.ts";
-import { Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
+import { type Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
-import { ftruncate } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { mapPinned, Parking } from "../parking.ts";
 
 const INBOX_SIZE = 4096;
 /** Events that may wait for data at once. */
 const PARKED_COUNT = 1024;
-/** Byte offsets in a record. */
-const RECORD = { SIZE: 64, state: 0, fd: 4, offset: 8, count: 16, device: 24, inode: 32 } as const;
+/** Byte offsets in a record, behind its state. */
+const RECORD = { SIZE: 64, fd: 4, offset: 8, count: 16, device: 24, inode: 32 } as const;
 const FILE_SIZE = INBOX_SIZE + PARKED_COUNT * RECORD.SIZE;
+/** State of a record that is taken. */
+const PARKED = 1;
 
 /** A file as the kernel knows it. */
 export interface FileKey {
@@ -53,9 +52,7 @@ export class EventFile implements Disposable {
 
   /** A new file, empty. */
   static create(): EventFile {
-    const fd = memfdCreate("nydus-gd-events");
-    ftruncate(fd, FILE_SIZE);
-    return EventFile.reopen(fd);
+    return EventFile.#map(memfdCreate("nydus-gd-events"));
   }
 
   /**
@@ -65,16 +62,14 @@ export class EventFile implements Disposable {
    * @throws {NydusGdError} "unsupported" for a file in another layout
    */
   static reopen(fd: Fd): EventFile {
-    using cleanup = new DisposableStack();
-    cleanup.use(fd);
-    if (fstat(fd).size !== FILE_SIZE) {
-      throw new NydusGdError("unsupported", "Cannot take over events: another version laid them out");
-    }
-    const mapping = cleanup.use(Mapping.ofFile(fd, FILE_SIZE, { shared: true, writable: true }));
-    mapping.pin();
-    cleanup.move();
-    const freed = new Int32Array(new SharedArrayBuffer(4));
-    return new EventFile(fd, mapping, new EventRecords(mapping.address, freed));
+    if (fstat(fd).size === FILE_SIZE) return EventFile.#map(fd);
+    fd[Symbol.dispose]();
+    throw new NydusGdError("unsupported", "Cannot take over events: another version laid them out");
+  }
+
+  static #map(fd: Fd): EventFile {
+    const mapping = mapPinned(fd, FILE_SIZE);
+    return new EventFile(fd, mapping, new EventRecords(mapping.address, new Int32Array(new SharedArrayBuffer(4))));
   }
 
   /** Unmaps and closes. No Worker may use it any more. */
@@ -87,9 +82,8 @@ export class EventFile implements Disposable {
 /** Inbox and records, as seen by the Worker and by the main thread. */
 export class EventRecords {
   readonly inbox: Uint8Array<ArrayBuffer>;
-  readonly #states: Int32Array;
+  readonly #parking: Parking;
   readonly #view: DataView;
-  #next = 0;
 
   /**
    * @param address of the mapped file
@@ -98,36 +92,25 @@ export class EventRecords {
   constructor(readonly address: bigint, readonly freed: Int32Array<SharedArrayBuffer>) {
     const bytes = viewAt(address, FILE_SIZE);
     this.inbox = bytes.subarray(0, INBOX_SIZE);
-    this.#states = new Int32Array(bytes.buffer, INBOX_SIZE, PARKED_COUNT * RECORD.SIZE / 4);
+    this.#parking = new Parking(bytes.subarray(INBOX_SIZE), RECORD.SIZE, freed);
     this.#view = new DataView(bytes.buffer, INBOX_SIZE);
   }
 
   /** Records an event and returns the number of the record; waits for one when all are taken. */
   park(fd: number, offset: number, count: number, { dev, ino }: FileKey): number {
-    for (;;) {
-      const seen = Atomics.load(this.freed, 0);
-      const slot = this.#findFree();
-      if (slot < 0) {
-        Atomics.wait(this.freed, 0, seen);
-        continue;
-      }
+    return this.#parking.take(PARKED, (slot) => {
       const at = slot * RECORD.SIZE;
       this.#view.setInt32(at + RECORD.fd, fd, true);
       this.#view.setBigUint64(at + RECORD.offset, BigInt(offset), true);
       this.#view.setBigUint64(at + RECORD.count, BigInt(count), true);
       this.#view.setUint32(at + RECORD.device, dev, true);
       this.#view.setBigUint64(at + RECORD.inode, BigInt(ino), true);
-      // the state last: a record is there in whole or not at all
-      Atomics.store(this.#states, (at + RECORD.state) / 4, 1);
-      return slot;
-    }
+    });
   }
 
   /** Gives a record back after its event was answered. */
   release(slot: number): void {
-    Atomics.store(this.#states, (slot * RECORD.SIZE + RECORD.state) / 4, 0);
-    Atomics.add(this.freed, 0, 1);
-    Atomics.notify(this.freed, 0);
+    this.#parking.release(slot);
   }
 
   /** Zeroes the first `length` bytes of the inbox: all of it is answered or recorded. */
@@ -137,8 +120,8 @@ export class EventRecords {
 
   /** What a predecessor may have left unanswered: its records, with their numbers, and its inbox. */
   left(): (LeftEvent & { readonly slot?: number })[] {
-    const parked = Array.from({ length: PARKED_COUNT }, (_, slot) => slot)
-      .filter((slot) => Atomics.load(this.#states, (slot * RECORD.SIZE + RECORD.state) / 4) !== 0)
+    const parked = this.#parking.slots()
+      .filter((slot) => this.#parking.stateOf(slot) !== 0)
       .map((slot) => ({ slot, ...this.#recordAt(slot * RECORD.SIZE) }));
     const recorded = new Set(parked.map(({ fd }) => fd));
     const inbox = decodeFanotifyEvents(this.inbox).filter(({ fd }) => !recorded.has(fd));
@@ -156,16 +139,5 @@ export class EventRecords {
         ino: ino <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(ino) : ino,
       },
     };
-  }
-
-  #findFree(): number {
-    for (let i = 0; i < PARKED_COUNT; i++) {
-      const slot = (this.#next + i) % PARKED_COUNT;
-      if (Atomics.load(this.#states, (slot * RECORD.SIZE + RECORD.state) / 4) === 0) {
-        this.#next = slot + 1;
-        return slot;
-      }
-    }
-    return -1;
   }
 }

@@ -14,9 +14,8 @@
  * is zeroed when the reply has been written. A record may be answered already or stand in inbox and parking both; the
  * kernel refuses a second reply with ENOENT.
  *
- * Its pages are pinned, and not those of a file on a disk, which the kernel makes read-only while it writes them back: a
- * thread that is being killed still takes a request, if one is there, and where a page of the inbox must be waited for
- * then, the request ends with EIO.
+ * Its pages are pinned (../parking.ts), and not those of a file on a disk, which the kernel makes read-only while it
+ * writes them back.
  *
  * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Parked
  * are only READs, which have no variable part.
@@ -26,11 +25,11 @@
 import { FUSE_IN_HEADER, FUSE_MIN_READ_BUFFER, hasResend } from "../../../ffi/fuse_kernel.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { RECEIVE_BUFFER_SIZE } from "../../../ffi/libfuse3_session.ts";
-import { Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
+import { type Mapping, memfdCreate, viewAt } from "../../../ffi/sys_mman.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
-import { ftruncate } from "../../../ffi/unistd.ts";
 import { roundUp } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { mapPinned, Parking } from "../parking.ts";
 
 /** Bytes for the stored INIT request: the kernel wants to be offered that much. */
 const INIT_SIZE = FUSE_MIN_READ_BUFFER;
@@ -68,13 +67,7 @@ export class RequestFile implements Disposable {
   }
 
   static #map(fd: Fd, size: number, workers: number): RequestFile {
-    using cleanup = new DisposableStack();
-    cleanup.use(fd);
-    ftruncate(fd, size);
-    const mapping = cleanup.use(Mapping.ofFile(fd, size, { shared: true, writable: true }));
-    mapping.pin();
-    cleanup.move();
-    return new RequestFile(fd, mapping, workers);
+    return new RequestFile(fd, mapPinned(fd, size), workers);
   }
 
   /** Forgets every record but INIT: the kernel will send again what is unanswered. */
@@ -118,36 +111,26 @@ export class RequestRegion {
   readonly inbox: Uint8Array<ArrayBuffer>;
   readonly #inboxLength: Int32Array;
   readonly #parked: Uint8Array<ArrayBuffer>;
-  /** First words of the parked records; 0 is free. */
-  readonly #lengths: Int32Array;
-  #next = 0;
+  /** The first word of a record is its length. */
+  readonly #parking: Parking;
 
   /**
    * @param address of the region
    * @param freed a shared counter of the records given back, for waiting when none is free
    */
-  constructor(readonly address: bigint, private readonly freed: Int32Array<SharedArrayBuffer>) {
+  constructor(readonly address: bigint, freed: Int32Array<SharedArrayBuffer>) {
     const bytes = viewAt(address, REGION_SIZE);
     this.inbox = bytes.subarray(0, INBOX_SIZE);
     this.#inboxLength = new Int32Array(bytes.buffer, 0, 1);
     this.#parked = bytes.subarray(INBOX_SIZE);
-    this.#lengths = new Int32Array(bytes.buffer, INBOX_SIZE, PARKED_COUNT * PARKED_STRIDE / 4);
+    this.#parking = new Parking(this.#parked, PARKED_STRIDE, freed);
   }
 
   /** Copies the request in the inbox to a free record and returns its number; waits for one when all are taken. */
   park(): number {
-    for (;;) {
-      const seen = Atomics.load(this.freed, 0);
-      const slot = this.#findFree();
-      if (slot >= 0) {
-        const at = slot * PARKED_STRIDE;
-        this.#parked.set(this.inbox.subarray(4, PARKED_STRIDE), at + 4);
-        // the length last: a record is there in whole or not at all
-        Atomics.store(this.#lengths, at / 4, Atomics.load(this.#inboxLength, 0));
-        return slot;
-      }
-      Atomics.wait(this.freed, 0, seen);
-    }
+    return this.#parking.take(Atomics.load(this.#inboxLength, 0), (slot) => {
+      this.#parked.set(this.inbox.subarray(4, PARKED_STRIDE), slot * PARKED_STRIDE + 4);
+    });
   }
 
   /** Whether the inbox holds a request. */
@@ -157,15 +140,14 @@ export class RequestRegion {
 
   /** Numbers of the records that hold a parked request. */
   parkedSlots(): number[] {
-    const slots = Array.from({ length: PARKED_COUNT }, (_, slot) => slot);
-    return slots.filter((slot) => Atomics.load(this.#lengths, slot * PARKED_STRIDE / 4) >= FUSE_IN_HEADER.SIZE);
+    return this.#parking.slots().filter((slot) => this.#parking.stateOf(slot) >= FUSE_IN_HEADER.SIZE);
   }
 
   /** Moves a parked request to the inbox, which must be free. Killed in between, it stands in both: one reply counts. */
   unpark(slot: number): void {
     const at = slot * PARKED_STRIDE;
     this.inbox.set(this.#parked.subarray(at + 4, at + PARKED_STRIDE), 4);
-    Atomics.store(this.#inboxLength, 0, Atomics.load(this.#lengths, at / 4));
+    Atomics.store(this.#inboxLength, 0, this.#parking.stateOf(slot));
     this.release(slot);
   }
 
@@ -176,19 +158,6 @@ export class RequestRegion {
 
   /** Gives a record back after its reply. */
   release(slot: number): void {
-    Atomics.store(this.#lengths, slot * PARKED_STRIDE / 4, 0);
-    Atomics.add(this.freed, 0, 1);
-    Atomics.notify(this.freed, 0);
-  }
-
-  #findFree(): number {
-    for (let i = 0; i < PARKED_COUNT; i++) {
-      const slot = (this.#next + i) % PARKED_COUNT;
-      if (Atomics.load(this.#lengths, slot * PARKED_STRIDE / 4) === 0) {
-        this.#next = slot + 1;
-        return slot;
-      }
-    }
-    return -1;
+    this.#parking.release(slot);
   }
 }
