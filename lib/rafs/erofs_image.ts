@@ -49,7 +49,7 @@ export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tr
       const chunks = isFile(entry) ? fileExtents(tree, entry.ino, entry.attr.size).map(devices.add).toArray() : [];
       inodes.set(entry.ino, inode = writer.addInode({ ...specOf(tree, entry), chunks }));
     }
-    if (parent !== undefined) writer.addEntry(parent, entry.path.subarray(entry.path.lastIndexOf(0x2f) + 1), inode);
+    if (parent !== undefined) writer.addEntry(parent, entry.name, inode);
   }
   const tables = devices.finish();
   writer.moveChunks(devices.placeOf);

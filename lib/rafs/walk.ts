@@ -9,8 +9,10 @@ import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
 
 /** One name of the tree. */
 export interface TreeEntry {
-  /** Absolute, "/" for the root. Bytes, as names need not be UTF-8. */
+  /** Absolute, "/" for the root. Bytes, as names need not be UTF-8. Put together when it is asked for. */
   readonly path: Uint8Array;
+  /** The last part of the path, none for the root. Of the image's own bytes. */
+  readonly name: Uint8Array;
   readonly ino: number;
   /** The directory that holds the name; the root's own number for the root. */
   readonly parent: number;
@@ -47,44 +49,71 @@ export function emptyAttr(): InodeAttr {
  * @throws {RafsError} on damage, a directory that is met twice and a path that is too long for Linux included
  */
 export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Generator<TreeEntry> {
-  interface Pending {
-    path: Uint8Array;
-    ino: number;
-    parent: number;
-    type: number;
-  }
   const attr = emptyAttr();
   const entered = new Set<number>();
   const type = start === bootstrap.rootIno ? S_IFDIR >> 12 : 0;
-  const stack: Pending[] = [{ path: Uint8Array.of(0x2f), ino: start, parent: start, type }];
+  const stack: FoundEntry[] = [new FoundEntry(undefined, new Uint8Array(), start, type, attr)];
   let left = Math.ceil(bootstrap.byteLength / LEAST_ENTRY);
   for (let entry = stack.pop(); entry !== undefined; entry = stack.pop()) {
     bootstrap.attr(entry.ino, attr);
-    const { path, ino, parent, type } = entry;
+    const above = entry;
+    const { ino, type } = entry;
     if (type !== 0 && type !== (attr.mode & S_IFMT) >> 12) {
       unreadable("RAFS tree", ino, `its name has type ${type}, its mode is 0${attr.mode.toString(8)}`);
     }
     const isDirectory = (attr.mode & S_IFMT) === S_IFDIR;
-    yield { path, ino, parent, attr };
+    yield entry;
     if (!isDirectory) continue;
     if (entered.has(ino)) unreadable("RAFS tree", ino, "the directory occurs twice");
     entered.add(ino);
-    const prefix = path.length === 1 ? 0 : path.length;
     const first = stack.length;
     bootstrap.readdir(ino, 0, (name, child, childType) => {
       if (--left < 0) unreadable("RAFS tree", ino, "it has more entries than the image has room for");
-      if (prefix + name.length > PATH_MAX) unreadable("RAFS tree", ino, `a path below it exceeds ${PATH_MAX} bytes`);
-      const childPath = new Uint8Array(prefix + 1 + name.length);
-      childPath.set(path.subarray(0, prefix));
-      childPath[prefix] = 0x2f;
-      childPath.set(name, prefix + 1);
-      stack.push({ path: childPath, ino: child, parent: ino, type: childType });
+      const found = new FoundEntry(above, name, child, childType, attr);
+      if (found.endOfPath - 1 > PATH_MAX) unreadable("RAFS tree", ino, `a path below it exceeds ${PATH_MAX} bytes`);
+      stack.push(found);
       return true;
     });
     for (let low = first, high = stack.length - 1; low < high; low++, high--) {
-      const moved = stack[low] as Pending;
-      stack[low] = stack[high] as Pending;
+      const moved = stack[low] as FoundEntry;
+      stack[low] = stack[high] as FoundEntry;
       stack[high] = moved;
     }
+  }
+}
+
+const SLASH = 0x2f;
+
+/** A name that was found in the directory `above`, and is looked at in a while. */
+class FoundEntry implements TreeEntry {
+  /** Bytes of the path, without the slash of the root. */
+  readonly endOfPath: number;
+  #path: Uint8Array | undefined;
+
+  constructor(
+    private readonly above: FoundEntry | undefined,
+    readonly name: Uint8Array,
+    readonly ino: number,
+    /** DT_*; 0: not known. */
+    readonly type: number,
+    readonly attr: InodeAttr,
+  ) {
+    this.endOfPath = above === undefined ? 0 : above.endOfPath + 1 + name.length;
+  }
+
+  get parent(): number {
+    return (this.above ?? this).ino;
+  }
+
+  get path(): Uint8Array {
+    return this.#path ??= this.above === undefined ? Uint8Array.of(SLASH) : this.#below(this.above);
+  }
+
+  #below(above: FoundEntry): Uint8Array {
+    const path = new Uint8Array(this.endOfPath);
+    path.set(above.path.subarray(0, above.endOfPath));
+    path[above.endOfPath] = SLASH;
+    path.set(this.name, above.endOfPath + 1);
+    return path;
   }
 }
