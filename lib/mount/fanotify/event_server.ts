@@ -57,10 +57,15 @@ export class EventServer {
   readonly #ended = Promise.withResolvers<void>();
   /** Inodes of files that a predecessor had watched for images that are not known again. */
   #foreign: ReadonlySet<bigint> = new Set();
-  #worker: Worker | undefined;
+  /** Begins before there is something to serve: that takes longer than all that comes before. */
+  readonly #worker: Worker = startWorker(workerUrl(import.meta, "watch_worker.ts"), "fanotify");
+  #isServing = false;
   #misses = 0;
 
-  /** @param group and `events` stay the caller's */
+  /**
+   * @param group and `events` stay the caller's
+   * @throws {NydusGdError} "environment" when the process is out of descriptors
+   */
   constructor(private readonly group: Fd, private readonly events: EventFile, deadlineMs: number) {
     this.#tasks = new ReadTasks(Math.ceil(deadlineMs / EVENTS_PER_FAILURE), this.#abort.signal);
     this.#ready.promise.catch(() => undefined); // who waits for it is told
@@ -78,10 +83,8 @@ export class EventServer {
     for (const left of this.events.records.left()) this.#answerLeft(left);
     await this.#tasks.settled();
     this.events.records.clearInbox();
-    const worker = startWorker(workerUrl(import.meta, "watch_worker.ts"), "fanotify");
-    this.#worker = worker;
-    worker.onmessage = ({ data }: MessageEvent<FromWatcher>) => this.#onMessage(data);
-    worker.onerror = (event) => {
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWatcher>) => this.#onMessage(data);
+    this.#worker.onerror = (event) => {
       event.preventDefault();
       this.#onMessage({ kind: "ended", message: event.message });
     };
@@ -89,7 +92,8 @@ export class EventServer {
     const messages = this.#poster.far;
     const descriptors = { group: this.group.raw, stop: this.#stop.raw };
     const start: WatchStart = { ...descriptors, records: address, freed, messages, counters: this.#counters };
-    worker.postMessage(start, [messages.port]);
+    this.#isServing = true;
+    this.#worker.postMessage(start, [messages.port]);
     await this.#ready.promise;
   }
 
@@ -155,10 +159,10 @@ export class EventServer {
   /** Stops; who waits gets EIO. */
   async end(): Promise<void> {
     raise(this.#stop);
-    if (this.#worker !== undefined) await this.#ended.promise;
+    if (this.#isServing) await this.#ended.promise;
     this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
     await this.#tasks.settled();
-    this.#worker?.terminate();
+    this.#worker.terminate();
     this.#poster.close();
     this.#stop[Symbol.dispose]();
   }

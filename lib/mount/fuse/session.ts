@@ -73,12 +73,17 @@ export class FuseSession implements AsyncDisposable {
   readonly #connection: number;
   readonly #stateDir: string;
   readonly #single: boolean;
-  readonly #workers = new FuseWorkerSet((worker, message) => this.#onMessage(worker, message));
-  readonly #notices = new Notices(() => this.#ended === undefined ? this.#workers.session : undefined);
+  readonly #notices = new Notices(() => this.#ended === undefined ? this.workers.session : undefined);
   #keeper: Keeper | undefined;
   #ended: Promise<void> | undefined;
 
-  private constructor(options: FuseSessionOptions, requests: RequestFile, devices: Fd[], connection: number) {
+  private constructor(
+    options: FuseSessionOptions,
+    private readonly workers: FuseWorkerSet,
+    requests: RequestFile,
+    devices: Fd[],
+    connection: number,
+  ) {
     this.mountpoint = options.mountpoint;
     this.#requests = requests;
     this.#devices = devices;
@@ -86,13 +91,13 @@ export class FuseSession implements AsyncDisposable {
     this.#stateDir = options.stateDir;
     this.#single = options.single !== undefined;
     this.#images = new ImageRegistry(
-      (message) => this.#workers.send(message),
+      (message) => this.workers.send(message),
       (image) => this.#misses.failures.forget(image),
     );
     this.#misses = new MissHandler(
       MAX_READ,
       Math.ceil(options.deadlineMs / READS_PER_FAILURE),
-      (known, index, blob) => this.#workers.send({ kind: "blob", image: known.number, index, blob }),
+      (known, index, blob) => this.workers.send({ kind: "blob", image: known.number, index, blob }),
       this.#abort.signal,
     );
   }
@@ -111,10 +116,11 @@ export class FuseSession implements AsyncDisposable {
     }
     if (single !== undefined) checkImageNumber(single.number);
     checkLibrary();
+    using threads = new FuseWorkerSet(workers);
     const requests = RequestFile.create(workers);
     try {
       const { devices, connection } = mountFuse(mountpoint, workers, MAX_READ);
-      const session = new FuseSession(options, requests, devices, connection);
+      const session = new FuseSession(options, threads, requests, devices, connection);
       try {
         readInit(devices[0] as Fd, requests.init);
         if (single !== undefined) session.#images.add(single.image, single.number);
@@ -154,8 +160,9 @@ export class FuseSession implements AsyncDisposable {
     const devices = Object.values(others);
     try {
       if (file === undefined) throw new NydusGdError("unsupported", "Cannot take over requests: keeper has no file");
+      using threads = new FuseWorkerSet(devices.length);
       const requests = RequestFile.reopen(file, devices.length);
-      const session = new FuseSession(options, requests, devices, connection);
+      const session = new FuseSession(options, threads, requests, devices, connection);
       const references = await takeReferences(stateDir);
       const entries = (await images()).map(({ image, number }) =>
         session.#images.add(image, number, references.get(registeredNumber(image, number)) ?? "unknown")
@@ -179,7 +186,7 @@ export class FuseSession implements AsyncDisposable {
     const { single, stateDir } = options;
     const kept = new Map(this.#devices.map((device, index) => [`fuse-${index}`, device]));
     this.#keeper = await Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
-    await this.#workers.start(this.#devices, this.#requests, {
+    const common = {
       init: this.#requests.storedInit(),
       maxRead: MAX_READ,
       maxBackground: MAX_BACKGROUND,
@@ -189,7 +196,9 @@ export class FuseSession implements AsyncDisposable {
       replay: takenOver && !this.#resend(),
       // the first request may be read before a Worker that was started later is known here
       images: this.#images.messages(),
-    });
+    };
+    const onMessage = (worker: FuseWorkerHandle, message: FromWorker) => this.#onMessage(worker, message);
+    await this.workers.start(this.#devices, this.#requests, common, onMessage);
   }
 
   /** Has the kernel send again what was read and not answered. False where it cannot. */
@@ -233,7 +242,7 @@ export class FuseSession implements AsyncDisposable {
     if (this.#ended !== undefined) return await this.#ended;
     this.#ended = Promise.resolve();
     this.#misses.tasks.abandon();
-    if (!await this.#workers.stop(DRAIN_TIMEOUT_MS)) {
+    if (!await this.workers.stop(DRAIN_TIMEOUT_MS)) {
       throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
     }
     await this.#failMisses();
@@ -245,7 +254,7 @@ export class FuseSession implements AsyncDisposable {
 
   /** What has been served so far, by all Workers. */
   counters(): FuseCounters {
-    return this.#workers.counters();
+    return this.workers.counters();
   }
 
   /** READs that wait for data now. */
@@ -255,7 +264,7 @@ export class FuseSession implements AsyncDisposable {
 
   /** Resolves when the mount is gone, whoever unmounted it, and everything of the session is closed. */
   get ended(): Promise<void> {
-    return this.#workers.ended().then(() => this.#end(undefined));
+    return this.workers.ended().then(() => this.#end(undefined));
   }
 
   /**
@@ -297,18 +306,18 @@ export class FuseSession implements AsyncDisposable {
       await this.#failMisses();
       await unmount(this.mountpoint, flags);
     }
-    if (!await this.#workers.endWithin(DRAIN_TIMEOUT_MS)) {
+    if (!await this.workers.endWithin(DRAIN_TIMEOUT_MS)) {
       // another mount namespace or an overlay holds the file system: its users get ENOTCONN
       log.warn("file system is still in use elsewhere, cutting its connection", { mountpoint: this.mountpoint });
       await this.#failMisses();
       await abortConnection(this.#connection);
-      if (!await this.#workers.endWithin(DRAIN_TIMEOUT_MS)) {
+      if (!await this.workers.endWithin(DRAIN_TIMEOUT_MS)) {
         throw new NydusGdError("io", `Cannot end FUSE session at ${this.mountpoint}: its threads did not end`);
       }
     }
     await this.#failMisses();
     await this.#notices.settled();
-    await this.#workers.close();
+    await this.workers.close();
     await this.#keeper?.[Symbol.asyncDispose]();
     for (const device of this.#devices) device[Symbol.dispose]();
     this.#requests[Symbol.dispose]();

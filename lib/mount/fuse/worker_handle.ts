@@ -20,12 +20,20 @@ export type CommonStart = Pick<
 /** How often it is looked whether a Worker has come to its gate. */
 const STOP_POLL_MS = 2;
 
-/** Starts a Worker, talks to it, ends it. */
+/**
+ * Begins to start the thread of a {@link FuseWorkerHandle}.
+ *
+ * @throws {NydusGdError} "environment" when the process is out of descriptors
+ */
+export function startFuseThread(index: number): Worker {
+  return startWorker(workerUrl(import.meta, "fuse_worker.ts"), `fuse-${index}`);
+}
+
+/** Has a thread serve, talks to it, ends it. */
 export class FuseWorkerHandle {
   /** Cells of COUNTER; the Worker writes them. */
   readonly counters = new Float64Array(new SharedArrayBuffer(COUNTER.LENGTH * 8));
   readonly #gate = new Int32Array(new SharedArrayBuffer(GATE.LENGTH * 4));
-  readonly #worker: Worker;
   readonly #poster = new Poster<ToWorker>();
   readonly #region: RequestRegion;
   readonly #ready = Promise.withResolvers<bigint>();
@@ -33,9 +41,12 @@ export class FuseWorkerHandle {
   readonly #closed = Promise.withResolvers<void>();
   #session = 0n;
 
-  /** @param device the Worker gets a duplicate of it */
+  /**
+   * @param worker by {@link startFuseThread}, owned from now on
+   * @param device the Worker gets a duplicate of it
+   */
   constructor(
-    readonly index: number,
+    private readonly worker: Worker,
     device: Fd,
     region: bigint,
     common: CommonStart,
@@ -43,8 +54,7 @@ export class FuseWorkerHandle {
   ) {
     const freed = new Int32Array(new SharedArrayBuffer(4));
     this.#region = new RequestRegion(region, freed);
-    this.#worker = startWorker(workerUrl(import.meta, "fuse_worker.ts"), `fuse-${index}`);
-    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "ready") {
         this.#session = data.session;
         this.#ready.resolve(data.session);
@@ -56,7 +66,7 @@ export class FuseWorkerHandle {
       }
       onMessage(this, data);
     };
-    this.#worker.onerror = (event) => {
+    worker.onerror = (event) => {
       event.preventDefault();
       this.#ready.reject(new NydusGdError("internal", `Cannot run FUSE Worker: ${event.message}`));
       this.#ended.resolve();
@@ -68,7 +78,7 @@ export class FuseWorkerHandle {
     const fd = device.duplicate().release();
     const messages = this.#poster.far;
     const start: WorkerStart = { ...common, freed, counters, gate: this.#gate, fd, region, messages };
-    this.#worker.postMessage(start, [messages.port]);
+    worker.postMessage(start, [messages.port]);
   }
 
   /** Resolves when INIT is answered and requests are served. */
@@ -114,9 +124,9 @@ export class FuseWorkerHandle {
 
   /** Ends an {@link ended} Worker: destroys its session, ends its thread. */
   async close(): Promise<void> {
-    this.#worker.postMessage("close");
+    this.worker.postMessage("close");
     await this.#closed.promise;
     this.#poster.close();
-    this.#worker.terminate();
+    this.worker.terminate();
   }
 }

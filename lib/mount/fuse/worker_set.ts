@@ -1,29 +1,49 @@
 /**
  * The Workers of a session as one: started together, told the same, ended together.
  *
+ * Threads take longer to start than anything else of a session, so they begin before there is something to serve.
+ *
  * @module
  */
 import type { Fd } from "../../../ffi/fd.ts";
 import type { RequestFile } from "./request_file.ts";
 import type { FuseCounters } from "./session_options.ts";
-import { type CommonStart, FuseWorkerHandle } from "./worker_handle.ts";
+import { type CommonStart, FuseWorkerHandle, startFuseThread } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
-/** One Worker for each descriptor of the session. */
-export class FuseWorkerSet {
+/** One Worker for each descriptor of the session. Disposing ends threads that were never told what to serve. */
+export class FuseWorkerSet implements Disposable {
+  /** Those that serve nothing yet. */
+  readonly #threads: Worker[] = [];
   #workers: readonly FuseWorkerHandle[] = [];
 
-  /** @param onMessage called with what a Worker posts */
-  constructor(private readonly onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void) {}
+  /**
+   * Begins to start threads.
+   *
+   * @throws {NydusGdError} "environment" when the process is out of descriptors
+   */
+  constructor(count: number) {
+    using begun = new DisposableStack();
+    begun.use(this);
+    for (let index = 0; index < count; index++) this.#threads.push(startFuseThread(index));
+    begun.move();
+  }
 
   /**
-   * Starts them; resolves when all of them serve.
+   * Has them serve; resolves when all of them do.
    *
+   * @param devices one for each thread
+   * @param onMessage called with what a Worker posts
    * @throws {NydusGdError} of the first that could not start; the others are {@link close}d by who ends the mount
    */
-  async start(devices: readonly Fd[], requests: RequestFile, common: CommonStart): Promise<void> {
-    this.#workers = devices.map((device, index) =>
-      new FuseWorkerHandle(index, device, requests.regionAddress(index), common, this.onMessage)
+  async start(
+    devices: readonly Fd[],
+    requests: RequestFile,
+    common: CommonStart,
+    onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void,
+  ): Promise<void> {
+    this.#workers = this.#threads.splice(0).map((thread, index) =>
+      new FuseWorkerHandle(thread, devices[index] as Fd, requests.regionAddress(index), common, onMessage)
     );
     await Promise.all(this.#workers.map((worker) => worker.ready));
   }
@@ -73,5 +93,9 @@ export class FuseWorkerSet {
   /** Ends the threads, which serve no more, and their sessions. */
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+
+  [Symbol.dispose](): void {
+    for (const thread of this.#threads.splice(0)) thread.terminate();
   }
 }
