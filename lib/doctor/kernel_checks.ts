@@ -6,7 +6,7 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { hasCode, messageOf } from "../base/errors.ts";
-import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
+import { probeErofs } from "../mount/erofs/probe.ts";
 import { probeFanotify } from "../mount/erofs/probe_fanotify.ts";
 import { probeFscache } from "../mount/erofs/probe_fscache.ts";
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
@@ -72,9 +72,8 @@ async function lookAtErofs(subject: Subject): Promise<Finding> {
   if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   await using scratch = await scratchIn(subject.options.root, "erofs");
   try {
-    using tasks = new ErofsTasks();
-    await tasks.probe(scratch.path);
-    const watching = await probeFanotify(tasks, scratch.path, scratch.path).catch(messageOf);
+    probeErofs(scratch.path);
+    const watching = await probeFanotify(scratch.path, scratch.path).catch(messageOf);
     if (watching === undefined) return ok("can be mounted and watched: every fs_driver can be had");
     if (subject.settings.mount.fsDriver === "erofs-fanotify") return fail(watching, 'mount.fs_driver = "auto"');
     return ok(`can be mounted, and is right about short devices: fs_driver erofs-fuse can be had (${watching})`);

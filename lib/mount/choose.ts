@@ -15,7 +15,7 @@
  * @module
  */
 import { messageOf, NydusGdError } from "../base/errors.ts";
-import { ErofsTasks } from "./erofs/erofs_tasks.ts";
+import { probeErofs } from "./erofs/probe.ts";
 import { probeFanotify } from "./erofs/probe_fanotify.ts";
 import { probeFscache } from "./erofs/probe_fscache.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
@@ -81,9 +81,10 @@ export async function chooseDataPath(
   prefersFscache = false,
 ): Promise<DataPathChoice> {
   const named = namedFsDriver(wanted);
-  if (named === undefined) return await chooseBest(prefersFscache ? FSCACHE_FIRST : PREFERRED, folders, guard);
+  const trials = new Trials(folders, guard);
+  if (named === undefined) return await chooseBest(prefersFscache ? FSCACHE_FIRST : PREFERRED, trials);
   try {
-    const warning = await probe(named, folders, guard);
+    const warning = await trials.of(named);
     const choice = { fsDriver: named, reason: "asked for by name", named: true };
     return warning === undefined ? choice : { ...choice, warning };
   } catch (error) {
@@ -95,16 +96,12 @@ export async function chooseDataPath(
 }
 
 /** The first that can be had with nothing to be warned of. */
-async function chooseBest(
-  order: readonly KernelPath[],
-  folders: DataPathFolders,
-  guard: Guard,
-): Promise<DataPathChoice> {
+async function chooseBest(order: readonly KernelPath[], trials: Trials): Promise<DataPathChoice> {
   const reasons: string[] = [];
   for (const fsDriver of order) {
-    const reason = await whyNot(fsDriver, folders, guard);
+    const reason = await whyNot(fsDriver, trials);
     if (reason !== undefined) reasons.push(`no ${fsDriver}: ${reason}`);
-    else return { fsDriver, reason: reasons.join("; ") || reasonFor(fsDriver, guard), named: false };
+    else return { fsDriver, reason: reasons.join("; ") || reasonFor(fsDriver, trials.guard), named: false };
   }
   return { fsDriver: "fuse", reason: reasons.join("; "), named: false };
 }
@@ -113,31 +110,34 @@ function reasonFor(fsDriver: KernelPath, guard: Guard): string {
   return fsDriver === "erofs-fanotify" && guard.isStrong ? guard.what : "the configuration has cache.type fscache";
 }
 
-async function whyNot(fsDriver: KernelPath, folders: DataPathFolders, guard: Guard): Promise<string | undefined> {
-  if (fsDriver === "erofs-fanotify" && !guard.isStrong) return guard.why;
+async function whyNot(fsDriver: KernelPath, trials: Trials): Promise<string | undefined> {
+  if (fsDriver === "erofs-fanotify" && !trials.guard.isStrong) return trials.guard.why;
   try {
-    return await probe(fsDriver, folders, guard);
+    return await trials.of(fsDriver);
   } catch (error) {
     return messageOf(error);
   }
 }
 
-/** Tries it: what somebody who uses it should know. @throws {NydusGdError} why it cannot be had */
-async function probe(
-  fsDriver: FsDriver,
-  { stateDir, cacheDir }: DataPathFolders,
-  guard: Guard,
-): Promise<string | undefined> {
-  if (fsDriver === "fuse") return undefined;
-  if (fsDriver === "erofs-fscache") {
-    const { canBeTakenOver } = await probeFscache(stateDir, cacheDir);
-    const kernel = `kernel ${Deno.osRelease()}`;
-    return canBeTakenOver ? undefined : `images are dead when this program ends, on ${kernel} (Linux 6.8)`;
+/** Tries data paths in the same folders. EROFS on files, which two of them need, is tried once. */
+class Trials {
+  #erofs: Promise<void> | undefined;
+
+  constructor(private readonly folders: DataPathFolders, readonly guard: Guard) {}
+
+  /** What somebody who uses it should know. @throws {NydusGdError} why it cannot be had */
+  async of(fsDriver: FsDriver): Promise<string | undefined> {
+    const { stateDir, cacheDir } = this.folders;
+    if (fsDriver === "fuse") return undefined;
+    if (fsDriver === "erofs-fscache") {
+      const { canBeTakenOver } = await probeFscache(stateDir, cacheDir);
+      const kernel = `kernel ${Deno.osRelease()}`;
+      return canBeTakenOver ? undefined : `images are dead when this program ends, on ${kernel} (Linux 6.8)`;
+    }
+    await (this.#erofs ??= Promise.try(() => probeErofs(stateDir)));
+    if (fsDriver !== "erofs-fanotify") return undefined;
+    await probeFanotify(stateDir, cacheDir);
+    if (this.guard.isStrong) return undefined;
+    return `images show zeros for what is missing while this program and its keeper are both dead: ${this.guard.why}`;
   }
-  using tasks = new ErofsTasks();
-  await tasks.probe(stateDir);
-  if (fsDriver !== "erofs-fanotify") return undefined;
-  await probeFanotify(tasks, stateDir, cacheDir);
-  if (guard.isStrong) return undefined;
-  return `images show zeros for what is missing while this program and its keeper are both dead: ${guard.why}`;
 }

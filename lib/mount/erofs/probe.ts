@@ -3,7 +3,7 @@
  *
  * Until early 2026 kernels filled up what a device file did not give with zeros, and kept them as valid. A read that is cut
  * short (by the end of a file, or by a signal) must be EIO before anything can be served this way. So an image of one
- * file is mounted whose device is too short, and read: in a Worker, as everything that mounts.
+ * file is mounted whose device is too short, and read: in the calling thread, since nobody has to answer for plain files.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const DEVICE_BYTES = PROBE_BLOCK + 1000;
 /**
  * Tries it in `dir`, an existing folder, on whose file system images are to be.
  *
- * @throws {NydusGdError} "environment": why it cannot be used
+ * @throws {NydusGdError} "environment": why it cannot be used; {SyscallError} what else the kernel says
  */
 export function probeErofs(dir: string): void {
   const probe = probePath(dir);

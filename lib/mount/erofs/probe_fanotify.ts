@@ -1,6 +1,8 @@
 /**
- * Whether the kernel asks before it reads a device of an EROFS: a file is mounted whose device has nothing, and read.
+ * Whether the kernel asks before it reads a device of an EROFS: a file is mounted whose device is watched, and read.
  * One answer is an error, the next lets the reader through; it has to get the one and the other.
+ *
+ * Where a predecessor has images in use this way, that was seen when it began: only the folders are looked at then.
  *
  * @module
  */
@@ -12,7 +14,8 @@ import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { pwriteAll, read } from "../../../ffi/unistd.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import type { ErofsTasks } from "./erofs_tasks.ts";
+import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
+import { ErofsTasks } from "./erofs_tasks.ts";
 import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
 import { probePath } from "./probe_places.ts";
 
@@ -23,22 +26,32 @@ const EVENT_TIMEOUT_MS = 5_000;
 const BYTE = 1;
 
 /**
- * Tries it. {@link ErofsTasks.probe} comes first.
+ * Tries it. {@link probeErofs} comes first.
  *
  * @param stateDir where images are to be
  * @param cacheDir where devices are to be
  * @throws {NydusGdError} "environment": why it cannot be used
  */
-export async function probeFanotify(tasks: ErofsTasks, stateDir: string, cacheDir: string): Promise<void> {
-  const device = probePath(cacheDir), folder = probePath(stateDir);
-  const image = `${folder}/image`, target = `${folder}/mnt`;
-  await Deno.mkdir(target, { recursive: true, mode: 0o700 });
+export async function probeFanotify(stateDir: string, cacheDir: string): Promise<void> {
+  const device = probePath(cacheDir);
   try {
-    await Deno.writeFile(image, imageOfOneFile());
     using group = startGroup();
     using file = open(device, O.RDWR | O.CREAT | O.EXCL, 0o600);
     pwriteAll(file, new Uint8Array(PROBE_BLOCK * PROBE_BLOCKS).fill(BYTE), 0);
     watch(group, file, cacheDir);
+    if (await Keeper.pidOf(fanotifyKeeperPath(stateDir)) === undefined) await mountAndRead(group, device, stateDir);
+  } finally {
+    await ignore(Deno.errors.NotFound, Deno.remove(device));
+  }
+}
+
+async function mountAndRead(group: Fd, device: string, stateDir: string): Promise<void> {
+  const folder = probePath(stateDir);
+  const image = `${folder}/image`, target = `${folder}/mnt`;
+  await Deno.mkdir(target, { recursive: true, mode: 0o700 });
+  try {
+    await Deno.writeFile(image, imageOfOneFile());
+    using tasks = new ErofsTasks();
     await tasks.mount({ image, devices: [device], target, readAheadKb: 0 });
     try {
       await requireAsked(tasks, group, `${target}/file`);
@@ -46,7 +59,6 @@ export async function probeFanotify(tasks: ErofsTasks, stateDir: string, cacheDi
       umount2(target, MNT.DETACH);
     }
   } finally {
-    await ignore(Deno.errors.NotFound, Deno.remove(device));
     await Deno.remove(folder, { recursive: true });
   }
 }
