@@ -121,12 +121,13 @@ async function start(
   bootstrapPath: string,
   options: MountImageOptions,
 ): Promise<ImageMount> {
-  await requireBlobs(image, options);
+  const reachable = requireBlobs(image, options);
+  reachable.catch(() => undefined); // mountSingle fails of it
   await writeJsonFile(notePath(places.stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
   await clearProbes(places.stateDir, places.cacheDir);
   const dataPath = await chooseDataPath(options.fsDriver, places, guardOf(), options.prefersFscache);
   if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
-  return await mountSingle(image, dataPath, places);
+  return await mountSingle(image, dataPath, { ...places, mayMount: reachable });
 }
 
 /** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */

@@ -21,7 +21,7 @@ import { SingleFlight } from "../base/single_flight.ts";
 import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
-import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
+import { erofsMountOf, mountErofsFuse, onDevicesAgain } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
 import type { PlacedImage } from "./erofs/placed_image.ts";
 import type { OfferedImage, OfferName } from "./fscache/offers.ts";
@@ -210,8 +210,8 @@ export class ImageMounts implements AsyncDisposable {
     if (fsDriver === "erofs-fscache") return await (await this.#needFscache()).add(placed);
     const { image, number, target } = placed;
     const { stateDir, deadlineMs } = this.options;
-    const places = { target, stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
-    return await mountErofsFuse(image, number, await this.#needFuse(), this.#watch, places);
+    const options = { target, stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
+    return await mountErofsFuse(image, number, () => this.#needFuse(), this.#watch, options);
   }
 
   #targetOf({ image }: Pick<NumberedImage, "image">): string {
@@ -263,7 +263,7 @@ export class ImageMounts implements AsyncDisposable {
       there = (await before()).filter(isThere);
       return await Promise.all(there.map(async ({ image, number, fsDriver }) => ({
         number,
-        image: fsDriver === "erofs-fuse" ? await devicesAgain(image, this.options.stateDir) : image,
+        image: fsDriver === "erofs-fuse" ? await onDevicesAgain(image, this.options.stateDir) : image,
       })));
     };
     const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);

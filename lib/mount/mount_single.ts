@@ -16,7 +16,7 @@ import { logger } from "../base/log.ts";
 import { type DataPathChoice, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
-import { devicesAgain, erofsMountOf, mountErofsFuse } from "./erofs/erofs_fuse.ts";
+import { type ErofsFuseOptions, erofsMountOf, mountErofsFuse, onDevicesAgain } from "./erofs/erofs_fuse.ts";
 import { isErofsAt } from "./erofs/erofs_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
@@ -31,7 +31,8 @@ const ONLY_IMAGE = 1;
 export type SingleMountOptions =
   & Omit<FuseSessionOptions, "single" | "openRequests">
   & Pick<FanotifyOptions, "cacheMount">
-  & Pick<FscacheOptions, "cacheDir" | "minFree">;
+  & Pick<FscacheOptions, "cacheDir" | "minFree">
+  & Pick<ErofsFuseOptions, "mayMount">;
 
 /**
  * Mounts `image` on `mountpoint`. Disposing unmounts, by force where it is in use, and resolves when everything is closed.
@@ -55,6 +56,7 @@ export async function mountSingle(
 }
 
 async function mountFuse(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
+  await options.mayMount;
   return mountOf(await FuseSession.start({ ...options, single: { image, number: ONLY_IMAGE } }));
 }
 
@@ -91,7 +93,7 @@ export async function takeOverSingle(
   }
   const taken = await FuseSession.takeOver(
     { ...options, mountpoint: devicesDir(stateDir), openRequests: true },
-    async () => [{ image: await devicesAgain(image, stateDir), number: ONLY_IMAGE }],
+    async () => [{ image: await onDevicesAgain(image, stateDir), number: ONLY_IMAGE }],
   );
   const [served] = taken?.mounts ?? [];
   if (taken === undefined || served === undefined) return undefined;
@@ -126,9 +128,10 @@ async function mountErofs(image: MountableImage, options: SingleMountOptions): P
   const devices = devicesDir(stateDir);
   await Deno.mkdir(devices, { recursive: true, mode: 0o700 });
   const watch = parts.use(new UnmountWatch());
-  const session = parts.use(await FuseSession.start({ ...options, mountpoint: devices, openRequests: true }));
-  const places = { target, stateDir, mayUseCacheFiles: true, deadlineMs: options.deadlineMs };
-  const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, session, watch, places));
+  const startSession = async () =>
+    parts.use(await FuseSession.start({ ...options, mountpoint: devices, openRequests: true }));
+  const mounting = { ...options, target, mayUseCacheFiles: true };
+  const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, startSession, watch, mounting));
   return owning(mount, parts.move());
 }
 
@@ -139,6 +142,7 @@ async function mountBy(
 ): Promise<ImageMount> {
   await using parts = new AsyncDisposableStack();
   const watch = parts.use(new UnmountWatch());
+  await options.mayMount;
   const start = fsDriver === "erofs-fanotify" ? FanotifyImages.start : FscacheImages.start;
   const images = parts.use(await start(options, watch));
   const mount = await images.add({ image, number: ONLY_IMAGE, target: options.mountpoint });

@@ -37,6 +37,7 @@ import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
+import { devicesAgain } from "./devices_again.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { drain, openingDeadline, type PlacedImage } from "./placed_image.ts";
@@ -111,8 +112,7 @@ export class FanotifyImages implements AsyncDisposable {
     if (kept === undefined && before.length === 0) return undefined;
     const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
     const resumed = await FanotifyImages.#open(options, watch, group, events);
-    const mounts: (ImageMount | undefined)[] = [];
-    for (const placed of before) mounts.push(await resumed.#again(placed, kept !== undefined));
+    const mounts = await Promise.all(before.map((placed) => resumed.#again(placed, kept !== undefined)));
     if (kept === undefined) {
       await dropPages();
       const suspects = before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
@@ -146,10 +146,10 @@ export class FanotifyImages implements AsyncDisposable {
     await Deno.mkdir(path, { recursive: true, mode: 0o700 });
     const copies = { path, ownMount: cleanup.use(openTree(AT.FDCWD, path, OPEN_TREE.CLONE)) };
     ignoreMount(group, copies.ownMount);
+    const server = cleanup.adopt(new EventServer(group, events, deadlineMs), (server) => server.end());
     const kept = new Map([[KEPT.group, group], [KEPT.events, events.fd]]);
     const keeper = await Keeper.start(fanotifyKeeperPath(stateDir), kept);
     cleanup.move();
-    const server = new EventServer(group, events, deadlineMs);
     return new FanotifyImages(stateDir, deadlineMs, watch, group, events, copies, server, keeper);
   }
 
@@ -180,13 +180,8 @@ export class FanotifyImages implements AsyncDisposable {
   async #again(placed: PlacedImage, isGuarded: boolean): Promise<ImageMount | undefined> {
     const { image } = placed;
     try {
-      using tasks = new ErofsTasks();
       // what is complete by now may have a mark all the same
-      const devices = await this.#openDevices(
-        placed,
-        await tasks.devices(image.bootstrap, imagePath(this.stateDir, image)),
-        () => false,
-      );
+      const devices = await this.#openDevices(placed, await devicesAgain(image, this.stateDir), () => false);
       const settled = this.#watchAll(devices);
       // what is complete now was so before: chunks are on disk by the hand of a process that watched
       const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));

@@ -37,8 +37,9 @@ import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
+import { devicesAgain } from "./devices_again.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
-import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+import { ErofsTasks } from "./erofs_tasks.ts";
 import { drain, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fscache");
@@ -126,8 +127,7 @@ export class FscacheImages implements AsyncDisposable {
     }
     const resumed = await FscacheImages.#make(options, watch, device);
     const before = await images();
-    const mounts: (ImageMount | undefined)[] = [];
-    for (const placed of before) mounts.push(await resumed.#again(placed));
+    const mounts = await Promise.all(before.map((placed) => resumed.#again(placed)));
     for (const offered of await options.offered?.() ?? []) await resumed.#offerAgain(offered);
     resumed.#server.serve();
     log.info("kernel's cache taken over", { images: before.length });
@@ -200,8 +200,7 @@ export class FscacheImages implements AsyncDisposable {
     try {
       const fsid = fsidAt(target, this.domain);
       if (fsid === undefined) return undefined;
-      using tasks = new ErofsTasks();
-      const tables = await tasks.devices(image.bootstrap, imagePath(this.options.stateDir, image));
+      const tables = await devicesAgain(image, this.options.stateDir);
       const cached = await this.#open({ image, number, path: keptPath(this.options.stateDir, fsid), tables });
       cached.offer(fsid);
       return this.#mountOf(placed, fsid, cached);

@@ -16,8 +16,7 @@
  * @module
  */
 import { MNT } from "../../../ffi/sys_mount.ts";
-import { Deadline } from "../../base/abort.ts";
-import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { isRefusal } from "../choose.ts";
 import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
@@ -27,13 +26,15 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { ImageMount, MountableImage } from "../image_mount.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { completeDevicePath } from "./complete_device.ts";
+import { devicesAgain } from "./devices_again.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
+import { openingDeadline } from "./placed_image.ts";
 
 const log = logger("mount", "erofs");
 
-/** Where the parts of a mount are. */
-export interface ErofsPlaces {
+/** Where the parts of a mount are, and how it comes about. */
+export interface ErofsFuseOptions {
   /** The mount point, an existing folder. */
   readonly target: string;
   /** A folder for the image file, on a file system that EROFS can be on. */
@@ -42,37 +43,38 @@ export interface ErofsPlaces {
   readonly mayUseCacheFiles: boolean;
   /** How long blobs may take to be opened, to see whether they are complete. */
   readonly deadlineMs: number;
+  /** Nothing is mounted before it resolves, or if it rejects. */
+  readonly mayMount?: Promise<void>;
 }
 
 /**
- * Mounts `image`.
+ * Mounts `image`. Its image for the kernel is made, the session started, and its blobs opened at the same time: a
+ * processor, threads and the blobs' home are waited for.
  *
- * @param session answers opens one by one: device files are not to be cached a second time
  * @param number of the image, as for {@link FuseSession.add}
+ * @param needSession the session, started if need be; it answers opens one by one: device files are not to be cached a
+ * second time
  * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io"
  */
 export async function mountErofsFuse(
   image: MountableImage,
   number: number,
-  session: FuseSession,
+  needSession: () => Promise<FuseSession>,
   watch: UnmountWatch,
-  places: ErofsPlaces,
+  { target, stateDir, mayUseCacheFiles, deadlineMs, mayMount }: ErofsFuseOptions,
 ): Promise<ImageMount> {
-  const { target, stateDir, mayUseCacheFiles, deadlineMs } = places;
   await using cleanup = new AsyncDisposableStack();
   using tasks = new ErofsTasks();
+  using deadline = openingDeadline(image, deadlineMs);
   const path = imagePath(stateDir, image);
-  const devices = await tasks.keep(image.bootstrap, path);
+  if (mayUseCacheFiles) openAhead(image, deadline.signal);
+  const [devices, session] = await bothOf(tasks.keep(image.bootstrap, path), needSession());
   const served = cleanup.use(await session.add(onDevices(image, devices), number));
-  using deadline = new Deadline(
-    deadlineMs,
-    undefined,
-    () => new NydusGdError("unavailable", "Cannot open blob in time"),
-  );
   const complete = (table: DeviceTable) => mayUseCacheFiles ? completePath(image, table, deadline.signal) : undefined;
   const files = await Promise.all(
     devices.map(async (table, index) => await complete(table) ?? `${served.path}/${deviceName(index)}`),
   );
+  await mayMount;
   await tasks.mount({ image: path, devices: files, target, readAheadKb: READ_AHEAD_KB });
   cleanup.defer(() => unmount(target, MNT.DETACH));
   const mount = erofsMountOf(served, session, watch, target);
@@ -80,6 +82,17 @@ export async function mountErofsFuse(
   // the super block has the devices open: their names are of no use any more, what is left of them is its reference
   await served[Symbol.asyncDispose]();
   return mount;
+}
+
+/** Begins to open the blobs. Who needs one of them is told when that fails. */
+function openAhead({ blobs }: MountableImage, signal: AbortSignal): void {
+  for (const store of blobs) store.open(signal).catch(() => undefined);
+}
+
+/** What both of them give, when both have ended: what one of them uses must not go while it still runs. */
+async function bothOf<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return [await one, await other];
 }
 
 /** Path of the blob's cache file, where the kernel can have that. */
@@ -98,13 +111,9 @@ async function completePath(
   }
 }
 
-/**
- * `image` as {@link FuseSession.takeOver} wants it when its super block outlived the process that made it: the same tree
- * makes the same devices.
- */
-export async function devicesAgain(image: MountableImage, stateDir: string): Promise<MountableImage> {
-  using tasks = new ErofsTasks();
-  return onDevices(image, await tasks.devices(image.bootstrap, imagePath(stateDir, image)));
+/** `image` as {@link FuseSession.takeOver} wants it when its super block outlived the process that made it. */
+export async function onDevicesAgain(image: MountableImage, stateDir: string): Promise<MountableImage> {
+  return onDevices(image, await devicesAgain(image, stateDir));
 }
 
 /** The mount on `target`, whose devices are `served`: just made, or taken over. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
-import { workerUrl } from "../../base/worker.ts";
+import { startWorker, workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { CopiedBlob } from "../fscache/device_tag.ts";
@@ -21,9 +21,10 @@ export function imagePath(stateDir: string, { name }: Pick<MountableImage, "name
 
 /** To the Worker. */
 export type ErofsTask =
-  | { readonly kind: "probe"; readonly dir: string }
-  /** Has an image of the bootstrap at `address` in the file `path`, or only tells its devices. */
-  | { readonly kind: "keep" | "devices"; readonly address: bigint; readonly length: number; readonly path: string }
+  /** Has an image of the bootstrap at `address` in the file `path`. */
+  | { readonly kind: "keep"; readonly address: bigint; readonly length: number; readonly path: string }
+  /** Only tells the devices of such an image. */
+  | { readonly kind: "devices"; readonly address: bigint; readonly length: number }
   /** Makes an image of the bootstrap at `address` and writes it to `path`; its devices are named for the kernel's cache. */
   | {
     readonly kind: "make-cached";
@@ -48,16 +49,7 @@ export interface ErofsAnswer {
 
 /** One Worker, which ends with it. */
 export class ErofsTasks implements Disposable {
-  readonly #worker = new Worker(workerUrl(import.meta, "erofs_worker.ts"), { type: "module", name: "erofs" });
-
-  /**
-   * Whether EROFS on files in `dir` can be used: see probe.ts.
-   *
-   * @throws {NydusGdError} "environment": why not
-   */
-  async probe(dir: string): Promise<void> {
-    await this.#run({ kind: "probe", dir });
-  }
+  readonly #worker = startWorker(workerUrl(import.meta, "erofs_worker.ts"), "erofs");
 
   /** See {@link keepImage}; the bootstrap must stay mapped meanwhile. */
   async keep({ address, length }: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {
@@ -65,9 +57,9 @@ export class ErofsTasks implements Disposable {
     return devices;
   }
 
-  /** See {@link devicesOfImage}; the bootstrap must stay mapped meanwhile. */
-  async devices({ address, length }: MountableImage["bootstrap"], path: string): Promise<readonly DeviceTable[]> {
-    const { devices = [] } = await this.#run({ kind: "devices", address, length, path });
+  /** See {@link devicesOf}; the bootstrap must stay mapped meanwhile. */
+  async devices({ address, length }: MountableImage["bootstrap"]): Promise<readonly DeviceTable[]> {
+    const { devices = [] } = await this.#run({ kind: "devices", address, length });
     return devices;
   }
 

@@ -8,11 +8,12 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { viewAt } from "../../../ffi/sys_mman.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { sendError } from "../../base/worker_pool.ts";
+import { devicesOf } from "../../rafs/erofs_image.ts";
+import { openBootstrap } from "../../rafs/open.ts";
 import { makeCachedImage } from "../fscache/made_image.ts";
 import { mountErofs, mountErofsCached } from "./erofs_mount.ts";
 import type { ErofsAnswer, ErofsTask } from "./erofs_tasks.ts";
-import { devicesOfImage, keepImage } from "./kept_image.ts";
-import { probeErofs } from "./probe.ts";
+import { keepImage } from "./kept_image.ts";
 
 const scope = self as unknown as {
   postMessage(message: ErofsAnswer): void;
@@ -21,15 +22,12 @@ const scope = self as unknown as {
 
 function run(task: ErofsTask): ErofsAnswer {
   switch (task.kind) {
-    case "probe":
-      probeErofs(task.dir);
-      return {};
     case "keep":
       return { devices: keepImage(viewAt(task.address, task.length), task.path) };
     case "make-cached":
       return makeCachedImage(viewAt(task.address, task.length), task.path, task.blobs);
     case "devices":
-      return { devices: devicesOfImage(viewAt(task.address, task.length), task.path) };
+      return { devices: devicesOf(openBootstrap(viewAt(task.address, task.length))) };
     case "mount":
       mountErofs(task);
       return {};

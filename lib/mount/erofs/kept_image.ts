@@ -1,5 +1,5 @@
 /**
- * Images for the kernel as files that are kept from mount to mount, in the calling thread: for the Worker.
+ * Images for the kernel as files that are kept from mount to mount, in the calling thread: what makes one is for the Worker.
  *
  * A file is believed where its digest is right and it was made of this very bootstrap (rafs/erofs_image_file.ts); else it
  * is made. It is not synced: what a power cut leaves of it does not have its digest. Looking at it reads all of it, in one
@@ -14,7 +14,7 @@ import { fstat } from "../../../ffi/sys_stat.ts";
 import { writeAll } from "../../../ffi/unistd.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import { devicesOf, makeErofsImage } from "../../rafs/erofs_image.ts";
+import { makeErofsImage } from "../../rafs/erofs_image.ts";
 import { decodeErofsFile, digestOf, encodeErofsFile } from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 
@@ -33,13 +33,12 @@ export function keepImage(bootstrap: Uint8Array, path: string): readonly DeviceT
 }
 
 /**
- * The devices of that image, whether it is there or not: in a third of the time that making it takes, and without room on
- * a disk.
+ * The devices of the image that is kept at `path`; undefined where none of `bootstrap` is.
  *
- * @throws {RafsError} as {@link devicesOf}; {NydusGdError} "io"
+ * @throws {NydusGdError} "io"
  */
-export function devicesOfImage(bootstrap: Uint8Array, path: string): readonly DeviceTable[] {
-  return readKept(path, digestOf(bootstrap)) ?? devicesOf(openBootstrap(bootstrap));
+export function keptDevices(bootstrap: Uint8Array, path: string): readonly DeviceTable[] | undefined {
+  return readKept(path, digestOf(bootstrap));
 }
 
 function readKept(path: string, bootstrap: Uint8Array): DeviceTable[] | undefined {

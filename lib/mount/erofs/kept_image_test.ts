@@ -3,7 +3,7 @@ import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { devicesOf } from "../../rafs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { devicesOfImage, keepImage } from "./kept_image.ts";
+import { keepImage } from "./kept_image.ts";
 
 const CHUNK = 4096;
 const ONE = makeSyntheticImage({ file: 5 * CHUNK }, CHUNK).bootstrap;
@@ -29,14 +29,4 @@ Deno.test("an image is made once, and again where its file is damaged or of anot
   }
   assert.deepEqual(keepImage(OTHER, path), devicesOf(openBootstrap(OTHER)));
   assert.notDeepEqual(Deno.readFileSync(path), made);
-});
-
-Deno.test("the devices of an image are told with its file and without it", () => {
-  using temp = TempDir.make();
-  const path = temp.join("image");
-  const devices = devicesOf(openBootstrap(ONE));
-  assert.deepEqual(devicesOfImage(ONE, path), devices);
-  assert.deepEqual([...Deno.readDirSync(temp.path)], []);
-  keepImage(ONE, path);
-  assert.deepEqual(devicesOfImage(ONE, path), devices);
 });

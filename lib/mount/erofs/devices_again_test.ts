@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { Mapping } from "../../../ffi/sys_mman.ts";
+import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { devicesOf } from "../../rafs/erofs_image.ts";
+import { openBootstrap } from "../../rafs/open.ts";
+import { devicesAgain } from "./devices_again.ts";
+import { imagePath } from "./erofs_tasks.ts";
+import { keepImage } from "./kept_image.ts";
+
+const CHUNK = 4096;
+
+Deno.test("the devices of an image are told with its file, without it, and where that is of another bootstrap", async () => {
+  using temp = TempDir.make();
+  const { bootstrap: bytes } = makeSyntheticImage({ file: 5 * CHUNK }, CHUNK);
+  Deno.writeFileSync(temp.join("image.boot"), bytes);
+  using file = open(temp.join("image.boot"), O.RDONLY);
+  using mapping = Mapping.ofFile(file, bytes.length);
+  const image = { name: "image", bootstrap: mapping };
+  const path = imagePath(temp.path, image);
+  const devices = devicesOf(openBootstrap(bytes));
+  assert.deepEqual(await devicesAgain(image, temp.path), devices);
+  assert.deepEqual([...Deno.readDirSync(temp.path)].map(({ name }) => name), ["image.boot"], "none is made");
+  keepImage(makeSyntheticImage({ file: 6 * CHUNK }, CHUNK).bootstrap, path);
+  assert.deepEqual(await devicesAgain(image, temp.path), devices);
+  keepImage(bytes, path);
+  assert.deepEqual(await devicesAgain(image, temp.path), devices);
+});
