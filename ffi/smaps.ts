@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { statFields } from "./procfs.ts";
 import { adviseMemory, MADV } from "./sys_mman.ts";
 
 /** One mapped area. */
@@ -29,7 +28,7 @@ export interface MemoryArea {
 const HEADER = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) [0-9a-f]+:[0-9a-f]+ (\d+)/;
 const FIGURE = /^(Rss|Anonymous):\s+(\d+) kB$/;
 
-/** The areas of a smaps text, in its order. */
+/** The areas of a smaps text, or of a maps text, which has no figures, in its order. */
 export function parseSmaps(text: string): MemoryArea[] {
   const areas: { -readonly [K in keyof MemoryArea]: MemoryArea[K] }[] = [];
   for (const line of text.split("\n")) {
@@ -49,59 +48,67 @@ export function parseSmaps(text: string): MemoryArea[] {
   return areas;
 }
 
-/** Fields of /proc/self/stat behind the program's name, counted from its state: where its text begins and ends. */
-const STAT_FIELD = { startCode: 23, endCode: 24 } as const;
+/** Bytes of smaps that are read at once: some twenty areas. */
+const PIECE_BYTES = 16 * 1024;
+/** Begins the last line of an area. */
+const LAST_LINE = "\nVmFlags:";
 
 /**
- * The areas of the program that runs, code and constants, as they were loaded: they stay where they are as long as it
- * runs. Other mappings of its file are not among them.
- *
- * @param stat text of /proc/self/stat
+ * The areas that the program and its libraries have of their files, code and constants. Those of other files may be
+ * unmapped by another thread, and something else be there in a moment.
  */
-export function programAreas(areas: readonly MemoryArea[], stat: string): MemoryArea[] {
-  const code = textOf(stat);
-  const text = areas.find(({ start, length }) => start <= code.start && code.start < start + BigInt(length));
-  const first = areas.find(({ inode, offset }) => inode === text?.inode && offset === 0);
-  if (text === undefined || text.inode === 0 || first === undefined) return [];
-  return areas.filter(({ start, inode, permissions }) =>
-    inode === text.inode && start >= first.start && start < code.end && permissions[1] !== "w"
+export function programAreas(areas: readonly MemoryArea[]): MemoryArea[] {
+  const programs = new Set(areas.filter(({ permissions }) => permissions[2] === "x").map(({ inode }) => inode));
+  return areas.filter(({ inode, permissions }) =>
+    inode !== 0 && programs.has(inode) && permissions[1] !== "w" && permissions[3] === "p"
   );
 }
 
-function textOf(stat: string): { readonly start: bigint; readonly end: bigint } {
-  const fields = statFields(stat);
-  return { start: BigInt(fields[STAT_FIELD.startCode] ?? 0), end: BigInt(fields[STAT_FIELD.endCode] ?? 0) };
-}
+/** What this process has of its program and libraries in memory. They stay where they are as long as it runs. */
+export class ProgramPages {
+  readonly #lengths: ReadonlyMap<bigint, number>;
 
-/** Bytes of smaps that are read at once: some twenty areas. */
-const PIECE_BYTES = 16 * 1024;
-
-/**
- * Takes the pages of the program that runs out of this process; the kernel has them in its cache on, and whoever touches
- * one gets it from there. Most were needed by the start alone.
- *
- * @returns bytes
- */
-export function dropProgramPages(): number {
-  const stat = Deno.readTextFileSync("/proc/self/stat");
-  let dropped = 0;
-  for (const area of programAreas(areasUpTo(textOf(stat).end), stat)) {
-    if (area.anonymousBytes > 0) continue; // a page of it is not the file's: a debugger's, say
-    adviseMemory(area.start, area.length, MADV.DONTNEED);
-    dropped += area.residentBytes;
+  private constructor(areas: readonly MemoryArea[]) {
+    this.#lengths = new Map(areas.map(({ start, length }) => [start, length]));
   }
-  return dropped;
+
+  /** Of what is loaded now. Before the first Worker, which has areas of its own that go with it. */
+  static loaded(): ProgramPages {
+    return new ProgramPages(programAreas(parseSmaps(Deno.readTextFileSync("/proc/self/maps"))));
+  }
+
+  /**
+   * Takes the pages out of this process; the kernel has them in its cache on, and whoever touches one gets it from
+   * there. Most were needed by the start alone.
+   *
+   * @returns bytes
+   */
+  drop(): number {
+    let dropped = 0;
+    // one with a page that is not the file's is passed over: relocated, or a debugger's
+    const areas = ownAreas().filter(({ start, length, anonymousBytes }) =>
+      anonymousBytes === 0 && this.#lengths.get(start) === length
+    ).toArray();
+    for (const { start, length, residentBytes } of areas) {
+      adviseMemory(start, length, MADV.DONTNEED);
+      dropped += residentBytes;
+    }
+    return dropped;
+  }
 }
 
-/** The areas of this process that begin before `end`, and some more. They come in ascending order: not all are counted. */
-function areasUpTo(end: bigint): MemoryArea[] {
+/** The areas of this process, some at a time: the whole text would leave more behind than a resting process has of its own. */
+function* ownAreas(): Generator<MemoryArea> {
   using file = Deno.openSync("/proc/self/smaps");
   const decoder = new TextDecoder();
   const piece = new Uint8Array(PIECE_BYTES);
-  for (let text = "";;) {
-    const length = file.readSync(piece);
-    text += decoder.decode(piece.subarray(0, length ?? 0), { stream: true });
-    const areas = parseSmaps(text);
-    if (length === null || (areas.at(-1)?.start ?? 0n) >= end) return areas;
+  let text = "";
+  for (let length = file.readSync(piece); length !== null; length = file.readSync(piece)) {
+    text += decoder.decode(piece.subarray(0, length), { stream: true });
+    const last = text.lastIndexOf(LAST_LINE);
+    const end = last < 0 ? 0 : text.indexOf("\n", last + 1) + 1;
+    yield* parseSmaps(text.slice(0, end));
+    text = text.slice(end);
   }
+  yield* parseSmaps(text);
 }

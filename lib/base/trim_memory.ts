@@ -5,7 +5,7 @@
  * | ---------------------------------- | ------------------------------------------------------------------ |
  * | garbage of the main thread's heap  | it is collected when something is allocated, not when nothing is    |
  * | free memory of the C library       | it lies between small pieces that are in use                       |
- * | pages of the program that runs     | the start touched them; they stay in the kernel's cache             |
+ * | pages of program and libraries     | the start touched them; they stay in the kernel's cache             |
  *
  * A process rests when it hardly uses a processor. One that has been trimmed is left alone until its resident memory has
  * become another, by work or by threads that ended: meanwhile it costs a look at two numbers.
@@ -14,7 +14,7 @@
  */
 import process from "node:process";
 import { mallocTrim } from "../../ffi/malloc.ts";
-import { dropProgramPages } from "../../ffi/smaps.ts";
+import { ProgramPages } from "../../ffi/smaps.ts";
 
 const INTERVAL_MS = 5_000;
 /** Milliseconds without work after which a Worker that waits for the kernel is to {@link collectGarbage}. */
@@ -33,7 +33,7 @@ export function collectGarbage(): void {
 }
 
 /**
- * Gives back what a resting process does not need, until it is disposed.
+ * Gives back what a resting process does not need, until it is disposed. To be called before there are Workers.
  *
  * @param dropMore called as well: takes out pages that the caller knows of
  * @param intervalMs from one look to the next
@@ -41,12 +41,13 @@ export function collectGarbage(): void {
 export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): AsyncDisposable {
   let trimming: Promise<void> | undefined;
   let left = 0;
+  const program = ProgramPages.loaded();
   const shareSinceLast = processorShare();
   const look = () => {
     if (trimming !== undefined) return;
     const isAtRest = shareSinceLast() < REST_SHARE;
     if (!isAtRest || Math.abs(residentBytes() - left) < WORTH_BYTES) return;
-    trimming = trim(dropMore).then(() => {
+    trimming = trim(program, dropMore).then(() => {
       trimming = undefined;
       left = residentBytes();
     });
@@ -60,11 +61,11 @@ export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): Asyn
   };
 }
 
-async function trim(dropMore: () => void): Promise<void> {
+async function trim(program: ProgramPages, dropMore: () => void): Promise<void> {
   collectGarbage();
   await mallocTrim(0);
-  dropProgramPages();
   dropMore();
+  program.drop();
 }
 
 /** Tells what part of a processor this process has used since it was asked last. */
