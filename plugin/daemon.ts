@@ -44,7 +44,7 @@ import { PulledImages } from "../lib/image/pulled_images.ts";
 import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
 import { Applier } from "../lib/layer/applier.ts";
 import { Differ } from "../lib/layer/differ.ts";
-import { lockFile } from "../lib/layer/home_lock.ts";
+import { lockFileSoon } from "../lib/layer/home_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
 import { chooseDataPath, namedFsDriver } from "../lib/mount/choose.ts";
@@ -124,7 +124,7 @@ class Daemon implements AsyncDisposable {
   static async start(args: ServeOptions, { settings, fsDriver, log: logControl }: DaemonParts): Promise<Daemon> {
     await using parts = new AsyncDisposableStack();
     await Deno.mkdir(args.root, { recursive: true, mode: 0o700 });
-    parts.use(lockFile(`${args.root}/lock`, `root "${args.root}"`));
+    parts.use(await lockFileSoon(`${args.root}/lock`, `root "${args.root}"`));
     const folders = await makeFolders(args.root);
     mapLargePieces(LARGE_PIECE_BYTES);
     parts.use(trimMemory(dropImagePages));

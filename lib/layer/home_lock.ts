@@ -3,11 +3,16 @@
  *
  * @module
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { flock, LOCK } from "../../ffi/sys_file.ts";
-import { NydusGdError } from "../base/errors.ts";
+import { hasCode, NydusGdError } from "../base/errors.ts";
+
+/** How long a lock may outlive its process, see {@link lockFileSoon}. */
+const OUTLIVE_TIMEOUT_MS = 2_000;
+const POLL_MS = 5;
 
 /**
  * Takes the lock file `path`; closing the descriptor gives it back.
@@ -27,5 +32,22 @@ export function lockFile(path: string, what: string): Fd {
       hint: "stop the other one (systemctl stop nydus-gd), or give this one a --root of its own",
       cause: error,
     });
+  }
+}
+
+/**
+ * {@link lockFile} for the successor of a process that was killed: a program that it was about to start has its
+ * descriptors, the lock among them, until it runs.
+ *
+ * @throws {NydusGdError} as there, after {@link OUTLIVE_TIMEOUT_MS}
+ */
+export async function lockFileSoon(path: string, what: string): Promise<Fd> {
+  for (const end = performance.now() + OUTLIVE_TIMEOUT_MS;;) {
+    try {
+      return lockFile(path, what);
+    } catch (error) {
+      if (!hasCode(error, "busy") || performance.now() > end) throw error;
+    }
+    await delay(POLL_MS);
   }
 }
