@@ -119,14 +119,15 @@ export class Mapping implements Disposable {
   }
 
   /**
-   * Makes every page of a writable mapping present and writable, and keeps it so as far as the limit on locked memory
-   * allows: the kernel can write there for a thread that is being killed, which may wait for no page any more.
+   * Makes every page of a part of a writable mapping present and writable, and keeps it so as far as the limit on locked
+   * memory allows: the kernel can write there for a thread that is being killed, which may wait for no page any more.
    */
-  pin(): void {
-    libc().mlock(this.address, BigInt(this.length)); // where it is refused the pages are there for now
-    const words = new Int32Array(this.bytes.buffer, 0, Math.floor(this.length / 4));
+  pin(offset = 0, length = this.length - offset): void {
+    const [start, size] = this.#pages(offset, length);
+    libc().mlock(start, size); // where it is refused the pages are there for now
+    const words = new Int32Array(this.bytes.buffer, 0, Math.floor((offset + length) / 4));
     const step = libc().getpagesize() / 4;
-    for (let word = 0; word < words.length; word += step) Atomics.or(words, word, 0);
+    for (let word = Number(start - this.address) / 4; word < words.length; word += step) Atomics.or(words, word, 0);
   }
 
   [Symbol.dispose](): void {

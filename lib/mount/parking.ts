@@ -13,18 +13,25 @@ import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { ftruncate } from "../../ffi/unistd.ts";
 
+/** A part of a file, bytes. */
+export interface FilePart {
+  readonly offset: number;
+  readonly length: number;
+}
+
 /**
- * The file `fd`, `sizeBytes` long, mapped for everyone, its pages pinned: a thread that is being killed still takes what
- * the kernel has for it, if there is something, and where a page must be waited for then, the reader gets an error.
+ * The file `fd`, `sizeBytes` long, mapped for everyone.
  *
  * @param fd owned by the caller, closed where it cannot be mapped
+ * @param pinned whose pages are there and stay: a thread that is being killed still takes what the kernel has for it, if
+ * there is something, and where a page must be waited for then, the reader gets an error
  */
-export function mapPinned(fd: Fd, sizeBytes: number): Mapping {
+export function mapPinned(fd: Fd, sizeBytes: number, pinned: readonly FilePart[]): Mapping {
   using cleanup = new DisposableStack();
   cleanup.use(fd);
   ftruncate(fd, sizeBytes);
   const mapping = cleanup.use(Mapping.ofFile(fd, sizeBytes, { shared: true, writable: true }));
-  mapping.pin();
+  for (const { offset, length } of pinned) mapping.pin(offset, length);
   cleanup.move();
   return mapping;
 }

@@ -68,7 +68,7 @@ export class EventFile implements Disposable {
   }
 
   static #map(fd: Fd): EventFile {
-    const mapping = mapPinned(fd, FILE_SIZE);
+    const mapping = mapPinned(fd, FILE_SIZE, [{ offset: 0, length: FILE_SIZE }]);
     return new EventFile(fd, mapping, new EventRecords(mapping.address, new Int32Array(new SharedArrayBuffer(4))));
   }
 

@@ -14,11 +14,11 @@
  * is zeroed when the reply has been written. A record may be answered already or stand in inbox and parking both; the
  * kernel refuses a second reply with ENOENT.
  *
- * Its pages are pinned (../parking.ts), and not those of a file on a disk, which the kernel makes read-only while it
- * writes them back.
- *
  * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Parked
  * are only READs, which have no variable part.
+ *
+ * Of an inbox what a request with an answer fills is pinned (../parking.ts), and none of it is a file on a disk, whose
+ * pages the kernel makes read-only while it writes them back.
  *
  * @module
  */
@@ -39,6 +39,13 @@ const PARKED_STRIDE = 256;
 export const PARKED_COUNT = 1024;
 const INBOX_SIZE = roundUp(RECEIVE_BUFFER_SIZE, 4096);
 const REGION_SIZE = INBOX_SIZE + PARKED_COUNT * PARKED_STRIDE;
+/** Bytes of an inbox that are pinned. */
+const PINNED_SIZE = 32 * 1024;
+
+/** Where the region of Worker `index` begins. */
+function regionAt(index: number): number {
+  return INIT_SIZE + index * REGION_SIZE;
+}
 
 /** The whole file, held by the main thread. */
 export class RequestFile implements Disposable {
@@ -67,7 +74,8 @@ export class RequestFile implements Disposable {
   }
 
   static #map(fd: Fd, size: number, workers: number): RequestFile {
-    return new RequestFile(fd, mapPinned(fd, size), workers);
+    const inboxes = Array.from({ length: workers }, (_, index) => ({ offset: regionAt(index), length: PINNED_SIZE }));
+    return new RequestFile(fd, mapPinned(fd, size, inboxes), workers);
   }
 
   /** Forgets every record but INIT: the kernel will send again what is unanswered. */
@@ -95,7 +103,7 @@ export class RequestFile implements Disposable {
   /** Address of the region of Worker `index`, for {@link RequestRegion}. */
   regionAddress(index: number): bigint {
     if (index < 0 || index >= this.workers) throw new RangeError(`Cannot find region: no Worker ${index}`);
-    return this.mapping.address + BigInt(INIT_SIZE + index * REGION_SIZE);
+    return this.mapping.address + BigInt(regionAt(index));
   }
 
   /** Unmaps and closes. No Worker may use a region any more. */
