@@ -206,8 +206,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
         hint: "nydus-gd status -o json lists the layers of mounted images",
       });
     }
-    if (mounted.prefetch?.status.state !== "running") mounted.prefetch = this.#startPrefetch(mounted.image, "all");
-    return mounted.prefetch.status;
+    const { prefetch } = mounted;
+    return (prefetch?.status.state === "running" ? prefetch : this.#prefetch(mounted, "all")).status;
   }
 
   /** Mounts the image of `layer`, unless it is, and begins to fetch all of it. @throws as {@link acquire} */
@@ -334,15 +334,14 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** Begins what is to be prefetched of an image; its readers are about to come. */
   #prefetchMounted(mounted: Mounted): void {
-    const { cache, prefetch } = this.options;
-    cache.expectReaders();
+    this.options.cache.expectReaders();
     mounted.image.openAhead();
-    const scope = prefetch?.();
-    if (scope !== undefined) mounted.prefetch = this.#startPrefetch(mounted.image, scope);
+    const scope = this.options.prefetch?.();
+    if (scope !== undefined) this.#prefetch(mounted, scope);
   }
 
-  #startPrefetch(image: OpenImage, scope: ImagePrefetchOptions["scope"]): ImagePrefetch {
-    return startPrefetch(image, this.options.cache, scope, this.options.minFree);
+  #prefetch(mounted: Mounted, scope: ImagePrefetchOptions["scope"]): ImagePrefetch {
+    return mounted.prefetch = startPrefetch(mounted.image, this.options.cache, scope, this.options.minFree);
   }
 
   /** Opens the bootstrap, finds the home of its blobs, and puts both together. */
