@@ -1,11 +1,12 @@
 /**
- * Images out of the kernel's own cache, erofs-fscache, on a kernel that has it.
+ * Images out of the kernel's own cache, erofs-fscache, on a kernel that has it. `sh scripts/test.sh vm` does all of it; a
+ * run of everything leaves the full disk out.
  *
  * @module
  */
 import { type GuestTests, testInMachine } from "../support/vm/guest_deno.ts";
 import { bundleForGuest } from "../support/vm/guest_program.ts";
-import { KERNEL, vmTest } from "../support/vm/vm_test.ts";
+import { IS_THOROUGH, KERNEL, vmTest } from "../support/vm/vm_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
@@ -22,4 +23,5 @@ vmTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`
   const guest = (tests: GuestTests) => testInMachine(vm, t, { ...tests, env });
   await guest({ file: "tests/vm/guest/fscache_images.ts" });
   await guest({ file: "tests/vm/guest/fscache_api.ts" });
+  if (IS_THOROUGH) await guest({ file: "tests/vm/guest/fscache_disk.ts" });
 });

@@ -1,0 +1,69 @@
+/**
+ * The kernel's own cache on a disk that is too small.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { fallocate, O, open } from "../../../ffi/fcntl.ts";
+import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
+import { statfs } from "../../../ffi/sys_statfs.ts";
+import { KERNEL_LIMITS } from "../../../lib/mount/fscache/cull_limits.ts";
+import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { TempDir } from "../../support/temp_dir.ts";
+import { Place } from "./fscache_place.ts";
+
+/** The images of a test take a hundredth of it. */
+const DISK_BYTES = 128 << 20;
+
+/** Makes a file system of {@link DISK_BYTES} in the folder $1, seen at $1/fs. */
+const MAKE_DISK = `
+truncate -s ${DISK_BYTES} "$1/disk"
+mkfs.ext4 -q -b 4096 -m 0 -O ^has_journal "$1/disk"
+mkdir "$1/fs"
+mount -o loop "$1/disk" "$1/fs"`;
+
+/** A small file system, and a place on it. */
+class SmallDisk implements AsyncDisposable {
+  private constructor(private readonly dir: TempDir, readonly place: Place) {}
+
+  static async make(): Promise<SmallDisk> {
+    const dir = TempDir.make();
+    const { success, stderr } = await new Deno.Command("sh", { args: ["-ec", MAKE_DISK, "sh", dir.path] }).output();
+    assert.ok(success, new TextDecoder().decode(stderr));
+    return new SmallDisk(dir, await Place.make({ parent: dir.join("fs") }));
+  }
+
+  /** Occupies room until so much of the disk is free, in percent. */
+  fill(freePercent: number): void {
+    const { availableBlocks, blocks, blockSize } = statfs(this.dir.join("fs"));
+    const bytes = Math.floor((availableBlocks - blocks * freePercent / 100) * blockSize);
+    using ballast = open(this.dir.join("fs/ballast"), O.WRONLY | O.CREAT);
+    fallocate(ballast, 0, 0, bytes);
+  }
+
+  /** Gives back what {@link fill} occupies. */
+  empty(): Promise<void> {
+    return Deno.remove(this.dir.join("fs/ballast"));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.place[Symbol.asyncDispose]();
+    umount2(this.dir.join("fs"), MNT.DETACH);
+    this.dir[Symbol.dispose]();
+  }
+}
+
+fuseTest("readers of a full disk get errors or right bytes, and all is well when there is room", async () => {
+  await using disk = await SmallDisk.make();
+  const { place } = disk;
+  await using image = place.image();
+  const path = await image.mount();
+  const first = [0, 1, 2, 3];
+  assert.deepEqual(await place.read(path, first), image.expected(first));
+  disk.fill(KERNEL_LIMITS.stop - 1);
+  const found = await place.read(path), right = image.expected();
+  assert.ok(found.every((answer, chunk) => answer === "ERR:EIO" || answer === right[chunk]), found.join());
+  assert.ok(found.includes("ERR:EIO"), "there was room");
+  await disk.empty();
+  assert.deepEqual(await place.read(path), right);
+});
