@@ -207,6 +207,7 @@ async function assemble(
   });
   const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
+  await freeMemory(); // of the merge, before there is another copy of what it made
   const tar = bootstrapLayerTar(bootstrap, place && { ...place, blobSizes });
   const made = await nydusImage(image, layers, extra, tar, rafs.fsVersion);
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
