@@ -5,8 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
-import { MemoryBlob } from "../support/rafs_fixtures.ts";
-import { buildFrom, type BuiltImage } from "../support/built_rafs.ts";
+import { buildFrom } from "../support/built_rafs.ts";
+import { writeAddressSpace } from "../support/erofs_mount.ts";
 import { device, dir, fifo, file, hardlink, symlink, tarOf, xattrs } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
@@ -22,17 +22,6 @@ if (!canRun) console.log(`skipped without root or ${FSCK} (package erofs-utils):
 async function run(program: string, ...args: string[]): Promise<void> {
   const { code, stdout, stderr } = await new Deno.Command(program, { args, stdout: "piped", stderr: "piped" }).output();
   assert.equal(code, 0, new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr));
-}
-
-/** The blob's address space as a file: the device of the image. */
-async function writeDevice({ bootstrap, blob }: BuiltImage, path: string): Promise<void> {
-  const descriptor = bootstrap.blobs[0] ?? assert.fail("the image has no blob");
-  const memory = MemoryBlob.open(bootstrap, descriptor, blob);
-  const space = new Uint8Array(Math.ceil(descriptor.uncompressedSize / 4096) * 4096);
-  for (let i = 0; i < memory.columns.count; i++) {
-    if (memory.hasDigest(i)) space.set(await memory.chunk(i), memory.columns.uncompressedOffset[i]);
-  }
-  await Deno.writeFile(path, space);
 }
 
 const text = (length: number, seed: number) =>
@@ -67,7 +56,7 @@ Deno.test({
       const at = (name: string) => temp.join(`${chunkSize}-${name}`);
       await Deno.writeFile(at("image"), image.bytes);
       await Deno.writeFile(at("tar"), archive);
-      await writeDevice(image, at("device"));
+      await writeAddressSpace(image.bootstrap, 0, image.blob, at("device"));
       await Deno.mkdir(at("tree"));
       const unpack = ["--extract", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--same-permissions"];
       await run("tar", ...unpack, "--file", at("tar"), "--directory", at("tree"));

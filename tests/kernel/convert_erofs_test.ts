@@ -1,0 +1,141 @@
+/**
+ * The trees that other tools made images of, converted by us and shown by the kernel: by its EROFS alone, and through
+ * every data path.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { basename, join } from "node:path";
+import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
+import { HttpClient } from "../../lib/backend/http/http_client.ts";
+import { BlobCache } from "../../lib/blob/blob_cache.ts";
+import type { RafsOptions } from "../../lib/image/convert/rafs_options.ts";
+import { locateImage } from "../../lib/image/locate_image.ts";
+import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
+import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
+import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
+import { openBootstrap } from "../../lib/rafs/open.ts";
+import { ConvertKit, noise } from "../support/convert_kit.ts";
+import { canMountErofs, mountErofs, writeAddressSpace } from "../support/erofs_mount.ts";
+import { dataPathTest } from "../support/mounts_kit.ts";
+import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
+import { type ListedEntry, listRafsFixtures, type RafsFixture } from "../support/rafs_fixtures.ts";
+import { anonymousAccess } from "../support/source_access.ts";
+import { Tmpfs } from "../support/tmpfs.ts";
+import { listTree, walkInChild } from "../support/tree_walk.ts";
+
+/** One image of each tree, by the name of its listing. */
+function treesOf(fixtures: readonly RafsFixture[]): Map<string, RafsFixture> {
+  const whole = fixtures.filter(({ blobsAbsent }) => !blobsAbsent);
+  return new Map(whole.map((fixture) => [basename(fixture.listing), fixture]));
+}
+
+const TREES = treesOf([...listRafsFixtures(), ...listRafsFixtures(MORE_FIXTURES)]);
+
+/** In turn. */
+const OPTIONS: readonly Partial<RafsOptions>[] = [
+  { chunkSize: 4096, batchSize: 0, compressor: "none" },
+  { chunkSize: 512 * 1024, batchSize: 64 * 1024 },
+  { chunkSize: 64 * 1024, batchSize: 0, compressor: "lz4_block", digester: "blake3" },
+];
+
+const signal = new AbortController().signal;
+
+/** What a conversion leaves out: sockets, which no image has, and attributes that the file system at hand would obey or make. */
+const LEFT_OUT = /^(trusted\.overlay\..*|security\.selinux)$/;
+
+function asConverted(entries: readonly ListedEntry[]): ListedEntry[] {
+  return entries.filter(({ type }) => type !== "sock").map(({ xattrs, ...entry }) => {
+    const kept = Object.entries(xattrs ?? {}).filter(([name]) => !LEFT_OUT.test(name));
+    return kept.length === 0 ? entry : { ...entry, xattrs: Object.fromEntries(kept) };
+  });
+}
+
+/** The tree of an image as a folder. @returns what an image of that folder has */
+async function unpackTree({ bootstrap, directory }: RafsFixture, dir: string): Promise<ListedEntry[]> {
+  const sink = await FolderSink.open(dir);
+  await unpackImage({
+    ...{ source: bootstrap, sink, folder: sink.staging, signal },
+    backend: new LocalFsBackend({ dir: join(directory, "blobs"), altDirs: [], blobFile: undefined }),
+    cacheDir: undefined,
+    fetching: { decodeWorkers: 0 },
+    onProgress: () => {},
+  });
+  return asConverted(listTree(dir));
+}
+
+/** The bootstrap and the blobs of what the kit converted last. */
+async function made(kit: ConvertKit): Promise<{ bootstrap: string; blobDir: string }> {
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  const { deps } = anonymousAccess(http, kit.temp.path);
+  const { source } = await locateImage({ what: kit.named("target") }, deps, kit.temp.path, signal);
+  return { bootstrap: source, blobDir: kit.temp.join("target/blobs/sha256") };
+}
+
+for (const [number, [listing, fixture]] of [...TREES].entries()) {
+  Deno.test({
+    name: `the kernel's EROFS shows the tree of ${listing}, converted`,
+    ignore: !canMountErofs,
+    fn: async () => {
+      using tree = new Tmpfs();
+      const expected = await unpackTree(fixture, tree.join("tree"));
+      using kit = new ConvertKit();
+      await kit.convert(`dir:${tree.join("tree")}`, kit.named("target"), OPTIONS[number % OPTIONS.length]);
+      const { bootstrap, blobDir } = await made(kit);
+      const opened = openBootstrap(await Deno.readFile(bootstrap));
+      const devices = opened.blobs.map(({ index }) => kit.temp.join(`device-${index}`));
+      for (const { index, id } of opened.blobs) {
+        await writeAddressSpace(opened, index, await Deno.readFile(`${blobDir}/${id}`), devices[index] ?? "");
+      }
+      await Deno.mkdir(kit.temp.join("mnt"));
+      using mounted = mountErofs(bootstrap, devices, kit.temp.join("mnt"));
+      if (mounted !== undefined) assert.deepEqual(listTree(kit.temp.join("mnt")), expected);
+    },
+  });
+}
+
+Deno.test({
+  name: "a blob without compression, of files of whole blocks, is the device itself",
+  ignore: !canMountErofs,
+  fn: async () => {
+    using kit = new ConvertKit();
+    const tree = kit.temp.join("tree");
+    await Deno.mkdir(`${tree}/d`, { recursive: true });
+    for (const blocks of [1, 2, 17]) await Deno.writeFile(`${tree}/d/${blocks}`, noise(blocks * 4096, blocks));
+    await Deno.writeFile(`${tree}/zeros`, new Uint8Array(40_960));
+    await Deno.writeFile(`${tree}/same`, noise(2 * 4096, 2));
+    await Deno.writeFile(`${tree}/empty`, new Uint8Array());
+    await kit.convert(`dir:${tree}`, kit.named("target"), { compressor: "none", chunkSize: 4096 });
+    const { bootstrap, blobDir } = await made(kit);
+    const devices = openBootstrap(await Deno.readFile(bootstrap)).blobs.map(({ id }) => `${blobDir}/${id}`);
+    await Deno.mkdir(kit.temp.join("mnt"));
+    using mounted = mountErofs(bootstrap, devices, kit.temp.join("mnt"));
+    if (mounted !== undefined) assert.deepEqual(listTree(kit.temp.join("mnt")), listTree(tree));
+  },
+});
+
+dataPathTest(
+  "trees that were converted are shown as they were, out of the cache of blobs",
+  async ({ mounts, temp }) => {
+    await using cache = await BlobCache.open(temp.join("cache"));
+    for (const [number, fixture] of [...treesOf(listRafsFixtures()).values()].entries()) {
+      using tree = new Tmpfs();
+      const expected = await unpackTree(fixture, tree.join("tree"));
+      using kit = new ConvertKit();
+      const fsVersion = number % 2 === 0 ? 6 : 5;
+      const options = { ...OPTIONS[number % OPTIONS.length], fsVersion } as const;
+      await kit.convert(`dir:${tree.join("tree")}`, kit.named("target"), options);
+      const { bootstrap, blobDir } = await made(kit);
+      const backend = new LocalFsBackend({ dir: blobDir, altDirs: [], blobFile: undefined });
+      await using image = OpenImage.open({
+        ...{ name: `tree-${number}`, backend, cache },
+        bootstrap: MappedBootstrap.open(bootstrap),
+      });
+      const mount = await mounts.add(image, number + 1);
+      assert.deepEqual(await walkInChild(mount.path, AbortSignal.timeout(60_000)), expected, fixture.listing);
+      await mount[Symbol.asyncDispose]();
+      await mount.released;
+    }
+  },
+);

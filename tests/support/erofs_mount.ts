@@ -1,0 +1,47 @@
+/**
+ * Images mounted by the kernel's EROFS with nothing of ours between.
+ *
+ * @module
+ */
+import { isErrno } from "../../ffi/errno.ts";
+import { mount, MS, umount2 } from "../../ffi/sys_mount.ts";
+import { geteuid } from "../../ffi/unistd.ts";
+import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
+import { MemoryBlob } from "./rafs_fixtures.ts";
+
+/** Whether this process may mount EROFS; {@link mountErofs} says whether the kernel does it from files. */
+export const canMountErofs = geteuid() === 0 && /\terofs$/m.test(Deno.readTextFileSync("/proc/filesystems"));
+console.log(`kernel ${Deno.osRelease()}`);
+if (!canMountErofs) console.log("skipped without root or EROFS in /proc/filesystems: images in the kernel's EROFS");
+
+/** Mounts the image for as long as the object lives; undefined where the kernel wants a block device. */
+export function mountErofs(image: string, devices: readonly string[], at: string): Disposable | undefined {
+  try {
+    mount(image, at, "erofs", MS.RDONLY, devices.map((device) => `device=${device}`).join(","));
+  } catch (error) {
+    if (!isErrno(error, "ENOTBLK")) throw error;
+    console.log("skipped: this kernel mounts EROFS from block devices only (Linux 6.12 mounts it from files)");
+    return undefined;
+  }
+  return { [Symbol.dispose]: () => umount2(at) };
+}
+
+/** The address space of a blob as a file: what a device of the image has to be. */
+export async function writeAddressSpace(
+  bootstrap: Bootstrap,
+  blobIndex: number,
+  blob: Uint8Array,
+  path: string,
+): Promise<void> {
+  const descriptor = bootstrap.blobs[blobIndex];
+  if (descriptor === undefined) throw new Error(`Cannot write ${path}: the image has no blob ${blobIndex}`);
+  const memory = MemoryBlob.open(bootstrap, descriptor, blob);
+  using file = await Deno.open(path, { write: true, createNew: true });
+  await file.truncate(Math.ceil(descriptor.uncompressedSize / 4096) * 4096);
+  for (let i = 0; i < memory.columns.count; i++) {
+    if (!memory.hasDigest(i)) continue; // no file uses it
+    await file.seek(memory.columns.uncompressedOffset[i] as number, Deno.SeekMode.Start);
+    const chunk = await memory.chunk(i);
+    for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+  }
+}
