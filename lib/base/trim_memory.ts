@@ -7,8 +7,9 @@
  * | free memory of the C library       | it lies between small pieces that are in use                       |
  * | pages of program and libraries     | the start touched them; they stay in the kernel's cache             |
  *
- * A process rests when it hardly uses a processor. One that has been trimmed is left alone until its resident memory has
- * become another, by work or by threads that ended: meanwhile it costs a look at two numbers.
+ * A process rests when it hardly uses a processor. It is trimmed twice: pages that the first collection found free are
+ * let go by the next. Then it is left alone until its resident memory has become another, by work or by threads that
+ * ended: meanwhile it costs a look at two numbers.
  *
  * @module
  */
@@ -21,8 +22,10 @@ const INTERVAL_MS = 5_000;
 export const REST_MS = 5_000;
 /** Part of one processor below which the process rests. */
 const REST_SHARE = 0.01;
-/** Bytes by which memory has changed since the last time, up or down, for another time to be worthwhile. */
+/** Bytes by which memory has changed since it had settled, up or down, for another time to be worthwhile. */
 const WORTH_BYTES = 4 << 20;
+/** Times in a row that a process is trimmed. */
+const TIMES = 2;
 
 /** Of V8, where the program was started with `--expose-gc`. */
 const { gc } = globalThis as { gc?: (options: { type: "major"; flavor: "last-resort" }) => void };
@@ -40,16 +43,23 @@ export function collectGarbage(): void {
  */
 export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): AsyncDisposable {
   let trimming: Promise<void> | undefined;
-  let left = 0;
+  let times = 0;
+  /** Bytes when it had been trimmed, and had taken back what it uses all the same. */
+  let settled = 0;
   const program = ProgramPages.loaded();
   const shareSinceLast = processorShare();
   const look = () => {
     if (trimming !== undefined) return;
-    const isAtRest = shareSinceLast() < REST_SHARE;
-    if (!isAtRest || Math.abs(residentBytes() - left) < WORTH_BYTES) return;
+    if (shareSinceLast() >= REST_SHARE) return;
+    if (times === TIMES) {
+      times = 0;
+      settled = residentBytes();
+    }
+    if (times === 0 && Math.abs(residentBytes() - settled) < WORTH_BYTES) return;
+    times++;
     trimming = trim(program, dropMore).then(() => {
       trimming = undefined;
-      left = residentBytes();
+      shareSinceLast(); // its own work is none
     });
   };
   const timer = setInterval(look, intervalMs);
