@@ -10,8 +10,8 @@ import { Place } from "./fscache_place.ts";
 
 /** Twice as long as a fetch of a chunk may take that never ends. */
 const DEADLINE_MS = 20_000;
-/** What mount(8) says where the kernel was refused the image. */
-const NO_SUCH_IMAGE = /can't read superblock/;
+/** What mount(8) says where the kernel was refused the image: EIO, or ENOBUFS where it knew before it asked to read. */
+const NO_SUCH_IMAGE = /can't read superblock|No buffer space available/;
 
 /** Runs a program to its end. */
 async function run(program: string, args: readonly string[]): Promise<void> {
