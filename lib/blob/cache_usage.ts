@@ -37,23 +37,21 @@ export function occupiedBytes({ blocks }: Pick<Deno.FileInfo, "blocks">): number
   return (blocks ?? 0) * STAT_BLOCK_BYTES;
 }
 
-/** Occupied by the files of a folder, without what is in folders of it. @throws {Deno.errors.NotFound} for none */
-async function occupiedIn(dir: string): Promise<number> {
+/**
+ * Occupied by the files of a folder.
+ *
+ * @param deep with those of all folders below it
+ * @throws {Deno.errors.NotFound} for no folder
+ */
+async function occupiedIn(dir: string, deep = false): Promise<number> {
   let bytes = 0;
-  for await (const { name, isFile } of Deno.readDir(dir)) {
-    if (!isFile) continue;
-    const info = await ignore(Deno.errors.NotFound, Deno.lstat(join(dir, name))); // a file may go meanwhile
+  for await (const { name, isFile, isDirectory } of Deno.readDir(dir)) {
+    const path = join(dir, name);
+    // what is there may go meanwhile
+    if (deep && isDirectory) bytes += await ignore(Deno.errors.NotFound, occupiedIn(path, true)) ?? 0;
+    const info = isFile ? await ignore(Deno.errors.NotFound, Deno.lstat(path)) : undefined;
     if (info !== undefined) bytes += occupiedBytes(info);
   }
-  return bytes;
-}
-
-/** {@link occupiedIn} the folder and every folder below it; 0 where there is none. */
-async function occupiedBelow(dir: string): Promise<number> {
-  const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(dir)));
-  if (entries === undefined) return 0;
-  let bytes = await ignore(Deno.errors.NotFound, occupiedIn(dir)) ?? 0;
-  for (const { name, isDirectory } of entries) if (isDirectory) bytes += await occupiedBelow(join(dir, name));
   return bytes;
 }
 
@@ -84,7 +82,7 @@ export async function cacheUsage(dir: string): Promise<CacheUsage> {
     return {
       dir,
       usedBytes: await occupiedIn(dir),
-      kernelBytes: await occupiedBelow(kernelCacheDir(dir)),
+      kernelBytes: await ignore(Deno.errors.NotFound, occupiedIn(kernelCacheDir(dir), true)) ?? 0,
       freeBytes: freeBlocks * blockSize,
       totalBytes: blocks * blockSize,
       outOfInodes: files > 0 && freeFiles === 0,
