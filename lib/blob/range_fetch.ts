@@ -79,8 +79,8 @@ export class RangeFetch implements RunningRequest {
     try {
       const bytes = await this.#read();
       const { awaited, others } = parted(this.#handOver());
-      this.#decodePart(awaited, bytes);
-      this.#decodePart(others, bytes);
+      this.#decode(awaited, bytes);
+      this.#decode(others, bytes);
     } catch (error) {
       this.events.failed(this.#handOver(), error);
     }
@@ -116,8 +116,8 @@ export class RangeFetch implements RunningRequest {
     if (awaited.length === 0 && !isPiece) return;
     const coming = incomplete < 0 ? [] : this.#flights.slice(incomplete);
     this.#flights = isPiece ? coming : [...others, ...coming];
-    this.#decodePart(awaited, bytes);
-    if (isPiece) this.#decodePart(others, bytes);
+    this.#decode(awaited, bytes);
+    if (isPiece) this.#decode(others, bytes);
   }
 
   /** What is left; what becomes of the request is nothing to it any more. */
@@ -127,25 +127,21 @@ export class RangeFetch implements RunningRequest {
     return flights;
   }
 
-  /** Decodes flights whose bytes are in `bytes`, which goes on to be used. */
-  #decodePart(flights: readonly Flight[], bytes: Uint8Array): void {
+  /** Begins to decode flights whose bytes are in `bytes`, which goes on to be used. */
+  #decode(flights: readonly Flight[], bytes: Uint8Array): void {
     if (flights.length === 0) return;
+    for (const flight of flights) flight.request = undefined;
     const places = flights.map((flight) => this.#place(flight));
     const start = Math.min(...places.map(({ start }) => start)), end = Math.max(...places.map(({ end }) => end));
     const { offset } = this.plan;
-    this.#decode(flights, bytes.subarray(start - offset, end - offset), start);
-  }
-
-  /** @param bytes of the blob from `offset` */
-  #decode(flights: readonly Flight[], bytes: Uint8Array, offset: number): void {
-    for (const flight of flights) flight.request = undefined;
-    const decoding = this.#decoded(flights, bytes, offset).catch((error) => this.events.failed(flights, error));
+    const decoding = this.#decoded(flights, bytes.subarray(start - offset, end - offset), start)
+      .catch((error) => this.events.failed(flights, error));
     const tracked = decoding.finally(() => this.#decoding.delete(tracked));
     this.#decoding.add(tracked);
   }
 
+  /** @param bytes of the blob from `offset` */
   async #decoded(flights: readonly Flight[], bytes: Uint8Array, offset: number): Promise<void> {
-    if (flights.length === 0) return;
     const { target, readiness, decoder, room } = this.parts;
     const rows = flights.flatMap((flight) => flight.rows);
     const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
