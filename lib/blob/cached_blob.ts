@@ -236,7 +236,7 @@ export class CachedBlob {
     const { parts, id, sources } = this;
     const onDisk = VerifiedDigests.descriptionIn(this.#paths.verified);
     if (onDisk !== undefined) this.#requireSame(description, onDisk);
-    parts.decoder.prepare();
+    parts.decoder.prepare(spec.descriptor.digester);
     const { descriptor, records, embeddedMeta, source, metaSource } = spec;
     const tableHome = metaSource ?? sources;
     const read = (offset: number, length: number) =>

@@ -19,6 +19,7 @@ import {
   type DecodeTarget,
   verifyChunks,
 } from "./chunk_decoder.ts";
+import type { Digester } from "../rafs/bootstrap.ts";
 import { prepareDigests } from "./codec.ts";
 import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
 
@@ -115,7 +116,7 @@ export class Decoder implements Disposable {
     priority: Priority,
   ): Promise<readonly ChunkFailure[]> {
     if (this.#isSmall(target, rows)) {
-      await prepareDigests();
+      await prepareDigests(target.digester);
       return decodeChunks(target, rows, stored, offset);
     }
     const { sent, transfer } = sendable(stored);
@@ -135,7 +136,7 @@ export class Decoder implements Disposable {
     offset: number,
   ): Promise<readonly ChunkFailure[]> {
     if (this.#isSmall(coding, rows)) {
-      await prepareDigests();
+      await prepareDigests(coding.digester);
       return verifyChunks(coding, rows, stored, offset);
     }
     const { sent, transfer } = sendable(stored);
@@ -146,15 +147,15 @@ export class Decoder implements Disposable {
   /** Checks chunks in the cache file: {@link checkChunks}. */
   async check(target: DecodeTarget, rows: readonly number[], priority: Priority): Promise<readonly ChunkFailure[]> {
     if (this.#isSmall(target, rows)) {
-      await prepareDigests();
+      await prepareDigests(target.digester);
       return checkChunks(target, rows);
     }
     return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
   }
 
-  /** Work is about to come: digests are made ready, and a first Worker starts, while its bytes are on their way. */
-  prepare(): void {
-    prepareDigests().catch((error) => log.debug("digests not prepared", { error: messageOf(error) }));
+  /** Work is about to come: its digests are made ready, and a first Worker starts, while its bytes are on their way. */
+  prepare(digester: Digester): void {
+    prepareDigests(digester).catch((error) => log.debug("digests not prepared", { error: messageOf(error) }));
     if (this.options.workers === 0 || this.#threads.size > 0) return;
     this.#turns.run("prefetch", async () => this.#rest(await this.#startThread())).catch((error) => {
       log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs one says so aloud

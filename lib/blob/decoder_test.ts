@@ -9,11 +9,11 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
 
 Deno.test("a first Worker starts before there is a job, and ends when none comes", async () => {
   using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
-  decoder.prepare();
+  decoder.prepare("blake3");
   while (decoder.threads === 0) await turn();
   while (decoder.threads > 0) await turn();
   using inline = new Decoder({ workers: 0, inlineBytes: 0, idleMs: 1 });
-  inline.prepare();
+  inline.prepare("blake3");
   await turn();
   assert.equal(inline.threads, 0);
 });

@@ -53,8 +53,8 @@ function placesDigest({ uncompressedOffset, uncompressedSize }: ChunkColumns): U
 }
 
 async function digestsOf(source: TableSource, columns: ChunkColumns): Promise<Uint8Array<ArrayBuffer>> {
-  await prepareDigests();
   const { digester } = source.descriptor;
+  await prepareDigests(digester);
   const chunks = new ChunkCutter(columns, (bytes) => digest(digester, bytes));
   const whole = createHash("sha256");
   const size = await source.size();
