@@ -46,7 +46,7 @@ export class LocalFsBackend implements Backend {
 class LocalBlob implements BlobSource {
   constructor(readonly description: string, private readonly candidates: readonly string[]) {}
 
-  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array> {
+  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
     throwIfAborted(options.signal);
     const { path, size } = await this.#find();
     const endsAt = (end: number) =>

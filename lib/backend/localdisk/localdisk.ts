@@ -58,7 +58,7 @@ class DiskBlob implements BlobSource {
     private readonly onDamage: (state: string) => void,
   ) {}
 
-  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array> {
+  async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array<ArrayBuffer>> {
     throwIfAborted(options.signal);
     using disk = await Disk.open(this.devicePath);
     const partition = await this.#find(disk);

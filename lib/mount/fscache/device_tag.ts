@@ -3,8 +3,8 @@
  * cached.
  *
  * Where chunks begin at blocks a device is the blob's address space, whatever part of it an image uses: its name is that
- * of the blob's copies. Where they are packed the places of chunks are a matter of which of them the image uses: the name is a digest
- * of these.
+ * of the blob's copies. Where they are packed the places of chunks are a matter of which of them the image uses: the name
+ * is a digest of these.
  *
  * @module
  */
