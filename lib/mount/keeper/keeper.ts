@@ -13,6 +13,10 @@
  * programs that read meanwhile wait. A keeper that dies while its daemon lives is replaced at once. The record is a JSON
  * file; it names the process by number, start time and boot, so that it is never mistaken for another.
  *
+ * However the daemon ends, no keeper is left that nobody knows of, as it would hold on to a connection that nobody
+ * serves. A new one waits until it is on record, and ends where the daemon does so before; the record names the one that
+ * it replaces, too, until the next is written.
+ *
  * The descriptors are not close-on-exec while the process is started: no other may be started at the same moment by
  * another thread of the daemon.
  *
@@ -34,15 +38,34 @@ const log = logger("mount", "keeper");
 export type Descriptors = ReadonlyMap<string, Fd>;
 
 const counting = v.pipe(v.number(), v.integer(), v.minValue(0));
-const Kept = v.object({
+const Named = v.object({
   pid: counting,
   /** Field 22 of /proc/PID/stat, clock ticks since boot. */
   startTime: v.string(),
+});
+type Named = v.InferOutput<typeof Named>;
+const Kept = v.object({
+  ...Named.entries,
   bootId: v.string(),
   /** Numbers in the keeper. */
   descriptors: v.array(v.tuple([v.string(), counting])),
+  /** The keeper that this one replaced; it may be alive only where the daemon died meanwhile. */
+  former: v.optional(Named),
 });
 type Kept = v.InferOutput<typeof Kept>;
+
+/**
+ * What a keeper does: waits for a line that says that it is on record ($0), and sleeps. Where the daemon dies instead,
+ * the record, one line of JSON, decides.
+ */
+const KEEPING = `
+if ! read -r told; then
+  read -r record <"$0" || exit
+  case $record in '{"pid":'$$,*) ;; *) exit ;; esac
+fi
+exec sleep infinity </dev/null
+`;
+const TOLD = new TextEncoder().encode("on record\n");
 
 /** Where the keeper of the FUSE session in `stateDir` is on record. */
 export function keeperPath(stateDir: string): string {
@@ -74,9 +97,10 @@ export class Keeper implements AsyncDisposable {
    * @throws {NydusGdError} "environment" when no process can be started
    */
   static async start(recordPath: string, descriptors: Descriptors): Promise<Keeper> {
+    endFormer(await readRecord(recordPath));
     using former = await findLiving(recordPath);
     const keeper = new Keeper(recordPath, descriptors);
-    await keeper.#spawn();
+    await keeper.#spawn(former?.kept);
     for (const [name, fd] of descriptors) storeDescriptor(name, fd);
     if (former !== undefined) kill(former.process);
     return keeper;
@@ -115,7 +139,9 @@ export class Keeper implements AsyncDisposable {
   static async discard(recordPath: string): Promise<void> {
     using living = await findLiving(recordPath);
     if (living !== undefined) kill(living.process);
-    for (const [name] of (await readRecord(recordPath))?.descriptors ?? []) forget(name);
+    const kept = await readRecord(recordPath);
+    endFormer(kept);
+    for (const [name] of kept?.descriptors ?? []) forget(name);
     await ignore(Deno.errors.NotFound, Deno.remove(recordPath));
   }
 
@@ -136,18 +162,26 @@ export class Keeper implements AsyncDisposable {
     await ignore(Deno.errors.NotFound, Deno.remove(this.recordPath));
   }
 
-  async #spawn(): Promise<void> {
+  /** @param former the keeper that is ended once the new one is on record */
+  async #spawn(former?: Named): Promise<void> {
     const child = this.#start();
     child.unref();
     this.#process = child;
-    this.#watching = this.#watch(child);
     const kept: Kept = {
       pid: child.pid,
       startTime: startTimeOf(child.pid) ?? "",
       bootId: bootId(),
       descriptors: Array.from(this.descriptors, ([name, fd]) => [name, fd.raw]),
+      ...former && { former: { pid: former.pid, startTime: former.startTime } },
     };
-    await writeJsonFile(this.recordPath, kept);
+    const stdin = child.stdin.getWriter();
+    try {
+      await writeJsonFile(this.recordPath, kept);
+      await ignore(Error, stdin.write(TOLD)); // one that died is replaced like any other
+    } finally {
+      await ignore(Error, stdin.close());
+    }
+    this.#watching = this.#watch(child);
   }
 
   #start(): Deno.ChildProcess {
@@ -155,8 +189,8 @@ export class Keeper implements AsyncDisposable {
     for (const fd of fds) fd.setCloseOnExec(false);
     try {
       // its own session: what ends the daemon's terminal or process group does not end it
-      const silent = { stdin: "null", stdout: "null", stderr: "null" } as const;
-      return new Deno.Command("sleep", { args: ["infinity"], cwd: "/", detached: true, ...silent }).spawn();
+      const options = { cwd: "/", detached: true, stdin: "piped", stdout: "null", stderr: "null" } as const;
+      return new Deno.Command("sh", { args: ["-c", KEEPING, this.recordPath], ...options }).spawn();
     } catch (error) {
       throw new NydusGdError("environment", `Cannot start keeper: ${messageOf(error)}`, { cause: error });
     } finally {
@@ -218,7 +252,12 @@ async function readRecord(recordPath: string): Promise<Kept | undefined> {
 async function findLiving(recordPath: string): Promise<Living | undefined> {
   const kept = await readRecord(recordPath);
   if (kept?.bootId !== bootId()) return undefined;
-  const { pid, startTime } = kept;
+  const process = openProcess(kept);
+  return process && new Living(kept, process);
+}
+
+/** Undefined where it has ended. */
+function openProcess({ pid, startTime }: Named): Fd | undefined {
   let process: Fd;
   try {
     process = pidfdOpen(pid);
@@ -227,9 +266,16 @@ async function findLiving(recordPath: string): Promise<Living | undefined> {
     throw error;
   }
   // asked after the descriptor is there: a process that took the number over would show its own time
-  if (startTimeOf(pid) === startTime) return new Living(kept, process);
+  if (startTimeOf(pid) === startTime) return process;
   process[Symbol.dispose]();
   return undefined;
+}
+
+/** Ends the keeper that `kept` replaced, which a daemon that died in between has left. */
+function endFormer(kept: Kept | undefined): void {
+  if (kept?.former === undefined || kept.bootId !== bootId()) return;
+  using process = openProcess(kept.former);
+  if (process !== undefined) kill(process);
 }
 
 function kill(process: Fd): void {

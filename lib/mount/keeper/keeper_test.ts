@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { KeepingProcess, KEPT } from "../../../tests/support/keeping_process.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { Keeper } from "./keeper.ts";
+
+Deno.test("a keeper goes on when its daemon is killed, until it is discarded", async () => {
+  using temp = TempDir.make();
+  const record = temp.join("keeper.json");
+  const daemon = new KeepingProcess(record);
+  await daemon.started();
+  const pid = await daemon.keeperPid();
+  await daemon.kill();
+  assert.equal(await Keeper.pidOf(record), pid);
+  dispose(await Keeper.take(record));
+  await Keeper.discard(record);
+  await daemon.ended();
+});
+
+Deno.test("a keeper whose daemon is killed before it is on record ends", async () => {
+  using temp = TempDir.make();
+  const record = await unwritable(temp);
+  const daemon = new KeepingProcess(record);
+  await daemon.keeperPid();
+  await daemon.kill();
+  await daemon.ended();
+});
+
+Deno.test("a keeper goes on when its daemon is killed before it could say that it is on record", async () => {
+  using temp = TempDir.make();
+  const record = await unwritable(temp);
+  const daemon = new KeepingProcess(record);
+  const pid = await daemon.keeperPid();
+  const bootId = Deno.readTextFileSync("/proc/sys/kernel/random/boot_id").trim();
+  const startTime = Deno.readTextFileSync(`/proc/${pid}/stat`).split(" ")[21];
+  Deno.writeTextFileSync(record, `${JSON.stringify({ pid, startTime, bootId, descriptors: [[KEPT, 1]] })}\n`);
+  await daemon.kill();
+  while (Deno.readTextFileSync(`/proc/${pid}/comm`) !== "sleep\n") {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await Keeper.discard(record);
+  await daemon.ended();
+});
+
+Deno.test("a keeper that cannot be put on record ends", async () => {
+  using temp = TempDir.make();
+  const daemon = new KeepingProcess(temp.join("missing/keeper.json"));
+  await daemon.ended();
+});
+
+Deno.test("a keeper that was to be replaced ends with the one that replaced it", async () => {
+  using temp = TempDir.make();
+  const records = [temp.join("former.json"), temp.join("keeper.json")] as const;
+  const daemons = records.map((record) => new KeepingProcess(record));
+  for (const daemon of daemons) await daemon.started();
+  for (const daemon of daemons) await daemon.kill();
+  const [former, kept] = records.map((record) => JSON.parse(Deno.readTextFileSync(record)));
+  Deno.writeTextFileSync(records[1], JSON.stringify({ ...kept, former }));
+  await Keeper.discard(records[1]);
+  for (const daemon of daemons) await daemon.ended();
+});
+
+/** A record that is never written: whoever tries waits. */
+async function unwritable(temp: TempDir): Promise<string> {
+  const record = temp.join("keeper.json");
+  const { success } = await new Deno.Command("mkfifo", { args: [`${record}.tmp`] }).output();
+  assert.ok(success);
+  return record;
+}
+
+function dispose(taken: Map<string, Fd> | undefined): void {
+  assert.deepEqual([...taken?.keys() ?? []], [KEPT]);
+  for (const fd of taken?.values() ?? []) fd[Symbol.dispose]();
+}

@@ -1,0 +1,69 @@
+/**
+ * A process that starts a keeper of its own standard output, to be killed at some instant of that.
+ *
+ * Whoever reads its output sees the end of it once both are gone.
+ *
+ * @module
+ */
+import { Fd } from "../../ffi/fd.ts";
+import { Keeper } from "../../lib/mount/keeper/keeper.ts";
+
+/** Name of the kept descriptor. */
+export const KEPT = "output";
+const STARTED = "started\n";
+
+/** The process. */
+export class KeepingProcess {
+  readonly #child: Deno.ChildProcess;
+  readonly #output: ReadableStreamDefaultReader<Uint8Array>;
+
+  /** @param recordPath where the keeper is put on record; one that waits at `<recordPath>.tmp` is not on it yet */
+  constructor(recordPath: string) {
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, recordPath],
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    this.#output = this.#child.stdout.getReader();
+  }
+
+  /** Waits until the keeper is on record. */
+  async started(): Promise<void> {
+    const { value } = await this.#output.read();
+    if (new TextDecoder().decode(value) !== STARTED) throw new Error("Cannot start keeper: see above");
+  }
+
+  /** The keeper's number, as soon as there is such a process. */
+  async keeperPid(): Promise<number> {
+    while (true) {
+      const [pid] = Deno.readTextFileSync(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`).split(" ");
+      if (pid) return Number(pid);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+
+  /** Ends this process, and not its keeper. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.status;
+  }
+
+  /** Waits until this process and all of its keepers are gone. @throws {Error} when one goes on */
+  async ended(): Promise<void> {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(new Error("a keeper is left behind")), 60_000);
+    try {
+      while (!(await Promise.race([this.#output.read(), late.promise])).done);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+if (import.meta.main) {
+  const [recordPath] = Deno.args;
+  using output = Fd.own(1).duplicate();
+  await Keeper.start(String(recordPath), new Map([[KEPT, output]]));
+  Deno.stdout.writeSync(new TextEncoder().encode(STARTED));
+  await new Promise((resolve) => setTimeout(resolve, 1e9));
+}
