@@ -1,7 +1,7 @@
 /**
  * What programs see of a server that is killed at random instants, by each data path: nothing but a pause.
  *
- * NYDUS_GD_TAKEOVER_ROUNDS says how often the server is killed in each test: 10, and 300 in `sh scripts/test.sh stress`;
+ * NYDUS_GD_TAKEOVER_ROUNDS says how often the server is killed in each test: 30, and 300 in `sh scripts/test.sh stress`;
  * NYDUS_GD_TAKEOVER_READERS how many programs read: 8.
  */
 import { deepEqual, ok } from "node:assert/strict";
@@ -11,7 +11,7 @@ import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
-const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "10");
+const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "30");
 const READERS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_READERS") ?? "8");
 /** A server lives at most this long: it dies while it starts, takes over, or serves. */
 const LONGEST_LIFE_MS = 1_000;
