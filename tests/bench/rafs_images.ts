@@ -1,12 +1,13 @@
 /**
  * The workloads as lazy images, made once by our own writer and by nydus-image, and pushed beside the ordinary ones.
  *
- * | builder     | repository           | chunks  | blobs             |
- * | ----------- | -------------------- | ------- | ----------------- |
- * | nydus-gd    | bench/NAME-nydus-gd  | default | one               |
- * | nydus-image | bench/NAME-nydus-image | 1 MiB | one for each layer |
+ * | builder                     | repository             | chunks  | blobs                            |
+ * | --------------------------- | ---------------------- | ------- | -------------------------------- |
+ * | nydus-gd                    | bench/NAME-nydus-gd    | default | one                              |
+ * | nydus-gd `--optimize-run`   | bench/NAME-optimized   | default | one for each layer, and a start's |
+ * | nydus-image                 | bench/NAME-nydus-image | 1 MiB   | one for each layer               |
  *
- * Both are RAFS v6 and zstd. The second is what nydusify makes of an image by its defaults.
+ * All are RAFS v6 and zstd. The last is what nydusify makes of an image by its defaults.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import { createHash } from "node:crypto";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { bootstrapLayerTar, buildImage } from "../../lib/image/image_builder.ts";
 import { convertToFolder, fromTar } from "../../lib/image/convert/convert_tree.ts";
+import { shellWords } from "../support/shell_words.ts";
 import { output, versionOf } from "./programs.ts";
 import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
 
@@ -49,6 +51,26 @@ export async function rafsImage(workloads: Workloads, name: WorkloadName, builde
   await push(workloads.registry.host, repository, part, WORKLOADS[name]);
   await Deno.rename(part, dir);
   return image;
+}
+
+/**
+ * The workload converted by the executable, which runs it once; made if it is not there.
+ *
+ * @returns its repository
+ */
+export async function optimizedImage(
+  { registry }: Workloads,
+  name: WorkloadName,
+  program: string,
+): Promise<string> {
+  const repository = `bench/${name}-optimized`;
+  const [source, target] = [`${registry.host}/bench/${name}`, `${registry.host}/${repository}`];
+  const { ok, body } = await fetch(`http://${registry.host}/v2/${repository}/manifests/latest`, {
+    headers: { accept: "application/vnd.oci.image.index.v1+json" },
+  });
+  await body?.cancel();
+  if (!ok) await output(program, ["convert", "--optimize-run", shellWords(WORKLOADS[name]), source, target]);
+  return repository;
 }
 
 /**

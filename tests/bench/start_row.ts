@@ -1,13 +1,13 @@
 /**
  * Row `start`: from `docker pull` to the container's first line, over slow links: all of the image on overlay2 first, or
- * lazily.
+ * lazily, converted by default and with a look at what a start reads.
  *
  * @module
  */
 import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
 import { type ColdStart, coldStart } from "./cold_start.ts";
 import { versionOf } from "./programs.ts";
-import { rafsImage } from "./rafs_images.ts";
+import { optimizedImage, rafsImage } from "./rafs_images.ts";
 import type { Figure } from "./report.ts";
 import { type Bench, inTurn, type System, valuesOf } from "./row.ts";
 import { slowLink, workloadRow } from "./workload_row.ts";
@@ -29,6 +29,7 @@ async function startOver(bench: Bench, workloads: Workloads, name: WorkloadName,
   await using link = slowLink(workloads, MBps);
   const common = { link, command: WORKLOADS[name] };
   const own = await rafsImage(workloads, name, "nydus-gd");
+  const optimized = await optimizedImage(workloads, name, bench.program);
   const systems: System<ColdStart>[] = [
     {
       name: "overlay2",
@@ -37,6 +38,10 @@ async function startOver(bench: Bench, workloads: Workloads, name: WorkloadName,
     {
       name: "nydus-gd",
       measure: () => coldStart(bench, { ...common, driver: DRIVER_NAME, repository: own.repository }),
+    },
+    {
+      name: "nydus-gd, --optimize-run",
+      measure: () => coldStart(bench, { ...common, driver: DRIVER_NAME, repository: optimized }),
     },
   ];
   if (await versionOf("nydus-image") !== undefined) {

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { testCases } from "../../../scripts/junit.ts";
 import { ignore } from "../../../lib/base/errors.ts";
 import type { FsDriver } from "../../../lib/mount/choose.ts";
+import { shellWords } from "../shell_words.ts";
 import type { KernelSeries } from "./kernel.ts";
 import type { VirtualMachine } from "./virtual_machine.ts";
 
@@ -32,15 +33,12 @@ export const DATA_PATHS_OF: Readonly<Record<KernelSeries, readonly [FsDriver, ..
 
 /** A script for the machine that becomes `deno WORDS` in the repository. */
 export function denoScript(words: readonly string[], env: Readonly<Record<string, string>> = {}): string {
-  const settings = Object.entries({ ...ENV, ...env }).map(([name, value]) => `export ${name}=${quoted(value)}`);
-  const command = [Deno.execPath(), ...words].map(quoted).join(" ");
-  return [`mkdir -p ${ENV.TMPDIR} ${ENV.XDG_CACHE_HOME}`, `cd ${quoted(ROOT)}`, ...settings, `exec ${command}`].join(
-    "\n",
-  );
-}
-
-function quoted(word: string): string {
-  return `'${word.replaceAll("'", `'\\''`)}'`;
+  const settings = Object.entries({ ...ENV, ...env }).map(([name, value]) => `export ${name}=${shellWords([value])}`);
+  const command = shellWords([Deno.execPath(), ...words]);
+  return [`mkdir -p ${ENV.TMPDIR} ${ENV.XDG_CACHE_HOME}`, `cd ${shellWords([ROOT])}`, ...settings, `exec ${command}`]
+    .join(
+      "\n",
+    );
 }
 
 /** How `deno run` runs in a machine. */
