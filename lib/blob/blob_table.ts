@@ -4,8 +4,8 @@
  * v6: the compression info of the blob (`.blob.meta`), cached in nydusd's form once it was read, and the digests of the
  * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. TARFS: the tar itself (tar_digests.ts). What comes
  * from outside the bootstrap is not covered by its digest, so it is only believed where parser and bootstrap agree with it:
- * a cached table that does not fit is fetched again, a fetched one that does not fit is an error. The data are checked
- * against digests in any case.
+ * a cached table that does not fit is fetched again, a fetched one that does not fit is an error. One that led to wrong
+ * bytes is used only where no other can be had (doubtful_table.ts). The data are checked against digests in any case.
  *
  * @module
  */
@@ -30,6 +30,7 @@ import { BLOB_FEATURE, has } from "../rafs/flags.ts";
 import { readToc, SECTION } from "../rafs/toc.ts";
 import { decryptXts } from "./aes_xts.ts";
 import { decompressInto } from "./codec.ts";
+import { freshOr } from "./doubtful_table.ts";
 import { addTarDigests } from "./tar_digests.ts";
 
 const log = logger("blob");
@@ -41,22 +42,30 @@ export interface TableSource {
   records(): Iterable<Readonly<ChunkRecord>>;
   /** `.blob.meta` that came with the image: as in the blob, or as in the cache. */
   readonly embeddedMeta?: Uint8Array;
-  /** A range of the blob that has the compression info. */
-  read(offset: number, length: number): Promise<Uint8Array>;
-  /** Bytes of all of that blob. */
-  size(): Promise<number>;
+  /** A range of the blob that has the compression info. @param signal ends the read before {@link signal} does */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Bytes of all of that blob. @param signal as for {@link read} */
+  size(signal?: AbortSignal): Promise<number>;
+  /** Nobody wants the table any more. */
+  readonly signal?: AbortSignal;
 }
 
 /** The place of `.blob.meta` in the cache. */
 export interface TableCache {
   readonly path: string;
-  /** Stores it in the background. What cannot be stored is fetched again. */
+  /** Of one that led to wrong bytes. */
+  readonly doubtfulPath: string;
+  /** Stores it in the background, in the place of one in doubt. What cannot be stored is fetched again. */
   keep(content: Uint8Array): void;
 }
 
 interface Meta {
   readonly ci: Uint8Array;
   readonly header: Uint8Array;
+}
+
+interface Parsed extends Meta {
+  readonly columns: ChunkColumns;
 }
 
 /**
@@ -74,24 +83,31 @@ export async function loadChunkTable(source: TableSource, cache: TableCache | un
     if (has(descriptor.features, BLOB_FEATURE.tarfs)) await addTarDigests(source, columns, cache);
     return columns;
   }
-  const cached = cache && readMetaFile(cache.path, cacheMetaSize(meta.uncompressedSize));
-  if (cached !== undefined) {
-    const columns = tryParse(source, "cached", () => splitCacheBlobMeta(descriptor, cached));
-    if (columns !== undefined) return await withDigests(source, columns);
+  return await withDigests(source, await metaColumns(source, meta, cache));
+}
+
+/** The table of a blob's compression info. */
+async function metaColumns(
+  source: TableSource,
+  meta: BlobMetaLocation,
+  cache: TableCache | undefined,
+): Promise<ChunkColumns> {
+  const cached = cache && tryParse(source, "cached", readCached(source, meta, cache.path));
+  if (cached !== undefined) return cached.columns;
+  const doubtful = cache && tryParse(source, "doubtful", readCached(source, meta, cache.doubtfulPath));
+  const embedded = tryParse(source, "embedded", readEmbedded(source, meta));
+  if (embedded !== undefined && doubtful === undefined) {
+    store(cache, embedded);
+    return embedded.columns;
   }
-  const { embeddedMeta } = source;
-  if (embeddedMeta !== undefined) {
-    const split = () => splitEmbedded(descriptor, meta, embeddedMeta);
-    const columns = tryParse(source, "embedded", split);
-    if (columns !== undefined) {
-      store(cache, split());
-      return await withDigests(source, columns);
-    }
-  }
-  const fetched = await fetchMeta(source, meta);
-  const columns = parse(source, fetched);
-  store(cache, fetched);
-  return await withDigests(source, columns);
+  const fetch = async (from: TableSource) => {
+    const fetched = parse(from, await fetchMeta(from, meta));
+    store(cache, fetched);
+    return fetched.columns;
+  };
+  return doubtful === undefined
+    ? await fetch(source)
+    : await freshOr(source, fetch, () => (embedded ?? doubtful).columns);
 }
 
 /** A `.blob.meta` file, if it is one of that size: another cannot be right, and is not read at all. */
@@ -111,16 +127,17 @@ export function readMetaFile(path: string, sizeBytes: number): Uint8Array | unde
   return undefined;
 }
 
-function parse(source: TableSource, { ci, header }: Meta): ChunkColumns {
+function parse(source: TableSource, meta: Meta): Parsed {
   const { descriptor } = source;
-  const columns = parseBlobMeta(descriptor, ci, header);
+  const columns = parseBlobMeta(descriptor, meta.ci, meta.header);
   applyDigests(columns, descriptor.index, source.records());
-  return columns;
+  return { ...meta, columns };
 }
 
-function tryParse(source: TableSource, kind: string, split: () => Meta): ChunkColumns | undefined {
+function tryParse(source: TableSource, kind: string, read: () => Meta | undefined): Parsed | undefined {
   try {
-    return parse(source, split());
+    const meta = read();
+    return meta && parse(source, meta);
   } catch (error) {
     if (!(error instanceof RafsError) || error.code === "unsupported") throw error;
     log.warn("blob meta not used", { blob: source.id, kind, reason: messageOf(error) });
@@ -128,9 +145,23 @@ function tryParse(source: TableSource, kind: string, split: () => Meta): ChunkCo
   }
 }
 
-function splitEmbedded(descriptor: BlobDescriptor, meta: BlobMetaLocation, bytes: Uint8Array): Meta {
-  if (bytes.length === cacheMetaSize(meta.uncompressedSize)) return splitCacheBlobMeta(descriptor, bytes);
-  return openMeta(descriptor, meta, bytes);
+/** Reads a file of the cache. */
+function readCached({ descriptor }: TableSource, meta: BlobMetaLocation, path: string): () => Meta | undefined {
+  return () => {
+    const bytes = readMetaFile(path, cacheMetaSize(meta.uncompressedSize));
+    return bytes && splitCacheBlobMeta(descriptor, bytes);
+  };
+}
+
+/** Reads what came with the image. */
+function readEmbedded(
+  { descriptor, embeddedMeta: bytes }: TableSource,
+  meta: BlobMetaLocation,
+): () => Meta | undefined {
+  return () => {
+    if (bytes?.length === cacheMetaSize(meta.uncompressedSize)) return splitCacheBlobMeta(descriptor, bytes);
+    return bytes && openMeta(descriptor, meta, bytes);
+  };
 }
 
 async function fetchMeta(source: TableSource, meta: BlobMetaLocation): Promise<Meta> {

@@ -6,6 +6,7 @@
  * | `<name>.blob.data` | plain chunks at their uncompressed offsets, sparse, of the size of the blob's address space |
  * | `<name>.blob.data.chunk_map` | chunk_map.ts |
  * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
+ * | `<name>.blob.meta.doubtful` | one that led to wrong bytes, for when no other can be had; not nydusd's |
  * | `<name>.blob.verified` | verified.ts; not nydusd's |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
  * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
@@ -42,6 +43,7 @@ const SUFFIX = {
   data: ".blob.data",
   chunkMap: ".blob.data.chunk_map",
   meta: ".blob.meta",
+  doubtfulMeta: ".blob.meta.doubtful",
   verified: ".blob.verified",
   setAside: ".set-aside",
 } as const;
@@ -62,6 +64,8 @@ export interface BlobPaths {
   readonly data: string;
   readonly chunkMap: string;
   readonly meta: string;
+  /** A chunk table that is in doubt: blob_table.ts. */
+  readonly doubtfulMeta: string;
   readonly verified: string;
 }
 
@@ -79,7 +83,13 @@ export function blobPaths(dir: string, name: string): BlobPaths {
     );
   }
   const at = (suffix: string) => join(dir, name + suffix);
-  return { data: at(SUFFIX.data), chunkMap: at(SUFFIX.chunkMap), meta: at(SUFFIX.meta), verified: at(SUFFIX.verified) };
+  return {
+    data: at(SUFFIX.data),
+    chunkMap: at(SUFFIX.chunkMap),
+    meta: at(SUFFIX.meta),
+    doubtfulMeta: at(SUFFIX.doubtfulMeta),
+    verified: at(SUFFIX.verified),
+  };
 }
 
 /** Of files that are written beside the one that they replace. */
@@ -98,7 +108,8 @@ export interface BlobFileName {
 export function blobFileOf(fileName: string): BlobFileName | undefined {
   const isLeftOver = fileName.endsWith(ASIDE) || fileName.endsWith(SUFFIX.setAside);
   const file = isLeftOver ? fileName.slice(0, fileName.lastIndexOf(".")) : fileName;
-  const suffix = [SUFFIX.chunkMap, SUFFIX.data, SUFFIX.meta, SUFFIX.verified].find((each) => file.endsWith(each));
+  const { setAside: _, ...suffixes } = SUFFIX;
+  const suffix = Object.values(suffixes).find((each) => file.endsWith(each));
   const name = suffix === undefined ? "" : file.slice(0, -suffix.length);
   return isName(name) ? { name, isLeftOver, tellsUse: suffix === SUFFIX.chunkMap } : undefined;
 }
@@ -204,10 +215,10 @@ export class CacheFolder implements Disposable {
    * Removes the files of a blob that nobody has open. What vouches for its chunks is gone for good before its data go: a
    * reboot in between finds data without a claim, never a claim without data.
    */
-  async removeBlob({ verified, chunkMap, data, meta }: BlobPaths): Promise<void> {
+  async removeBlob({ verified, chunkMap, data, meta, doubtfulMeta }: BlobPaths): Promise<void> {
     for (const path of [verified, chunkMap]) await ignore(Deno.errors.NotFound, Deno.remove(path));
     await this.sync();
-    for (const path of [data, meta]) await ignore(Deno.errors.NotFound, Deno.remove(path));
+    for (const path of [data, meta, doubtfulMeta]) await ignore(Deno.errors.NotFound, Deno.remove(path));
   }
 
   [Symbol.dispose](): void {

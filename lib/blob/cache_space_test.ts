@@ -119,6 +119,7 @@ Deno.test("collecting frees what is not wanted and what was left over, tells it,
     for (const id of ["a", "b", "c"]) await fill(cache, id);
     const left = ["x.blob.meta.tmp", "a.blob.data.set-aside"], others = ["notes.txt", "a.blob.toc", "a b.blob.data"];
     for (const name of [...left, ...others]) await Deno.writeTextFile(`${dir}/${name}`, "x");
+    await Deno.writeTextFile(blobPaths(dir, "a").doubtfulMeta, "x");
     const { blob } = await open(cache, "b");
     const wanted = await ownersOf("c");
     const options = { isWanted: (owner: string) => wanted.includes(owner) };
@@ -130,6 +131,7 @@ Deno.test("collecting frees what is not wanted and what was left over, tells it,
     assert.deepEqual(done.leftOvers.map(({ path }) => path).sort(), left.map((name) => `${dir}/${name}`).sort());
     assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
     for (const name of others) assert.ok(Deno.statSync(`${dir}/${name}`).isFile);
+    assert.throws(() => Deno.statSync(blobPaths(dir, "a").doubtfulMeta), Deno.errors.NotFound);
     assert.deepEqual((await cache.collect({ isWanted: () => true, dryRun: false })).leftOvers, []);
     await cache.release(blob);
   }));

@@ -9,7 +9,7 @@
  */
 import type { BlobSource } from "../backend/blob_source.ts";
 import { throwIfAborted } from "../base/abort.ts";
-import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
+import { hasCode, ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import { type BlobDescriptor, type ChunkRecord, RafsError } from "../rafs/bootstrap.ts";
 import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
@@ -239,20 +239,21 @@ export class CachedBlob {
     parts.decoder.prepare(spec.descriptor.digester);
     const { descriptor, records, embeddedMeta, source, metaSource } = spec;
     const tableHome = metaSource ?? sources;
-    const read = (offset: number, length: number) =>
+    const read = (offset: number, length: number, soon = signal) =>
       parts.queue.run("on-demand", () =>
         parts.link.timed((progress) => {
           const onProgress = (_: Uint8Array, filled: number) => progress(filled);
-          return tableHome.read(offset, length, { priority: "on-demand", signal, onProgress });
+          return tableHome.read(offset, length, { priority: "on-demand", signal: soon, onProgress });
         }));
+    const size = (soon = signal) => (metaSource ?? source).size(soon);
     const recordsNow = () => {
       throwIfAborted(signal);
       return records();
     };
-    const tableSource = { id, descriptor, records: recordsNow, read, size: () => (metaSource ?? source).size(signal) };
+    const tableSource = { id, descriptor, records: recordsNow, read, size, signal };
     const loaded = await loadChunkTable(
       embeddedMeta === undefined ? tableSource : { ...tableSource, embeddedMeta },
-      { path: this.#paths.meta, keep: (content) => this.#keep(content) },
+      { path: this.#paths.meta, doubtfulPath: this.#paths.doubtfulMeta, keep: (content) => this.#keep(content) },
     );
     const { digester, compressor, cipher } = descriptor;
     const dataSize = cacheSizes(descriptor, loaded).data;
@@ -321,22 +322,30 @@ export class CachedBlob {
   }
 
   /**
-   * A wrong chunk may be the fault of the chunk table, which no digest covers. It is not kept, so that the next open
-   * fetches it anew.
+   * A wrong chunk may be the fault of the chunk table, which no digest covers, or of the data. The table is set aside, so
+   * that the next open fetches it anew, and has this one where it cannot.
    */
   #onCorrupt(row: number): void {
     if (this.#corruptChunks++ > 0) return;
     log.warn("chunk is corrupt at its source", { blob: this.id, chunk: row, sources: this.sources.descriptions });
-    const { meta } = this.#paths;
-    this.#keeping = Promise.resolve(this.#keeping).then(() => Deno.remove(meta)).catch((error) => {
-      if (!(error instanceof Deno.errors.NotFound)) log.warn("blob meta not removed", { blob: this.id, error });
+    const { meta, doubtfulMeta } = this.#paths;
+    this.#keeping = Promise.resolve(this.#keeping).then(() => Deno.rename(meta, doubtfulMeta)).catch((error) => {
+      if (error instanceof Deno.errors.NotFound) return; // it came from elsewhere, or is set aside already
+      log.warn("blob meta not set aside", { path: meta, error: messageOf(error) });
     });
   }
 
-  /** Stores the chunk table. A reader does not wait for the disk; a table that cannot be stored is fetched again. */
+  /**
+   * Stores the chunk table, in the place of one in doubt. A reader does not wait for the disk; a table that cannot be
+   * stored is fetched again.
+   */
   #keep(content: Uint8Array): void {
-    const { meta } = this.#paths;
-    this.#keeping = this.parts.folder.replace(meta, content).catch((error) => {
+    const { meta, doubtfulMeta } = this.#paths;
+    const keep = async () => {
+      await this.parts.folder.replace(meta, content);
+      await ignore(Deno.errors.NotFound, Deno.remove(doubtfulMeta));
+    };
+    this.#keeping = keep().catch((error) => {
       log.warn("blob meta not cached", { path: meta, error: messageOf(error) });
     });
   }

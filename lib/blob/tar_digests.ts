@@ -17,6 +17,7 @@ import { NydusGdError } from "../base/errors.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
 import { readMetaFile, type TableCache, type TableSource } from "./blob_table.ts";
 import { digest, prepareDigests } from "./codec.ts";
+import { freshOr } from "./doubtful_table.ts";
 
 /** Bytes that are read at once. */
 const PIECE_BYTES = 4 << 20;
@@ -37,14 +38,18 @@ export async function addTarDigests(
     throw new NydusGdError("unsupported", `Cannot read blob ${source.id}: ${state}`);
   }
   const places = placesDigest(columns);
-  const kept = cache && readMetaFile(cache.path, DIGEST_SIZE * (1 + columns.count));
-  if (kept !== undefined && equalBytes(kept.subarray(0, DIGEST_SIZE), places)) {
-    columns.digests.set(kept.subarray(DIGEST_SIZE));
-    return;
-  }
-  const digests = await digestsOf(source, columns);
-  columns.digests.set(digests);
-  cache?.keep(concatenate([places, digests]));
+  const keptIn = (path: string) => {
+    const kept = readMetaFile(path, DIGEST_SIZE * (1 + columns.count));
+    return kept && equalBytes(kept.subarray(0, DIGEST_SIZE), places) ? kept.subarray(DIGEST_SIZE) : undefined;
+  };
+  const take = async (from: TableSource) => {
+    const digests = await digestsOf(from, columns);
+    cache?.keep(concatenate([places, digests]));
+    return digests;
+  };
+  const known = cache && keptIn(cache.path);
+  const doubtful = known ?? (cache && keptIn(cache.doubtfulPath));
+  columns.digests.set(known ?? (doubtful ? await freshOr(source, take, () => doubtful) : await take(source)));
 }
 
 /** Two images may cut one tar differently. */

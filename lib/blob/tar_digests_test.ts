@@ -5,6 +5,7 @@ import { hasCode } from "../base/errors.ts";
 import type { BlobDescriptor } from "../rafs/bootstrap.ts";
 import { allocateChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
 import type { TableCache, TableSource } from "./blob_table.ts";
+import { blobPaths } from "./cache_files.ts";
 import { addTarDigests } from "./tar_digests.ts";
 
 const TAR = new Uint8Array(randomBytes(9 << 20));
@@ -41,8 +42,8 @@ function sourceOf(tar: Uint8Array, id = ID): TableSource & { reads: number } {
 }
 
 function cacheIn(temp: TempDir): TableCache {
-  const path = temp.join("x.blob.meta");
-  return { path, keep: (content) => Deno.writeFileSync(path, content) };
+  const { meta: path, doubtfulMeta: doubtfulPath } = blobPaths(temp.path, "x");
+  return { path, doubtfulPath, keep: (content) => Deno.writeFileSync(path, content) };
 }
 
 Deno.test("chunks of a tar get their digests when all of it is what its name says, once", async () => {
@@ -75,6 +76,22 @@ Deno.test("a tar with one wrong byte, wherever, gives no digest at all", async (
     assert.ok(columns.digests.every((byte) => byte === 0));
     assert.deepEqual([...Deno.readDirSync(temp.path)], []);
   }
+});
+
+Deno.test("digests in doubt are taken anew, and used where the tar is another by now", async () => {
+  using temp = TempDir.make();
+  const cache = cacheIn(temp);
+  const expected = columnsOf(PLACES);
+  await addTarDigests(sourceOf(TAR), expected, cache);
+  for (const tar of [TAR.with(700, (TAR[700] as number) ^ 1), TAR]) {
+    Deno.renameSync(cache.path, cache.doubtfulPath);
+    const columns = columnsOf(PLACES);
+    const source = sourceOf(tar);
+    await addTarDigests(source, columns, cache);
+    assert.deepEqual([columns.digests, source.reads], [expected.digests, 3]);
+    if (tar !== TAR) Deno.renameSync(cache.doubtfulPath, cache.path);
+  }
+  assert.ok(Deno.statSync(cache.path).isFile);
 });
 
 Deno.test("a tar whose name is no digest is refused: nothing vouches for it", async () => {
