@@ -258,6 +258,8 @@ export class BlobFiles implements Disposable {
     readonly dataSize: number,
     readonly map: ChunkMap,
     readonly verified: VerifiedDigests,
+    /** One bit a chunk: what {@link verified} said when it was opened. */
+    readonly verifiedBits: Uint8Array<ArrayBuffer>,
   ) {}
 
   /**
@@ -275,12 +277,13 @@ export class BlobFiles implements Disposable {
     const verified = stack.use(
       await VerifiedDigests.open(paths.verified, { ...about, data: data.identity(), changedNs: data.changedNs() }),
     );
-    if (verified.contradicts(columns, dataSize)) {
+    const verifiedBits = verified.matching(columns, dataSize);
+    if (verifiedBits === undefined) {
       throw new DescriptionConflict(id, "chunks", "its files are of an image that has other chunks in it");
     }
     if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
     stack.move();
-    return new BlobFiles(folder, data, dataSize, map, verified);
+    return new BlobFiles(folder, data, dataSize, map, verified, verifiedBits);
   }
 
   /**

@@ -309,7 +309,7 @@ export class CachedBlob {
     const change = (work: (columns: ChunkColumns) => void) => table === undefined ? work(columns) : table.change(work);
     if (descriptor.meta !== undefined) return change((own) => addDigests(own, descriptor, records()));
     const more = chunkColumnsFromRecords(descriptor, records());
-    if (files.verified.contradicts(more, files.dataSize)) {
+    if (files.verified.matching(more, files.dataSize) === undefined) {
       throw new RafsError("Cannot add chunks: others were in their places");
     }
     change((own) => addRows(this.id, own, more, files.data.sizeBytes));

@@ -58,10 +58,9 @@ export class Readiness {
     private readonly columns: ChunkColumns,
     private readonly options: FlushOptions | undefined,
   ) {
+    const { map, verifiedBits } = files;
     this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
-    for (const row of files.verified.matching(columns)) {
-      if (hasBit(files.map.bits, row)) setBit(this.ready, row);
-    }
+    for (let i = 0; i < this.ready.length; i++) this.ready[i] = (map.bits[i] as number) & (verifiedBits[i] as number);
     this.#recorded = Uint8Array.from(this.ready);
   }
 

@@ -14,7 +14,7 @@
  * and checked when they are next needed. What the disk itself loses or turns is not seen.
  *
  * A description of the same blob that has a chunk elsewhere would write over what was checked: it is not let in, see
- * {@link VerifiedDigests.contradicts}.
+ * {@link VerifiedDigests.matching}.
  *
  * @module
  */
@@ -25,6 +25,7 @@ import { equalBytes } from "../base/bytes.ts";
 import { DIGESTER, type Digester } from "../rafs/bootstrap.ts";
 import { isDigestKnown } from "../rafs/chunk_digests.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../rafs/chunk_table.ts";
+import { bitmapSize, setBit } from "./bits.ts";
 import { DESCRIPTION_LENGTH } from "./blob_names.ts";
 import { CacheFile, type FileIdentity } from "./cache_file.ts";
 import { PlaceIndex } from "./chunk_index.ts";
@@ -108,30 +109,27 @@ export class VerifiedDigests implements Disposable {
     }
   }
 
-  /** Chunks that were checked where `columns` has them, against the digest that it expects; zeros match nothing. */
-  *matching(columns: CheckedColumns): Generator<number> {
-    for (const { row, digest, offset, size } of this.#checked()) {
-      if (columns.uncompressedOffset[row] !== offset || columns.uncompressedSize[row] !== size) continue;
-      const expected = columns.digests.subarray(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE);
-      if (isDigestKnown(columns, row) && equalBytes(digest, expected)) yield row;
-    }
-  }
-
   /**
-   * Whether a chunk that was checked is elsewhere in `columns`, or where `columns` has another.
+   * One bit a chunk, set where it was checked against the digest that `columns` expects; zeros match nothing. Undefined
+   * where one that was checked is elsewhere in `columns`, or where `columns` has another: they contradict each other.
    *
    * @param dataSize bytes of the data file: what is said of places behind its end is damage
    */
-  contradicts(columns: CheckedColumns, dataSize: number): boolean {
+  matching(columns: CheckedColumns, dataSize: number): Uint8Array<ArrayBuffer> | undefined {
+    const bits = new Uint8Array(bitmapSize(columns.count));
     let index: PlaceIndex | undefined;
-    for (const { row, offset, size } of this.#checked()) {
+    for (const { row, digest, offset, size } of this.#checked()) {
       if (offset + size > dataSize) continue;
       if (columns.uncompressedSize[row] === 0) { // an image may not know all chunks
         index ??= new PlaceIndex(columns);
-        if (index.rowsIn(offset, size).length > 0) return true;
-      } else if (columns.uncompressedOffset[row] !== offset || columns.uncompressedSize[row] !== size) return true;
+        if (index.rowsIn(offset, size).length > 0) return undefined;
+        continue;
+      }
+      if (columns.uncompressedOffset[row] !== offset || columns.uncompressedSize[row] !== size) return undefined;
+      const expected = columns.digests.subarray(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE);
+      if (isDigestKnown(columns, row) && equalBytes(digest, expected)) setBit(bits, row);
     }
-    return false;
+    return bits;
   }
 
   /** What was recorded, ascending. The same object each time, valid until the next. */
