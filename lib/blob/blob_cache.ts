@@ -117,6 +117,7 @@ export class BlobCache implements AsyncDisposable {
   private constructor(parts: BlobCacheParts, limits: CacheLimits | undefined) {
     this.#space = new CacheSpace(parts.folder, parts.folder.keeps ? limits : undefined, {
       isInUse: (name) => this.#isInUse(name),
+      namesInUse: () => [...this.#held.keys(), ...this.#closing.keys()],
       whileUnused: (name, task) => this.#whileUnused(name, task),
       letGo: () => this.onFull?.(),
     });

@@ -121,6 +121,11 @@ export function ownerOf(name: string, claimed: () => string | undefined): string
   return description === undefined ? id : describedName(id, description);
 }
 
+/** The blob that a name, or an owner, is of. */
+export function idOf(name: string): string {
+  return name.split(MARK, 1)[0] as string;
+}
+
 function describedName(id: string, description: string): string {
   return id + MARK + description;
 }

@@ -16,6 +16,7 @@
 import { ignore, messageOf } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
+import { idOf } from "./blob_names.ts";
 import { blobPaths, type CacheFolder } from "./cache_files.ts";
 import { type LeftOver, ownerIn, type StoredBlob, takeInventory } from "./cache_inventory.ts";
 import { type CacheLimits, chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
@@ -29,6 +30,8 @@ const RECORD_BYTES = 64 * 1024;
 /** Who uses the blobs of a cache. */
 export interface BlobUsers {
   isInUse(name: string): boolean;
+  /** Names of all blobs that are in use. */
+  namesInUse(): Iterable<string>;
   /** Runs `task` while nobody can begin to use the blob; false, and nothing is run, where somebody uses it. */
   whileUnused(name: string, task: () => Promise<void>): Promise<boolean>;
   /** All that could be evicted is gone, and it is not enough: what is held in case it is wanted is to be given back. */
@@ -65,7 +68,7 @@ export class CacheSpace {
   #usedBytes: number | undefined;
   /** Nothing could be evicted, and no blob was given back since. */
   #isExhausted = false;
-  /** Owners whose blobs nobody wants; some were in use. */
+  /** Owners whose blobs nobody wants, as long as some are in use or in the folder. */
   readonly #doomed = new Set<string>();
 
   /** @param limits undefined: there are none */
@@ -85,7 +88,10 @@ export class CacheSpace {
   /** The last user of a blob is gone, and its files are closed. */
   async released(name: string): Promise<void> {
     try {
-      if (this.#doomed.size > 0 && this.#doomed.has(ownerIn(this.folder.path, name))) await this.#evict([name]);
+      if (this.#doomed.size > 0) {
+        if (this.#doomed.has(ownerIn(this.folder.path, name))) await this.#evict([name]);
+        await this.#forgetGone();
+      }
     } catch (error) {
       log.warn("blob not removed from the cache", { blob: name, reason: messageOf(error) });
     }
@@ -103,7 +109,15 @@ export class CacheSpace {
     for (const owner of owners) this.#doomed.add(owner);
     const { blobs } = await takeInventory(this.folder.path);
     await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
+    await this.#forgetGone();
     this.#isExhausted = false;
+  }
+
+  /** Forgets those of whose blob nothing is left. What is in use may get files yet, in one description or another. */
+  async #forgetGone(): Promise<void> {
+    const { blobs } = await takeInventory(this.folder.path);
+    const left = new Set([...blobs.map(({ name }) => name), ...this.users.namesInUse()].map(idOf));
+    for (const owner of this.#doomed) if (!left.has(idOf(owner))) this.#doomed.delete(owner);
   }
 
   /** Somebody wants blobs of these owners after all. */

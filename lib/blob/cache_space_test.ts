@@ -6,8 +6,9 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { Blob } from "./blob.ts";
 import { BlobCache, type BlobCacheOptions } from "./blob_cache.ts";
 import { BlobNames } from "./blob_names.ts";
-import { blobPaths } from "./cache_files.ts";
+import { blobPaths, CacheFolder } from "./cache_files.ts";
 import { takeInventory } from "./cache_inventory.ts";
+import { CacheSpace } from "./cache_space.ts";
 
 const CHUNKS = 4, CHUNK_BYTES = 64 * 1024;
 const ALL = [0, 1, 2, 3];
@@ -112,6 +113,36 @@ Deno.test("what nobody wants goes, in use not before it is given back, and not w
     assert.notEqual(source.reads.length, 0);
     assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
   }));
+
+Deno.test("whose blobs are gone for good is forgotten: what has their names later is not theirs", async () => {
+  using dir = TempDir.make();
+  using folder = CacheFolder.open(dir.path);
+  const inUse = new Set(["b"]);
+  const space = new CacheSpace(folder, undefined, {
+    isInUse: (name) => inUse.has(name),
+    namesInUse: () => inUse,
+    whileUnused: async (name, task) => {
+      if (inUse.has(name)) return false;
+      await task();
+      return true;
+    },
+    letGo: () => {},
+  });
+  const write = (name: string) => Deno.writeTextFileSync(blobPaths(dir.path, name).data, "x");
+  const names = () => [...folder.blobNames()].sort();
+  for (const name of ["a", "b"]) write(name);
+  await space.discard(["a", "b", "never-seen"]);
+  assert.deepEqual(names(), ["b"]);
+  write("a");
+  await space.released("a");
+  assert.deepEqual(names(), ["a", "b"]);
+  inUse.delete("b");
+  await space.released("b");
+  assert.deepEqual(names(), ["a"]);
+  write("b");
+  await space.released("b");
+  assert.deepEqual(names(), ["a", "b"]);
+});
 
 Deno.test("collecting frees what is not wanted and what was left over, tells it, and leaves other files alone", () =>
   withCache(async (dir, reopen) => {
