@@ -18,8 +18,7 @@ import type { Fd } from "../../ffi/fd.ts";
 import { MADV, Mapping } from "../../ffi/sys_mman.ts";
 import { fstat, S } from "../../ffi/sys_stat.ts";
 import type { Backend } from "../backend/blob_source.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
-import { logger } from "../base/log.ts";
+import { NydusGdError } from "../base/errors.ts";
 import { RateMeter } from "../base/rate_meter.ts";
 import type { Blob } from "../blob/blob.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
@@ -27,6 +26,7 @@ import { BlobNames } from "../blob/blob_names.ts";
 import { readMetaFile } from "../blob/blob_table.ts";
 import { ChunkTableFile } from "../blob/chunk_table_file.ts";
 import type { MountableImage } from "../mount/image_mount.ts";
+import { openBlobs } from "../mount/open_blobs.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { BLOB_FEATURE, effectiveBlobId, has, idsAtHome, separateMetaId } from "../rafs/flags.ts";
@@ -34,13 +34,8 @@ import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
-const log = logger("image");
-
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;
-
-/** Blobs that {@link OpenImage.openAhead} opens at a time: readers have places of their own in the queue. */
-const PARALLEL_OPENS = 4;
 
 /** What {@link OpenImage.open} needs. */
 export interface OpenImageOptions {
@@ -143,18 +138,11 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   }
 
   /**
-   * Opens the blobs, one after the other and some at a time, so that a reader finds their chunk tables: who reads a blob
-   * first would wait for one request more. What fails is told to that reader. A TARFS, of which all is read to open it,
-   * waits for one.
+   * Opens the blobs, so that a reader finds their chunk tables. What fails is told to that reader. A TARFS, of which all
+   * is read to open it, waits for one.
    */
   openAhead(): void {
-    const blobs = this.blobs.values().filter((_, index) => !this.#isTarfs(index));
-    const open = async () => {
-      for (const blob of blobs) {
-        await blob.open().catch((error) => log.debug("blob not opened", { blob: blob.id, error: messageOf(error) }));
-      }
-    };
-    for (let i = 0; i < PARALLEL_OPENS; i++) void open();
+    openBlobs(this.blobs.filter((_, index) => !this.#isTarfs(index)));
   }
 
   #isTarfs(index: number): boolean {

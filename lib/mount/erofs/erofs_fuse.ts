@@ -23,7 +23,8 @@ import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
 import { unmount } from "../fuse/fuse_mount.ts";
 import type { FuseSession } from "../fuse/session.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import type { ImageMount, MountableImage } from "../image_mount.ts";
+import type { ImageMount, MountableImage, OpenBlob } from "../image_mount.ts";
+import { openBlobs } from "../open_blobs.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { completeDevicePath } from "./complete_device.ts";
 import { devicesAgain } from "./devices_again.ts";
@@ -67,12 +68,13 @@ export async function mountErofsFuse(
   using tasks = new ErofsTasks();
   using deadline = openingDeadline(image, deadlineMs);
   const path = imagePath(stateDir, image);
-  if (mayUseCacheFiles) openAhead(image, deadline.signal);
+  const blobs = mayUseCacheFiles ? openBlobs(image.blobs, deadline.signal) : [];
   const [devices, session] = await bothOf(tasks.keep(image.bootstrap, path), needSession());
   const served = cleanup.use(await session.add(onDevices(image, devices), number));
-  const complete = (table: DeviceTable) => mayUseCacheFiles ? completePath(image, table, deadline.signal) : undefined;
   const files = await Promise.all(
-    devices.map(async (table, index) => await complete(table) ?? `${served.path}/${deviceName(index)}`),
+    devices.map(async (table, index) =>
+      await completePath(image, table, blobs[table.blobIndex]) ?? `${served.path}/${deviceName(index)}`
+    ),
   );
   await mayMount;
   await tasks.mount({ image: path, devices: files, target, readAheadKb: READ_AHEAD_KB });
@@ -82,11 +84,6 @@ export async function mountErofsFuse(
   // the super block has the devices open: their names are of no use any more, what is left of them is its reference
   await served[Symbol.asyncDispose]();
   return mount;
-}
-
-/** Begins to open the blobs. Who needs one of them is told when that fails. */
-function openAhead({ blobs }: MountableImage, signal: AbortSignal): void {
-  for (const store of blobs) store.open(signal).catch(() => undefined);
 }
 
 /** What both of them give, when both have ended: what one of them uses must not go while it still runs. */
@@ -99,11 +96,12 @@ async function bothOf<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]>
 async function completePath(
   { name, blobs }: MountableImage,
   table: DeviceTable,
-  signal: AbortSignal,
+  opening: Promise<OpenBlob> | undefined,
 ): Promise<string | undefined> {
   const store = blobs[table.blobIndex];
   try {
-    return store && completeDevicePath(table, await store.open(signal), store);
+    const blob = await opening;
+    return store && blob && completeDevicePath(table, blob, store);
   } catch (error) {
     if (!isRefusal(error)) throw error;
     log.debug("device is served by fuse", { image: name, reason: messageOf(error) });

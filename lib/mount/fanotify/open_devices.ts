@@ -8,6 +8,7 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import { completeDevicePath, devicePathOf } from "../erofs/complete_device.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { type KnownImage, storeOf } from "../missing_data.ts";
+import { openBlobs } from "../open_blobs.ts";
 import { CopiedDevice, type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 
 /** A device: one that has to be watched, or one that is complete. */
@@ -31,7 +32,7 @@ export async function openDevices(
   mayBeUnwatched: (blob: OpenBlob) => boolean,
   signal: AbortSignal,
 ): Promise<ErofsDevice[]> {
-  const blobs = await Promise.all(tables.map(({ blobIndex }) => storeOf(known, blobIndex).open(signal)));
+  const blobs = await Promise.all(openBlobs(tables.map(({ blobIndex }) => storeOf(known, blobIndex)), signal));
   await using opened = new AsyncDisposableStack();
   const devices = tables.map((table, index) => {
     const blob = blobs[index] as OpenBlob;
