@@ -23,8 +23,11 @@ export type ReadProgress = (bytes: Uint8Array, filled: number) => void;
 export interface Growth {
   /** Never called by sources that have a range at once. */
   readonly onProgress?: ReadProgress | undefined;
-  /** It is to be in shared memory, for threads that look at its begin while its end is to come. */
-  readonly shared?: boolean | undefined;
+  /**
+   * Asked by each attempt that gets the range in pieces: memory of that many bytes, in which the result is to be.
+   * Absent: it is memory of its own.
+   */
+  readonly memory?: ((bytes: number) => Uint8Array) | undefined;
 }
 
 /** How a read may be scheduled, watched and ended. */

@@ -11,6 +11,7 @@
 import type { Fd } from "../../ffi/fd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
+import { AnswerMemory } from "./answer_memory.ts";
 import { Blob } from "./blob.ts";
 import { BlobNames, type DescriptionConflict, tracesOf } from "./blob_names.ts";
 import { CacheFolder } from "./cache_files.ts";
@@ -41,7 +42,7 @@ export interface BlobCacheOptions extends FetchTuning {
   readonly decodeWorkers: number;
   /** Plain bytes up to which a piece is decoded in the thread of the caller. */
   readonly inlineDecodeBytes: number;
-  /** Milliseconds without a job after which Workers that decode are ended. */
+  /** Milliseconds without a job after which Workers that decode are ended, and memory for answers is let go. */
   readonly idleDecodeMs: number;
   /** Milliseconds after which a chunk that is ready is recorded on disk. */
   readonly flushAfterMs: number;
@@ -145,6 +146,7 @@ export class BlobCache implements AsyncDisposable {
         prefetchRate: () => tuner.current.prefetchBytesPerSecond,
       }),
       link,
+      memory: new AnswerMemory(o.maxRequestBytes, o.idleDecodeMs),
       tuner,
       flush: o.keep ? { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes } : undefined,
     }, o.limits);
@@ -317,9 +319,10 @@ export class BlobCache implements AsyncDisposable {
     const holders = [...this.#held.values()].flatMap((held) => [...held.holders]);
     const ends = await Promise.allSettled(holders.map((blob) => this.release(blob)));
     await Promise.all([...this.#closing.values(), ...this.#evicting]);
-    const { queue, decoder, folder } = this.#parts;
+    const { queue, decoder, memory, folder } = this.#parts;
     queue.close();
     decoder[Symbol.dispose]();
+    memory[Symbol.dispose]();
     folder[Symbol.dispose]();
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }

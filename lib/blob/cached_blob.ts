@@ -15,6 +15,7 @@ import { type BlobDescriptor, type ChunkRecord, RafsError } from "../rafs/bootst
 import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
 import { cacheSizes } from "../rafs/cache_layout.ts";
 import type { ChunkColumns, ChunkPlaces } from "../rafs/chunk_table.ts";
+import type { AnswerMemory } from "./answer_memory.ts";
 import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
 import { loadChunkTable } from "./blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
@@ -69,6 +70,7 @@ export interface CacheParts {
   readonly decoder: Decoder;
   readonly queue: FetchQueue;
   readonly link: LinkEstimate;
+  readonly memory: AnswerMemory;
   readonly tuner: FetchTuner;
   /** Undefined: nothing is recorded. */
   readonly flush: FlushOptions | undefined;
@@ -269,7 +271,7 @@ export class CachedBlob {
     const dataFd = files.data.fd.raw;
     const posted = table?.posted;
     const target = { key: nextKey++, columns, posted, ready, dataFd, dataSize, compressor, digester, cipher };
-    const { decoder, queue, link, tuner, room } = parts;
+    const { decoder, queue, link, memory, tuner, room } = parts;
     const fetcher = new ChunkFetcher({
       id,
       target,
@@ -279,6 +281,7 @@ export class CachedBlob {
       decoder,
       queue,
       link,
+      memory,
       limits: (urgency) => tuner.limits(urgency),
       maxAheadBytes: () => tuner.current.readAheadBytes,
       room,

@@ -20,6 +20,7 @@
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
+import type { AnswerMemory } from "./answer_memory.ts";
 import { setBit } from "./bits.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
@@ -49,6 +50,7 @@ export interface ChunkFetcherParts {
   readonly decoder: Decoder;
   readonly queue: FetchQueue;
   readonly link: LinkEstimate;
+  readonly memory: AnswerMemory;
   readonly limits: (urgency: Urgency) => RequestLimits;
   /** Most bytes that a read is extended by; 0: not at all. */
   readonly maxAheadBytes: () => number;

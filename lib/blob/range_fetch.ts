@@ -12,6 +12,7 @@
  *
  * @module
  */
+import type { AnswerMemory, BorrowedMemory } from "./answer_memory.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { Decoder } from "./decoder.ts";
 import { toPriority } from "./fetch_queue.ts";
@@ -31,6 +32,7 @@ export interface RangeFetchParts {
   readonly sources: BlobSources;
   readonly decoder: Decoder;
   readonly link: LinkEstimate;
+  readonly memory: AnswerMemory;
   /** Resolves when so many plain bytes may be written to the cache. */
   readonly room: (bytes: number) => Promise<void>;
 }
@@ -76,8 +78,9 @@ export class RangeFetch implements RunningRequest {
 
   /** Reads and decodes. Never rejects. */
   async run(): Promise<void> {
+    using memory = this.parts.memory.borrow();
     try {
-      const bytes = await this.#read();
+      const bytes = await this.#read(memory);
       const { awaited, others } = parted(this.#handOver());
       this.#decode(awaited, bytes);
       this.#decode(others, bytes);
@@ -88,7 +91,7 @@ export class RangeFetch implements RunningRequest {
     for (const { flight, failures } of this.#wrong) this.events.landed(flight, failures);
   }
 
-  async #read(): Promise<Uint8Array> {
+  async #read(memory: BorrowedMemory): Promise<Uint8Array> {
     const { sources, link } = this.parts;
     const { offset, length } = this.plan;
     try {
@@ -98,7 +101,8 @@ export class RangeFetch implements RunningRequest {
           this.#grown(bytes, filled);
         };
         const priority = toPriority(this.first.urgency), { signal } = this.controller;
-        return sources.read(offset, length, { priority, signal, onProgress, shared: true }, this.first.wrongAnswers);
+        const options = { priority, signal, onProgress, memory: memory.take };
+        return sources.read(offset, length, options, this.first.wrongAnswers);
       });
     } finally {
       this.reading = false;

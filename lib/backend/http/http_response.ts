@@ -101,9 +101,9 @@ export class HttpResponse {
     offset: number,
     length: number,
     mayGoOn: boolean,
-    { onProgress, shared = false }: Growth,
+    { onProgress, memory }: Growth,
   ): Promise<Uint8Array> {
-    const out = new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+    const out = memory?.(length) ?? new Uint8Array(length);
     const end = offset + length;
     let seen = 0;
     await this.#consume((piece) => {
