@@ -120,7 +120,7 @@ export class HttpResponse {
   }
 
   /** Feeds each piece to `take` until the end, or until it returns false; the rest is then given up. */
-  #consume(take: (piece: Uint8Array) => boolean): Promise<void> {
+  async #consume(take: (piece: Uint8Array) => boolean): Promise<void> {
     const { body } = this;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let seen = 0, ended = false;
@@ -142,6 +142,10 @@ export class HttpResponse {
         else reject(brokenAnswer(`the connection was lost after ${seen} bytes of the answer`));
       },
     });
-    return Promise.race([promise, this.broken]);
+    try {
+      await Promise.race([promise, this.broken]);
+    } finally {
+      ended = true; // what arrives yet is nobody's: the memory that it was for may have another use
+    }
   }
 }
