@@ -22,6 +22,13 @@ export function writeU64(view: DataView, at: number, value: number): void {
   view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
+/** Writes an i64, two's complement, given as a safe integer. */
+export function writeI64(view: DataView, at: number, value: number): void {
+  const high = Math.floor(value / 0x1_0000_0000);
+  view.setUint32(at, value - high * 0x1_0000_0000, true);
+  view.setInt32(at + 4, high, true);
+}
+
 /** `value` rounded up to a multiple of `unit`. Exact up to 2^53-1, unlike bit operations. */
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;

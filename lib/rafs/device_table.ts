@@ -77,8 +77,7 @@ export class DeviceBuilder {
   /** @throws {RafsError} when chunks overlap */
   finish(): DeviceTable {
     const count = this.#offset.length;
-    const order = Uint32Array.from({ length: count }, (_, row) => row)
-      .sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
+    const order = this.#inOrder();
     const identical = order.every((row) => this.#offset.at(row) % DEVICE_BLOCK === 0);
     const table = {
       block: new Uint32Array(new SharedArrayBuffer(count * 4)),
@@ -100,6 +99,21 @@ export class DeviceBuilder {
       next = roundUp(at + length, DEVICE_BLOCK);
     });
     return { ...table, blobIndex: this.blobIndex, count, identical, sizeBytes: Math.max(DEVICE_BLOCK, next) };
+  }
+
+  /** Rows by ascending offset. */
+  #inOrder(): Uint32Array {
+    const count = this.#offset.length;
+    let last = 0;
+    for (let row = 0; row < count; row++) last = Math.max(last, this.#offset.at(row));
+    const rows = Uint32Array.from({ length: count }, (_, row) => row);
+    if ((last + 1) * count > Number.MAX_SAFE_INTEGER) {
+      return rows.sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
+    }
+    // numbers are sorted without a call for each comparison
+    const keys = Float64Array.from(rows, (row) => this.#offset.at(row) * count + row).sort();
+    for (let k = 0; k < count; k++) rows[k] = (keys[k] as number) % count;
+    return rows;
   }
 
   #contradiction(row: number, chunk: number, offset: number): never {

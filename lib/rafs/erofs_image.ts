@@ -19,8 +19,8 @@ import type { Bootstrap, Extent } from "./bootstrap.ts";
 import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
-import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec } from "./v6/writer.ts";
-import { fileExtents, type TreeEntry, walkTree } from "./walk.ts";
+import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
+import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
 /** See the module. */
 export interface ErofsImage {
@@ -46,13 +46,13 @@ export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tr
     const parent = inodes.get(entry.parent);
     let inode = inodes.get(entry.ino);
     if (inode === undefined) {
-      const chunks = isFile(entry) ? fileExtents(tree, entry.ino, entry.attr.size).map(devices.add).toArray() : [];
-      inodes.set(entry.ino, inode = writer.addInode({ ...specOf(tree, entry), chunks }));
+      inode = writer.addInode(specOf(tree, entry, devices));
+      inodes.set(entry.ino, inode);
     }
     if (parent !== undefined) writer.addEntry(parent, entry.name, inode);
   }
   const tables = devices.finish();
-  writer.moveChunks(devices.placeOf);
+  writer.moveChunks(devices.move);
   const entries = tables.map((device, index) => blobEntry(tree, device, index, nameOf(device)));
   return { bytes: writer.finish(entries), devices: tables };
 }
@@ -80,7 +80,7 @@ class DeviceBuilders {
   /** Positions of devices, by blob. */
   readonly #order = new Map<number, number>();
 
-  /** Adds a chunk; the place by which {@link placeOf} knows it. */
+  /** Adds a chunk; the place by which {@link move} knows it. */
   readonly add = (extent: Extent): ChunkPlace => {
     const { blobIndex } = extent;
     let builder = this.#byBlob.get(blobIndex);
@@ -94,32 +94,46 @@ class DeviceBuilders {
     return sorted.map(([, builder]) => builder.finish());
   }
 
-  /** Where the chunk is, as the kernel sees it; after {@link finish}. */
-  readonly placeOf = ({ blobIndex, chunkIndex, uncompressedOffset }: ChunkPlace): ChunkPlace => ({
-    blobIndex: this.#order.get(blobIndex) as number,
-    chunkIndex,
-    uncompressedOffset: (this.#byBlob.get(blobIndex) as DeviceBuilder).offsetOf(uncompressedOffset / DEVICE_BLOCK),
-  });
+  /** From where {@link add} put the chunk to where the kernel sees it; after {@link finish}. */
+  readonly move = (place: MovablePlace): void => {
+    const builder = this.#byBlob.get(place.blobIndex) as DeviceBuilder;
+    place.blobIndex = this.#order.get(place.blobIndex) as number;
+    place.uncompressedOffset = builder.offsetOf(place.uncompressedOffset / DEVICE_BLOCK);
+  };
 }
 
 function isFile({ attr }: TreeEntry): boolean {
   return (attr.mode & S_IFMT) === S_IFREG;
 }
 
-function specOf(tree: Bootstrap, { ino, attr }: TreeEntry): InodeSpec {
+const NO_CHUNKS: readonly ChunkPlace[] = [];
+
+/** The inode; the chunks of a file are added to `devices`. */
+function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders): InodeSpec {
   const { mode, size, mtime, mtimeNsec, rdev, nlink } = attr;
-  const owner = tree.explicitUidGid ? { uid: attr.uid, gid: attr.gid } : { uid: 0, gid: 0 };
+  const type = mode & S_IFMT;
   return {
     mode,
     size,
-    ...owner,
+    uid: tree.explicitUidGid ? attr.uid : 0,
+    gid: tree.explicitUidGid ? attr.gid : 0,
     mtime,
     mtimeNsec,
     rdev,
     nlink,
-    ...((mode & S_IFMT) === S_IFLNK ? { target: tree.readlink(ino) } : {}),
-    ...(tree.hasXattrs ? { xattrs: [...tree.xattrs(ino)] } : {}),
+    chunks: type === S_IFREG ? chunksOf(tree, ino, size, devices) : NO_CHUNKS,
+    target: type === S_IFLNK ? tree.readlink(ino) : undefined,
+    xattrs: tree.hasXattrs ? [...tree.xattrs(ino)] : undefined,
   };
+}
+
+function chunksOf(tree: Bootstrap, ino: number, size: number, devices: DeviceBuilders): ChunkPlace[] {
+  const places: ChunkPlace[] = [];
+  const step = CHUNKS_AT_ONCE * tree.chunkSize;
+  for (let offset = 0; offset < size; offset += step) {
+    for (const extent of tree.extents(ino, offset, step)) places.push(devices.add(extent));
+  }
+  return places;
 }
 
 function blobIds(tree: Bootstrap): DeviceNames {

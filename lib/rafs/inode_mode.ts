@@ -20,19 +20,22 @@ export const DT_DIR = S_IFDIR >> 12;
 /** DT_* for the EROFS_FT_* codes 0 … 7 (linux fs/erofs/erofs_fs.h, the numbers of include/linux/fs_types.h). */
 const DT_OF_FT = [0, 8, 4, 2, 6, 1, 12, 10];
 
+/** EROFS_FT_* for DT_*; 0: no type. */
+const FT_OF_DT = Uint8Array.from({ length: 16 }, (_, dt) => Math.max(0, DT_OF_FT.indexOf(dt)));
+
 /** DT_* of an EROFS file type, undefined for an unknown one. */
 export function dirTypeOf(ft: number): number | undefined {
   return DT_OF_FT[ft];
 }
 
-/** EROFS_FT_* of a mode. */
+/** EROFS_FT_* of a mode; 0: it has no known type. */
 export function erofsTypeOf(mode: number): number {
-  return DT_OF_FT.indexOf((mode & S_IFMT) >> 12);
+  return FT_OF_DT[(mode & S_IFMT) >> 12] as number;
 }
 
 /** Whether the type bits of `mode` are one of the seven types. */
 export function isKnownType(mode: number): boolean {
-  return DT_OF_FT.indexOf((mode & S_IFMT) >> 12) > 0;
+  return erofsTypeOf(mode) > 0;
 }
 
 /** Whether an inode of this mode carries a device number. */

@@ -31,7 +31,11 @@ export interface RecordRows {
 /** Numbers the names. */
 export function numberRecords(tree: TreeTable, sorted: SortedEntries): RecordRows {
   const names = tree.names.bytes;
-  const nameOfRow = (row: number) => names.subarray(tree.nameAt.at(row), tree.nameAt.at(row) + tree.nameSize.at(row));
+  const { nameAt, nameSize, inode: entryInode } = tree.entries;
+  const nameOfRow = (row: number) => {
+    const at = nameAt[row] as number;
+    return names.subarray(at, at + (nameSize[row] as number));
+  };
   const rows = [NO_ROW, NO_ROW];
   const inodes = [0, 0];
   const parents = [0, 0];
@@ -46,9 +50,9 @@ export function numberRecords(tree: TreeTable, sorted: SortedEntries): RecordRow
     first[index] = rows.length;
     for (const row of sorted.of(inode)) {
       if (isDots(nameOfRow(row))) continue;
-      const child = tree.entryInode.at(row);
+      const child = entryInode[row] as number;
       const known = firstNames.get(child);
-      const isFurtherName = known !== undefined && (tree.mode.at(child) & S_IFMT) === S_IFREG;
+      const isFurtherName = known !== undefined && (tree.modeOf(child) & S_IFMT) === S_IFREG;
       if (known === undefined) firstNames.set(child, rows.length);
       if (!isFurtherName) inodeCount++;
       inos.push(isFurtherName ? known : rows.length);

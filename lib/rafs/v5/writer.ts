@@ -195,7 +195,7 @@ export class BootstrapWriter {
     writeU64(view, at + INODE.blocks, Math.ceil((size + xattrSize) / SECTOR));
     const flags = (type === S_IFLNK ? INODE_FLAG.symlink : 0) | (xattrSize > 0 ? INODE_FLAG.xattr : 0);
     writeU64(view, at + INODE.flags, flags);
-    view.setUint32(at + INODE.nlink, this.#tree.nlink.at(inode), true);
+    view.setUint32(at + INODE.nlink, this.#tree.inodes.nlink[inode] as number, true);
     view.setUint32(at + INODE.childIndex, isFolder && children.count > 0 ? children.first : 0, true);
     view.setUint32(at + INODE.childCount, isFolder ? children.count : spec.chunks?.length ?? 0, true);
     view.setUint16(at + INODE.nameSize, rows.nameOf(index).length, true);

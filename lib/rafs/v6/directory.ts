@@ -17,7 +17,7 @@ import { DIRENT, NAME_MAX } from "./layout.ts";
 
 const WHAT = "RAFS v6 directory block";
 const SLASH = 0x2f;
-const DOT = Uint8Array.of(0x2e);
+const DOT = 0x2e;
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 
 /** Cookies count 512 to a block; a block of 4096 bytes has 341 entries at most. */
@@ -139,11 +139,13 @@ export class DirectoryReader {
     const entry = block.entryAt(k);
     const code = this.view.getUint8(entry + DIRENT.type);
     const type = dirTypeOf(code) ?? unreadable(WHAT, entry, `file type is ${code}`);
-    if (compareRange(bytes, nameStart, nameEnd, DOT) === 0) {
-      if (block.nid(k) !== dir) unreadable(WHAT, entry, `"." is nid ${block.nid(k)}, the directory is nid ${dir}`);
-      return undefined;
+    if (bytes[nameStart] === DOT) {
+      if (nameEnd - nameStart === 1) {
+        if (block.nid(k) !== dir) unreadable(WHAT, entry, `"." is nid ${block.nid(k)}, the directory is nid ${dir}`);
+        return undefined;
+      }
+      if (nameEnd - nameStart === 2 && bytes[nameStart + 1] === DOT) return undefined;
     }
-    if (compareRange(bytes, nameStart, nameEnd, DOT_DOT) === 0) return undefined;
     for (let i = nameStart; i < nameEnd; i++) {
       if (bytes[i] === SLASH || bytes[i] === 0) unreadable(WHAT, entry, "name contains a slash or NUL");
     }

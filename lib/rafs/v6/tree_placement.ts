@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { copyBytes, roundUp, writeU64 } from "../../base/bytes.ts";
+import { copyBytes, roundUp, writeI64, writeU64 } from "../../base/bytes.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
 import type { SortedEntries, TreeTable } from "./tree_table.ts";
@@ -41,30 +41,32 @@ export class Placement {
   }
 }
 
-/** Bytes of flat data: directory blocks or link target. Filled into `tree.size` for directories. */
+/** Bytes of flat data: directory blocks or link target. Filled into the sizes of the tree for directories. */
 function flatSize(tree: TreeTable, sorted: SortedEntries, inode: number, block: number): number {
-  const type = tree.mode.at(inode) & S_IFMT;
-  if (type === S_IFLNK) return tree.size.at(inode);
+  const { size } = tree.inodes;
+  const type = tree.modeOf(inode) & S_IFMT;
+  if (type === S_IFLNK) return size[inode] as number;
   if (type !== S_IFDIR) return 0;
+  const { nameSize } = tree.entries;
   let full = 0, used = 0;
   for (const row of sorted.of(inode)) {
-    const need = DIRENT.SIZE + tree.nameSize.at(row);
+    const need = DIRENT.SIZE + (nameSize[row] as number);
     if (used + need > block) {
       full++;
       used = 0;
     }
     used += need;
   }
-  tree.size.set(inode, full * block + used);
-  return full * block + used;
+  return size[inode] = full * block + used;
 }
 
 /** Finds a place for every inode from `start` on. */
 export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number, block: number): Placement {
   const placement = new Placement(tree.inodeCount);
+  const { xattrSize, contentSize, size: sizes } = tree.inodes;
   let at = start;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
-    const head = EXTENDED.SIZE + tree.xattrSize.at(inode);
+    const head = EXTENDED.SIZE + (xattrSize[inode] as number);
     const tail = flatSize(tree, sorted, inode, block) % block;
     const inline = tail > 0 && head + tail <= block;
     // What must not cross a block: the inode itself, and up to its tail when that follows.
@@ -72,15 +74,15 @@ export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number,
     if (at % block + together > block) at = roundUp(at, block);
     placement.at[inode] = at;
     placement.inline[inode] = inline ? 1 : 0;
-    const chunks = (tree.mode.at(inode) & S_IFMT) === S_IFREG ? tree.contentSize.at(inode) : 0;
+    const chunks = (tree.modeOf(inode) & S_IFMT) === S_IFREG ? contentSize[inode] as number : 0;
     const length = inline ? head + tail : chunks > 0 ? roundUp(head, CHUNK_INDEX.SIZE) + chunks : head;
     at = roundUp(at + length, INODE_SLOT);
   }
   let next = roundUp(at, block) / block;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
-    const type = tree.mode.at(inode) & S_IFMT;
+    const type = tree.modeOf(inode) & S_IFMT;
     if (type !== S_IFDIR && type !== S_IFLNK) continue;
-    const size = tree.size.at(inode);
+    const size = sizes[inode] as number;
     const blocks = placement.isInline(inode) ? Math.floor(size / block) : Math.ceil(size / block);
     placement.block[inode] = next;
     next += blocks;
@@ -106,32 +108,33 @@ export interface Emission {
 export function emitTree(emission: Emission): void {
   const { tree, image, placement } = emission;
   const content = tree.bytes.bytes;
+  const { xattrAt, xattrSize, contentAt, contentSize } = tree.inodes;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
     emitInode(emission, inode);
     const at = placement.atOf(inode) + EXTENDED.SIZE;
-    const xattrSize = tree.xattrSize.at(inode);
-    copyBytes(content, tree.xattrAt.at(inode), xattrSize, image, at);
-    const head = at + xattrSize;
-    const type = tree.mode.at(inode) & S_IFMT;
+    const xattrs = xattrSize[inode] as number;
+    if (xattrs > 0) copyBytes(content, xattrAt[inode] as number, xattrs, image, at);
+    const head = at + xattrs;
+    const type = tree.modeOf(inode) & S_IFMT;
     if (type === S_IFDIR) {
       emitDirectory(emission, inode, head);
       continue;
     }
-    const contentAt = type === S_IFREG
+    const to = type === S_IFREG
       ? roundUp(head, CHUNK_INDEX.SIZE)
       : placement.isInline(inode)
       ? head
       : placement.blockOf(inode) * emission.block;
-    copyBytes(content, tree.contentAt.at(inode), tree.contentSize.at(inode), image, contentAt);
+    copyBytes(content, contentAt[inode] as number, contentSize[inode] as number, image, to);
   }
 }
 
 function emitInode(emission: Emission, inode: number): void {
-  const { tree, view, placement } = emission;
+  const { view, placement, tree: { inodes } } = emission;
   const at = placement.atOf(inode);
-  const mode = tree.mode.at(inode);
+  const mode = inodes.mode[inode] as number;
   const type = mode & S_IFMT;
-  const xattrSize = tree.xattrSize.at(inode);
+  const xattrSize = inodes.xattrSize[inode] as number;
   let layout: number = DATA_LAYOUT.flatPlain;
   let union = 0;
   if (type === S_IFREG) {
@@ -141,52 +144,54 @@ function emitInode(emission: Emission, inode: number): void {
     if (placement.isInline(inode)) layout = DATA_LAYOUT.flatInline;
     union = placement.blockOf(inode);
   } else if (isDevice(mode)) {
-    union = tree.rdev.at(inode);
+    union = inodes.rdev[inode] as number;
   }
-  view.setUint16(at + EXTENDED.format, (layout << 1) | 1, true);
   const slots = xattrSize === 0 ? 0 : (xattrSize - XATTR.HEADER_SIZE) / XATTR.ENTRY_SIZE + 1;
+  const shownNlink = inodes.shownNlink[inode] as number;
+  view.setUint16(at + EXTENDED.format, (layout << 1) | 1, true);
   view.setUint16(at + EXTENDED.xattrCount, slots, true);
   view.setUint16(at + EXTENDED.mode, mode, true);
-  writeU64(view, at + EXTENDED.size, tree.size.at(inode));
+  writeU64(view, at + EXTENDED.size, inodes.size[inode] as number);
   view.setUint32(at + EXTENDED.union, union, true);
   view.setUint32(at + EXTENDED.ino, inode + 1, true);
-  view.setUint32(at + EXTENDED.uid, tree.uid.at(inode), true);
-  view.setUint32(at + EXTENDED.gid, tree.gid.at(inode), true);
-  view.setBigInt64(at + EXTENDED.mtime, BigInt(tree.mtime.at(inode)), true);
-  view.setUint32(at + EXTENDED.mtimeNsec, tree.mtimeNsec.at(inode), true);
-  view.setUint32(at + EXTENDED.nlink, tree.shownNlink.get(inode) ?? tree.nlink.at(inode), true);
+  view.setUint32(at + EXTENDED.uid, inodes.uid[inode] as number, true);
+  view.setUint32(at + EXTENDED.gid, inodes.gid[inode] as number, true);
+  writeI64(view, at + EXTENDED.mtime, inodes.mtime[inode] as number);
+  view.setUint32(at + EXTENDED.mtimeNsec, inodes.mtimeNsec[inode] as number, true);
+  view.setUint32(at + EXTENDED.nlink, shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number, true);
 }
 
 /** Writes the blocks of a directory, the last of them to `tailAt` when it stands behind the inode. */
 function emitDirectory(emission: Emission, inode: number, tailAt: number): void {
-  const { tree, sorted, placement, block } = emission;
+  const { tree: { entries: { nameSize } }, sorted, placement, block } = emission;
   const rows = sorted.of(inode);
   let index = 0;
   for (let from = 0; from < rows.length; index++) {
     let used = 0, to = from;
     for (; to < rows.length; to++) {
-      const need = DIRENT.SIZE + tree.nameSize.at(rows[to] as number);
+      const need = DIRENT.SIZE + (nameSize[rows[to] as number] as number);
       if (used + need > block) break;
       used += need;
     }
     const isTail = to === rows.length && placement.isInline(inode);
-    emitDirectoryBlock(emission, rows.subarray(from, to), isTail ? tailAt : (placement.blockOf(inode) + index) * block);
+    emitDirectoryBlock(emission, rows, from, to, isTail ? tailAt : (placement.blockOf(inode) + index) * block);
     from = to;
   }
 }
 
-function emitDirectoryBlock(emission: Emission, rows: Uint32Array, at: number): void {
+/** Writes the entries of `rows[from, to)`, and their names behind them. */
+function emitDirectoryBlock(emission: Emission, rows: Uint32Array, from: number, to: number, at: number): void {
   const { tree, image, view, nid } = emission;
+  const { inode: inodes, nameAt, nameSize } = tree.entries;
   const names = tree.names.bytes;
-  let nameAt = rows.length * DIRENT.SIZE;
-  rows.forEach((row, k) => {
-    const inode = tree.entryInode.at(row);
-    const size = tree.nameSize.at(row);
-    const entry = at + k * DIRENT.SIZE;
+  let nameOffset = (to - from) * DIRENT.SIZE;
+  let entry = at;
+  for (let k = from; k < to; k++, entry += DIRENT.SIZE) {
+    const row = rows[k] as number, inode = inodes[row] as number, size = nameSize[row] as number;
     writeU64(view, entry + DIRENT.nid, nid(inode));
-    view.setUint16(entry + DIRENT.nameOffset, nameAt, true);
-    view.setUint8(entry + DIRENT.type, erofsTypeOf(tree.mode.at(inode)));
-    copyBytes(names, tree.nameAt.at(row), size, image, at + nameAt);
-    nameAt += size;
-  });
+    view.setUint16(entry + DIRENT.nameOffset, nameOffset, true);
+    view.setUint8(entry + DIRENT.type, erofsTypeOf(tree.modeOf(inode)));
+    copyBytes(names, nameAt[row] as number, size, image, at + nameOffset);
+    nameOffset += size;
+  }
 }

@@ -7,10 +7,11 @@
  * @module
  */
 import { RafsError } from "../bootstrap.ts";
-import { GrowingBytes, GrowingColumn } from "../growing.ts";
+import { GrowingBytes } from "../growing.ts";
 import { compareRanges, isDots } from "../guard.ts";
 import { isKnownType, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
+import { EntryRows, InodeRows } from "./tree_rows.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
 /** Where a chunk of a file is. */
@@ -22,6 +23,9 @@ export interface ChunkPlace {
   /** Offset in the blob's address space, a multiple of 4096. */
   readonly uncompressedOffset: number;
 }
+
+/** A {@link ChunkPlace} that {@link TreeTable.moveChunks} has changed. */
+export type MovablePlace = { -readonly [K in keyof ChunkPlace]: ChunkPlace[K] };
 
 /** An inode to be written. */
 export interface InodeSpec {
@@ -41,9 +45,9 @@ export interface InodeSpec {
   /** Chunks of a regular file, one for each chunk size begun. */
   readonly chunks?: readonly ChunkPlace[];
   /** Target of a symbolic link. */
-  readonly target?: Uint8Array;
+  readonly target?: Uint8Array | undefined;
   /** Extended attributes by full name. */
-  readonly xattrs?: readonly (readonly [name: Uint8Array, value: Uint8Array])[];
+  readonly xattrs?: readonly (readonly [name: Uint8Array, value: Uint8Array])[] | undefined;
 }
 
 /** Bytes that offsets of chunks are multiples of. */
@@ -52,6 +56,11 @@ const BLOCK = 4096;
 const NO_BLOCK = 0xffff_ffff;
 /** ".." of a directory that has no name yet. */
 const NOBODY = 0xffff_ffff;
+const SLASH = 0x2f;
+const DOT = Uint8Array.of(0x2e);
+const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
+const NO_CHUNKS: readonly ChunkPlace[] = [];
+const NO_XATTRS: NonNullable<InodeSpec["xattrs"]> = [];
 
 /** What the format cannot hold. */
 export function unwritable(what: string, state: string): never {
@@ -60,29 +69,10 @@ export function unwritable(what: string, state: string): never {
 
 /** Inodes and names, in columns. Rows are numbered in the order of addition. */
 export class TreeTable {
-  readonly mode = GrowingColumn.u32();
-  readonly uid = GrowingColumn.u32();
-  readonly gid = GrowingColumn.u32();
-  readonly rdev = GrowingColumn.u32();
-  readonly mtime = GrowingColumn.doubles();
-  readonly mtimeNsec = GrowingColumn.u32();
-  readonly size = GrowingColumn.doubles();
-  readonly nlink = GrowingColumn.u32();
-  /** What is written in its place, by inode. */
-  readonly shownNlink = new Map<number, number>();
-  /** Row of the entry ".." of a directory. */
-  readonly dotDot = GrowingColumn.u32();
-  /** Xattr area and content (link target, chunk indexes) in {@link bytes}. */
-  readonly xattrAt = GrowingColumn.u32();
-  readonly xattrSize = GrowingColumn.u32();
-  readonly contentAt = GrowingColumn.u32();
-  readonly contentSize = GrowingColumn.u32();
+  readonly inodes = new InodeRows();
+  /** Xattr areas and contents of inodes. */
   readonly bytes = new GrowingBytes();
-
-  readonly entryDirectory = GrowingColumn.u32();
-  readonly entryInode = GrowingColumn.u32();
-  readonly nameAt = GrowingColumn.u32();
-  readonly nameSize = GrowingColumn.u32();
+  readonly entries = new EntryRows();
   readonly names = new GrowingBytes();
 
   #hasXattrs = false;
@@ -90,11 +80,15 @@ export class TreeTable {
   constructor(private readonly chunkSize: number) {}
 
   get inodeCount(): number {
-    return this.mode.length;
+    return this.inodes.length;
+  }
+
+  modeOf(inode: number): number {
+    return this.inodes.mode[inode] as number;
   }
 
   isDirectory(inode: number): boolean {
-    return (this.mode.at(inode) & S_IFMT) === S_IFDIR;
+    return (this.modeOf(inode) & S_IFMT) === S_IFDIR;
   }
 
   /** Whether any inode has extended attributes. */
@@ -104,12 +98,13 @@ export class TreeTable {
 
   /** Adds an inode and returns its row. */
   addInode(spec: InodeSpec): number {
-    const inode = this.inodeCount;
-    const { mode, target, chunks = [] } = spec;
+    const { mode, target, chunks = NO_CHUNKS } = spec;
     const type = mode & S_IFMT;
     const size = type === S_IFREG ? spec.size ?? 0 : type === S_IFLNK ? target?.length ?? 0 : 0;
     if (mode > 0xffff || !isKnownType(mode)) unwritable("inode", `mode is 0${mode.toString(8)}`);
-    if (inode === 0 && type !== S_IFDIR) unwritable("root inode", `mode is 0${mode.toString(8)}, expected a directory`);
+    if (this.inodeCount === 0 && type !== S_IFDIR) {
+      unwritable("root inode", `mode is 0${mode.toString(8)}, expected a directory`);
+    }
     if (!Number.isSafeInteger(size) || size < 0) unwritable("inode", `size is ${size}`);
     if (type === S_IFLNK && (size === 0 || size > PATH_MAX)) unwritable("symbolic link", `target has ${size} bytes`);
     if (!Number.isSafeInteger(spec.mtime)) unwritable("inode", `mtime is ${spec.mtime}`);
@@ -119,27 +114,29 @@ export class TreeTable {
     if (chunks.length !== (type === S_IFREG ? Math.ceil(size / this.chunkSize) : 0)) {
       unwritable("inode", `${chunks.length} chunks for ${size} bytes, chunk size is ${this.chunkSize}`);
     }
-    const xattrs = encodeXattrs(spec.xattrs ?? []);
-    this.mode.push(mode);
-    this.uid.push(spec.uid);
-    this.gid.push(spec.gid);
-    this.rdev.push(spec.rdev ?? 0);
-    this.mtime.push(spec.mtime);
-    this.mtimeNsec.push(spec.mtimeNsec);
-    this.size.push(size);
-    this.nlink.push(type === S_IFDIR ? 2 : 0);
-    if (spec.nlink !== undefined) this.shownNlink.set(inode, spec.nlink);
-    this.dotDot.push(this.entryInode.length + 1);
-    this.#hasXattrs ||= xattrs.length > 0;
-    this.xattrAt.push(this.bytes.append(xattrs));
-    this.xattrSize.push(xattrs.length);
-    this.contentAt.push(this.bytes.length);
-    if (type === S_IFLNK && target !== undefined) this.bytes.append(target);
+    const xattrs = encodeXattrs(spec.xattrs ?? NO_XATTRS);
+    const { inodes, bytes } = this;
+    const inode = inodes.add();
+    inodes.mode[inode] = mode;
+    inodes.uid[inode] = spec.uid;
+    inodes.gid[inode] = spec.gid;
+    inodes.rdev[inode] = spec.rdev ?? 0;
+    inodes.mtime[inode] = spec.mtime;
+    inodes.mtimeNsec[inode] = spec.mtimeNsec;
+    inodes.size[inode] = size;
+    inodes.nlink[inode] = type === S_IFDIR ? 2 : 0;
+    inodes.shownNlink[inode] = spec.nlink ?? -1;
+    inodes.dotDot[inode] = this.entries.length + 1;
+    inodes.xattrAt[inode] = bytes.append(xattrs);
+    inodes.xattrSize[inode] = xattrs.length;
+    const contentAt = inodes.contentAt[inode] = bytes.length;
+    if (type === S_IFLNK && target !== undefined) bytes.append(target);
     for (const chunk of chunks) this.#appendChunk(chunk);
-    this.contentSize.push(this.bytes.length - this.contentAt.at(inode));
+    inodes.contentSize[inode] = bytes.length - contentAt;
+    this.#hasXattrs ||= xattrs.length > 0;
     if (type === S_IFDIR) {
-      this.#pushEntry(inode, inode, Uint8Array.of(0x2e));
-      this.#pushEntry(inode, inode === 0 ? 0 : NOBODY, Uint8Array.of(0x2e, 0x2e));
+      this.#pushEntry(inode, inode, DOT);
+      this.#pushEntry(inode, inode === 0 ? 0 : NOBODY, DOT_DOT);
     }
     return inode;
   }
@@ -150,53 +147,67 @@ export class TreeTable {
       unwritable("name", `${directory} is no directory`);
     }
     if (!(inode > 0 && inode < this.inodeCount)) unwritable("name", `there is no inode ${inode} to be named`);
-    if (name.length === 0 || name.length > NAME_MAX || isDots(name) || name.includes(0x2f) || name.includes(0)) {
-      unwritable("name", `${JSON.stringify(new TextDecoder().decode(name))} is no file name`);
-    }
+    if (!isFileName(name)) unwritable("name", `${JSON.stringify(new TextDecoder().decode(name))} is no file name`);
+    const { nlink, dotDot } = this.inodes;
     if (this.isDirectory(inode)) {
       if (inode < directory) unwritable("name", `directory ${inode} was added before ${directory}, which holds it`);
-      const dotDot = this.dotDot.at(inode);
-      if (this.entryInode.at(dotDot) !== NOBODY) unwritable("name", `directory ${inode} has a name already`);
-      this.entryInode.set(dotDot, directory);
-      this.nlink.set(directory, this.nlink.at(directory) + 1);
+      const up = dotDot[inode] as number;
+      if (this.entries.inode[up] !== NOBODY) unwritable("name", `directory ${inode} has a name already`);
+      this.entries.inode[up] = directory;
+      nlink[directory] = (nlink[directory] as number) + 1;
     } else {
-      this.nlink.set(inode, this.nlink.at(inode) + 1);
+      nlink[inode] = (nlink[inode] as number) + 1;
     }
     this.#pushEntry(directory, inode, name);
   }
 
-  /** Puts every chunk that files were added with to another place. */
-  moveChunks(moved: (place: ChunkPlace) => ChunkPlace): void {
+  /** Puts every chunk that files were added with to another place: `move` changes the place that it is given. */
+  moveChunks(move: (place: MovablePlace) => void): void {
     const { view } = this.bytes;
+    const { contentAt, contentSize } = this.inodes;
+    const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
     for (let inode = 0; inode < this.inodeCount; inode++) {
-      if ((this.mode.at(inode) & S_IFMT) !== S_IFREG) continue;
-      const from = this.contentAt.at(inode), end = from + this.contentSize.at(inode);
-      for (let at = from; at < end; at += CHUNK_INDEX.SIZE) writeChunkIndex(view, at, moved(readChunkIndex(view, at)));
+      if ((this.modeOf(inode) & S_IFMT) !== S_IFREG) continue;
+      const from = contentAt[inode] as number, end = from + (contentSize[inode] as number);
+      for (let at = from; at < end; at += CHUNK_INDEX.SIZE) {
+        readChunkIndex(view, at, place);
+        move(place);
+        writeChunkIndex(view, at, place);
+      }
     }
   }
 
   /** Sorts the names. The table must not change afterwards. */
   sort(): SortedEntries {
+    const { nlink, dotDot } = this.inodes;
     for (let inode = 1; inode < this.inodeCount; inode++) {
       const nameless = this.isDirectory(inode)
-        ? this.entryInode.at(this.dotDot.at(inode)) === NOBODY
-        : this.nlink.at(inode) === 0;
+        ? this.entries.inode[dotDot[inode] as number] === NOBODY
+        : nlink[inode] === 0;
       if (nameless) unwritable("inode", `inode ${inode} has no name`);
     }
     return new SortedEntries(this);
   }
 
   #pushEntry(directory: number, inode: number, name: Uint8Array): void {
-    this.entryDirectory.push(directory);
-    this.entryInode.push(inode);
-    this.nameAt.push(this.names.append(name));
-    this.nameSize.push(name.length);
+    const { entries } = this;
+    const row = entries.add();
+    entries.directory[row] = directory;
+    entries.inode[row] = inode;
+    entries.nameAt[row] = this.names.append(name);
+    entries.nameSize[row] = name.length;
   }
 
   #appendChunk(chunk: ChunkPlace): void {
     const at = this.bytes.reserve(CHUNK_INDEX.SIZE);
     writeChunkIndex(this.bytes.view, at, chunk);
   }
+}
+
+function isFileName(name: Uint8Array): boolean {
+  if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return false;
+  for (let i = 0; i < name.length; i++) if (name[i] === SLASH || name[i] === 0) return false;
+  return true;
 }
 
 function writeChunkIndex(view: DataView, at: number, { blobIndex, chunkIndex, uncompressedOffset }: ChunkPlace): void {
@@ -209,13 +220,11 @@ function writeChunkIndex(view: DataView, at: number, { blobIndex, chunkIndex, un
   view.setUint32(at + CHUNK_INDEX.block, block, true);
 }
 
-function readChunkIndex(view: DataView, at: number): ChunkPlace {
+function readChunkIndex(view: DataView, at: number, into: MovablePlace): void {
   const device = view.getUint16(at + CHUNK_INDEX.device, true);
-  return {
-    blobIndex: (device & 0xff) - 1,
-    chunkIndex: (device >> 8) * 0x1_0000 + view.getUint16(at + CHUNK_INDEX.ciLow, true),
-    uncompressedOffset: view.getUint32(at + CHUNK_INDEX.block, true) * BLOCK,
-  };
+  into.blobIndex = (device & 0xff) - 1;
+  into.chunkIndex = (device >> 8) * 0x1_0000 + view.getUint16(at + CHUNK_INDEX.ciLow, true);
+  into.uncompressedOffset = view.getUint32(at + CHUNK_INDEX.block, true) * BLOCK;
 }
 
 /** Entries of each directory in the order of their names, "." and ".." among them. */
@@ -226,11 +235,11 @@ export class SortedEntries {
   readonly #first: Uint32Array<ArrayBuffer>;
 
   constructor(table: TreeTable) {
-    const { entryDirectory, nameAt, nameSize } = table;
-    const count = entryDirectory.length;
+    const { directory, nameAt, nameSize, length: count } = table.entries;
     const first = new Uint32Array(table.inodeCount + 1);
     for (let row = 0; row < count; row++) {
-      first[entryDirectory.at(row) + 1] = (first[entryDirectory.at(row) + 1] ?? 0) + 1;
+      const next = (directory[row] as number) + 1;
+      first[next] = (first[next] as number) + 1;
     }
     for (let inode = 0; inode < table.inodeCount; inode++) {
       first[inode + 1] = (first[inode + 1] as number) + (first[inode] as number);
@@ -238,21 +247,25 @@ export class SortedEntries {
     const next = first.slice();
     const rows = new Uint32Array(count);
     for (let row = 0; row < count; row++) {
-      const directory = entryDirectory.at(row);
-      rows[next[directory] as number] = row;
-      next[directory] = (next[directory] as number) + 1;
+      const inode = directory[row] as number;
+      const at = next[inode] as number;
+      rows[at] = row;
+      next[inode] = at + 1;
     }
     const names = table.names.bytes;
-    const compare = (a: number, b: number) =>
-      compareRanges(names, nameAt.at(a), nameAt.at(a) + nameSize.at(a), nameAt.at(b), nameAt.at(b) + nameSize.at(b));
+    const compare = (a: number, b: number) => {
+      const start = nameAt[a] as number, other = nameAt[b] as number;
+      return compareRanges(names, start, start + (nameSize[a] as number), other, other + (nameSize[b] as number));
+    };
     for (let inode = 0; inode < table.inodeCount; inode++) {
+      if (first[inode] === first[inode + 1]) continue;
       const own = rows.subarray(first[inode], first[inode + 1]);
-      if (own.length === 0) continue;
       if (isAscending(own, compare)) continue; // as names are that come from a bootstrap
       own.sort(compare);
       if (isAscending(own, compare)) continue;
       const twice = own.find((row, k) => k > 0 && compare(own[k - 1] as number, row) === 0) as number;
-      const name = names.subarray(nameAt.at(twice), nameAt.at(twice) + nameSize.at(twice));
+      const start = nameAt[twice] as number;
+      const name = names.subarray(start, start + (nameSize[twice] as number));
       unwritable("directory", `${JSON.stringify(new TextDecoder().decode(name))} occurs twice`);
     }
     this.#rows = rows;

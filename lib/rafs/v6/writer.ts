@@ -27,10 +27,10 @@ import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { GrowingBytes } from "../growing.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
-import { type ChunkPlace, type InodeSpec, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
+import { type InodeSpec, type MovablePlace, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
 import { emitTree, type Placement, placeTree } from "./tree_placement.ts";
 
-export type { ChunkPlace, InodeSpec } from "./tree_table.ts";
+export type { ChunkPlace, InodeSpec, MovablePlace } from "./tree_table.ts";
 
 const BLOCK = 4096;
 /** nid of the root: 4096 / 32. The block below it is the last of the tables, so that no inode has nid 0. */
@@ -78,9 +78,9 @@ export class BootstrapWriter {
     this.#tree.addEntry(directory, name, inode);
   }
 
-  /** Puts every chunk that files were added with to another place, for who knows the places only in the end. */
-  moveChunks(moved: (place: ChunkPlace) => ChunkPlace): void {
-    this.#tree.moveChunks(moved);
+  /** {@link TreeTable.moveChunks}, for who knows the places only in the end. */
+  moveChunks(move: (place: MovablePlace) => void): void {
+    this.#tree.moveChunks(move);
   }
 
   /** Adds an entry to the chunk table: call it once for each chunk that files use. */
