@@ -15,6 +15,8 @@
  */
 import { NydusGdError } from "../base/errors.ts";
 import type { Region } from "./guard.ts";
+import type { PlaceChunk } from "./v6/copy_tree.ts";
+import type { TreeTable } from "./v6/tree_table.ts";
 
 /** Damaged or alien bytes: `Cannot read RAFS v6 super block at 1024: magic is 0x0badf00d, expected 0xe0f5e1e2`. */
 export class RafsError extends NydusGdError {
@@ -168,6 +170,13 @@ export interface Bootstrap {
   extents(ino: number, offset: number, length: number): Extent[];
   /** Every chunk record, or those of one blob, once or more. The object is reused between steps. */
   chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
+
+  /**
+   * Copies the whole tree to a writer's table, without an object for each inode and name.
+   *
+   * @returns false where the version has no such way
+   */
+  copyTree?(tree: TreeTable, placeChunk: PlaceChunk): boolean;
 
   /** Super blocks and tables: where they lie in the bootstrap. */
   readonly tables: readonly Region[];

@@ -41,6 +41,15 @@ export type DeviceNames = (device: DeviceTable) => string;
 export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tree)): ErofsImage {
   const devices = new DeviceBuilders();
   const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
+  if (!writer.copyTree(tree, devices.add)) addTree(tree, writer, devices);
+  const tables = devices.finish();
+  writer.moveChunks(devices.move);
+  const entries = tables.map((device, index) => blobEntry(tree, device, index, nameOf(device)));
+  return { bytes: writer.finish(entries), devices: tables };
+}
+
+/** Adds all that a walk of the tree meets. */
+function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilders): void {
   const inodes = new Map<number, number>();
   for (const entry of walkTree(tree)) {
     const parent = inodes.get(entry.parent);
@@ -51,10 +60,6 @@ export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tr
     }
     if (parent !== undefined) writer.addEntry(parent, entry.name, inode);
   }
-  const tables = devices.finish();
-  writer.moveChunks(devices.move);
-  const entries = tables.map((device, index) => blobEntry(tree, device, index, nameOf(device)));
-  return { bytes: writer.finish(entries), devices: tables };
 }
 
 /**
@@ -69,7 +74,7 @@ export function devicesOf(tree: Bootstrap): DeviceTable[] {
   for (const entry of walkTree(tree)) {
     if (!isFile(entry) || seen.has(entry.ino)) continue;
     if (entry.attr.nlink > 1) seen.add(entry.ino);
-    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) devices.add(extent);
+    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) devices.addExtent(extent);
   }
   return devices.finish();
 }
@@ -80,13 +85,16 @@ class DeviceBuilders {
   /** Positions of devices, by blob. */
   readonly #order = new Map<number, number>();
 
-  /** Adds a chunk; the place by which {@link move} knows it. */
-  readonly add = (extent: Extent): ChunkPlace => {
-    const { blobIndex } = extent;
+  /** Adds a chunk; the offset by which {@link move} knows it. */
+  readonly add = (blobIndex: number, chunkIndex: number, chunkOffset: number, chunkLength: number): number => {
     let builder = this.#byBlob.get(blobIndex);
     if (builder === undefined) this.#byBlob.set(blobIndex, builder = new DeviceBuilder(blobIndex));
-    return { blobIndex, chunkIndex: 0, uncompressedOffset: builder.add(extent) * DEVICE_BLOCK };
+    return builder.add(chunkIndex, chunkOffset, chunkLength) * DEVICE_BLOCK;
   };
+
+  addExtent({ blobIndex, chunkIndex, chunkOffset, chunkLength }: Extent): ChunkPlace {
+    return { blobIndex, chunkIndex: 0, uncompressedOffset: this.add(blobIndex, chunkIndex, chunkOffset, chunkLength) };
+  }
 
   finish(): DeviceTable[] {
     const sorted = [...this.#byBlob].sort(([a], [b]) => a - b);
@@ -131,7 +139,7 @@ function chunksOf(tree: Bootstrap, ino: number, size: number, devices: DeviceBui
   const places: ChunkPlace[] = [];
   const step = CHUNKS_AT_ONCE * tree.chunkSize;
   for (let offset = 0; offset < size; offset += step) {
-    for (const extent of tree.extents(ino, offset, step)) places.push(devices.add(extent));
+    for (const extent of tree.extents(ino, offset, step)) places.push(devices.addExtent(extent));
   }
   return places;
 }

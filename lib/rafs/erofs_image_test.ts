@@ -1,6 +1,8 @@
+import fc from "fast-check";
 import assert from "node:assert/strict";
 import { contradictoryBootstrap } from "../../tests/support/contradictory_image.ts";
 import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
+import { type Bootstrap, RafsError } from "./bootstrap.ts";
 import { devicesOf, makeErofsImage } from "./erofs_image.ts";
 import { openBootstrap } from "./open.ts";
 
@@ -21,6 +23,47 @@ Deno.test("the same bootstrap gives the same image and devices", async () => {
     assert.deepEqual(devicesOf(openBootstrap(await readFixtureBootstrap(fixture))), devices);
   }
 });
+
+Deno.test("the image is the same whether the tree is copied or walked, and so is what is refused", async () => {
+  for (const fixture of listRafsFixtures().filter(({ name }) => name.startsWith("v6"))) {
+    const intact = await readFixtureBootstrap(fixture);
+    if (openBootstrap(intact, { treeOnly: true }).copyTree === undefined) continue;
+    fc.assert(
+      fc.property(damage(intact.length), (changes) => {
+        const bytes = intact.slice();
+        for (const [at, value] of changes) bytes[at] = value;
+        assert.deepEqual(imageOf(bytes, (tree) => tree), imageOf(bytes, walked), fixture.name);
+      }),
+      { numRuns: 40 },
+    );
+  }
+});
+
+/** A few bytes that are changed, none at first. */
+function damage(length: number): fc.Arbitrary<[number, number][]> {
+  return fc.array(fc.tuple(fc.nat(length - 1), fc.nat(255)), { maxLength: 4 });
+}
+
+/** The image, or that the bootstrap is refused. */
+function imageOf(bytes: Uint8Array, way: (tree: Bootstrap) => Bootstrap): Uint8Array | "refused" {
+  try {
+    return makeErofsImage(way(openBootstrap(bytes, { treeOnly: true }))).bytes;
+  } catch (error) {
+    if (error instanceof RafsError) return "refused";
+    throw error;
+  }
+}
+
+/** The bootstrap without its way to be copied. */
+function walked(tree: Bootstrap): Bootstrap {
+  return new Proxy(tree, {
+    get(target, key) {
+      if (key === "copyTree") return undefined;
+      const value = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
 
 Deno.test("two files that contradict each other on a chunk refuse the image", () => {
   assert.throws(

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { copyBytes } from "../base/bytes.ts";
 
 type Column = Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
@@ -54,6 +55,13 @@ export class GrowingBytes {
   append(bytes: Uint8Array): number {
     const at = this.reserve(bytes.length);
     this.#bytes.set(bytes, at);
+    return at;
+  }
+
+  /** Appends a copy of `bytes[start, end)` and returns where it starts. */
+  appendRange(bytes: Uint8Array, start: number, end: number): number {
+    const at = this.reserve(end - start);
+    copyBytes(bytes, start, end - start, this.#bytes, at);
     return at;
   }
 

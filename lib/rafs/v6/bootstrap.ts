@@ -10,15 +10,18 @@ import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeA
 import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
-import { S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
+import { ChunkIndex } from "./chunk_index.ts";
+import { copyTree, type PlaceChunk } from "./copy_tree.ts";
 import { DirectoryReader } from "./directory.ts";
 import { InodeCursor } from "./inode.ts";
-import { CHUNK_INDEX, INODE_SLOT } from "./layout.ts";
+import { INODE_SLOT } from "./layout.ts";
 import { readSuperBlock, type SuperBlock, tablesOf } from "./super_block.ts";
 import { TarChunks } from "./tar_chunks.ts";
+import type { TreeTable } from "./tree_table.ts";
 import { readXattrs } from "./xattrs.ts";
 
 /**
@@ -48,6 +51,7 @@ class V6Bootstrap implements Bootstrap {
   readonly #sb: SuperBlock;
   readonly #inode: InodeCursor;
   readonly #directory: DirectoryReader;
+  readonly #chunkIndex: ChunkIndex;
   #prefetch: readonly number[] | undefined;
   #tarChunks: TarChunks | undefined;
 
@@ -69,6 +73,7 @@ class V6Bootstrap implements Bootstrap {
     this.explicitUidGid = has(sb.flags, IMAGE_FLAG.explicitUidGid);
     this.hasXattrs = has(sb.flags, IMAGE_FLAG.hasXattr);
     this.blobs = readBlobTable(bytes, view, sb);
+    this.#chunkIndex = new ChunkIndex(view, sb.blockSize, this.blobs.length);
     this.#inode.loadDirectory(sb.rootNid);
   }
 
@@ -103,16 +108,8 @@ class V6Bootstrap implements Bootstrap {
   }
 
   readlink(ino: number): Uint8Array {
-    const inode = this.#inode;
-    inode.load(ino);
-    if ((inode.mode & S_IFMT) !== S_IFLNK) unreadable("RAFS v6 symbolic link", inode.at, `nid ${ino} is none`);
-    const target = new Uint8Array(inode.size);
-    for (let block = 0; block < inode.blockCount; block++) {
-      const at = inode.blockAt(block);
-      target.set(this.#bytes.subarray(at, at + inode.blockLength(block)), block * this.#sb.blockSize);
-    }
-    if (target.includes(0)) unreadable("RAFS v6 symbolic link", inode.at, "target contains NUL");
-    return target;
+    this.#inode.load(ino);
+    return this.#inode.linkTarget(this.#bytes);
   }
 
   xattrs(ino: number): Iterable<readonly [Uint8Array, Uint8Array]> {
@@ -125,6 +122,23 @@ class V6Bootstrap implements Bootstrap {
     if (!this.#isTarfs) return extents;
     const chunks = this.#chunksOfTars();
     return extents.map((extent) => ({ ...extent, chunkIndex: chunks.indexOf(extent.blobIndex, extent.chunkOffset) }));
+  }
+
+  copyTree(tree: TreeTable, placeChunk: PlaceChunk): boolean {
+    if (this.#isTarfs) return false; // its chunks are numbered by a walk
+    const source = {
+      bytes: this.#bytes,
+      view: this.#view,
+      inode: this.#inode,
+      directory: this.#directory,
+      chunkIndex: this.#chunkIndex,
+      rootNid: this.rootIno,
+      chunkSize: this.chunkSize,
+      explicitUidGid: this.explicitUidGid,
+      hasXattrs: this.hasXattrs,
+    };
+    copyTree(source, tree, placeChunk);
+    return true;
   }
 
   get #isTarfs(): boolean {
@@ -151,27 +165,21 @@ class V6Bootstrap implements Bootstrap {
     }
     const extents: Extent[] = [];
     const end = Math.min(inode.size, offset + length);
-    const { chunkSize, blockSize } = this.#sb;
-    const chunksAt = inode.chunksAt;
+    const { chunkSize } = this.#sb;
+    const chunksAt = inode.chunksAt, index = this.#chunkIndex;
     for (let from = offset; from < end;) {
       const chunk = Math.floor(from / chunkSize);
       const chunkStart = chunk * chunkSize;
       const chunkLength = Math.min(chunkSize, inode.size - chunkStart);
       const to = Math.min(end, chunkStart + chunkLength);
-      const at = chunksAt + chunk * CHUNK_INDEX.SIZE;
-      const device = this.#view.getUint16(at + CHUNK_INDEX.device, true);
-      const blobIndex = (device & 0xff) - 1;
-      if (blobIndex < 0 || blobIndex >= this.blobs.length) {
-        unreadable("RAFS v6 chunk index", at, `blob is ${blobIndex}, the image has ${this.blobs.length} blobs`);
-      }
-      const chunkOffset = this.#view.getUint32(at + CHUNK_INDEX.block, true) * blockSize;
+      index.load(chunksAt, chunk);
       extents.push({
         fileOffset: from,
-        blobIndex,
-        chunkIndex: (device >> 8) * 0x10000 + this.#view.getUint16(at + CHUNK_INDEX.ciLow, true),
-        blobOffset: chunkOffset + from - chunkStart,
+        blobIndex: index.blobIndex,
+        chunkIndex: index.chunkIndex,
+        blobOffset: index.offset + from - chunkStart,
         length: to - from,
-        chunkOffset,
+        chunkOffset: index.offset,
         chunkLength,
       });
       from = to;

@@ -23,6 +23,9 @@ const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 /** Cookies count 512 to a block; a block of 4096 bytes has 341 entries at most. */
 const COOKIES_PER_BLOCK = 512;
 
+/** {@link DirVisitor} that finds the name in the image: it is `[start, end)` of its bytes. */
+export type RangeVisitor = (start: number, end: number, nid: number, type: number, next: number) => boolean;
+
 /** One block at a time, and one name in it. */
 class DirectoryBlock {
   /** Where the block is. */
@@ -107,6 +110,12 @@ export class DirectoryReader {
 
   /** Calls `visit` for every entry from `cookie` on but "." and "..". The visitor may use the reader. */
   readdir(dir: number, cookie: number, visit: DirVisitor): void {
+    const { bytes } = this;
+    this.list(dir, cookie, (start, end, nid, type, next) => visit(bytes.subarray(start, end), nid, type, next));
+  }
+
+  /** {@link readdir} for a visitor that takes the range of the image's bytes that a name is. */
+  list(dir: number, cookie: number, visit: RangeVisitor): void {
     if (!isCookie(cookie)) return;
     const block = new DirectoryBlock(this.bytes, this.view);
     this.inode.loadDirectory(dir);
@@ -127,7 +136,7 @@ export class DirectoryReader {
         const type = this.#checkEntry(block, k, dir);
         if (type === undefined) continue;
         const next = k + 1 < block.count ? index * COOKIES_PER_BLOCK + k + 1 : (index + 1) * COOKIES_PER_BLOCK;
-        if (!visit(this.bytes.subarray(start, end), block.nid(k), type, next)) return;
+        if (!visit(start, end, block.nid(k), type, next)) return;
       }
     }
   }

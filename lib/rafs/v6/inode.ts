@@ -67,6 +67,18 @@ export class InodeCursor {
     }
   }
 
+  /** The target of the loaded symbolic link. */
+  linkTarget(bytes: Uint8Array): Uint8Array {
+    if ((this.mode & S_IFMT) !== S_IFLNK) unreadable("RAFS v6 symbolic link", this.at, `nid ${this.nid} is none`);
+    const target = new Uint8Array(this.size);
+    for (let block = 0; block < this.blockCount; block++) {
+      const at = this.blockAt(block);
+      target.set(bytes.subarray(at, at + this.blockLength(block)), block * this.sb.blockSize);
+    }
+    if (target.includes(0)) unreadable("RAFS v6 symbolic link", this.at, "target contains NUL");
+    return target;
+  }
+
   /** Number of blocks of flat data. */
   get blockCount(): number {
     return Math.ceil(this.size / this.sb.blockSize);

@@ -126,18 +126,15 @@ export class TreeTable {
     inodes.size[inode] = size;
     inodes.nlink[inode] = type === S_IFDIR ? 2 : 0;
     inodes.shownNlink[inode] = spec.nlink ?? -1;
-    inodes.dotDot[inode] = this.entries.length + 1;
-    inodes.xattrAt[inode] = bytes.append(xattrs);
+    inodes.xattrAt[inode] = this.appendXattrs(xattrs);
     inodes.xattrSize[inode] = xattrs.length;
     const contentAt = inodes.contentAt[inode] = bytes.length;
     if (type === S_IFLNK && target !== undefined) bytes.append(target);
-    for (const chunk of chunks) this.#appendChunk(chunk);
-    inodes.contentSize[inode] = bytes.length - contentAt;
-    this.#hasXattrs ||= xattrs.length > 0;
-    if (type === S_IFDIR) {
-      this.#pushEntry(inode, inode, DOT);
-      this.#pushEntry(inode, inode === 0 ? 0 : NOBODY, DOT_DOT);
+    for (const { blobIndex, chunkIndex, uncompressedOffset } of chunks) {
+      this.appendChunk(blobIndex, chunkIndex, uncompressedOffset);
     }
+    inodes.contentSize[inode] = bytes.length - contentAt;
+    if (type === S_IFDIR) this.addDots(inode, inode === 0 ? 0 : NOBODY);
     return inode;
   }
 
@@ -172,7 +169,7 @@ export class TreeTable {
       for (let at = from; at < end; at += CHUNK_INDEX.SIZE) {
         readChunkIndex(view, at, place);
         move(place);
-        writeChunkIndex(view, at, place);
+        writeChunkIndex(view, at, place.blobIndex, place.chunkIndex, place.uncompressedOffset);
       }
     }
   }
@@ -198,9 +195,23 @@ export class TreeTable {
     entries.nameSize[row] = name.length;
   }
 
-  #appendChunk(chunk: ChunkPlace): void {
+  /** Adds the names "." and ".." to a directory, before any other of it. */
+  addDots(directory: number, parent: number): void {
+    this.inodes.dotDot[directory] = this.entries.length + 1;
+    this.#pushEntry(directory, directory, DOT);
+    this.#pushEntry(directory, parent, DOT_DOT);
+  }
+
+  /** Appends a {@link ChunkPlace} to the content of the inode that is being added. */
+  appendChunk(blobIndex: number, chunkIndex: number, uncompressedOffset: number): void {
     const at = this.bytes.reserve(CHUNK_INDEX.SIZE);
-    writeChunkIndex(this.bytes.view, at, chunk);
+    writeChunkIndex(this.bytes.view, at, blobIndex, chunkIndex, uncompressedOffset);
+  }
+
+  /** Appends the xattr area of the inode that is being added; where it is. */
+  appendXattrs(area: Uint8Array): number {
+    this.#hasXattrs ||= area.length > 0;
+    return this.bytes.append(area);
   }
 }
 
@@ -210,7 +221,13 @@ function isFileName(name: Uint8Array): boolean {
   return true;
 }
 
-function writeChunkIndex(view: DataView, at: number, { blobIndex, chunkIndex, uncompressedOffset }: ChunkPlace): void {
+function writeChunkIndex(
+  view: DataView,
+  at: number,
+  blobIndex: number,
+  chunkIndex: number,
+  uncompressedOffset: number,
+): void {
   const block = uncompressedOffset / BLOCK;
   if (!Number.isInteger(block) || block >= NO_BLOCK || !(blobIndex >= 0 && blobIndex < 254) || chunkIndex >= 1 << 24) {
     unwritable("chunk index", `chunk ${chunkIndex} of blob ${blobIndex} at ${uncompressedOffset}`);

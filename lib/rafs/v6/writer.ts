@@ -16,6 +16,7 @@
 import { roundUp, writeU64 } from "../../base/bytes.ts";
 import {
   type BlobDescriptor,
+  type Bootstrap,
   type ChunkRecord,
   COMPRESSOR,
   type Compressor,
@@ -26,6 +27,7 @@ import { CHUNK_INFO } from "../chunk_info.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { GrowingBytes } from "../growing.ts";
+import type { PlaceChunk } from "./copy_tree.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
 import { type InodeSpec, type MovablePlace, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
 import { emitTree, type Placement, placeTree } from "./tree_placement.ts";
@@ -76,6 +78,14 @@ export class BootstrapWriter {
   /** Gives an inode a name. A directory gets one, after the directory that holds it was added. */
   addEntry(directory: number, name: Uint8Array, inode: number): void {
     this.#tree.addEntry(directory, name, inode);
+  }
+
+  /**
+   * Adds the whole tree of `bootstrap`, as the first thing that is added, where that is possible; see
+   * {@link Bootstrap.copyTree}.
+   */
+  copyTree(bootstrap: Bootstrap, placeChunk: PlaceChunk): boolean {
+    return bootstrap.copyTree?.(this.#tree, placeChunk) ?? false;
   }
 
   /** {@link TreeTable.moveChunks}, for who knows the places only in the end. */

@@ -1,0 +1,40 @@
+/**
+ * Chunk indexes of RAFS v6: which chunk of which blob a piece of a file is.
+ *
+ * @module
+ */
+import { unreadable } from "../guard.ts";
+import { CHUNK_INDEX } from "./layout.ts";
+
+/** One index at a time. */
+export class ChunkIndex {
+  blobIndex = 0;
+  /** Position of the chunk in its blob, as the image has it. */
+  chunkIndex = 0;
+  /** Offset of the chunk in the blob's address space, bytes. */
+  offset = 0;
+
+  constructor(
+    private readonly view: DataView,
+    private readonly blockSize: number,
+    private readonly blobCount: number,
+  ) {}
+
+  /**
+   * Loads index `chunk` of those at `chunksAt`, which lie inside the image.
+   *
+   * @throws {RafsError} for a blob that the image does not have
+   */
+  load(chunksAt: number, chunk: number): void {
+    const { view, blobCount } = this;
+    const at = chunksAt + chunk * CHUNK_INDEX.SIZE;
+    const device = view.getUint16(at + CHUNK_INDEX.device, true);
+    const blobIndex = (device & 0xff) - 1;
+    if (blobIndex < 0 || blobIndex >= blobCount) {
+      unreadable("RAFS v6 chunk index", at, `blob is ${blobIndex}, the image has ${blobCount} blobs`);
+    }
+    this.blobIndex = blobIndex;
+    this.chunkIndex = (device >> 8) * 0x1_0000 + view.getUint16(at + CHUNK_INDEX.ciLow, true);
+    this.offset = view.getUint32(at + CHUNK_INDEX.block, true) * this.blockSize;
+  }
+}
