@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-
 /**
  * Reads a u64 that must be at most 2^53-1.
  *
@@ -57,9 +55,14 @@ export function toHex(bytes: Uint8Array): string {
 /** Text with one character for each byte (U+0000…U+00FF): bytes as a Map key, in byte order. WebIDL's ByteString. */
 export type ByteString = string;
 
+/** Arguments of a call that every stack has room for. */
+const SPREAD = 8192;
+
 /** The bytes as a {@link ByteString}. */
 export function toByteString(bytes: Uint8Array): ByteString {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  let text = "";
+  for (let at = 0; at < bytes.length; at += SPREAD) text += String.fromCharCode(...bytes.subarray(at, at + SPREAD));
+  return text;
 }
 
 /** The bytes of a {@link ByteString}; a character above U+00FF loses its high bits. */

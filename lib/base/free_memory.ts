@@ -7,7 +7,7 @@
  * @module
  */
 import { mallocTrim } from "../../ffi/malloc.ts";
-import { collectGarbage } from "./trim_memory.ts";
+import { collectGarbage } from "./garbage.ts";
 
 /** Resident bytes below which nothing is short. A collection takes some ten milliseconds. */
 const ENOUGH_BYTES = 200 << 20;

@@ -16,24 +16,15 @@
 import process from "node:process";
 import { mallocTrim } from "../../ffi/malloc.ts";
 import { ProgramPages } from "../../ffi/smaps.ts";
+import { collectGarbage } from "./garbage.ts";
 
 const INTERVAL_MS = 5_000;
-/** Milliseconds without work after which a Worker that waits for the kernel is to {@link collectGarbage}. */
-export const REST_MS = 5_000;
 /** Part of one processor below which the process rests. */
 const REST_SHARE = 0.01;
 /** Bytes by which memory has changed since it had settled, up or down, for another time to be worthwhile. */
 const WORTH_BYTES = 4 << 20;
 /** Times in a row that a process is trimmed. */
 const TIMES = 2;
-
-/** Of V8, where the program was started with `--expose-gc`. */
-const { gc } = globalThis as { gc?: (options: { type: "major"; flavor: "last-resort" }) => void };
-
-/** Collects the garbage of this thread, as far as the runtime lets us. Takes some ten milliseconds. */
-export function collectGarbage(): void {
-  gc?.({ type: "major", flavor: "last-resort" });
-}
 
 /**
  * Gives back what a resting process does not need, until it is disposed. To be called before there are Workers.

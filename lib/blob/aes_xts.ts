@@ -8,8 +8,8 @@
  *
  * @module
  */
-import { createCipheriv, createDecipheriv } from "node:crypto";
 import { NydusGdError } from "../base/errors.ts";
+import { nodeCrypto } from "../base/node_crypto.ts";
 import type { BlobCipher } from "../rafs/bootstrap.ts";
 
 const BLOCK = 16;
@@ -50,7 +50,7 @@ function stealCiphertext(key: Uint8Array, stored: Uint8Array, tweaks: Uint8Array
 
 function decryptBlocks(key: Uint8Array, blocks: Uint8Array, tweaks: Uint8Array): Uint8Array {
   if (blocks.length === 0) return blocks;
-  const decipher = createDecipheriv("aes-128-ecb", key.subarray(0, HALF_KEY), null).setAutoPadding(false);
+  const decipher = nodeCrypto().createDecipheriv("aes-128-ecb", key.subarray(0, HALF_KEY), null).setAutoPadding(false);
   const plain = decipher.update(xor(blocks, tweaks));
   decipher.final();
   return xor(plain, tweaks);
@@ -66,7 +66,7 @@ function xor(bytes: Uint8Array, mask: Uint8Array): Uint8Array<ArrayBuffer> {
 function tweaksOf(key: Uint8Array, iv: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(count * BLOCK);
   const view = new DataView(out.buffer);
-  const cipher = createCipheriv("aes-128-ecb", key, null).setAutoPadding(false);
+  const cipher = nodeCrypto().createCipheriv("aes-128-ecb", key, null).setAutoPadding(false);
   out.set(cipher.update(iv));
   cipher.final();
   for (let at = BLOCK; at < out.length; at += BLOCK) {

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { createBLAKE3, type IHasher } from "hash-wasm";
 import { MissingLibraryError } from "../../ffi/libc.ts";
 import { lz4DecompressBlock } from "../../ffi/liblz4.ts";
 import { gunzip } from "../../ffi/libz.ts";
 import { zstdDecompress } from "../../ffi/libzstd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { nodeCrypto } from "../base/node_crypto.ts";
 import type { Compressor, Digester } from "../rafs/bootstrap.ts";
 import type { GzipStarts } from "../rafs/chunk_table.ts";
 import { inflateSlice } from "./gzip_start.ts";
@@ -76,7 +76,7 @@ export async function prepareDigests(digester: Digester = "blake3"): Promise<voi
 
 /** The 32 bytes of a chunk's digest. Needs {@link prepareDigests}. */
 export function digest(digester: Digester, plain: Uint8Array): Uint8Array {
-  if (digester === "sha256") return createHash("sha256").update(plain).digest();
+  if (digester === "sha256") return nodeCrypto().createHash("sha256").update(plain).digest();
   if (blake3 === undefined) throw new NydusGdError("internal", "Cannot digest: blake3 is not prepared");
   return blake3.init().update(plain).digest("binary");
 }

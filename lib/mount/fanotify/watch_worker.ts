@@ -13,7 +13,7 @@ import { POLL, poll } from "../../../ffi/poll.ts";
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { read } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
-import { collectGarbage, REST_MS } from "../../base/trim_memory.ts";
+import { collectGarbage, REST_MS } from "../../base/garbage.ts";
 import { deviceExtents } from "../../rafs/device_table.ts";
 import { isReadable } from "../cached_read.ts";
 import type { OpenBlob } from "../image_mount.ts";

@@ -13,7 +13,7 @@ import { FuseSessionHandle } from "../../../ffi/libfuse3_session.ts";
 import { schedYield } from "../../../ffi/sched.ts";
 import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { messageOf } from "../../base/errors.ts";
-import { collectGarbage, REST_MS } from "../../base/trim_memory.ts";
+import { collectGarbage, REST_MS } from "../../base/garbage.ts";
 import { PostedMessages } from "../posted.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
