@@ -97,6 +97,8 @@ export class Decoder implements Disposable {
   readonly #idle: DecodeThread[] = [];
   readonly #turns: Limiter;
   #closed = false;
+  /** Whether {@link prepare} has begun to start a Worker: blobs that are opened at once need one. */
+  #preparing = false;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly options: DecoderOptions) {
@@ -156,10 +158,11 @@ export class Decoder implements Disposable {
   /** Work is about to come: its digests are made ready, and a first Worker starts, while its bytes are on their way. */
   prepare(digester: Digester): void {
     prepareDigests(digester).catch((error) => log.debug("digests not prepared", { error: messageOf(error) }));
-    if (this.options.workers === 0 || this.#threads.size > 0) return;
+    if (this.options.workers === 0 || this.#threads.size > 0 || this.#preparing) return;
+    this.#preparing = true;
     this.#turns.run("prefetch", async () => this.#rest(await this.#startThread())).catch((error) => {
       log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs one says so aloud
-    });
+    }).finally(() => this.#preparing = false);
   }
 
   /** Workers that are alive. */

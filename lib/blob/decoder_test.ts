@@ -9,8 +9,9 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
 
 Deno.test("a first Worker starts before there is a job, and ends when none comes", async () => {
   using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
-  decoder.prepare("blake3");
+  for (let blob = 0; blob < 3; blob++) decoder.prepare("blake3"); // as blobs do that are opened at once
   while (decoder.threads === 0) await turn();
+  assert.equal(decoder.threads, 1);
   while (decoder.threads > 0) await turn();
   using inline = new Decoder({ workers: 0, inlineBytes: 0, idleMs: 1 });
   inline.prepare("blake3");
