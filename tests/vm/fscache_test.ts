@@ -24,4 +24,5 @@ vmTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`
   await guest({ file: "tests/vm/guest/fscache_images.ts" });
   await guest({ file: "tests/vm/guest/fscache_api.ts" });
   if (IS_THOROUGH) await guest({ file: "tests/vm/guest/fscache_disk.ts" });
+  await guest({ file: "tests/vm/guest/fscache_faults.ts" });
 });

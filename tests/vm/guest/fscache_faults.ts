@@ -1,0 +1,68 @@
+/**
+ * Images whose registry fails, lies or is gone: a whole `serve` over it, by the first of the data paths that are tested.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { openBootstrap } from "../../../lib/rafs/open.ts";
+import { TESTED_DATA_PATHS } from "../../support/data_paths.ts";
+import { FakeRegistry } from "../../support/fake_registry.ts";
+import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { LAZY_IMAGE, LazyServe } from "../../support/lazy_serve.ts";
+import { RAFS_FIXTURES, readFixtureBootstrap } from "../../support/rafs_fixtures.ts";
+import { TempDir } from "../../support/temp_dir.ts";
+
+/** Short, so that what fails does so soon; as much as an emulated machine may take for what does not. */
+const ENV = {
+  NYDUS_GD_MOUNT_FS_DRIVER: TESTED_DATA_PATHS[0] ?? "auto",
+  NYDUS_GD_PREFETCH_READ_AHEAD: "0",
+  NYDUS_GD_FETCH_DEADLINE: "20s",
+  NYDUS_GD_FETCH_RETRIES: "1",
+};
+
+/** A registry with the blobs of the image. */
+async function startRegistry(): Promise<FakeRegistry> {
+  const registry = await FakeRegistry.start();
+  const { blobs } = openBootstrap(await readFixtureBootstrap(LAZY_IMAGE));
+  for (const { id } of blobs) registry.addBlob(await Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`));
+  return registry;
+}
+
+fuseTest("a registry that fails or lies is EIO, and what was read needs none", async (t) => {
+  using temp = TempDir.make();
+  await using registry = await startRegistry();
+  const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
+  await using serve = await LazyServe.start(temp.path, { env: ENV }, backend);
+  const { driver, files } = serve;
+  const mayFail = files.filter((path) => path.startsWith("/lib/mod")).slice(0, 4);
+  const others = files.filter((path) => !mayFail.includes(path));
+  const read = async (paths: readonly string[]) => {
+    const outcomes: string[] = [];
+    for (const path of paths) outcomes.push(await serve.read(path));
+    return new Set(outcomes);
+  };
+
+  /** Files that nobody has read cannot be while a fault lasts, and all is well afterwards. */
+  const fails = (name: string, fault: () => unknown, mend: () => unknown) =>
+    t.step(name, async () => {
+      const paths = mayFail.splice(0, 2);
+      await fault();
+      assert.deepEqual(await read(paths), new Set(["error"]));
+      await mend();
+      assert.deepEqual(await read(paths), new Set(["right"]));
+    });
+
+  assert.deepEqual(await read(others), new Set(["right"]));
+  await fails("the registry is down", () => registry.goDown(), () => registry.comeBack());
+  await t.step("the registry is gone, and the server is started anew", async () => {
+    await registry.goDown();
+    await driver.call("GraphDriver.Put", { ID: "box" });
+    assert.equal(await driver.stop(), 0);
+    await driver.restart();
+    await driver.call("GraphDriver.Get", { ID: "box" });
+    await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
+    assert.deepEqual(await read(others), new Set(["right"]));
+    await registry.comeBack();
+  });
+  await fails("the chunks are wrong", () => registry.lasting = { kind: "corrupt" }, () => registry.lasting = undefined);
+});
