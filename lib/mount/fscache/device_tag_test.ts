@@ -11,8 +11,7 @@ const BLOCK = 4096;
 function tableOf(...chunks: (readonly [index: number, offset: number, length: number])[]): DeviceTable {
   const builder = new DeviceBuilder(0);
   for (const [chunkIndex, chunkOffset, chunkLength] of chunks) {
-    const piece = { chunkIndex, chunkOffset, chunkLength, blobOffset: chunkOffset, length: chunkLength };
-    builder.add({ ...piece, blobIndex: 0, fileOffset: 0 });
+    builder.add(chunkIndex, chunkOffset, chunkLength);
   }
   return builder.finish();
 }
