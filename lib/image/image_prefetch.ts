@@ -20,6 +20,7 @@ import type { BlobCache } from "../blob/blob_cache.ts";
 import { hasRoom } from "../blob/cache_usage.ts";
 import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../blob/prefetch.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
+import { TreeRoom } from "../rafs/tree_room.ts";
 import { type TreeEntry, walkTree } from "../rafs/walk.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
@@ -176,9 +177,11 @@ export function startPrefetch(
  * Where the data of regular files are, pieces that follow each other joined.
  *
  * @param roots inodes; a directory stands for the files below it
+ * @throws {RafsError} for damage on the way
  */
 export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
   const seen = new Set<number>();
+  const room = new TreeRoom(tree.byteLength);
   let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
   const rangeOf = ({ blobIndex, offset, length }: NonNullable<typeof open>): PrefetchRange => {
     const store = blobs[blobIndex];
@@ -187,11 +190,12 @@ export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number
     }
     return { store, offset, length };
   };
-  for (const { ino, attr: { mode, nlink, size } } of filesBelow(tree, roots)) {
+  for (const { ino, attr: { mode, size } } of filesBelow(tree, roots)) {
     if ((mode & S.IFMT) !== S.IFREG || seen.has(ino)) continue;
-    if (nlink > 1) seen.add(ino);
+    seen.add(ino);
     for (let at = 0; at < size; at += WINDOW_BYTES) {
       for (const { blobIndex, blobOffset, length } of tree.extents(ino, at, Math.min(WINDOW_BYTES, size - at))) {
+        room.takeChunk(ino);
         const gap = open?.blobIndex === blobIndex ? blobOffset - (open.offset + open.length) : -1;
         if (open !== undefined && gap >= 0 && gap < CHUNK_ALIGNMENT) {
           open.length += gap + length;
@@ -206,5 +210,5 @@ export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number
 }
 
 function* filesBelow(tree: Bootstrap, roots: readonly number[]): Generator<TreeEntry> {
-  for (const root of roots) yield* walkTree(tree, root);
+  for (const root of new Set(roots)) yield* walkTree(tree, root);
 }

@@ -19,6 +19,7 @@ import type { Bootstrap, Extent } from "./bootstrap.ts";
 import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
+import { TreeRoom } from "./tree_room.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
 import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
@@ -51,11 +52,12 @@ export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tr
 /** Adds all that a walk of the tree meets. */
 function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilders): void {
   const inodes = new Map<number, number>();
+  const room = new TreeRoom(tree.byteLength);
   for (const entry of walkTree(tree)) {
     const parent = inodes.get(entry.parent);
     let inode = inodes.get(entry.ino);
     if (inode === undefined) {
-      inode = writer.addInode(specOf(tree, entry, devices));
+      inode = writer.addInode(specOf(tree, entry, devices, room));
       inodes.set(entry.ino, inode);
     }
     if (parent !== undefined) writer.addEntry(parent, entry.name, inode);
@@ -71,10 +73,14 @@ function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilde
 export function devicesOf(tree: Bootstrap): DeviceTable[] {
   const devices = new DeviceBuilders();
   const seen = new Set<number>();
+  const room = new TreeRoom(tree.byteLength);
   for (const entry of walkTree(tree)) {
     if (!isFile(entry) || seen.has(entry.ino)) continue;
-    if (entry.attr.nlink > 1) seen.add(entry.ino);
-    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) devices.addExtent(extent);
+    seen.add(entry.ino);
+    for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) {
+      room.takeChunk(entry.ino);
+      devices.addExtent(extent);
+    }
   }
   return devices.finish();
 }
@@ -117,9 +123,13 @@ function isFile({ attr }: TreeEntry): boolean {
 const NO_CHUNKS: readonly ChunkPlace[] = [];
 
 /** The inode; the chunks of a file are added to `devices`. */
-function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders): InodeSpec {
+function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders, room: TreeRoom): InodeSpec {
   const { mode, size, mtime, mtimeNsec, rdev, nlink } = attr;
   const type = mode & S_IFMT;
+  const target = type === S_IFLNK ? tree.readlink(ino) : undefined;
+  const xattrs = tree.hasXattrs ? [...tree.xattrs(ino)] : undefined;
+  room.takeXattrs(ino, xattrs ?? []);
+  room.takeBytes(ino, target?.length ?? 0);
   return {
     mode,
     size,
@@ -129,17 +139,20 @@ function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilde
     mtimeNsec,
     rdev,
     nlink,
-    chunks: type === S_IFREG ? chunksOf(tree, ino, size, devices) : NO_CHUNKS,
-    target: type === S_IFLNK ? tree.readlink(ino) : undefined,
-    xattrs: tree.hasXattrs ? [...tree.xattrs(ino)] : undefined,
+    chunks: type === S_IFREG ? chunksOf(tree, ino, size, devices, room) : NO_CHUNKS,
+    target,
+    xattrs,
   };
 }
 
-function chunksOf(tree: Bootstrap, ino: number, size: number, devices: DeviceBuilders): ChunkPlace[] {
+function chunksOf(tree: Bootstrap, ino: number, size: number, devices: DeviceBuilders, room: TreeRoom): ChunkPlace[] {
   const places: ChunkPlace[] = [];
   const step = CHUNKS_AT_ONCE * tree.chunkSize;
   for (let offset = 0; offset < size; offset += step) {
-    for (const extent of tree.extents(ino, offset, step)) places.push(devices.addExtent(extent));
+    for (const extent of tree.extents(ino, offset, step)) {
+      room.takeChunk(ino);
+      places.push(devices.addExtent(extent));
+    }
   }
   return places;
 }

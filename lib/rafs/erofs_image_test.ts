@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { contradictoryBootstrap } from "../../tests/support/contradictory_image.ts";
+import { overlappingBootstrap } from "../../tests/support/overlapping_image.ts";
 import { listBootstrap, listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
 import { type Bootstrap, RafsError } from "./bootstrap.ts";
 import { devicesOf, makeErofsImage } from "./erofs_image.ts";
@@ -70,4 +71,17 @@ Deno.test("two files that contradict each other on a chunk refuse the image", ()
     () => makeErofsImage(openBootstrap(contradictoryBootstrap())),
     /Cannot read chunk 5 of blob 0 at 4096: chunk 5 has 10 bytes/,
   );
+});
+
+Deno.test("files that overlap refuse the image, as they would take memory with the square of its size", () => {
+  const tree = openBootstrap(overlappingBootstrap(20));
+  for (const make of [makeErofsImage, devicesOf]) {
+    assert.throws(
+      () => make(tree),
+      (error) =>
+        error instanceof RafsError && /its files have more chunks than the image has room for$/.test(error.message),
+    );
+  }
+  const one = tree.lookup(tree.rootIno, new TextEncoder().encode("f3"));
+  assert.equal(tree.extents(one, 0, Infinity).length, 16_400, "each by itself is read as it says");
 });

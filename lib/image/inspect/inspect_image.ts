@@ -6,15 +6,13 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { bootstrapLayer } from "../../oci/manifest.ts";
-import { type Bootstrap, RafsError } from "../../rafs/bootstrap.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { pathText } from "../../rafs/path_text.ts";
+import { TreeRoom } from "../../rafs/tree_room.ts";
 import { fileExtents, walkTree } from "../../rafs/walk.ts";
 import { type EntryFacts, entryFacts, TYPE_NAMES } from "./entry_facts.ts";
 import { blobFeatureNames, imageFlagNames } from "./flag_names.ts";
-
-/** Bytes of the smallest chunk index. */
-const LEAST_CHUNK = 8;
 
 /** One blob. Sizes in bytes, 0 where the image does not say. */
 export interface BlobFacts {
@@ -79,6 +77,7 @@ export function inspectImage(tree: Bootstrap, { manifest, container, depth }: In
   const prefetch = new Map<number, string | undefined>(tree.prefetch.map((ino) => [ino, undefined]));
   const inodes: Record<string, number> = {};
   const upper: EntryFacts[] = [];
+  const room = new TreeRoom(tree.byteLength);
   let names = 0, fileBytes = 0, references = 0;
   for (const { path, ino, attr } of walkTree(tree)) {
     names++;
@@ -91,9 +90,8 @@ export function inspectImage(tree: Bootstrap, { manifest, container, depth }: In
     if ((attr.mode & S.IFMT) !== S.IFREG) continue;
     fileBytes += attr.size;
     for (const { blobIndex, chunkIndex, chunkLength } of fileExtents(tree, ino, attr.size)) {
-      if (++references > tree.byteLength / LEAST_CHUNK) {
-        throw new RafsError("Cannot read RAFS tree: its files have more chunks than the image has room for");
-      }
+      room.takeChunk(ino);
+      references++;
       used[blobIndex]?.set(chunkIndex, chunkLength);
     }
   }

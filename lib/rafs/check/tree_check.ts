@@ -9,6 +9,7 @@
  */
 import { type Bootstrap, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { LEAST_CHUNK } from "../tree_room.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
 import { CHUNKS_AT_ONCE, emptyAttr, LEAST_ENTRY, PATH_MAX } from "../walk.ts";
 import { Budget } from "./budget.ts";
@@ -19,9 +20,6 @@ import { PlacedPieces } from "./overlaps.ts";
 
 /** The same refusal again is one of the directory as a whole, once "." and ".." were passed over. */
 const MOST_REPEATED = 3;
-
-/** Bytes of the smallest chunk index. */
-const LEAST_CHUNK = 8;
 
 /** What was seen of an inode. */
 interface Seen {

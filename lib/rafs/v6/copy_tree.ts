@@ -10,6 +10,7 @@
 import type { InodeAttr } from "../bootstrap.ts";
 import { unreadable } from "../guard.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { TreeRoom } from "../tree_room.ts";
 import { emptyAttr, LEAST_ENTRY, PATH_MAX } from "../walk.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import type { DirectoryReader } from "./directory.ts";
@@ -60,6 +61,7 @@ class TreeCopier {
   readonly #types: number[] = [];
   /** Rows of entries that are not looked at yet; their inode is a nid. */
   readonly #found: number[] = [];
+  readonly #room: TreeRoom;
   #left: number;
 
   constructor(
@@ -67,6 +69,7 @@ class TreeCopier {
     private readonly tree: TreeTable,
     private readonly placeChunk: PlaceChunk,
   ) {
+    this.#room = new TreeRoom(source.bytes.length);
     this.#left = Math.ceil(source.bytes.length / LEAST_ENTRY);
   }
 
@@ -138,24 +141,33 @@ class TreeCopier {
     inodes.nlink[row] = type === S_IFDIR ? 2 : 0;
     inodes.shownNlink[row] = attr.nlink;
     inodes.xattrAt[row] = bytes.length;
-    if (hasXattrs && inode.xattrSize > 0) this.#copyXattrs();
+    if (hasXattrs && inode.xattrSize > 0) this.#copyXattrs(nid);
     const contentAt = inodes.contentAt[row] = bytes.length;
     inodes.xattrSize[row] = contentAt - (inodes.xattrAt[row] as number);
-    if (type === S_IFREG) this.#copyChunks();
-    else if (type === S_IFLNK) bytes.append(inode.linkTarget(this.source.bytes));
+    if (type === S_IFREG) this.#copyChunks(nid);
+    else if (type === S_IFLNK) this.#copyTarget(nid);
     inodes.contentSize[row] = bytes.length - contentAt;
     this.#inodes.set(nid, row);
     return row;
   }
 
-  #copyXattrs(): void {
+  #copyXattrs(nid: number): void {
     const { bytes, view, inode } = this.source;
-    this.tree.appendXattrs(encodeXattrs(readXattrs(bytes, view, inode)));
+    const xattrs = [...readXattrs(bytes, view, inode)];
+    this.#room.takeXattrs(nid, xattrs);
+    this.tree.appendXattrs(encodeXattrs(xattrs));
   }
 
-  #copyChunks(): void {
+  #copyTarget(nid: number): void {
+    const { bytes, inode } = this.source;
+    this.#room.takeBytes(nid, inode.size);
+    this.tree.bytes.append(inode.linkTarget(bytes));
+  }
+
+  #copyChunks(nid: number): void {
     const { inode: { chunksAt, chunkCount, size }, chunkIndex, chunkSize } = this.source;
     for (let chunk = 0; chunk < chunkCount; chunk++) {
+      this.#room.takeChunk(nid);
       chunkIndex.load(chunksAt, chunk);
       const { blobIndex, chunkIndex: index, offset } = chunkIndex;
       const length = Math.min(chunkSize, size - chunk * chunkSize);
