@@ -11,6 +11,7 @@ import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage_data.ts";
+import { LAYERS } from "../support/damage_layers.ts";
 import { V5_BOOTSTRAP } from "../support/damage_v5.ts";
 import { V6_BOOTSTRAP } from "../support/damage_v6.ts";
 import { type Damage, type Fallout, ImageCopy } from "../support/damage.ts";
@@ -141,5 +142,6 @@ dataPathTest("damaged blobs fail where they are damaged, and nowhere else", (kit
 dataPathTest("damaged compression info shows no wrong byte", (kit) => survive(kit, COMPRESSION_INFO), {
   strict: false,
 });
+dataPathTest("damaged layers and encrypted blobs show no wrong byte", (kit) => survive(kit, LAYERS), { strict: false });
 dataPathTest("damaged v5 bootstraps show no wrong byte", (kit) => survive(kit, V5_BOOTSTRAP), { strict: false });
 dataPathTest("damaged v6 bootstraps show no wrong byte", (kit) => survive(kit, V6_BOOTSTRAP), { strict: false });

@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import type { BlobDescriptor } from "../../lib/rafs/bootstrap.ts";
 import type { ChunkColumns } from "../../lib/rafs/chunk_table.ts";
-import { effectiveBlobId } from "../../lib/rafs/flags.ts";
+import { effectiveBlobId, idsAtHome } from "../../lib/rafs/flags.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { listRafsFixtures, MemoryImage, percentEncode, type RafsFixture } from "./rafs_fixtures.ts";
 
@@ -95,7 +95,9 @@ export class ImageCopy {
     const fixture = fixtures.get(name);
     if (fixture === undefined) throw new Error(`Cannot damage ${name}: there is no such image`);
     const original = await MemoryImage.open(fixture);
-    const ids = original.bootstrap.blobs.map((blob) => effectiveBlobId(blob, fixture.container));
+    const ids = original.bootstrap.blobs.flatMap((blob) =>
+      idsAtHome({ ...blob, id: effectiveBlobId(blob, fixture.container) })
+    );
     const blobs = await Promise.all(
       ids.map(async (id): Promise<[string, Uint8Array<ArrayBuffer>]> => [
         id,
@@ -127,6 +129,11 @@ export class ImageCopy {
 
   id(index: number): string {
     return effectiveBlobId(this.descriptor(index), this.fixture.container);
+  }
+
+  /** Id of the blob that has the compression info of blob `index`. */
+  metaId(index: number): string {
+    return this.descriptor(index).metaBlobId ?? this.id(index);
   }
 
   /** A blob's bytes. */

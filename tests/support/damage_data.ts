@@ -30,7 +30,7 @@ function spoil(copy: ImageCopy, index: number, at: number, length: number, chang
 }
 
 /** The whole blob is of no use. */
-const lost = (copy: ImageCopy, index: number): Spoiled[] => [{ blob: copy.id(index), from: 0, to: EVERYTHING }];
+export const lost = (copy: ImageCopy, index: number): Spoiled[] => [{ blob: copy.id(index), from: 0, to: EVERYTHING }];
 
 /** Cuts a blob; without its compression info nothing of it can be read. */
 function cut(copy: ImageCopy, index: number, length: number): Spoiled[] {
@@ -58,9 +58,10 @@ function swapEqualChunks(copy: ImageCopy, index: number): Spoiled[] {
 /** A pattern that no fixture has. */
 const noise = (i: number) => (Math.imul(i + 1, 2654435761) >>> 13) & 0xff;
 
-type Kind = readonly [name: string, apply: (copy: ImageCopy, index: number) => Fallout];
+export type Kind = readonly [name: string, apply: (copy: ImageCopy, index: number) => Fallout];
 
-const DATA: readonly Kind[] = [
+/** Damage to the bytes of chunks. */
+export const DATA: readonly Kind[] = [
   ["bit flipped in the first byte", (copy, i) => spoil(copy, i, 0, 1, (old) => old ^ 1)],
   ["bit flipped in the middle", (copy, i) => spoil(copy, i, dataEnd(copy, i) >> 1, 1, (old) => old ^ 0x40)],
   ["bit flipped in the last byte", (copy, i) => spoil(copy, i, dataEnd(copy, i) - 1, 1, (old) => old ^ 0x80)],
@@ -255,7 +256,8 @@ const TAIL: readonly Kind[] = [
   }]),
 ];
 
-function each(what: string, images: readonly string[], kinds: readonly Kind[], index = 0): Damage[] {
+/** Damage of these kinds to a blob of each image. */
+export function each(what: string, images: readonly string[], kinds: readonly Kind[], index = 0): Damage[] {
   return images.flatMap((fixture) =>
     kinds.map(([name, apply]) => ({
       name: `${what}: ${name}`,
