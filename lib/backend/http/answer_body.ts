@@ -18,6 +18,8 @@ export interface BodySource {
 /** Who gets a body. */
 export interface BodyReader {
   data(piece: Uint8Array): void;
+  /** Where the next piece is wanted; it may come elsewhere all the same. Undefined: anywhere. */
+  place?(): Uint8Array | undefined;
   /** Called once: the body is whole (true), or the connection was lost. */
   end(whole: boolean): void;
 }
@@ -37,6 +39,11 @@ export class AnswerBody {
     this.#unread.push(piece);
     this.#unreadBytes += piece.length;
     if (this.isFull) this.source.pause();
+  }
+
+  /** Where the next piece is wanted; undefined: anywhere. */
+  place(): Uint8Array | undefined {
+    return this.#reader?.place?.();
   }
 
   /** Whether more is to come only when somebody reads. */

@@ -12,6 +12,7 @@ import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { connectionError, disconnect, TunnelError } from "./connection_error.ts";
 import { lookup } from "./lookup.ts";
+import { connectPlaced } from "./placed_socket.ts";
 import type { ProxyAddress } from "./proxy.ts";
 import { ResponseParser } from "./response_parser.ts";
 import type { SecureContextOptions } from "./tls.ts";
@@ -38,13 +39,14 @@ export interface Dialing {
 /** Begins to connect. Nothing of it is left when it fails or is given up. */
 export function dial(destination: Destination): Dialing {
   const { hostname, port, socketPath, tls, tunnel } = destination;
-  if (tls === undefined) return dialTcp(hostname, port, socketPath);
+  if (tls === undefined) {
+    return dialTcp(connectPlaced(socketPath === undefined ? { host: hostname, port, lookup } : { path: socketPath }));
+  }
   if (tunnel === undefined) return startTls(hostname, tls, { host: hostname, port, lookup });
   return dialTunnel(destination, tls, tunnel);
 }
 
-function dialTcp(host: string, port: number, path?: string): Dialing {
-  const socket = connectTcp(path === undefined ? { host, port, lookup } : { path });
+function dialTcp(socket: Socket): Dialing {
   return { socket: established(socket, "connect"), giveUp: () => socket.destroy() };
 }
 
@@ -82,7 +84,9 @@ function dialTunnel(
   tunnel: NonNullable<Destination["tunnel"]>,
 ): Dialing {
   const { proxy } = tunnel;
-  let step = dial({ hostname: proxy.hostname, port: proxy.port, tls: proxy.secure ? tunnel.tls : undefined });
+  const to = { host: proxy.hostname, port: proxy.port, lookup };
+  // TLS reads what is in the tunnel, by its own means
+  let step = proxy.secure ? startTls(proxy.hostname, tunnel.tls, to) : dialTcp(connectTcp(to));
   let isGivenUp = false;
   const next = (dialing: Dialing) => {
     if (isGivenUp) dialing.giveUp();

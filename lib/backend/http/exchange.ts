@@ -19,6 +19,7 @@ import type { ConnectionPool } from "./connections.ts";
 import type { Dialing } from "./dial.ts";
 import type { FetchOptions } from "./fetch_options.ts";
 import { HttpResponse } from "./http_response.ts";
+import { placeReads } from "./placed_socket.ts";
 import type { ProxyRoute } from "./proxy.ts";
 import { type BodyStream, type HttpRequest, peerOf, requestBytes, speaksTls } from "./request_bytes.ts";
 import { ResponseParser } from "./response_parser.ts";
@@ -84,6 +85,7 @@ export class Exchange {
         this.#answered.resolve(new HttpResponse(url, this.#server, head, this.#body, hasBody, this.#broken.promise));
       },
       data: (piece) => this.#body.push(piece),
+      place: () => this.#body.place(),
       end: () => this.#body.end(true),
     });
     // the body may be waited for later, or never
@@ -130,6 +132,7 @@ export class Exchange {
     socket.on("end", this.#onEnd);
     socket.on("error", this.#onError);
     socket.on("close", this.#onEnd);
+    placeReads(socket, () => this.#parser.place());
     socket.resume();
     this.#active();
     this.#watchSilence(this.way.timeouts.readTimeoutMs);
@@ -159,6 +162,7 @@ export class Exchange {
 
   #release(socket: Socket): Socket {
     this.#socket = undefined;
+    placeReads(socket, undefined);
     socket.off("data", this.#onData);
     socket.off("end", this.#onEnd);
     socket.off("error", this.#onError);

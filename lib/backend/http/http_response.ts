@@ -5,12 +5,15 @@
  */
 import { concatenate } from "../../base/bytes.ts";
 import type { Growth } from "../blob_source.ts";
-import type { AnswerBody } from "./answer_body.ts";
+import type { AnswerBody, BodyReader } from "./answer_body.ts";
 import type { ResponseHead } from "./response_parser.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
 /** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
 const DRAIN_BYTES = 64 * 1024;
+
+/** Most bytes that are read at a time to where they are wanted: others are to be heard in between. */
+const PLACED_BYTES = 256 * 1024;
 
 /** Head and body of an answer. Whoever has it must consume the body: `exact`, `slice`, `text`, `each` or `discard`. */
 export class HttpResponse {
@@ -106,25 +109,27 @@ export class HttpResponse {
     const out = memory?.(length) ?? new Uint8Array(length);
     const end = offset + length;
     let seen = 0;
+    const place = () => seen < offset ? undefined : out.subarray(seen - offset, seen - offset + PLACED_BYTES);
     await this.#consume((piece) => {
       const from = Math.max(0, offset - seen);
       const to = Math.min(piece.length, end - seen);
-      if (from < to) out.set(piece.subarray(from, to), seen + from - offset);
+      if (from < to) put(piece.subarray(from, to), out, seen + from - offset);
       seen += piece.length;
       if (seen > end && !mayGoOn) throw brokenAnswer(`the answer is longer than the ${length} bytes asked for`);
       if (from < to) onProgress?.(out, Math.min(seen, end) - offset);
       return !mayGoOn || seen < end;
-    });
+    }, place);
     if (seen < end) throw brokenAnswer(`the answer ended after ${seen} of ${end} bytes`);
     return out;
   }
 
   /** Feeds each piece to `take` until the end, or until it returns false; the rest is then given up. */
-  async #consume(take: (piece: Uint8Array) => boolean): Promise<void> {
+  async #consume(take: (piece: Uint8Array) => boolean, place?: BodyReader["place"]): Promise<void> {
     const { body } = this;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     let seen = 0, ended = false;
     body.read({
+      place: () => ended ? undefined : place?.(),
       data: (piece) => {
         if (ended) return;
         seen += piece.length;
@@ -148,4 +153,9 @@ export class HttpResponse {
       ended = true; // what arrives yet is nobody's: the memory that it was for may have another use
     }
   }
+}
+
+/** Copies `piece` to `at` of `out`, unless it was read to there. */
+function put(piece: Uint8Array, out: Uint8Array, at: number): void {
+  if (piece.buffer !== out.buffer || piece.byteOffset !== out.byteOffset + at) out.set(piece, at);
 }

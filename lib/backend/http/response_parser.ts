@@ -31,6 +31,8 @@ export interface ResponseHead {
 export interface ResponseHandler {
   head(head: ResponseHead): void;
   data(piece: Uint8Array): void;
+  /** Where the next bytes of the body are wanted; undefined: anywhere. */
+  place?(): Uint8Array | undefined;
   end(): void;
 }
 
@@ -76,6 +78,12 @@ export class ResponseParser {
   push(bytes: Uint8Array): void {
     let rest = bytes;
     while (rest.length > 0) rest = this.#step(rest);
+  }
+
+  /** Where the next bytes are wanted, as many as are surely of the body; undefined: anywhere. */
+  place(): Uint8Array | undefined {
+    if (this.#state !== "counted" && this.#state !== "chunk") return undefined;
+    return this.handler.place?.()?.subarray(0, this.#left);
   }
 
   /** The connection has ended. An answer whose length is told by that is whole now. */

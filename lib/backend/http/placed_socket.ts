@@ -1,0 +1,41 @@
+/**
+ * Connections whose bytes are read to where they are wanted: no memory for each piece, no copy, no stream between.
+ *
+ * node:net asks for a buffer before each read (its option `onread`), which may be shared memory. What came is told by
+ * the event "data", as by any socket. The buffer for a read is fixed when the read before has been told of; so a place
+ * must stay good until the connection says what came, or is destroyed.
+ *
+ * @module
+ */
+import { connect, type Socket, type TcpNetConnectOpts } from "node:net";
+
+/** Bytes of a buffer for what nobody has a place for. */
+const UNPLACED_BYTES = 64 * 1024;
+
+/** Where the next bytes are wanted; undefined: anywhere. */
+export type Place = () => Uint8Array | undefined;
+
+/** Of sockets that were made here. */
+const wanted = new WeakMap<Socket, { place?: Place | undefined }>();
+
+/** Connects. A failure is told by the event "error". */
+export function connectPlaced(to: TcpNetConnectOpts | { readonly path: string }): Socket {
+  const reader: { place?: Place | undefined } = {};
+  const buffer = () => {
+    const place = reader.place?.();
+    return place === undefined || place.length === 0 ? new Uint8Array(UNPLACED_BYTES) : place;
+  };
+  const callback = (bytes: number, buffer: Uint8Array): boolean => {
+    socket.emit("data", buffer.subarray(0, bytes));
+    return true; // go on; who wants to wait pauses the socket
+  };
+  const socket: Socket = connect({ ...to, onread: { buffer, callback } });
+  wanted.set(socket, reader);
+  return socket;
+}
+
+/** From the read after the next on, bytes go to `place`. Of no effect on a socket that was not made here. */
+export function placeReads(socket: Socket, place: Place | undefined): void {
+  const reader = wanted.get(socket);
+  if (reader !== undefined) reader.place = place;
+}
