@@ -2,7 +2,7 @@
  * What programs see of a server that is killed at random instants, by each data path: nothing but a pause.
  *
  * NYDUS_GD_TAKEOVER_ROUNDS says how often the server is killed in each test: 30, and 300 in `sh scripts/test.sh stress`;
- * NYDUS_GD_TAKEOVER_READERS how many programs read: 8.
+ * NYDUS_GD_TAKEOVER_READERS how many programs read: 8; NYDUS_GD_TAKEOVER_LIFE_MS how long it lives at most: 1000.
  */
 import { deepEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
@@ -14,7 +14,7 @@ import { LazyContainer } from "../support/lazy_container.ts";
 const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "30");
 const READERS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_READERS") ?? "8");
 /** A server lives at most this long: it dies while it starts, takes over, or serves. */
-const LONGEST_LIFE_MS = 1_000;
+const LONGEST_LIFE_MS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_LIFE_MS") ?? "1000");
 /** Byte of FUSE_HAS_RESEND in the stored INIT, and the bit: linux/fuse.h 7.45. */
 const RESEND = { offset: 56, bit: 0x80 } as const;
 
