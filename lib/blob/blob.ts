@@ -59,10 +59,6 @@ export class Blob {
     return this.names.id;
   }
 
-  get copiesId(): string {
-    return this.names.copiesId;
-  }
-
   /**
    * Opens chunk table and cache files, at most once; what failed is tried again by the next call, and where bytes were
    * wrong twice, in a while.
@@ -140,6 +136,16 @@ export class Blob {
    */
   seal(chunkIndexes: Iterable<number>): boolean {
     return this.shared.readiness.seal(chunkIndexes);
+  }
+
+  /**
+   * What copies of the open blob's plain data go by that are kept elsewhere and not compared any more: images that
+   * contradict each other, at once or one after the other, have different names. 64 hexadecimal digits.
+   *
+   * @throws {NydusGdError} "io" when it cannot be recorded
+   */
+  copiesName(): Promise<string> {
+    return this.shared.copiesName();
   }
 
   /** Calls `listener` whenever chunks of the open blob have reached the disk, as long as it is held. */

@@ -132,7 +132,7 @@ Deno.test("a copied cache is checked before it is used, and not fetched", async 
   using second = TempDir.make();
   await serve(first.path, synthetic, readAll(synthetic));
   for (const path of Object.values(blobPaths(first.path, "synthetic"))) {
-    if (!path.includes(".meta")) Deno.copyFileSync(path, path.replace(first.path, second.path));
+    if (!/\.(meta|copies|doubtful)$/.test(path)) Deno.copyFileSync(path, path.replace(first.path, second.path));
   }
   const source = await serve(second.path, synthetic, async (blob) => {
     await blob.open();

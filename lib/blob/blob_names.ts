@@ -18,7 +18,7 @@
 import { createHash } from "node:crypto";
 import { NydusGdError } from "../base/errors.ts";
 import type { BlobDescriptor, ChunkRecord } from "../rafs/bootstrap.ts";
-import { BLOB_FEATURE, has } from "../rafs/flags.ts";
+import { BLOB_FEATURE } from "../rafs/flags.ts";
 
 /** Separates the parts of a name; no blob id has it. */
 const MARK = "@";
@@ -59,16 +59,6 @@ export class BlobNames {
   /** The name that no other description has. Walks the chunks of the image. */
   get exact(): string {
     return this.#exact ??= this.described + MARK + chunksDigest(this.blob);
-  }
-
-  /**
-   * What copies of its plain data go by that are kept elsewhere, at most 64 bytes: the id where the blob has its chunk
-   * table itself, else a digest of the description, too.
-   */
-  get copiesId(): string {
-    const { descriptor: { meta, features } } = this.blob;
-    if (meta !== undefined && !has(features, BLOB_FEATURE.separate)) return this.id;
-    return createHash("sha256").update(this.described).digest("hex");
   }
 
   /** No name, but what is known when some blob of this description has its {@link exact} name: see {@link tracesOf}. */

@@ -8,6 +8,7 @@
  * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
  * | `<name>.blob.meta.doubtful` | one that led to wrong bytes, for when no other can be had; not nydusd's |
  * | `<name>.blob.verified` | verified.ts; not nydusd's |
+| `<name>.blob.copies` | copies_record.ts; not nydusd's |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
  * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
  * | `fscache/` | the kernel's own cache, which has copies: lib/mount/fscache |
@@ -45,6 +46,7 @@ const SUFFIX = {
   meta: ".blob.meta",
   doubtfulMeta: ".blob.meta.doubtful",
   verified: ".blob.verified",
+  copies: ".blob.copies",
   setAside: ".set-aside",
 } as const;
 
@@ -67,6 +69,7 @@ export interface BlobPaths {
   /** A chunk table that is in doubt: blob_table.ts. */
   readonly doubtfulMeta: string;
   readonly verified: string;
+  readonly copies: string;
 }
 
 /**
@@ -89,6 +92,7 @@ export function blobPaths(dir: string, name: string): BlobPaths {
     meta: at(SUFFIX.meta),
     doubtfulMeta: at(SUFFIX.doubtfulMeta),
     verified: at(SUFFIX.verified),
+    copies: at(SUFFIX.copies),
   };
 }
 
@@ -215,8 +219,8 @@ export class CacheFolder implements Disposable {
    * Removes the files of a blob that nobody has open. What vouches for its chunks is gone for good before its data go: a
    * reboot in between finds data without a claim, never a claim without data.
    */
-  async removeBlob({ verified, chunkMap, data, meta, doubtfulMeta }: BlobPaths): Promise<void> {
-    for (const path of [verified, chunkMap]) await ignore(Deno.errors.NotFound, Deno.remove(path));
+  async removeBlob({ verified, copies, chunkMap, data, meta, doubtfulMeta }: BlobPaths): Promise<void> {
+    for (const path of [verified, copies, chunkMap]) await ignore(Deno.errors.NotFound, Deno.remove(path));
     await this.sync();
     for (const path of [data, meta, doubtfulMeta]) await ignore(Deno.errors.NotFound, Deno.remove(path));
   }

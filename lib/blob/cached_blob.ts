@@ -23,6 +23,7 @@ import type { DecodeTarget } from "./chunk_decoder.ts";
 import { ChunkFetcher, type ChunkPlace } from "./chunk_fetcher.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 import { ChunkTableFile, placesOf } from "./chunk_table_file.ts";
+import { copiesName } from "./copies_record.ts";
 import type { Decoder } from "./decoder.ts";
 import type { FetchQueue } from "./fetch_queue.ts";
 import type { FetchTuner } from "./fetch_tuning.ts";
@@ -124,6 +125,8 @@ export class CachedBlob {
   #corruptChunks = 0;
   /** Ends when the chunk table is in the cache, or not any more. */
   #keeping: Promise<void> | undefined;
+  /** Settles when no record of copies is being written. */
+  #naming: Promise<unknown> = Promise.resolve();
 
   /**
    * @param name of its files, one of `names`
@@ -193,6 +196,23 @@ export class CachedBlob {
     this.#opened?.fetcher.reached(row);
   }
 
+  /** See {@link copiesName}: what copies of the open blob go by, as it is described now. @throws {NydusGdError} "io" */
+  copiesName(): Promise<string> {
+    const naming = this.#naming.then(() => this.#nameCopies());
+    this.#naming = naming.catch(() => undefined); // who asked is told
+    return naming;
+  }
+
+  async #nameCopies(): Promise<string> {
+    const { files: { data }, target: { columns, digester } } = this.#needOpened();
+    const { copies } = this.#paths;
+    try {
+      return await copiesName(this.parts.folder, copies, { digester, data: data.identity(), columns });
+    } catch (error) {
+      throw new NydusGdError("io", `Cannot record copies in "${copies}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+
   /** Everything that is ready is recorded on disk. */
   async flush(): Promise<void> {
     await this.#opened?.readiness.flush();
@@ -205,6 +225,7 @@ export class CachedBlob {
     const opened = this.#opened;
     await opened?.fetcher.close();
     await this.#keeping; // nothing fetches any more
+    await this.#naming;
     if (opened === undefined) return;
     this.#opened = undefined;
     this.parts.decoder.drop(opened.target.key);

@@ -51,7 +51,7 @@ const MAGIC = new TextEncoder().encode("NGDVRFY2");
 const STRIDE = 32768;
 
 /** What of a chunk table is recorded. */
-type CheckedColumns = Pick<ChunkColumns, "count" | "digests" | "uncompressedOffset" | "uncompressedSize">;
+export type CheckedColumns = Pick<ChunkColumns, "count" | "digests" | "uncompressedOffset" | "uncompressedSize">;
 
 /** What the header must say. */
 export interface VerifiedSubject {
@@ -213,7 +213,8 @@ function encodeHeader({ digester, count, data, changedNs, description }: Verifie
   return header;
 }
 
-function encodeRows(
+/** Rows of chunks that follow each other, as they are in the file. */
+export function encodeRows(
   first: number,
   count: number,
   { digests, uncompressedOffset, uncompressedSize }: CheckedColumns,

@@ -53,8 +53,6 @@ export interface OpenBlob {
 /** One blob of a mounted image. */
 export interface ChunkStore {
   readonly id: string;
-  /** What copies of its plain data go by: those of one name have the same bytes in the same places. Absent: the id. */
-  readonly copiesId?: string;
   /** Opens chunk table and cache (at most once); fetches the blob's meta if it is not cached. */
   open(signal?: AbortSignal): Promise<OpenBlob>;
   /**
@@ -69,6 +67,13 @@ export interface ChunkStore {
    * @throws {NydusGdError} "io" when the file is damaged
    */
   seal(chunkIndexes: Iterable<number>): boolean;
+  /**
+   * What copies of the open blob's plain data go by that are kept elsewhere: those of one name, whoever made them and
+   * when, have the same bytes in the same places.
+   *
+   * @throws {NydusGdError} "io" when it cannot be recorded
+   */
+  copiesName(): Promise<string>;
   /** Calls `listener` whenever chunks of the open blob have reached the disk. */
   onStored(listener: () => void): void;
   /** A reader has come to a chunk that was watched. */

@@ -30,22 +30,19 @@ export interface ErofsImage {
   readonly devices: readonly DeviceTable[];
 }
 
-/** What the kernel knows a device by; see {@link makeErofsImage}. */
-export type DeviceNames = (device: DeviceTable) => string;
-
 /**
- * Makes the image.
+ * Makes the image. Its devices are called by the ids of blobs, which mean nothing where devices are given to the kernel;
+ * else see device_names.ts.
  *
- * @param nameOf at most 64 bytes; without it the ids of blobs, which mean nothing where devices are given to the kernel
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot hold
  */
-export function makeErofsImage(tree: Bootstrap, nameOf: DeviceNames = blobIds(tree)): ErofsImage {
+export function makeErofsImage(tree: Bootstrap): ErofsImage {
   const devices = new DeviceBuilders();
   const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
   if (!writer.copyTree(tree, devices.add)) addTree(tree, writer, devices);
   const tables = devices.finish();
   writer.moveChunks(devices.move);
-  const entries = tables.map((device, index) => blobEntry(tree, device, index, nameOf(device)));
+  const entries = tables.map((device, index) => blobEntry(tree, device, index));
   return { bytes: writer.finish(entries), devices: tables };
 }
 
@@ -157,15 +154,11 @@ function chunksOf(tree: Bootstrap, ino: number, size: number, devices: DeviceBui
   return places;
 }
 
-function blobIds(tree: Bootstrap): DeviceNames {
-  return ({ blobIndex }) => tree.blobs[blobIndex]?.id ?? String(blobIndex);
-}
-
 /** The blob table's row of a device: nothing but its name and its size mean anything to the kernel. */
-function blobEntry(tree: Bootstrap, { sizeBytes }: DeviceTable, index: number, id: string): BlobEntry {
+function blobEntry(tree: Bootstrap, { blobIndex, sizeBytes }: DeviceTable, index: number): BlobEntry {
   return {
     index,
-    id,
+    id: tree.blobs[blobIndex]?.id ?? String(blobIndex),
     compressor: "none",
     digester: "sha256",
     chunkSize: tree.chunkSize,

@@ -84,6 +84,12 @@ export function decodeErofsFile(file: Uint8Array, bootstrap: Uint8Array): Device
   return Array.from({ length: view.getUint32(TAIL.devices, true) }, () => reader.next());
 }
 
+/** The image that such a file begins with, as a view. Whether the file is sound is for {@link decodeErofsFile} to say. */
+export function imageIn(file: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const tail = new DataView(file.buffer, file.byteOffset + file.length - TAIL.SIZE, TAIL.SIZE);
+  return file.subarray(0, readU64(tail, TAIL.imageBytes, "EROFS image file"));
+}
+
 /** Reads devices one after the other. Their bytes have passed the digest. */
 class DeviceReader {
   readonly #view: DataView;

@@ -172,6 +172,7 @@ async function run(
       return blob.ensure(offset, length, ...rest);
     },
     seal: (chunkIndexes: Iterable<number>) => blob.seal(chunkIndexes),
+    copiesName: () => blob.copiesName(),
     onStored: (listener: () => void) => blob.onStored(listener),
   }));
   cleanup.use(

@@ -70,6 +70,10 @@ export class FixtureStore implements ChunkStore, Disposable {
     return blob !== undefined && [...chunkIndexes].every((index) => isReady(blob, index));
   }
 
+  copiesName(): Promise<string> {
+    return Promise.resolve(this.id);
+  }
+
   onStored(listener: () => void): void {
     this.#listeners.push(listener);
   }

@@ -69,6 +69,10 @@ export class MountableSynthetic implements ChunkStore, Disposable {
     return [...chunkIndexes].every((index) => this.#isReady(index));
   }
 
+  copiesName(): Promise<string> {
+    return Promise.resolve(this.id);
+  }
+
   onStored(listener: () => void): void {
     this.#listeners.push(listener);
   }

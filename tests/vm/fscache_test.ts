@@ -36,6 +36,7 @@ vmTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`
   await using vm = await start({ watchdogMs: WATCHDOG_MS });
   const guest = (tests: GuestTests) => testInMachine(vm, t, { ...tests, env });
   await guest({ file: "tests/vm/guest/fscache_images.ts" });
+  await guest({ file: "tests/vm/guest/fscache_lies.ts" });
   await guest({ file: "tests/vm/guest/fscache_api.ts" });
   if (IS_THOROUGH) await guest({ file: "tests/vm/guest/fscache_disk.ts" });
   await guest({ file: "tests/vm/guest/fscache_faults.ts" });

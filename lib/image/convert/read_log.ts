@@ -64,6 +64,7 @@ export class ReadLog {
         await blob.ensure(offset, length, priority, signal);
       },
       seal: (chunkIndexes) => blob.seal(chunkIndexes),
+      copiesName: () => blob.copiesName(),
       onStored: (listener) => blob.onStored(listener),
       reached: note,
     };

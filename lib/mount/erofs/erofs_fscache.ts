@@ -33,19 +33,22 @@ import { type CullLimits, cullLimits, KERNEL_LIMITS } from "../fscache/cull_limi
 import { Culler } from "../fscache/culler.ts";
 import { type OfferedImage, Offers } from "../fscache/offers.ts";
 import { domainOf, leaveDomain, volumeOf } from "../fscache/domain.ts";
+import { readCachedImage } from "../fscache/made_image.ts";
 import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { devicesAgain } from "./devices_again.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
-import { ErofsTasks } from "./erofs_tasks.ts";
+import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { drain, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fscache");
 
 /** Name of what the keeper holds. */
 const KEPT = "cachefiles";
+/** Separates the number of a copy from the digest of an image. */
+const COPY_MARK = ".";
 /** Images of one content that may be in use at once. */
 const SAME_IMAGES = 64;
 
@@ -164,10 +167,13 @@ export class FscacheImages implements AsyncDisposable {
     const { stateDir } = this.options;
     await using cleanup = new AsyncDisposableStack();
     using tasks = new ErofsTasks();
+    const kept = imagePath(stateDir, image);
     const path = `${imagesDir(stateDir)}/${image.name}.making`;
     cleanup.defer(() => ignore(Deno.errors.NotFound, Deno.remove(path)));
-    const { devices: tables, digest } = await tasks.makeCached(image, path);
-    const cached = cleanup.use(await this.#open({ image, number, path, tables }));
+    const tables = await tasks.keep(image.bootstrap, kept);
+    const cached = cleanup.use(await this.#open({ image, number, tables }));
+    const digest = await tasks.makeCached(kept, path, cached.names);
+    cached.openFile(path);
     const fsid = await this.#mount(tasks, placed, digest, cached);
     await Deno.rename(path, keptPath(stateDir, fsid));
     cleanup.move();
@@ -181,7 +187,7 @@ export class FscacheImages implements AsyncDisposable {
   /** Mounts by the first name of the image that is not in use: another may be the same, or its super block live on. */
   async #mount(tasks: ErofsTasks, { target }: PlacedImage, digest: string, cached: CachedImage): Promise<string> {
     for (let copy = 0; copy < SAME_IMAGES; copy++) {
-      const fsid = copy === 0 ? digest : `${copy}.${digest}`; // of domain and name the kernel compares 31 characters
+      const fsid = copy === 0 ? digest : `${copy}${COPY_MARK}${digest}`; // the kernel compares 31 characters of a name
       if (this.#server.sourceOf(this.#volume, fsid) !== undefined) continue;
       cached.offer(fsid);
       try {
@@ -200,8 +206,19 @@ export class FscacheImages implements AsyncDisposable {
     try {
       const fsid = fsidAt(target, this.domain);
       if (fsid === undefined) return undefined;
-      const tables = await devicesAgain(image, this.options.stateDir);
-      const cached = await this.#open({ image, number, path: keptPath(this.options.stateDir, fsid), tables });
+      const { stateDir } = this.options;
+      const path = keptPath(stateDir, fsid);
+      const made = await readCachedImage(path);
+      if (made === undefined || made.digest !== digestIn(fsid)) {
+        throw new NydusGdError("corrupt", `Cannot serve image ${fsid}: its file is damaged or gone`);
+      }
+      const cached = await this.#open({
+        image,
+        number,
+        tables: await devicesAgain(image, stateDir),
+        names: made.names,
+      });
+      cached.openFile(path);
       cached.offer(fsid);
       return this.#mountOf(placed, fsid, cached);
     } catch (error) {
@@ -212,7 +229,7 @@ export class FscacheImages implements AsyncDisposable {
 
   async #offerAgain(offered: OfferedImage): Promise<void> {
     try {
-      await this.offers.add(offered);
+      await this.offers.again(offered);
     } catch (error) {
       log.error("image is lost, its readers get errors", { image: offered.fsid, error: messageOf(error) });
     }
@@ -319,6 +336,10 @@ function fsidAt(target: string, domain: string): string | undefined {
     }),
   );
   return (options.get("domain_id") ?? domain) === domain ? options.get("fsid") : undefined;
+}
+
+function digestIn(fsid: string): string | undefined {
+  return fsid.split(COPY_MARK).at(-1);
 }
 
 /** Where the image file of a mount is: a successor needs it. */

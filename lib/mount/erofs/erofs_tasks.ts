@@ -7,7 +7,6 @@ import { NydusGdError } from "../../base/errors.ts";
 import { startWorker, workerUrl } from "../../base/worker.ts";
 import { receiveError, type SentError } from "../../base/worker_pool.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import type { CopiedBlob } from "../fscache/device_tag.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { CachedMountRequest, ErofsMountRequest } from "./erofs_mount.ts";
 
@@ -25,14 +24,8 @@ export type ErofsTask =
   | { readonly kind: "keep"; readonly address: bigint; readonly length: number; readonly path: string }
   /** Only tells the devices of such an image. */
   | { readonly kind: "devices"; readonly address: bigint; readonly length: number }
-  /** Makes an image of the bootstrap at `address` and writes it to `path`; its devices are named for the kernel's cache. */
-  | {
-    readonly kind: "make-cached";
-    readonly address: bigint;
-    readonly length: number;
-    readonly path: string;
-    readonly blobs: readonly CopiedBlob[];
-  }
+  /** Writes the image that is kept at `kept` to `path`, its devices named for the kernel's cache. */
+  | { readonly kind: "make-cached"; readonly kept: string; readonly path: string; readonly names: readonly string[] }
   | { readonly kind: "mount" } & ErofsMountRequest
   | { readonly kind: "mount-cached" } & CachedMountRequest
   | { readonly kind: "read"; readonly path: string; readonly offset: number };
@@ -63,20 +56,9 @@ export class ErofsTasks implements Disposable {
     return devices;
   }
 
-  /** Makes an image for {@link mountCached} in the file `path`: devices are named by deviceTag. */
-  async makeCached(
-    { bootstrap: { address, length }, blobs }: Pick<MountableImage, "bootstrap" | "blobs">,
-    path: string,
-  ): Promise<{ readonly devices: readonly DeviceTable[]; readonly digest: string }> {
-    const copied = blobs.map(({ id, copiesId = id }) => ({ id, copiesId }));
-    const { devices = [], digest = "" } = await this.#run({
-      kind: "make-cached",
-      address,
-      length,
-      path,
-      blobs: copied,
-    });
-    return { devices, digest };
+  /** See {@link makeCachedImage}: one for {@link mountCached}. */
+  async makeCached(kept: string, path: string, names: readonly string[]): Promise<string> {
+    return (await this.#run({ kind: "make-cached", kept, path, names })).digest ?? "";
   }
 
   /** See {@link mountErofs}. */

@@ -25,7 +25,7 @@ function run(task: ErofsTask): ErofsAnswer {
     case "keep":
       return { devices: keepImage(viewAt(task.address, task.length), task.path) };
     case "make-cached":
-      return makeCachedImage(viewAt(task.address, task.length), task.path, task.blobs);
+      return { digest: makeCachedImage(task.kept, task.path, task.names) };
     case "devices":
       return { devices: devicesOf(openBootstrap(viewAt(task.address, task.length))) };
     case "mount":

@@ -4,8 +4,6 @@
  * @module
  */
 import { restore } from "../../../ffi/cachefiles.ts";
-import { O, open } from "../../../ffi/fcntl.ts";
-import { fstat } from "../../../ffi/sys_stat.ts";
 import { MNT } from "../../../ffi/sys_mount.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { openCacheDevice } from "../fscache/cache_device.ts";
@@ -65,8 +63,7 @@ async function tryIn(cache: string, folder: string): Promise<FscacheProbe> {
 async function mountAndRead(server: CacheServer, folder: string, target: string): Promise<void> {
   const path = `${folder}/image`, fsid = crypto.randomUUID();
   await Deno.writeFile(path, imageOfOneFile());
-  const file = open(path, O.RDONLY);
-  using image = new ImageSource(undefined, file, fstat(file).size);
+  using image = ImageSource.open(undefined, path);
   server.offer(volumeOf(DOMAIN), fsid, image);
   server.offer(volumeOf(DOMAIN), DEVICE, new Filled());
   using tasks = new ErofsTasks();

@@ -1,12 +1,11 @@
 /**
  * An image that the kernel may mount out of its cache: its file and its devices, offered.
  *
- * Every blob is opened first: the kernel would mount without a device that it cannot open.
+ * Every blob is opened first: the kernel would mount without a device that it cannot open, and what a device goes by is
+ * known when its blob is open. Then the file is made that has these names.
  *
  * @module
  */
-import { O, open } from "../../../ffi/fcntl.ts";
-import { fstat } from "../../../ffi/sys_stat.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { requireAgreement } from "../erofs/complete_device.ts";
@@ -15,15 +14,16 @@ import type { MountableImage, OpenBlob } from "../image_mount.ts";
 import { type KnownImage, storeOf } from "../missing_data.ts";
 import type { CacheServer } from "./cache_server.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";
-import { DeviceSource, type DeviceUse, ImageSource } from "./object_source.ts";
+import { DeviceSource, type DeviceUse, ImageSource, type ImageSourceOptions } from "./object_source.ts";
 
-/** An image, and the file that was made of it for the kernel. */
+/** An image, and what was made of it for the kernel. */
 export interface MadeImage {
   readonly image: MountableImage;
   readonly number: number;
-  /** By ErofsTasks.makeCached. */
-  readonly path: string;
+  /** Its devices, by {@link ErofsTasks.keep}. */
   readonly tables: readonly DeviceTable[];
+  /** What they go by, where its file is there already: it may be mounted. */
+  readonly names?: readonly string[];
 }
 
 /** A device that the image uses. */
@@ -35,46 +35,66 @@ interface UsedDevice {
 
 /** See the module. Disposing takes everything back; what the kernel has open of it is then EIO. */
 export class CachedImage implements Disposable {
+  #source: ImageSource | undefined;
   #fsid: string | undefined;
 
   private constructor(
     private readonly server: CacheServer,
     private readonly volume: string,
-    readonly source: ImageSource,
+    private readonly known: KnownImage,
     private readonly devices: readonly UsedDevice[],
   ) {}
 
   /**
-   * Opens file and blobs, and offers the devices.
+   * Opens the blobs, and offers the devices.
    *
    * @param volume images in one volume share devices
    * @throws {NydusGdError} "invalid-image" when image and blob, or two images, contradict each other; what a blob's home
    * says when it cannot be opened
    */
   static async open(server: CacheServer, volume: string, made: MadeImage, deadlineMs: number): Promise<CachedImage> {
-    const { image, number, path, tables } = made;
+    const { image, number, tables } = made;
     const known: KnownImage = { number, image, blobs: [] };
     using deadline = openingDeadline(image, deadlineMs);
     const blobs = await Promise.all(tables.map(({ blobIndex }) => storeOf(known, blobIndex).open(deadline.signal)));
-    using cleanup = new DisposableStack();
-    const devices = tables.map((table, index) => {
+    const uses = tables.map((table, index): DeviceUse => {
       const blob = blobs[index] as OpenBlob;
+      requireAgreement(table, blob);
       known.blobs[table.blobIndex] = blob;
-      const device = offerDevice(server, volume, { known, table, blob });
+      return { known, table, blob };
+    });
+    const names = made.names ?? await Promise.all(uses.map(nameOf));
+    using cleanup = new DisposableStack();
+    const devices = uses.map((use, index) => {
+      const device = offerDevice(server, volume, names[index] as string, use);
       cleanup.defer(() => giveBack(server, volume, device));
       return device;
     });
-    const file = open(path, O.RDONLY);
-    const source = new ImageSource(known, file, fstat(file).size);
     cleanup.move();
-    return new CachedImage(server, volume, source, devices);
+    return new CachedImage(server, volume, known, devices);
+  }
+
+  /** What the devices go by, in the order of the image. */
+  get names(): string[] {
+    return this.devices.map(({ tag }) => tag);
+  }
+
+  /** Opens its file, which was made with {@link names}. Once, before it is offered. @throws {SyscallError} */
+  openFile(path: string, options?: ImageSourceOptions): void {
+    this.#source = ImageSource.open(this.known, path, options);
   }
 
   /** The kernel may mount it under this name from now on, and under no other. */
   offer(fsid: string): void {
+    if (this.#source === undefined) throw new NydusGdError("internal", `Cannot offer image ${fsid}: it has no file`);
     this.withdraw();
-    this.server.offer(this.volume, fsid, this.source);
+    this.server.offer(this.volume, fsid, this.#source);
     this.#fsid = fsid;
+  }
+
+  /** Resolves when the kernel has nothing open of what was offered. */
+  async whenClosed(): Promise<void> {
+    if (this.#source !== undefined) await this.server.whenClosed(this.#source);
   }
 
   /** The kernel may not mount it any more; what is mounted goes on. */
@@ -86,18 +106,20 @@ export class CachedImage implements Disposable {
   [Symbol.dispose](): void {
     this.withdraw();
     for (const device of this.devices) giveBack(this.server, this.volume, device);
-    this.source[Symbol.dispose]();
+    this.#source?.[Symbol.dispose]();
   }
 }
 
-function offerDevice(server: CacheServer, volume: string, use: DeviceUse): UsedDevice {
-  const { known, table, blob } = use;
-  requireAgreement(table, blob);
-  const tag = deviceTag(storeOf(known, table.blobIndex), table);
+async function nameOf({ known, table, blob }: DeviceUse): Promise<string> {
+  return deviceTag(await storeOf(known, table.blobIndex).copiesName(), table, deviceSize(table, blob.chunks));
+}
+
+function offerDevice(server: CacheServer, volume: string, tag: string, use: DeviceUse): UsedDevice {
+  const { table, blob } = use;
   const sizeBytes = deviceSize(table, blob.chunks);
   const shared = server.sourceOf(volume, tag);
   if (shared !== undefined && (!(shared instanceof DeviceSource) || shared.sizeBytes !== sizeBytes)) {
-    throw new NydusGdError("invalid-image", `Cannot mount blob ${tag}: images disagree on its size`);
+    throw new NydusGdError("invalid-image", `Cannot mount device ${tag}: images disagree on its size`);
   }
   const source = shared ?? new DeviceSource(sizeBytes);
   source.add(use);

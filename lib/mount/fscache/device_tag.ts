@@ -2,9 +2,9 @@
  * Under which name the kernel caches a device of an EROFS image. Images whose devices have the same name share what is
  * cached.
  *
- * Where chunks begin at blocks a device is the blob's address space, whatever part of it an image uses: its name is that
- * of the blob's copies. Where they are packed the places of chunks are a matter of which of them the image uses: the name
- * is a digest of these.
+ * It is a digest of what the blob's copies go by and of the device's size. Where chunks begin at blocks a device is the
+ * blob's address space, whatever part of it an image uses. Where they are packed the places of chunks are a matter of
+ * which of them the image uses: they are digested as well.
  *
  * @module
  */
@@ -12,19 +12,21 @@ import { createHash } from "node:crypto";
 import { roundUp } from "../../base/bytes.ts";
 import type { ChunkPlaces } from "../../rafs/chunk_table.ts";
 import { DEVICE_BLOCK, type DeviceTable } from "../../rafs/device_table.ts";
-import type { ChunkStore } from "../image_mount.ts";
 
-/** What a blob goes by. Can be posted to a Worker. */
-export type CopiedBlob = Pick<ChunkStore, "id" | "copiesId">;
-
-/** The name of the device of `table` on the blob. At most 64 bytes where the blob's id is. */
-export function deviceTag({ id, copiesId = id }: CopiedBlob, { blobOffset, length }: DeviceTable): string {
-  if (blobOffset === undefined) return copiesId;
-  const layout = createHash("sha256").update(id);
-  for (const column of [new Float64Array(blobOffset), new Uint32Array(length)]) {
-    layout.update(new Uint8Array(column.buffer));
+/**
+ * The name of the device of `table`, 64 bytes.
+ *
+ * @param copiesName `ChunkStore.copiesName` of its blob
+ * @param sizeBytes {@link deviceSize}
+ */
+export function deviceTag(copiesName: string, { blobOffset, length }: DeviceTable, sizeBytes: number): string {
+  const hash = createHash("sha256").update(copiesName).update(new Uint8Array(Float64Array.of(sizeBytes).buffer));
+  if (blobOffset !== undefined) {
+    for (const column of [new Float64Array(blobOffset), new Uint32Array(length)]) {
+      hash.update(new Uint8Array(column.buffer));
+    }
   }
-  return layout.digest("hex");
+  return hash.digest("hex");
 }
 
 /** Bytes of the device, the same for every image that has it. */

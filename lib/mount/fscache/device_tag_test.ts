@@ -16,24 +16,29 @@ function tableOf(...chunks: (readonly [index: number, offset: number, length: nu
   return builder.finish();
 }
 
-Deno.test("a device is named by its blob, whatever part of it an image uses, and has its size", () => {
+Deno.test("a device is named by what its blob's copies go by, whatever part of it an image uses, and has its size", () => {
   const tree = openBootstrap(makeSyntheticImage({ file: 3 * BLOCK + 1 }, BLOCK).bootstrap);
   const [descriptor] = tree.blobs;
   assert.ok(descriptor);
   const chunks = chunkColumnsFromRecords(descriptor, tree.chunkRecords());
-  for (const table of [tableOf([0, 0, BLOCK]), tableOf([1, BLOCK, BLOCK], [2, 2 * BLOCK, BLOCK])]) {
-    assert.equal(deviceTag({ id: "blob" }, table), "blob");
-    assert.equal(deviceTag({ id: "blob", copiesId: "as described" }, table), "as described");
+  const tables = [tableOf([0, 0, BLOCK]), tableOf([1, BLOCK, BLOCK], [2, 2 * BLOCK, BLOCK])];
+  const tags = tables.map((table) => {
     assert.equal(deviceSize(table, chunks), 4 * BLOCK);
-  }
+    return deviceTag("copies", table, 4 * BLOCK);
+  });
+  const [tag = "", other] = tags;
+  assert.match(tag, /^[0-9a-f]{64}$/);
+  assert.equal(other, tag);
+  const [table = assert.fail()] = tables;
+  assert.notEqual(deviceTag("other copies", table, 4 * BLOCK), tag);
+  assert.notEqual(deviceTag("copies", table, 5 * BLOCK), tag);
 });
 
 Deno.test("where chunks are packed a device is named by their places, too", () => {
-  const table = tableOf([0, 0, 5], [1, 5, BLOCK]);
-  const tag = deviceTag({ id: "blob" }, table);
-  assert.match(tag, /^[0-9a-f]{64}$/);
-  assert.equal(deviceTag({ id: "blob" }, tableOf([0, 0, 5], [1, 5, BLOCK])), tag);
-  assert.notEqual(deviceTag({ id: "another" }, table), tag);
-  assert.notEqual(deviceTag({ id: "blob" }, tableOf([1, 5, BLOCK])), tag);
-  assert.notEqual(deviceTag({ id: "blob" }, tableOf([0, 0, 5], [1, 5, BLOCK - 1])), tag);
+  const tagOf = (copies: string, table: DeviceTable) => deviceTag(copies, table, table.sizeBytes);
+  const tag = tagOf("copies", tableOf([0, 0, 5], [1, 5, BLOCK]));
+  assert.equal(tagOf("copies", tableOf([0, 0, 5], [1, 5, BLOCK])), tag);
+  assert.notEqual(tagOf("other copies", tableOf([0, 0, 5], [1, 5, BLOCK])), tag);
+  assert.notEqual(tagOf("copies", tableOf([1, 5, BLOCK])), tag);
+  assert.notEqual(tagOf("copies", tableOf([0, 0, 5], [1, 5, BLOCK - 1])), tag);
 });

@@ -1,33 +1,35 @@
 /**
- * Making images for the kernel's cache, in the calling thread: for the Worker.
+ * Images whose devices are named for the kernel's cache, as files, in the calling thread: what makes one is for the
+ * Worker.
  *
  * @module
  */
-import { messageOf, NydusGdError } from "../../base/errors.ts";
-import type { DeviceTable } from "../../rafs/device_table.ts";
-import { makeErofsImage } from "../../rafs/erofs_image.ts";
-import { digestOf } from "../../rafs/erofs_image_file.ts";
-import { openBootstrap } from "../../rafs/open.ts";
-import { type CopiedBlob, deviceTag } from "./device_tag.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
+import { digestOf, imageIn } from "../../rafs/erofs_image_file.ts";
 
 /**
- * Writes the image of `bootstrap`, whose devices are named by deviceTag, to `path`.
+ * Writes the image that is kept at `kept` (../erofs/kept_image.ts) to `path`, with devices of these names.
  *
- * @param blobs by blob index
- * @returns its devices, and its SHA-256, hexadecimal
- * @throws {RafsError} as {@link makeErofsImage}; {NydusGdError} "io"
+ * @param names in the order of the image
+ * @returns its SHA-256, hexadecimal
+ * @throws {NydusGdError} "io"
  */
-export function makeCachedImage(
-  bootstrap: Uint8Array,
-  path: string,
-  blobs: readonly CopiedBlob[],
-): { readonly devices: readonly DeviceTable[]; readonly digest: string } {
-  const nameOf = (device: DeviceTable) => deviceTag(blobs[device.blobIndex] ?? { id: "" }, device);
-  const { bytes, devices } = makeErofsImage(openBootstrap(bootstrap), nameOf);
+export function makeCachedImage(kept: string, path: string, names: readonly string[]): string {
   try {
-    Deno.writeFileSync(path, bytes, { mode: 0o600 });
+    const image = imageIn(Deno.readFileSync(kept));
+    nameDevices(image, names);
+    Deno.writeFileSync(path, image, { mode: 0o600 });
+    return digestOf(image).toHex();
   } catch (error) {
     throw new NydusGdError("io", `Cannot write EROFS image ${path}: ${messageOf(error)}`, { cause: error });
   }
-  return { devices, digest: digestOf(bytes).toHex() };
+}
+
+/** What {@link makeCachedImage} has made; undefined where there is none. @throws {Error} what the disk says */
+export async function readCachedImage(
+  path: string,
+): Promise<{ readonly names: readonly string[]; readonly digest: string } | undefined> {
+  const image = await ignore(Deno.errors.NotFound, Deno.readFile(path));
+  return image && { names: deviceNamesIn(image), digest: digestOf(image).toHex() };
 }

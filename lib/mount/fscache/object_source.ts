@@ -8,7 +8,9 @@
  *
  * @module
  */
+import { O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
+import { fstat } from "../../../ffi/sys_stat.ts";
 import { preadExact } from "../../../ffi/unistd.ts";
 import { roundUp } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -37,13 +39,42 @@ export interface ObjectSource {
   read(offset: number, out: Uint8Array, signal: AbortSignal): Promise<void>;
 }
 
+/** How an image is offered. */
+export interface ImageSourceOptions {
+  /**
+   * SHA-256 of the image, hexadecimal, where its name is not a matter of it: the size that the kernel is told is, then,
+   * so that it drops what it has cached of another image that had the name.
+   */
+  readonly digest?: string;
+}
+
+/** Bits of a digest that are told with a size: file systems have no files of 16 TiB. */
+const TOLD_BITS = 30;
+
 /** A file of ours that holds everything. */
 export class ImageSource implements ObjectSource, Disposable {
-  /** @param file whole blocks; goes with the source */
-  constructor(readonly known: KnownImage | undefined, private readonly file: Fd, readonly sizeBytes: number) {}
+  private constructor(
+    readonly known: KnownImage | undefined,
+    private readonly file: Fd,
+    private readonly fileBytes: number,
+    readonly sizeBytes: number,
+  ) {}
+
+  /**
+   * Opens it.
+   *
+   * @param path of whole blocks
+   * @throws {SyscallError}
+   */
+  static open(known: KnownImage | undefined, path: string, { digest }: ImageSourceOptions = {}): ImageSource {
+    const file = open(path, O.RDONLY | O.NOFOLLOW);
+    const { size } = fstat(file);
+    const told = digest === undefined ? 0 : parseInt(digest.slice(0, 8), 16) >>> (32 - TOLD_BITS);
+    return new ImageSource(known, file, size, size + told * DEVICE_BLOCK);
+  }
 
   widened({ offset, length }: Stretch, maxBytes: number): Stretch {
-    return { offset, length: Math.max(length, Math.min(maxBytes, this.sizeBytes - offset)) };
+    return { offset, length: Math.max(length, Math.min(maxBytes, this.fileBytes - offset)) };
   }
 
   read(offset: number, out: Uint8Array): Promise<void> {

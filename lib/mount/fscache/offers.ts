@@ -3,12 +3,15 @@
  *
  * @module
  */
-import { NydusGdError } from "../../base/errors.ts";
-import { ErofsTasks } from "../erofs/erofs_tasks.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { KeyedMutex } from "../../base/keyed_mutex.ts";
+import { devicesAgain } from "../erofs/devices_again.ts";
+import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { CachedImage } from "./cached_image.ts";
 import type { CacheServer } from "./cache_server.ts";
 import { volumeOf } from "./domain.ts";
+import { readCachedImage } from "./made_image.ts";
 
 /** What it is mounted by. */
 export interface OfferName {
@@ -25,7 +28,8 @@ export interface OfferedImage extends OfferName {
 
 /** See the module. */
 export class Offers {
-  readonly #offers = new Map<string, CachedImage>();
+  readonly #offers = new Map<string, { readonly image: MountableImage; readonly cached: CachedImage }>();
+  readonly #changing = new KeyedMutex<string>();
 
   /** @param dir an existing folder of ours */
   constructor(
@@ -44,40 +48,86 @@ export class Offers {
    *
    * @throws {NydusGdError} "exists" for a name that is taken; what FscacheImages.add says
    */
-  async add({ image, number, domain, fsid }: OfferedImage): Promise<void> {
-    const volume = volumeOf(domain === "" ? fsid : domain);
+  add(offered: OfferedImage): Promise<void> {
+    return this.#changing.run(keyOf(offered), () => this.#add(offered));
+  }
+
+  async #add(offered: OfferedImage): Promise<void> {
+    const { image, number, domain, fsid } = offered;
+    const volume = volumeOfOffer(offered);
     if (this.server.sourceOf(volume, fsid) !== undefined) {
       throw new NydusGdError("exists", `Cannot offer image ${fsid}: domain ${JSON.stringify(domain)} has one`);
     }
-    const path = this.#pathOf(image);
+    using cleanup = new DisposableStack();
     using tasks = new ErofsTasks();
-    const { devices: tables } = await tasks.makeCached(image, path);
-    const made = { image, number, path, tables };
-    const cached = await CachedImage.open(this.server, volume, made, this.deadlineMs);
-    await Deno.remove(path); // it is open
+    const kept = imagePath(this.dir, image), path = this.#pathOf(image), aside = `${path}.making`;
+    const tables = await tasks.keep(image.bootstrap, kept);
+    const cached = cleanup.use(await CachedImage.open(this.server, volume, { image, number, tables }, this.deadlineMs));
+    const digest = await tasks.makeCached(kept, aside, cached.names);
+    await Deno.rename(aside, path); // one that was withdrawn may be mounted, with the file that had the name
+    cached.openFile(path, { digest });
+    cleanup.move();
+    this.#offer(offered, cached);
+  }
+
+  /**
+   * Offers an image that an earlier process of this boot offered: it may be mounted.
+   *
+   * @throws {NydusGdError} as {@link add}
+   */
+  again(offered: OfferedImage): Promise<void> {
+    return this.#changing.run(keyOf(offered), () => this.#again(offered));
+  }
+
+  async #again(offered: OfferedImage): Promise<void> {
+    const { image, number } = offered;
+    const path = this.#pathOf(image);
+    const made = await readCachedImage(path);
+    if (made === undefined) return await this.#add(offered);
+    const { names, digest } = made;
+    const tables = await devicesAgain(image, this.dir);
+    const volume = volumeOfOffer(offered);
+    const cached = await CachedImage.open(this.server, volume, { image, number, tables, names }, this.deadlineMs);
+    cached.openFile(path, { digest });
+    this.#offer(offered, cached);
+  }
+
+  #offer({ image, domain, fsid }: OfferedImage, cached: CachedImage): void {
     cached.offer(fsid);
-    this.#offers.set(keyOf({ domain, fsid }), cached);
+    this.#offers.set(keyOf({ domain, fsid }), { image, cached });
   }
 
   /** Ends an offer: nobody can mount it any more. Resolves when nobody has it mounted, or at once where there is none. */
   async withdraw(name: OfferName): Promise<void> {
-    const cached = this.#offers.get(keyOf(name));
+    const offer = this.#offers.get(keyOf(name));
     this.#offers.delete(keyOf(name));
-    cached?.withdraw();
-    if (cached === undefined) return;
-    await this.server.whenClosed(cached.source);
-    cached[Symbol.dispose]();
+    if (offer === undefined) return;
+    offer.cached.withdraw();
+    await offer.cached.whenClosed();
+    offer.cached[Symbol.dispose]();
+    await this.#changing.run(keyOf(name), () => this.#removeFiles(name, offer.image));
+  }
+
+  async #removeFiles(name: OfferName, image: MountableImage): Promise<void> {
+    if (this.#offers.has(keyOf(name))) return; // they are of another one by now
+    for (const path of [imagePath(this.dir, image), this.#pathOf(image)]) {
+      await ignore(Deno.errors.NotFound, Deno.remove(path));
+    }
   }
 
   /** Ends all of them at once. */
   end(): void {
-    for (const cached of this.#offers.values()) cached[Symbol.dispose]();
+    for (const { cached } of this.#offers.values()) cached[Symbol.dispose]();
     this.#offers.clear();
   }
 
   #pathOf({ name }: MountableImage): string {
     return `${this.dir}/${name}.offered`;
   }
+}
+
+function volumeOfOffer({ domain, fsid }: OfferName): string {
+  return volumeOf(domain === "" ? fsid : domain);
 }
 
 function keyOf({ domain, fsid }: OfferName): string {

@@ -1,0 +1,139 @@
+/**
+ * Images that lie about another image's blob, by digests of their own and a home that has bytes for them: the kernel keeps
+ * what it was given, and nobody else may be shown it.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { LocalFsBackend } from "../../../lib/backend/localfs.ts";
+import { fromByteString, toByteString } from "../../../lib/base/bytes.ts";
+import { BlobCache } from "../../../lib/blob/blob_cache.ts";
+import { MappedBootstrap, OpenImage } from "../../../lib/image/open_image.ts";
+import type { RafsOptions } from "../../../lib/image/convert/rafs_options.ts";
+import { buildFrom, type BuiltImage } from "../../support/built_rafs.ts";
+import { Prober } from "../../support/fs_probe.ts";
+import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { TestMounts } from "../../support/mounts_kit.ts";
+import { file, tarOf } from "../../support/tar_builder.ts";
+import { knownBytes } from "../../support/verifying_reader.ts";
+
+const FILE_BYTES = 256 << 10;
+const READS_TIMEOUT_MS = 60_000;
+
+/** What of an image is on disk: its bootstrap, and a home that has its bytes under the id that it says. */
+interface Published {
+  readonly name: string;
+  readonly bootstrapPath: string;
+  readonly home: string;
+  readonly content: Uint8Array;
+}
+
+/** Images and what shows them. */
+class Lies implements AsyncDisposable {
+  readonly #prober = new Prober();
+
+  private constructor(readonly kit: TestMounts) {}
+
+  static async make(): Promise<Lies> {
+    return new Lies(await TestMounts.start("erofs-fscache", true));
+  }
+
+  /** Publishes an image that says its blob is that of `victim`; without one, its own. */
+  async publish(name: string, content: Uint8Array, options: Partial<RafsOptions>, victim?: BuiltImage) {
+    const { temp } = this.kit;
+    const image = await buildFrom(tarOf(file("file", content)), {
+      chunkSize: 64 << 10,
+      compressor: "none",
+      ...options,
+    });
+    const { blobId } = victim ?? image;
+    const bytes = fromByteString(toByteString(image.bytes).replaceAll(image.blobId, blobId));
+    const bootstrapPath = temp.join(`${name}.boot`), home = temp.join(`${name}.home`);
+    await Deno.mkdir(home);
+    await Deno.writeFile(bootstrapPath, bytes);
+    await Deno.writeFile(`${home}/${blobId}`, image.blob);
+    return { image, published: { name, bootstrapPath, home, content } };
+  }
+
+  /** Opens an image with a cache of this moment, which is closed behind `use`. */
+  async open(
+    { name, bootstrapPath, home }: Published,
+    use: (image: OpenImage) => Promise<void>,
+  ): Promise<{ readonly fetched: number; readonly asked: number }> {
+    const { temp, mounts } = this.kit;
+    const before = mounts.counters().misses;
+    await using cache = BlobCache.open(temp.join("cache"), { decodeWorkers: 0 });
+    const backend = new LocalFsBackend({ blobFile: undefined, dir: home, altDirs: [] });
+    await using image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(bootstrapPath), backend, cache });
+    await use(image);
+    return { fetched: cache.stats().bytesFetched, asked: mounts.counters().misses - before };
+  }
+
+  /** Fails unless the image, mounted, shows its own file. */
+  show(published: Published) {
+    return this.open(published, async (image) => {
+      const mount = await this.kit.mounts.add(image, 1);
+      try {
+        await this.assertShown(`${mount.path}/file`, published);
+      } finally {
+        await mount[Symbol.asyncDispose]();
+        await mount.released;
+      }
+    });
+  }
+
+  async assertShown(path: string, { name, content }: Published): Promise<void> {
+    const [shown] = await this.#prober.probe([{ op: "read", path, offset: 0, length: FILE_BYTES }], READS_TIMEOUT_MS);
+    assert.equal(shown === content.toHex(), true, `${name} shows its own bytes`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#prober[Symbol.asyncDispose]();
+    await this.kit[Symbol.asyncDispose]();
+  }
+}
+
+async function run(program: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, { args, stdin: "null" }).output();
+  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
+}
+
+fuseTest("images that lie about a blob out of the kernel's own cache", async (t) => {
+  await using lies = await Lies.make();
+  const kinds: Record<string, Partial<RafsOptions>> = { "chunks at blocks": {}, "RAFS v5": { fsVersion: 5 } };
+  let seed = 0;
+  for (const [kind, options] of Object.entries(kinds)) {
+    const name = `v${options.fsVersion ?? 6}`;
+    const { image, published: honest } = await lies.publish(`honest-${name}`, knownBytes(seed++, FILE_BYTES), options);
+    const liar = await lies.publish(`liar-${name}`, knownBytes(seed++, FILE_BYTES), options, image);
+
+    await t.step(`one that came first leaves nothing to the honest one, nor the other way (${kind})`, async () => {
+      for (const one of [liar.published, honest, liar.published, honest]) await lies.show(one);
+    });
+
+    await t.step(`what the honest one had cached is there after a restart (${kind})`, async () => {
+      assert.deepEqual(await lies.show(honest), { fetched: 0, asked: 0 });
+    });
+  }
+
+  await t.step("a name that another image was offered by shows the one that is offered now", async () => {
+    const dir = lies.kit.temp.join("by-hand");
+    await Deno.mkdir(dir);
+    const name = { domain: "shared", fsid: "app" };
+    const publish = async (index: string) =>
+      (await lies.publish(`offered-${index}`, knownBytes(seed++, FILE_BYTES), {})).published;
+    const first = await publish("first"), second = await publish("second");
+    for (const one of [first, second, first]) {
+      await lies.open(one, async (image) => {
+        await lies.kit.mounts.offer({ image, number: 2, ...name });
+        await run("mount", "-t", "erofs", "none", "-o", `domain_id=${name.domain},fsid=${name.fsid}`, dir);
+        try {
+          await lies.assertShown(`${dir}/file`, one);
+        } finally {
+          await run("umount", dir);
+        }
+        await lies.kit.mounts.withdraw(name);
+      });
+    }
+  });
+});
