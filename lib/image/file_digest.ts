@@ -5,10 +5,17 @@
  */
 import { createHash } from "node:crypto";
 
+/** A stream's pieces of 64 KiB would each take a turn of the event loop. */
+const PIECE_BYTES = 1 << 20;
+
 /** SHA-256 of a file's content, hexadecimal. */
 export async function sha256OfFile(path: string): Promise<string> {
   const hash = createHash("sha256");
-  const { readable } = await Deno.open(path); // closed with the stream
-  for await (const piece of readable) hash.update(piece);
-  return hash.digest("hex");
+  const piece = new Uint8Array(PIECE_BYTES);
+  using file = await Deno.open(path);
+  for (;;) {
+    const length = await file.read(piece);
+    if (length === null) return hash.digest("hex");
+    hash.update(piece.subarray(0, length));
+  }
 }

@@ -19,6 +19,7 @@ import type { SizeLimit } from "../base/setting_values.ts";
 import { trimMemory } from "../base/trim_memory.ts";
 import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { chooseDataPath } from "../mount/choose.ts";
+import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
 import { clearProbes } from "../mount/erofs/probe_places.ts";
 import { guardOf } from "../mount/keeper/guard.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
@@ -82,6 +83,9 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const { dir, stateDir } = options;
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(trimMemory(dropImagePages));
+  const mayBeErofs = !options.takeOver && options.fsDriver !== "fuse";
+  // while everything else is done: it is what a mount by erofs-fuse waits for
+  using tasks = mayBeErofs ? new ErofsTasks() : undefined;
   const { path: bootstrapPath, container } = await findBootstrap(options.source, `${stateDir}/image.boot`);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
   const image = cleanup.use(
@@ -101,7 +105,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const mount = cleanup.use(
     options.takeOver
       ? await takeOver(places, image, bootstrapPath)
-      : await start(places, image, bootstrapPath, options),
+      : await start(places, image, bootstrapPath, options, tasks),
   );
   image.openAhead();
   if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
@@ -120,14 +124,24 @@ async function start(
   image: OpenImage,
   bootstrapPath: string,
   options: MountImageOptions,
+  tasks: ErofsTasks | undefined,
 ): Promise<ImageMount> {
   const reachable = requireBlobs(image, options);
-  reachable.catch(() => undefined); // mountSingle fails of it
-  await writeJsonFile(notePath(places.stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
-  await clearProbes(places.stateDir, places.cacheDir);
-  const dataPath = await chooseDataPath(options.fsDriver, places, guardOf(), options.prefersFscache);
-  if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
-  return await mountSingle(image, dataPath, { ...places, mayMount: reachable });
+  const noted = note(places.stateDir, bootstrapPath);
+  const mayMount = Promise.all([reachable, noted]).then(() => undefined);
+  mayMount.catch(() => undefined); // mountSingle fails of it
+  try {
+    await clearProbes(places.stateDir, places.cacheDir);
+    const dataPath = await chooseDataPath(options.fsDriver, places, guardOf(), options.prefersFscache);
+    if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
+    return await mountSingle(image, dataPath, { ...places, mayMount, tasks });
+  } finally {
+    await Promise.allSettled([noted]); // or it would write into a folder that goes
+  }
+}
+
+async function note(stateDir: string, bootstrapPath: string): Promise<void> {
+  await writeJsonFile(notePath(stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
 }
 
 /** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */

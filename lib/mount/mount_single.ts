@@ -29,10 +29,10 @@ const ONLY_IMAGE = 1;
 
 /** Where and how, as for a session. */
 export type SingleMountOptions =
-  & Omit<FuseSessionOptions, "single" | "openRequests">
+  & Omit<FuseSessionOptions, "single" | "openRequests" | "mayMount">
   & Pick<FanotifyOptions, "cacheMount">
   & Pick<FscacheOptions, "cacheDir" | "minFree">
-  & Pick<ErofsFuseOptions, "mayMount">;
+  & Pick<ErofsFuseOptions, "mayMount" | "tasks">;
 
 /**
  * Mounts `image` on `mountpoint`. Disposing unmounts, by force where it is in use, and resolves when everything is closed.
@@ -56,7 +56,6 @@ export async function mountSingle(
 }
 
 async function mountFuse(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
-  await options.mayMount;
   return mountOf(await FuseSession.start({ ...options, single: { image, number: ONLY_IMAGE } }));
 }
 
@@ -129,7 +128,9 @@ async function mountErofs(image: MountableImage, options: SingleMountOptions): P
   await Deno.mkdir(devices, { recursive: true, mode: 0o700 });
   const watch = parts.use(new UnmountWatch());
   const startSession = async () =>
-    parts.use(await FuseSession.start({ ...options, mountpoint: devices, openRequests: true }));
+    parts.use(
+      await FuseSession.start({ ...options, mountpoint: devices, openRequests: true, mayMount: undefined }),
+    );
   const mounting = { ...options, target, mayUseCacheFiles: true };
   const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, startSession, watch, mounting));
   return owning(mount, parts.move());

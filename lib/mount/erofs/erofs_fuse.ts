@@ -46,6 +46,8 @@ export interface ErofsFuseOptions {
   readonly deadlineMs: number;
   /** Nothing is mounted before it resolves, or if it rejects. */
   readonly mayMount?: Promise<void>;
+  /** Threads that have begun to start; ended here. */
+  readonly tasks?: ErofsTasks | undefined;
 }
 
 /**
@@ -62,10 +64,10 @@ export async function mountErofsFuse(
   number: number,
   needSession: () => Promise<FuseSession>,
   watch: UnmountWatch,
-  { target, stateDir, mayUseCacheFiles, deadlineMs, mayMount }: ErofsFuseOptions,
+  { target, stateDir, mayUseCacheFiles, deadlineMs, mayMount, tasks: begun = new ErofsTasks() }: ErofsFuseOptions,
 ): Promise<ImageMount> {
   await using cleanup = new AsyncDisposableStack();
-  using tasks = new ErofsTasks();
+  using tasks = begun;
   using deadline = openingDeadline(image, deadlineMs);
   const path = imagePath(stateDir, image);
   const blobs = mayUseCacheFiles ? openBlobs(image.blobs, deadline.signal) : [];

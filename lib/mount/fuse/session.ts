@@ -105,7 +105,8 @@ export class FuseSession implements AsyncDisposable {
   /**
    * Mounts and serves.
    *
-   * @throws {NydusGdError} "environment": no /dev/fuse, no libfuse3, no privilege; "busy": something is mounted there
+   * @throws {NydusGdError} "environment": no /dev/fuse, no libfuse3, no privilege; "busy": something is mounted there;
+   * what `mayMount` rejects with
    */
   static async start(options: FuseSessionOptions): Promise<FuseSession> {
     const { mountpoint, workers, single } = options;
@@ -119,6 +120,7 @@ export class FuseSession implements AsyncDisposable {
     using threads = new FuseWorkerSet(workers);
     const requests = RequestFile.create(workers);
     try {
+      await options.mayMount;
       const { devices, connection } = mountFuse(mountpoint, workers, MAX_READ);
       const session = new FuseSession(options, threads, requests, devices, connection);
       try {

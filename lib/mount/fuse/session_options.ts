@@ -29,6 +29,8 @@ export interface FuseSessionOptions {
    * twice as fast and rules out flags of single files (direct_io, passthrough) in this session.
    */
   readonly openRequests?: boolean;
+  /** Nothing is mounted before it resolves, or if it rejects; threads start meanwhile. */
+  readonly mayMount?: Promise<void> | undefined;
 }
 
 /** What has been served since the start. */
