@@ -26,9 +26,13 @@ import {
   writeStat,
 } from "./libfuse3_layout.ts";
 
-const SYMBOLS = {
+/** What tells which library it is: a thread that only looks does not wait for all the others, some 20 ms. */
+const VERSION_SYMBOLS = {
   fuse_version: { parameters: [], result: "i32" }, // int fuse_version(void)
   fuse_pkgversion: { parameters: [], result: "pointer" }, // const char *fuse_pkgversion(void)
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const SYMBOLS = {
   fuse_opt_free_args: { parameters: ["buffer"], result: "void" }, // void fuse_opt_free_args(struct fuse_args *)
   fuse_session_mount: { parameters: ["u64", "buffer"], result: "i32" }, // int (struct fuse_session *, const char *mountpoint)
   fuse_session_destroy: { parameters: ["u64"], result: "void" }, // void (struct fuse_session *)
@@ -53,8 +57,8 @@ const SYMBOLS = {
 const PACKAGE = "fuse3";
 const SO3 = ["libfuse3.so.3", PACKAGE] as const;
 const SO4 = ["libfuse3.so.4", PACKAGE] as const;
-const so3 = load(...SO3, SYMBOLS);
-const so4 = load(...SO4, SYMBOLS);
+const so3 = { version: load(...SO3, VERSION_SYMBOLS), all: load(...SO3, SYMBOLS) };
+const so4 = { version: load(...SO4, VERSION_SYMBOLS), all: load(...SO4, SYMBOLS) };
 /** fuse_session_new() of libfuse3.so.3. */
 export const so3New = load(...SO3, {
   // struct fuse_session *(struct fuse_args *, const struct fuse_lowlevel_ops *, size_t op_size, void *userdata)
@@ -77,7 +81,8 @@ export class UnknownLibfuseError extends Error {
 
 /** The loaded library. */
 export interface Library {
-  readonly symbols: ReturnType<typeof so3>;
+  /** Loaded when they are first asked for. */
+  readonly symbols: ReturnType<typeof so3.all>;
   readonly layout: FuseLayout;
   /** "3.17.2". */
   readonly version: string;
@@ -91,25 +96,33 @@ export function libfuse(): Library {
 }
 
 function loadEither(): Library {
-  let symbols: Library["symbols"];
+  let symbols: ReturnType<typeof so3.version>;
   let soname = SO4[0] as string;
+  let { all } = so4;
   try {
-    symbols = so4();
+    symbols = so4.version();
   } catch (error) {
     if (!(error instanceof MissingLibraryError)) throw error;
     symbols = so3InPlaceOf(error);
     soname = SO3[0];
+    all = so3.all;
   }
   const text = symbols.fuse_pkgversion();
   const version = text === null ? String(symbols.fuse_version()) : Deno.UnsafePointerView.getCString(text);
   const layout = layoutOf(soname, symbols.fuse_version());
   if (layout === undefined) throw new UnknownLibfuseError(soname, version);
-  return { symbols, layout, version };
+  return {
+    get symbols() {
+      return all();
+    },
+    layout,
+    version,
+  };
 }
 
-function so3InPlaceOf(newer: MissingLibraryError): Library["symbols"] {
+function so3InPlaceOf(newer: MissingLibraryError): ReturnType<typeof so3.version> {
   try {
-    return so3();
+    return so3.version();
   } catch (error) {
     if (!(error instanceof MissingLibraryError)) throw error;
     throw new MissingLibraryError(`${newer.soname} or ${error.soname}`, PACKAGE, error.cause);

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import http from "node:http";
+import { nodeHttp } from "./node_modules.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
@@ -44,7 +44,7 @@ export function askOverUnix(
   const sent = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
   const length = sent === undefined ? {} : { "content-type": "application/json", "content-length": sent.length };
   const headers = { host: "localhost", connection: "close", ...length };
-  const request = http.request({ socketPath, method, path, signal, headers });
+  const request = nodeHttp().request({ socketPath, method, path, signal, headers });
   request.on("error", reject);
   request.on("response", (response) => {
     let text = "";

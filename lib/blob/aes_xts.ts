@@ -9,7 +9,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { nodeCrypto } from "../base/node_crypto.ts";
+import { nodeCrypto } from "../base/node_modules.ts";
 import type { BlobCipher } from "../rafs/bootstrap.ts";
 
 const BLOCK = 16;

@@ -9,7 +9,7 @@ import { lz4DecompressBlock } from "../../ffi/liblz4.ts";
 import { gunzip } from "../../ffi/libz.ts";
 import { zstdDecompress } from "../../ffi/libzstd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
-import { nodeCrypto } from "../base/node_crypto.ts";
+import { nodeCrypto } from "../base/node_modules.ts";
 import type { Compressor, Digester } from "../rafs/bootstrap.ts";
 import type { GzipStarts } from "../rafs/chunk_table.ts";
 import { inflateSlice } from "./gzip_start.ts";

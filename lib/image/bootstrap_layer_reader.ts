@@ -7,11 +7,11 @@
  * @module
  */
 import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
 import { TarError } from "../archive/tar.ts";
 import { TarReader } from "../archive/tar_reader.ts";
 import { toByteString } from "../base/bytes.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
+import { nodeZlib } from "../base/node_modules.ts";
 import { MAX_BOOTSTRAP } from "../rafs/toc.ts";
 
 /** Where a bootstrap is in a layer, newest convention first. */
@@ -64,7 +64,7 @@ export async function readBootstrapLayer(
       break;
     case "gzip":
       try {
-        await pipeline(layer, createGunzip(), take);
+        await pipeline(layer, nodeZlib().createGunzip(), take);
       } catch (error) {
         if (!isZlibError(error)) throw error;
         throw new NydusGdError("invalid-image", `Cannot read ${what}: its gzip is damaged: ${messageOf(error)}`, {

@@ -12,13 +12,13 @@
  *
  * @module
  */
-import { constants, gunzipSync } from "node:zlib";
 import { RegistryBackend } from "../backend/registry/registry_backend.ts";
 import { getSmallBlob } from "../backend/registry/manifest.ts";
 import type { Repository } from "../backend/registry/repository.ts";
 import { TarError } from "../archive/tar.ts";
 import { TarReader } from "../archive/tar_reader.ts";
 import { toByteString } from "../base/bytes.ts";
+import { nodeZlib } from "../base/node_modules.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { digestHex } from "../oci/digest.ts";
 import { bootstrapLayer, type Manifest } from "../oci/manifest.ts";
@@ -72,8 +72,10 @@ function plainHead(head: Uint8Array): Uint8Array {
   switch (layerCompression(head)) {
     case "none":
       return head;
-    case "gzip":
+    case "gzip": {
+      const { constants, gunzipSync } = nodeZlib();
       return gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }); // what there is of a stream that goes on
+    }
     case "zstd":
       return new Uint8Array(0);
   }

@@ -11,8 +11,8 @@
  * @throws {GptError} for what is no such table, or a damaged one
  * @module
  */
-import { crc32 } from "node:zlib";
 import { readU64, toHex } from "../../base/bytes.ts";
+import { nodeZlib } from "../../base/node_modules.ts";
 
 /** GPT header, UEFI 2.10 table 5.5: byte offsets. */
 const HEADER = {
@@ -84,7 +84,9 @@ export function parseGptHeader(sector: Uint8Array, lba: number): GptHeader {
   if (size < HEADER.SIZE || size > sector.length) throw new GptError(`the header's size is ${size}`);
   const copy = sector.slice(0, size);
   viewOf(copy).setUint32(HEADER.headerCrc, 0, true);
-  if (crc32(copy) !== view.getUint32(HEADER.headerCrc, true)) throw new GptError("the header's checksum is wrong");
+  if (nodeZlib().crc32(copy) !== view.getUint32(HEADER.headerCrc, true)) {
+    throw new GptError("the header's checksum is wrong");
+  }
   const header = {
     myLba: u64(view, HEADER.myLba),
     alternateLba: u64(view, HEADER.alternateLba),
@@ -106,7 +108,7 @@ export function parseGptHeader(sector: Uint8Array, lba: number): GptHeader {
 
 /** The partitions that are in use, out of the bytes of all entries. */
 export function parseGptEntries(header: GptHeader, entries: Uint8Array, sectorSize: number): GptPartition[] {
-  if (crc32(entries) !== header.entriesCrc) throw new GptError("the entries' checksum is wrong");
+  if (nodeZlib().crc32(entries) !== header.entriesCrc) throw new GptError("the entries' checksum is wrong");
   const partitions: GptPartition[] = [];
   for (let index = 0; index < header.entryCount; index++) {
     const entry = entries.subarray(index * header.entrySizeBytes, (index + 1) * header.entrySizeBytes);

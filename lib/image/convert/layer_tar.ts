@@ -8,10 +8,10 @@
  */
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
 import { ZstdError } from "../../../ffi/libzstd.ts";
 import { zstdStream } from "../../../ffi/libzstd_stream.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { nodeZlib } from "../../base/node_modules.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
 import { isZlibError, layerCompression } from "../bootstrap_layer_reader.ts";
 
@@ -111,7 +111,7 @@ async function* decompress(
 }
 
 async function* gunzipped(stored: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
-  const decoder = createGunzip({ chunkSize: PIECE_BYTES });
+  const decoder = nodeZlib().createGunzip({ chunkSize: PIECE_BYTES });
   const input = Readable.from(stored);
   // an error of the input would not end the decoder by itself
   input.on("error", (error) => decoder.destroy(error));
