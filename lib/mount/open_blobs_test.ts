@@ -16,6 +16,7 @@ function storesOf(count: number) {
     },
     ensure: () => assert.fail(),
     seal: () => assert.fail(),
+    copiesName: () => assert.fail(),
     onStored: () => assert.fail(),
   }));
   return { stores, begun, open: (id: string, blob: OpenBlob) => open.get(id)?.(blob) };

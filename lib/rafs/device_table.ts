@@ -54,12 +54,7 @@ export class DeviceBuilder {
    * @returns a number for the chunk, the same each time: {@link offsetOf} it
    * @throws {RafsError} when the image says two things of a chunk
    */
-  add({ chunkIndex, chunkOffset, chunkLength }: Extent): number {
-    return this.addChunk(chunkIndex, chunkOffset, chunkLength);
-  }
-
-  /** {@link add} of what it looks at in an extent. */
-  addChunk(chunkIndex: number, chunkOffset: number, chunkLength: number): number {
+  add(chunkIndex: number, chunkOffset: number, chunkLength: number): number {
     const row = this.#rows.get(chunkIndex);
     if (row === undefined) {
       this.#rows.set(chunkIndex, this.#offset.length);

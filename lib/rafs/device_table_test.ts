@@ -23,7 +23,9 @@ function tableOf(chunks: readonly Extent[]): DeviceTable {
 /** The device, and where each chunk is in it by its index. */
 function built(chunks: readonly Extent[]): { table: DeviceTable; placeOf: (chunkIndex: number) => number | undefined } {
   const builder = new DeviceBuilder(0);
-  const rows = new Map(chunks.map((each) => [each.chunkIndex, builder.add(each)]));
+  const rows = new Map(
+    chunks.map((each) => [each.chunkIndex, builder.add(each.chunkIndex, each.chunkOffset, each.chunkLength)]),
+  );
   const table = builder.finish();
   return { table, placeOf: (chunkIndex) => builder.offsetOf(rows.get(chunkIndex) ?? -1) };
 }

@@ -92,7 +92,7 @@ class DeviceBuilders {
   readonly add = (blobIndex: number, chunkIndex: number, chunkOffset: number, chunkLength: number): number => {
     let builder = this.#byBlob.get(blobIndex);
     if (builder === undefined) this.#byBlob.set(blobIndex, builder = new DeviceBuilder(blobIndex));
-    return builder.addChunk(chunkIndex, chunkOffset, chunkLength) * DEVICE_BLOCK;
+    return builder.add(chunkIndex, chunkOffset, chunkLength) * DEVICE_BLOCK;
   };
 
   addExtent({ blobIndex, chunkIndex, chunkOffset, chunkLength }: Extent): ChunkPlace {
