@@ -122,7 +122,7 @@ export class BlobCache implements AsyncDisposable {
       whileUnused: (name, task) => this.#whileUnused(name, task),
       letGo: () => this.onFull?.(),
     });
-    this.#parts = { ...parts, room: (bytes) => this.#space.room(bytes) };
+    this.#parts = { ...parts, room: (bytes, write) => this.#space.room(bytes, write) };
     this.#apart = new Set([...parts.folder.blobNames()].flatMap(tracesOf));
   }
 

@@ -27,6 +27,9 @@ const log = logger("blob");
 /** Room for what is recorded of the chunks that are written: digests and bits, less than one part in a hundred of 4 MiB. */
 const RECORD_BYTES = 64 * 1024;
 
+/** {@link CacheSpace.room}. */
+export type WithRoom = CacheSpace["room"];
+
 /** Who uses the blobs of a cache. */
 export interface BlobUsers {
   isInUse(name: string): boolean;
@@ -66,8 +69,14 @@ export class CacheSpace {
   readonly #passes = new KeyedMutex<"pass">();
   /** Bytes in the cache by the last look, and what was written since; undefined before the first look. */
   #usedBytes: number | undefined;
-  /** Nothing could be evicted, and no blob was given back since. */
-  #isExhausted = false;
+  /** Bytes that are being written, or are to be as soon as there is room. */
+  #comingBytes = 0;
+  /** Bytes that were written, ever. */
+  #writtenBytes = 0;
+  /** Counts what may have made something evictable: a blob was given back, or its owner is gone. */
+  #changes = 0;
+  /** {@link #changes} when it was last tried in vain to evict something. */
+  #exhaustedAt: number | undefined;
   /** Owners whose blobs nobody wants, as long as some are in use or in the folder. */
   readonly #doomed = new Set<string>();
 
@@ -78,11 +87,22 @@ export class CacheSpace {
     private readonly users: BlobUsers,
   ) {}
 
-  /** Before so many bytes are written: makes room where there is none and some can be made. It never rejects. */
-  async room(bytes: number): Promise<void> {
-    if (this.limits === undefined) return;
-    await this.#make(bytes + RECORD_BYTES);
-    this.#usedBytes = (this.#usedBytes ?? 0) + bytes;
+  /**
+   * Makes room for so many bytes where there is none and some can be made, and runs what writes them.
+   *
+   * @returns what `write` returns; throws what it throws, and nothing else
+   */
+  async room<T>(bytes: number, write: () => Promise<T>): Promise<T> {
+    if (this.limits === undefined) return await write();
+    this.#comingBytes += bytes;
+    try {
+      await this.#make(RECORD_BYTES);
+      return await write();
+    } finally {
+      this.#comingBytes -= bytes;
+      this.#writtenBytes += bytes;
+      this.#usedBytes = (this.#usedBytes ?? 0) + bytes;
+    }
   }
 
   /** The last user of a blob is gone, and its files are closed. */
@@ -100,7 +120,7 @@ export class CacheSpace {
 
   /** Evicts what exceeds the limits, also where that was tried in vain. It never rejects. */
   async trim(): Promise<void> {
-    this.#isExhausted = false;
+    this.#changes++;
     await this.#make(0);
   }
 
@@ -110,7 +130,7 @@ export class CacheSpace {
     const { blobs } = await takeInventory(this.folder.path);
     await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
     await this.#forgetGone();
-    this.#isExhausted = false;
+    this.#changes++;
   }
 
   /** Forgets those of whose blob nothing is left. What is in use may get files yet, in one description or another. */
@@ -146,40 +166,45 @@ export class CacheSpace {
     const keptBytes = bytesOf(blobs) - bytesOf(unwanted) - bytesOf(evicted);
     if (!dryRun) {
       this.#usedBytes = keptBytes;
-      this.#isExhausted = false;
+      this.#changes++;
     }
     return { unwanted, evicted, leftOvers, keptBytes };
   }
 
-  /** Makes room for so many bytes, where there is none and there is something to evict. */
-  async #make(bytes: number): Promise<void> {
-    const isDone = () => this.#isExhausted || this.#fits(bytes);
+  /** Makes room for what is coming and so many bytes, where there is none and there is something to evict. */
+  async #make(moreBytes: number): Promise<void> {
+    const isDone = () => this.#exhaustedAt === this.#changes || this.#fits(moreBytes);
     try {
-      if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(bytes));
+      if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(moreBytes));
     } catch (error) {
       // what the cache is for comes first: a write that has no room says so itself
-      this.#isExhausted = true;
+      this.#exhaustedAt = this.#changes;
       log.warn("no room made in the cache", { dir: this.folder.path, reason: messageOf(error) });
     }
   }
 
-  async #pass(bytes: number): Promise<void> {
+  async #pass(moreBytes: number): Promise<void> {
+    const changes = this.#changes, writtenBefore = this.#writtenBytes;
     const { blobs } = await takeInventory(this.folder.path);
-    this.#usedBytes = bytesOf(blobs);
-    const victims = this.#victims(blobs, 0, bytes, ({ name }) => !this.users.isInUse(name));
+    const unseenBytes = this.#writtenBytes - writtenBefore; // some may have been seen: better too much than too little
+    this.#usedBytes = bytesOf(blobs) + unseenBytes;
+    const isFree = ({ name }: StoredBlob) => !this.users.isInUse(name);
+    const victims = this.#victims(blobs, 0, unseenBytes + this.#comingBytes + moreBytes, isFree);
     const gone = await this.#evict(victims.map(({ name }) => name));
     const freed = victims.filter(({ name }) => gone.has(name));
     this.#usedBytes -= bytesOf(freed);
     if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
-    this.#isExhausted = !this.#fits(bytes);
-    if (!this.#isExhausted) return;
+    if (this.#fits(moreBytes)) return;
+    this.#exhaustedAt = changes; // what was given back meanwhile is looked at by who gave it back
     log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
     this.users.letGo();
   }
 
+  /** Whether what is coming and so many bytes are within the limits. */
   #fits(moreBytes: number): boolean {
     if (this.limits === undefined) return true;
-    return this.#usedBytes !== undefined && excessBytes(this.#fill(this.#usedBytes), this.limits, moreBytes) === 0;
+    const more = this.#comingBytes + moreBytes;
+    return this.#usedBytes !== undefined && excessBytes(this.#fill(this.#usedBytes), this.limits, more) === 0;
   }
 
   /** @param freed bytes that are about to go anyway */

@@ -144,6 +144,41 @@ Deno.test("whose blobs are gone for good is forgotten: what has their names late
   assert.deepEqual(names(), ["a", "b"]);
 });
 
+Deno.test("what is given back while room is made for another goes, whatever the moment", async () => {
+  const half = 256 * 1024;
+  for (const moment of ["while it is looked for", "when nothing was found", "before it is written"] as const) {
+    using dir = TempDir.make();
+    using folder = CacheFolder.open(dir.path);
+    Deno.writeFileSync(blobPaths(dir.path, "a").data, new Uint8Array(half + 65_536));
+    let isUsed = true, released: Promise<void> | undefined;
+    const release = () => {
+      isUsed = false;
+      released = space.released("a");
+    };
+    const space = new CacheSpace(folder, { maxSize: { bytes: 2 * half }, minFree: { bytes: 0 } }, {
+      isInUse: (name) => {
+        const was = name === "b" || isUsed;
+        if (isUsed && moment === "while it is looked for") release();
+        return was;
+      },
+      namesInUse: () => [],
+      whileUnused: async (name, task) => {
+        if (name === "b" || isUsed) return false;
+        await task();
+        return true;
+      },
+      letGo: () => moment === "when nothing was found" && release(),
+    });
+    const write = async () => {
+      if (moment === "before it is written") release();
+      await Deno.writeFile(blobPaths(dir.path, "b").data, new Uint8Array(half));
+    };
+    await space.room(half, write);
+    await released;
+    assert.deepEqual([...folder.blobNames()], ["b"], moment);
+  }
+});
+
 Deno.test("collecting frees what is not wanted and what was left over, tells it, and leaves other files alone", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen({});

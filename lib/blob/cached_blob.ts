@@ -19,6 +19,7 @@ import type { AnswerMemory } from "./answer_memory.ts";
 import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
 import { loadChunkTable } from "./blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
+import type { WithRoom } from "./cache_space.ts";
 import type { DecodeTarget } from "./chunk_decoder.ts";
 import { ChunkFetcher, type ChunkPlace } from "./chunk_fetcher.ts";
 import { ChunkIndex } from "./chunk_index.ts";
@@ -75,8 +76,8 @@ export interface CacheParts {
   readonly tuner: FetchTuner;
   /** Undefined: nothing is recorded. */
   readonly flush: FlushOptions | undefined;
-  /** Resolves when so many bytes may be written. */
-  readonly room: (bytes: number) => Promise<void>;
+  /** Writes plain bytes when there is room for them. */
+  readonly room: WithRoom;
 }
 
 /** Numbers of one blob; those about fetching since it was opened. */

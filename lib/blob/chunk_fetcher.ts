@@ -22,6 +22,7 @@ import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import type { AnswerMemory } from "./answer_memory.ts";
 import { setBit } from "./bits.ts";
+import type { WithRoom } from "./cache_space.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import { ClaimChecker } from "./claim_checker.ts";
@@ -54,8 +55,8 @@ export interface ChunkFetcherParts {
   readonly limits: (urgency: Urgency) => RequestLimits;
   /** Most bytes that a read is extended by; 0: not at all. */
   readonly maxAheadBytes: () => number;
-  /** Resolves when so many plain bytes may be written to the cache. */
-  readonly room: (bytes: number) => Promise<void>;
+  /** Writes plain bytes to the cache when there is room for them. */
+  readonly room: WithRoom;
   /** A chunk was wrong however often it was fetched. */
   readonly onCorrupt: (row: number) => void;
 }

@@ -13,6 +13,7 @@
  * @module
  */
 import type { AnswerMemory, BorrowedMemory } from "./answer_memory.ts";
+import type { WithRoom } from "./cache_space.ts";
 import type { ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { Decoder } from "./decoder.ts";
 import { toPriority } from "./fetch_queue.ts";
@@ -33,8 +34,8 @@ export interface RangeFetchParts {
   readonly decoder: Decoder;
   readonly link: LinkEstimate;
   readonly memory: AnswerMemory;
-  /** Resolves when so many plain bytes may be written to the cache. */
-  readonly room: (bytes: number) => Promise<void>;
+  /** Writes plain bytes to the cache when there is room for them. */
+  readonly room: WithRoom;
 }
 
 /** Who is told what became of the flights, of each once. */
@@ -149,8 +150,8 @@ export class RangeFetch implements RunningRequest {
     const { target, readiness, decoder, room } = this.parts;
     const rows = flights.flatMap((flight) => flight.rows);
     const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
-    await room(rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0));
-    const failures = await decoder.decode(target, rows, bytes, offset, priority);
+    const plainBytes = rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0);
+    const failures = await room(plainBytes, () => decoder.decode(target, rows, bytes, offset, priority));
     readiness.add(rows.filter((row) => readiness.isReady(row)));
     for (const flight of flights) {
       const own = failures.length === 0 ? failures : failures.filter(({ row }) => flight.rows.includes(row));
