@@ -5,7 +5,7 @@
  */
 import type { BlobDescriptor, BlobMetaLocation } from "./bootstrap.ts";
 import { BLOB_FEATURE, has, LIMIT } from "./flags.ts";
-import { unreadable } from "./guard.ts";
+import { refuse, unreadable } from "./guard.ts";
 
 /** Sizes inside the CI data; storage/src/meta of dragonflyoss/nydus. */
 export const CI = {
@@ -67,6 +67,7 @@ export function checkMetaSizes(
   if (size < array || size > most * perChunk) {
     unreadable(what, at, `compression info has ${size} bytes, ${chunkCount} chunks need ${array}`);
   }
+  if (size > LIMIT.metaSize) refuse(`${what} at ${at}`, `compression info of ${size} bytes is not supported`);
   if (meta.compressedSize > size && size > 0) {
     unreadable(what, at, `compression info grows from ${size} to ${meta.compressedSize} bytes when compressed`);
   }

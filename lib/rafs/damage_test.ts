@@ -9,6 +9,7 @@ import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs
 import { type Bootstrap, RafsError } from "./bootstrap.ts";
 import { chunkColumnsFromRecords } from "./chunk_records.ts";
 import { openBootstrap } from "./open.ts";
+import { BLOB, EXT_SUPER } from "./v6/layout.ts";
 import { emptyAttr, walkTree } from "./walk.ts";
 
 const SMALL = [
@@ -160,6 +161,23 @@ Deno.test("reading changes nothing in the image", () => {
     exercise(copy);
     assert.deepEqual(copy, bytes);
   }
+});
+
+Deno.test("compression info that takes more memory than any image needs is refused, however small it is stored", () => {
+  const claim = (size: number) => {
+    const copy = (images.find(({ name }) => name === "v6-zran")?.bytes ?? assert.fail()).slice();
+    const view = new DataView(copy.buffer);
+    const at = Number(view.getBigUint64(EXT_SUPER.AT + EXT_SUPER.blobTableOffset, true));
+    view.setUint32(at + BLOB.chunkCount, 1 << 20, true);
+    for (const field of [BLOB.compressedSize, BLOB.uncompressedSize]) view.setBigUint64(at + field, 1n << 36n, true);
+    view.setBigUint64(at + BLOB.ciUncompressedSize, BigInt(size), true);
+    return () => openBootstrap(copy);
+  };
+  claim(2 ** 29)();
+  assert.throws(claim(2 ** 29 + 1), {
+    code: "unsupported",
+    message: /compression info of 536870913 bytes is not supp/,
+  });
 });
 
 Deno.test("messages say what is where", () => {

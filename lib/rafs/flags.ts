@@ -56,7 +56,7 @@ export function has(bits: number, mask: number): boolean {
   return (bits & mask) === mask;
 }
 
-/** Limits of a blob, storage/src/device.rs and meta/mod.rs. */
+/** Limits of a blob, storage/src/device.rs and meta/mod.rs; but for the last one. */
 export const LIMIT = {
   /** Chunks of one blob. */
   chunks: 1 << 24,
@@ -66,6 +66,11 @@ export const LIMIT = {
   compressedSize: 2 ** 40,
   /** Bytes of a blob's uncompressed address space. */
   uncompressedSize: 2 ** 44,
+  /**
+   * Plain bytes of compression info, all of which is in memory while it is read: that of the most chunks without batches,
+   * or the windows of at least 12 GB of gzip.
+   */
+  metaSize: 2 ** 29,
 } as const;
 
 /**
