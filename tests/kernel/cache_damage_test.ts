@@ -11,6 +11,7 @@ import { blobPaths } from "../../lib/blob/cache_files.ts";
 import { CHUNK_MAP } from "../../lib/blob/chunk_map.ts";
 import { VERIFIED } from "../../lib/blob/verified.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
+import { ImageCopy, Patch } from "../support/damage.ts";
 import { fuseTest, TestSession } from "../support/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { listRafsFixtures, type RafsFixture, readListing } from "../support/rafs_fixtures.ts";
@@ -136,10 +137,10 @@ class Rounds {
 
   constructor(private readonly kit: TestSession, private readonly walker: TreeWalker) {}
 
-  /** Mounts, walks, unmounts and closes the cache. */
-  async walk(fixture: RafsFixture, cacheDir: string) {
+  /** Mounts, walks, unmounts and closes the cache. @param home where the blobs are */
+  async walk(fixture: RafsFixture, cacheDir: string, home = join(fixture.directory, "blobs")) {
     await using cache = BlobCache.open(cacheDir);
-    const backend = new LocalFsBackend({ dir: join(fixture.directory, "blobs"), altDirs: [], blobFile: undefined });
+    const backend = new LocalFsBackend({ dir: home, altDirs: [], blobFile: undefined });
     const name = `round-${++this.#number}`;
     await using image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(fixture.bootstrap), backend, cache });
     const mount = await this.kit.session.add(image, this.#number);
@@ -185,3 +186,29 @@ for (const image of ["v5-layers-merged", "v6-layers-merged"]) {
     assert.deepEqual(found, []);
   });
 }
+
+fuseTest("a chunk that is wrong at its home costs no file but its own, also when that home is gone", async () => {
+  const copy = await ImageCopy.of("v6-prefetch-fs");
+  const { fixture } = copy;
+  const at = copy.columns(0).compressedOffset[2] as number;
+  new Patch(copy.blob(0)).flip(at);
+  const wrong = copy.filesIn([{ blob: copy.id(0), from: at, to: at + 1 }]);
+  const expected = new Map(
+    readListing(fixture.listing).flatMap(({ type, path, sha256 = "" }) => type === "reg" ? [[path, sha256]] : []),
+  );
+  await using _quiet = await quietLogs();
+  await using kit = await TestSession.start();
+  await using walker = new TreeWalker();
+  const rounds = new Rounds(kit, walker);
+  const { blobDir } = await copy.write(kit.temp.join("image"));
+  for (const life of ["at home", "homeless", "homeless still"]) {
+    if (life === "homeless") await Deno.remove(join(blobDir, copy.id(0)));
+    const { contents, failures } = await rounds.walk(fixture, kit.temp.join("cache"), blobDir);
+    assert.deepEqual(failures, []);
+    assert.deepEqual(
+      new Set([...expected].filter(([path, sha256]) => contents.get(path) !== sha256).map(([path]) => path)),
+      wrong,
+    );
+    for (const path of wrong) assert.match(contents.get(path) ?? "", /^ERR:/);
+  }
+});
