@@ -20,11 +20,14 @@ const log = logger("blob");
 /** How long the blob's home may take for each read of a fresh table, milliseconds: readers wait that could go on. */
 const FRESH_READ_MS = 10_000;
 
+/** What a slow link carries in a millisecond: so much longer may a read take. */
+const SLOW_LINK_BYTES = 256;
+
 /**
  * What `fetch` gives, or where that is nothing of use `doubtful`.
  *
  * @param fetch reads from the source that it is given
- * @param readMs for each read, milliseconds
+ * @param readMs for each read, milliseconds, beside what its bytes take
  * @throws {NydusGdError} when nobody wants the table any more
  */
 export async function freshOr<T>(
@@ -42,18 +45,19 @@ export async function freshOr<T>(
   }
 }
 
-/** `source`, whose reads end after `readMs`. */
+/** `source`, whose reads end after `readMs` and what their bytes take. */
 function impatient(source: TableSource, readMs: number): TableSource {
   const { id, signal } = source;
-  const soon = async <T>(read: (signal: AbortSignal) => Promise<T>): Promise<T> => {
-    const state = `no answer within ${readMs} ms`;
+  const soon = async <T>(length: number, read: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const timeoutMs = readMs + Math.ceil(length / SLOW_LINK_BYTES);
+    const state = `no answer within ${timeoutMs} ms`;
     const late = () => new NydusGdError("unavailable", `Cannot read chunk table of blob ${id}: ${state}`);
-    using deadline = new Deadline(readMs, signal, late);
+    using deadline = new Deadline(timeoutMs, signal, late);
     return await unlessAborted(read(deadline.signal), deadline.signal);
   };
   return {
     ...source,
-    read: (offset, length) => soon((signal) => source.read(offset, length, signal)),
-    size: () => soon((signal) => source.size(signal)),
+    read: (offset, length) => soon(length, (signal) => source.read(offset, length, signal)),
+    size: () => soon(0, (signal) => source.size(signal)),
   };
 }
