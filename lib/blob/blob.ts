@@ -59,6 +59,11 @@ export class Blob {
     return this.names.id;
   }
 
+  /** Whether it is open for another image, or has a file in the cache. */
+  get mayBeStored(): boolean {
+    return this.shared.mayBeStored;
+  }
+
   /**
    * Opens chunk table and cache files, at most once; what failed is tried again by the next call, and where bytes were
    * wrong twice, in a while.

@@ -96,6 +96,17 @@ export function blobPaths(dir: string, name: string): BlobPaths {
   };
 }
 
+/** Whether the blob was ever open in this folder. */
+export function hasDataFile({ data }: BlobPaths): boolean {
+  try {
+    using _file = open(data, O.PATH | O.NOFOLLOW);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return false;
+    throw error;
+  }
+}
+
 /** Of files that are written beside the one that they replace. */
 const ASIDE = ".tmp";
 

@@ -18,7 +18,7 @@ import type { ChunkColumns, ChunkPlaces } from "../rafs/chunk_table.ts";
 import type { AnswerMemory } from "./answer_memory.ts";
 import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
 import { loadChunkTable } from "./blob_table.ts";
-import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder } from "./cache_files.ts";
+import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder, hasDataFile } from "./cache_files.ts";
 import type { WithRoom } from "./cache_space.ts";
 import type { DecodeTarget } from "./chunk_decoder.ts";
 import { ChunkFetcher, type ChunkPlace } from "./chunk_fetcher.ts";
@@ -146,6 +146,10 @@ export class CachedBlob {
 
   get id(): string {
     return this.names.id;
+  }
+
+  get mayBeStored(): boolean {
+    return this.#opened !== undefined || hasDataFile(this.#paths);
   }
 
   /**

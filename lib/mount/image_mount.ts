@@ -53,6 +53,8 @@ export interface OpenBlob {
 /** One blob of a mounted image. */
 export interface ChunkStore {
   readonly id: string;
+  /** False: nothing of it can be in the cache yet. Absent: not known. */
+  readonly mayBeStored?: boolean;
   /** Opens chunk table and cache (at most once); fetches the blob's meta if it is not cached. */
   open(signal?: AbortSignal): Promise<OpenBlob>;
   /**

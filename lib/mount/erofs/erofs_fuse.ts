@@ -23,7 +23,7 @@ import { deviceName, DeviceTree } from "../fuse/device_tree.ts";
 import { unmount } from "../fuse/fuse_mount.ts";
 import type { FuseSession } from "../fuse/session.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
-import type { ImageMount, MountableImage, OpenBlob } from "../image_mount.ts";
+import type { ChunkStore, ImageMount, MountableImage, OpenBlob } from "../image_mount.ts";
 import { openBlobs } from "../open_blobs.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { completeDevicePath } from "./complete_device.ts";
@@ -70,12 +70,12 @@ export async function mountErofsFuse(
   using tasks = begun;
   using deadline = openingDeadline(image, deadlineMs);
   const path = imagePath(stateDir, image);
-  const blobs = mayUseCacheFiles ? openBlobs(image.blobs, deadline.signal) : [];
+  const opening = mayUseCacheFiles ? openStored(image.blobs, deadline.signal) : new Map();
   const [devices, session] = await bothOf(tasks.keep(image.bootstrap, path), needSession());
   const served = cleanup.use(await session.add(onDevices(image, devices), number));
   const files = await Promise.all(
     devices.map(async (table, index) =>
-      await completePath(image, table, blobs[table.blobIndex]) ?? `${served.path}/${deviceName(index)}`
+      await completePath(image, table, opening.get(table.blobIndex)) ?? `${served.path}/${deviceName(index)}`
     ),
   );
   await mayMount;
@@ -86,6 +86,16 @@ export async function mountErofsFuse(
   // the super block has the devices open: their names are of no use any more, what is left of them is its reference
   await served[Symbol.asyncDispose]();
   return mount;
+}
+
+/**
+ * Opens the blobs that may be complete, by their indexes. What was never read is not: the mount does not wait for chunk
+ * tables that have to be fetched.
+ */
+function openStored(stores: readonly ChunkStore[], signal: AbortSignal): Map<number, Promise<OpenBlob>> {
+  const stored = [...stores.keys()].filter((index) => stores[index]?.mayBeStored ?? true);
+  const blobs = openBlobs(stored.map((index) => stores[index] as ChunkStore), signal);
+  return new Map(blobs.map((blob, k) => [stored[k] as number, blob]));
 }
 
 /** What both of them give, when both have ended: what one of them uses must not go while it still runs. */
