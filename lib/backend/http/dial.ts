@@ -8,11 +8,11 @@
  *
  * @module
  */
-import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { connectionError, disconnect, TunnelError } from "./connection_error.ts";
 import { lookup } from "./lookup.ts";
-import { connectPlaced } from "./placed_socket.ts";
+import { placed } from "./placed_socket.ts";
 import type { ProxyAddress } from "./proxy.ts";
 import { ResponseParser } from "./response_parser.ts";
 import type { SecureContextOptions } from "./tls.ts";
@@ -29,6 +29,11 @@ export interface Destination {
   readonly tunnel?: { readonly proxy: ProxyAddress; readonly tls: SecureContextOptions } | undefined;
 }
 
+/** `onread` of node:tls, which its types do not tell of. */
+interface PlacedOptions extends ConnectionOptions {
+  readonly onread: OnReadOpts;
+}
+
 /** A connection that is being made. */
 export interface Dialing {
   /** Rejects with the error of the socket, or a {@link TunnelError}. */
@@ -40,7 +45,8 @@ export interface Dialing {
 export function dial(destination: Destination): Dialing {
   const { hostname, port, socketPath, tls, tunnel } = destination;
   if (tls === undefined) {
-    return dialTcp(connectPlaced(socketPath === undefined ? { host: hostname, port, lookup } : { path: socketPath }));
+    const to = socketPath === undefined ? { host: hostname, port, lookup } : { path: socketPath };
+    return dialTcp(placed((onread) => connectTcp({ ...to, onread })));
   }
   if (tunnel === undefined) return startTls(hostname, tls, { host: hostname, port, lookup });
   return dialTunnel(destination, tls, tunnel);
@@ -50,14 +56,27 @@ function dialTcp(socket: Socket): Dialing {
   return { socket: established(socket, "connect"), giveUp: () => socket.destroy() };
 }
 
-function startTls(
-  hostname: string,
-  tls: SecureContextOptions,
-  over: { readonly socket: Socket } | { readonly host: string; readonly port: number; readonly lookup: typeof lookup },
-): Dialing {
-  const servername = isIP(hostname) === 0 ? { servername: hostname } : {};
-  const socket = connectTls({ ...tls, host: hostname, ...servername, ALPNProtocols: ["http/1.1"], ...over });
+function dialTls(socket: Socket): Dialing {
   return { socket: established(socket, "secureConnect"), giveUp: () => socket.destroy() };
+}
+
+/** What a TLS connection is made over. */
+type Carrier = { readonly socket: Socket } | {
+  readonly host: string;
+  readonly port: number;
+  readonly lookup: typeof lookup;
+};
+
+function startTls(hostname: string, tls: SecureContextOptions, over: Carrier): Dialing {
+  return dialTls(placed((onread) => {
+    const options: PlacedOptions = { ...tlsOptions(hostname, tls, over), onread };
+    return connectTls(options);
+  }));
+}
+
+function tlsOptions(hostname: string, tls: SecureContextOptions, over: Carrier): ConnectionOptions {
+  const servername = isIP(hostname) === 0 ? { servername: hostname } : {};
+  return { ...tls, host: hostname, ...servername, ALPNProtocols: ["http/1.1"], ...over };
 }
 
 async function established(socket: Socket, event: "connect" | "secureConnect"): Promise<Socket> {
@@ -85,8 +104,8 @@ function dialTunnel(
 ): Dialing {
   const { proxy } = tunnel;
   const to = { host: proxy.hostname, port: proxy.port, lookup };
-  // TLS reads what is in the tunnel, by its own means
-  let step = proxy.secure ? startTls(proxy.hostname, tunnel.tls, to) : dialTcp(connectTcp(to));
+  // what is in the tunnel reads it by its own means: nothing is placed
+  let step = proxy.secure ? dialTls(connectTls(tlsOptions(proxy.hostname, tunnel.tls, to))) : dialTcp(connectTcp(to));
   let isGivenUp = false;
   const next = (dialing: Dialing) => {
     if (isGivenUp) dialing.giveUp();

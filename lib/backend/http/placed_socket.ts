@@ -1,13 +1,13 @@
 /**
  * Connections whose bytes are read to where they are wanted: no memory for each piece, no copy, no stream between.
  *
- * node:net asks for a buffer before each read (its option `onread`), which may be shared memory. What came is told by
- * the event "data", as by any socket. The buffer for a read is fixed when the read before has been told of; so a place
- * must stay good until the connection says what came, or is destroyed.
+ * node:net and node:tls ask for a buffer before each read (their option `onread`), which may be shared memory. What came
+ * is told by the event "data", as by any socket. The buffer for a read is fixed when the read before has been told of; so
+ * a place must stay good until the connection says what came, or is destroyed.
  *
  * @module
  */
-import { connect, type Socket, type TcpNetConnectOpts } from "node:net";
+import type { OnReadOpts, Socket } from "node:net";
 
 /** Bytes of a buffer for what nobody has a place for. */
 const UNPLACED_BYTES = 64 * 1024;
@@ -18,8 +18,8 @@ export type Place = () => Uint8Array | undefined;
 /** Of sockets that were made here. */
 const wanted = new WeakMap<Socket, { place?: Place | undefined }>();
 
-/** Connects. A failure is told by the event "error". */
-export function connectPlaced(to: TcpNetConnectOpts | { readonly path: string }): Socket {
+/** A connection that `connect` makes with the option `onread` that it is given. */
+export function placed(connect: (onread: OnReadOpts) => Socket): Socket {
   const reader: { place?: Place | undefined } = {};
   const buffer = () => {
     const place = reader.place?.();
@@ -29,7 +29,7 @@ export function connectPlaced(to: TcpNetConnectOpts | { readonly path: string })
     socket.emit("data", buffer.subarray(0, bytes));
     return true; // go on; who wants to wait pauses the socket
   };
-  const socket: Socket = connect({ ...to, onread: { buffer, callback } });
+  const socket = connect({ buffer, callback });
   wanted.set(socket, reader);
   return socket;
 }

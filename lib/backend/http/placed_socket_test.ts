@@ -5,17 +5,23 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { TLS } from "../../../tests/support/tls_fixture.ts";
 import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";
-import { connectPlaced, placeReads } from "./placed_socket.ts";
+import { placed, placeReads } from "./placed_socket.ts";
 
 /** A server on a free port of this machine that does `serve` with each connection. */
-async function listen(serve: (socket: Socket) => void): Promise<AsyncDisposable & { readonly port: number }> {
-  const server = createServer((socket) => {
+async function listen(
+  serve: (socket: Socket) => void,
+  isSecure = false,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const accept = (socket: Socket) => {
     socket.on("error", () => {}); // the other end has what it wanted
     serve(socket);
-  });
+  };
+  const server = isSecure ? createTlsServer({ cert: TLS.certificate, key: TLS.key }, accept) : createServer(accept);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
@@ -34,7 +40,7 @@ Deno.test("bytes come to the place that was named, in shared memory too, and els
     socket.on("data", (asked) => socket.end(asked));
   });
   const place = new Uint8Array(new SharedArrayBuffer(64));
-  const socket = connectPlaced({ host: "127.0.0.1", port: server.port });
+  const socket = placed((onread) => connect({ host: "127.0.0.1", port: server.port, onread }));
   const seen: Uint8Array[] = [];
   socket.on("data", (bytes: Uint8Array) => {
     seen.push(bytes);
@@ -70,7 +76,12 @@ function* piecesOf(body: Uint8Array, isChunked: boolean): Generator<Uint8Array> 
   if (isChunked) yield text("0\r\n\r\n");
 }
 
-Deno.test("an answer is whole in its memory, which nothing is written to once it has come", async () => {
+for (const scheme of ["http", "https"]) {
+  Deno.test(`${scheme}: an answer is whole in its memory, and nothing is written there once it has come`, () =>
+    takeAnswers(scheme === "https"));
+}
+
+async function takeAnswers(isSecure: boolean): Promise<void> {
   const lengths = [700_000, 3_000_000, 12, 700_000];
   const bodies = lengths.map((length, i) => patterned(length, i));
   const connections: Socket[] = [];
@@ -83,15 +94,19 @@ Deno.test("an answer is whole in its memory, which nothing is written to once it
         await new Promise<void>((resolve) => socket.write(piece, () => setTimeout(resolve, 0)));
       }
     });
-  });
+  }, isSecure);
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-  const request = { method: "GET", url: new URL(`http://127.0.0.1:${server.port}/`), headers: {} } as const;
+  const request = {
+    method: "GET",
+    url: new URL(`http${isSecure ? "s" : ""}://127.0.0.1:${server.port}/`),
+    headers: {},
+  } as const;
   const memories: Uint8Array<SharedArrayBuffer>[] = [];
   for (const body of bodies) {
     const memory = new Uint8Array(new SharedArrayBuffer(body.length));
     const answer = await http.exchange(
       request,
-      { priority: "on-demand" },
+      { priority: "on-demand", tls: { skipVerify: false, caCertificates: [TLS.certificate] } },
       (response) => response.exact(body.length, { memory: () => memory }),
     );
     assert.equal(answer, memory);
@@ -104,4 +119,4 @@ Deno.test("an answer is whole in its memory, which nothing is written to once it
   connections[0]?.write(patterned(100_000, 9));
   await closed;
   for (const memory of memories) assert.ok(memory.every((byte) => byte === 1));
-});
+}
