@@ -9,8 +9,11 @@
  */
 import type { OnReadOpts, Socket } from "node:net";
 
-/** Bytes of a buffer for what nobody has a place for; a connection that is kept has one, too. */
-const UNPLACED_BYTES = 32 * 1024;
+/**
+ * Bytes of a buffer for what nobody has a place for. What comes in one piece tells nothing of the link
+ * (lib/blob/link_estimate.ts): with less, two short answers would, and neighbours go along with the third read.
+ */
+const UNPLACED_BYTES = 64 * 1024;
 
 /** Where the next bytes are wanted; undefined: anywhere. */
 export type Place = () => Uint8Array | undefined;
