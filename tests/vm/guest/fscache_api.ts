@@ -11,17 +11,11 @@ import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
 import { file, tarOf } from "../../support/tar_builder.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 import { knownBytes } from "../../support/verifying_reader.ts";
+import { runProgram } from "./run_program.ts";
 
 const FILE_BYTES = 256 << 10;
 const CHUNK = 64 << 10;
 const ANSWER_MS = 120_000;
-
-/** Runs a program to its end: its output. */
-async function run(program: string, ...args: string[]): Promise<Uint8Array> {
-  const { success, stdout, stderr } = await new Deno.Command(program, { args, stdin: "null" }).output();
-  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
-  return stdout;
-}
 
 fuseTest("an image that was put is mounted by hand, over a kill of the daemon, until it is deleted", async () => {
   using temp = TempDir.make();
@@ -52,16 +46,16 @@ fuseTest("an image that was put is mounted by hand, over a kill of the daemon, u
       metadata_path: temp.join("image.boot"),
     },
   });
-  await run("mount", "-t", "erofs", "none", "-o", options, mnt);
+  await runProgram("mount", "-t", "erofs", "none", "-o", options, mnt);
   try {
-    assert.deepEqual(await run("cat", `${mnt}/0`), files[0]);
+    assert.deepEqual(await runProgram("cat", `${mnt}/0`), files[0]);
     await driver.kill();
-    const waiting = run("cat", `${mnt}/1`);
+    const waiting = runProgram("cat", `${mnt}/1`);
     await driver.restart();
     assert.deepEqual(await waiting, files[1]);
   } finally {
-    await run("umount", mnt);
+    await runProgram("umount", mnt);
   }
   await ask("DELETE", "?domain_id=shared&blob_id=app");
-  await assert.rejects(run("mount", "-t", "erofs", "none", "-o", options, mnt));
+  await assert.rejects(runProgram("mount", "-t", "erofs", "none", "-o", options, mnt));
 });

@@ -7,17 +7,12 @@ import assert from "node:assert/strict";
 import { fuseTest, mountsBelow } from "../../support/fuse_mount_kit.ts";
 import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
 import { Place } from "./fscache_place.ts";
+import { runProgram } from "./run_program.ts";
 
 /** Twice as long as a fetch of a chunk may take that never ends. */
 const DEADLINE_MS = 20_000;
 /** What mount(8) says where the kernel was refused the image: EIO, or ENOBUFS where it knew before it asked to read. */
 const NO_SUCH_IMAGE = /can't read superblock|No buffer space available/;
-
-/** Runs a program to its end. */
-async function run(program: string, args: readonly string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(program, { args: [...args], stdin: "null" }).output();
-  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
-}
 
 fuseTest("the kernel's own cache", async (t) => {
   await using place = await Place.make({ deadlineMs: DEADLINE_MS });
@@ -108,7 +103,7 @@ fuseTest("the kernel's own cache", async (t) => {
       const dir = temp.join(`by-hand-${domain}`), fsid = "app-1";
       await Deno.mkdir(dir);
       const options = domain === "" ? `fsid=${fsid}` : `domain_id=${domain},fsid=${fsid}`;
-      const byHand = () => run("mount", ["-t", "erofs", "none", "-o", options, dir]);
+      const byHand = () => runProgram("mount", "-t", "erofs", "none", "-o", options, dir);
       await assert.rejects(byHand(), NO_SUCH_IMAGE);
       await mounts.offer({ image: image.store.image, number: 100, domain, fsid });
       await byHand();
@@ -117,7 +112,7 @@ fuseTest("the kernel's own cache", async (t) => {
         const again = mounts.offer({ image: image.store.image, number: 101, domain, fsid });
         await assert.rejects(again, /has one$/);
       } finally {
-        await run("umount", [dir]);
+        await runProgram("umount", dir);
       }
       await mounts.withdraw({ domain, fsid });
       await assert.rejects(byHand(), NO_SUCH_IMAGE);

@@ -16,6 +16,7 @@ import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { TestMounts } from "../../support/mounts_kit.ts";
 import { file, tarOf } from "../../support/tar_builder.ts";
 import { knownBytes } from "../../support/verifying_reader.ts";
+import { runProgram } from "./run_program.ts";
 
 const FILE_BYTES = 256 << 10;
 const READS_TIMEOUT_MS = 60_000;
@@ -93,11 +94,6 @@ class Lies implements AsyncDisposable {
   }
 }
 
-async function run(program: string, ...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(program, { args, stdin: "null" }).output();
-  if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
-}
-
 fuseTest("images that lie about a blob out of the kernel's own cache", async (t) => {
   await using lies = await Lies.make();
   const kinds: Record<string, Partial<RafsOptions>> = { "chunks at blocks": {}, "RAFS v5": { fsVersion: 5 } };
@@ -126,11 +122,11 @@ fuseTest("images that lie about a blob out of the kernel's own cache", async (t)
     for (const one of [first, second, first]) {
       await lies.open(one, async (image) => {
         await lies.kit.mounts.offer({ image, number: 2, ...name });
-        await run("mount", "-t", "erofs", "none", "-o", `domain_id=${name.domain},fsid=${name.fsid}`, dir);
+        await runProgram("mount", "-t", "erofs", "none", "-o", `domain_id=${name.domain},fsid=${name.fsid}`, dir);
         try {
           await lies.assertShown(`${dir}/file`, one);
         } finally {
-          await run("umount", dir);
+          await runProgram("umount", dir);
         }
         await lies.kit.mounts.withdraw(name);
       });
