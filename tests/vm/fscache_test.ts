@@ -42,4 +42,5 @@ vmTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`
   await guest({ file: "tests/vm/guest/fscache_faults.ts" });
   await guest({ file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" });
   await guest({ file: "tests/kernel/images_test.ts", filter: "every image shows" });
+  await guest({ file: "tests/vm/guest/docker.ts" });
 });
