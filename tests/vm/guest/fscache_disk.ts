@@ -7,13 +7,17 @@ import assert from "node:assert/strict";
 import { fallocate, O, open } from "../../../ffi/fcntl.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { statfs } from "../../../ffi/sys_statfs.ts";
+import { cacheUsage } from "../../../lib/blob/cache_usage.ts";
 import { KERNEL_LIMITS } from "../../../lib/mount/fscache/cull_limits.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 import { Place } from "./fscache_place.ts";
 
 /** The images of a test take a hundredth of it. */
 const DISK_BYTES = 128 << 20;
+/** How long the Worker that culls may take. */
+const SETTLE_MS = 30_000;
 
 /** Makes a file system of {@link DISK_BYTES} in the folder $1, seen at $1/fs. */
 const MAKE_DISK = `
@@ -46,6 +50,11 @@ class SmallDisk implements AsyncDisposable {
     return Deno.remove(this.dir.join("fs/ballast"));
   }
 
+  /** What the kernel keeps in files that have names: those of images that were unmounted. */
+  async kernelBytes(): Promise<number> {
+    return (await cacheUsage(this.place.kit.temp.join("cache"))).kernelBytes;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.place[Symbol.asyncDispose]();
     umount2(this.dir.join("fs"), MNT.DETACH);
@@ -66,4 +75,28 @@ fuseTest("readers of a full disk get errors or right bytes, and all is well when
   assert.ok(found.includes("ERR:EIO"), "there was room");
   await disk.empty();
   assert.deepEqual(await place.read(path), right);
+});
+
+fuseTest("what no image uses leaves the kernel's cache when its disk fills up, and what is used does not", async () => {
+  await using disk = await SmallDisk.make();
+  const { place } = disk;
+  await using old = place.image();
+  await using used = place.image(true);
+  assert.deepEqual(await place.read(await old.mount()), old.expected());
+  await old.unmount();
+  let kept = 0;
+  while (kept < CHUNKS * CHUNK) kept = await disk.kernelBytes(); // the files get their names behind the unmount
+  const path = await used.mount();
+  disk.fill((KERNEL_LIMITS.cull + KERNEL_LIMITS.stop) / 2);
+  assert.deepEqual(await place.read(path), used.expected());
+  let left = kept;
+  for (const end = performance.now() + SETTLE_MS; left > 0 && performance.now() < end;) {
+    left = await disk.kernelBytes();
+  }
+  assert.equal(left, 0, `of ${kept} bytes`);
+  assert.deepEqual(await place.read(path), used.expected());
+  await disk.empty();
+  const { asked } = place;
+  assert.deepEqual(await place.read(await old.mount()), old.expected());
+  assert.ok(place.asked > asked);
 });
