@@ -20,7 +20,7 @@ import { exists, Workloads } from "./workloads.ts";
 const AIM_IDLE_MB = 100;
 const AIM_GROWTH_MB = 2;
 /** After it a daemon without work has ended the threads that it does not need and given memory back. */
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 45_000;
 const COMMAND = ["sleep", "infinity"];
 const UNIT_BYTES = 1e6;
 
