@@ -6,6 +6,7 @@
  * @module
  */
 import type { ChunkRecord } from "./bootstrap.ts";
+import { writeU64 } from "../base/bytes.ts";
 import { readU64, unreadable } from "./guard.ts";
 
 /** Byte offsets. */
@@ -53,6 +54,17 @@ export function readChunkInfo(
   chunkSize: number,
   what: string,
 ): void {
+  fillChunkRecord(bytes, view, at, out, what);
+  if (out.blobIndex >= blobCount) {
+    unreadable(what, at, `blob index is ${out.blobIndex}, the image has ${blobCount} blobs`);
+  }
+  if (out.uncompressedSize === 0 || out.uncompressedSize > chunkSize) {
+    unreadable(what, at, `uncompressed size is ${out.uncompressedSize}, expected 1 to ${chunkSize}`);
+  }
+}
+
+/** As {@link readChunkInfo}, without looking at what it says. */
+export function fillChunkRecord(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
   out.digest = bytes.subarray(at, at + 32);
   out.blobIndex = view.getUint32(at + CHUNK_INFO.blobIndex, true);
   out.chunkIndex = view.getUint32(at + CHUNK_INFO.index, true);
@@ -62,10 +74,17 @@ export function readChunkInfo(
   out.compressedOffset = readU64(view, at + CHUNK_INFO.compressedOffset, what);
   out.uncompressedOffset = readU64(view, at + CHUNK_INFO.uncompressedOffset, what);
   out.crc32 = view.getUint32(at + CHUNK_INFO.crc32, true);
-  if (out.blobIndex >= blobCount) {
-    unreadable(what, at, `blob index is ${out.blobIndex}, the image has ${blobCount} blobs`);
-  }
-  if (out.uncompressedSize === 0 || out.uncompressedSize > chunkSize) {
-    unreadable(what, at, `uncompressed size is ${out.uncompressedSize}, expected 1 to ${chunkSize}`);
-  }
+}
+
+/** Writes a record; the offset in a file, which v5 alone has, stays as it is. */
+export function writeChunkInfo(bytes: Uint8Array, view: DataView, at: number, record: Readonly<ChunkRecord>): void {
+  bytes.set(record.digest, at + CHUNK_INFO.digest);
+  view.setUint32(at + CHUNK_INFO.blobIndex, record.blobIndex, true);
+  view.setUint32(at + CHUNK_INFO.flags, record.flags, true);
+  view.setUint32(at + CHUNK_INFO.compressedSize, record.compressedSize, true);
+  view.setUint32(at + CHUNK_INFO.uncompressedSize, record.uncompressedSize, true);
+  writeU64(view, at + CHUNK_INFO.compressedOffset, record.compressedOffset);
+  writeU64(view, at + CHUNK_INFO.uncompressedOffset, record.uncompressedOffset);
+  view.setUint32(at + CHUNK_INFO.index, record.chunkIndex, true);
+  view.setUint32(at + CHUNK_INFO.crc32, record.crc32, true);
 }

@@ -26,11 +26,9 @@ export class GrowingColumn {
 
   push(value: number): void {
     if (this.length === this.#values.length) {
-      const grown = this.#values instanceof Uint32Array
-        ? new Uint32Array(this.length * 2)
-        : new Float64Array(this.length * 2);
-      grown.set(this.#values);
-      this.#values = grown;
+      const { buffer, byteLength } = this.#values;
+      const grown = buffer.transfer(byteLength * 2); // what is left behind would wait for a collection
+      this.#values = this.#values instanceof Uint32Array ? new Uint32Array(grown) : new Float64Array(grown);
     }
     this.#values[this.length++] = value;
   }
@@ -70,10 +68,9 @@ export class GrowingBytes {
     const at = this.length;
     const needed = at + size;
     if (needed > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
-      grown.set(this.#bytes.subarray(0, at));
-      this.#bytes = grown;
-      this.#view = new DataView(grown.buffer);
+      const grown = this.#bytes.buffer.transfer(Math.max(needed, this.#bytes.length * 2)); // as above
+      this.#bytes = new Uint8Array(grown);
+      this.#view = new DataView(grown);
     }
     this.length = needed;
     return at;

@@ -14,10 +14,13 @@
  */
 import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type ChunkRecord, type Compressor, type Digester, RafsError } from "../bootstrap.ts";
-import { CHUNK_INFO } from "../chunk_info.ts";
+import { CHUNK_INFO, emptyChunkRecord, writeChunkInfo } from "../chunk_info.ts";
+import { ChunkInfoTable } from "../chunk_info_table.ts";
+import { DIGEST_SIZE } from "../chunk_table.ts";
 import { V5_MAGIC, V5_VERSION } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
-import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { GrowingColumn } from "../growing.ts";
+import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { BlobEntry, InodeSpec } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
 import { BLOB_HEAD, EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "./layout.ts";
@@ -29,6 +32,8 @@ const MAX_SIZE = 2 ** 32;
 /** Directories are as large as their names, in these. */
 const DIRECTORY_BLOCK = 4096;
 const SECTOR = 512;
+/** The row of a chunk that nothing was told of. */
+const NO_CHUNK = 0xffff_ffff;
 
 /** Properties of a whole image. */
 export interface WriterOptions {
@@ -45,11 +50,11 @@ const encoder = new TextEncoder();
 /** Collects a tree and writes it. */
 export class BootstrapWriter {
   readonly #tree: TreeTable;
-  readonly #specs: InodeSpec[] = [];
   /** Encoded extended attributes by inode. */
   readonly #xattrs = new Map<number, Uint8Array>();
-  /** By blob, then by index. */
-  readonly #chunks: Readonly<ChunkRecord>[][] = [];
+  readonly #chunks = new ChunkInfoTable();
+  /** Rows of chunks, by blob, then by index. */
+  readonly #chunkRows: GrowingColumn[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v5 writer options", 0);
@@ -61,7 +66,6 @@ export class BootstrapWriter {
     const inode = this.#tree.addInode(spec);
     const xattrs = encodeXattrs(spec.xattrs ?? []);
     if (xattrs.length > 0) this.#xattrs.set(inode, xattrs);
-    this.#specs.push({ ...spec, xattrs: [] });
     return inode;
   }
 
@@ -72,7 +76,9 @@ export class BootstrapWriter {
 
   /** Tells of a chunk that files use. */
   addChunkRecord(record: Readonly<ChunkRecord>): void {
-    (this.#chunks[record.blobIndex] ??= [])[record.chunkIndex] = record;
+    const rows = this.#chunkRows[record.blobIndex] ??= GrowingColumn.u32();
+    while (rows.length <= record.chunkIndex) rows.push(NO_CHUNK);
+    rows.set(record.chunkIndex, this.#chunks.push(record));
   }
 
   /**
@@ -113,9 +119,9 @@ export class BootstrapWriter {
     offsets[1] = start;
     for (let index = 1; index <= rows.count; index++) {
       const inode = rows.inodeOf(index);
-      const spec = this.#specs[inode] as InodeSpec;
-      const size = INODE.SIZE + roundUp(rows.nameOf(index).length, UNIT) + roundUp(spec.target?.length ?? 0, UNIT) +
-        (this.#xattrs.get(inode)?.length ?? 0) + (spec.chunks?.length ?? 0) * CHUNK_INFO.SIZE;
+      const size = INODE.SIZE + roundUp(rows.nameOf(index).length, UNIT) +
+        roundUp(this.#tree.targetOf(inode).length, UNIT) +
+        (this.#xattrs.get(inode)?.length ?? 0) + this.#tree.chunkCountOf(inode) * CHUNK_INFO.SIZE;
       offsets[index + 1] = (offsets[index] as number) + size;
     }
     return { at: (index) => offsets[index] as number, end: offsets[rows.count + 1] as number };
@@ -158,73 +164,67 @@ export class BootstrapWriter {
     for (let index = rows.count; index >= 1; index--) {
       const at = placeOf(index);
       const inode = rows.inodeOf(index);
-      const spec = this.#specs[inode] as InodeSpec;
       const name = rows.nameOf(index);
-      const target = spec.target ?? new Uint8Array(0);
+      const target = this.#tree.targetOf(inode);
       const xattrs = this.#xattrs.get(inode) ?? new Uint8Array(0);
       const targetAt = at + INODE.SIZE + roundUp(name.length, UNIT);
       const xattrAt = targetAt + roundUp(target.length, UNIT);
-      const chunks = this.#writeChunks(image, view, xattrAt + xattrs.length, spec);
+      const chunks = this.#writeChunks(image, view, xattrAt + xattrs.length, inode);
       image.set(name, at + INODE.SIZE);
       image.set(target, targetAt);
       image.set(xattrs, xattrAt);
       this.#writeInode(view, at, index, rows, xattrs.length);
       const children = rows.childrenOf(index);
-      const digested = (spec.mode & S_IFMT) === S_IFDIR ? childDigests(image, children, placeOf) : chunks ?? target;
+      const digested = this.#tree.isDirectory(inode) ? childDigests(image, children, placeOf) : chunks ?? target;
       image.set(this.options.digest(digested), at + INODE.digest);
     }
   }
 
   #writeInode(view: DataView, at: number, index: number, rows: RecordRows, xattrSize: number): void {
     const inode = rows.inodeOf(index);
-    const spec = this.#specs[inode] as InodeSpec;
-    const type = spec.mode & S_IFMT;
+    const tree = this.#tree;
+    const { inodes } = tree;
     const children = rows.childrenOf(index);
-    const isFolder = type === S_IFDIR;
-    const size = isFolder
-      ? directorySize(rows, children)
-      : type === S_IFLNK
-      ? spec.target?.length ?? 0
-      : spec.size ?? 0;
+    const isFolder = tree.isDirectory(inode);
+    const target = tree.targetOf(inode);
+    const size = isFolder ? directorySize(rows, children) : inodes.size[inode] as number;
     writeU64(view, at + INODE.parent, rows.parentOf(index));
     writeU64(view, at + INODE.ino, rows.inoOf(index));
-    view.setUint32(at + INODE.uid, spec.uid, true);
-    view.setUint32(at + INODE.gid, spec.gid, true);
-    view.setUint32(at + INODE.mode, spec.mode, true);
+    view.setUint32(at + INODE.uid, inodes.uid[inode] as number, true);
+    view.setUint32(at + INODE.gid, inodes.gid[inode] as number, true);
+    view.setUint32(at + INODE.mode, tree.modeOf(inode), true);
     writeU64(view, at + INODE.size, size);
     writeU64(view, at + INODE.blocks, Math.ceil((size + xattrSize) / SECTOR));
-    const flags = (type === S_IFLNK ? INODE_FLAG.symlink : 0) | (xattrSize > 0 ? INODE_FLAG.xattr : 0);
+    const flags = (target.length > 0 ? INODE_FLAG.symlink : 0) | (xattrSize > 0 ? INODE_FLAG.xattr : 0);
     writeU64(view, at + INODE.flags, flags);
-    view.setUint32(at + INODE.nlink, this.#tree.inodes.nlink[inode] as number, true);
+    view.setUint32(at + INODE.nlink, inodes.nlink[inode] as number, true);
     view.setUint32(at + INODE.childIndex, isFolder && children.count > 0 ? children.first : 0, true);
-    view.setUint32(at + INODE.childCount, isFolder ? children.count : spec.chunks?.length ?? 0, true);
+    view.setUint32(at + INODE.childCount, isFolder ? children.count : tree.chunkCountOf(inode), true);
     view.setUint16(at + INODE.nameSize, rows.nameOf(index).length, true);
-    view.setUint16(at + INODE.symlinkSize, spec.target?.length ?? 0, true);
-    view.setUint32(at + INODE.rdev, spec.rdev ?? 0, true);
-    view.setUint32(at + INODE.mtimeNsec, spec.mtimeNsec, true);
-    view.setBigInt64(at + INODE.mtime, BigInt(spec.mtime), true);
+    view.setUint16(at + INODE.symlinkSize, target.length, true);
+    view.setUint32(at + INODE.rdev, inodes.rdev[inode] as number, true);
+    view.setUint32(at + INODE.mtimeNsec, inodes.mtimeNsec[inode] as number, true);
+    view.setBigInt64(at + INODE.mtime, BigInt(inodes.mtime[inode] as number), true);
   }
 
   /** The digests of a file's chunks, one behind the other; undefined for what has no chunks. */
-  #writeChunks(image: Uint8Array, view: DataView, start: number, spec: InodeSpec): Uint8Array | undefined {
-    if ((spec.mode & S_IFMT) !== S_IFREG) return undefined;
-    const digests = new Uint8Array((spec.chunks?.length ?? 0) * 32);
-    spec.chunks?.forEach(({ blobIndex, chunkIndex }, k) => {
-      const record = this.#chunks[blobIndex]?.[chunkIndex];
-      if (record === undefined) unwritable("chunk", `nothing is known of chunk ${chunkIndex} of blob ${blobIndex}`);
+  #writeChunks(image: Uint8Array, view: DataView, start: number, inode: number): Uint8Array | undefined {
+    if ((this.#tree.modeOf(inode) & S_IFMT) !== S_IFREG) return undefined;
+    const digests = new Uint8Array(this.#tree.chunkCountOf(inode) * DIGEST_SIZE);
+    const record = emptyChunkRecord();
+    const place = { blobIndex: 0, chunkIndex: 0, uncompressedOffset: 0 };
+    for (let k = 0; k * DIGEST_SIZE < digests.length; k++) {
+      this.#tree.chunkOf(inode, k, place);
+      const { blobIndex, chunkIndex } = place;
+      const rows = this.#chunkRows[blobIndex];
+      const row = rows === undefined || chunkIndex >= rows.length ? NO_CHUNK : rows.at(chunkIndex);
+      if (row === NO_CHUNK) unwritable("chunk", `nothing is known of chunk ${chunkIndex} of blob ${blobIndex}`);
+      this.#chunks.read(row, record);
       const at = start + k * CHUNK_INFO.SIZE;
-      image.set(record.digest, at + CHUNK_INFO.digest);
-      digests.set(record.digest, k * 32);
-      view.setUint32(at + CHUNK_INFO.blobIndex, blobIndex, true);
-      view.setUint32(at + CHUNK_INFO.flags, record.flags, true);
-      view.setUint32(at + CHUNK_INFO.compressedSize, record.compressedSize, true);
-      view.setUint32(at + CHUNK_INFO.uncompressedSize, record.uncompressedSize, true);
-      writeU64(view, at + CHUNK_INFO.compressedOffset, record.compressedOffset);
-      writeU64(view, at + CHUNK_INFO.uncompressedOffset, record.uncompressedOffset);
+      writeChunkInfo(image, view, at, record);
       writeU64(view, at + CHUNK_INFO.fileOffset, k * this.options.chunkSize);
-      view.setUint32(at + CHUNK_INFO.index, chunkIndex, true);
-      view.setUint32(at + CHUNK_INFO.crc32, record.crc32, true);
-    });
+      digests.set(record.digest, k * DIGEST_SIZE);
+    }
     return digests;
   }
 }

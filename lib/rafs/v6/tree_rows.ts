@@ -78,7 +78,6 @@ export class EntryRows {
 }
 
 function doubled<T extends Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>(column: T): T {
-  const grown = new (column.constructor as new (length: number) => T)(column.length * 2);
-  grown.set(column);
-  return grown;
+  const grown = column.buffer.transfer(column.byteLength * 2); // what is left behind would wait for a collection
+  return new (column.constructor as new (buffer: ArrayBuffer) => T)(grown);
 }

@@ -61,6 +61,7 @@ const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 const NO_CHUNKS: readonly ChunkPlace[] = [];
 const NO_XATTRS: NonNullable<InodeSpec["xattrs"]> = [];
+const NO_TARGET = new Uint8Array(0);
 
 /** What the format cannot hold. */
 export function unwritable(what: string, state: string): never {
@@ -156,6 +157,24 @@ export class TreeTable {
       nlink[inode] = (nlink[inode] as number) + 1;
     }
     this.#pushEntry(directory, inode, name);
+  }
+
+  /** Target of a symbolic link, empty for anything else. A view, valid until more is added. */
+  targetOf(inode: number): Uint8Array {
+    if ((this.modeOf(inode) & S_IFMT) !== S_IFLNK) return NO_TARGET;
+    const at = this.inodes.contentAt[inode] as number;
+    return this.bytes.bytes.subarray(at, at + (this.inodes.contentSize[inode] as number));
+  }
+
+  /** Chunks of a file, 0 for anything else. */
+  chunkCountOf(inode: number): number {
+    if ((this.modeOf(inode) & S_IFMT) !== S_IFREG) return 0;
+    return (this.inodes.contentSize[inode] as number) / CHUNK_INDEX.SIZE;
+  }
+
+  /** Fills `place` with where a chunk of a file is that has so many. */
+  chunkOf(inode: number, position: number, place: MovablePlace): void {
+    readChunkIndex(this.bytes.view, (this.inodes.contentAt[inode] as number) + position * CHUNK_INDEX.SIZE, place);
   }
 
   /** Puts every chunk that files were added with to another place: `move` changes the place that it is given. */

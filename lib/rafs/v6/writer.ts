@@ -23,10 +23,9 @@ import {
   DIGESTER,
   type Digester,
 } from "../bootstrap.ts";
-import { CHUNK_INFO } from "../chunk_info.ts";
+import { ChunkInfoTable } from "../chunk_info_table.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
-import { GrowingBytes } from "../growing.ts";
 import type { PlaceChunk } from "./copy_tree.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
 import { type InodeSpec, type MovablePlace, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
@@ -63,7 +62,7 @@ export interface BlobEntry extends BlobDescriptor {
 /** Collects a tree and writes it. */
 export class BootstrapWriter {
   readonly #tree: TreeTable;
-  readonly #chunks = new GrowingBytes();
+  readonly #chunks = new ChunkInfoTable();
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v6 writer options", 0);
@@ -95,17 +94,7 @@ export class BootstrapWriter {
 
   /** Adds an entry to the chunk table: call it once for each chunk that files use. */
   addChunkRecord(record: Readonly<ChunkRecord>): void {
-    const at = this.#chunks.reserve(CHUNK_INFO.SIZE);
-    const { bytes, view } = this.#chunks;
-    bytes.set(record.digest, at + CHUNK_INFO.digest);
-    view.setUint32(at + CHUNK_INFO.blobIndex, record.blobIndex, true);
-    view.setUint32(at + CHUNK_INFO.flags, record.flags, true);
-    view.setUint32(at + CHUNK_INFO.compressedSize, record.compressedSize, true);
-    view.setUint32(at + CHUNK_INFO.uncompressedSize, record.uncompressedSize, true);
-    writeU64(view, at + CHUNK_INFO.compressedOffset, record.compressedOffset);
-    writeU64(view, at + CHUNK_INFO.uncompressedOffset, record.uncompressedOffset);
-    view.setUint32(at + CHUNK_INFO.index, record.chunkIndex, true);
-    view.setUint32(at + CHUNK_INFO.crc32, record.crc32, true);
+    this.#chunks.push(record);
   }
 
   /**
@@ -124,7 +113,7 @@ export class BootstrapWriter {
     const meta = roundUp(prefetchTable + prefetch.length * 4, BLOCK);
     const placement = placeTree(this.#tree, sorted, meta, BLOCK);
     const chunkTable = placement.end;
-    const size = roundUp(chunkTable + this.#chunks.length, BLOCK);
+    const size = roundUp(chunkTable + this.#chunks.bytes.length, BLOCK);
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
     const image = new Uint8Array(size);
     const view = new DataView(image.buffer);
@@ -181,7 +170,7 @@ export class BootstrapWriter {
     view.setUint32(ext + EXT_SUPER.blobTableSize, blobs.length * BLOB.SIZE, true);
     view.setUint32(ext + EXT_SUPER.chunkSize, this.options.chunkSize, true);
     writeU64(view, ext + EXT_SUPER.chunkTableOffset, at.chunkTable);
-    writeU64(view, ext + EXT_SUPER.chunkTableSize, this.#chunks.length);
+    writeU64(view, ext + EXT_SUPER.chunkTableSize, this.#chunks.bytes.length);
     writeU64(view, ext + EXT_SUPER.prefetchTableOffset, at.prefetchSize > 0 ? at.prefetchTable : 0);
     view.setUint32(ext + EXT_SUPER.prefetchTableSize, at.prefetchSize, true);
   }

@@ -1,0 +1,77 @@
+/**
+ * Digests numbered in the order of their first sight, without an object or a string for each: 32 bytes, and 8 to 16 of
+ * an open hash table.
+ *
+ * The hash is seeded, as the digests of other people's images are theirs to choose.
+ *
+ * @module
+ */
+import { DIGEST_SIZE } from "./chunk_table.ts";
+import { GrowingBytes } from "./growing.ts";
+
+/** Slots at first; a power of two. */
+const FIRST_SLOTS = 1024;
+/** Odd, of no further meaning. */
+const MULTIPLIER = 0x9e37_79b1;
+
+/** See the module. */
+export class DigestNumbers {
+  readonly #digests = new GrowingBytes();
+  readonly #seed = crypto.getRandomValues(new Uint32Array(1))[0] as number;
+  /** Numbers, each one more than it is; 0: free. At most half of them are in use. */
+  #slots = new Uint32Array(FIRST_SLOTS);
+
+  /** Digests so far. */
+  get count(): number {
+    return this.#digests.length / DIGEST_SIZE;
+  }
+
+  /** The number of the digest at `at`: {@link count} as it was for one that is new. */
+  numberOf(bytes: Uint8Array, at = 0): number {
+    const slot = this.#slotOf(bytes, at);
+    const known = this.#slots[slot] as number;
+    if (known !== 0) return known - 1;
+    const number = this.count;
+    this.#digests.append(bytes.subarray(at, at + DIGEST_SIZE));
+    this.#slots[slot] = number + 1;
+    if (this.count * 2 > this.#slots.length) this.#grow();
+    return number;
+  }
+
+  /** The digest of a number; a view, valid until the next one is added. */
+  digestOf(number: number): Uint8Array<ArrayBuffer> {
+    return this.#digests.bytes.subarray(number * DIGEST_SIZE, (number + 1) * DIGEST_SIZE);
+  }
+
+  /** Where the digest is, or where it would be. */
+  #slotOf(bytes: Uint8Array, at: number): number {
+    const digests = this.#digests.bytes;
+    const mask = this.#slots.length - 1;
+    for (let slot = this.#hash(bytes, at) & mask;; slot = (slot + 1) & mask) {
+      const known = this.#slots[slot] as number;
+      if (known === 0 || isSame(digests, (known - 1) * DIGEST_SIZE, bytes, at)) return slot;
+    }
+  }
+
+  #hash(bytes: Uint8Array, at: number): number {
+    let hash = this.#seed;
+    for (let k = 0; k < DIGEST_SIZE; k++) hash = Math.imul(hash ^ (bytes[at + k] as number), MULTIPLIER);
+    return (hash ^ (hash >>> 15)) >>> 0;
+  }
+
+  #grow(): void {
+    const slots = this.#slots.length * 2;
+    const { count } = this;
+    const digests = this.#digests.bytes;
+    this.#slots = new Uint32Array(this.#slots.buffer.transfer(slots * Uint32Array.BYTES_PER_ELEMENT));
+    this.#slots.fill(0);
+    for (let number = 0; number < count; number++) {
+      this.#slots[this.#slotOf(digests, number * DIGEST_SIZE)] = number + 1;
+    }
+  }
+}
+
+function isSame(a: Uint8Array, atA: number, b: Uint8Array, atB: number): boolean {
+  for (let k = 0; k < DIGEST_SIZE; k++) if (a[atA + k] !== b[atB + k]) return false;
+  return true;
+}
