@@ -3,7 +3,7 @@
  * neither "/" nor ".." leads out.
  *
  * ```ts
- * const way = new Way(root, (node) => node.target);
+ * const way = new Way(root, { childrenOf: (node) => node.children, targetOf: (node) => node.target });
  * for (const name of ["lib", "modules"]) {
  *   const node = way.children.get(name);
  *   if (node === undefined || !way.enter(node)) return undefined;
@@ -18,20 +18,21 @@ import type { ByteString } from "../base/bytes.ts";
 /** Links that are followed on one way, as in the kernel. */
 const MAX_LINKS = 40;
 
-/** What is at a name. */
-interface Node<Self> {
-  /** Of a folder. */
-  readonly children: Map<ByteString, Self> | undefined;
+/** What a way has to know of what is at a name. */
+export interface WaySigns<N> {
+  /** Of a folder; undefined for anything else. */
+  childrenOf(node: N): Map<ByteString, N> | undefined;
+  /** Of a symbolic link; undefined for anything else. */
+  targetOf(node: N): ByteString | undefined;
 }
 
 /** See the module. */
-export class Way<N extends Node<N>> {
+export class Way<N> {
   /** Folders from the root on. */
   readonly #folders: [Map<ByteString, N>, ...Map<ByteString, N>[]];
   #links = MAX_LINKS;
 
-  /** @param targetOf of a symbolic link, undefined for anything else */
-  constructor(root: Map<ByteString, N>, private readonly targetOf: (node: N) => ByteString | undefined) {
+  constructor(root: Map<ByteString, N>, private readonly signs: WaySigns<N>) {
     this.#folders = [root];
   }
 
@@ -46,11 +47,12 @@ export class Way<N extends Node<N>> {
    * @returns false where that is no folder; the way is of no more use then
    */
   enter(node: N): boolean {
-    if (node.children !== undefined) {
-      this.#folders.push(node.children);
+    const children = this.signs.childrenOf(node);
+    if (children !== undefined) {
+      this.#folders.push(children);
       return true;
     }
-    const target = this.targetOf(node);
+    const target = this.signs.targetOf(node);
     if (target === undefined || this.#links-- === 0) return false;
     if (target.startsWith("/")) this.#folders.length = 1;
     return pathParts(target).every((name) => {

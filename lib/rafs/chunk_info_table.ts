@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { readU64 } from "../base/bytes.ts";
 import type { ChunkRecord } from "./bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, fillChunkRecord, writeChunkInfo } from "./chunk_info.ts";
 import { GrowingBytes } from "./growing.ts";
@@ -31,6 +32,11 @@ export class ChunkInfoTable {
   /** Fills `out` from a row that exists. Its digest is a view, valid until the next row is added. */
   read(row: number, out: ChunkRecord): void {
     fillChunkRecord(this.#bytes.bytes, this.#bytes.view, row * CHUNK_INFO.SIZE, out);
+  }
+
+  /** One number of a row that exists. */
+  uncompressedOffsetOf(row: number): number {
+    return readU64(this.#bytes.view, row * CHUNK_INFO.SIZE + CHUNK_INFO.uncompressedOffset);
   }
 
   /** All records in order. The object is reused between steps. */

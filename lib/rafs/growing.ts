@@ -5,32 +5,35 @@
  */
 import { copyBytes } from "../base/bytes.ts";
 
+const FIRST_BYTES = 256;
+
 type Column = Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
 /** A column of numbers. u32 unless made with {@link GrowingColumn.doubles}. */
-export class GrowingColumn {
-  #values: Column;
+export class GrowingColumn<Values extends Column = Uint32Array<ArrayBuffer>> {
+  #values: Values;
   length = 0;
 
-  private constructor(values: Column) {
-    this.#values = values;
+  private constructor(private readonly over: (buffer: ArrayBuffer) => Values) {
+    this.#values = over(new ArrayBuffer(FIRST_BYTES));
   }
 
   static u32(): GrowingColumn {
-    return new GrowingColumn(new Uint32Array(64));
+    return new GrowingColumn((buffer) => new Uint32Array(buffer));
   }
 
-  static doubles(): GrowingColumn {
-    return new GrowingColumn(new Float64Array(64));
+  static doubles(): GrowingColumn<Float64Array<ArrayBuffer>> {
+    return new GrowingColumn((buffer) => new Float64Array(buffer));
   }
 
-  push(value: number): void {
+  /** Adds a row and returns it. */
+  push(value: number): number {
     if (this.length === this.#values.length) {
-      const { buffer, byteLength } = this.#values;
-      const grown = buffer.transfer(byteLength * 2); // what is left behind would wait for a collection
-      this.#values = this.#values instanceof Uint32Array ? new Uint32Array(grown) : new Float64Array(grown);
+      const { buffer } = this.#values;
+      this.#values = this.over(buffer.transfer(buffer.byteLength * 2)); // what is left behind would wait for a collection
     }
-    this.#values[this.length++] = value;
+    this.#values[this.length] = value;
+    return this.length++;
   }
 
   /** The value of a row that exists. */
@@ -40,6 +43,11 @@ export class GrowingColumn {
 
   set(row: number, value: number): void {
     this.#values[row] = value;
+  }
+
+  /** All rows; valid until the next one is added. */
+  get values(): Values {
+    return this.#values.subarray(0, this.length) as Values;
   }
 }
 

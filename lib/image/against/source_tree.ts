@@ -110,7 +110,10 @@ export class SourceTree {
   }
 
   #way(): Way<SourceNode> {
-    return new Way(this.root.children ??= new Map(), ({ inode }) => inode?.target || undefined);
+    return new Way(this.root.children ??= new Map(), {
+      childrenOf: ({ children }) => children,
+      targetOf: ({ inode }) => inode?.target || undefined,
+    });
   }
 
   /** Takes away what is not of this layer; false when nothing is left. */

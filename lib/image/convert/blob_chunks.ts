@@ -7,55 +7,38 @@
  * ```
  * A place is known when its chunk is stored, by the end of {@link BlobChunks.finish} at the latest. What is on the way
  * is bounded by {@link IN_FLIGHT_BYTES}, or three parcels where these are larger: whoever adds waits for
- * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 300 bytes a chunk.
+ * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 4 bytes a place, 130 a chunk.
  *
  * @module
  */
 import { toByteString } from "../../base/bytes.ts";
 import { CHUNK_FLAG, type ChunkRecord } from "../../rafs/bootstrap.ts";
-import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import type { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
-import type { ChunkDictionary, DictionaryBlob } from "./chunk_dictionary.ts";
+import { ChunkInfoTable } from "../../rafs/chunk_info_table.ts";
+import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { DigestNumbers } from "../../rafs/digest_numbers.ts";
+import { GrowingColumn } from "../../rafs/growing.ts";
+import type { ChunkPlace } from "../../rafs/v6/writer.ts";
+import type { ChunkDictionary, DictionaryBlob, DictionaryChunk } from "./chunk_dictionary.ts";
 import type { Compressor, HeldParcel } from "./compress_pool.ts";
-import type { FileChunk, StoredUnits } from "./parcel.ts";
+import { OpenParcel } from "./open_parcel.ts";
+import type { FileChunk, ParcelUnits, StoredUnits } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
-import { StoredPlace } from "./stored_place.ts";
 
 /** Plain bytes that are with the Workers. */
 const IN_FLIGHT_BYTES = 16 << 20;
 /** Plain bytes that go to a Worker together: a message costs more than a small chunk. */
 const PARCEL_BYTES = 1 << 20;
 
-interface Chunk {
-  readonly place: StoredPlace;
-  /** Bytes. */
-  readonly size: number;
-  /** It may share a batch. */
-  readonly isWholeFile: boolean;
-}
-
-/** A chunk that is new. */
-interface Member extends Chunk {
-  readonly digest: Uint8Array;
-  /** In its parcel. */
-  readonly position: number;
-}
-
-/** What is compressed in one go: a chunk, or the chunks of a batch. */
-type Unit = readonly Member[];
+/** On a place: it is that of another one. On an index: it is one of the dictionary's chunks. */
+const OTHER = 0x8000_0000;
 
 /** A parcel whose new chunks are known. */
 interface Sorted {
-  readonly units: readonly Unit[];
+  readonly units: ParcelUnits;
+  /** For each chunk of the parcel the number of its digest. */
+  readonly numbers: Uint32Array;
   readonly stored: Promise<StoredUnits>;
-}
-
-/** Chunks that are gathered. */
-interface OpenParcel {
-  readonly plain: Uint8Array<ArrayBuffer>;
-  readonly chunks: Chunk[];
-  readonly files: (FileChunk | undefined)[];
-  filled: number;
 }
 
 /** What {@link BlobChunks} is made of. */
@@ -69,13 +52,18 @@ export interface BlobChunksOptions {
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
 }
 
-/** See the module. */
+/** See the module. Places are numbered in the order in which they are asked for. */
 export class BlobChunks {
-  /** Of this blob, in the order of its chunks. */
-  readonly records: Readonly<ChunkRecord>[] = [];
+  /** Of this blob, row by row its chunks. */
+  readonly #records = new ChunkInfoTable();
   /** This blob: its row in the blob table. */
   readonly own = { index: 0 };
-  readonly #known = new Map<string, StoredPlace>();
+  /** Of all chunks, known to the dictionary or not. */
+  readonly #digests = new DigestNumbers();
+  /** By the digest's number: the chunk's index, once it is stored. */
+  readonly #indexes = GrowingColumn.u32();
+  /** For each place the digest's number, once its parcel is sorted. */
+  readonly #places = GrowingColumn.u32();
   /** For each parcel that was sent, until it is stored: it settles then. */
   readonly #queue: Promise<void>[] = [];
   #inFlight = 0;
@@ -88,7 +76,7 @@ export class BlobChunks {
   #lastStored: Promise<void> = Promise.resolve();
   readonly #dictionaryBlobs = new Map<DictionaryBlob, { index: number }>();
   /** Chunks of the dictionary that were found, in the order of first use. */
-  readonly dictionaryChunks: { readonly place: StoredPlace; readonly record: Readonly<ChunkRecord> }[] = [];
+  readonly #dictionaryChunks: { readonly row: { readonly index: number }; readonly chunk: DictionaryChunk }[] = [];
 
   constructor(private readonly options: BlobChunksOptions) {
     this.#parcelBytes = Math.max(PARCEL_BYTES, options.rafs.chunkSize);
@@ -104,28 +92,52 @@ export class BlobChunks {
     return this.#inFlight > Math.max(IN_FLIGHT_BYTES, 3 * this.#parcelBytes) - this.#parcelBytes;
   }
 
+  /** Chunks of this blob that are stored. */
+  get count(): number {
+    return this.#records.count;
+  }
+
   /** Blobs of the dictionary that chunks were found in, in the order of first use, with what numbers their rows. */
   get dictionaryBlobs(): readonly (readonly [DictionaryBlob, { index: number }])[] {
     return [...this.#dictionaryBlobs];
   }
 
+  /** Of this blob's chunks, then of the dictionary's that were found. The object may be reused between steps. */
+  *records(): Generator<Readonly<ChunkRecord>> {
+    yield* this.#records.records();
+    for (const { row, chunk } of this.#dictionaryChunks) yield { ...chunk.record, blobIndex: row.index };
+  }
+
+  /** Where a place is; known when all is stored, and the blobs are numbered. */
+  placeOf(place: number): ChunkPlace {
+    const same = this.#places.at(place);
+    const index = this.#indexes.at(same < OTHER ? same : this.#places.at(same - OTHER));
+    if (index < OTHER) {
+      const blobIndex = this.own.index;
+      return { blobIndex, chunkIndex: index, uncompressedOffset: this.#records.uncompressedOffsetOf(index) };
+    }
+    const { row, chunk } = this.#dictionaryChunks[index - OTHER] as { row: { index: number }; chunk: DictionaryChunk };
+    const { chunkIndex, uncompressedOffset } = chunk;
+    return { blobIndex: row.index, chunkIndex, uncompressedOffset };
+  }
+
   /**
-   * Adds a chunk.
+   * Adds a chunk and returns its place.
    *
    * @param content its bytes, taken during the call only, or the file that has them
    * @param isWholeFile whether it may share a batch
    */
-  add(content: Uint8Array | FileChunk, size: number, isWholeFile: boolean): StoredPlace {
+  add(content: Uint8Array | FileChunk, size: number, isWholeFile: boolean): number {
     if (this.#parcel !== undefined && this.#parcel.filled + size > this.#parcelBytes) this.#sendParcel();
-    const room = () => ({ plain: this.options.compressor.room(this.#parcelBytes), chunks: [], files: [], filled: 0 });
-    const parcel: OpenParcel = this.#parcel ??= room();
-    const isHere = content instanceof Uint8Array;
-    if (isHere) parcel.plain.set(content, parcel.filled);
-    const place = new StoredPlace(this.own);
-    parcel.chunks.push({ place, size, isWholeFile });
-    parcel.files.push(isHere ? undefined : content);
-    parcel.filled += size;
+    const parcel = this.#parcel ??= new OpenParcel(this.options.compressor.room(this.#parcelBytes));
+    const place = this.#places.push(0);
+    parcel.add(content, place, size, isWholeFile);
     return place;
+  }
+
+  /** Another place of the chunk that was added with this one. */
+  addAgain(place: number): number {
+    return this.#places.push(OTHER + place);
   }
 
   /** Waits until there is room for more. @throws what storing throws */
@@ -141,13 +153,13 @@ export class BlobChunks {
   }
 
   #sendParcel(): void {
-    if (this.#parcel === undefined) return;
-    const { plain, chunks, files, filled } = this.#parcel;
+    const parcel = this.#parcel;
+    if (parcel === undefined) return;
     this.#parcel = undefined;
-    this.#inFlight += filled;
-    const held = this.options.compressor.take({ bytes: plain, sizes: chunks.map(({ size }) => size), files });
-    const sorted = this.#sort(chunks, held, this.#lastSorted);
-    const stored = this.#store(sorted, filled, this.#lastStored);
+    this.#inFlight += parcel.filled;
+    const held = this.options.compressor.take(parcel.parcel);
+    const sorted = this.#sort(parcel, held, this.#lastSorted);
+    const stored = this.#store(parcel, sorted, this.#lastStored);
     stored.catch(() => {}); // told when its turn comes
     this.#lastSorted = sorted;
     this.#lastStored = stored;
@@ -155,101 +167,120 @@ export class BlobChunks {
   }
 
   /** Tells new chunks from known ones, in the order of the parcels, and has the new ones compressed. */
-  async #sort(chunks: readonly Chunk[], held: HeldParcel, earlier: Promise<unknown>): Promise<Sorted> {
+  async #sort(parcel: OpenParcel, held: HeldParcel, earlier: Promise<unknown>): Promise<Sorted> {
     const [digests] = await Promise.all([held.digests, earlier]);
-    const units = this.#unitsOf(chunks, digests);
-    const stored = held.store(units.map((unit) => unit.map(({ position }) => position)));
+    const numbers = new Uint32Array(parcel.count);
+    const units = this.#unitsOf(parcel, digests, numbers);
+    const stored = held.store(units);
     stored.catch(() => {}); // as above
-    return { units, stored };
+    return { units, numbers, stored };
   }
 
-  #unitsOf(chunks: readonly Chunk[], digests: Uint8Array): Unit[] {
+  #unitsOf(parcel: OpenParcel, digests: Uint8Array, numbers: Uint32Array): ParcelUnits {
     const { batchSize } = this.options.rafs;
-    const units: Member[][] = [];
+    const units: number[][] = [];
     /** One of the units, which takes more. */
-    let batch: Member[] = [];
+    let batch: number[] = [];
     let batchBytes = Infinity;
-    chunks.forEach((chunk, position) => {
-      const digest = digests.subarray(position * DIGEST_SIZE, (position + 1) * DIGEST_SIZE);
-      const key = toByteString(digest);
-      const known = this.#known.get(key) ?? this.#inDictionary(key);
-      if (known !== undefined) return chunk.place.becomeSame(known);
-      this.#known.set(key, chunk.place);
-      const member = { ...chunk, digest, position };
-      if (!chunk.isWholeFile || chunk.size >= batchSize / 2) {
-        units.push([member]);
-        return;
+    let count = 0;
+    for (let position = 0; position < parcel.count; position++) {
+      const known = this.#digests.count;
+      const number = numbers[position] = this.#digests.numberOf(digests, position * DIGEST_SIZE);
+      this.#places.set(parcel.places.at(position), number);
+      if (number < known) continue;
+      this.#indexes.push(0);
+      if (this.#inDictionary(number)) continue;
+      count++;
+      const size = parcel.sizeOf(position);
+      if (!parcel.isWholeFile(position) || size >= batchSize / 2) {
+        units.push([position]);
+        continue;
       }
-      if (batchBytes + chunk.size > batchSize) {
+      if (batchBytes + size > batchSize) {
         units.push(batch = []);
         batchBytes = 0;
       }
-      batch.push(member);
-      batchBytes += chunk.size;
-    });
-    return units;
+      batch.push(position);
+      batchBytes += size;
+    }
+    return columnsOf(units, count);
   }
 
-  #inDictionary(key: string): StoredPlace | undefined {
-    const found = this.options.dictionary?.find(key);
-    if (found === undefined) return undefined;
-    let row = this.#dictionaryBlobs.get(found.blob);
-    if (row === undefined) this.#dictionaryBlobs.set(found.blob, row = { index: 0 });
-    const place = new StoredPlace(row);
-    place.becomeStored(found.chunkIndex, found.uncompressedOffset);
-    this.#known.set(key, place);
-    this.dictionaryChunks.push({ place, record: found.record });
-    return place;
+  #inDictionary(number: number): boolean {
+    const { dictionary } = this.options;
+    const chunk = dictionary?.find(toByteString(this.#digests.digestOf(number)));
+    if (chunk === undefined) return false;
+    let row = this.#dictionaryBlobs.get(chunk.blob);
+    if (row === undefined) this.#dictionaryBlobs.set(chunk.blob, row = { index: 0 });
+    this.#indexes.set(number, OTHER + this.#dictionaryChunks.push({ row, chunk }) - 1);
+    return true;
   }
 
   /** Writes a parcel and tells its chunks where they are, in the order of the parcels. */
-  async #store(sorted: Promise<Sorted>, plainBytes: number, earlier: Promise<void>): Promise<void> {
-    const [{ units, stored }] = await Promise.all([sorted, earlier]);
+  async #store(parcel: OpenParcel, sorted: Promise<Sorted>, earlier: Promise<void>): Promise<void> {
+    const [{ units, numbers, stored }] = await Promise.all([sorted, earlier]);
     const { bytes, sizes } = await stored;
     await this.options.write(bytes);
     this.options.compressor.giveBack(bytes.buffer);
-    units.forEach((unit, k) => {
+    let from = 0;
+    units.ends.forEach((end, k) => {
       const compressedSize = sizes[k] as number;
-      if (unit.length > 1) this.#placeBatch(unit, compressedSize);
-      else for (const member of unit) this.#placeChunk(member, compressedSize);
+      const unit = units.positions.subarray(from, end);
+      from = end;
+      if (unit.length > 1) this.#placeBatch(parcel, numbers, unit, compressedSize);
+      else for (const position of unit) this.#placeChunk(parcel, numbers, position, compressedSize);
       this.#size += compressedSize;
     });
-    this.#inFlight -= plainBytes;
+    this.#inFlight -= parcel.filled;
   }
 
-  #placeChunk(member: Member, compressedSize: number): void {
-    const { size } = member;
+  #placeChunk(parcel: OpenParcel, numbers: Uint32Array, position: number, compressedSize: number): void {
+    const size = parcel.sizeOf(position);
     const placed = this.options.infos.add({ size, compressedOffset: this.#size, compressedSize });
     const flags = compressedSize < size ? CHUNK_FLAG.compressed : 0;
-    this.#record(member, placed, { flags, compressedOffset: this.#size, compressedSize });
+    const stored = { flags, compressedOffset: this.#size, compressedSize };
+    this.#record(numbers[position] as number, size, placed, stored);
   }
 
   /** As nydus-image has it, where a member is stored stands in the compression info alone. */
-  #placeBatch(unit: Unit, compressedSize: number): void {
+  #placeBatch(parcel: OpenParcel, numbers: Uint32Array, unit: Uint32Array, compressedSize: number): void {
     let batchOffset = 0;
-    for (const member of unit) {
-      const { size } = member;
+    for (const position of unit) {
+      const size = parcel.sizeOf(position);
       const placed = this.options.infos.addToBatch({ size, compressedOffset: this.#size, batchOffset });
-      this.#record(member, placed, { flags: 0, compressedOffset: 0, compressedSize: 0 });
+      this.#record(numbers[position] as number, size, placed, NOT_SAID);
       batchOffset += size;
     }
     this.options.infos.closeBatch(compressedSize, batchOffset);
   }
 
   #record(
-    { place, digest, size }: Member,
+    number: number,
+    size: number,
     placed: { readonly index: number; readonly uncompressedOffset: number },
     stored: Pick<ChunkRecord, "flags" | "compressedOffset" | "compressedSize">,
   ): void {
-    place.becomeStored(placed.index, placed.uncompressedOffset);
-    this.records.push({
+    this.#indexes.set(number, placed.index);
+    this.#records.push({
       blobIndex: 0,
       chunkIndex: placed.index,
-      digest,
+      digest: this.#digests.digestOf(number),
       uncompressedOffset: placed.uncompressedOffset,
       uncompressedSize: size,
       crc32: 0,
       ...stored,
     });
   }
+}
+
+const NOT_SAID = { flags: 0, compressedOffset: 0, compressedSize: 0 };
+
+function columnsOf(units: readonly (readonly number[])[], count: number): ParcelUnits {
+  const positions = new Uint32Array(count);
+  let end = 0;
+  const ends = Uint32Array.from(units, (unit) => {
+    positions.set(unit, end);
+    return end += unit.length;
+  });
+  return { positions, ends };
 }

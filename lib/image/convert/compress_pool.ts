@@ -9,7 +9,7 @@ import { workerUrl } from "../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
-import { digestParcel, type Parcel, type ParcelUnit, type StoredUnits, storeParcel } from "./parcel.ts";
+import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
 /** How chunks are digested and compressed. */
@@ -32,7 +32,7 @@ export interface HeldParcel {
   /** 32 bytes for each chunk. */
   readonly digests: Promise<Uint8Array<ArrayBuffer>>;
   /** Compresses these units of it, into its own memory: to be called once. */
-  store(units: readonly ParcelUnit[]): Promise<StoredUnits>;
+  store(units: ParcelUnits): Promise<StoredUnits>;
 }
 
 /** Does it in this thread. */
@@ -70,9 +70,9 @@ export class CompressPool implements Compressor, Disposable {
     const { digester, ...compression } = this.options;
     const number = this.#nextNumber++;
     lane.held++;
-    const taken = lane.ask({ type: "take", number, parcel, digester }, parcel.bytes.buffer);
+    const taken = lane.ask({ type: "take", number, parcel, digester }, buffersOf(parcel));
     const digests = taken.then((reply) => reply.type === "taken" ? reply.digests : outOfStep());
-    const store = async (units: readonly ParcelUnit[]) => {
+    const store = async (units: ParcelUnits) => {
       const reply = await lane.ask({ type: "store", number, units, compression });
       lane.held--;
       if (reply.type !== "stored") return outOfStep();
@@ -136,13 +136,19 @@ class Lane {
   }
 
   /** @param transfer memory that moves to the Worker */
-  ask(request: CompressRequest, transfer?: ArrayBuffer): Promise<CompressReply> {
+  ask(request: CompressRequest, transfer: ArrayBuffer[] = []): Promise<CompressReply> {
     if (this.#death !== undefined) return Promise.reject(this.#death);
     const waiting = Promise.withResolvers<CompressReply>();
     this.#waiting.push(waiting);
-    this.#channel.post(request, transfer === undefined ? [] : [transfer]);
+    this.#channel.post(request, transfer);
     return waiting.promise;
   }
+}
+
+/** All that is of no use here once the Worker has the parcel. */
+function buffersOf({ bytes, files }: Parcel): ArrayBuffer[] {
+  const columns = files === undefined ? [] : [files.paths, files.pathEnds, files.offsets, files.areLast];
+  return [bytes, ...columns].map(({ buffer }) => buffer);
 }
 
 function outOfStep(): never {

@@ -9,7 +9,7 @@ import { sendError, type SentError, serveChannels } from "../../base/worker_pool
 import { prepareDigests } from "../../blob/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
 import type { Compression } from "./compression.ts";
-import { digestParcel, type Parcel, type ParcelUnit, type StoredUnits, storeParcel } from "./parcel.ts";
+import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 
 /** To the Worker: a parcel under a number of its own, then, by that number, what becomes of it. */
 export type CompressRequest =
@@ -17,7 +17,7 @@ export type CompressRequest =
   | {
     readonly type: "store";
     readonly number: number;
-    readonly units: readonly ParcelUnit[];
+    readonly units: ParcelUnits;
     readonly compression: Compression;
   };
 

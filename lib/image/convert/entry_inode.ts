@@ -13,8 +13,8 @@ import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { RafsError } from "../../rafs/bootstrap.ts";
 import { LIMIT } from "../../rafs/flags.ts";
-import type { ChunkPlace, InodeSpec } from "../../rafs/v6/writer.ts";
 import { encodeXattrs } from "../../rafs/v6/xattr_writer.ts";
+import type { PlacedInode } from "./inode_table.ts";
 import { showPath } from "./layer_tree.ts";
 
 /** Bytes of the longest link target: a page with its NUL, as in the kernel. */
@@ -26,16 +26,14 @@ const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names
  * The inode of what is no hard link.
  *
  * @param type the entry's
- * @param chunks of a file, filled later
  * @throws {NydusGdError} "unsupported"
  */
 export function inodeOfEntry(
   entry: TarEntry,
   type: NodeType,
   path: readonly ByteString[],
-  chunks: readonly ChunkPlace[],
   chunkSize: number,
-): InodeSpec {
+): PlacedInode {
   const { uid, gid, devMajor, devMinor, linkName, sizeBytes } = entry;
   if (sizeBytes > LIMIT.chunks * chunkSize) {
     throw unstorable(path, `${sizeBytes} bytes exceed ${LIMIT.chunks} chunks`, "--chunk-size larger than this one");
@@ -57,7 +55,6 @@ export function inodeOfEntry(
     mtimeNsec: entry.mtimeNsec,
     rdev: makedev(devMajor, devMinor),
     size: sizeBytes,
-    chunks,
     ...(type === "symlink" ? { target: linkName.slice() } : {}),
     xattrs: xattrsOf(entry, path),
   };

@@ -112,8 +112,7 @@ class FolderWalk {
     return true;
   }
 
-  async #data({ path: bytes, stat: { size } }: Found): Promise<void> {
-    const path = toByteString(bytes);
+  async #data({ path, stat: { size } }: Found): Promise<void> {
     for (let offset = 0; offset < size;) {
       const length = this.builder.chunkOf(path, offset);
       offset += length;

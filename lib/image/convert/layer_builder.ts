@@ -14,8 +14,7 @@
  * A name that occurs again replaces what it named, as it does when the layer is unpacked (layer_tree.ts). Whiteouts are
  * files here as they are in the tar; merging obeys them (merge_layers.ts). Holes are a chunk of zeros. What a replaced
  * file had stays in the blob. The bootstrap names the blob that it is in by a placeholder, as nydus-image has it, so a
- * blob is a function of its layer and the options alone. Memory: 500 bytes an inode, 16 bytes a chunk of a file, and
- * blob_chunks.ts.
+ * blob is a function of its layer and the options alone. Memory: 150 bytes a name, and blob_chunks.ts.
  *
  * Failure: {@link NydusGdError} "invalid-image" or "unsupported" that names the entry; what `write` throws.
  *
@@ -29,7 +28,7 @@ import { freeMemory } from "../../base/free_memory.ts";
 import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
-import type { BlobEntry, InodeSpec } from "../../rafs/v6/writer.ts";
+import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { pathParts } from "../tree_way.ts";
 import { BlobChunks } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
@@ -37,9 +36,9 @@ import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { Compressor } from "./compress_pool.ts";
 import { compressChunk } from "./compression.ts";
 import { inodeOfEntry } from "./entry_inode.ts";
+import type { PlacedInode } from "./inode_table.ts";
 import { LayerTree } from "./layer_tree.ts";
 import type { RafsOptions } from "./rafs_options.ts";
-import type { StoredPlace } from "./stored_place.ts";
 
 /** Stands for the blob that a bootstrap is in. */
 const PLACEHOLDER_ID = "x".repeat(64);
@@ -76,12 +75,13 @@ export class LayerBuilder implements TarVisitor {
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #blobBytes = 0;
-  /** The full chunk of zeros, once there is one. */
-  #zeros: StoredPlace | undefined;
+  /** Place of the full chunk of zeros, once there is one. */
+  #zeros: number | undefined;
   #path: ByteString[] = [];
-  #spec: InodeSpec | undefined;
-  /** Chunks of the current file, and bytes of its next one in the buffer. */
-  #places: StoredPlace[] = [];
+  #spec: PlacedInode | undefined;
+  /** Places of the current file's chunks, which follow one another, and bytes of its next one in the buffer. */
+  #firstPlace = 0;
+  #placeCount = 0;
   #filled = 0;
 
   constructor(private readonly options: LayerBuilderOptions) {
@@ -112,9 +112,9 @@ export class LayerBuilder implements TarVisitor {
     this.#spec = undefined;
     const { type } = entry;
     if (type === "link") return this.#tree.link(this.#path, pathParts(toByteString(entry.linkName)));
-    this.#places = [];
+    this.#placeCount = 0;
     this.#filled = 0;
-    this.#spec = inodeOfEntry(entry, type, this.#path, this.#places, this.options.rafs.chunkSize);
+    this.#spec = inodeOfEntry(entry, type, this.#path, this.options.rafs.chunkSize);
   }
 
   data(piece: Uint8Array, offset: number): void {
@@ -134,11 +134,11 @@ export class LayerBuilder implements TarVisitor {
    * @param path absolute
    * @returns its length in bytes
    */
-  chunkOf(path: ByteString, offset: number): number {
+  chunkOf(path: Uint8Array<ArrayBuffer>, offset: number): number {
     const fileSize = this.#spec?.size ?? 0;
     const size = Math.min(this.#buffer.length, fileSize - offset);
     const isLast = offset + size === fileSize;
-    this.#places.push(this.#chunks.add({ path, offset, isLast }, size, isLast && offset === 0));
+    this.#addPlace(this.#chunks.add({ path, offset, isLast }, size, isLast && offset === 0));
     return size;
   }
 
@@ -146,7 +146,7 @@ export class LayerBuilder implements TarVisitor {
     if (this.#spec === undefined) return; // a hard link: it has its name
     this.#skipTo(this.#spec.size ?? 0);
     this.#endChunk();
-    this.#tree.put(this.#path, this.#spec);
+    this.#tree.put(this.#path, this.#spec, { first: this.#firstPlace, count: this.#placeCount });
   }
 
   /** Ends the blob. */
@@ -182,10 +182,10 @@ export class LayerBuilder implements TarVisitor {
 
   #bootstrap(tail: BlobTail): Uint8Array<ArrayBuffer> {
     const { rafs } = this.options;
-    const { own, records, dictionaryBlobs } = this.#chunks;
+    const { own, count, dictionaryBlobs } = this.#chunks;
     const described = tail.describe();
     const blobs: BlobEntry[] = [];
-    if (records.length > 0) {
+    if (count > 0) {
       const { compressor, digester, chunkSize } = rafs;
       const features = described.features | BLOB_FEATURE.inlinedFsMeta;
       blobs.push({ index: own.index, id: PLACEHOLDER_ID, compressor, digester, chunkSize, ...described, features });
@@ -195,11 +195,8 @@ export class LayerBuilder implements TarVisitor {
       blobs.push({ ...descriptor, index: row.index });
     }
     const writer = makeBootstrapWriter(rafs);
-    for (const record of records) writer.addChunkRecord(record);
-    for (const { place, record } of this.#chunks.dictionaryChunks) {
-      writer.addChunkRecord({ ...record, blobIndex: place.blobIndex });
-    }
-    this.#tree.write(writer);
+    for (const record of this.#chunks.records()) writer.addChunkRecord(record);
+    this.#tree.write(writer, (place) => this.#chunks.placeOf(place));
     return writer.finish(blobs);
   }
 
@@ -209,18 +206,18 @@ export class LayerBuilder implements TarVisitor {
     for (let position = this.#position; position < offset; position = this.#position) {
       const length = Math.min(offset - position, chunkSize - this.#filled);
       if (length === chunkSize && this.#zeros !== undefined) {
-        this.#places.push(this.#zeros);
+        this.#addPlace(this.#chunks.addAgain(this.#zeros));
         continue;
       }
       this.#buffer.fill(0, this.#filled, this.#filled + length);
       this.#advance(length);
-      if (length === chunkSize) this.#zeros = this.#places.at(-1);
+      if (length === chunkSize) this.#zeros = this.#firstPlace + this.#placeCount - 1;
     }
   }
 
   /** Bytes of the current file that are in chunks or in the buffer. */
   get #position(): number {
-    return this.#places.length * this.#buffer.length + this.#filled;
+    return this.#placeCount * this.#buffer.length + this.#filled;
   }
 
   #advance(length: number): void {
@@ -230,9 +227,13 @@ export class LayerBuilder implements TarVisitor {
 
   #endChunk(): void {
     if (this.#filled === 0) return;
-    const isWholeFile = this.#places.length === 0 && this.#filled === this.#spec?.size;
-    this.#places.push(this.#chunks.add(this.#buffer.subarray(0, this.#filled), this.#filled, isWholeFile));
+    const isWholeFile = this.#placeCount === 0 && this.#filled === this.#spec?.size;
+    this.#addPlace(this.#chunks.add(this.#buffer.subarray(0, this.#filled), this.#filled, isWholeFile));
     this.#filled = 0;
+  }
+
+  #addPlace(place: number): void {
+    if (this.#placeCount++ === 0) this.#firstPlace = place;
   }
 
   async #append(bytes: Uint8Array<ArrayBuffer>): Promise<void> {

@@ -11,11 +11,12 @@
  * @module
  */
 import { S } from "../../../ffi/sys_stat.ts";
-import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import type { InodeSpec } from "../../rafs/v6/writer.ts";
+import type { ChunkPlace } from "../../rafs/v6/writer.ts";
 import { Way } from "../tree_way.ts";
 import type { BootstrapWriter } from "./bootstrap_writer.ts";
+import { InodeTable, type PlacedInode, type PlaceRange } from "./inode_table.ts";
 
 /** Bytes of a name. */
 const NAME_MAX = 255;
@@ -24,7 +25,7 @@ const NAME_MAX = 255;
 export const IMPLIED_XATTR = fromByteString("trusted.nydus-gd.implied");
 
 /** What a folder that no entry names gets. */
-const IMPLIED_FOLDER: InodeSpec = {
+const IMPLIED_FOLDER: PlacedInode = {
   mode: S.IFDIR | 0o755,
   uid: 0,
   gid: 0,
@@ -33,37 +34,43 @@ const IMPLIED_FOLDER: InodeSpec = {
   xattrs: [[IMPLIED_XATTR, fromByteString("y")]],
 };
 
-interface Inode {
-  spec: InodeSpec;
-  /** Of a folder. */
-  readonly children: Map<ByteString, Inode> | undefined;
+/** What is at a name: a folder, or the number of any other inode. */
+type Node = Folder | number;
+
+interface Folder {
+  inode: number;
+  readonly children: Map<ByteString, Node>;
 }
 
-interface Folder extends Inode {
-  readonly children: Map<ByteString, Inode>;
-}
+/** What no chunk belongs to. */
+const NO_PLACES: PlaceRange = { first: 0, count: 0 };
 
 /** See the module. */
 export class LayerTree {
-  readonly #root: Folder = { spec: IMPLIED_FOLDER, children: new Map() };
+  readonly #inodes = new InodeTable();
+  /** The inode of folders that no entry names. */
+  readonly #implied = this.#inodes.push(IMPLIED_FOLDER, NO_PLACES);
+  readonly #root: Folder = { inode: this.#implied, children: new Map() };
 
   /**
    * Gives the path an inode of its own.
    *
    * @throws {NydusGdError} "invalid-image" for a path that cannot be
    */
-  put(path: readonly ByteString[], spec: InodeSpec): void {
+  put(path: readonly ByteString[], spec: PlacedInode, places: PlaceRange): void {
     const isFolder = (spec.mode & S.IFMT) === S.IFDIR;
     const name = path.at(-1);
     if (name === undefined) {
       if (!isFolder) throw impossible(path, "the root is no folder");
-      this.#root.spec = spec;
+      this.#root.inode = this.#inodes.push(spec, places);
       return;
     }
     const folder = this.#folderOf(path);
     const known = folder.get(checkName(path, name));
-    if (isFolder && known?.children !== undefined) known.spec = spec;
-    else folder.set(name, { spec, children: isFolder ? new Map() : undefined });
+    const inode = this.#inodes.push(spec, places);
+    if (!isFolder) folder.set(name, inode);
+    else if (isFolderNode(known)) known.inode = inode;
+    else folder.set(name, { inode, children: new Map() });
   }
 
   /**
@@ -75,28 +82,34 @@ export class LayerTree {
     const inode = this.#find(target);
     const shown = `"${showPath(target)}"`;
     if (inode === undefined) throw impossible(path, `it is a hard link to ${shown}, which is not there`);
-    if (inode.children !== undefined) throw impossible(path, `it is a hard link to ${shown}, which is a folder`);
+    if (isFolderNode(inode)) throw impossible(path, `it is a hard link to ${shown}, which is a folder`);
     const name = path.at(-1);
     if (name === undefined) throw impossible(path, "the root is no folder");
     this.#folderOf(path).set(checkName(path, name), inode);
   }
 
-  /** Adds every inode and name, folders before what is in them. */
-  write(writer: BootstrapWriter): void {
-    const numbers = new Map<Inode, number>([[this.#root, writer.addInode(this.#root.spec)]]);
-    const folders = [this.#root];
-    for (const folder of folders) { // grows meanwhile
-      const directory = numbers.get(folder) as number;
-      for (const [name, inode] of folder.children) {
-        let number = numbers.get(inode);
-        if (number === undefined) numbers.set(inode, number = writer.addInode(inode.spec));
+  /**
+   * Adds every inode and name, folders before what is in them.
+   *
+   * @param placeOf where the chunk is whose place it is given
+   */
+  write(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace): void {
+    const add = (inode: number) => writer.addInode(this.#inodes.specOf(inode, placeOf));
+    /** By inode, its number in the writer; 0: it has none. That of the root is nobody's below it. */
+    const numbers = new Uint32Array(this.#inodes.count);
+    const folders = [{ folder: this.#root, directory: add(this.#root.inode) }];
+    for (const { folder, directory } of folders) { // grows meanwhile
+      for (const [name, node] of folder.children) {
+        const isFolder = isFolderNode(node);
+        const number = isFolder ? add(node.inode) : numbers[node] || add(node);
+        if (isFolder) folders.push({ folder: node, directory: number });
+        else numbers[node] = number;
         writer.addEntry(directory, fromByteString(name), number);
-        if (isFolder(inode)) folders.push(inode);
       }
     }
   }
 
-  #find(path: readonly ByteString[]): Inode | undefined {
+  #find(path: readonly ByteString[]): Node | undefined {
     const name = path.at(-1);
     if (name === undefined) return this.#root;
     const way = this.#way();
@@ -108,24 +121,27 @@ export class LayerTree {
   }
 
   /** What the folder has that holds the path; it is made with all above it where it is missing. */
-  #folderOf(path: readonly ByteString[]): Map<ByteString, Inode> {
+  #folderOf(path: readonly ByteString[]): Map<ByteString, Node> {
     const way = this.#way();
     for (const name of path.slice(0, -1)) {
       const inode = way.children.get(checkName(path, name));
-      const next: Inode = inode ?? { spec: IMPLIED_FOLDER, children: new Map() };
+      const next: Node = inode ?? { inode: this.#implied, children: new Map() };
       if (inode === undefined) way.children.set(name, next);
       if (!way.enter(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
     }
     return way.children;
   }
 
-  #way(): Way<Inode> {
-    return new Way(this.#root.children, ({ spec: { target } }) => target && toByteString(target));
+  #way(): Way<Node> {
+    return new Way(this.#root.children, {
+      childrenOf: (node) => isFolderNode(node) ? node.children : undefined,
+      targetOf: (node) => isFolderNode(node) ? undefined : this.#inodes.targetOf(node),
+    });
   }
 }
 
-function isFolder(inode: Inode): inode is Folder {
-  return inode.children !== undefined;
+function isFolderNode(node: Node | undefined): node is Folder {
+  return typeof node === "object";
 }
 
 function checkName(path: readonly ByteString[], name: ByteString): ByteString {

@@ -8,7 +8,6 @@
  */
 import { O, open } from "../../../ffi/fcntl.ts";
 import { pread } from "../../../ffi/unistd.ts";
-import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { digest } from "../../blob/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
@@ -18,11 +17,22 @@ import { boundOf, compressInto, type Compression } from "./compression.ts";
 /** Where a chunk can be read. */
 export interface FileChunk {
   /** Absolute. */
-  readonly path: ByteString;
+  readonly path: Uint8Array<ArrayBuffer>;
   /** Bytes. */
   readonly offset: number;
   /** The file ends with it. */
   readonly isLast: boolean;
+}
+
+/** Where the chunks of a parcel can be read, in columns: there may be ten thousands of them. */
+export interface FileChunks {
+  /** One behind the other; none for a chunk whose bytes are there. */
+  readonly paths: Uint8Array<ArrayBuffer>;
+  /** For each chunk the end of its path. */
+  readonly pathEnds: Uint32Array<ArrayBuffer>;
+  readonly offsets: Float64Array<ArrayBuffer>;
+  /** 1: the file ends with it. */
+  readonly areLast: Uint32Array<ArrayBuffer>;
 }
 
 /** Plain chunks, one behind the other. */
@@ -30,19 +40,24 @@ export interface Parcel {
   /** Room for all; what files give is not there yet. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Bytes of each chunk. */
-  readonly sizes: readonly number[];
-  /** For each chunk the file that has it; undefined for one whose bytes are there. */
-  readonly files: readonly (FileChunk | undefined)[];
+  readonly sizes: Uint32Array<ArrayBuffer>;
+  /** Undefined where all bytes are there. */
+  readonly files: FileChunks | undefined;
 }
 
-/** What is compressed in one go: positions of the chunks in their parcel. */
-export type ParcelUnit = readonly number[];
+/** What is compressed: unit after unit, each of one chunk or more. */
+export interface ParcelUnits {
+  /** Of the chunks in their parcel. */
+  readonly positions: Uint32Array<ArrayBuffer>;
+  /** For each unit the end of its {@link positions}. */
+  readonly ends: Uint32Array<ArrayBuffer>;
+}
 
 /** Units as they are stored, one behind the other. */
 export interface StoredUnits {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Bytes of each unit. */
-  readonly sizes: readonly number[];
+  readonly sizes: Uint32Array<ArrayBuffer>;
 }
 
 /**
@@ -53,10 +68,15 @@ export interface StoredUnits {
 export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester): Uint8Array<ArrayBuffer> {
   const digests = new Uint8Array(sizes.length * DIGEST_SIZE);
   let at = 0;
+  let pathAt = 0;
   sizes.forEach((size, k) => {
     const plain = bytes.subarray(at, at + size);
-    const file = files[k];
-    if (file !== undefined) readChunk(file, plain);
+    const pathEnd = files?.pathEnds[k] ?? pathAt;
+    if (files !== undefined && pathEnd > pathAt) {
+      const path = files.paths.subarray(pathAt, pathEnd);
+      readChunk({ path, offset: files.offsets[k] as number, isLast: files.areLast[k] === 1 }, plain);
+    }
+    pathAt = pathEnd;
     digests.set(digest(digester, plain), k * DIGEST_SIZE);
     at += size;
   });
@@ -67,15 +87,14 @@ export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester
 const BEYOND = new Uint8Array(1);
 
 function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void {
-  const name = fromByteString(path);
-  using file = open(name, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  using file = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
   let done = 0;
   while (done < plain.length) {
     const length = pread(file, done === 0 ? plain : plain.subarray(done), offset + done);
-    if (length === 0) throw changed(name);
+    if (length === 0) throw changed(path);
     done += length;
   }
-  if (isLast && pread(file, BEYOND, offset + done) > 0) throw changed(name);
+  if (isLast && pread(file, BEYOND, offset + done) > 0) throw changed(path);
 }
 
 function changed(path: Uint8Array): NydusGdError {
@@ -88,19 +107,28 @@ let storedRoom = new Uint8Array(0);
 let unitRoom = new Uint8Array(0);
 
 /** Each unit compressed, or as it is where that does not make it smaller. The parcel's memory holds the result. */
-export function storeParcel(
-  { bytes, sizes }: Parcel,
-  units: readonly ParcelUnit[],
-  compression: Compression,
-): StoredUnits {
+export function storeParcel({ bytes, sizes }: Parcel, units: ParcelUnits, compression: Compression): StoredUnits {
   const starts = startsOf(sizes);
-  const lengths = units.map((unit) => unit.reduce((sum, k) => sum + (sizes[k] as number), 0));
-  const most = lengths.reduce((sum, length) => sum + boundOf(length, compression), 0);
+  const { positions, ends } = units;
+  const lengths = new Uint32Array(ends.length);
+  let most = 0;
+  ends.forEach((end, n) => {
+    let length = 0;
+    for (let k = n === 0 ? 0 : ends[n - 1] as number; k < end; k++) length += sizes[positions[k] as number] as number;
+    lengths[n] = length;
+    most += boundOf(length, compression);
+  });
   if (storedRoom.length < most) storedRoom = new Uint8Array(most);
+  const chunk = (position: number) => {
+    const start = starts[position] as number;
+    return bytes.subarray(start, start + (sizes[position] as number));
+  };
+  let from = 0;
   let to = 0;
-  const stored = units.map((unit, n) => {
-    const size = lengths[n] as number;
-    const plain = plainOf(unit, size, (k) => bytes.subarray(starts[k], starts[k] as number + (sizes[k] as number)));
+  const stored = lengths.map((size, n) => {
+    const end = ends[n] as number;
+    const plain = plainOf(positions.subarray(from, end), size, chunk);
+    from = end;
     let length = compressInto(plain, storedRoom.subarray(to, to + boundOf(size, compression)), compression);
     if (length >= size) {
       storedRoom.set(plain, to);
@@ -113,7 +141,7 @@ export function storeParcel(
   return { bytes: bytes.subarray(0, to), sizes: stored };
 }
 
-function plainOf(unit: ParcelUnit, size: number, chunk: (position: number) => Uint8Array): Uint8Array {
+function plainOf(unit: Uint32Array, size: number, chunk: (position: number) => Uint8Array): Uint8Array {
   if (unit.length === 1) return chunk(unit[0] as number);
   if (unitRoom.length < size) unitRoom = new Uint8Array(size);
   let at = 0;
@@ -125,7 +153,7 @@ function plainOf(unit: ParcelUnit, size: number, chunk: (position: number) => Ui
   return unitRoom.subarray(0, size);
 }
 
-function startsOf(sizes: readonly number[]): number[] {
+function startsOf(sizes: Uint32Array): Uint32Array {
   let at = 0;
   return sizes.map((size) => {
     const start = at;

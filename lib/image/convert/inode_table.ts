@@ -1,0 +1,80 @@
+/**
+ * The inodes of a layer until its bootstrap is written: columns, about 50 bytes each.
+ *
+ * @module
+ */
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import { GrowingColumn } from "../../rafs/growing.ts";
+import type { ChunkPlace, InodeSpec } from "../../rafs/v6/writer.ts";
+
+/** An inode whose chunks are told by their places. */
+export type PlacedInode = Omit<InodeSpec, "chunks" | "nlink">;
+
+/** Consecutive places of a file's chunks, as {@link BlobChunks} numbers them. */
+export interface PlaceRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+type Xattrs = NonNullable<InodeSpec["xattrs"]>;
+
+const NO_XATTRS: Xattrs = [];
+
+/** See the module. Inodes are numbered in the order of addition. */
+export class InodeTable {
+  readonly #mode = GrowingColumn.u32();
+  readonly #uid = GrowingColumn.u32();
+  readonly #gid = GrowingColumn.u32();
+  readonly #rdev = GrowingColumn.u32();
+  readonly #mtime = GrowingColumn.doubles();
+  readonly #mtimeNsec = GrowingColumn.u32();
+  readonly #size = GrowingColumn.doubles();
+  readonly #firstPlace = GrowingColumn.u32();
+  readonly #placeCount = GrowingColumn.u32();
+  readonly #targets = new Map<number, ByteString>();
+  readonly #xattrs = new Map<number, Xattrs>();
+
+  /** Inodes so far. */
+  get count(): number {
+    return this.#mode.length;
+  }
+
+  /** Adds an inode and returns its number. */
+  push(inode: PlacedInode, { first, count }: PlaceRange): number {
+    const { target, xattrs = [] } = inode;
+    if (target !== undefined) this.#targets.set(this.count, toByteString(target));
+    if (xattrs.length > 0) this.#xattrs.set(this.count, xattrs);
+    this.#uid.push(inode.uid);
+    this.#gid.push(inode.gid);
+    this.#rdev.push(inode.rdev ?? 0);
+    this.#mtime.push(inode.mtime);
+    this.#mtimeNsec.push(inode.mtimeNsec);
+    this.#size.push(inode.size ?? 0);
+    this.#firstPlace.push(first);
+    this.#placeCount.push(count);
+    return this.#mode.push(inode.mode);
+  }
+
+  /** Target of a symbolic link, undefined for anything else. */
+  targetOf(inode: number): ByteString | undefined {
+    return this.#targets.get(inode);
+  }
+
+  /** The inode as it is written. */
+  specOf(inode: number, placeOf: (place: number) => ChunkPlace): InodeSpec {
+    const target = this.#targets.get(inode);
+    const first = this.#firstPlace.at(inode);
+    return {
+      mode: this.#mode.at(inode),
+      uid: this.#uid.at(inode),
+      gid: this.#gid.at(inode),
+      mtime: this.#mtime.at(inode),
+      mtimeNsec: this.#mtimeNsec.at(inode),
+      rdev: this.#rdev.at(inode),
+      size: this.#size.at(inode),
+      chunks: Array.from({ length: this.#placeCount.at(inode) }, (_, k) => placeOf(first + k)),
+      xattrs: this.#xattrs.get(inode) ?? NO_XATTRS,
+      ...(target === undefined ? {} : { target: fromByteString(target) }),
+    };
+  }
+}
