@@ -5,13 +5,14 @@
  */
 import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
 import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
-import { S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
-import type { BlobEntry, InodeSpec } from "../../rafs/v6/writer.ts";
+import { GrowingColumn } from "../../rafs/growing.ts";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
+import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { emptyAttr } from "../../rafs/walk.ts";
-import { makeBootstrapWriter } from "./bootstrap_writer.ts";
+import { type BootstrapWriter, makeBootstrapWriter } from "./bootstrap_writer.ts";
 import { IMPLIED_XATTR } from "./layer_tree.ts";
-import { type MergedChunk, MergedChunks } from "./merged_chunks.ts";
-import { type MergedNode, mergeTrees } from "./merged_tree.ts";
+import { MergedChunks } from "./merged_chunks.ts";
+import { type MergedFolder, MergedTree } from "./merged_tree.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
@@ -51,91 +52,104 @@ export function mergeLayers(
   { prefetch, start }: MergeExtras = {},
 ): MergedImage {
   const chunks = new MergedChunks(layers, start);
-  const readers = layers.map(({ tree }, layer) => new InodeReader(tree, (extents) => chunks.use(layer, extents)));
-  const names = [...namesOf(mergeTrees(layers), ({ layer, ino }) => (readers[layer] as InodeReader).inode(ino))];
+  const tree = new MergedTree(layers);
+  const readers = layers.map((layer) => new InodeReader(layer.tree));
+  /** What the names have, one after the other: how many chunks each, and which. */
+  const counts = GrowingColumn.u32();
+  const used = GrowingColumn.u32();
+  eachName(tree, ({ layer, ino }) => {
+    const extents = (readers[layer] as InodeReader).extents(ino);
+    counts.push(extents.length);
+    for (const extent of extents) used.push(chunks.use(layer, extent));
+  });
   const blobs = chunks.number();
   const writer = makeBootstrapWriter(options);
   for (const record of chunks.records()) writer.addChunkRecord(record);
   /** Inodes that are fetched first, and where they come among them. */
   const wanted = new Map<number, number>();
-  for (const named of names) {
-    const { inode, name, parent } = named;
-    const number = inode.number ??= writer.addInode(inode.reader.spec(inode));
-    if (parent !== undefined) writer.addEntry(parent.inode.number as number, fromByteString(name), number);
-    const at = chunks.firstOffset(inode.chunks) ?? (prefetch?.matches(pathOf(named)) ? Infinity : undefined);
+  let names = 0;
+  let place = 0;
+  eachName<NamedFolder>(tree, ({ layer, ino, name, parent }) => {
+    const own = used.values.subarray(place, place += counts.at(names++));
+    const number = (readers[layer] as InodeReader).addTo(writer, ino, own, chunks);
+    if (parent !== undefined) writer.addEntry(parent.number, fromByteString(name), number);
+    const at = chunks.firstOffset(own) ?? (prefetch?.matches(pathOf(name, parent)) ? Infinity : undefined);
     if (at !== undefined) wanted.set(number, at);
-  }
+    return { number, name, parent };
+  });
   const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
   return { bootstrap: writer.finish(blobs, listed), blobs };
 }
 
-/** An inode of one of the layers, which has a name in the merged tree. */
-interface MergedInode {
-  readonly reader: InodeReader;
-  /** In its layer. */
-  readonly ino: number;
-  /** Of a file, all; none of anything else. */
-  readonly chunks: readonly MergedChunk[];
-  /** Once it was written. */
-  number: number | undefined;
-}
-
-/** A name of the merged tree. */
-interface Named {
-  readonly inode: MergedInode;
+/** A folder that was written. */
+interface NamedFolder {
+  readonly number: number;
   /** Empty for the root. */
   readonly name: ByteString;
-  /** Of its folder; undefined for the root. */
-  readonly parent: Named | undefined;
+  /** The folder that it is in; undefined for the root. */
+  readonly parent: NamedFolder | undefined;
 }
 
-/** Folder by folder: each before what is in it, files behind their folder. */
-function* namesOf(root: MergedNode, inodeOf: (node: MergedNode) => MergedInode): Generator<Named> {
-  const folders: { node: MergedNode; named: Named }[] = [];
-  folders.push({ node: root, named: { inode: inodeOf(root), name: "", parent: undefined } });
-  for (const { node, named } of folders) { // grows meanwhile
-    yield named;
-    for (const [name, child] of node.children ?? []) {
-      const below = { inode: inodeOf(child), name, parent: named };
-      if (child.children === undefined) yield below;
-      else folders.push({ node: child, named: below });
+/** A name of the merged tree, and the inode that it is of. */
+interface Visited<Above> {
+  readonly layer: number;
+  /** In its layer. */
+  readonly ino: number;
+  /** Empty for the root. */
+  readonly name: ByteString;
+  /** What the visit of its folder gave; undefined for the root. */
+  readonly parent: Above | undefined;
+}
+
+/** Folder by folder: each before what is in it, files behind their folder. The same names in the same order each time. */
+function eachName<Above>(tree: MergedTree, visit: (visited: Visited<Above>) => Above): void {
+  const folders: { folder: MergedFolder; name: ByteString; parent: Above | undefined }[] = [
+    { folder: tree.root, name: "", parent: undefined },
+  ];
+  for (const { folder: { layer, ino, children }, name: own, parent: above } of folders) { // grows meanwhile
+    const parent = visit({ layer, ino, name: own, parent: above });
+    for (const [name, node] of children) {
+      if (typeof node === "object") folders.push({ folder: node, name, parent });
+      else visit({ layer: tree.layerOf(node), ino: tree.inoOf(node), name, parent });
     }
   }
 }
 
 /** Absolute. */
-function pathOf({ name, parent }: Named): ByteString {
+function pathOf(name: ByteString, parent: NamedFolder | undefined): ByteString {
   if (parent === undefined) return "/";
-  return parent.parent === undefined ? `/${name}` : `${pathOf(parent)}/${name}`;
+  return parent.parent === undefined ? `/${name}` : `${pathOf(parent.name, parent.parent)}/${name}`;
 }
 
-/** Inodes of one layer, each one object however many names it has. */
+/** Inodes of one layer. */
 class InodeReader {
-  readonly #inodes = new Map<number, MergedInode>();
+  /** Of inodes with several names, the number that each was written under. */
+  readonly #written = new Map<number, number>();
   readonly #attr = emptyAttr();
 
-  constructor(private readonly tree: Bootstrap, private readonly use: (extents: readonly Extent[]) => MergedChunk[]) {}
-
-  inode(ino: number): MergedInode {
-    let inode = this.#inodes.get(ino);
-    if (inode === undefined) {
-      this.#inodes.set(ino, inode = { reader: this, ino, chunks: this.use(this.#extents(ino)), number: undefined });
-    }
-    return inode;
-  }
-
-  spec({ ino, chunks }: MergedInode): InodeSpec {
-    this.tree.attr(ino, this.#attr);
-    const { mode, uid, gid, mtime, mtimeNsec, rdev, size } = this.#attr;
-    const target = (mode & S_IFMT) === S_IFLNK ? { target: this.tree.readlink(ino) } : {};
-    return { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks, xattrs: this.#xattrs(ino), ...target };
-  }
+  constructor(private readonly tree: Bootstrap) {}
 
   /** All pieces of a file, none of anything else. */
-  #extents(ino: number): Extent[] {
+  extents(ino: number): Extent[] {
     this.tree.attr(ino, this.#attr);
     const { mode, size } = this.#attr;
     return (mode & S_IFMT) === S_IFREG ? this.tree.extents(ino, 0, size) : [];
+  }
+
+  /** The inode's number in what is written; it is added unless it was before. */
+  addTo(writer: BootstrapWriter, ino: number, own: Uint32Array, chunks: MergedChunks): number {
+    const known = this.#written.get(ino);
+    if (known !== undefined) return known;
+    this.tree.attr(ino, this.#attr);
+    const { mode, uid, gid, mtime, mtimeNsec, rdev, size, nlink } = this.#attr;
+    const type = mode & S_IFMT;
+    const target = type === S_IFLNK ? { target: this.tree.readlink(ino) } : {};
+    const places = Array.from(own, (chunk) => chunks.placeOf(chunk));
+    const xattrs = this.#xattrs(ino);
+    const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks: places, xattrs, ...target };
+    const number = writer.addInode(spec);
+    if (nlink > 1 && type !== S_IFDIR) this.#written.set(ino, number);
+    return number;
   }
 
   #xattrs(ino: number): (readonly [Uint8Array, Uint8Array])[] {
