@@ -10,7 +10,7 @@ import { mallocTrim } from "../../ffi/malloc.ts";
 import { collectGarbage } from "./garbage.ts";
 
 /** Resident bytes below which nothing is short. A collection takes some ten milliseconds. */
-const ENOUGH_BYTES = 200 << 20;
+export const ENOUGH_BYTES = 200 << 20;
 
 /**
  * Collects this thread's garbage, and gives what it held outside of the heap back to the kernel.

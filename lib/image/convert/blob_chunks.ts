@@ -149,7 +149,7 @@ export class BlobChunks {
   async finish(): Promise<void> {
     this.#sendParcel();
     await Promise.all(this.#queue);
-    this.options.compressor.clearRoom();
+    await this.options.compressor.rest();
   }
 
   #sendParcel(): void {

@@ -5,6 +5,7 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
+import { ENOUGH_BYTES } from "../../base/free_memory.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec.ts";
@@ -23,8 +24,8 @@ export interface Compressor {
   room(sizeBytes: number): Uint8Array<ArrayBuffer>;
   /** What stored units are in, when they are not needed any more. */
   giveBack(memory: ArrayBuffer): void;
-  /** Lets go of what was given back: a layer is over. */
-  clearRoom(): void;
+  /** Lets go of what was given back, and of what the Workers do not need any more: a layer is over. */
+  rest(): Promise<void>;
 }
 
 /** A parcel that some thread has. */
@@ -44,7 +45,7 @@ export function compressInline(options: ParcelOptions): Compressor {
     }),
     room: (sizeBytes) => new Uint8Array(sizeBytes),
     giveBack: () => {},
-    clearRoom: () => {},
+    rest: () => Promise.resolve(),
   };
 }
 
@@ -91,8 +92,10 @@ export class CompressPool implements Compressor, Disposable {
     this.#room.push(memory);
   }
 
-  clearRoom(): void {
+  async rest(): Promise<void> {
     for (const buffer of this.#room.splice(0)) buffer.transfer(0); // without it they wait for a collection
+    if (Deno.memoryUsage().rss < ENOUGH_BYTES) return;
+    await Promise.all(this.#lanes.map((lane) => lane.ask({ type: "rest" })));
   }
 
   [Symbol.dispose](): void {

@@ -5,13 +5,17 @@
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
+import { collectGarbage } from "../../base/garbage.ts";
 import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
 import { prepareDigests } from "../../blob/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
 import type { Compression } from "./compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 
-/** To the Worker: a parcel under a number of its own, then, by that number, what becomes of it. */
+/**
+ * To the Worker: a parcel under a number of its own, then, by that number, what becomes of it; that it has nothing to do
+ * for a while.
+ */
 export type CompressRequest =
   | { readonly type: "take"; readonly number: number; readonly parcel: Parcel; readonly digester: Digester }
   | {
@@ -19,13 +23,15 @@ export type CompressRequest =
     readonly number: number;
     readonly units: ParcelUnits;
     readonly compression: Compression;
-  };
+  }
+  | { readonly type: "rest" };
 
 /** From the Worker, one for each request. */
 export type CompressReply =
   | { readonly type: "taken"; readonly digests: Uint8Array<ArrayBuffer> }
   /** In the parcel's own memory. */
   | { readonly type: "stored"; readonly stored: StoredUnits }
+  | { readonly type: "rested" }
   | { readonly type: "failed"; readonly error: SentError };
 
 /** The first parcel tells which digests are made. */
@@ -34,6 +40,10 @@ let ready: Promise<void> | undefined;
 serveChannels<CompressRequest, CompressReply>((reply) => {
   const held = new Map<number, Parcel>();
   const work = (request: CompressRequest): void => {
+    if (request.type === "rest") {
+      collectGarbage();
+      return reply({ type: "rested" });
+    }
     const { number } = request;
     if (request.type === "take") {
       held.set(number, request.parcel);
