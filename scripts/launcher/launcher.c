@@ -53,7 +53,7 @@ static void tell_executable(void) {
 static void start(const char *dir, const char *cache, int argc, char **argv) {
   static char *const OPTIONS[] = {"run",       "--allow-all", "--quiet",  "--no-config",
                                   "--no-lock", "--no-remote", "--no-npm", "--no-prompt",
-                                  "--v8-flags=--expose-gc"}; /* lib/base/trim_memory.ts */
+                                  "--v8-flags=--expose-gc,--max-semi-space-size=4"}; /* see V8_FLAGS of build_binary.ts */
   const size_t options = sizeof OPTIONS / sizeof *OPTIONS;
   char **arguments = calloc((size_t)argc + options + 3, sizeof *arguments);
   if (arguments == NULL) return;

@@ -6,7 +6,7 @@
 import { bundleProgram } from "../../../scripts/build_binary.ts";
 
 /** As the launcher starts it: nothing around the bundle changes what it does. */
-const FLAGS = "--no-config --no-lock --no-remote --no-npm --v8-flags=--expose-gc";
+const FLAGS = "--no-config --no-lock --no-remote --no-npm --v8-flags=--expose-gc,--max-semi-space-size=4";
 
 /**
  * Makes the bundle in `dir`, before a machine that is to see it starts.
