@@ -65,8 +65,9 @@ export async function nydusImage(
   bootstrapTar: Uint8Array,
   fsVersion: 5 | 6,
 ): Promise<NydusImage> {
-  const bootstrap = blobOf(MEDIA_TYPE.ociLayerGzip, await gzipped(bootstrapTar));
+  const packed = gzipped(bootstrapTar); // in another thread, while this one digests
   const diffId = digestOf(bootstrapTar);
+  const bootstrap = blobOf(MEDIA_TYPE.ociLayerGzip, await packed);
   const data = [...layers.map(dataLayer), ...extraBlobs.map((blob) => dataLayer({ ...blob, blobBytes: blob.size }))];
   const bootstrapLayer = {
     ...descriptorOf(bootstrap),
