@@ -1,0 +1,57 @@
+/**
+ * A machine whose power goes while an image is read. Not in a run of everything.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { ignore } from "../../lib/base/errors.ts";
+import { TempDir } from "../support/temp_dir.ts";
+import { DATA_PATHS_OF, denoScript, RUN_OPTIONS } from "../support/vm/guest_deno.ts";
+import { bundleForGuest } from "../support/vm/guest_program.ts";
+import type { VirtualMachine } from "../support/vm/virtual_machine.ts";
+import { IS_THOROUGH, KERNEL, vmTest } from "../support/vm/vm_test.ts";
+
+const WATCHDOG_MS = 8 * 60_000;
+/** How many files were read when the power goes. */
+const FILES_BEFORE = 4;
+
+/** Dirty pages go to the disk soon and in no order, so that the cut finds files half written. */
+const HASTE = "echo 20 >/proc/sys/vm/dirty_expire_centisecs; echo 10 >/proc/sys/vm/dirty_writeback_centisecs";
+
+/** Has the image read to its end; what came is in /exchange/seen, a line for each file. */
+async function readImage(vm: VirtualMachine, program: string): Promise<void> {
+  const words = ["run", ...RUN_OPTIONS, "tests/vm/guest/power_cut.ts", "/data/nydus-gd", DATA_PATHS_OF[KERNEL][0]];
+  const script = denoScript(words, { NYDUS_GD_TEST_PROGRAM: program });
+  await vm.must(`: >/exchange/seen; ${HASTE}\n${script} >/exchange/seen`);
+}
+
+/** Resolves when so many files were read. What the machine writes to /exchange is written here. */
+async function filesRead(vm: VirtualMachine, count: number): Promise<void> {
+  using watcher = Deno.watchFs(vm.exchange);
+  for await (const _event of watcher) if ((await seen(vm)).length >= count) return;
+}
+
+async function seen(vm: VirtualMachine): Promise<string[]> {
+  const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(`${vm.exchange}/seen`));
+  return (text ?? "").split("\n").filter((line) => line !== "");
+}
+
+if (IS_THOROUGH) {
+  vmTest("after a power cut the cache gives no wrong byte, and all of the image is read", async (start) => {
+    using temp = TempDir.make();
+    const program = await bundleForGuest(temp.path);
+    {
+      await using vm = await start({ watchdogMs: WATCHDOG_MS });
+      const reading = assert.rejects(readImage(vm, program), /its power was cut/);
+      await Promise.race([reading, filesRead(vm, FILES_BEFORE)]);
+      await vm.cut();
+      await reading;
+      assert.deepEqual(new Set(await seen(vm)), new Set(["right"]));
+    }
+    await using vm = await start({ watchdogMs: WATCHDOG_MS });
+    await readImage(vm, program);
+    const lines = await seen(vm);
+    assert.deepEqual(new Set(lines), new Set(["right", "all"]));
+    assert.equal(lines.at(-1), "all");
+  });
+}
