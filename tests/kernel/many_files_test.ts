@@ -14,6 +14,8 @@ const FILES_IN_FOLDER = 100;
 
 /** Most resident memory of any command. */
 const MOST_MEGABYTES = 300;
+/** Of converting to v5, whose bootstrap is half as large again, with a digest for each inode. */
+const MOST_MEGABYTES_V5 = 340;
 
 /** Attributes of everything below $1 but folders' sizes, which file systems count differently. */
 const LISTING = `cd "$1"
@@ -46,7 +48,8 @@ function makeTree(root: string): void {
 async function within(command: string, ...args: string[]): Promise<void> {
   const [program, run = "", ...words] = commandLine([command, ...args]);
   const { peakMegabytes } = await costOf(program, [run, "--v8-flags=--expose-gc,--max-semi-space-size=4", ...words]);
-  assert.ok(peakMegabytes <= MOST_MEGABYTES, `${command} took ${peakMegabytes} MB`);
+  const most = command === "convert" && words.includes("5") ? MOST_MEGABYTES_V5 : MOST_MEGABYTES;
+  assert.ok(peakMegabytes <= most, `${command} took ${peakMegabytes} MB`);
 }
 
 fuseTest(
