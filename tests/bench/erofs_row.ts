@@ -87,8 +87,8 @@ async function fill(options: MountOptions, treeBench: TreeBench, more: readonly 
   for (const name of more) await Deno.readFile(`${mount.path}/${name}`);
 }
 
-/** EROFS on files of a cache that is complete. */
-async function mountAlone(bootstrap: string, cache: string, target: string): Promise<void> {
+/** EROFS on files of a cache that is complete. @param target a new folder */
+export async function mountAlone(bootstrap: string, cache: string, target: string): Promise<void> {
   await Deno.mkdir(target);
   const tree = openBootstrap(await Deno.readFile(bootstrap));
   const { bytes, devices } = makeErofsImage(tree);

@@ -6,8 +6,8 @@
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 
-/** How long a mount may take to be there. */
-const MOUNT_TIMEOUT_MS = 30_000;
+/** How long a mount may take to be there, also on an emulated processor. */
+const MOUNT_TIMEOUT_MS = 180_000;
 const POLL_MS = 5;
 
 /** What is mounted, and where to. */
@@ -88,7 +88,7 @@ async function serve(path: string, dir: string, command: readonly string[]): Pro
   while (mountAt(path) === undefined) {
     if (ended || deadline.aborted) {
       await mount[Symbol.asyncDispose]();
-      const said = (await Deno.readTextFile(`${dir}/log`)).trim().split("\n").at(-1);
+      const said = (await Deno.readTextFile(`${dir}/log`)).trim();
       throw new NydusGdError("environment", `Cannot mount with ${command[0]}: ${said || "it wrote nothing"}`);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
