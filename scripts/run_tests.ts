@@ -37,7 +37,7 @@ const GROUPS = {
   kernel: { folders: ["tests/kernel"], parallel: false, timeoutMs: 30 * MINUTE_MS },
   e2e: { folders: ["tests/e2e"], parallel: false, timeoutMs: 30 * MINUTE_MS },
   conformance: { folders: ["tests/conformance"], parallel: false, timeoutMs: 30 * MINUTE_MS },
-  vm: { folders: ["tests/vm"], parallel: false, timeoutMs: 30 * MINUTE_MS },
+  vm: { folders: ["tests/vm"], parallel: true, timeoutMs: 30 * MINUTE_MS },
   stress: { folders: ["tests/stress"], parallel: false, timeoutMs: 75 * MINUTE_MS },
 } as const satisfies Record<string, Group>;
 

@@ -6,10 +6,10 @@
 import assert from "node:assert/strict";
 import { ignore } from "../../lib/base/errors.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { DATA_PATHS_OF, denoScript, RUN_OPTIONS } from "../support/vm/guest_deno.ts";
+import { denoScript, RUN_OPTIONS } from "../support/vm/guest_deno.ts";
 import { bundleForGuest } from "../support/vm/guest_program.ts";
 import type { VirtualMachine } from "../support/vm/virtual_machine.ts";
-import { IS_THOROUGH, KERNEL, vmTest } from "../support/vm/vm_test.ts";
+import { IS_THOROUGH, vmTest } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 8 * 60_000;
 /** How many files were read when the power goes. */
@@ -20,7 +20,7 @@ const HASTE = "echo 20 >/proc/sys/vm/dirty_expire_centisecs; echo 10 >/proc/sys/
 
 /** Has the image read to its end; what came is in /exchange/seen, a line for each file. */
 async function readImage(vm: VirtualMachine, program: string): Promise<void> {
-  const words = ["run", ...RUN_OPTIONS, "tests/vm/guest/power_cut.ts", "/data/nydus-gd", DATA_PATHS_OF[KERNEL][0]];
+  const words = ["run", ...RUN_OPTIONS, "tests/vm/guest/power_cut.ts", "/data/nydus-gd", "erofs-fscache"];
   const script = denoScript(words, { NYDUS_GD_TEST_PROGRAM: program });
   await vm.must(`: >/exchange/seen; ${HASTE}\n${script} >/exchange/seen`);
 }

@@ -6,9 +6,7 @@
 import assert from "node:assert/strict";
 import { testCases } from "../../../scripts/junit.ts";
 import { ignore } from "../../../lib/base/errors.ts";
-import type { FsDriver } from "../../../lib/mount/choose.ts";
 import { shellWords } from "../shell_words.ts";
-import type { KernelSeries } from "./kernel.ts";
 import type { VirtualMachine } from "./virtual_machine.ts";
 
 const ROOT = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
@@ -24,12 +22,6 @@ const ENV = {
   TMPDIR: "/data/tmp",
   XDG_CACHE_HOME: "/data/cache",
 } as const;
-
-/** The data paths that a kernel has. */
-export const DATA_PATHS_OF: Readonly<Record<KernelSeries, readonly [FsDriver, ...FsDriver[]]>> = {
-  "6.1": ["fuse"],
-  "6.12": ["erofs-fscache", "erofs-fuse", "fuse"],
-};
 
 /** A script for the machine that becomes `deno WORDS` in the repository. */
 export function denoScript(words: readonly string[], env: Readonly<Record<string, string>> = {}): string {

@@ -1,0 +1,27 @@
+/**
+ * Images of the real tools out of the kernel's own cache, compared with their listings, and containers of them.
+ * `sh scripts/test.sh vm` does all of it; a run of everything compares one image of each way in which data are stored.
+ *
+ * @module
+ */
+import { listRafsFixtures } from "../support/rafs_fixtures.ts";
+import type { GuestTests } from "../support/vm/guest_deno.ts";
+import { guestTest } from "../support/vm/guest_tests.ts";
+import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
+
+const WATCHDOG_MS = 20 * 60_000;
+
+const FIXTURES = IS_THOROUGH
+  ? listRafsFixtures().map(({ name }) => name)
+  : ["v5-layers-merged", "v6-inline", "v6-zran", "v6-tarfs", "v6-zstd-encrypt-batch"];
+
+const files: GuestTests[] = [{ file: "tests/kernel/images_test.ts", filter: "every image shows" }];
+if (IS_THOROUGH) files.push({ file: "tests/vm/guest/docker.ts" });
+
+guestTest(`kernel ${KERNEL} shows images of the real tools out of its own cache`, files, {
+  env: {
+    NYDUS_GD_TEST_DATA_PATHS: "erofs-fscache",
+    NYDUS_GD_TEST_FIXTURES: `^(${FIXTURES.join("|")})$`,
+  },
+  watchdogMs: WATCHDOG_MS,
+});
