@@ -141,7 +141,7 @@ async function start(
 }
 
 async function note(stateDir: string, bootstrapPath: string): Promise<void> {
-  await writeJsonFile(notePath(stateDir), { bootstrap: await sha256OfFile(bootstrapPath) });
+  await writeJsonFile(notePath(stateDir), { bootstrap: await sha256OfFile(bootstrapPath) }, "process");
 }
 
 /** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */

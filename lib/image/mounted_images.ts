@@ -29,7 +29,7 @@ export interface RecordedLayer extends LazyLayer {
   readonly isSuspect: boolean;
 }
 
-/** The layers whose images are mounted. Every change is durable when it resolves. */
+/** The layers whose images are mounted. Every change outlives this process when it resolves; no mount outlives a reboot. */
 export class MountedImages {
   readonly #layers: Map<string, RecordedLayer>;
 
@@ -69,6 +69,6 @@ export class MountedImages {
   }
 
   async #write(): Promise<void> {
-    await writeJsonFile(this.path, this.list());
+    await writeJsonFile(this.path, this.list(), "process");
   }
 }

@@ -26,7 +26,7 @@ export type ReferenceCounts = ReadonlyMap<number, number>;
 export async function leaveReferences(stateDir: string, counts: ReferenceCounts): Promise<void> {
   const path = pathIn(stateDir);
   try {
-    await writeJsonFile(path, [...counts]);
+    await writeJsonFile(path, [...counts], "process");
   } catch (error) {
     log.warn("references of images not left", { path, reason: messageOf(error) });
   }

@@ -176,7 +176,7 @@ export class Keeper implements AsyncDisposable {
     };
     const stdin = child.stdin.getWriter();
     try {
-      await writeJsonFile(this.recordPath, kept);
+      await writeJsonFile(this.recordPath, kept, "process");
       await ignore(Error, stdin.write(TOLD)); // one that died is replaced like any other
     } finally {
       await ignore(Error, stdin.close());
