@@ -1,7 +1,7 @@
 /**
  * The kernel's own cache, erofs-fscache, on a kernel that has it, and what can go wrong. `sh scripts/test.sh vm` does all of
- * it; a run of everything leaves the full disk out, and kills less often. What needs a kernel that lets another process go
- * on with its cache is left out on others.
+ * it; a run of everything leaves the full disk and the death of all holders out, and kills less often. What needs a kernel
+ * that lets another process go on with its cache is left out on others.
  *
  * @module
  */
@@ -24,13 +24,18 @@ const files: GuestTests[] = [
   { file: "tests/vm/guest/fscache_lies.ts" },
   { file: "tests/vm/guest/fscache_faults.ts" },
 ];
+if (IS_THOROUGH) {
+  files.push(
+    { file: "tests/vm/guest/fscache_disk.ts" },
+    { file: "tests/kernel/takeover_test.ts", filter: "where server and keeper both died" },
+  );
+}
 if (CAN_BE_TAKEN_OVER) {
   files.push(
     { file: "tests/vm/guest/fscache_api.ts" },
     { file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" },
   );
 }
-if (IS_THOROUGH) files.push({ file: "tests/vm/guest/fscache_disk.ts" });
 
 guestTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`, files, {
   env: {
