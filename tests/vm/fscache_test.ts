@@ -7,33 +7,24 @@
  */
 import type { GuestTests } from "../support/vm/guest_deno.ts";
 import { guestTest } from "../support/vm/guest_tests.ts";
-import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
+import { CACHE_OUTLIVES_SERVER, IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
 
-/** From Linux 6.8 on. */
-const CAN_BE_TAKEN_OVER = KERNEL !== "6.1";
 const KILLS = IS_THOROUGH ? 20 : 4;
 /** More would leave the emulated processors little time for the server. */
 const READERS = 2;
 /** Long enough for an emulated processor to answer reads in between. */
 const LIFE_MS = 10_000;
 
-const files: GuestTests[] = [
-  { file: "tests/vm/guest/fscache_images.ts" },
-  { file: "tests/vm/guest/fscache_lies.ts" },
-  { file: "tests/vm/guest/fscache_faults.ts" },
-];
+const files: GuestTests[] = [{ file: "tests/vm/guest/fscache_images.ts" }, { file: "tests/vm/guest/fscache_lies.ts" }];
+if (CACHE_OUTLIVES_SERVER) {
+  files.push({ file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" });
+}
 if (IS_THOROUGH) {
   files.push(
     { file: "tests/vm/guest/fscache_disk.ts" },
     { file: "tests/kernel/takeover_test.ts", filter: "where server and keeper both died" },
-  );
-}
-if (CAN_BE_TAKEN_OVER) {
-  files.push(
-    { file: "tests/vm/guest/fscache_api.ts" },
-    { file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" },
   );
 }
 

@@ -1,13 +1,14 @@
 /**
- * Images of the real tools out of the kernel's own cache, compared with their listings, and containers of them.
- * `sh scripts/test.sh vm` does all of it; a run of everything compares one image of each way in which data are stored.
+ * A whole `serve` by erofs-fscache, on a kernel that has it: images of the real tools compared with their listings, a
+ * registry that fails, nydusd's API, containers. `sh scripts/test.sh vm` does all of it; a run of everything compares one
+ * image of each way in which data are stored, and leaves dockerd out.
  *
  * @module
  */
 import { listRafsFixtures } from "../support/rafs_fixtures.ts";
 import type { GuestTests } from "../support/vm/guest_deno.ts";
 import { guestTest } from "../support/vm/guest_tests.ts";
-import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
+import { CACHE_OUTLIVES_SERVER, IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
 
@@ -15,7 +16,11 @@ const FIXTURES = IS_THOROUGH
   ? listRafsFixtures().map(({ name }) => name)
   : ["v5-layers-merged", "v6-inline", "v6-zran", "v6-tarfs", "v6-zstd-encrypt-batch"];
 
-const files: GuestTests[] = [{ file: "tests/kernel/images_test.ts", filter: "every image shows" }];
+const files: GuestTests[] = [
+  { file: "tests/kernel/images_test.ts", filter: "every image shows" },
+  { file: "tests/vm/guest/fscache_faults.ts" },
+];
+if (CACHE_OUTLIVES_SERVER) files.push({ file: "tests/vm/guest/fscache_api.ts" });
 if (IS_THOROUGH) files.push({ file: "tests/vm/guest/docker.ts" });
 
 guestTest(`kernel ${KERNEL} shows images of the real tools out of its own cache`, files, {
