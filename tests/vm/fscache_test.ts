@@ -15,7 +15,7 @@ const KILLS = IS_THOROUGH ? 20 : 4;
 /** More would leave the emulated processors little time for the server. */
 const READERS = 2;
 /** Long enough for an emulated processor to answer reads in between. */
-const LIFE_MS = 10_000;
+const LIFE_MS = 6_000;
 
 const files: GuestTests[] = [{ file: "tests/vm/guest/fscache_images.ts" }, { file: "tests/vm/guest/fscache_lies.ts" }];
 if (CACHE_OUTLIVES_SERVER) {
