@@ -30,6 +30,8 @@ import { endProcess, SharedFolder } from "./shared_folder.ts";
 const GUEST = decodeURIComponent(new URL("guest.sh", import.meta.url).pathname);
 
 const DEFAULT_MEMORY_MIB = 3072;
+/** A kernel that patches its own code at boot crashes now and then where two processors are emulated. */
+const MOST_BOOTS = 3;
 /** How much of the console an error shows. */
 const CONSOLE_LINES = 40;
 /** How much of a command's output an error shows. */
@@ -63,6 +65,7 @@ export class VirtualMachine implements AsyncDisposable {
   #scripts = 0;
   /** Why it ended, once it has. */
   #end: string | undefined;
+  #hasCrashed = false;
 
   private constructor(temp: TempDir, parts: AsyncDisposableStack, qemu: Deno.ChildProcess, watchdogMs: number) {
     this.#temp = temp;
@@ -70,7 +73,10 @@ export class VirtualMachine implements AsyncDisposable {
     this.#qemu = qemu;
     const seconds = Math.round(watchdogMs / 1000);
     this.#watchdog = setTimeout(() => this.#kill(`it was ended by its watchdog after ${seconds} s`), watchdogMs);
-    qemu.status.then(({ code }) => this.#end ??= `it ended by itself, qemu with ${code}`);
+    qemu.status.then(({ code }) => {
+      this.#hasCrashed = this.#end === undefined;
+      this.#end ??= `it ended by itself, qemu with ${code}`;
+    });
   }
 
   /**
@@ -79,8 +85,23 @@ export class VirtualMachine implements AsyncDisposable {
    * @throws {NydusGdError} "environment" when the kernel cannot be made, or when it does not come up in time
    */
   static async start(options: MachineOptions): Promise<VirtualMachine> {
-    const { memoryMib = DEFAULT_MEMORY_MIB, disks = [], watchdogMs } = options;
     const kernel = await prepareKernel(options.kernel);
+    for (let boots = 1;; boots++) {
+      const { machine, listener } = await VirtualMachine.#switchOn(kernel, options);
+      try {
+        await machine.#boot(listener, `${setUpScript(kernel)}\n${mountScript(options.disks ?? [])}`);
+        return machine;
+      } catch (error) {
+        await machine[Symbol.asyncDispose]();
+        if (!machine.#hasCrashed || boots === MOST_BOOTS) throw error;
+      }
+    }
+  }
+
+  static async #switchOn(
+    kernel: Kernel,
+    { memoryMib = DEFAULT_MEMORY_MIB, disks = [], watchdogMs }: MachineOptions,
+  ): Promise<{ machine: VirtualMachine; listener: Deno.UnixListener }> {
     await using parts = new AsyncDisposableStack();
     const temp = parts.use(TempDir.make());
     const initrd = temp.join("initrd");
@@ -96,16 +117,13 @@ export class VirtualMachine implements AsyncDisposable {
     const consolePath = temp.join("console");
     const args = qemuArguments({ kernel, initrd, memoryMib, disks: images, folders, portSocket, consolePath });
     const qemu = new Deno.Command(QEMU, { args, stdin: "null", stdout: "null", detached: true }).spawn();
-    const machine = new VirtualMachine(temp, parts.move(), qemu, watchdogMs);
-    try {
-      machine.#port = await GuestPort.accept(listener, qemu.status);
-      if (await machine.#port?.ready !== true) throw await machine.#ended("while it booted");
-      await machine.must(`${setUpScript(kernel)}\n${mountScript(disks)}`);
-      return machine;
-    } catch (error) {
-      await machine[Symbol.asyncDispose]();
-      throw error;
-    }
+    return { machine: new VirtualMachine(temp, parts.move(), qemu, watchdogMs), listener };
+  }
+
+  async #boot(listener: Deno.UnixListener, setUp: string): Promise<void> {
+    this.#port = await GuestPort.accept(listener, this.#qemu.status);
+    if (await this.#port?.ready !== true) throw await this.#ended("while it booted");
+    await this.must(setUp);
   }
 
   /** The folder that the machine sees as /exchange. */
