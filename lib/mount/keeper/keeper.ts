@@ -97,8 +97,9 @@ export class Keeper implements AsyncDisposable {
    * @throws {NydusGdError} "environment" when no process can be started
    */
   static async start(recordPath: string, descriptors: Descriptors): Promise<Keeper> {
-    endFormer(await readRecord(recordPath));
-    using former = await findLiving(recordPath);
+    const kept = await readRecord(recordPath);
+    endFormer(kept);
+    using former = findLiving(kept);
     const keeper = new Keeper(recordPath, descriptors);
     await keeper.#spawn(former?.kept);
     for (const [name, fd] of descriptors) storeDescriptor(name, fd);
@@ -110,8 +111,9 @@ export class Keeper implements AsyncDisposable {
    * Duplicates of what a keeper of an earlier daemon holds, or the service manager kept; undefined where it is gone.
    */
   static async take(recordPath: string): Promise<Map<string, Fd> | undefined> {
-    using living = await findLiving(recordPath);
-    if (living === undefined) return takeStored(await readRecord(recordPath));
+    const kept = await readRecord(recordPath);
+    using living = findLiving(kept);
+    if (living === undefined) return takeStored(kept);
     const taken = new Map<string, Fd>();
     try {
       for (const [name, number] of living.kept.descriptors) taken.set(name, pidfdGetfd(living.process, number));
@@ -126,7 +128,7 @@ export class Keeper implements AsyncDisposable {
 
   /** The process that holds what is on record; undefined where none is alive. */
   static async pidOf(recordPath: string): Promise<number | undefined> {
-    using living = await findLiving(recordPath);
+    using living = findLiving(await readRecord(recordPath));
     return living?.kept.pid;
   }
 
@@ -137,9 +139,9 @@ export class Keeper implements AsyncDisposable {
 
   /** Ends a keeper that an earlier daemon left, and its record: what it held is given up. */
   static async discard(recordPath: string): Promise<void> {
-    using living = await findLiving(recordPath);
-    if (living !== undefined) kill(living.process);
     const kept = await readRecord(recordPath);
+    using living = findLiving(kept);
+    if (living !== undefined) kill(living.process);
     endFormer(kept);
     for (const [name] of kept?.descriptors ?? []) forget(name);
     await ignore(Deno.errors.NotFound, Deno.remove(recordPath));
@@ -249,8 +251,7 @@ async function readRecord(recordPath: string): Promise<Kept | undefined> {
   return record.success ? record.output : undefined;
 }
 
-async function findLiving(recordPath: string): Promise<Living | undefined> {
-  const kept = await readRecord(recordPath);
+function findLiving(kept: Kept | undefined): Living | undefined {
   if (kept?.bootId !== bootId()) return undefined;
   const process = openProcess(kept);
   return process && new Living(kept, process);
