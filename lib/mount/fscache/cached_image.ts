@@ -12,6 +12,7 @@ import { requireAgreement } from "../erofs/complete_device.ts";
 import { openingDeadline } from "../erofs/placed_image.ts";
 import type { MountableImage, OpenBlob } from "../image_mount.ts";
 import { type KnownImage, storeOf } from "../missing_data.ts";
+import { openBlobs } from "../open_blobs.ts";
 import type { CacheServer } from "./cache_server.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";
 import { DeviceSource, type DeviceUse, ImageSource, type ImageSourceOptions } from "./object_source.ts";
@@ -56,7 +57,9 @@ export class CachedImage implements Disposable {
     const { image, number, tables } = made;
     const known: KnownImage = { number, image, blobs: [] };
     using deadline = openingDeadline(image, deadlineMs);
-    const blobs = await Promise.all(tables.map(({ blobIndex }) => storeOf(known, blobIndex).open(deadline.signal)));
+    const blobs = await Promise.all(
+      openBlobs(tables.map(({ blobIndex }) => storeOf(known, blobIndex)), deadline.signal),
+    );
     const uses = tables.map((table, index): DeviceUse => {
       const blob = blobs[index] as OpenBlob;
       requireAgreement(table, blob);
