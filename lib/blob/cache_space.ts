@@ -110,7 +110,7 @@ export class CacheSpace {
     try {
       if (this.#doomed.size > 0) {
         if (this.#doomed.has(ownerIn(this.folder.path, name))) await this.#evict([name]);
-        await this.#forgetGone();
+        this.#forgetAllBut((await takeInventory(this.folder.path)).blobs);
       }
     } catch (error) {
       log.warn("blob not removed from the cache", { blob: name, reason: messageOf(error) });
@@ -128,14 +128,13 @@ export class CacheSpace {
   async discard(owners: readonly string[]): Promise<void> {
     for (const owner of owners) this.#doomed.add(owner);
     const { blobs } = await takeInventory(this.folder.path);
-    await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
-    await this.#forgetGone();
+    const gone = await this.#evict(blobs.filter(({ owner }) => this.#doomed.has(owner)).map(({ name }) => name));
+    this.#forgetAllBut(blobs.filter(({ name }) => !gone.has(name)));
     this.#changes++;
   }
 
-  /** Forgets those of whose blob nothing is left. What is in use may get files yet, in one description or another. */
-  async #forgetGone(): Promise<void> {
-    const { blobs } = await takeInventory(this.folder.path);
+  /** Forgets owners of whose blob nothing is left. What is in use may get files yet, in one description or another. */
+  #forgetAllBut(blobs: readonly StoredBlob[]): void {
     const left = new Set([...blobs.map(({ name }) => name), ...this.users.namesInUse()].map(idOf));
     for (const owner of this.#doomed) if (!left.has(idOf(owner))) this.#doomed.delete(owner);
   }
