@@ -12,7 +12,7 @@
  * ```
  *
  * Source: linux/mount.h, asm-generic/unistd.h (the numbers are the same on x86-64 and arm64), Linux 6.18. fsopen and its
- * family are there from 5.2, mount_setattr from 5.12; ENOSYS before that. By number, for glibc has them since 2.36.
+ * family are there from 5.2; ENOSYS before that. By number, for glibc has them since 2.36.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export const FSCONFIG = {
   CMD_CREATE_EXCL: 8,
 } as const;
 
-/** Attributes of one mount, for {@link FsContext.mount} and {@link mountSetattr}. */
+/** Attributes of one mount, for {@link FsContext.mount}. */
 export const MOUNT_ATTR = {
   RDONLY: 0x1,
   NOSUID: 0x2,
@@ -67,11 +67,8 @@ export const OPEN_TREE = {
   CLONE: 1,
 } as const;
 
-/** struct mount_attr, linux/mount.h 6.18: byte offsets. */
-export const MOUNT_ATTR_STRUCT = { SIZE: 32, attrSet: 0, attrClr: 8, propagation: 16, usernsFd: 24 } as const;
-
 /** System call numbers, x86-64 and arm64. */
-const SYS = { openTree: 428n, moveMount: 429n, fsopen: 430n, fsconfig: 431n, fsmount: 432n, mountSetattr: 442n };
+const SYS = { openTree: 428n, moveMount: 429n, fsopen: 430n, fsconfig: 431n, fsmount: 432n };
 
 const FSOPEN_CLOEXEC = 1;
 const FSMOUNT_CLOEXEC = 1;
@@ -87,8 +84,6 @@ const libc = loadLibc({
   move_mount: { name: "syscall", parameters: ["i64", "i32", "buffer", "i32", "buffer", "u32"], result: "i32" },
   // long syscall(SYS_open_tree, int dfd, const char *path, unsigned flags)
   open_tree: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32"], result: "i32" },
-  // long syscall(SYS_mount_setattr, int dfd, const char *path, unsigned flags, struct mount_attr *, size_t)
-  mount_setattr: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32", "buffer", "usize"], result: "i32" },
 });
 
 /** A file system being configured. */
@@ -188,34 +183,4 @@ export function moveMount(tree: Fd, target: Name, flags = 0): void {
 export function openTree(dir: DirFd, path: Name, flags: number): Fd {
   const name = nameArgument(path, "open_tree");
   return Fd.own(check(libc().open_tree(SYS.openTree, rawDir(dir), name, flags | O.CLOEXEC), "open_tree", path));
-}
-
-/** What {@link mountSetattr} changes. */
-export interface MountAttributes {
-  /** {@link MOUNT_ATTR} bits to set. */
-  readonly set?: number;
-  /** {@link MOUNT_ATTR} bits to clear. */
-  readonly clear?: number;
-  /** MS.PRIVATE, MS.SLAVE, MS.SHARED or MS.UNBINDABLE. */
-  readonly propagation?: number;
-  /** The user namespace for MOUNT_ATTR.IDMAP. */
-  readonly userNamespace?: Fd;
-}
-
-/** The bytes of struct mount_attr. */
-export function encodeMountAttr(attributes: MountAttributes): Uint8Array<ArrayBuffer> {
-  const view = new DataView(new ArrayBuffer(MOUNT_ATTR_STRUCT.SIZE));
-  view.setBigUint64(MOUNT_ATTR_STRUCT.attrSet, BigInt(attributes.set ?? 0), true);
-  view.setBigUint64(MOUNT_ATTR_STRUCT.attrClr, BigInt(attributes.clear ?? 0), true);
-  view.setBigUint64(MOUNT_ATTR_STRUCT.propagation, BigInt(attributes.propagation ?? 0), true);
-  view.setBigUint64(MOUNT_ATTR_STRUCT.usernsFd, BigInt(attributes.userNamespace?.raw ?? 0), true);
-  return new Uint8Array(view.buffer);
-}
-
-/** Changes attributes of a mount; `flags` AT.EMPTY_PATH with the name "", AT.RECURSIVE for all below. Linux >= 5.12. */
-export function mountSetattr(dir: DirFd, path: Name, flags: number, attributes: MountAttributes): void {
-  const bytes = encodeMountAttr(attributes);
-  const name = nameArgument(path, "mount_setattr");
-  const size = BigInt(MOUNT_ATTR_STRUCT.SIZE);
-  check(libc().mount_setattr(SYS.mountSetattr, rawDir(dir), name, flags, bytes, size), "mount_setattr", path);
 }

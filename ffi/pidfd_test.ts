@@ -4,7 +4,6 @@ import { O, open } from "./fcntl.ts";
 import { procFdPath } from "./fd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "./pidfd.ts";
 import { POLL, pollNonblocking } from "./poll.ts";
-import { getpid } from "./unistd.ts";
 
 Deno.test("a descriptor of another process is duplicated, and the process told when it ends", async () => {
   using file = open("/dev/null", O.RDONLY);
@@ -25,7 +24,7 @@ Deno.test("a descriptor of another process is duplicated, and the process told w
 });
 
 Deno.test("a descriptor that is not there, and a process that is not there, are told apart", () => {
-  using self = pidfdOpen(getpid());
+  using self = pidfdOpen(Deno.pid);
   assert.throws(() => pidfdGetfd(self, 1 << 20), (error) => isErrno(error, "EBADF"));
   assert.throws(() => pidfdOpen(2 ** 30), (error) => isErrno(error, "ESRCH", "EINVAL"));
 });

@@ -1,17 +1,16 @@
 /**
  * What a thread shares with the others of its process.
  *
- * Both calls change the calling thread alone: in a Worker, that Worker. The main thread and threads made before keep
+ * `unshare` changes the calling thread alone: in a Worker, that Worker. The main thread and threads made before keep
  * what they had, and `Deno.Command` children are started by whichever thread asks.
  *
  * Source: linux/sched.h 6.18.
  *
  * @module
  */
-import { type AnyFd, rawFd } from "./fd.ts";
 import { check, loadLibc } from "./libc.ts";
 
-/** What to have alone, or which kind of namespace to enter. */
+/** What to have alone. */
 export const CLONE = {
   /** Root, working directory and umask. */
   FS: 0x200,
@@ -23,7 +22,6 @@ export const CLONE = {
 
 const libc = loadLibc({
   unshare: { parameters: ["i32"], result: "i32" }, // int unshare(int flags)
-  setns: { parameters: ["i32", "i32"], result: "i32" }, // int setns(int fd, int nstype)
   sched_yield: { parameters: [], result: "i32" }, // int sched_yield(void)
 });
 
@@ -35,9 +33,4 @@ export function schedYield(): void {
 /** Stops sharing what `flags` ({@link CLONE} bits) names. NEWNS needs CAP_SYS_ADMIN. */
 export function unshare(flags: number): void {
   check(libc().unshare(flags), "unshare", `flags 0x${flags.toString(16)}`);
-}
-
-/** Enters the namespace that `fd` (of /proc/PID/ns) is open on. NEWNS wants `unshare(CLONE.FS)` before it. */
-export function setns(fd: AnyFd, kind: number): void {
-  check(libc().setns(rawFd(fd), kind), "setns", rawFd(fd));
 }

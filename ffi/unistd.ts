@@ -19,9 +19,7 @@ export const SEEK = { SET: 0, CUR: 1, END: 2, DATA: 3, HOLE: 4 } as const;
 /** Flags of {@link renameat2}. WHITEOUT leaves a character device 0/0 where the old name was. */
 export const RENAME = { NOREPLACE: 1, EXCHANGE: 2, WHITEOUT: 4 } as const;
 
-/** MAX_RW_COUNT: more than this is never moved in one call, so results fit an i32. */
-const MAX_RW_COUNT = 0x7ffff000;
-
+// One call moves at most 0x7ffff000 bytes (MAX_RW_COUNT): results fit an i32.
 const libc = loadLibc({
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // ssize_t read(int, void *, size_t)
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" }, // ssize_t pread(int, void *, size_t, off_t)
@@ -41,10 +39,7 @@ const libc = loadLibc({
   renameat2: { parameters: ["i32", "buffer", "i32", "buffer", "u32"], result: "i32" }, // int renameat2(int, const char *, int, const char *, unsigned)
   fchownat: { parameters: ["i32", "buffer", "u32", "u32", "i32"], result: "i32" }, // int fchownat(int, const char *, uid_t, gid_t, int)
   fchdir: { parameters: ["i32"], result: "i32" }, // int fchdir(int)
-  // ssize_t copy_file_range(int, off_t *, int, off_t *, size_t, unsigned)
-  copy_file_range: { parameters: ["i32", "buffer", "i32", "buffer", "usize", "u32"], result: "i32" },
   geteuid: { parameters: [], result: "u32" }, // uid_t geteuid(void)
-  getpid: { parameters: [], result: "i32" }, // pid_t getpid(void)
 });
 
 function interrupted(result: number | bigint): boolean {
@@ -226,43 +221,7 @@ export function fchdir(fd: Fd): void {
   check(libc().fchdir(fd.raw), "fchdir", fd.raw);
 }
 
-const copyOffsets = [new BigInt64Array(1), new BigInt64Array(1)] as const;
-
-/**
- * Copies inside the kernel, sharing extents where the file system can: bytes copied, 0 at the end of the source.
- *
- * @param offIn where to read; null: at the file position, which moves
- * @param offOut where to write; null: at the file position, which moves
- * @throws {SyscallError} EXDEV across file systems and EINVAL or EOPNOTSUPP where one cannot: read and write instead
- */
-export function copyFileRange(
-  fdIn: AnyFd,
-  offIn: number | null,
-  fdOut: AnyFd,
-  offOut: number | null,
-  length: number,
-): number {
-  const input = rawFd(fdIn);
-  const output = rawFd(fdOut);
-  const [cellIn, cellOut] = copyOffsets;
-  const count = BigInt(Math.min(length, MAX_RW_COUNT));
-  for (;;) {
-    if (offIn !== null) cellIn[0] = BigInt(offIn);
-    if (offOut !== null) cellOut[0] = BigInt(offOut);
-    const from = offIn === null ? null : cellIn;
-    const to = offOut === null ? null : cellOut;
-    const copied = libc().copy_file_range(input, from, output, to, count, 0);
-    if (copied >= 0) return copied;
-    if (errno() !== ERRNO.EINTR) throw failure("copy_file_range", output);
-  }
-}
-
 /** The effective user id. */
 export function geteuid(): number {
   return libc().geteuid();
-}
-
-/** The id of this process, the same in all its threads. */
-export function getpid(): number {
-  return libc().getpid();
 }

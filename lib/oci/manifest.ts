@@ -18,9 +18,7 @@ import { formatPath, parseWith } from "../base/schema.ts";
 import { annotationsSchema, type Descriptor, descriptorSchema, digestSchema } from "./descriptor.ts";
 import { isIndexType, isManifestType, MEDIA_TYPE, NYDUS_ANNOTATION } from "./media_types.ts";
 
-/** Bytes of the largest manifest that is read: the distribution project's own limit. */
-export const MAX_MANIFEST_BYTES = 4 << 20;
-/** Bytes of the largest index: nydus's limit for what referrers list. */
+/** Bytes of the largest manifest or index: nydus's limit for what referrers list. */
 export const MAX_INDEX_BYTES = 8 << 20;
 /** More layers than any engine mounts. */
 const MAX_ENTRIES = 4096;
