@@ -33,6 +33,12 @@ export class UsageError extends Error {
   }
 }
 
+/** What the runtime says of a failed system call: "Not a directory (os error 20): readdir '/x'", the call if it is known. */
+const OF_DENO = /^(.+?) \(os error \d+\)(?:: (\w+) '(.+)')?$/s;
+
+/** The same by node's modules: "ENOTDIR: not a directory, rename '/x' -> '/y'". */
+const OF_NODE = /^E[A-Z0-9]+: (.+?)(?:, (\w+) '(.+)')?$/s;
+
 /** What to show for anything that was thrown. */
 export function failureOf(thrown: unknown): Failure {
   const error = firstFailure(thrown);
@@ -61,6 +67,11 @@ function usageFailure({ command, cause }: UsageError): Failure {
 
 function sentence(error: unknown): string {
   const message = oneLine(messageOf(error));
+  const [, state, call, path] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
+  if (state !== undefined) {
+    const what = call === undefined ? "go on" : `${call} ${path}`;
+    return `cannot ${what}: ${state.charAt(0).toLowerCase()}${state.slice(1)}`;
+  }
   // A message outside our grammar was not meant for a reader: say so, and keep the kind of the error.
   if (message.startsWith("Cannot ")) return `c${message.slice(1)}`;
   const kind = error instanceof Error ? error.name : typeof error;

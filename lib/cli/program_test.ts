@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { rename } from "node:fs/promises";
 import { NydusGdError } from "../base/errors.ts";
 import type { Actions, MountArgs, ServeArgs } from "./actions.ts";
 import { runCli } from "./program.ts";
@@ -141,6 +142,29 @@ Deno.test("a failure is one line and its hint, whatever the message holds", asyn
     stdout: "",
     stderr: "",
   });
+});
+
+Deno.test("what the runtime says of a failed system call names call and path, not the runtime's error", async () => {
+  const failing = (work: () => Promise<unknown>): Actions => ({
+    umount: () => Promise.resolve(async () => void await work()),
+  });
+  const file = await Deno.makeTempFile();
+  const cases: [() => Promise<unknown>, string][] = [
+    [() => Deno.mkdir(file), `cannot mkdir ${file}: file exists`],
+    [() => rename(`${file}/a`, file), `cannot rename ${file}/a' -> '${file}: not a directory`],
+    [() => Promise.reject(new Error("No space left on device (os error 28)")), "cannot go on: no space left on device"],
+  ];
+  try {
+    for (const [work, message] of cases) {
+      assert.deepEqual(await run(["umount", "a"], failing(work)), {
+        exitCode: 1,
+        stdout: "",
+        stderr: `nydus-gd: ${message}\n`,
+      });
+    }
+  } finally {
+    await Deno.remove(file);
+  }
 });
 
 Deno.test("the stack of a failure is shown at log level debug only", async () => {

@@ -49,6 +49,13 @@ static void tell_executable(void) {
   else unsetenv("NYDUS_GD_EXECUTABLE");
 }
 
+/* The runtime wants a working directory. Another one in its stead would give relative paths another meaning. */
+static int has_working_directory(void) {
+  char *path = getcwd(NULL, 0);
+  free(path);
+  return path != NULL;
+}
+
 /* Becomes the program that lies in `dir`. Returns only on failure, with errno. `cache`: Deno's folder for compiled code. */
 static void start(const char *dir, const char *cache, int argc, char **argv) {
   static char *const OPTIONS[] = {"run",       "--allow-all", "--quiet",  "--no-config",
@@ -72,6 +79,7 @@ static void start(const char *dir, const char *cache, int argc, char **argv) {
 #ifdef INSTALLED_DIR
 
 int main(int argc, char **argv) {
+  if (!has_working_directory()) return fail("cd /", "find the working directory");
   const char *base = geteuid() == 0 ? SYSTEM_BASE : user_base();
   /* A folder that cannot be written is no obstacle: Deno goes on without the cache. */
   start(INSTALLED_DIR, text("%s/deno-dir", base != NULL ? base : INSTALLED_DIR), argc, argv);
@@ -117,6 +125,7 @@ static void open_standard_streams(void) {
 
 int main(int argc, char **argv) {
   open_standard_streams();
+  if (!has_working_directory()) return fail("cd /", "find the working directory");
   if (!read_table()) return fail("get the file again", "read the program inside this executable");
   start_from(SYSTEM_BASE, argc, argv);
   const char *base = user_base();

@@ -163,6 +163,13 @@ async function testExecutable(t: Deno.TestContext): Promise<void> {
     assert.equal((await machine.run(executable, "versoin")).code, 2);
   });
 
+  await t.step("a working directory that is gone is one line and a hint", async () => {
+    const script = 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$0" version';
+    const { code, stdout, stderr } = await machine.run("/bin/sh", "-c", script, executable);
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.match(stderr, /^nydus-gd: cannot find the working directory: .+\nhint: cd \/\n$/);
+  });
+
   const folder = await machine.unpacked();
   const sound = await contents(folder);
   const damage: Record<string, () => Promise<void>> = {

@@ -41,6 +41,15 @@ Deno.test({ name: "wrong usage exits 2", ignore }, async () => {
   await fails(["mount", "x"], /missing required argument 'dir'/, /nydus-gd mount --help/, { code: 2 });
 });
 
+Deno.test({ name: "gc of a folder that no daemon has used makes nothing there", ignore }, async () => {
+  using temp = TempDir.make();
+  const root = temp.join("nowhere"), socket = temp.join("admin.sock");
+  const words = ["gc", "--root", root, "--admin-socket", socket];
+  await fails([...words, "--dry-run"], /no daemon has kept its state/, /--root/);
+  await fails(words, /no daemon has kept its state/, /--root/);
+  await assert.rejects(Deno.stat(root), Deno.errors.NotFound);
+});
+
 Deno.test({ name: "a second server of a root or of a socket is refused by name", ignore }, async () => {
   using temp = TempDir.make();
   using other = TempDir.make();

@@ -8,7 +8,7 @@
  */
 import * as v from "valibot";
 import { mountAt, mountsBelow } from "../../../ffi/mountinfo.ts";
-import { ignore } from "../../base/errors.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile } from "../../base/json_file.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import type { CacheLimits } from "../../blob/cache_limits.ts";
@@ -33,14 +33,18 @@ export interface OfflinePlaces {
 /**
  * Frees the cache of a daemon that does not run.
  *
- * @throws {NydusGdError} "busy" when it runs after all; as {@link collectGarbage}
+ * @throws {NydusGdError} "not-found" where none was, "busy" when it runs after all; as {@link collectGarbage}
  */
 export async function collectOffline(
   { root, cacheDir, limits }: OfflinePlaces,
   options: GarbageOptions,
 ): Promise<GarbageReport> {
   const stateDir = `${root}/state`;
-  await Deno.mkdir(stateDir, { recursive: true, mode: 0o700 });
+  if (await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(stateDir)) === undefined) {
+    throw new NydusGdError("not-found", `Cannot free cache: no daemon has kept its state in ${root}`, {
+      hint: "--root DIR, as it was given to nydus-gd serve",
+    });
+  }
   using _lock = lockFile(`${root}/lock`, `root "${root}"`);
   await using cache = BlobCache.open(cacheDir, { limits });
   const pulled = await PulledImages.open(`${stateDir}/${STATE_FOLDERS.pulled}`);
