@@ -19,13 +19,14 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 import { kill, Sandbox, type SpawnOptions } from "../../lib/demo/sandbox.ts";
 import { findMirror } from "./debian_mirror.ts";
 import { isFolder } from "./is_folder.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** Debian's release that has dockerd 26.1. */
 const SUITE = "trixie";
 const PACKAGES = ["ca-certificates", "iptables", "runc", "containerd", "docker.io", "docker-cli", "docker-buildx"];
 
 /** `<repository>/.tools`, which git ignores. */
-const TOOLS = decodeURIComponent(new URL("../../.tools", import.meta.url).pathname);
+const TOOLS = `${REPOSITORY}/.tools`;
 /** The Debian system; complete when it is there. */
 const SYSTEM = `${TOOLS}/docker-26.1`;
 

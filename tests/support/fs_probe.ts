@@ -17,6 +17,10 @@ import { statfs } from "../../ffi/sys_statfs.ts";
 import { lgetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
 import { pread, unlinkat } from "../../ffi/unistd.ts";
 import { answerLines, LineProcess, SERVE } from "./line_process.ts";
+import { programUrl } from "./repository.ts";
+
+/** This module. */
+const PROGRAM = programUrl(import.meta, "fs_probe.ts");
 
 /** One access. Bytes are told as hexadecimal. */
 export type Probe =
@@ -39,7 +43,7 @@ export async function probe(
   signal: AbortSignal = AbortSignal.timeout(30_000),
 ): Promise<string[]> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, JSON.stringify(probes)],
+    args: ["run", "-A", "--no-lock", "--no-check", PROGRAM, JSON.stringify(probes)],
     signal,
     stdout: "piped",
     stderr: "piped",
@@ -50,7 +54,7 @@ export async function probe(
 
 /** A process for many {@link probe}s. */
 export class Prober implements AsyncDisposable {
-  readonly #process = new LineProcess(import.meta.url);
+  readonly #process = new LineProcess(PROGRAM);
 
   /** Does the accesses one after the other. */
   async probe(probes: readonly Probe[], timeoutMs: number): Promise<string[]> {

@@ -4,8 +4,9 @@
  *
  * @module
  */
+import { REPOSITORY } from "./repository.ts";
 
-const MAIN = decodeURIComponent(new URL("../../main.ts", import.meta.url).pathname);
+const MAIN = `${REPOSITORY}/main.ts`;
 
 /** The executable; undefined: the source. */
 export const EXECUTABLE: string | undefined = Deno.env.get("NYDUS_GD_TEST_PROGRAM");

@@ -22,9 +22,10 @@ import { openBootstrap } from "../../lib/rafs/open.ts";
 import { type Codecs, extractBootstrap, type ReadRange } from "../../lib/rafs/toc.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { decodeLz4Block } from "./lz4_block.ts";
+import { REPOSITORY } from "./repository.ts";
 
 /** The images in the repository. */
-export const RAFS_FIXTURES = join(import.meta.dirname ?? ".", "../fixtures/rafs");
+export const RAFS_FIXTURES = join(REPOSITORY, "tests/fixtures/rafs");
 
 /** One line of a listing; see the README of the images. */
 export interface ListedEntry {

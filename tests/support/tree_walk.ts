@@ -15,6 +15,10 @@ import { read, readlinkat } from "../../ffi/unistd.ts";
 import { compareBytes } from "../../lib/base/bytes.ts";
 import { answerLines, LineProcess, SERVE } from "./line_process.ts";
 import { type ListedEntry, percentEncode } from "./rafs_fixtures.ts";
+import { programUrl } from "./repository.ts";
+
+/** This module. */
+const PROGRAM = programUrl(import.meta, "tree_walk.ts");
 
 const TYPES: Readonly<Record<number, string>> = {
   [S.IFIFO]: "fifo",
@@ -143,7 +147,7 @@ function join(...parts: readonly Uint8Array[]): Uint8Array {
 /** {@link listTree} in a process of its own. */
 export async function walkInChild(directory: string, signal: AbortSignal): Promise<ListedEntry[]> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, directory],
+    args: ["run", "-A", "--no-lock", "--no-check", PROGRAM, directory],
     signal,
     stdout: "piped",
     stderr: "piped",
@@ -162,7 +166,7 @@ export interface DamagedTree {
 
 /** A process that walks one damaged tree after the other. */
 export class TreeWalker implements AsyncDisposable {
-  readonly #process = new LineProcess(import.meta.url);
+  readonly #process = new LineProcess(PROGRAM);
 
   /** Walks `directory`. When that takes longer than `timeoutMs` the process is killed and it rejects. */
   async walk(directory: string, timeoutMs: number): Promise<DamagedTree> {

@@ -17,6 +17,10 @@ import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { pread } from "../../ffi/unistd.ts";
 import { messageOf } from "../../lib/base/errors.ts";
+import { programUrl } from "./repository.ts";
+
+/** This module. */
+const PROGRAM = programUrl(import.meta, "verifying_reader.ts");
 
 /** O_DIRECT wants offsets, lengths and memory at multiples of this. */
 const BLOCK = 4096;
@@ -101,7 +105,7 @@ class Reader implements AsyncDisposable {
   #text = "";
 
   constructor(job: string) {
-    const args = ["run", "-A", "--no-lock", "--no-check", import.meta.url, job];
+    const args = ["run", "-A", "--no-lock", "--no-check", PROGRAM, job];
     this.#child = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "piped" }).spawn();
     this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   }

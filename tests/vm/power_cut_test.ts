@@ -6,12 +6,13 @@
 import assert from "node:assert/strict";
 import { ignore } from "../../lib/base/errors.ts";
 import { TempDir } from "../support/temp_dir.ts";
-import { denoScript, RUN_OPTIONS } from "../support/vm/guest_deno.ts";
-import { bundleForGuest } from "../support/vm/guest_program.ts";
+import { runScript } from "../support/vm/guest_deno.ts";
+import { GuestBundles } from "../support/vm/guest_program.ts";
 import type { VirtualMachine } from "../support/vm/virtual_machine.ts";
 import { IS_THOROUGH, vmTest } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 8 * 60_000;
+const READER = "tests/vm/guest/power_cut.ts";
 /** How many files were read when the power goes. */
 const FILES_BEFORE = 4;
 
@@ -19,9 +20,8 @@ const FILES_BEFORE = 4;
 const HASTE = "echo 20 >/proc/sys/vm/dirty_expire_centisecs; echo 10 >/proc/sys/vm/dirty_writeback_centisecs";
 
 /** Has the image read to its end; what came is in /exchange/seen, a line for each file. */
-async function readImage(vm: VirtualMachine, program: string): Promise<void> {
-  const words = ["run", ...RUN_OPTIONS, "tests/vm/guest/power_cut.ts", "/data/nydus-gd", "erofs-fscache"];
-  const script = denoScript(words, { NYDUS_GD_TEST_PROGRAM: program });
+async function readImage(vm: VirtualMachine, bundles: GuestBundles): Promise<void> {
+  const script = runScript({ bundles, file: READER }, ["/data/nydus-gd", "erofs-fscache"]);
   await vm.must(`: >/exchange/seen; ${HASTE}\n${script} >/exchange/seen`);
 }
 
@@ -39,17 +39,17 @@ async function seen(vm: VirtualMachine): Promise<string[]> {
 if (IS_THOROUGH) {
   vmTest("after a power cut the cache gives no wrong byte, and all of the image is read", async (start) => {
     using temp = TempDir.make();
-    const program = await bundleForGuest(temp.path);
+    const bundles = await GuestBundles.make(temp.path, [READER]);
     {
       await using vm = await start({ watchdogMs: WATCHDOG_MS });
-      const reading = assert.rejects(readImage(vm, program), /its power was cut/);
+      const reading = assert.rejects(readImage(vm, bundles), /its power was cut/);
       await Promise.race([reading, filesRead(vm, FILES_BEFORE)]);
       await vm.cut();
       await reading;
       assert.deepEqual(new Set(await seen(vm)), new Set(["right"]));
     }
     await using vm = await start({ watchdogMs: WATCHDOG_MS });
-    await readImage(vm, program);
+    await readImage(vm, bundles);
     const lines = await seen(vm);
     assert.deepEqual(new Set(lines), new Set(["right", "all"]));
     assert.equal(lines.at(-1), "all");

@@ -1,5 +1,5 @@
 /**
- * Deno in a virtual machine: programs and test files of the repository, at the same paths as here.
+ * Deno in a virtual machine: programs and test files of the repository.
  *
  * @module
  */
@@ -7,14 +7,13 @@ import assert from "node:assert/strict";
 import { testCases } from "../../../scripts/junit.ts";
 import { ignore } from "../../../lib/base/errors.ts";
 import { shellWords } from "../shell_words.ts";
+import { BUNDLE_OPTIONS, type GuestBundles } from "./guest_program.ts";
 import type { VirtualMachine } from "./virtual_machine.ts";
-
-const ROOT = decodeURIComponent(new URL("../../..", import.meta.url).pathname);
 
 /** No network, state on the disk at /data. */
 const ENV = {
   CI: "true",
-  DENO_DIR: Deno.env.get("DENO_DIR") ?? "",
+  DENO_DIR: "/data/deno",
   DENO_NO_UPDATE_CHECK: "1",
   /** A third of what an emulated processor takes to start the runtime. */
   DENO_V8_FLAGS: "--no-verify-snapshot-checksum",
@@ -23,20 +22,35 @@ const ENV = {
   XDG_CACHE_HOME: "/data/cache",
 } as const;
 
-/** A script for the machine that becomes `deno WORDS` in the repository. */
-export function denoScript(words: readonly string[], env: Readonly<Record<string, string>> = {}): string {
-  const settings = Object.entries({ ...ENV, ...env }).map(([name, value]) => `export ${name}=${shellWords([value])}`);
-  const command = shellWords([Deno.execPath(), ...words]);
-  return [`mkdir -p ${ENV.TMPDIR} ${ENV.XDG_CACHE_HOME}`, `cd ${shellWords([ROOT])}`, ...settings, `exec ${command}`]
-    .join(
-      "\n",
-    );
+/** Which module runs, and how. */
+export interface GuestModule {
+  /** Of which it is one. */
+  readonly bundles: GuestBundles;
+  /** Path in the repository. */
+  readonly file: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-/** How `deno run` runs in a machine. */
-export const RUN_OPTIONS = ["--allow-all", "--no-check", "--cached-only"];
-/** How `deno test` does. */
-export const TEST_OPTIONS = [...RUN_OPTIONS, "--sanitize-ops"];
+/** A script for the machine that becomes `deno run` of a module. */
+export function runScript(module: GuestModule, words: readonly string[] = []): string {
+  return denoScript(module, ["run", "--allow-all"], words);
+}
+
+/** One that becomes `deno test` of it. */
+export function testScript(module: GuestModule, options: readonly string[] = []): string {
+  return denoScript(module, ["test", "--allow-all", "--sanitize-ops", ...options], []);
+}
+
+function denoScript(
+  { bundles, file, env }: GuestModule,
+  verb: readonly string[],
+  words: readonly string[],
+): string {
+  const variables = Object.entries({ ...ENV, ...bundles.env, ...env });
+  const settings = variables.map(([name, value]) => `export ${name}=${shellWords([value])}`);
+  const command = shellWords([Deno.execPath(), ...verb, ...BUNDLE_OPTIONS, bundles.pathOf(file), ...words]);
+  return [`mkdir -p ${ENV.TMPDIR} ${ENV.XDG_CACHE_HOME}`, ...settings, `exec ${command}`].join("\n");
+}
 
 /** Which tests. */
 export interface GuestTests {
@@ -44,18 +58,24 @@ export interface GuestTests {
   readonly file: string;
   /** Part of the names; all tests unless given. */
   readonly filter?: string;
-  readonly env?: Readonly<Record<string, string>>;
 }
 
+/** What they have in common. */
+export type GuestSettings = Pick<GuestModule, "bundles" | "env">;
+
 /** Runs tests in the machine, each and its parts as steps of `t`. What is skipped there is skipped here. */
-export async function testInMachine(vm: VirtualMachine, t: Deno.TestContext, tests: GuestTests): Promise<void> {
-  const { file, filter = "", env } = tests;
+export async function testInMachine(
+  vm: VirtualMachine,
+  t: Deno.TestContext,
+  { file, filter = "" }: GuestTests,
+  settings: GuestSettings,
+): Promise<void> {
   const label = `${file} ${filter}`.trimEnd();
   await t.step(label, async (t) => {
     const report = `${crypto.randomUUID()}.xml`;
     const filters = filter === "" ? [] : ["--filter", filter];
-    const words = ["test", ...TEST_OPTIONS, `--junit-path=/exchange/${report}`, ...filters, file];
-    const { code, stdout, stderr } = await vm.run(denoScript(words, env));
+    const script = testScript({ ...settings, file }, [`--junit-path=/exchange/${report}`, ...filters]);
+    const { code, stdout, stderr } = await vm.run(script);
     const said = `${stdout}\n${stderr}`;
     // the report has what the filter left out as skipped
     const cases = testCases(await readReport(`${vm.exchange}/${report}`)).filter(({ name }) => name.includes(filter));

@@ -1,22 +1,60 @@
 /**
- * nydus-gd as machines run it: a bundle, since each of some hundred modules costs an emulated processor milliseconds.
+ * What machines run of the repository, as bundles: each of some hundred modules costs an emulated processor milliseconds,
+ * in every process and in every Worker.
+ *
+ * ```
+ * <folder>/main.js, *_worker.js       the program and its Workers
+ *          nydus-gd                   an executable of it, for NYDUS_GD_TEST_PROGRAM
+ *          tree_walk.js, …            programs of tests
+ *          fscache_images.js, …       the modules that were asked for, test files and programs
+ * ```
+ * What looks for a module beside itself (`workerUrl`) finds it as in a build.
  *
  * @module
  */
-import { bundleProgram } from "../../../scripts/build_binary.ts";
+import { basename, join } from "node:path";
+import { bundleModules, bundleProgram } from "../../../scripts/build_binary.ts";
+import { REPOSITORY } from "../repository.ts";
 
-/** As the launcher starts it: nothing around the bundle changes what it does. */
-const FLAGS = "--no-config --no-lock --no-remote --no-npm --v8-flags=--expose-gc,--max-semi-space-size=4";
+/** Nothing around a bundle changes what it does. */
+export const BUNDLE_OPTIONS = ["--no-config", "--no-lock", "--no-remote", "--no-npm"] as const;
 
-/**
- * Makes the bundle in `dir`, before a machine that is to see it starts.
- *
- * @returns path of an executable, for `NYDUS_GD_TEST_PROGRAM`
- */
-export async function bundleForGuest(dir: string): Promise<string> {
-  await bundleProgram(dir);
-  const path = `${dir}/nydus-gd`;
-  await Deno.writeTextFile(path, `#!/bin/sh\nexec '${Deno.execPath()}' run -A -q ${FLAGS} '${dir}/main.js' "$@"\n`);
-  await Deno.chmod(path, 0o755);
-  return path;
+/** As the launcher starts it. */
+const FLAGS = [...BUNDLE_OPTIONS, "--v8-flags=--expose-gc,--max-semi-space-size=4"];
+
+/** What tests start by `programUrl`, in tests/support. */
+const TEST_PROGRAMS = ["fs_probe.ts", "tree_walk.ts", "verifying_reader.ts"];
+
+/** Bundles in a folder, which must be there before a machine that is to see it starts. */
+export class GuestBundles {
+  private constructor(private readonly dir: string) {}
+
+  /** @param modules paths in the repository, no two of one name */
+  static async make(dir: string, modules: readonly string[] = []): Promise<GuestBundles> {
+    const bundles = new GuestBundles(dir);
+    await bundleProgram(dir);
+    const command = `'${Deno.execPath()}' run -A -q ${FLAGS.join(" ")} '${dir}/main.js' "$@"`;
+    await Deno.writeTextFile(bundles.program, `#!/bin/sh\nexec ${command}\n`);
+    await Deno.chmod(bundles.program, 0o755);
+    const programs = TEST_PROGRAMS.map((name) => join("tests/support", name));
+    for (const module of [...programs, ...modules]) {
+      await bundleModules(["--output", bundles.pathOf(module), join(REPOSITORY, module)]);
+    }
+    return bundles;
+  }
+
+  /** Path of the executable. */
+  get program(): string {
+    return join(this.dir, "nydus-gd");
+  }
+
+  /** Path of the bundle of a module. */
+  pathOf(module: string): string {
+    return join(this.dir, `${basename(module, ".ts")}.js`);
+  }
+
+  /** What tests have to be told. */
+  get env(): Record<string, string> {
+    return { NYDUS_GD_TEST_PROGRAM: this.program, NYDUS_GD_TEST_REPOSITORY: REPOSITORY };
+  }
 }

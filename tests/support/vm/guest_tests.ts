@@ -5,7 +5,7 @@
  */
 import { TempDir } from "../temp_dir.ts";
 import { type GuestTests, testInMachine } from "./guest_deno.ts";
-import { bundleForGuest } from "./guest_program.ts";
+import { GuestBundles } from "./guest_program.ts";
 import { vmTest } from "./vm_test.ts";
 
 /** What they have in common. */
@@ -15,12 +15,12 @@ export interface GuestOptions {
   readonly watchdogMs: number;
 }
 
-/** A test whose steps are theirs. The program that they start is the one bundle of all. */
+/** A test whose steps are theirs. */
 export function guestTest(name: string, files: readonly GuestTests[], { env, watchdogMs }: GuestOptions): void {
   vmTest(name, async (start, t) => {
-    using program = TempDir.make();
-    const settings = { NYDUS_GD_TEST_PROGRAM: await bundleForGuest(program.path), ...env };
+    using temp = TempDir.make();
+    const bundles = await GuestBundles.make(temp.path, files.map(({ file }) => file));
     await using vm = await start({ watchdogMs });
-    for (const tests of files) await testInMachine(vm, t, { ...tests, env: settings });
+    for (const tests of files) await testInMachine(vm, t, tests, { bundles, env });
   });
 }

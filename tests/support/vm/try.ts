@@ -13,29 +13,33 @@
  */
 import { TempDir } from "../temp_dir.ts";
 import { makeDisk } from "./disk.ts";
-import { denoScript, RUN_OPTIONS, TEST_OPTIONS } from "./guest_deno.ts";
-import { bundleForGuest } from "./guest_program.ts";
+import { type GuestModule, runScript, testScript } from "./guest_deno.ts";
+import { GuestBundles } from "./guest_program.ts";
 import { VirtualMachine } from "./virtual_machine.ts";
 import { DATA_DISK, KERNEL } from "./vm_test.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
 
-function scriptOf(args: readonly string[], program: string): string {
+/** The script that the arguments stand for; what it runs is bundled in `dir`. */
+async function scriptOf(args: readonly string[], dir: string): Promise<string> {
   const at = args.findIndex((word) => word === "--test" || word === "--run");
-  if (at < 0) return `export NYDUS_GD_TEST_PROGRAM='${program}'\n${args.join(" ")}`;
-  const env = args.slice(0, at).map((word) => word.split("=")).map(([name, ...value]) => [name, value.join("=")]);
-  const settings = { NYDUS_GD_TEST_PROGRAM: program, ...Object.fromEntries(env) };
+  if (at < 0) return args.join(" ");
+  const pairs = args.slice(0, at).map((word) => word.split("=")).map(([name, ...value]) => [name, value.join("=")]);
   const [file = "", ...words] = args.slice(at + 1);
-  if (args[at] === "--run") return denoScript(["run", ...RUN_OPTIONS, file, ...words], settings);
-  const filters = words.flatMap((word) => ["--filter", word]);
-  return denoScript(["test", ...TEST_OPTIONS, ...filters, file], settings);
+  const module: GuestModule = {
+    bundles: await GuestBundles.make(dir, [file]),
+    file,
+    env: Object.fromEntries(pairs),
+  };
+  if (args[at] === "--run") return runScript(module, words);
+  return testScript(module, words.flatMap((word) => ["--filter", word]));
 }
 
 using temp = TempDir.make();
 const disks = [await makeDisk(temp.join("disk"), DATA_DISK)];
-const program = await bundleForGuest(temp.join("program"));
+const script = await scriptOf(Deno.args, temp.join("bundles"));
 await using vm = await VirtualMachine.start({ kernel: KERNEL, disks, watchdogMs: WATCHDOG_MS });
-const { code, stdout, stderr } = await vm.run(scriptOf(Deno.args, program));
+const { code, stdout, stderr } = await vm.run(script);
 console.log(stdout);
 console.error(stderr);
 if (code !== 0) console.error(await vm.console());
