@@ -69,7 +69,7 @@ function sentence(error: unknown): string {
   const message = oneLine(messageOf(error));
   const [, state, call, path] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
   if (state !== undefined) {
-    const what = call === undefined ? "go on" : `${call} ${path}`;
+    const what = call === undefined ? "go on" : `${call} ${path?.replace("' -> '", " to ")}`;
     return `cannot ${what}: ${state.charAt(0).toLowerCase()}${state.slice(1)}`;
   }
   // A message outside our grammar was not meant for a reader: say so, and keep the kind of the error.

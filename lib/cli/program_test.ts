@@ -151,7 +151,7 @@ Deno.test("what the runtime says of a failed system call names call and path, no
   const file = await Deno.makeTempFile();
   const cases: [() => Promise<unknown>, string][] = [
     [() => Deno.mkdir(file), `cannot mkdir ${file}: file exists`],
-    [() => rename(`${file}/a`, file), `cannot rename ${file}/a' -> '${file}: not a directory`],
+    [() => rename(`${file}/a`, file), `cannot rename ${file}/a to ${file}: not a directory`],
     [() => Promise.reject(new Error("No space left on device (os error 28)")), "cannot go on: no space left on device"],
   ];
   try {
