@@ -47,6 +47,7 @@ import { Differ } from "../lib/layer/differ.ts";
 import { lockFileSoon } from "../lib/layer/home_lock.ts";
 import type { IdMaps } from "../lib/layer/id_maps.ts";
 import { LayerStore } from "../lib/layer/layer_store.ts";
+import { parseSize } from "../lib/layer/storage_options.ts";
 import { chooseDataPath, namedFsDriver } from "../lib/mount/choose.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { guardOf } from "../lib/mount/keeper/guard.ts";
@@ -211,13 +212,14 @@ class Daemon implements AsyncDisposable {
       (store) => store.handOver(),
     );
     const openStore = async (home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore> => {
+      const limitBytes = options.size === undefined ? 0 : parseSize(options.size, "limit containers");
       const wanted = options["fs-driver"];
       if (wanted !== undefined) images.useDataPath(await dataPathOf(wanted));
       current = await configOf(options.config);
       requireSameKeeping(current, config);
       cache.tune(fetchTuning(settings, current));
       await images.resume();
-      return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps });
+      return await LayerStore.open(home, { lazyImages: images, applier, differ, idMaps, limitBytes });
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
     if (offered.hasPredecessor) await images.resume();

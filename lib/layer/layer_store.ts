@@ -38,7 +38,8 @@ import { type LazyImages, type LazyLayer, refuseLazyImages } from "./lazy_images
 import { lazyLayersIn } from "./lazy_layers.ts";
 import { commitLayer, isEmpty, isInitLayer, makeLayer, openToNamespace, requireSameEmptyLayer } from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
-import { refuseStorageOptions } from "./storage_options.ts";
+import { requireSizeLimits } from "./size_limit.ts";
+import { sizeLimitOf } from "./storage_options.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
@@ -57,13 +58,15 @@ export interface LayerStoreParts {
   readonly differ: LayerDiffer;
   /** Of the user namespace that containers run in; absent: ids are the host's. */
   readonly idMaps?: IdMaps;
+  /** The most that a container may write which names no limit of its own; absent or 0: no limit. */
+  readonly limitBytes?: number;
 }
 
 /** How a layer is made. */
 export interface CreateOptions {
   /** The layer below; absent or empty: none. */
   readonly parent?: string;
-  /** `--storage-opt` of docker create, by key. None is supported: see storage_options.ts. */
+  /** `--storage-opt` of docker create, by key: see storage_options.ts. */
   readonly storageOptions?: Readonly<Record<string, string>>;
 }
 
@@ -104,10 +107,11 @@ export class LayerStore implements AsyncDisposable {
     const lock = lockFile(paths.lock, `home "${paths.home}"`);
     try {
       await probeHome(paths.home, `${paths.making}/.probe`);
-      const { idMaps = NO_ID_MAPS } = parts;
+      const { idMaps = NO_ID_MAPS, limitBytes = 0 } = parts;
+      if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
       const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
-      const store = new LayerStore(paths, lock, { ...parts, lazyImages, idMaps });
+      const store = new LayerStore(paths, lock, { ...parts, lazyImages, idMaps, limitBytes });
       await store.#recover();
       return store;
     } catch (error) {
@@ -154,17 +158,29 @@ export class LayerStore implements AsyncDisposable {
   /** Makes an empty layer. The parent is read-only from then on. On failure nothing is left. */
   create(id: string, options: CreateOptions = {}): Promise<void> {
     return this.#exclusive(id, async () => {
-      refuseStorageOptions(options.storageOptions ?? {}, id, this.home);
-      const parentId = options.parent || undefined;
-      if (await layerExists(this.#paths, id)) return await requireSameEmptyLayer(this.#paths, id, parentId);
-      const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
-      await makeLayer(this.#paths, id, parent, this.#parts.idMaps);
+      const what = `create layer ${id}`;
+      if (sizeLimitOf(options.storageOptions ?? {}, what) !== undefined) {
+        throw new NydusGdError("usage", `Cannot ${what}: it is an image's, and only containers have a size`);
+      }
+      await this.#make(id, options, 0);
     });
   }
 
-  /** As {@link create}: what a container writes into. */
+  /** As {@link create}: what a container writes into, which may have a limit. */
   createReadWrite(id: string, options: CreateOptions = {}): Promise<void> {
-    return this.create(id, options);
+    return this.#exclusive(id, async () => {
+      const what = `create layer ${id}`;
+      const limitBytes = sizeLimitOf(options.storageOptions ?? {}, what) ?? this.#parts.limitBytes;
+      if (limitBytes > 0) requireSizeLimits(this.home, what);
+      await this.#make(id, options, isInitLayer(id) ? 0 : limitBytes);
+    });
+  }
+
+  async #make(id: string, { parent: wanted }: CreateOptions, limitBytes: number): Promise<void> {
+    const parentId = wanted || undefined;
+    if (await layerExists(this.#paths, id)) return await requireSameEmptyLayer(this.#paths, id, parentId);
+    const parent = parentId === undefined ? undefined : await this.#commit(parentId, id);
+    await makeLayer(this.#paths, id, parent, { idMaps: this.#parts.idMaps, limitBytes });
   }
 
   /**

@@ -16,6 +16,7 @@ import { formatLower, type HomePaths, linkTarget, newShortName } from "./layer_p
 import { type FinishedLayer, isOpaque, writeFinished } from "./layer_record.ts";
 import type { LazyImages } from "./lazy_images.ts";
 import { removeTree } from "./remove_tree.ts";
+import { limitFolders } from "./size_limit.ts";
 
 /** Permission bits of a layer's root where nothing below says otherwise. */
 const ROOT_MODE = 0o755;
@@ -30,6 +31,13 @@ export async function openToNamespace(folder: string, idMaps: IdMaps): Promise<v
   await Deno.chmod(folder, REMAPPED_MODE);
 }
 
+/** How a layer is made. */
+export interface LayerMaking {
+  readonly idMaps?: IdMaps;
+  /** The most that may be written into it; 0: no limit. */
+  readonly limitBytes?: number;
+}
+
 /**
  * Makes an empty layer on `parent`, durably. On failure nothing of it is left.
  *
@@ -39,7 +47,7 @@ export async function makeLayer(
   home: HomePaths,
   id: string,
   parent: Layer | undefined,
-  idMaps: IdMaps = NO_ID_MAPS,
+  { idMaps = NO_ID_MAPS, limitBytes = 0 }: LayerMaking = {},
 ): Promise<void> {
   const staging = home.staging(id);
   const short = newShortName();
@@ -58,6 +66,7 @@ export async function makeLayer(
       const lower = [parent.short, ...(hidesBelow(parent) ? [] : parent.lower)];
       await writeDurably(staging.lower, formatLower(lower));
     }
+    if (limitBytes > 0) limitFolders([staging.diff, ...(parent === undefined ? [] : [staging.work])], limitBytes);
     await writeDurably(staging.link, short);
     await Deno.symlink(linkTarget(id), home.shortLink(short));
     await Promise.all([syncFolder(home.links), syncFolder(staging.root)]);

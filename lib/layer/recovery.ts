@@ -23,6 +23,7 @@ import { type HomePaths, idOfLinkTarget, linkTarget } from "./layer_paths.ts";
 import { isAtOrBelow, mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "./overlay_mount.ts";
 import { removeTree } from "./remove_tree.ts";
+import { liftLimit } from "./size_limit.ts";
 
 const log = logger("layer", "recovery");
 
@@ -58,8 +59,7 @@ function unmountStrays(home: HomePaths): void {
 
 async function emptyFolder(folder: string): Promise<void> {
   for (const entry of [...Deno.readDirSync(folder)]) {
-    const path = `${folder}/${entry.name}`;
-    await attempt("delete", path, () => removeTree(path));
+    await deleteLayer(`${folder}/${entry.name}`);
   }
 }
 
@@ -118,7 +118,12 @@ export async function discardLayer(home: HomePaths, id: string, short: string | 
   if (short !== undefined) await attempt("delete", short, () => removeTree(home.shortLink(short)));
   await syncFolder(home.home);
   // A rest is deleted at the next start; the layer itself is gone either way.
-  await attempt("delete", away, () => removeTree(away));
+  await deleteLayer(away);
+}
+
+async function deleteLayer(root: string): Promise<void> {
+  await attempt("lift the limit of", root, () => liftLimit(root));
+  await attempt("delete", root, () => removeTree(root));
 }
 
 function refuseForeignMounts(root: string): void {

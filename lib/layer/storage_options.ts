@@ -1,39 +1,45 @@
 /**
- * `docker create --storage-opt`: a limit for what one container may write, which needs quotas of the home's file system.
- *
- * There are none here yet. A limit is refused and never ignored: who asked for it relies on it.
+ * `docker create --storage-opt`: a limit for what one container may write.
  *
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
-import { backingFileSystem } from "./home_probe.ts";
 
-/** "10G", "512m", "1.5GiB", "1048576" (bytes), as Docker reads sizes. */
-const SIZE = /^\d+(?:\.\d+)?\s?(?:[kmgtp]i?b?|b)?$/i;
+/** "10G", "512m", "1.5GiB", "1048576" (bytes), as Docker reads sizes: K is 1024, with or without an i. */
+const SIZE = /^(\d+(?:\.\d+)?)\s?(?:([kmgtp])i?b?|b)?$/i;
+const UNITS = "kmgtp";
 
 /**
- * Refuses every option there is.
+ * The limit that the options of one layer set.
  *
- * @param options values by key; none is fine
- * @param id of the layer that is to be made
- * @throws {NydusGdError} "usage" for what no driver would take, "unsupported" for a limit
+ * @param options values by key
+ * @param what is to be done, for errors: "create layer x"
+ * @returns bytes, 0 for none whatever the default is; undefined: the default
+ * @throws {NydusGdError} "usage" for what no driver would take
  */
-export function refuseStorageOptions(options: Readonly<Record<string, string>>, id: string, home: string): void {
+export function sizeLimitOf(options: Readonly<Record<string, string>>, what: string): number | undefined {
+  let limit: number | undefined;
   for (const [key, value] of Object.entries(options)) {
-    const what = `Cannot create layer ${id}`;
     if (key.toLowerCase() !== "size") {
-      throw new NydusGdError("usage", `${what}: storage option "${key}" is unknown`, {
-        hint: "leave --storage-opt out",
+      throw new NydusGdError("usage", `Cannot ${what}: storage option "${key}" is unknown`, {
+        hint: "leave --storage-opt out, or give it a size",
       });
     }
-    if (!SIZE.test(value.trim())) {
-      throw new NydusGdError("usage", `${what}: size ${JSON.stringify(value)} is no size`, {
-        hint: "a size is a number with a unit, such as 10G",
-      });
-    }
-    const state = `--storage-opt size=${value} needs quotas, and there are none; home is on ${backingFileSystem(home)}`;
-    throw new NydusGdError("unsupported", `${what}: ${state}`, {
-      hint: "leave --storage-opt out; limit the file system of Docker's data-root instead",
-    });
+    limit = parseSize(value, what);
   }
+  return limit;
+}
+
+/**
+ * The bytes of a size as Docker writes it.
+ *
+ * @throws {NydusGdError} "usage"
+ */
+export function parseSize(text: string, what: string): number {
+  const [, count, unit = ""] = SIZE.exec(text.trim()) ?? [];
+  const bytes = Math.floor(Number(count) * 1024 ** (UNITS.indexOf(unit.toLowerCase()) + (unit === "" ? 0 : 1)));
+  if (Number.isSafeInteger(bytes)) return bytes;
+  throw new NydusGdError("usage", `Cannot ${what}: size ${JSON.stringify(text)} is no size`, {
+    hint: "a size is a number with a unit, such as 10G",
+  });
 }

@@ -12,7 +12,7 @@ import { KeyedMutex } from "../../lib/base/keyed_mutex.ts";
 import { logger } from "../../lib/base/log.ts";
 import { type IdMaps, NO_ID_MAPS } from "../../lib/layer/id_maps.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
-import { readInit, type StorageOptions } from "./init_options.ts";
+import { readInit, STORAGE_OPTIONS, type StorageOptions } from "./init_options.ts";
 import type { InitRequest } from "./protocol.ts";
 
 /** What a driver is made with. */
@@ -28,7 +28,7 @@ const RangeSchema = v.object({ containerId: id, hostId: id, size: id });
 
 const StateSchema = v.object({
   home: v.string(),
-  options: v.object({ "fs-driver": v.optional(v.string()), config: v.optional(v.string()) }),
+  options: v.object(v.entriesFromList(STORAGE_OPTIONS, v.optional(v.string()))),
   idMaps: v.optional(v.object({ uids: v.array(RangeSchema), gids: v.array(RangeSchema) }), NO_ID_MAPS),
 });
 

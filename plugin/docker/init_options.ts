@@ -9,7 +9,7 @@ import type { IdMaps, IdRange } from "../../lib/layer/id_maps.ts";
 import type { IdMap, InitRequest } from "./protocol.ts";
 
 /** Options of `dockerd --storage-opt nydus-gd.KEY=VALUE`. */
-export const STORAGE_OPTIONS = ["fs-driver", "config"] as const;
+export const STORAGE_OPTIONS = ["fs-driver", "config", "size"] as const;
 
 /** Values by key, as far as they were given. */
 export type StorageOptions = Partial<Record<typeof STORAGE_OPTIONS[number], string>>;
@@ -21,7 +21,7 @@ const ALL_IDS = 0xffff_ffff;
 /**
  * The options of an Init.
  *
- * @throws {NydusGdError} "usage" for a home or options that cannot be, "unsupported" for a size of containers
+ * @throws {NydusGdError} "usage" for a home or options that cannot be
  */
 export function readInit(request: InitRequest): { home: string; options: StorageOptions; idMaps: IdMaps } {
   const home = normalize(request.Home).replace(/\/+$/, "");
@@ -43,11 +43,6 @@ function split(option: string): [typeof STORAGE_OPTIONS[number], string] {
   const name = option.slice(0, equals < 0 ? option.length : equals).trim();
   const known = STORAGE_OPTIONS.find((key) => name.toLowerCase() === PREFIX + key);
   if (known !== undefined && equals >= 0) return [known, option.slice(equals + 1).trim()];
-  if (name.toLowerCase() === `${PREFIX}size`) {
-    throw new NydusGdError("unsupported", `Cannot start graph driver: storage option "${option}" needs quotas`, {
-      hint: "leave it out; limit the file system of Docker's data-root instead",
-    });
-  }
   const all = STORAGE_OPTIONS.map((key) => `${PREFIX}${key}=…`).join(", ");
   throw new NydusGdError("usage", `Cannot start graph driver: storage option "${option}" is unknown`, {
     hint: `storage-opts may be ${all}`,

@@ -4,11 +4,14 @@ import { readInit } from "./init_options.ts";
 const INIT = { Home: "/var/lib/docker/nydus-gd", Opts: [], UIDMaps: [], GIDMaps: [] };
 
 Deno.test("options are read by key", () => {
-  deepEqual(readInit({ ...INIT, Opts: ["nydus-gd.fs-driver=fuse", "NYDUS-GD.config=/etc/a=b.json"] }), {
-    home: INIT.Home,
-    options: { "fs-driver": "fuse", config: "/etc/a=b.json" },
-    idMaps: { uids: [], gids: [] },
-  });
+  deepEqual(
+    readInit({ ...INIT, Opts: ["nydus-gd.fs-driver=fuse", "NYDUS-GD.config=/etc/a=b.json", "nydus-gd.size=10G"] }),
+    {
+      home: INIT.Home,
+      options: { "fs-driver": "fuse", config: "/etc/a=b.json", size: "10G" },
+      idMaps: { uids: [], gids: [] },
+    },
+  );
 });
 
 Deno.test("an unknown option is refused by name, with those that there are", () => {
@@ -19,10 +22,6 @@ Deno.test("an unknown option is refused by name, with those that there are", () 
       hint: /nydus-gd\.fs-driver/,
     });
   }
-});
-
-Deno.test("a default size of containers is refused by name, not ignored", () => {
-  throws(() => readInit({ ...INIT, Opts: ["nydus-gd.size=10G"] }), { code: "unsupported", message: /needs quotas/ });
 });
 
 Deno.test("a home is an absolute path below the root, without detours", () => {

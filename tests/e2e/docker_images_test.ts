@@ -33,7 +33,7 @@ test("limits and imports work as on overlay2", async ({ stack, registry }) => {
   await stack.docker("pull", "--quiet", lazy);
   const run = (...args: string[]) => stack.docker("run", "--rm", ...NO_NETWORK, ...args);
   const limited = await stack.daemon.docker(["create", "--storage-opt", "size=1G", ...NO_NETWORK, lazy, "/bin/sh"]);
-  assert.match(limited.stderr, /needs quotas, and there are none/);
+  assert.match(limited.stderr, /a size needs project quotas/);
   const script = "rm -rf /lib; mkdir /lib; echo new > /lib/new; mv /bin /moved; /moved/busybox ln /lib/new /lib/same";
   await stack.docker("run", "--name", "opaque", ...NO_NETWORK, lazy, "/bin/sh", "-c", script);
   await stack.docker("commit", "opaque", "opaque");

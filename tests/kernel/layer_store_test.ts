@@ -245,9 +245,11 @@ test("a failed Create leaves nothing, and quotas are refused by name", async (ho
   await rejects(() => store.create("a", { parent: "a" }), { code: "not-found" });
   for (const size of ["1G", "1.5 GiB", "1048576"]) {
     const refused = store.createReadWrite("a", { storageOptions: { size } });
-    await rejects(refused, { code: "unsupported", message: /^Cannot create layer a: .* quotas.*; home is on \w+$/ });
+    const message = /^Cannot create layer a: a size needs project quotas, and \/\S+ is on \w+ without any$/;
+    await rejects(refused, { code: "unsupported", message });
+    await rejects(() => store.create("a", { storageOptions: { size } }), { code: "usage", message: /only containers/ });
   }
-  for (const size of ["", "-1G", "big", "1X", "1GG"]) {
+  for (const size of ["", "-1G", "big", "1X", "1GG", "9999999P"]) {
     const refused = store.createReadWrite("a", { storageOptions: { size } });
     await rejects(refused, { code: "usage", message: /is no size/ });
   }

@@ -5,7 +5,7 @@
  */
 import { Applier } from "../../lib/layer/applier.ts";
 import { Differ } from "../../lib/layer/differ.ts";
-import { LayerStore } from "../../lib/layer/layer_store.ts";
+import { LayerStore, type LayerStoreParts } from "../../lib/layer/layer_store.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { FolderImages } from "./folder_images.ts";
@@ -53,16 +53,16 @@ export class StoreHome implements AsyncDisposable {
   }
 
   /** Opens the home once more; nothing is closed. */
-  open(): Promise<LayerStore> {
+  open(parts: Partial<LayerStoreParts> = {}): Promise<LayerStore> {
     const { images: lazyImages, applier, differ } = this;
-    return LayerStore.open(this.path, { lazyImages, applier, differ });
+    return LayerStore.open(this.path, { lazyImages, applier, differ, ...parts });
   }
 
   /** As after a restart of the process. */
-  async reopen(): Promise<LayerStore> {
+  async reopen(parts: Partial<LayerStoreParts> = {}): Promise<LayerStore> {
     await this.#store?.close();
     this.#store = undefined;
-    return this.#store = await this.open();
+    return this.#store = await this.open(parts);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

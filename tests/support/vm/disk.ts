@@ -10,6 +10,8 @@ export interface DiskOptions {
   readonly sizeBytes: number;
   /** The file system that it gets, whose `mkfs` is installed here. */
   readonly fsType: string;
+  /** Further arguments of `mkfs`. */
+  readonly makeOptions?: readonly string[];
   /** Where a machine mounts it. */
   readonly mountPoint: string;
   /** As `mount -o` takes them. */
@@ -30,7 +32,8 @@ export interface Disk extends DiskOptions {
 export async function makeDisk(path: string, options: DiskOptions): Promise<Disk> {
   await Deno.writeFile(path, new Uint8Array());
   await Deno.truncate(path, options.sizeBytes);
-  const { success, stderr } = await new Deno.Command(`mkfs.${options.fsType}`, { args: ["-q", path] }).output();
+  const args = ["-q", ...options.makeOptions ?? [], path];
+  const { success, stderr } = await new Deno.Command(`mkfs.${options.fsType}`, { args }).output();
   if (success) return { ...options, path };
   const said = new TextDecoder().decode(stderr).trim();
   throw new NydusGdError("environment", `Cannot make a disk with ${options.fsType}: ${said}`);

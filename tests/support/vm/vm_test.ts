@@ -47,14 +47,20 @@ console.log(
 /** How a test starts machines: one after the other on the same disk, so that they are one machine that was restarted. */
 export type StartMachine = (options: Omit<MachineOptions, "kernel" | "disks">) => Promise<VirtualMachine>;
 
-/** A test with one disk, mounted on /data, that goes with it. */
-export function vmTest(name: string, fn: (start: StartMachine, t: Deno.TestContext) => Promise<void>): void {
+/** A test with one disk, mounted on /data, and those that it asks for, that go with it. */
+export function vmTest(
+  name: string,
+  fn: (start: StartMachine, t: Deno.TestContext) => Promise<void>,
+  furtherDisks: readonly DiskOptions[] = [],
+): void {
   Deno.test({
     name,
     ignore: missing !== undefined && Deno.env.get("CI") === undefined,
     fn: async (t) => {
       using temp = TempDir.make();
-      const disks = [await makeDisk(temp.join("disk"), DATA_DISK)];
+      const disks = await Promise.all(
+        [DATA_DISK, ...furtherDisks].map((disk, index) => makeDisk(temp.join(`disk-${index}`), disk)),
+      );
       await fn((options) => VirtualMachine.start({ ...options, kernel: KERNEL, disks }), t);
     },
   });

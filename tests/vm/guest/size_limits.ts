@@ -1,0 +1,128 @@
+/**
+ * Limits for what containers write, where the file system of TMPDIR keeps project quotas.
+ *
+ * @module
+ */
+import { deepEqual, equal, ok, rejects } from "node:assert/strict";
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { projectOf, projectQuota } from "../../../ffi/sys_quota.ts";
+import { statfs } from "../../../ffi/sys_statfs.ts";
+import { fsync, write } from "../../../ffi/unistd.ts";
+import { INSTALLED, withStack } from "../../support/docker_stack.ts";
+import { StoreHome } from "../../support/store_home.ts";
+
+const MIB = 2 ** 20;
+const LIMIT_BYTES = 16 * MIB;
+const MIXED_UP = 3 * MIB;
+
+/** Writes a file until there is no room for more, or `most` bytes; how many it could. */
+function fill(path: string, most: number): number {
+  using file = open(path, O.CREAT | O.WRONLY, 0o600);
+  const piece = new Uint8Array(MIB);
+  let written = 0;
+  try {
+    while (written < most) written += write(file, piece);
+    fsync(file);
+  } catch (error) {
+    if (!isErrno(error, "ENOSPC", "EDQUOT")) throw error;
+  }
+  return written;
+}
+
+/** The project of a layer's files. */
+function projectIn(home: StoreHome, id: string): number {
+  using folder = open(`${home.path}/${id}/diff`, O.RDONLY | O.DIRECTORY);
+  return projectOf(folder);
+}
+
+/** What a project of the home's file system is allowed, undefined for one without a limit or a file. */
+function limitOf(home: StoreHome, project: number): number | undefined {
+  using folder = open(home.path, O.RDONLY | O.DIRECTORY);
+  const quota = projectQuota(folder, project);
+  return quota === undefined || quota.hardLimitBytes === 0 ? undefined : quota.hardLimitBytes;
+}
+
+async function container(home: StoreHome, id: string, size?: string): Promise<string> {
+  const storageOptions = size === undefined ? {} : { size };
+  await home.store.createReadWrite(`${id}-init`, { parent: "image", storageOptions });
+  await home.store.createReadWrite(id, { parent: `${id}-init`, storageOptions });
+  return await home.store.get(id);
+}
+
+async function end(home: StoreHome, id: string): Promise<void> {
+  await home.store.put(id);
+  for (const layer of [id, `${id}-init`]) await home.store.remove(layer);
+}
+
+Deno.test("the layer of a container takes what its size allows and no more, another beside it what its own does", async () => {
+  await using home = await StoreHome.make();
+  await home.store.create("image");
+  const [small, large, free] = [
+    await container(home, "small", "16m"),
+    await container(home, "large", "32 MiB"),
+    await container(home, "free"),
+  ];
+  const within = (bytes: number, limit: number) =>
+    ok(bytes <= limit && bytes > limit - MIXED_UP, `${bytes} of ${limit}`);
+  within(fill(`${small}/file`, 64 * MIB), LIMIT_BYTES);
+  within(fill(`${large}/file`, 64 * MIB), 2 * LIMIT_BYTES);
+  equal(fill(`${free}/file`, 64 * MIB), 64 * MIB);
+  const { blocks, blockSize } = statfs(small);
+  equal(blocks * blockSize, LIMIT_BYTES, "df in the container shows its size");
+
+  Deno.removeSync(`${small}/file`);
+  Deno.mkdirSync(`${small}/folder`);
+  Deno.writeTextFileSync(`${small}/folder/moved`, "text");
+  Deno.renameSync(`${small}/folder`, `${small}/renamed`);
+  Deno.linkSync(`${small}/renamed/moved`, `${small}/link`);
+  within(fill(`${small}/renamed/file`, 64 * MIB), LIMIT_BYTES);
+  for (const id of ["small", "large", "free"]) await end(home, id);
+});
+
+Deno.test("the layer of a container that goes gives its project back, one that is half deleted at the next start", async () => {
+  await using home = await StoreHome.make();
+  await home.store.create("image");
+  for (const id of ["a", "b"]) await container(home, id, "16m");
+  const [first, second] = [projectIn(home, "a"), projectIn(home, "b")];
+  ok(first !== second && first !== 0 && second !== 0);
+  deepEqual([limitOf(home, first), limitOf(home, second)], [LIMIT_BYTES, LIMIT_BYTES]);
+  await end(home, "a");
+  deepEqual([limitOf(home, first), limitOf(home, second)], [undefined, LIMIT_BYTES]);
+  await home.store.put("b");
+  Deno.renameSync(`${home.path}/b`, `${home.path}/.removing/b`);
+  await home.reopen();
+  equal(limitOf(home, second), undefined);
+});
+
+Deno.test("the layer of a container without a size has the default, and a size of 0 is none", async () => {
+  await using home = await StoreHome.make();
+  await home.reopen({ limitBytes: LIMIT_BYTES });
+  await home.store.create("image");
+  await rejects(() => home.store.create("other", { storageOptions: { size: "1g" } }), { code: "usage" });
+  for (const id of ["plain", "free", "own"]) {
+    await container(home, id, { free: "0", own: "1m" }[id]);
+  }
+  const limits = ["image", "plain-init", "plain", "own"].map((id) => limitOf(home, projectIn(home, id)));
+  deepEqual(limits, [undefined, undefined, LIMIT_BYTES, MIB]);
+  equal(projectIn(home, "free"), 0);
+  for (const id of ["plain", "free", "own"]) await end(home, id);
+});
+
+Deno.test({
+  name: "docker run --storage-opt size limits what a container writes, and so does the driver's own option",
+  ignore: INSTALLED.missing !== undefined,
+  fn: () =>
+    withStack(async ({ stack, registry }) => {
+      const image = await registry.pushClassic("limited/busybox");
+      await stack.docker("pull", "--quiet", image);
+      const write = (...options: string[]) =>
+        stack.daemon.docker(["run", "--rm", "--network", "none", ...options, image, "/bin/busybox", "sh", "-c", FILL]);
+      const [limited, byDefault] = [await write("--storage-opt", "size=24m"), await write()];
+      for (const { stderr } of [limited, byDefault]) ok(/No space left|quota exceeded/i.test(stderr), stderr);
+      deepEqual([limited.stdout.trim(), byDefault.stdout.trim()], ["24576", "16384"]);
+    }, { flags: ["--storage-opt", "nydus-gd.size=16m"] }),
+});
+
+/** Fills the container, after it has printed how much there is, in KiB. */
+const FILL = "busybox df -k / | busybox awk 'END { print $2 }'; busybox dd if=/dev/zero of=/file bs=1M count=64";
