@@ -1,0 +1,38 @@
+/**
+ * The folders below the daemon's root.
+ *
+ * @module
+ */
+import { mountAt } from "../ffi/mountinfo.ts";
+import { STATE_FOLDERS } from "../lib/image/gc/state_left_overs.ts";
+
+/** Absolute paths, all of mode 0700. */
+export interface DaemonFolders {
+  readonly cache: string;
+  readonly state: string;
+  /** Choices of homes, see LazyImageStore. */
+  readonly homes: string;
+  /** What `nydus-gd pull` handed over. */
+  readonly pulled: string;
+  /** Mount point of the FUSE session. */
+  readonly images: string;
+  /** Mount points of EROFS images. */
+  readonly erofs: string;
+}
+
+/** Makes those that are missing. */
+export async function makeFolders(root: string): Promise<DaemonFolders> {
+  const folders = {
+    cache: `${root}/cache`,
+    state: `${root}/state`,
+    homes: `${root}/state/${STATE_FOLDERS.homes}`,
+    pulled: `${root}/state/${STATE_FOLDERS.pulled}`,
+    images: `${root}/images`,
+    erofs: `${root}/erofs`,
+  };
+  for (const folder of Object.values(folders)) {
+    // the mount of an earlier server answers nobody until it is taken over
+    if (mountAt(folder) === undefined) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  }
+  return folders;
+}

@@ -1,0 +1,184 @@
+/**
+ * What a daemon serves lazy images from: the rooms of the cache, the backends and the kernel's mounts, put together.
+ *
+ * ```
+ * PulledImages ─► keychain ─► backends ─► BlobCache ─┬─► LazyImageStore ─► ImageMounts   layers of Docker
+ *                                                    └─► OfferedImages                   nydusd's API
+ * ```
+ * The two at the right share what the kernel has: who takes over from an earlier daemon takes over both.
+ *
+ * @module
+ */
+import { type BackendDeps, openBackend } from "../lib/backend/open_backend.ts";
+import { fetchOptionsOf } from "../lib/backend/http/fetch_options.ts";
+import { HttpClient } from "../lib/backend/http/http_client.ts";
+import { certsDirs, Mirrors } from "../lib/backend/registry/certs_dir.ts";
+import { dockerConfigDir, DockerKeychain, firstOf } from "../lib/backend/registry/keychain.ts";
+import { logger } from "../lib/base/log.ts";
+import type { Settings } from "../lib/base/settings.ts";
+import { BlobCache } from "../lib/blob/blob_cache.ts";
+import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
+import { discardBlobs } from "../lib/image/gc/layer_blobs.ts";
+import { ImageNumbers } from "../lib/image/image_numbers.ts";
+import { homesOf } from "../lib/image/layer_homes.ts";
+import { LazyImageStore } from "../lib/image/lazy_image_store.ts";
+import { LearnedReads } from "../lib/image/learned_reads.ts";
+import { MountedImages } from "../lib/image/mounted_images.ts";
+import { OfferedImages } from "../lib/image/offered_images.ts";
+import { PulledImages } from "../lib/image/pulled_images.ts";
+import { ReadRecorder } from "../lib/image/read_recorder.ts";
+import { chooseDataPath, type DataPathChoice } from "../lib/mount/choose.ts";
+import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
+import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
+import { guardOf } from "../lib/mount/keeper/guard.ts";
+import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
+import type { DaemonFolders } from "./daemon_folders.ts";
+import type { StorageOptions } from "./docker/init_options.ts";
+import type { NydusdConfigInUse } from "./nydusd_config_in_use.ts";
+
+const log = logger("serve");
+
+/** What everything here is made from. */
+export interface DaemonImagesOptions {
+  readonly folders: DaemonFolders;
+  readonly settings: Settings;
+  readonly config: NydusdConfigInUse;
+  /** The data path that is wanted, or "auto". */
+  readonly fsDriver: string;
+}
+
+/** What more than one of the rooms uses. */
+interface Shared extends DaemonImagesOptions {
+  readonly pulled: PulledImages;
+  readonly deps: BackendDeps;
+  readonly cache: BlobCache;
+  readonly numbers: ImageNumbers;
+  readonly places: Omit<ImageMountsOptions, "dataPath">;
+}
+
+/** See the module. When it is disposed of, images in use are left to the keeper and the next daemon. */
+export class DaemonImages implements AsyncDisposable {
+  private constructor(
+    private readonly parts: AsyncDisposableStack,
+    private readonly shared: Shared,
+    readonly store: LazyImageStore,
+    readonly offered: OfferedImages,
+  ) {}
+
+  /** Opens everything; nothing is mounted, and nothing is taken over yet. */
+  static async open(options: DaemonImagesOptions): Promise<DaemonImages> {
+    await using parts = new AsyncDisposableStack();
+    const shared = await share(parts, options);
+    await clearProbes(shared.places.stateDir, shared.places.cacheDir);
+    const offered = parts.use(
+      await openOffered(shared, async () => {
+        await store.resume();
+        return await store.serving();
+      }),
+    );
+    const store: LazyImageStore = parts.adopt(await makeStore(shared, offered), (store) => store.handOver());
+    return new DaemonImages(parts.move(), shared, store, offered);
+  }
+
+  get cache(): BlobCache {
+    return this.shared.cache;
+  }
+
+  get pulled(): PulledImages {
+    return this.shared.pulled;
+  }
+
+  /** Does as Docker's storage options say, and takes over what an earlier daemon mounted. */
+  async configure(options: StorageOptions): Promise<void> {
+    const { settings, config, cache } = this.shared;
+    const wanted = options["fs-driver"];
+    if (wanted !== undefined) this.store.useDataPath(await dataPathOf(this.shared, wanted));
+    await config.use(options.config);
+    cache.tune(fetchTuning(settings, config.current));
+    await this.store.resume();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.parts.disposeAsync();
+  }
+}
+
+async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions): Promise<Shared> {
+  const { folders, settings, config } = options;
+  const pulled = await PulledImages.open(folders.pulled);
+  const ofDocker = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
+  const deps = {
+    http: parts.use(new HttpClient(fetchOptionsOf(settings.fetch))),
+    keychain: firstOf(ofDocker, pulled.keychain),
+    mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)),
+  };
+  const cacheDir = settings.cache.dir ?? config.atStart?.cache.workDir ?? folders.cache;
+  const cache = parts.use(BlobCache.open(cacheDir, cacheOptions(settings, config.atStart)));
+  const places = {
+    mountpoint: folders.images,
+    erofsDir: folders.erofs,
+    stateDir: folders.state,
+    workers: settings.mount.workers,
+    deadlineMs: settings.fetch.deadlineMs,
+    cacheMount: cache.ownMount,
+    cacheDir: cache.stats().dir,
+    minFree: settings.cache.minFree,
+  };
+  const numbers = await ImageNumbers.open(`${folders.state}/image-numbers.json`);
+  return { ...options, pulled, deps, cache, numbers, places };
+}
+
+/** @param serving resumes what an earlier daemon mounted, then gives what serves by the kernel's cache */
+async function openOffered(
+  { folders, settings, deps, cache, numbers }: Shared,
+  serving: Parameters<typeof OfferedImages.open>[0]["serving"],
+): Promise<OfferedImages> {
+  return await OfferedImages.open({
+    path: `${folders.state}/offered-images.json`,
+    cache,
+    numbers,
+    backendOf: ({ backend }) => openBackend(backend, deps),
+    prefetch: (config) => prefetchScope(settings, config),
+    minFree: settings.cache.minFree,
+    serving,
+  });
+}
+
+async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyImageStore> {
+  const { folders, settings, config, fsDriver, pulled, deps, cache, numbers, places } = shared;
+  const { trustedOrigins, deadlineMs } = settings.fetch;
+  const learned = settings.prefetch.learned ? await LearnedReads.open(`${folders.state}/learned`) : undefined;
+  const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
+  return new LazyImageStore({
+    stateDir: folders.homes,
+    cache,
+    numbers,
+    record: await MountedImages.open(`${folders.state}/mounted-images.json`),
+    kernelImages: new KernelImages(folders.state),
+    recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
+    startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
+    takeOverMounts: async (dataPath, opened) => {
+      const taken = await ImageMounts.takeOver({ ...places, dataPath, offered: () => offered.again() }, opened);
+      if (taken === undefined) await ImageMounts.abandon(places);
+      await offered.forgetBefore();
+      return taken;
+    },
+    deadlineMs,
+    candidates: (layer) => homesOf(layer, { config: config.current, trustedOrigins, deps, pulled }),
+    onForgotten: async (layer) => {
+      await pulled.forget(layer.diffId);
+      await discardBlobs(layer, cache);
+    },
+    dataPath: await dataPathOf(shared, fsDriver),
+    minFree: settings.cache.minFree,
+    prefetch: () => prefetchScope(settings, config.current),
+    validate: () => config.current?.rafs.validate ?? false,
+  });
+}
+
+/** Chooses, and warns of what somebody who named it should know. */
+async function dataPathOf({ places, config }: Shared, wanted: string): Promise<DataPathChoice> {
+  const dataPath = await chooseDataPath(wanted, places, guardOf(), config.current?.cache.type === "fscache");
+  if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
+  return dataPath;
+}
