@@ -1,6 +1,6 @@
 /**
- * What a test run leaves behind: mounts, processes, loop devices, and files at the places where an installed nydus-gd
- * keeps its own.
+ * What a test run leaves behind: mounts, processes, loop devices, and files at the places where an installed nydus-gd,
+ * or a dockerd, keeps its own.
  *
  * In the namespaces that scripts/test.sh makes, every mount and process is the run's. Without them those of others are
  * seen too; only processes below this one are counted then, and mounts below the scratch folder. Loop devices belong to
@@ -13,7 +13,9 @@ import { ignore } from "../lib/base/errors.ts";
 
 /** Where nothing may appear, as tests have folders of their own. */
 const PLACES = [
+  "/etc/docker/key.json",
   "/etc/nydus-gd",
+  "/opt/containerd",
   "/run/docker/plugins/nydus-gd.sock",
   "/run/nydus-gd",
   "/var/cache/nydus-gd",

@@ -4,7 +4,9 @@
  *
  * Every process of the sandbox is a descendant of its process 1. When that one is killed, for whatever reason, the
  * kernel kills the rest and drops every mount that was made inside. `/run` inside is an empty tmpfs, so a dockerd of
- * the host and its plugins are neither seen nor disturbed; everything else of the file system is shared.
+ * the host and its plugins are neither seen nor disturbed. What dockerd and its containerd write outside of the folders
+ * that they are given, a key in `/etc/docker` and empty folders in `/opt`, goes with the sandbox as well. Everything else
+ * of the file system is shared.
  *
  * Needs root and util-linux (unshare, nsenter), which every Debian has.
  *
@@ -13,11 +15,17 @@
 import { NydusGdError } from "../base/errors.ts";
 
 /**
- * What process 1 of the sandbox does: hide /run, say so, then reap orphans until its standard input ends, which it does
- * with this process.
+ * What process 1 of the sandbox does: hide /run and /etc/docker, take what is written to /opt, say so, then reap orphans
+ * until its standard input ends, which it does with this process. Where overlays are stacked too deep already, /opt is
+ * shared.
  */
 const INIT = `
-mount -t tmpfs -o mode=0755 tmpfs /run && mkdir -p /run/docker/plugins /run/lock && echo ready
+set -e
+mount -t tmpfs -o mode=0755 tmpfs /run
+mkdir -p /run/docker/plugins /run/lock /run/opt/upper /run/opt/work
+[ ! -d /etc/docker ] || mount -t tmpfs -o mode=0755 tmpfs /etc/docker
+mount -t overlay -o lowerdir=/opt,upperdir=/run/opt/upper,workdir=/run/opt/work overlay /opt 2>/dev/null || true
+echo ready
 cat >/dev/null
 `;
 

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { geteuid } from "../../ffi/unistd.ts";
 import { kill, Sandbox } from "../../lib/demo/sandbox.ts";
 import { TempDir } from "../support/temp_dir.ts";
@@ -81,6 +82,14 @@ sandboxTest("/run inside is empty, so that no daemon of the host is met", async 
   await using sandbox = await Sandbox.start();
   const listing = sandbox.spawn("find", ["/run", "-type", "s"], { stdout: "piped" });
   assert.equal(new TextDecoder().decode((await listing.output()).stdout), "");
+});
+
+sandboxTest("what dockerd writes beside its folders goes with the sandbox", async () => {
+  await using sandbox = await Sandbox.start();
+  const name = `nydus-gd-test-${Deno.pid}`;
+  const places = ["/etc/docker", "/opt"].filter((place) => existsSync(place)).map((place) => `${place}/${name}`);
+  assert.ok((await sandbox.spawn("mkdir", places).status).success);
+  for (const place of places) assert.ok(!existsSync(place), place);
 });
 
 sandboxTest("a signal reaches the program that runs inside", async () => {
