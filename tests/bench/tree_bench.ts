@@ -4,9 +4,10 @@
  * @module
  */
 import { walk } from "./walk.ts";
+import { REPOSITORY } from "../support/repository.ts";
 import { output } from "./programs.ts";
 
-const SOURCE = decodeURIComponent(new URL("tree_bench.c", import.meta.url).pathname);
+const SOURCE = `${REPOSITORY}/tests/bench/tree_bench.c`;
 
 /** Files up to this size are small, from the other on large. */
 const SMALL_BYTES = 64 * 1024;

@@ -8,7 +8,8 @@ import { O, open } from "../../ffi/fcntl.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { chooseDataPath } from "../../lib/mount/choose.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { contradictoryBootstrap } from "../support/contradictory_image.ts";
+import { bootstrapWithHole, contradictoryBootstrap } from "../support/contradictory_image.ts";
+import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { TestMounts } from "../support/mounts_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
@@ -28,21 +29,35 @@ fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and says
   );
 });
 
-for (const fsDriver of ["erofs-fanotify", "erofs-fuse"] as const) {
-  fuseTest(`an image that EROFS cannot have is served by fuse, and says why (${fsDriver})`, async () => {
+const UNFIT = [
+  ["two places for one chunk", contradictoryBootstrap, /Cannot read chunk 5 of blob 0/],
+  ["a hole", bootstrapWithHole, /^Cannot write RAFS v6 chunk index: /],
+] as const;
+
+for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "fuse")) {
+  fuseTest(`an image that EROFS cannot have is served by fuse, and says why (${fsDriver})`, async (t) => {
     await using _quiet = await quietLogs();
     await using kit = await TestMounts.start(fsDriver, false);
-    const bytes = contradictoryBootstrap();
-    await Deno.writeFile(kit.temp.join("image.boot"), bytes);
-    using file = open(kit.temp.join("image.boot"), O.RDONLY);
-    using mapping = Mapping.ofFile(file, bytes.length);
-    const { address, length } = mapping;
-    const image = { name: "image", bootstrap: { address, length }, tree: openBootstrap(mapping.bytes), blobs: [] };
-    const mount = await kit.mounts.add(image, 1);
-    assert.equal(mount.fsDriver, "fuse");
-    assert.match(mount.refusal ?? "", /Cannot read chunk 5 of blob 0/);
-    assert.deepEqual((await Array.fromAsync(Deno.readDir(mount.path))).map(({ name }) => name).sort(), ["a", "b"]);
-    await mount[Symbol.asyncDispose]();
-    await mount.released;
+    for (const [index, [what, makeBootstrap, reason]] of UNFIT.entries()) {
+      await t.step(what, async () => {
+        const bytes = makeBootstrap(), path = kit.temp.join(`${index}.boot`);
+        await Deno.writeFile(path, bytes);
+        using file = open(path, O.RDONLY);
+        using mapping = Mapping.ofFile(file, bytes.length);
+        const { address, length } = mapping;
+        const image = {
+          name: `image-${index}`,
+          bootstrap: { address, length },
+          tree: openBootstrap(mapping.bytes),
+          blobs: [],
+        };
+        const mount = await kit.mounts.add(image, index + 1);
+        assert.equal(mount.fsDriver, "fuse");
+        assert.match(mount.refusal ?? "", reason);
+        assert.deepEqual((await Array.fromAsync(Deno.readDir(mount.path))).map(({ name }) => name).sort(), ["a", "b"]);
+        await mount[Symbol.asyncDispose]();
+        await mount.released;
+      });
+    }
   });
 }

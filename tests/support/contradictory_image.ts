@@ -1,9 +1,10 @@
 /**
- * A v6 bootstrap whose files say two things of one chunk, which EROFS cannot tell: each read of it by itself is harmless.
+ * v6 bootstraps that EROFS cannot have: each read of them by ourselves is harmless.
  *
  * @module
  */
 import { BLOB_FEATURE } from "../../lib/rafs/flags.ts";
+import { CHUNK_INDEX } from "../../lib/rafs/v6/layout.ts";
 import { BootstrapWriter } from "../../lib/rafs/v6/writer.ts";
 
 const OWNER = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
@@ -11,10 +12,28 @@ const CHUNK = 4096;
 
 /** With the files `a` and `b`, both of chunk 5, at two places. */
 export function contradictoryBootstrap(): Uint8Array<ArrayBuffer> {
+  return bootstrapOf([["a", 5, 0], ["b", 5, CHUNK]]);
+}
+
+/** With the files `a` and `b`; the chunk of `b` is a hole to the kernel: EROFS_NULL_ADDR. */
+export function bootstrapWithHole(): Uint8Array<ArrayBuffer> {
+  const marker = 0x00ab_cdef;
+  const bytes = bootstrapOf([["a", 0, 0], ["b", 1, marker * CHUNK]]);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += CHUNK_INDEX.SIZE) {
+    if (view.getUint32(at + CHUNK_INDEX.block, true) === marker) view.setUint32(at + CHUNK_INDEX.block, ~0, true);
+  }
+  return bytes;
+}
+
+/** Files of one chunk, each at an offset of the blob's address space. */
+function bootstrapOf(
+  files: readonly (readonly [name: string, chunkIndex: number, uncompressedOffset: number])[],
+): Uint8Array<ArrayBuffer> {
   const writer = new BootstrapWriter({ chunkSize: CHUNK, compressor: "none", digester: "sha256" });
   const root = writer.addInode({ ...OWNER, mode: 0o040755 });
-  for (const [name, uncompressedOffset] of [["a", 0], ["b", CHUNK]] as const) {
-    const chunks = [{ blobIndex: 0, chunkIndex: 5, uncompressedOffset }];
+  for (const [name, chunkIndex, uncompressedOffset] of files) {
+    const chunks = [{ blobIndex: 0, chunkIndex, uncompressedOffset }];
     writer.addEntry(
       root,
       new TextEncoder().encode(name),
