@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
-import { decodeMessage } from "./cachefiles.ts";
+import { TempDir } from "../tests/support/temp_dir.ts";
+import { answerOpen, CACHE_BLOCK, command, decodeMessage, refuseOpen, restore, writeObject } from "./cachefiles.ts";
+import { O, open } from "./fcntl.ts";
+import { Mapping } from "./sys_mman.ts";
 
 Deno.test("OPEN of enum cachefiles_opcode names volume, cookie and descriptor", () => {
   const message = goldenBytes(`
@@ -53,4 +56,35 @@ Deno.test("a message that is cut, or of another kind, is refused", () => {
     09 00 00 00 00 00 00 00
   `);
   assert.throws(() => decodeMessage(lying), /32 of 65315 bytes/);
+});
+
+Deno.test("what the kernel is told is the text that its daemon.c and ondemand.c parse", () => {
+  using temp = TempDir.make();
+  const path = temp.join("device");
+  const cases: [tell: (device: number) => unknown, text: string][] = [
+    [(device) => command(device, "dir", "/var/cache/x"), "dir /var/cache/x"],
+    [(device) => command(device, "brun", "10%"), "brun 10%"],
+    [(device) => command(device, "bind", "ondemand"), "bind ondemand"],
+    [(device) => answerOpen(device, 7, 8192), "copen 7,8192"],
+    [(device) => answerOpen(device, 2 ** 32 - 1, 2 ** 53 - 4096), "copen 4294967295,9007199254736896"],
+    [(device) => refuseOpen(device, 7), "copen 7,-2"],
+    [(device) => restore(device), "restore"],
+    [(device) => command(device, "cull", "D1,2,file"), "cull D1,2,file"],
+  ];
+  for (const [tell, text] of cases) {
+    using device = open(path, O.WRONLY | O.CREAT | O.TRUNC);
+    tell(device.raw);
+    assert.equal(Deno.readTextFileSync(path), text);
+  }
+});
+
+Deno.test("an object is written past the page cache, whole blocks of memory at a page", async () => {
+  using temp = TempDir.make();
+  using object = open(temp.join("object"), O.RDWR | O.CREAT | O.DIRECT);
+  using memory = Mapping.anonymous(2 * CACHE_BLOCK);
+  memory.bytes.fill(1, 0, CACHE_BLOCK + 100);
+  await writeObject(object, memory, 2 * CACHE_BLOCK, CACHE_BLOCK);
+  const written = Deno.readFileSync(temp.join("object"));
+  assert.deepEqual(written, new Uint8Array([...new Uint8Array(CACHE_BLOCK), ...memory.bytes]));
+  await assert.rejects(writeObject(object, memory, 100, 0), /EINVAL/, "the kernel would call the block cached");
 });

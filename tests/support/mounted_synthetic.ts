@@ -7,7 +7,7 @@ import type { FsDriver } from "../../lib/mount/choose.ts";
 import type { ImageMount } from "../../lib/mount/image_mount.ts";
 import type { Probe } from "./fs_probe.ts";
 import { MountableSynthetic, patternByte } from "./mountable_synthetic.ts";
-import { TestMounts } from "./mounts_kit.ts";
+import { TestMounts, type TestMountsOptions } from "./mounts_kit.ts";
 
 /** Size of the file's chunks, and how many there are. */
 export const CHUNK = 64 << 10;
@@ -47,12 +47,9 @@ export class SyntheticFile implements Disposable {
 }
 
 /** How it is made. */
-export interface MountedSyntheticOptions {
+export interface MountedSyntheticOptions extends TestMountsOptions {
   /** See {@link SyntheticFile}. */
   readonly packed?: boolean;
-  /** See {@link TestMounts.start}. */
-  readonly deadlineMs?: number;
-  readonly parent?: string;
 }
 
 /** See the module. */
@@ -65,9 +62,9 @@ export class MountedSynthetic implements AsyncDisposable {
 
   static async make(
     fsDriver: FsDriver,
-    { packed = false, deadlineMs, parent }: MountedSyntheticOptions = {},
+    { packed = false, ...options }: MountedSyntheticOptions = {},
   ): Promise<MountedSynthetic> {
-    const kit = await TestMounts.start(fsDriver, true, deadlineMs, parent);
+    const kit = await TestMounts.start(fsDriver, true, options);
     const synthetic = new SyntheticFile(kit.temp.path, packed);
     return new MountedSynthetic(kit, synthetic, await kit.mounts.add(synthetic.image.image, 1));
   }

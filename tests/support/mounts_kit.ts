@@ -6,6 +6,7 @@
 import { AT } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
 import { OPEN_TREE, openTree } from "../../ffi/mount_api.ts";
+import type { SizeLimit } from "../../lib/base/setting_values.ts";
 import { chooseDataPath, type DataPathChoice, type FsDriver } from "../../lib/mount/choose.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { TESTED_DATA_PATHS } from "./data_paths.ts";
@@ -36,6 +37,16 @@ export function dataPathTest(
   }
 }
 
+/** How {@link TestMounts} are set up. */
+export interface TestMountsOptions {
+  /** Folder to make theirs in; default: that for temporary files. */
+  readonly parent?: string;
+  /** Default: a minute. */
+  readonly deadlineMs?: number;
+  /** As ImageMounts have it. */
+  readonly minFree?: SizeLimit;
+}
+
 /** Images in a folder of their own, by one data path, which go with it. */
 export class TestMounts implements AsyncDisposable {
   private constructor(
@@ -45,12 +56,10 @@ export class TestMounts implements AsyncDisposable {
     private readonly cacheMount: Fd,
   ) {}
 
-  /** @param parent folder to make it in; default: that for temporary files */
   static async start(
     fsDriver: FsDriver,
     strict: boolean,
-    deadlineMs = 60_000,
-    parent?: string,
+    { parent, deadlineMs = 60_000, minFree }: TestMountsOptions = {},
   ): Promise<TestMounts> {
     const temp = TempDir.make(parent);
     try {
@@ -60,7 +69,8 @@ export class TestMounts implements AsyncDisposable {
       const places = { mountpoint: temp.join("mnt"), stateDir, erofsDir: temp.join("erofs") };
       // files of a test are opened before they are watched: which mount of it is passed over makes no difference
       const cacheMount = openTree(AT.FDCWD, cacheDir, OPEN_TREE.CLONE);
-      const mounts = await ImageMounts.start({ ...places, cacheMount, cacheDir, dataPath, workers: 2, deadlineMs });
+      const limits = { deadlineMs, ...(minFree === undefined ? {} : { minFree }) };
+      const mounts = await ImageMounts.start({ ...places, cacheMount, cacheDir, dataPath, workers: 2, ...limits });
       return new TestMounts(temp, dataPath, mounts, cacheMount);
     } catch (error) {
       temp[Symbol.dispose]();

@@ -17,6 +17,8 @@ const FIXTURES = IS_THOROUGH
   : ["v5-layers-merged", "v6-inline", "v6-zran", "v6-tarfs", "v6-zstd-encrypt-batch"];
 
 const files: GuestTests[] = [
+  { file: "tests/vm/guest/fscache_choice.ts" },
+  { file: "tests/kernel/auto_data_path_test.ts", filter: "an image that EROFS cannot have" },
   { file: "tests/kernel/images_test.ts", filter: "every image shows" },
   { file: "tests/vm/guest/fscache_faults.ts" },
 ];

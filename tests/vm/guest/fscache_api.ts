@@ -1,9 +1,10 @@
 /**
- * nydusd's API: an image is put, mounted by mount(8), and goes on over a kill of the daemon.
+ * nydusd's API: an image is put, fetched ahead, mounted by mount(8), and goes on over a kill of the daemon without its home.
  *
  * @module
  */
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { askOverUnix } from "../../../lib/base/unix_http.ts";
 import { buildFrom } from "../../support/built_rafs.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
@@ -16,6 +17,8 @@ import { runProgram } from "./run_program.ts";
 const FILE_BYTES = 256 << 10;
 const CHUNK = 64 << 10;
 const ANSWER_MS = 120_000;
+/** How often the log is looked at. */
+const POLL_MS = 100;
 
 fuseTest("an image that was put is mounted by hand, over a kill of the daemon, until it is deleted", async () => {
   using temp = TempDir.make();
@@ -26,15 +29,20 @@ fuseTest("an image that was put is mounted by hand, over a kill of the daemon, u
   Deno.writeFileSync(temp.join(`blobs/${image.blobId}`), image.blob);
   Deno.writeFileSync(temp.join("image.boot"), image.bytes);
   const apisock = temp.join("api.sock"), mnt = temp.join("mnt"), options = "domain_id=shared,fsid=app";
-  const ask = async (method: "PUT" | "DELETE", query: string, body?: unknown) => {
+  const ask = async (method: "PUT" | "GET" | "DELETE", query: string, body?: unknown) => {
     const request = { method, path: `/api/v2/blobs${query}`, body };
     const { status, text } = await askOverUnix(apisock, request, AbortSignal.timeout(ANSWER_MS));
-    assert.equal(status, 204, text);
+    assert.equal(status, method === "GET" ? 200 : 204, text);
+    return text;
   };
+  const logPath = temp.join("serve.log");
   await using driver = await GraphDriverProcess.start(temp.path, {
     args: ["--apisock", apisock, "--fs-driver", "fuse"],
+    env: { NYDUS_GD_PREFETCH_ENABLED: "true" },
+    logLevel: "info",
+    logPath,
   });
-  await ask("PUT", "", {
+  const entry = {
     type: "bootstrap",
     id: "app",
     domain_id: "shared",
@@ -45,7 +53,12 @@ fuseTest("an image that was put is mounted by hand, over a kill of the daemon, u
       cache_config: { work_dir: temp.join("unused") },
       metadata_path: temp.join("image.boot"),
     },
-  });
+    fs_prefetch: { enable: true, prefetch_all: true },
+  };
+  await ask("PUT", "", entry);
+  assert.deepEqual(JSON.parse(await ask("GET", "?domain_id=shared")), { blobs: [entry] });
+  while (!(await Deno.readTextFile(logPath)).includes('"image prefetched"')) await delay(POLL_MS);
+  await Deno.remove(temp.join("blobs"), { recursive: true });
   await runProgram("mount", "-t", "erofs", "none", "-o", options, mnt);
   try {
     assert.deepEqual(await runProgram("cat", `${mnt}/0`), files[0]);
@@ -57,5 +70,6 @@ fuseTest("an image that was put is mounted by hand, over a kill of the daemon, u
     await runProgram("umount", mnt);
   }
   await ask("DELETE", "?domain_id=shared&blob_id=app");
+  assert.deepEqual(JSON.parse(await ask("GET", "?domain_id=shared")), { blobs: [] });
   await assert.rejects(runProgram("mount", "-t", "erofs", "none", "-o", options, mnt));
 });

@@ -4,6 +4,8 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mountAt } from "../../../ffi/mountinfo.ts";
 import { fuseTest, mountsBelow } from "../../support/fuse_mount_kit.ts";
 import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
 import { Place } from "./fscache_place.ts";
@@ -51,6 +53,17 @@ fuseTest("the kernel's own cache", async (t) => {
       assert.equal(place.asked, asked);
     });
   }
+
+  await t.step("an image goes by the digest of what was made of it", async () => {
+    await using image = place.image();
+    const path = await image.mount(), dir = temp.join("state/fscache");
+    const [{ name = "" } = {}, ...others] = [...Deno.readDirSync(dir)];
+    assert.deepEqual(others, []);
+    const digest = createHash("sha256").update(await Deno.readFile(`${dir}/${name}`)).digest("hex");
+    assert.equal(name, digest);
+    const options = mountAt(path.slice(0, path.lastIndexOf("/")))?.superOptions ?? "";
+    if (options.includes("fsid=")) assert.match(options, new RegExp(`domain_id=nydus-gd.*fsid=${digest}`)); // not all tell
+  });
 
   await t.step("images that share a blob share what is cached of it, whichever is unmounted", async () => {
     await using image = place.image();

@@ -9,7 +9,7 @@ import type { ImageMount } from "../../../lib/mount/image_mount.ts";
 import { Prober } from "../../support/fs_probe.ts";
 import type { MountableSynthetic } from "../../support/mountable_synthetic.ts";
 import { CHUNKS, readOf, SyntheticFile } from "../../support/mounted_synthetic.ts";
-import { TestMounts } from "../../support/mounts_kit.ts";
+import { TestMounts, type TestMountsOptions } from "../../support/mounts_kit.ts";
 
 const FS_DRIVER = "erofs-fscache";
 /** How long reads may take, all of one call. */
@@ -25,9 +25,8 @@ export class Place implements AsyncDisposable {
 
   private constructor(readonly kit: TestMounts) {}
 
-  /** @param options as for {@link TestMounts.start} */
-  static async make({ deadlineMs = 60_000, parent }: { deadlineMs?: number; parent?: string } = {}): Promise<Place> {
-    return new Place(await TestMounts.start(FS_DRIVER, true, deadlineMs, parent));
+  static async make(options: TestMountsOptions = {}): Promise<Place> {
+    return new Place(await TestMounts.start(FS_DRIVER, true, options));
   }
 
   /** An image of one file that no other image shares anything with, not mounted yet. Dispose it after its mounts. */

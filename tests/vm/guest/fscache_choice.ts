@@ -1,0 +1,36 @@
+/**
+ * What "auto" and `nydus-gd doctor` say of the kernel's own cache, where there is one.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { kernelChecks } from "../../../lib/doctor/kernel_checks.ts";
+import { chooseDataPath } from "../../../lib/mount/choose.ts";
+import { results, subjectIn } from "../../support/doctor_subject.ts";
+import { fuseTest } from "../../support/fuse_mount_kit.ts";
+import { TempDir } from "../../support/temp_dir.ts";
+
+const KEPT = { isStrong: true, what: "somebody keeps descriptors" } as const;
+/** `restore` of cachefiles is of 6.8. EROFS on files is of 6.12, fanotify before reads of 6.14. */
+const IS_OLD = Deno.osRelease().startsWith("6.1.");
+
+fuseTest(
+  "auto takes the kernel's own cache where fanotify cannot be had and it is asked for, and doctor tells",
+  async () => {
+    using temp = TempDir.make();
+    const folders = { stateDir: temp.path, cacheDir: temp.path };
+    const { fsDriver, reason } = await chooseDataPath("auto", folders, KEPT);
+    assert.equal(fsDriver, IS_OLD ? "fuse" : "erofs-fuse");
+    assert.match(reason, /^no erofs-fanotify: /);
+    const preferred = await chooseDataPath("auto", folders, KEPT, true);
+    assert.equal(preferred.fsDriver, IS_OLD ? "fuse" : "erofs-fscache");
+    assert.match(preferred.reason, IS_OLD ? /^no erofs-fscache: .*6\.8/ : /cache\.type fscache/);
+    const named = await chooseDataPath("erofs-fscache", folders, KEPT);
+    assert.deepEqual([named.fsDriver, named.warning !== undefined], ["erofs-fscache", IS_OLD]);
+    const check = (await results(kernelChecks(await subjectIn(temp)))).get("EROFS over fscache");
+    assert.deepEqual([check?.verdict, /can be mounted, and asks for data/.test(check?.seen ?? "")], [
+      IS_OLD ? "warn" : "ok",
+      true,
+    ]);
+  },
+);
