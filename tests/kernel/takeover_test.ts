@@ -2,10 +2,14 @@
  * Servers and keepers that end one after the other; tests/stress/takeover_test.ts kills at random.
  */
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
+import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { daemonChecks } from "../../lib/doctor/daemon_checks.ts";
+import { Subject } from "../../lib/doctor/subject.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
+import { results } from "../support/doctor_subject.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -93,9 +97,12 @@ async function bothDie(container: LazyContainer): Promise<void> {
   Deno.kill(container.keeperPid, "SIGKILL");
   await container.driver.restart();
   equal((await readers.stop()).wrong, 0);
-  match((await warningsOf(container)).join(), /1 mounted layer lost its image/);
+  const lost = /1 mounted layer lost its image/;
+  match((await warningsOf(container)).join(), lost);
+  match(await healthOf(container), lost);
   await startAnew(container);
   deepEqual(await warningsOf(container), []);
+  equal(await healthOf(container), "well");
   await using again = await container.read(1);
   const { wrong, errors } = await again.stop();
   deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
@@ -126,6 +133,21 @@ fuseTest(
 async function startAnew({ driver }: LazyContainer): Promise<void> {
   await driver.call("GraphDriver.Put", { ID: "box" });
   await driver.call("GraphDriver.Get", { ID: "box" });
+}
+
+/** What `nydus-gd doctor` says of the daemon, by its status. */
+async function healthOf({ adminSocket, stateDir }: LazyContainer): Promise<string> {
+  const nowhere = { path: "/nonexistent", explicit: false };
+  const subject = await Subject.take({
+    root: dirname(stateDir),
+    config: nowhere,
+    settings: nowhere,
+    socket: nowhere.path,
+    adminSocket,
+    dockerHost: `unix://${nowhere.path}`,
+  });
+  const health = await results(daemonChecks(subject).filter(({ name }) => name === "health"));
+  return health.get("health")?.seen ?? "";
 }
 
 async function warningsOf({ driver }: LazyContainer): Promise<string[]> {
