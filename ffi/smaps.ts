@@ -81,19 +81,18 @@ export class ProgramPages {
    * Takes the pages out of this process; the kernel has them in its cache on, and whoever touches one gets it from
    * there. Most were needed by the start alone.
    *
-   * @returns bytes
+   * @param keptBytes not more than so many stay as they are
+   * @returns bytes that were dropped
    */
-  drop(): number {
-    let dropped = 0;
+  drop(keptBytes = 0): number {
     // one with a page that is not the file's is passed over: relocated, or a debugger's
     const areas = ownAreas().filter(({ start, length, anonymousBytes }) =>
       anonymousBytes === 0 && this.#lengths.get(start) === length
     ).toArray();
-    for (const { start, length, residentBytes } of areas) {
-      adviseMemory(start, length, MADV.DONTNEED);
-      dropped += residentBytes;
-    }
-    return dropped;
+    const bytes = areas.reduce((sum, { residentBytes }) => sum + residentBytes, 0);
+    if (bytes <= keptBytes) return 0;
+    for (const { start, length } of areas) adviseMemory(start, length, MADV.DONTNEED);
+    return bytes;
   }
 }
 

@@ -7,6 +7,9 @@
  * | free memory of the C library       | it lies between small pieces that are in use                       |
  * | pages of program and libraries     | the start touched them; they stay in the kernel's cache             |
  *
+ * Of the program about as much stays as serving takes ({@link WORKING_BYTES}): a page that no process has any more may
+ * leave the kernel's cache as well, and whoever asks next waits until the disk has given it, and its neighbours, again.
+ *
  * A process rests when it hardly uses a processor. It is trimmed twice: pages that the first collection found free are
  * let go by the next. Then it is left alone until its resident memory has become another, by work or by threads that
  * ended: meanwhile it costs a look at two numbers.
@@ -25,6 +28,8 @@ const REST_SHARE = 0.01;
 const WORTH_BYTES = 4 << 20;
 /** Times in a row that a process is trimmed. */
 const TIMES = 2;
+/** Bytes of program and libraries that a resting process keeps: what serves a mount is some 24 MB of them. */
+const WORKING_BYTES = 28 << 20;
 
 /**
  * Gives back what a resting process does not need, until it is disposed. To be called before there are Workers.
@@ -66,7 +71,7 @@ async function trim(program: ProgramPages, dropMore: () => void): Promise<void> 
   collectGarbage();
   await mallocTrim(0);
   dropMore();
-  program.drop();
+  program.drop(WORKING_BYTES);
 }
 
 /** Tells what part of a processor this process has used since it was asked last. */

@@ -36,6 +36,8 @@ import type { ReadRecorder } from "./read_recorder.ts";
 
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;
+/** Bytes of all bootstraps together up to which they stay in a resting process. */
+const KEPT_BYTES = 16 << 20;
 
 /** What {@link OpenImage.open} needs. */
 export interface OpenImageOptions {
@@ -84,10 +86,12 @@ export class MappedBootstrap implements Disposable {
 
   /**
    * Takes the pages of every bootstrap out of this process, which a walk of the image had brought in; the kernel has them
-   * in its cache on.
+   * in its cache on, as long as it has room. Those of a few images stay: names are looked up in them.
    */
   static dropPages(): void {
-    for (const { mapping } of MappedBootstrap.#mapped) mapping.advise(MADV.DONTNEED);
+    const mappings = [...MappedBootstrap.#mapped].map(({ mapping }) => mapping);
+    if (mappings.reduce((sum, { length }) => sum + length, 0) <= KEPT_BYTES) return;
+    for (const mapping of mappings) mapping.advise(MADV.DONTNEED);
   }
 
   [Symbol.dispose](): void {
