@@ -15,7 +15,8 @@ import { zstdDecompress, ZstdError } from "../../ffi/libzstd.ts";
 import { BLOCK_SIZE } from "../archive/tar.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { EROFS_SUPER_OFFSET, sniffVersion } from "../rafs/detect.ts";
-import { extractBootstrap } from "../rafs/toc.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../rafs/image_memory.ts";
+import { type Codecs, extractBootstrap } from "../rafs/toc.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 
 /** A bootstrap that can be mapped. */
@@ -52,7 +53,7 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
   const inlined = await extractBootstrap(
     (offset, length) => Promise.resolve(read(offset, length)),
     size,
-    BOOTSTRAP_CODECS,
+    bootstrapCodecs(ORDINARY_MEMORY),
   );
   if (inlined !== undefined) {
     await unpack(inlined, unpackTo);
@@ -86,22 +87,24 @@ async function unpack(bootstrap: Uint8Array, path: string): Promise<void> {
   await Deno.rename(aside, path);
 }
 
-/** How bootstraps are stored in data blobs. */
-export const BOOTSTRAP_CODECS = {
-  decompress(compressor: string, data: Uint8Array, uncompressedSize: number): Uint8Array {
-    if (compressor !== "zstd") {
-      throw new NydusGdError("unsupported", `Cannot read inlined bootstrap: it is compressed with ${compressor}`);
-    }
-    const plain = new Uint8Array(uncompressedSize);
-    try {
-      return plain.subarray(0, zstdDecompress(data, plain));
-    } catch (error) {
-      if (!(error instanceof ZstdError)) throw error;
-      throw new NydusGdError("invalid-image", `Cannot read inlined bootstrap: ${error.message}`, { cause: error });
-    }
-  },
-  sha256: (data: Uint8Array) => createHash("sha256").update(data).digest(),
-};
+/** How bootstraps are stored in data blobs; `memory` is where they are once they are plain. */
+export function bootstrapCodecs(memory: ImageMemory): Codecs {
+  return {
+    decompress(compressor, data, uncompressedSize) {
+      if (compressor !== "zstd") {
+        throw new NydusGdError("unsupported", `Cannot read inlined bootstrap: it is compressed with ${compressor}`);
+      }
+      const plain = memory.allocate(uncompressedSize);
+      try {
+        return plain.subarray(0, zstdDecompress(data, plain));
+      } catch (error) {
+        if (!(error instanceof ZstdError)) throw error;
+        throw new NydusGdError("invalid-image", `Cannot read inlined bootstrap: ${error.message}`, { cause: error });
+      }
+    },
+    sha256: (data) => createHash("sha256").update(data).digest(),
+  };
+}
 
 async function statFile(path: string): Promise<Deno.FileInfo> {
   try {

@@ -6,12 +6,14 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { gzip } from "node:zlib";
+import { Readable } from "node:stream";
+import { createGzip, gzip } from "node:zlib";
 import { promisify } from "node:util";
 import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { tarEntry } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
+import { ORDINARY_MEMORY } from "../rafs/image_memory.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
 
 /** A blob to be pushed. */
@@ -40,28 +42,38 @@ export interface ImageConfig {
 const BOOTSTRAP_FOLDER = "image/";
 const BOOTSTRAP_FILE = "image.boot";
 
+/** Bytes that are packed at once, and of packed ones that come at once. */
+const PART_BYTES = 64 << 10;
+/** Bytes after which those behind are let go. */
+const LOOKED_BYTES = 8 << 20;
+
 /** Chunk tables of blobs beside the bootstrap; nydusify's name for them. */
 const META_SUFFIX = ".blob.meta";
 
+/** The tar of {@link bootstrapLayerPieces} as a whole. */
+export function bootstrapLayerTar(...content: Parameters<typeof bootstrapLayerPieces>): Uint8Array<ArrayBuffer> {
+  return concatenate(bootstrapLayerPieces(...content));
+}
+
 /**
  * The tar of a layer that holds the bootstrap of the file system below it, and `origin`, where it is given: where the
- * blobs are.
+ * blobs are. In pieces, of which the bootstrap is one.
  *
  * @param metas chunk tables by the id of their blob, in the form of the cache: each saves a request
  */
-export function bootstrapLayerTar(
+export function bootstrapLayerPieces(
   bootstrap: Uint8Array,
   origin?: BlobOrigin,
   metas: ReadonlyMap<string, Uint8Array> = new Map(),
-): Uint8Array<ArrayBuffer> {
+): Uint8Array[] {
   const folder = tarEntry({ type: "directory", name: encodeText(BOOTSTRAP_FOLDER), mode: 0o755 });
-  return concatenate([
+  return [
     encodeTarHeader(folder),
     ...tarFile(BOOTSTRAP_FILE, bootstrap),
     ...[...metas].flatMap(([id, meta]) => tarFile(id + META_SUFFIX, meta)),
     ...(origin === undefined ? [] : tarFile(ORIGIN_FILE, encodeText(formatBlobOrigin(origin)))),
     TAR_END,
-  ]);
+  ];
 }
 
 function tarFile(name: string, content: Uint8Array): Uint8Array[] {
@@ -118,4 +130,36 @@ export function blobOfJson(mediaType: string, value: unknown): ImageBlob {
 /** gzip without a time: the same bytes give the same bytes. */
 export async function gzipped(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await promisify(gzip)(bytes));
+}
+
+/**
+ * A tar that comes in pieces, packed in another thread while this one digests it. The same pieces give the same bytes.
+ *
+ * @param memory of the pieces
+ */
+export async function packedLayer(
+  tar: readonly Uint8Array[],
+  memory = ORDINARY_MEMORY,
+): Promise<{ readonly layer: ImageBlob; readonly diffId: string }> {
+  const hash = createHash("sha256");
+  const parts = function* () {
+    let looked = 0;
+    for (const part of partsOf(tar)) {
+      hash.update(part);
+      yield part;
+      looked += part.length;
+      if (looked < LOOKED_BYTES) continue;
+      looked = 0;
+      memory.letGo();
+    }
+  };
+  const packed: Uint8Array[] = [];
+  for await (const piece of Readable.from(parts()).pipe(createGzip({ chunkSize: PART_BYTES }))) packed.push(piece);
+  return { layer: blobOf(MEDIA_TYPE.ociLayerGzip, concatenate(packed)), diffId: `sha256:${hash.digest("hex")}` };
+}
+
+function* partsOf(pieces: readonly Uint8Array[]): Generator<Uint8Array> {
+  for (const piece of pieces) {
+    for (let at = 0; at < piece.length; at += PART_BYTES) yield piece.subarray(at, at + PART_BYTES);
+  }
 }

@@ -8,18 +8,20 @@ import type { ChunkRecord } from "./bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, fillChunkRecord, writeChunkInfo } from "./chunk_info.ts";
 import { GrowingBytes } from "./growing.ts";
 
+/** Chunk records that can be had again and again: the same in the same order. */
+export interface ChunkRecords {
+  readonly count: number;
+  /** The object may be reused between steps. */
+  records(): Iterable<Readonly<ChunkRecord>>;
+}
+
 /** See the module. Rows are numbered in the order of addition. */
-export class ChunkInfoTable {
+export class ChunkInfoTable implements ChunkRecords {
   readonly #bytes = new GrowingBytes();
 
   /** Rows so far. */
   get count(): number {
     return this.#bytes.length / CHUNK_INFO.SIZE;
-  }
-
-  /** All rows; valid until the next one is added. */
-  get bytes(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.bytes;
   }
 
   /** Adds a copy of the record and returns its row. */

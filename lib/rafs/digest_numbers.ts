@@ -43,6 +43,13 @@ export class DigestNumbers {
     return this.#digests.bytes.subarray(number * DIGEST_SIZE, (number + 1) * DIGEST_SIZE);
   }
 
+  /** Forgets all, and lets go of their memory, which would wait for a collection. */
+  clear(): void {
+    this.#digests.clear();
+    this.#slots.buffer.transfer(0);
+    this.#slots = new Uint32Array(FIRST_SLOTS);
+  }
+
   /** Where the digest is, or where it would be. */
   #slotOf(bytes: Uint8Array, at: number): number {
     const digests = this.#digests.bytes;

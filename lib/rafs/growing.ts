@@ -45,6 +45,13 @@ export class GrowingColumn<Values extends Column = Uint32Array<ArrayBuffer>> {
     this.#values[row] = value;
   }
 
+  /** Removes all rows, and lets go of their memory, which would wait for a collection. */
+  clear(): void {
+    this.#values.buffer.transfer(0);
+    this.#values = this.over(new ArrayBuffer(FIRST_BYTES));
+    this.length = 0;
+  }
+
   /** All rows; valid until the next one is added. */
   get values(): Values {
     return this.#values.subarray(0, this.length) as Values;
@@ -82,6 +89,14 @@ export class GrowingBytes {
     }
     this.length = needed;
     return at;
+  }
+
+  /** Removes all, as {@link GrowingColumn.clear}. */
+  clear(): void {
+    this.#bytes.buffer.transfer(0);
+    this.#bytes = new Uint8Array(FIRST_BYTES);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.length = 0;
   }
 
   /** The storage; valid until the next append. */

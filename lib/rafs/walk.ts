@@ -6,6 +6,7 @@
 import type { Bootstrap, Extent, InodeAttr } from "./bootstrap.ts";
 import { unreadable } from "./guard.ts";
 import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
+import { TreeRoom } from "./tree_room.ts";
 
 /** One name of the tree. */
 export interface TreeEntry {
@@ -19,9 +20,6 @@ export interface TreeEntry {
   /** Filled anew for every entry: the same object each time. */
   readonly attr: Readonly<InodeAttr>;
 }
-
-/** Fewer bytes than any directory entry of either version takes. */
-export const LEAST_ENTRY = 12;
 
 /** Longest path that Linux takes, bytes, without the leading slash: longer ones would make a deep tree endless. */
 export const PATH_MAX = 4095;
@@ -53,7 +51,7 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
   const entered = new Set<number>();
   const type = start === bootstrap.rootIno ? S_IFDIR >> 12 : 0;
   const stack: FoundEntry[] = [new FoundEntry(undefined, new Uint8Array(), start, type, attr)];
-  let left = Math.ceil(bootstrap.byteLength / LEAST_ENTRY);
+  const room = new TreeRoom(bootstrap.byteLength);
   for (let entry = stack.pop(); entry !== undefined; entry = stack.pop()) {
     bootstrap.attr(entry.ino, attr);
     const above = entry;
@@ -68,7 +66,7 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
     entered.add(ino);
     const first = stack.length;
     bootstrap.readdir(ino, 0, (name, child, childType) => {
-      if (--left < 0) unreadable("RAFS tree", ino, "it has more entries than the image has room for");
+      room.takeEntry(ino);
       const found = new FoundEntry(above, name, child, childType, attr);
       if (found.endOfPath - 1 > PATH_MAX) unreadable("RAFS tree", ino, `a path below it exceeds ${PATH_MAX} bytes`);
       stack.push(found);

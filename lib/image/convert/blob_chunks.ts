@@ -14,7 +14,7 @@
 import { toByteString } from "../../base/bytes.ts";
 import { CHUNK_FLAG, type ChunkRecord } from "../../rafs/bootstrap.ts";
 import type { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
-import { ChunkInfoTable } from "../../rafs/chunk_info_table.ts";
+import { ChunkInfoTable, type ChunkRecords } from "../../rafs/chunk_info_table.ts";
 import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
@@ -102,10 +102,16 @@ export class BlobChunks {
     return [...this.#dictionaryBlobs];
   }
 
-  /** Of this blob's chunks, then of the dictionary's that were found. The object may be reused between steps. */
-  *records(): Generator<Readonly<ChunkRecord>> {
-    yield* this.#records.records();
-    for (const { row, chunk } of this.#dictionaryChunks) yield { ...chunk.record, blobIndex: row.index };
+  /** Of this blob's chunks, then of the dictionary's that were found. */
+  get all(): ChunkRecords {
+    const own = this.#records, others = this.#dictionaryChunks;
+    return {
+      count: own.count + others.length,
+      *records() {
+        yield* own.records();
+        for (const { row, chunk } of others) yield { ...chunk.record, blobIndex: row.index };
+      },
+    };
   }
 
   /** Where a place is; known when all is stored, and the blobs are numbered. */

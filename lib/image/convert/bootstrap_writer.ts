@@ -4,7 +4,8 @@
  * @module
  */
 import { digest } from "../../blob/codec.ts";
-import type { ChunkRecord } from "../../rafs/bootstrap.ts";
+import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { BootstrapWriter as V5Writer } from "../../rafs/v5/writer.ts";
 import { type BlobEntry, BootstrapWriter as V6Writer, type InodeSpec } from "../../rafs/v6/writer.ts";
 import type { RafsOptions } from "./rafs_options.ts";
@@ -13,8 +14,8 @@ import type { RafsOptions } from "./rafs_options.ts";
 export interface BootstrapWriter {
   addInode(spec: InodeSpec): number;
   addEntry(directory: number, name: Uint8Array, inode: number): void;
-  addChunkRecord(record: Readonly<ChunkRecord>): void;
-  finish(blobs: readonly BlobEntry[], prefetch?: readonly number[]): Uint8Array<ArrayBuffer>;
+  addChunkRecords(records: ChunkRecords): void;
+  finish(blobs: readonly BlobEntry[], prefetch?: readonly number[], memory?: ImageMemory): Uint8Array<ArrayBuffer>;
 }
 
 /** A writer of the version that the options name. v5 digests its inodes: `prepareDigests` comes before. */

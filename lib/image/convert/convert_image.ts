@@ -12,15 +12,17 @@
  *
  * @module
  */
+import { dirname } from "node:path";
 import { mapLargePieces } from "../../../ffi/malloc.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { freeMemory } from "../../base/free_memory.ts";
 import { logger } from "../../base/log.ts";
+import { PagedMemory } from "../../base/paged_memory.ts";
 import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
 import { parseManifestDocument } from "../../oci/manifest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { bootstrapLayerTar, type ImageBlob } from "../image_builder.ts";
+import { bootstrapLayerPieces, type ImageBlob } from "../image_builder.ts";
 import { CompressPool } from "./compress_pool.ts";
 import { type ConvertedLayer, convertLayer, type LayerConversion, layerKey } from "./convert_layer.ts";
 import { copyBlob } from "./copy_blob.ts";
@@ -107,9 +109,11 @@ export async function convertImage(
   if (options.withOci) requireOriginals(images);
   if (options.start !== undefined) requireRunning();
   mapLargePieces(LARGE_PIECE);
+  using memory = new PagedMemory(dirname(await target.spoolPath()));
   using pool = new CompressPool(rafs);
-  await using earlier = new EarlierLayers({ target, cache, known: await knownLayers(target, signal), signal });
-  const conversion: LayerConversion = { rafs, pool, dictionary: dictionary?.chunks, target, cache, earlier };
+  const known = await knownLayers(target, signal);
+  await using earlier = new EarlierLayers({ target, cache, memory, known, signal });
+  const conversion: LayerConversion = { rafs, pool, dictionary: dictionary?.chunks, target, memory, cache, earlier };
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
   const platforms: ConvertedPlatform[] = [];
@@ -155,6 +159,7 @@ async function convertLayers(
       onPut: (bytes: number) => onEvent({ event: "put", layer, bytes }),
     };
     const made = await convertLayer(source, conversion, progress, signal);
+    conversion.memory.letGo();
     if (!made.reused) await freeMemory();
     onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
     converted.push(made);
@@ -185,7 +190,8 @@ async function assemble(
     blobId,
     hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
   }));
-  const merged = mergeLayers(mergeable, rafs, { prefetch });
+  const { memory } = conversion;
+  const merged = mergeLayers(mergeable, rafs, { prefetch, memory });
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
   const extra = [];
   for (const { id } of merged.blobs) {
@@ -203,13 +209,14 @@ async function assemble(
   }
   const { bootstrap, blobs } = start === undefined ? merged : mergeLayers(mergeable, rafs, {
     prefetch,
+    memory,
     start: { tree: openBootstrap(start.bootstrap), blobId: start.blobId },
   });
   const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
-  await freeMemory(); // of the merge, before there is another copy of what it made
-  const tar = bootstrapLayerTar(bootstrap, place && { ...place, blobSizes });
-  const made = await nydusImage(image, layers, extra, tar, rafs.fsVersion);
+  await freeMemory(); // of the merge
+  const tar = bootstrapLayerPieces(bootstrap, place && { ...place, blobSizes });
+  const made = await nydusImage(image, layers, extra, tar, rafs.fsVersion, memory);
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
 }
 

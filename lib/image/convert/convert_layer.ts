@@ -5,6 +5,7 @@
  */
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { SpoolFile } from "../spool_file.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { CompressPool } from "./compress_pool.ts";
@@ -21,6 +22,8 @@ export interface LayerConversion {
   readonly pool: CompressPool;
   readonly dictionary: ChunkDictionary | undefined;
   readonly target: ImageTarget;
+  /** For bootstraps. */
+  readonly memory: ImageMemory;
   readonly cache: LayerCache;
   /** What was converted before, by {@link layerKey}. */
   readonly earlier: EarlierLayers;
@@ -86,14 +89,14 @@ export async function convertLayer(
 async function makeBlob(
   layer: SourceLayer,
   path: string,
-  { rafs, pool, dictionary }: LayerConversion,
+  { rafs, pool, dictionary, memory }: LayerConversion,
   onRead: OnBytes,
   signal: AbortSignal,
 ) {
   using file = SpoolFile.create(path, `convert ${layer.what}`);
   const write = (bytes: Uint8Array<ArrayBuffer>) => file.append(bytes);
   try {
-    return await buildLayer(layer.entries(onRead, signal), { rafs, compressor: pool, dictionary, write });
+    return await buildLayer(layer.entries(onRead, signal), { rafs, compressor: pool, dictionary, memory, write });
   } catch (error) {
     throw ofLayer(error, layer.what);
   }

@@ -10,8 +10,9 @@ import { hasCode, messageOf } from "../../base/errors.ts";
 import { Limiter } from "../../base/limiter.ts";
 import { logger } from "../../base/log.ts";
 import { sha256Digest } from "../../oci/digest.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { extractBootstrap } from "../../rafs/toc.ts";
-import { BOOTSTRAP_CODECS } from "../find_bootstrap.ts";
+import { bootstrapCodecs } from "../find_bootstrap.ts";
 import type { ConvertedLayer } from "./convert_layer.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
@@ -25,6 +26,8 @@ const LOOKUPS = 4;
 export interface EarlierLayersOptions {
   readonly target: ImageTarget;
   readonly cache: LayerCache;
+  /** For bootstraps. */
+  readonly memory: ImageMemory;
   /** What earlier images at the target say of their layers, by the layers' keys. */
   readonly known: ReadonlyMap<string, KnownLayer>;
   readonly signal: AbortSignal;
@@ -66,7 +69,7 @@ export class EarlierLayers implements AsyncDisposable {
   }
 
   async #look(key: string): Promise<ConvertedLayer | undefined> {
-    const { target, cache, known } = this.options;
+    const { target, cache, known, memory } = this.options;
     const signal = this.#signal;
     for (const layer of [await cache.find(key), known.get(key)]) {
       if (layer === undefined) continue;
@@ -79,7 +82,7 @@ export class EarlierLayers implements AsyncDisposable {
         if (!isThere) continue;
         const source = target.blobs.blob(blobId);
         const read = (offset: number, length: number) => source.read(offset, length, { priority: "on-demand", signal });
-        const bootstrap = await extractBootstrap(read, blobBytes, BOOTSTRAP_CODECS);
+        const bootstrap = await extractBootstrap(read, blobBytes, bootstrapCodecs(memory));
         if (bootstrap !== undefined) return { digest, blobId, blobBytes, bootstrap, key, reused: true };
       } catch (error) {
         if (!hasCode(error, "not-found", "invalid-image", "unsupported", "unavailable")) throw error;

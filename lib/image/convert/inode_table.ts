@@ -55,6 +55,14 @@ export class InodeTable {
     return this.#mode.push(inode.mode);
   }
 
+  /** Forgets all inodes. */
+  clear(): void {
+    for (const column of [this.#mode, this.#uid, this.#gid, this.#rdev, this.#mtimeNsec]) column.clear();
+    for (const column of [this.#mtime, this.#size, this.#firstPlace, this.#placeCount]) column.clear();
+    this.#targets.clear();
+    this.#xattrs.clear();
+  }
+
   /** Target of a symbolic link, undefined for anything else. */
   targetOf(inode: number): ByteString | undefined {
     return this.#targets.get(inode);

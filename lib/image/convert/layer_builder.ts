@@ -28,6 +28,7 @@ import { freeMemory } from "../../base/free_memory.ts";
 import { BlobTail } from "../../rafs/blob_writer.ts";
 import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { pathParts } from "../tree_way.ts";
 import { BlobChunks } from "./blob_chunks.ts";
@@ -54,6 +55,8 @@ export interface LayerBuilderOptions {
   readonly rafs: RafsOptions;
   readonly compressor: Compressor;
   readonly dictionary?: ChunkDictionary | undefined;
+  /** For the bootstrap. */
+  readonly memory?: ImageMemory | undefined;
   /** Appends to the blob; the bytes are its only until that is done. One call at a time. */
   write(bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
 }
@@ -155,7 +158,8 @@ export class LayerBuilder implements TarVisitor {
     await freeMemory(MANY_BYTES);
     const tail = this.#tail();
     if (this.options.rafs.fsVersion === 6) tail.addMeta(BLOB_FEATURE.inlinedFsMeta);
-    const bootstrap = this.#bootstrap(tail);
+    const bootstrap = await this.#bootstrap(tail);
+    await freeMemory(MANY_BYTES);
     tail.addBootstrap(bootstrap);
     tail.finish();
     for (const { bytes } of tail.pieces) await this.#append(new Uint8Array(bytes));
@@ -180,7 +184,7 @@ export class LayerBuilder implements TarVisitor {
     });
   }
 
-  #bootstrap(tail: BlobTail): Uint8Array<ArrayBuffer> {
+  async #bootstrap(tail: BlobTail): Promise<Uint8Array<ArrayBuffer>> {
     const { rafs } = this.options;
     const { own, count, dictionaryBlobs } = this.#chunks;
     const described = tail.describe();
@@ -195,9 +199,10 @@ export class LayerBuilder implements TarVisitor {
       blobs.push({ ...descriptor, index: row.index });
     }
     const writer = makeBootstrapWriter(rafs);
-    for (const record of this.#chunks.records()) writer.addChunkRecord(record);
-    this.#tree.write(writer, (place) => this.#chunks.placeOf(place));
-    return writer.finish(blobs);
+    writer.addChunkRecords(this.#chunks.all);
+    this.#tree.moveTo(writer, (place) => this.#chunks.placeOf(place));
+    await freeMemory(MANY_BYTES);
+    return writer.finish(blobs, [], this.options.memory);
   }
 
   /** Zeros up to `offset` of the file: a hole. */

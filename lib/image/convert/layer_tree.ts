@@ -89,11 +89,11 @@ export class LayerTree {
   }
 
   /**
-   * Adds every inode and name, folders before what is in them.
+   * Adds every inode and name, folders before what is in them. The tree has neither afterwards.
    *
    * @param placeOf where the chunk is whose place it is given
    */
-  write(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace): void {
+  moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace): void {
     const add = (inode: number) => writer.addInode(this.#inodes.specOf(inode, placeOf));
     /** By inode, its number in the writer; 0: it has none. That of the root is nobody's below it. */
     const numbers = new Uint32Array(this.#inodes.count);
@@ -106,7 +106,9 @@ export class LayerTree {
         else numbers[node] = number;
         writer.addEntry(directory, fromByteString(name), number);
       }
+      folder.children.clear();
     }
+    this.#inodes.clear();
   }
 
   #find(path: readonly ByteString[]): Node | undefined {

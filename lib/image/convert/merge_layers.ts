@@ -3,16 +3,18 @@
  *
  * @module
  */
-import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
+import { type ByteString, equalBytes, toByteString } from "../../base/bytes.ts";
 import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
+import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
-import { emptyAttr } from "../../rafs/walk.ts";
+import { TreeRoom } from "../../rafs/tree_room.ts";
+import { emptyAttr, fileExtents } from "../../rafs/walk.ts";
 import { type BootstrapWriter, makeBootstrapWriter } from "./bootstrap_writer.ts";
 import { IMPLIED_XATTR } from "./layer_tree.ts";
 import { MergedChunks } from "./merged_chunks.ts";
-import { type MergedFolder, MergedTree } from "./merged_tree.ts";
+import { eachName } from "./merged_names.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
@@ -39,6 +41,8 @@ export interface MergeExtras {
   readonly prefetch?: PrefetchPatterns | undefined;
   /** Chunks that are used in place of equal ones of the layers; files that are all there are fetched first, too. */
   readonly start?: Pick<MergeableLayer, "tree" | "blobId"> | undefined;
+  /** That the image and the layers' trees are in. */
+  readonly memory?: ImageMemory | undefined;
 }
 
 /**
@@ -49,76 +53,57 @@ export interface MergeExtras {
 export function mergeLayers(
   layers: readonly MergeableLayer[],
   options: RafsOptions,
-  { prefetch, start }: MergeExtras = {},
+  { prefetch, start, memory = ORDINARY_MEMORY }: MergeExtras = {},
 ): MergedImage {
-  const chunks = new MergedChunks(layers, start);
-  const tree = new MergedTree(layers);
-  const readers = layers.map((layer) => new InodeReader(layer.tree));
+  const chunks = new MergedChunks(layers, start, memory);
+  const readers = layers.map(({ tree }) => new InodeReader(tree));
   /** What the names have, one after the other: how many chunks each, and which. */
   const counts = GrowingColumn.u32();
   const used = GrowingColumn.u32();
-  eachName(tree, ({ layer, ino }) => {
-    const extents = (readers[layer] as InodeReader).extents(ino);
-    counts.push(extents.length);
+  eachName(layers, ({ layer, ino }) => {
+    const extents = (readers[layer] as InodeReader).newExtents(ino);
+    if (counts.push(extents.length) % LET_GO_AFTER === 0) memory.letGo();
     for (const extent of extents) used.push(chunks.use(layer, extent));
   });
   const blobs = chunks.number();
   const writer = makeBootstrapWriter(options);
-  for (const record of chunks.records()) writer.addChunkRecord(record);
+  writer.addChunkRecords(chunks);
   /** Inodes that are fetched first, and where they come among them. */
   const wanted = new Map<number, number>();
   let names = 0;
   let place = 0;
-  eachName<NamedFolder>(tree, ({ layer, ino, name, parent }) => {
+  eachName<NamedFolder>(layers, ({ layer, ino, name, parent }) => {
+    if (names % LET_GO_AFTER === 0) memory.letGo();
     const own = used.values.subarray(place, place += counts.at(names++));
     const number = (readers[layer] as InodeReader).addTo(writer, ino, own, chunks);
-    if (parent !== undefined) writer.addEntry(parent.number, fromByteString(name), number);
-    const at = chunks.firstOffset(own) ?? (prefetch?.matches(pathOf(name, parent)) ? Infinity : undefined);
-    if (at !== undefined) wanted.set(number, at);
-    return { number, name, parent };
+    if (parent !== undefined) writer.addEntry(parent.number, name, number);
+    const named = prefetch === undefined ? UNNAMED : { name: toByteString(name), parent };
+    const at = chunks.firstOffset(own) ?? (prefetch?.matches(pathOf(named)) ? Infinity : undefined);
+    if (at !== undefined && !wanted.has(number)) wanted.set(number, at);
+    return { number, ...named };
   });
   const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
-  return { bootstrap: writer.finish(blobs, listed), blobs };
+  return { bootstrap: writer.finish(blobs, listed, memory), blobs };
 }
 
-/** A folder that was written. */
-interface NamedFolder {
-  readonly number: number;
-  /** Empty for the root. */
+/** A name, and the folder that it is in; undefined for the root. */
+interface Named {
   readonly name: ByteString;
-  /** The folder that it is in; undefined for the root. */
   readonly parent: NamedFolder | undefined;
 }
 
-/** A name of the merged tree, and the inode that it is of. */
-interface Visited<Above> {
-  readonly layer: number;
-  /** In its layer. */
-  readonly ino: number;
-  /** Empty for the root. */
-  readonly name: ByteString;
-  /** What the visit of its folder gave; undefined for the root. */
-  readonly parent: Above | undefined;
+/** A folder that was written. */
+interface NamedFolder extends Named {
+  readonly number: number;
 }
 
-/** Folder by folder: each before what is in it, files behind their folder. The same names in the same order each time. */
-function eachName<Above>(tree: MergedTree, visit: (visited: Visited<Above>) => Above): void {
-  const folders: { folder: MergedFolder; name: ByteString; parent: Above | undefined }[] = [
-    { folder: tree.root, name: "", parent: undefined },
-  ];
-  for (const { folder: { layer, ino, children }, name: own, parent: above } of folders) { // grows meanwhile
-    const parent = visit({ layer, ino, name: own, parent: above });
-    for (const [name, node] of children) {
-      if (typeof node === "object") folders.push({ folder: node, name, parent });
-      else visit({ layer: tree.layerOf(node), ino: tree.inoOf(node), name, parent });
-    }
-  }
-}
+/** Where nobody asks for paths. */
+const UNNAMED: Named = { name: "", parent: undefined };
 
 /** Absolute. */
-function pathOf(name: ByteString, parent: NamedFolder | undefined): ByteString {
+function pathOf({ name, parent }: Named): ByteString {
   if (parent === undefined) return "/";
-  return parent.parent === undefined ? `/${name}` : `${pathOf(parent.name, parent.parent)}/${name}`;
+  return parent.parent === undefined ? `/${name}` : `${pathOf(parent)}/${name}`;
 }
 
 /** Inodes of one layer. */
@@ -127,13 +112,26 @@ class InodeReader {
   readonly #written = new Map<number, number>();
   readonly #attr = emptyAttr();
 
-  constructor(private readonly tree: Bootstrap) {}
+  /** Of those, the ones that {@link newExtents} was asked for. */
+  readonly #counted = new Set<number>();
+  readonly #room: TreeRoom;
 
-  /** All pieces of a file, none of anything else. */
-  extents(ino: number): Extent[] {
+  constructor(private readonly tree: Bootstrap) {
+    this.#room = new TreeRoom(tree.byteLength);
+  }
+
+  /** All pieces of a file, at its first name; none of anything else. */
+  newExtents(ino: number): Extent[] {
     this.tree.attr(ino, this.#attr);
-    const { mode, size } = this.#attr;
-    return (mode & S_IFMT) === S_IFREG ? this.tree.extents(ino, 0, size) : [];
+    const { mode, size, nlink } = this.#attr;
+    if ((mode & S_IFMT) !== S_IFREG || this.#counted.has(ino)) return [];
+    if (nlink > 1) this.#counted.add(ino);
+    const extents: Extent[] = [];
+    for (const extent of fileExtents(this.tree, ino, size)) {
+      this.#room.takeChunk(ino);
+      extents.push(extent);
+    }
+    return extents;
   }
 
   /** The inode's number in what is written; it is added unless it was before. */
@@ -143,17 +141,21 @@ class InodeReader {
     this.tree.attr(ino, this.#attr);
     const { mode, uid, gid, mtime, mtimeNsec, rdev, size, nlink } = this.#attr;
     const type = mode & S_IFMT;
-    const target = type === S_IFLNK ? { target: this.tree.readlink(ino) } : {};
+    const target = type === S_IFLNK ? this.tree.readlink(ino) : undefined;
+    this.#room.takeBytes(ino, target?.length ?? 0);
     const places = Array.from(own, (chunk) => chunks.placeOf(chunk));
     const xattrs = this.#xattrs(ino);
-    const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks: places, xattrs, ...target };
+    const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks: places, xattrs, target };
     const number = writer.addInode(spec);
     if (nlink > 1 && type !== S_IFDIR) this.#written.set(ino, number);
     return number;
   }
 
   #xattrs(ino: number): (readonly [Uint8Array, Uint8Array])[] {
-    return this.tree.hasXattrs ? [...this.tree.xattrs(ino)].filter(([name]) => !isImpliedMark(name)) : [];
+    if (!this.tree.hasXattrs) return [];
+    const xattrs = [...this.tree.xattrs(ino)];
+    this.#room.takeXattrs(ino, xattrs);
+    return xattrs.filter(([name]) => !isImpliedMark(name));
   }
 }
 

@@ -8,9 +8,12 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { Bootstrap, ChunkRecord, Extent } from "../../rafs/bootstrap.ts";
+import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { BLOB_FEATURE, effectiveBlobId } from "../../rafs/flags.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
+import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { IndexColumn } from "../../rafs/index_column.ts";
 import type { BlobEntry, ChunkPlace } from "../../rafs/v6/writer.ts";
 
 /** A layer's bootstrap and the blob that it is in. */
@@ -32,12 +35,12 @@ interface Collected {
   readonly tree: Bootstrap;
   /** For each record, as the tree has them, the number of its chunk. */
   readonly numbers: GrowingColumn;
-  /** For each blob of the tree, its chunks by their index: numbers, each one more than it is; 0: there is none. */
-  readonly ofBlobs: readonly GrowingColumn[];
+  /** For each blob of the tree, the numbers of its chunks by their index. */
+  readonly ofBlobs: readonly IndexColumn[];
 }
 
 /** See the module: first {@link use} every file, then {@link number} once; places and {@link records} are known then. */
-export class MergedChunks {
+export class MergedChunks implements ChunkRecords {
   readonly #rows: Row[] = [];
   /** Positions in {@link #rows} by blob id. */
   readonly #rowOf = new Map<string, number>();
@@ -47,18 +50,23 @@ export class MergedChunks {
   readonly #offset = GrowingColumn.doubles();
   readonly #size = GrowingColumn.u32();
   readonly #used = GrowingColumn.u32();
+  #usedCount = 0;
   readonly #first: Collected | undefined;
   readonly #layers: readonly Collected[];
 
   /** How many of {@link #rows} are those of what comes first. */
   readonly #firstRows: number;
 
-  /** @param first has chunks only: where it has one, no layer's is used */
-  constructor(layers: readonly ChunkedLayer[], first?: ChunkedLayer) {
+  /**
+   * @param first has chunks only: where it has one, no layer's is used
+   * @param memory of the trees
+   */
+  constructor(layers: readonly ChunkedLayer[], first?: ChunkedLayer, memory = ORDINARY_MEMORY) {
     const digests = new DigestNumbers();
-    this.#first = first && this.#collect(first, digests);
+    this.#first = first && this.#collect(first, digests, memory);
     this.#firstRows = this.#rows.length;
-    this.#layers = layers.map((layer) => this.#collect(layer, digests));
+    this.#layers = layers.map((layer) => this.#collect(layer, digests, memory));
+    digests.clear();
   }
 
   /**
@@ -67,14 +75,14 @@ export class MergedChunks {
    * @throws {NydusGdError} "invalid-image" for one that is not in the layer's table
    */
   use(layer: number, { blobIndex, chunkIndex, chunkLength }: Extent): number {
-    const ofBlob = this.#layers[layer]?.ofBlobs[blobIndex];
-    const chunk = (ofBlob !== undefined && chunkIndex < ofBlob.length ? ofBlob.at(chunkIndex) : 0) - 1;
-    if (chunk < 0 || this.#size.at(chunk) !== chunkLength) {
+    const chunk = this.#layers[layer]?.ofBlobs[blobIndex]?.at(chunkIndex);
+    if (chunk === undefined || this.#size.at(chunk) !== chunkLength) {
       throw new NydusGdError(
         "invalid-image",
         `Cannot convert: chunk ${chunkIndex} of layer ${layer} is not in its chunk table with ${chunkLength} bytes`,
       );
     }
+    this.#usedCount += 1 - this.#used.at(chunk);
     this.#used.set(chunk, 1);
     this.#rowOfChunk(chunk).used = true;
     return chunk;
@@ -99,6 +107,11 @@ export class MergedChunks {
     return this.#offset.at(start);
   }
 
+  /** Chunks that are used. */
+  get count(): number {
+    return this.#usedCount;
+  }
+
   /** Of the chunks that are used, each once, in the order of the layers. */
   *records(): Generator<Readonly<ChunkRecord>> {
     let next = 0;
@@ -117,7 +130,7 @@ export class MergedChunks {
     return this.#rows[this.#chunkRow.at(chunk)] as Row;
   }
 
-  #collect({ tree, blobId }: ChunkedLayer, digests: DigestNumbers): Collected {
+  #collect({ tree, blobId }: ChunkedLayer, digests: DigestNumbers, memory: ImageMemory): Collected {
     const rows = tree.blobs.map((described) => {
       const id = effectiveBlobId(described, blobId);
       let row = this.#rowOf.get(id);
@@ -129,15 +142,14 @@ export class MergedChunks {
       return row;
     });
     const numbers = GrowingColumn.u32();
-    const ofBlobs = rows.map(() => GrowingColumn.u32());
+    const ofBlobs = rows.map(() => new IndexColumn());
     for (const record of tree.chunkRecords()) {
       const known = digests.count;
       const chunk = digests.numberOf(record.digest);
       if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse records of other blobs
       numbers.push(chunk);
-      const ofBlob = ofBlobs[record.blobIndex] as GrowingColumn;
-      while (ofBlob.length <= record.chunkIndex) ofBlob.push(0);
-      ofBlob.set(record.chunkIndex, chunk + 1);
+      (ofBlobs[record.blobIndex] as IndexColumn).set(record.chunkIndex, chunk);
+      if (numbers.length % LET_GO_AFTER === 0) memory.letGo();
     }
     return { tree, numbers, ofBlobs };
   }

@@ -13,7 +13,8 @@
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../oci/media_types.ts";
 import type { Platform } from "../../oci/platform.ts";
-import { blobOf, blobOfJson, descriptorOf, digestOf, gzipped, type ImageBlob } from "../image_builder.ts";
+import { blobOfJson, descriptorOf, type ImageBlob, packedLayer } from "../image_builder.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { PULLED_HISTORY } from "../pull/bootstrap_only.ts";
 import type { ConvertedLayer } from "./convert_layer.ts";
 import type { SourceImage } from "./source_image.ts";
@@ -55,19 +56,19 @@ export function isBootstrapOnly(config: Readonly<Record<string, unknown>>): bool
 /**
  * Makes the documents of one platform.
  *
- * @param bootstrapTar the tar of the bootstrap's layer
+ * @param bootstrapTar the tar of the bootstrap's layer, in pieces
  * @param extraBlobs blobs that files are in beside those of the layers
+ * @param memory of the bootstrap
  */
 export async function nydusImage(
   source: SourceImage,
   layers: readonly ConvertedLayer[],
   extraBlobs: readonly Pick<Descriptor, "digest" | "size">[],
-  bootstrapTar: Uint8Array,
+  bootstrapTar: readonly Uint8Array[],
   fsVersion: 5 | 6,
+  memory: ImageMemory,
 ): Promise<NydusImage> {
-  const packed = gzipped(bootstrapTar); // in another thread, while this one digests
-  const diffId = digestOf(bootstrapTar);
-  const bootstrap = blobOf(MEDIA_TYPE.ociLayerGzip, await packed);
+  const { layer: bootstrap, diffId } = await packedLayer(bootstrapTar, memory);
   const data = [...layers.map(dataLayer), ...extraBlobs.map((blob) => dataLayer({ ...blob, blobBytes: blob.size }))];
   const bootstrapLayer = {
     ...descriptorOf(bootstrap),

@@ -9,9 +9,9 @@
  */
 import { type Bootstrap, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { LEAST_CHUNK } from "../tree_room.ts";
+import { LEAST_CHUNK, LEAST_ENTRY } from "../tree_room.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
-import { CHUNKS_AT_ONCE, emptyAttr, LEAST_ENTRY, PATH_MAX } from "../walk.ts";
+import { CHUNKS_AT_ONCE, emptyAttr, PATH_MAX } from "../walk.ts";
 import { Budget } from "./budget.ts";
 import { pathText } from "../path_text.ts";
 import type { ChunkCheck } from "./chunk_check.ts";

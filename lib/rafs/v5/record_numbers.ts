@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { GrowingColumn } from "../growing.ts";
 import { isDots } from "../guard.ts";
+import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { SortedEntries, TreeTable } from "../v6/tree_table.ts";
 
 const ROOT_NAME = Uint8Array.of(0x2f);
@@ -36,42 +37,49 @@ export function numberRecords(tree: TreeTable, sorted: SortedEntries): RecordRow
     const at = nameAt[row] as number;
     return names.subarray(at, at + (nameSize[row] as number));
   };
-  const rows = [NO_ROW, NO_ROW];
-  const inodes = [0, 0];
-  const parents = [0, 0];
-  const inos = [0, 1];
-  const first = [0, 0];
-  const counts = [0, 0];
-  const firstNames = new Map<number, number>([[0, 1]]);
+  const rows = GrowingColumn.u32();
+  const inodes = GrowingColumn.u32();
+  const parents = GrowingColumn.u32();
+  const inos = GrowingColumn.u32();
+  const first = GrowingColumn.u32();
+  const counts = GrowingColumn.u32();
+  const add = (row: number, inode: number, parent: number, ino: number) => {
+    inodes.push(inode);
+    parents.push(parent);
+    inos.push(ino);
+    first.push(0);
+    counts.push(0);
+    rows.push(row);
+  };
+  /** By inode, the number of its first record; 0: it has none yet. */
+  const firstNames = new Uint32Array(tree.inodeCount);
+  firstNames[0] = 1;
   let inodeCount = 1;
+  add(NO_ROW, 0, 0, 0);
+  add(NO_ROW, 0, 0, 1);
   for (let index = 1; index < rows.length; index++) { // grows meanwhile
-    const inode = inodes[index] as number;
+    const inode = inodes.at(index);
     if (!tree.isDirectory(inode)) continue;
-    first[index] = rows.length;
+    first.set(index, rows.length);
     for (const row of sorted.of(inode)) {
       if (isDots(nameOfRow(row))) continue;
       const child = entryInode[row] as number;
-      const known = firstNames.get(child);
-      const isFurtherName = known !== undefined && (tree.modeOf(child) & S_IFMT) === S_IFREG;
-      if (known === undefined) firstNames.set(child, rows.length);
+      const known = firstNames[child] as number;
+      const isFurtherName = known !== 0 && (tree.modeOf(child) & S_IFMT) === S_IFREG;
+      if (known === 0) firstNames[child] = rows.length;
       if (!isFurtherName) inodeCount++;
-      inos.push(isFurtherName ? known : rows.length);
-      rows.push(row);
-      inodes.push(child);
-      parents.push(index);
-      first.push(0);
-      counts.push(0);
+      add(row, child, index, isFurtherName ? known : rows.length);
     }
-    counts[index] = rows.length - (first[index] as number);
+    counts.set(index, rows.length - first.at(index));
   }
   return {
     count: rows.length - 1,
     inodeCount,
-    inodeOf: (index) => inodes[index] as number,
-    nameOf: (index) => rows[index] === NO_ROW ? ROOT_NAME : nameOfRow(rows[index] as number),
-    parentOf: (index) => parents[index] as number,
-    inoOf: (index) => inos[index] as number,
-    firstOf: (inode) => firstNames.get(inode) ?? 1,
-    childrenOf: (index) => ({ first: first[index] as number, count: counts[index] as number }),
+    inodeOf: (index) => inodes.at(index),
+    nameOf: (index) => rows.at(index) === NO_ROW ? ROOT_NAME : nameOfRow(rows.at(index)),
+    parentOf: (index) => parents.at(index),
+    inoOf: (index) => inos.at(index),
+    firstOf: (inode) => firstNames[inode] || 1,
+    childrenOf: (index) => ({ first: first.at(index), count: counts.at(index) }),
   };
 }

@@ -15,11 +15,12 @@
 import { roundUp, writeU64 } from "../../base/bytes.ts";
 import { type ChunkRecord, type Compressor, type Digester, RafsError } from "../bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, writeChunkInfo } from "../chunk_info.ts";
-import { ChunkInfoTable } from "../chunk_info_table.ts";
+import { ChunkInfoTable, type ChunkRecords } from "../chunk_info_table.ts";
 import { DIGEST_SIZE } from "../chunk_table.ts";
 import { V5_MAGIC, V5_VERSION } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
-import { GrowingColumn } from "../growing.ts";
+import { IndexColumn } from "../index_column.ts";
+import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../image_memory.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { BlobEntry, InodeSpec } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
@@ -32,8 +33,6 @@ const MAX_SIZE = 2 ** 32;
 /** Directories are as large as their names, in these. */
 const DIRECTORY_BLOCK = 4096;
 const SECTOR = 512;
-/** The row of a chunk that nothing was told of. */
-const NO_CHUNK = 0xffff_ffff;
 
 /** Properties of a whole image. */
 export interface WriterOptions {
@@ -54,7 +53,7 @@ export class BootstrapWriter {
   readonly #xattrs = new Map<number, Uint8Array>();
   readonly #chunks = new ChunkInfoTable();
   /** Rows of chunks, by blob, then by index. */
-  readonly #chunkRows: GrowingColumn[] = [];
+  readonly #chunkRows: IndexColumn[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v5 writer options", 0);
@@ -76,9 +75,13 @@ export class BootstrapWriter {
 
   /** Tells of a chunk that files use. */
   addChunkRecord(record: Readonly<ChunkRecord>): void {
-    const rows = this.#chunkRows[record.blobIndex] ??= GrowingColumn.u32();
-    while (rows.length <= record.chunkIndex) rows.push(NO_CHUNK);
+    const rows = this.#chunkRows[record.blobIndex] ??= new IndexColumn();
     rows.set(record.chunkIndex, this.#chunks.push(record));
+  }
+
+  /** Tells of all of them. */
+  addChunkRecords(records: ChunkRecords): void {
+    for (const record of records.records()) this.addChunkRecord(record);
   }
 
   /**
@@ -86,9 +89,14 @@ export class BootstrapWriter {
    *
    * @param blobs in the order of their indexes
    * @param prefetch inodes to prefetch, as {@link addInode} numbered them
+   * @param memory that the bootstrap is in
    * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
    */
-  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
+  finish(
+    blobs: readonly BlobEntry[],
+    prefetch: readonly number[] = [],
+    memory = ORDINARY_MEMORY,
+  ): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
     const rows = numberRecords(this.#tree, this.#tree.sort());
     const ids = blobIds(blobs);
@@ -100,7 +108,7 @@ export class BootstrapWriter {
     const places = this.#place(rows, records);
     const size = places.end;
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
-    const image = new Uint8Array(size);
+    const image = memory.allocate(size);
     const view = new DataView(image.buffer);
     const tables = { inodeTable, prefetchTable, blobTable, extTable, prefetch: prefetch.length };
     this.#writeSuperBlock(view, rows, ids.length, blobs.length, tables);
@@ -110,7 +118,8 @@ export class BootstrapWriter {
     prefetch.forEach((inode, k) => view.setUint32(prefetchTable + k * 4, rows.firstOf(inode), true));
     image.set(ids, blobTable);
     blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
-    this.#writeRecords(image, view, rows, places.at);
+    this.#writeRecords(image, view, rows, places.at, memory);
+    memory.letGo();
     return image;
   }
 
@@ -160,8 +169,15 @@ export class BootstrapWriter {
   }
 
   /** Backwards: the digest of a directory is made of those of its children, which come after it. */
-  #writeRecords(image: Uint8Array, view: DataView, rows: RecordRows, placeOf: (index: number) => number): void {
+  #writeRecords(
+    image: Uint8Array,
+    view: DataView,
+    rows: RecordRows,
+    placeOf: (index: number) => number,
+    memory: ImageMemory,
+  ): void {
     for (let index = rows.count; index >= 1; index--) {
+      if (index % LET_GO_AFTER === 0) memory.letGo();
       const at = placeOf(index);
       const inode = rows.inodeOf(index);
       const name = rows.nameOf(index);
@@ -216,9 +232,8 @@ export class BootstrapWriter {
     for (let k = 0; k * DIGEST_SIZE < digests.length; k++) {
       this.#tree.chunkOf(inode, k, place);
       const { blobIndex, chunkIndex } = place;
-      const rows = this.#chunkRows[blobIndex];
-      const row = rows === undefined || chunkIndex >= rows.length ? NO_CHUNK : rows.at(chunkIndex);
-      if (row === NO_CHUNK) unwritable("chunk", `nothing is known of chunk ${chunkIndex} of blob ${blobIndex}`);
+      const row = this.#chunkRows[blobIndex]?.at(chunkIndex);
+      if (row === undefined) unwritable("chunk", `nothing is known of chunk ${chunkIndex} of blob ${blobIndex}`);
       this.#chunks.read(row, record);
       const at = start + k * CHUNK_INFO.SIZE;
       writeChunkInfo(image, view, at, record);

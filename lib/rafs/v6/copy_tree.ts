@@ -11,7 +11,7 @@ import type { InodeAttr } from "../bootstrap.ts";
 import { unreadable } from "../guard.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { TreeRoom } from "../tree_room.ts";
-import { emptyAttr, LEAST_ENTRY, PATH_MAX } from "../walk.ts";
+import { emptyAttr, PATH_MAX } from "../walk.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import type { DirectoryReader } from "./directory.ts";
 import type { InodeCursor } from "./inode.ts";
@@ -62,7 +62,6 @@ class TreeCopier {
   /** Rows of entries that are not looked at yet; their inode is a nid. */
   readonly #found: number[] = [];
   readonly #room: TreeRoom;
-  #left: number;
 
   constructor(
     private readonly source: TreeSource,
@@ -70,7 +69,6 @@ class TreeCopier {
     private readonly placeChunk: PlaceChunk,
   ) {
     this.#room = new TreeRoom(source.bytes.length);
-    this.#left = Math.ceil(source.bytes.length / LEAST_ENTRY);
   }
 
   copy(): void {
@@ -104,7 +102,7 @@ class TreeCopier {
     this.#types.push(0, 0);
     const first = this.#found.length;
     this.source.directory.list(nid, 0, (start, end, child, type) => {
-      if (--this.#left < 0) unreadable(WHAT, nid, "it has more entries than the image has room for");
+      this.#room.takeEntry(nid);
       if (pathEnd + end - start > PATH_MAX) unreadable(WHAT, nid, `a path below it exceeds ${PATH_MAX} bytes`);
       if (child > bytes.length) cursor.load(child); // fails: rows are not as wide
       const row = tree.entries.add();

@@ -7,6 +7,7 @@
  * @module
  */
 import { copyBytes, roundUp, writeI64, writeU64 } from "../../base/bytes.ts";
+import { type ImageMemory, LET_GO_AFTER } from "../image_memory.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
 import type { SortedEntries, TreeTable } from "./tree_table.ts";
@@ -102,14 +103,17 @@ export interface Emission {
   readonly nid: (inode: number) => number;
   /** log2 of blocks in a chunk. */
   readonly chunkFormatBits: number;
+  /** The image's. */
+  readonly memory: ImageMemory;
 }
 
 /** Writes all inodes and their flat data. */
 export function emitTree(emission: Emission): void {
-  const { tree, image, placement } = emission;
+  const { tree, image, placement, memory } = emission;
   const content = tree.bytes.bytes;
   const { xattrAt, xattrSize, contentAt, contentSize } = tree.inodes;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
+    if (inode % LET_GO_AFTER === 0) memory.letGo();
     emitInode(emission, inode);
     const at = placement.atOf(inode) + EXTENDED.SIZE;
     const xattrs = xattrSize[inode] as number;

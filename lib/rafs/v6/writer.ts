@@ -23,13 +23,15 @@ import {
   DIGESTER,
   type Digester,
 } from "../bootstrap.ts";
-import { ChunkInfoTable } from "../chunk_info_table.ts";
+import { CHUNK_INFO, writeChunkInfo } from "../chunk_info.ts";
+import { ChunkInfoTable, type ChunkRecords } from "../chunk_info_table.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
+import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../image_memory.ts";
 import type { PlaceChunk } from "./copy_tree.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
-import { type InodeSpec, type MovablePlace, type SortedEntries, TreeTable, unwritable } from "./tree_table.ts";
-import { emitTree, type Placement, placeTree } from "./tree_placement.ts";
+import { type InodeSpec, type MovablePlace, TreeTable, unwritable } from "./tree_table.ts";
+import { emitTree, placeTree } from "./tree_placement.ts";
 
 export type { ChunkPlace, InodeSpec, MovablePlace } from "./tree_table.ts";
 
@@ -63,6 +65,8 @@ export interface BlobEntry extends BlobDescriptor {
 export class BootstrapWriter {
   readonly #tree: TreeTable;
   readonly #chunks = new ChunkInfoTable();
+  /** What the chunk table is made of. */
+  readonly #chunkSources: ChunkRecords[] = [this.#chunks];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v6 writer options", 0);
@@ -97,14 +101,24 @@ export class BootstrapWriter {
     this.#chunks.push(record);
   }
 
+  /** In place of {@link addChunkRecord} for each of them; they are asked for when all is written. */
+  addChunkRecords(records: ChunkRecords): void {
+    this.#chunkSources.push(records);
+  }
+
   /**
    * The bootstrap.
    *
    * @param blobs in the order of their indexes
    * @param prefetch inodes to prefetch, as {@link addInode} numbered them
+   * @param memory that the bootstrap is in
    * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
    */
-  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
+  finish(
+    blobs: readonly BlobEntry[],
+    prefetch: readonly number[] = [],
+    memory = ORDINARY_MEMORY,
+  ): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
     if (blobs.length > 254) unwritable("image", `${blobs.length} blobs, 254 at most`);
     const sorted = this.#tree.sort();
@@ -113,9 +127,10 @@ export class BootstrapWriter {
     const meta = roundUp(prefetchTable + prefetch.length * 4, BLOCK);
     const placement = placeTree(this.#tree, sorted, meta, BLOCK);
     const chunkTable = placement.end;
-    const size = roundUp(chunkTable + this.#chunks.bytes.length, BLOCK);
+    const chunkTableSize = this.#chunkSources.reduce((sum, { count }) => sum + count, 0) * CHUNK_INFO.SIZE;
+    const size = roundUp(chunkTable + chunkTableSize, BLOCK);
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
-    const image = new Uint8Array(size);
+    const image = memory.allocate(size);
     const view = new DataView(image.buffer);
     this.#writeSuperBlocks(view, blobs, {
       blobTable,
@@ -123,6 +138,7 @@ export class BootstrapWriter {
       prefetchSize: prefetch.length * 4,
       meta,
       chunkTable,
+      chunkTableSize,
     });
     writeBlobs(image, view, blobs, blobTable, size);
     const metaStart = meta - BLOCK;
@@ -130,12 +146,6 @@ export class BootstrapWriter {
       if (!(inode < this.#tree.inodeCount)) unwritable("prefetch table", `there is no inode ${inode}`);
       view.setUint32(prefetchTable + k * 4, (placement.atOf(inode) - metaStart) / INODE_SLOT, true);
     });
-    this.#emit(image, view, sorted, placement, metaStart);
-    image.set(this.#chunks.bytes, chunkTable);
-    return image;
-  }
-
-  #emit(image: Uint8Array, view: DataView, sorted: SortedEntries, placement: Placement, metaStart: number): void {
     emitTree({
       tree: this.#tree,
       sorted,
@@ -145,13 +155,34 @@ export class BootstrapWriter {
       block: BLOCK,
       nid: (inode) => (placement.atOf(inode) - metaStart) / INODE_SLOT,
       chunkFormatBits: Math.log2(this.options.chunkSize / BLOCK),
+      memory,
     });
+    this.#writeChunks(image, view, chunkTable, memory);
+    memory.letGo();
+    return image;
+  }
+
+  #writeChunks(image: Uint8Array, view: DataView, start: number, memory: ImageMemory): void {
+    let count = 0;
+    for (const source of this.#chunkSources) {
+      for (const record of source.records()) {
+        writeChunkInfo(image, view, start + count * CHUNK_INFO.SIZE, record);
+        if (++count % LET_GO_AFTER === 0) memory.letGo();
+      }
+    }
   }
 
   #writeSuperBlocks(
     view: DataView,
     blobs: readonly BlobEntry[],
-    at: { blobTable: number; prefetchTable: number; prefetchSize: number; meta: number; chunkTable: number },
+    at: {
+      readonly blobTable: number;
+      readonly prefetchTable: number;
+      readonly prefetchSize: number;
+      readonly meta: number;
+      readonly chunkTable: number;
+      readonly chunkTableSize: number;
+    },
   ): void {
     const sb = EROFS_SUPER_OFFSET;
     view.setUint32(sb + SUPER.magic, EROFS_MAGIC, true);
@@ -170,7 +201,7 @@ export class BootstrapWriter {
     view.setUint32(ext + EXT_SUPER.blobTableSize, blobs.length * BLOB.SIZE, true);
     view.setUint32(ext + EXT_SUPER.chunkSize, this.options.chunkSize, true);
     writeU64(view, ext + EXT_SUPER.chunkTableOffset, at.chunkTable);
-    writeU64(view, ext + EXT_SUPER.chunkTableSize, this.#chunks.bytes.length);
+    writeU64(view, ext + EXT_SUPER.chunkTableSize, at.chunkTableSize);
     writeU64(view, ext + EXT_SUPER.prefetchTableOffset, at.prefetchSize > 0 ? at.prefetchTable : 0);
     view.setUint32(ext + EXT_SUPER.prefetchTableSize, at.prefetchSize, true);
   }

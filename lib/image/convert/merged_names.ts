@@ -1,0 +1,167 @@
+/**
+ * The names that layers make together, one after the other: which inode of which layer is behind each.
+ *
+ * A later layer's folder is merged into an earlier one's and gives it its attributes (unless it is only part of a name
+ * there); anything else replaces. In layers with whiteouts, `.wh.NAME` takes NAME of the layers below away,
+ * `.wh..wh..opq` all that they have in its folder, wherever among the folder's entries they stand; other `.wh..wh.*`
+ * are AUFS's own and left out. Source: OCI image-spec v1.1 layer.md.
+ *
+ * Memory: the folders of one depth, and the names of one folder that several layers have. Damage ends the walk, as does a
+ * layer that says the same bytes over and over (rafs/tree_room.ts).
+ *
+ * @module
+ */
+import { parseWhiteout } from "../../archive/whiteout.ts";
+import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import { DT_DIR } from "../../rafs/inode_mode.ts";
+import { TreeRoom } from "../../rafs/tree_room.ts";
+import { IMPLIED_XATTR } from "./layer_tree.ts";
+
+/** A layer as it is merged. */
+export interface MergedLayer {
+  readonly tree: Bootstrap;
+  /** False: names that look like whiteouts are files. */
+  readonly hasWhiteouts: boolean;
+}
+
+/** A name of the merged tree, and the inode that it is of. */
+export interface MergedName<Above> {
+  /** Position of the layer whose inode it is. */
+  readonly layer: number;
+  /** In its layer. */
+  readonly ino: number;
+  /** Empty for the root; a view, valid during the visit. */
+  readonly name: Uint8Array;
+  /** What the visit of its folder gave; undefined for the root. */
+  readonly parent: Above | undefined;
+}
+
+/** An inode of a layer. */
+interface LayerInode {
+  readonly layer: number;
+  readonly ino: number;
+}
+
+/** A folder that waits for its turn. */
+interface Folder<Above> {
+  readonly name: ByteString;
+  readonly parent: Above | undefined;
+  /** That of each layer that has it, the lowest first: all that a higher one does not hide. */
+  readonly parts: LayerInode[];
+}
+
+/** What several layers have under one name: parts of a folder, or the inode of anything else. */
+type Merged = LayerInode[] | LayerInode;
+
+/**
+ * Visits every name of `layers`, the lowest first: each folder before what is in it, files behind their folder. The same
+ * names come in the same order each time.
+ *
+ * @throws {NydusGdError} "invalid-image" for a whiteout of no name, as RafsError for damage
+ */
+export function eachName<Above>(layers: readonly MergedLayer[], visit: (name: MergedName<Above>) => Above): void {
+  new NameWalk(layers, visit).run();
+}
+
+class NameWalk<Above> {
+  readonly #rooms: readonly TreeRoom[];
+  /** Folders of the next depth. */
+  #found: Folder<Above>[] = [];
+
+  constructor(
+    private readonly layers: readonly MergedLayer[],
+    private readonly visit: (name: MergedName<Above>) => Above,
+  ) {
+    this.#rooms = layers.map(({ tree }) => new TreeRoom(tree.byteLength));
+  }
+
+  run(): void {
+    const parts = this.layers.map(({ tree }, layer) => ({ layer, ino: tree.rootIno }));
+    for (let depth = [{ name: "", parent: undefined, parts } as Folder<Above>]; depth.length > 0;) {
+      for (const folder of depth) this.#folder(folder);
+      depth = this.#found;
+      this.#found = [];
+    }
+  }
+
+  #folder({ name, parent, parts }: Folder<Above>): void {
+    const { layer, ino } = this.#shownOf(parts);
+    const above = this.visit({ layer, ino, name: fromByteString(name), parent });
+    const [only, ...more] = parts;
+    if (only !== undefined && more.length === 0) {
+      this.#list(only, () => {}, (name, child, isFolder) => {
+        if (isFolder) this.#found.push({ name: toByteString(name), parent: above, parts: [child] });
+        else this.visit({ ...child, name, parent: above });
+      });
+      return;
+    }
+    for (const [name, merged] of this.#merge(parts)) {
+      if (Array.isArray(merged)) this.#found.push({ name, parent: above, parts: merged });
+      else this.visit({ ...merged, name: fromByteString(name), parent: above });
+    }
+  }
+
+  /** The part whose attributes the folder has. */
+  #shownOf(parts: readonly LayerInode[]): LayerInode {
+    return parts.findLast(({ layer, ino }) => !isImplied(this.#treeOf(layer), ino)) ?? parts[0] as LayerInode;
+  }
+
+  #merge(parts: readonly LayerInode[]): Map<ByteString, Merged> {
+    const children = new Map<ByteString, Merged>();
+    for (const part of parts) {
+      const own: (readonly [ByteString, LayerInode, boolean])[] = [];
+      const hide = (name: ByteString | undefined) => name === undefined ? children.clear() : children.delete(name);
+      this.#list(part, hide, (name, child, isFolder) => own.push([toByteString(name), child, isFolder]));
+      for (const [name, child, isFolder] of own) {
+        const known = children.get(name);
+        if (!isFolder) children.set(name, child);
+        else if (Array.isArray(known)) known.push(child);
+        else children.set(name, [child]);
+      }
+    }
+    return children;
+  }
+
+  /** @param hide told what a whiteout takes of the layers below: a name, or, undefined, all */
+  #list(
+    { layer, ino }: LayerInode,
+    hide: (name: ByteString | undefined) => void,
+    add: (name: Uint8Array, child: LayerInode, isFolder: boolean) => void,
+  ): void {
+    const { tree, hasWhiteouts } = this.layers[layer] as MergedLayer;
+    const room = this.#rooms[layer] as TreeRoom;
+    tree.readdir(ino, 0, (name, child, type) => {
+      room.takeEntry(ino);
+      if (!hasWhiteouts || !obeyWhiteout(name, hide)) add(name, { layer, ino: child }, type === DT_DIR);
+      return true;
+    });
+  }
+
+  #treeOf(layer: number): Bootstrap {
+    return (this.layers[layer] as MergedLayer).tree;
+  }
+}
+
+/** Whether the name was a whiteout. */
+function obeyWhiteout(name: Uint8Array, hide: (name: ByteString | undefined) => void): boolean {
+  const whiteout = parseWhiteout(name);
+  if (whiteout.kind === "none") return false;
+  if (whiteout.kind === "opaque") hide(undefined);
+  if (whiteout.kind !== "whiteout") return true;
+  const gone = toByteString(whiteout.name);
+  if (gone === "" || gone === "." || gone === "..") {
+    const state = `whiteout of ${JSON.stringify(gone)}, which is no name`;
+    throw new NydusGdError("invalid-image", `Cannot convert: ${state}`);
+  }
+  hide(gone);
+  return true;
+}
+
+/** Whether a folder is only part of a name in its layer. */
+function isImplied(tree: Bootstrap, ino: number): boolean {
+  if (!tree.hasXattrs) return false;
+  for (const [name] of tree.xattrs(ino)) if (equalBytes(name, IMPLIED_XATTR)) return true;
+  return false;
+}
