@@ -11,6 +11,9 @@
 # whatever reason, the kernel ends all others and drops every mount. So nothing outlives a run that failed or was
 # interrupted. What a test forgot is found before that and counts as a failure: see scripts/run_tests.ts.
 set -eu
+case " $* " in
+  *" --help "* | *" -h "*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit 0 ;;
+esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"
 . "$root/scripts/scratch.sh"
