@@ -96,7 +96,8 @@ missing_packages() {
 
 is_installed() {
   for name in $(echo "$1" | tr '|' ' '); do
-    case $(dpkg-query -W -f '${db:Status-Status} ' "$name" 2>/dev/null) in *installed*) return 0 ;; esac
+    # One word for each architecture. A package that others only name is "not-installed".
+    case " $(dpkg-query -W -f '${db:Status-Status} ' "$name" 2>/dev/null)" in *" installed "*) return 0 ;; esac
   done
   return 1
 }
