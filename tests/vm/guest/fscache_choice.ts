@@ -15,7 +15,7 @@ const KEPT = { isStrong: true, what: "somebody keeps descriptors" } as const;
 const IS_OLD = Deno.osRelease().startsWith("6.1.");
 
 fuseTest(
-  "auto takes the kernel's own cache where fanotify cannot be had and it is asked for, and doctor tells",
+  "auto takes the kernel's own cache where it is asked for and outlives a server, and doctor tells",
   async () => {
     using temp = TempDir.make();
     const folders = { stateDir: temp.path, cacheDir: temp.path };
@@ -27,10 +27,9 @@ fuseTest(
     assert.match(preferred.reason, IS_OLD ? /^no erofs-fscache: .*6\.8/ : /cache\.type fscache/);
     const named = await chooseDataPath("erofs-fscache", folders, KEPT);
     assert.deepEqual([named.fsDriver, named.warning !== undefined], ["erofs-fscache", IS_OLD]);
-    const check = (await results(kernelChecks(await subjectIn(temp)))).get("EROFS over fscache");
-    assert.deepEqual([check?.verdict, /can be mounted, and asks for data/.test(check?.seen ?? "")], [
-      IS_OLD ? "warn" : "ok",
-      true,
-    ]);
+    const checks = kernelChecks(await subjectIn(temp)).filter(({ name }) => name === "EROFS over fscache");
+    const [check] = (await results(checks)).values();
+    assert.equal(check?.verdict, IS_OLD ? "warn" : "ok");
+    assert.match(check?.seen ?? "", /can be mounted, and asks for data/);
   },
 );
