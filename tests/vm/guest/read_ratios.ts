@@ -34,7 +34,10 @@ const LARGE = { count: 8, sizeBytes: 4 << 20 } as const;
 async function makeImage(folder: string): Promise<void> {
   const small = Array.from({ length: FOLDERS }, (_, f) => [
     dir(`d${f}`),
-    ...Array.from({ length: SMALL.count }, (_, n) => file(`d${f}/${n}`, knownBytes(n, SMALL.sizeBytes))),
+    ...Array.from(
+      { length: SMALL.count },
+      (_, n) => file(`d${f}/${n}`, knownBytes(f * SMALL.count + n, SMALL.sizeBytes)),
+    ),
   ]);
   const large = Array.from({ length: LARGE.count }, (_, n) => file(`large${n}`, knownBytes(n, LARGE.sizeBytes)));
   const { bytes, blob, blobId } = await buildFrom(tarOf(...small.flat(), ...large), {}, 1 << 20);
