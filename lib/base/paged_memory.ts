@@ -16,6 +16,7 @@ import { SyscallError } from "../../ffi/errno.ts";
 import { fallocate, O, open } from "../../ffi/fcntl.ts";
 import { MADV, Mapping } from "../../ffi/sys_mman.ts";
 import { messageOf } from "./errors.ts";
+import { collectGarbage } from "./garbage.ts";
 import { logger } from "./log.ts";
 
 const log = logger("base");
@@ -23,9 +24,13 @@ const log = logger("base");
 /** Bytes of a piece below which a file costs more than it saves. */
 const SMALL = 1 << 20;
 
+/** Resident bytes from which garbage is collected, and what has to come to it before it is again. */
+const LARGE_BYTES = 224 << 20, GROWTH_BYTES = 24 << 20;
+
 /** See the module. Disposing takes the pieces away: views of them are empty from then on. */
 export class PagedMemory implements Disposable {
   readonly #mappings: Mapping[] = [];
+  #largeBytes = LARGE_BYTES;
 
   /** @param dir that is there as long as this is */
   constructor(private readonly dir: string) {}
@@ -46,9 +51,13 @@ export class PagedMemory implements Disposable {
     }
   }
 
-  /** Takes the pages of all pieces out of this process. */
+  /** Takes the pages of all pieces out of this process, and its garbage where it has grown large all the same. */
   letGo(): void {
     for (const mapping of this.#mappings) mapping.advise(MADV.DONTNEED);
+    const { rss } = Deno.memoryUsage();
+    if (rss < this.#largeBytes) return;
+    collectGarbage();
+    this.#largeBytes = Math.max(LARGE_BYTES, Deno.memoryUsage().rss + GROWTH_BYTES);
   }
 
   [Symbol.dispose](): void {

@@ -6,7 +6,7 @@
 import { readU64 } from "../base/bytes.ts";
 import type { ChunkRecord } from "./bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, fillChunkRecord, writeChunkInfo } from "./chunk_info.ts";
-import { GrowingBytes } from "./growing.ts";
+import { LET_GO_AFTER, ORDINARY_MEMORY } from "./image_memory.ts";
 
 /** Chunk records that can be had again and again: the same in the same order. */
 export interface ChunkRecords {
@@ -15,30 +15,45 @@ export interface ChunkRecords {
   records(): Iterable<Readonly<ChunkRecord>>;
 }
 
+/** Rows of a piece of memory. */
+const BLOCK_ROWS = 1 << 14;
+
+interface Block {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly view: DataView<ArrayBuffer>;
+}
+
 /** See the module. Rows are numbered in the order of addition. */
 export class ChunkInfoTable implements ChunkRecords {
-  readonly #bytes = new GrowingBytes();
+  #blocks: Block[] = [];
+  #count = 0;
+
+  constructor(private readonly memory = ORDINARY_MEMORY) {}
 
   /** Rows so far. */
   get count(): number {
-    return this.#bytes.length / CHUNK_INFO.SIZE;
+    return this.#count;
   }
 
   /** Adds a copy of the record and returns its row. */
   push(record: Readonly<ChunkRecord>): number {
-    const at = this.#bytes.reserve(CHUNK_INFO.SIZE);
-    writeChunkInfo(this.#bytes.bytes, this.#bytes.view, at, record);
-    return at / CHUNK_INFO.SIZE;
+    const row = this.#count++;
+    if (row % BLOCK_ROWS === 0) this.#grow();
+    if (row % LET_GO_AFTER === 0) this.memory.letGo();
+    const { bytes, view } = this.#blockOf(row);
+    writeChunkInfo(bytes, view, placeOf(row), record);
+    return row;
   }
 
-  /** Fills `out` from a row that exists. Its digest is a view, valid until the next row is added. */
+  /** Fills `out` from a row that exists. Its digest is a view. */
   read(row: number, out: ChunkRecord): void {
-    fillChunkRecord(this.#bytes.bytes, this.#bytes.view, row * CHUNK_INFO.SIZE, out);
+    const { bytes, view } = this.#blockOf(row);
+    fillChunkRecord(bytes, view, placeOf(row), out);
   }
 
   /** One number of a row that exists. */
   uncompressedOffsetOf(row: number): number {
-    return readU64(this.#bytes.view, row * CHUNK_INFO.SIZE + CHUNK_INFO.uncompressedOffset);
+    return readU64(this.#blockOf(row).view, placeOf(row) + CHUNK_INFO.uncompressedOffset);
   }
 
   /** All records in order. The object is reused between steps. */
@@ -49,4 +64,18 @@ export class ChunkInfoTable implements ChunkRecords {
       yield record;
     }
   }
+
+  #blockOf(row: number): Block {
+    return this.#blocks[Math.floor(row / BLOCK_ROWS)] as Block;
+  }
+
+  #grow(): void {
+    const bytes = this.memory.allocate(BLOCK_ROWS * CHUNK_INFO.SIZE);
+    this.#blocks.push({ bytes, view: new DataView(bytes.buffer) });
+  }
+}
+
+/** Where a row is in its block. */
+function placeOf(row: number): number {
+  return row % BLOCK_ROWS * CHUNK_INFO.SIZE;
 }

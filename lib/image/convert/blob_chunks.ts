@@ -7,7 +7,8 @@
  * ```
  * A place is known when its chunk is stored, by the end of {@link BlobChunks.finish} at the latest. What is on the way
  * is bounded by {@link IN_FLIGHT_BYTES}, or three parcels where these are larger: whoever adds waits for
- * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 4 bytes a place, 130 a chunk.
+ * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 4 bytes a place, 50 a chunk,
+ * and 80 that are looked at in the end only.
  *
  * @module
  */
@@ -18,6 +19,7 @@ import { ChunkInfoTable, type ChunkRecords } from "../../rafs/chunk_info_table.t
 import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { ChunkPlace } from "../../rafs/v6/writer.ts";
 import type { ChunkDictionary, DictionaryBlob, DictionaryChunk } from "./chunk_dictionary.ts";
 import type { Compressor, HeldParcel } from "./compress_pool.ts";
@@ -48,6 +50,8 @@ export interface BlobChunksOptions {
   readonly compressor: Compressor;
   /** Chunks of other images, not stored again. */
   readonly dictionary: ChunkDictionary | undefined;
+  /** For what is looked at from one end to the other only. */
+  readonly memory: ImageMemory | undefined;
   /** Appends to the blob; the bytes are its only until that is done. One call at a time. */
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
 }
@@ -55,7 +59,7 @@ export interface BlobChunksOptions {
 /** See the module. Places are numbered in the order in which they are asked for. */
 export class BlobChunks {
   /** Of this blob, row by row its chunks. */
-  readonly #records = new ChunkInfoTable();
+  #records: ChunkInfoTable;
   /** This blob: its row in the blob table. */
   readonly own = { index: 0 };
   /** Of all chunks, known to the dictionary or not. */
@@ -79,6 +83,7 @@ export class BlobChunks {
   readonly #dictionaryChunks: { readonly row: { readonly index: number }; readonly chunk: DictionaryChunk }[] = [];
 
   constructor(private readonly options: BlobChunksOptions) {
+    this.#records = new ChunkInfoTable(options.memory);
     this.#parcelBytes = Math.max(PARCEL_BYTES, options.rafs.chunkSize);
   }
 
@@ -156,6 +161,12 @@ export class BlobChunks {
     this.#sendParcel();
     await Promise.all(this.#queue);
     await this.options.compressor.rest();
+  }
+
+  /** Forgets the chunks: they were told of. */
+  clear(): void {
+    this.#records = new ChunkInfoTable();
+    for (const column of [this.#digests, this.#indexes, this.#places]) column.clear();
   }
 
   #sendParcel(): void {

@@ -15,12 +15,16 @@ export interface BootstrapWriter {
   addInode(spec: InodeSpec): number;
   addEntry(directory: number, name: Uint8Array, inode: number): void;
   addChunkRecords(records: ChunkRecords): void;
-  finish(blobs: readonly BlobEntry[], prefetch?: readonly number[], memory?: ImageMemory): Uint8Array<ArrayBuffer>;
+  finish(blobs: readonly BlobEntry[], prefetch?: readonly number[]): Uint8Array<ArrayBuffer>;
 }
 
-/** A writer of the version that the options name. v5 digests its inodes: `prepareDigests` comes before. */
-export function makeBootstrapWriter(options: RafsOptions): BootstrapWriter {
+/**
+ * A writer of the version that the options name. v5 digests its inodes: `prepareDigests` comes before.
+ *
+ * @param memory that the bootstrap is in
+ */
+export function makeBootstrapWriter(options: RafsOptions, memory?: ImageMemory): BootstrapWriter {
   const { fsVersion, chunkSize, compressor, digester } = options;
-  if (fsVersion === 6) return new V6Writer({ chunkSize, compressor, digester });
-  return new V5Writer({ chunkSize, compressor, digester, digest: (bytes) => digest(digester, bytes) });
+  if (fsVersion === 6) return new V6Writer({ chunkSize, compressor, digester, memory });
+  return new V5Writer({ chunkSize, compressor, digester, digest: (bytes) => digest(digester, bytes), memory });
 }

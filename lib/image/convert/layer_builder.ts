@@ -45,7 +45,7 @@ import type { RafsOptions } from "./rafs_options.ts";
 const PLACEHOLDER_ID = "x".repeat(64);
 
 /** Resident bytes at which garbage would stand beside a bootstrap that is large itself. */
-const MANY_BYTES = 256 << 20;
+const MANY_BYTES = 224 << 20;
 
 /** zstd's own default, and nydus-image's. */
 const BOOTSTRAP_LEVEL = 3;
@@ -88,13 +88,14 @@ export class LayerBuilder implements TarVisitor {
   #filled = 0;
 
   constructor(private readonly options: LayerBuilderOptions) {
-    const { rafs, compressor, dictionary } = options;
+    const { rafs, compressor, dictionary, memory } = options;
     this.#buffer = new Uint8Array(rafs.chunkSize);
     this.#infos = new ChunkInfoWriter(rafs.batchSize > 0 ? 2 : 1);
     this.#chunks = new BlobChunks({
       rafs,
       compressor,
       dictionary,
+      memory,
       infos: this.#infos,
       write: (bytes) => this.#append(bytes),
     });
@@ -159,6 +160,7 @@ export class LayerBuilder implements TarVisitor {
     const tail = this.#tail();
     if (this.options.rafs.fsVersion === 6) tail.addMeta(BLOB_FEATURE.inlinedFsMeta);
     const bootstrap = await this.#bootstrap(tail);
+    this.#chunks.clear();
     await freeMemory(MANY_BYTES);
     tail.addBootstrap(bootstrap);
     tail.finish();
@@ -185,7 +187,7 @@ export class LayerBuilder implements TarVisitor {
   }
 
   async #bootstrap(tail: BlobTail): Promise<Uint8Array<ArrayBuffer>> {
-    const { rafs } = this.options;
+    const { rafs, memory } = this.options;
     const { own, count, dictionaryBlobs } = this.#chunks;
     const described = tail.describe();
     const blobs: BlobEntry[] = [];
@@ -198,11 +200,11 @@ export class LayerBuilder implements TarVisitor {
       row.index = blobs.length;
       blobs.push({ ...descriptor, index: row.index });
     }
-    const writer = makeBootstrapWriter(rafs);
+    const writer = makeBootstrapWriter(rafs, memory);
     writer.addChunkRecords(this.#chunks.all);
-    this.#tree.moveTo(writer, (place) => this.#chunks.placeOf(place));
+    this.#tree.moveTo(writer, (place) => this.#chunks.placeOf(place), memory);
     await freeMemory(MANY_BYTES);
-    return writer.finish(blobs, [], this.options.memory);
+    return writer.finish(blobs);
   }
 
   /** Zeros up to `offset` of the file: a hole. */

@@ -13,6 +13,7 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import type { ChunkPlace } from "../../rafs/v6/writer.ts";
 import { Way } from "../tree_way.ts";
 import type { BootstrapWriter } from "./bootstrap_writer.ts";
@@ -92,9 +93,14 @@ export class LayerTree {
    * Adds every inode and name, folders before what is in them. The tree has neither afterwards.
    *
    * @param placeOf where the chunk is whose place it is given
+   * @param memory of what that looks at
    */
-  moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace): void {
-    const add = (inode: number) => writer.addInode(this.#inodes.specOf(inode, placeOf));
+  moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace, memory = ORDINARY_MEMORY): void {
+    const add = (inode: number) => {
+      const number = writer.addInode(this.#inodes.specOf(inode, placeOf));
+      if (number % LET_GO_AFTER === 0) memory.letGo();
+      return number;
+    };
     /** By inode, its number in the writer; 0: it has none. That of the root is nobody's below it. */
     const numbers = new Uint32Array(this.#inodes.count);
     const folders = [{ folder: this.#root, directory: add(this.#root.inode) }];

@@ -66,7 +66,7 @@ export function mergeLayers(
     for (const extent of extents) used.push(chunks.use(layer, extent));
   });
   const blobs = chunks.number();
-  const writer = makeBootstrapWriter(options);
+  const writer = makeBootstrapWriter(options, memory);
   writer.addChunkRecords(chunks);
   /** Inodes that are fetched first, and where they come among them. */
   const wanted = new Map<number, number>();
@@ -83,7 +83,7 @@ export function mergeLayers(
     return { number, ...named };
   });
   const listed = [...wanted].sort(([, a], [, b]) => a === b ? 0 : a - b).map(([number]) => number);
-  return { bootstrap: writer.finish(blobs, listed, memory), blobs };
+  return { bootstrap: writer.finish(blobs, listed), blobs };
 }
 
 /** A name, and the folder that it is in; undefined for the root. */

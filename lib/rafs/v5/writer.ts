@@ -42,6 +42,8 @@ export interface WriterOptions {
   readonly digester: Digester;
   /** 32 bytes over what it is given, by the digester. */
   digest(bytes: Uint8Array): Uint8Array;
+  /** That the bootstrap is in; ordinary unless given. */
+  readonly memory?: ImageMemory | undefined;
 }
 
 const encoder = new TextEncoder();
@@ -51,13 +53,16 @@ export class BootstrapWriter {
   readonly #tree: TreeTable;
   /** Encoded extended attributes by inode. */
   readonly #xattrs = new Map<number, Uint8Array>();
-  readonly #chunks = new ChunkInfoTable();
+  readonly #memory: ImageMemory;
+  readonly #chunks: ChunkInfoTable;
   /** Rows of chunks, by blob, then by index. */
   readonly #chunkRows: IndexColumn[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v5 writer options", 0);
+    this.#memory = options.memory ?? ORDINARY_MEMORY;
     this.#tree = new TreeTable(options.chunkSize);
+    this.#chunks = new ChunkInfoTable(this.#memory);
   }
 
   /** Adds an inode; the first one is the root directory. Returns its number for {@link addEntry}. */
@@ -89,14 +94,9 @@ export class BootstrapWriter {
    *
    * @param blobs in the order of their indexes
    * @param prefetch inodes to prefetch, as {@link addInode} numbered them
-   * @param memory that the bootstrap is in
    * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
    */
-  finish(
-    blobs: readonly BlobEntry[],
-    prefetch: readonly number[] = [],
-    memory = ORDINARY_MEMORY,
-  ): Uint8Array<ArrayBuffer> {
+  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
     const rows = numberRecords(this.#tree, this.#tree.sort());
     const ids = blobIds(blobs);
@@ -108,7 +108,7 @@ export class BootstrapWriter {
     const places = this.#place(rows, records);
     const size = places.end;
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
-    const image = memory.allocate(size);
+    const image = this.#memory.allocate(size);
     const view = new DataView(image.buffer);
     const tables = { inodeTable, prefetchTable, blobTable, extTable, prefetch: prefetch.length };
     this.#writeSuperBlock(view, rows, ids.length, blobs.length, tables);
@@ -118,8 +118,8 @@ export class BootstrapWriter {
     prefetch.forEach((inode, k) => view.setUint32(prefetchTable + k * 4, rows.firstOf(inode), true));
     image.set(ids, blobTable);
     blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
-    this.#writeRecords(image, view, rows, places.at, memory);
-    memory.letGo();
+    this.#writeRecords(image, view, rows, places.at);
+    this.#memory.letGo();
     return image;
   }
 
@@ -174,10 +174,14 @@ export class BootstrapWriter {
     view: DataView,
     rows: RecordRows,
     placeOf: (index: number) => number,
-    memory: ImageMemory,
   ): void {
+    let looked = 0;
     for (let index = rows.count; index >= 1; index--) {
-      if (index % LET_GO_AFTER === 0) memory.letGo();
+      looked += 1 + rows.childrenOf(index).count;
+      if (looked >= LET_GO_AFTER) {
+        looked = 0;
+        this.#memory.letGo();
+      }
       const at = placeOf(index);
       const inode = rows.inodeOf(index);
       const name = rows.nameOf(index);

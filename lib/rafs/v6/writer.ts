@@ -51,6 +51,8 @@ export interface WriterOptions {
   readonly digester: Digester;
   /** Whether ids are stored; true unless said otherwise. */
   readonly explicitUidGid?: boolean;
+  /** That the bootstrap is in; ordinary unless given. */
+  readonly memory?: ImageMemory | undefined;
 }
 
 /** A blob as it is entered into the blob table. */
@@ -111,14 +113,9 @@ export class BootstrapWriter {
    *
    * @param blobs in the order of their indexes
    * @param prefetch inodes to prefetch, as {@link addInode} numbered them
-   * @param memory that the bootstrap is in
    * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
    */
-  finish(
-    blobs: readonly BlobEntry[],
-    prefetch: readonly number[] = [],
-    memory = ORDINARY_MEMORY,
-  ): Uint8Array<ArrayBuffer> {
+  finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
     if (blobs.length > 254) unwritable("image", `${blobs.length} blobs, 254 at most`);
     const sorted = this.#tree.sort();
@@ -130,6 +127,7 @@ export class BootstrapWriter {
     const chunkTableSize = this.#chunkSources.reduce((sum, { count }) => sum + count, 0) * CHUNK_INFO.SIZE;
     const size = roundUp(chunkTable + chunkTableSize, BLOCK);
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
+    const { memory = ORDINARY_MEMORY } = this.options;
     const image = memory.allocate(size);
     const view = new DataView(image.buffer);
     this.#writeSuperBlocks(view, blobs, {
