@@ -286,6 +286,12 @@ export class BlobCache implements AsyncDisposable {
     return isBounded || queue.options.readAheadLimit === 0 ? "prefetch" : "read-ahead";
   }
 
+  /** Whether what readers are on their way to may be fetched beside what they wait for. */
+  get readsAhead(): boolean {
+    const { tuner, queue } = this.#parts;
+    return tuner.current.readAheadBytes > 0 && queue.options.readAheadLimit > 0;
+  }
+
   /** Readers are about to come: prefetch waits for them. */
   expectReaders(): void {
     this.#parts.queue.noteDemand();

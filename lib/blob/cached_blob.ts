@@ -21,7 +21,7 @@ import { loadChunkTable } from "./blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder, hasDataFile } from "./cache_files.ts";
 import type { WithRoom } from "./cache_space.ts";
 import type { DecodeTarget } from "./chunk_decoder.ts";
-import { ChunkFetcher, type ChunkPlace } from "./chunk_fetcher.ts";
+import { ChunkFetcher, type OnDemand } from "./chunk_fetcher.ts";
 import { ChunkIndex } from "./chunk_index.ts";
 import { ChunkTableFile, placesOf } from "./chunk_table_file.ts";
 import { copiesName } from "./copies_record.ts";
@@ -50,7 +50,7 @@ export interface BlobSpec {
   /** `.blob.meta` that came with the image, as it is in the blob or in the cache. */
   readonly embeddedMeta?: Uint8Array;
   /** Told of the chunks that readers of the image wait for, and of those that are fetched along: see chunk_fetcher.ts. */
-  readonly onDemand?: (chunk: ChunkPlace) => void;
+  readonly onDemand?: OnDemand;
 }
 
 /** An open blob, for threads that read the cache file by themselves. Plain data, can be posted to a Worker. */

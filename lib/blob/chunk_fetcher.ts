@@ -67,6 +67,9 @@ export interface ChunkPlace {
   readonly length: number;
 }
 
+/** Told of a chunk that is not here: a reader waits for it, or it is fetched along with such a one. */
+export type OnDemand = (chunk: ChunkPlace, isAwaited: boolean) => void;
+
 /** Fetches chunks of one blob. */
 export class ChunkFetcher {
   /** By unit. */
@@ -97,14 +100,14 @@ export class ChunkFetcher {
   /**
    * `Blob.ensure` of an open blob.
    *
-   * @param onDemand told of what is not here: the chunks that a reader waits for, and those that are fetched along
+   * @param onDemand told of what is not here, for a reader
    */
   async ensure(
     offset: number,
     length: number,
     urgency: Urgency,
     signal?: AbortSignal,
-    onDemand?: (chunk: ChunkPlace) => void,
+    onDemand?: OnDemand,
   ): Promise<void> {
     if (!(length > 0)) return;
     const { readiness } = this.parts;
@@ -119,7 +122,8 @@ export class ChunkFetcher {
     if (urgency === "on-demand") {
       this.parts.queue.noteDemand();
       const ahead = this.#lookAhead(missing[0] as number, missing.at(-1) as number);
-      if (onDemand !== undefined) { for (const row of [...missing, ...ahead]) onDemand(this.#placeOf(row)); }
+      for (const row of missing) onDemand?.(this.#placeOf(row), true);
+      for (const row of ahead) onDemand?.(this.#placeOf(row), false);
     }
     try {
       await unlessAborted(Promise.all(Array.from(flights, (flight) => flight.settled)), signal);

@@ -32,6 +32,7 @@ import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { BLOB_FEATURE, effectiveBlobId, has, idsAtHome, separateMetaId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
+import { ProgramAhead } from "./programs/program_ahead.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
@@ -109,6 +110,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     private readonly mapped: MappedBootstrap,
     readonly blobs: readonly Blob[],
     private readonly cache: BlobCache,
+    private readonly programs: ProgramAhead,
     readonly recorder: ReadRecorder | undefined,
   ) {}
 
@@ -117,6 +119,12 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     const { name, bootstrap, container, backend, cache, recorder } = options;
     const { tree } = bootstrap;
     const blobs: Blob[] = [];
+    const programs = new ProgramAhead({
+      tree,
+      blobs,
+      isOn: () => cache.readsAhead,
+      onFetch: ({ blobIndex, ...range }) => recorder?.note(blobIndex, range),
+    });
     try {
       for (const described of tree.blobs) {
         const descriptor = { ...described, id: effectiveBlobId(described, container) };
@@ -129,10 +137,13 @@ export class OpenImage implements MountableImage, AsyncDisposable {
           records: () => tree.chunkRecords(descriptor.index),
           ...(metaId === undefined ? {} : { metaId, metaSource: backend.blob(metaId) }),
           ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
-          ...(recorder === undefined ? {} : { onDemand: (chunk) => recorder.note(descriptor.index, chunk) }),
+          onDemand: (chunk, isAwaited) => {
+            recorder?.note(descriptor.index, chunk);
+            if (isAwaited) programs.noteWaiting({ blobIndex: descriptor.index, ...chunk });
+          },
         }));
       }
-      return new OpenImage(name, bootstrap, blobs, cache, recorder);
+      return new OpenImage(name, bootstrap, blobs, cache, programs, recorder);
     } catch (error) {
       // nothing of them was opened: their release has nothing to wait for and nothing to fail
       for (const blob of blobs) cache.release(blob);
@@ -170,6 +181,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   /** @throws {NydusGdError} "io" when the last chunks of a blob cannot be recorded; everything is given back all the same */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.recorder?.[Symbol.asyncDispose]();
+    await this.programs[Symbol.asyncDispose]();
     const ends = await Promise.allSettled(this.blobs.map((blob) => this.cache.release(blob)));
     this.mapped[Symbol.dispose]();
     for (const end of ends) if (end.status === "rejected") throw end.reason;

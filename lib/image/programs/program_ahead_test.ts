@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { QUIET } from "../../../tests/support/blob_setup.ts";
+import { buildFrom } from "../../../tests/support/built_rafs.ts";
+import { ELF_UNITS, elfFile } from "../../../tests/support/elf_file.ts";
+import { dir, file, symlink, tarOf, type TestEntry } from "../../../tests/support/tar_builder.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import { toByteString } from "../../base/bytes.ts";
+import { BlobCache } from "../../blob/blob_cache.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { type BlobRange, ProgramAhead } from "./program_ahead.ts";
+import { findFile } from "./tree_path.ts";
+
+const UNIT = 4096;
+
+const program = (path: string, options: Parameters<typeof elfFile>[0] = {}) =>
+  file(path, toByteString(elfFile({ ...options, unit: UNIT })));
+
+/** An image whose programs are looked at, and what was fetched for them, as `path +chunk`. */
+async function withImage(
+  entries: readonly TestEntry[],
+  test: (image: { wait(path: string): Promise<void>; fetched: Fetched; ahead: ProgramAhead }) => Promise<void>,
+): Promise<void> {
+  using temp = TempDir.make();
+  const { bytes, blob, blobId } = await buildFrom(tarOf(...entries), { chunkSize: UNIT, batchSize: 0 });
+  await Deno.writeFile(temp.join("image.boot"), bytes);
+  await Deno.writeFile(temp.join(blobId), blob);
+  await using cache = BlobCache.open(temp.join("cache"), QUIET);
+  const backend = new LocalFsBackend({ dir: temp.path, altDirs: [], blobFile: undefined });
+  await using image = OpenImage.open({
+    name: "a",
+    bootstrap: MappedBootstrap.open(temp.join("image.boot")),
+    backend,
+    cache,
+  });
+  const { tree, blobs } = image;
+  const rangesOf = (path: string) => {
+    const found = findFile(tree, path);
+    assert.ok(found !== undefined, path);
+    return tree.extents(found.ino, 0, found.size);
+  };
+  const names = new Map(entries.flatMap(({ entry: { type, name } }) => {
+    const path = `/${toByteString(name)}`;
+    return type === "file" ? rangesOf(path).map(({ blobOffset }, k) => [blobOffset, `${path} +${k}`] as const) : [];
+  }));
+  const fetched = new Fetched((offset) => names.get(offset - offset % UNIT) ?? `${offset}`);
+  await using ahead = new ProgramAhead({ tree, blobs, isOn: () => true, onFetch: (range) => fetched.add(range) });
+  const wait = async (path: string) => {
+    const [{ blobIndex, blobOffset: offset, length }] = rangesOf(path) as [ReturnType<typeof rangesOf>[number]];
+    ahead.noteWaiting({ blobIndex, offset, length });
+    await blobs[blobIndex]?.ensure(offset, length, "on-demand");
+  };
+  await test({ wait, fetched, ahead });
+}
+
+class Fetched {
+  readonly #chunks = new Set<string>();
+  #changed = Promise.withResolvers<void>();
+
+  constructor(private readonly nameOf: (offset: number) => string) {}
+
+  add({ offset, length }: BlobRange): void {
+    for (let at = offset; at < offset + length; at += UNIT - at % UNIT) this.#chunks.add(this.nameOf(at));
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+
+  /** Resolves when so many were told of. */
+  async atLeast(count: number): Promise<void> {
+    while (this.#chunks.size < count) await this.#changed.promise;
+  }
+
+  /** Sorted. */
+  get all(): string[] {
+    return [...this.#chunks].sort();
+  }
+}
+
+/** What is fetched of a library: all but its gaps. */
+const partsOf = (path: string) => {
+  const { relocations, code, data } = ELF_UNITS;
+  return [0, relocations, code, data, data + 1].map((unit) => `${path} +${unit}`);
+};
+
+const IMAGE = [
+  dir("bin"),
+  dir("usr"),
+  dir("usr/lib"),
+  dir("opt"),
+  symlink("lib", "usr/lib"),
+  program("bin/app", { interpreter: "/lib/ld.so", needed: ["liba.so.1", "libgone.so"], entry: true, machine: 1 }),
+  program("usr/lib/ld.so", { machine: 2 }),
+  program("usr/lib/liba.so.1.0", { needed: ["libb.so"], runpath: "/nowhere:/opt", machine: 3 }),
+  symlink("usr/lib/liba.so.1", "liba.so.1.0"),
+  program("opt/libb.so", { needed: ["liba.so.1"], machine: 4 }),
+  program("usr/lib/libother.so", { machine: 5 }),
+  file("bin/script", "#!/bin/app\n".padEnd(100)),
+];
+
+Deno.test("who waits for a program has its linker and libraries fetched, through links and folders that they name", async () => {
+  await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
+    await wait("/bin/app");
+    const expected = ["/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap(partsOf);
+    // the head is what is waited for; names and symbols are in it
+    expected.push(...partsOf("/bin/app"));
+    await fetched.atLeast(expected.length);
+    await ahead[Symbol.asyncDispose]();
+    assert.deepEqual(fetched.all, expected.sort(), "and nothing else");
+  });
+});
+
+Deno.test("a library that is waited for has what it needs itself fetched, once", async () => {
+  await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
+    await wait("/opt/libb.so");
+    await wait("/opt/libb.so");
+    const expected = ["/opt/libb.so", "/usr/lib/liba.so.1.0"].flatMap(partsOf);
+    await fetched.atLeast(expected.length);
+    await ahead[Symbol.asyncDispose]();
+    assert.deepEqual(fetched.all, expected.sort());
+  });
+});
+
+Deno.test("nothing is fetched for what is no program", async () => {
+  await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
+    await wait("/bin/script");
+    await ahead[Symbol.asyncDispose]();
+    assert.deepEqual(fetched.all, []);
+  });
+});
