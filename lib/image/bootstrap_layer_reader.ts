@@ -12,7 +12,11 @@ import { TarReader } from "../archive/tar_reader.ts";
 import { toByteString } from "../base/bytes.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { nodeZlib } from "../base/node_modules.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../rafs/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../rafs/toc.ts";
+
+/** Bytes after which those that were filled are let go. */
+const LET_GO_BYTES = 8 << 20;
 
 /** Where a bootstrap is in a layer, newest convention first. */
 export const NAMES_IN_LAYER: readonly string[] = ["image/image.boot", "image.boot"];
@@ -46,14 +50,16 @@ export function layerCompression(head: Uint8Array): LayerCompression {
  * behind it shows.
  *
  * @param what the layer in messages: "layer /tmp/x.tar.gz"
+ * @param memory for what is found: a few bytes of gzip may be as much as any bootstrap has
  * @throws {NydusGdError} "invalid-image" on damaged gzip, as {@link TarError} on a damaged tar; "unsupported" for zstd
  */
 export async function readBootstrapLayer(
   layer: ReadableStream<Uint8Array>,
   compression: LayerCompression,
   what: string,
+  memory = ORDINARY_MEMORY,
 ): Promise<BootstrapLayer | undefined> {
-  const search = new BootstrapSearch();
+  const search = new BootstrapSearch(memory);
   const reader = new TarReader(search);
   const take = async (tar: AsyncIterable<Uint8Array>) => {
     for await (const piece of tar) reader.push(piece);
@@ -87,6 +93,9 @@ class BootstrapSearch {
   readonly #files = new Map<string, Uint8Array>();
   #content: Uint8Array | undefined;
   #keptBytes = 0;
+  #filledBytes = 0;
+
+  constructor(private readonly memory: ImageMemory) {}
 
   get found(): BootstrapLayer | undefined {
     const bootstrap = NAMES_IN_LAYER.map((name) => this.#files.get(name)).find((content) => content !== undefined);
@@ -110,12 +119,17 @@ class BootstrapSearch {
     if (this.#keptBytes > MAX_BOOTSTRAP) {
       throw new TarError(`Cannot read bootstrap layer: ${path} and what is before it exceed ${MAX_BOOTSTRAP} bytes`);
     }
-    this.#content = new Uint8Array(sizeBytes);
+    this.#content = this.memory.allocate(sizeBytes);
     this.#files.set(path, this.#content);
   }
 
   data(piece: Uint8Array, offset: number): void {
-    this.#content?.set(piece, offset);
+    if (this.#content === undefined) return;
+    this.#content.set(piece, offset);
+    this.#filledBytes += piece.length;
+    if (this.#filledBytes < LET_GO_BYTES) return;
+    this.#filledBytes = 0;
+    this.memory.letGo();
   }
 
   endEntry(): void {}

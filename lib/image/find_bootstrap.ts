@@ -8,15 +8,17 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { O, open } from "../../ffi/fcntl.ts";
 import { preadExact } from "../../ffi/unistd.ts";
 import { zstdDecompress, ZstdError } from "../../ffi/libzstd.ts";
 import { BLOCK_SIZE } from "../archive/tar.ts";
 import { NydusGdError } from "../base/errors.ts";
+import { PagedMemory } from "../base/paged_memory.ts";
 import { EROFS_SUPER_OFFSET, sniffVersion } from "../rafs/detect.ts";
-import { type ImageMemory, ORDINARY_MEMORY } from "../rafs/image_memory.ts";
+import type { ImageMemory } from "../rafs/image_memory.ts";
 import { type Codecs, extractBootstrap } from "../rafs/toc.ts";
+import { writeBootstrap } from "./bootstrap_file.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 
 /** A bootstrap that can be mapped. */
@@ -50,18 +52,19 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
   };
   const head = read(0, Math.min(size, HEAD_BYTES));
   if (sniffVersion(head) !== undefined) return { path, container };
+  using memory = new PagedMemory(dirname(unpackTo));
   const inlined = await extractBootstrap(
     (offset, length) => Promise.resolve(read(offset, length)),
     size,
-    bootstrapCodecs(ORDINARY_MEMORY),
+    bootstrapCodecs(memory),
   );
   if (inlined !== undefined) {
-    await unpack(inlined, unpackTo);
+    await writeBootstrap(unpackTo, inlined, memory);
     return { path: unpackTo, container };
   }
-  const layered = await inLayer(path, head);
+  const layered = await inLayer(path, head, memory);
   if (layered !== undefined) {
-    await unpack(layered, unpackTo);
+    await writeBootstrap(unpackTo, layered, memory);
     // the file's name is the layer's digest at best: the bootstrap is in no data blob
     return { path: unpackTo, container: undefined };
   }
@@ -73,18 +76,11 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
   );
 }
 
-async function inLayer(path: string, head: Uint8Array): Promise<Uint8Array | undefined> {
+async function inLayer(path: string, head: Uint8Array, memory: ImageMemory): Promise<Uint8Array | undefined> {
   const compression = layerCompression(head);
   if (compression === "none" && !isTarStart(head)) return undefined;
   using file = await Deno.open(path);
-  return (await readBootstrapLayer(file.readable, compression, `layer ${path}`))?.bootstrap;
-}
-
-/** No link of that name is followed, and a bootstrap that is mapped from an old file there stays what it is. */
-async function unpack(bootstrap: Uint8Array, path: string): Promise<void> {
-  const aside = `${path}.tmp`;
-  await Deno.writeFile(aside, bootstrap, { mode: 0o600 });
-  await Deno.rename(aside, path);
+  return (await readBootstrapLayer(file.readable, compression, `layer ${path}`, memory))?.bootstrap;
 }
 
 /** How bootstraps are stored in data blobs; `memory` is where they are once they are plain. */

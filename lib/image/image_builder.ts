@@ -13,7 +13,7 @@ import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { tarEntry } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
-import { ORDINARY_MEMORY } from "../rafs/image_memory.ts";
+import { ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
 
 /** A blob to be pushed. */
@@ -42,10 +42,8 @@ export interface ImageConfig {
 const BOOTSTRAP_FOLDER = "image/";
 const BOOTSTRAP_FILE = "image.boot";
 
-/** Bytes that are packed at once, and of packed ones that come at once. */
-const PART_BYTES = 64 << 10;
-/** Bytes after which those behind are let go. */
-const LOOKED_BYTES = 8 << 20;
+/** Packed bytes that come at once. */
+const PACKED_BYTES = 64 << 10;
 
 /** Chunk tables of blobs beside the bootstrap; nydusify's name for them. */
 const META_SUFFIX = ".blob.meta";
@@ -143,23 +141,14 @@ export async function packedLayer(
 ): Promise<{ readonly layer: ImageBlob; readonly diffId: string }> {
   const hash = createHash("sha256");
   const parts = function* () {
-    let looked = 0;
-    for (const part of partsOf(tar)) {
-      hash.update(part);
-      yield part;
-      looked += part.length;
-      if (looked < LOOKED_BYTES) continue;
-      looked = 0;
-      memory.letGo();
+    for (const piece of tar) {
+      for (const part of partsOf(piece, memory)) {
+        hash.update(part);
+        yield part;
+      }
     }
   };
   const packed: Uint8Array[] = [];
-  for await (const piece of Readable.from(parts()).pipe(createGzip({ chunkSize: PART_BYTES }))) packed.push(piece);
+  for await (const piece of Readable.from(parts()).pipe(createGzip({ chunkSize: PACKED_BYTES }))) packed.push(piece);
   return { layer: blobOf(MEDIA_TYPE.ociLayerGzip, concatenate(packed)), diffId: `sha256:${hash.digest("hex")}` };
-}
-
-function* partsOf(pieces: readonly Uint8Array[]): Generator<Uint8Array> {
-  for (const piece of pieces) {
-    for (let at = 0; at < piece.length; at += PART_BYTES) yield piece.subarray(at, at + PART_BYTES);
-  }
 }

@@ -14,8 +14,11 @@ import { LocalFsBackend } from "../backend/localfs.ts";
 import type { NydusdConfig } from "../backend/nydusd_config.ts";
 import { type BackendDeps, openBackend, openRegistry } from "../backend/open_backend.ts";
 import { ignore, NydusGdError } from "../base/errors.ts";
+import { PagedMemory } from "../base/paged_memory.ts";
 import { bootstrapLayer, type Manifest } from "../oci/manifest.ts";
 import { parseReference } from "../oci/reference.ts";
+import type { ImageMemory } from "../rafs/image_memory.ts";
+import { writeBootstrap } from "./bootstrap_file.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 import { readNydusdConfig } from "./config_files.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
@@ -59,19 +62,19 @@ export async function locateImage(
 ): Promise<LocatedImage> {
   const config = configPath === undefined ? undefined : await readNydusdConfig({ path: configPath, explicit: true });
   const source = `${folder}/image.boot`;
-  const keep = (bootstrap: Uint8Array) => Deno.writeFile(source, bootstrap, { mode: 0o600 });
+  using memory = new PagedMemory(folder);
   if (OciLayout.isNamed(what) || isArchiveNamed(what)) {
     const layout = await openLayout(what, folder, signal);
-    const { manifest, bootstrap } = await bootstrapOfLayout(layout);
-    await keep(bootstrap);
+    const { manifest, bootstrap } = await bootstrapOfLayout(layout, memory);
+    await writeBootstrap(source, bootstrap, memory);
     return { source, backend: layout.blobs, config, manifest };
   }
   const isFile = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(what));
   if (isFile === undefined && !/^[./]/.test(what)) {
     const reference = parseReference(what);
     const registry = openRegistry({ host: reference.host, repo: reference.repository }, deps);
-    const { manifest, bootstrap } = await fetchBootstrap(registry.transport, reference, signal);
-    await keep(bootstrap);
+    const { manifest, bootstrap } = await fetchBootstrap(registry.transport, reference, signal, memory);
+    await writeBootstrap(source, bootstrap, memory);
     return { source, backend: registry, config, manifest };
   }
   const backend = blobDir !== undefined
@@ -104,12 +107,15 @@ async function openLayout(what: string, folder: string, signal: AbortSignal): Pr
   });
 }
 
-async function bootstrapOfLayout(layout: OciLayout): Promise<{ manifest: Manifest; bootstrap: Uint8Array }> {
+async function bootstrapOfLayout(
+  layout: OciLayout,
+  memory: ImageMemory,
+): Promise<{ manifest: Manifest; bootstrap: Uint8Array }> {
   const manifest = await layout.manifest("nydus");
   const layer = bootstrapLayer(manifest) ?? manifest.layers[0];
   const bytes = layer && await layout.blob(layer, MAX_LAYER_BYTES);
   const found = bytes &&
-    await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`);
+    await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
   if (found !== undefined) return { manifest, bootstrap: found.bootstrap };
   throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`);
 }

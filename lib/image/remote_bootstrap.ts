@@ -10,6 +10,7 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import type { Manifest } from "../oci/manifest.ts";
 import { hostPlatform } from "../oci/platform.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../rafs/image_memory.ts";
 import { type BootstrapLayer, layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 import { resolveImage } from "./resolve_image.ts";
 
@@ -25,15 +26,19 @@ export interface FetchedBootstrap {
 /**
  * Fetches the bootstrap that `reference` names for this machine.
  *
+ * @param memory that it is in
  * @throws {NydusGdError} "unsupported" for an image that is not a nydus image; what the registry answers
  */
 export async function fetchBootstrap(
   repository: Repository,
   reference: Reference,
   signal?: AbortSignal,
+  memory = ORDINARY_MEMORY,
 ): Promise<FetchedBootstrap> {
   const { form, manifest } = await resolveImage({ repository, reference, platform: hostPlatform(), signal });
-  const layer = form.kind === "classic" ? undefined : await fetchBootstrapLayer(form.bootstrap, repository, { signal });
+  const layer = form.kind === "classic"
+    ? undefined
+    : await fetchBootstrapLayer(form.bootstrap, repository, { signal, memory });
   if (layer !== undefined) return { manifest, bootstrap: layer.bootstrap };
   throw new NydusGdError("unsupported", `Cannot read image ${formatReference(reference)}: it is not a nydus image`, {
     hint: "convert it with nydus-gd convert, or run it as it is: ordinary images work beside lazy ones",
@@ -49,12 +54,14 @@ export async function fetchBootstrap(
 export async function fetchBootstrapLayer(
   layer: Descriptor,
   repository: Repository,
-  { signal, onProgress }: {
+  { signal, onProgress, memory }: {
     readonly signal?: AbortSignal | undefined;
     /** Told how many bytes have come. */
     readonly onProgress?: (bytes: number) => void;
+    /** That it is in, once it is inflated. */
+    readonly memory?: ImageMemory;
   } = {},
 ): Promise<BootstrapLayer | undefined> {
   const bytes = await getSmallBlob(repository, layer, MAX_LAYER_BYTES, signal, onProgress);
-  return await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`);
+  return await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
 }

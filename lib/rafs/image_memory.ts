@@ -15,5 +15,16 @@ export interface ImageMemory {
 /** Ordinary memory. */
 export const ORDINARY_MEMORY: ImageMemory = { allocate: (sizeBytes) => new Uint8Array(sizeBytes), letGo: () => {} };
 
+/** Bytes of a part, and after how many those behind are let go. */
+const PART_BYTES = 64 << 10, LET_GO_BYTES = 8 << 20;
+
+/** All bytes of an image, one part after the other. */
+export function* partsOf(image: Uint8Array, memory: ImageMemory): Generator<Uint8Array> {
+  for (let at = 0; at < image.length; at += PART_BYTES) {
+    if (at % LET_GO_BYTES === 0) memory.letGo();
+    yield image.subarray(at, at + PART_BYTES);
+  }
+}
+
 /** Inodes, names or chunks after which {@link ImageMemory.letGo} is called: some megabytes. */
 export const LET_GO_AFTER = 1 << 15;
