@@ -1,4 +1,5 @@
 import { deepEqual, equal, match, rejects, throws } from "node:assert/strict";
+import { until } from "../../tests/support/until.ts";
 import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import { NydusGdError } from "./errors.ts";
 import { receiveError, sendError, WorkerPool } from "./worker_pool.ts";
@@ -46,7 +47,7 @@ Deno.test("a worker that dies fails its channels and is replaced", async () => {
 Deno.test("a worker without channels is ended, and started again when there is work", async () => {
   using pool = new WorkerPool<string, string>(COUNTER, 2, 0);
   deepEqual(await Promise.all([ask(pool, ["a"]), ask(pool, ["b"])]), [["a1"], ["b1"]]);
-  while (pool.workers > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("the Workers end", () => pool.workers === 0);
   deepEqual(await ask(pool, ["c"]), ["c1"]);
 });
 

@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { until } from "../../tests/support/until.ts";
 import { AnswerMemory } from "./answer_memory.ts";
 
 const PIECE = 1024 * 1024;
@@ -40,5 +41,5 @@ Deno.test("few pieces are kept, and none without use", async () => {
   for (let i = 0; i < 6; i++) borrowed.take(PIECE);
   borrowed[Symbol.dispose]();
   assert.equal(memory.free, 4);
-  while (memory.free > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("nothing is held", () => memory.free === 0);
 });

@@ -9,6 +9,7 @@ import { ensureRows, QUIET } from "../../tests/support/blob_setup.ts";
 import { FakeRegistry } from "../../tests/support/fake_registry.ts";
 import { makeSyntheticBlob, type SyntheticBlob } from "../../tests/support/synthetic_blob.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
+import { until } from "../../tests/support/until.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../backend/http/fetch_options.ts";
 import { HttpClient } from "../backend/http/http_client.ts";
 import { openRegistry } from "../backend/open_backend.ts";
@@ -54,7 +55,7 @@ Deno.test("over a slow link a prefetch lets a reader by, and goes on after it", 
   const synthetic = await makeSyntheticBlob({ sizes: Array<number>(10).fill(size) });
   await overLink(synthetic, { bytesPerSecond: 500_000, delayMs: 5 }, async ({ blob, offsets }) => {
     const ahead = ensureRows(blob, synthetic, [0, 1, 2], "prefetch");
-    while (offsets().length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until("it is asked", () => offsets().length > 0);
     await ensureRows(blob, synthetic, [9]);
     assert.deepEqual(offsets().slice(0, 2), [0, 9 * size]);
     await ahead;

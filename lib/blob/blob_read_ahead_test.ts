@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
 import { knownLink } from "../../tests/support/known_link.ts";
 import { Gate } from "../../tests/support/scripted_source.ts";
+import { until } from "../../tests/support/until.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
 const SMALL = Array<number>(10).fill(8000);
@@ -56,7 +57,7 @@ Deno.test("a reader that comes to the watched chunk of its window has the next o
     assert.ok(middle > 5 && others.length === 0 && await isReady(blob, middle));
     const before = source.bytesRead;
     blob.reached(middle);
-    while (source.bytesRead === before) await new Promise((resolve) => setTimeout(resolve, 0));
+    await until("something is read", () => source.bytesRead !== before);
     assert.equal(source.reads.length, 3);
     blob.reached(0);
     assert.equal(source.reads.length, 3, "who is behind it asks for nothing");

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { assertCached, ensureRows, isReady, withBlob } from "../../tests/support/blob_setup.ts";
 import { knownLink } from "../../tests/support/known_link.ts";
+import { until } from "../../tests/support/until.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
 const SIZE = 8000;
@@ -38,7 +39,7 @@ Deno.test("of an answer that nobody waits for pieces of half a MiB are used whil
     source.script = async (_read, bytes, grow) => {
       grow(bytes, 500_000);
       grow(bytes, 700_000);
-      while (!await isReady(blob, 0)) await new Promise((resolve) => setTimeout(resolve, 0));
+      await until("the first chunk is ready", () => isReady(blob, 0));
       assert.deepEqual(await Promise.all([1, 2, 3].map((row) => isReady(blob, row))), [true, true, false]);
       return undefined;
     };

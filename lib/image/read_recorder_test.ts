@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
+import { until } from "../../tests/support/until.ts";
 import { unlessAborted } from "../base/abort.ts";
 import { sha256OfFile } from "./file_digest.ts";
 import { LearnedReads } from "./learned_reads.ts";
@@ -29,11 +30,8 @@ const place = (offset: number, length = 10) => ({ offset, length });
 
 /** Waits until something is known of the image. */
 async function known(learned: LearnedReads, digest: string, count: number) {
-  for (;;) {
-    const reads = await learned.of(digest);
-    if (reads.length >= count) return reads;
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+  await until(`${count} reads are known`, async () => (await learned.of(digest)).length >= count);
+  return await learned.of(digest);
 }
 
 Deno.test("reads of a start are kept in order of first touch, those that follow each other as one", () =>

@@ -12,10 +12,9 @@ import { requireNoLeaks } from "../support/docker_leaks.ts";
 import type { DockerStack } from "../support/docker_stack.ts";
 import { DOCKER_26, eachDockerd, testsOn } from "../support/dockerds.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
+import { until } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];
-/** How long dockerd may take to notice what it is not asked for. */
-const NOTICE_TIMEOUT_MS = 60_000;
 
 eachDockerd(({ test }) => {
   test("a pull that is cancelled leaves nothing, however far it was, and the next one is whole", async (parts, t) => {
@@ -86,10 +85,10 @@ testsOn(DOCKER_26).test(
 /** Pulls until it is time to break off, and waits until dockerd has cleared away what it began. */
 async function cancelPull(stack: DockerStack, image: string, isTime: () => boolean | Promise<boolean>): Promise<void> {
   const pull = stack.daemon.spawn(["pull", image]);
-  await until(isTime);
+  await until("it is time to break off", isTime);
   kill(pull, "SIGINT");
   assert.notEqual((await pull.output()).code, 0, "the pull was faster");
-  await until(async () => (await stack.layers()).length === 0);
+  await until("dockerd has cleared away what it began", async () => (await stack.layers()).length === 0);
 }
 
 /** Entries of a folder; 0 where there is none. */
@@ -99,14 +98,5 @@ async function fileCount(folder: string): Promise<number> {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return 0;
     throw error;
-  }
-}
-
-/** Polls, as nobody tells when dockerd has given up. */
-async function until(isTime: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = AbortSignal.timeout(NOTICE_TIMEOUT_MS);
-  while (!await isTime()) {
-    deadline.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

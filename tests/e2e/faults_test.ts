@@ -11,6 +11,7 @@ import { storeImage, storeLazy } from "../support/lazy_images.ts";
 import { readFixtureBootstrap, readListing } from "../support/rafs_fixtures.ts";
 import { file as tarFile, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const missing = dockerMissing();
 if (missing !== undefined) console.log(`skipped: ${missing}`);
@@ -265,15 +266,4 @@ async function cancelledPull(stack: DockerStack, reference: string, isTime: () =
   await until("the pull is under way", isTime);
   child.kill("SIGKILL");
   await child.status;
-}
-
-const UNTIL_TIMEOUT_MS = 30_000;
-const POLL_MS = 10;
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = AbortSignal.timeout(UNTIL_TIMEOUT_MS);
-  while (!(await condition())) {
-    if (deadline.aborted) throw new Error(`Cannot wait any longer until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }

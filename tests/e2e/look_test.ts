@@ -9,11 +9,11 @@ import { commandLine, fails, run } from "../support/command.ts";
 import { ImageCopy } from "../support/damage.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
-import { until } from "../support/fuse_mount_kit.ts";
 import { storeLazy } from "../support/lazy_images.ts";
 import { RAFS_FIXTURES, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
+import { until } from "../support/until.ts";
 
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped: not root");
@@ -112,7 +112,10 @@ Deno.test({
     const target = temp.join("rootfs");
     const [program, ...words] = commandLine(["unpack", reference, target]);
     const child = new Deno.Command(program, { args: words, stdout: "null", stderr: "piped" }).spawn();
-    assert.ok(await until(() => blobs.some((id) => registry.count("GET", `/v2/app/blobs/sha256:${id}`) > 0), 60_000));
+    await until(
+      "a blob is asked for",
+      () => blobs.some((id) => registry.count("GET", `/v2/app/blobs/sha256:${id}`) > 0),
+    );
     const [begun = "", ...others] = names(target);
     assert.match(begun, /^\.nydus-gd-unpack-/);
     assert.deepEqual(others, []);

@@ -5,11 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { hasCode } from "../../lib/base/errors.ts";
-import { fuseTest, mountsBelow, until } from "../support/fuse_mount_kit.ts";
+import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { probe } from "../support/fs_probe.ts";
 import { MountableSynthetic } from "../support/mountable_synthetic.ts";
 import { CHUNK, CHUNKS, MountedSynthetic, pattern, readOf } from "../support/mounted_synthetic.ts";
 import { TestMounts } from "../support/mounts_kit.ts";
+import { until } from "../support/until.ts";
 
 const PATH = "erofs-fanotify";
 
@@ -56,7 +57,7 @@ for (const packed of [false, true]) {
     ];
     const expected = [...all.map((chunk) => mounted.expected(chunk)), ...packed ? [pattern(0, 5)] : []];
     assert.deepEqual(await probe(reads), expected);
-    assert.ok(await until(() => watchedFiles() === 0), "a file is still watched");
+    await until("no file is watched", () => watchedFiles() === 0);
     const { asked } = mounted;
     assert.ok(asked > 0);
     await dropCaches();

@@ -6,17 +6,11 @@
 import assert from "node:assert/strict";
 import { hasCode } from "../../lib/base/errors.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
-import {
-  fuseDescriptors,
-  fuseTest,
-  mountsBelow,
-  TestSession,
-  until,
-  workerThreads,
-} from "../support/fuse_mount_kit.ts";
+import { fuseDescriptors, fuseTest, mountsBelow, TestSession, workerThreads } from "../support/fuse_mount_kit.ts";
 import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
 import { probe } from "../support/fs_probe.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const CHUNK = 64 << 10;
 
@@ -173,7 +167,7 @@ fuseTest("ending a session leaves no mount, no descriptor, no thread and no file
   }
   assert.deepEqual(mountsBelow(temp.path), []);
   assert.equal(fuseDescriptors(), before.descriptors);
-  assert.ok(await until(() => workerThreads() <= before.threads), "Workers have ended");
+  await until("the Workers have ended", () => workerThreads() <= before.threads);
 });
 
 fuseTest("a second session on the same folder is refused by name", async () => {

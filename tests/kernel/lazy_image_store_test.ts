@@ -21,10 +21,11 @@ import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
 import { ImageMounts } from "../../lib/mount/image_mounts.ts";
 import { QUIET } from "../support/blob_setup.ts";
 import { buildFrom } from "../support/built_rafs.ts";
-import { fuseDescriptors, fuseTest, mountsBelow, until } from "../support/fuse_mount_kit.ts";
+import { fuseDescriptors, fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const CONTENT = "text ".repeat(5000);
 const BUILT = await buildFrom(tarOf(dir("./", { mode: 0o751, uid: 3, gid: 4 }), file("f", CONTENT)));
@@ -148,7 +149,7 @@ fuseTest("the image for the kernel is made when its layer has come, once, and go
   await using kit: Kit = await Kit.make({ dataPath });
   const made = kit.temp.join("state/a.erofs");
   kit.store.prepare(kit.layer("a"));
-  assert.ok(await until(() => existsSync(made), 60_000));
+  await until("the image for the kernel is made", () => existsSync(made));
   const { ino } = await Deno.stat(made);
   assert.equal(await kit.read("a"), CONTENT);
   assert.equal((await Deno.stat(made)).ino, ino);
@@ -189,7 +190,7 @@ forgettingTest("a forgotten image that nobody uses is given back, and its number
   await kit.store.forget("a");
   assert.deepEqual(await kit.seen(), []);
   assert.deepEqual([...Deno.readDirSync(kit.temp.join("homes"))], []);
-  assert.ok(await until(() => kit.cache.stats().blobs.length === 0), "the image is given back");
+  await until("the image is given back", () => kit.cache.stats().blobs.length === 0);
   assert.equal(await kit.read("a"), CONTENT);
   assert.equal(await kit.numbers.of("a"), 2);
 });
@@ -261,8 +262,8 @@ fuseTest("a mount that somebody took away is made anew for who asks next", async
   await using kit: Kit = await Kit.make();
   assert.equal(await kit.read("a"), CONTENT);
   umount2(kit.temp.join("images"), 0);
-  assert.ok(await until(() => fuseDescriptors() === 0));
-  assert.ok(await until(() => kit.cache.stats().blobs.length === 0));
+  await until("no session is open", () => fuseDescriptors() === 0);
+  await until("the blobs are given back", () => kit.cache.stats().blobs.length === 0);
   assert.equal(await kit.read("a"), CONTENT);
   assert.equal(kit.sessions, 2);
 });

@@ -85,12 +85,3 @@ export function workerThreads(): number {
   }
   return count;
 }
-
-/** Waits until `condition` holds, which nothing tells of: a thread that was told to end needs its time. */
-export async function until(condition: () => boolean, timeoutMs = 5_000): Promise<boolean> {
-  for (const end = performance.now() + timeoutMs; performance.now() < end;) {
-    if (condition()) return true;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  return condition();
-}

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { until } from "../../../tests/support/until.ts";
 import { BackendProxy } from "./backend_proxy.ts";
 import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";
@@ -34,18 +35,18 @@ Deno.test("a ping is sent once in check_interval, and forgotten after check_paus
   };
   /** Asks at one time until the answer of a ping has arrived. */
   const isProxiedUntil = async (atMs: number, expected: boolean) => {
-    while (await isProxied(atMs) !== expected) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until("the answer has arrived", async () => await isProxied(atMs) === expected);
   };
   assert.equal(await isProxied(0), true);
   await isProxiedUntil(0, false);
   assert.equal(await isProxied(4_999), false);
   assert.equal(health.requests.length, 1);
   assert.equal(await isProxied(5_000), false);
-  while (health.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("it is asked", () => health.requests.length >= 2);
   assert.equal(await isProxied(305_000), false, "in use until now");
-  while (health.requests.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("it is asked", () => health.requests.length >= 3);
   assert.equal(await isProxied(605_001), true, "what it said is forgotten");
-  while (health.requests.length < 4) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("it is asked", () => health.requests.length >= 4);
   await isProxiedUntil(605_001, false);
   assert.equal(health.requests.length, 4);
 });

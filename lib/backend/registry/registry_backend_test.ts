@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry, type FakeRegistryOptions } from "../../../tests/support/fake_registry.ts";
 import type { Fault } from "../../../tests/support/faults.ts";
+import { until } from "../../../tests/support/until.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { type BackendDeps, openRegistry, type RegistryLocation } from "../open_backend.ts";
@@ -207,10 +208,7 @@ Deno.test("a reader that gives up ends its request as interrupted", () =>
     registry.faults.push({ kind: "stall", after: 5 });
     const controller = new AbortController();
     const reading = open().blob(id).read(0, 100, { priority: "on-demand", signal: controller.signal });
-    const arrived = async () => {
-      while (registry.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
-    };
-    await arrived();
+    await until("the request arrives", () => registry.requests.length > 0);
     controller.abort();
     await refuses(reading, "interrupted");
     await refuses(open().blob(id).read(0, 1, { priority: "on-demand", signal: AbortSignal.abort() }), "interrupted");

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { basic, identityToken } from "../../../tests/support/credentials.ts";
 import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
 import type { FakeTokenOptions } from "../../../tests/support/fake_token_server.ts";
+import { until } from "../../../tests/support/until.ts";
 import { hasCode } from "../../base/errors.ts";
 import { parseChallenges } from "./challenge.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../http/fetch_options.ts";
@@ -47,7 +48,7 @@ async function withTokens(
 
 /** Resolves when the server saw `count` requests for tokens. */
 async function seen(server: FakeRegistry, count: number): Promise<void> {
-  while (server.count("GET", "/token") < count) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(`${count} requests arrive`, () => server.count("GET", "/token") >= count);
 }
 
 Deno.test("a token is used until shortly before its end", () =>

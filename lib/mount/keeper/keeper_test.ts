@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { KeepingProcess, KEPT } from "../../../tests/support/keeping_process.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { until } from "../../../tests/support/until.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { Keeper } from "./keeper.ts";
 
@@ -35,9 +36,7 @@ Deno.test("a keeper goes on when its daemon is killed before it could say that i
   const startTime = Deno.readTextFileSync(`/proc/${pid}/stat`).split(" ")[21];
   Deno.writeTextFileSync(record, `${JSON.stringify({ pid, startTime, bootId, descriptors: [[KEPT, 1]] })}\n`);
   await daemon.kill();
-  while (Deno.readTextFileSync(`/proc/${pid}/comm`) !== "sleep\n") {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await until("the keeper sleeps", () => Deno.readTextFileSync(`/proc/${pid}/comm`) === "sleep\n");
   await Keeper.discard(record);
   await daemon.ended();
 });
