@@ -40,6 +40,7 @@ import { commitLayer, isEmpty, isInitLayer, makeLayer, openToNamespace, requireS
 import { discardLayer, recoverHome } from "./recovery.ts";
 import { requireSizeLimits } from "./size_limit.ts";
 import { sizeLimitOf } from "./storage_options.ts";
+import { unbornLayers } from "./unborn_layers.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
@@ -136,11 +137,20 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /**
-   * Counts every mount once, as after a restart of this process. For a dockerd that has just begun: what the one before
-   * it had asked for, it will not give back.
+   * For a dockerd that has just begun, and has not answered anybody yet. Counts every mount once, as after a restart of
+   * this process: what the dockerd before it had asked for, it will not give back. Nor does it know of layers of
+   * containers that were not made: they are removed.
    */
-  async recount(): Promise<void> {
+  async beginAnew(): Promise<void> {
     await this.#mounts.recount();
+    for (const id of await unbornLayers(this.#paths)) {
+      try {
+        await this.remove(id);
+        log.info("layer of a container that was not made is removed", { layer: id });
+      } catch (error) {
+        log.warn("layer of a container that was not made stays", { layer: id, reason: messageOf(error) });
+      }
+    }
   }
 
   async #recover(): Promise<void> {

@@ -96,11 +96,13 @@ export class GraphDriver implements AsyncDisposable {
       const wanted = readInit(request);
       const { home, options, idMaps } = wanted;
       const before = this.#serving;
-      if (before !== undefined && isSame(before, wanted)) return await before.store.recount();
-      if (before !== undefined) await this.#leave(before, home);
-      this.#serving = { ...wanted, store: await this.#parts.openStore(home, options, idMaps) };
-      await writeJsonFile(this.#parts.stateFile, wanted);
-      log.info("graph driver initialised", { home, ...options });
+      if (before === undefined || !isSame(before, wanted)) {
+        if (before !== undefined) await this.#leave(before, home);
+        this.#serving = { ...wanted, store: await this.#parts.openStore(home, options, idMaps) };
+        await writeJsonFile(this.#parts.stateFile, wanted);
+        log.info("graph driver initialised", { home, ...options });
+      }
+      await this.store.beginAnew();
     });
   }
 

@@ -174,6 +174,21 @@ test("the first layer of a container that cannot be made goes by itself, as dock
   await store.remove("box-init");
 });
 
+test("what dockerd forgot of a container that it could not make goes when a dockerd begins, mounted or not", async (home) => {
+  const { store, images } = home;
+  const [made, forgotten, mounted] = ["a", "b", "c"].map((digit) => digit.repeat(64)) as [string, string, string];
+  await lazyLayer(home, "lazy");
+  await container(store, made, "lazy");
+  await store.createReadWrite(`${forgotten}-init`, { parent: "lazy" });
+  await store.createReadWrite(`${mounted}-init`, { parent: "lazy" });
+  await store.createReadWrite("other-init", { parent: "lazy" });
+  await store.get(`${mounted}-init`);
+  await store.beginAnew();
+  deepEqual(images.heldBy("lazy"), []);
+  const layers = namesIn(store.home).filter((name) => !name.startsWith(".") && name !== "l");
+  deepEqual(layers, [made, `${made}-init`, "lazy", "other-init"]);
+});
+
 test("a layer with an opaque root hides everything below it", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("below"));
