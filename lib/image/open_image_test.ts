@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { parseSmaps } from "../../ffi/smaps.ts";
 import { QUIET } from "../../tests/support/blob_setup.ts";
 import { buildFrom } from "../../tests/support/built_rafs.ts";
 import { file, tarOf } from "../../tests/support/tar_builder.ts";
@@ -27,15 +28,21 @@ Deno.test("what cannot be mapped is refused by name", async () => {
   }
 });
 
-Deno.test("a bootstrap whose pages were dropped reads on", async () => {
+Deno.test("a small bootstrap stays in a resting process, a large one is let go and reads on", async () => {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("image.boot"), bytes);
-  using bootstrap = MappedBootstrap.open(temp.join("image.boot"));
-  const find = () => bootstrap.tree.lookup(bootstrap.tree.rootIno, new TextEncoder().encode("f"));
-  const ino = find();
-  assert.notEqual(ino, 0);
-  MappedBootstrap.dropPages();
-  assert.equal(find(), ino);
+  for (const [size, stays] of [[bytes.length, true], [17 << 20, false]] as const) {
+    await Deno.truncate(temp.join("image.boot"), size);
+    using bootstrap = MappedBootstrap.open(temp.join("image.boot"));
+    const find = () => bootstrap.tree.lookup(bootstrap.tree.rootIno, new TextEncoder().encode("f"));
+    const ino = find();
+    assert.notEqual(ino, 0);
+    MappedBootstrap.dropPages();
+    const areas = parseSmaps(await Deno.readTextFile("/proc/self/smaps"));
+    const area = areas.find(({ start }) => start === bootstrap.mapping.address);
+    assert.equal((area?.residentBytes ?? 0) > 0, stays);
+    assert.equal(find(), ino);
+  }
 });
 
 Deno.test("an image holds its blobs in the cache until it is disposed", async () => {
