@@ -9,7 +9,6 @@ import { Subject } from "../../lib/doctor/subject.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
-import { results } from "../support/doctor_subject.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
 
@@ -146,8 +145,8 @@ async function healthOf({ adminSocket, stateDir }: LazyContainer): Promise<strin
     adminSocket,
     dockerHost: `unix://${nowhere.path}`,
   });
-  const health = await results(daemonChecks(subject).filter(({ name }) => name === "health"));
-  return health.get("health")?.seen ?? "";
+  const health = daemonChecks(subject).find(({ name }) => name === "health");
+  return (await health?.look(new AbortController().signal))?.seen ?? "";
 }
 
 async function warningsOf({ driver }: LazyContainer): Promise<string[]> {
