@@ -6,13 +6,13 @@
  * <folder>/main.js, *_worker.js       the program and its Workers
  *          nydus-gd                   an executable of it, for NYDUS_GD_TEST_PROGRAM
  *          tree_walk.js, …            programs of tests
- *          fscache_images.js, …       the modules that were asked for, test files and programs
+ *          tests.vm.guest.docker.js   the modules that were asked for, test files and programs, by their paths
  * ```
  * What looks for a module beside itself (`workerUrl`) finds it as in a build.
  *
  * @module
  */
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { bundleModules, bundleProgram } from "../../../scripts/build_binary.ts";
 import { REPOSITORY } from "../repository.ts";
 
@@ -29,17 +29,16 @@ const TEST_PROGRAMS = ["fs_probe.ts", "tree_walk.ts", "verifying_reader.ts"];
 export class GuestBundles {
   private constructor(private readonly dir: string) {}
 
-  /** @param modules paths in the repository, no two of one name */
+  /** @param modules paths in the repository */
   static async make(dir: string, modules: readonly string[] = []): Promise<GuestBundles> {
     const bundles = new GuestBundles(dir);
     await bundleProgram(dir);
     const command = `'${Deno.execPath()}' run -A -q ${FLAGS.join(" ")} '${dir}/main.js' "$@"`;
     await Deno.writeTextFile(bundles.program, `#!/bin/sh\nexec ${command}\n`);
     await Deno.chmod(bundles.program, 0o755);
-    const programs = TEST_PROGRAMS.map((name) => join("tests/support", name));
-    for (const module of [...programs, ...modules]) {
-      await bundleModules(["--output", bundles.pathOf(module), join(REPOSITORY, module)]);
-    }
+    const bundle = (path: string, module: string) => bundleModules(["--output", path, join(REPOSITORY, module)]);
+    for (const name of TEST_PROGRAMS) await bundle(join(dir, asScript(name)), join("tests/support", name));
+    for (const module of modules) await bundle(bundles.pathOf(module), module);
     return bundles;
   }
 
@@ -50,11 +49,15 @@ export class GuestBundles {
 
   /** Path of the bundle of a module. */
   pathOf(module: string): string {
-    return join(this.dir, `${basename(module, ".ts")}.js`);
+    return join(this.dir, asScript(module.replaceAll("/", ".")));
   }
 
   /** What tests have to be told. */
   get env(): Record<string, string> {
     return { NYDUS_GD_TEST_PROGRAM: this.program, NYDUS_GD_TEST_REPOSITORY: REPOSITORY };
   }
+}
+
+function asScript(name: string): string {
+  return name.replace(/\.ts$/, ".js");
 }
