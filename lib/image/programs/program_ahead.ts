@@ -17,6 +17,7 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { Blob } from "../../blob/blob.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import type { BlobRange } from "../read_coverage.ts";
 import { ELF_HEADER_BYTES, elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 import { findLibrary } from "./library_folders.ts";
 import { findFile, type FoundFile } from "./tree_path.ts";
@@ -29,22 +30,15 @@ const MAX_FILES = 4096;
 /** Libraries of one file that are looked for. */
 const MAX_NEEDED = 256;
 
-/** Bytes of headers that are read at once; a program has less than one thousand. */
+/** Bytes of headers, or of a dynamic section, that are read: programs have less than a thousand. */
 const MAX_READ_BYTES = 64 * 1024;
 
-/** Bytes of a part that is fetched; the relocations of the largest browsers have a third of it. */
+/** Bytes of a part that is fetched: of a file that is no honest one, nobody knows where it ends. */
 const MAX_PART_BYTES = 32 * 1024 * 1024;
 
 /** Bytes of a name, zero included. */
 const MAX_NAME_BYTES = 4096;
 const NAME_PIECE_BYTES = 256;
-
-/** A range of a blob's plain bytes. */
-export interface BlobRange {
-  readonly blobIndex: number;
-  readonly offset: number;
-  readonly length: number;
-}
 
 /** What {@link ProgramAhead} works with. */
 export interface ProgramAheadParts {

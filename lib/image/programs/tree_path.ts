@@ -8,6 +8,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { emptyAttr } from "../../rafs/walk.ts";
+import { pathParts } from "../tree_way.ts";
 
 /** Links that are followed on one way, as in the kernel. */
 const MAX_LINKS = 40;
@@ -26,7 +27,7 @@ export interface FoundFile {
 export function findFile(tree: Bootstrap, path: ByteString): FoundFile | undefined {
   const attr = emptyAttr();
   /** Names that are left, the next one last. */
-  const names = partsOf(path);
+  const names = pathParts(path).reverse();
   const folders = [tree.rootIno];
   let links = 0;
   for (let name = names.pop(); name !== undefined; name = names.pop()) {
@@ -44,15 +45,10 @@ export function findFile(tree: Bootstrap, path: ByteString): FoundFile | undefin
       if (++links > MAX_LINKS) return undefined;
       const target = toByteString(tree.readlink(ino));
       if (target.startsWith("/")) folders.length = 1;
-      names.push(...partsOf(target));
+      names.push(...pathParts(target).reverse());
     } else {
       return type === S.IFREG && names.length === 0 ? { ino, size: attr.size } : undefined;
     }
   }
   return undefined;
-}
-
-/** The last one first. */
-function partsOf(path: ByteString): ByteString[] {
-  return path.split("/").filter((part) => part !== "" && part !== ".").reverse();
 }
