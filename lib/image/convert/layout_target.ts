@@ -1,11 +1,15 @@
 /**
  * An OCI layout as the target of a conversion: made where there is none, other images in it stay.
  *
- * Files appear under their names whole. `index.json` is replaced last.
+ * Files appear under their names whole. `index.json` is replaced last. Several conversions may write to one layout: each
+ * holds a lock on the folder of what is on its way, which the last one removes, with what the dead have left there.
  *
  * @module
  */
 import { join, resolve } from "node:path";
+import { isErrno } from "../../../ffi/errno.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { flock, LOCK } from "../../../ffi/sys_file.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
@@ -15,6 +19,7 @@ import { descriptorOf, type ImageBlob } from "../image_builder.ts";
 import { OciLayout, REF_NAME } from "../oci_layout.ts";
 import { type ImageContent, layoutContent } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
+import { lockFolder } from "./spool_folder.ts";
 
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const DEFAULT_TAG = "latest";
@@ -25,6 +30,8 @@ export class LayoutTarget implements ImageTarget {
   readonly blobs: LocalFsBackend;
   /** By digest: index.json lists them without a name, and its other readers find them by their subjects. */
   readonly #referrers = new Map<string, ImageBlob>();
+  /** Shared lock on the spool folder, while something may be on its way. */
+  #use: Fd | undefined;
 
   protected constructor(protected readonly dir: string, private readonly tag: string) {
     this.blobs = new LocalFsBackend({ blobFile: undefined, dir: this.#blobDir, altDirs: [] });
@@ -56,6 +63,7 @@ export class LayoutTarget implements ImageTarget {
     }
     await Deno.mkdir(this.#blobDir, { recursive: true });
     await Deno.mkdir(this.#spoolDir, { recursive: true });
+    this.#use = lockFolder(this.#spoolDir, LOCK.SH);
     await Deno.writeTextFile(join(this.dir, "oci-layout"), `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`);
   }
 
@@ -101,6 +109,14 @@ export class LayoutTarget implements ImageTarget {
 
   async publish(manifests: readonly ImageBlob[], root: ImageBlob, _signal: AbortSignal): Promise<void> {
     for (const document of [...manifests, root]) await this.putBytes(document);
+    {
+      using _turn = lockFolder(this.#blobDir, LOCK.EX);
+      await this.#writeIndex(root);
+    }
+    await this.#leaveSpool();
+  }
+
+  async #writeIndex(root: ImageBlob): Promise<void> {
     const others = (await this.#entries()).filter(({ annotations, digest }) =>
       annotations?.[REF_NAME] !== this.tag && !this.#referrers.has(digest)
     );
@@ -108,6 +124,12 @@ export class LayoutTarget implements ImageTarget {
     const referrers = [...this.#referrers.values()].map(descriptorOf);
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...others, own, ...referrers] };
     await this.#replace(join(this.dir, "index.json"), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
+  }
+
+  async #leaveSpool(): Promise<void> {
+    using use = this.#use;
+    this.#use = undefined;
+    if (use === undefined || !isLast(use)) return;
     await ignore(Deno.errors.NotFound, Deno.remove(this.#spoolDir, { recursive: true }));
   }
 
@@ -118,7 +140,7 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
-    const aside = await this.#aside("document.part");
+    const aside = await this.#aside(`${crypto.randomUUID()}.part`);
     await Deno.writeFile(aside, bytes);
     await Deno.rename(aside, path);
   }
@@ -143,6 +165,17 @@ export class LayoutTarget implements ImageTarget {
 
   get #blobDir(): string {
     return join(this.dir, "blobs/sha256");
+  }
+}
+
+/** Whether nobody else has the lock that `use` shares. */
+function isLast(use: Fd): boolean {
+  try {
+    flock(use, LOCK.EX | LOCK.NB);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "EAGAIN")) return false;
+    throw error;
   }
 }
 

@@ -62,7 +62,8 @@ async function removeAbandoned(parent: string): Promise<void> {
   }
 }
 
-function lockFolder(path: string, operation: number): Fd {
+/** Waits for a lock of a folder, and holds it until it is disposed of. @throws {SyscallError} */
+export function lockFolder(path: string, operation: number): Fd {
   const folder = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
   try {
     flock(folder, operation);
