@@ -160,14 +160,43 @@ fuseTest("ending a session leaves no mount, no descriptor, no thread and no file
     await using mount = await kit.session.add(image.image, 1);
     await probe([{ op: "read", path: `${mount.path}/file`, offset: 0, length: 10 }]);
     assert.deepEqual(mountsBelow(temp.path), [kit.session.mountpoint]);
-    assert.equal(fuseDescriptors(), before.descriptors + 6, "a device and its duplicate for each Worker");
-    assert.ok(workerThreads() >= 3);
+    const all = () => fuseDescriptors() === before.descriptors + 6 && workerThreads() >= 3;
+    assert.ok(await until(all), "a device, its duplicate and a thread for each Worker");
     await kit.session.unmount();
     assert.deepEqual([...Deno.readDirSync(temp.join("state"))], []);
   }
   assert.deepEqual(mountsBelow(temp.path), []);
   assert.equal(fuseDescriptors(), before.descriptors);
   await until("the Workers have ended", () => workerThreads() <= before.threads);
+});
+
+fuseTest("a session that ends before all of its threads have begun leaves none", async () => {
+  const before = { descriptors: fuseDescriptors(), threads: workerThreads() };
+  {
+    await using kit = await TestSession.start({ workers: 4 });
+    assert.deepEqual(await probe([{ op: "names", path: kit.session.mountpoint }]), ["0 0"]);
+  }
+  assert.equal(fuseDescriptors(), before.descriptors);
+  assert.ok(await until(() => workerThreads() <= before.threads), "Workers have ended");
+});
+
+fuseTest("threads that begin later serve images and blobs that came before them", async () => {
+  await using kit = await TestSession.start({ workers: 3 });
+  using image = new MountableSynthetic(kit.temp.path, "early", { file: 8 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const read = (chunk: number) => ({
+    op: "read",
+    path: `${mount.path}/file`,
+    offset: chunk * CHUNK + 4096,
+    length: 4096,
+    direct: true,
+  } as const);
+  assert.deepEqual(await probe([read(3)]), [pattern(3 * CHUNK + 4096, 4096)]);
+  assert.ok(await until(() => kit.session.threads === 3), "all threads serve");
+  // more readers at once than one thread has
+  const answers = await Promise.all(Array.from({ length: 12 }, () => probe(Array.from({ length: 50 }, () => read(3)))));
+  assert.ok(answers.flat().every((bytes) => bytes === pattern(3 * CHUNK + 4096, 4096)));
+  assert.equal(kit.session.counters().misses, 1, "each thread knows what is here");
 });
 
 fuseTest("a second session on the same folder is refused by name", async () => {

@@ -80,9 +80,11 @@ export class ImageRegistry {
 
   /** What a Worker has to know before its first request. */
   messages(): ToWorker[] {
-    return [...this.#images.values()].flatMap((entry) =>
-      isRemoved(entry) ? [imageMessage(entry), removal(entry)] : [imageMessage(entry)]
-    );
+    return [...this.#images.values()].flatMap((entry) => [
+      imageMessage(entry),
+      ...blobMessages(entry),
+      ...(isRemoved(entry) ? [removal(entry)] : []),
+    ]);
   }
 
   /** Takes the name of an image away. False when that was done before. */
@@ -114,6 +116,13 @@ export class ImageRegistry {
 function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
   const { address, length } = image.bootstrap;
   return { kind: "image", image: number, name: image.name, address, length, devices: image.devices, state };
+}
+
+/** Its blobs that have been opened. */
+function blobMessages({ blobs, number }: RegisteredImage): ToWorker[] {
+  return [...blobs.entries()].flatMap(([index, blob]) =>
+    blob === undefined ? [] : [{ kind: "blob", image: number, index, blob } satisfies ToWorker]
+  );
 }
 
 /** The number that an image has in node ids. */

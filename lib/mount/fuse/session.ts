@@ -117,7 +117,7 @@ export class FuseSession implements AsyncDisposable {
     }
     if (single !== undefined) checkImageNumber(single.number);
     checkLibrary();
-    using threads = new FuseWorkerSet(workers);
+    using threads = new FuseWorkerSet();
     const requests = RequestFile.create(workers);
     try {
       await options.mayMount;
@@ -162,7 +162,7 @@ export class FuseSession implements AsyncDisposable {
     const devices = Object.values(others);
     try {
       if (file === undefined) throw new NydusGdError("unsupported", "Cannot take over requests: keeper has no file");
-      using threads = new FuseWorkerSet(devices.length);
+      using threads = new FuseWorkerSet();
       const requests = RequestFile.reopen(file, devices.length);
       const session = new FuseSession(options, threads, requests, devices, connection);
       const references = await takeReferences(stateDir);
@@ -184,10 +184,9 @@ export class FuseSession implements AsyncDisposable {
     await Keeper.discard(keeperPath(stateDir));
   }
 
+  /** Serves while the keeper starts: nobody is told of a mount before both are there. */
   async #serve(options: FuseSessionOptions, takenOver: boolean): Promise<void> {
     const { single, stateDir } = options;
-    const kept = new Map(this.#devices.map((device, index) => [`fuse-${index}`, device]));
-    this.#keeper = await Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
     const common = {
       init: this.#requests.storedInit(),
       maxRead: MAX_READ,
@@ -196,11 +195,24 @@ export class FuseSession implements AsyncDisposable {
       rootImage: single?.number ?? 0,
       startSec: Math.floor(Date.now() / 1000),
       replay: takenOver && !this.#resend(),
-      // the first request may be read before a Worker that was started later is known here
-      images: this.#images.messages(),
     };
-    const onMessage = (worker: FuseWorkerHandle, message: FromWorker) => this.#onMessage(worker, message);
-    await this.workers.start(this.#devices, this.#requests, common, onMessage);
+    const serving = this.workers.start({
+      devices: this.#devices,
+      requests: this.#requests,
+      common,
+      // the first request may be read before a Worker that was started later is known here
+      images: () => this.#images.messages(),
+      onMessage: (worker, message) => this.#onMessage(worker, message),
+    });
+    const kept = new Map(this.#devices.map((device, index) => [`fuse-${index}`, device]));
+    const keeping = Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
+    const [served, keeper] = await Promise.allSettled([serving, keeping]);
+    if (keeper.status === "rejected") {
+      if (takenOver) await this.#stopServing(); // the keeper of before has everything on
+      throw keeper.reason;
+    }
+    this.#keeper = keeper.value;
+    if (served.status === "rejected") throw served.reason;
   }
 
   /** Has the kernel send again what was read and not answered. False where it cannot. */
@@ -243,20 +255,30 @@ export class FuseSession implements AsyncDisposable {
   async leave(): Promise<void> {
     if (this.#ended !== undefined) return await this.#ended;
     this.#ended = Promise.resolve();
-    this.#misses.tasks.abandon();
-    if (!await this.workers.stop(DRAIN_TIMEOUT_MS)) {
-      throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
-    }
-    await this.#failMisses();
+    await this.#stopServing();
     await this.#notices.settled();
     await leaveReferences(this.#stateDir, this.#images.references());
     this.#keeper?.leave();
     this.#images.releaseAll();
   }
 
+  /** What is not answered yet is left to a successor. */
+  async #stopServing(): Promise<void> {
+    this.#misses.tasks.abandon();
+    if (!await this.workers.stop(DRAIN_TIMEOUT_MS)) {
+      throw new NydusGdError("io", `Cannot leave ${this.mountpoint}: a thread is at work`);
+    }
+    await this.#failMisses();
+  }
+
   /** What has been served so far, by all Workers. */
   counters(): FuseCounters {
     return this.workers.counters();
+  }
+
+  /** Threads that answer the kernel by now. */
+  get threads(): number {
+    return this.workers.serving;
   }
 
   /** READs that wait for data now. */

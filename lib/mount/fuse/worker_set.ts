@@ -1,56 +1,96 @@
 /**
- * The Workers of a session as one: started together, told the same, ended together.
+ * The Workers of a session as one: told the same, ended together.
  *
- * Threads take longer to start than anything else of a session, so they begin before there is something to serve.
+ * Threads take longer to start than anything else of a session, and whoever starts one waits for it. So the first begins
+ * before there is something to serve, and the others when it serves: until then it answers what comes by any descriptor
+ * of the session.
  *
  * @module
  */
 import type { Fd } from "../../../ffi/fd.ts";
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
 import type { RequestFile } from "./request_file.ts";
 import type { FuseCounters } from "./session_options.ts";
 import { type CommonStart, FuseWorkerHandle, startFuseThread } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
-/** One Worker for each descriptor of the session. Disposing ends threads that were never told what to serve. */
+const log = logger("mount", "fuse");
+
+/** How long after one Worker the next is started: what waits for the main thread goes first. */
+const NEXT_AFTER_MS = 100;
+
+/** What Workers serve, and who hears of it. */
+export interface ServedSession {
+  /** One for each Worker. */
+  readonly devices: readonly Fd[];
+  readonly requests: RequestFile;
+  readonly common: Omit<CommonStart, "images">;
+  /** What a Worker that is started now has to know. */
+  readonly images: () => CommonStart["images"];
+  /** Called with what a Worker posts. */
+  readonly onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void;
+}
+
+/** One Worker for each descriptor of the session. Disposing ends a thread that was never told what to serve. */
 export class FuseWorkerSet implements Disposable {
-  /** Those that serve nothing yet. */
-  readonly #threads: Worker[] = [];
-  #workers: readonly FuseWorkerHandle[] = [];
+  /** The first, which serves nothing yet. */
+  #thread: Worker | undefined;
+  readonly #workers: FuseWorkerHandle[] = [];
+  /** Until the next Worker is started. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * Begins to start threads.
+   * Begins to start a thread.
    *
    * @throws {NydusGdError} "environment" when the process is out of descriptors
    */
-  constructor(count: number) {
-    using begun = new DisposableStack();
-    begun.use(this);
-    for (let index = 0; index < count; index++) this.#threads.push(startFuseThread(index));
-    begun.move();
+  constructor() {
+    this.#thread = startFuseThread(0);
   }
 
   /**
-   * Has them serve; resolves when all of them do.
+   * Has Workers serve; resolves when requests are answered. With `replay` that takes all of them, as each has requests of
+   * its own from before; else the others follow.
    *
-   * @param devices one for each thread
-   * @param onMessage called with what a Worker posts
    * @throws {NydusGdError} of the first that could not start; the others are {@link close}d by who ends the mount
    */
-  async start(
-    devices: readonly Fd[],
-    requests: RequestFile,
-    common: CommonStart,
-    onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void,
-  ): Promise<void> {
-    this.#workers = this.#threads.splice(0).map((thread, index) =>
-      new FuseWorkerHandle(thread, devices[index] as Fd, requests.regionAddress(index), common, onMessage)
-    );
+  async start(session: ServedSession): Promise<void> {
+    const atOnce = session.common.replay ? session.devices.length : 1;
+    while (this.#workers.length < atOnce) this.#add(session);
     await Promise.all(this.#workers.map((worker) => worker.ready));
+    this.#addLater(session);
+  }
+
+  #add({ devices, requests, common, images, onMessage }: ServedSession): void {
+    const index = this.#workers.length;
+    const thread = this.#thread ?? startFuseThread(index);
+    this.#thread = undefined;
+    const start = { ...common, images: images() };
+    const device = devices[index] as Fd;
+    this.#workers.push(new FuseWorkerHandle(thread, device, requests.regionAddress(index), start, onMessage));
+  }
+
+  #addLater(session: ServedSession): void {
+    if (this.#workers.length >= session.devices.length) return;
+    this.#timer = setTimeout(() => {
+      try {
+        this.#add(session);
+        this.#addLater(session);
+      } catch (error) {
+        log.warn("fewer threads answer the kernel", { threads: this.#workers.length, reason: messageOf(error) });
+      }
+    }, NEXT_AFTER_MS);
   }
 
   /** Address of a struct fuse_session that stands; undefined before they are started. */
   get session(): bigint | undefined {
     return this.#workers[0]?.session;
+  }
+
+  /** How many serve. */
+  get serving(): number {
+    return this.#workers.filter(({ session }) => session !== 0n).length;
   }
 
   /** Posts to every Worker. */
@@ -71,16 +111,24 @@ export class FuseWorkerSet implements Disposable {
 
   /** See {@link FuseWorkerHandle.stop}. False when one is at work after `timeoutMs`. */
   async stop(timeoutMs: number): Promise<boolean> {
+    clearTimeout(this.#timer);
     return !(await Promise.all(this.#workers.map((worker) => worker.stop(timeoutMs)))).includes(false);
   }
 
   /** Resolves when none serves any more. */
   async ended(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.ended));
+    let seen = 0;
+    while (seen < this.#workers.length) {
+      seen = this.#workers.length;
+      await Promise.all(this.#workers.map((worker) => worker.ended));
+    }
+    clearTimeout(this.#timer);
   }
 
-  /** Whether none serves any more after `timeoutMs` at most. */
+  /** Whether none serves any more after `timeoutMs` at most. No other is started, and those that start come to serve first. */
   async endWithin(timeoutMs: number): Promise<boolean> {
+    clearTimeout(this.#timer);
+    await Promise.allSettled(this.#workers.map((worker) => worker.ready));
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const timer = setTimeout(() => resolve(false), timeoutMs);
     try {
@@ -96,6 +144,7 @@ export class FuseWorkerSet implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const thread of this.#threads.splice(0)) thread.terminate();
+    this.#thread?.terminate();
+    this.#thread = undefined;
   }
 }
