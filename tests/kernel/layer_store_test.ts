@@ -179,9 +179,7 @@ test("what dockerd forgot of a container that it could not make goes when a dock
   const [made, forgotten, mounted] = ["a", "b", "c"].map((digit) => digit.repeat(64)) as [string, string, string];
   await lazyLayer(home, "lazy");
   await container(store, made, "lazy");
-  await store.createReadWrite(`${forgotten}-init`, { parent: "lazy" });
-  await store.createReadWrite(`${mounted}-init`, { parent: "lazy" });
-  await store.createReadWrite("other-init", { parent: "lazy" });
+  for (const id of [forgotten, mounted, "other"]) await store.createReadWrite(`${id}-init`, { parent: "lazy" });
   await store.get(`${mounted}-init`);
   await store.beginAnew();
   deepEqual(images.heldBy("lazy"), []);
