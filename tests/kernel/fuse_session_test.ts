@@ -161,7 +161,7 @@ fuseTest("ending a session leaves no mount, no descriptor, no thread and no file
     await probe([{ op: "read", path: `${mount.path}/file`, offset: 0, length: 10 }]);
     assert.deepEqual(mountsBelow(temp.path), [kit.session.mountpoint]);
     const all = () => fuseDescriptors() === before.descriptors + 6 && workerThreads() >= 3;
-    assert.ok(await until(all), "a device, its duplicate and a thread for each Worker");
+    await until("each Worker has a thread, a device and its duplicate", all);
     await kit.session.unmount();
     assert.deepEqual([...Deno.readDirSync(temp.join("state"))], []);
   }
@@ -177,7 +177,7 @@ fuseTest("a session that ends before all of its threads have begun leaves none",
     assert.deepEqual(await probe([{ op: "names", path: kit.session.mountpoint }]), ["0 0"]);
   }
   assert.equal(fuseDescriptors(), before.descriptors);
-  assert.ok(await until(() => workerThreads() <= before.threads), "Workers have ended");
+  await until("the Workers have ended", () => workerThreads() <= before.threads);
 });
 
 fuseTest("threads that begin later serve images and blobs that came before them", async () => {
@@ -192,7 +192,7 @@ fuseTest("threads that begin later serve images and blobs that came before them"
     direct: true,
   } as const);
   assert.deepEqual(await probe([read(3)]), [pattern(3 * CHUNK + 4096, 4096)]);
-  assert.ok(await until(() => kit.session.threads === 3), "all threads serve");
+  await until("all threads serve", () => kit.session.threads === 3);
   // more readers at once than one thread has
   const answers = await Promise.all(Array.from({ length: 12 }, () => probe(Array.from({ length: 50 }, () => read(3)))));
   assert.ok(answers.flat().every((bytes) => bytes === pattern(3 * CHUNK + 4096, 4096)));
