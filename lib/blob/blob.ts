@@ -12,9 +12,9 @@
  */
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
-import { type BlobNames, DescriptionConflict } from "./blob_names.ts";
+import { type BlobNames, DescriptionConflict } from "./cache/blob_names.ts";
 import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts";
-import type { Urgency } from "./fetch_queue.ts";
+import type { Urgency } from "./fetch/fetch_queue.ts";
 
 export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
 

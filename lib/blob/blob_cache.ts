@@ -5,23 +5,31 @@
  * await using cache = await BlobCache.open("/var/lib/nydus-gd/cache");
  * const blob = cache.acquire(spec);
  * ```
+ * ```
+ * BlobCache ─► CachedBlob ─► fetch/  which chunks are asked for, and when
+ *                            decode/ stored bytes become chunks, in Workers
+ *                            cache/  files, room, what is known to be in them
+ *                            tables/ which chunks a blob has
+ *                            codec/  compressors, ciphers, digests
+ * ```
+ * Each of these imports those below it only.
  *
  * @module
  */
 import type { Fd } from "../../ffi/fd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { AnswerMemory } from "./answer_memory.ts";
+import { AnswerMemory } from "./fetch/answer_memory.ts";
 import { Blob } from "./blob.ts";
-import { BlobNames, type DescriptionConflict, tracesOf } from "./blob_names.ts";
-import { CacheFolder } from "./cache_files.ts";
-import type { CacheLimits } from "./cache_limits.ts";
-import { CacheSpace, type Collected, type CollectOptions } from "./cache_space.ts";
+import { BlobNames, type DescriptionConflict, tracesOf } from "./cache/blob_names.ts";
+import { CacheFolder } from "./cache/cache_files.ts";
+import type { CacheLimits } from "./cache/cache_limits.ts";
+import { CacheSpace, type Collected, type CollectOptions } from "./cache/cache_space.ts";
 import { type BlobSpec, type BlobStats, CachedBlob, type CacheParts } from "./cached_blob.ts";
-import { Decoder } from "./decoder.ts";
-import { FetchQueue } from "./fetch_queue.ts";
-import { FetchTuner, type FetchTuning } from "./fetch_tuning.ts";
-import { LinkEstimate } from "./link_estimate.ts";
+import { Decoder } from "./decode/decoder.ts";
+import { FetchQueue } from "./fetch/fetch_queue.ts";
+import { FetchTuner, type FetchTuning } from "./fetch/fetch_tuning.ts";
+import { LinkEstimate } from "./fetch/link_estimate.ts";
 import type { PrefetchUrgency } from "./prefetch.ts";
 
 const log = logger("blob");

@@ -16,7 +16,7 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
 import { BLOB_FEATURE, effectiveBlobId, has } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
-import { hasBit } from "./bits.ts";
+import { hasBit } from "./cache/bits.ts";
 import { BlobCache } from "./blob_cache.ts";
 
 /** More images than the repository keeps, where they are at hand. */

@@ -11,7 +11,7 @@ import { throwIfAborted } from "../base/abort.ts";
 import { hasCode, messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { Blob } from "./blob.ts";
-import type { Urgency } from "./fetch_queue.ts";
+import type { Urgency } from "./fetch/fetch_queue.ts";
 
 const log = logger("blob", "prefetch");
 

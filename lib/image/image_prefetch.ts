@@ -17,7 +17,7 @@ import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { SizeLimit } from "../base/setting_values.ts";
 import type { BlobCache } from "../blob/blob_cache.ts";
-import { hasRoom } from "../blob/cache_usage.ts";
+import { hasRoom } from "../blob/cache/cache_usage.ts";
 import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../blob/prefetch.ts";
 import type { Bootstrap } from "../rafs/bootstrap.ts";
 import { TreeRoom } from "../rafs/tree_room.ts";

@@ -7,7 +7,7 @@ import { many } from "../base/count_text.ts";
 import { bytesText } from "../base/byte_text.ts";
 import { limitInBytes, type SizeLimit } from "../base/setting_values.ts";
 import type { BlobCacheStats } from "../blob/blob_cache.ts";
-import type { CacheUsage } from "../blob/cache_usage.ts";
+import type { CacheUsage } from "../blob/cache/cache_usage.ts";
 import type { BlobStats } from "../blob/cached_blob.ts";
 import type { LazyLayer } from "../layer/lazy_images.ts";
 import type { DataPathChoice } from "../mount/choose.ts";

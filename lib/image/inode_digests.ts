@@ -9,7 +9,7 @@
  */
 import { S } from "../../ffi/sys_stat.ts";
 import { equalBytes } from "../base/bytes.ts";
-import { digest, prepareDigests } from "../blob/codec.ts";
+import { digest, prepareDigests } from "../blob/codec/codec.ts";
 import { type Bootstrap, type Digester, RafsError } from "../rafs/bootstrap.ts";
 import type { V5Bootstrap } from "../rafs/v5/bootstrap.ts";
 import { walkTree } from "../rafs/walk.ts";

@@ -17,7 +17,7 @@ import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed_mutex.ts";
 import { logger } from "../base/log.ts";
 import { SingleFlight } from "../base/single_flight.ts";
-import { cacheUsage } from "../blob/cache_usage.ts";
+import { cacheUsage } from "../blob/cache/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../layer/lazy_images.ts";
 import type { DataPathChoice } from "../mount/choose.ts";
 import type { ImageMount } from "../mount/image_mount.ts";

@@ -11,7 +11,7 @@
 import { Deadline } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import type { ChunkPlace } from "../blob/chunk_fetcher.ts";
+import type { ChunkPlace } from "../blob/fetch/chunk_fetcher.ts";
 import { sha256OfFile } from "./file_digest.ts";
 import { type LearnedReads, MAX_READS } from "./learned_reads.ts";
 import { type BlobRange, ReadCoverage } from "./read_coverage.ts";

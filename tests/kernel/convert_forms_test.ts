@@ -10,7 +10,7 @@ import { type TestImage, writeLayout } from "../support/layout_builder.ts";
 import { dir, file, symlink, tarOf } from "../support/tar_builder.ts";
 import { pushImage } from "../../lib/demo/push_image.ts";
 import { buildImage } from "../../lib/image/image_builder.ts";
-import { prepareDigests } from "../../lib/blob/codec.ts";
+import { prepareDigests } from "../../lib/blob/codec/codec.ts";
 import { compressInline, type Compressor, CompressPool } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, fromTar } from "../../lib/image/convert/convert_tree.ts";
 import { rafsOptions } from "../../lib/image/convert/rafs_options.ts";

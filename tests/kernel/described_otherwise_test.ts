@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import { takeInventory } from "../../lib/blob/cache_inventory.ts";
+import { takeInventory } from "../../lib/blob/cache/cache_inventory.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import type { ImageMount } from "../../lib/mount/image_mount.ts";
 import { dataPathTest, type TestMounts } from "../support/mounts_kit.ts";

@@ -33,6 +33,11 @@ const ROOMS = [
 /** Rooms above all of those, which do not see each other. */
 const TOP_ROOMS = ["lib/cli", "plugin"] as const;
 
+/** Folders of a room in order: one may import those before it, and nothing else of the room. */
+const FOLDERS: Readonly<Record<string, readonly string[]>> = {
+  "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
+};
+
 /** Rooms of formats: functions of bytes. */
 const PURE_ROOMS = new Set(["lib/archive", "lib/oci", "lib/rafs"]);
 
@@ -105,12 +110,22 @@ function importOffence(path: string, room: string, specifier: string | undefined
   if (target === "deno.json" && room === "lib/base") return undefined;
   const other = roomOf(target);
   if (other === undefined || target.endsWith("_test.ts")) return `${named}, which is not for rooms to import`;
-  if (other === room) return undefined;
+  if (other === room) return folderOffence(path, room, target);
   if (other === "ffi" && PURE_ROOMS.has(room)) return `${named}, but ${room} is pure`;
   const rank = (name: string) => (ROOMS as readonly string[]).indexOf(name);
   const isTop = (name: string) => (TOP_ROOMS as readonly string[]).includes(name);
   const allowed = !isTop(other) && (isTop(room) || rank(other) < rank(room));
   return allowed ? undefined : `${named}, but ${other} does not come before ${room}`;
+}
+
+function folderOffence(path: string, room: string, target: string): string | undefined {
+  const folders = FOLDERS[room];
+  const folderOf = (file: string) => dirname(file).slice(room.length + 1);
+  const own = folderOf(path);
+  if (folders === undefined || own === "" || own === folderOf(target)) return undefined;
+  const place = folders.indexOf(folderOf(target));
+  const allowed = place >= 0 && place < folders.indexOf(own);
+  return allowed ? undefined : `imports ${target}, but that does not come before ${room}/${own}`;
 }
 
 function packageOffence(room: string, specifier: string): string | undefined {

@@ -33,6 +33,8 @@ Deno.test("offences in any form of import are found", () => {
     ["plugin/docker/x.ts", 'import "../../lib/cli/y.ts";', "lib/cli does not come before plugin"],
     ["plugin/docker/x.ts", 'import "../../main.ts";', "not for rooms to import"],
     ["lib/blob/x.ts", 'import "../../tests/support/y.ts";', "not for rooms to import"],
+    ["lib/blob/cache/x.ts", 'import "../fetch/y.ts";', "does not come before lib/blob/cache"],
+    ["lib/blob/fetch/x.ts", 'import "../y.ts";', "does not come before lib/blob/fetch"],
     ["lib/blob/x.ts", 'import "./y_test.ts";', "not for rooms to import"],
     ["lib/blob/x.ts", 'import "../../deno.json" with { type: "json" };', "not for rooms to import"],
     ["lib/blob/x.ts", 'import "npm:hono@4";', "expected a bare name"],

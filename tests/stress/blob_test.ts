@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { lz4CompressBlock } from "../../ffi/liblz4.ts";
-import { decompressInto } from "../../lib/blob/codec.ts";
+import { decompressInto } from "../../lib/blob/codec/codec.ts";
 import { RafsError } from "../../lib/rafs/bootstrap.ts";
 import { parseBlobMeta } from "../../lib/rafs/blob_meta.ts";
 import { NO_BATCH } from "../../lib/rafs/chunk_table.ts";

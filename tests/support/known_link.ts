@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LinkEstimate } from "../../lib/blob/link_estimate.ts";
+import { LinkEstimate } from "../../lib/blob/fetch/link_estimate.ts";
 
 /** An estimate that says: a request begins after `latencyMs`, in which the link carries `delayBytes`. It learns no more. */
 export function knownLink(delayBytes: number, latencyMs = 20): LinkEstimate {

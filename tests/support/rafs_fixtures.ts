@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { blake3 } from "hash-wasm";
-import { decryptXts } from "../../lib/blob/aes_xts.ts";
+import { decryptXts } from "../../lib/blob/codec/aes_xts.ts";
 import type { BlobDescriptor, Bootstrap, Compressor, InodeAttr } from "../../lib/rafs/bootstrap.ts";
 import { blobMetaRange, parseBlobMeta, splitBlobMeta } from "../../lib/rafs/blob_meta.ts";
 import { applyDigests } from "../../lib/rafs/chunk_digests.ts";

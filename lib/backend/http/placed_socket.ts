@@ -11,7 +11,7 @@ import type { OnReadOpts, Socket } from "node:net";
 
 /**
  * Bytes of a buffer for what nobody has a place for. What comes in one piece tells nothing of the link
- * (lib/blob/link_estimate.ts): with less, two short answers would, and neighbours go along with the third read.
+ * (lib/blob/fetch/link_estimate.ts): with less, two short answers would, and neighbours go along with the third read.
  */
 const UNPLACED_BYTES = 64 * 1024;
 

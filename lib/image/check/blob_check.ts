@@ -6,8 +6,8 @@
  */
 import type { BlobSource } from "../../backend/blob_source.ts";
 import { hasCode } from "../../base/errors.ts";
-import { loadChunkTable } from "../../blob/blob_table.ts";
-import type { Decoder } from "../../blob/decoder.ts";
+import { loadChunkTable } from "../../blob/tables/blob_table.ts";
+import type { Decoder } from "../../blob/decode/decoder.ts";
 import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
 import type { ChunkCheck } from "../../rafs/check/chunk_check.ts";
 import type { Findings } from "../../rafs/check/findings.ts";

@@ -6,8 +6,8 @@
  */
 import { createHash } from "node:crypto";
 import { equalBytes } from "../../base/bytes.ts";
-import { decryptXts } from "../../blob/aes_xts.ts";
-import { decompressInto } from "../../blob/codec.ts";
+import { decryptXts } from "../../blob/codec/aes_xts.ts";
+import { decompressInto } from "../../blob/codec/codec.ts";
 import type { BlobCipher, BlobDescriptor } from "../../rafs/bootstrap.ts";
 import { CI_HEADER } from "../../rafs/blob_meta.ts";
 import type { Findings } from "../../rafs/check/findings.ts";

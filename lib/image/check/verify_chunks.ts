@@ -9,8 +9,8 @@
 import type { BlobSource } from "../../backend/blob_source.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
-import type { ChunkCoding, ChunkFailure } from "../../blob/chunk_decoder.ts";
-import type { Decoder } from "../../blob/decoder.ts";
+import type { ChunkCoding, ChunkFailure } from "../../blob/decode/chunk_decoder.ts";
+import type { Decoder } from "../../blob/decode/decoder.ts";
 import { isDigestKnown } from "../../rafs/chunk_digests.ts";
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 

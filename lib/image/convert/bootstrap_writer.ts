@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { digest } from "../../blob/codec.ts";
+import { digest } from "../../blob/codec/codec.ts";
 import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { BootstrapWriter as V5Writer } from "../../rafs/v5/writer.ts";

@@ -8,7 +8,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { ENOUGH_BYTES } from "../../base/free_memory.ts";
 import { workerUrl } from "../../base/worker.ts";
 import { receiveError, WorkerPool } from "../../base/worker_pool.ts";
-import { prepareDigests } from "../../blob/codec.ts";
+import { prepareDigests } from "../../blob/codec/codec.ts";
 import type { CompressReply, CompressRequest } from "./compress_worker.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";

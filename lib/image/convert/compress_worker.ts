@@ -7,7 +7,7 @@
 import { NydusGdError } from "../../base/errors.ts";
 import { collectGarbage } from "../../base/garbage.ts";
 import { sendError, type SentError, serveChannels } from "../../base/worker_pool.ts";
-import { prepareDigests } from "../../blob/codec.ts";
+import { prepareDigests } from "../../blob/codec/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
 import type { Compression } from "./compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";

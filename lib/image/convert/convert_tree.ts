@@ -12,7 +12,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { writeAll } from "../../../ffi/unistd.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
 import { freeMemory } from "../../base/free_memory.ts";
-import { prepareDigests } from "../../blob/codec.ts";
+import { prepareDigests } from "../../blob/codec/codec.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { CompressPool } from "./compress_pool.ts";
 import { type BuiltLayer, LayerBuilder, type LayerBuilderOptions } from "./layer_builder.ts";

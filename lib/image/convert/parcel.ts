@@ -9,7 +9,7 @@
 import { O, open } from "../../../ffi/fcntl.ts";
 import { pread } from "../../../ffi/unistd.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { digest } from "../../blob/codec.ts";
+import { digest } from "../../blob/codec/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
 import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { boundOf, compressInto, type Compression } from "./compression.ts";

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { fillBits } from "../../blob/bits.ts";
+import { fillBits } from "../../blob/cache/bits.ts";
 import type { Blob } from "../../blob/blob.ts";
-import { PlaceIndex } from "../../blob/chunk_index.ts";
+import { PlaceIndex } from "../../blob/tables/chunk_index.ts";
 import type { ChunkStore } from "../../mount/image_mount.ts";
 
 /** A chunk of an image. */

@@ -16,7 +16,7 @@ import type { Backend } from "../../backend/blob_source.ts";
 import { throwIfAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { hasBit } from "../../blob/bits.ts";
+import { hasBit } from "../../blob/cache/bits.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
 import { FuseSession } from "../../mount/fuse/session.ts";
 import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "../../oci/platform.ts";

@@ -11,7 +11,7 @@ import { mountAt, mountsBelow } from "../../../ffi/mountinfo.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { readJsonFile } from "../../base/json_file.ts";
 import { BlobCache } from "../../blob/blob_cache.ts";
-import type { CacheLimits } from "../../blob/cache_limits.ts";
+import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
 import { lockFile } from "../../layer/home_lock.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { lazyLayersIn } from "../../layer/lazy_layers.ts";

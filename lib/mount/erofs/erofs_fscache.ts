@@ -25,7 +25,7 @@ import { statfs } from "../../../ffi/sys_statfs.ts";
 import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
-import { kernelCacheDir } from "../../blob/cache_files.ts";
+import { kernelCacheDir } from "../../blob/cache/cache_files.ts";
 import { openCacheDevice } from "../fscache/cache_device.ts";
 import { CacheServer } from "../fscache/cache_server.ts";
 import { CachedImage, type MadeImage } from "../fscache/cached_image.ts";

@@ -14,7 +14,7 @@ import { fstat } from "../../../ffi/sys_stat.ts";
 import { ftruncate, preadExact, pwriteAll } from "../../../ffi/unistd.ts";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { CacheFile } from "../../blob/cache_file.ts";
+import { CacheFile } from "../../blob/cache/cache_file.ts";
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { deviceChunks, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
 import { isReady } from "../cached_read.ts";

@@ -10,7 +10,7 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { CLONE, unshare } from "../../../ffi/sched.ts";
 import { fchdir } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
-import { occupiedBytes } from "../../blob/cache_usage.ts";
+import { occupiedBytes } from "../../blob/cache/cache_usage.ts";
 import type { CullAnswer, CullRequest } from "./culler.ts";
 import { isAbove } from "./cull_limits.ts";
 

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
 import { concatenate, writeU64 } from "../../../lib/base/bytes.ts";
-import { decryptXts } from "../../../lib/blob/aes_xts.ts";
+import { decryptXts } from "../../../lib/blob/codec/aes_xts.ts";
 import type { BlobDescriptor, Compressor } from "../../../lib/rafs/bootstrap.ts";
 import { blobMetaRange, CI_HEADER, splitBlobMeta } from "../../../lib/rafs/blob_meta.ts";
 import { CI } from "../../../lib/rafs/blob_layout.ts";

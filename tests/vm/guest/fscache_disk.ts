@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { fallocate, O, open } from "../../../ffi/fcntl.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { statfs } from "../../../ffi/sys_statfs.ts";
-import { cacheUsage } from "../../../lib/blob/cache_usage.ts";
+import { cacheUsage } from "../../../lib/blob/cache/cache_usage.ts";
 import type { SizeLimit } from "../../../lib/base/setting_values.ts";
 import { KERNEL_LIMITS } from "../../../lib/mount/fscache/cull_limits.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";

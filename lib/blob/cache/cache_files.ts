@@ -1,0 +1,375 @@
+/**
+ * The folder of the cache and the files of one blob in it. Their name is the blob's id, or one of blob_names.ts.
+ *
+ * | file | content |
+ * |---|---|
+ * | `<name>.blob.data` | plain chunks at their uncompressed offsets, sparse, of the size of the blob's address space |
+ * | `<name>.blob.data.chunk_map` | chunk_map.ts |
+ * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
+ * | `<name>.blob.meta.doubtful` | one that led to wrong bytes, for when no other can be had; not nydusd's |
+ * | `<name>.blob.verified` | verified.ts; not nydusd's |
+| `<name>.blob.copies` | copies_record.ts; not nydusd's |
+ * | `.nydus-gd.lock` | held by the one server that uses the folder |
+ * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
+ * | `fscache/` | the kernel's own cache, which has copies: lib/mount/fscache |
+ *
+ * Names and content are nydusd's, so that its cache can be taken over while it does not run. nydusd refuses a blob whose
+ * data file or map has a wrong size; here such a file is set aside as `<name>.set-aside` and the blob's cache starts
+ * empty. A smaller data file is extended, as nydusd does, but what it holds is checked again before it is used.
+ *
+ * Source: dragonflyoss/nydus storage/src/cache/filecache/mod.rs.
+ *
+ * @module
+ */
+import { open as openHandle, rename } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT, O, open } from "../../../ffi/fcntl.ts";
+import { type Fd, procFdPath } from "../../../ffi/fd.ts";
+import { OPEN_TREE, openTree } from "../../../ffi/mount_api.ts";
+import { flock, LOCK } from "../../../ffi/sys_file.ts";
+import { ftruncate } from "../../../ffi/unistd.ts";
+import { hasCode, ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { Digester } from "../../rafs/bootstrap.ts";
+import type { ChunkColumns } from "../../rafs/chunk_table.ts";
+import { DescriptionConflict, isBlobName } from "./blob_names.ts";
+import { CacheFile } from "./cache_file.ts";
+import { ChunkMap } from "./chunk_map.ts";
+import { VerifiedDigests } from "./verified.ts";
+
+const log = logger("blob");
+
+const SUFFIX = {
+  data: ".blob.data",
+  chunkMap: ".blob.data.chunk_map",
+  meta: ".blob.meta",
+  doubtfulMeta: ".blob.meta.doubtful",
+  verified: ".blob.verified",
+  copies: ".blob.copies",
+  setAside: ".set-aside",
+} as const;
+
+/** With the longest suffixes a blob's name is still a file name of at most 255 bytes. */
+const MAX_NAME_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
+
+/** The file that is locked. */
+export const LOCK_NAME = ".nydus-gd.lock";
+
+/** Where the kernel's own cache is. */
+export function kernelCacheDir(dir: string): string {
+  return `${dir}/fscache`;
+}
+
+/** Paths of the files of one blob. */
+export interface BlobPaths {
+  readonly data: string;
+  readonly chunkMap: string;
+  readonly meta: string;
+  /** A chunk table that is in doubt: blob_table.ts. */
+  readonly doubtfulMeta: string;
+  readonly verified: string;
+  readonly copies: string;
+}
+
+/**
+ * The paths of a blob's files in `dir`.
+ *
+ * @param name as blob_names.ts has it
+ * @throws {NydusGdError} "invalid-image" for an id that is not of `[A-Za-z0-9._-]`, or has "..", or a name that is too long
+ */
+export function blobPaths(dir: string, name: string): BlobPaths {
+  if (!isName(name)) {
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot cache blob ${JSON.stringify(name.slice(0, 80))}: its id is not 1 to ${MAX_NAME_LENGTH} of [A-Za-z0-9._-]`,
+    );
+  }
+  const at = (suffix: string) => join(dir, name + suffix);
+  return {
+    data: at(SUFFIX.data),
+    chunkMap: at(SUFFIX.chunkMap),
+    meta: at(SUFFIX.meta),
+    doubtfulMeta: at(SUFFIX.doubtfulMeta),
+    verified: at(SUFFIX.verified),
+    copies: at(SUFFIX.copies),
+  };
+}
+
+/** Whether the blob was ever open in this folder. */
+export function hasDataFile({ data }: BlobPaths): boolean {
+  try {
+    using _file = open(data, O.PATH | O.NOFOLLOW);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return false;
+    throw error;
+  }
+}
+
+/** Of files that are written beside the one that they replace. */
+const ASIDE = ".tmp";
+
+/** A file of a blob, by its name. */
+export interface BlobFileName {
+  readonly name: string;
+  /** It was written aside by a process that was killed, or set aside. */
+  readonly isLeftOver: boolean;
+  /** Its time is that of the blob's last use. */
+  readonly tellsUse: boolean;
+}
+
+/** Which blob a file of the folder belongs to; undefined for files that are not called as here. */
+export function blobFileOf(fileName: string): BlobFileName | undefined {
+  const isLeftOver = fileName.endsWith(ASIDE) || fileName.endsWith(SUFFIX.setAside);
+  const file = isLeftOver ? fileName.slice(0, fileName.lastIndexOf(".")) : fileName;
+  const { setAside: _, ...suffixes } = SUFFIX;
+  const suffix = Object.values(suffixes).find((each) => file.endsWith(each));
+  const name = suffix === undefined ? "" : file.slice(0, -suffix.length);
+  return isName(name) ? { name, isLeftOver, tellsUse: suffix === SUFFIX.chunkMap } : undefined;
+}
+
+function isName(name: string): boolean {
+  return isBlobName(name) && name.length <= MAX_NAME_LENGTH;
+}
+
+/** Folder of a cache that keeps nothing, in the folder of one that does. */
+const TRANSIENT_NAME = "transient";
+
+/** The folder, locked for this server as long as it is not disposed. */
+export class CacheFolder implements Disposable {
+  /**
+   * A mount of the folder that nobody else has: through it this program reads and writes data files that the kernel
+   * asks it about, and is not asked itself. Undefined where it cannot be had: not root, or before Linux 5.2.
+   */
+  readonly ownMount: Fd | undefined;
+
+  /** @param keeps whether what is in it is there for the next server */
+  private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {
+    this.ownMount = mountAgain(path);
+  }
+
+  /**
+   * Makes the folder where there is none (mode 0700), and locks it.
+   *
+   * @throws {NydusGdError} "busy" when another server uses it, "io"
+   */
+  static open(path: string): CacheFolder {
+    return CacheFolder.#openLocked(path, true);
+  }
+
+  /** A folder below `dir` whose files go with this server, however it ends. */
+  static openTransient(dir: string): CacheFolder {
+    const path = join(dir, TRANSIENT_NAME);
+    const folder = CacheFolder.#openLocked(path, false);
+    for (const { name } of Deno.readDirSync(path)) {
+      if (name !== LOCK_NAME) Deno.removeSync(join(path, name)); // of a server that was killed
+    }
+    return folder;
+  }
+
+  static #openLocked(path: string, keeps: boolean): CacheFolder {
+    try {
+      Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+      const lock = open(join(path, LOCK_NAME), O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
+      try {
+        flock(lock, LOCK.EX | LOCK.NB);
+      } catch (error) {
+        lock[Symbol.dispose]();
+        throw error;
+      }
+      return new CacheFolder(path, lock, keeps);
+    } catch (error) {
+      if (isErrno(error, "EAGAIN")) {
+        throw new NydusGdError("busy", `Cannot open cache "${path}": another nydus-gd uses it`, {
+          hint: "stop the other one, or set cache.dir",
+          cause: error,
+        });
+      }
+      throw new NydusGdError("io", `Cannot open cache "${path}": ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** The path of a file in it, through {@link ownMount}. */
+  throughOwnMount(path: string): string {
+    return this.ownMount === undefined ? path : `${procFdPath(this.ownMount)}/${basename(path)}`;
+  }
+
+  /** Names of the blobs that have files in it. */
+  blobNames(): Set<string> {
+    return new Set(Array.from(Deno.readDirSync(this.path), ({ name }) => blobFileOf(name)?.name ?? []).flat());
+  }
+
+  /** Names that were added or removed are on disk. */
+  async sync(): Promise<void> {
+    const handle = await openHandle(this.path, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Creates or replaces a file: a reader, or a reboot, sees the old content, the new, or no file. */
+  async replace(path: string, content: Uint8Array): Promise<void> {
+    if (!this.keeps) return;
+    const aside = path + ASIDE;
+    await ignore(Deno.errors.NotFound, Deno.remove(aside));
+    const handle = await openHandle(aside, "wx", 0o600); // never through a link
+    try {
+      await handle.writeFile(content);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(aside, path);
+    await this.sync();
+  }
+
+  /**
+   * Removes the files of a blob that nobody has open. What vouches for its chunks is gone for good before its data go: a
+   * reboot in between finds data without a claim, never a claim without data.
+   */
+  async removeBlob({ verified, copies, chunkMap, data, meta, doubtfulMeta }: BlobPaths): Promise<void> {
+    for (const path of [verified, copies, chunkMap]) await ignore(Deno.errors.NotFound, Deno.remove(path));
+    await this.sync();
+    for (const path of [data, meta, doubtfulMeta]) await ignore(Deno.errors.NotFound, Deno.remove(path));
+  }
+
+  [Symbol.dispose](): void {
+    this.ownMount?.[Symbol.dispose]();
+    this.lock[Symbol.dispose]();
+  }
+}
+
+function mountAgain(path: string): Fd | undefined {
+  try {
+    return openTree(AT.FDCWD, path, OPEN_TREE.CLONE);
+  } catch (error) {
+    if (isErrno(error, "EPERM", "ENOSYS", "EINVAL")) return undefined;
+    throw error;
+  }
+}
+
+/** What {@link BlobFiles.open} has to know of the blob. */
+export interface BlobFilesSubject {
+  readonly id: string;
+  /** As {@link BlobNames} has it. */
+  readonly description: string;
+  readonly digester: Digester;
+  readonly columns: ChunkColumns;
+  /** Bytes of the data file. */
+  readonly dataSize: number;
+}
+
+/** The open files of one blob. */
+export class BlobFiles implements Disposable {
+  #named: Promise<void> | undefined;
+
+  private constructor(
+    private readonly folder: CacheFolder,
+    readonly data: CacheFile,
+    /** Bytes that {@link data} has, unless somebody cut it. */
+    readonly dataSize: number,
+    readonly map: ChunkMap,
+    readonly verified: VerifiedDigests,
+    /** One bit a chunk: what {@link verified} said when it was opened. */
+    readonly verifiedBits: Uint8Array<ArrayBuffer>,
+  ) {}
+
+  /**
+   * Opens data file, chunk map and verified digests, and creates what is missing.
+   *
+   * @throws {DescriptionConflict} when they hold chunks of another table
+   * @throws {NydusGdError} "io"
+   */
+  static async open(folder: CacheFolder, paths: BlobPaths, subject: BlobFilesSubject): Promise<BlobFiles> {
+    using stack = new DisposableStack();
+    const { id, description, digester, columns, dataSize } = subject;
+    const data = stack.use(await openData(folder, paths, dataSize));
+    const map = stack.use(await openMap(paths.chunkMap, columns.count));
+    const about = { digester, count: columns.count, description };
+    const verified = stack.use(
+      await VerifiedDigests.open(paths.verified, { ...about, data: data.identity(), changedNs: data.changedNs() }),
+    );
+    const verifiedBits = verified.matching(columns, dataSize);
+    if (verifiedBits === undefined) {
+      throw new DescriptionConflict(id, "chunks", "its files are of an image that has other chunks in it");
+    }
+    if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
+    stack.move();
+    return new BlobFiles(folder, data, dataSize, map, verified, verifiedBits);
+  }
+
+  /**
+   * The names of the files reach the disk. Not while the blob opens, since a reader waits for that: until something is
+   * claimed of the data, a reboot may lose any of the files.
+   *
+   * @throws {Error} what the disk says; the next call tries again
+   */
+  async syncNames(): Promise<void> {
+    this.#named ??= this.folder.sync();
+    try {
+      await this.#named;
+    } catch (error) {
+      this.#named = undefined;
+      throw error;
+    }
+  }
+
+  /** The blob is used: the time of its files tells, also after a reboot. The data file's is part of its seal. */
+  touch(): void {
+    this.map.touch();
+  }
+
+  [Symbol.dispose](): void {
+    this.verified[Symbol.dispose]();
+    this.map[Symbol.dispose]();
+    this.data[Symbol.dispose]();
+  }
+}
+
+async function openData(folder: CacheFolder, paths: BlobPaths, sizeBytes: number): Promise<CacheFile> {
+  for (;;) {
+    const file = CacheFile.open(paths.data, folder.throughOwnMount(paths.data));
+    try {
+      const found = file.sizeBytes;
+      if (found > sizeBytes) {
+        file[Symbol.dispose]();
+        await setAside(paths.data, `it has ${found} bytes, expected ${sizeBytes}`);
+        continue;
+      }
+      if (found < sizeBytes) {
+        // claims about an empty file are wrong, what was checked of a cut one may be
+        if (found === 0) await setAside(paths.chunkMap, "its data file is gone");
+        await ignore(Deno.errors.NotFound, Deno.remove(paths.verified));
+        ftruncate(file.fd, sizeBytes);
+      }
+      return file;
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
+}
+
+async function openMap(path: string, count: number): Promise<ChunkMap> {
+  try {
+    return ChunkMap.open(path, count);
+  } catch (error) {
+    if (!hasCode(error, "corrupt")) throw error;
+    await setAside(path, error.message);
+    return ChunkMap.open(path, count);
+  }
+}
+
+/** Moves a file out of the way, over one that was moved before. */
+async function setAside(path: string, reason: string): Promise<void> {
+  try {
+    await Deno.rename(path, path + SUFFIX.setAside);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    throw new NydusGdError("io", `Cannot set "${path}" aside: ${messageOf(error)}`, { cause: error });
+  }
+  log.warn("cache file set aside", { path, reason });
+}

@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { hasCode } from "../../base/errors.ts";
+import { allocateChunkColumns } from "../../rafs/chunk_table.ts";
+import { countBits, hasBit } from "./bits.ts";
+import { BlobFiles, blobPaths, CacheFolder } from "./cache_files.ts";
+
+const COLUMNS = allocateChunkColumns(8, 0);
+COLUMNS.digests.fill(7);
+COLUMNS.uncompressedSize.fill(4096);
+COLUMNS.uncompressedOffset.set([0, 1, 2, 3, 4, 5, 6, 7].map((row) => row * 4096));
+const SUBJECT = {
+  id: "a",
+  description: "0".repeat(32),
+  digester: "sha256",
+  columns: COLUMNS,
+  dataSize: 8 * 4096,
+} as const;
+
+/** A cache in which all eight chunks are claimed and verified. */
+async function fill(folder: CacheFolder, id: string): Promise<void> {
+  using files = await BlobFiles.open(folder, blobPaths(folder.path, id), SUBJECT);
+  const rows = [0, 1, 2, 3, 4, 5, 6, 7];
+  files.verified.record(rows, COLUMNS);
+  files.map.claim(rows);
+}
+
+async function withFolder(test: (folder: CacheFolder) => Promise<void>): Promise<void> {
+  using dir = TempDir.make();
+  using folder = CacheFolder.open(dir.join("cache"));
+  await test(folder);
+}
+
+Deno.test("an id that is no plain file name is refused", () => {
+  for (
+    const id of ["", "..", "../x", "a/b", "a\0b", "a..b", "é", "a b", "a@b", `a@${"0".repeat(31)}`, "x".repeat(226)]
+  ) {
+    assert.throws(() => blobPaths("/cache", id), (error) => hasCode(error, "invalid-image"), id);
+  }
+  assert.equal(blobPaths("/cache", "my-blob_1.x").data, "/cache/my-blob_1.x.blob.data");
+  assert.equal(blobPaths("/cache", `a@${"0".repeat(32)}`).meta, `/cache/a@${"0".repeat(32)}.blob.meta`);
+  assert.equal(blobPaths("/cache", "x".repeat(225)).chunkMap.length, "/cache/".length + 225 + 20);
+});
+
+Deno.test("a second server on the same folder is refused by name, and let in when the first has gone", () => {
+  using dir = TempDir.make();
+  {
+    using _first = CacheFolder.open(dir.path);
+    assert.throws(
+      () => CacheFolder.open(dir.path),
+      (error) =>
+        hasCode(error, "busy") && error.message === `Cannot open cache "${dir.path}": another nydus-gd uses it`,
+    );
+  }
+  CacheFolder.open(dir.path)[Symbol.dispose]();
+});
+
+Deno.test("a cache that was left in order is found in order", () =>
+  withFolder(async (folder) => {
+    await fill(folder, "a");
+    using files = await BlobFiles.open(folder, blobPaths(folder.path, "a"), SUBJECT);
+    assert.equal(files.data.sizeBytes, 8 * 4096);
+    assert.equal(countBits(files.verifiedBits), 8);
+    assert.ok(hasBit(files.map.bits, 7));
+  }));
+
+Deno.test("a map of a wrong size is set aside and the blob starts without claims", () =>
+  withFolder(async (folder) => {
+    await fill(folder, "a");
+    const paths = blobPaths(folder.path, "a");
+    Deno.truncateSync(paths.chunkMap, 4096);
+    using files = await BlobFiles.open(folder, paths, SUBJECT);
+    assert.deepEqual(files.map.bits, new Uint8Array(1));
+    assert.equal(Deno.statSync(`${paths.chunkMap}.set-aside`).size, 4096);
+  }));
+
+Deno.test("a data file that is too large is another blob's: it is set aside with its claims", () =>
+  withFolder(async (folder) => {
+    await fill(folder, "a");
+    const paths = blobPaths(folder.path, "a");
+    Deno.truncateSync(paths.data, 9 * 4096);
+    using files = await BlobFiles.open(folder, paths, SUBJECT);
+    assert.equal(files.data.sizeBytes, 8 * 4096);
+    assert.deepEqual(files.map.bits, new Uint8Array(1));
+    assert.equal(countBits(files.verifiedBits), 0);
+    assert.equal(Deno.statSync(`${paths.data}.set-aside`).size, 9 * 4096);
+  }));
+
+Deno.test("a data file that was cut keeps its claims, but nothing of it counts as verified", () =>
+  withFolder(async (folder) => {
+    await fill(folder, "a");
+    const paths = blobPaths(folder.path, "a");
+    Deno.truncateSync(paths.data, 4096);
+    using files = await BlobFiles.open(folder, paths, SUBJECT);
+    assert.equal(files.data.sizeBytes, 8 * 4096);
+    assert.deepEqual(files.map.bits, new Uint8Array([0xff]));
+    assert.equal(countBits(files.verifiedBits), 0);
+  }));
+
+Deno.test("without its data file a cache claims nothing", () =>
+  withFolder(async (folder) => {
+    await fill(folder, "a");
+    const paths = blobPaths(folder.path, "a");
+    Deno.removeSync(paths.data);
+    using files = await BlobFiles.open(folder, paths, SUBJECT);
+    assert.deepEqual(files.map.bits, new Uint8Array(1));
+    assert.equal(countBits(files.verifiedBits), 0);
+  }));
+
+Deno.test("a cache file that is a symbolic link or no file is refused", () =>
+  withFolder(async (folder) => {
+    const paths = blobPaths(folder.path, "a");
+    Deno.symlinkSync("/etc/passwd", paths.data);
+    await assert.rejects(BlobFiles.open(folder, paths, SUBJECT), /Cannot open cache file .*: it is a symbolic link/);
+    Deno.removeSync(paths.data);
+    Deno.mkdirSync(paths.data);
+    await assert.rejects(BlobFiles.open(folder, paths, SUBJECT), (error) => hasCode(error, "io"));
+  }));
+
+Deno.test("replacing leaves the new content and nothing aside", () =>
+  withFolder(async (folder) => {
+    const path = blobPaths(folder.path, "a").meta;
+    await folder.replace(path, new Uint8Array([1]));
+    await folder.replace(path, new Uint8Array([2, 3]));
+    assert.deepEqual(Deno.readFileSync(path), new Uint8Array([2, 3]));
+    assert.deepEqual([...Deno.readDirSync(folder.path)].map(({ name }) => name).sort(), [
+      ".nydus-gd.lock",
+      "a.blob.meta",
+    ]);
+  }));

@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import { acquire, assertCached, ensureRows, QUIET } from "../../../tests/support/blob_setup.ts";
+import { ScriptedSource } from "../../../tests/support/scripted_source.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import type { Blob } from "../blob.ts";
+import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";
+import { BlobNames } from "./blob_names.ts";
+import { blobPaths, CacheFolder } from "./cache_files.ts";
+import { takeInventory } from "./cache_inventory.ts";
+import { CacheSpace } from "./cache_space.ts";
+
+const CHUNKS = 4, CHUNK_BYTES = 64 * 1024;
+const ALL = [0, 1, 2, 3];
+/** Room for two blobs with all that belongs to them, not for three. */
+const LIMITS = { maxSize: { bytes: 2.5 * CHUNKS * CHUNK_BYTES }, minFree: { bytes: 0 } };
+
+const synthetic = (id: string) => makeSyntheticBlob({ id, sizes: Array<number>(CHUNKS).fill(CHUNK_BYTES) });
+
+async function open(
+  cache: BlobCache,
+  id: string,
+): Promise<{ blob: Blob; made: SyntheticBlob; source: ScriptedSource }> {
+  const made = await synthetic(id);
+  const source = new ScriptedSource(made.bytes);
+  return { blob: acquire(cache, made, source), made, source };
+}
+
+async function ownersOf(id: string): Promise<readonly string[]> {
+  const { descriptor, records } = await synthetic(id);
+  return new BlobNames({ descriptor, records: () => records }).owners;
+}
+
+/** Fetches all of a blob and gives it back. */
+async function fill(cache: BlobCache, id: string): Promise<void> {
+  const { blob, made } = await open(cache, id);
+  await ensureRows(blob, made, ALL);
+  await cache.release(blob);
+}
+
+/** Ids in the order of their last use, which is made plain: the clock may be too coarse for a test. */
+async function idsIn(dir: string): Promise<string[]> {
+  const { blobs } = await takeInventory(dir);
+  return blobs.filter(({ bytes }) => bytes >= CHUNKS * CHUNK_BYTES).map(({ name }) => name);
+}
+
+/** The blob was last used so many seconds after others. */
+function usedAt(dir: string, id: string, seconds: number): void {
+  Deno.utimeSync(blobPaths(dir, id).chunkMap, seconds, seconds);
+}
+
+async function withCache(
+  test: (dir: string, reopen: (options?: Partial<BlobCacheOptions>) => BlobCache) => Promise<void>,
+): Promise<void> {
+  using dir = TempDir.make();
+  await test(dir.path, (options = { limits: LIMITS }) => BlobCache.open(dir.path, { ...QUIET, ...options }));
+}
+
+Deno.test("the blob that was used longest ago goes when another needs its room, also after a restart", () =>
+  withCache(async (dir, reopen) => {
+    {
+      await using cache = reopen();
+      await fill(cache, "a");
+      await fill(cache, "b");
+    }
+    usedAt(dir, "a", 2000);
+    usedAt(dir, "b", 1000);
+    await using cache = reopen();
+    await fill(cache, "c");
+    assert.deepEqual((await idsIn(dir)).sort(), ["a", "c"]);
+    const { blob, made, source } = await open(cache, "a");
+    await ensureRows(blob, made, ALL);
+    assert.equal(source.reads.length, 0);
+  }));
+
+Deno.test("reading makes a blob young", () =>
+  withCache(async (dir, reopen) => {
+    await using cache = reopen();
+    await fill(cache, "a");
+    await fill(cache, "b");
+    usedAt(dir, "a", 1000);
+    usedAt(dir, "b", 2000);
+    await fill(cache, "a");
+    await fill(cache, "c");
+    assert.deepEqual((await idsIn(dir)).sort(), ["a", "c"]);
+  }));
+
+Deno.test("a blob in use never goes: beyond the limit the disk is the limit, and what is given back makes room", () =>
+  withCache(async (dir, reopen) => {
+    await using cache = reopen();
+    const held = await Promise.all(["a", "b", "c"].map((id) => open(cache, id)));
+    for (const { blob, made } of held) await ensureRows(blob, made, ALL);
+    for (const { blob, made } of held) for (const row of ALL) await assertCached(blob, made, row);
+    assert.equal((await idsIn(dir)).length, 3);
+    await cache.release(held[1]?.blob as Blob);
+    await cache.trim();
+    assert.deepEqual((await idsIn(dir)).sort(), ["a", "c"]);
+  }));
+
+Deno.test("what nobody wants goes, in use not before it is given back, and not where somebody wants it again", () =>
+  withCache(async (dir, reopen) => {
+    await using cache = reopen({});
+    for (const id of ["a", "b", "c"]) await fill(cache, id);
+    const { blob: b } = await open(cache, "b"), { blob: c } = await open(cache, "c");
+    const owners = await Promise.all(["a", "b", "c", "never-seen"].map(ownersOf));
+    await cache.discard(owners.flat());
+    assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
+    const { blob: again } = await open(cache, "c");
+    for (const blob of [b, c, again]) await cache.release(blob);
+    await cache.trim();
+    const { blob, made, source } = await open(cache, "b");
+    await ensureRows(blob, made, ALL);
+    assert.notEqual(source.reads.length, 0);
+    assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
+  }));
+
+Deno.test("whose blobs are gone for good is forgotten: what has their names later is not theirs", async () => {
+  using dir = TempDir.make();
+  using folder = CacheFolder.open(dir.path);
+  const inUse = new Set(["b"]);
+  const space = new CacheSpace(folder, undefined, {
+    isInUse: (name) => inUse.has(name),
+    namesInUse: () => inUse,
+    whileUnused: async (name, task) => {
+      if (inUse.has(name)) return false;
+      await task();
+      return true;
+    },
+    letGo: () => {},
+  });
+  const write = (name: string) => Deno.writeTextFileSync(blobPaths(dir.path, name).data, "x");
+  const names = () => [...folder.blobNames()].sort();
+  for (const name of ["a", "b"]) write(name);
+  await space.discard(["a", "b", "never-seen"]);
+  assert.deepEqual(names(), ["b"]);
+  write("a");
+  await space.released("a");
+  assert.deepEqual(names(), ["a", "b"]);
+  inUse.delete("b");
+  await space.released("b");
+  assert.deepEqual(names(), ["a"]);
+  write("b");
+  await space.released("b");
+  assert.deepEqual(names(), ["a", "b"]);
+});
+
+Deno.test("what is given back while room is made for another goes, whatever the moment", async () => {
+  const half = 256 * 1024;
+  for (const moment of ["while it is looked for", "when nothing was found", "before it is written"] as const) {
+    using dir = TempDir.make();
+    using folder = CacheFolder.open(dir.path);
+    Deno.writeFileSync(blobPaths(dir.path, "a").data, new Uint8Array(half + 65_536));
+    let isUsed = true, released: Promise<void> | undefined;
+    const release = () => {
+      isUsed = false;
+      released = space.released("a");
+    };
+    const space = new CacheSpace(folder, { maxSize: { bytes: 2 * half }, minFree: { bytes: 0 } }, {
+      isInUse: (name) => {
+        const was = name === "b" || isUsed;
+        if (isUsed && moment === "while it is looked for") release();
+        return was;
+      },
+      namesInUse: () => [],
+      whileUnused: async (name, task) => {
+        if (name === "b" || isUsed) return false;
+        await task();
+        return true;
+      },
+      letGo: () => moment === "when nothing was found" && release(),
+    });
+    const write = async () => {
+      if (moment === "before it is written") release();
+      await Deno.writeFile(blobPaths(dir.path, "b").data, new Uint8Array(half));
+    };
+    await space.room(half, write);
+    await released;
+    assert.deepEqual([...folder.blobNames()], ["b"], moment);
+  }
+});
+
+Deno.test("collecting frees what is not wanted and what was left over, tells it, and leaves other files alone", () =>
+  withCache(async (dir, reopen) => {
+    await using cache = reopen({});
+    for (const id of ["a", "b", "c"]) await fill(cache, id);
+    const left = ["x.blob.meta.tmp", "a.blob.data.set-aside"], others = ["notes.txt", "a.blob.toc", "a b.blob.data"];
+    for (const name of [...left, ...others]) await Deno.writeTextFile(`${dir}/${name}`, "x");
+    await Deno.writeTextFile(blobPaths(dir, "a").doubtfulMeta, "x");
+    const { blob } = await open(cache, "b");
+    const wanted = await ownersOf("c");
+    const options = { isWanted: (owner: string) => wanted.includes(owner) };
+    const before = await cache.collect({ ...options, dryRun: true });
+    assert.equal((await idsIn(dir)).length, 3);
+    const done = await cache.collect({ ...options, dryRun: false });
+    assert.deepEqual(done, before);
+    assert.deepEqual(done.unwanted.map(({ name }) => name), ["a"]);
+    assert.deepEqual(done.leftOvers.map(({ path }) => path).sort(), left.map((name) => `${dir}/${name}`).sort());
+    assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
+    for (const name of others) assert.ok(Deno.statSync(`${dir}/${name}`).isFile);
+    assert.throws(() => Deno.statSync(blobPaths(dir, "a").doubtfulMeta), Deno.errors.NotFound);
+    assert.deepEqual((await cache.collect({ isWanted: () => true, dryRun: false })).leftOvers, []);
+    await cache.release(blob);
+  }));
+
+Deno.test("whoever is killed while a blob is removed leaves nothing that is believed and wrong", () =>
+  withCache(async (dir, reopen) => {
+    const paths = blobPaths(dir, "a");
+    const inOrder = [paths.verified, paths.chunkMap, paths.data, paths.meta];
+    for (let killedAfter = 0; killedAfter <= inOrder.length; killedAfter++) {
+      {
+        await using cache = reopen();
+        await fill(cache, "a");
+      }
+      for (const path of inOrder.slice(0, killedAfter)) {
+        if (path !== paths.meta) Deno.removeSync(path); // v5 has none
+      }
+      await using cache = reopen();
+      const { blob, made } = await open(cache, "a");
+      await ensureRows(blob, made, ALL);
+      for (const row of ALL) await assertCached(blob, made, row);
+    }
+  }));
+
+Deno.test("nothing is removed any more once the cache is left to a successor", () =>
+  withCache(async (dir, reopen) => {
+    await using cache = reopen({ limits: { ...LIMITS, maxSize: { bytes: 1 } } });
+    const { blob, made } = await open(cache, "a");
+    await ensureRows(blob, made, ALL);
+    cache.leave();
+    await cache.release(blob);
+    await cache.discard(await ownersOf("a"));
+    await cache.trim();
+    assert.deepEqual(await idsIn(dir), ["a"]);
+  }));

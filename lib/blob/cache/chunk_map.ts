@@ -1,0 +1,157 @@
+/**
+ * nydusd's chunk map: which chunks a cache file claims to hold.
+ *
+ * ```
+ *    0  u32 magic 0x424d4150 │ u32 version 1 │ u32 magic2 0x434d4150 │ u32 all ready: 0, or 0x4d4d4150 │ zeros
+ * 4096  one bit a chunk, most significant first
+ * ```
+ * Little-endian. A size other than 4096 + ceil(chunks / 8) or a wrong magic is an error; a file of zeros is one whose
+ * creator stopped before the header, and gets it. Version 0 had neither magic2 nor the all-ready word.
+ *
+ * nydusd sets a bit before the chunk is on disk and does not always check digests, so a bit is only a claim; what makes
+ * it count is in verified.ts. nydusd changes the map by compare-and-swap in a shared mapping; this class writes whole
+ * bytes, so it needs the file for itself.
+ *
+ * Source: dragonflyoss/nydus storage/src/cache/state/persist_map.rs.
+ *
+ * @module
+ */
+import { ftruncate, preadExact, pwriteAll } from "../../../ffi/unistd.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { bitmapSize, clearBit, fillBits, hasBit, maskTail, setBit } from "./bits.ts";
+import { CacheFile } from "./cache_file.ts";
+
+/** Byte offsets and values of the header. */
+export const CHUNK_MAP = {
+  HEADER_SIZE: 4096,
+  magic: 0,
+  version: 4,
+  magic2: 8,
+  allReady: 12,
+  MAGIC: 0x424d4150,
+  MAGIC2: 0x434d4150,
+  ALL_READY: 0x4d4d4150,
+  VERSION: 1,
+} as const;
+
+/** The chunk map file of one blob. */
+export class ChunkMap implements Disposable {
+  private constructor(
+    private readonly file: CacheFile,
+    /** The claims, unused bits clear. In step with the file. */
+    readonly bits: Uint8Array<ArrayBuffer>,
+    private allReady: boolean,
+  ) {}
+
+  /**
+   * Opens the map of a blob with `count` chunks; creates an empty one where there is none.
+   *
+   * @throws {NydusGdError} "corrupt" for a file that is not this blob's map, "io"
+   */
+  static open(path: string, count: number): ChunkMap {
+    const file = CacheFile.open(path);
+    try {
+      return load(file, count, (bits, allReady) => new ChunkMap(file, bits, allReady));
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Claims chunks; ascending rows cost one write for each run of bytes. */
+  claim(rows: Iterable<number>): void {
+    let from = -1, to = -1;
+    for (const row of rows) {
+      if (hasBit(this.bits, row)) continue;
+      setBit(this.bits, row);
+      const byte = row >> 3;
+      if (from >= 0 && byte !== to && byte !== to + 1) {
+        this.#write(from, to + 1);
+        from = -1;
+      }
+      if (from < 0) from = byte;
+      to = byte;
+    }
+    if (from >= 0) this.#write(from, to + 1);
+  }
+
+  /** Takes a claim back: its chunk is not what the image expects. */
+  disclaim(row: number): void {
+    if (!hasBit(this.bits, row)) return;
+    clearBit(this.bits, row);
+    if (this.allReady) {
+      // the word speaks for every bit, so the bits have to say it before the word goes
+      this.#write(0, this.bits.length);
+      pwriteAll(this.file.fd, new Uint8Array(4), CHUNK_MAP.allReady);
+      this.allReady = false;
+    } else {
+      this.#write(row >> 3, (row >> 3) + 1);
+    }
+  }
+
+  /** Bits that were changed reach the disk. */
+  sync(): Promise<void> {
+    return this.file.syncData();
+  }
+
+  /** Its time of change becomes now. */
+  touch(): void {
+    this.file.touch();
+  }
+
+  [Symbol.dispose](): void {
+    this.file[Symbol.dispose]();
+  }
+
+  #write(from: number, to: number): void {
+    pwriteAll(this.file.fd, this.bits.subarray(from, to), CHUNK_MAP.HEADER_SIZE + from);
+  }
+}
+
+function load<T>(
+  file: CacheFile,
+  count: number,
+  make: (bits: Uint8Array<ArrayBuffer>, allReady: boolean) => T,
+): T {
+  const { path, fd } = file;
+  const bits = new Uint8Array(bitmapSize(count));
+  const expected = CHUNK_MAP.HEADER_SIZE + bits.length;
+  if (file.sizeBytes === 0) {
+    ftruncate(fd, expected);
+  } else if (file.sizeBytes !== expected) {
+    damaged(path, 0, `it has ${file.sizeBytes} bytes, expected ${expected} for ${count} chunks`);
+  }
+  const header = new Uint8Array(CHUNK_MAP.HEADER_SIZE);
+  preadExact(fd, header, 0);
+  preadExact(fd, bits, CHUNK_MAP.HEADER_SIZE);
+  const view = new DataView(header.buffer);
+  const magic = view.getUint32(CHUNK_MAP.magic, true);
+  if (magic !== CHUNK_MAP.MAGIC) {
+    if (!header.every((byte) => byte === 0) || !bits.every((byte) => byte === 0)) {
+      damaged(path, CHUNK_MAP.magic, `magic is 0x${magic.toString(16)}, expected 0x${CHUNK_MAP.MAGIC.toString(16)}`);
+    }
+    pwriteAll(fd, newHeader(), 0);
+    return make(bits, false);
+  }
+  const version = view.getUint32(CHUNK_MAP.version, true);
+  const magic2 = view.getUint32(CHUNK_MAP.magic2, true);
+  if (version >= 1 && magic2 !== CHUNK_MAP.MAGIC2) {
+    damaged(path, CHUNK_MAP.magic2, `magic2 is 0x${magic2.toString(16)}, expected 0x${CHUNK_MAP.MAGIC2.toString(16)}`);
+  }
+  const allReady = version >= 1 && view.getUint32(CHUNK_MAP.allReady, true) === CHUNK_MAP.ALL_READY;
+  if (allReady) fillBits(bits, count);
+  else maskTail(bits, count);
+  return make(bits, allReady);
+}
+
+function newHeader(): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(CHUNK_MAP.HEADER_SIZE));
+  view.setUint32(CHUNK_MAP.magic, CHUNK_MAP.MAGIC, true);
+  view.setUint32(CHUNK_MAP.version, CHUNK_MAP.VERSION, true);
+  view.setUint32(CHUNK_MAP.magic2, CHUNK_MAP.MAGIC2, true);
+  return new Uint8Array(view.buffer);
+}
+
+function damaged(path: string, at: number, state: string): never {
+  throw new NydusGdError("corrupt", `Cannot read chunk map "${path}" at ${at}: ${state}`);
+}

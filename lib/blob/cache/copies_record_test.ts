@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { acquire, QUIET } from "../../../tests/support/blob_setup.ts";
+import { ScriptedSource } from "../../../tests/support/scripted_source.ts";
+import { makeSyntheticBlob, type SyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { BlobCache, type BlobCacheOptions } from "../blob_cache.ts";
+import { blobPaths } from "./cache_files.ts";
+
+const BLOCK = 4096, CHUNKS = 6;
+
+const inBlocks = () => makeSyntheticBlob({ sizes: Array<number>(CHUNKS).fill(BLOCK) });
+
+/** An image that uses only these chunks. */
+function partOf(image: SyntheticBlob, ...rows: number[]): SyntheticBlob {
+  return { ...image, records: image.records.filter(({ chunkIndex }) => rows.includes(chunkIndex)) };
+}
+
+/** An image that expects other bytes in a chunk. */
+function lieAbout(image: SyntheticBlob, row: number): SyntheticBlob {
+  const digest = new Uint8Array(32).fill(7);
+  return { ...image, records: image.records.map((one) => one.chunkIndex === row ? { ...one, digest } : one) };
+}
+
+/** What copies go by for images that one process has open at once. */
+async function namesAtOnce(
+  dir: string,
+  images: readonly SyntheticBlob[],
+  options: Partial<BlobCacheOptions> = {},
+): Promise<string[]> {
+  await using cache = BlobCache.open(dir, { ...QUIET, ...options });
+  const names: string[] = [];
+  for (const image of images) {
+    const blob = acquire(cache, image, new ScriptedSource(image.bytes));
+    await blob.open();
+    names.push(await blob.copiesName());
+  }
+  return names;
+}
+
+/** The same for images that are opened by a process each, one after the other. */
+async function namesInTurn(dir: string, images: readonly SyntheticBlob[]): Promise<string[]> {
+  const names: string[] = [];
+  for (const image of images) names.push(...await namesAtOnce(dir, [image]));
+  return names;
+}
+
+const distinct = (names: readonly string[]) => new Set(names).size;
+
+Deno.test("images that agree have one name, whatever part of a blob they use, at once and over restarts", async () => {
+  const whole = await inBlocks();
+  const images = [partOf(whole, 0, 1), partOf(whole, 1, 4), whole, partOf(whole, 5)];
+  using dir = TempDir.make();
+  const names = [...await namesInTurn(dir.path, images), ...await namesAtOnce(dir.path, images)];
+  assert.equal(distinct(names), 1);
+  assert.match(names[0] ?? "", /^[0-9a-f]{64}$/);
+});
+
+Deno.test("an image that contradicts another has another name, at once and in any order", async () => {
+  const honest = await inBlocks(), lie = lieAbout(honest, 2);
+  for (const order of [[lie, honest], [honest, lie]]) {
+    using dir = TempDir.make();
+    const inTurn = await namesInTurn(dir.path, [...order, ...order]);
+    assert.equal(
+      distinct(inTurn),
+      inTurn.length,
+      "what one has copied is nothing to the other, nor to who comes after it",
+    );
+    assert.equal(distinct([...await namesAtOnce(dir.path, order), ...inTurn.slice(0, -1)]), inTurn.length + 1);
+  }
+});
+
+Deno.test("what an image that is gone said of chunks that others do not know counts, though nothing was fetched", async () => {
+  const whole = await inBlocks();
+  using dir = TempDir.make();
+  const [lied, known] = await namesInTurn(dir.path, [lieAbout(whole, 4), partOf(whole, 0, 1)]);
+  assert.equal(known, lied, "it has no chunk that they contradict each other about");
+  assert.notEqual((await namesInTurn(dir.path, [whole]))[0], lied);
+});
+
+Deno.test("chunks of one place contradict each other, whatever their numbers", async () => {
+  const whole = await inBlocks();
+  const [record = assert.fail()] = whole.records;
+  const renumbered = { ...whole, records: [{ ...record, chunkIndex: 3, digest: new Uint8Array(32).fill(7) }] };
+  using dir = TempDir.make();
+  const names = await namesInTurn(dir.path, [renumbered, partOf(whole, 0, 1)]);
+  assert.equal(distinct(names), 2);
+});
+
+Deno.test("a name goes with the record and with the data file", async () => {
+  const image = await inBlocks();
+  const { copies, data } = blobPaths("", image.descriptor.id);
+  for (const lost of [copies, data]) {
+    using dir = TempDir.make();
+    const [before] = await namesInTurn(dir.path, [image]);
+    await Deno.remove(dir.join(lost));
+    assert.notEqual((await namesInTurn(dir.path, [image]))[0], before);
+  }
+  using dir = TempDir.make();
+  const [before] = await namesInTurn(dir.path, [image]);
+  await Deno.writeFile(dir.join(copies), (await Deno.readFile(dir.join(copies))).slice(0, 100));
+  assert.notEqual((await namesInTurn(dir.path, [image]))[0], before, "a damaged record is none");
+});
+
+Deno.test("where nothing is kept a name is that of the digests", async () => {
+  const honest = await inBlocks(), lie = lieAbout(honest, 2);
+  using dir = TempDir.make();
+  const [first, other] = await namesAtOnce(dir.path, [honest, lie], { keep: false });
+  assert.notEqual(first, other);
+  assert.deepEqual(await namesAtOnce(dir.path, [lie, honest], { keep: false }), [other, first]);
+});

@@ -1,0 +1,217 @@
+/**
+ * Which chunks of a blob are verified and in the cache file: in memory at once, on disk a little later.
+ *
+ * ```
+ * data written, digest right ──► bit in `ready` ──(a second, or some MiB)──► fdatasync of the data
+ *                                                                           ──► digest in .verified, bit in chunk_map
+ * ```
+ * A crash in between costs a refetch, never wrong bytes: at the next start a chunk is ready only if its bit is set, its
+ * verified digest is the one that the image expects now, and nobody has written to the data file since. A bit without
+ * that (nydusd set it, another image was served, the file was altered) is a *claim*: the chunk is read back and checked
+ * before it counts.
+ *
+ * A cache that keeps nothing has no options for this: then nothing is recorded.
+ *
+ * If the data cannot be synced, the kernel may have dropped them: every chunk that is not on disk is no longer ready.
+ * If somebody cut the data file, nothing of it is ready until it was read back and checked; of a file that is sealed,
+ * which the kernel reads without asking us, what was cut off stays cut off: an error, where a mended file would show
+ * zeros.
+ *
+ * @module
+ */
+import { ftruncate } from "../../../ffi/unistd.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { bitmapSize, clearBit, countBits, hasBit, setBit } from "./bits.ts";
+import type { BlobFiles } from "./cache_files.ts";
+
+const log = logger("blob");
+
+/** When chunks are recorded on disk. */
+export interface FlushOptions {
+  /** Milliseconds after the first chunk that is not recorded. */
+  readonly flushAfterMs: number;
+  /** Plain bytes of chunks that are not recorded. */
+  readonly flushAfterBytes: number;
+}
+
+/** Readiness of one blob's chunks. */
+export class Readiness {
+  /** What `OpenBlob.ready` is. */
+  readonly ready: Uint8Array<SharedArrayBuffer>;
+  /** Chunks that are ready and recorded on disk. */
+  readonly #recorded: Uint8Array<ArrayBuffer>;
+  readonly #listeners = new Set<() => void>();
+  #sealed = false;
+  /** Ready chunks that are not recorded on disk. */
+  #unrecorded: number[] = [];
+  #unrecordedBytes = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #flushing: Promise<unknown> = Promise.resolve();
+  #flushQueued = false;
+  #syncFailed = false;
+
+  constructor(
+    private readonly id: string,
+    private readonly files: BlobFiles,
+    private readonly columns: ChunkColumns,
+    private readonly options: FlushOptions | undefined,
+  ) {
+    const { map, verifiedBits } = files;
+    this.ready = new Uint8Array(new SharedArrayBuffer(bitmapSize(columns.count)));
+    for (let i = 0; i < this.ready.length; i++) this.ready[i] = (map.bits[i] as number) & (verifiedBits[i] as number);
+    this.#recorded = Uint8Array.from(this.ready);
+  }
+
+  isReady(row: number): boolean {
+    return hasBit(this.ready, row);
+  }
+
+  /** Whether the cache file may hold the chunk, so that a look is cheaper than a fetch. */
+  isClaimed(row: number): boolean {
+    return hasBit(this.files.map.bits, row) && !hasBit(this.ready, row);
+  }
+
+  /** Whether the image says what the chunk must be. Without a digest it is never readable. */
+  isKnown(row: number): boolean {
+    const { digests } = this.columns;
+    for (let i = row * DIGEST_SIZE; i < (row + 1) * DIGEST_SIZE; i++) if (digests[i] !== 0) return true;
+    return false;
+  }
+
+  /**
+   * To be called before anything is written to the data file: where somebody cut it, a write behind its new end would
+   * turn what is missing into zeros. It gets its size again, and what was ready is looked at again.
+   *
+   * @throws {NydusGdError} "io"
+   */
+  mendCut(): void {
+    const { data, dataSize, verified } = this.files;
+    try {
+      const { sizeBytes } = data;
+      if (sizeBytes >= dataSize) return;
+      if (this.#sealed) throw new Error(`it was cut to ${sizeBytes} bytes while the kernel reads it`);
+      log.warn("cache file was cut, what it holds is checked again", { path: data.path, sizeBytes, dataSize });
+      for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
+      this.#recorded.fill(0);
+      this.#takeUnrecorded();
+      verified.forget();
+      ftruncate(data.fd, dataSize);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  /** Calls `listener` after chunks were recorded on disk, until `signal` ends that. */
+  onRecorded(listener: () => void, signal: AbortSignal): void {
+    if (signal.aborted) return;
+    this.#listeners.add(listener);
+    signal.addEventListener("abort", () => this.#listeners.delete(listener), { once: true });
+  }
+
+  /**
+   * Seals the data file when all of `rows` are ready and recorded on disk: they can be read without us from then on.
+   *
+   * @returns whether they are
+   */
+  seal(rows: Iterable<number>): boolean {
+    for (const row of rows) if (!hasBit(this.#recorded, row) || !hasBit(this.ready, row)) return false;
+    this.mendCut();
+    for (const row of rows) if (!hasBit(this.ready, row)) return false;
+    this.#sealed = true;
+    return true;
+  }
+
+  /** Number of ready chunks. */
+  count(): number {
+    return countBits(this.ready);
+  }
+
+  /** The chunk was looked at: it is not in the cache file. */
+  disclaim(row: number): void {
+    this.files.map.disclaim(row);
+  }
+
+  /** Chunks whose bit in {@link ready} was set: records them on disk in a while. */
+  add(rows: Iterable<number>): void {
+    if (this.options === undefined) return;
+    for (const row of rows) {
+      this.#unrecorded.push(row);
+      this.#unrecordedBytes += this.columns.uncompressedSize[row] as number;
+    }
+    if (this.#unrecorded.length === 0) return;
+    if (this.#flushQueued) return;
+    if (this.#unrecordedBytes >= this.options.flushAfterBytes) this.#flushSoon();
+    else this.#timer ??= setTimeout(() => this.#flushSoon(), this.options.flushAfterMs);
+  }
+
+  /**
+   * Records on disk every chunk that is ready now.
+   *
+   * @throws {NydusGdError} "io" when the disk refuses; the chunks in question are no longer ready
+   */
+  flush(): Promise<void> {
+    if (this.options === undefined) return Promise.resolve();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#flushQueued = true;
+    const done = this.#flushing.then(() => this.#record());
+    this.#flushing = Promise.allSettled([done]); // the caller is told of a failure; the next flush begins all the same
+    return done;
+  }
+
+  #flushSoon(): void {
+    this.flush().catch((error) => {
+      if (!this.#syncFailed) log.error("cache not recorded", { blob: this.id, error: messageOf(error) });
+      this.#syncFailed = true;
+    });
+  }
+
+  async #record(): Promise<void> {
+    this.#flushQueued = false;
+    this.mendCut();
+    const rows = this.#takeUnrecorded();
+    const { data, verified, map } = this.files;
+    if (rows.length === 0) {
+      if (verified.seal(data.changedNs())) await verified.sync(); // writes of chunks that did not become ready
+      return;
+    }
+    try {
+      await data.syncData();
+    } catch (error) {
+      // the error may be about chunks that came meanwhile, too
+      const lost = [...rows, ...this.#takeUnrecorded()];
+      for (const row of lost) clearBit(this.ready, row);
+      for (const row of lost) map.disclaim(row); // reading back would show what the page cache has, not the disk
+      throw this.#failure(error);
+    }
+    this.mendCut();
+    if (!rows.every((row) => hasBit(this.ready, row))) return; // cut: they are fetched again
+    try {
+      verified.record(rows, this.columns);
+      verified.seal(data.changedNs());
+      map.claim(rows);
+      await Promise.all([verified.sync(), map.sync(), this.files.syncNames()]);
+      this.#syncFailed = false;
+    } catch (error) {
+      throw this.#failure(error);
+    }
+    for (const row of rows) if (hasBit(this.ready, row)) setBit(this.#recorded, row);
+    for (const listener of this.#listeners) listener();
+  }
+
+  #takeUnrecorded(): number[] {
+    const rows = this.#unrecorded.sort((a, b) => a - b);
+    this.#unrecorded = [];
+    this.#unrecordedBytes = 0;
+    return rows;
+  }
+
+  #failure(error: unknown): NydusGdError {
+    return new NydusGdError("io", `Cannot record chunks of blob ${this.id} in the cache: ${messageOf(error)}`, {
+      hint: "see the free space and the health of the cache's file system (cache.dir)",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * Inflating from the middle of a gzip layer: what an image that refers to an ordinary layer (ZRan) is read by.
+ *
+ * ```
+ * layer   │ gzip header │ deflate … ▼ [bits|slice ……………] … │ trailer │ header │ deflate … │
+ *                        window ◄───┘  begins inside of a byte        └─ a member that ends: the next goes on
+ * ```
+ * Source: dragonflyoss/nydus storage/src/meta/zran.rs, utils/src/compress/zlib_random.rs; RFC 1952.
+ *
+ * @module
+ */
+import { Inflate } from "../../../ffi/libz.ts";
+import type { GzipStarts } from "../../rafs/chunk_table.ts";
+
+/** CRC and length behind the data of a member. */
+const TRAILER_SIZE = 8;
+
+const HEADER_SIZE = 10;
+const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16 } as const;
+
+const NOTHING = new Uint8Array(0);
+
+/**
+ * Fills `plain` from a slice of the layer.
+ *
+ * @param row of `starts`
+ * @param slice from the byte behind the one that the bits are of
+ * @returns bytes written, fewer than `plain` has where the slice ends early
+ * @throws {Error} for malformed bytes
+ */
+export function inflateSlice(starts: GzipStarts, row: number, slice: Uint8Array, plain: Uint8Array): number {
+  const from = starts.windowOffset[row] as number;
+  const window = starts.windows.slice(from, from + (starts.windowSize[row] as number));
+  using inflate = Inflate.open();
+  inflate.begin(window, starts.bits[row] as number, starts.bitValue[row] as number);
+  let at = 0, filled = 0;
+  for (;;) {
+    const { read, written, ended } = inflate.run(slice.subarray(at), plain.subarray(filled));
+    at += read;
+    filled += written;
+    if (filled === plain.length || !ended) return filled;
+    at = memberData(slice, at + TRAILER_SIZE);
+    inflate.begin(NOTHING, 0, 0);
+  }
+}
+
+/** Where the data of the member at `at` begin. */
+function memberData(bytes: Uint8Array, at: number): number {
+  if (bytes[at] !== 0x1f || bytes[at + 1] !== 0x8b || bytes[at + 2] !== 8) throw new Error("no gzip member follows");
+  const flags = bytes[at + 3] as number;
+  let next = at + HEADER_SIZE;
+  if ((flags & FLAG.extra) !== 0) next += 2 + ((bytes[next] ?? 0) | ((bytes[next + 1] ?? 0) << 8));
+  for (const text of [FLAG.name, FLAG.comment]) {
+    if ((flags & text) === 0) continue;
+    const end = bytes.indexOf(0, next);
+    if (end < 0) throw new Error("a gzip header is cut off");
+    next = end + 1;
+  }
+  return (flags & FLAG.headerCrc) === 0 ? next : next + 2;
+}

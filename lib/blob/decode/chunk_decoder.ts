@@ -1,0 +1,204 @@
+/**
+ * From stored bytes to chunks in the cache file: decompress, check the digest, write, make visible.
+ *
+ * Synchronous, so that it runs in a decode Worker and in the main thread alike. The order is what guarantees that a
+ * reader never sees wrong bytes: a chunk's bit in `ready` is set after its digest was right and its write returned.
+ *
+ * @module
+ */
+import { fstat } from "../../../ffi/sys_stat.ts";
+import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
+import { equalBytes } from "../../base/bytes.ts";
+import { type ErrorCode, hasCode, messageOf } from "../../base/errors.ts";
+import { type BlobCipher, CHUNK_FLAG, type Compressor, type Digester } from "../../rafs/bootstrap.ts";
+import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../rafs/chunk_table.ts";
+import { decryptXts } from "../codec/aes_xts.ts";
+import { setBit } from "../cache/bits.ts";
+import type { PostedTable } from "../tables/chunk_table_file.ts";
+import { decompressInto, digest } from "../codec/codec.ts";
+
+/** What has to be known of a blob to make plain chunks of its bytes. */
+export interface ChunkCoding {
+  readonly columns: ChunkColumns;
+  readonly compressor: Compressor;
+  readonly digester: Digester;
+  /** Of chunks whose flags say that they are encrypted. */
+  readonly cipher?: BlobCipher | undefined;
+}
+
+/** A blob whose chunks are decoded into the cache. */
+export interface DecodeTarget extends ChunkCoding {
+  /** The columns for a Worker, where they are not all in shared memory. */
+  readonly posted?: PostedTable | undefined;
+  /** Unique in the process. */
+  readonly key: number;
+  readonly ready: Uint8Array<SharedArrayBuffer>;
+  /** Descriptor of the data file. */
+  readonly dataFd: number;
+  /** Bytes that it has: fewer mean that somebody cut it, and that nothing may be written to it now. */
+  readonly dataSize: number;
+}
+
+/** A chunk that did not become ready, and why; can be posted. */
+export interface ChunkFailure {
+  readonly row: number;
+  /** "corrupt": other bytes may do better; the rest is this machine's. */
+  readonly code: ErrorCode;
+  /** What follows "Cannot read chunk N of blob X: ". */
+  readonly state: string;
+  readonly hint?: string;
+}
+
+/** Room for the plain bytes of one chunk or batch, kept between calls. */
+let scratch = new Uint8Array(0);
+
+/** Most bytes that {@link scratch} keeps. */
+const SCRATCH_BYTES = 4 * 1024 * 1024;
+
+function room(size: number): Uint8Array<ArrayBuffer> {
+  if (size > SCRATCH_BYTES) return new Uint8Array(size);
+  if (scratch.length < size) scratch = new Uint8Array(Math.min(SCRATCH_BYTES, Math.max(size, 2 * scratch.length)));
+  return scratch.subarray(0, size);
+}
+
+/**
+ * Decodes chunks into the cache file.
+ *
+ * @param rows members of one batch stand together
+ * @param stored bytes of the blob from `offset`, which hold the stored bytes of every row
+ * @returns the rows that failed; the others are ready
+ */
+export function decodeChunks(
+  target: DecodeTarget,
+  rows: readonly number[],
+  stored: Uint8Array,
+  offset: number,
+): ChunkFailure[] {
+  const failures: ChunkFailure[] = [];
+  for (const { row, plain } of plainChunks(target, rows, stored, offset, failures)) {
+    try {
+      requireWhole(target);
+      pwriteAll(target.dataFd, plain, target.columns.uncompressedOffset[row] as number);
+      setBit(target.ready, row);
+    } catch (error) {
+      failures.push(failureOf(row, error));
+    }
+  }
+  return failures;
+}
+
+/**
+ * Decodes chunks and compares them with their digests; nothing is kept.
+ *
+ * @param rows,stored,offset as of {@link decodeChunks}
+ * @returns the rows that are not what they should be
+ */
+export function verifyChunks(
+  coding: ChunkCoding,
+  rows: readonly number[],
+  stored: Uint8Array,
+  offset: number,
+): ChunkFailure[] {
+  const failures: ChunkFailure[] = [];
+  for (const _ of plainChunks(coding, rows, stored, offset, failures));
+  return failures;
+}
+
+/** The chunks that are what they should be, each until the next is asked for; the others go to `failures`. */
+function* plainChunks(
+  coding: ChunkCoding,
+  rows: readonly number[],
+  stored: Uint8Array,
+  offset: number,
+  failures: ChunkFailure[],
+): Generator<{ readonly row: number; readonly plain: Uint8Array }> {
+  const { columns } = coding;
+  let batch = NO_BATCH;
+  let unit: Uint8Array | ChunkFailure = new Uint8Array(0);
+  for (const row of rows) {
+    const rowBatch = columns.batch[row] as number;
+    if (rowBatch === NO_BATCH || rowBatch !== batch) {
+      unit = unpack(coding, row, stored, offset);
+      batch = rowBatch;
+    }
+    if (!(unit instanceof Uint8Array)) {
+      failures.push({ ...unit, row }); // what is wrong with a batch is wrong with each of its members
+      continue;
+    }
+    const from = rowBatch === NO_BATCH ? 0 : columns.batchOffset[row] as number;
+    const plain = unit.subarray(from, from + (columns.uncompressedSize[row] as number));
+    const wrong = mismatch(coding, row, plain);
+    if (wrong === undefined) yield { row, plain };
+    else failures.push({ row, code: "corrupt", state: wrong });
+  }
+}
+
+/**
+ * Reads chunks that are said to be in the cache file back and checks them.
+ *
+ * @returns the rows that are not what they should be; the others are ready
+ */
+export function checkChunks(target: DecodeTarget, rows: readonly number[]): ChunkFailure[] {
+  const { columns } = target;
+  const failures: ChunkFailure[] = [];
+  for (const row of rows) {
+    try {
+      const chunk = room(columns.uncompressedSize[row] as number);
+      preadExact(target.dataFd, chunk, columns.uncompressedOffset[row] as number);
+      const wrong = mismatch(target, row, chunk);
+      if (wrong === undefined) setBit(target.ready, row);
+      else failures.push({ row, code: "corrupt", state: wrong });
+    } catch (error) {
+      failures.push(failureOf(row, error));
+    }
+  }
+  return failures;
+}
+
+/** A write behind the end of a file that was cut would make zeros of chunks whose bits are set. */
+function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
+  const { size } = fstat(dataFd);
+  if (size < dataSize) throw new Error(`the cache file was cut to ${size} bytes`);
+}
+
+/** The plain bytes of a chunk, or of the batch that it is in. */
+function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
+  const { columns, compressor, cipher } = coding;
+  const at = (columns.compressedOffset[row] as number) - offset;
+  const bytes = stored.subarray(at, at + (columns.compressedSize[row] as number));
+  const flags = columns.flags[row] as number;
+  const batch = columns.batch[row] as number;
+  const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
+  try {
+    const open = cipher !== undefined && (flags & CHUNK_FLAG.encrypted) !== 0 ? decryptXts(cipher, bytes) : bytes;
+    // encrypted, a batch that is shorter than a block has another size whether it is compressed or not
+    const isPlain = (flags & CHUNK_FLAG.compressed) === 0 || (open !== bytes && open.length === size);
+    if (isPlain) return open;
+    const plain = room(size as number);
+    const { gzipStarts } = columns;
+    const start = batch === NO_BATCH || gzipStarts === undefined ? undefined : { starts: gzipStarts, row: batch };
+    decompressInto(compressor, open, plain, start);
+    return plain;
+  } catch (error) {
+    return failureOf(row, error);
+  }
+}
+
+/** What is wrong with a chunk's bytes. The digest is always known here and stronger than a CRC. */
+function mismatch(target: ChunkCoding, row: number, chunk: Uint8Array): string | undefined {
+  const { columns, digester } = target;
+  const size = columns.uncompressedSize[row] as number;
+  if (chunk.length !== size) return `it has ${chunk.length} bytes, expected ${size}`;
+  const actual = digest(digester, chunk);
+  const expected = columns.digests.subarray(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE);
+  if (equalBytes(actual, expected)) return undefined;
+  return `${digester} is ${actual.toHex()}, expected ${expected.slice().toHex()}`;
+}
+
+function failureOf(row: number, error: unknown): ChunkFailure {
+  const state = messageOf(error);
+  if (!hasCode(error, "corrupt", "environment")) {
+    return { row, code: "io", state, hint: "see the free space and the health of the cache's file system (cache.dir)" };
+  }
+  return { row, code: error.code, state, ...(error.hint === undefined ? {} : { hint: error.hint }) };
+}

@@ -1,0 +1,245 @@
+/**
+ * Where chunks are decoded: large pieces in a small pool of Workers, small ones in this thread.
+ *
+ * A Worker costs 15 to 30 ms to start, 11 to 20 MB, and 40 to 60 us for each job, in which this thread would have
+ * decoded some 30 KiB; so Workers start when work is about to come, and {@link DecoderOptions.inlineBytes} says what is
+ * small. Those without a job for a while are ended. Jobs that somebody waits for go before prefetch.
+ *
+ * @module
+ */
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { Limiter, type Priority } from "../../base/limiter.ts";
+import { logger } from "../../base/log.ts";
+import { startWorker, workerUrl } from "../../base/worker.ts";
+import {
+  checkChunks,
+  type ChunkCoding,
+  type ChunkFailure,
+  decodeChunks,
+  type DecodeTarget,
+  verifyChunks,
+} from "./chunk_decoder.ts";
+import type { Digester } from "../../rafs/bootstrap.ts";
+import { prepareDigests } from "../codec/codec.ts";
+import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
+
+const log = logger("blob");
+
+/** Size of the pool, and what goes there. */
+export interface DecoderOptions {
+  /** Most Workers; 0: everything in this thread. */
+  readonly workers: number;
+  /** Plain bytes up to which a job is done in this thread. */
+  readonly inlineBytes: number;
+  /** Milliseconds without a job after which Workers are ended. */
+  readonly idleMs: number;
+}
+
+/** A Worker and what it knows. */
+class DecodeThread {
+  readonly #worker: Worker;
+  /** Keys of the targets that it has. */
+  readonly #targets = new Set<number>();
+  #job = Promise.withResolvers<DecodeReply>();
+  #broken: Error | undefined;
+
+  constructor() {
+    this.#worker = startWorker(workerUrl(import.meta, "decode_worker.ts"), "decode");
+    this.#worker.onmessage = ({ data }: MessageEvent<DecodeReply>) => this.#job.resolve(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#broken = new NydusGdError("internal", `Cannot decode: the Worker failed: ${event.message}`);
+      this.#job.reject(this.#broken);
+    };
+  }
+
+  get broken(): boolean {
+    return this.#broken !== undefined;
+  }
+
+  /** Resolves when the Worker can take a job. */
+  async started(): Promise<void> {
+    await this.#job.promise;
+  }
+
+  /** @param target of the job, unless the job says it all itself */
+  async run(
+    target: DecodeTarget | undefined,
+    request: DecodeRequest,
+    transfer: Transferable[],
+  ): Promise<readonly ChunkFailure[]> {
+    if (this.#broken !== undefined) throw this.#broken;
+    if (target !== undefined && !this.#targets.has(target.key)) {
+      const { posted, ...own } = target;
+      const sent = { ...own, columns: posted ?? target.columns };
+      this.#worker.postMessage({ type: "target", target: sent } satisfies DecodeRequest);
+      this.#targets.add(target.key);
+    }
+    this.#job = Promise.withResolvers();
+    this.#worker.postMessage(request, transfer);
+    const reply = await this.#job.promise;
+    if (reply.type === "done") return reply.failures;
+    throw new NydusGdError("internal", reply.type === "failed" ? reply.message : "Cannot decode: no reply");
+  }
+
+  drop(key: number): void {
+    if (this.#targets.delete(key)) this.#worker.postMessage({ type: "drop", key } satisfies DecodeRequest);
+  }
+
+  terminate(): void {
+    this.#worker.terminate();
+  }
+}
+
+/** Decodes and checks chunks. */
+export class Decoder implements Disposable {
+  readonly #threads = new Set<DecodeThread>();
+  readonly #idle: DecodeThread[] = [];
+  readonly #turns: Limiter;
+  #closed = false;
+  /** Whether {@link prepare} has begun to start a Worker: blobs that are opened at once need one. */
+  #preparing = false;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(private readonly options: DecoderOptions) {
+    this.#turns = new Limiter(Math.max(1, options.workers));
+  }
+
+  /**
+   * Decodes chunks into the cache file: {@link decodeChunks}.
+   *
+   * @param stored not to be changed afterwards; given away, unless it is shared or a part of something
+   */
+  async decode(
+    target: DecodeTarget,
+    rows: readonly number[],
+    stored: Uint8Array,
+    offset: number,
+    priority: Priority,
+  ): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(target, rows)) {
+      await prepareDigests(target.digester);
+      return decodeChunks(target, rows, stored, offset);
+    }
+    const { sent, transfer } = sendable(stored);
+    const request = { type: "decode", key: target.key, rows, stored: sent, offset } as const;
+    return await this.#runInThread(target, request, transfer, priority);
+  }
+
+  /**
+   * Compares chunks with their digests, and keeps nothing: {@link verifyChunks}.
+   *
+   * @param stored not to be changed afterwards; given away, unless it is shared or a part of something
+   */
+  async verify(
+    coding: ChunkCoding,
+    rows: readonly number[],
+    stored: Uint8Array,
+    offset: number,
+  ): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(coding, rows)) {
+      await prepareDigests(coding.digester);
+      return verifyChunks(coding, rows, stored, offset);
+    }
+    const { sent, transfer } = sendable(stored);
+    const request = { type: "verify", coding, rows, stored: sent, offset } as const;
+    return await this.#runInThread(undefined, request, transfer, "on-demand");
+  }
+
+  /** Checks chunks in the cache file: {@link checkChunks}. */
+  async check(target: DecodeTarget, rows: readonly number[], priority: Priority): Promise<readonly ChunkFailure[]> {
+    if (this.#isSmall(target, rows)) {
+      await prepareDigests(target.digester);
+      return checkChunks(target, rows);
+    }
+    return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
+  }
+
+  /** Work is about to come: its digests are made ready, and a first Worker starts, while its bytes are on their way. */
+  prepare(digester: Digester): void {
+    prepareDigests(digester).catch((error) => log.debug("digests not prepared", { error: messageOf(error) }));
+    if (this.options.workers === 0 || this.#threads.size > 0 || this.#preparing) return;
+    this.#preparing = true;
+    this.#turns.run("prefetch", async () => this.#rest(await this.#startThread())).catch((error) => {
+      log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs one says so aloud
+    }).finally(() => this.#preparing = false);
+  }
+
+  /** Workers that are alive. */
+  get threads(): number {
+    return this.#threads.size;
+  }
+
+  /** Forgets a target. None of its jobs may be under way. */
+  drop(key: number): void {
+    for (const thread of this.#threads) thread.drop(key);
+  }
+
+  /** Ends the Workers. No job may be under way. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    clearTimeout(this.#idleTimer);
+    for (const thread of this.#threads) thread.terminate();
+    this.#threads.clear();
+    this.#idle.length = 0;
+  }
+
+  #isSmall({ columns }: ChunkCoding, rows: readonly number[]): boolean {
+    if (this.options.workers === 0) return true;
+    let bytes = 0;
+    for (const row of rows) bytes += columns.uncompressedSize[row] as number;
+    return bytes <= this.options.inlineBytes;
+  }
+
+  #runInThread(
+    target: DecodeTarget | undefined,
+    request: DecodeRequest,
+    transfer: Transferable[],
+    priority: Priority,
+  ): Promise<readonly ChunkFailure[]> {
+    return this.#turns.run(priority, async () => {
+      const thread = this.#idle.pop() ?? await this.#startThread();
+      try {
+        return await thread.run(target, request, transfer);
+      } finally {
+        if (thread.broken) this.#discard(thread);
+        else this.#rest(thread);
+      }
+    });
+  }
+
+  #rest(thread: DecodeThread): void {
+    this.#idle.push(thread);
+    clearTimeout(this.#idleTimer);
+    if (!this.#closed) this.#idleTimer = setTimeout(() => this.#endIdle(), this.options.idleMs);
+  }
+
+  #endIdle(): void {
+    for (const thread of this.#idle.splice(0)) this.#discard(thread);
+  }
+
+  async #startThread(): Promise<DecodeThread> {
+    if (this.#closed) throw new NydusGdError("interrupted", "Cannot decode: the cache is closed");
+    const thread = new DecodeThread();
+    this.#threads.add(thread);
+    try {
+      await thread.started();
+      return thread;
+    } catch (error) {
+      this.#discard(thread);
+      throw new NydusGdError("internal", `Cannot start decode Worker: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #discard(thread: DecodeThread): void {
+    thread.terminate();
+    this.#threads.delete(thread);
+  }
+}
+
+/** What is shared is seen by the Worker; of what is a part of something, only that part is sent. */
+function sendable(stored: Uint8Array): { readonly sent: Uint8Array; readonly transfer: Transferable[] } {
+  if (stored.buffer instanceof SharedArrayBuffer) return { sent: stored, transfer: [] };
+  const own = stored.byteLength === stored.buffer.byteLength ? stored : stored.slice();
+  return { sent: own, transfer: [own.buffer as ArrayBuffer] };
+}

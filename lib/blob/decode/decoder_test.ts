@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { makeSyntheticBlob } from "../../../tests/support/synthetic_blob.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { chunkColumnsFromRecords } from "../../rafs/blob_meta.ts";
+import { CacheFile } from "../cache/cache_file.ts";
+import { Decoder } from "./decoder.ts";
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
+
+Deno.test("a first Worker starts before there is a job, and ends when none comes", async () => {
+  using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
+  for (let blob = 0; blob < 3; blob++) decoder.prepare("blake3"); // as blobs do that are opened at once
+  while (decoder.threads === 0) await turn();
+  assert.equal(decoder.threads, 1);
+  while (decoder.threads > 0) await turn();
+  using inline = new Decoder({ workers: 0, inlineBytes: 0, idleMs: 1 });
+  inline.prepare("blake3");
+  await turn();
+  assert.equal(inline.threads, 0);
+});
+
+Deno.test("Workers start with the first large job, end when there is none for a while, and start again", async () => {
+  const { bytes, descriptor, records } = await makeSyntheticBlob({ sizes: [50_000], compressor: "zstd" });
+  using temp = TempDir.make();
+  using file = CacheFile.open(temp.join("data"));
+  using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
+  const target = {
+    key: 1,
+    columns: chunkColumnsFromRecords(descriptor, records),
+    ready: new Uint8Array(new SharedArrayBuffer(1)),
+    dataFd: file.fd.raw,
+    dataSize: 0,
+    compressor: descriptor.compressor,
+    digester: descriptor.digester,
+  };
+  assert.equal(decoder.threads, 0);
+  for (let round = 0; round < 2; round++) {
+    target.ready[0] = 0;
+    assert.deepEqual(await decoder.decode(target, [0], bytes.slice(), 0, "on-demand"), []);
+    assert.equal(target.ready[0], 0x80);
+    assert.equal(decoder.threads, 1);
+    while (decoder.threads > 0) await turn();
+  }
+});

@@ -1,0 +1,45 @@
+/**
+ * Who has which memory, and when.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { until } from "../../../tests/support/until.ts";
+import { AnswerMemory } from "./answer_memory.ts";
+
+const PIECE = 1024 * 1024;
+
+Deno.test("memory goes to the next answer when its borrower has given it back", () => {
+  using memory = new AnswerMemory(PIECE, 60_000);
+  const first = memory.borrow(), second = memory.borrow();
+  const one = first.take(PIECE), other = second.take(PIECE / 2);
+  assert.notEqual(one.buffer, other.buffer);
+  assert.notEqual(first.take(PIECE).buffer, one.buffer); // another attempt; who looks at the first one may go on
+  first[Symbol.dispose]();
+  assert.equal(memory.free, 2);
+  using third = memory.borrow();
+  const again = third.take(PIECE - 1);
+  assert.equal(again.length, PIECE - 1);
+  assert.notEqual(again.buffer, other.buffer);
+  assert.equal(memory.free, 1);
+  second[Symbol.dispose]();
+});
+
+Deno.test("what is short, or longer than a piece, or asked for too late has memory of its own", () => {
+  using memory = new AnswerMemory(PIECE, 60_000);
+  const borrowed = memory.borrow();
+  for (const bytes of [0, 1000, PIECE + 1]) assert.equal(borrowed.take(bytes).buffer.byteLength, bytes);
+  borrowed[Symbol.dispose]();
+  assert.equal(borrowed.take(PIECE).length, PIECE);
+  borrowed[Symbol.dispose]();
+  assert.equal(memory.free, 0);
+});
+
+Deno.test("few pieces are kept, and none without use", async () => {
+  using memory = new AnswerMemory(PIECE, 1);
+  const borrowed = memory.borrow();
+  for (let i = 0; i < 6; i++) borrowed.take(PIECE);
+  borrowed[Symbol.dispose]();
+  assert.equal(memory.free, 4);
+  await until("nothing is held", () => memory.free === 0);
+});

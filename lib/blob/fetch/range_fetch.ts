@@ -1,0 +1,177 @@
+/**
+ * One range request of a blob, from its start until every chunk in it is decoded.
+ *
+ * ```
+ *  answer │ wanted │ neighbour │ neighbour │ wanted │ neighbour │   grows from left to right
+ *         └► decoded at once   └► decoded with what follows, at the latest when all is here
+ * ```
+ * A chunk that somebody waits for is decoded when its last byte is here, whatever is still on its way behind it. The rest
+ * is decoded in pieces of {@link PIECE_BYTES}, so that a long answer is worked on while it comes. What came of an answer
+ * that fails later counts: each chunk is verified by itself. A chunk that was wrong is told of when the answer is
+ * complete, since a source learns only then whom to ask the next time.
+ *
+ * @module
+ */
+import type { AnswerMemory, BorrowedMemory } from "./answer_memory.ts";
+import type { WithRoom } from "../cache/cache_space.ts";
+import type { ChunkFailure, DecodeTarget } from "../decode/chunk_decoder.ts";
+import type { Decoder } from "../decode/decoder.ts";
+import { toPriority } from "./fetch_queue.ts";
+import type { Flight, RunningRequest } from "./flight.ts";
+import type { LinkEstimate } from "./link_estimate.ts";
+import type { PlannedRequest } from "./planner.ts";
+import type { Readiness } from "../cache/readiness.ts";
+import type { BlobSources } from "./sources.ts";
+
+/** Stored bytes that nobody waits for are decoded when so many are here. */
+const PIECE_BYTES = 512 * 1024;
+
+/** What a fetch works with. */
+export interface RangeFetchParts {
+  readonly target: DecodeTarget;
+  readonly readiness: Readiness;
+  readonly sources: BlobSources;
+  readonly decoder: Decoder;
+  readonly link: LinkEstimate;
+  readonly memory: AnswerMemory;
+  /** Writes plain bytes to the cache when there is room for them. */
+  readonly room: WithRoom;
+}
+
+/** Who is told what became of the flights, of each once. */
+export interface RangeFetchEvents {
+  /** It was decoded; chunks of it that were not are in `failures`, and no others. */
+  landed(flight: Flight, failures: readonly ChunkFailure[]): void;
+  /** These did not get as far. */
+  failed(flights: readonly Flight[], error: unknown): void;
+}
+
+/** A request that is under way. */
+export class RangeFetch implements RunningRequest {
+  readonly controller = new AbortController();
+  reading = true;
+  #flights: readonly Flight[];
+  readonly #decoding = new Set<Promise<void>>();
+  /** Told of when the answer is complete. */
+  readonly #wrong: { readonly flight: Flight; readonly failures: readonly ChunkFailure[] }[] = [];
+
+  /**
+   * @param flights of `plan.units`, in their order
+   * @param first the one that the request is made for
+   */
+  constructor(
+    private readonly parts: RangeFetchParts,
+    private readonly events: RangeFetchEvents,
+    private readonly plan: PlannedRequest,
+    flights: readonly Flight[],
+    private readonly first: Flight,
+  ) {
+    this.#flights = flights;
+    for (const flight of flights) {
+      flight.state = "running";
+      flight.request = this;
+    }
+  }
+
+  get flights(): readonly Flight[] {
+    return this.#flights;
+  }
+
+  /** Reads and decodes. Never rejects. */
+  async run(): Promise<void> {
+    using memory = this.parts.memory.borrow();
+    try {
+      const bytes = await this.#read(memory);
+      const { awaited, others } = parted(this.#handOver());
+      this.#decode(awaited, bytes);
+      this.#decode(others, bytes);
+    } catch (error) {
+      this.events.failed(this.#handOver(), error);
+    }
+    await Promise.all(this.#decoding);
+    for (const { flight, failures } of this.#wrong) this.events.landed(flight, failures);
+  }
+
+  async #read(memory: BorrowedMemory): Promise<Uint8Array> {
+    const { sources, link } = this.parts;
+    const { offset, length } = this.plan;
+    try {
+      return await link.timed((progress) => {
+        const onProgress = (bytes: Uint8Array, filled: number) => {
+          progress(filled);
+          this.#grown(bytes, filled);
+        };
+        const priority = toPriority(this.first.urgency), { signal } = this.controller;
+        const options = { priority, signal, onProgress, memory: memory.take };
+        return sources.read(offset, length, options, this.first.wrongAnswers);
+      });
+    } finally {
+      this.reading = false;
+    }
+  }
+
+  /** The first `filled` bytes are here. */
+  #grown(bytes: Uint8Array, filled: number): void {
+    if (!this.reading || filled >= this.plan.length) return;
+    const end = this.plan.offset + filled;
+    const incomplete = this.#flights.findIndex((flight) => this.#place(flight).end > end);
+    const { awaited, others } = parted(this.#flights.slice(0, incomplete < 0 ? undefined : incomplete));
+    const [first] = others;
+    const isPiece = first !== undefined && end - this.#place(first).start >= PIECE_BYTES;
+    if (awaited.length === 0 && !isPiece) return;
+    const coming = incomplete < 0 ? [] : this.#flights.slice(incomplete);
+    this.#flights = isPiece ? coming : [...others, ...coming];
+    this.#decode(awaited, bytes);
+    if (isPiece) this.#decode(others, bytes);
+  }
+
+  /** What is left; what becomes of the request is nothing to it any more. */
+  #handOver(): readonly Flight[] {
+    const flights = this.#flights;
+    this.#flights = [];
+    return flights;
+  }
+
+  /** Begins to decode flights whose bytes are in `bytes`, which goes on to be used. */
+  #decode(flights: readonly Flight[], bytes: Uint8Array): void {
+    if (flights.length === 0) return;
+    for (const flight of flights) flight.request = undefined;
+    const places = flights.map((flight) => this.#place(flight));
+    const start = Math.min(...places.map(({ start }) => start)), end = Math.max(...places.map(({ end }) => end));
+    const { offset } = this.plan;
+    const decoding = this.#decoded(flights, bytes.subarray(start - offset, end - offset), start)
+      .catch((error) => this.events.failed(flights, error));
+    const tracked = decoding.finally(() => this.#decoding.delete(tracked));
+    this.#decoding.add(tracked);
+  }
+
+  /** @param bytes of the blob from `offset` */
+  async #decoded(flights: readonly Flight[], bytes: Uint8Array, offset: number): Promise<void> {
+    const { target, readiness, decoder, room } = this.parts;
+    const rows = flights.flatMap((flight) => flight.rows);
+    const priority = flights.some(({ urgency }) => urgency === "on-demand") ? "on-demand" : "prefetch";
+    const plainBytes = rows.reduce((sum, row) => sum + (target.columns.uncompressedSize[row] as number), 0);
+    const failures = await room(plainBytes, () => decoder.decode(target, rows, bytes, offset, priority));
+    readiness.add(rows.filter((row) => readiness.isReady(row)));
+    for (const flight of flights) {
+      const own = failures.length === 0 ? failures : failures.filter(({ row }) => flight.rows.includes(row));
+      if (this.reading && own.some(({ code }) => code === "corrupt")) this.#wrong.push({ flight, failures: own });
+      else this.events.landed(flight, own);
+    }
+  }
+
+  /** Where the stored bytes of a flight are in the blob. */
+  #place({ rows: [row = 0] }: Flight): { readonly start: number; readonly end: number } {
+    const { compressedOffset, compressedSize } = this.parts.target.columns;
+    const start = compressedOffset[row] as number;
+    return { start, end: start + (compressedSize[row] as number) };
+  }
+}
+
+function isAwaited({ urgency }: Flight): boolean {
+  return urgency === "on-demand";
+}
+
+function parted(flights: readonly Flight[]): { awaited: Flight[]; others: Flight[] } {
+  return { awaited: flights.filter(isAwaited), others: flights.filter((flight) => !isAwaited(flight)) };
+}

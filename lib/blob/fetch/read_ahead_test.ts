@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { knownLink } from "../../../tests/support/known_link.ts";
+import { allocateChunkColumns, type ChunkColumns } from "../../rafs/chunk_table.ts";
+import { LinkEstimate } from "./link_estimate.ts";
+import { ReadAhead } from "./read_ahead.ts";
+
+const CHUNK = 10_000;
+const MIB = 1024 * 1024;
+
+/** `count` chunks of {@link CHUNK} bytes, back to back. */
+function tableOf(count: number): ChunkColumns {
+  const columns = allocateChunkColumns(count, 0);
+  for (let row = 0; row < count; row++) {
+    columns.uncompressedOffset[row] = row * 65536;
+    columns.uncompressedSize[row] = 65536;
+    columns.compressedOffset[row] = row * CHUNK;
+    columns.compressedSize[row] = CHUNK;
+  }
+  return columns;
+}
+
+const every = () => true;
+const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+
+Deno.test("neighbours behind are what the link carries in half of the time that a request takes to begin, before 1/5 of it", () => {
+  for (const [delayBytes, before, behind] of [[18_000, 0, 0], [75_000, 0, 3], [182_000, 1, 9]] as const) {
+    const { ahead, watch } = new ReadAhead(knownLink(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
+    assert.deepEqual([ahead, watch], [[...rows(5 - before, before), ...rows(6, behind)], undefined]);
+  }
+});
+
+Deno.test("neighbours before a chunk end at one that is here", () => {
+  const { ahead } = new ReadAhead(knownLink(602_000), () => MIB).after(tableOf(100), 50, 50, (row) => row !== 48);
+  assert.deepEqual(ahead, [49, ...rows(51, 30)]);
+});
+
+Deno.test("an answer that comes late takes no more along than 25 ms of the link", () => {
+  const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), 5, 5, every);
+  assert.deepEqual(ahead, rows(6, 1)); // 500 bytes a millisecond
+});
+
+Deno.test("the limit bounds what goes along, and 0 switches everything off", () => {
+  assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), 5, 5, every).ahead, [6, 7]);
+  const off = new ReadAhead(knownLink(1e6), () => 0);
+  for (const row of [5, 6, 7, 8]) {
+    assert.deepEqual(off.after(tableOf(100), row, row, every), { ahead: [] });
+  }
+});
+
+Deno.test("a reader that goes on gets a window that doubles up to four times what the link carries", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const fetched = new Set<number>();
+  const windows: number[] = [];
+  for (let row = 0; row < 200; row++) {
+    if (fetched.has(row)) continue; // here: the reader is not seen
+    const window = ahead.after(columns, row, row, (each) => !fetched.has(each)).ahead;
+    for (const each of [row, ...window]) fetched.add(each);
+    windows.push(window.length);
+  }
+  assert.deepEqual(windows.slice(0, 5), [4, 8, 16, 32, 32]);
+});
+
+Deno.test("a reader that runs into what is on its way keeps the window ahead of it", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const onTheWay = new Set<number>();
+  let last = 0;
+  for (let row = 0; row < 100; row++) {
+    const window = ahead.after(columns, row, row, (each) => !onTheWay.has(each)).ahead;
+    for (const each of [row, ...window]) {
+      onTheWay.add(each);
+      last = Math.max(last, each);
+    }
+  }
+  assert.ok(last > 99 + 16 && last <= 99 + 32, `${last}`);
+  assert.equal(onTheWay.size, last + 1, "each chunk once, none left out");
+});
+
+Deno.test("the window of a stream is made full when half of it is used up, not for each chunk", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const onTheWay = new Set<number>();
+  const lengths: number[] = [];
+  for (let row = 0; row < 400; row++) {
+    const window = ahead.after(columns, row, row, (each) => !onTheWay.has(each)).ahead;
+    for (const each of [row, ...window]) onTheWay.add(each);
+    if (window.length > 0) lengths.push(window.length);
+  }
+  assert.ok(lengths.slice(4).every((length) => length >= 16), lengths.join());
+});
+
+Deno.test("while the link is not known nothing goes along, and only who goes on gets a window", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(new LinkEstimate(), () => MIB);
+  assert.deepEqual(ahead.after(columns, 0, 0, every), { ahead: [] });
+  assert.deepEqual(ahead.after(columns, 500, 500, every), { ahead: [] });
+  assert.deepEqual(ahead.after(columns, 1, 1, every), { ahead: rows(2, 13), watch: 8 });
+});
+
+Deno.test("a reader that is noticed in the middle of a window, and nowhere else, has the next one set out in time", () => {
+  const columns = tableOf(1000);
+  const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
+  const here = new Set<number>(), watched = new Set<number>();
+  let stalls = 0;
+  for (let row = 0; row < 400; row++) {
+    const isHere = here.has(row);
+    if (isHere && !watched.delete(row)) continue;
+    if (!isHere) stalls++;
+    const window = ahead.after(columns, row, row, (each) => !here.has(each));
+    for (const each of [row, ...window.ahead]) here.add(each);
+    if (window.watch !== undefined) watched.add(window.watch);
+  }
+  assert.ok(stalls <= 3, `${stalls} times it ran out`);
+});
+
+Deno.test("readers of different places do not make each other streams", () => {
+  const ahead = new ReadAhead(knownLink(40_200), () => MIB);
+  for (const row of [0, 500, 100, 700, 300]) {
+    assert.equal(ahead.after(tableOf(1000), row, row, every).watch, undefined, `row ${row}`);
+  }
+  assert.deepEqual(ahead.after(tableOf(1000), 503, 503, every), { ahead: rows(504, 4), watch: 506 });
+});
+
+Deno.test("more reads of the same chunk ask for nothing more", () => {
+  const ahead = new ReadAhead(knownLink(40_200), () => MIB);
+  ahead.after(tableOf(10), 3, 3, every);
+  assert.deepEqual(ahead.after(tableOf(10), 3, 3, every), { ahead: [] });
+});
+
+Deno.test("a gap in the blob and the end of the table end it", () => {
+  const columns = tableOf(10);
+  for (let row = 5; row < 10; row++) columns.compressedOffset[row] = (columns.compressedOffset[row] as number) + MIB;
+  const ahead = new ReadAhead(knownLink(2e6), () => MIB);
+  assert.deepEqual(ahead.after(columns, 2, 2, every).ahead, [0, 1, 3, 4]);
+  assert.deepEqual(ahead.after(columns, 7, 7, every).ahead, [5, 6, 8, 9]);
+});

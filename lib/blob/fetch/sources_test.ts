@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
+import { BlobSources } from "./sources.ts";
+
+/** A source that notes how it was asked. */
+function noting(name: string, asked: [name: string, wrongAnswers: number | undefined][]): BlobSource {
+  return {
+    description: name,
+    size: () => Promise.resolve(1),
+    read: (_offset: number, length: number, options: ReadOptions) => {
+      asked.push([name, options.wrongAnswers]);
+      return Promise.resolve(new Uint8Array(length));
+    },
+  };
+}
+
+Deno.test("after wrong bytes the next source is asked, and one that stands alone is told", async () => {
+  const asked: [string, number | undefined][] = [];
+  const sources = new BlobSources();
+  const read = (wrongAnswers: number) => sources.read(0, 1, { priority: "on-demand" }, wrongAnswers);
+  sources.add(noting("a", asked));
+  await read(0);
+  await read(1);
+  sources.add(noting("b", asked));
+  await read(0);
+  await read(1);
+  assert.deepEqual(asked, [["a", 0], ["a", 1], ["a", 0], ["b", 0]]);
+});

@@ -1,0 +1,202 @@
+/**
+ * Getting the chunk table of a blob: from the cache, from the image, from the blob itself.
+ *
+ * v6: the compression info of the blob (`.blob.meta`), cached in nydusd's form once it was read, and the digests of the
+ * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. TARFS: the tar itself (tar_digests.ts). What comes
+ * from outside the bootstrap is not covered by its digest, so it is only believed where parser and bootstrap agree with it:
+ * a cached table that does not fit is fetched again, a fetched one that does not fit is an error. One that led to wrong
+ * bytes is used only where no other can be had (doubtful_table.ts). The data are checked against digests in any case.
+ *
+ * @module
+ */
+import { isErrno } from "../../../ffi/errno.ts";
+import { O, open } from "../../../ffi/fcntl.ts";
+import { fstat, S } from "../../../ffi/sys_stat.ts";
+import { preadExact } from "../../../ffi/unistd.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import {
+  applyDigestArray,
+  applyDigests,
+  blobMetaRange,
+  chunkColumnsFromRecords,
+  parseBlobMeta,
+  splitBlobMeta,
+} from "../../rafs/blob_meta.ts";
+import { type BlobDescriptor, type BlobMetaLocation, type ChunkRecord, RafsError } from "../../rafs/bootstrap.ts";
+import { cacheBlobMetaImage, cacheMetaSize, splitCacheBlobMeta } from "../../rafs/cache_layout.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
+import { readToc, SECTION } from "../../rafs/toc.ts";
+import { decryptXts } from "../codec/aes_xts.ts";
+import { decompressInto } from "../codec/codec.ts";
+import { freshOr } from "./doubtful_table.ts";
+import { addTarDigests } from "./tar_digests.ts";
+
+const log = logger("blob");
+
+/** Where a table comes from. */
+export interface TableSource {
+  readonly id: string;
+  readonly descriptor: BlobDescriptor;
+  records(): Iterable<Readonly<ChunkRecord>>;
+  /** `.blob.meta` that came with the image: as in the blob, or as in the cache. */
+  readonly embeddedMeta?: Uint8Array;
+  /** A range of the blob that has the compression info. @param signal ends the read before {@link signal} does */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
+  /** Bytes of all of that blob. @param signal as for {@link read} */
+  size(signal?: AbortSignal): Promise<number>;
+  /** Nobody wants the table any more. */
+  readonly signal?: AbortSignal;
+}
+
+/** The place of `.blob.meta` in the cache. */
+export interface TableCache {
+  readonly path: string;
+  /** Of one that led to wrong bytes. */
+  readonly doubtfulPath: string;
+  /** Stores it in the background, in the place of one in doubt. What cannot be stored is fetched again. */
+  keep(content: Uint8Array): void;
+}
+
+interface Meta {
+  readonly ci: Uint8Array;
+  readonly header: Uint8Array;
+}
+
+interface Parsed extends Meta {
+  readonly columns: ChunkColumns;
+}
+
+/**
+ * The chunk table with every digest that the image knows.
+ *
+ * @param cache undefined: nothing cached is believed, nothing is kept
+ * @throws {RafsError} when bootstrap and table contradict each other
+ * @throws {NydusGdError} "corrupt" for compression info that cannot be decompressed; what `read` throws
+ */
+export async function loadChunkTable(source: TableSource, cache: TableCache | undefined): Promise<ChunkColumns> {
+  const { descriptor } = source;
+  const { meta } = descriptor;
+  if (meta === undefined) {
+    const columns = chunkColumnsFromRecords(descriptor, source.records());
+    if (has(descriptor.features, BLOB_FEATURE.tarfs)) await addTarDigests(source, columns, cache);
+    return columns;
+  }
+  return await withDigests(source, await metaColumns(source, meta, cache));
+}
+
+/** The table of a blob's compression info. */
+async function metaColumns(
+  source: TableSource,
+  meta: BlobMetaLocation,
+  cache: TableCache | undefined,
+): Promise<ChunkColumns> {
+  const cached = cache && tryParse(source, "cached", readCached(source, meta, cache.path));
+  if (cached !== undefined) return cached.columns;
+  const doubtful = cache && tryParse(source, "doubtful", readCached(source, meta, cache.doubtfulPath));
+  const embedded = tryParse(source, "embedded", readEmbedded(source, meta));
+  if (embedded !== undefined && doubtful === undefined) {
+    store(cache, embedded);
+    return embedded.columns;
+  }
+  const fetch = async (from: TableSource) => {
+    const fetched = parse(from, await fetchMeta(from, meta));
+    store(cache, fetched);
+    return fetched.columns;
+  };
+  return doubtful === undefined
+    ? await fetch(source)
+    : await freshOr(source, fetch, () => (embedded ?? doubtful).columns);
+}
+
+/** A `.blob.meta` file, if it is one of that size: another cannot be right, and is not read at all. */
+export function readMetaFile(path: string, sizeBytes: number): Uint8Array | undefined {
+  try {
+    using fd = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+    const { mode, size } = fstat(fd);
+    if ((mode & S.IFMT) === S.IFREG && size === sizeBytes) {
+      const bytes = new Uint8Array(size);
+      preadExact(fd, bytes, 0);
+      return bytes;
+    }
+    log.warn("blob meta file not used", { path, reason: `it is not a file of ${sizeBytes} bytes` });
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) log.warn("blob meta file not used", { path, reason: messageOf(error) });
+  }
+  return undefined;
+}
+
+function parse(source: TableSource, meta: Meta): Parsed {
+  const { descriptor } = source;
+  const columns = parseBlobMeta(descriptor, meta.ci, meta.header);
+  applyDigests(columns, descriptor.index, source.records());
+  return { ...meta, columns };
+}
+
+function tryParse(source: TableSource, kind: string, read: () => Meta | undefined): Parsed | undefined {
+  try {
+    const meta = read();
+    return meta && parse(source, meta);
+  } catch (error) {
+    if (!(error instanceof RafsError) || error.code === "unsupported") throw error;
+    log.warn("blob meta not used", { blob: source.id, kind, reason: messageOf(error) });
+    return undefined;
+  }
+}
+
+/** Reads a file of the cache. */
+function readCached({ descriptor }: TableSource, meta: BlobMetaLocation, path: string): () => Meta | undefined {
+  return () => {
+    const bytes = readMetaFile(path, cacheMetaSize(meta.uncompressedSize));
+    return bytes && splitCacheBlobMeta(descriptor, bytes);
+  };
+}
+
+/** Reads what came with the image. */
+function readEmbedded(
+  { descriptor, embeddedMeta: bytes }: TableSource,
+  meta: BlobMetaLocation,
+): () => Meta | undefined {
+  return () => {
+    if (bytes?.length === cacheMetaSize(meta.uncompressedSize)) return splitCacheBlobMeta(descriptor, bytes);
+    return bytes && openMeta(descriptor, meta, bytes);
+  };
+}
+
+async function fetchMeta(source: TableSource, meta: BlobMetaLocation): Promise<Meta> {
+  const { offset, length } = blobMetaRange(meta);
+  return openMeta(source.descriptor, meta, await source.read(offset, length));
+}
+
+/** Decrypted, each part by itself, and decompressed. */
+function openMeta({ cipher }: BlobDescriptor, meta: BlobMetaLocation, bytes: Uint8Array): Meta {
+  const stored = splitBlobMeta(bytes, meta);
+  const open = (part: Uint8Array) => cipher === undefined ? part : decryptXts(cipher, part);
+  const ci = open(stored.ci), header = open(stored.header);
+  if (meta.compressor === "none") return { ci, header };
+  const plain = new Uint8Array(meta.uncompressedSize);
+  decompressInto(meta.compressor, ci, plain);
+  return { ci: plain, header };
+}
+
+function store(cache: TableCache | undefined, { ci, header }: Meta): void {
+  cache?.keep(cacheBlobMetaImage(ci, header));
+}
+
+/** An image without a chunk table of its own leaves the digests to the blob's digest section. */
+async function withDigests(source: TableSource, columns: ChunkColumns): Promise<ChunkColumns> {
+  if (!has(source.descriptor.features, BLOB_FEATURE.inlinedChunkDigest) || columns.count === 0) return columns;
+  if (columns.digests.some((byte) => byte !== 0)) return columns;
+  const toc = await readToc((offset, length) => source.read(offset, length), await source.size());
+  const section = toc?.find(({ name }) => name === SECTION.digest);
+  if (section === undefined) return columns;
+  if (section.compressor !== "none" || section.size !== columns.count * DIGEST_SIZE) {
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot read digests of blob ${source.id}: they have ${section.size} bytes`,
+    );
+  }
+  applyDigestArray(columns, await source.read(section.offset, section.size));
+  return columns;
+}

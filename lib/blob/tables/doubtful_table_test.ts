@@ -1,0 +1,147 @@
+/**
+ * Chunk tables in doubt, of a blob at a registry that is up and down: what can be had is read, and never a wrong byte.
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import { preadExact } from "../../../ffi/unistd.ts";
+import { QUIET } from "../../../tests/support/blob_setup.ts";
+import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { listRafsFixtures, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
+import { openRegistry } from "../../backend/open_backend.ts";
+import { ANONYMOUS } from "../../backend/registry/keychain.ts";
+import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
+import { BlobCache } from "../blob_cache.ts";
+import type { TableSource } from "./blob_table.ts";
+import { blobPaths } from "../cache/cache_files.ts";
+import { freshOr } from "./doubtful_table.ts";
+
+const fixture = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs") ?? assert.fail();
+const image = await MemoryImage.open(fixture);
+const [descriptor = assert.fail()] = image.bootstrap.blobs;
+const [memory = assert.fail()] = image.blobs;
+const stored = await Deno.readFile(`${fixture.directory}/blobs/${descriptor.id}`);
+const { columns } = memory;
+
+/** One life of a server: what came of reading each chunk, "right", "wrong" or the code of the error. */
+async function readChunks(dir: string, registry: FakeRegistry, embeddedMeta?: Uint8Array): Promise<string[]> {
+  using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
+  const backend = openRegistry({ host: registry.host, repo: "app", scheme: "http" }, { http, keychain: ANONYMOUS });
+  await using cache = BlobCache.open(dir, QUIET);
+  const blob = cache.acquire({
+    ...{ descriptor, source: backend.blob(descriptor.id), records: () => image.bootstrap.chunkRecords() },
+    ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
+  });
+  const read = async (row: number) => {
+    const offset = columns.uncompressedOffset[row] as number, length = columns.uncompressedSize[row] as number;
+    try {
+      await blob.ensure(offset, length, "on-demand");
+    } catch (error) {
+      return error instanceof NydusGdError ? error.code : messageOf(error);
+    }
+    const bytes = new Uint8Array(length);
+    preadExact((await blob.open()).dataFd, bytes, offset);
+    return Buffer.compare(bytes, await memory.chunk(row)) === 0 ? "right" : "wrong";
+  };
+  const outcomes: string[] = [];
+  for (let row = 0; row < columns.count; row++) outcomes.push(await read(row));
+  return outcomes;
+}
+
+/** All chunks are right but one. */
+const allBut = (row: number, outcome: string) =>
+  Array.from({ length: columns.count }, (_, each) => each === row ? outcome : "right");
+const all = allBut(-1, "");
+
+const exists = (path: string) => Deno.lstatSync(path).isFile;
+
+/** Damages the kept table so that it leads elsewhere for chunk 1: its stored offset, in entries of 16 bytes. */
+function misleadChunk1(meta: string): void {
+  const table = Deno.readFileSync(meta);
+  table[24] = (table[24] as number) ^ 1;
+  Deno.writeFileSync(meta, table);
+}
+
+Deno.test("a chunk that is wrong at its home costs no other: the table in doubt is used while the registry is gone", async () => {
+  using dir = TempDir.make();
+  await using registry = await FakeRegistry.start();
+  const id = registry.addBlob(stored);
+  const { meta, doubtfulMeta } = blobPaths(dir.path, id);
+  const at = columns.compressedOffset[2] as number;
+  registry.replaceBlob(id, stored.with(at, (stored[at] as number) ^ 1));
+  assert.deepEqual(await readChunks(dir.path, registry), allBut(2, "corrupt"));
+  assert.throws(() => exists(meta), Deno.errors.NotFound);
+  const table = Deno.readFileSync(doubtfulMeta);
+
+  await registry.goDown();
+  for (let life = 0; life < 2; life++) {
+    assert.deepEqual(await readChunks(dir.path, registry), allBut(2, "unavailable"));
+    assert.ok(exists(doubtfulMeta), "it stays in doubt");
+  }
+
+  await registry.comeBack();
+  registry.replaceBlob(id, stored);
+  assert.deepEqual(await readChunks(dir.path, registry), all);
+  assert.deepEqual(Deno.readFileSync(meta), table);
+  assert.throws(() => exists(doubtfulMeta), Deno.errors.NotFound);
+});
+
+Deno.test("a table that is wrong itself is replaced by a fresh one, and shows no wrong byte where none can be had", async () => {
+  using dir = TempDir.make();
+  await using registry = await FakeRegistry.start();
+  const id = registry.addBlob(stored);
+  const { meta, data } = blobPaths(dir.path, id);
+  await readChunks(dir.path, registry);
+  const table = Deno.readFileSync(meta);
+  misleadChunk1(meta);
+  Deno.removeSync(data);
+  assert.deepEqual(await readChunks(dir.path, registry), allBut(1, "corrupt"));
+  await registry.goDown();
+  assert.deepEqual(await readChunks(dir.path, registry), allBut(1, "unavailable"));
+  await registry.comeBack();
+  assert.deepEqual(await readChunks(dir.path, registry), all);
+  assert.deepEqual(Deno.readFileSync(meta), table);
+});
+
+Deno.test("a table that came with an image and leads to wrong bytes gives way to a fetched one", async () => {
+  using dir = TempDir.make();
+  await using registry = await FakeRegistry.start();
+  const { meta } = blobPaths(dir.path, registry.addBlob(stored));
+  await readChunks(dir.path, registry);
+  misleadChunk1(meta);
+  const embedded = Deno.readFileSync(meta);
+  for (const { name } of [...Deno.readDirSync(dir.path)]) Deno.removeSync(`${dir.path}/${name}`);
+  assert.deepEqual(await readChunks(dir.path, registry, embedded), allBut(1, "corrupt"));
+  assert.deepEqual(await readChunks(dir.path, registry, embedded), all);
+});
+
+Deno.test("a fetched table that is of no use leaves the one in doubt, and is not asked for again and again", async () => {
+  using dir = TempDir.make();
+  await using registry = await FakeRegistry.start();
+  const id = registry.addBlob(stored);
+  await readChunks(dir.path, registry);
+  const { meta, doubtfulMeta } = blobPaths(dir.path, id);
+  Deno.renameSync(meta, doubtfulMeta);
+  registry.replaceBlob(id, stored.map(() => 0));
+  const before = registry.requests.length;
+  assert.deepEqual(await readChunks(dir.path, registry), all);
+  assert.equal(registry.requests.slice(before).filter(({ headers }) => headers.range !== undefined).length, 1);
+});
+
+Deno.test("a home that does not answer is waited for a while, and not where nobody waits any more", async () => {
+  const silent: TableSource = {
+    ...{ id: "silent", descriptor, records: () => [] },
+    read: () => new Promise(() => {}),
+    size: () => new Promise(() => {}),
+  };
+  const ask = (from: TableSource) => from.read(0, 1);
+  const doubtful = new Uint8Array(1);
+  assert.equal(await freshOr(silent, ask, () => doubtful, 1), doubtful);
+  const given = new AbortController();
+  const asked = freshOr({ ...silent, signal: given.signal }, ask, () => doubtful);
+  given.abort();
+  await assert.rejects(asked, (error) => hasCode(error, "interrupted"));
+});

@@ -1,0 +1,111 @@
+/**
+ * Digests for the chunks of a plain tar (TARFS), which the image has none of.
+ *
+ * The name of such a blob is the sha256 of the tar. All of it is read and compared once, before anybody sees a byte, and
+ * the digests of its chunks are taken meanwhile: from then on chunks are fetched and verified like any others. They are
+ * kept in the place of the compression info, which these blobs do not have.
+ *
+ * ```
+ * <id>.blob.meta   │ sha256 of the chunks' places │ digest × count │
+ * ```
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { concatenate, equalBytes } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
+import { readMetaFile, type TableCache, type TableSource } from "./blob_table.ts";
+import { digest, prepareDigests } from "../codec/codec.ts";
+import { freshOr } from "./doubtful_table.ts";
+
+/** Bytes that are read at once. */
+const PIECE_BYTES = 4 << 20;
+
+/**
+ * Fills in the digests.
+ *
+ * @throws {NydusGdError} "corrupt" for a tar that is not the one that its name says, "unsupported" for a name that is no
+ * digest; what the source says
+ */
+export async function addTarDigests(
+  source: TableSource,
+  columns: ChunkColumns,
+  cache: TableCache | undefined,
+): Promise<void> {
+  if (!/^[0-9a-f]{64}$/.test(source.id)) {
+    const state = "it is a tar without digests of its chunks, and its name is none of the whole";
+    throw new NydusGdError("unsupported", `Cannot read blob ${source.id}: ${state}`);
+  }
+  const places = placesDigest(columns);
+  const keptIn = (path: string) => {
+    const kept = readMetaFile(path, DIGEST_SIZE * (1 + columns.count));
+    return kept && equalBytes(kept.subarray(0, DIGEST_SIZE), places) ? kept.subarray(DIGEST_SIZE) : undefined;
+  };
+  const take = async (from: TableSource) => {
+    const digests = await digestsOf(from, columns);
+    cache?.keep(concatenate([places, digests]));
+    return digests;
+  };
+  const known = cache && keptIn(cache.path);
+  const doubtful = known ?? (cache && keptIn(cache.doubtfulPath));
+  columns.digests.set(known ?? (doubtful ? await freshOr(source, take, () => doubtful) : await take(source)));
+}
+
+/** Two images may cut one tar differently. */
+function placesDigest({ uncompressedOffset, uncompressedSize }: ChunkColumns): Uint8Array {
+  return createHash("sha256").update(uncompressedOffset).update(uncompressedSize).digest();
+}
+
+async function digestsOf(source: TableSource, columns: ChunkColumns): Promise<Uint8Array<ArrayBuffer>> {
+  const { digester } = source.descriptor;
+  await prepareDigests(digester);
+  const chunks = new ChunkCutter(columns, (bytes) => digest(digester, bytes));
+  const whole = createHash("sha256");
+  const size = await source.size();
+  for (let offset = 0; offset < size;) {
+    const piece = await source.read(offset, Math.min(PIECE_BYTES, size - offset));
+    whole.update(piece);
+    chunks.push(piece, offset);
+    offset += piece.length;
+  }
+  const actual = whole.digest("hex");
+  if (actual === source.id) return chunks.digests;
+  throw new NydusGdError("corrupt", `Cannot read blob ${source.id}: the sha256 of the tar is ${actual}`);
+}
+
+/** Digests chunks of bytes that come in order. */
+class ChunkCutter {
+  readonly digests: Uint8Array<ArrayBuffer>;
+  /** Rows in the order of their places; the first of them that is not whole yet, and what has come of it. */
+  readonly #rows: Uint32Array;
+  #next = 0;
+  #open = new Uint8Array(0);
+  #filled = 0;
+
+  constructor(private readonly columns: ChunkColumns, private readonly digestOf: (bytes: Uint8Array) => Uint8Array) {
+    const { count, uncompressedOffset } = columns;
+    this.digests = new Uint8Array(count * DIGEST_SIZE);
+    this.#rows = Uint32Array.from({ length: count }, (_, row) => row)
+      .sort((a, b) => (uncompressedOffset[a] as number) - (uncompressedOffset[b] as number));
+  }
+
+  push(piece: Uint8Array, offset: number): void {
+    const { uncompressedOffset, uncompressedSize } = this.columns;
+    const end = offset + piece.length;
+    while (this.#next < this.#rows.length) {
+      const row = this.#rows[this.#next] as number;
+      const size = uncompressedSize[row] as number;
+      const from = (uncompressedOffset[row] as number) + this.#filled;
+      if (from >= end) return;
+      if (this.#filled === 0 && this.#open.length !== size) this.#open = new Uint8Array(size);
+      const part = piece.subarray(from - offset, Math.min(piece.length, from - offset + size - this.#filled));
+      this.#open.set(part, this.#filled);
+      this.#filled += part.length;
+      if (this.#filled < size) return;
+      this.digests.set(this.digestOf(this.#open), row * DIGEST_SIZE);
+      this.#filled = 0;
+      this.#next++;
+    }
+  }
+}
