@@ -17,8 +17,8 @@
  * @module
  */
 import { bytesText } from "../base/byte_text.ts";
-import { fillText } from "../image/images_report.ts";
-import type { ImageStatus, StatusDocument } from "../image/status_document.ts";
+import { fillText } from "../image/lazy/images_report.ts";
+import type { ImageStatus, StatusDocument } from "../image/lazy/status_document.ts";
 import { oneLine } from "./output.ts";
 import { tableLines } from "./table.ts";
 

@@ -9,7 +9,7 @@ import { ignore } from "../base/errors.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { VERSION } from "../base/version.ts";
 import { isOurs, isServed } from "../image/mount_state.ts";
-import { StatusDocument } from "../image/status_document.ts";
+import { StatusDocument } from "../image/lazy/status_document.ts";
 import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";

@@ -11,7 +11,7 @@ import type { NydusdConfig } from "../backend/nydusd_config.ts";
 import type { Settings } from "../base/settings.ts";
 import type { BlobCacheOptions } from "../blob/blob_cache.ts";
 import type { FetchTuning } from "../blob/fetch/fetch_tuning.ts";
-import type { ImagePrefetchOptions } from "./image_prefetch.ts";
+import type { ImagePrefetchOptions } from "./lazy/image_prefetch.ts";
 
 /** Prefetch requests at once, however many threads are configured: readers have places of their own beside them. */
 const MAX_PARALLEL = 4;

@@ -24,11 +24,11 @@ import { clearProbes } from "../mount/erofs/probe_places.ts";
 import { guardOf } from "../mount/keeper/guard.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/mount_single.ts";
-import { findBootstrap } from "./find_bootstrap.ts";
-import { type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
+import { findBootstrap } from "./source/find_bootstrap.ts";
+import { type ImagePrefetchOptions, startPrefetch } from "./lazy/image_prefetch.ts";
 import { checkInodeDigests } from "./inode_digests.ts";
 import { dropImagePages, MappedBootstrap, OpenImage } from "./open_image.ts";
-import { sha256OfFile } from "./file_digest.ts";
+import { sha256OfFile } from "./source/file_digest.ts";
 
 const log = logger("image");
 

@@ -33,7 +33,7 @@ import { BLOB_FEATURE, effectiveBlobId, has, idsAtHome, separateMetaId } from ".
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";
-import type { ReadRecorder } from "./read_recorder.ts";
+import type { ReadRecorder } from "./lazy/read_recorder.ts";
 
 /** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;

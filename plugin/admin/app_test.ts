@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import type { LogLevelName } from "../../lib/cli/actions.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import { ImageNumbers } from "../../lib/image/image_numbers.ts";
+import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";
 import { collectGarbage, type GarbageOptions } from "../../lib/image/gc/collect_garbage.ts";
-import { PulledImages } from "../../lib/image/pulled_images.ts";
-import { MountedImages } from "../../lib/image/mounted_images.ts";
+import { PulledImages } from "../../lib/image/lazy/pulled_images.ts";
+import { MountedImages } from "../../lib/image/lazy/mounted_images.ts";
 import { KernelImages } from "../../lib/mount/erofs/kernel_images.ts";
-import { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
-import { StatusDocument } from "../../lib/image/status_document.ts";
+import { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
+import { StatusDocument } from "../../lib/image/lazy/status_document.ts";
 import { parseWith } from "../../lib/base/schema.ts";
 import { acquire, ensureRows, QUIET } from "../../tests/support/blob_setup.ts";
 import { quietLogs } from "../../tests/support/quiet_logs.ts";

@@ -3,7 +3,7 @@
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /v1/pulled/sha256:…` | keeps where the blobs are and the logins for them (lib/image/pulled_images.ts): 204 |
+ * | `PUT /v1/pulled/sha256:…` | keeps where the blobs are and the logins for them (lib/image/lazy/pulled_images.ts): 204 |
  * | `DELETE /v1/pulled/sha256:…` | the image did not come; one that Docker has keeps its record: 204 |
  * | `POST /v1/pulled/sha256:…/prefetch` | mounts the image and begins to fetch all of it: 202 |
  *
@@ -11,8 +11,8 @@
  */
 import type { Hono } from "hono";
 import { NydusGdError } from "../../lib/base/errors.ts";
-import type { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
-import { type PulledImages, readPulledImage } from "../../lib/image/pulled_images.ts";
+import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
+import { type PulledImages, readPulledImage } from "../../lib/image/lazy/pulled_images.ts";
 import type { LazyLayer } from "../../lib/layer/lazy_images.ts";
 import { type Digest, isDigest } from "../../lib/oci/digest.ts";
 import type { GraphDriver } from "../docker/driver.ts";

@@ -5,12 +5,12 @@
  */
 import { VERSION } from "../../lib/base/version.ts";
 import type { BlobStats } from "../../lib/blob/cached_blob.ts";
-import { type DockerContainer, DockerContainers } from "../../lib/image/docker_containers.ts";
-import { dockerImageDir } from "../../lib/image/docker_files.ts";
-import { DockerNames } from "../../lib/image/docker_names.ts";
-import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/images_report.ts";
-import type { LazyImageStore } from "../../lib/image/lazy_image_store.ts";
-import type { ImageStatus, StatusDocument } from "../../lib/image/status_document.ts";
+import { type DockerContainer, DockerContainers } from "../../lib/image/docker/containers.ts";
+import { dockerImageDir } from "../../lib/image/docker/files.ts";
+import { DockerNames } from "../../lib/image/docker/names.ts";
+import type { LazyImagesReport, MountedImageReport, Trouble } from "../../lib/image/lazy/images_report.ts";
+import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
+import type { ImageStatus, StatusDocument } from "../../lib/image/lazy/status_document.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 
 /** The parts of a daemon that are told of. */

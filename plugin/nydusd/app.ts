@@ -3,7 +3,7 @@
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /api/v2/blobs` | offers an image: lib/image/blob_entry.ts: 204, then `mount -t erofs -o domain_id=…,fsid=…` works |
+ * | `PUT /api/v2/blobs` | offers an image: lib/image/lazy/blob_entry.ts: 204, then `mount -t erofs -o domain_id=…,fsid=…` works |
  * | `GET /api/v2/blobs?domain_id=…` | what is offered in a domain: `{"blobs": […]}` |
  * | `DELETE /api/v2/blobs?domain_id=…&blob_id=…` | ends the offer, without `blob_id` all of the domain: 204 |
  * | `GET /api/v1/daemon`, `/api/v2/daemon` | who answers, and that it runs |
@@ -23,7 +23,7 @@ import { type ErrorCode, messageOf, NydusGdError } from "../../lib/base/errors.t
 import { parseJsonText } from "../../lib/base/json_text.ts";
 import { logger } from "../../lib/base/log.ts";
 import { VERSION } from "../../lib/base/version.ts";
-import type { OfferedImages } from "../../lib/image/offered_images.ts";
+import type { OfferedImages } from "../../lib/image/lazy/offered_images.ts";
 
 const log = logger("nydusd-api");
 

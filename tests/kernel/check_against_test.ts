@@ -13,7 +13,7 @@ import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { openSource } from "../../lib/image/against/open_source.ts";
 import { checkImage } from "../../lib/image/check/check_image.ts";
-import { locateImage } from "../../lib/image/locate_image.ts";
+import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { TarFile } from "../../lib/image/unpack/tar_output.ts";
 import { TarSink } from "../../lib/image/unpack/tar_sink.ts";

@@ -11,7 +11,7 @@ import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import type { RafsOptions } from "../../lib/image/convert/rafs_options.ts";
-import { locateImage } from "../../lib/image/locate_image.ts";
+import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { FolderSink } from "../../lib/image/unpack/folder_sink.ts";
 import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
+import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { CHUNK_DATA, COMPRESSION_INFO } from "../support/damage_data.ts";
 import { LAYERS } from "../support/damage_layers.ts";

@@ -7,7 +7,7 @@
  */
 import assert from "node:assert/strict";
 import { mount, MS, umount2 } from "../../ffi/sys_mount.ts";
-import { locateImage } from "../../lib/image/locate_image.ts";
+import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
 import { folderBackend, mountNydusd } from "../bench/mounts.ts";

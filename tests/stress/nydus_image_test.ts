@@ -10,7 +10,7 @@
 import assert from "node:assert/strict";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import { findBootstrap } from "../../lib/image/find_bootstrap.ts";
+import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { MappedBootstrap, OpenImage } from "../../lib/image/open_image.ts";
 import { output, versionOf } from "../bench/programs.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";

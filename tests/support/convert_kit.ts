@@ -21,7 +21,7 @@ import { openSource } from "../../lib/image/convert/open_source.ts";
 import { openTarget } from "../../lib/image/convert/open_target.ts";
 import { type RafsOptions, rafsOptions } from "../../lib/image/convert/rafs_options.ts";
 import { SpoolFolder } from "../../lib/image/convert/spool_folder.ts";
-import { locateImage } from "../../lib/image/locate_image.ts";
+import { locateImage } from "../../lib/image/source/locate_image.ts";
 import type { Platform } from "../../lib/oci/platform.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";

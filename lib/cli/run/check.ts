@@ -5,7 +5,7 @@
  */
 import { openSource } from "../../image/against/open_source.ts";
 import { checkImage, type CheckReport } from "../../image/check/check_image.ts";
-import { locateImage, requireBackend } from "../../image/locate_image.ts";
+import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
 import type { ActionContext, CheckArgs } from "../actions.ts";
 import { checkLines } from "../check_text.ts";
 import { EXIT } from "../failure.ts";

@@ -10,7 +10,7 @@ import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { parseSettings, type Settings } from "../../base/settings.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
-import type { SourceAccess } from "../../image/source_access.ts";
+import type { SourceAccess } from "../../image/source/source_access.ts";
 
 /** Dispose it when the last image is done with. */
 export class ImageAccess implements Disposable {

@@ -4,10 +4,10 @@
  * @module
  */
 import { hasCode, NydusGdError } from "../../base/errors.ts";
-import { findBootstrap } from "../../image/find_bootstrap.ts";
+import { findBootstrap } from "../../image/source/find_bootstrap.ts";
 import { inspectFile } from "../../image/inspect/inspect_file.ts";
 import { inspectImage } from "../../image/inspect/inspect_image.ts";
-import { locateImage } from "../../image/locate_image.ts";
+import { locateImage } from "../../image/source/locate_image.ts";
 import { MappedBootstrap } from "../../image/open_image.ts";
 import type { ActionContext, InspectArgs } from "../actions.ts";
 import { fileLines, imageLines } from "../inspect_text.ts";

@@ -7,7 +7,7 @@ import { whenAborted } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { cacheOptions, prefetchScope } from "../../image/fetch_plan.ts";
-import { locateImage, requireBackend } from "../../image/locate_image.ts";
+import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
 import { mountImage } from "../../image/mount_image.ts";
 import { MountState } from "../../image/mount_state.ts";
 import { namedFsDriver } from "../../mount/choose.ts";

@@ -6,7 +6,7 @@
 import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { cacheOptions } from "../../image/fetch_plan.ts";
-import { locateImage, requireBackend } from "../../image/locate_image.ts";
+import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
 import { FolderSink } from "../../image/unpack/folder_sink.ts";
 import { TarFile, TarStream } from "../../image/unpack/tar_output.ts";
 import { type TarOutput, TarSink } from "../../image/unpack/tar_sink.ts";

@@ -16,9 +16,9 @@ import { formatReference, manifestName, parseReference, type Reference } from ".
 import type { Repository } from "../../backend/registry/repository.ts";
 import { isDaemonNamed, saveImage } from "../docker/daemon_archive.ts";
 import { savedImage } from "../docker/saved_images.ts";
-import { type ImageArchive, isArchiveNamed, openImageArchive } from "../image_archive.ts";
-import { OciLayout } from "../oci_layout.ts";
-import type { SourceAccess } from "../source_access.ts";
+import { type ImageArchive, isArchiveNamed, openImageArchive } from "../source/image_archive.ts";
+import { OciLayout } from "../source/oci_layout.ts";
+import type { SourceAccess } from "../source/source_access.ts";
 import { folderTree } from "./folder_tree.ts";
 import { layersTree, tarTree } from "./layer_trees.ts";
 import type { SourceTree } from "./source_tree.ts";

@@ -27,7 +27,7 @@ import { effectiveBlobId, separateMetaId } from "../../rafs/flags.ts";
 import { refuseUnsupported } from "../../rafs/unsupported.ts";
 import { compareTrees } from "../against/compare_trees.ts";
 import type { SourceTree } from "../against/source_tree.ts";
-import { findBootstrap, type FoundBootstrap } from "../find_bootstrap.ts";
+import { findBootstrap, type FoundBootstrap } from "../source/find_bootstrap.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import { checkBlob, type CheckedBlob } from "./blob_check.ts";
 import { WrongChunks } from "./chunk_names.ts";

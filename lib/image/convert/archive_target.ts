@@ -11,7 +11,7 @@ import { rename } from "node:fs/promises";
 import { tarEntry, type TarType } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { ignore } from "../../base/errors.ts";
-import { streamFile } from "../file_stream.ts";
+import { streamFile } from "../source/file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import { TarFile } from "../unpack/tar_output.ts";
 import { LayoutTarget } from "./layout_target.ts";

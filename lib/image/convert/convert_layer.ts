@@ -6,7 +6,7 @@
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, sha256Digest } from "../../oci/digest.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
-import { SpoolFile } from "../spool_file.ts";
+import { SpoolFile } from "../source/spool_file.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { CompressPool } from "./compress_pool.ts";
 import { buildLayer } from "./convert_tree.ts";

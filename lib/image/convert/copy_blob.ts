@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import type { Backend } from "../../backend/blob_source.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
-import { SpoolFile } from "../spool_file.ts";
+import { SpoolFile } from "../source/spool_file.ts";
 import { streamBlob } from "./blob_stream.ts";
 import type { RepositoryPlace } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";

@@ -5,11 +5,11 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import type { ArchiveFile } from "../archive_file.ts";
+import type { ArchiveFile } from "../source/archive_file.ts";
 import { saveImage } from "../docker/daemon_archive.ts";
 import { savedImage } from "../docker/saved_images.ts";
-import type { ImageArchive } from "../image_archive.ts";
-import type { SourceAccess } from "../source_access.ts";
+import type { ImageArchive } from "../source/image_archive.ts";
+import type { SourceAccess } from "../source/source_access.ts";
 import { streamBlob } from "./blob_stream.ts";
 import { fromTar } from "./convert_tree.ts";
 import { tarOfLayer } from "./layer_tar.ts";

@@ -12,7 +12,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
 import { formatReference, manifestName, type Reference } from "../../oci/reference.ts";
-import type { OciLayout } from "../oci_layout.ts";
+import type { OciLayout } from "../source/oci_layout.ts";
 
 /** A manifest or an index. */
 export interface Document {

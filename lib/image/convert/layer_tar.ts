@@ -13,7 +13,7 @@ import { zstdStream } from "../../../ffi/libzstd_stream.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
-import { isZlibError, layerCompression } from "../bootstrap_layer_reader.ts";
+import { isZlibError, layerCompression } from "../source/bootstrap_layer_reader.ts";
 
 /** What a layer has to be. */
 export interface ExpectedLayer {

@@ -16,7 +16,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
 import { descriptorOf, type ImageBlob } from "../image_builder.ts";
-import { OciLayout, REF_NAME } from "../oci_layout.ts";
+import { OciLayout, REF_NAME } from "../source/oci_layout.ts";
 import { type ImageContent, layoutContent } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
 import { lockFolder } from "./spool_folder.ts";

@@ -7,7 +7,7 @@ import type { BackendDeps } from "../../backend/open_backend.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { locateImage } from "../locate_image.ts";
+import { locateImage } from "../source/locate_image.ts";
 import { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { BlobHome } from "./copy_blob.ts";
 import type { RepositoryPlace } from "./image_content.ts";

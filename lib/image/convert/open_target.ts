@@ -6,8 +6,8 @@
 import type { BackendDeps } from "../../backend/open_backend.ts";
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { formatReference, parseReference, type Reference } from "../../oci/reference.ts";
-import { isArchiveNamed } from "../image_archive.ts";
-import { OciLayout } from "../oci_layout.ts";
+import { isArchiveNamed } from "../source/image_archive.ts";
+import { OciLayout } from "../source/oci_layout.ts";
 import { ArchiveTarget } from "./archive_target.ts";
 import type { ImageTarget } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";

@@ -12,7 +12,7 @@ import { listReferrer } from "../../backend/registry/referrers_tag.ts";
 import type { RegistryBackend } from "../../backend/registry/registry_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { DEFAULT_TAG, formatReference, type Reference } from "../../oci/reference.ts";
-import { streamFile } from "../file_stream.ts";
+import { streamFile } from "../source/file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import { type ImageContent, registryContent, type RepositoryPlace } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";

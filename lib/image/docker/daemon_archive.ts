@@ -6,10 +6,10 @@
  */
 import { join } from "node:path";
 import { NydusGdError } from "../../base/errors.ts";
-import { ArchiveFile } from "../archive_file.ts";
-import type { ImageArchive } from "../image_archive.ts";
-import type { SourceAccess } from "../source_access.ts";
-import { SpoolFile } from "../spool_file.ts";
+import { ArchiveFile } from "../source/archive_file.ts";
+import type { ImageArchive } from "../source/image_archive.ts";
+import type { SourceAccess } from "../source/source_access.ts";
+import { SpoolFile } from "../source/spool_file.ts";
 
 const PREFIX = "docker:";
 

@@ -14,7 +14,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
-import type { ImageArchive } from "../image_archive.ts";
+import type { ImageArchive } from "../source/image_archive.ts";
 
 /** The file that has the list. */
 export const SAVED_IMAGES = "manifest.json";

@@ -15,8 +15,8 @@ import type { CacheLimits } from "../../blob/cache/cache_limits.ts";
 import { lockFile } from "../../layer/home_lock.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { lazyLayersIn } from "../../layer/lazy_layers.ts";
-import { MountedImages } from "../mounted_images.ts";
-import { PulledImages } from "../pulled_images.ts";
+import { MountedImages } from "../lazy/mounted_images.ts";
+import { PulledImages } from "../lazy/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
 import { STATE_FOLDERS } from "./state_left_overs.ts";
 

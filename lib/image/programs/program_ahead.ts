@@ -17,7 +17,7 @@ import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { Blob } from "../../blob/blob.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import type { BlobRange } from "../read_coverage.ts";
+import type { BlobRange } from "../lazy/read_coverage.ts";
 import { ELF_HEADER_BYTES, elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 import { findLibrary } from "./library_folders.ts";
 import { findFile, type FoundFile } from "./tree_path.ts";

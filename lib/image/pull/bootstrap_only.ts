@@ -10,7 +10,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import type { BlobOrigin } from "../blob_origin.ts";
-import type { BootstrapLayer } from "../bootstrap_layer_reader.ts";
+import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
 import { bootstrapLayerTar, digestOf } from "../image_builder.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Credential, Keychain } from "../../backend/registry/keychain.ts";
-import type { PulledImage } from "../pulled_images.ts";
+import type { PulledImage } from "../lazy/pulled_images.ts";
 
 /** A keychain that remembers what it gave. */
 export class SeenLogins implements Keychain {

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { DockerContainers } from "./containers.ts";
+import { dockerImageDir } from "./files.ts";
+
+const WEB = "1".repeat(64), DB = "2".repeat(64), MAKING = "3".repeat(64);
+
+/** A data-root of Docker with containers, each with its layer. */
+async function writeContainer(dataRoot: string, id: string, layerId: string, config: string | undefined) {
+  const mount = `${dataRoot}/image/nydus-gd/layerdb/mounts/${id}`;
+  await Deno.mkdir(mount, { recursive: true });
+  await Deno.writeTextFile(`${mount}/mount-id`, layerId);
+  if (config === undefined) return;
+  await Deno.mkdir(`${dataRoot}/containers/${id}`, { recursive: true });
+  await Deno.writeTextFile(`${dataRoot}/containers/${id}/config.v2.json`, config);
+}
+
+Deno.test("a layer has the container that it was made for, by the name that it has now", async () => {
+  using temp = TempDir.make();
+  const imageDir = dockerImageDir(temp.join("nydus-gd"));
+  const containers = new DockerContainers();
+  const ask = async (...layers: string[]) => Object.fromEntries(await containers.of(imageDir, new Set(layers)));
+  assert.deepEqual(await ask("a"), {}, "there is no Docker yet");
+  await writeContainer(temp.path, WEB, "a", '{"Name": "/web", "State": {"Running": true}}');
+  await writeContainer(temp.path, DB, "b\n", '{"Name": "/db"}');
+  await writeContainer(temp.path, MAKING, "c", undefined);
+  assert.deepEqual(await ask("a", "b", "c", "build"), {
+    a: { id: WEB, name: "web" },
+    b: { id: DB, name: "db" },
+    c: { id: MAKING, name: undefined },
+  });
+  await writeContainer(temp.path, WEB, "a", '{"Name": "/www"}');
+  assert.deepEqual(await ask("a"), { a: { id: WEB, name: "www" } });
+  await Deno.remove(temp.join(`image/nydus-gd/layerdb/mounts/${WEB}`), { recursive: true });
+  assert.deepEqual(await ask("a"), {});
+});

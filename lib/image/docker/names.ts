@@ -1,0 +1,60 @@
+/**
+ * The names that Docker knows images by, for people who look at layers.
+ *
+ * ```
+ * <data-root>/image/<driver>/repositories.json              {"Repositories": {NAME: {NAME:TAG: IMAGE ID, …}}}
+ * <data-root>/image/<driver>/imagedb/content/sha256/<hex>   {"rootfs": {"diff_ids": […]}, …}
+ * ```
+ * What cannot be read is no name. Source: moby 20.10 to 27, reference/store.go and image/fs.go.
+ *
+ * @module
+ */
+import { LRUCache } from "lru-cache";
+import { join } from "node:path";
+import * as v from "valibot";
+import { readDockerJson } from "./files.ts";
+
+const Repositories = v.object({ Repositories: v.record(v.string(), v.record(v.string(), v.string())) });
+const Config = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
+
+/** Images whose layers are remembered: their configurations never change. */
+const IMAGES_REMEMBERED = 1000;
+
+/** Names by layer. */
+export class DockerNames {
+  readonly #diffIds = new LRUCache<string, readonly string[]>({ max: IMAGES_REMEMBERED });
+
+  /**
+   * "host/repository:tag" of every image that has a layer, sorted, for each of the layers that some image has.
+   *
+   * @param imageDir `<data-root>/image/<driver>`
+   * @param wanted diffIDs of the layers: "sha256:…"
+   */
+  async of(imageDir: string, wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, readonly string[]>> {
+    const found = new Map<string, string[]>();
+    if (wanted.size === 0) return found;
+    const document = await readDockerJson(Repositories, join(imageDir, "repositories.json"));
+    const tags = Object.values(document?.Repositories ?? {}).flatMap((references) => Object.entries(references))
+      .filter(([name]) => !name.includes("@"));
+    for (const [name, imageId] of tags) {
+      for (const diffId of wanted.intersection(new Set(await this.#layersOf(imageDir, imageId)))) {
+        const names = found.get(diffId);
+        if (names === undefined) found.set(diffId, [name]);
+        else names.push(name);
+      }
+    }
+    for (const names of found.values()) names.sort();
+    return found;
+  }
+
+  async #layersOf(imageDir: string, imageId: string): Promise<readonly string[]> {
+    const key = `${imageDir}/${imageId}`;
+    const known = this.#diffIds.get(key);
+    if (known !== undefined) return known;
+    const hex = /^sha256:([0-9a-f]{64})$/.exec(imageId)?.[1];
+    if (hex === undefined) return [];
+    const config = await readDockerJson(Config, join(imageDir, "imagedb/content/sha256", hex));
+    if (config !== undefined) this.#diffIds.set(key, config.rootfs.diff_ids);
+    return config?.rootfs.diff_ids ?? [];
+  }
+}

@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { quietLogs } from "../../../tests/support/quiet_logs.ts";
+import { MountableFixture } from "../../../tests/support/mountable_fixture.ts";
+import { listRafsFixtures } from "../../../tests/support/rafs_fixtures.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { S } from "../../../ffi/sys_stat.ts";
+import type { Extent } from "../../rafs/bootstrap.ts";
+import { walkTree } from "../../rafs/walk.ts";
+import { ImagePrefetch, type ImagePrefetchOptions, rangesOf } from "./image_prefetch.ts";
+
+const NAME = "v6-none-sha256-4k";
+const fixture = listRafsFixtures().find(({ name }) => name === NAME);
+assert.ok(fixture !== undefined);
+
+const ALL: ImagePrefetchOptions = {
+  scope: "all",
+  whenQuiet: () => Promise.resolve(),
+  hasRoom: () => true,
+  learnedUrgency: "read-ahead",
+};
+
+/** Chunks that files are made of, as `blob/chunk`. */
+function chunksOfFiles({ image: { tree } }: MountableFixture, roots: readonly number[] = [tree.rootIno]): Set<string> {
+  const chunks = new Set<string>();
+  for (const root of roots) {
+    for (const { ino, attr } of walkTree(tree, root)) {
+      if ((attr.mode & S.IFMT) !== S.IFREG) continue;
+      for (const { blobIndex, chunkIndex } of tree.extents(ino, 0, attr.size)) chunks.add(`${blobIndex}/${chunkIndex}`);
+    }
+  }
+  return chunks;
+}
+
+function fetchedOf({ stores }: MountableFixture): Set<string> {
+  return new Set(stores.flatMap((store, index) => store.fetched.map((chunk) => `${index}/${chunk}`)));
+}
+
+Deno.test("every chunk of every file is fetched, and what is asked for at once is joined", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const expected = chunksOfFiles(mountable);
+  assert.ok(expected.size > 10);
+  assert.ok([...rangesOf(mountable.image, [mountable.image.tree.rootIno])].length < expected.size);
+  const run = ImagePrefetch.start(mountable.image, ALL);
+  assert.equal(run.status.state, "running");
+  await run.ended;
+  assert.deepEqual(fetchedOf(mountable), expected);
+  assert.equal(run.status.state, "complete");
+  assert.equal(run.status.failures, 0);
+});
+
+Deno.test("what cannot be fetched is passed over and told", async () => {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const failing = new NydusGdError("unavailable", "Cannot fetch: registry is down");
+  mountable.control.beforeFetch = (_blob, chunk) => {
+    if (chunk === 0) throw failing;
+  };
+  const run = ImagePrefetch.start(mountable.image, ALL);
+  await run.ended;
+  assert.equal(run.status.state, "incomplete");
+  assert.ok(run.status.failures > 0, "each piece that needs the chunk counts");
+});
+
+Deno.test("a stop ends it, and nothing of the image is used any more when it has resolved", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const entered = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  mountable.control.beforeFetch = async () => {
+    entered.resolve();
+    await gate.promise;
+  };
+  const run = ImagePrefetch.start(mountable.image, ALL);
+  await entered.promise;
+  const stopped = run.stop();
+  gate.resolve();
+  await stopped;
+  assert.equal(run.status.state, "stopped");
+  const { size } = fetchedOf(mountable);
+  assert.ok(size < chunksOfFiles(mountable).size);
+});
+
+Deno.test("what the image lists is fetched first, and alone where no more is asked for", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const { tree } = mountable.image;
+  const listed = chunksOfFiles(mountable, tree.prefetch);
+  assert.ok(listed.size > 0 && listed.size < chunksOfFiles(mountable).size);
+  const first = ImagePrefetch.start(mountable.image, { ...ALL, scope: "listed" });
+  await first.ended;
+  assert.equal(first.status.state, "complete");
+  assert.deepEqual(fetchedOf(mountable), listed);
+});
+
+Deno.test("all the rest waits for the readers to be quiet, what is listed does not", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const asked = Promise.withResolvers<void>(), quiet = Promise.withResolvers<void>();
+  const whenQuiet = () => {
+    asked.resolve();
+    return quiet.promise;
+  };
+  const run = ImagePrefetch.start(mountable.image, { ...ALL, whenQuiet });
+  await asked.promise;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable, mountable.image.tree.prefetch));
+  quiet.resolve();
+  await run.ended;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+});
+
+Deno.test("nothing is fetched any more when the disk is nearly full", async () => {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  let room = 2;
+  const run = ImagePrefetch.start(mountable.image, { ...ALL, hasRoom: () => room-- > 0 });
+  await run.ended;
+  assert.equal(run.status.state, "incomplete");
+  assert.ok(fetchedOf(mountable).size < chunksOfFiles(mountable).size);
+});
+
+Deno.test("what was learned is fetched first and in its order, then what is listed, then the rest", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const { tree, blobs } = mountable.image;
+  const listed = chunksOfFiles(mountable, tree.prefetch);
+  const places: Extent[] = [];
+  for (const { ino, attr } of walkTree(tree, tree.rootIno)) {
+    if ((attr.mode & S.IFMT) === S.IFREG && attr.size > 0) places.push(...tree.extents(ino, 0, 1));
+  }
+  const unlisted = places.filter(({ blobIndex, chunkIndex }) => !listed.has(`${blobIndex}/${chunkIndex}`));
+  const wanted = [unlisted[7], unlisted[2], unlisted[5]].filter((place) => place !== undefined);
+  const reads = wanted.map(({ blobIndex, blobOffset }) => ({ blobIndex, offset: blobOffset, length: 1 }));
+  const elsewhere = { blobIndex: 99, offset: 0, length: 5 };
+  const recorder = { isFollowing: true, learned: () => Promise.resolve([elsewhere, ...reads]) };
+  const run = ImagePrefetch.start({ name: "x", tree, blobs: mountable.stores, recorder }, ALL);
+  await run.ended;
+  assert.equal(run.status.state, "complete");
+  assert.equal(blobs.length, 1);
+  const order = mountable.stores[0]?.fetched.map((chunk) => `0/${chunk}`) ?? [];
+  assert.deepEqual(order.slice(0, 3), wanted.map(({ chunkIndex }) => `0/${chunkIndex}`));
+  assert.deepEqual(new Set(order.slice(3, 3 + listed.size)), listed);
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+});
+
+Deno.test("where nothing can be learned the rest is fetched all the same", async () => {
+  await using _quiet = await quietLogs();
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const recorder = { isFollowing: true, learned: () => Promise.reject(new Error("disk is gone")) };
+  const run = ImagePrefetch.start({ ...mountable.image, recorder, blobs: mountable.stores }, ALL);
+  await run.ended;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+});
+
+Deno.test("what was learned is asked for as read-ahead as long as readers follow it, then as prefetch", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const urgencies: string[] = [];
+  const blobs = mountable.stores.map((store) => ({
+    id: store.id,
+    ensure(offset: number, length: number, urgency: string) {
+      urgencies.push(urgency);
+      if (urgencies.length === 2) recorder.isFollowing = false;
+      return store.ensure(offset, length);
+    },
+  }));
+  const reads = [0, 1, 2, 3].map((i) => ({ blobIndex: 0, offset: i * 4096, length: 1 }));
+  const recorder = { isFollowing: true, learned: () => Promise.resolve(reads) };
+  const run = ImagePrefetch.start({ name: "x", tree: mountable.image.tree, blobs, recorder }, {
+    ...ALL,
+    scope: "listed",
+  });
+  await run.ended;
+  assert.deepEqual(urgencies, ["read-ahead", "read-ahead", "prefetch", "prefetch"]);
+});

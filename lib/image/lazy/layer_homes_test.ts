@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { FakeBucket } from "../../../tests/support/fake_bucket.ts";
+import { FakeRegistry } from "../../../tests/support/fake_registry.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { parseNydusdConfig } from "../../backend/nydusd_config.ts";
+import type { BackendDeps } from "../../backend/open_backend.ts";
+import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
+import { HttpClient } from "../../backend/http/http_client.ts";
+import { ANONYMOUS } from "../../backend/registry/keychain.ts";
+import { chooseHome } from "../blob_home.ts";
+import { type BlobOrigin, formatBlobOrigin } from "../blob_origin.ts";
+import { homesOf } from "./layer_homes.ts";
+
+const DIFF_ID = `sha256:${"ab".repeat(32)}`;
+
+/** A data-root of Docker with a record for {@link DIFF_ID}. */
+async function withDocker(
+  record: string | undefined,
+  test: (
+    layer: { id: string; bootstrapPath: string; diffId: string; home: string },
+    deps: BackendDeps,
+  ) => Promise<void>,
+): Promise<void> {
+  using dir = TempDir.make();
+  using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
+  const path = dir.join(`image/nydus-gd/distribution/v2metadata-by-diffid/sha256/${"ab".repeat(32)}`);
+  await Deno.mkdir(dirname(path), { recursive: true });
+  if (record !== undefined) await Deno.writeTextFile(path, record);
+  await test(
+    { id: "layer", bootstrapPath: dir.join("image/image.boot"), diffId: DIFF_ID, home: join(dir.path, "nydus-gd") },
+    { http, keychain: ANONYMOUS, certsDir: dir.join("certs"), imagePullAuth: "" },
+  );
+}
+
+/** Writes the file beside the layer's bootstrap: an origin, or any text. */
+async function writeOrigin(layer: { bootstrapPath: string }, origin: BlobOrigin | string): Promise<void> {
+  await Deno.mkdir(dirname(layer.bootstrapPath), { recursive: true });
+  const text = typeof origin === "string" ? origin : formatBlobOrigin(origin);
+  await Deno.writeTextFile(join(dirname(layer.bootstrapPath), "nydus-gd.json"), text);
+}
+
+const recordOf = (...repositories: string[]) =>
+  JSON.stringify(
+    repositories.map((name, k) => ({ Digest: `sha256:${`0${k}`.repeat(32)}`, SourceRepository: name, HMAC: "" })),
+  );
+const configOf = (type: string, config: Record<string, unknown>) =>
+  parseNydusdConfig(JSON.stringify({ device: { backend: { type, config }, cache: {} }, mode: "direct" }));
+const namesOf = (homes: readonly { description: string }[]) => homes.map(({ description }) => description);
+
+Deno.test("a configured folder goes before what Docker recorded, the newest record first, each repository once", () =>
+  withDocker(recordOf("docker.io/library/old", "localhost:5000/app", "docker.io/library/old"), async (layer, deps) => {
+    const config = configOf("localfs", { dir: "/blobs" });
+    assert.deepEqual(namesOf(await homesOf(layer, { config, trustedOrigins: [], deps })), [
+      "localfs of the configuration",
+      "registry docker.io/library/old",
+      "registry localhost:5000/app",
+    ]);
+    assert.deepEqual(namesOf(await homesOf(layer, { config: undefined, trustedOrigins: [], deps })), [
+      "registry docker.io/library/old",
+      "registry localhost:5000/app",
+    ]);
+  }));
+
+for (const protocol of ["s3", "oss"] as const) {
+  Deno.test(`a configured bucket of ${protocol} goes first where a HEAD finds every blob, else what Docker recorded`, async () => {
+    await using registry = await FakeRegistry.start();
+    await using bucket = await FakeBucket.start(protocol);
+    const [one, two] = [Uint8Array.of(1), Uint8Array.of(2)];
+    const blobs = [one, two].map((bytes) => ({ id: registry.addBlob(bytes) }));
+    await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
+      const config = configOf(protocol, bucket.section());
+      const homes = await homesOf(layer, { config, trustedOrigins: [], deps });
+      assert.deepEqual(namesOf(homes), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
+      const chosen = async (name: string) =>
+        (await chooseHome(homes, blobs, join(layer.home, name), 60_000)).description.split(" ")[0];
+      await Deno.mkdir(layer.home);
+      bucket.objects.set(blobs[0]?.id ?? "", one);
+      assert.equal(await chosen("half.json"), "registry");
+      bucket.objects.set(blobs[1]?.id ?? "", two);
+      bucket.requests.length = 0;
+      assert.equal(await chosen("all.json"), protocol);
+      assert.deepEqual(bucket.requests.map(({ method }) => method), ["HEAD", "HEAD"]);
+    });
+  });
+}
+
+Deno.test("a configured disk or bucket is a home whatever Docker recorded", () =>
+  withDocker(undefined, async (layer, deps) => {
+    const section = { device_path: "/dev/vdb" };
+    const homes = await homesOf(layer, { config: configOf("localdisk", section), trustedOrigins: [], deps });
+    assert.deepEqual(namesOf(homes), ["localdisk of the configuration"]);
+    assert.equal(homes[0]?.open().description, "localdisk /dev/vdb");
+  }));
+
+Deno.test("a configured registry comes last, once", () =>
+  withDocker(recordOf("localhost:5000/app"), async (layer, deps) => {
+    const other = configOf("registry", { host: "localhost:5000", repo: "other" });
+    const same = configOf("registry", { host: "localhost:5000", repo: "app" });
+    assert.deepEqual(namesOf(await homesOf(layer, { config: other, trustedOrigins: [], deps })), [
+      "registry localhost:5000/app",
+      "registry localhost:5000/other",
+    ]);
+    assert.deepEqual(namesOf(await homesOf(layer, { config: same, trustedOrigins: [], deps })), [
+      "registry localhost:5000/app",
+    ]);
+  }));
+
+Deno.test("a recorded repository on the configured host is read with the login of the configuration", async () => {
+  await using registry = await FakeRegistry.start({ auth: "basic", user: "u", password: "p" });
+  const id = registry.addBlob(new Uint8Array(7));
+  await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
+    const config = configOf("registry", { host: registry.host, repo: "other", auth: btoa("u:p"), scheme: "http" });
+    const [recorded] = await homesOf(layer, { config, trustedOrigins: [], deps });
+    assert.equal(recorded?.description, `registry ${registry.host}/app`);
+    assert.equal(await recorded?.open().blob(id).size(), 7);
+    assert.ok(registry.requests.every(({ path }) => path.startsWith("/v2/app/") || path === "/v2/"));
+  });
+});
+
+Deno.test("a layer without a diffID or a record, or with a damaged record, has its configured home", async () => {
+  const config = configOf("localfs", { dir: "/blobs" });
+  await withDocker(undefined, async (layer, deps) => {
+    assert.deepEqual(await homesOf(layer, { config: undefined, trustedOrigins: [], deps }), []);
+    const { id, bootstrapPath, home } = layer;
+    assert.deepEqual(namesOf(await homesOf({ id, bootstrapPath, home }, { config, trustedOrigins: [], deps })), [
+      "localfs of the configuration",
+    ]);
+  });
+  await withDocker("[{", async (layer, deps) => {
+    assert.deepEqual(namesOf(await homesOf(layer, { config, trustedOrigins: [], deps })), [
+      "localfs of the configuration",
+    ]);
+  });
+});
+
+Deno.test("the home that the layer names goes after a configured folder and before Docker's record", () =>
+  withDocker(recordOf("docker.io/library/app", "quay.io/team/app"), async (layer, deps) => {
+    await writeOrigin(layer, { registry: "quay.io", repository: "other/app", blobSizes: new Map() });
+    const folder = configOf("localfs", { dir: "/blobs" });
+    assert.deepEqual(namesOf(await homesOf(layer, { config: folder, trustedOrigins: [], deps })), [
+      "localfs of the configuration",
+      "registry quay.io/other/app",
+      "registry quay.io/team/app",
+      "registry docker.io/library/app",
+    ]);
+    await writeOrigin(layer, { registry: "docker.io", repository: "library/app", blobSizes: new Map() });
+    const registry = configOf("registry", { host: "docker.io", repo: "library/app" });
+    assert.deepEqual(namesOf(await homesOf(layer, { config: registry, trustedOrigins: [], deps })), [
+      "registry docker.io/library/app",
+      "registry quay.io/team/app",
+    ]);
+  }));
+
+Deno.test("a layer's word alone leads to no host of this machine; a setting, Docker's record or the configuration does", async () => {
+  await using registry = await FakeRegistry.start();
+  const id = registry.addBlob(new Uint8Array(7));
+  const origin = { registry: registry.host, repository: "app", blobSizes: new Map([[id, 7]]) };
+  const sizeAt = async (
+    layer: Parameters<typeof homesOf>[0],
+    sources: Parameters<typeof homesOf>[1],
+  ): Promise<number | undefined> => {
+    const [home] = await homesOf(layer, sources);
+    assert.equal(home?.description, `registry ${registry.host}/app`);
+    assert.deepEqual(home?.blobSizes, origin.blobSizes);
+    return await home?.open().blob(id).size();
+  };
+  await withDocker(undefined, async (layer, deps) => {
+    await writeOrigin(layer, origin);
+    const refusal = sizeAt(layer, { config: undefined, trustedOrigins: [], deps });
+    await assert.rejects(refusal, /an image may not lead there: 127\.0\.0\.1:\d+ is this machine or its link/);
+    assert.equal(registry.requests.length, 0);
+    assert.equal(await sizeAt(layer, { config: undefined, trustedOrigins: [registry.host], deps }), 7);
+    const config = configOf("registry", { host: registry.host, repo: "other", scheme: "http" });
+    assert.equal(await sizeAt(layer, { config, trustedOrigins: [], deps }), 7);
+  });
+  await withDocker(recordOf(`${registry.host}/copy`), async (layer, deps) => {
+    await writeOrigin(layer, origin);
+    assert.equal(await sizeAt(layer, { config: undefined, trustedOrigins: [], deps }), 7);
+  });
+});
+
+Deno.test("credentials of the configured registry do not go to the host that a layer names", async () => {
+  await using named = await FakeRegistry.start({ auth: "basic", user: "u", password: "p" });
+  const id = named.addBlob(new Uint8Array(7));
+  await withDocker(undefined, async (layer, deps) => {
+    await writeOrigin(layer, { registry: named.host, repository: "app", blobSizes: new Map([[id, 7]]) });
+    const config = configOf("registry", { host: "registry.example.com", repo: "app", auth: btoa("u:p") });
+    const [home] = await homesOf(layer, { config, trustedOrigins: [named.host], deps });
+    await assert.rejects(async () => await home?.open().blob(id).size(), /it wants user and password/);
+    assert.ok(named.requests.every(({ headers }) => headers.authorization === undefined));
+  });
+});
+
+Deno.test("a file of the layer that cannot be read is a home that says so, and keeps no other home away", () =>
+  withDocker(recordOf("docker.io/library/app"), async (layer, deps) => {
+    await writeOrigin(layer, '{"version":1}');
+    const [broken, recorded] = await homesOf(layer, { config: undefined, trustedOrigins: [], deps });
+    assert.equal(broken?.description, "image/nydus-gd.json of the layer");
+    assert.throws(() => broken?.open(), /Cannot read nydus-gd\.json: registry is missing/);
+    assert.equal(recorded?.description, "registry docker.io/library/app");
+  }));

@@ -1,0 +1,400 @@
+/**
+ * The image side of the layer store: bootstrap layers become trees in the kernel.
+ *
+ * ```
+ * acquire ──► map bootstrap ──► choose the blobs' home ──► ImageMounts.add ──► a folder of the image's tree
+ * ```
+ * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
+ * once, or until the cache needs its room and nobody uses it. A removed image is served on to whoever still refers to it;
+ * its bootstrap and blobs are given back after that. What serves them is in image_server.ts. What another process left
+ * behind, killed or stopped, is taken over by {@link LazyImageStore.resume}; so is ours, when images are in use at the
+ * end.
+ *
+ * @module
+ */
+import { unlessAborted } from "../../base/abort.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { KeyedMutex } from "../../base/keyed_mutex.ts";
+import { logger } from "../../base/log.ts";
+import { SingleFlight } from "../../base/single_flight.ts";
+import { cacheUsage } from "../../blob/cache/cache_usage.ts";
+import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
+import type { DataPathChoice } from "../../mount/choose.ts";
+import type { ImageMount } from "../../mount/image_mount.ts";
+import type { ImageMounts } from "../../mount/image_mounts.ts";
+import { idsAtHome } from "../../rafs/flags.ts";
+import { chooseHome } from "../blob_home.ts";
+import { rootOf } from "../bootstrap_facts.ts";
+import { closedSoon, idleBlobs, idleImages, ImageHolders } from "./idle_images.ts";
+import { describeImage } from "./image_description.ts";
+import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
+import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
+import { checkInodeDigests } from "../inode_digests.ts";
+import { ImageServer } from "./image_server.ts";
+import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
+import type { RecordedLayer } from "./mounted_images.ts";
+import { type Mounted, type OpenedImage, reportOf } from "./mounted_image.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { PreparedImages } from "./prepared_images.ts";
+
+const log = logger("image");
+
+/** See the module. */
+export class LazyImageStore implements LazyImages, AsyncDisposable {
+  /** By layer id, as everything here. */
+  readonly #mounted = new Map<string, Mounted>();
+  readonly #mounting = new SingleFlight<string, Mounted>();
+  /** A layer is mounted or forgotten, never both at once. */
+  readonly #changing = new KeyedMutex<string>();
+  readonly #lettingGo = new SingleFlight<"idle", readonly Mounted[]>();
+  readonly #holders = new ImageHolders();
+  /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
+  readonly #open = new Set<Promise<void>>();
+  readonly #stopping = new AbortController();
+  readonly #server: ImageServer;
+  readonly #prepared: PreparedImages;
+
+  constructor(private readonly options: LazyImageStoreOptions) {
+    this.#server = new ImageServer(options, (session) => this.#lose(session));
+    this.#prepared = new PreparedImages(options.kernelImages, (id, task) => this.#changing.run(id, task));
+    options.cache.onFull = () => {
+      this.#letGo().catch((error) => log.error("images not let go", { error: messageOf(error) }));
+    };
+  }
+
+  /** What serves images, started if need be. After {@link resume}. */
+  serving(): Promise<ImageMounts> {
+    return this.#server.start();
+  }
+
+  /** Takes another data path, for what is not served yet. */
+  useDataPath(dataPath: DataPathChoice): void {
+    this.#server.useDataPath(dataPath);
+  }
+
+  /** @inheritdoc */
+  verify(bootstrapPath: string): Promise<ImageRoot> {
+    return new Promise((resolve) => resolve(rootOf(bootstrapPath)));
+  }
+
+  /** @inheritdoc */
+  prepare(layer: LazyLayer): void {
+    if (this.#server.dataPath.fsDriver !== "fuse" && !this.#stopping.signal.aborted) this.#prepared.begin(layer);
+  }
+
+  /**
+   * Takes over what an earlier process served, where a keeper has it. Before the first {@link acquire}.
+   *
+   * @throws {NydusGdError} when it is there and cannot be taken over; it is then left as it is
+   */
+  async resume(): Promise<void> {
+    if (this.#server.session !== undefined) return;
+    const { record } = this.options;
+    const opened: (OpenedImage & Pick<RecordedLayer, "fsDriver" | "isSuspect">)[] = [];
+    const open = async () => {
+      const again = await Promise.all(record.list().map((layer) => this.#reopen(layer)));
+      opened.push(...again.filter((one) => one !== undefined));
+      return opened;
+    };
+    const taken = await this.#server.takeOver(open);
+    if (taken === undefined) return await record.clear();
+    const { session, mounts } = taken;
+    for (const [index, { layer, image, backend, isSuspect: wasSuspect }] of opened.entries()) {
+      const mount = mounts[index];
+      if (mount === undefined) {
+        await image[Symbol.asyncDispose]();
+        await record.remove(layer.id);
+        continue;
+      }
+      const isSuspect = wasSuspect || mount.isSuspect === true;
+      if (isSuspect) await record.add(layer, mount.fsDriver, isSuspect);
+      const about = { layer, session, image, mount, backend, isSuspect };
+      const mounted = this.#register({ ...about, continued: true });
+      this.#prefetchMounted(mounted);
+    }
+  }
+
+  /** An image of an earlier process; undefined, and told, where it cannot be had: its readers get errors. */
+  async #reopen({ fsDriver, isSuspect, ...layer }: RecordedLayer) {
+    try {
+      return { ...await this.#prepare(layer), fsDriver, isSuspect };
+    } catch (error) {
+      log.error("image of an earlier process is lost", { layer: layer.id, error: messageOf(error) });
+      return undefined;
+    }
+  }
+
+  /** @inheritdoc */
+  async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
+    this.#holders.add(layer.id, holder); // first of all, or the image may be let go meanwhile
+    try {
+      const found = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+      const { mount, image, continued, isSuspect } = found;
+      image.recorder?.begin();
+      log.debug("image in use", { layer: layer.id, holder });
+      return { path: mount.path, fsDriver: mount.fsDriver, continued, isSuspect };
+    } catch (error) {
+      this.#holders.remove(layer.id, holder);
+      throw error;
+    }
+  }
+
+  /** An image outlives its holders: see the module. */
+  release(layerId: string, holder: string): Promise<void> {
+    if (this.#holders.remove(layerId, holder)) this.options.cache.trim();
+    return Promise.resolve();
+  }
+
+  /** @inheritdoc */
+  forget(layerId: string, layer?: LazyLayer): Promise<void> {
+    return this.#changing.run(layerId, async () => {
+      await this.#unmount(layerId);
+      await this.options.numbers.forget(layerId);
+      await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+      await this.#prepared.forget(layerId);
+      if (layer !== undefined) await this.options.onForgotten?.(layer);
+    });
+  }
+
+  /** @inheritdoc */
+  describe(layer: LazyLayer): Promise<Record<string, string>> {
+    const mounted = this.#mounted.get(layer.id);
+    return Promise.resolve(describeImage(layer, mounted && this.#reportOf(mounted)));
+  }
+
+  /** @inheritdoc */
+  async status(): Promise<[string, string][]> {
+    const report = await this.report();
+    return infoRows(report, this.troubles(report));
+  }
+
+  /** How it stands now. */
+  async report(): Promise<LazyImagesReport> {
+    const { cache } = this.options;
+    const { dir } = cache.stats();
+    const usage = await cacheUsage(dir).catch((error) => ({ dir, failure: messageOf(error) }));
+    const { session, dataPath, lostImages } = this.#server;
+    return {
+      dataPath,
+      session: session !== undefined ? "serving" : lostImages > 0 ? "ended" : "none",
+      lostImages,
+      fuse: session === undefined ? undefined : { ...session.counters(), waitingReads: session.waitingReads },
+      blobs: cache.stats(),
+      cache: usage,
+      images: [...this.#mounted.values()].map((mounted) => this.#reportOf(mounted)),
+    };
+  }
+
+  #reportOf(mounted: Mounted): MountedImageReport {
+    return reportOf(mounted, this.#holders.of(mounted.layer.id));
+  }
+
+  /** What of a {@link report} is not as it should be. */
+  troubles(report: LazyImagesReport): Trouble[] {
+    return troublesOf(report, this.options.minFree);
+  }
+
+  /**
+   * Begins to fetch everything of a mounted image, unless that is under way.
+   *
+   * @throws {NydusGdError} "not-found" when no image of that layer is mounted
+   */
+  prefetch(layerId: string): PrefetchStatus {
+    const mounted = this.#mounted.get(layerId);
+    if (mounted === undefined || mounted.closing) {
+      throw new NydusGdError("not-found", `Cannot prefetch image of layer ${JSON.stringify(layerId)}: not mounted`, {
+        hint: "nydus-gd status -o json lists the layers of mounted images",
+      });
+    }
+    const { prefetch } = mounted;
+    return (prefetch?.status.state === "running" ? prefetch : this.#prefetch(mounted, "all")).status;
+  }
+
+  /** Mounts the image of `layer`, unless it is, and begins to fetch all of it. @throws as {@link acquire} */
+  async fetchAll(layer: LazyLayer, signal?: AbortSignal): Promise<PrefetchStatus> {
+    if (this.#seen(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
+    return this.prefetch(layer.id);
+  }
+
+  /**
+   * Unmounts the images that nobody stands on, so that their blobs can leave the cache. They are mounted anew when they
+   * are wanted. Resolves when they were given back, or the kernel takes long over it.
+   */
+  async letGoIdle(): Promise<void> {
+    await closedSoon(await this.#letGo());
+  }
+
+  #letGo(): Promise<readonly Mounted[]> {
+    return this.#lettingGo.run("idle", async () => {
+      const idle = idleImages(this.#mounted.values(), this.#holders);
+      await Promise.all(idle.map(({ layer: { id } }) =>
+        this.#changing.run(id, async () => {
+          if (this.#stopping.signal.aborted || this.#holders.isHeld(id)) return;
+          await this.#unmount(id);
+          await this.options.numbers.forget(id); // whoever refers to it for a while is not given the next one's tree
+        })
+      ));
+      return idle;
+    });
+  }
+
+  /** Names of cached blobs that {@link letGoIdle} would give back. */
+  idleBlobs(): Set<string> {
+    return idleBlobs([...this.#mounted.values()], this.#holders);
+  }
+
+  /** `ImageMounts.emptyKernelCache`. */
+  async emptyKernelCache(): Promise<number | undefined> {
+    return await this.#server.session?.emptyKernelCache();
+  }
+
+  /**
+   * The end of a server: leaves mounts and session to the next one, whose {@link resume} goes on with them, and gives
+   * back everything else. Readers wait meanwhile. Where nobody stands on an image, and none is offered to others, all is
+   * unmounted.
+   */
+  async handOver(): Promise<void> {
+    await this.#stop();
+    const { session } = this.#server;
+    if (session === undefined || (this.#holders.size === 0 && session.offers === 0)) {
+      return await this[Symbol.asyncDispose]();
+    }
+    const mounted = [...this.#mounted.values()];
+    this.#mounted.clear();
+    this.options.cache.leave();
+    log.info("images in use are left to the next server", { images: mounted.length });
+    await Promise.all(mounted.map(({ prefetch }) => prefetch?.stop()));
+    await this.#server.leave();
+    await Promise.all(this.#open);
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopping.abort(new NydusGdError("interrupted", "Cannot mount image: the server stops"));
+    await Promise.all([this.#mounting.settled(), this.#lettingGo.settled(), this.#prepared.stop()]);
+  }
+
+  /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stop();
+    for (const layerId of [...this.#mounted.keys()]) await this.#changing.run(layerId, () => this.#unmount(layerId));
+    await this.#server[Symbol.asyncDispose]();
+    await Promise.all(this.#open); // with the session every reference is gone
+  }
+
+  /** One attempt for all who ask meanwhile. */
+  #mountOnce(layer: LazyLayer): Promise<Mounted> {
+    const mount = async () => {
+      const seen = this.#seen(layer.id);
+      if (seen !== undefined) return seen;
+      await this.#unmount(layer.id);
+      return await this.#mount(layer);
+    };
+    return this.#mounting.run(layer.id, () => this.#changing.run(layer.id, mount));
+  }
+
+  /** What is mounted and can be reached: an overlay on an empty folder would show an empty image. */
+  #seen(layerId: string): Mounted | undefined {
+    const mounted = this.#mounted.get(layerId);
+    if (mounted === undefined || mounted.mount.isSeen()) return mounted;
+    log.warn("mount of image is gone", { layer: layerId, path: mounted.mount.path });
+    return undefined;
+  }
+
+  async #mount(layer: LazyLayer): Promise<Mounted> {
+    const startedAt = performance.now();
+    this.#stopping.signal.throwIfAborted();
+    const session = await this.#server.start();
+    const { image, backend, number } = await this.#prepare(layer);
+    let mount: ImageMount;
+    try {
+      mount = await session.add(image, number);
+      await this.options.record.add(layer, mount.fsDriver);
+    } catch (error) {
+      await image[Symbol.asyncDispose]();
+      throw error;
+    }
+    const mounted = this.#register({ layer, session, image, mount, backend, isSuspect: false, continued: false });
+    if (this.#server.session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
+    this.#prefetchMounted(mounted);
+    log.info("image mounted", {
+      layer: layer.id,
+      fsDriver: mount.fsDriver,
+      home: backend.description,
+      durationMs: Math.round(performance.now() - startedAt),
+    });
+    return mounted;
+  }
+
+  #register(about: Omit<Mounted, "prefetch" | "closing" | "closed">): Mounted {
+    const mounted: Mounted = { ...about, prefetch: undefined, closing: false, closed: Promise.resolve() };
+    mounted.closed = this.#closeWhenReleased(mounted.layer.id, mounted);
+    this.#mounted.set(mounted.layer.id, mounted);
+    return mounted;
+  }
+
+  /** Begins what is to be prefetched of an image; its readers are about to come. */
+  #prefetchMounted(mounted: Mounted): void {
+    this.options.cache.expectReaders();
+    mounted.image.openAhead();
+    const scope = this.options.prefetch?.();
+    if (scope !== undefined) this.#prefetch(mounted, scope);
+  }
+
+  #prefetch(mounted: Mounted, scope: ImagePrefetchOptions["scope"]): ImagePrefetch {
+    return mounted.prefetch = startPrefetch(mounted.image, this.options.cache, scope, this.options.minFree);
+  }
+
+  /** Opens the bootstrap, finds the home of its blobs, and puts both together. */
+  async #prepare(layer: LazyLayer): Promise<OpenedImage> {
+    const { cache, numbers, candidates, deadlineMs, validate } = this.options;
+    const { signal } = this.#stopping;
+    using cleanup = new DisposableStack();
+    const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
+    if (validate?.()) await checkInodeDigests(bootstrap.tree);
+    const homes = await candidates(layer);
+    const blobs = bootstrap.tree.blobs.flatMap(idsAtHome).map((id) => ({ id }));
+    const backend = await chooseHome(homes, blobs, this.#choicePath(layer.id), deadlineMs, signal);
+    const number = await numbers.of(layer.id);
+    signal.throwIfAborted();
+    cleanup.move();
+    const recorder = this.options.recorder?.(layer.bootstrapPath);
+    const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
+    return { layer, image, backend, number };
+  }
+
+  /** The images of a session that ended by itself are to be mounted anew. */
+  #lose(session: ImageMounts): number {
+    const lost = [...this.#mounted].filter(([, mounted]) => mounted.session === session);
+    for (const [layerId] of lost) this.#mounted.delete(layerId);
+    return lost.length;
+  }
+
+  async #unmount(layerId: string): Promise<void> {
+    const mounted = this.#mounted.get(layerId);
+    if (mounted === undefined) return;
+    this.#mounted.delete(layerId);
+    await mounted.prefetch?.stop();
+    await mounted.mount[Symbol.asyncDispose]();
+    await this.options.record.remove(layerId);
+  }
+
+  /** Overlays and open files may use the image long after it was unmounted. */
+  #closeWhenReleased(layerId: string, mounted: Mounted): Promise<void> {
+    const close = async () => {
+      mounted.closing = true;
+      await mounted.prefetch?.stop(); // it reads the tree
+      await mounted.image[Symbol.asyncDispose]();
+    };
+    const closed: Promise<void> = mounted.mount.released
+      .then(close)
+      .catch((error) => log.error("image not closed", { layer: layerId, error: messageOf(error) }))
+      .finally(() => this.#open.delete(closed));
+    this.#open.add(closed);
+    return closed;
+  }
+
+  #choicePath(layerId: string): string {
+    if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
+    return `${this.options.stateDir}/${layerId}.json`;
+  }
+}

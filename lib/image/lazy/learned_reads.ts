@@ -1,0 +1,94 @@
+/**
+ * What the first containers of each image had to wait for, on disk: fetched first when the image is cold again.
+ *
+ * One small file for each bootstrap, named by its SHA-256, in the folder `learned`; it says nothing of layers or homes,
+ * so it is good for every layer with that bootstrap, and outlives them.
+ *
+ * ```json
+ * { "version": 1, "reads": [[0, 1048576, 4096], [0, 8192, 16384]] }      blob, offset, length; in order of first touch
+ * ```
+ * A file that cannot be read counts as empty and is replaced: what it told can be learned again.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import * as v from "valibot";
+import { messageOf } from "../../base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
+import { KeyedMutex } from "../../base/keyed_mutex.ts";
+import { logger } from "../../base/log.ts";
+import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
+
+const log = logger("image", "learned");
+
+/** Ranges that are kept of one image. */
+export const MAX_READS = 4096;
+/** Images that are kept; those that were not used for longest go first. */
+const MAX_IMAGES = 256;
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const FILE = v.object({
+  version: v.literal(1),
+  reads: v.pipe(v.array(v.tuple([count, count, v.pipe(count, v.minValue(1))])), v.maxLength(MAX_READS)),
+});
+
+/** The folder. */
+export class LearnedReads {
+  /** By digest. */
+  readonly #changing = new KeyedMutex<string>();
+
+  private constructor(private readonly folder: string) {}
+
+  /** Makes the folder where there is none. */
+  static async open(folder: string): Promise<LearnedReads> {
+    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+    return new LearnedReads(folder);
+  }
+
+  /** What is known of the image, in order of first touch. @param digest of its bootstrap: 64 hexadecimal digits */
+  async of(digest: string): Promise<BlobRange[]> {
+    const path = this.#pathOf(digest);
+    let document: unknown;
+    try {
+      document = await readJsonFile(path);
+    } catch (error) {
+      log.warn("learned reads cannot be read", { path, error: messageOf(error) });
+      return [];
+    }
+    if (document === undefined) return [];
+    const file = v.safeParse(FILE, document);
+    if (!file.success) {
+      log.warn("learned reads are damaged", { path, reason: file.issues[0].message });
+      return [];
+    }
+    await Deno.utime(path, new Date(), new Date()).catch((error) => log.debug("age not noted", { path, error }));
+    return file.output.reads.map(([blobIndex, offset, length]) => ({ blobIndex, offset, length }));
+  }
+
+  /** Adds what is not known of the image yet, behind what is. On disk when it resolves. */
+  add(digest: string, reads: readonly BlobRange[]): Promise<void> {
+    return this.#changing.run(digest, async () => {
+      const known = await this.of(digest);
+      const covered = new ReadCoverage(known);
+      const more = reads.filter((read) => !covered.has(read)).slice(0, MAX_READS - known.length);
+      if (more.length === 0) return;
+      const all = [...known, ...more].map(({ blobIndex, offset, length }) => [blobIndex, offset, length]);
+      await writeJsonFile(this.#pathOf(digest), { version: 1, reads: all });
+      await this.#forgetOldest();
+    });
+  }
+
+  async #forgetOldest(): Promise<void> {
+    const paths = (await Array.fromAsync(Deno.readDir(this.folder))).map(({ name }) => join(this.folder, name));
+    if (paths.length <= MAX_IMAGES) return;
+    const aged = await Promise.all(
+      paths.map(async (path) => ({ path, usedAt: (await Deno.stat(path)).mtime?.getTime() ?? 0 })),
+    );
+    aged.sort((a, b) => a.usedAt - b.usedAt);
+    for (const { path } of aged.slice(0, aged.length - MAX_IMAGES)) await Deno.remove(path);
+  }
+
+  #pathOf(digest: string): string {
+    return join(this.folder, `${digest}.json`);
+  }
+}

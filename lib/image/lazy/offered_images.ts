@@ -1,0 +1,197 @@
+/**
+ * Images that others mount by hand out of the kernel's cache, as nydusd lets them: registered, mounted, unmounted, ended.
+ *
+ * ```
+ * PUT ──► blob_entry.ts ──► OpenImage ──► ImageMounts.offer ──► mount -t erofs -o domain_id=…,fsid=…
+ * ```
+ * What is registered is on record, for a successor of this process: it may be mounted. After a reboot nothing is.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Backend } from "../../backend/blob_source.ts";
+import type { NydusdConfig } from "../../backend/nydusd_config.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
+import { KeyedMutex } from "../../base/keyed_mutex.ts";
+import { logger } from "../../base/log.ts";
+import type { SizeLimit } from "../../base/setting_values.ts";
+import type { BlobCache } from "../../blob/blob_cache.ts";
+import type { OfferedImage, OfferName } from "../../mount/fscache/offers.ts";
+import type { ImageMounts } from "../../mount/image_mounts.ts";
+import { type BlobEntry, readBlobEntry } from "./blob_entry.ts";
+import type { ImageNumbers } from "./image_numbers.ts";
+import { type ImagePrefetch, type ImagePrefetchOptions, startPrefetch } from "./image_prefetch.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
+
+const log = logger("image");
+
+/** What they work with. */
+export interface OfferedImagesOptions {
+  /** The record: a JSON file, which may hold logins. */
+  readonly path: string;
+  readonly cache: BlobCache;
+  readonly numbers: ImageNumbers;
+  backendOf(config: NydusdConfig): Backend;
+  /** What of an image is prefetched; undefined: nothing. */
+  prefetch(config: NydusdConfig): ImagePrefetchOptions["scope"] | undefined;
+  readonly minFree: SizeLimit;
+  /** What serves, started if need be. */
+  serving(): Promise<ImageMounts>;
+}
+
+/** One that is registered. */
+interface Registered {
+  readonly entry: BlobEntry;
+  readonly document: unknown;
+  readonly image: OpenImage;
+  readonly prefetch: ImagePrefetch | undefined;
+}
+
+/** See the module. Disposing closes what is open; end what serves before. */
+export class OfferedImages implements AsyncDisposable {
+  readonly #registered = new Map<string, Registered>();
+  /** Images that are open: registered, or still mounted. */
+  readonly #open = new Set<Registered>();
+  readonly #changing = new KeyedMutex<string>();
+
+  private constructor(private readonly options: OfferedImagesOptions, private before: readonly unknown[]) {}
+
+  /** Reads the record. One that is damaged counts as empty. */
+  static async open(options: OfferedImagesOptions): Promise<OfferedImages> {
+    const document = await readJsonFile(options.path).catch((error) => {
+      if (!(error instanceof SyntaxError)) throw error;
+      log.warn("record of offered images is damaged", { path: options.path });
+      return [];
+    });
+    return new OfferedImages(options, Array.isArray(document) ? document : []);
+  }
+
+  /** Whether an earlier process had some, which {@link again} would offer. */
+  get hasPredecessor(): boolean {
+    return this.before.length > 0;
+  }
+
+  /** What an earlier process had registered, opened: for who takes its mounts over. */
+  async again(): Promise<readonly OfferedImage[]> {
+    const offered: OfferedImage[] = [];
+    for (const document of this.before) {
+      try {
+        offered.push(await this.#register(readBlobEntry(document), document));
+      } catch (error) {
+        log.error("offered image is lost, its readers get errors", { error: messageOf(error) });
+      }
+    }
+    this.before = [];
+    return offered;
+  }
+
+  /** Nothing of what an earlier process had is left. */
+  async forgetBefore(): Promise<void> {
+    if (this.before.length === 0) return;
+    this.before = [];
+    await this.#write();
+  }
+
+  /**
+   * Registers an image: it can be mounted when this resolves. The same entry once more is no error.
+   *
+   * @throws {NydusGdError} as {@link readBlobEntry}, OpenImage.open and ImageMounts.offer; "exists" for another entry
+   * under a name that is taken
+   */
+  async add(document: unknown): Promise<void> {
+    const entry = readBlobEntry(document);
+    await this.#changing.run(keyOf(entry), async () => {
+      const former = this.#registered.get(keyOf(entry));
+      if (former !== undefined) {
+        if (JSON.stringify(former.document) === JSON.stringify(document)) return;
+        throw new NydusGdError("exists", `Cannot offer image ${entry.fsid}: another is offered under that name`);
+      }
+      const mounts = await this.options.serving();
+      const offered = await this.#register(entry, document);
+      try {
+        await mounts.offer(offered);
+        await this.#write();
+      } catch (error) {
+        await this.#close(entry);
+        throw error;
+      }
+      log.info("image offered", { domain: entry.domain, fsid: entry.fsid });
+    });
+  }
+
+  /** Documents of what is registered in a domain. */
+  list(domain: string): unknown[] {
+    return [...this.#registered.values()].filter(({ entry }) => entry.domain === domain).map(({ document }) =>
+      document
+    );
+  }
+
+  /**
+   * Ends the registration of an image, or of a whole domain; what is mounted goes on until it is unmounted.
+   *
+   * @throws {NydusGdError} "not-found"
+   */
+  async remove(domain: string, fsid: string | undefined): Promise<void> {
+    const entries = Array.from(this.#registered.values(), ({ entry }) => entry)
+      .filter((entry) => entry.domain === domain && (fsid === undefined || entry.fsid === fsid));
+    if (entries.length === 0) {
+      const what = `${fsid ?? "any"} in domain ${JSON.stringify(domain)}`;
+      throw new NydusGdError("not-found", `Cannot end offer: there is no image ${what}`);
+    }
+    for (const entry of entries) await this.#changing.run(keyOf(entry), () => this.#remove(entry));
+  }
+
+  async #remove(entry: BlobEntry): Promise<void> {
+    const registered = this.#registered.get(keyOf(entry));
+    if (registered === undefined) return;
+    this.#registered.delete(keyOf(entry));
+    await this.#write();
+    const mounts = await this.options.serving();
+    mounts.withdraw(entry)
+      .then(() => this.#end(registered))
+      .catch((error) => log.error("offered image not closed", { fsid: entry.fsid, error: messageOf(error) }));
+  }
+
+  async #register(entry: BlobEntry, document: unknown): Promise<OfferedImage> {
+    const { cache, numbers, backendOf, prefetch, minFree } = this.options;
+    const name = `offered-${createHash("sha256").update(keyOf(entry)).digest("hex").slice(0, 32)}`;
+    const number = await numbers.of(name);
+    const backend = backendOf(entry.config);
+    const image = OpenImage.open({ name, bootstrap: MappedBootstrap.open(entry.bootstrapPath), backend, cache });
+    const scope = prefetch(entry.config);
+    const registered = {
+      entry,
+      document,
+      image,
+      prefetch: scope && startPrefetch(image, cache, scope, minFree),
+    };
+    this.#registered.set(keyOf(entry), registered);
+    this.#open.add(registered);
+    return { image, number, domain: entry.domain, fsid: entry.fsid };
+  }
+
+  async #close(entry: OfferName): Promise<void> {
+    const registered = this.#registered.get(keyOf(entry));
+    this.#registered.delete(keyOf(entry));
+    if (registered !== undefined) await this.#end(registered);
+  }
+
+  async #end(registered: Registered): Promise<void> {
+    if (!this.#open.delete(registered)) return;
+    await registered.prefetch?.stop();
+    await registered.image[Symbol.asyncDispose]();
+  }
+
+  async #write(): Promise<void> {
+    await writeJsonFile(this.options.path, Array.from(this.#registered.values(), ({ document }) => document));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const registered of this.#open) await this.#end(registered);
+  }
+}
+
+function keyOf({ domain, fsid }: OfferName): string {
+  return `${domain}\0${fsid}`;
+}

@@ -1,0 +1,160 @@
+/**
+ * An uncompressed tar in a file, read at random: headers are read once, data only where somebody wants them.
+ *
+ * Of a name that occurs again the last counts. Links within the archive lead to what they name: that is how older
+ * `docker save` has a layer that two images share. Sparse files, of which no archive of an image has any, are left out.
+ *
+ * @module
+ */
+import { posix } from "node:path";
+import { BLOCK_SIZE, paddingOf, type TarEntry, TarError } from "../../archive/tar.ts";
+import { TarReader } from "../../archive/tar_reader.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import type { BlobSource } from "../../backend/blob_source.ts";
+import { unshared } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import { readAt } from "../../backend/read_at.ts";
+import { plainName } from "./archive_names.ts";
+
+/** Bytes that are read at once while headers are looked for. */
+const WINDOW_BYTES = 64 << 10;
+
+/** Links that are followed. */
+const MAX_LINKS = 8;
+
+/** Where the content of a file stands in the archive, or what a link names. */
+type Place = { readonly offset: number; readonly size: number } | { readonly target: string };
+
+/** See the module. */
+export class ArchiveFile {
+  private constructor(
+    readonly path: string,
+    private readonly places: ReadonlyMap<string, Place>,
+    private readonly whole: BlobSource,
+  ) {}
+
+  /**
+   * Finds out what is in the archive.
+   *
+   * @throws {TarError} "invalid-image" for what is no tar, or ends too early; {NydusGdError} "interrupted"
+   */
+  static async open(path: string, signal: AbortSignal): Promise<ArchiveFile> {
+    return await ArchiveFile.openIf(path, () => true, signal) as ArchiveFile;
+  }
+
+  /**
+   * As {@link open}; undefined as soon as there is a name in the archive that is not expected.
+   *
+   * @param isExpected gets names without "./" and slashes at their end
+   */
+  static async openIf(
+    path: string,
+    isExpected: (name: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<ArchiveFile | undefined> {
+    const places = await placesOf(path, isExpected, signal);
+    const whole = new LocalFsBackend({ blobFile: path, dir: undefined, altDirs: [] }).blob("archive");
+    return places && new ArchiveFile(path, places, whole);
+  }
+
+  /** Whether there is a file of that name. */
+  has(name: string): boolean {
+    return this.#find(name) !== undefined;
+  }
+
+  /**
+   * A whole small file.
+   *
+   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`
+   */
+  async read(name: string, maxBytes: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const { size } = this.#get(name);
+    if (size > maxBytes) {
+      const state = `${name} has ${size} bytes, expected ${maxBytes} at most`;
+      throw new NydusGdError("invalid-image", `Cannot read archive ${this.path}: ${state}`);
+    }
+    const options = signal === undefined ? {} : { signal };
+    if (size === 0) return new Uint8Array();
+    return unshared(await this.source(name).read(0, size, { priority: "on-demand", ...options }));
+  }
+
+  /** A file as a blob; that it is not there shows when it is read. */
+  source(name: string): BlobSource {
+    return {
+      description: `${name} in archive ${this.path}`,
+      read: async (offset, length, options) => {
+        const place = this.#get(name);
+        if (offset + length <= place.size) return await this.whole.read(place.offset + offset, length, options);
+        const state = `it ends at ${place.size}`;
+        throw new NydusGdError("io", `Cannot read ${length} bytes at ${offset} of ${name} in ${this.path}: ${state}`);
+      },
+      size: () => Promise.resolve(this.#get(name).size),
+    };
+  }
+
+  #get(name: string): { offset: number; size: number } {
+    const place = this.#find(name);
+    if (place !== undefined) return place;
+    throw new NydusGdError("not-found", `Cannot read archive ${this.path}: there is no ${name} in it`);
+  }
+
+  #find(name: string): { offset: number; size: number } | undefined {
+    let place = this.places.get(plainName(name));
+    for (let links = 0; place !== undefined && "target" in place; links++) {
+      if (links === MAX_LINKS) return undefined;
+      place = this.places.get(place.target);
+    }
+    return place;
+  }
+}
+
+async function placesOf(
+  path: string,
+  isExpected: (name: string) => boolean,
+  signal: AbortSignal,
+): Promise<Map<string, Place> | undefined> {
+  const places = new Map<string, Place>();
+  const entries: TarEntry[] = [];
+  const reader = new TarReader({ entry: (entry) => entries.push(entry), data: () => {}, endEntry: () => {} });
+  using file = await Deno.open(path);
+  const { size: archiveSize } = await file.stat();
+  for (let at = 0; at < archiveSize && !reader.ended;) {
+    const window = await readAt(file, at, Math.min(WINDOW_BYTES, archiveSize - at), signal);
+    const isLast = at + window.length === archiveSize;
+    let used = 0;
+    while (used < window.length && (used + BLOCK_SIZE <= window.length || isLast)) {
+      const block = window.subarray(used, used + BLOCK_SIZE);
+      reader.push(block);
+      const skipped = reader.skip();
+      const entry = entries.pop();
+      const offset = at + used + block.length;
+      if (entry !== undefined) {
+        if (!isExpected(plainName(new TextDecoder().decode(entry.name)))) return undefined;
+        if (offset + entry.sizeBytes > archiveSize && skipped > 0) throw cutOff(path, entry);
+        note(places, entry, offset, skipped);
+      }
+      used += block.length + skipped;
+    }
+    at += used;
+  }
+  reader.finish();
+  return places;
+}
+
+function cutOff(path: string, { name }: TarEntry): TarError {
+  return new TarError(
+    `Cannot read archive ${path}: it ends inside of ${JSON.stringify(new TextDecoder().decode(name))}`,
+  );
+}
+
+/** @param skipped bytes from `offset` to the next header */
+function note(places: Map<string, Place>, entry: TarEntry, offset: number, skipped: number): void {
+  const decoder = new TextDecoder();
+  const name = plainName(decoder.decode(entry.name));
+  const target = decoder.decode(entry.linkName);
+  const { type, sizeBytes: size } = entry;
+  if (type === "file" && skipped === size + paddingOf(size)) places.set(name, { offset, size });
+  else if (type === "link") places.set(name, { target: plainName(target) });
+  else if (type === "symlink") places.set(name, { target: plainName(posix.join(posix.dirname(name), target)) });
+  else places.delete(name);
+}

@@ -1,0 +1,141 @@
+/**
+ * Takes the bootstrap out of a layer: a tar, plain or gzip. Beside it there may be the chunk tables of its blobs.
+ *
+ * gzip may have several members, as eStargz layers and those of parallel compressors do; Deno's own DecompressionStream
+ * takes one only.
+ *
+ * @module
+ */
+import { pipeline } from "node:stream/promises";
+import { TarError } from "../../archive/tar.ts";
+import { TarReader } from "../../archive/tar_reader.ts";
+import { toByteString } from "../../base/bytes.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { nodeZlib } from "../../base/node_modules.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
+
+/** Bytes after which those that were filled are let go. */
+const LET_GO_BYTES = 8 << 20;
+
+/** Where a bootstrap is in a layer, newest convention first. */
+export const NAMES_IN_LAYER: readonly string[] = ["image/image.boot", "image.boot"];
+
+/** `<id>.blob.meta` beside the bootstrap: newer converters put it there. */
+const META_IN_LAYER = /^image\/([0-9a-f]{64})\.blob\.meta$/;
+
+/** What a bootstrap layer holds. */
+export interface BootstrapLayer {
+  readonly bootstrap: Uint8Array;
+  /** Chunk tables by the id of their blob, in the form of the cache. */
+  readonly metas: ReadonlyMap<string, Uint8Array>;
+}
+
+/** How the bytes of a layer are compressed, by their first ones. */
+export type LayerCompression = "none" | "gzip" | "zstd";
+
+/** Magic numbers of a zstd frame, and of one that is passed over, in big endian; the latter's digit counts its kinds. */
+const ZSTD = 0x28b52ffd, ZSTD_SKIPPABLE = 0x502a4d18, ANY_KIND = 0x0f000000;
+
+/** Tells gzip and zstd by their magic numbers; "none" is not looked at further. */
+export function layerCompression(head: Uint8Array): LayerCompression {
+  if (head[0] === 0x1f && head[1] === 0x8b) return "gzip";
+  if (head.length < 4) return "none";
+  const magic = new DataView(head.buffer, head.byteOffset).getUint32(0);
+  return magic === ZSTD || (magic & ~ANY_KIND) === ZSTD_SKIPPABLE ? "zstd" : "none";
+}
+
+/**
+ * The bootstrap in a layer and what belongs to it, undefined when there is none. The whole layer is read, so that damage
+ * behind it shows.
+ *
+ * @param what the layer in messages: "layer /tmp/x.tar.gz"
+ * @param memory for what is found: a few bytes of gzip may be as much as any bootstrap has
+ * @throws {NydusGdError} "invalid-image" on damaged gzip, as {@link TarError} on a damaged tar; "unsupported" for zstd
+ */
+export async function readBootstrapLayer(
+  layer: ReadableStream<Uint8Array>,
+  compression: LayerCompression,
+  what: string,
+  memory = ORDINARY_MEMORY,
+): Promise<BootstrapLayer | undefined> {
+  const search = new BootstrapSearch(memory);
+  const reader = new TarReader(search);
+  const take = async (tar: AsyncIterable<Uint8Array>) => {
+    for await (const piece of tar) reader.push(piece);
+  };
+  switch (compression) {
+    case "none":
+      await take(layer);
+      break;
+    case "gzip":
+      try {
+        await pipeline(layer, nodeZlib().createGunzip(), take);
+      } catch (error) {
+        if (!isZlibError(error)) throw error;
+        throw new NydusGdError("invalid-image", `Cannot read ${what}: its gzip is damaged: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
+      break;
+    case "zstd":
+      await layer.cancel();
+      throw new NydusGdError("unsupported", `Cannot read ${what}: it is compressed with zstd`, {
+        hint: "decompress it, or push it again with gzip",
+      });
+  }
+  reader.finish();
+  return search.found;
+}
+
+/** Keeps these files; of two of one name the later counts, as it does when a layer is unpacked. */
+class BootstrapSearch {
+  readonly #files = new Map<string, Uint8Array>();
+  #content: Uint8Array | undefined;
+  #keptBytes = 0;
+  #filledBytes = 0;
+
+  constructor(private readonly memory: ImageMemory) {}
+
+  get found(): BootstrapLayer | undefined {
+    const bootstrap = NAMES_IN_LAYER.map((name) => this.#files.get(name)).find((content) => content !== undefined);
+    if (bootstrap === undefined) return undefined;
+    const metas = new Map<string, Uint8Array>();
+    for (const [path, content] of this.#files) {
+      const id = META_IN_LAYER.exec(path)?.[1];
+      if (id !== undefined) metas.set(id, content);
+    }
+    return { bootstrap, metas };
+  }
+
+  entry({ name, type, sizeBytes }: { readonly name: Uint8Array; readonly type: string; readonly sizeBytes: number }) {
+    this.#content = undefined;
+    const path = toByteString(name).replace(/^(\.?\/+)+/, "");
+    if (!NAMES_IN_LAYER.includes(path) && !META_IN_LAYER.test(path)) return;
+    this.#keptBytes -= this.#files.get(path)?.length ?? 0;
+    this.#files.delete(path);
+    if (type !== "file") return;
+    this.#keptBytes += sizeBytes;
+    if (this.#keptBytes > MAX_BOOTSTRAP) {
+      throw new TarError(`Cannot read bootstrap layer: ${path} and what is before it exceed ${MAX_BOOTSTRAP} bytes`);
+    }
+    this.#content = this.memory.allocate(sizeBytes);
+    this.#files.set(path, this.#content);
+  }
+
+  data(piece: Uint8Array, offset: number): void {
+    if (this.#content === undefined) return;
+    this.#content.set(piece, offset);
+    this.#filledBytes += piece.length;
+    if (this.#filledBytes < LET_GO_BYTES) return;
+    this.#filledBytes = 0;
+    this.memory.letGo();
+  }
+
+  endEntry(): void {}
+}
+
+/** True for what zlib says of bytes that are none of its own, or damaged. */
+export function isZlibError(error: unknown): boolean {
+  return error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("Z_");
+}

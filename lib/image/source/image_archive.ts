@@ -1,0 +1,111 @@
+/**
+ * Archives of images: what `docker save`, `podman save` and `skopeo copy … oci-archive:` write.
+ *
+ * `tar:FILE` may be one of these or a whole file system; the names in it tell. One that is compressed is decompressed to
+ * a file for that, as what it says comes last.
+ *
+ * @module
+ */
+import { join, resolve } from "node:path";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { TarError } from "../../archive/tar.ts";
+import { TarReader } from "../../archive/tar_reader.ts";
+import { ArchiveFile } from "./archive_file.ts";
+import { ImageArchiveNames, isOfImages } from "./archive_names.ts";
+import { layerCompression } from "./bootstrap_layer_reader.ts";
+import { tarOfLayer } from "../convert/layer_tar.ts";
+import { SAVED_IMAGES } from "../docker/saved_images.ts";
+import { streamFile } from "./file_stream.ts";
+import { OciLayout } from "./oci_layout.ts";
+import { SpoolFile } from "./spool_file.ts";
+
+const PREFIX = "tar:";
+
+/** An archive of images, and which of them is meant. */
+export interface ImageArchive {
+  readonly archive: ArchiveFile;
+  /** Undefined: the only one. */
+  readonly name: string | undefined;
+}
+
+/** Whether `text` names an archive, of images or of files: `tar:FILE` or `tar:FILE:NAME`. */
+export function isArchiveNamed(text: string): boolean {
+  return text.startsWith(PREFIX);
+}
+
+/**
+ * Opens an archive of images; undefined for one of something else.
+ *
+ * @param text `tar:FILE[:NAME]`
+ * @param folder for what is decompressed; it is left there
+ * @throws {NydusGdError} "not-found", "usage" for a NAME in an archive of files; as TarError for a damaged archive
+ */
+export async function openImageArchive(
+  text: string,
+  folder: string,
+  signal: AbortSignal,
+): Promise<ImageArchive | undefined> {
+  const { path, name } = await locateArchive(text);
+  const archive = await readNames(path, folder, signal);
+  if (archive !== undefined && (archive.has(SAVED_IMAGES) || OciLayout.ofArchive(archive, name) !== undefined)) {
+    return { archive, name };
+  }
+  if (name === undefined) return undefined;
+  throw new NydusGdError("usage", `Cannot read ${text}: ${path} is no archive of images`, { hint: `tar:${path}` });
+}
+
+/** The file that `tar:FILE[:NAME]` names, and the name. @throws {NydusGdError} "not-found" */
+async function locateArchive(text: string): Promise<{ path: string; name: string | undefined }> {
+  const words = text.slice(PREFIX.length);
+  const ends = [words.length, ...[...words.matchAll(/:/g)].map(({ index }) => index).reverse()];
+  for (const end of ends) {
+    const path = resolve(words.slice(0, end));
+    const info = end === 0
+      ? undefined
+      : await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+    if (info?.isFile) return { path, name: end === words.length ? undefined : words.slice(end + 1) };
+    if (info?.isDirectory && end === words.length) {
+      throw new NydusGdError("usage", `Cannot read ${text}: it is no file`, { hint: `dir:${path} for a folder` });
+    }
+  }
+  throw new NydusGdError("not-found", `Cannot read ${text}: there is no such file`);
+}
+
+/** Undefined for what is no archive of images. */
+async function readNames(path: string, folder: string, signal: AbortSignal): Promise<ArchiveFile | undefined> {
+  try {
+    const plain = await plainArchive(path, folder, signal);
+    return plain === undefined ? undefined : await ArchiveFile.openIf(plain, isOfImages, signal);
+  } catch (error) {
+    if (!(error instanceof TarError) || error.message.includes(path)) throw error;
+    const message = `Cannot read archive ${path}: ${error.message.replace(/^C/, "c")}`;
+    throw new TarError(message, undefined, { cause: error });
+  }
+}
+
+/** The file itself, or what it is decompressed; undefined where that is no archive of images. */
+async function plainArchive(path: string, folder: string, signal: AbortSignal): Promise<string | undefined> {
+  const pieces = streamFile(path, signal);
+  const first = await pieces.next();
+  await pieces.return(undefined);
+  if (first.done || layerCompression(first.value) === "none") return path;
+  const plain = join(folder, `${crypto.randomUUID()}.tar`);
+  const names = new ImageArchiveNames();
+  const reader = new TarReader(names);
+  const expected = { what: `archive ${path}`, doing: "convert", digest: undefined, diffId: undefined } as const;
+  {
+    using file = SpoolFile.create(plain, `decompress archive ${path}`);
+    for await (const piece of tarOfLayer(streamFile(path, signal), expected)) {
+      try {
+        reader.push(piece);
+      } catch (error) {
+        if (!names.isOfFiles) throw error; // else it is of what is behind the last name that counts
+      }
+      if (names.isOfFiles) break;
+      file.write(piece);
+    }
+  }
+  if (!names.isOfFiles) return plain;
+  await Deno.remove(plain);
+  return undefined;
+}

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { noise } from "../../../tests/support/convert_kit.ts";
+import { concat, dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { isOfImages, plainName } from "./archive_names.ts";
+import { openImageArchive } from "./image_archive.ts";
+
+const signal = new AbortController().signal;
+const ID = "0123456789abcdef".repeat(4);
+
+Deno.test("names that tools give to what is in an archive of images are known, others are of files", () => {
+  const docker = ["manifest.json", "repositories", `${ID}.json`, `${ID}/`, `${ID}/layer.tar`, `${ID}/json`];
+  const podman = [`${ID}.tar`, `${ID}/VERSION`];
+  const layout = ["./", "oci-layout", "index.json", "./blobs/", "blobs/sha256", `./blobs/sha256/${ID}`];
+  const others = [`sha256:${ID}`, `${ID}.tar.gz`, "config.json"];
+  for (const name of [...docker, ...podman, ...layout, ...others]) assert.ok(isOfImages(plainName(name)), name);
+  for (const name of ["etc", "etc/passwd", "bin/", `${ID}/etc`, "blobs/sha256/x y", "src/package.json", ".dockerenv"]) {
+    assert.ok(!isOfImages(plainName(name)), name);
+  }
+});
+
+Deno.test("an archive of files is told by its first names, whatever comes behind them", async () => {
+  const start = tarOf(file("package.json", "{}"), dir("./"), file("etc/passwd", "root")).subarray(0, -1024);
+  const archive = concat([start, noise(600_000)]);
+  for (const bytes of [archive, gzipSync(archive), zstdCompressSync(archive)]) {
+    using temp = TempDir.make();
+    const path = temp.join("files.tar");
+    await Deno.writeFile(path, bytes);
+    await Deno.mkdir(temp.join("scratch"));
+    assert.equal(await openImageArchive(`tar:${path}`, temp.join("scratch"), signal), undefined);
+    assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
+  }
+});
+
+Deno.test("what is no archive at all is said so, with its name", async () => {
+  using temp = TempDir.make();
+  const path = temp.join("noise.tar");
+  await Deno.writeFile(path, noise(2048));
+  await assert.rejects(
+    () => openImageArchive(`tar:${path}`, temp.path, signal),
+    (error) =>
+      error instanceof Error && error.message.startsWith(`Cannot read archive ${path}: cannot read tar header`),
+  );
+});

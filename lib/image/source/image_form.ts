@@ -1,0 +1,97 @@
+/**
+ * Which form a manifest's image has, as far as it can be told without its data.
+ *
+ * | form | layers | who can run it |
+ * |---|---|---|
+ * | standard | data blobs, then the bootstrap, marked by an annotation | nydus-snapshotter; not Docker, which cannot unpack a blob |
+ * | bootstrap-only | the bootstrap, then ordinary layers, if any | Docker on this driver, by an ordinary pull |
+ * | classic | ordinary layers | everybody |
+ *
+ * A bootstrap-only image may have lost its annotation (`docker push` writes none): the beginning of its lowest layer is
+ * looked at, which tells it from any other layer by the names of its first files.
+ *
+ * @module
+ */
+import { RegistryBackend } from "../../backend/registry/registry_backend.ts";
+import { getSmallBlob } from "../../backend/registry/manifest.ts";
+import type { Repository } from "../../backend/registry/repository.ts";
+import { TarError } from "../../archive/tar.ts";
+import { TarReader } from "../../archive/tar_reader.ts";
+import { toByteString } from "../../base/bytes.ts";
+import { nodeZlib } from "../../base/node_modules.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { digestHex } from "../../oci/digest.ts";
+import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
+import { isZlibError, layerCompression, NAMES_IN_LAYER } from "./bootstrap_layer_reader.ts";
+
+/** The form of an image that can start before its data is here. */
+export type LazyForm =
+  | { readonly kind: "bootstrap-only"; readonly bootstrap: Descriptor }
+  /** `blobs`: every layer but the bootstrap. */
+  | { readonly kind: "standard"; readonly bootstrap: Descriptor; readonly blobs: readonly Descriptor[] };
+
+/** The form of an image. */
+export type ImageForm = LazyForm | { readonly kind: "classic" };
+
+/** Bytes of a layer that are looked at: room for its first names. */
+const HEAD_BYTES = 16 * 1024;
+
+/** The form of the image. @throws what the registry answers */
+export async function imageForm(manifest: Manifest, repository: Repository, signal?: AbortSignal): Promise<ImageForm> {
+  const { layers } = manifest;
+  const marked = bootstrapLayer(manifest);
+  if (marked !== undefined && layers.length > 1) {
+    return { kind: "standard", bootstrap: marked, blobs: layers.slice(0, -1) };
+  }
+  const [lowest] = layers;
+  if (lowest === undefined) return { kind: "classic" };
+  const isBootstrap = marked !== undefined || beginsWithBootstrap(await headOf(lowest, repository, signal));
+  return isBootstrap ? { kind: "bootstrap-only", bootstrap: lowest } : { kind: "classic" };
+}
+
+/** The first bytes of a layer, not checked against its digest where it is longer than they are. */
+async function headOf(layer: Descriptor, repository: Repository, signal?: AbortSignal): Promise<Uint8Array> {
+  if (layer.size <= HEAD_BYTES) return await getSmallBlob(repository, layer, HEAD_BYTES, signal);
+  const options = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) } as const;
+  return await new RegistryBackend(repository).blob(digestHex(layer.digest)).read(0, HEAD_BYTES, options);
+}
+
+/** Whether a layer that begins so has a bootstrap, and before it nothing but what may stand beside one. */
+export function beginsWithBootstrap(head: Uint8Array): boolean {
+  const search = new FirstNames();
+  const reader = new TarReader(search);
+  try {
+    reader.push(plainHead(head));
+  } catch (error) {
+    if (!(error instanceof TarError) && !isZlibError(error)) throw error;
+  }
+  return search.hasBootstrap;
+}
+
+function plainHead(head: Uint8Array): Uint8Array {
+  switch (layerCompression(head)) {
+    case "none":
+      return head;
+    case "gzip": {
+      const { constants, gunzipSync } = nodeZlib();
+      return gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }); // what there is of a stream that goes on
+    }
+    case "zstd":
+      return new Uint8Array(0);
+  }
+}
+
+class FirstNames {
+  hasBootstrap = false;
+  #isOther = false;
+
+  entry({ name }: { readonly name: Uint8Array }): void {
+    const path = toByteString(name).replace(/^(\.?\/+)+/, "");
+    if (!this.#isOther && NAMES_IN_LAYER.includes(path)) this.hasBootstrap = true;
+    this.#isOther ||= path !== "" && path !== "." && !path.startsWith("image/") && path !== "image";
+  }
+
+  data(): void {}
+
+  endEntry(): void {}
+}

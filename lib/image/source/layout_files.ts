@@ -1,0 +1,59 @@
+/**
+ * Where the files of an OCI layout are: in a folder, or in an archive of one.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import type { Backend } from "../../backend/blob_source.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { ArchiveFile } from "./archive_file.ts";
+
+/** See the module. */
+export interface LayoutFiles {
+  /** For messages, as a user names it: "oci:DIR", "tar:FILE". */
+  readonly description: string;
+  /** What is in `blobs/sha256`, by name. */
+  readonly blobs: Backend;
+  /**
+   * A whole file.
+   *
+   * @param name "index.json", "blobs/sha256/…"
+   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`
+   */
+  read(name: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+const BLOBS = "blobs/sha256";
+
+/** A layout that is a folder. */
+export function folderFiles(dir: string): LayoutFiles {
+  const description = `oci:${dir}`;
+  return {
+    description,
+    blobs: new LocalFsBackend({ blobFile: undefined, dir: join(dir, BLOBS), altDirs: [] }),
+    async read(name, maxBytes) {
+      const path = join(dir, name);
+      const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+      const refuse = (code: "not-found" | "invalid-image", state: string) =>
+        new NydusGdError(code, `Cannot read image ${description}: ${state}`);
+      if (!info?.isFile) throw refuse("not-found", `there is no file ${path}`);
+      if (info.size > maxBytes) {
+        throw refuse("invalid-image", `${path} has ${info.size} bytes, expected ${maxBytes} at most`);
+      }
+      return await Deno.readFile(path);
+    },
+  };
+}
+
+/** A layout in an archive, as `skopeo copy … oci-archive:` and newer `docker save` write it. */
+export function archiveFiles(archive: ArchiveFile): LayoutFiles {
+  return {
+    description: `tar:${archive.path}`,
+    blobs: {
+      description: `archive ${archive.path}`,
+      blob: (id) => archive.source(`${BLOBS}/${id}`),
+    },
+    read: (name, maxBytes) => archive.read(name, maxBytes),
+  };
+}

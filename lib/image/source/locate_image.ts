@@ -1,0 +1,121 @@
+/**
+ * Where an image is that a user names: the file with its bootstrap, and the home of its blobs.
+ *
+ * | named | bootstrap | blobs |
+ * |---|---|---|
+ * | a file | in it (find_bootstrap.ts) | in the folder, or the backend of the configuration, that is named too |
+ * | `oci:DIR[:TAG]`, `tar:FILE[:TAG]` | a layer of the layout, or of the one in the archive | in the layout |
+ * | an image reference | a layer in the registry | in the same repository |
+ *
+ * @module
+ */
+import type { Backend } from "../../backend/blob_source.ts";
+import { LocalFsBackend } from "../../backend/localfs.ts";
+import type { NydusdConfig } from "../../backend/nydusd_config.ts";
+import { type BackendDeps, openBackend, openRegistry } from "../../backend/open_backend.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import { PagedMemory } from "../../base/paged_memory.ts";
+import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
+import { parseReference } from "../../oci/reference.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
+import { writeBootstrap } from "./bootstrap_file.ts";
+import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
+import { readNydusdConfig } from "../config_files.ts";
+import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
+import { OciLayout } from "./oci_layout.ts";
+import { fetchBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
+
+/** What a user says of an image. */
+export interface NamedImage {
+  /** File, `oci:DIR[:TAG]`, `tar:FILE[:TAG]` or image reference. */
+  readonly what: string;
+  /** Folder of a file's blobs, named by their ids. */
+  readonly blobDir?: string | undefined;
+  /** nydusd's configuration, which names the home of a file's blobs. */
+  readonly config?: string | undefined;
+}
+
+/** See the module. */
+export interface LocatedImage {
+  /** File for `findBootstrap`. */
+  readonly source: string;
+  /** Undefined where nobody said where the blobs of a file are. */
+  readonly backend: Backend | undefined;
+  /** What `config` says. */
+  readonly config: NydusdConfig | undefined;
+  /** Of an image that has one. */
+  readonly manifest: Manifest | undefined;
+}
+
+/**
+ * Locates an image.
+ *
+ * @param folder for the bootstrap of what is not in a file of its own
+ * @throws {NydusGdError} "usage", "not-found", "unsupported" for an image that is not a nydus image, and what a registry
+ * answers
+ */
+export async function locateImage(
+  { what, blobDir, config: configPath }: NamedImage,
+  deps: BackendDeps,
+  folder: string,
+  signal: AbortSignal,
+): Promise<LocatedImage> {
+  const config = configPath === undefined ? undefined : await readNydusdConfig({ path: configPath, explicit: true });
+  const source = `${folder}/image.boot`;
+  using memory = new PagedMemory(folder);
+  if (OciLayout.isNamed(what) || isArchiveNamed(what)) {
+    const layout = await openLayout(what, folder, signal);
+    const { manifest, bootstrap } = await bootstrapOfLayout(layout, memory);
+    await writeBootstrap(source, bootstrap, memory);
+    return { source, backend: layout.blobs, config, manifest };
+  }
+  const isFile = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(what));
+  if (isFile === undefined && !/^[./]/.test(what)) {
+    const reference = parseReference(what);
+    const registry = openRegistry({ host: reference.host, repo: reference.repository }, deps);
+    const { manifest, bootstrap } = await fetchBootstrap(registry.transport, reference, signal, memory);
+    await writeBootstrap(source, bootstrap, memory);
+    return { source, backend: registry, config, manifest };
+  }
+  const backend = blobDir !== undefined
+    ? folderOf(blobDir)
+    : config !== undefined
+    ? openBackend(config.backend, deps)
+    : undefined;
+  return { source: what, backend, config, manifest: undefined };
+}
+
+/** The home of the blobs. @throws {NydusGdError} "usage" where nobody said where they are */
+export function requireBackend({ backend, source }: LocatedImage, doing: string): Backend {
+  if (backend !== undefined) return backend;
+  throw new NydusGdError("usage", `Cannot ${doing} ${source}: it is not said where its blobs are`, {
+    hint: "--blob-dir DIR, or --config FILE",
+  });
+}
+
+function folderOf(dir: string): Backend {
+  return new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] });
+}
+
+async function openLayout(what: string, folder: string, signal: AbortSignal): Promise<OciLayout> {
+  if (!isArchiveNamed(what)) return await OciLayout.open(what);
+  const found = await openImageArchive(what, folder, signal);
+  const layout = found && OciLayout.ofArchive(found.archive, found.name);
+  if (layout !== undefined) return layout;
+  throw new NydusGdError("unsupported", `Cannot read image ${what}: the archive has no OCI layout`, {
+    hint: "for a layer with a bootstrap, or a bootstrap itself, name the file without tar:",
+  });
+}
+
+async function bootstrapOfLayout(
+  layout: OciLayout,
+  memory: ImageMemory,
+): Promise<{ manifest: Manifest; bootstrap: Uint8Array }> {
+  const manifest = await layout.manifest("nydus");
+  const layer = bootstrapLayer(manifest) ?? manifest.layers[0];
+  const bytes = layer && await layout.blob(layer, MAX_LAYER_BYTES);
+  const found = bytes &&
+    await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
+  if (found !== undefined) return { manifest, bootstrap: found.bootstrap };
+  throw new NydusGdError("unsupported", `Cannot read image ${layout.description}: it is not a nydus image`);
+}

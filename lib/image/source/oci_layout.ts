@@ -1,0 +1,173 @@
+/**
+ * Images in OCI's layout: `index.json` names manifests, `blobs/sha256/` has everything by its digest.
+ *
+ * Source: OCI image spec 1.1, image-layout.md. Of a layout with several images the tag, or the whole name, in the
+ * annotation `org.opencontainers.image.ref.name` says which.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Backend } from "../../backend/blob_source.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
+import {
+  artifactKind,
+  bootstrapLayer,
+  type Index,
+  type Manifest,
+  type ManifestDocument,
+  MAX_INDEX_BYTES,
+  parseManifestDocument,
+} from "../../oci/manifest.ts";
+import { MEDIA_TYPE } from "../../oci/media_types.ts";
+import { hostPlatform } from "../../oci/platform.ts";
+import { isEntryFor } from "../../oci/index_entry.ts";
+import type { ArchiveFile } from "./archive_file.ts";
+import { archiveFiles, folderFiles, type LayoutFiles } from "./layout_files.ts";
+
+/** The name of an image in the layout's index. */
+export const REF_NAME = "org.opencontainers.image.ref.name";
+
+/** Indexes within indexes that are followed. */
+const MAX_DEPTH = 4;
+
+/** The file that says which images there are. */
+const INDEX = "index.json";
+
+/** What is asked for in place of a registry's reference. */
+const PREFIX = "oci:";
+
+/** Which of the images of a name is meant: one that is read lazily, or one of ordinary layers. */
+export type WantedKind = "nydus" | "ordinary";
+
+/** One image of a layout. */
+export class OciLayout {
+  private constructor(private readonly files: LayoutFiles, readonly tag: string | undefined) {}
+
+  /** Whether `text` names a layout that is a folder: `oci:DIR` or `oci:DIR:TAG`. */
+  static isNamed(text: string): boolean {
+    return text.startsWith(PREFIX);
+  }
+
+  /** @throws {NydusGdError} "not-found" when there is no such folder */
+  static async open(text: string): Promise<OciLayout> {
+    const path = text.slice(PREFIX.length);
+    if (await isFolder(path)) return new OciLayout(folderFiles(path), undefined);
+    const colon = path.lastIndexOf(":");
+    const dir = path.slice(0, Math.max(colon, 0));
+    if (dir !== "" && await isFolder(dir)) return new OciLayout(folderFiles(dir), path.slice(colon + 1));
+    throw new NydusGdError("not-found", `Cannot read image ${text}: there is no such folder`, {
+      hint: "oci:DIR or oci:DIR:TAG, where DIR has index.json",
+    });
+  }
+
+  /** A layout in an archive; undefined for an archive of something else. */
+  static ofArchive(archive: ArchiveFile, tag: string | undefined): OciLayout | undefined {
+    const isLayout = archive.has("oci-layout") && archive.has(INDEX);
+    return isLayout ? new OciLayout(archiveFiles(archive), tag) : undefined;
+  }
+
+  /** Its blobs, named by their sha256. */
+  get blobs(): Backend {
+    return this.files.blobs;
+  }
+
+  get description(): string {
+    return `${this.files.description}${this.tag === undefined ? "" : `:${this.tag}`}`;
+  }
+
+  /** What the layout's index has under the given name, for any machine. @throws {NydusGdError} "not-found" for nothing */
+  async named(): Promise<Descriptor[]> {
+    const document = await this.#index();
+    const found = document.kind === "index" ? document.index.manifests.filter((entry) => hasName(entry, this.tag)) : [];
+    if (found.length > 0) return found;
+    throw new NydusGdError("not-found", `Cannot read image ${this.description}: index.json lists no such image`);
+  }
+
+  /** What refers to a manifest, of all that the layout's index lists itself. */
+  async referrers(subject: Digest): Promise<Descriptor[]> {
+    const document = await this.#index();
+    const found: Descriptor[] = [];
+    for (const entry of document.kind === "index" ? document.index.manifests : []) {
+      const listed = parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType);
+      const { subject: itsSubject } = listed.kind === "index" ? listed.index : listed.manifest;
+      if (itsSubject?.digest === subject) found.push(entry);
+    }
+    return found;
+  }
+
+  /**
+   * The manifest for this machine.
+   *
+   * @throws {NydusGdError} "not-found", "invalid-image", "corrupt"
+   */
+  async manifest(kind: WantedKind): Promise<Manifest> {
+    const found = await this.#search(await this.#index(), this.tag, kind, MAX_DEPTH);
+    // an image of one layer may be either: one that says what it is comes first
+    const manifest = found.find((each) => bootstrapLayer(each) !== undefined) ?? found[0];
+    if (manifest !== undefined) return manifest;
+    const what = kind === "nydus" ? "no nydus image" : "no ordinary image";
+    throw new NydusGdError("not-found", `Cannot read image ${this.description}: it has ${what} for this machine`);
+  }
+
+  /**
+   * A whole small blob, compared with its digest.
+   *
+   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`, "corrupt"
+   */
+  async blob(descriptor: Pick<Descriptor, "digest" | "size">, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { digest, size } = descriptor;
+    const algorithm = digestAlgorithm(digest);
+    const bytes = await this.files.read(`blobs/${algorithm}/${digestHex(digest)}`, Math.min(size, maxBytes));
+    const actual = `${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`;
+    if (actual === digest) return bytes;
+    throw new NydusGdError("corrupt", `Cannot read blob ${digest} of ${this.description}: its digest is ${actual}`);
+  }
+
+  async #index(): Promise<ManifestDocument> {
+    return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex);
+  }
+
+  /** Every manifest that fits, in the order of the index. */
+  async #search(
+    document: ManifestDocument,
+    tag: string | undefined,
+    kind: WantedKind,
+    depth: number,
+  ): Promise<Manifest[]> {
+    if (document.kind === "manifest") return isKind(document.manifest, kind) ? [document.manifest] : [];
+    if (depth === 0) {
+      throw new NydusGdError("invalid-image", `Cannot read image ${this.description}: indexes lead too deep`);
+    }
+    const found: Manifest[] = [];
+    for (const entry of entriesOf(document.index, tag)) {
+      const inner = parseManifestDocument(await this.blob(entry, MAX_INDEX_BYTES), entry.mediaType);
+      found.push(...await this.#search(inner, undefined, kind, depth - 1));
+    }
+    return found;
+  }
+}
+
+/** The entries of an index for this machine, under the given name. */
+function entriesOf({ manifests }: Index, tag: string | undefined): Descriptor[] {
+  const host = hostPlatform();
+  return manifests.filter((entry) => hasName(entry, tag) && isEntryFor(entry, host));
+}
+
+function hasName({ annotations }: Descriptor, tag: string | undefined): boolean {
+  const name = annotations?.[REF_NAME];
+  return tag === undefined || name === tag || (name?.endsWith(`:${tag}`) ?? false);
+}
+
+/** A bootstrap-only image without its annotation is told by its one layer; others by the annotation of the last. */
+function isKind(manifest: Manifest, kind: WantedKind): boolean {
+  if (artifactKind(manifest) !== undefined) return false;
+  if (kind === "ordinary") return bootstrapLayer(manifest) === undefined;
+  return bootstrapLayer(manifest) !== undefined || manifest.layers.length === 1;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
+  return info?.isDirectory ?? false;
+}

@@ -1,0 +1,67 @@
+/**
+ * The bootstrap of an image in a registry, fetched without any of its data.
+ *
+ * @module
+ */
+import { getSmallBlob } from "../../backend/registry/manifest.ts";
+import type { Repository } from "../../backend/registry/repository.ts";
+import { NydusGdError } from "../../base/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Manifest } from "../../oci/manifest.ts";
+import { hostPlatform } from "../../oci/platform.ts";
+import { formatReference, type Reference } from "../../oci/reference.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { type BootstrapLayer, layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
+import { resolveImage } from "./resolve_image.ts";
+
+/** Bytes of the largest bootstrap layer that is fetched. */
+export const MAX_LAYER_BYTES = 1 << 30;
+
+/** A bootstrap, and the manifest that lists it. */
+export interface FetchedBootstrap {
+  readonly manifest: Manifest;
+  readonly bootstrap: Uint8Array;
+}
+
+/**
+ * Fetches the bootstrap that `reference` names for this machine.
+ *
+ * @param memory that it is in
+ * @throws {NydusGdError} "unsupported" for an image that is not a nydus image; what the registry answers
+ */
+export async function fetchBootstrap(
+  repository: Repository,
+  reference: Reference,
+  signal?: AbortSignal,
+  memory = ORDINARY_MEMORY,
+): Promise<FetchedBootstrap> {
+  const { form, manifest } = await resolveImage({ repository, reference, platform: hostPlatform(), signal });
+  const layer = form.kind === "classic"
+    ? undefined
+    : await fetchBootstrapLayer(form.bootstrap, repository, { signal, memory });
+  if (layer !== undefined) return { manifest, bootstrap: layer.bootstrap };
+  throw new NydusGdError("unsupported", `Cannot read image ${formatReference(reference)}: it is not a nydus image`, {
+    hint: "convert it with nydus-gd convert, or run it as it is: ordinary images work beside lazy ones",
+  });
+}
+
+/**
+ * Fetches a layer that should hold a bootstrap; undefined where it holds none. Its media type is not asked: its bytes,
+ * which the digest covers, tell how they are compressed.
+ *
+ * @throws {NydusGdError} "invalid-image"; "unsupported" for zstd; what the registry answers
+ */
+export async function fetchBootstrapLayer(
+  layer: Descriptor,
+  repository: Repository,
+  { signal, onProgress, memory }: {
+    readonly signal?: AbortSignal | undefined;
+    /** Told how many bytes have come. */
+    readonly onProgress?: (bytes: number) => void;
+    /** That it is in, once it is inflated. */
+    readonly memory?: ImageMemory;
+  } = {},
+): Promise<BootstrapLayer | undefined> {
+  const bytes = await getSmallBlob(repository, layer, MAX_LAYER_BYTES, signal, onProgress);
+  return await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
+}
