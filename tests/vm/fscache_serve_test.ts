@@ -8,7 +8,7 @@
 import { listRafsFixtures } from "../support/rafs_fixtures.ts";
 import type { GuestTests } from "../support/vm/guest_deno.ts";
 import { guestTest } from "../support/vm/guest_tests.ts";
-import { CACHE_OUTLIVES_SERVER, IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
+import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
 
@@ -21,8 +21,8 @@ const files: GuestTests[] = [
   { file: "tests/kernel/auto_data_path_test.ts", filter: "an image that EROFS cannot have" },
   { file: "tests/kernel/images_test.ts", filter: "every image shows" },
   { file: "tests/vm/guest/fscache_faults.ts" },
+  { file: "tests/vm/guest/fscache_api.ts" },
 ];
-if (CACHE_OUTLIVES_SERVER) files.push({ file: "tests/vm/guest/fscache_api.ts" });
 if (IS_THOROUGH) files.push({ file: "tests/vm/guest/docker.ts" });
 
 guestTest(`kernel ${KERNEL} shows images of the real tools out of its own cache`, files, {

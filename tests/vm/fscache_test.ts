@@ -7,7 +7,7 @@
  */
 import type { GuestTests } from "../support/vm/guest_deno.ts";
 import { guestTest } from "../support/vm/guest_tests.ts";
-import { CACHE_OUTLIVES_SERVER, IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
+import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
 
@@ -17,10 +17,11 @@ const READERS = 2;
 /** Long enough for an emulated processor to answer reads in between. */
 const LIFE_MS = 6_000;
 
-const files: GuestTests[] = [{ file: "tests/vm/guest/fscache_images.ts" }, { file: "tests/vm/guest/fscache_lies.ts" }];
-if (CACHE_OUTLIVES_SERVER) {
-  files.push({ file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" });
-}
+const files: GuestTests[] = [
+  { file: "tests/vm/guest/fscache_images.ts" },
+  { file: "tests/vm/guest/fscache_lies.ts" },
+  { file: "tests/stress/takeover_test.ts", filter: "readers of a killed server wait" },
+];
 if (IS_THOROUGH) {
   files.push(
     { file: "tests/vm/guest/fscache_disk.ts" },

@@ -16,9 +16,6 @@ import { type MachineOptions, VirtualMachine } from "./virtual_machine.ts";
 /** The kernel that is asked for. */
 export const KERNEL: KernelSeries = named(Deno.env.get("NYDUS_GD_VM_KERNEL") ?? "6.12");
 
-/** Whether another process can go on with the kernel's own cache (`restore` of cachefiles, Linux 6.8). */
-export const CACHE_OUTLIVES_SERVER = KERNEL !== "6.1";
-
 /** Whether tests in machines were asked for by name: a run of everything does with less. */
 export const IS_THOROUGH = Deno.env.get("NYDUS_GD_VM_THOROUGH") !== undefined;
 
