@@ -22,7 +22,7 @@ const FS_IOC_FSGETXATTR = 0x801c581fn;
 const FS_IOC_FSSETXATTR = 0x401c5820n;
 
 /** struct fsxattr: byte offsets. */
-export const FSXATTR = { SIZE: 28, xflags: 0, projid: 12 } as const;
+const FSXATTR = { SIZE: 28, xflags: 0, projid: 12 } as const;
 
 /** Flags of an inode in struct fsxattr. */
 export const XFLAG = { PROJINHERIT: 0x200 } as const;
@@ -39,7 +39,6 @@ export const DISK_QUOTA = {
   id: 4,
   blkHardlimit: 8,
   blkSoftlimit: 16,
-  inoHardlimit: 24,
   bcount: 40,
   icount: 48,
 } as const;

@@ -16,7 +16,7 @@
 import type { ByteString } from "../base/bytes.ts";
 
 /** Links that are followed on one way, as in the kernel. */
-const MAX_LINKS = 40;
+export const MAX_LINKS = 40;
 
 /** What a way has to know of what is at a name. */
 export interface WaySigns<N> {

@@ -15,8 +15,11 @@ export interface ImageMemory {
 /** Ordinary memory. */
 export const ORDINARY_MEMORY: ImageMemory = { allocate: (sizeBytes) => new Uint8Array(sizeBytes), letGo: () => {} };
 
-/** Bytes of a part, and after how many those behind are let go. */
-const PART_BYTES = 64 << 10, LET_GO_BYTES = 8 << 20;
+/** Bytes after which {@link ImageMemory.letGo} is called. */
+export const LET_GO_BYTES = 8 << 20;
+
+/** Bytes of a part. */
+const PART_BYTES = 64 << 10;
 
 /** All bytes of an image, one part after the other. */
 export function* partsOf(image: Uint8Array, memory: ImageMemory): Generator<Uint8Array> {

@@ -13,6 +13,7 @@ import {
 } from "../../tests/support/rafs_fixtures.ts";
 import { type BlobDescriptor, RafsError } from "./bootstrap.ts";
 import { BlobTail, makeTrailer, type TailCodecs } from "./blob_writer.ts";
+import { ChunkInfoTable } from "./chunk_info_table.ts";
 import { ChunkInfoWriter } from "./chunk_info_writer.ts";
 import { CHUNK_FLAG } from "./bootstrap.ts";
 import { NO_BATCH } from "./chunk_table.ts";
@@ -169,6 +170,8 @@ Deno.test("a whole blob with its bootstrap inside reads back", async () => {
   const writer = new BootstrapWriter({ chunkSize, compressor: "zstd", digester: "sha256" });
   const owner = { uid: 0, gid: 0, mtime: 1, mtimeNsec: 2 };
   const root = writer.addInode({ ...owner, mode: 0o040755 });
+  const records = new ChunkInfoTable();
+  writer.addChunkRecords(records);
   const data: Uint8Array[] = [];
   const digests: Uint8Array[] = [];
   let at = 0;
@@ -180,7 +183,7 @@ Deno.test("a whole blob with its bootstrap inside reads back", async () => {
       const stored = packed.length < plain.length ? packed : plain;
       const place = chunks.add({ size: plain.length, compressedOffset: at, compressedSize: stored.length });
       const digest = sha256(plain);
-      writer.addChunkRecord({
+      records.push({
         blobIndex: 0,
         chunkIndex: place.index,
         digest,

@@ -11,7 +11,7 @@
  * @module
  */
 import { S } from "../../../ffi/sys_stat.ts";
-import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import type { ChunkPlace } from "../../rafs/v6/writer.ts";
@@ -24,6 +24,11 @@ const NAME_MAX = 255;
 
 /** On a folder that no entry names: a layer below has its attributes, if any has. Not in merged images. */
 export const IMPLIED_XATTR = fromByteString("trusted.nydus-gd.implied");
+
+/** Whether an attribute's name is {@link IMPLIED_XATTR}. */
+export function isImpliedMark(name: Uint8Array): boolean {
+  return equalBytes(name, IMPLIED_XATTR);
+}
 
 /** What a folder that no entry names gets. */
 const IMPLIED_FOLDER: PlacedInode = {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ByteString, equalBytes, toByteString } from "../../base/bytes.ts";
+import { type ByteString, toByteString } from "../../base/bytes.ts";
 import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
 import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
@@ -12,7 +12,7 @@ import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { TreeRoom } from "../../rafs/tree_room.ts";
 import { emptyAttr, fileExtents } from "../../rafs/walk.ts";
 import { type BootstrapWriter, makeBootstrapWriter } from "./bootstrap_writer.ts";
-import { IMPLIED_XATTR } from "./layer_tree.ts";
+import { isImpliedMark } from "./layer_tree.ts";
 import { MergedChunks } from "./merged_chunks.ts";
 import { eachName } from "./merged_names.ts";
 import type { PrefetchPatterns } from "./prefetch_patterns.ts";
@@ -157,8 +157,4 @@ class InodeReader {
     this.#room.takeXattrs(ino, xattrs);
     return xattrs.filter(([name]) => !isImpliedMark(name));
   }
-}
-
-function isImpliedMark(name: Uint8Array): boolean {
-  return equalBytes(name, IMPLIED_XATTR);
 }

@@ -12,12 +12,12 @@
  * @module
  */
 import { parseWhiteout } from "../../archive/whiteout.ts";
-import { type ByteString, equalBytes, fromByteString, toByteString } from "../../base/bytes.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { DT_DIR } from "../../rafs/inode_mode.ts";
 import { TreeRoom } from "../../rafs/tree_room.ts";
-import { IMPLIED_XATTR } from "./layer_tree.ts";
+import { isImpliedMark } from "./layer_tree.ts";
 
 /** A layer as it is merged. */
 export interface MergedLayer {
@@ -162,6 +162,6 @@ function obeyWhiteout(name: Uint8Array, hide: (name: ByteString | undefined) => 
 /** Whether a folder is only part of a name in its layer. */
 function isImplied(tree: Bootstrap, ino: number): boolean {
   if (!tree.hasXattrs) return false;
-  for (const [name] of tree.xattrs(ino)) if (equalBytes(name, IMPLIED_XATTR)) return true;
+  for (const [name] of tree.xattrs(ino)) if (isImpliedMark(name)) return true;
   return false;
 }

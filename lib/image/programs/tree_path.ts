@@ -8,10 +8,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { emptyAttr } from "../../rafs/walk.ts";
-import { pathParts } from "../tree_way.ts";
-
-/** Links that are followed on one way, as in the kernel. */
-const MAX_LINKS = 40;
+import { MAX_LINKS, pathParts } from "../tree_way.ts";
 
 /** A regular file. */
 export interface FoundFile {

@@ -12,11 +12,8 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
-import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { type ImageMemory, LET_GO_BYTES, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
-
-/** Bytes after which those that were filled are let go. */
-const LET_GO_BYTES = 8 << 20;
 
 /** Where a bootstrap is in a layer, newest convention first. */
 export const NAMES_IN_LAYER: readonly string[] = ["image/image.boot", "image.boot"];

@@ -17,14 +17,13 @@ import { roundUp, writeU64 } from "../../base/bytes.ts";
 import {
   type BlobDescriptor,
   type Bootstrap,
-  type ChunkRecord,
   COMPRESSOR,
   type Compressor,
   DIGESTER,
   type Digester,
 } from "../bootstrap.ts";
 import { CHUNK_INFO, writeChunkInfo } from "../chunk_info.ts";
-import { ChunkInfoTable, type ChunkRecords } from "../chunk_info_table.ts";
+import type { ChunkRecords } from "../chunk_info_table.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
 import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../image_memory.ts";
@@ -66,9 +65,8 @@ export interface BlobEntry extends BlobDescriptor {
 /** Collects a tree and writes it. */
 export class BootstrapWriter {
   readonly #tree: TreeTable;
-  readonly #chunks = new ChunkInfoTable();
   /** What the chunk table is made of. */
-  readonly #chunkSources: ChunkRecords[] = [this.#chunks];
+  readonly #chunkSources: ChunkRecords[] = [];
 
   constructor(readonly options: WriterOptions) {
     checkChunkSize(options.chunkSize, "RAFS v6 writer options", 0);
@@ -98,12 +96,7 @@ export class BootstrapWriter {
     this.#tree.moveChunks(move);
   }
 
-  /** Adds an entry to the chunk table: call it once for each chunk that files use. */
-  addChunkRecord(record: Readonly<ChunkRecord>): void {
-    this.#chunks.push(record);
-  }
-
-  /** In place of {@link addChunkRecord} for each of them; they are asked for when all is written. */
+  /** Adds entries to the chunk table, one for each chunk that files use; they are asked for when all is written. */
   addChunkRecords(records: ChunkRecords): void {
     this.#chunkSources.push(records);
   }
