@@ -4,6 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
+import type { LogRecord } from "@logtape/logtape";
 import { O, open } from "../../ffi/fcntl.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { chooseDataPath } from "../../lib/mount/choose.ts";
@@ -36,7 +37,8 @@ const UNFIT = [
 
 for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "fuse")) {
   fuseTest(`an image that EROFS cannot have is served by fuse, and says why (${fsDriver})`, async (t) => {
-    await using _quiet = await quietLogs();
+    const warnings: LogRecord[] = [];
+    await using _quiet = await quietLogs(warnings);
     await using kit = await TestMounts.start(fsDriver, false);
     for (const [index, [what, makeBootstrap, reason]] of UNFIT.entries()) {
       await t.step(what, async () => {
@@ -54,6 +56,8 @@ for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "fuse")) {
         const mount = await kit.mounts.add(image, index + 1);
         assert.equal(mount.fsDriver, "fuse");
         assert.match(mount.refusal ?? "", reason);
+        const { image: named, reason: told } = warnings.at(-1)?.properties ?? {};
+        assert.deepEqual([named, told], [image.name, mount.refusal]);
         assert.deepEqual((await Array.fromAsync(Deno.readDir(mount.path))).map(({ name }) => name).sort(), ["a", "b"]);
         await mount[Symbol.asyncDispose]();
         await mount.released;

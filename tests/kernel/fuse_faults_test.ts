@@ -4,7 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { configure, type LogRecord, reset } from "@logtape/logtape";
+import type { LogRecord } from "@logtape/logtape";
 import { O, open } from "../../ffi/fcntl.ts";
 import { pwriteAll } from "../../ffi/unistd.ts";
 import { hasCode } from "../../lib/base/errors.ts";
@@ -12,6 +12,7 @@ import { INODE, SUPER, UNIT } from "../../lib/rafs/v5/layout.ts";
 import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
 import { MountableSynthetic, patternByte } from "../support/mountable_synthetic.ts";
 import { type Probe, probe } from "../support/fs_probe.ts";
+import { quietLogs } from "../support/quiet_logs.ts";
 
 const CHUNK = 64 << 10;
 
@@ -51,35 +52,24 @@ fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries aga
 
 fuseTest("a failure is logged once, and again after the blob could be read", async () => {
   const records: LogRecord[] = [];
-  await configure({
-    reset: true,
-    sinks: { records: (record) => void records.push(record) },
-    loggers: [{ category: ["nydus-gd"], sinks: ["records"], lowestLevel: "warning" }, {
-      category: ["logtape", "meta"],
-      lowestLevel: "error",
-    }],
-  });
-  try {
-    await using kit = await TestSession.start();
-    using image = new MountableSynthetic(kit.temp.path, "logged", { file: 8 * CHUNK }, CHUNK);
-    await using mount = await kit.session.add(image.image, 1);
-    const path = `${mount.path}/file`;
-    const fail = () => {
-      throw new Error("Cannot fetch: registry is down");
-    };
-    image.beforeFetch = fail;
-    await probe([directRead(path, 1), directRead(path, 2), directRead(path, 1)]);
-    assert.equal(records.length, 1);
-    const { image: name, blob, cause } = records[0]?.properties ?? {};
-    assert.deepEqual([name, blob, cause], ["logged", image.id, "Cannot fetch: registry is down"]);
-    image.beforeFetch = () => {};
-    await probe([directRead(path, 3)]);
-    image.beforeFetch = fail;
-    await probe([directRead(path, 1)]);
-    assert.equal(records.length, 2);
-  } finally {
-    await reset();
-  }
+  await using _quiet = await quietLogs(records);
+  await using kit = await TestSession.start();
+  using image = new MountableSynthetic(kit.temp.path, "logged", { file: 8 * CHUNK }, CHUNK);
+  await using mount = await kit.session.add(image.image, 1);
+  const path = `${mount.path}/file`;
+  const fail = () => {
+    throw new Error("Cannot fetch: registry is down");
+  };
+  image.beforeFetch = fail;
+  await probe([directRead(path, 1), directRead(path, 2), directRead(path, 1)]);
+  assert.equal(records.length, 1);
+  const { image: name, blob, cause } = records[0]?.properties ?? {};
+  assert.deepEqual([name, blob, cause], ["logged", image.id, "Cannot fetch: registry is down"]);
+  image.beforeFetch = () => {};
+  await probe([directRead(path, 3)]);
+  image.beforeFetch = fail;
+  await probe([directRead(path, 1)]);
+  assert.equal(records.length, 2);
 });
 
 fuseTest("an overlay on an image works, also after the image was removed", async () => {
