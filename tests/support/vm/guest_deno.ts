@@ -58,6 +58,8 @@ export interface GuestTests {
   readonly file: string;
   /** Part of the names; all tests unless given. */
   readonly filter?: string;
+  /** On top of what they have in common with others. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** What they have in common. */
@@ -67,14 +69,16 @@ export type GuestSettings = Pick<GuestModule, "bundles" | "env">;
 export async function testInMachine(
   vm: VirtualMachine,
   t: Deno.TestContext,
-  { file, filter = "" }: GuestTests,
+  { file, filter = "", env = {} }: GuestTests,
   settings: GuestSettings,
 ): Promise<void> {
-  const label = `${file} ${filter}`.trimEnd();
+  const own = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const label = [...own, file, filter].join(" ").trimEnd();
   await t.step(label, async (t) => {
     const report = `${crypto.randomUUID()}.xml`;
     const filters = filter === "" ? [] : ["--filter", filter];
-    const script = testScript({ ...settings, file }, [`--junit-path=/exchange/${report}`, ...filters]);
+    const options = [`--junit-path=/exchange/${report}`, ...filters];
+    const script = testScript({ ...settings, file, env: { ...settings.env, ...env } }, options);
     const { code, stdout, stderr } = await vm.run(script);
     const said = `${stdout}\n${stderr}`;
     // the report has what the filter left out as skipped

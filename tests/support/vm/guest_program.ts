@@ -30,7 +30,7 @@ export class GuestBundles {
   private constructor(private readonly dir: string) {}
 
   /** @param modules paths in the repository */
-  static async make(dir: string, modules: readonly string[] = []): Promise<GuestBundles> {
+  static async make(dir: string, modules: Iterable<string> = []): Promise<GuestBundles> {
     const bundles = new GuestBundles(dir);
     await bundleProgram(dir);
     const command = `'${Deno.execPath()}' run -A -q ${FLAGS.join(" ")} '${dir}/main.js' "$@"`;
