@@ -11,7 +11,7 @@
  */
 import { S } from "../../../ffi/sys_stat.ts";
 import type { ByteString } from "../../base/bytes.ts";
-import { Way } from "../tree_way.ts";
+import { PathResolver } from "../path_resolver.ts";
 
 /** What is at a name. Hard links are one object under several names. */
 export interface SourceInode {
@@ -42,9 +42,13 @@ export interface SourceNode {
   layer: number;
 }
 
+interface SourceFolder extends SourceNode {
+  children: Map<ByteString, SourceNode>;
+}
+
 /** See the module. */
 export class SourceTree {
-  readonly root: SourceNode = { inode: undefined, children: new Map(), layer: 0 };
+  readonly root: SourceFolder = { inode: undefined, children: new Map(), layer: 0 };
   #layer = 0;
 
   /** What follows is of the next layer. */
@@ -101,17 +105,13 @@ export class SourceTree {
 
   /** What is where the path leads to. */
   #follow(path: readonly ByteString[]): SourceNode | undefined {
-    const way = this.#way();
-    for (const name of path.slice(0, -1)) {
-      const node = way.children.get(name);
-      if (node === undefined || !way.enter(node)) return undefined;
-    }
-    return way.children.get(path.at(-1) ?? "");
+    return this.#resolver().resolve(path.slice(0, -1))?.children?.get(path.at(-1) ?? "");
   }
 
-  #way(): Way<SourceNode> {
-    return new Way(this.root.children ??= new Map(), {
-      childrenOf: ({ children }) => children,
+  #resolver(): PathResolver<SourceNode, SourceFolder> {
+    return new PathResolver<SourceNode, SourceFolder>(this.root, {
+      isFolder: (node): node is SourceFolder => node.children !== undefined,
+      childOf: ({ children }, name) => children.get(name),
       targetOf: ({ inode }) => inode?.target || undefined,
     });
   }
@@ -127,15 +127,16 @@ export class SourceTree {
 
   /** A link of an earlier layer gives way to a folder: a layer is unpacked by itself. */
   #folderOf(path: readonly ByteString[]): Map<ByteString, SourceNode> {
-    const way = this.#way();
+    const resolver = this.#resolver();
     for (const name of path.slice(0, -1)) {
-      const node = way.children.get(name);
-      const isWay = node?.children !== undefined || node?.layer === this.#layer;
-      if (node !== undefined && isWay && way.enter(node)) continue;
-      const made = { inode: undefined, children: new Map<ByteString, SourceNode>(), layer: this.#layer };
-      way.children.set(name, made);
-      way.enter(made);
+      const { children } = resolver.folder;
+      const node = children.get(name);
+      const isKept = node?.children !== undefined || node?.layer === this.#layer;
+      if (node !== undefined && isKept && resolver.enter(node)) continue;
+      const made: SourceFolder = { inode: undefined, children: new Map(), layer: this.#layer };
+      children.set(name, made);
+      resolver.enter(made);
     }
-    return way.children;
+    return resolver.folder.children;
   }
 }

@@ -12,7 +12,7 @@ import { OVERLAY_XATTR_PREFIX, parseWhiteout } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { entryName } from "../../layer/apply_tree.ts";
-import { pathParts } from "../tree_way.ts";
+import { pathParts } from "../path_resolver.ts";
 import type { SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);

@@ -30,7 +30,7 @@ import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
-import { pathParts } from "../tree_way.ts";
+import { pathParts } from "../path_resolver.ts";
 import { BlobChunks } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";

@@ -15,7 +15,7 @@ import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts
 import { NydusGdError } from "../../base/errors.ts";
 import { LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import type { ChunkPlace } from "../../rafs/v6/writer.ts";
-import { Way } from "../tree_way.ts";
+import { PathResolver } from "../path_resolver.ts";
 import type { BootstrapWriter } from "./bootstrap_writer.ts";
 import { InodeTable, type PlacedInode, type PlaceRange } from "./inode_table.ts";
 
@@ -125,29 +125,27 @@ export class LayerTree {
   #find(path: readonly ByteString[]): Node | undefined {
     const name = path.at(-1);
     if (name === undefined) return this.#root;
-    const way = this.#way();
-    for (const above of path.slice(0, -1)) {
-      const inode = way.children.get(above);
-      if (inode === undefined || !way.enter(inode)) return undefined;
-    }
-    return way.children.get(name);
+    const folder = this.#resolver().resolve(path.slice(0, -1));
+    return isFolderNode(folder) ? folder.children.get(name) : undefined;
   }
 
   /** What the folder has that holds the path; it is made with all above it where it is missing. */
   #folderOf(path: readonly ByteString[]): Map<ByteString, Node> {
-    const way = this.#way();
+    const resolver = this.#resolver();
     for (const name of path.slice(0, -1)) {
-      const inode = way.children.get(checkName(path, name));
-      const next: Node = inode ?? { inode: this.#implied, children: new Map() };
-      if (inode === undefined) way.children.set(name, next);
-      if (!way.enter(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
+      const { children } = resolver.folder;
+      const node = children.get(checkName(path, name));
+      const next: Node = node ?? { inode: this.#implied, children: new Map() };
+      if (node === undefined) children.set(name, next);
+      if (!resolver.enter(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
     }
-    return way.children;
+    return resolver.folder.children;
   }
 
-  #way(): Way<Node> {
-    return new Way(this.#root.children, {
-      childrenOf: (node) => isFolderNode(node) ? node.children : undefined,
+  #resolver(): PathResolver<Node, Folder> {
+    return new PathResolver<Node, Folder>(this.#root, {
+      isFolder: isFolderNode,
+      childOf: ({ children }, name) => children.get(name),
       targetOf: (node) => isFolderNode(node) ? undefined : this.#inodes.targetOf(node),
     });
   }

@@ -8,7 +8,7 @@
  */
 import type { ByteString } from "../../base/bytes.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import { findFile, type FoundFile } from "./tree_path.ts";
+import { findFile, type FoundFile } from "./find_file.ts";
 
 /** Below /usr and at the root. */
 const SYSTEM_FOLDERS = ["lib64", "lib"] as const;

@@ -20,7 +20,7 @@ import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { BlobRange } from "../lazy/read_coverage.ts";
 import { ELF_HEADER_BYTES, elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 import { findLibrary } from "./library_folders.ts";
-import { findFile, type FoundFile } from "./tree_path.ts";
+import { findFile, type FoundFile } from "./find_file.ts";
 
 const log = logger("image", "programs");
 

@@ -10,7 +10,7 @@ import { BlobCache } from "../../blob/blob_cache.ts";
 import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import type { BlobRange } from "../lazy/read_coverage.ts";
 import { ProgramAhead } from "./program_ahead.ts";
-import { findFile } from "./tree_path.ts";
+import { findFile } from "./find_file.ts";
 
 const UNIT = 4096;
 

@@ -1,0 +1,36 @@
+/**
+ * Finds a file of an image by its path, as a process whose root the image is would.
+ *
+ * @module
+ */
+import { S } from "../../../ffi/sys_stat.ts";
+import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
+import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import { emptyAttr } from "../../rafs/walk.ts";
+import { pathParts, PathResolver } from "../path_resolver.ts";
+
+/** A regular file. */
+export interface FoundFile {
+  readonly ino: number;
+  readonly size: number;
+}
+
+/**
+ * The regular file that `path` leads to from the root; undefined where there is none.
+ *
+ * @throws {RafsError} for damage on the way
+ */
+export function findFile(tree: Bootstrap, path: ByteString): FoundFile | undefined {
+  const attr = emptyAttr();
+  const typeOf = (ino: number) => {
+    tree.attr(ino, attr);
+    return attr.mode & S.IFMT;
+  };
+  const resolver = new PathResolver<number, number>(tree.rootIno, {
+    isFolder: (ino): ino is number => typeOf(ino) === S.IFDIR,
+    childOf: (folder, name) => tree.lookup(folder, fromByteString(name)) || undefined,
+    targetOf: (ino) => typeOf(ino) === S.IFLNK ? toByteString(tree.readlink(ino)) : undefined,
+  });
+  const ino = resolver.resolve(pathParts(path));
+  return ino !== undefined && typeOf(ino) === S.IFREG ? { ino, size: attr.size } : undefined;
+}
