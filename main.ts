@@ -26,4 +26,10 @@ const actions: Actions = {
   demo: async () => (await import("./lib/cli/run/demo.ts")).demo,
 };
 
-if (import.meta.main) Deno.exit(await runCli(Deno.args, { actions }));
+/** What group and others may never do to files that are made here: the umask of who started us may be looser. */
+const WRITE_BY_OTHERS = 0o022;
+
+if (import.meta.main) {
+  Deno.umask(Deno.umask() | WRITE_BY_OTHERS);
+  Deno.exit(await runCli(Deno.args, { actions }));
+}

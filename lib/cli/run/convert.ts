@@ -6,13 +6,20 @@
 import { join } from "node:path";
 import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { type ConvertedImage, type ConvertEvent, convertImage } from "../../image/convert/convert_image.ts";
+import {
+  type ConvertedImage,
+  type ConvertEvent,
+  convertImage,
+  type ConvertOptions,
+} from "../../image/convert/convert_image.ts";
+import type { ImageTarget } from "../../image/convert/image_target.ts";
 import { LayerCache } from "../../image/convert/layer_cache.ts";
 import { openDictionary } from "../../image/convert/open_dictionary.ts";
 import { openSource } from "../../image/convert/open_source.ts";
 import { openTarget } from "../../image/convert/open_target.ts";
 import { PrefetchPatterns } from "../../image/convert/prefetch_patterns.ts";
 import { type RafsOptions, rafsOptions } from "../../image/convert/rafs_options.ts";
+import type { SourceImage } from "../../image/convert/source_image.ts";
 import { SpoolFolder } from "../../image/convert/spool_folder.ts";
 import { parsePlatform } from "../../oci/platform.ts";
 import type { ActionContext, ConvertArgs, Output } from "../actions.ts";
@@ -32,14 +39,13 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const images = await openSource(args.source, platform, access.sources(scratch.path, args.dockerHost), signal);
   const { source, force } = args;
   await using spool = new SpoolFolder(join(workDir, "partial"));
-  const target = await openTarget(args.target, { deps: access.deps, spool, source, force });
   const dictionary = args.chunkDict === undefined
     ? undefined
     : await openDictionary(args.chunkDict, rafs, access.deps, scratch.path, signal);
+  const target = await openTarget(args.target, { deps: access.deps, spool, source, force });
   using progress = new ConvertProgress(stderr);
-  const image = await convertImage(images, {
+  const image = await convertTo(target, images, {
     rafs,
-    target,
     dictionary,
     cache: new LayerCache(join(workDir, "layers")),
     prefetch,
@@ -56,6 +62,21 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   progress[Symbol.dispose]();
   if (args.output === "json") stdout.write(`${JSON.stringify(documentOf(image))}\n`);
   else stdout.write(resultLines(image).map((line) => `${oneLine(line)}\n`).join(""));
+}
+
+/** Converts; what failed leaves nothing beside the target, what was interrupted may go on there. */
+async function convertTo(
+  target: ImageTarget,
+  images: readonly SourceImage[],
+  options: Omit<ConvertOptions, "target">,
+  signal: AbortSignal,
+): Promise<ConvertedImage> {
+  try {
+    return await convertImage(images, { ...options, target }, signal);
+  } catch (error) {
+    if (!signal.aborted) await target.discard();
+    throw error;
+  }
 }
 
 function optionsOf({ fsVersion, compressor, digester, level, chunkSize, batchSize }: ConvertArgs): RafsOptions {

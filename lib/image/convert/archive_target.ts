@@ -1,26 +1,39 @@
 /**
  * An archive of an OCI layout as the target of a conversion.
  *
- * The layout grows in a folder beside the file, where an interrupted conversion finds its blobs again; it is packed last,
- * and the file appears whole. Entries stand in the order of their names and say nothing of when they were made.
+ * The layout grows in a folder beside the file, where the next conversion finds again what an interrupted one had put; it
+ * is packed last, and the file appears whole, with what this conversion put or found and nothing else. One conversion
+ * has the folder: a lock on it says so. Entries stand in the order of their names and say nothing of when they were made.
  *
  * @module
  */
 import { join, resolve } from "node:path";
 import { rename } from "node:fs/promises";
+import { isErrno } from "../../../ffi/errno.ts";
+import { AT } from "../../../ffi/fcntl.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { LOCK } from "../../../ffi/sys_file.ts";
+import { fstat, statat } from "../../../ffi/sys_stat.ts";
 import { tarEntry, type TarType } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
-import { ignore } from "../../base/errors.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
 import { streamFile } from "../source/file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import { TarFile } from "../unpack/tar_output.ts";
+import type { Put } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";
+import { lockFolder } from "./spool_folder.ts";
 
 const FOLDER_SUFFIX = ".partial";
 const TAG = "latest";
 
 /** See the module. */
 export class ArchiveTarget extends LayoutTarget {
+  /** Digests of what belongs to the image. */
+  readonly #parts = new Set<string>();
+  /** On the folder. */
+  #lock: Fd | undefined;
+
   private constructor(private readonly path: string) {
     super(path + FOLDER_SUFFIX, TAG);
   }
@@ -29,16 +42,42 @@ export class ArchiveTarget extends LayoutTarget {
    * Makes the folder.
    *
    * @param text the file's path
-   * @throws {NydusGdError} "exists" for a folder of something else in its place
+   * @throws {NydusGdError} "exists" for a folder of something else in its place; "busy" while another conversion has it
    */
   static override async open(text: string): Promise<ArchiveTarget> {
     const target = new ArchiveTarget(resolve(text));
-    await target.prepare();
+    await target.requireOwn();
+    await Deno.mkdir(target.dir, { recursive: true });
+    target.#lock = lockAlone(target.dir, target.description);
+    try {
+      await target.prepare();
+      // what it would list of an earlier conversion is no part of this one
+      await ignore(Deno.errors.NotFound, Deno.remove(join(target.dir, "index.json")));
+    } catch (error) {
+      await target.discard();
+      throw error;
+    }
     return target;
   }
 
   override get description(): string {
     return `tar:${this.path}`;
+  }
+
+  override async has(blob: Put): Promise<boolean> {
+    const isThere = await super.has(blob);
+    if (isThere) this.#parts.add(blob.digest);
+    return isThere;
+  }
+
+  override async putFile(blob: Put, path: string): Promise<void> {
+    await super.putFile(blob, path);
+    this.#parts.add(blob.digest);
+  }
+
+  override async putBytes(blob: ImageBlob): Promise<void> {
+    await super.putBytes(blob);
+    this.#parts.add(blob.digest);
   }
 
   override async publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void> {
@@ -47,12 +86,17 @@ export class ArchiveTarget extends LayoutTarget {
     await ignore(Deno.errors.NotFound, Deno.remove(part)); // of one that was interrupted
     await this.#pack(await TarFile.create(part), signal);
     await rename(part, this.path);
-    await Deno.remove(this.dir, { recursive: true });
+    await this.discard();
+  }
+
+  override async discard(): Promise<void> {
+    using lock = this.#lock;
+    this.#lock = undefined;
+    if (lock !== undefined) await Deno.remove(this.dir, { recursive: true });
   }
 
   async #pack(tar: TarFile, signal: AbortSignal): Promise<void> {
-    const names = Array.from(Deno.readDirSync(join(this.dir, "blobs/sha256")), ({ name }) => name).sort();
-    const blobs = names.map((name) => `blobs/sha256/${name}`);
+    const blobs = [...this.#parts].map((digest) => `blobs/${digest.replace(":", "/")}`).sort();
     try {
       for (const folder of ["blobs", "blobs/sha256"]) await tar.write(header({ type: "directory", name: folder }));
       for (const name of [...blobs, "index.json", "oci-layout"]) {
@@ -68,6 +112,35 @@ export class ArchiveTarget extends LayoutTarget {
       await tar.discard();
       throw error;
     }
+  }
+}
+
+/**
+ * A lock on a folder that nobody else has.
+ *
+ * @throws {NydusGdError} "busy"
+ */
+function lockAlone(folder: string, what: string): Fd {
+  const busy = (cause?: unknown) =>
+    new NydusGdError("busy", `Cannot write ${what}: another conversion writes it`, { cause });
+  let lock: Fd;
+  try {
+    lock = lockFolder(folder, LOCK.EX | LOCK.NB);
+  } catch (error) {
+    throw isErrno(error, "EAGAIN", "ENOENT") ? busy(error) : error;
+  }
+  // another conversion may have taken the folder away in between, with its end
+  if (isSame(lock, folder)) return lock;
+  lock[Symbol.dispose]();
+  throw busy();
+}
+
+function isSame(folder: Fd, path: string): boolean {
+  try {
+    return statat(AT.FDCWD, path).ino === fstat(folder).ino;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return false;
+    throw error;
   }
 }
 

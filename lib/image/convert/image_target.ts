@@ -37,4 +37,6 @@ export interface ImageTarget {
   putReferrer(manifest: ImageBlob, signal: AbortSignal): Promise<void>;
   /** Puts manifests, then gives `root` the name. Everything that they name is there. */
   publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void>;
+  /** Takes away what a conversion that failed leaves beside the target. */
+  discard(): Promise<void>;
 }

@@ -24,6 +24,9 @@ import { lockFolder } from "./spool_folder.ts";
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const DEFAULT_TAG = "latest";
 
+/** Of files, less the umask: a layout is there to be read. */
+const FILE_MODE = 0o644;
+
 /** See the module. */
 export class LayoutTarget implements ImageTarget {
   readonly place = undefined;
@@ -49,22 +52,27 @@ export class LayoutTarget implements ImageTarget {
     const isTagged = colon > 0 && TAG.test(path.slice(colon + 1));
     const dir = resolve(isTagged ? path.slice(0, colon) : path);
     const target = new LayoutTarget(dir, isTagged ? path.slice(colon + 1) : DEFAULT_TAG);
+    await target.requireOwn();
     await target.prepare();
     return target;
   }
 
-  /** Makes what is not there. @throws {NydusGdError} "exists" for a folder of something else */
+  /** @throws {NydusGdError} "exists" for a folder of something else */
+  protected async requireOwn(): Promise<void> {
+    if (!await isForeign(this.dir)) return;
+    const state = `the folder ${this.dir} has files and no oci-layout among them`;
+    throw new NydusGdError("exists", `Cannot write ${this.description}: ${state}`, {
+      hint: "name a folder that is empty or not there",
+    });
+  }
+
+  /** Makes what is not there. */
   protected async prepare(): Promise<void> {
-    if (await isForeign(this.dir)) {
-      const state = `the folder ${this.dir} has files and no oci-layout among them`;
-      throw new NydusGdError("exists", `Cannot write ${this.description}: ${state}`, {
-        hint: "name a folder that is empty or not there",
-      });
-    }
     await Deno.mkdir(this.#blobDir, { recursive: true });
     await Deno.mkdir(this.#spoolDir, { recursive: true });
     this.#use = lockFolder(this.#spoolDir, LOCK.SH);
-    await Deno.writeTextFile(join(this.dir, "oci-layout"), `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`);
+    const layout = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
+    await Deno.writeTextFile(join(this.dir, "oci-layout"), layout, { mode: FILE_MODE });
   }
 
   get description(): string {
@@ -85,6 +93,7 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async putFile({ digest }: Put, path: string): Promise<void> {
+    await Deno.chmod(path, FILE_MODE & ~Deno.umask());
     await Deno.rename(path, this.#path(digest));
   }
 
@@ -116,6 +125,17 @@ export class LayoutTarget implements ImageTarget {
     await this.#leaveSpool();
   }
 
+  async discard(): Promise<void> {
+    await this.#leaveSpool();
+  }
+
+  async #leaveSpool(): Promise<void> {
+    using use = this.#use;
+    this.#use = undefined;
+    if (use === undefined || !isLast(use)) return;
+    await ignore(Deno.errors.NotFound, Deno.remove(this.#spoolDir, { recursive: true }));
+  }
+
   async #writeIndex(root: ImageBlob): Promise<void> {
     const others = (await this.#entries()).filter(({ annotations, digest }) =>
       annotations?.[REF_NAME] !== this.tag && !this.#referrers.has(digest)
@@ -126,13 +146,6 @@ export class LayoutTarget implements ImageTarget {
     await this.#replace(join(this.dir, "index.json"), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
   }
 
-  async #leaveSpool(): Promise<void> {
-    using use = this.#use;
-    this.#use = undefined;
-    if (use === undefined || !isLast(use)) return;
-    await ignore(Deno.errors.NotFound, Deno.remove(this.#spoolDir, { recursive: true }));
-  }
-
   async #entries(): Promise<readonly Descriptor[]> {
     const bytes = await ignore(Deno.errors.NotFound, Deno.readFile(join(this.dir, "index.json")));
     const document = bytes && parseManifestDocument(bytes, MEDIA_TYPE.ociIndex);
@@ -141,7 +154,7 @@ export class LayoutTarget implements ImageTarget {
 
   async #replace(path: string, bytes: Uint8Array): Promise<void> {
     const aside = await this.#aside(`${crypto.randomUUID()}.part`);
-    await Deno.writeFile(aside, bytes);
+    await Deno.writeFile(aside, bytes, { mode: FILE_MODE });
     await Deno.rename(aside, path);
   }
 

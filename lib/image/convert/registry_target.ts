@@ -92,4 +92,6 @@ export class RegistryTarget implements ImageTarget {
     for (const manifest of manifests) await this.putManifest(manifest, signal);
     await pushManifest(this.blobs.transport, this.#tag, root, signal);
   }
+
+  async discard(): Promise<void> {}
 }
