@@ -134,14 +134,28 @@ export function errno(): number {
   return errnoCell[0] as number;
 }
 
+/** What is wrong with a disk, so that a reader of the message wants to know which file it is about. */
+const OF_DISK: ReadonlySet<number> = new Set([ERRNO.EIO, ERRNO.EFBIG, ERRNO.ENOSPC, ERRNO.EROFS, ERRNO.EDQUOT]);
+
 /**
- * The failure that errno holds, for a call whose result said so.
+ * The failure that errno holds, for a call whose result said so. Where the disk is at fault, a descriptor is named by
+ * the path of its file.
  *
  * @param subject a path, a short description, or the number of a descriptor
  */
 export function failure(syscall: string, subject: Name | number): SyscallError {
   const number = errno();
-  return new SyscallError(syscall, number, typeof subject === "number" ? `fd ${subject}` : show(subject));
+  const named = typeof subject !== "number" ? subject : OF_DISK.has(number) ? fileOf(subject) : `fd ${subject}`;
+  return new SyscallError(syscall, number, show(named));
+}
+
+/** The path of what the descriptor is open on, as far as it has one. */
+function fileOf(fd: number): string {
+  try {
+    return Deno.readLinkSync(`/proc/self/fd/${fd}`).replace(/ \(deleted\)$/, "");
+  } catch {
+    return `fd ${fd}`; // no /proc, or not allowed to read it: the number has to do
+  }
 }
 
 /**

@@ -117,7 +117,27 @@ fuseTest("a disk that is full is told by its folder, and what the target's name 
   for (let k = 0; k < 64; k++) await Deno.writeFile(`${tree}/${k}`, noise(65_536));
   const within = inNamespace(`mount -t tmpfs -o size=2m none ${small}`);
   const args = ["convert", `dir:${tree}`, `oci:${small}/image:1`, "--work-dir", temp.join("work"), "-o", "json"];
-  await fails(args, /^nydus-gd: cannot convert folder .*: the disk of .*\.part is full$/, /--work-dir$/, { within });
+  await fails(
+    args,
+    /^nydus-gd: cannot convert folder .*: the disk of .*\.part is full$/,
+    /^hint: free some space there/,
+    { within },
+  );
+});
+
+fuseTest("a folder for passing data that is full is no fault of the image", async () => {
+  using temp = TempDir.make();
+  const [tree, small] = [temp.join("tree"), temp.join("small")];
+  await Deno.mkdir(tree);
+  await Deno.mkdir(small);
+  await Deno.writeFile(`${tree}/file`, noise(4096));
+  const image = `oci:${temp.join("image")}:1`;
+  assert.equal((await run(["convert", `dir:${tree}`, image, "--work-dir", temp.join("work")])).code, 0);
+  const fill = `mount -t tmpfs -o size=64k none ${small}; head -c 1M /dev/zero 2>/dev/null >${small}/fill || true`;
+  const options = { within: inNamespace(fill), env: { TMPDIR: small } };
+  for (const args of [["check", image], ["unpack", image, `tar:${temp.join("files.tar")}`]]) {
+    await fails(args, /^nydus-gd: cannot .*: the disk of .* is full$/, /^hint: free some space there/, options);
+  }
 });
 
 fuseTest("a conversion that is interrupted exits 130 and leaves nothing half made; the next one is whole", async () => {

@@ -9,6 +9,7 @@
 import { fstat } from "../../../ffi/sys_stat.ts";
 import { preadExact, pwriteAll } from "../../../ffi/unistd.ts";
 import { equalBytes } from "../../base/bytes.ts";
+import { isDiskFull } from "../../base/disk_full.ts";
 import { type ErrorCode, hasCode, messageOf } from "../../base/errors.ts";
 import { type BlobCipher, CHUNK_FLAG, type Compressor, type Digester } from "../../rafs/bootstrap.ts";
 import { type ChunkColumns, DIGEST_SIZE, NO_BATCH } from "../../rafs/chunk_table.ts";
@@ -196,7 +197,7 @@ function mismatch(target: ChunkCoding, row: number, chunk: Uint8Array): string |
 }
 
 function failureOf(row: number, error: unknown): ChunkFailure {
-  const state = messageOf(error);
+  const state = isDiskFull(error) ? "the disk of the cache is full" : messageOf(error);
   if (!hasCode(error, "corrupt", "environment")) {
     return { row, code: "io", state, hint: "see the free space and the health of the cache's file system (cache.dir)" };
   }

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { writeAll, writeAllOffThread } from "../../../ffi/unistd.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { writeFailure } from "../../base/disk_full.ts";
 
 /** See the module. Disposing closes it; the file stays. */
 export class SpoolFile implements Disposable {
@@ -17,22 +16,26 @@ export class SpoolFile implements Disposable {
    * Makes the file; there may be none of its name.
    *
    * @param work for messages, what the bytes are for: "convert layer sha256:…"
-   * @throws {SyscallError}
+   * @throws {NydusGdError} "io"
    */
   static create(path: string, work: string): SpoolFile {
-    return new SpoolFile(path, open(path, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), work);
+    try {
+      return new SpoolFile(path, open(path, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600), work);
+    } catch (error) {
+      throw writeFailure(error, work, path);
+    }
   }
 
   /**
    * Appends to it.
    *
-   * @throws {NydusGdError} "io" where the disk is full; {SyscallError}
+   * @throws {NydusGdError} "io"
    */
   write(bytes: Uint8Array): void {
     try {
       writeAll(this.file, bytes);
     } catch (error) {
-      throw this.#failure(error);
+      throw writeFailure(error, this.work, this.path);
     }
   }
 
@@ -41,21 +44,13 @@ export class SpoolFile implements Disposable {
     try {
       await writeAllOffThread(this.file, bytes);
     } catch (error) {
-      throw this.#failure(error);
+      throw writeFailure(error, this.work, this.path);
     }
   }
 
   /** Appends all pieces. */
   async writeEach(pieces: AsyncIterable<Uint8Array>): Promise<void> {
     for await (const piece of pieces) this.write(piece);
-  }
-
-  #failure(error: unknown): unknown {
-    if (!isErrno(error, "ENOSPC", "EDQUOT")) return error;
-    return new NydusGdError("io", `Cannot ${this.work}: the disk of ${this.path} is full`, {
-      hint: "free some space there, or name another folder: --work-dir",
-      cause: error,
-    });
   }
 
   [Symbol.dispose](): void {

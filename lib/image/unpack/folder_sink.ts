@@ -15,7 +15,7 @@
  * @module
  */
 import { readDirectory } from "../../../ffi/dirent.ts";
-import { isErrno, SyscallError } from "../../../ffi/errno.ts";
+import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { fchmod, fchmodat, type FileTimes, futimens, mkdirat, mknodat, S, utimensat } from "../../../ffi/sys_stat.ts";
@@ -31,6 +31,7 @@ import {
   syncfsOffThread,
 } from "../../../ffi/unistd.ts";
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
+import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
@@ -206,10 +207,7 @@ export class FolderSink implements TreeSink {
     try {
       step();
     } catch (error) {
-      if (!(error instanceof SyscallError)) throw error;
-      throw new NydusGdError("io", `Cannot unpack "/${printable(path)}" into ${this.dir}: ${error.message}`, {
-        cause: error,
-      });
+      throw writeFailure(error, `unpack "/${printable(path)}" into ${this.dir}`, this.dir);
     }
   }
 }

@@ -8,7 +8,8 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { fsync, linkat, unlinkat, writeAll } from "../../../ffi/unistd.ts";
-import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { writeFailure } from "../../base/disk_full.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { TarOutput } from "./tar_sink.ts";
 
 /** Small writes are gathered up to so many bytes. */
@@ -47,22 +48,17 @@ export class TarFile implements TarOutput {
     const aside = `${path}.${crypto.randomUUID().slice(0, 8)}.partial`;
     try {
       return new TarFile(path, aside, open(aside, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o666));
-    } catch (cause) {
-      throw new NydusGdError("io", `Cannot write ${path}: ${messageOf(cause)}`, { cause });
+    } catch (error) {
+      throw writeFailure(error, `write ${path}`, path);
     }
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#gathered.write(bytes);
-    } catch (cause) {
-      throw new NydusGdError("io", `Cannot write ${this.path}: ${messageOf(cause)}`, { cause });
-    }
+    await this.#told(this.#gathered.write(bytes));
   }
 
   async finish(): Promise<void> {
-    await this.#gathered.flush();
-    fsync(this.file);
+    await this.#told(this.#gathered.flush().then(() => fsync(this.file)));
     try {
       linkat(AT.FDCWD, this.aside, AT.FDCWD, this.path);
       unlinkat(AT.FDCWD, this.aside);
@@ -79,6 +75,14 @@ export class TarFile implements TarOutput {
     this.file[Symbol.dispose]();
     await ignore(Deno.errors.NotFound, Deno.remove(this.#named ? this.path : this.aside));
   }
+
+  async #told(written: Promise<void>): Promise<void> {
+    try {
+      await written;
+    } catch (error) {
+      throw writeFailure(error, `write ${this.path}`, this.path);
+    }
+  }
 }
 
 /** A stream, such as standard output. What was written there stays written. */
@@ -87,7 +91,11 @@ export class TarStream implements TarOutput {
 
   constructor(stream: { write(bytes: Uint8Array): Promise<number> }) {
     this.#gathered = new Gathered(async (bytes) => {
-      for (let written = 0; written < bytes.length;) written += await stream.write(bytes.subarray(written));
+      try {
+        for (let written = 0; written < bytes.length;) written += await stream.write(bytes.subarray(written));
+      } catch (error) {
+        throw writeFailure(error, "write tar", "standard output");
+      }
     });
   }
 

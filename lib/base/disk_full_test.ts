@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { open as openNode } from "node:fs/promises";
+import { O, open } from "../../ffi/fcntl.ts";
+import { writeAll } from "../../ffi/unistd.ts";
+import { isDiskFull, writeFailure, writeState } from "./disk_full.ts";
+import { hasCode } from "./errors.ts";
+
+/** A device that is always full. */
+const FULL = "/dev/full";
+
+async function failureOf(write: () => unknown): Promise<unknown> {
+  try {
+    await write();
+  } catch (error) {
+    return error;
+  }
+  assert.fail("it was written");
+}
+
+Deno.test("a full disk is told, whoever writes, and by the path of the file", async () => {
+  using file = open(FULL, O.WRONLY);
+  const byCall = await failureOf(() => writeAll(file, new Uint8Array(1)));
+  assert.equal(writeState(byCall), "the disk of /dev/full is full");
+  const byDeno = await failureOf(() => Deno.writeFile(FULL, new Uint8Array(1)));
+  const byNode = await failureOf(async () => {
+    await using handle = await openNode(FULL, "w");
+    await handle.writeFile("x");
+  });
+  for (const error of [byCall, byDeno, byNode]) {
+    assert.ok(isDiskFull(error), String(error));
+    const told = writeFailure(error, "write /x", "/x");
+    assert.ok(hasCode(told, "io"));
+    assert.equal(told.message, "Cannot write /x: the disk of /x is full");
+  }
+});
+
+Deno.test("what the operating system refuses otherwise is told as it says, other errors stay what they are", async () => {
+  const refused = await failureOf(() => open("/no/such/folder/file", O.WRONLY));
+  const told = writeFailure(refused, "write /x", "/x");
+  assert.ok(hasCode(told, "io"));
+  assert.equal(told.message, 'Cannot write /x: Cannot open "/no/such/folder/file": ENOENT');
+  const other = new TypeError("a defect");
+  assert.equal(writeFailure(other, "write /x", "/x"), other);
+});
