@@ -30,8 +30,6 @@ import { endProcess, SharedFolder } from "./shared_folder.ts";
 const GUEST = decodeURIComponent(new URL("guest.sh", import.meta.url).pathname);
 
 const DEFAULT_MEMORY_MIB = 3072;
-/** A kernel that patches its own code at boot crashes now and then where two processors are emulated. */
-const MOST_BOOTS = 3;
 /** How much of the console an error shows. */
 const CONSOLE_LINES = 40;
 /** How much of a command's output an error shows. */
@@ -65,7 +63,6 @@ export class VirtualMachine implements AsyncDisposable {
   #scripts = 0;
   /** Why it ended, once it has. */
   #end: string | undefined;
-  #hasCrashed = false;
 
   private constructor(temp: TempDir, parts: AsyncDisposableStack, qemu: Deno.ChildProcess, watchdogMs: number) {
     this.#temp = temp;
@@ -73,10 +70,7 @@ export class VirtualMachine implements AsyncDisposable {
     this.#qemu = qemu;
     const seconds = Math.round(watchdogMs / 1000);
     this.#watchdog = setTimeout(() => this.#kill(`it was ended by its watchdog after ${seconds} s`), watchdogMs);
-    qemu.status.then(({ code }) => {
-      this.#hasCrashed = this.#end === undefined;
-      this.#end ??= `it ended by itself, qemu with ${code}`;
-    });
+    qemu.status.then(({ code }) => this.#end ??= `it ended by itself, qemu with ${code}`);
   }
 
   /**
@@ -86,15 +80,13 @@ export class VirtualMachine implements AsyncDisposable {
    */
   static async start(options: MachineOptions): Promise<VirtualMachine> {
     const kernel = await prepareKernel(options.kernel);
-    for (let boots = 1;; boots++) {
-      const { machine, listener } = await VirtualMachine.#switchOn(kernel, options);
-      try {
-        await machine.#boot(listener, `${setUpScript(kernel)}\n${mountScript(options.disks ?? [])}`);
-        return machine;
-      } catch (error) {
-        await machine[Symbol.asyncDispose]();
-        if (!machine.#hasCrashed || boots === MOST_BOOTS) throw error;
-      }
+    const { machine, listener } = await VirtualMachine.#switchOn(kernel, options);
+    try {
+      await machine.#boot(listener, `${setUpScript(kernel)}\n${mountScript(options.disks ?? [])}`);
+      return machine;
+    } catch (error) {
+      await machine[Symbol.asyncDispose]();
+      throw error;
     }
   }
 
