@@ -1,5 +1,6 @@
 /**
  * nydusd's API: an image is put, fetched ahead, mounted by mount(8), and goes on over a kill of the daemon without its home.
+ * Its disk may be as full as the settings say.
  *
  * @module
  */
@@ -12,10 +13,13 @@ import { GraphDriverProcess } from "../../support/graph_driver_process.ts";
 import { file, tarOf } from "../../support/tar_builder.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 import { knownBytes } from "../../support/verifying_reader.ts";
+import { Ballast } from "./ballast.ts";
 import { runProgram } from "./run_program.ts";
 
 const FILE_BYTES = 256 << 10;
 const CHUNK = 64 << 10;
+/** More than the kernel would leave by itself, less than there is. */
+const MIN_FREE_PERCENT = 50;
 const ANSWER_MS = 120_000;
 /** How often the log is looked at. */
 const POLL_MS = 100;
@@ -38,7 +42,7 @@ fuseTest("an image that was put is mounted by hand, over a kill of the daemon, u
   const logPath = temp.join("serve.log");
   await using driver = await GraphDriverProcess.start(temp.path, {
     args: ["--apisock", apisock, "--fs-driver", "fuse"],
-    env: { NYDUS_GD_PREFETCH_ENABLED: "true" },
+    env: { NYDUS_GD_PREFETCH_ENABLED: "true", NYDUS_GD_CACHE_MIN_FREE: `${MIN_FREE_PERCENT}%` },
     logLevel: "info",
     logPath,
   });
@@ -61,6 +65,10 @@ fuseTest("an image that was put is mounted by hand, over a kill of the daemon, u
   await Deno.remove(temp.join("blobs"), { recursive: true });
   await runProgram("mount", "-t", "erofs", "none", "-o", options, mnt);
   try {
+    {
+      using _ballast = Ballast.at(temp.join("ballast"), MIN_FREE_PERCENT - 1);
+      await assert.rejects(runProgram("cat", `${mnt}/0`), /Input\/output error/);
+    }
     assert.deepEqual(await runProgram("cat", `${mnt}/0`), files[0]);
     await driver.kill();
     const waiting = runProgram("cat", `${mnt}/1`);

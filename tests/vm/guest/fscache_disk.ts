@@ -4,15 +4,14 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { fallocate, O, open } from "../../../ffi/fcntl.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
-import { statfs } from "../../../ffi/sys_statfs.ts";
 import { cacheUsage } from "../../../lib/blob/cache/cache_usage.ts";
 import type { SizeLimit } from "../../../lib/base/setting_values.ts";
 import { KERNEL_LIMITS } from "../../../lib/mount/fscache/cull_limits.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
 import { TempDir } from "../../support/temp_dir.ts";
+import { Ballast } from "./ballast.ts";
 import { Place } from "./fscache_place.ts";
 
 /** The images of a test take a hundredth of it. */
@@ -42,16 +41,8 @@ class SmallDisk implements AsyncDisposable {
   }
 
   /** Occupies room until so much of the disk is free, in percent. */
-  fill(freePercent: number): void {
-    const { availableBlocks, blocks, blockSize } = statfs(this.dir.join("fs"));
-    const bytes = Math.floor((availableBlocks - blocks * freePercent / 100) * blockSize);
-    using ballast = open(this.dir.join("fs/ballast"), O.WRONLY | O.CREAT);
-    fallocate(ballast, 0, 0, bytes);
-  }
-
-  /** Gives back what {@link fill} occupies. */
-  empty(): Promise<void> {
-    return Deno.remove(this.dir.join("fs/ballast"));
+  fill(freePercent: number): Ballast {
+    return Ballast.at(this.dir.join("fs/ballast"), freePercent);
   }
 
   /** What the kernel keeps in files that have names: those of images that were unmounted. */
@@ -78,11 +69,13 @@ fuseTest(
     const path = await image.mount();
     const first = [0, 1, 2, 3];
     assert.deepEqual(await place.read(path, first), image.expected(first));
-    disk.fill(MIN_FREE_PERCENT - 1);
-    const found = await place.read(path), right = image.expected();
-    assert.ok(found.every((answer, chunk) => answer === "ERR:EIO" || answer === right[chunk]), found.join());
-    assert.ok(found.includes("ERR:EIO"), "there was room");
-    await disk.empty();
+    const right = image.expected();
+    {
+      using _ballast = disk.fill(MIN_FREE_PERCENT - 1);
+      const found = await place.read(path);
+      assert.ok(found.every((answer, chunk) => answer === "ERR:EIO" || answer === right[chunk]), found.join());
+      assert.ok(found.includes("ERR:EIO"), "there was room");
+    }
     assert.deepEqual(await place.read(path), right);
   },
 );
@@ -97,7 +90,7 @@ fuseTest("what no image uses leaves the kernel's cache when its disk fills up, a
   let kept = 0;
   while (kept < CHUNKS * CHUNK) kept = await disk.kernelBytes(); // the files get their names behind the unmount
   const path = await used.mount();
-  disk.fill((KERNEL_LIMITS.cull + KERNEL_LIMITS.stop) / 2);
+  const ballast = disk.fill((KERNEL_LIMITS.cull + KERNEL_LIMITS.stop) / 2);
   assert.deepEqual(await place.read(path), used.expected());
   let left = kept;
   for (const end = performance.now() + SETTLE_MS; left > 0 && performance.now() < end;) {
@@ -105,7 +98,7 @@ fuseTest("what no image uses leaves the kernel's cache when its disk fills up, a
   }
   assert.equal(left, 0, `of ${kept} bytes`);
   assert.deepEqual(await place.read(path), used.expected());
-  await disk.empty();
+  ballast[Symbol.dispose]();
   const { asked } = place;
   assert.deepEqual(await place.read(await old.mount()), old.expected());
   assert.ok(place.asked > asked);
