@@ -178,6 +178,7 @@ export function fallocate(fd: AnyFd, mode: number, offset: number, length: numbe
   check(result, "fallocate", raw);
 }
 
+const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
 
 /** Drops the clean pages that the kernel has of a file: the next read is one of its file system. */
@@ -185,6 +186,14 @@ export function dropPages(fd: AnyFd): void {
   const raw = rawFd(fd);
   const code = libc().posix_fadvise(raw, 0n, 0n, POSIX_FADV_DONTNEED);
   if (code !== 0) throw new SyscallError("posix_fadvise", code, `fd ${raw}`);
+}
+
+/**
+ * Has the kernel begin to read `length` bytes at `offset` from the disk, as far as it does not have them. It is advice: a
+ * file system that cannot take it says nothing, and whoever reads learns what is wrong.
+ */
+export function startReading(fd: AnyFd, offset: number, length: number): void {
+  libc().posix_fadvise(rawFd(fd), BigInt(offset), BigInt(length), POSIX_FADV_WILLNEED);
 }
 
 const SYNC_FILE_RANGE_WRITE = 2;
