@@ -192,7 +192,7 @@ export class ApplyTree implements Disposable {
 }
 
 /** A path to `base` itself for calls that take no directory descriptor and do not follow the last component. */
-export function pathBelow(parent: Fd, base: Uint8Array): Uint8Array {
+export function pathBelow(parent: Fd, base: Uint8Array): Uint8Array<ArrayBuffer> {
   const prefix = fromByteString(`${procFdPath(parent)}/`);
   const out = new Uint8Array(prefix.length + base.length);
   out.set(prefix);

@@ -16,9 +16,13 @@ import { throwIfAborted } from "../../base/abort.ts";
 import { NODE_TYPES, type NodeType } from "../../archive/node_type.ts";
 import { type TarEntry, tarEntry } from "../../archive/tar.ts";
 import { type ByteString, compareBytes, toByteString } from "../../base/bytes.ts";
+import { NydusGdError } from "../../base/errors.ts";
 import { freeMemory } from "../../base/free_memory.ts";
+import { PATH_MAX } from "../../rafs/walk.ts";
 import type { Entries } from "./convert_tree.ts";
 import type { LayerBuilder } from "./layer_builder.ts";
+import { showPath } from "./layer_tree.ts";
+import { ShortPath } from "./short_path.ts";
 import type { OnBytes } from "./source_image.ts";
 
 /** Entries after which what they left is collected: the runtime waits for longer. */
@@ -59,10 +63,12 @@ class FolderWalk {
       if (++visited % GARBAGE_ENTRIES === 0) await freeMemory();
       const type = NODE_TYPES[next.stat.mode & S.IFMT];
       if (type === undefined || this.#isLink(type, next)) continue; // sockets have no type here
-      this.#begin(type, next);
+      this.#requireShort(next.path);
+      using way = ShortPath.to(next.path);
+      this.#begin(type, next, way.path);
       if (type === "file" && next.stat.size > 0) await this.#data(next);
       this.builder.endEntry();
-      if (type === "directory") { for (const found of this.#list(next.path)) pending.push(found); }
+      if (type === "directory") { for (const found of this.#list(next.path, way.path)) pending.push(found); }
     }
   }
 
@@ -71,9 +77,20 @@ class FolderWalk {
     return path.subarray(this.root.length);
   }
 
+  /** @throws {NydusGdError} "unsupported" for a path that no container could name */
+  #requireShort(path: Uint8Array): void {
+    const name = this.#nameOf(path).subarray(1);
+    if (name.length <= PATH_MAX) return;
+    const shown = showPath([toByteString(name)]);
+    throw new NydusGdError(
+      "unsupported",
+      `Cannot convert "${shown}": its path has ${name.length} bytes, at most ${PATH_MAX}`,
+    );
+  }
+
   /** What is in a folder, the last name first. */
-  #list(path: Uint8Array): Found[] {
-    using folder = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
+  #list(path: Uint8Array, way: Uint8Array): Found[] {
+    using folder = open(way, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
     const names: Uint8Array[] = [];
     for (const { name, type } of readDirectory(folder)) if (type !== DT.SOCK) names.push(name);
     return names.sort((a, b) => compareBytes(b, a)).map((name) => {
@@ -81,7 +98,7 @@ class FolderWalk {
     });
   }
 
-  #begin(type: NodeType, { path, stat }: Found): void {
+  #begin(type: NodeType, { path, stat }: Found, way: Uint8Array): void {
     this.builder.entry(tarEntry({
       type,
       name: this.#nameOf(path),
@@ -93,8 +110,8 @@ class FolderWalk {
       sizeBytes: type === "file" ? stat.size : 0,
       devMajor: major(stat.rdev),
       devMinor: minor(stat.rdev),
-      linkName: type === "symlink" ? readlinkat(AT.FDCWD, path) : NOTHING,
-      xattrs: xattrsOf(path),
+      linkName: type === "symlink" ? readlinkat(AT.FDCWD, way) : NOTHING,
+      xattrs: xattrsOf(way),
     }));
   }
 

@@ -17,6 +17,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { DT_DIR } from "../../rafs/inode_mode.ts";
 import { TreeRoom } from "../../rafs/tree_room.ts";
+import { PATH_MAX } from "../../rafs/walk.ts";
 import { isImpliedMark } from "./layer_tree.ts";
 
 /** A layer as it is merged. */
@@ -48,6 +49,8 @@ interface LayerInode {
 interface Folder<Above> {
   readonly name: ByteString;
   readonly parent: Above | undefined;
+  /** Of its path with a slash at the end and none at the beginning; 0 for the root. */
+  readonly pathBytes: number;
   /** That of each layer that has it, the lowest first: all that a higher one does not hide. */
   readonly parts: LayerInode[];
 }
@@ -59,7 +62,8 @@ type Merged = LayerInode[] | LayerInode;
  * Visits every name of `layers`, the lowest first: each folder before what is in it, files behind their folder. The same
  * names come in the same order each time.
  *
- * @throws {NydusGdError} "invalid-image" for a whiteout of no name, as RafsError for damage
+ * @throws {NydusGdError} "invalid-image" for a whiteout of no name, as RafsError for damage; "unsupported" for a path that
+ * is too long for Linux
  */
 export function eachName<Above>(layers: readonly MergedLayer[], visit: (name: MergedName<Above>) => Above): void {
   new NameWalk(layers, visit).run();
@@ -79,26 +83,28 @@ class NameWalk<Above> {
 
   run(): void {
     const parts = this.layers.map(({ tree }, layer) => ({ layer, ino: tree.rootIno }));
-    for (let depth = [{ name: "", parent: undefined, parts } as Folder<Above>]; depth.length > 0;) {
+    for (let depth = [{ name: "", parent: undefined, pathBytes: 0, parts } as Folder<Above>]; depth.length > 0;) {
       for (const folder of depth) this.#folder(folder);
       depth = this.#found;
       this.#found = [];
     }
   }
 
-  #folder({ name, parent, parts }: Folder<Above>): void {
+  #folder({ name, parent, pathBytes, parts }: Folder<Above>): void {
     const { layer, ino } = this.#shownOf(parts);
     const above = this.visit({ layer, ino, name: fromByteString(name), parent });
     const [only, ...more] = parts;
     if (only !== undefined && more.length === 0) {
       this.#list(only, () => {}, (name, child, isFolder) => {
-        if (isFolder) this.#found.push({ name: toByteString(name), parent: above, parts: [child] });
+        const end = endOf(pathBytes, name);
+        if (isFolder) this.#found.push({ name: toByteString(name), parent: above, pathBytes: end + 1, parts: [child] });
         else this.visit({ ...child, name, parent: above });
       });
       return;
     }
     for (const [name, merged] of this.#merge(parts)) {
-      if (Array.isArray(merged)) this.#found.push({ name, parent: above, parts: merged });
+      const end = endOf(pathBytes, name);
+      if (Array.isArray(merged)) this.#found.push({ name, parent: above, pathBytes: end + 1, parts: merged });
       else this.visit({ ...merged, name: fromByteString(name), parent: above });
     }
   }
@@ -142,6 +148,14 @@ class NameWalk<Above> {
   #treeOf(layer: number): Bootstrap {
     return (this.layers[layer] as MergedLayer).tree;
   }
+}
+
+/** Bytes of the path of a name in a folder. @throws {NydusGdError} "unsupported" for more than readers take */
+function endOf(folderBytes: number, name: Uint8Array | ByteString): number {
+  const end = folderBytes + name.length;
+  if (end <= PATH_MAX) return end;
+  const shown = JSON.stringify(new TextDecoder().decode(typeof name === "string" ? fromByteString(name) : name));
+  throw new NydusGdError("unsupported", `Cannot convert ${shown}: its path has ${end} bytes, at most ${PATH_MAX}`);
 }
 
 /** Whether the name was a whiteout. */

@@ -13,6 +13,7 @@ import { digest } from "../../blob/codec/codec.ts";
 import type { Digester } from "../../rafs/bootstrap.ts";
 import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { boundOf, compressInto, type Compression } from "./compression.ts";
+import { ShortPath } from "./short_path.ts";
 
 /** Where a chunk can be read. */
 export interface FileChunk {
@@ -87,7 +88,8 @@ export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester
 const BEYOND = new Uint8Array(1);
 
 function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void {
-  using file = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
+  using way = ShortPath.to(path);
+  using file = open(way.path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
   let done = 0;
   while (done < plain.length) {
     const length = pread(file, done === 0 ? plain : plain.subarray(done), offset + done);
