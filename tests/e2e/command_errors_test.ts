@@ -17,6 +17,7 @@ import { storeImage, storeLazy } from "../support/lazy_images.ts";
 import { RAFS_FIXTURES, readListing } from "../support/rafs_fixtures.ts";
 import { file as tarFile, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped: not root");
@@ -311,10 +312,6 @@ async function hasNoState(place: string): Promise<void> {
 }
 
 /** Waits until a process is gone, or only its exit status is left. */
-async function hasEnded(pid: string): Promise<void> {
-  for (;;) {
-    const stat = readProcessFile(pid, "stat");
-    if (stat === undefined || /\) [ZX] /.test(stat)) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+function hasEnded(pid: string): Promise<void> {
+  return until(`process ${pid} ends`, () => /^$|\) [ZX] /.test(readProcessFile(pid, "stat") ?? ""));
 }

@@ -12,13 +12,12 @@ import { fixture } from "../support/docker_stack.ts";
 import { DOCKER_26, eachDockerd } from "../support/dockerds.ts";
 import { readListing } from "../support/rafs_fixtures.ts";
 import { dir as tarDir, file, hardlink, symlink, tarOf, whiteout } from "../support/tar_builder.ts";
+import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";
 const FILE = "/lib/mod03.txt";
 const DIGEST = ["/bin/sha256sum", FILE];
 const NO_NETWORK = ["--network", "none"];
-/** How long Docker may take for a health check. */
-const HEALTH_TIMEOUT_MS = 60_000;
 
 /** What an ordinary image has in its second layer and another one takes away, replaces and links. */
 const BELOW = [
@@ -208,10 +207,7 @@ async function sizesOn(daemon: DockerDaemon, image: string): Promise<Record<stri
 }
 
 /** Polls, as docker has no command that waits for it. */
-async function healthy(stack: DockerStack, container: string): Promise<void> {
-  const deadline = AbortSignal.timeout(HEALTH_TIMEOUT_MS);
-  while (await stack.docker("inspect", "--format", "{{.State.Health.Status}}", container) !== "healthy") {
-    deadline.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+function healthy(stack: DockerStack, container: string): Promise<void> {
+  const status = () => stack.docker("inspect", "--format", "{{.State.Health.Status}}", container);
+  return until(`${container} is healthy`, async () => await status() === "healthy", 100);
 }

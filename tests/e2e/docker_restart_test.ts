@@ -8,14 +8,13 @@ import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { type DockerStack, fixture } from "../support/docker_stack.ts";
 import { eachDockerd } from "../support/dockerds.ts";
 import { readListing } from "../support/rafs_fixtures.ts";
+import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";
 const DIGEST = ["/bin/sha256sum", "/lib/mod03.txt"];
 const OTHERS = ["/bin/sha256sum", "/lib/mod04.txt", "/lib/mod05.txt"];
 const NO_NETWORK = ["--network", "none"];
 const SLEEP = ["/bin/sleep", "1000"];
-/** How long dockerd may take to start containers again by itself. */
-const RESTART_TIMEOUT_MS = 60_000;
 
 eachDockerd(({ test }) => {
   test("running containers outlive dockerd and the driver, however those end", async ({ stack, registry }, t) => {
@@ -126,11 +125,7 @@ eachDockerd(({ test }) => {
 });
 
 /** Polls until exactly these run: dockerd starts them some time after it answers. */
-async function running(stack: DockerStack, names: readonly string[]): Promise<void> {
-  const deadline = AbortSignal.timeout(RESTART_TIMEOUT_MS);
+function running(stack: DockerStack, names: readonly string[]): Promise<void> {
   const found = async () => (await stack.docker("ps", "--format", "{{.Names}}")).split("\n").sort();
-  while ((await found()).join() !== names.join()) {
-    if (deadline.aborted) assert.deepEqual(await found(), names);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  return until(`${names} run`, async () => (await found()).join() === names.join(), 100);
 }

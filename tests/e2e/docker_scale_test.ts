@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { requireNoLeaks } from "../support/docker_leaks.ts";
 import { eachDockerd } from "../support/dockerds.ts";
 import { file, tarOf, whiteout } from "../support/tar_builder.ts";
+import { until } from "../support/until.ts";
 
 const LAZY = "v6-prefetch-fs";
 const NO_NETWORK = ["--network", "none"];
@@ -84,9 +85,10 @@ eachDockerd(({ test }) => {
 
 /** The first lines that a container wrote, by its log file; waits for them, as they come after the start. */
 async function logged(path: string, count: number): Promise<string[]> {
-  for (;;) {
-    const lines = (await Deno.readTextFile(path)).split("\n").filter((line) => line !== "");
-    if (lines.length >= count) return lines.map((line) => (JSON.parse(line).log as string).trim());
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  let lines: string[] = [];
+  await until(`the container wrote ${count} lines`, async () => {
+    lines = (await Deno.readTextFile(path)).split("\n").filter((line) => line !== "");
+    return lines.length >= count;
+  });
+  return lines.map((line) => (JSON.parse(line).log as string).trim());
 }

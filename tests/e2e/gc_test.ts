@@ -17,6 +17,7 @@ import { pullJson } from "../support/pull_command.ts";
 import { type ListedEntry, listRafsFixtures, readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { listTree } from "../support/tree_walk.ts";
+import { until } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];
 
@@ -30,10 +31,9 @@ async function cached(stack: DockerStack): Promise<string[]> {
 }
 
 /** Waits until the cache has data of these blobs. */
-async function cachedBecomes(stack: DockerStack, ids: readonly string[]): Promise<void> {
-  while (JSON.stringify(await cached(stack)) !== JSON.stringify([...ids].sort())) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+function cachedBecomes(stack: DockerStack, ids: readonly string[]): Promise<void> {
+  const wanted = [...ids].sort().join();
+  return until(`the cache has data of ${wanted}`, async () => (await cached(stack)).join() === wanted);
 }
 
 /** Runs `nydus-gd gc ARGS` beside the stack. */

@@ -14,6 +14,7 @@ import { ImagePusher, OTHER_PLATFORM, PLATFORM, runnableImage, runnableTree } fr
 import { pull, pullJson, records, startPull } from "../support/pull_command.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
+import { until } from "../support/until.ts";
 
 eachDockerd(({ test }) => {
   test("what cannot be pulled is told in words of its own, and leaves nothing", async ({ stack, registry }, t) => {
@@ -123,7 +124,7 @@ eachDockerd(({ test }) => {
       const output = pulling.output();
       let ended = false;
       output.then(() => ended = true);
-      while (!ended && (await records(stack)).length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      await until("the image is on record", async () => ended || (await records(stack)).length > 0);
       kill(pulling, "SIGINT");
       const { code, stderr } = await output;
       assert.equal(code, 130, new TextDecoder().decode(stderr));

@@ -24,6 +24,7 @@ import { pull, pullJson, records } from "../support/pull_command.ts";
 import { readListing } from "../support/rafs_fixtures.ts";
 import { RegistryClient } from "../support/registry_client.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
+import { until } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];
 const BASIC = { authorization: `Basic ${btoa(`${TEST_USER.user}:${TEST_USER.password}`)}` };
@@ -69,7 +70,7 @@ async function requireFile(stack: DockerStack, name: string, made: string, path:
   await stack.docker("rm", container);
   await stack.docker("rmi", name); // two of them describe one blob differently: one at a time
   const files = blobs.map((id) => `${stack.dir}/root/cache/${id}.blob.data`);
-  while (files.some((file) => existsSync(file))) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until("the image's data left the cache", () => !files.some((file) => existsSync(file)));
 }
 
 /** A line of the daemon's log: all of an image is here. */
@@ -249,7 +250,7 @@ eachDockerd(({ test }) => {
       const events = stdout.trim().split("\n").map((line) => JSON.parse(line));
       assert.deepEqual([...new Set(events.map(({ event }) => event))], ["resolved", "bootstrap", "load", "done"]);
       assert.equal(events.at(-1).lazy.prefetching, true);
-      while (!(await stack.serveLog()).some(isPrefetched)) await new Promise((resolve) => setTimeout(resolve, 20));
+      await until("the image is prefetched", async () => (await stack.serveLog()).some(isPrefetched));
     });
   });
 });

@@ -9,6 +9,7 @@ import { busyboxLayer, CountedRegistry, dockerMissing, fixture } from "../suppor
 import { readListing } from "../support/rafs_fixtures.ts";
 import { SystemdMachine, systemdMachineMissing } from "../support/systemd_machine.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const BUILD = new URL("../../scripts/build_binary.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
@@ -75,7 +76,7 @@ async function isAsBefore(machine: SystemdMachine): Promise<void> {
 async function killed(machine: SystemdMachine, whom: "main" | "all"): Promise<void> {
   const before = await property(machine, UNIT, "NRestarts");
   await machine.must("systemctl", "kill", `--kill-whom=${whom}`, "--signal=KILL", UNIT);
-  while (await property(machine, UNIT, "NRestarts") === before) await new Promise((resolve) => setTimeout(resolve, 50));
+  await until("the unit was restarted", async () => await property(machine, UNIT, "NRestarts") !== before, 50);
   await machine.must("systemctl", "start", UNIT);
 }
 

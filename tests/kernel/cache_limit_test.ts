@@ -14,6 +14,7 @@ import { GraphDriverProcess } from "../support/graph_driver_process.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 /** Bytes of each image's one file. */
 const FILE_BYTES = 400_000;
@@ -74,8 +75,8 @@ class Images implements AsyncDisposable {
   }
 
   /** Waits until it has none. */
-  async gone(image: BuiltImage): Promise<void> {
-    while (this.has(image)) await new Promise((resolve) => setTimeout(resolve, 20));
+  gone(image: BuiltImage): Promise<void> {
+    return until("the image's data left the cache", () => !this.has(image));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -15,6 +15,7 @@ import { fixture } from "../support/docker_stack.ts";
 import { LazyServe } from "../support/lazy_serve.ts";
 import { RAFS_FIXTURES } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped: not root");
@@ -223,7 +224,7 @@ Deno.test({ name: "a doctor that was killed leaves what the next one clears away
   const words = ["doctor", "--root", temp.join("root"), "--docker-host", `unix://${temp.join("docker.sock")}`];
   const [program, ...args] = commandLine(words);
   const killed = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
-  while (mountsBelow(folder).length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("it has mounted something", () => mountsBelow(folder).length > 0);
   killed.kill("SIGKILL");
   await killed.status;
   assert.ok((await Deno.stat(folder)).isDirectory);

@@ -15,6 +15,7 @@ import { MemoryBlob } from "../support/rafs_fixtures.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 import { knownBytes } from "../support/verifying_reader.ts";
 
 const FILES = 12;
@@ -92,8 +93,8 @@ async function reads(root: string, files: readonly number[]): Promise<void> {
 }
 
 /** Resolves when every file was asked for. */
-async function allAsked(registry: FakeRegistry): Promise<void> {
-  while (new Set(filesAsked(registry)).size < FILES) await new Promise((resolve) => setTimeout(resolve, 20));
+function allAsked(registry: FakeRegistry): Promise<void> {
+  return until("every file was asked for", () => new Set(filesAsked(registry)).size === FILES);
 }
 
 /** One read ahead of readers at a time, so that requests arrive in the order in which they are made. */

@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { geteuid } from "../../ffi/unistd.ts";
 import { kill, Sandbox } from "../../lib/demo/sandbox.ts";
 import { TempDir } from "../support/temp_dir.ts";
+import { until } from "../support/until.ts";
 
 async function whyNot(): Promise<string | undefined> {
   if (geteuid() !== 0) return "not root";
@@ -34,13 +35,9 @@ function isGone(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || (error instanceof Error && error.message.includes("No such process"));
 }
 
-/** Waits for the end of processes that are nobody's child here; false when one is still there after ten seconds. */
-async function allEnd(pids: readonly number[]): Promise<boolean> {
-  for (const end = performance.now() + 10_000; performance.now() < end;) {
-    if (!pids.some(isAlive)) return true;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  return false;
+/** Waits for the end of processes that are nobody's child here. */
+function allEnd(pids: readonly number[]): Promise<void> {
+  return until("the processes end", () => !pids.some(isAlive));
 }
 
 /** Processes of a sandbox, as the host numbers them: those in the process namespace of `initPid`. */
@@ -74,7 +71,7 @@ sandboxTest("a mount inside is not seen outside, and goes with the sandbox and i
   assert.ok(processes.length >= 2);
   await stack.disposeAsync();
   await detached.status;
-  assert.ok(await allEnd(processes));
+  await allEnd(processes);
   assert.equal(hostMounts(), before);
 });
 
@@ -138,6 +135,6 @@ sandboxTest("when the process that made a sandbox is killed, all of it ends", as
   parent.kill("SIGKILL");
   await parent.status;
   await reader.cancel();
-  assert.ok(await allEnd(processes), `processes ${processes.filter(isAlive)} are left`);
+  await allEnd(processes);
   assert.equal(hostMounts(), before);
 });

@@ -3,7 +3,6 @@
  */
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { dirname } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { daemonChecks } from "../../lib/doctor/daemon_checks.ts";
 import { Subject } from "../../lib/doctor/subject.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
@@ -11,13 +10,14 @@ import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
+import { until } from "../support/until.ts";
 
 fuseTest("a keeper that dies is replaced, and the next server takes over from the new one", async () => {
   await using container = await LazyContainer.start();
   await using readers = await container.read(1);
   const former = container.keeperPid;
   Deno.kill(former, "SIGKILL");
-  while (container.keeperPid === former) await delay(5);
+  await until("the keeper is replaced", () => container.keeperPid !== former);
   await container.driver.kill();
   await container.driver.restart();
   notEqual(container.keeperPid, former);

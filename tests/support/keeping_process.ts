@@ -7,6 +7,7 @@
  */
 import { Fd } from "../../ffi/fd.ts";
 import { Keeper } from "../../lib/mount/keeper/keeper.ts";
+import { until } from "./until.ts";
 
 /** Name of the kept descriptor. */
 export const KEPT = "output";
@@ -35,11 +36,13 @@ export class KeepingProcess {
 
   /** The keeper's number, as soon as there is such a process. */
   async keeperPid(): Promise<number> {
-    while (true) {
-      const [pid] = Deno.readTextFileSync(`/proc/${this.#child.pid}/task/${this.#child.pid}/children`).split(" ");
-      if (pid) return Number(pid);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    const children = `/proc/${this.#child.pid}/task/${this.#child.pid}/children`;
+    let pid = 0;
+    await until("the process has a keeper", () => {
+      pid = Number(Deno.readTextFileSync(children).split(" ")[0]);
+      return pid > 0;
+    });
+    return pid;
   }
 
   /** Ends this process, and not its keeper. */

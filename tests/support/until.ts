@@ -1,18 +1,25 @@
 /**
- * Waiting for what nothing tells of: the end of a thread, what another process writes down.
+ * Polling, for what cannot be awaited: the end of a thread, what another process writes down.
  *
  * @module
  */
 
-/** Waits until `condition` holds, looking every few milliseconds. @throws where it does not within `timeoutMs` */
+const TIMEOUT_MS = 60_000;
+
+/**
+ * Waits until `condition` holds.
+ *
+ * @param pollMs between two looks; longer where each look starts a process
+ * @throws {Error} where it does not hold after a minute
+ */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeoutMs = 60_000,
+  pollMs = 2,
 ): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + TIMEOUT_MS;
   while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`Cannot wait until ${what}: it is not so after ${timeoutMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    if (performance.now() > deadline) throw new Error(`Cannot wait until ${what}: it is not so after ${TIMEOUT_MS} ms`);
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }

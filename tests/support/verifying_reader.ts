@@ -18,6 +18,7 @@ import { Mapping } from "../../ffi/sys_mman.ts";
 import { pread } from "../../ffi/unistd.ts";
 import { messageOf } from "../../lib/base/errors.ts";
 import { programUrl } from "./repository.ts";
+import { until } from "./until.ts";
 
 /** This module. */
 const PROGRAM = programUrl(import.meta, "verifying_reader.ts");
@@ -85,7 +86,7 @@ export class VerifyingReaders implements AsyncDisposable {
   /** Runs `fn` while no reader is inside of a read that was let through: each waits for an answer, or is stopped. */
   async whileHeld(fn: () => Promise<void>): Promise<void> {
     for (const reader of this.readers) reader.signal("SIGSTOP");
-    while (this.readers.some((reader) => reader.isRunning)) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until("every reader waits or is stopped", () => !this.readers.some((reader) => reader.isRunning));
     try {
       await fn();
     } finally {
