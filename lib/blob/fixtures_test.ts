@@ -6,12 +6,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { preadExact } from "../../ffi/unistd.ts";
-import {
-  listRafsFixtures,
-  MemoryBlob,
-  RAFS_FIXTURES,
-  readFixtureBootstrap,
-} from "../../tests/support/rafs_fixtures.ts";
+import { allRafsFixtures, MemoryBlob, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../backend/localfs.ts";
 import { BLOB_FEATURE, effectiveBlobId, has } from "../rafs/flags.ts";
@@ -19,14 +14,7 @@ import { openBootstrap } from "../rafs/open.ts";
 import { hasBit } from "./cache/bits.ts";
 import { BlobCache } from "./blob_cache.ts";
 
-/** More images than the repository keeps, where they are at hand. */
-const MORE_FIXTURES = join(RAFS_FIXTURES, "../../../../shared/fixtures");
-
-const own = listRafsFixtures();
-const kept = new Set(own.map((fixture) => fixture.name));
-const more = listRafsFixtures(MORE_FIXTURES).filter((fixture) => !kept.has(fixture.name));
-
-for (const fixture of [...own, ...more]) {
+for (const fixture of allRafsFixtures()) {
   if (fixture.blobsAbsent) continue;
   Deno.test(`every chunk of ${fixture.name} is fetched, verified and cached, and not fetched again`, async () => {
     const bootstrap = openBootstrap(await readFixtureBootstrap(fixture));

@@ -4,32 +4,25 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import {
+  allRafsFixtures,
   listBootstrap,
   type ListedEntry,
-  listRafsFixtures,
   MemoryImage,
-  RAFS_FIXTURES,
   type RafsFixture,
   readFixtureBootstrap,
   readListing,
 } from "../../tests/support/rafs_fixtures.ts";
 import { openBootstrap } from "./open.ts";
 
-/** More images than the repository keeps, where they are at hand. */
-const MORE_FIXTURES = join(RAFS_FIXTURES, "../../../../shared/fixtures");
+const fixtures = allRafsFixtures();
 
-const own = listRafsFixtures();
-const kept = new Set(own.map((fixture) => fixture.name));
-const more = listRafsFixtures(MORE_FIXTURES).filter((fixture) => !kept.has(fixture.name));
-
-for (const fixture of [...own, ...more]) {
+for (const fixture of fixtures) {
   if (fixture.blobsAbsent) continue;
   Deno.test(`${fixture.name} holds what its listing says`, () => checkWhole(fixture));
 }
 
-const namedFixture = (name: string) => own.find((fixture) => fixture.name === name) ?? assert.fail(name);
+const namedFixture = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 
 Deno.test("the prefetch table lists the inodes of the paths that were asked for", async () => {
   const bootstrap = openBootstrap(await readFixtureBootstrap(namedFixture("v6-prefetch-fs")));

@@ -19,8 +19,7 @@ import { openBootstrap } from "../../lib/rafs/open.ts";
 import { ConvertKit, noise } from "../support/convert_kit.ts";
 import { canMountErofs, mountErofs, writeAddressSpace } from "../support/erofs_mount.ts";
 import { dataPathTest } from "../support/mounts_kit.ts";
-import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
-import { type ListedEntry, listRafsFixtures, type RafsFixture } from "../support/rafs_fixtures.ts";
+import { allRafsFixtures, type ListedEntry, type RafsFixture } from "../support/rafs_fixtures.ts";
 import { anonymousAccess } from "../support/source_access.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 import { listTree, walkInChild } from "../support/tree_walk.ts";
@@ -31,7 +30,7 @@ function treesOf(fixtures: readonly RafsFixture[]): Map<string, RafsFixture> {
   return new Map(whole.map((fixture) => [basename(fixture.listing), fixture]));
 }
 
-const TREES = treesOf([...listRafsFixtures(), ...listRafsFixtures(MORE_FIXTURES)]);
+const TREES = treesOf(allRafsFixtures());
 
 /** In turn. */
 const OPTIONS: readonly Partial<RafsOptions>[] = [
@@ -119,7 +118,7 @@ dataPathTest(
   "trees that were converted are shown as they were, out of the cache of blobs",
   async ({ mounts, temp }) => {
     await using cache = await BlobCache.open(temp.join("cache"));
-    for (const [number, fixture] of [...treesOf(listRafsFixtures()).values()].entries()) {
+    for (const [number, fixture] of [...treesOf(allRafsFixtures()).values()].entries()) {
       using tree = new Tmpfs();
       const expected = await unpackTree(fixture, tree.join("tree"));
       using kit = new ConvertKit();

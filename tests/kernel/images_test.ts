@@ -10,18 +10,14 @@ import { hasCode } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { IMAGE_SUFFIX } from "../../lib/mount/erofs/erofs_tasks.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
-import { MORE_FIXTURES, MountableFixture } from "../support/mountable_fixture.ts";
+import { MountableFixture } from "../support/mountable_fixture.ts";
 import { fuseTest, mountsBelow, TestSession } from "../support/fuse_mount_kit.ts";
 import { dataPathTest } from "../support/mounts_kit.ts";
-import { listRafsFixtures, storedListing } from "../support/rafs_fixtures.ts";
+import { allRafsFixtures, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { TreeWalker, walkInChild } from "../support/tree_walk.ts";
 
-const own = listRafsFixtures();
-const kept = new Set(own.map((fixture) => fixture.name));
-/** The repository's images, and those beside it where they are. */
-const fixtures = [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !kept.has(name))]
-  .filter(({ blobsAbsent }) => !blobsAbsent);
+const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
 /** Those whose names the regular expression `NYDUS_GD_TEST_FIXTURES` matches, all unless it is given: they are compared. */
 const COMPARED = new RegExp(Deno.env.get("NYDUS_GD_TEST_FIXTURES") ?? "");
 /** How long the walk of one may take, also on an emulated processor. */

@@ -14,8 +14,7 @@ import { TarSink } from "../../lib/image/unpack/tar_sink.ts";
 import type { TreeSink } from "../../lib/image/unpack/tree_sink.ts";
 import { unpackImage } from "../../lib/image/unpack/unpack_image.ts";
 import { ImageCopy } from "../support/damage.ts";
-import { MORE_FIXTURES } from "../support/mountable_fixture.ts";
-import { type ListedEntry, listRafsFixtures, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
+import { allRafsFixtures, type ListedEntry, type RafsFixture, storedListing } from "../support/rafs_fixtures.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { Tmpfs } from "../support/tmpfs.ts";
 import { listTree } from "../support/tree_walk.ts";
@@ -23,9 +22,7 @@ import { listTree } from "../support/tree_walk.ts";
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped without root: unpacking, which sets owners and makes devices");
 
-const own = listRafsFixtures();
-const fixtures = [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => own.every((f) => f.name !== name))]
-  .filter(({ blobsAbsent }) => !blobsAbsent);
+const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
 const fixtureOf = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 
 const blobsOf = (fixture: RafsFixture) =>

@@ -15,7 +15,7 @@ import type { ChunkStore, MountableImage, OpenBlob } from "../../lib/mount/image
 import type { BlobDescriptor, Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
-import { MemoryBlob, RAFS_FIXTURES, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
+import { MemoryBlob, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
 
 /** What a test does to the fetches of an image. */
 export interface FetchControl {
@@ -154,6 +154,3 @@ export class MountableFixture implements Disposable {
     this.#mapping[Symbol.dispose]();
   }
 }
-
-/** The folder of images beside the repository, which has more of them; "" when it is not there. */
-export const MORE_FIXTURES = join(RAFS_FIXTURES, "../../../../shared/fixtures");

@@ -27,6 +27,9 @@ import { REPOSITORY } from "./repository.ts";
 /** The images in the repository. */
 export const RAFS_FIXTURES = join(REPOSITORY, "tests/fixtures/rafs");
 
+/** More images, in a folder beside the repository that need not be there. */
+export const MORE_FIXTURES = join(REPOSITORY, "../shared/fixtures");
+
 /** One line of a listing; see the README of the images. */
 export interface ListedEntry {
   readonly path: string;
@@ -56,6 +59,13 @@ export interface RafsFixture {
   /** Id of the blob that carries the bootstrap. */
   readonly container: string | undefined;
   readonly blobsAbsent: boolean;
+}
+
+/** The images of the repository, and those beside it that it does not have. */
+export function allRafsFixtures(): RafsFixture[] {
+  const own = listRafsFixtures();
+  const names = new Set(own.map(({ name }) => name));
+  return [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !names.has(name))];
 }
 
 /** Every image with a listing, in order of name. Empty when the folder does not exist. */

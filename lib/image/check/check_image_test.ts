@@ -4,9 +4,8 @@ import { CHUNK_DATA, COMPRESSION_INFO } from "../../../tests/support/damage_data
 import { V5_BOOTSTRAP } from "../../../tests/support/damage_v5.ts";
 import { V6_BOOTSTRAP } from "../../../tests/support/damage_v6.ts";
 import { type Damage, ImageCopy } from "../../../tests/support/damage.ts";
-import { MORE_FIXTURES } from "../../../tests/support/mountable_fixture.ts";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
-import { listBootstrap, listRafsFixtures, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
+import { allRafsFixtures, listBootstrap, MemoryImage } from "../../../tests/support/rafs_fixtures.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { NydusGdError } from "../../base/errors.ts";
@@ -14,8 +13,7 @@ import { NO_BATCH } from "../../rafs/chunk_table.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { checkImage, type CheckOptions, type CheckReport } from "./check_image.ts";
 
-const own = listRafsFixtures();
-const more = listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !own.some((fixture) => fixture.name === name));
+const fixtures = allRafsFixtures();
 
 const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
 const lines = ({ findings }: CheckReport) => findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`);
@@ -38,7 +36,7 @@ async function check(
   });
 }
 
-for (const fixture of [...own, ...more]) {
+for (const fixture of fixtures) {
   Deno.test(`nothing is wrong with ${fixture.name} and its blobs`, async () => {
     using temp = TempDir.make();
     const blobDir = join(fixture.directory, "blobs");

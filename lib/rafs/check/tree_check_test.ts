@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { checkBootstrap } from "../../../tests/support/check_bootstrap.ts";
-import { listRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
-import { MORE_FIXTURES } from "../../../tests/support/mountable_fixture.ts";
+import { allRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
 import { type Bootstrap, RafsError } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";
 import { INODE, SUPER } from "../v5/layout.ts";
@@ -13,11 +12,10 @@ import { ChunkCheck } from "./chunk_check.ts";
 import { Findings } from "./findings.ts";
 import { TreeCheck } from "./tree_check.ts";
 
-const own = listRafsFixtures();
-const more = listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !own.some((fixture) => fixture.name === name));
+const fixtures = allRafsFixtures();
 
 const bytesOf = (name: string) =>
-  readFixtureBootstrap(own.find((fixture) => fixture.name === name) ?? assert.fail(name));
+  readFixtureBootstrap(fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name));
 const inoOf = (tree: Bootstrap, path: string) =>
   path.split("/").reduce((dir, name) => tree.lookup(dir, new TextEncoder().encode(name)), tree.rootIno);
 
@@ -26,7 +24,7 @@ function check(bytes: Uint8Array): string[] {
   return checkBootstrap(bytes, tree).kept.map(({ where, state }) => `${where}: ${state}`);
 }
 
-for (const fixture of [...own, ...more]) {
+for (const fixture of fixtures) {
   Deno.test(`nothing is wrong with ${fixture.name}`, async () => {
     assert.deepEqual(check(await readFixtureBootstrap(fixture)), []);
   });
