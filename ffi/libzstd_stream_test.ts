@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { zstdCompressSync } from "node:zlib";
-import { concat } from "../tests/support/tar_builder.ts";
+import { concatenate } from "../lib/base/bytes.ts";
 import { ZstdError } from "./libzstd.ts";
 import { zstdStream } from "./libzstd_stream.ts";
 
@@ -13,7 +13,7 @@ async function* cut(bytes: Uint8Array<ArrayBuffer>, size: number): AsyncGenerato
 async function plainOf(stored: Uint8Array<ArrayBuffer>, size: number): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   for await (const piece of zstdStream(cut(stored, size))) pieces.push(piece.slice());
-  return concat(pieces);
+  return concatenate(pieces);
 }
 
 /** RFC 8878, 3.1.2. */
@@ -29,11 +29,11 @@ Deno.test("frames come out one after the other, however they come in, skippable 
   await fc.assert(
     fc.asyncProperty(parts, fc.integer({ min: 1, max: 300_000 }), async (frames, size) => {
       const plain = frames.map(([length], k) => new Uint8Array(length).map((_, i) => (i * (k + 3) + (i >> 9)) & 0xff));
-      const stored = concat(plain.flatMap((part, k) => [
+      const stored = concatenate(plain.flatMap((part, k) => [
         zstdCompressSync(part),
         frames[k]?.[1] ? skippable(k * 40) : new Uint8Array(0),
       ]));
-      assert.deepEqual(await plainOf(stored, Math.max(size, stored.length >> 8)), concat(plain));
+      assert.deepEqual(await plainOf(stored, Math.max(size, stored.length >> 8)), concatenate(plain));
     }),
     { numRuns: 30 },
   );
@@ -47,7 +47,9 @@ Deno.test("a frame of exactly what is had at once, and one of nothing, end where
 
 Deno.test("what is cut off, or no frame, is an error", async () => {
   const frame = new Uint8Array(zstdCompressSync(new Uint8Array(1000).map((_, i) => (i * 7) & 0xff)));
-  for (const bytes of [frame.slice(0, -1), frame.slice(0, 5), concat([frame, new Uint8Array(10)]), frame.with(0, 0)]) {
+  for (
+    const bytes of [frame.slice(0, -1), frame.slice(0, 5), concatenate([frame, new Uint8Array(10)]), frame.with(0, 0)]
+  ) {
     await assert.rejects(plainOf(bytes, 64), ZstdError);
   }
 });

@@ -1,7 +1,7 @@
 import { deepEqual, match, ok } from "node:assert/strict";
 import fc from "fast-check";
-import { archiveOf, ascii, join, readAll, type ReadEntry } from "../../tests/support/tar_blocks.ts";
-import { toByteString } from "../base/bytes.ts";
+import { archiveOf, ascii, readAll, type ReadEntry } from "../../tests/support/tar_blocks.ts";
+import { concatenate, toByteString } from "../base/bytes.ts";
 import { BLOCK_SIZE, HEADER, tarEntry, TarError, type TarType } from "./tar.ts";
 import { checksums } from "./tar_header.ts";
 
@@ -43,7 +43,7 @@ const anyEntry: fc.Arbitrary<ReadEntry> = fc.record({
 /** What a reader must give back: a directory's name ends in a slash. */
 function expected({ entry, content }: ReadEntry): ReadEntry {
   const isOpen = entry.type === "directory" && entry.name.at(-1) !== 0x2f;
-  return { entry: isOpen ? { ...entry, name: join(entry.name, ascii("/")) } : entry, content };
+  return { entry: isOpen ? { ...entry, name: concatenate([entry.name, ascii("/")]) } : entry, content };
 }
 
 Deno.test("every entry that can be written is read back, in pieces of any size", () => {

@@ -1,24 +1,14 @@
 import { deepEqual, equal, throws } from "node:assert/strict";
 import tarStream from "tar-stream";
-import {
-  archiveOf,
-  ascii,
-  file,
-  join,
-  names,
-  pax,
-  rawHeader,
-  readAll,
-  special,
-} from "../../tests/support/tar_blocks.ts";
-import { toByteString } from "../base/bytes.ts";
+import { archiveOf, ascii, file, names, pax, rawHeader, readAll, special } from "../../tests/support/tar_blocks.ts";
+import { concatenate, toByteString } from "../base/bytes.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { BLOCK_SIZE, type TarEntry, tarEntry } from "./tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "./tar_writer.ts";
 
 Deno.test("an archive that is cut in a header or in data is an error; between entries and in padding it is not", () => {
   const first = archiveOf([file("a", "x".repeat(700))]).subarray(0, 3 * BLOCK_SIZE);
-  const archive = join(first, archiveOf([file("b".repeat(150), "y", { mtimeNsec: 5 })]));
+  const archive = concatenate([first, archiveOf([file("b".repeat(150), "y", { mtimeNsec: 5 })])]);
   const lastData = archive.length - TAR_END.length - BLOCK_SIZE;
   for (let length = 0; length <= archive.length; length++) {
     const inFirstPadding = length >= BLOCK_SIZE + 700 && length <= first.length;
@@ -31,7 +21,7 @@ Deno.test("an archive that is cut in a header or in data is an error; between en
 });
 
 Deno.test("what follows the end marker is ignored, whatever it is", () => {
-  const archive = join(archiveOf([file("a", "x")]), ascii("rubbish".repeat(500)));
+  const archive = concatenate([archiveOf([file("a", "x")]), ascii("rubbish".repeat(500))]);
   deepEqual(names(readAll(archive)), ["a"]);
 });
 
@@ -39,7 +29,7 @@ Deno.test("an empty stream is an empty archive", () => equal(readAll(new Uint8Ar
 
 Deno.test("a header after a single zero block is refused", () => {
   throws(
-    () => readAll(join(new Uint8Array(512), archiveOf([file("a", "")]))),
+    () => readAll(concatenate([new Uint8Array(512), archiveOf([file("a", "")])])),
     /at 512: it follows a single zero block/,
   );
 });
@@ -52,23 +42,27 @@ Deno.test("a wrong checksum is told with its place", () => {
 });
 
 Deno.test("a checksum over signed bytes is accepted", () => {
-  deepEqual(names(readAll(join(rawHeader({ name: "latin1-\xe9\xff" }, true), TAR_END))), ["latin1-\xe9\xff"]);
+  deepEqual(names(readAll(concatenate([rawHeader({ name: "latin1-\xe9\xff" }, true), TAR_END]))), ["latin1-\xe9\xff"]);
 });
 
 Deno.test("old v7 headers: no magic, a type of NUL, a directory by its slash", () => {
-  const archive = join(rawHeader({ name: "d/", typeFlag: "\0" }), rawHeader({ name: "d/f", typeFlag: "\0" }), TAR_END);
+  const archive = concatenate([
+    rawHeader({ name: "d/", typeFlag: "\0" }),
+    rawHeader({ name: "d/f", typeFlag: "\0" }),
+    TAR_END,
+  ]);
   deepEqual(readAll(archive).map(({ entry }) => entry.type), ["directory", "file"]);
 });
 
 Deno.test("GNU long names and link targets apply to the next entry only", () => {
   const long = "n".repeat(3000);
-  const archive = join(
+  const archive = concatenate([
     special("L", ascii(long + "\0")),
     special("K", ascii("t".repeat(200) + "\0")),
     rawHeader({ name: "short", linkName: "short", typeFlag: "2", magic: "ustar  \0" }),
     rawHeader({ name: "next" }),
     TAR_END,
-  );
+  ]);
   const [first, second] = readAll(archive);
   equal(first?.entry.name.length, 3000);
   equal(first?.entry.linkName.length, 200);
@@ -76,19 +70,25 @@ Deno.test("GNU long names and link targets apply to the next entry only", () => 
 });
 
 Deno.test("GNU's atime and ctime in the place of the prefix are no part of the name", () => {
-  deepEqual(names(readAll(join(rawHeader({ name: "f", magic: "ustar  \0", prefix: "13012345670" }), TAR_END))), ["f"]);
-  deepEqual(names(readAll(join(rawHeader({ name: "f", magic: "ustar\x0000", prefix: "a/b" }), TAR_END))), ["a/b/f"]);
+  deepEqual(
+    names(readAll(concatenate([rawHeader({ name: "f", magic: "ustar  \0", prefix: "13012345670" }), TAR_END]))),
+    ["f"],
+  );
+  deepEqual(names(readAll(concatenate([rawHeader({ name: "f", magic: "ustar\x0000", prefix: "a/b" }), TAR_END]))), [
+    "a/b/f",
+  ]);
   const star = rawHeader({
     name: "f",
     magic: "ustar\x0000",
     starPrefix: "p".repeat(131) + "123",
     starTrailer: "tar\0",
   });
-  deepEqual(names(readAll(join(star, TAR_END))), ["p".repeat(131) + "/f"]);
+  deepEqual(names(readAll(concatenate([star, TAR_END]))), ["p".repeat(131) + "/f"]);
 });
 
 Deno.test("base-256 numbers: large, negative, beyond 2^53", () => {
-  const number = (field: string) => readAll(join(rawHeader({ name: "f", mtime: field }), TAR_END))[0]?.entry.mtimeSec;
+  const number = (field: string) =>
+    readAll(concatenate([rawHeader({ name: "f", mtime: field }), TAR_END]))[0]?.entry.mtimeSec;
   equal(number("\x80\0\0\0\0\0\0\x02\0\0\0\0"), 2 ** 33);
   equal(number("\xff".repeat(12)), -1);
   throws(() => number("\x80\0\0\0\x7f" + "\xff".repeat(7)), /exceeds 2\^53-1/);
@@ -97,7 +97,7 @@ Deno.test("base-256 numbers: large, negative, beyond 2^53", () => {
 });
 
 Deno.test("global PAX records apply to all that follow, an entry's own win, an empty value takes one back", () => {
-  const archive = join(
+  const archive = concatenate([
     special("g", pax([["uid", "7"], ["SCHILY.xattr.user.all", "1"]])),
     rawHeader({ name: "a" }),
     special("x", pax([["uid", "8"], ["path", "renamed"]])),
@@ -105,7 +105,7 @@ Deno.test("global PAX records apply to all that follow, an entry's own win, an e
     special("x", pax([["uid", ""]])),
     rawHeader({ name: "c", uid: "0000003" }),
     TAR_END,
-  );
+  ]);
   const read = readAll(archive);
   deepEqual(names(read), ["a", "renamed", "c"]);
   deepEqual(read.map(({ entry }) => entry.uid), [7, 8, 3]);
@@ -114,7 +114,8 @@ Deno.test("global PAX records apply to all that follow, an entry's own win, an e
 
 Deno.test("PAX times before 1970 and with more than nine decimals", () => {
   const time = (text: string) => {
-    const entry = readAll(join(special("x", pax([["mtime", text]])), rawHeader({ name: "f" }), TAR_END))[0]?.entry;
+    const entry = readAll(concatenate([special("x", pax([["mtime", text]])), rawHeader({ name: "f" }), TAR_END]))[0]
+      ?.entry;
     return [entry?.mtimeSec, entry?.mtimeNsec];
   };
   deepEqual(time("-1.25"), [-2, 750_000_000]);
@@ -125,7 +126,8 @@ Deno.test("PAX times before 1970 and with more than nine decimals", () => {
 });
 
 Deno.test("PAX records that do not hold together are located", () => {
-  const read = (body: string) => () => readAll(join(special("x", ascii(body)), rawHeader({ name: "f" }), TAR_END));
+  const read = (body: string) => () =>
+    readAll(concatenate([special("x", ascii(body)), rawHeader({ name: "f" }), TAR_END]));
   throws(read("99 path=x\n"), /Cannot read PAX record at 512: it ends 89 bytes after its header/);
   throws(read("9 path=xx"), /no newline/);
   throws(read("6 =ab\n"), /no key/);
@@ -140,20 +142,24 @@ Deno.test("libarchive's form of an extended attribute, and SCHILY's over it", ()
     ["LIBARCHIVE.xattr.user.c", "AAAA"],
     ["SCHILY.xattr.user.c", "raw\n\0"],
   ]);
-  const entry = readAll(join(special("x", records), rawHeader({ name: "f" }), TAR_END))[0]?.entry;
+  const entry = readAll(concatenate([special("x", records), rawHeader({ name: "f" }), TAR_END]))[0]?.entry;
   deepEqual([...entry?.xattrs ?? []], [["user.a=b", new Uint8Array([0, 255])], ["user.c", ascii("raw\n\0")]]);
 });
 
 Deno.test("limits: extended headers of 1 MiB, names of 4095 bytes", () => {
   throws(() => readAll(rawHeader({ name: "x", typeFlag: "x", size: "00004000001" })), /exceeds 1048576/);
-  const long = (length: number) => readAll(join(special("L", ascii("n".repeat(length))), rawHeader({}), TAR_END));
+  const long = (length: number) =>
+    readAll(concatenate([special("L", ascii("n".repeat(length))), rawHeader({}), TAR_END]));
   equal(long(4095).length, 1);
   throws(() => long(4096), /has 4096 bytes, 4095 at most/);
 });
 
 Deno.test("entries that hold no file are refused by name, extended headers before the end too", () => {
-  throws(() => readAll(join(rawHeader({ name: "v", typeFlag: "V" }), TAR_END)), /entry type "V" holds no file/);
-  throws(() => readAll(join(special("x", pax([["uid", "1"]])), TAR_END)), /before no entry/);
+  throws(
+    () => readAll(concatenate([rawHeader({ name: "v", typeFlag: "V" }), TAR_END])),
+    /entry type "V" holds no file/,
+  );
+  throws(() => readAll(concatenate([special("x", pax([["uid", "1"]])), TAR_END])), /before no entry/);
   throws(() => readAll(special("L", ascii("n"))), /before no entry/);
 });
 
@@ -162,7 +168,7 @@ Deno.test("sparse files of every dialect are the logical file", () => {
   want.set(ascii("abc"), 100);
   want.set(ascii("z"), 1999);
   const octal = (value: number) => value.toString(8).padStart(11, "0") + "\0";
-  const data = join(ascii("abcz"), tarPadding(4));
+  const data = concatenate([ascii("abcz"), tarPadding(4)]);
   const gnu = rawHeader({
     name: "f",
     typeFlag: "S",
@@ -179,13 +185,13 @@ Deno.test("sparse files of every dialect are the logical file", () => {
     gnuIsExtended: "\x01",
     gnuRealSize: octal(2000),
   });
-  const extension = join(ascii(octal(1999) + octal(1)), new Uint8Array(488));
+  const extension = concatenate([ascii(octal(1999) + octal(1)), new Uint8Array(488)]);
   const plain = rawHeader({ name: "GNUSparseFile.1/f", size: octal(4) });
   const map = ascii("2\n100\n3\n1999\n1\n");
   const dialects: Record<string, Uint8Array> = {
-    gnu: join(gnu, data),
-    "gnu, extended": join(extended, extension, data),
-    "0.0": join(
+    gnu: concatenate([gnu, data]),
+    "gnu, extended": concatenate([extended, extension, data]),
+    "0.0": concatenate([
       special(
         "x",
         pax([
@@ -200,13 +206,13 @@ Deno.test("sparse files of every dialect are the logical file", () => {
       ),
       plain,
       data,
-    ),
-    "0.1": join(
+    ]),
+    "0.1": concatenate([
       special("x", pax([["GNU.sparse.size", "2000"], ["GNU.sparse.name", "f"], ["GNU.sparse.map", "100,3,1999,1"]])),
       plain,
       data,
-    ),
-    "1.0": join(
+    ]),
+    "1.0": concatenate([
       special(
         "x",
         pax([["GNU.sparse.major", "1"], ["GNU.sparse.minor", "0"], ["GNU.sparse.name", "f"], [
@@ -218,11 +224,11 @@ Deno.test("sparse files of every dialect are the logical file", () => {
       map,
       tarPadding(map.length),
       data,
-    ),
+    ]),
   };
   for (const [dialect, archive] of Object.entries(dialects)) {
     for (const pieceBytes of [7, 512, 10_000]) {
-      const [first] = readAll(join(archive, TAR_END), pieceBytes);
+      const [first] = readAll(concatenate([archive, TAR_END]), pieceBytes);
       deepEqual([toByteString(first?.entry.name ?? ascii("")), first?.content], ["f", want], dialect);
     }
   }
@@ -230,12 +236,12 @@ Deno.test("sparse files of every dialect are the logical file", () => {
 
 Deno.test("sparse maps that do not fit their file are refused", () => {
   const read = (records: [string, string][], size = 4) => () =>
-    readAll(join(
+    readAll(concatenate([
       special("x", pax([["GNU.sparse.size", "2000"], ...records])),
       rawHeader({ name: "f", size: size.toString(8).padStart(11, "0") }),
       new Uint8Array(512),
       TAR_END,
-    ));
+    ]));
   throws(read([["GNU.sparse.map", "0,3,2,1"]]), /segment 2\+1 does not fit after 3/);
   throws(read([["GNU.sparse.map", "1999,4"]]), /does not fit/);
   throws(read([["GNU.sparse.map", "0,3"]]), /map has 3 bytes, the data 4/);
@@ -288,7 +294,7 @@ Deno.test("what tar-stream writes is read", async () => {
   pack.finalize();
   const parts: Uint8Array[] = [];
   for await (const part of pack) parts.push(part as Uint8Array);
-  const read = readAll(join(...parts), 100);
+  const read = readAll(concatenate([...parts]), 100);
   deepEqual(names(read), ["d", toByteString(new TextEncoder().encode(long)), "c"]);
   deepEqual(read.map(({ entry }) => [entry.type, entry.devMinor, entry.uid]), [
     ["directory", 0, 0],

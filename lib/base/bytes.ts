@@ -82,10 +82,11 @@ export function copyBytes(from: Uint8Array, start: number, size: number, to: Uin
 }
 
 /** All parts behind one another. */
-export function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+export function concatenate(parts: Iterable<Uint8Array>): Uint8Array<ArrayBuffer> {
+  const all = [...parts];
+  const out = new Uint8Array(all.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
-  for (const part of parts) {
+  for (const part of all) {
     out.set(part, at);
     at += part.length;
   }

@@ -11,6 +11,7 @@ import {
   rangesOf,
   readFixtureBootstrap,
 } from "../../tests/support/rafs_fixtures.ts";
+import { concatenate } from "../base/bytes.ts";
 import { type BlobDescriptor, RafsError } from "./bootstrap.ts";
 import { BlobTail, makeTrailer, type TailCodecs } from "./blob_writer.ts";
 import { ChunkInfoTable } from "./chunk_info_table.ts";
@@ -27,7 +28,6 @@ const sha256 = (...parts: Uint8Array[]) => {
   for (const part of parts) hash.update(part);
   return new Uint8Array(hash.digest());
 };
-const concat = (parts: readonly Uint8Array[]) => new Uint8Array(parts.flatMap((part) => [...part]));
 
 async function fixtureBlob(name: string): Promise<{ blob: BlobDescriptor; bytes: Uint8Array; opened: MemoryBlob }> {
   const fixture = listRafsFixtures().find((candidate) => candidate.name === name) ?? assert.fail(name);
@@ -129,7 +129,7 @@ for (
     const { blob, bytes, opened } = await fixtureBlob(name);
     const tail = rebuild(blob, bytes, opened, digests);
     tail.finish();
-    const written = concat(tail.pieces.map((piece) => piece.bytes));
+    const written = concatenate(tail.pieces.map((piece) => piece.bytes));
     const { chunkCount, features, compressedSize, uncompressedSize, meta, tocSize } = tail.describe();
     assert.deepEqual(written, bytes.slice(bytes.length - written.length));
     assert.deepEqual(
@@ -155,7 +155,7 @@ Deno.test("the compression info of a blob with batches is written as its builder
   const { blob, bytes, opened } = await fixtureBlob("v6-zstd-batch");
   const [ci, header] = rebuild(blob, bytes, opened, false).pieces;
   assert.deepEqual(
-    concat([ci?.bytes ?? assert.fail(), header?.bytes ?? assert.fail()]),
+    concatenate([ci?.bytes ?? assert.fail(), header?.bytes ?? assert.fail()]),
     bytes.slice(blob.meta?.offset),
   );
 });
@@ -216,11 +216,11 @@ Deno.test("a whole blob with its bootstrap inside reads back", async () => {
     dataDigest: (trailer) => sha256(...data, trailer),
   });
   tail.addMeta(BLOB_FEATURE.inlinedFsMeta | BLOB_FEATURE.inlinedChunkDigest);
-  tail.addDigests(concat(digests));
+  tail.addDigests(concatenate(digests));
   const entry = { index: 0, id: "x".repeat(64), compressor: "zstd", digester: "sha256", chunkSize } as const;
   tail.addBootstrap(writer.finish([{ ...entry, ...tail.describe() }]));
   tail.finish();
-  const bytes = concat([...data, ...tail.pieces.map((piece) => piece.bytes)]);
+  const bytes = concatenate([...data, ...tail.pieces.map((piece) => piece.bytes)]);
 
   const bootstrap = openBootstrap(await extractBootstrap(rangesOf(bytes), bytes.length, codecs) ?? assert.fail());
   const blob = MemoryBlob.open(bootstrap, bootstrap.blobs[0] ?? assert.fail(), bytes);
@@ -230,7 +230,7 @@ Deno.test("a whole blob with its bootstrap inside reads back", async () => {
     const parts = await Promise.all(
       bootstrap.extents(ino, 0, content.length).map((extent) => blob.chunk(extent.chunkIndex)),
     );
-    assert.deepEqual(concat(parts), content);
+    assert.deepEqual(concatenate(parts), content);
   }
   const toc = await readToc(rangesOf(bytes), bytes.length);
   assert.deepEqual(toc?.map((part) => part.name), [
@@ -265,7 +265,7 @@ Deno.test("arbitrary ends of blobs give an error or an answer", async () => {
   const part = fc.oneof(trailer, fc.uint8Array({ maxLength: 600 }), fc.constant(new Uint8Array(512)));
   await fc.assert(
     fc.asyncProperty(fc.array(part, { maxLength: 8 }), async (parts) => {
-      const bytes = concat(parts);
+      const bytes = concatenate(parts);
       try {
         await extractBootstrap(rangesOf(bytes), bytes.length, codecs);
       } catch (error) {

@@ -4,14 +4,13 @@ import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { mknodat, S } from "../../ffi/sys_stat.ts";
 import { geteuid } from "../../ffi/unistd.ts";
-import { fromByteString, toByteString } from "../../lib/base/bytes.ts";
+import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { applyTar } from "../../lib/layer/apply.ts";
 import { CHANGE_KIND, compareTrees, overlayChanges, stackChanges } from "../../lib/layer/changes.ts";
 import { diffSize, diffTar, upperTar } from "../../lib/layer/diff.ts";
 import { Differ } from "../../lib/layer/differ.ts";
 import {
-  concat,
   device,
   dir,
   entriesOf,
@@ -114,11 +113,11 @@ function everything(): TestEntry[] {
 rootTest("what was unpacked comes back, and unpacks to the same again", () => {
   using layers = new Layers();
   const first = layers.layer(...everything());
-  const archive = concat(upperTar(first));
+  const archive = concatenate(upperTar(first));
   deepEqual(namesOf(archive).toSorted(), namesOf(tarOf(...everything())).toSorted());
   const second = layers.applied(archive);
   deepEqual(withoutWhiteoutTimes(second), withoutWhiteoutTimes(first));
-  deepEqual(concat(upperTar(second)), archive);
+  deepEqual(concatenate(upperTar(second)), archive);
 });
 
 /** The time of a whiteout is that of its making, and a tar has none of the root. */
@@ -138,8 +137,8 @@ rootTest("a diff is in byte order, a folder before what is in it, links after th
     whiteout("c"),
     symlink("\xff", "x"),
   );
-  deepEqual(namesOf(concat(upperTar(layer))), [".wh.c", "B", "a", "b/", "b/z", "b.x", "\xff"]);
-  const link = entriesOf(concat(upperTar(layer))).find(({ type }) => type === "link");
+  deepEqual(namesOf(concatenate(upperTar(layer))), [".wh.c", "B", "a", "b/", "b/z", "b.x", "\xff"]);
+  const link = entriesOf(concatenate(upperTar(layer))).find(({ type }) => type === "link");
   equal(toByteString(link?.linkName ?? new Uint8Array()), "B");
 });
 
@@ -148,17 +147,17 @@ rootTest("sockets and overlay's own attributes are left out, redirects refused",
   const layer = layers.layer(file("f"), dir("d"));
   mknodat(-100, `${layer}/socket`, S.IFSOCK | 0o600, 0);
   lsetxattr(`${layer}/f`, "trusted.overlay.origin", fromByteString("x"));
-  const entries = entriesOf(concat(upperTar(layer)));
+  const entries = entriesOf(concatenate(upperTar(layer)));
   deepEqual(entries.map(({ name, xattrs }) => [toByteString(name), xattrs.size]), [["d/", 0], ["f", 0]]);
   lsetxattr(`${layer}/d`, "trusted.overlay.redirect", fromByteString("/e"));
-  throws(() => concat(upperTar(layer)), (e) => hasCode(e, "unsupported"));
+  throws(() => concatenate(upperTar(layer)), (e) => hasCode(e, "unsupported"));
 });
 
 rootTest("an opaque root is named in the diff, and hides what is below in a comparison", () => {
   using layers = new Layers();
   const below = layers.layer(dir("d"), file("d/f", "1"));
   const top = layers.layer(opaque(""), file("g", "2"));
-  deepEqual(namesOf(concat(upperTar(top))), [".wh..wh..opq", "g"]);
+  deepEqual(namesOf(concatenate(upperTar(top))), [".wh..wh..opq", "g"]);
   deepEqual(changesOf([top, below], [below]), { "/d": "delete", "/g": "add" });
 });
 
@@ -233,7 +232,7 @@ for (const [name, does, want] of work) {
     deepEqual(asObject(overlayChanges(upper, lowers)), want, "after the unmount");
 
     // A commit: the diff on top of the image is the container.
-    const committed = layers.applied(concat(diffTar({ layers: [upper, ...lowers], below: lowers })));
+    const committed = layers.applied(concatenate(diffTar({ layers: [upper, ...lowers], below: lowers })));
     const view = (stack: string[]) => listTree(layers.mounted(stack)).filter(({ path }) => path !== "/");
     deepEqual(view([layers.layer(), committed, ...lowers]), view([layers.layer(), upper, ...lowers]));
   });
@@ -257,14 +256,14 @@ rootTest("a diff against any ancestor rebuilds the layer on it", () => {
   const stack = [three, two, one];
   const want = listTree(layers.mounted([layers.layer(), ...stack]));
   for (const below of [[two, one], [one], []]) {
-    const archive = concat(diffTar({ layers: stack, below }));
+    const archive = concatenate(diffTar({ layers: stack, below }));
     const rebuilt = layers.applied(archive);
     const lowers = below.length === 0 ? [layers.layer()] : below;
     const got = listTree(layers.mounted([layers.layer(), rebuilt, ...lowers]));
     deepEqual(withoutRoot(got), withoutRoot(want), `${below.length} layers below`);
     ok(below.length === 0 || !namesOf(archive).includes("same/f"));
   }
-  deepEqual(namesOf(concat(diffTar({ layers: stack, below: [one] }))), [
+  deepEqual(namesOf(concatenate(diffTar({ layers: stack, below: [one] }))), [
     ".wh.x",
     "d/",
     "d/.wh.a",
@@ -279,7 +278,7 @@ rootTest("a change that kept size and time is in the diff", () => {
   const base = layers.layer(file("f", "x"));
   const middle = layers.layer(file("f", "y"));
   const top = layers.layer(file("g"));
-  deepEqual(namesOf(concat(diffTar({ layers: [top, middle, base], below: [base] }))), ["f", "g"]);
+  deepEqual(namesOf(concatenate(diffTar({ layers: [top, middle, base], below: [base] }))), ["f", "g"]);
 });
 
 rootTest("sizes are of what differs, each inode once", () => {
@@ -314,7 +313,7 @@ rootTest("a worker gives the same tar, list and size, and failures before the st
   const stream = await differ.tar(pair);
   deepEqual(
     new Uint8Array(await new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer()),
-    concat(diffTar(pair)),
+    concatenate(diffTar(pair)),
   );
   deepEqual(await differ.changes(pair), stackChanges(pair));
   equal(await differ.sizeBytes(pair), 1_500_000);

@@ -6,12 +6,13 @@
  * @module
  */
 import assert from "node:assert/strict";
+import { concatenate } from "../../lib/base/bytes.ts";
 import { fixture } from "../support/docker_stack.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { GraphDriverProcess, RemoteError } from "../support/graph_driver_process.ts";
 import { readFixtureBootstrap } from "../support/rafs_fixtures.ts";
 import { unmountBelow } from "../support/store_home.ts";
-import { join, pax, rawHeader, special } from "../support/tar_blocks.ts";
+import { pax, rawHeader, special } from "../support/tar_blocks.ts";
 import { device, dir, fifo, file, hardlink, symlink, tarOf, type TestEntry } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
@@ -105,7 +106,12 @@ const REFUSED: readonly (readonly [name: string, tar: (parts: Parts) => Uint8Arr
 function sparse(sizeBytes: number): Uint8Array<ArrayBuffer> {
   const records = [["GNU.sparse.size", `${sizeBytes}`], ["GNU.sparse.map", `${sizeBytes - 1},1`]];
   const header = rawHeader({ name: "image.boot", size: "00000000001", magic: "ustar\x0000" });
-  return join(special("x", pax(records as [string, string][])), header, new Uint8Array(512), new Uint8Array(1024));
+  return concatenate([
+    special("x", pax(records as [string, string][])),
+    header,
+    new Uint8Array(512),
+    new Uint8Array(1024),
+  ]);
 }
 
 fuseTest("a bootstrap that is none is refused, and nothing of it stays", () =>

@@ -5,11 +5,10 @@
  */
 import { deepEqual, equal } from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
-import { toByteString } from "../../lib/base/bytes.ts";
+import { concatenate, toByteString } from "../../lib/base/bytes.ts";
 import { applyTar } from "../../lib/layer/apply.ts";
 import { upperTar } from "../../lib/layer/diff.ts";
 import {
-  concat,
   dir,
   entriesOf,
   fifo,
@@ -88,7 +87,7 @@ Deno.test({
       [tarOf(file("x", "y", { mtimeSec: -3, mtimeNsec: 7, ...xattrs({ "user.a": "1\n2\0" }) }))],
       temp.join("a"),
     );
-    Deno.writeFileSync(temp.join("t"), concat(upperTar(temp.join("a"))));
+    Deno.writeFileSync(temp.join("t"), concatenate(upperTar(temp.join("a"))));
     run("tar", [
       "--xattrs",
       "--xattrs-include=*",

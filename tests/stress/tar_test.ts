@@ -7,42 +7,42 @@ import assert from "node:assert/strict";
 import { BLOCK_SIZE, HEADER, MAX_NAME_BYTES, type TarEntry } from "../../lib/archive/tar.ts";
 import { checksums } from "../../lib/archive/tar_header.ts";
 import { TarReader } from "../../lib/archive/tar_reader.ts";
-import { fromByteString, toByteString } from "../../lib/base/bytes.ts";
+import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { geteuid } from "../../ffi/unistd.ts";
 import { LayerUnpacking } from "../../lib/layer/apply.ts";
 import { cleanPath } from "../../lib/layer/apply_tree.ts";
 import { type Field, Mutator, type Seed } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
-import { join, pax, rawHeader, special } from "../support/tar_blocks.ts";
+import { pax, rawHeader, special } from "../support/tar_blocks.ts";
 import { device, dir, fifo, file, hardlink, opaque, symlink, tarOf, whiteout, xattrs } from "../support/tar_builder.ts";
 
 const long = "long/".repeat(40) + "name";
-const sparse10 = join(
+const sparse10 = concatenate([
   special("x", pax([["GNU.sparse.major", "1"], ["GNU.sparse.minor", "0"], ["GNU.sparse.realsize", "9000"]])),
   rawHeader({ name: "sparse", size: "00000002000", magic: "ustar\x0000" }),
   fromByteString("2\n0\n256\n8192\n256\n".padEnd(512, "\0")),
   new Uint8Array(512).fill(0x73),
-);
-const sparse00 = join(
+]);
+const sparse00 = concatenate([
   special("x", pax([["GNU.sparse.size", "5000"], ["GNU.sparse.offset", "100"], ["GNU.sparse.numbytes", "512"]])),
   rawHeader({ name: "old", size: "00000001000", magic: "ustar\x0000" }),
   new Uint8Array(512).fill(0x74),
-);
-const gnu = join(
+]);
+const gnu = concatenate([
   rawHeader({ name: "././@LongLink", typeFlag: "L", size: "00000000315", magic: "ustar  \0" }),
   fromByteString(long.padEnd(512, "\0")),
   rawHeader({ name: "cut", size: "00000000003", magic: "ustar  \0", mtime: "\x80\0\0\0\0\0\0\0\x5a\0\0\0" }),
   fromByteString("abc".padEnd(512, "\0")),
-);
+]);
 const ARCHIVES: readonly Uint8Array[] = [
   tarOf(dir("d"), file("d/f", "text", { uid: 7 }), symlink("d/s", "../d/f"), hardlink("h", "d/f"), opaque("d")),
   tarOf(device("c", "char", 1, 3), fifo("p"), whiteout("gone"), file(long, "x".repeat(700)), symlink("l", long)),
   tarOf(file("x", "y", { mtimeSec: -5, mtimeNsec: 5, ...xattrs({ "user.a": "1", "security.capability": "\0\n=" }) })),
-  join(sparse10, new Uint8Array(1024)),
-  join(sparse00, new Uint8Array(1024)),
-  join(gnu, new Uint8Array(1024)),
-  join(special("g", pax([["mtime", "1.5"], ["uid", "9"]])), rawHeader({ name: "v7" }), new Uint8Array(1024)),
+  concatenate([sparse10, new Uint8Array(1024)]),
+  concatenate([sparse00, new Uint8Array(1024)]),
+  concatenate([gnu, new Uint8Array(1024)]),
+  concatenate([special("g", pax([["mtime", "1.5"], ["uid", "9"]])), rawHeader({ name: "v7" }), new Uint8Array(1024)]),
 ];
 
 /** Numbers in the headers, as text: single bytes and pairs of them. */

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { toByteString } from "../../lib/base/bytes.ts";
+import { concatenate, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { compressInline } from "../../lib/image/convert/compress_pool.ts";
 import { convertTree, type Entries, fromTar } from "../../lib/image/convert/convert_tree.ts";
@@ -15,7 +15,7 @@ import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { MemoryBlob } from "./rafs_fixtures.ts";
-import { concat, tarOf, type TestEntry } from "./tar_builder.ts";
+import { tarOf, type TestEntry } from "./tar_builder.ts";
 
 /** An image in memory. */
 export interface BuiltImage {
@@ -35,7 +35,7 @@ export async function buildWith(options: Partial<RafsOptions>, entries: Entries)
     compressor: compressInline(rafs),
     write,
   });
-  const blob = concat(pieces);
+  const blob = concatenate(pieces);
   if (blob.length !== blobBytes) throw new Error(`${blob.length} bytes were written, ${blobBytes} are told`);
   if (createHash("sha256").update(blob).digest("hex") !== blobId) throw new Error("the blob has another id");
   return { bytes, bootstrap: openBootstrap(bytes), blob, blobId };
@@ -113,7 +113,7 @@ export async function show({ bootstrap, blob }: BuiltImage): Promise<Map<string,
       const chunk = chunks[extent.blobIndex]?.[extent.chunkIndex] ?? new Uint8Array(0);
       return chunk.subarray(extent.blobOffset - extent.chunkOffset).subarray(0, extent.length);
     });
-    const bytes = concat(content);
+    const bytes = concatenate(content);
     if (type === 0o100000 && bytes.length !== attr.size) throw new Error(`${path} has ${bytes.length} of ${attr.size}`);
     shown.set(path, {
       ...{ mode, uid, gid, mtime, mtimeNsec, rdev, nlink },

@@ -8,7 +8,7 @@ import { checksums } from "../../lib/archive/tar_header.ts";
 import { formatPaxRecord } from "../../lib/archive/tar_pax.ts";
 import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
-import { fromByteString, toByteString } from "../../lib/base/bytes.ts";
+import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 
 /** An entry and its data. */
 export interface ReadEntry {
@@ -30,21 +30,10 @@ export function readAll(archive: Uint8Array, pieceBytes = archive.length || 1): 
   return out;
 }
 
-/** The parts as one. */
-export function join(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
 /** A whole archive, end marker included. */
 export function archiveOf(entries: readonly ReadEntry[]): Uint8Array<ArrayBuffer> {
   const parts = entries.flatMap(({ entry, content }) => [encodeTarHeader(entry), content, tarPadding(content.length)]);
-  return join(...parts, TAR_END);
+  return concatenate([...parts, TAR_END]);
 }
 
 /** Bytes of text, one a character. */
@@ -72,12 +61,16 @@ export function rawHeader(
 /** A special header ("x", "g", "L", "K") and its body. */
 export function special(typeFlag: string, body: Uint8Array): Uint8Array<ArrayBuffer> {
   const size = body.length.toString(8).padStart(11, "0");
-  return join(rawHeader({ name: "special", typeFlag, size, magic: "ustar\x0000" }), body, tarPadding(body.length));
+  return concatenate([
+    rawHeader({ name: "special", typeFlag, size, magic: "ustar\x0000" }),
+    body,
+    tarPadding(body.length),
+  ]);
 }
 
 /** The body of a PAX header. */
 export function pax(records: [string, string][]): Uint8Array<ArrayBuffer> {
-  return join(...records.map(([key, value]) => formatPaxRecord(key, ascii(value))));
+  return concatenate([...records.map(([key, value]) => formatPaxRecord(key, ascii(value)))]);
 }
 
 /** The names that were read. */

@@ -10,7 +10,7 @@
 import { type TarEntry, tarEntry, type TarType } from "../../lib/archive/tar.ts";
 import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
-import { fromByteString, toByteString } from "../../lib/base/bytes.ts";
+import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 
 /** An entry and its data. Names are ByteStrings: one character a byte. */
 export interface TestEntry {
@@ -59,22 +59,10 @@ export function xattrs(pairs: Record<string, string>): Pick<TarEntry, "xattrs"> 
 
 /** A whole archive, end marker included. */
 export function tarOf(...entries: readonly TestEntry[]): Uint8Array<ArrayBuffer> {
-  return concat([
+  return concatenate([
     ...entries.flatMap(({ entry, content }) => [encodeTarHeader(entry), content, tarPadding(content.length)]),
     TAR_END,
   ]);
-}
-
-/** The pieces as one. */
-export function concat(pieces: Iterable<Uint8Array>): Uint8Array<ArrayBuffer> {
-  const all = [...pieces];
-  const out = new Uint8Array(all.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of all) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
 }
 
 /** Names in the order of the archive. */

@@ -12,7 +12,7 @@ import { AT, O, open } from "../../ffi/fcntl.ts";
 import { major, minor, S, type Stat, statat } from "../../ffi/sys_stat.ts";
 import { lgetxattr, llistxattr } from "../../ffi/sys_xattr.ts";
 import { read, readlinkat } from "../../ffi/unistd.ts";
-import { compareBytes } from "../../lib/base/bytes.ts";
+import { compareBytes, concatenate } from "../../lib/base/bytes.ts";
 import { answerLines, LineProcess, SERVE } from "./line_process.ts";
 import { type ListedEntry, percentEncode } from "./rafs_fixtures.ts";
 import { programUrl } from "./repository.ts";
@@ -64,9 +64,9 @@ export function listTree(root: string, onFailure?: OnFailure): ListedEntry[] {
     const parent = directory;
     if (parent.length === 0) add(Uint8Array.of(0x2f));
     const names: Uint8Array[] = [];
-    look("list", parent, () => addNames(join(rootBytes, parent), names));
+    look("list", parent, () => addNames(concatenate([rootBytes, parent]), names));
     for (const name of names) {
-      const path = join(parent, Uint8Array.of(0x2f), name);
+      const path = concatenate([parent, Uint8Array.of(0x2f), name]);
       const added = add(path);
       if (added?.entry.type === "dir" && added.stat.mountId === found[0]?.stat.mountId) pending.push(path);
     }
@@ -86,7 +86,7 @@ function addNames(path: Uint8Array, names: Uint8Array[]): void {
 type Look = <T>(operation: string, path: Uint8Array, use: () => T) => T | undefined;
 
 function entryOf(root: Uint8Array, path: Uint8Array, look: Look): { path: Uint8Array; entry: ListedEntry; stat: Stat } {
-  const full = join(root, path);
+  const full = concatenate([root, path]);
   const stat = statat(AT.FDCWD, full, AT.SYMLINK_NOFOLLOW);
   const type = TYPES[stat.mode & S.IFMT] ?? "?";
   const xattrs = look(
@@ -132,16 +132,6 @@ function withLinks(found: readonly { entry: ListedEntry; stat: Stat }[]): Listed
     first.set(stat.ino, link);
     return { ...entry, link };
   });
-}
-
-function join(...parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 /** {@link listTree} in a process of its own. */

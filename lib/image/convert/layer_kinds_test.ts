@@ -6,7 +6,8 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { ConvertKit, noise } from "../../../tests/support/convert_kit.ts";
-import { concat, dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { concatenate } from "../../base/bytes.ts";
 
 const TOC = "stargz.index.json";
 const TAR = tarOf(dir("d"), file("d/a", noise(70_000)), file(".no.prefetch.landmark", "\x0f"), file("d/b", "text"));
@@ -21,7 +22,7 @@ function pieces(tar: Uint8Array): Uint8Array[] {
 function stargzFooter(tocOffset: number): Uint8Array {
   const text = new TextEncoder().encode(`SG\x16\0${tocOffset.toString(16).padStart(16, "0")}STARGZ`);
   const header = Uint8Array.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, text.length, 0);
-  return concat([header, text, Uint8Array.of(1, 0, 0, 0xff, 0xff), new Uint8Array(8)]);
+  return concatenate([header, text, Uint8Array.of(1, 0, 0, 0xff, 0xff), new Uint8Array(8)]);
 }
 
 /** A frame that decompressors pass over. */
@@ -30,12 +31,12 @@ function skippableFrame(text: string): Uint8Array {
   const header = new DataView(new ArrayBuffer(8));
   header.setUint32(0, 0x184d2a50, true);
   header.setUint32(4, content.length, true);
-  return concat([new Uint8Array(header.buffer), content]);
+  return concatenate([new Uint8Array(header.buffer), content]);
 }
 
 Deno.test("an eStargz layer has its files and the table that lists them, as for everybody who unpacks it", async () => {
-  const members = concat(pieces(WITH_TOC).map((piece) => gzipSync(piece)));
-  const stored = concat([members, stargzFooter(members.length)]);
+  const members = concatenate(pieces(WITH_TOC).map((piece) => gzipSync(piece)));
+  const stored = concatenate([members, stargzFooter(members.length)]);
   using kit = new ConvertKit();
   await kit.convertLayers({ tar: WITH_TOC, stored });
   assert.deepEqual(await kit.paths(), ["/", "/d", "/d/a", "/d/b", `/${TOC}`]);
@@ -46,14 +47,14 @@ Deno.test("a zstd layer may be many frames, with some that are passed over, as z
   const chunked = [...frames, skippableFrame('{"version":1}'), skippableFrame("GNUlInUx")];
   for (const stored of [chunked, frames.flatMap((frame) => [skippableFrame("size"), frame])]) {
     using kit = new ConvertKit();
-    await kit.convertLayers({ tar: TAR, compression: "zstd", stored: concat(stored) });
+    await kit.convertLayers({ tar: TAR, compression: "zstd", stored: concatenate(stored) });
     assert.deepEqual(await kit.paths(), ["/", "/.no.prefetch.landmark", "/d", "/d/a", "/d/b"]);
   }
 });
 
 Deno.test("what a compressor pads its output with is no part of the layer", async () => {
   using kit = new ConvertKit();
-  await kit.convertLayers({ tar: TAR, stored: concat([gzipSync(TAR), new Uint8Array(512)]) });
+  await kit.convertLayers({ tar: TAR, stored: concatenate([gzipSync(TAR), new Uint8Array(512)]) });
   assert.deepEqual(await kit.paths(), ["/", "/.no.prefetch.landmark", "/d", "/d/a", "/d/b"]);
 });
 

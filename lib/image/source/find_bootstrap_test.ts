@@ -7,8 +7,9 @@ import {
   type RafsFixture,
   readFixtureBootstrap,
 } from "../../../tests/support/rafs_fixtures.ts";
-import { concat, dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../tests/support/tar_builder.ts";
+import { dir, file, symlink, tarOf, type TestEntry, whiteout } from "../../../tests/support/tar_builder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { concatenate } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { findBootstrap } from "./find_bootstrap.ts";
@@ -71,7 +72,7 @@ Deno.test("a data blob whose first chunk is an archive is a data blob all the sa
 Deno.test("a layer's bootstrap is unpacked from its tar, plain or gzip, of one member or more", async () => {
   const tar = tarOf(dir("image"), file("image/image.boot", BOOTSTRAP));
   const half = tar.length >> 1;
-  const members = concat([gzipSync(tar.subarray(0, half)), gzipSync(tar.subarray(half))]);
+  const members = concatenate([gzipSync(tar.subarray(0, half)), gzipSync(tar.subarray(half))]);
   for (const layer of [tar, new Uint8Array(gzipSync(tar)), members]) {
     assert.deepEqual(await find(layer, "0f".repeat(32)), { found: BOOTSTRAP, container: undefined });
   }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { noise } from "../../../tests/support/convert_kit.ts";
-import { concat, dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
+import { dir, file, tarOf } from "../../../tests/support/tar_builder.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { concatenate } from "../../base/bytes.ts";
 import { isOfImages, plainName } from "./archive_names.ts";
 import { openImageArchive } from "./image_archive.ts";
 
@@ -22,7 +23,7 @@ Deno.test("names that tools give to what is in an archive of images are known, o
 
 Deno.test("an archive of files is told by its first names, whatever comes behind them", async () => {
   const start = tarOf(file("package.json", "{}"), dir("./"), file("etc/passwd", "root")).subarray(0, -1024);
-  const archive = concat([start, noise(600_000)]);
+  const archive = concatenate([start, noise(600_000)]);
   for (const bytes of [archive, gzipSync(archive), zstdCompressSync(archive)]) {
     using temp = TempDir.make();
     const path = temp.join("files.tar");
