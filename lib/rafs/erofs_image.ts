@@ -19,7 +19,7 @@ import type { Bootstrap, Extent } from "./bootstrap.ts";
 import { DEVICE_BLOCK, DeviceBuilder, type DeviceTable } from "./device_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./inode_mode.ts";
-import { TreeRoom } from "./tree_room.ts";
+import { TreeBudget } from "./tree_budget.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
 import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
@@ -49,12 +49,12 @@ export function makeErofsImage(tree: Bootstrap): ErofsImage {
 /** Adds all that a walk of the tree meets. */
 function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilders): void {
   const inodes = new Map<number, number>();
-  const room = new TreeRoom(tree.byteLength);
+  const budget = new TreeBudget(tree.byteLength);
   for (const entry of walkTree(tree)) {
     const parent = inodes.get(entry.parent);
     let inode = inodes.get(entry.ino);
     if (inode === undefined) {
-      inode = writer.addInode(specOf(tree, entry, devices, room));
+      inode = writer.addInode(specOf(tree, entry, devices, budget));
       inodes.set(entry.ino, inode);
     }
     if (parent !== undefined) writer.addEntry(parent, entry.name, inode);
@@ -70,12 +70,12 @@ function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilde
 export function devicesOf(tree: Bootstrap): DeviceTable[] {
   const devices = new DeviceBuilders();
   const seen = new Set<number>();
-  const room = new TreeRoom(tree.byteLength);
+  const budget = new TreeBudget(tree.byteLength);
   for (const entry of walkTree(tree)) {
     if (!isFile(entry) || seen.has(entry.ino)) continue;
     seen.add(entry.ino);
     for (const extent of fileExtents(tree, entry.ino, entry.attr.size)) {
-      room.takeChunk(entry.ino);
+      budget.takeChunk(entry.ino);
       devices.addExtent(extent);
     }
   }
@@ -120,13 +120,13 @@ function isFile({ attr }: TreeEntry): boolean {
 const NO_CHUNKS: readonly ChunkPlace[] = [];
 
 /** The inode; the chunks of a file are added to `devices`. */
-function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders, room: TreeRoom): InodeSpec {
+function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): InodeSpec {
   const { mode, size, mtime, mtimeNsec, rdev, nlink } = attr;
   const type = mode & S_IFMT;
   const target = type === S_IFLNK ? tree.readlink(ino) : undefined;
   const xattrs = tree.hasXattrs ? [...tree.xattrs(ino)] : undefined;
-  room.takeXattrs(ino, xattrs ?? []);
-  room.takeBytes(ino, target?.length ?? 0);
+  budget.takeXattrs(ino, xattrs ?? []);
+  budget.takeBytes(ino, target?.length ?? 0);
   return {
     mode,
     size,
@@ -136,18 +136,24 @@ function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilde
     mtimeNsec,
     rdev,
     nlink,
-    chunks: type === S_IFREG ? chunksOf(tree, ino, size, devices, room) : NO_CHUNKS,
+    chunks: type === S_IFREG ? chunksOf(tree, ino, size, devices, budget) : NO_CHUNKS,
     target,
     xattrs,
   };
 }
 
-function chunksOf(tree: Bootstrap, ino: number, size: number, devices: DeviceBuilders, room: TreeRoom): ChunkPlace[] {
+function chunksOf(
+  tree: Bootstrap,
+  ino: number,
+  size: number,
+  devices: DeviceBuilders,
+  budget: TreeBudget,
+): ChunkPlace[] {
   const places: ChunkPlace[] = [];
   const step = CHUNKS_AT_ONCE * tree.chunkSize;
   for (let offset = 0; offset < size; offset += step) {
     for (const extent of tree.extents(ino, offset, step)) {
-      room.takeChunk(ino);
+      budget.takeChunk(ino);
       places.push(devices.addExtent(extent));
     }
   }

@@ -6,7 +6,7 @@
 import type { Bootstrap, Extent, InodeAttr } from "./bootstrap.ts";
 import { unreadable } from "./guard.ts";
 import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
-import { TreeRoom } from "./tree_room.ts";
+import { TreeBudget } from "./tree_budget.ts";
 
 /** One name of the tree. */
 export interface TreeEntry {
@@ -51,7 +51,7 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
   const entered = new Set<number>();
   const type = start === bootstrap.rootIno ? S_IFDIR >> 12 : 0;
   const stack: FoundEntry[] = [new FoundEntry(undefined, new Uint8Array(), start, type, attr)];
-  const room = new TreeRoom(bootstrap.byteLength);
+  const budget = new TreeBudget(bootstrap.byteLength);
   for (let entry = stack.pop(); entry !== undefined; entry = stack.pop()) {
     bootstrap.attr(entry.ino, attr);
     const above = entry;
@@ -66,7 +66,7 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
     entered.add(ino);
     const first = stack.length;
     bootstrap.readdir(ino, 0, (name, child, childType) => {
-      room.takeEntry(ino);
+      budget.takeEntry(ino);
       const found = new FoundEntry(above, name, child, childType, attr);
       if (found.endOfPath - 1 > PATH_MAX) unreadable("RAFS tree", ino, `a path below it exceeds ${PATH_MAX} bytes`);
       stack.push(found);

@@ -7,7 +7,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
 import { pathText } from "../../rafs/path_text.ts";
-import { TreeRoom } from "../../rafs/tree_room.ts";
+import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { fileExtents, walkTree } from "../../rafs/walk.ts";
 
 interface WrongChunk {
@@ -50,13 +50,13 @@ export class WrongChunks {
 
   #findFiles(): void {
     const seen = new Set<number>();
-    const room = new TreeRoom(this.tree.byteLength);
+    const budget = new TreeBudget(this.tree.byteLength);
     for (const { path, ino, attr } of walkTree(this.tree)) {
       if ((attr.mode & S.IFMT) !== S.IFREG || seen.has(ino)) continue;
       seen.add(ino);
       const found = new Set<WrongChunk>();
       for (const { blobIndex, chunkIndex } of fileExtents(this.tree, ino, attr.size)) {
-        room.takeChunk(ino);
+        budget.takeChunk(ino);
         const wrong = this.#blobs.get(blobIndex)?.get(chunkIndex);
         if (wrong !== undefined) found.add(wrong);
       }

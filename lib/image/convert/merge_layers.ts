@@ -9,7 +9,7 @@ import { GrowingColumn } from "../../rafs/growing.ts";
 import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
-import { TreeRoom } from "../../rafs/tree_room.ts";
+import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { emptyAttr, fileExtents } from "../../rafs/walk.ts";
 import { type BootstrapWriter, makeBootstrapWriter } from "./bootstrap_writer.ts";
 import { isImpliedMark } from "./layer_tree.ts";
@@ -114,10 +114,10 @@ class InodeReader {
 
   /** Of those, the ones that {@link newExtents} was asked for. */
   readonly #counted = new Set<number>();
-  readonly #room: TreeRoom;
+  readonly #budget: TreeBudget;
 
   constructor(private readonly tree: Bootstrap) {
-    this.#room = new TreeRoom(tree.byteLength);
+    this.#budget = new TreeBudget(tree.byteLength);
   }
 
   /** All pieces of a file, at its first name; none of anything else. */
@@ -128,7 +128,7 @@ class InodeReader {
     if (nlink > 1) this.#counted.add(ino);
     const extents: Extent[] = [];
     for (const extent of fileExtents(this.tree, ino, size)) {
-      this.#room.takeChunk(ino);
+      this.#budget.takeChunk(ino);
       extents.push(extent);
     }
     return extents;
@@ -142,7 +142,7 @@ class InodeReader {
     const { mode, uid, gid, mtime, mtimeNsec, rdev, size, nlink } = this.#attr;
     const type = mode & S_IFMT;
     const target = type === S_IFLNK ? this.tree.readlink(ino) : undefined;
-    this.#room.takeBytes(ino, target?.length ?? 0);
+    this.#budget.takeBytes(ino, target?.length ?? 0);
     const places = Array.from(own, (chunk) => chunks.placeOf(chunk));
     const xattrs = this.#xattrs(ino);
     const spec = { mode, uid, gid, mtime, mtimeNsec, rdev, size, chunks: places, xattrs, target };
@@ -154,7 +154,7 @@ class InodeReader {
   #xattrs(ino: number): (readonly [Uint8Array, Uint8Array])[] {
     if (!this.tree.hasXattrs) return [];
     const xattrs = [...this.tree.xattrs(ino)];
-    this.#room.takeXattrs(ino, xattrs);
+    this.#budget.takeXattrs(ino, xattrs);
     return xattrs.filter(([name]) => !isImpliedMark(name));
   }
 }

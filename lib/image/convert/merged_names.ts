@@ -7,7 +7,7 @@
  * are AUFS's own and left out. Source: OCI image-spec v1.1 layer.md.
  *
  * Memory: the folders of one depth, and the names of one folder that several layers have. Damage ends the walk, as does a
- * layer that says the same bytes over and over (rafs/tree_room.ts).
+ * layer that says the same bytes over and over (rafs/tree_budget.ts).
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { type ByteString, fromByteString, toByteString } from "../../base/bytes.
 import { NydusGdError } from "../../base/errors.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { DT_DIR } from "../../rafs/inode_mode.ts";
-import { TreeRoom } from "../../rafs/tree_room.ts";
+import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { PATH_MAX } from "../../rafs/walk.ts";
 import { isImpliedMark } from "./layer_tree.ts";
 
@@ -70,7 +70,7 @@ export function eachName<Above>(layers: readonly MergedLayer[], visit: (name: Me
 }
 
 class NameWalk<Above> {
-  readonly #rooms: readonly TreeRoom[];
+  readonly #budgets: readonly TreeBudget[];
   /** Folders of the next depth. */
   #found: Folder<Above>[] = [];
 
@@ -78,7 +78,7 @@ class NameWalk<Above> {
     private readonly layers: readonly MergedLayer[],
     private readonly visit: (name: MergedName<Above>) => Above,
   ) {
-    this.#rooms = layers.map(({ tree }) => new TreeRoom(tree.byteLength));
+    this.#budgets = layers.map(({ tree }) => new TreeBudget(tree.byteLength));
   }
 
   run(): void {
@@ -137,9 +137,9 @@ class NameWalk<Above> {
     add: (name: Uint8Array, child: LayerInode, isFolder: boolean) => void,
   ): void {
     const { tree, hasWhiteouts } = this.layers[layer] as MergedLayer;
-    const room = this.#rooms[layer] as TreeRoom;
+    const budget = this.#budgets[layer] as TreeBudget;
     tree.readdir(ino, 0, (name, child, type) => {
-      room.takeEntry(ino);
+      budget.takeEntry(ino);
       if (!hasWhiteouts || !obeyWhiteout(name, hide)) add(name, { layer, ino: child }, type === DT_DIR);
       return true;
     });

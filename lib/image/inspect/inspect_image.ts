@@ -9,7 +9,7 @@ import { bootstrapLayer } from "../../oci/manifest.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { pathText } from "../../rafs/path_text.ts";
-import { TreeRoom } from "../../rafs/tree_room.ts";
+import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { fileExtents, walkTree } from "../../rafs/walk.ts";
 import { type EntryFacts, entryFacts, TYPE_NAMES } from "./entry_facts.ts";
 import { blobFeatureNames, imageFlagNames } from "./flag_names.ts";
@@ -77,7 +77,7 @@ export function inspectImage(tree: Bootstrap, { manifest, container, depth }: In
   const prefetch = new Map<number, string | undefined>(tree.prefetch.map((ino) => [ino, undefined]));
   const inodes: Record<string, number> = {};
   const upper: EntryFacts[] = [];
-  const room = new TreeRoom(tree.byteLength);
+  const budget = new TreeBudget(tree.byteLength);
   let names = 0, fileBytes = 0, references = 0;
   for (const { path, ino, attr } of walkTree(tree)) {
     names++;
@@ -90,7 +90,7 @@ export function inspectImage(tree: Bootstrap, { manifest, container, depth }: In
     if ((attr.mode & S.IFMT) !== S.IFREG) continue;
     fileBytes += attr.size;
     for (const { blobIndex, chunkIndex, chunkLength } of fileExtents(tree, ino, attr.size)) {
-      room.takeChunk(ino);
+      budget.takeChunk(ino);
       references++;
       used[blobIndex]?.set(chunkIndex, chunkLength);
     }

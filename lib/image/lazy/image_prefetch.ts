@@ -20,7 +20,7 @@ import type { BlobCache } from "../../blob/blob_cache.ts";
 import { hasRoom } from "../../blob/cache/cache_usage.ts";
 import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../../blob/prefetch.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
-import { TreeRoom } from "../../rafs/tree_room.ts";
+import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { type TreeEntry, walkTree } from "../../rafs/walk.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
@@ -181,7 +181,7 @@ export function startPrefetch(
  */
 export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
   const seen = new Set<number>();
-  const room = new TreeRoom(tree.byteLength);
+  const budget = new TreeBudget(tree.byteLength);
   let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
   const rangeOf = ({ blobIndex, offset, length }: NonNullable<typeof open>): PrefetchRange => {
     const store = blobs[blobIndex];
@@ -195,7 +195,7 @@ export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number
     seen.add(ino);
     for (let at = 0; at < size; at += WINDOW_BYTES) {
       for (const { blobIndex, blobOffset, length } of tree.extents(ino, at, Math.min(WINDOW_BYTES, size - at))) {
-        room.takeChunk(ino);
+        budget.takeChunk(ino);
         const gap = open?.blobIndex === blobIndex ? blobOffset - (open.offset + open.length) : -1;
         if (open !== undefined && gap >= 0 && gap < CHUNK_ALIGNMENT) {
           open.length += gap + length;

@@ -1,11 +1,12 @@
 /**
- * Ends what a hostile image makes endless: structures that overlap can be read over and over.
+ * Bounds the work that a hostile image can cause by structures that overlap, as tree_budget.ts does, for a check that has
+ * to go on: what exceeds the budget is a finding, not an error.
  *
  * @module
  */
 import type { Findings } from "./findings.ts";
 
-/** How much there can be of something in an honest image of that size. */
+/** How much of something a well-formed image of that size can hold. */
 export class Budget {
   #exceeded = false;
 

@@ -9,7 +9,7 @@
  */
 import { type Bootstrap, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { LEAST_CHUNK, LEAST_ENTRY } from "../tree_room.ts";
+import { MIN_CHUNK_BYTES, MIN_ENTRY_BYTES } from "../tree_budget.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
 import { CHUNKS_AT_ONCE, emptyAttr, PATH_MAX } from "../walk.ts";
 import { Budget } from "./budget.ts";
@@ -63,8 +63,8 @@ export class TreeCheck {
     private readonly chunks: ChunkCheck,
   ) {
     const { byteLength } = tree;
-    this.#entries = new Budget(findings, "names", Math.ceil(byteLength / LEAST_ENTRY));
-    this.#chunkPieces = new Budget(findings, "chunks of files", Math.ceil(byteLength / LEAST_CHUNK));
+    this.#entries = new Budget(findings, "names", Math.ceil(byteLength / MIN_ENTRY_BYTES));
+    this.#chunkPieces = new Budget(findings, "chunks of files", Math.ceil(byteLength / MIN_CHUNK_BYTES));
     this.#xattrBytes = new Budget(findings, "bytes of extended attributes", byteLength);
   }
 

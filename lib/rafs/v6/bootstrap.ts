@@ -12,7 +12,7 @@ import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
-import { TreeRoom } from "../tree_room.ts";
+import { TreeBudget } from "../tree_budget.ts";
 import { walkTree } from "../walk.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { ChunkIndex } from "./chunk_index.ts";
@@ -152,12 +152,12 @@ class V6Bootstrap implements Bootstrap {
 
   *#everyExtent(): Generator<Extent> {
     const seen = new Set<number>();
-    const room = new TreeRoom(this.byteLength);
+    const budget = new TreeBudget(this.byteLength);
     for (const { ino, attr: { mode, size } } of walkTree(this)) {
       if ((mode & S_IFMT) !== S_IFREG || seen.has(ino)) continue;
       seen.add(ino);
       for (const extent of this.#storedExtents(ino, 0, size)) {
-        room.takeChunk(ino);
+        budget.takeChunk(ino);
         yield extent;
       }
     }

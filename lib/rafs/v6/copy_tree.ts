@@ -10,7 +10,7 @@
 import type { InodeAttr } from "../bootstrap.ts";
 import { unreadable } from "../guard.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
-import { TreeRoom } from "../tree_room.ts";
+import { TreeBudget } from "../tree_budget.ts";
 import { emptyAttr, PATH_MAX } from "../walk.ts";
 import type { ChunkIndex } from "./chunk_index.ts";
 import type { DirectoryReader } from "./directory.ts";
@@ -61,14 +61,14 @@ class TreeCopier {
   readonly #types: number[] = [];
   /** Rows of entries that are not looked at yet; their inode is a nid. */
   readonly #found: number[] = [];
-  readonly #room: TreeRoom;
+  readonly #budget: TreeBudget;
 
   constructor(
     private readonly source: TreeSource,
     private readonly tree: TreeTable,
     private readonly placeChunk: PlaceChunk,
   ) {
-    this.#room = new TreeRoom(source.bytes.length);
+    this.#budget = new TreeBudget(source.bytes.length);
   }
 
   copy(): void {
@@ -102,7 +102,7 @@ class TreeCopier {
     this.#types.push(0, 0);
     const first = this.#found.length;
     this.source.directory.list(nid, 0, (start, end, child, type) => {
-      this.#room.takeEntry(nid);
+      this.#budget.takeEntry(nid);
       if (pathEnd + end - start > PATH_MAX) unreadable(WHAT, nid, `a path below it exceeds ${PATH_MAX} bytes`);
       if (child > bytes.length) cursor.load(child); // fails: rows are not as wide
       const row = tree.entries.add();
@@ -152,20 +152,20 @@ class TreeCopier {
   #copyXattrs(nid: number): void {
     const { bytes, view, inode } = this.source;
     const xattrs = [...readXattrs(bytes, view, inode)];
-    this.#room.takeXattrs(nid, xattrs);
+    this.#budget.takeXattrs(nid, xattrs);
     this.tree.appendXattrs(encodeXattrs(xattrs));
   }
 
   #copyTarget(nid: number): void {
     const { bytes, inode } = this.source;
-    this.#room.takeBytes(nid, inode.size);
+    this.#budget.takeBytes(nid, inode.size);
     this.tree.bytes.append(inode.linkTarget(bytes));
   }
 
   #copyChunks(nid: number): void {
     const { inode: { chunksAt, chunkCount, size }, chunkIndex, chunkSize } = this.source;
     for (let chunk = 0; chunk < chunkCount; chunk++) {
-      this.#room.takeChunk(nid);
+      this.#budget.takeChunk(nid);
       chunkIndex.load(chunksAt, chunk);
       const { blobIndex, chunkIndex: index, offset } = chunkIndex;
       const length = Math.min(chunkSize, size - chunk * chunkSize);

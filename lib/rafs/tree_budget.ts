@@ -1,27 +1,27 @@
 /**
- * Ends what a hostile image makes endless: inodes and folders that overlap say the same bytes over and over, so that what
- * they say together grows with the square of the image's size. In an honest image each byte is part of one.
+ * Bounds the work that a hostile image can cause. Inodes and directories that overlap repeat the same bytes, so that their
+ * total grows with the square of the image's size; in a well-formed image each byte belongs to one of them.
  *
  * @module
  */
 import { unreadable } from "./guard.ts";
 
-/** Bytes of the smallest chunk index. */
-export const LEAST_CHUNK = 8;
+/** Size of the smallest chunk index. */
+export const MIN_CHUNK_BYTES = 8;
 
 /** Fewer bytes than any directory entry of either version takes. */
-export const LEAST_ENTRY = 12;
+export const MIN_ENTRY_BYTES = 12;
 
-/** What is left of an image for its names, and for its inodes, each of them counted once. */
-export class TreeRoom {
+/** How many names, chunks and bytes the rest of an image can hold, each of its inodes counted once. */
+export class TreeBudget {
   #entries: number;
   #chunks: number;
   #bytes: number;
 
   /** @param byteLength bytes of the image */
   constructor(byteLength: number) {
-    this.#entries = Math.ceil(byteLength / LEAST_ENTRY);
-    this.#chunks = Math.ceil(byteLength / LEAST_CHUNK);
+    this.#entries = Math.ceil(byteLength / MIN_ENTRY_BYTES);
+    this.#chunks = Math.ceil(byteLength / MIN_CHUNK_BYTES);
     this.#bytes = byteLength;
   }
 
@@ -35,7 +35,7 @@ export class TreeRoom {
     if (--this.#chunks < 0) unreadable("RAFS tree", ino, "its files have more chunks than the image has room for");
   }
 
-  /** Values of attributes: names may be longer than what is stored of them. @throws {RafsError} as {@link takeEntry} */
+  /** The values of attributes: their names may be longer than what is stored of them. @throws {RafsError} as {@link takeEntry} */
   takeXattrs(ino: number, xattrs: readonly (readonly [name: Uint8Array, value: Uint8Array])[]): void {
     this.takeBytes(ino, xattrs.reduce((sum, [, { length }]) => sum + length, 0));
   }
