@@ -1,5 +1,5 @@
 /**
- * One image's hold on a blob of the cache: what a data path opens and reads.
+ * An image's handle on a blob of the cache: what a data path opens and reads.
  *
  * ```ts
  * const blob = cache.acquire({ descriptor, source: backend.blob(descriptor.id), records: () => tree.chunkRecords() });
@@ -19,28 +19,28 @@ import type { Urgency } from "./fetch/fetch_queue.ts";
 export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
 
 /**
- * Milliseconds for which wrong bytes that two openings came upon are believed: the whole chunk table is read for one, of
- * a plain tar everything, and many a reader may come.
+ * How long the error of a second opening that found wrong bytes is repeated without another attempt: an attempt reads the
+ * whole chunk table, of a plain tar all of it, and there may be many readers.
  */
 const WRONG_BYTES_MS = 10_000;
 
-/** An attempt to open, and who waits for it. */
+/** An attempt to open, shared by all callers that wait for it. */
 interface Opening {
   readonly result: Promise<OpenBlob>;
-  /** Aborted when the last one who waited has given up. */
+  /** Aborted when the last waiter has given up. */
   readonly abandon: AbortController;
   waiters: number;
 }
 
-/** A blob as one image sees it; the `ChunkStore` of lib/mount. Made by `BlobCache.acquire`. */
+/** A blob as one image sees it; implements `ChunkStore` of lib/mount. Created by `BlobCache.acquire`. */
 export class Blob {
   #opening: Opening | undefined;
   readonly #released = new AbortController();
   #shared: CachedBlob;
-  /** What the last opening failed of, where that was wrong bytes; where it was not the first, it is thrown until then. */
+  /** The error of the last opening if it found wrong bytes; thrown again until `untilMs`, which has passed at the first. */
   #wrongBytes: { readonly error: NydusGdError; readonly untilMs: number } | undefined;
 
-  /** @param move gives the files of another name, after a conflict about those of `shared`; undefined: there are none */
+  /** @param move returns cache files of another name when those of `shared` conflict; undefined if there are none */
   constructor(
     shared: CachedBlob,
     readonly names: BlobNames,
@@ -59,17 +59,17 @@ export class Blob {
     return this.names.id;
   }
 
-  /** Whether it is open for another image, or has a file in the cache. */
+  /** Whether another image has it open, or the cache has a file of it. */
   get mayBeStored(): boolean {
     return this.shared.mayBeStored;
   }
 
   /**
-   * Opens chunk table and cache files, at most once; what failed is tried again by the next call, and where bytes were
-   * wrong twice, in a while.
+   * Opens the chunk table and the cache files, at most once. After a failure the next call tries again; after two that
+   * found wrong bytes, not before {@link WRONG_BYTES_MS} have passed.
    *
-   * @throws {NydusGdError} "invalid-image" when the image contradicts the blob, "io" for the cache, and what the source
-   * says when the table has to be fetched
+   * @throws {NydusGdError} "invalid-image" when the image contradicts the blob, "io" for the cache, and the source's error
+   * when the table has to be fetched
    */
   async open(signal?: AbortSignal): Promise<OpenBlob> {
     throwIfAborted(signal);
@@ -82,7 +82,7 @@ export class Blob {
     try {
       return await unlessAborted(opening.result, signal);
     } catch (error) {
-      // what failed, or what nobody waits for, must not be given to who comes next
+      // the next caller must get neither a failed attempt nor one that is being abandoned
       if (--opening.waiters === 0) {
         if (this.#opening === opening) this.#opening = undefined;
         opening.abandon.abort();
@@ -104,7 +104,7 @@ export class Blob {
     this.#wrongBytes = isWrong ? { error, untilMs: performance.now() + believedMs } : undefined;
   }
 
-  /** Opens the first files that are of the same description. */
+  /** Opens the first cache files whose description of the blob is the image's. */
   async #openShared(signal: AbortSignal): Promise<OpenBlob> {
     for (;;) {
       try {
@@ -126,7 +126,7 @@ export class Blob {
    *
    * @param offset bytes in the uncompressed address space
    * @throws {NydusGdError} "corrupt" (wrong bytes, twice), "invalid-image" (no digest), "io" (the cache's disk),
-   * "interrupted", and what the source says
+   * "interrupted", and the source's error
    */
   async ensure(offset: number, length: number, urgency: Urgency, signal?: AbortSignal): Promise<void> {
     await this.open(signal);
@@ -134,18 +134,18 @@ export class Blob {
   }
 
   /**
-   * Whether all these chunks are verified and on disk, so that the kernel may read the file of the open blob without
-   * us. From then on what somebody cuts off it is not put back: reads of it are errors, never zeros.
+   * Whether all these chunks are verified and on disk, so that the kernel may read the open blob's file without us. From
+   * then on a file that somebody truncates is not extended again: reads past its end fail and never give zeros.
    *
-   * @throws {NydusGdError} "io" when it is cut already
+   * @throws {NydusGdError} "io" when it has been truncated already
    */
   seal(chunkIndexes: Iterable<number>): boolean {
     return this.shared.readiness.seal(chunkIndexes);
   }
 
   /**
-   * What copies of the open blob's plain data go by that are kept elsewhere and not compared any more: images that
-   * contradict each other, at once or one after the other, have different names. 64 hexadecimal digits.
+   * The name for copies of the open blob's plain data that are kept elsewhere and never verified again. Images that
+   * contradict each other, now or years later, get different names. 64 hexadecimal digits.
    *
    * @throws {NydusGdError} "io" when it cannot be recorded
    */
@@ -153,17 +153,17 @@ export class Blob {
     return this.shared.copiesName();
   }
 
-  /** Calls `listener` whenever chunks of the open blob have reached the disk, as long as it is held. */
+  /** Calls `listener` whenever chunks of the open blob have reached the disk, until this handle is released. */
   onStored(listener: () => void): void {
     this.shared.readiness.onRecorded(listener, this.#released.signal);
   }
 
-  /** A reader has come to a chunk whose bit in `OpenBlob.watched` was set. */
+  /** To be called when a reader reaches a chunk whose bit in `OpenBlob.watched` was set. */
   reached(chunkIndex: number): void {
     this.shared.reached(chunkIndex);
   }
 
-  /** Numbers of the blob, those of other images on it included. */
+  /** The blob's counters, which include the reads of other images. */
   stats(): BlobStats {
     return this.shared.stats();
   }
@@ -175,7 +175,7 @@ export class Blob {
       sources.join(", ");
   }
 
-  /** Ends the use of the image's spec. False when that was done before. Called by `BlobCache.release`. */
+  /** Ends the image's use of the blob. False when it had ended before. Called by `BlobCache.release`. */
   detach(): boolean {
     if (this.#released.signal.aborted) return false;
     this.#released.abort(new NydusGdError("interrupted", `Cannot open blob ${this.id}: it was released`));

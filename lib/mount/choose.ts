@@ -8,9 +8,9 @@
  * | erofs-fscache | the kernel's EROFS out of its own cache | Linux 5.19 to 7.1 with on-demand cachefiles |
  * | fuse | a file system in this program | /dev/fuse |
  *
- * "auto" takes the first that can be had. erofs-fanotify only under a strong guard (keeper/guard.ts): it shows zeros when
- * all who watch have died; erofs-fscache only where a successor can go on with it. A data path that is named is that one
- * or an error.
+ * "auto" takes the first that works on this machine. It takes erofs-fanotify only under a strong guard
+ * (keeper/guard.ts), because that path shows zeros when all processes that serve it have died, and erofs-fscache only
+ * where a successor can take it over. A data path that is asked for by name is used, or the choice is an error.
  *
  * @module
  */
@@ -26,26 +26,26 @@ export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "erofs-fscache", "fus
 /** A data path. */
 export type FsDriver = (typeof DATA_PATHS)[number];
 
-/** A choice and its reason, for people. */
+/** The chosen data path, and why. */
 export interface DataPathChoice {
   readonly fsDriver: FsDriver;
   readonly reason: string;
-  /** Whether it was asked for: then an image that it cannot take is an error. */
+  /** Whether it was asked for by name: then an image that it cannot serve is an error. */
   readonly named: boolean;
-  /** What somebody who asked for it should know. */
+  /** A risk that whoever asked for it should know of. */
   readonly warning?: string;
 }
 
-/** Existing folders: the file systems that are looked at. */
+/** Existing folders whose file systems are probed. */
 export interface DataPathFolders {
-  /** Where images for the kernel would be. */
+  /** Where images for the kernel are kept. */
   readonly stateDir: string;
   /** Where the cache is. */
   readonly cacheDir: string;
 }
 
 /**
- * The data path that was asked for, without a look at whether it can be had; undefined for "auto".
+ * The data path that was asked for, whether or not this machine has it; undefined for "auto".
  *
  * @throws {NydusGdError} "unsupported" for one that this version does not have
  */
@@ -95,7 +95,7 @@ export async function chooseDataPath(
   }
 }
 
-/** The first that can be had with nothing to be warned of. */
+/** The first that works without a warning. */
 async function chooseBest(order: readonly KernelPath[], trials: Trials): Promise<DataPathChoice> {
   const reasons: string[] = [];
   for (const fsDriver of order) {
@@ -125,7 +125,7 @@ class Trials {
 
   constructor(private readonly folders: DataPathFolders, readonly guard: Guard) {}
 
-  /** What somebody who uses it should know. @throws {NydusGdError} why it cannot be had */
+  /** The warning for whoever uses it. @throws {NydusGdError} when it does not work here, with the reason */
   async of(fsDriver: FsDriver): Promise<string | undefined> {
     const { stateDir, cacheDir } = this.folders;
     if (fsDriver === "fuse") return undefined;

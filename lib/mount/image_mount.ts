@@ -1,8 +1,8 @@
 /**
- * A tree in the kernel, and what a data path needs of an image to put it there.
+ * A mounted image, and what a data path needs to mount one.
  *
- * `lib/mount` knows trees and chunks, not RAFS alone: {@link ImageTree} is all that it asks of a format, and
- * {@link ChunkStore} all that it asks of a blob.
+ * `lib/mount` is not tied to RAFS: {@link ImageTree} is all that it requires of a format, {@link ChunkStore} all that it
+ * requires of a blob.
  *
  * @module
  */
@@ -26,25 +26,25 @@ export interface ImageTree {
   extents(ino: number, offset: number, length: number): Extent[];
 }
 
-/** A tree, and what a session tells of the whole of it. */
+/** A tree, and what a FUSE session reports of it as a whole. */
 export interface ServedTree extends ImageTree {
   /** False: every inode belongs to root. */
   readonly explicitUidGid: boolean;
-  /** Bytes of all data, for statfs. */
+  /** Total size of the data, for statfs. */
   readonly dataBytes: number;
 }
 
-/** What a Worker needs to answer reads of a blob's cached chunks by itself. */
+/** What a Worker needs to answer reads of cached chunks without the main thread. */
 export interface OpenBlob {
-  /** Descriptor of the cache file: plain data at uncompressed offsets. */
+  /** File descriptor of the cache file, which holds plain data at uncompressed offsets. */
   readonly dataFd: number;
   readonly chunks: ChunkPlaces;
-  /** One bit a chunk, most significant first: 0x80 >> (i & 7) of byte i >> 3. Set: verified and in the cache file. */
+  /** One bit per chunk, 0x80 >> (i & 7) of byte i >> 3; set when the chunk is verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Path of the cache file; undefined where it has none. */
   readonly path: string | undefined;
   /**
-   * One bit a chunk, in the same order: who reads from a chunk whose bit is set takes it away, and has
+   * One bit per chunk, in the same order. A reader of a chunk whose bit is set clears it and has
    * {@link ChunkStore.reached} called.
    */
   readonly watched?: Uint8Array<SharedArrayBuffer>;
@@ -53,67 +53,66 @@ export interface OpenBlob {
 /** One blob of a mounted image. */
 export interface ChunkStore {
   readonly id: string;
-  /** False: nothing of it can be in the cache yet. Absent: not known. */
+  /** False when the cache cannot have any of it yet; absent when that is not known. */
   readonly mayBeStored?: boolean;
-  /** Opens chunk table and cache (at most once); fetches the blob's meta if it is not cached. */
+  /** Opens the chunk table and the cache files, at most once; fetches the table if it is not cached. */
   open(signal?: AbortSignal): Promise<OpenBlob>;
   /**
    * Resolves when every chunk that overlaps `[offset, offset + length)` of the uncompressed address space is verified
-   * and readable from the cache file. Rejects for this range only; the next call tries again.
+   * and readable from the cache file. A rejection concerns this range only; the next call tries again.
    */
   ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void>;
   /**
-   * Whether all these chunks of the open blob are verified and on disk: then the cache file may be read by others than
-   * us, and nothing that is missing of it is ever filled up with zeros.
+   * Whether all these chunks of the open blob are verified and on disk, so that others than this program may read the
+   * cache file. From then on no part that is missing is ever filled with zeros.
    *
    * @throws {NydusGdError} "io" when the file is damaged
    */
   seal(chunkIndexes: Iterable<number>): boolean;
   /**
-   * What copies of the open blob's plain data go by that are kept elsewhere: those of one name, whoever made them and
-   * when, have the same bytes in the same places.
+   * The name for copies of the open blob's plain data that are kept elsewhere: copies of one name have the same bytes in
+   * the same places, whoever made them and when.
    *
    * @throws {NydusGdError} "io" when it cannot be recorded
    */
   copiesName(): Promise<string>;
   /** Calls `listener` whenever chunks of the open blob have reached the disk. */
   onStored(listener: () => void): void;
-  /** A reader has come to a chunk that was watched. */
+  /** To be called when a reader reaches a watched chunk. */
   reached?(chunkIndex: number): void;
 }
 
 /** An image ready to be mounted. */
 export interface MountableImage {
-  /** Unique and stable over restarts; used in logs and as folder name: [a-zA-Z0-9._-]+. */
+  /** Unique and stable across restarts; used in logs and as a directory name: [a-zA-Z0-9._-]+. */
   readonly name: string;
-  /** Address and length of the mapped bootstrap, for Workers to open their own reader on. */
+  /** Address and length of the mapped bootstrap, on which Workers open readers of their own. */
   readonly bootstrap: { readonly address: bigint; readonly length: number };
   readonly tree: ImageTree;
   /** By {@link Extent.blobIndex}. */
   readonly blobs: readonly ChunkStore[];
-  /** The tree is that of these devices (fuse/device_tree.ts), not the bootstrap's. */
+  /** If given, the tree is that of these devices (fuse/device_tree.ts), not the bootstrap's. */
   readonly devices?: readonly DeviceTable[];
-  /** Reads that had to wait for data are counted here. */
+  /** Counts reads that had to wait for data. */
   readonly misses?: RateMeter;
 }
 
-/** An image that is visible in the file system. */
+/** An image that is mounted. */
 export interface ImageMount extends AsyncDisposable {
-  /** The data path. */
   readonly fsDriver: FsDriver;
-  /** Why it is not the data path that was chosen; absent where it is. */
+  /** Why the chosen data path could not be used; absent if it is used. */
   readonly refusal?: string;
   /** Absolute path of the image's root. */
   readonly path: string;
-  /** Programs that had it open may have read zeros: everybody who watched over it had died for a while. */
+  /** Programs may have read zeros from it: for a while every process that guarded it was dead. */
   readonly isSuspect?: boolean;
-  /** It cannot be known when nothing refers to it any more: it is given back when all that serves images ends. */
+  /** Whether its last reference cannot be detected: then it is released only when everything that serves images ends. */
   readonly isEndless?: boolean;
-  /** Whether `path` still leads there: somebody may have unmounted what is a mount of its own. */
+  /** Whether `path` still leads to it: somebody may have unmounted an image that has a mount of its own. */
   isSeen(): boolean;
   /**
-   * Resolves when nothing refers to the image any more, some time after it was disposed: overlays and open files may
-   * use it on. Until then its bootstrap must stay mapped and its blobs open.
+   * Resolves when nothing refers to the image any more. That may be long after it was disposed, as overlays and open files
+   * keep it in use; until then its bootstrap must stay mapped and its blobs open.
    */
   readonly released: Promise<void>;
 }
