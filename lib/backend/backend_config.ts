@@ -1,9 +1,9 @@
 /**
- * The backends that nydusd's configuration can name, key by key.
+ * Schemas and normalized forms of the backends in nydusd's configuration.
  *
- * The schemas hold nydusd's own key names, types and defaults; v1 (`device.backend.config`) and v2
- * (`backend.<type>`) share them. Times are seconds there and milliseconds here; 0 means "no limit".
- * Source: dragonflyoss/nydus 34e6071e, api/src/config.rs.
+ * The schemas keep nydusd's key names, types and defaults; v1 (`device.backend.config`) and v2 (`backend.<type>`) share
+ * them. Times are in seconds there and in milliseconds here; 0 means "no limit". Source: dragonflyoss/nydus 34e6071e,
+ * api/src/config.rs.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import * as v from "valibot";
 import type { ProxyConfig } from "./http/backend_proxy.ts";
 import { parseProxyAddress } from "./http/proxy.ts";
 
-/** Every backend type of nydusd. */
+/** All backend types of nydusd. */
 export const BACKEND_TYPES = ["localfs", "localdisk", "oss", "s3", "registry", "http-proxy"] as const;
 export type BackendType = (typeof BACKEND_TYPES)[number];
 
-/** A string key that must hold something. */
+/** A required, non-empty string. */
 const required = v.pipe(v.string(), v.nonEmpty("is empty"));
 const text = v.optional(v.string(), "");
 const flag = v.optional(v.boolean(), false);
@@ -35,7 +35,7 @@ const proxySchema = v.object({
   dragonfly_scheduler_endpoint: text,
 });
 
-/** Keys that every backend that speaks HTTP has. */
+/** Keys common to all HTTP backends. */
 const httpEntries = {
   skip_verify: flag,
   ca_cert_files: v.optional(v.array(required), []),
@@ -45,10 +45,10 @@ const httpEntries = {
   proxy: v.optional(proxySchema, {}),
 };
 
-/** Of those whose address has none. */
+/** Applies where the configured host carries no scheme. */
 const scheme = v.optional(v.picklist(["https", "http", ""]), "");
 
-/** One schema for each backend type. */
+/** One schema per backend type. */
 export const BACKEND_SCHEMAS = {
   localfs: v.object({ blob_file: text, dir: text, alt_dirs: v.optional(v.array(required), []) }),
   localdisk: v.object({ device_path: required, disable_gpt: flag }),
@@ -84,12 +84,12 @@ export const BACKEND_SCHEMAS = {
   "http-proxy": v.object({ ...httpEntries, addr: required, path: text }),
 } as const satisfies Record<BackendType, v.GenericSchema>;
 
-/** How an HTTP backend is reached. */
+/** How to reach an HTTP backend. */
 export interface HttpConfig {
   readonly skipVerify: boolean;
-  /** PEM files, trusted beside the system's roots. */
+  /** PEM files, trusted in addition to the system's roots. */
   readonly caCertFiles: readonly string[];
-  /** Of a whole request. Undefined: not configured. 0: none. */
+  /** Limit of a whole request. Undefined: not configured. 0: no limit. */
   readonly timeoutMs: number | undefined;
   readonly connectTimeoutMs: number | undefined;
   /** Undefined: not configured. */
@@ -97,18 +97,18 @@ export interface HttpConfig {
   readonly proxy: ProxyConfig;
 }
 
-/** A host that is named without a scheme. */
+/** An HTTP backend whose host is configured without a scheme. */
 interface NamedHostConfig extends HttpConfig {
-  /** Undefined: https. A registry on loopback may speak plain HTTP then. */
+  /** Undefined: https, with a fallback to plain HTTP for a registry on loopback. */
   readonly scheme: "https" | "http" | undefined;
 }
 
-/** Files in folders, named by blob id; or one file for every id. */
+/** Files in folders, named by blob ID, or one file for every ID. */
 export interface LocalFsConfig {
   readonly type: "localfs";
-  /** Overrides the folders. */
+  /** Takes precedence over the folders. */
   readonly blobFile: string | undefined;
-  /** Absent only when `blobFile` is there. */
+  /** Undefined only if `blobFile` is set. */
   readonly dir: string | undefined;
   readonly altDirs: readonly string[];
 }
@@ -120,7 +120,7 @@ export interface LocalDiskConfig {
   readonly disableGpt: boolean;
 }
 
-/** A bucket; the key of a blob is `objectPrefix` and its id. */
+/** A bucket; the key of a blob is `objectPrefix` followed by the blob ID. */
 export interface ObjectStoreConfig extends NamedHostConfig {
   readonly type: "oss" | "s3";
   readonly endpoint: string;
@@ -141,27 +141,30 @@ export interface RegistryConfig extends NamedHostConfig {
   readonly repo: string;
   /** Base64 of "user:password". */
   readonly auth: string | undefined;
-  /** A bearer token to begin with. */
+  /** The initial bearer token. */
   readonly registryToken: string | undefined;
-  /** Scheme and host put in place of those of a redirect. */
+  /** Scheme and host to substitute in redirect targets. */
   readonly blobUrlScheme: "https" | "http" | undefined;
   readonly blobRedirectedHost: string | undefined;
 }
 
-/** `<addr><path>/<blob id>`. */
+/** Serves blobs at `<addr><path>/<blob id>`. */
 export interface HttpProxyConfig extends HttpConfig {
   readonly type: "http-proxy";
   readonly addr: string;
   readonly path: string;
 }
 
-/** Where blobs are. */
+/** Configuration of any backend. */
 export type BackendConfig = LocalFsConfig | LocalDiskConfig | ObjectStoreConfig | RegistryConfig | HttpProxyConfig;
 
 type Raw<T extends BackendType> = v.InferOutput<(typeof BACKEND_SCHEMAS)[T]>;
 type RawHttp = Pick<Raw<"registry">, keyof typeof httpEntries>;
 
-/** From what {@link BACKEND_SCHEMAS} accepted for `type`. A string tells what is wrong across keys. */
+/**
+ * Converts the output of {@link BACKEND_SCHEMAS} for `type`. Returns a string that says what is wrong where keys
+ * contradict each other.
+ */
 export function normalizeBackend(type: BackendType, raw: Raw<BackendType>): BackendConfig | string {
   switch (type) {
     case "localfs": {
@@ -197,7 +200,7 @@ export function normalizeBackend(type: BackendType, raw: Raw<BackendType>): Back
   }
 }
 
-/** Amazon's own; s3.amazonaws.com answers path-style requests for buckets of its home region only. */
+/** Amazon's regional endpoint. s3.amazonaws.com answers path-style requests only for buckets of its home region. */
 function amazonEndpoint(region: string | undefined): string {
   if (region === undefined || region === "us-east-1") return "s3.amazonaws.com";
   return `s3.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
@@ -239,14 +242,14 @@ function normalizeHttp(raw: RawHttp): HttpConfig {
   };
 }
 
-/** The longest that a timer runs; a longer one would end at once. */
+/** The maximum delay of a timer; a longer one would fire at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 function toMs(seconds: number | undefined): number | undefined {
   return seconds === undefined ? undefined : Math.min(seconds * 1000, MAX_TIMER_MS);
 }
 
-/** User and password out of base64 "user:password"; undefined where it is none. */
+/** Decodes base64 of "user:password"; undefined if it is malformed. */
 export function decodeAuth(auth: string): { user: string; password: string } | undefined {
   let plain: string;
   try {

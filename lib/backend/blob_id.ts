@@ -1,18 +1,18 @@
 /**
- * Blob ids come out of images, so they are checked before they become part of a path or a URL.
+ * Validation of blob IDs. They come from images and become part of a path or a URL.
  *
- * An id is what nydus allows: for registries the 64 hexadecimal digits of a sha256; for folders and buckets any name
- * without a slash that is no relative step.
+ * The rules are nydus's: in a registry an ID is the 64 hexadecimal digits of a sha256; in folders and buckets it is any
+ * name without a slash or "..".
  *
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
 
-/** Bytes of the longest id: one file name. */
+/** Maximum length of an ID: that of a file name. */
 const MAX_ID_LENGTH = 255;
 
 /**
- * The id itself, when it is safe as one component of a path.
+ * Returns `id` if it is safe as a single path component.
  *
  * @throws {NydusGdError} "invalid-image"
  */
@@ -28,7 +28,7 @@ export function checkBlobName(id: string): string {
 }
 
 /**
- * The digest "sha256:…" of a blob in a registry, from its id.
+ * Returns the digest "sha256:…" of the registry blob `id`.
  *
  * @throws {NydusGdError} "invalid-image"
  */

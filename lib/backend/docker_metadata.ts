@@ -1,12 +1,12 @@
 /**
- * Where Docker itself got a layer from: its record of blobs by diffID.
+ * Docker's record of the registries that a layer was pulled from or pushed to, by diffID.
  *
  * ```
  * <data-root>/image/<driver>/distribution/v2metadata-by-diffid/sha256/<hex of the diffID>
  * [{"Digest": "sha256:…", "SourceRepository": "docker.io/library/nginx", "HMAC": ""}, …]
  * ```
- * The record is written after the layer was applied, and is missing for layers that were built or loaded. The last
- * entry is the newest. Source: moby 20.10 to 27, distribution/metadata/v2_metadata_service.go.
+ * Docker writes the record after it has applied the layer. Layers that were built or loaded have none. The last entry
+ * is the newest. Source: moby 20.10 to 27, distribution/metadata/v2_metadata_service.go.
  *
  * @module
  */
@@ -18,9 +18,9 @@ import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.ts";
 import { digestSchema } from "../oci/descriptor.ts";
 import { parseReference } from "../oci/reference.ts";
 
-/** One place that a layer was pulled from or pushed to. */
+/** A repository that a layer was pulled from or pushed to. */
 export interface LayerSource {
-  /** The digest under which the compressed layer travels. */
+  /** Digest of the compressed layer in that repository. */
   readonly digest: Digest;
   /** "docker.io", "localhost:5000". */
   readonly host: string;
@@ -28,17 +28,17 @@ export interface LayerSource {
   readonly repository: string;
 }
 
-/** Bytes of the largest record: Docker keeps at most 50 entries. */
+/** Maximum size of a record in bytes; Docker keeps at most 50 entries. */
 const MAX_RECORD_BYTES = 1 << 20;
 
 const ENTRY = v.object({ Digest: digestSchema, SourceRepository: v.string() });
 
 /**
- * The places of a layer, newest first, each once. Empty where Docker has no record.
+ * Returns the sources of a layer, newest first, without duplicates. Empty if Docker has no record.
  *
  * @param imageDir `<data-root>/image/<driver>`
- * @param diffId digest of the layer's plain tar
- * @throws {NydusGdError} "io" when there is a record that cannot be read
+ * @param diffId digest of the layer's uncompressed tar
+ * @throws {NydusGdError} "io" if the record exists but cannot be read
  */
 export async function layerSources(imageDir: string, diffId: Digest): Promise<LayerSource[]> {
   const folder = join(imageDir, "distribution", "v2metadata-by-diffid", digestAlgorithm(diffId));
@@ -57,7 +57,10 @@ export async function layerSources(imageDir: string, diffId: Digest): Promise<La
   return parseLayerSources(document);
 }
 
-/** The usable entries of a record, newest first. Entries of another form are left out: later Dockers may add some. */
+/**
+ * Returns the valid entries of a record, newest first. Skips entries of unknown form, which later Docker versions may
+ * add.
+ */
 export function parseLayerSources(document: unknown): LayerSource[] {
   if (!Array.isArray(document)) return [];
   const sources = new Map<string, LayerSource>();

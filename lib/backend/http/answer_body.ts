@@ -1,35 +1,35 @@
 /**
- * The body of an answer, between the connection that brings it and the one who reads it, who may come later.
+ * The body of a response: buffers what the connection delivers until a reader is attached.
  *
  * @module
  */
 
-/** Bytes that nobody reads yet; then the connection waits. */
+/** Maximum bytes buffered without a reader; beyond that the connection is paused. */
 const MAX_UNREAD_BYTES = 256 * 1024;
 
-/** The connection's side. */
+/** The connection that delivers a body. */
 export interface BodySource {
   pause(): void;
   resume(): void;
-  /** Ends the connection. */
+  /** Closes the connection. */
   giveUp(): void;
 }
 
-/** Who gets a body. */
+/** The consumer of a body. */
 export interface BodyReader {
   data(piece: Uint8Array): void;
-  /** Where the next piece is wanted; it may come elsewhere all the same. Undefined: anywhere. */
+  /** Returns the memory for the next piece, which may still arrive elsewhere. Undefined: no preference. */
   place?(): Uint8Array | undefined;
-  /** Called once: the body is whole (true), or the connection was lost. */
+  /** Called once: the body is complete (true), or the connection was lost. */
   end(whole: boolean): void;
 }
 
-/** See the module. */
+/** A response body with at most one reader. */
 export class AnswerBody {
   #unread: Uint8Array[] = [];
   #unreadBytes = 0;
   #reader: BodyReader | undefined;
-  /** Undefined: more is to come. */
+  /** Undefined while the body is incomplete. */
   #whole: boolean | undefined;
 
   constructor(private readonly source: BodySource) {}
@@ -41,12 +41,12 @@ export class AnswerBody {
     if (this.isFull) this.source.pause();
   }
 
-  /** Where the next piece is wanted; undefined: anywhere. */
+  /** Returns the reader's memory for the next piece; undefined: no preference. */
   place(): Uint8Array | undefined {
     return this.#reader?.place?.();
   }
 
-  /** Whether more is to come only when somebody reads. */
+  /** Whether the buffer is full and no reader is attached: the connection must stay paused. */
   get isFull(): boolean {
     return this.#reader === undefined && this.#unreadBytes > MAX_UNREAD_BYTES;
   }
@@ -57,7 +57,7 @@ export class AnswerBody {
     this.#reader?.end(whole);
   }
 
-  /** Hands over each piece, from the first one on. Once. */
+  /** Passes all pieces to `reader`, starting with the first one. May be called once. */
   read(reader: BodyReader): void {
     this.#reader = reader;
     for (const piece of this.#unread.splice(0)) reader.data(piece);
@@ -65,7 +65,7 @@ export class AnswerBody {
     else this.source.resume();
   }
 
-  /** Nobody wants the rest. */
+  /** Discards the rest of the body. */
   giveUp(): void {
     this.source.giveUp();
   }

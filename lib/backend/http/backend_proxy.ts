@@ -1,13 +1,15 @@
 /**
- * The proxy of nydusd's configuration (`proxy.*`), such as Dragonfly's: in front of every request but those for tokens.
+ * The proxy of nydusd's configuration (`proxy.*`), such as Dragonfly's. Applies to all requests except those for
+ * tokens.
  *
  * ```
  * healthy ── request ─► proxy ── connection fails, HTTP 500 and up ─► directly, where `fallback`
  * unhealthy ──────────────────────────────────────────────────────► directly, where `fallback`; else an error
  * ```
- * With `ping_url` the proxy is asked whether it is well, while the backend is used and at most once in `check_interval`;
- * what it said before a pause of `check_pause_elapsed` is forgotten. A reader's last attempt, and one after wrong bytes,
- * goes directly where `fallback` allows it. Source: dragonflyoss/nydus 34e6071e, storage/src/backend/connection.rs.
+ * With `ping_url`, the proxy's health is checked while the backend is in use, at most once per `check_interval`. After
+ * `check_pause_elapsed` without requests, the last result expires. With `fallback`, the last attempt of an on-demand
+ * read and any attempt after wrong content bypass the proxy. Source: dragonflyoss/nydus 34e6071e,
+ * storage/src/backend/connection.rs.
  *
  * @module
  */
@@ -18,7 +20,7 @@ import { TransferError } from "./transfer_error.ts";
 
 const log = logger("backend");
 
-/** A proxy in front of a backend; without `address` there is none. */
+/** A backend's proxy; none without `address`. */
 export interface ProxyConfig {
   readonly address: ProxyAddress | undefined;
   readonly pingUrl: URL | undefined;
@@ -26,19 +28,19 @@ export interface ProxyConfig {
   readonly checkIntervalMs: number;
   readonly useHttp: boolean;
   readonly checkPauseElapsedMs: number;
-  /** Not served. */
+  /** Not supported. */
   readonly dragonflySchedulerEndpoint: string;
 }
 
-/** Routes the requests of one backend. */
+/** Routes the requests of one backend through its proxy. */
 export class BackendProxy implements ProxyRule {
   #isWell = true;
-  /** It failed a request; told once until it serves one. */
+  /** Whether the last proxied request failed; limits the warning to one per outage. */
   #isFailing = false;
   #pingedAtMs = -Infinity;
   #usedAtMs = -Infinity;
 
-  /** @param exchange how the ping is sent: certificates and limits of the backend */
+  /** @param exchange certificates and limits of the backend, used for pings */
   constructor(
     private readonly address: ProxyAddress,
     private readonly config: Omit<ProxyConfig, "address">,
@@ -90,7 +92,7 @@ export class BackendProxy implements ProxyRule {
     };
   }
 
-  /** Starts a ping when one is due. Its answer counts for the requests that come after it. */
+  /** Starts a ping if one is due. Its result applies to later requests. */
   #checkHealth(): void {
     const now = this.now();
     const { checkIntervalMs, checkPauseElapsedMs, pingUrl } = this.config;
@@ -123,7 +125,7 @@ export class BackendProxy implements ProxyRule {
   }
 }
 
-/** The way failed and not the host behind it, as far as one can tell: connection, 5xx, refused login at the proxy. */
+/** Whether the proxy failed and not the host behind it, as far as one can tell: connection errors, 5xx, and 407. */
 function isOfProxy(error: unknown): error is TransferError {
   if (!(error instanceof TransferError) || error.notTls) return false;
   return error.status === undefined || error.status >= 500 || error.status === 407;

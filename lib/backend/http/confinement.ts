@@ -1,23 +1,22 @@
 /**
- * How far a request may go that is sent on nobody's word but an image's: to other machines, over TLS with a certificate
- * that is believed, and not to this machine or its link.
+ * Restricts requests whose target only an image names to other machines, over TLS with a trusted certificate.
  *
- * Metadata services of clouds (169.254.169.254 and their kin), daemons on loopback and whatever else answers plain HTTP
- * get no request at all, neither at once nor by a redirect or a token server. A name that leads there meets TLS: who
- * answers would have to show a certificate for that very name. Ranges: RFC 6890; URLs have their hosts normalised
- * (WHATWG), so `0x7f.1` is 127.0.0.1 here.
+ * Cloud metadata services (169.254.169.254 and the like), daemons on loopback and anything else on plain HTTP get no
+ * request at all, whether directly, by a redirect or as a token server. A DNS name that resolves to such an address
+ * gets no further than the TLS handshake, since the server there lacks a certificate for that name. Ranges: RFC 6890.
+ * URLs have normalised hosts (WHATWG), so `0x7f.1` is seen as 127.0.0.1.
  *
  * @module
  */
 import { TransferError } from "./transfer_error.ts";
 
-/** @throws {TransferError} "unavailable", permanent, when a confined request may not go to `url` */
+/** @throws {TransferError} "unavailable", permanent, if a confined request must not go to `url` */
 export function confine(url: URL): void {
   if (isOwnMachine(url.hostname)) throw refused(`${url.host} is this machine or its link`);
   if (url.protocol !== "https:") throw refused(`${url.host} is to be asked in plain HTTP`);
 }
 
-/** True for loopback, link-local and unspecified addresses, and names of loopback. `hostname` as URL has it. */
+/** Whether `hostname` (as in URL) is a loopback, link-local or unspecified address, or a name of loopback. */
 export function isOwnMachine(hostname: string): boolean {
   const name = hostname.replace(/\.$/, "");
   if (name === "localhost" || name.endsWith(".localhost")) return true;

@@ -1,45 +1,45 @@
 /**
- * What goes wrong between two machines, in words: Node's error codes as errors of ours.
+ * Translates Node's socket and TLS error codes into {@link TransferError}.
  *
  * @module
  */
 import { messageOf } from "../../base/errors.ts";
 import { TransferError } from "./transfer_error.ts";
 
-/** A failure below HTTP. */
+/** An error of a socket. */
 type SocketError = Error & { code?: string };
 
-/** The other end, as far as messages name it. */
+/** The other end of a connection, as named in messages. */
 export interface Peer {
   /** "registry.example.com:5000", "proxy 10.0.0.1:3128". */
   readonly name: string;
-  /** The name that is looked up: "registry.example.com". */
+  /** The name to resolve: "registry.example.com". */
   readonly hostname: string;
 }
 
-/** A proxy did not make the way to the host free. The message is a whole state: "proxy 10.0.0.1:3128 …". */
+/** A proxy failed to open a tunnel. The message is a complete state: "proxy 10.0.0.1:3128 …". */
 export class TunnelError extends Error {
   override readonly name = "TunnelError";
 }
 
-/** Failures of certificates: asking again does not mend them. */
+/** Certificate errors, which a retry does not fix. */
 const CERTIFICATE_ERRORS =
   /^(CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH)/;
 
-/** The other end closed the connection without a word. */
+/** The error for a connection that the peer closed without an error of its own. */
 export function disconnect(): SocketError {
   return Object.assign(new Error("the other end closed the connection"), { code: "ECONNRESET" });
 }
 
-/** True where the other end closed the connection. */
+/** Whether the peer closed the connection. */
 export function isDisconnect(error: SocketError): boolean {
   return error.code === "ECONNRESET" || error.code === "EPIPE" || error.code === "ECONNABORTED";
 }
 
 /**
- * The error of a connection to `peer`.
+ * Returns the error for a failed connection to `peer`.
  *
- * @param handshaking TLS was being negotiated
+ * @param handshaking whether a TLS handshake was in progress
  */
 export function connectionError(error: SocketError, peer: Peer, handshaking: boolean): TransferError {
   const details = { cause: error, prospect: "transient" } as const;

@@ -1,8 +1,8 @@
 /**
- * The connections of a client: made when they are needed, kept while they may be needed again.
+ * Connection pools of an HTTP client.
  *
- * Kept are those to one destination (host, port, proxy, ways to check certificates) apart from all others, at most
- * `parallelPerHost` of them, for {@link IDLE_CONNECTION_MS}. How many are in use at a time is the client's business.
+ * There is one pool per destination (host, port, proxy, TLS options). It keeps at most `parallelPerHost` idle
+ * connections, each for {@link IDLE_CONNECTION_MS}. The client limits how many are in use at a time.
  *
  * @module
  */
@@ -12,24 +12,24 @@ import type { ProxyRoute } from "./proxy.ts";
 import { isTunnel } from "./request_bytes.ts";
 import { DEFAULT_TLS, secureContext, tlsFor, type TlsOptions } from "./tls.ts";
 
-/** Connections are kept this long without use: under the idle limit of common servers and load balancers. */
+/** How long an idle connection is kept: less than the idle timeout of common servers and load balancers. */
 const IDLE_CONNECTION_MS = 50_000;
 
-/** A connection that nobody uses. */
+/** An idle connection. */
 interface Idle {
   readonly socket: Socket;
-  /** Ends the watch over it. */
+  /** Removes the idle timer and listeners. */
   forget(): void;
 }
 
-/** One destination's connections. */
+/** The connections of one destination. */
 export class ConnectionPool implements Disposable {
   readonly #idle: Idle[] = [];
   #closed = false;
 
   constructor(private readonly destination: Destination, private readonly most: number) {}
 
-  /** A connection that was kept; undefined where there is none. */
+  /** Takes an idle connection; undefined if there is none. */
   takeIdle(): Socket | undefined {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       idle.forget();
@@ -40,18 +40,18 @@ export class ConnectionPool implements Disposable {
     return undefined;
   }
 
-  /** A new connection. */
+  /** Opens a new connection. */
   dial(): Dialing {
     return dial(this.destination);
   }
 
-  /** Keeps a connection whose last answer has come whole. */
+  /** Returns a connection whose last response is complete to the pool. */
   give(socket: Socket): void {
     if (this.#closed || this.#idle.length >= this.most || socket.destroyed || !socket.writable) {
       socket.destroy();
       return;
     }
-    // whatever the server does with it now, a word included, ends it
+    // Any event on an idle socket, including unexpected data, ends it.
     const drop = () => this.#drop(socket);
     const timer = setTimeout(drop, IDLE_CONNECTION_MS);
     Deno.unrefTimer(timer);
@@ -65,7 +65,7 @@ export class ConnectionPool implements Disposable {
     this.#idle.push({ socket, forget });
   }
 
-  /** Where one idle connection was closed by its server, the others are likely to be. */
+  /** Closes all idle connections: if the server has closed one, the others are likely stale too. */
   closeIdle(): void {
     for (const { socket } of [...this.#idle]) this.#drop(socket);
   }
@@ -79,19 +79,19 @@ export class ConnectionPool implements Disposable {
     const at = this.#idle.findIndex((idle) => idle.socket === socket);
     if (at < 0) return;
     this.#idle.splice(at, 1)[0]?.forget();
-    socket.on("error", () => {}); // nobody waits for it
+    socket.on("error", () => {}); // no one is waiting on it
     socket.destroy();
   }
 }
 
-/** All pools of a client. Disposing closes their connections that are not in use. */
+/** All pools of a client. Disposing closes their idle connections. */
 export class ConnectionPools implements Disposable {
   readonly #pools = new Map<string, ConnectionPool>();
 
-  /** @param most connections that are kept for one destination */
+  /** @param most maximum idle connections per destination */
   constructor(private readonly most: number) {}
 
-  /** The pool for requests to `url` through a proxy, or over a Unix socket of that path. */
+  /** Returns the pool for requests to `url`, either through a proxy or over the Unix socket at path `way`. */
   of(url: URL, tls: TlsOptions = DEFAULT_TLS, way?: ProxyRoute | string): ConnectionPool {
     const isSecure = url.protocol === "https:";
     const applied = tlsFor(url.hostname, tls);

@@ -1,18 +1,18 @@
 /**
- * Content-Range: which bytes a 206 holds. Source: RFC 9110 section 14.4.
+ * Parses Content-Range, which says which bytes a 206 holds. Source: RFC 9110 section 14.4.
  *
  * @module
  */
 
-/** Bytes `first` to `last`, both included, of `total`. */
+/** Bytes `first` to `last`, inclusive, of `total`. */
 export interface ContentRange {
   readonly first: number;
   readonly last: number;
-  /** Undefined where the server says "*". */
+  /** Undefined if the server sent "*". */
   readonly total: number | undefined;
 }
 
-/** `bytes 0-65535/1048576`; undefined for anything else. */
+/** Parses `bytes 0-65535/1048576`; undefined for anything else. */
 export function parseContentRange(header: string): ContentRange | undefined {
   const match = /^\s*bytes\s+(\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)\s*$/i.exec(header);
   if (match === null) return undefined;

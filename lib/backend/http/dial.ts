@@ -1,5 +1,5 @@
 /**
- * Making a connection: TCP, a Unix socket, TLS, or TLS through the tunnel of a proxy.
+ * Opens connections: TCP, Unix socket, TLS, or TLS through a proxy's tunnel.
  *
  * ```
  * proxy ◄─ CONNECT host:443 ─ 200 ─► TLS with the host, which the proxy cannot read
@@ -17,31 +17,31 @@ import type { ProxyAddress } from "./proxy.ts";
 import { ResponseParser } from "./response_parser.ts";
 import type { SecureContextOptions } from "./tls.ts";
 
-/** Where to, and how. */
+/** What to connect to, and how. */
 export interface Destination {
   readonly hostname: string;
   readonly port: number;
-  /** A Unix socket in place of the two. */
+  /** Path of a Unix socket, used instead of host name and port. */
   readonly socketPath?: string | undefined;
   /** Undefined: no TLS. */
   readonly tls: SecureContextOptions | undefined;
-  /** TLS goes through the tunnel of a proxy. */
+  /** The proxy whose tunnel carries the TLS connection. */
   readonly tunnel?: { readonly proxy: ProxyAddress; readonly tls: SecureContextOptions } | undefined;
 }
 
-/** `onread` of node:tls, which its types do not tell of. */
+/** Adds the option `onread` of node:tls, which its type declarations lack. */
 interface PlacedOptions extends ConnectionOptions {
   readonly onread: OnReadOpts;
 }
 
-/** A connection that is being made. */
+/** A connection attempt in progress. */
 export interface Dialing {
   /** Rejects with the error of the socket, or a {@link TunnelError}. */
   readonly socket: Promise<Socket>;
   giveUp(): void;
 }
 
-/** Begins to connect. Nothing of it is left when it fails or is given up. */
+/** Starts connecting. Releases everything if the attempt fails or is given up. */
 export function dial(destination: Destination): Dialing {
   const { hostname, port, socketPath, tls, tunnel } = destination;
   if (tls === undefined) {
@@ -60,7 +60,7 @@ function dialTls(socket: Socket): Dialing {
   return { socket: established(socket, "secureConnect"), giveUp: () => socket.destroy() };
 }
 
-/** What a TLS connection is made over. */
+/** The transport under a TLS connection. */
 type Carrier = { readonly socket: Socket } | {
   readonly host: string;
   readonly port: number;
@@ -88,7 +88,7 @@ async function established(socket: Socket, event: "connect" | "secureConnect"): 
   try {
     await promise;
   } catch (error) {
-    socket.on("error", () => {}); // more of the same
+    socket.on("error", () => {}); // ignore further errors
     socket.destroy();
     throw error;
   }
@@ -104,7 +104,7 @@ function dialTunnel(
 ): Dialing {
   const { proxy } = tunnel;
   const to = { host: proxy.hostname, port: proxy.port, lookup };
-  // what is in the tunnel reads it by its own means: nothing is placed
+  // TLS reads the tunnel's socket by itself, so reads of that socket are not placed.
   let step = proxy.secure ? dialTls(connectTls(tlsOptions(proxy.hostname, tunnel.tls, to))) : dialTcp(connectTcp(to));
   let isGivenUp = false;
   const next = (dialing: Dialing) => {
@@ -132,7 +132,7 @@ function dialTunnel(
   };
 }
 
-/** Has the proxy connect `socket` with the host. */
+/** Asks the proxy to connect `socket` to the host. */
 function askForTunnel(socket: Socket, hostname: string, port: number, proxy: ProxyAddress): Dialing {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const authority = `${isIP(hostname) === 6 ? `[${hostname}]` : hostname}:${port}`;
@@ -164,7 +164,7 @@ function askForTunnel(socket: Socket, hostname: string, port: number, proxy: Pro
     return tunnel;
   }, (error) => {
     settle();
-    socket.on("error", () => {}); // more of the same
+    socket.on("error", () => {}); // ignore further errors
     socket.destroy();
     throw error;
   });

@@ -1,12 +1,12 @@
 /**
- * The proxies of HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals or small, as Docker and everything in Go reads them.
+ * Proxies from HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in upper or lower case, as Docker and other Go programs read them.
  *
  * ```
  * HTTPS_PROXY=http://user:password@proxy:3128     for https URLs; HTTP_PROXY for http URLs
  * NO_PROXY=example.com,.inner.net,10.0.0.0/8,registry:5000,*
  *          with its subdomains · only subdomains · a network · that port only · everything
  * ```
- * Loopback is never asked for through a proxy. Source: golang.org/x/net/http/httpproxy, and its documentation of NO_PROXY.
+ * Loopback is never reached through a proxy. Source: golang.org/x/net/http/httpproxy and its documentation of NO_PROXY.
  *
  * @module
  */
@@ -15,24 +15,24 @@ import { NydusGdError } from "../../base/errors.ts";
 import { isLoopback } from "./loopback.ts";
 import { parseProxyAddress, type ProxyAddress, type ProxyRoute, type ProxyRule, type RoutingOptions } from "./proxy.ts";
 
-/** Variables by name. */
+/** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 type Exception = (host: string, port: string) => boolean;
 
-/** Routes by the host and scheme of each URL. A proxy that fails is an error: there is no other way. */
+/** Routes each request by the host and scheme of its URL. Does not bypass a proxy that fails. */
 export class EnvironmentProxy implements ProxyRule {
   readonly #proxies: Readonly<Record<string, ProxyAddress | undefined>>;
   readonly #exceptions: readonly Exception[];
 
-  /** @throws {NydusGdError} "config" for a proxy that is no http:// or https:// URL, by the variable's name */
+  /** @throws {NydusGdError} "config" for a proxy that is not an http:// or https:// URL; names the variable */
   constructor(environment: Environment) {
     this.#proxies = { "https:": addressIn(environment, "HTTPS_PROXY"), "http:": addressIn(environment, "HTTP_PROXY") };
     const [, noProxy = ""] = find(environment, "NO_PROXY");
     this.#exceptions = noProxy.toLowerCase().split(/[\s,]+/).filter((entry) => entry !== "").map(parseException);
   }
 
-  /** The proxy for a URL; undefined: directly. */
+  /** Returns the proxy for a URL; undefined: connect directly. */
   proxyFor(url: URL): ProxyAddress | undefined {
     const proxy = this.#proxies[url.protocol];
     if (proxy === undefined || isLoopback(url.host)) return undefined;
@@ -47,7 +47,7 @@ export class EnvironmentProxy implements ProxyRule {
   }
 }
 
-/** The first of both spellings that holds something. */
+/** Returns the first non-empty spelling of a variable: upper case, then lower case. */
 function find(environment: Environment, name: string): [name: string, value: string | undefined] {
   for (const spelling of [name, name.toLowerCase()]) {
     const value = environment[spelling]?.trim();
@@ -64,14 +64,14 @@ function addressIn(environment: Environment, variable: string): ProxyAddress | u
   throw new NydusGdError("config", `Cannot use ${name}: it is no http:// or https:// URL`, { hint: `unset ${name}` });
 }
 
-/** An entry of NO_PROXY, in small letters. */
+/** Parses a lower-case entry of NO_PROXY. */
 function parseException(entry: string): Exception {
   if (entry === "*") return () => true;
   const network = parseNetwork(entry);
   if (network !== undefined) return network;
   const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|(.*?))(?::(\d+))?$/.exec(entry) ?? [];
   const isPort = (actual: string) => port === undefined || port === actual;
-  // more than one colon is an address of IPv6 without brackets
+  // A host with more than one colon is an IPv6 address without brackets.
   const name = isIP(entry) === 6 ? entry : bracketed ?? plain ?? "";
   if (isIP(name) !== 0) return (host, actual) => host === name && (name === entry || isPort(actual));
   const suffix = name.replace(/^\*?\.?/, ".");

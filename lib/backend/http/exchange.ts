@@ -1,10 +1,10 @@
 /**
- * One request on one connection, from its start until {@link Exchange.end}, within its time limits.
+ * One HTTP request on one connection, from start to {@link Exchange.end}, within its time limits.
  *
- * Three waits have a limit and a name: connect (lookup, TCP, TLS, a proxy's tunnel), read (silence), transfer (all).
+ * Three phases have a limit and a name: connect (lookup, TCP, TLS, proxy tunnel), read (silence) and transfer (total).
  *
- * HTTP/1.1 is spoken here and in response_parser.ts, over the sockets of node:net and node:tls: node:http takes more than
- * twice the time of the CPU for a large answer, five times for a small one, and 35 ms more for the first.
+ * HTTP/1.1 is implemented here and in response_parser.ts on sockets of node:net and node:tls. node:http takes more than
+ * twice the CPU time for a large response, five times for a small one, and 35 ms more for the first.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import { type BodyStream, type HttpRequest, peerOf, requestBytes, speaksTls } fr
 import { ResponseParser } from "./response_parser.ts";
 import { TransferError } from "./transfer_error.ts";
 
-/** The way that a request takes. */
+/** The connections, route and limits of a request. */
 export interface Way {
   readonly connections: ConnectionPool;
   /** Undefined: directly. */
@@ -35,37 +35,40 @@ export interface Way {
 }
 
 /**
- * Bytes after which an answer waits for the next turn of the event loop: the runtime goes on reading a socket as long as
- * it has something, and nobody else would be heard.
+ * Bytes after which a response waits for the next turn of the event loop. The runtime reads a socket for as long as it
+ * has data and would starve all others.
  */
 const TURN_BYTES = 2 * 1024 * 1024;
 
 type Timer = ReturnType<typeof setTimeout>;
 
-/** A request that is under way. */
+/** A request in flight. */
 export class Exchange {
   readonly response: Promise<HttpResponse>;
-  /** It failed on a kept connection before a byte of the answer: nothing is known about the server. */
+  /**
+   * Whether a reused connection was closed before the first byte of the response. Says nothing about the server's
+   * health.
+   */
   wasStale = false;
   readonly #answered = Promise.withResolvers<HttpResponse>();
   readonly #broken = Promise.withResolvers<never>();
   readonly #timers = new Set<Timer>();
   readonly #parser: ResponseParser;
   readonly #body: AnswerBody;
-  /** Who answers, for messages. */
+  /** The server's name in messages. */
   readonly #server: string;
   #dialing: Dialing | undefined;
   #socket: Socket | undefined;
-  /** Whether the connection served a request before. */
+  /** Whether the connection has served an earlier request. */
   #isReused = false;
-  /** Whether the whole request is on its way: some are answered before. */
+  /** Whether the whole request has been written: some are answered earlier. */
   #isSent = false;
-  /** Whether a byte of the answer has come. */
+  /** Whether the first byte of the response has arrived. */
   #hasBegun = false;
-  /** Whether status and fields have. */
+  /** Whether the head of the response has arrived. */
   #hasHead = false;
   #ended = false;
-  /** Bytes that have come in this turn of the event loop, or a little longer. */
+  /** Bytes received since the last yield to the event loop. */
   #turnBytes = 0;
   #lastActivity = performance.now();
 
@@ -88,7 +91,7 @@ export class Exchange {
       place: () => this.#body.place(),
       end: () => this.#body.end(true),
     });
-    // the body may be waited for later, or never
+    // The body may be read later, or never.
     this.#broken.promise.catch(() => {});
     this.response = Promise.race([this.#answered.promise, this.#broken.promise]);
     const bytes = requestBytes(request, route);
@@ -100,7 +103,7 @@ export class Exchange {
     else this.#use(kept, bytes);
   }
 
-  /** Ends whatever still goes on. Harmless after a complete answer, whose connection stays open. */
+  /** Stops whatever is still in progress. After a complete response, returns the connection to its pool. */
   end(): void {
     this.#ended = true;
     this.way.signal?.removeEventListener("abort", this.#onAbort);
@@ -155,7 +158,7 @@ export class Exchange {
       if (left !== 0) throw new Error(`the body does not have the ${body.length} bytes that were promised`);
       this.#isSent = true;
     } catch (error) {
-      // what broke the exchange is told by it already
+      // If the exchange failed first, its error is already reported and this one has no effect.
       this.#fail(error instanceof NydusGdError ? error : new NydusGdError("io", messageOf(error), { cause: error }));
     }
   }
@@ -170,7 +173,7 @@ export class Exchange {
     return socket;
   }
 
-  /** Ends the connection, or the attempt to make one. */
+  /** Closes the connection, or gives up opening it. */
   #abandon(): void {
     this.#dialing?.giveUp();
     if (this.#socket !== undefined) destroy(this.#release(this.#socket));
@@ -214,7 +217,7 @@ export class Exchange {
     this.#lastActivity = performance.now();
   }
 
-  /** One timer for the whole exchange: it looks how long ago the last piece came, and sleeps for the rest. */
+  /** Uses one timer for the whole exchange: on expiry it re-arms for what is left since the last activity. */
   #watchSilence(limitMs: number): void {
     const check = () => {
       const left = limitMs - (performance.now() - this.#lastActivity);
@@ -233,7 +236,7 @@ export class Exchange {
     this.#fail(new TransferError("unavailable", state, { prospect: "transient" }));
   }
 
-  /** @param handshaking TLS was being negotiated */
+  /** @param handshaking whether a TLS handshake was in progress */
   #failed(error: unknown, handshaking: boolean): void {
     if (!(error instanceof Error)) throw error;
     this.wasStale = this.#isReused && !this.#hasBegun && isDisconnect(error);
@@ -255,7 +258,7 @@ export class Exchange {
   }
 }
 
-/** What it still says is nothing to anybody. */
+/** Closes a socket and ignores its later errors. */
 function destroy(socket: Socket): void {
   socket.on("error", () => {});
   socket.destroy();

@@ -1,25 +1,25 @@
 /**
- * Limits of every transfer. Times in milliseconds, 0 for no limit.
+ * Limits of every transfer. Times in milliseconds; 0: no limit.
  *
  * @module
  */
 import type { Settings } from "../../base/settings.ts";
 
-/** How long, how many and how often. */
+/** Timeouts, concurrency and retries. */
 export interface FetchOptions {
-  /** Requests to one host at a time. */
+  /** Maximum concurrent requests per host. */
   readonly parallelPerHost: number;
   /** Name lookup, TCP and TLS handshake together. */
   readonly connectTimeoutMs: number;
-  /** Silence of the server: before the first byte of an answer, and between two pieces. */
+  /** Maximum silence of the server: before the first byte of a response, and between two pieces. */
   readonly readTimeoutMs: number;
-  /** One request from its start to the last byte. */
+  /** Duration of one request, from its start to the last byte. */
   readonly totalTimeoutMs: number;
-  /** Attempts after the first. */
+  /** Attempts after the first one. */
   readonly retries: number;
 }
 
-/** What applies where neither settings nor nydusd's configuration say anything. */
+/** Defaults where neither the settings nor nydusd's configuration set a limit. */
 export const DEFAULT_FETCH_OPTIONS: FetchOptions = {
   parallelPerHost: 8,
   connectTimeoutMs: 5_000,
@@ -28,10 +28,10 @@ export const DEFAULT_FETCH_OPTIONS: FetchOptions = {
   retries: 3,
 };
 
-/** Attempts of a read that a silent server leaves time for, before the program that waits gets its error. */
+/** How many attempts at a read fit into its deadline if the server stays silent. */
 const ATTEMPTS_BEFORE_DEADLINE = 4;
 
-/** The limits that the settings ask for. */
+/** Returns the limits of the settings. Caps the read timeout to leave time for retries before the deadline. */
 export function fetchOptionsOf({ deadlineMs, ...limits }: Settings["fetch"]): FetchOptions {
   const readTimeoutMs = Math.min(limits.readTimeoutMs, Math.ceil(deadlineMs / ATTEMPTS_BEFORE_DEADLINE));
   return { ...DEFAULT_FETCH_OPTIONS, ...limits, readTimeoutMs };

@@ -1,9 +1,8 @@
 /**
- * One blob behind one URL: HEAD tells its size, ranges give its bytes.
+ * A blob at a URL: HEAD gives its size, range requests its bytes.
  *
- * What buckets and plain file servers share. A {@link BlobServer} says how a request becomes one of ours, and what a
- * refusal means. Redirects are not followed: such a server is asked under its own name or not at all, and a signature
- * is good for one host only.
+ * The common part of object stores and plain file servers. A {@link BlobServer} authorizes requests and interprets
+ * refusals. Redirects are not followed: a signature is valid for one host only.
  *
  * @throws {TransferError} "not-found", "unauthorized", "unavailable"; {NydusGdError} "interrupted"
  * @module
@@ -16,28 +15,28 @@ import { rangeHeader, readRange, totalSize } from "./range.ts";
 import { withRetries } from "./retry.ts";
 import { TransferError } from "./transfer_error.ts";
 
-/** Lower-case names. */
+/** Header values by lower-case name. */
 export type Headers = Readonly<Record<string, string>>;
 export type ReadMethod = "GET" | "HEAD";
 
-/** How all requests of a backend are sent. */
+/** How to send the requests of a backend. */
 export interface ServerAccess {
   readonly http: HttpClient;
   readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts" | "socketPath" | "proxy">;
 }
 
-/** A server of blobs. */
+/** A server that stores blobs. */
 export interface BlobServer {
   /** For logs and errors: "s3 127.0.0.1:9000/images". */
   readonly description: string;
   readonly access: ServerAccess;
-  /** `headers` with what authorizes the request. Asked for each attempt, since signatures carry the time. */
+  /** Returns `headers` plus authorization. Called for each attempt, since signatures include the time. */
   authorize(method: ReadMethod, url: URL, headers: Headers): Promise<Headers>;
-  /** What an answer means that is not one of success. Reads the body. */
+  /** Returns the error for a response outside 200 to 299. Reads the body. */
   refusal(response: HttpResponse): Promise<TransferError>;
 }
 
-/** See the module. */
+/** A blob on a {@link BlobServer}. */
 export class HttpBlob implements BlobSource {
   readonly description: string;
   readonly #what: string;
@@ -65,7 +64,7 @@ export class HttpBlob implements BlobSource {
     );
   }
 
-  /** Undefined where the server refuses or does not say. */
+  /** Returns undefined if the server refuses HEAD or sends no length. */
   #askSize(options: RoutingOptions): Promise<number | undefined> {
     return this.#exchange("HEAD", {}, options, async (response) => {
       await response.discard();
@@ -73,7 +72,9 @@ export class HttpBlob implements BlobSource {
     });
   }
 
-  /** A refused HEAD has no body that says why; the answer to a range has one, and tells the size where there is none. */
+  /**
+   * Unlike a HEAD, a refused GET has a body that gives the reason; a successful one gives the size in Content-Range.
+   */
   #askFirstByte(options: RoutingOptions): Promise<number> {
     return this.#once("GET", { range: rangeHeader(0, 1) }, options, async (response) => {
       await response.discard();

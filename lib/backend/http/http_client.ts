@@ -1,17 +1,17 @@
 /**
- * HTTP requests within limits: kept-alive connections, named timeouts, on-demand before prefetch, proxies.
+ * HTTP client with persistent connections, named timeouts, proxies, and on-demand requests ahead of prefetch.
  *
- * HTTP/1.1 over sockets: unlike fetch that tells connecting from waiting, verifies with more than one set of roots, and
- * leaves redirects alone.
+ * It speaks HTTP/1.1 on sockets. Unlike fetch, it distinguishes connecting from waiting, can trust additional root
+ * certificates per request, and does not follow redirects.
  *
  * ```ts
  * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
  * const text = await http.exchange({ method: "GET", url }, { priority: "on-demand" }, (answer) => answer.text(4096));
  * ```
- * A request that failed before a byte of the answer on a connection that had been idle is sent once more on a fresh one,
- * since the server may have closed it just then.
+ * A request on an idle connection that fails before the first byte of the response is sent once more on a new
+ * connection, since the server may have closed the idle one at that moment.
  *
- * @throws {TransferError} "unavailable" for what network and server do; {NydusGdError} "interrupted"
+ * @throws {TransferError} "unavailable" for failures of network and server; {NydusGdError} "interrupted"
  * @module
  */
 import { interruption, throwIfAborted } from "../../base/abort.ts";
@@ -30,22 +30,22 @@ import type { TlsOptions } from "./tls.ts";
 export type { HttpRequest } from "./request_bytes.ts";
 export type { ClientCertificate, TlsOptions } from "./tls.ts";
 
-/** Limits that a backend's own configuration sets in place of the client's. */
+/** A backend's own limits, which override those of the client. */
 export type Timeouts = Partial<Pick<FetchOptions, "connectTimeoutMs" | "readTimeoutMs" | "totalTimeoutMs">>;
 
-/** How one exchange may be scheduled, secured, routed and ended. */
+/** Scheduling, TLS, routing and cancellation of one exchange. */
 export interface ExchangeOptions extends RoutingOptions {
   readonly tls?: TlsOptions;
   readonly timeouts?: Timeouts;
-  /** Undefined: every request goes directly. */
+  /** Undefined: connect directly. */
   readonly proxy?: ProxyRule | undefined;
-  /** Only an image says so: {@link confine}. */
+  /** Whether only an image names the target: see {@link confine}. */
   readonly confined?: boolean;
-  /** A Unix socket that is connected to in place of the URL's host. */
+  /** Path of a Unix socket to connect to instead of the URL's host. */
   readonly socketPath?: string;
 }
 
-/** All connections of the process, or of a test. Disposing closes them. */
+/** Owns the connections of the process, or of a test. Disposing closes the idle ones. */
 export class HttpClient implements Disposable {
   readonly #limiters = new Map<string, Limiter>();
   readonly #connections: ConnectionPools;
@@ -55,8 +55,8 @@ export class HttpClient implements Disposable {
   }
 
   /**
-   * Sends `request` when the host has a free place, and holds the place until `consume` has read the answer.
-   * Whatever `consume` leaves unread is given up. Where a proxy fails, `consume` may be called again for the direct way.
+   * Sends `request` once the host has a free slot, and holds the slot until `consume` has read the response. Discards
+   * what `consume` leaves unread. If a proxy fails, `consume` may be called again for the direct route.
    */
   async exchange<T>(
     request: HttpRequest,

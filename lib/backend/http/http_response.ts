@@ -1,5 +1,5 @@
 /**
- * The answer to one request: its head, and a body that is read in exactly one way, once.
+ * An HTTP response: its head, and a body that can be read once, in one of several ways.
  *
  * @module
  */
@@ -9,43 +9,46 @@ import type { AnswerBody, BodyReader } from "./answer_body.ts";
 import type { ResponseHead } from "./response_parser.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
-/** A body of at most this many bytes is read to its end to keep the connection; beyond, closing it is cheaper. */
+/** Maximum length of a discarded body that is drained to keep the connection; above it, closing is cheaper. */
 const DRAIN_BYTES = 64 * 1024;
 
-/** Most bytes that are read at a time to where they are wanted: others are to be heard in between. */
+/** Maximum bytes of one read into the caller's memory, so that other connections get their turn. */
 const PLACED_BYTES = 256 * 1024;
 
-/** Head and body of an answer. Whoever has it must consume the body: `exact`, `slice`, `text`, `each` or `discard`. */
+/**
+ * The head and body of a response. The holder must consume the body: `exact`, `slice`, `text`, `bytes`, `each` or
+ * `discard`.
+ */
 export class HttpResponse {
   readonly status: number;
 
   /** @param broken rejects when the exchange fails: timeout, abort, connection lost */
   constructor(
-    /** Where it came from. */
+    /** The request's URL. */
     readonly url: URL,
-    /** Who answered, for messages: its host, and the proxy before it. */
+    /** The responding server in messages: its host, and the proxy before it. */
     readonly server: string,
     private readonly head: ResponseHead,
     private readonly body: AnswerBody,
-    /** False for the answer to a HEAD, whose Content-Length is that of another body. */
+    /** False for the response to a HEAD, whose Content-Length does not describe its own body. */
     private readonly hasBody: boolean,
     private readonly broken: Promise<never>,
   ) {
     this.status = head.status;
   }
 
-  /** A header's value, by its lower-case name; several headers of one name are joined with commas. */
+  /** Returns a header's value by its lower-case name; repeated headers are joined with commas. */
   header(name: string): string | undefined {
     return this.head.headers.get(name);
   }
 
-  /** Content-Length; undefined when there is none or it is no number. */
+  /** Content-Length; undefined if absent or malformed. */
   get contentLength(): number | undefined {
     const value = this.header("content-length");
     return value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : undefined;
   }
 
-  /** The body, which must be exactly `length` bytes long. */
+  /** Reads the body, which must be exactly `length` bytes long. */
   exact(length: number, growth: Growth = {}): Promise<Uint8Array> {
     const promised = this.contentLength;
     if (promised !== undefined && promised !== length) {
@@ -55,17 +58,17 @@ export class HttpResponse {
     return this.#collect(0, length, false, growth);
   }
 
-  /** `length` bytes from `offset` of a body that may go on; what follows is not waited for. */
+  /** Reads `length` bytes at `offset` of the body and discards the rest without waiting for it. */
   slice(offset: number, length: number, growth: Growth = {}): Promise<Uint8Array> {
     return this.#collect(offset, length, true, growth);
   }
 
-  /** The whole body as text. One that is longer than `maxBytes` is an error. */
+  /** Reads the whole body as text. Fails if it is longer than `maxBytes`. */
   async text(maxBytes: number): Promise<string> {
     return new TextDecoder().decode(await this.bytes(maxBytes));
   }
 
-  /** The whole body, of at most `maxBytes`. */
+  /** Reads the whole body. Fails if it is longer than `maxBytes`. */
   async bytes(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const pieces: Uint8Array[] = [];
     let total = 0;
@@ -79,9 +82,9 @@ export class HttpResponse {
   }
 
   /**
-   * Hands each piece of a body of any length to `take`, as it comes.
+   * Passes each piece of a body of any length to `take` as it arrives.
    *
-   * @throws what `take` throws; the rest is then given up
+   * @throws what `take` throws, after discarding the rest
    */
   each(take: (piece: Uint8Array) => void): Promise<void> {
     return this.#consume((piece) => {
@@ -90,7 +93,7 @@ export class HttpResponse {
     });
   }
 
-  /** Gives the body up, keeping the connection where that is cheap. Never fails: nobody needs these bytes. */
+  /** Discards the body, but keeps the connection if draining it is cheap. Never fails. */
   async discard(): Promise<void> {
     const length = this.hasBody ? this.contentLength : 0;
     if (length === undefined || length > DRAIN_BYTES) {
@@ -123,7 +126,7 @@ export class HttpResponse {
     return out;
   }
 
-  /** Feeds each piece to `take` until the end, or until it returns false; the rest is then given up. */
+  /** Passes pieces to `take` until the body ends or `take` returns false; then discards the rest. */
   async #consume(take: (piece: Uint8Array) => boolean, place?: BodyReader["place"]): Promise<void> {
     const { body } = this;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -150,12 +153,12 @@ export class HttpResponse {
     try {
       await Promise.race([promise, this.broken]);
     } finally {
-      ended = true; // what arrives yet is nobody's: the memory that it was for may have another use
+      ended = true; // late data is dropped: its memory may be in use elsewhere
     }
   }
 }
 
-/** Copies `piece` to `at` of `out`, unless it was read to there. */
+/** Copies `piece` to offset `at` of `out`, unless it was read directly into that place. */
 function put(piece: Uint8Array, out: Uint8Array, at: number): void {
   if (piece.buffer !== out.buffer || piece.byteOffset !== out.byteOffset + at) out.set(piece, at);
 }

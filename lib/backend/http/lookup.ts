@@ -1,8 +1,8 @@
 /**
- * Addresses of hosts, with the one rule that libc leaves to the machine's set-up: names below "localhost" are loopback.
+ * Name resolution in which names below "localhost" are always loopback; libc leaves that to the system's configuration.
  *
- * So `http://bucket.localhost:9000` reaches an object store on this machine without an entry in /etc/hosts. Source:
- * RFC 6761 section 6.3.
+ * So `http://bucket.localhost:9000` reaches an object store on this machine without an entry in /etc/hosts. Source: RFC
+ * 6761 section 6.3.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { lookup as systemLookup, type LookupAddress, type LookupOptions } from "
 
 type Callback = (error: Error | null, address: string | LookupAddress[], family?: number) => void;
 
-/** True for "x.localhost" and what is below it. "localhost" itself is in every /etc/hosts. */
+/** Whether `hostname` is below "localhost": "x.localhost". "localhost" itself is in every /etc/hosts. */
 export function isBelowLocalhost(hostname: string): boolean {
   return /\.localhost\.?$/i.test(hostname);
 }
 
-/** node's dns.lookup, as agents of node:http take it. */
+/** node's dns.lookup with that rule, in the form of the option `lookup` of node:net and node:tls. */
 export function lookup(hostname: string, options: LookupOptions, callback: Callback): void {
   systemLookup(isBelowLocalhost(hostname) ? "localhost" : hostname, options, callback);
 }

@@ -1,27 +1,29 @@
 /**
- * Connections whose bytes are read to where they are wanted: no memory for each piece, no copy, no stream between.
+ * Sockets that read directly into memory of the consumer: no allocation per piece, no copy, no stream in between.
  *
- * node:net and node:tls ask for a buffer before each read (their option `onread`), which may be shared memory. What came
- * is told by the event "data", as by any socket. The buffer for a read is fixed when the read before has been told of; so
- * a place must stay good until the connection says what came, or is destroyed.
+ * node:net and node:tls ask for a buffer before each read (option `onread`); it may be shared memory. The data is
+ * announced by the event "data", as with any socket. The buffer of a read is chosen when the preceding read is
+ * announced, so memory that was handed out must stay valid until the next announcement or until the socket is
+ * destroyed.
  *
  * @module
  */
 import type { OnReadOpts, Socket } from "node:net";
 
 /**
- * Bytes of a buffer for what nobody has a place for. What comes in one piece tells nothing of the link
- * (lib/blob/fetch/link_estimate.ts): with less, two short answers would, and neighbours go along with the third read.
+ * Size of the buffer for a read without a placement. A response that arrives in one piece gives no estimate of the link
+ * (lib/blob/fetch/link_estimate.ts). With a smaller buffer two short responses would, and neighbouring chunks would be
+ * fetched from the third read on.
  */
 const UNPLACED_BYTES = 64 * 1024;
 
-/** Where the next bytes are wanted; undefined: anywhere. */
+/** Returns the memory for the next bytes; undefined: no preference. */
 export type Place = () => Uint8Array | undefined;
 
-/** Of sockets that were made here. */
+/** The placement of each socket made by {@link placed}. */
 const wanted = new WeakMap<Socket, { place?: Place | undefined }>();
 
-/** A connection that `connect` makes with the option `onread` that it is given. */
+/** Makes a socket by calling `connect` with the `onread` option to use. */
 export function placed(connect: (onread: OnReadOpts) => Socket): Socket {
   const reader: { place?: Place | undefined } = {};
   const buffer = () => {
@@ -30,14 +32,16 @@ export function placed(connect: (onread: OnReadOpts) => Socket): Socket {
   };
   const callback = (bytes: number, buffer: Uint8Array): boolean => {
     socket.emit("data", buffer.subarray(0, bytes));
-    return true; // go on; who wants to wait pauses the socket
+    return true; // keep reading; consumers pause the socket themselves
   };
   const socket = connect({ buffer, callback });
   wanted.set(socket, reader);
   return socket;
 }
 
-/** From the read after the next on, bytes go to `place`. Of no effect on a socket that was not made here. */
+/**
+ * Directs bytes to `place`, starting with the read after the next. No effect on a socket not made by {@link placed}.
+ */
 export function placeReads(socket: Socket, place: Place | undefined): void {
   const reader = wanted.get(socket);
   if (reader !== undefined) reader.place = place;

@@ -1,42 +1,42 @@
 /**
- * A proxy, and the rules that say which requests go through it.
+ * Proxy addresses, routes, and the interface of proxy rules.
  *
  * @module
  */
 import type { ReadOptions } from "../blob_source.ts";
 
-/** Where a proxy is. Its user and password are in `authorization` and nowhere else. */
+/** The address of a proxy. User and password appear only in `authorization`. */
 export interface ProxyAddress {
-  /** "10.0.0.1:3128": for messages. */
+  /** "10.0.0.1:3128", for messages. */
   readonly name: string;
   readonly hostname: string;
   readonly port: number;
-  /** The connection to the proxy itself is TLS. */
+  /** Whether the connection to the proxy itself uses TLS. */
   readonly secure: boolean;
-  /** Proxy-Authorization. */
+  /** Value of Proxy-Authorization. */
   readonly authorization: string | undefined;
 }
 
-/** One way through a proxy. */
+/** A route through a proxy. */
 export interface ProxyRoute {
   readonly proxy: ProxyAddress;
-  /** Https URLs are asked for as http URLs: the proxy does TLS itself. */
+  /** Whether https URLs are requested as http URLs: the proxy itself speaks TLS to the host. */
   readonly asHttp?: boolean;
-  /** For the proxy alone; they are left out where it cannot see them. */
+  /** Headers for the proxy itself, omitted in a tunnel, where it cannot see them. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Answers from 500 on are errors of the proxy and not read. */
+  /** Whether responses from 500 on count as failures of the proxy and are not consumed. */
   readonly refusesServerErrors?: boolean;
 }
 
-/** How one exchange may be routed. */
+/** Routing of one exchange. */
 export interface RoutingOptions extends ReadOptions {
-  /** Leaves the proxy out where its rule allows that: the last attempt of a reader. */
+  /** Bypasses the proxy if its rule allows that. Set for the last attempt of an on-demand read. */
   readonly bypassProxy?: boolean;
 }
 
-/** Which requests go through a proxy. */
+/** Decides which requests go through a proxy. */
 export interface ProxyRule {
-  /** Has `send` send the request, through a proxy or (undefined) directly, and once more where the rule says so. */
+  /** Calls `send` with a proxy route or, to connect directly, with undefined; may call it again as a fallback. */
   send<T>(
     url: URL,
     options: RoutingOptions,
@@ -45,8 +45,8 @@ export interface ProxyRule {
 }
 
 /**
- * "http://user:password@10.0.0.1:3128"; without a scheme it is http. Undefined for what is no address of an HTTP proxy.
- * The text may hold a password: show neither it nor parts of it.
+ * Parses "http://user:password@10.0.0.1:3128"; the default scheme is http. Returns undefined if it is not the address
+ * of an HTTP proxy. The text may contain a password, so callers must not print any part of it.
  */
 export function parseProxyAddress(text: string): ProxyAddress | undefined {
   const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
@@ -70,7 +70,7 @@ function authorizationOf({ username, password }: URL): string | undefined {
   return `Basic ${new TextEncoder().encode(plain).toBase64()}`;
 }
 
-/** A stray % stands for itself. */
+/** Decodes percent escapes; leaves text with a stray % unchanged. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);

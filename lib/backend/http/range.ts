@@ -1,8 +1,8 @@
 /**
- * The answer to a range request, which must hold exactly the range.
+ * Range requests, whose response must hold exactly the requested range.
  *
- * A 206 with another Content-Range, or a shorter or longer body, is an error that is worth asking again. A 200 is cut to
- * the range where that costs little. Source: RFC 9110 section 14.
+ * A 206 with another Content-Range, or with a shorter or longer body, is a transient error. A 200 is cut to the range
+ * if that is cheap. Source: RFC 9110 section 14.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import type { HttpResponse } from "./http_response.ts";
 import { brokenAnswer } from "./transfer_error.ts";
 
 /**
- * The value of a Range header.
+ * Returns the value of a Range header.
  *
- * @throws {RangeError} for what is no range of a blob, or an empty one: a defect of the caller
+ * @throws {RangeError} for an empty or invalid range: a bug of the caller
  */
 export function rangeHeader(offset: number, length: number): string {
   if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 1) {
@@ -23,7 +23,7 @@ export function rangeHeader(offset: number, length: number): string {
   return `bytes=${offset}-${offset + length - 1}`;
 }
 
-/** Bytes of the whole blob, as the answer to any range or to none tells it. */
+/** Returns the size of the whole blob, from a response with or without a range. */
 export function totalSize(response: HttpResponse): number {
   const total = response.status === 206
     ? parseContentRange(response.header("content-range") ?? "")?.total
@@ -32,11 +32,11 @@ export function totalSize(response: HttpResponse): number {
   return total;
 }
 
-/** Bytes before a range that are thrown away when a server sends the whole blob. */
+/** Maximum bytes to skip before the range if a server sends the whole blob. */
 const MAX_SKIP_BYTES = 4 << 20;
 
 /**
- * The bytes of `Range: bytes=<offset>-<offset + length - 1>` out of an answer below 300.
+ * Reads the bytes of `Range: bytes=<offset>-<offset + length - 1>` from a response below 300.
  *
  * @throws {TransferError} "unavailable", transient
  */

@@ -1,5 +1,5 @@
 /**
- * A request as bytes, and what a way through a proxy makes of it.
+ * Serializes HTTP requests, for direct connections and for proxies.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import { VERSION } from "../../base/version.ts";
 import type { Peer } from "./connection_error.ts";
 import type { ProxyRoute } from "./proxy.ts";
 
-/** A request as it goes out. */
+/** An HTTP request. */
 export interface HttpRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH";
   readonly url: URL;
-  /** Lower-case names. */
+  /** Header values by lower-case name. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string | BodyStream;
 }
@@ -19,20 +19,20 @@ export interface HttpRequest {
 /** A body that is not in memory. */
 export interface BodyStream {
   readonly length: number;
-  /** Its bytes from the first one; asked again when the request is sent again. */
+  /** Returns the body from its first byte; called again for each retry. */
   open(): AsyncIterable<Uint8Array>;
 }
 
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-/** What would end a line, or is no byte. */
+/** Characters that would end a line or are not a single byte. */
 const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /**
- * The head of a request, and its body unless that is a stream.
+ * Serializes the head of a request, and its body unless that is a stream.
  *
- * Directly and through tunnels the host is asked for a path; a proxy that does the asking gets the whole URL.
+ * Direct and tunnelled requests carry the path; a forwarding proxy gets the whole URL.
  *
- * @throws {TypeError} for a header that is none: a defect of the caller, as settings are checked where they are read
+ * @throws {TypeError} for an invalid header: a bug of the caller, since settings are checked where they are read
  */
 export function requestBytes(request: HttpRequest, route: ProxyRoute | undefined): Uint8Array<ArrayBuffer> {
   const { method, url } = request;
@@ -69,12 +69,12 @@ export function isTunnel(url: URL, route: ProxyRoute): boolean {
   return url.protocol === "https:" && !route.asHttp;
 }
 
-/** Whether the connection that the request itself is written to is TLS. */
+/** Whether the connection that carries the request itself uses TLS. */
 export function speaksTls(url: URL, route: ProxyRoute | undefined): boolean {
   return route === undefined || isTunnel(url, route) ? url.protocol === "https:" : route.proxy.secure;
 }
 
-/** Whose certificate, address and connection it is. */
+/** Returns the peer of the connection that carries the request. */
 export function peerOf(url: URL, route: ProxyRoute | undefined): Peer {
   if (route === undefined || isTunnel(url, route)) return { name: url.host, hostname: url.hostname };
   return { name: `proxy ${route.proxy.name}`, hostname: route.proxy.hostname };

@@ -1,18 +1,18 @@
 /**
- * The answer to one HTTP/1.1 request, out of the pieces in which its bytes come.
+ * Incremental parser of the response to one HTTP/1.1 request.
  *
  * ```
  * status line │ fields │ empty line │ body: so many bytes, or chunks, or all until the connection ends
  * ```
- * Interim answers (1xx) are passed over. Strict where leniency would let two readers see two answers: lines end with
- * CR LF, names of fields are tokens, two lengths must agree, a length beside chunks is an error. Pieces of the body are
- * views of what was pushed. Source: RFC 9112.
+ * Interim responses (1xx) are skipped. The parser is strict where leniency would let two parsers see different
+ * responses: lines end with CR LF, field names are tokens, two lengths must agree, and a length together with chunked
+ * coding is an error. Pieces of the body are views of the pushed bytes. Source: RFC 9112.
  *
- * @throws {HttpFormatError} for what is no such answer; the connection is of no use then
+ * @throws {HttpFormatError} for a malformed response; the connection is then unusable
  * @module
  */
 
-/** "HPE_INVALID": it is not HTTP. "HPE_HEADER_OVERFLOW": its head does not end. */
+/** "HPE_INVALID": not HTTP. "HPE_HEADER_OVERFLOW": the head is too long. */
 export class HttpFormatError extends Error {
   override readonly name = "HttpFormatError";
   constructor(readonly code: "HPE_INVALID" | "HPE_HEADER_OVERFLOW", state: string) {
@@ -20,26 +20,26 @@ export class HttpFormatError extends Error {
   }
 }
 
-/** Status and fields. */
+/** Status and fields of a response. */
 export interface ResponseHead {
   readonly status: number;
-  /** By lower-case name; those that came more than once are joined with commas where a list is allowed. */
+  /** By lower-case name; repeated list fields are joined with commas. */
   readonly headers: ReadonlyMap<string, string>;
 }
 
-/** Who gets the parts, in this order: one head, pieces of data, one end. */
+/** Receives one head, then pieces of data, then one end. */
 export interface ResponseHandler {
   head(head: ResponseHead): void;
   data(piece: Uint8Array): void;
-  /** Where the next bytes of the body are wanted; undefined: anywhere. */
+  /** Returns the memory for the next bytes of the body; undefined: no preference. */
   place?(): Uint8Array | undefined;
   end(): void;
 }
 
-/** Bytes of the longest head, and of the fields behind the last chunk. */
+/** Maximum bytes of the head, and of a trailer line. */
 const MAX_HEAD_BYTES = 64 * 1024;
 
-/** Bytes of the longest line that begins a chunk. */
+/** Maximum bytes of a chunk's size line. */
 const MAX_CHUNK_LINE_BYTES = 1024;
 
 const CR_LF = [13, 10] as const;
@@ -47,51 +47,54 @@ const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\n\0]*)?$/;
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*$/;
 const CHUNK_LINE = /^([0-9A-Fa-f]{1,13})[ \t]*(?:;[^\r\n\0]*)?$/;
 
-/** Fields of which the first counts: they are no lists. */
+/** Fields that are not lists: the first one counts. */
 const SINGLE = new Set(["content-length", "content-range", "content-type", "etag", "location", "retry-after"]);
 
 type State = "head" | "counted" | "until-close" | "chunk-line" | "chunk" | "chunk-end" | "trailer" | "done";
 
-/** See the module. One for each request. */
+/** Parses the response to one request. */
 export class ResponseParser {
   #state: State = "head";
-  /** Bytes of an unfinished line or head. */
+  /** Bytes of an incomplete line or head. */
   #held = new Uint8Array(0);
-  /** Bytes of the body, or of the chunk, that are to come. */
+  /** Bytes still missing from the body or the chunk. */
   #left = 0;
   #keepAlive = false;
 
-  /** @param method of the request: the answer to a HEAD has no body, whatever it says of one */
+  /** @param method of the request: the response to a HEAD has no body, whatever its fields say */
   constructor(private readonly method: string, private readonly handler: ResponseHandler) {}
 
-  /** Whether the whole answer has come. */
+  /** Whether the response is complete. */
   get complete(): boolean {
     return this.#state === "done";
   }
 
-  /** Whether the connection is good for another request: the answer is whole, and neither side ends it. */
+  /** Whether the connection can carry another request: the response is complete, and neither side closes. */
   get reusable(): boolean {
     return this.complete && this.#keepAlive;
   }
 
-  /** Bytes that have come. */
+  /** Parses the next bytes of the connection. */
   push(bytes: Uint8Array): void {
     let rest = bytes;
     while (rest.length > 0) rest = this.#step(rest);
   }
 
-  /** Where the next bytes are wanted, as many as are surely of the body; undefined: anywhere. */
+  /**
+   * Returns the memory for the next bytes, limited to those that certainly belong to the body; undefined: no
+   * preference.
+   */
   place(): Uint8Array | undefined {
     if (this.#state !== "counted" && this.#state !== "chunk") return undefined;
     return this.handler.place?.()?.subarray(0, this.#left);
   }
 
-  /** The connection has ended. An answer whose length is told by that is whole now. */
+  /** Handles the end of the connection, which completes a response without a length. */
   finish(): void {
     if (this.#state === "until-close") this.#done();
   }
 
-  /** Takes something off the front of `bytes`; the rest. */
+  /** Consumes a prefix of `bytes` and returns the rest. */
   #step(bytes: Uint8Array): Uint8Array {
     switch (this.#state) {
       case "head":
@@ -119,13 +122,13 @@ export class ResponseParser {
           if (line === "") this.#done();
         });
       case "done":
-        // more than the answer: whatever it is, it is nothing to the next request
+        // Excess bytes must not reach the next request's parser.
         this.#keepAlive = false;
         return bytes.subarray(bytes.length);
     }
   }
 
-  /** Collects bytes up to and with `end`, and hands over what is before it. */
+  /** Collects bytes through `end`, and passes what precedes it to `take`. */
   #lines(bytes: Uint8Array, end: readonly number[], most: number, take: (text: string) => void): Uint8Array {
     const all = new Uint8Array(this.#held.length + bytes.length);
     all.set(this.#held);
@@ -162,7 +165,7 @@ export class ResponseParser {
     if (this.#state === "counted" && this.#left === 0) this.#done();
   }
 
-  /** How the end of the body is known. */
+  /** Determines how the body is delimited. */
   #frame(status: number, headers: ReadonlyMap<string, string>): void {
     const coding = headers.get("transfer-encoding"), length = headers.get("content-length");
     const isTunnel = this.method === "CONNECT" && status < 300;
@@ -222,7 +225,7 @@ function indexOf(bytes: Uint8Array, end: readonly number[], from: number): numbe
   return -1;
 }
 
-/** Whether bytes can be the begin of an answer, so that a peer of another protocol is not waited for. */
+/** Whether `bytes` can start a response; detects peers of another protocol without waiting for a whole head. */
 function mayBegin(bytes: Uint8Array): boolean {
   const begin = "HTTP/1.";
   for (let i = 0; i < Math.min(begin.length, bytes.length); i++) if (bytes[i] !== begin.charCodeAt(i)) return false;

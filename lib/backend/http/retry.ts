@@ -1,5 +1,5 @@
 /**
- * Asking again: how often, and after which pause.
+ * Retries with exponential backoff.
  *
  * @module
  */
@@ -7,18 +7,21 @@ import { setTimeout as delay } from "node:timers/promises";
 import { interruption, throwIfAborted } from "../../base/abort.ts";
 import { TransferError } from "./transfer_error.ts";
 
-/** Before the first repetition, on average; doubled for each that follows. */
+/** Average delay before the first retry; doubled for each further one. */
 const FIRST_PAUSE_MS = 100;
-/** No pause is longer, whatever a server asks for: a reader waits meanwhile. */
+/** Maximum delay, whatever a server asks for, since a reader is waiting. */
 const MAX_PAUSE_MS = 10_000;
 
-/** The pause before repetition `attempt` (from 1), exponential, spread over ±50 %; at least what the server asked for. */
+/**
+ * Returns the delay before retry `attempt` (from 1): exponential, with ±50 % jitter, and at least what the server asked
+ * for.
+ */
 export function pauseBefore(attempt: number, retryAfterMs: number | undefined, random = Math.random): number {
   const backOff = FIRST_PAUSE_MS * 2 ** (attempt - 1) * (0.5 + random());
   return Math.min(MAX_PAUSE_MS, Math.max(backOff, retryAfterMs ?? 0));
 }
 
-/** Retry-After, in seconds or as a date; undefined where it is neither. */
+/** Parses Retry-After, in seconds or as a date; undefined if it is neither. */
 export function parseRetryAfter(header: string | undefined, now = Date.now()): number | undefined {
   if (header === undefined) return undefined;
   if (/^\s*\d{1,9}\s*$/.test(header)) return Number(header) * 1000;
@@ -27,8 +30,8 @@ export function parseRetryAfter(header: string | undefined, now = Date.now()): n
 }
 
 /**
- * Runs `attempt` until it succeeds, fails for good, or has been repeated `retries` times. It is told when it is the last
- * repetition, which may try something else.
+ * Runs `attempt` until it succeeds, fails permanently, or has been retried `retries` times. The argument tells it
+ * whether this is the last retry, which may take another route.
  */
 export async function withRetries<T>(
   retries: number,

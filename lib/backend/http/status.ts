@@ -1,5 +1,5 @@
 /**
- * HTTP statuses of registries and token servers as errors.
+ * Translates HTTP statuses of registries and token servers into errors.
  *
  * @module
  */
@@ -7,15 +7,15 @@ import type { HttpResponse } from "./http_response.ts";
 import { parseRetryAfter } from "./retry.ts";
 import { TransferError } from "./transfer_error.ts";
 
-/** Bytes of an error's body that are looked at. */
+/** Maximum bytes of an error's body that are examined. */
 const MAX_ERROR_BYTES = 64 * 1024;
 
-/** The error that a status stands for, with the registry's own code where it gave one. Reads the body. */
+/** Returns the error for a response, including the registry's own error code if there is one. Reads the body. */
 export async function statusError(response: HttpResponse): Promise<TransferError> {
   return errorOfStatus(response, registryCode(await errorBody(response)));
 }
 
-/** The same for a body that was read. @param code what the body says, in one word */
+/** Returns the error for a response whose body has been read. @param code error code found in the body */
 export function errorOfStatus(response: HttpResponse, code: string | undefined): TransferError {
   const { status } = response;
   const retryAfterMs = parseRetryAfter(response.header("retry-after"));
@@ -32,18 +32,18 @@ export function errorOfStatus(response: HttpResponse, code: string | undefined):
   });
 }
 
-/** What a server says beside a status, empty where that cannot be had. It may hold anything, secrets too. */
+/** Reads the body of an error response; empty if it cannot be read. It may contain anything, including secrets. */
 export async function errorBody(response: HttpResponse): Promise<string> {
   try {
     return await response.text(MAX_ERROR_BYTES);
   } catch (error) {
-    // The status is the news; a body that cannot be read has none to add.
+    // The status is what matters; an unreadable body adds nothing.
     if (error instanceof TransferError) return "";
     throw error;
   }
 }
 
-/** The code of `{"errors": [{"code": "BLOB_UNKNOWN"}]}`. Its message may hold anything and is left out. */
+/** Extracts the code of `{"errors": [{"code": "BLOB_UNKNOWN"}]}`. The message may contain anything and is dropped. */
 function registryCode(body: string): string | undefined {
   return /"code"\s*:\s*"([A-Z][A-Z_]{2,40})"/.exec(body)?.[1];
 }

@@ -1,45 +1,45 @@
 /**
- * Which certificates are believed, and which is shown.
+ * TLS options: trusted roots and client certificates.
  *
  * @module
  */
 import { getCACertificates, type SecureContextOptions as NodeOptions } from "node:tls";
 
-/** How a host's certificate is checked. */
+/** How to verify a host's certificate, and which one to present. */
 export interface TlsOptions {
   readonly skipVerify: boolean;
-  /** PEM texts, believed beside the system's roots. */
+  /** PEM texts, trusted in addition to the system's roots. */
   readonly caCertificates: readonly string[];
   readonly clientCertificate?: ClientCertificate | undefined;
 }
 
-/** What proves who we are to a host that asks for it. */
+/** A certificate to authenticate with. */
 export interface ClientCertificate {
-  /** The only host that it is shown to. */
+  /** The only host to which it is presented. */
   readonly hostname: string;
   /** PEM texts. */
   readonly certificate: string;
   readonly key: string;
 }
 
-/** {@link TlsOptions} as node:tls takes them. */
+/** {@link TlsOptions} in the form of node:tls. */
 export type SecureContextOptions = Pick<NodeOptions, "ca" | "cert" | "key"> & { rejectUnauthorized?: boolean };
 
-/** Of a backend that says nothing. */
+/** The options of a backend without its own. */
 export const DEFAULT_TLS: TlsOptions = { skipVerify: false, caCertificates: [] };
 
-/** The options as they hold for one host. */
+/** Returns the options for one host: without a client certificate for another one. */
 export function tlsFor(hostname: string, { clientCertificate, ...shown }: TlsOptions): TlsOptions {
   return clientCertificate?.hostname === hostname ? { ...shown, clientCertificate } : shown;
 }
 
-/** The machine's own roots, as an administrator changes them; those of the runtime where it has none. */
+/** Trusts the system's roots, which an administrator can change; the runtime's bundled ones if there are none. */
 export function secureContext({ skipVerify, caCertificates, clientCertificate }: TlsOptions): SecureContextOptions {
   const own = clientCertificate === undefined
     ? {}
     : { cert: clientCertificate.certificate, key: clientCertificate.key };
   if (skipVerify) return { rejectUnauthorized: false, ...own };
   const system = getCACertificates("system");
-  // Each new connection reads the whole list again, at 0.1 ms a certificate: no list is added to another.
+  // Each new connection parses the whole list, at 0.1 ms per certificate, so the two lists are not combined.
   return { ca: [...(system.length > 0 ? system : getCACertificates("bundled")), ...caCertificates], ...own };
 }

@@ -1,30 +1,33 @@
 /**
- * A request that did not give what was asked for, and whether asking again can help.
+ * The error of a failed request, which says whether a retry can help.
  *
- * Messages name hosts, never URLs with their queries and never headers: a presigned URL or an echoed token is a secret.
+ * Messages name hosts, never headers or URLs with their queries: a presigned URL or an echoed token is a secret.
  *
  * @module
  */
 import { type ErrorCode, type ErrorDetails, NydusGdError } from "../../base/errors.ts";
 
-/** "transient": the same request may succeed. "permanent": it will not. */
+/** "transient": the same request may succeed later. "permanent": it will not. */
 export type Prospect = "transient" | "permanent";
 
-/** What a {@link TransferError} takes beside its words. */
+/** Properties of a {@link TransferError} besides its message. */
 export interface TransferDetails extends ErrorDetails {
   readonly prospect: Prospect;
-  /** How long the server asked us to stay away. */
+  /** How long the server asked us to wait. */
   readonly retryAfterMs?: number | undefined;
   /** The peer does not speak TLS on this port. */
   readonly notTls?: boolean;
-  /** HTTP status, where there was an answer. */
+  /** HTTP status, if there was a response. */
   readonly status?: number;
 }
 
-/** The state of one failed request: "connect timed out after 5000 ms", "HTTP 503". The caller adds what it was for. */
+/**
+ * The state of one failed request: "connect timed out after 5000 ms", "HTTP 503". The caller adds its purpose with
+ * `of`.
+ */
 export class TransferError extends NydusGdError {
   readonly state: string;
-  /** What it was for: completes "Cannot …". */
+  /** The purpose of the request, completing "Cannot …". */
   readonly what: string;
   readonly prospect: Prospect;
   readonly retryAfterMs: number | undefined;
@@ -41,7 +44,7 @@ export class TransferError extends NydusGdError {
     this.status = details.status;
   }
 
-  /** The same failure, told of `what`: "read blob 3f2a… from registry localhost:5000/app". */
+  /** Returns the same failure with the purpose `what`: "read blob 3f2a… from registry localhost:5000/app". */
   of(what: string): TransferError {
     const { state, prospect, retryAfterMs, notTls, status, hint } = this;
     const optional = { ...(hint === undefined ? {} : { hint }), ...(status === undefined ? {} : { status }) };
@@ -49,7 +52,10 @@ export class TransferError extends NydusGdError {
   }
 }
 
-/** A broken answer: not what HTTP or the registry protocol promises. Such answers come from a middleman: try again. */
+/**
+ * The error for a response that violates HTTP or the registry protocol. Transient, since an intermediary usually causes
+ * it.
+ */
 export function brokenAnswer(state: string): TransferError {
   return new TransferError("unavailable", state, { prospect: "transient" });
 }
