@@ -1,18 +1,18 @@
 /**
- * The cache of blobs: one folder, used by one server, shared by all its images.
+ * The cache of blobs: one directory, owned by one server and shared by all its images.
  *
  * ```ts
- * await using cache = await BlobCache.open("/var/lib/nydus-gd/cache");
+ * await using cache = BlobCache.open("/var/lib/nydus-gd/cache");
  * const blob = cache.acquire(spec);
  * ```
  * ```
- * BlobCache ─► CachedBlob ─► fetch/  which chunks are asked for, and when
- *                            decode/ stored bytes become chunks, in Workers
- *                            cache/  files, room, what is known to be in them
+ * BlobCache ─► CachedBlob ─► fetch/  which chunks are requested, and when
+ *                            decode/ turns stored bytes into chunks, in Workers
+ *                            cache/  files, space, which chunks they hold
  *                            tables/ which chunks a blob has
  *                            codec/  compressors, ciphers, digests
  * ```
- * Each of these imports those below it only.
+ * Each of these imports only those below it.
  *
  * @module
  */
@@ -34,33 +34,33 @@ import type { PrefetchUrgency } from "./prefetch.ts";
 
 const log = logger("blob");
 
-/** How much the cache may do at once. */
+/** Tuning of the cache. */
 export interface BlobCacheOptions extends FetchTuning {
-  /** Reads of sources at once. */
+  /** Maximum concurrent reads of sources. */
   readonly parallelRequests: number;
-  /** Of these, reads ahead of readers. */
+  /** Maximum of these that are read-ahead. */
   readonly parallelReadAhead: number;
-  /** Milliseconds without an on-demand read before a prefetch starts. */
+  /** Milliseconds without an on-demand read before prefetch starts. */
   readonly prefetchQuietMs: number;
-  /** Bytes of the longest request for more than one chunk. */
+  /** Maximum bytes of a request for more than one chunk. */
   readonly maxRequestBytes: number;
-  /** Bytes of the longest gap between chunks that is fetched along. */
+  /** Maximum bytes of a gap between chunks that is fetched along. */
   readonly maxGapBytes: number;
-  /** Workers that decode; 0: the thread of the caller. */
+  /** Decode Workers; 0: decode in the calling thread. */
   readonly decodeWorkers: number;
-  /** Plain bytes up to which a piece is decoded in the thread of the caller. */
+  /** Maximum plain bytes of a piece that is decoded in the calling thread. */
   readonly inlineDecodeBytes: number;
-  /** Milliseconds without a job after which Workers that decode are ended, and memory for answers is let go. */
+  /** Milliseconds without a job after which decode Workers are terminated and response buffers are freed. */
   readonly idleDecodeMs: number;
-  /** Milliseconds after which a chunk that is ready is recorded on disk. */
+  /** Milliseconds after which a ready chunk is recorded on disk. */
   readonly flushAfterMs: number;
   /** Plain bytes of ready chunks after which they are recorded on disk. */
   readonly flushAfterBytes: number;
-  /** Whether what was fetched is there for the next server. */
+  /** Whether the cache persists for the next server. */
   readonly keep: boolean;
-  /** What is known of the link already; it is learned from the reads. */
+  /** Estimate of the link to start with; updated by reads. */
   readonly link: LinkEstimate | undefined;
-  /** How large the cache may be; undefined: as large as its disk. */
+  /** Size limits of the cache; undefined: limited only by its disk. */
   readonly limits: CacheLimits | undefined;
 }
 
@@ -84,23 +84,23 @@ const DEFAULTS: BlobCacheOptions = {
   limits: undefined,
 };
 
-/** Numbers of the cache. */
+/** Statistics of the cache. */
 export interface BlobCacheStats {
   readonly dir: string;
   readonly blobs: readonly BlobStats[];
-  /** Sums over blobs that are held now or were. */
+  /** Totals over blobs that are or were held. */
   readonly bytesFetched: number;
   readonly requests: number;
   readonly failedRequests: number;
   readonly corruptChunks: number;
 }
 
-/** What a cache consists of before it knows how full it is. */
+/** The parts of a cache before its free space is known. */
 type BlobCacheParts = Omit<CacheParts, "room">;
 
 type Totals = Pick<BlobStats, "bytesFetched" | "requests" | "failedRequests" | "corruptChunks">;
 
-/** Who has a blob. */
+/** A blob and its holders. */
 interface Held {
   readonly shared: CachedBlob;
   readonly holders: Set<Blob>;
@@ -108,17 +108,20 @@ interface Held {
 
 /** Blobs by the name of their files, each open as long as an image holds it. */
 export class BlobCache implements AsyncDisposable {
-  /** Traces of names other than ids that blobs have or had. */
+  /** Traces of the names other than plain ids that blobs have or had. */
   readonly #apart: Set<string>;
   readonly #held = new Map<string, Held>();
-  /** Blobs whose files are being closed or removed: who comes next waits. */
+  /** Blobs whose files are being closed or removed; the next user waits for that. */
   readonly #closing = new Map<string, Promise<unknown>>();
-  /** Evictions that nobody waits for. */
+  /** Evictions and releases that run in the background. */
   readonly #evicting = new Set<Promise<void>>();
   readonly #space: CacheSpace;
   readonly #parts: CacheParts;
   #isLeft = false;
-  /** Called when the cache exceeds its limits and every blob is held: who holds some in case they are wanted lets go. */
+  /**
+   * Called when the cache exceeds its limits and all blobs are held: holders that keep blobs speculatively release
+   * them.
+   */
   onFull: (() => void) | undefined;
   #past: Totals = { bytesFetched: 0, requests: 0, failedRequests: 0, corruptChunks: 0 };
   #closed = false;
@@ -135,9 +138,9 @@ export class BlobCache implements AsyncDisposable {
   }
 
   /**
-   * Opens the folder, makes it where there is none, and locks it.
+   * Opens the directory, creates it if necessary, and locks it.
    *
-   * @throws {NydusGdError} "busy" when another server has it, "io"
+   * @throws {NydusGdError} "busy" when another server owns it, "io"
    */
   static open(dir: string, options: Partial<BlobCacheOptions> = {}): BlobCache {
     const o = { ...DEFAULTS, ...options };
@@ -148,7 +151,7 @@ export class BlobCache implements AsyncDisposable {
       decoder: new Decoder({ workers: o.decodeWorkers, inlineBytes: o.inlineDecodeBytes, idleMs: o.idleDecodeMs }),
       queue: new FetchQueue({
         limit: o.parallelRequests,
-        readAheadLimit: Math.min(o.parallelReadAhead, o.parallelRequests - 1), // a reader finds a free place
+        readAheadLimit: Math.min(o.parallelReadAhead, o.parallelRequests - 1), // leaves a slot for an on-demand read
         prefetchLimit: () => tuner.parallelPrefetch(),
         quietMs: o.prefetchQuietMs,
         prefetchRate: () => tuner.current.prefetchBytesPerSecond,
@@ -161,9 +164,9 @@ export class BlobCache implements AsyncDisposable {
   }
 
   /**
-   * The blob for one image. Nothing is opened or fetched before it is used. Give it back with {@link release}.
+   * Returns the blob for one image. Nothing is opened or fetched before it is used. Release it with {@link release}.
    *
-   * @throws {NydusGdError} "invalid-image" for an id that is no file name
+   * @throws {NydusGdError} "invalid-image" for an id that is not a valid file name
    */
   acquire(spec: BlobSpec): Blob {
     const names = new BlobNames(spec);
@@ -175,7 +178,7 @@ export class BlobCache implements AsyncDisposable {
     return blob;
   }
 
-  /** The longest of the names that has files: those of the image, unless they were evicted since. */
+  /** Returns the longest of the image's names that has files, unless they were evicted meanwhile. */
   #nameOf(names: BlobNames): string {
     const { id, described, contradicted } = names;
     if (this.#apart.has(contradicted) && this.#apart.has(names.exact)) return names.exact;
@@ -193,7 +196,7 @@ export class BlobCache implements AsyncDisposable {
     return held;
   }
 
-  /** The files of another name, for an image that has no part in those that it held. */
+  /** Moves an image that contradicts the files it holds to files of another name. */
   #move(blob: Blob, conflict: DescriptionConflict, spec: BlobSpec): CachedBlob | undefined {
     const { names, shared } = blob;
     const name = names.after(shared.name, conflict);
@@ -207,9 +210,9 @@ export class BlobCache implements AsyncDisposable {
   }
 
   /**
-   * Gives a blob back; with its last holder its files are closed. Idempotent.
+   * Releases a blob. Its files are closed with its last holder. Idempotent.
    *
-   * @throws {NydusGdError} "io" when its last chunks cannot be recorded; it is closed all the same
+   * @throws {NydusGdError} "io" when its last chunks cannot be recorded; it is closed nevertheless
    */
   async release(blob: Blob): Promise<void> {
     if (blob.detach()) await this.#giveBack(blob, blob.shared);
@@ -224,7 +227,7 @@ export class BlobCache implements AsyncDisposable {
       this.#past = sum([this.#past, shared.stats()]);
       if (this.#closing.get(name) === settled) this.#closing.delete(name);
     });
-    const settled = Promise.allSettled([closing]); // who released is told of a failure
+    const settled = Promise.allSettled([closing]); // the caller of release() gets the failure
     this.#closing.set(name, settled);
     await closing.finally(() => this.#released(name));
   }
@@ -233,7 +236,7 @@ export class BlobCache implements AsyncDisposable {
     if (!this.#isLeft) this.#inBackground(this.#space.released(name));
   }
 
-  /** {@link close} waits for it. */
+  /** Registers a background task that {@link close} waits for. */
   #inBackground(task: Promise<void>): Promise<void> {
     const running = task.finally(() => this.#evicting.delete(running));
     this.#evicting.add(running);
@@ -247,7 +250,7 @@ export class BlobCache implements AsyncDisposable {
   async #whileUnused(name: string, task: () => Promise<void>): Promise<boolean> {
     if (this.#isLeft || this.#isInUse(name)) return false;
     const running = task();
-    const settled = Promise.allSettled([running]); // who wants it removed is told of a failure
+    const settled = Promise.allSettled([running]); // the caller gets the failure
     this.#closing.set(name, settled);
     try {
       await running;
@@ -257,18 +260,18 @@ export class BlobCache implements AsyncDisposable {
     }
   }
 
-  /** Evicts what exceeds the limits. It never rejects. */
+  /** Evicts until the cache is within its limits. Never rejects. */
   trim(): Promise<void> {
     return this.#inBackground(this.#space.trim());
   }
 
-  /** Frees what nobody wants and what exceeds the limits. @throws {NydusGdError} "io" */
+  /** Removes unreferenced blobs and what exceeds the limits. @throws {NydusGdError} "io" */
   collect(options: CollectOptions): Promise<Collected> {
     return this.#space.collect(options);
   }
 
   /**
-   * Nobody wants the blobs of these owners any more: they go, those in use when they are given back.
+   * Removes the blobs of owners that no longer exist; blobs in use are removed on release.
    *
    * @param owners as {@link BlobNames.owners}
    * @throws {NydusGdError} "io"
@@ -277,40 +280,43 @@ export class BlobCache implements AsyncDisposable {
     return this.#space.discard(owners);
   }
 
-  /** A successor goes on with what is in use: nothing is removed from here on, whoever gives it back here. */
+  /** Leaves blobs in use to a successor: nothing is removed from now on, even when it is released here. */
   leave(): void {
     this.#isLeft = true;
   }
 
-  /** Changes what is fetched that nobody waits for, from the next request on. */
+  /** Changes the tuning of prefetch and read-ahead, from the next request on. */
   tune(tuning: Partial<FetchTuning>): void {
     this.#parts.tuner.current = { ...this.#parts.tuner.current, ...tuning };
   }
 
-  /** How to ask for what readers are on their way to: beside them, unless prefetch has a bound or they need all room. */
+  /**
+   * Urgency for data that readers will need next: "read-ahead", unless prefetch is rate-limited or read-ahead has no
+   * slots.
+   */
   get aheadUrgency(): PrefetchUrgency {
     const { tuner, queue } = this.#parts;
     const isBounded = tuner.current.prefetchBytesPerSecond !== undefined;
     return isBounded || queue.options.readAheadLimit === 0 ? "prefetch" : "read-ahead";
   }
 
-  /** Whether what readers are on their way to may be fetched beside what they wait for. */
+  /** Whether data that readers will need next may be fetched concurrently with on-demand reads. */
   get readsAhead(): boolean {
     const { tuner, queue } = this.#parts;
     return tuner.current.readAheadBytes > 0 && queue.options.readAheadLimit > 0;
   }
 
-  /** Readers are about to come: prefetch waits for them. */
+  /** Announces readers: prefetch waits for them. */
   expectReaders(): void {
     this.#parts.queue.noteDemand();
   }
 
-  /** Resolves when no reader has waited for a source for `quietMs`. */
+  /** Resolves when no reader has waited for a source for `quietMs` milliseconds. */
   whenQuiet(quietMs: number, signal: AbortSignal): Promise<void> {
     return this.#parts.queue.whenQuiet(quietMs, signal);
   }
 
-  /** Everything that is ready is recorded on disk. */
+  /** Records everything that is ready on disk. */
   async flush(): Promise<void> {
     await Promise.all([...this.#held.values()].map(({ shared }) => shared.flush()));
   }
@@ -325,7 +331,7 @@ export class BlobCache implements AsyncDisposable {
     return { dir: this.#parts.folder.path, blobs, ...sum([this.#past, ...blobs]) };
   }
 
-  /** Closes every blob, also those that are still held, and gives the folder back. */
+  /** Closes every blob, including those still held, and unlocks the directory. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

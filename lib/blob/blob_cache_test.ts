@@ -1,5 +1,5 @@
 /**
- * What survives a restart, a crash and another image: when a cached chunk counts.
+ * When a cached chunk is trusted: after a restart, a crash, and with another image.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { blobPaths } from "./cache/cache_files.ts";
 const TEN = Array<number>(10).fill(5_000);
 const ALL = [0, 9];
 
-/** One life of a server on `dir`: what was fetched. */
+/** Runs a server once on `dir` and returns what was fetched. */
 async function serve(
   dir: string,
   synthetic: SyntheticBlob,
@@ -33,7 +33,10 @@ const readAll = (synthetic: SyntheticBlob) => async (blob: Blob) => {
   for (let row = 0; row < synthetic.plain.length; row++) await assertCached(blob, synthetic, row);
 };
 
-/** Fills a cache, then puts back what its small files were before they were recorded: as after a kill in between. */
+/**
+ * Fills a cache, then restores the small files to what they were before they were recorded, as after a crash in
+ * between.
+ */
 async function crash(dir: string, synthetic: SyntheticBlob, lost: readonly ("chunkMap" | "verified")[]): Promise<void> {
   const paths = blobPaths(dir, synthetic.descriptor.id);
   const before = new Map<string, Uint8Array>();

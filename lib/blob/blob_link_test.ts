@@ -1,6 +1,5 @@
 /**
- * Who gets the link, over real connections: a registry behind a throttle. Order, bytes and requests are looked at, not
- * the clock.
+ * Sharing of the link over real connections: a registry behind a throttle. Asserts order, bytes and requests, not time.
  *
  * @module
  */
@@ -21,7 +20,7 @@ import { BlobCache, type BlobCacheOptions } from "./blob_cache.ts";
 interface LinkedBlob {
   readonly blob: Blob;
   readonly registry: FakeRegistry;
-  /** Offsets of the ranges that the registry was asked for, in order. */
+  /** Offsets of the ranges requested from the registry, in order. */
   offsets(): number[];
 }
 
@@ -31,7 +30,7 @@ interface LinkSpec {
   readonly cache?: Partial<BlobCacheOptions>;
 }
 
-/** Runs `test` with the blob at the other end of a link. */
+/** Runs `test` with the blob on the far side of a link. */
 async function overLink(
   { descriptor, records, bytes }: SyntheticBlob,
   { cache: options, ...limits }: LinkSpec,

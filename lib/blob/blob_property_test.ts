@@ -1,5 +1,5 @@
 /**
- * Whatever readers, sources and restarts do: what is ready is right, and what failed can be had later.
+ * Whatever readers, sources and restarts do: ready chunks are right, and failed ones can be read later.
  *
  * @module
  */
@@ -17,15 +17,15 @@ const CHUNKS = 12;
 const operation = fc.record({
   rows: fc.tuple(fc.nat(CHUNKS - 1), fc.nat(CHUNKS - 1)),
   priority: fc.constantFrom("on-demand" as const, "prefetch" as const),
-  /** Turns of the event loop before the caller gives up. */
+  /** Turns of the event loop after which the caller gives up. */
   givesUpAfter: fc.option(fc.nat(3), { nil: undefined }),
-  /** Whether to wait for it before the next operation. */
+  /** Whether to await it before the next operation. */
   waits: fc.boolean(),
 });
 
 const answer = fc.record({
   kind: fc.constantFrom("right", "right", "late", "unavailable", "io", "cut", "flipped"),
-  /** Parts of 8 that come, in turns of their own, before the answer is complete. */
+  /** Eighths of the answer that arrive, each in a turn of its own, before it is complete. */
   growth: fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 3 }),
 });
 

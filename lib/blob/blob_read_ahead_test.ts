@@ -1,5 +1,5 @@
 /**
- * What is fetched that nobody waits for, and that it is no burden to those who do.
+ * Read-ahead and prefetch: what is fetched, and that on-demand reads do not suffer from it.
  *
  * @module
  */
@@ -11,7 +11,10 @@ import { until } from "../../tests/support/until.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
 const SMALL = Array<number>(10).fill(8000);
-/** Half of what the link carries while a request begins goes along behind: four of {@link SMALL}, and none before. */
+/**
+ * Half of what the link carries during the latency of a request is read ahead: four chunks of {@link SMALL} behind,
+ * none before.
+ */
 const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(69_000) };
 
 Deno.test("neighbours come with a chunk that a reader waits for, in its request", () =>

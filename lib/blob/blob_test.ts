@@ -1,5 +1,5 @@
 /**
- * What `Blob.ensure` promises, against sources that stall, fail and lie.
+ * The contract of `Blob.ensure`, against sources that stall, fail and return wrong bytes.
  *
  * @module
  */

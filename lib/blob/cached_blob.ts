@@ -1,9 +1,9 @@
 /**
- * One blob in the cache, shared by every image that has it.
+ * One blob in the cache, shared by all images that contain it.
  *
- * It opens with the words of the image that asks first. Another image may know other chunks of the blob: its digests are
- * added. Where two images contradict each other the first goes on, and the second is sent to files of another name
- * (blob_names.ts).
+ * The first image to use the blob opens it with its own description. Another image may know more chunks of the blob:
+ * its digests are added. If two images contradict each other, the first keeps its files and the second gets files of
+ * another name (blob_names.ts).
  *
  * @module
  */
@@ -36,37 +36,40 @@ import { VerifiedDigests } from "./cache/verified.ts";
 
 const log = logger("blob");
 
-/** One image's word on a blob. */
+/** One image's description of a blob. */
 export interface BlobSpec {
   readonly descriptor: BlobDescriptor;
-  /** Name of the blob where the descriptor has a placeholder: `effectiveBlobId` of lib/rafs/flags.ts. */
+  /** Name of the blob if the descriptor has a placeholder: `effectiveBlobId` of lib/rafs/flags.ts. */
   readonly id?: string;
   readonly source: BlobSource;
-  /** The blob that has the compression info, and its id; absent: it is in `source`. */
+  /** The blob that holds the compression info, and its id; absent: it is in `source`. */
   readonly metaSource?: BlobSource | undefined;
   readonly metaId?: string | undefined;
-  /** The chunk records of the image; those of other blobs are passed over. Called while the image is open. */
+  /** The chunk records of the image; those of other blobs are ignored. Called while the image is open. */
   readonly records: () => Iterable<Readonly<ChunkRecord>>;
-  /** `.blob.meta` that came with the image, as it is in the blob or in the cache. */
+  /** `.blob.meta` shipped with the image, in the form of the blob or of the cache. */
   readonly embeddedMeta?: Uint8Array;
-  /** Told of the chunks that readers of the image wait for, and of those that are fetched along: see chunk_fetcher.ts. */
+  /**
+   * Notified of the chunks that readers of the image wait for, and of those fetched along with them: see
+   * chunk_fetcher.ts.
+   */
   readonly onDemand?: OnDemand;
 }
 
-/** An open blob, for threads that read the cache file by themselves. Plain data, can be posted to a Worker. */
+/** An open blob, for threads that read the cache file directly. Plain data; can be posted to a Worker. */
 export interface OpenBlob {
-  /** Descriptor of the cache file: plain chunks at their uncompressed offsets. Closed with the blob. */
+  /** File descriptor of the cache file: plain chunks at their uncompressed offsets. Closed with the blob. */
   readonly dataFd: number;
   readonly chunks: ChunkPlaces;
-  /** One bit a chunk (bits.ts). Set: verified and in the cache file. */
+  /** One bit per chunk (bits.ts). Set: the chunk is verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
-  /** Path of the cache file; undefined in a cache that keeps nothing, whose files have none. */
+  /** Path of the cache file; undefined for a transient cache, whose files have no name. */
   readonly path: string | undefined;
-  /** One bit a chunk: who reads from a chunk whose bit is set takes it away and calls `Blob.reached`. */
+  /** One bit per chunk: a reader of a chunk whose bit is set clears it and calls `Blob.reached`. */
   readonly watched: Uint8Array<SharedArrayBuffer>;
 }
 
-/** What the blobs of one cache share. */
+/** Parts that all blobs of a cache share. */
 export interface CacheParts {
   readonly folder: CacheFolder;
   readonly decoder: Decoder;
@@ -76,38 +79,38 @@ export interface CacheParts {
   readonly tuner: FetchTuner;
   /** Undefined: nothing is recorded. */
   readonly flush: FlushOptions | undefined;
-  /** Writes plain bytes when there is room for them. */
+  /** Runs a write of plain bytes once there is space for them. */
   readonly room: WithRoom;
 }
 
-/** Numbers of one blob; those about fetching since it was opened. */
+/** Statistics of one blob; those about fetching count from its opening. */
 export interface BlobStats {
   readonly id: string;
-  /** Bytes of the blob at its home, 0 if not known. */
+  /** Size of the blob at its backend in bytes, 0 if unknown. */
   readonly compressedSize: number;
-  /** Bytes of the data file when it is complete, 0 if not known. */
+  /** Size of the complete data file in bytes, 0 if unknown. */
   readonly uncompressedSize: number;
   readonly chunks: number;
   readonly chunksReady: number;
-  /** Bytes that came from sources, chunk table included. */
+  /** Bytes received from sources, including the chunk table. */
   readonly bytesFetched: number;
   readonly requests: number;
   readonly failedRequests: number;
-  /** Chunks that were wrong however often they were fetched. */
+  /** Chunks that were still wrong after fetching them again. */
   readonly corruptChunks: number;
-  /** Where it is fetched from. */
+  /** Descriptions of the sources. */
   readonly sources: readonly string[];
-  /** What the last request failed of; absent when it succeeded, or there was none. */
+  /** Error of the last request; absent if it succeeded or there was none. */
   readonly lastFailure?: string;
 }
 
-/** What an open blob consists of. */
+/** The parts of an open blob. */
 interface Opened {
   readonly descriptor: BlobDescriptor;
   readonly description: string;
   readonly view: OpenBlob;
   readonly files: BlobFiles;
-  /** Undefined: the table is in memory. */
+  /** Undefined: the table is kept in memory. */
   readonly table: ChunkTableFile | undefined;
   readonly readiness: Readiness;
   readonly fetcher: ChunkFetcher;
@@ -124,15 +127,15 @@ export class CachedBlob {
   #opened: Opened | undefined;
   readonly #stop = new AbortController();
   #corruptChunks = 0;
-  /** Ends when the chunk table is in the cache, or not any more. */
+  /** Settles when the chunk table is stored in the cache or set aside. */
   #keeping: Promise<void> | undefined;
-  /** Settles when no record of copies is being written. */
+  /** Settles when no copies record is being written. */
   #naming: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param name of its files, one of `names`
-   * @param before resolves when the last holder of the same files has let go
-   * @throws {NydusGdError} "invalid-image" for an id that is no file name
+   * @param name name of its files, one of `names`
+   * @param before resolves when the previous user of the same files has closed them
+   * @throws {NydusGdError} "invalid-image" for an id that is not a valid file name
    */
   constructor(
     readonly name: string,
@@ -153,11 +156,11 @@ export class CachedBlob {
   }
 
   /**
-   * Opens the blob with `spec`, unless it is open; then what `spec` knows is added.
+   * Opens the blob with `spec`. If it is already open, adds what `spec` knows.
    *
-   * @param names by its description
-   * @param signal `spec` is not to be used any more
-   * @throws {DescriptionConflict} when what is open, or on disk, is described in another way
+   * @param names names of the blob by its description in `spec`
+   * @param signal aborted when `spec` must no longer be used
+   * @throws {DescriptionConflict} when the open blob, or its files on disk, are described differently
    */
   async open(spec: BlobSpec, names: BlobNames, signal: AbortSignal): Promise<OpenBlob> {
     for (;;) {
@@ -176,7 +179,7 @@ export class CachedBlob {
           this.#opening = undefined;
         }
       }
-      // another image opens it; its failure is not ours
+      // opened by another image, whose failure does not concern this one
       await Promise.allSettled([this.#opening]);
     }
   }
@@ -196,15 +199,17 @@ export class CachedBlob {
     return this.#opened;
   }
 
-  /** A reader has come to a chunk that was watched. */
+  /** A reader has read a watched chunk. */
   reached(row: number): void {
     this.#opened?.fetcher.reached(row);
   }
 
-  /** See {@link copiesName}: what copies of the open blob go by, as it is described now. @throws {NydusGdError} "io" */
+  /**
+   * Returns the name for copies of the open blob as described now: see {@link copiesName}. @throws {NydusGdError} "io"
+   */
   copiesName(): Promise<string> {
     const naming = this.#naming.then(() => this.#nameCopies());
-    this.#naming = naming.catch(() => undefined); // who asked is told
+    this.#naming = naming.catch(() => undefined); // reported to the caller
     return naming;
   }
 
@@ -218,18 +223,18 @@ export class CachedBlob {
     }
   }
 
-  /** Everything that is ready is recorded on disk. */
+  /** Records everything that is ready on disk. */
   async flush(): Promise<void> {
     await this.#opened?.readiness.flush();
   }
 
-  /** Stops fetches, records what is ready, closes the files. */
+  /** Stops fetching, records what is ready and closes the files. */
   async close(): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", `Cannot open blob ${this.id}: it is being closed`));
     await Promise.allSettled([this.#opening]);
     const opened = this.#opened;
     await opened?.fetcher.close();
-    await this.#keeping; // nothing fetches any more
+    await this.#keeping; // final: nothing is fetched any more
     await this.#naming;
     if (opened === undefined) return;
     this.#opened = undefined;
@@ -351,21 +356,21 @@ export class CachedBlob {
   }
 
   /**
-   * A wrong chunk may be the fault of the chunk table, which no digest covers, or of the data. The table is set aside, so
-   * that the next open fetches it anew, and has this one where it cannot.
+   * A wrong chunk may be caused by the data or by the chunk table, which no digest covers. Sets the table aside, so
+   * that the next open fetches a fresh one and falls back to this one.
    */
   #onCorrupt(row: number): void {
     if (this.#corruptChunks++ > 0) return;
     log.warn("chunk is corrupt at its source", { blob: this.id, chunk: row, sources: this.sources.descriptions });
     const { meta, doubtfulMeta } = this.#paths;
     this.#keeping = Promise.resolve(this.#keeping).then(() => Deno.rename(meta, doubtfulMeta)).catch((error) => {
-      if (error instanceof Deno.errors.NotFound) return; // it came from elsewhere, or is set aside already
+      if (error instanceof Deno.errors.NotFound) return; // the table was not cached, or is set aside already
       log.warn("blob meta not set aside", { path: meta, error: messageOf(error) });
     });
   }
 
   /**
-   * Stores the chunk table, in the place of one in doubt. A reader does not wait for the disk; a table that cannot be
+   * Stores the chunk table and removes the doubtful one. Readers do not wait for the disk; a table that cannot be
    * stored is fetched again.
    */
   #keep(content: Uint8Array): void {

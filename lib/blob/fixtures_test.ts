@@ -1,5 +1,5 @@
 /**
- * Every chunk of every fixture blob, through the whole way: source, decoder, cache file.
+ * Every chunk of every fixture blob, through the whole data path: source, decoder, cache file.
  *
  * @module
  */
@@ -38,7 +38,7 @@ for (const fixture of allRafsFixtures()) {
           await Deno.readFile(join(fixture.directory, "blobs", id)),
           await Deno.readFile(join(fixture.directory, "blobs", descriptor.metaBlobId ?? id)),
         );
-        const isWholeTar = has(descriptor.features, BLOB_FEATURE.tarfs); // verified as one
+        const isWholeTar = has(descriptor.features, BLOB_FEATURE.tarfs); // verified as a whole
         for (let row = 0; row < chunks.count; row++) {
           const known = expected.hasDigest(row) || isWholeTar;
           const offset = chunks.uncompressedOffset[row] as number, size = chunks.uncompressedSize[row] as number;

@@ -1,9 +1,9 @@
 /**
- * Fetching ahead of the readers: ranges in order, a few at a time, in what on-demand reads leave of the link or, where
- * readers are on their way to them, beside those reads.
+ * Prefetch: fetches ranges in order, a few at a time, with the capacity of the link that on-demand reads leave free or,
+ * where readers are about to need them, concurrently with those reads.
  *
- * When to start is decided further down (fetch_queue.ts); here only as much is asked for as can be under way, so that
- * stopping is immediate and the order holds. A range that fails is passed over: whoever needs it asks for it.
+ * fetch_queue.ts decides when a request starts. Only as much is requested here as can be in flight, so that stopping is
+ * immediate and the order is kept. A range that fails is skipped: a reader that needs it will request it.
  *
  * @module
  */
@@ -22,37 +22,37 @@ export interface PrefetchRange {
   readonly length: number;
 }
 
-/** "prefetch": in what readers leave of the link. "read-ahead": beside them. */
+/** "prefetch": with the capacity that readers leave free. "read-ahead": concurrently with readers. */
 export type PrefetchUrgency = Exclude<Urgency, "on-demand">;
 
 /** How to prefetch. */
 export interface PrefetchOptions {
   readonly signal: AbortSignal;
-  /** Asked for each piece. Default "prefetch". */
+  /** Called for each piece. Default "prefetch". */
   readonly urgency?: () => PrefetchUrgency;
-  /** Waited for before each piece; false ends the prefetch. */
+  /** Awaited before each piece; false ends the prefetch. */
   readonly turn?: () => boolean | Promise<boolean>;
-  /** Ranges under way at once. Default 4. */
+  /** Ranges in flight at once. Default 4. */
   readonly concurrency?: number;
-  /** Bytes that are asked for at once; longer ranges are cut. Default 1 MiB. */
+  /** Maximum bytes requested at once; longer ranges are split. Default 1 MiB. */
   readonly pieceBytes?: number;
-  /** Failures in a row after which it is given up. Default 8. */
+  /** Consecutive failures after which the prefetch gives up. Default 8. */
   readonly maxFailures?: number;
 }
 
-/** What became of it. */
+/** Result of a prefetch. */
 export interface PrefetchResult {
-  /** Bytes of the ranges that are ready, plain. */
+  /** Plain bytes of the ranges that are now ready. */
   readonly readyBytes: number;
   readonly failures: number;
-  /** False when it was given up because of failures, or ended by {@link PrefetchOptions.turn}. */
+  /** False if it gave up because of failures or was ended by {@link PrefetchOptions.turn}. */
   readonly complete: boolean;
 }
 
 /**
- * Prefetches ranges in the order given.
+ * Prefetches `ranges` in the given order.
  *
- * @throws {NydusGdError} "interrupted" when the signal is aborted; a failed range is no error
+ * @throws {NydusGdError} "interrupted" when the signal is aborted; a failed range is not an error
  */
 export async function prefetch(ranges: Iterable<PrefetchRange>, options: PrefetchOptions): Promise<PrefetchResult> {
   const { signal, urgency = () => "prefetch", turn = () => true } = options;
@@ -82,7 +82,7 @@ export async function prefetch(ranges: Iterable<PrefetchRange>, options: Prefetc
   return { readyBytes, failures, complete: !ended && failuresInARow < maxFailures };
 }
 
-/** One iterator for all runners: `for … of` on it goes on where another stopped. */
+/** A single iterator for all runners: each `for … of` continues where another stopped. */
 function piecesOf(ranges: Iterable<PrefetchRange>, pieceBytes: number): Iterable<PrefetchRange> {
   const pieces = cut(ranges, pieceBytes);
   return { [Symbol.iterator]: () => ({ next: () => pieces.next() }) };

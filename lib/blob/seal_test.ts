@@ -1,5 +1,5 @@
 /**
- * When the kernel may read a cache file without us, and what a file is that it reads so.
+ * When the kernel may read a cache file without this process, and what such a file is.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * nydusd's own cache folders, taken over: nothing is fetched, everything is checked.
+ * Takeover of nydusd's own cache directories: nothing is fetched, everything is verified.
  *
  * @module
  */

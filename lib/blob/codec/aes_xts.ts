@@ -1,10 +1,11 @@
 /**
- * AES-128-XTS as nydus encrypts blobs: each unit (a chunk, a batch, the compression info, its header) by itself, all with
- * the same IV.
+ * AES-128-XTS decryption as nydus encrypts blobs: each unit (a chunk, a batch, the compression info, its header) is
+ * encrypted separately, all with the same IV.
  *
- * Node's XTS is not there in every runtime; its ECB is, and XTS is that between two XORs with the tweaks.
+ * Not every runtime provides XTS through `node:crypto`, but ECB is always available, and XTS is ECB between two XORs
+ * with the tweaks.
  *
- * Sources: IEEE 1619-2018; dragonflyoss/nydus utils/src/crypt.rs for what is shorter than a block.
+ * Sources: IEEE 1619-2018; dragonflyoss/nydus utils/src/crypt.rs for units shorter than a block.
  *
  * @module
  */
@@ -15,13 +16,16 @@ import type { BlobCipher } from "../../rafs/bootstrap.ts";
 const BLOCK = 16;
 const HALF_KEY = 16;
 
-/** What is shorter than a block is filled up to one, with the number of bytes that it lacks, and marked. */
+/**
+ * A unit shorter than a block is padded to one block whose last byte is the number of padding bytes, and two marker
+ * bytes are appended.
+ */
 const SHORT = { SIZE: 18, MARK: [0x78, 0x90] } as const;
 
 /**
- * The plain bytes of a unit.
+ * Decrypts the stored bytes of a unit.
  *
- * @throws {NydusGdError} "corrupt" for fewer than 16 bytes, which no unit has
+ * @throws {NydusGdError} "corrupt" for fewer than 16 bytes; every unit has at least one block
  */
 export function decryptXts({ key, iv }: BlobCipher, stored: Uint8Array): Uint8Array<ArrayBuffer> {
   if (stored.length < BLOCK) {
@@ -37,7 +41,7 @@ export function decryptXts({ key, iv }: BlobCipher, stored: Uint8Array): Uint8Ar
   return withoutFill(plain);
 }
 
-/** The last whole block and what follows it: the block before borrowed its end. */
+/** Decrypts the last whole block and the partial block after it (ciphertext stealing). */
 function stealCiphertext(key: Uint8Array, stored: Uint8Array, tweaks: Uint8Array, plain: Uint8Array): void {
   const rest = stored.length - BLOCK;
   const last = decryptBlocks(key, stored.subarray(0, BLOCK), tweaks.subarray(BLOCK));
@@ -62,7 +66,7 @@ function xor(bytes: Uint8Array, mask: Uint8Array): Uint8Array<ArrayBuffer> {
   return out;
 }
 
-/** The tweaks of so many blocks: the encrypted IV, multiplied by alpha once more for each. */
+/** The tweaks of `count` blocks: the encrypted IV, multiplied by alpha once more for each block. */
 function tweaksOf(key: Uint8Array, iv: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(count * BLOCK);
   const view = new DataView(out.buffer);

@@ -4,7 +4,7 @@ import { hasCode } from "../../base/errors.ts";
 
 const hex = (text: string) => Uint8Array.fromHex(text);
 
-/** IEEE 1619-2018, annex B: vectors 1, 2, 4 (its first blocks), and those with a last block that is not whole. */
+/** IEEE 1619-2018, annex B: vectors 1, 2, 4 (its first blocks), and those with a partial last block. */
 const VECTORS: readonly (readonly [key: string, tweak: string, cipher: string, plain: string])[] = [
   [
     "00".repeat(32),

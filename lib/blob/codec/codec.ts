@@ -1,5 +1,5 @@
 /**
- * Decompressing and digesting, synchronously, in the thread that asks.
+ * Decompression and digests, computed synchronously in the calling thread.
  *
  * @module
  */
@@ -14,18 +14,18 @@ import type { Compressor, Digester } from "../../rafs/bootstrap.ts";
 import type { GzipStarts } from "../../rafs/chunk_table.ts";
 import { inflateSlice } from "./gzip_start.ts";
 
-/** A place in the middle of a gzip stream. */
+/** A starting point in the middle of a gzip stream. */
 export interface GzipStart {
   readonly starts: GzipStarts;
   readonly row: number;
 }
 
 /**
- * Fills `plain` from `stored`.
+ * Decompresses `stored` into `plain`, filling it exactly.
  *
- * @param start where `stored` is a slice of a gzip layer
- * @throws {NydusGdError} "corrupt" when it is malformed or does not give exactly the bytes that were expected,
- * "environment" when the codec's library is missing
+ * @param start required where `stored` is a slice of a gzip layer
+ * @throws {NydusGdError} "corrupt" for malformed data or any other length than that of `plain`, "environment" when the
+ * codec's library is missing
  */
 export function decompressInto(
   compressor: Compressor,
@@ -66,15 +66,15 @@ function decompress(compressor: Compressor, stored: Uint8Array, plain: Uint8Arra
 let blake3: IHasher | undefined;
 
 /**
- * Makes {@link digest} usable in this thread: blake3 is WebAssembly and has to be compiled first.
+ * Prepares {@link digest} in this thread: blake3 is WebAssembly and must be compiled first.
  *
- * @param digester the only one that is needed; without it all are
+ * @param digester the only one needed; without it, all are prepared
  */
 export async function prepareDigests(digester: Digester = "blake3"): Promise<void> {
   if (digester === "blake3") blake3 ??= await createBLAKE3();
 }
 
-/** The 32 bytes of a chunk's digest. Needs {@link prepareDigests}. */
+/** Returns the 32-byte digest of a chunk. Requires {@link prepareDigests}. */
 export function digest(digester: Digester, plain: Uint8Array): Uint8Array {
   if (digester === "sha256") return nodeCrypto().createHash("sha256").update(plain).digest();
   if (blake3 === undefined) throw new NydusGdError("internal", "Cannot digest: blake3 is not prepared");

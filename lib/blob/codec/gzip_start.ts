@@ -1,9 +1,9 @@
 /**
- * Inflating from the middle of a gzip layer: what an image that refers to an ordinary layer (ZRan) is read by.
+ * Inflates from the middle of a gzip layer, for images that refer to ordinary layers (ZRan).
  *
  * ```
  * layer   │ gzip header │ deflate … ▼ [bits|slice ……………] … │ trailer │ header │ deflate … │
- *                        window ◄───┘  begins inside of a byte        └─ a member that ends: the next goes on
+ *                        window ◄───┘  starts within a byte        └─ end of a member: continue with the next
  * ```
  * Source: dragonflyoss/nydus storage/src/meta/zran.rs, utils/src/compress/zlib_random.rs; RFC 1952.
  *
@@ -12,7 +12,7 @@
 import { Inflate } from "../../../ffi/libz.ts";
 import type { GzipStarts } from "../../rafs/chunk_table.ts";
 
-/** CRC and length behind the data of a member. */
+/** CRC and length after the data of a member, in bytes. */
 const TRAILER_SIZE = 8;
 
 const HEADER_SIZE = 10;
@@ -21,11 +21,11 @@ const FLAG = { headerCrc: 2, extra: 4, name: 8, comment: 16 } as const;
 const NOTHING = new Uint8Array(0);
 
 /**
- * Fills `plain` from a slice of the layer.
+ * Inflates a slice of the layer into `plain`.
  *
- * @param row of `starts`
- * @param slice from the byte behind the one that the bits are of
- * @returns bytes written, fewer than `plain` has where the slice ends early
+ * @param row index into `starts`
+ * @param slice the bytes after the one that holds the leading bits
+ * @returns bytes written; fewer than `plain.length` if the slice ends early
  * @throws {Error} for malformed bytes
  */
 export function inflateSlice(starts: GzipStarts, row: number, slice: Uint8Array, plain: Uint8Array): number {
@@ -44,7 +44,7 @@ export function inflateSlice(starts: GzipStarts, row: number, slice: Uint8Array,
   }
 }
 
-/** Where the data of the member at `at` begin. */
+/** Returns the offset of the data of the gzip member at `at`. */
 function memberData(bytes: Uint8Array, at: number): number {
   if (bytes[at] !== 0x1f || bytes[at + 1] !== 0x8b || bytes[at + 2] !== 8) throw new Error("no gzip member follows");
   const flags = bytes[at + 3] as number;

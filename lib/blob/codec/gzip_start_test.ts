@@ -6,7 +6,7 @@ import { inflateSlice } from "./gzip_start.ts";
 
 const shared = (bytes: number) => new SharedArrayBuffer(bytes);
 
-/** One start, behind a gzip header. */
+/** A single start, right after the gzip header. */
 function atBeginning(): GzipStarts {
   return {
     windows: new Uint8Array(shared(0)),
@@ -19,7 +19,7 @@ function atBeginning(): GzipStarts {
 
 const HEADER = 10;
 
-/** A member with every optional part of a header. RFC 1952, 2.3. */
+/** A member whose header has every optional field. RFC 1952, 2.3. */
 function decorated(member: Uint8Array): Uint8Array {
   const text = new TextEncoder();
   const flags = 2 | 4 | 8 | 16;

@@ -1,8 +1,8 @@
 /**
- * From stored bytes to chunks in the cache file: decompress, check the digest, write, make visible.
+ * Turns stored bytes into chunks in the cache file: decompress, verify the digest, write, publish.
  *
- * Synchronous, so that it runs in a decode Worker and in the main thread alike. The order is what guarantees that a
- * reader never sees wrong bytes: a chunk's bit in `ready` is set after its digest was right and its write returned.
+ * Synchronous, so that it runs in a decode Worker and in the main thread alike. The order guarantees that a reader
+ * never sees wrong bytes: a chunk's bit in `ready` is set only after its digest matched and its write returned.
  *
  * @module
  */
@@ -18,42 +18,42 @@ import { setBit } from "../cache/bits.ts";
 import type { PostedTable } from "../tables/chunk_table_file.ts";
 import { decompressInto, digest } from "../codec/codec.ts";
 
-/** What has to be known of a blob to make plain chunks of its bytes. */
+/** What is needed to decode the chunks of a blob. */
 export interface ChunkCoding {
   readonly columns: ChunkColumns;
   readonly compressor: Compressor;
   readonly digester: Digester;
-  /** Of chunks whose flags say that they are encrypted. */
+  /** Applies to chunks whose flags mark them as encrypted. */
   readonly cipher?: BlobCipher | undefined;
 }
 
 /** A blob whose chunks are decoded into the cache. */
 export interface DecodeTarget extends ChunkCoding {
-  /** The columns for a Worker, where they are not all in shared memory. */
+  /** The columns in a form for Workers, unless all are in shared memory. */
   readonly posted?: PostedTable | undefined;
-  /** Unique in the process. */
+  /** Unique within the process. */
   readonly key: number;
   readonly ready: Uint8Array<SharedArrayBuffer>;
-  /** Descriptor of the data file. */
+  /** File descriptor of the data file. */
   readonly dataFd: number;
-  /** Bytes that it has: fewer mean that somebody cut it, and that nothing may be written to it now. */
+  /** Size of the data file in bytes. A smaller file was truncated by somebody else and must not be written to. */
   readonly dataSize: number;
 }
 
-/** A chunk that did not become ready, and why; can be posted. */
+/** A chunk that did not become ready, and why. Can be posted to another thread. */
 export interface ChunkFailure {
   readonly row: number;
-  /** "corrupt": other bytes may do better; the rest is this machine's. */
+  /** "corrupt": other stored bytes may be right. Any other code is a problem of this machine. */
   readonly code: ErrorCode;
-  /** What follows "Cannot read chunk N of blob X: ". */
+  /** The text after "Cannot read chunk N of blob X: ". */
   readonly state: string;
   readonly hint?: string;
 }
 
-/** Room for the plain bytes of one chunk or batch, kept between calls. */
+/** Buffer for the plain bytes of one chunk or batch, reused between calls. */
 let scratch = new Uint8Array(0);
 
-/** Most bytes that {@link scratch} keeps. */
+/** Maximum bytes kept in {@link scratch}. */
 const SCRATCH_BYTES = 4 * 1024 * 1024;
 
 function room(size: number): Uint8Array<ArrayBuffer> {
@@ -65,8 +65,8 @@ function room(size: number): Uint8Array<ArrayBuffer> {
 /**
  * Decodes chunks into the cache file.
  *
- * @param rows members of one batch stand together
- * @param stored bytes of the blob from `offset`, which hold the stored bytes of every row
+ * @param rows chunk rows; members of a batch must be adjacent
+ * @param stored bytes of the blob from `offset` on, covering the stored bytes of every row
  * @returns the rows that failed; the others are ready
  */
 export function decodeChunks(
@@ -89,10 +89,10 @@ export function decodeChunks(
 }
 
 /**
- * Decodes chunks and compares them with their digests; nothing is kept.
+ * Decodes chunks and compares them with their digests without writing them.
  *
- * @param rows,stored,offset as of {@link decodeChunks}
- * @returns the rows that are not what they should be
+ * @param rows,stored,offset see {@link decodeChunks}
+ * @returns the rows that failed
  */
 export function verifyChunks(
   coding: ChunkCoding,
@@ -105,7 +105,7 @@ export function verifyChunks(
   return failures;
 }
 
-/** The chunks that are what they should be, each until the next is asked for; the others go to `failures`. */
+/** Yields verified chunks; a chunk's bytes are valid until the next one is requested. Failed rows go to `failures`. */
 function* plainChunks(
   coding: ChunkCoding,
   rows: readonly number[],
@@ -123,7 +123,7 @@ function* plainChunks(
       batch = rowBatch;
     }
     if (!(unit instanceof Uint8Array)) {
-      failures.push({ ...unit, row }); // what is wrong with a batch is wrong with each of its members
+      failures.push({ ...unit, row }); // a damaged batch fails each of its members
       continue;
     }
     const from = rowBatch === NO_BATCH ? 0 : columns.batchOffset[row] as number;
@@ -135,9 +135,9 @@ function* plainChunks(
 }
 
 /**
- * Reads chunks that are said to be in the cache file back and checks them.
+ * Reads chunks that are recorded as cached from the cache file and verifies them.
  *
- * @returns the rows that are not what they should be; the others are ready
+ * @returns the rows that failed; the others are ready
  */
 export function checkChunks(target: DecodeTarget, rows: readonly number[]): ChunkFailure[] {
   const { columns } = target;
@@ -156,13 +156,13 @@ export function checkChunks(target: DecodeTarget, rows: readonly number[]): Chun
   return failures;
 }
 
-/** A write behind the end of a file that was cut would make zeros of chunks whose bits are set. */
+/** Writing past the end of a truncated file would leave zeros in chunks whose bits are set. */
 function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
   const { size } = fstat(dataFd);
   if (size < dataSize) throw new Error(`the cache file was cut to ${size} bytes`);
 }
 
-/** The plain bytes of a chunk, or of the batch that it is in. */
+/** Returns the plain bytes of a chunk, or of the batch that contains it. */
 function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: number): Uint8Array | ChunkFailure {
   const { columns, compressor, cipher } = coding;
   const at = (columns.compressedOffset[row] as number) - offset;
@@ -172,7 +172,7 @@ function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: nu
   const size = batch === NO_BATCH ? columns.uncompressedSize[row] : columns.batchUncompressedSize[batch];
   try {
     const open = cipher !== undefined && (flags & CHUNK_FLAG.encrypted) !== 0 ? decryptXts(cipher, bytes) : bytes;
-    // encrypted, a batch that is shorter than a block has another size whether it is compressed or not
+    // padding changes the size of an encrypted batch shorter than a block, so its compressed flag says nothing
     const isPlain = (flags & CHUNK_FLAG.compressed) === 0 || (open !== bytes && open.length === size);
     if (isPlain) return open;
     const plain = room(size as number);
@@ -185,7 +185,7 @@ function unpack(coding: ChunkCoding, row: number, stored: Uint8Array, offset: nu
   }
 }
 
-/** What is wrong with a chunk's bytes. The digest is always known here and stronger than a CRC. */
+/** Returns what is wrong with a chunk's bytes. The digest is always known here and is stronger than the CRC. */
 function mismatch(target: ChunkCoding, row: number, chunk: Uint8Array): string | undefined {
   const { columns, digester } = target;
   const size = columns.uncompressedSize[row] as number;

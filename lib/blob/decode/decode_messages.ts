@@ -1,5 +1,5 @@
 /**
- * What the main thread and a decode Worker say to each other. One job at a time for each Worker.
+ * Messages between the main thread and a decode Worker. Each Worker runs one job at a time.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import type { ChunkCoding, ChunkFailure, DecodeTarget } from "./chunk_decoder.ts";
 import type { PostedTable } from "../tables/chunk_table_file.ts";
 
-/** A target on its way. */
+/** A target as posted to a Worker. */
 export interface PostedTarget extends Omit<DecodeTarget, "columns" | "posted"> {
   readonly columns: PostedTable | ChunkColumns;
 }
 
-/** To the Worker. */
+/** Messages to the Worker. */
 export type DecodeRequest =
   | { readonly type: "target"; readonly target: PostedTarget }
   | { readonly type: "drop"; readonly key: number }
-  /** Decode `rows` from `stored`, the bytes of the blob from `offset`. */
+  /** Decode `rows` from `stored`, the bytes of the blob from `offset` on. */
   | {
     readonly type: "decode";
     readonly key: number;
@@ -24,7 +24,7 @@ export type DecodeRequest =
     readonly stored: Uint8Array;
     readonly offset: number;
   }
-  /** Compare `rows` of `stored`, which are as in "decode", with their digests. All columns are in shared memory. */
+  /** Compare `rows` of `stored` with their digests; fields as for "decode". All columns are in shared memory. */
   | {
     readonly type: "verify";
     readonly coding: ChunkCoding;
@@ -32,10 +32,10 @@ export type DecodeRequest =
     readonly stored: Uint8Array;
     readonly offset: number;
   }
-  /** Check `rows` in the data file. */
+  /** Verify `rows` in the data file. */
   | { readonly type: "check"; readonly key: number; readonly rows: readonly number[] };
 
-/** From the Worker: it is ready for a job, or what became of the last one. */
+/** Messages from the Worker: ready for a job, or the result of the last one. */
 export type DecodeReply =
   | { readonly type: "started" }
   | { readonly type: "done"; readonly failures: readonly ChunkFailure[] }

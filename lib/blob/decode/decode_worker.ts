@@ -1,5 +1,5 @@
 /**
- * The Worker that decodes chunks: decompress, digest, and write where that is asked. See chunk_decoder.ts.
+ * The Worker that decodes chunks: decompresses, verifies and, where requested, writes. See chunk_decoder.ts.
  *
  * @module
  */

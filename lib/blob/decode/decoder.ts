@@ -1,9 +1,10 @@
 /**
- * Where chunks are decoded: large pieces in a small pool of Workers, small ones in this thread.
+ * Dispatches decoding: large jobs to a small pool of Workers, small ones to the calling thread.
  *
- * A Worker costs 15 to 30 ms to start, 11 to 20 MB, and 40 to 60 us for each job, in which this thread would have
- * decoded some 30 KiB; so Workers start when work is about to come, and {@link DecoderOptions.inlineBytes} says what is
- * small. Those without a job for a while are ended. Jobs that somebody waits for go before prefetch.
+ * A Worker takes 15 to 30 ms to start and 11 to 20 MB of memory. Each job adds 40 to 60 us of overhead, in which the
+ * calling thread would decode about 30 KiB. So Workers are started when work is expected,
+ * {@link DecoderOptions.inlineBytes} defines what is small, and idle Workers are terminated. On-demand jobs run before
+ * prefetch.
  *
  * @module
  */
@@ -25,20 +26,20 @@ import type { DecodeReply, DecodeRequest } from "./decode_messages.ts";
 
 const log = logger("blob");
 
-/** Size of the pool, and what goes there. */
+/** Size of the pool, and which jobs use it. */
 export interface DecoderOptions {
-  /** Most Workers; 0: everything in this thread. */
+  /** Maximum number of Workers; 0: everything runs in the calling thread. */
   readonly workers: number;
-  /** Plain bytes up to which a job is done in this thread. */
+  /** Maximum plain bytes of a job that runs in the calling thread. */
   readonly inlineBytes: number;
-  /** Milliseconds without a job after which Workers are ended. */
+  /** Milliseconds without a job after which Workers are terminated. */
   readonly idleMs: number;
 }
 
-/** A Worker and what it knows. */
+/** A Worker and the targets that it has received. */
 class DecodeThread {
   readonly #worker: Worker;
-  /** Keys of the targets that it has. */
+  /** Keys of the targets posted to the Worker. */
   readonly #targets = new Set<number>();
   #job = Promise.withResolvers<DecodeReply>();
   #broken: Error | undefined;
@@ -62,7 +63,7 @@ class DecodeThread {
     await this.#job.promise;
   }
 
-  /** @param target of the job, unless the job says it all itself */
+  /** @param target target of the job; undefined if the request is self-contained */
   async run(
     target: DecodeTarget | undefined,
     request: DecodeRequest,
@@ -97,7 +98,7 @@ export class Decoder implements Disposable {
   readonly #idle: DecodeThread[] = [];
   readonly #turns: Limiter;
   #closed = false;
-  /** Whether {@link prepare} has begun to start a Worker: blobs that are opened at once need one. */
+  /** Whether {@link prepare} is starting a Worker: several blobs opened at the same time need only one. */
   #preparing = false;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -108,7 +109,8 @@ export class Decoder implements Disposable {
   /**
    * Decodes chunks into the cache file: {@link decodeChunks}.
    *
-   * @param stored not to be changed afterwards; given away, unless it is shared or a part of something
+   * @param stored must not be modified afterwards; transferred to the Worker, unless it is shared or part of a larger
+   * buffer
    */
   async decode(
     target: DecodeTarget,
@@ -127,9 +129,10 @@ export class Decoder implements Disposable {
   }
 
   /**
-   * Compares chunks with their digests, and keeps nothing: {@link verifyChunks}.
+   * Compares chunks with their digests without writing them: {@link verifyChunks}.
    *
-   * @param stored not to be changed afterwards; given away, unless it is shared or a part of something
+   * @param stored must not be modified afterwards; transferred to the Worker, unless it is shared or part of a larger
+   * buffer
    */
   async verify(
     coding: ChunkCoding,
@@ -146,7 +149,9 @@ export class Decoder implements Disposable {
     return await this.#runInThread(undefined, request, transfer, "on-demand");
   }
 
-  /** Checks chunks in the cache file: {@link checkChunks}. */
+  /**
+   * erifies chunks in the cache file: {@link checkChunks}.
+   */
   async check(target: DecodeTarget, rows: readonly number[], priority: Priority): Promise<readonly ChunkFailure[]> {
     if (this.#isSmall(target, rows)) {
       await prepareDigests(target.digester);
@@ -155,27 +160,27 @@ export class Decoder implements Disposable {
     return await this.#runInThread(target, { type: "check", key: target.key, rows }, [], priority);
   }
 
-  /** Work is about to come: its digests are made ready, and a first Worker starts, while its bytes are on their way. */
+  /** Prepares for upcoming work: compiles digests and starts a first Worker while the bytes are being fetched. */
   prepare(digester: Digester): void {
     prepareDigests(digester).catch((error) => log.debug("digests not prepared", { error: messageOf(error) }));
     if (this.options.workers === 0 || this.#threads.size > 0 || this.#preparing) return;
     this.#preparing = true;
     this.#turns.run("prefetch", async () => this.#rest(await this.#startThread())).catch((error) => {
-      log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs one says so aloud
+      log.debug("decode Worker not started", { error: messageOf(error) }); // the job that needs it reports this
     }).finally(() => this.#preparing = false);
   }
 
-  /** Workers that are alive. */
+  /** Number of live Workers. */
   get threads(): number {
     return this.#threads.size;
   }
 
-  /** Forgets a target. None of its jobs may be under way. */
+  /** Forgets a target. None of its jobs may be in flight. */
   drop(key: number): void {
     for (const thread of this.#threads) thread.drop(key);
   }
 
-  /** Ends the Workers. No job may be under way. */
+  /** Terminates the Workers. No job may be in flight. */
   [Symbol.dispose](): void {
     this.#closed = true;
     clearTimeout(this.#idleTimer);
@@ -237,7 +242,7 @@ export class Decoder implements Disposable {
   }
 }
 
-/** What is shared is seen by the Worker; of what is a part of something, only that part is sent. */
+/** Shared memory is visible to the Worker as it is; of a view of a larger buffer, only the view's bytes are copied. */
 function sendable(stored: Uint8Array): { readonly sent: Uint8Array; readonly transfer: Transferable[] } {
   if (stored.buffer instanceof SharedArrayBuffer) return { sent: stored, transfer: [] };
   const own = stored.byteLength === stored.buffer.byteLength ? stored : stored.slice();

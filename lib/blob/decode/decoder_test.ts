@@ -9,7 +9,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
 
 Deno.test("a first Worker starts before there is a job, and ends when none comes", async () => {
   using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
-  for (let blob = 0; blob < 3; blob++) decoder.prepare("blake3"); // as blobs do that are opened at once
+  for (let blob = 0; blob < 3; blob++) decoder.prepare("blake3"); // as when several blobs are opened at the same time
   while (decoder.threads === 0) await turn();
   assert.equal(decoder.threads, 1);
   while (decoder.threads > 0) await turn();

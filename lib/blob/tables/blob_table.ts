@@ -1,11 +1,15 @@
 /**
- * Getting the chunk table of a blob: from the cache, from the image, from the blob itself.
+ * Loads the chunk table of a blob from the cache, the image, or the blob itself.
  *
- * v6: the compression info of the blob (`.blob.meta`), cached in nydusd's form once it was read, and the digests of the
- * bootstrap. v5: the chunk records of the bootstrap, nothing is fetched. TARFS: the tar itself (tar_digests.ts). What comes
- * from outside the bootstrap is not covered by its digest, so it is only believed where parser and bootstrap agree with it:
- * a cached table that does not fit is fetched again, a fetched one that does not fit is an error. One that led to wrong
- * bytes is used only where no other can be had (doubtful_table.ts). The data are checked against digests in any case.
+ * - v6: the compression info of the blob (`.blob.meta`), cached in nydusd's format once read, with digests from the
+ *   bootstrap.
+ * - v5: the chunk records of the bootstrap; nothing is fetched.
+ * - TARFS: the tar itself (tar_digests.ts).
+ *
+ * Tables from outside the bootstrap are not covered by its digest, so they are trusted only if they parse and agree
+ * with the bootstrap: an inconsistent cached table is fetched again, an inconsistent fetched one is an error. A table
+ * that led to wrong bytes is used only if no other can be had (doubtful_table.ts). Data are verified against digests in
+ * any case.
  *
  * @module
  */
@@ -35,27 +39,32 @@ import { addTarDigests } from "./tar_digests.ts";
 
 const log = logger("blob");
 
-/** Where a table comes from. */
+/** Where the chunk table of one blob comes from. */
 export interface TableSource {
   readonly id: string;
   readonly descriptor: BlobDescriptor;
   records(): Iterable<Readonly<ChunkRecord>>;
-  /** `.blob.meta` that came with the image: as in the blob, or as in the cache. */
+  /** `.blob.meta` shipped with the image, in the form of the blob or of the cache. */
   readonly embeddedMeta?: Uint8Array;
-  /** A range of the blob that has the compression info. @param signal ends the read before {@link signal} does */
+  /**
+   * Reads a range of the blob that holds the compression info. @param signal aborts this read only, unlike
+   * {@link signal}
+   */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array>;
-  /** Bytes of all of that blob. @param signal as for {@link read} */
+  /** Size of that blob in bytes. @param signal as for {@link read} */
   size(signal?: AbortSignal): Promise<number>;
-  /** Nobody wants the table any more. */
+  /** Aborted when the table is no longer needed. */
   readonly signal?: AbortSignal;
 }
 
-/** The place of `.blob.meta` in the cache. */
+/** Cached copies of a chunk table. */
 export interface TableCache {
   readonly path: string;
-  /** Of one that led to wrong bytes. */
+  /** Path of a table that led to wrong bytes. */
   readonly doubtfulPath: string;
-  /** Stores it in the background, in the place of one in doubt. What cannot be stored is fetched again. */
+  /**
+   * Stores the table in the background and removes the doubtful one. A table that cannot be stored is fetched again.
+   */
   keep(content: Uint8Array): void;
 }
 
@@ -69,11 +78,11 @@ interface Parsed extends Meta {
 }
 
 /**
- * The chunk table with every digest that the image knows.
+ * Loads the chunk table with every digest that the image knows.
  *
- * @param cache undefined: nothing cached is believed, nothing is kept
+ * @param cache undefined: cached tables are neither used nor stored
  * @throws {RafsError} when bootstrap and table contradict each other
- * @throws {NydusGdError} "corrupt" for compression info that cannot be decompressed; what `read` throws
+ * @throws {NydusGdError} "corrupt" for compression info that cannot be decompressed; errors of `read`
  */
 export async function loadChunkTable(source: TableSource, cache: TableCache | undefined): Promise<ChunkColumns> {
   const { descriptor } = source;
@@ -86,7 +95,7 @@ export async function loadChunkTable(source: TableSource, cache: TableCache | un
   return await withDigests(source, await metaColumns(source, meta, cache));
 }
 
-/** The table of a blob's compression info. */
+/** Loads the table from a blob's compression info. */
 async function metaColumns(
   source: TableSource,
   meta: BlobMetaLocation,
@@ -110,7 +119,7 @@ async function metaColumns(
     : await freshOr(source, fetch, () => (embedded ?? doubtful).columns);
 }
 
-/** A `.blob.meta` file, if it is one of that size: another cannot be right, and is not read at all. */
+/** Reads a `.blob.meta` file; undefined if it is absent or has another size, in which case it is not read. */
 export function readMetaFile(path: string, sizeBytes: number): Uint8Array | undefined {
   try {
     using fd = open(path, O.RDONLY | O.NOFOLLOW | O.NONBLOCK);
@@ -145,7 +154,7 @@ function tryParse(source: TableSource, kind: string, read: () => Meta | undefine
   }
 }
 
-/** Reads a file of the cache. */
+/** Returns a reader of a cached table. */
 function readCached({ descriptor }: TableSource, meta: BlobMetaLocation, path: string): () => Meta | undefined {
   return () => {
     const bytes = readMetaFile(path, cacheMetaSize(meta.uncompressedSize));
@@ -153,7 +162,7 @@ function readCached({ descriptor }: TableSource, meta: BlobMetaLocation, path: s
   };
 }
 
-/** Reads what came with the image. */
+/** Returns a reader of the table shipped with the image. */
 function readEmbedded(
   { descriptor, embeddedMeta: bytes }: TableSource,
   meta: BlobMetaLocation,
@@ -169,7 +178,7 @@ async function fetchMeta(source: TableSource, meta: BlobMetaLocation): Promise<M
   return openMeta(source.descriptor, meta, await source.read(offset, length));
 }
 
-/** Decrypted, each part by itself, and decompressed. */
+/** Decrypts the parts, each separately, and decompresses them. */
 function openMeta({ cipher }: BlobDescriptor, meta: BlobMetaLocation, bytes: Uint8Array): Meta {
   const stored = splitBlobMeta(bytes, meta);
   const open = (part: Uint8Array) => cipher === undefined ? part : decryptXts(cipher, part);
@@ -184,7 +193,7 @@ function store(cache: TableCache | undefined, { ci, header }: Meta): void {
   cache?.keep(cacheBlobMetaImage(ci, header));
 }
 
-/** An image without a chunk table of its own leaves the digests to the blob's digest section. */
+/** Reads digests from the blob's digest section, if the image has no digests of its own. */
 async function withDigests(source: TableSource, columns: ChunkColumns): Promise<ChunkColumns> {
   if (!has(source.descriptor.features, BLOB_FEATURE.inlinedChunkDigest) || columns.count === 0) return columns;
   if (columns.digests.some((byte) => byte !== 0)) return columns;

@@ -1,5 +1,5 @@
 /**
- * Where a v6 blob's chunk table and digests come from, and which of them are believed.
+ * Where a v6 blob's chunk table and digests come from, and which sources are trusted.
  *
  * @module
  */
@@ -35,7 +35,7 @@ async function load(name: string): Promise<Image> {
 
 const whole = ({ descriptor }: Image) => [0, descriptor.uncompressedSize] as const;
 
-/** Opens and reads the whole blob; how often its compression info was fetched. */
+/** Opens and reads the whole blob; returns how often its compression info was fetched. */
 async function readWhole(dir: string, image: Image, embeddedMeta?: Uint8Array): Promise<number> {
   await using cache = BlobCache.open(dir, QUIET);
   const source = new ScriptedSource(image.bytes);

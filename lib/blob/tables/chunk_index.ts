@@ -1,23 +1,26 @@
 /**
- * Finding chunks: by place in the uncompressed address space, and by what is fetched together.
+ * Lookup of chunks: by place in the uncompressed address space, and by fetch unit.
  *
- * A *unit* is what must be fetched as one: a chunk of its own, or a batch with all its members. Units have keys: the row
- * of a plain chunk, `-1 - batch` of a batch.
+ * A *unit* must be fetched as a whole: a single chunk, or a batch with all its members. Its key is the row of a single
+ * chunk, or `-1 - batch` for a batch.
  *
  * @module
  */
 import { type ChunkColumns, type ChunkPlaces, NO_BATCH } from "../../rafs/chunk_table.ts";
 
-/** Chunks by place. Made anew when rows are filled in. */
+/** Chunks by place. Rebuilt when rows are added. */
 export class PlaceIndex {
-  /** Rows in order of their uncompressed offset, without those that are no chunk; undefined: every row, as it is. */
+  /** Rows with a chunk in order of their uncompressed offset; undefined: the table is already in this order. */
   readonly #order: Uint32Array | undefined;
 
   constructor(private readonly places: ChunkPlaces) {
     this.#order = orderOf(places);
   }
 
-  /** Rows whose chunks overlap `[offset, offset + length)` of the uncompressed address space, ascending by offset. */
+  /**
+   * Returns the rows whose chunks overlap `[offset, offset + length)` of the uncompressed address space, in order of
+   * offset.
+   */
   rowsIn(offset: number, length: number): number[] {
     const { uncompressedOffset, uncompressedSize, count } = this.places;
     const order = this.#order;
@@ -39,7 +42,7 @@ export class PlaceIndex {
   }
 }
 
-/** Lookup tables over one chunk table. Made anew when rows are filled in. */
+/** Lookup by place and by unit. Rebuilt when rows are added. */
 export class ChunkIndex extends PlaceIndex {
   readonly #batches: Batches;
 
@@ -48,13 +51,13 @@ export class ChunkIndex extends PlaceIndex {
     this.#batches = batchesOf(columns);
   }
 
-  /** Key of the unit that `row` belongs to. */
+  /** Returns the key of the unit that contains `row`. */
   unitOf(row: number): number {
     const batch = this.columns.batch[row] as number;
     return batch === NO_BATCH ? row : -1 - batch;
   }
 
-  /** Rows of a unit, ascending. */
+  /** Returns the rows of a unit, ascending. */
   rowsOf(unit: number): readonly number[] {
     if (unit >= 0) return [unit];
     const { first, rows } = this.#batches;
@@ -78,7 +81,7 @@ function orderOf({ count, uncompressedOffset, uncompressedSize }: ChunkPlaces): 
   return order;
 }
 
-/** Rows of all batches, batch after batch: those of batch b are from `first[b]` to `first[b + 1]`. */
+/** Rows of all batches, grouped by batch: those of batch b are at `first[b]` to `first[b + 1]`. */
 interface Batches {
   readonly first: Uint32Array;
   readonly rows: Uint32Array;

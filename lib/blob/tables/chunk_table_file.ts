@@ -1,15 +1,15 @@
 /**
- * A chunk table of which only what readers need stays in memory; the rest is in a file, mapped, whose pages are let go
+ * A chunk table that keeps only the columns for readers in memory. The rest is in a mapped file whose pages are dropped
  * while nothing is fetched.
  *
  * ```
  *  shared memory │ uncompressedOffset │ uncompressedSize │                      12 bytes a chunk: ChunkPlaces
  *  mapped file   │ compressedOffset │ compressedSize │ … │ digests │ flags │    57 bytes a chunk
  * ```
- * The file has no name and goes with the table. It is written by write(2) alone: on a full disk that is an error, where a
- * store to the mapping would end the program.
+ * The file has no name and disappears with the table. It is written by write(2) only: on a full disk that returns an
+ * error, where a store to the mapping would kill the program with a signal.
  *
- * Workers look at the same mapping, by its address: whoever disposes the table has told them to forget it before.
+ * Workers use the same mapping by its address, so they must be told to forget the table before it is disposed.
  *
  * @module
  */
@@ -24,12 +24,12 @@ import { type ChunkColumns, type ChunkPlaces, DIGEST_SIZE } from "../../rafs/chu
 
 const log = logger("blob");
 
-/** What of a table is in shared memory. */
+/** The columns in shared memory. */
 type SharedColumns = Pick<ChunkColumns, keyof ChunkPlaces | "gzipStarts">;
-/** What is in the file. */
+/** The columns in the file. */
 type StoredColumns = Omit<ChunkColumns, keyof SharedColumns>;
 
-/** A table as it is posted to a Worker, for {@link columnsOf}. */
+/** A table as posted to a Worker, for {@link columnsOf}. */
 export interface PostedTable extends SharedColumns {
   readonly batchCount: number;
   readonly address: bigint;
@@ -53,8 +53,8 @@ export class ChunkTableFile implements Disposable {
   }
 
   /**
-   * The table with a file in `dir`; undefined where that has no room, or cannot have files without names: then the table
-   * stays in memory.
+   * Moves the table to a file in `dir`. Undefined if `dir` is full or does not support O_TMPFILE; the table then stays
+   * in memory.
    */
   static store(columns: ChunkColumns, dir: string): ChunkTableFile | undefined {
     using cleanup = new DisposableStack();
@@ -74,15 +74,15 @@ export class ChunkTableFile implements Disposable {
     }
   }
 
-  /** For {@link columnsOf} in a Worker. */
+  /** The table as posted to a Worker, for {@link columnsOf}. */
   get posted(): PostedTable {
     return { ...sharedOf(this.columns), batchCount: this.#batchCount, address: this.mapping.address };
   }
 
   /**
-   * Has `work` change the table.
+   * Applies `work` to the table.
    *
-   * @throws {SyscallError} where that cannot be written
+   * @throws {SyscallError} when the result cannot be written
    */
   change(work: (columns: ChunkColumns) => void): void {
     const bytes = this.mapping.bytes.slice();
@@ -90,7 +90,7 @@ export class ChunkTableFile implements Disposable {
     pwriteAll(this.file, bytes, 0);
   }
 
-  /** Takes the pages of every table out of this process; the kernel has them in its cache, or in the file. */
+  /** Drops the pages of all tables from this process; they stay in the page cache or in the file. */
   static dropPages(): void {
     for (const { mapping } of ChunkTableFile.#all) mapping.advise(MADV.DONTNEED);
   }
@@ -102,7 +102,7 @@ export class ChunkTableFile implements Disposable {
   }
 }
 
-/** The table that another thread has posted, as long as it has it. */
+/** Returns the columns of a table posted by another thread; valid as long as that thread keeps it. */
 export function columnsOf(posted: PostedTable | ChunkColumns): ChunkColumns {
   if (!("address" in posted)) return posted;
   const { count, batchCount, address } = posted;
@@ -114,7 +114,7 @@ function sharedOf(columns: SharedColumns): SharedColumns {
   return { ...placesOf(columns), ...(columns.gzipStarts === undefined ? {} : { gzipStarts: columns.gzipStarts }) };
 }
 
-/** What may be posted to whoever reads. */
+/** The columns that readers need; can be posted. */
 export function placesOf({ count, uncompressedOffset, uncompressedSize }: ChunkPlaces): ChunkPlaces {
   return { count, uncompressedOffset, uncompressedSize };
 }
@@ -137,7 +137,7 @@ function storedSize(count: number, batchCount: number): number {
   return count * (8 + 4 * 4 + DIGEST_SIZE + 1) + batchCount * 4;
 }
 
-/** The columns, one behind the other; the widest elements first, so that each is aligned. */
+/** Lays out the columns one after the other, the widest elements first, so that each column is aligned. */
 function storedColumns(bytes: Uint8Array<ArrayBuffer>, count: number, batchCount: number): StoredColumns {
   const { buffer } = bytes;
   let end = 0;

@@ -1,12 +1,11 @@
 /**
- * Having a chunk table fetched again that led to wrong bytes, where it may as well be right and the data at fault.
+ * Refetches a chunk table that led to wrong bytes. The table may still be right and the data wrong.
  *
  * ```
- * a chunk is wrong ──► <name>.blob.meta is set aside ──► next opening: a fresh one ──► kept, the other one goes
- *                                                             └─ cannot be had ──► the one in doubt
+ * a chunk is wrong ──► <name>.blob.meta is set aside ──► next open: fetch a fresh table ──► kept, the old one goes
+ *                                                              └─ unavailable ──► use the doubtful one
  * ```
- * Whichever it is, chunks are compared with their digests: those that a wrong table leads astray are errors, never wrong
- * bytes.
+ * Chunks are compared with their digests in either case: a wrong table causes errors, never wrong bytes.
  *
  * @module
  */
@@ -17,18 +16,20 @@ import type { TableSource } from "./blob_table.ts";
 
 const log = logger("blob");
 
-/** How long the blob's home may take for each read of a fresh table, milliseconds: readers wait that could go on. */
+/**
+ * Time limit for each read of a fresh table, milliseconds: readers wait that could continue with the doubtful table.
+ */
 const FRESH_READ_MS = 10_000;
 
-/** What a slow link carries in a millisecond: so much longer may a read take. */
+/** Bytes that a slow link carries in a millisecond; the time limit of a read grows accordingly. */
 const SLOW_LINK_BYTES = 256;
 
 /**
- * What `fetch` gives, or where that is nothing of use `doubtful`.
+ * Returns the result of `fetch`, or that of `doubtful` if `fetch` fails.
  *
- * @param fetch reads from the source that it is given
- * @param readMs for each read, milliseconds, beside what its bytes take
- * @throws {NydusGdError} when nobody wants the table any more
+ * @param fetch reads from the source passed to it
+ * @param readMs time limit of each read, milliseconds, in addition to the transfer time of its bytes
+ * @throws {NydusGdError} when the table is no longer needed
  */
 export async function freshOr<T>(
   source: TableSource,
@@ -45,7 +46,7 @@ export async function freshOr<T>(
   }
 }
 
-/** `source`, whose reads end after `readMs` and what their bytes take. */
+/** Returns `source` with a time limit on reads: `readMs` plus the transfer time. */
 function impatient(source: TableSource, readMs: number): TableSource {
   const { id, signal } = source;
   const soon = async <T>(length: number, read: (signal: AbortSignal) => Promise<T>): Promise<T> => {

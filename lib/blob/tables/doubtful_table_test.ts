@@ -1,5 +1,6 @@
 /**
- * Chunk tables in doubt, of a blob at a registry that is up and down: what can be had is read, and never a wrong byte.
+ * Doubtful chunk tables of a blob in a registry that goes up and down: whatever can be read is read, and never a wrong
+ * byte.
  *
  * @module
  */
@@ -26,7 +27,7 @@ const [memory = assert.fail()] = image.blobs;
 const stored = await Deno.readFile(`${fixture.directory}/blobs/${descriptor.id}`);
 const { columns } = memory;
 
-/** One life of a server: what came of reading each chunk, "right", "wrong" or the code of the error. */
+/** Runs a server once and returns the outcome of reading each chunk: "right", "wrong" or the code of the error. */
 async function readChunks(dir: string, registry: FakeRegistry, embeddedMeta?: Uint8Array): Promise<string[]> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const backend = openRegistry({ host: registry.host, repo: "app", scheme: "http" }, { http, keychain: ANONYMOUS });
@@ -51,14 +52,14 @@ async function readChunks(dir: string, registry: FakeRegistry, embeddedMeta?: Ui
   return outcomes;
 }
 
-/** All chunks are right but one. */
+/** Every chunk is right except `row`. */
 const allBut = (row: number, outcome: string) =>
   Array.from({ length: columns.count }, (_, each) => each === row ? outcome : "right");
 const all = allBut(-1, "");
 
 const exists = (path: string) => Deno.lstatSync(path).isFile;
 
-/** Damages the kept table so that it leads elsewhere for chunk 1: its stored offset, in entries of 16 bytes. */
+/** Damages the cached table so that it misplaces chunk 1: changes its stored offset, in entries of 16 bytes. */
 function misleadChunk1(meta: string): void {
   const table = Deno.readFileSync(meta);
   table[24] = (table[24] as number) ^ 1;

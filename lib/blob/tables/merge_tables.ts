@@ -1,5 +1,5 @@
 /**
- * What a second image knows of a blob that is open: its words are added in place, as other threads read the table.
+ * Adds what a second image knows of an open blob to its table, in place, since other threads are reading the table.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { ChunkIndex } from "./chunk_index.ts";
 /**
  * Adds the digests of a v6 image.
  *
- * @throws {RafsError} when one contradicts what is known; nothing is added then
+ * @throws {RafsError} when one contradicts what is known; then nothing is added
  */
 export function addDigests(
   columns: ChunkColumns,
@@ -26,10 +26,10 @@ export function addDigests(
 }
 
 /**
- * Adds the rows that only the second v5 image's files use. A row counts once it has a size, which is written last.
+ * Adds the rows that only the second v5 image uses. A row becomes valid with its size, which is written last.
  *
- * @param dataSize bytes of the data file
- * @throws {NydusGdError} "invalid-image" when the two contradict each other; nothing is added then
+ * @param dataSize size of the data file in bytes
+ * @throws {NydusGdError} "invalid-image" when the images contradict each other; then nothing is added
  */
 export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, dataSize: number): void {
   const refuse = (state: string): never => {
@@ -38,7 +38,7 @@ export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, da
   if (own.count !== columns.count) refuse(`it has ${own.count} chunks here and ${columns.count}`);
   const digestOf = ({ digests }: ChunkColumns, row: number) =>
     digests.slice(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE).toHex();
-  // those of a plain tar are known by the first image that has read it
+  // chunk digests of a plain tar are known only to the first image, which read it
   const facts = (of: ChunkColumns, row: number) =>
     [
       of.uncompressedOffset[row],

@@ -1,9 +1,9 @@
 /**
- * Digests for the chunks of a plain tar (TARFS), which the image has none of.
+ * Computes the digests for the chunks of a plain tar (TARFS), which the image does not contain.
  *
- * The name of such a blob is the sha256 of the tar. All of it is read and compared once, before anybody sees a byte, and
- * the digests of its chunks are taken meanwhile: from then on chunks are fetched and verified like any others. They are
- * kept in the place of the compression info, which these blobs do not have.
+ * The name of such a blob is the sha256 of the tar. Before any byte is served, the whole tar is read and compared with
+ * it, and the chunks are digested on the way. From then on chunks are fetched and verified like any others. The digests
+ * are cached in place of the compression info, which these blobs do not have.
  *
  * ```
  * <id>.blob.meta   │ sha256 of the chunks' places │ digest × count │
@@ -19,14 +19,14 @@ import { readMetaFile, type TableCache, type TableSource } from "./blob_table.ts
 import { digest, prepareDigests } from "../codec/codec.ts";
 import { freshOr } from "./doubtful_table.ts";
 
-/** Bytes that are read at once. */
+/** Bytes per read. */
 const PIECE_BYTES = 4 << 20;
 
 /**
  * Fills in the digests.
  *
- * @throws {NydusGdError} "corrupt" for a tar that is not the one that its name says, "unsupported" for a name that is no
- * digest; what the source says
+ * @throws {NydusGdError} "corrupt" for a tar that does not match its name, "unsupported" for a name that is not a
+ * digest; errors of the source
  */
 export async function addTarDigests(
   source: TableSource,
@@ -52,7 +52,7 @@ export async function addTarDigests(
   columns.digests.set(known ?? (doubtful ? await freshOr(source, take, () => doubtful) : await take(source)));
 }
 
-/** Two images may cut one tar differently. */
+/** Two images may cut the same tar differently. */
 function placesDigest({ uncompressedOffset, uncompressedSize }: ChunkColumns): Uint8Array {
   return createHash("sha256").update(uncompressedOffset).update(uncompressedSize).digest();
 }
@@ -74,10 +74,10 @@ async function digestsOf(source: TableSource, columns: ChunkColumns): Promise<Ui
   throw new NydusGdError("corrupt", `Cannot read blob ${source.id}: the sha256 of the tar is ${actual}`);
 }
 
-/** Digests chunks of bytes that come in order. */
+/** Digests the chunks of a byte stream. */
 class ChunkCutter {
   readonly digests: Uint8Array<ArrayBuffer>;
-  /** Rows in the order of their places; the first of them that is not whole yet, and what has come of it. */
+  /** Rows in order of their offsets; then the index of the first incomplete one, and its bytes so far. */
   readonly #rows: Uint32Array;
   #next = 0;
   #open = new Uint8Array(0);

@@ -18,7 +18,7 @@ const DESCRIPTOR: BlobDescriptor = {
   ...{ compressedSize: TAR.length, uncompressedSize: TAR.length },
 };
 
-/** Pieces of the tar: some beside each other, gaps between others, one over the border of two reads. */
+/** Chunks of the tar: some adjacent, some with gaps between them, one across the border of two reads. */
 const PLACES = [[512, 700], [4096, 512], [4608, 1 << 20], [(4 << 20) - 1024, 4096], [TAR.length - 10, 10]] as const;
 
 function columnsOf(places: readonly (readonly [number, number])[]) {
