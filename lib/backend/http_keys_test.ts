@@ -1,5 +1,5 @@
 /**
- * The keys that all backends over HTTP have, for each of them, as nydusd's configuration says them.
+ * The keys common to all HTTP backends, tested with each of them through nydusd's configuration.
  *
  * @module
  */
@@ -21,11 +21,11 @@ type Type = (typeof TYPES)[number];
 interface Server {
   readonly id: string;
   readonly faults: Fault[];
-  /** "GET" requests that arrived. */
+  /** Number of "GET" requests received. */
   gets(): number;
-  /** The section of the configuration that names it. */
+  /** The section of the configuration for this server. */
   readonly section: Readonly<Record<string, unknown>>;
-  /** The same for another address and scheme. */
+  /** The same section with another address and scheme. */
   at(host: string, scheme: "http" | "https"): Readonly<Record<string, unknown>>;
 }
 
@@ -59,7 +59,7 @@ function portOf({ section }: Server): number {
   return Number(/:(\d+)"/.exec(JSON.stringify(section))?.[1]);
 }
 
-/** Reads a part of the blob, as the section says. */
+/** Reads a part of the blob as configured. */
 async function read(type: Type, { id }: Server, section: Record<string, unknown>): Promise<void> {
   using opened = OpenedBackend.open(type, section, { retries: 0 });
   assert.deepEqual(await opened.backend.blob(id).read(10, 100, ON_DEMAND), BYTES.slice(10, 110));
@@ -71,7 +71,7 @@ for (const type of TYPES) {
       const { section } = server;
       await refuses(read(type, server, { ...section }), "unavailable", /certificate of .* is not trusted/);
       await read(type, server, { ...section, skip_verify: true });
-      // the certificate is not one for the host of a bucket of OSS
+      // the certificate does not cover the host of an OSS bucket
       if (type !== "oss") await read(type, server, { ...section, ca_cert_files: [CERTIFICATE_FILE] });
       if (type !== "http-proxy") await read(type, server, { ...section, scheme: "", skip_verify: true });
     });

@@ -1,11 +1,11 @@
 /**
- * The backend `http-proxy`: blobs as files of a plain HTTP server.
+ * The backend `http-proxy`: blobs as files on a plain HTTP server.
  *
  * ```
  * http://host:port, https://…   <addr><path>/<blob id>
  * /run/blobs.sock               "/" on that Unix socket, whatever the id: such a socket serves one blob
  * ```
- * A user and password in the address are sent as Basic credentials and shown nowhere.
+ * A user and password in the address are sent as Basic credentials and never displayed.
  *
  * @module
  */
@@ -19,10 +19,10 @@ import type { HttpResponse } from "./http/http_response.ts";
 import { statusError } from "./http/status.ts";
 import type { TransferError } from "./http/transfer_error.ts";
 
-/** What stands in requests over a Unix socket where a host is wanted. */
+/** Placeholder URL of requests over a Unix socket. */
 const SOCKET_URL = new URL("http://localhost/");
 
-/** One server, or one socket. */
+/** One server, or one Unix socket. */
 export class HttpProxyBackend implements Backend, BlobServer {
   readonly description: string;
   readonly access: ServerAccess;
@@ -30,7 +30,7 @@ export class HttpProxyBackend implements Backend, BlobServer {
   readonly #folder: URL | undefined;
   readonly #credential: Headers;
 
-  /** @throws {NydusGdError} "config" for an address of neither form */
+  /** @throws {NydusGdError} "config" if `addr` has neither form */
   constructor({ addr, path }: Pick<HttpProxyConfig, "addr" | "path">, access: ServerAccess) {
     const isSocket = addr.startsWith("/");
     const folder = isSocket ? undefined : folderUrl(addr, path);
@@ -40,7 +40,7 @@ export class HttpProxyBackend implements Backend, BlobServer {
     this.description = `http-proxy ${folder?.href ?? addr}`;
   }
 
-  /** @throws {NydusGdError} "invalid-image" for an id that is no file name */
+  /** @throws {NydusGdError} "invalid-image" if the ID is not a file name */
   blob(id: string): BlobSource {
     const name = encodeURIComponent(checkBlobName(id));
     return new HttpBlob(this, id, this.#folder === undefined ? SOCKET_URL : new URL(`${this.#folder.href}${name}`));
@@ -55,7 +55,7 @@ export class HttpProxyBackend implements Backend, BlobServer {
   }
 }
 
-/** `<addr><path>/`, with one slash between each two. */
+/** Returns `<addr><path>/`, with single slashes between the parts. */
 function folderUrl(addr: string, path: string): URL {
   const text = [addr, path].map((part) => part.replace(/^\/+|\/+$/g, "")).filter((part) => part !== "").join("/");
   const url = URL.canParse(`${text}/`) ? new URL(`${text}/`) : undefined;
@@ -67,7 +67,7 @@ function folderUrl(addr: string, path: string): URL {
   return url;
 }
 
-/** The Authorization of a user and password in a URL, which loses them. */
+/** Removes user and password from a URL and returns them as an Authorization header. */
 function takeCredential(url: URL): Headers {
   if (url.username === "" && url.password === "") return {};
   const plain = `${unescape(url.username)}:${unescape(url.password)}`;

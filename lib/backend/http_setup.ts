@@ -1,5 +1,5 @@
 /**
- * How a backend of nydusd's configuration is reached: the certificates that it believes, its limits, its proxy.
+ * HTTP settings of a configured backend: trusted certificates, limits, proxy.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import type { HttpConfig } from "./backend_config.ts";
 import { BackendProxy } from "./http/backend_proxy.ts";
 import type { ExchangeOptions, HttpClient, TlsOptions } from "./http/http_client.ts";
 
-/** What all exchanges of a backend have in common. */
+/** Options shared by all exchanges of a backend. */
 export type ExchangeSetup = Pick<ExchangeOptions, "tls" | "timeouts" | "proxy" | "socketPath" | "confined">;
 
 /**
- * The setup that a backend's configuration asks for.
+ * Returns the HTTP settings that a backend's configuration asks for.
  *
- * @param own what is believed and shown beside the configuration's CAs
- * @throws {NydusGdError} "config" for a certificate that is none
+ * @param own certificates in addition to the configured CAs
+ * @throws {NydusGdError} "config" for an invalid certificate
  */
 export function exchangeSetup(
   config: Partial<HttpConfig>,
@@ -39,12 +39,12 @@ export function exchangeSetup(
   return { ...setup, proxy: new BackendProxy(proxy.address, proxy, http, setup) };
 }
 
-/** The text of a PEM file that holds certificates. @throws {NydusGdError} "config" */
+/** Reads a PEM file of certificates. @throws {NydusGdError} "config" */
 export function readCertificates(path: string): string {
   return readPem(path, "certificate", /-----BEGIN (TRUSTED )?CERTIFICATE-----/);
 }
 
-/** The text of a PEM file that holds a private key. @throws {NydusGdError} "config" */
+/** Reads a PEM file of a private key. @throws {NydusGdError} "config" */
 export function readPrivateKey(path: string): string {
   return readPem(path, "private key", /-----BEGIN ([A-Z]+ )?PRIVATE KEY-----/);
 }

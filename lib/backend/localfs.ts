@@ -1,13 +1,12 @@
 /**
- * Blobs in folders of this machine, each in a file named by its id; or one file that answers for every id.
+ * The backend `localfs`: blobs in local folders, each in a file named by its ID, or one file for every ID.
  *
  * ```
  * blob_file, if configured          every id
  * dir/<id>, if it is not empty      else the first alt_dirs/<id> that is not empty
  * ```
- * The file is found again for each read: a blob that appears later is read then, and no descriptor is kept for a blob
- * that is never read again. nydusd takes a read past the end for the end of the blob; here it is an error, since a
- * caller asks only for bytes that its chunk table promises.
+ * Each read looks the file up again, so a blob that appears later is found, and no descriptor stays open. Unlike in
+ * nydusd, a read past the end of the file is an error: callers request only bytes that their chunk table promises.
  *
  * @module
  */
@@ -34,7 +33,7 @@ export class LocalFsBackend implements Backend {
     this.description = `localfs ${this.#blobFile ?? this.#folders[0]}`;
   }
 
-  /** @throws {NydusGdError} "invalid-image" for an id that is no plain file name */
+  /** @throws {NydusGdError} "invalid-image" if the ID is not a file name */
   blob(id: string): BlobSource {
     const candidates = this.#blobFile === undefined
       ? this.#folders.map((folder) => join(folder, checkBlobName(id)))

@@ -1,14 +1,14 @@
 /**
- * nydusd's own configuration file, unchanged: v2 as JSON or TOML, v1 ("factory") as JSON.
+ * Parser of nydusd's configuration file: v2 as JSON or TOML, v1 ("factory") as JSON.
  *
  * ```ts
  * const config = parseNydusdConfig(await Deno.readTextFile("/var/lib/nydus/config.json"));
  * for (const warning of config.warnings) log.warn(warning);
  * const backend = openBackend(config.backend, deps);
  * ```
- * Both forms give the same {@link NydusdConfig}; where their defaults differ (`prefetch_all`), each keeps its own.
- * Unknown keys are ignored as nydusd does, and reported as warnings. Pure: nothing is read, nothing is resolved.
- * Source: dragonflyoss/nydus 34e6071e, api/src/config.rs.
+ * Both forms yield the same {@link NydusdConfig}; where their defaults differ (`prefetch_all`), each keeps its own.
+ * Unknown keys are ignored, as in nydusd, and reported as warnings. The parser is pure and does no I/O. Source:
+ * dragonflyoss/nydus 34e6071e, api/src/config.rs.
  *
  * @throws {NydusGdError} "config": `Cannot read configuration: device.backend.config.host is missing`
  * @module
@@ -28,47 +28,47 @@ import {
   V2,
 } from "./nydusd_schema.ts";
 
-/** Bytes of the largest file that is read: nydusd's own limit. */
+/** Maximum size of the file in bytes, as in nydusd. */
 export const MAX_CONFIG_BYTES = 1 << 20;
 
-/** How blobs are kept. */
+/** Cache settings. */
 export interface CacheConfig {
-  /** "dummycache": nothing is to be kept. Undefined: not configured. */
+  /** "dummycache": no caching. Undefined: not configured. */
   readonly type: "filecache" | "fscache" | "dummycache" | undefined;
-  /** As configured, possibly relative; undefined when not configured. */
+  /** As configured, possibly relative. Undefined: not configured. */
   readonly workDir: string | undefined;
-  /** Chunk digests are to be checked. (Here they always are.) */
+  /** Whether to verify chunk digests. nydus-gd always does. */
   readonly validate: boolean;
-  /** Chunks are to be kept as stored. */
+  /** Whether to store chunks compressed. */
   readonly compressed: boolean;
   readonly disableIndexedMap: boolean;
-  /** Files are to be encrypted with one key. */
+  /** Whether to encrypt cache files with one key. */
   readonly encrypted: boolean;
-  /** Files are to be encrypted, each chunk with its digest as the key. */
+  /** Whether to encrypt each cached chunk with its digest as the key. */
   readonly convergentEncryption: boolean;
 }
 
-/** What is fetched before somebody asks. */
+/** Prefetch settings. */
 export interface PrefetchConfig {
-  /** Where the file says it. */
+  /** The section of the file that they come from. */
   readonly section: "fs_prefetch" | "rafs.prefetch" | "cache.prefetch";
-  /** Whether the file says anything about it. */
+  /** Whether that section is present. */
   readonly configured: boolean;
   readonly enable: boolean;
   readonly threads: number;
-  /** Bytes of one request, at most. */
+  /** Maximum bytes per request. */
   readonly batchSizeBytes: number;
-  /** Bytes a second; 0: no limit. */
+  /** Bytes per second; 0: no limit. */
   readonly bandwidthLimit: number;
-  /** All of the image, not only what it lists. */
+  /** Whether to prefetch the whole image, not only what it lists. */
   readonly prefetchAll: boolean;
   readonly streamPrefetch: boolean;
 }
 
-/** How the tree is served. */
+/** Settings of the file system. */
 export interface RafsConfig {
   readonly mode: "direct" | "cached";
-  /** Bytes that one user read may be extended to; 0: not at all. */
+  /** Bytes to which a read may be extended; 0: no extension. */
   readonly batchSizeBytes: number;
   readonly validate: boolean;
   readonly enableXattr: boolean;
@@ -77,7 +77,7 @@ export interface RafsConfig {
   readonly latestReadFiles: boolean;
 }
 
-/** A configuration file, whatever its form was. */
+/** A configuration file of either version. */
 export interface NydusdConfig {
   readonly version: 1 | 2;
   readonly id: string;
@@ -86,13 +86,13 @@ export interface NydusdConfig {
   readonly prefetch: PrefetchConfig;
   readonly rafs: RafsConfig;
   readonly hasExternalBackends: boolean;
-  /** v2: a writable layer of nydusd's own is asked for. */
+  /** v2: whether nydusd's own writable layer is configured. */
   readonly hasOverlay: boolean;
-  /** Whole sentences: what was ignored. */
+  /** Complete sentences about what was ignored. */
   readonly warnings: readonly string[];
 }
 
-/** Reads the text of a configuration file, v1 or v2. */
+/** Parses a configuration file, v1 or v2. */
 export function parseNydusdConfig(text: string): NydusdConfig {
   if (text.length > MAX_CONFIG_BYTES) throw wrong(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
   const document = parseDocument(text);
@@ -102,16 +102,16 @@ export function parseNydusdConfig(text: string): NydusdConfig {
   return "version" in document ? readV2(document) : readV1(document);
 }
 
-/** JSON where it looks like it, else TOML: each form then complains in its own words. */
+/** Parses text that looks like JSON as JSON and anything else as TOML, so that errors name the right format. */
 function parseDocument(text: string): unknown {
   if (text.trim() === "") throw wrong("it is empty");
-  // A JSON parser quotes what it stumbles over, and that may be a secret: only the place is told.
+  // JSON parsers quote the offending text, which may be a secret, so the error gives only the position.
   if (/^\s*[{["]/.test(text.replace(/^\uFEFF/, ""))) {
     try {
       return JSON.parse(text.replace(/^\uFEFF/, ""));
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      // "[backend]" begins a TOML table, and no JSON that could be a configuration.
+      // "[backend]" starts a TOML table but no valid configuration in JSON.
       if (!/^\s*\[/.test(text)) {
         const place = /position \d+|line \d+ column \d+/.exec(error.message)?.[0];
         throw wrong(`it is no valid JSON${place === undefined ? "" : ` (${place})`}`);
@@ -156,7 +156,7 @@ function readV2(document: unknown): NydusdConfig {
   const { id, backend, external_backends, cache, rafs, overlay } = accept(V2, document, []);
   const warnings = warningsOf(V2, document, []);
   const sections = backend as Record<string, unknown>;
-  // The cache's prefetch is what block devices use, the tree's what a mount uses: the one that is on counts.
+  // In nydusd, cache.prefetch applies to block devices and rafs.prefetch to mounts. The enabled one counts.
   const [prefetch, place] = rafs.prefetch?.enable || cache.prefetch === undefined
     ? [rafs.prefetch, "rafs.prefetch"] as const
     : [cache.prefetch, "cache.prefetch"] as const;
@@ -192,7 +192,7 @@ function readBackend(type: BackendType, input: unknown, path: Path, warnings: st
   return config;
 }
 
-/** @param keys what the limited ones are called in their section */
+/** @param keys names of the limited keys in their section */
 function readPrefetch(prefetch: PrefetchConfig, keys: { threads: string; batch: string }): PrefetchConfig {
   if (!prefetch.enable) return prefetch;
   if (prefetch.threads < 1 || prefetch.threads > MAX_THREADS) {

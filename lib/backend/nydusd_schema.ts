@@ -1,5 +1,5 @@
 /**
- * The keys of nydusd's configuration file in each of its forms; those of a backend are in backend_config.ts.
+ * Schemas of nydusd's configuration file in both versions; those of backends are in backend_config.ts.
  *
  * Source: dragonflyoss/nydus 34e6071e, api/src/config.rs.
  *
@@ -8,14 +8,14 @@
 import * as v from "valibot";
 import { BACKEND_TYPES } from "./backend_config.ts";
 
-/** Bytes of the largest request that may be configured. */
+/** Maximum configurable bytes per request. */
 export const MAX_BATCH = 0x1000_0000;
 export const MAX_BATCH_WORDS = `must be at most ${MAX_BATCH}`;
 export const MAX_THREADS = 1024;
 const text = v.optional(v.string(), "");
 const flag = v.optional(v.boolean(), false);
 const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
-/** Limits of prefetch apply where it is on. */
+/** Without the limits, which apply only if prefetch is enabled. */
 const prefetchBatch = v.optional(count, 1 << 20);
 const threads = v.optional(count, 8);
 const batch = v.optional(v.pipe(count, v.maxValue(MAX_BATCH, MAX_BATCH_WORDS)), 1 << 20);
@@ -39,7 +39,7 @@ const rafsFlags = {
 const mode = v.picklist(["direct", "cached"]);
 const backendType = v.picklist(BACKEND_TYPES);
 
-/** "factory" form, JSON. */
+/** Version 1 ("factory"), JSON. */
 export const V1 = v.object({
   device: v.object({
     id: text,
@@ -84,7 +84,7 @@ const V2_PREFETCH = v.object({
   stream_prefetch: flag,
 });
 
-/** JSON or TOML. */
+/** Version 2, JSON or TOML. */
 export const V2 = v.object({
   version: v.literal(2),
   id: text,
@@ -117,6 +117,6 @@ export const V2 = v.object({
   overlay: v.optional(v.unknown()),
 });
 
-/** A section on the cache's files. */
+/** Settings of the cache files. */
 export type FileCacheSection = v.InferOutput<typeof fileCacheSchema>;
 export type CacheType = v.InferOutput<typeof cacheType>;

@@ -1,5 +1,5 @@
 /**
- * The backend that a configuration names, and registries that no configuration names.
+ * Opens the backend of a configuration, and registries that no configuration names.
  *
  * ```ts
  * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
@@ -7,7 +7,7 @@
  * const backend = openBackend(parseNydusdConfig(text).backend, deps);
  * const other = openRegistry({ host: "docker.io", repo: "library/nginx" }, deps);
  * ```
- * Nothing is opened or asked yet: a wrong folder, host or password shows at the first read.
+ * Blobs are not accessed yet: a wrong folder, host or password shows on the first read.
  *
  * @module
  */
@@ -36,7 +36,7 @@ import { RegistryBackend } from "./registry/registry_backend.ts";
 import { repositoryOf } from "./registry/repository_hosts.ts";
 import type { TransportOptions } from "./registry/transport.ts";
 
-/** Where Docker keeps the certificates of registries, a folder for each host. */
+/** Docker's folder of registry certificates, with a subfolder per host. */
 export const DOCKER_CERTS_DIR = "/etc/docker/certs.d";
 
 const CONFIGURED_AUTH: CredentialSource = {
@@ -45,36 +45,36 @@ const CONFIGURED_AUTH: CredentialSource = {
 };
 const IMAGE_PULL_AUTH: CredentialSource = { name: "IMAGE_PULL_AUTH", hint: "mend IMAGE_PULL_AUTH" };
 
-/** What backends share. The caller owns `http` and disposes of it when the last backend is done. */
+/** Dependencies shared by all backends. The caller owns `http` and disposes of it after the last use of a backend. */
 export interface BackendDeps {
   readonly http: HttpClient;
-  /** Asked after the credentials of the configuration itself. */
+  /** Consulted after the credentials of the configuration itself. */
   readonly keychain: Keychain;
-  /** {@link DOCKER_CERTS_DIR} unless given. */
+  /** Default: {@link DOCKER_CERTS_DIR}. */
   readonly certsDir?: string;
-  /** Where registries have mirrors; they have none unless given. */
+  /** Mirrors of registries. Default: none. */
   readonly mirrors?: Mirrors;
-  /** Names the proxies of registries whose configuration has none; this process's unless given. */
+  /** Source of proxies for registries without a configured one. Default: the environment of this process. */
   readonly environment?: Environment;
-  /** Base64 of "user:password" in place of the configured registry's; IMAGE_PULL_AUTH unless given. */
+  /** Base64 of "user:password" that replaces the configured registry's. Default: IMAGE_PULL_AUTH. */
   readonly imagePullAuth?: string;
 }
 
-/** The registry of an image, where only its name is known. */
+/** A repository of a registry, with optional settings. */
 export interface RegistryLocation extends Partial<Omit<RegistryConfig, "type" | "host" | "repo">> {
   /** "docker.io", "localhost:5000". */
   readonly host: string;
   readonly repo: string;
-  /** Where `auth` stands; in the configuration unless given. */
+  /** Where `auth` comes from. Default: the configuration. */
   readonly authSource?: CredentialSource;
-  /** Named by an image and by nobody else: what is asked, and where answers lead, is confined (http/confinement.ts). */
+  /** Whether only an image names the registry. Requests and redirects are then confined (http/confinement.ts). */
   readonly confined?: boolean;
-  /** "pull" unless given; "pull,push" for who writes. */
+  /** Default: "pull". Writers need "pull,push". */
   readonly actions?: string;
 }
 
 /**
- * The backend of nydusd's configuration.
+ * Opens the backend of nydusd's configuration.
  *
  * @throws {NydusGdError} "config"
  */
@@ -94,19 +94,19 @@ export function openBackend(config: BackendConfig, deps: BackendDeps): Backend {
   }
 }
 
-/** The registry of nydusd's configuration. @throws as {@link openRegistry} */
+/** Opens the registry of nydusd's configuration. @throws as {@link openRegistry} */
 export function openConfiguredRegistry(config: RegistryConfig, deps: BackendDeps): RegistryBackend {
   const auth = deps.imagePullAuth ?? Deno.env.get("IMAGE_PULL_AUTH");
   return openRegistry(auth ? { ...config, auth, authSource: IMAGE_PULL_AUTH } : config, deps);
 }
 
-/** How a server without a registry's protocol is reached. */
+/** Returns how to reach a server that is not a registry. */
 function accessOf(config: ObjectStoreConfig | HttpProxyConfig, { http }: BackendDeps): ServerAccess {
   return { http, exchange: exchangeSetup(config, http) };
 }
 
 /**
- * One repository of a registry, with the credentials of `location` before those of the keychain.
+ * Opens one repository of a registry. Credentials in `location` take precedence over the keychain.
  *
  * @throws {NydusGdError} "config"
  */
@@ -134,7 +134,7 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
     initialToken: location.registryToken,
     ...(location.actions === undefined ? {} : { actions: location.actions }),
     exchange: { ...direct, confined, proxy: proxy ?? environment },
-    // the proxy of nydusd's configuration is one for data
+    // nydusd's proxy is for data only
     tokenExchange: { ...direct, confined, proxy: environment },
     rewriteRedirect: (url) => rewrite(url, blobUrlScheme, blobRedirectedHost),
   };

@@ -1,11 +1,13 @@
 /**
- * A range of an open file or device.
+ * Positioned reads of an open file or device.
  *
  * @module
  */
 import { throwIfAborted } from "../base/abort.ts";
 
-/** `length` bytes from `offset`; fewer only where the file ends before. Moves the file's place: one reader at a time. */
+/**
+ * Reads `length` bytes at `offset`; fewer only at the end of the file. Moves the file position: one reader at a time.
+ */
 export async function readAt(
   file: Deno.FsFile,
   offset: number,

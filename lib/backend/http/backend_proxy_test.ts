@@ -28,12 +28,12 @@ Deno.test("a ping is sent once in check_interval, and forgotten after check_paus
     {},
     () => clock.nowMs,
   );
-  /** Whether a request goes through the proxy at a time. */
+  /** Whether a request at that time goes through the proxy. */
   const isProxied = (atMs: number) => {
     clock.nowMs = atMs;
     return proxy.send(new URL("http://h/"), { priority: "on-demand" }, (route) => Promise.resolve(route !== undefined));
   };
-  /** Asks at one time until the answer of a ping has arrived. */
+  /** Sends requests at that time until a ping has been answered. */
   const isProxiedUntil = async (atMs: number, expected: boolean) => {
     await until("the answer has arrived", async () => await isProxied(atMs) === expected);
   };

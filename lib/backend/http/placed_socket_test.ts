@@ -1,5 +1,5 @@
 /**
- * Bytes that are read to where they are wanted, by a socket and by whole exchanges.
+ * Placed reads, on a plain socket and in whole exchanges.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";
 import { placed, placeReads } from "./placed_socket.ts";
 
-/** A server on a free port of this machine that does `serve` with each connection. */
+/** A server on a free loopback port that passes each connection to `serve`. */
 async function listen(
   serve: (socket: Socket) => void,
   isSecure = false,
@@ -56,12 +56,12 @@ Deno.test("bytes come to the place that was named, in shared memory too, and els
   assert.equal(seen[1]?.byteOffset, 10);
 });
 
-/** Bytes that differ from their neighbours and from those of another `seed`. */
+/** Returns bytes that differ from their neighbours and from those of another `seed`. */
 function patterned(length: number, seed: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8) + seed) & 0xff);
 }
 
-/** An answer in pieces whose ends fall into its head, its framing and its body. */
+/** A response in pieces that split its head, its framing and its body. */
 function* piecesOf(body: Uint8Array, isChunked: boolean): Generator<Uint8Array> {
   const text = (value: string) => new TextEncoder().encode(value);
   const framing = isChunked ? "transfer-encoding: chunked" : `content-length: ${body.length}`;
@@ -114,7 +114,7 @@ async function takeAnswers(isSecure: boolean): Promise<void> {
     memories.push(memory.fill(1));
   }
   assert.equal(connections.length, 1);
-  // a word that nobody asked for ends the connection
+  // unexpected data ends an idle connection
   const closed = new Promise((resolve) => connections[0]?.once("close", resolve));
   connections[0]?.write(patterned(100_000, 9));
   await closed;

@@ -1,5 +1,5 @@
 /**
- * The proxies of nydusd's configuration and of the environment, seen from both of their sides.
+ * Proxies of nydusd's configuration and of the environment, observed from both sides.
  *
  * @module
  */
@@ -25,9 +25,9 @@ interface World {
   readonly registry: FakeRegistry;
   readonly proxy: FakeProxy;
   readonly id: string;
-  /** Opens with these keys of `proxy` beside its `url`, login included where there is one. */
+  /** Opens a backend with these keys of `proxy` in addition to its `url`, which includes a login if any. */
   open(proxy?: Record<string, unknown>, location?: Partial<RegistryLocation>): ReturnType<typeof openRegistry>;
-  /** Opens "registry.test" as these variables say. */
+  /** Opens "registry.test" with these environment variables. */
   openByName(environment: Record<string, string>): ReturnType<typeof openRegistry>;
   url(): string;
 }
@@ -63,7 +63,7 @@ async function withProxy(options: WorldOptions, test: (world: World) => Promise<
   });
 }
 
-/** As nydusd's configuration says it. */
+/** As in nydusd's configuration. */
 function proxyOf(proxy: Record<string, unknown>): ProxyConfig {
   const registry = { host: "h", repo: "r", proxy };
   const { backend } = parseNydusdConfig(JSON.stringify({ version: 2, backend: { type: "registry", registry } }));
@@ -71,7 +71,7 @@ function proxyOf(proxy: Record<string, unknown>): ProxyConfig {
   return backend.proxy;
 }
 
-/** Awaits a rejection with these words, and without the secrets of the proxy. */
+/** Expects a rejection with these words and without the proxy's secrets. */
 async function refuses(promise: Promise<unknown>, words: RegExp): Promise<void> {
   const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
   assert.ok(error instanceof NydusGdError, String(error));
@@ -142,7 +142,7 @@ Deno.test("tokens are asked for directly, data through the proxy", () =>
     assert.ok(proxy.requests.every(({ target }) => !target.includes("/token")));
   }));
 
-/** Where waiting is what is tested; long enough for a handshake on a busy machine. */
+/** For tests of timeouts; long enough for a handshake on a busy machine. */
 const IMPATIENT = { readTimeoutMs: 1_000, connectTimeoutMs: 1_000 };
 
 for (const tls of [undefined, TLS]) {

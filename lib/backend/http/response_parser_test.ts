@@ -12,7 +12,7 @@ interface Parsed {
   readonly reusable: boolean;
 }
 
-/** Parses what comes in `pieces`, after which the connection ends. */
+/** Parses `pieces`, followed by the end of the connection. */
 function parse(pieces: readonly Uint8Array[], method = "GET"): Parsed {
   let head: ResponseHead | undefined;
   const body: Uint8Array[] = [];
@@ -37,7 +37,7 @@ function parse(pieces: readonly Uint8Array[], method = "GET"): Parsed {
 
 const parseText = (text: string, method?: string) => parse([bytesOf(text)], method);
 
-/** An answer, and what is to be seen of it. */
+/** A response, and the expected result. */
 const answer = fc.record({
   status: fc.constantFrom(200, 206, 404, 500),
   body: fc.string({ maxLength: 300, unit: "binary-ascii" }),

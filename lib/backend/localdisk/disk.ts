@@ -1,10 +1,10 @@
 /**
- * A block device or an image of one, and the partitions that its table names.
+ * A block device, or an image of one, and its GPT partitions.
  *
- * The table is that of the primary header; where header or entries are damaged, that of the backup at the disk's end.
- * Disks with sectors of 512 and of 4096 bytes are told apart by where the header is.
+ * If the primary header or its entries are damaged, the backup at the end of the disk is used. The position of the
+ * header tells sectors of 512 bytes from those of 4096.
  *
- * @throws {NydusGdError} "not-found", "io"; "corrupt" where neither table is whole
+ * @throws {NydusGdError} "not-found", "io"; "corrupt" if neither table is valid
  * @module
  */
 import { messageOf, NydusGdError } from "../../base/errors.ts";
@@ -27,7 +27,7 @@ export class Disk implements Disposable {
     let file: Deno.FsFile | undefined;
     try {
       file = await Deno.open(path);
-      // A block device's stat has no size, its end has a place.
+      // stat gives no size for a block device; seeking to the end does.
       return new Disk(path, file, await file.seek(0, Deno.SeekMode.End));
     } catch (error) {
       file?.close();
@@ -41,7 +41,7 @@ export class Disk implements Disposable {
     }
   }
 
-  /** Exactly `length` bytes from `offset`. One reader at a time. */
+  /** Reads exactly `length` bytes at `offset`. Not safe for concurrent use. */
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     const failed = (state: string, cause?: unknown) =>
       new NydusGdError("io", `Cannot read ${length} bytes at ${offset} of ${this.path}: ${state}`, { cause });
@@ -56,9 +56,9 @@ export class Disk implements Disposable {
   }
 
   /**
-   * The partitions in use.
+   * Returns the partitions in use.
    *
-   * @param onDamage told of a table that was passed over: "at sector 1 the header's checksum is wrong"
+   * @param onDamage called for each table that is skipped: "at sector 1 the header's checksum is wrong"
    */
   async partitions(onDamage: (state: string) => void): Promise<GptPartition[]> {
     const damages: string[] = [];
@@ -92,7 +92,7 @@ export class Disk implements Disposable {
   }
 }
 
-/** Where headers may be, the best first: for each size of sectors the primary, then the backup. */
+/** Returns the candidate positions of headers in order of preference: per sector size, the primary, then the backup. */
 function placesOfHeaders(diskBytes: number): { readonly sectorSize: number; readonly lba: number }[] {
   return SECTOR_SIZES.flatMap((sectorSize) => {
     const sectors = Math.floor(diskBytes / sectorSize);

@@ -1,14 +1,14 @@
 /**
- * GUID partition tables: header and entries, checked by their CRCs and against the disk's bounds.
+ * Parser of GUID partition tables. Checks header and entries by their CRCs.
  *
  * ```
  * LBA 0         protective MBR
  * LBA 1         header ──► entries            last LBA   backup header ──► its own copy of the entries
  * ```
- * Little-endian. Pure functions of bytes: whoever calls reads sectors and chooses between the two headers. Source: UEFI
+ * Little-endian. Pure functions of bytes: the caller reads sectors and chooses between the two headers. Source: UEFI
  * specification 2.10, chapter 5.3.
  *
- * @throws {GptError} for what is no such table, or a damaged one
+ * @throws {GptError} for a missing or damaged table
  * @module
  */
 import { readU64, toHex } from "../../base/bytes.ts";
@@ -34,22 +34,22 @@ const ENTRY = { SIZE: 128, typeGuid: 0, guid: 16, firstLba: 32, lastLba: 40, nam
 const SIGNATURE = "EFI PART";
 const UNUSED = "00000000000000000000000000000000";
 
-/** More than any tool writes (128), and few enough to be read each time. */
+/** More entries than any tool writes (128), yet few enough to read them on each access. */
 const MAX_ENTRIES = 1024;
 const MAX_ENTRY_SIZE = 4096;
 
-/** Sector sizes of disks, the commoner first. */
+/** Sector sizes of disks, most common first. */
 export const SECTOR_SIZES = [512, 4096] as const;
 
 /** Microsoft's basic data partition, in the form of {@link GptPartition.typeGuid}. */
 export const BASIC_DATA = "ebd0a0a2b9e5443387c068b6b72699c7";
 
-/** The table is not there, damaged or impossible. The message is its state: "the header's checksum is wrong". */
+/** A missing, damaged or inconsistent table. The message is a state: "the header's checksum is wrong". */
 export class GptError extends Error {
   override readonly name = "GptError";
 }
 
-/** Where the entries are. Sectors are counted from the start of the disk. */
+/** The position of the entries, in sectors from the start of the disk. */
 export interface GptHeader {
   readonly myLba: number;
   readonly alternateLba: number;
@@ -61,9 +61,9 @@ export interface GptHeader {
 
 /** One partition in use. */
 export interface GptPartition {
-  /** From 1, as tools count them. */
+  /** Counted from 1, as tools do. */
   readonly number: number;
-  /** 32 hexadecimal digits in the order in which a GUID is written. */
+  /** 32 hexadecimal digits, in the order in which a GUID is written. */
   readonly typeGuid: string;
   readonly guid: string;
   readonly name: string;
@@ -71,12 +71,12 @@ export interface GptPartition {
   readonly sizeBytes: number;
 }
 
-/** Whether a sector begins as a header does. */
+/** Whether a sector starts with the signature of a header. */
 export function isGptHeader(sector: Uint8Array): boolean {
   return new TextDecoder().decode(sector.subarray(HEADER.signature, SIGNATURE.length)) === SIGNATURE;
 }
 
-/** Reads the header in the sector `lba`. */
+/** Parses the header in sector `lba`. */
 export function parseGptHeader(sector: Uint8Array, lba: number): GptHeader {
   if (!isGptHeader(sector)) throw new GptError("there is no GPT header");
   const view = viewOf(sector);
@@ -106,7 +106,7 @@ export function parseGptHeader(sector: Uint8Array, lba: number): GptHeader {
   return header;
 }
 
-/** The partitions that are in use, out of the bytes of all entries. */
+/** Parses the bytes of all entries and returns the partitions in use. */
 export function parseGptEntries(header: GptHeader, entries: Uint8Array, sectorSize: number): GptPartition[] {
   if (nodeZlib().crc32(entries) !== header.entriesCrc) throw new GptError("the entries' checksum is wrong");
   const partitions: GptPartition[] = [];
@@ -127,14 +127,14 @@ export function parseGptEntries(header: GptHeader, entries: Uint8Array, sectorSi
   return partitions;
 }
 
-/** UTF-16, up to the first zero. */
+/** Decodes UTF-16 up to the first NUL. */
 function nameOf(entry: Uint8Array): string {
   const text = new TextDecoder("utf-16le").decode(entry.subarray(ENTRY.name, ENTRY.name + ENTRY.NAME_SIZE));
   const end = text.indexOf("\0");
   return end < 0 ? text : text.slice(0, end);
 }
 
-/** The first three fields are little-endian numbers, the rest is in order. */
+/** The first three fields of a GUID are little-endian numbers; the rest is stored in order. */
 function guidAt(bytes: Uint8Array, at: number): string {
   const fields = [[at, at + 4], [at + 4, at + 6], [at + 6, at + 8]] as const;
   return fields.map(([from, to]) => toHex(bytes.slice(from, to).reverse())).join("") +

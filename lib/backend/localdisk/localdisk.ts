@@ -1,13 +1,12 @@
 /**
- * The backend `localdisk`: a block device, or an image of one, with a blob in each partition of its GPT.
+ * The backend `localdisk`: a block device, or an image of one, with one blob per GPT partition.
  *
  * ```
  * blob id (64 digits) = partition name (32) + partition GUID (32)      Linux data and other types
  * blob id             = begins with the 32 digits of the name          basic data partitions, of older images
  * ```
- * The table is read for each access, so a partition that is added or moved is found. A blob is as long as its
- * partition, which may be longer than what the image means. Source: dragonflyoss/nydus 34e6071e,
- * storage/src/backend/localdisk.rs.
+ * The table is read on each access, so new and moved partitions are found. The size of a blob is that of its partition,
+ * which may exceed the size in the image. Source: dragonflyoss/nydus 34e6071e, storage/src/backend/localdisk.rs.
  *
  * @module
  */
@@ -22,14 +21,14 @@ import { BASIC_DATA, type GptPartition } from "./gpt.ts";
 
 const log = logger("backend");
 
-/** Digits of an id that older images keep as a partition's name. */
+/** Digits of the ID that older images store as the partition name. */
 const LEGACY_NAME_LENGTH = 32;
 
 /** One disk. */
 export class LocalDiskBackend implements Backend {
   readonly description: string;
   readonly #devicePath: string;
-  /** Damages that were told already: the table is read over and over. */
+  /** Damage that has been logged. Each access reads the table again. */
   readonly #told = new Set<string>();
 
   constructor({ devicePath }: Pick<LocalDiskConfig, "devicePath">) {
@@ -37,7 +36,7 @@ export class LocalDiskBackend implements Backend {
     this.description = `localdisk ${devicePath}`;
   }
 
-  /** @throws {NydusGdError} "invalid-image" for an id that is no plain name */
+  /** @throws {NydusGdError} "invalid-image" if the ID is not a file name */
   blob(id: string): BlobSource {
     const onDamage = (state: string) => this.#warn(state);
     return new DiskBlob(`${this.description}, blob ${id}`, this.#devicePath, checkBlobName(id), onDamage);
@@ -94,7 +93,9 @@ class DiskBlob implements BlobSource {
   }
 }
 
-/** A whole id as the name counts too: ids need not have 64 digits. */
+/**
+ * Whether a basic data partition is named by the start of the ID, or by the whole ID, which need not have 64 digits.
+ */
 function isLegacy({ typeGuid, name }: GptPartition, id: string): boolean {
   if (typeGuid !== BASIC_DATA || name === "") return false;
   return name === id || (id.length >= LEGACY_NAME_LENGTH && name === id.slice(0, LEGACY_NAME_LENGTH));

@@ -34,7 +34,7 @@ interface World {
   blob(id?: string): BlobSource;
 }
 
-/** @param spoil changes the image before it is written */
+/** @param spoil modifies the image before it is written */
 async function withDisk(
   layout: Partial<DiskLayout>,
   spoil: (disk: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>,
@@ -50,7 +50,7 @@ async function withDisk(
 
 const whole = (disk: Uint8Array<ArrayBuffer>) => disk;
 
-/** One wrong byte at each of these places. */
+/** Corrupts one byte at each of these offsets. */
 function flipped(...places: readonly number[]): (disk: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer> {
   return (disk) => {
     for (const at of places) disk[at] = (disk[at] ?? 0) ^ 0x10;
@@ -58,7 +58,7 @@ function flipped(...places: readonly number[]): (disk: Uint8Array<ArrayBuffer>) 
   };
 }
 
-/** Bytes of the disk where its tables are. */
+/** Offsets of one byte in each table of the disk. */
 const AT = { header: 512 + 24, entries: 1024 + 130, backup: 1023 * 512 + 24, backupEntries: (1023 - 32) * 512 + 130 };
 
 Deno.test("a blob is the partition whose name and GUID make its id", () =>

@@ -1,12 +1,12 @@
 /**
- * What a bucket's refusal means, in a sentence and with the key that mends it.
+ * Translates error responses of object stores, with a hint at the configuration key to change.
  *
  * ```xml
  * <Error><Code>NoSuchKey</Code><Message>…</Message><Region>…</Region><Endpoint>…</Endpoint></Error>
  * ```
- * S3, OSS and their kin share the form and most codes. Only the code, the region and the endpoint are taken over, and
- * only in the alphabet of such names: messages may echo what was signed. Sources: Amazon S3 API reference, "Error
- * responses"; Alibaba Cloud OSS, "Error responses".
+ * S3, OSS and compatible stores share this form and most codes. Only code, region and endpoint are used, and only if
+ * they consist of the characters of such names: messages may echo what was signed. Sources: Amazon S3 API reference,
+ * "Error responses"; Alibaba Cloud OSS, "Error responses".
  *
  * @module
  */
@@ -16,12 +16,12 @@ import { parseRetryAfter } from "../http/retry.ts";
 import { errorBody } from "../http/status.ts";
 import { type Prospect, TransferError } from "../http/transfer_error.ts";
 
-/** What the sentences speak of. */
+/** Properties of the bucket that messages mention. */
 export interface BucketFacts {
   readonly bucketName: string;
   /** HOST or HOST:PORT. */
   readonly endpoint: string;
-  /** Undefined where the protocol has none. */
+  /** Undefined if the protocol has no regions. */
   readonly region: string | undefined;
   readonly isAnonymous: boolean;
 }
@@ -32,7 +32,7 @@ interface Meaning {
   readonly hint?: string;
 }
 
-/** Codes of failures that pass; every 5xx does as well. */
+/** Error codes of transient failures, in addition to all 5xx. */
 const PASSING = new Set([
   "SlowDown",
   "ServiceUnavailable",
@@ -43,7 +43,7 @@ const PASSING = new Set([
   "DownloadTrafficRateLimitExceeded",
 ]);
 
-/** The error that an answer of 300 or more stands for. Reads the body. */
+/** Returns the error for a response of 300 or more. Reads the body. */
 export async function objectError(response: HttpResponse, bucket: BucketFacts): Promise<TransferError> {
   const { status } = response;
   const body = await errorBody(response);
@@ -60,13 +60,13 @@ export async function objectError(response: HttpResponse, bucket: BucketFacts): 
   return new TransferError(meaning?.code ?? codeOf(status), state, details);
 }
 
-/** The text of the first element of that name, where it has the form. */
+/** Returns the text of the first element `name`, if it matches `form`. */
 function element(body: string, name: string, form: RegExp): string | undefined {
   const text = new RegExp(`<(?:\\w+:)?${name}\\s*>\\s*([^<\\s]{1,255})\\s*<`).exec(body)?.[1];
   return text !== undefined && form.test(text) ? text : undefined;
 }
 
-/** The bucket is somewhere else, and the server says where. */
+/** Recognizes a bucket in another region or at another endpoint, if the server names it. */
 function elsewhere(response: HttpResponse, body: string, bucket: BucketFacts): Meaning | undefined {
   const told = response.header("x-amz-bucket-region") ?? element(body, "Region", REGION);
   const region = told !== undefined && REGION.test(told) && told !== bucket.region ? told : undefined;
@@ -127,7 +127,7 @@ function meaningOf(
   }
 }
 
-/** How far off our clock is, by the server's. */
+/** Describes the offset of the local clock from the server's. */
 function clockWords(response: HttpResponse): string {
   const offMs = Date.now() - Date.parse(response.header("date") ?? "");
   if (Number.isNaN(offMs)) return "this machine's clock differs from the server's";

@@ -1,12 +1,12 @@
 /**
- * A bucket of an object store: an object for each blob, named `<object_prefix><blob id>`.
+ * The backends `s3` and `oss`: a bucket with one object per blob, named `<object_prefix><blob id>`.
  *
  * ```
  * s3    scheme://endpoint/bucket/key     AWS Signature Version 4
  * oss   scheme://bucket.endpoint/key     Alibaba's signature version 1
  * ```
- * Without keys requests are not signed, for buckets that everybody may read: servers refuse what is signed with empty
- * keys, as nydusd does.
+ * Without access keys, requests are not signed, for public buckets. nydusd signs them with empty keys, which servers
+ * refuse.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export class ObjectStore implements Backend, BlobServer {
   readonly #signer: RequestSigner | undefined;
   readonly #facts: BucketFacts;
 
-  /** @throws {NydusGdError} "config" for keys of the configuration that do not make a URL or a key pair */
+  /** @throws {NydusGdError} "config" if the configuration does not yield a URL, or half a key pair is missing */
   constructor(config: ObjectStoreConfig, readonly access: ServerAccess) {
     const { type, bucketName, endpoint, objectPrefix, region } = config;
     const key = accessKeyOf(config);
@@ -43,7 +43,7 @@ export class ObjectStore implements Backend, BlobServer {
     this.description = `${type} ${where}${objectPrefix === "" ? "" : `/${objectPrefix}`}`;
   }
 
-  /** @throws {NydusGdError} "invalid-image" for an id that is no file name */
+  /** @throws {NydusGdError} "invalid-image" if the ID is not a file name */
   blob(id: string): BlobSource {
     return new HttpBlob(this, id, new URL(`${this.#base.href}${encodeKey(this.#objectPrefix + checkBlobName(id))}`));
   }
@@ -61,7 +61,7 @@ function signerOf({ type, region = "", bucketName }: ObjectStoreConfig, key: Acc
   return type === "s3" ? new S3Signer(key, region) : new OssSigner(key, bucketName);
 }
 
-/** Both keys or none. */
+/** Returns the key pair; undefined if neither half is configured. */
 function accessKeyOf(config: ObjectStoreConfig): AccessKey | undefined {
   const { accessKeyId: id, accessKeySecret: secret } = config;
   if (id === "" && secret === "") return undefined;
@@ -75,7 +75,7 @@ function accessKeyOf(config: ObjectStoreConfig): AccessKey | undefined {
   return { id, secret };
 }
 
-/** The URL that keys are appended to. */
+/** Returns the URL to which object keys are appended. */
 function bucketUrl(config: ObjectStoreConfig): URL {
   const { type, endpoint, bucketName, objectPrefix, scheme = "https" } = config;
   if (!isRegistryHost(endpoint)) {
@@ -100,14 +100,14 @@ function bucketUrl(config: ObjectStoreConfig): URL {
   return new URL(text);
 }
 
-/** As a component of a path; as a label of a host name. */
+/** Bucket names: for S3 a path component, for OSS a label of a host name. */
 const BUCKET_NAME = { s3: /^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/, oss: /^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$/ } as const;
 
 function refused({ type }: ObjectStoreConfig, state: string, hint: string): NydusGdError {
   return new NydusGdError("config", `Cannot open backend ${type}: ${state}`, { hint });
 }
 
-/** Every byte but slashes and RFC 3986's unreserved ones as %XX: the form that both signatures are made of. */
+/** Percent-encodes all bytes except slashes and RFC 3986's unreserved characters, as both signatures require. */
 function encodeKey(key: string): string {
   return key.split("/").map((step) =>
     encodeURIComponent(step).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`)

@@ -247,7 +247,7 @@ Deno.test("s3: an archived object and a code that nobody knows are told by their
     await refuses(backend.blob(ID).read(0, 1, ON_DEMAND), "unavailable", /HTTP 409 SomethingNew from 127/);
   }));
 
-/** For localhost and 127.0.0.1; nothing but ca_cert_files makes it believed. */
+/** For localhost and 127.0.0.1; trusted only through ca_cert_files. */
 Deno.test("s3: a certificate is believed where ca_cert_files has its CA, or skip_verify is set", async () => {
   for (
     const section of [{ ca_cert_files: [CERTIFICATE_FILE] }, { skip_verify: true }, { scheme: "", skip_verify: true }]

@@ -12,7 +12,9 @@ import { createHmac } from "node:crypto";
 import type { Headers, ReadMethod } from "../http/http_blob.ts";
 import type { AccessKey, RequestSigner } from "./request_signer.ts";
 
-/** The Authorization of a request whose headers hold `date`. @param resource "/bucket/key", the key as it is named */
+/**
+ * Returns the Authorization of a request whose headers include `date`. @param resource "/bucket/key", not URL-encoded
+ */
 export function ossAuthorization(key: AccessKey, method: string, resource: string, headers: Headers): string {
   const names = Object.keys(headers).filter((name) => name.startsWith("x-oss-")).sort();
   const own = names.map((name) => `${name}:${headers[name]}\n`).join("");
@@ -21,7 +23,7 @@ export function ossAuthorization(key: AccessKey, method: string, resource: strin
   return `OSS ${key.id}:${createHmac("sha1", key.secret).update(text).digest("base64")}`;
 }
 
-/** Signs for one bucket, whose name is in the host and not in the path of its URLs. */
+/** Signs requests to one bucket, whose name is in the host of its URLs and not in the path. */
 export class OssSigner implements RequestSigner {
   readonly #key: AccessKey;
 

@@ -1,18 +1,18 @@
 /**
- * How a request is proven to come from the holder of a key pair.
+ * Interface of request signers of object stores.
  *
  * @module
  */
 import type { Headers, ReadMethod } from "../http/http_blob.ts";
 
-/** A key pair. The id travels with every request, the secret never. */
+/** A key pair. Every request carries the ID; the secret is never sent. */
 export interface AccessKey {
   readonly id: string;
   readonly secret: string;
 }
 
-/** Makes the headers that prove a key pair. */
+/** Signs requests with a key pair. */
 export interface RequestSigner {
-  /** `headers`, and what has to be sent with them. */
+  /** Returns `headers` plus those of the signature. */
   sign(method: ReadMethod, url: URL, headers: Headers): Promise<Headers>;
 }

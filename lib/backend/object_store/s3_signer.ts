@@ -1,7 +1,7 @@
 /**
- * AWS Signature Version 4 in the Authorization header, by aws4fetch, without its fetch.
+ * AWS Signature Version 4 in the Authorization header, computed by aws4fetch without its fetch.
  *
- * Every header that is given is signed, the range too, and the host with its port where that is not the scheme's own.
+ * All given headers are signed, including the range, and the host with its port unless that is the scheme's default.
  * Source: Amazon S3 API reference, "Authenticating Requests: Using the Authorization Header".
  *
  * @module
@@ -10,13 +10,13 @@ import { AwsV4Signer } from "aws4fetch";
 import type { Headers, ReadMethod } from "../http/http_blob.ts";
 import type { AccessKey, RequestSigner } from "./request_signer.ts";
 
-/** sha256 of no bytes: reads have no body. */
+/** sha256 of the empty body of a read. */
 const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/** Signs for one region. */
+/** Signs requests in one region. */
 export class S3Signer implements RequestSigner {
   readonly #key: AccessKey;
-  /** Keys derived from the secret for {@link #day}. */
+  /** Signing keys derived from the secret for {@link #day}. */
   #derived = new Map<string, ArrayBuffer>();
   #day = "";
 
@@ -26,7 +26,7 @@ export class S3Signer implements RequestSigner {
   }
 
   async sign(method: ReadMethod, url: URL, headers: Headers): Promise<Headers> {
-    // 20130524T000000Z
+    // Basic format of ISO 8601: 20130524T000000Z.
     const datetime = new Date(this.now()).toISOString().replace(/[:-]|\.\d{3}/g, "");
     const signer = new AwsV4Signer({
       method,

@@ -1,8 +1,8 @@
 /**
- * The Authorization header of one repository: none until the registry asks, then what its challenge wants.
+ * The Authorization header of one repository: none until the registry challenges, then what the challenge asks for.
  *
- * Each answer to a challenge starts a new generation. Requests that were under way with an older one are refused by the
- * registry too, but must not spoil what the first of them has already mended.
+ * Each answer to a challenge starts a new generation. Requests in flight with an older generation are refused by the
+ * registry as well, but must not undo what the first of them has already corrected.
  *
  * @module
  */
@@ -18,21 +18,21 @@ import { TokenSource } from "./token.ts";
 import { basicAuthorization } from "./token_protocol.ts";
 import { TransferError } from "../http/transfer_error.ts";
 
-/** What {@link RegistryAuth} needs. */
+/** Dependencies of {@link RegistryAuth}. */
 export interface RegistryAuthOptions {
   readonly http: HttpClient;
   readonly endpoint: Endpoint;
   readonly keychain: Keychain;
-  /** What is asked for where the challenge does not say: "repository:library/nginx:pull". */
+  /** The scope to request if the challenge names none: "repository:library/nginx:pull". */
   readonly scope: string;
   readonly exchange: ExchangeSetup;
-  /** A bearer token to begin with; what the keychain has counts once it is refused. */
+  /** The initial bearer token. The keychain is consulted once it is refused. */
   readonly initialToken?: string | undefined;
-  /** Requests carry an Authorization that hosts.toml gives them, until the registry asks for another. */
+  /** Whether hosts.toml sets an Authorization, which is sent until the registry asks for another. */
   readonly hasOwnHeader: boolean;
 }
 
-/** A header's value, and which answer it came from. */
+/** A header's value, and the generation that it belongs to. */
 export interface Authorization {
   readonly header: string | undefined;
   readonly generation: number;
@@ -48,7 +48,7 @@ const NOUN = { "basic": "user and password", "identity-token": "identity token",
 /** Authorization for one repository. */
 export class RegistryAuth {
   #method: Method = { kind: "none" };
-  /** What the last challenge was answered with; null: it was not asked for yet. */
+  /** The credential used for the last challenge; null: the keychain has not been asked yet. */
   #credential: Credential | undefined | null = null;
   #generation = 0;
   readonly #answers = new SingleFlight<number, void>();
@@ -58,7 +58,7 @@ export class RegistryAuth {
     if (initialToken !== undefined) this.#method = { kind: "fixed", header: `Bearer ${initialToken}` };
   }
 
-  /** What to send now. */
+  /** Returns the header to send now. */
   async authorization(options: ReadOptions): Promise<Authorization> {
     const generation = this.#generation;
     const method = this.#method;
@@ -68,20 +68,20 @@ export class RegistryAuth {
       return { header: `Bearer ${await method.source.get(options)}`, generation };
     } catch (error) {
       if (!(error instanceof TransferError) || error.code !== "unauthorized") throw error;
-      // The token server refused: what follows starts over, with the credentials of then.
+      // The token server refused: the next request starts over with the credentials of that time.
       if (generation === this.#generation) this.#become({ kind: "none" });
-      // One that was good before has been changed or has expired, and there may be a new one by now.
+      // A credential that worked before has changed or expired, so a new one may exist by now.
       if (!method.source.hasServed) throw this.explain(error);
       return { header: undefined, generation: this.#generation };
     }
   }
 
   /**
-   * Takes up the challenge of a 401.
+   * Handles the challenge of a 401.
    *
-   * @param header WWW-Authenticate, empty where there was none
+   * @param header WWW-Authenticate, empty if absent
    * @param sent what the refused request carried
-   * @throws {TransferError} "unauthorized" when nothing can be sent that was not refused
+   * @throws {TransferError} "unauthorized" if everything that could be sent has been refused
    */
   async answer(header: string, sent: Authorization, options: ReadOptions): Promise<void> {
     if (sent.generation !== this.#generation) return;
@@ -93,7 +93,7 @@ export class RegistryAuth {
 
   async #answer(challenges: readonly Challenge[], sent: Authorization): Promise<void> {
     if (challenges.length === 0) {
-      // Some registries challenge only those who send nothing.
+      // Some registries challenge only requests without credentials.
       if (sent.header === undefined) throw this.#refused("it names no way to log in");
       this.#become({ kind: "none" });
       return;
@@ -136,7 +136,7 @@ export class RegistryAuth {
     this.#generation++;
   }
 
-  /** A refusal by the registry or its token server, with what was sent and how to mend that. Other errors stay. */
+  /** Adds to a refusal what was sent and how to fix it. Returns other errors unchanged. */
   explain(error: TransferError): TransferError {
     if (error.code !== "unauthorized") return error;
     const { state, prospect, status } = error;

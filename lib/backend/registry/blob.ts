@@ -1,12 +1,12 @@
 /**
- * One blob of a repository, by ranges.
+ * A blob of a repository, read by ranges.
  *
  * ```
  * GET /v2/<repo>/blobs/sha256:<id>   Range: bytes=a-b ──► 206, or a redirect to a store that gives the 206
  * ```
- * The store's address is remembered for each host as long as it is good for, so that most reads are one request. An answer must hold
- * exactly the range: a 206 with another Content-Range, or a shorter or longer body, is an error and asked for again. A
- * 200 is cut to the range where that costs little.
+ * The redirect target is remembered per host for as long as it is valid, so most reads take one request. A response
+ * must hold exactly the range: a 206 with another Content-Range, or with a shorter or longer body, is retried. A 200 is
+ * cut to the range if that is cheap.
  *
  * @module
  */
@@ -63,7 +63,7 @@ export class RegistryBlob implements BlobSource {
           return await attempt(host, location, routing);
         } catch (error) {
           this.#locations.delete(host);
-          // An answer that is no data says that the address has had its time: the registry knows a new one.
+          // An HTTP error means that the redirect target has expired; the registry gives a new one.
           if (!(error instanceof TransferError) || error.status === undefined) throw error;
         }
       }
@@ -81,7 +81,7 @@ export class RegistryBlob implements BlobSource {
       return response.contentLength;
     });
     if (length !== undefined) return length;
-    // A server that does not tell the length of a HEAD tells it with any range.
+    // A server that sends no length for HEAD sends it with any range.
     const first = { method: "GET", path: this.#path, headers: { range: "bytes=0-0" }, what: this.#what } as const;
     return await this.repository.request(first, options, async (response) => {
       await response.discard();

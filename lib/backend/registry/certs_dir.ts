@@ -1,13 +1,13 @@
 /**
- * Folders with a `hosts.toml` for each registry, laid out as containerd's `certs.d`.
+ * Finds the `hosts.toml` of a registry, in folders laid out like containerd's `certs.d`.
  *
  * ```
  * /etc/nydus-gd/certs.d/registry.example.com_5000_/hosts.toml    first
  *                       registry.example.com:5000/hosts.toml
  *                       docker.io/hosts.toml                     Docker Hub by any of its names
- *                       _default/hosts.toml                      for who has none of his own
+ *                       _default/hosts.toml                      registries without their own
  * ```
- * Read when a repository is opened, so a change counts from the next image on.
+ * Files are read when a repository is opened, so a change applies from the next image on.
  *
  * @module
  */
@@ -19,32 +19,32 @@ import { isDockerHub } from "./endpoint.ts";
 import { HostHealth } from "./host_health.ts";
 import { type HostsFile, parseHostsFile } from "./hosts_file.ts";
 
-/** Where mirrors are looked for unless `fetch.certs_dir` names one folder. */
+/** Searched for mirrors unless `fetch.certs_dir` is set. */
 const DEFAULT_CERTS_DIRS = ["/etc/nydus-gd/certs.d", "/etc/containerd/certs.d"];
 
 const MAX_FILE_BYTES = 1 << 20;
 
-/** The folders for a setting `fetch.certs_dir`. */
+/** Returns the folders for the setting `fetch.certs_dir`. */
 export function certsDirs(configured: string | undefined): readonly string[] {
   return configured === undefined ? DEFAULT_CERTS_DIRS : [configured];
 }
 
-/** The name that mirrors know a registry by. */
+/** Returns the name under which mirrors know a registry. */
 export function registryNamespace(host: string): string {
   return isDockerHub(host) ? "docker.io" : host;
 }
 
-/** The mirrors of all registries, and how they do. One for the process. */
+/** The mirrors of all registries, and their health. One instance per process. */
 export class Mirrors {
   readonly #named = new Set<string>();
 
-  /** @param folders in the order in which they are looked into */
+  /** @param folders in search order */
   constructor(private readonly folders: readonly string[], readonly health: HostHealth = new HostHealth()) {}
 
   /**
-   * What is said about a registry; undefined where nothing is.
+   * Returns the `hosts.toml` of a registry; undefined if there is none.
    *
-   * @throws {NydusGdError} "config" for a file that cannot be read or is wrong
+   * @throws {NydusGdError} "config" for a file that cannot be read or is invalid
    */
   of(host: string): HostsFile | undefined {
     for (const folder of this.folders) {
@@ -68,7 +68,7 @@ export class Mirrors {
   }
 }
 
-/** As containerd looks: another port is another registry. */
+/** Returns folder names in containerd's search order. Another port is another registry. */
 function folderNames(host: string): string[] {
   const [, name, port] = /^(.+):(\d+)$/.exec(host) ?? [];
   return [...(name === undefined ? [] : [`${name}_${port}_`]), host, "_default"];

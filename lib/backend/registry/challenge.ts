@@ -1,11 +1,11 @@
 /**
- * WWW-Authenticate: what a server wants to see before it answers.
+ * Parser of WWW-Authenticate.
  *
  * ```
  * Bearer realm="https://auth.example.com/token",service="r",scope="repository:a/b:pull,push", Basic realm="x"
  * ```
- * One header may hold several challenges, and a quoted string may hold commas and escaped quotes.
- * Source: RFC 9110 section 11.6.1; the distribution project's token specification.
+ * One header may hold several challenges, and a quoted string may hold commas and escaped quotes. Source: RFC 9110
+ * section 11.6.1; the distribution project's token specification.
  *
  * @module
  */
@@ -14,11 +14,11 @@
 export interface Challenge {
   /** Lower case: "basic", "bearer". */
   readonly scheme: string;
-  /** By lower-case name, unquoted. */
+  /** Unquoted values by lower-case name. */
   readonly parameters: ReadonlyMap<string, string>;
 }
 
-/** Bytes of the longest header that is looked at. */
+/** Maximum length of a header; a longer one is ignored. */
 const MAX_HEADER = 16 * 1024;
 
 const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
@@ -26,7 +26,7 @@ const PARAMETER = /([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.
 const SEPARATORS = /[ \t,]*/y;
 const TOKEN68 = /[ \t]+[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|$))/y;
 
-/** The challenges in their order. Text that is none ends the list; it never throws. */
+/** Returns the challenges in order. Stops at malformed text and never throws. */
 export function parseChallenges(header: string): Challenge[] {
   const challenges: Challenge[] = [];
   if (header.length > MAX_HEADER) return challenges;
@@ -50,7 +50,7 @@ export function parseChallenges(header: string): Challenge[] {
       take(SEPARATORS);
       const match = take(PARAMETER);
       if (match === undefined) {
-        // What follows is the next challenge, or nothing.
+        // The rest is the next challenge, or the end.
         at = before;
         break;
       }

@@ -1,5 +1,5 @@
 /**
- * A wall clock that jumps, as when a machine wakes up or time is set: nothing that was got is thrown away or used longer.
+ * Jumps of the wall clock, as on resume or when the time is set: credentials are neither dropped nor used for longer.
  *
  * @module
  */
@@ -17,7 +17,7 @@ const BYTES = Uint8Array.from({ length: 5_000 }, (_, i) => i % 251);
 const YEAR_MS = 365 * 24 * 3_600_000;
 const USER = { user: "bob", password: "pass:word" } as const;
 
-/** Runs `test` with a wall clock that it can set off; the monotonic one goes on. */
+/** Runs `test` with a wall clock that it can shift; the monotonic clock is not affected. */
 async function withClock(test: (jump: (byMs: number) => void) => Promise<void>): Promise<void> {
   const real = Date.now;
   let offMs = 0;

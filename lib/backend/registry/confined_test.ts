@@ -10,7 +10,7 @@ import { TokenSource } from "./token.ts";
 const ON_DEMAND = { priority: "on-demand" } as const;
 const REFUSAL = /an image may not lead there: 127\.0\.0\.1:\d+ is this machine or its link/;
 
-/** A server of this machine that must not see a request. */
+/** A loopback server that must not receive a request. */
 async function unasked(test: (victim: FakeRegistry, http: HttpClient) => Promise<void>): Promise<void> {
   await using victim = await FakeRegistry.start();
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });

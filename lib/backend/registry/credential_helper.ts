@@ -1,8 +1,8 @@
 /**
- * Docker's credential helpers: programs named `docker-credential-NAME` that keep passwords elsewhere.
+ * Docker's credential helpers: programs named `docker-credential-NAME` that store passwords outside config.json.
  *
- * `get` reads a server's name on standard input and prints `{"ServerURL","Username","Secret"}`; the user "<token>" marks
- * an identity token. Source: docker/docker-credential-helpers, README.
+ * `get` reads a server's name from standard input and prints `{"ServerURL","Username","Secret"}`; the user "<token>"
+ * marks an identity token. Source: docker/docker-credential-helpers, README.
  *
  * @module
  */
@@ -14,13 +14,13 @@ import type { Credential } from "./keychain.ts";
 
 const ANSWER = v.object({ Username: v.string(), Secret: v.string() });
 
-/** What helpers print when they have nothing for a server. */
+/** What helpers print if they have no credentials for a server. */
 const NOT_FOUND = /credentials not found|no usernames|not logged in/i;
 
 /**
- * Asks `docker-credential-<name>` for the credential of `server`; undefined when it has none.
+ * Asks `docker-credential-<name>` for the credential of `server`; undefined if it has none.
  *
- * @throws {NydusGdError} "config" when the helper is missing, fails, hangs or prints something else
+ * @throws {NydusGdError} "config" if the helper is missing, fails, times out or prints something else
  */
 export async function runCredentialHelper(
   name: string,
@@ -28,7 +28,7 @@ export async function runCredentialHelper(
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<Credential | undefined> {
-  // The name comes from a file and becomes a program.
+  // The name comes from a file and is executed.
   if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is no plain word");
   const timeout = AbortSignal.timeout(timeoutMs);
   const ended = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
@@ -60,9 +60,9 @@ export async function runCredentialHelper(
 }
 
 /**
- * What a helper printed after `get`; undefined when it has nothing.
+ * Parses the output of `get`; undefined if the helper has no credential.
  *
- * @throws {NydusGdError} "config" for anything else than a credential, without a word of it
+ * @throws {NydusGdError} "config" for anything else than a credential; the message does not quote it
  */
 export function parseHelperAnswer(name: string, text: string): Credential | undefined {
   let document: unknown;
@@ -86,7 +86,7 @@ function programOf(name: string): string {
   return `docker-credential-${name}`;
 }
 
-/** A helper that exits without reading is no error of its own: its status tells. */
+/** A helper may exit without reading: its exit status decides. */
 async function writeAll(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
   const writer = stdin.getWriter();
   try {

@@ -1,9 +1,9 @@
 /**
- * Certificates of registries as Docker keeps them.
+ * Certificates of registries in Docker's layout.
  *
  * ```
- * /etc/docker/certs.d/registry.example.com:5000/ca.crt          believed: every *.crt
- *                                               client.cert     shown to the registry, with
+ * /etc/docker/certs.d/registry.example.com:5000/ca.crt          trusted: every *.crt
+ *                                               client.cert     presented to the registry, with
  *                                               client.key      its key
  * ```
  * Source: moby 20.10 to 27, registry/registry.go; docs.docker.com, "Verify repository client with certificates".
@@ -18,9 +18,9 @@ import { readCertificates, readPrivateKey } from "../http_setup.ts";
 import { registryHost } from "./endpoint.ts";
 
 /**
- * What the folder of `host` holds; nothing where there is none.
+ * Reads the certificates of `host`; empty if it has no folder.
  *
- * @throws {NydusGdError} "config" for a file that is no certificate or key, a pair that is incomplete, a second pair
+ * @throws {NydusGdError} "config" for an invalid certificate or key, an incomplete pair, or a second pair
  */
 export function dockerCertificates(
   certsDir: string,
@@ -52,7 +52,7 @@ function clientCertificate(folder: string, names: readonly string[], host: strin
   };
 }
 
-/** The name of a registry's host as URLs have it: without a port. */
+/** Returns the host name of a registry as in URLs, without a port. */
 export function hostnameOf(host: string): string {
   return new URL(`https://${registryHost(host)}`).hostname;
 }

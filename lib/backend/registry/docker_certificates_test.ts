@@ -41,7 +41,7 @@ Deno.test("a registry that asks for a certificate gets the one of its folder, an
     await Deno.remove(join(certsDir, registry.host, "client.key"));
     await assert.rejects(size(certsDir), (error) => hasCode(error, "unavailable"));
   });
-  // the same server by another name: what is shown to one host is not shown to the other
+  // the same server by another name: a client certificate is presented to one host only
   await using front = await FakeRegistry.start();
   const named = `localhost:${front.port}`;
   await withFolder(named, files, async (certsDir) => {

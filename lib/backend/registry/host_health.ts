@@ -1,7 +1,8 @@
 /**
- * Which hosts failed lately. They are asked after the others for a while, which doubles as long as they go on failing.
+ * Tracks hosts that failed recently. They are tried after the others for a period that doubles with each further
+ * failure.
  *
- * Shared by all repositories, so that a mirror that is away is waited for once and not once for each image.
+ * Shared by all repositories, so that an unreachable mirror delays one request and not one per image.
  *
  * @module
  */
@@ -14,11 +15,11 @@ interface Failure {
   readonly pauseMs: number;
 }
 
-/** See the module. Hosts are named as in their URL: "mirror.example.com:5000". */
+/** Health by host, named as in URLs: "mirror.example.com:5000". */
 export class HostHealth {
   readonly #failures = new Map<string, Failure>();
 
-  /** @param now milliseconds that only go forward; tests have their own */
+  /** @param now monotonic clock in milliseconds; replaced in tests */
   constructor(readonly now: () => number = () => performance.now()) {}
 
   isAside(host: string): boolean {
@@ -26,9 +27,9 @@ export class HostHealth {
   }
 
   /**
-   * Puts `host` behind the others.
+   * Moves `host` behind the others.
    *
-   * @returns for how many milliseconds; undefined where it is there already, as by a request of the same moment
+   * @returns for how many milliseconds; undefined if it is there already, for example by a concurrent request
    */
   failed(host: string): number | undefined {
     if (this.isAside(host)) return undefined;

@@ -1,14 +1,14 @@
 /**
- * Which hosts one blob is better not asked from first: those that do not have it, or had other bytes under its name.
+ * Tracks, for one blob, hosts to try last: those that lack the blob or have served wrong content for it.
  *
- * Hosts are named as in their URL, "mirror.example.com:5000"; times are milliseconds of a clock that only goes forward.
+ * Hosts are named as in their URL, "mirror.example.com:5000"; times are milliseconds of a monotonic clock.
  *
  * @module
  */
 
-/** A mirror may have fetched the blob by then. */
+/** By then a mirror may have fetched the blob. */
 const ASIDE_MS = 5 * 60_000;
-/** Reads of which it is remembered who served them. */
+/** Maximum number of reads whose host is remembered. */
 const MAX_SERVED = 64;
 
 interface Served {
@@ -17,7 +17,7 @@ interface Served {
   readonly end: number;
 }
 
-/** What was learned about the hosts of one blob. */
+/** What is known about the hosts of one blob. */
 export class HostMemory {
   readonly #asideUntilMs = new Map<string, number>();
   readonly #served: Served[] = [];
@@ -30,13 +30,13 @@ export class HostMemory {
     this.#asideUntilMs.set(host, nowMs + ASIDE_MS);
   }
 
-  /** `host` gave the `length` bytes from `offset`. */
+  /** Records that `host` served `length` bytes at `offset`. */
   served(host: string, offset: number, length: number): void {
     this.#served.push({ host, offset, end: offset + length });
     if (this.#served.length > MAX_SERVED) this.#served.shift();
   }
 
-  /** Bytes of this range were not the blob's: puts aside who gave them. */
+  /** Handles wrong content in a range: puts aside the hosts that served any of it. */
   doubt(offset: number, length: number, nowMs: number): void {
     for (const { host, ...range } of this.#served) {
       if (range.offset < offset + length && offset < range.end) this.putAside(host, nowMs);

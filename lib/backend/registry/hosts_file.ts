@@ -1,14 +1,13 @@
 /**
- * `hosts.toml`: the mirrors of one registry, as containerd has them.
+ * Parser of `hosts.toml`, containerd's configuration of the mirrors of a registry.
  *
  * ```toml
  * server = "https://registry-1.docker.io"        # the upstream; the keys of a host may stand beside it
  * [host."https://mirror.example.com/hub"]        # asked in the order of the file
  * capabilities = ["pull", "resolve"]
- * ca = "ca.crt"                                  # from the file's folder on
+ * ca = "ca.crt"                                  # relative to the folder of the file
  * ```
- * Keys that are not known are ignored and named. Values of headers appear in no message. Source: containerd,
- * docs/hosts.md.
+ * Unknown keys are ignored and reported. Messages never include header values. Source: containerd, docs/hosts.md.
  *
  * @throws {NydusGdError} "config": `Cannot read /etc/…/hosts.toml: host.https://… must be …`
  * @module
@@ -21,34 +20,34 @@ import { formatPath, parseWith, type Path, unknownKeys } from "../../base/schema
 import { duration } from "../../base/setting_values.ts";
 import type { Capability } from "./repository.ts";
 
-/** One host, as the file says it. */
+/** The settings of one host. */
 export interface HostSettings {
-  /** Undefined: where the registry's own name leads. */
+  /** Undefined: the registry's own host. */
   readonly url: URL | undefined;
-  /** What goes before "/<repository>/blobs/…": "/v2", "/hub/v2". */
+  /** The path before "/<repository>/blobs/…": "/v2", "/hub/v2". */
   readonly prefix: string;
   readonly capabilities: ReadonlySet<Capability>;
   /** Paths of PEM files. */
   readonly caFiles: readonly string[];
   readonly client: ClientFiles | undefined;
   readonly skipVerify: boolean;
-  /** By lower-case name. They may be secrets. */
+  /** By lower-case name. Values may be secrets. */
   readonly headers: Readonly<Record<string, string>>;
   readonly dialTimeoutMs: number | undefined;
 }
 
-/** Paths of PEM files; both may be the same one. */
+/** Paths of PEM files; both may name the same file. */
 export interface ClientFiles {
   readonly certificate: string;
   readonly key: string;
 }
 
-/** A whole file. */
+/** A parsed `hosts.toml`. */
 export interface HostsFile {
   readonly upstream: HostSettings;
   /** In the order of the file. */
   readonly mirrors: readonly HostSettings[];
-  /** "host.https://m.example.com.colour": keys that were ignored. */
+  /** Ignored keys: "host.https://m.example.com.colour". */
   readonly unknown: readonly string[];
 }
 
@@ -73,11 +72,11 @@ type Host = v.InferOutput<typeof HOST>;
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
 
-/** @param path of the file: for messages, and for the files that it names */
+/** @param path of the file, for messages and to resolve relative paths */
 export function parseHostsFile(text: string, path: string): HostsFile {
   const folder = join(path, "..");
   const document = parseDocument(text, path);
-  // before the schema, whose words name these URLs: one may hold a password
+  // before the schema, whose messages quote these URLs: one may contain a password
   const mirrors = hostKeys(document).map((key) => ({ key, url: parseUrl(key, "a host", path) }));
   const result = parseWith(FILE, document);
   if (!result.ok) throw refused(path, `${formatPath(result.path)} ${result.state}`);
@@ -111,7 +110,7 @@ function readHost(url: URL | undefined, host: Host, place: Place): HostSettings 
   };
 }
 
-/** A path that has the version already is left as it is. */
+/** Appends "/v2" unless the path ends with it or is overridden. */
 function prefixOf(url: URL | undefined, isOverridden: boolean): string {
   const path = (url?.pathname ?? "").replace(/\/+$/, "");
   return isOverridden || path.endsWith("/v2") ? path : `${path}/v2`;
@@ -173,7 +172,7 @@ function parseDocument(text: string, path: string): Record<string, unknown> {
     return parseToml(text);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    // its words quote the document, headers included
+    // TOML errors quote the document, including headers
     throw refused(path, `line ${error.line}: it is no valid TOML`);
   }
 }

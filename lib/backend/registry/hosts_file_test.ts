@@ -96,7 +96,7 @@ for (const [text, words] of WRONG) {
   });
 }
 
-/** Writes `name: server` files and gives the servers that `host` is told. */
+/** Writes `name: server` files and returns the upstream that `host` gets. */
 function serverOf(host: string, folders: readonly Readonly<Record<string, string>>[]): string | undefined {
   using dir = TempDir.make();
   const paths = folders.map((files, i) => {

@@ -1,11 +1,11 @@
 /**
- * Whose password goes to which registry.
+ * Credentials of registries.
  *
  * ```ts
  * const keychain = firstOf(staticKeychain({ user, password }), new DockerKeychain({ configDir: "/root/.docker" }));
  * const credential = await keychain.resolve("registry.example.com:5000");
  * ```
- * Nothing is cached: a `docker login` counts from the next challenge on. A credential never appears in an error.
+ * Nothing is cached: a `docker login` takes effect on the next challenge. Errors never contain a credential.
  *
  * @module
  */
@@ -17,19 +17,19 @@ import { decodeAuth } from "../backend_config.ts";
 import { runCredentialHelper } from "./credential_helper.ts";
 import { isDockerHub } from "./endpoint.ts";
 
-/** Where a credential stands, for messages. */
+/** The origin of a credential, for messages. */
 export interface CredentialSource {
   /** "/root/.docker/config.json", "IMAGE_PULL_AUTH". */
   readonly name: string;
-  /** How to put another one there; `docker login HOST` unless given. */
+  /** How to replace the credential. Default: `docker login HOST`. */
   readonly hint?: string;
 }
 
-/** What proves who we are. */
+/** A credential. */
 export type Credential =
   & (
     | { readonly kind: "basic"; readonly user: string; readonly password: string }
-    /** A refresh token for the token server; useless at the registry itself. */
+    /** A refresh token for the token server; not accepted by the registry itself. */
     | { readonly kind: "identity-token"; readonly token: string }
     /** A bearer token for the registry itself. */
     | { readonly kind: "registry-token"; readonly token: string }
@@ -39,23 +39,23 @@ export type Credential =
 /** A source of credentials. */
 export interface Keychain {
   /**
-   * The credential for a registry, undefined to ask anonymously.
+   * Returns the credential for a registry; undefined: send requests anonymously.
    *
    * @param host "registry.example.com:5000"; any name of Docker Hub
-   * @throws {NydusGdError} "config" when credentials are configured but cannot be read
+   * @throws {NydusGdError} "config" if credentials are configured but cannot be read
    */
   resolve(host: string, signal?: AbortSignal): Promise<Credential | undefined>;
 }
 
-/** No credentials for anybody. */
+/** Has no credentials. */
 export const ANONYMOUS: Keychain = { resolve: () => Promise.resolve(undefined) };
 
-/** One credential for whatever host it is asked for: for the backend that it was configured with. */
+/** Returns the same credential for every host; for a backend that is configured with it. */
 export function staticKeychain(credential: Credential): Keychain {
   return { resolve: () => Promise.resolve(credential) };
 }
 
-/** The first keychain that has a credential. */
+/** Consults keychains in order; the first credential counts. */
 export function firstOf(...keychains: readonly Keychain[]): Keychain {
   return {
     async resolve(host, signal) {
@@ -83,20 +83,22 @@ const CONFIG = v.object({
 type Config = v.InferOutput<typeof CONFIG>;
 type AuthEntry = v.InferOutput<typeof authEntry>;
 
-/** Where {@link DockerKeychain} looks. */
+/** Options of {@link DockerKeychain}. */
 export interface DockerKeychainOptions {
   /** The folder that holds config.json. */
   readonly configDir: string;
-  /** How long a helper program may take. */
+  /** Timeout of a credential helper. Default: 10 s. */
   readonly helperTimeoutMs?: number;
 }
 
-/** The folder of Docker's client configuration: `docker.config`, else DOCKER_CONFIG, else root's. */
+/**
+ * Returns the folder of Docker's client configuration: the setting `docker.config`, DOCKER_CONFIG, or /root/.docker.
+ */
 export function dockerConfigDir(configured?: string, environment = Deno.env.get("DOCKER_CONFIG")): string {
   return configured || environment || "/root/.docker";
 }
 
-/** What `docker login` left: config.json and the helper programs that it names. */
+/** The credentials stored by `docker login`: config.json and the credential helpers that it names. */
 export class DockerKeychain implements Keychain {
   readonly #path: string;
   readonly #helperTimeoutMs: number;
@@ -121,8 +123,8 @@ export class DockerKeychain implements Keychain {
   }
 
   /**
-   * The registries that somebody has logged in to, "docker.io" for Docker Hub; sorted. Logins that only a `credsStore`
-   * knows of are not among them.
+   * Returns the registries with a login, sorted, with "docker.io" for Docker Hub. Logins that are known only to a
+   * `credsStore` are not included.
    *
    * @throws {NydusGdError} "config"
    */
@@ -139,7 +141,7 @@ export class DockerKeychain implements Keychain {
       if (text === undefined) return undefined;
       document = JSON.parse(text);
     } catch (error) {
-      // A parser quotes what it read, and that is secrets.
+      // JSON errors quote the text, which contains secrets.
       const state = error instanceof SyntaxError ? "it is no valid JSON" : messageOf(error);
       throw this.#unreadable(state);
     }
@@ -155,7 +157,7 @@ export class DockerKeychain implements Keychain {
     if (entry.auth) {
       const decoded = decodeAuth(entry.auth);
       if (decoded === undefined) throw this.#unreadable(`the auth of ${host} is no base64 of user:password`);
-      // `docker login` of old pads the password with NUL.
+      // Old versions of `docker login` pad the password with NUL.
       return { kind: "basic", user: decoded.user, password: decoded.password.replace(/\0+$/, ""), source };
     }
     return entry.username && entry.password !== undefined
@@ -170,13 +172,13 @@ export class DockerKeychain implements Keychain {
   }
 }
 
-/** The keys under which `docker login` may have filed a host, most usual first. */
+/** Returns the keys under which `docker login` may store a host, most common first. */
 function keysFor(host: string): string[] {
   if (!isDockerHub(host)) return [host, `https://${host}`, `http://${host}`];
   return ["https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io"];
 }
 
-/** By exact key; else by the host part of any key, since old clients filed whole URLs. */
+/** Finds an entry by exact key, or by the host part of a key, since old clients stored whole URLs. */
 function findEntry(config: Config, keys: readonly string[]): AuthEntry | undefined {
   const entries = new Map(Object.entries(config.auths ?? {}));
   for (const key of keys) {

@@ -13,7 +13,7 @@ import {
 
 const SECRET = "hunter2:x";
 
-/** Runs `test` with a folder for config.json, which is also the only folder of PATH beside the system's. */
+/** Runs `test` with a folder for config.json, which is also the only folder in PATH besides the system's. */
 async function withConfig(
   config: unknown,
   test: (keychain: DockerKeychain, folder: string) => Promise<void>,
@@ -45,7 +45,7 @@ async function refuses(promise: Promise<unknown>, words: RegExp): Promise<void> 
 type Secret = Credential extends infer C ? C extends Credential ? Omit<C, "source"> : never : never;
 const basic = (user: string, password: string): Secret => ({ kind: "basic", user, password });
 
-/** Finds the secret for a host, and where it stands. */
+/** Returns the secret for a host, and its source. */
 async function finds(keychain: Keychain, host: string, secret: Secret | undefined, source: RegExp): Promise<void> {
   const found = await keychain.resolve(host);
   if (found === undefined) return assert.equal(secret, undefined, host);

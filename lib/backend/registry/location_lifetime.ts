@@ -1,20 +1,20 @@
 /**
- * How long the target of a redirect can be used, read off the presigned URL itself.
+ * Derives the lifetime of a redirect target from the presigned URL.
  *
- * S3 and its kin: `X-Amz-Date` and `X-Amz-Expires`; Google: the same with `X-Goog-`; CloudFront and OSS: `Expires`, in
- * seconds since 1970; Azure: `se`, a date.
+ * S3 and compatible stores: `X-Amz-Date` and `X-Amz-Expires`; Google: the same with `X-Goog-`; CloudFront and OSS:
+ * `Expires`, in seconds since 1970; Azure: `se`, a date.
  *
  * @module
  */
 
-/** For a URL that does not say. */
+/** Lifetime of a URL without an expiry. */
 const DEFAULT_MS = 5 * 60_000;
-/** No address is used longer, whatever it says: stores move. */
+/** Maximum lifetime, whatever the URL says: stores move. */
 const MAX_MS = 60 * 60_000;
-/** Ends this much early, for the time that a request takes. */
+/** Safety margin before the expiry, for the duration of a request. */
 const MARGIN_MS = 15_000;
 
-/** Milliseconds from now; 0 for a URL that is no longer good. */
+/** Returns the remaining lifetime in milliseconds; 0 for an expired URL. */
 export function locationLifetimeMs(url: URL, nowMs = Date.now()): number {
   const endMs = expiryOf(url.searchParams);
   if (endMs === undefined) return DEFAULT_MS;

@@ -1,5 +1,5 @@
 /**
- * Manifests, indexes and small blobs of a repository, checked against their digests.
+ * Fetches manifests, indexes and small blobs of a repository, and verifies their digests.
  *
  * @module
  */
@@ -14,18 +14,19 @@ import type { ReadOptions } from "../blob_source.ts";
 import { brokenAnswer } from "../http/transfer_error.ts";
 import type { HostWish, Repository } from "./repository.ts";
 
-/** A manifest or index as it travels. */
+/** A fetched manifest or index. */
 export interface FetchedManifest {
-  /** The very bytes that the digest is of. */
+  /** The bytes over which the digest is computed. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly digest: Digest;
   readonly document: ManifestDocument;
 }
 
 /**
- * The manifest or index that `name`, a tag or a digest, stands for.
+ * Fetches the manifest or index `name`, a tag or a digest.
  *
- * @throws {NydusGdError} "not-found"; "corrupt" when its bytes do not match; "invalid-image"; and what the transport throws
+ * @throws {NydusGdError} "not-found"; "corrupt" if its bytes do not match; "invalid-image"; and what the transport
+ * throws
  */
 export async function getManifest(
   repository: Repository,
@@ -50,7 +51,7 @@ export async function getManifest(
   );
 }
 
-/** What `name` stands for, without its content; undefined when there is no such manifest. */
+/** Returns the descriptor of the manifest `name`; undefined if it does not exist. */
 export async function headManifest(
   repository: Repository,
   name: string,
@@ -78,11 +79,11 @@ export async function headManifest(
 }
 
 /**
- * A whole small blob, such as an image's configuration or a bootstrap layer.
+ * Fetches a whole small blob, such as an image's configuration or a bootstrap layer.
  *
- * @param maxBytes refused beyond, before it is fetched where the descriptor says so
- * @param onProgress told how many bytes have come
- * @throws {NydusGdError} "corrupt" when its bytes do not match its digest; "invalid-image" when it is too large
+ * @param maxBytes maximum size; a larger descriptor is refused before the fetch
+ * @param onProgress called with the number of bytes received so far
+ * @throws {NydusGdError} "corrupt" if its bytes do not match its digest; "invalid-image" if it is too large
  */
 export async function getSmallBlob(
   repository: Repository,
@@ -103,7 +104,7 @@ export async function getSmallBlob(
   });
 }
 
-/** A digest tells right bytes from wrong ones, whoever has them; what a tag means is a matter of trust. */
+/** Content addressed by digest can come from any host; what a tag stands for requires trust. */
 function wishFor(name: string): HostWish {
   return { capability: isDigest(name) ? "pull" : "resolve" };
 }
@@ -112,7 +113,7 @@ function digestOf(bytes: Uint8Array, algorithm: string): Digest {
   return parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
 }
 
-/** The path of a manifest by its tag or digest. */
+/** Returns the path of a manifest, by tag or digest. */
 export function manifestPath(repository: Repository, name: string): string {
   return `/v2/${repository.name}/manifests/${encodeURIComponent(name).replaceAll("%3A", ":")}`;
 }

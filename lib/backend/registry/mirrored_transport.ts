@@ -1,11 +1,11 @@
 /**
- * Requests to a repository that has mirrors: to one host after the other until one has an answer, the upstream last.
+ * Requests to a repository with mirrors. Tries one host after the other until one succeeds, the upstream last.
  *
  * ```
  * mirrors in the order of hosts.toml ─ upstream ─ what failed lately ─► all failed: a pause, the same again
  * ```
- * Whatever a host does wrong (no connection, silence, a status, bytes of another digest) means the next one. Login,
- * redirects and limits are each host's own (transport.ts).
+ * Any failure of a host (no connection, timeout, HTTP error, wrong digest) leads to the next one. Login, redirects and
+ * limits are per host (transport.ts).
  *
  * @throws {TransferError} with the state of every host, the upstream's first; its code is the upstream's
  * @module
@@ -22,7 +22,7 @@ import type { HostHealth } from "./host_health.ts";
 import type { Capability, HostWish, Repository } from "./repository.ts";
 import type { RegistryRequest, RegistryTransport } from "./transport.ts";
 
-/** One of the hosts of a repository. */
+/** A host of a repository. */
 export interface RepositoryHost {
   readonly transport: RegistryTransport;
   readonly capabilities: ReadonlySet<Capability>;
@@ -33,10 +33,10 @@ interface Failed {
   readonly error: NydusGdError;
 }
 
-/** What is asked for where nothing else is said: content by its digest. */
+/** The default: content by digest. */
 const CONTENT: HostWish = { capability: "pull" };
 
-/** See the module. */
+/** A repository with mirrors. */
 export class MirroredTransport implements Repository {
   readonly description: string;
   readonly name: string;
@@ -81,7 +81,7 @@ export class MirroredTransport implements Repository {
     );
   }
 
-  /** Each host once. */
+  /** Tries each host once. */
   async #round<T>(
     attempt: (host: RegistryTransport) => Promise<T>,
     { signal }: ReadOptions,
@@ -113,7 +113,7 @@ export class MirroredTransport implements Repository {
     return [...fitting.filter((host) => !isAside(host)), ...fitting.filter(isAside)];
   }
 
-  /** What passes is about the host; what does not is about what it was asked for. */
+  /** A transient error affects the host's health; a permanent one concerns only the requested blob. */
   #remember(host: string, error: NydusGdError, { range }: HostWish): void {
     if (!(error instanceof TransferError) || error.prospect === "permanent") {
       range?.memory.putAside(host, this.health.now());

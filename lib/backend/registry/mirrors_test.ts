@@ -25,10 +25,10 @@ interface World {
   readonly mirrors: readonly [FakeRegistry, FakeRegistry];
   readonly id: string;
   readonly clock: { nowMs: number };
-  /** Writes the file of the upstream's registry. */
+  /** Writes the hosts.toml of the upstream registry. */
   write(toml: string): void;
   open(location?: Partial<RegistryLocation>, keychain?: Keychain): ReturnType<typeof openRegistry>;
-  /** How often each was asked for a blob since the last time: first mirror, second mirror, upstream. */
+  /** Requests for a blob since the last call: first mirror, second mirror, upstream. */
   asked(): number[];
 }
 
@@ -38,7 +38,7 @@ interface WorldOptions {
   readonly retries?: number;
 }
 
-/** An upstream with two mirrors, of which all three have the blob. */
+/** An upstream with two mirrors; all three have the blob. */
 async function withMirrors(options: WorldOptions, test: (world: World) => Promise<void>): Promise<void> {
   await using _quiet = await quietLogs();
   await using upstream = await FakeRegistry.start(options.upstream);

@@ -1,5 +1,5 @@
 /**
- * Mirrors over TLS: whose certificate is believed, which one is shown, and the same through proxies.
+ * Mirrors over TLS: trusted and presented certificates, directly and through proxies.
  *
  * @module
  */
@@ -28,14 +28,14 @@ interface World {
   read(lines: string, keys?: Record<string, unknown>, way?: Way): Promise<void>;
 }
 
-/** How the mirror is reached. */
+/** How to reach the mirror. */
 interface Way {
   readonly environment: Record<string, string>;
-  /** In place of its address. */
+  /** Replaces its address. */
   readonly url: string;
 }
 
-/** A mirror over TLS of a registry that is down, and a proxy. */
+/** A TLS mirror of a registry that is down, and a proxy. */
 async function withMirror(mirrorOptions: FakeRegistryOptions, test: (world: World) => Promise<void>): Promise<void> {
   await using _quiet = await quietLogs();
   await using upstream = await FakeRegistry.start();

@@ -1,5 +1,5 @@
 /**
- * Writing to a repository: blobs, then the manifests that name them.
+ * Pushes blobs and manifests to a repository.
  *
  * ```
  * POST /v2/<repo>/blobs/uploads/                      a place for an upload
@@ -7,8 +7,8 @@
  * POST /v2/<repo>/blobs/uploads/?mount=…&from=<repo>  a blob that another repository of the registry has
  * PUT  /v2/<repo>/manifests/<tag or digest>
  * ```
- * An upload that failed is begun anew: what a registry keeps of one that broke off is its own business.
- * Source: OCI distribution spec 1.1.
+ * A failed upload is restarted from the beginning; cleaning up the broken one is left to the registry. Source: OCI
+ * distribution spec 1.1.
  *
  * @throws {TransferError} "unauthorized", "unavailable", "not-found"; {NydusGdError} "interrupted"
  * @module
@@ -22,13 +22,13 @@ import type { ReadOptions } from "../blob_source.ts";
 import { manifestPath } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
 
-/** A manifest or an index as it is put. */
+/** A manifest or an index to push. */
 export interface Document {
   readonly mediaType: Descriptor["mediaType"];
   readonly bytes: Uint8Array;
 }
 
-/** Bytes of the blob in the repository, undefined where it has none of that digest. */
+/** Returns the size of a blob in bytes; undefined if the repository does not have it. */
 export async function blobSize(
   repository: Repository,
   digest: string,
@@ -48,10 +48,10 @@ export async function blobSize(
 }
 
 /**
- * Takes a blob from another repository of the same registry.
+ * Mounts a blob from another repository of the same registry.
  *
  * @param from that repository, without the host
- * @returns false where the registry would not: then it has to be pushed
+ * @returns false if the registry declines: the blob must then be pushed
  */
 export async function mountBlob(
   repository: Repository,
@@ -73,7 +73,7 @@ export async function mountBlob(
   }
 }
 
-/** Pushes a blob that the repository does not have. */
+/** Pushes a blob. */
 export async function pushBlob(
   repository: Repository,
   digest: string,
@@ -97,9 +97,9 @@ export async function pushBlob(
 /**
  * Puts a manifest or an index under `name`, a tag or its digest.
  *
- * @returns whether the registry keeps account of what the document refers to as its subject, if it has one; where it does
- * not, that is its clients' work (referrers_tag.ts)
- * @throws {NydusGdError} with a hint at media types where the registry refuses the document itself
+ * @returns whether the registry maintains the referrers of the document's subject, if it has one. If not, the client
+ * has to do so (referrers_tag.ts).
+ * @throws {NydusGdError} with a hint at media types if the registry refuses the document itself
  */
 export async function pushManifest(
   repository: Repository,
@@ -125,7 +125,7 @@ export async function pushManifest(
   }
 }
 
-/** What registries answer to a document that they understand and do not want. */
+/** Statuses with which registries refuse a document because of its content. */
 const REFUSED_DOCUMENT: ReadonlySet<number> = new Set([400, 405, 406, 409, 415, 422]);
 
 function uploadPlace(response: HttpResponse): URL {

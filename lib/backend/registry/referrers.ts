@@ -1,12 +1,12 @@
 /**
- * What a registry has that refers to a manifest: signatures, bills of materials, the same image in another form.
+ * Lists what refers to a manifest: signatures, SBOMs, the same image in another format.
  *
  * ```
  * GET /v2/<repo>/referrers/<digest>            OCI distribution 1.1
  * GET /v2/<repo>/manifests/sha256-<digits>     registries before that: clients keep the index under a tag
  * ```
- * referrers_tag.ts writes that index.
- * Sources: OCI distribution spec 1.1, "Listing Referrers" and "Referrers Tag Schema".
+ * referrers_tag.ts writes that index. Sources: OCI distribution spec 1.1, "Listing Referrers" and "Referrers Tag
+ * Schema".
  *
  * @module
  */
@@ -19,9 +19,9 @@ import { getManifest } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
 
 /**
- * The manifests that name `digest` as their subject; none where the registry knows of none.
+ * Returns the manifests whose subject is `digest`; empty if the registry knows none.
  *
- * @throws {NydusGdError} "invalid-image" for an answer that is no index; and what the transport throws
+ * @throws {NydusGdError} "invalid-image" if the response is not an index; and what the transport throws
  */
 export async function getReferrers(
   repository: Repository,
@@ -44,7 +44,7 @@ export async function getReferrers(
   throw new NydusGdError("invalid-image", `Cannot ${what}: the answer is no index`);
 }
 
-/** The tag of the index that clients keep. */
+/** Returns the tag of the index that clients maintain. */
 export function referrersTag(subject: Digest): string {
   return `${digestAlgorithm(subject).slice(0, 32)}-${digestHex(subject).slice(0, 64)}`;
 }

@@ -1,9 +1,8 @@
 /**
- * The list of what refers to a manifest, where the registry does not keep it by itself: an index under a tag.
+ * Maintains the referrers of a manifest as an index under a tag, for registries that do not do so themselves.
  *
- * Whoever puts a manifest with a subject adds it there. Two who do so at the same moment may lose an entry: the
- * specification knows no lock.
- * Source: OCI distribution spec 1.1, "Pushing Manifests with Subject" and "Referrers Tag Schema".
+ * Whoever pushes a manifest with a subject adds it there. Concurrent updates may lose an entry: the specification has
+ * no lock. Source: OCI distribution spec 1.1, "Pushing Manifests with Subject" and "Referrers Tag Schema".
  *
  * @module
  */
@@ -17,7 +16,7 @@ import { type Document, pushManifest } from "./push.ts";
 import { referrersTag } from "./referrers.ts";
 import type { Repository } from "./repository.ts";
 
-/** What an index has to have for this. Whatever else it says is kept. */
+/** The part of an index that is needed here. All other fields are preserved. */
 interface RawIndex {
   readonly manifests: readonly { readonly digest?: unknown }[];
 }
@@ -25,9 +24,9 @@ interface RawIndex {
 const EMPTY: RawIndex & Record<string, unknown> = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
 
 /**
- * Adds a manifest that was pushed to the list of its subject; nothing where it has no subject, or is listed.
+ * Adds a pushed manifest to the referrers of its subject. Does nothing if it has no subject or is already listed.
  *
- * @throws {NydusGdError} "invalid-image" for a tag of something else; what the registry answers
+ * @throws {NydusGdError} "invalid-image" if the tag is not an index; and what the transport throws
  */
 export async function listReferrer(repository: Repository, document: Document, signal: AbortSignal): Promise<void> {
   const parsed = parseManifestDocument(document.bytes, document.mediaType);

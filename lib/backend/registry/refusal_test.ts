@@ -1,5 +1,5 @@
 /**
- * What a reader is told when a registry or its token server refuses: whose credentials were sent, and what mends that.
+ * Errors when a registry or its token server refuses: whose credentials were sent, and how to fix that.
  *
  * @module
  */
@@ -21,7 +21,7 @@ const USER = { user: "bob", password: "right" } as const;
 interface World {
   readonly registry: FakeRegistry;
   readonly folder: TempDir;
-  /** Writes Docker's configuration, `HOST` standing for the registry's. */
+  /** Writes Docker's configuration, with `HOST` replaced by the registry's host. */
   login(config: Record<string, unknown>): void;
   /** Reads the size of a blob with these keys of nydusd's configuration. */
   size(keys?: Record<string, unknown>, imagePullAuth?: string): Promise<number>;
@@ -56,7 +56,7 @@ async function withWorld(options: FakeRegistryOptions, test: (world: World) => P
   });
 }
 
-/** Awaits a refusal that names the registry, tells all of `words`, has this hint and shows no secret. */
+/** Expects a refusal that names the registry, contains all of `words`, has this hint and no secret. */
 async function isTold(promise: Promise<unknown>, registry: FakeRegistry, words: string, hint: string): Promise<void> {
   const error = await refuses(promise, "unauthorized");
   const shown = error.message.replaceAll(registry.host, "HOST");

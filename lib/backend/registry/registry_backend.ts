@@ -11,12 +11,12 @@ import type { Repository } from "./repository.ts";
 export class RegistryBackend implements Backend {
   readonly description: string;
 
-  /** @param transport also for what is no blob: manifests */
+  /** @param transport also used for manifests */
   constructor(readonly transport: Repository) {
     this.description = transport.description;
   }
 
-  /** @throws {NydusGdError} "invalid-image" for an id that is no sha256 */
+  /** @throws {NydusGdError} "invalid-image" if the ID is not a sha256 */
   blob(id: string): BlobSource {
     return new RegistryBlob(this.transport, id);
   }

@@ -44,7 +44,7 @@ function part(offset: number, length: number): Uint8Array {
   return BYTES.slice(offset, offset + length);
 }
 
-/** Awaits a rejection with this code and, when given, these words. */
+/** Expects a rejection with this code and, if given, these words. */
 async function refuses(promise: Promise<unknown>, code: string, words?: RegExp): Promise<NydusGdError> {
   const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
   assert.ok(error instanceof NydusGdError, String(error));

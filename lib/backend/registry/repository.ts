@@ -1,5 +1,5 @@
 /**
- * A repository of a registry as blobs and manifests see it: at one host, or at one of several.
+ * Interface of a repository of a registry, on one host or several.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import type { RoutingOptions } from "../http/proxy.ts";
 import type { HostMemory } from "./host_memory.ts";
 import type { RegistryRequest, RegistryTransport } from "./transport.ts";
 
-/** What a host is good for. "pull": content by its digest. "resolve": what a tag stands for. */
+/** What a host may be used for. "pull": content by digest. "resolve": what a tag stands for. */
 export type Capability = "pull" | "resolve";
 
-/** What decides between hosts. */
+/** Criteria for the choice of a host. */
 export interface HostWish {
   readonly capability: Capability;
-  /** The bytes of a blob that are asked for, and what was learned about that blob's hosts. */
+  /** The requested bytes of a blob, and what is known about the hosts of that blob. */
   readonly range?: { readonly memory: HostMemory; readonly offset: number; readonly length: number };
 }
 
-/** See the module. */
+/** A repository on one host or several. */
 export interface Repository {
   /** "registry docker.io/library/nginx". */
   readonly description: string;
-  /** Its name without the host: "library/nginx". */
+  /** The name without the host: "library/nginx". */
   readonly name: string;
 
-  /** Sends `request` until `consume` has a result, it fails for good, or the retries are used up. */
+  /** Sends `request` until `consume` returns a result, it fails permanently, or retries are exhausted. */
   request<T>(
     request: RegistryRequest,
     options: ReadOptions,
@@ -34,7 +34,7 @@ export interface Repository {
     wish?: HostWish,
   ): Promise<T>;
 
-  /** Repeats `attempt` by the client's rules, each time with the hosts that are left. */
+  /** Retries `attempt` by the client's rules; each round may try several hosts. */
   retrying<T>(
     options: ReadOptions,
     attempt: (host: RegistryTransport, options: RoutingOptions) => Promise<T>,

@@ -1,8 +1,8 @@
 /**
- * The hosts of one repository, as its `hosts.toml` names them.
+ * Builds the hosts of a repository from its `hosts.toml`.
  *
- * What belongs to the registry stays with it: its credentials, certificates and the rewriting of its redirects go to no
- * mirror. Limits, proxies and confinement are those of the registry.
+ * Credentials, certificates and redirect rewriting of the registry do not apply to mirrors. Its limits, proxies and
+ * confinement do.
  *
  * @module
  */
@@ -18,20 +18,20 @@ import { MirroredTransport, type RepositoryHost } from "./mirrored_transport.ts"
 import type { Repository } from "./repository.ts";
 import { RegistryTransport, type TransportOptions } from "./transport.ts";
 
-/** What mirrors have in place of the registry's own. */
+/** Dependencies of mirrors. */
 export interface MirrorDeps {
-  /** Undefined: there are none. */
+  /** Undefined: no mirrors. */
   readonly mirrors: Mirrors | undefined;
-  /** Asked with each mirror's own host. */
+  /** Consulted with each mirror's own host. */
   readonly keychain: Keychain;
-  /** Docker's folder of certificates. */
+  /** Docker's folder of registry certificates. */
   readonly certsDir: string;
 }
 
 /**
- * The repository that `own` reaches without mirrors.
+ * Returns the repository `own` with the mirrors of its `hosts.toml`, if any.
  *
- * @throws {NydusGdError} "config" for a hosts.toml or certificate that cannot be used
+ * @throws {NydusGdError} "config" for an unusable hosts.toml or certificate
  */
 export function repositoryOf(own: TransportOptions, deps: MirrorDeps): Repository {
   const file = deps.mirrors?.of(own.host);
@@ -53,7 +53,7 @@ function hostOf(options: TransportOptions, { capabilities }: HostSettings): Repo
   return { transport: new RegistryTransport(options), capabilities };
 }
 
-/** The registry itself, with what the file adds. */
+/** Adds the file's settings to those of the registry itself. */
 function withSettings(own: TransportOptions, settings: HostSettings): TransportOptions {
   const { exchange = {}, tokenExchange = {}, host } = own;
   const { skipVerify = false, caCertificates = [], clientCertificate } = exchange.tls ?? {};

@@ -1,9 +1,10 @@
 /**
- * Bearer tokens: got from the token server that a challenge names, kept until shortly before they expire.
+ * Bearer tokens, fetched from the token server of a challenge and cached until shortly before they expire.
  *
- * Concurrent callers share one request. In the last seconds of a token's life a new one is fetched while the old one
- * is still used. User and password go by GET, and by POST for good where the server has no GET; an identity token by
- * POST, which may answer with the identity token of the next time. What is sent: token_protocol.ts.
+ * Concurrent callers share one request. Near the end of a token's lifetime a new one is fetched in the background while
+ * the old one is still in use. User and password are sent by GET, or by POST from then on if the server does not
+ * support GET. An identity token is sent by POST; the response may contain its replacement. Requests:
+ * token_protocol.ts.
  *
  * @module
  */
@@ -28,9 +29,9 @@ import {
   type TokenGrant,
 } from "./token_protocol.ts";
 
-/** In use no longer than this before its end: clocks differ and requests take time. */
+/** A token is not used within this time before its expiry: clocks differ and requests take time. */
 const MARGIN_MS = 5_000;
-/** Fetched anew this long before its end, at most a quarter of its life. */
+/** A token is refreshed this long before its expiry, at most a quarter of its lifetime. */
 const REFRESH_MS = 25_000;
 const MAX_ANSWER_BYTES = 1 << 20;
 
@@ -40,17 +41,17 @@ interface Token {
   readonly expiresAtMs: number;
 }
 
-/** Who asks a token server, and for what. */
+/** Options of {@link TokenSource}. */
 export interface TokenSourceOptions {
   readonly http: HttpClient;
   /** The registry's name, for messages. */
   readonly registry: string;
-  /** The registry is reached over TLS: then so must be whoever gets its password. */
+  /** Whether the registry is reached over TLS. A token server must then use TLS as well to receive its password. */
   readonly secure: boolean;
-  /** For a challenge without a scope: "repository:library/nginx:pull". */
+  /** Scope for a challenge without one: "repository:library/nginx:pull". */
   readonly defaultScope: string;
   readonly exchange: ExchangeSetup;
-  /** Milliseconds that only go forward; tests have their own. */
+  /** Monotonic clock in milliseconds; replaced in tests. */
   readonly now?: () => number;
 }
 
@@ -61,12 +62,14 @@ export class TokenSource {
   readonly #now: () => number;
   #token: Token | undefined;
   #hasServed = false;
-  /** The server has no GET. */
+  /** Whether the server supports only POST. */
   #wantsPost = false;
-  /** Got in place of the configured one. */
+  /** The replacement of the configured identity token. */
   #identityToken: string | undefined;
 
-  /** @throws {TransferError} "unavailable" for a challenge without a usable realm */
+  /**
+   * @throws {TransferError} "unavailable" for a challenge without a valid realm, "unauthorized" for one in plain HTTP
+   */
   constructor(
     challenge: Challenge,
     private readonly credential: Credential | undefined,
@@ -88,12 +91,12 @@ export class TokenSource {
     }
   }
 
-  /** True when the token server has accepted the credential before. */
+  /** Whether the token server has accepted the credential before. */
   get hasServed(): boolean {
     return this.#hasServed;
   }
 
-  /** A token that is good for now. */
+  /** Returns a valid token. */
   async get(options: ReadOptions): Promise<string> {
     const token = this.#token;
     const now = this.#now();
@@ -111,7 +114,7 @@ export class TokenSource {
     return token.value;
   }
 
-  /** One caller's abort must not fail the others, so the shared request has timeouts but no signal. */
+  /** The shared request has timeouts but no signal: one caller's abort must not fail the others. */
   #fetchShared(options: ReadOptions): Promise<Token> {
     return this.#flights.run("token", async () => {
       this.#token = await this.#fetch(options.priority);

@@ -1,5 +1,5 @@
 /**
- * What is asked of a token server, what it answers, and how it refuses.
+ * Requests to token servers, their responses and errors.
  *
  * ```
  * anonymous, user and password       GET  realm?service=…&scope=…[&account=user]   (Authorization: Basic)
@@ -21,14 +21,14 @@ import type { Credential } from "./keychain.ts";
 const CLIENT_ID = "nydus-gd";
 const ACCEPT = { accept: "application/json" };
 
-/** Who grants what. */
+/** A token server, and the access to request. */
 export interface TokenGrant {
   readonly realm: URL;
   readonly service: string | undefined;
   readonly scope: string;
 }
 
-/** As most token servers have it. A credential other than user and password has no place there. */
+/** Returns the GET request, which most token servers support. Uses only credentials with user and password. */
 export function getToken({ realm, service, scope }: TokenGrant, credential: Credential | undefined): HttpRequest {
   const url = new URL(realm);
   if (service !== undefined) url.searchParams.set("service", service);
@@ -39,7 +39,7 @@ export function getToken({ realm, service, scope }: TokenGrant, credential: Cred
   return { method: "GET", url, headers: { ...ACCEPT, authorization: basicAuthorization(credential) } };
 }
 
-/** As OAuth 2 has it: the body says who asks, by `grant_type` and its parameters. */
+/** Returns the OAuth 2 request; `grant` holds `grant_type` and its parameters. */
 export function postToken(
   { realm, service, scope }: TokenGrant,
   grant: Readonly<Record<string, string>>,
@@ -54,24 +54,24 @@ export function postToken(
   };
 }
 
-/** The form of a grant for user and password. */
+/** Returns the parameters of a password grant. */
 export function passwordGrant({ user, password }: BasicCredential): Record<string, string> {
   return { grant_type: "password", username: user, password };
 }
 
-/** The form of a grant for an identity token. */
+/** Returns the parameters of a refresh-token grant. */
 export function refreshGrant(token: string): Record<string, string> {
   return { grant_type: "refresh_token", refresh_token: token };
 }
 
 type BasicCredential = Extract<Credential, { kind: "basic" }>;
 
-/** `Basic <base64 of user:password>`. */
+/** Returns `Basic <base64 of user:password>`. */
 export function basicAuthorization({ user, password }: BasicCredential): string {
   return `Basic ${new TextEncoder().encode(`${user}:${password}`).toBase64()}`;
 }
 
-/** A token lives this long where its server does not say. */
+/** Lifetime of a token if the server gives none. */
 const DEFAULT_LIFETIME_S = 60;
 
 const ANSWER = v.object({
@@ -81,20 +81,20 @@ const ANSWER = v.object({
   refresh_token: v.optional(v.string()),
 });
 
-/** What was granted. */
+/** A granted token. */
 export interface TokenAnswer {
-  /** Goes behind "Bearer " as it is. */
+  /** The token, to be sent after "Bearer ". */
   readonly value: string;
   readonly lifetimeMs: number;
-  /** Replaces the identity token that was sent, which may have been good for one time only. */
+  /** Replaces the identity token that was sent, which may be valid only once. */
   readonly identityToken: string | undefined;
 }
 
 /**
- * The body of a 200.
+ * Parses the body of a 200.
  *
- * @param host who sent it, for messages: of the text itself none repeats a word
- * @throws {TransferError} "unavailable" for anything without a token
+ * @param host the server's name for messages, which never quote the body
+ * @throws {TransferError} "unavailable" if there is no token
  */
 export function parseTokenAnswer(text: string, host: string): TokenAnswer {
   let document: unknown;
@@ -113,10 +113,10 @@ export function parseTokenAnswer(text: string, host: string): TokenAnswer {
 
 const OAUTH_ERROR =
   /"error"\s*:\s*"(invalid_(?:request|client|grant|scope)|unauthorized_client|unsupported_grant_type|access_denied)"/;
-/** What HTTP 400 says of a password or token that is wrong, has expired or was revoked. */
+/** OAuth error codes of a wrong, expired or revoked credential, sent with HTTP 400. */
 const REFUSED = new Set(["invalid_client", "invalid_grant", "unauthorized_client", "access_denied"]);
 
-/** The error that an answer other than 200 stands for. Reads the body. */
+/** Returns the error for a response other than 200. Reads the body. */
 export async function tokenError(response: HttpResponse): Promise<TransferError> {
   const code = OAUTH_ERROR.exec(await errorBody(response))?.[1];
   const error = errorOfStatus(response, code);
@@ -124,7 +124,7 @@ export async function tokenError(response: HttpResponse): Promise<TransferError>
   if (code !== undefined && REFUSED.has(code)) {
     return new TransferError("unauthorized", state, { prospect: "permanent", status });
   }
-  // what is not there is the token server, and not what the token is for
+  // a 404 means that the token server is missing, not the resource
   if (error.code === "not-found") return new TransferError("unavailable", state, { prospect: "permanent", status });
   return error;
 }

@@ -46,7 +46,7 @@ async function withTokens(
   });
 }
 
-/** Resolves when the server saw `count` requests for tokens. */
+/** Resolves once the server has received `count` token requests. */
 async function seen(server: FakeRegistry, count: number): Promise<void> {
   await until(`${count} requests arrive`, () => server.count("GET", "/token") >= count);
 }

@@ -1,12 +1,12 @@
 /**
- * Requests to one repository at one host: logged in, redirected, repeated.
+ * Requests to a repository on one host, with login, redirects and retries.
  *
  * ```
  * once(request)   https, plain HTTP on loopback ─ Authorization ─ 401: answer the challenge ─ redirects, by hand
  * request(…)      the same, repeated after transient failures with a growing pause
  * ```
- * The Authorization header goes to the registry's own scheme, host and port and nowhere else: a redirect to another of
- * the three is followed without it.
+ * The Authorization header is sent only to the registry's own scheme, host and port. A redirect elsewhere is followed
+ * without it.
  *
  * @throws {TransferError} "not-found", "unauthorized", "unavailable"; {NydusGdError} "interrupted", "config"
  * @module
@@ -24,9 +24,9 @@ import { statusError } from "../http/status.ts";
 import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
 import type { Repository } from "./repository.ts";
 
-/** Redirects that one request may take. */
+/** Maximum redirects of one request. */
 const MAX_REDIRECTS = 5;
-/** A dropped credential and its replacement; a registry that refuses both refuses. */
+/** Enough to drop a refused credential and to try its replacement. */
 const MAX_CHALLENGES = 2;
 
 /** A repository and how to reach it. */
@@ -38,34 +38,34 @@ export interface TransportOptions {
   readonly keychain: Keychain;
   /** Undefined: https, or plain HTTP on a loopback host that speaks no TLS. */
   readonly scheme?: "https" | "http" | undefined;
-  /** A bearer token to begin with. */
+  /** The initial bearer token. */
   readonly initialToken?: string | undefined;
   /** "pull", "pull,push". */
   readonly actions?: string;
   readonly exchange?: ExchangeSetup;
-  /** For token servers. */
+  /** Used for token servers. */
   readonly tokenExchange?: ExchangeSetup;
-  /** Changes a redirect's target before it is followed. */
+  /** Rewrites a redirect target before it is followed. */
   readonly rewriteRedirect?: (location: URL) => URL;
-  /** For a host that is a mirror. */
+  /** For mirrors. */
   readonly address?: MirrorAddress;
-  /** Sent to the host itself with each request, by lower-case name. They may be secrets. */
+  /** Sent to the host itself with each request, by lower-case name. Values may be secrets. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** One request to the registry. */
+/** A request to the registry. */
 export interface RegistryRequest extends Omit<HttpRequest, "url"> {
-  /** Below the registry: "/v2/library/nginx/manifests/latest". */
+  /** Path below the registry: "/v2/library/nginx/manifests/latest". */
   readonly path: string;
-  /** For errors, completes "Cannot …": "read manifest latest from registry docker.io/library/nginx". */
+  /** Completes "Cannot …" in errors: "read manifest latest from registry docker.io/library/nginx". */
   readonly what: string;
-  /** Where an earlier redirect led. */
+  /** The target of an earlier redirect, to start from. */
   readonly startAt?: URL | undefined;
 }
 
 type Step<T> = { readonly value: T } | { readonly location: URL };
 
-/** The way to one repository. */
+/** One repository on one host. */
 export class RegistryTransport implements Repository {
   readonly description: string;
   readonly name: string;
@@ -96,7 +96,7 @@ export class RegistryTransport implements Repository {
     return this.retrying(options, (host, attempt) => host.once(request, attempt, consume));
   }
 
-  /** A reader's last attempt leaves out the proxy where that is allowed. */
+  /** Retries `attempt`. The last attempt of an on-demand read bypasses the proxy if its rule allows that. */
   retrying<T>(
     options: ReadOptions,
     attempt: (host: RegistryTransport, options: RoutingOptions) => Promise<T>,
@@ -108,7 +108,7 @@ export class RegistryTransport implements Repository {
     );
   }
 
-  /** Sends `request` once, along its redirects. `consume` sees only answers below 300. */
+  /** Sends `request` once and follows redirects. `consume` sees only responses below 300. */
   async once<T>(
     request: RegistryRequest,
     options: RoutingOptions,
@@ -158,7 +158,7 @@ export class RegistryTransport implements Repository {
     }
   }
 
-  /** One exchange. A 401 goes to `consume` where we could answer it. */
+  /** Performs one exchange. A 401 is passed to `consume` if the challenge can be answered. */
   #send<T>(
     url: URL,
     request: RegistryRequest,
