@@ -1,5 +1,5 @@
 /**
- * The daemon: every room put together behind the graph-driver socket.
+ * The daemon: all modules assembled behind the graph-driver socket.
  *
  * ```
  * settings, nydusd's configuration
@@ -8,8 +8,8 @@
  *  DaemonImages ─► LayerStore ─► graph-driver app ─► unix socket
  *        └─────────────┴───────► admin app ────────► unix socket
  * ```
- * A stop leaves containers running and their layers mounted. A keeper holds what the kernel has of lazy images: reads of
- * what is not in the page cache wait for the next server, which takes over. That holds for a kill as well.
+ * A stop leaves containers running and their layers mounted. A keeper process holds the kernel's descriptors of lazy
+ * images: reads that miss the page cache wait until the next daemon takes over. The same holds after a kill.
  *
  * @module
  */
@@ -43,29 +43,32 @@ import { serveUnix } from "./serve_unix.ts";
 
 const log = logger("serve");
 
-/** Buffers from this size on are unmapped when they are freed: what made an image or a request leaves nothing behind. */
+/**
+ * Freed buffers of at least this size are unmapped, so that temporary data of images and requests leaves no heap
+ * behind.
+ */
 const LARGE_PIECE_BYTES = 128 * 1024;
 
-/** How the daemon is started. */
+/** Command-line options of the daemon. */
 export interface ServeOptions {
-  /** State and cache. */
+  /** Directory of state and cache. */
   readonly root: string;
-  /** nydusd's own configuration. */
+  /** nydusd's configuration file. */
   readonly config: ConfigPath;
   readonly settings: ConfigPath;
-  /** Graph-driver socket. */
+  /** Path of the graph-driver socket. */
   readonly socket: string;
-  /** Health, metrics and status. */
+  /** Path of the socket of the admin API. */
   readonly adminSocket: string;
-  /** The part of nydusd's API for mounts by hand; absent: none. */
+  /** Path of the socket of nydusd's API for manual EROFS mounts. Default: not served. */
   readonly apisock?: string;
-  /** Absent: what the settings say. */
+  /** Default: the one in the settings. */
   readonly fsDriver?: string;
 }
 
-/** What the daemon runs in. */
+/** The environment of a running daemon. */
 export interface ServeContext {
-  /** Its abort is the ordinary end. */
+  /** Aborted for an orderly stop. */
   readonly signal: AbortSignal;
   readonly log: {
     readonly level: Settings["log"]["level"];
@@ -74,12 +77,12 @@ export interface ServeContext {
   };
 }
 
-/** Runs the daemon until the signal. */
+/** Runs the daemon until `signal` is aborted. */
 export async function serve(args: ServeOptions, { signal, log: logControl }: ServeContext): Promise<void> {
   if (Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot serve: mounting needs root", { hint: "sudo nydus-gd serve" });
   }
-  inheritedDescriptors(); // before another program is started, which must not have them
+  inheritedDescriptors(); // before any child process starts, which must not inherit them
   const settings = await readSettings(args.settings);
   if (!logControl.explicit) logControl.setLevel(settings.log.level);
   const fsDriver = args.fsDriver ?? settings.mount.fsDriver;
@@ -91,14 +94,14 @@ export async function serve(args: ServeOptions, { signal, log: logControl }: Ser
   log.info("stopping, containers go on");
 }
 
-/** What a daemon is made from beside its arguments. */
+/** Dependencies of a daemon besides its options. */
 interface DaemonParts {
   readonly settings: Settings;
   readonly fsDriver: string;
   readonly log: ServeContext["log"];
 }
 
-/** What runs between start and stop. */
+/** A running daemon. */
 class Daemon implements AsyncDisposable {
   private constructor(private readonly parts: AsyncDisposableStack, readonly finished: Promise<void>) {}
 
@@ -121,7 +124,7 @@ class Daemon implements AsyncDisposable {
     };
     const driver = parts.use(await GraphDriver.resume({ stateFile: `${folders.state}/graph-driver.json`, openStore }));
     if (offered.hasPredecessor) await store.resume();
-    cache.trim(); // images in use were taken over by now
+    cache.trim(); // images in use have been taken over by now
     const collect = async (options: GarbageOptions) => {
       const layers = driver.ready ? await driver.store.lazyLayers() : undefined;
       return await collectGarbage({ cache, stateDir: folders.state, pulled, layers, images: store }, options);

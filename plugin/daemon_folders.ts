@@ -6,13 +6,13 @@
 import { mountAt } from "../ffi/mountinfo.ts";
 import { STATE_FOLDERS } from "../lib/image/gc/state_left_overs.ts";
 
-/** Absolute paths, all of mode 0700. */
+/** Absolute paths of folders with mode 0700. */
 export interface DaemonFolders {
   readonly cache: string;
   readonly state: string;
-  /** Choices of homes, see LazyImageStore. */
+  /** Recorded backend choices of images, see LazyImageStore. */
   readonly homes: string;
-  /** What `nydus-gd pull` handed over. */
+  /** Records of `nydus-gd pull`. */
   readonly pulled: string;
   /** Mount point of the FUSE session. */
   readonly images: string;
@@ -20,7 +20,7 @@ export interface DaemonFolders {
   readonly erofs: string;
 }
 
-/** Makes those that are missing. */
+/** Creates missing folders. */
 export async function makeFolders(root: string): Promise<DaemonFolders> {
   const folders = {
     cache: `${root}/cache`,
@@ -31,7 +31,7 @@ export async function makeFolders(root: string): Promise<DaemonFolders> {
     erofs: `${root}/erofs`,
   };
   for (const folder of Object.values(folders)) {
-    // the mount of an earlier server answers nobody until it is taken over
+    // a mount left by an earlier daemon blocks every access until it is taken over
     if (mountAt(folder) === undefined) await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   }
   return folders;

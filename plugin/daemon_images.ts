@@ -1,11 +1,11 @@
 /**
- * What a daemon serves lazy images from: the rooms of the cache, the backends and the kernel's mounts, put together.
+ * The lazy-image side of a daemon: assembles cache, backends and kernel mounts.
  *
  * ```
  * PulledImages ─► keychain ─► backends ─► BlobCache ─┬─► LazyImageStore ─► ImageMounts   layers of Docker
  *                                                    └─► OfferedImages                   nydusd's API
  * ```
- * The two at the right share what the kernel has: who takes over from an earlier daemon takes over both.
+ * The two on the right share the kernel's state, so a successor takes over both.
  *
  * @module
  */
@@ -38,16 +38,16 @@ import type { NydusdConfigInUse } from "./nydusd_config_in_use.ts";
 
 const log = logger("serve");
 
-/** What everything here is made from. */
+/** Options of {@link DaemonImages}. */
 export interface DaemonImagesOptions {
   readonly folders: DaemonFolders;
   readonly settings: Settings;
   readonly config: NydusdConfigInUse;
-  /** The data path that is wanted, or "auto". */
+  /** The requested data path, or "auto". */
   readonly fsDriver: string;
 }
 
-/** What more than one of the rooms uses. */
+/** Dependencies shared by several parts. */
 interface Shared extends DaemonImagesOptions {
   readonly pulled: PulledImages;
   readonly deps: BackendDeps;
@@ -56,7 +56,7 @@ interface Shared extends DaemonImagesOptions {
   readonly places: Omit<ImageMountsOptions, "dataPath">;
 }
 
-/** See the module. When it is disposed of, images in use are left to the keeper and the next daemon. */
+/** The lazy images of a daemon. Disposing leaves images in use to the keeper and the next daemon. */
 export class DaemonImages implements AsyncDisposable {
   private constructor(
     private readonly parts: AsyncDisposableStack,
@@ -65,7 +65,7 @@ export class DaemonImages implements AsyncDisposable {
     readonly offered: OfferedImages,
   ) {}
 
-  /** Opens everything; nothing is mounted, and nothing is taken over yet. */
+  /** Opens all parts. Mounts and takes over nothing yet. */
   static async open(options: DaemonImagesOptions): Promise<DaemonImages> {
     await using parts = new AsyncDisposableStack();
     const shared = await share(parts, options);
@@ -88,7 +88,7 @@ export class DaemonImages implements AsyncDisposable {
     return this.shared.pulled;
   }
 
-  /** Does as Docker's storage options say, and takes over what an earlier daemon mounted. */
+  /** Applies Docker's storage options, and takes over the mounts of an earlier daemon. */
   async configure(options: StorageOptions): Promise<void> {
     const { settings, config, cache } = this.shared;
     const wanted = options["fs-driver"];
@@ -128,7 +128,7 @@ async function share(parts: AsyncDisposableStack, options: DaemonImagesOptions):
   return { ...options, pulled, deps, cache, numbers, places };
 }
 
-/** @param serving resumes what an earlier daemon mounted, then gives what serves by the kernel's cache */
+/** @param serving takes over the mounts of an earlier daemon, then returns the server of the kernel's cache */
 async function openOffered(
   { folders, settings, deps, cache, numbers }: Shared,
   serving: Parameters<typeof OfferedImages.open>[0]["serving"],
@@ -176,7 +176,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
   });
 }
 
-/** Chooses, and warns of what somebody who named it should know. */
+/** Chooses the data path, and logs the warning that applies to an explicitly requested one. */
 async function dataPathOf({ places, config }: Shared, wanted: string): Promise<DataPathChoice> {
   const dataPath = await chooseDataPath(wanted, places, guardOf(), config.current?.cache.type === "fscache");
   if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });

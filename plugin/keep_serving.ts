@@ -1,8 +1,9 @@
 /**
- * HTTP servers that listen again when something ends them.
+ * HTTP servers that restart after a failure.
  *
- * Deno.serve ends for good when a connection cannot be accepted, as while the process has no descriptors left. A daemon
- * must outlive that: it listens again as soon as it can. Callers find nobody meanwhile, and try again.
+ * Deno.serve ends for good when it cannot accept a connection, for example when the process is out of file descriptors.
+ * A daemon must survive that, so it listens again as soon as possible. Clients fail to connect in the meantime and
+ * retry.
  *
  * @module
  */
@@ -12,28 +13,28 @@ import { logger } from "../lib/base/log.ts";
 
 const log = logger("serve");
 
-/** Between two attempts to listen. */
+/** Delay between attempts to listen. */
 const PAUSE_MS = 250;
 
-/** One server that listens. */
+/** A listening server. */
 export interface Listening {
   readonly server: Pick<Deno.HttpServer, "finished">;
-  /** Ends it, and the calls that run. */
+  /** Stops the server and aborts running calls. */
   readonly abort: AbortController;
 }
 
-/** A server that is there until it is stopped. */
+/** A server that is restarted until it is released. */
 export class KeptServer<T extends Listening> {
   readonly #stop = new AbortController();
   readonly #listen: () => Promise<T>;
   #listening: T | undefined;
-  /** Resolves when it was stopped and nothing is served any more. */
+  /** Resolves once the server is released and nothing is served any more. */
   readonly finished: Promise<void>;
 
   /**
-   * @param first listens already
-   * @param listen listens in its place
-   * @param what it is, for the log
+   * @param first the server that is listening already
+   * @param listen starts its replacement
+   * @param what its name in the log
    */
   constructor(first: T, listen: () => Promise<T>, private readonly what: string) {
     this.#listening = first;
@@ -41,7 +42,7 @@ export class KeptServer<T extends Listening> {
     this.finished = this.#keep(first);
   }
 
-  /** Does not listen again from here on. What listens now is the caller's to end; undefined: nothing does. */
+  /** Stops restarting. Returns the current server, which the caller has to stop; undefined if none is listening. */
   release(): T | undefined {
     this.#stop.abort();
     return this.#listening;
@@ -60,7 +61,7 @@ export class KeptServer<T extends Listening> {
     }
   }
 
-  /** The next one that listens; undefined after a stop. */
+  /** Listens again, with retries; undefined once released. */
   async #again(): Promise<T | undefined> {
     const { signal } = this.#stop;
     for (let reason: string | undefined; !signal.aborted;) {
@@ -76,7 +77,7 @@ export class KeptServer<T extends Listening> {
         if (messageOf(error) !== reason) log.warn("cannot listen", { what: this.what, error });
         reason = messageOf(error);
       }
-      await delay(PAUSE_MS, undefined, { signal }).catch(() => {}); // a stop ends the loop
+      await delay(PAUSE_MS, undefined, { signal }).catch(() => {}); // a release ends the loop
     }
     return undefined;
   }

@@ -6,7 +6,7 @@ interface Endpoint extends Listening {
   readonly port: number;
 }
 
-/** A server on a port; the first attempt may fail. */
+/** Starts a server on `port`. */
 function listenOn(port: number): Endpoint {
   const abort = new AbortController();
   const server = Deno.serve(

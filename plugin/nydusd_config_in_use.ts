@@ -1,6 +1,5 @@
 /**
- * nydusd's configuration as a daemon follows it: the file of `serve --config`, or the one that Docker names when it
- * initializes the driver.
+ * The effective nydusd configuration: the file of `serve --config`, or the one that Docker names in a storage option.
  *
  * @module
  */
@@ -8,7 +7,7 @@ import type { NydusdConfig } from "../lib/backend/nydusd_config.ts";
 import { NydusGdError } from "../lib/base/errors.ts";
 import { type ConfigPath, readNydusdConfig } from "../lib/image/config_files.ts";
 
-/** See the module. */
+/** The nydusd configuration at start, and the one in effect. */
 export class NydusdConfigInUse {
   #current: NydusdConfig | undefined;
 
@@ -21,15 +20,15 @@ export class NydusdConfigInUse {
     return new NydusdConfigInUse(file, await readNydusdConfig(file));
   }
 
-  /** Undefined: there is none. */
+  /** Undefined: no configuration. */
   get current(): NydusdConfig | undefined {
     return this.#current;
   }
 
   /**
-   * Goes over to the file at `path`; undefined: the one of `serve --config`, as it is now.
+   * Switches to the file at `path`; undefined: rereads the file of `serve --config`.
    *
-   * @throws {NydusGdError} as {@link readNydusdConfig}; "unsupported": it wants nothing to be kept, and the cache is open
+   * @throws {NydusGdError} as {@link readNydusdConfig}; "unsupported" if it disables the cache, which is already open
    */
   async use(path: string | undefined): Promise<void> {
     this.#current = await readNydusdConfig(path === undefined ? this.file : { path, explicit: true });

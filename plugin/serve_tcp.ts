@@ -1,5 +1,5 @@
 /**
- * HTTP on a TCP port, for those who ask for one (`metrics.listen`).
+ * HTTP on a TCP port (setting `metrics.listen`).
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { messageOf, NydusGdError } from "../lib/base/errors.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
 import type { FetchHandler } from "./serve_unix.ts";
 
-/** A server on a port, until it is disposed; calls that run are ended then. */
+/** An HTTP server on a TCP port. Disposing stops it and aborts running calls. */
 export interface TcpServer extends AsyncDisposable {
   readonly port: number;
 }
@@ -15,8 +15,8 @@ export interface TcpServer extends AsyncDisposable {
 /**
  * Serves `app`.
  *
- * @param address "127.0.0.1:9100", "[::1]:9100"; port 0 takes a free one
- * @throws {NydusGdError} "environment" when nobody can listen there
+ * @param address "127.0.0.1:9100", "[::1]:9100"; port 0 picks a free one
+ * @throws {NydusGdError} "environment" if the address cannot be bound
  */
 export function serveTcp(address: string, app: FetchHandler): TcpServer {
   const colon = address.lastIndexOf(":");

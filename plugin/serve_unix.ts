@@ -1,9 +1,9 @@
 /**
- * HTTP on a unix socket that only its owner can reach.
+ * HTTP on a Unix socket that only its owner can reach.
  *
- * The socket is made in a private folder beside its place, gets its mode and is then renamed over what is there: it is
- * never reachable with another mode, and a socket that a dead process left is replaced without a moment in which there
- * is none. A socket that answers is somebody else's and is not touched.
+ * The socket is created in a private folder next to its path, gets its mode, and is renamed over the path. So it is
+ * never reachable with another mode, and a stale socket is replaced atomically. A socket that accepts connections
+ * belongs to another process and is left alone.
  *
  * @module
  */
@@ -11,31 +11,31 @@ import { basename, dirname, join } from "node:path";
 import { ignore, NydusGdError } from "../lib/base/errors.ts";
 import { KeptServer, type Listening } from "./keep_serving.ts";
 
-/** What answers requests: a Hono app. */
+/** Handles requests; a Hono app. */
 export interface FetchHandler {
   fetch(request: Request): Response | Promise<Response>;
 }
 
-/** A server that runs until it is stopped. */
+/** A running HTTP server on a Unix socket. */
 export interface UnixServer extends AsyncDisposable {
   readonly path: string;
-  /** Resolves when nothing is served any more. */
+  /** Resolves once nothing is served any more. */
   readonly finished: Promise<void>;
-  /** Takes no new calls, lets those that run end within `graceMs`, then breaks them off. */
+  /** Accepts no new calls, waits up to `graceMs` for running ones, then aborts them. */
   stop(graceMs?: number): Promise<void>;
 }
 
-/** How long calls may go on after a stop. */
+/** How long running calls may take after a stop. */
 const STOP_GRACE_MS = 10_000;
 
-/** sun_path holds 108 bytes with its NUL. */
+/** sun_path holds 108 bytes, including the NUL. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
 /**
- * Serves `app` at `path`, mode 0600. The folder is made when it is missing.
+ * Serves `app` at `path` with mode 0600. Creates the folder if it is missing.
  *
- * @param option of the command line that names the path, for hints
- * @throws {NydusGdError} "busy" when somebody answers there, "usage" for a path that is too long or no socket
+ * @param option command-line option of the path, for hints
+ * @throws {NydusGdError} "busy" if another process serves the socket, "usage" if the path is too long or not a socket
  */
 export async function serveUnix(path: string, app: FetchHandler, option = "--socket"): Promise<UnixServer> {
   if (new TextEncoder().encode(path).length > MAX_SOCKET_PATH_BYTES) {
@@ -47,10 +47,10 @@ export async function serveUnix(path: string, app: FetchHandler, option = "--soc
   return new EndpointServer(path, new KeptServer(await listen(), listen, path));
 }
 
-/** A socket in its place, and what answers there. */
+/** A listening socket and its server. */
 interface Endpoint extends Listening {
   readonly server: Deno.HttpServer;
-  /** Of the socket: another one at the same path is not ours to remove. */
+  /** Inode of the socket. Another socket at the same path must not be removed. */
   readonly inode: number | null;
 }
 
@@ -123,7 +123,10 @@ async function requireFree(path: string, option: string): Promise<void> {
   });
 }
 
-/** A folder of mode 0700 whose socket name is no longer than the final one, as far as that goes. */
+/**
+ * Makes a folder of mode 0700 with a name so short that the socket's path in it is, if possible, no longer than the
+ * final one.
+ */
 async function makePrivateFolder(parent: string, nameLength: number): Promise<string> {
   const random = crypto.randomUUID().replaceAll("-", "");
   const folder = join(parent, `.${random.slice(0, Math.min(12, Math.max(4, nameLength - 3)))}`);

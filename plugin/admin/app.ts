@@ -1,15 +1,15 @@
 /**
- * The admin endpoint: health, metrics, status, and what an administrator may ask of a running daemon.
+ * The admin API: health, metrics, status, and control of a running daemon.
  *
  * | route | answer |
  * |---|---|
- * | `GET /healthz` | 200, or 503 when something keeps the daemon from its work; `{"status", "reasons"}` |
+ * | `GET /healthz` | 200, or 503 if the daemon cannot work; `{"status", "reasons"}` |
  * | `GET /metrics` | metrics.ts |
  * | `GET /v1/status` | lib/image/lazy/status_document.ts |
- * | `PUT /v1/log-level` | `{"level": "debug"}`, until the next start; the level that holds now |
+ * | `PUT /v1/log-level` | `{"level": "debug"}`, until the next start; answers with the current level |
  * | `POST /v1/gc` | gc.ts: frees cache space |
- * | `PUT`, `DELETE /v1/pulled/DIFFID`, `POST …/prefetch` | pulled.ts: what `nydus-gd pull` hands over |
- * | `POST /v1/mounts/LAYER/prefetch` | 202: everything of the image is being fetched; status tells how far it is |
+ * | `PUT`, `DELETE /v1/pulled/DIFFID`, `POST …/prefetch` | pulled.ts: used by `nydus-gd pull` |
+ * | `POST /v1/mounts/LAYER/prefetch` | 202: starts fetching the whole image; status shows the progress |
  *
  * Errors are `{"error": {"code", "message", "hint"?}}`.
  *
@@ -37,7 +37,7 @@ import { type AdminParts, StatusReporter, takeReport } from "./report.ts";
 
 const log = logger("admin");
 
-/** What the app works with. */
+/** Dependencies of the admin app. */
 export interface AdminAppParts extends AdminParts, PulledParts, GcParts {
   readonly log: {
     readonly level: Settings["log"]["level"];
@@ -51,7 +51,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 
 const STATUS_OF: Partial<Record<ErrorCode, 400 | 404 | 413>> = { usage: 400, "not-found": 404 };
 
-/** The app; serve it on a unix socket that only root can reach. */
+/** Creates the admin app. Serve it on a Unix socket that only root can reach. */
 export function createAdminApp(parts: AdminAppParts): Hono {
   const status = new StatusReporter(parts);
   const app = createObserverApp(parts);
@@ -82,7 +82,7 @@ export function createAdminApp(parts: AdminAppParts): Hono {
   return app;
 }
 
-/** Health and metrics alone: what may also be served where others than root can ask. */
+/** Creates an app with health and metrics only, which is safe to serve to other users. */
 export function createObserverApp(parts: AdminParts): Hono {
   const metrics = new Metrics();
   const app = new Hono();

@@ -17,7 +17,7 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import { GraphDriver } from "../docker/driver.ts";
 import { createAdminApp, createObserverApp } from "./app.ts";
 
-/** A daemon's parts, without a FUSE session and before Docker called. */
+/** Runs `test` with the parts of a daemon, without a FUSE session and before Docker's first call. */
 async function withParts(
   test: (parts: Parameters<typeof createAdminApp>[0], cache: BlobCache, levels: LogLevelName[]) => Promise<void>,
 ): Promise<void> {
@@ -52,7 +52,7 @@ async function withParts(
   await test({ root: temp.path, images, driver, pulled, collect, log }, cache, levels);
 }
 
-/** The value of a metric without labels. */
+/** Returns the value of a metric without labels. */
 function metric(text: string, name: string): number {
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
 }
@@ -188,7 +188,7 @@ Deno.test("what the kernel has of its own goes when everything is to go, and no 
     await Deno.mkdir(folder, { recursive: true });
     await Deno.writeFile(`${folder}/file`, new Uint8Array(100_000).fill(1));
     using file = await Deno.open(`${folder}/file`, { write: true });
-    await file.sync(); // blocks of delayed allocations are counted late by some file systems
+    await file.sync(); // some file systems count delayed allocations late
     const freed = async (asked: object) => {
       const response = await app.request("/v1/gc", { method: "POST", body: JSON.stringify(asked) });
       return (await response.json()).kernel_bytes;

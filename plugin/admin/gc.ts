@@ -1,5 +1,6 @@
 /**
- * `POST /v1/gc`, `{"dry_run": false, "all": false}`: frees cache space; lib/image/gc/collect_garbage.ts tells what.
+ * `POST /v1/gc`, `{"dry_run": false, "all": false}`: frees cache space, as described in
+ * lib/image/gc/collect_garbage.ts.
  *
  * @module
  */
@@ -12,12 +13,12 @@ import { parseBody } from "./request_json.ts";
 
 const Request = v.strictObject({ dry_run: v.optional(v.boolean(), false), all: v.optional(v.boolean(), false) });
 
-/** The part of a daemon that frees. */
+/** The part of a daemon that collects garbage. */
 export interface GcParts {
   collect(options: GarbageOptions): Promise<GarbageReport>;
 }
 
-/** Adds the route. An empty body asks for nothing special. */
+/** Adds the route. An empty body means the defaults. */
 export function addGcRoute(app: Hono, { collect }: GcParts): void {
   app.post("/v1/gc", async (c) => {
     const text = await c.req.text();

@@ -1,10 +1,10 @@
 /**
- * Metrics in the text format of Prometheus.
+ * Metrics in Prometheus's text format.
  *
- * Names are `nydus_gd_<noun>_<base unit>[_total]`; labels are bounded: never a layer, a blob or a name. Values are taken
- * from the rooms' own counters when somebody asks, so that nothing is counted twice. Those of FUSE begin anew with a new
- * session, which Prometheus takes for a restart. Metrics of the process are prom-client's own, but for those of Node's
- * event loop and heap, which keep a timer running or mean nothing under Deno.
+ * Names are `nydus_gd_<noun>_<base unit>[_total]`. Labels are bounded: never a layer, blob or image name. Values are
+ * read from existing counters on each scrape, so nothing is counted twice. FUSE counters restart with a new session,
+ * which Prometheus treats as a counter reset. Process metrics come from prom-client, except those of Node's event loop
+ * and heap, which keep a timer running or are meaningless under Deno.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import processStartTime from "prom-client/lib/metrics/processStartTime.js";
 import { VERSION } from "../../lib/base/version.ts";
 import type { DaemonReport } from "./report.ts";
 
-/** Reads one value out of a report; undefined where there is nothing to tell. */
+/** Reads one value from a report; undefined if it is not available. */
 type Read = (report: DaemonReport) => number | undefined;
 
 const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = {
@@ -95,12 +95,12 @@ export class Metrics {
     return this.#registry.getMetricsAsArray().map(({ name }) => name);
   }
 
-  /** What HTTP calls the format. */
+  /** The content type of the format. */
   get contentType(): string {
     return this.#registry.contentType;
   }
 
-  /** The metrics as of `report`. */
+  /** Returns the metrics for `report`. */
   text(report: DaemonReport): Promise<string> {
     for (const [counter, read] of this.#counters) {
       counter.reset();

@@ -1,11 +1,11 @@
 /**
- * What `nydus-gd pull` hands over and asks for, by the diffID of an image's bootstrap layer.
+ * Routes for `nydus-gd pull`, keyed by the diffID of an image's bootstrap layer.
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /v1/pulled/sha256:…` | keeps where the blobs are and the logins for them (lib/image/lazy/pulled_images.ts): 204 |
- * | `DELETE /v1/pulled/sha256:…` | the image did not come; one that Docker has keeps its record: 204 |
- * | `POST /v1/pulled/sha256:…/prefetch` | mounts the image and begins to fetch all of it: 202 |
+ * | `PUT /v1/pulled/sha256:…` | records blob locations and credentials (lib/image/lazy/pulled_images.ts): 204 |
+ * | `DELETE /v1/pulled/sha256:…` | drops the record after a failed pull, unless Docker has the layer: 204 |
+ * | `POST /v1/pulled/sha256:…/prefetch` | mounts the image and starts fetching all of it: 202 |
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { type Digest, isDigest } from "../../lib/oci/digest.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 import { parseBody } from "./request_json.ts";
 
-/** The parts of a daemon that take part. */
+/** Dependencies of the routes. */
 export interface PulledParts {
   readonly images: LazyImageStore;
   readonly driver: GraphDriver;

@@ -1,5 +1,5 @@
 /**
- * What the daemon knows of itself, gathered from its rooms at one moment.
+ * Snapshots of the daemon's state, and the status document made from them.
  *
  * @module
  */
@@ -13,22 +13,22 @@ import type { LazyImageStore } from "../../lib/image/lazy/lazy_image_store.ts";
 import type { ImageStatus, StatusDocument } from "../../lib/image/lazy/status_document.ts";
 import type { GraphDriver } from "../docker/driver.ts";
 
-/** The parts of a daemon that are told of. */
+/** The parts of a daemon that a report covers. */
 export interface AdminParts {
   readonly root: string;
   readonly images: LazyImageStore;
   readonly driver: GraphDriver;
 }
 
-/** One look at everything. */
+/** A snapshot of the daemon. */
 export interface DaemonReport {
   readonly images: LazyImagesReport;
-  /** Undefined until Docker has sent its first call. */
+  /** Undefined until Docker's first call. */
   readonly layers: { readonly home: string; readonly mounted: number } | undefined;
   readonly troubles: readonly Trouble[];
 }
 
-/** Looks at everything. */
+/** Takes a snapshot of the daemon. */
 export async function takeReport({ images, driver }: AdminParts): Promise<DaemonReport> {
   const report = await images.report();
   const troubles = images.troubles(report);
@@ -38,7 +38,7 @@ export async function takeReport({ images, driver }: AdminParts): Promise<Daemon
   return { images: report, layers: { home, mounted: mountedCount }, troubles };
 }
 
-/** Makes status documents. */
+/** Creates status documents. */
 export class StatusReporter {
   readonly #names = new DockerNames();
   readonly #containers = new DockerContainers();
@@ -47,7 +47,7 @@ export class StatusReporter {
 
   constructor(private readonly parts: AdminParts) {}
 
-  /** @param logLevel the level now */
+  /** @param logLevel the current level */
   async document(logLevel: string): Promise<StatusDocument> {
     const { images: report, layers, troubles } = await takeReport(this.parts);
     const { dataPath, cache, blobs, fuse } = report;

@@ -1,12 +1,12 @@
 /**
- * Bodies of requests to the admin endpoint.
+ * Request bodies of the admin API.
  *
  * @module
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { parseJsonText } from "../../lib/base/json_text.ts";
 
-/** A body as JSON. @throws {NydusGdError} "usage"; it quotes nothing of the body, which may hold a login */
+/** Parses a body as JSON. @throws {NydusGdError} "usage"; never quotes the body, which may contain credentials */
 export function parseBody(text: string): unknown {
   const document = parseJsonText(text);
   if (document !== undefined) return document;

@@ -1,15 +1,15 @@
 /**
- * The part of nydusd's API that has to do with the kernel's cache, for programs that were written for it.
+ * The part of nydusd's API that manages images in the kernel's fscache, for programs written for it.
  *
  * | route | what it does |
  * |---|---|
- * | `PUT /api/v2/blobs` | offers an image: lib/image/lazy/blob_entry.ts: 204, then `mount -t erofs -o domain_id=…,fsid=…` works |
- * | `GET /api/v2/blobs?domain_id=…` | what is offered in a domain: `{"blobs": […]}` |
- * | `DELETE /api/v2/blobs?domain_id=…&blob_id=…` | ends the offer, without `blob_id` all of the domain: 204 |
- * | `GET /api/v1/daemon`, `/api/v2/daemon` | who answers, and that it runs |
+ * | `PUT /api/v2/blobs` | offers an image to `mount -t erofs -o domain_id=…,fsid=…`: 204 (lib/image/lazy/blob_entry.ts) |
+ * | `GET /api/v2/blobs?domain_id=…` | lists the images offered in a domain: `{"blobs": […]}` |
+ * | `DELETE /api/v2/blobs?domain_id=…&blob_id=…` | withdraws an image, or without `blob_id` the whole domain: 204 |
+ * | `GET /api/v1/daemon`, `/api/v2/daemon` | identity, state and version |
  *
- * Errors are `{"code", "message"}`. Documents may hold logins: they are told to nobody but the owner of the socket.
- * Source: api/openapi/nydus-api-v2.yaml of nydusd 2.3.
+ * Errors are `{"code", "message"}`. Listed documents may contain credentials, so only the owner of the socket may see
+ * them. Source: api/openapi/nydus-api-v2.yaml of nydusd 2.3.
  *
  * ```sh
  * curl --unix-socket /run/nydus-gd/nydusd.sock -X PUT -d @entry.json http://nydusd/api/v2/blobs
@@ -27,7 +27,7 @@ import type { OfferedImages } from "../../lib/image/lazy/offered_images.ts";
 
 const log = logger("nydusd-api");
 
-/** As large as nydusd takes a configuration file. */
+/** nydusd's limit of a configuration file. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
 const STATUS_OF: Partial<Record<ErrorCode, 400 | 404 | 409>> = {
@@ -38,7 +38,7 @@ const STATUS_OF: Partial<Record<ErrorCode, 400 | 404 | 409>> = {
   exists: 409,
 };
 
-/** The app; serve it on a unix socket that only root can reach. */
+/** Creates the app. Serve it on a Unix socket that only root can reach. */
 export function createNydusdApp(offered: Pick<OfferedImages, "add" | "list" | "remove">): Hono {
   const app = new Hono();
   const tooLarge = () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { NydusGdError } from "../../lib/base/errors.ts";
 import { createNydusdApp } from "./app.ts";
 
-/** Images by what was put, in the place of those of a kernel. */
+/** In-memory replacement of the images offered to a kernel. */
 class Offered {
   readonly documents = new Map<string, unknown>();
 
