@@ -4,6 +4,7 @@
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
+import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { kill, type Sandbox } from "./sandbox.ts";
 
 /** How long dockerd may take to answer, or to stop. */
@@ -82,7 +83,7 @@ export class DockerDaemon implements AsyncDisposable {
     const daemon = new DockerDaemon(options, child);
     const deadline = AbortSignal.any([AbortSignal.timeout(START_TIMEOUT_MS), ...(signal ? [signal] : [])]);
     const ended = child.status.then(() => true);
-    while ((await daemon.docker(["version"])).code !== 0) {
+    while (!await answers(`${dir}/docker.sock`, deadline)) {
       const stop = await Promise.race([ended, new Promise<false>((r) => setTimeout(() => r(false), POLL_MS))]);
       if (stop || deadline.aborted) {
         await daemon[Symbol.asyncDispose]();
@@ -150,5 +151,15 @@ export class DockerDaemon implements AsyncDisposable {
   private async lastLogLine(): Promise<string> {
     const log = await Deno.readTextFile(`${this.options.dir}/dockerd.log`);
     return log.trim().split("\n").at(-1) || "it wrote nothing";
+  }
+}
+
+/** Whether dockerd answers. Without a client: one after the other would take from a slow processor what dockerd wants. */
+async function answers(socket: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await getOverUnix(socket, "/_ping", signal)).status === 200;
+  } catch (error) {
+    if (unixErrorCode(error) === undefined) throw error;
+    return false;
   }
 }

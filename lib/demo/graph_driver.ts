@@ -12,8 +12,8 @@ export const DRIVER_NAME = "nydus-gd";
 
 /** Where dockerd looks for plugins; in a sandbox /run is its own. */
 const SOCKET = `/run/docker/plugins/${DRIVER_NAME}.sock`;
-const START_TIMEOUT_MS = 30_000;
-const POLL_MS = 10;
+const START_TIMEOUT_MS = 60_000;
+const POLL_MS = 50;
 
 /** What {@link GraphDriverProcess.start} needs. */
 export interface GraphDriverProcessOptions {

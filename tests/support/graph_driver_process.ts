@@ -10,7 +10,8 @@ import { FscacheImages } from "../../lib/mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { commandLine } from "./command.ts";
 
-const POLL_MS = 5;
+/** How long to wait before it is looked again whether somebody listens: the longer it takes, the longer. */
+const POLL_MS = { first: 5, most: 100 } as const;
 
 /** How {@link GraphDriverProcess} runs `serve`. */
 export interface ServeProcessOptions {
@@ -39,12 +40,12 @@ export const NO_PREFETCH = { NYDUS_GD_PREFETCH_ENABLED: "false" } as const;
 export async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
   let ended = false;
   child.status.then(() => ended = true);
-  while (!ended) {
+  for (let waitMs: number = POLL_MS.first; !ended; waitMs = Math.min(2 * waitMs, POLL_MS.most)) {
     const expected = [Deno.errors.NotFound, Deno.errors.ConnectionRefused];
     const connection = await ignore(expected, Deno.connect({ transport: "unix", path: socket }));
     connection?.close();
     if (connection !== undefined) return true;
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
   }
   return false;
 }
