@@ -1,7 +1,7 @@
 /**
  * A whole `serve` by erofs-fscache, on a kernel that has it: images of the real tools compared with their listings, a
- * registry that fails, nydusd's API, containers. `sh scripts/test.sh vm` does all of it; a run of everything compares one
- * image of each way in which data are stored, and leaves dockerd out.
+ * registry that fails, nydusd's API. `sh scripts/test.sh vm` compares all of them; a run of everything one of each way in
+ * which data are stored.
  *
  * @module
  */
@@ -23,7 +23,6 @@ const files: GuestTests[] = [
   { file: "tests/vm/guest/fscache_faults.ts" },
   { file: "tests/vm/guest/fscache_api.ts" },
 ];
-if (IS_THOROUGH) files.push({ file: "tests/vm/guest/docker.ts" });
 
 guestTest(`kernel ${KERNEL} shows images of the real tools out of its own cache`, files, {
   env: {

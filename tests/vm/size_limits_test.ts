@@ -1,6 +1,6 @@
 /**
- * Limits for containers on file systems that count by projects, which this machine's kernel cannot. A run of everything
- * leaves dockerd out.
+ * Limits for containers on file systems that count by projects, which this machine's kernel cannot, and dockerd on one of
+ * them, with lazy images out of the kernel's own cache. A run of everything leaves dockerd out.
  *
  * @module
  */
@@ -21,13 +21,15 @@ const EXT4: DiskOptions = {
   mountOptions: "prjquota",
 };
 
-const FILE = "tests/vm/guest/size_limits.ts";
-const FILTER = "layer of a container";
+const onDisk = (file: string, { mountPoint }: DiskOptions, env: Record<string, string> = {}): GuestTests => ({
+  file,
+  env: { TMPDIR: mountPoint, ...env },
+});
 
-const onExt4: GuestTests = { file: FILE, filter: FILTER, env: { TMPDIR: EXT4.mountPoint } };
-const onXfs: GuestTests = { file: FILE, ...(IS_THOROUGH ? {} : { filter: FILTER }), env: { TMPDIR: XFS.mountPoint } };
+const files = [EXT4, XFS].map((disk) => onDisk("tests/vm/guest/size_limits.ts", disk));
+if (IS_THOROUGH) files.push(onDisk("tests/vm/guest/docker.ts", XFS, { NYDUS_GD_TEST_DATA_PATHS: "erofs-fscache" }));
 
-guestTest("containers write as much as their size allows, on xfs and on ext4", [onExt4, onXfs], {
+guestTest("containers write as much as their size allows, on xfs and on ext4", files, {
   disks: [EXT4, XFS],
   watchdogMs: WATCHDOG_MS,
 });

@@ -1,11 +1,12 @@
 /**
- * dockerd on our graph driver, with lazy images by the first of the data paths that are tested.
+ * dockerd on our graph driver, with lazy images by the first of the data paths that are tested, where the file system of
+ * TMPDIR keeps project quotas. One dockerd for all of it: in an emulated machine it takes most of the time.
  *
  * @module
  */
 import assert from "node:assert/strict";
 import { TESTED_DATA_PATHS } from "../../support/data_paths.ts";
-import { fixture, INSTALLED, withStack } from "../../support/docker_stack.ts";
+import { fixture, INSTALLED, type Stack, withStack } from "../../support/docker_stack.ts";
 import { readListing } from "../../support/rafs_fixtures.ts";
 
 const [FS_DRIVER] = TESTED_DATA_PATHS;
@@ -15,6 +16,9 @@ const IMAGES = ["v6-prefetch-fs", "v5-lz4-sha256-64k"];
 /** How many files of an image are compared. */
 const FILES = 12;
 
+/** Fills the container, after it has printed how much there is, in KiB. */
+const FILL = "busybox df -k / | busybox awk 'END { print $2 }'; busybox dd if=/dev/zero of=/file bs=1M count=64";
+
 /** Regular files of an image, and their digests, as sha256sum prints them. */
 function filesOf(name: string): { readonly paths: string[]; readonly lines: string[] } {
   const files = readListing(fixture(name).listing)
@@ -23,29 +27,47 @@ function filesOf(name: string): { readonly paths: string[]; readonly lines: stri
   return { paths: files.map(({ path }) => path), lines: files.map(({ path, sha256 }) => `${sha256}  ${path}`) };
 }
 
+async function runLazyImages({ stack, registry }: Stack): Promise<void> {
+  for (const name of IMAGES) {
+    const reference = await registry.pushLazy(name, `lazy/${name}`);
+    await stack.docker("pull", reference);
+    await stack.docker("run", "--detach", "--name", name, ...NO_NETWORK, reference, "/bin/sleep", "1000");
+  }
+  for (const name of IMAGES) {
+    const { paths, lines } = filesOf(name);
+    const digests = await stack.docker("exec", name, "/bin/sha256sum", ...paths);
+    assert.deepEqual(digests.split("\n"), lines);
+    const graph = JSON.parse(await stack.docker("inspect", "--format", "{{json .GraphDriver}}", name));
+    assert.equal(graph.Data.fs_driver, FS_DRIVER);
+  }
+  const [first = ""] = IMAGES;
+  const [path = ""] = filesOf(first).paths;
+  await stack.docker("exec", first, "/bin/sh", "-c", `echo changed >${path}`);
+  assert.equal(await stack.docker("exec", first, "/bin/cat", path), "changed");
+  assert.equal(await stack.docker("diff", first), `C ${path.slice(0, path.lastIndexOf("/"))}\nC ${path}`);
+  await stack.docker("rm", "--force", ...IMAGES);
+  assert.deepEqual(await stack.overlays(), []);
+}
+
+async function fillContainers({ stack, registry }: Stack): Promise<void> {
+  const image = await registry.pushClassic("limited/busybox");
+  await stack.docker("pull", "--quiet", image);
+  const write = (...options: string[]) =>
+    stack.daemon.docker(["run", "--rm", ...NO_NETWORK, ...options, image, "/bin/busybox", "sh", "-c", FILL]);
+  const [limited, byDefault] = [await write("--storage-opt", "size=24m"), await write()];
+  for (const { stderr } of [limited, byDefault]) assert.match(stderr, /No space left|quota exceeded/i);
+  assert.deepEqual([limited.stdout.trim(), byDefault.stdout.trim()], ["24576", "16384"]);
+}
+
 Deno.test({
-  name: "containers of lazy images run side by side, write, and are removed",
+  name: "dockerd",
   ignore: INSTALLED.missing !== undefined,
-  fn: () =>
-    withStack(async ({ stack, registry }) => {
-      for (const name of IMAGES) {
-        const reference = await registry.pushLazy(name, `lazy/${name}`);
-        await stack.docker("pull", reference);
-        await stack.docker("run", "--detach", "--name", name, ...NO_NETWORK, reference, "/bin/sleep", "1000");
-      }
-      for (const name of IMAGES) {
-        const { paths, lines } = filesOf(name);
-        const digests = await stack.docker("exec", name, "/bin/sha256sum", ...paths);
-        assert.deepEqual(digests.split("\n"), lines);
-        const graph = JSON.parse(await stack.docker("inspect", "--format", "{{json .GraphDriver}}", name));
-        assert.equal(graph.Data.fs_driver, FS_DRIVER);
-      }
-      const [first = ""] = IMAGES;
-      const [path = ""] = filesOf(first).paths;
-      await stack.docker("exec", first, "/bin/sh", "-c", `echo changed >${path}`);
-      assert.equal(await stack.docker("exec", first, "/bin/cat", path), "changed");
-      assert.equal(await stack.docker("diff", first), `C ${path.slice(0, path.lastIndexOf("/"))}\nC ${path}`);
-      await stack.docker("rm", "--force", ...IMAGES);
-      assert.deepEqual(await stack.overlays(), []);
-    }, { flags: ["--storage-opt", `nydus-gd.fs-driver=${FS_DRIVER}`] }),
+  fn: (t) =>
+    withStack(async (parts) => {
+      await t.step("containers of lazy images run side by side, write, and are removed", () => runLazyImages(parts));
+      await t.step(
+        "docker run --storage-opt size limits what a container writes, and so does the driver's own option",
+        () => fillContainers(parts),
+      );
+    }, { flags: ["fs-driver=" + FS_DRIVER, "size=16m"].flatMap((option) => ["--storage-opt", `nydus-gd.${option}`]) }),
 });

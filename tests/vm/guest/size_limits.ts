@@ -9,7 +9,6 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import { projectOf, projectQuota } from "../../../ffi/sys_quota.ts";
 import { statfs } from "../../../ffi/sys_statfs.ts";
 import { fsync, write } from "../../../ffi/unistd.ts";
-import { INSTALLED, withStack } from "../../support/docker_stack.ts";
 import { StoreHome } from "../../support/store_home.ts";
 
 const MIB = 2 ** 20;
@@ -108,21 +107,3 @@ Deno.test("the layer of a container without a size has the default, and a size o
   equal(projectIn(home, "free"), 0);
   for (const id of ["plain", "free", "own"]) await end(home, id);
 });
-
-Deno.test({
-  name: "docker run --storage-opt size limits what a container writes, and so does the driver's own option",
-  ignore: INSTALLED.missing !== undefined,
-  fn: () =>
-    withStack(async ({ stack, registry }) => {
-      const image = await registry.pushClassic("limited/busybox");
-      await stack.docker("pull", "--quiet", image);
-      const write = (...options: string[]) =>
-        stack.daemon.docker(["run", "--rm", "--network", "none", ...options, image, "/bin/busybox", "sh", "-c", FILL]);
-      const [limited, byDefault] = [await write("--storage-opt", "size=24m"), await write()];
-      for (const { stderr } of [limited, byDefault]) ok(/No space left|quota exceeded/i.test(stderr), stderr);
-      deepEqual([limited.stdout.trim(), byDefault.stdout.trim()], ["24576", "16384"]);
-    }, { flags: ["--storage-opt", "nydus-gd.size=16m"] }),
-});
-
-/** Fills the container, after it has printed how much there is, in KiB. */
-const FILL = "busybox df -k / | busybox awk 'END { print $2 }'; busybox dd if=/dev/zero of=/file bs=1M count=64";
