@@ -55,7 +55,25 @@ export function connectionError(error: SocketError, peer: Peer, handshaking: boo
   if (handshaking && (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "EPROTO" || isDisconnect(error))) {
     return new TransferError("unavailable", `${peer.name} does not speak TLS`, { ...details, notTls: true });
   }
-  return new TransferError("unavailable", stateOf(error, code, peer), details);
+  const hint = hintOf(code, peer);
+  return new TransferError(
+    "unavailable",
+    stateOf(error, code, peer),
+    hint === undefined ? details : { ...details, hint },
+  );
+}
+
+/** What mends it, where the user can. */
+function hintOf(code: string, { name, hostname }: Peer): string | undefined {
+  switch (code) {
+    case "ECONNREFUSED":
+      return `nobody listens there: start the server, or correct the address ${name}`;
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `getent hosts ${hostname} has to find it: correct the name, or see /etc/resolv.conf`;
+    default:
+      return undefined;
+  }
 }
 
 function stateOf(error: SocketError, code: string, { name, hostname }: Peer): string {

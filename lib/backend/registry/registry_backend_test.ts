@@ -180,7 +180,12 @@ Deno.test("a refused connection is unavailable, and reading works when the regis
   })();
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 1 });
   const backend = openRegistry({ host: `127.0.0.1:${port}`, repo: "r" }, { http, keychain: ANONYMOUS });
-  await refuses(backend.blob("0".repeat(64)).size(), "unavailable", /connection to 127\.0\.0\.1:\d+ refused$/);
+  const error = await refuses(
+    backend.blob("0".repeat(64)).size(),
+    "unavailable",
+    /connection to 127\.0\.0\.1:\d+ refused$/,
+  );
+  assert.match(error.hint ?? "", /^nobody listens there: .* the address 127\.0\.0\.1:\d+$/);
 });
 
 Deno.test("a blob that is not there is not found, at once", () =>

@@ -7,6 +7,8 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { mountAt } from "../../../ffi/mountinfo.ts";
 import { umount2 } from "../../../ffi/sys_mount.ts";
 import { NydusGdError } from "../../base/errors.ts";
+import { EROFS_TYPE } from "../../mount/erofs/erofs_mount.ts";
+import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
 import { isOurs, placeOf, settleState } from "../../image/mount_state.ts";
 import type { UmountArgs } from "../actions.ts";
 
@@ -19,7 +21,9 @@ export async function umount({ dir }: UmountArgs): Promise<void> {
   const mounted = mountAt(place);
   if (!isOurs(place, mounted)) {
     const state = mounted === undefined ? "nothing is mounted there" : `it is ${mounted.fsType}, not ours`;
-    throw new NydusGdError("not-found", `Cannot unmount ${place}: ${state}`, { hint: "findmnt -t fuse.nydus-gd" });
+    throw new NydusGdError("not-found", `Cannot unmount ${place}: ${state}`, {
+      hint: `findmnt -t ${FUSE_TYPE},${EROFS_TYPE}`,
+    });
   }
   try {
     umount2(place, 0);

@@ -6,6 +6,7 @@
  * | `docker save`, `podman save`, skopeo | `manifest.json`, `repositories`, `ID.json`, `ID.tar`, `ID/`, `ID/layer.tar`, `ID/json`, `ID/VERSION` |
  * | the same from Docker 25 on, OCI layouts | `oci-layout`, `index.json`, `blobs/`, `blobs/sha256/ID` |
  * | go-containerregistry, Jib | `sha256:ID`, `ID.tar.gz`, `config.json` |
+ * | scripts that pack layers for `docker load` | `NAME/layer.tar`, which need not be an id |
  *
  * No other names are in such archives, so the first one that is none of these ends the look at an archive of files.
  *
@@ -15,7 +16,7 @@ import { posix } from "node:path";
 import type { TarVisitor } from "../../archive/tar_reader.ts";
 
 const IN_IMAGE_ARCHIVES =
-  /^(\.?|blobs(\/[a-z0-9+._-]+(\/[0-9a-f]+)?)?|oci-layout|repositories|[^/]+\.(json|tar|tar\.gz)|(sha256:)?[0-9a-f]{64}(\/(json|VERSION|layer\.tar))?)$/;
+  /^(\.?|blobs(\/[a-z0-9+._-]+(\/[0-9a-f]+)?)?|oci-layout|repositories|[^/]+\.(json|tar|tar\.gz)|(sha256:)?[0-9a-f]{64}|[^/]+\/(json|VERSION|layer\.tar))$/;
 
 /** Whether an archive of images may have this name. @param name as {@link plainName} gives it */
 export function isOfImages(name: string): boolean {

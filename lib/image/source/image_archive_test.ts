@@ -14,7 +14,7 @@ Deno.test("names that tools give to what is in an archive of images are known, o
   const docker = ["manifest.json", "repositories", `${ID}.json`, `${ID}/`, `${ID}/layer.tar`, `${ID}/json`];
   const podman = [`${ID}.tar`, `${ID}/VERSION`];
   const layout = ["./", "oci-layout", "index.json", "./blobs/", "blobs/sha256", `./blobs/sha256/${ID}`];
-  const others = [`sha256:${ID}`, `${ID}.tar.gz`, "config.json"];
+  const others = [`sha256:${ID}`, `${ID}.tar.gz`, "config.json", "0/layer.tar"];
   for (const name of [...docker, ...podman, ...layout, ...others]) assert.ok(isOfImages(plainName(name)), name);
   for (const name of ["etc", "etc/passwd", "bin/", `${ID}/etc`, "blobs/sha256/x y", "src/package.json", ".dockerenv"]) {
     assert.ok(!isOfImages(plainName(name)), name);
