@@ -12,6 +12,7 @@ import { promisify } from "node:util";
 import { encodeTarHeader, TAR_END, tarPadding } from "../archive/tar_writer.ts";
 import { tarEntry } from "../archive/tar.ts";
 import { concatenate } from "../base/bytes.ts";
+import { type Digest, sha256Digest } from "../oci/digest.ts";
 import { MEDIA_TYPE } from "../oci/media_types.ts";
 import { ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
@@ -106,6 +107,17 @@ export async function buildImage(tars: readonly Uint8Array[], config: ImageConfi
 /** "sha256:…" of the bytes. */
 export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
+
+/**
+ * "sha256:…" of pieces behind one another.
+ *
+ * @param memory of the pieces
+ */
+export function digestOfPieces(pieces: readonly Uint8Array[], memory = ORDINARY_MEMORY): Digest {
+  const hash = createHash("sha256");
+  for (const piece of pieces) for (const part of partsOf(piece, memory)) hash.update(part);
+  return sha256Digest(hash.digest("hex"));
 }
 
 /** How a manifest or an index names a blob. */

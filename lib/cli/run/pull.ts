@@ -8,6 +8,7 @@ import { HttpClient } from "../../backend/http/http_client.ts";
 import { type BackendDeps, openBackend } from "../../backend/open_backend.ts";
 import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
 import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
+import { PagedMemory } from "../../base/paged_memory.ts";
 import { bytesText } from "../../base/byte_text.ts";
 import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
@@ -20,6 +21,7 @@ import type { ActionContext, PullArgs } from "../actions.ts";
 import { tellDaemon } from "../admin_client.ts";
 import { oneLine } from "../output.ts";
 import { Progress } from "../progress.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
 
 /** Characters of a digest that are shown, as Docker does. */
 const SHORT_ID = 12;
@@ -35,6 +37,8 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
   const logins = new SeenLogins(new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }));
   const deps: BackendDeps = { http, keychain: logins, mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)) };
   const backend = config?.backend;
+  await using scratch = await ScratchFolder.make();
+  using memory = new PagedMemory(scratch.path);
   let result: PullResult;
   {
     using progress = new Progress(stderr);
@@ -42,6 +46,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
       registry: registryAt(reference, config, deps),
       configured: backend === undefined || backend.type === "registry" ? undefined : openBackend(backend, deps),
       logins,
+      memory,
       docker: new DockerEngine(dockerHost(args.dockerHost, settings.docker.host), http),
       daemon: daemonAt(adminSocket, settings.fetch.deadlineMs),
       onEvent(event) {

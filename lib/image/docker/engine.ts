@@ -5,7 +5,7 @@
  * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
  * const docker = new DockerEngine(dockerHost(), http);
  * const { driver } = await docker.info();
- * await docker.load(archive);
+ * await docker.load([archive], ORDINARY_MEMORY);
  * ```
  * Paths carry no version: every daemon then answers as its own. Source: Docker Engine API 1.41 (20.10) to 1.45 (26.1).
  *
@@ -20,10 +20,12 @@ import type { HttpRequest } from "../../backend/http/request_bytes.ts";
 import type { HttpResponse } from "../../backend/http/http_response.ts";
 import { TransferError } from "../../backend/http/transfer_error.ts";
 import type { Credential } from "../../backend/registry/keychain.ts";
+import { lengthOf } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import { unixErrorCode } from "../../base/unix_http.ts";
+import { type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
 import {
   ContainersAnswer,
   type DockerImage,
@@ -86,11 +88,19 @@ export class DockerEngine {
     }
   }
 
-  /** Takes in an archive as `docker save` writes it. */
-  async load(archive: Uint8Array, signal?: AbortSignal): Promise<void> {
+  /**
+   * Takes in an archive as `docker save` writes it.
+   *
+   * @param archive in pieces
+   * @param memory of the pieces
+   */
+  async load(archive: readonly Uint8Array[], memory: ImageMemory, signal?: AbortSignal): Promise<void> {
     const headers = { "content-type": "application/x-tar" };
+    const open = async function* () {
+      for (const piece of archive) yield* partsOf(piece, memory);
+    };
     await this.#ask(
-      { method: "POST", headers, body: archive },
+      { method: "POST", headers, body: { length: lengthOf(archive), open } },
       "/images/load?quiet=1",
       "load image",
       (response) => readProgress(response, "load image", () => {}),

@@ -12,29 +12,35 @@
  */
 import { tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
-import { concatenate } from "../../base/bytes.ts";
-import { digestHex, parseDigest } from "../../oci/digest.ts";
+import { lengthOf } from "../../base/bytes.ts";
+import { type Digest, digestHex, parseDigest } from "../../oci/digest.ts";
 import { digestOf } from "../image_builder.ts";
 
-/** The archive of an image with one layer. */
-export function imageArchive(config: Uint8Array, layerTar: Uint8Array, name: string): Uint8Array<ArrayBuffer> {
-  const configPath = `${hexOf(config)}.json`;
-  const layerPath = `${hexOf(layerTar)}/layer.tar`;
+/**
+ * The archive of an image with one layer, in pieces.
+ *
+ * @param layerTar its pieces, which become pieces of the archive
+ * @param diffId of the layer
+ */
+export function imageArchive(
+  config: Uint8Array,
+  layerTar: readonly Uint8Array[],
+  diffId: Digest,
+  name: string,
+): Uint8Array[] {
+  const configPath = `${digestHex(parseDigest(digestOf(config)))}.json`;
+  const layerPath = `${digestHex(diffId)}/layer.tar`;
   const manifest = [{ Config: configPath, RepoTags: [name], Layers: [layerPath] }];
-  const encoder = new TextEncoder();
-  return concatenate([
-    ...file(configPath, config),
+  return [
+    ...file(configPath, [config]),
     ...file(layerPath, layerTar),
-    ...file("manifest.json", encoder.encode(JSON.stringify(manifest))),
+    ...file("manifest.json", [new TextEncoder().encode(JSON.stringify(manifest))]),
     TAR_END,
-  ]);
+  ];
 }
 
-function file(path: string, content: Uint8Array): Uint8Array[] {
-  const entry = tarEntry({ type: "file", name: new TextEncoder().encode(path), sizeBytes: content.length });
-  return [encodeTarHeader(entry), content, tarPadding(content.length)];
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return digestHex(parseDigest(digestOf(bytes)));
+function file(path: string, content: readonly Uint8Array[]): Uint8Array[] {
+  const sizeBytes = lengthOf(content);
+  const entry = tarEntry({ type: "file", name: new TextEncoder().encode(path), sizeBytes });
+  return [encodeTarHeader(entry), ...content, tarPadding(sizeBytes)];
 }

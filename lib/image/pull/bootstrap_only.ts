@@ -8,16 +8,17 @@
  */
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
-import { type Digest, parseDigest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import type { BlobOrigin } from "../blob_origin.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
-import { bootstrapLayerTar, digestOf } from "../image_builder.ts";
+import { bootstrapLayerPieces, digestOf, digestOfPieces } from "../image_builder.ts";
 
 /** An image that can be loaded. */
 export interface BootstrapOnlyImage {
-  /** For `docker load`. */
-  readonly archive: Uint8Array<ArrayBuffer>;
+  /** For `docker load`, in pieces. */
+  readonly archive: readonly Uint8Array[];
   /** What Docker will call it: the digest of its configuration. */
   readonly id: string;
   /** Digest of its layer's tar. */
@@ -33,6 +34,7 @@ export const PULLED_HISTORY = "nydus-gd pull";
  * @param origin undefined: the layer says nothing of its blobs, a configured backend has them
  * @param config the configuration as it came, what the image runs as
  * @param name NAME:TAG
+ * @param memory of the layer
  * @throws {NydusGdError} "invalid-image" for a configuration that is none
  */
 export function bootstrapOnlyImage(
@@ -40,11 +42,12 @@ export function bootstrapOnlyImage(
   origin: BlobOrigin | undefined,
   config: Uint8Array,
   name: string,
+  memory = ORDINARY_MEMORY,
 ): BootstrapOnlyImage {
-  const layerTar = bootstrapLayerTar(bootstrap, origin, metas);
-  const diffId = parseDigest(digestOf(layerTar));
+  const layerTar = bootstrapLayerPieces(bootstrap, origin, metas);
+  const diffId = digestOfPieces(layerTar, memory);
   const own = new TextEncoder().encode(JSON.stringify(configFor(config, diffId)));
-  return { archive: imageArchive(own, layerTar, name), id: digestOf(own), diffId };
+  return { archive: imageArchive(own, layerTar, diffId, name), id: digestOf(own), diffId };
 }
 
 /** All that the configuration says, on other layers. The history of the old ones stays, as of steps without a layer. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { entriesOf } from "../../../tests/support/tar_builder.ts";
 import { TarReader } from "../../archive/tar_reader.ts";
-import { toByteString } from "../../base/bytes.ts";
+import { concatenate, toByteString } from "../../base/bytes.ts";
 import { hasCode } from "../../base/errors.ts";
 import { parseBlobOrigin } from "../blob_origin.ts";
 import { bootstrapOnlyImage } from "./bootstrap_only.ts";
@@ -37,7 +37,7 @@ function filesOf(archive: Uint8Array): Map<string, Uint8Array> {
 
 Deno.test("Docker gets what the image runs as, on one layer that holds bootstrap, chunk tables and origin", () => {
   const image = bootstrapOnlyImage(LAYER, ORIGIN, encode(CONFIG), "r.example/app:1");
-  const files = filesOf(image.archive);
+  const files = filesOf(concatenate(image.archive));
   const [manifest] = JSON.parse(new TextDecoder().decode(files.get("manifest.json")));
   assert.deepEqual(manifest.RepoTags, ["r.example/app:1"]);
   const config = files.get(manifest.Config) ?? new Uint8Array(0), layer = files.get(manifest.Layers[0]);

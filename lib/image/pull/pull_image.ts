@@ -14,6 +14,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
 import { hostPlatform, type Platform } from "../../oci/platform.ts";
 import { familiarReference, manifestName, type Reference } from "../../oci/reference.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { DockerEngine } from "../docker/engine.ts";
 import type { PullStep } from "../docker/progress_stream.ts";
 import type { ImageForm } from "../source/image_form.ts";
@@ -42,6 +43,8 @@ export interface PullParts extends BlobHomes {
   readonly logins: SeenLogins;
   readonly docker: DockerEngine;
   readonly daemon: LazyDaemon;
+  /** For the bootstrap. */
+  readonly memory: ImageMemory;
   /** Told what happens. */
   readonly onEvent: (event: PullEvent) => void;
 }

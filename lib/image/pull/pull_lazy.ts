@@ -7,6 +7,7 @@
  * @module
  */
 import { getSmallBlob } from "../../backend/registry/manifest.ts";
+import { lengthOf } from "../../base/bytes.ts";
 import { logger } from "../../base/log.ts";
 import { messageOf } from "../../base/errors.ts";
 import { LAYERS_MOUNTED } from "../../layer/layer_store.ts";
@@ -88,7 +89,7 @@ async function fetchMetadata(
   }
   const { digest, size: total } = bootstrap;
   const onProgress = (bytes: number) => parts.onEvent({ event: "bootstrap", digest, bytes, total });
-  const layer = await fetchBootstrapLayer(bootstrap, transport, { signal, onProgress });
+  const layer = await fetchBootstrapLayer(bootstrap, transport, { signal, onProgress, memory: parts.memory });
   if (layer === undefined) {
     throw cannotPull("invalid-image", reference, `it is marked as a nydus image, and layer ${digest} has no bootstrap`);
   }
@@ -101,13 +102,13 @@ function loaded({ request, parts, signal }: Pull, { layer, configBytes, left }: 
   const { host: registry, repository } = request.reference;
   const name = loadedName(request.reference);
   const origin = left.isRegistry ? { registry, repository, blobSizes: left.sizes } : undefined;
-  const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name);
+  const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name, parts.memory);
   return {
     name,
     diffId,
     async bring() {
-      parts.onEvent({ event: "load", name, bytes: archive.length });
-      await parts.docker.load(archive, signal);
+      parts.onEvent({ event: "load", name, bytes: lengthOf(archive) });
+      await parts.docker.load(archive, parts.memory, signal);
     },
   };
 }
