@@ -30,7 +30,6 @@ import { ReadRecorder } from "../lib/image/lazy/read_recorder.ts";
 import { chooseDataPath, type DataPathChoice } from "../lib/mount/choose.ts";
 import { KernelImages } from "../lib/mount/erofs/kernel_images.ts";
 import { clearProbes } from "../lib/mount/erofs/probe_places.ts";
-import { guardOf } from "../lib/mount/keeper/guard.ts";
 import { ImageMounts, type ImageMountsOptions } from "../lib/mount/image_mounts.ts";
 import type { DaemonFolders } from "./daemon_folders.ts";
 import type { StorageOptions } from "./docker/init_options.ts";
@@ -178,7 +177,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
 
 /** Chooses the data path, and logs the warning that applies to an explicitly requested one. */
 async function dataPathOf({ places, config }: Shared, wanted: string): Promise<DataPathChoice> {
-  const dataPath = await chooseDataPath(wanted, places, guardOf(), config.current?.cache.type === "fscache");
+  const dataPath = await chooseDataPath(wanted, places, { prefersFscache: config.current?.cache.type === "fscache" });
   if (dataPath.warning !== undefined) log.warn(dataPath.warning, { fsDriver: dataPath.fsDriver });
   return dataPath;
 }

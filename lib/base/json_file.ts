@@ -30,10 +30,11 @@ export async function readJsonFile(path: string): Promise<unknown> {
  */
 export async function writeJsonFile(path: string, value: unknown, outlives: Outlives = "reboot"): Promise<void> {
   const text = JSON.stringify(value) + "\n";
-  await writing.run(path, () => replace(path, text, outlives === "reboot"));
+  await writing.run(path, () => replace(path, text, outlives));
 }
 
-async function replace(path: string, text: string, isSynced: boolean): Promise<void> {
+async function replace(path: string, text: string, outlives: Outlives): Promise<void> {
+  const isSynced = outlives === "reboot";
   const aside = `${path}.tmp`;
   try {
     const file = await open(aside, "w", 0o600);

@@ -21,7 +21,6 @@ import { BlobCache, type BlobCacheOptions } from "../blob/blob_cache.ts";
 import { chooseDataPath } from "../mount/choose.ts";
 import { ErofsTasks } from "../mount/erofs/erofs_tasks.ts";
 import { clearProbes } from "../mount/erofs/probe_places.ts";
-import { guardOf } from "../mount/keeper/guard.ts";
 import type { ImageMount } from "../mount/image_mount.ts";
 import { mountSingle, type SingleMountOptions, takeOverSingle } from "../mount/mount_single.ts";
 import { findBootstrap } from "./source/find_bootstrap.ts";
@@ -132,7 +131,7 @@ async function start(
   mayMount.catch(() => undefined); // mountSingle fails of it
   try {
     await clearProbes(places.stateDir, places.cacheDir);
-    const dataPath = await chooseDataPath(options.fsDriver, places, guardOf(), options.prefersFscache);
+    const dataPath = await chooseDataPath(options.fsDriver, places, options);
     if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
     return await mountSingle(image, dataPath, { ...places, mayMount, tasks });
   } finally {

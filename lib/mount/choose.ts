@@ -57,7 +57,7 @@ export function namedFsDriver(wanted: string): FsDriver | undefined {
   throw new NydusGdError("unsupported", `Cannot use fs_driver ${wanted}: ${state}`, { hint: "--fs-driver auto" });
 }
 
-/** Whether a failed mount is a word on the image or the machine, which another data path may not mind; no defect. */
+/** Whether a mount failed because of the image or the machine, so that another data path may succeed. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof NydusGdError && error.code !== "internal" && error.code !== "interrupted";
 }
@@ -68,17 +68,24 @@ const FSCACHE_FIRST = ["erofs-fscache", "erofs-fanotify", "erofs-fuse"] as const
 
 type KernelPath = (typeof PREFERRED)[number];
 
+/** What the choice depends on beside the machine. */
+export interface ChoiceOptions {
+  /** Absent: that of this process. */
+  readonly guard?: Guard;
+  /** Whether nydusd's configuration has cache.type fscache: then "auto" tries erofs-fscache first. */
+  readonly prefersFscache?: boolean;
+}
+
 /**
- * Chooses.
+ * Chooses the data path.
  *
- * @param prefersFscache nydusd's configuration has it: "auto" looks at erofs-fscache first
- * @throws {NydusGdError} "unsupported", "environment" when the one that is named cannot be had
+ * @param wanted one of {@link DATA_PATHS}, or "auto"
+ * @throws {NydusGdError} "unsupported" for an unknown name, "environment" when the named one does not work here
  */
 export async function chooseDataPath(
   wanted: string,
   folders: DataPathFolders,
-  guard: Guard = guardOf(),
-  prefersFscache = false,
+  { guard = guardOf(), prefersFscache = false }: ChoiceOptions = {},
 ): Promise<DataPathChoice> {
   const named = namedFsDriver(wanted);
   const trials = new Trials(folders, guard);

@@ -26,7 +26,7 @@ Deno.test("fuse is taken by name without a look at the kernel's EROFS", async ()
 
 Deno.test("auto is fuse where images for the kernel cannot be, and says why", async () => {
   for (const [guard, lack] of [[WEAK, "nobody keeps descriptors"], [STRONG, ".*nonexistent.*"]] as const) {
-    const { fsDriver, reason, named } = await chooseDataPath("auto", NOWHERE, guard);
+    const { fsDriver, reason, named } = await chooseDataPath("auto", NOWHERE, { guard });
     assert.deepEqual([fsDriver, named], ["fuse", false]);
     assert.match(reason, new RegExp(`^no erofs-fanotify: ${lack}; no erofs-fuse: .*nonexistent.*; no erofs-fscache: `));
   }
@@ -41,7 +41,7 @@ for (
 ) {
   Deno.test(`${fsDriver} is an error where it cannot be had`, async () => {
     await assert.rejects(
-      chooseDataPath(fsDriver, NOWHERE, WEAK),
+      chooseDataPath(fsDriver, NOWHERE, { guard: WEAK }),
       (error) =>
         hasCode(error, "environment") && error.message.startsWith(`Cannot use fs_driver ${fsDriver}: `) &&
         error.message.includes(why) && error.hint !== undefined,

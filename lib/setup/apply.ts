@@ -83,7 +83,7 @@ async function change(
     }
     progress(`write ${path}`);
     await record.note(path, before, after, members);
-    await writeState(host.at(path), after, follow);
+    await writeState(host.at(path), after, { follow });
   }
 }
 
@@ -107,7 +107,7 @@ async function runService(words: readonly string[]): Promise<void> {
 async function putBack(host: Host, { changes, services }: Plan, progress: Progress): Promise<void> {
   for (const { path, current, follow } of changes.toReversed()) {
     progress(`put ${path} back`);
-    await writeState(host.at(path), current, follow);
+    await writeState(host.at(path), current, { follow });
   }
   for (const words of services) {
     progress(`systemctl ${words.join(" ")}`);

@@ -46,13 +46,14 @@ export function fingerprint(state: FileState): string {
   return `${state.kind}:${hash.digest("hex")}`;
 }
 
-/**
- * What is at `path` now.
- *
- * @param follow links to files are read through; else a link is a link
- * @throws {NydusGdError} "io"
- */
-export async function readState(path: string, follow: boolean): Promise<FileState> {
+/** What a symbolic link at a path stands for. */
+export interface LinkOptions {
+  /** The file that it leads to; else, as by default, the link itself. */
+  readonly follow?: boolean;
+}
+
+/** What is at `path` now. @throws {NydusGdError} "io" */
+export async function readState(path: string, { follow = false }: LinkOptions = {}): Promise<FileState> {
   try {
     const info = await ignore(MISSING, follow ? Deno.stat(path) : Deno.lstat(path));
     if (info === undefined) return NO_FILE;
@@ -71,15 +72,10 @@ export async function readState(path: string, follow: boolean): Promise<FileStat
   }
 }
 
-/**
- * Makes `path` what `state` says. Durable when it resolves; before, the old state is whole.
- *
- * @param follow as for {@link readState}
- * @throws {NydusGdError} "io"
- */
-export async function writeState(path: string, state: FileState, follow: boolean): Promise<void> {
+/** Makes `path` what `state` says. Durable when it resolves; before, the old state is whole. @throws {NydusGdError} "io" */
+export async function writeState(path: string, state: FileState, options: LinkOptions = {}): Promise<void> {
   try {
-    const place = await placeOf(path, follow);
+    const place = await placeOf(path, options);
     if (state.kind === "none") {
       if (await ignore(MISSING, Deno.lstat(place)) === undefined) return;
       await Deno.remove(place);
@@ -98,11 +94,11 @@ export async function writeState(path: string, state: FileState, follow: boolean
 }
 
 /** Removes what a {@link writeState} that was interrupted has left beside the file. */
-export async function removeAside(path: string, follow: boolean): Promise<void> {
-  await ignore(MISSING, Deno.remove(asideOf(await placeOf(path, follow))));
+export async function removeAside(path: string, options: LinkOptions = {}): Promise<void> {
+  await ignore(MISSING, Deno.remove(asideOf(await placeOf(path, options))));
 }
 
-async function placeOf(path: string, follow: boolean): Promise<string> {
+async function placeOf(path: string, { follow = false }: LinkOptions): Promise<string> {
   return follow ? await ignore(MISSING, Deno.realPath(path)) ?? path : path;
 }
 

@@ -102,7 +102,7 @@ async function ownFile(
   after: FileState,
   force: boolean,
 ): Promise<FileChange> {
-  const current = await readState(host.at(path), false);
+  const current = await readState(host.at(path));
   const recorded = record.of(path);
   const before = recorded === undefined ? current : await record.before(recorded);
   const change = { path, current, after, follow: false, before };
@@ -119,7 +119,7 @@ export function edited(path: string): NydusGdError {
 
 async function daemonJson(host: Host, record: SetupRecord, docker: DockerState): Promise<FileChange> {
   const path = docker.unit.flags.configFile?.value ?? DAEMON_JSON;
-  const current = await readState(host.at(path), true);
+  const current = await readState(host.at(path), { follow: true });
   const text = textOf(current);
   const json = JsonText.parse(text.trim() === "" ? "{}\n" : text, path);
   const wanted = wantedMembers(json, path, docker.unit, DRIVER);

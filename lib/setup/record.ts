@@ -87,7 +87,7 @@ export class SetupRecord {
     members: readonly MemberChange[] | undefined,
   ): Promise<void> {
     const earlier = this.#files.get(path);
-    if (before.kind === "file") await writeState(this.#backup(path, fingerprint(before)), before, false);
+    if (before.kind === "file") await writeState(this.#backup(path, fingerprint(before)), before);
     this.#files.set(path, {
       path,
       before: before.kind === "file" ? { kind: before.kind, fingerprint: fingerprint(before) } : before,
@@ -102,7 +102,7 @@ export class SetupRecord {
   async before({ path, before }: RecordedFile): Promise<FileState> {
     if (before.kind !== "file") return before;
     const backup = this.#backup(path, before.fingerprint);
-    const state = await readState(backup, false);
+    const state = await readState(backup);
     if (fingerprint(state) === before.fingerprint) return state;
     throw new NydusGdError("corrupt", `Cannot put ${path} back: ${backup} is not what was put there`, {
       hint: `edit ${path} by hand`,
@@ -112,7 +112,7 @@ export class SetupRecord {
   /** Keeps a copy of a file that somebody edited. */
   async keepEdited(path: string, state: FileState): Promise<string> {
     const copy = `${this.host.stateDir}/edited${path}`;
-    await writeState(copy, state, false);
+    await writeState(copy, state);
     return copy;
   }
 
@@ -121,7 +121,7 @@ export class SetupRecord {
     const folders = [...new Set(this.files.flatMap((file) => file.folders))].sort().reverse();
     for (const folder of folders) removeIfEmpty(this.host.at(folder));
     this.#files.clear();
-    await writeState(`${this.host.stateDir}/record.json`, NO_FILE, false);
+    await writeState(`${this.host.stateDir}/record.json`, NO_FILE);
     await removeTree(`${this.host.stateDir}/backup`);
   }
 

@@ -96,7 +96,7 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
       if (step % 2 === 1 && half !== undefined) {
         const record = await SetupRecord.open(machine.host);
         await record.note(half.path, half.before, half.after, half.members);
-        await writeState(machine.host.at(`${half.path}.nydus-gd-new`), half.after, false);
+        await writeState(machine.host.at(`${half.path}.nydus-gd-new`), half.after);
       }
       if (goesOn) {
         await setUp(machine);

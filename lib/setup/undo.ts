@@ -95,7 +95,7 @@ export async function undo(
   if (host.isLive) await giveUpImages();
   await putBack(host, plan.last, record, progress, signal);
   if (plan.last.length > 0 && host.isLive && await hasSystemd()) await systemctl("daemon-reload");
-  for (const { path, members } of record.files) await removeAside(host.at(path), members !== undefined);
+  for (const { path, members } of record.files) await removeAside(host.at(path), { follow: members !== undefined });
   await record.close();
 }
 
@@ -123,7 +123,7 @@ async function putBack(
       progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
     }
     progress(after.kind === "none" ? `remove ${path}` : `put ${path} back`);
-    await writeState(host.at(path), after, follow);
+    await writeState(host.at(path), after, { follow });
   }
 }
 
@@ -136,7 +136,7 @@ async function undoOf(
 ): Promise<FileChange> {
   const { path, members } = recorded;
   const follow = members !== undefined;
-  const current = await readState(host.at(path), follow);
+  const current = await readState(host.at(path), { follow });
   const before = await record.before(recorded);
   const change = { path, current, before, follow, after: before };
   if (current.kind === "none") return { ...change, after: current }; // somebody took it away: it is left so

@@ -21,11 +21,11 @@ fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and says
   const folders = { stateDir: temp.path, cacheDir: temp.path };
   const what = "somebody keeps descriptors", why = "nobody keeps descriptors";
   assert.deepEqual(
-    await chooseDataPath("auto", folders, { isStrong: true, what }),
+    await chooseDataPath("auto", folders, { guard: { isStrong: true, what } }),
     { fsDriver: "erofs-fanotify", reason: what, named: false },
   );
   assert.deepEqual(
-    await chooseDataPath("auto", folders, { isStrong: false, why }),
+    await chooseDataPath("auto", folders, { guard: { isStrong: false, why } }),
     { fsDriver: "erofs-fuse", reason: `no erofs-fanotify: ${why}`, named: false },
   );
 });

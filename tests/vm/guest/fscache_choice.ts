@@ -19,13 +19,13 @@ fuseTest(
   async () => {
     using temp = TempDir.make();
     const folders = { stateDir: temp.path, cacheDir: temp.path };
-    const { fsDriver, reason } = await chooseDataPath("auto", folders, KEPT);
+    const { fsDriver, reason } = await chooseDataPath("auto", folders, { guard: KEPT });
     assert.equal(fsDriver, HAS_EROFS_ON_FILES ? "erofs-fuse" : "erofs-fscache");
     assert.match(reason, HAS_EROFS_ON_FILES ? /^no erofs-fanotify: / : /^no erofs-fanotify: .*; no erofs-fuse: /);
-    const preferred = await chooseDataPath("auto", folders, KEPT, true);
+    const preferred = await chooseDataPath("auto", folders, { guard: KEPT, prefersFscache: true });
     assert.equal(preferred.fsDriver, "erofs-fscache");
     assert.match(preferred.reason, /cache\.type fscache/);
-    const named = await chooseDataPath("erofs-fscache", folders, KEPT);
+    const named = await chooseDataPath("erofs-fscache", folders, { guard: KEPT });
     assert.deepEqual([named.fsDriver, named.warning], ["erofs-fscache", undefined]);
     // not by results(): an emulated processor may take longer than a doctor waits
     const check = kernelChecks(await subjectIn(temp)).find(({ name }) => name === "EROFS over fscache");
