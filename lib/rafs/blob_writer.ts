@@ -22,7 +22,7 @@ import { CI_HEADER } from "./blob_meta.ts";
 import type { ChunkInfoWriter } from "./chunk_info_writer.ts";
 import { DIGEST_SIZE } from "./chunk_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
-import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG } from "./toc.ts";
+import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG, type TocEntry } from "./toc.ts";
 
 /** Compression and digests, from the caller. */
 export interface TailCodecs {
@@ -90,8 +90,14 @@ export class BlobTail {
       (options.trailers ? BLOB_FEATURE.hasTarHeader : 0) | (options.toc ? BLOB_FEATURE.hasToc : 0);
     const trailer = this.#trailer(SECTION.blob, options.dataSize);
     if (options.toc) {
-      const digest = options.dataDigest?.(trailer) ?? new Uint8Array(32);
-      this.#addToc(SECTION.blob, "none", digest, 0, options.dataSize, options.chunks.uncompressedSize);
+      this.#addToc({
+        name: SECTION.blob,
+        compressor: "none",
+        digest: options.dataDigest?.(trailer) ?? new Uint8Array(32),
+        offset: 0,
+        size: options.dataSize,
+        uncompressedSize: options.chunks.uncompressedSize,
+      });
     }
   }
 
@@ -116,9 +122,22 @@ export class BlobTail {
     this.#trailer(SECTION.meta, stored.length + header.length);
     if (!toc) return;
     const { sha256 } = codecs;
-    this.#addToc(SECTION.meta, meta.compressor, sha256(plain), meta.offset, stored.length, plain.length);
-    const headerAt = meta.offset + stored.length;
-    this.#addToc(SECTION.metaHeader, "none", sha256(header), headerAt, CI_HEADER.SIZE, CI_HEADER.SIZE);
+    this.#addToc({
+      name: SECTION.meta,
+      compressor: meta.compressor,
+      digest: sha256(plain),
+      offset: meta.offset,
+      size: stored.length,
+      uncompressedSize: plain.length,
+    });
+    this.#addToc({
+      name: SECTION.metaHeader,
+      compressor: "none",
+      digest: sha256(header),
+      offset: meta.offset + stored.length,
+      size: CI_HEADER.SIZE,
+      uncompressedSize: CI_HEADER.SIZE,
+    });
   }
 
   /**
@@ -136,7 +155,14 @@ export class BlobTail {
     }
     const at = this.#append(digests, false);
     this.#trailer(SECTION.digest, digests.length);
-    this.#addToc(SECTION.digest, "none", codecs.sha256(digests), at, digests.length, digests.length);
+    this.#addToc({
+      name: SECTION.digest,
+      compressor: "none",
+      digest: codecs.sha256(digests),
+      offset: at,
+      size: digests.length,
+      uncompressedSize: digests.length,
+    });
   }
 
   /** What the blob table says of the blob; for an inlined bootstrap, of what precedes that. */
@@ -166,8 +192,14 @@ export class BlobTail {
     const at = this.#append(stored);
     this.#trailer(SECTION.bootstrap, stored.length);
     if (!toc) return;
-    const compressor = stored === bootstrap ? "none" : "zstd";
-    this.#addToc(SECTION.bootstrap, compressor, codecs.sha256(bootstrap), at, stored.length, bootstrap.length);
+    this.#addToc({
+      name: SECTION.bootstrap,
+      compressor: stored === bootstrap ? "none" : "zstd",
+      digest: codecs.sha256(bootstrap),
+      offset: at,
+      size: stored.length,
+      uncompressedSize: bootstrap.length,
+    });
   }
 
   /** Adds the ToC. Nothing may be added afterwards; {@link describe} now tells of the whole blob. */
@@ -199,14 +231,7 @@ export class BlobTail {
     return trailer;
   }
 
-  #addToc(
-    name: string,
-    compressor: Compressor,
-    digest: Uint8Array,
-    offset: number,
-    size: number,
-    uncompressedSize: number,
-  ): void {
+  #addToc({ name, compressor, digest, offset, size, uncompressedSize }: TocEntry): void {
     const flags = compressor === "gzip" ? undefined : TOC_FLAG[compressor];
     if (flags === undefined) throw new RafsError(`Cannot write blob ToC: ${name} is ${compressor}`, "unsupported");
     const entry = new Uint8Array(TOC_ENTRY);

@@ -39,32 +39,27 @@ export function emptyChunkRecord(): ChunkRecord {
   };
 }
 
-/**
- * Fills `out` from the chunk info at `at`, whose bounds the caller has checked.
- *
- * @param blobCount blobs of the image: a record of another blob is damage
- * @param chunkSize largest size of a plain chunk
- */
-export function readChunkInfo(
-  bytes: Uint8Array,
-  view: DataView,
-  at: number,
-  out: ChunkRecord,
-  blobCount: number,
-  chunkSize: number,
-  what: string,
-): void {
-  fillChunkRecord(bytes, view, at, out, what);
-  if (out.blobIndex >= blobCount) {
-    unreadable(what, at, `blob index is ${out.blobIndex}, the image has ${blobCount} blobs`);
+/** What bounds the chunks of an image. */
+export interface ChunkLimits {
+  /** Blobs of the image: a record of another one is damage. */
+  readonly blobCount: number;
+  /** Largest size of a plain chunk. */
+  readonly chunkSize: number;
+}
+
+/** Refuses a record that its image cannot have. @param what it is, for messages @throws {RafsError} "invalid-image" */
+export function checkChunkInfo(record: Readonly<ChunkRecord>, at: number, limits: ChunkLimits, what: string): void {
+  const { blobCount, chunkSize } = limits;
+  if (record.blobIndex >= blobCount) {
+    unreadable(what, at, `blob index is ${record.blobIndex}, the image has ${blobCount} blobs`);
   }
-  if (out.uncompressedSize === 0 || out.uncompressedSize > chunkSize) {
-    unreadable(what, at, `uncompressed size is ${out.uncompressedSize}, expected 1 to ${chunkSize}`);
+  if (record.uncompressedSize === 0 || record.uncompressedSize > chunkSize) {
+    unreadable(what, at, `uncompressed size is ${record.uncompressedSize}, expected 1 to ${chunkSize}`);
   }
 }
 
-/** As {@link readChunkInfo}, without looking at what it says. */
-export function fillChunkRecord(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
+/** Fills `out` from the chunk info at `at`, whose bounds the caller has checked. Nothing that it says is checked. */
+export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
   out.digest = bytes.subarray(at, at + 32);
   out.blobIndex = view.getUint32(at + CHUNK_INFO.blobIndex, true);
   out.chunkIndex = view.getUint32(at + CHUNK_INFO.index, true);

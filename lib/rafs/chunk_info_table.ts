@@ -5,7 +5,7 @@
  */
 import { readU64 } from "../base/bytes.ts";
 import type { ChunkRecord } from "./bootstrap.ts";
-import { CHUNK_INFO, emptyChunkRecord, fillChunkRecord, writeChunkInfo } from "./chunk_info.ts";
+import { CHUNK_INFO, emptyChunkRecord, readChunkInfo, writeChunkInfo } from "./chunk_info.ts";
 import { LET_GO_AFTER, ORDINARY_MEMORY } from "./image_memory.ts";
 
 /** Chunk records that can be had again and again: the same in the same order. */
@@ -48,7 +48,7 @@ export class ChunkInfoTable implements ChunkRecords {
   /** Fills `out` from a row that exists. Its digest is a view. */
   read(row: number, out: ChunkRecord): void {
     const { bytes, view } = this.#blockOf(row);
-    fillChunkRecord(bytes, view, placeOf(row), out);
+    readChunkInfo(bytes, view, placeOf(row), out);
   }
 
   /** One number of a row that exists. */

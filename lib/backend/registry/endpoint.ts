@@ -31,6 +31,16 @@ export interface MirrorAddress {
 
 const OWN: MirrorAddress = { prefix: "/v2", namespace: undefined };
 
+/** Configuration of a host. */
+export interface EndpointOptions {
+  /** The configured scheme; undefined: detect it. */
+  readonly scheme?: "https" | "http" | undefined;
+  /** Ignore certificates. As in nydusd, this also allows the fallback to plain HTTP. */
+  readonly skipVerify?: boolean | undefined;
+  /** Address of a mirror; undefined: that of the registry itself. */
+  readonly address?: MirrorAddress | undefined;
+}
+
 /**
  * The base URL of one registry. Starts with https. Falls back to plain HTTP permanently if that is allowed and the host
  * does not speak TLS.
@@ -39,24 +49,18 @@ export class Endpoint {
   #scheme: "https" | "http";
   readonly #mayFallBack: boolean;
 
-  /**
-   * @param name the registry's name, with its port if any
-   * @param scheme the configured one; undefined: detect it
-   * @param skipVerify as in nydusd, also allows the fallback to plain HTTP
-   */
-  constructor(
-    readonly name: string,
-    scheme: "https" | "http" | undefined,
-    skipVerify: boolean,
-    private readonly address: MirrorAddress = OWN,
-  ) {
+  readonly #address: MirrorAddress;
+
+  /** @param name the registry's name, with its port if any */
+  constructor(readonly name: string, { scheme, skipVerify = false, address = OWN }: EndpointOptions = {}) {
+    this.#address = address;
     this.#scheme = scheme ?? "https";
     this.#mayFallBack = this.#scheme === "https" && (skipVerify || (scheme === undefined && isLoopback(name)));
   }
 
   /** Returns an absolute URL; `path` begins with "/v2/". */
   url(path: string): URL {
-    const { prefix, namespace } = this.address;
+    const { prefix, namespace } = this.#address;
     const url = new URL(`${this.#scheme}://${registryHost(this.name)}${path.replace(/^\/v2(?=\/)/, () => prefix)}`);
     if (namespace !== undefined) url.searchParams.set("ns", namespace);
     return url;

@@ -42,15 +42,15 @@ Deno.test("loopback hosts are known by their names", () => {
 
 Deno.test("plain HTTP is fallen back to on loopback and where certificates do not matter, nowhere else", () => {
   const failed = (host: string) => new URL(`https://${host}/v2/`);
-  assert.ok(new Endpoint("localhost:5000", undefined, false).fallBack(failed("localhost:5000")));
-  assert.ok(!new Endpoint("localhost:5000", "https", false).fallBack(failed("localhost:5000")));
-  assert.ok(!new Endpoint("r.example.com", undefined, false).fallBack(failed("r.example.com")));
-  assert.ok(new Endpoint("r.example.com", "https", true).fallBack(failed("r.example.com")));
-  assert.ok(!new Endpoint("r.example.com", undefined, true).fallBack(failed("elsewhere.example.com")));
+  assert.ok(new Endpoint("localhost:5000").fallBack(failed("localhost:5000")));
+  assert.ok(!new Endpoint("localhost:5000", { scheme: "https" }).fallBack(failed("localhost:5000")));
+  assert.ok(!new Endpoint("r.example.com").fallBack(failed("r.example.com")));
+  assert.ok(new Endpoint("r.example.com", { scheme: "https", skipVerify: true }).fallBack(failed("r.example.com")));
+  assert.ok(!new Endpoint("r.example.com", { skipVerify: true }).fallBack(failed("elsewhere.example.com")));
 });
 
 Deno.test("every request that failed before the fallback may be sent again", () => {
-  const endpoint = new Endpoint("localhost:5000", undefined, false);
+  const endpoint = new Endpoint("localhost:5000");
   const first = endpoint.url("/v2/");
   const second = endpoint.url("/v2/");
   assert.ok(endpoint.fallBack(first) && endpoint.fallBack(second));
@@ -58,7 +58,7 @@ Deno.test("every request that failed before the fallback may be sent again", () 
 });
 
 Deno.test("Docker Hub has one host for all its names, and owns its URLs only", () => {
-  const endpoint = new Endpoint("docker.io", undefined, false);
+  const endpoint = new Endpoint("docker.io");
   assert.equal(endpoint.url("/v2/").href, "https://registry-1.docker.io/v2/");
   assert.ok(endpoint.owns(new URL("https://registry-1.docker.io/v2/x")));
   assert.ok(!endpoint.owns(new URL("http://registry-1.docker.io/v2/x")));

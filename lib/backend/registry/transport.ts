@@ -76,7 +76,7 @@ export class RegistryTransport implements Repository {
     const { http, host, repo, keychain, scheme, exchange = {}, tokenExchange = {} } = options;
     this.description = `registry ${host}/${repo}`;
     this.name = repo;
-    this.endpoint = new Endpoint(host, scheme, exchange.tls?.skipVerify ?? false, options.address);
+    this.endpoint = new Endpoint(host, { scheme, skipVerify: exchange.tls?.skipVerify, address: options.address });
     this.#auth = new RegistryAuth({
       http,
       endpoint: this.endpoint,

@@ -45,6 +45,8 @@ export interface HomeSources {
 export interface Place {
   readonly host: string;
   readonly repository: string;
+  /** Nobody but the layer names it: see http/confinement.ts. */
+  readonly confined?: boolean;
 }
 
 /** The homes that may have the layer's blobs, see the module. */
@@ -68,19 +70,18 @@ function configuredHome(backend: BackendConfig, deps: BackendDeps): Candidate {
   return { description: `${backend.type} of the configuration`, open: () => openBackend(backend, deps) };
 }
 
-function registryHome(place: Place, { config, deps }: HomeSources, confined = false): Candidate {
+function registryHome(place: Place, { config, deps }: HomeSources): Candidate {
   return {
     description: `registry ${place.host}/${place.repository}`,
-    open: () => registryAt(place, config, deps, confined),
+    open: () => registryAt(place, config, deps),
   };
 }
 
 /** A repository; on the configured registry's host with all that the configuration says of that. */
 export function registryAt(
-  { host, repository }: Place,
+  { host, repository, confined = false }: Place,
   config: NydusdConfig | undefined,
   deps: BackendDeps,
-  confined = false,
 ): RegistryBackend {
   const backend = config?.backend;
   return backend?.type === "registry" && backend.host === host
@@ -110,7 +111,7 @@ function originHome(layer: LazyLayer, asked: readonly Place[], sources: HomeSour
   if (origin === undefined) return [];
   const { registry: host, repository, blobSizes } = origin;
   const isTrusted = sources.trustedOrigins.includes(host) || asked.some((place) => place.host === host);
-  return [{ ...registryHome({ host, repository }, sources, !isTrusted), blobSizes }];
+  return [{ ...registryHome({ host, repository, confined: !isTrusted }, sources), blobSizes }];
 }
 
 function pulledPlaces({ diffId }: LazyLayer, { pulled }: HomeSources): Place[] {

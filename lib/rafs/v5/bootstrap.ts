@@ -8,7 +8,7 @@
  */
 import type { BlobDescriptor, Bootstrap, ChunkRecord, Digester, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
 import { CHUNK_FLAG } from "../bootstrap.ts";
-import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
+import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { DIGEST_SIZE } from "../chunk_table.ts";
 import { has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../guard.ts";
@@ -62,6 +62,7 @@ class Reader implements V5Bootstrap {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #sb: SuperBlock;
+  readonly #limits: ChunkLimits;
   readonly #inode: InodeCursor;
   readonly #directory: DirectoryReader;
   #prefetch: readonly number[] | undefined;
@@ -81,6 +82,7 @@ class Reader implements V5Bootstrap {
     this.explicitUidGid = has(sb.flags, IMAGE_FLAG.explicitUidGid);
     this.hasXattrs = has(sb.flags, IMAGE_FLAG.hasXattr);
     this.blobs = readBlobTable(bytes, view, sb);
+    this.#limits = { blobCount: this.blobs.length, chunkSize: sb.chunkSize };
     this.#inode.loadDirectory(this.rootIno);
   }
 
@@ -227,7 +229,8 @@ class Reader implements V5Bootstrap {
   }
 
   #readChunk(at: number, record: ChunkRecord): void {
-    readChunkInfo(this.#bytes, this.#view, at, record, this.blobs.length, this.#sb.chunkSize, CHUNKS);
+    readChunkInfo(this.#bytes, this.#view, at, record, CHUNKS);
+    checkChunkInfo(record, at, this.#limits, CHUNKS);
     if ((record.flags & CHUNK_FLAG.hole) !== 0) refuse(`${CHUNKS} at ${at}`, "chunks that are holes are not supported");
   }
 

@@ -7,7 +7,7 @@
  * @module
  */
 import type { BlobDescriptor, Bootstrap, ChunkRecord, DirVisitor, Extent, InodeAttr } from "../bootstrap.ts";
-import { CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
+import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../chunk_info.ts";
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
@@ -24,6 +24,8 @@ import { readSuperBlock, type SuperBlock, tablesOf } from "./super_block.ts";
 import { TarChunks } from "./tar_chunks.ts";
 import type { TreeTable } from "./tree_table.ts";
 import { readXattrs } from "./xattrs.ts";
+
+const CHUNKS = "RAFS v6 chunk table entry";
 
 /**
  * Opens a RAFS v6 bootstrap.
@@ -198,18 +200,12 @@ class V6Bootstrap implements Bootstrap {
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
     if (this.#isTarfs) return yield* this.#chunksOfTars().records(); // the table has one entry that describes nothing
     const { at, size } = this.#sb.chunkTable;
+    const limits = { blobCount: this.blobs.length, chunkSize: this.#sb.chunkSize };
     const record = emptyChunkRecord();
     for (let entry = at; entry < at + size; entry += CHUNK_INFO.SIZE) {
       if (blobIndex !== undefined && this.#view.getUint32(entry + CHUNK_INFO.blobIndex, true) !== blobIndex) continue;
-      readChunkInfo(
-        this.#bytes,
-        this.#view,
-        entry,
-        record,
-        this.blobs.length,
-        this.#sb.chunkSize,
-        "RAFS v6 chunk table entry",
-      );
+      readChunkInfo(this.#bytes, this.#view, entry, record, CHUNKS);
+      checkChunkInfo(record, entry, limits, CHUNKS);
       yield record;
     }
   }
