@@ -1,5 +1,5 @@
 /**
- * How large the compression info (CI) of a blob may be, by what the blob table says of the blob.
+ * Limits on the compression info (CI) of a blob, derived from the blob's entry in the blob table.
  *
  * @module
  */
@@ -20,14 +20,14 @@ export const CI = {
   CHUNK_ALIGNMENT: 4096,
 } as const;
 
-/** Bytes of one chunk's info. */
+/** Bytes of one chunk info. */
 export function chunkInfoSize(features: number): number {
   return has(features, BLOB_FEATURE.chunkInfoV2) ? CI.V2_SIZE : CI.V1_SIZE;
 }
 
 /**
- * End of the chunk data in the blob. Builders before 2.2 (CAP_TAR_TOC clear) counted the chunk data alone as the
- * blob's compressed size.
+ * End of the chunk data in the blob. Builders before 2.2 (CAP_TAR_TOC clear) counted only the chunk data in the blob's
+ * compressed size.
  */
 export function chunkDataEnd(blob: BlobDescriptor): number {
   const { features, meta, compressedSize } = blob;
@@ -38,9 +38,10 @@ export function chunkDataEnd(blob: BlobDescriptor): number {
 }
 
 /**
- * Fails when the CI cannot hold what the blob table claims, or is far larger: its size is what a reader allocates.
+ * Fails when the CI is too small for the chunks that the blob table claims, or far larger than they need: readers
+ * allocate what it claims.
  *
- * @param what,at for the message
+ * @param what,at for the error message
  */
 export function checkMetaSizes(
   blob: BlobDescriptor,
@@ -61,7 +62,7 @@ export function checkMetaSizes(
   let perChunk = chunkInfoSize(features);
   if (has(features, BLOB_FEATURE.batch)) perChunk += CI.CONTEXT_SIZE;
   if (has(features, BLOB_FEATURE.zran)) perChunk += CI.CONTEXT_SIZE + CI.DICTIONARY_SIZE;
-  // a dictionary may describe more chunks than it counts
+  // A chunk dictionary may describe more chunks than the blob table counts.
   const most = has(features, BLOB_FEATURE.chunkDictGenerated) ? Math.min(room, LIMIT.chunks) : chunkCount;
   const size = meta.uncompressedSize;
   if (size < array || size > most * perChunk) {

@@ -1,15 +1,15 @@
 /**
- * The compression info (CI, "blob meta") of a v6 blob: which bytes of the blob are which chunk.
+ * Compression info (CI, "blob meta") of a v6 blob: where each chunk is stored in the blob.
  *
  * ```
  * in the blob:   │ chunk data │ CI, compressed │ CI header, 4096 bytes │ …
  * in the cache:  │ CI, plain, zero-padded to 4096 │ CI header │            <id>.blob.meta
  * plain CI:      │ chunk info × count, 16 (V1) or 24 (V2) bytes │ context × n, 40 bytes │ windows of gzip contexts │
  * ```
- * Sizes and offsets in bytes. What passes {@link parseBlobMeta} cannot make a reader write one chunk over another in the
- * cache: uncompressed ranges ascend without overlap and end inside the blob's address space.
+ * Sizes and offsets are in bytes. A table accepted by {@link parseBlobMeta} cannot make a reader write one chunk over
+ * another in the cache: uncompressed ranges ascend, do not overlap and end inside the blob's address space.
  *
- * Source: dragonflyoss/nydus storage/src/meta/{mod,chunk_info_v1,chunk_info_v2,batch}.rs; gzip contexts are gzip_contexts.ts.
+ * Source: dragonflyoss/nydus storage/src/meta/{mod,chunk_info_v1,chunk_info_v2,batch}.rs; gzip contexts: gzip_contexts.ts.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { hex32, readU64, unreadable, viewOf } from "./guard.ts";
 export { chunkColumnsFromRecords } from "./chunk_records.ts";
 export { applyDigestArray, applyDigests, countKnownDigests } from "./chunk_digests.ts";
 
-/** Both magic words of the CI header. */
+/** Magic number at both ends of the CI header. */
 export const CI_MAGIC = 0xb10bb10b;
 
 /** Byte offsets in the CI header. */
@@ -42,21 +42,21 @@ export const CI_HEADER = {
   magic2: 4092,
 } as const;
 
-/** Flags of a V2 chunk info, bits 56 to 63 of its first word. Not the ones of {@link CHUNK_FLAG}. */
+/** Flags of a V2 chunk info, bits 56 to 63 of its first word. Different bits than {@link CHUNK_FLAG}. */
 export const V2_FLAG = { compressed: 1, zran: 2, batch: 4, encrypted: 8, hasCrc32: 0x10 } as const;
 
-/** Features that decide how the CI is read; header and blob table must agree on them. */
+/** Features that determine how the CI is read; the CI header and the blob table must agree on them. */
 const SHAPE = BLOB_FEATURE.chunkInfoV2 | BLOB_FEATURE.zran | BLOB_FEATURE.batch;
 
 const HEADER = "blob meta header";
 const CHUNK = "blob meta chunk";
 
-/** The range of a blob that holds CI and header: what has to be fetched. */
+/** Range of the blob to fetch: the CI and its header. */
 export function blobMetaRange(meta: BlobMetaLocation): { offset: number; length: number } {
   return { offset: meta.offset, length: meta.compressedSize + CI_HEADER.SIZE };
 }
 
-/** Splits what {@link blobMetaRange} fetched; the CI is still compressed with `meta.compressor`. */
+/** Splits the bytes of {@link blobMetaRange}. The CI is still compressed with `meta.compressor`. */
 export function splitBlobMeta(
   bytes: Uint8Array,
   meta: BlobMetaLocation,
@@ -68,12 +68,12 @@ export function splitBlobMeta(
 }
 
 /**
- * Reads the chunk table of a v6 blob. Digests are left unknown, see chunk_digests.ts.
+ * Reads the chunk table of a v6 blob. Digests stay unknown, see chunk_digests.ts.
  *
- * @param blob the blob as its bootstrap describes it
+ * @param blob the blob as described by its bootstrap
  * @param ci the CI, decompressed to `blob.meta.uncompressedSize` bytes
- * @param header the 4096 bytes behind it
- * @throws {RafsError} when bootstrap, header and CI contradict each other, when chunks overlap or lie outside the blob
+ * @param header the 4096 bytes that follow it
+ * @throws {RafsError} when bootstrap, header and CI contradict each other, or chunks overlap or lie outside the blob
  */
 export function parseBlobMeta(blob: BlobDescriptor, ci: Uint8Array, header: Uint8Array): ChunkColumns {
   const contexts = checkHeader(blob, ci, header);
@@ -96,7 +96,7 @@ export function parseBlobMeta(blob: BlobDescriptor, ci: Uint8Array, header: Uint
   return { ...columns, gzipStarts: tables.gzip?.starts };
 }
 
-/** What is behind the chunk infos. */
+/** Contexts that follow the chunk infos. */
 interface Contexts {
   readonly batch?: BatchContexts;
   readonly gzip?: GzipContexts;
@@ -142,9 +142,9 @@ function checkHeader(blob: BlobDescriptor, ci: Uint8Array, header: Uint8Array): 
   return count;
 }
 
-/** The table behind the chunk infos of a blob whose small chunks were merged before they were compressed. */
+/** Contexts of a blob whose small chunks were merged into batches before compression. */
 class BatchContexts {
-  /** Where the stored bytes of each batch start; NaN: no member seen yet. */
+  /** Offset of each batch's stored bytes in the blob; NaN until a member has been seen. */
   readonly #start: Float64Array;
 
   constructor(
@@ -156,7 +156,7 @@ class BatchContexts {
     this.#start = new Float64Array(count).fill(NaN);
   }
 
-  /** Makes chunk `i`, already placed, a member of batch `index`. */
+  /** Makes chunk `i`, whose offsets and size are already set, a member of batch `index`. */
   join(i: number, at: number, index: number, offset: number): void {
     const { columns, blob } = this;
     if (index >= this.count) unreadable(CHUNK, at, `batch is ${index}, the blob has ${this.count}`);
@@ -188,15 +188,15 @@ class BatchContexts {
   }
 }
 
-/** What is shorter than a cipher's block is longer when it is encrypted. */
+/** Plain data shorter than a cipher block grow when encrypted. */
 const SHORT_ENCRYPTED = { plainBelow: 16, size: 18 } as const;
 
-/** Most bytes that a chunk or batch which does not compress is stored in. */
+/** Maximum stored bytes of a chunk or batch that does not compress. */
 function storedLimit(plainSize: number, encrypted: boolean): number {
   return encrypted && plainSize < SHORT_ENCRYPTED.plainBelow ? SHORT_ENCRYPTED.size : plainSize;
 }
 
-/** V1: two words of 64 bits, sizes less one in their upper 20 bits with 4 more bits below. */
+/** V1: two 64-bit words. Each stores a size minus one: 20 low bits at the top of the word, 4 high bits further down. */
 function readV1(view: DataView, at: number, i: number, columns: ChunkColumns): void {
   const uLow = view.getUint32(at, true), uHigh = view.getUint32(at + 4, true);
   const cLow = view.getUint32(at + 8, true), cHigh = view.getUint32(at + 12, true);
@@ -209,7 +209,7 @@ function readV1(view: DataView, at: number, i: number, columns: ChunkColumns): v
   columns.flags[i] = compressedSize === uncompressedSize ? 0 : CHUNK_FLAG.compressed;
 }
 
-/** V2: three words of 64 bits; the third is a CRC, or context and offset in it. */
+/** V2: three 64-bit words. The third holds a CRC, or the index of a context and the offset within it. */
 function readV2(view: DataView, at: number, i: number, columns: ChunkColumns, contexts: Contexts): void {
   const uHigh = view.getUint32(at + 4, true), cHigh = view.getUint32(at + 12, true);
   const low = view.getUint32(at + 16, true), high = view.getUint32(at + 20, true);
@@ -226,7 +226,7 @@ function readV2(view: DataView, at: number, i: number, columns: ChunkColumns, co
   }
   let flags = (stored & V2_FLAG.compressed) === 0 ? 0 : CHUNK_FLAG.compressed;
   if ((stored & V2_FLAG.encrypted) !== 0) flags |= CHUNK_FLAG.encrypted;
-  // A CRC of 0 is one that the builder did not make.
+  // A CRC of 0 means that the builder computed none.
   if ((stored & V2_FLAG.hasCrc32) !== 0 && low !== 0) {
     flags |= CHUNK_FLAG.hasCrc32;
     columns.crc32[i] = low;

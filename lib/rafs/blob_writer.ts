@@ -1,7 +1,8 @@
 /**
- * What follows the chunk data of a v6 blob: compression info, digests, an inlined bootstrap, ToC, and their trailers.
+ * Writes what follows the chunk data of a v6 blob: compression info, digests, an inlined bootstrap, ToC, and their
+ * trailers.
  *
- * The caller streams chunk data to wherever they go and tells {@link ChunkInfoWriter} of each; then:
+ * The caller stores the chunk data and reports each chunk to a {@link ChunkInfoWriter}. Then:
  *
  * ```ts
  * const tail = new BlobTail({ dataSize, chunks, trailers: true, toc: true, codecs, dataDigest });
@@ -12,7 +13,7 @@
  * tail.finish();
  * for (const { bytes, inId } of tail.pieces) { … } // append bytes; the blob's id is sha256 over data and pieces inId
  * ```
- * This room has no codecs: compression and sha256 come with the {@link TailCodecs}.
+ * Compression and sha256 come from the caller as {@link TailCodecs}; this layer has no codecs.
  *
  * @module
  */
@@ -24,38 +25,38 @@ import { DIGEST_SIZE } from "./chunk_table.ts";
 import { BLOB_FEATURE } from "./flags.ts";
 import { SECTION, TAR_HEADER, tarChecksum, TOC, TOC_ENTRY, TOC_FLAG, type TocEntry } from "./toc.ts";
 
-/** Compression and digests, from the caller. */
+/** Compression and digests, provided by the caller. */
 export interface TailCodecs {
-  /** The bytes in the blob's own compression, used where they come out smaller. */
+  /** Compresses with the blob's compressor. The result is used only when it is smaller. */
   compress(plain: Uint8Array): Uint8Array;
   readonly compressor: Compressor;
-  /** zstd, the only compression of an inlined bootstrap. Only called with a ToC. */
+  /** Compresses with zstd, the only compression of an inlined bootstrap. Called only with a ToC. */
   zstd(plain: Uint8Array): Uint8Array;
   sha256(bytes: Uint8Array): Uint8Array;
 }
 
-/** What a {@link BlobTail} is made of. */
+/** Options of a {@link BlobTail}. */
 export interface TailOptions {
   /** Bytes of chunk data. */
   readonly dataSize: number;
   readonly chunks: ChunkInfoWriter;
-  /** A tar header behind each section. Needed for a ToC and for an inlined bootstrap. */
+  /** Write a tar header after each section. Required for a ToC and for an inlined bootstrap. */
   readonly trailers: boolean;
-  /** A table of contents at the end. */
+  /** Write a table of contents at the end. */
   readonly toc: boolean;
   readonly codecs: TailCodecs;
-  /** sha256 of the chunk data followed by the given trailer; only called with a ToC. */
+  /** sha256 of the chunk data followed by the given trailer. Called only with a ToC. */
   dataDigest?(trailer: Uint8Array): Uint8Array;
 }
 
-/** Bytes to be appended to the blob. */
+/** Bytes to append to the blob. */
 export interface Piece {
   readonly bytes: Uint8Array;
-  /** Whether they count for the blob's id: all but the digests do. */
+  /** Whether the bytes are part of the blob's id (sha256). Only the digests are not. */
   readonly inId: boolean;
 }
 
-/** A 512-byte GNU tar header that describes the section before it. */
+/** Returns a 512-byte GNU tar header that describes the section before it. */
 export function makeTrailer(name: string, size: number): Uint8Array<ArrayBuffer> {
   const header = new Uint8Array(TAR_HEADER);
   const put = (at: number, text: string) => header.set(new TextEncoder().encode(text), at);
@@ -69,7 +70,7 @@ export function makeTrailer(name: string, size: number): Uint8Array<ArrayBuffer>
   return header;
 }
 
-/** Builds the end of one blob. Call the add functions in the order that they are listed in, each at most once. */
+/** Builds the end of one blob. Call the add methods in the order in which they are declared, each at most once. */
 export class BlobTail {
   readonly pieces: Piece[] = [];
   readonly #options: TailOptions;
@@ -141,9 +142,9 @@ export class BlobTail {
   }
 
   /**
-   * Adds the digests of all chunks, 32 bytes each. Needs a ToC.
+   * Adds the digests of all chunks, 32 bytes each. Requires a ToC.
    *
-   * The feature bit is part of the CI header: say so to {@link addMeta} with `BLOB_FEATURE.inlinedChunkDigest`.
+   * The CI header contains the feature bit, so pass `BLOB_FEATURE.inlinedChunkDigest` to {@link addMeta} beforehand.
    */
   addDigests(digests: Uint8Array): void {
     const { chunks, codecs, toc } = this.#options;
@@ -165,7 +166,7 @@ export class BlobTail {
     });
   }
 
-  /** What the blob table says of the blob; for an inlined bootstrap, of what precedes that. */
+  /** Fields of the blob table entry. For an inlined bootstrap they cover only what precedes the bootstrap. */
   describe():
     & Pick<
       BlobDescriptor,
@@ -183,7 +184,7 @@ export class BlobTail {
     };
   }
 
-  /** Adds the bootstrap. Its blob table entry needs `BLOB_FEATURE.inlinedFsMeta`. */
+  /** Adds the bootstrap. Its blob table entry must have `BLOB_FEATURE.inlinedFsMeta`. */
   addBootstrap(bootstrap: Uint8Array): void {
     const { codecs, toc, trailers } = this.#options;
     if (!trailers) throw new RafsError("Cannot write blob: an inlined bootstrap needs trailers", "unsupported");
@@ -202,7 +203,7 @@ export class BlobTail {
     });
   }
 
-  /** Adds the ToC. Nothing may be added afterwards; {@link describe} now tells of the whole blob. */
+  /** Adds the ToC. Nothing may be added afterwards; {@link describe} now covers the whole blob. */
   finish(): void {
     if (!this.#options.toc) return;
     const entries = new Uint8Array(this.#toc.length * TOC_ENTRY);

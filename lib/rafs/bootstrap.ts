@@ -1,5 +1,5 @@
 /**
- * What a RAFS bootstrap says, whatever its version: a tree of inodes, and the chunks of blobs that file data is made of.
+ * Version-independent view of a RAFS bootstrap: a tree of inodes, and the blob chunks that file data consist of.
  *
  * ```
  * inode ──extents()──►  (blob, chunk)  ──ChunkTable──►  where the chunk is in the blob, and in the cache file
@@ -7,9 +7,10 @@
  *                            └──── chunkRecords() ───►  its digest
  * ```
  *
- * Readers are pure functions of bytes and open lazily: `openBootstrap` (open.ts) checks the super block and the tables'
- * bounds, everything else is checked when it is touched. Every offset, count and length from the image is checked
- * before use; a violation is a {@link RafsError} that says what is where. Inode numbers are v5's `ino` and v6's `nid`.
+ * Readers are pure functions of bytes and open lazily: `openBootstrap` (open.ts) checks the super block and the bounds
+ * of the tables; everything else is checked on access. Every offset, count and length from the image is checked before
+ * use; a violation throws a {@link RafsError} that names the structure and its offset. Inode numbers are `ino` of v5
+ * and `nid` of v6.
  *
  * @module
  */
@@ -18,24 +19,24 @@ import type { Region } from "./guard.ts";
 import type { PlaceChunk } from "./v6/copy_tree.ts";
 import type { TreeTable } from "./v6/tree_table.ts";
 
-/** Damaged or alien bytes: `Cannot read RAFS v6 super block at 1024: magic is 0x0badf00d, expected 0xe0f5e1e2`. */
+/** Damaged or foreign bytes: `Cannot read RAFS v6 super block at 1024: magic is 0x0badf00d, expected 0xe0f5e1e2`. */
 export class RafsError extends NydusGdError {
   override readonly name = "RafsError";
-  /** @param code "invalid-image" for damage, "unsupported" for what is understood and refused by name */
+  /** @param code "invalid-image" for damage, "unsupported" for recognized images that are refused */
   constructor(message: string, code: "invalid-image" | "unsupported" = "invalid-image") {
     super(code, message);
   }
 }
 
-/** How chunks are compressed. Codes as on disk: rafs-v6 blob table, offset 76. */
+/** Compression of chunks, with on-disk codes: rafs-v6 blob table, offset 76. */
 export const COMPRESSOR = { none: 0, lz4_block: 1, gzip: 2, zstd: 3 } as const;
 export type Compressor = keyof typeof COMPRESSOR;
 
-/** How chunks are digested. Codes as on disk: rafs-v6 blob table, offset 80. */
+/** Digest algorithm of chunks, with on-disk codes: rafs-v6 blob table, offset 80. */
 export const DIGESTER = { blake3: 0, sha256: 1 } as const;
 export type Digester = keyof typeof DIGESTER;
 
-/** Attributes of one inode. Filled in place by {@link Bootstrap.attr}, so that a stat allocates nothing. */
+/** Attributes of one inode. {@link Bootstrap.attr} fills them in place, so that a stat allocates nothing. */
 export interface InodeAttr {
   ino: number;
   /** Full st_mode: type and permission bits. */
@@ -43,56 +44,57 @@ export interface InodeAttr {
   nlink: number;
   uid: number;
   gid: number;
-  /** dev_t as the kernel's new_encode_dev has it, 0 but for devices. */
+  /** dev_t in the encoding of the kernel's new_encode_dev; 0 except for device nodes. */
   rdev: number;
   /** Bytes. */
   size: number;
-  /** Seconds since 1970, negative before. */
+  /** Seconds since 1970; negative before. */
   mtime: number;
   mtimeNsec: number;
 }
 
-/** How the stored bytes of a blob are encrypted: AES-128-XTS, each unit by itself. */
+/** Encryption of a blob's stored bytes: AES-128-XTS, each unit encrypted separately. */
 export interface BlobCipher {
-  /** 32 bytes: the key of the data, that of the tweak. */
+  /** 32 bytes: data key, then tweak key. */
   readonly key: Uint8Array;
   /** 16 bytes, the same for every unit. */
   readonly iv: Uint8Array;
 }
 
-/** One blob of the image, as the bootstrap describes it. */
+/** One blob of the image, as described by the bootstrap. */
 export interface BlobDescriptor {
-  /** Position in the blob table; what {@link Extent.blobIndex} names. */
+  /** Position in the blob table, referred to by {@link Extent.blobIndex}. */
   readonly index: number;
-  /** Name of the blob at its home: 64 hexadecimal characters as a rule. */
+  /** Name of the blob in its backend, usually 64 hexadecimal characters. */
   readonly id: string;
   readonly compressor: Compressor;
   readonly digester: Digester;
   /** Chunk size of the image in bytes. */
   readonly chunkSize: number;
-  /** Number of chunks, 0 where an old v5 image does not say. */
+  /** Number of chunks; 0 when an old v5 image does not record it. */
   readonly chunkCount: number;
   /** Feature bits, rafs-v6 blob table offset 84. */
   readonly features: number;
   /**
-   * Bytes of the blob at its home as the builder counted them, 0: unknown. The blob itself may be larger: an inlined
-   * bootstrap and what follows it are not counted, old builders (v6 without CAP_TAR_TOC) counted the chunk data alone.
+   * Bytes of the blob in its backend as counted by the builder; 0 when unknown. The blob may be larger: an inlined
+   * bootstrap and what follows it are not counted, and old builders (v6 without CAP_TAR_TOC) counted only the chunk
+   * data.
    */
   readonly compressedSize: number;
-  /** Bytes of the cache file. 0: unknown. */
+  /** Bytes of the cache file; 0 when unknown. */
   readonly uncompressedSize: number;
-  /** Where the compression info is; undefined for v5, whose chunk infos stand in the bootstrap. */
+  /** Location of the compression info; undefined for v5, whose chunk infos are in the bootstrap. */
   readonly meta: BlobMetaLocation | undefined;
-  /** Undefined: nothing is encrypted. */
+  /** Undefined when the blob is not encrypted. */
   readonly cipher?: BlobCipher | undefined;
   /**
-   * The blob that the compression info is in, where the data are a layer of their own; undefined where it does not say,
-   * and for blobs that have their compression info themselves.
+   * Id of the blob that holds the compression info of data stored as a separate layer. Undefined when the bootstrap
+   * does not name it, and for blobs that contain their own compression info.
    */
   readonly metaBlobId?: string | undefined;
 }
 
-/** Where the compression info (CI) array of a v6 blob lies inside the blob; its 4096-byte header follows it. */
+/** Location of the compression info (CI) in a v6 blob. Its 4096-byte header follows it. */
 export interface BlobMetaLocation {
   readonly compressor: Compressor;
   readonly offset: number;
@@ -100,7 +102,7 @@ export interface BlobMetaLocation {
   readonly uncompressedSize: number;
 }
 
-/** A piece of a file: `length` bytes at `fileOffset` are `length` bytes at `blobOffset` of the cache file. */
+/** Part of a file: `length` bytes at `fileOffset` are stored at `blobOffset` of the cache file. */
 export interface Extent {
   readonly fileOffset: number;
   readonly blobIndex: number;
@@ -109,17 +111,19 @@ export interface Extent {
   /** Uncompressed offset of the piece in the blob's address space. */
   readonly blobOffset: number;
   readonly length: number;
-  /** Uncompressed offset of the whole chunk: the chunk table must say the same, or the image is damaged. */
+  /** Uncompressed offset of the whole chunk. The image is damaged if the chunk table disagrees. */
   readonly chunkOffset: number;
-  /** Uncompressed bytes of the whole chunk: the chunk table must say the same. */
+  /** Uncompressed bytes of the whole chunk. The image is damaged if the chunk table disagrees. */
   readonly chunkLength: number;
 }
 
-/** What the bootstrap knows about one chunk. v5 has it all; v6's table gives digest and CRC, the CI gives the place. */
+/**
+ * What the bootstrap records about one chunk. v5 has all fields; v6 has digest and CRC, while offsets come from the CI.
+ */
 export interface ChunkRecord {
   blobIndex: number;
   chunkIndex: number;
-  /** 32 bytes over the plain chunk; a view, copy it to keep it. */
+  /** 32 bytes, digest of the plain chunk. A view: copy it to keep it. */
   digest: Uint8Array;
   flags: number;
   compressedOffset: number;
@@ -130,13 +134,18 @@ export interface ChunkRecord {
   crc32: number;
 }
 
-/** Chunk flags as in the chunk info of v5 at 36. The ones of the CI array (blob_meta.ts) are other bits, translated. */
+/** Chunk flags, as at offset 36 of a v5 chunk info. The CI array uses other bits, which blob_meta.ts translates. */
 export const CHUNK_FLAG = { compressed: 1, hole: 2, encrypted: 4, batch: 8, hasCrc32: 0x10 } as const;
 
-/** Called for each directory entry; false stops the listing. `next` is the cookie to go on after this entry. */
+/**
+ * Called for each directory entry; returning false stops the listing. `next` is the cookie that continues after this
+ * entry.
+ */
 export type DirVisitor = (name: Uint8Array, ino: number, type: number, next: number) => boolean;
 
-/** An opened bootstrap. Methods throw {@link RafsError} on damage; an inode number not in the image is damage too. */
+/**
+ * An opened bootstrap. Methods throw {@link RafsError} on damage, including inode numbers that are not in the image.
+ */
 export interface Bootstrap {
   readonly version: 5 | 6;
   /** Flags of the super block: IMAGE_FLAG in flags.ts. */
@@ -150,36 +159,38 @@ export interface Bootstrap {
   readonly inodeCount: number;
   /** Bytes of a full chunk. */
   readonly chunkSize: number;
-  /** False: ids were not stored, every inode belongs to who serves it. */
+  /** False when ids were not stored: every inode belongs to the user who serves the mount. */
   readonly explicitUidGid: boolean;
   /** Whether any inode may have extended attributes. */
   readonly hasXattrs: boolean;
   readonly blobs: readonly BlobDescriptor[];
-  /** Inodes to prefetch, in order; a directory stands for the files below it. */
+  /** Inodes to prefetch, in order; a directory stands for all files below it. */
   readonly prefetch: readonly number[];
 
   attr(ino: number, out: InodeAttr): void;
-  /** Inode of `name` in directory `dir`, 0 when there is none. "." and ".." are not looked up here. */
+  /** Inode of `name` in directory `dir`, 0 if there is none. Does not handle "." and "..". */
   lookup(dir: number, name: Uint8Array): number;
   /** Lists `dir` without "." and "..", from `cookie` (0: from the start). `type` is DT_* of dirent.h. */
   readdir(dir: number, cookie: number, visit: DirVisitor): void;
   readlink(ino: number): Uint8Array;
-  /** Every extended attribute: full name ("user.x") and value, as views. */
+  /** All extended attributes as full name ("user.x") and value; both are views. */
   xattrs(ino: number): Iterable<readonly [name: Uint8Array, value: Uint8Array]>;
-  /** The pieces of `[offset, offset + length)` of a regular file, in order, cut at the end of the file. */
+  /** Extents of `[offset, offset + length)` of a regular file, in order, truncated at the end of the file. */
   extents(ino: number, offset: number, length: number): Extent[];
-  /** Every chunk record, or those of one blob, once or more. The object is reused between steps. */
+  /**
+   * Chunk records of all blobs or of one. A chunk may be reported more than once. The object is reused between steps.
+   */
   chunkRecords(blobIndex?: number): Iterable<Readonly<ChunkRecord>>;
 
   /**
-   * Copies the whole tree to a writer's table, without an object for each inode and name.
+   * Copies the whole tree to a writer's table without allocating an object per inode and name.
    *
-   * @returns false where the version has no such way
+   * @returns false when this version does not support it
    */
   copyTree?(tree: TreeTable, placeChunk: PlaceChunk): boolean;
 
-  /** Super blocks and tables: where they lie in the bootstrap. */
+  /** Location of super blocks and tables in the bootstrap. */
   readonly tables: readonly Region[];
-  /** Where an inode and what belongs to it alone lie; v5 takes the number of any record. */
+  /** Location of an inode and of the data that belong to it alone. v5 accepts the number of any record. */
   inodeRegions(ino: number): Region[];
 }

@@ -1,10 +1,10 @@
 /**
- * Sizes and forms of the files that a blob's cache consists of, as nydusd has them.
+ * Sizes and layouts of a blob's cache files, compatible with nydusd.
  *
- * | file | content |
- * |---|---|
+ *  file | content |
+ * ---|---|
  * | `<id>.blob.data` | plain chunks at their uncompressed offsets, sparse |
- * | `<id>.blob.data.chunk_map` | 4096-byte header and a bit a chunk |
+ * | `<id>.blob.data.chunk_map` | 4096-byte header, then one bit per chunk |
  * | `<id>.blob.meta` | plain CI, zero-padded to 4096, and its header; v6 only |
  *
  * Source: dragonflyoss/nydus storage/src/{meta/mod,cache/state/persist_map}.rs.
@@ -17,12 +17,14 @@ import { CI_HEADER } from "./blob_meta.ts";
 import type { ChunkColumns } from "./chunk_table.ts";
 import { unreadable } from "./guard.ts";
 
-/** Bytes of the chunk map's header. */
+/** Bytes of the chunk map header. */
 export const CHUNK_MAP_HEADER = 4096;
 
 /** Sizes of a blob's cache files in bytes. */
 export interface CacheSizes {
-  /** `.blob.data`: of the blob's address space; where an old image does not say, up to the last chunk that is known. */
+  /**
+   * `.blob.data`: the blob's address space, or up to the last known chunk when an old image does not record its size.
+   */
   readonly data: number;
   /** `.blob.data.chunk_map`. */
   readonly chunkMap: number;
@@ -30,7 +32,7 @@ export interface CacheSizes {
   readonly meta: number | undefined;
 }
 
-/** Sizes of the cache files of one blob. */
+/** Returns the sizes of the cache files of one blob. */
 export function cacheSizes(blob: BlobDescriptor, columns: ChunkColumns): CacheSizes {
   let data = blob.uncompressedSize;
   if (data === 0) {
@@ -45,12 +47,12 @@ export function cacheSizes(blob: BlobDescriptor, columns: ChunkColumns): CacheSi
   };
 }
 
-/** Bytes of `.blob.meta` for a CI of this many plain bytes. */
+/** Bytes of `.blob.meta` for a CI of `ciSize` plain bytes. */
 export function cacheMetaSize(ciSize: number): number {
   return roundUp(ciSize, 4096) + CI_HEADER.SIZE;
 }
 
-/** The content of `.blob.meta`. */
+/** Builds the content of `.blob.meta`. */
 export function cacheBlobMetaImage(ci: Uint8Array, header: Uint8Array): Uint8Array<ArrayBuffer> {
   const image = new Uint8Array(cacheMetaSize(ci.length));
   image.set(ci);
@@ -59,9 +61,9 @@ export function cacheBlobMetaImage(ci: Uint8Array, header: Uint8Array): Uint8Arr
 }
 
 /**
- * Takes `.blob.meta` apart, for {@link parseBlobMeta}, which checks the rest.
+ * Splits the content of `.blob.meta` for {@link parseBlobMeta}, which checks the rest.
  *
- * @throws {RafsError} when the file's size is not the blob's
+ * @throws {RafsError} when the size does not match the blob
  */
 export function splitCacheBlobMeta(
   blob: BlobDescriptor,

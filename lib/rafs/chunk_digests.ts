@@ -1,8 +1,8 @@
 /**
- * Digests of chunks: from the bootstrap's chunk records, or from a blob's digest section (`blob.digest`).
+ * Chunk digests, from the chunk records of a bootstrap or from a blob's digest section (`blob.digest`).
  *
- * A chunk whose digest is unknown (32 zeros) is never readable, so both sources may be applied one after the other; where
- * they speak of the same chunk they must agree.
+ * A chunk whose digest is unknown (32 zeros) is never readable. Both sources may therefore be applied one after the
+ * other; where they cover the same chunk they must agree.
  *
  * @module
  */
@@ -20,7 +20,7 @@ const agrees = (digests: Uint8Array, at: number, digest: Uint8Array, from: numbe
   return true;
 };
 
-/** Puts the digest at `from` of `source` into row `chunk`. Returns false when the row holds another one. */
+/** Stores the digest at `from` of `source` in row `chunk`. Returns false if the row already holds a different one. */
 function put(columns: ChunkColumns, chunk: number, source: Uint8Array, from: number): boolean {
   const at = chunk * DIGEST_SIZE;
   if (isZero(source, from)) return true;
@@ -31,7 +31,7 @@ function put(columns: ChunkColumns, chunk: number, source: Uint8Array, from: num
   return agrees(columns.digests, at, source, from);
 }
 
-/** Whether the digest of a chunk is known. */
+/** Reports whether the digest of a chunk is known. */
 export function isDigestKnown({ digests }: Pick<ChunkColumns, "digests">, chunk: number): boolean {
   return !isZero(digests, chunk * DIGEST_SIZE);
 }
@@ -44,11 +44,11 @@ export function countKnownDigests(columns: ChunkColumns): number {
 }
 
 /**
- * Fills in the digests that a bootstrap knows of one blob.
+ * Fills in the digests of one blob's chunks from a bootstrap.
  *
- * @param records of all blobs; those of others are passed over
+ * @param records of all blobs; records of other blobs are skipped
  * @returns number of chunks whose digest is known afterwards
- * @throws {RafsError} when a record names a chunk that does not exist, lies elsewhere or has another digest
+ * @throws {RafsError} when a record names a missing chunk, or contradicts the chunk's range or known digest
  */
 export function applyDigests(
   columns: ChunkColumns,
@@ -73,10 +73,10 @@ export function applyDigests(
 }
 
 /**
- * Fills in the digests of a blob's digest section: 32 bytes a chunk, in order.
+ * Fills in digests from a blob's digest section: 32 bytes per chunk, in order.
  *
  * @returns number of chunks whose digest is known afterwards
- * @throws {RafsError} when the size is off or a digest contradicts a known one
+ * @throws {RafsError} when the size is wrong or a digest contradicts a known one
  */
 export function applyDigestArray(columns: ChunkColumns, digests: Uint8Array): number {
   if (digests.length !== columns.count * DIGEST_SIZE) {

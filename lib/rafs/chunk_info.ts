@@ -1,5 +1,5 @@
 /**
- * The 80-byte chunk info that follows v5 inodes and fills the chunk table of v6.
+ * The 80-byte chunk info that follows v5 inodes and makes up the chunk table of v6.
  *
  * Source: dragonflyoss/nydus rafs/src/metadata/layout/v5.rs, RafsV5ChunkInfo.
  *
@@ -24,7 +24,7 @@ export const CHUNK_INFO = {
   crc32: 76,
 } as const;
 
-/** A record to be filled by {@link readChunkInfo}. */
+/** Returns a record for {@link readChunkInfo} to fill. */
 export function emptyChunkRecord(): ChunkRecord {
   return {
     blobIndex: 0,
@@ -71,7 +71,7 @@ export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out
   out.crc32 = view.getUint32(at + CHUNK_INFO.crc32, true);
 }
 
-/** Writes a record; the offset in a file, which v5 alone has, stays as it is. */
+/** Writes a record. The file offset, which only v5 has, is left unchanged. */
 export function writeChunkInfo(bytes: Uint8Array, view: DataView, at: number, record: Readonly<ChunkRecord>): void {
   bytes.set(record.digest, at + CHUNK_INFO.digest);
   view.setUint32(at + CHUNK_INFO.blobIndex, record.blobIndex, true);

@@ -1,5 +1,5 @@
 /**
- * Chunk records without an object for each: 80 bytes a chunk, as they are in a chunk table.
+ * Compact table of chunk records: 80 bytes per chunk, as in an on-disk chunk table, instead of an object each.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import type { ChunkRecord } from "./bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, readChunkInfo, writeChunkInfo } from "./chunk_info.ts";
 import { LET_GO_AFTER, ORDINARY_MEMORY } from "./image_memory.ts";
 
-/** Chunk records that can be had again and again: the same in the same order. */
+/** Chunk records that can be iterated repeatedly, always in the same order. */
 export interface ChunkRecords {
   readonly count: number;
   /** The object may be reused between steps. */
   records(): Iterable<Readonly<ChunkRecord>>;
 }
 
-/** Rows of a piece of memory. */
+/** Rows per block of memory. */
 const BLOCK_ROWS = 1 << 14;
 
 interface Block {
@@ -45,13 +45,13 @@ export class ChunkInfoTable implements ChunkRecords {
     return row;
   }
 
-  /** Fills `out` from a row that exists. Its digest is a view. */
+  /** Fills `out` from an existing row. The digest is a view. */
   read(row: number, out: ChunkRecord): void {
     const { bytes, view } = this.#blockOf(row);
     readChunkInfo(bytes, view, placeOf(row), out);
   }
 
-  /** One number of a row that exists. */
+  /** Uncompressed offset of an existing row. */
   uncompressedOffsetOf(row: number): number {
     return readU64(this.#blockOf(row).view, placeOf(row) + CHUNK_INFO.uncompressedOffset);
   }
@@ -75,7 +75,7 @@ export class ChunkInfoTable implements ChunkRecords {
   }
 }
 
-/** Where a row is in its block. */
+/** Byte offset of a row in its block. */
 function placeOf(row: number): number {
   return row % BLOCK_ROWS * CHUNK_INFO.SIZE;
 }

@@ -1,8 +1,8 @@
 /**
- * Writes the compression info of a blob while its chunks are stored one after the other.
+ * Writes the compression info of a blob as its chunks are stored one after the other.
  *
- * Chunks get consecutive places in the blob's address space, each on a multiple of 4096, and consecutive indexes: what
- * files refer to. See blob_meta.ts for the layout.
+ * Chunks get consecutive indexes and consecutive offsets in the blob's address space, aligned to 4096 bytes; files
+ * refer to chunks by these. See blob_meta.ts for the layout.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { CI_HEADER, CI_MAGIC, V2_FLAG } from "./blob_meta.ts";
 import { BLOB_FEATURE, LIMIT } from "./flags.ts";
 import { GrowingBytes } from "./growing.ts";
 
-/** A chunk as it was stored. */
+/** A stored chunk. */
 export interface StoredChunk {
   /** Plain bytes. */
   readonly size: number;
   /** Where the stored bytes start in the blob. */
   readonly compressedOffset: number;
-  /** Stored bytes; equal to `size` for a chunk that is stored as it is. */
+  /** Stored bytes; equal to `size` when the chunk is stored uncompressed. */
   readonly compressedSize: number;
-  /** CRC-32C of the plain bytes, kept in V2 only. */
+  /** CRC-32C of the plain bytes, recorded only in V2. */
   readonly crc32?: number;
 }
 
@@ -35,7 +35,7 @@ export interface BatchMember {
   readonly batchOffset: number;
 }
 
-/** Where a chunk has been put. */
+/** Index and offset assigned to a chunk. */
 export interface PlacedChunk {
   /** Index in the blob. */
   readonly index: number;
@@ -54,7 +54,7 @@ export class ChunkInfoWriter {
   #count = 0;
   #end = 0;
 
-  /** @param version 1: 16 bytes a chunk; 2: 24 bytes, with CRC, and batches */
+  /** @param version 1: 16 bytes per chunk; 2: 24 bytes, with CRC and batches */
   constructor(readonly version: 1 | 2) {}
 
   /** Chunks so far. */
@@ -67,13 +67,13 @@ export class ChunkInfoWriter {
     return this.#end;
   }
 
-  /** Feature bits that the collected chunks ask for. */
+  /** Feature bits required by the collected chunks. */
   get features(): number {
     return BLOB_FEATURE.aligned | (this.version === 2 ? BLOB_FEATURE.chunkInfoV2 : 0) |
       (this.#batches.length > 0 ? BLOB_FEATURE.batch : 0);
   }
 
-  /** Adds a chunk that is stored on its own. */
+  /** Adds a chunk that is not part of a batch. */
   add(chunk: StoredChunk): PlacedChunk {
     const { size, compressedOffset, compressedSize, crc32 = 0 } = chunk;
     const compressed = compressedSize !== size;
@@ -84,7 +84,7 @@ export class ChunkInfoWriter {
       : this.#pushV2(size, compressedOffset, compressedSize, flags, crc32, 0);
   }
 
-  /** Adds a chunk to the batch that {@link closeBatch} will close. V2 only. */
+  /** Adds a chunk to the current batch, which {@link closeBatch} ends. V2 only. */
   addToBatch(member: BatchMember): PlacedChunk {
     if (this.version !== 2) fail("batches need version 2");
     const flags = V2_FLAG.compressed | V2_FLAG.batch;
@@ -92,14 +92,14 @@ export class ChunkInfoWriter {
     return this.#pushV2(member.size, member.compressedOffset, 0, flags, member.batchOffset, batch);
   }
 
-  /** Ends a batch: its stored and its plain bytes. */
+  /** Ends the current batch with its stored and plain bytes. */
   closeBatch(compressedSize: number, uncompressedSize: number): void {
     const at = this.#batches.reserve(CI.CONTEXT_SIZE);
     this.#batches.view.setUint32(at, compressedSize, true);
     this.#batches.view.setUint32(at + 4, uncompressedSize, true);
   }
 
-  /** The plain CI: chunk infos, then batches. */
+  /** Returns the plain CI: chunk infos, then batch contexts. */
   toBytes(): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(this.#chunks.length + this.#batches.length);
     bytes.set(this.#chunks.bytes);
@@ -108,9 +108,9 @@ export class ChunkInfoWriter {
   }
 
   /**
-   * The 4096-byte header that follows the CI in the blob.
+   * Returns the 4096-byte header that follows the CI in the blob.
    *
-   * @param meta where the CI is and how it is compressed
+   * @param meta location and compression of the CI
    * @param features of the blob
    */
   header(meta: BlobMetaLocation, features: number): Uint8Array<ArrayBuffer> {
@@ -166,7 +166,7 @@ export class ChunkInfoWriter {
     low: number,
     high: number,
   ): PlacedChunk {
-    // The stored size has 24 bits without the usual one less, so a whole 16 MiB chunk must shrink.
+    // V2 stores the compressed size in 24 bits without subtracting one, so a full 16 MiB chunk must shrink.
     if (compressedSize > 0xff_ffff) fail(`version 2 cannot store ${compressedSize} bytes in a chunk`);
     const placed = this.#place(size, compressedOffset);
     const at = this.#chunks.reserve(CI.V2_SIZE);

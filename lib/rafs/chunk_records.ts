@@ -1,8 +1,8 @@
 /**
- * The chunk table of a v5 blob, put together from the chunk infos of all files.
+ * Chunk table of a v5 blob, assembled from the chunk infos of all files.
  *
- * The bootstrap only has the chunks that its files use: rows of others keep size 0, no chunk, and no digest. Old images
- * do not say how many chunks a blob has; then the highest index that is used decides.
+ * The bootstrap lists only chunks that its files use. Rows of other chunks keep size 0 (no chunk) and no digest. Old
+ * images do not record a blob's number of chunks; the highest index in use determines it.
  *
  * @module
  */
@@ -15,10 +15,10 @@ import { refuse, unreadable } from "./guard.ts";
 const WHAT = "RAFS v5 chunk";
 
 /**
- * Builds the chunk table of one blob, digests included.
+ * Builds the chunk table of one blob, including digests.
  *
- * @param records of all blobs, as {@link Bootstrap.chunkRecords} has them; those of other blobs are passed over
- * @throws {RafsError} when two records of a chunk differ, when chunks overlap or lie outside the blob
+ * @param records of all blobs, from {@link Bootstrap.chunkRecords}; records of other blobs are skipped
+ * @throws {RafsError} when two records of a chunk differ, or chunks overlap or lie outside the blob
  */
 export function chunkColumnsFromRecords(
   blob: BlobDescriptor,
@@ -83,7 +83,7 @@ function fill(columns: ChunkColumns, blob: BlobDescriptor, record: Readonly<Chun
   }
 }
 
-/** A chunk that overlaps another would overwrite it in the cache. */
+/** Fails on overlapping chunks, which would overwrite each other in the cache. */
 function checkOverlaps(columns: ChunkColumns): void {
   const { uncompressedOffset, uncompressedSize } = columns;
   let sorted = true;

@@ -1,64 +1,63 @@
 /**
- * The chunks of one blob: where each lies in the blob and in the cache file.
+ * The chunks of one blob: where each is stored in the blob and in the cache file.
  *
- * Columns are typed arrays; the places of chunks in the cache file are in shared memory, so that the Workers that answer
- * the kernel read the same table as the main thread without copies. Chunk i of the blob is row i. Offsets are bytes in
- * doubles, exact up to 2^53.
+ * Row i is chunk i of the blob. Columns are typed arrays in shared memory, so that the Workers that answer the kernel
+ * read the same table as the main thread without copies. Offsets are bytes in doubles, exact up to 2^53.
  *
  * @module
  */
 
 /**
- * Where inflating can begin in the middle of a gzip layer: one row for each batch, of which `compressedOffset` is the byte
- * behind the bits.
+ * Points in a gzip layer at which inflating can start. Row i belongs to batch i, whose `compressedOffset` is the first
+ * byte after the partial one.
  */
 export interface GzipStarts {
-  /** Plain bytes before the starts, behind one another. */
+  /** Windows (plain bytes that precede each start), concatenated. */
   readonly windows: Uint8Array<SharedArrayBuffer>;
   readonly windowOffset: Float64Array<SharedArrayBuffer>;
   readonly windowSize: Uint32Array<SharedArrayBuffer>;
-  /** How many of the high bits of the byte before belong to what follows, 0 to 7, and their value. */
+  /** Number of high bits of the preceding byte that belong to the stream, 0 to 7, and their value. */
   readonly bits: Uint8Array<SharedArrayBuffer>;
   readonly bitValue: Uint8Array<SharedArrayBuffer>;
 }
 
-/** Where chunks are in the cache file, in a form that can be posted to a Worker. */
+/** Locations of chunks in the cache file, in a form that can be posted to a Worker. */
 export interface ChunkPlaces {
   readonly count: number;
-  /** Offset in the uncompressed address space: the offset in the cache file. */
+  /** Offset in the uncompressed address space, which is the offset in the cache file. */
   readonly uncompressedOffset: Float64Array<SharedArrayBuffer>;
   readonly uncompressedSize: Uint32Array<SharedArrayBuffer>;
 }
 
 /** All columns. */
 export interface ChunkColumns extends ChunkPlaces {
-  /** Offset of the stored bytes in the blob; for a member of a batch that of its batch. */
+  /** Offset of the stored bytes in the blob; for a batch member, the offset of its batch. */
   readonly compressedOffset: Float64Array;
-  /** Stored bytes; for a member of a batch those of its batch. */
+  /** Stored bytes; for a batch member, those of its batch. */
   readonly compressedSize: Uint32Array;
   /** CHUNK_FLAG bits. */
   readonly flags: Uint8Array;
-  /** Row of `batches` for a member of a batch, else 0xffffffff. */
+  /** Batch index of a batch member, otherwise {@link NO_BATCH}. */
   readonly batch: Uint32Array;
   /** Offset of a batch member in the plain bytes of its batch. */
   readonly batchOffset: Uint32Array;
   /** CRC-32C of the plain chunk, valid with CHUNK_FLAG.hasCrc32. */
   readonly crc32: Uint32Array;
-  /** 32 bytes a chunk over its plain bytes; zeros: not known, such a chunk is never readable. */
+  /** 32 bytes per chunk, digest of its plain bytes. Zeros: unknown, and such a chunk is never readable. */
   readonly digests: Uint8Array;
   /** Plain bytes of each batch. */
   readonly batchUncompressedSize: Uint32Array;
-  /** Batches are slices of a gzip layer; undefined: each is compressed by itself. */
+  /** Set when batches are slices of a gzip layer; undefined when each batch is compressed separately. */
   readonly gzipStarts?: GzipStarts | undefined;
 }
 
 /** "Not a member of a batch" in {@link ChunkColumns.batch}. */
 export const NO_BATCH = 0xffffffff;
 
-/** Bytes of a chunk digest, blake3 and sha256 alike. */
+/** Bytes of a chunk digest, for both blake3 and sha256. */
 export const DIGEST_SIZE = 32;
 
-/** Empty columns for `count` chunks and `batchCount` batches, all of them in shared memory. */
+/** Allocates empty columns for `count` chunks and `batchCount` batches in shared memory. */
 export function allocateChunkColumns(count: number, batchCount: number): ChunkColumns {
   const shared = (bytes: number) => new SharedArrayBuffer(bytes);
   const columns = {

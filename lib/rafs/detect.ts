@@ -1,8 +1,8 @@
 /**
- * Tells RAFS v5, v6 and everything else apart by their magic numbers.
+ * Distinguishes RAFS v5 and v6 by their magic numbers.
  *
- * v5 begins with 0x52414653 ("SFAR" on disk) and version 0x500; v6 is an EROFS image, whose super block at 1024 begins
- * with 0xe0f5e1e2. v5 is looked at first, as nydusd does. Source: dragonflyoss/nydus rafs/src/metadata/layout.
+ * v5 begins with 0x52414653 ("SFAR" on disk) and version 0x500. v6 is an EROFS image, whose super block at 1024 begins
+ * with 0xe0f5e1e2. v5 is tried first, as in nydusd. Source: dragonflyoss/nydus rafs/src/metadata/layout.
  *
  * @module
  */
@@ -14,10 +14,10 @@ export const V5_MAGIC = 0x52414653;
 export const V5_VERSION = 0x500;
 /** First word of the EROFS super block. */
 export const EROFS_MAGIC = 0xe0f5e1e2;
-/** Where the EROFS super block is. */
+/** Offset of the EROFS super block. */
 export const EROFS_SUPER_OFFSET = 1024;
 
-/** The version of a bootstrap, undefined when the bytes (its first 1028 at least) are no bootstrap at all. */
+/** Returns the version of a bootstrap, or undefined if the bytes (at least its first 1028) are not a bootstrap. */
 export function sniffVersion(bytes: Uint8Array): 5 | 6 | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length >= 8 && view.getUint32(0, true) === V5_MAGIC && view.getUint32(4, true) === V5_VERSION) return 5;
@@ -26,9 +26,9 @@ export function sniffVersion(bytes: Uint8Array): 5 | 6 | undefined {
 }
 
 /**
- * The version of a bootstrap.
+ * Returns the version of a bootstrap.
  *
- * @throws {RafsError} when it is neither
+ * @throws {RafsError} when it is neither version
  */
 export function detectVersion(bytes: Uint8Array): 5 | 6 {
   const version = sniffVersion(bytes);

@@ -1,5 +1,5 @@
 /**
- * What the devices of an EROFS image of ours (erofs_image.ts) are called: the kernel asks its cache for them by these
+ * Names of the devices of an EROFS image made by erofs_image.ts. The kernel requests devices from its cache by these
  * names.
  *
  * @module
@@ -11,10 +11,10 @@ import { unwritable } from "./v6/tree_table.ts";
 const encoder = new TextEncoder(), decoder = new TextDecoder();
 
 /**
- * Names them, in the image itself.
+ * Writes device names into the image.
  *
- * @param names in the order of the image, of 1 to 64 bytes without NUL
- * @throws {RafsError} "unsupported" for others, or another number of them
+ * @param names one per device, in the order of the image; 1 to 64 bytes each, without NUL
+ * @throws {RafsError} "unsupported" for other names or a different number of them
  */
 export function nameDevices(image: Uint8Array, names: readonly string[]): void {
   const tags = tagsOf(image);
@@ -32,7 +32,7 @@ export function nameDevices(image: Uint8Array, names: readonly string[]): void {
   });
 }
 
-/** The names, in the order of the image. */
+/** Returns the device names in the order of the image. */
 export function deviceNamesIn(image: Uint8Array): string[] {
   return tagsOf(image).map((tag) => decoder.decode(tag).replace(/\0+$/, ""));
 }

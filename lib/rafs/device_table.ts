@@ -1,14 +1,15 @@
 /**
- * Devices of an EROFS image: for each blob, an address space of whole blocks in which the kernel finds its chunks.
+ * Devices of an EROFS image: one per blob, an address space of whole blocks in which the kernel finds the blob's
+ * chunks.
  *
  * ```
  *  device   │ chunk 7 │pad│ chunk 2 │ chunk 9   │pad│        every chunk begins at a block
  *                ▲             ▲         ▲
  *  blob     … chunk 2 … chunk 7 … chunk 9 …                  the cache file, plain chunks at their offsets
  * ```
- * Where every chunk of the blob begins at a block already (v6), both are the same, and the cache file itself can be the
- * device. A table has the chunks that the image uses, by the words of the image alone: whoever reads a piece has to
- * compare it with the blob's own chunk table, as for any {@link Extent}.
+ * If every chunk of the blob already begins at a block (v6), device and cache file are identical, and the cache file
+ * itself can serve as the device. A table holds only the chunks that the image uses, as the image describes them;
+ * readers must compare each extent with the blob's own chunk table, as for any {@link Extent}.
  *
  * @module
  */
@@ -17,23 +18,23 @@ import type { Extent } from "./bootstrap.ts";
 import { GrowingColumn } from "./growing.ts";
 import { unreadable } from "./guard.ts";
 
-/** Bytes of a block of an EROFS image. */
+/** Block size of an EROFS image in bytes. */
 export const DEVICE_BLOCK = 4096;
 
-/** {@link Extent.blobIndex} of a piece that no chunk has: zeros. */
+/** {@link Extent.blobIndex} of a range that no chunk covers; it reads as zeros. */
 export const HOLE = -1;
 
-/** One device. Rows are chunks, ascending by place. Shared memory: posted to Workers without a copy. */
+/** One device. Rows are chunks in ascending order. In shared memory, so that it is posted to Workers without a copy. */
 export interface DeviceTable {
   readonly blobIndex: number;
   /** A multiple of {@link DEVICE_BLOCK}, at least one block. */
   readonly sizeBytes: number;
-  /** Whether device offsets are offsets of the blob's cache file. */
+  /** Whether device offsets equal offsets in the blob's cache file. */
   readonly identical: boolean;
   readonly count: number;
   /** Block of the device at which the chunk begins. */
   readonly block: Uint32Array<SharedArrayBuffer>;
-  /** Offset in the blob's address space; absent where it is the offset in the device. */
+  /** Offset in the blob's address space; absent when it equals the offset in the device. */
   readonly blobOffset?: Float64Array<SharedArrayBuffer>;
   /** Plain bytes. */
   readonly length: Uint32Array<SharedArrayBuffer>;
@@ -51,8 +52,8 @@ export class DeviceBuilder {
   constructor(private readonly blobIndex: number) {}
 
   /**
-   * @returns a number for the chunk, the same each time: {@link offsetOf} it
-   * @throws {RafsError} when the image says two things of a chunk
+   * @returns the row of the chunk for {@link offsetOf}; the same row for the same chunk
+   * @throws {RafsError} when the image describes a chunk in two ways
    */
   add(chunkIndex: number, chunkOffset: number, chunkLength: number): number {
     const row = this.#rows.get(chunkIndex);
@@ -69,7 +70,7 @@ export class DeviceBuilder {
     return row;
   }
 
-  /** Where the chunk is in the device, after {@link finish}. */
+  /** Offset of the chunk in the device. Valid after {@link finish}. */
   offsetOf(row: number): number {
     return this.#placed[row] as number;
   }
@@ -101,7 +102,7 @@ export class DeviceBuilder {
     return { ...table, blobIndex: this.blobIndex, count, identical, sizeBytes: Math.max(DEVICE_BLOCK, next) };
   }
 
-  /** Rows by ascending offset. */
+  /** Rows in ascending order of offset. */
   #inOrder(): Uint32Array {
     const count = this.#offset.length;
     let last = 0;
@@ -110,7 +111,7 @@ export class DeviceBuilder {
     if ((last + 1) * count > Number.MAX_SAFE_INTEGER) {
       return rows.sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
     }
-    // numbers are sorted without a call for each comparison
+    // Sorting plain numbers avoids a callback per comparison.
     const keys = Float64Array.from(rows, (row) => this.#offset.at(row) * count + row).sort();
     for (let k = 0; k < count; k++) rows[k] = (keys[k] as number) % count;
     return rows;
@@ -122,12 +123,12 @@ export class DeviceBuilder {
   }
 }
 
-/** Where the chunk of a row begins in the device, bytes. */
+/** Offset in the device, in bytes, at which the chunk of a row begins. */
 export function deviceOffsetOf({ block }: DeviceTable, row: number): number {
   return (block[row] as number) * DEVICE_BLOCK;
 }
 
-/** Row of the last chunk that begins at or before `offset`; -1 when there is none. */
+/** Row of the last chunk that begins at or before `offset`, or -1. */
 function rowAt({ count, block }: DeviceTable, offset: number): number {
   const wanted = Math.floor(offset / DEVICE_BLOCK);
   let low = 0, high = count;
@@ -139,7 +140,7 @@ function rowAt({ count, block }: DeviceTable, offset: number): number {
   return low - 1;
 }
 
-/** The pieces of `[offset, offset + length)` of a device, {@link HOLE}s among them, cut at its end. */
+/** Extents of `[offset, offset + length)` of a device, including {@link HOLE}s, truncated at its end. */
 export function deviceExtents(table: DeviceTable, offset: number, length: number): Extent[] {
   const extents: Extent[] = [];
   const end = Math.min(table.sizeBytes, offset + length);
@@ -169,7 +170,7 @@ export function deviceExtents(table: DeviceTable, offset: number, length: number
   return extents;
 }
 
-/** The chunks of a device, each whole. */
+/** All chunks of a device, each as one extent. */
 export function* deviceChunks(table: DeviceTable): Generator<Extent> {
   for (let row = 0; row < table.count; row++) {
     const fileOffset = deviceOffsetOf(table, row), chunkLength = table.length[row] as number;

@@ -1,24 +1,24 @@
 /**
- * Digests numbered in the order of their first sight, without an object or a string for each: 32 bytes, and 8 to 16 of
- * an open hash table.
+ * Numbers digests in the order in which they are first seen, without an object or string each: 32 bytes for the digest
+ * and 8 to 16 bytes in an open-addressing hash table.
  *
- * The hash is seeded, as the digests of other people's images are theirs to choose.
+ * The hash is seeded, because an image's author chooses its digests.
  *
  * @module
  */
 import { DIGEST_SIZE } from "./chunk_table.ts";
 import { GrowingBytes } from "./growing.ts";
 
-/** Slots at first; a power of two. */
+/** Initial number of slots; a power of two. */
 const FIRST_SLOTS = 1024;
-/** Odd, of no further meaning. */
+/** An arbitrary odd multiplier. */
 const MULTIPLIER = 0x9e37_79b1;
 
 /** See the module. */
 export class DigestNumbers {
   readonly #digests = new GrowingBytes();
   readonly #seed = crypto.getRandomValues(new Uint32Array(1))[0] as number;
-  /** Numbers, each one more than it is; 0: free. At most half of them are in use. */
+  /** Each slot holds a number plus one, or 0 when free. At most half of the slots are in use. */
   #slots = new Uint32Array(FIRST_SLOTS);
 
   /** Digests so far. */
@@ -26,7 +26,7 @@ export class DigestNumbers {
     return this.#digests.length / DIGEST_SIZE;
   }
 
-  /** The number of the digest at `at`: {@link count} as it was for one that is new. */
+  /** Returns the number of the digest at `at`. A new digest gets the current {@link count}. */
   numberOf(bytes: Uint8Array, at = 0): number {
     const slot = this.#slotOf(bytes, at);
     const known = this.#slots[slot] as number;
@@ -38,19 +38,19 @@ export class DigestNumbers {
     return number;
   }
 
-  /** The digest of a number; a view, valid until the next one is added. */
+  /** Returns the digest with a number. A view, valid until the next digest is added. */
   digestOf(number: number): Uint8Array<ArrayBuffer> {
     return this.#digests.bytes.subarray(number * DIGEST_SIZE, (number + 1) * DIGEST_SIZE);
   }
 
-  /** Forgets all, and lets go of their memory, which would wait for a collection. */
+  /** Removes all digests and frees their memory immediately instead of at the next garbage collection. */
   clear(): void {
     this.#digests.clear();
     this.#slots.buffer.transfer(0);
     this.#slots = new Uint32Array(FIRST_SLOTS);
   }
 
-  /** Where the digest is, or where it would be. */
+  /** Slot that holds the digest, or the free slot for it. */
   #slotOf(bytes: Uint8Array, at: number): number {
     const digests = this.#digests.bytes;
     const mask = this.#slots.length - 1;

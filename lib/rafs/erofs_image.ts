@@ -1,17 +1,18 @@
 /**
- * The tree of a bootstrap as an EROFS image for the kernel, and the devices that its files are on.
+ * Converts the tree of a bootstrap to an EROFS image for the kernel, and to the devices that hold its file data.
  *
  * ```
  * bootstrap (v5, v6) ──walk──► every inode, name, chunk ──► EROFS image with block-aligned devices
  *                        │
  *                        └── what the reader refuses never reaches the kernel
  * ```
- * RAFS v6 is EROFS already, but nothing of it is checked there: a chunk index is a device and a block to the kernel,
- * which shows whatever is at that place. Here every index has passed the reader, and two indexes that contradict each
- * other refuse the image. What only the kernel interprets (chunk formats, device slots, shared attributes, compact
- * inodes) is what our writer wrote, whatever the image had. v5 becomes the same.
+ * RAFS v6 is already EROFS, but the kernel does not validate its chunk indexes: each is a device and a block, and the
+ * kernel serves whatever is stored there. Here the reader has validated every index, and two indexes that contradict
+ * each other refuse the image. Structures that only the kernel interprets (chunk formats, device slots, shared
+ * attributes, compact inodes) are always written by our own writer, whatever the image contained. v5 is converted to
+ * the same form.
  *
- * Same tree, same bytes: inode numbers do not change over restarts.
+ * The output is deterministic, so inode numbers do not change across restarts.
  *
  * @module
  */
@@ -26,15 +27,15 @@ import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts
 /** See the module. */
 export interface ErofsImage {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** In the order in which they are given to the kernel. Blobs that no file uses have none. */
+  /** In the order in which they are passed to the kernel. A blob that no file uses has no device. */
   readonly devices: readonly DeviceTable[];
 }
 
 /**
- * Makes the image. Its devices are called by the ids of blobs, which mean nothing where devices are given to the kernel;
- * else see device_names.ts.
+ * Makes the image. Its devices are named by blob ids, which the kernel ignores when it is given devices explicitly;
+ * otherwise see device_names.ts.
  *
- * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot hold
+ * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot represent
  */
 export function makeErofsImage(tree: Bootstrap): ErofsImage {
   const devices = new DeviceBuilders();
@@ -46,7 +47,7 @@ export function makeErofsImage(tree: Bootstrap): ErofsImage {
   return { bytes: writer.finish(entries), devices: tables };
 }
 
-/** Adds all that a walk of the tree meets. */
+/** Adds every inode and name found by walking the tree. */
 function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilders): void {
   const inodes = new Map<number, number>();
   const budget = new TreeBudget(tree.byteLength);
@@ -62,10 +63,9 @@ function addTree(tree: Bootstrap, writer: BootstrapWriter, devices: DeviceBuilde
 }
 
 /**
- * The devices of {@link makeErofsImage} without the image: what whoever serves them on has to know of a mount that is
- * there.
+ * Returns the devices of {@link makeErofsImage} without building the image, to resume serving an existing mount.
  *
- * @throws {RafsError} as there
+ * @throws {RafsError} as {@link makeErofsImage}
  */
 export function devicesOf(tree: Bootstrap): DeviceTable[] {
   const devices = new DeviceBuilders();
@@ -82,13 +82,13 @@ export function devicesOf(tree: Bootstrap): DeviceTable[] {
   return devices.finish();
 }
 
-/** Devices in the making. Where a chunk is in one is known when all chunks are. */
+/** Devices under construction. Chunk offsets are final only when all chunks have been added. */
 class DeviceBuilders {
   readonly #byBlob = new Map<number, DeviceBuilder>();
-  /** Positions of devices, by blob. */
+  /** Device index by blob index. */
   readonly #order = new Map<number, number>();
 
-  /** Adds a chunk; the offset by which {@link move} knows it. */
+  /** Adds a chunk. Returns a provisional offset, which {@link move} translates. */
   readonly add = (blobIndex: number, chunkIndex: number, chunkOffset: number, chunkLength: number): number => {
     let builder = this.#byBlob.get(blobIndex);
     if (builder === undefined) this.#byBlob.set(blobIndex, builder = new DeviceBuilder(blobIndex));
@@ -105,7 +105,7 @@ class DeviceBuilders {
     return sorted.map(([, builder]) => builder.finish());
   }
 
-  /** From where {@link add} put the chunk to where the kernel sees it; after {@link finish}. */
+  /** Translates the provisional offset of {@link add} to the final device and offset. Call after {@link finish}. */
   readonly move = (place: MovablePlace): void => {
     const builder = this.#byBlob.get(place.blobIndex) as DeviceBuilder;
     place.blobIndex = this.#order.get(place.blobIndex) as number;
@@ -160,7 +160,7 @@ function chunksOf(
   return places;
 }
 
-/** The blob table's row of a device: nothing but its name and its size mean anything to the kernel. */
+/** Blob table row of a device. The kernel uses only its name and size. */
 function blobEntry(tree: Bootstrap, { blobIndex, sizeBytes }: DeviceTable, index: number): BlobEntry {
   return {
     index,

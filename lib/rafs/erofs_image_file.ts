@@ -1,5 +1,5 @@
 /**
- * An EROFS image and the tables of its devices as one file: made once, mounted often.
+ * File that holds an EROFS image and its device tables, so that it is built once and mounted many times.
  *
  * ```
  *   0 │ EROFS image, whole blocks: all that the kernel looks at
@@ -7,8 +7,8 @@
  * -96 │ "NGDEROFS" │ u32 layout │ u32 devices │ u64 bytes of the image │ u64 0
  *     │ digest of the bootstrap │ digest of everything before it
  * ```
- * Little-endian, digests are SHA-256. A file that is damaged, of another bootstrap or in another layout is none: what it
- * was made of is there to make it again.
+ * Little-endian; digests are SHA-256. A file that is damaged, belongs to another bootstrap or has another layout is
+ * treated as absent, because it can be rebuilt from the bootstrap.
  *
  * @module
  */
@@ -18,16 +18,16 @@ import type { DeviceTable } from "./device_table.ts";
 import type { ErofsImage } from "./erofs_image.ts";
 import { readU64 } from "./guard.ts";
 
-/** To be raised whenever another file is made of the same bootstrap, be it for other bytes of the image. */
+/** Increase whenever the same bootstrap yields a different file, even if only the image bytes differ. */
 const LAYOUT = 1;
 const MAGIC = new TextEncoder().encode("NGDEROFS");
 const DIGEST_SIZE = 32;
 /** Byte offsets of the tail. */
 const TAIL = { SIZE: 96, magic: 0, layout: 8, devices: 12, imageBytes: 16, bootstrap: 32, digest: 64 } as const;
-/** Byte offsets of what precedes a device's columns. */
+/** Byte offsets in the header of a device, which precedes its columns. */
 const HEAD = { SIZE: 24, blobIndex: 0, count: 4, identical: 8, sizeBytes: 16 } as const;
 
-/** SHA-256. */
+/** SHA-256 over the concatenated pieces. */
 export function digestOf(...pieces: readonly Uint8Array[]): Uint8Array {
   const hash = createHash("sha256");
   for (const piece of pieces) hash.update(piece);
@@ -35,9 +35,9 @@ export function digestOf(...pieces: readonly Uint8Array[]): Uint8Array {
 }
 
 /**
- * The file in pieces that follow each other.
+ * Encodes the file as consecutive pieces.
  *
- * @param bootstrap {@link digestOf} the bootstrap that the image was made of
+ * @param bootstrap {@link digestOf} the bootstrap from which the image was made
  */
 export function encodeErofsFile({ bytes, devices }: ErofsImage, bootstrap: Uint8Array): Uint8Array<ArrayBuffer>[] {
   const tail = new Uint8Array(TAIL.SIZE);
@@ -65,9 +65,9 @@ function encodeDevice(table: DeviceTable): Uint8Array<ArrayBuffer>[] {
 }
 
 /**
- * The devices of the image that `file` begins with; undefined for what is no file of this bootstrap.
+ * Decodes the device tables of `file`; undefined if it is not a valid file for this bootstrap.
  *
- * @param bootstrap its {@link digestOf}
+ * @param bootstrap {@link digestOf} the bootstrap
  */
 export function decodeErofsFile(file: Uint8Array, bootstrap: Uint8Array): DeviceTable[] | undefined {
   const tailAt = file.length - TAIL.SIZE;
@@ -84,13 +84,13 @@ export function decodeErofsFile(file: Uint8Array, bootstrap: Uint8Array): Device
   return Array.from({ length: view.getUint32(TAIL.devices, true) }, () => reader.next());
 }
 
-/** The image that such a file begins with, as a view. Whether the file is sound is for {@link decodeErofsFile} to say. */
+/** Image at the start of the file, as a view. Does not validate the file: {@link decodeErofsFile} does. */
 export function imageIn(file: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const tail = new DataView(file.buffer, file.byteOffset + file.length - TAIL.SIZE, TAIL.SIZE);
   return file.subarray(0, readU64(tail, TAIL.imageBytes, "EROFS image file"));
 }
 
-/** Reads devices one after the other. Their bytes have passed the digest. */
+/** Reads consecutive devices from bytes whose digest has been verified. */
 class DeviceReader {
   readonly #view: DataView;
 

@@ -1,5 +1,5 @@
 /**
- * Bits and codes that both versions share: image flags, blob features, compressors, digesters, blob ids.
+ * Bits and codes shared by both versions: image flags, blob features, compressors, digesters, blob ids.
  *
  * Source: dragonflyoss/nydus rafs/src/metadata/mod.rs (RafsSuperFlags) and storage/src/device.rs (BlobFeatures).
  *
@@ -8,7 +8,7 @@
 import { COMPRESSOR, type Compressor, DIGESTER, type Digester, RafsError } from "./bootstrap.ts";
 import { hex32, unreadable } from "./guard.ts";
 
-/** Flags of the super block: v5 at 16, v6 at 1152; a u64 whose upper half is zero. */
+/** Flags of the super block: v5 at 16, v6 at 1152. A u64 whose upper half is zero. */
 export const IMAGE_FLAG = {
   compressionNone: 0x1,
   compressionLz4: 0x2,
@@ -24,7 +24,7 @@ export const IMAGE_FLAG = {
   encryptionAes128Xts: 0x0200_0000,
 } as const;
 
-/** Known flags, and the reserved ones (0x04000000 … 0x80000000) that readers ignore. */
+/** Known flags, and reserved ones (0x04000000 … 0x80000000) that readers ignore. */
 const KNOWN_FLAGS = 0xff00_03ff;
 
 /** Features of a blob: v6 blob table entry at 84, v5 extended blob table at 4. */
@@ -46,35 +46,35 @@ export const BLOB_FEATURE = {
   capTarToc: 0x4000_0000,
 } as const;
 
-/** Features of the low half must be known; the upper half is informational. */
+/** Reports unknown features in the low half, which must be known. The upper half is informational. */
 export function hasUnknownFeatures(features: number): boolean {
   return (features & 0xffff & ~0x0fff) !== 0;
 }
 
-/** Whether `bits` has all of `mask`; both u32. */
+/** Whether `bits` has all bits of `mask`; both u32. */
 export function has(bits: number, mask: number): boolean {
   return (bits & mask) === mask;
 }
 
-/** Limits of a blob, storage/src/device.rs and meta/mod.rs; but for the last one. */
+/** Limits of a blob: storage/src/device.rs and meta/mod.rs, except `metaSize`, which is our own. */
 export const LIMIT = {
   /** Chunks of one blob. */
   chunks: 1 << 24,
   /** Bytes of a chunk. */
   chunkSize: 1 << 24,
-  /** Bytes of a blob at its home. */
+  /** Bytes of a blob in its backend. */
   compressedSize: 2 ** 40,
   /** Bytes of a blob's uncompressed address space. */
   uncompressedSize: 2 ** 44,
   /**
-   * Plain bytes of compression info, all of which is in memory while it is read: that of the most chunks without batches,
-   * or the windows of at least 12 GB of gzip.
+   * Plain bytes of compression info, which is read into memory as a whole. Enough for the maximum number of chunks
+   * without batches, or for the windows of at least 12 GB of gzip.
    */
   metaSize: 2 ** 29,
 } as const;
 
 /**
- * The flags word, checked for bits that no reader knows.
+ * Reads the flags word and fails on unknown bits.
  *
  * @param what "RAFS v6 super block"
  */
@@ -100,14 +100,14 @@ const COMPRESSOR_FLAGS: readonly (readonly [number, Compressor])[] = [
   [IMAGE_FLAG.compressionZstd, "zstd"],
 ];
 
-/** The compressor of the flags word; `fallback` when no bit is set, more than one bit is damage. */
+/** Compressor named by the flags word; `fallback` if no bit is set. More than one bit is damage. */
 export function compressorOf(flags: number, fallback: Compressor | undefined, what: string, at: number): Compressor {
   const found = COMPRESSOR_FLAGS.filter(([bit]) => has(flags, bit));
   const only = found.length === 0 ? fallback : found.length === 1 ? found[0]?.[1] : undefined;
   return only ?? unreadable(what, at, `flags ${hex32(flags)} name ${found.length} compressors, expected one`);
 }
 
-/** The digester of the flags word; `fallback` when no bit is set, both bits are damage. */
+/** Digester named by the flags word; `fallback` if no bit is set. Both bits set is damage. */
 export function digesterOf(flags: number, fallback: Digester | undefined, what: string, at: number): Digester {
   const blake3 = has(flags, IMAGE_FLAG.digestBlake3);
   const sha256 = has(flags, IMAGE_FLAG.digestSha256);
@@ -119,21 +119,21 @@ export function digesterOf(flags: number, fallback: Digester | undefined, what: 
 const COMPRESSORS = Object.keys(COMPRESSOR) as Compressor[];
 const DIGESTERS = Object.keys(DIGESTER) as Digester[];
 
-/** The compressor of an on-disk code, undefined for an unknown one. */
+/** Compressor of an on-disk code, undefined if unknown. */
 export function compressorOfCode(code: number): Compressor | undefined {
   return COMPRESSORS.find((name) => COMPRESSOR[name] === code);
 }
 
-/** The digester of an on-disk code, undefined for an unknown one. */
+/** Digester of an on-disk code, undefined if unknown. */
 export function digesterOfCode(code: number): Digester | undefined {
   return DIGESTERS.find((name) => DIGESTER[name] === code);
 }
 
 /**
- * The id under which a blob is fetched. The bootstrap inside a blob cannot name that blob: an inlined bootstrap stores a
- * placeholder, and the id is the one of the blob that it was found in.
+ * Id under which a blob is fetched. A bootstrap inside a blob cannot contain that blob's own id, so it stores a
+ * placeholder; the effective id is that of the blob in which the bootstrap was found.
  *
- * @param container id of the blob (or name of the file) that carries the bootstrap, undefined for a separate bootstrap
+ * @param container id of the blob (or name of the file) that contains the bootstrap, undefined for a separate bootstrap
  */
 export function effectiveBlobId(
   blob: { readonly id: string; readonly features: number },
@@ -146,10 +146,10 @@ export function effectiveBlobId(
 }
 
 /**
- * The id of the blob that has the compression info of one whose data are a layer of their own; undefined where that is
- * the blob itself.
+ * Id of the blob that holds the compression info of a blob whose data are a separate layer; undefined if the blob holds
+ * its own.
  *
- * @param container as of {@link effectiveBlobId}
+ * @param container as in {@link effectiveBlobId}
  */
 export function separateMetaId(
   blob: { readonly metaBlobId?: string | undefined; readonly features: number },
@@ -158,18 +158,19 @@ export function separateMetaId(
   return has(blob.features, BLOB_FEATURE.separate) ? blob.metaBlobId ?? container : undefined;
 }
 
-/** What the home of a blob must have. */
+/** Ids that must exist in the backend of a blob. */
 export function idsAtHome(
   { id, metaBlobId }: { readonly id: string; readonly metaBlobId?: string | undefined },
 ): string[] {
   return metaBlobId === undefined ? [id] : [id, metaBlobId];
 }
 
-/** Longest blob id: with the longest suffix of the cache it is still a file name. */
+/** Maximum characters of a blob id: with the longest cache suffix it must still be a valid file name. */
 const MAX_BLOB_ID = 128;
 
 /**
- * A blob id as text. It becomes part of file names and URLs, so that only letters, digits and `._-` (not first) pass.
+ * Reads a blob id as text. Ids become part of file names and URLs, so only letters, digits and `._-` (not first) are
+ * allowed.
  */
 export function readBlobId(bytes: Uint8Array, what: string, at: number): string {
   const id = String.fromCharCode(...bytes.subarray(0, MAX_BLOB_ID + 1));
@@ -179,7 +180,7 @@ export function readBlobId(bytes: Uint8Array, what: string, at: number): string 
   return id;
 }
 
-/** A chunk size as v5 and v6 allow it: a power of two from 4 KiB to 16 MiB. */
+/** Fails unless the chunk size is valid for v5 and v6: a power of two from 4 KiB to 16 MiB. */
 export function checkChunkSize(size: number, what: string, at: number): void {
   if (size < 4096 || size > LIMIT.chunkSize || (size & (size - 1)) !== 0) {
     unreadable(what, at, `chunk size is ${size}, expected a power of two from 4096 to ${LIMIT.chunkSize}`);

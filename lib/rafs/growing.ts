@@ -1,5 +1,5 @@
 /**
- * Columns and byte arenas that grow by doubling: a writer's tables without an object per row.
+ * Columns and byte buffers that grow by doubling, so that a writer's tables need no object per row.
  *
  * @module
  */
@@ -9,7 +9,7 @@ const FIRST_BYTES = 256;
 
 type Column = Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
-/** A column of numbers. u32 unless made with {@link GrowingColumn.doubles}. */
+/** Column of numbers: u32, or doubles with {@link GrowingColumn.doubles}. */
 export class GrowingColumn<Values extends Column = Uint32Array<ArrayBuffer>> {
   #values: Values;
   length = 0;
@@ -26,17 +26,17 @@ export class GrowingColumn<Values extends Column = Uint32Array<ArrayBuffer>> {
     return new GrowingColumn((buffer) => new Float64Array(buffer));
   }
 
-  /** Adds a row and returns it. */
+  /** Appends a row and returns its index. */
   push(value: number): number {
     if (this.length === this.#values.length) {
       const { buffer } = this.#values;
-      this.#values = this.over(buffer.transfer(buffer.byteLength * 2)); // what is left behind would wait for a collection
+      this.#values = this.over(buffer.transfer(buffer.byteLength * 2)); // frees the old buffer at once
     }
     this.#values[this.length] = value;
     return this.length++;
   }
 
-  /** The value of a row that exists. */
+  /** Value of an existing row. */
   at(row: number): number {
     return this.#values[row] as number;
   }
@@ -45,7 +45,7 @@ export class GrowingColumn<Values extends Column = Uint32Array<ArrayBuffer>> {
     this.#values[row] = value;
   }
 
-  /** Removes all rows, and lets go of their memory, which would wait for a collection. */
+  /** Removes all rows and frees their memory immediately instead of at the next garbage collection. */
   clear(): void {
     this.#values.buffer.transfer(0);
     this.#values = this.over(new ArrayBuffer(FIRST_BYTES));
@@ -58,27 +58,27 @@ export class GrowingColumn<Values extends Column = Uint32Array<ArrayBuffer>> {
   }
 }
 
-/** Bytes that are only ever appended. */
+/** Append-only bytes. */
 export class GrowingBytes {
   #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
   #view = new DataView(this.#bytes.buffer);
   length = 0;
 
-  /** Appends a copy and returns where it starts. */
+  /** Appends a copy and returns its offset. */
   append(bytes: Uint8Array): number {
     const at = this.reserve(bytes.length);
     this.#bytes.set(bytes, at);
     return at;
   }
 
-  /** Appends a copy of `bytes[start, end)` and returns where it starts. */
+  /** Appends a copy of `bytes[start, end)` and returns its offset. */
   appendRange(bytes: Uint8Array, start: number, end: number): number {
     const at = this.reserve(end - start);
     copyBytes(bytes, start, end - start, this.#bytes, at);
     return at;
   }
 
-  /** Appends zeros and returns where they start. */
+  /** Appends zeros and returns their offset. */
   reserve(size: number): number {
     const at = this.length;
     const needed = at + size;
@@ -91,7 +91,7 @@ export class GrowingBytes {
     return at;
   }
 
-  /** Removes all, as {@link GrowingColumn.clear}. */
+  /** Removes all bytes and frees their memory, as {@link GrowingColumn.clear}. */
   clear(): void {
     this.#bytes.buffer.transfer(0);
     this.#bytes = new Uint8Array(FIRST_BYTES);

@@ -1,19 +1,19 @@
 /**
- * Guarded reads: numbers and ranges that come from an image, checked before they are used.
+ * Guarded reads: numbers and ranges from an image, checked before use.
  *
- * Whatever fails here is a {@link RafsError} that names the structure and its offset. Callers check with
- * {@link checkRange} that a structure lies inside the image once, and then read its fields with plain DataView calls.
+ * Failures throw a {@link RafsError} that names the structure and its offset. Callers check once with {@link
+ * checkRange} that a structure lies inside the image and then read its fields with plain DataView calls.
  *
  * @module
  */
 import { RafsError } from "./bootstrap.ts";
 
-/** A DataView on exactly the given bytes. */
+/** DataView over exactly the given bytes. */
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-/** `0x0badf00d`. */
+/** Formats a u32 as `0x0badf00d`. */
 export function hex32(value: number): string {
   return `0x${value.toString(16).padStart(8, "0")}`;
 }
@@ -23,7 +23,7 @@ export function unreadable(what: string, at: number, state: string): never {
   throw new RafsError(`Cannot read ${what} at ${at}: ${state}`);
 }
 
-/** Fails with the code "unsupported": understood, and refused by name. */
+/** Fails with code "unsupported": the image is recognized but refused. */
 export function refuse(what: string, state: string): never {
   throw new RafsError(`Cannot read ${what}: ${state}`, "unsupported");
 }
@@ -35,28 +35,28 @@ export function checkRange(at: number, size: number, length: number, what: strin
   }
 }
 
-/** A u64 that must be at most 2^53-1. The caller has checked the range. */
+/** Reads a u64 of at most 2^53-1. The caller has checked the range. */
 export function readU64(view: DataView, at: number, what: string): number {
   const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
   if (value > Number.MAX_SAFE_INTEGER) unreadable(what, at, "value exceeds 2^53-1");
   return value;
 }
 
-/** An i64 (two's complement) whose magnitude must be at most 2^53-1. The caller has checked the range. */
+/** Reads an i64 (two's complement) with a magnitude of at most 2^53-1. The caller has checked the range. */
 export function readI64(view: DataView, at: number, what: string): number {
   const value = view.getUint32(at, true) + view.getInt32(at + 4, true) * 0x1_0000_0000;
   if (!Number.isSafeInteger(value)) unreadable(what, at, "magnitude exceeds 2^53-1");
   return value;
 }
 
-/** Fails on a request that no reader may make: a defect of the caller, not of the image. */
+/** Throws RangeError on an invalid request, which is a bug of the caller and not damage of the image. */
 export function checkRequest(offset: number, length: number): void {
   if (!(Number.isSafeInteger(offset) && offset >= 0 && length >= 0)) {
     throw new RangeError(`Cannot look at ${length} bytes from ${offset}: not a range`);
   }
 }
 
-/** Whether a cookie can be one that a listing gave; others stand for the end of the directory. */
+/** Whether a cookie can come from a listing. Any other cookie means the end of the directory. */
 export function isCookie(cookie: number): boolean {
   return Number.isSafeInteger(cookie) && cookie >= 0;
 }
@@ -66,14 +66,14 @@ export function isDots(name: Uint8Array): boolean {
   return name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e));
 }
 
-/** A named piece of an image, for {@link checkDisjoint}. */
+/** Named part of an image, for {@link checkDisjoint}. */
 export interface Region {
   readonly name: string;
   readonly at: number;
   readonly size: number;
 }
 
-/** Fails when a region reaches beyond `length` or two of them overlap. Empty regions are nowhere. */
+/** Fails when a region ends beyond `length` or two regions overlap. Empty regions are ignored. */
 export function checkDisjoint(regions: readonly Region[], length: number): void {
   const present = regions.filter((region) => region.size > 0).sort((a, b) => a.at - b.at);
   let previous: Region | undefined;
@@ -91,7 +91,7 @@ export function checkDisjoint(regions: readonly Region[], length: number): void 
 }
 
 /**
- * `memcmp` of `bytes[start, end)` with `name`, without a subarray.
+ * `memcmp` of `bytes[start, end)` and `name`, without creating a subarray.
  *
  * @returns negative, zero or positive
  */
@@ -104,7 +104,7 @@ export function compareRange(bytes: Uint8Array, start: number, end: number, name
   return end - start - name.length;
 }
 
-/** {@link compareRange} of two ranges of the same bytes. */
+/** {@link compareRange} for two ranges of the same bytes. */
 export function compareRanges(bytes: Uint8Array, aStart: number, aEnd: number, bStart: number, bEnd: number): number {
   const length = Math.min(aEnd - aStart, bEnd - bStart);
   for (let i = 0; i < length; i++) {

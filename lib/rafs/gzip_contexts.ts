@@ -1,11 +1,11 @@
 /**
- * The table behind the chunk infos of a blob whose data stay in an ordinary gzip layer (ZRan): where inflating can begin.
+ * Contexts of a blob whose data remain in an ordinary gzip layer (ZRan): the points at which inflating can start.
  *
  * ```
  * plain CI:  │ chunk info × count │ context × n, 40 bytes │ windows, up to 32768 bytes each │
  * ```
- * A context is a slice of the layer and what it inflates to. It is to its chunks what a batch is to its members; slices
- * may overlap, as they begin where a deflate block does.
+ * A context describes a slice of the layer and its inflated size. It relates to its chunks as a batch to its members.
+ * Slices may overlap, because they begin at deflate block boundaries.
  *
  * Source: dragonflyoss/nydus storage/src/meta/zran.rs.
  *
@@ -31,7 +31,7 @@ const CONTEXT = {
 
 const WHAT = "blob meta gzip context";
 
-/** Reads contexts as chunks refer to them. */
+/** Reads contexts on first reference by a chunk. */
 export class GzipContexts {
   readonly starts: GzipStarts;
   readonly #seen: Uint8Array;
@@ -60,7 +60,7 @@ export class GzipContexts {
     this.#seen = new Uint8Array(count);
   }
 
-  /** Makes chunk `i`, whose info is at `at`, a part of context `index`, `offset` bytes into what that inflates to. */
+  /** Adds chunk `i`, whose info is at `at`, to context `index` at `offset` in the context's inflated bytes. */
   join(i: number, at: number, index: number, offset: number): void {
     const { columns, view } = this;
     if (index >= this.count) unreadable("blob meta chunk", at, `context is ${index}, the blob has ${this.count}`);

@@ -1,27 +1,27 @@
 /**
- * Where writers have room for an image: memory, unless the caller has something better.
+ * Memory in which writers build an image; ordinary memory unless the caller provides another kind.
  *
  * @module
  */
 
 /** See the module. */
 export interface ImageMemory {
-  /** So many zeros. */
+  /** Allocates `sizeBytes` zeroed bytes. */
   allocate(sizeBytes: number): Uint8Array<ArrayBuffer>;
-  /** Called now and then while images are read or filled from one end to the other: the rest is not looked at soon. */
+  /** Called periodically during sequential reads and writes of an image: pages touched so far are not needed soon. */
   letGo(): void;
 }
 
 /** Ordinary memory. */
 export const ORDINARY_MEMORY: ImageMemory = { allocate: (sizeBytes) => new Uint8Array(sizeBytes), letGo: () => {} };
 
-/** Bytes after which {@link ImageMemory.letGo} is called. */
+/** Interval, in bytes, between calls of {@link ImageMemory.letGo}. */
 export const LET_GO_BYTES = 8 << 20;
 
-/** Bytes of a part. */
+/** Bytes per part of {@link partsOf}. */
 const PART_BYTES = 64 << 10;
 
-/** All bytes of an image, one part after the other. */
+/** Yields an image in consecutive parts. */
 export function* partsOf(image: Uint8Array, memory: ImageMemory): Generator<Uint8Array> {
   for (let at = 0; at < image.length; at += PART_BYTES) {
     if (at % LET_GO_BYTES === 0) memory.letGo();
@@ -29,5 +29,5 @@ export function* partsOf(image: Uint8Array, memory: ImageMemory): Generator<Uint
   }
 }
 
-/** Inodes, names or chunks after which {@link ImageMemory.letGo} is called: some megabytes. */
+/** Interval, in inodes, names or chunks (a few MiB), between calls of {@link ImageMemory.letGo}. */
 export const LET_GO_AFTER = 1 << 15;

@@ -1,6 +1,6 @@
 /**
- * Numbers by index, where indexes mostly come one after the other from 0 on: 4 bytes each, and a map for those that do
- * not, so that one large index takes no more than a small one.
+ * Map from index to number, optimized for indexes that arrive consecutively from 0: 4 bytes each. Other indexes go to a
+ * map, so that one large index costs no more than a small one.
  *
  * @module
  */
@@ -11,14 +11,14 @@ export class IndexColumn {
   readonly #dense = GrowingColumn.u32();
   readonly #sparse = new Map<number, number>();
 
-  /** @param value that fits 32 bits */
+  /** @param value an unsigned 32-bit integer */
   set(index: number, value: number): void {
     if (index < this.#dense.length) this.#dense.set(index, value);
     else if (index === this.#dense.length) this.#dense.push(value);
     else this.#sparse.set(index, value);
   }
 
-  /** What was set last. */
+  /** Last value set for the index. */
   at(index: number): number | undefined {
     return index < this.#dense.length ? this.#dense.at(index) : this.#sparse.get(index);
   }

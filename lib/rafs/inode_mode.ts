@@ -1,5 +1,5 @@
 /**
- * File types: st_mode's (S_IFMT) and the ones of directory entries (DT_* of dirent.h, EROFS_FT_*).
+ * File types: those of st_mode (S_IFMT) and those of directory entries (DT_* of dirent.h, EROFS_FT_*).
  *
  * @module
  */
@@ -14,26 +14,26 @@ export const S_IFREG = 0o100000;
 export const S_IFLNK = 0o120000;
 export const S_IFSOCK = 0o140000;
 
-/** DT_DIR of dirent.h. DT_* is always `(mode & S_IFMT) >> 12`. */
+/** DT_DIR of dirent.h. Every DT_* equals `(mode & S_IFMT) >> 12`. */
 export const DT_DIR = S_IFDIR >> 12;
 
-/** DT_* for the EROFS_FT_* codes 0 … 7 (linux fs/erofs/erofs_fs.h, the numbers of include/linux/fs_types.h). */
+/** DT_* by EROFS_FT_* code 0 … 7 (linux fs/erofs/erofs_fs.h; same numbers as include/linux/fs_types.h). */
 const DT_OF_FT = [0, 8, 4, 2, 6, 1, 12, 10];
 
-/** EROFS_FT_* for DT_*; 0: no type. */
+/** EROFS_FT_* by DT_*; 0 when there is none. */
 const FT_OF_DT = Uint8Array.from({ length: 16 }, (_, dt) => Math.max(0, DT_OF_FT.indexOf(dt)));
 
-/** DT_* of an EROFS file type, undefined for an unknown one. */
+/** DT_* of an EROFS file type, undefined if unknown. */
 export function dirTypeOf(ft: number): number | undefined {
   return DT_OF_FT[ft];
 }
 
-/** EROFS_FT_* of a mode; 0: it has no known type. */
+/** EROFS_FT_* of a mode, 0 if its type is unknown. */
 export function erofsTypeOf(mode: number): number {
   return FT_OF_DT[(mode & S_IFMT) >> 12] as number;
 }
 
-/** Whether the type bits of `mode` are one of the seven types. */
+/** Whether the type bits of `mode` are one of the seven known types. */
 export function isKnownType(mode: number): boolean {
   return erofsTypeOf(mode) > 0;
 }

@@ -1,12 +1,15 @@
 /**
- * Paths of a tree as text.
+ * Text representation of paths.
  *
  * @module
  */
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** A path as text on one line: control characters, and all beyond ASCII in what is no UTF-8, as `\\xNN` for each byte. */
+/**
+ * Formats a path on one line. Control characters, and all non-ASCII bytes of invalid UTF-8, become `\\xNN`, one per
+ * byte.
+ */
 export function pathText(path: Uint8Array): string {
   try {
     return escape(UTF8.decode(path), /\p{Cc}/gu);
@@ -21,10 +24,10 @@ function escape(text: string, what: RegExp): string {
   return text.replace(what, (found) => `\\x${found.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
-/** The bytes of a path as {@link pathText} writes it. */
+/** Parses the output of {@link pathText} back to bytes. */
 export function pathBytes(text: string): Uint8Array<ArrayBuffer> {
   const encoder = new TextEncoder();
-  const parts = text.split(/\\x([0-9a-f]{2})/); // text and hexadecimal digits by turns
+  const parts = text.split(/\\x([0-9a-f]{2})/); // alternates between text and hexadecimal digits
   const bytes = parts.flatMap((part, i) => i % 2 === 1 ? [parseInt(part, 16)] : [...encoder.encode(part)]);
   return Uint8Array.from(bytes);
 }

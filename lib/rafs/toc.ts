@@ -1,15 +1,15 @@
 /**
- * The end of a data blob: tar trailers, the table of contents (ToC), and the bootstrap that may stand there.
+ * The end of a data blob: tar trailers, the table of contents (ToC), and an optional bootstrap.
  *
  * ```
  * │ chunk data │T│ CI + header │T│ digests │T│ image.boot │T│ ToC entries │T│      T: 512-byte tar header
  * ```
- * Each tar header describes the section *before* it, without padding, so a blob is walked from its end backwards. Where
- * there is a ToC, it is the last section and says how each part is stored; older blobs with a bootstrap end with the
- * trailer of `image.boot`, which is stored as it is.
+ * Each tar header describes the section *before* it, without padding, so a blob is walked backwards from its end. If
+ * present, the ToC is the last section and says how each part is stored. Older blobs with a bootstrap end with the
+ * trailer of `image.boot`, which is stored uncompressed.
  *
- * Functions take a callback that reads a range of the blob, so that they serve files, registries and buffers alike.
- * Source: dragonflyoss/nydus rafs/src/blob/toc.rs and builder.
+ * Functions take a callback that reads a range of the blob, so they work with files, registries and buffers. Source:
+ * dragonflyoss/nydus rafs/src/blob/toc.rs and builder.
  *
  * @module
  */
@@ -17,14 +17,14 @@ import type { Compressor } from "./bootstrap.ts";
 import { LIMIT } from "./flags.ts";
 import { readU64, unreadable, viewOf } from "./guard.ts";
 
-/** Exactly `length` bytes of the blob from `offset`. */
+/** Reads exactly `length` bytes of the blob at `offset`. */
 export type ReadRange = (offset: number, length: number) => Promise<Uint8Array>;
 
 /** Bytes of a tar header. */
 export const TAR_HEADER = 512;
 /** Bytes of a ToC entry. */
 export const TOC_ENTRY = 128;
-/** Names of the sections. */
+/** Section names. */
 export const SECTION = {
   blob: "image.blob",
   meta: "blob.meta",
@@ -34,24 +34,24 @@ export const SECTION = {
   toc: "rafs.blob.toc",
 } as const;
 
-/** Largest bootstrap, decompressed: the limit of the format's tools. */
+/** Maximum bytes of a decompressed bootstrap: the limit of the format's tools. */
 export const MAX_BOOTSTRAP = 2 ** 31;
-/** More sections or ToC entries than a blob ever has. */
+/** Maximum number of sections or ToC entries; more than any real blob has. */
 const MAX_SECTIONS = 32;
 
 const tarField = { name: 0, mode: 100, size: 124, mtime: 136, checksum: 148, type: 156, magic: 257 } as const;
 const GNU_MAGIC = "ustar  \0";
 const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes);
 
-/** One section and the trailer behind it. */
+/** One section, followed by its trailer. */
 export interface Section {
   readonly name: string;
-  /** Where its bytes start in the blob. */
+  /** Offset of its bytes in the blob. */
   readonly offset: number;
   readonly size: number;
 }
 
-/** Sum of the header's bytes, its checksum field taken as spaces. */
+/** Sum of the header's bytes, with the checksum field counted as spaces. */
 export function tarChecksum(header: Uint8Array): number {
   let sum = 0;
   for (let i = 0; i < TAR_HEADER; i++) {
@@ -61,10 +61,10 @@ export function tarChecksum(header: Uint8Array): number {
 }
 
 /**
- * Name and size of the section before a trailer.
+ * Parses a trailer into name and size of the section before it.
  *
- * @param at where the trailer is in the blob
- * @returns undefined when the bytes are no such trailer, as at the end of a blob without any
+ * @param at offset of the trailer in the blob
+ * @returns undefined if the bytes are not a trailer, as at the end of a blob without trailers
  */
 export function parseTrailer(header: Uint8Array, at: number): Section | undefined {
   if (header.length !== TAR_HEADER || latin1(header.subarray(tarField.magic, tarField.magic + 8)) !== GNU_MAGIC) {
@@ -88,7 +88,7 @@ function octal(header: Uint8Array, at: number, size: number): number | undefined
 }
 
 /**
- * The sections of a blob from its end backwards, down to the first one whose end has no trailer.
+ * Yields the sections of a blob backwards from its end, until one has no trailer.
  *
  * @param blobSize bytes of the whole blob
  */
@@ -104,13 +104,13 @@ export async function* walkSections(read: ReadRange, blobSize: number): AsyncGen
   }
 }
 
-/** How a part of the blob is stored. */
+/** ToC entry: how a part of the blob is stored. */
 export interface TocEntry {
   readonly name: string;
   readonly compressor: Compressor;
-  /** sha256 of the plain bytes; 32 zeros: do not check. */
+  /** sha256 of the plain bytes; 32 zeros: not checked. */
   readonly digest: Uint8Array;
-  /** Where the stored bytes are. Not to be relied on for `image.blob`, whose data start at 0. */
+  /** Offset of the stored bytes. Unreliable for `image.blob`, whose data always start at 0. */
   readonly offset: number;
   /** Stored bytes. */
   readonly size: number;
@@ -119,13 +119,13 @@ export interface TocEntry {
 
 /** Byte offsets in a ToC entry. */
 export const TOC = { flags: 0, name: 8, digest: 24, offset: 56, size: 64, uncompressedSize: 72 } as const;
-/** Flags of a ToC entry, one of which is set. */
+/** Flags of a ToC entry; exactly one is set. */
 export const TOC_FLAG = { none: 1, zstd: 2, lz4_block: 4 } as const;
 
 /**
- * Reads the entries of a ToC.
+ * Parses the entries of a ToC.
  *
- * @param blobSize bytes of the whole blob: entries other than `image.blob` must lie inside
+ * @param blobSize bytes of the whole blob; entries other than `image.blob` must lie inside it
  */
 export function parseToc(bytes: Uint8Array, blobSize: number): TocEntry[] {
   const what = "blob ToC";
@@ -168,7 +168,7 @@ export function parseToc(bytes: Uint8Array, blobSize: number): TocEntry[] {
   return entries;
 }
 
-/** The ToC at the end of a blob, undefined when there is none. */
+/** Reads the ToC at the end of a blob; undefined if there is none. */
 export async function readToc(read: ReadRange, blobSize: number): Promise<TocEntry[] | undefined> {
   for await (const section of walkSections(read, blobSize)) {
     if (section.name !== SECTION.toc) return undefined;
@@ -178,18 +178,18 @@ export async function readToc(read: ReadRange, blobSize: number): Promise<TocEnt
   return undefined;
 }
 
-/** Where the bootstrap inside a data blob is and how it is stored. */
+/** Location and compression of the bootstrap inside a data blob. */
 export interface BootstrapLocation {
   readonly offset: number;
   /** Stored bytes. */
   readonly size: number;
   readonly compressor: Compressor;
   readonly uncompressedSize: number;
-  /** sha256 of the plain bytes, undefined when the blob does not say. */
+  /** sha256 of the plain bytes, undefined if the blob does not record it. */
   readonly digest: Uint8Array | undefined;
 }
 
-/** Finds the bootstrap in a data blob, by the ToC or else by the trailers. Undefined: the blob has none. */
+/** Finds the bootstrap of a data blob by the ToC or else by the trailers. Undefined if the blob has none. */
 export async function locateBootstrap(read: ReadRange, blobSize: number): Promise<BootstrapLocation | undefined> {
   const located = await findBootstrap(read, blobSize);
   if (located === undefined) return undefined;
@@ -213,17 +213,18 @@ async function findBootstrap(read: ReadRange, blobSize: number): Promise<Bootstr
   return undefined;
 }
 
-/** What {@link extractBootstrap} needs of its caller; this room has no codecs. */
+/** Codecs that {@link extractBootstrap} needs from its caller; this layer has none. */
 export interface Codecs {
-  /** Exactly `uncompressedSize` plain bytes, or an error. */
+  /** Returns exactly `uncompressedSize` plain bytes, or fails. */
   decompress(compressor: Compressor, data: Uint8Array, uncompressedSize: number): Uint8Array | Promise<Uint8Array>;
   sha256(data: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
 /**
- * The bootstrap inside a data blob, decompressed and checked against its digest. Undefined: the blob has none.
+ * Returns the bootstrap inside a data blob, decompressed and verified against its digest. Undefined if the blob has
+ * none.
  *
- * @throws {RafsError} when it is damaged; and what `read` and `codecs` throw
+ * @throws {RafsError} when it is damaged; errors of `read` and `codecs` pass through
  */
 export async function extractBootstrap(
   read: ReadRange,

@@ -25,12 +25,12 @@ export class TreeBudget {
     this.#bytes = byteLength;
   }
 
-  /** One more name in the directory. @throws {RafsError} when the image has no room for it */
+  /** Counts one more entry of directory `ino`. @throws {RafsError} when the image has no room for it */
   takeEntry(ino: number): void {
     if (--this.#entries < 0) unreadable("RAFS tree", ino, "it has more entries than the image has room for");
   }
 
-  /** One more chunk of a file. @throws {RafsError} as {@link takeEntry} */
+  /** Counts one more chunk of file `ino`. @throws {RafsError} as {@link takeEntry} */
   takeChunk(ino: number): void {
     if (--this.#chunks < 0) unreadable("RAFS tree", ino, "its files have more chunks than the image has room for");
   }
@@ -40,7 +40,7 @@ export class TreeBudget {
     this.takeBytes(ino, xattrs.reduce((sum, [, { length }]) => sum + length, 0));
   }
 
-  /** Bytes of a link's target. @throws {RafsError} as {@link takeEntry} */
+  /** Counts bytes of an inode, such as a symlink target. @throws {RafsError} as {@link takeEntry} */
   takeBytes(ino: number, count: number): void {
     this.#bytes -= count;
     if (this.#bytes < 0) unreadable("RAFS tree", ino, "its inodes have more bytes than the image has room for");

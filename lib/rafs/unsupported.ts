@@ -1,5 +1,5 @@
 /**
- * Images that are understood and refused by name, because their data cannot be read yet.
+ * Refuses images that are recognized but whose data cannot be read.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import type { BlobDescriptor } from "./bootstrap.ts";
 import { BLOB_FEATURE, has } from "./flags.ts";
 import { refuse } from "./guard.ts";
 
-/** How a bootstrap is opened. */
+/** Options for opening a bootstrap. */
 export interface OpenOptions {
-  /** Opens images whose tree can be read although their data cannot, for inspection. */
+  /** Opens images for inspection even if only their tree, but not their data, can be read. */
   readonly treeOnly?: boolean;
 }
 
-/** Fails with code "unsupported" when the data of an image with these blobs cannot be read. */
+/** Fails with code "unsupported" when the data of one of the blobs cannot be read. */
 export function refuseUnsupported(blobs: readonly BlobDescriptor[]): void {
   for (const { id, features } of blobs) {
     if (!has(features, BLOB_FEATURE.external)) continue;

@@ -10,41 +10,41 @@ import { TreeBudget } from "./tree_budget.ts";
 
 /** One name of the tree. */
 export interface TreeEntry {
-  /** Absolute, "/" for the root. Bytes, as names need not be UTF-8. Put together when it is asked for. */
+  /** Absolute; "/" for the root. Bytes, since names need not be UTF-8. Assembled on first access. */
   readonly path: Uint8Array;
-  /** The last part of the path, none for the root. Of the image's own bytes. */
+  /** Last component of the path, empty for the root. A view of the image's bytes. */
   readonly name: Uint8Array;
   readonly ino: number;
-  /** The directory that holds the name; the root's own number for the root. */
+  /** Inode of the directory that holds the name; the root's own number for the root. */
   readonly parent: number;
-  /** Filled anew for every entry: the same object each time. */
+  /** Refilled for every entry: always the same object. */
   readonly attr: Readonly<InodeAttr>;
 }
 
-/** Longest path that Linux takes, bytes, without the leading slash: longer ones would make a deep tree endless. */
+/** Maximum bytes of a Linux path without the leading slash. Bounds the work on deeply nested trees. */
 export const PATH_MAX = 4095;
 
-/** Chunks of a file that are looked at at once. */
+/** Number of chunks requested at a time. */
 export const CHUNKS_AT_ONCE = 256;
 
-/** The chunks of a file of `size` bytes in order, each whole. */
+/** Yields the chunks of a file of `size` bytes, in order and whole. */
 export function* fileExtents(bootstrap: Bootstrap, ino: number, size: number): Generator<Extent> {
   const step = CHUNKS_AT_ONCE * bootstrap.chunkSize;
   for (let offset = 0; offset < size; offset += step) yield* bootstrap.extents(ino, offset, step);
 }
 
-/** Attributes to be filled by {@link Bootstrap.attr}. */
+/** Returns attributes for {@link Bootstrap.attr} to fill. */
 export function emptyAttr(): InodeAttr {
   return { ino: 0, mode: 0, nlink: 0, uid: 0, gid: 0, rdev: 0, size: 0, mtime: 0, mtimeNsec: 0 };
 }
 
 /**
- * Every entry, a directory before what it holds, names ascending within a directory.
+ * Yields every entry: a directory before its content, names in ascending order within a directory.
  *
- * @param start the inode to begin with, which is then called "/"; the root unless given
- * Ends for every image: each directory is entered once, and an image has no more entries than bytes for them.
+ * Terminates for every image: each directory is entered once, and the number of entries is bounded by the image's size.
  *
- * @throws {RafsError} on damage, a directory that is met twice and a path that is too long for Linux included
+ * @param start the inode to begin with, whose path is then "/"; the root by default
+ * @throws {RafsError} on damage, including a directory that occurs twice or a path too long for Linux
  */
 export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Generator<TreeEntry> {
   const attr = emptyAttr();
@@ -82,7 +82,7 @@ export function* walkTree(bootstrap: Bootstrap, start = bootstrap.rootIno): Gene
 
 const SLASH = 0x2f;
 
-/** A name that was found in the directory `above`, and is looked at in a while. */
+/** A name found in the directory `above` and not yet visited. */
 class FoundEntry implements TreeEntry {
   /** Bytes of the path, without the slash of the root. */
   readonly endOfPath: number;
@@ -92,7 +92,7 @@ class FoundEntry implements TreeEntry {
     private readonly above: FoundEntry | undefined,
     readonly name: Uint8Array,
     readonly ino: number,
-    /** DT_*; 0: not known. */
+    /** DT_* of the name; 0 when unknown. */
     readonly type: number,
     readonly attr: InodeAttr,
   ) {

@@ -10,15 +10,15 @@ import type { Findings } from "./findings.ts";
 export class Budget {
   #exceeded = false;
 
-  /** @param what "directory entries" */
+  /** @param what plural noun for the finding: "directory entries" */
   constructor(private readonly findings: Findings, private readonly what: string, private left: number) {}
 
-  /** Whether there is no room for anything more. */
+  /** Whether the budget has been exceeded. */
   get isExhausted(): boolean {
     return this.left < 0;
   }
 
-  /** Whether there is room for more; that there is none is a finding, told once. */
+  /** Takes `amount` from the budget. False when it is exceeded, which is reported as a finding once. */
   take(amount: number): boolean {
     this.left -= amount;
     if (this.left >= 0) return true;

@@ -1,7 +1,8 @@
 /**
- * Checks what a bootstrap says of chunks: its chunk records among themselves, and the pieces of files against them.
+ * Checks what a bootstrap records about chunks: chunk records against each other, and extents of files against the
+ * records.
  *
- * What is known of each chunk is kept, 45 bytes a chunk, to be compared with the blob's own table.
+ * Keeps 45 bytes per chunk for the later comparison with the blob's own table.
  *
  * @module
  */
@@ -12,19 +13,19 @@ import { BLOB_FEATURE, has } from "../flags.ts";
 import { GrowingColumn } from "../growing.ts";
 import type { Findings } from "./findings.ts";
 
-/** Where a bootstrap places a chunk in the blob's uncompressed address space. */
+/** Range of a chunk in the blob's uncompressed address space, according to the bootstrap. */
 export interface ChunkClaim {
   readonly chunkIndex: number;
   readonly offset: number;
   readonly size: number;
 }
 
-/** Features whose records do not say how a chunk is stored. */
+/** Features whose chunk records do not describe how a chunk is stored. */
 const STORED_ELSEWHERE = BLOB_FEATURE.batch | BLOB_FEATURE.zran | BLOB_FEATURE.separate | BLOB_FEATURE.encrypted;
 
 const NOT_STORED = -1;
 
-/** All that is said of the chunks of one blob. */
+/** Everything that the bootstrap records about the chunks of one blob. */
 class BlobChunks {
   readonly #rows = new Map<number, number>();
   readonly #chunk = GrowingColumn.u32();
@@ -32,7 +33,7 @@ class BlobChunks {
   readonly #size = GrowingColumn.u32();
   readonly #storedAt = GrowingColumn.doubles();
   readonly #storedSize = GrowingColumn.u32();
-  /** Where the digest is in the bootstrap's memory. */
+  /** Byte offset of the digest in the bootstrap's buffer. */
   readonly #digestAt = GrowingColumn.doubles();
   readonly where: string;
 
@@ -46,7 +47,7 @@ class BlobChunks {
     }
   }
 
-  /** One record of the bootstrap. */
+  /** Adds a chunk record of the bootstrap. */
   record(record: Readonly<ChunkRecord>): void {
     const { chunkIndex, digest, uncompressedOffset, uncompressedSize, compressedOffset, compressedSize } = record;
     const row = this.#rows.get(chunkIndex);
@@ -62,7 +63,7 @@ class BlobChunks {
     if (!same) this.#wrong(chunkIndex, "two of its records differ");
   }
 
-  /** One chunk of a file, in the words of the file. Returns what is wrong with it. */
+  /** Checks a file's extent against the chunk. Returns what is wrong with it. */
   use({ chunkIndex, chunkOffset, chunkLength }: Extent): string | undefined {
     const row = this.#rows.get(chunkIndex);
     if (row !== undefined) {
@@ -77,7 +78,7 @@ class BlobChunks {
     return this.#placeOf(chunkIndex, chunkOffset, chunkLength);
   }
 
-  /** A chunk that overlaps another would overwrite it in the cache. */
+  /** Reports overlapping chunks, which would overwrite each other in the cache. */
   checkOverlaps(): void {
     const order = Uint32Array.from({ length: this.#chunk.length }, (_, row) => row)
       .sort((a, b) => this.#offset.at(a) - this.#offset.at(b));
@@ -102,7 +103,7 @@ class BlobChunks {
   #checkRecord({ chunkIndex, digest, flags, ...at }: Readonly<ChunkRecord>): void {
     const { blob } = this;
     const { uncompressedOffset, uncompressedSize, compressedOffset, compressedSize } = at;
-    // of a plain tar the whole has one
+    // Chunks of a plain tar have no digests; only the whole tar has one.
     const needsDigest = !has(blob.features, BLOB_FEATURE.tarfs);
     if (needsDigest && digest.every((byte) => byte === 0)) this.#wrong(chunkIndex, "it has no digest");
     const place = this.#placeOf(chunkIndex, uncompressedOffset, uncompressedSize);
@@ -131,11 +132,11 @@ class BlobChunks {
   }
 }
 
-/** The chunks of an image. */
+/** Checks the chunks of an image. */
 export class ChunkCheck {
   readonly #blobs: readonly BlobChunks[];
 
-  /** @param blobs of the tree, with the ids that they have at their home */
+  /** @param blobs of the tree, with their ids in the backend */
   constructor(
     private readonly tree: Bootstrap,
     blobs: readonly BlobDescriptor[],
@@ -144,14 +145,14 @@ export class ChunkCheck {
     this.#blobs = blobs.map((blob) => new BlobChunks(blob, findings));
   }
 
-  /** Looks at every chunk record. To be called first. */
+  /** Checks every chunk record. Call first. */
   checkRecords(): void {
     this.findings.attempt("structure", "bootstrap", () => {
       for (const record of this.tree.chunkRecords()) this.#blobs[record.blobIndex]?.record(record);
     });
   }
 
-  /** Looks at one chunk of the file `path`. */
+  /** Checks one extent of the file `path`. */
   use(path: string, extent: Extent): void {
     const blob = this.#blobs[extent.blobIndex];
     const wrong = blob?.use(extent);
@@ -159,12 +160,12 @@ export class ChunkCheck {
     this.findings.add("structure", path, `chunk ${extent.chunkIndex} of ${blob.where}: ${wrong}`);
   }
 
-  /** To be called last. */
+  /** Checks for overlaps. Call last. */
   finish(): void {
     for (const blob of this.#blobs) blob.checkOverlaps();
   }
 
-  /** What is said of a blob's chunks. */
+  /** Returns what the bootstrap records about a blob's chunks. */
   claimsOf(blobIndex: number): Iterable<ChunkClaim> {
     return this.#blobs[blobIndex]?.claims() ?? [];
   }

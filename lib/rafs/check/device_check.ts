@@ -1,6 +1,5 @@
 /**
- * Checks the device table of RAFS v6: what the kernel's own EROFS goes by, against the blob table that everybody else
- * reads.
+ * Checks the device table of RAFS v6, used by the kernel's EROFS, against the blob table, used by every other reader.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { DEVICE, SUPER } from "../v6/layout.ts";
 import type { Findings } from "./findings.ts";
 
 /**
- * Compares each device slot with its blob. The bootstrap has passed its reader, so that the table lies inside it.
+ * Compares each device slot with its blob. The bootstrap has passed its reader, so the table lies inside it.
  *
  * @param bytes the whole bootstrap
  */

@@ -1,46 +1,46 @@
 /**
- * What a check finds wrong: every single thing, as long as somebody may want to read it.
+ * Collects what a check finds wrong, up to a limit.
  *
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
 
 /**
- * Where a finding belongs.
+ * Category of a finding.
  *
  * - structure: the bootstrap contradicts itself or the format
- * - digest: a digest of the bootstrap is not that of what it stands for
- * - blob: a blob is missing, or its tables are not those of the bootstrap
+ * - digest: a digest in the bootstrap does not match its data
+ * - blob: a blob is missing, or its tables do not match the bootstrap
  * - chunk: the bytes of a chunk are wrong
- * - source: the tree is not that of what the image was made of
+ * - source: the tree does not match the source of the image
  */
 export type FindingKind = "structure" | "digest" | "blob" | "chunk" | "source";
 
-/** One thing that is wrong. */
+/** One defect. */
 export interface Finding {
   readonly kind: FindingKind;
   /** A path of the tree, "blob <id>", or "bootstrap". */
   readonly where: string;
-  /** Reads on after `where` and a colon. */
+  /** Continues the sentence after `where` and a colon. */
   readonly state: string;
 }
 
-/** Findings that are kept; the rest is counted. */
+/** Maximum number of findings kept; further ones are only counted. */
 const MOST_KEPT = 1000;
 
-/** Collects findings. Memory is bounded, whatever is wrong. */
+/** Collects findings in bounded memory. */
 export class Findings {
   readonly #kept: Finding[] = [];
   #count = 0;
 
   constructor(readonly limit: number = MOST_KEPT) {}
 
-  /** All findings, those included that were not kept. */
+  /** Number of all findings, including those not kept. */
   get count(): number {
     return this.#count;
   }
 
-  /** The first {@link limit} of them. */
+  /** The first {@link limit} findings. */
   get kept(): readonly Finding[] {
     return this.#kept;
   }
@@ -50,13 +50,13 @@ export class Findings {
     if (this.#kept.length < this.limit) this.#kept.push({ kind, where, state });
   }
 
-  /** Makes a finding of what was thrown; what is no error of ours is thrown on. */
+  /** Records a caught error as a finding; rethrows it if it is not a {@link NydusGdError}. */
   report(kind: FindingKind, where: string, error: unknown): void {
     if (!(error instanceof NydusGdError)) throw error;
     this.add(kind, where, error.message.replace(/^Cannot (?:read )?/, ""));
   }
 
-  /** Runs `use`; when it fails that is a finding, and nothing comes of it. */
+  /** Runs `use` and records its failure as a finding. Returns undefined on failure. */
   attempt<T>(kind: FindingKind, where: string, use: () => T): T | undefined {
     try {
       return use();

@@ -1,5 +1,5 @@
 /**
- * Finds pieces of a bootstrap that overlap: two readings of the same bytes.
+ * Finds regions of a bootstrap that overlap, so that the same bytes have two meanings.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import { GrowingColumn } from "../growing.ts";
 import type { Region } from "../guard.ts";
 import type { Findings } from "./findings.ts";
 
-/** Pieces with the number of the inode that they belong to; 24 bytes each. */
+/** Regions with the number of the inode that owns them; 24 bytes each. */
 export class PlacedPieces {
   readonly #at = GrowingColumn.doubles();
   readonly #size = GrowingColumn.doubles();
   readonly #owner = GrowingColumn.doubles();
 
-  /** Empty pieces are nowhere. */
+  /** Adds a region. Empty regions are ignored. */
   add({ at, size }: Region, owner: number): void {
     if (size === 0) return;
     this.#at.push(at);
@@ -22,9 +22,9 @@ export class PlacedPieces {
   }
 
   /**
-   * Reports each piece that begins before the one ahead of it has ended.
+   * Reports each region that begins before the preceding one has ended.
    *
-   * @param nameOf the owner in words
+   * @param nameOf description of an owner
    */
   report(findings: Findings, nameOf: (owner: number) => string): void {
     const order = Uint32Array.from({ length: this.#at.length }, (_, row) => row)

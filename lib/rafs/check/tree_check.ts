@@ -1,9 +1,9 @@
 /**
  * Checks a whole tree: every name, inode, attribute, link and chunk, and that nothing overlaps.
  *
- * The readers refuse damage when they touch it. Here everything is touched, what is refused is a finding, and the walk
- * goes on behind it. What no reader has to know is checked as well: link counts, inodes that share bytes, tables that
- * name nothing.
+ * The readers throw when they touch damage. The check touches everything, records each error as a finding and continues
+ * after it. It also checks what readers do not need: link counts, inodes that share bytes, and table entries that refer
+ * to nothing.
  *
  * @module
  */
@@ -18,15 +18,15 @@ import type { ChunkCheck } from "./chunk_check.ts";
 import type { Findings } from "./findings.ts";
 import { PlacedPieces } from "./overlaps.ts";
 
-/** The same refusal again is one of the directory as a whole, once "." and ".." were passed over. */
+/** Identical consecutive errors after which a directory as a whole is unreadable; allows for "." and "..". */
 const MOST_REPEATED = 3;
 
-/** What was seen of an inode. */
+/** What is known about a visited inode. */
 interface Seen {
   /** Its first name. */
   readonly path: string;
   names: number;
-  /** Undefined for an inode that could not be read. */
+  /** Undefined if the inode could not be read. */
   readonly attr: Pick<InodeAttr, "mode" | "nlink"> | undefined;
   folders: number;
 }
@@ -35,13 +35,13 @@ interface Entry {
   readonly path: Uint8Array;
   readonly ino: number;
   readonly parent: number;
-  /** DT_* of the name, 0 when there is none: the root's. */
+  /** DT_* of the name; 0 for the root, which has no name. */
   readonly type: number;
 }
 
-/** How much there is. */
+/** Size of the tree. */
 export interface TreeCounts {
-  /** Names, the root among them. */
+  /** Names, including the root. */
   readonly names: number;
   readonly inodes: number;
 }
@@ -138,7 +138,7 @@ export class TreeCheck {
     }
   }
 
-  /** Lists a directory; behind an entry that is refused it goes on with the next. */
+  /** Lists a directory. After an entry that is refused, it continues with the next one. */
   #list(path: Uint8Array, text: string, ino: number): void {
     const prefix = path.length === 1 ? 0 : path.length;
     const first = this.#stack.length;
@@ -174,7 +174,7 @@ export class TreeCheck {
   #checkChunks(path: string, ino: number, size: number): void {
     const step = CHUNKS_AT_ONCE * this.tree.chunkSize;
     let offset = 0;
-    do { // an empty file is looked at, too: it must not have chunks
+    do { // also checks empty files, which must not have chunks
       const extents = this.findings.attempt("structure", path, () => this.tree.extents(ino, offset, step));
       if (extents === undefined || !this.#chunkPieces.take(extents.length)) return;
       for (const extent of extents) this.chunks.use(path, extent);
@@ -187,7 +187,7 @@ export class TreeCheck {
       if (attr === undefined) continue;
       const isFolder = (attr.mode & S_IFMT) === S_IFDIR;
       const expected = isFolder ? folders + 2 : names;
-      // builders of 2021 gave every folder one link
+      // Builders of 2021 gave every directory a link count of 1.
       if (isFolder && attr.nlink === 1) continue;
       if (attr.nlink === expected) continue;
       this.findings.add("structure", path, `its link count is ${attr.nlink}, expected ${expected}`);
@@ -222,7 +222,7 @@ export class TreeCheck {
   }
 }
 
-/** Whether it is the older version, which has more to check. */
+/** Whether the bootstrap is v5, which has more to check. */
 export function isV5(tree: Bootstrap): tree is V5Bootstrap {
   return tree.version === 5;
 }

@@ -9,13 +9,13 @@ import { readU64, unreadable } from "../guard.ts";
 import { BLOB_HEAD, EXT_BLOB } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 
-/** More blobs than this are not an image: OCI allows 127 layers, dictionaries come on top. */
+/** Maximum number of blobs. OCI allows 127 layers; chunk dictionaries come on top. */
 const MAX_BLOBS = 4096;
 
 /**
- * Every blob of the image. Counts and sizes are 0 where there is no extended table.
+ * Reads every blob of the image. Counts and sizes are 0 without an extended table.
  *
- * A v5 chunk table is allocated by what is said here, so the sum of the counts is limited too.
+ * Limits the sum of the chunk counts as well, because v5 chunk tables are allocated from it.
  */
 export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock): BlobDescriptor[] {
   const ids = readBlobIds(bytes, sb);
@@ -66,7 +66,7 @@ export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock)
   return blobs;
 }
 
-/** Ids are separated by one NUL; the last one ends with the table or its padding to 8 bytes. */
+/** Ids are separated by one NUL. The last one ends with the table or its padding to 8 bytes. */
 function readBlobIds(bytes: Uint8Array, sb: SuperBlock): string[] {
   const what = "RAFS v5 blob table";
   const end = sb.blobTable.at + sb.blobTable.size;

@@ -1,8 +1,8 @@
 /**
  * Reader of RAFS v5 bootstraps.
  *
- * Opening reads the super block and the blob tables. Everything else is looked at when it is asked for, and checked
- * then; see bootstrap.ts for what the methods promise.
+ * Opening reads the super block and the blob tables. Everything else is read and checked on access; see bootstrap.ts
+ * for the contract of the methods.
  *
  * @module
  */
@@ -22,17 +22,17 @@ import { readXattrs } from "./xattrs.ts";
 
 const CHUNKS = "RAFS v5 chunk info";
 
-/** A RAFS v5 bootstrap; beside what every bootstrap has, its inodes carry digests. */
+/** A RAFS v5 bootstrap. In addition to {@link Bootstrap}, its inodes carry digests. */
 export interface V5Bootstrap extends Bootstrap {
   readonly version: 5;
-  /** The algorithm of every digest. */
+  /** Algorithm of every digest. */
   readonly digester: Digester;
-  /** Records of inodes, one for each name, numbered from 1. */
+  /** Number of inode records, one per name, numbered from 1. */
   readonly recordCount: number;
   /**
-   * What the digest of a record was made over, and the digest. It is made over the chunk digests of a file in order,
-   * over the digests of a directory's children in order, over the target of a symbolic link, and over nothing for the
-   * rest. The image's metadata (names, modes, owners, sizes) is covered by no digest.
+   * Returns the expected digest of a record and its input: the chunk digests of a file in order, the digests of a
+   * directory's children in order, the target of a symbolic link, or nothing for other types. No digest covers metadata
+   * (names, modes, owners, sizes).
    */
   recordDigest(index: number): { readonly input: Uint8Array<ArrayBuffer>; readonly expected: Uint8Array };
 }
@@ -183,7 +183,7 @@ class Reader implements V5Bootstrap {
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
     const inode = new InodeCursor(this.#view, this.#sb);
     const record = emptyChunkRecord();
-    // Records of different inodes do not overlap, or a small image could describe chunks without end.
+    // Bounds the loop: with overlapping records, a small image could describe an unlimited number of chunks.
     let left = Math.floor(this.byteLength / CHUNK_INFO.SIZE);
     for (let index = 1; index <= this.#sb.inodeEntries; index++) {
       inode.loadRecord(index);

@@ -1,5 +1,5 @@
 /**
- * Directories of RAFS v5: a run of consecutive records, sorted by name.
+ * Directories of RAFS v5: consecutive records, sorted by name.
  *
  * @module
  */
@@ -13,11 +13,11 @@ const WHAT = "RAFS v5 inode";
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-/** Reads directories with the help of one cursor that it may load at will. */
+/** Reads directories. It reloads the given cursor as needed. */
 export class DirectoryReader {
   constructor(private readonly bytes: Uint8Array, private readonly inode: InodeCursor) {}
 
-  /** Ino of `name` in `dir`, 0 when there is none. */
+  /** Ino of `name` in `dir`, 0 if there is none. */
   lookup(dir: number, name: Uint8Array): number {
     const { inode } = this;
     if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return 0;
@@ -56,7 +56,9 @@ export class DirectoryReader {
     }
   }
 
-  /** Ino of the loaded record, checked to be a child of `dir` and, as a further name of a hard link, to fit the first. */
+  /**
+   * Ino of the loaded record. Checks that it is a child of `dir` and that a hard link has the type of its first name.
+   */
   #enter(dir: number): number {
     const { inode } = this;
     const { at, index, ino, mode, parent } = inode;

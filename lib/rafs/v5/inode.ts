@@ -1,9 +1,9 @@
 /**
- * Inodes of RAFS v5: a record of 128 bytes, then name, symbolic link target, xattrs and chunk infos.
+ * Inodes of RAFS v5: a 128-byte record, then name, symbolic link target, xattrs and chunk infos.
  *
- * Every directory entry has a record with its own index (1-based, root 1). The record's `ino` is its index, but for
- * further names of a hard link, whose `ino` is the index of the first name. {@link InodeCursor} is loaded with one record
- * after the other and allocates nothing.
+ * Every directory entry has a record with its own index (1-based, root 1). The record's `ino` equals its index, except
+ * for further names of a hard link, whose `ino` is the index of the first name. {@link InodeCursor} is loaded with one
+ * record at a time and allocates nothing.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const WHAT = "RAFS v5 inode";
 
 const padded = (size: number) => Math.ceil(size / UNIT) * UNIT;
 
-/** One record at a time. All offsets are byte offsets in the image. */
+/** Cursor over inode records. All offsets are byte offsets in the image. */
 export class InodeCursor {
   /** Index of the record. */
   index = 0;
@@ -32,7 +32,7 @@ export class InodeCursor {
 
   constructor(private readonly view: DataView, private readonly sb: SuperBlock) {}
 
-  /** Loads the record with this index and checks that it, its name and its target lie inside the image. */
+  /** Loads the record with this index and checks that the record, its name and its target lie inside the image. */
   loadRecord(index: number): void {
     const { view, sb } = this;
     if (!Number.isSafeInteger(index) || index < 1 || index > sb.inodeEntries) {
@@ -52,13 +52,13 @@ export class InodeCursor {
     this.#check();
   }
 
-  /** Loads the inode `ino`, which is the record of its first name. */
+  /** Loads inode `ino`, which is the record of its first name. */
   load(ino: number): void {
     this.loadRecord(ino);
     if (this.ino !== ino) unreadable(WHAT, this.at, `ino is ${this.ino}, expected ${ino}`);
   }
 
-  /** {@link load}, and fails when the inode is no directory. */
+  /** Like {@link load}, but fails if the inode is not a directory. */
   loadDirectory(ino: number): void {
     this.load(ino);
     if (!this.isDirectory) unreadable(WHAT, this.at, `mode is 0${this.mode.toString(8)}, expected a directory`);
@@ -101,12 +101,12 @@ export class InodeCursor {
     return this.isSymlink ? this.view.getUint16(this.at + INODE.symlinkSize, true) : 0;
   }
 
-  /** Where the xattr table is, if {@link xattrTableSize} is not 0. */
+  /** Offset of the xattr table, if {@link xattrSize} is defined. */
   get xattrAt(): number {
     return this.targetAt + padded(this.targetSize);
   }
 
-  /** Bytes of the pairs of the xattr table; the 8 bytes of their size come first. Undefined without a table. */
+  /** Bytes of the pairs in the xattr table, after the 8-byte size field. Undefined without a table. */
   get xattrSize(): number | undefined {
     if ((this.flags & INODE_FLAG.xattr) === 0) return undefined;
     const at = this.xattrAt;
@@ -116,7 +116,7 @@ export class InodeCursor {
     return size;
   }
 
-  /** Where the chunk infos of a regular file are, checked to be inside the image. */
+  /** Offset of the chunk infos of a regular file. Checks that they lie inside the image. */
   get chunksAt(): number {
     const xattrs = this.xattrSize;
     const at = this.xattrAt + (xattrs === undefined ? 0 : 8 + padded(xattrs));
@@ -126,7 +126,7 @@ export class InodeCursor {
     return at;
   }
 
-  /** Where the record ends, with everything that belongs to it. */
+  /** End of the record, including everything that belongs to it. */
   get end(): number {
     if (this.isRegular) return this.chunksAt + this.childCount * CHUNK_INFO.SIZE;
     const xattrs = this.xattrSize;
@@ -163,7 +163,7 @@ export class InodeCursor {
     }
     if (this.xattrAt > view.byteLength) unreadable(WHAT, at, "it reaches beyond the end of the image");
     if (this.isDirectory && this.childCount > 0) {
-      // Children come after their directory: no walk downwards can come back.
+      // Children follow their directory, so a walk downwards cannot loop.
       if (this.childIndex <= index || this.childIndex + this.childCount - 1 > this.sb.inodeEntries) {
         unreadable(
           WHAT,

@@ -1,5 +1,5 @@
 /**
- * Byte offsets of RAFS v5. Little-endian throughout, tables and records on multiples of 8.
+ * Byte offsets of RAFS v5. Little-endian throughout; tables and records are aligned to 8 bytes.
  *
  * Source: dragonflyoss/nydus rafs/src/metadata/layout/v5.rs.
  *
@@ -25,13 +25,13 @@ export const SUPER = {
   extBlobTableOffset: 72,
 } as const;
 
-/** Every offset that is stored in units is stored in units of this many bytes. */
+/** Bytes per unit of offsets that are stored in units. */
 export const UNIT = 8;
 
 /** RafsV5ExtBlobEntry. */
 export const EXT_BLOB = { SIZE: 64, chunkCount: 0, features: 4, uncompressedSize: 8, compressedSize: 16 } as const;
 
-/** Head of a blob table entry: prefetch range, then the id. */
+/** Start of a blob table entry: the prefetch range, then the id. */
 export const BLOB_HEAD = { SIZE: 8, prefetchOffset: 0, prefetchSize: 4 } as const;
 
 /** RafsV5Inode. */
@@ -59,7 +59,7 @@ export const INODE = {
 /** Bits of {@link INODE.flags}. */
 export const INODE_FLAG = { symlink: 1, hardlink: 2, xattr: 4, hasHole: 8 } as const;
 
-/** Longest name of a directory entry that Linux takes, longest symbolic link and longest xattr value, bytes. */
+/** Maximum bytes of a Linux file name, a symbolic link target and an xattr value. */
 export const NAME_MAX = 255;
 export const PATH_MAX = 4096;
 export const XATTR_VALUE_MAX = 65536;

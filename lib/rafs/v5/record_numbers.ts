@@ -1,6 +1,5 @@
 /**
- * How the names of a tree are numbered in a v5 bootstrap: 1 is the root, then directory by directory, the names of each
- * in their order.
+ * Numbers the names of a tree for a v5 bootstrap: 1 is the root, then directory by directory, each in name order.
  *
  * @module
  */
@@ -10,17 +9,17 @@ import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { SortedEntries, TreeTable } from "../v6/tree_table.ts";
 
 const ROOT_NAME = Uint8Array.of(0x2f);
-/** The row of the root, which no directory holds. */
+/** Stands for the row of the root, which is in no directory. */
 const NO_ROW = 0xffff_ffff;
 
-/** Records by their number, 1 to {@link RecordRows.count}. */
+/** Records by number, 1 to {@link RecordRows.count}. */
 export interface RecordRows {
   readonly count: number;
-  /** Records that are not a further name of another. */
+  /** Number of records that are not a further name of another record. */
   readonly inodeCount: number;
   inodeOf(index: number): number;
   nameOf(index: number): Uint8Array;
-  /** Number of the directory that holds it, 0 for the root. */
+  /** Number of the directory that contains it, 0 for the root. */
   parentOf(index: number): number;
   /** Its own number, or that of the first name of the same file. */
   inoOf(index: number): number;
@@ -29,7 +28,7 @@ export interface RecordRows {
   childrenOf(index: number): { readonly first: number; readonly count: number };
 }
 
-/** Numbers the names. */
+/** Numbers the names of `tree`. */
 export function numberRecords(tree: TreeTable, sorted: SortedEntries): RecordRows {
   const names = tree.names.bytes;
   const { nameAt, nameSize, inode: entryInode } = tree.entries;
@@ -51,13 +50,13 @@ export function numberRecords(tree: TreeTable, sorted: SortedEntries): RecordRow
     counts.push(0);
     rows.push(row);
   };
-  /** By inode, the number of its first record; 0: it has none yet. */
+  /** Number of the first record by inode; 0 when it has none yet. */
   const firstNames = new Uint32Array(tree.inodeCount);
   firstNames[0] = 1;
   let inodeCount = 1;
   add(NO_ROW, 0, 0, 0);
   add(NO_ROW, 0, 0, 1);
-  for (let index = 1; index < rows.length; index++) { // grows meanwhile
+  for (let index = 1; index < rows.length; index++) { // rows are added during the loop
     const inode = inodes.at(index);
     if (!tree.isDirectory(inode)) continue;
     first.set(index, rows.length);

@@ -1,5 +1,5 @@
 /**
- * The super block of RAFS v5 and where its tables are.
+ * The super block of RAFS v5 and the location of its tables.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import { EXT_BLOB, SUPER, UNIT } from "./layout.ts";
 
 const WHAT = "RAFS v5 super block";
 
-/** The super block, checked. Offsets and sizes in bytes. */
+/** The validated super block. Offsets and sizes are in bytes. */
 export interface SuperBlock {
   readonly chunkSize: number;
   readonly flags: number;
   readonly compressor: Compressor;
   readonly digester: Digester;
-  /** Inodes; hard links count once. */
+  /** Number of inodes; hard links count once. */
   readonly inodeCount: number;
-  /** Entries of the inode table: the number of directory entries, root included. */
+  /** Entries of the inode table: the number of directory entries, including the root. */
   readonly inodeEntries: number;
   readonly inodeTable: Region;
   readonly prefetchTable: Region;
@@ -27,7 +27,7 @@ export interface SuperBlock {
   readonly extBlobTable: Region;
 }
 
-/** The super block itself and its tables. */
+/** Regions of the super block and its tables. */
 export function tablesOf({ inodeTable, prefetchTable, blobTable, extBlobTable }: SuperBlock): Region[] {
   return [{ name: "super block", at: 0, size: SUPER.SIZE }, inodeTable, prefetchTable, blobTable, extBlobTable];
 }

@@ -1,14 +1,14 @@
 /**
- * Writes RAFS v5 bootstraps that this reader and nydusd accept.
+ * Writes RAFS v5 bootstraps that this project's reader and nydusd accept.
  *
  * ```
  * super block │ inode table │ prefetch table │ blob table │ extended blob table │ records
  * ```
- * The same calls as for v6 (../v6/writer.ts), the same calls give the same bytes. Every name is a record, numbered
- * directory by directory, so that the children of one are neighbours behind it. A further name of a file is a record
- * with the number of the first; v5 knows hard links of regular files only, those of other inodes become inodes of their
- * own. Digests of inodes are those of dragonflyoss/nydus rafs/src/builder: of a file's chunk digests, of a link's target,
- * of a directory's children.
+ * It has the same interface as the v6 writer (../v6/writer.ts), and output is deterministic. Every name is a record,
+ * numbered directory by directory, so that the children of a directory are consecutive and follow it. A further name of
+ * a file is a record with the `ino` of the first name. v5 supports hard links of regular files only; hard links of
+ * other inodes become separate inodes. Inode digests follow dragonflyoss/nydus rafs/src/builder: over a file's chunk
+ * digests, a link's target, or the digests of a directory's children.
  *
  * @module
  */
@@ -28,34 +28,34 @@ import { BLOB_HEAD, EXT_BLOB, INODE, INODE_FLAG, SUPER, UNIT } from "./layout.ts
 import { numberRecords, type RecordRows } from "./record_numbers.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
-/** Offsets of records are units in 29 bits. */
+/** Record offsets have 29 bits, in units of 8 bytes. */
 const MAX_SIZE = 2 ** 32;
-/** Directories are as large as their names, in these. */
+/** A directory's size is that of its entries rounded up to this. */
 const DIRECTORY_BLOCK = 4096;
 const SECTOR = 512;
 
-/** Properties of a whole image. */
+/** Options of an image. */
 export interface WriterOptions {
   /** Bytes of a full chunk: a power of two from 4 KiB to 16 MiB. */
   readonly chunkSize: number;
   readonly compressor: Compressor;
   readonly digester: Digester;
-  /** 32 bytes over what it is given, by the digester. */
+  /** Computes a 32-byte digest with `digester`. */
   digest(bytes: Uint8Array): Uint8Array;
-  /** That the bootstrap is in; ordinary unless given. */
+  /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
 }
 
 const encoder = new TextEncoder();
 
-/** Collects a tree and writes it. */
+/** Collects a tree and writes it as a bootstrap. */
 export class BootstrapWriter {
   readonly #tree: TreeTable;
   /** Encoded extended attributes by inode. */
   readonly #xattrs = new Map<number, Uint8Array>();
   readonly #memory: ImageMemory;
   readonly #chunks: ChunkInfoTable;
-  /** Rows of chunks, by blob, then by index. */
+  /** Chunk rows by blob index, then by chunk index. */
   readonly #chunkRows: IndexColumn[] = [];
 
   constructor(readonly options: WriterOptions) {
@@ -73,28 +73,28 @@ export class BootstrapWriter {
     return inode;
   }
 
-  /** Gives an inode a name. A directory gets one, after the directory that holds it was added. */
+  /** Gives an inode a name. A directory gets exactly one, and must be added after the directory that contains it. */
   addEntry(directory: number, name: Uint8Array, inode: number): void {
     this.#tree.addEntry(directory, name, inode);
   }
 
-  /** Tells of a chunk that files use. */
+  /** Adds a record of a chunk that files use. */
   addChunkRecord(record: Readonly<ChunkRecord>): void {
     const rows = this.#chunkRows[record.blobIndex] ??= new IndexColumn();
     rows.set(record.chunkIndex, this.#chunks.push(record));
   }
 
-  /** Tells of all of them. */
+  /** Adds all of `records`. */
   addChunkRecords(records: ChunkRecords): void {
     for (const record of records.records()) this.addChunkRecord(record);
   }
 
   /**
-   * The bootstrap.
+   * Returns the bootstrap.
    *
-   * @param blobs in the order of their indexes
-   * @param prefetch inodes to prefetch, as {@link addInode} numbered them
-   * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
+   * @param blobs in index order
+   * @param prefetch inodes to prefetch, by their numbers from {@link addInode}
+   * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
   finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
@@ -168,7 +168,7 @@ export class BootstrapWriter {
     writeU64(view, SUPER.extBlobTableOffset, at.extTable);
   }
 
-  /** Backwards: the digest of a directory is made of those of its children, which come after it. */
+  /** Writes records in reverse: a directory's digest covers the digests of its children, which come after it. */
   #writeRecords(
     image: Uint8Array,
     view: DataView,
@@ -227,7 +227,7 @@ export class BootstrapWriter {
     view.setBigInt64(at + INODE.mtime, BigInt(inodes.mtime[inode] as number), true);
   }
 
-  /** The digests of a file's chunks, one behind the other; undefined for what has no chunks. */
+  /** Writes a file's chunk infos and returns their concatenated digests; undefined for other types. */
   #writeChunks(image: Uint8Array, view: DataView, start: number, inode: number): Uint8Array | undefined {
     if ((this.#tree.modeOf(inode) & S_IFMT) !== S_IFREG) return undefined;
     const digests = new Uint8Array(this.#tree.chunkCountOf(inode) * DIGEST_SIZE);
@@ -267,7 +267,7 @@ function directorySize(rows: RecordRows, { first, count }: { readonly first: num
   return Math.max(DIRECTORY_BLOCK, roundUp(size, DIRECTORY_BLOCK));
 }
 
-/** The blob table, padded. */
+/** Encodes the blob table, with padding. */
 function blobIds(blobs: readonly BlobEntry[]): Uint8Array {
   const ids = blobs.map(({ id }) => encoder.encode(id));
   const size = ids.reduce((sum, id) => sum + BLOB_HEAD.SIZE + id.length + 1, 0);
@@ -281,7 +281,7 @@ function blobIds(blobs: readonly BlobEntry[]): Uint8Array {
 }
 
 function writeExtBlob(view: DataView, at: number, blob: BlobEntry): void {
-  // what v6 says of its compression info has no meaning here
+  // Bits that describe v6 compression info have no meaning in v5.
   const features = blob.features & ~(BLOB_FEATURE.aligned | BLOB_FEATURE.chunkInfoV2 | BLOB_FEATURE.hasToc);
   view.setUint32(at + EXT_BLOB.chunkCount, blob.chunkCount, true);
   view.setUint32(at + EXT_BLOB.features, features >>> 0, true);

@@ -1,12 +1,12 @@
 /**
- * Extended attributes in the form that follows a v5 inode.
+ * Encodes extended attributes as they follow a v5 inode.
  *
  * @module
  */
 import { compareBytes, roundUp, writeU64 } from "../../base/bytes.ts";
 import { UNIT } from "./layout.ts";
 
-/** The xattr table of an inode, padded, entries in the order of their names; empty without attributes. */
+/** Encodes the padded xattr table of an inode, sorted by name; empty without attributes. */
 export function encodeXattrs(xattrs: readonly (readonly [name: Uint8Array, value: Uint8Array])[]): Uint8Array {
   if (xattrs.length === 0) return new Uint8Array(0);
   const size = xattrs.reduce((sum, [name, value]) => sum + 4 + name.length + 1 + value.length, 0);

@@ -1,5 +1,5 @@
 /**
- * Extended attributes of RAFS v5: pairs of full name and value with a size each.
+ * Extended attributes of RAFS v5: pairs of full name and value, each prefixed with its size.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The blob table of RAFS v6: what each data blob is and where its compression info lies.
+ * The blob table of RAFS v6: properties of each data blob and the location of its compression info.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { checkMetaSizes } from "../blob_layout.ts";
 import { BLOB } from "./layout.ts";
 import type { SuperBlock } from "./super_block.ts";
 
-/** Every blob of the image, checked one by one. */
+/** Reads and checks every blob of the image. */
 export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock): BlobDescriptor[] {
   const blobs: BlobDescriptor[] = [];
   const ids = new Set<string>();
@@ -77,7 +77,7 @@ function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, 
     compressor,
     digester,
     chunkSize: sb.chunkSize,
-    // of a tar the chunks are what files have of it
+    // A tar blob has no chunk table: its chunks are the pieces that files use.
     chunkCount: tarfs ? 0 : limited(BLOB.chunkCount, "chunk count", u32(BLOB.chunkCount), LIMIT.chunks),
     features,
     compressedSize: limited(BLOB.compressedSize, "compressed size", u64(BLOB.compressedSize), LIMIT.compressedSize),
@@ -95,10 +95,10 @@ function readBlob(bytes: Uint8Array, view: DataView, at: number, index: number, 
   return descriptor;
 }
 
-/** Code of AES-128-XTS, the only cipher that builders have. */
+/** Code of AES-128-XTS, the only cipher that builders support. */
 const AES_128_XTS = 1;
 
-/** Key and IV stand where blobs that are not encrypted have the digest and the size of their meta blob. */
+/** Key and IV are stored in the fields that hold digest and size of the meta blob in blobs without encryption. */
 function readCipher(bytes: Uint8Array, at: number, what: string, code: number): BlobCipher | undefined {
   if (code === 0) return undefined;
   if (code !== AES_128_XTS) refuse(`${what} at ${at}`, `cipher ${code} is not supported`);

@@ -1,8 +1,8 @@
 /**
  * Reader of RAFS v6 bootstraps: EROFS metadata images with a blob table and an optional chunk table.
  *
- * Opening reads the super blocks and the blob table. Everything else is looked at when it is asked for, and checked
- * then; see bootstrap.ts for what the methods promise.
+ * Opening reads the super blocks and the blob table. Everything else is read and checked on access; see bootstrap.ts
+ * for the contract of the methods.
  *
  * @module
  */
@@ -128,7 +128,7 @@ class V6Bootstrap implements Bootstrap {
   }
 
   copyTree(tree: TreeTable, placeChunk: PlaceChunk): boolean {
-    if (this.#isTarfs) return false; // its chunks are numbered by a walk
+    if (this.#isTarfs) return false; // chunks are numbered by walking the tree
     const source = {
       bytes: this.#bytes,
       view: this.#view,
@@ -165,7 +165,7 @@ class V6Bootstrap implements Bootstrap {
     }
   }
 
-  /** With the numbers that the image has for chunks. */
+  /** Extents with the chunk numbers stored in the image. */
   #storedExtents(ino: number, offset: number, length: number): Extent[] {
     checkRequest(offset, length);
     const inode = this.#inode;
@@ -198,7 +198,7 @@ class V6Bootstrap implements Bootstrap {
   }
 
   *chunkRecords(blobIndex?: number): Generator<Readonly<ChunkRecord>> {
-    if (this.#isTarfs) return yield* this.#chunksOfTars().records(); // the table has one entry that describes nothing
+    if (this.#isTarfs) return yield* this.#chunksOfTars().records(); // the table has one entry, without meaning
     const { at, size } = this.#sb.chunkTable;
     const limits = { blobCount: this.blobs.length, chunkSize: this.#sb.chunkSize };
     const record = emptyChunkRecord();

@@ -1,15 +1,15 @@
 /**
- * Chunk indexes of RAFS v6: which chunk of which blob a piece of a file is.
+ * Chunk indexes of RAFS v6: the blob and chunk that hold a part of a file.
  *
  * @module
  */
 import { unreadable } from "../guard.ts";
 import { CHUNK_INDEX } from "./layout.ts";
 
-/** One index at a time. */
+/** Cursor over chunk indexes. */
 export class ChunkIndex {
   blobIndex = 0;
-  /** Position of the chunk in its blob, as the image has it. */
+  /** Position of the chunk in its blob, as stored in the image. */
   chunkIndex = 0;
   /** Offset of the chunk in the blob's address space, bytes. */
   offset = 0;
@@ -21,9 +21,9 @@ export class ChunkIndex {
   ) {}
 
   /**
-   * Loads index `chunk` of those at `chunksAt`, which lie inside the image.
+   * Loads index `chunk` of the array at `chunksAt`, which the caller has checked to lie inside the image.
    *
-   * @throws {RafsError} for a blob that the image does not have
+   * @throws {RafsError} when the image has no such blob
    */
   load(chunksAt: number, chunk: number): void {
     const { view, blobCount } = this;

@@ -1,9 +1,9 @@
 /**
- * The tree of a v6 bootstrap as rows of a writer's table, straight out of its bytes: what `walkTree` and
- * {@link TreeTable.addInode} do with an object for each name and inode, which takes four times as long.
+ * Copies the tree of a v6 bootstrap into a writer's table directly from its bytes. `walkTree` and {@link
+ * TreeTable.addInode} would allocate an object per name and inode and take four times as long.
  *
- * Every inode, directory and chunk index passes the same readers as there. Inodes are numbered in the order of the walk, a
- * directory before what it holds.
+ * Every inode, directory and chunk index is validated by the same readers. Inodes are numbered in walk order, a
+ * directory before its content.
  *
  * @module
  */
@@ -35,17 +35,17 @@ export interface TreeSource {
 }
 
 /**
- * Told of each chunk of a file.
+ * Called for each chunk of a file.
  *
  * @param chunkOffset in the blob's address space
- * @returns the place that is written for it, as in {@link ChunkPlace.uncompressedOffset}
+ * @returns the offset to write for it, as in {@link ChunkPlace.uncompressedOffset}
  */
 export type PlaceChunk = (blobIndex: number, chunkIndex: number, chunkOffset: number, chunkLength: number) => number;
 
 /**
- * Fills `tree`, which is empty.
+ * Fills `tree`, which must be empty.
  *
- * @throws {RafsError} as `walkTree`, and of `placeChunk`
+ * @throws {RafsError} as `walkTree`; errors of `placeChunk` pass through
  */
 export function copyTree(source: TreeSource, tree: TreeTable, placeChunk: PlaceChunk): void {
   new TreeCopier(source, tree, placeChunk).copy();
@@ -53,13 +53,13 @@ export function copyTree(source: TreeSource, tree: TreeTable, placeChunk: PlaceC
 
 class TreeCopier {
   readonly #attr: InodeAttr = emptyAttr();
-  /** Rows of inodes by nid. */
+  /** Inode rows by nid. */
   readonly #inodes = new Map<number, number>();
-  /** Bytes of the path of each directory, without the slash of the root. */
+  /** Bytes of each directory's path, without the slash of the root. */
   readonly #pathEnds: number[] = [];
-  /** DT_* of each entry; 0: not known. */
+  /** DT_* of each entry; 0 when unknown. */
   readonly #types: number[] = [];
-  /** Rows of entries that are not looked at yet; their inode is a nid. */
+  /** Rows of entries not yet visited; their inode column holds a nid. */
   readonly #found: number[] = [];
   readonly #budget: TreeBudget;
 
@@ -94,7 +94,7 @@ class TreeCopier {
     }
   }
 
-  /** Adds the names in a directory, those of itself and of the one above first. */
+  /** Adds the names in a directory, beginning with "." and "..". */
   #list(nid: number, inode: number, parent: number, pathEnd: number): void {
     const { tree, source: { bytes, inode: cursor } } = this;
     this.#pathEnds[inode] = pathEnd;
@@ -104,7 +104,7 @@ class TreeCopier {
     this.source.directory.list(nid, 0, (start, end, child, type) => {
       this.#budget.takeEntry(nid);
       if (pathEnd + end - start > PATH_MAX) unreadable(WHAT, nid, `a path below it exceeds ${PATH_MAX} bytes`);
-      if (child > bytes.length) cursor.load(child); // fails: rows are not as wide
+      if (child > bytes.length) cursor.load(child); // fails, because the nid may not fit a row
       const row = tree.entries.add();
       tree.entries.directory[row] = inode;
       tree.entries.inode[row] = child;
@@ -121,7 +121,7 @@ class TreeCopier {
     }
   }
 
-  /** Adds the inode; its row. */
+  /** Adds the inode and returns its row. */
   #add(nid: number): number {
     const { tree: { inodes, bytes }, source: { inode, explicitUidGid, hasXattrs } } = this;
     const attr = this.#attr;

@@ -1,11 +1,11 @@
 /**
  * Directories of RAFS v6: sorted blocks of 12-byte entries followed by their names.
  *
- * Entries, "." and ".." among them, are sorted by bytes over the whole directory, so a lookup is a binary search over
- * the blocks' first names and then inside one block; it allocates nothing.
+ * Entries, including "." and "..", are sorted bytewise across the whole directory. A lookup is a binary search over the
+ * first names of the blocks and then inside one block; it allocates nothing.
  *
- * A directory is only entered from the parent that its ".." names, and "." must name the directory itself: that makes
- * what can be reached from the root a tree, without looking at more than two directories at a time.
+ * A directory may only be entered from the parent that its ".." names, and its "." must name itself. This guarantees
+ * that everything reachable from the root is a tree, by checking two directories at a time.
  *
  * @module
  */
@@ -20,26 +20,26 @@ const SLASH = 0x2f;
 const DOT = 0x2e;
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
 
-/** Cookies count 512 to a block; a block of 4096 bytes has 341 entries at most. */
+/** Cookies reserve 512 positions per block; a 4096-byte block has at most 341 entries. */
 const COOKIES_PER_BLOCK = 512;
 
-/** {@link DirVisitor} that finds the name in the image: it is `[start, end)` of its bytes. */
+/** {@link DirVisitor} that gets a name as its range `[start, end)` of the image's bytes. */
 export type RangeVisitor = (start: number, end: number, nid: number, type: number, next: number) => boolean;
 
-/** One block at a time, and one name in it. */
+/** Cursor over the blocks of a directory and the names in a block. */
 class DirectoryBlock {
-  /** Where the block is. */
+  /** Offset of the block. */
   at = 0;
   length = 0;
   /** Entries in the block. */
   count = 0;
-  /** Where the name that was located is. */
+  /** Range of the located name. */
   nameStart = 0;
   nameEnd = 0;
 
   constructor(private readonly bytes: Uint8Array, private readonly view: DataView) {}
 
-  /** Goes to a block of the directory that the cursor holds. */
+  /** Moves to a block of the directory loaded in the cursor. */
   enter(inode: InodeCursor, block: number): void {
     this.at = inode.blockAt(block);
     this.length = inode.blockLength(block);
@@ -51,7 +51,7 @@ class DirectoryBlock {
     this.count = namesAt / DIRENT.SIZE;
   }
 
-  /** Where entry `k` is. */
+  /** Offset of entry `k`. */
   entryAt(k: number): number {
     return this.at + k * DIRENT.SIZE;
   }
@@ -79,14 +79,14 @@ class DirectoryBlock {
     this.nameEnd = this.at + end;
   }
 
-  /** memcmp of the name of entry `k` with `name`. */
+  /** memcmp of the name of entry `k` and `name`. */
   compare(k: number, name: Uint8Array): number {
     this.locate(k);
     return compareRange(this.bytes, this.nameStart, this.nameEnd, name);
   }
 }
 
-/** Reads directories with the help of one cursor that it may load at will. */
+/** Reads directories. It reloads the given cursor as needed. */
 export class DirectoryReader {
   readonly #probe: DirectoryBlock;
 
@@ -98,7 +98,7 @@ export class DirectoryReader {
     this.#probe = new DirectoryBlock(bytes, view);
   }
 
-  /** Nid of `name` in `dir`, 0 when there is none. */
+  /** Nid of `name` in `dir`, 0 if there is none. */
   lookup(dir: number, name: Uint8Array): number {
     if (name.length === 0 || name.length > NAME_MAX || isDots(name)) return 0;
     const nid = this.#find(dir, name);
@@ -108,13 +108,13 @@ export class DirectoryReader {
     return nid;
   }
 
-  /** Calls `visit` for every entry from `cookie` on but "." and "..". The visitor may use the reader. */
+  /** Calls `visit` for every entry from `cookie` on, except "." and "..". The visitor may use the reader. */
   readdir(dir: number, cookie: number, visit: DirVisitor): void {
     const { bytes } = this;
     this.list(dir, cookie, (start, end, nid, type, next) => visit(bytes.subarray(start, end), nid, type, next));
   }
 
-  /** {@link readdir} for a visitor that takes the range of the image's bytes that a name is. */
+  /** Like {@link readdir}, but passes each name as a range of the image's bytes. */
   list(dir: number, cookie: number, visit: RangeVisitor): void {
     if (!isCookie(cookie)) return;
     const block = new DirectoryBlock(this.bytes, this.view);
@@ -176,7 +176,7 @@ export class DirectoryReader {
   #find(dir: number, name: Uint8Array): number {
     const block = this.#probe;
     this.inode.loadDirectory(dir);
-    // Invariant of both searches: what is before `low` is not after `name`, what is from `high` on is.
+    // Invariant of both searches: names before `low` are less than `name`, names from `high` on are greater.
     let low = 0, high = this.inode.blockCount;
     while (low < high) {
       const middle = (low + high) >>> 1;

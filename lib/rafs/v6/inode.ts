@@ -1,8 +1,8 @@
 /**
  * Inodes of RAFS v6, compact (32 bytes) and extended (64 bytes).
  *
- * {@link InodeCursor} is loaded with one inode after the other and keeps its fields: looking at an inode allocates
- * nothing. Whoever calls something that loads another inode must have copied the fields that it still needs.
+ * {@link InodeCursor} is loaded with one inode at a time and allocates nothing. Callers must copy the fields that they
+ * still need before calling anything that loads another inode.
  *
  * @module
  */
@@ -14,10 +14,10 @@ import type { SuperBlock } from "./super_block.ts";
 
 const WHAT = "RAFS v6 inode";
 
-/** One inode at a time. All offsets are byte offsets in the image. */
+/** Cursor over inodes. All offsets are byte offsets in the image. */
 export class InodeCursor {
   nid = 0;
-  /** Where the inode is. */
+  /** Offset of the inode. */
   at = 0;
   extended = false;
   /** One of {@link DATA_LAYOUT}. */
@@ -59,7 +59,7 @@ export class InodeCursor {
     this.#checkContent();
   }
 
-  /** {@link load}, and fails when the inode is no directory. */
+  /** Like {@link load}, but fails if the inode is not a directory. */
   loadDirectory(nid: number): void {
     this.load(nid);
     if ((this.mode & S_IFMT) !== S_IFDIR) {
@@ -67,7 +67,7 @@ export class InodeCursor {
     }
   }
 
-  /** The target of the loaded symbolic link. */
+  /** Target of the loaded symbolic link. */
   linkTarget(bytes: Uint8Array): Uint8Array {
     if ((this.mode & S_IFMT) !== S_IFLNK) unreadable("RAFS v6 symbolic link", this.at, `nid ${this.nid} is none`);
     const target = new Uint8Array(this.size);
@@ -84,7 +84,7 @@ export class InodeCursor {
     return Math.ceil(this.size / this.sb.blockSize);
   }
 
-  /** Where block `index` of flat data is. Its bytes are inside the image. */
+  /** Offset of block `index` of flat data. Its bytes lie inside the image. */
   blockAt(index: number): number {
     if (this.layout === DATA_LAYOUT.flatInline && index === this.blockCount - 1) return this.xattrAt + this.xattrSize;
     return (this.union + index) * this.sb.blockSize;
@@ -95,17 +95,17 @@ export class InodeCursor {
     return Math.min(this.sb.blockSize, this.size - index * this.sb.blockSize);
   }
 
-  /** Where the chunk indexes of a chunk-based file are. */
+  /** Offset of the chunk indexes of a chunk-based file. */
   get chunksAt(): number {
     return Math.ceil((this.xattrAt + this.xattrSize - this.at) / CHUNK_INDEX.SIZE) * CHUNK_INDEX.SIZE + this.at;
   }
 
-  /** Number of chunk indexes. RAFS counts by the image's chunk size, whatever the chunk format says. */
+  /** Number of chunk indexes. RAFS uses the image's chunk size, regardless of the inode's chunk format. */
   get chunkCount(): number {
     return Math.ceil(this.size / this.sb.chunkSize);
   }
 
-  /** Where the loaded inode and its data in the image lie. */
+  /** Regions of the loaded inode and of its data in the image. */
   regions(): Region[] {
     const { at, layout, mode, xattrAt, xattrSize, size } = this;
     const name = `inode ${this.nid}`;

@@ -26,12 +26,12 @@ export const SUPER = {
   deviceSlot: 88,
 } as const;
 
-/** feature_compat bit that makes an EROFS image a RAFS v6 one. */
+/** feature_compat bit that marks an EROFS image as RAFS v6. */
 export const COMPAT_RAFS_V6 = 0x4000_0000;
 /** feature_incompat of every RAFS v6 image: CHUNKED_FILE and DEVICE_TABLE. */
 export const INCOMPAT_RAFS_V6 = 0xc;
 
-/** RafsV6SuperBlockExt, right behind the super block. */
+/** RafsV6SuperBlockExt, directly after the super block. */
 export const EXT_SUPER = {
   AT: 1152,
   SIZE: 256,
@@ -48,7 +48,7 @@ export const EXT_SUPER = {
 /** struct erofs_deviceslot. */
 export const DEVICE = { SIZE: 128, AT: 1408, tag: 0, TAG_SIZE: 64, blocks: 64, mappedBlock: 68 } as const;
 
-/** Unit of s_devt_slotoff, and its only value: the device table is at 11 * 128 = 1408. */
+/** The only value of s_devt_slotoff, in units of 128 bytes: the device table is at 11 * 128 = 1408. */
 export const DEVICE_SLOT = DEVICE.AT / DEVICE.SIZE;
 
 /** RafsV6Blob. */
@@ -109,7 +109,7 @@ export const EXTENDED = {
 /** Bits 1..3 of i_format. */
 export const DATA_LAYOUT = { flatPlain: 0, flatInline: 2, chunkBased: 4 } as const;
 
-/** Inodes start on multiples of this; nid counts it. */
+/** Inodes are aligned to this; nids count in units of it. */
 export const INODE_SLOT = 32;
 
 /** struct erofs_dirent. */
@@ -131,6 +131,6 @@ export const CHUNK_INDEX = { SIZE: 8, ciLow: 0, device: 2, block: 4 } as const;
 /** Chunk format word of a chunk-based inode: 8-byte indexes; the low 5 bits are log2(chunk bytes / block bytes). */
 export const CHUNK_FORMAT_INDEXES = 0x20;
 
-/** Longest name and longest symbolic link, bytes. */
+/** Maximum bytes of a file name and of a symbolic link target. */
 export const NAME_MAX = 255;
 export const PATH_MAX = 4096;

@@ -1,5 +1,5 @@
 /**
- * The two super blocks of RAFS v6 and where its tables are.
+ * The two super blocks of RAFS v6 and the location of its tables.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { CHUNK_INFO } from "../chunk_info.ts";
 
 const WHAT = "RAFS v6 super block";
 
-/** Both super blocks, checked. Offsets and sizes in bytes; a table of size 0 does not exist. */
+/** Both super blocks, validated. Offsets and sizes are in bytes; a table of size 0 does not exist. */
 export interface SuperBlock {
   readonly blockBits: number;
   readonly blockSize: number;
   readonly rootNid: number;
-  /** Inodes as the builder counts them; hard links may count more than once. */
+  /** Inodes as counted by the builder; hard links may count more than once. */
   readonly inodeCount: number;
   /** Byte offset of nid 0. */
   readonly metaOffset: number;
@@ -32,8 +32,8 @@ export interface SuperBlock {
 /**
  * Reads and checks both super blocks and the bounds of every table.
  *
- * Accepted as older builders left them: a `blocks` field that is a constant, a prefetch size without an offset, empty
- * tables at any offset.
+ * Accepts the output of older builders: a constant `blocks` field, a prefetch size without an offset, and empty tables
+ * at any offset.
  */
 export function readSuperBlock(view: DataView): SuperBlock {
   const length = view.byteLength;
@@ -125,7 +125,7 @@ function readTables(view: DataView, deviceCount: number) {
   return { chunkSize, ...tables };
 }
 
-/** The super blocks themselves and their tables. */
+/** Regions of the super blocks and their tables. */
 export function tablesOf(
   { devices, blobTable, chunkTable, prefetchTable }: Pick<
     SuperBlock,

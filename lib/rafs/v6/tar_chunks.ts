@@ -1,8 +1,8 @@
 /**
- * Chunks of a TARFS image, whose data are plain tars: pieces of them, at multiples of 512 bytes.
+ * Chunks of a TARFS image, whose data are plain tars: pieces at multiples of 512 bytes.
  *
- * The image has a chunk index for each piece and nothing else: no compression info, no digests. Pieces are numbered here
- * by their place in the tar, whatever the index says, so that a piece that two files share is one chunk.
+ * The image has only a chunk index per piece, without compression info or digests. Chunks are numbered by their offset
+ * in the tar, regardless of the stored index, so that a piece shared by two files is one chunk.
  *
  * Source: dragonflyoss/nydus builder/src/tarfs.rs.
  *
@@ -15,21 +15,21 @@ import { unreadable } from "../guard.ts";
 
 const WHAT = "TARFS chunk";
 
-/** Of one blob. */
+/** Chunks of one blob. */
 interface Pieces {
-  /** Bytes by offset. */
+  /** Size in bytes by offset. */
   readonly sizes: Map<number, number>;
-  /** Position by offset. */
+  /** Chunk number by offset. */
   readonly numbers: Map<number, number>;
 }
 
-/** Every chunk of an image. */
+/** All chunks of an image. */
 export class TarChunks {
   readonly #blobs: readonly Pieces[];
 
   /**
    * @param extents of every file of the image
-   * @throws {RafsError} for two pieces of one place that have different sizes
+   * @throws {RafsError} when two pieces at the same offset have different sizes
    */
   constructor(blobCount: number, extents: Iterable<Extent>) {
     this.#blobs = Array.from({ length: blobCount }, () => ({ sizes: new Map(), numbers: new Map() }));
@@ -46,12 +46,12 @@ export class TarChunks {
     }
   }
 
-  /** Number of the chunk at that place. */
+  /** Number of the chunk at the given offset. */
   indexOf(blobIndex: number, offset: number): number {
     return this.#blobs[blobIndex]?.numbers.get(offset) ?? unreadable(WHAT, offset, "no file has it");
   }
 
-  /** The chunks, as {@link Bootstrap.chunkRecords} has them; none has a digest. */
+  /** Records for {@link Bootstrap.chunkRecords}; none has a digest. */
   *records(): Generator<Readonly<ChunkRecord>> {
     const record = { ...emptyChunkRecord(), digest: new Uint8Array(DIGEST_SIZE) };
     for (const [blobIndex, { sizes, numbers }] of this.#blobs.entries()) {

@@ -1,8 +1,9 @@
 /**
- * Where inodes and directory blocks of a written v6 image go, and their bytes.
+ * Places inodes and directory blocks in a v6 image and writes their bytes.
  *
- * An inode is followed by its xattrs and then by chunk indexes (on a multiple of 8) or by the tail of its flat data, which
- * must end in the block that it starts in. Full blocks of flat data, and tails that do not fit, lie behind all inodes.
+ * An inode is followed by its xattrs and then by chunk indexes (aligned to 8 bytes) or by the tail of its flat data,
+ * which must end in the block in which the inode starts. Full blocks of flat data, and tails that do not fit, follow
+ * all inodes.
  *
  * @module
  */
@@ -12,13 +13,13 @@ import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../ino
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
 import type { SortedEntries, TreeTable } from "./tree_table.ts";
 
-/** Where everything of a tree is, by inode. */
+/** Location of every inode and its data, by inode. */
 export class Placement {
   /** Byte offset of the inode, a multiple of 32. */
   readonly at: Float64Array<ArrayBuffer>;
-  /** 1: the tail of the flat data is behind the inode. */
+  /** 1 if the tail of the flat data follows the inode. */
   readonly inline: Uint8Array<ArrayBuffer>;
-  /** First block of flat data outside the inode. */
+  /** First block of flat data stored outside the inode. */
   readonly block: Uint32Array<ArrayBuffer>;
   /** Byte offset of the end of the tree, a multiple of the block size. */
   end = 0;
@@ -42,7 +43,7 @@ export class Placement {
   }
 }
 
-/** Bytes of flat data: directory blocks or link target. Filled into the sizes of the tree for directories. */
+/** Bytes of flat data: directory blocks or link target. Also stores the size of directories in the tree. */
 function flatSize(tree: TreeTable, sorted: SortedEntries, inode: number, block: number): number {
   const { size } = tree.inodes;
   const type = tree.modeOf(inode) & S_IFMT;
@@ -61,7 +62,7 @@ function flatSize(tree: TreeTable, sorted: SortedEntries, inode: number, block: 
   return size[inode] = full * block + used;
 }
 
-/** Finds a place for every inode from `start` on. */
+/** Places every inode, beginning at `start`. */
 export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number, block: number): Placement {
   const placement = new Placement(tree.inodeCount);
   const { xattrSize, contentSize, size: sizes } = tree.inodes;
@@ -70,7 +71,7 @@ export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number,
     const head = EXTENDED.SIZE + (xattrSize[inode] as number);
     const tail = flatSize(tree, sorted, inode, block) % block;
     const inline = tail > 0 && head + tail <= block;
-    // What must not cross a block: the inode itself, and up to its tail when that follows.
+    // Bytes that must not cross a block boundary: the inode, or everything up to its inline tail.
     const together = inline ? head + tail : EXTENDED.SIZE;
     if (at % block + together > block) at = roundUp(at, block);
     placement.at[inode] = at;
@@ -92,7 +93,7 @@ export function placeTree(tree: TreeTable, sorted: SortedEntries, start: number,
   return placement;
 }
 
-/** What {@link emitTree} writes from and to. */
+/** Input and output of {@link emitTree}. */
 export interface Emission {
   readonly tree: TreeTable;
   readonly sorted: SortedEntries;
@@ -101,9 +102,9 @@ export interface Emission {
   readonly view: DataView;
   readonly block: number;
   readonly nid: (inode: number) => number;
-  /** log2 of blocks in a chunk. */
+  /** log2 of the blocks per chunk. */
   readonly chunkFormatBits: number;
-  /** The image's. */
+  /** Memory of the image. */
   readonly memory: ImageMemory;
 }
 
@@ -165,7 +166,7 @@ function emitInode(emission: Emission, inode: number): void {
   view.setUint32(at + EXTENDED.nlink, shownNlink >= 0 ? shownNlink : inodes.nlink[inode] as number, true);
 }
 
-/** Writes the blocks of a directory, the last of them to `tailAt` when it stands behind the inode. */
+/** Writes the blocks of a directory. An inline last block is written at `tailAt`, after the inode. */
 function emitDirectory(emission: Emission, inode: number, tailAt: number): void {
   const { tree: { entries: { nameSize } }, sorted, placement, block } = emission;
   const rows = sorted.of(inode);
@@ -183,7 +184,7 @@ function emitDirectory(emission: Emission, inode: number, tailAt: number): void 
   }
 }
 
-/** Writes the entries of `rows[from, to)`, and their names behind them. */
+/** Writes a block with the entries of `rows[from, to)`, followed by their names. */
 function emitDirectoryBlock(emission: Emission, rows: Uint32Array, from: number, to: number, at: number): void {
   const { tree, image, view, nid } = emission;
   const { inode: inodes, nameAt, nameSize } = tree.entries;

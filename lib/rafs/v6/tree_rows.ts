@@ -1,14 +1,14 @@
 /**
- * Rows of a tree in the making: a column for each property, all of which grow together, so that a row is written by plain
- * stores. Columns are replaced when they grow: whoever keeps one must not add rows meanwhile.
+ * Rows of a tree under construction, one column per property. All columns grow together, so that a row is written by
+ * plain stores. Growing replaces the columns: do not keep a reference to one while adding rows.
  *
  * @module
  */
 
-/** Rows that there is room for at first. */
+/** Initial capacity in rows. */
 const ROOM = 1024;
 
-/** Inodes. */
+/** Rows of inodes. */
 export class InodeRows {
   length = 0;
   mode = new Uint32Array(ROOM);
@@ -18,19 +18,19 @@ export class InodeRows {
   mtime = new Float64Array(ROOM);
   mtimeNsec = new Uint32Array(ROOM);
   size = new Float64Array(ROOM);
-  /** As the names make it. */
+  /** Link count derived from the names. */
   nlink = new Uint32Array(ROOM);
-  /** What is written in its place; -1: nothing else. */
+  /** Link count to write instead; -1 for none. */
   shownNlink = new Float64Array(ROOM);
-  /** Row of the entry ".." of a directory. */
+  /** Row of a directory's ".." entry. */
   dotDot = new Uint32Array(ROOM);
-  /** Xattr area and content (link target, chunk indexes) in the bytes of the tree. */
+  /** Xattr area and content (link target or chunk indexes): ranges of the tree's bytes. */
   xattrAt = new Uint32Array(ROOM);
   xattrSize = new Uint32Array(ROOM);
   contentAt = new Uint32Array(ROOM);
   contentSize = new Uint32Array(ROOM);
 
-  /** Makes room for one more row and counts it. */
+  /** Adds a row and returns it. */
   add(): number {
     if (this.length === this.mode.length) this.#grow();
     return this.length++;
@@ -54,16 +54,16 @@ export class InodeRows {
   }
 }
 
-/** Names in directories. */
+/** Rows of names in directories. */
 export class EntryRows {
   length = 0;
   directory = new Uint32Array(ROOM);
   inode = new Uint32Array(ROOM);
-  /** In the names of the tree. */
+  /** Range of the tree's names. */
   nameAt = new Uint32Array(ROOM);
   nameSize = new Uint32Array(ROOM);
 
-  /** Makes room for one more row and counts it. */
+  /** Adds a row and returns it. */
   add(): number {
     if (this.length === this.directory.length) this.#grow();
     return this.length++;
@@ -78,6 +78,6 @@ export class EntryRows {
 }
 
 function doubled<T extends Uint32Array<ArrayBuffer> | Float64Array<ArrayBuffer>>(column: T): T {
-  const grown = column.buffer.transfer(column.byteLength * 2); // what is left behind would wait for a collection
+  const grown = column.buffer.transfer(column.byteLength * 2); // frees the old buffer at once
   return new (column.constructor as new (buffer: ArrayBuffer) => T)(grown);
 }

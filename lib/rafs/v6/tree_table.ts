@@ -1,8 +1,8 @@
 /**
- * The tree that a bootstrap writer is fed: inodes and names in columns, about 130 bytes an entry.
+ * Tree under construction by a bootstrap writer: inodes and names in columns, about 130 bytes per entry.
  *
- * Inode 0 is the root directory. A directory is added before the directories below it and gets exactly one name, so
- * that what was added is a tree; every other inode gets one name or more (hard links).
+ * Inode 0 is the root directory. A directory is added before the directories below it and gets exactly one name, which
+ * guarantees a tree. Every other inode gets one or more names (hard links).
  *
  * @module
  */
@@ -14,35 +14,35 @@ import { CHUNK_INDEX, NAME_MAX, PATH_MAX } from "./layout.ts";
 import { EntryRows, InodeRows } from "./tree_rows.ts";
 import { encodeXattrs } from "./xattr_writer.ts";
 
-/** Where a chunk of a file is. */
+/** Location of a file's chunk. */
 export interface ChunkPlace {
-  /** Position of the blob in the list given to {@link BootstrapWriter.finish}. */
+  /** Index of the blob in the list passed to {@link BootstrapWriter.finish}. */
   readonly blobIndex: number;
-  /** Position of the chunk in its blob. */
+  /** Index of the chunk in its blob. */
   readonly chunkIndex: number;
   /** Offset in the blob's address space, a multiple of 4096. */
   readonly uncompressedOffset: number;
 }
 
-/** A {@link ChunkPlace} that {@link TreeTable.moveChunks} has changed. */
+/** A mutable {@link ChunkPlace}, which {@link TreeTable.moveChunks} passes to its callback. */
 export type MovablePlace = { -readonly [K in keyof ChunkPlace]: ChunkPlace[K] };
 
-/** An inode to be written. */
+/** An inode to add. */
 export interface InodeSpec {
   /** Full st_mode. */
   readonly mode: number;
   readonly uid: number;
   readonly gid: number;
-  /** Seconds since 1970, negative before. */
+  /** Seconds since 1970; negative before. */
   readonly mtime: number;
   readonly mtimeNsec: number;
-  /** dev_t of a device as the kernel's new_encode_dev has it. */
+  /** dev_t of a device in the encoding of the kernel's new_encode_dev. */
   readonly rdev?: number;
-  /** Links that are shown; follows from the names that the inode gets unless it is given. */
+  /** Link count to write; derived from the inode's names by default. */
   readonly nlink?: number;
   /** Bytes of a regular file. */
   readonly size?: number;
-  /** Chunks of a regular file, one for each chunk size begun. */
+  /** Chunks of a regular file: `size` divided by the chunk size, rounded up. */
   readonly chunks?: readonly ChunkPlace[];
   /** Target of a symbolic link. */
   readonly target?: Uint8Array | undefined;
@@ -50,11 +50,11 @@ export interface InodeSpec {
   readonly xattrs?: readonly (readonly [name: Uint8Array, value: Uint8Array])[] | undefined;
 }
 
-/** Bytes that offsets of chunks are multiples of. */
+/** Alignment of chunk offsets in bytes. */
 const BLOCK = 4096;
-/** To the kernel, a chunk that is a hole. */
+/** Block number that the kernel treats as a hole. */
 const NO_BLOCK = 0xffff_ffff;
-/** ".." of a directory that has no name yet. */
+/** Parent of a directory that has no name yet. */
 const NOBODY = 0xffff_ffff;
 const SLASH = 0x2f;
 const DOT = Uint8Array.of(0x2e);
@@ -63,12 +63,12 @@ const NO_CHUNKS: readonly ChunkPlace[] = [];
 const NO_XATTRS: NonNullable<InodeSpec["xattrs"]> = [];
 const NO_TARGET = new Uint8Array(0);
 
-/** What the format cannot hold. */
+/** Fails because the format cannot represent something. */
 export function unwritable(what: string, state: string): never {
   throw new RafsError(`Cannot write RAFS v6 ${what}: ${state}`, "unsupported");
 }
 
-/** Inodes and names, in columns. Rows are numbered in the order of addition. */
+/** Inodes and names in columns. Rows are numbered in the order of addition. */
 export class TreeTable {
   readonly inodes = new InodeRows();
   /** Xattr areas and contents of inodes. */
@@ -159,25 +159,25 @@ export class TreeTable {
     this.#pushEntry(directory, inode, name);
   }
 
-  /** Target of a symbolic link, empty for anything else. A view, valid until more is added. */
+  /** Target of a symbolic link, empty for other types. A view, valid until more is added. */
   targetOf(inode: number): Uint8Array {
     if ((this.modeOf(inode) & S_IFMT) !== S_IFLNK) return NO_TARGET;
     const at = this.inodes.contentAt[inode] as number;
     return this.bytes.bytes.subarray(at, at + (this.inodes.contentSize[inode] as number));
   }
 
-  /** Chunks of a file, 0 for anything else. */
+  /** Number of chunks of a file, 0 for other types. */
   chunkCountOf(inode: number): number {
     if ((this.modeOf(inode) & S_IFMT) !== S_IFREG) return 0;
     return (this.inodes.contentSize[inode] as number) / CHUNK_INDEX.SIZE;
   }
 
-  /** Fills `place` with where a chunk of a file is that has so many. */
+  /** Fills `place` with an existing chunk of a file. */
   chunkOf(inode: number, position: number, place: MovablePlace): void {
     readChunkIndex(this.bytes.view, (this.inodes.contentAt[inode] as number) + position * CHUNK_INDEX.SIZE, place);
   }
 
-  /** Puts every chunk that files were added with to another place: `move` changes the place that it is given. */
+  /** Relocates every chunk of every file: `move` modifies the place that it is given. */
   moveChunks(move: (place: MovablePlace) => void): void {
     const { view } = this.bytes;
     const { contentAt, contentSize } = this.inodes;
@@ -214,7 +214,7 @@ export class TreeTable {
     entries.nameSize[row] = name.length;
   }
 
-  /** Adds the names "." and ".." to a directory, before any other of it. */
+  /** Adds "." and ".." to a directory. Call before adding any other name to it. */
   addDots(directory: number, parent: number): void {
     this.inodes.dotDot[directory] = this.entries.length + 1;
     this.#pushEntry(directory, directory, DOT);
@@ -227,7 +227,7 @@ export class TreeTable {
     writeChunkIndex(this.bytes.view, at, blobIndex, chunkIndex, uncompressedOffset);
   }
 
-  /** Appends the xattr area of the inode that is being added; where it is. */
+  /** Appends the xattr area of the inode that is being added and returns its offset. */
   appendXattrs(area: Uint8Array): number {
     this.#hasXattrs ||= area.length > 0;
     return this.bytes.append(area);
@@ -263,11 +263,11 @@ function readChunkIndex(view: DataView, at: number, into: MovablePlace): void {
   into.uncompressedOffset = view.getUint32(at + CHUNK_INDEX.block, true) * BLOCK;
 }
 
-/** Entries of each directory in the order of their names, "." and ".." among them. */
+/** Entries of each directory in name order, including "." and "..". */
 export class SortedEntries {
-  /** Entry rows, directory after directory. */
+  /** Entry rows, grouped by directory. */
   readonly #rows: Uint32Array<ArrayBuffer>;
-  /** First position of each inode's entries in {@link #rows}, and the end of the last. */
+  /** Start of each inode's entries in {@link #rows}, followed by the end of the last. */
   readonly #first: Uint32Array<ArrayBuffer>;
 
   constructor(table: TreeTable) {
@@ -296,7 +296,7 @@ export class SortedEntries {
     for (let inode = 0; inode < table.inodeCount; inode++) {
       if (first[inode] === first[inode + 1]) continue;
       const own = rows.subarray(first[inode], first[inode + 1]);
-      if (isAscending(own, compare)) continue; // as names are that come from a bootstrap
+      if (isAscending(own, compare)) continue; // true for names from a bootstrap
       own.sort(compare);
       if (isAscending(own, compare)) continue;
       const twice = own.find((row, k) => k > 0 && compare(own[k - 1] as number, row) === 0) as number;
@@ -308,7 +308,7 @@ export class SortedEntries {
     this.#first = first;
   }
 
-  /** Entry rows of a directory in order; empty for any other inode. */
+  /** Entry rows of a directory in name order; empty for other inodes. */
   of(inode: number): Uint32Array<ArrayBuffer> {
     return this.#rows.subarray(this.#first[inode], this.#first[inode + 1]);
   }

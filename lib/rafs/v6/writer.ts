@@ -1,5 +1,5 @@
 /**
- * Writes RAFS v6 bootstraps that this reader, nydusd, the kernel's EROFS and fsck.erofs accept.
+ * Writes RAFS v6 bootstraps that this project's reader, nydusd, the kernel's EROFS and fsck.erofs accept.
  *
  * ```ts
  * const writer = new BootstrapWriter({ chunkSize: 0x100000, compressor: "zstd", digester: "sha256" });
@@ -8,8 +8,8 @@
  * writer.addEntry(root, new TextEncoder().encode("empty"), file);
  * const bytes = writer.finish([]);
  * ```
- * Inodes are placed in the order of addition, content that does not fit behind its inode goes to blocks of its own at the
- * end, then comes the chunk table. The same calls give the same bytes. All inodes are extended ones.
+ * Inodes are placed in the order of addition. Content that does not fit after its inode goes to blocks at the end of
+ * the tree, followed by the chunk table. Output is deterministic. All inodes are extended ones.
  *
  * @module
  */
@@ -35,37 +35,37 @@ import { emitTree, placeTree } from "./tree_placement.ts";
 export type { ChunkPlace, InodeSpec, MovablePlace } from "./tree_table.ts";
 
 const BLOCK = 4096;
-/** nid of the root: 4096 / 32. The block below it is the last of the tables, so that no inode has nid 0. */
+/** nid of the root: 4096 / 32. nids count from the last block of the tables, so that no inode has nid 0. */
 const ROOT_NID = BLOCK / INODE_SLOT;
-/** Blobs start on multiples of this in the flat device that an image can be exported as. */
+/** Alignment of blobs, in bytes, in the flat device as which an image can be exported. */
 const DEVICE_ALIGNMENT = 0x80000;
-/** Readers take no larger bootstrap. */
+/** Maximum bootstrap size that readers accept. */
 const MAX_SIZE = 2 ** 31;
 
-/** Properties of a whole image. */
+/** Options of an image. */
 export interface WriterOptions {
   /** Bytes of a full chunk: a power of two from 4 KiB to 16 MiB. */
   readonly chunkSize: number;
   readonly compressor: Compressor;
   readonly digester: Digester;
-  /** Whether ids are stored; true unless said otherwise. */
+  /** Whether ids are stored; true by default. */
   readonly explicitUidGid?: boolean;
-  /** That the bootstrap is in; ordinary unless given. */
+  /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
 }
 
-/** A blob as it is entered into the blob table. */
+/** Entry of the blob table. */
 export interface BlobEntry extends BlobDescriptor {
-  /** Bytes of ToC entries and their tar header. */
+  /** Bytes of the ToC entries and their tar header. */
   readonly tocSize?: number;
-  /** sha256 of ToC entries and their tar header. */
+  /** sha256 of the ToC entries and their tar header. */
   readonly tocDigest?: Uint8Array;
 }
 
-/** Collects a tree and writes it. */
+/** Collects a tree and writes it as a bootstrap. */
 export class BootstrapWriter {
   readonly #tree: TreeTable;
-  /** What the chunk table is made of. */
+  /** Sources of the chunk table. */
   readonly #chunkSources: ChunkRecords[] = [];
 
   constructor(readonly options: WriterOptions) {
@@ -78,35 +78,34 @@ export class BootstrapWriter {
     return this.#tree.addInode(spec);
   }
 
-  /** Gives an inode a name. A directory gets one, after the directory that holds it was added. */
+  /** Gives an inode a name. A directory gets exactly one, and must be added after the directory that contains it. */
   addEntry(directory: number, name: Uint8Array, inode: number): void {
     this.#tree.addEntry(directory, name, inode);
   }
 
   /**
-   * Adds the whole tree of `bootstrap`, as the first thing that is added, where that is possible; see
-   * {@link Bootstrap.copyTree}.
+   * Copies the whole tree of `bootstrap` into the empty writer. False when {@link Bootstrap.copyTree} is not supported.
    */
   copyTree(bootstrap: Bootstrap, placeChunk: PlaceChunk): boolean {
     return bootstrap.copyTree?.(this.#tree, placeChunk) ?? false;
   }
 
-  /** {@link TreeTable.moveChunks}, for who knows the places only in the end. */
+  /** Calls {@link TreeTable.moveChunks}, for callers that know chunk offsets only at the end. */
   moveChunks(move: (place: MovablePlace) => void): void {
     this.#tree.moveChunks(move);
   }
 
-  /** Adds entries to the chunk table, one for each chunk that files use; they are asked for when all is written. */
+  /** Adds entries to the chunk table, one per chunk that files use. They are iterated by {@link finish}. */
   addChunkRecords(records: ChunkRecords): void {
     this.#chunkSources.push(records);
   }
 
   /**
-   * The bootstrap.
+   * Returns the bootstrap.
    *
-   * @param blobs in the order of their indexes
-   * @param prefetch inodes to prefetch, as {@link addInode} numbered them
-   * @throws {RafsError} "unsupported" when the tree is not whole or does not fit the format
+   * @param blobs in index order
+   * @param prefetch inodes to prefetch, by their numbers from {@link addInode}
+   * @throws {RafsError} "unsupported" when the tree is incomplete or does not fit the format
    */
   finish(blobs: readonly BlobEntry[], prefetch: readonly number[] = []): Uint8Array<ArrayBuffer> {
     if (this.#tree.inodeCount === 0) unwritable("image", "it has no root");
@@ -215,7 +214,7 @@ export class BootstrapWriter {
   }
 }
 
-/** Whole blocks of a blob's address space; a device has one at least. */
+/** Whole blocks of a blob's address space; at least one per device. */
 function deviceBlocks(blob: BlobEntry): number {
   return Math.max(1, Math.ceil(blob.uncompressedSize / BLOCK));
 }

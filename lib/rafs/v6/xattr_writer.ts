@@ -1,5 +1,5 @@
 /**
- * Extended attributes in the form that follows a v6 inode.
+ * Encodes extended attributes as they follow a v6 inode.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { NAME_MAX, XATTR } from "./layout.ts";
 import { isWholeName, XATTR_PREFIX } from "./xattrs.ts";
 
 const NOTHING = new Uint8Array(0);
-/** i_xattr_icount is a u16. */
+/** Maximum bytes of an xattr area: i_xattr_icount is a u16. */
 const MAX_AREA = XATTR.HEADER_SIZE + XATTR.ENTRY_SIZE * 0xfffe;
 
-/** Index of the prefix that `name` has, 0 for a name that the format cannot hold. */
+/** Index of the prefix of `name`, -1 for a name that the format cannot represent. */
 function prefixIndex(name: Uint8Array): number {
   return XATTR_PREFIX.findIndex((prefix, index) =>
     prefix !== undefined && prefix.every((byte, i) => name[i] === byte) &&
@@ -21,9 +21,9 @@ function prefixIndex(name: Uint8Array): number {
 }
 
 /**
- * The xattr area of an inode, entries in the order of their names; empty without attributes.
+ * Encodes the xattr area of an inode, sorted by name; empty without attributes.
  *
- * @throws {RafsError} "unsupported" for names and sizes that the format cannot hold
+ * @throws {RafsError} "unsupported" for names and sizes that the format cannot represent
  */
 export function encodeXattrs(xattrs: readonly (readonly [name: Uint8Array, value: Uint8Array])[]): Uint8Array {
   if (xattrs.length === 0) return NOTHING;

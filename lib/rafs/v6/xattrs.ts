@@ -11,7 +11,7 @@ const WHAT = "RAFS v6 xattrs";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
-/** Prefix by name index (linux fs/erofs/xattr.h); 0 and 5 (lustre) are not used by RAFS. */
+/** Prefixes by name index (linux fs/erofs/xattr.h). RAFS does not use 0 and 5 (lustre). */
 export const XATTR_PREFIX: readonly (Uint8Array | undefined)[] = [
   undefined,
   encode("user."),
@@ -22,12 +22,12 @@ export const XATTR_PREFIX: readonly (Uint8Array | undefined)[] = [
   encode("security."),
 ];
 
-/** Whether a prefix is a whole name: such an entry has no suffix. */
+/** Whether a prefix is a complete name, so that its entries have no suffix. */
 export function isWholeName(index: number): boolean {
   return index === 2 || index === 3;
 }
 
-/** Name and value of every attribute of the loaded inode. The area's bounds were checked when it was loaded. */
+/** Name and value of every attribute of the loaded inode. Loading the inode has checked the bounds of the area. */
 export function readXattrs(
   bytes: Uint8Array,
   view: DataView,
