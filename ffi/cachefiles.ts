@@ -1,19 +1,19 @@
 /**
- * Being the kernel's cache: /dev/cachefiles in on-demand mode.
+ * Cache backend of the kernel: /dev/cachefiles in on-demand mode.
  *
  * ```
  * EROFS ── fscache ── cachefiles ──► OPEN, READ, CLOSE ──► read of the device
  *             ▲                                               │
  *             └── file in the cache folder ◄── pwrite to the object's descriptor, then "complete"
  * ```
- * One process opens the device; each command is one write. A read never blocks: no message is no bytes. What is written
- * to an object is direct I/O: memory at a page, offset and length whole blocks. What was written counts as cached, by the
- * file's own holes; a read that is completed without data is EIO to its reader.
+ * One process opens the device; each command is one write. Reads of the device never block and return no bytes when
+ * there is no message. Writes to an object are direct I/O: page-aligned memory, offset and length in whole blocks. The
+ * holes of the cache file record what is cached. Completing a read without writing its data gives EIO to its reader.
  *
- * With the last descriptor of the device the cache is dead: what is mounted on it gives ENOBUFS for good.
+ * Closing the last descriptor of the device kills the cache: mounts that use it return ENOBUFS from then on.
  *
- * Source: fs/cachefiles/daemon.c and ondemand.c, include/uapi/linux/cachefiles.h, Linux 6.12. On-demand mode is there from
- * 5.19 to 7.1 with CONFIG_CACHEFILES_ONDEMAND, "restore" from 6.8 and 6.1.95.
+ * Source: fs/cachefiles/daemon.c and ondemand.c, include/uapi/linux/cachefiles.h, Linux 6.12. On-demand mode exists
+ * from 5.19 to 7.1 with CONFIG_CACHEFILES_ONDEMAND, "restore" from 6.8 and 6.1.95.
  *
  * @module
  */
@@ -27,25 +27,25 @@ import { read, write } from "./unistd.ts";
 
 const DEVICE = "/dev/cachefiles";
 
-/** Bytes of a block: offsets and lengths of messages and of what is written are multiples of it. */
+/** Block size in bytes. Offsets and lengths of messages and writes are multiples of it. */
 export const CACHE_BLOCK = 4096;
 
-/** A message is at most this long. CACHEFILES_MSG_MAX_SIZE */
+/** Maximum bytes of a message, CACHEFILES_MSG_MAX_SIZE. */
 export const MESSAGE_MAX_BYTES = 1024;
 
-/** struct cachefiles_msg: byte offsets. Its data follow. */
+/** struct cachefiles_msg: byte offsets. The message's data follow. */
 export const CACHEFILES_MSG = { SIZE: 16, id: 0, opcode: 4, length: 8, object: 12 } as const;
 
-/** struct cachefiles_open, behind the header: byte offsets in the message. Volume key, then cookie key follow. */
+/** struct cachefiles_open, after the header: byte offsets in the message. Volume key and cookie key follow. */
 export const CACHEFILES_OPEN = { SIZE: 32, volumeKeySize: 16, cookieKeySize: 20, fd: 24, flags: 28 } as const;
 
-/** struct cachefiles_read, behind the header: byte offsets in the message. */
+/** struct cachefiles_read, after the header: byte offsets in the message. */
 export const CACHEFILES_READ = { SIZE: 32, offset: 16, length: 24 } as const;
 
 /** enum cachefiles_opcode */
 const OPCODE = { OPEN: 0, CLOSE: 1, READ: 2 } as const;
 
-/** _IOW(0x98, 1, int): the message's id, by value. */
+/** _IOW(0x98, 1, int); the argument is the message's id, by value. */
 const CACHEFILES_IOC_READ_COMPLETE = 0x4004_9801n;
 
 const libc = loadLibc({
@@ -54,9 +54,9 @@ const libc = loadLibc({
   pwrite: { parameters: ["i32", "u64", "usize", "i64"], result: "i64" },
 });
 
-/** What the kernel wants. Ids of messages and objects start anew with each cache. */
+/** A request from the kernel. Ids of messages and objects start anew with each cache. */
 export type CachefilesMessage =
-  /** A file is used: answer with {@link answerOpen} or {@link refuseOpen}. */
+  /** A file is opened: answer with {@link answerOpen} or {@link refuseOpen}. */
   | {
     readonly kind: "open";
     readonly id: number;
@@ -65,12 +65,12 @@ export type CachefilesMessage =
     readonly volume: string;
     /** The fsid, or the tag of a device. */
     readonly cookie: string;
-    /** Open on the object, to be owned. */
+    /** Descriptor of the object. The receiver owns it. */
     readonly fd: number;
   }
-  /** A file is not used any more. No answer. */
+  /** A file is no longer used. Needs no answer. */
   | { readonly kind: "close"; readonly id: number; readonly object: number }
-  /** A stretch is wanted: write it, then {@link completeRead}. */
+  /** A range is read: write it, then call {@link completeRead}. */
   | {
     readonly kind: "read";
     readonly id: number;
@@ -81,19 +81,19 @@ export type CachefilesMessage =
   };
 
 /**
- * The device, for the one process that has it.
+ * Opens the device, which only one process can have open.
  *
- * @throws {SyscallError} EBUSY when another has it, ENOENT or ENXIO where the module is not loaded, EPERM without
- * CAP_SYS_ADMIN
+ * @throws {SyscallError} EBUSY when another process has it open, ENOENT or ENXIO when the module is not loaded, EPERM
+ * without CAP_SYS_ADMIN
  */
 export function openCachefiles(): Fd {
   return open(DEVICE, O.RDWR);
 }
 
 /**
- * Gives a command: `command(device, "dir", "/var/cache/x")`.
+ * Sends a command: `command(device, "dir", "/var/cache/x")`.
  *
- * @throws {SyscallError} EOPNOTSUPP for one that this kernel does not have, EINVAL, and what the command itself says
+ * @throws {SyscallError} EOPNOTSUPP when the kernel lacks the command, EINVAL, and errors of the command itself
  */
 export function command(device: AnyFd, name: string, argument = ""): void {
   const text = argument === "" ? name : `${name} ${argument}`;
@@ -106,9 +106,9 @@ export function command(device: AnyFd, name: string, argument = ""): void {
 }
 
 /**
- * Has the kernel send again what the process that had the device before left unanswered, on new objects.
+ * Makes the kernel resend requests that the previous owner of the device left unanswered, with new objects.
  *
- * @returns false where the kernel does not know how
+ * @returns false when the kernel does not support it
  */
 export function restore(device: AnyFd): boolean {
   try {
@@ -121,17 +121,17 @@ export function restore(device: AnyFd): boolean {
 }
 
 /**
- * The next message; undefined when there is none.
+ * Reads the next message; undefined when there is none.
  *
  * @param buffer at least {@link MESSAGE_MAX_BYTES}
- * @throws {SyscallError} EMFILE and the like: the kernel has given up that message
+ * @throws {SyscallError} EMFILE and similar: the kernel has dropped the message
  */
 export function readMessage(device: AnyFd, buffer: Uint8Array): CachefilesMessage | undefined {
   const length = read(device, buffer);
   return length === 0 ? undefined : decodeMessage(buffer.subarray(0, length));
 }
 
-/** Takes a message apart. @throws {Error} for what is none */
+/** Decodes a message. @throws {Error} when the bytes are not a message */
 export function decodeMessage(bytes: Uint8Array): CachefilesMessage {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   requireSize(bytes, CACHEFILES_MSG.SIZE);
@@ -169,23 +169,23 @@ function requireSize(bytes: Uint8Array, size: number): void {
   if (bytes.length < size) throw new Error(`Cannot read cachefiles message: ${bytes.length} of ${size} bytes`);
 }
 
-/** Without the NUL that a volume's key ends with. */
+/** Decodes a key, without the NUL that ends a volume key. */
 function textOf(key: Uint8Array): string {
   const end = key.indexOf(0);
   return new TextDecoder().decode(end < 0 ? key : key.subarray(0, end));
 }
 
 /**
- * Lets a file be used.
+ * Accepts the opening of a file.
  *
- * @param sizeBytes of the file; another one than last time drops what is cached of it
- * @returns false when nobody waits for the answer any more
+ * @param sizeBytes of the file; a size that differs from the previous one discards what is cached of the file
+ * @returns false when the request no longer exists
  */
 export function answerOpen(device: AnyFd, id: number, sizeBytes: number): boolean {
   return answer(device, `${id},${sizeBytes}`);
 }
 
-/** As {@link answerOpen}: there is no such file, or it cannot be had. */
+/** Rejects the opening of a file that does not exist or is unavailable. Returns as {@link answerOpen}. */
 export function refuseOpen(device: AnyFd, id: number, errno: number = ERRNO.ENOENT): boolean {
   return answer(device, `${id},${-errno}`);
 }
@@ -201,9 +201,9 @@ function answer(device: AnyFd, argument: string): boolean {
 }
 
 /**
- * Ends the wait of a reader: it reads the file again, and gets EIO where that has nothing.
+ * Completes a read request: the reader retries, and gets EIO if the data were not written.
  *
- * @returns false when nobody waits any more
+ * @returns false when the request no longer exists
  */
 export function completeRead(object: AnyFd, id: number): boolean {
   try {
@@ -216,18 +216,18 @@ export function completeRead(object: AnyFd, id: number): boolean {
 }
 
 /**
- * Writes the first `length` bytes of `memory` to an object, on another thread. Descriptor and memory must stay until it
- * is done.
+ * Writes the first `length` bytes of `memory` to an object, on another thread. Descriptor and memory must stay valid
+ * until the promise settles.
  *
  * @param length and `offset`: multiples of {@link CACHE_BLOCK}
- * @throws {SyscallError} ENOBUFS and ENOSPC when there is no room
+ * @throws {SyscallError} ENOBUFS and ENOSPC when the cache is full
  */
 export async function writeObject(object: Fd, memory: Mapping, length: number, offset: number): Promise<void> {
   const { raw } = object;
   const count = BigInt(length), at = BigInt(offset), { address } = memory;
   const written = Number(await libc().pwriteElsewhere(raw, address, count, at));
   if (written === length) return;
-  // errno stayed on the other thread, and what was written may be written again
+  // errno is on the other thread; repeating the write here is safe and reports it.
   const again = check(libc().pwrite(raw, address, count, at), "write", raw);
   if (again !== length) {
     throw new SyscallError("write", ERRNO.ENOSPC, `fd ${rawFd(raw)}`, `${again} of ${length} bytes`);

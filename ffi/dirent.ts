@@ -1,5 +1,5 @@
 /**
- * Listing directories.
+ * Directory listings.
  *
  * Source: linux/dirent.h (struct linux_dirent64) and dirent.h, Linux 6.18, glibc >= 2.30.
  *
@@ -9,13 +9,13 @@ import type { Fd } from "./fd.ts";
 import { check, loadLibc } from "./libc.ts";
 import { lseek, SEEK } from "./unistd.ts";
 
-/** d_type: what an entry is, as far as the directory knows. UNKNOWN asks for a stat. */
+/** d_type of an entry. UNKNOWN: the directory does not record it, use stat. */
 export const DT = { UNKNOWN: 0, FIFO: 1, CHR: 2, DIR: 4, BLK: 6, REG: 8, LNK: 10, SOCK: 12, WHT: 14 } as const;
 
-/** One name of a directory. */
+/** One directory entry. */
 export interface DirectoryEntry {
   name: Uint8Array<ArrayBuffer>;
-  /** A number up to 2^53-1 and a bigint above. Of a mount point: the inode under the mount. */
+  /** A number up to 2^53-1, a bigint above. For a mount point: the inode below the mount. */
   ino: number | bigint;
   /** One of {@link DT}. */
   type: number;
@@ -32,10 +32,10 @@ const libc = loadLibc({
 });
 
 /**
- * The entries of an open directory from its start, without "." and "..", in the file system's order.
+ * Yields the entries of an open directory from its start, without "." and "..", in file system order.
  *
- * The position belongs to the open file: one listing of a descriptor at a time. Entries that come or go meanwhile may
- * or may not be seen.
+ * The position belongs to the open file: only one listing of a descriptor at a time. Entries added or removed during
+ * the listing may or may not appear.
  */
 export function* readDirectory(fd: Fd): Generator<DirectoryEntry> {
   lseek(fd, 0, SEEK.SET);
@@ -47,7 +47,7 @@ export function* readDirectory(fd: Fd): Generator<DirectoryEntry> {
   }
 }
 
-/** The entries of one answer of getdents64(2), "." and ".." left out. */
+/** Decodes the entries of one getdents64(2) buffer, without "." and "..". */
 export function* decodeDirents(records: Uint8Array<ArrayBuffer>): Generator<DirectoryEntry> {
   const view = new DataView(records.buffer, records.byteOffset, records.length);
   for (let at = 0; at < records.length;) {

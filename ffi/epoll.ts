@@ -1,5 +1,5 @@
 /**
- * Waiting for one descriptor that other threads wait for as well: one event wakes one of them.
+ * Waits for a descriptor that several threads wait for: an event wakes only one of them.
  *
  * Source: sys/epoll.h and linux/eventpoll.h, Linux 6.18.
  *
@@ -8,10 +8,10 @@
 import { type AnyFd, Fd, rawFd } from "./fd.ts";
 import { check, loadLibc } from "./libc.ts";
 
-/** Events. ERR and HUP are told without being asked for. */
+/** Events. ERR and HUP are always reported. */
 export const EPOLL = { IN: 0x1, OUT: 0x4, ERR: 0x8, HUP: 0x10, EXCLUSIVE: 0x1000_0000 } as const;
 
-/** struct epoll_event: byte offsets; packed on x86-64 alone. */
+/** struct epoll_event: byte offsets. Packed on x86-64 only. */
 export const EPOLL_EVENT = Deno.build.arch === "x86_64"
   ? { SIZE: 12, events: 0, data: 4 } as const
   : { SIZE: 16, events: 0, data: 8 } as const;
@@ -28,17 +28,17 @@ const libc = loadLibc({
 });
 
 /**
- * Waits again and again for one descriptor, without allocating.
+ * Waits repeatedly for one descriptor without allocating.
  *
- * Of the threads that wait in an ExclusiveWait of their own for the same file, an event wakes one (at least); a poll(2)
- * would wake them all, of which one finds what came.
+ * When several threads each have an ExclusiveWait for the same file, an event wakes at least one of them. poll(2) would
+ * wake all of them, although only one finds the data.
  */
 export class ExclusiveWait implements Disposable {
   readonly #epoll: Fd;
   readonly #event = new Uint8Array(EPOLL_EVENT.SIZE);
 
   /**
-   * @param fd must stay open as long as it is waited for
+   * @param fd must stay open while this object exists
    * @param events {@link EPOLL} bits
    */
   constructor(fd: AnyFd, events: number) {
@@ -53,9 +53,9 @@ export class ExclusiveWait implements Disposable {
   }
 
   /**
-   * Whether it became ready. A signal ends the wait before its time.
+   * Returns whether the descriptor became ready. A signal ends the wait early.
    *
-   * @param timeoutMs 0 looks and returns, -1 waits for ever
+   * @param timeoutMs 0 returns at once, -1 waits forever
    */
   wait(timeoutMs: number): boolean {
     return libc().epoll_wait(this.#epoll.raw, this.#event, 1, timeoutMs) > 0;

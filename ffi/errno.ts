@@ -1,12 +1,12 @@
 /**
- * errno numbers and the error that a failed system call becomes.
+ * errno numbers, and the error thrown for a failed system call.
  *
  * Source: asm-generic/errno-base.h and asm-generic/errno.h, Linux 6.18 (the same on x86-64 and arm64).
  *
  * @module
  */
 
-/** errno values by name: what file systems, mounts and sockets answer with. */
+/** errno values by name, as returned by file systems, mounts and sockets. */
 export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,
@@ -78,29 +78,29 @@ export const ERRNO = {
   EOWNERDEAD: 130,
 } as const;
 
-/** The name of an errno value that {@link ERRNO} lists. */
+/** Name of an errno value in {@link ERRNO}. */
 export type ErrnoName = keyof typeof ERRNO;
 
 const NAMES = new Map<number, ErrnoName>(
   (Object.keys(ERRNO) as ErrnoName[]).map((name) => [ERRNO[name], name]),
 );
 
-/** "EIO" for 5, "errno 200" for a number without a name here. */
+/** Returns "EIO" for 5, "errno 200" for a number that is not in {@link ERRNO}. */
 export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
 }
 
-/** A system call that failed: `Cannot mount "/x": EBUSY`. */
+/** A failed system call: `Cannot mount "/x": EBUSY`. */
 export class SyscallError extends Error {
   override readonly name = "SyscallError";
-  /** "EBUSY"; what callers compare. */
+  /** Name of the errno, such as "EBUSY", for comparisons. */
   readonly code: string;
 
   /**
    * @param syscall name of the call
    * @param errno positive errno value
-   * @param subject what it was called on: a path or a short description
-   * @param detail what the kernel says beside the number
+   * @param subject path or short description of what the call was made on
+   * @param detail further explanation by the kernel
    */
   constructor(readonly syscall: string, readonly errno: number, readonly subject: string, readonly detail?: string) {
     super(`Cannot ${syscall} "${subject}": ${errnoName(errno)}${detail === undefined ? "" : ` (${detail})`}`);
@@ -108,7 +108,7 @@ export class SyscallError extends Error {
   }
 }
 
-/** True when `error` is a failed system call with one of the given errno names. */
+/** Whether `error` is a failed system call with one of the given errno names. */
 export function isErrno(error: unknown, ...names: ErrnoName[]): error is SyscallError {
   return error instanceof SyscallError && (names as string[]).includes(error.code);
 }

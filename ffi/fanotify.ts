@@ -1,17 +1,18 @@
 /**
- * Being asked before a file is read: fanotify's pre-content events.
+ * Intercepts reads of files: pre-content events of fanotify.
  *
  * ```
  * reader ── read(2), fault, readahead of a marked file ──► event { fd, offset, count } ──► respond: allow, or an errno
  *    └───────────────────── waits ────────────────────────────────────────────────────────────┘
  * ```
- * A file is watched from the moment when it is opened: a descriptor that was opened before the first mark on its file
- * raises no events, ever. So does one that was opened through a mount that the group ignores.
+ * A descriptor raises events only if its file was marked when it was opened. Descriptors opened before the first mark,
+ * or through a mount that the group ignores, never do.
  *
- * Fail-open: with the last descriptor of the group the kernel lets every reader through. Descriptors of events belong to
- * the process that read them; their numbers name the events in responses, whoever writes these.
+ * Fail-open: when the last descriptor of the group is closed, the kernel lets every reader through. The descriptor of
+ * an event belongs to the process that read the event. Responses refer to events by that number, whichever process
+ * writes them.
  *
- * Source: linux/fanotify.h, fanotify_init(2), fanotify_mark(2), Linux 6.18. Pre-content events are there from 6.14, on
+ * Source: linux/fanotify.h, fanotify_init(2), fanotify_mark(2), Linux 6.18. Pre-content events exist from 6.14, on
  * ext4, xfs and btrfs.
  *
  * @module
@@ -28,10 +29,10 @@ const FAN_INIT = { CLOEXEC: 0x1, NONBLOCK: 0x2, CLASS_PRE_CONTENT: 0x8, UNLIMITE
 /** Flags of fanotify_mark(2). */
 const FAN_MARK = { ADD: 0x1, REMOVE: 0x2, MOUNT: 0x10, IGNORED_SURV_MODIFY: 0x40, IGNORE: 0x400 };
 
-/** The one event that is asked for: data are about to be read or changed. */
+/** The only event requested: data are about to be read or changed. */
 export const FAN_PRE_ACCESS = 0x0010_0000;
 
-/** struct fanotify_event_metadata: byte offsets. Records follow. */
+/** struct fanotify_event_metadata: byte offsets. Info records follow. */
 export const EVENT_METADATA = { SIZE: 24, length: 0, version: 4, metadataLength: 6, mask: 8, fd: 16, pid: 20 } as const;
 
 /** struct fanotify_event_info_range: byte offsets. */
@@ -41,7 +42,7 @@ const FANOTIFY_METADATA_VERSION = 3;
 const FAN_EVENT_INFO_TYPE_RANGE = 6;
 const FAN_ALLOW = 1;
 const FAN_DENY = 2;
-/** Where the errno of a denial stands. */
+/** Position of the errno in a FAN_DENY response. */
 const FAN_ERRNO_SHIFT = 24;
 
 const libc = loadLibc({
@@ -50,22 +51,22 @@ const libc = loadLibc({
   fanotify_mark: { parameters: ["i32", "u32", "u64", "i32", "buffer"], result: "i32" },
 });
 
-/** One event: somebody waits for the answer. */
+/** An event. A reader waits until it is answered. */
 export interface FanotifyEvent {
-  /** Open on the file, to be closed; -1: the kernel could not open it. */
+  /** Descriptor of the file, which the receiver must close; -1 if the kernel could not open it. */
   readonly fd: number;
-  /** Who reads; 0 for the kernel itself. */
+  /** Process id of the reader; 0 for the kernel. */
   readonly pid: number;
-  /** Bytes of the file. */
+  /** Offset in the file in bytes. */
   readonly offset: number;
-  /** 0 where the kernel did not say: a change of the file's size. */
+  /** Bytes; 0 for a change of the file's size, for which the kernel gives no range. */
   readonly count: number;
 }
 
 /**
- * A group for pre-content events; reads do not block.
+ * Creates a group for pre-content events. Reads of it do not block.
  *
- * @throws {SyscallError} EINVAL on kernels that do not have them, EPERM without CAP_SYS_ADMIN
+ * @throws {SyscallError} EINVAL when the kernel lacks pre-content events, EPERM without CAP_SYS_ADMIN
  */
 export function fanotifyInit(): Fd {
   const { CLOEXEC, NONBLOCK, CLASS_PRE_CONTENT, UNLIMITED_QUEUE, UNLIMITED_MARKS } = FAN_INIT;
@@ -75,15 +76,15 @@ export function fanotifyInit(): Fd {
 }
 
 /**
- * From now on who opens the file of `file` is watched. Marking twice is no error.
+ * Marks a file: descriptors opened from now on raise events. Marking a file twice is not an error.
  *
- * @throws {SyscallError} EINVAL, EOPNOTSUPP where kernel or file system do not have pre-content events
+ * @throws {SyscallError} EINVAL, EOPNOTSUPP when kernel or file system lack pre-content events
  */
 export function markFile(group: Fd, file: AnyFd): void {
   mark(group, FAN_MARK.ADD, file, "watch");
 }
 
-/** Nobody is watched any more; who waits for an answer waits on. One that has no mark is no error. */
+/** Removes the mark of a file, if any. Readers that already wait for an answer keep waiting. */
 export function unmarkFile(group: Fd, file: AnyFd): void {
   try {
     mark(group, FAN_MARK.REMOVE, file, "stop watching");
@@ -92,26 +93,26 @@ export function unmarkFile(group: Fd, file: AnyFd): void {
   }
 }
 
-/** What goes through the mount that the folder `root` is open on raises no events of this group. O_PATH will do. */
+/** Excludes accesses through the mount on which the directory `root` is open. O_PATH suffices. */
 export function ignoreMount(group: Fd, root: AnyFd): void {
   const { ADD, MOUNT, IGNORE, IGNORED_SURV_MODIFY } = FAN_MARK;
   mark(group, ADD | MOUNT | IGNORE | IGNORED_SURV_MODIFY, root, "ignore mount of", ".");
 }
 
-/** @param name below `file`, a folder then; absent: `file` itself, which is not O_PATH then */
+/** @param name below the directory `file`; if absent, `file` itself, which must not be O_PATH */
 function mark(group: Fd, flags: number, file: AnyFd, what: string, name?: string): void {
   const raw = rawFd(file);
   const path = name === undefined ? null : nameArgument(name, "fanotify_mark");
   check(libc().fanotify_mark(group.raw, flags, BigInt(FAN_PRE_ACCESS), raw, path), what, raw);
 }
 
-/** Inode numbers of the files that the group watches, of whatever file systems. */
+/** Inode numbers of the files marked in the group, on any file system. */
 export function watchedInodes(group: Fd): bigint[] {
   const marks = Deno.readTextFileSync(`/proc/self/fdinfo/${group.raw}`).matchAll(/^fanotify ino:([0-9a-f]+) /gm);
   return Array.from(marks, ([, ino]) => BigInt(`0x${ino}`));
 }
 
-/** Takes apart what a read of a group gave; ends at a length that is none, as in a buffer of zeros. */
+/** Decodes the events of one read of a group. Stops at an invalid length, as in a zeroed buffer. */
 export function decodeFanotifyEvents(bytes: Uint8Array): FanotifyEvent[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const events: FanotifyEvent[] = [];
@@ -144,17 +145,17 @@ function rangeIn(view: DataView, from: number, end: number): { offset: number; c
   return { offset: 0, count: 0 };
 }
 
-/** struct fanotify_response: the reader of event `fd` goes on, or gets `errno`. */
+/** Encodes struct fanotify_response: lets the reader of event `fd` continue, or fails it with `errno`. */
 export function encodeFanotifyResponse(fd: number, errno = 0): Uint8Array<ArrayBuffer> {
   const response = errno === 0 ? FAN_ALLOW : (FAN_DENY | errno << FAN_ERRNO_SHIFT) >>> 0;
   return new Uint8Array(new Uint32Array([fd, response]).buffer);
 }
 
 /**
- * Answers an event. Its descriptor stays open.
+ * Answers an event. Does not close its descriptor.
  *
- * @param errno 0, or what the reader gets: EIO, EPERM, EBUSY, EAGAIN, ENOSPC, EDQUOT or ETXTBSY
- * @returns false when nobody waits for it (any more)
+ * @param errno 0, or the errno for the reader: EIO, EPERM, EBUSY, EAGAIN, ENOSPC, EDQUOT or ETXTBSY
+ * @returns false when no reader waits for the event
  */
 export function respond(group: AnyFd, fd: number, errno = 0): boolean {
   try {

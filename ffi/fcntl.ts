@@ -1,8 +1,8 @@
 /**
- * Opening files: open(2), openat(2), openat2(2); fallocate(2), posix_fadvise(2) and sync_file_range(2).
+ * Opening files: open(2), openat(2), openat2(2); also fallocate(2), posix_fadvise(2) and sync_file_range(2).
  *
- * Every open adds O_CLOEXEC; a descriptor that a child shall have is given to it on purpose (`Fd.setCloseOnExec`).
- * Flags differ between processors: {@link O} holds the numbers of the machine that runs.
+ * Every open adds O_CLOEXEC; to pass a descriptor to a child process, use `Fd.setCloseOnExec`. Flags differ between
+ * processor architectures: {@link O} holds the numbers of the current machine.
  *
  * Source: asm-generic/fcntl.h, arch/arm64/include/uapi/asm/fcntl.h, linux/openat2.h, linux/falloc.h, Linux 6.18.
  *
@@ -34,7 +34,7 @@ export const O = {
   DSYNC: 0o10000,
   SYNC: 0o4010000,
   DIRECT: arm64 ? 0o200000 : 0o40000,
-  /** The kernel sets it on every 64-bit open; fanotify_init(2) wants it named. */
+  /** Set by the kernel on every 64-bit open; fanotify_init(2) requires it explicitly. */
   LARGEFILE: arm64 ? 0o400000 : 0o100000,
   DIRECTORY: arm64 ? 0o40000 : 0o200000,
   NOFOLLOW: arm64 ? 0o100000 : 0o400000,
@@ -46,29 +46,29 @@ export const O = {
 
 /** Special directory and flags of the *at calls. */
 export const AT = {
-  /** In place of a directory: names are relative to the working directory. */
+  /** Instead of a directory: names are relative to the working directory. */
   FDCWD: -100,
   SYMLINK_NOFOLLOW: 0x100,
   REMOVEDIR: 0x200,
   SYMLINK_FOLLOW: 0x400,
   NO_AUTOMOUNT: 0x800,
-  /** With the name "": the descriptor itself. */
+  /** With the name "": refers to the descriptor itself. */
   EMPTY_PATH: 0x1000,
   RECURSIVE: 0x8000,
 } as const;
 
-/** Limits on path resolution by {@link openat2}. */
+/** Restrictions on path resolution by {@link openat2}. */
 export const RESOLVE = {
   NO_XDEV: 0x01,
   NO_MAGICLINKS: 0x02,
   NO_SYMLINKS: 0x04,
   BENEATH: 0x08,
-  /** The directory is "/": absolute links and ".." stay below it. */
+  /** The directory acts as "/": absolute links and ".." stay below it. */
   IN_ROOT: 0x10,
   CACHED: 0x20,
 } as const;
 
-/** Modes of fallocate(2). PUNCH_HOLE needs KEEP_SIZE beside it. */
+/** Modes of fallocate(2). PUNCH_HOLE requires KEEP_SIZE. */
 export const FALLOC = {
   KEEP_SIZE: 0x01,
   PUNCH_HOLE: 0x02,
@@ -77,10 +77,10 @@ export const FALLOC = {
   INSERT_RANGE: 0x20,
 } as const;
 
-/** Where a relative name starts: an open directory, or the working directory. */
+/** Base of a relative name: an open directory, or the working directory. */
 export type DirFd = Fd | typeof AT.FDCWD;
 
-/** The number of a directory for an *at call. */
+/** Number of a directory for an *at call. */
 export function rawDir(dir: DirFd): number {
   return typeof dir === "number" ? dir : dir.raw;
 }
@@ -106,17 +106,16 @@ const libc = loadLibc({
 /**
  * Opens a path relative to the working directory.
  *
- * @param mode permission bits of a file that is created, less the umask
+ * @param mode permission bits of a created file, reduced by the umask
  */
 export function open(name: Name, flags: number, mode = 0o600): Fd {
   return openat(AT.FDCWD, name, flags, mode);
 }
 
 /**
- * Opens a name below a directory. Follows symbolic links wherever they lead: for names that others chose, use
- * {@link openat2}.
+ * Opens a name below a directory. Follows symbolic links anywhere; for untrusted names, use {@link openat2}.
  *
- * @param mode permission bits of a file that is created, less the umask
+ * @param mode permission bits of a created file, reduced by the umask
  */
 export function openat(dir: DirFd, name: Name, flags: number, mode = 0o600): Fd {
   const at = rawDir(dir);
@@ -128,7 +127,7 @@ export function openat(dir: DirFd, name: Name, flags: number, mode = 0o600): Fd 
   }
 }
 
-/** How {@link openat2} opens and resolves. */
+/** Flags and restrictions of {@link openat2}. */
 export interface OpenHow {
   /** {@link O} bits; unknown bits are EINVAL. */
   readonly flags: number;
@@ -138,7 +137,7 @@ export interface OpenHow {
   readonly resolve?: number;
 }
 
-/** The bytes of struct open_how. */
+/** Encodes struct open_how. */
 export function encodeOpenHow(how: OpenHow): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(OPEN_HOW.SIZE));
   view.setBigUint64(OPEN_HOW.flags, BigInt(how.flags | O.CLOEXEC), true);
@@ -147,14 +146,16 @@ export function encodeOpenHow(how: OpenHow): Uint8Array<ArrayBuffer> {
   return new Uint8Array(view.buffer);
 }
 
-/** openat2(2) answers EAGAIN when a rename or mount crossed a scoped lookup; a quiet tree succeeds at once. */
+/**
+ * openat2(2) fails with EAGAIN when a rename or mount races with a scoped lookup; on a quiet tree it succeeds at once.
+ */
 const OPENAT2_ATTEMPTS = 64;
 
 /**
- * Opens a name below a directory with limits on what resolution may do. Linux >= 5.6.
+ * Opens a name below a directory with restrictions on path resolution. Linux >= 5.6.
  *
- * @throws {SyscallError} ENOSYS on older kernels, EXDEV or ELOOP where a limit was met, EAGAIN when the tree is being
- * renamed all the time
+ * @throws {SyscallError} ENOSYS on older kernels, EXDEV or ELOOP when a restriction was violated, EAGAIN when the tree
+ * is being renamed continuously
  */
 export function openat2(dir: DirFd, name: Name, how: OpenHow): Fd {
   const at = rawDir(dir);
@@ -181,7 +182,7 @@ export function fallocate(fd: AnyFd, mode: number, offset: number, length: numbe
 const POSIX_FADV_WILLNEED = 3;
 const POSIX_FADV_DONTNEED = 4;
 
-/** Drops the clean pages that the kernel has of a file: the next read is one of its file system. */
+/** Drops the clean pages of a file from the page cache, so that the next read goes to the file system. */
 export function dropPages(fd: AnyFd): void {
   const raw = rawFd(fd);
   const code = libc().posix_fadvise(raw, 0n, 0n, POSIX_FADV_DONTNEED);
@@ -199,8 +200,8 @@ export function startReading(fd: AnyFd, offset: number, length: number): void {
 const SYNC_FILE_RANGE_WRITE = 2;
 
 /**
- * Has the kernel begin to write `length` bytes at `offset` to the disk, without waiting for it. Nothing is durable by
- * this: a later fsync(2) or syncfs(2) finds less to do.
+ * Starts writeback of `length` bytes at `offset` without waiting. Guarantees no durability; a later fsync(2) or
+ * syncfs(2) has less to write.
  */
 export function startWriteback(fd: AnyFd, offset: number, length: number): void {
   const raw = rawFd(fd);

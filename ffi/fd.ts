@@ -1,8 +1,8 @@
 /**
  * Owned file descriptors.
  *
- * A number from the kernel becomes an {@link Fd} at once, so that `using` closes it on every way out. Functions of this
- * folder take {@link AnyFd}: a Worker knows descriptors of other threads by number only.
+ * A descriptor number from the kernel is wrapped in an {@link Fd} at once, so that `using` closes it on every path.
+ * Functions of this folder accept {@link AnyFd}, because a Worker knows descriptors of other threads only by number.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const F_SETFD = 2;
 const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 
-/** A descriptor that this object owns and closes. */
+/** A file descriptor that this object owns and closes. */
 export class Fd implements Disposable {
   #raw: number;
 
@@ -26,13 +26,13 @@ export class Fd implements Disposable {
     this.#raw = raw;
   }
 
-  /** Takes over a descriptor that a system call has just returned. */
+  /** Takes ownership of a descriptor just returned by a system call. */
   static own(raw: number): Fd {
     if (!Number.isInteger(raw) || raw < 0) throw new RangeError(`Cannot own descriptor: number is ${raw}`);
     return new Fd(raw);
   }
 
-  /** The descriptor number, for system calls. Throws once it is closed. */
+  /** The descriptor number, for system calls. Throws after it was closed. */
   get raw(): number {
     if (this.#raw < 0) throw new Error("Cannot use descriptor: already closed");
     return this.#raw;
@@ -42,17 +42,17 @@ export class Fd implements Disposable {
     return this.#raw < 0;
   }
 
-  /** A second descriptor of the same open file, close-on-exec. */
+  /** Returns a second descriptor of the same open file, close-on-exec. */
   duplicate(): Fd {
     return new Fd(check(libc().fcntl(this.raw, F_DUPFD_CLOEXEC, 0n), "duplicate descriptor", this.raw));
   }
 
-  /** Whether the descriptor is closed in a program that this process starts. */
+  /** Sets whether the descriptor is closed in programs that this process starts. */
   setCloseOnExec(on: boolean): void {
     check(libc().fcntl(this.raw, F_SETFD, on ? BigInt(FD_CLOEXEC) : 0n), "set close-on-exec of", this.raw);
   }
 
-  /** Gives the descriptor up without closing it; the caller owns the number. */
+  /** Gives up the descriptor without closing it. The caller then owns the number. */
   release(): number {
     const raw = this.raw;
     this.#raw = -1;
@@ -66,7 +66,7 @@ export class Fd implements Disposable {
   }
 }
 
-/** A descriptor: owned, or just its number. */
+/** A descriptor: owned, or only its number. */
 export type AnyFd = Fd | number;
 
 /** The number of a descriptor. */
@@ -75,10 +75,10 @@ export function rawFd(fd: AnyFd): number {
 }
 
 /**
- * A path that leads to what the descriptor is open on.
+ * Path that refers to the file on which the descriptor is open.
  *
- * For calls that refuse an O_PATH descriptor (f*xattr, fchmod: EBADF): give the path to the form that follows symbolic
- * links (`getxattr`, not `lgetxattr`). Needs /proc; valid as long as the descriptor is open, in this process.
+ * For calls that reject an O_PATH descriptor (f*xattr, fchmod: EBADF): pass the path to the variant that follows
+ * symbolic links (`getxattr`, not `lgetxattr`). Requires /proc. Valid in this process while the descriptor is open.
  */
 export function procFdPath(fd: AnyFd): string {
   return `/proc/self/fd/${rawFd(fd)}`;

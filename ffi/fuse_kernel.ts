@@ -1,24 +1,23 @@
 /**
- * The FUSE protocol itself: what a program reads from and writes to /dev/fuse.
+ * The FUSE protocol: the messages read from and written to /dev/fuse.
  *
  * ```
  * request   struct fuse_in_header  (40 bytes), then the operation's own struct and names
  * reply     struct fuse_out_header (16 bytes), then the operation's own struct or data
  * notice    a reply with unique 0 and the notice's code in place of the errno
  * ```
- * libfuse3 parses requests and writes most replies (libfuse3.ts). What stands here is what is needed beside it:
- * cloning the device, keeping requests where a successor finds them, and directory listings, which are encoded without
- * a call into C for each entry.
+ * libfuse3 parses requests and writes most replies (libfuse3.ts). This file covers the rest: cloning the device,
+ * keeping requests for a successor process, and directory listings, which are encoded without a call into C per entry.
  *
- * Source: linux/fuse.h 7.45 (Linux 6.18). Numbers are little-endian on every machine that Deno runs on.
+ * Source: linux/fuse.h 7.45 (Linux 6.18). Numbers are little-endian on every machine on which Deno runs.
  *
  * @module
  */
 
-/** `FUSE_DEV_IOC_CLONE`, _IOR(229, 0, uint32_t): attaches a newly opened /dev/fuse to the session of another. */
+/** `FUSE_DEV_IOC_CLONE`, _IOR(229, 0, uint32_t): attaches a newly opened /dev/fuse to an existing session. */
 export const FUSE_DEV_IOC_CLONE = 0x8004e500;
 
-/** `enum fuse_opcode`, only those that are told apart before libfuse sees them. */
+/** `enum fuse_opcode`, only the operations that are distinguished before libfuse parses them. */
 export const FUSE_OPCODE = { FORGET: 2, INIT: 26, INTERRUPT: 36, BATCH_FORGET: 42 } as const;
 
 /** `struct fuse_in_header`: byte offsets. */
@@ -33,38 +32,39 @@ export const FUSE_IN_HEADER = {
   pid: 32,
 } as const;
 
-/** `struct fuse_init_in`, behind the header of INIT: byte offset of flags2 in the request. */
+/** `struct fuse_init_in`, after the header of INIT: byte offset of flags2 in the request. */
 const INIT_FLAGS2 = FUSE_IN_HEADER.SIZE + 16;
 /** `FUSE_HAS_RESEND` (1 << 39) as a bit of flags2. Linux 6.9. */
 const HAS_RESEND = 1 << 7;
 
-/** Whether the kernel that sent this INIT knows {@link RESEND_NOTICE}. */
+/** Whether the kernel that sent this INIT supports {@link RESEND_NOTICE}. */
 export function hasResend(init: Uint8Array): boolean {
   if (init.length < INIT_FLAGS2 + 4) return false;
   return (new DataView(init.buffer, init.byteOffset).getUint32(INIT_FLAGS2, true) & HAS_RESEND) !== 0;
 }
 
 /**
- * `FUSE_NOTIFY_RESEND`: every request that was read from the connection or a clone of it and not answered is to be read
- * again, with the highest bit of its `unique` set. Written to the device before the first read. EINVAL before Linux 6.9.
+ * `FUSE_NOTIFY_RESEND`: makes the kernel resend every request that was read from the connection or its clones but not
+ * answered, with the highest bit of `unique` set. Write it to the device before the first read. EINVAL before Linux
+ * 6.9.
  */
 export const RESEND_NOTICE: Uint8Array<ArrayBuffer> = new Uint8Array(
   new Uint32Array([16, 7, 0, 0]).buffer, // struct fuse_out_header: len, error (the notice's code), unique
 );
 
-/** Smallest read(2) that the kernel accepts on /dev/fuse, FUSE_MIN_READ_BUFFER. */
+/** Minimum read(2) size that the kernel accepts on /dev/fuse, FUSE_MIN_READ_BUFFER. */
 export const FUSE_MIN_READ_BUFFER = 8192;
 
 /** Node id of the root of a mount. */
 export const FUSE_ROOT_ID = 1n;
 
-/** "No inode number known" in a directory entry: the kernel makes one up. */
+/** Inode number for "unknown" in a directory entry: the kernel makes one up. */
 export const FUSE_UNKNOWN_INO = 0xffffffff;
 
-/** Longest name in a directory entry that is accepted here, NAME_MAX of linux/limits.h. */
+/** Maximum bytes of a name in a directory entry: NAME_MAX of linux/limits.h. */
 export const NAME_MAX = 255;
 
-/** `struct fuse_dirent`: 24 bytes, the name, padded to 8. */
+/** `struct fuse_dirent`: 24 bytes, then the name, padded to 8. */
 const DIRENT = { SIZE: 24, ino: 0, off: 8, namelen: 16, type: 20 } as const;
 
 /** `struct fuse_entry_out`, which precedes the dirent in a READDIRPLUS reply; its fuse_attr starts at 40. */
@@ -94,7 +94,7 @@ const ENTRY_OUT = {
   flags: 124,
 } as const;
 
-/** What stat(2) shows of a file; {@link InodeAttr} of the formats has this shape. */
+/** File attributes as shown by stat(2). {@link InodeAttr} of the image formats has the same shape. */
 export interface FileAttributes {
   readonly ino: number;
   /** Full st_mode. */
@@ -102,31 +102,31 @@ export interface FileAttributes {
   readonly nlink: number;
   readonly uid: number;
   readonly gid: number;
-  /** dev_t as the kernel's new_encode_dev has it. */
+  /** dev_t in the encoding of the kernel's new_encode_dev. */
   readonly rdev: number;
   /** Bytes. */
   readonly size: number;
-  /** Seconds since 1970, negative before. */
+  /** Seconds since 1970; negative before. */
   readonly mtime: number;
   readonly mtimeNsec: number;
 }
 
-/** st_blksize of everything that is served. */
+/** st_blksize of all served files. */
 export const BLOCK_SIZE = 4096;
 
-/** st_blocks of a file without holes: units of 512 bytes. */
+/** st_blocks of a file without holes, in units of 512 bytes. */
 export function blocksOf(size: number): number {
   return Math.ceil(size / 512);
 }
 
-/** Writes an integer of at most 2^53 in magnitude as 64 bits, two's complement. */
+/** Writes an integer with a magnitude of at most 2^53 as 64 bits, two's complement. */
 export function setInt64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value >>> 0, true);
   view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
 /**
- * The body of a READDIR or READDIRPLUS reply, filled entry by entry into one buffer.
+ * Body of a READDIR or READDIRPLUS reply, built entry by entry in one buffer.
  *
  * ```ts
  * const list = new DirectoryListing(buffer);
@@ -139,7 +139,7 @@ export class DirectoryListing {
   #limit = 0;
   #used = 0;
 
-  /** @param bytes room for the largest listing that the kernel may ask for */
+  /** @param bytes buffer for the largest listing that the kernel may request */
   constructor(readonly bytes: Uint8Array) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
@@ -155,12 +155,12 @@ export class DirectoryListing {
     return this.#used;
   }
 
-  /** Whether an entry of a READDIRPLUS listing still fits. */
+  /** Whether another entry of a READDIRPLUS listing fits. */
   fitsPlus(name: Uint8Array): boolean {
     return this.#used + ENTRY_OUT.SIZE + direntSize(name) <= this.#limit;
   }
 
-  /** Adds an entry of READDIR. `next`: offset at which the listing goes on after it. False when it does not fit. */
+  /** Adds an entry of READDIR. `next` is the offset that continues after it. Returns false when it does not fit. */
   add(name: Uint8Array, ino: number, type: number, next: number): boolean {
     if (this.#used + direntSize(name) > this.#limit) return false;
     this.#dirent(name, ino, type, next);
@@ -168,8 +168,8 @@ export class DirectoryListing {
   }
 
   /**
-   * Adds an entry of READDIRPLUS that carries no attributes: "." and "..", and what cannot be read. The kernel takes no
-   * reference to it. False when it does not fit.
+   * Adds an entry of READDIRPLUS without attributes, for ".", ".." and unreadable inodes. The kernel takes no reference
+   * to it. Returns false when it does not fit.
    */
   addPlain(name: Uint8Array, ino: number, type: number, next: number): boolean {
     if (!this.fitsPlus(name)) return false;
@@ -182,7 +182,7 @@ export class DirectoryListing {
   /**
    * Adds an entry of READDIRPLUS; the kernel then holds one reference to `node`.
    *
-   * @param validSeconds how long the kernel may keep name and attributes, a whole number
+   * @param validSeconds how long the kernel may cache name and attributes, a whole number
    */
   addPlus(name: Uint8Array, node: bigint, attr: FileAttributes, validSeconds: number, next: number): boolean {
     if (!this.fitsPlus(name)) return false;

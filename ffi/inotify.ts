@@ -1,8 +1,8 @@
 /**
- * Watching files: here for one event, that a file system is gone.
+ * File watches, used for one event: the unmounting of a file system.
  *
- * A watch holds an inode, not its file system: when the last user of a mount has let go, the kernel drops the watch and
- * tells IN_UNMOUNT. That is after every private copy of the mount is gone, such as the one that an overlay holds.
+ * A watch holds an inode but not its file system. When the last user of a mount is gone, the kernel drops the watch and
+ * sends IN_UNMOUNT. It comes only after every private copy of the mount is gone, such as the one held by an overlay.
  *
  * Source: linux/inotify.h, Linux 6.18.
  *
@@ -41,18 +41,18 @@ export interface InotifyEvent {
   readonly mask: number;
 }
 
-/** An inotify instance; reads do not block. */
+/** Creates an inotify instance. Reads of it do not block. */
 export function inotifyInit(): Fd {
   return Fd.own(check(libc().inotify_init1(IN_CLOEXEC | IN_NONBLOCK), "inotify_init1", "watch"));
 }
 
-/** Watches `path`; the number names the watch in events. */
+/** Watches `path`. Returns the watch number used in events. */
 export function inotifyAddWatch(inotify: Fd, path: Name, mask: number): number {
   const name = nameArgument(path, "inotify_add_watch");
   return check(libc().inotify_add_watch(inotify.raw, name, mask), "inotify_add_watch", path);
 }
 
-/** The events that have come; none when there are none. */
+/** Returns pending events, possibly none. */
 export function inotifyRead(inotify: Fd): InotifyEvent[] {
   const buffer = new Uint8Array(4096);
   const length = libc().read(inotify.raw, buffer, BigInt(buffer.length));
@@ -61,7 +61,7 @@ export function inotifyRead(inotify: Fd): InotifyEvent[] {
   throw failure("read", inotify.raw);
 }
 
-/** Takes the bytes of whole events apart. */
+/** Decodes complete events. */
 export function decodeInotifyEvents(bytes: Uint8Array): InotifyEvent[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const events: InotifyEvent[] = [];

@@ -1,33 +1,34 @@
 /**
- * The C library itself: how a symbol is loaded, how a failure becomes a {@link SyscallError}, how names travel.
+ * Foundations of the C bindings: loading symbols, turning failures into a {@link SyscallError}, and passing names.
  *
- * Each other file of this folder mirrors one header and calls {@link load} with its own symbol table. Nothing is opened
- * before the first call, so a missing library never breaks a command that does not need it.
+ * Every other file of this folder mirrors one header and calls {@link load} with its own symbol table. Libraries are
+ * opened on first use, so a missing library does not break commands that do not need it.
  *
- * Names are bytes: Linux file names need not be UTF-8. Every function of this folder takes a {@link Name}; a string is
- * encoded as UTF-8, bytes are used as they are. A NUL inside a name is an EINVAL before the kernel sees it.
+ * Names are bytes: Linux file names need not be UTF-8. Every function of this folder accepts a {@link Name}: strings
+ * are encoded as UTF-8, bytes are used unchanged. A NUL inside a name is rejected with EINVAL before the kernel sees
+ * it.
  *
- * errno is per thread and only valid right after a synchronous call: `nonblocking` symbols run on another thread and
+ * errno is per thread and valid only directly after a synchronous call. `nonblocking` symbols run on another thread and
  * must not be used where errno matters.
  *
- * Two rules keep calls fast. 64-bit parameters are passed as `BigInt(n)`: a plain number leaves the fast path of the
- * engine (and BigInt refuses fractions). A `ssize_t` that the kernel bounds by MAX_RW_COUNT (0x7ffff000) is declared
- * "i32", which saves the bigint of an "i64" result.
+ * Two rules keep calls fast. 64-bit parameters are passed as `BigInt(n)`: a plain number leaves the engine's fast path
+ * (and BigInt rejects fractions). A `ssize_t` that the kernel bounds by MAX_RW_COUNT (0x7ffff000) is declared "i32",
+ * which avoids the bigint of an "i64" result.
  *
  * @module
  */
 import { ERRNO, SyscallError } from "./errno.ts";
 
-/** A path or a file name: text, or the very bytes. */
+/** A path or file name: text, or raw bytes. */
 export type Name = string | Uint8Array;
 
-/** PATH_MAX of linux/limits.h: longest path in bytes, its NUL included. */
+/** PATH_MAX of linux/limits.h: maximum bytes of a path, including its NUL. */
 export const PATH_MAX = 4096;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** The name as bytes with a terminating NUL, in memory of its own. */
+/** The name as newly allocated bytes with a terminating NUL. */
 export function cstring(name: Name, syscall = "use name"): Uint8Array<ArrayBuffer> {
   const bytes = typeof name === "string" ? encoder.encode(name) : name;
   if (bytes.includes(0)) throw new SyscallError(syscall, ERRNO.EINVAL, show(name));
@@ -36,12 +37,12 @@ export function cstring(name: Name, syscall = "use name"): Uint8Array<ArrayBuffe
   return out;
 }
 
-/** A UTF-16 unit becomes at most three bytes; what is longer goes through {@link cstring}. */
+/** A UTF-16 unit encodes to at most three bytes; longer names go through {@link cstring}. */
 const SCRATCH_BYTES = 3 * PATH_MAX + 1;
 const scratchNames = [new Uint8Array(SCRATCH_BYTES), new Uint8Array(SCRATCH_BYTES)] as const;
 
 /**
- * The name as a NUL-terminated argument of a synchronous call that copies it: no allocation.
+ * The name as a NUL-terminated argument of a synchronous call that copies it. Does not allocate.
  *
  * The bytes are valid until the next call with the same `slot` on this thread. Calls with two names use both slots.
  */
@@ -60,29 +61,29 @@ export function nameArgument(name: Name, syscall: string, slot: 0 | 1 = 0): Uint
 }
 
 /**
- * The name for a message: bytes that are no UTF-8 become U+FFFD, control characters `\x1b`, so that a hostile name
- * cannot drive the reader's terminal.
+ * Formats a name for messages: invalid UTF-8 becomes U+FFFD and control characters become `\x1b`, so that a hostile
+ * name cannot control the terminal.
  */
 export function show(name: Name): string {
   const text = typeof name === "string" ? name : decoder.decode(name);
   return text.replace(/\p{Cc}/gu, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
-/** Says which library, or which symbol of it, is missing and which Debian package has it. */
+/** Names the missing library, or the missing symbol of it, and the Debian package that provides it. */
 export class MissingLibraryError extends Error {
   override readonly name = "MissingLibraryError";
   constructor(readonly soname: string, readonly debianPackage: string, cause: unknown) {
     const symbol = /register symbol ([^:]+)/.exec(cause instanceof Error ? cause.message : "")?.[1];
     super(`Cannot load ${soname}: ${symbol === undefined ? "library not found" : `it has no ${symbol}`}`, { cause });
   }
-  /** The command that mends it. */
+  /** Command that installs the library. */
   get hint(): string {
     return `apt-get install ${this.debianPackage}`;
   }
 }
 
 /**
- * A function that opens `soname` on its first call and returns the symbols from then on.
+ * Returns a function that opens `soname` on its first call and returns its symbols.
  *
  * @throws {MissingLibraryError} when the library cannot be opened or lacks a symbol
  */
@@ -94,7 +95,7 @@ export function load<S extends Deno.ForeignLibraryInterface>(
   let library: Deno.DynamicLibrary<S> | undefined;
   return () => {
     if (library === undefined) {
-      errno(); // its own dlopen must not come between a failed call and the reading of errno
+      errno(); // loads errno's own symbol now, since a dlopen between a failed call and reading errno would change it
       library = open(soname, debianPackage, symbols);
     }
     return library.symbols;
@@ -122,7 +123,7 @@ export function loadLibc<S extends Deno.ForeignLibraryInterface>(symbols: S): ()
 
 let errnoCell: Int32Array | undefined;
 
-/** errno of the synchronous call that has just returned on this thread. */
+/** errno of the synchronous call that just returned on this thread. */
 export function errno(): number {
   if (errnoCell === undefined) {
     const location = open(...LIBC, {
@@ -141,7 +142,7 @@ const OF_DISK: ReadonlySet<number> = new Set([ERRNO.EIO, ERRNO.EFBIG, ERRNO.ENOS
  * The failure that errno holds, for a call whose result said so. Where the disk is at fault, a descriptor is named by
  * the path of its file.
  *
- * @param subject a path, a short description, or the number of a descriptor
+ * @param subject a path, a short description, or a descriptor number
  */
 export function failure(syscall: string, subject: Name | number): SyscallError {
   const number = errno();
@@ -159,9 +160,9 @@ function fileOf(fd: number): string {
 }
 
 /**
- * The result of a call that answers -1 and errno on failure.
+ * Returns the result of a call that reports failure as -1 and errno.
  *
- * @param subject a path, a short description, or the number of a descriptor
+ * @param subject a path, a short description, or a descriptor number
  * @throws {SyscallError} when `result` is -1
  */
 export function check(result: number | bigint, syscall: string, subject: Name | number): number {

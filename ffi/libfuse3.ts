@@ -1,14 +1,14 @@
 /**
- * libfuse3: the library itself, replies and notices. The session that receives requests is in libfuse3_session.ts.
+ * libfuse3: loading the library, replies and notices. Sessions, which receive requests, are in libfuse3_session.ts.
  *
  * ```
  *  /dev/fuse ──receive()──► request buffer ──process()──► FuseOperations ──reply…()──► /dev/fuse
  * ```
- * Replies may come from any thread of the process, so a {@link FuseRequest} can be posted to another thread and
+ * Replies may be sent from any thread of the process: a {@link FuseRequest} can be posted to another thread and
  * answered there, once.
  *
- * libfuse3.so.4 (Debian 13) is taken where it can be loaded, else libfuse3.so.3 (Debian 12). A version whose headers
- * have not been read is refused by name, see libfuse3_layout.ts.
+ * Prefers libfuse3.so.4 (Debian 13) and falls back to libfuse3.so.3 (Debian 12). Versions whose struct layouts are
+ * unknown are refused by name, see libfuse3_layout.ts.
  *
  * Source: fuse_lowlevel.h of libfuse 3.14.0 and 3.17.2.
  *
@@ -26,7 +26,7 @@ import {
   writeStat,
 } from "./libfuse3_layout.ts";
 
-/** What tells which library it is: a thread that only looks does not wait for all the others, some 20 ms. */
+/** Symbols that identify the library. Loading only these saves some 20 ms in threads that only check the version. */
 const VERSION_SYMBOLS = {
   fuse_version: { parameters: [], result: "i32" }, // int fuse_version(void)
   fuse_pkgversion: { parameters: [], result: "pointer" }, // const char *fuse_pkgversion(void)
@@ -53,7 +53,7 @@ const SYMBOLS = {
   fuse_lowlevel_notify_inval_entry: { parameters: ["u64", "u64", "buffer", "usize"], result: "i32", nonblocking: true },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** Needs the one of libfuse3-3 and libfuse3-4 that the release has. */
+/** Depends on whichever of libfuse3-3 and libfuse3-4 the Debian release has. */
 const PACKAGE = "fuse3";
 const SO3 = ["libfuse3.so.3", PACKAGE] as const;
 const SO4 = ["libfuse3.so.4", PACKAGE] as const;
@@ -64,13 +64,13 @@ export const so3New = load(...SO3, {
   // struct fuse_session *(struct fuse_args *, const struct fuse_lowlevel_ops *, size_t op_size, void *userdata)
   fuse_session_new: { parameters: ["buffer", "buffer", "usize", "pointer"], result: "u64" },
 });
-/** fuse_session_new() of libfuse3.so.4, a macro there. */
+/** fuse_session_new() of libfuse3.so.4, which is a macro there. */
 export const so4New = load(...SO4, {
   // as above with struct libfuse_version * before userdata
   fuse_session_new_versioned: { parameters: ["buffer", "buffer", "usize", "buffer", "pointer"], result: "u64" },
 });
 
-/** A libfuse3 whose structs are not known here: using it would corrupt memory. */
+/** A libfuse3 with unknown struct layouts, whose use would corrupt memory. */
 export class UnknownLibfuseError extends Error {
   override readonly name = "UnknownLibfuseError";
   readonly hint = "install libfuse3-3 of version 3.10 to 3.16, or libfuse3-4 of version 3.17 or 3.18";
@@ -81,7 +81,7 @@ export class UnknownLibfuseError extends Error {
 
 /** The loaded library. */
 export interface Library {
-  /** Loaded when they are first asked for. */
+  /** Loaded on first access. */
   readonly symbols: ReturnType<typeof so3.all>;
   readonly layout: FuseLayout;
   /** "3.17.2". */
@@ -90,7 +90,7 @@ export interface Library {
 
 let loaded: Library | undefined;
 
-/** The library; loaded on the first call. For the session, not for other rooms. */
+/** Returns the library, loading it on the first call. For the session only, not for other layers. */
 export function libfuse(): Library {
   return loaded ??= loadEither();
 }
@@ -130,16 +130,16 @@ function so3InPlaceOf(newer: MissingLibraryError): ReturnType<typeof so3.version
 }
 
 /**
- * Loads the library and says which one it is: "libfuse3.so.3 3.14.0".
+ * Loads the library and returns its name and version: "libfuse3.so.3 3.14.0".
  *
  * @throws {MissingLibraryError} when neither soname can be loaded
- * @throws {UnknownLibfuseError} when its version is not known
+ * @throws {UnknownLibfuseError} when the version is not supported
  */
 export function libfuseVersion(): string {
   return `${libfuse().layout.soname} ${libfuse().version}`;
 }
 
-/** `fuse_req_t`: a request that waits for its one reply. Valid until then, on every thread of the process. */
+/** `fuse_req_t`: a request that awaits its single reply. Valid until then, on every thread of the process. */
 export type FuseRequest = bigint;
 
 const STAT = STAT_LAYOUTS[Deno.build.arch];
@@ -151,15 +151,18 @@ const entryBytes = new Uint8Array(entryView.buffer);
 const statView = new DataView(new ArrayBuffer(STAT.SIZE));
 const statBytes = new Uint8Array(statView.buffer);
 
-/** A fuse_reply_* result: 0, or the negative errno of write(2). -ENOENT: the kernel does not wait for it any more. */
+/** Result of fuse_reply_*: 0, or a negative errno of write(2). -ENOENT: the kernel no longer waits for the reply. */
 export type ReplyResult = number;
 
-/** Ends the request with an errno; 0 for success without data. */
+/** Ends the request with an errno, or 0 for success without data. */
 export function replyError(request: FuseRequest, errno: number): ReplyResult {
   return libfuse().symbols.fuse_reply_err(request, errno);
 }
 
-/** Answers LOOKUP; the kernel holds a reference to `node` when the result is 0. Name and attributes stay valid as said. */
+/**
+ * Answers LOOKUP. If the result is 0, the kernel holds a reference to `node` and caches name and attributes for
+ * `validSec`.
+ */
 export function replyEntry(request: FuseRequest, node: bigint, attr: FileAttributes, validSec: number): ReplyResult {
   entryView.setBigUint64(ENTRY.ino, node, true);
   writeStat(entryView, ENTRY.attr, STAT, attr);
@@ -168,7 +171,7 @@ export function replyEntry(request: FuseRequest, node: bigint, attr: FileAttribu
   return libfuse().symbols.fuse_reply_entry(request, entryBytes);
 }
 
-/** Answers LOOKUP: there is no such name, and the kernel may remember that for so long. */
+/** Answers LOOKUP for a name that does not exist. The kernel may cache that for `validSec`. */
 export function replyNegativeEntry(request: FuseRequest, validSec: number): ReplyResult {
   entryView.setBigUint64(ENTRY.ino, 0n, true);
   entryView.setFloat64(ENTRY.entryTimeout, validSec, true);
@@ -180,7 +183,7 @@ export function replyAttributes(request: FuseRequest, attr: FileAttributes, vali
   return libfuse().symbols.fuse_reply_attr(request, statBytes, validSec);
 }
 
-/** The first `length` of `bytes`: data, a listing, or the value of an attribute. */
+/** Replies with the first `length` of `bytes`: file data, a directory listing or an attribute value. */
 export function replyBytes(request: FuseRequest, bytes: Uint8Array, length: number): ReplyResult {
   return libfuse().symbols.fuse_reply_buf(request, bytes as Uint8Array<ArrayBuffer>, BigInt(length));
 }
@@ -189,16 +192,16 @@ export function replyLink(request: FuseRequest, target: Uint8Array): ReplyResult
   return libfuse().symbols.fuse_reply_readlink(request, cstring(target, "readlink"));
 }
 
-/** The length that GETXATTR or LISTXATTR with size 0 asked for. */
+/** Replies with the length requested by GETXATTR or LISTXATTR with size 0. */
 export function replyXattrSize(request: FuseRequest, size: number): ReplyResult {
   return libfuse().symbols.fuse_reply_xattr(request, BigInt(size));
 }
 
-/** How an opened file or directory is cached. */
+/** Caching of an opened file or directory. */
 export interface OpenFlags {
-  /** What the page cache holds stays: the content never changes. */
+  /** Keeps the page cache, because the content never changes. */
   readonly keepCache?: boolean;
-  /** The kernel keeps the listing of a directory. */
+  /** Lets the kernel cache the listing of a directory. */
   readonly cacheReaddir?: boolean;
   /** Reads bypass the page cache. */
   readonly directIo?: boolean;
@@ -213,7 +216,7 @@ export function replyOpen(request: FuseRequest, flags: OpenFlags): ReplyResult {
   return libfuse().symbols.fuse_reply_open(request, new Uint8Array(info.buffer));
 }
 
-/** What statvfs(3) shows; nothing is ever free. */
+/** Values for statvfs(3). No space is ever free. */
 export interface FileSystemSize {
   readonly blockSize: number;
   readonly blocks: number;
@@ -232,20 +235,22 @@ export function replyStatfs(request: FuseRequest, size: FileSystemSize): ReplyRe
 }
 
 /**
- * Tells the kernel to drop `name` in directory `parent` and everything below it. Runs on another thread, because the
- * kernel waits for lookups that are under way in `parent`.
+ * Makes the kernel drop `name` in directory `parent` and everything below it. Runs on another thread, because the
+ * kernel waits for lookups in progress in `parent`.
  *
- * @param session address of a living session, {@link FuseSessionHandle.address}
+ * @param session address of an open session, {@link FuseSessionHandle.address}
  * @returns 0 or a negative errno: -ENOENT when the kernel does not know the name
  */
 export async function notifyInvalEntry(session: bigint, parent: bigint, name: Uint8Array): Promise<number> {
   const bytes = cstring(name);
   const result = await libfuse().symbols.fuse_lowlevel_notify_inval_entry(session, parent, bytes, BigInt(name.length));
-  bytes.fill(0); // used after the call, so that the memory is not collected under the other thread
+  bytes.fill(0); // used after the call so that the memory is not collected during it
   return result;
 }
 
-/** Tells the kernel to drop attributes and cached pages (a directory's listing too) of `node`. As above. */
+/**
+ * Makes the kernel drop attributes and cached pages (or the cached listing) of `node`. Like {@link notifyInvalEntry}.
+ */
 export function notifyInvalInode(session: bigint, node: bigint): Promise<number> {
   return libfuse().symbols.fuse_lowlevel_notify_inval_inode(session, node, 0n, 0n);
 }

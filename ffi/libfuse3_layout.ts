@@ -1,20 +1,20 @@
 /**
- * The structs of libfuse3's low-level interface, whose layouts depend on the library's version.
+ * Structs of libfuse3's low-level interface, whose layouts depend on the library version.
  *
  * | fuse_version() | soname | differs in |
  * |---|---|---|
  * | 3.10 … 3.14 | libfuse3.so.3 (Debian 12: 3.14.0) | - |
- * | 3.15, 3.16 | libfuse3.so.3 | `parallel_direct_writes` stands before `nonseekable`: two bits of fuse_file_info move |
- * | 3.17, 3.18 | libfuse3.so.4 (Debian 13: 3.17.2) | it stands last again; fuse_buf, fuse_file_info and the operations grow |
+ * | 3.15, 3.16 | libfuse3.so.3 | `parallel_direct_writes` precedes `nonseekable`: two bits of fuse_file_info move |
+ * | 3.17, 3.18 | libfuse3.so.4 (Debian 13: 3.17.2) | it is last again; fuse_buf, fuse_file_info and the operations grow |
  *
- * Source: fuse_common.h and fuse_lowlevel.h of libfuse 3.10.0, 3.12.0, 3.14.0, 3.15.0, 3.16.2, 3.17.2 and 3.18.0, their
- * offsets printed by a C compiler. Everything not named in {@link FuseLayout} is the same in all of them.
+ * Source: fuse_common.h and fuse_lowlevel.h of libfuse 3.10.0, 3.12.0, 3.14.0, 3.15.0, 3.16.2, 3.17.2 and 3.18.0, with
+ * offsets printed by a C compiler. Everything not in {@link FuseLayout} is the same in all of them.
  *
  * @module
  */
 import { BLOCK_SIZE, blocksOf, type FileAttributes, setInt64 } from "./fuse_kernel.ts";
 
-/** What a version of the library lays out in its own way. Sizes and offsets in bytes. */
+/** Layout that differs between versions of the library. Sizes and offsets are in bytes. */
 export interface FuseLayout {
   readonly soname: "libfuse3.so.3" | "libfuse3.so.4";
   /** sizeof(struct fuse_buf). */
@@ -42,8 +42,7 @@ const SO3_PARALLEL_WRITES: FuseLayout = { ...SO3, cacheReaddir: 1 << 7 };
 const SO4: FuseLayout = { ...SO3, soname: "libfuse3.so.4", fuseBuf: 48, fileInfo: 64, operations: 45 };
 
 /**
- * The layout of `soname` in the version that `fuse_version()` returned (314 for 3.14), undefined for a version whose
- * header has not been read.
+ * Returns the layout of `soname` for the result of `fuse_version()` (314 for 3.14), undefined for an unknown version.
  */
 export function layoutOf(soname: string, version: number): FuseLayout | undefined {
   const layout = version >= 310 && version <= 314
@@ -56,7 +55,7 @@ export function layoutOf(soname: string, version: number): FuseLayout | undefine
   return layout?.soname === soname ? layout : undefined;
 }
 
-/** Order of `struct fuse_lowlevel_ops`; `tmpfile` exists since 3.17. */
+/** Order of the members of `struct fuse_lowlevel_ops`; `tmpfile` exists since 3.17. */
 export const OPERATION_ORDER = [
   ..."init destroy lookup forget getattr setattr readlink mknod mkdir unlink rmdir symlink rename link open".split(" "),
   ..."read write flush release fsync opendir readdir releasedir fsyncdir statfs setxattr getxattr listxattr".split(" "),
@@ -67,16 +66,16 @@ export const OPERATION_ORDER = [
 /** `struct fuse_buf`. 3.17 added `mem_size` at 40. */
 export const FUSE_BUF = { size: 0, flags: 8, mem: 16, fd: 24, pos: 32, memSize: 40 } as const;
 
-/** `struct fuse_args`: what fuse_session_new() parses. */
+/** `struct fuse_args`: arguments parsed by fuse_session_new(). */
 export const FUSE_ARGS = { SIZE: 24, argc: 0, argv: 8, allocated: 16 } as const;
 
 /** `struct libfuse_version` (3.17): four u32. */
 export const LIBFUSE_VERSION_SIZE = 16;
 
-/** `struct fuse_file_info`. The bit field at 4 is the layout's. */
+/** `struct fuse_file_info`. The bit field at 4 is described by {@link FuseLayout}. */
 export const FILE_INFO = { flags: 0, bits: 4, fh: 16 } as const;
 
-/** `struct fuse_conn_info`: u32 at each offset, up to here the same in every version. */
+/** `struct fuse_conn_info`: a u32 at each offset. This part is the same in every version. */
 export const CONN_INFO = {
   SIZE: 128,
   protoMajor: 0,
@@ -108,7 +107,7 @@ export const FUSE_CAP = {
   noOpendirSupport: 1 << 24,
 } as const;
 
-/** Offsets of `struct stat` of one machine (glibc bits/struct_stat.h), and the width of st_nlink. */
+/** Byte offsets of `struct stat` on one architecture (glibc bits/struct_stat.h), and the width of st_nlink. */
 export interface StatLayout {
   readonly SIZE: number;
   readonly ino: number;
@@ -162,7 +161,7 @@ export const STAT_LAYOUTS: Readonly<Record<"x86_64" | "aarch64", StatLayout>> = 
   },
 };
 
-/** Fills a `struct stat` whose bytes are zero where nothing is written. All three times are the file's mtime. */
+/** Fills a zeroed `struct stat`. All three times are set to the file's mtime. */
 export function writeStat(view: DataView, base: number, layout: StatLayout, attr: FileAttributes): void {
   setInt64(view, base + layout.ino, attr.ino);
   if (layout.nlinkBytes === 8) setInt64(view, base + layout.nlink, attr.nlink);
@@ -180,7 +179,10 @@ export function writeStat(view: DataView, base: number, layout: StatLayout, attr
   }
 }
 
-/** `struct fuse_entry_param` around a `struct stat`: u64 ino, u64 generation, stat, f64 attr_timeout, f64 entry_timeout. */
+/**
+ * `struct fuse_entry_param` with an embedded `struct stat`: u64 ino, u64 generation, stat, f64 attr_timeout, f64
+ * entry_timeout.
+ */
 export function entryParamLayout(stat: StatLayout): EntryParamLayout {
   return { SIZE: 32 + stat.SIZE, ino: 0, attr: 16, attrTimeout: 16 + stat.SIZE, entryTimeout: 24 + stat.SIZE };
 }
@@ -194,7 +196,7 @@ export interface EntryParamLayout {
   readonly entryTimeout: number;
 }
 
-/** `struct statvfs`, the same on x86-64 and arm64: u64 at each offset. */
+/** `struct statvfs`, the same on x86-64 and arm64: a u64 at each offset. */
 export const STATVFS = {
   SIZE: 112,
   bsize: 0,

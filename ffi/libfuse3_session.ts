@@ -1,12 +1,12 @@
 /**
- * libfuse3's low-level session: requests in, operations called, nothing of paths.
+ * Session of libfuse3's low-level interface: receives requests and calls operations, without handling paths.
  *
- * Who uses it opens /dev/fuse and mounts by itself; fuse_session_mount() takes `/dev/fd/N`. One thread has one session
- * at a time: callbacks run inside {@link FuseSessionHandle.process}, on the thread that made them.
+ * Callers open /dev/fuse and mount themselves; fuse_session_mount() accepts `/dev/fd/N`. A thread has at most one
+ * session at a time: callbacks run inside {@link FuseSessionHandle.process}, on the thread that created them.
  *
- * An operation answers by one of the reply functions of libfuse3.ts and returns 0, keeps the request for later and
- * returns 0, or returns an errno. What it throws becomes EIO and is handed to {@link FuseOperations.failed}: no
- * exception ever reaches C.
+ * An operation either answers with a reply function of libfuse3.ts and returns 0, keeps the request for later and
+ * returns 0, or returns an errno. An exception becomes EIO and is passed to {@link FuseOperations.failed}; no exception
+ * ever reaches C.
  *
  * Source: fuse_lowlevel.h of libfuse 3.14.0 and 3.17.2.
  *
@@ -17,7 +17,7 @@ import { cstring } from "./libc.ts";
 import { type FuseRequest, libfuse, libfuseVersion, replyError, so3New, so4New } from "./libfuse3.ts";
 import { CONN_INFO, FUSE_ARGS, FUSE_BUF, FUSE_CAP, LIBFUSE_VERSION_SIZE, OPERATION_ORDER } from "./libfuse3_layout.ts";
 
-/** A request of the kernel for each method; see the module comment for what it returns. Node ids are u64. */
+/** One method per kind of request; see the module comment for return values. Node ids are u64. */
 export interface FuseOperations {
   lookup(request: FuseRequest, parent: bigint, name: Uint8Array): number;
   /** The kernel dropped `count` references to `node`. There is no reply. */
@@ -33,32 +33,32 @@ export interface FuseOperations {
   /** `size` 0 asks for the length of the value. */
   getxattr(request: FuseRequest, node: bigint, name: Uint8Array, size: number): number;
   listxattr(request: FuseRequest, node: bigint, size: number): number;
-  /** An operation threw; the caller gets EIO. */
+  /** Called when an operation threw; the requester gets EIO. */
   failed(operation: string, node: bigint, error: unknown): void;
 }
 
-/** What the session asks of the kernel at INIT. */
+/** Values that the session negotiates at INIT. */
 export interface ConnectionOptions {
-  /** Largest READ in bytes, the max_read of the mount: 1 MiB at most. */
+  /** Maximum bytes of a READ: the mount's max_read, at most 1 MiB. */
   readonly maxRead: number;
-  /** Asynchronous requests (readahead) that may be under way at once. */
+  /** Maximum asynchronous requests (read-ahead) in flight. */
   readonly maxBackground: number;
 }
 
-/** Largest request and reply that is negotiated: 256 pages, what the kernel allows without a sysctl. */
+/** Maximum bytes of a request or reply to negotiate: 256 pages, which the kernel allows without a sysctl. */
 const MAX_WRITE = 1 << 20;
-/** Bytes that fuse_session_receive_buf() may write: FUSE_BUFFER_HEADER_SIZE more than max_write. */
+/** Bytes that fuse_session_receive_buf() may write: max_write plus FUSE_BUFFER_HEADER_SIZE. */
 export const RECEIVE_BUFFER_SIZE = MAX_WRITE + 0x1000;
 
-/** Never wanted: data goes stale by notice only, and a spliced request would not stay in the request buffer. */
+/** Never requested: data are invalidated only by notices, and a spliced request would not be in the request buffer. */
 const UNWANTED = FUSE_CAP.spliceRead | FUSE_CAP.spliceWrite | FUSE_CAP.spliceMove | FUSE_CAP.autoInvalData;
 const WANTED = FUSE_CAP.asyncRead | FUSE_CAP.asyncDio | FUSE_CAP.parallelDirops | FUSE_CAP.cacheSymlinks |
   FUSE_CAP.readdirplus | FUSE_CAP.readdirplusAuto;
 
-/** The session of this thread while it lives; what the callbacks below work for. */
+/** The open session of this thread, used by the callbacks below. */
 let current: FuseSessionHandle | undefined;
 
-/** Runs one operation: whatever happens, the request gets its reply. */
+/** Runs one operation and ensures that the request gets a reply. */
 function dispatch(name: string, request: FuseRequest, node: bigint, run: (ops: FuseOperations) => number): void {
   if (current === undefined) return;
   let error: number;
@@ -71,7 +71,7 @@ function dispatch(name: string, request: FuseRequest, node: bigint, run: (ops: F
   if (error !== 0) replyError(request, error);
 }
 
-/** Bytes of a NUL-terminated name that libfuse points to: always inside the request buffer. */
+/** Bytes of a NUL-terminated name to which libfuse points. It always lies inside the request buffer. */
 function nameAt(address: bigint): Uint8Array {
   if (current === undefined) throw new Error("Cannot read name: no session");
   const { bytes, address: base } = current.buffer;
@@ -97,19 +97,19 @@ type NodeOnly = "getattr" | "readlink" | "open" | "opendir" | "statfs";
 const nodeOnly = (op: NodeOnly) =>
   new Deno.UnsafeCallback(node2, (request, node) => dispatch(op, request, node, (ops) => ops[op](request, node)));
 
-/** What is used of a Deno.UnsafeCallback, whose type names its signature. */
+/** The used part of Deno.UnsafeCallback, whose own type includes the signature. */
 interface Callback {
   readonly pointer: Deno.PointerObject;
   close(): void;
 }
 
-/** Operations that write. Their further arguments are not looked at, so that one callback serves every signature. */
+/** Write operations. Their further arguments are ignored, so one callback serves every signature. */
 const REFUSED = [
   ..."setattr mknod mkdir unlink rmdir symlink rename link write setxattr removexattr create fallocate".split(" "),
   "copy_file_range",
 ];
 
-/** One callback per operation, made when the first session of this thread needs them. */
+/** Creates one callback per operation, for one session. */
 function makeCallbacks(): Map<string, Callback> {
   const callbacks = new Map<string, Callback>();
   for (const op of ["read", "readdir", "readdirplus"] as const) callbacks.set(op, ranged(op));
@@ -122,7 +122,7 @@ function makeCallbacks(): Map<string, Callback> {
   callbacks.set("listxattr", onListxattr());
   const refuse = always(ERRNO.EROFS);
   for (const op of REFUSED) callbacks.set(op, refuse);
-  callbacks.set("flush", always(ERRNO.ENOSYS)); // the kernel asks once: nothing is ever written back
+  callbacks.set("flush", always(ERRNO.ENOSYS)); // the kernel asks only once; nothing is ever written back
   return callbacks;
 }
 
@@ -189,7 +189,7 @@ function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
   return BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes)));
 }
 
-/** Memory that the kernel writes requests into: {@link RECEIVE_BUFFER_SIZE} bytes that outlive the session. */
+/** Memory into which the kernel writes requests: {@link RECEIVE_BUFFER_SIZE} bytes that outlive the session. */
 export interface RequestBuffer {
   readonly address: bigint;
   readonly bytes: Uint8Array;
@@ -208,7 +208,7 @@ export class FuseSessionHandle implements Disposable {
   #session: bigint;
   readonly #fuseBuf: DataView;
   readonly #fuseBufBytes: Uint8Array<ArrayBuffer>;
-  /** Kept because libfuse calls through them until the session is destroyed. */
+  /** Referenced because libfuse calls through them until the session is destroyed. */
   readonly #callbacks: Map<string, Callback>;
   #capable = 0;
 
@@ -227,9 +227,9 @@ export class FuseSessionHandle implements Disposable {
   }
 
   /**
-   * A session on an open /dev/fuse that is mounted already.
+   * Opens a session on an open /dev/fuse that is already mounted.
    *
-   * @param fd owned by the session from now on: closed with it
+   * @param fd owned and closed by the session
    */
   static open(
     fd: number,
@@ -264,19 +264,19 @@ export class FuseSessionHandle implements Disposable {
   /**
    * Waits for the next request and reads it into the request buffer.
    *
-   * @returns its length; 0 when the mount is gone; a negative errno otherwise (-EINTR, -EAGAIN: try again)
+   * @returns its length; 0 when the mount is gone; otherwise a negative errno (-EINTR, -EAGAIN: try again)
    */
   receive(): number {
     this.#point(this.buffer.address, RECEIVE_BUFFER_SIZE);
     return libfuse().symbols.fuse_session_receive_buf(this.#session, this.#fuseBufBytes);
   }
 
-  /** Processes the request that {@link receive} has read. */
+  /** Processes the request read by {@link receive}. */
   process(): void {
     libfuse().symbols.fuse_session_process_buf(this.#session, this.#fuseBufBytes);
   }
 
-  /** Processes the `length` bytes of a request that the request buffer holds since another process received it. */
+  /** Processes a request of `length` bytes that another process has received into the request buffer. */
   processStored(length: number): void {
     this.#point(this.buffer.address, length);
     this.process();
@@ -288,7 +288,7 @@ export class FuseSessionHandle implements Disposable {
     this.process();
   }
 
-  /** Fills struct fuse_conn_info; called by libfuse while it processes INIT. */
+  /** Fills struct fuse_conn_info. libfuse calls this while it processes INIT. */
   negotiate(conn: DataView): void {
     this.#capable = conn.getUint32(CONN_INFO.capable, true);
     const want = (conn.getUint32(CONN_INFO.want, true) | WANTED) & this.#capable & ~UNWANTED;
@@ -299,7 +299,9 @@ export class FuseSessionHandle implements Disposable {
     conn.setUint32(CONN_INFO.congestionThreshold, Math.ceil(this.options.maxBackground * 3 / 4), true);
   }
 
-  /** Hands an exception of an operation on; an exception of that is dropped, because C is above us. */
+  /**
+   * Reports an exception of an operation. An exception of the report itself is only logged, because the caller is C.
+   */
   report(operation: string, node: bigint, error: unknown): void {
     try {
       this.operations.failed(operation, node, error);
@@ -308,7 +310,7 @@ export class FuseSessionHandle implements Disposable {
     }
   }
 
-  /** Destroys the session and closes its descriptor. Every request must have had its reply. */
+  /** Destroys the session and closes its descriptor. Every request must have been answered. */
   [Symbol.dispose](): void {
     if (this.#session === 0n) return;
     libfuse().symbols.fuse_session_destroy(this.#session);
@@ -332,7 +334,7 @@ function newSession(callbacks: Map<string, Callback>, maxRead: number): bigint {
     const callback = callbacks.get(op);
     if (callback !== undefined) table[index] = BigInt(Deno.UnsafePointer.value(callback.pointer));
   });
-  // max_read stands here, in the mount options and in conn.max_read: libfuse answers EPROTO when they differ
+  // max_read must be equal here, in the mount options and in conn.max_read; otherwise libfuse answers EPROTO.
   const argv = [cstring("nydus-gd"), cstring(`-omax_read=${maxRead}`)];
   const pointers = new BigUint64Array([...argv.map(addressOf), 0n]);
   const args = new DataView(new ArrayBuffer(FUSE_ARGS.SIZE));

@@ -1,5 +1,5 @@
 /**
- * LZ4 blocks, as RAFS stores them: no frame, no size, no checksum.
+ * LZ4 blocks as stored by RAFS: without frame, size or checksum.
  *
  * Source: lz4.h 1.9.4.
  *
@@ -19,13 +19,13 @@ const lz4 = load("liblz4.so.1", "liblz4-1", {
   LZ4_compressBound: { parameters: ["i32"], result: "i32" }, // int LZ4_compressBound(int inputSize)
 });
 
-/** Bytes that are no LZ4 block, or one that is larger than what it shall fill. */
+/** Bytes that are not an LZ4 block, or a block larger than its destination. */
 export class Lz4Error extends Error {
   override readonly name = "Lz4Error";
 }
 
 /**
- * Loads the library and says which one it is: "1.9.4".
+ * Loads the library and returns its version: "1.9.4".
  *
  * @throws {MissingLibraryError} when it cannot be loaded
  */
@@ -35,9 +35,10 @@ export function lz4Version(): string {
 }
 
 /**
- * Decompresses a block into `destination`: bytes written, never past its end. A caller that knows the size compares.
+ * Decompresses a block into `destination`, never past its end. Returns the bytes written, for callers to compare with
+ * the expected size.
  *
- * @throws {Lz4Error} malformed, or larger than `destination`
+ * @throws {Lz4Error} when the block is malformed or larger than `destination`
  */
 export function lz4DecompressBlock(source: Uint8Array, destination: Uint8Array): number {
   if (source.length > 0x7fff_ffff || destination.length > 0x7fff_ffff) {
@@ -51,15 +52,15 @@ export function lz4DecompressBlock(source: Uint8Array, destination: Uint8Array):
   return written;
 }
 
-/** Bytes that compressing so many may take. */
+/** Maximum compressed bytes of `sizeBytes` plain bytes. */
 export function lz4Bound(sizeBytes: number): number {
   if (sizeBytes > MAX_INPUT_SIZE) throw new Lz4Error(`Cannot compress lz4 block: ${sizeBytes} bytes`);
   return lz4().LZ4_compressBound(sizeBytes);
 }
 
 /**
- * Compresses into one block: bytes written to `destination`, which has {@link lz4Bound} of them. What cannot be
- * compressed becomes a little longer.
+ * Compresses into one block and returns the bytes written to `destination`, which must hold {@link lz4Bound} bytes.
+ * Incompressible data grow slightly.
  */
 export function lz4CompressInto(source: Uint8Array, destination: Uint8Array): number {
   const written = lz4().LZ4_compress_default(source, destination, source.length, destination.length);
@@ -67,7 +68,7 @@ export function lz4CompressInto(source: Uint8Array, destination: Uint8Array): nu
   return written;
 }
 
-/** As {@link lz4CompressInto}, into memory of its own. */
+/** Like {@link lz4CompressInto}, into newly allocated memory. */
 export function lz4CompressBlock(source: Uint8Array): Uint8Array<ArrayBuffer> {
   const destination = new Uint8Array(lz4Bound(source.length));
   return destination.slice(0, lz4CompressInto(source, destination));

@@ -1,6 +1,6 @@
 /**
- * What a program says to the service manager, and what it gets back: readiness, and descriptors that it keeps over a
- * restart. Does nothing where there is no systemd.
+ * Communication with the service manager: readiness, and descriptors that it keeps across a restart. Does nothing
+ * without systemd.
  *
  * ```
  * FDSTORE=1 FDNAME=x + the descriptor ──► NOTIFY_SOCKET           a copy is kept
@@ -21,10 +21,10 @@ const libsystemd = load("libsystemd.so.0", "libsystemd0", {
   sd_pid_notify_with_fds: { parameters: ["i32", "i32", "buffer", "buffer", "u32"], result: "i32" },
 });
 
-/** SD_LISTEN_FDS_START: the first descriptor that is handed over. */
+/** SD_LISTEN_FDS_START: number of the first passed descriptor. */
 const LISTEN_FDS_START = 3;
 
-/** Whether there is a service manager to speak to, and the library to do so. */
+/** Whether a service manager is present and libsystemd can be loaded. */
 export function hasServiceManager(): boolean {
   if (Deno.env.get("NOTIFY_SOCKET") === undefined) return false;
   try {
@@ -36,16 +36,16 @@ export function hasServiceManager(): boolean {
   }
 }
 
-/** Sends READY=1 when the program was started with NOTIFY_SOCKET. */
+/** Sends READY=1 if the program was started with NOTIFY_SOCKET. */
 export function notifyReady(): void {
   if (hasServiceManager()) libsystemd().sd_notify(0, cstring("READY=1"));
 }
 
 /**
- * Has the service manager keep a copy of a descriptor; one that it has already is not kept twice.
+ * Asks the service manager to keep a copy of a descriptor. A descriptor that it already has is not stored twice.
  *
- * @param name of at most 255 printable ASCII characters, no colon
- * @returns false where it was not sent. What the unit has no room for is dropped without a word
+ * @param name of at most 255 printable ASCII characters, without colon
+ * @returns false when it was not sent. The service manager silently drops descriptors beyond the unit's limit
  */
 export function storeDescriptor(name: string, fd: Fd): boolean {
   if (!hasServiceManager()) return false;
@@ -54,7 +54,7 @@ export function storeDescriptor(name: string, fd: Fd): boolean {
   return libsystemd().sd_pid_notify_with_fds(0, 0, state, fds, 1) > 0;
 }
 
-/** Has the service manager close every copy under this name. */
+/** Makes the service manager close every copy stored under this name. */
 export function removeStoredDescriptor(name: string): void {
   if (hasServiceManager()) libsystemd().sd_notify(0, cstring(`FDSTOREREMOVE=1\nFDNAME=${name}`));
 }
@@ -62,14 +62,14 @@ export function removeStoredDescriptor(name: string): void {
 let inherited: ReadonlyMap<string, Fd> | undefined;
 
 /**
- * Descriptors that the service manager handed to this process when it started it, by name; they stay open. The first
- * call makes them close-on-exec: to be made before another program is started.
+ * Descriptors by name that the service manager passed to this process at start; they stay open. The first call marks
+ * them close-on-exec, so make it before starting other programs.
  */
 export function inheritedDescriptors(): ReadonlyMap<string, Fd> {
   return inherited ??= claimInherited(Deno.env.toObject(), Deno.pid);
 }
 
-/** What LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say to the process `pid`. */
+/** Descriptors that LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES assign to the process `pid`. */
 export function claimInherited(env: Readonly<Record<string, string>>, pid: number): Map<string, Fd> {
   const claimed = new Map<string, Fd>();
   if (Number(env["LISTEN_PID"]) !== pid) return claimed;

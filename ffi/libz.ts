@@ -1,6 +1,6 @@
 /**
- * zlib's inflate: of gzip at once, and of raw streams, where it can begin in the middle, with the window and the bits
- * before that place.
+ * zlib's inflate: for whole gzip members, and for raw streams, where it can start in the middle when given the
+ * preceding window and bits.
  *
  * Source: zlib.h 1.2.13.
  *
@@ -21,7 +21,7 @@ const zlib = load("libz.so.1", "zlib1g", {
 });
 
 /**
- * Loads the library and says which one it is: "1.2.13".
+ * Loads the library and returns its version: "1.2.13".
  *
  * @throws {MissingLibraryError} when it cannot be loaded
  */
@@ -35,27 +35,27 @@ const Z_STREAM = { SIZE: 112, nextIn: 0, availIn: 8, nextOut: 24, availOut: 32, 
 
 const Z = { OK: 0, STREAM_END: 1, BUF_ERROR: -5, SYNC_FLUSH: 2 } as const;
 
-/** Window of 32 KiB; raw deflate, deflate within gzip's header and trailer. */
+/** Window of 32 KiB: raw deflate, or deflate with gzip header and trailer. */
 const WINDOW_BITS = { raw: -15, gzip: 16 + 15 } as const;
 
-/** What zlib says of bytes that it refuses: `Cannot inflate: invalid distance too far back`. */
+/** Error of zlib: `Cannot inflate: invalid distance too far back`. */
 export class ZlibError extends Error {
   override readonly name = "ZlibError";
 }
 
-/** What one step took and gave, in bytes. */
+/** Bytes consumed and produced by one step. */
 export interface InflateStep {
   readonly read: number;
   readonly written: number;
-  /** Whether the stream ended behind what was read. */
+  /** Whether the stream ended at the last byte read. */
   readonly ended: boolean;
 }
 
 /**
- * Inflates one gzip member, whose checksum is compared.
+ * Inflates one gzip member and verifies its checksum.
  *
  * @returns bytes written
- * @throws {ZlibError} for malformed bytes, and where the member is cut off or gives more than `destination` takes
+ * @throws {ZlibError} when the member is malformed, truncated or larger than `destination`
  */
 export function gunzip(source: Uint8Array, destination: Uint8Array): number {
   using inflate = Inflate.open("gzip");
@@ -64,16 +64,16 @@ export function gunzip(source: Uint8Array, destination: Uint8Array): number {
   return written;
 }
 
-/** One deflate stream. */
+/** A deflate stream. */
 export class Inflate implements Disposable {
-  /** The library keeps its address. */
+  /** The library keeps the address of this buffer. */
   readonly #stream = new Uint8Array(Z_STREAM.SIZE);
   readonly #view = new DataView(this.#stream.buffer);
   #ended = false;
 
   private constructor() {}
 
-  /** @throws {MissingLibraryError}; {ZlibError} where there is no memory */
+  /** @throws {MissingLibraryError}; {ZlibError} when out of memory */
   static open(format: keyof typeof WINDOW_BITS = "raw"): Inflate {
     const inflate = new Inflate();
     const { inflateInit2_, zlibVersion } = zlib();
@@ -82,10 +82,11 @@ export class Inflate implements Disposable {
   }
 
   /**
-   * Begins anew, at a place in a stream.
+   * Restarts at a point in a stream.
    *
-   * @param window up to 32 KiB of plain bytes before the place
-   * @param bits how many bits of the byte before the place belong to what is behind it, 0 to 7, and their value
+   * @param window up to 32 KiB of plain bytes before the point
+   * @param bits number of bits of the preceding byte that belong to the stream, 0 to 7
+   * @param value value of those bits
    */
   begin(window: Uint8Array, bits: number, value: number): void {
     const { inflateReset, inflatePrime, inflateSetDictionary } = zlib();
@@ -95,9 +96,9 @@ export class Inflate implements Disposable {
   }
 
   /**
-   * Inflates as much as `source` gives and `destination` takes.
+   * Inflates until `source` is consumed or `destination` is full.
    *
-   * @throws {ZlibError} for malformed bytes
+   * @throws {ZlibError} when the data are malformed
    */
   run(source: Uint8Array, destination: Uint8Array): InflateStep {
     const view = this.#view;
@@ -128,7 +129,7 @@ export class Inflate implements Disposable {
   }
 }
 
-/** Valid as long as the bytes are referred to, and not moved by the runtime: those of an ArrayBuffer are not. */
+/** Valid while the bytes are referenced: the runtime does not move the memory of an ArrayBuffer. */
 function addressOf(bytes: Uint8Array): bigint {
   return Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes as Uint8Array<ArrayBuffer>));
 }

@@ -1,5 +1,5 @@
 /**
- * Zstandard in one call, with one context for each thread and direction: making them anew costs more than a small chunk.
+ * One-shot Zstandard with one context per thread and direction: creating a context costs more than a small chunk.
  *
  * Source: zstd.h 1.5.4.
  *
@@ -20,13 +20,13 @@ const zstd = load("libzstd.so.1", "libzstd1", {
   ZSTD_getErrorName: { parameters: ["usize"], result: "pointer" }, // const char *ZSTD_getErrorName(size_t code)
 });
 
-/** What libzstd says of bytes that it refuses: `Cannot decompress zstd: Data corruption detected`. */
+/** Error of libzstd: `Cannot decompress zstd: Data corruption detected`. */
 export class ZstdError extends Error {
   override readonly name = "ZstdError";
 }
 
 /**
- * Loads the library and says which one it is: "1.5.4".
+ * Loads the library and returns its version: "1.5.4".
  *
  * @throws {MissingLibraryError} when it cannot be loaded
  */
@@ -35,15 +35,15 @@ export function zstdVersion(): string {
   return text === null ? "unknown" : new Deno.UnsafePointerView(text).getCString();
 }
 
-/** Kept as long as the thread lives: ZSTD_freeDCtx is never called. */
+/** Kept for the lifetime of the thread: ZSTD_freeDCtx is never called. */
 let decompressor: Deno.PointerValue = null;
-/** As {@link decompressor}. */
+/** Like {@link decompressor}. */
 let compressor: Deno.PointerValue = null;
 
 /**
- * Decompresses one or more whole frames into `destination`: bytes written, never past its end.
+ * Decompresses one or more complete frames into `destination`, never past its end. Returns the bytes written.
  *
- * @throws {ZstdError} malformed, cut off, or larger than `destination`
+ * @throws {ZstdError} when the data are malformed, truncated or larger than `destination`
  */
 export function zstdDecompress(source: Uint8Array, destination: Uint8Array): number {
   decompressor ??= zstd().ZSTD_createDCtx();
@@ -53,15 +53,16 @@ export function zstdDecompress(source: Uint8Array, destination: Uint8Array): num
   return zstdResult(result, "decompress");
 }
 
-/** Bytes that compressing so many may take. */
+/** Maximum compressed bytes of `sizeBytes` plain bytes. */
 export function zstdBound(sizeBytes: number): number {
   return zstdResult(zstd().ZSTD_compressBound(BigInt(sizeBytes)), "compress");
 }
 
 /**
- * Compresses into one frame that tells its size: bytes written to `destination`, which has {@link zstdBound} of them.
+ * Compresses into one frame that records its content size. Returns the bytes written to `destination`, which must hold
+ * {@link zstdBound} bytes.
  *
- * @param level 1 to 22, 0 is the library's default
+ * @param level 1 to 22; 0 is the library's default
  */
 export function zstdCompressInto(source: Uint8Array, destination: Uint8Array, level: number): number {
   compressor ??= zstd().ZSTD_createCCtx();
@@ -71,17 +72,17 @@ export function zstdCompressInto(source: Uint8Array, destination: Uint8Array, le
   return zstdResult(written, "compress");
 }
 
-/** As {@link zstdCompressInto}, into memory of its own. */
+/** Like {@link zstdCompressInto}, into newly allocated memory. */
 export function zstdCompress(source: Uint8Array, level: number): Uint8Array<ArrayBuffer> {
   const destination = new Uint8Array(zstdBound(source.length));
   return destination.slice(0, zstdCompressInto(source, destination, level));
 }
 
 /**
- * What a call of the library gave.
+ * Returns the result of a library call as a number.
  *
- * @param what for messages: "decompress"
- * @throws {ZstdError} where it is an error
+ * @param what verb for the error message: "decompress"
+ * @throws {ZstdError} when the result is an error code
  */
 export function zstdResult(result: bigint, what: string): number {
   if (zstd().ZSTD_isError(result) === 0) return Number(result);

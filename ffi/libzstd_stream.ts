@@ -1,6 +1,6 @@
 /**
- * Zstandard as a stream: any number of frames, one after the other, as parallel compressors and zstd:chunked write them,
- * with skippable ones between. The runtime's own stream ends with the first frame.
+ * Zstandard streams of any number of consecutive frames, with skippable frames in between, as written by parallel
+ * compressors and zstd:chunked. The runtime's own stream ends after the first frame.
  *
  * Source: zstd.h 1.5.4, "Streaming decompression".
  *
@@ -16,20 +16,20 @@ const zstd = load("libzstd.so.1", "libzstd1", {
   ZSTD_decompressStream: { parameters: ["pointer", "buffer", "buffer"], result: "usize", nonblocking: true },
 });
 
-/** Plain bytes that are had at once. */
+/** Maximum plain bytes per piece. */
 const OUTPUT_BYTES = 256 << 10;
 
 /**
- * The plain bytes in pieces, each valid until the next is asked for. It is another thread that decompresses.
+ * Yields the plain bytes in pieces, each valid until the next is requested. Decompresses on another thread.
  *
- * @throws {ZstdError} malformed, or cut off
+ * @throws {ZstdError} when the data are malformed or truncated
  */
 export async function* zstdStream(pieces: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
   const stream = zstd().ZSTD_createDStream();
   if (stream === null) throw new ZstdError("Cannot decompress zstd: no memory for a stream");
   const plain = new Uint8Array(OUTPUT_BYTES);
   const [output, input] = [new StreamBuffer(), new StreamBuffer()];
-  /** Bytes that the frame in hand still wants, a guess; 0 at the end of one. */
+  /** libzstd's estimate of the bytes still needed for the current frame; 0 at the end of a frame. */
   let wanted = 0;
   try {
     for await (const piece of pieces) {
@@ -39,7 +39,7 @@ export async function* zstdStream(pieces: AsyncIterable<Uint8Array<ArrayBuffer>>
         output.set(plain);
         wanted = zstdResult(await zstd().ZSTD_decompressStream(stream, output.struct, input.struct), "decompress");
         if (output.position > 0) yield plain.subarray(0, output.position);
-        // what it holds back for want of room comes with the next call, which needs no input
+        // Output withheld for lack of space comes with the next call, which needs no input.
       } while (input.position < piece.length || (output.position === plain.length && wanted !== 0));
     }
     if (wanted !== 0) throw new ZstdError("Cannot decompress zstd: it is cut off");
@@ -51,10 +51,10 @@ export async function* zstdStream(pieces: AsyncIterable<Uint8Array<ArrayBuffer>>
 /** ZSTD_inBuffer and ZSTD_outBuffer on 64-bit Linux: `void *`, size, position. */
 class StreamBuffer {
   readonly struct = new BigUint64Array(3);
-  /** Kept, as the structure refers to it. */
+  /** Referenced because the struct points to it. */
   bytes = new Uint8Array(0);
 
-  /** From the beginning of `bytes`. */
+  /** Points to the beginning of `bytes`. */
   set(bytes: Uint8Array<ArrayBuffer>): void {
     this.bytes = bytes;
     this.struct[0] = Deno.UnsafePointer.value(Deno.UnsafePointer.of(bytes));

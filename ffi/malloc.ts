@@ -1,5 +1,5 @@
 /**
- * The memory allocator of the C library, which the runtime uses for everything outside of its own heaps.
+ * The memory allocator of the C library, which the runtime uses for everything outside its own heaps.
  *
  * Source: malloc.h of glibc 2.36.
  *
@@ -15,19 +15,19 @@ const libc = loadLibc({
 const M_MMAP_THRESHOLD = -3;
 
 /**
- * Has pieces from this size on mapped by themselves for good, and unmapped when they are freed. By itself the allocator
- * raises the size with each such piece that is freed, and keeps large ones among small ones.
+ * Makes allocations of at least this size separate mappings that are unmapped when freed. By default the allocator
+ * raises the threshold with each such allocation that is freed, and then keeps large blocks among small ones.
  */
 export function mapLargePieces(sizeBytes: number): void {
   libc().mallopt(M_MMAP_THRESHOLD, sizeBytes);
 }
 
 /**
- * Gives pages that nobody uses back to the kernel, those between used ones too. On a thread of its own, as it takes
- * some milliseconds.
+ * Returns unused pages to the kernel, including those between used ones. Runs on another thread, because it takes some
+ * milliseconds.
  *
- * @param keepBytes what stays free at the end of the heap
- * @returns whether there were any
+ * @param keepBytes bytes to keep free at the end of the heap
+ * @returns whether any memory was returned
  */
 export async function mallocTrim(keepBytes: number): Promise<boolean> {
   return await libc().malloc_trim(BigInt(keepBytes)) === 1;

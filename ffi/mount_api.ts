@@ -1,8 +1,8 @@
 /**
  * Mounting in steps: fsopen(2), fsconfig(2), fsmount(2), move_mount(2), and detached trees.
  *
- * Beside mount(2): no limit on the number of options (each value is at most 255 bytes), a mount that exists before it is
- * anywhere in the tree, and the file system's own words when it refuses.
+ * Unlike mount(2), the number of options is not limited (each value is at most 255 bytes), a mount can exist before it
+ * is attached to the tree, and the file system explains errors in its own words.
  *
  * ```ts
  * using context = FsContext.open("overlay");
@@ -11,8 +11,8 @@
  * moveMount(tree, "/merged");
  * ```
  *
- * Source: linux/mount.h, asm-generic/unistd.h (the numbers are the same on x86-64 and arm64), Linux 6.18. fsopen and its
- * family are there from 5.2; ENOSYS before that. By number, for glibc has them since 2.36.
+ * Source: linux/mount.h, asm-generic/unistd.h (the numbers are the same on x86-64 and arm64), Linux 6.18. fsopen and
+ * its family exist from 5.2; ENOSYS before that. Called by number, because glibc has wrappers only since 2.36.
  *
  * @module
  */
@@ -32,11 +32,11 @@ export const FSCONFIG = {
   SET_FD: 5,
   CMD_CREATE: 6,
   CMD_RECONFIGURE: 7,
-  /** As CREATE, EBUSY where the file system would reuse a super block. Linux >= 6.6. */
+  /** Like CREATE, but EBUSY if the file system would reuse a super block. Linux >= 6.6. */
   CMD_CREATE_EXCL: 8,
 } as const;
 
-/** Attributes of one mount, for {@link FsContext.mount}. */
+/** Attributes of a mount, for {@link FsContext.mount}. */
 export const MOUNT_ATTR = {
   RDONLY: 0x1,
   NOSUID: 0x2,
@@ -61,9 +61,9 @@ export const MOVE_MOUNT = {
   BENEATH: 0x200,
 } as const;
 
-/** Flags of open_tree(2), beside {@link AT} bits. */
+/** Flags of open_tree(2), in addition to {@link AT} bits. */
 export const OPEN_TREE = {
-  /** A detached copy of the mount; without it, an O_PATH descriptor. */
+  /** Returns a detached copy of the mount; without it, an O_PATH descriptor. */
   CLONE: 1,
 } as const;
 
@@ -86,7 +86,7 @@ const libc = loadLibc({
   open_tree: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32"], result: "i32" },
 });
 
-/** A file system being configured. */
+/** A file system under configuration. */
 export class FsContext implements Disposable {
   readonly #fd: Fd;
   readonly #type: string;
@@ -96,13 +96,15 @@ export class FsContext implements Disposable {
     this.#type = type;
   }
 
-  /** @throws {SyscallError} ENODEV for a type that the kernel does not have, EPERM without CAP_SYS_ADMIN */
+  /** @throws {SyscallError} ENODEV when the kernel lacks the type, EPERM without CAP_SYS_ADMIN */
   static open(type: string): FsContext {
     const raw = check(libc().fsopen(SYS.fsopen, nameArgument(type, "fsopen"), FSOPEN_CLOEXEC), "fsopen", type);
     return new FsContext(Fd.own(raw), type);
   }
 
-  /** Sets `key=value`. The value is at most 255 bytes (EINVAL); "source" is what mount(2) calls source. */
+  /**
+   * Sets `key=value`. The value has at most 255 bytes (EINVAL). The key "source" is the source argument of mount(2).
+   */
   setString(key: string, value: Name): this {
     return this.#config(FSCONFIG.SET_STRING, key, nameArgument(value, "fsconfig", 1), 0, `${key}=${show(value)}`);
   }
@@ -112,17 +114,20 @@ export class FsContext implements Disposable {
     return this.#config(FSCONFIG.SET_FLAG, key, null, 0, key);
   }
 
-  /** Gives a descriptor as the value. overlay takes O_PATH descriptors for its layers from Linux 6.13. */
+  /** Sets a descriptor as the value. overlay accepts O_PATH descriptors for its layers from Linux 6.13. */
   setFd(key: string, fd: Fd): this {
     return this.#config(FSCONFIG.SET_FD, key, null, fd.raw, key);
   }
 
-  /** Makes the super block (finds the one to share) from what was set. */
+  /** Creates the super block from the options, or finds an existing one to share. */
   create(): this {
     return this.#config(FSCONFIG.CMD_CREATE, null, null, 0, "create");
   }
 
-  /** A mount of the created super block, in no tree yet; {@link MOUNT_ATTR} bits. Gone when it is closed unmoved. */
+  /**
+   * Creates a detached mount of the super block; `attributes` is {@link MOUNT_ATTR} bits. It disappears if closed
+   * before it is moved.
+   */
   mount(attributes = 0): Fd {
     const raw = libc().fsmount(SYS.fsmount, this.#fd.raw, FSMOUNT_CLOEXEC, attributes);
     if (raw === -1) throw this.#failed("fsmount", "mount");
@@ -130,8 +135,8 @@ export class FsContext implements Disposable {
   }
 
   /**
-   * What the file system wrote since the last look, oldest first: "e overlay: …" errors, "w …" warnings, "i …" notes.
-   * The kernel keeps eight; looking takes them away.
+   * Messages of the file system since the last call, oldest first: "e overlay: …" errors, "w …" warnings, "i …" notes.
+   * The kernel keeps eight; reading removes them.
    */
   messages(): string[] {
     const messages: string[] = [];
@@ -167,7 +172,7 @@ export class FsContext implements Disposable {
   }
 }
 
-/** Puts a detached mount into the tree at `target`; a symbolic link at the end of the path is not followed. */
+/** Attaches a detached mount to the tree at `target`. Does not follow a symbolic link at the end of the path. */
 export function moveMount(tree: Fd, target: Name, flags = 0): void {
   const from = nameArgument("", "move_mount");
   const to = nameArgument(target, "move_mount", 1);
@@ -176,7 +181,8 @@ export function moveMount(tree: Fd, target: Name, flags = 0): void {
 }
 
 /**
- * A mount as a descriptor: with OPEN_TREE.CLONE a detached, private copy of it (of the subtree at `path`).
+ * Opens a mount as a descriptor. With OPEN_TREE.CLONE: a detached, private copy of the mount (of the subtree at
+ * `path`).
  *
  * @param flags {@link OPEN_TREE} and {@link AT} bits (RECURSIVE, EMPTY_PATH, SYMLINK_NOFOLLOW)
  */

@@ -1,11 +1,11 @@
 /**
- * What is mounted where, as the kernel tells it: /proc/self/mountinfo.
+ * The mount table of this process, /proc/self/mountinfo.
  *
- * One line a mount, in the order of mounting: `36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw`.
- * Optional fields stand between the options and `-`. Space, tab, newline and backslash are octal escapes. A mount point
- * that was removed carries the suffix `//deleted`. Source: Documentation/filesystems/proc.rst 3.5, Linux 6.18.
+ * One line per mount, in mount order: `36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw`. Optional
+ * fields are between the options and `-`. Space, tab, newline and backslash are octal escapes. A removed mount point
+ * has the suffix `//deleted`. Source: Documentation/filesystems/proc.rst 3.5, Linux 6.18.
  *
- * Reading it never touches a mounted file system, unlike stat(2): it cannot hang on a server that is gone.
+ * Unlike stat(2), reading it never touches a mounted file system, so it cannot hang on an unreachable server.
  *
  * @module
  */
@@ -16,25 +16,25 @@ export interface MountEntry {
   readonly parentId: number;
   /** "major:minor" of the file system. */
   readonly device: string;
-  /** What of the file system is the root of this mount. */
+  /** Path within the file system that is the root of this mount. */
   readonly root: string;
-  /** Absolute path, as this process sees it. */
+  /** Absolute path, as seen by this process. */
   readonly mountPoint: string;
-  /** Options of this mount, separated by commas. */
+  /** Comma-separated options of this mount. */
   readonly options: string;
   readonly fsType: string;
   readonly source: string;
-  /** Options of the file system, separated by commas. */
+  /** Comma-separated options of the file system. */
   readonly superOptions: string;
 }
 
-/** The text without octal escapes. Bytes that are no UTF-8 become U+FFFD, as in the rest of the text. */
+/** Decodes octal escapes. Invalid UTF-8 becomes U+FFFD, as in the rest of the text. */
 export function unescapeMountField(field: string): string {
   if (!field.includes("\\")) return field;
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
-/** The mounts of a mountinfo text, in its order. Lines that are no mountinfo are left out. */
+/** Parses a mountinfo text in order. Skips malformed lines. */
 export function parseMountinfo(text: string): MountEntry[] {
   const mounts: MountEntry[] = [];
   for (const line of text.split("\n")) {
@@ -64,27 +64,27 @@ function parseLine(line: string): MountEntry | undefined {
   };
 }
 
-/** The mounts that this process sees now. */
+/** Reads the current mounts of this process. */
 export function readMountinfo(): MountEntry[] {
   return parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"));
 }
 
-/** Whether `path` is `folder` or lies below it. Both absolute and without trailing slash. */
+/** Whether `path` is `folder` or lies below it. Both are absolute, without trailing slash. */
 export function isAtOrBelow(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
 }
 
-/** The mounts at or below `folder`, in the order of mounting. */
+/** Mounts at or below `folder`, in mount order. */
 export function mountsBelow(folder: string, mounts: readonly MountEntry[] = readMountinfo()): MountEntry[] {
   return mounts.filter((mount) => isAtOrBelow(mount.mountPoint, folder));
 }
 
-/** How many mounts are stacked on `mountPoint`. */
+/** Number of mounts stacked on `mountPoint`. */
 export function mountCount(mountPoint: string, mounts: readonly MountEntry[] = readMountinfo()): number {
   return mounts.filter((mount) => mount.mountPoint === mountPoint).length;
 }
 
-/** What is topmost at `mountPoint`, an absolute path without links; undefined when nothing is mounted there. */
+/** Topmost mount at `mountPoint`, an absolute path without symbolic links; undefined if nothing is mounted there. */
 export function mountAt(mountPoint: string, mounts: readonly MountEntry[] = readMountinfo()): MountEntry | undefined {
   return mounts.findLast((mount) => mount.mountPoint === mountPoint);
 }

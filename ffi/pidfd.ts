@@ -1,8 +1,8 @@
 /**
- * Processes by descriptor: one that ended is never mistaken for another that got its number.
+ * Process descriptors, which never refer to another process that reuses the process id.
  *
  * Source: pidfd_open(2) (Linux 5.3), pidfd_getfd(2) (5.6), pidfd_send_signal(2) (5.1); asm-generic/unistd.h, Linux 6.18
- * (the numbers are the same on x86-64 and arm64). By number, for glibc has them since 2.36.
+ * (the numbers are the same on x86-64 and arm64). Called by number, because glibc has wrappers only since 2.36.
  *
  * @module
  */
@@ -24,17 +24,20 @@ const libc = loadLibc({
   pidfd_send_signal: { name: "syscall", parameters: ["i64", "i32", "i32", "pointer", "u32"], result: "i32" },
 });
 
-/** The process `pid`, close-on-exec. Readable (poll) once it has ended. ESRCH where there is none. */
+/** Opens the process `pid`, close-on-exec. Becomes readable (poll) when it has ended. ESRCH if it does not exist. */
 export function pidfdOpen(pid: number): Fd {
   return Fd.own(check(libc().pidfd_open(SYS.pidfdOpen, pid, 0), "pidfd_open", `process ${pid}`));
 }
 
-/** A duplicate of descriptor `number` of that process, close-on-exec. EBADF where it has none, ESRCH when it ended. */
+/**
+ * Duplicates descriptor `number` of the process, close-on-exec. EBADF if it is not open, ESRCH if the process has
+ * ended.
+ */
 export function pidfdGetfd(process: Fd, number: number): Fd {
   return Fd.own(check(libc().pidfd_getfd(SYS.pidfdGetfd, rawFd(process), number, 0), "pidfd_getfd", number));
 }
 
-/** Sends a {@link SIGNAL}. ESRCH when the process has ended. */
+/** Sends a {@link SIGNAL}. ESRCH if the process has ended. */
 export function pidfdSendSignal(process: Fd, signal: number): void {
   check(libc().pidfd_send_signal(SYS.pidfdSendSignal, rawFd(process), signal, null, 0), "pidfd_send_signal", signal);
 }

@@ -1,7 +1,7 @@
 /**
- * Waiting until descriptors are ready.
+ * Waits until descriptors are ready.
  *
- * {@link poll} stops the calling thread, {@link pollNonblocking} a thread of Deno's pool.
+ * {@link poll} blocks the calling thread, {@link pollNonblocking} a thread of Deno's pool.
  *
  * Source: poll.h, asm-generic/poll.h and linux/eventfd.h, Linux 6.18.
  *
@@ -12,10 +12,10 @@ import { type AnyFd, Fd, rawFd } from "./fd.ts";
 import { check, errno, failure, loadLibc } from "./libc.ts";
 import { write } from "./unistd.ts";
 
-/** Events. ERR, HUP and NVAL are told without being asked for. */
+/** Events. ERR, HUP and NVAL are always reported. */
 export const POLL = { IN: 0x1, PRI: 0x2, OUT: 0x4, ERR: 0x8, HUP: 0x10, NVAL: 0x20 } as const;
 
-/** One descriptor to wait for. */
+/** A descriptor to wait for. */
 export interface PollEntry {
   readonly fd: AnyFd;
   /** {@link POLL} bits that end the wait. */
@@ -33,7 +33,7 @@ const libc = loadLibc({
   eventfd: { parameters: ["u32", "i32"], result: "i32" }, // int eventfd(unsigned initval, int flags)
 });
 
-/** A descriptor that becomes readable, for good, when {@link raise} was called. */
+/** Creates a descriptor that becomes permanently readable when {@link raise} is called. */
 export function eventfd(): Fd {
   return Fd.own(check(libc().eventfd(0, EFD_CLOEXEC), "eventfd", "alarm"));
 }
@@ -43,7 +43,7 @@ export function raise(alarm: Fd): void {
   write(alarm, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
 }
 
-/** The bytes of an array of struct pollfd. */
+/** Encodes an array of struct pollfd. */
 export function encodePollFds(entries: readonly PollEntry[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(entries.length * POLLFD.SIZE);
   const view = new DataView(bytes.buffer);
@@ -59,7 +59,7 @@ function decodeEvents(bytes: Uint8Array<ArrayBuffer>, count: number): number[] {
   return Array.from({ length: count }, (_, i) => view.getInt16(i * POLLFD.SIZE + POLLFD.revents, true));
 }
 
-/** A clock for what is left of a timeout; -1 stays -1. */
+/** Returns a function for the remaining milliseconds of a timeout; -1 stays -1. */
 function countdown(timeoutMs: number): () => number {
   const end = performance.now() + timeoutMs;
   return () => (timeoutMs < 0 ? -1 : Math.max(0, Math.ceil(end - performance.now())));
@@ -68,8 +68,8 @@ function countdown(timeoutMs: number): () => number {
 /**
  * Waits for any of `entries`.
  *
- * @param timeoutMs 0 looks and returns, -1 waits for ever
- * @returns for each entry the {@link POLL} bits that are true; all 0 after the timeout
+ * @param timeoutMs 0 returns at once, -1 waits forever
+ * @returns the {@link POLL} bits that are set for each entry; all 0 after the timeout
  */
 export function poll(entries: readonly PollEntry[], timeoutMs: number): number[] {
   const bytes = encodePollFds(entries);
@@ -81,9 +81,9 @@ export function poll(entries: readonly PollEntry[], timeoutMs: number): number[]
 }
 
 /**
- * As {@link poll}, while this thread does other things. The descriptors must stay open until it settles.
+ * Like {@link poll}, without blocking this thread. The descriptors must stay open until the promise settles.
  *
- * @param timeoutMs -1 waits until `signal` says no more
+ * @param timeoutMs -1 waits until `signal` is aborted
  * @throws the signal's reason when it is aborted
  */
 export async function pollNonblocking(
@@ -102,7 +102,7 @@ export async function pollNonblocking(
     for (;;) {
       let ready = await libc().pollElsewhere(bytes, count, left());
       signal?.throwIfAborted();
-      // errno stayed on the other thread: the same question again, here and without waiting, has its own.
+      // errno is on the other thread; repeating the call here without waiting yields its own.
       if (ready < 0) ready = libc().poll(bytes, count, 0);
       if (ready > 0 || (ready === 0 && left() === 0)) return decodeEvents(bytes, entries.length);
       if (ready < 0 && errno() !== ERRNO.EINTR) throw failure("poll", `${entries.length} descriptors`);

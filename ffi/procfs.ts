@@ -1,7 +1,8 @@
 /**
- * Files of /proc/PID, of processes that may end at any moment: proc(5).
+ * Files of /proc/PID of processes that may end at any moment: proc(5).
  *
- * Who opened such a file before its process ended reads ESRCH, which the runtime's own reading tells by a message alone.
+ * Reading such a file after its process ended fails with ESRCH, which the runtime's own functions report only as a
+ * message.
  *
  * @module
  */
@@ -9,11 +10,11 @@ import { isErrno } from "./errno.ts";
 import { O, open } from "./fcntl.ts";
 import { read } from "./unistd.ts";
 
-/** Bytes of a file that are asked for at once. */
+/** Bytes per read. */
 const PIECE_BYTES = 4096;
 
 /**
- * What `/proc/<pid>/<name>` holds; undefined when there is no such process, or it ends meanwhile.
+ * Reads `/proc/<pid>/<name>`; undefined if the process does not exist or ends during the read.
  *
  * @throws {SyscallError} EACCES, EPERM
  */
@@ -34,14 +35,14 @@ export function readProcessFile(pid: number | string, name: string): string | un
 }
 
 /**
- * Fields of a text of `/proc/PID/stat` behind the name, which stands in parentheses and may hold anything: the first is
+ * Fields of `/proc/PID/stat` after the command name, which is in parentheses and may contain anything. The first one is
  * field 3 of proc(5), the state.
  */
 export function statFields(text: string): string[] {
   return text.slice(text.lastIndexOf(")") + 2).split(" ");
 }
 
-/** {@link statFields} of a process; undefined where {@link readProcessFile} has nothing. */
+/** {@link statFields} of a process; undefined when {@link readProcessFile} returns undefined. */
 export function processStat(pid: number | string): string[] | undefined {
   const text = readProcessFile(pid, "stat");
   return text === undefined ? undefined : statFields(text);

@@ -1,8 +1,8 @@
 /**
- * What a thread shares with the others of its process.
+ * Resources that a thread shares with the other threads of its process.
  *
- * `unshare` changes the calling thread alone: in a Worker, that Worker. The main thread and threads made before keep
- * what they had, and `Deno.Command` children are started by whichever thread asks.
+ * `unshare` affects only the calling thread: in a Worker, that Worker. The main thread and existing threads are
+ * unaffected, and `Deno.Command` children inherit from the thread that starts them.
  *
  * Source: linux/sched.h 6.18.
  *
@@ -10,11 +10,11 @@
  */
 import { check, loadLibc } from "./libc.ts";
 
-/** What to have alone. */
+/** Resources to stop sharing. */
 export const CLONE = {
   /** Root, working directory and umask. */
   FS: 0x200,
-  /** The descriptor table: a copy of its own from now on. */
+  /** The descriptor table: the thread gets a copy. */
   FILES: 0x400,
   /** The mount namespace; implies FS. */
   NEWNS: 0x2_0000,
@@ -25,12 +25,12 @@ const libc = loadLibc({
   sched_yield: { parameters: [], result: "i32" }, // int sched_yield(void)
 });
 
-/** Lets other threads that are ready run first. */
+/** Lets other runnable threads run first. */
 export function schedYield(): void {
   libc().sched_yield();
 }
 
-/** Stops sharing what `flags` ({@link CLONE} bits) names. NEWNS needs CAP_SYS_ADMIN. */
+/** Stops sharing the resources in `flags` ({@link CLONE} bits). NEWNS requires CAP_SYS_ADMIN. */
 export function unshare(flags: number): void {
   check(libc().unshare(flags), "unshare", `flags 0x${flags.toString(16)}`);
 }

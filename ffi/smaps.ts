@@ -1,34 +1,34 @@
 /**
- * What is mapped into this process, and how much of it is resident: /proc/self/smaps.
+ * Memory mappings of this process and their resident sizes: /proc/self/smaps.
  *
- * A header for each area, `55b7b566d000-55b7b9361000 r-xp 01b8e000 fe:00 1327111    /path`, then lines such as
+ * Each area has a header, `55b7b566d000-55b7b9361000 r-xp 01b8e000 fe:00 1327111    /path`, followed by lines such as
  * `Rss:   38740 kB`. Source: Documentation/filesystems/proc.rst 3.1, Linux 6.18.
  *
  * @module
  */
 import { adviseMemory, MADV } from "./sys_mman.ts";
 
-/** One mapped area. */
+/** A mapped area. */
 export interface MemoryArea {
   readonly start: bigint;
   /** Bytes. */
   readonly length: number;
-  /** As "r-xp": read, write, execute, private or shared. */
+  /** Such as "r-xp": read, write, execute, private or shared. */
   readonly permissions: string;
-  /** Where in the file it begins. */
+  /** Offset in the file in bytes. */
   readonly offset: number;
-  /** Number of the file's inode; 0 where there is no file behind it. */
+  /** Inode number of the mapped file; 0 without a file. */
   readonly inode: number;
-  /** Bytes that are in memory. */
+  /** Resident bytes. */
   readonly residentBytes: number;
-  /** Bytes that are in no file: written to and, as it is a private mapping, not the file's. */
+  /** Bytes that belong to no file: pages of a private mapping that were written to. */
   readonly anonymousBytes: number;
 }
 
 const HEADER = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) [0-9a-f]+:[0-9a-f]+ (\d+)/;
 const FIGURE = /^(Rss|Anonymous):\s+(\d+) kB$/;
 
-/** The areas of a smaps text, or of a maps text, which has no figures, in its order. */
+/** Parses the areas of a smaps text in order, or of a maps text, which has no sizes. */
 export function parseSmaps(text: string): MemoryArea[] {
   const areas: { -readonly [K in keyof MemoryArea]: MemoryArea[K] }[] = [];
   for (const line of text.split("\n")) {
@@ -48,14 +48,14 @@ export function parseSmaps(text: string): MemoryArea[] {
   return areas;
 }
 
-/** Bytes of smaps that are read at once: some twenty areas. */
+/** Bytes of smaps per read: some twenty areas. */
 const PIECE_BYTES = 16 * 1024;
-/** Begins the last line of an area. */
+/** Start of the last line of an area. */
 const LAST_LINE = "\nVmFlags:";
 
 /**
- * The areas that the program and its libraries have of their files, code and constants. Those of other files may be
- * unmapped by another thread, and something else be there in a moment.
+ * Code and constants of the program and its libraries. Areas of other files are excluded, because another thread may
+ * unmap them and something else may be mapped there in the meantime.
  */
 export function programAreas(areas: readonly MemoryArea[]): MemoryArea[] {
   const programs = new Set(areas.filter(({ permissions }) => permissions[2] === "x").map(({ inode }) => inode));
@@ -64,7 +64,7 @@ export function programAreas(areas: readonly MemoryArea[]): MemoryArea[] {
   );
 }
 
-/** What this process has of its program and libraries in memory. They stay where they are as long as it runs. */
+/** Resident pages of the program and its libraries, whose mappings stay in place as long as the process runs. */
 export class ProgramPages {
   readonly #lengths: ReadonlyMap<bigint, number>;
 
@@ -72,20 +72,23 @@ export class ProgramPages {
     this.#lengths = new Map(areas.map(({ start, length }) => [start, length]));
   }
 
-  /** Of what is loaded now. Before the first Worker, which has areas of its own that go with it. */
+  /**
+   * Records what is loaded now. Call before the first Worker starts: a Worker has areas of its own that disappear with
+   * it.
+   */
   static loaded(): ProgramPages {
     return new ProgramPages(programAreas(parseSmaps(Deno.readTextFileSync("/proc/self/maps"))));
   }
 
   /**
-   * Takes the pages out of this process; the kernel has them in its cache on, and whoever touches one gets it from
-   * there. Most were needed by the start alone.
+   * Removes the pages from this process. They stay in the page cache, from which they are mapped again on access. Most
+   * are needed only during startup.
    *
-   * @param keptBytes not more than so many stay as they are
-   * @returns bytes that were dropped
+   * @param keptBytes drops nothing while at most this many bytes are resident
+   * @returns bytes dropped
    */
   drop(keptBytes = 0): number {
-    // one with a page that is not the file's is passed over: relocated, or a debugger's
+    // Skips areas with private pages, which were relocated or belong to a debugger.
     const areas = ownAreas().filter(({ start, length, anonymousBytes }) =>
       anonymousBytes === 0 && this.#lengths.get(start) === length
     ).toArray();
@@ -96,7 +99,10 @@ export class ProgramPages {
   }
 }
 
-/** The areas of this process, some at a time: the whole text would leave more behind than a resting process has of its own. */
+/**
+ * Yields the areas of this process piecewise: reading the whole text would leave more memory behind than an idle
+ * process uses.
+ */
 function* ownAreas(): Generator<MemoryArea> {
   using file = Deno.openSync("/proc/self/smaps");
   const decoder = new TextDecoder();

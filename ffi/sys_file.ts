@@ -1,8 +1,8 @@
 /**
  * Advisory locks on whole files.
  *
- * A lock belongs to the open file: duplicates of the descriptor share it, and it goes when the last one is closed,
- * however the process ends.
+ * A lock belongs to the open file: duplicates of the descriptor share it, and it is released when the last one is
+ * closed, however the process ends.
  *
  * Source: asm-generic/fcntl.h, Linux 6.18.
  *
@@ -12,7 +12,7 @@ import { ERRNO } from "./errno.ts";
 import { type AnyFd, rawFd } from "./fd.ts";
 import { check, errno, loadLibc } from "./libc.ts";
 
-/** Operations of {@link flock}. Without NB the calling thread stops until the lock is free. */
+/** Operations of {@link flock}. Without NB the calling thread blocks until the lock is free. */
 export const LOCK = { SH: 1, EX: 2, NB: 4, UN: 8 } as const;
 
 const libc = loadLibc({
@@ -23,7 +23,7 @@ const libc = loadLibc({
  * Locks or unlocks.
  *
  * @param operation {@link LOCK} bits
- * @throws {SyscallError} EAGAIN with NB when somebody else has it
+ * @throws {SyscallError} EAGAIN with NB when another open file holds the lock
  */
 export function flock(fd: AnyFd, operation: number): void {
   const raw = rawFd(fd);

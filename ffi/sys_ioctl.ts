@@ -1,5 +1,5 @@
 /**
- * ioctl(2). Request numbers belong to the file of the device that they are for.
+ * ioctl(2). Request numbers are defined in the files of their devices.
  *
  * @module
  */
@@ -12,9 +12,9 @@ const libc = loadLibc({
 });
 
 /**
- * Controls a device. Not tried again after EINTR: what that means is the device's.
+ * Controls a device. Does not retry on EINTR, whose meaning depends on the device.
  *
- * @param argument bytes that the kernel reads or fills, or a plain value; absent: 0
+ * @param argument bytes that the kernel reads or fills, or a plain value; 0 by default
  */
 export function ioctl(fd: AnyFd, request: bigint, argument: Uint8Array | number | bigint = 0): number {
   const raw = rawFd(fd);

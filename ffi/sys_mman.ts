@@ -1,8 +1,8 @@
 /**
- * Memory that is a file, or that is not the JavaScript heap's.
+ * Memory mapped from a file, or allocated outside the JavaScript heap.
  *
- * A view of a mapping is ordinary memory: reading past the end of the file (it was truncated) or a page that cannot be
- * read (EIO) is SIGBUS and ends the process. Map only files that nobody shortens.
+ * Accessing a mapping past the end of its file (after truncation), or a page that cannot be read (EIO), raises SIGBUS
+ * and ends the process. Map only files that are never truncated.
  *
  * Source: asm-generic/mman-common.h and linux/mman.h 6.18.
  *
@@ -31,38 +31,38 @@ const libc = loadLibc({
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" }, // int memfd_create(const char *name, unsigned flags)
 });
 
-/** How memory will be used, for {@link Mapping.advise} and {@link adviseMemory}. */
+/** Expected use of memory, for {@link Mapping.advise} and {@link adviseMemory}. */
 export const MADV = { NORMAL: 0, RANDOM: 1, SEQUENTIAL: 2, WILLNEED: 3, DONTNEED: 4 } as const;
 
 /**
- * A file of no bytes that is nowhere but in memory, and goes with its last descriptor.
+ * Creates an empty file that exists only in memory and disappears with its last descriptor.
  *
- * @param name shown by /proc/PID/fd as "/memfd:<name>"
+ * @param name shown in /proc/PID/fd as "/memfd:<name>"
  */
 export function memfdCreate(name: string): Fd {
   return Fd.own(check(libc().memfd_create(cstring(name), MFD_CLOEXEC), "memfd_create", name));
 }
 
-/** How {@link Mapping.ofFile} maps. */
+/** Options of {@link Mapping.ofFile}. */
 export interface MapOptions {
-  /** Writes reach the file and other mappings; else they stay in this one. Default false. */
+  /** Writes reach the file and other mappings; otherwise they stay in this one. Default false. */
   readonly shared?: boolean;
-  /** Writing to a mapping without it is SIGSEGV. A shared one needs a descriptor open for writing. Default false. */
+  /** Without it, writing raises SIGSEGV. A shared mapping needs a descriptor open for writing. Default false. */
   readonly writable?: boolean;
-  /** Where in the file, a multiple of the page size. Default 0. */
+  /** Offset in the file, a multiple of the page size. Default 0. */
   readonly offset?: number;
 }
 
 /**
- * One mmap(2).
+ * A memory mapping, mmap(2).
  *
- * Disposing unmaps and detaches {@link bytes}: views of that array in this thread have length 0 from then on. Views made
- * by {@link viewAt}, in Workers above all, cannot be detached: who disposes makes sure that they are no longer used.
+ * Disposing unmaps and detaches {@link bytes}: views of that array in this thread then have length 0. Views made by
+ * {@link viewAt}, usually in Workers, cannot be detached: the caller must ensure that they are no longer used.
  */
 export class Mapping implements Disposable {
   #address: bigint;
   #bytes: Uint8Array<ArrayBuffer>;
-  /** Bytes, as asked for. */
+  /** Bytes, as requested. */
   readonly length: number;
 
   private constructor(address: bigint, length: number) {
@@ -72,10 +72,10 @@ export class Mapping implements Disposable {
   }
 
   /**
-   * Maps `length` bytes (at least 1) of a file, which may be closed afterwards.
+   * Maps `length` bytes (at least 1) of a file. The descriptor may be closed afterwards.
    *
-   * @throws {SyscallError} EACCES where the descriptor does not allow it, EINVAL for length 0 or an odd offset, ENODEV
-   * where the file system cannot map
+   * @throws {SyscallError} EACCES when the descriptor does not permit it, EINVAL for length 0 or an unaligned offset,
+   * ENODEV when the file system does not support mapping
    */
   static ofFile(fd: AnyFd, length: number, options: MapOptions = {}): Mapping {
     const raw = rawFd(fd);
@@ -83,7 +83,7 @@ export class Mapping implements Disposable {
     return Mapping.#map(length, protection, options.shared ? MAP_SHARED : MAP_PRIVATE, raw, options.offset ?? 0);
   }
 
-  /** Maps `length` bytes of zeros that belong to no file; shared by all threads, writable. */
+  /** Maps `length` zeroed bytes without a file; writable and shared by all threads. */
   static anonymous(length: number): Mapping {
     return Mapping.#map(length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   }
@@ -94,37 +94,38 @@ export class Mapping implements Disposable {
     return new Mapping(address, length);
   }
 
-  /** Where it is: for another thread's {@link viewAt}, for C. Throws once disposed. */
+  /** Address, for C and for {@link viewAt} in another thread. Throws after disposal. */
   get address(): bigint {
     if (this.#address === 0n) throw new Error("Cannot use mapping: already unmapped");
     return this.#address;
   }
 
-  /** The memory itself. Throws once disposed. */
+  /** The mapped memory. Throws after disposal. */
   get bytes(): Uint8Array<ArrayBuffer> {
     if (this.#address === 0n) throw new Error("Cannot use mapping: already unmapped");
     return this.#bytes;
   }
 
-  /** Writes changes of a shared mapping to the disk and waits for it; whole pages around the range. */
+  /** Writes changes of a shared mapping to disk and waits for it. The range is extended to whole pages. */
   sync(offset = 0, length = this.length - offset): void {
     const [start, size] = this.#pages(offset, length);
     check(libc().msync(start, size, MS_SYNC), "msync", "mapping");
   }
 
-  /** Tells the kernel what to expect; `advice` is one of {@link MADV}. */
+  /** Tells the kernel about expected use; `advice` is one of {@link MADV}. */
   advise(advice: number, offset = 0, length = this.length - offset): void {
     const [start, size] = this.#pages(offset, length);
     check(libc().madvise(start, size, advice), "madvise", "mapping");
   }
 
   /**
-   * Makes every page of a part of a writable mapping present and writable, and keeps it so as far as the limit on locked
-   * memory allows: the kernel can write there for a thread that is being killed, which may wait for no page any more.
+   * Makes every page of a range of a writable mapping present and writable, and locks it as far as the limit on locked
+   * memory allows. The kernel can then write there on behalf of a thread that is being killed and may no longer wait
+   * for pages.
    */
   pin(offset = 0, length = this.length - offset): void {
     const [start, size] = this.#pages(offset, length);
-    libc().mlock(start, size); // where it is refused the pages are there for now
+    libc().mlock(start, size); // if refused, the pages are present at least for now
     const words = new Int32Array(this.bytes.buffer, 0, Math.floor((offset + length) / 4));
     const step = libc().getpagesize() / 4;
     for (let word = Number(start - this.address) / 4; word < words.length; word += step) Atomics.or(words, word, 0);
@@ -134,12 +135,12 @@ export class Mapping implements Disposable {
     if (this.#address === 0n) return;
     const address = this.#address;
     this.#address = 0n;
-    // Detaches without a copy: the memory is not V8's.
+    // Detaches without copying: the memory is not owned by V8.
     this.#bytes.buffer.transfer();
     libc().munmap(address, BigInt(this.length));
   }
 
-  /** Address and length of the range, grown to the left to a page boundary, as the kernel wants it. */
+  /** Address and length of the range, extended down to a page boundary as the kernel requires. */
   #pages(offset: number, length: number): [start: bigint, size: bigint] {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.length)) {
       throw new RangeError(`Cannot use mapping of ${this.length} bytes: range is ${offset}+${length}`);
@@ -150,8 +151,8 @@ export class Mapping implements Disposable {
 }
 
 /**
- * The memory of a {@link Mapping} that another thread holds. Nothing checks that it is still mapped: a view of unmapped
- * memory is SIGSEGV.
+ * View of a {@link Mapping} held by another thread. Does not check that it is still mapped: accessing unmapped memory
+ * raises SIGSEGV.
  */
 export function viewAt(address: bigint, length: number): Uint8Array<ArrayBuffer> {
   const pointer = Deno.UnsafePointer.create(address);
@@ -160,10 +161,10 @@ export function viewAt(address: bigint, length: number): Uint8Array<ArrayBuffer>
 }
 
 /**
- * Tells the kernel what to expect of memory that is not a {@link Mapping} of ours, whole pages.
+ * Tells the kernel about expected use of memory that is not a {@link Mapping}, in whole pages.
  *
- * @param advice one of {@link MADV}. DONTNEED empties memory that no file is behind
- * @throws {SyscallError} ENOMEM where nothing is mapped
+ * @param advice one of {@link MADV}. DONTNEED discards the content of anonymous memory
+ * @throws {SyscallError} ENOMEM when nothing is mapped there
  */
 export function adviseMemory(address: bigint, length: number, advice: number): void {
   check(libc().madvise(address, BigInt(length), advice), "madvise", "memory");

@@ -1,8 +1,8 @@
 /**
- * Mounting by mount(2) and umount2(2).
+ * Mounting with mount(2) and umount2(2).
  *
- * Options travel as one string of at most one page; for more (many overlay layers, many devices) and for messages from
- * the kernel there is mount_api.ts.
+ * Options are passed as one string of at most one page. For more options (many overlay layers or devices) and for error
+ * messages from the kernel, use mount_api.ts.
  *
  * Source: linux/mount.h 6.18.
  *
@@ -36,18 +36,18 @@ export const MS = {
 
 /** Flags of umount2(2). */
 export const MNT = {
-  /** Ends what the file system does before it is unmounted; FUSE and NFS only. */
+  /** Aborts requests in progress before unmounting; FUSE and NFS only. */
   FORCE: 1,
-  /** Out of the tree at once, gone when the last user is. */
+  /** Detaches from the tree at once; unmounts when the last user is gone. */
   DETACH: 2,
-  /** First call marks, second call unmounts if nobody used it between. */
+  /** The first call marks the mount, the second one unmounts it if it was not used in between. */
   EXPIRE: 4,
 } as const;
 
-/** A symbolic link at the end of the target is not followed. {@link umount2} always adds it. */
+/** Does not follow a symbolic link at the end of the target. {@link umount2} always adds it. */
 export const UMOUNT_NOFOLLOW = 8;
 
-/** The kernel copies one page of 4096 bytes and puts a NUL into its last byte. */
+/** The kernel copies one page of 4096 bytes and sets its last byte to NUL. */
 export const MOUNT_DATA_MAX = 4095;
 
 const libc = loadLibc({
@@ -61,11 +61,11 @@ const encoder = new TextEncoder();
 /**
  * Mounts `source` on `target`.
  *
- * @param source device, path, or any word where the file system has none
+ * @param source device, path, or any word if the file system needs none
  * @param type null with BIND, MOVE, REMOUNT and the propagation flags
  * @param flags {@link MS} bits
- * @param data options, comma separated; paths in it escape their own commas as the file system wants
- * @throws {RangeError} more than {@link MOUNT_DATA_MAX} bytes of options, which the kernel would cut off
+ * @param data comma-separated options; commas in paths are escaped as the file system requires
+ * @throws {RangeError} when options exceed {@link MOUNT_DATA_MAX} bytes, beyond which the kernel would truncate them
  */
 export function mount(source: Name | null, target: Name, type: Name | null, flags: number, data?: Name): void {
   const options = data === undefined ? null : mountData(data, target);
@@ -79,7 +79,7 @@ export function mount(source: Name | null, target: Name, type: Name | null, flag
   check(result, "mount", target);
 }
 
-/** A whole page: the kernel may read that much. */
+/** Pads options to a whole page, which the kernel may read. */
 function mountData(data: Name, target: Name): Uint8Array<ArrayBuffer> {
   const bytes = typeof data === "string" ? encoder.encode(data) : data;
   if (bytes.length > MOUNT_DATA_MAX) {
@@ -93,10 +93,10 @@ function mountData(data: Name, target: Name): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Unmounts what is topmost at `target`, never through a symbolic link at its end.
+ * Unmounts the topmost mount at `target`. Does not follow a symbolic link at its end.
  *
  * @param flags {@link MNT} bits
- * @throws {SyscallError} EBUSY while it is used, EINVAL where nothing is mounted
+ * @throws {SyscallError} EBUSY when it is in use, EINVAL when nothing is mounted
  */
 export function umount2(target: Name, flags = 0): void {
   check(libc().umount2(nameArgument(target, "umount"), flags | UMOUNT_NOFOLLOW), "umount", target);

@@ -1,12 +1,12 @@
 /**
- * Project quotas: how much all files of one project may take, on a file system that counts by projects.
+ * Project quotas: limits on the total size of all files of a project, on file systems that support them.
  *
- * Every inode has the number of a project, 0 unless somebody says otherwise; what is made in a folder with
- * {@link XFLAG.PROJINHERIT} gets the folder's.
+ * Every inode has a project number, 0 by default. Files created in a directory with {@link XFLAG.PROJINHERIT} inherit
+ * its project.
  *
  * Source: linux/fs.h (struct fsxattr), linux/dqblk_xfs.h (struct fs_disk_quota, struct fs_quota_stat), linux/quota.h,
- * asm-generic/unistd.h, Linux 6.18; quotactl(2), whose commands of XFS ext4 understands as well. By descriptor and not
- * by block device since Linux 5.14.
+ * asm-generic/unistd.h, Linux 6.18; quotactl(2), whose XFS commands ext4 supports as well. Addressed by descriptor
+ * instead of block device since Linux 5.14.
  *
  * @module
  */
@@ -24,13 +24,13 @@ const FS_IOC_FSSETXATTR = 0x401c5820n;
 /** struct fsxattr: byte offsets. */
 const FSXATTR = { SIZE: 28, xflags: 0, projid: 12 } as const;
 
-/** Flags of an inode in struct fsxattr. */
+/** Inode flags in struct fsxattr. */
 export const XFLAG = { PROJINHERIT: 0x200 } as const;
 
-/** QCMD(cmd, PRJQUOTA) of the commands of XFS. */
+/** QCMD(cmd, PRJQUOTA) of the XFS commands. */
 const QUOTA_COMMAND = { getQuota: 0x580302, setLimits: 0x580402, getState: 0x580502 } as const;
 
-/** struct fs_disk_quota: byte offsets. Blocks are of 512 bytes. */
+/** struct fs_disk_quota: byte offsets. A block is 512 bytes. */
 export const DISK_QUOTA = {
   SIZE: 112,
   version: 0,
@@ -43,7 +43,7 @@ export const DISK_QUOTA = {
   icount: 48,
 } as const;
 
-/** struct fs_quota_stat: what is used of it. */
+/** struct fs_quota_stat: the used fields. */
 const QUOTA_STAT = { SIZE: 80, flags: 2 } as const;
 
 const BLOCK_BYTES = 512;
@@ -53,7 +53,7 @@ const FS_DQ_BSOFT = 1 << 2;
 const FS_DQ_BHARD = 1 << 3;
 const FS_QUOTA_PDQ_ENFD = 1 << 5;
 
-/** A project's limit and what it has, in bytes and inodes. 0 is no limit. */
+/** Limit and usage of a project, in bytes and inodes. A limit of 0 means none. */
 export interface ProjectQuota {
   readonly hardLimitBytes: number;
   readonly usedBytes: number;
@@ -73,12 +73,12 @@ function quotactl(fd: AnyFd, command: number, project: number, argument: Uint8Ar
   );
 }
 
-/** The project of a file or folder. ENOTTY or EOPNOTSUPP where the file system knows none. */
+/** Project of a file or directory. ENOTTY or EOPNOTSUPP when the file system does not support projects. */
 export function projectOf(fd: AnyFd): number {
   return getAttributes(fd).getUint32(FSXATTR.projid, true);
 }
 
-/** Puts a folder into a project, and what is made in it from now on. */
+/** Assigns a directory, and everything created in it from now on, to a project. */
 export function setProject(folder: AnyFd, project: number): void {
   const view = getAttributes(folder);
   view.setUint32(FSXATTR.xflags, view.getUint32(FSXATTR.xflags, true) | XFLAG.PROJINHERIT, true);
@@ -93,9 +93,9 @@ function getAttributes(fd: AnyFd): DataView<ArrayBuffer> {
 }
 
 /**
- * Whether the file system that `fd` is on holds projects to their limits (mount option `prjquota`).
+ * Whether the file system of `fd` enforces project limits (mount option `prjquota`).
  *
- * False also where file system or kernel have no quotas at all (ENOSYS, ESRCH, EOPNOTSUPP, EINVAL, ENODEV).
+ * Also false when file system or kernel do not support quotas (ENOSYS, ESRCH, EOPNOTSUPP, EINVAL, ENODEV).
  */
 export function enforcesProjects(fd: AnyFd): boolean {
   const bytes = new Uint8Array(QUOTA_STAT.SIZE);
@@ -108,7 +108,7 @@ export function enforcesProjects(fd: AnyFd): boolean {
   return (new DataView(bytes.buffer).getUint16(QUOTA_STAT.flags, true) & FS_QUOTA_PDQ_ENFD) !== 0;
 }
 
-/** Limit and use of a project on the file system that `fd` is on; undefined for one that was never heard of. */
+/** Limit and usage of a project on the file system of `fd`; undefined when it has no record of the project. */
 export function projectQuota(fd: AnyFd, project: number): ProjectQuota | undefined {
   const bytes = new Uint8Array(DISK_QUOTA.SIZE);
   try {
@@ -120,7 +120,7 @@ export function projectQuota(fd: AnyFd, project: number): ProjectQuota | undefin
   return decodeDiskQuota(new DataView(bytes.buffer));
 }
 
-/** The {@link ProjectQuota} in the bytes of a struct fs_disk_quota. Counts beyond 2^53 are rounded. */
+/** Decodes a struct fs_disk_quota. Counts beyond 2^53 are rounded. */
 export function decodeDiskQuota(view: DataView): ProjectQuota {
   const unsigned = (at: number): number => Number(view.getBigUint64(at, true));
   return {
@@ -130,12 +130,12 @@ export function decodeDiskQuota(view: DataView): ProjectQuota {
   };
 }
 
-/** Limits what all files of a project take, rounded up to 512 bytes; 0 lifts the limit. */
+/** Limits the total size of all files of a project, rounded up to 512 bytes; 0 removes the limit. */
 export function limitProject(fd: AnyFd, project: number, bytes: number): void {
   quotactl(fd, QUOTA_COMMAND.setLimits, project, encodeLimit(project, bytes));
 }
 
-/** The struct fs_disk_quota that sets a project's limit and nothing else. */
+/** Encodes a struct fs_disk_quota that sets only a project's limit. */
 export function encodeLimit(project: number, bytes: number): Uint8Array<ArrayBuffer> {
   const encoded = new Uint8Array(DISK_QUOTA.SIZE);
   const view = new DataView(encoded.buffer);

@@ -1,8 +1,9 @@
 /**
- * What a file is, and how that is set.
+ * File attributes: reading and setting them.
  *
- * statx(2) stands for the whole stat family: its struct is the same on every processor. A device number is one u32, as
- * the kernel's new_encode_dev and mknod(2) have it; {@link major}, {@link minor} and {@link makedev} take it apart.
+ * statx(2) replaces the whole stat family, because its struct is the same on every architecture. A device number is one
+ * u32 in the encoding of the kernel's new_encode_dev and mknod(2); see {@link major}, {@link minor} and {@link
+ * makedev}.
  *
  * Source: linux/stat.h and linux/kdev_t.h, Linux 6.18.
  *
@@ -13,7 +14,7 @@ import { AT, type DirFd, rawDir } from "./fcntl.ts";
 import { type AnyFd, rawFd } from "./fd.ts";
 import { check, failure, loadLibc, type Name, nameArgument, show } from "./libc.ts";
 
-/** Bits of st_mode: the type under IFMT, and what chmod(2) has beside the nine permission bits. */
+/** Bits of st_mode: the type under IFMT, and the bits of chmod(2) besides the nine permission bits. */
 export const S = {
   IFMT: 0o170000,
   IFSOCK: 0o140000,
@@ -28,7 +29,7 @@ export const S = {
   ISVTX: 0o1000,
 } as const;
 
-/** One device number from its parts: 12 bits of major, 20 bits of minor. */
+/** Encodes a device number: 12 bits of major, 20 bits of minor. */
 export function makedev(majorNumber: number, minorNumber: number): number {
   if (!(majorNumber >= 0 && majorNumber < 1 << 12 && minorNumber >= 0 && minorNumber < 1 << 20)) {
     throw new RangeError(`Cannot encode device: ${majorNumber}:${minorNumber} exceeds 12:20 bits`);
@@ -36,28 +37,28 @@ export function makedev(majorNumber: number, minorNumber: number): number {
   return ((minorNumber & 0xff) | (majorNumber << 8) | ((minorNumber & ~0xff) << 12)) >>> 0;
 }
 
-/** The major number of a device number. */
+/** Major number of a device number. */
 export function major(dev: number): number {
   return (dev >>> 8) & 0xfff;
 }
 
-/** The minor number of a device number. */
+/** Minor number of a device number. */
 export function minor(dev: number): number {
   return (dev & 0xff) | ((dev >>> 12) & 0xfff00);
 }
 
-/** Attributes of one file. */
+/** Attributes of a file. */
 export interface Stat {
   /** Device number of the file system, see {@link makedev}. */
   dev: number;
-  /** A number up to 2^53-1 and a bigint above: exact, and equal inodes are `===`. */
+  /** A number up to 2^53-1, a bigint above: exact, and equal inodes are `===`. */
   ino: number | bigint;
   /** Type and permission bits, see {@link S}. */
   mode: number;
   nlink: number;
   uid: number;
   gid: number;
-  /** Device number of a device node, else 0. */
+  /** Device number of a device node, otherwise 0. */
   rdev: number;
   /** Bytes. */
   size: number;
@@ -98,7 +99,7 @@ export const STATX = {
   devMajor: 136,
   devMinor: 140,
   mntId: 144,
-  /** Inside a timestamp. */
+  /** Relative to a timestamp. */
   tvSec: 0,
   tvNsec: 8,
 } as const;
@@ -116,7 +117,7 @@ export const TIMESPECS = { SIZE: 32, atimeSec: 0, atimeNsec: 8, mtimeSec: 16, mt
 const libc = loadLibc({
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" }, // int statx(int, const char *, int, unsigned, struct statx *)
   mkdirat: { parameters: ["i32", "buffer", "u32"], result: "i32" }, // int mkdirat(int, const char *, mode_t)
-  // long syscall(SYS_mknodat, int, const char *, mode_t, unsigned dev): glibc has the symbol since 2.33 only
+  // long syscall(SYS_mknodat, int, const char *, mode_t, unsigned dev): glibc exports mknodat only since 2.33
   mknodat: { name: "syscall", parameters: ["i64", "i32", "buffer", "u32", "u32"], result: "i32" },
   fchmod: { parameters: ["i32", "u32"], result: "i32" }, // int fchmod(int, mode_t)
   fchmodat: { parameters: ["i32", "buffer", "u32", "i32"], result: "i32" }, // int fchmodat(int, const char *, mode_t, int)
@@ -131,11 +132,11 @@ const statxBytes = new Uint8Array(STATX.SIZE);
 const statxView = new DataView(statxBytes.buffer);
 
 /**
- * Attributes of a name, without triggering an automount.
+ * Attributes of a name. Does not trigger automounts.
  *
- * @param name "" with AT.EMPTY_PATH in `flags`: `dir` itself, which may then be open on anything
+ * @param name "" with AT.EMPTY_PATH in `flags` means `dir` itself, which may then be any file
  * @param flags AT.SYMLINK_NOFOLLOW for a symbolic link itself
- * @throws {SyscallError} EOVERFLOW where a size is beyond 2^53-1
+ * @throws {SyscallError} EOVERFLOW when a size exceeds 2^53-1
  */
 export function statat(dir: DirFd, name: Name, flags = 0): Stat {
   const wanted = STATX_BASIC_STATS | STATX_MNT_ID;
@@ -156,7 +157,7 @@ export function fstat(fd: AnyFd): Stat {
   return decodeStatx(statxView, `fd ${raw}`);
 }
 
-/** The {@link Stat} of the bytes of a struct statx; `name` is for the message. */
+/** Decodes a struct statx; `name` is for the error message. */
 export function decodeStatx(view: DataView, name: Name): Stat {
   const mask = view.getUint32(STATX.mask, true);
   const hasMountRoot = (view.getUint32(STATX.attributesMask, true) & STATX_ATTR_MOUNT_ROOT) !== 0;
@@ -205,30 +206,30 @@ function secondsAt(view: DataView, at: number): number {
   return view.getUint32(at + STATX.tvSec, true) + view.getInt32(at + STATX.tvSec + 4, true) * 0x1_0000_0000;
 }
 
-/** Makes a directory; `mode` less the umask. */
+/** Creates a directory; the umask reduces `mode`. */
 export function mkdirat(dir: DirFd, name: Name, mode: number): void {
   check(libc().mkdirat(rawDir(dir), nameArgument(name, "mkdir"), mode), "mkdir", name);
 }
 
 /**
- * Makes a file of any type but directory and symbolic link.
+ * Creates a file of any type except directory and symbolic link.
  *
- * @param mode type and permission bits, less the umask
- * @param rdev device number for IFCHR and IFBLK, else 0. A character device 0 is an overlay whiteout.
+ * @param mode type and permission bits, reduced by the umask
+ * @param rdev device number for IFCHR and IFBLK, otherwise 0. Character device 0 is an overlay whiteout.
  */
 export function mknodat(dir: DirFd, name: Name, mode: number, rdev: number): void {
   check(libc().mknodat(SYS_MKNODAT, rawDir(dir), nameArgument(name, "mknod"), mode, rdev), "mknod", name);
 }
 
-/** Sets the permission bits of an open file; an O_PATH descriptor is EBADF. */
+/** Sets the permission bits of an open file; EBADF for an O_PATH descriptor. */
 export function fchmod(fd: AnyFd, mode: number): void {
   check(libc().fchmod(rawFd(fd), mode & 0o7777), "chmod", rawFd(fd));
 }
 
 /**
- * Sets the permission bits of what `name` is, never of what a symbolic link points to.
+ * Sets the permission bits of `name`, never of the target of a symbolic link.
  *
- * `name` should be one component below an open directory: links in the middle of a path are followed.
+ * `name` should be a single component below an open directory: links in the middle of a path are followed.
  *
  * @throws {SyscallError} EOPNOTSUPP for a symbolic link, which has no permissions
  */
@@ -237,16 +238,16 @@ export function fchmodat(dir: DirFd, name: Name, mode: number): void {
   check(libc().fchmodat(rawDir(dir), path, mode & 0o7777, AT.SYMLINK_NOFOLLOW), "chmod", name);
 }
 
-/** A time to set: seconds since 1970 (negative before) and nanoseconds 0 to 999999999; or leave it; or now. */
+/** Time to set: seconds since 1970 (negative before) and nanoseconds 0 to 999999999, unchanged, or now. */
 export type FileTime = { readonly sec: number; readonly nsec: number } | "omit" | "now";
 
-/** Which times to set; absent is "omit". */
+/** Times to set; "omit" by default. */
 export interface FileTimes {
   readonly atime?: FileTime;
   readonly mtime?: FileTime;
 }
 
-/** The bytes of struct timespec[2]. */
+/** Encodes struct timespec[2]. */
 export function encodeTimes(times: FileTimes): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(TIMESPECS.SIZE));
   putTime(view, TIMESPECS.atimeSec, times.atime ?? "omit");
@@ -276,7 +277,7 @@ export function futimens(fd: AnyFd, times: FileTimes): void {
   check(libc().futimens(rawFd(fd), encodeTimes(times)), "futimens", rawFd(fd));
 }
 
-/** Sets the file creation mask of the process (of the thread after `unshare(CLONE.FS)`); the mask before. */
+/** Sets the umask of the process (of the thread after `unshare(CLONE.FS)`) and returns the previous one. */
 export function umask(mask: number): number {
   return libc().umask(mask);
 }

@@ -1,5 +1,5 @@
 /**
- * What a file system is and how full it is.
+ * Type and usage of file systems.
  *
  * Source: asm-generic/statfs.h (struct statfs of 64-bit machines) and linux/magic.h, Linux 6.18.
  *
@@ -8,7 +8,7 @@
 import { ERRNO } from "./errno.ts";
 import { check, errno, loadLibc, type Name, nameArgument } from "./libc.ts";
 
-/** Kinds of file systems by {@link FsStatus.type}. ext2 and ext3 share ext4's number. */
+/** File system types by {@link FsStatus.type}. ext2 and ext3 share ext4's number. */
 export const FS_MAGIC = {
   ext4: 0xef53,
   xfs: 0x58465342,
@@ -27,25 +27,25 @@ export type FsName = keyof typeof FS_MAGIC;
 
 const NAMES = new Map<number, FsName>((Object.keys(FS_MAGIC) as FsName[]).map((name) => [FS_MAGIC[name], name]));
 
-/** "ext4" for 0xef53, "0x6969abcd" for a number without a name here. */
+/** Returns "ext4" for 0xef53, "0x6969abcd" for an unknown number. */
 export function fsName(type: number): string {
   return NAMES.get(type) ?? `0x${type.toString(16)}`;
 }
 
-/** Answer of statfs(2). Counts beyond 2^53 are rounded. */
+/** Result of statfs(2). Counts beyond 2^53 are rounded. */
 export interface FsStatus {
   /** One of {@link FS_MAGIC}, or another u32. */
   type: number;
-  /** Bytes of the blocks that are counted here. */
+  /** Bytes of the blocks counted here. */
   blockSize: number;
   blocks: number;
   freeBlocks: number;
-  /** Free for others than root. */
+  /** Free blocks for users other than root. */
   availableBlocks: number;
-  /** Inodes; 0 where there is no limit. */
+  /** Inodes; 0 without a limit. */
   files: number;
   freeFiles: number;
-  /** Longest file name in bytes. */
+  /** Maximum bytes of a file name. */
   nameLength: number;
 }
 
@@ -69,7 +69,7 @@ const libc = loadLibc({
   statfs: { parameters: ["buffer", "buffer"], result: "i32" }, // int statfs(const char *path, struct statfs *)
 });
 
-/** The file system that `path` is on. */
+/** Status of the file system of `path`. */
 export function statfs(path: Name): FsStatus {
   const bytes = new Uint8Array(STATFS.SIZE);
   let result: number;
@@ -78,10 +78,10 @@ export function statfs(path: Name): FsStatus {
   return decodeStatfs(new DataView(bytes.buffer));
 }
 
-/** The {@link FsStatus} of the bytes of a struct statfs. */
+/** Decodes a struct statfs. */
 export function decodeStatfs(view: DataView): FsStatus {
   const unsigned = (at: number): number => Number(view.getBigUint64(at, true));
-  // f_blocks counts f_frsize units where the file system sets it.
+  // If the file system sets f_frsize, f_blocks counts in units of it.
   return {
     type: view.getUint32(STATFS.type, true),
     blockSize: unsigned(STATFS.frsize) || unsigned(STATFS.bsize),

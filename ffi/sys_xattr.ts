@@ -1,10 +1,11 @@
 /**
  * Extended attributes.
  *
- * Three forms of each call: `lgetxattr` of a path, a symbolic link itself; `getxattr` follows the link; `fgetxattr` of
- * an open file. An O_PATH descriptor is EBADF for the last form: use `getxattr(procFdPath(fd), …)`, which reaches
- * exactly the inode it is open on, a symbolic link too. Attribute names carry their namespace ("trusted.overlay.opaque")
- * and are at most 255 bytes, values at most 64 KiB. A missing attribute is ENODATA, a file system without: EOPNOTSUPP.
+ * Each call has three variants: `lgetxattr` of a path, without following a symbolic link; `getxattr`, which follows it;
+ * `fgetxattr` of an open file. The last one fails with EBADF for an O_PATH descriptor: use `getxattr(procFdPath(fd),
+ * …)`, which reaches exactly the open inode, even a symbolic link. Attribute names include their namespace
+ * ("trusted.overlay.opaque") and have at most 255 bytes, values at most 64 KiB. A missing attribute is ENODATA, a file
+ * system without attributes EOPNOTSUPP.
  *
  * Source: sys/xattr.h of glibc, linux/limits.h 6.18.
  *
@@ -17,9 +18,9 @@ import { check, errno, failure, loadLibc, type Name, nameArgument } from "./libc
 /** Flags of the set calls: must not exist (EEXIST), must exist (ENODATA). */
 export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
 
-/** XATTR_SIZE_MAX and XATTR_LIST_MAX: the kernel never answers more. */
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX: the kernel never returns more. */
 const SIZE_MAX = 65536;
-/** The kernel allocates and clears what is asked for, so the first try is small; most values are shorter. */
+/** The kernel allocates and clears the requested size, so the first try is small; most values are shorter. */
 const FIRST_TRY = 512;
 
 const GET = { parameters: ["buffer", "buffer", "buffer", "usize"], result: "i32" } as const; // ssize_t getxattr(path, name, void *, size_t)
@@ -44,7 +45,7 @@ const libc = loadLibc({
 
 const scratch = new Uint8Array(SIZE_MAX);
 
-/** Calls with a small size, then with the largest there can be. */
+/** Calls with a small size, then with the maximum. */
 function grow(call: (size: bigint) => number, syscall: string, subject: Name | number): Uint8Array<ArrayBuffer> {
   let length = call(BigInt(FIRST_TRY));
   if (length < 0 && errno() === ERRNO.ERANGE) length = call(BigInt(SIZE_MAX));
@@ -52,7 +53,7 @@ function grow(call: (size: bigint) => number, syscall: string, subject: Name | n
   return scratch.slice(0, length);
 }
 
-/** Names in a NUL-terminated list. */
+/** Splits a list of NUL-terminated names. */
 export function splitNames(list: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
   const names: Uint8Array<ArrayBuffer>[] = [];
   for (let start = 0; start < list.length;) {
@@ -64,35 +65,35 @@ export function splitNames(list: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffe
   return names;
 }
 
-/** The value of an attribute; a symbolic link is followed. */
+/** Value of an attribute; follows a symbolic link. */
 export function getxattr(path: Name, name: Name): Uint8Array<ArrayBuffer> {
   const file = nameArgument(path, "getxattr");
   const key = nameArgument(name, "getxattr", 1);
   return grow((size) => libc().getxattr(file, key, scratch, size), "getxattr", path);
 }
 
-/** The value of an attribute of the path itself. */
+/** Value of an attribute; does not follow a symbolic link. */
 export function lgetxattr(path: Name, name: Name): Uint8Array<ArrayBuffer> {
   const file = nameArgument(path, "getxattr");
   const key = nameArgument(name, "getxattr", 1);
   return grow((size) => libc().lgetxattr(file, key, scratch, size), "getxattr", path);
 }
 
-/** The value of an attribute of an open file. */
+/** Value of an attribute of an open file. */
 export function fgetxattr(fd: AnyFd, name: Name): Uint8Array<ArrayBuffer> {
   const raw = rawFd(fd);
   const key = nameArgument(name, "getxattr", 1);
   return grow((size) => libc().fgetxattr(raw, key, scratch, size), "getxattr", raw);
 }
 
-/** Sets an attribute; a symbolic link is followed. `flags`: {@link XATTR}. */
+/** Sets an attribute; follows a symbolic link. `flags`: {@link XATTR}. */
 export function setxattr(path: Name, name: Name, value: Uint8Array, flags = 0): void {
   const file = nameArgument(path, "setxattr");
   const key = nameArgument(name, "setxattr", 1);
   check(libc().setxattr(file, key, value, BigInt(value.length), flags), "setxattr", path);
 }
 
-/** Sets an attribute of the path itself. `flags`: {@link XATTR}. */
+/** Sets an attribute; does not follow a symbolic link. `flags`: {@link XATTR}. */
 export function lsetxattr(path: Name, name: Name, value: Uint8Array, flags = 0): void {
   const file = nameArgument(path, "setxattr");
   const key = nameArgument(name, "setxattr", 1);
@@ -105,31 +106,31 @@ export function fsetxattr(fd: AnyFd, name: Name, value: Uint8Array, flags = 0): 
   check(libc().fsetxattr(rawFd(fd), key, value, BigInt(value.length), flags), "setxattr", rawFd(fd));
 }
 
-/** The names of all attributes; a symbolic link is followed. */
+/** Names of all attributes; follows a symbolic link. */
 export function listxattr(path: Name): Uint8Array<ArrayBuffer>[] {
   const file = nameArgument(path, "listxattr");
   return splitNames(grow((size) => libc().listxattr(file, scratch, size), "listxattr", path));
 }
 
-/** The names of all attributes of the path itself. trusted.* only for CAP_SYS_ADMIN. */
+/** Names of all attributes; does not follow a symbolic link. Includes trusted.* only with CAP_SYS_ADMIN. */
 export function llistxattr(path: Name): Uint8Array<ArrayBuffer>[] {
   const file = nameArgument(path, "listxattr");
   return splitNames(grow((size) => libc().llistxattr(file, scratch, size), "listxattr", path));
 }
 
-/** The names of all attributes of an open file. */
+/** Names of all attributes of an open file. */
 export function flistxattr(fd: AnyFd): Uint8Array<ArrayBuffer>[] {
   const raw = rawFd(fd);
   return splitNames(grow((size) => libc().flistxattr(raw, scratch, size), "listxattr", raw));
 }
 
-/** Removes an attribute; a symbolic link is followed. */
+/** Removes an attribute; follows a symbolic link. */
 export function removexattr(path: Name, name: Name): void {
   const file = nameArgument(path, "removexattr");
   check(libc().removexattr(file, nameArgument(name, "removexattr", 1)), "removexattr", path);
 }
 
-/** Removes an attribute of the path itself. */
+/** Removes an attribute; does not follow a symbolic link. */
 export function lremovexattr(path: Name, name: Name): void {
   const file = nameArgument(path, "removexattr");
   check(libc().lremovexattr(file, nameArgument(name, "removexattr", 1)), "removexattr", path);

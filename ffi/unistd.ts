@@ -1,8 +1,8 @@
 /**
  * Reading, writing, linking, renaming.
  *
- * `read`, `pread`, `write` may do less than asked, as in C; the names with Exact and All loop. A call that a signal
- * interrupted before it did anything is made again. Offsets and lengths are bytes, safe integers.
+ * `read`, `pread` and `write` may transfer less than requested, as in C; functions with Exact or All in their names
+ * loop. Calls interrupted by a signal before any transfer are retried. Offsets and lengths are bytes, safe integers.
  *
  * Source: unistd.h and stdio.h of glibc 2.36, linux/fs.h 6.18.
  *
@@ -13,13 +13,13 @@ import { type DirFd, rawDir } from "./fcntl.ts";
 import { type AnyFd, type Fd, rawFd } from "./fd.ts";
 import { check, errno, failure, loadLibc, type Name, nameArgument, PATH_MAX } from "./libc.ts";
 
-/** Where {@link lseek} counts from. DATA and HOLE find the next one at or after the offset (ENXIO: none). */
+/** Base of {@link lseek}. DATA and HOLE find the next one at or after the offset (ENXIO: none). */
 export const SEEK = { SET: 0, CUR: 1, END: 2, DATA: 3, HOLE: 4 } as const;
 
-/** Flags of {@link renameat2}. WHITEOUT leaves a character device 0/0 where the old name was. */
+/** Flags of {@link renameat2}. WHITEOUT leaves a character device 0/0 at the old name. */
 export const RENAME = { NOREPLACE: 1, EXCHANGE: 2, WHITEOUT: 4 } as const;
 
-// One call moves at most 0x7ffff000 bytes (MAX_RW_COUNT): results fit an i32.
+// One call transfers at most 0x7ffff000 bytes (MAX_RW_COUNT), so results fit an i32.
 const libc = loadLibc({
   read: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // ssize_t read(int, void *, size_t)
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "i32" }, // ssize_t pread(int, void *, size_t, off_t)
@@ -46,7 +46,7 @@ function interrupted(result: number | bigint): boolean {
   return Number(result) === -1 && errno() === ERRNO.EINTR;
 }
 
-/** Reads at the file position into `buffer`: bytes read, 0 at the end. */
+/** Reads at the file position into `buffer`. Returns the bytes read, 0 at the end. */
 export function read(fd: AnyFd, buffer: Uint8Array): number {
   const raw = rawFd(fd);
   for (;;) {
@@ -56,7 +56,7 @@ export function read(fd: AnyFd, buffer: Uint8Array): number {
   }
 }
 
-/** Reads at `offset` into `buffer`: bytes read, 0 at or past the end. */
+/** Reads at `offset` into `buffer`. Returns the bytes read, 0 at or past the end. */
 export function pread(fd: AnyFd, buffer: Uint8Array, offset: number): number {
   const raw = rawFd(fd);
   for (;;) {
@@ -83,7 +83,7 @@ export function preadExact(fd: AnyFd, buffer: Uint8Array, offset: number): void 
   }
 }
 
-/** Writes at the file position: bytes written. */
+/** Writes at the file position. Returns the bytes written. */
 export function write(fd: AnyFd, bytes: Uint8Array): number {
   const raw = rawFd(fd);
   for (;;) {
@@ -99,14 +99,14 @@ export function writeAll(fd: AnyFd, bytes: Uint8Array): void {
   while (done < bytes.length) done += write(fd, done === 0 ? bytes : bytes.subarray(done));
 }
 
-/** As {@link writeAll}, on another thread: a disk makes writers wait. `bytes` must stay as they are until it is done. */
+/** Like {@link writeAll}, on another thread, because disks block writers. `bytes` must not change until it is done. */
 export async function writeAllOffThread(fd: AnyFd, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   const done = await libc().writeOffThread(rawFd(fd), bytes, BigInt(bytes.length));
-  // errno does not cross threads: writing on here tells what is wrong
+  // errno does not cross threads; continuing the write here reports the error.
   if (done < bytes.length) writeAll(fd, bytes.subarray(Math.max(0, done)));
 }
 
-/** Writes all of `bytes` from `offset`; the file position stays. */
+/** Writes all of `bytes` at `offset` without moving the file position. */
 export function pwriteAll(fd: AnyFd, bytes: Uint8Array, offset: number): void {
   const raw = rawFd(fd);
   let done = 0;
@@ -126,25 +126,25 @@ export function ftruncate(fd: AnyFd, sizeBytes: number): void {
   check(result, "ftruncate", raw);
 }
 
-/** Data and metadata of one file reach the disk. A failed fsync must not be tried again: the pages are clean. */
+/** Flushes data and metadata of one file to disk. Do not retry a failed fsync: the pages are marked clean. */
 export function fsync(fd: AnyFd): void {
   check(libc().fsync(rawFd(fd)), "fsync", rawFd(fd));
 }
 
-/** As {@link fsync}, without metadata that reading the data back does not need. */
+/** Like {@link fsync}, without metadata that is not needed to read the data back. */
 export function fdatasync(fd: AnyFd): void {
   check(libc().fdatasync(rawFd(fd)), "fdatasync", rawFd(fd));
 }
 
-/** Everything of the file system that the descriptor is on reaches the disk. */
+/** Flushes the whole file system of the descriptor to disk. */
 export function syncfs(fd: AnyFd): void {
   check(libc().syncfs(rawFd(fd)), "syncfs", rawFd(fd));
 }
 
 /**
- * As {@link syncfs} on another thread: it may take seconds. `fd` must stay open until it is done.
+ * Like {@link syncfs}, on another thread, because it may take seconds. `fd` must stay open until it is done.
  *
- * @throws {SyscallError} EIO whatever it was: errno does not cross threads
+ * @throws {SyscallError} EIO for any error: errno does not cross threads
  */
 export async function syncfsOffThread(fd: AnyFd): Promise<void> {
   const raw = rawFd(fd);
@@ -152,9 +152,9 @@ export async function syncfsOffThread(fd: AnyFd): Promise<void> {
 }
 
 /**
- * Moves the file position and tells it.
+ * Moves the file position and returns it.
  *
- * @throws {SyscallError} ENXIO for DATA past the last data, EOVERFLOW where the position is no safe integer
+ * @throws {SyscallError} ENXIO for DATA past the last data, EOVERFLOW when the position is not a safe integer
  */
 export function lseek(fd: AnyFd, offset: number, whence: number): number {
   const raw = rawFd(fd);
@@ -163,20 +163,20 @@ export function lseek(fd: AnyFd, offset: number, whence: number): number {
   return position;
 }
 
-/** A second name of a file. Links a symbolic link itself unless `flags` has AT.SYMLINK_FOLLOW. */
+/** Creates a hard link. Links a symbolic link itself unless `flags` has AT.SYMLINK_FOLLOW. */
 export function linkat(oldDir: DirFd, oldName: Name, newDir: DirFd, newName: Name, flags = 0): void {
   const from = nameArgument(oldName, "link");
   const to = nameArgument(newName, "link", 1);
   check(libc().linkat(rawDir(oldDir), from, rawDir(newDir), to, flags), "link", newName);
 }
 
-/** A symbolic link `name` that holds `target`. */
+/** Creates a symbolic link `name` to `target`. */
 export function symlinkat(target: Name, dir: DirFd, name: Name): void {
   const content = nameArgument(target, "symlink");
   check(libc().symlinkat(content, rawDir(dir), nameArgument(name, "symlink", 1)), "symlink", name);
 }
 
-/** What a symbolic link holds. With the name "", the link that `dir` is an O_PATH descriptor of. */
+/** Target of a symbolic link. With the name "", of the link on which `dir` is an O_PATH descriptor. */
 export function readlinkat(dir: DirFd, name: Name): Uint8Array<ArrayBuffer> {
   for (let size = PATH_MAX;; size *= 2) {
     const target = new Uint8Array(size);
@@ -186,12 +186,12 @@ export function readlinkat(dir: DirFd, name: Name): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** Removes a name; of a directory with AT.REMOVEDIR. */
+/** Removes a name; AT.REMOVEDIR for a directory. */
 export function unlinkat(dir: DirFd, name: Name, flags = 0): void {
   check(libc().unlinkat(rawDir(dir), nameArgument(name, "unlink"), flags), "unlink", name);
 }
 
-/** Renames, atomically; `flags` is {@link RENAME} bits. */
+/** Renames atomically; `flags` is {@link RENAME} bits. */
 export function renameat2(oldDir: DirFd, oldName: Name, newDir: DirFd, newName: Name, flags = 0): void {
   const from = nameArgument(oldName, "rename");
   const to = nameArgument(newName, "rename", 1);
@@ -199,9 +199,9 @@ export function renameat2(oldDir: DirFd, oldName: Name, newDir: DirFd, newName: 
 }
 
 /**
- * Sets the owner, and clears setuid and setgid bits of a regular file: chmod comes after chown.
+ * Sets the owner. This clears setuid and setgid bits of a regular file, so call chmod afterwards.
  *
- * @param uid 0 to 2^32-2, or -1: unchanged
+ * @param uid 0 to 2^32-2, or -1 to leave it unchanged
  * @param gid as `uid`
  * @param flags AT.SYMLINK_NOFOLLOW for the link itself, AT.EMPTY_PATH for the descriptor `dir`
  */
@@ -210,18 +210,18 @@ export function fchownat(dir: DirFd, name: Name, uid: number, gid: number, flags
   check(result, "chown", name);
 }
 
-/** An id that wrapped around would be another user, root for one. */
+/** Rejects ids that would wrap around to another user, such as root. */
 function owner(id: number): number {
   if (!Number.isInteger(id) || id < -1 || id > 0xffff_ffff) throw new RangeError(`Cannot chown: id ${id} is no u32`);
   return id >>> 0;
 }
 
-/** Changes the working directory: of the whole process, or of this thread after `unshare(CLONE.FS)`. */
+/** Changes the working directory of the process, or of this thread after `unshare(CLONE.FS)`. */
 export function fchdir(fd: Fd): void {
   check(libc().fchdir(fd.raw), "fchdir", fd.raw);
 }
 
-/** The effective user id. */
+/** Effective user id. */
 export function geteuid(): number {
   return libc().geteuid();
 }
