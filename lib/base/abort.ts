@@ -1,11 +1,14 @@
 /**
- * What an aborted wait throws, and waits that end by themselves.
+ * Errors of aborted waits, and waits with a deadline.
  *
  * @module
  */
 import { NydusGdError } from "./errors.ts";
 
-/** The signal's reason where it is ours; anything else, such as a plain `abort()`, becomes "interrupted". */
+/**
+ * The signal's reason if it is a {@link NydusGdError}; any other reason, such as a plain `abort()`, becomes
+ * "interrupted".
+ */
 export function interruption(signal: AbortSignal): NydusGdError {
   const reason: unknown = signal.reason;
   return reason instanceof NydusGdError
@@ -13,12 +16,12 @@ export function interruption(signal: AbortSignal): NydusGdError {
     : new NydusGdError("interrupted", "Cannot go on: the caller gave up", { cause: reason });
 }
 
-/** Like `signal.throwIfAborted()`, with an error of ours. */
+/** Like `signal.throwIfAborted()`, but throws a {@link NydusGdError}. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw interruption(signal);
 }
 
-/** Waits for a result that others share: this caller may give up while they wait on. */
+/** Waits for a shared result. An abort ends the wait of this caller only. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   const { promise: aborted, reject } = Promise.withResolvers<never>();
@@ -28,7 +31,7 @@ export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | unde
   return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", onAbort));
 }
 
-/** Resolves when the signal is aborted, at once when it is already. */
+/** Resolves when the signal is aborted, at once if it already is. */
 export function whenAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
@@ -41,15 +44,15 @@ export function whenAborted(signal: AbortSignal): Promise<void> {
  * using deadline = new Deadline(30_000, signal, () => new NydusGdError("unavailable", "Cannot read: no data came"));
  * await fetch(url, { signal: deadline.signal });
  * ```
- * Unlike `AbortSignal.any` with `AbortSignal.timeout` it lets go of timer and parent at once: there can be one for each
- * read.
+ * Unlike `AbortSignal.any` with `AbortSignal.timeout`, it releases timer and parent on disposal, which makes one per
+ * read affordable.
  */
 export class Deadline implements Disposable {
   readonly #controller = new AbortController();
   readonly #timer: ReturnType<typeof setTimeout>;
   readonly #onParent: () => void;
 
-  /** @param reason what waits throw when the time is over */
+  /** @param reason creates the error that waits throw when the time is over */
   constructor(timeoutMs: number, private readonly parent: AbortSignal | undefined, reason: () => NydusGdError) {
     this.#timer = setTimeout(() => this.#controller.abort(reason()), timeoutMs);
     this.#onParent = () => this.#controller.abort(parent?.reason);

@@ -1,5 +1,5 @@
 /**
- * Reading numbers out of bytes: little-endian, 64-bit values only where they fit a double.
+ * Numbers and byte arrays: little-endian; 64-bit values only if they fit a double.
  *
  * @module
  */
@@ -14,25 +14,25 @@ export function readU64(view: DataView, at: number): number {
   return value;
 }
 
-/** Writes a u64 given as a safe integer. */
+/** Writes a safe integer as a u64. */
 export function writeU64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % 0x1_0000_0000, true);
   view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }
 
-/** Writes an i64, two's complement, given as a safe integer. */
+/** Writes a safe integer as an i64, two's complement. */
 export function writeI64(view: DataView, at: number, value: number): void {
   const high = Math.floor(value / 0x1_0000_0000);
   view.setUint32(at, value - high * 0x1_0000_0000, true);
   view.setInt32(at + 4, high, true);
 }
 
-/** `value` rounded up to a multiple of `unit`. Exact up to 2^53-1, unlike bit operations. */
+/** Rounds `value` up to a multiple of `unit`. Exact up to 2^53-1, unlike bit operations. */
 export function roundUp(value: number, unit: number): number {
   return Math.ceil(value / unit) * unit;
 }
 
-/** memcmp: negative, zero or positive. A prefix comes before what it is a prefix of. */
+/** memcmp: negative, zero or positive. A prefix sorts before the longer array. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {
@@ -47,35 +47,37 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && compareBytes(a, b) === 0;
 }
 
-/** Lower-case hexadecimal. */
+/** Encodes as lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
   return bytes.toHex();
 }
 
-/** Text with one character for each byte (U+0000…U+00FF): bytes as a Map key, in byte order. WebIDL's ByteString. */
+/**
+ * Text with one character per byte (U+0000…U+00FF), usable as a Map key that sorts in byte order. WebIDL's ByteString.
+ */
 export type ByteString = string;
 
-/** Arguments of a call that every stack has room for. */
+/** Number of arguments that fits on every stack. */
 const SPREAD = 8192;
 
-/** The bytes as a {@link ByteString}. */
+/** Converts bytes to a {@link ByteString}. */
 export function toByteString(bytes: Uint8Array): ByteString {
   let text = "";
   for (let at = 0; at < bytes.length; at += SPREAD) text += String.fromCharCode(...bytes.subarray(at, at + SPREAD));
   return text;
 }
 
-/** The bytes of a {@link ByteString}; a character above U+00FF loses its high bits. */
+/** Converts a {@link ByteString} to bytes; a character above U+00FF loses its high bits. */
 export function fromByteString(text: ByteString): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
   return out;
 }
 
-/** Bytes up to which a loop is faster than the views that `set` wants. */
+/** Maximum bytes for which a loop is faster than creating the views that `set` needs. */
 const FEW_BYTES = 64;
 
-/** Copies `size` bytes from `start` of `from` to `at` of `to`; both are there. */
+/** Copies `size` bytes from `start` of `from` to `at` of `to`. Both ranges must exist. */
 export function copyBytes(from: Uint8Array, start: number, size: number, to: Uint8Array, at: number): void {
   if (size > FEW_BYTES) to.set(from.subarray(start, start + size), at);
   else for (let k = 0; k < size; k++) to[at + k] = from[start + k] as number;
@@ -98,7 +100,7 @@ export function concatenate(parts: Iterable<Uint8Array>): Uint8Array<ArrayBuffer
   return out;
 }
 
-/** `bytes`, copied if they are in shared memory, which not everything takes. */
+/** Returns `bytes`, or a copy if they are in shared memory, which some APIs reject. */
 export function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return isUnshared(bytes) ? bytes : new Uint8Array(bytes);
 }

@@ -1,10 +1,10 @@
 /**
- * Counts as people read them.
+ * Human-readable counts.
  *
  * @module
  */
 
-/** "0 chunks", "1 chunk", "2 chunks". */
+/** Returns "0 chunks", "1 chunk", "2 chunks". */
 export function many(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -1,46 +1,46 @@
 /**
- * The one error type that crosses rooms, and the helper for failures that are expected.
+ * The common error type of all layers, and helpers for expected failures.
  *
- * A message reads `Cannot <do> <what>: <state>` without a full stop. The code is stable and what programs compare;
- * the hint is a command or a configuration key that mends it. Each border translates once: errno for the kernel,
- * `{Err}` for Docker, exit code and one line for the terminal.
+ * A message reads `Cannot <do> <what>: <state>` without a full stop. The code is stable and meant for programs; the
+ * hint is a command or configuration key that fixes the problem. Errors are translated once per boundary: errno for the
+ * kernel, `{Err}` for Docker, exit code and one line for the terminal.
  *
  * @module
  */
 
-/** Stable codes; new ones are added here and nowhere else. */
+/** Stable codes; new ones are added only here. */
 const ERROR_CODES = [
-  "usage", // the caller's words are off
-  "config", // a configuration key or file is wrong
+  "usage", // invalid arguments
+  "config", // a configuration key or file is invalid
   "not-found", // the thing asked for does not exist
-  "exists", // it exists already
-  "invalid-image", // bytes that are not what they claim to be
-  "unsupported", // understood, and refused by name
-  "unauthorized", // credentials missing or refused
-  "unavailable", // a server does not answer as it should
-  "corrupt", // data that does not match its digest
-  "busy", // somebody else holds it
+  "exists", // it already exists
+  "invalid-image", // bytes do not have the claimed format
+  "unsupported", // recognized, but not supported
+  "unauthorized", // credentials are missing or refused
+  "unavailable", // a server does not answer as expected
+  "corrupt", // data do not match their digest
+  "busy", // in use by another process
   "environment", // kernel, library, device or privilege is missing
   "interrupted", // cancelled by the caller
-  "io", // the operating system refused
-  "internal", // a defect of this program
+  "io", // a system call failed
+  "internal", // a bug in this program
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
-/** Whether a word, of another process perhaps, is one of the codes. */
+/** Whether a word, for instance from another process, is one of the codes. */
 export function isErrorCode(word: string): word is ErrorCode {
   return (ERROR_CODES as readonly string[]).includes(word);
 }
 
-/** What {@link NydusGdError} takes beside code and message. */
+/** Optional properties of a {@link NydusGdError}. */
 export interface ErrorDetails {
-  /** A command or configuration key that mends it. */
+  /** A command or configuration key that fixes the problem. */
   hint?: string;
-  /** The failure below this one. */
+  /** The underlying error. */
   cause?: unknown;
 }
 
-/** An error that a person or another room is meant to read. */
+/** An error meant for a person or another layer. */
 export class NydusGdError extends Error {
   override readonly name: string = "NydusGdError";
   readonly code: ErrorCode;
@@ -53,23 +53,23 @@ export class NydusGdError extends Error {
   }
 }
 
-/** True when `error` is a {@link NydusGdError} with one of the given codes. */
+/** Whether `error` is a {@link NydusGdError} with one of the given codes. */
 export function hasCode(error: unknown, ...codes: ErrorCode[]): error is NydusGdError {
   return error instanceof NydusGdError && codes.includes(error.code);
 }
 
-/** What failed first, where something else failed while that was cleaned up after. */
+/** Returns the original error if a later one occurred during cleanup. */
 export function firstFailure(error: unknown): unknown {
   return error instanceof SuppressedError ? firstFailure(error.suppressed) : error;
 }
 
-/** The message of anything that was thrown. */
+/** Message of any thrown value. */
 export function messageOf(error: unknown): string {
   const first = firstFailure(error);
   return first instanceof Error ? first.message : String(first);
 }
 
-/** Waits for `promise`; a rejection with one of the given classes counts as undefined. */
+/** Awaits `promise`, but resolves to undefined if it rejects with one of the given error classes. */
 export async function ignore<T>(
   expected: (new (...args: never[]) => Error) | (new (...args: never[]) => Error)[],
   promise: Promise<T>,

@@ -1,21 +1,21 @@
 /**
- * Memory given back between two large pieces of work, where nothing else would ask for it.
+ * Frees memory between two large pieces of work.
  *
- * The runtime lets garbage wait for a collection until its heap has grown; what a stage of work left then stands beside
- * what the next one needs.
+ * The runtime does not collect garbage until its heap has grown, so the garbage of one stage adds to what the next one
+ * needs.
  *
  * @module
  */
 import { mallocTrim } from "../../ffi/malloc.ts";
 import { collectGarbage } from "./garbage.ts";
 
-/** Resident bytes below which nothing is short. A collection takes some ten milliseconds. */
+/** Resident bytes below which freeing memory is not worth a collection, which takes some ten milliseconds. */
 export const ENOUGH_BYTES = 200 << 20;
 
 /**
- * Collects this thread's garbage, and gives what it held outside of the heap back to the kernel.
+ * Collects this thread's garbage and returns free memory outside the heap to the kernel.
  *
- * @param aboveBytes with fewer resident bytes nothing is done
+ * @param aboveBytes does nothing while fewer bytes are resident
  */
 export async function freeMemory(aboveBytes = ENOUGH_BYTES): Promise<void> {
   if (Deno.memoryUsage().rss < aboveBytes) return;

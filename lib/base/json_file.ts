@@ -1,9 +1,9 @@
 /**
- * Small JSON files that are replaced at once: written aside, synced where they must survive a power cut, renamed over the
- * old one.
+ * Small JSON files that are replaced atomically: written to a temporary file, synced if they must survive a power
+ * failure, and renamed.
  *
- * Writers of one file in this process take turns, in the order of their calls; between processes the file has one owner.
- * A crash can leave `<file>.tmp` behind, which the next write replaces and nobody reads.
+ * Writers of one file in this process take turns in call order; only one process may write a file. A crash can leave
+ * `<file>.tmp` behind, which is never read and is replaced by the next write.
  *
  * @module
  */
@@ -12,21 +12,21 @@ import { open } from "node:fs/promises";
 import { ignore } from "./errors.ts";
 import { KeyedMutex } from "./keyed_mutex.ts";
 
-/** What a file outlives: where nothing of it counts after a reboot, nobody waits for the disk. */
+/** What the file must survive. Content that is meaningless after a reboot is not synced to disk. */
 export type Outlives = "reboot" | "process";
 
-/** By path: two writers would share the file that is written aside. */
+/** Locks by path, because two writers would share the temporary file. */
 const writing = new KeyedMutex<string>();
 
-/** The parsed content, undefined where there is no such file. Throws SyntaxError on text that is no JSON. */
+/** Reads and parses a file; undefined if it does not exist. Throws SyntaxError on invalid JSON. */
 export async function readJsonFile(path: string): Promise<unknown> {
   const text = await ignore(Deno.errors.NotFound, Deno.readTextFile(path));
   return text === undefined ? undefined : JSON.parse(text);
 }
 
 /**
- * Replaces the file at once and for good: a reader, or a reboot that it outlives, sees the old content or the new. Mode
- * 0600. `value` is taken as it is at the call. A failure leaves the old content.
+ * Replaces the file atomically and, for "reboot", durably: readers see either the old content or the new. Mode 0600.
+ * Serializes `value` at the time of the call. A failure leaves the old content.
  */
 export async function writeJsonFile(path: string, value: unknown, outlives: Outlives = "reboot"): Promise<void> {
   const text = JSON.stringify(value) + "\n";
@@ -46,7 +46,7 @@ async function replace(path: string, text: string, outlives: Outlives): Promise<
     }
     await Deno.rename(aside, path);
   } catch (error) {
-    await ignore(Error, Deno.remove(aside)); // what failed first is what counts
+    await ignore(Error, Deno.remove(aside)); // the first error is the one to report
     throw error;
   }
   if (!isSynced) return;

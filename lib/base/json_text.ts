@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The value of the text, undefined where it is no JSON: what a parser says of it would quote it. */
+/** Parses the text; undefined if it is not JSON. Parse errors are not passed on, because they quote the text. */
 export function parseJsonText(text: string): unknown {
   try {
     return JSON.parse(text);

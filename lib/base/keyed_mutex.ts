@@ -1,20 +1,20 @@
 /**
- * One holder per key at a time, keys apart from each other in parallel, in the order of arrival.
+ * A mutex per key, granted in order of arrival. Different keys do not block each other.
  *
- * Not re-entrant: a holder that asks for its own key again waits for ever.
+ * Not re-entrant: a holder that requests its own key again waits forever.
  *
  * @module
  */
 
 import { unlessAborted } from "./abort.ts";
 
-/** A mutex for every key; a key that nobody holds costs nothing. */
+/** A mutex for every key. Unused keys take no memory. */
 export class KeyedMutex<K> {
   readonly #tails = new Map<K, Promise<void>>();
 
   /**
-   * Runs `task` when everybody who came before for `key` is done. An abort while waiting rejects; a task that has begun
-   * ends by itself.
+   * Runs `task` after all earlier tasks of `key`. An abort while waiting rejects; a task that has started runs to its
+   * end.
    */
   async run<T>(key: K, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const before = this.#tails.get(key) ?? Promise.resolve();
@@ -30,7 +30,7 @@ export class KeyedMutex<K> {
     }
   }
 
-  /** Number of keys that are held or waited for. */
+  /** Number of keys that are held or awaited. */
   get size(): number {
     return this.#tails.size;
   }

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a reader waits for, against what is fetched in case somebody asks. */
+/** "on-demand": a reader waits for it. "prefetch": fetched in advance. */
 export type Priority = "on-demand" | "prefetch";
 
 interface Waiter {
@@ -12,7 +12,7 @@ interface Waiter {
   cancelled: boolean;
 }
 
-/** At most `limit` tasks run at once; on-demand first, each priority in the order of arrival. */
+/** Runs at most `limit` tasks at once: on-demand tasks first, each priority in order of arrival. */
 export class Limiter {
   #running = 0;
   readonly #waiting: Record<Priority, Waiter[]> = { "on-demand": [], prefetch: [] };
@@ -21,7 +21,7 @@ export class Limiter {
     if (!Number.isInteger(limit) || limit < 1) throw new RangeError(`Cannot make limiter: limit is ${limit}`);
   }
 
-  /** Runs `task` when a place is free. An abort before it started rejects with the signal's reason. */
+  /** Runs `task` when a slot is free. An abort before its start rejects with the signal's reason. */
   async run<T>(priority: Priority, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     await this.#acquire(priority, signal);
     try {
@@ -31,7 +31,7 @@ export class Limiter {
     }
   }
 
-  /** Tasks that run now. */
+  /** Number of running tasks. */
   get running(): number {
     return this.#running;
   }

@@ -1,14 +1,15 @@
 /**
- * Large pieces of memory whose pages are with the kernel while nobody looks at them: in its cache, or on the disk.
+ * Large buffers whose pages the kernel can reclaim while they are not in use, because files back them.
  *
  * ```ts
  * using memory = new PagedMemory("/var/tmp");
  * const bytes = memory.allocate(size);
  * // … write them …
- * memory.letGo(); // none of them is in this process; whoever reads gets them back
+ * memory.letGo(); // drops the pages from this process; reading maps them again
  * ```
- * Each piece is a file without a name, mapped, with its blocks reserved: a store to a file that the disk has no room for
- * would end the program. Where the folder has no room, or cannot have such files, a piece is ordinary memory.
+ * Each buffer is a mapped, unnamed file whose blocks are reserved in advance, since a store to a page without disk
+ * space would end the program. If the directory has no space or does not support such files, a buffer is ordinary
+ * memory.
  *
  * @module
  */
@@ -21,21 +22,21 @@ import { logger } from "./log.ts";
 
 const log = logger("base");
 
-/** Bytes of a piece below which a file costs more than it saves. */
+/** Size in bytes below which a file costs more than it saves. */
 const SMALL = 1 << 20;
 
-/** Resident bytes from which garbage is collected, and what has to come to it before it is again. */
+/** Resident bytes from which garbage is collected, and the growth after which it is collected again. */
 const LARGE_BYTES = 224 << 20, GROWTH_BYTES = 24 << 20;
 
-/** See the module. Disposing takes the pieces away: views of them are empty from then on. */
+/** See the module. Disposing unmaps the buffers: views of them are empty afterwards. */
 export class PagedMemory implements Disposable {
   readonly #mappings: Mapping[] = [];
   #largeBytes = LARGE_BYTES;
 
-  /** @param dir that is there as long as this is */
+  /** @param dir must exist during the lifetime of this object */
   constructor(private readonly dir: string) {}
 
-  /** So many zeros. */
+  /** Allocates `sizeBytes` zeroed bytes. */
   allocate(sizeBytes: number): Uint8Array<ArrayBuffer> {
     if (sizeBytes < SMALL) return new Uint8Array(sizeBytes);
     try {
@@ -51,7 +52,7 @@ export class PagedMemory implements Disposable {
     }
   }
 
-  /** Takes the pages of all pieces out of this process, and its garbage where it has grown large all the same. */
+  /** Drops the pages of all buffers from this process, and collects garbage if the process is still large. */
   letGo(): void {
     for (const mapping of this.#mappings) mapping.advise(MADV.DONTNEED);
     const { rss } = Deno.memoryUsage();

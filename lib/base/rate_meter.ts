@@ -1,5 +1,5 @@
 /**
- * How often something happens: all in all, and lately.
+ * Counts events: in total and as a recent rate.
  *
  * ```ts
  * const misses = new RateMeter();
@@ -10,22 +10,22 @@
  * @module
  */
 
-/** What counts as lately. */
+/** Seconds over which the rate is averaged. */
 const WINDOW_SEC = 10;
 
-/** Counts by the second, for as long as they matter. Times in milliseconds of `performance.now`. */
+/** Counts per second in a ring. Times are milliseconds of `performance.now`. */
 export class RateMeter {
   readonly #counts = new Uint32Array(WINDOW_SEC);
-  /** The second that each count is of. */
+  /** Second to which each count belongs. */
   readonly #seconds = new Float64Array(WINDOW_SEC).fill(-Infinity);
   #total = 0;
 
-  /** How often it happened. */
+  /** Number of events since the start. */
   get total(): number {
     return this.#total;
   }
 
-  /** It happened. */
+  /** Records an event. */
   mark(nowMs = performance.now()): void {
     const second = Math.floor(nowMs / 1000);
     const cell = second % WINDOW_SEC;
@@ -37,7 +37,7 @@ export class RateMeter {
     this.#total++;
   }
 
-  /** The mean of the last ten seconds, this one included. */
+  /** Mean rate over the last ten seconds, including the current one. */
   perSecond(nowMs = performance.now()): number {
     const first = Math.floor(nowMs / 1000) - WINDOW_SEC + 1;
     const lately = this.#counts.reduce(

@@ -1,22 +1,22 @@
 /**
- * What a valibot schema says about a value, in words that name the place: `device.backend.config.host is missing`.
+ * Describes valibot errors with the path of the value: `device.backend.config.host is missing`.
  *
- * Values never appear in the words, so a secret under a wrong key or of a wrong type stays out of messages. The exception
- * is a short word where one of a list of words belongs: it is a slip of the pen, and shorter than tokens are.
+ * Messages never contain values, so that a secret under a wrong key or of a wrong type is not leaked. The exception is
+ * a short word in place of one of a list of words, which is most likely a typo and shorter than any token.
  *
  * @module
  */
 import * as v from "valibot";
 
-/** A place in a document, from its root. */
+/** Path of a value in a document, from its root. */
 export type Path = readonly (string | number)[];
 
-/** Either the value that a schema accepts, or the first thing that is wrong with it. */
+/** Either the value accepted by a schema, or the first error. */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly path: Path; readonly state: string };
 
-/** `device.blobs[2].id`; the root itself is "it". */
+/** Formats a path as `device.blobs[2].id`; the root is "it". */
 export function formatPath(path: Path): string {
   let text = "";
   for (const key of path) {
@@ -26,7 +26,7 @@ export function formatPath(path: Path): string {
   return text === "" ? "it" : text;
 }
 
-/** Checks `input` against `schema`; `base` is where `input` stands in its document. */
+/** Checks `input` against `schema`; `base` is the path of `input` in its document. */
 export function parseWith<S extends v.GenericSchema>(
   schema: S,
   input: unknown,
@@ -39,8 +39,7 @@ export function parseWith<S extends v.GenericSchema>(
 }
 
 /**
- * The keys of `input` that `schema` has no entry for, as paths. Looks through optional values, arrays, records and
- * pipes.
+ * Paths of the keys of `input` that `schema` does not define. Descends into optional values, arrays, records and pipes.
  */
 export function unknownKeys(schema: v.GenericSchema, input: unknown, base: Path = []): Path[] {
   if (typeof input !== "object" || input === null) return [];
@@ -84,7 +83,7 @@ function stateOf(issue: v.BaseIssue<unknown>): string {
   return issue.message;
 }
 
-/** A short word is shown, it is what a picklist is about; anything else is named by its kind. */
+/** Shows a short word, the likely typo of a picklist value; describes anything else by its kind. */
 function describe(input: unknown): string {
   const isShort = typeof input === "number" || (typeof input === "string" && /^[\w.-]{0,16}$/.test(input));
   return isShort ? JSON.stringify(input) : kindOf(input);

@@ -1,19 +1,19 @@
 /**
- * The values that settings can have, from TOML or from the environment, where everything is text.
+ * Parsers for the values of settings, from TOML or from the environment, where everything is text.
  *
  * @module
  */
 
-/** A value, or what is wrong with it: "must be …, not …". */
+/** A value, or an error such as "must be …, not …". */
 export type ReadResult<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly state: string };
 
-/** Reads one kind of value. */
+/** Parses one kind of value. */
 export type Reader<T> = (input: unknown) => ReadResult<T>;
 
-/** An amount of space: bytes, or a share of the file system. */
+/** A limit on disk space: bytes, or a share of the file system. */
 export type SizeLimit = { readonly bytes: number } | { readonly percent: number };
 
-/** The bytes of a limit on a file system of `totalBytes`. */
+/** Converts a limit to bytes on a file system of `totalBytes`. */
 export function limitInBytes(limit: SizeLimit, totalBytes: number): number {
   return "bytes" in limit ? limit.bytes : Math.floor(totalBytes * limit.percent / 100);
 }
@@ -22,7 +22,7 @@ const DECIMAL: Readonly<Record<string, number>> = { "": 1, K: 1e3, M: 1e6, G: 1e
 const BINARY: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 const DURATIONS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
-/** Waits of more than a day are a slip of the unit. */
+/** Maximum duration; anything above a day is taken for a wrong unit. */
 const MAX_DURATION_MS = 24 * 3_600_000;
 
 const ok = <T>(value: T): ReadResult<T> => ({ ok: true, value });
@@ -46,20 +46,20 @@ export function size(input: unknown): ReadResult<SizeLimit> {
   return bytes === undefined ? wrong('a size such as "80%", "10GiB" or a number of bytes', input) : ok({ bytes });
 }
 
-/** `"1MiB"`, `0`: an amount that is no share of anything. */
+/** `"1MiB"`, `0`: bytes, without percentages. */
 export function bytes(input: unknown): ReadResult<number> {
   const value = parseBytes(input);
   return value === undefined ? wrong('a size such as "1MiB" or a number of bytes', input) : ok(value);
 }
 
-/** `"50MiB"` or `"50MiB/s"`, bytes a second; `"unlimited"` is undefined. */
+/** `"50MiB"` or `"50MiB/s"`, bytes per second; `"unlimited"` is undefined. */
 export function ratePerSecond(input: unknown): ReadResult<number | undefined> {
   if (input === "unlimited") return ok(undefined);
   const bytes = parseBytes(typeof input === "string" ? input.replace(/\/s$/, "") : input);
   return bytes === undefined || bytes === 0 ? wrong('"unlimited" or bytes a second such as "50MiB"', input) : ok(bytes);
 }
 
-/** `"5s"`, `"500ms"`, `"2m"`, `"1h"`, or seconds as a number. Milliseconds, at least 1, at most a day. */
+/** `"5s"`, `"500ms"`, `"2m"`, `"1h"`, or a number of seconds. Returns milliseconds, from 1 to a day. */
 export function duration(input: unknown): ReadResult<number> {
   const text = typeof input === "number" ? `${input}s` : typeof input === "string" ? input.trim() : "";
   const match = /^(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h)?$/.exec(text);
@@ -86,7 +86,7 @@ export function boolean(input: unknown): ReadResult<boolean> {
   return value === undefined ? wrong("true or false", input) : ok(value);
 }
 
-/** One of a few words. */
+/** One of the given words. */
 export function choice<const T extends readonly string[]>(words: T): Reader<T[number]> {
   return (input) =>
     words.includes(input as T[number])
@@ -94,7 +94,7 @@ export function choice<const T extends readonly string[]>(words: T): Reader<T[nu
       : wrong(`one of ${words.map((word) => JSON.stringify(word)).join(", ")}`, input);
 }
 
-/** Any text but the empty one. */
+/** Any non-empty text. */
 export function text(options: { readonly absolutePath?: boolean }): Reader<string> {
   return (input) => {
     const isFine = typeof input === "string" && input !== "" && (!options.absolutePath || input.startsWith("/"));
@@ -110,7 +110,7 @@ export function hostAndPort(input: unknown): ReadResult<string> {
     : wrong('HOST:PORT such as "127.0.0.1:9100"', input);
 }
 
-/** `["registry.example.com", "127.0.0.1:5000"]`; in the environment one text with commas between. */
+/** `["registry.example.com", "127.0.0.1:5000"]`; comma-separated in the environment. */
 export function hosts(input: unknown): ReadResult<readonly string[]> {
   const words = typeof input === "string" ? input.split(",").map((word) => word.trim()) : input;
   const isHost = (word: unknown) =>

@@ -1,5 +1,5 @@
 /**
- * The settings of this program: /etc/nydus-gd/settings.toml and `NYDUS_GD_*`, which go before the file.
+ * Settings of this program: /etc/nydus-gd/settings.toml and `NYDUS_GD_*`, which override the file.
  *
  * ```toml
  * [cache]
@@ -7,7 +7,7 @@
  * [fetch]
  * read_timeout = "30s"    # also "500ms", "2m", or seconds
  * ```
- * An unknown key or a wrong value is refused by name, with its line; never ignored.
+ * Unknown keys and invalid values are errors that name the key and its line; they are never ignored.
  *
  * @throws {NydusGdError} "config": `Cannot read settings /etc/…: line 3: cache.max_size must be …`
  * @module
@@ -29,17 +29,17 @@ import {
   text,
 } from "./setting_values.ts";
 
-/** How an image's tree gets into the kernel. */
+/** Methods of serving an image's tree to the kernel. */
 export const FS_DRIVER_CHOICES = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
-/** Log levels as logtape names them. */
+/** Log levels as named by logtape. */
 export const LOG_LEVEL_CHOICES = ["trace", "debug", "info", "warning", "error"] as const;
-/** "auto": text on a terminal, JSON lines elsewhere. */
+/** "auto": text on a terminal, JSON lines otherwise. */
 export const LOG_FORMAT_CHOICES = ["auto", "text", "json"] as const;
 
-/** Every setting, with its default where nothing was set. Undefined: decided elsewhere, see the contract. */
+/** All settings, with defaults applied. Undefined values are decided by their consumers. */
 export interface Settings {
   readonly cache: {
-    /** Absolute. Undefined: nydusd's work_dir, else below the root folder. */
+    /** Absolute. Undefined: nydusd's work_dir, or else below the root directory. */
     readonly dir: string | undefined;
     readonly maxSize: SizeLimit;
     readonly minFree: SizeLimit;
@@ -51,27 +51,32 @@ export interface Settings {
   readonly fetch: {
     readonly parallelPerHost: number;
     readonly connectTimeoutMs: number;
-    /** Silence of a server. A quarter of the deadline where that is less, so that a dead connection is replaced in time. */
+    /**
+     * Timeout for a silent server; at most a quarter of the deadline, so that a dead connection is replaced in time.
+     */
     readonly readTimeoutMs: number;
     readonly retries: number;
-    /** How long a program waits for data that are not here, all attempts included; then it gets EIO. */
+    /** How long a program waits for data that are not cached, including all attempts, before it gets EIO. */
     readonly deadlineMs: number;
-    /** Registries that an image may name as its blobs' home whatever they are: HOST or HOST:PORT. */
+    /**
+     * Registries, as HOST or HOST:PORT, that an image may name as the backend of its blobs even if it comes from
+     * elsewhere.
+     */
     readonly trustedOrigins: readonly string[];
-    /** The folder that names mirrors of registries. Undefined: ours, then containerd's. */
+    /** Directory with registry mirror configurations. Undefined: our own, then containerd's. */
     readonly certsDir: string | undefined;
   };
   readonly prefetch: {
     readonly enabled: boolean;
-    /** Bytes a second; undefined: what on-demand reads leave. */
+    /** Bytes per second; undefined: the bandwidth left by on-demand reads. */
     readonly bandwidth: number | undefined;
     readonly learned: boolean;
-    /** Most bytes that a read is extended by; 0: nothing is read ahead. Undefined: decided elsewhere. */
+    /** Maximum bytes of read-ahead per read; 0 disables it. Undefined: decided by its consumer. */
     readonly readAheadBytes: number | undefined;
   };
   readonly docker: {
     readonly host: string | undefined;
-    /** The folder of Docker's client configuration. */
+    /** Directory of Docker's client configuration. */
     readonly config: string | undefined;
   };
   readonly log: {
@@ -84,7 +89,7 @@ export interface Settings {
   };
 }
 
-/** What holds where neither file nor environment say anything. */
+/** Settings used when neither file nor environment specify them. */
 export const DEFAULT_SETTINGS: Settings = {
   cache: { dir: undefined, maxSize: { percent: 80 }, minFree: { percent: 5 } },
   mount: { fsDriver: "auto", workers: 2 },
@@ -103,7 +108,7 @@ export const DEFAULT_SETTINGS: Settings = {
   metrics: { listen: undefined },
 };
 
-/** Where a key's value goes, and how it is read. */
+/** Target of a key's value, and its parser. */
 interface Key {
   readonly section: keyof Settings;
   readonly property: string;
@@ -140,18 +145,18 @@ const KEYS: ReadonlyMap<string, Key> = new Map([
   ["metrics.listen", key("metrics", "listen", hostAndPort)],
 ]);
 
-/** The names of all settings as they stand in the file: "cache.max_size". */
+/** Names of all settings as in the file: "cache.max_size". */
 export const SETTING_NAMES: readonly string[] = [...KEYS.keys()];
 
-/** The variable of a setting: "cache.max_size" is NYDUS_GD_CACHE_MAX_SIZE. */
+/** Environment variable of a setting: "cache.max_size" is NYDUS_GD_CACHE_MAX_SIZE. */
 export function environmentName(name: string): string {
   return `NYDUS_GD_${name.replace(".", "_").toUpperCase()}`;
 }
 
 /**
- * Settings out of the file's text and the environment. An empty variable counts as not set.
+ * Parses settings from the file's text and the environment. An empty variable counts as unset.
  *
- * @param path for messages only
+ * @param path for error messages only
  */
 export function parseSettings(
   toml: string,
@@ -204,7 +209,7 @@ function parseDocument(toml: string, path: string): Record<string, unknown> {
   }
 }
 
-/** `section.key` and value; what is no table of values is given under its own name, to be refused. */
+/** Yields `section.key` and value. Anything outside a known section is yielded under its own name, to be rejected. */
 function* flatten(document: Record<string, unknown>): Iterable<[name: string, value: unknown]> {
   for (const [section, table] of Object.entries(document)) {
     if (typeof table === "object" && table !== null && !Array.isArray(table) && !(table instanceof Date)) {
@@ -222,7 +227,7 @@ function refused(path: string, toml: string, name: string, state: string): Nydus
   );
 }
 
-/** The line, from 1, on which a key is set: `key =` below `[section]`, or `section.key =`, or the section itself. */
+/** Line number, from 1, of a key: `key =` below `[section]`, `section.key =`, or the section itself. */
 function lineOf(toml: string, name: string): number | undefined {
   const [section = "", wanted] = name.split(".");
   const unquote = (word: string) =>
@@ -246,7 +251,7 @@ function lineOf(toml: string, name: string): number | undefined {
   return sectionLine;
 }
 
-/** The known name with the same letters, for a slip such as `cache.maxsize`. */
+/** Suggests the known name with the same letters, for typos such as `cache.maxsize`. */
 function suggestionFor(name: string): string {
   const letters = (word: string) => word.toLowerCase().replace(/[^a-z]/g, "");
   const last = (word: string) => word.split(".").at(-1) ?? word;

@@ -1,14 +1,16 @@
 /**
- * One flight for many callers: concurrent calls with one key share one promise.
+ * Deduplicates concurrent calls: calls with the same key share one promise.
  *
  * @module
  */
 
-/** Runs at most one task per key at a time; who comes while it runs gets its result. */
+/** Runs at most one task per key at a time; callers that arrive meanwhile share its result. */
 export class SingleFlight<K, V> {
   readonly #flights = new Map<K, Promise<V>>();
 
-  /** The running task of `key`, or a new one. A failed task is forgotten: the next caller tries again. */
+  /**
+   * Returns the running task of `key`, or starts a new one. A failed task is forgotten: the next caller tries again.
+   */
   run(key: K, task: () => Promise<V>): Promise<V> {
     const running = this.#flights.get(key);
     if (running !== undefined) return running;
@@ -17,7 +19,7 @@ export class SingleFlight<K, V> {
     return flight;
   }
 
-  /** Resolves when everything that is in flight now has ended, however it did. */
+  /** Resolves when all tasks that are now in flight have settled. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#flights.values());
   }

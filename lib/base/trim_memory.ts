@@ -1,18 +1,18 @@
 /**
- * Keeps what a resting process holds small.
+ * Keeps the memory of an idle process small.
  *
- * | what                               | why it is still there                                              |
+ * | memory                             | why it is still resident                                           |
  * | ---------------------------------- | ------------------------------------------------------------------ |
- * | garbage of the main thread's heap  | it is collected when something is allocated, not when nothing is    |
- * | free memory of the C library       | it lies between small pieces that are in use                       |
- * | pages of program and libraries     | the start touched them; they stay in the kernel's cache             |
+ * | garbage of the main thread's heap  | collected only when something is allocated                         |
+ * | free memory of the C library       | scattered between small blocks that are in use                     |
+ * | pages of program and libraries     | touched during startup; they are in the page cache anyway          |
  *
- * Of the program about as much stays as serving takes ({@link WORKING_BYTES}): a page that no process has any more may
- * leave the kernel's cache as well, and whoever asks next waits until the disk has given it, and its neighbours, again.
+ * Program pages are dropped only when they exceed what serving needs ({@link WORKING_BYTES}): a page that no process
+ * maps may also leave the page cache, and the next request then waits for the disk to read it and its neighbors again.
  *
- * A process rests when it hardly uses a processor. It is trimmed twice: pages that the first collection found free are
- * let go by the next. Then it is left alone until its resident memory has become another, by work or by threads that
- * ended: meanwhile it costs a look at two numbers.
+ * A process is idle when it uses almost no CPU time. It is trimmed twice, because pages found free by the first
+ * collection are released only by the second one. After that it is checked but not trimmed until its resident memory
+ * has changed, by work or by threads that ended. A check costs two reads of counters.
  *
  * @module
  */
@@ -22,25 +22,25 @@ import { ProgramPages } from "../../ffi/smaps.ts";
 import { collectGarbage } from "./garbage.ts";
 
 const INTERVAL_MS = 5_000;
-/** Part of one processor below which the process rests. */
+/** Share of one CPU below which the process is idle. */
 const REST_SHARE = 0.01;
-/** Bytes by which memory has changed since it had settled, up or down, for another time to be worthwhile. */
+/** Change of resident bytes, up or down, that makes another trim worthwhile. */
 const WORTH_BYTES = 4 << 20;
-/** Times in a row that a process is trimmed. */
+/** Consecutive trims of an idle process. */
 const TIMES = 2;
-/** Bytes of program and libraries that a resting process keeps: what serves a mount is some 24 MB of them. */
+/** Bytes of program and libraries that an idle process may keep; serving a mount needs some 24 MB of them. */
 const WORKING_BYTES = 28 << 20;
 
 /**
- * Gives back what a resting process does not need, until it is disposed. To be called before there are Workers.
+ * Trims the process whenever it is idle, until disposed. Call before any Worker starts.
  *
- * @param dropMore called as well: takes out pages that the caller knows of
- * @param intervalMs from one look to the next
+ * @param dropMore called during a trim to drop further pages known to the caller
+ * @param intervalMs between checks
  */
 export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): AsyncDisposable {
   let trimming: Promise<void> | undefined;
   let times = 0;
-  /** Bytes when it had been trimmed, and had taken back what it uses all the same. */
+  /** Resident bytes after trimming and after the process has mapped again what it uses. */
   let settled = 0;
   const program = ProgramPages.loaded();
   const shareSinceLast = processorShare();
@@ -55,7 +55,7 @@ export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): Asyn
     times++;
     trimming = trim(program, dropMore).then(() => {
       trimming = undefined;
-      shareSinceLast(); // its own work is none
+      shareSinceLast(); // does not count its own work
     });
   };
   const timer = setInterval(look, intervalMs);
@@ -74,7 +74,7 @@ async function trim(program: ProgramPages, dropMore: () => void): Promise<void> 
   program.drop(WORKING_BYTES);
 }
 
-/** Tells what part of a processor this process has used since it was asked last. */
+/** Returns a function that reports the share of a CPU used since its previous call. */
 function processorShare(): () => number {
   const usage = () => {
     const { user, system } = process.cpuUsage();

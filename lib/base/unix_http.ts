@@ -1,8 +1,8 @@
 /**
- * One request over HTTP on a unix socket.
+ * A single HTTP request over a unix socket.
  *
- * node:http, as its errors tell by a code why nobody answers: ENOENT no socket, ECONNREFUSED a socket that a dead process
- * left, EACCES no permission.
+ * Uses node:http, whose errors have a code that tells why there is no answer: ENOENT no socket, ECONNREFUSED a stale
+ * socket of a dead process, EACCES no permission.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { nodeHttp } from "./node_modules.ts";
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
-/** What came back. */
+/** A response. */
 export interface UnixAnswer {
   readonly status: number;
   readonly text: string;
 }
 
-/** What is asked. */
+/** A request. */
 export interface UnixRequest {
   readonly method: "GET" | "PUT" | "POST" | "DELETE";
   /** "/v1/status". */
@@ -25,13 +25,13 @@ export interface UnixRequest {
   readonly body?: unknown;
 }
 
-/** The answer to `GET path`, whatever its status. @throws as {@link askOverUnix} */
+/** Sends `GET path` and returns the response, whatever its status. @throws as {@link askOverUnix} */
 export function getOverUnix(socketPath: string, path: string, signal: AbortSignal): Promise<UnixAnswer> {
   return askOverUnix(socketPath, { method: "GET", path }, signal);
 }
 
 /**
- * The answer, whatever its status.
+ * Sends a request and returns the response, whatever its status.
  *
  * @throws {Error} with the `code` of node:http; the signal's reason is its `cause`
  */
@@ -60,7 +60,7 @@ export function askOverUnix(
   return promise;
 }
 
-/** Why {@link askOverUnix} got no answer: a code such as "ECONNREFUSED", undefined where there is none. */
+/** Error code of a failed {@link askOverUnix}, such as "ECONNREFUSED"; undefined if it has none. */
 export function unixErrorCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * The version of this program, from deno.json: the one place where it is written.
+ * The version of this program, read from deno.json.
  *
  * @module
  */

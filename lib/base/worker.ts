@@ -1,5 +1,5 @@
 /**
- * Starting Workers. Where a Worker's module is: beside its owner in the source tree, beside the bundle in a build.
+ * Starts Workers. A Worker's module is located beside its owner in the source tree and beside the bundle in a build.
  *
  * A Worker module is named `<something>_worker.ts`, unique in the repository; `scripts/build_binary.ts` bundles each
  * into `<something>_worker.js` beside `main.js`.
@@ -10,13 +10,14 @@ import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
 
-/** More than the event loop of a new thread opens. */
+/** More descriptors than the event loop of a new thread opens. */
 const DESCRIPTORS = 16;
 
 /**
- * A Worker of the module at `url`.
+ * Starts a Worker from the module at `url`.
  *
- * The runtime ends the whole program when a new thread cannot have its descriptors, so they are tried first.
+ * Tries in advance to open as many descriptors as a thread needs, because the runtime ends the whole program if a new
+ * thread cannot open them.
  *
  * @param name of the thread, for debuggers
  * @throws {NydusGdError} "environment" when the process is out of descriptors
@@ -36,7 +37,7 @@ export function startWorker(url: URL, name: string): Worker {
   return new Worker(url, { type: "module", name });
 }
 
-/** `workerUrl(import.meta, "decode_worker.ts")` from the module in the same folder. */
+/** Resolves a Worker module relative to its owner: `workerUrl(import.meta, "decode_worker.ts")`. */
 export function workerUrl(meta: ImportMeta, file: string): URL {
   return new URL(meta.url.endsWith(".ts") ? file : file.replace(/\.ts$/, ".js"), meta.url);
 }

@@ -1,9 +1,10 @@
 /**
- * A few Workers that start on demand, and channels to them.
+ * A pool of Workers that start on demand, with channels to them.
  *
- * A channel is one conversation with one Worker; many share a Worker, told apart by a number that this module puts
- * around each message: `{ channel, message }` both ways ({@link serveChannels} on the Worker's side). A Worker that dies
- * fails its channels and is replaced by the next {@link WorkerPool.open}; one without channels is ended after a while.
+ * A channel is a conversation with one Worker. Channels share Workers and are identified by a number in the envelope of
+ * each message, `{ channel, message }` in both directions ({@link serveChannels} is the Worker's side). When a Worker
+ * dies, its channels fail and the next {@link WorkerPool.open} replaces it. A Worker without channels is ended after a
+ * while.
  *
  * @module
  */
@@ -11,24 +12,24 @@ import { SyscallError } from "../../ffi/errno.ts";
 import { type ErrorCode, messageOf, NydusGdError } from "./errors.ts";
 import { startWorker } from "./worker.ts";
 
-/** What travels: a message of one channel. */
+/** A message and its channel, as posted. */
 interface Envelope {
   readonly channel: number;
   readonly message: unknown;
 }
 
-/** The owner's end of a conversation. */
+/** The owner's end of a channel. */
 export interface Channel<In> {
-  /** Sends a message; buffers in `transfer` move to the Worker and are empty here afterwards. */
+  /** Sends a message; buffers in `transfer` move to the Worker and are detached here. */
   post(message: In, transfer?: ArrayBuffer[]): void;
-  /** Ends the conversation here: no more messages arrive. */
+  /** Closes this end: no more messages arrive. */
   close(): void;
 }
 
-/** What the owner of a channel is told. */
+/** Callbacks of a channel's owner. */
 export interface ChannelListener<Out> {
   onMessage(message: Out): void;
-  /** The Worker is gone, the conversation with it. */
+  /** The Worker has died, and the channel with it. */
   onDeath(error: NydusGdError): void;
 }
 
@@ -39,10 +40,10 @@ interface Lane<Out> {
   idleTimer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** Milliseconds without a channel after which a Worker is ended: it holds 15 MB and starts in 30 ms. */
+/** Milliseconds after which a Worker without channels is ended: it holds 15 MB and starts in 30 ms. */
 const IDLE_MS = 10_000;
 
-/** Up to `size` Workers of one module. Messages are of types `In` (to the Worker) and `Out` (from it). */
+/** Up to `size` Workers of one module. Messages have the types `In` (to the Worker) and `Out` (from it). */
 export class WorkerPool<In, Out> implements Disposable {
   readonly #lanes: Lane<Out>[] = [];
   #nextChannel = 1;
@@ -50,12 +51,12 @@ export class WorkerPool<In, Out> implements Disposable {
 
   constructor(readonly url: URL, readonly size: number, private readonly idleMs = IDLE_MS) {}
 
-  /** Workers that are alive. */
+  /** Number of live Workers. */
   get workers(): number {
     return this.#lanes.length;
   }
 
-  /** A conversation with the Worker that has the fewest. */
+  /** Opens a channel to the Worker that has the fewest. */
   open(listener: ChannelListener<Out>): Channel<In> {
     if (this.#disposed) throw new NydusGdError("interrupted", "Cannot start work: the program is stopping");
     const lane = this.#pick();
@@ -70,7 +71,7 @@ export class WorkerPool<In, Out> implements Disposable {
     };
   }
 
-  /** Ends the Workers at once, wherever they are; open channels are told. */
+  /** Ends the Workers immediately, whatever they are doing; open channels are notified. */
   [Symbol.dispose](): void {
     this.#disposed = true;
     for (const lane of [...this.#lanes]) this.#bury(lane, "the program is stopping");
@@ -112,12 +113,12 @@ export class WorkerPool<In, Out> implements Disposable {
   }
 }
 
-/** The Worker's end of a conversation. */
+/** The Worker's end of a channel. */
 export interface ServedChannel<In> {
   onMessage(message: In): void;
 }
 
-/** The part of a Worker's global scope that is used here. */
+/** The used part of a Worker's global scope. */
 interface WorkerScope {
   onmessage: ((event: MessageEvent<Envelope>) => void) | null;
   postMessage(message: Envelope, transfer?: Transferable[]): void;
@@ -126,7 +127,7 @@ interface WorkerScope {
 /**
  * Serves channels in a Worker.
  *
- * @param open called at the first message of a channel; `reply` sends on it and `done` forgets it
+ * @param open called for the first message of a channel; `reply` sends a message on it and `done` closes it
  */
 export function serveChannels<In, Out>(
   open: (reply: (message: Out, transfer?: ArrayBuffer[]) => void, done: () => void) => ServedChannel<In>,
@@ -146,14 +147,16 @@ export function serveChannels<In, Out>(
   };
 }
 
-/** An error in a form that can be sent; class and cause are lost, code, message and hint stay. */
+/** An error in a form that can be posted: keeps code, message and hint, but not class and cause. */
 export interface SentError {
   readonly code: ErrorCode;
   readonly message: string;
   readonly hint: string | undefined;
 }
 
-/** For {@link receiveError}. A failed system call becomes "io", what is no {@link NydusGdError} "internal". */
+/**
+ * Serializes an error for {@link receiveError}. A failed system call becomes "io", any other foreign error "internal".
+ */
 export function sendError(error: unknown): SentError {
   if (error instanceof NydusGdError) return { code: error.code, message: error.message, hint: error.hint };
   const code = error instanceof SyscallError ? "io" : "internal";
