@@ -1,12 +1,12 @@
 /**
- * Descriptors: what a piece of content is, how long, and its digest. Source: OCI image spec 1.1, descriptor.md.
+ * Descriptors: media type, size and digest of a piece of content. Source: OCI image spec 1.1, descriptor.md.
  *
  * @module
  */
 import * as v from "valibot";
 import { type Digest, isDigest } from "./digest.ts";
 
-/** A string map; anything else in it is an error. */
+/** A map from string to string. */
 export const annotationsSchema = v.optional(v.nullable(v.record(v.string(), v.string())));
 
 /** A digest of a registered algorithm. */
@@ -16,14 +16,14 @@ export const digestSchema = v.pipe(
   v.transform((text) => text as Digest),
 );
 
-/** Bytes. */
+/** Size in bytes. */
 export const sizeSchema = v.pipe(
   v.number(),
   v.safeInteger("is no integer below 2^53"),
   v.minValue(0, "is negative"),
 );
 
-/** Only what is read here; other keys are kept out. */
+/** Only the keys used here; others are dropped. */
 export const platformSchema = v.object({
   os: v.string(),
   architecture: v.string(),
@@ -32,7 +32,7 @@ export const platformSchema = v.object({
   "os.features": v.optional(v.nullable(v.array(v.string()))),
 });
 
-/** The schema of a descriptor. */
+/** Schema of a descriptor. */
 export const descriptorSchema = v.object({
   mediaType: v.string(),
   digest: digestSchema,
@@ -43,5 +43,5 @@ export const descriptorSchema = v.object({
   urls: v.optional(v.nullable(v.array(v.string()))),
 });
 
-/** What a piece of content is, how long it is, and what its bytes hash to. */
+/** Media type, size and digest of a piece of content. */
 export type Descriptor = v.InferOutput<typeof descriptorSchema>;

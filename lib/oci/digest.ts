@@ -1,5 +1,5 @@
 /**
- * Digests: `<algorithm>:<hex>`, the name of content by what it is.
+ * Digests: `<algorithm>:<hex>`, content addresses.
  *
  * Source: OCI image spec, descriptor.md. Only sha256 and sha512 are registered; lower-case hexadecimal.
  *
@@ -7,13 +7,13 @@
  */
 import { NydusGdError } from "../base/errors.ts";
 
-/** Hexadecimal digits of each algorithm. */
+/** Number of hexadecimal digits by algorithm. */
 const HEX_LENGTHS: Readonly<Record<string, number>> = { sha256: 64, sha512: 128 };
 
-/** A digest that was checked: "sha256:" and 64 digits, or "sha512:" and 128. */
+/** A validated digest: "sha256:" and 64 digits, or "sha512:" and 128. */
 export type Digest = string & { readonly __digest: unique symbol };
 
-/** True for a well-formed digest of a registered algorithm. */
+/** Whether the text is a well-formed digest of a registered algorithm. */
 export function isDigest(text: string): text is Digest {
   const colon = text.indexOf(":");
   const length = Object.hasOwn(HEX_LENGTHS, text.slice(0, colon)) ? HEX_LENGTHS[text.slice(0, colon)] : undefined;
@@ -21,7 +21,7 @@ export function isDigest(text: string): text is Digest {
 }
 
 /**
- * The same text as a {@link Digest}.
+ * Validates a digest.
  *
  * @throws {NydusGdError} "invalid-image"
  */
@@ -36,17 +36,17 @@ export function parseDigest(text: string): Digest {
   throw new NydusGdError("invalid-image", `Cannot parse digest ${JSON.stringify(text.slice(0, 160))}: ${state}`);
 }
 
-/** "sha256", "sha512". */
+/** Returns "sha256" or "sha512". */
 export function digestAlgorithm(digest: Digest): string {
   return digest.slice(0, digest.indexOf(":"));
 }
 
-/** The hexadecimal part: a nydus blob id. */
+/** Hexadecimal part of a digest, which is a nydus blob id. */
 export function digestHex(digest: Digest): string {
   return digest.slice(digest.indexOf(":") + 1);
 }
 
-/** "sha256:" and these digits. */
+/** Builds a sha256 digest from hexadecimal digits. */
 export function sha256Digest(hex: string): Digest {
   return parseDigest(`sha256:${hex}`);
 }

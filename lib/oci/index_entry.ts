@@ -1,5 +1,5 @@
 /**
- * What an entry of an index says of its image. Source: OCI image spec 1.1, image-index.md; nydusify's and BuildKit's marks.
+ * Properties of an index entry. Source: OCI image spec 1.1, image-index.md; conventions of nydusify and BuildKit.
  *
  * @module
  */
@@ -8,20 +8,20 @@ import type { Digest } from "./digest.ts";
 import { MEDIA_TYPE, NYDUS_OS_FEATURE } from "./media_types.ts";
 import { matchesPlatform, type Platform } from "./platform.ts";
 
-/** Whether it is for that platform; one that names none is for any. What features it asks for is not looked at. */
+/** Whether an entry is for the platform. An entry without a platform matches any. Required features are not checked. */
 export function isEntryFor({ platform }: Pick<Descriptor, "platform">, wanted: Platform): boolean {
   return !platform || matchesPlatform(wanted, platform);
 }
 
-/** Annotations with which BuildKit says what an entry is about. Source: buildkit, docs/attestations/attestation-storage.md. */
+/** Annotations by which BuildKit marks attestations. Source: buildkit, docs/attestations/attestation-storage.md. */
 const ABOUT = { kind: "vnd.docker.reference.type", digest: "vnd.docker.reference.digest" } as const;
 
-/** Whether it is no image, but what BuildKit attests of the one with that digest: how it was built, what is in it. */
+/** Whether an entry is not an image but BuildKit's attestation (provenance, SBOM) for the image with that digest. */
 export function isAttestationOf({ annotations }: Pick<Descriptor, "annotations">, digest: Digest): boolean {
   return annotations?.[ABOUT.kind] === "attestation-manifest" && annotations[ABOUT.digest] === digest;
 }
 
-/** Whether it says that it is a nydus image. */
+/** Whether an entry is marked as a nydus image. */
 export function isMarkedNydus({ artifactType, platform }: Pick<Descriptor, "artifactType" | "platform">): boolean {
   return artifactType === MEDIA_TYPE.nydusManifest || (platform?.["os.features"] ?? []).includes(NYDUS_OS_FEATURE);
 }

@@ -1,14 +1,14 @@
 /**
- * Manifests and indexes: which blobs make an image, and which images a name stands for.
+ * Manifests and indexes: the blobs of an image, and the images of a name.
  *
  * ```ts
  * const document = parseManifestDocument(bytes, "application/vnd.oci.image.index.v1+json");
  * if (document.kind === "index") document.index.manifests;
  * ```
- * OCI's and Docker's forms differ in their media types only and are read alike. Errors name the place:
- * `Cannot read manifest: layers[2].digest is no sha256 or sha512 digest`. The bytes are not changed and not written
- * again: their digest is their name.
- * Sources: OCI image spec 1.1, manifest.md and image-index.md; Docker image manifest v2 schema 2.
+ * The OCI and Docker formats differ only in their media types and are parsed alike. Errors contain the path: `Cannot
+ * read manifest: layers[2].digest is no sha256 or sha512 digest`. Documents are never re-encoded, because the digest of
+ * their bytes is their name. Sources: OCI image spec 1.1, manifest.md and image-index.md; Docker image manifest v2
+ * schema 2.
  *
  * @module
  */
@@ -18,9 +18,9 @@ import { formatPath, parseWith } from "../base/schema.ts";
 import { annotationsSchema, type Descriptor, descriptorSchema, digestSchema } from "./descriptor.ts";
 import { isIndexType, isManifestType, MEDIA_TYPE, NYDUS_ANNOTATION } from "./media_types.ts";
 
-/** Bytes of the largest manifest or index: nydus's limit for what referrers list. */
+/** Maximum bytes of a manifest or index: nydus's limit for referrers lists. */
 export const MAX_INDEX_BYTES = 8 << 20;
-/** More layers than any engine mounts. */
+/** Maximum number of entries; no engine mounts this many layers. */
 const MAX_ENTRIES = 4096;
 
 const entries = v.pipe(v.array(descriptorSchema), v.maxLength(MAX_ENTRIES, `has more than ${MAX_ENTRIES} entries`));
@@ -51,29 +51,29 @@ const configSchema = v.object({
   rootfs: v.object({ type: v.literal("layers"), diff_ids: v.array(digestSchema) }),
 });
 
-/** The manifest of one image. */
+/** Manifest of one image. */
 export type Manifest = v.InferOutput<typeof manifestSchema>;
-/** Several images under one name. */
+/** Index: several images under one name. */
 export type Index = v.InferOutput<typeof indexSchema>;
-/** Of an image's configuration, what says how its layers belong together. */
+/** The part of an image's configuration that relates its layers. */
 export type ImageConfig = v.InferOutput<typeof configSchema>;
 
-/** Either of the two, with the media type that it really has. */
+/** A manifest or index, with its actual media type. */
 export type ManifestDocument =
   | { readonly kind: "manifest"; readonly mediaType: string; readonly manifest: Manifest }
   | { readonly kind: "index"; readonly mediaType: string; readonly index: Index };
 
 /**
- * Reads a manifest or an index.
+ * Parses a manifest or an index.
  *
- * @param mediaType as the server said; parameters after ";" are ignored. Empty: as the document says
+ * @param mediaType as sent by the server; parameters after ";" are ignored. If empty, the document's own type is used
  * @throws {NydusGdError} "invalid-image"; "unsupported" for other kinds of documents
  */
 export function parseManifestDocument(bytes: Uint8Array, mediaType = ""): ManifestDocument {
   const document = parseJson(bytes, "manifest");
   const served = mediaType.split(";", 1)[0]?.trim() ?? "";
   const stated = (document as { mediaType?: unknown }).mediaType;
-  // Two readers that take the same bytes for different things can be made to run different images.
+  // If readers could interpret the same bytes differently, they could be made to run different images.
   const isOurs = (type: string) => isIndexType(type) || isManifestType(type);
   if (typeof stated === "string" && isOurs(served) && isOurs(stated) && isIndexType(served) !== isIndexType(stated)) {
     throw wrong("manifest", `it is served as ${served} and says ${stated}`);
@@ -94,7 +94,7 @@ export function parseManifestDocument(bytes: Uint8Array, mediaType = ""): Manife
 }
 
 /**
- * Reads an image's configuration.
+ * Parses an image's configuration.
  *
  * @throws {NydusGdError} "invalid-image"
  */
@@ -102,13 +102,15 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   return accept(configSchema, parseJson(bytes, "image configuration"), "image configuration");
 }
 
-/** The bootstrap's layer of a nydus manifest, undefined for an ordinary image. */
+/** Bootstrap layer of a nydus manifest, undefined for an ordinary image. */
 export function bootstrapLayer(manifest: Manifest): Descriptor | undefined {
   const last = manifest.layers.at(-1);
   return last?.annotations?.[NYDUS_ANNOTATION.bootstrap] === "true" ? last : undefined;
 }
 
-/** What a manifest is of, where that is no image but a signature, a bill of materials or the like. */
+/**
+ * Artifact type of a manifest that is not an image, such as a signature or a bill of materials; undefined for an image.
+ */
 export function artifactKind({ artifactType, config }: Manifest): string | undefined {
   return artifactType ?? (config.mediaType === MEDIA_TYPE.ociEmpty ? config.mediaType : undefined);
 }

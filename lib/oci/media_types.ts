@@ -1,12 +1,12 @@
 /**
- * Media types and annotations of images: OCI's, Docker's and nydus's.
+ * Media types and annotations of images: OCI, Docker and nydus.
  *
  * Sources: OCI image spec 1.1, Docker image manifest v2 schema 2, dragonflyoss/nydus 34e6071e.
  *
  * @module
  */
 
-/** Media types by what they are. */
+/** Media types by meaning. */
 export const MEDIA_TYPE = {
   ociManifest: "application/vnd.oci.image.manifest.v1+json",
   ociIndex: "application/vnd.oci.image.index.v1+json",
@@ -22,7 +22,7 @@ export const MEDIA_TYPE = {
   dockerLayerGzip: "application/vnd.docker.image.rootfs.diff.tar.gzip",
   nydusBlob: "application/vnd.oci.image.layer.nydus.blob.v1",
   nydusConfig: "application/vnd.nydus.image.config.v1+json",
-  /** As artifactType of a descriptor in an index. */
+  /** The artifactType of a descriptor in an index. */
   nydusManifest: "application/vnd.nydus.image.manifest.v1+json",
 } as const;
 
@@ -34,16 +34,16 @@ export const NYDUS_ANNOTATION = {
   bootstrap: "containerd.io/snapshot/nydus-bootstrap",
   /** "5" or "6" on the bootstrap. */
   fsVersion: "containerd.io/snapshot/nydus-fs-version",
-  /** Digest of the original layer on a data blob that refers to it. */
+  /** On a data blob that refers to an original layer: the digest of that layer. */
   ociRef: "containerd.io/snapshot/nydus-ref",
-  /** "true" on a data blob that is encrypted. */
+  /** "true" on an encrypted data blob. */
   encryptedBlob: "containerd.io/snapshot/nydus-encrypted-blob",
 } as const;
 
-/** In os.features of an index entry made by nydusify before 2.3.5. */
+/** In os.features of index entries made by nydusify before 2.3.5. */
 export const NYDUS_OS_FEATURE = "nydus.remoteimage.v1";
 
-/** What we accept when we ask for a manifest, most telling first. */
+/** Accept header for manifests, in order of preference. */
 export const MANIFEST_ACCEPT: readonly string[] = [
   MEDIA_TYPE.ociIndex,
   MEDIA_TYPE.dockerManifestList,
@@ -51,12 +51,12 @@ export const MANIFEST_ACCEPT: readonly string[] = [
   MEDIA_TYPE.dockerManifest,
 ];
 
-/** True for a list of manifests, OCI's or Docker's. */
+/** Whether the media type is an index, OCI or Docker. */
 export function isIndexType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPE.ociIndex || mediaType === MEDIA_TYPE.dockerManifestList;
 }
 
-/** True for the manifest of one image, OCI's or Docker's. */
+/** Whether the media type is an image manifest, OCI or Docker. */
 export function isManifestType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPE.ociManifest || mediaType === MEDIA_TYPE.dockerManifest;
 }

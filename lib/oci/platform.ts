@@ -1,13 +1,13 @@
 /**
- * Platforms: for which machine an image is.
+ * Platforms: the machines for which an image is built.
  *
- * Source: OCI image spec, image-index.md; the words of containerd's platforms package ("linux/amd64", "linux/arm/v7").
+ * Source: OCI image spec, image-index.md; notation of containerd's platforms package ("linux/amd64", "linux/arm/v7").
  *
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
 
-/** An operating system on an architecture, in Go's words. */
+/** Operating system and architecture, in Go's naming. */
 export interface Platform {
   readonly os: string;
   readonly architecture: string;
@@ -17,10 +17,10 @@ export interface Platform {
   readonly "os.features"?: readonly string[] | undefined;
 }
 
-/** What of a platform says which programs run there. */
+/** The part of a platform that determines which programs run there. */
 type Machine = Pick<Platform, "os" | "architecture" | "variant">;
 
-/** Other words for the same architecture. */
+/** Aliases of architectures. */
 const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, variant?: string]>> = {
   x86_64: ["amd64"],
   "x86-64": ["amd64"],
@@ -30,11 +30,11 @@ const ARCHITECTURES: Readonly<Record<string, readonly [architecture: string, var
   i386: ["386"],
 };
 
-/** The variant that is meant where none is said. */
+/** Variants implied when none is given. */
 const DEFAULT_VARIANTS: Readonly<Record<string, string>> = { arm: "v7", arm64: "v8" };
 
 /**
- * Reads "linux/amd64", "linux/arm/v7", or an architecture alone.
+ * Parses "linux/amd64", "linux/arm/v7", or an architecture alone.
  *
  * @throws {NydusGdError} "usage"
  */
@@ -54,18 +54,18 @@ export function parsePlatform(text: string): Platform {
   return { os, architecture, ...(variant ?? implied ? { variant: variant ?? implied } : {}) };
 }
 
-/** The platform of this process, as Go would say it. */
+/** Platform of this process, in Go's naming. */
 export function hostPlatform(os: string = Deno.build.os, arch: string = Deno.build.arch): Platform {
   return parsePlatform(`${os}/${arch}`);
 }
 
-/** True when an image for `offered` runs on `wanted`. Versions and features are not looked at. */
+/** Whether an image for `offered` runs on `wanted`. Versions and features are not compared. */
 export function matchesPlatform(wanted: Machine, offered: Machine): boolean {
   return wanted.os === offered.os && wanted.architecture === offered.architecture &&
     variantOf(wanted) === variantOf(offered);
 }
 
-/** "linux/arm/v7". */
+/** Returns "linux/arm/v7". */
 export function formatPlatform(platform: Platform): string {
   const { os, architecture, variant } = platform;
   return `${os}/${architecture}${variant ? `/${variant}` : ""}`;

@@ -1,24 +1,24 @@
 /**
- * Image references as Docker writes them: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
+ * Image references in Docker's notation: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`.
  *
  * ```ts
  * parseReference("nginx");                       // docker.io/library/nginx:latest
  * parseReference("localhost:5000/a/b:1@sha256:…");
  * ```
- * The first component is a host only if it holds a dot or a colon, is "localhost", or has an upper-case letter; else
- * the image is Docker Hub's. Source: distribution/reference, grammar of version 0.6.
+ * The first component is a host only if it contains a dot or a colon, is "localhost", or has an upper-case letter;
+ * otherwise the image is on Docker Hub. Source: distribution/reference, grammar of version 0.6.
  *
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
 import { type Digest, isDigest } from "./digest.ts";
 
-/** The registry of references that name none. */
+/** Registry of references without a host. */
 export const DEFAULT_HOST = "docker.io";
-/** The tag of references with neither tag nor digest. */
+/** Tag of references with neither tag nor digest. */
 export const DEFAULT_TAG = "latest";
 
-/** Longest repository, without the host. */
+/** Maximum characters of a repository, without the host. */
 const MAX_REPOSITORY = 255;
 
 const LABEL = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
@@ -26,29 +26,32 @@ const HOST = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0
 const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
-/** A reference, taken apart and completed. */
+/** A parsed reference, with defaults applied. */
 export interface Reference {
   /** "docker.io", "localhost:5000". */
   readonly host: string;
   /** "library/nginx". */
   readonly repository: string;
-  /** Undefined when only a digest was given. */
+  /** Undefined if only a digest was given. */
   readonly tag: string | undefined;
   readonly digest: Digest | undefined;
 }
 
-/** True for a registry's name: HOST or HOST:PORT that can stand in a URL, which the grammar alone does not see to. */
+/**
+ * Whether the text is a registry name: HOST or HOST:PORT that is valid in a URL, which the grammar alone does not
+ * guarantee.
+ */
 export function isRegistryHost(text: string): boolean {
   return HOST.test(text) && URL.canParse(`https://${text}/`);
 }
 
-/** True for a repository's name without its host: "library/nginx". */
+/** Whether the text is a repository name without its host: "library/nginx". */
 export function isRepository(text: string): boolean {
   return text.length <= MAX_REPOSITORY && text.split("/").every((component) => COMPONENT.test(component));
 }
 
 /**
- * Takes a reference apart.
+ * Parses a reference.
  *
  * @throws {NydusGdError} "usage"
  */
@@ -90,19 +93,19 @@ export function parseReference(text: string): Reference {
   };
 }
 
-/** The complete form: "docker.io/library/nginx:latest". */
+/** Formats the complete reference: "docker.io/library/nginx:latest". */
 export function formatReference(reference: Reference): string {
   const { host, repository, tag, digest } = reference;
   return `${host}/${repository}${tag === undefined ? "" : `:${tag}`}${digest === undefined ? "" : `@${digest}`}`;
 }
 
-/** As `docker images` shows it: Docker Hub's host and "library/" left out. */
+/** Formats a reference as `docker images` does: without Docker Hub's host and "library/". */
 export function familiarReference(reference: Reference): string {
   const full = formatReference(reference);
   return full.replace(/^docker\.io\/(?:library\/(?=[^/]+$))?/, "");
 }
 
-/** What names the manifest in a registry's URL: the digest where there is one. */
+/** Name of the manifest in a registry URL: the digest if there is one, otherwise the tag. */
 export function manifestName(reference: Reference): string {
   return reference.digest ?? reference.tag ?? DEFAULT_TAG;
 }
