@@ -1,6 +1,6 @@
 /**
- * Carries a plan out: what was is on record before anything is changed, so that a run that was interrupted at any moment
- * can be finished by another one, or undone.
+ * Executes a plan. The original state is recorded before anything changes, so that a run interrupted at any point can
+ * be completed by another run or undone.
  *
  * ```
  * backup, record ──► files, one after the other ──► services
@@ -19,10 +19,10 @@ import { isEdited, SetupRecord } from "./record.ts";
 import { lastWords, systemctl } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
-/** Told of each step before it is taken. */
+/** Called with a description of each step before it starts. */
 export type Progress = (step: string) => void;
 
-/** Runs `work` while no other setup changes this machine. @throws {NydusGdError} "busy" */
+/** Runs `work` while holding the setup lock of this machine. @throws {NydusGdError} "busy" */
 export async function alone<T>(host: Host, work: () => Promise<T>): Promise<T> {
   await Deno.mkdir(host.stateDir, { recursive: true, mode: 0o700 });
   using _lock = lockSetup(host);
@@ -42,8 +42,11 @@ function lockSetup(host: Host): Disposable {
 }
 
 /**
- * @param signal heeded between steps
- * @throws {NydusGdError} "environment" where a service does not start, "interrupted": everything is then as it was
+ * Executes the plan.
+ *
+ * @param signal checked between steps
+ * @throws {NydusGdError} "environment" when a service does not start, "interrupted"; the original state is restored
+ * first
  */
 export async function apply(host: Host, plan: Plan, progress: Progress, signal: AbortSignal): Promise<void> {
   const record = await SetupRecord.open(host);
@@ -87,7 +90,7 @@ async function change(
   }
 }
 
-/** @throws {NydusGdError} "environment" with what the service itself has said, where it did */
+/** @throws {NydusGdError} "environment" with the service's own error message, if it logged one */
 async function runService(words: readonly string[]): Promise<void> {
   const sinceMs = Date.now();
   try {
@@ -103,7 +106,7 @@ async function runService(words: readonly string[]): Promise<void> {
   }
 }
 
-/** What an earlier setup has made stays. */
+/** Reverts the changes of this plan; changes of an earlier setup stay. */
 async function putBack(host: Host, { changes, services }: Plan, progress: Progress): Promise<void> {
   for (const { path, current, follow } of changes.toReversed()) {
     progress(`put ${path} back`);
@@ -115,8 +118,8 @@ async function putBack(host: Host, { changes, services }: Plan, progress: Progre
   }
 }
 
-/** Before this there was nothing of ours. */
+/** Reverts everything, because there was no earlier setup. */
 async function undoAll(host: Host, progress: Progress): Promise<void> {
-  const { signal } = new AbortController(); // an interrupted setup is put back all the same
+  const { signal } = new AbortController(); // not aborted: an interrupted setup is reverted, too
   await undo(host, await planUndo({ host, force: true }, signal), progress, signal);
 }

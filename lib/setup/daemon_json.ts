@@ -1,5 +1,5 @@
 /**
- * Docker's daemon.json as it has to be: which members are ours, and what in it stands in the way.
+ * Determines the required members of Docker's daemon.json, and rejects settings that conflict with them.
  *
  * @module
  */
@@ -8,19 +8,19 @@ import { NydusGdError } from "../base/errors.ts";
 import type { DockerFlag, DockerUnit } from "./docker_flags.ts";
 import { JsonText } from "./json_text.ts";
 
-/** Where Docker looks unless its unit names another. */
+/** Docker's configuration file, unless its unit names another one. */
 export const DAEMON_JSON = "/etc/docker/daemon.json";
 
-/** Storage options of ours begin so; dockerd hands all of them to whichever driver it uses. */
+/** Prefix of our storage options. dockerd passes all options to whichever driver it uses. */
 const OWN_OPTIONS = /^nydus-gd\./i;
 
-/** The members that daemon.json has to have; undefined: it must not have. */
+/** Required members of daemon.json; undefined: the member must be absent. */
 export type WantedMembers = ReadonlyMap<string, unknown>;
 
 /**
- * @param json the file as it is
+ * @param json the current file
  * @param driver name of our storage driver
- * @throws {NydusGdError} "config", "unsupported" for what stands in the way, with its line
+ * @throws {NydusGdError} "config", "unsupported" for a conflicting setting, with its line
  */
 export function wantedMembers(json: JsonText, path: string, { flags }: DockerUnit, driver: string): WantedMembers {
   const refuse = (code: "config" | "unsupported", state: string, hint: string): never => {

@@ -1,8 +1,8 @@
 /**
- * What dockerd is told on its command line by its unit: dockerd refuses to start when daemon.json says the same.
+ * Finds command-line flags that Docker's unit passes to dockerd, which refuses to start if daemon.json sets the same
+ * option.
  *
- * The unit, its drop-ins and the environment files that Debian and Red Hat have beside it are read as text; nothing is
- * executed.
+ * Parses the unit, its drop-ins and the environment files of Debian and Red Hat as text; executes nothing.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { ignore } from "../base/errors.ts";
 import type { Host } from "./host.ts";
 import { DOCKER_SERVICE, DROP_IN_PATH } from "./unit_files.ts";
 
-/** Folders of units; the first that has one counts. */
+/** Unit directories; the first one that contains the unit applies. */
 const UNIT_DIRS = [
   "/etc/systemd/system",
   "/run/systemd/system",
@@ -20,7 +20,7 @@ const UNIT_DIRS = [
 ];
 const ENVIRONMENT_FILES = ["/etc/default/docker", "/etc/sysconfig/docker", "/etc/sysconfig/docker-storage"];
 
-/** The flags that matter here, as they may be written. */
+/** Patterns of the relevant flags. */
 const FLAGS = {
   storageDriver: /(?:^|[\s"'=])(?:--storage-driver|-s)(?:=|\s+)"?([\w.:/-]+)/,
   experimental: /(?:^|[\s"'=])--experimental(?:=(\w+))?(?=[\s"']|$)/,
@@ -28,21 +28,21 @@ const FLAGS = {
   storageOptions: /(?:^|[\s"'=])--storage-opt(?:=|\s+)"?([\w.=:/-]+)/,
 } as const;
 
-/** A flag and where it is given. */
+/** A flag and where it is set. */
 export interface DockerFlag {
   readonly value: string;
   /** "/etc/default/docker line 3". */
   readonly place: string;
 }
 
-/** Docker's unit, as far as it can be read. */
+/** Docker's unit, as far as it is readable. */
 export interface DockerUnit {
-  /** Whether there is one. */
+  /** Whether the unit exists. */
   readonly isThere: boolean;
   readonly flags: Readonly<Partial<Record<keyof typeof FLAGS, DockerFlag>>>;
 }
 
-/** Reads them. */
+/** Reads Docker's unit and its flags. */
 export async function readDockerUnit(host: Host): Promise<DockerUnit> {
   const unit = await firstOf(host, UNIT_DIRS.map((dir) => `${dir}/${DOCKER_SERVICE}`));
   const files = [...(unit === undefined ? [] : [unit]), ...await dropIns(host)];
@@ -62,10 +62,10 @@ export async function readDockerUnit(host: Host): Promise<DockerUnit> {
   return { isThere: unit !== undefined, flags };
 }
 
-/** What of a unit may hold flags of dockerd. */
+/** Lines of a unit that may contain flags of dockerd. */
 const UNIT_LINE = /^\s*(?:ExecStart|Environment)\s*=/;
 
-/** Lines that end in a backslash go on. */
+/** Joins lines that end in a backslash with the next one. */
 function* logicalLines(text: string): Iterable<{ readonly line: string; readonly number: number }> {
   let line = "", number = 1;
   for (const [index, part] of text.split("\n").entries()) {

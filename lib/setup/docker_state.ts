@@ -1,5 +1,5 @@
 /**
- * The Docker of a machine before it is changed: its version, its unit, and where it runs what it does now.
+ * State of Docker before a change: its version, its unit and what it runs.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const log = logger("setup");
 const MISSING = [Deno.errors.NotFound, Deno.errors.NotADirectory];
 const BINARIES = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"];
 
-/** What it does now. */
+/** State of a running Docker. */
 export interface RunningDocker {
   readonly info: DockerInfo;
   readonly containers: readonly RunningContainer[];
@@ -24,13 +24,16 @@ export interface RunningDocker {
 /** See the module. */
 export interface DockerState {
   readonly unit: DockerUnit;
-  /** "26.1.5+dfsg1"; undefined where there is no dockerd that says. */
+  /** "26.1.5+dfsg1"; undefined if no dockerd reports one. */
   readonly version: string | undefined;
-  /** Undefined where it does not run, or the machine is a tree of files. */
+  /** Undefined if Docker does not run, or the machine is only a file tree. */
   readonly running: RunningDocker | undefined;
 }
 
-/** Looks. What is installed will run when Docker starts again, so its version counts before that of what runs. */
+/**
+ * Reads the state of Docker. The installed version, which the next start will run, takes precedence over the running
+ * one.
+ */
 export async function lookAtDocker(host: Host, signal: AbortSignal): Promise<DockerState> {
   const running = host.docker && await whatRuns(host.docker, signal);
   return {
@@ -40,7 +43,7 @@ export async function lookAtDocker(host: Host, signal: AbortSignal): Promise<Doc
   };
 }
 
-/** What `dockerd --version` says. */
+/** Version reported by `dockerd --version`. */
 async function installedVersion(host: Host, signal: AbortSignal): Promise<string | undefined> {
   for (const path of BINARIES) {
     const said = await ignore(MISSING, outputOf(host.at(path), signal)).catch((error) => {

@@ -1,16 +1,16 @@
 /**
- * What a version of Docker does with graph-driver plugins.
+ * Support for graph-driver plugins by version of Docker.
  *
  * | dockerd | graph-driver plugins |
  * |---|---|
  * | 20.10 to 26 | with experimental features |
- * | 27 | with DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in its environment as well |
- * | 28 and later | removed: a name that is no built-in driver is taken for a snapshotter of containerd |
+ * | 27 | additionally with DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1 in its environment |
+ * | 28 and later | removed: an unknown driver name is taken for a snapshotter of containerd |
  *
  * @module
  */
 
-/** The variable that 27 wants. */
+/** Environment variable that version 27 requires. */
 export const PLUGIN_VARIABLE = "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS";
 
 /** See the module. */

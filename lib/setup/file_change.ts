@@ -1,5 +1,5 @@
 /**
- * One file of a plan: what it is, what it will be, and how that is shown.
+ * A change to one file: its state before and after, and the diff.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import { unifiedDiff } from "./unified_diff.ts";
 
 /** See the module. */
 export interface FileChange {
-  /** As the machine knows it. */
+  /** Path as seen by the machine. */
   readonly path: string;
   readonly current: FileState;
   readonly after: FileState;
-  /** A link is followed, as others may have made it one. */
+  /** Follow a symbolic link, which others may have put in place of the file. */
   readonly follow: boolean;
-  /** What undoing makes of it; {@link current} unless an earlier setup changed it. */
+  /** State that undo restores; {@link current} unless an earlier setup changed the file. */
   readonly before: FileState;
-  /** Of a JSON file that is shared with others. */
+  /** For a JSON file shared with others. */
   readonly members?: readonly MemberChange[];
 }
 
-/** Whether anything is to be done. */
+/** Whether the file has to be changed. */
 export function isChange({ current, after }: Pick<FileChange, "current" | "after">): boolean {
   return fingerprint(current) !== fingerprint(after);
 }
 
-/** The change in the unified format. */
+/** The change as a unified diff. */
 export function diffOf({ path, current, after }: Pick<FileChange, "path" | "current" | "after">): string {
   const name = (state: FileState) => state.kind === "none" ? "/dev/null" : path;
   return unifiedDiff([name(current), name(after)], textOf(current), textOf(after));

@@ -1,7 +1,7 @@
 /**
- * Files as setup changes them: read as they are, replaced at once and for good.
+ * Reads files and replaces them atomically and durably.
  *
- * A file that is a symbolic link to another is changed where it leads to. Owner and mode stay as they were.
+ * If a path is a symbolic link to a file, the target is changed. Owner and mode are preserved.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { dirname } from "node:path";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { syncFolder } from "../layer/durable.ts";
 
-/** What is, or shall be, at a path. */
+/** Current or desired state of a path. */
 export type FileState =
   | { readonly kind: "none" }
   | { readonly kind: "link"; readonly target: string }
@@ -25,22 +25,22 @@ export type FileState =
 
 const MISSING = [Deno.errors.NotFound, Deno.errors.NotADirectory];
 
-/** Nothing there. */
+/** State of a path where nothing exists. */
 export const NO_FILE: FileState = { kind: "none" };
 
-/** A file of root that everybody may read. */
+/** A world-readable file owned by root. */
 export function textFile(text: string): FileState {
   const owner = Deno.uid() === 0 ? { uid: 0, gid: 0 } : { uid: Deno.uid() ?? 0, gid: Deno.gid() ?? 0 };
   return { kind: "file", bytes: new TextEncoder().encode(text), mode: 0o644, ...owner };
 }
 
-/** The text of a file, "" where there is none; for a link where it leads. */
+/** Text of a file, "" if there is none; for a link a description of its target. */
 export function textOf(state: FileState): string {
   if (state.kind === "file") return new TextDecoder().decode(state.bytes);
   return state.kind === "link" ? `link to ${state.target}\n` : "";
 }
 
-/** What tells states apart: content, not owner and mode. */
+/** Identifies a state by its content, ignoring owner and mode. */
 export function fingerprint(state: FileState): string {
   const hash = createHash("sha256").update(state.kind === "file" ? state.bytes : textOf(state));
   return `${state.kind}:${hash.digest("hex")}`;

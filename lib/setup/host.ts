@@ -1,28 +1,28 @@
 /**
- * The machine that is set up: this one, or a tree of files that will be one.
+ * The machine to set up: this one, or a file tree that will become one.
  *
  * @module
  */
 import { join } from "node:path";
 import type { DockerEngine } from "../image/docker/engine.ts";
 
-/** Where setup keeps what it needs to undo itself. */
+/** Directory for the data that undo needs. */
 const STATE_DIR = "/var/lib/nydus-gd/setup";
 
-/** Paths are told as the machine knows them, and found below the prefix. */
+/** Paths are given as seen by the machine and resolved below the prefix. */
 export class Host {
   /**
    * @param prefix absolute; "/" for this machine
-   * @param docker its Docker, asked what it runs; absent for a tree of files
+   * @param docker Docker of this machine; absent for a file tree
    */
   constructor(readonly prefix: string, readonly docker?: DockerEngine) {}
 
-  /** Whether it is the machine that runs this program: then its services are asked and changed, too. */
+  /** Whether it is the running machine, whose services are queried and changed as well. */
   get isLive(): boolean {
     return this.prefix === "/";
   }
 
-  /** Where `path` of the machine is to be found. */
+  /** Resolves a path of the machine. */
   at(path: string): string {
     return join(this.prefix, path);
   }

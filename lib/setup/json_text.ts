@@ -1,20 +1,21 @@
 /**
- * A JSON object as text, of which single members are changed and everything else stays as it was written: order,
+ * A JSON object as text in which single members can be changed while everything else stays as written: order,
  * indentation, spaces, line ends.
  *
  * ```ts
  * JsonText.parse('{\n  "a": 1\n}\n', "daemon.json").with("b", true).text; // '{\n  "a": 1,\n  "b": true\n}\n'
  * ```
- * Strict as the grammar of RFC 8259, with names that are unique: what a tolerant reader would pass over
- * (comments, a comma too many, a second member of one name) is refused with its line, since a change could not keep it.
+ * Follows the grammar of RFC 8259 strictly and requires unique names. Input that a tolerant parser would accept
+ * (comments, trailing commas, duplicate names) is rejected with its line, because a change could not preserve it.
  *
- * @throws {NydusGdError} "config": `Cannot read /etc/docker/daemon.json: line 3: it has a comment, which JSON does not know`
+ * @throws {NydusGdError} "config": `Cannot read /etc/docker/daemon.json: line 3: it has a comment, which JSON does not
+ * know`
  * @module
  */
 import { type Node, type ParseError, parseTree, printParseErrorCode } from "jsonc-parser";
 import { NydusGdError } from "../base/errors.ts";
 
-/** A member and where it stands: `"name" : value`. Offsets into the text. */
+/** A member and its offsets in the text: `"name" : value`. */
 interface Member {
   readonly name: string;
   readonly start: number;
@@ -23,7 +24,7 @@ interface Member {
 }
 
 const INDENT = "    ";
-/** Objects and lists in each other. */
+/** Maximum nesting of objects and arrays. */
 const MAX_DEPTH = 100;
 
 /** See the module. Immutable. */
@@ -36,30 +37,30 @@ export class JsonText {
     private readonly members: readonly Member[],
   ) {}
 
-  /** @param path for messages */
+  /** @param path for error messages */
   static parse(text: string, path: string): JsonText {
     const { open, members } = parseObject(text, path);
     return new JsonText(text, path, open, members);
   }
 
-  /** Names in their order. */
+  /** Names in order. */
   get names(): readonly string[] {
     return this.members.map(({ name }) => name);
   }
 
-  /** The value of a member; undefined where there is none. */
+  /** Value of a member; undefined if it does not exist. */
   get(name: string): unknown {
     const member = this.#member(name);
     return member === undefined ? undefined : JSON.parse(this.text.slice(member.valueStart, member.end));
   }
 
-  /** The line, from 1, on which a member begins. */
+  /** Line number, from 1, at which a member begins. */
   lineOf(name: string): number | undefined {
     const member = this.#member(name);
     return member && lineAt(this.text, member.start);
   }
 
-  /** With another value of a member, which comes last where it is new; without the member for undefined. */
+  /** Returns a copy with a member set, appended if it is new, or removed if `value` is undefined. */
   with(name: string, value: unknown): JsonText {
     if (value === undefined) return this.#without(name);
     const member = this.#member(name);
@@ -98,12 +99,12 @@ export class JsonText {
     return JsonText.parse(text, this.path);
   }
 
-  /** What stands between the member and the comma or brace before it. */
+  /** White space between the member and the preceding comma or brace. */
   #spaceBefore(member: Member): string {
     return /\s*$/.exec(this.text.slice(this.open + 1, member.start))?.[0] ?? "";
   }
 
-  /** As the others have it. */
+  /** Colon with the spacing of the first member. */
   #colon(): string {
     const [first] = this.members;
     if (first === undefined) return ": ";
@@ -111,7 +112,7 @@ export class JsonText {
     return /\s*:\s*$/.exec(between)?.[0] ?? ": ";
   }
 
-  /** Indented as deep as a member is. */
+  /** Formats a value with the indentation of the members. */
   #valueText(value: unknown): string {
     const [first] = this.members;
     const space = first === undefined ? `\n${INDENT}` : this.#spaceBefore(first);
@@ -125,7 +126,7 @@ export class JsonText {
   }
 }
 
-/** By the name of the error. */
+/** Error messages by error name. */
 const STATES: Readonly<Record<string, string>> = {
   PropertyNameExpected: "expected a name in double quotes",
   ValueExpected: "expected a value",
@@ -139,7 +140,7 @@ const STATES: Readonly<Record<string, string>> = {
   UnexpectedEndOfString: "a string has no end",
 };
 
-/** The members of the object that `text` is, and where it begins. */
+/** Parses `text` as an object and returns its members and the offset of its brace. */
 function parseObject(text: string, path: string): { readonly open: number; readonly members: readonly Member[] } {
   const refuse = (state: string, at: number): never => {
     throw new NydusGdError("config", `Cannot read ${path}: line ${lineAt(text, at)}: ${state}`, {
@@ -164,7 +165,7 @@ function parseObject(text: string, path: string): { readonly open: number; reado
   return { open: root.offset, members };
 }
 
-/** An upper bound of how deep objects and lists are in each other: those in strings count too. */
+/** Upper bound of the nesting depth: brackets in strings count, too. */
 function depthOf(text: string): number {
   let [depth, deepest] = [0, 0];
   for (const [character] of text.matchAll(/[[\]{}]/g)) {
@@ -174,7 +175,7 @@ function depthOf(text: string): number {
   return deepest;
 }
 
-/** A member whose name another one of its object has as well. */
+/** Finds a member whose name occurs twice in its object. */
 function findTwice({ type, children = [] }: Node): Node | undefined {
   const names = new Set<unknown>();
   for (const child of children) {

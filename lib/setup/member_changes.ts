@@ -1,6 +1,6 @@
 /**
- * Members of a JSON file that are ours, and what stood there before: what is needed to take them back out of a file that
- * somebody has edited meanwhile.
+ * Our members of a JSON file and their previous values, needed to remove them from a file that was edited in the
+ * meantime.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { JsonText } from "./json_text.ts";
 
-/** One member. A value that is absent stands for a member that is not there. */
+/** A changed member. An absent value means that the member did not or does not exist. */
 const MemberChange = v.object({
   name: v.string(),
   before: v.optional(v.unknown()),
@@ -17,16 +17,16 @@ const MemberChange = v.object({
 export type MemberChange = v.InferOutput<typeof MemberChange>;
 export const MemberChanges = v.array(MemberChange);
 
-/** What `wanted` changes of `json`: one entry for each of its members, whether it changes it or not. */
+/** Returns one change for each member of `wanted`, whether or not it differs from `json`. */
 export function changesOf(json: JsonText, wanted: ReadonlyMap<string, unknown>): MemberChange[] {
   return [...wanted].map(([name, ours]) => ({ name, before: json.get(name), ours }));
 }
 
 /**
- * The file without our members, everything else as it is now.
+ * Removes our members from a file and keeps everything else.
  *
- * @returns the text, and the names that somebody has changed since, which are left alone
- * @throws {NydusGdError} "config" for what is no JSON
+ * @returns the text, and the names of members that were changed since and are left alone
+ * @throws {NydusGdError} "config" when the text is not JSON
  */
 export function takeBack(
   text: string,

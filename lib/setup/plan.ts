@@ -1,5 +1,5 @@
 /**
- * What `nydus-gd setup` will do, worked out before anything is changed.
+ * Plans what `nydus-gd setup` will do, before anything is changed.
  *
  * ```
  * machine, record ──► Plan { changes, services, notes } ──► shown, asked ──► apply.ts
@@ -30,15 +30,15 @@ import {
   UNIT_PATH,
 } from "./unit_files.ts";
 
-/** Name of our storage driver, and of its socket. */
+/** Name of our storage driver and of its socket. */
 export const DRIVER = "nydus-gd";
 
-/** What it is made from. */
+/** Input of a setup plan. */
 export interface SetupOptions {
   readonly host: Host;
-  /** Program and leading words that start this program. */
+  /** Program and leading arguments that start this program. */
   readonly command: readonly string[];
-  /** What would be refused because somebody loses something is done, and named. */
+  /** Carry out destructive changes that would otherwise be refused, and report them. */
   readonly force: boolean;
 }
 
@@ -47,7 +47,7 @@ export interface Plan {
   readonly changes: readonly FileChange[];
   /** Arguments of systemctl, in order. */
   readonly services: readonly (readonly string[])[];
-  /** Whole sentences, for people. */
+  /** Complete sentences for the user. */
   readonly notes: readonly string[];
 }
 
@@ -57,8 +57,8 @@ export function isEmpty({ changes, services }: Plan): boolean {
 }
 
 /**
- * @throws {NydusGdError} "config", "unsupported" for what stands in the way; "busy" for running containers that would be
- * lost, and for files of ours that somebody has edited, unless forced
+ * @throws {NydusGdError} "config", "unsupported" for conflicts; "busy" for running containers that would be lost and
+ * for our files that were edited, unless forced
  */
 export async function planSetup(options: SetupOptions, signal: AbortSignal): Promise<Plan> {
   const { host, force } = options;
@@ -90,11 +90,11 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
 }
 
 function needsVariable({ version }: DockerState): boolean {
-  // of a Docker that nobody knows yet: the variable does no harm to others
+  // For an unknown version of Docker as well: the variable does no harm to others.
   return version === undefined || pluginSupport(version).kind === "environment";
 }
 
-/** A file that is ours alone. */
+/** Plans a file that is entirely ours. */
 async function ownFile(
   host: Host,
   record: SetupRecord,
@@ -110,7 +110,7 @@ async function ownFile(
   return change;
 }
 
-/** Somebody has changed what only setup writes. */
+/** Error for a file that only setup writes but that was edited. */
 export function edited(path: string): NydusGdError {
   return new NydusGdError("busy", `Cannot replace ${path}: it was edited since setup wrote it`, {
     hint: "--force keeps a copy of it; changes belong into a drop-in (systemctl edit)",
@@ -139,7 +139,7 @@ async function daemonJson(host: Host, record: SetupRecord, docker: DockerState):
   };
 }
 
-/** The file as it would be without us: what was there, or what somebody has made of it meanwhile. */
+/** The file as it would be without us: its original state, or its edited state without our members. */
 async function beforeOurs(record: SetupRecord, path: string, current: FileState): Promise<FileState> {
   const recorded = record.of(path);
   if (recorded === undefined || current.kind !== "file") return current;
@@ -148,7 +148,7 @@ async function beforeOurs(record: SetupRecord, path: string, current: FileState)
   return { ...current, bytes: new TextEncoder().encode(text) };
 }
 
-/** What systemd has to be told. */
+/** Arguments for systemctl. */
 async function servicesOf(changes: readonly FileChange[], docker: DockerState): Promise<(readonly string[])[]> {
   const isChanged = (...paths: string[]) => changes.some(({ path }) => paths.includes(path));
   const daemon = await showUnit(SERVICE);
@@ -188,7 +188,7 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
   return notes;
 }
 
-/** What a restart of Docker means for what runs now. @throws {NydusGdError} "busy" */
+/** Effects of a Docker restart on running containers. @throws {NydusGdError} "busy" */
 function losses({ running }: DockerState, force: boolean): string[] {
   if (running === undefined || running.containers.length === 0) return [];
   const { info, containers } = running;

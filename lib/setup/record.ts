@@ -1,13 +1,14 @@
 /**
- * What setup has changed, on disk before the change: enough to put everything back, whenever it was interrupted.
+ * Record of the changes made by setup, written to disk before each change: enough to restore everything after an
+ * interruption at any point.
  *
  * ```
  * <state>/setup/record.json       each file: what it was, every content that was written, members that are ours
  *               backup/<path>.…   the file as it was
  *               edited/<path>     a file of ours that somebody had edited and that was replaced by force
  * ```
- * A file counts as untouched since when its content is one that was written. What it was before the first change stays on
- * record while later versions are written over it.
+ * A file counts as unedited if its content is one that setup wrote. The original state stays on record when later
+ * versions are written over it.
  *
  * @module
  */
@@ -25,25 +26,25 @@ import type { Host } from "./host.ts";
 import { type MemberChange, MemberChanges } from "./member_changes.ts";
 
 const RecordedFile = v.object({
-  /** As the machine knows it. */
+  /** Path as seen by the machine. */
   path: v.string(),
-  /** What it was: where it was a file, that is in backup/. */
+  /** Original state. The content of a file is in backup/. */
   before: v.variant("kind", [
     v.object({ kind: v.literal("none") }),
     v.object({ kind: v.literal("link"), target: v.string() }),
     v.object({ kind: v.literal("file"), fingerprint: v.string() }),
   ]),
-  /** Fingerprints of what was written, in order. */
+  /** Fingerprints of all contents written, in order. */
   written: v.array(v.string()),
-  /** For a JSON file that is shared with others. */
+  /** For a JSON file shared with others. */
   members: v.exactOptional(MemberChanges),
-  /** Folders that were made for it, outermost first. */
+  /** Directories created for it, outermost first. */
   folders: v.array(v.string()),
 });
 export type RecordedFile = v.InferOutput<typeof RecordedFile>;
 const Document = v.object({ version: v.literal(1), files: v.array(RecordedFile) });
 
-/** The record of one machine. */
+/** Record of one machine. */
 export class SetupRecord {
   readonly #files: Map<string, RecordedFile>;
 
@@ -51,7 +52,7 @@ export class SetupRecord {
     this.#files = new Map(files.map((file) => [file.path, file]));
   }
 
-  /** @throws {NydusGdError} "config" for a record that cannot be read: nothing is guessed */
+  /** @throws {NydusGdError} "config" when the record is unreadable; nothing is guessed */
   static async open(host: Host): Promise<SetupRecord> {
     const path = `${host.stateDir}/record.json`;
     const document = await readJsonFile(path).catch((error) => {
@@ -66,7 +67,7 @@ export class SetupRecord {
     });
   }
 
-  /** In the order in which they were first changed. */
+  /** Files in the order of their first change. */
   get files(): readonly RecordedFile[] {
     return [...this.#files.values()];
   }
@@ -76,9 +77,9 @@ export class SetupRecord {
   }
 
   /**
-   * Puts a change on record that is about to be made.
+   * Records a change that is about to be made.
    *
-   * @param before kept as what it was
+   * @param before original state, which is backed up
    */
   async note(
     path: string,
@@ -98,7 +99,7 @@ export class SetupRecord {
     await writeJsonFile(`${this.host.stateDir}/record.json`, { version: 1, files: this.files });
   }
 
-  /** What the file was. @throws {NydusGdError} "corrupt" where the backup is not what was put there */
+  /** Original state of a file. @throws {NydusGdError} "corrupt" when the backup has changed */
   async before({ path, before }: RecordedFile): Promise<FileState> {
     if (before.kind !== "file") return before;
     const backup = this.#backup(path, before.fingerprint);
@@ -109,14 +110,17 @@ export class SetupRecord {
     });
   }
 
-  /** Keeps a copy of a file that somebody edited. */
+  /** Keeps a copy of an edited file and returns its path. */
   async keepEdited(path: string, state: FileState): Promise<string> {
     const copy = `${this.host.stateDir}/edited${path}`;
     await writeState(copy, state);
     return copy;
   }
 
-  /** Everything is as it was: folders that were made go where they are empty, and so does the record. Copies of edited files stay. */
+  /**
+   * Ends the record after everything was restored: removes created directories if empty, and the record itself. Copies
+   * of edited files stay.
+   */
   async close(): Promise<void> {
     const folders = [...new Set(this.files.flatMap((file) => file.folders))].sort().reverse();
     for (const folder of folders) removeIfEmpty(this.host.at(folder));
@@ -125,7 +129,7 @@ export class SetupRecord {
     await removeTree(`${this.host.stateDir}/backup`);
   }
 
-  /** Its name tells the content: one that is on record is never replaced by another. */
+  /** The name contains the content's hash, so a recorded backup is never replaced by a different one. */
   #backup(path: string, print: string): string {
     return `${this.host.stateDir}/backup${path}.${print.slice(print.indexOf(":") + 1).slice(0, 12)}`;
   }
@@ -139,7 +143,7 @@ function removeIfEmpty(folder: string): void {
   }
 }
 
-/** Folders above `path` that are not there yet, outermost first. */
+/** Directories above `path` that do not exist yet, outermost first. */
 async function missingFolders(host: Host, path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let folder = dirname(path); folder !== "/"; folder = dirname(folder)) {
@@ -161,7 +165,7 @@ export function isAsBefore({ before }: RecordedFile, current: FileState): boolea
   return (before.kind === "file" ? before.fingerprint : fingerprint(before)) === fingerprint(current);
 }
 
-/** Whether somebody has changed a file since setup wrote it. One that is gone has nothing that could be lost. */
+/** Whether a file was edited since setup wrote it. A deleted file has no edits to lose. */
 export function isEdited(recorded: RecordedFile, current: FileState): boolean {
   return current.kind !== "none" && !isAsWritten(recorded, current) && !isAsBefore(recorded, current);
 }

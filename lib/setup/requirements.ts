@@ -1,5 +1,5 @@
 /**
- * Dockers that cannot be put on our driver, whatever is changed.
+ * Rejects Docker installations that cannot use our driver, whatever is changed.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import type { DockerState } from "./docker_state.ts";
 import { pluginSupport } from "./docker_version.ts";
 import type { Host } from "./host.ts";
 
-/** Ubuntu's other Docker. */
+/** Docker's Ubuntu snap. */
 const SNAP = "/snap/docker";
 
-/** @throws {NydusGdError} "unsupported" with what is in the way */
+/** @throws {NydusGdError} "unsupported" with the reason */
 export async function requireUsableDocker(host: Host, { unit, version, running }: DockerState): Promise<void> {
   const refuse = (which: string, state: string, hint: string) =>
     new NydusGdError("unsupported", `Cannot set up ${which}: ${state}`, { hint });

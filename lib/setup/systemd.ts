@@ -1,19 +1,19 @@
 /**
- * systemctl, as far as setup and doctor need it.
+ * The parts of systemctl that setup and doctor need.
  *
  * @module
  */
 import { ignore, NydusGdError } from "../base/errors.ts";
 
-/** How long a unit may take to start or stop. */
+/** Timeout for a unit to start or stop. */
 const TIMEOUT_MS = 180_000;
 
-/** Whether systemd runs this machine: sd_booted(3). */
+/** Whether this machine was booted with systemd: sd_booted(3). */
 export async function hasSystemd(): Promise<boolean> {
   return (await ignore(Deno.errors.NotFound, Deno.stat("/run/systemd/system")))?.isDirectory ?? false;
 }
 
-/** What systemd knows of a unit. */
+/** State of a unit. */
 export interface UnitState {
   /** "loaded", "not-found". */
   readonly load: string;
@@ -21,7 +21,7 @@ export interface UnitState {
   readonly active: string;
   /** "running". */
   readonly sub: string;
-  /** By itself, since the last start by somebody. */
+  /** Automatic restarts since the last manual start. */
   readonly restarts: number;
 }
 
@@ -39,7 +39,7 @@ export async function showUnit(unit: string): Promise<UnitState> {
 }
 
 /**
- * What a unit that does not start has said last of why, and of what helps; undefined where it said nothing of that form.
+ * Last error message and hint that a failed unit has logged; undefined if there is no message in a known format.
  *
  * @param sinceMs milliseconds since 1970
  */
@@ -58,7 +58,7 @@ export async function lastWords(
   return state === undefined ? undefined : { state, ...(hint === undefined ? {} : { hint }) };
 }
 
-/** Ours, and dockerd's. */
+/** Error formats of this program and of dockerd. */
 const LAST_WORDS = /^(?:nydus-gd: |failed to start daemon: )(.+)$/;
 
 async function outputOf(command: Deno.Command): Promise<string> {
@@ -66,9 +66,9 @@ async function outputOf(command: Deno.Command): Promise<string> {
 }
 
 /**
- * Runs systemctl; what it printed.
+ * Runs systemctl and returns its output.
  *
- * @throws {NydusGdError} "environment" with what it said
+ * @throws {NydusGdError} "environment" with its error message
  */
 export async function systemctl(...args: string[]): Promise<string> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);

@@ -1,8 +1,8 @@
 /**
- * `nydus-gd setup --undo`: everything that setup has changed is what it was, to the byte.
+ * `nydus-gd setup --undo`: restores everything that setup has changed, byte for byte.
  *
- * A file that somebody has edited since keeps those edits: of daemon.json our members are taken out and nothing else is
- * touched; a file that is ours alone is refused, or with force taken away and a copy of it kept.
+ * Later edits of a file are preserved: our members are removed from daemon.json and nothing else is touched. An edited
+ * file that is entirely ours is refused or, with force, removed after a copy was made.
  *
  * ```
  * daemon.json, Docker's drop-in ──► Docker restarts ──► our unit stops and goes ──► the record goes
@@ -25,24 +25,24 @@ import { isEdited, type RecordedFile, SetupRecord } from "./record.ts";
 import { hasSystemd, showUnit, systemctl } from "./systemd.ts";
 import { DOCKER_SERVICE, SERVICE, UNIT_DIR } from "./unit_files.ts";
 
-/** Where the unit keeps state and cache. */
+/** Directory in which the unit keeps state and cache. */
 const ROOT = "/var/lib/nydus-gd";
 
-/** What it is made from. */
+/** Input of an undo plan. */
 export interface UndoOptions {
   readonly host: Host;
   readonly force: boolean;
 }
 
-/** As a {@link Plan}; what is done to our own unit comes after Docker has restarted. */
+/** A {@link Plan} in which our own unit is handled after Docker has restarted. */
 export interface UndoPlan extends Plan {
-  /** Our own files, which go last. */
+  /** Changes to our own files, which are made last. */
   readonly last: readonly FileChange[];
   /** Whether there is anything on record. */
   readonly isRecorded: boolean;
 }
 
-/** @throws {NydusGdError} "busy" for containers that would be lost, and for edited files, unless forced */
+/** @throws {NydusGdError} "busy" for containers that would be lost and for edited files, unless forced */
 export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal): Promise<UndoPlan> {
   const record = await SetupRecord.open(host);
   const notes: string[] = [];
@@ -59,7 +59,7 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
     if (running !== undefined && isUsed) notes.push(...losses(running, force));
     const isShared = changes.some((change) => !isOwn(change));
     if (isShared) services.push(["daemon-reload"]);
-    // a Docker that runs on something else has not read what is taken back: its containers need not stop
+    // If Docker runs on another driver, it has not read our settings, so its containers need not stop.
     const isConcerned = running === undefined
       ? isShared && (await showUnit(DOCKER_SERVICE)).active !== "inactive"
       : isUsed;
@@ -78,7 +78,7 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
   };
 }
 
-/** Puts everything back. Can be interrupted at any moment, and run again. */
+/** Restores everything. Can be interrupted at any point and run again. */
 export async function undo(
   host: Host,
   plan: UndoPlan,
@@ -99,7 +99,7 @@ export async function undo(
   await record.close();
 }
 
-/** No daemon will come that goes on with them. */
+/** Abandons the images held by keepers, because no daemon will take them over. */
 async function giveUpImages(): Promise<void> {
   const stateDir = `${ROOT}/state`;
   const keepers = await Promise.all(
@@ -139,7 +139,7 @@ async function undoOf(
   const current = await readState(host.at(path), { follow });
   const before = await record.before(recorded);
   const change = { path, current, before, follow, after: before };
-  if (current.kind === "none") return { ...change, after: current }; // somebody took it away: it is left so
+  if (current.kind === "none") return { ...change, after: current }; // it was deleted: leave it so
   if (!isEdited(recorded, current)) return change;
   if (members === undefined) {
     if (!force) throw edited(path);
@@ -152,7 +152,7 @@ async function undoOf(
   return { ...change, after: current.kind === "file" ? { ...current, bytes } : current };
 }
 
-/** Containers on our driver, which Docker will not see afterwards. @throws {NydusGdError} "busy" */
+/** Containers on our driver, which Docker will lose. @throws {NydusGdError} "busy" */
 function losses(
   { containers }: { readonly containers: readonly { readonly name: string }[] },
   force: boolean,

@@ -1,5 +1,5 @@
 /**
- * The difference of two texts in the unified format, for people and for patch(1).
+ * The difference of two texts in unified diff format, for people and for patch(1).
  *
  * ```
  * --- /etc/docker/daemon.json
@@ -16,13 +16,13 @@
  */
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from "diff";
 
-/** Lines shown around a change. */
+/** Lines of context around a change. */
 const CONTEXT = 3;
 
 /**
- * The difference; "" where there is none.
+ * Returns the diff; "" if the texts are equal.
  *
- * @param names what stands behind `---` and `+++`; `/dev/null` for a file that is not there
+ * @param names names after `---` and `+++`; `/dev/null` for a missing file
  */
 export function unifiedDiff(names: readonly [before: string, after: string], before: string, after: string): string {
   if (before === after) return "";

@@ -1,5 +1,5 @@
 /**
- * The units of systemd: the daemon's own, and what is added to Docker's.
+ * systemd units: the daemon's own, and the drop-in for Docker's.
  *
  * Source: systemd.service(5), systemd.exec(5), systemd.kill(5), systemd 252.
  *
@@ -8,7 +8,7 @@
 import { STORED_DESCRIPTORS } from "../mount/keeper/guard.ts";
 import { PLUGIN_VARIABLE } from "./docker_version.ts";
 
-/** Room for what is stored, and for what a daemon that takes over stores before the old copies go. */
+/** Room for the stored descriptors, and for those that a successor stores before the old copies are removed. */
 const STORE_SIZE = 4 * STORED_DESCRIPTORS;
 
 /** The daemon's unit. */
@@ -17,15 +17,15 @@ export const SERVICE = "nydus-gd.service";
 export const DOCKER_SERVICE = "docker.service";
 /** Folder of the administrator's units. */
 export const UNIT_DIR = "/etc/systemd/system";
-/** Files of ours in it. */
+/** Our files in it. */
 export const UNIT_PATH = `${UNIT_DIR}/${SERVICE}`;
 export const ENABLED_PATH = `${UNIT_DIR}/multi-user.target.wants/${SERVICE}`;
 export const DROP_IN_PATH = `${UNIT_DIR}/${DOCKER_SERVICE}.d/nydus-gd.conf`;
 
 /**
- * The unit of the daemon.
+ * Unit of the daemon.
  *
- * @param command program and leading words of this program; the program is an absolute path
+ * @param command program (an absolute path) and leading arguments of this program
  */
 export function serviceUnit(command: readonly string[]): string {
   return `# Written by nydus-gd setup. Put changes into a drop-in: systemctl edit ${SERVICE}
@@ -77,8 +77,8 @@ WantedBy=multi-user.target
 }
 
 /**
- * What is added to Docker's unit: our daemon is wanted and comes first. Not required: what ends or restarts our daemon
- * must not end Docker.
+ * Drop-in for Docker's unit, which wants our daemon and orders it first. It is not required: stopping or restarting our
+ * daemon must not stop Docker.
  */
 export function dockerDropIn(options: { readonly needsVariable: boolean }): string {
   const service = options.needsVariable
@@ -96,7 +96,7 @@ After=${SERVICE}
 ${service}`;
 }
 
-/** A word of ExecStart=: quoted where it has to be, nothing in it is a specifier or a variable. */
+/** Escapes a word of ExecStart=: quoted if necessary, without specifiers or variables. */
 function execWord(word: string): string {
   const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
   return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : `"${plain.replace(/[\\"]/g, "\\$&")}"`;
