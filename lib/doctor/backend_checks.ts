@@ -1,9 +1,9 @@
 /**
- * The homes of blobs: the backend of nydusd's configuration, and registries that somebody has logged in to or that images
- * come from.
+ * Backends of blobs: the one in nydusd's configuration, and registries that have logins or from which images come.
  *
- * A home is asked for a blob that nobody has: "not found" is the answer of one that is reachable and lets us in. A
- * registry is asked for `/v2/`, whose answer also tells its time: tokens and signatures hold for a while only.
+ * A backend is asked for a blob that does not exist: "not found" shows that it is reachable and grants access. A
+ * registry is asked for `/v2/`, whose response also contains its time, because tokens and signatures are valid only for
+ * a limited time.
  *
  * @module
  */
@@ -16,18 +16,18 @@ import { type Readable, readable, type Subject } from "./subject.ts";
 
 const GROUP = "blobs";
 
-/** No blob has this digest. */
+/** Digest that no blob has. */
 const NO_BLOB = "0".repeat(64);
-/** What is asked for where a registry is known, but none of its repositories; nobody needs to have it. */
+/** Repository for a registry of which no repository is known; it need not exist. */
 const ANY_REPOSITORY = "nydus-gd/doctor";
 const TIMEOUT_MS = 10_000;
-/** A token is refused when it is not valid yet; object stores refuse signatures that are 15 minutes off. */
+/** Tokens that are not yet valid are refused; object stores refuse signatures that are 15 minutes off. */
 const SKEW_WARN_MS = 60_000;
 const SKEW_FAIL_MS = 5 * 60_000;
-/** How long the daemon may take to say where its images come from. */
+/** Timeout for the daemon to list the sources of its images. */
 const STATUS_TIMEOUT_MS = 2_000;
 
-/** One for the configured backend, one for each registry. */
+/** Returns one check for the configured backend and one per registry. */
 export async function backendChecks(subject: Subject): Promise<Check[]> {
   const { config, deps } = subject;
   const configured: Check[] = config === undefined ? [] : [{
@@ -53,7 +53,7 @@ export async function backendChecks(subject: Subject): Promise<Check[]> {
   ];
 }
 
-/** A folder that is not there gives no blob either. */
+/** Reports a missing directory, which also answers "not found" for every blob. */
 async function missingFolder(backend: NonNullable<Subject["config"]>["backend"]): Promise<Finding | undefined> {
   if (backend.type !== "localfs" || backend.dir === undefined) return undefined;
   try {
@@ -69,7 +69,7 @@ interface Place {
   readonly repository: string;
 }
 
-/** @param logins registries that Docker has logins for */
+/** @param logins registries for which Docker has logins */
 function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Subject): Finding {
   if ("error" in logins) return failedWith(logins.error);
   const handedOver = new Set(pulled?.list().flatMap((image) => image.logins.map(({ host }) => host)));
@@ -80,7 +80,7 @@ function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Subject): 
   return ok(told.length === 0 ? "none: registries are asked anonymously" : told.join(", "));
 }
 
-/** Each host once. */
+/** Registries to check, each host once. */
 async function registries({ options, config, pulled }: Subject, loggedIn: readonly string[]): Promise<Place[]> {
   const places = new Map<string, Place>();
   const add = (place: Place) => places.has(place.host) || places.set(place.host, place);

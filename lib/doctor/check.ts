@@ -1,26 +1,26 @@
 /**
- * One thing that `nydus-gd doctor` looks at, and what it says of it.
+ * A single check of `nydus-gd doctor` and its result.
  *
  * ```ts
  * const check: Check = { group: "kernel", name: "/dev/fuse", look: async () => ok("can be opened") };
  * ```
- * A check tells what it saw, and where something is wrong the command or the key that mends it. It leaves nothing behind.
- * What it throws counts as failed, with the error's hint; what takes longer than {@link Check.timeoutMs} too.
+ * A check reports what it saw and, on a problem, the command or configuration key that fixes it. It leaves nothing
+ * behind. A check fails if it throws, with the error's hint, or if it exceeds {@link Check.timeoutMs}.
  *
  * @module
  */
 import { Deadline, interruption, unlessAborted, whenAborted } from "../base/abort.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 
-/** "warn": works, but not as it should. "skipped": could not be looked at, or there is nothing to look at. */
+/** "warn": works, but not as it should. "skipped": could not be checked, or nothing to check. */
 export type Verdict = "ok" | "warn" | "fail" | "skipped";
 
-/** What a check says. */
+/** Result of a check. */
 export interface Finding {
   readonly verdict: Verdict;
-  /** What was seen, without a full stop. */
+  /** What was observed, without a full stop. */
   readonly seen: string;
-  /** A command, or a key of a configuration. */
+  /** Command or configuration key that fixes it. */
   readonly mend?: string;
 }
 
@@ -28,23 +28,23 @@ export interface Finding {
 export interface Check {
   readonly group: string;
   readonly name: string;
-  /** {@link LOOK_TIMEOUT_MS} unless given. */
+  /** Default: {@link LOOK_TIMEOUT_MS}. */
   readonly timeoutMs?: number;
   look(signal: AbortSignal): Promise<Finding> | Finding;
 }
 
-/** A finding with what it is about. */
+/** A finding and the check that made it. */
 export interface CheckResult extends Finding {
   readonly group: string;
   readonly name: string;
 }
 
-/** How long a look may take. */
+/** Default timeout of a check. */
 const LOOK_TIMEOUT_MS = 5_000;
-/** How long one that was given up may take to remove what it made. */
+/** Time for a check that timed out to clean up. */
 const CLEAN_UP_MS = 5_000;
 
-/** As it should be. */
+/** Everything is as it should be. */
 export function ok(seen: string): Finding {
   return { verdict: "ok", seen };
 }
@@ -59,20 +59,18 @@ export function fail(seen: string, mend?: string): Finding {
   return finding("fail", seen, mend);
 }
 
-/** Could not be looked at. */
+/** Could not be checked. */
 export function skipped(seen: string, mend?: string): Finding {
   return finding("skipped", seen, mend);
 }
 
-/** A failure with the hint that the error carries. */
+/** A failure, with the hint of the error. */
 export function failedWith(error: unknown, mend?: string): Finding {
   const hint = error instanceof Error && "hint" in error && typeof error.hint === "string" ? error.hint : undefined;
   return fail(messageOf(error), hint ?? mend);
 }
 
-/**
- * Looks, within the time that the check may take, and then some for it to clean up. Rejects only when `signal` is aborted.
- */
+/** Runs a check within its timeout, and then gives it time to clean up. Rejects only when `signal` is aborted. */
 export async function perform(check: Check, signal: AbortSignal): Promise<CheckResult> {
   const { group, name, timeoutMs = LOOK_TIMEOUT_MS } = check;
   const late = () => new NydusGdError("unavailable", `no answer within ${timeoutMs / 1000} s`);

@@ -1,5 +1,5 @@
 /**
- * The two configuration files: whether they are understood, and what in them has no effect.
+ * Checks the two configuration files: whether they are valid, and which of their keys have no effect.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Subject } from "./subject.ts";
 
 const GROUP = "configuration";
 
-/** One for each file. */
+/** Returns one check per file. */
 export function configChecks({ options, settingsFile, nydusdFile }: Subject): Check[] {
   return [
     {

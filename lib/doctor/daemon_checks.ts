@@ -1,5 +1,5 @@
 /**
- * The daemon: its unit, its sockets, its health, and what holds the mounts of lazy images.
+ * Checks the daemon: its unit, sockets and health, and the process that keeps the mounts of lazy images.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const NEEDS_ROOT = "sudo nydus-gd doctor";
 
 const Health = v.object({ reasons: v.optional(v.array(v.string()), []) });
 
-/** Unit, sockets, health, keeper, mounts by hand. */
+/** Checks of unit, sockets, health, keeper and manual mounts. */
 export function daemonChecks(subject: Subject): Check[] {
   const { socket, adminSocket } = subject.options;
   return [
@@ -48,7 +48,7 @@ async function lookAtService(): Promise<Finding> {
   return unit.active === "active" ? ok(seen) : warn(seen, await startCommand());
 }
 
-/** Somebody listens, and only root can reach it. */
+/** Checks that a server listens on the socket and that only root can connect. */
 async function lookAtSocket(path: string): Promise<Finding> {
   const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(path)).catch((error) => {
     if (error instanceof Deno.errors.PermissionDenied) return "forbidden" as const;
@@ -92,7 +92,7 @@ async function lookAtVersion(socket: string, signal: AbortSignal): Promise<Findi
     : warn(`the daemon is ${status.version}, this program is ${VERSION}`, RESTART);
 }
 
-/** The daemon's own status; undefined where none answers. */
+/** Status of the running daemon; undefined if none answers. */
 export async function statusOf(socket: string, signal: AbortSignal): Promise<StatusDocument | undefined> {
   const answer = await ask(socket, "/v1/status", signal);
   if ("verdict" in answer || answer.status !== 200) return undefined;
@@ -115,7 +115,7 @@ async function ask(
   }
 }
 
-/** Who holds the session of lazy images: the daemon serves it, the keeper keeps it. */
+/** Checks that lazy images are served by the daemon and kept by the keeper. */
 async function lookAtSession(
   { isRoot, options: { root, adminSocket } }: Subject,
   signal: AbortSignal,
@@ -136,7 +136,7 @@ async function lookAtSession(
   );
 }
 
-/** Lazy images of the daemon: who keeps them, and what programs get without. Undefined: none is mounted. */
+/** Finds the keeper of the daemon's lazy images, and what programs get without it. Undefined if none is mounted. */
 function mountedImages(root: string): { readonly record: string; readonly without: string } | undefined {
   const state = `${root}/state`;
   if (mountAt(`${root}/images`)?.fsType === FUSE_TYPE) return { record: keeperPath(state), without: "get errors" };
@@ -148,7 +148,7 @@ function mountedImages(root: string): { readonly record: string; readonly withou
     : { record: fanotifyKeeperPath(state), without: "read zeros for what is missing" };
 }
 
-/** `nydus-gd mount` whose server has died. */
+/** Checks for mounts by `nydus-gd mount` whose server has died. */
 async function lookAtMounts({ isRoot }: Subject): Promise<Finding> {
   if (!isRoot) return skipped("their state is root's", NEEDS_ROOT);
   const places = readMountinfo().filter((entry) => isOurs(entry.mountPoint, entry)).map((entry) => entry.mountPoint);
@@ -161,7 +161,7 @@ async function lookAtMounts({ isRoot }: Subject): Promise<Finding> {
   return ok(count === 0 ? "none" : `${count} served`);
 }
 
-/** What starts the daemon here. */
+/** Command that starts the daemon on this machine. */
 async function startCommand(): Promise<string> {
   if (!await hasSystemd()) return "nydus-gd serve";
   return (await showUnit(SERVICE)).load === "not-found" ? "nydus-gd setup" : `systemctl start ${SERVICE}`;

@@ -1,5 +1,5 @@
 /**
- * Docker: whether it answers, whether this version takes graph-driver plugins, and whether it uses ours.
+ * Checks Docker: whether it answers, supports graph-driver plugins in this version, and uses this driver.
  *
  * @module
  */
@@ -12,13 +12,13 @@ const GROUP = "docker";
 const SETUP = "nydus-gd setup";
 const INSTALL = "install Docker 20.10 to 26";
 
-/** Reachable, version, driver, and what would keep lazy images from starting. */
+/** Checks of reachability, version, driver, and of settings that prevent lazy images from starting. */
 export function dockerChecks(subject: Subject): Check[] {
   const { docker, options: { socket } } = subject;
   const driver = socket.replace(/^.*\//, "").replace(/\.sock$/, "");
   let asked: Promise<DockerInfo> | undefined;
   const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
-  /** Where Docker does not answer only the first check says so. */
+  /** Skips the check if Docker does not answer: only the first check reports that. */
   const check = (name: string, judge: (info: DockerInfo) => Finding): Check => ({
     group: GROUP,
     name,

@@ -1,11 +1,11 @@
 /**
- * `nydus-gd doctor`: everything that has to be right so that Docker starts images lazily, looked at.
+ * `nydus-gd doctor`: checks everything that Docker needs to start images lazily.
  *
  * ```
  * configuration ─► Subject ─► checks of each group ─► at once, each with a time of its own ─► results, in order
  *                                                     └─ then the trial mount, which wants the machine for itself
  * ```
- * Nothing is changed, nothing is left behind. Without root, what needs it is skipped and named.
+ * Changes nothing and leaves nothing behind. Without root, checks that need it are skipped and listed.
  *
  * @module
  */
@@ -21,17 +21,17 @@ import { storageChecks } from "./storage_checks.ts";
 import { Subject, type SubjectOptions } from "./subject.ts";
 import { trialChecks } from "./trial_mount.ts";
 
-/** Everything that was seen. */
+/** Result of all checks. */
 export interface Diagnosis {
   readonly checks: readonly CheckResult[];
-  /** Checks by their verdict. */
+  /** Number of checks by verdict. */
   readonly counts: Readonly<Record<CheckResult["verdict"], number>>;
 }
 
 /**
- * Looks at everything.
+ * Runs all checks.
  *
- * @param onResult told of each result, in the order of the report
+ * @param onResult called with each result, in the order of the report
  * @throws {NydusGdError} "interrupted"
  */
 export async function diagnose(
@@ -55,7 +55,7 @@ export async function diagnose(
     onResult(result);
   };
   const running = atOnce.map((check) => perform(check, signal));
-  // all of them end before anything is reported as failed: an abort must not leave one unwatched
+  // Waits for all of them before reporting a failure: an abort must not leave a promise unobserved.
   await Promise.allSettled(running);
   for (const result of running) report(await result);
   for (const check of trialChecks(subject)) report(await perform(check, signal));

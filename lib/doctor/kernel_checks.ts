@@ -1,5 +1,5 @@
 /**
- * The kernel: what it is, and each feature by trying it.
+ * Checks the kernel: its version, and each feature by trying it.
  *
  * @module
  */
@@ -15,12 +15,15 @@ import type { Subject } from "./subject.ts";
 
 const GROUP = "kernel";
 
-/** From here on overlays take FUSE as a lower layer without surprises, and pidfd_getfd(2) hands descriptors over. */
+/** From this version on, overlays work with FUSE as a lower layer and pidfd_getfd(2) can pass descriptors. */
 const OLDEST = [5, 10] as const;
-/** A Worker is started, and mounts. */
+/** Allows for starting a Worker that mounts. */
 const PROBE_TIMEOUT_MS = 20_000;
 
-/** Version, FUSE, EROFS on files and over fscache. Overlays are tried by the trial mount and by the checks of storage. */
+/**
+ * Checks of version, FUSE, and EROFS on files and over fscache. Overlays are checked by the trial mount and the storage
+ * checks.
+ */
 export function kernelChecks(subject: Subject): Check[] {
   return [
     { group: GROUP, name: "version", look: lookAtVersion },
@@ -57,7 +60,7 @@ function lookAtFuse({ isRoot }: Subject): Finding {
   } catch (error) {
     if (isErrno(error, "EACCES") && !isRoot) return skipped(`${device} is not for this user`, "sudo nydus-gd doctor");
     if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) return fail(messageOf(error), "modprobe fuse");
-    if (isErrno(error, "EPERM", "EACCES")) { // of a control group, of a mount with nodev
+    if (isErrno(error, "EPERM", "EACCES")) { // of a control group, or of a nodev mount
       return fail(
         `${messageOf(error)}: the device is forbidden`,
         "allow c 10:229 in the unit's DeviceAllow, or --device /dev/fuse",
@@ -67,7 +70,7 @@ function lookAtFuse({ isRoot }: Subject): Finding {
   }
 }
 
-/** Only where it is asked for by name is it a failure that it cannot be had. */
+/** EROFS being unavailable is a failure only if the settings request it by name. */
 async function lookAtErofs(subject: Subject): Promise<Finding> {
   if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   await using scratch = await scratchIn(subject.options.root, "erofs");
@@ -84,7 +87,7 @@ async function lookAtErofs(subject: Subject): Promise<Finding> {
   }
 }
 
-/** One program has the kernel's cache: where it is a daemon of ours, that shows how it is. */
+/** Checks fscache. Only one program can own the kernel's cache; if that is our daemon, the cache is shown to work. */
 async function lookAtFscache(subject: Subject): Promise<Finding> {
   if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   await using scratch = await scratchIn(subject.cacheDir, "fscache");

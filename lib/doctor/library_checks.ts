@@ -1,5 +1,5 @@
 /**
- * The shared libraries: loaded, and asked for their versions.
+ * Checks the shared libraries: loads them and reports their versions.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Check, failedWith, ok } from "./check.ts";
 
 const GROUP = "libraries";
 
-/** One for each library that images may need. */
+/** Returns one check for each library that images may need. */
 export function libraryChecks(): Check[] {
   return [
     library("libfuse3", libfuseVersion),

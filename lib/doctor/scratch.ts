@@ -1,19 +1,19 @@
 /**
- * Folders that a check works in: on the file system in question, gone when the check has ended.
+ * Scratch directories of checks: on the file system in question, removed at the end of the check.
  *
  * @module
  */
 import { dirname } from "node:path";
 import { ignore } from "../base/errors.ts";
 
-/** A folder that is there as long as it is used. */
+/** A directory that exists until disposal. */
 export interface Scratch extends AsyncDisposable {
   readonly path: string;
 }
 
 /**
- * Makes a folder in `folder`, or where that is missing in the nearest one above it: on the file system that it would be
- * on.
+ * Creates a directory in `folder` or, if that is missing, in its nearest existing parent, which is on the same file
+ * system.
  */
 export async function scratchIn(folder: string, what: string): Promise<Scratch> {
   const path = await Deno.makeTempDir({ dir: await nearestFolder(folder), prefix: `.nydus-gd-doctor-${what}-` });
@@ -25,7 +25,7 @@ export async function scratchIn(folder: string, what: string): Promise<Scratch> 
   };
 }
 
-/** `folder`, or the nearest one above it that is there. Absolute. */
+/** Returns `folder` or its nearest existing parent. Absolute. */
 export async function nearestFolder(folder: string): Promise<string> {
   const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(folder));
   return info?.isDirectory || folder === "/" ? folder : await nearestFolder(dirname(folder));

@@ -1,5 +1,5 @@
 /**
- * Where things are kept: the cache, and Docker's layers.
+ * Checks storage: the cache, and Docker's layers.
  *
  * @module
  */
@@ -13,10 +13,10 @@ import type { Subject } from "./subject.ts";
 
 const GROUP = "storage";
 
-/** File systems on another machine or in memory: legal places for a cache, seldom meant. */
+/** Network file systems: allowed for a cache, but rarely intended. */
 const REMOTE = new Set(["nfs", "fuse"]);
 
-/** Cache and layers. */
+/** Checks of cache, free space and layers. */
 export function storageChecks(subject: Subject): Check[] {
   return [
     { group: GROUP, name: "cache", look: () => lookAtCache(subject) },
@@ -47,7 +47,7 @@ async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subje
     : ok(seen);
 }
 
-/** The folder in which Docker would have us keep layers: overlays are tried there. */
+/** Tries an overlay in the directory in which Docker would make us store layers. */
 async function lookAtLayers({ docker, isRoot, options }: Subject, signal: AbortSignal): Promise<Finding> {
   let dataRoot: string;
   try {

@@ -1,7 +1,7 @@
 /**
- * The installation that is looked at: its configuration as far as it can be read, and what checks share.
+ * The installation under examination: its configuration as far as it is readable, and objects shared by checks.
  *
- * A file that is wrong is the finding of the configuration's own checks; the others go on with defaults.
+ * An invalid file is reported by the configuration checks; the other checks continue with defaults.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { DockerEngine, dockerHost } from "../image/docker/engine.ts";
 import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
 import { PulledImages } from "../image/lazy/pulled_images.ts";
 
-/** Where the installation is; as for `serve`. */
+/** Location of the installation, as for `serve`. */
 export interface SubjectOptions {
   readonly root: string;
   readonly config: ConfigPath;
@@ -26,14 +26,14 @@ export interface SubjectOptions {
   /** Graph-driver socket. */
   readonly socket: string;
   readonly adminSocket: string;
-  /** "unix:///run/docker.sock"; undefined: the setting, DOCKER_HOST, Docker's own default. */
+  /** "unix:///run/docker.sock"; undefined: the setting, DOCKER_HOST, or Docker's default. */
   readonly dockerHost?: string | undefined;
 }
 
-/** A value, or why there is none. */
+/** A value, or the error that prevented reading it. */
 export type Readable<T> = { readonly value: T } | { readonly error: unknown };
 
-/** Attempts after the first: who looks wants to know now. */
+/** No retries: the user wants an immediate answer. */
 const RETRIES = 0;
 const CONNECT_TIMEOUT_MS = 3_000;
 
@@ -46,11 +46,11 @@ export class Subject implements Disposable {
     readonly settingsFile: Readable<Settings>,
     readonly nydusdFile: Readable<Awaited<ReturnType<typeof examineNydusdConfig>>>,
     readonly docker: DockerEngine,
-    /** What Docker's client has logged in to. */
+    /** Logins of Docker's client. */
     readonly logins: DockerKeychain,
-    /** What `nydus-gd pull` handed over; undefined where that is not for this user. */
+    /** Images and logins handed over by `nydus-gd pull`; undefined if this user may not read them. */
     readonly pulled: PulledImages | undefined,
-    /** As the daemon has them: logins of Docker, then those of pulls. */
+    /** As in the daemon: logins of Docker, then those of pulls. */
     readonly deps: BackendDeps & { readonly http: HttpClient },
   ) {}
 
@@ -78,17 +78,17 @@ export class Subject implements Disposable {
     );
   }
 
-  /** Defaults where the file cannot be read. */
+  /** Settings, or defaults if the file is invalid. */
   get settings(): Settings {
     return valueOf(this.settingsFile) ?? DEFAULT_SETTINGS;
   }
 
-  /** Undefined also where the file cannot be read. */
+  /** nydusd's configuration; undefined if there is none or it is invalid. */
   get config(): NydusdConfig | undefined {
     return valueOf(this.nydusdFile)?.config;
   }
 
-  /** Where blobs are kept, as `serve` decides it. */
+  /** Cache directory, as determined by `serve`. */
   get cacheDir(): string {
     return this.settings.cache.dir ?? this.config?.cache.workDir ?? `${this.options.root}/cache`;
   }
@@ -98,7 +98,7 @@ export class Subject implements Disposable {
   }
 }
 
-/** Waits for a value, or for why there is none. */
+/** Captures the result of a promise. */
 export async function readable<T>(promise: Promise<T>): Promise<Readable<T>> {
   try {
     return { value: await promise };

@@ -1,5 +1,5 @@
 /**
- * A tiny image, made by our own writer: what the trial mount shows.
+ * A tiny image made by our own writer, for the trial mount.
  *
  * @module
  */
@@ -11,19 +11,21 @@ import { rafsOptions } from "../image/convert/rafs_options.ts";
 
 const CHUNK_BYTES = 0x1000;
 
-/** An image, and what reading it must give. */
+/** An image, and the expected results of reading it. */
 export interface TrialImage {
   readonly bootstrap: Uint8Array<ArrayBuffer>;
-  /** Name of the blob at its home. */
+  /** Name of the blob in its backend. */
   readonly blobId: string;
   readonly blob: Uint8Array<ArrayBuffer>;
   /** Contents by path below the mount. */
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** A symbolic link, and the path that it leads to. */
+  /** A symbolic link and its target. */
   readonly link: readonly [path: string, target: string];
 }
 
-/** Files with none, one and several chunks, compressed and not, in a folder. */
+/**
+ * Builds an image of files with zero, one and several chunks, compressed and uncompressed, one of them in a directory.
+ */
 export async function makeTrialImage(): Promise<TrialImage> {
   const files = new Map([
     ["empty", new Uint8Array(0)],

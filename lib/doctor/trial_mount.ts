@@ -1,12 +1,11 @@
 /**
- * The whole way, tried: a tiny image of our own is mounted by each data path, an overlay on top of it, its files are read
- * through both and compared.
+ * End-to-end trial: mounts a tiny image by each data path, mounts an overlay on top, and compares the files read
+ * through both.
  *
  * ```
  * <beside the cache>/.nydus-gd-doctor/   locked; blobs/ image.boot state/ cache/ mnt/ overlay/
  * ```
- * The folder has one name: a doctor that was killed leaves it, and the next one clears it away, mounts and keeper
- * included.
+ * The directory has a fixed name: if a doctor was killed, the next one cleans up after it, including mounts and keeper.
  *
  * @module
  */
@@ -32,14 +31,14 @@ import { makeTrialImage, type TrialImage } from "./trial_image.ts";
 
 const GROUP = "trial";
 const FOLDER = ".nydus-gd-doctor";
-/** Workers start, the kernel mounts. */
+/** Allows for starting Workers and mounting. */
 const TIMEOUT_MS = 30_000;
-/** More than the image, its cache and what a mount keeps beside it. */
+/** More than the image, its cache and the state of the mount take. */
 const ROOM_BYTES = 4 * 1024 * 1024;
-/** How long a read waits for data: they are in a folder beside the mount. */
+/** Timeout of a read; the data are in a directory beside the mount. */
 const DEADLINE_MS = 5_000;
 
-/** One for each data path of this version. */
+/** Returns one check per data path of this version. */
 export function trialChecks(subject: Subject): Check[] {
   return DATA_PATHS.toReversed().map((fsDriver) => ({
     group: GROUP,
@@ -87,7 +86,10 @@ interface TrialOptions {
   readonly signal: AbortSignal;
 }
 
-/** Bytes that were read, each twice. @throws {NydusGdError} "corrupt" where they are not those of the image */
+/**
+ * Returns the number of bytes read, counting both passes. @throws {NydusGdError} "corrupt" when they differ from the
+ * image
+ */
 async function mountAndRead(image: TrialImage, { dir, fsDriver, workers, signal }: TrialOptions): Promise<number> {
   for (const folder of ["blobs", "state", "mnt", "below", "overlay"]) await Deno.mkdir(`${dir}/${folder}`);
   await Deno.writeFile(`${dir}/blobs/${image.blobId}`, image.blob);
@@ -108,7 +110,7 @@ async function mountAndRead(image: TrialImage, { dir, fsDriver, workers, signal 
     deadlineMs: DEADLINE_MS,
     signal,
   });
-  // a read that nobody answers ends with the mount
+  // A read that is never answered ends with the mount.
   let bytes = await unlessAborted(compare(image, mounted.dir), signal);
   mountOverlay({ lowers: [mounted.dir, `${dir}/below`] }, `${dir}/overlay`);
   try {
@@ -136,7 +138,7 @@ function wrong(path: string): NydusGdError {
   });
 }
 
-/** Ends what a doctor that was killed has left. */
+/** Removes what a killed doctor has left. */
 async function clear(dir: string): Promise<void> {
   await FuseSession.abandon(`${dir}/state`);
   for (const { mountPoint } of mountsBelow(dir).reverse()) umount2(mountPoint, MNT.DETACH);
