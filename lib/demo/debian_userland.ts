@@ -1,21 +1,21 @@
 /**
- * A small Debian to put into an image: the essential packages of the machine that this runs on, and what they need.
+ * Packs a small Debian userland for an image: the essential packages of this machine and their dependencies.
  *
  * @module
  */
 import { dirname, join } from "node:path";
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 
-/** dpkg's list of the files of a package. */
+/** Directory of dpkg's file lists. */
 const LISTS = "/var/lib/dpkg/info";
 
 /**
  * Writes the userland as a tar.
  *
  * @param tarPath the file to write
- * @param more installed packages to take along, with what they need
+ * @param more further installed packages to include, with their dependencies
  * @returns the names of the packages
- * @throws {NydusGdError} "environment" where there is no dpkg
+ * @throws {NydusGdError} "environment" when dpkg is missing
  */
 export async function writeUserland(
   tarPath: string,
@@ -42,7 +42,7 @@ export async function writeUserland(
   return packages;
 }
 
-/** The essential packages and `more`, and, over and over, what they depend on. */
+/** Returns the essential packages and `more`, with all transitive dependencies. */
 async function essentialPackages(more: readonly string[]): Promise<string[]> {
   const format = "${binary:Package}\\t${Package}\\t${Essential}\\t${Priority}\\t${Pre-Depends}, ${Depends}\\n";
   const text = await output("dpkg-query", ["--show", `--showformat=${format}`]);
@@ -53,7 +53,7 @@ async function essentialPackages(more: readonly string[]): Promise<string[]> {
     installed.set(name, { id, depends });
     if (essential === "yes" || priority === "required") wanted.add(name);
   }
-  // a set is walked in the order of insertion, what is added meanwhile included
+  // Iterating a set also visits elements added during the iteration.
   for (const name of wanted) {
     for (const alternatives of installed.get(name)?.depends.split(",") ?? []) {
       const found = alternatives.split("|").map(nameOfDependency).find((each) => installed.has(each));
@@ -63,12 +63,12 @@ async function essentialPackages(more: readonly string[]): Promise<string[]> {
   return [...wanted].flatMap((name) => installed.get(name)?.id ?? []);
 }
 
-/** "libc6" for " libc6:any (>= 2.36)". */
+/** Returns "libc6" for " libc6:any (>= 2.36)". */
 function nameOfDependency(dependency: string): string {
   return dependency.trim().replace(/[ (:].*/, "");
 }
 
-/** Paths of what is there, as the file system has it: a package may name /bin/ls where /bin is a link to usr/bin. */
+/** Existing paths of a package, resolved: a package may list /bin/ls where /bin is a link to usr/bin. */
 async function filesOf(name: string): Promise<string[]> {
   const list = await ignore(Deno.errors.NotFound, Deno.readTextFile(`${LISTS}/${name}.list`)) ??
     await Deno.readTextFile(`${LISTS}/${name.replace(/:.*/, "")}.list`);
@@ -83,7 +83,7 @@ async function filesOf(name: string): Promise<string[]> {
   return found;
 }
 
-/** The path without links above its last part; a link to a folder at the top stands for that folder. */
+/** Resolves links in all but the last component. */
 async function canonical(path: string): Promise<string> {
   const parent = await Deno.realPath(dirname(path));
   return join(parent, path.slice(path.lastIndexOf("/") + 1));

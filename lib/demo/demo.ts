@@ -1,8 +1,8 @@
 /**
- * The main job, seen: one image started cold by a real dockerd, once as an ordinary image on overlay2 and once lazily
- * on this driver, over the same slow link, with what was fetched.
+ * Demonstrates a cold start by a real dockerd over a slow link: first of an ordinary image on overlay2, then of the
+ * same image lazily on this driver. Reports times and traffic.
  *
- * Everything runs in a {@link Sandbox} and a scratch folder; when it ends, nothing is left.
+ * Everything runs in a {@link Sandbox} and a scratch directory; nothing is left behind.
  *
  * @module
  */
@@ -16,30 +16,30 @@ import { RegistryProcess } from "./registry_process.ts";
 import { Sandbox } from "./sandbox.ts";
 import { Throttle, type Traffic } from "./throttle.ts";
 
-/** The link that both go over. */
+/** Properties of the simulated link. */
 export const LINK = { bytesPerSecond: 6_000_000, delayMs: 20 } as const;
 
-/** What the container does. Its one line of output is the sign that it is ready. */
+/** Command of the container. Its single line of output signals readiness. */
 const WORKLOAD = [
   "perl",
   "-e",
   'use POSIX; open F, "/etc/debian_version"; print "ready: Debian ", <F>',
 ];
 
-/** One way of starting the container. Times in milliseconds. */
+/** One measured start of the container. Times are in milliseconds. */
 export interface DemoRun {
   readonly name: string;
   readonly pullMs: number;
-  /** `docker run` until the container's line. */
+  /** Time from `docker run` to the container's line of output. */
   readonly startMs: number;
   readonly pulled: Traffic;
-  /** Pull and start together. */
+  /** Traffic of pull and start together. */
   readonly total: Traffic;
 }
 
-/** What was seen. */
+/** Result of the demonstration. */
 export interface DemoResult {
-  /** Bytes of the tree as a tar, and of the layer that the ordinary image pulls. */
+  /** Bytes of the tree as a tar, and of the compressed layer of the ordinary image. */
   readonly plainBytes: number;
   readonly layerBytes: number;
   readonly packages: number;
@@ -48,11 +48,11 @@ export interface DemoResult {
 }
 
 /**
- * Runs it.
+ * Runs the demonstration.
  *
- * @param dir an empty scratch folder with a short path; the caller removes it
- * @param progress told what is being done
- * @throws {NydusGdError} "environment" for what this machine lacks
+ * @param dir an empty scratch directory with a short path; the caller removes it
+ * @param progress called with a description of each step
+ * @throws {NydusGdError} "environment" when the machine lacks something
  */
 export async function runDemo(
   dir: string,
@@ -108,7 +108,7 @@ interface Candidate {
   readonly driver: string;
 }
 
-/** Pulls and starts, cold. */
+/** Pulls and starts an image with a cold cache. */
 async function measure(
   candidate: Candidate,
   link: Throttle,

@@ -1,5 +1,5 @@
 /**
- * The two images of the demonstration: one tree, once as an ordinary image and once as a lazy one.
+ * The two images of the demonstration: the same tree as an ordinary image and as a lazy one.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { bootstrapLayerTar, buildImage, type BuiltImage } from "../image/image_b
 import { convertToFolder, fromTar } from "../image/convert/convert_tree.ts";
 import type { PushableBlob } from "./push_image.ts";
 
-/** Both images, and the blob that the lazy one reads from. */
+/** Both images, and the data blob of the lazy one. */
 export interface DemoImages {
   readonly classic: BuiltImage;
   readonly lazy: BuiltImage;
@@ -17,9 +17,9 @@ export interface DemoImages {
 }
 
 /**
- * Builds both from one tar.
+ * Builds both images from one tar.
  *
- * @param blobDir gets the blob as a file
+ * @param blobDir directory to which the blob is written
  */
 export async function buildDemoImages(tarPath: string, blobDir: string): Promise<DemoImages> {
   const tar = await Deno.readFile(tarPath);

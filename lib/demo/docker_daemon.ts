@@ -1,5 +1,5 @@
 /**
- * A private dockerd in a {@link Sandbox}, driven by the same `docker` commands as any other.
+ * A private dockerd in a {@link Sandbox}, controlled with ordinary `docker` commands.
  *
  * @module
  */
@@ -7,37 +7,40 @@ import { NydusGdError } from "../base/errors.ts";
 import { getOverUnix, unixErrorCode } from "../base/unix_http.ts";
 import { kill, type Sandbox } from "./sandbox.ts";
 
-/** How long dockerd may take to answer, or to stop. */
+/** Timeouts for dockerd to answer and to stop. */
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
-/** How long a container may take to end when dockerd stops. */
+/** Timeout for containers to end when dockerd stops. */
 const CONTAINER_STOP_TIMEOUT_S = 1;
-/** dockerd wants iptables and runc, which the PATH of a user may not lead to. */
+/** dockerd needs iptables and runc, which may not be on a user's PATH. */
 const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
 
-/** What {@link DockerDaemon.start} needs. */
+/** Options of {@link DockerDaemon.start}. */
 export interface DockerDaemonOptions {
-  /** Where dockerd and docker run; it shows `dir` at the same path. */
+  /** Where dockerd and docker run; `dir` must be visible there at the same path. */
   readonly sandbox: Pick<Sandbox, "spawn">;
-  /** Folder of its own: data-root, exec-root, socket, log, client configuration. Short: sockets go below it. */
+  /**
+   * Directory for data-root, exec-root, socket, log and client configuration. Must be short: sockets are created below
+   * it.
+   */
   readonly dir: string;
   /** `overlay2`, or the name of a graph-driver plugin. */
   readonly storageDriver: string;
-  /** Further `--storage-opt` values. */
+  /** Additional `--storage-opt` values. */
   readonly storageOptions?: readonly string[];
-  /** Further arguments of dockerd. */
+  /** Additional arguments of dockerd. */
   readonly flags?: readonly string[];
 }
 
-/** What a docker command reads. */
+/** Input of a docker command. */
 export interface CommandOptions {
   readonly input?: Uint8Array;
-  /** Environment beside the client's own. */
+  /** Environment in addition to the client's own. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What a docker command printed and how it ended. */
+/** Output and exit code of a docker command. */
 export interface CommandResult {
   readonly code: number;
   readonly stdout: string;
@@ -48,7 +51,7 @@ export interface CommandResult {
 export class DockerDaemon implements AsyncDisposable {
   private constructor(private readonly options: DockerDaemonOptions, private readonly child: Deno.ChildProcess) {}
 
-  /** data-root of this daemon. */
+  /** Data-root of a daemon in `dir`. */
   static dataRoot(dir: string): string {
     return `${dir}/data`;
   }
@@ -99,7 +102,7 @@ export class DockerDaemon implements AsyncDisposable {
     return `unix://${this.options.dir}/docker.sock`;
   }
 
-  /** Starts `docker ARGS` with piped output; {@link kill} sends it signals. */
+  /** Starts `docker ARGS` with piped output; use {@link kill} to send it signals. */
   spawn(args: readonly string[], { input, env }: CommandOptions = {}): Deno.ChildProcess {
     return this.options.sandbox.spawn("docker", ["--host", this.host, ...args], {
       env: { PATH, DOCKER_CONFIG: `${this.options.dir}/client`, DOCKER_BUILDKIT: "0", ...env },
@@ -109,7 +112,7 @@ export class DockerDaemon implements AsyncDisposable {
     });
   }
 
-  /** Runs `docker ARGS`; a code other than 0 is the caller's to judge. */
+  /** Runs `docker ARGS` and returns its result, whatever the exit code. */
   async docker(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
     const child = this.spawn(args, options);
     if (options.input !== undefined) {
@@ -123,9 +126,9 @@ export class DockerDaemon implements AsyncDisposable {
   }
 
   /**
-   * Runs `docker ARGS` that must succeed; what it printed, trimmed.
+   * Runs `docker ARGS`, which must succeed, and returns its trimmed output.
    *
-   * @throws {NydusGdError} "unavailable" with the last line that docker wrote about it
+   * @throws {NydusGdError} "unavailable" with the last line of docker's error output
    */
   async must(args: readonly string[], options: CommandOptions = {}): Promise<string> {
     const result = await this.docker(args, options);
@@ -134,13 +137,13 @@ export class DockerDaemon implements AsyncDisposable {
     throw new NydusGdError("unavailable", `Cannot run docker ${args.join(" ")}: ${said}`);
   }
 
-  /** Ends dockerd at once, as a crash would. */
+  /** Kills dockerd immediately, like a crash. */
   async kill(): Promise<void> {
     kill(this.child, "SIGKILL");
     await this.child.status;
   }
 
-  /** Stops dockerd with a SIGTERM, after {@link STOP_TIMEOUT_MS} with a SIGKILL; containers end with it. */
+  /** Stops dockerd and its containers with SIGTERM, and with SIGKILL after {@link STOP_TIMEOUT_MS}. */
   async [Symbol.asyncDispose](): Promise<void> {
     kill(this.child, "SIGTERM");
     const timer = setTimeout(() => kill(this.child, "SIGKILL"), STOP_TIMEOUT_MS);

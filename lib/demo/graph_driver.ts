@@ -1,5 +1,5 @@
 /**
- * `nydus-gd serve` as a process of a {@link Sandbox}: the very program that runs, started again.
+ * `nydus-gd serve` as a process in a {@link Sandbox}: a new process of the running program.
  *
  * @module
  */
@@ -7,32 +7,32 @@ import { ignore, NydusGdError } from "../base/errors.ts";
 import { selfCommand } from "../base/self_command.ts";
 import { kill, programPid, type Sandbox } from "./sandbox.ts";
 
-/** Name of the storage driver: the file name of the socket. */
+/** Name of the storage driver, which is the file name of its socket. */
 export const DRIVER_NAME = "nydus-gd";
 
-/** Where dockerd looks for plugins; in a sandbox /run is its own. */
+/** Where dockerd looks for plugins. A sandbox has its own /run. */
 const SOCKET = `/run/docker/plugins/${DRIVER_NAME}.sock`;
 const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
 
-/** What {@link GraphDriverProcess.start} needs. */
+/** Options of {@link GraphDriverProcess.start}. */
 export interface GraphDriverProcessOptions {
   readonly sandbox: Sandbox;
-  /** State, cache, and the log of this process. */
+  /** Directory for state, cache and the log of this process. */
   readonly dir: string;
-  /** nydusd's configuration file, if there is one. */
+  /** nydusd's configuration file, if any. */
   readonly config?: string;
-  /** Environment beside that of this process. */
+  /** Environment in addition to that of this process. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The executable; this very program unless given. */
+  /** The executable; by default the running program. */
   readonly program?: string;
 }
 
-/** A running `serve`. */
+/** A running `serve` process. */
 export class GraphDriverProcess implements AsyncDisposable {
   private constructor(private readonly child: Deno.ChildProcess, readonly logPath: string) {}
 
-  /** Starts it and waits until its socket is there. */
+  /** Starts the process and waits until its socket accepts connections. */
   static async start(options: GraphDriverProcessOptions): Promise<GraphDriverProcess> {
     const { sandbox, dir, config, env } = options;
     const logPath = `${dir}/serve.log`;
@@ -51,7 +51,7 @@ export class GraphDriverProcess implements AsyncDisposable {
     while (!(await accepts(`/proc/${sandbox.initPid}/root${SOCKET}`))) {
       if (ended || deadline.aborted) {
         await process[Symbol.asyncDispose]();
-        // At log level debug the stack follows the message.
+        // At log level debug, a stack trace follows the message.
         const lines = (await Deno.readTextFile(logPath)).trim().split("\n");
         const said = lines.findLast((line) => line.startsWith("nydus-gd:")) ?? lines.at(-1);
         throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${said || "it wrote nothing"}`);
@@ -61,25 +61,25 @@ export class GraphDriverProcess implements AsyncDisposable {
     return process;
   }
 
-  /** Its process id on the host. */
+  /** Process id on the host. */
   get pid(): number {
     return programPid(this.child);
   }
 
-  /** Ends it at once, as a crash would. */
+  /** Kills it immediately, like a crash. */
   async kill(): Promise<void> {
     kill(this.child, "SIGKILL");
     await this.child.status;
   }
 
-  /** Stops it in order. */
+  /** Stops it gracefully. */
   async [Symbol.asyncDispose](): Promise<void> {
     kill(this.child, "SIGTERM");
     await this.child.status;
   }
 }
 
-/** Whether somebody listens: a socket alone may be what a killed process left. */
+/** Whether a server listens. The existence of the socket is not enough: a killed process leaves it behind. */
 async function accepts(path: string): Promise<boolean> {
   const connection = await ignore(
     [Deno.errors.NotFound, Deno.errors.ConnectionRefused],

@@ -1,20 +1,20 @@
 /**
- * Puts a built image into a registry on loopback that takes anonymous pushes, as {@link RegistryProcess} does.
+ * Pushes a built image to a loopback registry that accepts anonymous pushes, such as {@link RegistryProcess}.
  *
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
 import type { BuiltImage, ImageBlob } from "../image/image_builder.ts";
 
-/** A blob by its digest. */
+/** A blob with its digest. */
 export type PushableBlob = Pick<ImageBlob, "digest" | "bytes">;
 
 /**
  * Pushes blobs, then the manifest under `tag`.
  *
  * @param host "127.0.0.1:PORT"
- * @param extraBlobs what the manifest does not name, such as the data blob of a lazy image
- * @throws {NydusGdError} "unavailable" with what the registry answered
+ * @param extraBlobs blobs that the manifest does not reference, such as the data blob of a lazy image
+ * @throws {NydusGdError} "unavailable" with the registry's response
  */
 export async function pushImage(
   host: string,

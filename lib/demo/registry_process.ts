@@ -1,5 +1,5 @@
 /**
- * Debian's `docker-registry`, run for a demonstration or a test on a loopback port of its own.
+ * Debian's `docker-registry` on a free loopback port, for a demonstration or a test.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import { NydusGdError } from "../base/errors.ts";
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 50;
 
-/** A running registry that keeps its blobs below `dir`. */
+/** A running registry that stores its blobs below `dir`. */
 export class RegistryProcess implements AsyncDisposable {
   private constructor(private readonly child: Deno.ChildProcess, readonly host: string) {}
 
   /**
    * Starts the registry and waits until it answers.
    *
-   * @param dir folder for its configuration, log and blobs
+   * @param dir directory for its configuration, log and blobs
    * @throws {NydusGdError} "environment" when the program is missing or does not start
    */
   static async start(dir: string): Promise<RegistryProcess> {
@@ -79,7 +79,7 @@ async function answers(host: string): Promise<boolean> {
   }
 }
 
-/** A port that nobody listens on now. */
+/** Returns a currently unused port. */
 export function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;

@@ -1,12 +1,12 @@
 /**
- * A sandbox that leaves nothing behind: a mount and a process namespace of its own for a private dockerd and what it
- * needs.
+ * A sandbox that leaves nothing behind: separate mount and process namespaces for a private dockerd and its
+ * dependencies.
  *
- * Every process of the sandbox is a descendant of its process 1. When that one is killed, for whatever reason, the
- * kernel kills the rest and drops every mount that was made inside. `/run` inside is an empty tmpfs, so a dockerd of
- * the host and its plugins are neither seen nor disturbed. What dockerd and its containerd write outside of the folders
- * that they are given, a key in `/etc/docker` and empty folders in `/opt`, goes with the sandbox as well. Everything else
- * of the file system is shared.
+ * Every process of the sandbox descends from its process 1. When that is killed, for whatever reason, the kernel kills
+ * the others and drops every mount made inside. `/run` is an empty tmpfs inside, so a dockerd of the host and its
+ * plugins are neither visible nor disturbed. Files that dockerd and its containerd write outside their configured
+ * directories, a key in `/etc/docker` and empty directories in `/opt`, disappear with the sandbox as well. The rest of
+ * the file system is shared.
  *
  * Needs root and util-linux (unshare, nsenter), which every Debian has.
  *
@@ -15,9 +15,9 @@
 import { NydusGdError } from "../base/errors.ts";
 
 /**
- * What process 1 of the sandbox does: hide /run and /etc/docker, take what is written to /opt, say so, then reap orphans
- * until its standard input ends, which it does with this process. Where overlays are stacked too deep already, /opt is
- * shared.
+ * Script of the sandbox's process 1: hides /run and /etc/docker, captures writes to /opt, reports readiness, then reaps
+ * orphans until its standard input closes, which happens when this process ends. /opt is shared if overlays cannot be
+ * stacked any deeper.
  */
 const INIT = `
 set -e
@@ -29,26 +29,26 @@ echo ready
 cat >/dev/null
 `;
 
-/** How long the namespaces may take to come up. */
+/** Timeout for creating the namespaces. */
 const START_TIMEOUT_MS = 10_000;
 
 /** Environment and output of a process started by {@link Sandbox.spawn}. */
 export interface SpawnOptions {
   readonly env?: Record<string, string>;
-  /** Standard output and error are appended to this file. */
+  /** File to which standard output and error are appended. */
   readonly logPath?: string;
   /** "piped" to write standard input; otherwise it is empty. */
   readonly stdin?: "piped";
   /** "piped" to read standard output; otherwise it is discarded. */
   readonly stdout?: "piped" | "null";
-  /** "piped" to read standard error; otherwise it is this process's, or goes to the log. */
+  /** "piped" to read standard error; otherwise it is inherited, or goes to the log. */
   readonly stderr?: "piped";
 }
 
-/** The namespaces, alive from {@link Sandbox.start} until disposed. */
+/** The namespaces, which exist from {@link Sandbox.start} until disposal. */
 export class Sandbox implements AsyncDisposable {
   readonly #unshare: Deno.ChildProcess;
-  /** Process 1 of the sandbox, as the host numbers it. */
+  /** Process id of the sandbox's process 1 on the host. */
   readonly initPid: number;
 
   private constructor(unshare: Deno.ChildProcess, initPid: number) {
@@ -57,9 +57,9 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /**
-   * Makes the namespaces.
+   * Creates the namespaces.
    *
-   * @throws {NydusGdError} "environment" where namespaces may not be made
+   * @throws {NydusGdError} "environment" when creating namespaces is not permitted
    */
   static async start(): Promise<Sandbox> {
     const unshare = new Deno.Command("unshare", {
@@ -67,7 +67,7 @@ export class Sandbox implements AsyncDisposable {
       stdin: "piped",
       stdout: "piped",
       stderr: "null",
-      // A Ctrl-C on the terminal goes to us; we take the sandbox down in order.
+      // Keeps Ctrl-C on the terminal from reaching the sandbox, which this process shuts down in order.
       detached: true,
     }).spawn();
     const reader = unshare.stdout.getReader();
@@ -87,7 +87,7 @@ export class Sandbox implements AsyncDisposable {
     return new Sandbox(unshare, Number(children.trim().split(" ")[0]));
   }
 
-  /** Starts a program inside. The child is nsenter's: it ends with the program; signals go through {@link kill}. */
+  /** Starts a program inside. The child is nsenter, which ends with the program; send signals with {@link kill}. */
   spawn(program: string, args: string[], options: SpawnOptions = {}): Deno.ChildProcess {
     const enter = ["--target", String(this.initPid), "--mount", "--pid", "--"];
     const log = options.logPath;
@@ -104,17 +104,17 @@ export class Sandbox implements AsyncDisposable {
     }).spawn();
   }
 
-  /** The mount table inside, as /proc/self/mountinfo shows it there. */
+  /** Mount table inside, as /proc/self/mountinfo shows it there. */
   mountinfo(): Promise<string> {
     return Deno.readTextFile(`/proc/${this.initPid}/mountinfo`);
   }
 
-  /** Kills everything inside; the kernel drops its mounts. */
+  /** Kills everything inside; the kernel then drops its mounts. */
   async [Symbol.asyncDispose](): Promise<void> {
     kill(this.#unshare, "SIGKILL");
     await this.#unshare.stdin.abort();
     await this.#unshare.status;
-    // Death is asynchronous: the namespace is gone when its process 1 is.
+    // Killing is asynchronous: the namespace is gone when its process 1 is.
     for (let waited = 0; waited < START_TIMEOUT_MS; waited += 10) {
       try {
         await Deno.stat(`/proc/${this.initPid}`);
@@ -128,7 +128,7 @@ export class Sandbox implements AsyncDisposable {
   }
 }
 
-/** Sends a signal to the program that `child` runs; nothing when it has ended. */
+/** Sends a signal to the program that `child` runs; does nothing if it has ended. */
 export function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
   try {
     Deno.kill(programPid(child), signal);
@@ -138,8 +138,8 @@ export function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
 }
 
 /**
- * The process id, on the host, of the program that `child` runs. nsenter and unshare fork: the program is their child,
- * and they end with it.
+ * Process id, on the host, of the program that `child` runs. nsenter and unshare fork: the program is their child, and
+ * they end with it.
  */
 export function programPid({ pid }: Deno.ChildProcess): number {
   return onlyChild(pid) ?? pid;

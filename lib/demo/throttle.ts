@@ -1,35 +1,35 @@
 /**
- * A reverse proxy with a bandwidth limit and a delay per request, in front of a registry on loopback: the slow link
- * that a cold start is measured over. It counts what goes through.
+ * A reverse proxy that limits bandwidth, delays each request and counts traffic. In front of a loopback registry, it
+ * simulates the slow link of a cold start.
  *
  * @module
  */
 
-/** What went through since the last {@link Throttle.reset}. */
+/** Traffic since the last {@link Throttle.reset}. */
 export interface Traffic {
   readonly requests: number;
   /** Bytes of response bodies. */
   readonly bytes: number;
 }
 
-/** Limits of the link. */
+/** Properties of the simulated link. */
 export interface ThrottleOptions {
-  /** Where requests go: `http://127.0.0.1:PORT`. */
+  /** Target of requests: `http://127.0.0.1:PORT`. */
   readonly upstream: string;
-  /** Shared by all responses; Infinity for none. */
+  /** Bandwidth shared by all responses; Infinity for no limit. */
   readonly bytesPerSecond: number;
-  /** Added before each response starts. */
+  /** Delay before each response starts. */
   readonly delayMs: number;
 }
 
-/** Pieces are cut to this size, so that parallel responses share the link fairly. */
+/** Responses are cut into pieces of this size, so that parallel ones share the link fairly. */
 const PIECE_BYTES = 16 * 1024;
 
-/** The proxy, listening on a port of its own on 127.0.0.1 until disposed. */
+/** The proxy, listening on a free port of 127.0.0.1 until disposed. */
 export class Throttle implements AsyncDisposable {
   #requests = 0;
   #bytes = 0;
-  /** When the link is free again, in milliseconds of performance.now(). */
+  /** Time at which the link is free again, in milliseconds of performance.now(). */
   #linkFreeAt = 0;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
 
@@ -83,7 +83,7 @@ export class Throttle implements AsyncDisposable {
     return new Response(body ?? null, { status: response.status, headers: response.headers });
   }
 
-  /** Waits until the link has carried `bytes` more. */
+  /** Waits until the link has transferred another `bytes`. */
   async #occupy(bytes: number): Promise<void> {
     const now = performance.now();
     const start = Math.max(now, this.#linkFreeAt);
@@ -92,7 +92,7 @@ export class Throttle implements AsyncDisposable {
   }
 }
 
-/** Waits; timers below a millisecond are skipped, the link's clock makes up for them. */
+/** Waits. Delays below a millisecond are skipped; the link's clock compensates for them. */
 function sleep(ms: number): Promise<void> {
   return ms < 1 ? Promise.resolve() : new Promise((resolve) => setTimeout(resolve, ms));
 }
