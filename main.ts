@@ -1,15 +1,15 @@
 /**
- * The composition root: the command line meets the work of its commands here, and nowhere else.
+ * The composition root: the only place that connects the command line with the implementations of its commands.
  *
- * Every command loads its work when it is chosen; `--help` loads none. The order of the rooms is checked by
- * tests/lint/layering_test.ts, from which only this file is exempt.
+ * Each implementation is loaded when its command is chosen; `--help` loads none. tests/lint/layering_test.ts checks the
+ * order of the layers and exempts only this file.
  *
  * @module
  */
 import type { Actions } from "./lib/cli/actions.ts";
 import { runCli } from "./lib/cli/program.ts";
 
-/** A command without its work here is not offered. */
+/** Only commands with an implementation here are offered. */
 const actions: Actions = {
   serve: async () => (await import("./plugin/daemon.ts")).serve,
   pull: async () => (await import("./lib/cli/run/pull.ts")).pull,
