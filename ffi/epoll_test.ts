@@ -17,7 +17,7 @@ Deno.test("one descriptor is waited for again and again, by several", () => {
   assert.equal(second.wait(0), false);
   writeAll(pipe, new Uint8Array([1]));
   assert.equal(first.wait(-1), true);
-  assert.equal(first.wait(0), true); // nobody has read it
+  assert.equal(first.wait(0), true); // the data have not been read
   assert.equal(second.wait(-1), true);
 });
 

@@ -33,7 +33,7 @@ Deno.test("an argument in scratch memory equals the same name in memory of its o
   ];
   for (const name of names) {
     const wanted = cstring(name);
-    nameArgument("y".repeat(4096), "test"); // what an earlier call left behind
+    nameArgument("y".repeat(4096), "test"); // leaves its bytes in the buffer
     assert.deepEqual(nameArgument(name, "test").subarray(0, wanted.length), wanted);
   }
 });
@@ -107,7 +107,7 @@ Deno.test("an owned descriptor is closed once, and refused from then on", () => 
   assert.equal(openOn(), 0);
 });
 
-/** Of a descriptor that another thread may close meanwhile. */
+/** Whether a descriptor, which another thread may close meanwhile, is open on `path`. */
 function linksTo(number: string, path: string): boolean {
   try {
     return Deno.readLinkSync(`/proc/self/fd/${number}`) === path;

@@ -8,7 +8,7 @@ import { gunzip, Inflate, ZlibError } from "./libz.ts";
 const NOTHING = new Uint8Array(0);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-/** A last block of fixed codes that says "hi", behind `phase` bits of something else. RFC 1951, 3.2.6. */
+/** Final block with fixed codes that encodes "hi", after `phase` bits of other data. RFC 1951, 3.2.6. */
 function blockAtPhase(phase: number): Uint8Array {
   const msbFirst = (value: number, bits: number) =>
     Array.from({ length: bits }, (_, k) => (value >> (bits - 1 - k)) & 1);
@@ -30,7 +30,7 @@ Deno.test("a block that begins at any bit of a byte is inflated", () => {
   }
 });
 
-/** A deflate stream, and where in it `second` begins: at a whole byte. */
+/** A deflate stream, and the offset at which `second` begins, at a byte boundary. */
 async function streamOf(first: Uint8Array, second: Uint8Array): Promise<{ stream: Uint8Array; place: number }> {
   const deflate = createDeflateRaw();
   const pieces: Uint8Array[] = [];

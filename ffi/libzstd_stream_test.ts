@@ -5,7 +5,7 @@ import { concatenate } from "../lib/base/bytes.ts";
 import { ZstdError } from "./libzstd.ts";
 import { zstdStream } from "./libzstd_stream.ts";
 
-/** Cut into pieces of `size` bytes. */
+/** Splits bytes into pieces of `size` bytes. */
 async function* cut(bytes: Uint8Array<ArrayBuffer>, size: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (let at = 0; at < bytes.length; at += size) yield await Promise.resolve(bytes.slice(at, at + size));
 }
@@ -16,7 +16,7 @@ async function plainOf(stored: Uint8Array<ArrayBuffer>, size: number): Promise<U
   return concatenate(pieces);
 }
 
-/** RFC 8878, 3.1.2. */
+/** Skippable frame, RFC 8878, 3.1.2. */
 function skippable(length: number): Uint8Array {
   const header = new DataView(new ArrayBuffer(8 + length));
   header.setUint32(0, 0x184d2a53, true);

@@ -8,7 +8,7 @@ const libc = loadLibc({
   memset: { parameters: ["pointer", "i32", "usize"], result: "pointer" }, // void *memset(void *s, int c, size_t n)
 });
 
-/** Below the size from which the allocator maps each block by itself. */
+/** Below the size from which the allocator maps each block separately. */
 const PIECE_BYTES = 64 * 1024;
 const PIECES = 1024;
 

@@ -18,7 +18,7 @@ Deno.test("a descriptor of another process is duplicated, and the process told w
   }
   pidfdSendSignal(process, SIGNAL.KILL);
   const [ended = 0] = await pollNonblocking([{ fd: process, events: POLL.IN }], -1);
-  assert.equal(ended & POLL.IN, POLL.IN); // POLLHUP too where somebody has waited for it already
+  assert.equal(ended & POLL.IN, POLL.IN); // also POLLHUP if the process has been reaped
   assert.equal((await child.status).signal, "SIGKILL");
   assert.throws(() => pidfdSendSignal(process, SIGNAL.KILL), (error) => isErrno(error, "ESRCH"));
 });

@@ -8,7 +8,7 @@ import { mknodat, S } from "./sys_stat.ts";
 import { writeAll } from "./unistd.ts";
 import { isErrno } from "./errno.ts";
 
-/** A pipe that has a name, open at both ends. */
+/** A named pipe that is open at both ends. */
 function pipe(temp: TempDir) {
   using dir = open(temp.path, O.PATH);
   mknodat(dir, "pipe", S.IFIFO | 0o600, 0);
@@ -16,7 +16,7 @@ function pipe(temp: TempDir) {
 }
 
 const BYTE = new Uint8Array([1]);
-/** asm-generic/ioctls.h: bytes that can be read now. */
+/** asm-generic/ioctls.h: number of bytes that can be read. */
 const FIONREAD = 0x541bn;
 
 Deno.test("struct pollfd is laid out as asm-generic/poll.h says", () => {

@@ -52,7 +52,7 @@ Deno.test("the program's areas are those of a file with code that are its own an
 
 Deno.test("what is dropped of the program that runs is there again when it runs on", () => {
   const pages = ProgramPages.loaded();
-  assert.equal(pages.drop(1 << 30), 0); // there is not so much
+  assert.equal(pages.drop(1 << 30), 0); // less than that is resident
   const before = Deno.memoryUsage().rss;
   const dropped = pages.drop();
   assert.ok(dropped > 1 << 20, `${dropped} bytes`);

@@ -27,7 +27,7 @@ if (!root) console.log("skipped without root: attributes of symbolic links");
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 const texts = (names: Uint8Array[]): string[] => names.map((name) => new TextDecoder().decode(name)).sort();
 
-/** A test on a fresh file. */
+/** A test on a new file. */
 function withFile(test: (path: string) => void): () => void {
   return () => {
     using temp = TempDir.make();

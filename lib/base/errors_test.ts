@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { firstFailure, messageOf, NydusGdError } from "./errors.ts";
 
-/** Fails, and then when it is cleaned up after, twice. */
+/** Fails, and then fails twice more during cleanup. */
 async function failThrice(): Promise<void> {
   const failing = (message: string) => ({
     [Symbol.asyncDispose]: () => Promise.reject(new Error(message)),

@@ -54,7 +54,7 @@ Deno.test("text that is no JSON is a SyntaxError", async () => {
 Deno.test("a failed write keeps the old content and leaves no file aside", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
-  await Deno.mkdir(`${path}/in-the-way`, { recursive: true }); // rename cannot replace a folder that is not empty
+  await Deno.mkdir(`${path}/in-the-way`, { recursive: true }); // rename cannot replace a non-empty directory
   await assert.rejects(writeJsonFile(path, {}));
   assert.deepEqual([...Deno.readDirSync(dir.path)].map(({ name }) => name), ["state.json"]);
   await assert.rejects(writeJsonFile(dir.join("no/such/folder.json"), {}), /ENOENT/);

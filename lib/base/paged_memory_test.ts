@@ -4,7 +4,7 @@ import { PagedMemory } from "./paged_memory.ts";
 
 const SIZE = (4 << 20) + 123;
 
-/** Resident bytes of files without names below the folder, and how many of them are mapped. */
+/** Number and resident bytes of mapped unnamed files below the directory. */
 function mappedBelow(dir: string): { files: number; residentBytes: number } {
   const found = { files: 0, residentBytes: 0 };
   let isOurs = false;

@@ -58,10 +58,7 @@ export interface Settings {
     readonly retries: number;
     /** How long a program waits for data that are not cached, including all attempts, before it gets EIO. */
     readonly deadlineMs: number;
-    /**
-     * Registries, as HOST or HOST:PORT, that an image may name as the backend of its blobs even if it comes from
-     * elsewhere.
-     */
+    /** Registries, as HOST or HOST:PORT, contacted without restrictions even if only an image names them. */
     readonly trustedOrigins: readonly string[];
     /** Directory with registry mirror configurations. Undefined: our own, then containerd's. */
     readonly certsDir: string | undefined;

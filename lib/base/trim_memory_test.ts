@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { trimMemory } from "./trim_memory.ts";
 
-/** Long enough for the looks themselves not to be work. */
+/** Long enough that the checks themselves do not count as work. */
 const INTERVAL_MS = 200;
 
 Deno.test("a process that rests gives memory back", async () => {
@@ -9,7 +9,7 @@ Deno.test("a process that rests gives memory back", async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   {
     await using _trimmer = trimMemory(() => {
-      before = Deno.memoryUsage().rss; // the pages of the program go next; what else has come since the start does not count
+      before = Deno.memoryUsage().rss; // the program's pages are dropped next; growth before that does not count
       resolve();
     }, INTERVAL_MS);
     await promise;

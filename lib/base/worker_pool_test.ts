@@ -4,7 +4,7 @@ import { ERRNO, SyscallError } from "../../ffi/errno.ts";
 import { NydusGdError } from "./errors.ts";
 import { receiveError, sendError, WorkerPool } from "./worker_pool.ts";
 
-/** A Worker that counts the messages of each channel, and dies of "die". */
+/** A Worker that counts the messages of each channel and dies on "die". */
 const COUNTER = new URL(
   "data:application/javascript," + encodeURIComponent(`
     const counts = new Map();

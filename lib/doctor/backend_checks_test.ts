@@ -6,7 +6,7 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import { backendChecks } from "./backend_checks.ts";
 import type { CheckResult } from "./check.ts";
 
-/** Docker's client configuration with a login. */
+/** Docker's client configuration with one login. */
 async function logIn(temp: TempDir, host: string, user: string, password: string): Promise<void> {
   await Deno.mkdir(temp.join("client"), { recursive: true });
   const auths = { [host]: { auth: btoa(`${user}:${password}`) } };
@@ -14,7 +14,7 @@ async function logIn(temp: TempDir, host: string, user: string, password: string
   await Deno.writeTextFile(temp.join("settings.toml"), `[docker]\nconfig = "${temp.join("client")}"\n`);
 }
 
-/** What the checks say of the installation in `temp`. */
+/** Results of the checks for the installation in `temp`. */
 async function judge(temp: TempDir): Promise<(name: string) => CheckResult> {
   using subject = await subjectIn(temp);
   const found = await results(await backendChecks(subject));

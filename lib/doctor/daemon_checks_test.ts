@@ -6,7 +6,7 @@ import { VERSION } from "../base/version.ts";
 import type { CheckResult } from "./check.ts";
 import { daemonChecks } from "./daemon_checks.ts";
 
-/** What the checks say of a daemon that answers so. */
+/** Results of the checks for a daemon with this response. */
 async function judge(answers: Record<string, () => Response>): Promise<(name: string) => CheckResult> {
   using temp = TempDir.make();
   await using _daemon = Deno.serve({ path: temp.join("admin.sock"), onListen: () => {} }, (request) => {

@@ -5,7 +5,7 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { CheckResult } from "./check.ts";
 import { dockerChecks } from "./docker_checks.ts";
 
-/** What the checks say of a Docker that differs from {@link plainDocker}. */
+/** Results of the checks for a Docker that differs from {@link plainDocker}. */
 async function judge(change: (docker: FakeDockerState) => void): Promise<(name: string) => CheckResult> {
   using temp = TempDir.make();
   const state = plainDocker();

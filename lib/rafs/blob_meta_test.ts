@@ -136,7 +136,7 @@ Deno.test("what a blob table says of compression info is bounded by the blob's a
   assert.throws(check(2, chunkDictGenerated, 10 * 16), /compression info has 160 bytes, 2 chunks need 32$/);
 });
 
-/** Three chunks of which two share a batch. */
+/** Three chunks, two of which share a batch. */
 function batched(): { blob: BlobDescriptor; ci: Uint8Array; header: Uint8Array; places: PlacedChunk[] } {
   const writer = new ChunkInfoWriter(2);
   const places = [

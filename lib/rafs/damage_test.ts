@@ -1,5 +1,5 @@
 /**
- * Damaged bootstraps give a RafsError or a correct answer to every call: no other exception, no hang, no huge allocation.
+ * Calls on damaged bootstraps throw a RafsError or return an answer: no other exception, no hang, no huge allocation.
  *
  * @module
  */
@@ -27,11 +27,11 @@ const images = await Promise.all(
     bytes: await readFixtureBootstrap(fixture),
   })),
 );
-/** Images by position, so that a counterexample does not print a whole one. */
+/** Images by index, so that a counterexample does not print a whole image. */
 const image = fc.nat({ max: images.length - 1 });
 const imageAt = (index: number) => images[index] ?? assert.fail();
 
-/** Runs `use`; true when it ended without a RafsError. Any other exception passes through. */
+/** Runs `use` and returns whether it ended without a RafsError. Other exceptions pass through. */
 function survives(use: () => void): boolean {
   try {
     use();
@@ -43,7 +43,7 @@ function survives(use: () => void): boolean {
   }
 }
 
-/** Calls everything that a bootstrap has, each call on its own, so that one failure hides no other. */
+/** Calls every method of a bootstrap separately, so that one failure does not hide another. */
 function exercise(bytes: Uint8Array): void {
   let bootstrap: Bootstrap | undefined;
   survives(() => bootstrap = openBootstrap(bytes, { treeOnly: true }));
@@ -97,7 +97,7 @@ Deno.test("flipped bytes of a bootstrap give an error or an answer", () => {
 });
 
 Deno.test("flipped bytes in the structures give an error or an answer", () => {
-  // Most of a small bootstrap is padding: flip only where there is something.
+  // Most of a small bootstrap is padding: flip only bytes that are not zero.
   const spots = new Map(images.map(({ name, bytes }) => [name, [...bytes.keys()].filter((at) => bytes[at] !== 0)]));
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 3 });
   fc.assert(

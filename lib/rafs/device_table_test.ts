@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { Extent } from "./bootstrap.ts";
 import { DEVICE_BLOCK, DeviceBuilder, deviceExtents, deviceOffsetOf, type DeviceTable, HOLE } from "./device_table.ts";
 
-/** A chunk as files refer to it. */
+/** A chunk as referred to by files. */
 function chunk(chunkIndex: number, chunkOffset: number, chunkLength: number): Extent {
   return {
     fileOffset: 0,
@@ -20,7 +20,7 @@ function tableOf(chunks: readonly Extent[]): DeviceTable {
   return built(chunks).table;
 }
 
-/** The device, and where each chunk is in it by its index. */
+/** The device, and the offset of each chunk in it by chunk index. */
 function built(chunks: readonly Extent[]): { table: DeviceTable; placeOf: (chunkIndex: number) => number | undefined } {
   const builder = new DeviceBuilder(0);
   const rows = new Map(
@@ -30,7 +30,7 @@ function built(chunks: readonly Extent[]): { table: DeviceTable; placeOf: (chunk
   return { table, placeOf: (chunkIndex) => builder.offsetOf(rows.get(chunkIndex) ?? -1) };
 }
 
-/** Chunks that follow each other with gaps, told in another order, some of them twice. */
+/** Consecutive chunks with gaps, added in another order, some of them twice. */
 const chunks = fc.array(fc.tuple(fc.integer({ min: 1, max: 9000 }), fc.integer({ min: 0, max: 5000 })), {
   maxLength: 20,
 })

@@ -7,7 +7,8 @@ import { decodeErofsFile, digestOf, encodeErofsFile } from "./erofs_image_file.t
 import { openBootstrap } from "./open.ts";
 
 /**
- * What LAYOUT stands for: where one of these changes, files of earlier versions must not be taken for those of this one.
+ * Digests of the files that the current LAYOUT stands for. If one changes, LAYOUT must change, so that older files are
+ * not accepted.
  */
 const MADE = {
   "v5-lz4-sha256-64k": "d01dfc2894b472b1a81380f82639096ed34e7bb8338991f3684385b70e889e48",

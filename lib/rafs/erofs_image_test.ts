@@ -10,7 +10,7 @@ import { openBootstrap } from "./open.ts";
 Deno.test("the image for the kernel shows the tree of the bootstrap, v5 and v6", async () => {
   for (const fixture of listRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent)) {
     const tree = openBootstrap(await readFixtureBootstrap(fixture), { treeOnly: true });
-    if (tree.blobs.some(({ meta }) => meta === undefined) && tree.version === 6) continue; // blocks of another size
+    if (tree.blobs.some(({ meta }) => meta === undefined) && tree.version === 6) continue; // other block size
     const { bytes } = makeErofsImage(tree);
     assert.deepEqual(await listBootstrap(openBootstrap(bytes)), await listBootstrap(tree), fixture.name);
   }
@@ -40,12 +40,12 @@ Deno.test("the image is the same whether the tree is copied or walked, and so is
   }
 });
 
-/** A few bytes that are changed, none at first. */
+/** A few changed bytes, possibly none. */
 function damage(length: number): fc.Arbitrary<[number, number][]> {
   return fc.array(fc.tuple(fc.nat(length - 1), fc.nat(255)), { maxLength: 4 });
 }
 
-/** The image, or that the bootstrap is refused. */
+/** The image, or "refused" if the bootstrap is refused. */
 function imageOf(bytes: Uint8Array, way: (tree: Bootstrap) => Bootstrap): Uint8Array | "refused" {
   try {
     return makeErofsImage(way(openBootstrap(bytes, { treeOnly: true }))).bytes;
@@ -55,7 +55,7 @@ function imageOf(bytes: Uint8Array, way: (tree: Bootstrap) => Bootstrap): Uint8A
   }
 }
 
-/** The bootstrap without its way to be copied. */
+/** The bootstrap without `copyTree`, so that it is walked. */
 function walked(tree: Bootstrap): Bootstrap {
   return new Proxy(tree, {
     get(target, key) {

@@ -1,5 +1,5 @@
 /**
- * Every image against the listing of what it was made from: tree, attributes, xattrs, and content chunk by chunk.
+ * Compares every image with a listing of its source: tree, attributes, xattrs, and content chunk by chunk.
  *
  * @module
  */
@@ -42,7 +42,7 @@ async function checkWhole(fixture: RafsFixture): Promise<void> {
   assert.deepEqual(actual, readListing(fixture.listing).map((entry) => asStored(fixture, entry)));
 }
 
-/** What of the source a builder does not store. */
+/** An entry of the source, without what builders do not store. */
 function asStored(fixture: RafsFixture, entry: ListedEntry): ListedEntry {
   if (fixture.name.endsWith("-repeatable")) entry = { ...entry, uid: 0, gid: 0 };
   return entry.path === "/" ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry;

@@ -1,5 +1,5 @@
 /**
- * The tables of an image whose data stay in a gzip layer, whole and damaged.
+ * Tables of images whose data remain in a gzip layer, intact and damaged.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const { ci: packed, header } = splitBlobMeta(stored.subarray(offset, offset + le
 const ci = decompress(meta.compressor, packed, meta.uncompressedSize);
 const contextsAt = blob.chunkCount * CI.V2_SIZE;
 
-/** What holds of every table that is believed. */
+/** Checks the invariants of every accepted table. */
 function requireBounds({ count, ...columns }: ChunkColumns, { compressedSize }: BlobDescriptor): void {
   const starts = columns.gzipStarts ?? assert.fail("no starts");
   for (let row = 0; row < count; row++) {

@@ -79,7 +79,7 @@ Deno.test("a bootstrap that does not match its digest is refused", async () => {
   );
 });
 
-/** The end of a blob made anew from what its chunk table says. */
+/** Rebuilds the end of a blob from its chunk table. */
 function rebuild(blob: BlobDescriptor, bytes: Uint8Array, opened: MemoryBlob, digests: boolean): BlobTail {
   const { columns } = opened;
   const meta = blob.meta ?? assert.fail();

@@ -5,7 +5,7 @@ import { walkTree } from "./walk.ts";
 
 const FOLDER = { mode: 0o040755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 
-/** A chain of folders with names of 4 bytes. */
+/** A chain of directories with names of 4 bytes. */
 function chain(depth: number): Uint8Array {
   const writer = new BootstrapWriter({ chunkSize: 4096, compressor: "none", digester: "sha256" });
   let folder = writer.addInode(FOLDER);

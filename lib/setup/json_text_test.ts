@@ -65,7 +65,7 @@ Deno.test("what is no JSON is refused with its line", () => {
   }
 });
 
-/** Objects without `__proto__`, which an assignment does not make a member. */
+/** Objects without `__proto__`, which an assignment does not turn into a member. */
 const object = fc.dictionary(fc.string().filter((name) => name !== "__proto__"), fc.jsonValue(), { maxKeys: 6 });
 
 Deno.test("it reads what JSON.parse reads, and a change changes one member", () => {

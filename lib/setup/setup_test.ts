@@ -36,7 +36,7 @@ async function refuses(promise: Promise<unknown>, code: string, message: RegExp)
   });
 }
 
-/** Ways in which a daemon.json may be written, and what it becomes. */
+/** Ways to write a daemon.json, and the expected results. */
 const FILES: readonly (readonly [before: string | undefined, after: string])[] = [
   [undefined, '{\n    "storage-driver": "nydus-gd",\n    "experimental": true\n}\n'],
   ["", '{\n    "storage-driver": "nydus-gd",\n    "experimental": true\n}\n'],
@@ -85,7 +85,8 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
       machine.hasDocker("27.1.1");
       machine.write(DAEMON_JSON, before);
       const tree = machine.tree();
-      // a change is put on record and then made: after an even number of steps both are done, after an odd one the first
+      // Each change takes two steps, recording and writing: an even number of steps completes both, an odd one only the
+      // first.
       const { changes, ...rest } = await plan(machine);
       assert.equal(changes.length, 4);
       await alone(
@@ -118,10 +119,10 @@ Deno.test("a setup that is told to stop puts back what it has done, an earlier o
       machine.write(DAEMON_JSON, "{}");
       if (wasSetUp) await setUp(machine);
       const tree = machine.tree();
-      machine.hasDocker("27.0.0"); // another drop-in is wanted
+      machine.hasDocker("27.0.0"); // requires another drop-in
       const planned = await plan(machine, { command: ["/opt/nydus-gd"] });
       machine.hasDocker("26.1.5");
-      if (step === planned.changes.length) break; // the last step is not followed by one that could stop
+      if (step === planned.changes.length) break; // after the last step, nothing follows that could stop
       const controller = new AbortController();
       let steps = 0;
       const progress = () => {

@@ -30,7 +30,7 @@ for (const fixture of fixtures) {
   });
 }
 
-/** Where the inode begins. */
+/** Offset of the inode of `path`. */
 function placeOf(bytes: Uint8Array, path: string): number {
   const tree = openBootstrap(bytes);
   return tree.inodeRegions(inoOf(tree, path))[0]?.at ?? assert.fail();
@@ -132,7 +132,7 @@ const SMALL = [
 const small = await Promise.all(SMALL.map(bytesOf));
 
 Deno.test("whatever the bytes, a check ends with findings on one line each, or with none", () => {
-  // most of a small bootstrap is padding: flip only where there is something
+  // Most of a small bootstrap is padding: flip only bytes that are not zero.
   const spots = small.map((bytes) => [...bytes.keys()].filter((at) => bytes[at] !== 0));
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 6 });
   let found = 0;

@@ -12,7 +12,7 @@ const newWriter = () =>
 const encode = (text: string) => new TextEncoder().encode(text);
 const plain = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 
-/** Writes a random tree, whose chunks have digests made of their places. */
+/** Writes a random tree whose chunk digests are derived from their offsets. */
 function written(nodes: Parameters<typeof writeTree>[0]) {
   const writer = newWriter();
   return writeTree(nodes, writer, ({ blobIndex, chunkIndex, uncompressedOffset }, size) =>

@@ -141,7 +141,7 @@ Deno.test("the writer refuses what is no tree or does not fit the format", () =>
   refused((writer) => writer.addInode({ ...plain, mode: 0o120777 }), /target has 0 bytes/);
 });
 
-/** Turns an extended inode without mtime and with small ids into a compact one, content included. */
+/** Converts an extended inode without mtime and with small ids to a compact one, including its content. */
 function makeCompact(bytes: Uint8Array, at: number, contentSize: number): void {
   const old = bytes.slice(at, at + 64 + contentSize);
   const from = new DataView(old.buffer);
@@ -228,7 +228,7 @@ Deno.test("a directory that is entered from two places is damage, not a loop", (
   const whole = openBootstrap(bytes);
   const nidA = whole.lookup(whole.rootIno, encode("a"));
   const nidB = whole.lookup(nidA, encode("b"));
-  // The entry "b" of directory a, 64 bytes of inode and two entries in, now names the root.
+  // The entry "b" of directory a, after the 64-byte inode and two entries, now refers to the root.
   const entry = view.getUint32(1024 + 40, true) * 4096 + nidA * 32 + 64 + 2 * 12;
   assert.equal(view.getUint32(entry, true), nidB);
   for (const nid of [whole.rootIno, nidA]) {
