@@ -1,12 +1,12 @@
 /**
- * What nydusd's `PUT /api/v2/blobs` is given: an image to be mounted by `mount -t erofs -o domain_id=…,fsid=…`.
+ * Parser of the body of nydusd's `PUT /api/v2/blobs`: an image to mount by `mount -t erofs -o domain_id=…,fsid=…`.
  *
  * ```json
  * { "type": "bootstrap", "id": "FSID", "domain_id": "D", "config": {
  *     "id": "D", "backend_type": "localfs", "backend_config": { "dir": "/blobs" },
  *     "cache_type": "fscache", "cache_config": { "work_dir": "/cache" }, "metadata_path": "/image.boot" } }
  * ```
- * `config_v2` holds the same by the names of configuration files, version 2. Source: api/src/config.rs and
+ * `config_v2` is the alternative in the form of configuration files, version 2. Source: api/src/config.rs and
  * http_endpoint_v2.rs of nydusd 2.3.
  *
  * @module
@@ -17,7 +17,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { formatPath, parseWith } from "../../base/schema.ts";
 import type { OfferName } from "../../mount/fscache/offers.ts";
 
-/** An image that is to be offered. */
+/** An image to offer. */
 export interface BlobEntry extends OfferName {
   /** Path of the bootstrap. */
   readonly bootstrapPath: string;
@@ -25,7 +25,7 @@ export interface BlobEntry extends OfferName {
 }
 
 const text = v.optional(v.string(), "");
-/** Of a tag: it is a name in the kernel's cache, too. */
+/** Restricted to the characters of a tag, since it also becomes a name in the kernel's cache. */
 const name = v.pipe(v.string(), v.regex(/^[\w.:-]{1,255}$/, "must be letters, digits, '.', ':', '_' and '-'"));
 const section = v.optional(v.record(v.string(), v.unknown()));
 
@@ -46,9 +46,10 @@ const Entry = v.object({
 });
 
 /**
- * Reads the document.
+ * Parses an entry.
  *
- * @throws {NydusGdError} "usage" for what is no entry, "unsupported" for another type, "config" for its configuration
+ * @throws {NydusGdError} "usage" for an invalid entry, "unsupported" for another type, "config" for an invalid
+ * configuration
  */
 export function readBlobEntry(document: unknown): BlobEntry {
   const result = parseWith(Entry, document, []);
@@ -66,7 +67,7 @@ export function readBlobEntry(document: unknown): BlobEntry {
 
 type Legacy = v.InferOutput<typeof Entry>["config"];
 
-/** The configuration file that says the same. */
+/** Returns the equivalent configuration file, version 1. */
 function v1Of(config: Legacy, prefetch: Record<string, unknown> | undefined): unknown {
   const { id = "", backend_type, backend_config = {}, cache_type = "", cache_config } = config ?? {};
   return {

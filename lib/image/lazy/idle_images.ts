@@ -1,5 +1,5 @@
 /**
- * Who stands on which image, and which images are mounted for nobody: those that the next container of them is to find.
+ * Tracks which layers use which image, and finds idle images: mounted for the next container, but not in use.
  *
  * @module
  */
@@ -7,15 +7,15 @@ import { Deadline, unlessAborted } from "../../base/abort.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { Mounted } from "./mounted_image.ts";
 
-/** How long the kernel may take to have done with an image that was unmounted, until nobody waits for it any more. */
+/** How long to wait for the kernel to release an unmounted image. */
 const CLOSE_TIMEOUT_MS = 5000;
 
-/** Holders by image, which is told by the id of its layer. A holder counts once however often it is added. */
+/** The holders of each image, by the ID of its layer. Adding a holder twice has no effect. */
 export class ImageHolders {
-  /** No entry: nobody. */
+  /** No entry: no holders. */
   readonly #holders = new Map<string, Set<string>>();
 
-  /** Images that somebody stands on. */
+  /** Number of images with a holder. */
   get size(): number {
     return this.#holders.size;
   }
@@ -24,7 +24,7 @@ export class ImageHolders {
     return this.#holders.has(layerId);
   }
 
-  /** Who stands on the image, in the order in which they came. */
+  /** Returns the holders of the image, oldest first. */
   of(layerId: string): string[] {
     return [...this.#holders.get(layerId) ?? []];
   }
@@ -34,19 +34,19 @@ export class ImageHolders {
     this.#holders.set(layerId, holders.add(holder));
   }
 
-  /** Whether nobody stands on the image any more. One that holds nothing is no error. */
+  /** Removes a holder. Returns whether it was the last one; false if it did not hold the image. */
   remove(layerId: string, holder: string): boolean {
     const holders = this.#holders.get(layerId);
     return holders !== undefined && holders.delete(holder) && holders.size === 0 && this.#holders.delete(layerId);
   }
 }
 
-/** Images that nobody stands on and that can be given back. */
+/** Returns images that have no holder and can be unmounted. */
 export function idleImages(mounted: Iterable<Mounted>, holders: ImageHolders): Mounted[] {
   return [...mounted].filter(({ layer, mount }) => !mount.isEndless && !holders.isHeld(layer.id));
 }
 
-/** Names of cached blobs that are held for idle images, and for no other. */
+/** Returns the names of cached blobs that only idle images use. */
 export function idleBlobs(mounted: readonly Mounted[], holders: ImageHolders): Set<string> {
   const idle = new Set(idleImages(mounted, holders));
   const of = (images: Iterable<Mounted>) =>
@@ -54,7 +54,7 @@ export function idleBlobs(mounted: readonly Mounted[], holders: ImageHolders): S
   return of(idle).difference(of(mounted.filter((image) => !idle.has(image))));
 }
 
-/** Resolves when the images were given back, or some are still referred to after {@link CLOSE_TIMEOUT_MS}. */
+/** Resolves once the images are released, or after {@link CLOSE_TIMEOUT_MS}. */
 export async function closedSoon(images: readonly Mounted[]): Promise<void> {
   using deadline = new Deadline(CLOSE_TIMEOUT_MS, undefined, () => new NydusGdError("busy", "Cannot wait any longer"));
   await ignore(NydusGdError, unlessAborted(Promise.all(images.map(({ closed }) => closed)), deadline.signal));

@@ -1,5 +1,5 @@
 /**
- * What `docker inspect` shows of a lazy image: kind, bootstrap, data path, home, and its blobs with their sizes.
+ * The details of a lazy image in `docker inspect`: kind, bootstrap, data path, backend, and blobs with their sizes.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { MappedBootstrap } from "../open_image.ts";
 
 const log = logger("image");
 
-/** @param mounted absent: no image of the layer is mounted */
+/** @param mounted undefined if the image of the layer is not mounted */
 export function describeImage(layer: LazyLayer, mounted: MountedImageReport | undefined): Record<string, string> {
   const about = { kind: "lazy", bootstrap: layer.bootstrapPath };
   if (mounted === undefined) return { ...about, fs_driver: "none, not mounted", blobs: blobsOf(layer) };
@@ -23,7 +23,7 @@ export function describeImage(layer: LazyLayer, mounted: MountedImageReport | un
   return { ...about, fs_driver: fsDriver, ...reason, home, blobs: fetched.join("; ") };
 }
 
-/** The blobs that a bootstrap names; what is wrong with it where it cannot be read any more. */
+/** Describes the blobs of a bootstrap; if it cannot be read, returns the error message. */
 function blobsOf({ id, bootstrapPath }: LazyLayer): string {
   try {
     using bootstrap = MappedBootstrap.open(bootstrapPath);

@@ -1,8 +1,8 @@
 /**
- * The number of each image in node ids: given once, kept for good, never given again.
+ * Assigns each image a number for its node IDs. A number is never reused.
  *
- * The overlay of a running container holds node ids of its image for as long as it lives, over restarts of the daemon,
- * so a number means the same image for ever. State: one JSON file, replaced whole.
+ * The overlay of a running container keeps node IDs of its image for its whole life, across restarts of the daemon, so
+ * a number must always mean the same image. State: one JSON file, replaced atomically.
  *
  * @module
  */
@@ -11,26 +11,26 @@ import { NydusGdError } from "../../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 
 const counting = v.pipe(v.number(), v.integer(), v.minValue(1));
-/** Pairs, not an object: any name is a name, "constructor" too. */
+/** Pairs instead of an object, so that any name works, even "constructor". */
 const State = v.object({ next: counting, numbers: v.array(v.tuple([v.string(), counting])) });
 
 /** Numbers by image name. */
 export class ImageNumbers {
-  /** The last change; the next one begins behind it, so that what is on disk never goes back. */
+  /** The last change. Changes run one after the other, so that older state never overwrites newer state on disk. */
   #changing: Promise<unknown> = Promise.resolve();
 
   private constructor(
     private readonly path: string,
-    /** What is on disk. */
+    /** The numbers on disk. */
     private numbers: ReadonlyMap<string, number>,
-    /** Above every number that was ever given; more may be skipped, when a write failed. */
+    /** Greater than every number ever assigned. A failed write leaves a gap. */
     private next: number,
   ) {}
 
   /**
-   * Reads the state, or starts a new one.
+   * Reads the state, or starts with an empty one.
    *
-   * @throws {NydusGdError} "io" on a file that is not ours or contradicts itself: guessing would reuse a number
+   * @throws {NydusGdError} "io" for an invalid or inconsistent file: guessing could reuse a number
    */
   static async open(path: string): Promise<ImageNumbers> {
     const damaged = (what: string) => new NydusGdError("io", `Cannot read image numbers ${path}: ${what}`);
@@ -47,7 +47,7 @@ export class ImageNumbers {
     return new ImageNumbers(path, numbers, next);
   }
 
-  /** The number of `name`, a new one on its first call; durable before it is returned. */
+  /** Returns the number of `name`; assigns one on first use. Durable once resolved. */
   of(name: string): Promise<number> {
     return this.#change(async () => {
       const known = this.numbers.get(name);
@@ -58,7 +58,7 @@ export class ImageNumbers {
     });
   }
 
-  /** Forgets an image that is gone; its number stays used. */
+  /** Removes an image. Its number stays used. */
   forget(name: string): Promise<void> {
     return this.#change(async () => {
       const numbers = new Map(this.numbers);
@@ -68,7 +68,7 @@ export class ImageNumbers {
 
   #change<T>(task: () => Promise<T>): Promise<T> {
     const change = this.#changing.then(task);
-    this.#changing = change.catch(() => {}); // who asked for the change is told of its failure
+    this.#changing = change.catch(() => {}); // the caller gets the failure
     return change;
   }
 

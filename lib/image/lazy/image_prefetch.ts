@@ -1,13 +1,12 @@
 /**
- * Files of one mounted image, fetched while nobody waits for them: first what earlier containers waited for when they
- * started, then what the image lists for this, then all.
+ * Background prefetch of one mounted image: first what earlier containers waited for at start, then what the image
+ * lists, then everything else.
  *
- * What was learned from earlier starts (learned_reads.ts) will be wanted by this one: it is fetched beside what readers
- * wait for, where the cache has room for that, until this one turns out to want other things. The list is what the image's maker expects a container to read
- * when it starts: it is fetched in every pause of the readers.
- * All the rest, in the order of the tree, waits until the readers have been quiet for a while, and nothing of it is
- * fetched when the cache's disk is nearly full. What fails is passed over. The tree is read as it goes: the image must stay open until {@link ImagePrefetch.stop} has
- * resolved.
+ * What was learned from earlier starts (learned_reads.ts) is fetched concurrently with on-demand reads while the cache
+ * has capacity for that, until this start turns out to differ. The image's own list names what its author expects a
+ * starting container to read; it is fetched in any pause of the readers. The rest follows in tree order once readers
+ * have been quiet for a while. Prefetch ends when the cache's disk is nearly full. Failures are skipped. The tree is
+ * read along the way, so the image must stay open until {@link ImagePrefetch.stop} has resolved.
  *
  * @module
  */
@@ -26,61 +25,61 @@ import type { ReadRecorder } from "./read_recorder.ts";
 
 const log = logger("image", "prefetch");
 
-/** Bytes of a file whose pieces are looked up at once. */
+/** Bytes of a file whose extents are looked up at a time. */
 const WINDOW_BYTES = 64 * 1024 * 1024;
 
-/** Milliseconds without a waiting reader before what is not listed is fetched. */
+/** Milliseconds without a waiting reader before unlisted data is fetched. */
 const QUIET_MS = 1000;
 
-/** So many ranges of what was learned are asked for at once that those beside each other become one request. */
+/** Enough concurrent ranges for adjacent ones to be merged into one request. */
 const LEARNED = { concurrency: 64, pieceBytes: 256 * 1024 } as const;
 
-/** Chunks begin at multiples of it in the blob's address space: a smaller gap is padding. */
+/** Alignment of chunks in the blob's address space; a smaller gap is padding. */
 const CHUNK_ALIGNMENT = 4096;
 
-/** How far a prefetch is. */
+/** Progress of a prefetch. */
 export interface PrefetchStatus {
-  /** "incomplete": some of it could not be fetched. "failed": the image is damaged. */
+  /** "incomplete": some data could not be fetched. "failed": the image is damaged. */
   readonly state: "running" | "complete" | "incomplete" | "stopped" | "failed";
-  /** Plain bytes of ranges that are ready; known at the end. */
+  /** Uncompressed bytes of ranges that are ready; set when the prefetch ends. */
   readonly readyBytes: number;
-  /** Ranges that could not be fetched. */
+  /** Number of ranges that could not be fetched. */
   readonly failures: number;
 }
 
-/** What is prefetched. */
+/** The image to prefetch. */
 export interface PrefetchImage {
   readonly name: string;
   readonly tree: Bootstrap;
   readonly blobs: readonly PrefetchRange["store"][];
-  /** What is known of earlier starts. */
+  /** The reads of earlier starts. */
   readonly recorder?: Pick<ReadRecorder, "learned" | "isFollowing"> | undefined;
 }
 
-/** What of an image is prefetched, and when it may be. */
+/** Scope and scheduling of a prefetch. */
 export interface ImagePrefetchOptions {
-  /** "listed": what the image lists; "all": then everything else. */
+  /** "listed": only what the image lists; "all": everything else afterwards. */
   readonly scope: "listed" | "all";
-  /** Resolves when no reader has waited for so many milliseconds. */
+  /** Resolves once no reader has waited for `quietMs` milliseconds. */
   readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
-  /** Whether the cache's disk can take more. */
+  /** Whether the cache's disk has enough free space. */
   readonly hasRoom: () => boolean;
-  /** How what was learned is asked for while readers follow it. */
+  /** Urgency of learned ranges while the readers follow them. */
   readonly learnedUrgency: PrefetchUrgency;
 }
 
-/** A prefetch that runs or has run. Disposing stops it. */
+/** A running or finished prefetch. Disposing stops it. */
 export class ImagePrefetch implements AsyncDisposable {
   #status: PrefetchStatus = { state: "running", readyBytes: 0, failures: 0 };
   readonly #abort = new AbortController();
-  /** Resolves when it has ended, however it did. */
+  /** Resolves when the prefetch has ended for whatever reason. */
   readonly ended: Promise<void>;
 
   private constructor(image: PrefetchImage, options: ImagePrefetchOptions) {
     this.ended = this.#run(image, options);
   }
 
-  /** Starts at once. */
+  /** Starts a prefetch. */
   static start(image: PrefetchImage, options: ImagePrefetchOptions): ImagePrefetch {
     return new ImagePrefetch(image, options);
   }
@@ -89,7 +88,7 @@ export class ImagePrefetch implements AsyncDisposable {
     return this.#status;
   }
 
-  /** Breaks it off; resolves when the image is not used any more. */
+  /** Stops the prefetch; resolves when it no longer uses the image. */
   async stop(): Promise<void> {
     this.#abort.abort(new NydusGdError("interrupted", "Cannot prefetch: the image is being unmounted"));
     await this.ended;
@@ -127,7 +126,7 @@ export class ImagePrefetch implements AsyncDisposable {
       log.warn("prefetch ends: the cache's disk is nearly full", { image: image.name });
       return false;
     };
-    const learned = await learnedRanges(image); // who starts it gets it before anything is read
+    const learned = await learnedRanges(image); // called synchronously, before the first reader starts
     throwIfAborted(signal);
     const urgency = () => image.recorder?.isFollowing ? learnedUrgency : "prefetch";
     await prefetch(learned, { signal, turn: mayGoOn, urgency, ...LEARNED });
@@ -143,7 +142,7 @@ export class ImagePrefetch implements AsyncDisposable {
   }
 }
 
-/** Ranges of earlier starts, those that the image does not have left out; none where they cannot be had. */
+/** Returns the ranges of earlier starts that the image has; empty if they cannot be read. */
 async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<PrefetchRange[]> {
   try {
     const reads = await recorder?.learned() ?? [];
@@ -157,7 +156,7 @@ async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<
   }
 }
 
-/** Starts the prefetch of an image that was just mounted, or is to be complete now, from `cache`. */
+/** Starts prefetching an image into `cache`, after its mount or on request. */
 export function startPrefetch(
   image: PrefetchImage,
   cache: BlobCache,
@@ -174,10 +173,10 @@ export function startPrefetch(
 }
 
 /**
- * Where the data of regular files are, pieces that follow each other joined.
+ * Yields the ranges of regular files' data, with adjacent extents merged.
  *
  * @param roots inodes; a directory stands for the files below it
- * @throws {RafsError} for damage on the way
+ * @throws {RafsError} if the tree is damaged
  */
 export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
   const seen = new Set<number>();

@@ -20,7 +20,7 @@ const ALL: ImagePrefetchOptions = {
   learnedUrgency: "read-ahead",
 };
 
-/** Chunks that files are made of, as `blob/chunk`. */
+/** Chunks that files consist of, as `blob/chunk`. */
 function chunksOfFiles({ image: { tree } }: MountableFixture, roots: readonly number[] = [tree.rootIno]): Set<string> {
   const chunks = new Set<string>();
   for (const root of roots) {

@@ -1,9 +1,9 @@
 /**
- * Who serves lazy images: which data path they take, and the `ImageMounts` of this moment.
+ * Owns the data path and the current `ImageMounts` session that serves lazy images.
  *
- * It is started with the first image: a host without FUSE serves ordinary layers all the same. One that ended by itself
- * (somebody unmounted it) is started anew with the next image. One that another process left behind, killed or stopped,
- * is taken over with its images; so is ours, when it is left.
+ * The session starts with the first image, so a host without FUSE still serves ordinary layers. If it ends unexpectedly
+ * (for example by an unmount), the next image starts a new one. A session left behind by a killed or stopped process is
+ * taken over with its images, as is the one of this process after {@link ImageServer.leave}.
  *
  * @module
  */
@@ -16,15 +16,15 @@ import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 
 const log = logger("image");
 
-/** See the module. */
+/** The server of lazy images. */
 export class ImageServer implements AsyncDisposable {
   readonly #starting = new SingleFlight<"session", ImageMounts>();
   #session: ImageMounts | undefined;
   #dataPath: DataPathChoice;
-  /** Images of sessions that ended by themselves. */
+  /** Images of sessions that ended unexpectedly. */
   #lostImages = 0;
 
-  /** @param onEnded told of a session that ended by itself; how many images went with it */
+  /** @param onEnded called when a session ends unexpectedly; returns how many images were lost with it */
   constructor(
     private readonly options: Pick<LazyImageStoreOptions, "dataPath" | "startMounts" | "takeOverMounts">,
     private readonly onEnded: (session: ImageMounts) => number,
@@ -32,7 +32,7 @@ export class ImageServer implements AsyncDisposable {
     this.#dataPath = options.dataPath;
   }
 
-  /** What serves now. */
+  /** The current session. */
   get session(): ImageMounts | undefined {
     return this.#session;
   }
@@ -41,12 +41,12 @@ export class ImageServer implements AsyncDisposable {
     return this.#dataPath;
   }
 
-  /** Images that went with sessions that ended by themselves, since the start. */
+  /** Number of images lost with sessions that ended unexpectedly, since the start. */
   get lostImages(): number {
     return this.#lostImages;
   }
 
-  /** Takes another data path, for what is not served yet. */
+  /** Sets the data path. No effect while a session uses another one. */
   useDataPath(dataPath: DataPathChoice): void {
     if (this.#session !== undefined && dataPath.fsDriver !== this.#dataPath.fsDriver) {
       log.warn("images are mounted, the data path changes with the next start", { wanted: dataPath.fsDriver });
@@ -55,7 +55,7 @@ export class ImageServer implements AsyncDisposable {
     this.#dataPath = dataPath;
   }
 
-  /** What serves, started if need be. */
+  /** Returns the session, starting it if necessary. */
   start(): Promise<ImageMounts> {
     if (this.#session !== undefined) return Promise.resolve(this.#session);
     return this.#starting.run("session", async () => {
@@ -65,21 +65,21 @@ export class ImageServer implements AsyncDisposable {
     });
   }
 
-  /** `ImageMounts.takeOver` of what an earlier process left. */
+  /** Takes over the session of an earlier process by `ImageMounts.takeOver`. */
   async takeOver(images: () => Promise<readonly MountedBefore[]>): ReturnType<typeof ImageMounts.takeOver> {
     const taken = await this.options.takeOverMounts(this.#dataPath, images);
     if (taken !== undefined) this.#adopt(taken.session);
     return taken;
   }
 
-  /** Leaves what serves to the next server. */
+  /** Leaves the session to the next server. */
   async leave(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
     await session?.leave();
   }
 
-  /** Ends what serves, and every reference to its images with it. */
+  /** Ends the session, and with it every reference to its images. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#session?.[Symbol.asyncDispose]();
     this.#session = undefined;
@@ -93,7 +93,7 @@ export class ImageServer implements AsyncDisposable {
     );
   }
 
-  /** The mount is gone, by us or by somebody else: its images are to be mounted anew. */
+  /** The mount is gone, whoever unmounted it. Its images have to be mounted again. */
   #onEnded(session: ImageMounts): void {
     if (this.#session === session) this.#session = undefined;
     const images = this.onEnded(session);

@@ -1,5 +1,5 @@
 /**
- * What there is to say about the lazy images of a daemon: for `docker info`, `nydus-gd status`, health and metrics.
+ * Reports on the lazy images of a daemon, for `docker info`, `nydus-gd status`, health and metrics.
  *
  * @module
  */
@@ -14,54 +14,54 @@ import type { DataPathChoice } from "../../mount/choose.ts";
 import type { FuseCounters } from "../../mount/fuse/session.ts";
 import type { PrefetchStatus } from "./image_prefetch.ts";
 
-/** Something that is not as it should be. */
+/** A problem. */
 export interface Trouble {
-  /** "failed": the daemon cannot do its work until somebody acts. "degraded": it does, less well. */
+  /** "failed": the daemon cannot work until someone intervenes. "degraded": it works, but less well. */
   readonly severity: "failed" | "degraded";
   readonly message: string;
 }
 
-/** One mounted image. */
+/** A mounted image. */
 export interface MountedImageReport {
   readonly layer: LazyLayer;
-  /** Ids of the layers that stand on it, each of them of a container, as long as they are mounted. */
+  /** IDs of the mounted layers that use it, one per container. */
   readonly holders: readonly string[];
-  /** Where its blobs are fetched from. */
+  /** The backend of its blobs. */
   readonly home: string;
   readonly fsDriver: string;
-  /** Why that is not the data path that was chosen; undefined where it is. */
+  /** Why it does not use the chosen data path; undefined if it does. */
   readonly refusal: string | undefined;
-  /** Where its tree is. */
+  /** Path of its tree. */
   readonly path: string;
-  /** Reads that had to wait for data, since it was mounted or taken over. */
+  /** Reads that had to wait for data, since the mount or takeover. */
   readonly misses: number;
-  /** Lately. */
+  /** Recent average. */
   readonly missesPerSecond: number;
-  /** A blob that several images have is counted by each. */
+  /** A blob shared by several images appears in each. */
   readonly blobs: readonly BlobStats[];
-  /** The last prefetch that was asked for. */
+  /** The most recent prefetch. */
   readonly prefetch: PrefetchStatus | undefined;
 }
 
-/** All of them. */
+/** All lazy images of a daemon. */
 export interface LazyImagesReport {
   readonly dataPath: DataPathChoice;
-  /** "none": no image was mounted since the start. "ended": somebody unmounted it. */
+  /** "none": no image has been mounted since the start. "ended": the session ended unexpectedly. */
   readonly session: "none" | "serving" | "ended";
-  /** Images that went with sessions that ended by themselves, since the start. */
+  /** Number of images lost with sessions that ended unexpectedly, since the start. */
   readonly lostImages: number;
   /** Undefined without a session. */
   readonly fuse: (FuseCounters & { readonly waitingReads: number }) | undefined;
   readonly blobs: BlobCacheStats;
-  /** What kept the cache folder from being looked at, else what was seen. */
+  /** The state of the cache folder, or why it could not be read. */
   readonly cache: CacheUsage | { readonly dir: string; readonly failure: string };
   readonly images: readonly MountedImageReport[];
 }
 
-/** A cache with less space cannot take the largest chunk that an image may have. */
+/** With less free space, the cache cannot store the largest chunk that an image may have. */
 const LARGEST_CHUNK_BYTES = 16 * 1024 * 1024;
 
-/** What is wrong, the worst first. `minFree`: space on the cache's file system below which it is told. */
+/** Returns the problems, worst first. @param minFree free space on the cache's file system below which to warn */
 export function troublesOf(report: LazyImagesReport, minFree: SizeLimit): Trouble[] {
   const troubles = cacheTroubles(report.cache, minFree);
   const { session, lostImages } = report;
@@ -96,7 +96,7 @@ function cacheTroubles(cache: LazyImagesReport["cache"], minFree: SizeLimit): Tr
   return [{ severity: "degraded", message: `${left}, less than cache.min_free (${bytesText(wanted)})` }];
 }
 
-/** Rows for `docker info`. */
+/** Returns the rows for `docker info`. */
 export function infoRows(report: LazyImagesReport, troubles: readonly Trouble[]): [string, string][] {
   const { dataPath, cache, images } = report;
   return [
@@ -108,7 +108,7 @@ export function infoRows(report: LazyImagesReport, troubles: readonly Trouble[])
   ];
 }
 
-/** How full the cache is, in words. */
+/** Describes how full the cache is. */
 export function fillText(
   { usedBytes, kernelBytes, freeBytes, totalBytes }: Omit<CacheUsage, "dir" | "outOfInodes">,
 ): string {

@@ -1,17 +1,17 @@
 /**
- * The homes that may have the blobs of a bootstrap layer, in order of preference.
+ * Lists the backends that may have the blobs of a bootstrap layer, in order of preference.
  *
- * | home | believed |
+ * | backend | trusted because |
  * |---|---|
- * | a configured backend that is no registry | the operator said so |
- * | the repository that `nydus-gd pull` pulled the layer from | somebody asked for it |
- * | the registry that the layer's own file names | as far as {@link HomeSources.trustedOrigins} says |
- * | the repositories that Docker recorded when it pulled or pushed the layer | somebody asked Docker for them |
- * | the configured registry | the operator said so |
+ * | the configured backend, unless a registry | the operator configured it |
+ * | the repository that `nydus-gd pull` pulled the layer from | a user asked for it |
+ * | the registry named in the layer's own file | only as far as {@link HomeSources.trustedOrigins} allows |
+ * | the repositories that Docker recorded on pull or push of the layer | a user asked Docker for them |
+ * | the configured registry | the operator configured it |
  *
- * Each is listed once. A repository on the configured registry's host is asked as the configuration says: its login, its
- * certificates. What only the image names is confined (../backend/http/confinement.ts), and no credential goes to a
- * host that it was not configured for: keychains are asked by host.
+ * Each is listed once. A repository on the configured registry's host is accessed with the configured credentials and
+ * certificates. What only the image names is confined (../backend/http/confinement.ts). Keychains are queried by host,
+ * so no credential goes to a host that it was not configured for.
  *
  * @module
  */
@@ -31,17 +31,17 @@ import type { PulledImages } from "./pulled_images.ts";
 
 const log = logger("image");
 
-/** What homes are made from. */
+/** Dependencies of {@link homesOf}. */
 export interface HomeSources {
   readonly config: NydusdConfig | undefined;
-  /** Hosts that an image may name whatever they are, as HOST or HOST:PORT. */
+  /** Hosts that images may name without confinement, as HOST or HOST:PORT. */
   readonly trustedOrigins: readonly string[];
   readonly deps: BackendDeps;
-  /** What `nydus-gd pull` handed over; absent: nothing. */
+  /** Records of `nydus-gd pull`. Default: none. */
   readonly pulled?: PulledImages;
 }
 
-/** One repository of a registry. */
+/** A repository of a registry. */
 export interface Place {
   readonly host: string;
   readonly repository: string;
@@ -49,7 +49,7 @@ export interface Place {
   readonly confined?: boolean;
 }
 
-/** The homes that may have the layer's blobs, see the module. */
+/** Returns the backends that may have the layer's blobs. */
 export async function homesOf(layer: LazyLayer, sources: HomeSources): Promise<Candidate[]> {
   const { config, deps } = sources;
   const backend = config?.backend;
@@ -77,7 +77,7 @@ function registryHome(place: Place, { config, deps }: HomeSources): Candidate {
   };
 }
 
-/** A repository; on the configured registry's host with all that the configuration says of that. */
+/** Opens a repository. On the configured registry's host, its configuration applies. */
 export function registryAt(
   { host, repository, confined = false }: Place,
   config: NydusdConfig | undefined,
@@ -90,9 +90,9 @@ export function registryAt(
 }
 
 /**
- * The home that the layer's own file names; none where there is no file, one that fails where it cannot be read.
+ * Returns the backend named in the layer's own file: none without a file, one that fails if the file cannot be read.
  *
- * @param asked what somebody has asked for
+ * @param asked repositories that a user asked for
  */
 function originHome(layer: LazyLayer, asked: readonly Place[], sources: HomeSources): Candidate[] {
   let origin: BlobOrigin | undefined;
@@ -119,7 +119,7 @@ function pulledPlaces({ diffId }: LazyLayer, { pulled }: HomeSources): Place[] {
   return image === undefined ? [] : [{ host: image.registry, repository: image.repository }];
 }
 
-/** Each repository once, the newest first: Docker has a record for every blob that it got from there. */
+/** Returns each repository once, newest first. Docker has one record per blob that it pulled from there. */
 async function recordedPlaces(layer: LazyLayer): Promise<Place[]> {
   if (layer.diffId === undefined) return [];
   const places = new Map<string, Place>();
@@ -128,14 +128,14 @@ async function recordedPlaces(layer: LazyLayer): Promise<Place[]> {
       places.set(`${host}/${repository}`, { host, repository });
     }
   } catch (error) {
-    // the record is Docker's, and only one of several places to look: the configured home may do
+    // Docker's record is only one of several sources; the configured backend may suffice
     if (!hasCode(error, "io")) throw error;
     log.warn(error.message, { layer: layer.id });
   }
   return [...places.values()];
 }
 
-/** `<data-root>/image/<driver>` for the home `<data-root>/<driver>`. */
+/** Returns `<data-root>/image/<driver>` for the home `<data-root>/<driver>`. */
 function dockerImageDir(home: string): string {
   return join(dirname(home), "image", basename(home));
 }

@@ -14,7 +14,7 @@ import { homesOf } from "./layer_homes.ts";
 
 const DIFF_ID = `sha256:${"ab".repeat(32)}`;
 
-/** A data-root of Docker with a record for {@link DIFF_ID}. */
+/** A Docker data-root with a record for {@link DIFF_ID}. */
 async function withDocker(
   record: string | undefined,
   test: (
@@ -33,7 +33,7 @@ async function withDocker(
   );
 }
 
-/** Writes the file beside the layer's bootstrap: an origin, or any text. */
+/** Writes the file next to the layer's bootstrap: an origin, or arbitrary text. */
 async function writeOrigin(layer: { bootstrapPath: string }, origin: BlobOrigin | string): Promise<void> {
   await Deno.mkdir(dirname(layer.bootstrapPath), { recursive: true });
   const text = typeof origin === "string" ? origin : formatBlobOrigin(origin);

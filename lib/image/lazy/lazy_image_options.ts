@@ -1,5 +1,5 @@
 /**
- * The surroundings of the lazy images of one server.
+ * Options and dependencies of `LazyImageStore`.
  *
  * @module
  */
@@ -15,37 +15,39 @@ import type { ImagePrefetchOptions } from "./image_prefetch.ts";
 import type { MountedImages } from "./mounted_images.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
 
-/** What a `LazyImageStore` works with. */
+/** Options of a `LazyImageStore`. */
 export interface LazyImageStoreOptions {
-  /** Folder for the choices of homes; exists. */
+  /** Existing folder for the recorded backend choices. */
   readonly stateDir: string;
   readonly cache: BlobCache;
   readonly numbers: ImageNumbers;
-  /** What an earlier process had mounted, and what is. */
+  /** Record of the mounted images, including those of an earlier process. */
   readonly record: MountedImages;
-  /** Of the state folder that {@link startMounts} mounts with. */
+  /** Kernel images in the state folder that {@link startMounts} uses. */
   readonly kernelImages: KernelImages;
-  /** Starts what serves every image. Called at most once while it succeeds. */
+  /** Starts the session that serves all images. Not called again while the session lives. */
   readonly startMounts: (dataPath: DataPathChoice) => Promise<ImageMounts>;
-  /** `ImageMounts.takeOver` of what an earlier process left; where nobody has it, nothing of it is left. */
+  /**
+   * Takes over the session of an earlier process by `ImageMounts.takeOver`, or cleans up after it if no keeper has it.
+   */
   readonly takeOverMounts: (
     dataPath: DataPathChoice,
     images: () => Promise<readonly MountedBefore[]>,
   ) => ReturnType<typeof ImageMounts.takeOver>;
-  /** How long the search for the blobs of an image may take. */
+  /** Timeout of the search for an image's blobs. */
   readonly deadlineMs: number;
-  /** Homes that may have the blobs of a layer, in order of preference. */
+  /** Returns the backends that may have the blobs of a layer, in order of preference. */
   readonly candidates: (layer: LazyLayer) => Promise<readonly Candidate[]>;
-  /** Until `useDataPath` says another. */
+  /** The initial data path, until `useDataPath`. */
   readonly dataPath: DataPathChoice;
-  /** Space on the cache's file system below which it is told, and nothing is prefetched. */
+  /** Free space on the cache's file system below which a warning is reported and prefetch stops. */
   readonly minFree: SizeLimit;
-  /** What of an image is prefetched when it is mounted; undefined: nothing. Asked each time. */
+  /** Returns the prefetch scope of a newly mounted image; undefined: no prefetch. Called for each mount. */
   readonly prefetch?: () => ImagePrefetchOptions["scope"] | undefined;
-  /** Makes what records the reads of starting containers, for each image that is opened; undefined: nothing is. */
+  /** Creates the recorder of starting containers' reads for each opened image. Undefined: nothing is recorded. */
   readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
-  /** The layer is gone, and its image is not mounted any more; it may still be in use. */
+  /** Called after a layer is removed and its image unmounted; the image may still be in use. */
   readonly onForgotten?: (layer: LazyLayer) => Promise<void>;
-  /** Whether digests of files are to be checked when an image is mounted: inode_digests.ts. Asked each time. */
+  /** Whether to verify inode digests on mount (inode_digests.ts). Called for each mount. */
   readonly validate?: () => boolean;
 }

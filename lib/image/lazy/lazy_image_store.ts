@@ -1,14 +1,13 @@
 /**
- * The image side of the layer store: bootstrap layers become trees in the kernel.
+ * The image side of the layer store: mounts bootstrap layers as trees in the kernel.
  *
  * ```
  * acquire ──► map bootstrap ──► choose the blobs' home ──► ImageMounts.add ──► a folder of the image's tree
  * ```
- * An image stays mounted from its first use until its layer is removed, so that the next container of it starts at
- * once, or until the cache needs its room and nobody uses it. A removed image is served on to whoever still refers to it;
- * its bootstrap and blobs are given back after that. What serves them is in image_server.ts. What another process left
- * behind, killed or stopped, is taken over by {@link LazyImageStore.resume}; so is ours, when images are in use at the
- * end.
+ * An image stays mounted from its first use until its layer is removed, so that its next container starts immediately,
+ * or until it is idle and the cache needs space. A removed image is still served to those who refer to it; its
+ * bootstrap and blobs are released afterwards. image_server.ts owns the session. {@link LazyImageStore.resume} takes
+ * over the images of a killed or stopped process; {@link LazyImageStore.handOver} leaves images in use to the next one.
  *
  * @module
  */
@@ -39,16 +38,16 @@ import { PreparedImages } from "./prepared_images.ts";
 
 const log = logger("image");
 
-/** See the module. */
+/** The lazy images of one server. */
 export class LazyImageStore implements LazyImages, AsyncDisposable {
-  /** By layer id, as everything here. */
+  /** By layer ID, like all maps here. */
   readonly #mounted = new Map<string, Mounted>();
   readonly #mounting = new SingleFlight<string, Mounted>();
-  /** A layer is mounted or forgotten, never both at once. */
+  /** Serializes mounting and forgetting a layer. */
   readonly #changing = new KeyedMutex<string>();
   readonly #lettingGo = new SingleFlight<"idle", readonly Mounted[]>();
   readonly #holders = new ImageHolders();
-  /** For each image that is mounted, or unmounted and still in use: resolves when it was given back. */
+  /** Resolves when the image is released: one per image that is mounted, or unmounted but still in use. */
   readonly #open = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   readonly #server: ImageServer;
@@ -62,12 +61,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     };
   }
 
-  /** What serves images, started if need be. After {@link resume}. */
+  /** Returns the session, starting it if necessary. Call after {@link resume}. */
   serving(): Promise<ImageMounts> {
     return this.#server.start();
   }
 
-  /** Takes another data path, for what is not served yet. */
+  /** Sets the data path. No effect while a session uses another one. */
   useDataPath(dataPath: DataPathChoice): void {
     this.#server.useDataPath(dataPath);
   }
@@ -83,9 +82,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /**
-   * Takes over what an earlier process served, where a keeper has it. Before the first {@link acquire}.
+   * Takes over the images of an earlier process, if a keeper has them. Call before the first {@link acquire}.
    *
-   * @throws {NydusGdError} when it is there and cannot be taken over; it is then left as it is
+   * @throws {NydusGdError} if the session exists but cannot be taken over; it is left as it is
    */
   async resume(): Promise<void> {
     if (this.#server.session !== undefined) return;
@@ -114,7 +113,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     }
   }
 
-  /** An image of an earlier process; undefined, and told, where it cannot be had: its readers get errors. */
+  /**
+   * Opens an image of an earlier process. Logs a failure and returns undefined: the image's readers then get errors.
+   */
   async #reopen({ fsDriver, isSuspect, ...layer }: RecordedLayer) {
     try {
       return { ...await this.#prepare(layer), fsDriver, isSuspect };
@@ -126,7 +127,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
-    this.#holders.add(layer.id, holder); // first of all, or the image may be let go meanwhile
+    this.#holders.add(layer.id, holder); // first, or the image may be unmounted as idle
     try {
       const found = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
       const { mount, image, continued, isSuspect } = found;
@@ -139,7 +140,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     }
   }
 
-  /** An image outlives its holders: see the module. */
+  /** Images stay mounted without holders; see the module comment. */
   release(layerId: string, holder: string): Promise<void> {
     if (this.#holders.remove(layerId, holder)) this.options.cache.trim();
     return Promise.resolve();
@@ -168,7 +169,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return infoRows(report, this.troubles(report));
   }
 
-  /** How it stands now. */
+  /** Returns a snapshot of all images. */
   async report(): Promise<LazyImagesReport> {
     const { cache } = this.options;
     const { dir } = cache.stats();
@@ -189,15 +190,15 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return reportOf(mounted, this.#holders.of(mounted.layer.id));
   }
 
-  /** What of a {@link report} is not as it should be. */
+  /** Returns the problems in a {@link report}. */
   troubles(report: LazyImagesReport): Trouble[] {
     return troublesOf(report, this.options.minFree);
   }
 
   /**
-   * Begins to fetch everything of a mounted image, unless that is under way.
+   * Starts fetching all of a mounted image, unless a prefetch is running.
    *
-   * @throws {NydusGdError} "not-found" when no image of that layer is mounted
+   * @throws {NydusGdError} "not-found" if the image of that layer is not mounted
    */
   prefetch(layerId: string): PrefetchStatus {
     const mounted = this.#mounted.get(layerId);
@@ -210,15 +211,15 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return (prefetch?.status.state === "running" ? prefetch : this.#prefetch(mounted, "all")).status;
   }
 
-  /** Mounts the image of `layer`, unless it is, and begins to fetch all of it. @throws as {@link acquire} */
+  /** Mounts the image of `layer` if necessary, and starts fetching all of it. @throws as {@link acquire} */
   async fetchAll(layer: LazyLayer, signal?: AbortSignal): Promise<PrefetchStatus> {
     if (this.#seen(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
     return this.prefetch(layer.id);
   }
 
   /**
-   * Unmounts the images that nobody stands on, so that their blobs can leave the cache. They are mounted anew when they
-   * are wanted. Resolves when they were given back, or the kernel takes long over it.
+   * Unmounts idle images, so that their blobs can be evicted. They are mounted again on demand. Resolves once they are
+   * released, or after a timeout.
    */
   async letGoIdle(): Promise<void> {
     await closedSoon(await this.#letGo());
@@ -231,27 +232,26 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
         this.#changing.run(id, async () => {
           if (this.#stopping.signal.aborted || this.#holders.isHeld(id)) return;
           await this.#unmount(id);
-          await this.options.numbers.forget(id); // whoever refers to it for a while is not given the next one's tree
+          await this.options.numbers.forget(id); // remaining references must not see the next mount's tree
         })
       ));
       return idle;
     });
   }
 
-  /** Names of cached blobs that {@link letGoIdle} would give back. */
+  /** Returns the names of cached blobs that {@link letGoIdle} would release. */
   idleBlobs(): Set<string> {
     return idleBlobs([...this.#mounted.values()], this.#holders);
   }
 
-  /** `ImageMounts.emptyKernelCache`. */
+  /** Calls `ImageMounts.emptyKernelCache`. */
   async emptyKernelCache(): Promise<number | undefined> {
     return await this.#server.session?.emptyKernelCache();
   }
 
   /**
-   * The end of a server: leaves mounts and session to the next one, whose {@link resume} goes on with them, and gives
-   * back everything else. Readers wait meanwhile. Where nobody stands on an image, and none is offered to others, all is
-   * unmounted.
+   * Orderly stop: leaves mounts and session to the next server, which continues with {@link resume}, and releases all
+   * else. Readers wait in the meantime. If no image is in use and none is offered, unmounts everything instead.
    */
   async handOver(): Promise<void> {
     await this.#stop();
@@ -273,15 +273,15 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     await Promise.all([this.#mounting.settled(), this.#lettingGo.settled(), this.#prepared.stop()]);
   }
 
-  /** Ends what is under way, unmounts every image, then the session. Nothing is mounted any more from here on. */
+  /** Stops work in progress, then unmounts all images and ends the session. Nothing can be mounted afterwards. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stop();
     for (const layerId of [...this.#mounted.keys()]) await this.#changing.run(layerId, () => this.#unmount(layerId));
     await this.#server[Symbol.asyncDispose]();
-    await Promise.all(this.#open); // with the session every reference is gone
+    await Promise.all(this.#open); // the session took every reference with it
   }
 
-  /** One attempt for all who ask meanwhile. */
+  /** Concurrent callers share one attempt. */
   #mountOnce(layer: LazyLayer): Promise<Mounted> {
     const mount = async () => {
       const seen = this.#seen(layer.id);
@@ -292,7 +292,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return this.#mounting.run(layer.id, () => this.#changing.run(layer.id, mount));
   }
 
-  /** What is mounted and can be reached: an overlay on an empty folder would show an empty image. */
+  /** Returns the image if its mount is visible: an overlay on an empty folder would show an empty image. */
   #seen(layerId: string): Mounted | undefined {
     const mounted = this.#mounted.get(layerId);
     if (mounted === undefined || mounted.mount.isSeen()) return mounted;
@@ -314,7 +314,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       throw error;
     }
     const mounted = this.#register({ layer, session, image, mount, backend, isSuspect: false, continued: false });
-    if (this.#server.session !== session) this.#mounted.delete(layer.id); // it ended meanwhile
+    if (this.#server.session !== session) this.#mounted.delete(layer.id); // the session has ended in the meantime
     this.#prefetchMounted(mounted);
     log.info("image mounted", {
       layer: layer.id,
@@ -332,7 +332,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return mounted;
   }
 
-  /** Begins what is to be prefetched of an image; its readers are about to come. */
+  /** Starts the prefetch of a mounted image, whose readers are about to come. */
   #prefetchMounted(mounted: Mounted): void {
     this.options.cache.expectReaders();
     mounted.image.openAhead();
@@ -344,7 +344,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return mounted.prefetch = startPrefetch(mounted.image, this.options.cache, scope, this.options.minFree);
   }
 
-  /** Opens the bootstrap, finds the home of its blobs, and puts both together. */
+  /** Opens the bootstrap and chooses the backend of its blobs. */
   async #prepare(layer: LazyLayer): Promise<OpenedImage> {
     const { cache, numbers, candidates, deadlineMs, validate } = this.options;
     const { signal } = this.#stopping;
@@ -362,7 +362,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return { layer, image, backend, number };
   }
 
-  /** The images of a session that ended by itself are to be mounted anew. */
+  /** Drops the images of a session that ended unexpectedly, so that they are mounted again. */
   #lose(session: ImageMounts): number {
     const lost = [...this.#mounted].filter(([, mounted]) => mounted.session === session);
     for (const [layerId] of lost) this.#mounted.delete(layerId);
@@ -378,11 +378,11 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     await this.options.record.remove(layerId);
   }
 
-  /** Overlays and open files may use the image long after it was unmounted. */
+  /** Overlays and open files may use the image long after its unmount. */
   #closeWhenReleased(layerId: string, mounted: Mounted): Promise<void> {
     const close = async () => {
       mounted.closing = true;
-      await mounted.prefetch?.stop(); // it reads the tree
+      await mounted.prefetch?.stop(); // it uses the tree
       await mounted.image[Symbol.asyncDispose]();
     };
     const closed: Promise<void> = mounted.mount.released

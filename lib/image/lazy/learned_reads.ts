@@ -1,13 +1,13 @@
 /**
- * What the first containers of each image had to wait for, on disk: fetched first when the image is cold again.
+ * Persists what the first containers of each image waited for, to be fetched first when the image is cold again.
  *
- * One small file for each bootstrap, named by its SHA-256, in the folder `learned`; it says nothing of layers or homes,
- * so it is good for every layer with that bootstrap, and outlives them.
+ * There is one small file per bootstrap in the folder `learned`, named by the bootstrap's SHA-256. It refers to neither
+ * layers nor backends, so it applies to every layer with that bootstrap and outlives them.
  *
  * ```json
  * { "version": 1, "reads": [[0, 1048576, 4096], [0, 8192, 16384]] }      blob, offset, length; in order of first touch
  * ```
- * A file that cannot be read counts as empty and is replaced: what it told can be learned again.
+ * A file that cannot be read counts as empty and is replaced; its content can be learned again.
  *
  * @module
  */
@@ -21,9 +21,9 @@ import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
 
 const log = logger("image", "learned");
 
-/** Ranges that are kept of one image. */
+/** Maximum ranges per image. */
 export const MAX_READS = 4096;
-/** Images that are kept; those that were not used for longest go first. */
+/** Maximum number of images; the least recently used are removed first. */
 const MAX_IMAGES = 256;
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -32,20 +32,20 @@ const FILE = v.object({
   reads: v.pipe(v.array(v.tuple([count, count, v.pipe(count, v.minValue(1))])), v.maxLength(MAX_READS)),
 });
 
-/** The folder. */
+/** The learned reads of all images. */
 export class LearnedReads {
   /** By digest. */
   readonly #changing = new KeyedMutex<string>();
 
   private constructor(private readonly folder: string) {}
 
-  /** Makes the folder where there is none. */
+  /** Creates the folder if it is missing. */
   static async open(folder: string): Promise<LearnedReads> {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
     return new LearnedReads(folder);
   }
 
-  /** What is known of the image, in order of first touch. @param digest of its bootstrap: 64 hexadecimal digits */
+  /** Returns the reads of an image in order of first touch. @param digest of its bootstrap: 64 hexadecimal digits */
   async of(digest: string): Promise<BlobRange[]> {
     const path = this.#pathOf(digest);
     let document: unknown;
@@ -65,7 +65,7 @@ export class LearnedReads {
     return file.output.reads.map(([blobIndex, offset, length]) => ({ blobIndex, offset, length }));
   }
 
-  /** Adds what is not known of the image yet, behind what is. On disk when it resolves. */
+  /** Appends reads that are not covered yet. Durable once resolved. */
   add(digest: string, reads: readonly BlobRange[]): Promise<void> {
     return this.#changing.run(digest, async () => {
       const known = await this.of(digest);

@@ -1,5 +1,5 @@
 /**
- * An image of the store on its way into the kernel, and there.
+ * The state of an image in the store, before and while it is mounted.
  *
  * @module
  */
@@ -11,21 +11,21 @@ import type { ImagePrefetch } from "./image_prefetch.ts";
 import type { MountedImageReport } from "./images_report.ts";
 import type { OpenImage } from "../open_image.ts";
 
-/** One that is mounted. */
+/** A mounted image. */
 export interface Mounted {
   readonly layer: LazyLayer;
   readonly session: ImageMounts;
   readonly image: OpenImage;
   readonly mount: ImageMount;
   readonly backend: Backend;
-  /** The mount of an earlier process goes on. */
+  /** Whether the mount continues that of an earlier process. */
   readonly continued: boolean;
-  /** Programs may have read zeros from it while nobody watched over it. */
+  /** Whether programs may have read zeros from it while its files were not watched. */
   readonly isSuspect: boolean;
   prefetch: ImagePrefetch | undefined;
-  /** The image is being given back: nothing may begin to use it. */
+  /** Whether the image is being released: it must not be used any more. */
   closing: boolean;
-  /** Resolves when it was given back. */
+  /** Resolves when the image is released. */
   closed: Promise<void>;
 }
 
@@ -37,7 +37,7 @@ export interface OpenedImage {
   readonly backend: Backend;
 }
 
-/** What is told of it, and of those who stand on it. */
+/** Returns the report of a mounted image and its holders. */
 export function reportOf(
   { layer, image, mount, backend, prefetch }: Mounted,
   holders: readonly string[],

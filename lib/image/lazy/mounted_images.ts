@@ -1,5 +1,5 @@
 /**
- * Which images are mounted, on disk: what a successor of this process has to go on serving.
+ * Persistent record of the mounted images, which a successor of this process has to keep serving.
  *
  * @module
  */
@@ -22,14 +22,16 @@ const State = v.array(
   }),
 );
 
-/** A layer, and the data path by which its image is mounted. */
+/** A layer, and the data path of its mounted image. */
 export interface RecordedLayer extends LazyLayer {
   readonly fsDriver: FsDriver;
-  /** For a while nobody watched over it: programs may have read zeros. */
+  /** Whether programs may have read zeros from it while its files were not watched. */
   readonly isSuspect: boolean;
 }
 
-/** The layers whose images are mounted. Every change outlives this process when it resolves; no mount outlives a reboot. */
+/**
+ * The layers whose images are mounted. Changes survive this process once resolved, but not a reboot, as with mounts.
+ */
 export class MountedImages {
   readonly #layers: Map<string, RecordedLayer>;
 
@@ -37,7 +39,7 @@ export class MountedImages {
     this.#layers = new Map(layers.map((layer) => [layer.id, layer]));
   }
 
-  /** Reads the record. One that is damaged counts as empty: what it told of is then out of reach, not wrong. */
+  /** Reads the record. A damaged one counts as empty: its images are then unreachable, but not wrong. */
   static async open(path: string): Promise<MountedImages> {
     const document = await readJsonFile(path).catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
@@ -48,7 +50,7 @@ export class MountedImages {
     return new MountedImages(path, state.success ? state.output : []);
   }
 
-  /** Those that are mounted, or were when the process before this one ended. */
+  /** Returns the mounted images, including those of the previous process. */
   list(): RecordedLayer[] {
     return [...this.#layers.values()];
   }

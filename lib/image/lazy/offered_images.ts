@@ -1,10 +1,11 @@
 /**
- * Images that others mount by hand out of the kernel's cache, as nydusd lets them: registered, mounted, unmounted, ended.
+ * Images that clients of nydusd's API mount themselves from the kernel's cache.
  *
  * ```
  * PUT ──► blob_entry.ts ──► OpenImage ──► ImageMounts.offer ──► mount -t erofs -o domain_id=…,fsid=…
  * ```
- * What is registered is on record, for a successor of this process: it may be mounted. After a reboot nothing is.
+ * Registrations are persisted for a successor of this process, since the images may be mounted. A reboot ends all
+ * mounts.
  *
  * @module
  */
@@ -26,21 +27,21 @@ import { MappedBootstrap, OpenImage } from "../open_image.ts";
 
 const log = logger("image");
 
-/** What they work with. */
+/** Options of {@link OfferedImages}. */
 export interface OfferedImagesOptions {
-  /** The record: a JSON file, which may hold logins. */
+  /** Path of the record, a JSON file that may contain credentials. */
   readonly path: string;
   readonly cache: BlobCache;
   readonly numbers: ImageNumbers;
   backendOf(config: NydusdConfig): Backend;
-  /** What of an image is prefetched; undefined: nothing. */
+  /** Returns the prefetch scope of an image; undefined: no prefetch. */
   prefetch(config: NydusdConfig): ImagePrefetchOptions["scope"] | undefined;
   readonly minFree: SizeLimit;
-  /** What serves, started if need be. */
+  /** Returns the session, starting it if necessary. */
   serving(): Promise<ImageMounts>;
 }
 
-/** One that is registered. */
+/** A registered image. */
 interface Registered {
   readonly entry: BlobEntry;
   readonly document: unknown;
@@ -48,16 +49,16 @@ interface Registered {
   readonly prefetch: ImagePrefetch | undefined;
 }
 
-/** See the module. Disposing closes what is open; end what serves before. */
+/** The offered images of a server. End the session before disposing, which closes all open images. */
 export class OfferedImages implements AsyncDisposable {
   readonly #registered = new Map<string, Registered>();
-  /** Images that are open: registered, or still mounted. */
+  /** Open images: registered, or still mounted. */
   readonly #open = new Set<Registered>();
   readonly #changing = new KeyedMutex<string>();
 
   private constructor(private readonly options: OfferedImagesOptions, private before: readonly unknown[]) {}
 
-  /** Reads the record. One that is damaged counts as empty. */
+  /** Reads the record. A damaged one counts as empty. */
   static async open(options: OfferedImagesOptions): Promise<OfferedImages> {
     const document = await readJsonFile(options.path).catch((error) => {
       if (!(error instanceof SyntaxError)) throw error;
@@ -67,12 +68,12 @@ export class OfferedImages implements AsyncDisposable {
     return new OfferedImages(options, Array.isArray(document) ? document : []);
   }
 
-  /** Whether an earlier process had some, which {@link again} would offer. */
+  /** Whether an earlier process had images that {@link again} would offer. */
   get hasPredecessor(): boolean {
     return this.before.length > 0;
   }
 
-  /** What an earlier process had registered, opened: for who takes its mounts over. */
+  /** Opens the images that an earlier process had registered, for a takeover of its mounts. */
   async again(): Promise<readonly OfferedImage[]> {
     const offered: OfferedImage[] = [];
     for (const document of this.before) {
@@ -86,7 +87,7 @@ export class OfferedImages implements AsyncDisposable {
     return offered;
   }
 
-  /** Nothing of what an earlier process had is left. */
+  /** Drops what is left of an earlier process's registrations. */
   async forgetBefore(): Promise<void> {
     if (this.before.length === 0) return;
     this.before = [];
@@ -94,10 +95,10 @@ export class OfferedImages implements AsyncDisposable {
   }
 
   /**
-   * Registers an image: it can be mounted when this resolves. The same entry once more is no error.
+   * Registers an image, which can be mounted once this resolves. Repeating the same entry has no effect.
    *
-   * @throws {NydusGdError} as {@link readBlobEntry}, OpenImage.open and ImageMounts.offer; "exists" for another entry
-   * under a name that is taken
+   * @throws {NydusGdError} as {@link readBlobEntry}, OpenImage.open and ImageMounts.offer; "exists" if the name is
+   * taken by another entry
    */
   async add(document: unknown): Promise<void> {
     const entry = readBlobEntry(document);
@@ -120,7 +121,7 @@ export class OfferedImages implements AsyncDisposable {
     });
   }
 
-  /** Documents of what is registered in a domain. */
+  /** Returns the documents of the images registered in a domain. */
   list(domain: string): unknown[] {
     return [...this.#registered.values()].filter(({ entry }) => entry.domain === domain).map(({ document }) =>
       document
@@ -128,7 +129,7 @@ export class OfferedImages implements AsyncDisposable {
   }
 
   /**
-   * Ends the registration of an image, or of a whole domain; what is mounted goes on until it is unmounted.
+   * Withdraws an image, or a whole domain. Existing mounts keep working until they are unmounted.
    *
    * @throws {NydusGdError} "not-found"
    */

@@ -1,6 +1,5 @@
 /**
- * What the first mount of an image would wait for, made when its layer has come: one image at a time, beside everything
- * else.
+ * Prepares the kernel images of new layers in the background, one at a time, so that the first mount need not wait.
  *
  * @module
  */
@@ -12,9 +11,9 @@ import { MappedBootstrap } from "../open_image.ts";
 
 const log = logger("image");
 
-/** See the module. */
+/** The queue of layers to prepare. */
 export class PreparedImages {
-  /** Layers whose turn has not come. */
+  /** Layers not yet started. */
   readonly #waiting = new Set<string>();
   #last: Promise<void> = Promise.resolve();
 
@@ -24,7 +23,7 @@ export class PreparedImages {
     private readonly alone: (layerId: string, task: () => Promise<void>) => Promise<void>,
   ) {}
 
-  /** Has the image of `layer` made in a while. A failure is for its first mount to tell. */
+  /** Queues the image of `layer`. A failure is not reported; the first mount fails with it. */
   begin(layer: LazyLayer): void {
     this.#waiting.add(layer.id);
     this.#last = this.#last.then(() => this.alone(layer.id, () => this.#prepare(layer)));
@@ -42,13 +41,15 @@ export class PreparedImages {
     }
   }
 
-  /** The layer is gone: so is what was made for it. Its image must not be in the making, see the constructor. */
+  /**
+   * Removes the prepared image of a removed layer. Must not run concurrently with its preparation; see the constructor.
+   */
   async forget(layerId: string): Promise<void> {
     this.#waiting.delete(layerId);
     await this.kernelImages.forget(layerId);
   }
 
-  /** Ends; resolves when nothing is being made any more. */
+  /** Empties the queue; resolves when no preparation is running. */
   async stop(): Promise<void> {
     this.#waiting.clear();
     await this.#last;

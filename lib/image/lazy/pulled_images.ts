@@ -1,11 +1,11 @@
 /**
- * What `nydus-gd pull` handed over: for each lazy image where its blobs are, and the logins that they were reached with.
+ * Records of `nydus-gd pull`: for each lazy image, the location of its blobs and the credentials used to reach them.
  *
  * ```
  * <root>/state/pulled/<digits of the bootstrap layer's diffID>.json     mode 0600
  * ```
- * One file for each image, from before Docker gets it until Docker removes it; its logins go with it. They are asked for
- * after Docker's own, the newest pull first. A file that is damaged counts as none: other homes are asked then.
+ * There is one file per image, written before Docker gets the image and removed with it, including the credentials.
+ * They are tried after Docker's own, newest pull first. A damaged file counts as absent: other backends are then tried.
  *
  * @module
  */
@@ -34,9 +34,9 @@ const Login = v.intersect([
 ]);
 const Record = v.object({
   version: v.literal(1),
-  /** As it was asked for: "registry.example.com/team/app:1.0". */
+  /** As given by the user: "registry.example.com/team/app:1.0". */
   reference: v.string(),
-  /** Where the blobs are. */
+  /** The registry of the blobs. */
   registry: host,
   repository: v.pipe(v.string(), v.check(isRepository, "is no name of a repository")),
   /** ISO 8601. */
@@ -44,13 +44,13 @@ const Record = v.object({
   logins: v.array(Login),
 });
 
-/** What is handed over of one image. */
+/** The record of one image. */
 export type PulledImage = v.InferOutput<typeof Record>;
 
 /**
- * Reads what came over the admin socket.
+ * Parses a record received on the admin socket.
  *
- * @throws {NydusGdError} "usage", without a word of a login
+ * @throws {NydusGdError} "usage"; the message contains no credentials
  */
 export function readPulledImage(document: unknown): PulledImage {
   const parsed = parseWith(Record, document);
@@ -58,20 +58,20 @@ export function readPulledImage(document: unknown): PulledImage {
   throw new NydusGdError("usage", `Cannot record pulled image: ${formatPath(parsed.path)} ${parsed.state}`);
 }
 
-/** The records of one daemon. Every change is durable when it resolves. */
+/** The records of one daemon. Changes are durable once resolved. */
 export class PulledImages {
-  /** What is asked last of an image holds. */
+  /** Serializes changes to the record of an image. */
   readonly #changing = new KeyedMutex<Digest>();
 
   private constructor(private readonly dir: string, private readonly images: Map<Digest, PulledImage>) {}
 
-  /** Reads the folder, which is made where there is none. */
+  /** Reads the folder; creates it if it is missing. */
   static async open(dir: string): Promise<PulledImages> {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
     return await PulledImages.look(dir);
   }
 
-  /** Reads the folder, for who only wants to know. None is an empty one. */
+  /** Reads the folder without creating it. A missing folder counts as empty. */
   static async look(dir: string): Promise<PulledImages> {
     const images = new Map<Digest, PulledImage>();
     for (const { name } of await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(dir))) ?? []) {
@@ -82,22 +82,22 @@ export class PulledImages {
     return new PulledImages(dir, images);
   }
 
-  /** The image whose bootstrap layer has this diffID. */
+  /** Returns the record of the image whose bootstrap layer has this diffID. */
   of(diffId: string | undefined): PulledImage | undefined {
     return diffId !== undefined && isDigest(diffId) ? this.images.get(diffId) : undefined;
   }
 
-  /** diffIDs of all. */
+  /** Returns the diffIDs of all records. */
   diffIds(): Digest[] {
     return [...this.images.keys()];
   }
 
-  /** All. */
+  /** Returns all records. */
   list(): PulledImage[] {
     return [...this.images.values()];
   }
 
-  /** Keeps what is known of an image, in place of what was known before. */
+  /** Writes the record of an image, replacing an older one. */
   record(diffId: Digest, image: PulledImage): Promise<void> {
     return this.#changing.run(diffId, async () => {
       await writeJsonFile(this.#pathOf(diffId), image);
@@ -106,7 +106,7 @@ export class PulledImages {
     });
   }
 
-  /** The image is gone. One that was never recorded is no error. */
+  /** Removes the record of an image, if there is one. */
   async forget(diffId: string | undefined): Promise<void> {
     if (diffId === undefined || !isDigest(diffId)) return;
     await this.#changing.run(diffId, async () => {
@@ -116,7 +116,7 @@ export class PulledImages {
     });
   }
 
-  /** The logins. */
+  /** The recorded credentials. */
   get keychain(): Keychain {
     return { resolve: (name) => Promise.resolve(this.#loginOf(name)) };
   }
@@ -147,7 +147,7 @@ async function readRecord(path: string): Promise<PulledImage | undefined> {
     return readPulledImage(await readJsonFile(path));
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof NydusGdError)) throw error;
-    // a parser quotes what it read, and that may be a login
+    // JSON errors quote the text, which may contain a credential
     const reason = error instanceof SyntaxError ? "it is no valid JSON" : messageOf(error);
     log.warn("record of a pulled image is of no use", { path, reason });
     return undefined;

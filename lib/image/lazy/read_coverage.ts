@@ -1,5 +1,5 @@
 /**
- * Which bytes of the blobs of an image a list of reads covers.
+ * Which bytes of an image's blobs a list of reads covers.
  *
  * @module
  */
@@ -12,9 +12,9 @@ export interface BlobRange {
   readonly length: number;
 }
 
-/** The union of ranges. */
+/** A union of ranges. */
 export class ReadCoverage {
-  /** Ends by starts of what is covered, ascending and apart from each other, by blob. */
+  /** Covered intervals by blob, sorted and disjoint. */
   readonly #intervals = new Map<number, { readonly start: number; end: number }[]>();
 
   constructor(ranges: readonly BlobRange[]) {

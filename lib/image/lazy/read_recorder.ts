@@ -4,7 +4,7 @@
  * ```
  * begin() ── chunks that are not here, in order of first touch ── no reader for 5 s, or stop() ──► LearnedReads
  * ```
- * Each container that starts begins it anew. What is read later than that is its own business and not recorded.
+ * Each starting container begins a new recording. Later reads depend on its workload and are not recorded.
  *
  * @module
  */
@@ -18,45 +18,45 @@ import { type BlobRange, ReadCoverage } from "./read_coverage.ts";
 
 const log = logger("image", "learned");
 
-/** Milliseconds without a reader that waits, after which a container has started. */
+/** Milliseconds without a waiting reader after which a container counts as started. */
 const SETTLED_MS = 5_000;
-/** A start takes no longer; other images' readers may go on for ever. */
+/** Maximum duration of a start, since readers of other images may never pause. */
 const LONGEST_START_MS = 10 * 60_000;
 
-/** Chunks that a start may want beside what was learned before it counts as another one. */
+/** Chunks outside the learned reads that a start may touch before it counts as a different one. */
 const MAX_STRAYS = 24;
 
-/** What a recorder works with. */
+/** Dependencies of a recorder. */
 export interface ReadRecorderParts {
   readonly learned: LearnedReads;
-  /** Resolves when no reader has waited for so many milliseconds. */
+  /** Resolves once no reader has waited for `quietMs` milliseconds. */
   readonly whenQuiet: (quietMs: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** The readers of one image. Disposing ends the recording, and keeps what it has. */
+/** Recorder of one image's readers. Disposing ends the recording and saves it. */
 export class ReadRecorder implements AsyncDisposable {
   /** SHA-256 of the bootstrap. */
   readonly #digest: Promise<string>;
   readonly #stopping = new AbortController();
-  /** A container starts, or has started a moment ago. */
+  /** Whether a container is starting. */
   #isOpen = false;
-  /** Resolves when everything that was begun has ended, and is kept. */
+  /** Resolves when all recordings have ended and are saved. */
   #ended: Promise<unknown> = Promise.resolve();
   #reads: { readonly blobIndex: number; readonly offset: number; length: number }[] = [];
-  /** What {@link learned} gave. */
+  /** The reads that {@link learned} returned. */
   #expected: ReadCoverage | undefined;
-  /** Chunks that were noted since a container began to start, expected ones and others. */
+  /** Number of chunks noted since the start began: expected ones and others. */
   #hits = 0;
   #strays = 0;
-  /** Offsets of chunks that were noted, by blob. */
+  /** Offsets of the chunks noted so far, by blob. */
   readonly #seen = new Map<number, Set<number>>();
 
   constructor(bootstrapPath: string, private readonly parts: ReadRecorderParts) {
     this.#digest = sha256OfFile(bootstrapPath);
-    this.#digest.catch(() => {}); // who needs it is told
+    this.#digest.catch(() => {}); // awaiting it reports the error
   }
 
-  /** What earlier starts waited for. */
+  /** Returns what earlier starts waited for. */
   async learned(): Promise<BlobRange[]> {
     const reads = await this.parts.learned.of(await this.#digest);
     this.#expected = new ReadCoverage(reads);
@@ -64,12 +64,12 @@ export class ReadRecorder implements AsyncDisposable {
     return reads;
   }
 
-  /** Whether the container that starts wants what earlier ones did: most of what it waits for was learned. */
+  /** Whether the current start resembles earlier ones: most of the chunks that it waits for were learned. */
   get isFollowing(): boolean {
     return this.#strays <= Math.max(MAX_STRAYS, this.#hits);
   }
 
-  /** A container starts. */
+  /** Marks the start of a container. */
   begin(): void {
     if (this.#isOpen || this.#stopping.signal.aborted) return;
     this.#isOpen = true;
@@ -77,7 +77,7 @@ export class ReadRecorder implements AsyncDisposable {
     this.#ended = Promise.all([this.#ended, this.#record()]);
   }
 
-  /** A reader waits for a chunk, or it is fetched along. */
+  /** Notes a chunk that a reader waits for, or that is fetched along with such a chunk. */
   note(blobIndex: number, { offset, length }: ChunkPlace): void {
     if (!this.#isOpen || this.#reads.length >= MAX_READS) return;
     let seen = this.#seen.get(blobIndex);
@@ -103,7 +103,7 @@ export class ReadRecorder implements AsyncDisposable {
       this.#stopping.signal,
       () => new NydusGdError("interrupted", "Cannot record reads: the start takes too long"),
     );
-    await this.parts.whenQuiet(SETTLED_MS, deadline.signal).catch(() => {}); // ended early: what there is is kept
+    await this.parts.whenQuiet(SETTLED_MS, deadline.signal).catch(() => {}); // ended early: keep what was recorded
     this.#isOpen = false;
     const reads = this.#reads;
     this.#reads = [];

@@ -7,7 +7,7 @@ import { sha256OfFile } from "../source/file_digest.ts";
 import { LearnedReads } from "./learned_reads.ts";
 import { ReadRecorder } from "./read_recorder.ts";
 
-/** A recorder, and the moment at which readers are quiet. */
+/** A recorder, and control over when its readers are quiet. */
 async function withRecorder(
   test: (parts: { recorder: ReadRecorder; learned: LearnedReads; digest: string; quiet: () => void }) => Promise<void>,
 ): Promise<void> {
@@ -28,7 +28,7 @@ async function withRecorder(
 
 const place = (offset: number, length = 10) => ({ offset, length });
 
-/** Waits until something is known of the image. */
+/** Waits until reads of the image have been learned. */
 async function known(learned: LearnedReads, digest: string, count: number) {
   await until(`${count} reads are known`, async () => (await learned.of(digest)).length >= count);
   return await learned.of(digest);

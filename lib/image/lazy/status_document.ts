@@ -1,8 +1,8 @@
 /**
- * The document of `GET /v1/status`: what the daemon tells of itself, and `nydus-gd status` shows.
+ * Schema of `GET /v1/status`, which `nydus-gd status` displays.
  *
- * Names are the contract with other programs. Amounts are bytes, unless the name says another unit. What is about
- * fetching counts from the start of the daemon, or for a blob from when it was opened.
+ * Member names are a stable interface. Amounts are in bytes unless the name states another unit. Fetch counters start
+ * with the daemon, or for a blob when it is opened.
  *
  * @module
  */
@@ -12,13 +12,13 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
 const BlobStatus = v.object({
   id: v.string(),
-  /** At its home; 0: not known. */
+  /** Size in the backend; 0: unknown. */
   compressed_bytes: count,
-  /** In the cache, when all of it is there; 0: not known. */
+  /** Size in the cache when complete; 0: unknown. */
   uncompressed_bytes: count,
   fetched_bytes: count,
   chunks: count,
-  /** Verified and in the cache; 0 until something was read. */
+  /** Verified and cached; 0 until the first read. */
   chunks_ready: count,
   requests: count,
   failed_requests: count,
@@ -26,31 +26,31 @@ const BlobStatus = v.object({
 });
 
 const ImageStatus = v.object({
-  /** The bootstrap layer's; what the routes below /v1/mounts/ want. */
+  /** ID of the bootstrap layer, as used in the routes below /v1/mounts/. */
   layer: v.string(),
-  /** Names that Docker knows images with this layer by; sorted. */
+  /** Sorted names of the Docker images that contain this layer. */
   names: v.array(v.string()),
   home: v.string(),
   fs_driver: v.string(),
-  /** Why that is not the data path that was chosen; null where it is. */
+  /** Why the image does not use the chosen data path; null if it does. */
   refusal: v.optional(v.nullable(v.string()), null),
   path: v.string(),
-  /** Layers that stand on it now, and the containers that they belong to: null for a build, or one that is being made. */
+  /** Layers that use the image, and their containers; null for a build or a container being created. */
   used_by: v.optional(
     v.array(v.object({ layer: v.string(), container: v.nullable(v.string()), name: v.nullable(v.string()) })),
     [],
   ),
-  /** Reads that had to wait for data, since it was mounted or taken over. */
+  /** Reads that had to wait for data, since the mount or takeover. */
   misses: v.optional(count, 0),
-  /** Of the last ten seconds. */
+  /** Average over the last ten seconds. */
   misses_per_second: v.optional(v.number(), 0),
   blobs: v.array(BlobStatus),
   prefetch: v.nullable(v.object({ state: v.string(), ready_bytes: count, failures: count })),
-  /** What went wrong and has not gone right since. */
+  /** Failures that have not been followed by a success. */
   errors: v.array(v.string()),
 });
 
-/** The document. Unknown members are passed over: a later daemon may tell more. */
+/** The document. Unknown members are ignored, since a later daemon may add some. */
 export const StatusDocument = v.object({
   version: v.string(),
   pid: count,
@@ -60,23 +60,23 @@ export const StatusDocument = v.object({
   root: v.string(),
   log_level: v.string(),
   data_path: v.object({ fs_driver: v.string(), reason: v.string() }),
-  /** null where the folder cannot be looked at; a problem says why. */
+  /** usage is null if the folder cannot be read; a problem says why. */
   cache: v.object({
     dir: v.string(),
     usage: v.nullable(v.object({
       used_bytes: count,
-      /** Copies beside them in the kernel's own cache; those that have no name yet are not seen. */
+      /** Size of the copies in the kernel's own cache; objects without a name yet are not counted. */
       kernel_bytes: v.optional(count, 0),
       free_bytes: count,
       total_bytes: count,
     })),
   }),
   fetched: v.object({ bytes: count, requests: count, failed_requests: count, corrupt_chunks: count }),
-  /** null: no image was mounted yet, or the session has ended. */
+  /** null if no image has been mounted yet, or the session has ended. */
   fuse: v.nullable(
     v.object({ requests: count, cached_reads: count, cached_read_bytes: count, misses: count, waiting_reads: count }),
   ),
-  /** null until Docker has sent its first call. */
+  /** null until Docker's first call. */
   layers: v.nullable(v.object({ home: v.string(), mounted: count })),
   images: v.array(ImageStatus),
   problems: v.array(v.object({ severity: v.picklist(["failed", "degraded"]), message: v.string() })),
