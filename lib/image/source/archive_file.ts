@@ -1,8 +1,8 @@
 /**
- * An uncompressed tar in a file, read at random: headers are read once, data only where somebody wants them.
+ * Random access to the files in an uncompressed tar. Headers are read once, data on demand.
  *
- * Of a name that occurs again the last counts. Links within the archive lead to what they name: that is how older
- * `docker save` has a layer that two images share. Sparse files, of which no archive of an image has any, are left out.
+ * If a name occurs several times, the last one counts. Links within the archive are followed: older versions of `docker
+ * save` use them for layers that images share. Sparse files are skipped; image archives have none.
  *
  * @module
  */
@@ -16,16 +16,16 @@ import { NydusGdError } from "../../base/errors.ts";
 import { readAt } from "../../backend/read_at.ts";
 import { plainName } from "./archive_names.ts";
 
-/** Bytes that are read at once while headers are looked for. */
+/** Bytes of one read while scanning for headers. */
 const WINDOW_BYTES = 64 << 10;
 
-/** Links that are followed. */
+/** Maximum links to follow. */
 const MAX_LINKS = 8;
 
-/** Where the content of a file stands in the archive, or what a link names. */
+/** The position of a file's content in the archive, or the target of a link. */
 type Place = { readonly offset: number; readonly size: number } | { readonly target: string };
 
-/** See the module. */
+/** A tar archive whose contents are indexed. */
 export class ArchiveFile {
   private constructor(
     readonly path: string,
@@ -34,18 +34,18 @@ export class ArchiveFile {
   ) {}
 
   /**
-   * Finds out what is in the archive.
+   * Indexes the archive.
    *
-   * @throws {TarError} "invalid-image" for what is no tar, or ends too early; {NydusGdError} "interrupted"
+   * @throws {TarError} "invalid-image" if the file is not a tar or is truncated; {NydusGdError} "interrupted"
    */
   static async open(path: string, signal: AbortSignal): Promise<ArchiveFile> {
     return await ArchiveFile.openIf(path, () => true, signal) as ArchiveFile;
   }
 
   /**
-   * As {@link open}; undefined as soon as there is a name in the archive that is not expected.
+   * Like {@link open}, but returns undefined at the first unexpected name.
    *
-   * @param isExpected gets names without "./" and slashes at their end
+   * @param isExpected gets names without "./" and trailing slashes
    */
   static async openIf(
     path: string,
@@ -57,15 +57,15 @@ export class ArchiveFile {
     return places && new ArchiveFile(path, places, whole);
   }
 
-  /** Whether there is a file of that name. */
+  /** Whether the archive contains a file of that name. */
   has(name: string): boolean {
     return this.#find(name) !== undefined;
   }
 
   /**
-   * A whole small file.
+   * Reads a whole small file.
    *
-   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`
+   * @throws {NydusGdError} "not-found", "invalid-image" if it is longer than `maxBytes`
    */
   async read(name: string, maxBytes: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     const { size } = this.#get(name);
@@ -78,7 +78,7 @@ export class ArchiveFile {
     return unshared(await this.source(name).read(0, size, { priority: "on-demand", ...options }));
   }
 
-  /** A file as a blob; that it is not there shows when it is read. */
+  /** Returns a file as a blob. A missing file fails on the first read. */
   source(name: string): BlobSource {
     return {
       description: `${name} in archive ${this.path}`,

@@ -1,5 +1,5 @@
 /**
- * Tells an archive of images from one of files, by the names in it.
+ * Distinguishes image archives from tars of files by the names in them.
  *
  * | written by | names |
  * |---|---|
@@ -8,7 +8,7 @@
  * | go-containerregistry, Jib | `sha256:ID`, `ID.tar.gz`, `config.json` |
  * | scripts that pack layers for `docker load` | `NAME/layer.tar`, which need not be an id |
  *
- * No other names are in such archives, so the first one that is none of these ends the look at an archive of files.
+ * Image archives contain no other names, so the first other name identifies a tar of files.
  *
  * @module
  */
@@ -18,19 +18,19 @@ import type { TarVisitor } from "../../archive/tar_reader.ts";
 const IN_IMAGE_ARCHIVES =
   /^(\.?|blobs(\/[a-z0-9+._-]+(\/[0-9a-f]+)?)?|oci-layout|repositories|[^/]+\.(json|tar|tar\.gz)|(sha256:)?[0-9a-f]{64}|[^/]+\/(json|VERSION|layer\.tar))$/;
 
-/** Whether an archive of images may have this name. @param name as {@link plainName} gives it */
+/** Whether an image archive may contain this name. @param name as returned by {@link plainName} */
 export function isOfImages(name: string): boolean {
   return IN_IMAGE_ARCHIVES.test(name);
 }
 
-/** "./blobs//sha256/" is "blobs/sha256", "./" is empty. */
+/** Normalizes a name: "./blobs//sha256/" becomes "blobs/sha256", "./" the empty string. */
 export function plainName(name: string): string {
   return posix.normalize(name).replace(/^(\.\/|\/)+/, "").replace(/\/$/, "");
 }
 
-/** Looks at the names of an archive that comes in pieces. */
+/** Examines the names of an archive that is read as a stream. */
 export class ImageArchiveNames implements TarVisitor {
-  /** Whether a name has come that no archive of images has. */
+  /** Whether a name has occurred that no image archive contains. */
   isOfFiles = false;
 
   entry({ name }: { readonly name: Uint8Array }): void {

@@ -1,5 +1,5 @@
 /**
- * A bootstrap that was unpacked becomes a file.
+ * Writes an unpacked bootstrap to a file.
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
 import { SpoolFile } from "./spool_file.ts";
 
 /**
- * Writes the bootstrap to the file `path`. No link of that name is followed, and one that is mapped from an old file there
- * stays what it is.
+ * Writes the bootstrap to `path` atomically. Does not follow a link at `path`, and leaves mappings of an old file
+ * intact.
  *
  * @param memory of the bootstrap
  * @throws {NydusGdError} "io"

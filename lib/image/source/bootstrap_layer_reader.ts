@@ -1,8 +1,8 @@
 /**
- * Takes the bootstrap out of a layer: a tar, plain or gzip. Beside it there may be the chunk tables of its blobs.
+ * Extracts the bootstrap from a layer (a tar, plain or gzip), along with the chunk tables of its blobs, if any.
  *
- * gzip may have several members, as eStargz layers and those of parallel compressors do; Deno's own DecompressionStream
- * takes one only.
+ * gzip layers may have several members, as eStargz and parallel compressors write them; Deno's DecompressionStream
+ * reads only the first one.
  *
  * @module
  */
@@ -15,26 +15,26 @@ import { nodeZlib } from "../../base/node_modules.ts";
 import { type ImageMemory, LET_GO_BYTES, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
 
-/** Where a bootstrap is in a layer, newest convention first. */
+/** Names of a bootstrap in a layer, newest convention first. */
 export const NAMES_IN_LAYER: readonly string[] = ["image/image.boot", "image.boot"];
 
-/** `<id>.blob.meta` beside the bootstrap: newer converters put it there. */
+/** `<id>.blob.meta` next to the bootstrap, written by newer converters. */
 const META_IN_LAYER = /^image\/([0-9a-f]{64})\.blob\.meta$/;
 
-/** What a bootstrap layer holds. */
+/** The contents of a bootstrap layer. */
 export interface BootstrapLayer {
   readonly bootstrap: Uint8Array;
-  /** Chunk tables by the id of their blob, in the form of the cache. */
+  /** Chunk tables by blob ID, in the format of the cache. */
   readonly metas: ReadonlyMap<string, Uint8Array>;
 }
 
-/** How the bytes of a layer are compressed, by their first ones. */
+/** The compression of a layer, detected from its first bytes. */
 export type LayerCompression = "none" | "gzip" | "zstd";
 
-/** Magic numbers of a zstd frame, and of one that is passed over, in big endian; the latter's digit counts its kinds. */
+/** Magic numbers of a zstd frame and of a skippable frame, big-endian, and the mask of the latter's variable digit. */
 const ZSTD = 0x28b52ffd, ZSTD_SKIPPABLE = 0x502a4d18, ANY_KIND = 0x0f000000;
 
-/** Tells gzip and zstd by their magic numbers; "none" is not looked at further. */
+/** Detects gzip and zstd by their magic numbers; returns "none" for anything else. */
 export function layerCompression(head: Uint8Array): LayerCompression {
   if (head[0] === 0x1f && head[1] === 0x8b) return "gzip";
   if (head.length < 4) return "none";
@@ -43,12 +43,13 @@ export function layerCompression(head: Uint8Array): LayerCompression {
 }
 
 /**
- * The bootstrap in a layer and what belongs to it, undefined when there is none. The whole layer is read, so that damage
- * behind it shows.
+ * Extracts the bootstrap and chunk tables of a layer; undefined if it has no bootstrap. Reads the whole layer, so that
+ * damage after the bootstrap is detected.
  *
- * @param what the layer in messages: "layer /tmp/x.tar.gz"
- * @param memory for what is found: a few bytes of gzip may be as much as any bootstrap has
- * @throws {NydusGdError} "invalid-image" on damaged gzip, as {@link TarError} on a damaged tar; "unsupported" for zstd
+ * @param what the layer's name in messages: "layer /tmp/x.tar.gz"
+ * @param memory for the result: a few bytes of gzip may expand to the largest bootstrap
+ * @throws {NydusGdError} "invalid-image" for damaged gzip, as {@link TarError} for a damaged tar; "unsupported" for
+ * zstd
  */
 export async function readBootstrapLayer(
   layer: ReadableStream<Uint8Array>,
@@ -85,7 +86,7 @@ export async function readBootstrapLayer(
   return search.found;
 }
 
-/** Keeps these files; of two of one name the later counts, as it does when a layer is unpacked. */
+/** Collects the wanted files. If a name occurs twice, the last one counts, as when a layer is unpacked. */
 class BootstrapSearch {
   readonly #files = new Map<string, Uint8Array>();
   #content: Uint8Array | undefined;
@@ -132,7 +133,7 @@ class BootstrapSearch {
   endEntry(): void {}
 }
 
-/** True for what zlib says of bytes that are none of its own, or damaged. */
+/** Whether `error` is zlib's error for damaged or foreign data. */
 export function isZlibError(error: unknown): boolean {
   return error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("Z_");
 }

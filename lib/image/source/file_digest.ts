@@ -1,14 +1,14 @@
 /**
- * The digest of a file, read piece by piece.
+ * Computes the digest of a file.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** A stream's pieces of 64 KiB would each take a turn of the event loop. */
+/** Larger than a stream's chunks of 64 KiB, each of which would take a turn of the event loop. */
 const PIECE_BYTES = 1 << 20;
 
-/** SHA-256 of a file's content, hexadecimal. */
+/** Returns the SHA-256 of a file's content in hexadecimal. */
 export async function sha256OfFile(path: string): Promise<string> {
   const hash = createHash("sha256");
   const piece = new Uint8Array(PIECE_BYTES);

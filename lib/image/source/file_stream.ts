@@ -1,13 +1,13 @@
 /**
- * A file as a stream of pieces.
+ * Reads a file as a stream.
  *
  * @module
  */
 
-/** Bytes that are read at once. */
+/** Bytes per read. */
 const PIECE_BYTES = 256 << 10;
 
-/** The pieces of a file, from its beginning, each in memory of its own. @throws {Deno.errors.NotFound} */
+/** Yields the content of a file in newly allocated pieces. @throws {Deno.errors.NotFound} */
 export async function* streamFile(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   using file = await Deno.open(path);
   for (;;) {

@@ -1,9 +1,8 @@
 /**
- * The bootstrap behind what a user names: a bootstrap file, a data blob that carries its bootstrap, or a layer tar
- * (plain or gzip) that holds one.
+ * Finds the bootstrap in a user's file: a bootstrap, a data blob that contains one, or a layer tar (plain or gzip).
  *
- * A bootstrap file is used where it is. Anything else is unpacked to a file of the folder that the caller gives. A data
- * blob is told by its end, and before a layer is told by its start: the blob's first chunk may be any file, an archive too.
+ * A bootstrap file is used in place; others are unpacked to a file given by the caller. Data blobs are recognized by
+ * their end, before layers by their start, since the first chunk of a blob may be any file, even an archive.
  *
  * @module
  */
@@ -21,24 +20,26 @@ import { type Codecs, extractBootstrap } from "../../rafs/toc.ts";
 import { writeBootstrap } from "./bootstrap_file.ts";
 import { layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 
-/** A bootstrap that can be mapped. */
+/** A bootstrap file that can be mapped. */
 export interface FoundBootstrap {
   readonly path: string;
-  /** Id of the blob that carries it, when the file is named after one: `<id>`, or nydusd's `<id>.image.boot`. */
+  /**
+   * ID of the blob that contains the bootstrap, if the file is named after one: `<id>`, or nydusd's `<id>.image.boot`.
+   */
   readonly container: string | undefined;
 }
 
-/** A file named after a blob. */
+/** The name of a file named after a blob. */
 const BLOB_FILE = /^([0-9a-f]{64})(?:\.|$)/;
 
-/** Bytes that tell what a file is: an EROFS super block ends the longest look. */
+/** Bytes needed to recognize any format; the EROFS superblock is the last one. */
 const HEAD_BYTES = EROFS_SUPER_OFFSET + 4;
 
 /**
  * Finds the bootstrap in the file `path`.
  *
- * @param unpackTo file that is written when the bootstrap has to be unpacked
- * @throws {NydusGdError} "not-found"; "invalid-image" when the file is none of the known forms, or damaged; "unsupported"
+ * @param unpackTo file to write if the bootstrap has to be unpacked
+ * @throws {NydusGdError} "not-found"; "invalid-image" if the file has no known format or is damaged; "unsupported"
  */
 export async function findBootstrap(path: string, unpackTo: string): Promise<FoundBootstrap> {
   const { size, isFile } = await statFile(path);
@@ -65,7 +66,7 @@ export async function findBootstrap(path: string, unpackTo: string): Promise<Fou
   const layered = await inLayer(path, head, memory);
   if (layered !== undefined) {
     await writeBootstrap(unpackTo, layered, memory);
-    // the file's name is the layer's digest at best: the bootstrap is in no data blob
+    // a layer is at best named by its own digest, which is not that of a data blob
     return { path: unpackTo, container: undefined };
   }
   throw new NydusGdError(
@@ -83,7 +84,7 @@ async function inLayer(path: string, head: Uint8Array, memory: ImageMemory): Pro
   return (await readBootstrapLayer(file.readable, compression, `layer ${path}`, memory))?.bootstrap;
 }
 
-/** How bootstraps are stored in data blobs; `memory` is where they are once they are plain. */
+/** Returns the codecs of bootstraps inlined in data blobs. Decompressed bootstraps are placed in `memory`. */
 export function bootstrapCodecs(memory: ImageMemory): Codecs {
   return {
     decompress(compressor, data, uncompressedSize) {
@@ -114,7 +115,7 @@ async function statFile(path: string): Promise<Deno.FileInfo> {
   }
 }
 
-/** ustar, PAX and GNU alike. */
+/** Recognizes ustar, PAX and GNU tars. */
 function isTarStart(head: Uint8Array): boolean {
   return head.length >= BLOCK_SIZE && new TextDecoder("latin1").decode(head.subarray(257, 262)) === "ustar";
 }

@@ -18,7 +18,7 @@ const fixtures = listRafsFixtures();
 const fixture = (name: string): RafsFixture => fixtures.find((each) => each.name === name) ?? assert.fail(name);
 const BOOTSTRAP = await readFixtureBootstrap(fixture("v6-none-sha256-4k"));
 
-/** Finds in a file with these bytes; gives what was found. */
+/** Runs the search on a file with these bytes and returns the result. */
 async function find(bytes: Uint8Array, name = "source"): Promise<{ found: Uint8Array; container: string | undefined }> {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join(name), bytes);

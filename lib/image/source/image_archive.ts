@@ -1,8 +1,8 @@
 /**
- * Archives of images: what `docker save`, `podman save` and `skopeo copy … oci-archive:` write.
+ * Opens image archives as written by `docker save`, `podman save` and `skopeo copy … oci-archive:`.
  *
- * `tar:FILE` may be one of these or a whole file system; the names in it tell. One that is compressed is decompressed to
- * a file for that, as what it says comes last.
+ * `tar:FILE` may be an image archive or a whole file system; the names in it decide. A compressed archive is first
+ * decompressed to a file, since its manifest comes last.
  *
  * @module
  */
@@ -21,10 +21,10 @@ import { SpoolFile } from "./spool_file.ts";
 
 const PREFIX = "tar:";
 
-/** An archive of images, and which of them is meant. */
+/** An image archive, and the name of an image in it. */
 export interface ImageArchive {
   readonly archive: ArchiveFile;
-  /** Undefined: the only one. */
+  /** Undefined: the only image. */
   readonly name: string | undefined;
 }
 
@@ -34,11 +34,11 @@ export function isArchiveNamed(text: string): boolean {
 }
 
 /**
- * Opens an archive of images; undefined for one of something else.
+ * Opens an image archive; undefined for an archive of something else.
  *
  * @param text `tar:FILE[:NAME]`
- * @param folder for what is decompressed; it is left there
- * @throws {NydusGdError} "not-found", "usage" for a NAME in an archive of files; as TarError for a damaged archive
+ * @param folder for the decompressed archive, which is not removed
+ * @throws {NydusGdError} "not-found", "usage" for a NAME in a tar of files; as TarError for a damaged archive
  */
 export async function openImageArchive(
   text: string,
@@ -54,7 +54,7 @@ export async function openImageArchive(
   throw new NydusGdError("usage", `Cannot read ${text}: ${path} is no archive of images`, { hint: `tar:${path}` });
 }
 
-/** The file that `tar:FILE[:NAME]` names, and the name. @throws {NydusGdError} "not-found" */
+/** Splits `tar:FILE[:NAME]` at the longest FILE that exists. @throws {NydusGdError} "not-found" */
 async function locateArchive(text: string): Promise<{ path: string; name: string | undefined }> {
   const words = text.slice(PREFIX.length);
   const ends = [words.length, ...[...words.matchAll(/:/g)].map(({ index }) => index).reverse()];
@@ -71,7 +71,7 @@ async function locateArchive(text: string): Promise<{ path: string; name: string
   throw new NydusGdError("not-found", `Cannot read ${text}: there is no such file`);
 }
 
-/** Undefined for what is no archive of images. */
+/** Returns undefined if the file is not an image archive. */
 async function readNames(path: string, folder: string, signal: AbortSignal): Promise<ArchiveFile | undefined> {
   try {
     const plain = await plainArchive(path, folder, signal);
@@ -83,7 +83,7 @@ async function readNames(path: string, folder: string, signal: AbortSignal): Pro
   }
 }
 
-/** The file itself, or what it is decompressed; undefined where that is no archive of images. */
+/** Returns the file itself, or its decompressed copy; undefined if that is not an image archive. */
 async function plainArchive(path: string, folder: string, signal: AbortSignal): Promise<string | undefined> {
   const pieces = streamFile(path, signal);
   const first = await pieces.next();
@@ -99,7 +99,7 @@ async function plainArchive(path: string, folder: string, signal: AbortSignal): 
       try {
         reader.push(piece);
       } catch (error) {
-        if (!names.isOfFiles) throw error; // else it is of what is behind the last name that counts
+        if (!names.isOfFiles) throw error; // otherwise the error lies beyond the deciding name
       }
       if (names.isOfFiles) break;
       file.write(piece);

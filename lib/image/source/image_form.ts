@@ -1,5 +1,5 @@
 /**
- * Which form a manifest's image has, as far as it can be told without its data.
+ * Determines the form of an image from its manifest, without its data.
  *
  * | form | layers | who can run it |
  * |---|---|---|
@@ -7,8 +7,8 @@
  * | bootstrap-only | the bootstrap, then ordinary layers, if any | Docker on this driver, by an ordinary pull |
  * | classic | ordinary layers | everybody |
  *
- * A bootstrap-only image may have lost its annotation (`docker push` writes none): the beginning of its lowest layer is
- * looked at, which tells it from any other layer by the names of its first files.
+ * A bootstrap-only image may lack its annotation, since `docker push` drops it. It is then recognized by the first
+ * names in its lowest layer.
  *
  * @module
  */
@@ -24,19 +24,19 @@ import { digestHex } from "../../oci/digest.ts";
 import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
 import { isZlibError, layerCompression, NAMES_IN_LAYER } from "./bootstrap_layer_reader.ts";
 
-/** The form of an image that can start before its data is here. */
+/** The form of a lazy image. */
 export type LazyForm =
   | { readonly kind: "bootstrap-only"; readonly bootstrap: Descriptor }
-  /** `blobs`: every layer but the bootstrap. */
+  /** `blobs`: all layers but the bootstrap. */
   | { readonly kind: "standard"; readonly bootstrap: Descriptor; readonly blobs: readonly Descriptor[] };
 
 /** The form of an image. */
 export type ImageForm = LazyForm | { readonly kind: "classic" };
 
-/** Bytes of a layer that are looked at: room for its first names. */
+/** Bytes of a layer to examine, enough for its first names. */
 const HEAD_BYTES = 16 * 1024;
 
-/** The form of the image. @throws what the registry answers */
+/** Returns the form of an image. @throws what the registry answers */
 export async function imageForm(manifest: Manifest, repository: Repository, signal?: AbortSignal): Promise<ImageForm> {
   const { layers } = manifest;
   const marked = bootstrapLayer(manifest);
@@ -49,14 +49,14 @@ export async function imageForm(manifest: Manifest, repository: Repository, sign
   return isBootstrap ? { kind: "bootstrap-only", bootstrap: lowest } : { kind: "classic" };
 }
 
-/** The first bytes of a layer, not checked against its digest where it is longer than they are. */
+/** Returns the first bytes of a layer, verified only if they are the whole layer. */
 async function headOf(layer: Descriptor, repository: Repository, signal?: AbortSignal): Promise<Uint8Array> {
   if (layer.size <= HEAD_BYTES) return await getSmallBlob(repository, layer, HEAD_BYTES, signal);
   const options = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) } as const;
   return await new RegistryBackend(repository).blob(digestHex(layer.digest)).read(0, HEAD_BYTES, options);
 }
 
-/** Whether a layer that begins so has a bootstrap, and before it nothing but what may stand beside one. */
+/** Whether a layer starts with a bootstrap, preceded only by what may accompany one. */
 export function beginsWithBootstrap(head: Uint8Array): boolean {
   const search = new FirstNames();
   const reader = new TarReader(search);
@@ -74,7 +74,7 @@ function plainHead(head: Uint8Array): Uint8Array {
       return head;
     case "gzip": {
       const { constants, gunzipSync } = nodeZlib();
-      return gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }); // what there is of a stream that goes on
+      return gunzipSync(head, { finishFlush: constants.Z_SYNC_FLUSH }); // the stream is truncated
     }
     case "zstd":
       return new Uint8Array(0);

@@ -1,5 +1,5 @@
 /**
- * Where the files of an OCI layout are: in a folder, or in an archive of one.
+ * Access to the files of an OCI layout, in a folder or in an archive.
  *
  * @module
  */
@@ -9,24 +9,24 @@ import { LocalFsBackend } from "../../backend/localfs.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { ArchiveFile } from "./archive_file.ts";
 
-/** See the module. */
+/** The files of an OCI layout. */
 export interface LayoutFiles {
-  /** For messages, as a user names it: "oci:DIR", "tar:FILE". */
+  /** As a user names it in messages: "oci:DIR", "tar:FILE". */
   readonly description: string;
-  /** What is in `blobs/sha256`, by name. */
+  /** The contents of `blobs/sha256`, by name. */
   readonly blobs: Backend;
   /**
-   * A whole file.
+   * Reads a whole file.
    *
    * @param name "index.json", "blobs/sha256/…"
-   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`
+   * @throws {NydusGdError} "not-found", "invalid-image" if it is longer than `maxBytes`
    */
   read(name: string, maxBytes: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 const BLOBS = "blobs/sha256";
 
-/** A layout that is a folder. */
+/** Opens a layout in a folder. */
 export function folderFiles(dir: string): LayoutFiles {
   const description = `oci:${dir}`;
   return {
@@ -46,7 +46,7 @@ export function folderFiles(dir: string): LayoutFiles {
   };
 }
 
-/** A layout in an archive, as `skopeo copy … oci-archive:` and newer `docker save` write it. */
+/** Opens a layout in an archive, as written by `skopeo copy … oci-archive:` and newer `docker save`. */
 export function archiveFiles(archive: ArchiveFile): LayoutFiles {
   return {
     description: `tar:${archive.path}`,

@@ -1,9 +1,9 @@
 /**
- * Where an image is that a user names: the file with its bootstrap, and the home of its blobs.
+ * Locates the image that a user names: a file with its bootstrap, and the backend of its blobs.
  *
  * | named | bootstrap | blobs |
  * |---|---|---|
- * | a file | in it (find_bootstrap.ts) | in the folder, or the backend of the configuration, that is named too |
+ * | a file | in it (find_bootstrap.ts) | in the given folder, or in the backend of the given configuration |
  * | `oci:DIR[:TAG]`, `tar:FILE[:TAG]` | a layer of the layout, or of the one in the archive | in the layout |
  * | an image reference | a layer in the registry | in the same repository |
  *
@@ -25,34 +25,34 @@ import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
 import { fetchBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
 
-/** What a user says of an image. */
+/** An image as named by a user. */
 export interface NamedImage {
   /** File, `oci:DIR[:TAG]`, `tar:FILE[:TAG]` or image reference. */
   readonly what: string;
-  /** Folder of a file's blobs, named by their ids. */
+  /** Folder of a file's blobs, named by blob ID. */
   readonly blobDir?: string | undefined;
-  /** nydusd's configuration, which names the home of a file's blobs. */
+  /** Path of nydusd's configuration, which names the backend of a file's blobs. */
   readonly config?: string | undefined;
 }
 
-/** See the module. */
+/** A located image. */
 export interface LocatedImage {
-  /** File for `findBootstrap`. */
+  /** The file to pass to `findBootstrap`. */
   readonly source: string;
-  /** Undefined where nobody said where the blobs of a file are. */
+  /** Undefined if the user named no backend for a file's blobs. */
   readonly backend: Backend | undefined;
-  /** What `config` says. */
+  /** The contents of `config`. */
   readonly config: NydusdConfig | undefined;
-  /** Of an image that has one. */
+  /** Undefined for a file. */
   readonly manifest: Manifest | undefined;
 }
 
 /**
  * Locates an image.
  *
- * @param folder for the bootstrap of what is not in a file of its own
- * @throws {NydusGdError} "usage", "not-found", "unsupported" for an image that is not a nydus image, and what a registry
- * answers
+ * @param folder for an extracted bootstrap
+ * @throws {NydusGdError} "usage", "not-found", "unsupported" for an image that is not a nydus image, and what a
+ * registry answers
  */
 export async function locateImage(
   { what, blobDir, config: configPath }: NamedImage,
@@ -85,7 +85,7 @@ export async function locateImage(
   return { source: what, backend, config, manifest: undefined };
 }
 
-/** The home of the blobs. @throws {NydusGdError} "usage" where nobody said where they are */
+/** Returns the backend. @throws {NydusGdError} "usage" if the user named none */
 export function requireBackend({ backend, source }: LocatedImage, doing: string): Backend {
   if (backend !== undefined) return backend;
   throw new NydusGdError("usage", `Cannot ${doing} ${source}: it is not said where its blobs are`, {

@@ -1,8 +1,8 @@
 /**
- * Images in OCI's layout: `index.json` names manifests, `blobs/sha256/` has everything by its digest.
+ * Images in an OCI layout: `index.json` lists manifests, `blobs/sha256/` holds all content by digest.
  *
- * Source: OCI image spec 1.1, image-layout.md. Of a layout with several images the tag, or the whole name, in the
- * annotation `org.opencontainers.image.ref.name` says which.
+ * In a layout with several images, the annotation `org.opencontainers.image.ref.name` selects one by its tag or its
+ * whole name. Source: OCI image spec 1.1, image-layout.md.
  *
  * @module
  */
@@ -26,31 +26,31 @@ import { isEntryFor } from "../../oci/index_entry.ts";
 import type { ArchiveFile } from "./archive_file.ts";
 import { archiveFiles, folderFiles, type LayoutFiles } from "./layout_files.ts";
 
-/** The name of an image in the layout's index. */
+/** The annotation with the name of an image in index.json. */
 export const REF_NAME = "org.opencontainers.image.ref.name";
 
-/** Indexes within indexes that are followed. */
+/** Maximum nesting of indexes. */
 const MAX_DEPTH = 4;
 
-/** The file that says which images there are. */
+/** The file that lists the images. */
 const INDEX = "index.json";
 
-/** What is asked for in place of a registry's reference. */
+/** Marks the name of a layout folder. */
 const PREFIX = "oci:";
 
-/** Which of the images of a name is meant: one that is read lazily, or one of ordinary layers. */
+/** Selects between the images of one name: a lazy one, or one with ordinary layers. */
 export type WantedKind = "nydus" | "ordinary";
 
 /** One image of a layout. */
 export class OciLayout {
   private constructor(private readonly files: LayoutFiles, readonly tag: string | undefined) {}
 
-  /** Whether `text` names a layout that is a folder: `oci:DIR` or `oci:DIR:TAG`. */
+  /** Whether `text` names a layout folder: `oci:DIR` or `oci:DIR:TAG`. */
   static isNamed(text: string): boolean {
     return text.startsWith(PREFIX);
   }
 
-  /** @throws {NydusGdError} "not-found" when there is no such folder */
+  /** @throws {NydusGdError} "not-found" if there is no such folder */
   static async open(text: string): Promise<OciLayout> {
     const path = text.slice(PREFIX.length);
     if (await isFolder(path)) return new OciLayout(folderFiles(path), undefined);
@@ -62,13 +62,13 @@ export class OciLayout {
     });
   }
 
-  /** A layout in an archive; undefined for an archive of something else. */
+  /** Opens a layout in an archive; undefined for an archive of something else. */
   static ofArchive(archive: ArchiveFile, tag: string | undefined): OciLayout | undefined {
     const isLayout = archive.has("oci-layout") && archive.has(INDEX);
     return isLayout ? new OciLayout(archiveFiles(archive), tag) : undefined;
   }
 
-  /** Its blobs, named by their sha256. */
+  /** The blobs of the layout, named by their sha256. */
   get blobs(): Backend {
     return this.files.blobs;
   }
@@ -77,7 +77,10 @@ export class OciLayout {
     return `${this.files.description}${this.tag === undefined ? "" : `:${this.tag}`}`;
   }
 
-  /** What the layout's index has under the given name, for any machine. @throws {NydusGdError} "not-found" for nothing */
+  /**
+   * Returns the entries of index.json with the requested name, for any platform. @throws {NydusGdError} "not-found" if
+   * none
+   */
   async named(): Promise<Descriptor[]> {
     const document = await this.#index();
     const found = document.kind === "index" ? document.index.manifests.filter((entry) => hasName(entry, this.tag)) : [];
@@ -85,7 +88,7 @@ export class OciLayout {
     throw new NydusGdError("not-found", `Cannot read image ${this.description}: index.json lists no such image`);
   }
 
-  /** What refers to a manifest, of all that the layout's index lists itself. */
+  /** Returns the entries of index.json whose subject is `subject`. */
   async referrers(subject: Digest): Promise<Descriptor[]> {
     const document = await this.#index();
     const found: Descriptor[] = [];
@@ -98,13 +101,13 @@ export class OciLayout {
   }
 
   /**
-   * The manifest for this machine.
+   * Returns the manifest for this machine.
    *
    * @throws {NydusGdError} "not-found", "invalid-image", "corrupt"
    */
   async manifest(kind: WantedKind): Promise<Manifest> {
     const found = await this.#search(await this.#index(), this.tag, kind, MAX_DEPTH);
-    // an image of one layer may be either: one that says what it is comes first
+    // an image of one layer may be of either kind; an annotated one takes precedence
     const manifest = found.find((each) => bootstrapLayer(each) !== undefined) ?? found[0];
     if (manifest !== undefined) return manifest;
     const what = kind === "nydus" ? "no nydus image" : "no ordinary image";
@@ -112,9 +115,9 @@ export class OciLayout {
   }
 
   /**
-   * A whole small blob, compared with its digest.
+   * Reads a whole small blob and verifies its digest.
    *
-   * @throws {NydusGdError} "not-found", "invalid-image" when it is longer than `maxBytes`, "corrupt"
+   * @throws {NydusGdError} "not-found", "invalid-image" if it is longer than `maxBytes`, "corrupt"
    */
   async blob(descriptor: Pick<Descriptor, "digest" | "size">, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
     const { digest, size } = descriptor;
@@ -129,7 +132,7 @@ export class OciLayout {
     return parseManifestDocument(await this.files.read(INDEX, MAX_INDEX_BYTES), MEDIA_TYPE.ociIndex);
   }
 
-  /** Every manifest that fits, in the order of the index. */
+  /** Returns all matching manifests, in index order. */
   async #search(
     document: ManifestDocument,
     tag: string | undefined,
@@ -149,7 +152,7 @@ export class OciLayout {
   }
 }
 
-/** The entries of an index for this machine, under the given name. */
+/** Returns the entries of an index for this machine with the given name. */
 function entriesOf({ manifests }: Index, tag: string | undefined): Descriptor[] {
   const host = hostPlatform();
   return manifests.filter((entry) => hasName(entry, tag) && isEntryFor(entry, host));
@@ -160,7 +163,7 @@ function hasName({ annotations }: Descriptor, tag: string | undefined): boolean 
   return tag === undefined || name === tag || (name?.endsWith(`:${tag}`) ?? false);
 }
 
-/** A bootstrap-only image without its annotation is told by its one layer; others by the annotation of the last. */
+/** Nydus images are recognized by the annotation of their last layer, or, without it, by having only one layer. */
 function isKind(manifest: Manifest, kind: WantedKind): boolean {
   if (artifactKind(manifest) !== undefined) return false;
   if (kind === "ordinary") return bootstrapLayer(manifest) === undefined;

@@ -20,10 +20,10 @@ const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value
 const HOST = hostPlatform();
 const OTHER = { os: HOST.os, architecture: HOST.architecture === "amd64" ? "arm64" : "amd64" };
 
-/** A layout that is being written. */
+/** A layout under construction. */
 class Layout implements Disposable {
   readonly #temp = TempDir.make();
-  readonly path = this.#temp.join("image:1"); // a colon that begins no tag
+  readonly path = this.#temp.join("image:1"); // a colon that does not start a tag
 
   constructor() {
     Deno.mkdirSync(`${this.path}/blobs/sha256`, { recursive: true });

@@ -1,5 +1,5 @@
 /**
- * The bootstrap of an image in a registry, fetched without any of its data.
+ * Fetches the bootstrap of an image in a registry, without its data.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { type BootstrapLayer, layerCompression, readBootstrapLayer } from "./bootstrap_layer_reader.ts";
 import { resolveImage } from "./resolve_image.ts";
 
-/** Bytes of the largest bootstrap layer that is fetched. */
+/** Maximum size of a bootstrap layer in bytes. */
 export const MAX_LAYER_BYTES = 1 << 30;
 
 /** A bootstrap, and the manifest that lists it. */
@@ -24,9 +24,9 @@ export interface FetchedBootstrap {
 }
 
 /**
- * Fetches the bootstrap that `reference` names for this machine.
+ * Fetches the bootstrap of `reference` for this machine.
  *
- * @param memory that it is in
+ * @param memory that holds the bootstrap
  * @throws {NydusGdError} "unsupported" for an image that is not a nydus image; what the registry answers
  */
 export async function fetchBootstrap(
@@ -46,8 +46,8 @@ export async function fetchBootstrap(
 }
 
 /**
- * Fetches a layer that should hold a bootstrap; undefined where it holds none. Its media type is not asked: its bytes,
- * which the digest covers, tell how they are compressed.
+ * Fetches a layer and extracts its bootstrap; undefined if it has none. The compression is detected from the verified
+ * bytes, not from the media type.
  *
  * @throws {NydusGdError} "invalid-image"; "unsupported" for zstd; what the registry answers
  */
@@ -56,9 +56,9 @@ export async function fetchBootstrapLayer(
   repository: Repository,
   { signal, onProgress, memory }: {
     readonly signal?: AbortSignal | undefined;
-    /** Told how many bytes have come. */
+    /** Called with the number of bytes received so far. */
     readonly onProgress?: (bytes: number) => void;
-    /** That it is in, once it is inflated. */
+    /** Holds the decompressed bootstrap. */
     readonly memory?: ImageMemory;
   } = {},
 ): Promise<BootstrapLayer | undefined> {

@@ -21,7 +21,7 @@ const ORDINARY = new Uint8Array(gzipSync(tarOf(file("etc/passwd", "root"))));
 const PLATFORM = hostPlatform();
 const OTHER = { os: PLATFORM.os, architecture: PLATFORM.architecture === "amd64" ? "arm64" : "amd64" };
 
-/** A registry to be filled, and what is fetched from it under the tag "latest". */
+/** A registry to fill, and a fetch of its tag "latest". */
 class Images implements AsyncDisposable {
   readonly #http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
 
@@ -31,7 +31,7 @@ class Images implements AsyncDisposable {
     return new Images(await FakeRegistry.start());
   }
 
-  /** Pushes a manifest under its digest and perhaps a tag; gives its descriptor. */
+  /** Pushes a manifest under its digest and optionally a tag; returns its descriptor. */
   manifest(layers: readonly { bytes: Uint8Array; annotations?: Record<string, string> }[], tag?: string) {
     const config = encode({ architecture: "amd64", os: "linux", rootfs: { type: "layers", diff_ids: [] } });
     const bytes = encode({

@@ -1,5 +1,5 @@
 /**
- * What a name in a registry stands for on one platform: the manifest to run from, and its form.
+ * Resolves a name in a registry for a platform: the manifest to run, and its form.
  *
  * ```
  * name ──► manifest
@@ -9,7 +9,7 @@
  *                                            ──► the first, which is classic
  * classic ──► what refers to it, where that is a nydus image
  * ```
- * No data are fetched. Entries with nydus's marks (artifactType, os.features) are looked at before others.
+ * No data blobs are fetched. Entries with nydus's marks (artifactType, os.features) are examined before others.
  *
  * @module
  */
@@ -26,10 +26,10 @@ import { formatPlatform, type Platform } from "../../oci/platform.ts";
 import { formatReference, manifestName, type Reference } from "../../oci/reference.ts";
 import { type ImageForm, imageForm } from "./image_form.ts";
 
-/** Entries of one index, and referrers of one manifest, that are looked at. */
+/** Maximum entries per index, and referrers per manifest, to examine. */
 const MAX_LOOKED_AT = 16;
 
-/** What is asked. */
+/** The image to resolve. */
 export interface ImageQuestion {
   readonly repository: Repository;
   readonly reference: Reference;
@@ -37,14 +37,14 @@ export interface ImageQuestion {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The image that was found. */
+/** A resolved image. */
 export interface ResolvedImage {
   readonly digest: Digest;
   readonly manifest: Manifest;
   readonly form: ImageForm;
-  /** Who named the manifest. */
+  /** How the manifest was found. */
   readonly namedBy: "reference" | "index" | "referrer";
-  /** Docker takes this very manifest for the same name and platform. */
+  /** Whether Docker would choose the same manifest for this name and platform. */
   readonly isDockersChoice: boolean;
 }
 
@@ -55,10 +55,10 @@ interface Found {
 }
 
 /**
- * Finds the image.
+ * Resolves an image.
  *
- * @throws {NydusGdError} "not-found" for an unknown name, and for an index without the platform; "invalid-image"; what
- * the registry answers
+ * @throws {NydusGdError} "not-found" for an unknown name or an index without the platform; "invalid-image"; what the
+ * registry answers
  */
 export async function resolveImage(question: ImageQuestion): Promise<ResolvedImage> {
   const { repository, reference, signal } = question;
@@ -85,7 +85,7 @@ async function formOf({ document, digest }: FetchedManifest, question: ImageQues
   return { digest, manifest, form: await imageForm(manifest, repository, signal) };
 }
 
-/** The images of an index for the platform: the first as Docker counts, then the rest, the marked ones first. */
+/** Returns the images of an index for the platform: Docker's choice, then the others, marked ones first. */
 async function entriesOf(index: Index, question: ImageQuestion): Promise<[first: Found, ...others: Found[]]> {
   const { repository, reference, platform: wanted, signal } = question;
   const [first, ...others] = index.manifests.filter((entry) => isEntryFor(entry, wanted));
@@ -97,7 +97,7 @@ async function entriesOf(index: Index, question: ImageQuestion): Promise<[first:
   return [found, ...await Promise.all(inOrder.slice(0, MAX_LOOKED_AT).map(look))];
 }
 
-/** The nydus image that was made of a classic one and pushed beside it. */
+/** Returns the nydus image that refers to a classic one as its subject. */
 async function nydusReferrer(found: Found, question: ImageQuestion): Promise<ResolvedImage | undefined> {
   if (found.form.kind !== "classic") return undefined;
   const { repository, signal } = question;

@@ -1,17 +1,17 @@
 /**
- * What ordinary images are reached with, wherever they are.
+ * How to reach source images, wherever they are.
  *
  * @module
  */
 import type { BackendDeps } from "../../backend/open_backend.ts";
 import type { DockerEngine } from "../docker/engine.ts";
 
-/** See the module. */
+/** Access to registries, Docker and scratch space. */
 export interface SourceAccess {
   /** For registries. */
   readonly deps: BackendDeps;
-  /** The daemon that `docker:` names. */
+  /** Returns the daemon of `docker:` names. */
   docker(): DockerEngine;
-  /** Folder for what has to be in a file; it is the caller's to remove. */
+  /** Folder for temporary files, removed by the caller. */
   readonly folder: string;
 }

@@ -1,5 +1,5 @@
 /**
- * A file for bytes on their way, which nobody else has.
+ * A temporary file for data in transit.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { writeAll, writeAllOffThread } from "../../../ffi/unistd.ts";
 import { writeFailure } from "../../base/disk_full.ts";
 
-/** See the module. Disposing closes it; the file stays. */
+/** An exclusively created file. Disposing closes it but does not remove it. */
 export class SpoolFile implements Disposable {
   private constructor(readonly path: string, private readonly file: Fd, private readonly work: string) {}
 
   /**
-   * Makes the file; there may be none of its name.
+   * Creates the file, which must not exist.
    *
    * @param work for messages, what the bytes are for: "convert layer sha256:…"
    * @throws {NydusGdError} "io"
@@ -27,7 +27,7 @@ export class SpoolFile implements Disposable {
   }
 
   /**
-   * Appends to it.
+   * Appends bytes.
    *
    * @throws {NydusGdError} "io"
    */
@@ -39,7 +39,7 @@ export class SpoolFile implements Disposable {
     }
   }
 
-  /** As {@link write}, while this thread does something else; one after the other. The bytes must stay as they are. */
+  /** Like {@link write}, off the main thread. One call at a time; the bytes must not change meanwhile. */
   async append(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     try {
       await writeAllOffThread(this.file, bytes);
