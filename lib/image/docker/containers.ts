@@ -1,5 +1,5 @@
 /**
- * The containers that layers belong to, for people who want to know who uses an image.
+ * Maps layers to the Docker containers that own them, to show who uses an image.
  *
  * ```
  * <data-root>/image/<driver>/layerdb/mounts/<container>/mount-id   id of the container's own layer
@@ -17,23 +17,23 @@ import { readDockerJson, readDockerWord } from "./files.ts";
 
 const Config = v.object({ Name: v.string() });
 
-/** Containers whose layers are remembered: a container keeps its own. */
+/** Size of the cache of layers by container. The layer of a container never changes. */
 const CONTAINERS_REMEMBERED = 10_000;
 
-/** A container of Docker. */
+/** A Docker container. */
 export interface DockerContainer {
   readonly id: string;
-  /** "web"; undefined where Docker's record of it cannot be read. */
+  /** "web"; undefined if Docker's record cannot be read. */
   readonly name: string | undefined;
 }
 
-/** Containers by layer. */
+/** Finds containers by layer. */
 export class DockerContainers {
   /** Layer by container. */
   readonly #layers = new LRUCache<string, string>({ max: CONTAINERS_REMEMBERED });
 
   /**
-   * The containers whose own layers these are. A layer of a build, or of a container that is being made, has none.
+   * Returns the containers that own these layers, by layer. Layers of builds and of containers being created have none.
    *
    * @param imageDir `<data-root>/image/<driver>`
    */

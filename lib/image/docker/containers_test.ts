@@ -5,7 +5,7 @@ import { dockerImageDir } from "./files.ts";
 
 const WEB = "1".repeat(64), DB = "2".repeat(64), MAKING = "3".repeat(64);
 
-/** A data-root of Docker with containers, each with its layer. */
+/** A Docker data-root with containers, each with its layer. */
 async function writeContainer(dataRoot: string, id: string, layerId: string, config: string | undefined) {
   const mount = `${dataRoot}/image/nydus-gd/layerdb/mounts/${id}`;
   await Deno.mkdir(mount, { recursive: true });

@@ -1,6 +1,5 @@
 /**
- * An image of a Docker daemon as an archive in a file: its layers are read one after the other, and what says which is
- * which comes last.
+ * Saves an image of a Docker daemon as an archive file, since the manifest at its end is needed before the layers.
  *
  * @module
  */
@@ -19,10 +18,10 @@ export function isDaemonNamed(text: string): boolean {
 }
 
 /**
- * Has the daemon save an image.
+ * Asks the daemon to save an image.
  *
- * @param text `docker:NAME`, or an id in place of the name
- * @throws {NydusGdError} "not-found", "unavailable", "io" for a full disk
+ * @param text `docker:NAME`, with a name or an ID
+ * @throws {NydusGdError} "not-found", "unavailable", "io" if the disk is full
  */
 export async function saveImage(
   text: string,

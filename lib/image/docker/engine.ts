@@ -1,5 +1,5 @@
 /**
- * The local Docker daemon, by its Engine API on a unix socket: what it is, what runs in it, images to and fro.
+ * Client of the local Docker daemon, by its Engine API on a Unix socket.
  *
  * ```ts
  * using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
@@ -7,10 +7,10 @@
  * const { driver } = await docker.info();
  * await docker.load([archive], ORDINARY_MEMORY);
  * ```
- * Paths carry no version: every daemon then answers as its own. Source: Docker Engine API 1.41 (20.10) to 1.45 (26.1).
+ * Paths carry no API version, so each daemon uses its own. Source: Docker Engine API 1.41 (20.10) to 1.45 (26.1).
  *
- * @throws {NydusGdError} "unavailable" where no daemon answers, or it refuses; "unsupported" for one on another machine;
- * "not-found"; "interrupted"
+ * @throws {NydusGdError} "unavailable" if no daemon answers or it refuses; "unsupported" for a daemon on another
+ * machine; "not-found"; "interrupted"
  * @module
  */
 import type * as v from "valibot";
@@ -37,48 +37,48 @@ import {
 } from "./engine_answers.ts";
 import { type PullStep, readProgress } from "./progress_stream.ts";
 
-/** Where dockerd listens unless it is told otherwise. */
+/** Default address of dockerd. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 
-/** dockerd is silent while it unpacks or packs. */
+/** dockerd sends nothing while it packs or unpacks an image. */
 const PATIENT = { readTimeoutMs: 0 } as const;
 
-/** Where dockerd is: the first that is given, a flag before a setting; else DOCKER_HOST, Docker's own default. */
+/** Returns dockerd's address: the first non-empty argument, else DOCKER_HOST, else Docker's default. */
 export function dockerHost(...given: readonly (string | undefined)[]): string {
   return given.find((host) => host) ?? (Deno.env.get("DOCKER_HOST") || DEFAULT_HOST);
 }
 
-/** What is to be pulled. */
+/** An image to pull. */
 export interface DockerPull {
   /** "registry.example:5000/team/app". */
   readonly repository: string;
   /** A tag or a digest. */
   readonly name: string;
-  /** "linux/arm64"; absent: dockerd's own. */
+  /** "linux/arm64". Default: dockerd's own platform. */
   readonly platform?: string | undefined;
   readonly credential?: Credential | undefined;
-  /** Told of each step. */
+  /** Called for each progress message. */
   readonly onStep: (step: PullStep) => void;
 }
 
-/** A dockerd. */
+/** A Docker daemon. */
 export class DockerEngine {
-  /** @param host as DOCKER_HOST has it: "unix:///run/docker.sock" */
+  /** @param host in the form of DOCKER_HOST: "unix:///run/docker.sock" */
   constructor(readonly host: string, private readonly http: HttpClient) {}
 
-  /** What dockerd says of itself. */
+  /** Returns the daemon's system information. */
   info(signal?: AbortSignal): Promise<DockerInfo> {
     return this.#json(InfoAnswer, "/info", "ask Docker", signal);
   }
 
-  /** The containers that run. */
+  /** Returns the running containers. */
   running(signal?: AbortSignal): Promise<RunningContainer[]> {
     return this.#json(ContainersAnswer, "/containers/json", "ask Docker for its containers", signal);
   }
 
-  /** The image of that name or id; undefined where there is none. */
+  /** Returns an image by name or ID; undefined if there is none. */
   async image(name: string, signal?: AbortSignal): Promise<DockerImage | undefined> {
     try {
       return await this.#json(ImageAnswer, `/images/${name}/json`, `look for image ${name}`, signal);
@@ -108,14 +108,14 @@ export class DockerEngine {
     );
   }
 
-  /** Hands an image, as `docker save` writes it, to `take` in pieces. */
+  /** Saves an image in the format of `docker save`, and passes it to `take` in pieces. */
   async save(name: string, take: (piece: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
     const request = { method: "GET" } as const;
     const consume = (response: HttpResponse) => response.each(take);
     await this.#ask(request, `/images/${name}/get`, `save image ${name}`, consume, signal, PATIENT);
   }
 
-  /** Pulls an image as `docker pull` does. */
+  /** Pulls an image, like `docker pull`. */
   async pull({ repository, name, platform, credential, onStep }: DockerPull, signal?: AbortSignal): Promise<void> {
     const query = new URLSearchParams({ fromImage: repository, tag: name, ...(platform ? { platform } : {}) });
     const headers = credential === undefined ? {} : { "x-registry-auth": registryAuth(credential, repository) };
@@ -129,7 +129,7 @@ export class DockerEngine {
     );
   }
 
-  /** Gives an image one more name. */
+  /** Adds a tag to an image. */
   async tag(source: string, repository: string, tag: string, signal?: AbortSignal): Promise<void> {
     const query = new URLSearchParams({ repo: repository, tag });
     const what = `tag ${source} as ${repository}:${tag}`;
@@ -210,7 +210,7 @@ function unreachable(error: TransferError, what: string, socketPath: string): Ny
   }
 }
 
-/** The value of X-Registry-Auth. */
+/** Returns the value of X-Registry-Auth. */
 function registryAuth(credential: Credential, repository: string): string {
   const serveraddress = repository.slice(0, repository.indexOf("/"));
   const fields = credential.kind === "basic"
@@ -221,7 +221,7 @@ function registryAuth(credential: Credential, repository: string): string {
   return new TextEncoder().encode(JSON.stringify({ ...fields, serveraddress })).toBase64({ alphabet: "base64url" });
 }
 
-/** What Docker says beside a status is for people, and names no secret. */
+/** Uses dockerd's message, which is meant for users and contains no secrets. */
 async function refusal(response: HttpResponse, what: string): Promise<NydusGdError> {
   const parsed = parseWith(RefusalAnswer, parseJsonText(await response.text(MAX_ANSWER_BYTES)));
   const state = parsed.ok ? parsed.value.message : `HTTP ${response.status}`;

@@ -1,5 +1,5 @@
 /**
- * What dockerd answers with, and what is taken of it. Unknown members are passed over.
+ * Schemas of dockerd's responses. Unknown members are ignored.
  *
  * Source: Docker Engine API 1.41 (`GET /info`, `/containers/json`, `/images/NAME/json`).
  *
@@ -31,22 +31,22 @@ export const InfoAnswer = v.pipe(
   })),
 );
 
-/** What dockerd says of itself. */
+/** System information of dockerd. */
 export interface DockerInfo {
   /** Name of the storage driver. */
   readonly driver: string;
-  /** What the storage driver says of itself: `docker info`'s rows below it. */
+  /** Status rows of the storage driver, as `docker info` shows them. */
   readonly driverStatus: readonly (readonly [name: string, value: string])[];
-  /** Where it keeps everything. */
+  /** The data-root. */
   readonly dataRoot: string;
-  /** Started with experimental features. */
+  /** Whether experimental features are enabled. */
   readonly isExperimental: boolean;
   readonly imageCount: number;
-  /** Containers go on while it restarts. */
+  /** Whether containers keep running while dockerd restarts. */
   readonly hasLiveRestore: boolean;
   /** "name=userns", "name=rootless", … */
   readonly securityOptions: readonly string[];
-  /** "26.1.5+dfsg1"; "unknown" where it does not say. */
+  /** "26.1.5+dfsg1"; "unknown" if absent. */
   readonly version: string;
 }
 
@@ -59,9 +59,9 @@ export const ImageAnswer = v.pipe(
   v.transform(({ Id, RootFS }): DockerImage => ({ id: Id, diffIds: RootFS.Layers })),
 );
 
-/** An image that Docker has. */
+/** An image in Docker's store. */
 export interface DockerImage {
-  /** "sha256:…" of its configuration. */
+  /** Digest "sha256:…" of its configuration. */
   readonly id: string;
   /** diffIDs, lowest first. */
   readonly diffIds: readonly string[];
@@ -77,15 +77,15 @@ export const ContainersAnswer = v.array(v.pipe(
   })),
 ));
 
-/** Characters of an id that stand for it, as Docker has it. */
+/** Length of Docker's short IDs. */
 const SHORT_ID = 12;
 
-/** A container that runs. */
+/** A running container. */
 export interface RunningContainer {
   readonly id: string;
   readonly name: string;
   readonly image: string;
 }
 
-/** Why a call was refused. */
+/** The body of an error response. */
 export const RefusalAnswer = v.object({ message: v.string() });

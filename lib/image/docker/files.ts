@@ -1,8 +1,8 @@
 /**
- * Docker's own records in its data-root, for people who look at layers: read as they are, without asking Docker, which may
- * be waiting for us just then.
+ * Reads Docker's own records in its data-root directly, since Docker may be waiting for this driver and unable to
+ * answer.
  *
- * They are Docker's and change while it runs: what cannot be read counts as absent.
+ * The files belong to Docker and change while it runs. A file that cannot be read counts as absent.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { logger } from "../../base/log.ts";
 
 const log = logger("image");
 
-/** Bytes of the largest file that is read. */
+/** Maximum size of a file in bytes. */
 const MAX_FILE_BYTES = 8 * 1024 * 1024;
 
-/** What Docker has beside the layers of `home`, `<data-root>/<driver>`: `<data-root>/image/<driver>`. */
+/** Returns the folder of Docker's image records, `<data-root>/image/<driver>`, for the home `<data-root>/<driver>`. */
 export function dockerImageDir(home: string): string {
   return join(dirname(home), "image", basename(home));
 }
 
-/** A JSON document of the form that is expected; undefined where there is none. */
+/** Reads a JSON file of the given schema; undefined if it is absent or invalid. */
 export async function readDockerJson<S extends v.GenericSchema>(
   schema: S,
   path: string,
@@ -29,7 +29,7 @@ export async function readDockerJson<S extends v.GenericSchema>(
   return await attempt(path, async () => v.parse(schema, JSON.parse(await readDockerText(path))));
 }
 
-/** A text of one word; undefined where there is none. */
+/** Reads a file of one word; undefined if it is absent or empty. */
 export async function readDockerWord(path: string): Promise<string | undefined> {
   return await attempt(path, async () => (await readDockerText(path)).trim() || undefined);
 }

@@ -1,5 +1,5 @@
 /**
- * An image as `docker load` takes it: a tar of its configuration, its layers, and a list of both.
+ * Builds image archives for `docker load`: a tar of configuration, layers, and a manifest of both.
  *
  * ```
  * <digits of the config's digest>.json

@@ -1,11 +1,11 @@
 /**
- * The names that Docker knows images by, for people who look at layers.
+ * Maps layers to the names of the Docker images that contain them.
  *
  * ```
  * <data-root>/image/<driver>/repositories.json              {"Repositories": {NAME: {NAME:TAG: IMAGE ID, …}}}
  * <data-root>/image/<driver>/imagedb/content/sha256/<hex>   {"rootfs": {"diff_ids": […]}, …}
  * ```
- * What cannot be read is no name. Source: moby 20.10 to 27, reference/store.go and image/fs.go.
+ * Records that cannot be read are skipped. Source: moby 20.10 to 27, reference/store.go and image/fs.go.
  *
  * @module
  */
@@ -17,15 +17,15 @@ import { readDockerJson } from "./files.ts";
 const Repositories = v.object({ Repositories: v.record(v.string(), v.record(v.string(), v.string())) });
 const Config = v.object({ rootfs: v.object({ diff_ids: v.array(v.string()) }) });
 
-/** Images whose layers are remembered: their configurations never change. */
+/** Size of the cache of layers by image. The configuration of an image never changes. */
 const IMAGES_REMEMBERED = 1000;
 
-/** Names by layer. */
+/** Finds image names by layer. */
 export class DockerNames {
   readonly #diffIds = new LRUCache<string, readonly string[]>({ max: IMAGES_REMEMBERED });
 
   /**
-   * "host/repository:tag" of every image that has a layer, sorted, for each of the layers that some image has.
+   * Returns, for each wanted layer that occurs in an image, the sorted names "host/repository:tag" of its images.
    *
    * @param imageDir `<data-root>/image/<driver>`
    * @param wanted diffIDs of the layers: "sha256:…"

@@ -1,11 +1,11 @@
 /**
- * What dockerd says while it pulls or loads: a JSON object a line, the last of which may be a failure.
+ * Parser of dockerd's progress stream for pull and load: one JSON object per line, the last of which may be an error.
  *
  * ```
  * {"status":"Downloading","id":"f2a1…","progressDetail":{"current":1048576,"total":49103123}}
  * {"errorDetail":{"message":"…"},"error":"…"}
  * ```
- * The answer is 200 before the work begins, so a failure shows in the stream alone. Source: moby pkg/jsonmessage.
+ * The status is 200 before the work starts, so a failure shows only in the stream. Source: moby pkg/jsonmessage.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import { type ErrorCode, NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import { parseWith } from "../../base/schema.ts";
 
-/** One step of dockerd's work. */
+/** A progress message. */
 export interface PullStep {
-  /** Short digest of a layer; absent where the whole image is meant. */
+  /** Short digest of a layer; undefined for messages about the whole image. */
   readonly layer: string | undefined;
   /** "Downloading", "Pull complete". */
   readonly status: string;
-  /** Bytes, where they are told. */
+  /** Progress in bytes, if reported. */
   readonly current: number | undefined;
   readonly total: number | undefined;
 }
@@ -34,14 +34,14 @@ const Message = v.object({
   errorDetail: v.optional(v.nullable(v.object({ message: v.optional(v.string()) }))),
 });
 
-/** Characters of the longest line: more is no progress. */
+/** Maximum length of a line in characters. */
 const MAX_LINE = 1 << 20;
 
 /**
  * Reads the stream to its end.
  *
  * @param what completes "Cannot …"
- * @throws {NydusGdError} with what dockerd failed of: "not-found", "unauthorized", else "unavailable"
+ * @throws {NydusGdError} with dockerd's error: "not-found", "unauthorized", else "unavailable"
  */
 export async function readProgress(
   response: HttpResponse,
@@ -61,9 +61,9 @@ export async function readProgress(
 }
 
 /**
- * The step that a line tells of; undefined for a line of a form that a later Docker may have.
+ * Parses a line; undefined for an unknown form, which later Docker versions may add.
  *
- * @throws {NydusGdError} for a line that tells of a failure
+ * @throws {NydusGdError} for an error message
  */
 export function parseStep(line: string, what: string): PullStep | undefined {
   const parsed = parseWith(Message, parseJsonText(line));
@@ -75,7 +75,7 @@ export function parseStep(line: string, what: string): PullStep | undefined {
   return { layer: id, status, current: progressDetail?.current, total: progressDetail?.total };
 }
 
-/** dockerd has words only. */
+/** Derives the code from the message; dockerd sends no code. */
 function codeOf(message: string): ErrorCode {
   if (/unauthorized|denied|no basic auth/i.test(message)) return "unauthorized";
   return /not found|unknown|no matching manifest/i.test(message) ? "not-found" : "unavailable";

@@ -1,11 +1,11 @@
 /**
- * What is in an archive that `docker save` wrote: a list of images, each its configuration and its layers.
+ * Parser of the image list in an archive written by `docker save`.
  *
  * ```
  * manifest.json      [{"Config": "…", "RepoTags": ["NAME:TAG"], "Layers": ["…/layer.tar", …]}]
  * ```
- * Layers are tars, plain as a rule, whose diffIDs the configuration has. Source: moby image/spec v1.2; Docker 25 and
- * later put the same list beside an OCI layout, which may list what the archive does not hold.
+ * Layers are tars, usually uncompressed, whose diffIDs are in the configuration. Docker 25 and later add the same list
+ * to an OCI layout, which may list content that is not in the archive. Source: moby image/spec v1.2.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { formatPath, parseWith } from "../../base/schema.ts";
 import { MAX_INDEX_BYTES } from "../../oci/manifest.ts";
 import type { ImageArchive } from "../source/image_archive.ts";
 
-/** The file that has the list. */
+/** The file that holds the list. */
 export const SAVED_IMAGES = "manifest.json";
 
 const savedSchema = v.array(v.object({
@@ -25,7 +25,7 @@ const savedSchema = v.array(v.object({
   Layers: v.optional(v.nullable(v.array(v.string())), []),
 }));
 
-/** One image: names of files in the archive. */
+/** An image, as names of files in the archive. */
 export interface SavedImage {
   readonly config: string;
   /** Lowest first. */
@@ -33,9 +33,9 @@ export interface SavedImage {
 }
 
 /**
- * The image that is meant; undefined for an archive that Docker did not write.
+ * Returns the requested image; undefined for an archive not written by Docker.
  *
- * @throws {NydusGdError} "not-found" for a name that is not there, "usage" where none is given and there are several,
+ * @throws {NydusGdError} "not-found" for an unknown name, "usage" if no name is given and there are several images,
  * "invalid-image"
  */
 export async function savedImage(
@@ -67,7 +67,7 @@ export async function savedImage(
   return { config: image.Config, layers: image.Layers ?? [] };
 }
 
-/** "app:1" is meant by that and, where it is unambiguous, by "1". */
+/** Whether `name` is the whole tag "app:1" or only its last part, "1". */
 function isTag(tag: string, name: string): boolean {
   return tag === name || tag.endsWith(`:${name}`);
 }
