@@ -1,22 +1,21 @@
 /**
- * What of an ELF file is read whenever it is loaded, told from its headers: which libraries it is linked with, and which
- * of its bytes the dynamic linker goes over before anything runs.
+ * ELF parser: which libraries a file needs, and which of its bytes the dynamic linker reads before the program runs.
  *
  * ```
  * ELF header ─► program headers ─► interpreter, segments ─► dynamic section ─► names of libraries, relocations, symbols
  * ```
- * Offsets and sizes are bytes of the file; addresses are those of the dynamic section. 32 and 64 bits, both byte orders.
- * Source: System V ABI, gABI 4.1 and its draft of 2013, chapters 4 and 5; <elf.h>.
+ * Offsets and sizes are bytes of the file; addresses are those of the dynamic section. Supports 32 and 64 bits and both
+ * byte orders. Source: System V ABI, gABI 4.1 and its draft of 2013, chapters 4 and 5; <elf.h>.
  *
- * Files are not trusted: what does not fit together is undefined, and ranges are cut where segments end.
+ * Files are not trusted: inconsistent values yield undefined, and ranges are cut at the end of their segment.
  *
  * @module
  */
 
-/** Bytes that the longest ELF header has. */
+/** Maximum size of an ELF header in bytes. */
 export const ELF_HEADER_BYTES = 64;
 
-/** A dynamic section that is longer is no honest one: entries have 8 or 16 bytes, a linker writes some 40. */
+/** Maximum size of a dynamic section. Linkers write some 40 entries of 8 or 16 bytes. */
 const MAX_DYNAMIC_BYTES = 64 * 1024;
 
 const MAGIC = [0x7f, 0x45, 0x4c, 0x46];
@@ -40,7 +39,7 @@ const DT = {
   relr: 36,
 } as const;
 
-/** Bytes of the file. */
+/** A range of bytes in the file. */
 export interface FileRange {
   readonly offset: number;
   readonly size: number;
@@ -53,7 +52,7 @@ interface Segment extends FileRange {
   readonly memorySize: number;
 }
 
-/** Where the program headers are. */
+/** The ELF header, with the position of the program headers. */
 export interface ElfHeader {
   readonly wide: boolean;
   readonly littleEndian: boolean;
@@ -65,29 +64,29 @@ export interface ElfHeader {
   readonly entrySize: number;
 }
 
-/** What the program headers say. */
+/** The contents of the program headers. */
 export interface ElfProgram {
   readonly header: ElfHeader;
   readonly loads: readonly Segment[];
-  /** Path of the dynamic linker, with a zero behind it. */
+  /** Path of the dynamic linker, NUL-terminated. */
   readonly interpreter: FileRange | undefined;
-  /** Undefined: linked statically. */
+  /** Undefined for a statically linked file. */
   readonly dynamic: FileRange | undefined;
-  /** What is written to while it is loaded, and never again. */
+  /** Data that is written only while the file is loaded. */
   readonly relro: FileRange | undefined;
 }
 
-/** What the dynamic section says. */
+/** The contents of the dynamic section. */
 export interface ElfDynamic {
-  /** Where names of libraries are, each with a zero behind it. */
+  /** File offsets of the names of needed libraries, NUL-terminated. */
   readonly needed: readonly number[];
-  /** Where folders are named in which they are looked for first, as those. */
+  /** File offsets of library search paths, NUL-terminated. */
   readonly searchPaths: readonly number[];
-  /** What is read to load it, beside headers and dynamic section. */
+  /** Ranges that loading reads in addition to the headers and the dynamic section. */
   readonly loaded: readonly FileRange[];
 }
 
-/** The ELF header at the beginning of a file; undefined for what is no program or library. */
+/** Parses the ELF header at the start of a file; undefined if it is neither a program nor a library. */
 export function elfHeader(bytes: Uint8Array): ElfHeader | undefined {
   if (bytes.length < ELF_HEADER_BYTES || MAGIC.some((byte, k) => bytes[k] !== byte)) return undefined;
   const [wide, littleEndian] = [bytes[4] === 2, bytes[5] === 1];
@@ -154,7 +153,7 @@ export function elfDynamic(program: ElfProgram, bytes: Uint8Array): ElfDynamic {
   ].filter(isDefined);
   const init = values.get(DT.init);
   const others = [
-    // the names stand behind the symbols, wherever a common linker made it
+    // common linkers place the string table right after the symbol table
     symbols !== undefined && strings !== undefined && strings > symbols
       ? placeOf(program, symbols, strings - symbols)
       : undefined,
@@ -167,12 +166,12 @@ export function elfDynamic(program: ElfProgram, bytes: Uint8Array): ElfDynamic {
   return { needed: placed(names), searchPaths: placed(paths), loaded: [...relocations, ...others] };
 }
 
-/** The rest of its page is cleared, which has it read. */
+/** Returns the last byte of a segment. The loader zeroes the rest of its page, which reads the page. */
 function lastByte({ offset, size }: FileRange): FileRange {
   return { offset: offset + size - 1, size: 1 };
 }
 
-/** Where in the file an address is, as far as its segment goes; undefined for one that no segment has. */
+/** Translates an address range to file offsets, cut at the end of its segment; undefined if no segment contains it. */
 function placeOf({ loads }: ElfProgram, address: number, size: number): FileRange | undefined {
   const load = loads.find((each) => address >= each.address && address < each.address + each.size);
   if (load === undefined || size <= 0) return undefined;
@@ -180,7 +179,7 @@ function placeOf({ loads }: ElfProgram, address: number, size: number): FileRang
   return { offset: load.offset + within, size: Math.min(size, load.size - within) };
 }
 
-/** An address or a size; undefined for one beyond what a file can have. */
+/** Reads an address or a size; undefined if it exceeds 2^53. */
 function wordAt(view: DataView, at: number, wide: boolean, littleEndian: boolean): number | undefined {
   if (!wide) return view.getUint32(at, littleEndian);
   const value = view.getBigUint64(at, littleEndian);

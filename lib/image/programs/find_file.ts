@@ -1,5 +1,5 @@
 /**
- * Finds a file of an image by its path, as a process whose root the image is would.
+ * Finds a file of an image by path, as seen by a process with the image as its root.
  *
  * @module
  */
@@ -16,9 +16,9 @@ export interface FoundFile {
 }
 
 /**
- * The regular file that `path` leads to from the root; undefined where there is none.
+ * Returns the regular file at `path`, relative to the root, following symbolic links; undefined if there is none.
  *
- * @throws {RafsError} for damage on the way
+ * @throws {RafsError} if the tree is damaged
  */
 export function findFile(tree: Bootstrap, path: ByteString): FoundFile | undefined {
   const attr = emptyAttr();

@@ -1,8 +1,7 @@
 /**
- * Where a dynamic linker finds the libraries of a program: in the folders that the program names, then in those of the
- * system.
+ * Finds libraries as a dynamic linker does: in the search paths of the program, then in the system's folders.
  *
- * The linker's own cache of names is not read: what it has beside these folders is found by the read that misses it.
+ * The linker's cache (ld.so.cache) is not consulted. Libraries that only it knows are fetched when they are read.
  *
  * @module
  */
@@ -10,10 +9,10 @@ import type { ByteString } from "../../base/bytes.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import { findFile, type FoundFile } from "./find_file.ts";
 
-/** Below /usr and at the root. */
+/** Exist at the root and below /usr. */
 const SYSTEM_FOLDERS = ["lib64", "lib"] as const;
 
-/** Debian's name of an architecture, by `e_machine` of <elf.h>. */
+/** Debian's architecture triplets, by `e_machine` of <elf.h>. */
 const MULTIARCH: Readonly<Record<number, string>> = {
   3: "i386-linux-gnu",
   21: "powerpc64le-linux-gnu",
@@ -25,12 +24,12 @@ const MULTIARCH: Readonly<Record<number, string>> = {
 };
 
 /**
- * The library's file.
+ * Returns the file of a library; undefined if it is not found.
  *
- * @param name as the program has it: with a slash a path
- * @param searchPaths of the program, absolute ones count
+ * @param name as recorded in the program: with a slash, a path
+ * @param searchPaths of the program; only absolute ones are used
  * @param machine `e_machine`
- * @throws {RafsError} for damage on the way
+ * @throws {RafsError} if the tree is damaged
  */
 export function findLibrary(
   tree: Bootstrap,

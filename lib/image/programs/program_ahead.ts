@@ -1,13 +1,12 @@
 /**
- * Fetches what a program that starts will read before it runs: its dynamic linker and libraries, and of each of them what
- * the linker goes over.
+ * Read-ahead for starting programs: fetches the dynamic linker, the libraries, and those parts that the linker reads.
  *
  * ```
  * a reader waits for a chunk ─► is it the head of an ELF file? ─► its relocations, its libraries' heads ─► theirs
  * ```
- * A linker opens one library after the other and waits for each; here they come together, behind what the reader waits
- * for. What is fetched is what will be read: no code beside the first that runs, nothing where a file is not found.
- * Nobody waits for it, and what fails is forgotten: the reader asks for it again and is told.
+ * A linker opens libraries one after the other and waits for each. Here they are fetched concurrently, after the chunk
+ * that the reader waits for. Only data that will be read is fetched: no code except the first page to run, and nothing
+ * for files that are not found. Failures are ignored: the reader's own request reports them.
  *
  * @module
  */
@@ -24,48 +23,48 @@ import { findFile, type FoundFile } from "./find_file.ts";
 
 const log = logger("image", "programs");
 
-/** Files that are looked at of one image: more is no start of a program. */
+/** Maximum number of files examined per image; more are not the start of a program. */
 const MAX_FILES = 4096;
 
-/** Libraries of one file that are looked for. */
+/** Maximum number of libraries followed per file. */
 const MAX_NEEDED = 256;
 
-/** Bytes of headers, or of a dynamic section, that are read: programs have less than a thousand. */
+/** Maximum bytes of headers or of a dynamic section; real ones have less than a thousand. */
 const MAX_READ_BYTES = 64 * 1024;
 
-/** Bytes of a part that is fetched: of a file that is no honest one, nobody knows where it ends. */
+/** Maximum bytes of a part to fetch, since a malformed file may claim any size. */
 const MAX_PART_BYTES = 32 * 1024 * 1024;
 
-/** Bytes of a name, zero included. */
+/** Maximum bytes of a name, including its NUL. */
 const MAX_NAME_BYTES = 4096;
 const NAME_PIECE_BYTES = 256;
 
-/** What {@link ProgramAhead} works with. */
+/** Dependencies of {@link ProgramAhead}. */
 export interface ProgramAheadParts {
   readonly tree: Bootstrap;
   readonly blobs: readonly Pick<Blob, "open" | "ensure">[];
-  /** Whether anything may be fetched that nobody waits for. */
+  /** Whether read-ahead is enabled. */
   readonly isOn: () => boolean;
-  /** Told of what is fetched. */
+  /** Called for each range that is fetched. */
   readonly onFetch?: (range: BlobRange) => void;
 }
 
-/** Where bytes of a file are. */
+/** Maps a range of a file to ranges of blobs. */
 type Placing = (range: FileRange) => BlobRange[];
 
-/** See the module. Of one image; disposing stops it. */
+/** Read-ahead for the programs of one image. Disposing stops it. */
 export class ProgramAhead implements AsyncDisposable {
   readonly #abort = new AbortController();
-  /** Heads that were looked at: blob and offset. */
+  /** Heads already examined, as blob and offset. */
   readonly #seen = new Set<string>();
   readonly #running = new Set<Promise<void>>();
 
   constructor(private readonly parts: ProgramAheadParts) {}
 
-  /** A reader waits for a chunk of a blob, which is on its way. */
+  /** Notes a chunk that a reader waits for and that is being fetched. */
   noteWaiting(chunk: BlobRange): void {
     if (chunk.length < ELF_HEADER_BYTES || !this.parts.isOn()) return;
-    // pieces of a file follow each other in its blob, but for those that other files have as well
+    // the chunks of a file are contiguous in its blob, except those shared with other files
     const place = ({ offset, size }: FileRange) => [{ ...chunk, offset: chunk.offset + offset, length: size }];
     this.#begin(chunk, place, false);
   }
@@ -75,7 +74,7 @@ export class ProgramAhead implements AsyncDisposable {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  /** @param isTold whether the head is fetched by us */
+  /** @param isTold whether the head is fetched here, and so reported to `onFetch` */
   #begin({ blobIndex, offset }: BlobRange, place: Placing, isTold: boolean): void {
     const key = `${blobIndex}:${offset}`;
     if (this.#seen.has(key) || this.#seen.size >= MAX_FILES || this.#abort.signal.aborted) return;
@@ -113,7 +112,7 @@ export class ProgramAhead implements AsyncDisposable {
     if (head !== undefined && file.size >= ELF_HEADER_BYTES) this.#begin(head, place, true);
   }
 
-  /** Has a range fetched; nobody waits. */
+  /** Fetches a range in the background. */
   #fetch(place: Placing, range: FileRange): void {
     const fetching = this.#ensure(place(range), true)
       .catch((error) => log.debug("part of a program not fetched", { error: messageOf(error) }))
@@ -129,7 +128,7 @@ export class ProgramAhead implements AsyncDisposable {
     }));
   }
 
-  /** Bytes of a file, which are fetched first; fewer where it ends. */
+  /** Fetches and reads bytes of a file; fewer at its end. */
   async #read(place: Placing, { offset, size }: FileRange, isTold = true): Promise<Uint8Array> {
     const ranges = place({ offset, size: Math.min(size, MAX_READ_BYTES) });
     await this.#ensure(ranges, isTold);
@@ -148,7 +147,7 @@ export class ProgramAhead implements AsyncDisposable {
     return names.filter((name) => name !== undefined);
   }
 
-  /** Up to a zero; undefined where none follows. */
+  /** Reads a NUL-terminated name; undefined if there is no NUL. */
   async #nameAt(place: Placing, offset: number): Promise<ByteString | undefined> {
     let name = "";
     while (name.length < MAX_NAME_BYTES) {

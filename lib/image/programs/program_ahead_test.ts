@@ -17,7 +17,7 @@ const UNIT = 4096;
 const program = (path: string, options: Parameters<typeof elfFile>[0] = {}) =>
   file(path, toByteString(elfFile({ ...options, unit: UNIT })));
 
-/** An image whose programs are looked at, and what was fetched for them, as `path +chunk`. */
+/** An image with programs, and what was fetched for them, as `path +chunk`. */
 async function withImage(
   entries: readonly TestEntry[],
   test: (image: { wait(path: string): Promise<void>; fetched: Fetched; ahead: ProgramAhead }) => Promise<void>,
@@ -66,7 +66,7 @@ class Fetched {
     this.#changed = Promise.withResolvers();
   }
 
-  /** Resolves when so many were told of. */
+  /** Resolves once that many ranges have been reported. */
   async atLeast(count: number): Promise<void> {
     while (this.#chunks.size < count) await this.#changed.promise;
   }
@@ -77,7 +77,7 @@ class Fetched {
   }
 }
 
-/** What is fetched of a library: all but its gaps. */
+/** The fetched parts of a library: everything except its gaps. */
 const partsOf = (path: string) => {
   const { relocations, code, data } = ELF_UNITS;
   return [0, relocations, code, data, data + 1].map((unit) => `${path} +${unit}`);
@@ -102,7 +102,7 @@ Deno.test("who waits for a program has its linker and libraries fetched, through
   await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
     await wait("/bin/app");
     const expected = ["/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap(partsOf);
-    // the head is what is waited for; names and symbols are in it
+    // the head is the chunk that the reader waits for; it contains names and symbols
     expected.push(...partsOf("/bin/app"));
     await fetched.atLeast(expected.length);
     await ahead[Symbol.asyncDispose]();
