@@ -1,9 +1,9 @@
 /**
- * Where the blobs of an image are: the homes that may have them, in order, and the first that has every one.
+ * Chooses the backend of an image's blobs: the first candidate that has all of them.
  *
- * Which homes there are, and in which order, is for layer_homes.ts to say. The choice is stored beside the image's state and used again without asking, so that a container starts from a warm
- * cache with the network down. A read that the chosen home cannot serve is a reason to ask the others: the first of them
- * that has every blob becomes the choice, for all reads from then on.
+ * layer_homes.ts lists the candidates. The choice is stored with the image's state and reused without a request, so
+ * that a container starts from a warm cache while the network is down. When the chosen backend fails a read, the others
+ * are tried; the first one with every blob replaces the choice for all further reads.
  *
  * @module
  */
@@ -17,23 +17,23 @@ import { SingleFlight } from "../base/single_flight.ts";
 
 const log = logger("image");
 
-/** A home that may have the blobs. */
+/** A backend that may have the blobs. */
 export interface Candidate {
-  /** Stable name of the home, what the stored choice says: "registry 127.0.0.1:5000/app". */
+  /** Stable name of the backend, as stored in the choice: "registry 127.0.0.1:5000/app". */
   readonly description: string;
-  /** Bytes of each blob that the home is said to have, by id; absent where nothing is said. */
+  /** Expected size in bytes of each blob, by ID; undefined if not stated. */
   readonly blobSizes?: ReadonlyMap<string, number>;
   open(): Backend;
 }
 
-/** A blob that a home must have. */
+/** A blob that the backend must have. */
 export interface WantedBlob {
   readonly id: string;
 }
 
 const Choice = v.object({ home: v.string() });
 
-/** Home of an image that has no data: nothing is ever asked of it. */
+/** The backend of an image without blobs, which is never read. */
 const NOWHERE: Backend = {
   description: "nowhere: the image has no blobs",
   blob(id) {
@@ -42,12 +42,12 @@ const NOWHERE: Backend = {
 };
 
 /**
- * The stored choice where it is still a candidate, else the first candidate that has every blob.
+ * Returns the stored choice if it is still a candidate, else the first candidate that has every blob.
  *
- * @param choicePath file that keeps the choice
- * @param deadlineMs how long all homes together may take to answer; each gets its share
- * @param signal ends this search, not later ones of the home that was found
- * @throws {NydusGdError} "unavailable" that names what each home lacks
+ * @param choicePath file that stores the choice
+ * @param deadlineMs time limit for all candidates together; each gets an equal share
+ * @param signal aborts this search, but not later searches of the returned backend
+ * @throws {NydusGdError} "unavailable"; the message says what each candidate lacks
  */
 export async function chooseHome(
   candidates: readonly Candidate[],
@@ -66,7 +66,7 @@ export async function chooseHome(
   throw nowhere(blobs, failures);
 }
 
-/** What was asked and said, and what mends it: the first hint that a home gave. */
+/** Combines the failures of all candidates, with the first hint among them. */
 function nowhere([first, ...others]: readonly WantedBlob[], failures: readonly HomeFailure[]): NydusGdError {
   const missing = others.length === 0 ? first?.id : `${first?.id} and ${others.length} more`;
   const reasons = failures.map(({ home, error }) => `${home}: ${messageOf(error)}`);
@@ -98,7 +98,7 @@ interface Home {
   readonly backend: Backend;
 }
 
-/** The home of last time; a choice that cannot be read or opened is made anew. */
+/** Returns the previously chosen backend; undefined if the choice cannot be read or opened. */
 async function storedChoice({ candidates, choicePath }: Search): Promise<Home | undefined> {
   try {
     const choice = v.safeParse(Choice, await readJsonFile(choicePath));
@@ -110,7 +110,9 @@ async function storedChoice({ candidates, choicePath }: Search): Promise<Home | 
   }
 }
 
-/** The first of `candidates` that has every blob; it is stored as the choice. `failures` gets what the others lack. */
+/**
+ * Returns the first of `candidates` that has every blob, and stores it as the choice. Adds the others to `failures`.
+ */
 async function findHome(
   { blobs, choicePath, deadlineMs }: Search,
   candidates: readonly Candidate[],
@@ -134,7 +136,7 @@ async function findHome(
   return undefined;
 }
 
-/** The home has the blob, and it is as long as was said. */
+/** Checks that the backend has the blob, and that its size is the expected one. */
 async function requireBlob({ blobSizes }: Candidate, backend: Backend, id: string, signal: AbortSignal): Promise<void> {
   const said = blobSizes?.get(id);
   if (blobSizes !== undefined && said === undefined) {
@@ -145,7 +147,7 @@ async function requireBlob({ blobSizes }: Candidate, backend: Backend, id: strin
   throw new NydusGdError("invalid-image", `Cannot use blob ${id}: it has ${size} bytes, the layer says ${said}`);
 }
 
-/** The choice saves a search; that it cannot be stored is no reason to fail. */
+/** Stores the choice. A failure is only logged, since the choice just saves a search. */
 async function storeChoice(choicePath: string, { description }: Candidate): Promise<void> {
   try {
     await writeJsonFile(choicePath, { home: description });
@@ -158,7 +160,7 @@ function late(shareMs: number): NydusGdError {
   return new NydusGdError("unavailable", `no answer within ${shareMs} ms`);
 }
 
-/** The chosen home, left for another one when it fails. */
+/** The chosen backend, replaced by another one when it fails. */
 class BlobHome implements Backend {
   readonly #leaving = new SingleFlight<Home, void>();
 
@@ -176,7 +178,7 @@ class BlobHome implements Backend {
     return new BlobAtHome(this, id);
   }
 
-  /** Looks for another home than the one that failed. Resolves to false when the others lack a blob too. */
+  /** Looks for a replacement of the failed backend. Resolves to false if no other one has every blob. */
   async leave(failed: Backend, signal: AbortSignal | undefined): Promise<boolean> {
     const { home } = this;
     if (home.backend === failed) {
@@ -194,7 +196,7 @@ class BlobHome implements Backend {
   }
 }
 
-/** One blob, wherever its home is now. */
+/** A blob in the currently chosen backend. */
 class BlobAtHome implements BlobSource {
   #backend: Backend;
   #source: BlobSource;

@@ -8,7 +8,7 @@ import { type Candidate, chooseHome } from "./blob_home.ts";
 const PATIENT_MS = 60_000;
 const ON_DEMAND = { priority: "on-demand" } as const;
 
-/** A home that has the blobs `ids`, each of which is the home's name; it counts what it is asked. */
+/** A backend that has the blobs `ids`, each containing the backend's name; counts the requests. */
 class TestHome implements Candidate, Backend {
   asked = 0;
   opened = 0;

@@ -1,13 +1,13 @@
 /**
- * The home of an image's blobs as the image itself names it: `image/nydus-gd.json` in the bootstrap layer.
+ * The registry of an image's blobs as named by the image itself: `image/nydus-gd.json` in the bootstrap layer.
  *
  * ```json
  * {"version":1,"registry":"registry.example.com","repository":"team/app",
  *  "blobs":[{"digest":"sha256:…","size":1048576}]}
  * ```
- * The layer travels with `docker save`, `push` and `commit` as it is, its blobs do not: this says where they stayed.
- * Whoever makes an image can write the file, so it is believed no further than layer_homes.ts says; it holds no
- * credential, no scheme and no path. Sizes are bytes of a blob at its home. Format: docs/formats.md.
+ * `docker save`, `push` and `commit` copy the layer but not its blobs; this file says where they remain. Anyone can
+ * build an image with this file, so layer_homes.ts limits how far it is trusted. It contains no credentials, no scheme
+ * and no path. Sizes are bytes of a blob in the registry. Format: docs/formats.md.
  *
  * @module
  */
@@ -23,12 +23,12 @@ import { digestSchema, sizeSchema } from "../oci/descriptor.ts";
 import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.ts";
 import { isRegistryHost, isRepository } from "../oci/reference.ts";
 
-/** Name of the file beside the bootstrap. */
+/** Name of the file next to the bootstrap. */
 export const ORIGIN_FILE = "nydus-gd.json";
 
-/** Bytes of the largest file: one with {@link MAX_BLOBS} blobs fits twice. */
+/** Maximum size of the file: twice that of one with {@link MAX_BLOBS} blobs. */
 const MAX_ORIGIN_BYTES = 1 << 20;
-/** RAFS numbers blobs by 16 bits; images have one for each layer. */
+/** RAFS has 16-bit blob numbers, and images have one blob per layer. */
 const MAX_BLOBS = 4096;
 
 const OriginSchema = v.object({
@@ -43,19 +43,19 @@ const OriginSchema = v.object({
   ),
 });
 
-/** Where the blobs of an image are. */
+/** The location of an image's blobs. */
 export interface BlobOrigin {
   /** HOST or HOST:PORT. */
   readonly registry: string;
   readonly repository: string;
-  /** Bytes of each blob, by its id: the hexadecimal part of its digest. */
+  /** Size of each blob in bytes, by ID: the hexadecimal part of its digest. */
   readonly blobSizes: ReadonlyMap<string, number>;
 }
 
 /**
- * The file's text.
+ * Serializes the file.
  *
- * @throws {NydusGdError} "usage" for what {@link parseBlobOrigin} would refuse
+ * @throws {NydusGdError} "usage" for a document that {@link parseBlobOrigin} would refuse
  */
 export function formatBlobOrigin({ registry, repository, blobSizes }: BlobOrigin): string {
   const blobs = [...blobSizes].map(([id, size]) => ({ digest: `sha256:${id}`, size }));
@@ -66,9 +66,9 @@ export function formatBlobOrigin({ registry, repository, blobSizes }: BlobOrigin
 }
 
 /**
- * Reads the file's text.
+ * Parses the file.
  *
- * @throws {NydusGdError} "unsupported" for a later version, "invalid-image" for what does not have this form
+ * @throws {NydusGdError} "unsupported" for a later version, "invalid-image" for an invalid document
  */
 export function parseBlobOrigin(text: string): BlobOrigin {
   const document = parseJson(text);
@@ -87,10 +87,10 @@ export function parseBlobOrigin(text: string): BlobOrigin {
 }
 
 /**
- * What the layer says, undefined when it says nothing.
+ * Reads the file of a layer; undefined if there is none.
  *
- * @param folder the bootstrap's folder in the layer; its content is whatever the image's maker put there
- * @throws as {@link parseBlobOrigin}; "invalid-image" for what is no file or too large
+ * @param folder folder of the bootstrap in the layer; its content is controlled by the image's author
+ * @throws as {@link parseBlobOrigin}; "invalid-image" if it is not a regular file or too large
  */
 export function readBlobOrigin(folder: string): BlobOrigin | undefined {
   const path = join(folder, ORIGIN_FILE);

@@ -12,7 +12,7 @@ const GOOD = {
   blobs: [{ digest: `sha256:${ID}`, size: 7 }],
 };
 
-/** Parsing the document fails with this sentence. */
+/** Expects parsing to fail with this message. */
 function refused(document: unknown, message: string, code: "invalid-image" | "unsupported" = "invalid-image"): void {
   const text = typeof document === "string" ? document : JSON.stringify(document);
   assert.throws(() => parseBlobOrigin(text), (error) => {

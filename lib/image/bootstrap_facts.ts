@@ -1,5 +1,5 @@
 /**
- * What is told of an image that is not mounted, out of its bootstrap alone.
+ * Properties of an unmounted image, read from its bootstrap.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { emptyAttr } from "../rafs/walk.ts";
 import { MappedBootstrap } from "./open_image.ts";
 
 /**
- * The root folder of the tree.
+ * Returns the attributes of the root directory.
  *
  * @throws as {@link MappedBootstrap.open}
  */

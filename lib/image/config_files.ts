@@ -1,7 +1,7 @@
 /**
- * The two configuration files, read from disk: ours, and nydusd's.
+ * Reads the two configuration files: the settings, and nydusd's configuration.
  *
- * A file at its default place may be missing; one that was named must be there.
+ * A file at its default path may be missing; one named explicitly must exist.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { checkNydusdKeys } from "./nydusd_keys.ts";
 
 const log = logger("config");
 
-/** A path, and whether somebody named it. */
+/** A path, and whether it was given explicitly. */
 export interface ConfigPath {
   readonly path: string;
   readonly explicit: boolean;
@@ -22,21 +22,21 @@ export interface ConfigPath {
 /** Options that name the files. */
 const OPTION = { settings: "--settings", configuration: "--config" } as const;
 
-/** The settings, `NYDUS_GD_*` included. @throws {NydusGdError} "config" by key and line, or what the file is; "not-found" */
+/** Reads the settings, including `NYDUS_GD_*`. @throws {NydusGdError} "config", naming key and line; "not-found" */
 export async function readSettings(file: ConfigPath): Promise<Settings> {
   const text = await readText(file, "settings") ?? "";
   const environment = Deno.env.toObject();
   return withHint(file, () => parseSettings(text, environment, file.path));
 }
 
-/** nydusd's configuration, undefined when there is none. What it ignores is logged. @throws as {@link readSettings} */
+/** Reads nydusd's configuration; undefined if absent. Logs what is ignored. @throws as {@link readSettings} */
 export async function readNydusdConfig(file: ConfigPath): Promise<NydusdConfig | undefined> {
   const read = await examineNydusdConfig(file);
   for (const warning of read?.warnings ?? []) log.warn(warning, { file: file.path });
   return read?.config;
 }
 
-/** As {@link readNydusdConfig}, with whole sentences about what is ignored in place of the log. */
+/** Like {@link readNydusdConfig}, but returns the warnings as complete sentences instead of logging them. */
 export async function examineNydusdConfig(
   file: ConfigPath,
 ): Promise<{ readonly config: NydusdConfig; readonly warnings: readonly string[] } | undefined> {
@@ -48,7 +48,7 @@ export async function examineNydusdConfig(
   });
 }
 
-/** What is wrong with a file is told with its path, and where it is mended. */
+/** Adds the path of the file and a hint where to fix it to errors. */
 function withHint<T>({ path }: ConfigPath, parse: () => T): T {
   try {
     return parse();

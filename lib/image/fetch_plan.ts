@@ -1,9 +1,8 @@
 /**
- * What is fetched that nobody waits for, out of our settings and nydusd's configuration.
+ * Derives prefetch and read-ahead from the settings and nydusd's configuration.
  *
- * Each of the two can switch prefetch off and bound it; where both bound it, the smaller one counts. A configuration
- * without a word on prefetch leaves it to the settings: then an image is complete here after a while, as after a
- * `docker pull`.
+ * Either one can disable prefetch or limit it; of two limits the smaller one applies. If the configuration does not
+ * mention prefetch, the settings decide: by default the image becomes complete after a while, as after a `docker pull`.
  *
  * @module
  */
@@ -13,15 +12,15 @@ import type { BlobCacheOptions } from "../blob/blob_cache.ts";
 import type { FetchTuning } from "../blob/fetch/fetch_tuning.ts";
 import type { ImagePrefetchOptions } from "./lazy/image_prefetch.ts";
 
-/** Prefetch requests at once, however many threads are configured: readers have places of their own beside them. */
+/** Maximum concurrent prefetch requests, whatever the configured threads. On-demand reads have slots of their own. */
 const MAX_PARALLEL = 4;
 
-/** To what nydusd at least extends and merges reads, whatever its configuration says. */
+/** Minimum size to which nydusd extends and merges reads, whatever its configuration. */
 const MIN_REQUEST_BYTES = 128 * 1024;
 
 type PrefetchSettings = Pick<Settings, "prefetch">;
 
-/** How a cache is opened: {@link fetchTuning}, and what cannot be changed later. */
+/** Returns the options of a cache: {@link fetchTuning}, and what cannot be changed later. */
 export function cacheOptions(
   settings: Pick<Settings, "prefetch" | "fetch" | "cache">,
   config: NydusdConfig | undefined,
@@ -34,7 +33,7 @@ export function cacheOptions(
   };
 }
 
-/** What of an image is prefetched when it is mounted; undefined: nothing. */
+/** Returns what to prefetch of an image on mount; undefined: nothing. */
 export function prefetchScope(
   { prefetch: { enabled } }: PrefetchSettings,
   config: Pick<NydusdConfig, "prefetch"> | undefined,
@@ -45,7 +44,7 @@ export function prefetchScope(
   return config.prefetch.prefetchAll ? "all" : "listed";
 }
 
-/** How the cache fetches. What neither file names is left to the cache. */
+/** Returns how the cache fetches. Unset values keep the cache's defaults. */
 export function fetchTuning(
   { prefetch: { bandwidth, readAheadBytes } }: PrefetchSettings,
   config: Pick<NydusdConfig, "prefetch" | "rafs"> | undefined,
@@ -56,7 +55,7 @@ export function fetchTuning(
   const ahead = { prefetchBytesPerSecond: rate, ...(most === undefined ? {} : { readAheadBytes: most }) };
   if (config === undefined) return ahead;
   const { prefetch } = config;
-  // limits of nydusd hold where it prefetches; elsewhere the file may say anything
+  // nydusd applies these limits only while prefetch is enabled; otherwise they may have any value
   if (!prefetch.enable || prefetch.batchSizeBytes === 0) return ahead;
   return {
     ...ahead,
@@ -65,7 +64,7 @@ export function fetchTuning(
   };
 }
 
-/** The smaller of two limits, each of which may be missing. */
+/** Returns the smaller of two optional limits. */
 function smallest(a: number | undefined, b: number | undefined): number | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return Math.min(a, b);

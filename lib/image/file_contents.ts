@@ -1,12 +1,11 @@
 /**
- * The content of an image's files, one after the other, fetched ahead of who reads it.
+ * Reads the content of an image's files sequentially, with read-ahead.
  *
  * ```ts
  * const contents = fileContents(image, filesOf(image.tree), signal);
  * for await (const { ino, offset, bytes } of contents) pwriteAll(fileOf(ino), bytes, offset);
  * ```
- * What is asked for ahead is bounded in bytes; so is memory, whatever the image. Every byte was verified on its way
- * through the cache.
+ * Read-ahead is limited in bytes, and so is memory, whatever the image. The cache verifies every byte.
  *
  * @module
  */
@@ -16,11 +15,11 @@ import { agrees, readExtents } from "../mount/cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../mount/image_mount.ts";
 import type { Bootstrap, Extent } from "../rafs/bootstrap.ts";
 
-/** Bytes of a file that are given at once. */
+/** Maximum bytes of a piece. */
 const WINDOW_BYTES = 4 << 20;
-/** Bytes that are fetched ahead. */
+/** Bytes to read ahead. */
 const AHEAD_BYTES = 32 << 20;
-/** Windows that are fetched ahead: small files count as if they were as large. */
+/** Maximum windows to read ahead, which limits the queue for small files. */
 const AHEAD_WINDOWS = 512;
 
 /** A file of the tree. */
@@ -34,11 +33,11 @@ export interface FileRef {
 export interface FilePiece {
   readonly ino: number;
   readonly offset: number;
-  /** Valid until the next piece is asked for. */
+  /** Valid until the next piece is requested. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What is read: `OpenImage` is one. */
+/** An image whose files can be read, such as `OpenImage`. */
 export interface ReadableImage {
   readonly tree: Bootstrap;
   readonly blobs: readonly ChunkStore[];
@@ -49,15 +48,15 @@ interface Window {
   readonly offset: number;
   readonly extents: readonly Extent[];
   readonly length: number;
-  /** Settles when every byte can be read. */
+  /** Settles once every byte can be read from the cache. */
   readonly ready: Promise<(OpenBlob | undefined)[]>;
 }
 
 /**
- * The content of each file in turn, in pieces that follow each other without a gap. Files of no bytes have none.
+ * Yields the content of each file in turn, in contiguous pieces. Empty files yield nothing.
  *
- * @param files looked at a little ahead of the pieces
- * @throws {NydusGdError} "corrupt", "invalid-image"; what the home of a blob says
+ * @param files consumed slightly ahead of the pieces
+ * @throws {NydusGdError} "corrupt", "invalid-image"; errors of the blob's backend
  */
 export async function* fileContents(
   image: ReadableImage,
@@ -94,13 +93,13 @@ function* windowsOf(image: ReadableImage, files: Iterable<FileRef>, signal: Abor
       const extents = tree.extents(ino, offset, WINDOW_BYTES);
       const length = Math.min(WINDOW_BYTES, size - offset);
       const ready = fetch(image, extents, signal);
-      ready.catch(() => {}); // told to who reads the window, if anybody still does
+      ready.catch(() => {}); // reported when the window is read
       yield { ino, offset, extents, length, ready };
     }
   }
 }
 
-/** Opens and fills what the pieces need. */
+/** Opens the blobs of the extents and fetches their data. */
 async function fetch(
   { blobs }: ReadableImage,
   extents: readonly Extent[],

@@ -1,7 +1,7 @@
 /**
- * Makes an OCI image of layer tars: gzip, digests, config, manifest.
+ * Builds an OCI image from layer tars: gzip, digests, configuration, manifest.
  *
- * Everything is bytes in memory and deterministic: the same layers give the same digests.
+ * Everything is kept in memory and deterministic: the same layers yield the same digests.
  *
  * @module
  */
@@ -17,21 +17,21 @@ import { MEDIA_TYPE } from "../oci/media_types.ts";
 import { ORDINARY_MEMORY, partsOf } from "../rafs/image_memory.ts";
 import { type BlobOrigin, formatBlobOrigin, ORIGIN_FILE } from "./blob_origin.ts";
 
-/** A blob to be pushed. */
+/** A blob to push. */
 export interface ImageBlob {
   readonly mediaType: string;
   readonly digest: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** An image whose parts are all here. */
+/** A complete image. */
 export interface BuiltImage {
   readonly config: ImageBlob;
   readonly layers: readonly ImageBlob[];
   readonly manifest: ImageBlob;
 }
 
-/** What the image runs as. */
+/** The runtime configuration of an image. */
 export interface ImageConfig {
   /** GOARCH: "amd64", "arm64". */
   readonly architecture: string;
@@ -39,26 +39,26 @@ export interface ImageConfig {
   readonly env?: readonly string[];
 }
 
-/** Bootstrap layer: what Docker pulls instead of the data. Path as nydusify has it. */
+/** The bootstrap's path in its layer, the same as nydusify's. */
 const BOOTSTRAP_FOLDER = "image/";
 const BOOTSTRAP_FILE = "image.boot";
 
-/** Packed bytes that come at once. */
+/** Chunk size of the gzip output. */
 const PACKED_BYTES = 64 << 10;
 
-/** Chunk tables of blobs beside the bootstrap; nydusify's name for them. */
+/** nydusify's suffix of the chunk tables next to the bootstrap. */
 const META_SUFFIX = ".blob.meta";
 
-/** The tar of {@link bootstrapLayerPieces} as a whole. */
+/** Returns the tar of {@link bootstrapLayerPieces} in one piece. */
 export function bootstrapLayerTar(...content: Parameters<typeof bootstrapLayerPieces>): Uint8Array<ArrayBuffer> {
   return concatenate(bootstrapLayerPieces(...content));
 }
 
 /**
- * The tar of a layer that holds the bootstrap of the file system below it, and `origin`, where it is given: where the
- * blobs are. In pieces, of which the bootstrap is one.
+ * Returns the tar of a bootstrap layer, in pieces, one of which is the bootstrap. Includes `origin`, the location of
+ * the blobs, if given.
  *
- * @param metas chunk tables by the id of their blob, in the form of the cache: each saves a request
+ * @param metas chunk tables by blob ID, in the format of the cache; each saves a request
  */
 export function bootstrapLayerPieces(
   bootstrap: Uint8Array,
@@ -85,7 +85,7 @@ function encodeText(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
 }
 
-/** Assembles the image of `tars`, lowest layer first. */
+/** Builds the image of `tars`, lowest layer first. */
 export async function buildImage(tars: readonly Uint8Array[], config: ImageConfig): Promise<BuiltImage> {
   const layers = await Promise.all(tars.map(async (tar) => blobOf(MEDIA_TYPE.ociLayerGzip, await gzipped(tar))));
   const configBlob = blobOfJson(MEDIA_TYPE.ociConfig, {
@@ -104,7 +104,7 @@ export async function buildImage(tars: readonly Uint8Array[], config: ImageConfi
   return { config: configBlob, layers, manifest };
 }
 
-/** "sha256:…" of the bytes. */
+/** Returns the digest "sha256:…" of the bytes. */
 export function digestOf(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
@@ -127,25 +127,25 @@ export function descriptorOf(
   return { mediaType, digest, size: bytes.length };
 }
 
-/** The blob of these bytes. */
+/** Returns the blob of these bytes. */
 export function blobOf(mediaType: string, bytes: Uint8Array<ArrayBuffer>): ImageBlob {
   return { mediaType, digest: digestOf(bytes), bytes };
 }
 
-/** The blob of a JSON document. */
+/** Returns the blob of a JSON document. */
 export function blobOfJson(mediaType: string, value: unknown): ImageBlob {
   return blobOf(mediaType, encodeText(JSON.stringify(value)));
 }
 
-/** gzip without a time: the same bytes give the same bytes. */
+/** Compresses with gzip, without a timestamp: the same input yields the same output. */
 export async function gzipped(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await promisify(gzip)(bytes));
 }
 
 /**
- * A tar that comes in pieces, packed in another thread while this one digests it. The same pieces give the same bytes.
+ * Compresses a tar in another thread while this one computes its digest. Deterministic.
  *
- * @param memory of the pieces
+ * @param memory that holds the pieces
  */
 export async function packedLayer(
   tar: readonly Uint8Array[],

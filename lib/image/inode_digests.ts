@@ -1,9 +1,9 @@
 /**
- * nydusd's `digest_validate`: the digests that RAFS v5 keeps of its files.
+ * Implements nydusd's `digest_validate`: verifies the inode digests of RAFS v5.
  *
- * The digest of a file is made over the digests of its chunks, so with it right, and every chunk compared with its own
- * digest as always, a file is what its builder saw. v6 keeps no digests of files: nydusd refuses the key there; here the
- * digests of its chunks, which are always checked, are all that can be asked for.
+ * The digest of a file covers the digests of its chunks, and every chunk is always verified against its own digest.
+ * Both together prove that a file has the content that its builder saw. v6 has no inode digests; nydusd refuses the key
+ * there, while here the chunk digests are all that is checked.
  *
  * @module
  */
@@ -15,9 +15,9 @@ import type { V5Bootstrap } from "../rafs/v5/bootstrap.ts";
 import { walkTree } from "../rafs/walk.ts";
 
 /**
- * Compares the digest of every file.
+ * Verifies the digest of every file.
  *
- * @throws {RafsError} "invalid-image" that names the first file whose chunks are not those that it was made of
+ * @throws {RafsError} "invalid-image"; names the first file whose digest does not match its chunks
  */
 export async function checkInodeDigests(tree: Bootstrap): Promise<void> {
   if (!isV5(tree)) return;

@@ -1,11 +1,11 @@
 /**
- * One image, mounted by hand: `nydus-gd mount BOOTSTRAP DIR`.
+ * Mounts a single image: `nydus-gd mount BOOTSTRAP DIR`.
  *
  * ```
  * what the user named ──► bootstrap file ──► OpenImage ──► the image as the mount itself ──► DIR
  * ```
- * Everything that the mount needs beside the cache (unpacked bootstrap, request file) is in a state folder of its own,
- * which goes with the mount. A mount whose server died is taken over when it is of the same image.
+ * Files of the mount besides the cache (unpacked bootstrap, request file) are in a state folder of its own, which is
+ * removed with the mount. A mount whose server died is taken over if it is of the same image.
  *
  * @module
  */
@@ -31,59 +31,59 @@ import { sha256OfFile } from "./source/file_digest.ts";
 
 const log = logger("image");
 
-/** What {@link mountImage} needs. */
+/** Options of {@link mountImage}. */
 export interface MountImageOptions {
   /** The file that the user named. */
   readonly source: string;
-  /** An existing folder, absolute, without links. */
+  /** An existing folder: an absolute path without symbolic links. */
   readonly dir: string;
-  /** Folder for what the mount needs beside the cache, see mount_state.ts. */
+  /** Folder for files of the mount besides the cache, see mount_state.ts. */
   readonly stateDir: string;
-  /** A mount is there whose server has died: go on with it. */
+  /** Whether to take over the mount of a server that died. */
   readonly takeOver: boolean;
   readonly backend: Backend;
-  /** Where blobs are kept; undefined: in the state folder, so they go with the mount. */
+  /** Folder of the cache. Undefined: in the state folder, removed with the mount. */
   readonly cacheDir: string | undefined;
-  /** How the cache fetches, and whether it keeps what was fetched. */
+  /** How the cache fetches, and whether it keeps data. */
   readonly fetching: Partial<BlobCacheOptions>;
-  /** What is prefetched; undefined: nothing. */
+  /** What to prefetch; undefined: nothing. */
   readonly prefetch: ImagePrefetchOptions["scope"] | undefined;
-  /** Space on the cache's file system below which nothing is prefetched. */
+  /** Free space on the cache's file system below which prefetch stops. */
   readonly minFree: SizeLimit;
-  /** A data path, or "auto"; a mount that is taken over keeps its own. */
+  /** A data path, or "auto". A mount that is taken over keeps its own. */
   readonly fsDriver: string;
-  /** "auto" looks at erofs-fscache first. */
+  /** Whether "auto" tries erofs-fscache first. */
   readonly prefersFscache?: boolean;
-  /** Told what somebody who asked for the data path should know. */
+  /** Called with a warning about an explicitly requested data path. */
   readonly warn?: (warning: string) => void;
-  /** Digests of files are to be checked, too: inode_digests.ts. */
+  /** Whether to verify inode digests: inode_digests.ts. */
   readonly validate: boolean;
   readonly workers: number;
-  /** How long a program waits for data; then it gets EIO. Also for the first answer of the blobs' home. */
+  /** How long a read waits for data before it fails with EIO. Also limits the initial check of the blobs. */
   readonly deadlineMs: number;
-  /** Ends the mounting, not the mount. */
+  /** Aborts mounting, not the mount. */
   readonly signal: AbortSignal;
 }
 
-/** A mounted image. Disposing unmounts, by force where it is in use. */
+/** A mounted image. Disposing unmounts it, even if it is in use. */
 export interface MountedImage extends AsyncDisposable {
   readonly fsDriver: string;
-  /** Absolute path of the mount, without links. */
+  /** Absolute path of the mount, without symbolic links. */
   readonly dir: string;
   /** Resolves when the mount is gone, whoever unmounted it. */
   readonly ended: Promise<void>;
 }
 
-/** What a mount is of: SHA-256 of its bootstrap. */
+/** Identifies the mounted image: SHA-256 of its bootstrap. */
 const Note = v.object({ bootstrap: v.string() });
 
-/** Mounts; usable when it resolves. On failure all is as it was. */
+/** Mounts an image, which is usable once this resolves. A failure leaves nothing behind. */
 export async function mountImage(options: MountImageOptions): Promise<MountedImage> {
   const { dir, stateDir } = options;
   await using cleanup = new AsyncDisposableStack();
   cleanup.use(trimMemory(dropImagePages));
   const mayBeErofs = !options.takeOver && options.fsDriver !== "fuse";
-  // while everything else is done: it is what a mount by erofs-fuse waits for
+  // started early to overlap with the other steps: a mount by erofs-fuse waits for it
   using tasks = mayBeErofs ? new ErofsTasks() : undefined;
   const { path: bootstrapPath, container } = await findBootstrap(options.source, `${stateDir}/image.boot`);
   const cache = cleanup.use(BlobCache.open(options.cacheDir ?? `${stateDir}/cache`, options.fetching));
@@ -117,7 +117,7 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   };
 }
 
-/** A new mount. What it is of is noted, for {@link takeOver}. */
+/** Creates a new mount, and notes its image for {@link takeOver}. */
 async function start(
   places: SingleMountOptions,
   image: OpenImage,
@@ -128,14 +128,14 @@ async function start(
   const reachable = requireBlobs(image, options);
   const noted = note(places.stateDir, bootstrapPath);
   const mayMount = Promise.all([reachable, noted]).then(() => undefined);
-  mayMount.catch(() => undefined); // mountSingle fails of it
+  mayMount.catch(() => undefined); // mountSingle reports it
   try {
     await clearProbes(places.stateDir, places.cacheDir);
     const dataPath = await chooseDataPath(options.fsDriver, places, options);
     if (dataPath.warning !== undefined) options.warn?.(dataPath.warning);
     return await mountSingle(image, dataPath, { ...places, mayMount, tasks });
   } finally {
-    await Promise.allSettled([noted]); // or it would write into a folder that goes
+    await Promise.allSettled([noted]); // it must not write after the folder is removed
   }
 }
 
@@ -143,7 +143,7 @@ async function note(stateDir: string, bootstrapPath: string): Promise<void> {
   await writeJsonFile(notePath(stateDir), { bootstrap: await sha256OfFile(bootstrapPath) }, "process");
 }
 
-/** Goes on with the mount of a server that died: programs that wait for it would else get the bytes of another image. */
+/** Takes over the mount of a server that died. Refuses a different image, whose bytes waiting programs would get. */
 async function takeOver(places: SingleMountOptions, image: OpenImage, bootstrapPath: string): Promise<ImageMount> {
   const { mountpoint, stateDir } = places;
   const hint = `nydus-gd umount ${mountpoint}`;
@@ -163,8 +163,8 @@ function notePath(stateDir: string): string {
 }
 
 /**
- * Refuses an image whose blobs cannot be had, before a program gets EIO. A home that does not answer is only warned of
- * where there is a cache that may have everything.
+ * Refuses an image whose blobs cannot be reached, instead of failing reads with EIO later. With a persistent cache,
+ * which may have everything, an unreachable backend only causes a warning.
  */
 async function requireBlobs(image: OpenImage, options: MountImageOptions): Promise<void> {
   const { source, backend, cacheDir, deadlineMs, signal } = options;

@@ -1,9 +1,9 @@
 /**
- * The state folder of a mount that was made by hand: its lock, its unpacked bootstrap, its log.
+ * The state folder of a manual mount: its lock, its unpacked bootstrap, its log.
  *
- * The folder's name is a function of the place of the mount, so that whoever mounts or unmounts there finds it. The lock
- * is held as long as the server lives; the folder goes with the mount. A mount whose lock is free has lost its server:
- * another may take it over.
+ * The name of the folder is derived from the mount point, so that every command for it finds the folder. The server
+ * holds the lock for its whole life; the folder is removed with the mount. A mount whose lock is free has lost its
+ * server and can be taken over.
  *
  * @module
  */
@@ -22,26 +22,26 @@ import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 
-/** Below this, a folder for each mount. */
+/** Contains one folder per mount. */
 const MOUNTS_DIR = "/var/lib/nydus-gd/mounts";
 
 const POLL_MS = 20;
 
-/** The folder of one mount, locked. Disposing removes it. */
+/** The locked folder of one mount. Disposing removes it. */
 export class MountState implements AsyncDisposable {
   private constructor(
     readonly path: string,
-    /** The place of the mount, absolute, without links. */
+    /** The mount point: an absolute path without symbolic links. */
     readonly dir: string,
-    /** A mount is there whose server has died. */
+    /** Whether a mount exists whose server has died. */
     readonly isMounted: boolean,
     private readonly lock: Fd,
   ) {}
 
   /**
-   * Makes and locks the folder of a mount on `dir`, or locks that of a mount whose server has died.
+   * Creates and locks the folder of a mount on `dir`, or locks that of a mount whose server has died.
    *
-   * @throws {NydusGdError} "not-found" when `dir` is no folder, "busy" when an image is mounted there
+   * @throws {NydusGdError} "not-found" if `dir` is not a folder, "busy" if an image is mounted there
    */
   static async take(dir: string): Promise<MountState> {
     const place = await placeOf(dir);
@@ -64,19 +64,19 @@ export class MountState implements AsyncDisposable {
     return new MountState(path, place, false, lock);
   }
 
-  /** The folder goes with the mount: as long as that is there, both stay. */
+  /** Keeps the folder for as long as the mount exists. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (!isOurs(this.dir, mountAt(this.dir))) await removeState(this.path);
     this.lock[Symbol.dispose]();
   }
 }
 
-/** The state folder of a mount on `place`. */
+/** Returns the state folder of a mount on `place`. */
 export function statePath(place: string): string {
   return `${MOUNTS_DIR}/${createHash("sha256").update(place).digest("hex").slice(0, 16)}`;
 }
 
-/** Whether `entry` is a mount on `place` that was made here: what it was made from is in the state folder. */
+/** Whether `entry` is a mount on `place` made by this program, whose source is in the state folder. */
 export function isOurs(place: string, entry: MountEntry | undefined): boolean {
   if (entry === undefined) return false;
   return entry.fsType === FUSE_TYPE ||
@@ -84,9 +84,9 @@ export function isOurs(place: string, entry: MountEntry | undefined): boolean {
 }
 
 /**
- * The absolute path of `dir` without links. A mount there is not touched: its server may be gone.
+ * Returns the absolute path of `dir` without symbolic links. Does not access a mount there, whose server may be gone.
  *
- * @throws {NydusGdError} "not-found" when the folder above it is missing, "io" for a path that cannot be
+ * @throws {NydusGdError} "not-found" if the parent folder is missing, "io" for an invalid path
  */
 export async function placeOf(dir: string): Promise<string> {
   const trimmed = dir.replace(/(?<=.)\/+$/, "");
@@ -99,7 +99,7 @@ export async function placeOf(dir: string): Promise<string> {
   return await resolved(place, dir) ?? place;
 }
 
-/** Without links; undefined where it is not there. */
+/** Resolves symbolic links; undefined if the path does not exist. */
 async function resolved(path: string, dir: string): Promise<string | undefined> {
   try {
     return await ignore(Deno.errors.NotFound, Deno.realPath(path));
@@ -108,7 +108,7 @@ async function resolved(path: string, dir: string): Promise<string | undefined> 
   }
 }
 
-/** Whether a process serves what was mounted by hand on `place`; undefined where nothing was. */
+/** Whether a process serves the manual mount on `place`; undefined if there is none. */
 export async function isServed(place: string): Promise<boolean | undefined> {
   if (await ignore(Deno.errors.NotFound, Deno.stat(statePath(place))) === undefined) return undefined;
   using lock = tryLock(statePath(place), place);
@@ -116,9 +116,10 @@ export async function isServed(place: string): Promise<boolean | undefined> {
 }
 
 /**
- * Waits until the server of `place` has ended, and removes what one that was killed left, unless it left the mount.
+ * Waits until the server of `place` has exited, and removes the folder left by a killed one unless the mount still
+ * exists.
  *
- * @throws {NydusGdError} "busy" when it still runs after `timeoutMs`
+ * @throws {NydusGdError} "busy" if it still runs after `timeoutMs`
  */
 export async function settleState(place: string, timeoutMs: number): Promise<void> {
   const path = statePath(place);
@@ -138,7 +139,7 @@ export async function settleState(place: string, timeoutMs: number): Promise<voi
   }
 }
 
-/** Makes the folder of a mount and those above it, which the end of another mount may be removing at the same time. */
+/** Creates the folder of a mount and its parents, which the end of another mount may remove concurrently. */
 export async function makeStateFolder(path: string): Promise<void> {
   for (;;) {
     try {
@@ -149,11 +150,11 @@ export async function makeStateFolder(path: string): Promise<void> {
   }
 }
 
-/** Removes the folder of a mount, with what still holds its session, and those above it when it was the last of what is in them. */
+/** Ends the mount's sessions and keepers, removes its folder, and removes the parent folders if they are empty. */
 async function removeState(path: string): Promise<void> {
   await FuseSession.abandon(path);
   await FanotifyImages.abandon(path);
-  for (const { mountPoint } of mountsBelow(path).reverse()) umount2(mountPoint, MNT.DETACH); // of a server that was killed
+  for (const { mountPoint } of mountsBelow(path).reverse()) umount2(mountPoint, MNT.DETACH); // left by a killed server
   await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
   try {
     for (const folder of [MOUNTS_DIR, dirname(MOUNTS_DIR)]) unlinkat(AT.FDCWD, folder, AT.REMOVEDIR);
@@ -162,7 +163,7 @@ async function removeState(path: string): Promise<void> {
   }
 }
 
-/** Undefined while another process has it, and when the folder has just gone with it. */
+/** Returns undefined while another process holds the lock, or if the folder has just been removed. */
 function tryLock(path: string, place: string): Fd | undefined {
   try {
     return lockFile(`${path}/lock`, `mount on "${place}"`);

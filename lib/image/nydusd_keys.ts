@@ -1,13 +1,13 @@
 /**
- * Which keys of nydusd's configuration cannot be honoured here: those that promise something are refused, those that
- * change nothing that can be seen are told.
+ * Checks nydusd's configuration for keys that are not supported: those that promise a property are refused, those
+ * without visible effect cause a warning.
  *
  * @module
  */
 import type { NydusdConfig } from "../backend/nydusd_config.ts";
 import { NydusGdError } from "../base/errors.ts";
 
-/** A key as it stands in each form of the file. */
+/** The name of a key in each version of the file. */
 interface Key {
   readonly v1: string;
   readonly v2: string;
@@ -29,10 +29,10 @@ const KEY = {
 } as const satisfies Record<string, Key>;
 
 /**
- * Looks at a configuration that was read.
+ * Checks a parsed configuration.
  *
- * @returns whole sentences about keys that have no effect
- * @throws {NydusGdError} "unsupported" for a key that asks for what there is not
+ * @returns complete sentences about keys that have no effect
+ * @throws {NydusGdError} "unsupported" for a key that promises an unsupported property
  */
 export function checkNydusdKeys(config: NydusdConfig): string[] {
   const { version, backend, cache, prefetch, rafs } = config;

@@ -1,5 +1,5 @@
 /**
- * Key by key: each is taken over, told or refused, by the name that it has in the file; so is a wrong value.
+ * Key by key: each one is applied, reported or refused, by its name in the file; so are invalid values.
  *
  * @module
  */
@@ -31,7 +31,7 @@ function read(document: object, form: Form): { config: NydusdConfig; told: strin
   return { config, told: [...config.warnings, ...checkNydusdKeys(config)] };
 }
 
-/** The key in a file that says no more than it must for the key to mean something. */
+/** Returns a minimal file in which the key takes effect. */
 function fileWith({ key }: KeyCase, value: unknown, document: object): object {
   let around = document;
   if (key === "cache.fscache.work_dir") around = withKey(around, "cache.type", "fscache");
@@ -65,7 +65,7 @@ function check(keyCase: KeyCase, form: Form, document: object, name = keyCase.ke
   if (wrong !== undefined) isNamed(fileWith(keyCase, wrong, document), form, name);
 }
 
-/** A file with a wrong or missing value at `name` is refused by it. */
+/** Expects a file with an invalid or missing value at `name` to be refused by that name. */
 function isNamed(document: object, form: Form, name: string): void {
   assert.throws(() => read(document, form), (error) => {
     assert.ok(hasCode(error, "config"), String(error));
@@ -85,7 +85,7 @@ for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
       else {
         if (keyCase.value !== undefined) read(withKey(document, keyCase.key, keyCase.value), form);
         isNamed(withKey(document, keyCase.key, keyCase.wrong), form, keyCase.key);
-        // without a version it is read as v1
+        // without a version the file is read as v1
         if (keyCase.key !== "version") isNamed(withKey(document, keyCase.key, undefined), form, keyCase.key);
       }
     }

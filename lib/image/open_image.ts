@@ -1,5 +1,5 @@
 /**
- * An image made ready to be mounted: its bootstrap mapped and parsed, its blobs known to the cache.
+ * An image that is ready to be mounted: its bootstrap mapped and parsed, its blobs acquired from the cache.
  *
  * Of the blobs only chunk tables are fetched here, and only by {@link OpenImage.openAhead}.
  *
@@ -35,29 +35,29 @@ import type { OpenOptions } from "../rafs/unsupported.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";
 import type { ReadRecorder } from "./lazy/read_recorder.ts";
 
-/** Bytes of the largest bootstrap that is mapped: nydus's own limit for metadata. */
+/** Maximum size of a bootstrap: nydus's limit of metadata. */
 const MAX_BOOTSTRAP_BYTES = 2 ** 31;
-/** Bytes of all bootstraps together up to which they stay in a resting process. */
+/** Total size of all bootstraps up to which an idle process keeps their pages. */
 const KEPT_BYTES = 16 << 20;
 
-/** What {@link OpenImage.open} needs. */
+/** Options of {@link OpenImage.open}. */
 export interface OpenImageOptions {
-  /** Unique and stable over restarts: [a-zA-Z0-9._-]+. */
+  /** Unique and stable across restarts: [a-zA-Z0-9._-]+. */
   readonly name: string;
-  /** Owned by the image from here on, also when it cannot be opened. */
+  /** Owned by the image, even if opening fails. */
   readonly bootstrap: MappedBootstrap;
-  /** Id of the blob that the bootstrap was found in; undefined for a bootstrap of its own. */
+  /** ID of the blob that contains the bootstrap; undefined for a separate bootstrap. */
   readonly container?: string | undefined;
-  /** Where the blobs are. */
+  /** The backend of the blobs. */
   readonly backend: Backend;
   readonly cache: BlobCache;
-  /** Records what its readers wait for. Owned as the bootstrap is. */
+  /** Records what readers wait for. Owned by the image. */
   readonly recorder?: ReadRecorder | undefined;
 }
 
 /** A bootstrap file, mapped and parsed. */
 export class MappedBootstrap implements Disposable {
-  /** Those that are mapped. */
+  /** All instances that are not disposed. */
   static readonly #mapped = new Set<MappedBootstrap>();
 
   private constructor(readonly path: string, readonly mapping: Mapping, readonly tree: Bootstrap) {
@@ -67,7 +67,7 @@ export class MappedBootstrap implements Disposable {
   /** @throws {NydusGdError} "invalid-image", "unsupported" for its content; "not-found", "io" for the file */
   static open(path: string, options: OpenOptions = {}): MappedBootstrap {
     const mapping = mapBootstrap(path);
-    mapping.advise(MADV.WILLNEED); // in one go: who looks up names would wait for the disk page by page
+    mapping.advise(MADV.WILLNEED); // read ahead: lookups would wait for the disk page by page
     try {
       return new MappedBootstrap(path, mapping, openBootstrap(mapping.bytes, options));
     } catch (error) {
@@ -76,7 +76,7 @@ export class MappedBootstrap implements Disposable {
     }
   }
 
-  /** By which its blobs are cached. */
+  /** Returns the names under which the cache stores the blobs. */
   blobNames(): BlobNames[] {
     const { tree } = this;
     return tree.blobs.map((descriptor) => {
@@ -86,8 +86,8 @@ export class MappedBootstrap implements Disposable {
   }
 
   /**
-   * Takes the pages of every bootstrap out of this process, which a walk of the image had brought in; the kernel has them
-   * in its cache on, as long as it has room. Those of a few images stay: names are looked up in them.
+   * Drops the pages of all bootstraps from this process, typically loaded by a walk of the image. They stay in the page
+   * cache while the kernel has memory. Pages of a few small bootstraps are kept for lookups.
    */
   static dropPages(): void {
     const mappings = [...MappedBootstrap.#mapped].map(({ mapping }) => mapping);
@@ -101,7 +101,7 @@ export class MappedBootstrap implements Disposable {
   }
 }
 
-/** A mapped bootstrap and the blobs of its image. Disposing gives both back; unmount first. */
+/** A mapped bootstrap and the blobs of its image. Disposing releases both; unmount first. */
 export class OpenImage implements MountableImage, AsyncDisposable {
   readonly misses = new RateMeter();
 
@@ -114,7 +114,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     readonly recorder: ReadRecorder | undefined,
   ) {}
 
-  /** @throws {NydusGdError} "invalid-image" for blobs that cannot be */
+  /** @throws {NydusGdError} "invalid-image" for invalid blobs */
   static open(options: OpenImageOptions): OpenImage {
     const { name, bootstrap, container, backend, cache, recorder } = options;
     const { tree } = bootstrap;
@@ -145,7 +145,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
       }
       return new OpenImage(name, bootstrap, blobs, cache, programs, recorder);
     } catch (error) {
-      // nothing of them was opened: their release has nothing to wait for and nothing to fail
+      // none has been opened yet, so releasing them neither waits nor fails
       for (const blob of blobs) cache.release(blob);
       bootstrap[Symbol.dispose]();
       throw error;
@@ -153,8 +153,8 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   }
 
   /**
-   * Opens the blobs, so that a reader finds their chunk tables. What fails is told to that reader. A TARFS, of which all
-   * is read to open it, waits for one.
+   * Opens the blobs, so that their chunk tables are loaded before the first read. A failure is left to that read. A
+   * TARFS blob, which is read completely when it is opened, is not opened early.
    */
   openAhead(): void {
     openBlobs(this.blobs.filter((_, index) => !this.#isTarfs(index)));
@@ -168,7 +168,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     return this.mapped.tree;
   }
 
-  /** Blobs that the home must have. */
+  /** IDs of the blobs that the backend must have. */
   get idsAtHome(): string[] {
     return this.blobs.flatMap(({ id }, index) => idsAtHome({ id, metaBlobId: this.tree.blobs[index]?.metaBlobId }));
   }
@@ -178,7 +178,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
     return { address, length };
   }
 
-  /** @throws {NydusGdError} "io" when the last chunks of a blob cannot be recorded; everything is given back all the same */
+  /** @throws {NydusGdError} "io" if the last chunks of a blob cannot be recorded; all resources are released anyway */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.recorder?.[Symbol.asyncDispose]();
     await this.programs[Symbol.asyncDispose]();
@@ -188,16 +188,16 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   }
 }
 
-/** Takes the pages out of this process that only reads and fetches of images need, as {@link MappedBootstrap.dropPages}. */
+/** Drops pages from this process that only serving images needs, as {@link MappedBootstrap.dropPages}. */
 export function dropImagePages(): void {
   MappedBootstrap.dropPages();
   ChunkTableFile.dropPages();
 }
 
 /**
- * The bootstrap file as a read-only mapping.
+ * Maps a bootstrap file read-only.
  *
- * @throws {NydusGdError} "not-found", "invalid-image" for what is no file, empty or too large; {SyscallError}
+ * @throws {NydusGdError} "not-found", "invalid-image" if it is not a file, empty or too large; {SyscallError}
  */
 function mapBootstrap(path: string): Mapping {
   using file = openFile(path);
@@ -211,7 +211,7 @@ function mapBootstrap(path: string): Mapping {
 
 function openFile(path: string): Fd {
   try {
-    return open(path, O.RDONLY | O.NONBLOCK); // of a pipe it would wait for a writer
+    return open(path, O.RDONLY | O.NONBLOCK); // do not wait for the writer of a pipe
   } catch (error) {
     if (!isErrno(error, "ENOENT", "ENOTDIR")) throw error;
     throw new NydusGdError("not-found", `Cannot read bootstrap ${path}: there is no such file`, { cause: error });
@@ -219,9 +219,9 @@ function openFile(path: string): Fd {
 }
 
 /**
- * What newer converters put into the bootstrap's layer for each blob, `<id>.blob.meta`: it saves a request.
+ * Reads `<id>.blob.meta` next to the bootstrap, which newer converters add and which saves a request.
  *
- * @param id of the blob that has it as well
+ * @param id of the blob that also contains it
  */
 function metaBeside(bootstrapPath: string, { meta }: BlobDescriptor, id: string): Uint8Array | undefined {
   if (meta === undefined) return undefined;

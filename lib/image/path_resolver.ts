@@ -1,30 +1,30 @@
 /**
  * Path resolution in a tree of names, as in path_resolution(7) for a process whose root is that of the tree: symbolic
- * links are followed, and neither "/" nor ".." leads out of it. What the nodes of the tree are is the caller's matter.
+ * links are followed, and neither "/" nor ".." leaves it. The caller defines the nodes.
  *
  * ```ts
  * const resolver = new PathResolver(root, { isFolder, childOf, targetOf });
- * resolver.resolve(pathParts("lib/modules")); // what is there, be /lib a folder or a link to one
+ * resolver.resolve(pathParts("lib/modules")); // follows /lib if it is a link to a folder
  * ```
  *
  * @module
  */
 import type { ByteString } from "../base/bytes.ts";
 
-/** Links that one resolution follows, as in the kernel (MAXSYMLINKS). */
+/** Maximum symbolic links per resolution, as in the kernel (MAXSYMLINKS). */
 const MAX_LINKS = 40;
 
-/** How the nodes of a tree are read. */
+/** Access to the nodes of a tree. */
 export interface TreeNodes<Node, Folder extends Node> {
   isFolder(node: Node): node is Folder;
   childOf(folder: Folder, name: ByteString): Node | undefined;
-  /** Of a symbolic link; undefined for anything else. */
+  /** The target of a symbolic link; undefined for other nodes. */
   targetOf(node: Node): ByteString | undefined;
 }
 
-/** See the module. */
+/** Resolves paths in one tree, relative to a current folder. */
 export class PathResolver<Node, Folder extends Node> {
-  /** From the root to the current folder. */
+  /** The path from the root to the current folder. */
   #folders: [Folder, ...Folder[]];
   #linksLeft = MAX_LINKS;
 
@@ -32,16 +32,16 @@ export class PathResolver<Node, Folder extends Node> {
     this.#folders = [root];
   }
 
-  /** The current folder: what the next name is looked up in. */
+  /** The current folder, in which the next name is looked up. */
   get folder(): Folder {
     return this.#folders.at(-1) ?? this.#folders[0];
   }
 
   /**
-   * What a relative path leads to, the link that it may end in followed. A folder becomes the current one.
+   * Resolves a relative path and follows a final symbolic link. A resulting folder becomes the current one.
    *
    * @param names see {@link pathParts}
-   * @returns undefined where nothing is there; the resolver is of no more use then
+   * @returns undefined if there is no such node; the resolver must not be used afterwards
    */
   resolve(names: Iterable<ByteString>): Node | undefined {
     let found: Node | undefined = this.folder;
@@ -60,9 +60,9 @@ export class PathResolver<Node, Folder extends Node> {
   }
 
   /**
-   * Makes a child of the current folder the current one: a folder, or where a symbolic link leads.
+   * Makes a child of the current folder the current one: a folder, or a symbolic link to one.
    *
-   * @returns false where that is no folder; the current one stays
+   * @returns false if it is not a folder; the current folder then stays the same
    */
   enter(child: Node): boolean {
     if (this.nodes.isFolder(child)) {
@@ -88,7 +88,7 @@ export class PathResolver<Node, Folder extends Node> {
   }
 }
 
-/** The names of a path: "./usr//bin/" is usr, bin. */
+/** Splits a path into names: "./usr//bin/" into usr, bin. */
 export function pathParts(path: ByteString): ByteString[] {
   return path.split("/").filter((part) => part !== "" && part !== ".");
 }

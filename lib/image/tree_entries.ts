@@ -1,5 +1,5 @@
 /**
- * The entries of a tree as who writes it down needs them: names, what is there, and which names are one file.
+ * Enumerates the names of a tree for writing it out, with hard links resolved.
  *
  * @module
  */
@@ -9,21 +9,21 @@ import type { Bootstrap, InodeAttr } from "../rafs/bootstrap.ts";
 import { walkTree } from "../rafs/walk.ts";
 import type { FileRef } from "./file_contents.ts";
 
-/** One name. */
+/** A name in the tree. */
 export interface NamedEntry {
-  /** Without a leading slash, "" for the root. */
+  /** Without a leading slash; "" for the root. */
   readonly path: ByteString;
   readonly ino: number;
-  /** Filled anew for every entry. Owners are those that the image stores, root where it stores none. */
+  /** Reused for each entry. Owners are those stored in the image, or root if it stores none. */
   readonly attr: Readonly<InodeAttr>;
-  /** An earlier name of the same inode. */
+  /** The first name of the same inode, if this is a further one. */
   readonly linkTo: ByteString | undefined;
 }
 
 /**
- * Every name, a directory before what it holds.
+ * Yields all names, each directory before its content.
  *
- * @throws {RafsError} on damage
+ * @throws {RafsError} for damage
  */
 export function* namedEntries(tree: Bootstrap): Generator<NamedEntry> {
   const firstNames = new Map<number, ByteString>();
@@ -36,7 +36,7 @@ export function* namedEntries(tree: Bootstrap): Generator<NamedEntry> {
   }
 }
 
-/** The regular files of the tree in the order of {@link namedEntries}, each once. */
+/** Yields each regular file once, in the order of {@link namedEntries}. */
 export function* filesOf(tree: Bootstrap): Generator<FileRef> {
   for (const { ino, attr: { mode, size }, linkTo } of namedEntries(tree)) {
     if ((mode & S.IFMT) === S.IFREG && linkTo === undefined) yield { ino, size };

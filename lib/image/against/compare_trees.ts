@@ -1,8 +1,8 @@
 /**
- * Compares an image's tree with that of its source: names, types, modes, owners, times, attributes, links and content.
+ * Compares an image with its source: names, types, modes, owners, times, extended attributes, links and content.
  *
- * Not compared is what is not said: attributes of a folder that the source names only as part of a path, owners of an
- * image that stores none, and the time of a root where the image has 0, which builders put there.
+ * Skips what is unspecified: attributes of a folder that the source names only as part of a path, owners of an image
+ * that stores none, and a root mtime of 0, which builders write.
  *
  * @module
  */
@@ -20,33 +20,33 @@ import { TYPE_NAMES } from "../inspect/entry_facts.ts";
 import { namedEntries, type NamedEntry } from "../tree_entries.ts";
 import type { SourceInode, SourceNode, SourceTree } from "./source_tree.ts";
 
-/** A file whose content is to be compared. */
+/** A file whose content has to be compared. */
 interface Wanted extends FileRef {
   readonly path: ByteString;
   readonly digest: string;
 }
 
-/** What is compared. */
+/** Options of {@link compareTrees}. */
 export interface CompareOptions {
   readonly tree: Bootstrap;
-  /** Undefined: its data cannot be read, and content is not compared. */
+  /** Undefined: the data is not readable, and content is not compared. */
   readonly image: ReadableImage | undefined;
   readonly source: SourceTree;
   readonly findings: Findings;
   readonly signal: AbortSignal;
-  /** Told of plain bytes that were compared, of all there are. */
+  /** Called with the uncompressed bytes compared so far, and their total. */
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-/** What can be said of a name of an image. */
+/** Returns the printable form of a name. */
 function nameText(path: ByteString): string {
   return pathText(fromByteString(`/${path}`));
 }
 
 /**
- * Compares the two.
+ * Compares the two trees.
  *
- * @throws {RafsError} when the image's tree is damaged; what the home of a blob says when it does not answer
+ * @throws {RafsError} if the image's tree is damaged; errors of a backend that does not respond
  */
 export async function compareTrees(options: CompareOptions): Promise<void> {
   const wanted = new Comparison(options).run();
@@ -55,7 +55,7 @@ export async function compareTrees(options: CompareOptions): Promise<void> {
 
 class Comparison {
   readonly #seen = new Set<SourceNode>();
-  /** The first name that the image has for an inode of the source. */
+  /** The image's first name of each source inode. */
   readonly #firstNames = new Map<SourceInode, ByteString>();
   readonly #wanted: Wanted[] = [];
   #additionalFolder: ByteString | undefined;
@@ -85,7 +85,7 @@ class Comparison {
     if (entry.linkTo === undefined) this.#compareInode(entry, inode);
   }
 
-  /** What is below a folder that the source does not have is not told one by one. */
+  /** Reports a folder that the source lacks once, without its content. */
   #additional({ path, attr }: NamedEntry): void {
     if (this.#additionalFolder !== undefined && path.startsWith(`${this.#additionalFolder}/`)) return;
     if ((attr.mode & S.IFMT) === S.IFDIR) this.#additionalFolder = path;
@@ -136,7 +136,7 @@ class Comparison {
     }
   }
 
-  /** What is below a name that is missing is not told one by one. */
+  /** Reports a missing folder once, without its content. */
   #findMissing(node: SourceNode, path: ByteString): void {
     for (const [name, child] of node.children ?? []) {
       const childPath = path === "" ? name : `${path}/${name}`;

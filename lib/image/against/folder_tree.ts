@@ -1,5 +1,5 @@
 /**
- * The tree of a folder of this machine.
+ * Reads the tree of a local folder.
  *
  * @module
  */
@@ -23,9 +23,9 @@ const BUFFER_BYTES = 1 << 20;
 const DOT = Uint8Array.of(0x2e);
 
 /**
- * Reads a folder with all that is in it.
+ * Reads a folder recursively.
  *
- * @throws {NydusGdError} "not-found" when it is no folder; "io" for what cannot be read
+ * @throws {NydusGdError} "not-found" if it is not a folder; "io" if it cannot be read
  */
 export function folderTree(dir: string, signal: AbortSignal): SourceTree {
   try {
@@ -40,7 +40,7 @@ export function folderTree(dir: string, signal: AbortSignal): SourceTree {
 
 class FolderReader {
   readonly #tree = new SourceTree();
-  /** Inodes with several names, by device and number. */
+  /** Inodes with several names, by device and inode number. */
   readonly #shared = new Map<string, SourceInode>();
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
 

@@ -1,7 +1,8 @@
 /**
- * The tree of tars: one in a file, or the layers of an ordinary image, merged.
+ * Reads the tree of a single tar, or the merged tree of an ordinary image's layers.
  *
- * Layers are plain, gzip of one or more members, or zstd, as their first bytes tell. Each is compared with its digest.
+ * Layers are uncompressed, gzip (one or more members) or zstd, detected from their first bytes. Each is verified
+ * against its digest.
  *
  * @module
  */
@@ -15,9 +16,9 @@ import { counted } from "../convert/source_image.ts";
 import { SourceTree } from "./source_tree.ts";
 import { TarTree } from "./tar_tree.ts";
 
-/** One layer, and where its bytes are. */
+/** One layer, and the source of its bytes. */
 export interface SourceLayer {
-  /** Undefined: it has none that is known. */
+  /** Undefined if not known. */
   readonly digest: Digest | undefined;
   /** Bytes. */
   readonly size: number;
@@ -25,7 +26,7 @@ export interface SourceLayer {
 }
 
 /**
- * The tree of a tar file that is a whole file system.
+ * Returns the tree of a tar file that contains a whole file system.
  *
  * @throws {NydusGdError} "not-found", "invalid-image"
  */
@@ -37,9 +38,9 @@ export async function tarTree(path: string, signal: AbortSignal): Promise<Source
 }
 
 /**
- * The tree of an image's layers, lowest first.
+ * Returns the merged tree of an image's layers, given lowest first.
  *
- * @throws {NydusGdError} "corrupt" for a layer that is not what its digest says, "invalid-image"; what its home says
+ * @throws {NydusGdError} "corrupt" for a layer that does not match its digest, "invalid-image"; errors of its backend
  */
 export async function layersTree(
   layers: readonly SourceLayer[],

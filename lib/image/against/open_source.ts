@@ -1,6 +1,6 @@
 /**
- * What an image is compared with: a folder, a tar, or an ordinary image: in a registry, an OCI layout, a Docker daemon, an
- * archive.
+ * Opens the source to compare an image with: a folder, a tar, or an ordinary image in a registry, an OCI layout, a
+ * Docker daemon or an archive.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import type { SourceTree } from "./source_tree.ts";
 /**
  * Reads the tree of a source: `dir:DIR`, `tar:FILE[:NAME]`, `oci:DIR[:TAG]`, `docker:NAME`, or an image reference.
  *
- * @param onProgress told of bytes of layers that were read
+ * @param onProgress called with the number of layer bytes read
  * @throws {NydusGdError} "usage", "not-found", "invalid-image", "corrupt"; what a registry answers
  */
 export async function openSource(
@@ -100,7 +100,7 @@ function requireOrdinary(manifest: Manifest, reference: Reference): Manifest {
   throw noOrdinary(reference);
 }
 
-/** For this machine, and not marked as nydus. */
+/** Returns the entries for this machine that are not marked as nydus. */
 function entriesOf({ manifests }: Index): Index["manifests"] {
   const host = hostPlatform();
   return manifests.filter((entry) => !isMarkedNydus(entry) && isEntryFor(entry, host));

@@ -1,11 +1,11 @@
 /**
- * The tree that an image should have: attributes and digests of what it was made of.
+ * The expected tree of an image: attributes and digests of its source.
  *
- * Layers are merged as they are when a container runs: a later layer's entry takes the place of an earlier one, folders
- * are merged, whiteouts and opaque marks hide what earlier layers have, and never what their own layer has. A symbolic
- * link on the way to a name is followed where it is of the same layer.
+ * Layers are merged as in a running container: an entry replaces those of earlier layers, folders are merged, and
+ * whiteouts and opaque marks hide entries of earlier layers but not of their own. A symbolic link in a path is followed
+ * if it is from the same layer.
  *
- * Paths are {@link ByteString}s, parts split at slashes.
+ * Paths are lists of {@link ByteString}s, split at slashes.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { S } from "../../../ffi/sys_stat.ts";
 import type { ByteString } from "../../base/bytes.ts";
 import { PathResolver } from "../path_resolver.ts";
 
-/** What is at a name. Hard links are one object under several names. */
+/** An inode. Hard links share one object. */
 export interface SourceInode {
   /** Type and permission bits. */
   readonly mode: number;
@@ -21,24 +21,24 @@ export interface SourceInode {
   readonly gid: number;
   readonly mtime: number;
   readonly mtimeNsec: number;
-  /** Of devices, else 0. */
+  /** Device number; 0 if not a device. */
   readonly rdev: number;
-  /** Of files. */
+  /** Size of a regular file. */
   readonly size: number;
-  /** SHA-256 of a file's content, hexadecimal; "" for what is no file. */
+  /** SHA-256 of a regular file's content in hexadecimal; "" for other types. */
   readonly digest: string;
-  /** Of symbolic links, else "". */
+  /** Target of a symbolic link; "" for other types. */
   readonly target: ByteString;
   readonly xattrs: ReadonlyMap<ByteString, Uint8Array>;
 }
 
-/** A name of the tree. */
+/** A name in the tree. */
 export interface SourceNode {
-  /** Undefined for a folder that nothing names but what is in it: its attributes are anybody's. */
+  /** Undefined for a folder that occurs only in paths of other entries: its attributes are unspecified. */
   inode: SourceInode | undefined;
-  /** Of a folder. */
+  /** Undefined if not a folder. */
   children: Map<ByteString, SourceNode> | undefined;
-  /** The last layer that named it. */
+  /** The last layer that contains it. */
   layer: number;
 }
 
@@ -46,17 +46,17 @@ interface SourceFolder extends SourceNode {
   children: Map<ByteString, SourceNode>;
 }
 
-/** See the module. */
+/** A tree built from one or more layers. */
 export class SourceTree {
   readonly root: SourceFolder = { inode: undefined, children: new Map(), layer: 0 };
   #layer = 0;
 
-  /** What follows is of the next layer. */
+  /** Starts the next layer. */
   beginLayer(): void {
     this.#layer++;
   }
 
-  /** Gives the path an inode of its own; "." and "" are left out of it by the caller. */
+  /** Adds an inode at a path without "." and "" parts. */
   put(path: readonly ByteString[], inode: SourceInode): void {
     const isFolder = (inode.mode & S.IFMT) === S.IFDIR;
     const name = path.at(-1);
@@ -72,7 +72,7 @@ export class SourceTree {
     } else folder.set(name, { inode, children: isFolder ? new Map() : undefined, layer: this.#layer });
   }
 
-  /** Gives the inode of `target` another name. False when there is no such file. */
+  /** Adds a name to the inode of `target`. Returns false if there is no such file. */
   link(path: readonly ByteString[], target: readonly ByteString[]): boolean {
     const name = path.at(-1);
     const inode = this.#follow(target);
@@ -81,7 +81,7 @@ export class SourceTree {
     return true;
   }
 
-  /** Hides what earlier layers have at the path. */
+  /** Hides the entries of earlier layers at the path. */
   whiteout(path: readonly ByteString[]): void {
     const name = path.at(-1);
     const folder = this.find(path.slice(0, -1))?.children;
@@ -90,20 +90,20 @@ export class SourceTree {
     if (!this.#keepOwn(node)) folder?.delete(name);
   }
 
-  /** Hides what earlier layers have in the folder. */
+  /** Hides the entries of earlier layers in the folder. */
   opaque(path: readonly ByteString[]): void {
     const children = this.find(path)?.children ?? new Map<ByteString, SourceNode>();
     for (const [name, child] of children) if (!this.#keepOwn(child)) children.delete(name);
   }
 
-  /** What is at the path itself. */
+  /** Returns the node at the path, without following links. */
   find(path: readonly ByteString[]): SourceNode | undefined {
     let node: SourceNode | undefined = this.root;
     for (const name of path) node = node?.children?.get(name);
     return node;
   }
 
-  /** What is where the path leads to. */
+  /** Returns the node at the path, following links in its parent. */
   #follow(path: readonly ByteString[]): SourceNode | undefined {
     return this.#resolver().resolve(path.slice(0, -1))?.children?.get(path.at(-1) ?? "");
   }
@@ -116,7 +116,7 @@ export class SourceTree {
     });
   }
 
-  /** Takes away what is not of this layer; false when nothing is left. */
+  /** Removes nodes of earlier layers; returns false if none of this layer remain. */
   #keepOwn(node: SourceNode): boolean {
     for (const [name, child] of node.children ?? []) if (!this.#keepOwn(child)) node.children?.delete(name);
     if (node.layer === this.#layer) return true;
@@ -125,7 +125,7 @@ export class SourceTree {
     return true;
   }
 
-  /** A link of an earlier layer gives way to a folder: a layer is unpacked by itself. */
+  /** Replaces a link of an earlier layer by a folder, since each layer is unpacked on its own. */
   #folderOf(path: readonly ByteString[]): Map<ByteString, SourceNode> {
     const resolver = this.#resolver();
     for (const name of path.slice(0, -1)) {

@@ -28,7 +28,7 @@ import { TarTree } from "./tar_tree.ts";
 
 const sha256 = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
 
-/** Names with the type, or the content's digest of a file. */
+/** Lists names with the type, or with the digest of a regular file. */
 function shape(node: SourceNode, path = ""): Record<string, string> {
   const { inode, children } = node;
   const what = inode === undefined ? "implied" : inode.digest || (inode.mode & 0o170000).toString(8);

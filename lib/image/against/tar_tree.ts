@@ -1,5 +1,5 @@
 /**
- * Puts the entries of a tar into a {@link SourceTree}: a whole file system, or one layer of several.
+ * Adds the entries of a tar to a {@link SourceTree}: a whole file system, or one of several layers.
  *
  * @module
  */
@@ -17,14 +17,14 @@ import type { SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);
 
-/** Visits a tar. */
+/** Tar visitor that fills a tree. */
 export class TarTree implements TarVisitor {
   #entry: TarEntry | undefined;
   #path: ByteString[] = [];
   #digest: Hash | undefined;
   #digested = 0;
 
-  /** @param isLayer whiteouts and opaque marks mean something */
+  /** @param isLayer whether whiteouts and opaque marks are interpreted */
   constructor(private readonly tree: SourceTree, private readonly isLayer: boolean) {}
 
   entry(entry: TarEntry): void {
@@ -72,7 +72,7 @@ export class TarTree implements TarVisitor {
     });
   }
 
-  /** Whether the entry says that something is gone; then it is done. */
+  /** Applies a whiteout or opaque mark. Returns whether the entry is one. */
   #isMark(): boolean {
     const path = this.#path;
     const marks = path.map((name) => parseWhiteout(fromByteString(name)));

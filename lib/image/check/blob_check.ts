@@ -1,6 +1,5 @@
 /**
- * Checks one blob at its home: that it is there and whole, that its tables are those of the bootstrap, and the bytes of
- * its chunks where that is asked.
+ * Checks one blob: its presence and size, its tables against the bootstrap, and optionally the content of its chunks.
  *
  * @module
  */
@@ -16,37 +15,37 @@ import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import { checkToc } from "./toc_check.ts";
 import { verifyChunks } from "./verify_chunks.ts";
 
-/** What a check of a blob works with. */
+/** Options of {@link checkBlob}. */
 export interface BlobCheckOptions {
   readonly tree: Bootstrap;
-  /** With the id that the blob has at its home. */
+  /** With its ID in the backend. */
   readonly blob: BlobDescriptor;
   readonly source: BlobSource;
-  /** The blob that has the compression info. */
+  /** The blob that contains the compression info. */
   readonly metaSource: BlobSource;
   readonly chunks: ChunkCheck;
   readonly findings: Findings;
-  /** Verifies every chunk; undefined: the tables are enough. */
+  /** Verifies every chunk; undefined: check only the tables. */
   readonly decoder: Decoder | undefined;
   readonly signal: AbortSignal;
   readonly onWrongChunk: (chunk: number, state: string) => void;
   readonly onProgress: (bytes: number) => void;
 }
 
-/** What was looked at. */
+/** The result for one blob. */
 export interface CheckedBlob {
   readonly id: string;
-  /** Bytes at its home; undefined for a blob that is not there. */
+  /** Size in the backend; undefined if the blob is missing. */
   readonly bytes: number | undefined;
   readonly chunks: number;
-  /** Chunks whose bytes were compared with their digest; undefined where that was not asked. */
+  /** Number of chunks verified against their digest; undefined if not requested. */
   readonly verifiedChunks: number | undefined;
 }
 
 /**
- * Checks the blob.
+ * Checks a blob.
  *
- * @throws {NydusGdError} what the home says when it is not known whether it has the blob: "unavailable", "unauthorized"
+ * @throws {NydusGdError} errors of the backend that leave open whether it has the blob: "unavailable", "unauthorized"
  */
 export async function checkBlob(options: BlobCheckOptions): Promise<CheckedBlob> {
   const { blob, decoder, source, metaSource, findings, signal, onWrongChunk, onProgress } = options;
@@ -78,7 +77,7 @@ export async function checkBlob(options: BlobCheckOptions): Promise<CheckedBlob>
   return { id, bytes: size, chunks: columns.count, verifiedChunks };
 }
 
-/** Where files say that a chunk is, there it must be, and its digest must be known. */
+/** Checks that each chunk that files refer to is at the stated offset, and that its digest is known. */
 function compareClaims({ blob, chunks, findings }: BlobCheckOptions, columns: ChunkColumns): void {
   for (const { chunkIndex, offset, size } of chunks.claimsOf(blob.index)) {
     const at = columns.uncompressedOffset[chunkIndex], bytes = columns.uncompressedSize[chunkIndex];
@@ -91,7 +90,7 @@ function compareClaims({ blob, chunks, findings }: BlobCheckOptions, columns: Ch
   }
 }
 
-/** What says that the blob is not as it should be is a finding. */
+/** Turns errors about the blob itself into findings. */
 async function attempt<T>({ blob, findings }: BlobCheckOptions, look: () => Promise<T>): Promise<T | undefined> {
   try {
     return await look();

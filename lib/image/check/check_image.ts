@@ -1,11 +1,11 @@
 /**
- * `nydus-gd check`: everything that can be verified of an image without running it, and all that is wrong with it.
+ * Implements `nydus-gd check`: verifies everything about an image without running it, and reports all defects.
  *
  * ```
  * bootstrap ──► structure, digests (v5) ──► each blob: there, whole, tables ──► every chunk, if asked
  *                                       └─► the tree against its source, if asked
  * ```
- * Findings are what is wrong with the image; that something cannot be looked at (a registry that is down) is an error.
+ * Findings are defects of the image. A check that cannot be made (for example, a registry is down) is an error.
  *
  * @module
  */
@@ -32,45 +32,45 @@ import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import { checkBlob, type CheckedBlob } from "./blob_check.ts";
 import { WrongChunks } from "./chunk_names.ts";
 
-/** Plain bytes up to which chunks are verified in the thread of the caller. */
+/** Chunks of up to this many uncompressed bytes are verified on the calling thread. */
 const INLINE_BYTES = 256 * 1024;
 const IDLE_MS = 10_000;
 
-/** What is checked, and how far. */
+/** What to check. */
 export interface CheckOptions {
-  /** File for {@link findBootstrap}. */
+  /** The file to pass to {@link findBootstrap}. */
   readonly source: string;
-  /** Where the blobs are; undefined: they are not looked at. */
+  /** The backend of the blobs; undefined: skip them. */
   readonly backend: Backend | undefined;
-  /** Whether every chunk is fetched and verified. */
+  /** Whether to fetch and verify every chunk. */
   readonly chunks: boolean;
-  /** What the image was made of: its tree should be the same. */
+  /** The source of the image, whose tree should be the same. */
   readonly against?: SourceTree | undefined;
-  /** Folder for a bootstrap that has to be unpacked, and for what is fetched to be compared. */
+  /** Folder for an unpacked bootstrap, and for data fetched for the comparison. */
   readonly folder: string;
   readonly signal: AbortSignal;
-  /** Told of bytes of blobs that were verified, of all there are. */
+  /** Called with the blob bytes verified so far, and their total. */
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-/** What was checked, and what was found. */
+/** The result of a check. */
 export interface CheckReport {
-  /** Undefined when there is no bootstrap that could be opened. */
+  /** Undefined if no bootstrap could be opened. */
   readonly version: 5 | 6 | undefined;
   readonly names: number;
   readonly inodes: number;
   readonly blobs: readonly CheckedBlob[];
-  /** All findings; {@link findings} has the first of them. */
+  /** Number of all findings; {@link findings} contains only the first ones. */
   readonly count: number;
   readonly findings: readonly Finding[];
-  /** What was not looked at, and why. */
+  /** What was not checked, and why. */
   readonly remarks: readonly string[];
 }
 
 /**
  * Checks an image.
  *
- * @throws {NydusGdError} "not-found", "usage"; "unavailable" and the like when it is not known what the image is
+ * @throws {NydusGdError} "not-found", "usage"; "unavailable" and others if the image could not be examined
  */
 export async function checkImage(options: CheckOptions): Promise<CheckReport> {
   return await new ImageCheck(options).run();
@@ -99,7 +99,7 @@ class ImageCheck {
     };
   }
 
-  /** A file that holds no bootstrap is as wrong as a bootstrap that cannot be read. */
+  /** Reports a file without a bootstrap as a finding, like an unreadable bootstrap. */
   async #find(): Promise<FoundBootstrap | undefined> {
     const { source, folder } = this.options;
     try {
@@ -129,7 +129,7 @@ class ImageCheck {
     if (this.options.against !== undefined) await this.#compare(mapped, container, this.options.against);
   }
 
-  /** The digests of v5 inodes; v6 has none. */
+  /** Verifies the inode digests of v5; v6 has none. */
   async #checkDigests({ tree }: MappedBootstrap): Promise<void> {
     if (!isV5(tree)) return;
     const findings = this.#findings;

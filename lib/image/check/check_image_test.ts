@@ -49,7 +49,7 @@ for (const fixture of fixtures) {
   });
 }
 
-/** What the plainest reader makes of an image: whether it can be read to the last byte. */
+/** The verdict of a minimal reader: whether the image can be read to the last byte. */
 async function isReadable(copy: ImageCopy, folder: string): Promise<boolean> {
   const fixture = { ...copy.fixture, directory: folder };
   const bootstrap = copy.fixture.container === undefined
@@ -107,7 +107,7 @@ Deno.test("compression info that is of no use is found", () => findEach(COMPRESS
 Deno.test("every damage of a v5 bootstrap that a reader refuses is found", () => findEach(V5_BOOTSTRAP));
 Deno.test("every damage of a v6 bootstrap that a reader refuses is found", () => findEach(V6_BOOTSTRAP));
 
-/** A path of a listing as findings have it. */
+/** Returns a path from a listing in the form of findings. */
 const shown = (path: string) =>
   pathText(Uint8Array.from(
     path.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))),
@@ -125,7 +125,7 @@ for (const name of ["v5-layers-merged", "v6-layers-merged", "v6-zstd-batch", "v6
     for (const chunk of chunks) {
       if ((compressedSize[chunk] as number) === 0) chunks.delete(chunk);
       const middle = (compressedOffset[chunk] as number) + ((compressedSize[chunk] as number) >> 1);
-      // members of one batch share their stored bytes: flipped twice they are right again
+      // members of a batch share their stored bytes: flipping them twice restores them
       if (chunks.has(chunk)) bytes[middle] = (clean.blob(0)[middle] as number) ^ 0x20;
     }
     const { source, blobDir } = await copy.write(temp.path);

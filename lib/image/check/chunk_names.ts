@@ -1,5 +1,5 @@
 /**
- * Which files have the chunks that were found to be wrong.
+ * Finds the files that contain corrupt chunks.
  *
  * @module
  */
@@ -12,18 +12,18 @@ import { fileExtents, walkTree } from "../../rafs/walk.ts";
 
 interface WrongChunk {
   readonly state: string;
-  /** The first file that has it. */
+  /** The first file that contains it. */
   file: string | undefined;
   files: number;
 }
 
-/** Collects chunks that are wrong, and tells of them by the names of their files. */
+/** Collects corrupt chunks, and reports them with the names of their files. */
 export class WrongChunks {
   /** By blob index and chunk. */
   readonly #blobs = new Map<number, Map<number, WrongChunk>>();
   #count = 0;
 
-  /** @param ids of the blobs at their home, by index */
+  /** @param ids IDs of the blobs in the backend, by index */
   constructor(
     private readonly tree: Bootstrap,
     private readonly ids: readonly string[],
@@ -40,7 +40,7 @@ export class WrongChunks {
     chunks.set(chunk, { state, file: undefined, files: 0 });
   }
 
-  /** Makes findings of them. */
+  /** Adds the collected chunks to the findings. */
   report(): void {
     if (this.#count > 0) this.findings.attempt("structure", "bootstrap", () => this.#findFiles());
     for (const [blobIndex, chunks] of this.#blobs) {

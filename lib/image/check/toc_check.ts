@@ -1,6 +1,6 @@
 /**
- * Checks the table of contents (ToC) at the end of a blob: it is there where the bootstrap says so, it names the same
- * places, and each part has the digest that stands there.
+ * Checks the table of contents (ToC) at the end of a blob: its presence, its offsets against the bootstrap, and the
+ * digest of each section.
  *
  * @module
  */
@@ -15,10 +15,10 @@ import { BLOB_FEATURE, has } from "../../rafs/flags.ts";
 import { MAX_BOOTSTRAP, type ReadRange, readToc, SECTION, type TocEntry } from "../../rafs/toc.ts";
 
 /**
- * Checks the ToC of a blob whose features say that it has one.
+ * Checks the ToC of a blob whose features announce one.
  *
- * @param read of the blob
- * @param blobSize bytes of the whole blob
+ * @param read reads from the blob
+ * @param blobSize size of the whole blob in bytes
  * @throws what `read` throws
  */
 export async function checkToc(
@@ -52,14 +52,14 @@ export async function checkToc(
     }
   }
   for (const entry of entries) {
-    // its bytes are those of the chunks, which have digests of their own
+    // this section consists of the chunks, which have their own digests
     if (entry.name === SECTION.blob) continue;
     const wrong = await wrongDigest(entry, read, isEncrypted(entry) ? blob.cipher : undefined);
     if (wrong !== undefined) findings.add("blob", where, `${entry.name}: ${wrong}`);
   }
 }
 
-/** Of an encrypted blob the table of chunks is encrypted, too; the rest is not. */
+/** In an encrypted blob only the chunk table and its header are encrypted, besides the chunks. */
 function isEncrypted({ name }: TocEntry): boolean {
   return name === SECTION.meta || name === SECTION.metaHeader;
 }

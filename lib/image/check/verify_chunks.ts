@@ -1,8 +1,8 @@
 /**
- * Fetches every chunk of a blob, decodes it and compares it with its digest. Nothing is kept of it.
+ * Fetches every chunk of a blob, decodes it and verifies its digest. Keeps no data.
  *
- * Chunks are read in the order in which they are stored, neighbours with one request. Memory is bounded by the requests
- * that are under way. What is wrong is read once more before it counts: the link may have spoiled it.
+ * Chunks are read in storage order, adjacent ones with one request. Memory is limited by the number of requests in
+ * flight. A corrupt chunk is fetched once more before it is reported, since the transfer may have corrupted it.
  *
  * @module
  */
@@ -14,26 +14,26 @@ import type { Decoder } from "../../blob/decode/decoder.ts";
 import { isDigestKnown } from "../../rafs/chunk_digests.ts";
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 
-/** Bytes of the longest request for more than one chunk, and of a gap that is read along. */
+/** Maximum bytes of a request for several chunks, and of a gap within it. */
 const MAX_REQUEST = 4 << 20;
 const MAX_GAP = 64 << 10;
 
-/** Requests at once. */
+/** Maximum concurrent requests. */
 const PARALLEL = 4;
 
-/** What a verification works with. */
+/** Options of {@link verifyChunks}. */
 export interface VerifyOptions {
   readonly coding: ChunkCoding;
   readonly source: BlobSource;
   readonly decoder: Decoder;
   readonly signal: AbortSignal;
-  /** Told of a chunk that is wrong, and why. */
+  /** Called for each corrupt chunk, with the reason. */
   readonly onWrong: (chunk: number, state: string) => void;
-  /** Told of stored bytes that were looked at. */
+  /** Called with the number of compressed bytes processed. */
   readonly onProgress: (bytes: number) => void;
 }
 
-/** Chunks that are read with one request. */
+/** Chunks to read with one request. */
 interface Request {
   readonly rows: number[];
   readonly offset: number;
@@ -41,11 +41,10 @@ interface Request {
 }
 
 /**
- * Verifies the chunks whose digest is known.
+ * Verifies all chunks whose digest is known.
  *
- * @returns how many that are
- * @throws {NydusGdError} "unavailable", "unauthorized", "environment", "interrupted": then it is not known what the
- * chunks are
+ * @returns the number of these chunks
+ * @throws {NydusGdError} "unavailable", "unauthorized", "environment", "interrupted" if chunks could not be verified
  */
 export async function verifyChunks(options: VerifyOptions): Promise<number> {
   const { coding: { columns }, signal } = options;
@@ -75,7 +74,7 @@ async function verifyRequest(request: Request, options: VerifyOptions): Promise<
   options.onProgress(request.end - request.offset);
 }
 
-/** The chunks of a request that are wrong, or could not be read. */
+/** Returns the chunks of a request that are corrupt or unreadable. */
 async function attempt(
   { rows, offset, end }: Request,
   { coding, source, decoder, signal }: VerifyOptions,
@@ -93,7 +92,7 @@ async function attempt(
   }
 }
 
-/** Neighbours together, in the order in which they are stored. */
+/** Merges neighbouring chunks into requests, in storage order. */
 function* requestsOf(columns: ChunkColumns): Generator<Request> {
   const { compressedOffset, compressedSize } = columns;
   const rows = Uint32Array.from(knownRows(columns))
@@ -114,7 +113,7 @@ function* requestsOf(columns: ChunkColumns): Generator<Request> {
   if (request !== undefined) yield request;
 }
 
-/** Each chunk by itself; members of one batch are stored together. */
+/** Returns one request per chunk; the members of a batch share one. */
 function unitsOf({ compressedOffset, compressedSize }: ChunkColumns, rows: readonly number[]): Request[] {
   const units = new Map<number, Request>();
   for (const row of rows) {

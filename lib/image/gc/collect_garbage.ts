@@ -1,7 +1,7 @@
 /**
- * Frees space of the cache: what no image of Docker has, what exceeds the limits, and what killed processes left.
+ * Frees cache space: blobs that no Docker image uses, blobs beyond the limits, and leftovers of killed processes.
  *
- * Blobs of mounted images stay whatever happens, as does a blob of which it is not known whether an image has it.
+ * Blobs of mounted images are always kept, as are blobs of which it is unknown whether an image uses them.
  *
  * @module
  */
@@ -22,48 +22,51 @@ import { STATE_FOLDERS, stateLeftOvers } from "./state_left_overs.ts";
 
 const log = logger("image", "gc");
 
-/** Why a blob goes. "unused": no image has it. "limit": the cache is too large. "all": everything was to go. */
+/**
+ * Why a blob is removed. "unused": no image uses it. "limit": the cache is too large. "all": removal of everything was
+ * requested.
+ */
 const REASONS = ["unused", "limit", "all"] as const;
 
-/** What was freed, or would be; as the admin socket tells it. Sizes in bytes. */
+/** What was freed, or would be, in the form of the admin API. Sizes in bytes. */
 export const GarbageReport = v.object({
   dry_run: v.boolean(),
   freed_bytes: v.number(),
-  /** What of that were copies in the kernel's own cache. */
+  /** The part of it that were copies in the kernel's own cache. */
   kernel_bytes: v.optional(v.number(), 0),
-  /** What is left in the cache. */
+  /** What remains in the cache. */
   kept_bytes: v.number(),
   blobs: v.array(v.object({ id: v.string(), bytes: v.number(), last_used: v.string(), reason: v.picklist(REASONS) })),
   files: v.array(v.object({ path: v.string(), bytes: v.number() })),
 });
 export type GarbageReport = v.InferOutput<typeof GarbageReport>;
 
-/** What is asked for. */
+/** Options of a collection. */
 export interface GarbageOptions {
-  /** Nothing is removed. */
+  /** Report only; remove nothing. */
   readonly dryRun: boolean;
-  /** Blobs of images that no container uses go as well, and what the kernel has of its own. */
+  /** Also remove blobs of images that no container uses, and the kernel's own copies. */
   readonly all: boolean;
 }
 
-/** Where garbage is looked for. */
+/** The places to collect garbage from. */
 export interface GarbageSources {
   readonly cache: BlobCache;
   /** `<root>/state`. */
   readonly stateDir: string;
   readonly pulled: PulledImages;
-  /** Every bootstrap layer that Docker has; undefined: not known. */
+  /** All bootstrap layers that Docker has; undefined: unknown. */
   readonly layers: readonly LazyLayer[] | undefined;
   /** Layers whose images another process has left mounted. */
   readonly mounted?: readonly LazyLayer[];
-  /** What is mounted here; absent: nothing. */
+  /** The images mounted by this process. Default: none. */
   readonly images?: Pick<LazyImageStore, "letGoIdle" | "idleBlobs" | "emptyKernelCache">;
 }
 
 /**
- * Frees it.
+ * Collects garbage.
  *
- * @throws {NydusGdError} "io" when something cannot be looked at or removed; what went before is gone
+ * @throws {NydusGdError} "io" if something cannot be read or removed; earlier removals persist
  */
 export async function collectGarbage(
   sources: GarbageSources,
@@ -98,13 +101,13 @@ export async function collectGarbage(
   }
 }
 
-/** Frees what no mount uses of the kernel's own cache: so many bytes, or would. */
+/** Empties the kernel's own cache except for what is mounted. Returns the bytes freed, or that would be freed. */
 async function freeKernelCache({ cache, stateDir, images }: GarbageSources, dryRun: boolean): Promise<number> {
   const { dir } = cache.stats();
   if (dryRun) return (await cacheUsage(dir)).kernelBytes;
   const freed = await images?.emptyKernelCache();
   if (freed !== undefined) return freed;
-  if (await Keeper.pidOf(fscacheKeeperPath(stateDir)) !== undefined) return 0; // of a daemon that does not run now
+  if (await Keeper.pidOf(fscacheKeeperPath(stateDir)) !== undefined) return 0; // kept for a daemon that is not running
   const { kernelBytes } = await cacheUsage(dir);
   await ignore(Deno.errors.NotFound, Deno.remove(kernelCacheDir(dir), { recursive: true }));
   return kernelBytes;
@@ -114,7 +117,7 @@ function blobRow({ name, bytes, lastUsedMs }: StoredBlob, reason: (typeof REASON
   return { id: name, bytes, last_used: new Date(lastUsedMs).toISOString(), reason };
 }
 
-/** Undefined where a bootstrap cannot be read: any blob may be one of its own. */
+/** Returns undefined if a bootstrap cannot be read, since it may use any blob. */
 function knownOwners(layers: readonly LazyLayer[]): Set<string> | undefined {
   try {
     return ownersOf(layers);

@@ -1,8 +1,8 @@
 /**
- * Garbage of a daemon that does not run.
+ * Collects the garbage of a daemon that is not running.
  *
- * Its locks are taken meanwhile, so that it cannot start in between. What it left mounted for its successor is on record
- * and stays.
+ * Holds the daemon's locks, so that it cannot start in the meantime. Images left mounted for its successor are on
+ * record and are kept.
  *
  * @module
  */
@@ -20,10 +20,10 @@ import { PulledImages } from "../lazy/pulled_images.ts";
 import { collectGarbage, type GarbageOptions, type GarbageReport } from "./collect_garbage.ts";
 import { STATE_FOLDERS } from "./state_left_overs.ts";
 
-/** What a graph driver says of the home that it served. */
+/** The home in a graph driver's state file. */
 const Serving = v.object({ home: v.string() });
 
-/** Where the daemon keeps its things. */
+/** Directories of the daemon. */
 export interface OfflinePlaces {
   readonly root: string;
   readonly cacheDir: string;
@@ -31,9 +31,9 @@ export interface OfflinePlaces {
 }
 
 /**
- * Frees the cache of a daemon that does not run.
+ * Frees the cache of a daemon that is not running.
  *
- * @throws {NydusGdError} "not-found" where none was, "busy" when it runs after all; as {@link collectGarbage}
+ * @throws {NydusGdError} "not-found" if there is no state, "busy" if the daemon is running; as {@link collectGarbage}
  */
 export async function collectOffline(
   { root, cacheDir, limits }: OfflinePlaces,
@@ -53,7 +53,7 @@ export async function collectOffline(
   return await collectGarbage(sources, options);
 }
 
-/** Undefined where Docker has never called, or its folder is out of sight now. */
+/** Returns undefined if Docker has never called, or its folder does not exist at present. */
 async function layersOf(stateFile: string): Promise<LazyLayer[] | undefined> {
   const serving = v.safeParse(Serving, await ignore(SyntaxError, readJsonFile(stateFile)));
   if (!serving.success) return undefined;

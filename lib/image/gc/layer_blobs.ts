@@ -1,5 +1,5 @@
 /**
- * Which blobs the images of bootstrap layers are made of, and what that means for the cache when one goes.
+ * Determines which blobs bootstrap layers use, and removes those of a removed layer from the cache.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import { MappedBootstrap } from "../open_image.ts";
 const log = logger("image", "gc");
 
 /**
- * Owners of the cached blobs that any of `layers` needs.
+ * Returns the owners of the cached blobs that any of `layers` uses.
  *
- * @throws {NydusGdError} for a bootstrap that cannot be read: what it needs is not known then
+ * @throws {NydusGdError} for a bootstrap that cannot be read
  */
 export function ownersOf(layers: readonly LazyLayer[]): Set<string> {
   const all = new Set<string>();
@@ -26,7 +26,7 @@ export function ownersOf(layers: readonly LazyLayer[]): Set<string> {
   return all;
 }
 
-/** The layer is being removed: what only its image needs leaves the cache, at the latest when nobody reads it any more. */
+/** Removes the blobs that only this layer's image uses from the cache, deferred for blobs that are still being read. */
 export async function discardBlobs(layer: LazyLayer, cache: BlobCache): Promise<void> {
   try {
     const others = (await lazyLayersIn(layer.home)).filter(({ id }) => id !== layer.id);

@@ -1,8 +1,7 @@
 /**
- * Files of the state folder that nobody reads any more: what a process that was killed wrote aside, and what was kept for
- * layers that are gone.
+ * Finds unused files in the state folder: temporary files of killed processes, and files of removed layers.
  *
- * Only files that have not changed for an hour count: younger ones may belong to what is under way.
+ * Only files unchanged for an hour count; younger ones may still be in use.
  *
  * @module
  */
@@ -15,15 +14,15 @@ import { IMAGE_SUFFIX } from "../../mount/erofs/erofs_tasks.ts";
 
 const SETTLED_MS = 3_600_000;
 
-/** Where things are in the state folder. */
+/** Layout of the state folder. */
 export const STATE_FOLDERS = {
-  /** Choices of homes, `<layer id>.json`. */
+  /** Recorded backend choices, `<layer id>.json`. */
   homes: "homes",
-  /** What `nydus-gd pull` handed over, `<digits of the diffID>.json`. */
+  /** Records of `nydus-gd pull`, `<digits of the diffID>.json`. */
   pulled: "pulled",
 } as const;
 
-/** The files. @param layers undefined: not known, then only what was written aside is told of */
+/** Returns the unused files. @param layers undefined if unknown; then only temporary files are returned */
 export async function stateLeftOvers(
   stateDir: string,
   layers: readonly LazyLayer[] | undefined,

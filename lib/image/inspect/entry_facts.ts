@@ -1,5 +1,5 @@
 /**
- * What is told of one inode, in the form of `nydus-gd inspect -o json`.
+ * The attributes of an inode in the form of `nydus-gd inspect -o json`.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { pathText } from "../../rafs/path_text.ts";
 /** Names of file types. */
 export const TYPE_NAMES: Readonly<Record<number, string>> = { ...NODE_TYPES, [S.IFSOCK]: "socket" };
 
-/** See the module. Paths and targets are as pathText has them. */
+/** Attributes of an inode. Paths and targets are formatted by pathText. */
 export interface EntryFacts {
   readonly path: string;
   readonly type: string;
@@ -22,16 +22,16 @@ export interface EntryFacts {
   readonly gid: number;
   readonly links: number;
   readonly size: number;
-  /** Seconds since 1970, and nanoseconds beyond. */
+  /** Seconds since 1970, plus nanoseconds. */
   readonly mtime: number;
   readonly mtime_nsec: number;
-  /** Of a symbolic link. */
+  /** Only for a symbolic link. */
   readonly target?: string;
-  /** Of a device: major and minor number. */
+  /** Only for a device: major and minor number. */
   readonly device?: readonly [number, number];
 }
 
-/** The facts of the inode that `attr` was filled from. */
+/** Returns the facts of the inode whose attributes are in `attr`. */
 export function entryFacts(tree: Bootstrap, path: Uint8Array, ino: number, attr: Readonly<InodeAttr>): EntryFacts {
   const { mode, uid, gid, nlink, size, mtime, mtimeNsec, rdev } = attr;
   const owner = tree.explicitUidGid ? { uid, gid } : { uid: 0, gid: 0 };

@@ -1,5 +1,5 @@
 /**
- * Bits of images and blobs by name.
+ * Names of image flags and blob features.
  *
  * @module
  */

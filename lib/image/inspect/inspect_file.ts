@@ -1,5 +1,5 @@
 /**
- * What one path of an image is made of: its attributes, extended attributes, chunks, or what is in it.
+ * Describes one path of an image: attributes, extended attributes, and chunks or directory entries.
  *
  * @module
  */
@@ -15,36 +15,36 @@ import { type EntryFacts, entryFacts } from "./entry_facts.ts";
 export interface ChunkFacts {
   readonly file_offset: number;
   readonly blob: string;
-  /** In its blob. */
+  /** Index in its blob. */
   readonly index: number;
   readonly bytes: number;
-  /** In the blob's address space: in a file of the cache. */
+  /** Offset in the blob's address space, and so in its cache file. */
   readonly uncompressed_offset: number;
-  /** As it is stored in the blob; null where only the blob knows, 0 bytes for a member of a batch. */
+  /** Location in the blob; null if only the blob records it; 0 bytes for a member of a batch. */
   readonly compressed_offset: number | null;
   readonly compressed_bytes: number | null;
   readonly compressed: boolean | null;
-  /** Hexadecimal; null where only the blob knows. */
+  /** Hexadecimal; null if only the blob records it. */
   readonly digest: string | null;
 }
 
-/** See the module. */
+/** The description of one path. */
 export interface FileFacts extends EntryFacts {
-  /** Number of the inode: v5's ino, v6's nid. */
+  /** Inode number: v5's ino, v6's nid. */
   readonly inode: number;
-  /** By name, values in base64. */
+  /** Values in base64, by name. */
   readonly xattrs: Readonly<Record<string, string>>;
-  /** Of a file. */
+  /** Only for a regular file. */
   readonly chunks?: readonly ChunkFacts[];
-  /** Of a directory. */
+  /** Only for a directory. */
   readonly entries?: readonly EntryFacts[];
 }
 
 /**
- * Looks at one path. Symbolic links are not followed.
+ * Describes one path. Does not follow symbolic links.
  *
- * @param path absolute or not, as `pathText` writes it
- * @throws {NydusGdError} "not-found"; {RafsError} on damage
+ * @param path absolute or relative to the root, as formatted by `pathText`
+ * @throws {NydusGdError} "not-found"; {RafsError} for damage
  */
 export function inspectFile(tree: Bootstrap, path: string, container: string | undefined): FileFacts {
   const { ino, names } = find(tree, path);
@@ -118,7 +118,7 @@ function chunksOf(tree: Bootstrap, extents: readonly Extent[], container: string
   });
 }
 
-/** The records of these chunks. */
+/** Returns the records of these chunks. */
 function recordsOf(tree: Bootstrap, extents: readonly Extent[]): Map<string, ChunkRecord> {
   const wanted = new Set(extents.map(({ blobIndex, chunkIndex }) => keyOf(blobIndex, chunkIndex)));
   const records = new Map<string, ChunkRecord>();

@@ -1,5 +1,5 @@
 /**
- * What an image is made of, out of its bootstrap alone: the document of `nydus-gd inspect -o json`.
+ * Describes an image from its bootstrap alone: the document of `nydus-gd inspect -o json`.
  *
  * @module
  */
@@ -14,62 +14,62 @@ import { fileExtents, walkTree } from "../../rafs/walk.ts";
 import { type EntryFacts, entryFacts, TYPE_NAMES } from "./entry_facts.ts";
 import { blobFeatureNames, imageFlagNames } from "./flag_names.ts";
 
-/** One blob. Sizes in bytes, 0 where the image does not say. */
+/** A blob. Sizes in bytes, 0 if the image does not state them. */
 export interface BlobFacts {
   readonly id: string;
-  /** At its home. */
+  /** Size in the backend. */
   readonly compressed_bytes: number;
-  /** Of its address space, padding between chunks included. */
+  /** Size of its address space, including padding between chunks. */
   readonly uncompressed_bytes: number;
   readonly compressor: string;
   readonly digester: string;
   readonly chunk_size: number;
   readonly chunks: number;
-  /** Chunks that files of this image have, and their plain bytes. */
+  /** Number and uncompressed bytes of the chunks that files of this image use. */
   readonly used_chunks: number;
   readonly used_bytes: number;
   readonly features: readonly string[];
 }
 
-/** The image. */
+/** The description of an image. */
 export interface ImageFacts {
   readonly version: 5 | 6;
   readonly bootstrap_bytes: number;
   readonly chunk_size: number;
   readonly flags: readonly string[];
-  /** Of the manifest, where the image has one. */
+  /** Layers of the manifest; null without one. */
   readonly layers: readonly { readonly digest: string; readonly bytes: number; readonly kind: string }[] | null;
   readonly blobs: readonly BlobFacts[];
   readonly names: number;
-  /** Inodes by type. */
+  /** Number of inodes by type. */
   readonly inodes: Readonly<Record<string, number>>;
-  /** Plain bytes of all files, hard links once. */
+  /** Uncompressed bytes of all files, counting hard links once. */
   readonly file_bytes: number;
-  /** How often chunks occur in files, and how many there are. */
+  /** Number of references to chunks, and of distinct chunks. */
   readonly chunks: {
     readonly references: number;
     readonly distinct: number;
     readonly distinct_bytes: number;
   };
-  /** Paths that are to be fetched first. */
+  /** Paths that the image lists for prefetch. */
   readonly prefetch: readonly string[];
-  /** The upper part of the tree. */
+  /** The tree down to the requested depth. */
   readonly tree: readonly EntryFacts[];
 }
 
-/** What is inspected, and how deep. */
+/** Options of {@link inspectImage}. */
 export interface InspectOptions {
   readonly manifest: Manifest | undefined;
-  /** Id of the blob that carries the bootstrap. */
+  /** ID of the blob that contains the bootstrap. */
   readonly container: string | undefined;
-  /** Levels of the tree below the root. */
+  /** Levels of the tree to list below the root. */
   readonly depth: number;
 }
 
 /**
- * Looks at all of a tree.
+ * Describes an image, reading its whole tree.
  *
- * @throws {RafsError} on damage
+ * @throws {RafsError} for damage
  */
 export function inspectImage(tree: Bootstrap, { manifest, container, depth }: InspectOptions): ImageFacts {
   const used = tree.blobs.map(() => new Map<number, number>());
@@ -136,7 +136,7 @@ function layersOf(manifest: Manifest): ImageFacts["layers"] {
   }));
 }
 
-/** 0 for the root, 1 for what is in it. */
+/** Returns the depth of a path: 0 for the root, 1 for its entries. */
 function depthOf(path: Uint8Array): number {
   if (path.length === 1) return 0;
   let depth = 0;

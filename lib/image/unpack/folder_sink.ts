@@ -1,14 +1,14 @@
 /**
- * A tree as a folder: owners, devices, extended attributes, hard links, holes and times as in the image.
+ * Unpacks a tree into a folder, with owners, devices, extended attributes, hard links, holes and times of the image.
  *
  * ```
  * DIR/.nydus-gd-unpack-XXXXXXXX/tree/…   while it is written
  * DIR/…                                  once it is complete
  * ```
- * What is being written stands in a folder of its own inside of DIR, so that a folder whose unpacking was killed looks
- * like one. Nothing is written outside of DIR, whatever the names are: each is made below a descriptor of its folder and
- * never followed. Folders get owner, mode, attributes and time last: before, they would give some of it to what is made
- * in them.
+ * The tree is first written to a staging folder inside DIR, so that an interrupted run is recognizable. Nothing is
+ * written outside DIR, whatever the names: each entry is created relative to a descriptor of its folder, and links are
+ * never followed. Folders get owner, mode, attributes and times last, since new entries would inherit some of them or
+ * change the times.
  *
  * Failure: {@link NydusGdError} "io" that names the path.
  *
@@ -38,10 +38,10 @@ import type { InodeAttr } from "../../rafs/bootstrap.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 import { filledRuns } from "./zero_runs.ts";
 
-/** Begins the name of the folder in which a tree is written. */
+/** Prefix of the staging folder's name. */
 const STAGING = ".nydus-gd-unpack-";
 
-/** What a new folder may take over from the one that it is made in. */
+/** Attributes that a new folder may inherit from its parent. */
 const INHERITED = ["system.posix_acl_default", "system.posix_acl_access"];
 
 interface Metadata {
@@ -49,13 +49,13 @@ interface Metadata {
   readonly xattrs: UnpackedEntry["xattrs"];
 }
 
-/** See the module. */
+/** Writes a tree into a folder. */
 export class FolderSink implements TreeSink {
   readonly leftOut: LeftOut = { xattrs: 0, sockets: 0 };
   readonly #tree: ApplyTree;
   readonly #folders: (Metadata & { readonly path: ByteString })[] = [];
   #file: (Metadata & { readonly fd: Fd; readonly path: ByteString; readonly size: number }) | undefined;
-  /** Names that were moved to their place. */
+  /** Names moved to their final place so far. */
   readonly #moved: Uint8Array[] = [];
 
   private constructor(readonly dir: string, readonly staging: string, private readonly isNew: boolean) {
@@ -71,9 +71,9 @@ export class FolderSink implements TreeSink {
   }
 
   /**
-   * Begins to unpack into `dir`, which is made where there is none.
+   * Starts unpacking into `dir`, which is created if it is missing.
    *
-   * @throws {NydusGdError} "environment" without root; "exists" for a folder that is not empty, or no folder at all
+   * @throws {NydusGdError} "environment" without root; "exists" if `dir` is not an empty folder
    */
   static async open(dir: string): Promise<FolderSink> {
     if (Deno.uid() !== 0) {
@@ -167,7 +167,7 @@ export class FolderSink implements TreeSink {
 
   #link(linkTo: ByteString, folder: Fd, base: Uint8Array): void {
     const first = splitPath(linkTo);
-    // a descriptor of the tree is good until the next is asked for
+    // a descriptor returned by the tree is valid only until the next call
     using into = openat(folder, ".", O.PATH | O.DIRECTORY);
     linkat(this.#tree.folder(first.parent), first.base, into, base);
   }
@@ -183,7 +183,10 @@ export class FolderSink implements TreeSink {
     });
   }
 
-  /** Owner before mode, as chown clears setuid; both before attributes, as it clears capabilities too; times last. */
+  /**
+   * Sets the owner before the mode, since chown clears setuid; attributes after the owner, since chown clears
+   * capabilities; times last.
+   */
   #describe(fd: Fd, metadata: Metadata): void {
     const { attr: { mode, uid, gid }, xattrs } = metadata;
     fchownat(fd, "", uid, gid, AT.EMPTY_PATH);

@@ -1,5 +1,5 @@
 /**
- * Where a tar goes: to a file, which has its name only once it is complete, or to a stream.
+ * Destinations of a tar: a file, which gets its name only when complete, or a stream.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { TarOutput } from "./tar_sink.ts";
 
-/** Small writes are gathered up to so many bytes. */
+/** Size of the buffer for small writes. */
 const GATHERED_BYTES = 1 << 20;
 
-/** Appends to something, a large piece at a time. */
+/** Buffers small writes. */
 class Gathered {
   readonly #buffer = new Uint8Array(GATHERED_BYTES);
   #filled = 0;
@@ -35,14 +35,14 @@ class Gathered {
   }
 }
 
-/** A file that is not there yet. */
+/** A file that appears at its path only when complete. */
 export class TarFile implements TarOutput {
   readonly #gathered = new Gathered((bytes) => writeAll(this.file, bytes));
   #named = false;
 
   private constructor(private readonly path: string, private readonly aside: string, private readonly file: Fd) {}
 
-  /** @throws {NydusGdError} "exists" when there is something at `path`, "io" */
+  /** @throws {NydusGdError} "exists" if `path` exists, "io" */
   static async create(path: string): Promise<TarFile> {
     if (await ignore(Deno.errors.NotFound, Deno.lstat(path)) !== undefined) throw exists(path);
     const aside = `${path}.${crypto.randomUUID().slice(0, 8)}.partial`;
@@ -65,7 +65,7 @@ export class TarFile implements TarOutput {
     } catch (error) {
       if (isErrno(error, "EEXIST")) throw exists(this.path);
       if (!isErrno(error, "EPERM", "EOPNOTSUPP", "EMLINK")) throw error;
-      await rename(this.aside, this.path); // a file system without hard links
+      await rename(this.aside, this.path); // the file system has no hard links
     }
     this.#named = true;
     this.file[Symbol.dispose]();
@@ -85,7 +85,7 @@ export class TarFile implements TarOutput {
   }
 }
 
-/** A stream, such as standard output. What was written there stays written. */
+/** A stream, such as standard output. Discarding cannot undo what was written. */
 export class TarStream implements TarOutput {
   readonly #gathered: Gathered;
 

@@ -1,8 +1,8 @@
 /**
- * A tree as a tar: ustar, with PAX records for what does not fit, as lib/archive writes it.
+ * Writes a tree as a tar: ustar, with PAX records where necessary.
  *
- * The root is "./", names have no leading slash; further names of a file are hard links to its first. A tar knows no
- * sockets: they are left out, and counted.
+ * The root is "./", and names have no leading slash. Further names of a file become hard links to its first one. Tars
+ * cannot represent sockets; they are skipped and counted.
  *
  * @module
  */
@@ -13,21 +13,21 @@ import { tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 
-/** Where the bytes of a tar go. */
+/** The destination of a tar. */
 export interface TarOutput {
-  /** Appends all of `bytes`, which are the caller's again once it has resolved. */
+  /** Appends `bytes`, which the caller may reuse once this resolves. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Nothing follows: the tar is where it belongs when this resolves. */
+  /** Completes the tar, which is at its destination once this resolves. */
   finish(): Promise<void>;
   discard(): Promise<void>;
 }
 
-/** See the module. */
+/** Writes a tree to a {@link TarOutput}. */
 export class TarSink implements TreeSink {
   readonly leftOut: LeftOut = { xattrs: 0, sockets: 0 };
   #padding: Uint8Array = new Uint8Array(0);
   #left = 0;
-  /** First names of files that are not in the tar. */
+  /** First names of inodes that are not in the tar. */
   readonly #missing = new Set<ByteString>();
 
   constructor(private readonly output: TarOutput) {}

@@ -1,36 +1,36 @@
 /**
- * What a tree is unpacked to: a folder, or a tar.
+ * Interface of unpack destinations.
  *
  * @module
  */
 import type { ByteString } from "../../base/bytes.ts";
 import type { NamedEntry } from "../tree_entries.ts";
 
-/** An entry with what stands beside its attributes. The sink may keep all but `attr`. */
+/** A tree entry with symbolic-link target and extended attributes. The sink may keep everything except `attr`. */
 export interface UnpackedEntry extends NamedEntry {
-  /** Of a symbolic link, else empty. */
+  /** Target of a symbolic link; empty for other types. */
   readonly target: Uint8Array;
   /** By full name. */
   readonly xattrs: ReadonlyMap<ByteString, Uint8Array>;
 }
 
-/** What could not be written down; everything else is as in the image. */
+/** Number of items that could not be written; everything else is as in the image. */
 export interface LeftOut {
-  /** Extended attributes that the file system does not take. */
+  /** Extended attributes that the file system rejects. */
   xattrs: number;
-  /** Sockets, which a tar cannot hold. */
+  /** Sockets, which a tar cannot represent. */
   sockets: number;
 }
 
-/** Takes a tree, a directory before what it holds. After a failure, {@link TreeSink.discard} is all that is called. */
+/** Receives a tree, each directory before its content. After a failure only {@link TreeSink.discard} is called. */
 export interface TreeSink {
-  /** The next entry; content of a file that has no earlier name follows. */
+  /** Receives the next entry. The content of a regular file without an earlier name follows. */
   entry(entry: UnpackedEntry): void | Promise<void>;
-  /** The next bytes of the file, without a gap. The bytes are the caller's. */
+  /** Receives the next contiguous bytes of the file. The caller owns `bytes`. */
   data(bytes: Uint8Array<ArrayBuffer>, offset: number): void | Promise<void>;
-  /** Everything was given: it is complete when this resolves. */
+  /** Completes the tree once everything has been passed. */
   finish(): Promise<void>;
-  /** Takes back what was written. */
+  /** Removes what was written. */
   discard(): Promise<void>;
   readonly leftOut: Readonly<LeftOut>;
 }

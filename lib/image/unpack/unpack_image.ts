@@ -1,5 +1,5 @@
 /**
- * `nydus-gd unpack`: the whole tree of an image, written down.
+ * Implements `nydus-gd unpack`: writes the whole tree of an image to a sink.
  *
  * @module
  */
@@ -16,36 +16,36 @@ import { MappedBootstrap, OpenImage } from "../open_image.ts";
 import { filesOf, namedEntries, type NamedEntry } from "../tree_entries.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
 
-/** What is unpacked, and to what. */
+/** What to unpack, and where to. */
 export interface UnpackOptions {
-  /** File for {@link findBootstrap}. */
+  /** The file to pass to {@link findBootstrap}. */
   readonly source: string;
   readonly backend: Backend;
   readonly sink: TreeSink;
-  /** Folder for an unpacked bootstrap, and for fetched chunks where `cacheDir` is not given: they go with it. */
+  /** Folder for an unpacked bootstrap, and for fetched chunks without a `cacheDir`. Temporary. */
   readonly folder: string;
-  /** A cache that is used and filled. */
+  /** Folder of a cache to use and fill. */
   readonly cacheDir: string | undefined;
   /** How the cache fetches. */
   readonly fetching: Partial<BlobCacheOptions>;
   readonly signal: AbortSignal;
-  /** Told of plain bytes of files that were written, of all there are. */
+  /** Called with the uncompressed file bytes written so far, and their total. */
   readonly onProgress: (doneBytes: number, totalBytes: number) => void;
 }
 
-/** What was unpacked. */
+/** The result of unpacking. */
 export interface UnpackResult {
   readonly names: number;
-  /** Plain bytes of files. */
+  /** Uncompressed bytes of files. */
   readonly bytes: number;
   readonly leftOut: Readonly<LeftOut>;
 }
 
 /**
- * Unpacks an image. When it fails, nothing is left of it.
+ * Unpacks an image. A failure leaves nothing behind.
  *
- * @throws {NydusGdError} "invalid-image", "unsupported", "corrupt" for the image, "io" for what is written; what the
- * home of the blobs says
+ * @throws {NydusGdError} "invalid-image", "unsupported", "corrupt" for the image, "io" for the destination; errors of
+ * the backend
  */
 export async function unpackImage(options: UnpackOptions): Promise<UnpackResult> {
   const { source, backend, folder, cacheDir, fetching, sink } = options;

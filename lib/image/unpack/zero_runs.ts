@@ -1,19 +1,19 @@
 /**
- * Where bytes are zero for a whole block or more: what a file system need not store.
+ * Finds blocks of zeros, which need not be stored.
  *
  * @module
  */
 
-/** Bytes that are looked at as one: a block of most file systems. */
+/** Block size of most file systems. */
 const BLOCK = 4096;
 
-/** A stretch of bytes. */
+/** A range of bytes. */
 export interface Run {
   readonly start: number;
   readonly end: number;
 }
 
-/** The stretches of `bytes`, in order, that are not whole blocks of zeros. Blocks are counted from the first byte. */
+/** Yields the ranges of `bytes` between whole blocks of zeros, in order. Blocks are counted from the first byte. */
 export function* filledRuns(bytes: Uint8Array<ArrayBuffer>): Generator<Run> {
   let start = -1;
   for (let at = 0; at < bytes.length; at += BLOCK) {
