@@ -1,49 +1,49 @@
 /**
- * What a command asks of the rest of the program: its arguments as typed values, and the context that it runs in.
+ * The interface between commands and their work: typed arguments, and the context of an action.
  *
- * The commands of this folder hold flags and help texts only. Their work is an {@link Action} that the composition root
- * injects as a {@link Load} function, so that `--help` loads none of it and `lib/cli` never imports `plugin`.
+ * The commands in this folder contain only flags and help texts. Their work is an {@link Action}, which the composition
+ * root injects as a {@link Load} function. So `--help` loads none of it, and `lib/cli` never imports `plugin`.
  *
  * @module
  */
 
-/** Where `serve` listens, and others ask, unless told otherwise. */
+/** Default path of the admin socket, for `serve` and its clients. */
 export const ADMIN_SOCKET = "/run/nydus-gd/admin.sock";
 
-/** How an image's tree gets into the kernel; "auto" takes the first that this machine allows. */
+/** Data paths of images; "auto" picks the first one that this machine supports. */
 export const FS_DRIVERS = ["auto", "erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
 export type FsDriverName = (typeof FS_DRIVERS)[number];
 
-/** Log levels from the most to the least talkative, as logtape names them. */
+/** Log levels from most to least verbose, with logtape's names. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warning", "error"] as const;
 export type LogLevelName = (typeof LOG_LEVELS)[number];
 
-/** "auto" is text on a terminal and JSON lines elsewhere. */
+/** "auto" is text on a terminal and JSON lines otherwise. */
 export const LOG_FORMATS = ["auto", "text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-/** One of the two output streams. Writing is synchronous: what was written is out when the process ends. */
+/** Standard output or standard error. Writes are synchronous, so nothing is lost when the process exits. */
 export interface Output {
   readonly isTerminal: boolean;
-  /** Of the terminal, now; absent where there is none. */
+  /** The current size of the terminal; undefined if there is none. */
   readonly size?: { readonly columns: number; readonly rows: number } | undefined;
-  /** Writes `text` as it is; the caller ends lines. */
+  /** Writes `text` as is; the caller adds line ends. */
   write(text: string): void;
 }
 
-/** The log level of this process, for settings that come later than the command line. */
+/** The log level of this process, for settings that are read after the command line. */
 export interface LogControl {
   readonly level: LogLevelName;
-  /** True when the command line or the environment named the level: a settings file must not change it then. */
+  /** Whether the command line or the environment set the level, which settings then do not change. */
   readonly explicit: boolean;
   setLevel(level: LogLevelName): void;
 }
 
-/** What every action gets beside its arguments. */
+/** The context of an action. */
 export interface ActionContext {
   /**
-   * Aborted by the first SIGINT or SIGTERM, with a `NydusGdError` "interrupted" as its reason. An action for which a
-   * signal is the ordinary end cleans up and returns; any other cleans up and throws the reason, which exits 130.
+   * Aborted by the first SIGINT or SIGTERM, with a `NydusGdError` "interrupted" as its reason. An action that normally
+   * runs until a signal cleans up and returns; any other one cleans up and throws the reason, which exits 130.
    */
   readonly signal: AbortSignal;
   /** For results. */
@@ -53,63 +53,63 @@ export interface ActionContext {
   readonly log: LogControl;
 }
 
-/** The work of a command. A number is the exit status (3: something was found wrong), nothing is 0. */
+/** The work of a command. Returns the exit status (3: something was found wrong); undefined means 0. */
 export type Action<Args> = (args: Args, context: ActionContext) => Promise<number | void>;
 
-/** Loads the work of a command when it is about to run. */
+/** Loads the work of a command just before it runs. */
 export type Load<Args> = () => Promise<Action<Args>>;
 
-/** A path that has a default: whether it was named decides if its absence is an error. */
+/** A path with a default. Only a path given explicitly must exist. */
 export interface PathOption {
   readonly path: string;
   readonly explicit: boolean;
 }
 
-/** Where an installation is. */
+/** The paths of an installation. */
 export interface InstallationArgs {
-  /** State and cache of ours. */
+  /** Directory of state and cache. */
   readonly root: string;
-  /** nydusd's own configuration. */
+  /** nydusd's configuration file. */
   readonly config: PathOption;
-  /** Our settings, TOML. */
+  /** Settings file of nydus-gd, TOML. */
   readonly settings: PathOption;
-  /** Graph driver socket; its file name without ".sock" is the driver's name. */
+  /** Graph-driver socket; its file name without ".sock" is the driver's name. */
   readonly socket: string;
-  /** Health, metrics and status. */
+  /** Socket of the admin API: health, metrics and status. */
   readonly adminSocket: string;
 }
 
 /** `nydus-gd serve`. */
 export interface ServeArgs extends InstallationArgs {
-  /** Where nydusd's API for EROFS over fscache is served; absent: nowhere. */
+  /** Socket of nydusd's API for EROFS over fscache. Default: not served. */
   readonly apisock?: string;
-  /** Absent: what the settings say. */
+  /** Default: the one in the settings. */
   readonly fsDriver?: FsDriverName;
 }
 
 /** `nydus-gd mount`. */
 export interface MountArgs {
-  /** Bootstrap file, blob with an inlined bootstrap, layer tar(.gz) that holds one, `oci:DIR[:TAG]`, or image reference. */
+  /** Bootstrap file, blob with an inlined bootstrap, layer tar(.gz) with one, `oci:DIR[:TAG]`, or image reference. */
   readonly bootstrap: string;
-  /** Where the tree appears. */
+  /** The mount point. */
   readonly dir: string;
-  /** Folder of data blobs named by their id. Excludes `config`. */
+  /** Folder of data blobs named by their ID. Excludes `config`. */
   readonly blobDir?: string;
-  /** nydusd's own configuration, which names the backend. Excludes `blobDir`. */
+  /** nydusd's configuration file, which names the backend. Excludes `blobDir`. */
   readonly config?: string;
   readonly cacheDir?: string;
   readonly fsDriver: FsDriverName;
-  /** Return when the mount is usable, and leave a process behind that serves it. */
+  /** Return once the mount is usable, and leave a process running that serves it. */
   readonly background: boolean;
 }
 
-/** An image that is only looked at. */
+/** An image to read. */
 export interface LookArgs {
   /** As {@link MountArgs.bootstrap}. */
   readonly image: string;
-  /** Folder of data blobs named by their id. Excludes `config`. */
+  /** Folder of data blobs named by their ID. Excludes `config`. */
   readonly blobDir?: string;
-  /** nydusd's own configuration, which names the backend. Excludes `blobDir`. */
+  /** nydusd's configuration file, which names the backend. Excludes `blobDir`. */
   readonly config?: string;
 }
 
@@ -117,16 +117,16 @@ export interface LookArgs {
 export interface CheckArgs extends LookArgs {
   /** Fetch and verify every chunk. */
   readonly blobs: boolean;
-  /** `dir:DIR`, `tar:FILE`, `oci:DIR[:TAG]` or an image reference: what the image was made of. */
+  /** The source of the image: `dir:DIR`, `tar:FILE`, `oci:DIR[:TAG]` or an image reference. */
   readonly against?: string;
   readonly output: "text" | "json";
 }
 
 /** `nydus-gd inspect`. */
 export interface InspectArgs extends LookArgs {
-  /** Of the image's tree; absent: the image as a whole. */
+  /** Path in the image. Undefined: describe the whole image. */
   readonly path?: string;
-  /** Levels of the tree that are shown. */
+  /** Levels of the tree to show. */
   readonly depth: number;
   readonly output: "text" | "json";
 }
@@ -135,7 +135,7 @@ export interface InspectArgs extends LookArgs {
 export interface UnpackArgs extends LookArgs {
   /** A folder, `tar:FILE`, or "-" for a tar on standard output. */
   readonly target: string;
-  /** A cache that is used and filled. */
+  /** Folder of a cache to use and fill. */
   readonly cacheDir?: string;
 }
 
@@ -146,33 +146,33 @@ export interface UmountArgs {
 
 /** `nydus-gd status`. */
 export interface StatusArgs {
-  /** Admin socket of the daemon to ask. */
+  /** Admin socket of the daemon to query. */
   readonly adminSocket: string;
   readonly output: "text" | "json";
-  /** Show it again every second until a signal. */
+  /** Refresh every second until a signal. */
   readonly watch: boolean;
 }
 
 /** `nydus-gd doctor`. */
 export interface DoctorArgs extends InstallationArgs {
-  /** "unix:///run/docker.sock"; absent: what settings and environment say. */
+  /** "unix:///run/docker.sock". Default: settings, environment. */
   readonly dockerHost?: string;
   readonly output: "text" | "json";
 }
 
 /** `nydus-gd setup`. */
 export interface SetupArgs {
-  /** Put everything back. */
+  /** Undo the changes of an earlier setup. */
   readonly undo: boolean;
   readonly dryRun: boolean;
-  /** Do not ask. */
+  /** Skip the confirmation. */
   readonly yes: boolean;
-  /** Also where somebody loses something. */
+  /** Proceed even if something is lost, such as running containers or edits. */
   readonly force: boolean;
   readonly target: "docker" | "containerd";
-  /** "/" for this machine; else the files below it are changed and no service. */
+  /** "/" for this machine. Otherwise changes only files below it, and no services. */
   readonly prefix: string;
-  /** "unix:///run/docker.sock"; absent: what settings and environment say. */
+  /** "unix:///run/docker.sock". Default: settings, environment. */
   readonly dockerHost?: string;
 }
 
@@ -184,63 +184,63 @@ export interface ConvertArgs {
   readonly target: string;
   readonly fsVersion: 5 | 6;
   readonly compressor: WrittenCompressor;
-  /** Of zstd; absent: the default. */
+  /** zstd level. Undefined: default. */
   readonly level?: number;
   readonly digester: "blake3" | "sha256";
-  /** Bytes; absent: the default. */
+  /** Bytes. Undefined: default. */
   readonly chunkSize?: number;
-  /** Bytes, 0 for none; absent: the default. */
+  /** Bytes; 0: no batches. Undefined: default. */
   readonly batchSize?: number;
-  /** Images whose chunks are referred to. */
+  /** Image whose chunks are reused by reference. */
   readonly chunkDict?: string;
-  /** File of patterns. */
+  /** File of path patterns. */
   readonly prefetchPatterns?: string;
-  /** For the image's shell: what it reads is fetched first. */
+  /** Command for the image's shell, whose reads are prefetched first. */
   readonly optimizeRun?: string;
-  /** "linux/arm64"; absent: all that the source has. */
+  /** "linux/arm64". Default: all platforms of the source. */
   readonly platform?: string;
   readonly withOci: boolean;
-  /** Replace the source's own name, or a file. */
+  /** Allow replacing the source's own name, or a file. */
   readonly force: boolean;
-  /** As DOCKER_HOST has it; absent: settings, environment, default. */
+  /** In the form of DOCKER_HOST. Default: settings, environment. */
   readonly dockerHost?: string;
-  /** Folder for what is on its way and for records of what was converted. */
+  /** Folder for temporary data and for records of converted layers. */
   readonly workDir?: string;
   readonly output: "text" | "json";
 }
 
-/** Compressions that are written. */
+/** Compressors available for conversion. */
 export const WRITTEN_COMPRESSORS = ["zstd", "lz4_block", "none"] as const;
 export type WrittenCompressor = (typeof WRITTEN_COMPRESSORS)[number];
 
 /** `nydus-gd pull`. */
 export interface PullArgs {
-  /** Image reference as Docker writes it. */
+  /** Image reference in Docker's form. */
   readonly reference: string;
-  /** As DOCKER_HOST has it; absent: settings, environment, default. */
+  /** In the form of DOCKER_HOST. Default: settings, environment. */
   readonly dockerHost?: string;
-  /** OS/ARCH[/VARIANT]; absent: this machine's. */
+  /** OS/ARCH[/VARIANT]. Default: that of this machine. */
   readonly platform?: string;
-  /** Fetch the rest as well, in the background. */
+  /** Also fetch the data, in the background. */
   readonly prefetch: boolean;
   readonly output: "text" | "json" | "jsonl";
   /** Admin socket of the daemon that will serve the image. */
   readonly adminSocket: string;
-  /** nydusd's own configuration, for logins and backends. */
+  /** nydusd's configuration file, for credentials and backends. */
   readonly config: PathOption;
-  /** Our settings, TOML. */
+  /** Settings file of nydus-gd, TOML. */
   readonly settings: PathOption;
 }
 
 /** `nydus-gd gc`. */
 export interface GcArgs {
-  /** Tell what would be freed. */
+  /** Only report what would be freed. */
   readonly dryRun: boolean;
-  /** Blobs of images that no container uses go as well. */
+  /** Also remove blobs of images that no container uses. */
   readonly all: boolean;
   readonly output: "text" | "json";
   readonly adminSocket: string;
-  /** Of a daemon that does not run. */
+  /** Root of a daemon that is not running. */
   readonly root: string;
   readonly config: PathOption;
   readonly settings: PathOption;
@@ -249,7 +249,7 @@ export interface GcArgs {
 /** `nydus-gd demo` has no options. */
 export type DemoArgs = Readonly<Record<never, never>>;
 
-/** The work of every command that is not the command line's own. A command without its action is not offered. */
+/** The work of all commands except those of the command line itself. A command without an action is not offered. */
 export interface Actions {
   readonly serve?: Load<ServeArgs>;
   readonly mount?: Load<MountArgs>;

@@ -1,5 +1,5 @@
 /**
- * Asks a running daemon through its admin socket.
+ * Client of a running daemon's admin API.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import { parseJsonText } from "../base/json_text.ts";
 import { parseWith } from "../base/schema.ts";
 import { askOverUnix, unixErrorCode, type UnixRequest } from "../base/unix_http.ts";
 
-/** How long the daemon may take to answer. */
+/** Default timeout of a response. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
-/** No daemon listens at a socket. */
+/** No daemon listens on the socket. */
 export class DaemonAbsent extends NydusGdError {}
 
-/** What is asked of the daemon. */
+/** A request to the daemon. */
 export interface DaemonRequest extends UnixRequest {
-  /** How long the answer may take; {@link ANSWER_TIMEOUT_MS} unless given. */
+  /** Timeout of the response. Default: {@link ANSWER_TIMEOUT_MS}. */
   readonly timeoutMs?: number;
 }
 
@@ -27,7 +27,7 @@ const Refusal = v.object({
 });
 
 /**
- * The JSON document of a GET.
+ * Sends a GET request and returns the JSON document.
  *
  * @param socket path of the admin socket
  * @param path "/v1/status"
@@ -38,9 +38,9 @@ export function askDaemon(socket: string, path: string, signal: AbortSignal): Pr
 }
 
 /**
- * The JSON document that the daemon answers with; undefined for an empty answer.
+ * Sends a request and returns the JSON document of the response; undefined for an empty response.
  *
- * @throws {NydusGdError} "unavailable" when no daemon answers as one does; what the daemon itself refuses
+ * @throws {NydusGdError} "unavailable" if no daemon responds or its response is malformed; the daemon's own errors
  */
 export async function tellDaemon(socket: string, request: DaemonRequest, signal: AbortSignal): Promise<unknown> {
   const { path, timeoutMs = ANSWER_TIMEOUT_MS } = request;
@@ -57,7 +57,7 @@ export async function tellDaemon(socket: string, request: DaemonRequest, signal:
   }
 }
 
-/** The daemon's own error, where that is what it answered with. */
+/** Returns the daemon's own error, if the response contains one. */
 function refusedByDaemon(text: string): NydusGdError | undefined {
   const parsed = parseWith(Refusal, parseJsonText(text));
   if (!parsed.ok || !parsed.value.error.message.startsWith("Cannot ")) return undefined;

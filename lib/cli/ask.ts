@@ -1,5 +1,5 @@
 /**
- * A question to the person at the terminal.
+ * Asks the user for confirmation on the terminal.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { NydusGdError } from "../base/errors.ts";
 import type { ActionContext } from "./actions.ts";
 
 /**
- * True for an answer that begins with y. The end of the input is a no.
+ * Asks a yes/no question. Only an answer starting with "y" means yes; end of input means no.
  *
- * @param hint what makes the question unnecessary, where there is nobody to ask
- * @throws {NydusGdError} "usage" where standard input is no terminal, "interrupted"
+ * @param hint how to avoid the question if there is no terminal
+ * @throws {NydusGdError} "usage" if standard input is not a terminal, "interrupted"
  */
 export async function confirm(question: string, hint: string, { stderr, signal }: ActionContext): Promise<boolean> {
   if (!Deno.stdin.isTerminal()) {

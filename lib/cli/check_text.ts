@@ -1,5 +1,5 @@
 /**
- * What a check found, as people read it: a line for each finding, and one that sums up.
+ * Text output of `nydus-gd check`: one line per finding, and a summary.
  *
  * ```
  * structure /etc/passwd: its link count is 2, expected 1
@@ -13,7 +13,7 @@ import { many } from "../base/count_text.ts";
 import type { CheckReport } from "../image/check/check_image.ts";
 import { oneLine } from "./output.ts";
 
-/** The lines, without line ends. */
+/** Returns the lines without line ends. */
 export function checkLines(report: CheckReport): string[] {
   const { findings, count, remarks } = report;
   return [

@@ -1,13 +1,13 @@
 /**
- * What the command files share.
+ * Helpers shared by the command files.
  *
  * @module
  */
 
-/** Hands the arguments of a command over to its work. */
+/** Runs a command's work with its arguments. */
 export type Run<Args> = (args: Args) => Promise<void>;
 
-/** The closing part of a help text: one command line per line. */
+/** Returns the final section of a help text, with one command line per line. */
 export function examples(...lines: string[]): string {
   return `\nExample${lines.length > 1 ? "s" : ""}:\n${lines.map((line) => `  $ ${line}`).join("\n")}\n`;
 }

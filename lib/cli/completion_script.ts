@@ -1,18 +1,18 @@
 /**
- * Completion scripts for bash, zsh and fish, from commander's own tree of commands.
+ * Generates completion scripts for bash, zsh and fish from commander's command tree.
  *
- * The scripts are static: completing never starts this program. Options with choices complete those, other options and
+ * The scripts are static: completion never starts this program. Options with choices complete those; other options and
  * arguments complete file names.
  *
  * @module
  */
 import type { CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
-/** Shells that a script can be made for. */
+/** Shells with a completion script. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type ShellName = (typeof SHELLS)[number];
 
-/** The part of a command that completion needs. */
+/** The parts of a command that completion needs. */
 interface Words {
   readonly name: string;
   readonly description: string;
@@ -30,7 +30,7 @@ interface OptionWords {
   readonly choices: readonly string[];
 }
 
-/** The script for `shell`, to be sourced by it. */
+/** Returns the script for `shell` to source. */
 export function completionScript(shell: ShellName, program: CommandUnknownOpts): string {
   const name = program.name();
   const commands = program.commands.map(wordsOf);

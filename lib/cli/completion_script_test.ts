@@ -15,7 +15,7 @@ function program(): Command {
     ) as Command;
 }
 
-/** What bash offers for a command line whose last word is being typed. */
+/** Returns bash's completions for a command line whose last word is incomplete. */
 async function complete(words: string[]): Promise<string[]> {
   const quoted = words.map((word) => `'${word}'`).join(" ");
   const script = `${completionScript("bash", program())}

@@ -1,5 +1,5 @@
 /**
- * What a doctor saw, as people read it.
+ * Text output of `nydus-gd doctor`.
  *
  * ```
  * nydus-gd 0.1.0 on Linux 6.1.0-18-amd64
@@ -27,18 +27,18 @@ const COLOURS = { ok: "green", warn: "yellow", fail: "red", skipped: "dim" } as 
 const WORD_WIDTH = 6;
 const NAME_WIDTH = 24;
 
-/** Results one by one, a heading where a group begins. */
+/** Formats results one by one, with a heading before each group. */
 export class DoctorText {
   #group: string | undefined;
 
   constructor(private readonly hasColours: boolean) {}
 
-  /** The first line. */
+  /** Returns the first line. */
   heading(): string {
     return `nydus-gd ${VERSION} on Linux ${Deno.osRelease()}\n`;
   }
 
-  /** One line, a second one where something mends it. */
+  /** Returns one line per result, and a second one with the fix if there is one. */
   result({ group, name, verdict, seen, mend }: CheckResult): string {
     const heading = group === this.#group ? "" : `\n${this.#style("bold", group)}\n`;
     this.#group = group;
@@ -48,7 +48,7 @@ export class DoctorText {
     return `${heading}${lines.join("\n")}\n`;
   }
 
-  /** The last line. */
+  /** Returns the last line. */
   summary({ ok, warn, fail, skipped }: Diagnosis["counts"]): string {
     return `\n${fail} failed, ${many(warn, "warning")}, ${skipped} skipped, ${ok} ok\n`;
   }

@@ -1,6 +1,5 @@
 /**
- * The border between errors and the terminal: one line that says what cannot be done, one that says what mends it, and
- * an exit status.
+ * Translates errors for the terminal: one line that says what failed, one with a hint, and an exit status.
  *
  * ```
  * nydus-gd: cannot mount "/mnt/image": EBUSY
@@ -16,15 +15,15 @@ import { oneLine } from "./output.ts";
 /** Exit statuses. */
 export const EXIT = { done: 0, failed: 1, usage: 2, foundWrong: 3, interrupted: 130, brokenPipe: 141 } as const;
 
-/** What is shown of an error, and the status that the process ends with. */
+/** What to show of an error, and the exit status of the process. */
 export interface Failure {
   readonly exitCode: number;
-  /** Without "nydus-gd: ". Absent: everything was said already. */
+  /** Without "nydus-gd: ". Undefined: everything has been printed already. */
   readonly message?: string;
   readonly hint?: string;
 }
 
-/** Words that commander did not understand, with the command that they were for. */
+/** A command line that commander rejected, and the command that it was for. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
   /** @param command "nydus-gd mount" */
@@ -33,13 +32,13 @@ export class UsageError extends Error {
   }
 }
 
-/** What the runtime says of a failed system call: "Not a directory (os error 20): readdir '/x'", the call if it is known. */
+/** Deno's message of a failed system call: "Not a directory (os error 20): readdir '/x'", with the call if known. */
 const OF_DENO = /^(.+?) \(os error \d+\)(?:: (\w+) '(.+)')?$/s;
 
-/** The same by node's modules: "ENOTDIR: not a directory, rename '/x' -> '/y'". */
+/** The same from node's modules: "ENOTDIR: not a directory, rename '/x' -> '/y'". */
 const OF_NODE = /^E[A-Z0-9]+: (.+?)(?:, (\w+) '(.+)')?$/s;
 
-/** What to show for anything that was thrown. */
+/** Returns what to show for anything that was thrown. */
 export function failureOf(thrown: unknown): Failure {
   const error = firstFailure(thrown);
   if (error instanceof UsageError) return usageFailure(error);
@@ -72,7 +71,7 @@ function sentence(error: unknown): string {
     const what = call === undefined ? "go on" : `${call} ${path?.replace("' -> '", " to ")}`;
     return `cannot ${what}: ${state.charAt(0).toLowerCase()}${state.slice(1)}`;
   }
-  // A message outside our grammar was not meant for a reader: say so, and keep the kind of the error.
+  // A message of another form was not written for users: say so, and keep the name of the error.
   if (message.startsWith("Cannot ")) return `c${message.slice(1)}`;
   const kind = error instanceof Error ? error.name : typeof error;
   return `cannot go on: ${kind}: ${message}`;

@@ -1,11 +1,11 @@
 /**
- * The argument and the options by which commands name an image.
+ * The argument and options by which commands name an image.
  *
  * @module
  */
 import { Option } from "@commander-js/extra-typings";
 
-/** Help for the argument. */
+/** Help text of the argument. */
 export const IMAGE_HELP =
   "bootstrap file, blob that carries one, layer tar(.gz) that holds one, oci:DIR[:TAG], tar:FILE[:TAG] of a layout, or " +
   "image reference";

@@ -1,5 +1,5 @@
 /**
- * What an image, or one of its files, is made of, as people read it.
+ * Text output of `nydus-gd inspect`.
  *
  * ```
  * RAFS v6, bootstrap of 123 kB, chunks of 65.5 kB
@@ -10,7 +10,7 @@
  * BLOB          STORED   PLAIN    RATIO  CHUNKS      COMPRESSOR  DIGESTER  FEATURES
  * 3f2a0b1c2d3e  1.20 MB  3.01 MB  40 %   320 of 320  zstd        blake3    aligned, has-toc
  * ```
- * Everything that an image may have had a say in is made safe for a terminal.
+ * All text that an image can influence is escaped for the terminal.
  *
  * @module
  */
@@ -22,10 +22,10 @@ import type { BlobFacts, ImageFacts } from "../image/inspect/inspect_image.ts";
 import { oneLine } from "./output.ts";
 import { tableLines } from "./table.ts";
 
-/** Characters of a blob's id that are shown, as Docker does. */
+/** Characters of a blob ID to show, as in Docker. */
 const SHORT_ID = 12;
 
-/** Paths of the prefetch table that are shown. */
+/** Maximum paths of the prefetch list to show. */
 const MOST_PREFETCH = 10;
 
 const TYPE_LETTERS: Readonly<Record<string, string>> = {
@@ -38,7 +38,7 @@ const TYPE_LETTERS: Readonly<Record<string, string>> = {
   socket: "s",
 };
 
-/** The lines of an image, without line ends. */
+/** Returns the lines for an image, without line ends. */
 export function imageLines(image: ImageFacts): string[] {
   const { version, bootstrap_bytes: bytes, chunk_size: chunkSize, flags, names, inodes, file_bytes: fileBytes } = image;
   const { references, distinct, distinct_bytes: distinctBytes } = image.chunks;
@@ -62,7 +62,7 @@ export function imageLines(image: ImageFacts): string[] {
   ].map((line) => oneLine(line));
 }
 
-/** The lines of one path, without line ends. */
+/** Returns the lines for one path, without line ends. */
 export function fileLines(file: FileFacts): string[] {
   const { inode, xattrs, chunks = [], entries = [] } = file;
   return [
@@ -78,7 +78,7 @@ const BLOB_HEADINGS = ["BLOB", "STORED", "PLAIN", "RATIO", "CHUNKS", "COMPRESSOR
 
 function blobRow(blob: BlobFacts): string[] {
   const { compressed_bytes: stored, used_bytes: plain, used_chunks: used, chunks } = blob;
-  // of a blob of which only a part is used here the ratio is not known
+  // the ratio is unknown if only a part of the blob is used
   const isWhole = stored > 0 && plain > 0 && used === chunks;
   return [
     blob.id.slice(0, SHORT_ID),
@@ -107,7 +107,7 @@ function chunkRow(chunk: NonNullable<FileFacts["chunks"]>[number]): string[] {
   ];
 }
 
-/** As `ls -l` has them. */
+/** Formats entries like `ls -l`. */
 function entryLines(entries: readonly EntryFacts[]): string[] {
   const rows = entries.map((entry) => {
     const { path, uid, gid, size, target, device } = entry;
@@ -124,7 +124,7 @@ function entryLines(entries: readonly EntryFacts[]): string[] {
   );
 }
 
-/** "-rwsr-xr-x". */
+/** Formats a mode like "-rwsr-xr-x". */
 function modeText({ type, mode }: EntryFacts): string {
   const bits = parseInt(mode, 8);
   const special = [[0o4000, "s"], [0o2000, "s"], [0o1000, "t"]] as const;
@@ -143,7 +143,7 @@ function timeText({ mtime, mtime_nsec: nsec }: EntryFacts): string {
   return Number.isNaN(date.getTime()) ? `${mtime}${fraction} s` : date.toISOString().replace(/\.\d+Z$/, `${fraction}Z`);
 }
 
-/** Text where it is some, else base64. */
+/** Returns printable ASCII as a quoted string, anything else as base64. */
 function valueText(base64: string): string {
   const bytes = Uint8Array.fromBase64(base64);
   const text = new TextDecoder().decode(bytes);

@@ -1,12 +1,12 @@
 /**
- * The options that say where an installation is, the same for every command that needs to know.
+ * Options for the paths of an installation, shared by all commands that need them.
  *
  * @module
  */
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { ADMIN_SOCKET, type InstallationArgs, type PathOption } from "./actions.ts";
 
-/** Flags, description, default: `command.option(...INSTALLATION.root)`. */
+/** Flags, description and default: `command.option(...INSTALLATION.root)`. */
 export const INSTALLATION = {
   root: ["--root <dir>", "own state and cache", "/var/lib/nydus-gd"],
   config: ["--config <file>", "nydusd's own configuration: backend, credentials", "/var/lib/nydus/config.json"],
@@ -19,7 +19,7 @@ export const INSTALLATION = {
   ],
 } as const;
 
-/** As the unit starts the daemon. */
+/** The paths with which the systemd unit starts the daemon. */
 export const DEFAULT_INSTALLATION: InstallationArgs = {
   root: INSTALLATION.root[2],
   config: { path: INSTALLATION.config[2], explicit: false },
@@ -28,7 +28,7 @@ export const DEFAULT_INSTALLATION: InstallationArgs = {
   adminSocket: INSTALLATION.adminSocket[2],
 };
 
-/** The two files, and whether the command line named them. */
+/** Returns the two files, and whether the command line named them. */
 export function configFiles(
   command: CommandUnknownOpts,
   { config, settings }: { readonly config: string; readonly settings: string },

@@ -1,8 +1,7 @@
 /**
  * SIGINT and SIGTERM as an AbortSignal.
  *
- * The first one asks the running action to clean up; a second one ends the process at once, because a clean-up may wait
- * for something that never comes.
+ * The first signal asks the running action to clean up. A second one exits at once, since the cleanup may hang.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { EXIT } from "./failure.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
-/** Listens from construction until disposed. */
+/** Handles signals from construction until disposal. */
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();
   readonly #listeners = SIGNALS.map((name) => [name, () => this.#receive(name)] as const);

@@ -1,11 +1,11 @@
 /**
- * Where log records go: standard error, as text on a terminal, else one JSON document a line.
+ * Writes log records to standard error: as text on a terminal, otherwise as one JSON document per line.
  *
  * ```
  * 12:03:04.123 info    layer: layer mounted layer=7c9e… fsDriver=fuse durationMs=12
  * {"time":"2025-01-01T12:03:04.123Z","level":"info","logger":"layer","message":"layer mounted","layer":"7c9e…"}
  * ```
- * Secrets are removed here, at the sink, whatever a record carries: see redact.ts.
+ * Secrets are redacted here, at the sink, whatever a record contains: see redact.ts.
  *
  * @module
  */
@@ -15,11 +15,11 @@ import type { LogControl, LogFormat, LogLevelName, Output } from "./actions.ts";
 import { hasColours, oneLine } from "./output.ts";
 import { redact, redactText } from "./redact.ts";
 
-/** How much is logged, and in which form. */
+/** Log level and format. */
 export interface LogOptions {
   readonly level: LogLevelName;
   readonly format: LogFormat;
-  /** True when the user named the level. */
+  /** Whether the user set the level. */
   readonly explicit: boolean;
 }
 
@@ -32,7 +32,7 @@ const STYLE = {
   fatal: "red",
 } as const;
 
-/** Sends the log records of this thread to `output` from now on. */
+/** Sends the log records of this thread to `output`. */
 export function configureLogging(output: Output, options: LogOptions): LogControl {
   const asText = options.format === "text" || (options.format === "auto" && output.isTerminal);
   const coloured = hasColours(output);
@@ -60,7 +60,7 @@ export function configureLogging(output: Output, options: LogOptions): LogContro
   };
 }
 
-/** A log that nobody reads any more must not end the work that it is about. */
+/** Writes a line. A closed log must not end the program. */
 function writeRecord(output: Output, line: string): void {
   try {
     output.write(line);
@@ -69,7 +69,7 @@ function writeRecord(output: Output, line: string): void {
   }
 }
 
-/** The record as one line of text. */
+/** Formats a record as a line of text. */
 export function textLine(record: LogRecord, coloured = false): string {
   const time = new Date(record.timestamp).toISOString().slice(11, 23);
   const level = record.level.padEnd(7);
@@ -78,7 +78,7 @@ export function textLine(record: LogRecord, coloured = false): string {
   return `${time} ${shown} ${loggerName(record)}: ${oneLine(messageOf(record))}${properties.join("")}\n`;
 }
 
-/** The record as one JSON document. Properties stand beside the four fields of the record, which win. */
+/** Formats a record as a JSON document. The four fields of the record override properties of the same name. */
 export function jsonLine(record: LogRecord): string {
   return JSON.stringify({
     ...redactedProperties(record),

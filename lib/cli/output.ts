@@ -1,5 +1,5 @@
 /**
- * Standard output and standard error as the command line uses them.
+ * Standard output and standard error of the command line.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { Output } from "./actions.ts";
 
 const encoder = new TextEncoder();
 
-/** A stream of this process. A reader that went away surfaces as `Deno.errors.BrokenPipe`. */
+/** Wraps a stream of this process. A closed reader causes `Deno.errors.BrokenPipe`. */
 export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): Output {
   const isTerminal = stream.isTerminal();
   return {
@@ -22,12 +22,12 @@ export function streamOutput(stream: typeof Deno.stdout | typeof Deno.stderr): O
   };
 }
 
-/** Whether to colour what goes to `output`: only a terminal, and not where NO_COLOR is set. */
+/** Whether to colour output: only on a terminal, and unless NO_COLOR is set. */
 export function hasColours(output: Output): boolean {
   return output.isTerminal && !Deno.noColor;
 }
 
-/** The lines as far as the terminal has room: one that wraps, or scrolls, is not where it is drawn over. */
+/** Cuts lines to the size of the terminal: redrawing fails for lines that wrap or scroll. */
 export function fitted(lines: readonly string[], { size }: Output): string[] {
   if (size === undefined) return [...lines];
   const { columns, rows } = size;
@@ -36,8 +36,8 @@ export function fitted(lines: readonly string[], { size }: Output): string[] {
 }
 
 /**
- * The text on one line, and safe to show: names inside messages come from images, and must neither break the line nor
- * steer the terminal.
+ * Puts text on one line and escapes control characters. Messages contain names from images, which must neither break
+ * the line nor control the terminal.
  */
 export function oneLine(text: string): string {
   return text.trim().replace(/\s*\n\s*/g, "; ")

@@ -1,5 +1,5 @@
 /**
- * What setup is going to do, as people read it: the difference of every file, the services, what it means.
+ * Text output of setup's plan: the diff of every file, the service commands, and notes.
  *
  * ```
  * --- /etc/docker/daemon.json
@@ -21,7 +21,7 @@ import { diffOf } from "../setup/file_change.ts";
 import type { Plan } from "../setup/plan.ts";
 import { oneLine } from "./output.ts";
 
-/** The text, with line ends. */
+/** Returns the text, including line ends. */
 export function planText({ changes, services, notes }: Plan, hasColours: boolean): string {
   const list = (heading: string, lines: readonly string[]) =>
     lines.length === 0 ? [] : [`${heading}:\n${lines.map((line) => `  ${oneLine(line)}\n`).join("")}`];

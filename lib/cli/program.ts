@@ -1,12 +1,11 @@
 /**
- * The command line: what is offered, how it is read, and how it ends.
+ * The command line: defines the commands, parses arguments, and reports the outcome.
  *
  * ```
  * argv ──► commander ──► command file (flags) ──► Load (main.ts) ──► Action ──► exit status
  * ```
- * Everything that a person types is parsed here and in `commands/`; everything that happens then is an action that
- * main.ts injects. Wrong usage exits 2, a failure 1 with one line and a hint, an interrupted command 130 once it has
- * cleaned up.
+ * Arguments are parsed here and in `commands/`; the work is done by actions that main.ts injects. Exit statuses: 2 for
+ * wrong usage, 1 for a failure with one line and a hint, 130 for an interrupted command after its cleanup.
  *
  * @module
  */
@@ -43,13 +42,13 @@ import { EXIT, type Failure, failureOf, UsageError } from "./failure.ts";
 import { Interrupts } from "./interrupts.ts";
 import { hasColours, streamOutput } from "./output.ts";
 
-/** Where a command line is run. */
+/** The environment of a command line. */
 export interface CliOptions {
   readonly actions: Actions;
   /** Default: the streams of this process. */
   readonly stdout?: Output;
   readonly stderr?: Output;
-  /** Stands for SIGINT and SIGTERM, which are not listened to then. */
+  /** Replaces SIGINT and SIGTERM, which are then not handled. */
   readonly signal?: AbortSignal;
 }
 
@@ -57,7 +56,7 @@ export interface CliOptions {
  * Runs one command line.
  *
  * @param args without the program's name
- * @returns the exit status; every failure was shown on standard error
+ * @returns the exit status; failures have been printed to standard error
  */
 export async function runCli(args: readonly string[], options: CliOptions): Promise<number> {
   const stdout = options.stdout ?? streamOutput(Deno.stdout);
@@ -83,7 +82,7 @@ export async function runCli(args: readonly string[], options: CliOptions): Prom
   return exitCode;
 }
 
-/** Runs an action that was chosen on the command line. */
+/** Runs the action chosen on the command line. */
 type Dispatch = <Args>(load: Load<Args>, args: Args) => Promise<void>;
 
 type Program = Command<[], { logLevel: LogControl["level"]; logFormat: (typeof LOG_FORMATS)[number] }>;
@@ -127,7 +126,7 @@ function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Outpu
   return program;
 }
 
-/** Gives a command the manners of this program: whole help, no exit of its own, one form of errors. */
+/** Configures a command: complete help, no exit of its own, uniform errors. */
 function arrange(command: CommandUnknownOpts, { stdout, stderr }: { stdout: Output; stderr: Output }): void {
   const path = command.parent === null ? command.name() : `${command.parent.name()} ${command.name()}`;
   command

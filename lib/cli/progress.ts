@@ -1,11 +1,11 @@
 /**
- * Progress of several things at once: bars that are drawn over on a terminal, plain lines elsewhere.
+ * Displays the progress of several concurrent steps: bars on a terminal, plain lines otherwise.
  *
  * ```
  * bootstrap 2892b633cb4c  [==========>         ]  1.20 MB of 2.41 MB
  * f2a1c0de7b31            [====================]  Pull complete
  * ```
- * A line elsewhere is written when what is done changes, not for every piece.
+ * Plain lines are written only when a status changes.
  *
  * @module
  */
@@ -13,23 +13,23 @@ import { bytesText } from "../base/byte_text.ts";
 import type { Output } from "./actions.ts";
 import { fitted, oneLine } from "./output.ts";
 
-/** Characters of a bar. */
+/** Width of a bar in characters. */
 const BAR_WIDTH = 20;
-/** Milliseconds between two pictures. */
+/** Minimum milliseconds between redraws. */
 const FRAME_MS = 100;
-/** Terminal: up one line; erase to the end of the line. */
+/** Terminal sequences: up one line; erase to the end of the line. */
 const UP = "\x1b[A", END_LINE = "\x1b[K";
 
-/** How far something is. */
+/** The progress of a step. */
 export interface Step {
-  /** What is done: "Downloading". */
+  /** The current activity: "Downloading". */
   readonly status: string;
-  /** Bytes, where they are known. */
+  /** Bytes, if known. */
   readonly current?: number | undefined;
   readonly total?: number | undefined;
 }
 
-/** See the module. Disposing draws the last picture. */
+/** Displays steps by name. Disposing draws the final state. */
 export class Progress implements Disposable {
   readonly #steps = new Map<string, Step>();
   #drawnLines = 0;
@@ -37,7 +37,7 @@ export class Progress implements Disposable {
 
   constructor(private readonly output: Output) {}
 
-  /** `what` is so far now. */
+  /** Updates the step `what`. */
   show(what: string, step: Step): void {
     const isNews = this.#steps.get(what)?.status !== step.status;
     this.#steps.set(what, step);

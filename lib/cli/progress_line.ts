@@ -1,25 +1,25 @@
 /**
- * One line on a terminal that tells how far something is, and goes when it is done.
+ * A transient progress line on a terminal.
  *
  * @module
  */
 import { bytesText } from "../base/byte_text.ts";
 import type { Output } from "./actions.ts";
 
-/** Milliseconds between two looks of the line. */
+/** Minimum milliseconds between redraws. */
 const INTERVAL_MS = 100;
 
-/** Terminal: start of the line, erase to its end. */
+/** Terminal sequence: start of the line, erase to its end. */
 const CLEAR = "\r\x1b[K";
 
-/** Nothing is written to what is no terminal. Disposing clears the line. */
+/** A progress line, shown only on a terminal. Disposing clears it. */
 export class ProgressLine implements Disposable {
   #shownAt = Number.NEGATIVE_INFINITY;
 
   /** @param what "verified" */
   constructor(private readonly output: Output, private readonly what: string) {}
 
-  /** Bytes that are done, of all; 0 where that is not known. */
+  /** Updates the line. `totalBytes` is 0 if unknown. */
   show(doneBytes: number, totalBytes: number): void {
     if (!this.output.isTerminal) return;
     const now = performance.now();

@@ -1,16 +1,17 @@
 /**
- * Removes secrets from what is about to be logged.
+ * Redacts secrets in values to be logged.
  *
- * By the name of a property (password, token, authorization, …), and by form inside any text: credentials in a URL, the
- * value of an Authorization header, signatures and tokens in a query. What remains can be written to JSON: errors become
- * their message and code, big integers and bytes become text, cycles and depths past {@link MAX_DEPTH} are cut.
+ * Secrets are recognized by property name (password, token, authorization, …), and by form in any text: credentials in
+ * a URL, the value of an Authorization header, signatures and tokens in a query. The result is suitable for JSON:
+ * errors become their message and code, big integers and bytes become text, cycles and depths past {@link MAX_DEPTH}
+ * are cut.
  *
  * @module
  */
 
 const REDACTED = "[redacted]";
 
-/** Nested objects below this depth are not logged. */
+/** Maximum depth of nested objects. */
 const MAX_DEPTH = 6;
 
 const SECRET_NAME =
@@ -22,12 +23,12 @@ const SECRET_FORMS: readonly (readonly [form: RegExp, kept: string])[] = [
   [/([?&][^=&\s]*(?:signature|token|secret|password|credential|sig|key)=)[^&\s"']+/gi, `$1${REDACTED}`],
 ];
 
-/** The text without credentials. */
+/** Removes credentials from text. */
 export function redactText(text: string): string {
   return SECRET_FORMS.reduce((redacted, [form, kept]) => redacted.replace(form, kept), text);
 }
 
-/** A copy of the value without secrets, fit for JSON. */
+/** Returns a copy of the value without secrets, suitable for JSON. */
 export function redact(value: unknown): unknown {
   return visit(value, new Set(), 0);
 }
@@ -63,7 +64,7 @@ function visitObject(value: object, inner: (value: unknown) => unknown): unknown
   );
 }
 
-/** Numbers, booleans and nothing under a secret's name ("tokens: 3", "password: undefined") tell nothing. */
+/** Whether a value can be a secret: numbers, booleans and undefined ("tokens: 3") reveal nothing. */
 function isSecretValue(value: unknown): boolean {
   return typeof value === "string" || (typeof value === "object" && value !== null);
 }

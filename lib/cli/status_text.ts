@@ -1,5 +1,5 @@
 /**
- * A status document as people read it.
+ * Text output of `nydus-gd status`.
  *
  * ```
  * nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0-18-amd64, root /var/lib/nydus-gd
@@ -12,7 +12,7 @@
  * IMAGE              LAYER         DATA PATH  FETCHED  OF       READY  REQUESTS  MISSES/S  CONTAINERS  HOME
  * reg.example/app:1  7c9e0123abcd  fuse       3.31 MB  49.1 MB  8 %    41        0.3       web, db     registry reg.exa…
  * ```
- * Everything that an image or a server may have had a say in is made safe for a terminal.
+ * All text that an image or a server can influence is escaped for the terminal.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import type { ImageStatus, StatusDocument } from "../image/lazy/status_document.
 import { oneLine } from "./output.ts";
 import { tableLines } from "./table.ts";
 
-/** Characters of a layer's id that are shown, as Docker does. */
+/** Characters of a layer ID to show, as in Docker. */
 const SHORT_ID = 12;
 
 const HEADINGS = [
@@ -38,10 +38,10 @@ const HEADINGS = [
   "HOME",
 ];
 
-/** Containers of an image that are named; there may be hundreds. */
+/** Maximum containers to name per image; there may be hundreds. */
 const MAX_CONTAINERS = 3;
 
-/** The lines, without line ends. */
+/** Returns the lines, without line ends. */
 export function statusLines(status: StatusDocument): string[] {
   const { cache: { dir, usage }, fetched, fuse, layers, images, data_path: path } = status;
   const failed = [
@@ -67,7 +67,7 @@ export function statusLines(status: StatusDocument): string[] {
   ].map((line) => oneLine(line));
 }
 
-/** "2d 3h", "3h 12m", "4m 5s", "6s". */
+/** Formats a duration: "2d 3h", "3h 12m", "4m 5s", "6s". */
 export function durationText(seconds: number): string {
   const parts = [[86_400, "d"], [3600, "h"], [60, "m"], [1, "s"]] as const;
   const first = parts.findIndex(([unit]) => seconds >= unit);
@@ -107,7 +107,7 @@ function imageRow(image: ImageStatus): string[] {
   ].map(oneLine);
 }
 
-/** Of chunks, as all of them are needed: 100 % is told when nothing is missing. */
+/** Returns the percentage of chunks that are ready, rounded down: 100 % only when complete. */
 function percentText(ready: number, all: number): string {
   return all === 0 ? "-" : `${Math.floor(100 * ready / all)} %`;
 }

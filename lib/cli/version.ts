@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd version`.
+ * Implements `nydus-gd version`.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd check`: whether an image is what it should be.
+ * `nydus-gd check`: verifies an image.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { CheckArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP, outputOption } from "../image_options.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
   return new Command("check")
     .description("Verify an image without running it. What is wrong is shown, one line each, and the exit status is 3.")

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd completion`: the script that teaches a shell our commands.
+ * `nydus-gd completion`: prints a completion script for a shell.
  *
  * @module
  */
@@ -12,7 +12,7 @@ export interface CompletionArgs {
   readonly shell: ShellName;
 }
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function completionCommand(run: Run<CompletionArgs>): CommandUnknownOpts {
   return new Command("completion")
     .description("Print a completion script for a shell.")

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd convert`: an ordinary image, archive or folder as a lazy image.
+ * `nydus-gd convert`: converts an ordinary image, an archive or a folder to a lazy image.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { bytes } from "../../base/setting_values.ts";
 import { type ConvertArgs, WRITTEN_COMPRESSORS } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   return new Command("convert")
     .description(

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd demo`: the main job, seen on embedded parts.
+ * `nydus-gd demo`: a self-contained demonstration of a lazy start.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { DemoArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function demoCommand(run: Run<DemoArgs>): CommandUnknownOpts {
   return new Command("demo")
     .description("Start one image lazily and once more the classic way in a private dockerd, and compare the two.")

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd doctor`: what is wrong with this installation, and what mends it.
+ * `nydus-gd doctor`: diagnoses this installation and suggests fixes.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { DoctorArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
   const command = new Command("doctor")
     .description("Look at kernel, libraries, storage, configuration, daemon, Docker and registries; try a real mount.")

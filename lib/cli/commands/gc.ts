@@ -1,5 +1,5 @@
 /**
- * `nydus-gd gc`: cache space back.
+ * `nydus-gd gc`: frees cache space.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { GcArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function gcCommand(run: Run<GcArgs>): CommandUnknownOpts {
   const command = new Command("gc")
     .description(

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd inspect`: what an image, or one of its files, is made of.
+ * `nydus-gd inspect`: describes an image or one of its files.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { InspectArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP, outputOption } from "../image_options.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function inspectCommand(run: Run<InspectArgs>): CommandUnknownOpts {
   return new Command("inspect")
     .description("Show what an image is made of: layers, blobs, sizes, tree; or the attributes and chunks of one file.")

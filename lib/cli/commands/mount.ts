@@ -1,5 +1,5 @@
 /**
- * `nydus-gd mount`: one image as a folder, without Docker.
+ * `nydus-gd mount`: mounts one image without Docker.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { FS_DRIVERS, type MountArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
   return new Command("mount")
     .description("Mount an image's tree at DIR; file data is fetched on first touch. Serves until SIGINT or SIGTERM.")

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd pull`: an image for Docker, without its data.
+ * `nydus-gd pull`: pulls an image into Docker without its data.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { PullArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function pullCommand(run: Run<PullArgs>): CommandUnknownOpts {
   const command = new Command("pull")
     .description(

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd serve`: the daemon that Docker talks to.
+ * `nydus-gd serve`: runs the daemon that Docker connects to.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { FS_DRIVERS, type ServeArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { configFiles, INSTALLATION } from "../installation.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function serveCommand(run: Run<ServeArgs>): CommandUnknownOpts {
   const command = new Command("serve")
     .description("Run the daemon: graph driver for Docker, admin socket.")

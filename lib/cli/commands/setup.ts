@@ -1,5 +1,5 @@
 /**
- * `nydus-gd setup`: Docker on our storage driver, and back.
+ * `nydus-gd setup`: configures Docker to use this storage driver, and undoes it.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { SetupArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { INSTALLATION } from "../installation.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
   return new Command("setup")
     .description("Install the service, put Docker on it, restart both: shows the plan first, and asks.")

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd status`: what the daemon does now.
+ * `nydus-gd status`: shows the state of the daemon.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { ADMIN_SOCKET, type StatusArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function statusCommand(run: Run<StatusArgs>): CommandUnknownOpts {
   return new Command("status")
     .description("Show mounted images, their data path, what was fetched, the cache, and what is wrong.")

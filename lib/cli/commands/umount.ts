@@ -1,5 +1,5 @@
 /**
- * `nydus-gd umount`: the end of a `nydus-gd mount`.
+ * `nydus-gd umount`: ends a `nydus-gd mount`.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import type { UmountArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function umountCommand(run: Run<UmountArgs>): CommandUnknownOpts {
   return new Command("umount")
     .description("End a mount that `nydus-gd mount` made, and the process that serves it.")

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd unpack`: the whole tree of an image, as a folder or a tar.
+ * `nydus-gd unpack`: writes the whole tree of an image to a folder or a tar.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { UnpackArgs } from "../actions.ts";
 import { examples, type Run } from "../command.ts";
 import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function unpackCommand(run: Run<UnpackArgs>): CommandUnknownOpts {
   return new Command("unpack")
     .description(

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd version`: this program and what it runs on.
+ * `nydus-gd version`: shows the versions of this program and its runtime.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export interface VersionArgs {
   readonly output: "text" | "json";
 }
 
-/** The command; `run` gets its arguments. */
+/** Creates the command, which passes its arguments to `run`. */
 export function versionCommand(run: Run<VersionArgs>): CommandUnknownOpts {
   return new Command("version")
     .description("Show the version of nydus-gd and of the runtime inside it.")

@@ -1,8 +1,9 @@
 /**
- * `nydus-gd mount --background`: the same mount by a process of its own, cut loose from the terminal.
+ * Implements `nydus-gd mount --background`: the same mount in a separate process, detached from the terminal.
  *
- * Its line of output tells that the mount is usable. A process that ends without one has failed: what it wrote to
- * standard error is shown here, and its exit status is ours. Its log is in the state folder, which goes with the mount.
+ * The child's line of output signals that the mount is usable. If it exits without one, it has failed: its standard
+ * error is shown here, and its exit status is returned. Its log is in the state folder, which is removed with the
+ * mount.
  *
  * @module
  */
@@ -10,14 +11,17 @@ import { selfCommand } from "../../base/self_command.ts";
 import { makeStateFolder, MountState, settleState } from "../../image/mount_state.ts";
 import type { ActionContext } from "../actions.ts";
 
-/** How long the state folder of a process that has ended may be locked: not at all, but for a race with another. */
+/**
+ * How long to wait for the state folder's lock after the process has exited; needed only for a race with another
+ * process.
+ */
 const SETTLE_TIMEOUT_MS = 1_000;
 
-/** What the shell does: standard error into the log, everything else as it is. */
+/** Shell script that appends standard error to the log. */
 const REDIRECT = 'log=$1; shift; exec "$@" 2>>"$log"';
 
 /**
- * Starts `nydus-gd ARGS`, which mounts on `dir`, and returns when the mount is usable.
+ * Starts `nydus-gd ARGS`, which mounts on `dir`, and returns once the mount is usable.
  *
  * @returns exit status
  * @throws {NydusGdError} as {@link MountState.take}
@@ -28,7 +32,7 @@ export async function startInBackground(
   { stdout, stderr, signal }: ActionContext,
 ): Promise<number> {
   const { place, logPath } = await prepare(dir);
-  // opened now: a process that fails takes its folder along
+  // opened now, since a failing process removes its folder
   using log = await Deno.open(logPath, { create: true, append: true, read: true, mode: 0o600 });
   const child = new Deno.Command("sh", {
     args: ["-c", REDIRECT, "sh", logPath, ...selfCommand(), ...args],
@@ -55,7 +59,7 @@ export async function startInBackground(
   }
 }
 
-/** Refuses what can be refused before a process is started; an empty state folder otherwise. */
+/** Does the checks of a mount before starting a process, and creates the state folder. */
 async function prepare(dir: string): Promise<{ place: string; logPath: string }> {
   const state = await MountState.take(dir);
   await state[Symbol.asyncDispose]();
@@ -63,7 +67,7 @@ async function prepare(dir: string): Promise<{ place: string; logPath: string }>
   return { place: state.dir, logPath: `${state.path}/log` };
 }
 
-/** The first line without its end; undefined when the stream ends before. Nothing is read after it. */
+/** Reads the first line without its end; undefined if the stream ends before. Reads nothing after it. */
 async function firstLine(stream: ReadableStream<Uint8Array>): Promise<string | undefined> {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd check`.
+ * Implements `nydus-gd check`.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { ProgressLine } from "../progress_line.ts";
 import { ImageAccess } from "./image_access.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
-/** Shows what is wrong; 3 when anything is. */
+/** Checks an image and prints the findings. Returns 3 if there are any. */
 export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionContext): Promise<number> {
   const { image: what, blobDir, config, blobs, against, output } = args;
   using access = ImageAccess.open();
@@ -43,7 +43,7 @@ export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionC
   return report.count === 0 ? EXIT.done : EXIT.foundWrong;
 }
 
-/** The document of `-o json`. */
+/** Returns the document of `-o json`. */
 function documentOf(image: string, { version, names, inodes, blobs, count, findings, remarks }: CheckReport): unknown {
   return {
     image,

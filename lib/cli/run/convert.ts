@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd convert`: flags to a conversion, what happens to lines, the result to text or JSON.
+ * Implements `nydus-gd convert`: maps flags to a conversion, and prints progress and result.
  *
  * @module
  */
@@ -109,7 +109,7 @@ function defaultWorkDir(): string {
   throw new NydusGdError("usage", "Cannot convert: there is no HOME for data on their way", { hint: "--work-dir DIR" });
 }
 
-/** One line for each layer and platform, and on a terminal how far the layer is. */
+/** Prints one line per layer and platform, and the progress of a layer on a terminal. */
 class ConvertProgress implements Disposable {
   #line: ProgressLine | undefined;
   #read = 0;
@@ -150,7 +150,7 @@ class ConvertProgress implements Disposable {
   }
 }
 
-/** What `-o json` prints. Sizes in bytes. */
+/** Returns the document of `-o json`. Sizes in bytes. */
 function documentOf({ target, digest, platforms }: ConvertedImage): Record<string, unknown> {
   return {
     target,

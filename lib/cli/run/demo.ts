@@ -1,15 +1,15 @@
 /**
- * The work of `nydus-gd demo`: runs the demonstration and prints its table.
+ * Implements `nydus-gd demo`: runs the demonstration and prints its table.
  *
  * @module
  */
 import { type DemoResult, type DemoRun, LINK, runDemo } from "../../demo/demo.ts";
 import type { ActionContext, DemoArgs } from "../actions.ts";
 
-/** Below this the sockets of a dockerd find room: their paths are short. */
+/** Keeps the paths of dockerd's sockets short enough. */
 const SCRATCH_PARENT = "/var/tmp";
 
-/** Runs it in a scratch folder, which goes with it. */
+/** Runs the demonstration in a scratch folder, which is removed afterwards. */
 export async function demo(_args: DemoArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
   const dir = await Deno.makeTempDir({ dir: SCRATCH_PARENT, prefix: "ngd-" });
   const startedAt = performance.now();
@@ -24,7 +24,7 @@ export async function demo(_args: DemoArgs, { signal, stdout, stderr }: ActionCo
   }
 }
 
-/** The comparison, one line for each figure. */
+/** Formats the comparison, one line per figure. */
 export function table(result: DemoResult): string {
   const { classic, lazy } = result;
   const rows: [string, (run: DemoRun) => number, (value: number) => string][] = [

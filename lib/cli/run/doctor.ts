@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd doctor`: looks, and shows what was seen.
+ * Implements `nydus-gd doctor`: runs the checks and prints their results.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { DoctorText } from "../doctor_text.ts";
 import { EXIT } from "../failure.ts";
 import { hasColours } from "../output.ts";
 
-/** Answers 3 where a check failed. */
+/** Diagnoses the installation. Returns 3 if a check failed. */
 export async function doctor({ output, dockerHost, ...places }: DoctorArgs, context: ActionContext): Promise<number> {
   const { signal, stdout } = context;
   const options = { ...places, dockerHost };
@@ -30,7 +30,7 @@ function statusOf({ counts }: Diagnosis): number {
   return counts.fail > 0 ? EXIT.foundWrong : EXIT.done;
 }
 
-/** Names are the contract with other programs. */
+/** Returns the document of `-o json`. Member names are a stable interface. */
 function documentOf({ checks, counts }: Diagnosis): unknown {
   return { version: VERSION, kernel: Deno.osRelease(), arch: Deno.build.arch, counts, checks };
 }

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd gc`: asks the daemon, or does it where none runs.
+ * Implements `nydus-gd gc`: asks the daemon, or collects garbage itself if none is running.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { ActionContext, GcArgs } from "../actions.ts";
 import { DaemonAbsent, tellDaemon } from "../admin_client.ts";
 import { oneLine } from "../output.ts";
 
-/** How long the daemon may take to remove files. */
+/** Timeout of the daemon's response, since removing files takes time. */
 const GC_TIMEOUT_MS = 600_000;
 
 const REASONS = {
@@ -22,7 +22,7 @@ const REASONS = {
   all: "no container uses it",
 } as const;
 
-/** Frees once. */
+/** Collects garbage once. */
 export async function gc(args: GcArgs, { signal, stdout }: ActionContext): Promise<void> {
   const report = await ofDaemon(args, signal) ?? await byOneself(args);
   stdout.write(
@@ -30,7 +30,7 @@ export async function gc(args: GcArgs, { signal, stdout }: ActionContext): Promi
   );
 }
 
-/** Undefined where no daemon runs. */
+/** Asks the daemon; undefined if none is running. */
 async function ofDaemon(
   { adminSocket, dryRun, all }: GcArgs,
   signal: AbortSignal,

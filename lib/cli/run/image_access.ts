@@ -1,5 +1,5 @@
 /**
- * What a command needs to reach images wherever they are: settings of the environment, connections, credentials.
+ * Access to images from a command: settings from the environment, connections, credentials.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { parseSettings, type Settings } from "../../base/settings.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import type { SourceAccess } from "../../image/source/source_access.ts";
 
-/** Dispose it when the last image is done with. */
+/** Access to images. Dispose after the last use. */
 export class ImageAccess implements Disposable {
   readonly deps: BackendDeps;
   readonly #http: HttpClient;
@@ -26,16 +26,16 @@ export class ImageAccess implements Disposable {
     };
   }
 
-  /** @throws {NydusGdError} "config" for `NYDUS_GD_…` that cannot be */
+  /** @throws {NydusGdError} "config" for an invalid `NYDUS_GD_…` */
   static open(): ImageAccess {
     return new ImageAccess(parseSettings("", Deno.env.toObject()));
   }
 
   /**
-   * For ordinary images.
+   * Returns the access to ordinary images.
    *
-   * @param folder for what has to be in a file
-   * @param named the daemon, as DOCKER_HOST has it; undefined: what settings and environment say
+   * @param folder for temporary files
+   * @param named address of the daemon in the form of DOCKER_HOST; undefined: from settings and environment
    */
   sources(folder: string, named?: string): SourceAccess {
     const host = dockerHost(named, this.settings.docker.host);

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd inspect`.
+ * Implements `nydus-gd inspect`.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { fileLines, imageLines } from "../inspect_text.ts";
 import { ImageAccess } from "./image_access.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
-/** Shows the image, or the path. */
+/** Describes the image, or one of its paths. */
 export async function inspect(args: InspectArgs, { signal, stdout }: ActionContext): Promise<void> {
   const { image: what, path, depth, blobDir, config, output } = args;
   using access = ImageAccess.open();
@@ -34,7 +34,7 @@ export async function inspect(args: InspectArgs, { signal, stdout }: ActionConte
   else stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
-/** What is damaged is told whole by another command. */
+/** Refers to `nydus-gd check` if the image is damaged. */
 function withHint<T>(what: string, look: () => T): T {
   try {
     return look();

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd mount`: finds the blobs' home, mounts, serves until it is told to stop.
+ * Implements `nydus-gd mount`: locates the blobs, mounts, and serves until it is stopped.
  *
  * @module
  */
@@ -46,7 +46,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
     cacheDir: args.cacheDir ?? config?.cache.workDir,
     fetching: cacheOptions(settings, config),
     prefersFscache: config?.cache.type === "fscache",
-    // without a word on it nothing is fetched that nobody reads: who mounts by hand may only want to look
+    // no prefetch unless configured: a manual mount may serve only a quick look
     prefetch: config?.prefetch.configured ? prefetchScope(settings, config) : undefined,
     minFree: settings.cache.minFree,
     validate: config?.rafs.validate ?? false,

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd pull`: flags to a pull, and what came to text or JSON.
+ * Implements `nydus-gd pull`: maps flags to a pull, and prints progress and result.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { oneLine } from "../output.ts";
 import { Progress } from "../progress.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
-/** Characters of a digest that are shown, as Docker does. */
+/** Characters of a digest to show, as in Docker. */
 const SHORT_ID = 12;
 
 /** Pulls one image. */
@@ -59,7 +59,7 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
   else stdout.write(`${JSON.stringify({ ...(output === "jsonl" ? { event: "done" } : {}), ...documentOf(result) })}\n`);
 }
 
-/** The daemon behind its admin socket. */
+/** Returns a client of the daemon at the admin socket. */
 function daemonAt(socket: string, deadlineMs: number): LazyDaemon {
   const path = (diffId: string) => `/v1/pulled/${diffId}`;
   return {
@@ -105,7 +105,7 @@ function jsonOf(event: PullEvent): unknown {
   return event.event === "docker" ? { ...event, layer: event.layer ?? null } : event;
 }
 
-/** What `-o json` prints. Sizes in bytes. */
+/** Returns the document of `-o json`. Sizes in bytes. */
 function documentOf({ name, form, platform, digest, imageId, replaced, lazy }: PullResult): Record<string, unknown> {
   return {
     name,

@@ -1,14 +1,14 @@
 /**
- * A folder for what a command needs on disk while it runs.
+ * A temporary folder of a command.
  *
  * @module
  */
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 
-/** Where it is unless TMPDIR says otherwise: what is kept there may be as large as an image. */
+/** Default parent folder, overridden by TMPDIR. The content may be as large as an image. */
 const DEFAULT_PARENT = "/var/tmp";
 
-/** Disposing removes it with all that is in it. */
+/** A temporary folder. Disposing removes it with its content. */
 export class ScratchFolder implements AsyncDisposable {
   private constructor(readonly path: string) {}
 

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd setup`: shows the plan, asks, carries it out, and has a doctor look at the result.
+ * Implements `nydus-gd setup`: shows the plan, asks, applies it, and runs the doctor.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { hasColours } from "../output.ts";
 import { planText } from "../plan_text.ts";
 import { doctor } from "./doctor.ts";
 
-/** Answers 3 where the doctor that looks afterwards finds something wrong. */
+/** Sets up or undoes the setup. Returns 3 if the doctor finds a problem afterwards. */
 export async function setup(args: SetupArgs, context: ActionContext): Promise<number> {
   if (args.target === "containerd") {
     throw new NydusGdError("unsupported", "Cannot set up containerd: the snapshotter comes with a later version", {
@@ -39,7 +39,7 @@ export async function setup(args: SetupArgs, context: ActionContext): Promise<nu
   return await verb(args, context, new Host(prefix, new DockerEngine(await hostOfDocker(args), http)));
 }
 
-/** Settings that are wrong keep the daemon from starting; a Docker that was named is undone all the same. */
+/** Reads the settings only if the command line names no Docker: undo must work even with invalid settings. */
 async function hostOfDocker(args: SetupArgs): Promise<string> {
   if (args.dockerHost !== undefined) return args.dockerHost;
   return dockerHost((await readSettings(DEFAULT_INSTALLATION.settings)).docker.host);
@@ -76,7 +76,7 @@ async function takeBack(args: SetupArgs, context: ActionContext, host: Host): Pr
   return EXIT.done;
 }
 
-/** Setup and its undoing differ in these. */
+/** The differences between setup and undo. */
 interface Verb<P extends Plan> {
   look(): Promise<P>;
   files(plan: P): Plan["changes"];
@@ -105,7 +105,7 @@ async function carryOut<P extends Plan>(
     return "left";
   }
   await alone(host, async () => {
-    // what is true now counts, somebody may have been at it while the question stood
+    // plan again: the machine may have changed while the question was open
     const plan = await verb.look();
     if (textOf(plan, verb) !== textOf(shown, verb)) {
       throw new NydusGdError("busy", "Cannot go on: the machine has changed since the plan was shown", {

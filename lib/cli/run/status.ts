@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd status`.
+ * Implements `nydus-gd status`.
  *
  * @module
  */
@@ -14,10 +14,10 @@ import { statusLines } from "../status_text.ts";
 
 const INTERVAL_MS = 1000;
 
-/** Terminal: cursor home; erase to the end of the line; erase below. */
+/** Terminal sequences: cursor home; erase to the end of the line; erase below; clear. */
 const HOME = "\x1b[H", END_LINE = "\x1b[K", BELOW = "\x1b[J", CLEAR = "\x1b[2J";
 
-/** Shows the status once, or until the signal, which is then the ordinary end. */
+/** Shows the status once, or with `watch` until the signal. */
 export async function status({ adminSocket, output, watch }: StatusArgs, context: ActionContext): Promise<void> {
   const { signal, stdout } = context;
   if (watch) {
@@ -34,7 +34,10 @@ export async function status({ adminSocket, output, watch }: StatusArgs, context
   else stdout.write(statusLines(understood(document)).map((line) => `${line}\n`).join(""));
 }
 
-/** A daemon that stops answering is waited for: it may be restarting. One that never answered is an error. */
+/**
+ * Redraws the status. Waits for a daemon that stops responding, which may be restarting; the first request must
+ * succeed.
+ */
 async function watchStatus(socket: string, stdout: Output, signal: AbortSignal): Promise<void> {
   const look = async () => statusLines(understood(await askDaemon(socket, "/v1/status", signal)));
   try {

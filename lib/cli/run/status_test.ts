@@ -33,7 +33,7 @@ async function run(args: string[], { isTerminal = false, signal, onWrite }: RunO
   return { exitCode, ...text };
 }
 
-/** A socket that gives these answers, the last one for ever. */
+/** A socket server that sends these responses, repeating the last one. */
 async function withDaemon(
   answers: (() => Response | Promise<Response>)[],
   test: (socket: string, paths: string[]) => Promise<void>,

@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd umount`: unmounts what `nydus-gd mount` mounted, and returns when its server has ended.
+ * Implements `nydus-gd umount`: unmounts a `nydus-gd mount`, and waits until its server has exited.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { FUSE_TYPE } from "../../mount/fuse/fuse_mount.ts";
 import { isOurs, placeOf, settleState } from "../../image/mount_state.ts";
 import type { UmountArgs } from "../actions.ts";
 
-/** How long a server may take to end after its mount is gone. */
+/** How long the server may take to exit after the unmount. */
 const END_TIMEOUT_MS = 15_000;
 
-/** Refuses what is not ours. */
+/** Unmounts `dir`. Refuses mounts not made by `nydus-gd mount`. */
 export async function umount({ dir }: UmountArgs): Promise<void> {
   const place = await placeOf(dir);
   const mounted = mountAt(place);

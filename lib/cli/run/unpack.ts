@@ -1,5 +1,5 @@
 /**
- * The work of `nydus-gd unpack`.
+ * Implements `nydus-gd unpack`.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { ProgressLine } from "../progress_line.ts";
 import { ImageAccess } from "./image_access.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
-/** Unpacks; a tar on standard output leaves nothing else there. */
+/** Unpacks an image. Writes only the tar to standard output if that is the target. */
 export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
   const { image: what, blobDir, config: configPath, target, cacheDir } = args;
   if (target === "-" && stdout.isTerminal) {
@@ -53,7 +53,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
   ) if (count > 0) stderr.write(`left out ${count} ${text}\n`);
 }
 
-/** What is written to, and a folder on its disk for what is fetched. */
+/** Opens the sink, and returns a folder for temporary data, on the target's disk if that is a folder. */
 async function openSink(target: string, scratch: string): Promise<{ sink: TreeSink; folder: string }> {
   const tar = (output: TarOutput) => ({ sink: new TarSink(output), folder: scratch });
   if (target === "-") return tar(new TarStream(Deno.stdout));
