@@ -1,8 +1,9 @@
 /**
- * From the pieces of a file to bytes of cache files: what may be read, and reading it.
+ * Reads file extents from cache files: which extents are readable, and reading them.
  *
- * A piece may be read when the chunk table agrees with the bootstrap on where its chunk is, and the chunk's bit is set.
- * Both threads use this: a Worker answers by itself when everything is there, the main thread after it has seen to it.
+ * An extent is readable when the chunk table agrees with the bootstrap on the place of its chunk and the chunk's ready
+ * bit is set. Used by Workers, which answer hits themselves, and by the main thread, after it has fetched what was
+ * missing.
  *
  * @module
  */
@@ -35,7 +36,7 @@ export function isReady(extent: Extent, blob: OpenBlob): boolean {
   return (Atomics.load(blob.ready, chunkIndex >> 3) & (0x80 >> (chunkIndex & 7))) !== 0;
 }
 
-/** Whether somebody wants to know that the chunk is read; true once. */
+/** Whether the chunk is watched. Clears the watch, so only one call returns true. */
 export function takeWatch({ chunkIndex }: Extent, { watched }: OpenBlob): boolean {
   if (watched === undefined) return false;
   const bit = 0x80 >> (chunkIndex & 7);
@@ -43,7 +44,7 @@ export function takeWatch({ chunkIndex }: Extent, { watched }: OpenBlob): boolea
   return (Atomics.and(watched, chunkIndex >> 3, ~bit & 0xff) & bit) !== 0;
 }
 
-/** Whether the piece can be read now. Where no chunk is there is nothing to wait for. */
+/** Whether the extent can be read now. Holes are always readable. */
 export function isReadable(extent: Extent, blobs: readonly (OpenBlob | undefined)[]): boolean {
   if (extent.blobIndex === HOLE) return true;
   const blob = blobs[extent.blobIndex];
@@ -51,9 +52,9 @@ export function isReadable(extent: Extent, blobs: readonly (OpenBlob | undefined
 }
 
 /**
- * Bytes that the pieces make, which follow each other from `offset`.
+ * Returns the total length of extents that must be contiguous from `offset`, in bytes.
  *
- * @throws {NydusGdError} "invalid-image": a gap or an overlap, which would become wrong bytes
+ * @throws {NydusGdError} "invalid-image" for a gap or an overlap, which would result in wrong bytes
  */
 export function coveredLength(extents: readonly Extent[], offset: number): number {
   let at = offset;
@@ -67,9 +68,9 @@ export function coveredLength(extents: readonly Extent[], offset: number): numbe
 }
 
 /**
- * Reads the pieces into `out`, neighbours in a cache file in one call. Holes are zeros.
+ * Reads the extents into `out`, merging extents that are adjacent in a cache file into one call. Holes are zeros.
  *
- * @throws {SyscallError} EIO too when a cache file ends early
+ * @throws {SyscallError} including EIO when a cache file ends early
  */
 export function readExtents(
   extents: readonly Extent[],

@@ -1,15 +1,15 @@
 /**
- * Images in the kernel by the data path that was chosen: what serves them, and which path each one takes.
+ * Mounts images by the chosen data path, and holds what serves them.
  *
  * ```
  * add(image) ──► erofs-fanotify ──► EROFS at <erofsDir>/<image.name>, on files of the cache
- *            ──► erofs-fscache ───► EROFS at <erofsDir>/<image.name>, out of the kernel's cache
- *            ──► erofs-fuse ──────► EROFS at <erofsDir>/<image.name>, device files in the session
- *                    │ it cannot be
+ *            ──► erofs-fscache ───► EROFS at <erofsDir>/<image.name>, on the kernel's cache
+ *            ──► erofs-fuse ──────► EROFS at <erofsDir>/<image.name>, on device files in the session
+ *                    │ unsupported for this image
  *                    ▼
  *                  fuse ──────────► <mountpoint>/<image.name>
  * ```
- * What serves is started with the first image that needs it.
+ * Each server (FUSE session, fanotify group, cachefiles device) starts with the first image that needs it.
  *
  * @module
  */
@@ -32,26 +32,26 @@ import { UnmountWatch } from "./unmount_watch.ts";
 
 const log = logger("mount");
 
-/** How they are set up. */
+/** Options of {@link ImageMounts}. */
 export interface ImageMountsOptions
   extends
     Omit<FuseSessionOptions, "single" | "openRequests">,
     Pick<FanotifyOptions, "cacheMount">,
     Pick<FscacheOptions, "cacheDir" | "minFree" | "offered"> {
   readonly dataPath: DataPathChoice;
-  /** Where EROFS images are mounted, a folder for each; made when it is needed. */
+  /** Parent directory of the EROFS mount points, which are created on demand. */
   readonly erofsDir: string;
 }
 
-/** Places alone. */
+/** The directories alone. */
 export type ImageMountsPlaces = Pick<ImageMountsOptions, "mountpoint" | "erofsDir" | "stateDir">;
 
-/** An image that an earlier process had mounted. */
+/** An image that a previous process had mounted. */
 export interface MountedBefore extends NumberedImage {
   readonly fsDriver: FsDriver;
 }
 
-/** Everything that serves images. Disposing unmounts them all, by force where they are in use. */
+/** All mounted images and what serves them. Disposing unmounts them all, by force if they are in use. */
 export class ImageMounts implements AsyncDisposable {
   readonly #watch = new UnmountWatch();
   readonly #starting = new SingleFlight<"fuse" | "fanotify" | "fscache", unknown>();
@@ -78,11 +78,11 @@ export class ImageMounts implements AsyncDisposable {
   }
 
   /**
-   * Goes on with what a process that was killed, or has left, had mounted.
+   * Takes over the mounts of a process that was killed or has left.
    *
-   * @param images what it had, each with the data path that it took
-   * @returns a mount for each image, undefined where somebody has unmounted it or nobody has it any more. Undefined
-   * altogether: there is nothing to go on with, {@link abandon} takes away what is left
+   * @param images images of that process, each with its data path
+   * @returns a mount for each image, undefined if it was unmounted or nothing holds it any more; undefined as a whole
+   * if there is nothing to take over: then {@link abandon} removes what is left
    * @throws {NydusGdError} as {@link FuseSession.takeOver}
    */
   static async takeOver(
@@ -105,14 +105,14 @@ export class ImageMounts implements AsyncDisposable {
     return { session: mounts, mounts: (await before()).map(found) };
   }
 
-  /** Takes away what an earlier process left and {@link takeOver} could not have: its users get errors. */
+  /** Removes what a previous process left and {@link takeOver} could not take over: its readers get errors. */
   static async abandon(places: ImageMountsPlaces): Promise<void> {
     await abandonFuse(places, () => false);
     await FanotifyImages.abandon(places.stateDir);
     await FscacheImages.abandon(places.stateDir);
   }
 
-  /** Leaves every mount to a successor, as {@link FuseSession.leave}. */
+  /** Leaves every mount to a successor, see {@link FuseSession.leave}. */
   async leave(): Promise<void> {
     await this.#fuse?.leave();
     await this.#fanotify?.leave();
@@ -120,18 +120,18 @@ export class ImageMounts implements AsyncDisposable {
     await this.#watch[Symbol.asyncDispose]();
   }
 
-  /** Mount point of the FUSE session, where there is one. */
+  /** Mount point of the FUSE session, if there is one. */
   get mountpoint(): string {
     return this.options.mountpoint;
   }
 
-  /** Resolves when the FUSE session that the data path needs is gone, whoever unmounted it, or all is disposed. */
+  /** Resolves when the FUSE session that the data path needs has ended, whoever unmounted it, or on disposal. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
 
   /**
-   * Offers an image to whoever mounts it by that name out of the kernel's cache, whatever the data path here.
+   * Offers an image for others to mount from the kernel's cache by that name, independent of the data path used here.
    *
    * @throws {NydusGdError} as {@link FscacheImages.start} and Offers.add
    */
@@ -139,27 +139,27 @@ export class ImageMounts implements AsyncDisposable {
     await (await this.#needFscache()).offers.add(offered);
   }
 
-  /** Ends an offer, and resolves when nobody has the image mounted; see Offers.withdraw. */
+  /** Withdraws an offer; resolves when nobody has the image mounted. See Offers.withdraw. */
   async withdraw(name: OfferName): Promise<void> {
     await this.#fscache?.offers.withdraw(name);
   }
 
-  /** How many images are offered. */
+  /** Number of offered images. */
   get offers(): number {
     return this.#fscache?.offers.count ?? 0;
   }
 
-  /** See {@link FscacheImages.emptyCache}; undefined where the kernel's cache is not in use here. */
+  /** See {@link FscacheImages.emptyCache}; undefined if the kernel's cache is not in use. */
   async emptyKernelCache(): Promise<number | undefined> {
     return await this.#fscache?.emptyCache();
   }
 
-  /** Reads that wait for data now. */
+  /** Number of reads waiting for data. */
   get waitingReads(): number {
     return (this.#fuse?.waitingReads ?? 0) + (this.#fanotify?.waiting ?? 0) + (this.#fscache?.waiting ?? 0);
   }
 
-  /** What has been served so far. */
+  /** Counters of requests served so far. */
   counters(): FuseCounters {
     const fuse = this.#fuse?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
     const { events = 0, hits = 0, misses = 0 } = this.#fanotify?.counters() ?? {};
@@ -176,7 +176,7 @@ export class ImageMounts implements AsyncDisposable {
    * Mounts an image.
    *
    * @param number as for {@link FuseSession.add}
-   * @throws {NydusGdError} when it cannot be, or not by the data path that was asked for
+   * @throws {NydusGdError} when it cannot be mounted, or not by the requested data path
    */
   async add(image: MountableImage, number: number): Promise<ImageMount> {
     const { fsDriver, named } = this.options.dataPath;
@@ -194,7 +194,7 @@ export class ImageMounts implements AsyncDisposable {
 
   async #addErofs(image: MountableImage, number: number, fsDriver: FsDriver): Promise<ImageMount> {
     const target = this.#targetOf({ image });
-    // of an earlier process that was killed before it was on record, or whose image could not be had again
+    // left by a process that was killed before it recorded the mount, or whose image could not be taken over
     if (isErofsAt(target)) await unmount(target, MNT.DETACH);
     await Deno.mkdir(target, { recursive: true, mode: 0o700 });
     try {
@@ -229,7 +229,7 @@ export class ImageMounts implements AsyncDisposable {
   #adoptFuse(session: FuseSession): void {
     this.#fuse = session;
     session.ended.then(() => {
-      // where images go past it, one that ended is started anew when an image needs it
+      // if images bypass the session, it is restarted when an image needs it
       const { fsDriver } = this.options.dataPath;
       if (fsDriver === "erofs-fanotify" || fsDriver === "erofs-fscache") this.#fuse = undefined;
       else this.#ended.resolve();
@@ -252,7 +252,7 @@ export class ImageMounts implements AsyncDisposable {
     return await this.#needFscache();
   }
 
-  /** Mounts of the images that went by way of the session; undefined where nobody has it. */
+  /** Takes over the images served by the FUSE session; undefined if nothing holds the session. */
   async #takeOverFuse(
     before: () => Promise<readonly MountedBefore[]>,
   ): Promise<Map<MountedBefore, ImageMount> | undefined> {
@@ -275,7 +275,7 @@ export class ImageMounts implements AsyncDisposable {
     return new Map(there.map((one, index) => [one, mountOf(one, mounts[index] as ImageMount)]));
   }
 
-  /** Mounts of the images that went past the session, by mount point; undefined where nobody has them. */
+  /** Takes over the images that bypass the FUSE session, by mount point; undefined if nothing holds them. */
   async #takeOverErofs(
     fsDriver: "erofs-fanotify" | "erofs-fscache",
     before: () => Promise<readonly MountedBefore[]>,
@@ -311,12 +311,12 @@ export class ImageMounts implements AsyncDisposable {
   }
 }
 
-/** Device files are opened past their page cache, which is told at each open. */
+/** Opens of device files must reach us, since the reply to each open makes reads bypass the page cache. */
 function asksOpens({ dataPath }: ImageMountsOptions): boolean {
   return dataPath.fsDriver !== "fuse";
 }
 
-/** Takes away a session that nobody has, and the EROFS on its devices. `isServed`: mount points to be left. */
+/** Removes a session that nothing holds, and the EROFS mounts on its devices, except where `isServed` is true. */
 async function abandonFuse(
   { mountpoint, erofsDir, stateDir }: ImageMountsPlaces,
   isServed: (mountPoint: string) => boolean,
@@ -329,7 +329,7 @@ async function abandonFuse(
   }
   const connection = findMount(mountpoint);
   await FuseSession.abandon(stateDir);
-  // a thread of that server which was killed within a mount of its own still has the device, and waits for itself
+  // a thread of the dead server that was killed within its own mount still holds the device and waits for itself
   if (connection !== undefined) {
     await abortConnection(connection).catch((error) =>
       log.warn("connection of a dead mount not cut", { mountpoint, error: messageOf(error) })
@@ -338,7 +338,7 @@ async function abandonFuse(
   for (const { mountPoint } of dead) umount2(mountPoint, MNT.DETACH);
 }
 
-/** `mount`, whose mount point goes with it. */
+/** Returns `mount` with a dispose that also removes the mount point. */
 function withFolder(mount: ImageMount): ImageMount {
   const dispose = async () => {
     await mount[Symbol.asyncDispose]();

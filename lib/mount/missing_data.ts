@@ -1,5 +1,5 @@
 /**
- * Having what a read lacks fetched, whatever data path the read came by.
+ * Fetches the data that a read misses, for every data path.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import { agrees, isReady } from "./cached_read.ts";
 import type { ChunkStore, MountableImage, OpenBlob } from "./image_mount.ts";
 import { ReadFailure } from "./read_failures.ts";
 
-/** What the main thread keeps of one image. */
+/** State that the main thread keeps per image. */
 export interface KnownImage {
   readonly number: number;
   readonly image: MountableImage;
-  /** Opened blobs, by extent. */
+  /** Open blobs, by `blobIndex` of extents. */
   readonly blobs: (OpenBlob | undefined)[];
 }
 
 /**
- * Resolves when all pieces can be read from the cache files. A read that has to wait calls it once.
+ * Resolves when all extents can be read from the cache files. Called once by each read that has to wait.
  *
- * @param onBlob told of a blob that had to be opened
- * @throws {ReadFailure} of the first that cannot
+ * @param onBlob called for each blob that had to be opened
+ * @throws {ReadFailure} for the first extent that cannot be read
  */
 export async function fetchExtents(
   known: KnownImage,
@@ -37,7 +37,7 @@ export async function fetchExtents(
   for (const extent of pieces) checkReady(known, extent);
 }
 
-/** The blobs that pieces are of. */
+/** Returns the indexes of the blobs that the extents refer to. */
 export function blobIndexesOf(extents: readonly Extent[]): number[] {
   return [...new Set(extents.map(({ blobIndex }) => blobIndex))].filter((index) => index !== HOLE);
 }
@@ -52,7 +52,7 @@ async function openBlob(
   if (known.blobs[index] !== undefined) return;
   try {
     const blob = await store.open(signal);
-    if (known.blobs[index] !== undefined) return; // another read waited for it too
+    if (known.blobs[index] !== undefined) return; // opened by another read meanwhile
     known.blobs[index] = blob;
     onBlob(index, blob);
   } catch (error) {
@@ -85,7 +85,7 @@ function checkReady(known: KnownImage, extent: Extent): void {
   throw new ReadFailure(storeOf(known, extent.blobIndex).id, error);
 }
 
-/** A stretch of one blob's address space, and the pieces that lie in it. */
+/** A range of one blob's address space, and the extents within it. */
 interface Range {
   readonly blobIndex: number;
   readonly offset: number;
@@ -93,7 +93,7 @@ interface Range {
   readonly extents: Extent[];
 }
 
-/** Joins pieces that follow each other in a blob, with less than a block of padding, so that they are asked for at once. */
+/** Merges extents that are adjacent in a blob, or separated by less than a block of padding, into one request. */
 function rangesOf(extents: readonly Extent[]): Range[] {
   const ranges: Range[] = [];
   for (const extent of extents) {

@@ -1,11 +1,11 @@
 /**
- * One image as a mount of its own, by the data path that was chosen.
+ * Mounts a single image at a directory by the chosen data path.
  *
  * ```
  * fuse            the session itself is mounted on DIR
- * erofs-fuse      EROFS is mounted on DIR, the session with its devices in the state folder
+ * erofs-fuse      EROFS is mounted on DIR, the session with its devices in the state directory
  * erofs-fanotify  EROFS is mounted on DIR, on files of the cache
- * erofs-fscache   EROFS is mounted on DIR, out of the kernel's cache
+ * erofs-fscache   EROFS is mounted on DIR, on the kernel's cache
  * ```
  *
  * @module
@@ -24,10 +24,10 @@ import { UnmountWatch } from "./unmount_watch.ts";
 
 const log = logger("mount");
 
-/** Image number where there is one image. */
+/** Number of the only image. */
 const ONLY_IMAGE = 1;
 
-/** Where and how, as for a session. */
+/** Options, as for a session. */
 export type SingleMountOptions =
   & Omit<FuseSessionOptions, "single" | "openRequests" | "mayMount">
   & Pick<FanotifyOptions, "cacheMount">
@@ -35,9 +35,9 @@ export type SingleMountOptions =
   & Pick<ErofsFuseOptions, "mayMount" | "tasks">;
 
 /**
- * Mounts `image` on `mountpoint`. Disposing unmounts, by force where it is in use, and resolves when everything is closed.
+ * Mounts `image` on `mountpoint`. Disposing unmounts, by force if it is in use, and resolves when everything is closed.
  *
- * @throws {NydusGdError} when it cannot be mounted, or not by the data path that was asked for
+ * @throws {NydusGdError} when it cannot be mounted, or not by the requested data path
  */
 export async function mountSingle(
   image: MountableImage,
@@ -60,9 +60,9 @@ async function mountFuse(image: MountableImage, options: SingleMountOptions): Pr
 }
 
 /**
- * Goes on with the mount of a process that was killed, by the data path that it took.
+ * Takes over the mount of a process that was killed, by its data path.
  *
- * @returns undefined where nobody has it any more
+ * @returns undefined if nothing holds it any more
  * @throws {NydusGdError} as {@link FuseSession.takeOver}
  */
 export async function takeOverSingle(
@@ -84,7 +84,7 @@ export async function takeOverSingle(
   if (resumed !== undefined) {
     const [mount] = resumed.mounts;
     if (mount === undefined) {
-      await resumed.images.leave(); // its readers wait rather than get zeros or errors
+      await resumed.images.leave(); // its readers wait instead of getting zeros or errors
       return undefined;
     }
     parts.use(resumed.images);
@@ -101,7 +101,7 @@ export async function takeOverSingle(
   return owning(mount, parts.move());
 }
 
-/** `mount`, with which go `parts`. */
+/** Returns `mount` with a dispose that disposes `parts`. */
 function owning(mount: ImageMount, parts: AsyncDisposableStack): ImageMount {
   return { ...mount, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
@@ -116,7 +116,7 @@ function mountOf(session: FuseSession): ImageMount {
   };
 }
 
-/** Mount point of the session whose files are the devices of an EROFS. */
+/** Mount point of the session whose files are the devices of EROFS. */
 function devicesDir(stateDir: string): string {
   return `${stateDir}/devices`;
 }

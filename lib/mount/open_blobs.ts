@@ -1,5 +1,5 @@
 /**
- * Opening the blobs of an image before somebody reads them: who comes first would wait for one request more.
+ * Opens the blobs of an image before they are read, which saves the first reader a request.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import type { ChunkStore, OpenBlob } from "./image_mount.ts";
 
 const log = logger("mount");
 
-/** Blobs of one image that are opened at a time: readers have places of their own in the queue. */
+/** Maximum blobs of one image opened concurrently. Readers have their own slots in the queue. */
 const PARALLEL_OPENS = 4;
 
 /**
- * Opens `stores`, in their order.
+ * Opens `stores` in order.
  *
- * @param signal ends the wait for all of them
- * @returns what comes of each. Nobody has to wait for it: a failure is told to who needs the blob
+ * @param signal aborts all opens
+ * @returns a promise per blob. It need not be awaited: a failure is reported to the reader that needs the blob
  */
 export function openBlobs(stores: readonly ChunkStore[], signal?: AbortSignal): Promise<OpenBlob>[] {
   const limiter = new Limiter(PARALLEL_OPENS);

@@ -4,7 +4,7 @@ import { NydusGdError } from "../base/errors.ts";
 import type { ChunkStore, OpenBlob } from "./image_mount.ts";
 import { openBlobs } from "./open_blobs.ts";
 
-/** Blobs that open when they are told to, and those that began, in order. */
+/** Blobs whose opening is resolved by the test, and the ids of those whose opening has begun, in order. */
 function storesOf(count: number) {
   const begun: string[] = [];
   const open = new Map<string, (blob: OpenBlob) => void>();

@@ -1,11 +1,12 @@
 /**
- * Records of what waits for data, in a mapped file that outlives its process: threads and a successor see the same.
+ * Records of requests that wait for data, in a mapped file that outlives its process and is shared by threads and a
+ * successor.
  *
  * ```
- * │ u32 state │ what the owner of the file lays out │ … one such record after the other
+ * │ u32 state │ laid out by the owner of the file │ … more records of the same size
  * ```
- * A record is taken where its state, the first word, is not 0. The state is written last and zeroed first, so that a
- * record is there in whole or not at all, whenever the process is killed.
+ * A record is in use if its state, the first word, is not 0. The state is written last and zeroed first, so that a
+ * record is either complete or absent whenever the process is killed.
  *
  * @module
  */
@@ -13,18 +14,18 @@ import type { Fd } from "../../ffi/fd.ts";
 import { Mapping } from "../../ffi/sys_mman.ts";
 import { ftruncate } from "../../ffi/unistd.ts";
 
-/** A part of a file, bytes. */
+/** A range of a file, in bytes. */
 export interface FilePart {
   readonly offset: number;
   readonly length: number;
 }
 
 /**
- * The file `fd`, `sizeBytes` long, mapped for everyone.
+ * Maps the file `fd` of `sizeBytes` bytes, shared.
  *
- * @param fd owned by the caller, closed where it cannot be mapped
- * @param pinned whose pages are there and stay: a thread that is being killed still takes what the kernel has for it, if
- * there is something, and where a page must be waited for then, the reader gets an error
+ * @param fd owned by the mapping; closed if it cannot be mapped
+ * @param pinned ranges whose pages are made resident and locked: a thread that is being killed still completes a
+ * read(2) if the kernel has something for it, and if that faulted on a page, the reader would get an error
  */
 export function mapPinned(fd: Fd, sizeBytes: number, pinned: readonly FilePart[]): Mapping {
   using cleanup = new DisposableStack();
@@ -36,15 +37,15 @@ export function mapPinned(fd: Fd, sizeBytes: number, pinned: readonly FilePart[]
   return mapping;
 }
 
-/** Records, as seen by the one thread that takes them and by those that give them back. */
+/** Records, as seen by the one thread that takes them and by those that release them. */
 export class Parking {
   readonly #states: Int32Array<ArrayBuffer>;
   #next = 0;
 
   /**
    * @param bytes memory of the records
-   * @param sizeBytes of one of them, a multiple of 4
-   * @param freed a shared counter of the records given back, for waiting when none is free
+   * @param sizeBytes size of one record, a multiple of 4
+   * @param freed shared counter of released records, to wait on when none is free
    */
   constructor(
     bytes: Uint8Array<ArrayBuffer>,
@@ -55,9 +56,9 @@ export class Parking {
   }
 
   /**
-   * Takes a record and returns its number; waits for one when all are taken.
+   * Takes a record and returns its number; blocks until one is free.
    *
-   * @param fill lays out what is behind the state
+   * @param fill writes the fields after the state
    * @param state not 0
    */
   take(state: number, fill: (slot: number) => void): number {
@@ -73,19 +74,19 @@ export class Parking {
     }
   }
 
-  /** Gives a record back. */
+  /** Releases a record. */
   release(slot: number): void {
     Atomics.store(this.#states, this.#at(slot), 0);
     Atomics.add(this.freed, 0, 1);
     Atomics.notify(this.freed, 0);
   }
 
-  /** 0: the record is free. */
+  /** State of a record; 0 if it is free. */
   stateOf(slot: number): number {
     return Atomics.load(this.#states, this.#at(slot));
   }
 
-  /** Numbers of all records, taken or not. */
+  /** Numbers of all records, in use or not. */
   slots(): number[] {
     return Array.from({ length: this.#count }, (_, slot) => slot);
   }

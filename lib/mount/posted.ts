@@ -1,32 +1,32 @@
 /**
- * Messages to a Worker that waits inside a system call and sees no event.
+ * Messages to a Worker that blocks in a system call and receives no events.
  *
- * They go through a port, and a shared counter says how many were posted: when the system call has returned, the Worker
- * takes in those that it lacks before it acts. Posted first, then counted.
+ * They are posted to a port, then counted in shared memory. When the system call returns, the Worker receives as many
+ * as it lacks before it acts.
  *
- * A message goes in a Map. The runtime looks at every property of every object and every element of every array that
- * receiveMessageOnPort returns, for ports: up to a second for the chunk table of a large blob, in which the Worker answers
- * nobody. It does not look into a Map.
+ * Each message is wrapped in a Map: the runtime searches every property and array element of what receiveMessageOnPort
+ * returns for ports, which takes up to a second for the chunk table of a large blob, during which the Worker answers
+ * nobody. It does not search Maps.
  *
  * @module
  */
 import { receiveMessageOnPort } from "node:worker_threads";
 
-/** How long to wait before a message that was counted is asked for again. */
+/** Milliseconds to wait before polling again for a message that was counted. */
 const POLL_MS = 1;
 
 const ENVELOPED = "message";
 
-/** A message on its way. */
+/** A message as posted. */
 type Envelope<T> = ReadonlyMap<typeof ENVELOPED, T>;
 
-/** What the Worker is given; the port has to be transferred. */
+/** The receiving end, for the Worker; the port must be transferred. */
 export interface PostedEnd {
   readonly port: MessagePort;
   readonly posted: Int32Array<SharedArrayBuffer>;
 }
 
-/** The end that posts. */
+/** The sending end. */
 export class Poster<T> {
   readonly #port: MessagePort;
   readonly far: PostedEnd;
@@ -37,7 +37,7 @@ export class Poster<T> {
     this.far = { port: port2, posted: new Int32Array(new SharedArrayBuffer(4)) };
   }
 
-  /** Posts a message, which the Worker takes in before it acts next. */
+  /** Posts a message, which the Worker receives before it next acts. */
   send(message: T): void {
     this.#port.postMessage(new Map([[ENVELOPED, message]]) satisfies Envelope<T>);
     Atomics.add(this.far.posted, 0, 1);
@@ -48,14 +48,14 @@ export class Poster<T> {
   }
 }
 
-/** The Worker's end. */
+/** The receiving end, in the Worker. */
 export class PostedMessages<T> {
-  /** Messages taken in. */
+  /** Number of messages received. */
   #seen = 0;
 
   constructor(private readonly end: PostedEnd) {}
 
-  /** Everything that was posted and not taken yet. */
+  /** Receives all pending messages. */
   *take(): Generator<T> {
     const { posted, port } = this.end;
     while (this.#seen < Atomics.load(posted, 0)) {
@@ -63,7 +63,7 @@ export class PostedMessages<T> {
       if (received !== undefined) {
         this.#seen++;
         yield received.message.get(ENVELOPED) as T;
-      } else Atomics.wait(posted, 0, Atomics.load(posted, 0), POLL_MS); // counted, but not through the port yet
+      } else Atomics.wait(posted, 0, Atomics.load(posted, 0), POLL_MS); // counted, but not delivered yet
     }
   }
 

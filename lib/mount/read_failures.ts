@@ -1,6 +1,5 @@
 /**
- * Reads that failed, as the log tells of them: once for each image, blob and kind, and again only after that blob could
- * be read.
+ * Logs failed reads once per image, blob and kind, and again only after a read of that blob has succeeded.
  *
  * @module
  */
@@ -8,10 +7,10 @@ import type { Logger } from "@logtape/logtape";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import type { KnownImage } from "./missing_data.ts";
 
-/** Distinct causes that are logged for one image between two successes: a hostile image has many. */
+/** Maximum distinct causes logged for one image between two successes: a hostile image can have many. */
 const CAUSES_LOGGED = 16;
 
-/** A failure, and the blob that it is about. */
+/** A failed read, and the blob that it concerns. */
 export class ReadFailure extends Error {
   constructor(readonly blob: string, cause: unknown) {
     super(messageOf(cause), { cause });
@@ -20,30 +19,30 @@ export class ReadFailure extends Error {
 
 /** See the module. */
 export class FailureLog {
-  /** Causes that have been logged, by image number and blob. */
+  /** Logged causes by image number and blob. */
   readonly #logged = new Map<string, Set<string>>();
 
   constructor(private readonly log: Logger) {}
 
-  /** A read failed; `where` says which. */
+  /** Reports a failed read at `where`. */
   failed(known: KnownImage, where: Record<string, number>, error: unknown): void {
     const blob = error instanceof ReadFailure ? error.blob : "";
     if (!this.#isNewCause(logKey(known, blob), kindOf(error))) return;
     this.log.error("read failed", { image: known.image.name, blob, cause: messageOf(error), ...where });
   }
 
-  /** A blob could be read. */
+  /** Reports a successful read of a blob. */
   succeeded(known: KnownImage, blob: string): void {
     this.#logged.delete(logKey(known, blob));
   }
 
-  /** A Worker could not read what the image holds. */
+  /** Reports that a Worker could not read the image's metadata. */
   damaged(known: KnownImage, operation: string, ino: number, cause: string): void {
     if (!this.#isNewCause(logKey(known, ""), cause)) return;
     this.log.error("image is damaged", { image: known.image.name, operation, ino, cause });
   }
 
-  /** Forgets what was logged of an image. */
+  /** Forgets everything logged for an image. */
   forget(known: KnownImage): void {
     for (const blob of ["", ...known.image.blobs.map((store) => store.id)]) this.succeeded(known, blob);
   }
@@ -57,7 +56,7 @@ export class FailureLog {
   }
 }
 
-/** What makes a failure another one: its code, not the chunk or file that it struck. */
+/** What distinguishes failures: the error code, not the chunk or file. */
 function kindOf(error: unknown): string {
   const cause = error instanceof ReadFailure ? error.cause : error;
   return cause instanceof NydusGdError ? cause.code : messageOf(cause);

@@ -1,8 +1,8 @@
 /**
- * Reads under way whose data are not in the cache.
+ * Reads in flight that wait for data which is not cached.
  *
- * Each is a task of its own, so a slow fetch holds up no other. What fails, or takes longer than its deadline, is an error
- * for this read only; the next one tries again.
+ * Each read is a separate task, so that a slow fetch does not delay others. An error or a missed deadline fails this
+ * read only; the next one tries again.
  *
  * @module
  */
@@ -15,31 +15,31 @@ export class ReadTasks {
   #abandoned = false;
 
   /**
-   * @param timeoutMs how long one read may wait for its data
-   * @param signal ends what is under way: every read still gets its answer
+   * @param timeoutMs maximum wait of one read for its data
+   * @param signal aborts all reads in flight: each still gets its answer
    */
   constructor(private readonly timeoutMs: number, private readonly signal: AbortSignal) {}
 
   /**
-   * Starts `answer`, which answers a read with data; where it throws, `fail` answers with an error, unless reads are
-   * left to a successor.
+   * Runs `answer`, which answers a read with data. If it throws, `fail` answers with an error, unless reads are left to
+   * a successor.
    */
   start(answer: (signal: AbortSignal) => Promise<void>, fail: (error: unknown) => void): void {
     const task = this.#run(answer, fail).finally(() => this.#running.delete(task));
     this.#running.add(task);
   }
 
-  /** From now on what cannot be answered with data is not answered at all: a successor will. */
+  /** From now on, reads that fail are not answered but left to a successor. */
   abandon(): void {
     this.#abandoned = true;
   }
 
-  /** How many are under way. */
+  /** Number of reads in flight. */
   get running(): number {
     return this.#running.size;
   }
 
-  /** Resolves when every read has its answer. */
+  /** Resolves when every read has been answered. */
   async settled(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }

@@ -1,5 +1,5 @@
 /**
- * Tells when file systems are gone: not only unmounted, but let go by every overlay and open file.
+ * Reports when file systems are gone: not only unmounted, but released by every overlay and open file.
  *
  * ```ts
  * using watch = new UnmountWatch();
@@ -16,7 +16,7 @@ import { logger } from "../base/log.ts";
 
 const log = logger("mount");
 
-/** Waits for all of them with one descriptor and, while there are any, one thread of Deno's pool. */
+/** Watches all file systems with one descriptor and, while there are any, one thread of Deno's pool. */
 export class UnmountWatch implements AsyncDisposable {
   readonly #inotify: Fd = inotifyInit();
   readonly #waiting = new Map<number, PromiseWithResolvers<void>>();
@@ -24,8 +24,8 @@ export class UnmountWatch implements AsyncDisposable {
   #reading: Promise<void> | undefined;
 
   /**
-   * Begins to watch the file system whose root is at `path`; the promise resolves when it is gone, or the watch
-   * ends, and never rejects.
+   * Watches the file system whose root is at `path`. The promise resolves when it is gone or the watch ends, and never
+   * rejects.
    *
    * @throws {SyscallError} when it cannot be watched
    */
@@ -56,7 +56,7 @@ export class UnmountWatch implements AsyncDisposable {
     }
   }
 
-  /** Ends the watch; what is waited for counts as gone. */
+  /** Ends the watch; pending promises resolve. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", "Cannot watch mount: the program is stopping"));
     await this.#reading;

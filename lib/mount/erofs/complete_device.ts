@@ -1,8 +1,8 @@
 /**
- * Cache files as devices of an EROFS image, as they are.
+ * Cache files as devices of an EROFS image.
  *
- * What the kernel reads by itself is held against nothing any more, so the whole of it is, before: each chunk that the
- * image's files use has to be where the blob's own chunk table says.
+ * Data that the kernel reads directly are not checked against the bootstrap later, so everything is checked beforehand:
+ * each chunk that the image's files use must be where the blob's own chunk table places it.
  *
  * @module
  */
@@ -13,7 +13,8 @@ import { agrees } from "../cached_read.ts";
 import type { ChunkStore, OpenBlob } from "../image_mount.ts";
 
 /**
- * Path of the cache file, where it has every byte of the device in its place: chunks at blocks, up to the last block.
+ * Returns the path of the cache file, if its layout is that of the device: chunks begin at blocks, and it extends to
+ * the end of the last block.
  *
  * @throws {NydusGdError} "invalid-image" when image and blob contradict each other
  */
@@ -24,7 +25,7 @@ export function devicePathOf(table: DeviceTable, blob: OpenBlob): string | undef
 }
 
 /**
- * The path, where all chunks are on disk as well: the kernel can have the file for good, and nobody is asked.
+ * Returns the path if also all chunks are on disk: the kernel can read the file for good without asking.
  *
  * @param blob `store`, opened
  */

@@ -1,5 +1,6 @@
 /**
- * The devices of an image whose super block outlived the process that made it: the same tree makes the same devices.
+ * Recomputes the devices of an image whose super block outlived the process that made it: the same tree results in the
+ * same devices.
  *
  * @module
  */
@@ -10,10 +11,10 @@ import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { keptDevices } from "./kept_image.ts";
 
 /**
- * Tells them. From a file that was kept they are read in this thread, some milliseconds, while programs wait for them;
- * else a Worker makes them of the tree.
+ * Returns the devices. If the image file was kept, it is read in this thread, which takes some milliseconds while
+ * programs wait; otherwise a Worker computes the devices from the tree.
  *
- * @param stateDir where the image for the kernel would be kept
+ * @param stateDir directory of the kept image file
  * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "io"
  */
 export async function devicesAgain(

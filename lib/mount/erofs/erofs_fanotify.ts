@@ -1,21 +1,21 @@
 /**
- * Images as EROFS on the cache's own files: the kernel reads by itself, and asks us about what may be missing.
+ * Images as EROFS on the files of the cache: the kernel reads them directly and asks us about data that may be missing.
  *
  * ```
  *  processes ─► EROFS ── names, attributes, page cache ── all in the kernel
- *                 │ blocks that it does not have
+ *                 │ blocks that are not in memory
  *                 ▼
  *  <cache>/<blob>.blob.data ── pre-content event, while it is incomplete ─► EventServer
  * ```
- * Marks are set before the mount: a file that is opened earlier is never asked about. A blob that is complete has no
- * mark, at the mount or from then on, and nothing of ours is in the way of a read.
+ * Marks are set before the mount, as files opened earlier generate no events. A complete blob has no mark, and its
+ * reads do not involve this process.
  *
- * Fail-open: when every holder of the group has died the kernel shows what the sparse files have, zeros. So a keeper
- * holds the group as well (../keeper), before the first mount. Who finds that all of them died watches the same files
- * again, drops what the kernel may have kept meanwhile, and tells: {@link FanotifyImages.resume}.
+ * Fail-open: when every holder of the group has died, the kernel reads holes of the sparse files as zeros. So a keeper
+ * holds the group as well (../keeper), from before the first mount. A successor that finds all holders dead watches the
+ * same files again, drops what the page cache may have kept meanwhile, and reports it: {@link FanotifyImages.resume}.
  *
- * At its own end this program waits until super blocks are gone; the files of those that are still in use are cut, so
- * that what is not in the page cache is an error.
+ * On exit, this program waits until super blocks are gone. The files of those still in use are truncated, so that reads
+ * of what is not in the page cache are errors.
  *
  * @module
  */
@@ -44,20 +44,20 @@ import { drain, openingDeadline, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fanotify");
 
-/** Names of what the keeper holds: the group, and the file of its events. */
+/** Names of the descriptors that the keeper holds: the group, and the event file. */
 const KEPT = { group: "fanotify", events: "fanotify-events" } as const;
 
-/** How it is set up. */
+/** Options of {@link FanotifyImages}. */
 export interface FanotifyOptions {
-  /** An existing folder of ours, on a file system that EROFS can be on. */
+  /** An existing directory of ours, on a file system that supports EROFS on files. */
   readonly stateDir: string;
-  /** How long a program waits for data that are not in the cache; then it gets EIO. */
+  /** Maximum wait of a program for data that are not cached; then it gets EIO. */
   readonly deadlineMs: number;
   /** The mount through which the cache opens its files: `BlobCache.ownMount`. */
   readonly cacheMount: Fd | undefined;
 }
 
-/** What is mounted, or unmounted and still in use. */
+/** An image that is mounted, or unmounted and still in use. */
 interface Live {
   readonly placed: PlacedImage;
   readonly devices: readonly ErofsDevice[];
@@ -81,7 +81,7 @@ export class FanotifyImages implements AsyncDisposable {
   ) {}
 
   /**
-   * Makes a group, and serves.
+   * Creates a group and starts serving.
    *
    * @throws {NydusGdError} "environment"; {SyscallError} EINVAL on kernels without pre-content events
    */
@@ -92,13 +92,13 @@ export class FanotifyImages implements AsyncDisposable {
   }
 
   /**
-   * Goes on with what a process that was killed, or has left, had mounted. Where a keeper has the group, no reader sees
-   * that anything happened. Where all died the same files are watched again: what was read meanwhile may have been
-   * zeros, and the mounts say so.
+   * Takes over the mounts of a process that was killed or has left. If a keeper holds the group, readers notice
+   * nothing. If all holders died, the same files are watched again; reads meanwhile may have returned zeros, and the
+   * mounts say so.
    *
-   * @param images what that process had mounted, asked for when it is needed
-   * @returns a mount for each image, undefined where it cannot be had. Undefined altogether where nothing of it is left,
-   * as after a reboot
+   * @param images returns what that process had mounted; called when needed
+   * @returns a mount for each image, undefined if it cannot be taken over; undefined as a whole if nothing is left, as
+   * after a reboot
    */
   static async resume(
     options: FanotifyOptions,
@@ -123,7 +123,7 @@ export class FanotifyImages implements AsyncDisposable {
     return { images: resumed, mounts };
   }
 
-  /** Gives up what {@link resume} would go on with. Its mounts must be gone. */
+  /** Gives up what {@link resume} would take over. Its mounts must be gone. */
   static async abandon(stateDir: string): Promise<void> {
     await Keeper.discard(fanotifyKeeperPath(stateDir));
     await removeFiles(stateDir);
@@ -156,8 +156,8 @@ export class FanotifyImages implements AsyncDisposable {
   /**
    * Mounts an image.
    *
-   * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io", and what a blob's
-   * home says when the blob cannot be opened
+   * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io", and errors of
+   * the backend when a blob cannot be opened
    */
   async add(placed: PlacedImage): Promise<ImageMount> {
     const { image, target } = placed;
@@ -176,14 +176,14 @@ export class FanotifyImages implements AsyncDisposable {
     return this.#mountOf(placed, devices, settled, false);
   }
 
-  /** An image that an earlier process had mounted; undefined, and told, where it cannot be had: its readers get errors. */
+  /** Takes over an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
   async #again(placed: PlacedImage, isGuarded: boolean): Promise<ImageMount | undefined> {
     const { image } = placed;
     try {
-      // what is complete by now may have a mark all the same
+      // a file that is complete by now may still have a mark
       const devices = await this.#openDevices(placed, await devicesAgain(image, this.stateDir), () => false);
       const settled = this.#watchAll(devices);
-      // what is complete now was so before: chunks are on disk by the hand of a process that watched
+      // what is complete now was complete before: a process that watched wrote the chunks
       const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));
       return this.#mountOf(placed, devices, settled, !isGuarded && isIncomplete);
     } catch (error) {
@@ -202,7 +202,7 @@ export class FanotifyImages implements AsyncDisposable {
     return await openDevices({ number, image, blobs: [] }, tables, this.copies, mayBeUnwatched, deadline.signal);
   }
 
-  /** Resolves when nobody is asked any more. */
+  /** Resolves when the kernel no longer asks about any of the devices. */
   #watchAll(devices: readonly ErofsDevice[]): Promise<unknown> {
     return Promise.all(watchedOf(devices).map((device) => this.server.watch(device).settled));
   }
@@ -216,7 +216,7 @@ export class FanotifyImages implements AsyncDisposable {
     const { target } = placed;
     const live: Live = { placed, devices, released: Promise.withResolvers() };
     this.#live.add(live);
-    // one that somebody unmounted while nobody served it may be in use elsewhere: it is kept to the end
+    // unmounted while nobody served it, it may still be in use elsewhere: keep it to the end
     const told = (error: unknown) => log.error("image not closed", { target, error: messageOf(error) });
     if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live)).catch(told);
     settled.then(() => this.#onComplete(live)).catch(told);
@@ -230,14 +230,14 @@ export class FanotifyImages implements AsyncDisposable {
     };
   }
 
-  /** The kernel has let go of the super block. */
+  /** The kernel has released the super block. */
   async #onGone(live: Live): Promise<void> {
     if (this.#ended || !this.#live.delete(live)) return;
     await this.#close(live.devices);
     live.released.resolve();
   }
 
-  /** Nobody is asked any more, and reading ahead costs no fetch. */
+  /** All data are local: the kernel no longer asks, and reading ahead costs no fetch. */
   #onComplete({ placed: { image, target } }: Live): void {
     log.info("image is complete, the kernel reads it by itself", { image: image.name });
     if (!this.#ended && isErofsAt(target)) setReadAhead(target, COMPLETE_READ_AHEAD_KB);
@@ -248,17 +248,17 @@ export class FanotifyImages implements AsyncDisposable {
     for (const device of devices) await device[Symbol.asyncDispose]();
   }
 
-  /** What was asked so far. */
+  /** Counters of the event server. */
   counters(): ReturnType<EventServer["counters"]> {
     return this.server.counters();
   }
 
-  /** Readers that wait for data now. */
+  /** Number of readers waiting for data. */
   get waiting(): number {
     return this.server.waiting;
   }
 
-  /** Leaves everything to a successor: the keeper holds the group, programs that read wait. */
+  /** Leaves everything to a successor: the keeper holds the group, and programs that read wait. */
   async leave(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -290,7 +290,7 @@ export class FanotifyImages implements AsyncDisposable {
   }
 }
 
-/** What a keeper has of a predecessor; undefined where none has. */
+/** Descriptors of a predecessor from its keeper; undefined if none holds them. */
 async function takeKept(record: string): Promise<{ readonly group: Fd; readonly events: EventFile } | undefined> {
   const kept = await Keeper.take(record);
   const group = kept?.get(KEPT.group), events = kept?.get(KEPT.events);
@@ -301,7 +301,7 @@ function watchedOf(devices: readonly ErofsDevice[]): WatchedDevice[] {
   return devices.flatMap(({ watched }) => watched ?? []);
 }
 
-/** Drops what the kernel has of files, where it may be told; what is mapped by a program that runs stays. */
+/** Drops page cache if permitted; pages mapped by running programs stay. */
 async function dropPages(): Promise<void> {
   try {
     await Deno.writeTextFile("/proc/sys/vm/drop_caches", "1");

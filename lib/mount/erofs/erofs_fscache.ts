@@ -1,18 +1,18 @@
 /**
- * Images as EROFS out of the kernel's own cache, fscache, which we fill: the kernel reads what is cached by itself, and
- * asks us for the rest.
+ * Images as EROFS on the kernel's own cache, fscache, which we fill: the kernel reads cached data by itself and asks us
+ * for the rest.
  *
  * ```
  *  processes ─► EROFS ── names, attributes, page cache ── all in the kernel
- *                 │ blocks that it does not have
+ *                 │ blocks that are not in memory
  *                 ▼
  *  <cache>/fscache/ ── a hole ─► READ ─► CacheServer ─► chunks of <cache>/<blob>.blob.data
  * ```
- * The kernel keeps a copy of what it was given, in files of its own, over unmounts and reboots. Images of one domain share
- * the devices of one blob.
+ * The kernel keeps a copy of what it was given in files of its own, across unmounts and reboots. Images of one domain
+ * share the devices of a blob.
  *
- * Fail-closed: data that cannot be had are EIO. A keeper holds the device as well (../keeper): a successor has the kernel
- * send again what was not answered. When all holders have died, mounts are dead for good, and the next one begins with
+ * Fail-closed: data that cannot be fetched are EIO. A keeper holds the device as well (../keeper): a successor has the
+ * kernel resend unanswered requests. When all holders have died, mounts are dead for good, and the next mount uses
  * another domain.
  *
  * @module
@@ -45,28 +45,28 @@ import { drain, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "fscache");
 
-/** Name of what the keeper holds. */
+/** Name of the descriptor that the keeper holds. */
 const KEPT = "cachefiles";
 /** Separates the number of a copy from the digest of an image. */
 const COPY_MARK = ".";
-/** Images of one content that may be in use at once. */
+/** Maximum images of the same content in use at once. */
 const SAME_IMAGES = 64;
 
-/** How it is set up. */
+/** Options of {@link FscacheImages}. */
 export interface FscacheOptions {
-  /** An existing folder of ours. */
+  /** An existing directory of ours. */
   readonly stateDir: string;
-  /** The folder of the cache of blobs; the kernel's is in it. */
+  /** Directory of the blob cache, which contains that of the kernel's cache. */
   readonly cacheDir: string;
-  /** How long a program waits for data that are not in the cache; then it gets EIO. */
+  /** Maximum wait of a program for data that are not cached; then it gets EIO. */
   readonly deadlineMs: number;
-  /** What is to be left free of the file system; the kernel's own limits unless given. */
+  /** Space to leave free on the file system; default: the kernel's own limits. */
   readonly minFree?: SizeLimit;
-  /** What a successor has to offer again; it may be mounted. */
+  /** Images that a successor must offer again, as they may be mounted. */
   readonly offered?: () => Promise<readonly OfferedImage[]>;
 }
 
-/** What is mounted, or unmounted and still in use. */
+/** An image that is mounted, or unmounted and still in use. */
 interface Live {
   readonly placed: PlacedImage;
   readonly fsid: string;
@@ -80,7 +80,7 @@ export class FscacheImages implements AsyncDisposable {
   readonly #volume: string;
   readonly #culler: Culler;
   readonly #server: CacheServer;
-  /** Images that others mount. */
+  /** Images mounted by others. */
   readonly offers: Offers;
   #ended = false;
 
@@ -98,9 +98,9 @@ export class FscacheImages implements AsyncDisposable {
   }
 
   /**
-   * Opens the kernel's cache, and serves.
+   * Opens the kernel's cache and starts serving.
    *
-   * @throws {NydusGdError} "environment", "busy": why it cannot be had
+   * @throws {NydusGdError} "environment", "busy" when it is unavailable, with the reason
    */
   static async start(options: FscacheOptions, watch: UnmountWatch): Promise<FscacheImages> {
     const device = await openCacheDevice(kernelCacheDir(options.cacheDir), limitsOf(options));
@@ -110,11 +110,11 @@ export class FscacheImages implements AsyncDisposable {
   }
 
   /**
-   * Goes on with what a process that was killed, or has left, had mounted.
+   * Takes over the mounts of a process that was killed or has left.
    *
-   * @param images what that process had mounted, asked for when it is needed
-   * @returns a mount for each image, undefined where it cannot be had. Undefined altogether where nothing of it is left,
-   * as after a reboot, or every holder of the device has died, which is told: what was mounted is dead
+   * @param images returns what that process had mounted; called when needed
+   * @returns a mount for each image, undefined if it cannot be taken over; undefined as a whole if nothing is left, as
+   * after a reboot, or if every holder of the device has died, which is logged: then the mounts are dead
    */
   static async resume(
     options: FscacheOptions,
@@ -137,7 +137,7 @@ export class FscacheImages implements AsyncDisposable {
     return { images: resumed, mounts };
   }
 
-  /** Gives up what {@link resume} could not go on with: its mounts are dead. */
+  /** Gives up what {@link resume} could not take over: its mounts are dead. */
   static async abandon(stateDir: string): Promise<void> {
     const record = fscacheKeeperPath(stateDir);
     if (await Keeper.isOfThisBoot(record)) await leaveDomain(stateDir);
@@ -159,8 +159,8 @@ export class FscacheImages implements AsyncDisposable {
   /**
    * Mounts an image.
    *
-   * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io", and what a blob's
-   * home says when the blob cannot be opened
+   * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io", and errors of
+   * the backend when a blob cannot be opened
    */
   async add(placed: PlacedImage): Promise<ImageMount> {
     const { image, number } = placed;
@@ -184,7 +184,10 @@ export class FscacheImages implements AsyncDisposable {
     return CachedImage.open(this.#server, this.#volume, made, this.options.deadlineMs);
   }
 
-  /** Mounts by the first name of the image that is not in use: another may be the same, or its super block live on. */
+  /**
+   * Mounts under the first name of the image that is not in use: an identical image may be mounted, or its super block
+   * still be alive.
+   */
   async #mount(tasks: ErofsTasks, { target }: PlacedImage, digest: string, cached: CachedImage): Promise<string> {
     for (let copy = 0; copy < SAME_IMAGES; copy++) {
       const fsid = copy === 0 ? digest : `${copy}${COPY_MARK}${digest}`; // the kernel compares 31 characters of a name
@@ -200,7 +203,7 @@ export class FscacheImages implements AsyncDisposable {
     throw new NydusGdError("unsupported", `Cannot mount image: ${SAME_IMAGES} like it are in use`);
   }
 
-  /** An image that an earlier process had mounted; undefined, and told, where it cannot be had: its readers get errors. */
+  /** Takes over an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
   async #again(placed: PlacedImage): Promise<ImageMount | undefined> {
     const { image, number, target } = placed;
     try {
@@ -239,7 +242,7 @@ export class FscacheImages implements AsyncDisposable {
     const { target } = placed;
     const live: Live = { placed, fsid, cached, released: Promise.withResolvers() };
     this.#live.add(live);
-    // one that somebody unmounted while nobody served it may be in use elsewhere: it is kept to the end
+    // unmounted while nobody served it, it may still be in use elsewhere: keep it to the end
     const told = (error: unknown) => log.error("image not closed", { target, error: messageOf(error) });
     if (isErofsAt(target)) this.watch.gone(target).then(() => this.#onGone(live)).catch(told);
     return {
@@ -251,7 +254,7 @@ export class FscacheImages implements AsyncDisposable {
     };
   }
 
-  /** The kernel has let go of the super block. */
+  /** The kernel has released the super block. */
   async #onGone(live: Live): Promise<void> {
     if (this.#ended || !this.#live.delete(live)) return;
     live.cached[Symbol.dispose]();
@@ -259,22 +262,24 @@ export class FscacheImages implements AsyncDisposable {
     live.released.resolve();
   }
 
-  /** Has everything leave the kernel's cache that no mount uses: the bytes that it occupied. @throws {NydusGdError} "io" */
+  /**
+   * Culls everything from the kernel's cache that no mount uses; returns the bytes freed. @throws {NydusGdError} "io"
+   */
   emptyCache(): Promise<number> {
     return this.#culler.cullAll();
   }
 
-  /** What was asked so far. */
+  /** Counters of the cache server. */
   counters(): ReturnType<CacheServer["counters"]> {
     return this.#server.counters();
   }
 
-  /** Readers that wait for data now. */
+  /** Number of readers waiting for data. */
   get waiting(): number {
     return this.#server.waiting;
   }
 
-  /** Leaves everything to a successor: the keeper holds the device, programs that read wait. */
+  /** Leaves everything to a successor: the keeper holds the device, and programs that read wait. */
   async leave(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -317,7 +322,7 @@ function limitsOf({ cacheDir, minFree }: FscacheOptions): CullLimits {
   return cullLimits(minFree, blocks * blockSize);
 }
 
-/** What a keeper has of a predecessor; undefined where none has, or the kernel does not go on with it. */
+/** The device of a predecessor from its keeper; undefined if none holds it, or the kernel cannot continue with it. */
 async function takeDevice(record: string): Promise<Fd | undefined> {
   const device = (await Keeper.take(record))?.get(KEPT);
   if (device === undefined) return undefined;
@@ -327,7 +332,7 @@ async function takeDevice(record: string): Promise<Fd | undefined> {
   return undefined;
 }
 
-/** Name of the image that is mounted on `target` out of the domain; some kernels do not tell which one. */
+/** Name of the image mounted on `target` from the domain; some kernels do not report the domain. */
 function fsidAt(target: string, domain: string): string | undefined {
   const options = new Map(
     mountAt(target)?.superOptions.split(",").map((option): [string, string] => {
@@ -342,7 +347,7 @@ function digestIn(fsid: string): string | undefined {
   return fsid.split(COPY_MARK).at(-1);
 }
 
-/** Where the image file of a mount is: a successor needs it. */
+/** Path of the image file of a mount, which a successor needs. */
 function keptPath(stateDir: string, fsid: string): string {
   return `${imagesDir(stateDir)}/${fsid}`;
 }

@@ -3,15 +3,15 @@
  *
  * ```
  *  processes ─► EROFS ── names, attributes, page cache ── all in the kernel
- *                 │ blocks that it does not have
+ *                 │ blocks that are not in memory
  *                 ▼
  *  <session>/<name>/0, 1, …   device files, read past their page cache ─► Workers, ChunkStore.ensure
  * ```
- * A blob that is complete at the mount is a device as it is, by its cache file: nobody is asked.
+ * If a blob is complete at the mount, its cache file is the device, and its reads do not involve this process.
  *
- * Fail-closed: data that cannot be had are EIO. The super block outlives the server that made it: while the keeper has the
- * session, reads wait for a successor; then they are EIO. The image is gone when the kernel has dropped
- * the super block: an overlay holds it on after the unmount, and reads on.
+ * Fail-closed: data that cannot be fetched are EIO. The super block outlives the server that made it: while the keeper
+ * holds the session, reads wait for a successor; after that they are EIO. The image is gone when the kernel has
+ * released the super block: an overlay keeps it alive after the unmount and continues to read.
  *
  * @module
  */
@@ -34,29 +34,29 @@ import { openingDeadline } from "./placed_image.ts";
 
 const log = logger("mount", "erofs");
 
-/** Where the parts of a mount are, and how it comes about. */
+/** Options of a mount. */
 export interface ErofsFuseOptions {
-  /** The mount point, an existing folder. */
+  /** The mount point, an existing directory. */
   readonly target: string;
-  /** A folder for the image file, on a file system that EROFS can be on. */
+  /** Directory of the image file, on a file system that supports EROFS on files. */
   readonly stateDir: string;
-  /** Whether files of the cache may be devices as they are: not where they are watched for other images. */
+  /** Whether cache files may be used as devices; false if they are watched for other images. */
   readonly mayUseCacheFiles: boolean;
-  /** How long blobs may take to be opened, to see whether they are complete. */
+  /** Maximum time to open blobs in order to see whether they are complete, milliseconds. */
   readonly deadlineMs: number;
   /** Nothing is mounted before it resolves, or if it rejects. */
   readonly mayMount?: Promise<void>;
-  /** Threads that have begun to start; ended here. */
+  /** Threads that are already starting; terminated here. */
   readonly tasks?: ErofsTasks | undefined;
 }
 
 /**
- * Mounts `image`. Its image for the kernel is made, the session started, and its blobs opened at the same time: a
- * processor, threads and the blobs' home are waited for.
+ * Mounts `image`. Makes its image file, starts the session and opens its blobs concurrently, as these wait for the CPU,
+ * threads and the backend respectively.
  *
- * @param number of the image, as for {@link FuseSession.add}
- * @param needSession the session, started if need be; it answers opens one by one: device files are not to be cached a
- * second time
+ * @param number number of the image, as for {@link FuseSession.add}
+ * @param needSession returns the session, starting it if necessary; it must answer each open, so that device files are
+ * not cached a second time
  * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io"
  */
 export async function mountErofsFuse(
@@ -83,14 +83,14 @@ export async function mountErofsFuse(
   cleanup.defer(() => unmount(target, MNT.DETACH));
   const mount = erofsMountOf(served, session, watch, target);
   cleanup.move();
-  // the super block has the devices open: their names are of no use any more, what is left of them is its reference
+  // the super block has the devices open, so their names can go; what keeps the image alive is its reference
   await served[Symbol.asyncDispose]();
   return mount;
 }
 
 /**
- * Opens the blobs that may be complete, by their indexes. What was never read is not: the mount does not wait for chunk
- * tables that have to be fetched.
+ * Opens the blobs that may be complete, by index. A blob that was never read is not: the mount does not wait for chunk
+ * tables to be fetched.
  */
 function openStored(stores: readonly ChunkStore[], signal: AbortSignal): Map<number, Promise<OpenBlob>> {
   const stored = [...stores.keys()].filter((index) => stores[index]?.mayBeStored ?? true);
@@ -98,13 +98,13 @@ function openStored(stores: readonly ChunkStore[], signal: AbortSignal): Map<num
   return new Map(blobs.map((blob, k) => [stored[k] as number, blob]));
 }
 
-/** What both of them give, when both have ended: what one of them uses must not go while it still runs. */
+/** Returns both results once both have settled: what one uses must not be disposed while it still runs. */
 async function bothOf<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([one, other]);
   return [await one, await other];
 }
 
-/** Path of the blob's cache file, where the kernel can have that. */
+/** Returns the path of the blob's cache file, if it can be the device. */
 async function completePath(
   { name, blobs }: MountableImage,
   table: DeviceTable,
@@ -121,12 +121,12 @@ async function completePath(
   }
 }
 
-/** `image` as {@link FuseSession.takeOver} wants it when its super block outlived the process that made it. */
+/** Returns `image` as {@link FuseSession.takeOver} needs it if its super block outlived the process that made it. */
 export async function onDevicesAgain(image: MountableImage, stateDir: string): Promise<MountableImage> {
   return onDevices(image, await devicesAgain(image, stateDir));
 }
 
-/** The mount on `target`, whose devices are `served`: just made, or taken over. */
+/** Returns the mount on `target`, whose devices are `served`: just made, or taken over. */
 export function erofsMountOf(
   served: ImageMount,
   session: FuseSession,
@@ -134,7 +134,7 @@ export function erofsMountOf(
   target: string,
 ): ImageMount {
   const gone = watch.gone(target);
-  const ended = session.ended.catch(() => undefined); // who started it is told
+  const ended = session.ended.catch(() => undefined); // reported to whoever started the session
   return {
     fsDriver: "erofs-fuse",
     path: target,

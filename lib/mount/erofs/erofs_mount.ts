@@ -1,9 +1,9 @@
 /**
- * Mounting EROFS from files, or from the kernel's own cache, in the calling thread: for the Worker, as the kernel may wait
- * for what the main thread has a part in.
+ * Mounts EROFS from files or from the kernel's cache, in the calling thread. Belongs in the Worker, as the kernel may
+ * wait for something that the main thread must answer.
  *
  * Source: Documentation/filesystems/erofs.rst, linux/fs.h (FS_IOC_GETFSSYSFSPATH), Linux 6.18. Files instead of block
- * devices are there from Linux 6.12, with CONFIG_EROFS_FS_BACKED_BY_FILE.
+ * devices are supported since Linux 6.12, with CONFIG_EROFS_FS_BACKED_BY_FILE.
  *
  * @module
  */
@@ -17,31 +17,33 @@ import { NydusGdError } from "../../base/errors.ts";
 
 export const EROFS_TYPE = "erofs";
 
-/** See docs/performance.md: more than the kernel's 128 fetches more than is read, and gains nothing. */
+/**
+ * Read-ahead in KiB, the kernel's default: more fetches more than is read, and gains nothing. See docs/performance.md.
+ */
 export const READ_AHEAD_KB = 128;
-/** Where nothing has to be fetched any more. */
+/** Read-ahead in KiB when nothing has to be fetched any more. */
 export const COMPLETE_READ_AHEAD_KB = 1024;
 
-/** What is mounted. */
+/** A mount from files. */
 export interface ErofsMountRequest {
-  /** The image; the kernel keeps it open, so that its name may be removed afterwards. */
+  /** Path of the image file; the kernel keeps it open, so that it may be unlinked afterwards. */
   readonly image: string;
-  /** In the order of the image. */
+  /** Paths, in the order of the image. */
   readonly devices: readonly string[];
-  /** An existing folder, absolute. */
+  /** Mount point, an existing directory, absolute. */
   readonly target: string;
-  /** How far the kernel reads ahead. */
+  /** Read-ahead of the kernel, KiB. */
   readonly readAheadKb: number;
 }
 
-/** fsconfig(2) takes no longer value. */
+/** Maximum length of a value of fsconfig(2), bytes. */
 const VALUE_MAX = 255;
 
 /**
- * Mounts.
+ * Mounts EROFS on `target`.
  *
- * @throws {NydusGdError} "environment" when this kernel has no such mounts, or not for this file system
- * @throws {SyscallError} what else the kernel says, with its own words
+ * @throws {NydusGdError} "environment" when this kernel, or the file system of the image, does not support it
+ * @throws {SyscallError} any other error of the kernel, with its message
  */
 export function mountErofs({ image, devices, target, readAheadKb }: ErofsMountRequest): void {
   for (const path of [image, ...devices]) {
@@ -68,23 +70,23 @@ export function mountErofs({ image, devices, target, readAheadKb }: ErofsMountRe
   setReadAhead(target, readAheadKb);
 }
 
-/** What is mounted out of the kernel's cache, which asks for it: ../fscache. */
+/** A mount from the kernel's cache, which asks for data: ../fscache. */
 export interface CachedMountRequest {
-  /** What images share data with: devices of the same name are one. */
+  /** Images of the same domain share devices of the same name. */
   readonly domain: string;
   /** Name of the image. */
   readonly fsid: string;
-  /** An existing folder, absolute. */
+  /** Mount point, an existing directory, absolute. */
   readonly target: string;
   readonly readAheadKb: number;
 }
 
 /**
- * Mounts. A device that is refused does not fail it; its reads do.
+ * Mounts EROFS on `target`. A device that is refused does not fail the mount; its reads fail.
  *
- * @throws {NydusGdError} "exists" when the domain has an image of that name in use, "environment" when this kernel has no
- * such mounts
- * @throws {SyscallError} what else the kernel says
+ * @throws {NydusGdError} "exists" when the domain has an image of that name in use, "environment" when this kernel does
+ * not support it
+ * @throws {SyscallError} any other error of the kernel
  */
 export function mountErofsCached({ domain, fsid, target, readAheadKb }: CachedMountRequest): void {
   try {
@@ -109,14 +111,14 @@ export function mountErofsCached({ domain, fsid, target, readAheadKb }: CachedMo
 const FS_IOC_GETFSSYSFSPATH = 0x8081_1501n;
 const SYSFS_PATH_SIZE = 129;
 
-/** Whether an EROFS is mounted on `target`. */
+/** Whether EROFS is mounted on `target`. */
 export function isErofsAt(target: string): boolean {
   return mountAt(target)?.fsType === EROFS_TYPE;
 }
 
 /**
- * Sets how far the kernel reads ahead in the EROFS on `target`. Kernels that do not tell where it is set, or may not be
- * told (a container's /sys), keep their own readahead.
+ * Sets the kernel's read-ahead for the EROFS on `target`. Where it cannot be set (an older kernel, or the read-only
+ * /sys of a container), the kernel's own read-ahead stays.
  */
 export function setReadAhead(target: string, readAheadKb: number): void {
   using root = open(target, O.RDONLY | O.DIRECTORY);
@@ -128,7 +130,7 @@ export function setReadAhead(target: string, readAheadKb: number): void {
     throw error;
   }
   const path = new TextDecoder().decode(answer.subarray(1, 1 + (answer[0] as number)));
-  const name = path.slice(path.lastIndexOf("/") + 1); // the same below fs/erofs and below bdi
+  const name = path.slice(path.lastIndexOf("/") + 1); // the same under fs/erofs and class/bdi
   try {
     using file = open(`/sys/class/bdi/${name}/read_ahead_kb`, O.WRONLY);
     write(file, new TextEncoder().encode(String(readAheadKb)));

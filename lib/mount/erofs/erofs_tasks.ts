@@ -1,5 +1,5 @@
 /**
- * What the main thread has done by the EROFS Worker (erofs_worker.ts), one task after the other.
+ * Tasks that the main thread runs in the EROFS Worker (erofs_worker.ts), one after the other.
  *
  * @module
  */
@@ -10,37 +10,37 @@ import type { DeviceTable } from "../../rafs/device_table.ts";
 import type { MountableImage } from "../image_mount.ts";
 import type { CachedMountRequest, ErofsMountRequest } from "./erofs_mount.ts";
 
-/** Ends the name of an image for the kernel; before it is the image's own. */
+/** Suffix of the name of an image file for the kernel, after the image's own name. */
 export const IMAGE_SUFFIX = ".erofs";
 
-/** Where the image for the kernel is kept. */
+/** Path of the image file for the kernel. */
 export function imagePath(stateDir: string, { name }: Pick<MountableImage, "name">): string {
   return `${stateDir}/${name}${IMAGE_SUFFIX}`;
 }
 
-/** To the Worker. */
+/** Messages to the Worker. */
 export type ErofsTask =
-  /** Has an image of the bootstrap at `address` in the file `path`. */
+  /** Make sure that an image of the bootstrap at `address` is in the file `path`. */
   | { readonly kind: "keep"; readonly address: bigint; readonly length: number; readonly path: string }
-  /** Only tells the devices of such an image. */
+  /** Only compute the devices of such an image. */
   | { readonly kind: "devices"; readonly address: bigint; readonly length: number }
-  /** Writes the image that is kept at `kept` to `path`, its devices named for the kernel's cache. */
+  /** Write the image kept at `kept` to `path`, with its devices named for the kernel's cache. */
   | { readonly kind: "make-cached"; readonly kept: string; readonly path: string; readonly names: readonly string[] }
   | { readonly kind: "mount" } & ErofsMountRequest
   | { readonly kind: "mount-cached" } & CachedMountRequest
   | { readonly kind: "read"; readonly path: string; readonly offset: number };
 
-/** From the Worker. */
+/** Messages from the Worker. */
 export interface ErofsAnswer {
   readonly devices?: readonly DeviceTable[];
-  /** SHA-256 of an image whose devices are named, hexadecimal. */
+  /** SHA-256 of an image whose devices were named, hexadecimal. */
   readonly digest?: string;
-  /** What was read: a byte, or the name of an errno. */
+  /** Result of a read: a byte, or the name of an errno. */
   readonly read?: number | string;
   readonly error?: SentError;
 }
 
-/** One Worker, which ends with it. */
+/** One Worker, terminated on disposal. */
 export class ErofsTasks implements Disposable {
   readonly #worker = startWorker(workerUrl(import.meta, "erofs_worker.ts"), "erofs");
 
@@ -56,7 +56,7 @@ export class ErofsTasks implements Disposable {
     return devices;
   }
 
-  /** See {@link makeCachedImage}: one for {@link mountCached}. */
+  /** See {@link makeCachedImage}: makes an image for {@link mountCached}. */
   async makeCached(kept: string, path: string, names: readonly string[]): Promise<string> {
     return (await this.#run({ kind: "make-cached", kept, path, names })).digest ?? "";
   }
@@ -71,7 +71,7 @@ export class ErofsTasks implements Disposable {
     await this.#run({ kind: "mount-cached", ...request });
   }
 
-  /** The byte at `offset` of a file, or the name of the errno that reading it gave; waits as long as the kernel does. */
+  /** Reads the byte at `offset` of a file, or returns the name of the errno; waits as long as the kernel does. */
   async readByte(path: string, offset: number): Promise<number | string> {
     return (await this.#run({ kind: "read", path, offset })).read ?? "nothing";
   }

@@ -1,5 +1,5 @@
 /**
- * A Worker that makes EROFS images and mounts them: what takes a while, or waits for the kernel.
+ * A Worker that makes and mounts EROFS images: tasks that take long or wait for the kernel.
  *
  * @module
  */

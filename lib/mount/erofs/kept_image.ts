@@ -1,9 +1,9 @@
 /**
- * Images for the kernel as files that are kept from mount to mount, in the calling thread: what makes one is for the Worker.
+ * Image files for the kernel, kept between mounts. Runs in the calling thread; making one belongs in the Worker.
  *
- * A file is believed where its digest is right and it was made of this very bootstrap (rafs/erofs_image_file.ts); else it
- * is made. It is not synced: what a power cut leaves of it does not have its digest. Looking at it reads all of it, in one
- * go, so that the kernel finds every name of a fresh mount in memory.
+ * A file is trusted if its digest is right and it was made from this very bootstrap (rafs/erofs_image_file.ts);
+ * otherwise it is made again. It is not synced: after a power failure an incomplete file fails its digest. The check
+ * reads the whole file sequentially, so that the kernel finds all metadata of a fresh mount in memory.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { decodeErofsFile, digestOf, encodeErofsFile } from "../../rafs/erofs_ima
 import { openBootstrap } from "../../rafs/open.ts";
 
 /**
- * Sees to it that the image of `bootstrap` is at `path`, and tells its devices.
+ * Makes sure that the image of `bootstrap` is at `path`, and returns its devices.
  *
  * @throws {RafsError} as {@link makeErofsImage}; {NydusGdError} "io"
  */
@@ -33,7 +33,7 @@ export function keepImage(bootstrap: Uint8Array, path: string): readonly DeviceT
 }
 
 /**
- * The devices of the image that is kept at `path`; undefined where none of `bootstrap` is.
+ * Returns the devices of the image kept at `path`; undefined if it is not an image of `bootstrap`.
  *
  * @throws {NydusGdError} "io"
  */
@@ -55,7 +55,7 @@ function readKept(path: string, bootstrap: Uint8Array): DeviceTable[] | undefine
   }
 }
 
-/** Another file under the name: an image that is mounted stays as it is. */
+/** Replaces the file under its name: a mounted image keeps the old one. */
 function replace(path: string, pieces: readonly Uint8Array[]): void {
   const aside = `${path}.tmp`;
   try {

@@ -1,6 +1,6 @@
 /**
- * Images for the kernel, one for each image that was mounted or is to be: they are kept, so that a mount waits for its
- * own only where nobody made it before.
+ * Image files for the kernel, one per image. They are kept, so that a mount has to make its own only if it does not
+ * exist yet.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import { ignore } from "../../base/errors.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 
-/** Those in one state folder, which goes to `ImageMounts` as well. */
+/** The image files in one state directory, the same as that of `ImageMounts`. */
 export class KernelImages {
   constructor(private readonly stateDir: string) {}
 
   /**
-   * Makes the image that a mount by way of EROFS will need, unless it is there. The bootstrap must stay mapped meanwhile.
+   * Makes the file that a mount by EROFS will need, unless it exists. The bootstrap must stay mapped meanwhile.
    *
    * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "io"
    */
@@ -22,7 +22,7 @@ export class KernelImages {
     await tasks.keep(bootstrap, imagePath(this.stateDir, { name }));
   }
 
-  /** The image is not to be mounted any more. */
+  /** Removes the file of an image that will not be mounted any more. */
   async forget(name: string): Promise<void> {
     await ignore(Deno.errors.NotFound, Deno.remove(imagePath(this.stateDir, { name })));
   }

@@ -1,5 +1,5 @@
 /**
- * An image and its mount point, and the waits that every EROFS of our own data has.
+ * An image with its mount point, and the time limits shared by erofs-fanotify and erofs-fscache.
  *
  * @module
  */
@@ -7,24 +7,24 @@ import { Deadline } from "../../base/abort.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import type { MountableImage } from "../image_mount.ts";
 
-/** How long super blocks have to go after they were unmounted, before their data end. */
+/** Maximum milliseconds for super blocks to go after they were unmounted; then their data end. */
 const DRAIN_TIMEOUT_MS = 3_000;
 
 /** See the module. */
 export interface PlacedImage {
   readonly image: MountableImage;
   readonly number: number;
-  /** An existing folder. */
+  /** Mount point, an existing directory. */
   readonly target: string;
 }
 
-/** How long the blobs of an image may take to be opened. */
+/** Deadline for opening the blobs of an image. */
 export function openingDeadline({ name }: MountableImage, deadlineMs: number): Deadline {
   const state = `its blobs gave no chunk tables within ${deadlineMs} ms`;
   return new Deadline(deadlineMs, undefined, () => new NydusGdError("unavailable", `Cannot mount ${name}: ${state}`));
 }
 
-/** Waits until every super block is gone, {@link DRAIN_TIMEOUT_MS} at most. */
+/** Waits until every super block is gone, at most {@link DRAIN_TIMEOUT_MS}. */
 export async function drain(released: Iterable<Promise<void>>): Promise<void> {
   const late = Promise.withResolvers<void>();
   const timer = setTimeout(late.resolve, DRAIN_TIMEOUT_MS);

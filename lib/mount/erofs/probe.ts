@@ -1,9 +1,10 @@
 /**
- * Whether EROFS on files can be had here, and does not show zeros for what its devices do not have.
+ * Probes whether EROFS on files works here and does not show zeros for data that its devices lack.
  *
- * Until early 2026 kernels filled up what a device file did not give with zeros, and kept them as valid. A read that is cut
+ * Until early 2026 kernels filled missing data of a device file with zeros and kept them as valid. A read that is cut
  * short (by the end of a file, or by a signal) must be EIO before anything can be served this way. So an image of one
- * file is mounted whose device is too short, and read: in the calling thread, since nobody has to answer for plain files.
+ * file is mounted whose device is too short, and read. This runs in the calling thread, since plain files need nobody
+ * to answer.
  *
  * @module
  */
@@ -17,17 +18,18 @@ import { BootstrapWriter } from "../../rafs/v6/writer.ts";
 import { mountErofs } from "./erofs_mount.ts";
 import { probePath } from "./probe_places.ts";
 
-/** Bytes of a block of the file. */
+/** Block size of the file in bytes. */
 export const PROBE_BLOCK = 4096;
-/** Blocks of the file. */
+/** Number of blocks of the file. */
 export const PROBE_BLOCKS = 4;
-/** Bytes that its device has of them: one block, and a part of the second. */
+/** Size of its device in bytes: the first block, and a part of the second. */
 const DEVICE_BYTES = PROBE_BLOCK + 1000;
 
 /**
- * Tries it in `dir`, an existing folder, on whose file system images are to be.
+ * Probes in `dir`, an existing directory on the file system that images will be on.
  *
- * @throws {NydusGdError} "environment": why it cannot be used; {SyscallError} what else the kernel says
+ * @throws {NydusGdError} "environment" when it cannot be used, with the reason; {SyscallError} other errors of the
+ * kernel
  */
 export function probeErofs(dir: string): void {
   const probe = probePath(dir);
@@ -69,7 +71,7 @@ function canRead(use: () => number): boolean {
   }
 }
 
-/** An image with `/file` of {@link PROBE_BLOCKS} blocks, which are those of its one device. */
+/** Makes an image with `/file` of {@link PROBE_BLOCKS} blocks, which are those of its only device. */
 export function imageOfOneFile(): Uint8Array<ArrayBuffer> {
   const writer = new BootstrapWriter({ chunkSize: PROBE_BLOCK, compressor: "none", digester: "sha256" });
   const owner = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };

@@ -1,8 +1,9 @@
 /**
- * Whether the kernel asks before it reads a device of an EROFS: a file is mounted whose device is watched, and read.
- * One answer is an error, the next lets the reader through; it has to get the one and the other.
+ * Probes whether the kernel asks before it reads a device of EROFS: mounts a file whose device is watched, and reads
+ * it. The first event is denied, the second allowed, and the reader must get the corresponding results.
  *
- * Where a predecessor has images in use this way, that was seen when it began: only the folders are looked at then.
+ * If a predecessor has images in use by this data path, the kernel was probed when it started: then only the
+ * directories are checked.
  *
  * @module
  */
@@ -19,18 +20,20 @@ import { ErofsTasks } from "./erofs_tasks.ts";
 import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
 import { probePath } from "./probe_places.ts";
 
-/** How long an event may take. */
+/** Maximum milliseconds to wait for an event. */
 const EVENT_TIMEOUT_MS = 5_000;
 
-/** What the second block of the device has. */
+/**
+ * alue of all bytes of the device.
+ */
 const BYTE = 1;
 
 /**
- * Tries it. {@link probeErofs} comes first.
+ * Probes the data path. Requires that {@link probeErofs} has passed.
  *
- * @param stateDir where images are to be
- * @param cacheDir where devices are to be
- * @throws {NydusGdError} "environment": why it cannot be used
+ * @param stateDir directory that images will be in
+ * @param cacheDir directory that devices will be in
+ * @throws {NydusGdError} "environment" when it cannot be used, with the reason
  */
 export async function probeFanotify(stateDir: string, cacheDir: string): Promise<void> {
   const device = probePath(cacheDir);
@@ -88,7 +91,7 @@ async function requireAsked(tasks: ErofsTasks, group: Fd, path: string): Promise
   if (given !== BYTE) throw cannot(`a reader that was let through got ${given}`);
 }
 
-/** Reads a block, answering the one event that comes with `errno`. */
+/** Reads a block and answers its event with `errno`. */
 async function readAsked(
   tasks: ErofsTasks,
   group: Fd,
@@ -104,7 +107,7 @@ async function readAsked(
   return got;
 }
 
-/** Answers until the reader is served; whether anything was asked. */
+/** Answers events until the reader is served; returns whether there were any. */
 async function answerEvents(group: Fd, errno: number, signal: AbortSignal): Promise<boolean> {
   let asked = false;
   const bytes = new Uint8Array(4096);

@@ -1,5 +1,5 @@
 /**
- * Whether the kernel takes an EROFS out of its cache, and asks for what that lacks: one is mounted, and read.
+ * Probes whether the kernel can mount EROFS from its cache and asks for missing data: mounts an image and reads it.
  *
  * @module
  */
@@ -16,24 +16,26 @@ import { ErofsTasks } from "./erofs_tasks.ts";
 import { imageOfOneFile, PROBE_BLOCK, PROBE_BLOCKS } from "./probe.ts";
 import { probePath } from "./probe_places.ts";
 
-/** How long a read may wait for its data. */
+/** Maximum wait of a read for its data, milliseconds. */
 const DEADLINE_MS = 5_000;
 const DOMAIN = "nydus-gd-probe";
-/** The device that {@link imageOfOneFile} names. */
+/** Name of the device in {@link imageOfOneFile}. */
 const DEVICE = "probe";
-/** What every byte of the file is. */
+/**
+ * alue of every byte of the file.
+ */
 const BYTE = 1;
 
-/** What was seen. */
+/** Result of the probe. */
 export interface FscacheProbe {
-  /** Whether a successor can go on with the cache of a process that was killed. */
+  /** Whether a successor can take over the cache of a process that was killed. */
   readonly canBeTakenOver: boolean;
 }
 
 /**
- * Tries it, unless a predecessor has it in use.
+ * Probes the data path, unless a predecessor has it in use.
  *
- * @throws {NydusGdError} "environment", "busy": why it cannot be used
+ * @throws {NydusGdError} "environment", "busy" when it cannot be used, with the reason
  */
 export async function probeFscache(stateDir: string, cacheDir: string): Promise<FscacheProbe> {
   if (await Keeper.pidOf(fscacheKeeperPath(stateDir)) !== undefined) return { canBeTakenOver: true };
@@ -76,7 +78,7 @@ async function mountAndRead(server: CacheServer, folder: string, target: string)
   }
 }
 
-/** A device of nothing but {@link BYTE}. */
+/** A device whose bytes are all {@link BYTE}. */
 class Filled implements ObjectSource {
   readonly sizeBytes = PROBE_BLOCK * PROBE_BLOCKS;
   readonly known = undefined;

@@ -1,5 +1,5 @@
 /**
- * Where data paths are tried, and what a process that was killed meanwhile left there.
+ * Where data paths are probed, and cleanup after a process that was killed meanwhile.
  *
  * @module
  */
@@ -7,15 +7,15 @@ import { mountsBelow } from "../../../ffi/mountinfo.ts";
 import { MNT, umount2 } from "../../../ffi/sys_mount.ts";
 import { ignore } from "../../base/errors.ts";
 
-/** What names of folders, mounts below them, and devices begin with. */
+/** Prefix of the names of directories (with mounts in them) and devices. */
 const PREFIX = "data-path-probe-";
 
-/** A path in `dir` that nobody else has. */
+/** Returns a unique path in `dir`. */
 export function probePath(dir: string): string {
   return `${dir}/${PREFIX}${crypto.randomUUID()}`;
 }
 
-/** Takes away what killed processes left in these folders. No other process may try anything there meanwhile. */
+/** Removes what killed processes left in these directories. No other process may be probing there meanwhile. */
 export async function clearProbes(...dirs: string[]): Promise<void> {
   for (const dir of new Set(dirs)) {
     const left = mountsBelow(dir).filter(({ mountPoint }) => mountPoint.startsWith(`${dir}/${PREFIX}`));

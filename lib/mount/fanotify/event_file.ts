@@ -1,17 +1,18 @@
 /**
- * The file that events are kept in while they are under way: in memory, held by the keeper as well.
+ * The file that holds fanotify events while they are being handled: in memory, and kept open by the keeper, too.
  *
  * ```
  * ┌───────────────────────────────┬────────────────────────────────────────────┐
- * │ inbox: what read(2) gave last │ parked: events that wait for data          │
+ * │ inbox: result of last read(2) │ parked: events that wait for data          │
  * │ INBOX_SIZE                    │ PARKED_COUNT × { state, fd, offset, count, │
  * │                               │                  device, inode }           │
  * └───────────────────────────────┴────────────────────────────────────────────┘
  * ```
- * The kernel tells an event once, and the descriptor that names it goes with its process. So events are read into the
- * file (MAP_SHARED memory outlives its process), and whoever takes the group over finds there all that may be
- * unanswered. The inbox is zeroed when everything in it is answered or parked (../parking.ts), a record when its event is
- * answered, before its descriptor is closed: a number that stands in the file never names another event.
+ * The kernel reports an event once, and the descriptor that identifies it dies with the process. So events are read
+ * directly into the file (MAP_SHARED memory outlives its process), and a successor that takes over the group finds
+ * every event that may be unanswered. The inbox is zeroed when all its events are answered or parked (../parking.ts), a
+ * record when its event is answered and before its descriptor is closed, so that a number in the file never identifies
+ * another event.
  *
  * @module
  */
@@ -23,26 +24,26 @@ import { NydusGdError } from "../../base/errors.ts";
 import { mapPinned, Parking } from "../parking.ts";
 
 const INBOX_SIZE = 4096;
-/** Events that may wait for data at once. */
+/** Maximum events that wait for data at once. */
 const PARKED_COUNT = 1024;
-/** Byte offsets in a record, behind its state. */
+/** Byte offsets in a record, after its state. */
 const RECORD = { SIZE: 64, fd: 4, offset: 8, count: 16, device: 24, inode: 32 } as const;
 const FILE_SIZE = INBOX_SIZE + PARKED_COUNT * RECORD.SIZE;
-/** State of a record that is taken. */
+/** State of a record in use. */
 const PARKED = 1;
 
-/** A file as the kernel knows it. */
+/** Identity of a file in the kernel. */
 export interface FileKey {
   readonly dev: number;
   readonly ino: number | bigint;
 }
 
-/** An event whose answer is not known to have been given. */
+/** An event that may be unanswered. */
 export interface LeftEvent {
   readonly fd: number;
   readonly offset: number;
   readonly count: number;
-  /** Undefined when it was not looked at yet: any file. */
+  /** Undefined if the event was not examined yet: it may be any file. */
   readonly file: FileKey | undefined;
 }
 
@@ -50,16 +51,16 @@ export interface LeftEvent {
 export class EventFile implements Disposable {
   private constructor(readonly fd: Fd, private readonly mapping: Mapping, readonly records: EventRecords) {}
 
-  /** A new file, empty. */
+  /** Creates an empty file. */
   static create(): EventFile {
     return EventFile.#map(memfdCreate("nydus-gd-events"));
   }
 
   /**
-   * The file that a predecessor left, with all that may be unanswered.
+   * Opens the file left by a predecessor, with all events that may be unanswered.
    *
-   * @param fd owned by the file from now on, whatever comes of it
-   * @throws {NydusGdError} "unsupported" for a file in another layout
+   * @param fd owned by the file from now on, even if this throws
+   * @throws {NydusGdError} "unsupported" for a file with another layout
    */
   static reopen(fd: Fd): EventFile {
     if (fstat(fd).size === FILE_SIZE) return EventFile.#map(fd);
@@ -86,8 +87,8 @@ export class EventRecords {
   readonly #view: DataView;
 
   /**
-   * @param address of the mapped file
-   * @param freed a shared counter of the records given back, for waiting when none is free
+   * @param address address of the mapped file
+   * @param freed shared counter of released records, to wait on when none is free
    */
   constructor(readonly address: bigint, readonly freed: Int32Array<SharedArrayBuffer>) {
     const bytes = viewAt(address, FILE_SIZE);
@@ -96,7 +97,7 @@ export class EventRecords {
     this.#view = new DataView(bytes.buffer, INBOX_SIZE);
   }
 
-  /** Records an event and returns the number of the record; waits for one when all are taken. */
+  /** Records an event and returns the number of the record; blocks until one is free. */
   park(fd: number, offset: number, count: number, { dev, ino }: FileKey): number {
     return this.#parking.take(PARKED, (slot) => {
       const at = slot * RECORD.SIZE;
@@ -108,17 +109,17 @@ export class EventRecords {
     });
   }
 
-  /** Gives a record back after its event was answered. */
+  /** Releases a record after its event was answered. */
   release(slot: number): void {
     this.#parking.release(slot);
   }
 
-  /** Zeroes the first `length` bytes of the inbox: all of it is answered or recorded. */
+  /** Zeroes the first `length` bytes of the inbox, once all its events are answered or parked. */
   clearInbox(length: number = INBOX_SIZE): void {
     this.inbox.fill(0, 0, length);
   }
 
-  /** What a predecessor may have left unanswered: its records, with their numbers, and its inbox. */
+  /** Events that a predecessor may have left unanswered: parked ones with their record numbers, and the inbox. */
   left(): (LeftEvent & { readonly slot?: number })[] {
     const parked = this.#parking.slots()
       .filter((slot) => this.#parking.stateOf(slot) !== 0)

@@ -1,9 +1,9 @@
 /**
- * Answers the kernel for every watched file: a Worker for what is there, this thread for what has to be fetched first.
+ * Answers fanotify events of all watched files: hits in a Worker, misses in the main thread, after fetching.
  *
  * ```
- * reader ─► EROFS ─► device file ─► event ─► Worker ── its chunks are there ─► let through
- *                                              └── a miss ─► WatchedDevice.fetch ─► let through, or EIO
+ * reader ─► EROFS ─► device file ─► event ─► Worker ── chunks are cached ─► allow
+ *                                              └── a miss ─► WatchedDevice.fetch ─► allow, or EIO
  * ```
  * A file whose chunks are all on disk loses its mark: from then on the kernel reads it without asking.
  *
@@ -34,10 +34,10 @@ import type { WatchedDevice } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
 
-/** Events that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
+/** Events caused by one failing read of a program: read-ahead, then the missing page itself. */
 const EVENTS_PER_FAILURE = 2;
 
-/** A file that the kernel asks about, or did. */
+/** A file that is or was watched. */
 interface WatchedFile {
   readonly file: FileKey;
   readonly devices: Map<WatchedDevice, PromiseWithResolvers<void>>;
@@ -55,27 +55,27 @@ export class EventServer {
   readonly #counters = new Float64Array(new SharedArrayBuffer(WATCH_COUNTER.LENGTH * 8));
   readonly #ready = Promise.withResolvers<void>();
   readonly #ended = Promise.withResolvers<void>();
-  /** Inodes of files that a predecessor had watched for images that are not known again. */
+  /** Inodes of files that a predecessor had marked for images that are not known here. */
   #foreign: ReadonlySet<bigint> = new Set();
-  /** Begins before there is something to serve: that takes longer than all that comes before. */
+  /** Started early: its start takes longer than everything else before {@link serve}. */
   readonly #worker: Worker = startWorker(workerUrl(import.meta, "watch_worker.ts"), "fanotify");
   #isServing = false;
   #misses = 0;
 
   /**
-   * @param group and `events` stay the caller's
+   * @param group and `events` are owned by the caller
    * @throws {NydusGdError} "environment" when the process is out of descriptors
    */
   constructor(private readonly group: Fd, private readonly events: EventFile, deadlineMs: number) {
     this.#tasks = new ReadTasks(Math.ceil(deadlineMs / EVENTS_PER_FAILURE), this.#abort.signal);
-    this.#ready.promise.catch(() => undefined); // who waits for it is told
+    this.#ready.promise.catch(() => undefined); // reported to the caller of serve()
   }
 
   /**
-   * Answers what a predecessor left unanswered, then whatever comes.
+   * Answers the events that a predecessor left unanswered, then new ones.
    *
-   * First the one, then the other: an event that is read gets the next free descriptor, and one that was left may be
-   * named by the same number.
+   * In this order, because a new event gets the next free descriptor, whose number may also identify an event that was
+   * left.
    */
   async serve(): Promise<void> {
     const known = new Set(Array.from(this.#files.values(), ({ file }) => BigInt(file.ino)));
@@ -98,10 +98,10 @@ export class EventServer {
   }
 
   /**
-   * Answers events of the device's file from now on, and has the kernel ask. Before the kernel opens the file.
+   * Marks the device's file and answers its events from now on. Must be called before the kernel opens the file.
    *
-   * @returns resolves when the kernel need not ask any more
-   * @throws {SyscallError} where files cannot be watched
+   * @returns `settled` resolves when the kernel no longer needs to ask
+   * @throws {SyscallError} when the file cannot be watched
    */
   watch(device: WatchedDevice): { readonly settled: Promise<void> } {
     const key = keyOf(device.file);
@@ -113,11 +113,11 @@ export class EventServer {
     markFile(this.group, device.fd);
     watched.marked = true;
     device.onStored(() => this.#settle(watched));
-    this.#settle(watched); // of an earlier process it may be complete by now
+    this.#settle(watched); // an earlier process may have completed it
     return { settled: settled.promise };
   }
 
-  /** The device is gone: nobody can read it any more. */
+  /** Stops watching for a device that can no longer be read. */
   forget(device: WatchedDevice): void {
     const watched = this.#files.get(keyOf(device.file));
     if (!watched?.devices.delete(device)) return;
@@ -139,24 +139,24 @@ export class EventServer {
     return this.#foreign.has(BigInt(ino));
   }
 
-  /** Events so far, those that were let through at once, and those that had to wait. */
+  /** Counts of events: all, those allowed at once, and those that had to wait. */
   counters(): { readonly events: number; readonly hits: number; readonly misses: number } {
     const cell = (index: number) => this.#counters[index] ?? 0;
     return { events: cell(WATCH_COUNTER.events), hits: cell(WATCH_COUNTER.hits), misses: this.#misses };
   }
 
-  /** Readers that wait for data now. */
+  /** Number of readers waiting for data. */
   get waiting(): number {
     return this.#tasks.running;
   }
 
-  /** Stops; what is not answered yet is left to a successor. */
+  /** Stops; unanswered events are left to a successor. */
   async leave(): Promise<void> {
     this.#tasks.abandon();
     await this.end();
   }
 
-  /** Stops; who waits gets EIO. */
+  /** Stops; waiting readers get EIO. */
   async end(): Promise<void> {
     raise(this.#stop);
     if (this.#isServing) await this.#ended.promise;
@@ -172,7 +172,7 @@ export class EventServer {
     this.#poster.send({ kind: "file", file, uses });
   }
 
-  /** Lets the kernel read a file by itself when all of it is there for good. */
+  /** Unmarks a file once all of it is durably stored. */
   #settle(watched: WatchedFile): void {
     if (!watched.marked) return;
     try {
@@ -213,7 +213,7 @@ export class EventServer {
     this.#fetch({ fd, file, offset, count }, answered);
   }
 
-  /** An event of a process that is gone, its descriptor with it. */
+  /** Answers an event of a dead process, whose descriptor is gone, too. */
   #answerLeft(left: LeftEvent & { readonly slot?: number }): void {
     this.#fetch(left, (errno) => {
       respond(this.group, left.fd, errno);
@@ -239,13 +239,13 @@ export class EventServer {
     throw new NydusGdError("not-found", "Cannot read device: no image has it");
   }
 
-  /** An event that a predecessor had not looked at: it may be about any file. */
+  /** Handles an event that a predecessor had not examined: it may concern any file. */
   async #fetchAnywhere(offset: number, count: number, signal: AbortSignal): Promise<void> {
     if (this.#foreign.size > 0) throw new NydusGdError("not-found", "Cannot read device: its image is not known");
     await Promise.all(Array.from(this.#files.values(), (one) => this.#fetchForAll(one, offset, count, signal)));
   }
 
-  /** What every image needs of a stretch of a file: which of them reads is not known. */
+  /** Fetches what every image needs of a range of a file, since the event does not tell which image is being read. */
   async #fetchForAll(
     watched: WatchedFile | undefined,
     offset: number,

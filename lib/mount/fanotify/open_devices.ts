@@ -1,5 +1,5 @@
 /**
- * The devices of an EROFS image as files that the kernel opens by itself.
+ * Opens the devices of an EROFS image as files that the kernel reads directly.
  *
  * @module
  */
@@ -11,19 +11,19 @@ import { type KnownImage, storeOf } from "../missing_data.ts";
 import { openBlobs } from "../open_blobs.ts";
 import { CopiedDevice, type CopyFolder, SharedDevice, type WatchedDevice } from "./watched_device.ts";
 
-/** A device: one that has to be watched, or one that is complete. */
+/** A device: watched, or complete. */
 export interface ErofsDevice extends AsyncDisposable {
   readonly path: string;
   readonly watched: WatchedDevice | undefined;
 }
 
 /**
- * Opens the blobs of the image, and a device on each.
+ * Opens the blobs of the image and a device on each.
  *
- * @param known its blobs are set
- * @param mayBeUnwatched whether nothing asks about the file of a blob, so that a complete one needs no watch
- * @throws {NydusGdError} "invalid-image" when image and blob contradict each other, "unsupported" for a cache that keeps
- * nothing, and what the blob's home says when it cannot be opened
+ * @param known `blobs` is filled in
+ * @param mayBeUnwatched whether the file of a blob has no mark, so that it needs no watch if complete
+ * @throws {NydusGdError} "invalid-image" when image and blob contradict each other, "unsupported" for a transient
+ * cache, and errors of the backend when a blob cannot be opened
  */
 export async function openDevices(
   known: KnownImage,

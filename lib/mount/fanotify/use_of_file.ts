@@ -1,16 +1,16 @@
 /**
- * Who may be reading a stretch of a watched file.
+ * Which image may be reading a range of a watched file.
  *
- * An event names a file, not the image that is read, and several images may share the file. The one that reads has
- * chunks at every block of the stretch, for the kernel reads nothing else. Where no image has, it is one that is not
- * known here, as when its bootstrap could not be opened again: nothing of it may be let through.
+ * An event identifies a file, not an image, and several images may share the file. The image that reads has chunks at
+ * every block of the range, since the kernel reads nothing else. If no known image has, the reader is an unknown one,
+ * whose bootstrap could not be reopened for example: none of its reads may be allowed.
  *
  * @module
  */
 import type { Extent } from "../../rafs/bootstrap.ts";
 import { DEVICE_BLOCK, deviceExtents, type DeviceTable, HOLE } from "../../rafs/device_table.ts";
 
-/** Whether the pieces, which are those of `count` bytes of a device, are chunks and what is left of their last blocks. */
+/** Whether the extents of `count` bytes of a device are all chunks or the padding of their last blocks. */
 export function areOfChunks(extents: readonly Extent[], count: number): boolean {
   let length = 0;
   for (const extent of extents) {
@@ -20,7 +20,7 @@ export function areOfChunks(extents: readonly Extent[], count: number): boolean 
   return length === count;
 }
 
-/** Whether an image with this device may be the one that reads the stretch. */
+/** Whether an image with this device may be the one that reads the range. */
 export function mayRead(table: DeviceTable, offset: number, count: number): boolean {
   return areOfChunks(deviceExtents(table, offset, count), count);
 }

@@ -1,5 +1,5 @@
 /**
- * What the main thread and the fanotify Worker say to each other. Messages to the Worker are posted (../posted.ts).
+ * Messages between the main thread and the fanotify Worker. Those to the Worker go through ../posted.ts.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { FileKey } from "./event_file.ts";
 /** The first message to the Worker. All descriptors are owned by the main thread. */
 export interface WatchStart {
   readonly group: number;
-  /** Readable when the Worker is to end. */
+  /** Readable when the Worker must end. */
   readonly stop: number;
   /** Address of the event file. */
   readonly records: bigint;
@@ -21,22 +21,22 @@ export interface WatchStart {
   readonly counters: Float64Array<SharedArrayBuffer>;
 }
 
-/** Cells of the Worker's counters. */
+/** Indexes of the Worker's counters. */
 export const WATCH_COUNTER = { events: 0, hits: 1, LENGTH: 2 } as const;
 
-/** One image's use of a file: its chunks, and which of them can be read from there. */
+/** One image's use of a file: its chunks, and which of them are cached there. */
 export interface WatchedUse {
   readonly table: DeviceTable;
   readonly blob: OpenBlob;
 }
 
-/** Main to Worker, through the port. */
+/** Messages to the Worker, through the port. */
 export type ToWatcher =
-  /** From now on events of the file are about these uses, in place of those before. */
+  /** Replaces the uses of the file. */
   | { readonly kind: "file"; readonly file: FileKey; readonly uses: readonly WatchedUse[] }
   | { readonly kind: "drop"; readonly file: FileKey };
 
-/** An event whose data are not there; the main thread answers it and closes `fd`. */
+/** An event whose data are not cached; the main thread answers it and closes `fd`. */
 export interface WatchMiss {
   readonly kind: "miss";
   readonly slot: number;
@@ -46,14 +46,14 @@ export interface WatchMiss {
   readonly count: number;
 }
 
-/** Worker to main. */
+/** Messages from the Worker. */
 export type FromWatcher =
   | { readonly kind: "ready" }
   | WatchMiss
-  /** It serves no more; `message` when it was not told to end. */
+  /** The Worker has ended; `message` if it was not asked to. */
   | { readonly kind: "ended"; readonly message?: string };
 
-/** A file's name in maps. */
+/** Key of a file in maps. */
 export function keyOf({ dev, ino }: FileKey): string {
   return `${dev}:${ino}`;
 }

@@ -1,8 +1,8 @@
 /**
- * The Worker that the kernel asks: it lets readers through whose data are there, and hands the others to the main thread.
+ * The Worker that answers fanotify events: allows reads of cached data and passes the others to the main thread.
  *
- * It waits in poll(2) for events and for the word to end. Between two reads of the group nothing is in its hands: what
- * was read is answered, or recorded (event_file.ts).
+ * It waits in poll(2) for events and for the signal to stop. Between two reads of the group it holds no events:
+ * everything read is answered or recorded (event_file.ts).
  *
  * @module
  */
@@ -34,7 +34,7 @@ const scope = self as unknown as {
   onmessage: ((event: MessageEvent<WatchStart>) => void) | null;
 };
 
-/** No file has this one. */
+/** Matches no file. */
 const NO_FILE: FileKey = { dev: 0, ino: 0 };
 
 class Watcher {
@@ -65,7 +65,7 @@ class Watcher {
     try {
       length = read(this.start.group, inbox);
     } catch (error) {
-      if (isErrno(error, "EAGAIN")) return; // who waited was killed meanwhile
+      if (isErrno(error, "EAGAIN")) return; // the waiting process was killed meanwhile
       // the kernel has denied the event: its reader got an error
       if (isErrno(error, "EMFILE", "ENFILE", "ENOMEM", "ETXTBSY", "ENXIO")) return;
       throw error;
@@ -92,7 +92,7 @@ class Watcher {
     try {
       return fstat(fd);
     } catch (error) {
-      if (error instanceof SyscallError) return NO_FILE; // a disk that fails: the reader gets an error
+      if (error instanceof SyscallError) return NO_FILE; // a failing disk: the reader gets an error
       throw error;
     }
   }
@@ -116,7 +116,7 @@ class Watcher {
     else this.#files.delete(keyOf(message.file));
   }
 
-  /** Only this thread writes its counters; others read them. */
+  /** Written by this thread only; other threads read it. */
   #count(counter: number): void {
     const { counters } = this.start;
     counters[counter] = (counters[counter] ?? 0) + 1;

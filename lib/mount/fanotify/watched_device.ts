@@ -2,8 +2,8 @@
  * A device file of an EROFS image that is filled while it is read.
  *
  * ```
- *                     chunks begin at blocks (v6)            they are packed (v5)
- * SharedDevice  ───►  the cache file itself                  CopiedDevice ───► a sparse file of its own, into which
+ *                     chunks begin at blocks (v6)            chunks are packed (v5)
+ * SharedDevice  ───►  the cache file itself                  CopiedDevice ───► a separate sparse file, into which
  *                                                                              chunks of the cache file are copied
  * ```
  *
@@ -28,9 +28,9 @@ const log = logger("mount", "fanotify");
 export interface WatchedDevice extends AsyncDisposable {
   readonly known: KnownImage;
   readonly table: DeviceTable;
-  /** Where the kernel opens it. */
+  /** Path at which the kernel opens it. */
   readonly path: string;
-  /** Open on it; reads and writes of ours go through here. */
+  /** Open descriptor of the device, for our own reads and writes. */
   readonly fd: number;
   readonly file: FileKey;
   /** Which chunks can be read from the device. */
@@ -38,12 +38,12 @@ export interface WatchedDevice extends AsyncDisposable {
   /**
    * Resolves when `[offset, offset + count)` of the device can be read.
    *
-   * @throws when it cannot be
+   * @throws when it cannot be read
    */
   fetch(offset: number, count: number, signal: AbortSignal): Promise<void>;
-  /** Whether everything of the device is there for good, so that nobody has to be asked. */
+  /** Whether the whole device is durably stored, so that the watch can end. */
   settle(): boolean;
-  /** Calls `listener` when {@link settle} may have another answer. */
+  /** Calls `listener` whenever the result of {@link settle} may have changed. */
   onStored(listener: () => void): void;
 }
 
@@ -76,18 +76,18 @@ export class SharedDevice implements WatchedDevice {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve(); // the descriptor is the blob's
+    return Promise.resolve(); // the descriptor belongs to the blob
   }
 }
 
-/** Where copies are made. */
+/** Directory for copies. */
 export interface CopyFolder {
   readonly path: string;
-  /** The folder, through a mount whose events the group ignores. */
+  /** The directory, through a mount whose events the group ignores. */
   readonly ownMount: Fd;
 }
 
-/** A file that chunks are copied to. It goes with the device. */
+/** A file that chunks are copied to. Removed with the device. */
 export class CopiedDevice implements WatchedDevice {
   readonly path: string;
   readonly file: FileKey;
@@ -99,7 +99,7 @@ export class CopiedDevice implements WatchedDevice {
   #isStored = false;
 
   /**
-   * Makes the file; or opens that of an earlier process, of which nothing is believed: chunks are copied again.
+   * Creates the file, or opens that of an earlier process, whose content is not trusted: chunks are copied again.
    *
    * @throws {NydusGdError} "io"
    */
@@ -148,7 +148,7 @@ export class CopiedDevice implements WatchedDevice {
       this.#isStored = true;
       this.#listener();
     } catch (error) {
-      // the kernel may have dropped what it could not write
+      // the kernel may have dropped pages that it could not write
       for (let i = 0; i < this.blob.ready.length; i++) Atomics.store(this.blob.ready, i, 0);
       log.error("copies of chunks not written", { path: this.path, error: messageOf(error) });
     } finally {

@@ -1,5 +1,5 @@
 /**
- * The kernel's cache, opened: which folder it is in, and how full that may be.
+ * Opens the kernel's cache (cachefiles): sets its directory and its limits.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { type CullLimits, KERNEL_LIMITS, limitCommands } from "./cull_limits.ts";
 
-/** What the cache is called, for the kernel's own messages. */
+/** Tag of the cache in kernel messages. */
 const TAG = "nydus-gd";
 
 /**
- * Opens the device for a cache in `dir`, which is made.
+ * Opens /dev/cachefiles for a cache in `dir`, which is created.
  *
- * @throws {NydusGdError} "environment": why it cannot be had; "busy": another process has it
+ * @throws {NydusGdError} "environment" when it is unavailable, with the reason; "busy" when another process has it
  */
 export async function openCacheDevice(dir: string, limits: CullLimits = KERNEL_LIMITS): Promise<Fd> {
   const device = openDevice();
@@ -44,7 +44,7 @@ function openDevice(): Fd {
   }
 }
 
-/** What a refused command means. */
+/** Explains why a command was refused. */
 function stateOf(error: SyscallError, dir: string): string {
   if (!error.subject.includes("bind")) return error.message;
   if (error.code === "EINVAL") return `kernel ${Deno.osRelease()} does not ask for data (CONFIG_CACHEFILES_ONDEMAND)`;

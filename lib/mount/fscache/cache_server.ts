@@ -1,11 +1,11 @@
 /**
- * Answers the kernel for its cache: opens what is offered, fills what is read.
+ * Answers the kernel's requests for its cache: opens objects that are offered, fills what is read.
  *
  * ```
- * reader ─► EROFS ─► fscache ── it is not cached ─► READ ─► CachedObject.fill ─► complete, or EIO
+ * reader ─► EROFS ─► fscache ── not cached ─► READ ─► CachedObject.fill ─► complete, or EIO
  * ```
- * What is cached the kernel reads by itself. All of it is done in the main thread: a message comes only for what has to be
- * filled, which takes longer than the way to here.
+ * The kernel reads cached data by itself. Everything runs in the main thread: a message arrives only for data to be
+ * fetched, which takes longer than the way to this thread.
  *
  * @module
  */
@@ -31,10 +31,10 @@ import type { ObjectSource } from "./object_source.ts";
 
 const log = logger("mount", "fscache");
 
-/** Messages that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
+/** Messages caused by one failing read of a program: read-ahead, then the missing page itself. */
 const MESSAGES_PER_FAILURE = 2;
 
-/** How long to wait when the device was readable and had nothing. */
+/** Milliseconds to wait when the device was readable but had no message. */
 const IDLE_MS = 10;
 
 type OpenMessage = CachefilesMessage & { readonly kind: "open" };
@@ -46,7 +46,7 @@ export class CacheServer {
   readonly #sources = new Map<string, ObjectSource>();
   readonly #objects = new Map<number, CachedObject>();
   readonly #closing = new Set<Promise<void>>();
-  /** Who waits for a source to be closed. */
+  /** Callers that wait until a source is closed. */
   readonly #leaving = new Map<ObjectSource, PromiseWithResolvers<void>>();
   readonly #buffers = new FillBuffers();
   readonly #abort = new AbortController();
@@ -56,29 +56,29 @@ export class CacheServer {
   readonly #counters = { messages: 0, reads: 0 };
   #serving: Promise<void> = Promise.resolve();
 
-  /** @param device stays the caller's */
+  /** @param device owned by the caller */
   constructor(private readonly device: Fd, deadlineMs: number, private readonly culler?: Culler) {
     this.#tasks = new ReadTasks(Math.ceil(deadlineMs / MESSAGES_PER_FAILURE), this.#abort.signal);
   }
 
-  /** What is offered under a name. */
+  /** Returns the source offered under a name. */
   sourceOf(volume: string, cookie: string): ObjectSource | undefined {
     return this.#sources.get(keyOf(volume, cookie));
   }
 
-  /** The kernel may open it from now on. */
+  /** Offers a source: the kernel may open it from now on. */
   offer(volume: string, cookie: string, source: ObjectSource): void {
     this.#sources.set(keyOf(volume, cookie), source);
   }
 
-  /** The kernel may not open it any more; what is open stays open. */
+  /** Withdraws an offer: the kernel cannot open it any more; open objects stay open. */
   withdraw(volume: string, cookie: string): void {
     const source = this.sourceOf(volume, cookie);
     this.#sources.delete(keyOf(volume, cookie));
     if (source?.known !== undefined) this.#failures.forget(source.known);
   }
 
-  /** Resolves when the kernel has no file of the source open, or the server ends. */
+  /** Resolves when the kernel has no object of the source open, or the server ends. */
   whenClosed(source: ObjectSource): Promise<void> {
     if (!this.#isOpen(source)) return Promise.resolve();
     const leaving = this.#leaving.get(source) ?? Promise.withResolvers<void>();
@@ -90,28 +90,28 @@ export class CacheServer {
     return this.#objects.values().some((object) => object.source === source);
   }
 
-  /** Begins to answer. */
+  /** Starts answering. */
   serve(): void {
     this.#serving = this.#serve();
   }
 
-  /** Messages so far, and reads among them. */
+  /** Number of messages so far, and of reads among them. */
   counters(): { readonly messages: number; readonly reads: number } {
     return { ...this.#counters };
   }
 
-  /** Readers that wait for data now. */
+  /** Number of readers waiting for data. */
   get waiting(): number {
     return this.#tasks.running;
   }
 
-  /** Stops; what is not answered yet is left to a successor. */
+  /** Stops; unanswered messages are left to a successor. */
   async leave(): Promise<void> {
     this.#tasks.abandon();
     await this.end();
   }
 
-  /** Stops; who waits gets EIO. */
+  /** Stops; waiting readers get EIO. */
   async end(): Promise<void> {
     this.#stopping.abort();
     await this.#serving;
@@ -135,7 +135,7 @@ export class CacheServer {
         const hasCome = this.#take(buffer);
         while (this.#take(buffer));
         this.culler?.look();
-        // older kernels call the device readable as long as anything is unanswered
+        // older kernels report the device as readable while any message is unanswered
         if (!hasCome) await delay(IDLE_MS, undefined, { signal });
       }
     } catch (error) {
@@ -143,14 +143,14 @@ export class CacheServer {
     }
   }
 
-  /** Answers one message; false when there was none. */
+  /** Handles one message; false if there was none. */
   #take(buffer: Uint8Array): boolean {
     let message: CachefilesMessage | undefined;
     try {
       message = readMessage(this.device, buffer);
     } catch (error) {
       if (!isErrno(error, "EMFILE", "ENFILE", "ENOMEM")) throw error;
-      log.error("file of the kernel's cache not opened", { error: error.message }); // its reader was told
+      log.error("file of the kernel's cache not opened", { error: error.message }); // its reader has got an error
       return true;
     }
     if (message === undefined) return false;
@@ -199,7 +199,7 @@ export class CacheServer {
       },
       (error) => {
         this.#tell(cached, offset, error);
-        cached.complete(id); // without data it is EIO
+        cached.complete(id); // unfilled, so the reader gets EIO
       },
     );
   }

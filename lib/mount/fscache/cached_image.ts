@@ -1,8 +1,8 @@
 /**
- * An image that the kernel may mount out of its cache: its file and its devices, offered.
+ * An image that the kernel can mount from its cache: its file and its devices, offered.
  *
- * Every blob is opened first: the kernel would mount without a device that it cannot open, and what a device goes by is
- * known when its blob is open. Then the file is made that has these names.
+ * All blobs are opened first: the kernel would mount without a device that it cannot open, and the name of a device is
+ * known only once its blob is open. Then the image file with these names is made.
  *
  * @module
  */
@@ -17,24 +17,24 @@ import type { CacheServer } from "./cache_server.ts";
 import { deviceSize, deviceTag } from "./device_tag.ts";
 import { DeviceSource, type DeviceUse, ImageSource, type ImageSourceOptions } from "./object_source.ts";
 
-/** An image, and what was made of it for the kernel. */
+/** An image, and what was made from it for the kernel. */
 export interface MadeImage {
   readonly image: MountableImage;
   readonly number: number;
-  /** Its devices, by {@link ErofsTasks.keep}. */
+  /** Its devices, as returned by {@link ErofsTasks.keep}. */
   readonly tables: readonly DeviceTable[];
-  /** What they go by, where its file is there already: it may be mounted. */
+  /** Names of the devices, if the image file exists already: it may be mounted. */
   readonly names?: readonly string[];
 }
 
-/** A device that the image uses. */
+/** A device used by the image. */
 interface UsedDevice {
   readonly tag: string;
   readonly source: DeviceSource;
   readonly use: DeviceUse;
 }
 
-/** See the module. Disposing takes everything back; what the kernel has open of it is then EIO. */
+/** See the module. Disposing withdraws everything; reads of what the kernel still has open are EIO. */
 export class CachedImage implements Disposable {
   #source: ImageSource | undefined;
   #fsid: string | undefined;
@@ -47,11 +47,11 @@ export class CachedImage implements Disposable {
   ) {}
 
   /**
-   * Opens the blobs, and offers the devices.
+   * Opens the blobs and offers the devices.
    *
-   * @param volume images in one volume share devices
-   * @throws {NydusGdError} "invalid-image" when image and blob, or two images, contradict each other; what a blob's home
-   * says when it cannot be opened
+   * @param volume images in the same volume share devices
+   * @throws {NydusGdError} "invalid-image" when image and blob, or two images, contradict each other; errors of the
+   * backend when a blob cannot be opened
    */
   static async open(server: CacheServer, volume: string, made: MadeImage, deadlineMs: number): Promise<CachedImage> {
     const { image, number, tables } = made;
@@ -77,17 +77,17 @@ export class CachedImage implements Disposable {
     return new CachedImage(server, volume, known, devices);
   }
 
-  /** What the devices go by, in the order of the image. */
+  /** Names of the devices, in the order of the image. */
   get names(): string[] {
     return this.devices.map(({ tag }) => tag);
   }
 
-  /** Opens its file, which was made with {@link names}. Once, before it is offered. @throws {SyscallError} */
+  /** Opens the image file, made with {@link names}. Called once, before {@link offer}. @throws {SyscallError} */
   openFile(path: string, options?: ImageSourceOptions): void {
     this.#source = ImageSource.open(this.known, path, options);
   }
 
-  /** The kernel may mount it under this name from now on, and under no other. */
+  /** Lets the kernel mount the image under this name only. */
   offer(fsid: string): void {
     if (this.#source === undefined) throw new NydusGdError("internal", `Cannot offer image ${fsid}: it has no file`);
     this.withdraw();
@@ -95,12 +95,12 @@ export class CachedImage implements Disposable {
     this.#fsid = fsid;
   }
 
-  /** Resolves when the kernel has nothing open of what was offered. */
+  /** Resolves when the kernel has nothing of the image file open. */
   async whenClosed(): Promise<void> {
     if (this.#source !== undefined) await this.server.whenClosed(this.#source);
   }
 
-  /** The kernel may not mount it any more; what is mounted goes on. */
+  /** Withdraws the name: no new mounts; existing ones continue. */
   withdraw(): void {
     if (this.#fsid !== undefined) this.server.withdraw(this.volume, this.#fsid);
     this.#fsid = undefined;

@@ -1,5 +1,5 @@
 /**
- * A file of the kernel's cache that is in use: filled from its source.
+ * An open object (file) of the kernel's cache, filled from its source.
  *
  * @module
  */
@@ -14,13 +14,13 @@ export class CachedObject {
   readonly #filling = new Set<Promise<void>>();
   #isClosed = false;
 
-  /** @param fd of the object, which closes it */
+  /** @param fd owned by the object */
   constructor(private readonly fd: Fd, readonly source: ObjectSource, private readonly buffers: FillBuffers) {}
 
   /**
-   * Writes what was asked for, and what is best given along.
+   * Writes the requested range, widened as the source suggests.
    *
-   * @throws {SyscallError} ENOBUFS, ENOSPC when there is no room; what the source says when the bytes cannot be had
+   * @throws {SyscallError} ENOBUFS, ENOSPC when there is no space; errors of the source when the bytes cannot be read
    */
   async fill(wanted: Stretch, signal: AbortSignal): Promise<void> {
     const filling = this.#fill(this.source.widened(wanted, FILL_BYTES), signal);
@@ -40,12 +40,12 @@ export class CachedObject {
     }
   }
 
-  /** Ends the wait of a reader, who gets EIO where nothing was filled. */
+  /** Completes a read request; the reader gets EIO if the range was not filled. */
   complete(id: number): void {
     if (!this.fd.closed) completeRead(this.fd, id);
   }
 
-  /** Nobody asks any more. Resolves when its descriptor is closed. */
+  /** Closes the object after the kernel has closed it. Resolves when the descriptor is closed. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;

@@ -1,10 +1,10 @@
 /**
- * How full the disk of the kernel's cache may be, in the words of cachefiles: shares of the file system that are free.
+ * Limits of the kernel's cache as cachefiles defines them: percentages of the file system that are free.
  *
  * ```
- *   run    above it nothing leaves the cache
- *   cull   below it files that nobody uses leave it, until `run` is reached
- *   stop   below it nothing is written: what is not cached is EIO
+ *   run    above it nothing is culled
+ *   cull   below it unused files are culled until `run` is reached
+ *   stop   below it nothing is written: reads of data that are not cached are EIO
  * ```
  * Source: Documentation/filesystems/caching/cachefiles.rst.
  *
@@ -13,34 +13,34 @@
 import { statfs } from "../../../ffi/sys_statfs.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
 
-/** Whole percents of the blocks of a file system: stop < cull < run < 100. */
+/** Whole percentages of the blocks of a file system: stop < cull < run < 100. */
 export interface CullLimits {
   readonly run: number;
   readonly cull: number;
   readonly stop: number;
 }
 
-/** What the kernel takes unless told otherwise. */
+/** The kernel's defaults. */
 export const KERNEL_LIMITS: CullLimits = { run: 10, cull: 7, stop: 3 };
 
-/** Between two limits. */
+/** Percentage points between two limits. */
 const STEP = 2;
 
-/** Limits that leave `minFree` of a file system of `totalBytes`, as far as whole percents can say it. */
+/** Returns limits that leave `minFree` of a file system of `totalBytes` free, rounded up to whole percents. */
 export function cullLimits(minFree: SizeLimit, totalBytes: number): CullLimits {
   const percent = "percent" in minFree ? minFree.percent : minFree.bytes / Math.max(1, totalBytes) * 100;
   const stop = Math.min(Math.ceil(percent), 99 - 2 * STEP);
   return { stop, cull: stop + STEP, run: stop + 2 * STEP };
 }
 
-/** The commands that set the limits, in an order in which each one is right beside those that hold then. */
+/** Returns the commands that set the limits, ordered so that each is valid with the limits in force at that time. */
 export function limitCommands({ run, cull, stop }: CullLimits): (readonly [command: string, percent: string])[] {
   const commands = [["bstop", `${stop}%`], ["bcull", `${cull}%`], ["brun", `${run}%`]] as const;
   const isUpward = run > KERNEL_LIMITS.cull && cull > KERNEL_LIMITS.stop;
   return isUpward ? commands.toReversed() : [...commands];
 }
 
-/** Whether there is so much free that nothing has to leave the cache. */
+/** Whether at least `percent` of the file system is free, so that nothing has to be culled. */
 export function isAbove(percent: number, dir: string): boolean {
   const { blocks, availableBlocks } = statfs(dir);
   return availableBlocks * 100 >= blocks * percent;

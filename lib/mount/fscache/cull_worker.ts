@@ -1,6 +1,6 @@
 /**
- * A Worker that takes files out of the kernel's cache which nobody uses, the one that was used longest ago first: the
- * kernel wants to be asked from within their folders, and a thread may have a working directory of its own.
+ * A Worker that culls unused files of the kernel's cache, least recently used first. The kernel requires culling from
+ * within a file's directory, and a thread can have a working directory of its own.
  *
  * @module
  */
@@ -51,7 +51,7 @@ function isCulled(device: number, name: string): boolean {
   }
 }
 
-/** Files of volumes ("I…" folders, with one level of "@…" in them). */
+/** Lists the files of all volumes (directories "I…", which contain one level of "@…"). */
 function entriesBelow(dir: string): CacheEntry[] {
   const entries: CacheEntry[] = [];
   for (const { name, isDirectory, isFile } of Deno.readDirSync(dir)) {

@@ -1,5 +1,5 @@
 /**
- * Making room in the kernel's cache, when it says that there is too little.
+ * Culls the kernel's cache when the kernel reports too little space.
  *
  * @module
  */
@@ -12,25 +12,25 @@ import type { CullLimits } from "./cull_limits.ts";
 
 const log = logger("mount", "fscache");
 
-/** To the Worker. */
+/** Message to the Worker. */
 export interface CullRequest {
   readonly device: number;
-  /** The folder of the cache. */
+  /** Directory of the cache. */
   readonly dir: string;
-  /** Percents of the file system that are to be free; 100: everything goes that nobody uses. */
+  /** Percentage of the file system to be free; 100: cull everything unused. */
   readonly untilFree: number;
 }
 
-/** From the Worker. */
+/** Message from the Worker. */
 export interface CullAnswer {
-  /** Files that left the cache. */
+  /** Number of files culled. */
   readonly culled: number;
-  /** What they occupied. */
+  /** Bytes that they occupied. */
   readonly bytes: number;
   readonly error?: string;
 }
 
-/** After a round that made too little room: everything is in use. */
+/** Milliseconds to wait after a round, which may have freed too little because everything is in use. */
 const PAUSE_MS = 5_000;
 
 /** See the module. */
@@ -38,10 +38,10 @@ export class Culler {
   #running: Promise<void> | undefined;
   #pausedUntil = 0;
 
-  /** @param device stays the caller's */
+  /** @param device owned by the caller */
   constructor(private readonly device: Fd, private readonly dir: string, private readonly limits: CullLimits) {}
 
-  /** Has files leave the cache where the kernel wants it; does not wait for it. */
+  /** Starts culling in the background if the kernel asks for it. */
   look(): void {
     if (this.#running !== undefined || performance.now() < this.#pausedUntil) return;
     const [ready = 0] = poll([{ fd: this.device, events: POLL.OUT }], 0);
@@ -49,7 +49,7 @@ export class Culler {
     this.#running = this.#cull().finally(() => this.#running = undefined);
   }
 
-  /** Has everything leave the cache that nobody uses: the bytes that it occupied. @throws {NydusGdError} "io" */
+  /** Culls everything unused; returns the bytes freed. @throws {NydusGdError} "io" */
   async cullAll(): Promise<number> {
     await this.#running;
     const { bytes, error } = await this.#ask(100);
@@ -57,7 +57,7 @@ export class Culler {
     return bytes;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when no culling is in progress. */
   async settled(): Promise<void> {
     await this.#running;
   }

@@ -1,10 +1,10 @@
 /**
- * Under which name the kernel caches a device of an EROFS image. Images whose devices have the same name share what is
- * cached.
+ * The name under which the kernel caches a device of an EROFS image. Images whose devices have the same name share the
+ * cached data.
  *
- * It is a digest of what the blob's copies go by and of the device's size. Where chunks begin at blocks a device is the
- * blob's address space, whatever part of it an image uses. Where they are packed the places of chunks are a matter of
- * which of them the image uses: they are digested as well.
+ * The name is a digest of the blob's copies name and the device's size. If chunks begin at blocks, a device is the
+ * blob's address space, whatever part of it an image uses. If they are packed, the places of chunks depend on which of
+ * them the image uses, so the places are digested as well.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { ChunkPlaces } from "../../rafs/chunk_table.ts";
 import { DEVICE_BLOCK, type DeviceTable } from "../../rafs/device_table.ts";
 
 /**
- * The name of the device of `table`, 64 bytes.
+ * Returns the name of the device of `table`, 64 hexadecimal digits.
  *
  * @param copiesName `ChunkStore.copiesName` of its blob
  * @param sizeBytes {@link deviceSize}
@@ -29,7 +29,7 @@ export function deviceTag(copiesName: string, { blobOffset, length }: DeviceTabl
   return hash.digest("hex");
 }
 
-/** Bytes of the device, the same for every image that has it. */
+/** Returns the size of the device in bytes, the same for every image that shares it. */
 export function deviceSize(table: DeviceTable, { count, uncompressedOffset, uncompressedSize }: ChunkPlaces): number {
   if (!table.identical) return table.sizeBytes;
   let end = table.sizeBytes;

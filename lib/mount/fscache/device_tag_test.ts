@@ -7,7 +7,7 @@ import { deviceSize, deviceTag } from "./device_tag.ts";
 
 const BLOCK = 4096;
 
-/** The device of an image that uses these chunks. */
+/** Returns the device of an image that uses these chunks. */
 function tableOf(...chunks: (readonly [index: number, offset: number, length: number])[]): DeviceTable {
   const builder = new DeviceBuilder(0);
   for (const [chunkIndex, chunkOffset, chunkLength] of chunks) {

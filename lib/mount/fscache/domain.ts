@@ -1,30 +1,30 @@
 /**
- * The domain of our images in the kernel's cache: what shares data, and a folder of what is cached.
+ * The domain of our images in the kernel's cache: the unit of sharing, and a directory of the cache.
  *
- * When every holder of the device has died, mounts of the domain are dead for good, and so is all that they have in
- * use: a new image that shares it would be, too. From then on there is another domain. What the former had cached leaves
- * the disk as all that nobody uses.
+ * When the last holder of the device dies, mounts of the domain are dead for good, and so is everything they have in
+ * use: a new image that shared it would be dead, too. From then on another domain is used. Data cached by the former
+ * one are culled like any unused files.
  *
  * @module
  */
 import * as v from "valibot";
 import { readJsonFile, writeJsonFile } from "../../base/json_file.ts";
 
-/** How often there was need of another one. */
+/** How often a new domain was needed. */
 const Note = v.object({ generation: v.pipe(v.number(), v.integer(), v.minValue(0)) });
 
-/** Name of the domain now. */
+/** Returns the name of the current domain. */
 export async function domainOf(stateDir: string): Promise<string> {
   const generation = await generationOf(stateDir);
   return generation === 0 ? "nydus-gd" : `nydus-gd.${generation}`;
 }
 
-/** The domain is dead: {@link domainOf} has another answer from now on. */
+/** Abandons the current domain: {@link domainOf} returns another one from now on. */
 export async function leaveDomain(stateDir: string): Promise<void> {
   await writeJsonFile(notePath(stateDir), { generation: await generationOf(stateDir) + 1 });
 }
 
-/** Name of a domain for the kernel's messages. */
+/** Returns the volume name of a domain, as in kernel messages. */
 export function volumeOf(domain: string): string {
   return `erofs,${domain}`;
 }

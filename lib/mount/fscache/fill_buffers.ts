@@ -1,22 +1,22 @@
 /**
- * Memory at a page, from which the kernel's cache takes what is written to it.
+ * Page-aligned buffers for writes to the kernel's cache.
  *
  * @module
  */
 import { Mapping } from "../../../ffi/sys_mman.ts";
 
-/** Bytes of a buffer. */
+/** Size of a buffer in bytes. */
 export const FILL_BYTES = 1024 * 1024;
 
-/** Buffers that are kept while nobody fills anything. */
+/** Maximum buffers kept while unused. */
 const SPARE = 2;
 
-/** Buffers of {@link FILL_BYTES}: as many as are in use at once. */
+/** A pool of buffers of {@link FILL_BYTES}; grows to the number in use at once. */
 export class FillBuffers implements Disposable {
   readonly #spare: Mapping[] = [];
   #ended = false;
 
-  /** One for `use` alone. */
+  /** Runs `use` with a buffer of its own. */
   async with<T>(use: (buffer: Mapping) => Promise<T>): Promise<T> {
     const buffer = this.#spare.pop() ?? Mapping.anonymous(FILL_BYTES);
     try {

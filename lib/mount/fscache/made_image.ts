@@ -1,5 +1,5 @@
 /**
- * Images whose devices are named for the kernel's cache, as files, in the calling thread: what makes one is for the
+ * Image files whose devices are named for the kernel's cache. Runs in the calling thread; making one belongs in the
  * Worker.
  *
  * @module
@@ -9,7 +9,7 @@ import { deviceNamesIn, nameDevices } from "../../rafs/device_names.ts";
 import { digestOf, imageIn } from "../../rafs/erofs_image_file.ts";
 
 /**
- * Writes the image that is kept at `kept` (../erofs/kept_image.ts) to `path`, with devices of these names.
+ * Writes the image kept at `kept` (../erofs/kept_image.ts) to `path`, with devices of these names.
  *
  * @param names in the order of the image
  * @returns its SHA-256, hexadecimal
@@ -26,7 +26,7 @@ export function makeCachedImage(kept: string, path: string, names: readonly stri
   }
 }
 
-/** What {@link makeCachedImage} has made; undefined where there is none. @throws {Error} what the disk says */
+/** Reads what {@link makeCachedImage} has written; undefined if there is none. @throws {Error} I/O errors */
 export async function readCachedImage(
   path: string,
 ): Promise<{ readonly names: readonly string[]; readonly digest: string } | undefined> {

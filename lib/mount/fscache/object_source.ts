@@ -1,9 +1,9 @@
 /**
- * Where the bytes come from that the kernel caches under one name.
+ * Sources of the bytes that the kernel caches under one name.
  *
  * ```
- * ImageSource   names and attributes: the EROFS image, a file of ours
- * DeviceSource  file data: the chunks of a blob, fetched and verified before they are given
+ * ImageSource   metadata: the EROFS image, a local file
+ * DeviceSource  file data: the chunks of a blob, fetched and verified first
  * ```
  *
  * @module
@@ -21,7 +21,7 @@ import { mayRead } from "../fanotify/use_of_file.ts";
 import type { OpenBlob } from "../image_mount.ts";
 import { fetchExtents, type KnownImage } from "../missing_data.ts";
 
-/** Whole blocks of a source. */
+/** A range of whole blocks. */
 export interface Stretch {
   readonly offset: number;
   readonly length: number;
@@ -29,29 +29,31 @@ export interface Stretch {
 
 /** See the module. */
 export interface ObjectSource {
-  /** Whole blocks. The kernel drops what it has cached under the name when this is another than last time. */
+  /** Size in whole blocks. The kernel drops what it has cached under the name if the size has changed. */
   readonly sizeBytes: number;
-  /** An image that reads it, for the log. */
+  /** An image that uses the source, for the log. */
   readonly known: KnownImage | undefined;
-  /** What is best given along with a stretch, the stretch in it: `maxBytes` at most, unless that has more. */
+  /**
+   * Returns the range to fill for a requested one, which it contains: at most `maxBytes`, unless the request is longer.
+   */
   widened(stretch: Stretch, maxBytes: number): Stretch;
-  /** Fills `out` from `offset`, whole blocks. @throws when the bytes cannot be had */
+  /** Fills `out`, whole blocks, from `offset`. @throws when the bytes cannot be read */
   read(offset: number, out: Uint8Array, signal: AbortSignal): Promise<void>;
 }
 
-/** How an image is offered. */
+/** Options of an image source. */
 export interface ImageSourceOptions {
   /**
-   * SHA-256 of the image, hexadecimal, where its name is not a matter of it: the size that the kernel is told is, then,
-   * so that it drops what it has cached of another image that had the name.
+   * SHA-256 of the image, hexadecimal, if its name does not depend on its content. The reported size then does, so that
+   * the kernel drops what it has cached of another image of that name.
    */
   readonly digest?: string;
 }
 
-/** Bits of a digest that are told with a size: file systems have no files of 16 TiB. */
+/** Bits of the digest encoded in the size: file systems have no files of 16 TiB. */
 const TOLD_BITS = 30;
 
-/** A file of ours that holds everything. */
+/** A local file with the whole image. */
 export class ImageSource implements ObjectSource, Disposable {
   private constructor(
     readonly known: KnownImage | undefined,
@@ -61,9 +63,9 @@ export class ImageSource implements ObjectSource, Disposable {
   ) {}
 
   /**
-   * Opens it.
+   * Opens the file.
    *
-   * @param path of whole blocks
+   * @param path a file of whole blocks
    * @throws {SyscallError}
    */
   static open(known: KnownImage | undefined, path: string, { digest }: ImageSourceOptions = {}): ImageSource {
@@ -93,7 +95,7 @@ export interface DeviceUse {
   readonly blob: OpenBlob;
 }
 
-/** A device: the chunks of one blob, for all images that have it. */
+/** A device: the chunks of one blob, for all images that use it. */
 export class DeviceSource implements ObjectSource {
   readonly #uses = new Set<DeviceUse>();
 
@@ -104,18 +106,18 @@ export class DeviceSource implements ObjectSource {
     return undefined;
   }
 
-  /** An image uses it. */
+  /** Adds an image's use. */
   add(use: DeviceUse): void {
     this.#uses.add(use);
   }
 
-  /** An image does not use it any more. False: none does. */
+  /** Removes an image's use; false if none is left. */
   remove(use: DeviceUse): boolean {
     this.#uses.delete(use);
     return this.#uses.size > 0;
   }
 
-  /** Chunks are fetched whole, so they are given whole; those behind them that are there come along. */
+  /** Widens to whole chunks, since chunks are fetched whole, and to the cached chunks that follow. */
   widened(stretch: Stretch, maxBytes: number): Stretch {
     const { table, blob } = this.#useOf(stretch);
     const chunks = deviceExtents(table, stretch.offset, stretch.length).filter(({ blobIndex }) => blobIndex !== HOLE);
@@ -125,7 +127,7 @@ export class DeviceSource implements ObjectSource {
     let end = endOf(last);
     if (end - offset > maxBytes) return stretch;
     for (const chunk of deviceExtents(table, end, offset + maxBytes - end)) {
-      if (chunk.blobIndex === HOLE && chunk.fileOffset < end) continue; // what is left of the last block
+      if (chunk.blobIndex === HOLE && chunk.fileOffset < end) continue; // padding of the last block
       if (chunk.fileOffset !== end || !isReady(chunk, blob) || endOf(chunk) - offset > maxBytes) break;
       end = endOf(chunk);
     }
@@ -139,19 +141,19 @@ export class DeviceSource implements ObjectSource {
     readExtents(extents, known.blobs, out);
   }
 
-  /** An image that has chunks at every block: what lies elsewhere is nobody's. */
+  /** Finds an image that has chunks at every block of the range; no image may read anything else. */
   #useOf({ offset, length }: Stretch): DeviceUse {
     for (const use of this.#uses) if (mayRead(use.table, offset, length)) return use;
     throw new NydusGdError("not-found", "Cannot read device: no image has it");
   }
 }
 
-/** Where the chunk of a piece begins in its device. */
+/** Returns the offset in the device at which the extent's chunk begins. */
 function startOf({ fileOffset, blobOffset, chunkOffset }: Extent): number {
   return fileOffset - (blobOffset - chunkOffset);
 }
 
-/** Where the last block of the chunk of a piece ends. */
+/** Returns the end of the last block of the extent's chunk. */
 function endOf(extent: Extent): number {
   return roundUp(startOf(extent) + extent.chunkLength, DEVICE_BLOCK);
 }

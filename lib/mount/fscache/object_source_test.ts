@@ -10,7 +10,7 @@ const CHUNK = 16 << 10;
 const BLOCK = 4096;
 const { signal } = new AbortController();
 
-/** The device of an image of one file; packed behind another one, where that has bytes. */
+/** The device of an image with one file, behind another file if that has bytes: then chunks are packed. */
 async function useOf(image: MountableSynthetic): Promise<DeviceUse> {
   const [table] = devicesOf(openBootstrap(image.mapping.bytes));
   assert.ok(table);

@@ -1,5 +1,5 @@
 /**
- * Images that we do not mount ourselves, offered to whoever does: `mount -t erofs -o domain_id=D,fsid=F`.
+ * Images that are not mounted here but offered for others to mount: `mount -t erofs -o domain_id=D,fsid=F`.
  *
  * @module
  */
@@ -13,9 +13,9 @@ import type { CacheServer } from "./cache_server.ts";
 import { volumeOf } from "./domain.ts";
 import { readCachedImage } from "./made_image.ts";
 
-/** What it is mounted by. */
+/** The name by which an offer is mounted. */
 export interface OfferName {
-  /** Images of one domain share data; "" for a mount without `domain_id`. */
+  /** Images of the same domain share data; "" for a mount without `domain_id`. */
   readonly domain: string;
   readonly fsid: string;
 }
@@ -31,22 +31,22 @@ export class Offers {
   readonly #offers = new Map<string, { readonly image: MountableImage; readonly cached: CachedImage }>();
   readonly #changing = new KeyedMutex<string>();
 
-  /** @param dir an existing folder of ours */
+  /** @param dir an existing directory of ours */
   constructor(
     private readonly server: CacheServer,
     private readonly dir: string,
     private readonly deadlineMs: number,
   ) {}
 
-  /** How many there are. */
+  /** Number of offers. */
   get count(): number {
     return this.#offers.size;
   }
 
   /**
-   * Offers an image. It can be mounted when this resolves, until {@link withdraw}.
+   * Offers an image. It can be mounted from when this resolves until {@link withdraw}.
    *
-   * @throws {NydusGdError} "exists" for a name that is taken; what FscacheImages.add says
+   * @throws {NydusGdError} "exists" for a name in use; errors as of FscacheImages.add
    */
   add(offered: OfferedImage): Promise<void> {
     return this.#changing.run(keyOf(offered), () => this.#add(offered));
@@ -64,14 +64,14 @@ export class Offers {
     const tables = await tasks.keep(image.bootstrap, kept);
     const cached = cleanup.use(await CachedImage.open(this.server, volume, { image, number, tables }, this.deadlineMs));
     const digest = await tasks.makeCached(kept, aside, cached.names);
-    await Deno.rename(aside, path); // one that was withdrawn may be mounted, with the file that had the name
+    await Deno.rename(aside, path); // not in place: a withdrawn offer may still be mounted from the old file
     cached.openFile(path, { digest });
     cleanup.move();
     this.#offer(offered, cached);
   }
 
   /**
-   * Offers an image that an earlier process of this boot offered: it may be mounted.
+   * Offers an image again that an earlier process of this boot offered: it may be mounted.
    *
    * @throws {NydusGdError} as {@link add}
    */
@@ -97,7 +97,10 @@ export class Offers {
     this.#offers.set(keyOf({ domain, fsid }), { image, cached });
   }
 
-  /** Ends an offer: nobody can mount it any more. Resolves when nobody has it mounted, or at once where there is none. */
+  /**
+   * Withdraws an offer: it cannot be mounted any more. Resolves when nobody has it mounted, or at once if there is no
+   * such offer.
+   */
   async withdraw(name: OfferName): Promise<void> {
     const offer = this.#offers.get(keyOf(name));
     this.#offers.delete(keyOf(name));
@@ -109,13 +112,13 @@ export class Offers {
   }
 
   async #removeFiles(name: OfferName, image: MountableImage): Promise<void> {
-    if (this.#offers.has(keyOf(name))) return; // they are of another one by now
+    if (this.#offers.has(keyOf(name))) return; // they belong to a new offer by now
     for (const path of [imagePath(this.dir, image), this.#pathOf(image)]) {
       await ignore(Deno.errors.NotFound, Deno.remove(path));
     }
   }
 
-  /** Ends all of them at once. */
+  /** Withdraws all offers at once, without waiting. */
   end(): void {
     for (const { cached } of this.#offers.values()) cached[Symbol.dispose]();
     this.#offers.clear();

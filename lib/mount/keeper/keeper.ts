@@ -1,24 +1,24 @@
 /**
- * A process that holds descriptors of the daemon and does nothing else, so that they outlive it.
+ * A process that does nothing but hold descriptors of the daemon, so that they outlive it.
  *
  * ```
- * daemon ── Keeper.start(record, descriptors) ──► `sleep infinity`, born with the descriptors
+ * daemon ── Keeper.start(record, descriptors) ──► `sleep infinity`, inherits the descriptors
  *    ✝ kill -9
  * daemon ── Keeper.take(record) ──► duplicates of the same open files, by pidfd_getfd(2)
  * ```
- * Where a service manager started the daemon, its descriptor store has them as well (ffi/libsystemd.ts): that outlives
- * even the end of the whole unit, keeper and all.
+ * If a service manager started the daemon, its descriptor store holds them as well (ffi/libsystemd.ts), which survives
+ * even the end of the whole unit with its keeper.
  *
- * What the kernel would end with the last descriptor (a FUSE connection and its clones, a fanotify group) goes on:
- * programs that read meanwhile wait. A keeper that dies while its daemon lives is replaced at once. The record is a JSON
- * file; it names the process by number, start time and boot, so that it is never mistaken for another.
+ * What the kernel would end with the last descriptor (a FUSE connection and its clones, a fanotify group) persists, and
+ * programs that read meanwhile wait. A keeper that dies while its daemon lives is replaced at once. The record is a
+ * JSON file that identifies the process by pid, start time and boot id, so that it is never mistaken for another.
  *
- * However the daemon ends, no keeper is left that nobody knows of, as it would hold on to a connection that nobody
- * serves. A new one waits until it is on record, and ends where the daemon does so before; the record names the one that
- * it replaces, too, until the next is written.
+ * However the daemon ends, no unrecorded keeper remains, since it would hold a connection that nobody serves. A new
+ * keeper waits until it is recorded and exits if the daemon dies before that. Until the next record is written, the
+ * record also names the keeper that this one replaces.
  *
- * The descriptors are not close-on-exec while the process is started: no other may be started at the same moment by
- * another thread of the daemon.
+ * The descriptors are not close-on-exec while the process is started, so no other thread of the daemon may start a
+ * process at the same time.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import { logger } from "../../base/log.ts";
 
 const log = logger("mount", "keeper");
 
-/** Descriptors by what they are: "fuse-0". */
+/** Descriptors by name, such as "fuse-0". */
 export type Descriptors = ReadonlyMap<string, Fd>;
 
 const counting = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -47,15 +47,15 @@ type Named = v.InferOutput<typeof Named>;
 const Kept = v.object({
   ...Named.entries,
   bootId: v.string(),
-  /** Numbers in the keeper. */
+  /** Names, and descriptor numbers in the keeper. */
   descriptors: v.array(v.tuple([v.string(), counting])),
-  /** The keeper that this one replaced; it may be alive only where the daemon died meanwhile. */
+  /** The keeper replaced by this one; still alive only if the daemon died in between. */
   former: v.optional(Named),
 });
 type Kept = v.InferOutput<typeof Kept>;
 
 /**
- * What a keeper does: waits for a line that says that it is on record ($0), and sleeps. Where the daemon dies instead,
+ * The keeper's script: waits for a line that says that it is recorded ($0), then sleeps. If the daemon dies instead,
  * the record, one line of JSON, decides.
  */
 const KEEPING = `
@@ -67,22 +67,22 @@ exec sleep infinity </dev/null
 `;
 const TOLD = new TextEncoder().encode("on record\n");
 
-/** Where the keeper of the FUSE session in `stateDir` is on record. */
+/** Path of the record of the keeper for the FUSE session in `stateDir`. */
 export function keeperPath(stateDir: string): string {
   return `${stateDir}/keeper.json`;
 }
 
-/** Where the keeper of the fanotify group in `stateDir` is on record. */
+/** Path of the record of the keeper for the fanotify group in `stateDir`. */
 export function fanotifyKeeperPath(stateDir: string): string {
   return `${stateDir}/fanotify-keeper.json`;
 }
 
-/** Where the keeper of the kernel's cache in `stateDir` is on record. */
+/** Path of the record of the keeper for the kernel's cache in `stateDir`. */
 export function fscacheKeeperPath(stateDir: string): string {
   return `${stateDir}/fscache-keeper.json`;
 }
 
-/** The daemon's end of a keeper that runs. */
+/** The daemon's handle of a running keeper. */
 export class Keeper implements AsyncDisposable {
   #process: Deno.ChildProcess | undefined;
   #watching: Promise<void> = Promise.resolve();
@@ -91,8 +91,8 @@ export class Keeper implements AsyncDisposable {
   private constructor(private readonly recordPath: string, private readonly descriptors: Descriptors) {}
 
   /**
-   * Starts a keeper of `descriptors`, which stay the caller's and must be open as long as the keeper is. One that an
-   * earlier daemon left under the same record is ended once the new one is on record.
+   * Starts a keeper of `descriptors`, which the caller owns and must leave open as long as the keeper runs. A keeper
+   * left by an earlier daemon under the same record is killed once the new one is recorded.
    *
    * @throws {NydusGdError} "environment" when no process can be started
    */
@@ -108,7 +108,7 @@ export class Keeper implements AsyncDisposable {
   }
 
   /**
-   * Duplicates of what a keeper of an earlier daemon holds, or the service manager kept; undefined where it is gone.
+   * Duplicates the descriptors held by an earlier daemon's keeper or the service manager; undefined if they are gone.
    */
   static async take(recordPath: string): Promise<Map<string, Fd> | undefined> {
     const kept = await readRecord(recordPath);
@@ -126,18 +126,18 @@ export class Keeper implements AsyncDisposable {
     }
   }
 
-  /** The process that holds what is on record; undefined where none is alive. */
+  /** Pid of the recorded keeper; undefined if it is not alive. */
   static async pidOf(recordPath: string): Promise<number | undefined> {
     using living = findLiving(await readRecord(recordPath));
     return living?.kept.pid;
   }
 
-  /** Whether a keeper is on record that was started since the machine was, alive or not. */
+  /** Whether the record is of this boot, whether the keeper is alive or not. */
   static async isOfThisBoot(recordPath: string): Promise<boolean> {
     return (await readRecord(recordPath))?.bootId === bootId();
   }
 
-  /** Ends a keeper that an earlier daemon left, and its record: what it held is given up. */
+  /** Kills a keeper left by an earlier daemon and removes its record, giving up what it held. */
   static async discard(recordPath: string): Promise<void> {
     const kept = await readRecord(recordPath);
     using living = findLiving(kept);
@@ -147,24 +147,24 @@ export class Keeper implements AsyncDisposable {
     await ignore(Deno.errors.NotFound, Deno.remove(recordPath));
   }
 
-  /** Leaves the process as it is, for a successor of the daemon. */
+  /** Leaves the process running for a successor of the daemon. */
   leave(): void {
     this.#ended = true;
     this.#process?.unref();
   }
 
-  /** Ends the process and removes its record. */
+  /** Kills the process and removes its record. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    this.#process?.ref(); // or the program could end while it waits
+    this.#process?.ref(); // or the program could exit while it waits
     this.#process?.kill("SIGKILL");
     await this.#watching;
     for (const name of this.descriptors.keys()) forget(name);
     await ignore(Deno.errors.NotFound, Deno.remove(this.recordPath));
   }
 
-  /** @param former the keeper that is ended once the new one is on record */
+  /** @param former the keeper to be killed once the new one is recorded */
   async #spawn(former?: Named): Promise<void> {
     const child = this.#start();
     child.unref();
@@ -179,7 +179,7 @@ export class Keeper implements AsyncDisposable {
     const stdin = child.stdin.getWriter();
     try {
       await writeJsonFile(this.recordPath, kept, "process");
-      await ignore(Error, stdin.write(TOLD)); // one that died is replaced like any other
+      await ignore(Error, stdin.write(TOLD)); // one that died is replaced by #watch
     } finally {
       await ignore(Error, stdin.close());
     }
@@ -190,7 +190,7 @@ export class Keeper implements AsyncDisposable {
     const fds = [...this.descriptors.values()];
     for (const fd of fds) fd.setCloseOnExec(false);
     try {
-      // its own session: what ends the daemon's terminal or process group does not end it
+      // a session of its own: what ends the daemon's terminal or process group does not end it
       const options = { cwd: "/", detached: true, stdin: "piped", stdout: "null", stderr: "null" } as const;
       return new Deno.Command("sh", { args: ["-c", KEEPING, this.recordPath], ...options }).spawn();
     } catch (error) {
@@ -215,7 +215,7 @@ export class Keeper implements AsyncDisposable {
   }
 }
 
-/** What the service manager handed over of the descriptors on record: all of them or none. */
+/** Duplicates the recorded descriptors inherited from the service manager: all of them or none. */
 function takeStored(kept: Kept | undefined): Map<string, Fd> | undefined {
   const stored = inheritedDescriptors();
   if (kept?.bootId !== bootId() || !kept.descriptors.every(([name]) => stored.get(name)?.closed === false)) {
@@ -225,13 +225,13 @@ function takeStored(kept: Kept | undefined): Map<string, Fd> | undefined {
   return new Map(kept.descriptors.map(([name]) => [name, (stored.get(name) as Fd).duplicate()]));
 }
 
-/** Nobody holds the descriptor by way of the service manager any more. */
+/** Removes the descriptor from the service manager's store and closes the inherited one. */
 function forget(name: string): void {
   removeStoredDescriptor(name);
   inheritedDescriptors().get(name)?.[Symbol.dispose]();
 }
 
-/** A keeper that is alive. */
+/** A live keeper. */
 class Living implements Disposable {
   constructor(readonly kept: Kept, readonly process: Fd) {}
 
@@ -240,7 +240,7 @@ class Living implements Disposable {
   }
 }
 
-/** Undefined where there is none, or a damaged one. */
+/** Undefined if there is no record or it is damaged. */
 async function readRecord(recordPath: string): Promise<Kept | undefined> {
   const document = await readJsonFile(recordPath).catch((error) => {
     if (!(error instanceof SyntaxError)) throw error;
@@ -257,7 +257,7 @@ function findLiving(kept: Kept | undefined): Living | undefined {
   return process && new Living(kept, process);
 }
 
-/** Undefined where it has ended. */
+/** Undefined if the process has ended. */
 function openProcess({ pid, startTime }: Named): Fd | undefined {
   let process: Fd;
   try {
@@ -266,13 +266,13 @@ function openProcess({ pid, startTime }: Named): Fd | undefined {
     if (isErrno(error, "ESRCH", "EINVAL")) return undefined;
     throw error;
   }
-  // asked after the descriptor is there: a process that took the number over would show its own time
+  // checked after pidfd_open: a process that reused the pid shows another start time
   if (startTimeOf(pid) === startTime) return process;
   process[Symbol.dispose]();
   return undefined;
 }
 
-/** Ends the keeper that `kept` replaced, which a daemon that died in between has left. */
+/** Kills the keeper that `kept` replaced, left by a daemon that died in between. */
 function endFormer(kept: Kept | undefined): void {
   if (kept?.former === undefined || kept.bootId !== bootId()) return;
   using process = openProcess(kept.former);
@@ -287,9 +287,9 @@ function kill(process: Fd): void {
   }
 }
 
-/** Undefined for a process that has ended, waited for or not. */
+/** Undefined for a process that has ended, including zombies. */
 function startTimeOf(pid: number): string | undefined {
-  const stat = processStat(pid); // field 3 is the state, field 22 the start
+  const stat = processStat(pid); // field 3 is the state, field 22 the start time
   return stat?.[0] === "Z" ? undefined : stat?.[19];
 }
 

@@ -59,7 +59,7 @@ Deno.test("a keeper that was to be replaced ends with the one that replaced it",
   for (const daemon of daemons) await daemon.ended();
 });
 
-/** A record that is never written: whoever tries waits. */
+/** Returns the path of a record that cannot be written: writers block. */
 async function unwritable(temp: TempDir): Promise<string> {
   const record = temp.join("keeper.json");
   const { success } = await new Deno.Command("mkfifo", { args: [`${record}.tmp`] }).output();
