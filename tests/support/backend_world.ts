@@ -1,5 +1,5 @@
 /**
- * What tests of backends share: one opened as nydusd's configuration names it, and errors looked at.
+ * Helpers for tests of backends: opening one from a nydusd configuration, and asserting errors.
  *
  * @module
  */
@@ -14,11 +14,11 @@ import { NydusGdError } from "../../lib/base/errors.ts";
 
 export const ON_DEMAND: ReadOptions = { priority: "on-demand" };
 
-/** An opened backend with a client of its own. */
+/** An open backend with an HTTP client of its own. */
 export class OpenedBackend implements Disposable {
   private constructor(readonly backend: Backend, private readonly http: HttpClient) {}
 
-  /** The backend `type` of a v2 configuration. */
+  /** Opens the backend `type` of a v2 configuration. */
   static open(type: string, section: Record<string, unknown>, fetch: Partial<FetchOptions> = {}): OpenedBackend {
     const http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, ...fetch });
     const { backend } = parseNydusdConfig(JSON.stringify({ version: 2, backend: { type, [type]: section } }));
@@ -30,7 +30,7 @@ export class OpenedBackend implements Disposable {
   }
 }
 
-/** Awaits a rejection with this code and these words. */
+/** Awaits a rejection with this code and a message that matches `words`. */
 export async function refuses(promise: Promise<unknown>, code: string, words?: RegExp): Promise<NydusGdError> {
   const error = await promise.then(() => assert.fail("it succeeded"), (error: unknown) => error);
   assert.ok(error instanceof NydusGdError, String(error));
@@ -39,7 +39,7 @@ export async function refuses(promise: Promise<unknown>, code: string, words?: R
   return error;
 }
 
-/** Bytes of which no range is like another. */
+/** Patterned bytes, in which a range from a wrong offset is noticed. */
 export function distinctBytes(length: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
 }

@@ -1,5 +1,5 @@
 /**
- * A cache with one synthetic blob in it, for tests of lib/blob and of what reads through it.
+ * A cache with one synthetic blob, for tests of lib/blob and of its users.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { ScriptedSource } from "./scripted_source.ts";
 import { makeSyntheticBlob, type SyntheticBlob, type SyntheticOptions } from "./synthetic_blob.ts";
 import { TempDir } from "./temp_dir.ts";
 
-/** What a test works with. */
+/** What a test gets. */
 export interface BlobSetup {
   readonly dir: string;
   readonly cache: BlobCache;
@@ -20,7 +20,7 @@ export interface BlobSetup {
   readonly synthetic: SyntheticBlob;
 }
 
-/** Decodes in the test's own thread, records nothing by itself and fetches nothing ahead. */
+/** Options to decode in the test's thread, without background flushes or read-ahead. */
 export const QUIET: Partial<BlobCacheOptions> = {
   readAheadBytes: 0,
   decodeWorkers: 0,
@@ -41,12 +41,12 @@ export async function withBlob(
   await test({ dir: dir.path, cache, blob: acquire(cache, synthetic, source), source, synthetic });
 }
 
-/** The blob, with a source of its own. */
+/** Acquires the blob for an image with its own source. */
 export function acquire(cache: BlobCache, { descriptor, records }: SyntheticBlob, source: ScriptedSource): Blob {
   return cache.acquire({ descriptor, source, records: () => records });
 }
 
-/** Asks for whole chunks, from the first to the last of `rows`, which are consecutive. */
+/** Ensures whole chunks, from the first to the last of `rows`, which must be consecutive. */
 export function ensureRows(
   blob: Blob,
   { records }: SyntheticBlob,
@@ -60,7 +60,7 @@ export function ensureRows(
   return blob.ensure(offset, last.uncompressedOffset + last.uncompressedSize - offset, priority, signal);
 }
 
-/** Fails unless the chunk is ready and the cache file has its bytes. */
+/** Asserts that the chunk is ready and the cache file contains its bytes. */
 export async function assertCached(blob: Blob, { records, plain }: SyntheticBlob, row: number): Promise<void> {
   const { dataFd } = await blob.open();
   assert.ok(await isReady(blob, row), `chunk ${row} is ready`);
@@ -70,7 +70,7 @@ export async function assertCached(blob: Blob, { records, plain }: SyntheticBlob
   assert.deepEqual(bytes, expected);
 }
 
-/** Whether the chunk's bit is set. */
+/** Whether the chunk's ready bit is set. */
 export async function isReady(blob: Blob, row: number): Promise<boolean> {
   const { ready } = await blob.open();
   return ((ready[row >> 3] ?? 0) & (0x80 >> (row & 7))) !== 0;

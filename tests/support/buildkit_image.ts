@@ -1,7 +1,7 @@
 /**
- * Nydus images as BuildKit exports them (`--output type=image,compression=nydus,push=true`): a blob for each layer, which
- * carries the layer's own bootstrap, then the merged bootstrap, whose RAFS version nothing tells, all of it below an
- * index with what BuildKit attests of the build.
+ * Nydus images as BuildKit exports them (`--output type=image,compression=nydus,push=true`): a blob per layer, each
+ * carrying the layer's own bootstrap, then the merged bootstrap without any statement of its RAFS version, all in an
+ * index with the build's attestations.
  *
  * Source: moby/buildkit, cache/compression_nydus.go, util/compression/nydus.go, exporter/containerimage/writer.go and
  * patch_nydus.go; docs/attestations/attestation-storage.md.
@@ -55,7 +55,7 @@ export async function pushAsBuildkit(
   return image;
 }
 
-/** How the image was built. @returns the index's entry */
+/** Pushes the attestation of a build. @returns the index's entry */
 async function pushAttestation(store: ImageStore, image: string): Promise<object> {
   const statement = new TextEncoder().encode(JSON.stringify({ predicateType: "https://slsa.dev/provenance/v0.2" }));
   const layer = {

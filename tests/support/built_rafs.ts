@@ -1,5 +1,5 @@
 /**
- * Images that are converted of archives, and what is in them, read by the plainest means.
+ * Images converted from archives, and a straightforward reader of their content.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export interface BuiltImage {
   readonly blobId: string;
 }
 
-/** Converts what `entries` gives, in this thread. */
+/** Converts `entries` in this thread. */
 export async function buildWith(options: Partial<RafsOptions>, entries: Entries): Promise<BuiltImage> {
   const pieces: Uint8Array[] = [];
   const rafs = rafsOptions(options);
@@ -41,12 +41,12 @@ export async function buildWith(options: Partial<RafsOptions>, entries: Entries)
   return { bytes, bootstrap: openBootstrap(bytes), blob, blobId };
 }
 
-/** Converts what `visit` gives the builder. */
+/** Converts what `visit` adds to the builder. */
 export function buildVisited(chunkSize: number, visit: (builder: LayerBuilder) => void): Promise<BuiltImage> {
   return buildWith({ chunkSize }, (builder) => Promise.resolve(visit(builder)));
 }
 
-/** The image of an archive that comes in pieces. */
+/** Converts an archive that arrives in pieces. */
 export function buildFrom(
   archive: Uint8Array,
   options: Partial<RafsOptions> = { chunkSize: 4096 },
@@ -55,7 +55,7 @@ export function buildFrom(
   return buildWith(options, fromTar(pieces(archive, pieceBytes)));
 }
 
-/** Why an archive of these entries is refused. */
+/** Returns the error with which an archive of these entries is refused. */
 export async function refusal(...entries: readonly TestEntry[]): Promise<Error> {
   try {
     await buildFrom(tarOf(...entries));
@@ -70,7 +70,7 @@ function* pieces(bytes: Uint8Array, pieceBytes: number): Generator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes);
 }
 
-/** What an image shows at one path. Text holds bytes as Latin-1. */
+/** What an image shows at one path. Strings hold bytes as Latin-1. */
 export interface Shown {
   readonly mode: number;
   readonly uid: number;
@@ -82,17 +82,17 @@ export interface Shown {
   readonly target: string;
   readonly content: string;
   readonly xattrs: Readonly<Record<string, string>>;
-  /** First path, in order, of the same inode. */
+  /** First path of the same inode, in order. */
   readonly link: string;
 }
 
-/** The whole tree by path ("/" is the root), every chunk that a file uses verified. */
+/** Reads the whole tree by path ("/" is the root), verifying every chunk that a file uses. */
 export async function show({ bootstrap, blob }: BuiltImage): Promise<Map<string, Shown>> {
   const memory = bootstrap.blobs.map((descriptor) => MemoryBlob.open(bootstrap, descriptor, blob));
   const chunks = await Promise.all(memory.map(async (each) => {
     const all: Uint8Array[] = [];
     for (let i = 0; i < each.columns.count; i++) {
-      // what no file uses any more has no digest
+      // chunks that no file uses any more have no digest
       all.push(each.hasDigest(i) ? await each.chunk(i) : new Uint8Array(0));
     }
     return all;

@@ -1,5 +1,5 @@
 /**
- * All that is wrong with a bootstrap by its own words, as `nydus-gd check` finds it without a blob.
+ * Checks a bootstrap for inconsistencies, as `nydus-gd check` does without blobs.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { checkDevices } from "../../lib/rafs/check/device_check.ts";
 import { Findings } from "../../lib/rafs/check/findings.ts";
 import { TreeCheck } from "../../lib/rafs/check/tree_check.ts";
 
-/** @param bytes those of `tree` */
+/** @param bytes bytes of `tree` */
 export function checkBootstrap(bytes: Uint8Array, tree: Bootstrap): Findings {
   const findings = new Findings();
   const chunks = new ChunkCheck(tree, tree.blobs, findings);

@@ -1,40 +1,40 @@
 /**
- * This program as a process of its own.
+ * Runs nydus-gd as a separate process.
  *
  * @module
  */
 import assert from "node:assert/strict";
 import { PROGRAM } from "./program.ts";
 
-/** How long a command that should end may take. */
+/** Maximum milliseconds for a command that is expected to end. */
 const TIMEOUT_MS = 30_000;
 
-/** How a command ended. */
+/** Result of a command. */
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** How a command is run. */
+/** Options of a command. */
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Words before the program, such as `unshare --mount`. */
   readonly within?: readonly string[];
 }
 
-/** Program and arguments of `nydus-gd ARGS`. */
+/** Returns the command line of `nydus-gd ARGS`. */
 export function commandLine(args: readonly string[], within: readonly string[] = []): [string, ...string[]] {
   const words = [...within, ...PROGRAM, ...args];
   return words as [string, ...string[]];
 }
 
-/** A shell script in a mount namespace of its own that goes before the program. */
+/** Words that run `script` in a new mount namespace before the program. */
 export function inNamespace(script: string): string[] {
   return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", `${script}; exec "$@"`, "sh"];
 }
 
-/** Runs `nydus-gd ARGS` to its end. */
+/** Runs `nydus-gd ARGS` to completion. */
 export async function run(args: readonly string[], { env = {}, within = [] }: CommandOptions = {}): Promise<Outcome> {
   const [program, ...words] = commandLine(args, within);
   const { code, stdout, stderr } = await new Deno.Command(program, {
@@ -47,7 +47,7 @@ export async function run(args: readonly string[], { env = {}, within = [] }: Co
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-/** `nydus-gd ARGS` fails with this sentence and this hint (undefined: none), and says nothing else. */
+/** Asserts that `nydus-gd ARGS` fails with this message and hint (undefined: none) and no other output. */
 export async function fails(
   args: readonly string[],
   sentence: RegExp,
@@ -63,11 +63,11 @@ export async function fails(
   assert.deepEqual([stdout, more, code], ["", [], options.code ?? 1]);
 }
 
-/** `nydus-gd ARGS` that serves in the foreground until it is stopped. */
+/** A `nydus-gd ARGS` that serves in the foreground until it is stopped. */
 export class Server implements AsyncDisposable {
   private constructor(readonly process: Deno.ChildProcess, readonly firstLine: string) {}
 
-  /** Returns when a line of its log or its output matches. */
+  /** Starts it; resolves when a line of its log or output matches `usable`. */
   static async start(args: readonly string[], usable: RegExp, options: CommandOptions = {}): Promise<Server> {
     const [program, ...words] = commandLine(args, ["sh", "-c", 'exec "$@" 2>&1', "sh", ...(options.within ?? [])]);
     const env = { NO_COLOR: "1", ...options.env };
@@ -90,7 +90,7 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** As a crash would. */
+  /** Kills it, as a crash would. */
   async kill(): Promise<void> {
     this.process.kill("SIGKILL");
     await this.process.status;
@@ -100,7 +100,7 @@ export class Server implements AsyncDisposable {
     try {
       this.process.kill("SIGTERM");
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // it has ended
+      if (!(error instanceof TypeError)) throw error; // it has ended already
     }
     await this.process.status;
   }

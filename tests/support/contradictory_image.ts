@@ -1,5 +1,5 @@
 /**
- * v6 bootstraps that EROFS cannot have: each read of them by ourselves is harmless.
+ * v6 bootstraps that EROFS cannot mount although our own reader can read each file.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { BootstrapWriter } from "../../lib/rafs/v6/writer.ts";
 const OWNER = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 const CHUNK = 4096;
 
-/** With the files `a` and `b`, both of chunk 5, at two places. */
+/** Has the files `a` and `b`, which place chunk 5 differently. */
 export function contradictoryBootstrap(): Uint8Array<ArrayBuffer> {
   return bootstrapOf([["a", 5, 0], ["b", 5, CHUNK]]);
 }
 
-/** With the files `a` and `b`; the chunk of `b` is a hole to the kernel: EROFS_NULL_ADDR. */
+/** Has the files `a` and `b`; the kernel takes the chunk of `b` for a hole (EROFS_NULL_ADDR). */
 export function bootstrapWithHole(): Uint8Array<ArrayBuffer> {
   const marker = 0x00ab_cdef;
   const bytes = bootstrapOf([["a", 0, 0], ["b", 1, marker * CHUNK]]);
@@ -26,7 +26,7 @@ export function bootstrapWithHole(): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Files of one chunk, each at an offset of the blob's address space. */
+/** Makes files of one chunk, each at an offset of the blob's address space. */
 function bootstrapOf(
   files: readonly (readonly [name: string, chunkIndex: number, uncompressedOffset: number])[],
 ): Uint8Array<ArrayBuffer> {

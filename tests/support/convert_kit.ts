@@ -1,5 +1,5 @@
 /**
- * Folders of one test, and conversions from and to layouts in them.
+ * Scratch directories, and conversions between OCI layouts in them.
  *
  * @module
  */
@@ -31,16 +31,16 @@ import { TempDir } from "./temp_dir.ts";
 
 const signal = new AbortController().signal;
 
-/** Bytes that do not compress, the same each time. */
+/** Incompressible bytes, reproducible from `seed`. */
 export function noise(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   let state = seed;
   return Uint8Array.from({ length }, () => (state = (state * 1103515245 + 12345) & 0x7fffffff) >> 16);
 }
 
-/** What a conversion of {@link ConvertKit} differs in. */
+/** Options of a conversion by {@link ConvertKit}. */
 export interface KitOptions extends Partial<ConvertOptions> {
   readonly platform?: Platform;
-  /** Image whose chunks are referred to. */
+  /** Image whose chunks are reused. */
   readonly chunksOf?: string;
   readonly force?: boolean;
 }
@@ -89,7 +89,7 @@ export class ConvertKit implements Disposable {
     return JSON.parse(Deno.readTextFileSync(join(this.temp.join("target/blobs"), digest.replace(":", "/"))));
   }
 
-  /** Every path of a converted image; all of it is checked to the last chunk. */
+  /** Returns every path of a converted image after checking it to the last chunk. */
   async paths(image = this.named("target")): Promise<string[]> {
     const { source, backend } = await locateImage({ what: image }, this.#access.deps, this.temp.path, signal);
     const report = await checkImage({

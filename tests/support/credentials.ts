@@ -1,5 +1,5 @@
 /**
- * Credentials of tests, as a keychain gives them.
+ * Credentials for tests, as a keychain returns them.
  *
  * @module
  */

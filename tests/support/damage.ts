@@ -1,9 +1,9 @@
 /**
- * Damage to images: copies of fixtures that a kind of damage is done to, and what may come of it.
+ * Damaged images: copies of fixtures with one kind of damage each, and the acceptable outcomes.
  *
- * A copy is mounted for real (tests/kernel/damage_test.ts). What a reader may then show depends on the {@link Fallout}.
- * Damage to a bootstrap that turns it into the right bootstrap of another image (a name that leads to another file, two
- * chunks of one length exchanged in all that is said of them) is in no catalogue: what is read is what it says.
+ * A copy is mounted for real (tests/kernel/damage_test.ts). What a reader may then see depends on the {@link Fallout}.
+ * Damage that turns a bootstrap into a valid bootstrap of another image (a name that leads to another file, two chunks
+ * of equal length whose records are swapped as a whole) is not included: the image reads as described.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { effectiveBlobId, idsAtHome } from "../../lib/rafs/flags.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { listRafsFixtures, MemoryImage, percentEncode, type RafsFixture } from "./rafs_fixtures.ts";
 
-/** A stretch of a blob's stored bytes that is not what it was. */
+/** A range of a blob's stored bytes that was changed. */
 export interface Spoiled {
   readonly blob: string;
   readonly from: number;
@@ -22,23 +22,23 @@ export interface Spoiled {
 }
 
 /**
- * What may come of a kind of damage.
+ * The acceptable outcome of a kind of damage:
  *
- * - a list: the image mounts and shows its listing, but files with chunks in these stretches may give EIO;
- * - "any": it is refused, or anything fails, but what can be read is right;
- * - "refused": opening it is refused.
+ * - a list: the image mounts and shows its listing, but files with chunks in these ranges may return EIO;
+ * - "any": it is refused, or anything fails, but whatever can be read is right;
+ * - "refused": it cannot be opened.
  */
 export type Fallout = readonly Spoiled[] | "any" | "refused";
 
-/** One kind of damage, on one image. */
+/** One kind of damage to one image. */
 export interface Damage {
   readonly name: string;
   readonly fixture: string;
-  /** Does it. */
+  /** Applies the damage. */
   readonly apply: (copy: ImageCopy) => Fallout;
 }
 
-/** Little-endian numbers in bytes, to be changed. */
+/** Little-endian numbers in bytes, for modification. */
 export class Patch {
   readonly #view: DataView;
 
@@ -64,7 +64,7 @@ export class Patch {
     this.u8(at, this.getU8(at) ^ 0x10);
   }
 
-  /** Exchanges two stretches. */
+  /** Swaps two ranges. */
   swap(a: number, b: number, length: number): void {
     const first = this.bytes.slice(a, a + length);
     this.bytes.copyWithin(a, b, b + length);
@@ -74,15 +74,15 @@ export class Patch {
 
 const fixtures = new Map(listRafsFixtures().map((fixture) => [fixture.name, fixture]));
 
-/** An image in memory that damage is done to; blobs by id. */
+/** A copy of an image in memory to be damaged; blobs by id. */
 export class ImageCopy {
   #bootstrap: Patch;
-  /** Undefined: the blob is missing; "directory": a folder has its name. */
+  /** Undefined: the blob is missing; "directory": there is a directory of its name. */
   readonly blobs: Map<string, Uint8Array<ArrayBuffer> | "directory">;
 
   private constructor(
     readonly fixture: RafsFixture,
-    /** The image before the damage. */
+    /** The undamaged image. */
     readonly original: MemoryImage,
     bootstrap: Uint8Array<ArrayBuffer>,
     blobs: [string, Uint8Array<ArrayBuffer>][],
@@ -107,22 +107,22 @@ export class ImageCopy {
     return new ImageCopy(fixture, original, await Deno.readFile(fixture.bootstrap), blobs);
   }
 
-  /** The bootstrap's bytes; of no use for an image whose bootstrap is in a blob. */
+  /** The bootstrap's bytes; meaningless for an image whose bootstrap is inside a blob. */
   get bootstrap(): Patch {
     return this.#bootstrap;
   }
 
-  /** Puts other bytes in the bootstrap's place. */
+  /** Replaces the bootstrap. */
   replaceBootstrap(bytes: Uint8Array<ArrayBuffer>): void {
     this.#bootstrap = new Patch(bytes);
   }
 
-  /** How the undamaged bootstrap describes a blob. */
+  /** Descriptor of a blob in the undamaged bootstrap. */
   descriptor(index: number): BlobDescriptor {
     return this.original.bootstrap.blobs[index] as BlobDescriptor;
   }
 
-  /** Where the undamaged chunks of a blob are. */
+  /** Chunk table of a blob in the undamaged image. */
   columns(index: number): ChunkColumns {
     return (this.original.blobs[index] as { columns: ChunkColumns }).columns;
   }
@@ -131,7 +131,7 @@ export class ImageCopy {
     return effectiveBlobId(this.descriptor(index), this.fixture.container);
   }
 
-  /** Id of the blob that has the compression info of blob `index`. */
+  /** Id of the blob that holds the compression info of blob `index`. */
   metaId(index: number): string {
     return this.descriptor(index).metaBlobId ?? this.id(index);
   }
@@ -154,7 +154,7 @@ export class ImageCopy {
     return names.reduce((dir, name) => tree.lookup(dir, new TextEncoder().encode(name)), tree.rootIno);
   }
 
-  /** Files that have a chunk in one of the stretches. */
+  /** Returns the files that have a chunk in one of the ranges. */
   filesIn(spoiled: readonly Spoiled[]): Set<string> {
     const files = new Set<string>();
     const tree = this.original.bootstrap;
@@ -172,7 +172,7 @@ export class ImageCopy {
     return files;
   }
 
-  /** Whether anything was changed at all. */
+  /** Whether anything differs from the original. */
   async isDamaged(): Promise<boolean> {
     const fresh = await ImageCopy.of(this.fixture.name);
     const differs = (a: Uint8Array | string | undefined, b: Uint8Array | string | undefined) =>
@@ -183,7 +183,7 @@ export class ImageCopy {
       [...fresh.blobs].some(([id, bytes]) => differs(this.blobs.get(id), bytes));
   }
 
-  /** Writes the image into a folder. Returns the file that a user would name to mount it. */
+  /** Writes the image into a directory. Returns the file that a user would mount. */
   async write(folder: string): Promise<{ source: string; blobDir: string }> {
     const blobDir = join(folder, "blobs");
     await Deno.mkdir(blobDir, { recursive: true });

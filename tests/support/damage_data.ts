@@ -1,5 +1,5 @@
 /**
- * Kinds of damage to blobs: chunk data, compression info, and what surrounds them.
+ * Kinds of damage to blobs: chunk data, compression info, and the data around them.
  *
  * @module
  */
@@ -22,17 +22,17 @@ function dataEnd(copy: ImageCopy, index: number): number {
   return end;
 }
 
-/** Changes `length` bytes at `at` of a blob. */
+/** Changes `length` bytes of a blob at `at`. */
 function spoil(copy: ImageCopy, index: number, at: number, length: number, change: (old: number, i: number) => number) {
   const bytes = copy.blob(index);
   for (let i = at; i < at + length; i++) bytes[i] = change(bytes[i] as number, i);
   return [{ blob: copy.id(index), from: at, to: at + length }];
 }
 
-/** The whole blob is of no use. */
+/** The whole blob is unreadable. */
 export const lost = (copy: ImageCopy, index: number): Spoiled[] => [{ blob: copy.id(index), from: 0, to: EVERYTHING }];
 
-/** Cuts a blob; without its compression info nothing of it can be read. */
+/** Truncates a blob; without its compression info nothing of it can be read. */
 function cut(copy: ImageCopy, index: number, length: number): Spoiled[] {
   copy.setBlob(index, copy.blob(index).slice(0, length));
   const { meta } = copy.descriptor(index);
@@ -55,7 +55,7 @@ function swapEqualChunks(copy: ImageCopy, index: number): Spoiled[] {
   throw new Error(`Cannot damage ${copy.fixture.name}: no two chunks have one size`);
 }
 
-/** A pattern that no fixture has. */
+/** A pattern that occurs in no fixture. */
 const noise = (i: number) => (Math.imul(i + 1, 2654435761) >>> 13) & 0xff;
 
 export type Kind = readonly [name: string, apply: (copy: ImageCopy, index: number) => Fallout];
@@ -118,17 +118,17 @@ const replaced: Kind = ["replaced by another blob of the image", (copy, i) => {
 
 const swapped: Kind = ["two chunks of one stored size exchanged", swapEqualChunks];
 
-/** A compression info that is stored plainly, to be changed. */
+/** An uncompressed compression info, for modification. */
 interface PlainCi {
   readonly patch: Patch;
-  /** Where entries, contexts and header begin in the blob. */
+  /** Offsets of entries, contexts and header in the blob. */
   readonly entries: number;
   readonly contexts: number;
   readonly header: number;
   readonly table: number;
 }
 
-/** Stores the compression info of blob `index` without compression, and says so in bootstrap and header. */
+/** Replaces the compression info of blob `index` by an uncompressed one, and adjusts bootstrap and header. */
 function plainCi(copy: ImageCopy, index: number): PlainCi {
   const { meta, compressedSize, chunkCount } = copy.descriptor(index);
   if (meta === undefined) throw new Error("Cannot damage the compression info: there is none");
@@ -154,7 +154,9 @@ function plainCi(copy: ImageCopy, index: number): PlainCi {
 
 type CiKind = readonly [name: string, damage: (ci: PlainCi, copy: ImageCopy) => void, fallout?: Fallout];
 
-/** V1: 16 bytes an entry, offset of the plain chunk in bits 12 to 43 of the first word. */
+/**
+ * 1: entries of 16 bytes, uncompressed offset in bits 12 to 43 of the first word.
+ */
 const V1: readonly CiKind[] = [
   ["stored plainly, otherwise right", () => {}, []],
   ["plain offset of chunk 0 moved by a block", ({ patch, entries }) => patch.u8(entries + 1, 0x10)],
@@ -200,7 +202,9 @@ const V1: readonly CiKind[] = [
   ["zeros in place of the header", ({ patch, header }) => void patch.bytes.fill(0, header, header + CI.HEADER_SIZE)],
 ];
 
-/** V2 with batches: 24 bytes an entry, flags in its eighth byte, batch in the upper half of its last word. */
+/**
+ * 2 with batches: entries of 24 bytes, flags in the eighth byte, batch in the upper half of the last word.
+ */
 function memberOf({ patch, entries, contexts }: PlainCi): number {
   for (let at = entries; at < contexts; at += 24) if ((patch.getU8(at + 7) & 4) !== 0) return at;
   throw new Error("Cannot damage a batch: there is none");
@@ -233,7 +237,7 @@ const V2: readonly CiKind[] = [
   ["offset of contexts another", (ci) => ci.patch.flip(ci.header + CI_HEADER.contextOffset)],
 ];
 
-/** Bits of a compression info as it is stored, compressed. */
+/** Bit flips in a compressed compression info. */
 const STORED: readonly Kind[] = [0, 0.5, 0.99].map((part): Kind => [
   `bit flipped at ${part * 100} % of its compressed bytes`,
   (copy, index) => {
@@ -243,7 +247,7 @@ const STORED: readonly Kind[] = [0, 0.5, 0.99].map((part): Kind => [
   },
 ]);
 
-/** Blobs that carry their bootstrap: bits of their tail, where the way to the bootstrap is. */
+/** Blobs that carry their bootstrap: bit flips in the tail, which locates the bootstrap. */
 const TAIL: readonly Kind[] = [
   ...[1, 300, 511, 700, 1200, 2000].map((back): Kind => [`bit flipped ${back} bytes before the end`, (copy, index) => {
     const bytes = copy.blob(index);
@@ -256,7 +260,7 @@ const TAIL: readonly Kind[] = [
   }]),
 ];
 
-/** Damage of these kinds to a blob of each image. */
+/** Applies each kind of damage to a blob of each image. */
 export function each(what: string, images: readonly string[], kinds: readonly Kind[], index = 0): Damage[] {
   return images.flatMap((fixture) =>
     kinds.map(([name, apply]) => ({
@@ -275,7 +279,7 @@ function eachCi(images: readonly string[], kinds: readonly CiKind[]): Damage[] {
   return each("compression info", images, plain);
 }
 
-/** Damage to the bytes of chunks, and to blobs as a whole. */
+/** Damage to the bytes of chunks, and to whole blobs. */
 export const CHUNK_DATA: readonly Damage[] = [
   ...each("blob", ["v5-layers-merged", "v6-layers-merged", "v6-blob-id", "v5-repeatable", "v6-lz4-toc-sha256"], DATA),
   ...each("blob", ["v5-none-sha256-4k", "v6-none-sha256-4k"], [...DATA.slice(0, 5), swapped]),
@@ -284,7 +288,7 @@ export const CHUNK_DATA: readonly Damage[] = [
   ...each("blob", ["v5-inline", "v6-inline", "v6-inline-toc"], DATA.slice(0, 5)),
 ];
 
-/** Damage to the compression info of v6 blobs, and to what leads to an inlined bootstrap. */
+/** Damage to the compression info of v6 blobs, and to the tail that locates an inlined bootstrap. */
 export const COMPRESSION_INFO: readonly Damage[] = [
   ...eachCi(["v6-layers-merged"], V1),
   ...eachCi(["v6-zstd-batch"], V2),

@@ -1,11 +1,11 @@
 /**
- * Kinds of damage to images whose data are in the ordinary layers, and to encrypted ones.
+ * Kinds of damage to images whose data are in ordinary layers, and to encrypted images.
  *
  * | image | data | compression info |
  * |---|---|---|
- * | v6-zran | a gzip layer, inflated from its middle | a blob of its own, with a window for each stretch |
- * | v6-tar-ref | a tar, digests for each chunk | a blob of its own |
- * | v6-tarfs | a tar without a digest but its name | none |
+ * | v6-zran | a gzip layer, inflated from its middle | a separate blob, with a window per start |
+ * | v6-tar-ref | a tar, with digests of its chunks | a separate blob |
+ * | v6-tarfs | a tar without digests except its name | none |
  * | v6-zstd-encrypt-batch | encrypted batches | in the blob, encrypted |
  *
  * @module
@@ -13,21 +13,23 @@
 import { type Damage, type ImageCopy, Patch } from "./damage.ts";
 import { DATA, each, type Kind, lost } from "./damage_data.ts";
 
-/** Kinds whose places in the blob say nothing of the chunks that suffer: those of a stream do from there on. */
+/**
+ * Kinds of damage whose place in the blob does not determine the affected chunks: in a stream, all that follow may be.
+ */
 const anyOf = (kinds: readonly Kind[]) =>
   kinds.map(([name, apply]): Kind => [name, (copy, index) => {
     apply(copy, index);
     return "any";
   }]);
 
-/** Of a blob that is compared as a whole nothing is shown. */
+/** Nothing may be readable of a blob that is verified as a whole. */
 const allOf = (kinds: readonly Kind[]) =>
   kinds.map(([name, apply]): Kind => [name, (copy, index) => {
     apply(copy, index);
     return lost(copy, index);
   }]);
 
-/** Changes the blob that has the compression info. */
+/** Changes the blob that holds the compression info. */
 function ofMeta(name: string, change: (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer> | void): Kind {
   return [name, (copy: ImageCopy, index) => {
     const id = copy.metaId(index);
@@ -38,7 +40,7 @@ function ofMeta(name: string, change: (bytes: Uint8Array<ArrayBuffer>) => Uint8A
   }];
 }
 
-/** The compression info, what surrounds it, and the list of what is in the blob at its end. */
+/** The compression info, the data around it, and the table of contents at the end of the blob. */
 const META: readonly Kind[] = [
   ...[0, 0.25, 0.5, 0.9].map((part) =>
     ofMeta(`bit flipped at ${part * 100} %`, (bytes) => new Patch(bytes).flip(Math.floor(part * bytes.length)))
@@ -52,7 +54,7 @@ const META: readonly Kind[] = [
   ofMeta("shifted by one byte", (bytes) => void bytes.copyWithin(1, 0)),
 ];
 
-/** Damage to what these images have and others do not. */
+/** Damage to structures that only these images have. */
 export const LAYERS: readonly Damage[] = [
   ...each("tar layer", ["v6-tar-ref"], DATA.slice(1, 7)),
   ...each("plain tar", ["v6-tarfs"], allOf([...DATA.slice(1, 3), ...DATA.slice(7, 8)])),

@@ -9,7 +9,7 @@ import type { Damage, Fallout, ImageCopy, Patch } from "./damage.ts";
 
 const padded = (size: number) => Math.ceil(size / UNIT) * UNIT;
 
-/** Where the structures of a v5 bootstrap are, in bytes from its start. */
+/** Offsets of the structures of a v5 bootstrap, in bytes from its start. */
 class V5Places {
   readonly #patch: Patch;
 
@@ -31,7 +31,7 @@ class V5Places {
     return this.inode(path) + INODE.SIZE;
   }
 
-  /** What follows the name: target, xattrs or chunk infos. */
+  /** Offset of what follows the name: link target, xattrs or chunk infos. */
   tail(path: string): number {
     return this.name(path) + padded(this.#patch.getU16(this.inode(path) + INODE.nameSize));
   }
@@ -241,7 +241,7 @@ const chunkU32 = (field: number, value: number) => (p: Patch, at: V5Places) => p
 const chunkU64 = (field: number, value: number | bigint) => (p: Patch, at: V5Places) =>
   p.u64(at.chunk(FILE, 1) + field, value);
 
-/** Of the second of the three chunks of a file, which are the chunks 0, 0 and another of a blob or all different. */
+/** Damage to the second of three chunks of a file, which are chunks 0, 0 and another one, or all different. */
 const CHUNKS: readonly Row[] = [
   ["bit of the digest", (p, at) => p.flip(at.chunk(FILE, 1) + 5)],
   ["digest zero", (p, at) => void p.bytes.fill(0, at.chunk(FILE, 1), at.chunk(FILE, 1) + 32)],
@@ -289,7 +289,7 @@ const CHUNKS: readonly Row[] = [
   ["zeros", (p, at) => void p.bytes.fill(0, at.chunk(FILE, 0), at.chunk(FILE, 3))],
 ];
 
-/** Extended attributes of a symbolic link or file are behind its name and target: of the root, behind "/". */
+/** Extended attributes follow the name and target of a symbolic link or file; those of the root follow "/". */
 const XATTRS: readonly Row[] = [
   ["2^63 bytes", (p, at) => p.u64(at.tail("/"), NEGATIVE)],
   ["2^32 bytes", (p, at) => p.u64(at.tail("/"), 2 ** 32)],

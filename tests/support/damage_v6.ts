@@ -81,7 +81,7 @@ const SUPER_BLOCK: readonly Row[] = [
   }, "refused"],
 ];
 
-/** On all of the bootstrap. */
+/** Damage to the bootstrap as a whole. */
 const WHOLE: readonly Row[] = [
   ...[0, 3, 100, 1023, 1028, 1200, 4096, 8192, 12289].map((length): Row => [
     `cut to ${length} bytes`,

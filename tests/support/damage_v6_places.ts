@@ -1,5 +1,5 @@
 /**
- * Where what is to be damaged is in a RAFS v6 bootstrap, and how kinds of damage to one are listed.
+ * Offsets of the structures in a RAFS v6 bootstrap, and tables of kinds of damage.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Damage, Fallout, ImageCopy, Patch } from "./damage.ts";
 export const BLOCK = 4096;
 const EROFS_SUPER = 1024;
 
-/** Where the structures of a v6 bootstrap are, in bytes from its start. */
+/** Offsets of the structures of a v6 bootstrap, in bytes from its start. */
 export class V6Places {
   readonly #patch: Patch;
 
@@ -32,12 +32,12 @@ export class V6Places {
     return this.#patch.getU64(EXT_SUPER.AT + EXT_SUPER.chunkTableSize) / CHUNK_INFO.SIZE;
   }
 
-  /** An inode; all of the fixtures' are extended. */
+  /** Offset of an inode; those of the fixtures are all extended. */
   inode(path: string): number {
     return this.#patch.getU32(EROFS_SUPER + SUPER.metaBlock) * BLOCK + this.copy.ino(path) * 32;
   }
 
-  /** What follows an inode: xattrs, then inline data or chunk indexes. */
+  /** Offset of what follows an inode: xattrs, then inline data or chunk indexes. */
   tail(path: string): number {
     const at = this.inode(path);
     const count = this.#patch.getU16(at + EXTENDED.xattrCount);
@@ -48,35 +48,35 @@ export class V6Places {
     return Math.ceil(this.tail(path) / 8) * 8 + k * CHUNK_INDEX.SIZE;
   }
 
-  /** First block of a directory of one block. */
+  /** Offset of the only block of a directory. */
   block(path: string): number {
     const at = this.inode(path);
     const inline = (this.#patch.getU16(at) >> 1) === 2;
     return inline ? this.tail(path) : this.#patch.getU32(at + EXTENDED.union) * BLOCK;
   }
 
-  /** Entry `k` of a directory, "." and ".." among them. */
+  /** Offset of entry `k` of a directory, counting "." and "..". */
   dirent(path: string, k: number): number {
     return this.block(path) + k * DIRENT.SIZE;
   }
 
-  /** Where the name of entry `k` is. */
+  /** Offset of the name of entry `k`. */
   nameOf(path: string, k: number): number {
     return this.block(path) + this.#patch.getU16(this.dirent(path, k) + DIRENT.nameOffset);
   }
 }
 
-/** A kind of damage; what comes of it is "any" if it is not said. */
+/** A kind of damage; `fallout` defaults to "any". */
 export type Row = readonly [name: string, damage: (p: Patch, at: V6Places, copy: ImageCopy) => void, fallout?: Fallout];
 
 /** Offset of a field of the EROFS super block. */
 export const sb = (field: number): number => EROFS_SUPER + field;
 /** Offset of a field of the extended super block. */
 export const ext = (field: number): number => EXT_SUPER.AT + field;
-/** 2^63: negative, as a signed number. */
+/** 2^63, negative as a signed number. */
 export const NEGATIVE = 1n << 63n;
 
-/** Damage of these kinds to one image. */
+/** Applies these kinds of damage to one image. */
 export function rows(what: string, fixture: string, kinds: readonly Row[]): Damage[] {
   return kinds.map(([name, damage, fallout = "any"]) => ({
     name: `v6 ${what}: ${name}`,

@@ -104,7 +104,7 @@ const nameOffset = (path: string, k: number, value: number) => (p: Patch, at: V6
   p.u16(at.dirent(path, k) + DIRENT.nameOffset, value);
 
 /** Entries of "/opq" are ".", "..", "deep", "new"; of "/etc": ".", "..", "chmod", "link", …; of "/": ".", "..", "app". */
-/** Makes the first name behind "." and ".." exactly this one; what is left of it goes to the next. */
+/** Sets the first name after "." and ".." to exactly this one; the rest of it becomes part of the next name. */
 const firstNameOf = (path: string, name: string) => (p: Patch, at: V6Places) => {
   p.text(at.nameOf(path, 2), name);
   p.u16(at.dirent(path, 3) + DIRENT.nameOffset, p.getU16(at.dirent(path, 2) + DIRENT.nameOffset) + name.length);
@@ -148,7 +148,7 @@ const DIRECTORIES: readonly Row[] = [
   [".. of the root is another directory", (p, at, copy) => nid("/", 1, copy.ino("/etc"))(p, at)],
 ];
 
-/** Attributes: of "/", the one inode with some. */
+/** Attributes of "/", the only inode that has any. */
 const XATTRS: readonly Row[] = [
   ["shared attributes", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 4, 1)],
   ["name of 255 bytes", (p, at) => p.u8(at.inode("/") + EXTENDED.SIZE + 12, 255)],

@@ -1,13 +1,13 @@
 /**
- * Where this machine has Debian from.
+ * Finds the Debian mirror that this machine uses.
  *
  * @module
  */
 
-/** How long the mirror may take to answer. */
+/** Maximum milliseconds for the mirror to answer. */
 const MIRROR_TIMEOUT_MS = 10_000;
 
-/** The first of apt's archives that has the suite, such as "bookworm", or why there is none. */
+/** Returns the first of apt's archives that has the suite, such as "bookworm", or why there is none. */
 export async function findMirror(suite: string): Promise<{ url?: string; missing?: string }> {
   const reasons: string[] = [];
   for (const url of await archives()) {
@@ -23,7 +23,10 @@ export async function findMirror(suite: string): Promise<{ url?: string; missing
   return { missing: reasons.join("; ") || "apt reads from no archive on the network" };
 }
 
-/** Where apt reads packages from, Debian's own archives first. Who made which stands in lists that may not be here yet. */
+/**
+ * Lists apt's archives, Debian's own first. Their origin is known only from package lists, which may not be downloaded
+ * yet.
+ */
 async function archives(): Promise<string[]> {
   const of = async (...more: string[]) => {
     const args = ["indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", ...more];

@@ -1,11 +1,11 @@
 /**
- * What a dockerd and the driver have left of layers that nobody has any more.
+ * Detects layers that dockerd and the driver have left behind although nothing refers to them.
  *
  * ```
  * <data-root>/image/<driver>/layerdb/sha256/<chain>/cache-id          layer of an image
  *                            layerdb/mounts/<id>/{mount-id,init-id}   layers of a container
  * ```
- * Layers of BuildKit's cache are in a database of its own; their ids tell them.
+ * Layers of BuildKit's cache are listed in its own database; they are recognised by their ids.
  *
  * @module
  */
@@ -14,13 +14,16 @@ import { DRIVER_NAME } from "../../lib/demo/graph_driver.ts";
 import { ignore } from "../../lib/base/errors.ts";
 import type { DockerStack } from "./docker_stack.ts";
 
-/** How long dockerd may take to clear away after the answer. */
+/** Maximum milliseconds for dockerd to clean up after it has answered. */
 const SETTLE_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
-/** Ids that BuildKit gives. */
+/** Format of BuildKit's ids. */
 const BUILDKIT_ID = /^[a-z0-9]{25}$/;
 
-/** Every layer folder is some image's or container's, with one link each; what is mounted is what runs. */
+/**
+ * Asserts that every layer directory belongs to an image or container and has one link, and that only those of running
+ * containers are mounted.
+ */
 export async function requireNoLeaks(stack: DockerStack): Promise<void> {
   const deadline = AbortSignal.timeout(SETTLE_TIMEOUT_MS);
   let leaks = await leaksOf(stack);
@@ -31,7 +34,7 @@ export async function requireNoLeaks(stack: DockerStack): Promise<void> {
   assert.deepEqual(leaks, []);
 }
 
-/** One line for each thing that is there and should not be, or the other way round. */
+/** Returns a line for each thing that should not exist, or is missing. */
 export async function leaksOf(stack: DockerStack): Promise<string[]> {
   const home = `${stack.dir}/data/${DRIVER_NAME}`;
   const layers = await stack.layers();

@@ -1,5 +1,5 @@
 /**
- * Debian's docker-registry on a loopback port of its own, with its storage in a temporary folder.
+ * Debian's docker-registry on its own loopback port, with its storage in a temporary directory.
  *
  * ```ts
  * await using registry = await DockerRegistry.start();
@@ -10,15 +10,15 @@
  */
 import { join } from "node:path";
 
-/** Path of the program of Debian's package `docker-registry`. */
+/** Path of the program in Debian's package `docker-registry`. */
 export const DOCKER_REGISTRY = "/usr/bin/docker-registry";
 
-/** Why tests that need it are skipped; undefined where it is installed. */
+/** Why tests that need it are skipped; undefined if it is installed. */
 export const dockerRegistryMissing: string | undefined = isInstalled()
   ? undefined
   : `${DOCKER_REGISTRY} is not installed (apt-get install docker-registry)`;
 
-/** User, password, and what `htpasswd -B` makes of them. */
+/** User, password, and the output of `htpasswd -B` for them. */
 export const TEST_USER = {
   user: "alice",
   password: "open sesame:1",
@@ -27,11 +27,11 @@ export const TEST_USER = {
 
 const START_TIMEOUT_MS = 20_000;
 
-/** How the registry is set up. */
+/** Options of the registry. */
 export interface DockerRegistryOptions {
-  /** Wants {@link TEST_USER}. */
+  /** Requires {@link TEST_USER}. */
   readonly basicAuth?: boolean;
-  /** Sends clients to a token server whose certificate it believes. */
+  /** Refers clients to a token server whose certificate it trusts. */
   readonly tokenAuth?: {
     readonly realm: string;
     readonly service: string;
@@ -41,9 +41,9 @@ export interface DockerRegistryOptions {
   };
   /** Serves TLS; PEM texts. */
   readonly tls?: { readonly certificate: string; readonly key: string };
-  /** Port to use; a free one unless given. For a registry that comes back. */
+  /** Port to use; default: a free one. For a registry that is restarted. */
   readonly port?: number;
-  /** Folder to keep the storage in; removed at the end unless given. */
+  /** Directory for the storage; default: a temporary one, removed at the end. */
   readonly storage?: string;
 }
 
@@ -56,12 +56,12 @@ export class DockerRegistry implements AsyncDisposable {
     private readonly scheme: string,
   ) {}
 
-  /** Starts it and returns when it answers. */
+  /** Starts it; resolves when it answers. */
   static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const folder = await Deno.makeTempDir({ prefix: "nydus-gd-registry-" });
     const port = options.port ?? freePort();
     const config = join(folder, "config.json");
-    // The program reads YAML, and JSON is YAML.
+    // the program reads YAML, of which JSON is a subset
     await Deno.writeTextFile(config, JSON.stringify(await configuration(options, folder, port)));
     const process = new Deno.Command(DOCKER_REGISTRY, {
       args: ["serve", config],
@@ -90,19 +90,19 @@ export class DockerRegistry implements AsyncDisposable {
     return `${this.scheme}://${this.host}`;
   }
 
-  /** Kills it and removes its folder. */
+  /** Kills it and removes its directory. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.process.kill("SIGKILL");
     } catch (error) {
-      // It ended by itself.
+      // it has ended already
       if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
     }
     await this.process.status;
     await Deno.remove(this.folder, { recursive: true });
   }
 
-  /** Polls the port, since the program has no way to say that it is ready. */
+  /** Polls the port, since the program does not report that it is ready. */
   async #answers(): Promise<void> {
     const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
     let ended = false;
@@ -153,7 +153,7 @@ async function configuration(options: DockerRegistryOptions, folder: string, por
   };
 }
 
-/** A port that was free a moment ago. */
+/** Returns a port that was free just now. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;

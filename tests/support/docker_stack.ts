@@ -1,5 +1,5 @@
 /**
- * Everything that an end-to-end test needs: registry, sandbox, `nydus-gd serve`, dockerd, and images of the fixtures.
+ * Environment of an end-to-end test: registry, sandbox, `nydus-gd serve`, dockerd, and images made from the fixtures.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { NO_PREFETCH } from "./graph_driver_process.ts";
 import { EXECUTABLE } from "./program.ts";
 import { TempDir } from "./temp_dir.ts";
 
-/** Why these tests cannot run here; undefined when they can. */
+/** Why these tests cannot run here; undefined if they can. */
 export function dockerMissing(): string | undefined {
   if (Deno.uid() !== 0) return "not root";
   const missing = ["dockerd", "docker", "docker-registry", "unshare"].filter((name) => !isOnPath(name));
@@ -37,14 +37,14 @@ function isOnPath(name: string): boolean {
   });
 }
 
-/** The fixture of that name. */
+/** Finds the fixture of that name. */
 export function fixture(name: string): RafsFixture {
   const found = listRafsFixtures().find((each) => each.name === name);
   if (found === undefined) throw new Error(`Cannot find fixture ${name}`);
   return found;
 }
 
-/** A layer with Debian's static busybox and the links that the tests use. */
+/** Makes a layer with Debian's static busybox and the links that the tests use. */
 export async function busyboxLayer(): Promise<Uint8Array> {
   const name = (text: string) => new TextEncoder().encode(text);
   const busybox = await Deno.readFile("/bin/busybox");
@@ -64,7 +64,7 @@ export async function busyboxLayer(): Promise<Uint8Array> {
 
 /** A registry behind a counting proxy. */
 export class CountedRegistry implements AsyncDisposable {
-  /** Bytes of the ordinary layers of each reference. */
+  /** Bytes of the ordinary layers, by reference. */
   readonly #ordinary = new Map<string, number>();
 
   private constructor(private readonly registry: RegistryProcess, readonly proxy: Throttle) {}
@@ -75,13 +75,13 @@ export class CountedRegistry implements AsyncDisposable {
     return new CountedRegistry(registry, new Throttle({ upstream, bytesPerSecond: Infinity, delayMs: 0 }));
   }
 
-  /** What Docker is told. */
+  /** Host that Docker uses. */
   get host(): string {
     return this.proxy.host;
   }
 
   /**
-   * Pushes a fixture as a lazy image with busybox above it, and `above` on top of that.
+   * Pushes a fixture as a lazy image with busybox and then `above` on top of it.
    *
    * @returns the reference that Docker pulls
    */
@@ -89,19 +89,19 @@ export class CountedRegistry implements AsyncDisposable {
     return await this.#pushFixture(name, repository, [await busyboxLayer(), ...above]);
   }
 
-  /** As {@link pushLazy}, with nothing above the bootstrap. */
+  /** Like {@link pushLazy}, with nothing above the bootstrap. */
   pushBare(name: string, repository: string): Promise<string> {
     return this.#pushFixture(name, repository, []);
   }
 
-  /** Pushes an ordinary image: busybox, and `above` on top of it. */
+  /** Pushes an ordinary image: busybox with `above` on top of it. */
   async pushClassic(repository: string, above: readonly Uint8Array[] = []): Promise<string> {
     const built = await buildImage([await busyboxLayer(), ...above], { architecture: ARCHITECTURE });
     await pushImage(this.registry.host, repository, "latest", built);
     return `${this.host}/${repository}:latest`;
   }
 
-  /** Bytes of the layers above the bootstrap, which come with every pull. */
+  /** Bytes of the layers above the bootstrap, which every pull downloads. */
   ordinaryBytes(reference: string): number {
     return this.#ordinary.get(reference) ?? 0;
   }
@@ -129,26 +129,26 @@ export class CountedRegistry implements AsyncDisposable {
 
 const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
-/** How long one part of a test may take. */
+/** Maximum milliseconds for one part of a test. */
 export const SECTION_TIMEOUT_MS = 120_000;
 
-/** A dockerd that the tests can run. */
+/** A dockerd that tests can run. */
 export interface Dockerd {
   readonly name: string;
-  /** Why it cannot be had here; undefined when it can. */
+  /** Why it is unavailable; undefined if it is available. */
   readonly missing: string | undefined;
-  /** Opens the system that dockerd and docker are programs of; absent: the machine itself. */
+  /** Opens the system that contains dockerd and docker; absent: the machine itself. */
   open?(sandbox: Sandbox, dir: string): Promise<Pick<Sandbox, "spawn"> & AsyncDisposable>;
 }
 
 /** The dockerd that is installed. */
 export const INSTALLED: Dockerd = { name: "installed dockerd", missing: dockerMissing() };
 
-/** How a stack differs from the usual one. */
+/** Options of a stack. */
 export interface StackOptions {
-  /** {@link INSTALLED} unless given. */
+  /** Default: {@link INSTALLED}. */
   readonly dockerd?: Dockerd;
-  /** Further arguments of dockerd. */
+  /** Additional arguments of dockerd. */
   readonly flags?: readonly string[];
   /** nydusd's configuration file. */
   readonly config?: string;
@@ -158,16 +158,16 @@ export interface StackOptions {
 export interface Stack {
   readonly stack: DockerStack;
   readonly registry: CountedRegistry;
-  /** Scratch folder. */
+  /** Scratch directory. */
   readonly dir: string;
-  /** One more registry; it goes with the others. */
+  /** Starts another registry, stopped with the others. */
   startRegistry(): Promise<CountedRegistry>;
 }
 
-/** Runs `test` with a registry and a dockerd of its own; both and all they left are gone afterwards. */
+/** Runs `test` with its own registry and dockerd; both are gone afterwards, with everything they left. */
 export async function withStack(test: (parts: Stack) => Promise<void>, options: StackOptions = {}): Promise<void> {
   using temp = TempDir.make();
-  // A registry waits for the connections that the stack keeps open: it goes after it.
+  // stopped after the stack, since a registry waits for the connections that the stack keeps open
   await using registries = new AsyncDisposableStack();
   let count = 0;
   const startRegistry = async () => registries.use(await CountedRegistry.start(`${temp.path}/registry-${count++}`));
@@ -176,7 +176,7 @@ export async function withStack(test: (parts: Stack) => Promise<void>, options: 
   await test({ stack, registry, dir: temp.path, startRegistry });
 }
 
-/** dockerd on our graph driver. */
+/** dockerd with our graph driver. */
 export class DockerStack implements AsyncDisposable {
   private constructor(
     readonly sandbox: Sandbox,
@@ -187,7 +187,7 @@ export class DockerStack implements AsyncDisposable {
     private readonly parts: AsyncDisposableStack,
   ) {}
 
-  /** @param env of `serve`, beside that of this process */
+  /** @param env environment of `serve`, in addition to that of this process */
   static async start(
     dir: string,
     env: Readonly<Record<string, string>> = {},
@@ -197,7 +197,7 @@ export class DockerStack implements AsyncDisposable {
     const sandbox = parts.use(await Sandbox.start());
     const system = await dockerd.open?.(sandbox, dir);
     parts.use(system);
-    const logins = { NYDUS_GD_DOCKER_CONFIG: `${dir}/client` }; // where DockerDaemon has them
+    const logins = { NYDUS_GD_DOCKER_CONFIG: `${dir}/client` }; // where DockerDaemon stores them
     const driverOptions = {
       sandbox,
       dir,
@@ -211,24 +211,24 @@ export class DockerStack implements AsyncDisposable {
     return new DockerStack(sandbox, driver, daemon, driverOptions, daemonOptions, parts.move());
   }
 
-  /** Scratch folder. */
+  /** Scratch directory. */
   get dir(): string {
     return this.driverOptions.dir;
   }
 
-  /** A second dockerd beside this one, with the driver that it would have without us. */
+  /** Starts a second dockerd, with overlay2 as its driver. */
   startOverlay2(): Promise<DockerDaemon> {
-    const dir = `${this.dir}/o`; // short: sockets go below it
+    const dir = `${this.dir}/o`; // short: socket paths in it have a length limit
     return DockerDaemon.start({ sandbox: this.daemonOptions.sandbox, dir, storageDriver: "overlay2" });
   }
 
-  /** The log of `serve`, a record a line, from its first start on. */
+  /** Reads the log of `serve` since its first start, one record per line. */
   async serveLog(): Promise<Record<string, unknown>[]> {
     const lines = (await Deno.readTextFile(this.driver.logPath)).split("\n");
     return lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
-  /** Runs `docker ARGS` that must succeed. */
+  /** Runs `docker ARGS`, which must succeed. */
   docker(...args: string[]): Promise<string> {
     return this.daemon.must(args);
   }
@@ -238,7 +238,7 @@ export class DockerStack implements AsyncDisposable {
     this.daemon = await DockerDaemon.start(this.daemonOptions);
   }
 
-  /** As {@link restartDaemon}, after a crash. */
+  /** Like {@link restartDaemon}, but after a crash. */
   async crashDaemon(): Promise<void> {
     await this.daemon.kill();
     this.daemon = await DockerDaemon.start(this.daemonOptions);
@@ -249,7 +249,7 @@ export class DockerStack implements AsyncDisposable {
     this.driver = await GraphDriverProcess.start(this.driverOptions);
   }
 
-  /** Layer folders that are there. */
+  /** Lists the layer directories. */
   async layers(): Promise<string[]> {
     const names: string[] = [];
     for await (const { name, isDirectory } of Deno.readDir(`${this.dir}/data/${DRIVER_NAME}`)) {
@@ -258,14 +258,14 @@ export class DockerStack implements AsyncDisposable {
     return names.sort();
   }
 
-  /** Mount points of the layers that are mounted. */
+  /** Lists the mount points of the mounted layers. */
   async overlays(): Promise<string[]> {
     const mounts = parseMountinfo(await this.sandbox.mountinfo());
     const points = mounts.filter(({ fsType }) => fsType === "overlay").map(({ mountPoint }) => mountPoint);
     return points.filter((point) => point.startsWith(`${this.dir}/`));
   }
 
-  /** The folder through which a running container's files are seen from outside. */
+  /** Path at which a running container's files are visible from outside. */
   async rootOf(container: string): Promise<string> {
     const inner = Number(await this.docker("inspect", "--format", "{{.State.Pid}}", container));
     return `/proc/${await this.hostPid(inner)}/root`;
@@ -277,14 +277,14 @@ export class DockerStack implements AsyncDisposable {
     await this.parts.disposeAsync();
   }
 
-  /** The number outside of a process that the sandbox knows as `inner`. */
+  /** Returns the pid outside the sandbox of a process with pid `inner` in it. */
   private async hostPid(inner: number): Promise<number> {
     const namespace = await Deno.readLink(`/proc/${this.sandbox.initPid}/ns/pid`);
     for await (const { name } of Deno.readDir("/proc")) {
       if (!/^\d+$/.test(name)) continue;
       try {
         const ids = /^NSpid:\s+(.*)$/m.exec(await Deno.readTextFile(`/proc/${name}/status`))?.[1]?.split(/\s+/);
-        // a container has a namespace of its own inside the sandbox's
+        // a container has a pid namespace of its own within the sandbox's
         if (ids?.[1] === String(inner) && ids.length <= 3) {
           if (ids.length === 3 || await Deno.readLink(`/proc/${name}/ns/pid`) === namespace) return Number(name);
         }

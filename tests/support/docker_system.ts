@@ -1,17 +1,17 @@
 /**
- * A newer dockerd than the machine has: a Debian system in a folder, which dockerd and docker see as `/`.
+ * A newer dockerd than the machine's: a Debian system in a directory that is `/` for dockerd and docker.
  *
  * ```
- * .tools/docker-26.1/        made once by debootstrap, never written to again
+ * .tools/docker-26.1/        made once by debootstrap, then read-only
  *      │ lowerdir
  *      ▼
- * /                          overlay in a mount namespace inside the sandbox; what is written goes to a tmpfs
+ * /                          overlay in a mount namespace inside the sandbox; writes go to a tmpfs
  * ├── proc sys dev           the sandbox's
  * ├── run/docker/plugins     the sandbox's: the plugin listens outside
- * └── <dir>                  the test's folder, mounts in it are seen on both sides
+ * └── <dir>                  the test's directory; mounts in it are visible on both sides
  * ```
- * The namespace has no other root than this one. In a chroot `docker exec` would run on the machine's own root: setns(2)
- * leads to the root of a mount namespace, and runc's pivot_root below a chroot does not change that.
+ * The namespace has this root only. In a chroot, `docker exec` would run on the machine's root: setns(2) leads to the
+ * root of a mount namespace, and runc's pivot_root below a chroot does not change that.
  *
  * @module
  */
@@ -21,19 +21,19 @@ import { findMirror } from "./debian_mirror.ts";
 import { isFolder } from "./is_folder.ts";
 import { REPOSITORY } from "./repository.ts";
 
-/** Debian's release that has dockerd 26.1. */
+/** The Debian release with dockerd 26.1. */
 const SUITE = "trixie";
 const PACKAGES = ["ca-certificates", "iptables", "runc", "containerd", "docker.io", "docker-cli", "docker-buildx"];
 
-/** `<repository>/.tools`, which git ignores. */
+/** `<repository>/.tools`, ignored by git. */
 const TOOLS = `${REPOSITORY}/.tools`;
-/** The Debian system; complete when it is there. */
+/** The Debian system; complete if it exists. */
 const SYSTEM = `${TOOLS}/docker-26.1`;
 
-/** How long debootstrap may take. */
+/** Maximum milliseconds for debootstrap. */
 const MAKE_TIMEOUT_MS = 10 * 60_000;
 
-/** Makes the Debian system $1 of suite $3 with packages $2 from mirror $4. It gets its name when it is whole. */
+/** Makes the Debian system $1 of suite $3 with packages $2 from mirror $4. It is renamed to $1 when complete. */
 const MAKE = `
 set -e
 exec 9>"$1.lock"
@@ -45,10 +45,13 @@ rm -rf "$1.part/var/cache/apt/archives"
 mv "$1.part" "$1"
 `;
 
-/** In the sandbox: what is mounted below $1 is seen in both namespaces. */
+/** Runs in the sandbox: makes mounts below $1 visible in both namespaces. */
 const SHARE = 'mount --bind "$1" "$1" && mount --make-shared "$1"';
 
-/** In a mount namespace inside the sandbox: makes the Debian system $1 its root, which shows $2. Prints its process id. */
+/**
+ * Runs in a mount namespace inside the sandbox: makes the Debian system $1, with $2 visible in it, the root. Prints its
+ * pid.
+ */
 const PIVOT = `
 set -e
 base=/run/docker-root root=/run/docker-root/root
@@ -67,7 +70,7 @@ echo $$
 exec sleep infinity
 `;
 
-/** Why dockerd 26.1 cannot be had here; undefined when it can, or is there already. */
+/** Why dockerd 26.1 is unavailable; undefined if it can be made or exists already. */
 export async function dockerSystemMissing(): Promise<string | undefined> {
   if (await isFolder(SYSTEM)) return undefined;
   try {
@@ -80,19 +83,19 @@ export async function dockerSystemMissing(): Promise<string | undefined> {
   return missing;
 }
 
-/** The Debian system, inside a sandbox. */
+/** The Debian system, running inside a sandbox. */
 export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
   private constructor(
     private readonly sandbox: Sandbox,
     private readonly holder: Deno.ChildProcess,
-    /** Id of the process that keeps the namespace, as the sandbox numbers it. */
+    /** Pid, within the sandbox, of the process that keeps the namespace. */
     private readonly pid: string,
   ) {}
 
   /**
-   * Makes the system if it is not there, and the namespace.
+   * Makes the system if it does not exist, then the namespace.
    *
-   * @param dir absolute path of the folder that both sides see; nothing is mounted below it yet
+   * @param dir absolute path of the directory visible to both sides; nothing is mounted below it yet
    * @throws {NydusGdError} "environment" with the last lines of the program that failed
    */
   static async open(sandbox: Sandbox, dir: string): Promise<DockerSystem> {
@@ -110,7 +113,7 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
     return new DockerSystem(sandbox, holder, new TextDecoder().decode(value).trim());
   }
 
-  /** Starts a program of the system, as {@link Sandbox.spawn} does. */
+  /** Starts a program of the system, like {@link Sandbox.spawn}. */
   spawn(program: string, args: string[], options?: SpawnOptions): Deno.ChildProcess {
     return this.sandbox.spawn("nsenter", ["--target", this.pid, "--mount", "--", program, ...args], options);
   }
@@ -121,7 +124,7 @@ export class DockerSystem implements Pick<Sandbox, "spawn">, AsyncDisposable {
   }
 }
 
-/** debootstrap mounts /proc in what it makes: it gets a sandbox of its own. */
+/** Runs debootstrap in a sandbox of its own, as it mounts /proc in what it makes. */
 async function makeSystem(): Promise<void> {
   const { url, missing } = await findMirror(SUITE);
   if (url === undefined) throw new NydusGdError("environment", `Cannot make ${SYSTEM}: ${missing}`);
@@ -130,10 +133,10 @@ async function makeSystem(): Promise<void> {
   await run(sandbox, "sh", ["-c", MAKE, "sh", SYSTEM, PACKAGES.join(","), SUITE, url]);
 }
 
-/** Runs a program inside, to its end. */
+/** Runs a program inside to completion. */
 async function run(sandbox: Sandbox, program: string, args: string[]): Promise<void> {
   const child = sandbox.spawn(program, args, { stdout: "piped", stderr: "piped" });
-  // What outlives this dies with the sandbox.
+  // child processes that survive this die with the sandbox
   const timeout = setTimeout(() => child.kill("SIGKILL"), MAKE_TIMEOUT_MS);
   const { success, stdout, stderr } = await child.output();
   clearTimeout(timeout);

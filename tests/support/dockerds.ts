@@ -1,5 +1,5 @@
 /**
- * Runs the same tests on each dockerd that there is: the installed one, and 26.1, whose builder is BuildKit.
+ * Runs the same tests on each available dockerd: the installed one, and 26.1, whose builder is BuildKit.
  *
  * ```ts
  * eachDockerd(({ test }) => {
@@ -22,7 +22,7 @@ export const DOCKER_26: Dockerd = {
 /** Defines tests on one dockerd. */
 export interface DockerTests {
   readonly dockerd: Dockerd;
-  /** A test with a registry and a stack of its own. */
+  /** Defines a test with its own registry and stack. */
   test(
     name: string,
     body: (parts: Stack, context: Deno.TestContext) => Promise<void>,
@@ -30,12 +30,12 @@ export interface DockerTests {
   ): void;
 }
 
-/** Has `define` called for each dockerd; the name of each test begins with the dockerd's. */
+/** Calls `define` for each dockerd; test names start with that of the dockerd. */
 export function eachDockerd(define: (tests: DockerTests) => void): void {
   for (const dockerd of [INSTALLED, DOCKER_26]) define(testsOn(dockerd));
 }
 
-/** Tests on `dockerd`, skipped with a word on the console where it cannot be had. */
+/** Tests on `dockerd`; skipped with a message on the console if it is unavailable. */
 export function testsOn(dockerd: Dockerd): DockerTests {
   if (dockerd.missing !== undefined) console.log(`skipped, ${dockerd.name}: ${dockerd.missing}`);
   return {

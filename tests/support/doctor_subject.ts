@@ -1,5 +1,5 @@
 /**
- * An installation in a scratch folder, as the checks of a doctor see it.
+ * An installation in a scratch directory, as seen by the checks of `doctor`.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export function subjectIn(temp: TempDir): Promise<Subject> {
   });
 }
 
-/** What the checks say, by their names. */
+/** Returns the results of checks by name. */
 export async function results(checks: readonly Check[]): Promise<Map<string, CheckResult>> {
   const { signal } = new AbortController();
   const found = await Promise.all(checks.map((check) => perform(check, signal)));

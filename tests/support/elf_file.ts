@@ -1,20 +1,20 @@
 /**
- * ELF files for tests that no linker made: headers, a dynamic section and what it points at, no code.
+ * ELF files without a linker: headers, a dynamic section and what it refers to, no code.
  *
  * ```
  * 0 headers, interpreter, symbols, names │ gap │ relocations │ gap │ code │ gap │ relro with the dynamic section, data
  * ```
- * Each part begins at a multiple of `unit` bytes. Addresses are offsets, but for the last segment, which lies 0x10000
+ * Each part begins at a multiple of `unit` bytes. Addresses equal offsets, except in the last segment, which is 0x10000
  * higher.
  *
  * @module
  */
 
-/** What is in the file. */
+/** Content of the file. */
 export interface ElfFileOptions {
   readonly wide?: boolean;
   readonly littleEndian?: boolean;
-  /** ET_EXEC 2, ET_DYN 3, others. */
+  /** ET_EXEC 2, ET_DYN 3, or others. */
   readonly type?: number;
   readonly machine?: number;
   readonly interpreter?: string;
@@ -24,7 +24,7 @@ export interface ElfFileOptions {
   readonly unit?: number;
 }
 
-/** Where the parts begin, in units. */
+/** Offsets of the parts, in units. */
 export const ELF_UNITS = { relocations: 2, code: 4, data: 6, end: 8 } as const;
 
 const HIGHER = 0x10000;
@@ -38,7 +38,7 @@ export function elfFile(options: ElfFileOptions = {}): Uint8Array<ArrayBuffer> {
     ELF_UNITS.data * unit,
     ELF_UNITS.end * unit,
   ];
-  // no two units are alike, nor two machines: they would be one chunk
+  // no two units or machines have equal bytes: those would be one chunk
   const bytes = Uint8Array.from({ length: end }, (_, at) => at % 251 + at / unit + 31 * (options.machine ?? 0));
   const view = new DataView(bytes.buffer);
   const half = (at: number, value: number) => view.setUint16(at, value, littleEndian);

@@ -1,5 +1,5 @@
 /**
- * Images mounted by the kernel's EROFS with nothing of ours between.
+ * Images mounted by the kernel's EROFS without nydus-gd.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import { geteuid } from "../../ffi/unistd.ts";
 import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { MemoryBlob } from "./rafs_fixtures.ts";
 
-/** Whether this process may mount EROFS; {@link mountErofs} says whether the kernel does it from files. */
+/** Whether this process may mount EROFS; {@link mountErofs} tells whether the kernel mounts it from files. */
 export const canMountErofs = geteuid() === 0 && /\terofs$/m.test(Deno.readTextFileSync("/proc/filesystems"));
 console.log(`kernel ${Deno.osRelease()}`);
 if (!canMountErofs) console.log("skipped without root or EROFS in /proc/filesystems: images in the kernel's EROFS");
 
-/** Mounts the image for as long as the object lives; undefined where the kernel wants a block device. */
+/** Mounts the image until the object is disposed; undefined if the kernel requires a block device. */
 export function mountErofs(image: string, devices: readonly string[], at: string): Disposable | undefined {
   try {
     mount(image, at, "erofs", MS.RDONLY, devices.map((device) => `device=${device}`).join(","));
@@ -26,7 +26,7 @@ export function mountErofs(image: string, devices: readonly string[], at: string
   return { [Symbol.dispose]: () => umount2(at) };
 }
 
-/** The address space of a blob as a file: what a device of the image has to be. */
+/** Writes the address space of a blob to a file, as a device of the image. */
 export async function writeAddressSpace(
   bootstrap: Bootstrap,
   blobIndex: number,
@@ -39,7 +39,7 @@ export async function writeAddressSpace(
   using file = await Deno.open(path, { write: true, createNew: true });
   await file.truncate(Math.ceil(descriptor.uncompressedSize / 4096) * 4096);
   for (let i = 0; i < memory.columns.count; i++) {
-    if (!memory.hasDigest(i)) continue; // no file uses it
+    if (!memory.hasDigest(i)) continue; // used by no file
     await file.seek(memory.columns.uncompressedOffset[i] as number, Deno.SeekMode.Start);
     const chunk = await memory.chunk(i);
     for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));

@@ -1,5 +1,5 @@
 /**
- * An object store in this process that speaks S3 or OSS: it recomputes every signature from what arrived, compares
+ * An in-process object store that speaks S3 or OSS: it recomputes every signature from the received request, compares
  * clocks, serves ranges, and can be told to misbehave.
  *
  * ```ts
@@ -7,8 +7,8 @@
  * bucket.objects.set("nydus/3f2a…", bytes);
  * bucket.faults.push({ kind: "truncate", keep: 10 });
  * ```
- * The signatures are computed here anew, from the vendors' documents: Amazon S3 API reference, "Authenticating Requests
- * (AWS Signature Version 4)"; Alibaba Cloud OSS, "Include a V1 signature in the Authorization header".
+ * Signatures are implemented independently, from the vendors' documents: Amazon S3 API reference, "Authenticating
+ * Requests (AWS Signature Version 4)"; Alibaba Cloud OSS, "Include a V1 signature in the Authorization header".
  *
  * @module
  */
@@ -20,27 +20,27 @@ import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
 export type Protocol = "s3" | "oss";
 
-/** The only key pair that is known. */
+/** The only known key pair. */
 export const ACCESS_KEY = { id: "AKIDEXAMPLE0000", secret: "s3cr/et+EXAMPLE" } as const;
 export const BUCKET = "images";
 export const REGION = "eu-central-1";
 
-/** How far clocks may differ. */
+/** Maximum difference between the clocks of client and server. */
 const MAX_SKEW_MS = 15 * 60_000;
 
-/** How a bucket differs from one that only the key pair may read. */
+/** Options of a bucket; by default only the key pair may read. */
 export interface FakeBucketOptions {
-  /** Everybody may read. */
+  /** Anyone may read. */
   readonly isPublic?: boolean;
-  /** The key pair is known and may not read. */
+  /** The key pair is known but may not read. */
   readonly isForbidden?: boolean;
-  /** What the server's clock is ahead by. */
+  /** Milliseconds by which the server's clock is ahead. */
   readonly clockAheadMs?: number;
   /** Serves TLS with this certificate, PEM. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
-/** A request as it arrived. */
+/** A received request. */
 export interface BucketRequest {
   readonly method: string;
   readonly url: string;
@@ -51,10 +51,10 @@ export interface BucketRequest {
 export class FakeBucket implements AsyncDisposable {
   /** By key. */
   readonly objects = new Map<string, Uint8Array>();
-  /** Taken from the front, one for each GET of an object. */
+  /** Consumed from the front, one for each GET of an object. */
   readonly faults: Fault[] = [];
   readonly requests: BucketRequest[] = [];
-  /** Connections that were ever made. */
+  /** Number of connections accepted so far. */
   connections = 0;
   port = 0;
 
@@ -75,24 +75,24 @@ export class FakeBucket implements AsyncDisposable {
     return bucket;
   }
 
-  /** Connections are refused from now on. */
+  /** Refuses connections from now on. */
   async goDown(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.server.closeAllConnections();
     await closed;
   }
 
-  /** After {@link goDown}: on the same port. */
+  /** Accepts connections again after {@link goDown}, on the same port. */
   async comeBack(): Promise<void> {
     await new Promise<void>((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
   }
 
-  /** What the configuration names: OSS puts the bucket's name before it. */
+  /** Endpoint for the configuration; for OSS the client prefixes the bucket's name. */
   get endpoint(): string {
     return `${this.protocol === "s3" ? "127.0.0.1" : "localhost"}:${this.port}`;
   }
 
-  /** The section of nydusd's configuration, `more` in place of what is there. */
+  /** The section of nydusd's configuration, with `more` merged in. */
   section(more: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
     return {
       endpoint: this.endpoint,
@@ -125,7 +125,7 @@ export class FakeBucket implements AsyncDisposable {
     answerRange(object, method, String(headers.range ?? ""), fault, response);
   }
 
-  /** The code of the refusal, undefined for a request that is good. */
+  /** Returns the error code of a refusal; undefined for a valid request. */
   #judge(request: BucketRequest, resource: string): string | undefined {
     const { authorization } = request.headers;
     if (authorization === undefined) return this.options.isPublic ? undefined : "AccessDenied";
@@ -158,7 +158,7 @@ function placeInHost(url: string, host: string): Place {
   return { bucket: host.slice(0, host.indexOf(".")), key: decodeURIComponent(url.slice(1)) };
 }
 
-/** A body as the vendors send it; a HEAD gets none. */
+/** Sends an error with a body as the vendors send it; a response to HEAD has none. */
 function refuse(response: ServerResponse, status: number, code: string): void {
   const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error>\n  <Code>${code}</Code>\n` +
     `  <Message>echoes the secret? ${ACCESS_KEY.secret}</Message>\n  <RequestId>1</RequestId>\n</Error>`;

@@ -1,10 +1,10 @@
 /**
- * The part of Docker's API that says what a dockerd is, for versions and set-ups that cannot be run here.
+ * The part of Docker's API that describes a dockerd, for versions and setups that cannot be run here.
  *
  * @module
  */
 
-/** What it answers. */
+/** What it reports. */
 export interface FakeDockerState {
   version: string;
   info: Record<string, unknown>;
@@ -28,7 +28,7 @@ export function plainDocker(): FakeDockerState {
   };
 }
 
-/** Serves `state`, which may be changed meanwhile, at the unix socket `path`. */
+/** Serves `state`, which may be changed later, at the Unix socket `path`. */
 export function serveFakeDocker(path: string, state: FakeDockerState): AsyncDisposable {
   return Deno.serve({ path, onListen: () => {} }, (request) => {
     switch (new URL(request.url).pathname) {

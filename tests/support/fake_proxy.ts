@@ -1,11 +1,11 @@
 /**
- * An HTTP proxy in this process: absolute URLs and CONNECT tunnels, and what goes wrong with them.
+ * An in-process HTTP proxy for absolute URLs and CONNECT tunnels that can be told to misbehave.
  *
  * ```ts
  * await using proxy = await FakeProxy.start({ hosts: { "registry.test": registry.port } });
  * ```
- * Names are looked up in `hosts` before they are taken for addresses, so that a host that exists nowhere can be reached
- * through it, and only through it.
+ * Names are looked up in `hosts` first, so that a nonexistent host can be reached through the proxy and only through
+ * it.
  *
  * @module
  */
@@ -14,27 +14,27 @@ import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
-/** How the proxy is set up. */
+/** Options of the proxy. */
 export interface FakeProxyOptions {
-  /** Port on loopback by host name. */
+  /** Loopback ports by host name. */
   readonly hosts?: Readonly<Record<string, number>>;
-  /** "user:password" that it wants. */
+  /** "user:password" that it requires. */
   readonly login?: string;
-  /** The connection to it is TLS; PEM texts. */
+  /** Use TLS for connections to the proxy; PEM texts. */
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
-/** What the proxy does in place of its work. */
+/** What the proxy does instead of forwarding. */
 export type ProxyFault =
   | { readonly kind: "status"; readonly status: number }
-  /** Says nothing, ever. */
+  /** Never answers. */
   | { readonly kind: "stall" }
-  /** Cuts the connection. */
+  /** Closes the connection. */
   | { readonly kind: "reset" }
-  /** Passes the head and this many bytes of the answer on, then cuts the connection. */
+  /** Forwards the head and this many bytes of the body, then closes the connection. */
   | { readonly kind: "truncate"; readonly keep: number };
 
-/** A request as it arrived. */
+/** A received request. */
 export interface ProxiedRequest {
   /** "CONNECT" for a tunnel. */
   readonly method: string;
@@ -46,9 +46,9 @@ export interface ProxiedRequest {
 /** The proxy. */
 export class FakeProxy implements AsyncDisposable {
   readonly requests: ProxiedRequest[] = [];
-  /** What it does from now on. */
+  /** The fault to apply from now on. */
   fault: ProxyFault | undefined;
-  /** Connections that were ever made to it. */
+  /** Number of connections accepted so far. */
   connections = 0;
   readonly #sockets = new Set<Duplex>();
 
@@ -74,12 +74,12 @@ export class FakeProxy implements AsyncDisposable {
     return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** Without user and password. */
+  /** Does not include user and password. */
   get url(): string {
     return `${this.options.tls === undefined ? "http" : "https"}://${this.host}`;
   }
 
-  /** Open connections to it and from it. */
+  /** Number of open connections to and from it. */
   get open(): number {
     return this.#sockets.size;
   }
@@ -96,7 +96,7 @@ export class FakeProxy implements AsyncDisposable {
     socket.once("close", () => this.#sockets.delete(socket));
   }
 
-  /** True where the request was dealt with already. */
+  /** True if the request was answered here. */
   #isRefused(request: IncomingMessage, refuse: (status: number) => void): boolean {
     this.requests.push({ method: request.method ?? "", target: request.url ?? "", headers: request.headers });
     const { login } = this.options;

@@ -1,13 +1,13 @@
 /**
- * A registry in this process that can be told to misbehave, for what a real one does too rarely.
+ * An in-process registry that can be told to misbehave, for what a real one does too rarely.
  *
  * ```ts
  * await using registry = await FakeRegistry.start({ auth: "bearer" });
  * const id = registry.addBlob(bytes);
  * registry.faults.push({ kind: "status", status: 503 }, { kind: "truncate", keep: 10 });
  * ```
- * Each request for a blob's data takes the first fault of the list; without one it is answered as it should be. Where
- * `store` is set, blobs are redirected there, as registries do with object stores.
+ * Each request for a blob's data consumes the first fault of the list; without one it is answered correctly. If `store`
+ * is set, requests for blobs are redirected there, as registries do with object stores.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { MEDIA_TYPE } from "../../lib/oci/media_types.ts";
 import { type FakeTokenOptions, FakeTokenServer } from "./fake_token_server.ts";
 import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
-/** A request as it arrived. */
+/** A received request. */
 export interface SeenRequest {
   readonly method: string;
   readonly path: string;
@@ -28,32 +28,34 @@ export interface SeenRequest {
   readonly body: string;
 }
 
-/** Who may read. */
+/** Access control. */
 export interface FakeRegistryOptions extends FakeTokenOptions {
   readonly auth?: "none" | "basic" | "bearer";
-  /** The 401 to a wrong Authorization has no challenge. */
+  /** A 401 to a wrong Authorization has no challenge. */
   readonly silentRefusal?: boolean;
-  /** Speaks TLS; PEM texts. With `clientCa` only to those who show a certificate of it. */
+  /** Serves TLS; PEM texts. With `clientCa`, only to clients with a certificate issued by it. */
   readonly tls?: { readonly certificate: string; readonly key: string; readonly clientCa?: string };
 }
 
-/** The registry, and the token server of its `bearer` form, on one port. */
+/** The registry, and its token server for `bearer`, on one port. */
 export class FakeRegistry implements AsyncDisposable {
-  /** Taken from the front, one for each request for a blob's data. */
+  /** Consumed from the front, one for each request for a blob's data. */
   readonly faults: Fault[] = [];
-  /** What every request for a blob's data gets that finds {@link faults} empty, until it is taken away. */
+  /** Fault for every request for a blob's data while {@link faults} is empty. */
   lasting: Fault | undefined;
-  /** Blobs whose data do not come. */
+  /** Blobs whose data are never sent. */
   readonly stalled = new Set<string>();
   /** Every request, in order. */
   readonly requests: SeenRequest[] = [];
-  /** Redirect blobs to this registry's `/store/`. */
+  /** Redirects requests for blobs to this registry's `/store/`. */
   store: FakeRegistry | undefined;
-  /** Everything is refused so, without a challenge. */
+  /** Status with which every request is refused, without a challenge. */
   refusal: number | undefined;
-  /** Connections that were ever made. */
+  /** Number of connections accepted so far. */
   connections = 0;
-  /** Signatures of redirects that are good; any when undefined. */
+  /**
+   * alid signatures of redirects; undefined: any.
+   */
   readonly signatures = new Set<string>();
   readonly #blobs = new Map<string, Uint8Array>();
   readonly #manifests = new Map<string, { readonly type: string; readonly bytes: Uint8Array }>();
@@ -95,14 +97,14 @@ export class FakeRegistry implements AsyncDisposable {
     return this.#port;
   }
 
-  /** Keeps a blob; gives its id. */
+  /** Adds a blob; returns its id. */
   addBlob(bytes: Uint8Array): string {
     const id = createHash("sha256").update(bytes).digest("hex");
     this.#blobs.set(id, bytes);
     return id;
   }
 
-  /** Puts other bytes under the id of a blob; undefined: takes it away. What was there. */
+  /** Replaces the bytes under the id of a blob; undefined: removes it. Returns the previous bytes. */
   replaceBlob(id: string, bytes: Uint8Array | undefined): Uint8Array | undefined {
     const before = this.#blobs.get(id);
     if (bytes === undefined) this.#blobs.delete(id);
@@ -110,51 +112,51 @@ export class FakeRegistry implements AsyncDisposable {
     return before;
   }
 
-  /** Wants this password from now on. */
+  /** Requires this password from now on. */
   changePassword(password: string): void {
     this.#tokens.password = password;
     this.#tokens.expire();
   }
 
-  /** Connections are refused from now on. */
+  /** Refuses connections from now on. */
   async goDown(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.dropConnections();
     await closed;
   }
 
-  /** After {@link goDown}: on the same port. */
+  /** Accepts connections again after {@link goDown}, on the same port. */
   async comeBack(): Promise<void> {
     await new Promise<void>((resolve) => this.server.listen(this.#port, "127.0.0.1", resolve));
   }
 
-  /** Keeps a manifest under a name. */
+  /** Adds a manifest under a name. */
   addManifest(name: string, type: string, bytes: Uint8Array): void {
     this.#manifests.set(name, { type, bytes });
   }
 
-  /** Wants this identity token from now on; undefined: none is good. */
+  /** Requires this identity token from now on; undefined: none is valid. */
   changeIdentityToken(token: string | undefined): void {
     this.#tokens.identityToken = token;
     this.#tokens.expire();
   }
 
-  /** Answers what refers to a manifest; a registry that was never told knows no such question. */
+  /** Adds the answer of the referrers API for a manifest; without any, the registry does not support the API. */
   addReferrers(digest: string, index: Uint8Array): void {
     this.#referrers.set(digest, index);
   }
 
-  /** Every token given so far is refused from now on. */
+  /** Revokes every token issued so far. */
   expireTokens(): void {
     this.#tokens.expire();
   }
 
-  /** How many requests had this method and a path that begins so. */
+  /** Counts the requests with this method and path prefix. */
   count(method: string, pathPrefix: string): number {
     return this.requests.filter((seen) => seen.method === method && seen.path.startsWith(pathPrefix)).length;
   }
 
-  /** Closes every connection, as a server does with idle ones. */
+  /** Closes every connection, as servers do with idle ones. */
   dropConnections(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
@@ -171,7 +173,7 @@ export class FakeRegistry implements AsyncDisposable {
     try {
       for await (const piece of request) pieces.push(piece);
     } catch (error) {
-      if (request.socket.destroyed) return; // the client went away before its request was whole
+      if (request.socket.destroyed) return; // the client disconnected before its request was complete
       throw error;
     }
     const seen: SeenRequest = {

@@ -1,5 +1,5 @@
 /**
- * The token server of a {@link FakeRegistry}: by GET as the token specification has it, by POST as OAuth 2.
+ * The token server of a {@link FakeRegistry}: GET as in the token specification, POST as OAuth 2.
  *
  * @module
  */
@@ -8,21 +8,21 @@ import type { ServerResponse } from "node:http";
 import type { SeenRequest } from "./fake_registry.ts";
 import { end } from "./faults.ts";
 
-/** Who gets tokens, and how. */
+/** Options of the token server. */
 export interface FakeTokenOptions {
   readonly user?: string;
   readonly password?: string;
   /** Accepted as a refresh token. */
   readonly identityToken?: string;
-  /** An identity token is good for one time, and the answer holds the next. */
+  /** An identity token is valid once, and the answer contains the next one. */
   readonly rotates?: boolean;
-  /** What tokens say of their life; absent: nothing. */
+  /** Lifetime stated in answers; absent: not stated. */
   readonly expiresInSeconds?: number;
-  /** What GET is answered with: the server knows OAuth 2 only. */
+  /** Status of answers to GET: the server supports OAuth 2 only. */
   readonly getStatus?: 404 | 405;
 }
 
-/** Gives tokens and knows which are good. */
+/** Issues tokens and knows which are valid. */
 export class FakeTokenServer {
   password: string | undefined;
   identityToken: string | undefined;
@@ -33,12 +33,12 @@ export class FakeTokenServer {
     this.identityToken = options.identityToken;
   }
 
-  /** Whether this Authorization is one of the server's. */
+  /** Whether this Authorization header has a valid token. */
   accepts(authorization: string): boolean {
     return this.#tokens.has(authorization.replace(/^Bearer /, ""));
   }
 
-  /** Every token given so far is refused from now on. */
+  /** Revokes every token issued so far. */
   expire(): void {
     this.#tokens.clear();
   }

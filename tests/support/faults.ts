@@ -1,14 +1,14 @@
 /**
- * How servers of blobs misbehave in tests, and how they answer ranges when they do not.
+ * How blob servers misbehave in tests, and how they answer range requests otherwise.
  *
- * On node:http, since half of the faults are about the connection.
+ * Uses node:http, since half of the faults concern the connection.
  *
  * @module
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
-/** One way to misbehave. */
+/** One kind of misbehaviour. */
 export type Fault =
   /** An answer without data. */
   | {
@@ -17,29 +17,29 @@ export type Fault =
     readonly headers?: Record<string, string>;
     readonly body?: string;
   }
-  /** The right head, then this many bytes, then the connection is cut. */
+  /** The right head, then this many bytes, then the connection is closed. */
   | { readonly kind: "truncate"; readonly keep: number }
-  /** A complete answer with fewer (or more) bytes than asked for. */
+  /** A complete answer with fewer (or more) bytes than requested. */
   | { readonly kind: "resize"; readonly by: number }
   /** The whole blob with status 200. */
   | { readonly kind: "whole" }
-  /** The right bytes under another Content-Range; undefined: under none. */
+  /** The right bytes with another Content-Range; undefined: without one. */
   | { readonly kind: "content-range"; readonly value: string | undefined }
-  /** No answer at all, or none after this many bytes, until the client goes away. */
+  /** No answer, or nothing after this many bytes, until the client disconnects. */
   | { readonly kind: "stall"; readonly after?: number }
-  /** The connection is cut before the answer. */
+  /** The connection is closed before the answer. */
   | { readonly kind: "reset" }
-  /** Every byte of the answer is another one. */
+  /** Every byte of the answer is changed. */
   | { readonly kind: "corrupt" }
   | { readonly kind: "redirect"; readonly location: string }
-  /** The right bytes in chunks, without a Content-Length. */
+  /** The right bytes with chunked encoding, without a Content-Length. */
   | { readonly kind: "chunked" }
-  /** The right bytes from a server of HTTP/1.0, which closes the connection after them. */
+  /** The right bytes from an HTTP/1.0 server, which closes the connection afterwards. */
   | { readonly kind: "http-1.0" }
-  /** This text in place of an answer, then `endless` over and over as fast as the client takes it. */
+  /** This text instead of an answer, then `endless` repeated as fast as the client reads. */
   | { readonly kind: "raw"; readonly text: string; readonly endless?: string };
 
-/** Faults that need no blob. True when the request has got all that it will get. */
+/** Applies faults that need no blob. Returns true if the request was answered completely. */
 export function answerAtOnce(fault: Fault | undefined, response: ServerResponse): boolean {
   switch (fault?.kind) {
     case "status":
@@ -61,7 +61,7 @@ export function answerAtOnce(fault: Fault | undefined, response: ServerResponse)
   }
 }
 
-/** The blob or the range of it that was asked for, spoilt as `fault` says. */
+/** Answers with the blob or the requested range of it, modified as `fault` says. */
 export function answerRange(
   blob: Uint8Array,
   method: string,
@@ -116,7 +116,7 @@ function writeRaw(socket: Socket | null, text: string, endless: string | undefin
   socket.write(text, more);
 }
 
-/** A number as body stands for the length that a HEAD tells. */
+/** Ends a response; a number as body is the Content-Length of an answer to HEAD. */
 export function end(
   response: ServerResponse,
   status: number,

@@ -12,10 +12,10 @@ import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 export class FileServer implements AsyncDisposable {
   /** By path: "/blobs/3f2a…". */
   readonly files = new Map<string, Uint8Array>();
-  /** Taken from the front, one for each GET. */
+  /** Consumed from the front, one for each GET. */
   readonly faults: Fault[] = [];
   readonly requests: IncomingMessage[] = [];
-  /** Connections that were ever made. */
+  /** Number of connections accepted so far. */
   connections = 0;
 
   private constructor(private readonly server: Server) {
@@ -31,7 +31,7 @@ export class FileServer implements AsyncDisposable {
     });
   }
 
-  /** On a free loopback port, or on a Unix socket. @param tls PEM texts, where it speaks TLS */
+  /** Starts on a free loopback port, or on a Unix socket. @param tls PEM texts; serve TLS */
   static async start(
     socketPath?: string,
     tls?: { readonly certificate: string; readonly key: string },

@@ -1,19 +1,19 @@
 /**
- * Lazy images whose content is at hand: a folder stands for the mounted image, bootstraps are text files.
+ * Lazy images with local content: a directory stands for the mounted image, bootstraps are text files.
  *
- * A real {@link LazyImages} as far as the layer store can see; what it is asked is kept for the test.
+ * To the layer store it is a complete {@link LazyImages}; its calls are recorded for the test.
  *
  * @module
  */
 import { NydusGdError } from "../../lib/base/errors.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../lib/layer/lazy_images.ts";
 
-/** What a bootstrap of {@link FolderImages} begins with; the rest is the path of the image's folder. */
+/** Prefix of a bootstrap of {@link FolderImages}, before the path of the image's directory. */
 export const FOLDER_BOOTSTRAP = "folder image: ";
 
 /** See the module comment. */
 export class FolderImages implements LazyImages {
-  /** By lazy layer, who holds it. */
+  /** Holders by lazy layer. */
   readonly holders = new Map<string, Set<string>>();
   readonly prepared: string[] = [];
   readonly forgotten: string[] = [];
@@ -55,7 +55,7 @@ export class FolderImages implements LazyImages {
     return Promise.resolve([["Lazy images", "folders"]]);
   }
 
-  /** Who holds the layer, sorted. */
+  /** Returns the holders of a layer, sorted. */
   heldBy(layerId: string): string[] {
     return [...this.holders.get(layerId) ?? []].sort();
   }

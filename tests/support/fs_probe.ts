@@ -1,10 +1,10 @@
 /**
- * Single accesses to a mounted tree, made by a process of its own: a process that serves a mount must not touch it.
+ * Single accesses to a mounted tree in a separate process, since a process that serves a mount must not access it.
  *
  * ```ts
  * const [names, bytes] = await probe([{ op: "names", path }, { op: "read", path, offset: 0, length: 5 }]);
  * ```
- * Each answer is a text: what the operation saw, or "ERR:ENOENT".
+ * Each result is a text: what the operation returned, or "ERR:ENOENT".
  *
  * @module
  */
@@ -22,12 +22,12 @@ import { programUrl } from "./repository.ts";
 /** This module. */
 const PROGRAM = programUrl(import.meta, "fs_probe.ts");
 
-/** One access. Bytes are told as hexadecimal. */
+/** One access. Bytes are returned as hexadecimal. */
 export type Probe =
   /** pread(2); `direct`: with O_DIRECT. */
   | { op: "read"; path: string; offset: number; length: number; direct?: boolean }
   | { op: "mmap"; path: string; offset: number; length: number }
-  /** Number of names without "." and "..", and how many differ. */
+  /** Number of names except "." and "..", and number of distinct ones. */
   | { op: "names"; path: string }
   | { op: "stat"; path: string }
   | { op: "statfs"; path: string }
@@ -37,7 +37,7 @@ export type Probe =
   | { op: "unlink"; path: string }
   | { op: "setxattr"; path: string };
 
-/** Does the accesses one after the other. */
+/** Runs the accesses in order. */
 export async function probe(
   probes: readonly Probe[],
   signal: AbortSignal = AbortSignal.timeout(30_000),
@@ -52,11 +52,11 @@ export async function probe(
   return JSON.parse(new TextDecoder().decode(stdout)) as string[];
 }
 
-/** A process for many {@link probe}s. */
+/** A reusable process for {@link probe}. */
 export class Prober implements AsyncDisposable {
   readonly #process = new LineProcess(PROGRAM);
 
-  /** Does the accesses one after the other. */
+  /** Runs the accesses in order. */
   async probe(probes: readonly Probe[], timeoutMs: number): Promise<string[]> {
     return JSON.parse(await this.#process.ask(JSON.stringify(probes), timeoutMs)) as string[];
   }
@@ -109,11 +109,11 @@ function answer(p: Probe): string {
 
 function readBytes(path: string, offset: number, length: number, direct: boolean): string {
   using fd = open(path, O.RDONLY | (direct ? O.DIRECT : 0));
-  using memory = Mapping.anonymous(length); // O_DIRECT wants aligned memory
+  using memory = Mapping.anonymous(length); // O_DIRECT requires aligned memory
   return memory.bytes.slice(0, pread(fd, memory.bytes, offset)).toHex();
 }
 
-/** What a request in JSON gives, in JSON. */
+/** Runs a request in JSON; returns the results in JSON. */
 function answersTo(request: string): string {
   const answers = (JSON.parse(request) as Probe[]).map((p) => {
     try {

@@ -1,5 +1,5 @@
 /**
- * What tests of FUSE mounts share: the condition to run, a session with its folders, and looks at what is left behind.
+ * Helpers for tests of FUSE mounts: skip condition, a session with its directories, and leak checks.
  *
  * @module
  */
@@ -21,12 +21,12 @@ function whyNot(): string | undefined {
 const reason = whyNot();
 console.log(`kernel ${Deno.osRelease()}${reason === undefined ? "" : `; FUSE tests are skipped: ${reason}`}`);
 
-/** A test that needs root and /dev/fuse. */
+/** Defines a test that needs root and /dev/fuse. */
 export function fuseTest(name: string, fn: (t: Deno.TestContext) => Promise<void>): void {
   Deno.test({ name, ignore: reason !== undefined, fn });
 }
 
-/** A session in a folder of its own, which goes with it. */
+/** A session in a directory of its own, which is removed with it. */
 export class TestSession implements AsyncDisposable {
   private constructor(readonly temp: TempDir, readonly session: FuseSession) {}
 
@@ -40,7 +40,7 @@ export class TestSession implements AsyncDisposable {
     }
   }
 
-  /** In a folder that the test has put something into already. */
+  /** Starts in a directory that may already have content. */
   static async startIn(temp: TempDir, options: Partial<FuseSessionOptions> = {}): Promise<TestSession> {
     Deno.mkdirSync(temp.join("mnt"));
     Deno.mkdirSync(temp.join("state"));
@@ -54,13 +54,13 @@ export class TestSession implements AsyncDisposable {
   }
 }
 
-/** Mount points at or below `path`. */
+/** Lists the mount points at or below `path`. */
 export function mountsBelow(path: string): string[] {
   const entries = parseMountinfo(Deno.readTextFileSync("/proc/self/mountinfo"));
   return entries.map((entry) => entry.mountPoint).filter((point) => point === path || point.startsWith(`${path}/`));
 }
 
-/** Descriptors of this process that are open on /dev/fuse. */
+/** Number of descriptors of this process open on /dev/fuse. */
 export function fuseDescriptors(): number {
   let count = 0;
   for (const { name } of Deno.readDirSync("/proc/self/fd")) {
@@ -73,7 +73,7 @@ export function fuseDescriptors(): number {
   return count;
 }
 
-/** Threads of this process that run a Worker. */
+/** Number of threads of this process that run a Worker. */
 export function workerThreads(): number {
   let count = 0;
   for (const { name } of Deno.readDirSync("/proc/self/task")) {

@@ -1,5 +1,5 @@
 /**
- * Bytes written down with their meaning, for structs that the kernel or a library shares with us.
+ * Annotated bytes of structs shared with the kernel or a library.
  *
  * ```ts
  * goldenBytes(`
@@ -13,7 +13,7 @@
 
 const LINE = /^\s*((?:[0-9a-f]{2} ?)+)(?: {2}.*|\s*)$/;
 
-/** The bytes of lines that start with hexadecimal pairs; two spaces end them, what follows is a remark. */
+/** Parses the hexadecimal pairs at the start of each line; two spaces end them, the rest of the line is a remark. */
 export function goldenBytes(text: string): Uint8Array<ArrayBuffer> {
   const bytes: number[] = [];
   for (const line of text.split("\n")) {

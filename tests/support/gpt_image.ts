@@ -1,8 +1,7 @@
 /**
- * Images of disks with a GUID partition table, as partitioning tools write them: both headers, both copies of the
- * entries.
+ * Disk images with a GUID partition table, as partitioning tools write them: both headers, both copies of the entries.
  *
- * Source: UEFI specification 2.10, chapter 5.3. Shares nothing with lib/backend/localdisk.
+ * Source: UEFI specification 2.10, chapter 5.3. Shares no code with lib/backend/localdisk.
  *
  * @module
  */
@@ -12,7 +11,7 @@ import { crc32 } from "node:zlib";
 export const LINUX_DATA = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 export const BASIC_DATA = "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7";
 
-/** A partition to be made. */
+/** A partition to create. */
 export interface NewPartition {
   readonly name: string;
   /** With dashes. */
@@ -23,24 +22,24 @@ export interface NewPartition {
   readonly data?: Uint8Array;
 }
 
-/** How the disk is laid out. */
+/** Layout of the disk. */
 export interface DiskLayout {
   readonly sectorSize?: number;
   readonly sectors: number;
   readonly partitions: readonly NewPartition[];
-  /** What the headers say of the entries; as many are written as there are partitions at most. */
+  /** Entry count stated in the headers; at most as many entries are written as there are partitions. */
   readonly entryCount?: number;
   readonly entrySizeBytes?: number;
 }
 
-/** The 32 hexadecimal digits of an id as name and GUID of its partition. */
+/** Name and GUID of the partition of a blob whose id has 32 hexadecimal digits. */
 export function partitionOfBlob(id: string): Pick<NewPartition, "name" | "guid"> {
   const tail = id.slice(32);
   const cuts = [[0, 8], [8, 12], [12, 16], [16, 20], [20, 32]] as const;
   return { name: id.slice(0, 32), guid: cuts.map(([from, to]) => tail.slice(from, to)).join("-") };
 }
 
-/** The bytes of the whole disk. */
+/** Returns the bytes of the whole disk. */
 export function gptImage(layout: DiskLayout): Uint8Array<ArrayBuffer> {
   const { sectorSize = 512, sectors, partitions, entryCount = 128, entrySizeBytes = 128 } = layout;
   const disk = new Uint8Array(sectors * sectorSize);

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd serve` as a process of its own, and dockerd's side of its socket.
+ * Runs `nydus-gd serve` as a separate process, and speaks dockerd's side of the protocol.
  *
  * @module
  */
@@ -13,30 +13,30 @@ import { commandLine } from "./command.ts";
 /** How long to wait before it is looked again whether somebody listens: the longer it takes, the longer. */
 const POLL_MS = { first: 5, most: 100 } as const;
 
-/** How {@link GraphDriverProcess} runs `serve`. */
+/** Options of the {@link GraphDriverProcess}. */
 export interface ServeProcessOptions {
   /** Words before the program, such as `prlimit --nofile=64`. */
   readonly within?: readonly string[];
-  /** Nothing is prefetched unless it says so. */
+  /** Environment; prefetch is disabled unless it enables it. */
   readonly env?: Readonly<Record<string, string>>;
   /** Default "error". */
   readonly logLevel?: string;
-  /** File for standard error; default: the test's own. */
+  /** File for standard error; default: that of the test. */
   readonly logPath?: string;
-  /** Further words of `serve`. */
+  /** Additional arguments of `serve`. */
   readonly args?: readonly string[];
 }
 
-/** The command line of a `serve` on `socket` with everything of its own below `root`. */
+/** Command line of a `serve` on `socket` with all its files below `root`. */
 export function serveCommand(socket: string, root: string, logLevel = "error"): [string, ...string[]] {
   const sockets = ["--socket", socket, "--admin-socket", `${root}.admin.sock`];
   return commandLine(["--log-level", logLevel, "serve", "--root", root, ...sockets]);
 }
 
-/** For a `serve` whose fetches are counted: only what is read is fetched. */
+/** For tests that count the fetches of `serve`: only data that are read are fetched. */
 export const NO_PREFETCH = { NYDUS_GD_PREFETCH_ENABLED: "false" } as const;
 
-/** Waits until somebody listens; false when the process ended before. */
+/** Waits until the socket accepts connections; false if the process ended before. */
 export async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
   let ended = false;
   child.status.then(() => ended = true);
@@ -50,7 +50,7 @@ export async function listening(socket: string, child: Deno.ChildProcess): Promi
   return false;
 }
 
-/** An answer that says no. */
+/** An error reported in an answer. */
 export class RemoteError extends Error {}
 
 /** Starts, kills and restarts the driver; speaks its protocol. */
@@ -66,7 +66,7 @@ export class GraphDriverProcess implements AsyncDisposable {
     this.#client = this.#connect();
   }
 
-  /** @param scratch a folder for socket and state */
+  /** @param scratch a directory for socket and state */
   static async start(scratch: string, options: ServeProcessOptions = {}): Promise<GraphDriverProcess> {
     const driver = new GraphDriverProcess(scratch, options);
     await driver.restart();
@@ -74,9 +74,9 @@ export class GraphDriverProcess implements AsyncDisposable {
   }
 
   /**
-   * Starts the process, after {@link kill} or {@link stop}; resolves when the socket accepts.
+   * Starts the process after {@link kill} or {@link stop}; resolves when the socket accepts connections.
    *
-   * @param change in place of options, this time
+   * @param change overrides options for this start
    */
   async restart(change: ServeProcessOptions = {}): Promise<void> {
     const child = this.begin(change);
@@ -87,7 +87,7 @@ export class GraphDriverProcess implements AsyncDisposable {
     this.#client = this.#connect();
   }
 
-  /** {@link restart} that does not wait. */
+  /** Like {@link restart}, without waiting. */
   begin(change: ServeProcessOptions = {}): Deno.ChildProcess {
     const { within = [], env, logLevel, logPath, args = [] } = { ...this.options, ...change };
     const redirect = logPath === undefined ? [] : ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", logPath];
@@ -105,28 +105,28 @@ export class GraphDriverProcess implements AsyncDisposable {
     return child;
   }
 
-  /** Process id. @throws {Error} while it does not run */
+  /** Pid. @throws {Error} if it is not running */
   get pid(): number {
     if (this.#child === undefined) throw new Error("the driver does not run");
     return this.#child.pid;
   }
 
-  /** SIGKILL, at whatever instruction it is. */
+  /** Kills it with SIGKILL, at an arbitrary instruction. */
   async kill(): Promise<void> {
     await this.#end("SIGKILL");
   }
 
-  /** SIGTERM; the exit code. */
+  /** Stops it with SIGTERM; returns the exit code. */
   async stop(): Promise<number> {
     return await this.#end("SIGTERM");
   }
 
-  /** One call; the answer. @throws {RemoteError} for an Err */
+  /** Makes a call; returns the answer. @throws {RemoteError} for an Err */
   async call(method: string, request: unknown = {}, signal?: AbortSignal): Promise<Record<string, unknown>> {
     return await this.#post(`/${method}`, JSON.stringify(request) + "\n", signal);
   }
 
-  /** ApplyDiff; the size. */
+  /** Calls ApplyDiff; returns the size. */
   async apply(id: string, tar: Uint8Array<ArrayBuffer>): Promise<number> {
     const answer = await this.#post(`/GraphDriver.ApplyDiff?id=${id}&parent=`, new Blob([tar]).stream());
     return answer["Size"] as number;
@@ -139,7 +139,7 @@ export class GraphDriverProcess implements AsyncDisposable {
     return answer;
   }
 
-  /** Also of what the process leaves to a successor: images of layers that are mounted. */
+  /** Also removes what the process leaves to a successor: images of mounted layers. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     await FuseSession.abandon(`${this.#root}/state`);

@@ -1,5 +1,5 @@
 /**
- * The status of a daemon that nobody uses yet.
+ * Status of a daemon that is not used yet.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * A process that starts a keeper of its own standard output, to be killed at some instant of that.
+ * A process that starts a keeper of its own standard output, to be killed at a chosen moment.
  *
- * Whoever reads its output sees the end of it once both are gone.
+ * A reader of its output sees end of file once both processes are gone.
  *
  * @module
  */
@@ -18,7 +18,9 @@ export class KeepingProcess {
   readonly #child: Deno.ChildProcess;
   readonly #output: ReadableStreamDefaultReader<Uint8Array>;
 
-  /** @param recordPath where the keeper is put on record; one that waits at `<recordPath>.tmp` is not on it yet */
+  /**
+   * @param recordPath path of the keeper's record; while it is at `<recordPath>.tmp`, the keeper is not recorded yet
+   */
   constructor(recordPath: string) {
     this.#child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-lock", "--no-check", import.meta.url, recordPath],
@@ -28,13 +30,13 @@ export class KeepingProcess {
     this.#output = this.#child.stdout.getReader();
   }
 
-  /** Waits until the keeper is on record. */
+  /** Waits until the keeper is recorded. */
   async started(): Promise<void> {
     const { value } = await this.#output.read();
     if (new TextDecoder().decode(value) !== STARTED) throw new Error("Cannot start keeper: see above");
   }
 
-  /** The keeper's number, as soon as there is such a process. */
+  /** Returns the pid of the keeper as soon as it exists. */
   async keeperPid(): Promise<number> {
     const children = `/proc/${this.#child.pid}/task/${this.#child.pid}/children`;
     let pid = 0;
@@ -45,13 +47,13 @@ export class KeepingProcess {
     return pid;
   }
 
-  /** Ends this process, and not its keeper. */
+  /** Kills this process but not its keeper. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#child.status;
   }
 
-  /** Waits until this process and all of its keepers are gone. @throws {Error} when one goes on */
+  /** Waits until this process and all of its keepers are gone. @throws {Error} if one remains */
   async ended(): Promise<void> {
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(new Error("a keeper is left behind")), 60_000);

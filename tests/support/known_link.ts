@@ -1,11 +1,11 @@
 /**
- * A link whose speed is known.
+ * A link of known speed.
  *
  * @module
  */
 import { LinkEstimate } from "../../lib/blob/fetch/link_estimate.ts";
 
-/** An estimate that says: a request begins after `latencyMs`, in which the link carries `delayBytes`. It learns no more. */
+/** A fixed estimate of a link that has a latency of `latencyMs` and carries `delayBytes` in that time. */
 export function knownLink(delayBytes: number, latencyMs = 20): LinkEstimate {
   let nowMs = 0;
   const link = new LinkEstimate(() => nowMs);

@@ -1,21 +1,21 @@
 /**
- * Ordinary images in OCI layouts, made of layer tars.
+ * Ordinary images in OCI layouts, made from layer tars.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 
-/** How a layer is stored, or a whole descriptor's media type that says something else. */
+/** How a layer is stored, with overrides for what its descriptor says. */
 export interface TestLayer {
   readonly tar: Uint8Array;
   readonly compression?: "none" | "gzip" | "zstd";
-  /** The stored bytes, where no plain compression of the tar gives them. */
+  /** The stored bytes, if not a plain compression of the tar. */
   readonly stored?: Uint8Array;
   readonly mediaType?: string;
-  /** In place of the tar's own. */
+  /** Overrides the tar's own diffID. */
   readonly diffId?: string;
-  /** In place of the stored bytes, under their digest. */
+  /** Stored instead of the right bytes, under their digest. */
   readonly damaged?: Uint8Array;
 }
 
@@ -26,15 +26,15 @@ export interface TestImage {
   readonly config?: Record<string, unknown>;
   readonly history?: readonly Record<string, unknown>[];
   readonly annotations?: Record<string, string>;
-  /** What its index says that it asks for. */
+  /** `os.features` in its index. */
   readonly osFeatures?: readonly string[];
-  /** What its index attests of it, as BuildKit does. */
+  /** Attestation in its index, as by BuildKit. */
   readonly attested?: string;
-  /** What it refers to. */
+  /** The manifest that it refers to. */
   readonly subject?: Descriptor;
 }
 
-/** What a piece of content is. */
+/** Descriptor of content. */
 export interface Descriptor {
   readonly mediaType: string;
   readonly digest: string;
@@ -54,7 +54,7 @@ const EMPTY = "application/vnd.oci.empty.v1+json";
 
 const sha256 = (bytes: Uint8Array | string) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
-/** Puts a blob into the layout; other bytes under its name where `stored` says so. */
+/** Adds a blob to the layout; with other bytes under its name if `stored` is given. */
 async function put(
   dir: string,
   bytes: Uint8Array | string,
@@ -89,7 +89,7 @@ export async function writeLayout(dir: string, ...images: readonly TestImage[]):
   return written;
 }
 
-/** Adds to a layout what says something of `subject`: a manifest of one layer, `text`. */
+/** Adds a referrer of `subject` to a layout: a manifest with one layer, `text`. */
 export async function addReferrer(
   dir: string,
   subject: Descriptor,
@@ -140,7 +140,7 @@ function compress(tar: Uint8Array, compression: keyof typeof MEDIA_TYPES): Uint8
   return compression === "gzip" ? gzipSync(tar) : zstdCompressSync(tar);
 }
 
-/** As BuildKit stores it: a manifest of its own, for no platform. @returns the index's entry */
+/** Adds an attestation as BuildKit stores it: a separate manifest for no platform. @returns the index's entry */
 async function putAttestation(dir: string, image: string, statement: string): Promise<object> {
   const platform = { architecture: "unknown", os: "unknown" };
   const config = JSON.stringify({ ...platform, config: {}, rootfs: { type: "layers", diff_ids: [sha256(statement)] } });

@@ -1,5 +1,5 @@
 /**
- * A driver with one lazy image whose bytes are known, a container's layer on top of it, and readers of that.
+ * A driver with one lazy image of known bytes, a container's layer on top of it, and readers of its files.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { TempDir } from "./temp_dir.ts";
 import { knownBytes, VerifyingReaders } from "./verifying_reader.ts";
 
 const FILES = 16;
-/** Bytes of a file. The kernel's own cache cannot be emptied while it is in use: it gets more than is read of it. */
+/** File sizes in bytes. The kernel's cache cannot be emptied while it is in use, so it gets more data than is read. */
 const FILE_BYTES = { usual: 1 << 20, kernelCache: 4 << 20 } as const;
 const CHUNK = 16 * 1024;
 const NO_READ_AHEAD = { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } as const;
@@ -29,7 +29,7 @@ const NO_READ_AHEAD = { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } as const;
 export class LazyContainer implements AsyncDisposable {
   /** The container's root. */
   root = "";
-  /** How often {@link read} was called. */
+  /** Number of calls of {@link read}. */
   #readers = 0;
 
   private constructor(
@@ -43,8 +43,8 @@ export class LazyContainer implements AsyncDisposable {
   /** @param fsDriver the data path, by name or "auto" */
   static async start(fsDriver = "auto", options: ServeProcessOptions = {}): Promise<LazyContainer> {
     const temp = TempDir.make();
-    // one more than is read, and nothing is fetched ahead: a blob that is complete is not asked about, and the kernel
-    // would show what {@link emptyCache} leaves of it
+    // one more file than is read, and no read-ahead: the kernel does not ask about a complete blob, and would show what
+    // {@link emptyCache} leaves of it
     const names = Array.from({ length: FILES + 1 }, (_, number) => number);
     const fileBytes = fsDriver === "erofs-fscache" ? FILE_BYTES.kernelCache : FILE_BYTES.usual;
     const built = await buildFrom(
@@ -68,17 +68,17 @@ export class LazyContainer implements AsyncDisposable {
     return container;
   }
 
-  /** The folder of the state that a successor takes over. */
+  /** State directory, which a successor takes over. */
   get stateDir(): string {
     return this.temp.join("root/state");
   }
 
-  /** Where the driver is asked by others than Docker. */
+  /** Socket for admin requests. */
   get adminSocket(): string {
     return this.temp.join("root.admin.sock");
   }
 
-  /** Process number of the keeper on record. */
+  /** Pid of the recorded keeper. */
   get keeperPid(): number {
     return JSON.parse(Deno.readTextFileSync(this.#keeperPath)).pid;
   }
@@ -89,12 +89,12 @@ export class LazyContainer implements AsyncDisposable {
     return `${this.stateDir}/${found}.json`;
   }
 
-  /** What file `number` has. */
+  /** Content of file `number`. */
   content(number: number): Uint8Array<ArrayBuffer> {
     return knownBytes(number, this.fileBytes);
   }
 
-  /** A path of what the keeper holds under `name`. */
+  /** Path of the descriptor that the keeper holds under `name`. */
   keptFile(name: string): string {
     const dir = `/proc/${this.keeperPid}/fd`;
     const found = [...Deno.readDirSync(dir)].find((entry) =>
@@ -104,13 +104,13 @@ export class LazyContainer implements AsyncDisposable {
     return `${dir}/${found.name}`;
   }
 
-  /** Readers of the container's files. */
+  /** Starts readers of the container's files. */
   read(count: number): Promise<VerifyingReaders> {
     const files = { count: FILES, sizeBytes: this.fileBytes };
     return VerifyingReaders.start(count, this.root, files, this.temp.join(`stop-${++this.#readers}`));
   }
 
-  /** Makes every chunk one to be fetched again. While no driver runs. */
+  /** Discards all cached chunks, so that they are fetched again. No driver may be running. */
   async emptyCache(readers: VerifyingReaders): Promise<void> {
     const cache = this.temp.join("root/cache");
     for (const { name } of Deno.readDirSync(cache)) {
@@ -120,7 +120,7 @@ export class LazyContainer implements AsyncDisposable {
     }
   }
 
-  /** Empties a file that the kernel has open, and asks about: by a way that it does not ask about. */
+  /** Empties a file that the kernel has open and watches, through a mount that it does not watch. */
   async #punch(cache: string, name: string): Promise<void> {
     const group = (await Keeper.take(this.#keeperPath))?.get("fanotify");
     if (group === undefined) throw new Error("nobody has the fanotify group");

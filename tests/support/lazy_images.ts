@@ -1,5 +1,5 @@
 /**
- * Images for {@link FakeRegistry}: a fixture as bootstrap, or any layers, under a tag of their own.
+ * Images for {@link FakeRegistry}: with a fixture as bootstrap, or of any layers, each under its own tag.
  *
  * @module
  */
@@ -13,7 +13,7 @@ const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
 /** An image in the registry. */
 export interface StoredImage {
-  /** What Docker pulls. */
+  /** Reference that Docker pulls. */
   readonly reference: string;
   /** Ids of its data blobs. */
   readonly blobs: readonly string[];
@@ -21,7 +21,7 @@ export interface StoredImage {
   readonly topLayer: string;
 }
 
-/** Puts an image of these layers, lowest first, into `registry`. */
+/** Adds an image of these layers, lowest first, to `registry`. */
 export async function storeImage(
   registry: FakeRegistry,
   tag: string,
@@ -40,9 +40,9 @@ export async function storeImage(
 }
 
 /**
- * Puts the fixture `name` into `registry` as a lazy image with these layers above its bootstrap.
+ * Adds the fixture `name` to `registry` as a lazy image with these layers above its bootstrap.
  *
- * @param named HOST that the bootstrap layer names as its blobs' home; absent: it names none
+ * @param named HOST of the blobs' registry, recorded in the bootstrap layer; absent: not recorded
  */
 export async function storeLazy(
   registry: FakeRegistry,

@@ -13,7 +13,7 @@ import { unmountBelow } from "./store_home.ts";
 /** The image: many small files, each in compressed chunks of its own. */
 export const LAZY_IMAGE = fixture("v6-prefetch-fs");
 
-/** What a reader got: the right bytes, others, or none. */
+/** Outcome of a read: the right bytes, others, or none. */
 export type ReadOutcome = "right" | "wrong" | "error";
 
 /** See the module comment. */
@@ -34,10 +34,10 @@ export class LazyServe implements AsyncDisposable {
   }
 
   /**
-   * Starts it, and mounts the image.
+   * Starts it and mounts the image.
    *
-   * @param scratch a folder for everything of its own
-   * @param backend nydusd's form; default: the folder of the fixtures' blobs
+   * @param scratch a directory for all its files
+   * @param backend in the form of nydusd's configuration; default: the directory of the fixtures' blobs
    */
   static async start(
     scratch: string,
@@ -73,7 +73,7 @@ export class LazyServe implements AsyncDisposable {
     return createHash("sha256").update(bytes).digest("hex") === this.#digests.get(path) ? "right" : "wrong";
   }
 
-  /** Reads files `from` to `to` one after the other: how many came to what. */
+  /** Reads files `from` to `to` in order; returns the number of reads by outcome. */
   async readAll(from = 0, to = this.files.length): Promise<Record<ReadOutcome, number>> {
     const count = { right: 0, wrong: 0, error: 0 };
     for (const path of this.files.slice(from, to)) count[await this.read(path)]++;

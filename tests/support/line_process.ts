@@ -1,12 +1,12 @@
 /**
- * A Deno program that answers a line with a line, so that starting it is paid once and not for each question.
+ * A Deno program that answers a line with a line, so that its start is paid for once instead of for each question.
  *
  * ```ts
  * await using process = new LineProcess(import.meta.url);
  * const answer = await process.ask("question", 30_000);
  * // in the program: if (Deno.args[0] === SERVE) await answerLines((question) => …);
  * ```
- * For whoever looks at mounts: a process that serves one must not touch it, and a hang must only hang the child.
+ * Used to access mounts: a process that serves a mount must not access it, and a hang must affect the child only.
  *
  * @module
  */
@@ -32,9 +32,9 @@ export class LineProcess implements AsyncDisposable {
   }
 
   /**
-   * The answer to a question.
+   * Returns the answer to a question.
    *
-   * @throws {Error} when the process has died, or takes longer than `timeoutMs`: then it is killed
+   * @throws {Error} if the process has died, or takes longer than `timeoutMs`: then it is killed
    */
   async ask(question: string, timeoutMs: number): Promise<string> {
     await this.#input.write(new TextEncoder().encode(`${question}\n`));
@@ -53,13 +53,13 @@ export class LineProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#input.close().catch(() => this.#child.kill("SIGKILL")); // a pipe without reader: it was killed
+    await this.#input.close().catch(() => this.#child.kill("SIGKILL")); // broken pipe: it was killed
     await this.#lines.return(undefined);
     await this.#child.status;
   }
 }
 
-/** {@link LineProcess}'s other side: answers until nobody asks any more. */
+/** The program's side of {@link LineProcess}: answers until its input ends. */
 export async function answerLines(answer: (question: string) => string): Promise<void> {
   for await (const question of linesOf(Deno.stdin.readable)) {
     const reply = new TextEncoder().encode(`${answer(question)}\n`);

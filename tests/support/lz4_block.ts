@@ -1,5 +1,5 @@
 /**
- * A raw LZ4 block decoder that needs no library, so that formats can be tested without one. Slow and strict.
+ * A decoder of raw LZ4 blocks without a library, for independent tests of formats. Slow and strict.
  *
  * Source: lz4/doc/lz4_Block_format.md.
  *

@@ -1,8 +1,8 @@
 /**
- * Images of tests/fixtures/rafs as something that can be mounted, with a chunk store that a test can hold up or break.
+ * Mountable images of tests/fixtures/rafs, with a chunk store whose fetches a test can delay or fail.
  *
- * The store keeps the contract of ChunkStore by the plainest means (whole blobs in memory, one file of plain data) and
- * shares nothing with lib/blob.
+ * The store implements ChunkStore in the simplest way (whole blobs in memory, one file of plain data) and shares no
+ * code with lib/blob.
  *
  * @module
  */
@@ -17,15 +17,15 @@ import { effectiveBlobId } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { MemoryBlob, type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
 
-/** What a test does to the fetches of an image. */
+/** Hooks into the fetches of an image. */
 export interface FetchControl {
-  /** Awaited before each chunk is fetched; what it throws fails the fetch. */
+  /** Awaited before each chunk is fetched; an exception fails the fetch. */
   beforeFetch?: (blob: string, chunk: number) => Promise<void> | void;
   /** Awaited before a blob is opened. */
   beforeOpen?: (blob: string) => Promise<void> | void;
 }
 
-/** One blob: decodes a chunk when it is asked for. */
+/** One blob; decodes chunks on demand. */
 export class FixtureStore implements ChunkStore, Disposable {
   readonly fetched: number[] = [];
   #data: Fd | undefined;
@@ -110,7 +110,7 @@ function isReady(blob: OpenBlob, index: number): boolean {
   return ((blob.ready[index >> 3] as number) & (0x80 >> (index & 7))) !== 0;
 }
 
-/** A fixture that can be mounted. Dispose it after the mount. */
+/** A mountable fixture. Dispose it after the mount. */
 export class MountableFixture implements Disposable {
   readonly control: FetchControl = {};
   readonly image: MountableImage & { readonly tree: Bootstrap };
@@ -140,7 +140,7 @@ export class MountableFixture implements Disposable {
     this.image = { name, bootstrap: { address: mapping.address, length: mapping.length }, tree, blobs: this.stores };
   }
 
-  /** @param workDirectory where bootstrap and plain data go */
+  /** @param workDirectory directory for bootstrap and plain data */
   static async open(fixture: RafsFixture, workDirectory: string, name = fixture.name): Promise<MountableFixture> {
     const bytes = await readFixtureBootstrap(fixture);
     const path = join(workDirectory, `${name}.boot`);

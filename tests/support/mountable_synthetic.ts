@@ -1,5 +1,5 @@
 /**
- * A synthetic image (synthetic_image.ts) that can be mounted, whose chunks become ready when a test lets them.
+ * A mountable synthetic image (synthetic_image.ts) whose fetches a test can delay or fail.
  *
  * @module
  */
@@ -15,19 +15,19 @@ import type { ChunkColumns } from "../../lib/rafs/chunk_table.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { makeSyntheticImage, type SyntheticTree } from "./synthetic_image.ts";
 
-/** Byte at `offset` of the blob: no two chunks are alike. */
+/** Byte at `offset` of the blob; all chunks differ. */
 export function patternByte(offset: number): number {
   return (Math.imul(offset, 2654435761) >>> 24) & 0xff;
 }
 
-/** The image and its one blob, whose id is a matter of the image's name. */
+/** The image and its only blob, whose id depends on the image's name. */
 export class MountableSynthetic implements ChunkStore, Disposable {
   readonly id: string;
   readonly image: MountableImage;
   readonly chunks: ChunkColumns;
-  /** Chunks in the order in which they were fetched. */
+  /** Chunks in the order of their fetches. */
   readonly fetched: number[] = [];
-  /** Awaited before a chunk is fetched; what it throws fails the fetch. */
+  /** Awaited before a chunk is fetched; an exception fails the fetch. */
   beforeFetch: (chunk: number) => Promise<void> | void = () => {};
   /** The bootstrap. */
   readonly mapping: Mapping;
@@ -35,12 +35,12 @@ export class MountableSynthetic implements ChunkStore, Disposable {
   readonly #data: Fd;
   readonly #listeners: (() => void)[] = [];
   readonly #ready: Uint8Array<SharedArrayBuffer>;
-  /** Content of files that is not the pattern, by blob offset. */
+  /** Content of files if it is not the pattern, by blob offset. */
   readonly #content: Uint8Array | undefined;
 
   /**
-   * @param directory where bootstrap and cache file are made
-   * @param content bytes of the first file of the tree, else the pattern
+   * @param directory directory for bootstrap and cache file
+   * @param content bytes of the first file of the tree; default: the pattern
    */
   constructor(directory: string, name: string, tree: SyntheticTree, chunkSize: number, content?: Uint8Array) {
     const { bootstrap, blobId } = makeSyntheticImage(tree, chunkSize, idOf(name));
@@ -110,7 +110,7 @@ function idOf(name: string): string {
   return createHash("sha256").update(name).digest("hex");
 }
 
-/** What `promise` gives, or the signal's reason as soon as it is aborted. */
+/** Settles like `promise`, or rejects with the signal's reason as soon as it is aborted. */
 async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return await promise;
   const aborted = Promise.withResolvers<never>();

@@ -9,11 +9,11 @@ import type { Probe } from "./fs_probe.ts";
 import { MountableSynthetic, patternByte } from "./mountable_synthetic.ts";
 import { TestMounts, type TestMountsOptions } from "./mounts_kit.ts";
 
-/** Size of the file's chunks, and how many there are. */
+/** Size of the file's chunks, and their number. */
 export const CHUNK = 64 << 10;
 export const CHUNKS = 16;
 
-/** Bytes of the blob, as a {@link Probe} tells them. */
+/** Bytes of the blob, as returned by a {@link Probe}. */
 export function pattern(offset: number, length = 4096): string {
   return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
 }
@@ -23,10 +23,13 @@ export function readOf(path: string, chunk: number): Probe {
   return { op: "read", path, offset: chunk * CHUNK, length: 4096 };
 }
 
-/** The image, and where its file begins in the blob: behind another one where it is packed, so that chunks lie at no block. */
+/**
+ * The image and the offset of its file in the blob. If packed, the file follows another one, so that its chunks are not
+ * block-aligned.
+ */
 export class SyntheticFile implements Disposable {
   readonly image: MountableSynthetic;
-  /** Where the file begins in the blob. */
+  /** Offset of the file in the blob. */
   private readonly start: number;
 
   /** @param dir and `name`: as for {@link MountableSynthetic} */
@@ -36,7 +39,7 @@ export class SyntheticFile implements Disposable {
     this.start = (this.image.chunks.uncompressedOffset[packed ? 1 : 0] as number) % CHUNK;
   }
 
-  /** What a read of the start of `chunk` has to give. */
+  /** Expected result of a read of the start of `chunk`. */
   expected(chunk: number): string {
     return pattern(this.start + chunk * CHUNK);
   }
@@ -46,7 +49,7 @@ export class SyntheticFile implements Disposable {
   }
 }
 
-/** How it is made. */
+/** Options of the image and its mount. */
 export interface MountedSyntheticOptions extends TestMountsOptions {
   /** See {@link SyntheticFile}. */
   readonly packed?: boolean;
@@ -78,12 +81,12 @@ export class MountedSynthetic implements AsyncDisposable {
     return `${this.mount.path}/file`;
   }
 
-  /** What a read of the start of `chunk` has to give. */
+  /** Expected result of a read of the start of `chunk`. */
   expected(chunk: number): string {
     return this.synthetic.expected(chunk);
   }
 
-  /** How often the kernel has asked. */
+  /** Number of requests of the kernel so far. */
   get asked(): number {
     return this.kit.mounts.counters().requests;
   }

@@ -1,5 +1,5 @@
 /**
- * What tests over all data paths share: those that this kernel has, and a place where images are mounted by one of them.
+ * Helpers for tests on all data paths: those that this kernel supports, and a directory for mounts by one of them.
  *
  * @module
  */
@@ -13,16 +13,16 @@ import { TESTED_DATA_PATHS } from "./data_paths.ts";
 import { fuseTest } from "./fuse_mount_kit.ts";
 import { TempDir } from "./temp_dir.ts";
 
-/** How a {@link dataPathTest} mounts. */
+/** Options of a {@link dataPathTest}. */
 export interface DataPathTestOptions {
-  /** False: an image that the data path cannot take goes to the next one, as with "auto". */
+  /** False: an image that the data path does not support falls back to the next one, as with "auto". */
   readonly strict?: boolean;
 }
 
 /**
- * A test of each data path; where one cannot be had, it fails.
+ * Defines a test for each data path; an unavailable one is a failure.
  *
- * @param fn gets a place that is gone, with everything mounted there, after the test
+ * @param fn gets a directory that is removed after the test with everything mounted there
  */
 export function dataPathTest(
   name: string,
@@ -37,17 +37,17 @@ export function dataPathTest(
   }
 }
 
-/** How {@link TestMounts} are set up. */
+/** Options of {@link TestMounts}. */
 export interface TestMountsOptions {
-  /** Folder to make theirs in; default: that for temporary files. */
+  /** Parent of their directory; default: that for temporary files. */
   readonly parent?: string;
   /** Default: a minute. */
   readonly deadlineMs?: number;
-  /** As ImageMounts have it. */
+  /** As in ImageMounts. */
   readonly minFree?: SizeLimit;
 }
 
-/** Images in a folder of their own, by one data path, which go with it. */
+/** Images mounted by one data path in a directory that is removed with them. */
 export class TestMounts implements AsyncDisposable {
   private constructor(
     readonly temp: TempDir,
@@ -67,7 +67,7 @@ export class TestMounts implements AsyncDisposable {
       const [stateDir, cacheDir] = [temp.join("state"), temp.join("cache")];
       const dataPath = { ...await chooseDataPath(fsDriver, { stateDir, cacheDir }), named: strict };
       const places = { mountpoint: temp.join("mnt"), stateDir, erofsDir: temp.join("erofs") };
-      // files of a test are opened before they are watched: which mount of it is passed over makes no difference
+      // the test opens files before they are watched, so it does not matter which mount of the directory is ignored
       const cacheMount = openTree(AT.FDCWD, cacheDir, OPEN_TREE.CLONE);
       const limits = { deadlineMs, ...(minFree === undefined ? {} : { minFree }) };
       const mounts = await ImageMounts.start({ ...places, cacheMount, cacheDir, dataPath, workers: 2, ...limits });

@@ -1,5 +1,5 @@
 /**
- * A service manager's side of NOTIFY_SOCKET: what programs say, and the descriptors that they want to be kept.
+ * The service manager's side of NOTIFY_SOCKET: messages of programs, and the descriptors that they store.
  *
  * Source: sd_notify(3), unix(7), recvmsg(2); struct msghdr and cmsghdr of 64-bit Linux.
  *
@@ -15,7 +15,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MSGHDR = { SIZE: 56, iov: 16, iovCount: 24, control: 32, controlLength: 40 } as const;
 const CMSGHDR_SIZE = 16;
-/** How long a message may take that has been sent. */
+/** Maximum milliseconds until a message arrives. */
 const MESSAGE_TIMEOUT_MS = 20_000;
 
 const libc = loadLibc({
@@ -24,7 +24,7 @@ const libc = loadLibc({
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "i32" }, // ssize_t recvmsg(int, struct msghdr *, int)
 });
 
-/** A message and the descriptor that came with it. */
+/** A message and the descriptor sent with it. */
 export interface Notice {
   /** Lines `KEY=value`. */
   readonly text: string;
@@ -42,7 +42,7 @@ export class NotifySocket implements Disposable {
     return new NotifySocket(path, socket);
   }
 
-  /** The next message. */
+  /** Receives the next message. */
   async receive(): Promise<Notice> {
     const [ready = 0] = await pollNonblocking([{ fd: this.socket, events: POLL.IN }], MESSAGE_TIMEOUT_MS);
     if (ready === 0) throw new Error("no message came");
@@ -62,7 +62,7 @@ export class NotifySocket implements Disposable {
     };
   }
 
-  /** Passes over messages until one has the line. */
+  /** Skips messages until one contains the line. */
   async receiveLine(line: string): Promise<Notice> {
     for (;;) {
       const notice = await this.receive();
@@ -77,7 +77,7 @@ export class NotifySocket implements Disposable {
   }
 }
 
-/** Words before a program by which it starts with `fds` from 3 on, as the service manager starts it again. */
+/** Words before a program that start it with `fds` from 3 on, as the service manager does on a restart. */
 export function withStored(fds: readonly (readonly [name: string, fd: Fd])[]): string[] {
   const script = `use POSIX; $i = 3; POSIX::dup2($_, $i++) for splice(@ARGV, 0, shift @ARGV); ` +
     `$ENV{LISTEN_PID} = $$; exec @ARGV`;

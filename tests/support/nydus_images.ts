@@ -1,6 +1,6 @@
 /**
- * Images in the forms that tools push them in: standard nydus images as nydusify does, bootstrap-only ones, classic ones,
- * and indexes of them.
+ * Images in the forms in which tools push them: standard nydus images as by nydusify, bootstrap-only ones, classic
+ * ones, and indexes of them.
  *
  * ```ts
  * const pusher = new ImagePusher(new RegistryClient(registry.url, "app"));
@@ -25,20 +25,20 @@ import { dir, file, symlink, tarOf } from "./tar_builder.ts";
 
 /** The platform of this machine. */
 export const PLATFORM: Platform = hostPlatform();
-/** One that it is not. */
+/** A platform other than this machine's. */
 export const OTHER_PLATFORM: Platform = {
   os: "linux",
   architecture: PLATFORM.architecture === "amd64" ? "arm64" : "amd64",
 };
 
-/** Where images are pushed to. */
+/** Destination of pushes. */
 export interface ImageStore {
   pushBlob(bytes: Uint8Array<ArrayBuffer>): Promise<Pushed>;
   /** @param name a tag, or the digest of the document */
   pushManifest(name: string, mediaType: string, document: unknown): Promise<Pushed>;
 }
 
-/** A manifest that was pushed. */
+/** A pushed manifest. */
 export interface PushedManifest extends Pushed {
   readonly mediaType: string;
 }
@@ -49,14 +49,14 @@ export interface LazyImage {
   readonly blobs: readonly Uint8Array<ArrayBuffer>[];
 }
 
-/** How a manifest differs from the usual one. */
+/** Options of a manifest. */
 export interface ManifestOptions {
-  /** Pushed under this tag as well. */
+  /** Also pushed under this tag. */
   readonly tag?: string;
   readonly platform?: Platform;
-  /** What it refers to. */
+  /** The manifest that it refers to. */
   readonly subject?: PushedManifest;
-  /** Of the configuration. */
+  /** Media type of the configuration. */
   readonly configType?: string;
   readonly cmd?: readonly string[];
 }
@@ -78,7 +78,7 @@ export async function runnableTree(hello: string): Promise<Uint8Array<ArrayBuffe
   );
 }
 
-/** A fixture, made by nydus-image. */
+/** A fixture made by nydus-image. */
 export async function fixtureImage(name: string): Promise<LazyImage> {
   const bootstrap = await readFixtureBootstrap(fixture(name));
   const ids = openBootstrap(bootstrap).blobs.flatMap(idsAtHome);
@@ -96,7 +96,7 @@ interface Layer {
 export class ImagePusher {
   constructor(private readonly store: ImageStore) {}
 
-  /** Into a registry of this process. */
+  /** Pushes into an in-process registry. */
   static into(registry: FakeRegistry): ImagePusher {
     return new ImagePusher({
       pushBlob: (bytes) => {
@@ -111,7 +111,7 @@ export class ImagePusher {
     });
   }
 
-  /** Data blobs, then the bootstrap. */
+  /** Pushes data blobs, then the bootstrap. */
   standard({ bootstrap, blobs }: LazyImage, options: ManifestOptions = {}): Promise<PushedManifest> {
     const data = blobs.map((bytes) => ({
       bytes,
@@ -124,7 +124,7 @@ export class ImagePusher {
     return this.#manifest([...data, layer], options);
   }
 
-  /** The bootstrap, unmarked, and ordinary layers above it; the blobs are pushed and named by nothing. */
+  /** Pushes the bootstrap without annotations and ordinary layers above it; no manifest refers to the blobs. */
   async bootstrapOnly(
     { bootstrap, blobs }: LazyImage,
     above: readonly Uint8Array<ArrayBuffer>[],
@@ -134,12 +134,12 @@ export class ImagePusher {
     return await this.#manifest([bootstrapLayerTar(bootstrap), ...above].map(ordinary), options);
   }
 
-  /** Ordinary layers, lowest first. */
+  /** Pushes ordinary layers, lowest first. */
   classic(layers: readonly Uint8Array<ArrayBuffer>[], options: ManifestOptions = {}): Promise<PushedManifest> {
     return this.#manifest(layers.map(ordinary), options);
   }
 
-  /** An index under a tag. */
+  /** Pushes an index under a tag. */
   async index(tag: string, manifests: readonly unknown[]): Promise<PushedManifest> {
     const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests };
     return { ...await this.store.pushManifest(tag, MEDIA_TYPE.ociIndex, document), mediaType: MEDIA_TYPE.ociIndex };

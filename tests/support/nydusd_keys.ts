@@ -1,5 +1,5 @@
 /**
- * Every key of nydusd's configuration and what becomes of it here, for the tests of the keys and of their documents.
+ * Every key of nydusd's configuration and how it is treated here, for tests of the keys and of their documentation.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import { BACKEND_SCHEMAS, type BackendType } from "../../lib/backend/backend_con
 import { V1, V2 } from "../../lib/backend/nydusd_schema.ts";
 
 /**
- * "honoured": it is taken over. "told": it has no effect, and a warning says so. "refused": it is not supported, and the
- * error says so. "needed": it cannot be left out.
+ * "honoured": it takes effect. "told": it has no effect, and a warning says so. "refused": it is not supported, and an
+ * error says so. "needed": it is required.
  */
 export type Fate = "honoured" | "told" | "refused" | "needed";
 
-/** A key, a value that means something, and one that is wrong. */
+/** A key, a meaningful value, and a wrong one. */
 export interface KeyCase {
-  /** "device.cache.compressed", or below the section of a backend: "proxy.url". */
+  /** "device.cache.compressed", or relative to the section of a backend: "proxy.url". */
   readonly key: string;
   readonly fate: Fate;
   readonly value: unknown;
@@ -54,7 +54,7 @@ const BUCKET = [
   text("access_key_secret"),
 ];
 
-/** The keys of each backend, below its section. */
+/** The keys of each backend, relative to its section. */
 export const BACKEND_KEYS: Readonly<Record<BackendType, readonly KeyCase[]>> = {
   localfs: [
     text("blob_file"),
@@ -147,7 +147,7 @@ export const FILE_KEYS: Readonly<Record<1 | 2, readonly KeyCase[]>> = {
   ],
 };
 
-/** The keys that the schemas of the program know, sections of backends left out. */
+/** The keys that the program's schemas know, except sections of backends. */
 export function keysOfFile(version: 1 | 2): string[] {
   const isSection = (key: string) => /^(device\.backend\.config|backend\.(?!type$).*)$/.test(key);
   return leaves(version === 1 ? V1 : V2, "").filter((key) => !isSection(key));
@@ -165,7 +165,7 @@ function leaves(schema: v.GenericSchema, base: string): string[] {
   return entries.flatMap(([key, entry]) => leaves(entry, base === "" ? key : `${base}.${key}`));
 }
 
-/** A copy of `document` with `value` at a key; undefined takes the key away. */
+/** A copy of `document` with `value` at a key; undefined removes the key. */
 export function withKey(document: object, key: string, value: unknown): object {
   const copy = structuredClone(document) as Record<string, unknown>;
   const names = key.split(".");

@@ -1,13 +1,13 @@
 /**
- * A bootstrap whose files overlap: the inodes of most of them are the chunk indexes of the others.
+ * A bootstrap whose files overlap: the inodes of most files are also chunk indexes of the others.
  *
  * ```
  * inode 0 │ inode 1 │ inode 2 │ …                    │ chunk indexes of the last file
  *            └─ chunk indexes of file 0 ──────────────────┘
  *                      └─ chunk indexes of file 1 ────────────┘
  * ```
- * Each index says the same whatever file it is read for, so that no two of them contradict each other, and what a few
- * bytes say of a file is as long as the image: work and memory for all files would grow with the square of its size.
+ * Each index has the same meaning for every file, so that they do not contradict each other, and a few bytes describe a
+ * file as large as the image: time and memory to process all files would grow with the square of the image's size.
  *
  * @module
  */
@@ -19,11 +19,11 @@ import { Patch } from "./damage.ts";
 import { treeBlob } from "./rafs_trees.ts";
 
 const CHUNK = 4096;
-/** Bytes of each overlapping file: what it says as a chunk index is chunk 0x40000 of blob 0, at block 0. */
+/** Size of each overlapping file in bytes. Read as a chunk index, it is chunk 0x40000 of blob 0, at block 0. */
 const FILE_SIZE = 0x0401_0000;
 const attributes = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 
-/** @param files how many of them overlap; each has 16,400 chunks */
+/** @param files number of overlapping files; each has 16,400 chunks */
 export function overlappingBootstrap(files: number): Uint8Array<ArrayBuffer> {
   const writer = new BootstrapWriter({ chunkSize: CHUNK, compressor: "none", digester: "sha256" });
   const root = writer.addInode({ mode: 0o40755, ...attributes });
@@ -51,7 +51,7 @@ export function overlappingBootstrap(files: number): Uint8Array<ArrayBuffer> {
     patch.u32(at, 0x1_0020 + word); // chunk 0x20 + word of blob 0
     patch.u32(at + 4, word); // at that block
   };
-  for (let at = first; at < last; at += 8) sayChunk(at, 9); // what is between inodes, too
+  for (let at = first; at < last; at += 8) sayChunk(at, 9); // the bytes between inodes, too
   for (const at of inodes) {
     patch.u16(at + EXTENDED.format, format);
     patch.u16(at + EXTENDED.xattrCount, 1);

@@ -1,11 +1,11 @@
 /**
- * A disk in a file, partitioned by sfdisk of util-linux: a blob in each partition.
+ * A disk in a file, partitioned by util-linux's sfdisk, with one blob per partition.
  *
  * @module
  */
 import { partitionOfBlob } from "./gpt_image.ts";
 
-/** Sectors before the first partition, and between each two: sfdisk's own alignment would make the disk large. */
+/** Sectors before and between partitions: sfdisk's own alignment would make the disk large. */
 const GAP_SECTORS = 64;
 
 const SECTOR_BYTES = 512;
@@ -13,7 +13,7 @@ const SECTOR_BYTES = 512;
 /**
  * Makes the disk.
  *
- * @param legacy the ids of older images: half of it is the name of a basic data partition
+ * @param legacy ids as in older images: half of the id is the name of a basic data partition
  */
 export async function makePartitionedDisk(
   path: string,
@@ -53,7 +53,7 @@ export async function makePartitionedDisk(
 export class LoopDevice implements AsyncDisposable {
   private constructor(readonly path: string) {}
 
-  /** Undefined where this machine gives none, as in a container without privileges. */
+  /** Returns undefined if this machine has no loop devices, as in an unprivileged container. */
   static async attach(file: string): Promise<LoopDevice | undefined> {
     const args = ["--find", "--show", "--read-only", file];
     const { success, stdout } = await new Deno.Command("losetup", { args, stderr: "null" }).output();

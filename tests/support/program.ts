@@ -1,5 +1,5 @@
 /**
- * The nydus-gd that tests start: this repository's source, or the executable that `NYDUS_GD_TEST_PROGRAM` names, where
+ * The nydus-gd that tests start: this repository's source, or the executable named by `NYDUS_GD_TEST_PROGRAM` where
  * loading some hundred modules takes too long (tests/vm).
  *
  * @module
@@ -8,7 +8,7 @@ import { REPOSITORY } from "./repository.ts";
 
 const MAIN = `${REPOSITORY}/main.ts`;
 
-/** The executable; undefined: the source. */
+/** The executable; undefined: run from source. */
 export const EXECUTABLE: string | undefined = Deno.env.get("NYDUS_GD_TEST_PROGRAM");
 
 /** Program and leading arguments of a command line. */

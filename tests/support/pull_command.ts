@@ -1,5 +1,5 @@
 /**
- * `nydus-gd pull`, and other commands, beside a stack: in its sandbox, where the daemon's admin socket is, and against its dockerd.
+ * Runs `nydus-gd pull` and other commands in a stack's sandbox, with its admin socket and against its dockerd.
  *
  * @module
  */
@@ -29,7 +29,7 @@ function startBeside(
   });
 }
 
-/** Runs it to its end. */
+/** Runs `nydus-gd pull ARGS` to completion. */
 export async function pull(
   stack: DockerStack,
   args: readonly string[],
@@ -38,7 +38,7 @@ export async function pull(
   return await runBeside(stack, ["pull", ...args], env);
 }
 
-/** Runs any command of the program there, to its end. */
+/** Runs any command of the program in the stack to completion. */
 export async function runBeside(
   stack: DockerStack,
   args: readonly string[],
@@ -49,7 +49,7 @@ export async function runBeside(
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-/** Runs it with `-o json`, to its good end: what it printed. */
+/** Runs `nydus-gd pull -o json ARGS`, which must succeed; returns its output. */
 export async function pullJson(
   stack: DockerStack,
   args: readonly string[],
@@ -60,7 +60,7 @@ export async function pullJson(
   return JSON.parse(stdout);
 }
 
-/** What `-o json` prints. */
+/** Output of `-o json`. */
 export interface PullDocument {
   readonly name: string;
   readonly form: string;
@@ -77,7 +77,7 @@ export interface PullDocument {
   } | null;
 }
 
-/** The files of what `pull` handed over. */
+/** Lists the files of the records that `pull` has handed over. */
 export async function records(stack: DockerStack): Promise<string[]> {
   const paths: string[] = [];
   for await (const { name } of Deno.readDir(`${stack.dir}/root/state/pulled`)) {

@@ -1,5 +1,5 @@
 /**
- * A proxy before a registry on loopback that keeps account of what is put there, and can keep an upload waiting.
+ * A proxy for a registry on loopback that records uploads and can delay them.
  *
  * ```ts
  * await using recorder = new PushRecorder(registry.host);
@@ -14,9 +14,9 @@
 
 /** See the module. */
 export class PushRecorder implements AsyncDisposable {
-  /** Digests of the blobs whose bytes came. */
+  /** Digests of the blobs uploaded. */
   readonly uploaded: string[] = [];
-  /** Digests of the blobs that were taken from another repository. */
+  /** Digests of the blobs mounted from another repository. */
   readonly mounted: string[] = [];
   #letThrough = Infinity;
   #onHeld = () => {};
@@ -33,7 +33,7 @@ export class PushRecorder implements AsyncDisposable {
     return `127.0.0.1:${this.#server.addr.port}`;
   }
 
-  /** So many more uploads are taken; resolves when one comes that is not. */
+  /** Accepts `count` more uploads and delays the rest; resolves when the first delayed one arrives. */
   holdAfter(count: number): Promise<void> {
     const held = Promise.withResolvers<void>();
     this.#letThrough = this.uploaded.length + count;
@@ -41,7 +41,7 @@ export class PushRecorder implements AsyncDisposable {
     return held.promise;
   }
 
-  /** What is held fails; everything is taken from now on. */
+  /** Fails delayed uploads and accepts all from now on. */
   release(): void {
     this.#letThrough = Infinity;
     this.#released.resolve();
@@ -64,7 +64,7 @@ export class PushRecorder implements AsyncDisposable {
     }
     const headers = new Headers(request.headers);
     headers.delete("host");
-    headers.set("x-forwarded-host", this.host); // for the places that it names
+    headers.set("x-forwarded-host", this.host); // for the locations in its answers
     const { method, body } = request;
     const url = `http://${this.upstream}${pathname}${search}`;
     const response = await fetch(url, { method, headers, body, redirect: "manual" });

@@ -1,14 +1,14 @@
 /**
- * Logs of what a test provokes, kept out of its output.
+ * Keeps expected log messages out of a test's output.
  *
  * @module
  */
 import { configure, type LogRecord, reset } from "@logtape/logtape";
 
 /**
- * `await using _quiet = await quietLogs();` drops what is logged as long as it is in scope.
+ * `await using _quiet = await quietLogs();` discards log records while it is in scope.
  *
- * @param warnings gets what is logged of warnings and errors
+ * @param warnings receives warnings and errors
  */
 export async function quietLogs(warnings: LogRecord[] = []): Promise<AsyncDisposable> {
   await configure({

@@ -1,8 +1,8 @@
 /**
  * The RAFS images in tests/fixtures/rafs: finding them, reading their data, and comparing them with their listings.
  *
- * Reading is the plainest that can be: whole blobs in memory, every chunk decoded and checked against its digest each
- * time. It shares nothing with lib/blob but the cipher.
+ * The reader is as simple as possible: whole blobs in memory, every chunk decoded and verified each time. It shares no
+ * code with lib/blob except the cipher.
  *
  * @module
  */
@@ -48,15 +48,15 @@ export interface ListedEntry {
   readonly xattrs?: Record<string, string>;
 }
 
-/** An image of a fixture folder. */
+/** An image in a fixture directory. */
 export interface RafsFixture {
   readonly name: string;
   readonly directory: string;
   /** Path of the listing. */
   readonly listing: string;
-  /** Path of the bootstrap, or of the blob that carries it. */
+  /** Path of the bootstrap, or of the blob that contains it. */
   readonly bootstrap: string;
-  /** Id of the blob that carries the bootstrap. */
+  /** Id of the blob that contains the bootstrap. */
   readonly container: string | undefined;
   readonly blobsAbsent: boolean;
 }
@@ -116,12 +116,12 @@ function readMeta(path: string): { bootstrap?: string; expect?: string; blobs_ab
   }
 }
 
-/** The listing of an image. */
+/** Reads the listing of an image. */
 export function readListing(path: string): ListedEntry[] {
   return Deno.readTextFileSync(path).trimEnd().split("\n").map((line) => JSON.parse(line) as ListedEntry);
 }
 
-/** The listing of an image without what its builder did not store. */
+/** The listing of an image without the attributes that its builder did not store. */
 export function storedListing(fixture: RafsFixture): ListedEntry[] {
   const owner = fixture.name.endsWith("-repeatable") ? { uid: 0, gid: 0 } : {};
   return readListing(fixture.listing).map((entry) =>
@@ -129,7 +129,7 @@ export function storedListing(fixture: RafsFixture): ListedEntry[] {
   );
 }
 
-/** The bytes of an image's bootstrap, taken out of its blob where it is inlined. */
+/** Reads an image's bootstrap, extracting it from its blob if inlined. */
 export async function readFixtureBootstrap(fixture: RafsFixture): Promise<Uint8Array> {
   const bytes = await Deno.readFile(fixture.bootstrap);
   if (fixture.container === undefined) return bytes;
@@ -143,7 +143,7 @@ export function rangesOf(bytes: Uint8Array): ReadRange {
   return (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length));
 }
 
-/** Decompresses with nothing of ours. */
+/** Decompresses without our own codecs. */
 export function decompress(compressor: Compressor, data: Uint8Array, size: number): Uint8Array {
   switch (compressor) {
     case "none":
@@ -157,7 +157,7 @@ export function decompress(compressor: Compressor, data: Uint8Array, size: numbe
   }
 }
 
-/** {@link Codecs} with nothing of ours. */
+/** {@link Codecs} without our own code. */
 export const codecs: Codecs = {
   decompress,
   sha256: (data) => new Uint8Array(createHash("sha256").update(data).digest()),
@@ -168,17 +168,17 @@ export class MemoryBlob {
   private constructor(
     readonly descriptor: BlobDescriptor,
     readonly columns: ChunkColumns,
-    /** Chunks whose digest is known. */
+    /** Number of chunks whose digest is known. */
     readonly knownDigests: number,
     private readonly bytes: Uint8Array,
-    /** Of a gzip layer: where its contexts begin in the tar. */
+    /** For a gzip layer: the offsets of its contexts in the tar. */
     private readonly contextOffsets: readonly number[] | undefined,
   ) {}
 
   /**
-   * Reads chunk table and digests of a blob whose bytes are given.
+   * Reads chunk table and digests of a blob given as bytes.
    *
-   * @param metaBytes of the blob that has the compression info, where that is another one
+   * @param metaBytes bytes of the blob that holds the compression info, if it is a separate one
    */
   static open(
     bootstrap: Bootstrap,
@@ -201,7 +201,7 @@ export class MemoryBlob {
     if (!has(descriptor.features, BLOB_FEATURE.zran)) {
       return new MemoryBlob(descriptor, columns, known, bytes, undefined);
     }
-    // struct ZranInflateContext has 40 bytes, the place in the tar at 8; they stand behind 24 bytes for each chunk
+    // struct ZranInflateContext has 40 bytes, with the tar offset at 8; they follow 24 bytes per chunk
     const view = new DataView(plain.buffer, plain.byteOffset);
     const contexts = Array.from(
       columns.batchUncompressedSize,
@@ -210,12 +210,12 @@ export class MemoryBlob {
     return new MemoryBlob(descriptor, columns, known, new Uint8Array(gunzipSync(bytes)), contexts);
   }
 
-  /** Whether the image knows the digest of a chunk: merged images do not where no file uses it. */
+  /** Whether the image has a digest of a chunk: merged images lack those of chunks that no file uses. */
   hasDigest(index: number): boolean {
     return this.columns.digests.subarray(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE).some((byte) => byte !== 0);
   }
 
-  /** The plain bytes of a chunk, verified. */
+  /** Returns the verified plain bytes of a chunk. */
   async chunk(index: number): Promise<Uint8Array> {
     const { columns, descriptor, contextOffsets } = this;
     const batch = columns.batch[index] as number;
@@ -230,7 +230,7 @@ export class MemoryBlob {
     const stored = encrypted && descriptor.cipher !== undefined ? decryptXts(descriptor.cipher, found) : found;
     const member = batch !== NO_BATCH;
     const whole = member ? columns.batchUncompressedSize[batch] as number : size;
-    const isShort = encrypted && stored.length === whole; // shorter than a block of the cipher, and not compressed
+    const isShort = encrypted && stored.length === whole; // shorter than a cipher block, and not compressed
     const compressed = ((columns.flags[index] as number) & CHUNK_FLAG.compressed) !== 0 && !isShort;
     const plain = compressed ? decompress(descriptor.compressor, stored, whole) : stored;
     const from = member ? columns.batchOffset[index] as number : 0;
@@ -239,7 +239,7 @@ export class MemoryBlob {
 
   async #verified(index: number, data: Uint8Array): Promise<Uint8Array> {
     const { columns, descriptor } = this;
-    if (has(descriptor.features, BLOB_FEATURE.tarfs)) return data; // a tar has no digests of its parts
+    if (has(descriptor.features, BLOB_FEATURE.tarfs)) return data; // a tar has no chunk digests
     const digest = descriptor.digester === "blake3" ? await blake3(data) : (await codecs.sha256(data)).toHex();
     const expected = columns.digests.slice(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE).toHex();
     if (digest !== expected) throw new Error(`Cannot read chunk ${index} of ${descriptor.id}: digest is ${digest}`);
@@ -261,7 +261,7 @@ export class MemoryImage {
     return new MemoryImage(bootstrap, blobs);
   }
 
-  /** The content of a regular file; every extent is checked against the chunk table. */
+  /** Returns the content of a regular file; every extent is checked against the chunk table. */
   async content(ino: number, size: number): Promise<Uint8Array> {
     const out = new Uint8Array(size);
     let at = 0;
@@ -293,7 +293,7 @@ const TYPES = new Map([
   [0o140000, "sock"],
 ]);
 
-/** As in a listing: bytes outside `[A-Za-z0-9_.~/-]` become %XX. */
+/** Encodes as in a listing: bytes outside `[A-Za-z0-9_.~/-]` become %XX. */
 export function percentEncode(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) {
@@ -304,9 +304,9 @@ export function percentEncode(bytes: Uint8Array): string {
 }
 
 /**
- * The tree of a bootstrap in the form of a listing, sorted as one.
+ * Lists the tree of a bootstrap in the format and order of a listing.
  *
- * @param content the content of a file, or undefined to leave `sha256` out
+ * @param content returns the content of a file; undefined: omit `sha256`
  */
 export async function listBootstrap(
   bootstrap: Bootstrap,
@@ -330,7 +330,7 @@ export async function listBootstrap(
   });
 }
 
-/** The bytes of an encoded path, one character each: what listings are sorted by. */
+/** Decodes a path to a character per byte, by which listings are sorted. */
 function decode(path: string): string {
   return path.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
 }

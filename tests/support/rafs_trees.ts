@@ -1,5 +1,5 @@
 /**
- * Random trees for bootstrap writers, and what a reader makes of a bootstrap, in a form that can be compared.
+ * Random trees for bootstrap writers, and a comparable form of what a reader returns for a bootstrap.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Bootstrap } from "../../lib/rafs/bootstrap.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec } from "../../lib/rafs/v6/writer.ts";
 
-/** One name of a random tree, with what it names. */
+/** A name in a random tree, and what it names. */
 export interface RandomNode {
   readonly directory: number;
   readonly name: Uint8Array;
@@ -47,7 +47,7 @@ const xattr = fc.tuple(
   fc.uint8Array({ maxLength: 600 }),
 );
 
-/** A list of nodes; whatever it says, {@link writeTree} makes a tree of it. */
+/** Arbitrary lists of nodes; {@link writeTree} makes a tree of any list. */
 export const randomTree: fc.Arbitrary<RandomNode[]> = fc.array(
   fc.record({
     directory: fc.nat({ max: 40 }),
@@ -70,7 +70,7 @@ export const randomTree: fc.Arbitrary<RandomNode[]> = fc.array(
   { maxLength: 120, size: "max" },
 );
 
-/** An entry as both sides describe it. */
+/** An entry in the form used by both sides. */
 export interface PlainEntry {
   readonly path: string;
   readonly mode: number;
@@ -91,7 +91,7 @@ export interface PlainEntry {
 const latin1 = (bytes: Uint8Array) => String.fromCharCode(...bytes);
 const encode = (text: string) => new TextEncoder().encode(text);
 
-/** A blob whose address space has room for what {@link writeTree} refers to. */
+/** A blob whose address space covers what {@link writeTree} refers to. */
 export function treeBlob(index: number): BlobEntry {
   return {
     index,
@@ -107,7 +107,7 @@ export function treeBlob(index: number): BlobEntry {
   };
 }
 
-/** The part of a bootstrap writer that both versions have. */
+/** The interface that the bootstrap writers of both versions share. */
 export interface TreeWriter {
   addInode(spec: InodeSpec): number;
   addEntry(directory: number, name: Uint8Array, inode: number): void;
@@ -115,9 +115,9 @@ export interface TreeWriter {
 }
 
 /**
- * Writes the tree that the nodes make; the listing comes from the nodes alone.
+ * Writes the tree described by the nodes; returns a listing derived from the nodes only.
  *
- * @param onChunk told of each chunk that a file has, with its bytes in number
+ * @param onChunk called for each chunk of a file with its size in bytes
  */
 export function writeTree(
   nodes: readonly RandomNode[],
@@ -205,7 +205,7 @@ export function writeTree(
 
 const byPath = (a: string, b: string) => a < b ? -1 : a > b ? 1 : 0;
 
-/** What a reader makes of a bootstrap. Directory sizes are left out: 0. */
+/** Lists what a reader returns for a bootstrap. Directory sizes are left out: 0. */
 export function readTree(bootstrap: Bootstrap): PlainEntry[] {
   const first = new Map<number, string>();
   const entries = Array.from(walkTree(bootstrap), ({ path, ino, attr }) => {

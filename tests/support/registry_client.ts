@@ -1,12 +1,11 @@
 /**
- * A small pusher for tests: blobs and manifests into a registry, with fetch, so that what is tested is not its own
- * witness.
+ * A minimal client that pushes blobs and manifests to a registry by fetch, independent of the code under test.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** What was pushed. */
+/** Descriptor of pushed content. */
 export interface Pushed {
   readonly digest: string;
   readonly size: number;

@@ -1,16 +1,16 @@
 /**
- * Where the repository is, and the programs of tests: these may run out of the source tree or as bundles anywhere
+ * Location of the repository and of test programs, which may run from the source tree or as bundles elsewhere
  * (vm/guest_program.ts).
  *
  * @module
  */
 import { workerUrl } from "../../lib/base/worker.ts";
 
-/** Path of its root folder. Bundles are told by `NYDUS_GD_TEST_REPOSITORY`. */
+/** Path of the repository's root; for bundles, set by `NYDUS_GD_TEST_REPOSITORY`. */
 export const REPOSITORY: string = Deno.env.get("NYDUS_GD_TEST_REPOSITORY") ??
   decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/\/$/, "");
 
-/** `programUrl(import.meta, "tree_walk.ts")`: the module to start as a program, from itself or one in the same folder. */
+/** `programUrl(import.meta, "tree_walk.ts")`: URL of a module to start as a program, in the caller's directory. */
 export function programUrl(meta: ImportMeta, file: string): string {
   return workerUrl(meta, file).href;
 }

@@ -1,5 +1,5 @@
 /**
- * A small folder with every kind of file, and attributes of every kind.
+ * A small directory with every kind of file and attribute.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { AT } from "../../ffi/fcntl.ts";
 import { makedev, mknodat, S } from "../../ffi/sys_stat.ts";
 import { lsetxattr } from "../../ffi/sys_xattr.ts";
 
-/** Makes the folder `root`. */
+/** Makes the directory `root`. */
 export function makeSampleTree(root: string): void {
   Deno.mkdirSync(`${root}/etc/empty`, { recursive: true, mode: 0o750 });
   Deno.writeTextFileSync(`${root}/etc/small`, "text");

@@ -1,12 +1,12 @@
 /**
- * What `docker save` wrote, without Docker.
+ * Reads the output of `docker save` without Docker.
  *
  * @module
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 
-/** "sha256:…" of each layer's tar in an archive of one image, lowest first: their diffIDs if the bytes are right. */
+/** "sha256:…" of each layer's tar in an archive of one image, lowest first: the diffIDs if the bytes are right. */
 export async function savedDiffIds(archive: string): Promise<string[]> {
   const [image] = JSON.parse(new TextDecoder().decode(await extract(archive, "manifest.json")));
   const layers = image.Layers as string[];

@@ -1,5 +1,5 @@
 /**
- * A blob in memory that serves, fails, lies, stalls or cuts its answers as a test wants it.
+ * An in-memory blob source that serves, fails, stalls, or returns wrong or truncated data, as a test directs.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { BlobSource, ReadOptions, ReadProgress } from "../../lib/backend/bl
 import { interruption } from "../../lib/base/abort.ts";
 import type { Priority } from "../../lib/base/limiter.ts";
 
-/** One read that was asked for. */
+/** A requested read. */
 export interface SeenRead {
   readonly offset: number;
   readonly length: number;
@@ -15,9 +15,10 @@ export interface SeenRead {
 }
 
 /**
- * What becomes of a read: undefined serves it, an error fails it, bytes are sent instead, a promise is waited for.
+ * Decides the outcome of a read: undefined serves it, an error fails it, bytes are returned instead, a promise is
+ * awaited first.
  *
- * @param grow shows who asked that bytes have come
+ * @param grow reports progress to the caller
  */
 export type Script = (
   read: SeenRead,
@@ -28,7 +29,7 @@ export type Script = (
 /** A {@link BlobSource} over bytes. */
 export class ScriptedSource implements BlobSource {
   readonly reads: SeenRead[] = [];
-  /** Reads whose caller gave up. */
+  /** Number of reads aborted by their caller. */
   aborted = 0;
   script: Script = () => undefined;
 
@@ -48,7 +49,7 @@ export class ScriptedSource implements BlobSource {
     return Promise.resolve(this.bytes.length);
   }
 
-  /** Bytes of all reads. */
+  /** Total bytes of all reads. */
   get bytesRead(): number {
     return this.reads.reduce((sum, read) => sum + read.length, 0);
   }
@@ -69,12 +70,12 @@ export class ScriptedSource implements BlobSource {
   }
 }
 
-/** A script that holds reads back until it is opened. */
+/** A script that holds reads until it is opened. */
 export class Gate {
   readonly #open = Promise.withResolvers<void>();
   readonly #arrived: (() => void)[] = [];
   #count = 0;
-  /** Which reads it holds; default: all. */
+  /** @param holds which reads to hold; default: all */
   constructor(private readonly holds: (read: SeenRead) => boolean = () => true) {}
 
   readonly script: Script = async (read) => {
@@ -89,7 +90,7 @@ export class Gate {
     this.#open.resolve();
   }
 
-  /** Resolves when `count` reads have come. */
+  /** Resolves when `count` reads have arrived. */
   async arrived(count: number): Promise<void> {
     while (this.#count < count) await new Promise<void>((resolve) => this.#arrived.push(resolve));
   }

@@ -1,12 +1,12 @@
 /**
- * A machine as a tree of files, for setup: what is in it can be compared before and after.
+ * A machine as a directory tree, for tests of setup that compare it before and after.
  *
  * @module
  */
 import { Host } from "../../lib/setup/host.ts";
 import { TempDir } from "./temp_dir.ts";
 
-/** Goes with its scratch folder. */
+/** Removed with its scratch directory. */
 export class PrefixMachine implements Disposable {
   readonly #temp = TempDir.make();
   readonly host: Host;
@@ -27,7 +27,7 @@ export class PrefixMachine implements Disposable {
     return Deno.readTextFileSync(this.host.at(path));
   }
 
-  /** A dockerd that tells this version, and nothing else. */
+  /** Installs a dockerd that only reports this version. */
   hasDocker(version: string): void {
     this.write("/usr/bin/dockerd", `#!/bin/sh\necho "Docker version ${version}, build x"\n`, 0o755);
     this.write(
@@ -36,7 +36,7 @@ export class PrefixMachine implements Disposable {
     );
   }
 
-  /** Every folder, file and link below the prefix with mode and content; without what setup keeps for itself. */
+  /** Lists every directory, file and link with mode and content, except setup's own records. */
   tree(): string[] {
     return [...this.#walk("")].sort();
   }

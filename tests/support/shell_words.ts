@@ -4,7 +4,7 @@
  * @module
  */
 
-/** A command line that means exactly these words. */
+/** Quotes words for sh. */
 export function shellWords(words: readonly string[]): string {
   return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
 }

@@ -1,5 +1,5 @@
 /**
- * Ordinary images without credentials and without Docker, unless a test has one.
+ * Access to ordinary images without credentials and, by default, without Docker.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { DockerEngine } from "../../lib/image/docker/engine.ts";
 import type { SourceAccess } from "../../lib/image/source/source_access.ts";
 
-/** @param folder for what has to be in a file @param dockerSocket of a daemon */
+/** @param folder directory for temporary files @param dockerSocket socket of a daemon */
 export function anonymousAccess(http: HttpClient, folder: string, dockerSocket = "/no/such/docker.sock"): SourceAccess {
   const docker = () => new DockerEngine(`unix://${dockerSocket}`, http);
   return { deps: { http, keychain: ANONYMOUS }, folder, docker };

@@ -1,5 +1,5 @@
 /**
- * A layer store in a temporary folder, with everything that it needs, and nothing left of it afterwards.
+ * A layer store in a temporary directory, with all its dependencies and full cleanup.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { FolderImages } from "./folder_images.ts";
 import { TempDir } from "./temp_dir.ts";
 
-/** Unmounts whatever is mounted below `folder`, last mounted first. */
+/** Unmounts everything below `folder`, in reverse order of mounting. */
 export function unmountBelow(folder: string): void {
   for (const { mountPoint } of mountsBelow(folder).reverse()) unmountAll(mountPoint);
 }
 
-/** A scratch folder with a home in it, and a store that can be closed and opened again. */
+/** A scratch directory with a home in it, and a store that can be closed and reopened. */
 export class StoreHome implements AsyncDisposable {
   readonly images = new FolderImages();
   readonly applier = new Applier();
@@ -26,7 +26,7 @@ export class StoreHome implements AsyncDisposable {
 
   private constructor(readonly name: string) {}
 
-  /** @param name of the home's folder */
+  /** @param name name of the home's directory */
   static async make(name = "home"): Promise<StoreHome> {
     const home = new StoreHome(name);
     try {
@@ -38,7 +38,7 @@ export class StoreHome implements AsyncDisposable {
     }
   }
 
-  /** The folder that the home is in, for the test's own files. */
+  /** Parent of the home, for the test's own files. */
   get scratch(): string {
     return this.#temp.path;
   }
@@ -52,13 +52,13 @@ export class StoreHome implements AsyncDisposable {
     return this.#store;
   }
 
-  /** Opens the home once more; nothing is closed. */
+  /** Opens the home once more without closing anything. */
   open(parts: Partial<LayerStoreParts> = {}): Promise<LayerStore> {
     const { images: lazyImages, applier, differ } = this;
     return LayerStore.open(this.path, { lazyImages, applier, differ, ...parts });
   }
 
-  /** As after a restart of the process. */
+  /** Reopens the store as after a restart of the process. */
   async reopen(parts: Partial<LayerStoreParts> = {}): Promise<LayerStore> {
     await this.#store?.close();
     this.#store = undefined;

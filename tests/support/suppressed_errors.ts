@@ -1,8 +1,8 @@
 /**
- * Has Deno's test runner tell what failed first, where something else failed while that was cleaned up after.
+ * Makes Deno's test runner report the first failure if cleanup fails, too.
  *
- * A test that fails below `using` may fail once more when what it used is disposed of. The runner then knows a
- * SuppressedError, whose message says nothing of either; it shows causes, so the first failure becomes the cause.
+ * A test that fails within the scope of `using` may fail again on disposal. The runner then reports a SuppressedError,
+ * whose message describes neither failure. As it prints causes, the first failure becomes the cause.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A v5-style blob of our own making: chunks of chosen sizes, compressed as asked, with their records.
+ * A synthetic v5-style blob: chunks of chosen sizes and compression, with their records.
  *
  * @module
  */
@@ -16,29 +16,29 @@ import {
   type Digester,
 } from "../../lib/rafs/bootstrap.ts";
 
-/** How to make one. */
+/** Options of a blob. */
 export interface SyntheticOptions {
   readonly id?: string;
-  /** Plain bytes of each chunk. */
+  /** Plain size of each chunk. */
   readonly sizes: readonly number[];
   readonly compressor?: Compressor;
   readonly digester?: Digester;
-  /** Unused bytes of the blob before each chunk but the first. */
+  /** Unused bytes before each chunk except the first. */
   readonly gap?: number;
   readonly seed?: number;
 }
 
-/** A blob and what an image says of it. */
+/** A blob and its description in an image. */
 export interface SyntheticBlob {
   readonly descriptor: BlobDescriptor;
-  /** The blob at its home. */
+  /** The stored blob. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly records: readonly ChunkRecord[];
   /** Plain bytes of each chunk. */
   readonly plain: readonly Uint8Array<ArrayBuffer>[];
 }
 
-/** Text-like bytes: they compress to about half. */
+/** Text-like bytes that compress to about half. */
 export function plainBytes(size: number, seed: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   let state = (seed * 2654435761) >>> 0 || 1;

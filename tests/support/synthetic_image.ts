@@ -1,7 +1,7 @@
 /**
- * RAFS v5 images of any shape, made on the spot: many names, large files, none of it compressed.
+ * Synthetic RAFS v5 images of any shape, generated quickly: many names, large files, uncompressed.
  *
- * The chunks' digests are left zero: such an image is for what happens after verification.
+ * Chunk digests are zero: such an image is for tests of what happens after verification.
  *
  * @module
  */
@@ -16,10 +16,10 @@ export interface SyntheticTree {
   readonly [name: string]: number | SyntheticTree;
 }
 
-/** An image and where its data are. */
+/** An image and the layout of its data. */
 export interface SyntheticImage {
   readonly bootstrap: Uint8Array<ArrayBuffer>;
-  /** Bytes of the blob: the files' chunks in the order of the tree's records. */
+  /** Size of the blob in bytes: the files' chunks in the order of the tree's records. */
   readonly blobSize: number;
   readonly blobId: string;
 }
@@ -33,7 +33,7 @@ interface Record {
 }
 
 /**
- * Makes the bootstrap of `tree`, whose chunks have `chunkSize` bytes.
+ * Makes the bootstrap of `tree` with chunks of `chunkSize` bytes.
  *
  * @param blobId 64 hexadecimal digits
  */
@@ -96,7 +96,7 @@ export function makeSyntheticImage(
   return { bootstrap, blobSize, blobId };
 }
 
-/** Records in breadth-first order: the children of a directory follow each other, sorted. */
+/** Lays out records in breadth-first order: the children of a directory are adjacent and sorted. */
 function layOut(tree: SyntheticTree): Record[] {
   const records: Record[] = [{ name: new Uint8Array([0x2f]), tree, parent: 0, childIndex: 0, at: 0 }];
   for (let i = 0; i < records.length; i++) {

@@ -1,16 +1,16 @@
 /**
- * A machine with systemd as its process 1, on top of this one: the units of Debian's packages, files of its own.
+ * A machine with systemd as its process 1, layered on this one: units of Debian's packages, files of its own.
  *
  * ```
- * this machine's /                      lowerdir, never written to
+ * this machine's /                      lowerdir, read-only
  *      │
- * overlay, upper on a tmpfs             the machine's /: what is written goes with it
- * ├── proc (sys read-only) sys dev run  its own; its processes are numbered from systemd's 1
+ * overlay, upper on a tmpfs             the machine's /: writes are discarded with it
+ * ├── proc (sys read-only) sys dev run  its own, in a PID namespace with systemd as 1
  * ├── sys/fs/cgroup                     a cgroup of its own as the root
- * └── var/lib/{docker,containerd,nydus-gd}   folders of the test: layers want a file system that is no overlay
+ * └── var/lib/{docker,containerd,nydus-gd}   directories of the test: layers need a file system that is not an overlay
  * ```
- * The network is this machine's, so a dockerd in it must not have a bridge. Only journald and what a test starts runs:
- * units that would reach out of it (sysctl, udev, kernel modules, clock) are not wanted by anything.
+ * It shares this machine's network, so a dockerd in it must not have a bridge. Only journald and what a test starts
+ * run: units that would affect the host (sysctl, udev, kernel modules, clock) are not pulled in.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const STATE_FOLDERS = ["docker", "containerd", "nydus-gd"];
 const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 50;
 
-/** In the new namespaces: $1 scratch folder of the test. Becomes systemd. */
+/** Runs in the new namespaces: $1 is the scratch directory of the test. Becomes systemd. */
 const BOOT = `
 set -e
 base=$1/base root=$1/base/root
@@ -71,17 +71,17 @@ exec env -i container=nydus-gd-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbi
   ${SYSTEMD} --system --unit=multi-user.target --log-target=null --show-status=no
 `;
 
-/** Puts itself into the cgroup $1, and runs the rest below it. */
+/** Moves itself into the cgroup $1, then runs the rest of its arguments. */
 const ENTER = 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"';
 
-/** How a command in the machine ended. */
+/** Result of a command in the machine. */
 export interface CommandOutcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Why there can be none here; undefined when there can. */
+/** Why it is unavailable; undefined if it is available. */
 export async function systemdMachineMissing(): Promise<string | undefined> {
   if (Deno.uid() !== 0) return "not root";
   for (const path of [SYSTEMD, "/dev/fuse"]) {
@@ -104,7 +104,7 @@ function cgroupRoot(): string | undefined {
   return mounts.find(({ fsType }) => fsType === "cgroup2")?.mountPoint;
 }
 
-/** The machine, up from {@link SystemdMachine.start} until it is disposed of. */
+/** The machine, running from {@link SystemdMachine.start} until disposed. */
 export class SystemdMachine implements AsyncDisposable {
   readonly #temp: TempDir;
   readonly #cgroup: string;
@@ -141,12 +141,12 @@ export class SystemdMachine implements AsyncDisposable {
     }
   }
 
-  /** A folder that the machine sees as /outside. */
+  /** A directory that is /outside in the machine. */
   get outside(): string {
     return this.#temp.join("outside");
   }
 
-  /** Runs a program in the machine, to its end. */
+  /** Runs a program in the machine to completion. */
   async run(program: string, ...args: string[]): Promise<CommandOutcome> {
     const inside = [
       "--target",
@@ -170,7 +170,7 @@ export class SystemdMachine implements AsyncDisposable {
     return { code, stdout: text(stdout), stderr: text(stderr) };
   }
 
-  /** Runs a program that must succeed; what it printed, trimmed. */
+  /** Runs a program that must succeed; returns its trimmed output. */
   async must(program: string, ...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.run(program, ...args);
     if (code === 0) return stdout.trim();
@@ -188,7 +188,7 @@ export class SystemdMachine implements AsyncDisposable {
     return stdout;
   }
 
-  /** systemd is the child of unshare, which is what sh has become. */
+  /** systemd is the child of unshare, which sh has become by exec */
   async #wait(): Promise<void> {
     const deadline = Date.now() + START_TIMEOUT_MS;
     let ended = false;
@@ -226,7 +226,7 @@ function killIfThere(pid: number): void {
   }
 }
 
-/** Its processes may still be about to end: their cgroup is busy until then. */
+/** Removes a cgroup, retrying while its last processes exit: it is busy until then. */
 async function removeCgroup(path: string): Promise<void> {
   for await (const { name, isDirectory } of Deno.readDir(path)) if (isDirectory) await removeCgroup(`${path}/${name}`);
   for (let waitedMs = 0;; waitedMs += POLL_MS) {

@@ -1,5 +1,5 @@
 /**
- * Archives for tests, down to single header blocks, and a reader of whole ones.
+ * Tar archives for tests, down to single header blocks, and a reader of whole archives.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface ReadEntry {
   content: Uint8Array;
 }
 
-/** Reads a whole archive that comes in pieces of `pieceBytes`. */
+/** Reads a whole archive that arrives in pieces of `pieceBytes`. */
 export function readAll(archive: Uint8Array, pieceBytes = archive.length || 1): ReadEntry[] {
   const out: ReadEntry[] = [];
   let last: ReadEntry | undefined;
@@ -36,7 +36,7 @@ export function archiveOf(entries: readonly ReadEntry[]): Uint8Array<ArrayBuffer
   return concatenate([...parts, TAR_END]);
 }
 
-/** Bytes of text, one a character. */
+/** Encodes text with one byte per character. */
 export const ascii = fromByteString;
 /** A file of text. */
 export const file = (name: string, text: string, fields: Partial<TarEntry> = {}): ReadEntry => ({
@@ -44,7 +44,7 @@ export const file = (name: string, text: string, fields: Partial<TarEntry> = {})
   content: ascii(text),
 });
 
-/** A header block from fields as text, checksum made to fit. */
+/** A header block with fields given as text and a valid checksum. */
 export function rawHeader(
   fields: Partial<Record<keyof typeof HEADER, string>>,
   signed = false,
@@ -73,7 +73,7 @@ export function pax(records: [string, string][]): Uint8Array<ArrayBuffer> {
   return concatenate([...records.map(([key, value]) => formatPaxRecord(key, ascii(value)))]);
 }
 
-/** The names that were read. */
+/** Names of the entries read. */
 export function names(read: readonly ReadEntry[]): string[] {
   return read.map(({ entry }) => toByteString(entry.name));
 }

@@ -1,5 +1,5 @@
 /**
- * Small archives for tests, an entry a line.
+ * Small archives for tests, one entry per line.
  *
  * ```ts
  * const tar = tarOf(dir("d"), file("d/f", "text", { uid: 7 }), whiteout("gone"), opaque("d"));
@@ -12,7 +12,7 @@ import { TarReader } from "../../lib/archive/tar_reader.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../lib/archive/tar_writer.ts";
 import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 
-/** An entry and its data. Names are ByteStrings: one character a byte. */
+/** An entry and its data. Names are ByteStrings: one character per byte. */
 export interface TestEntry {
   readonly entry: TarEntry;
   readonly content: Uint8Array;
@@ -20,7 +20,7 @@ export interface TestEntry {
 
 type Fields = Partial<TarEntry>;
 
-/** Whole seconds, so that every writer keeps it. */
+/** Whole seconds, which every writer preserves. */
 const STAMP = 1_500_000_000;
 
 function make(type: TarType, name: string, fields: Fields, content: Uint8Array = new Uint8Array(0)): TestEntry {
@@ -57,7 +57,7 @@ export function xattrs(pairs: Record<string, string>): Pick<TarEntry, "xattrs"> 
   return { xattrs: new Map(Object.entries(pairs).map(([key, value]) => [key, fromByteString(value)])) };
 }
 
-/** A whole archive, end marker included. */
+/** A whole archive, including the end marker. */
 export function tarOf(...entries: readonly TestEntry[]): Uint8Array<ArrayBuffer> {
   return concatenate([
     ...entries.flatMap(({ entry, content }) => [encodeTarHeader(entry), content, tarPadding(content.length)]),

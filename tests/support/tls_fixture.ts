@@ -1,5 +1,5 @@
 /**
- * A certificate for localhost and 127.0.0.1 that nothing trusts by itself, and its key.
+ * A self-signed certificate for localhost and 127.0.0.1, and its key.
  *
  * @module
  */
@@ -9,7 +9,7 @@ const FOLDER = new URL("../fixtures/tls/", import.meta.url);
 export const CERTIFICATE_FILE = decodeURIComponent(new URL("certificate.pem", FOLDER).pathname);
 export const KEY_FILE = decodeURIComponent(new URL("key.pem", FOLDER).pathname);
 
-/** Their texts. */
+/** Their contents. */
 export const TLS = {
   certificate: Deno.readTextFileSync(CERTIFICATE_FILE),
   key: Deno.readTextFileSync(KEY_FILE),

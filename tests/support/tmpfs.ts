@@ -1,12 +1,12 @@
 /**
- * A file system in memory on a folder of its own: it takes extended attributes of any size, which ext4 does not.
+ * A tmpfs on a directory of its own: unlike ext4, it supports extended attributes of any size.
  *
  * @module
  */
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { TempDir } from "./temp_dir.ts";
 
-/** `using temp = new Tmpfs();` mounts it, and takes it away with all that is in it. Needs root. */
+/** `using temp = new Tmpfs();` mounts it, and unmounts it with its content. Requires root. */
 export class Tmpfs implements Disposable {
   readonly #temp = TempDir.make();
 
@@ -18,7 +18,7 @@ export class Tmpfs implements Disposable {
     return this.#temp.path;
   }
 
-  /** The path of a name in it. */
+  /** Path of a name in it. */
   join(name: string): string {
     return this.#temp.join(name);
   }

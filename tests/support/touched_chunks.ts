@@ -1,5 +1,5 @@
 /**
- * How many bytes of a blob a set of files is made of.
+ * Number of blob bytes that a set of files consists of.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { openBootstrap } from "../../lib/rafs/open.ts";
 import { blobMetaRange } from "../../lib/rafs/blob_meta.ts";
 import { type RafsFixture, readFixtureBootstrap } from "./rafs_fixtures.ts";
 
-/** Stored bytes of the chunks of `paths`, each chunk once, and of the blobs' compression info. */
+/** Stored bytes of the chunks of `paths`, counting each chunk once, plus the blobs' compression info. */
 export async function touchedBytes(
   fixture: RafsFixture,
   paths: readonly string[],

@@ -1,8 +1,8 @@
 /**
- * Walks a mounted tree through the kernel and prints it as a listing (rafs_fixtures.ts), one JSON object a line.
+ * Walks a mounted tree through the kernel and prints it as a listing (rafs_fixtures.ts), one JSON object per line.
  *
- * A program of its own, `deno run -A tree_walk.ts DIRECTORY`: a process that serves a mount must not look at it, and a
- * hang of the file system must only hang the child.
+ * A separate program, `deno run -A tree_walk.ts DIRECTORY`: a process that serves a mount must not access it, and a
+ * hang of the file system must affect the child only.
  *
  * @module
  */
@@ -30,14 +30,14 @@ const TYPES: Readonly<Record<number, string>> = {
   [S.IFSOCK]: "sock",
 };
 
-/** Told of what cannot be looked at, which is then left out: "list /etc: EIO". */
+/** Called for what cannot be read, which is then left out: "list /etc: EIO". */
 export type OnFailure = (failure: string) => void;
 
-/** Paths after which a tree is taken for one without end. */
+/** Maximum number of paths; a tree with more is considered endless. */
 const MOST_PATHS = 20_000;
 
 /**
- * The listing of what is below `root`, sorted by path bytes. Other mounts below it are named, not entered.
+ * Lists everything below `root`, sorted by path bytes. Mount points below it are listed but not entered.
  *
  * @param onFailure for damaged trees; without it, the first failure is thrown
  */
@@ -111,7 +111,7 @@ function entryOf(root: Uint8Array, path: Uint8Array, look: Look): { path: Uint8A
   return { path, entry, stat };
 }
 
-/** sha256 of the content, or "ERR:EIO" in its place. */
+/** sha256 of the content, or "ERR:EIO". */
 function digestOf(path: Uint8Array): string {
   const digest = createHash("sha256");
   const buffer = new Uint8Array(1 << 20);
@@ -147,18 +147,18 @@ export async function walkInChild(directory: string, signal: AbortSignal): Promi
   return lines.map((line) => JSON.parse(line) as ListedEntry);
 }
 
-/** What was seen of a damaged tree. */
+/** Result of walking a damaged tree. */
 export interface DamagedTree {
   readonly entries: readonly ListedEntry[];
   /** See {@link OnFailure}. */
   readonly failures: readonly string[];
 }
 
-/** A process that walks one damaged tree after the other. */
+/** A process that walks damaged trees one after the other. */
 export class TreeWalker implements AsyncDisposable {
   readonly #process = new LineProcess(PROGRAM);
 
-  /** Walks `directory`. When that takes longer than `timeoutMs` the process is killed and it rejects. */
+  /** Walks `directory`. If that takes longer than `timeoutMs`, the process is killed and the promise rejects. */
   async walk(directory: string, timeoutMs: number): Promise<DamagedTree> {
     return JSON.parse(await this.#process.ask(directory, timeoutMs)) as DamagedTree;
   }
@@ -168,7 +168,7 @@ export class TreeWalker implements AsyncDisposable {
   }
 }
 
-/** {@link TreeWalker}'s other side. */
+/** The program's side of {@link TreeWalker}. */
 function walkDamaged(directory: string): string {
   const failures: string[] = [];
   const entries = listTree(directory, (failure) => failures.push(failure));

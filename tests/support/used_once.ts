@@ -1,5 +1,6 @@
 /**
- * A program that uses resources once each, and prints how many it has not given back: for what bundles programs.
+ * A program that uses a resource of each kind once and prints how many were not disposed: tests the bundling of
+ * programs.
  *
  * @module
  */

@@ -1,12 +1,12 @@
 /**
- * Programs that read files whose every byte is known, again and again, past the page cache.
+ * Processes that repeatedly read files of known content, bypassing the page cache.
  *
  * ```ts
  * await using readers = await VerifyingReaders.start(8, folder, files, stopFile);
  * …
  * const { reads, wrong, errors, longestPauseMs } = await readers.stop();
  * ```
- * Each reader is a process: it waits in read(2), and a process that serves a mount must not touch it.
+ * Each reader is a process, since it blocks in read(2), and a process that serves a mount must not access it.
  *
  * @module
  */
@@ -23,19 +23,19 @@ import { until } from "./until.ts";
 /** This module. */
 const PROGRAM = programUrl(import.meta, "verifying_reader.ts");
 
-/** O_DIRECT wants offsets, lengths and memory at multiples of this. */
+/** Alignment that O_DIRECT requires of offsets, lengths and memory. */
 const BLOCK = 4096;
 
-/** What all readers saw. */
+/** Results of all readers. */
 export interface Readings {
   readonly reads: number;
   readonly wrong: number;
-  /** A few of what read(2) failed with, or gave in place of the right bytes. */
+  /** Some of the errors of read(2), or descriptions of wrong bytes. */
   readonly errors: readonly string[];
   readonly longestPauseMs: number;
 }
 
-/** The content of file `number`: no two blocks of all files are alike. */
+/** Content of file `number`; all blocks of all files differ. */
 export function knownBytes(number: number, sizeBytes: number): Uint8Array<ArrayBuffer> {
   const words = new Uint32Array(sizeBytes / 4);
   let state = (number + 1) * 0x9e3779b9 >>> 0;
@@ -53,10 +53,10 @@ export class VerifyingReaders implements AsyncDisposable {
   private constructor(private readonly readers: Reader[], private readonly stopFile: string) {}
 
   /**
-   * Resolves when every reader has its files open.
+   * Resolves when every reader has opened its files.
    *
-   * @param files their count and size, a multiple of {@link BLOCK}
-   * @param stopFile does not exist; its appearance ends the readers
+   * @param files number and size of the files; the size is a multiple of {@link BLOCK}
+   * @param stopFile path that must not exist; the readers end when it appears
    */
   static async start(
     count: number,
@@ -70,7 +70,7 @@ export class VerifyingReaders implements AsyncDisposable {
     return new VerifyingReaders(readers, stopFile);
   }
 
-  /** Ends the readers after their present read. */
+  /** Ends the readers after their current read. */
   async stop(): Promise<Readings> {
     await Deno.writeTextFile(this.stopFile, "");
     const lines = await Promise.all(this.readers.map((reader) => reader.nextLine()));
@@ -83,7 +83,7 @@ export class VerifyingReaders implements AsyncDisposable {
     };
   }
 
-  /** Runs `fn` while no reader is inside of a read that was let through: each waits for an answer, or is stopped. */
+  /** Runs `fn` while no reader is executing an allowed read: each is stopped, or waits for an answer. */
   async whileHeld(fn: () => Promise<void>): Promise<void> {
     for (const reader of this.readers) reader.signal("SIGSTOP");
     await until("every reader waits or is stopped", () => !this.readers.some((reader) => reader.isRunning));
@@ -99,7 +99,7 @@ export class VerifyingReaders implements AsyncDisposable {
   }
 }
 
-/** One process; it tells a line when its files are open, and one at its end. */
+/** One process; it prints a line when its files are open, and one at its end. */
 class Reader implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #lines: ReadableStreamDefaultReader<string>;
@@ -115,14 +115,14 @@ class Reader implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Neither stopped nor asleep in the kernel, where it waits for an answer or for another that does. */
+  /** Neither stopped nor asleep in the kernel waiting for an answer, or for another reader that does. */
   get isRunning(): boolean {
     const stat = Deno.readTextFileSync(`/proc/${this.#child.pid}/stat`);
     const state = stat[stat.lastIndexOf(")") + 2];
     if (state === "T") return false;
     if (state !== "D") return true;
     const stack = Deno.readTextFileSync(`/proc/${this.#child.pid}/stack`);
-    return stack.includes("erofs_fileio") && !stack.includes("fanotify"); // of a device: the disk is slow
+    return stack.includes("erofs_fileio") && !stack.includes("fanotify"); // waiting for the device: the disk is slow
   }
 
   async nextLine(): Promise<string> {
@@ -143,7 +143,7 @@ class Reader implements AsyncDisposable {
     try {
       this.#child.kill("SIGKILL");
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // it has ended
+      if (!(error instanceof TypeError)) throw error; // it has ended already
     }
     await this.#lines.cancel();
     await this.#child.status;
@@ -181,7 +181,7 @@ function readOn(job: { folder: string; count: number; sizeBytes: number; stopFil
   return { reads, wrong, errors, longestPauseMs };
 }
 
-/** For reads past the page cache; file systems that cannot do so are read after what it has was dropped. */
+/** Opens for reads that bypass the page cache; file systems without O_DIRECT are read after dropping their pages. */
 function openPast(path: string): Fd {
   try {
     return open(path, O.RDONLY | O.DIRECT);

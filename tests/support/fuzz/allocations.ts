@@ -1,8 +1,8 @@
 /**
- * Counts the bytes of buffers and typed arrays that are made, and stops what asks for too many before they are there.
+ * Counts the bytes of buffers and typed arrays as they are created, and refuses excessive requests beforehand.
  *
- * The constructors of this process are replaced, so it has to be installed before anything keeps one of them. Views and
- * copies of what exists are not counted: they are no larger than it.
+ * It replaces constructors of this process, so it must be installed before anything stores a reference to one. Views
+ * and copies of existing buffers are not counted: they are no larger than these.
  *
  * @module
  */
@@ -12,16 +12,16 @@ const NAMES = [
   ...["Float64Array", "BigUint64Array"],
 ] as const;
 
-/** More memory than an input is worth. */
+/** An allocation beyond what an input may cost. */
 export class HugeAllocation extends Error {
   override readonly name = "HugeAllocation";
 }
 
-/** The count of one process. */
+/** The counter of one process. */
 export class AllocationMeter {
   #left = Infinity;
   #limit = Infinity;
-  /** What went beyond the limit: a parser may have caught the exception. */
+  /** The allocation beyond the limit; kept, as a parser may have caught the exception. */
   #excess: HugeAllocation | undefined;
 
   /** Replaces the constructors, once. */
@@ -45,14 +45,14 @@ export class AllocationMeter {
 
   private constructor() {}
 
-  /** Starts anew for an input that may cost `limit` bytes. */
+  /** Resets the counter for an input that may allocate `limit` bytes. */
   begin(limit: number): void {
     this.#left = limit;
     this.#limit = limit;
     this.#excess = undefined;
   }
 
-  /** @throws {HugeAllocation} when the input cost more than it may */
+  /** @throws {HugeAllocation} if the input exceeded its limit */
   end(): void {
     this.#left = Infinity;
     if (this.#excess !== undefined) throw this.#excess;

@@ -1,5 +1,5 @@
 /**
- * What is at the end of blobs as seeds: compression info, tables of contents, tails with an inlined bootstrap.
+ * Seeds from the ends of blobs: compression info, tables of contents, tails with an inlined bootstrap.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { decompress, listRafsFixtures, readFixtureBootstrap } from "../rafs_fixt
 import { rawHeader } from "../tar_blocks.ts";
 import type { Field, Seed } from "./mutate_bytes.ts";
 
-/** Bytes of the CI header that are not zero, but for its second magic, and of an input before the plain CI. */
+/** Size of the nonzero part of the CI header without its second magic, and of an input before the plain CI. */
 const HEAD_BYTES = 64;
 const INPUT_HEAD = 1 + HEAD_BYTES + 4;
 
@@ -28,7 +28,10 @@ export interface BlobMetaCorpus {
   readonly seeds: readonly Seed[];
 }
 
-/** Compression infos of the fixtures. An input is the number of the blob, the header without its zeros, the plain CI. */
+/**
+ * Compression infos of the fixtures. An input consists of the blob's number, the header without its zeros, and the
+ * plain CI.
+ */
 export async function blobMetaCorpus(): Promise<BlobMetaCorpus> {
   const blobs: BlobDescriptor[] = [];
   const seeds: Seed[] = [];
@@ -59,7 +62,7 @@ function opened({ cipher }: BlobDescriptor, part: Uint8Array): Uint8Array {
   return cipher === undefined ? part : decryptXts(cipher, part);
 }
 
-/** Takes an input of {@link blobMetaCorpus} apart; undefined when it is shorter than its head. */
+/** Splits an input of {@link blobMetaCorpus}; undefined if it is shorter than its head. */
 export function splitMetaInput(
   { blobs }: BlobMetaCorpus,
   input: Uint8Array,
@@ -72,7 +75,7 @@ export function splitMetaInput(
   return { blob, header, ci: input.subarray(INPUT_HEAD) };
 }
 
-/** Small blobs that carry a bootstrap, with and without a table of contents. */
+/** Small blobs that contain a bootstrap, with and without a table of contents. */
 export function tailSeeds(): Seed[] {
   const bootstrap = new Uint8Array(700).map((_, i) => 0x30 + i % 7);
   const packed = new Uint8Array(zstdCompressSync(bootstrap));
@@ -105,7 +108,7 @@ export function tailSeeds(): Seed[] {
   });
 }
 
-/** Makes the checksum of the last trailers right, as far as they can be found. */
+/** Corrects the checksums of the last trailers as far as they can be found. */
 export function repairTrailers(bytes: Uint8Array<ArrayBuffer>): void {
   for (let at = bytes.length - TAR_HEADER, count = 0; at >= 0 && count < 4; count++) {
     const header = bytes.subarray(at, at + TAR_HEADER);
@@ -116,7 +119,7 @@ export function repairTrailers(bytes: Uint8Array<ArrayBuffer>): void {
   }
 }
 
-/** A compressed chunk as an input of a decoder: the compressor's number, the size that is claimed, the stored bytes. */
+/** A compressed chunk as an input of a decoder: number of the compressor, claimed size, stored bytes. */
 export function chunkSeed(compressor: number, size: number, stored: Uint8Array): Seed {
   const bytes = new Uint8Array(5 + stored.length);
   bytes[0] = compressor;

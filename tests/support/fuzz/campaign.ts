@@ -1,9 +1,10 @@
 /**
- * Runs the inputs of a target in child processes and watches them: a process that ends, hangs or grows has found a fault.
+ * Runs the inputs of a target in child processes and monitors them: a process that dies, hangs or grows has found a
+ * fault.
  *
  * | variable | meaning |
  * |---|---|
- * | `FUZZ_INPUTS` | inputs of each target, 1000 by default; scripts/test.sh stress sets a million |
+ * | `FUZZ_INPUTS` | inputs per target, 1000 by default; scripts/test.sh stress sets a million |
  * | `FUZZ_SEED` | seed of the inputs, 1 by default |
  *
  * @module
@@ -16,25 +17,25 @@ import { TempDir } from "../temp_dir.ts";
 const CHILD = new URL("./child.ts", import.meta.url).href;
 const REPLAY = "tests/support/fuzz/replay.ts";
 
-/** Processor time that one input may take, seconds: the clock of a machine that others use as well tells nothing. */
+/** Maximum CPU time of one input, seconds; wall time would depend on other users of the machine. */
 const MAX_CPU_S = 20;
-/** Longest without progress, for an input that waits for what never comes. */
+/** Maximum time without progress, for an input that waits forever. */
 const MAX_SILENCE_MS = 300_000;
-/** Resident memory of a child, above which it is ended; V8 ends it at {@link HEAP_MIB} of its own. */
+/** Maximum resident memory of a child before it is killed; V8 ends it at a heap of {@link HEAP_MIB}. */
 const MAX_RESIDENT_BYTES = 2 ** 31;
 const HEAP_MIB = 1024;
 const WATCH_MS = 250;
-/** Fewer inputs are not worth a process. */
+/** Minimum inputs per process. */
 const LEAST_SHARE = 5_000;
 
 const inputsAsked = positive("FUZZ_INPUTS", 1_000);
 const seed = positive("FUZZ_SEED", 1);
 
 /**
- * Runs a target's inputs.
+ * Runs the inputs of a target.
  *
- * @param oneIn the share of {@link inputsAsked} that is run
- * @throws {Error} that names the first input that is a fault, and the command that repeats it
+ * @param oneIn runs one in this many of {@link inputsAsked}
+ * @throws {Error} that identifies the first faulty input and the command to repeat it
  */
 export async function runCampaign(module: string, name: string, oneIn: number): Promise<void> {
   const count = Math.max(1, Math.ceil(inputsAsked / oneIn));
@@ -46,7 +47,7 @@ export async function runCampaign(module: string, name: string, oneIn: number): 
   const faults = results.flatMap((result) => typeof result === "string" ? [result] : []);
   if (faults.length > 0) throw new Error(faults.join("\n\n"));
   const accepted = results.reduce<number>((sum, result) => sum + (typeof result === "number" ? result : 0), 0);
-  // among a thousand inputs are seeds as they are
+  // a thousand inputs include unchanged seeds
   if (accepted === 0 && count >= 1_000) {
     throw new Error(`Cannot fuzz "${name}": not one of ${count} inputs is accepted`);
   }
@@ -54,7 +55,7 @@ export async function runCampaign(module: string, name: string, oneIn: number): 
   console.log(`${name}: ${count} inputs of seed ${seed} in ${seconds} s, ${accepted} accepted`);
 }
 
-/** Inputs accepted, or what is wrong. */
+/** Returns the number of accepted inputs, or the fault. */
 async function runRange(module: string, name: string, from: number, to: number): Promise<number | string> {
   using temp = TempDir.make();
   const path = temp.join("progress");
@@ -80,7 +81,7 @@ async function runRange(module: string, name: string, from: number, to: number):
     `repeat it: deno run -A ${REPLAY} ${basename(module)} "${name}" ${seed} ${position}`;
 }
 
-/** Ends a child that makes no progress or takes too much memory. */
+/** Kills a child that makes no progress or uses too much memory. */
 class Watch {
   readonly #timer: ReturnType<typeof setInterval>;
   #position = NaN;
@@ -92,7 +93,7 @@ class Watch {
     this.#timer = setInterval(() => this.#look(), WATCH_MS);
   }
 
-  /** Why the child was ended, undefined when it was not. */
+  /** Returns why the child was killed; undefined if it was not. */
   stop(): string | undefined {
     clearInterval(this.#timer);
     return this.#reason;

@@ -1,8 +1,8 @@
 /**
- * A process that runs inputs of one target: `child.ts MODULE TARGET SEED FROM TO PROGRESS`.
+ * Runs inputs of one target: `child.ts MODULE TARGET SEED FROM TO PROGRESS`.
  *
- * The file PROGRESS holds the position of the input that is under way, so that whoever watches knows it whatever happens
- * to this process. Ends with 0, or with 1 and what is wrong on standard error at the first fault.
+ * The file PROGRESS holds the position of the current input, so that the parent knows it whatever happens to this
+ * process. Exits with 0, or at the first fault with 1 and a description on standard error.
  *
  * @module
  */
@@ -14,9 +14,9 @@ import { FuzzJudge } from "./judge.ts";
 import { PROGRESS_BYTES } from "./progress.ts";
 import { targetNamed } from "./target.ts";
 
-/** Resident memory that a run may gain over all its inputs: more is a leak. */
+/** Maximum growth of resident memory over all inputs of a run: more is a leak. */
 const MAX_GROWTH_BYTES = 768 << 20;
-/** Inputs between two looks at it. */
+/** Number of inputs between two memory checks. */
 const MEMORY_EVERY = 4096;
 
 const [module = "", name = "", seedText, fromText, toText, progressPath = ""] = Deno.args;
@@ -33,7 +33,7 @@ Deno.exitCode = await runAll();
 
 async function runAll(): Promise<number> {
   let resident = 0;
-  // Most inputs are refused by an exception, and a stack trace costs more than the rest of it.
+  // most inputs are refused by an exception, whose stack trace would cost more than everything else
   Error.stackTraceLimit = 0;
   for (let position = from; position < to; position++) {
     progress[0] = position;

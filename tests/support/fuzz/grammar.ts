@@ -1,5 +1,5 @@
 /**
- * Inputs out of a fast-check arbitrary, mixed with changed seeds.
+ * Inputs from a fast-check arbitrary, mixed with mutated seeds.
  *
  * @module
  */
@@ -7,10 +7,10 @@ import fc from "fast-check";
 import type { Random } from "./random.ts";
 import type { Inputs } from "./target.ts";
 
-/** One input in so many is of the grammar: they are dearer than changed seeds. */
+/** One in this many inputs comes from the grammar: they are more expensive than mutated seeds. */
 const GRAMMAR_ONE_IN = 4;
 
-/** Inputs of `grammar`, or of `changed` seeds. */
+/** Inputs from `grammar`, or from mutated seeds (`changed`). */
 export function withGrammar(grammar: fc.Arbitrary<string>, changed: Inputs<string>): Inputs<string> {
   return {
     make(random: Random): string {
@@ -20,12 +20,12 @@ export function withGrammar(grammar: fc.Arbitrary<string>, changed: Inputs<strin
   };
 }
 
-/** Text out of parts that stand behind one another. */
+/** Concatenates the texts of the parts. */
 export function sequence(...parts: fc.Arbitrary<string>[]): fc.Arbitrary<string> {
   return fc.tuple(...parts).map((texts) => texts.join(""));
 }
 
-/** A part, or nothing. */
+/** The part, or nothing. */
 export function maybe(part: fc.Arbitrary<string>): fc.Arbitrary<string> {
   return fc.oneof(part, fc.constant(""));
 }

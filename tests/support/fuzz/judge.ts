@@ -1,5 +1,5 @@
 /**
- * Hands inputs to a target and tells which are faults.
+ * Runs inputs on a target and decides which are faults.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import type { AllocationMeter } from "./allocations.ts";
 import { Random } from "./random.ts";
 import { type FuzzTarget, type Inputs, isRefusal, type Run } from "./target.ts";
 
-/** What an input may cost in typed arrays, whatever its length. */
+/** Allowance of an input in typed arrays regardless of its length, bytes. */
 const BASE_ALLOCATION = 32 << 20;
 const PER_BYTE = 64;
 
-/** One target, open. */
+/** An open target. */
 export class FuzzJudge implements AsyncDisposable {
-  /** Inputs that the parser took without an error. */
+  /** Number of inputs that the parser accepted without an error. */
   accepted = 0;
 
   private constructor(
@@ -29,12 +29,12 @@ export class FuzzJudge implements AsyncDisposable {
     return new FuzzJudge(target, await target.inputs(), await target.open(scratch), meter);
   }
 
-  /** The input at a position. */
+  /** Returns the input at a position. */
   input(seed: number, position: number): Uint8Array | string {
     return this.inputs.make(new Random(seed, position));
   }
 
-  /** Runs one input: undefined when all is well, else what is wrong. A promise only where the target gives one. */
+  /** Runs one input; returns undefined if it passes, otherwise the fault. A promise only if the target returns one. */
   judge(input: Uint8Array | string): unknown {
     const { target, meter } = this;
     meter.begin((target.allocation ?? ((length) => BASE_ALLOCATION + PER_BYTE * length))(input.length));

@@ -1,7 +1,7 @@
 /**
- * Changes to bytes that parsers are sensitive to: bits, numbers at the edge, lengths, pieces of other inputs.
+ * Mutations of bytes that parsers are sensitive to: bits, boundary values, lengths, pieces of other inputs.
  *
- * Where a seed tells its fields (offsets, lengths, counts), half of the changes are to those.
+ * If a seed lists its fields (offsets, lengths, counts), half of the mutations concern those.
  *
  * @module
  */
@@ -13,17 +13,17 @@ export interface Field {
   readonly size: 1 | 2 | 4 | 8;
 }
 
-/** Bytes that a parser accepts, to begin with. */
+/** Bytes that a parser accepts, as a starting point. */
 export interface Seed {
   readonly bytes: Uint8Array;
   readonly fields?: readonly Field[];
 }
 
-/** How inputs are made of seeds. */
+/** How inputs are made from seeds. */
 export interface MutationOptions {
-  /** Longest input, bytes; default twice the longest seed and 8192. */
+  /** Maximum length of an input in bytes; default: twice the longest seed plus 8192. */
   readonly maxBytes?: number;
-  /** Makes checksums fit after the changes, so that a parser looks further than these. */
+  /** Corrects checksums after the mutations, so that a parser gets past them. */
   readonly repair?: (bytes: Uint8Array<ArrayBuffer>) => void;
 }
 
@@ -39,14 +39,14 @@ const EDGES = [0n, 1n, 2n, 7n, 8n, 0x7fn, 0x80n, 0xffn, 0x100n, 0xfffn, 0x1000n,
     (1n << 64n) - 1n,
   ]);
 const UNITS = [8, 12, 16, 32, 80, 128, 512, 4096];
-/** Most of a sparse seed is padding: changes go where there is something. */
+/** Most of a sparse seed is padding: mutations go where there is data. */
 const SPARSE = 0.4;
 
 interface Prepared extends Seed {
   readonly hot: Uint32Array | undefined;
 }
 
-/** Makes inputs of seeds. */
+/** Makes inputs from seeds. */
 export class Mutator {
   readonly #seeds: readonly Prepared[];
   readonly #maxBytes: number;
@@ -59,9 +59,11 @@ export class Mutator {
     this.#repair = options.repair;
   }
 
-  /** One input. The seed itself comes once in 256 times, or a parser that refuses everything would not be noticed. */
+  /**
+   * Makes one input. One in 256 is an unchanged seed: otherwise a parser that refuses everything would go unnoticed.
+   */
   make(random: Random): Uint8Array<ArrayBuffer> {
-    // of two the smaller: what is quick is run more often
+    // prefer the smaller of two: fast inputs run more often
     const [one, other] = [random.pick(this.#seeds), random.pick(this.#seeds)];
     const seed = one.bytes.length < other.bytes.length ? one : other;
     let bytes = seed.bytes.slice();
@@ -148,9 +150,9 @@ function changeField(random: Random, fields: readonly Field[], bytes: Uint8Array
   const { at, size } = random.pick(fields);
   const old = getNumber(bytes, at, size);
   switch (random.below(5)) {
-    case 0: // a neighbour
+    case 0: // a nearby value
       return setNumber(bytes, at, size, old + BigInt(random.pick([-4096, -16, -8, -1, 1, 8, 16, 4096])));
-    case 1: { // another field's value
+    case 1: { // the value of another field
       const other = random.pick(fields);
       return setNumber(bytes, at, size, getNumber(bytes, other.at, other.size));
     }

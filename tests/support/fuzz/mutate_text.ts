@@ -1,15 +1,15 @@
 /**
- * Changes to text: characters, words and numbers of a grammar, and the structure of JSON.
+ * Mutations of text: characters, words and numbers of a grammar, and the structure of JSON.
  *
  * @module
  */
 import type { Random } from "./random.ts";
 
-/** How inputs are made of texts. */
+/** How inputs are made from texts. */
 export interface TextOptions {
-  /** Words of the grammar, put in anywhere. */
+  /** Words of the grammar, inserted anywhere. */
   readonly words?: readonly string[];
-  /** Seeds are JSON documents: half of the changes are to their structure. */
+  /** Seeds are JSON documents: half of the mutations concern their structure. */
   readonly json?: boolean;
 }
 
@@ -21,7 +21,7 @@ const NAMES = ["", "..", "../..", "/", "/etc/shadow", "a/../../b", "__proto__", 
 const VALUES: readonly unknown[] = [null, true, false, [], {}, 0, -1, 1e308, 0.5, 2 ** 53, [[]], [null], { a: {} }];
 const DEPTH = 5000;
 
-/** Makes inputs of texts. */
+/** Makes inputs from texts. */
 export class TextMutator {
   readonly #seeds: readonly string[];
   readonly #documents: readonly unknown[];
@@ -34,7 +34,7 @@ export class TextMutator {
     this.#words = [...options.words ?? [], ...NAMES, ...NUMBERS];
   }
 
-  /** One input; the seed itself once in 256 times. */
+  /** Makes one input; one in 256 is an unchanged seed. */
   make(random: Random): string {
     if (random.oneIn(256)) return random.pick(this.#seeds);
     if (this.#documents.length > 0 && random.oneIn(2)) {
@@ -102,7 +102,7 @@ export class TextMutator {
   }
 }
 
-/** As JSON.parse does it: a key "__proto__" is a key. */
+/** Sets a key as JSON.parse does: "__proto__" is an ordinary key. */
 function put(holder: Record<string, unknown>, key: string, value: unknown): void {
   Object.defineProperty(holder, key, { value, enumerable: true, configurable: true, writable: true });
 }

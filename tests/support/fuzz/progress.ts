@@ -1,17 +1,17 @@
 /**
- * The file through which a child of a campaign tells how far it is: two doubles, position and inputs accepted.
+ * The file in which a child of a campaign reports its progress: two doubles, position and number of accepted inputs.
  *
  * @module
  */
 
-/** Bytes of the file. */
+/** Size of the file in bytes. */
 export const PROGRESS_BYTES = 16;
 
-/** What a child says. */
+/** Progress of a child. */
 export interface Progress {
-  /** The input that is under way; the end of the range when all are done. */
+  /** The current input; the end of the range when all are done. */
   readonly position: number;
-  /** Inputs that were taken without an error; there when all are done. */
+  /** Number of inputs accepted without an error; written when all are done. */
   readonly accepted: number;
 }
 

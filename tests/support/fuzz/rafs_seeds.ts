@@ -12,11 +12,11 @@ import { walkTree } from "../../../lib/rafs/walk.ts";
 import { listRafsFixtures, readFixtureBootstrap } from "../rafs_fixtures.ts";
 import type { Field, Seed } from "./mutate_bytes.ts";
 
-/** Bytes of the largest bootstrap that is a seed: millions of inputs are copies of it. */
+/** Maximum size of a bootstrap used as a seed, bytes: millions of inputs are copies of it. */
 const MAX_SEED_BYTES = 48 << 10;
-/** Inodes whose fields are listed: what is alike is as good as one. */
+/** Maximum number of inodes whose fields are listed: similar ones add nothing. */
 const MAX_INODES = 48;
-/** Bytes behind an inode that hold numbers: attributes, names' offsets, chunk indexes. */
+/** Bytes after an inode that contain numbers: attributes, name offsets, chunk indexes. */
 const TAIL_BYTES = 96;
 
 /** The smaller fixtures of one version. */
@@ -31,7 +31,7 @@ export async function bootstrapSeeds(version: 5 | 6): Promise<Seed[]> {
   return seeds;
 }
 
-/** The numbers of a structure: what an offset table names but its size, as far as the field after it is. */
+/** The number fields of a structure: all offsets in the table except its size, each up to the next field. */
 function numbers(at: number, table: Readonly<Record<string, number>>, size: number): Field[] {
   const offsets = Object.entries(table).filter(([name]) => name === name.toLowerCase() || /^[a-z]/.test(name))
     .map(([, offset]) => offset).sort((a, b) => a - b);
@@ -41,7 +41,7 @@ function numbers(at: number, table: Readonly<Record<string, number>>, size: numb
   });
 }
 
-/** Every number of `unit` bytes in a range. */
+/** All numbers of `unit` bytes in a range. */
 function run(from: number, to: number, unit: 2 | 4 | 8): Field[] {
   return Array.from({ length: Math.max(0, Math.floor((to - from) / unit)) }, (_, i) => ({
     at: from + i * unit,
@@ -87,7 +87,7 @@ function fieldsOfV6(bytes: Uint8Array): Field[] {
     const extended = (view.getUint16(at, true) & 1) !== 0;
     const size = extended ? EXTENDED.SIZE : COMPACT.SIZE;
     fields.push(...numbers(at, extended ? EXTENDED : COMPACT, size), ...run(at + size, at + size + TAIL_BYTES, 2));
-    // a directory of whole blocks has its names there
+    // a directory with whole blocks has its names there
     if ((view.getUint16(at + COMPACT.mode, true) & 0o170000) === 0o040000) {
       const block = view.getUint32(at + COMPACT.union, true) * 4096;
       if (block > 0 && block < bytes.length) fields.push(...run(block, block + TAIL_BYTES, 2));

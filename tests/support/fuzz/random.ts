@@ -1,7 +1,7 @@
 /**
- * Random numbers that are a pure function of a seed and a position: input 4711 of seed 1 is the same in every process.
+ * Random numbers as a pure function of a seed and a position: input 4711 of seed 1 is the same in every process.
  *
- * The generator is sfc32 (PractRand's author, Chris Doty-Humphrey), its state filled by splitmix32.
+ * The generator is sfc32 (by Chris Doty-Humphrey, author of PractRand), seeded by splitmix32.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export class Random {
   #c: number;
   #counter = 1;
 
-  /** @param position number of the input; streams of different positions have nothing in common */
+  /** @param position number of the input; streams of different positions are independent */
   constructor(seed: number, position: number) {
     let state = (seed ^ Math.imul(position >>> 0, 0x9e3779b1) ^ Math.floor(position / 2 ** 32)) >>> 0;
     const next = () => {
@@ -43,7 +43,7 @@ export class Random {
     return limit < 1 ? 0 : Math.floor((this.u32() / 2 ** 32) * limit);
   }
 
-  /** `low` to `high`, both included. */
+  /** `low` to `high`, inclusive. */
   between(low: number, high: number): number {
     return low + this.below(high - low + 1);
   }
@@ -53,7 +53,7 @@ export class Random {
     return this.below(n) === 0;
   }
 
-  /** One of a list that is not empty. */
+  /** An element of a non-empty list. */
   pick<T>(list: ArrayLike<T>): T {
     if (list.length === 0) throw new RangeError("Cannot pick: the list is empty");
     return list[this.below(list.length)] as T;

@@ -1,7 +1,8 @@
 /**
- * Repeats one input of a target and shows it: `deno run -A tests/support/fuzz/replay.ts FILE TARGET SEED POSITION [OUT]`.
+ * Repeats one input of a target and shows it: `deno run -A tests/support/fuzz/replay.ts FILE TARGET SEED POSITION
+ * [OUT]`.
  *
- * FILE is a file of tests/stress. The input is written to OUT where that is given, and printed where it is short.
+ * FILE is a file of tests/stress. The input is written to OUT if given, and printed if it is short.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { AllocationMeter } from "./allocations.ts";
 import { FuzzJudge } from "./judge.ts";
 import { targetNamed } from "./target.ts";
 
-/** Bytes of the longest input that is printed. */
+/** Maximum length of a printed input, bytes. */
 const MAX_PRINTED = 2048;
 
 const [file, name, seed, position, out] = Deno.args;
