@@ -26,7 +26,7 @@ const actions: Actions = {
   demo: async () => (await import("./lib/cli/run/demo.ts")).demo,
 };
 
-/** What group and others may never do to files that are made here: the umask of who started us may be looser. */
+/** Permissions never granted on created files, even if the inherited umask would allow them. */
 const WRITE_BY_OTHERS = 0o022;
 
 if (import.meta.main) {

@@ -190,8 +190,8 @@ export function dropPages(fd: AnyFd): void {
 }
 
 /**
- * Has the kernel begin to read `length` bytes at `offset` from the disk, as far as it does not have them. It is advice: a
- * file system that cannot take it says nothing, and whoever reads learns what is wrong.
+ * Starts read-ahead of `length` bytes at `offset` into the page cache. Only a hint: errors are ignored, and readers get
+ * them later.
  */
 export function startReading(fd: AnyFd, offset: number, length: number): void {
   libc().posix_fadvise(rawFd(fd), BigInt(offset), BigInt(length), POSIX_FADV_WILLNEED);

@@ -135,12 +135,12 @@ export function errno(): number {
   return errnoCell[0] as number;
 }
 
-/** What is wrong with a disk, so that a reader of the message wants to know which file it is about. */
+/** Errors of the disk, whose messages should name the file. */
 const OF_DISK: ReadonlySet<number> = new Set([ERRNO.EIO, ERRNO.EFBIG, ERRNO.ENOSPC, ERRNO.EROFS, ERRNO.EDQUOT]);
 
 /**
- * The failure that errno holds, for a call whose result said so. Where the disk is at fault, a descriptor is named by
- * the path of its file.
+ * Returns the error in errno, for a call whose result indicates failure. Disk errors name a descriptor by the path of
+ * its file.
  *
  * @param subject a path, a short description, or a descriptor number
  */
@@ -150,12 +150,12 @@ export function failure(syscall: string, subject: Name | number): SyscallError {
   return new SyscallError(syscall, number, show(named));
 }
 
-/** The path of what the descriptor is open on, as far as it has one. */
+/** Path of the file on which a descriptor is open, or its number if the path is unknown. */
 function fileOf(fd: number): string {
   try {
     return Deno.readLinkSync(`/proc/self/fd/${fd}`).replace(/ \(deleted\)$/, "");
   } catch {
-    return `fd ${fd}`; // no /proc, or not allowed to read it: the number has to do
+    return `fd ${fd}`; // /proc is missing or unreadable
   }
 }
 

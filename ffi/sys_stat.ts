@@ -2,8 +2,8 @@
  * File attributes: reading and setting them.
  *
  * statx(2) replaces the whole stat family, because its struct is the same on every architecture. A device number is one
- * u32 in the encoding of the kernel's new_encode_dev and mknod(2); see {@link major}, {@link minor} and {@link
- * makedev}.
+ * u32 in the encoding of the kernel's new_encode_dev and mknod(2); see {@link major}, {@link minor} and
+ * {@link makedev}.
  *
  * Source: linux/stat.h and linux/kdev_t.h, Linux 6.18.
  *

@@ -83,12 +83,12 @@ export function copyBytes(from: Uint8Array, start: number, size: number, to: Uin
   else for (let k = 0; k < size; k++) to[at + k] = from[start + k] as number;
 }
 
-/** Bytes of all parts. */
+/** Total bytes of all parts. */
 export function lengthOf(parts: readonly Uint8Array[]): number {
   return parts.reduce((sum, part) => sum + part.length, 0);
 }
 
-/** All parts behind one another. */
+/** Concatenates all parts. */
 export function concatenate(parts: Iterable<Uint8Array>): Uint8Array<ArrayBuffer> {
   const all = [...parts];
   const out = new Uint8Array(lengthOf(all));

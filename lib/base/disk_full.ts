@@ -1,23 +1,23 @@
 /**
- * Failed writes in words: that a disk is full, and which, is what a person can mend.
+ * Messages for failed writes. A full disk is named, because the user can fix that.
  *
  * @module
  */
 import { SyscallError } from "../../ffi/errno.ts";
 import { messageOf, NydusGdError } from "./errors.ts";
 
-/** No room, or no more of it for this user. */
+/** The disk or the user's quota is exhausted. */
 const FULL: readonly unknown[] = ["ENOSPC", "EDQUOT"];
 
-/** Whether the kernel, by whichever module, said that there is no room. */
+/** Whether an error means that the disk is full, whichever API reported it. */
 export function isDiskFull(error: unknown): boolean {
   return error instanceof Error && "code" in error && FULL.includes(error.code);
 }
 
 /**
- * What is wrong with a write: "the disk of /x is full", or what the error says.
+ * Describes a failed write: "the disk of /x is full", or the message of the error.
  *
- * @param path of the file; else the one that the kernel was given
+ * @param path of the file; by default the subject of the failed system call
  */
 export function writeState(error: unknown, path?: string): string {
   if (!isDiskFull(error)) return messageOf(error);
@@ -26,7 +26,7 @@ export function writeState(error: unknown, path?: string): string {
 }
 
 /**
- * The error of a write to `path` that could not be done, if it is one of the operating system; else `error` itself.
+ * Wraps an operating system error of a write to `path`; returns any other error unchanged.
  *
  * @param work "write /x", "convert layer sha256:…"
  */

@@ -157,7 +157,7 @@ export class DockerDaemon implements AsyncDisposable {
   }
 }
 
-/** Whether dockerd answers. Without a client: one after the other would take from a slow processor what dockerd wants. */
+/** Whether dockerd answers. Uses no docker client: starting one per poll would slow down dockerd on a slow machine. */
 async function answers(socket: string, signal: AbortSignal): Promise<boolean> {
   try {
     return (await getOverUnix(socket, "/_ping", signal)).status === 200;

@@ -2,8 +2,8 @@
  * `nydus-gd doctor`: checks everything that Docker needs to start images lazily.
  *
  * ```
- * configuration ─► Subject ─► checks of each group ─► at once, each with a time of its own ─► results, in order
- *                                                     └─ then the trial mount, which wants the machine for itself
+ * configuration ─► Subject ─► checks of each group ─► in parallel, each with its own timeout ─► results, in order
+ *                                                     └─ then the trial mount, which must run alone
  * ```
  * Changes nothing and leaves nothing behind. Without root, checks that need it are skipped and listed.
  *

@@ -159,7 +159,7 @@ export interface Bootstrap {
   readonly inodeCount: number;
   /** Bytes of a full chunk. */
   readonly chunkSize: number;
-  /** False when ids were not stored: every inode belongs to the user who serves the mount. */
+  /** False when ids were not stored: every inode is owned by 0:0. */
   readonly explicitUidGid: boolean;
   /** Whether any inode may have extended attributes. */
   readonly hasXattrs: boolean;

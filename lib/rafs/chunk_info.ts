@@ -39,15 +39,20 @@ export function emptyChunkRecord(): ChunkRecord {
   };
 }
 
-/** What bounds the chunks of an image. */
+/** Limits on the chunks of an image. */
 export interface ChunkLimits {
-  /** Blobs of the image: a record of another one is damage. */
+  /** Number of blobs of the image; a larger blob index is damage. */
   readonly blobCount: number;
-  /** Largest size of a plain chunk. */
+  /** Maximum bytes of a plain chunk. */
   readonly chunkSize: number;
 }
 
-/** Refuses a record that its image cannot have. @param what it is, for messages @throws {RafsError} "invalid-image" */
+/**
+ * Fails on a record that its image cannot contain.
+ *
+ * @param what name of the record for error messages
+ * @throws {RafsError} "invalid-image"
+ */
 export function checkChunkInfo(record: Readonly<ChunkRecord>, at: number, limits: ChunkLimits, what: string): void {
   const { blobCount, chunkSize } = limits;
   if (record.blobIndex >= blobCount) {
@@ -58,7 +63,7 @@ export function checkChunkInfo(record: Readonly<ChunkRecord>, at: number, limits
   }
 }
 
-/** Fills `out` from the chunk info at `at`, whose bounds the caller has checked. Nothing that it says is checked. */
+/** Fills `out` from the chunk info at `at`, whose bounds the caller has checked. Does not validate the values. */
 export function readChunkInfo(bytes: Uint8Array, view: DataView, at: number, out: ChunkRecord, what = "chunk"): void {
   out.digest = bytes.subarray(at, at + 32);
   out.blobIndex = view.getUint32(at + CHUNK_INFO.blobIndex, true);

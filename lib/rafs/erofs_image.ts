@@ -119,7 +119,7 @@ function isFile({ attr }: TreeEntry): boolean {
 
 const NO_CHUNKS: readonly ChunkPlace[] = [];
 
-/** The inode; the chunks of a file are added to `devices`. */
+/** Describes the inode, and adds a file's chunks to `devices`. */
 function specOf(tree: Bootstrap, { ino, attr }: TreeEntry, devices: DeviceBuilders, budget: TreeBudget): InodeSpec {
   const { mode, size, mtime, mtimeNsec, rdev, nlink } = attr;
   const type = mode & S_IFMT;

@@ -2,7 +2,7 @@
  * File that holds an EROFS image and its device tables, so that it is built once and mounted many times.
  *
  * ```
- *   0 │ EROFS image, whole blocks: all that the kernel looks at
+ *   0 │ EROFS image, whole blocks: the part that the kernel reads
  *     │ each device: u32 blob, u32 chunks, u32 identical, u32 0, f64 bytes; then its columns (device_table.ts)
  * -96 │ "NGDEROFS" │ u32 layout │ u32 devices │ u64 bytes of the image │ u64 0
  *     │ digest of the bootstrap │ digest of everything before it

@@ -1,8 +1,8 @@
 /**
  * Guarded reads: numbers and ranges from an image, checked before use.
  *
- * Failures throw a {@link RafsError} that names the structure and its offset. Callers check once with {@link
- * checkRange} that a structure lies inside the image and then read its fields with plain DataView calls.
+ * Failures throw a {@link RafsError} that names the structure and its offset. Callers check once with
+ * {@link checkRange} that a structure lies inside the image and then read its fields with plain DataView calls.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Bounds the work that a hostile image can cause. Inodes and directories that overlap repeat the same bytes, so that their
- * total grows with the square of the image's size; in a well-formed image each byte belongs to one of them.
+ * Bounds the work that a hostile image can cause. Overlapping inodes and directories reuse the same bytes, so that
+ * their total grows with the square of the image's size; in a well-formed image each byte belongs to only one of them.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { unreadable } from "./guard.ts";
 /** Size of the smallest chunk index. */
 export const MIN_CHUNK_BYTES = 8;
 
-/** Fewer bytes than any directory entry of either version takes. */
+/** Lower bound of the size of a directory entry, in either version. */
 export const MIN_ENTRY_BYTES = 12;
 
-/** How many names, chunks and bytes the rest of an image can hold, each of its inodes counted once. */
+/** Names, chunks and bytes that the rest of an image can hold. Each inode is counted once. */
 export class TreeBudget {
   #entries: number;
   #chunks: number;
@@ -35,7 +35,7 @@ export class TreeBudget {
     if (--this.#chunks < 0) unreadable("RAFS tree", ino, "its files have more chunks than the image has room for");
   }
 
-  /** The values of attributes: their names may be longer than what is stored of them. @throws {RafsError} as {@link takeEntry} */
+  /** Counts attribute values; names may be stored in a shorter form. @throws {RafsError} as {@link takeEntry} */
   takeXattrs(ino: number, xattrs: readonly (readonly [name: Uint8Array, value: Uint8Array])[]): void {
     this.takeBytes(ino, xattrs.reduce((sum, [, { length }]) => sum + length, 0));
   }

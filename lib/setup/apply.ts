@@ -3,8 +3,8 @@
  * be completed by another run or undone.
  *
  * ```
- * backup, record ──► files, one after the other ──► services
- *                                                     └─ one does not start, or Ctrl-C: everything is put back
+ * backup, record ──► files, one at a time ──► services
+ *                                             └─ failed start or Ctrl-C: everything is reverted
  * ```
  *
  * @module

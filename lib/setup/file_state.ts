@@ -46,13 +46,13 @@ export function fingerprint(state: FileState): string {
   return `${state.kind}:${hash.digest("hex")}`;
 }
 
-/** What a symbolic link at a path stands for. */
+/** Handling of symbolic links. */
 export interface LinkOptions {
-  /** The file that it leads to; else, as by default, the link itself. */
+  /** Whether a link to a file is followed; by default the link itself is read or replaced. */
   readonly follow?: boolean;
 }
 
-/** What is at `path` now. @throws {NydusGdError} "io" */
+/** Reads the current state of `path`. @throws {NydusGdError} "io" */
 export async function readState(path: string, { follow = false }: LinkOptions = {}): Promise<FileState> {
   try {
     const info = await ignore(MISSING, follow ? Deno.stat(path) : Deno.lstat(path));
@@ -72,7 +72,7 @@ export async function readState(path: string, { follow = false }: LinkOptions = 
   }
 }
 
-/** Makes `path` what `state` says. Durable when it resolves; before, the old state is whole. @throws {NydusGdError} "io" */
+/** Puts `path` into `state`, atomically and durably when it resolves. @throws {NydusGdError} "io" */
 export async function writeState(path: string, state: FileState, options: LinkOptions = {}): Promise<void> {
   try {
     const place = await placeOf(path, options);
@@ -93,7 +93,7 @@ export async function writeState(path: string, state: FileState, options: LinkOp
   }
 }
 
-/** Removes what a {@link writeState} that was interrupted has left beside the file. */
+/** Removes the temporary file of an interrupted {@link writeState}. */
 export async function removeAside(path: string, options: LinkOptions = {}): Promise<void> {
   await ignore(MISSING, Deno.remove(asideOf(await placeOf(path, options))));
 }

@@ -2,7 +2,7 @@
  * Plans what `nydus-gd setup` will do, before anything is changed.
  *
  * ```
- * machine, record ──► Plan { changes, services, notes } ──► shown, asked ──► apply.ts
+ * machine, record ──► Plan { changes, services, notes } ──► shown, confirmed ──► apply.ts
  * ```
  *
  * @module

@@ -3,9 +3,9 @@
  * interruption at any point.
  *
  * ```
- * <state>/setup/record.json       each file: what it was, every content that was written, members that are ours
- *               backup/<path>.…   the file as it was
- *               edited/<path>     a file of ours that somebody had edited and that was replaced by force
+ * <state>/setup/record.json       each file: original state, contents written, our members
+ *               backup/<path>.…   the original file
+ *               edited/<path>     copy of an edited file of ours that was replaced by force
  * ```
  * A file counts as unedited if its content is one that setup wrote. The original state stays on record when later
  * versions are written over it.

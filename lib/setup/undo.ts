@@ -5,7 +5,7 @@
  * file that is entirely ours is refused or, with force, removed after a copy was made.
  *
  * ```
- * daemon.json, Docker's drop-in ──► Docker restarts ──► our unit stops and goes ──► the record goes
+ * daemon.json, Docker's drop-in ──► Docker restarts ──► our unit is stopped, removed ──► the record is removed
  * ```
  *
  * @module

@@ -1,12 +1,12 @@
 /**
- * Bounds the work that a hostile image can cause by structures that overlap, as tree_budget.ts does, for a check that has
- * to go on: what exceeds the budget is a finding, not an error.
+ * Bounds the work that a hostile image can cause with overlapping structures. Unlike in tree_budget.ts, exceeding the
+ * budget is a finding and not an error, so that a check can continue.
  *
  * @module
  */
 import type { Findings } from "./findings.ts";
 
-/** How much of something a well-formed image of that size can hold. */
+/** Maximum number of items of one kind that a well-formed image of its size can hold. */
 export class Budget {
   #exceeded = false;
 

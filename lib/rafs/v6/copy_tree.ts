@@ -1,6 +1,6 @@
 /**
- * Copies the tree of a v6 bootstrap into a writer's table directly from its bytes. `walkTree` and {@link
- * TreeTable.addInode} would allocate an object per name and inode and take four times as long.
+ * Copies the tree of a v6 bootstrap into a writer's table directly from its bytes. `walkTree` and
+ * {@link TreeTable.addInode} would allocate an object per name and inode and take four times as long.
  *
  * Every inode, directory and chunk index is validated by the same readers. Inodes are numbered in walk order, a
  * directory before its content.
