@@ -12,7 +12,7 @@
 const ERROR_CODES = [
   "usage", // invalid arguments
   "config", // a configuration key or file is invalid
-  "not-found", // the thing asked for does not exist
+  "not-found", // the requested object does not exist
   "exists", // it already exists
   "invalid-image", // bytes do not have the claimed format
   "unsupported", // recognized, but not supported

@@ -28,7 +28,7 @@ const SMALL = 1 << 20;
 /** Resident bytes from which garbage is collected, and the growth after which it is collected again. */
 const LARGE_BYTES = 224 << 20, GROWTH_BYTES = 24 << 20;
 
-/** See the module. Disposing unmaps the buffers: views of them are empty afterwards. */
+/** Allocates file-backed buffers. Disposing unmaps them: their views are empty afterwards. */
 export class PagedMemory implements Disposable {
   readonly #mappings: Mapping[] = [];
   #largeBytes = LARGE_BYTES;

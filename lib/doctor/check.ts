@@ -24,7 +24,7 @@ export interface Finding {
   readonly mend?: string;
 }
 
-/** See the module. */
+/** A check. */
 export interface Check {
   readonly group: string;
   readonly name: string;

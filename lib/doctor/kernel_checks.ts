@@ -87,7 +87,7 @@ async function lookAtErofs(subject: Subject): Promise<Finding> {
   }
 }
 
-/** Checks fscache. Only one program can own the kernel's cache; if that is our daemon, the cache is shown to work. */
+/** Checks fscache. Skipped while another program, such as our daemon, owns the kernel's cache. */
 async function lookAtFscache(subject: Subject): Promise<Finding> {
   if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   await using scratch = await scratchIn(subject.cacheDir, "fscache");

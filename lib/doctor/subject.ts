@@ -37,7 +37,7 @@ export type Readable<T> = { readonly value: T } | { readonly error: unknown };
 const RETRIES = 0;
 const CONNECT_TIMEOUT_MS = 3_000;
 
-/** See the module. */
+/** The installation under examination. */
 export class Subject implements Disposable {
   readonly isRoot = Deno.uid() === 0;
 

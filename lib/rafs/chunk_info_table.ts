@@ -23,7 +23,7 @@ interface Block {
   readonly view: DataView<ArrayBuffer>;
 }
 
-/** See the module. Rows are numbered in the order of addition. */
+/** Append-only table of chunk records. Rows are numbered in the order of addition. */
 export class ChunkInfoTable implements ChunkRecords {
   #blocks: Block[] = [];
   #count = 0;

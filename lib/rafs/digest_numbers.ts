@@ -14,7 +14,7 @@ const FIRST_SLOTS = 1024;
 /** An arbitrary odd multiplier. */
 const MULTIPLIER = 0x9e37_79b1;
 
-/** See the module. */
+/** Numbers digests from 0 in the order in which they are first seen. */
 export class DigestNumbers {
   readonly #digests = new GrowingBytes();
   readonly #seed = crypto.getRandomValues(new Uint32Array(1))[0] as number;

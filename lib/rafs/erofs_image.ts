@@ -24,7 +24,7 @@ import { TreeBudget } from "./tree_budget.ts";
 import { type BlobEntry, BootstrapWriter, type ChunkPlace, type InodeSpec, type MovablePlace } from "./v6/writer.ts";
 import { CHUNKS_AT_ONCE, fileExtents, type TreeEntry, walkTree } from "./walk.ts";
 
-/** See the module. */
+/** An EROFS image and its devices. */
 export interface ErofsImage {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** In the order in which they are passed to the kernel. A blob that no file uses has no device. */

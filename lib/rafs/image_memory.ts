@@ -4,7 +4,7 @@
  * @module
  */
 
-/** See the module. */
+/** Allocator of image memory. */
 export interface ImageMemory {
   /** Allocates `sizeBytes` zeroed bytes. */
   allocate(sizeBytes: number): Uint8Array<ArrayBuffer>;

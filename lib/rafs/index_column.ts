@@ -6,7 +6,7 @@
  */
 import { GrowingColumn } from "./growing.ts";
 
-/** See the module. */
+/** Map from index to an unsigned 32-bit number. */
 export class IndexColumn {
   readonly #dense = GrowingColumn.u32();
   readonly #sparse = new Map<number, number>();

@@ -15,7 +15,7 @@ export function pathText(path: Uint8Array): string {
     return escape(UTF8.decode(path), /\p{Cc}/gu);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    // deno-lint-ignore no-control-regex -- they are what is looked for
+    // deno-lint-ignore no-control-regex -- control characters are matched on purpose
     return escape(String.fromCharCode(...path), /[\x00-\x1f\x7f-\xff]/g);
   }
 }

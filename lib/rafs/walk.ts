@@ -8,7 +8,7 @@ import { unreadable } from "./guard.ts";
 import { S_IFDIR, S_IFMT } from "./inode_mode.ts";
 import { TreeBudget } from "./tree_budget.ts";
 
-/** One name of the tree. */
+/** An entry of the tree. */
 export interface TreeEntry {
   /** Absolute; "/" for the root. Bytes, since names need not be UTF-8. Assembled on first access. */
   readonly path: Uint8Array;

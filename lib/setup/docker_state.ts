@@ -21,7 +21,7 @@ export interface RunningDocker {
   readonly containers: readonly RunningContainer[];
 }
 
-/** See the module. */
+/** State of Docker on a machine. */
 export interface DockerState {
   readonly unit: DockerUnit;
   /** "26.1.5+dfsg1"; undefined if no dockerd reports one. */

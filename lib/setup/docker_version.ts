@@ -13,7 +13,7 @@
 /** Environment variable that version 27 requires. */
 export const PLUGIN_VARIABLE = "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS";
 
-/** See the module. */
+/** Support of a Docker version for graph-driver plugins. */
 export type PluginSupport =
   | { readonly kind: "supported" }
   | { readonly kind: "environment"; readonly variable: typeof PLUGIN_VARIABLE }

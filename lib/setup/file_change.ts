@@ -7,7 +7,7 @@ import { type FileState, fingerprint, textOf } from "./file_state.ts";
 import type { MemberChange } from "./member_changes.ts";
 import { unifiedDiff } from "./unified_diff.ts";
 
-/** See the module. */
+/** A planned change to one file. */
 export interface FileChange {
   /** Path as seen by the machine. */
   readonly path: string;

@@ -27,7 +27,7 @@ const INDENT = "    ";
 /** Maximum nesting of objects and arrays. */
 const MAX_DEPTH = 100;
 
-/** See the module. Immutable. */
+/** A JSON object as text. Immutable. */
 export class JsonText {
   private constructor(
     readonly text: string,

@@ -42,7 +42,7 @@ export interface SetupOptions {
   readonly force: boolean;
 }
 
-/** See the module. */
+/** Everything that setup will do. */
 export interface Plan {
   readonly changes: readonly FileChange[];
   /** Arguments of systemctl, in order. */

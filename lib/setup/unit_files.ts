@@ -15,7 +15,7 @@ const STORE_SIZE = 4 * STORED_DESCRIPTORS;
 export const SERVICE = "nydus-gd.service";
 /** Docker's unit. */
 export const DOCKER_SERVICE = "docker.service";
-/** Folder of the administrator's units. */
+/** Directory of the administrator's units. */
 export const UNIT_DIR = "/etc/systemd/system";
 /** Our files in it. */
 export const UNIT_PATH = `${UNIT_DIR}/${SERVICE}`;

@@ -46,7 +46,7 @@ export interface TreeCounts {
   readonly inodes: number;
 }
 
-/** See the module. */
+/** Checks one tree. */
 export class TreeCheck {
   readonly #seen = new Map<number, Seen>();
   readonly #pieces = new PlacedPieces();
