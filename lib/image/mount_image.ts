@@ -2,7 +2,7 @@
  * Mounts a single image: `nydus-gd mount BOOTSTRAP DIR`.
  *
  * ```
- * what the user named ──► bootstrap file ──► OpenImage ──► the image as the mount itself ──► DIR
+ * named image ──► bootstrap file ──► OpenImage ──► mount of this image alone ──► DIR
  * ```
  * Files of the mount besides the cache (unpacked bootstrap, request file) are in a state folder of its own, which is
  * removed with the mount. A mount whose server died is taken over if it is of the same image.

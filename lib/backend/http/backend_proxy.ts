@@ -3,8 +3,8 @@
  * tokens.
  *
  * ```
- * healthy ── request ─► proxy ── connection fails, HTTP 500 and up ─► directly, where `fallback`
- * unhealthy ──────────────────────────────────────────────────────► directly, where `fallback`; else an error
+ * healthy ── request ─► proxy ── connection fails, HTTP 500 and up ─► directly, if `fallback`
+ * unhealthy ──────────────────────────────────────────────────────► directly, if `fallback`; else an error
  * ```
  * With `ping_url`, the proxy's health is checked while the backend is in use, at most once per `check_interval`. After
  * `check_pause_elapsed` without requests, the last result expires. With `fallback`, the last attempt of an on-demand

@@ -18,7 +18,7 @@ async function listen(
   isSecure = false,
 ): Promise<AsyncDisposable & { readonly port: number }> {
   const accept = (socket: Socket) => {
-    socket.on("error", () => {}); // the other end has what it wanted
+    socket.on("error", () => {}); // the peer may close early
     serve(socket);
   };
   const server = isSecure ? createTlsServer({ cert: TLS.certificate, key: TLS.key }, accept) : createServer(accept);

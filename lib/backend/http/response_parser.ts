@@ -2,7 +2,7 @@
  * Incremental parser of the response to one HTTP/1.1 request.
  *
  * ```
- * status line │ fields │ empty line │ body: so many bytes, or chunks, or all until the connection ends
+ * status line │ fields │ empty line │ body: a given length, chunks, or until the connection ends
  * ```
  * Interim responses (1xx) are skipped. The parser is strict where leniency would let two parsers see different
  * responses: lines end with CR LF, field names are tokens, two lengths must agree, and a length together with chunked

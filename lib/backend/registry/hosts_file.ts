@@ -2,8 +2,8 @@
  * Parser of `hosts.toml`, containerd's configuration of the mirrors of a registry.
  *
  * ```toml
- * server = "https://registry-1.docker.io"        # the upstream; the keys of a host may stand beside it
- * [host."https://mirror.example.com/hub"]        # asked in the order of the file
+ * server = "https://registry-1.docker.io"        # the upstream, which may have the keys of a host
+ * [host."https://mirror.example.com/hub"]        # tried in file order
  * capabilities = ["pull", "resolve"]
  * ca = "ca.crt"                                  # relative to the folder of the file
  * ```

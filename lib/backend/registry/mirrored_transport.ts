@@ -2,7 +2,7 @@
  * Requests to a repository with mirrors. Tries one host after the other until one succeeds, the upstream last.
  *
  * ```
- * mirrors in the order of hosts.toml ─ upstream ─ what failed lately ─► all failed: a pause, the same again
+ * mirrors in the order of hosts.toml ─ upstream ─ recently failed hosts ─► all failed: backoff, next round
  * ```
  * Any failure of a host (no connection, timeout, HTTP error, wrong digest) leads to the next one. Login, redirects and
  * limits are per host (transport.ts).

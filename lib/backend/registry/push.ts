@@ -2,9 +2,9 @@
  * Pushes blobs and manifests to a repository.
  *
  * ```
- * POST /v2/<repo>/blobs/uploads/                      a place for an upload
- * PUT  <that place>?digest=…                          the blob as one body
- * POST /v2/<repo>/blobs/uploads/?mount=…&from=<repo>  a blob that another repository of the registry has
+ * POST /v2/<repo>/blobs/uploads/                      starts an upload
+ * PUT  <upload URL>?digest=…                          sends the blob in one request
+ * POST /v2/<repo>/blobs/uploads/?mount=…&from=<repo>  mounts a blob of another repository
  * PUT  /v2/<repo>/manifests/<tag or digest>
  * ```
  * A failed upload is restarted from the beginning; cleaning up the broken one is left to the registry. Source: OCI

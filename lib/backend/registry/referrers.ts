@@ -3,7 +3,7 @@
  *
  * ```
  * GET /v2/<repo>/referrers/<digest>            OCI distribution 1.1
- * GET /v2/<repo>/manifests/sha256-<digits>     registries before that: clients keep the index under a tag
+ * GET /v2/<repo>/manifests/sha256-<digits>     older registries: clients maintain the index under a tag
  * ```
  * referrers_tag.ts writes that index. Sources: OCI distribution spec 1.1, "Listing Referrers" and "Referrers Tag
  * Schema".

@@ -2,8 +2,8 @@
  * Requests to a repository on one host, with login, redirects and retries.
  *
  * ```
- * once(request)   https, plain HTTP on loopback ─ Authorization ─ 401: answer the challenge ─ redirects, by hand
- * request(…)      the same, repeated after transient failures with a growing pause
+ * once(request)   https, plain HTTP on loopback ─ Authorization ─ 401: answer the challenge ─ follow redirects
+ * request(…)      the same, retried after transient failures with backoff
  * ```
  * The Authorization header is sent only to the registry's own scheme, host and port. A redirect elsewhere is followed
  * without it.

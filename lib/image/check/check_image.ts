@@ -2,8 +2,8 @@
  * Implements `nydus-gd check`: verifies everything about an image without running it, and reports all defects.
  *
  * ```
- * bootstrap ──► structure, digests (v5) ──► each blob: there, whole, tables ──► every chunk, if asked
- *                                       └─► the tree against its source, if asked
+ * bootstrap ──► structure, digests (v5) ──► each blob: presence, size, tables ──► every chunk, if requested
+ *                                       └─► the tree against its source, if requested
  * ```
  * Findings are defects of the image. A check that cannot be made (for example, a registry is down) is an error.
  *

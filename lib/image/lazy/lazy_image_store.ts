@@ -2,7 +2,7 @@
  * The image side of the layer store: mounts bootstrap layers as trees in the kernel.
  *
  * ```
- * acquire ──► map bootstrap ──► choose the blobs' home ──► ImageMounts.add ──► a folder of the image's tree
+ * acquire ──► map bootstrap ──► choose the blobs' backend ──► ImageMounts.add ──► a folder of the image's tree
  * ```
  * An image stays mounted from its first use until its layer is removed, so that its next container starts immediately,
  * or until it is idle and the cache needs space. A removed image is still served to those who refer to it; its

@@ -5,7 +5,7 @@
  * layers nor backends, so it applies to every layer with that bootstrap and outlives them.
  *
  * ```json
- * { "version": 1, "reads": [[0, 1048576, 4096], [0, 8192, 16384]] }      blob, offset, length; in order of first touch
+ * { "version": 1, "reads": [[0, 1048576, 4096], [0, 8192, 16384]] }      blob, offset, length; in order of first access
  * ```
  * A file that cannot be read counts as empty and is replaced; its content can be learned again.
  *
@@ -45,7 +45,7 @@ export class LearnedReads {
     return new LearnedReads(folder);
   }
 
-  /** Returns the reads of an image in order of first touch. @param digest of its bootstrap: 64 hexadecimal digits */
+  /** Returns the reads of an image in order of first access. @param digest of its bootstrap: 64 hexadecimal digits */
   async of(digest: string): Promise<BlobRange[]> {
     const path = this.#pathOf(digest);
     let document: unknown;

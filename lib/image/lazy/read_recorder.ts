@@ -2,7 +2,7 @@
  * Records what the containers of one mounted image wait for while they start.
  *
  * ```
- * begin() ── chunks that are not here, in order of first touch ── no reader for 5 s, or stop() ──► LearnedReads
+ * begin() ── missing chunks, in order of first access ── no waiting reader for 5 s, or dispose ──► LearnedReads
  * ```
  * Each starting container begins a new recording. Later reads depend on its workload and are not recorded.
  *

@@ -3,11 +3,11 @@
  *
  * ```
  * name ──► manifest
- *      ──► index ──► entries of the platform ──► the first, where it is bootstrap-only: Docker takes that one, too
+ *      ──► index ──► entries of the platform ──► the first, if it is bootstrap-only: also Docker's choice
  *                                            ──► one with data blobs and a bootstrap
  *                                            ──► any that is bootstrap-only
  *                                            ──► the first, which is classic
- * classic ──► what refers to it, where that is a nydus image
+ * classic ──► a nydus image that refers to it, if any
  * ```
  * No data blobs are fetched. Entries with nydus's marks (artifactType, os.features) are examined before others.
  *
