@@ -110,9 +110,9 @@ export function digestOf(bytes: Uint8Array): string {
 }
 
 /**
- * "sha256:…" of pieces behind one another.
+ * Returns the digest "sha256:…" of concatenated pieces.
  *
- * @param memory of the pieces
+ * @param memory that holds the pieces
  */
 export function digestOfPieces(pieces: readonly Uint8Array[], memory = ORDINARY_MEMORY): Digest {
   const hash = createHash("sha256");
@@ -120,7 +120,7 @@ export function digestOfPieces(pieces: readonly Uint8Array[], memory = ORDINARY_
   return sha256Digest(hash.digest("hex"));
 }
 
-/** How a manifest or an index names a blob. */
+/** Returns the descriptor of a blob for manifests and indexes. */
 export function descriptorOf(
   { mediaType, digest, bytes }: ImageBlob,
 ): { mediaType: string; digest: string; size: number } {

@@ -63,7 +63,7 @@ export function connectionError(error: SocketError, peer: Peer, handshaking: boo
   );
 }
 
-/** What mends it, where the user can. */
+/** Returns a hint for errors that the user can fix. */
 function hintOf(code: string, { name, hostname }: Peer): string | undefined {
   switch (code) {
     case "ECONNREFUSED":

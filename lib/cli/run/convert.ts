@@ -64,7 +64,7 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   else stdout.write(resultLines(image).map((line) => `${oneLine(line)}\n`).join(""));
 }
 
-/** Converts; what failed leaves nothing beside the target, what was interrupted may go on there. */
+/** Converts into `target`. A failure removes temporary data there; an interruption keeps it, to be resumed. */
 async function convertTo(
   target: ImageTarget,
   images: readonly SourceImage[],

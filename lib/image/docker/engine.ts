@@ -89,10 +89,10 @@ export class DockerEngine {
   }
 
   /**
-   * Takes in an archive as `docker save` writes it.
+   * Loads an archive in the format of `docker save`.
    *
    * @param archive in pieces
-   * @param memory of the pieces
+   * @param memory that holds the pieces
    */
   async load(archive: readonly Uint8Array[], memory: ImageMemory, signal?: AbortSignal): Promise<void> {
     const headers = { "content-type": "application/x-tar" };

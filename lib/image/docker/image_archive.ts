@@ -17,9 +17,9 @@ import { type Digest, digestHex, parseDigest } from "../../oci/digest.ts";
 import { digestOf } from "../image_builder.ts";
 
 /**
- * The archive of an image with one layer, in pieces.
+ * Returns the archive of an image with one layer, in pieces.
  *
- * @param layerTar its pieces, which become pieces of the archive
+ * @param layerTar in pieces, which are reused as pieces of the archive
  * @param diffId of the layer
  */
 export function imageArchive(

@@ -45,7 +45,7 @@ export interface HomeSources {
 export interface Place {
   readonly host: string;
   readonly repository: string;
-  /** Nobody but the layer names it: see http/confinement.ts. */
+  /** Whether only the layer names it: see http/confinement.ts. */
   readonly confined?: boolean;
 }
 

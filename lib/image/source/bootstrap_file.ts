@@ -11,7 +11,7 @@ import { SpoolFile } from "./spool_file.ts";
  * Writes the bootstrap to `path` atomically. Does not follow a link at `path`, and leaves mappings of an old file
  * intact.
  *
- * @param memory of the bootstrap
+ * @param memory that holds the bootstrap
  * @throws {NydusGdError} "io"
  */
 export async function writeBootstrap(path: string, bootstrap: Uint8Array, memory: ImageMemory): Promise<void> {

@@ -15,7 +15,7 @@ export class SpoolFile implements Disposable {
   /**
    * Creates the file, which must not exist.
    *
-   * @param work for messages, what the bytes are for: "convert layer sha256:…"
+   * @param work what the data is for, in messages: "convert layer sha256:…"
    * @throws {NydusGdError} "io"
    */
   static create(path: string, work: string): SpoolFile {
