@@ -1,11 +1,11 @@
 /**
- * Measures nydus-gd beside what its users have today, and prints tables: the work of scripts/bench.sh.
+ * Measures nydus-gd against what its users have today and prints tables; run by scripts/bench.sh.
  *
  * ```
  * deno run -A tests/bench/bench.ts [ROW…] [options]
  * ```
- * Every row compares systems that take turns within one run (A B A B), on a machine that is otherwise quiet, and shows
- * medians. The tables go to standard output as Markdown; all single values, with kernel and versions, to a JSON file.
+ * Every row compares systems in turn within one run (A B A B), on an otherwise quiet machine, and shows medians. Tables
+ * go to standard output as Markdown; all individual values, with kernel and versions, to a JSON file.
  *
  * @module
  */
@@ -104,7 +104,7 @@ async function main(args: string[]): Promise<void> {
   console.log(`every value: ${path}`);
 }
 
-/** What the figures were measured on and with. */
+/** Describes the machine and the versions measured. */
 async function machine(): Promise<Record<string, unknown>> {
   const versions = { "nydus-gd": VERSION, deno: Deno.version.deno };
   const programs = ["dockerd", "nydusd", "nydus-image"];
@@ -118,7 +118,7 @@ async function machine(): Promise<Record<string, unknown>> {
   };
 }
 
-/** The executable as users have it; unpacked, so that no measure does. */
+/** Builds the executable that users get; unpacked, so that no measurement includes that. */
 async function build(dist: string): Promise<string> {
   progress("building nydus-gd");
   const script = `${ROOT}scripts/build_binary.ts`;
@@ -135,7 +135,7 @@ async function run(program: string, args: string[]): Promise<void> {
   throw new NydusGdError("environment", `Cannot run ${program}: ${said}`);
 }
 
-/** Those that were named, in their own order; all when none was. */
+/** Returns the named ones in their own order; all if none is named. */
 function chosen<T>(names: readonly string[], all: readonly T[], nameOf: (each: T) => string): T[] {
   const known = all.map(nameOf);
   const unknown = names.find((name) => !known.includes(name));

@@ -1,5 +1,5 @@
 /**
- * Row `bytes`: what one and the same image fetches until its program is ready, under nydusd and here, over the slowest
+ * Row `bytes`: data fetched by nydusd and nydus-gd for the same image until its program is ready, over the slowest
  * link; see same_image.ts.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * A workload's image with one more layer, in the same repository under a tag of its own, and that layer by itself.
+ * A workload's image with one additional layer, and an image of that layer alone, under tags in the same repository.
  *
  * @module
  */
@@ -21,11 +21,11 @@ interface Config {
   readonly rootfs: { readonly diff_ids: readonly string[] };
 }
 
-/** Tags of the image with one more layer, and of that layer by itself. */
+/** Tags of the image with the additional layer, and of that layer alone. */
 export const CHANGED = "changed";
 export const ALONE = "alone";
 
-/** Pushes both. */
+/** Pushes both images. */
 export async function pushChanged({ registry: { host } }: Workloads, name: WorkloadName): Promise<void> {
   const repository = `bench/${name}`;
   const get = async (path: string) =>

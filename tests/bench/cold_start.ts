@@ -1,5 +1,5 @@
 /**
- * One cold start by a real dockerd: nothing of the image is on this machine, the page cache is dropped.
+ * One cold start by a real dockerd: no part of the image is on this machine, and the page cache is dropped.
  *
  * @module
  */
@@ -16,20 +16,20 @@ export interface ColdStartOptions {
   readonly link: Throttle;
   readonly repository: string;
   readonly command: readonly string[];
-  /** Of `serve`, beside that of this process. */
+  /** Environment of `serve`, in addition to that of this process. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What was seen. */
+/** Result of a cold start. */
 export interface ColdStart {
-  /** Pull and run, until the container's line. */
+  /** Pull and run, until the container's line is printed. */
   readonly seconds: number;
-  /** What the link carried until then. */
+  /** Megabytes transferred over the link by then. */
   readonly megabytes: number;
   readonly requests: number;
 }
 
-/** Environment of `serve`: whether it fetches all of an image in the background. */
+/** Environments of `serve` with and without background prefetch of the whole image. */
 export const PREFETCH = {
   on: { NYDUS_GD_PREFETCH_ENABLED: "true" },
   off: { NYDUS_GD_PREFETCH_ENABLED: "false" },
@@ -37,7 +37,7 @@ export const PREFETCH = {
 
 let starts = 0;
 
-/** Starts dockerd, pulls, runs; everything is gone afterwards. */
+/** Starts dockerd, pulls, runs, and removes everything. */
 export async function coldStart({ scratch, program }: Bench, options: ColdStartOptions): Promise<ColdStart> {
   const { driver, link, command, env } = options;
   const dir = `${scratch}/d${starts++}`;

@@ -1,10 +1,12 @@
 /**
- * How long a program in an image takes to be ready while the image is still at its registry, and what is fetched for it.
+ * Measures how long a program in an image takes to be ready while the image is still in its registry, and what is
+ * fetched for it.
  *
  * `deno run -A tests/bench/cold_start_bench.ts [--dir DIR] [--links 3,12,0] [--workloads python,gcc,cat] [--runs N]
- * [--chunk KIB] [--batch KIB] [--delay MS] [--read-ahead KIB] [--optimize] [--prefetch] [--learned] [--trace]`, as root,
- * best in a mount namespace of its own. Links are in MB/s, 0 is unlimited. Without read-ahead, what is fetched is the image's doing
- * alone. Images are made in DIR from this Debian's packages and kept. Prints a table and, as its last line, JSON.
+ * [--chunk KIB] [--batch KIB] [--delay MS] [--read-ahead KIB] [--optimize] [--prefetch] [--learned] [--trace]`, as
+ * root, preferably in a mount namespace of its own. Links are in MB/s, 0 is unlimited. Without read-ahead, the data
+ * fetched depend on the image alone. Images are made in DIR from Debian packages of this release and kept. Prints a
+ * table and, as its last line, JSON.
  *
  * @module
  */
@@ -37,10 +39,10 @@ const { values } = parseArgs({
     batch: { type: "string", default: "0" },
     delay: { type: "string", default: "20" },
     "read-ahead": { type: "string", default: "1024" },
-    /** Each workload has an image of its own, for which it was run once: `convert --optimize-run`. */
+    /** Give each workload its own image, made by `convert --optimize-run`. */
     optimize: { type: "boolean", default: false },
     prefetch: { type: "boolean", default: false },
-    /** A run that is not counted goes first; what it waited for is fetched first in the others. */
+    /** Precede the measured runs by one whose on-demand reads are prefetched first in these. */
     learned: { type: "boolean", default: false },
     trace: { type: "boolean", default: false },
   },
@@ -49,7 +51,7 @@ const { values } = parseArgs({
 const PACKAGES = ["python3", "gcc", "libc6-dev", "git"];
 const PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** What runs in the container, by name; it is ready when the program has ended. */
+/** Commands run in the container, by name; a command is ready when it has ended. */
 const WORKLOADS: Readonly<Record<string, readonly string[]>> = {
   perl: ["perl", "-e", "use POSIX; print 1"],
   python: ["python3", "-c", "import json, ssl, asyncio, http.client, email, sqlite3, decimal, xml.dom.minidom"],
@@ -92,7 +94,7 @@ async function buildOnce(dir: string, chunkKib: number, batchKib: number): Promi
   return built;
 }
 
-/** As {@link buildOnce}, of the same tree, optimized for a workload. */
+/** Like {@link buildOnce}, from the same tree, but optimized for a workload. */
 async function buildOptimized(name: string, dir: string, chunkKib: number, batchKib: number): Promise<Built> {
   const base = `${dir}/${chunkKib}k-${batchKib}k-${name}`;
   const built = { bootstrap: `${base}/image/image.boot`, blobs: `${base}/oci/blobs/sha256` };
@@ -115,7 +117,7 @@ async function buildOptimized(name: string, dir: string, chunkKib: number, batch
   return built;
 }
 
-/** The link, until it is disposed. */
+/** The link; ends on disposal. */
 class Link implements AsyncDisposable {
   private constructor(private readonly child: Deno.ChildProcess, readonly host: string) {}
 

@@ -1,9 +1,9 @@
 /**
- * The link of cold_start_bench.ts, a process of its own: a registry with one repository behind a shared bandwidth and a
- * delay for each request.
+ * The link of cold_start_bench.ts, as a separate process: a registry with one repository behind a shared bandwidth
+ * limit and a delay per request.
  *
- * `deno run -A cold_start_link.ts FOLDER BYTES_PER_SECOND DELAY_MS`; 0 bytes: no limit. Blobs are FOLDER's files. Prints
- * its port. `GET /_log` gives what was asked for since the last one, as JSON.
+ * `deno run -A cold_start_link.ts FOLDER BYTES_PER_SECOND DELAY_MS`; 0 bytes: no limit. Serves FOLDER's files as blobs.
+ * Prints its port. `GET /_log` returns the requests since the last call, as JSON.
  *
  * @module
  */
@@ -11,18 +11,18 @@ const [folder = "", rateText = "0", delayText = "0"] = Deno.args;
 const bytesPerSecond = Number(rateText);
 const delayMs = Number(delayText);
 
-/** Bytes that are sent at once, so that answers share the link fairly. */
+/** Bytes sent at once; small, so that responses share the link fairly. */
 const PIECE_BYTES = 16 * 1024;
 
-/** How far the link may be behind and make up for it: a timer that fires late takes no bandwidth away. */
+/** Maximum lag that the link may catch up on, so that late timers do not reduce its bandwidth. */
 const CREDIT_MS = 50;
 
-/** A request for data. Times in milliseconds since the last look at the log. */
+/** A request for data. Times in milliseconds since the log was last read. */
 export interface LinkRequest {
   readonly offset: number;
   readonly length: number;
   readonly startMs: number;
-  /** Bytes that were sent. */
+  /** Bytes sent. */
   sent: number;
   endMs: number;
 }

@@ -1,6 +1,6 @@
 /**
- * Row `convert`: the tree of a workload in a folder becomes RAFS v6, by nydus-image's defaults and by ours, and what of
- * an image with one changed layer is converted again.
+ * Row `convert`: a workload's tree in a directory is converted to RAFS v6 by nydus-image and nydus-gd with their
+ * defaults; and the part of an image with one changed layer that is converted again.
  *
  * @module
  */
@@ -17,7 +17,7 @@ const AIM = 1;
 const AIM_PEAK_MB = 300;
 
 interface Conversion extends ProcessCost {
-  /** Everything that was written, metadata included. */
+  /** Everything written, including metadata. */
   readonly megabytes: number;
 }
 
@@ -72,7 +72,7 @@ async function convertFolder(bench: Bench, tree: string, title: string, compress
   ];
 }
 
-/** All of an image, the same with one more layer afterwards, and that layer by itself. */
+/** Converts a whole image, the same with an additional layer, and that layer alone. */
 async function convertLayers(bench: Bench, workloads: Workloads, name: WorkloadName): Promise<Figure[]> {
   await pushChanged(workloads, name);
   const dir = `${bench.scratch}/layers`;

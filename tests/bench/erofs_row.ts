@@ -1,7 +1,7 @@
 /**
- * Row `erofs`: what erofs-fanotify costs beside the kernel's EROFS alone, on the same cache files.
+ * Row `erofs`: cost of erofs-fanotify compared with the kernel's EROFS alone, on the same cache files.
  *
- * An image that is complete, and one that lacks a single chunk, so that the kernel asks before each read of its blob that
+ * Uses a complete image, and one that lacks a single chunk, so that the kernel asks before each read of its blob that
  * is not in EROFS's page cache.
  *
  * @module
@@ -21,10 +21,10 @@ import { type WorkloadName, Workloads } from "./workloads.ts";
 
 const WORKLOAD: WorkloadName = "python";
 const TEMPERATURES: readonly Temperature[] = ["warm", "cold"];
-/** Beside {@link WORKLOAD}'s own files; never read where a chunk is to be missing. */
+/** A file besides {@link WORKLOAD}'s own; never read where a chunk must be missing. */
 const UNREAD = "unread";
 const UNREAD_BYTES = 1 << 20;
-/** Of EROFS alone, in every line. */
+/** Share of the figure of EROFS alone, in every line. */
 const AIM = 0.97;
 
 export const erofsRow: Row = {
@@ -80,14 +80,14 @@ async function mountAll(
   return new Map([["EROFS", alone], ["complete", whole.path], ["a chunk missing", missing.path]]);
 }
 
-/** Reads everything once, and `more`; the next mount finds it complete. */
+/** Reads everything once, and `more`, so that the next mount finds the image complete. */
 async function fill(options: MountOptions, treeBench: TreeBench, more: readonly string[]): Promise<void> {
   await using mount = await mountNydusGd(options);
   await treeBench.readAll(mount.path);
   for (const name of more) await Deno.readFile(`${mount.path}/${name}`);
 }
 
-/** EROFS on files of a cache that is complete. @param target a new folder */
+/** Mounts EROFS on files of a complete cache. @param target path of a new directory */
 export async function mountAlone(bootstrap: string, cache: string, target: string): Promise<void> {
   await Deno.mkdir(target);
   const tree = openBootstrap(await Deno.readFile(bootstrap));

@@ -1,6 +1,6 @@
 /**
- * Row `fresh`: names and attributes of an image that was just mounted, beside the same tree on ext4. Nothing of either is
- * in the kernel's caches before the mount.
+ * Row `fresh`: names and attributes of an image just mounted, compared with the same tree on ext4. The kernel has
+ * cached nothing of either before the mount.
  *
  * @module
  */
@@ -16,7 +16,7 @@ const WORKLOAD: WorkloadName = "python";
 const DRIVERS = ["erofs-fanotify", "erofs-fuse", "fuse"] as const;
 const MEASURES: readonly Measure[] = ["stat", "readdir"];
 const MAX_SECONDS = 60;
-/** Of ext4. */
+/** Share of the figure of ext4. */
 const AIM = 0.9;
 
 export const freshRow: Row = {
@@ -53,7 +53,7 @@ export const freshRow: Row = {
   },
 };
 
-/** What Docker adds to a container is in the tree on ext4 only: paths are those of the image. */
+/** Lists paths from the image, since the tree on ext4 also has what Docker adds to a container. */
 async function listed(options: MountOptions, dir: string): Promise<TreeBench> {
   await using mounted = await mountNydusGd({ ...options, fsDriver: "fuse" });
   return await TreeBench.make(mounted.path, dir);

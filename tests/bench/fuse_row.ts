@@ -1,8 +1,8 @@
 /**
- * Row `fuse`: how fast a tree is whose data are all here, beside the same tree on ext4 and under nydusd. `nydus-gd` is the
- * data path fuse.
+ * Row `fuse`: speed of a tree whose data are all local, compared with the same tree on ext4 and under nydusd.
+ * `nydus-gd` is the data path fuse.
  *
- * Warm: in the kernel's caches. Local-cold: those are dropped, every chunk is in the cache file on disk.
+ * Warm: in the kernel's caches. Local-cold: the kernel's caches are dropped, every chunk is in the cache file on disk.
  *
  * @module
  */
@@ -16,12 +16,12 @@ import { type Bench, inTurn, type Row } from "./row.ts";
 import { MEASURE_NAMES, type Temperature, TreeBench, unitOf } from "./tree_bench.ts";
 import { exists, type WorkloadName, Workloads } from "./workloads.ts";
 
-/** The largest tree of the workloads. */
+/** The workload with the largest tree. */
 const WORKLOAD: WorkloadName = "python";
 const TEMPERATURES: readonly Temperature[] = ["warm", "cold"];
-/** A cold pass is cut after this many times what a warm measure takes: its beginning alone is not typical. */
+/** Maximum duration of a cold pass, as a multiple of a warm measurement: its beginning alone is not representative. */
 const COLD_FACTOR = 4;
-/** Of nydusd's figure, in every line. */
+/** Share of nydusd's figure, in every line. */
 const AIM = 0.9;
 
 export const fuseRow: Row = {
@@ -35,7 +35,7 @@ export const fuseRow: Row = {
     await using mounts = new AsyncDisposableStack();
     const mounted = await mountAll(bench, workloads, dir, mounts);
     const roots = new Map([["ext4", tree]]);
-    // what Docker adds to a container is in the tree on ext4 only
+    // the tree on ext4 also has what Docker adds to a container
     const treeBench = await TreeBench.make(mounted.get("nydus-gd")?.path ?? tree, `${dir}/lists`);
     for (const [name, { path }] of mounted) {
       roots.set(name, path);
@@ -63,7 +63,7 @@ export const fuseRow: Row = {
   },
 };
 
-/** The tree as plain files; unpacked once. */
+/** Unpacks the tree to plain files, once. */
 export async function unpacked(workloads: Workloads): Promise<string> {
   const dir = `${workloads.dir}/${WORKLOAD}/rootfs`;
   if (await exists(dir)) return dir;
@@ -92,7 +92,7 @@ async function mountAll(
     mounted.set("erofs-fuse", mounts.use(erofs));
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    progress(`without erofs-fuse: ${messageOf(error)}`); // not every kernel has it
+    progress(`without erofs-fuse: ${messageOf(error)}`); // some kernels do not support it
   }
   return mounted;
 }

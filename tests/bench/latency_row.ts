@@ -1,6 +1,6 @@
 /**
- * Row `latency`: how soon one and the same image is ready over a link without a limit on which each request takes a while,
- * under nydusd and here, both reading as much ahead as they do by default; see same_image.ts.
+ * Row `latency`: time until the same image is ready under nydusd and nydus-gd, over an unlimited link with a delay per
+ * request, with the default read-ahead of each; see same_image.ts.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import { startSameImage } from "./same_image.ts";
 import { slowLink, workloadRow } from "./workload_row.ts";
 import type { WorkloadName, Workloads } from "./workloads.ts";
 
-/** What nydusd extends reads by where nobody says otherwise, bytes. */
+/** nydusd's default for the extension of reads, bytes. */
 const AMPLIFY_IO = 1024 * 1024;
 
-/** Of nydusd's time. */
+/** Share of nydusd's time. */
 const AIM = 0.8;
 
 export const latencyRow = workloadRow(

@@ -1,9 +1,9 @@
 /**
- * What it takes until a layer is unpacked and on disk: `docker import` and sync, by overlay2 and by this driver, in
- * turn on one file system, and `tar -x` and sync beside them; then `docker save` of the same image.
+ * Measures the time until a layer is unpacked and on disk: `docker import` and sync, with overlay2 and with this
+ * driver, in turn on one file system, compared with `tar -x` and sync; then `docker save` of the same image.
  *
- * `deno run -A tests/bench/layer_bench.ts [--runs N] [--megabytes N] [--shapes big,small,tiny]`, as root. Prints a table
- * of medians and, as its last line, JSON with kernel and versions. Wants dockerd.
+ * `deno run -A tests/bench/layer_bench.ts [--runs N] [--megabytes N] [--shapes big,small,tiny]`, as root. Prints a
+ * table of medians and, as its last line, JSON with kernel and versions. Requires dockerd.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { DRIVER_NAME, GraphDriverProcess } from "../../lib/demo/graph_driver.ts"
 import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-/** Files of a layer: sizes in bytes, a folder for every hundred. */
+/** Files of a layer: sizes in bytes, 100 files per directory. */
 interface Shape {
   readonly title: string;
   sizes(totalBytes: number): Iterable<number>;
@@ -29,7 +29,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   tiny: { title: "50,000 files of 1 KB", sizes: () => Array<number>(50_000).fill(1000) },
 };
 
-/** Evenly on a logarithmic scale. */
+/** Sizes distributed evenly on a logarithmic scale. */
 function* distributionSizes(totalBytes: number): Iterable<number> {
   for (let sum = 0, i = 0; sum < totalBytes; i++) {
     const size = Math.round(100 * 2000 ** ((i * 0.618_034) % 1));
@@ -48,7 +48,7 @@ export interface LayerFigures {
   readonly saveMs: Readonly<Record<string, number[]>>;
 }
 
-/** What {@link measureLayers} measures. */
+/** Options of {@link measureLayers}. */
 export interface LayerBenchOptions {
   readonly runs: number;
   readonly megabytes: number;
@@ -61,7 +61,7 @@ export async function measureLayers({ runs, megabytes, shapes }: LayerBenchOptio
   using temp = TempDir.make();
   await using sandbox = await Sandbox.start();
   await using driver = await startDriver(sandbox, temp.join("g"));
-  void driver; // serves until it is disposed of
+  void driver; // serves until disposed
   const start = async (name: string, storageDriver: string) => {
     await Deno.mkdir(temp.join(name));
     return await DockerDaemon.start({ sandbox, dir: temp.join(name), storageDriver });
@@ -127,12 +127,12 @@ async function command(program: string, args: string[]): Promise<void> {
   if (!success) throw new Error(`Cannot run ${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** syncfs(2) of the file system that `path` is on. */
+/** Calls syncfs(2) on the file system of `path`. */
 async function sync(path: string): Promise<void> {
   await command("sync", ["--file-system", path]);
 }
 
-/** Writes files of random bytes. @returns bytes of the tar */
+/** Writes files of random bytes. @returns size of the tar in bytes */
 function writeTar(path: string, sizes: Iterable<number>): number {
   using file = open(path, O.WRONLY | O.CREAT | O.EXCL);
   const encode = (text: string) => new TextEncoder().encode(text);

@@ -1,7 +1,7 @@
 /**
- * Row `memory`: resident memory of `nydus-gd serve` at rest, with no, one and many lazy images whose containers run.
+ * Row `memory`: resident memory of an idle `nydus-gd serve` with no, one and many lazy images whose containers run.
  *
- * The images are all different: one Debian and a file that makes it another, so neither blobs nor bootstraps are shared.
+ * The images are all different, Debian plus a distinguishing file, so that they share neither blobs nor bootstraps.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { exists, Workloads } from "./workloads.ts";
 
 const AIM_IDLE_MB = 100;
 const AIM_GROWTH_MB = 2;
-/** After it a daemon without work has ended the threads that it does not need and given memory back. */
+/** Time after which an idle daemon has ended threads that it does not need and returned memory. */
 const SETTLE_MS = 45_000;
 const COMMAND = ["sleep", "infinity"];
 const UNIT_BYTES = 1e6;
@@ -57,7 +57,7 @@ export const memoryRow: Row = {
   },
 };
 
-/** A repository with an image of its own. */
+/** Makes a repository with a distinct image. */
 async function variant(bench: Bench, workloads: Workloads, index: number): Promise<string> {
   const repository = `bench/idle-${index}`;
   const made = `${workloads.dir}/idle-${index}.made`;
@@ -76,7 +76,7 @@ async function variant(bench: Bench, workloads: Workloads, index: number): Promi
   return repository;
 }
 
-/** Runs a container of each image; what `serve` and its children hold then, in MB. */
+/** Runs a container of each image; returns the memory of `serve` and its children, in MB. */
 async function memoryWith({ scratch, program }: Bench, references: readonly string[]): Promise<number> {
   const dir = `${scratch}/memory`;
   await Deno.mkdir(dir);
@@ -95,7 +95,7 @@ async function memoryWith({ scratch, program }: Bench, references: readonly stri
   }
 }
 
-/** Of a process and all below it. */
+/** Returns the resident memory of a process and its descendants. */
 async function residentBytes(pid: number): Promise<number> {
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(await Deno.readTextFile(`/proc/${pid}/status`))?.[1];
   if (kib === undefined) throw new NydusGdError("internal", `Cannot measure memory: process ${pid} has ended`);

@@ -1,41 +1,41 @@
 /**
- * A lazy image mounted by hand: by `nydus-gd mount`, and by nydusd, from the same configuration.
+ * Mounts a lazy image without Docker: by `nydus-gd mount`, and by nydusd, from the same configuration.
  *
  * @module
  */
 import { mountAt } from "../../ffi/mountinfo.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 
-/** How long a mount may take to be there, also on an emulated processor. */
+/** Maximum time for a mount to appear, including on an emulated CPU. */
 const MOUNT_TIMEOUT_MS = 180_000;
 const POLL_MS = 5;
 
 /** What is mounted, and where to. */
 export interface MountOptions {
-  /** The nydus-gd that is measured. */
+  /** The nydus-gd executable to measure. */
   readonly program: string;
   readonly bootstrap: string;
   /** `device.backend` of nydusd's configuration. */
   readonly backend: Readonly<Record<string, unknown>>;
-  /** By nydus-gd; absent: what it takes by itself. */
+  /** Data path of nydus-gd; absent: its own choice. */
   readonly fsDriver?: string;
   /** Bytes by which reads are extended: `amplify_io` of nydusd's configuration. Absent: 0. */
   readonly amplifyIo?: number;
-  /** A new folder, or that of an earlier mount: configuration, cache, log, and the mount point. */
+  /** A new directory, or that of an earlier mount, for configuration, cache, log and the mount point. */
   readonly dir: string;
 }
 
-/** A mount that its server holds until it is disposed. */
+/** A mount that its server serves until disposed. */
 export interface ServedMount extends AsyncDisposable {
   readonly path: string;
 }
 
-/** The registry that serves `repository` at `host`, for {@link MountOptions.backend}. */
+/** Returns a {@link MountOptions.backend} for `repository` of the registry at `host`. */
 export function registryBackend(host: string, repository: string): Record<string, unknown> {
   return { type: "registry", config: { scheme: "http", host, repo: repository } };
 }
 
-/** A folder of blobs, for {@link MountOptions.backend}. */
+/** Returns a {@link MountOptions.backend} for a directory of blobs. */
 export function folderBackend(dir: string): Record<string, unknown> {
   return { type: "localfs", config: { dir } };
 }
@@ -55,7 +55,7 @@ export async function mountNydusd(options: MountOptions): Promise<ServedMount> {
   return await serve(`${dir}/mnt`, dir, [...words, "--log-level", "error", "--rlimit-nofile", "0"]);
 }
 
-/** Writes the configuration; its path. */
+/** Writes the configuration; returns its path. */
 async function prepare({ dir, backend, amplifyIo = 0 }: MountOptions): Promise<string> {
   await Deno.mkdir(`${dir}/mnt`, { recursive: true });
   await Deno.mkdir(`${dir}/cache`, { recursive: true });

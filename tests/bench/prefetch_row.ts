@@ -1,5 +1,5 @@
 /**
- * Row `prefetch`: whether what is fetched in the background delays what a container waits for.
+ * Row `prefetch`: whether background prefetch delays the data that a container waits for.
  *
  * @module
  */

@@ -1,29 +1,29 @@
 /**
- * What a program takes until it ends: time, processor, memory.
+ * Cost of a program until it ends: time, CPU, memory.
  *
  * @module
  */
 import { processStat, readProcessFile } from "../../ffi/procfs.ts";
 import { NydusGdError } from "../../lib/base/errors.ts";
 
-/** Between two looks at the program's memory: its peak is missed by what it grows in its last moments. */
+/** Interval of memory samples: growth in the program's last moments is missed. */
 const POLL_MS = 20;
 /** USER_HZ of Linux. */
 const TICKS_PER_SECOND = 100;
-/** Characters of a program's complaint that are shown. */
+/** Maximum characters shown of a program's error output. */
 const MAX_SAID = 300;
 
 /** See the module. */
 export interface ProcessCost {
   readonly seconds: number;
-  /** User and kernel, of the program and all that it waited for. */
+  /** User and system time of the program and all children that it waited for. */
   readonly cpuSeconds: number;
-  /** Most resident memory of the program itself. */
+  /** Peak resident memory of the program itself. */
   readonly peakMegabytes: number;
 }
 
 /**
- * Runs a program to its end. No other child may end meanwhile.
+ * Runs a program to completion. No other child may end meanwhile.
  *
  * @throws {NydusGdError} "environment" with what it wrote to standard error
  */
@@ -50,7 +50,7 @@ export async function costOf(program: string, args: readonly string[]): Promise<
   }
 }
 
-/** Of all children that ended: cutime and cstime of proc(5). */
+/** CPU ticks of all children that have ended: cutime and cstime of proc(5). */
 function childTicks(): number {
   const fields = processStat("self");
   return Number(fields?.[13]) + Number(fields?.[14]);

@@ -1,14 +1,14 @@
 /**
- * Programs on the PATH: the rivals are used where they are there.
+ * Programs on the PATH: systems to compare with are used if they are installed.
  *
  * @module
  */
 import { ignore, NydusGdError } from "../../lib/base/errors.ts";
 
-/** Characters of a program's complaint that are shown. */
+/** Maximum characters shown of a program's error output. */
 const MAX_SAID = 300;
 
-/** What `NAME --version` says first; undefined where there is no such program. */
+/** Returns the first line of `NAME --version`; undefined if there is no such program. */
 export async function versionOf(name: string): Promise<string | undefined> {
   const ask = async () => await new Deno.Command(name, { args: ["--version"], stdin: "null" }).output();
   const said = await ignore(Deno.errors.NotFound, ask());
@@ -18,7 +18,7 @@ export async function versionOf(name: string): Promise<string | undefined> {
 }
 
 /**
- * Runs a program to its end; what it printed.
+ * Runs a program to completion; returns its output.
  *
  * @throws {NydusGdError} "environment" with what it wrote to standard error
  */

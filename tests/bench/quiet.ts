@@ -1,28 +1,27 @@
 /**
- * Waits until the machine is ours: figures that were measured beside other work say little.
+ * Waits until the machine is idle, since figures measured while other processes are busy say little.
  *
- * While this process waits, everything that /proc/stat counts is the work of others. Time that a hypervisor took is not
- * in it.
+ * While this process waits, all activity in /proc/stat is that of others. Time stolen by a hypervisor is not included.
  *
  * @module
  */
 
-/** Share of all CPUs that others may use. */
+/** Maximum share of all CPUs that others may use. */
 const LIMIT = 0.15;
 const WINDOW_MS = 500;
 
-/** Waits before each measure, as long as there is patience left. */
+/** Waits before each measurement until the total patience is used up. */
 export class Quiet {
   #waitedMs = 0;
   #measures = 0;
-  /** Measures that began although others were at work, and the most that those used. */
+  /** Measurements started although others were busy, and the highest share that these used. */
   #disturbed = 0;
   #worst = 0;
 
-  /** @param patienceMs longest time to wait in all */
+  /** @param patienceMs maximum total time to wait */
   constructor(private readonly patienceMs: number) {}
 
-  /** Resolves when others use less than {@link LIMIT}, or patience is at its end. */
+  /** Resolves when others use less than {@link LIMIT}, or patience has run out. */
   async wait(): Promise<void> {
     this.#measures++;
     for (;;) {
@@ -36,7 +35,7 @@ export class Quiet {
     }
   }
 
-  /** How quiet it was, in a sentence. */
+  /** Describes in a sentence how quiet it was. */
   get report(): string {
     if (this.#disturbed === 0) return `${this.#measures} measures, each on a quiet machine`;
     const worst = `${Math.round(this.#worst * 100)} %`;

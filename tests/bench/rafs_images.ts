@@ -1,13 +1,14 @@
 /**
- * The workloads as lazy images, made once by our own writer and by nydus-image, and pushed beside the ordinary ones.
+ * The workloads as lazy images, made once by our own writer and by nydus-image, and pushed to the registry of the
+ * ordinary ones.
  *
  * | builder                     | repository             | chunks  | blobs                            |
  * | --------------------------- | ---------------------- | ------- | -------------------------------- |
  * | nydus-gd                    | bench/NAME-nydus-gd    | default | one                              |
- * | nydus-gd `--optimize-run`   | bench/NAME-optimized   | default | one for each layer, and a start's |
- * | nydus-image                 | bench/NAME-nydus-image | 1 MiB   | one for each layer               |
+ * | nydus-gd `--optimize-run`   | bench/NAME-optimized   | default | one per layer, and one for the start |
+ * | nydus-image                 | bench/NAME-nydus-image | 1 MiB   | one per layer                    |
  *
- * All are RAFS v6 and zstd. The last is what nydusify makes of an image by its defaults.
+ * All are RAFS v6 with zstd. The last is what nydusify makes of an image by default.
  *
  * @module
  */
@@ -21,23 +22,23 @@ import { ENVIRONMENT, exists, type WorkloadName, WORKLOADS, type Workloads } fro
 
 export type Builder = "nydus-gd" | "nydus-image";
 
-/** A lazy image: files, and the same in the registry. */
+/** A lazy image as files and in the registry. */
 export interface RafsImage {
   readonly builder: Builder;
   readonly bootstrap: string;
-  /** Folder of its blobs by their ids. */
+  /** Directory of its blobs by id. */
   readonly blobDir: string;
   readonly repository: string;
 }
 
 const ARCHITECTURE = Deno.build.arch === "aarch64" ? "arm64" : "amd64";
 
-/** The image that every system can serve: nydus-image's where that program is on the PATH, else our own. */
+/** Returns the image that every system can serve: nydus-image's if that program is on the PATH, otherwise our own. */
 export async function commonImage(workloads: Workloads, name: WorkloadName): Promise<RafsImage> {
   return await rafsImage(workloads, name, await versionOf("nydus-image") === undefined ? "nydus-gd" : "nydus-image");
 }
 
-/** The workload as a lazy image; made and pushed if it is not there. */
+/** Returns the workload as a lazy image, which is made and pushed if necessary. */
 export async function rafsImage(workloads: Workloads, name: WorkloadName, builder: Builder): Promise<RafsImage> {
   const repository = `bench/${name}-${builder}`;
   const dir = `${workloads.dir}/${name}/${builder}`;
@@ -54,7 +55,7 @@ export async function rafsImage(workloads: Workloads, name: WorkloadName, builde
 }
 
 /**
- * The workload converted by the executable, which runs it once; made if it is not there.
+ * Converts the workload with the executable, which runs it once; reuses an existing image.
  *
  * @returns its repository
  */
@@ -74,9 +75,9 @@ export async function optimizedImage(
 }
 
 /**
- * Makes `dir`/image.boot and `dir`/blobs/ID of a tar.
+ * Makes `dir`/image.boot and `dir`/blobs/ID from a tar.
  *
- * @param first what comes before the tar, such as entries that make the image another one
+ * @param first data before the tar, such as entries that make the image distinct
  */
 export async function buildOwn(
   openTar: () => Promise<{ readonly readable: ReadableStream<Uint8Array> }>,
@@ -91,7 +92,7 @@ export async function buildOwn(
   await Deno.writeFile(`${dir}/image.boot`, bootstrap);
 }
 
-/** Pushes what `dir` holds as a bootstrap-only image. */
+/** Pushes the content of `dir` as a bootstrap-only image. */
 export async function push(host: string, repository: string, dir: string, cmd: readonly string[]): Promise<void> {
   const bootstrap = await Deno.readFile(`${dir}/image.boot`);
   const image = await buildImage([bootstrapLayerTar(bootstrap)], { architecture: ARCHITECTURE, cmd, env: ENVIRONMENT });
@@ -102,7 +103,7 @@ export async function push(host: string, repository: string, dir: string, cmd: r
   await pushImage(host, repository, "latest", image, blobs);
 }
 
-/** Layer by layer, then merged, as nydusify does. Merging takes a blob's id from the name of its bootstrap. */
+/** Converts layer by layer, then merges, as nydusify does. Merging takes a blob's id from the name of its bootstrap. */
 async function buildWithNydusImage(workloads: Workloads, name: WorkloadName, dir: string): Promise<void> {
   const layers = `${dir}/layers`;
   await Deno.mkdir(layers);
@@ -130,7 +131,7 @@ async function layersOf(host: string, repository: string): Promise<string[]> {
   return layers.map(({ digest }) => digest);
 }
 
-/** A layer, unpacked from gzip. */
+/** Downloads and decompresses a layer. */
 async function download(url: string, path: string): Promise<void> {
   const { body } = await fetch(url);
   if (body === null) throw new Error(`Cannot read ${url}: it has no body`);

@@ -1,8 +1,8 @@
 /**
- * What a bootstrap of 200,000 inodes costs: opening it, and each call that the kernel's requests come down to.
+ * Measures a bootstrap of 200,000 inodes: opening it, and the calls that serve the kernel's requests.
  *
- * `deno bench -A tests/bench/rafs_open_bench.ts`. With `--v8-flags=--expose-gc` the printed heap figures leave garbage
- * out. The floor of a call is a bare DataView read.
+ * `deno bench -A tests/bench/rafs_open_bench.ts`. With `--v8-flags=--expose-gc` the printed heap figures exclude
+ * garbage. The lower bound of a call is a bare DataView read.
  *
  * @module
  */
@@ -19,7 +19,7 @@ const encode = (text: string) => new TextEncoder().encode(text);
 
 const collect = (globalThis as { gc?: () => void }).gc;
 const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-/** Heap and what hangs on it. Array buffers are freed a turn of the event loop after their owners. */
+/** Heap and external memory. Array buffers are freed one turn of the event loop after their owners. */
 const memory = async () => {
   for (let pass = 0; pass < 3; pass++) {
     collect?.();
@@ -29,7 +29,9 @@ const memory = async () => {
   return heapUsed + external;
 };
 
-/** A tree like a distribution's: 100 entries a directory, files of one chunk, some larger, one directory of 20,000. */
+/**
+ * A tree like a distribution's: 100 entries per directory, files of one chunk, some larger, one directory of 20,000.
+ */
 function build(): Uint8Array<ArrayBuffer> {
   const writer = new BootstrapWriter({ chunkSize: CHUNK, compressor: "zstd", digester: "blake3" });
   const owner = { uid: 0, gid: 0, mtime: 1_700_000_000, mtimeNsec: 5 };
@@ -68,7 +70,7 @@ function build(): Uint8Array<ArrayBuffer> {
   }]);
 }
 
-/** The bootstrap as a mapping of a file that is gone already. */
+/** The bootstrap as a mapping of a file already deleted. */
 function mapped(): Mapping {
   using directory = TempDir.make();
   const path = directory.join("bootstrap");

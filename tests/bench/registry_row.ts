@@ -1,8 +1,8 @@
 /**
- * Row `registry`: how fast one large file is read whose data are in a registry on this machine, beside what the registry
- * itself delivers of its blob.
+ * Row `registry`: read speed of one large file whose data are in a registry on this machine, compared with the
+ * registry's own throughput for the blob.
  *
- * The file's bytes are random: a chunk is as large in the blob as in the file, so both move the same number of bytes.
+ * The file's bytes are random, so that chunks do not compress and both transfer the same number of bytes.
  *
  * @module
  */

@@ -1,19 +1,19 @@
 /**
- * Figures, their medians and aims, and the table that shows them.
+ * Figures with medians and aims, and the tables that show them.
  *
  * @module
  */
 
-/** One line of a table: values of one kind, by system, in the order in which they were measured. */
+/** One line of a table: values of one kind by system, in the order measured. */
 export interface Figure {
   readonly name: string;
-  /** "s", "MB", "k/s": what the values are in. */
+  /** Unit of the values: "s", "MB", "k/s". */
   readonly unit: string;
   readonly values: Readonly<Record<string, readonly number[]>>;
   readonly aim?: Aim;
 }
 
-/** What the median of `of`, divided by that of `against` where there is one, should be. */
+/** Aim for the median of `of`, divided by that of `against` if given. */
 export interface Aim {
   readonly of: string;
   readonly against?: string;
@@ -21,7 +21,7 @@ export interface Aim {
   readonly atMost?: number;
 }
 
-/** The median; NaN of nothing. */
+/** Returns the median; NaN if there are no values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
@@ -29,13 +29,13 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
 }
 
-/** The ratio (or the value) that an aim is about; undefined where a system was not measured. */
+/** Returns the ratio (or value) that an aim concerns; undefined if a system was not measured. */
 export function achieved({ values }: Figure, { of, against }: Aim): number | undefined {
   const [own, other] = [values[of], against === undefined ? [1] : values[against]];
   return own === undefined || other === undefined ? undefined : median(own) / median(other);
 }
 
-/** A Markdown table of medians, a column for each system that any of the figures has. */
+/** Returns a Markdown table of medians, with a column for each system in any of the figures. */
 export function markdown(title: string, figures: readonly Figure[]): string {
   const systems = [...new Set(figures.flatMap(({ values }) => Object.keys(values)))];
   const head = [title, ...systems, "ratio", "aim"];
@@ -49,7 +49,7 @@ export function markdown(title: string, figures: readonly Figure[]): string {
   return [row(head), row(widths.map((width) => "-".repeat(width))), ...lines.map(row)].join("\n");
 }
 
-/** The cells "ratio" and "aim". */
+/** Returns the cells "ratio" and "aim". */
 function verdict(figure: Figure): [ratio: string, aim: string] {
   const { aim } = figure;
   if (aim === undefined) return ["", ""];
@@ -62,7 +62,7 @@ function verdict(figure: Figure): [ratio: string, aim: string] {
   return [show(value), `${what} ${limit}: ${reached ? "reached" : "missed"}`];
 }
 
-/** Three digits or more. */
+/** Formats with at least three digits. */
 function show(value: number): string {
   return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

@@ -1,5 +1,5 @@
 /**
- * What a row of the benchmark is, and what it gets.
+ * The interface of a benchmark row, and what it gets to work with.
  *
  * @module
  */
@@ -7,43 +7,43 @@ import type { Quiet } from "./quiet.ts";
 import type { Figure } from "./report.ts";
 import type { WorkloadName } from "./workloads.ts";
 
-/** What a row measures with. */
+/** The environment of a row. */
 export interface Bench {
-  /** How often each system is measured. */
+  /** Number of measurements per system. */
   readonly runs: number;
   readonly workloads: readonly WorkloadName[];
   /** Bandwidths of the slow links, in MB/s. */
   readonly linksMBps: readonly number[];
-  /** How long a file tree is read warm. */
+  /** Seconds for which a warm file tree is read. */
   readonly seconds: number;
-  /** How many lazy images are mounted at once. */
+  /** Number of lazy images mounted at once. */
   readonly images: number;
-  /** Folder that stays from run to run. */
+  /** Directory kept between runs. */
   readonly keep: string;
-  /** Folder that is removed at the end; its path is short, as sockets go below it. */
+  /** Directory removed at the end; its path is short, as it contains sockets. */
   readonly scratch: string;
-  /** The executable that is measured. */
+  /** The executable to measure. */
   readonly program: string;
   readonly quiet: Quiet;
-  /** Tells what is being done. */
+  /** Reports the current step. */
   progress(step: string): void;
 }
 
 /** One comparison. */
 export interface Row {
   readonly name: string;
-  /** What is compared with what, in a line. */
+  /** What is compared, in one line. */
   readonly about: string;
   run(bench: Bench): Promise<Figure[]>;
 }
 
-/** One of the systems that are compared: `measure` does it once. */
+/** One of the compared systems; `measure` takes one measurement. */
 export interface System<T> {
   readonly name: string;
   measure(): Promise<T>;
 }
 
-/** Measures every system `bench.runs` times, in turn, each when the machine is quiet. Results by name, in order. */
+/** Measures every system `bench.runs` times, in turn, each on a quiet machine. Returns results by name, in order. */
 export async function inTurn<T>(
   bench: Bench,
   systems: readonly System<T>[],
@@ -58,7 +58,7 @@ export async function inTurn<T>(
   return results;
 }
 
-/** One property of the results, as {@link Figure.values}. */
+/** Returns one property of the results, in the form of {@link Figure.values}. */
 export function valuesOf<K extends string>(
   results: ReadonlyMap<string, readonly Readonly<Record<K, number>>[]>,
   key: K,
@@ -66,7 +66,7 @@ export function valuesOf<K extends string>(
   return Object.fromEntries([...results].map(([system, each]) => [system, each.map((result) => result[key])]));
 }
 
-/** Drops page cache, dentries and inodes, of the whole machine. */
+/** Drops page cache, dentries and inodes of the whole machine. */
 export async function dropCaches(): Promise<void> {
   await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
 }

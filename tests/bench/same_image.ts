@@ -1,6 +1,6 @@
 /**
- * One and the same image by hand, without Docker, under nydusd and here, so that nothing but the server of the tree
- * differs: from the start of the server until the program is ready.
+ * Starts the same image without Docker under nydusd and nydus-gd, so that only the server of the tree differs. Measures
+ * from the start of the server until the program is ready.
  *
  * ```
  * registry ─► slow link ─► nydusd, or nydus-gd mount ─► overlay ─► chroot, program
@@ -16,7 +16,7 @@ import { commonImage } from "./rafs_images.ts";
 import { type Bench, dropCaches, inTurn, type System } from "./row.ts";
 import { ENVIRONMENT, type WorkloadName, WORKLOADS, type Workloads } from "./workloads.ts";
 
-/** In a mount namespace: runs a program in an overlay of the image $1 whose changes go below $2. */
+/** Runs in a mount namespace: starts a program in an overlay of the image $1 with its changes below $2. */
 const RUN = `
 mkdir "$2/upper" "$2/work" "$2/root"
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
@@ -28,9 +28,9 @@ exec chroot "$root" env -i "$@"
 `;
 
 /**
- * Starts the workload over the link, `bench.runs` times under each. Results by "nydusd" and "nydus-gd".
+ * Starts the workload over the link, `bench.runs` times under each server. Returns results by "nydusd" and "nydus-gd".
  *
- * @param amplifyIo of {@link MountOptions}
+ * @param amplifyIo see {@link MountOptions}
  */
 export async function startSameImage(
   bench: Bench,

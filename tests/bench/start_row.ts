@@ -1,6 +1,6 @@
 /**
- * Row `start`: from `docker pull` to the container's first line, over slow links: all of the image on overlay2 first, or
- * lazily, converted by default and with a look at what a start reads.
+ * Row `start`: time from `docker pull` to the container's first line over slow links: with overlay2, which pulls the
+ * whole image first, and lazily, from images converted by default and optimized for the start.
  *
  * @module
  */

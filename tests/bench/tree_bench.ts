@@ -1,5 +1,5 @@
 /**
- * tree_bench.c, compiled, and lists of what it reads.
+ * Compiles tree_bench.c and makes the lists of paths that it reads.
  *
  * @module
  */
@@ -9,16 +9,16 @@ import { output } from "./programs.ts";
 
 const SOURCE = `${REPOSITORY}/tests/bench/tree_bench.c`;
 
-/** Files up to this size are small, from the other on large. */
+/** Maximum size of small files, and minimum size of large ones. */
 const SMALL_BYTES = 64 * 1024;
 const LARGE_BYTES = 1024 * 1024;
 
-/** What is measured of a tree. */
+/** What is measured on a tree. */
 export type Measure = "stat" | "readdir" | "small files" | "sequential" | "random 4 KiB";
-/** "fresh": caches as they are. */
+/** "fresh": caches are left as they are. */
 export type Temperature = "cold" | "fresh" | "warm";
 
-/** How a measure is taken, and what its figure is: thousands of operations, or megabytes, a second. */
+/** How each is measured, and its unit: thousands of operations, or megabytes, per second. */
 const MEASURES: Readonly<Record<Measure, { verb: string; list: keyof Lists; unit: "k/s" | "MB/s" }>> = {
   "stat": { verb: "stat", list: "all", unit: "k/s" },
   "readdir": { verb: "readdir", list: "directories", unit: "k/s" },
@@ -29,7 +29,7 @@ const MEASURES: Readonly<Record<Measure, { verb: string; list: keyof Lists; unit
 
 export const MEASURE_NAMES = Object.keys(MEASURES) as Measure[];
 
-/** Files that hold paths. */
+/** Files that contain lists of paths. */
 interface Lists {
   readonly all: string;
   readonly directories: string;
@@ -43,9 +43,9 @@ export class TreeBench {
   private constructor(private readonly program: string, private readonly lists: Lists) {}
 
   /**
-   * Compiles it and lists `tree`, whose paths all that are measured have.
+   * Compiles it and lists `tree`, whose paths must exist in all measured trees.
    *
-   * @param dir a new folder
+   * @param dir path of a new directory
    */
   static async make(tree: string, dir: string): Promise<TreeBench> {
     await Deno.mkdir(dir);
@@ -54,12 +54,12 @@ export class TreeBench {
     return new TreeBench(program, await writeLists(tree, dir));
   }
 
-  /** Reads everything below `root` once, so that it is in whatever caches there are. */
+  /** Reads everything below `root` once, to fill all caches. */
   async readAll(root: string): Promise<void> {
     await this.#run("read", "cold", Infinity, root, this.lists.files);
   }
 
-  /** The figure of one measure, in {@link unitOf} it. */
+  /** Takes one measurement, in the unit of {@link unitOf}. */
   async measure(measure: Measure, temperature: Temperature, seconds: number, root: string): Promise<number> {
     const { verb, list, unit } = MEASURES[measure];
     const { done, bytes, took } = await this.#run(verb, temperature, seconds, root, this.lists[list]);
@@ -80,12 +80,12 @@ export class TreeBench {
   }
 }
 
-/** What {@link TreeBench.measure} answers in. */
+/** Returns the unit of {@link TreeBench.measure}. */
 export function unitOf(measure: Measure): string {
   return MEASURES[measure].unit;
 }
 
-/** Paths below `tree` in an order that is no order, the same each time. */
+/** Lists the paths below `tree` in a shuffled but reproducible order. */
 async function writeLists(tree: string, dir: string): Promise<Lists> {
   const paths: Record<keyof Lists, string[]> = { all: [], directories: [], files: [], small: [], large: [] };
   for await (const { path, info } of walk(tree)) {

@@ -1,16 +1,16 @@
 /**
- * What is below a folder.
+ * Lists the content of a directory recursively.
  *
  * @module
  */
 
-/** A path below the folder, and what it names. */
+/** A path relative to the directory, and its attributes. */
 export interface WalkedEntry {
   readonly path: string;
   readonly info: Deno.FileInfo;
 }
 
-/** Everything below `root`; names that are no UTF-8 are left out. */
+/** Yields everything below `root`, except names that are not UTF-8. */
 export async function* walk(root: string, below = ""): AsyncGenerator<WalkedEntry> {
   for await (const { name, isDirectory } of Deno.readDir(below === "" ? root : `${root}/${below}`)) {
     if (name.includes("\ufffd")) continue;
