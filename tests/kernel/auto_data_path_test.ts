@@ -1,5 +1,5 @@
 /**
- * What "auto" takes on this kernel, and what becomes of an image that this data path cannot take.
+ * Which data path "auto" chooses on this kernel, and the fallback for an image that this data path does not support.
  *
  * @module
  */

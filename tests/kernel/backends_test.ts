@@ -1,5 +1,5 @@
 /**
- * `nydus-gd mount --config` with each kind of backend: the whole tree, read through the kernel, is that of the listing.
+ * `nydus-gd mount --config` with each kind of backend: the whole tree, read through the kernel, equals the listing.
  *
  * @module
  */

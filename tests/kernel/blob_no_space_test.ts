@@ -1,5 +1,5 @@
 /**
- * A cache whose disk is full: an error for the range, nothing wrong in the cache, and on it goes when there is room.
+ * A cache on a full disk: the range fails, the cache holds nothing wrong, and reads succeed once there is space.
  *
  * @module
  */

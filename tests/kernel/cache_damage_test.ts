@@ -1,5 +1,5 @@
 /**
- * Cache files that were damaged while nothing was mounted: the next mount shows no wrong byte, and heals what it can.
+ * Cache files damaged while nothing was mounted: the next mount returns no wrong byte and repairs what it can.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * A real `serve` whose cache is too small for all of its images: what nobody uses makes room, what is used stays, and
- * every byte is right whatever comes and goes.
+ * A real `serve` whose cache is too small for all of its images: unused blobs are evicted, blobs in use stay, and every
+ * byte read is right throughout.
  *
  * @module
  */

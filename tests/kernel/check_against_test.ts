@@ -1,5 +1,5 @@
 /**
- * Images compared with what they were made of: as a folder, a tar, and the layers of an ordinary image.
+ * Comparison of images with their sources: a directory, a tar, and the layers of an ordinary image.
  *
  * @module
  */

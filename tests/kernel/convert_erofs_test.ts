@@ -1,6 +1,6 @@
 /**
- * The trees that other tools made images of, converted by us and shown by the kernel: by its EROFS alone, and through
- * every data path.
+ * Trees from which other tools made images, converted by nydus-gd and read through the kernel: by its EROFS alone, and
+ * by every data path.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Conversions from every form of source to every form of target, and what must make no difference.
+ * Conversions from every form of source to every form of target, and differences that must not affect the result.
  *
  * @module
  */

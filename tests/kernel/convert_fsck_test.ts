@@ -1,5 +1,5 @@
 /**
- * Images that are built of a tar, seen by a program that is not ours: fsck.erofs unpacks them, GNU tar the archive.
+ * Images built from a tar, verified by other programs: fsck.erofs extracts the image, GNU tar the archive.
  *
  * @module
  */

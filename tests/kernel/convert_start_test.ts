@@ -1,5 +1,5 @@
 /**
- * `nydus-gd convert --optimize-run` as a program: the image is run, and what it read comes first.
+ * `nydus-gd convert --optimize-run` as a program: it runs the image and stores what that has read first.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd convert` as a program: what it makes is mounted and compared with what it was made of.
+ * `nydus-gd convert` as a program: its output is mounted and compared with the source.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * Damaged images through the whole way: bootstrap, cache, kernel, by every data path. Each is refused with one sentence that says where, or
- * shows nothing wrong: never a wrong byte, a crash, a hang, or an allocation as large as a damaged number says.
+ * Damaged images through the whole stack (bootstrap, cache, kernel) by every data path. Each is refused with one
+ * sentence that locates the damage, or shows nothing wrong: never a wrong byte, a crash, a hang, or an allocation sized
+ * by a damaged number.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
  * Images that describe one blob in several ways (a layer cut into other chunks, a tar with and without a chunk table):
- * mounted at once, each is whole, and one goes without the other.
+ * mounted at once, each reads completely, and unmounting one does not affect the other.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * `nydus-gd doctor`, each of its failures provoked: in a mount namespace that lacks something, beside a real daemon that
- * was damaged, or with files that are wrong.
+ * `nydus-gd doctor`, with each failure provoked: in a mount namespace that lacks something, with a damaged daemon, or
+ * with wrong files.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * EROFS on files that are asked about: when data do not come, when all of them are there, and when it ends.
+ * EROFS on watched files: when data cannot be fetched, when all data are cached, and on shutdown.
  *
  * @module
  */

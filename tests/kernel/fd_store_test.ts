@@ -1,5 +1,5 @@
 /**
- * The service manager as keeper: the whole unit may be killed, and no reader sees that anything happened.
+ * The service manager's descriptor store as keeper: the whole unit may be killed without readers noticing.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A FUSE session when data do not come, or come late, and when it ends while it is used.
+ * A FUSE session when data are unavailable or late, and when it ends while in use.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A FUSE session as programs meet it: names, reads of every kind, caching, adding and removing images, ending.
+ * A FUSE session as programs see it: names, reads of every kind, caching, adding and removing images, shutdown.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Images made by other tools, mounted by every data path and compared with the listing of what they were made from.
+ * Images made by other tools, mounted by every data path and compared with the listing of their source.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A small layer whose bootstrap is large once it is inflated: what commands take of memory for it.
+ * A small layer with a bootstrap that is large once decompressed: memory that commands use for it.
  *
  * @module
  */

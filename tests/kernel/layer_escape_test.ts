@@ -1,7 +1,7 @@
 /**
- * Layers and names that reach for the host: what `image/image.boot` may be, and ids that are paths.
+ * Layers and names that try to reach the host: what `image/image.boot` may be, and ids that are paths.
  *
- * The host has a good bootstrap where the layers point to, so that following one would show.
+ * The host has a valid bootstrap where the layers point to, so that following one would be noticed.
  *
  * @module
  */

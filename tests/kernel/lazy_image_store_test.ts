@@ -1,5 +1,5 @@
 /**
- * The image side of the layer store on a real FUSE session: who gets what while images come and go.
+ * The lazy images of the layer store on a real FUSE session: who holds what while images come and go.
  *
  * @module
  */

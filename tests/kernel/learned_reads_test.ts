@@ -1,5 +1,6 @@
 /**
- * A `serve` that knows what containers of an image waited for: a cold start of it, by another layer, fetches that first.
+ * A `serve` that has recorded which reads containers of an image waited for: a cold start from another layer fetches
+ * these first.
  *
  * @module
  */

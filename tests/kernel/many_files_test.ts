@@ -1,5 +1,5 @@
 /**
- * A tree of 100,000 files, from one end to the other, with what it takes of memory.
+ * A tree of 100,000 files through the whole stack, with the memory that it takes.
  *
  * @module
  */

@@ -1,7 +1,8 @@
 /**
- * Our images and caches in the hands of the reference tools: nydus-image and nydusd, where they are on the PATH.
+ * Our images and caches used by the reference tools nydus-image and nydusd, if they are on the PATH.
  *
- * What they said is in docs/interoperability.md; `PATH=FOLDER_OF_THE_TOOLS:$PATH sh scripts/test.sh kernel` says it again.
+ * The results are in docs/interoperability.md; `PATH=FOLDER_OF_THE_TOOLS:$PATH sh scripts/test.sh kernel` reproduces
+ * them.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Keys of nydusd's configuration on the tree and the cache, seen through `nydus-gd mount --config` and the kernel.
+ * Keys of nydusd's configuration for the tree and the cache, observed through `nydus-gd mount --config` and the kernel.
  *
  * @module
  */

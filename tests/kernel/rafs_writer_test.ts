@@ -1,5 +1,5 @@
 /**
- * Bootstraps that we write, seen by programs that are not ours: fsck.erofs and the kernel.
+ * Bootstraps that we write, verified by other implementations: fsck.erofs and the kernel.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A sandbox leaves no process and no mount, however the process that made it ends.
+ * A sandbox leaves no process and no mount behind, however the process that started it ends.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * What others on the machine can see of a `serve`: modes of everything it makes, whatever the umask, and no secret
- * anywhere, at any log level.
+ * What other users of the machine can see of a `serve`: file modes whatever the umask, and no secret anywhere, at any
+ * log level.
  *
  * @module
  */

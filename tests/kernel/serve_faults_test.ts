@@ -1,6 +1,6 @@
 /**
- * A `serve` whose disk is full, read-only, out of inodes or taken away, that has no descriptors left or is stopped: a
- * reader gets an error or waits, never a wrong byte, and all is well again without a restart when the cause is gone.
+ * A `serve` whose disk is full, read-only, out of inodes or removed, or that is out of descriptors or stopped: readers
+ * get an error or wait, never a wrong byte, and it recovers without a restart when the cause is gone.
  *
  * @module
  */

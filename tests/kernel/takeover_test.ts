@@ -1,5 +1,7 @@
 /**
- * Servers and keepers that end one after the other; tests/stress/takeover_test.ts kills at random.
+ * Servers and keepers killed one after the other; tests/stress/takeover_test.ts kills at random.
+ *
+ * @module
  */
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { dirname } from "node:path";

@@ -1,5 +1,5 @@
 /**
- * Archives against programs that are not ours: GNU tar, Python's tarfile, libarchive's bsdtar.
+ * Archives exchanged with other implementations: GNU tar, Python's tarfile, libarchive's bsdtar.
  *
  * @module
  */

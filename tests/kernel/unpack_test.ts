@@ -1,5 +1,5 @@
 /**
- * Images unpacked to folders and tars, and compared with what they were made from.
+ * Images unpacked to directories and tars, and compared with their source.
  *
  * @module
  */
