@@ -1,6 +1,9 @@
 /**
- * The executable that scripts/build.sh makes, as a machine without Deno runs it: an empty environment, another folder,
- * and a cache folder that starts empty. As root /var/cache is a folder of the test, in a mount namespace of its own.
+ * The executable made by scripts/build.sh, run as on a machine without Deno: with an empty environment, in another
+ * directory, and with an initially empty cache directory. As root, /var/cache is a directory of the test, in a mount
+ * namespace of its own.
+ *
+ * @module
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";

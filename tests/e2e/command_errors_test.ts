@@ -1,7 +1,7 @@
 /**
- * What the command line says when something is missing, wrong or taken: one line, a hint, an exit status.
+ * Output of the command line when something is missing, wrong or in use: one line, a hint, an exit status.
  *
- * The program runs from its source as a process of its own, where need be in a mount namespace that lacks something.
+ * The program runs from source as a separate process, where necessary in a mount namespace that lacks something.
  *
  * @module
  */

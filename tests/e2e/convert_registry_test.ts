@@ -1,5 +1,5 @@
 /**
- * Conversions into a real registry: what is put there, what is found there again, and what is said of images.
+ * Conversions into a real registry: what is pushed, what is reused, and what is reported.
  *
  * @module
  */

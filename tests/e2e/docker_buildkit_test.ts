@@ -1,6 +1,6 @@
 /**
- * BuildKit, the builder of newer Dockers, on the graph driver: it makes its layers by Create, writes into them and never
- * sends an ApplyDiff.
+ * BuildKit, the builder of newer Docker versions, on the graph driver: it creates layers with Create, writes into them
+ * and never sends an ApplyDiff.
  *
  * @module
  */

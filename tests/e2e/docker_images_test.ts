@@ -1,5 +1,5 @@
 /**
- * What containers leave in images: commits, limits, imports, and pushes to the byte.
+ * Images made from containers: commits, limits, imports, and byte-exact pushes.
  *
  * @module
  */

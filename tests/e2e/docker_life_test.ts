@@ -1,5 +1,5 @@
 /**
- * What containers of lazy and ordinary images do over their life, on each dockerd; after each part nothing of it is left.
+ * The life cycle of containers of lazy and ordinary images on each dockerd; after each part nothing of it is left.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Pulls that are broken off, at one moment and another.
+ * Pulls interrupted at different moments.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The registry backend against Debian's docker-registry: the same reads through every way to log in and to connect.
+ * The registry backend against Debian's docker-registry: the same reads with every kind of login and connection.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What runs goes on, or comes back, when dockerd or the driver ends, in order or by a crash.
+ * Running containers continue or come back when dockerd or the driver stops or crashes.
  *
  * @module
  */

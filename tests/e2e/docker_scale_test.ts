@@ -1,5 +1,5 @@
 /**
- * Many containers at once, and images of as many layers as Docker allows.
+ * Many containers at once, and images with as many layers as Docker allows.
  *
  * @module
  */

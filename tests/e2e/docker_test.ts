@@ -1,5 +1,5 @@
 /**
- * The main job on real programs: dockerd starts containers of lazy images from docker-registry, beside ordinary ones.
+ * The main use case with real programs: dockerd starts containers of lazy and ordinary images from docker-registry.
  *
  * @module
  */

@@ -1,6 +1,7 @@
 /**
- * A lazy image on its way: saved, loaded, pushed elsewhere, pulled, committed. Its bootstrap layer arrives to the byte;
- * its blobs stay where they are and are found from there, or the start says what is missing and works once it is there.
+ * A lazy image that is saved, loaded, pushed elsewhere, pulled and committed. Its bootstrap layer stays byte-exact. Its
+ * blobs stay in their registry and are found there, or the start reports what is missing and succeeds once it is
+ * available.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * dockerd with `--userns-remap`: root of a container is a user without rights on the machine.
+ * dockerd with `--userns-remap`: root in a container is an unprivileged user of the machine.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What goes wrong between dockerd, the registry and a container, and what a user gets: a sentence, or EIO in time.
+ * Failures between dockerd, the registry and a container, and what the user gets: an error message, or EIO in time.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The cache of real images: it goes with `docker rmi`, stays while it is used, and `nydus-gd gc` frees the rest, whether
+ * The cache of real images: removed by `docker rmi`, kept while in use, and the rest freed by `nydus-gd gc`, whether
  * the daemon runs or not.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * `check`, `inspect` and `unpack` as a person types them: what is shown, what is written, how it ends.
+ * `check`, `inspect` and `unpack` as used interactively: output, files written, exit status.
  *
  * @module
  */

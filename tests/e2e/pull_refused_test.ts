@@ -1,5 +1,5 @@
 /**
- * What `nydus-gd pull` says when it cannot: a sentence for each reason, and what mends it. Nothing stays behind.
+ * Errors of `nydus-gd pull`: a message for each reason, with the remedy. Nothing is left behind.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * `nydus-gd pull` on real programs: dockerd gets images in every form that they are pushed in, and starts them lazily.
+ * `nydus-gd pull` with real programs: dockerd gets images in every form in which they are pushed, and starts them
+ * lazily.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `nydus-gd setup` as a person types it: what it asks, what it refuses, what a kill leaves.
+ * `nydus-gd setup` as used interactively: its questions, its refusals, and the state after it is killed.
  *
  * @module
  */

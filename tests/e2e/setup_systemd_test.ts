@@ -1,6 +1,6 @@
 /**
- * `nydus-gd setup` on a machine with systemd as process 1 and Docker as Debian packages it: the built package, real
- * units, real restarts, containers that run meanwhile.
+ * `nydus-gd setup` on a machine with systemd as process 1 and Debian's Docker: the built package, real units, real
+ * restarts, containers running meanwhile.
  *
  * @module
  */
