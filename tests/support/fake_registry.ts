@@ -53,9 +53,7 @@ export class FakeRegistry implements AsyncDisposable {
   refusal: number | undefined;
   /** Number of connections accepted so far. */
   connections = 0;
-  /**
-   * alid signatures of redirects; undefined: any.
-   */
+  /** Valid signatures of redirects; empty: any. */
   readonly signatures = new Set<string>();
   readonly #blobs = new Map<string, Uint8Array>();
   readonly #manifests = new Map<string, { readonly type: string; readonly bytes: Uint8Array }>();

@@ -149,9 +149,7 @@ export class Decoder implements Disposable {
     return await this.#runInThread(undefined, request, transfer, "on-demand");
   }
 
-  /**
-   * erifies chunks in the cache file: {@link checkChunks}.
-   */
+  /** Verifies chunks in the cache file: {@link checkChunks}. */
   async check(target: DecodeTarget, rows: readonly number[], priority: Priority): Promise<readonly ChunkFailure[]> {
     if (this.#isSmall(target, rows)) {
       await prepareDigests(target.digester);

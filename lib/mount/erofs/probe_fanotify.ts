@@ -23,9 +23,7 @@ import { probePath } from "./probe_places.ts";
 /** Maximum milliseconds to wait for an event. */
 const EVENT_TIMEOUT_MS = 5_000;
 
-/**
- * alue of all bytes of the device.
- */
+/** Value of all bytes of the device. */
 const BYTE = 1;
 
 /**

@@ -21,9 +21,7 @@ const DEADLINE_MS = 5_000;
 const DOMAIN = "nydus-gd-probe";
 /** Name of the device in {@link imageOfOneFile}. */
 const DEVICE = "probe";
-/**
- * alue of every byte of the file.
- */
+/** Value of every byte of the file. */
 const BYTE = 1;
 
 /** Result of the probe. */
