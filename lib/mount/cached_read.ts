@@ -15,12 +15,12 @@ import { HOLE } from "../rafs/device_table.ts";
 import type { OpenBlob } from "./image_mount.ts";
 
 /**
- * Bytes of a cache file that are read from the disk together where fewer are wanted. A request of this size takes a disk
- * hardly longer than one of a page, and is one request where those are rationed.
+ * Alignment and minimum size of disk reads of a cache file, bytes. A request of this size takes hardly longer than one
+ * of a page, and counts as one where requests are rationed.
  */
 const TOGETHER_BYTES = 32 * 1024;
 
-/** Whether bootstrap and chunk table say the same of the chunk, and the piece lies in it. */
+/** Whether bootstrap and chunk table agree on the chunk, and the extent lies within it. */
 export function agrees(extent: Extent, blob: OpenBlob): boolean {
   const { chunks } = blob;
   const { chunkIndex, chunkOffset, chunkLength, blobOffset, length } = extent;
@@ -102,9 +102,8 @@ export function readExtents(
 }
 
 /**
- * Before a small piece of a cache file is read: what lies around it comes from the disk with it. Of its own accord the
- * kernel reads ahead of those only who read front to back. What is not in the cache yet is a hole: it costs the disk
- * nothing, and a later write is seen.
+ * Starts to read the aligned surroundings of a small range of a cache file, since the kernel reads ahead only for
+ * sequential readers. Data that are not cached yet are holes, which cost no disk access, and later writes are seen.
  */
 function readAround(dataFd: number, offset: number, length: number): void {
   const start = offset - offset % TOGETHER_BYTES;

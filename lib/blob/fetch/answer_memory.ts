@@ -1,33 +1,33 @@
 /**
- * The memory that long answers arrive in, used again and again: the kernel hands out new memory page by page, which
- * takes longer than to fill it.
+ * Reusable buffers for long responses: the kernel provides fresh memory page by page, which takes longer than to fill
+ * it.
  *
- * It is shared: threads decode the begin of an answer while its end is on its way. A piece goes to the next answer only
- * when nobody looks at it any more, which is when who borrowed it says so.
+ * Buffers are shared memory: other threads decode the start of a response while its end is still in flight. A buffer is
+ * reused only after its borrower has disposed it, when nothing accesses it any more.
  *
  * @module
  */
 
-/** Shorter answers have memory of their own, bytes. */
+/** Minimum length of a response that uses a pooled buffer, bytes. */
 const MIN_BYTES = 256 * 1024;
 
-/** Pieces that are kept for the next answers. */
+/** Maximum free buffers kept. */
 const MAX_FREE = 4;
 
-/** What the answers to one request arrive in. Disposed when nothing reads or writes it any more. */
+/** Buffers for the responses to one request. Disposed when nothing reads or writes them any more. */
 export interface BorrowedMemory extends Disposable {
-  /** Memory for one answer of `bytes`, filled with anything. */
+  /** Returns memory for one response of `bytes`, uninitialised. */
   take(bytes: number): Uint8Array<SharedArrayBuffer>;
 }
 
-/** The pieces of one cache. */
+/** The buffers of one cache. */
 export class AnswerMemory implements Disposable {
   readonly #free: SharedArrayBuffer[] = [];
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * @param pieceBytes of the longest answer that has a piece
-   * @param idleMs milliseconds without use after which pieces are let go
+   * @param pieceBytes buffer size: maximum length of a response that uses a pooled buffer
+   * @param idleMs milliseconds without use after which free buffers are released
    */
   constructor(private readonly pieceBytes: number, private readonly idleMs: number) {}
 
@@ -48,7 +48,7 @@ export class AnswerMemory implements Disposable {
     };
   }
 
-  /** Pieces that nobody has. */
+  /** Number of free buffers. */
   get free(): number {
     return this.#free.length;
   }

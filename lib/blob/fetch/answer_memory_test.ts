@@ -1,5 +1,5 @@
 /**
- * Who has which memory, and when.
+ * Ownership and reuse of response buffers.
  *
  * @module
  */
@@ -14,7 +14,7 @@ Deno.test("memory goes to the next answer when its borrower has given it back", 
   const first = memory.borrow(), second = memory.borrow();
   const one = first.take(PIECE), other = second.take(PIECE / 2);
   assert.notEqual(one.buffer, other.buffer);
-  assert.notEqual(first.take(PIECE).buffer, one.buffer); // another attempt; who looks at the first one may go on
+  assert.notEqual(first.take(PIECE).buffer, one.buffer); // a retry; readers of the first response may continue
   first[Symbol.dispose]();
   assert.equal(memory.free, 2);
   using third = memory.borrow();

@@ -1,20 +1,22 @@
 /**
- * Has chunks of one blob fetched, once each, whoever asks and however often.
+ * Fetches chunks of one blob, each once, however many callers request it concurrently.
  *
  * ```
- * ensure ──► flights ──► [check what is claimed to be cached] ──► queue ──► one range request ──► decode, verify, write
- *   ▲                                                              │  neighbours together, on-demand first
- *   └────────── each caller looks at its own chunks ◄──────────────┘
+ * ensure ──► flights ──► [verify chunks recorded as cached] ──► queue ──► one range request ──► decode, verify, write
+ *   ▲                                                             │  adjacent chunks together, on-demand first
+ *   └────────── each caller checks its own chunks ◄───────────────┘
  * ```
- * - A request is put together when it may start, not before: what came meanwhile rides along, and a prefetch that has
- *   not started is overtaken, or promoted when a reader wants its chunks.
- * - What somebody waits for is ready when its bytes are here, whatever else comes with them (range_fetch.ts).
- * - A failure is told to those who asked for these chunks, and then forgotten. A read of several units that the source
- *   could not serve is tried for each by itself, so that one bad range does not spoil its neighbours.
+ * - A request is composed when it starts, not before: chunks requested meanwhile are included, and a prefetch that has
+ *   not started is overtaken, or promoted when a reader needs its chunks.
+ * - A chunk that a reader waits for is ready when its bytes have arrived, whatever else the request contains
+ *   (range_fetch.ts).
+ * - A failure is reported to the callers waiting for these chunks and then forgotten. If the source cannot serve a read
+ *   of several units, each is retried alone, so that one bad range does not fail its neighbours.
  * - A chunk with wrong bytes is fetched once more, then it is "corrupt". It is never written to the cache.
- * - A caller that gives up leaves; the read is stopped only when nobody waits for any of it.
- * - What a reader is likely to want next is fetched along (read_ahead.ts). Nobody waits for it: a failure is forgotten.
- * - A prefetch under way that would hold up an on-demand read for long is stopped and begins anew later.
+ * - A caller can give up; the read is aborted only when nobody waits for any of it.
+ * - What a reader is likely to need next is fetched along (read_ahead.ts). Nobody waits for it, so failures are
+ *   ignored.
+ * - A prefetch in flight that would delay an on-demand read for long is aborted and restarted later.
  *
  * @module
  */
@@ -36,15 +38,15 @@ import { ReadAhead } from "./read_ahead.ts";
 import type { Readiness } from "../cache/readiness.ts";
 import type { BlobSources } from "./sources.ts";
 
-/** How long a prefetch may hold up an on-demand read, milliseconds. */
+/** Maximum delay of an on-demand read by a prefetch in flight, milliseconds. */
 const GIVE_WAY_MS = 50;
 
-/** What a fetcher works with. */
+/** Dependencies of a fetcher. */
 export interface ChunkFetcherParts {
-  /** Of the blob, for messages. */
+  /** Id of the blob, for messages. */
   readonly id: string;
   readonly target: DecodeTarget;
-  /** Bits of chunks at which a reader is to be noticed: {@link ChunkFetcher.reached}. */
+  /** One bit per chunk; reads of chunks whose bit is set are reported to {@link ChunkFetcher.reached}. */
   readonly watched: Uint8Array<SharedArrayBuffer>;
   readonly readiness: Readiness;
   readonly sources: BlobSources;
@@ -53,26 +55,26 @@ export interface ChunkFetcherParts {
   readonly link: LinkEstimate;
   readonly memory: AnswerMemory;
   readonly limits: (urgency: Urgency) => RequestLimits;
-  /** Most bytes that a read is extended by; 0: not at all. */
+  /** Maximum bytes by which a read is extended; 0: no read-ahead. */
   readonly maxAheadBytes: () => number;
-  /** Writes plain bytes to the cache when there is room for them. */
+  /** Runs a write of plain bytes to the cache once there is space for them. */
   readonly room: WithRoom;
-  /** A chunk was wrong however often it was fetched. */
+  /** Called for a chunk that was still wrong after it was fetched again. */
   readonly onCorrupt: (row: number) => void;
 }
 
-/** Where a chunk is in the uncompressed address space, bytes. */
+/** Place of a chunk in the uncompressed address space, in bytes. */
 export interface ChunkPlace {
   readonly offset: number;
   readonly length: number;
 }
 
-/** Told of a chunk that is not here: a reader waits for it, or it is fetched along with such a one. */
+/** Called for a chunk that is not cached: a reader waits for it, or it is fetched along. */
 export type OnDemand = (chunk: ChunkPlace, isAwaited: boolean) => void;
 
 /** Fetches chunks of one blob. */
 export class ChunkFetcher {
-  /** By unit. */
+  /** Flights by unit. */
   readonly #flights = new Map<number, Flight>();
   readonly #queued: Record<Urgency, Set<Flight>> = {
     "on-demand": new Set(),
@@ -98,9 +100,9 @@ export class ChunkFetcher {
   }
 
   /**
-   * `Blob.ensure` of an open blob.
+   * Implements `Blob.ensure` for an open blob.
    *
-   * @param onDemand told of what is not here, for a reader
+   * @param onDemand called for each missing chunk of an on-demand read
    */
   async ensure(
     offset: number,
@@ -134,21 +136,21 @@ export class ChunkFetcher {
       if (flight.failures.size === 0) continue;
       for (const row of missing) if (flight.failures.has(row)) throw flight.failures.get(row);
     }
-    // last, so that what can be had is there
+    // last, so that the other chunks are available
     for (const row of missing) if (!readiness.isKnown(row)) throw this.#unknown(row);
   }
 
-  /** A reader has come to a chunk that was watched, and found it there. */
+  /** A reader has read a watched chunk, which was cached. */
   reached(row: number): void {
     if (this.#closed === undefined && row < this.parts.target.columns.count) this.#lookAhead(row, row);
   }
 
-  /** Units that are on their way. */
+  /** Number of units in flight. */
   get inFlight(): number {
     return this.#flights.size;
   }
 
-  /** Ends what is under way; callers get "interrupted". Resolves when nothing touches the files any more. */
+  /** Aborts everything in flight; callers get "interrupted". Resolves when nothing accesses the files any more. */
   async close(): Promise<void> {
     this.#closed = new NydusGdError("interrupted", `Cannot read blob ${this.parts.id}: it is being closed`);
     this.#checker.close();
@@ -186,7 +188,10 @@ export class ChunkFetcher {
     return { offset: uncompressedOffset[row] as number, length: uncompressedSize[row] as number };
   }
 
-  /** A reader is at rows `first` to `last`: what it may want next sets out, with them where they have to be fetched. Gives its rows. */
+  /**
+   * Reads ahead of a reader at rows `first` to `last`, in the same request if these must be fetched. Returns the rows
+   * read ahead.
+   */
   #lookAhead(first: number, last: number): readonly number[] {
     const { target: { columns }, readiness, watched } = this.parts;
     const wanted = (row: number) =>
@@ -203,17 +208,17 @@ export class ChunkFetcher {
     flight.request = undefined;
     const { urgency } = flight;
     this.#queued[urgency].add(flight);
-    // a turn for each flight is enough; those whose flight went with another have nothing to do
+    // one turn per flight suffices; a turn whose flight was included in an earlier request has nothing to do
     this.parts.queue.run(urgency, (overtaken) => this.#fetchNext(urgency, overtaken));
   }
 
-  /** {@link #enqueue} of a flight that was under way, unless everybody has left. */
+  /** Requeues a flight that was in progress, unless all callers have left. */
   #enqueueAgain(flight: Flight): void {
     if (flight.waiters === 0) this.#settle(flight);
     else this.#enqueue(flight);
   }
 
-  /** One caller less waits. */
+  /** Removes one waiting caller. */
   #leave(flight: Flight): void {
     flight.waiters--;
     if (flight.waiters > 0 || flight.state === "settled") return;
@@ -222,7 +227,7 @@ export class ChunkFetcher {
     } else if (flight.request?.reading === true && flight.request.flights.every((each) => each.waiters === 0)) {
       const { controller, flights } = flight.request;
       controller.abort();
-      // a caller that comes now must not get the interruption
+      // a new caller must not get the interruption
       for (const each of flights) this.#settle(each);
     }
   }
@@ -233,7 +238,7 @@ export class ChunkFetcher {
     flight.settle(error);
   }
 
-  /** The cache was looked at: `flight.rows` are not in it. */
+  /** The cached chunks of the flight were verified: `flight.rows` are those not in the cache. */
   #checked(flight: Flight, error: unknown): void {
     if (error !== undefined || flight.rows.length === 0) this.#settle(flight, error);
     else this.#enqueueAgain(flight);
@@ -241,7 +246,7 @@ export class ChunkFetcher {
 
   // Requests
 
-  /** Runs one request, of on-demand flights as long as there are any. */
+  /** Runs one request, for on-demand flights as long as there are any. */
   async #fetchNext(turn: Urgency, overtaken: AbortSignal): Promise<void> {
     const demand = this.#queued["on-demand"].values().next().value;
     const first = demand ?? this.#queued[turn].values().next().value;
@@ -251,7 +256,7 @@ export class ChunkFetcher {
     await fetching;
   }
 
-  /** Fetches `first` and its neighbours in the queue. Never rejects. */
+  /** Fetches `first` and adjacent flights in the queue. Never rejects. */
   async #fetch(first: Flight, overtaken: AbortSignal): Promise<void> {
     const plan = this.#plan(first);
     const flights = plan.units.map((unit) => this.#flights.get(unit) as Flight);
@@ -285,13 +290,13 @@ export class ChunkFetcher {
     }
   }
 
-  /** Whether a prefetch of `length` bytes is to be stopped for the sake of an on-demand read. */
+  /** Whether to abort a prefetch of `length` bytes in favour of an on-demand read. */
   #maySurrender({ reading, flights }: RunningRequest, length: number): boolean {
     const isAwaited = flights.some(({ urgency }) => urgency === "on-demand");
     return reading && !isAwaited && this.parts.link.transferMs(length) > GIVE_WAY_MS;
   }
 
-  /** A request with `first` in it; with one that somebody waits for go its neighbours. */
+  /** Plans a request that includes `first`; an on-demand one also includes read-ahead neighbours. */
   #plan(first: Flight): PlannedRequest {
     const { target, limits } = this.parts;
     const wanted = (unit: number) => {
@@ -302,7 +307,7 @@ export class ChunkFetcher {
     return planRequest(target.columns, this.index, first.unit, wanted, limits(first.urgency));
   }
 
-  /** What was fetched together is fetched apart, where one part may have failed the others. */
+  /** Retries flights of a shared request separately, if one of them may have failed the others. */
   #failed(flights: readonly Flight[], gaveWay: boolean, error: unknown): void {
     const hasRiders = flights.some(({ waiters }) => waiters === 0);
     const isShared = flights.length > 1 && (hasRiders || hasCode(error, "io"));
@@ -317,7 +322,7 @@ export class ChunkFetcher {
     }
   }
 
-  /** The flight was decoded: done, or once more because of wrong bytes. */
+  /** Handles a decoded flight: settles it, or refetches it once because of wrong bytes. */
   #landed(flight: Flight, failures: readonly ChunkFailure[]): void {
     if (failures.some(({ code }) => code === "corrupt") && flight.wrongAnswers === 0 && flight.state !== "settled") {
       flight.rows = failures.map(({ row }) => row);

@@ -1,5 +1,6 @@
 /**
- * Looks at chunks that the cache file is said to hold, before they are fetched: several flights of one turn together.
+ * Verifies chunks that are recorded as cached before they are fetched; batches the flights of one turn of the event
+ * loop.
  *
  * @module
  */
@@ -9,21 +10,21 @@ import { toPriority, type Urgency } from "./fetch_queue.ts";
 import type { Flight } from "./flight.ts";
 import type { Readiness } from "../cache/readiness.ts";
 
-/** Plain bytes of cached chunks that are checked in one go. */
+/** Plain bytes of cached chunks verified in one job. */
 const CHECK_BYTES = 4 * 1024 * 1024;
 
-/** What a checker works with. */
+/** Dependencies of a checker. */
 export interface ClaimCheckerParts {
   readonly target: DecodeTarget;
   readonly readiness: Readiness;
   readonly decoder: Decoder;
-  /** Told of each flight once it was looked at; its rows are those that are not ready. An error is the disk's. */
+  /** Called for each verified flight, whose rows are then those that are not ready. An error is that of the disk. */
   readonly onChecked: (flight: Flight, error?: unknown) => void;
-  /** Keeps the work in sight until it has ended. */
+  /** Tracks the work until it has ended. */
   readonly track: (work: Promise<void>) => void;
 }
 
-/** Checks claims of one blob. */
+/** Verifies recorded chunks of one blob. */
 export class ClaimChecker {
   #waiting: Flight[] = [];
   #soon = false;
@@ -31,7 +32,7 @@ export class ClaimChecker {
 
   constructor(private readonly parts: ClaimCheckerParts) {}
 
-  /** Checks the flight together with the others of this turn. */
+  /** Verifies the flight together with the others of this turn. */
   add(flight: Flight): void {
     flight.state = "checking";
     this.#waiting.push(flight);
@@ -50,7 +51,7 @@ export class ClaimChecker {
     });
   }
 
-  /** Nothing new is looked at from here on: who closes settles what waits. */
+  /** Stops starting checks; the caller settles the flights still waiting. */
   close(): void {
     this.#closed = true;
   }

@@ -1,10 +1,10 @@
 /**
- * Who may use the link: reads that somebody waits for, what is read ahead of them, and prefetch in what they leave.
+ * Schedules use of the link: on-demand reads, read-ahead, and prefetch with the capacity that these leave.
  *
- * A prefetch starts only while nothing else runs or waits, and no on-demand task did for a while: what a program reads
- * comes in bursts, and a prefetch that slips into each pause takes the link from the next read. One that runs when an
- * on-demand task comes is told by its signal, so that it may give way. Tasks start at the end of the event loop's turn
- * in which they came, so that who asks in the same turn can be served together.
+ * A prefetch starts only while nothing else runs or waits, and after a quiet period without on-demand tasks: programs
+ * read in bursts, and a prefetch started in each pause would delay the next read. When an on-demand task arrives,
+ * running prefetches are notified by their signal, so that they can give way. Tasks start at the end of the event-loop
+ * turn in which they were queued, so that requests of the same turn can be merged.
  *
  * @module
  */
@@ -12,18 +12,18 @@ import { setImmediate } from "node:timers";
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import type { Priority } from "../../base/limiter.ts";
 
-/** After so long it is looked again whether prefetch may start. */
+/** Maximum wait before checking again whether prefetch may start. */
 const MAX_WAIT_MS = 60_000;
 
-/** "read-ahead": nobody waits for it yet, but a reader is on its way to it. */
+/** "read-ahead": nobody waits for it yet, but a reader will need it next. */
 export type Urgency = Priority | "read-ahead";
 
-/** The two classes that the rooms below know. */
+/** Maps to the two classes that lower layers distinguish. */
 export function toPriority(urgency: Urgency): Priority {
   return urgency === "on-demand" ? "on-demand" : "prefetch";
 }
 
-/** How many tasks run at once. */
+/** Concurrency limits. */
 export interface FetchQueueOptions {
   /** All tasks. */
   readonly limit: number;
@@ -33,23 +33,23 @@ export interface FetchQueueOptions {
   readonly prefetchLimit: () => number;
   /** Milliseconds without an on-demand task before a prefetch starts. */
   readonly quietMs: number;
-  /** Bytes a second that prefetch may use; undefined: no limit. */
+  /** Maximum bytes per second of prefetch; undefined: no limit. */
   readonly prefetchRate: () => number | undefined;
 }
 
-/** A task; `overtaken` is aborted when it is a prefetch and an on-demand task has come. */
+/** A task; if it is a prefetch, `overtaken` is aborted when an on-demand task arrives. */
 export type FetchTask<T> = (overtaken: AbortSignal) => Promise<T>;
 
 type Start = (overtaken: AbortSignal) => Promise<void>;
 
-/** A semaphore with three classes. */
+/** A semaphore with three priority classes. */
 export class FetchQueue {
   readonly #waiting: Record<Urgency, Start[]> = { "on-demand": [], "read-ahead": [], prefetch: [] };
   readonly #running: Record<Urgency, number> = { "on-demand": 0, "read-ahead": 0, prefetch: 0 };
   #overtaken = new AbortController();
   #pumpSoon = false;
   #quietSince = -Infinity;
-  /** When prefetch has made up for what it used; milliseconds of performance.now(). */
+  /** Time of performance.now() until which prefetch has used up its rate, milliseconds. */
   #paidUntil = -Infinity;
   #quietTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
@@ -72,23 +72,23 @@ export class FetchQueue {
     return promise;
   }
 
-  /** Tasks of a class that run. */
+  /** Number of running tasks of a class. */
   running(urgency: Urgency): number {
     return this.#running[urgency];
   }
 
-  /** A prefetch uses these bytes of its share. */
+  /** Charges bytes to the rate limit of prefetch. */
   charge(bytes: number): void {
     const rate = this.options.prefetchRate();
     if (rate !== undefined) this.#paidUntil = Math.max(this.#paidUntil, performance.now()) + bytes / rate * 1000;
   }
 
-  /** Somebody waits for what other tasks fetch, or is about to come: it is not quiet. */
+  /** A reader waits for what other tasks fetch, or readers are expected: restarts the quiet period. */
   noteDemand(): void {
     this.#quietSince = performance.now();
   }
 
-  /** Resolves when no on-demand task has run or waited for `quietMs`. */
+  /** Resolves when no on-demand task has run or waited for `quietMs` milliseconds. */
   async whenQuiet(quietMs: number, signal: AbortSignal): Promise<void> {
     for (;;) {
       throwIfAborted(signal);
@@ -104,7 +104,7 @@ export class FetchQueue {
     }
   }
 
-  /** Nothing starts any more; tasks that wait stay where they are. */
+  /** Starts no more tasks; waiting ones stay in the queue. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#quietTimer);
@@ -127,7 +127,7 @@ export class FetchQueue {
     }
   }
 
-  /** The class whose turn it is. */
+  /** Returns the class of the next task to start. */
   #next(): Urgency | undefined {
     const { limit, readAheadLimit, prefetchLimit } = this.options;
     const running = this.#running;
@@ -152,7 +152,7 @@ export class FetchQueue {
     return this.#running["on-demand"] > 0 || this.#waiting["on-demand"].length > 0;
   }
 
-  /** Whether on-demand tasks have been absent long enough, and the rate allows; if not, looks again when they have. */
+  /** Whether the quiet period is over and the rate allows a prefetch; if not, schedules another check. */
   #isPrefetchTime(): boolean {
     const remaining = Math.max(this.#quietSince + this.options.quietMs, this.#paidUntil) - performance.now();
     if (remaining <= 0) return true;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { hasCode } from "../../base/errors.ts";
 import { FetchQueue, type FetchQueueOptions } from "./fetch_queue.ts";
 
-/** A task that notes when it starts, and ends when told. */
+/** Tasks that record when they start, and end when told to. */
 class Tasks {
   readonly started: string[] = [];
   readonly #ends = new Map<string, () => void>();
@@ -24,7 +24,7 @@ function queueOf(limit: number, prefetchLimit: number, options: Partial<FetchQue
   return new FetchQueue({ limit, prefetchLimit: () => prefetchLimit, ...rest, ...options });
 }
 
-/** A few turns of the event loop: the queue starts tasks at the end of one. */
+/** Waits a few turns of the event loop: the queue starts tasks at the end of a turn. */
 async function turns(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -139,7 +139,7 @@ Deno.test("a prefetch beyond its rate waits, and readers do not", async () => {
 Deno.test("quiet is when no on-demand task has run or waited for a while", async () => {
   const queue = queueOf(1, 1);
   const { signal } = new AbortController();
-  await queue.whenQuiet(1e9, signal); // there was never one
+  await queue.whenQuiet(1e9, signal); // there was none yet
   const tasks = new Tasks();
   const demand = queue.run("on-demand", tasks.task("d1"));
   await turns();

@@ -1,5 +1,5 @@
 /**
- * What may be changed while a cache is in use, and what follows from it and from the link.
+ * Tuning that can be changed while a cache is in use, and limits derived from it and from the link.
  *
  * @module
  */
@@ -7,22 +7,24 @@ import type { Urgency } from "./fetch_queue.ts";
 import type { LinkEstimate } from "./link_estimate.ts";
 import type { RequestLimits } from "./planner.ts";
 
-/** How much is fetched that nobody waits for. */
+/** Tuning of read-ahead and prefetch. */
 export interface FetchTuning {
-  /** Most bytes that a read is extended by; 0: nothing is fetched ahead of readers. */
+  /** Maximum bytes by which a read is extended; 0: no read-ahead. */
   readonly readAheadBytes: number;
-  /** Reads of sources at once that prefetch may have. */
+  /** Maximum concurrent reads of sources by prefetch. */
   readonly parallelPrefetch: number;
-  /** Bytes of the longest request for more than one chunk that prefetch makes. */
+  /** Maximum bytes of a prefetch request for more than one chunk. */
   readonly prefetchRequestBytes: number;
-  /** Bytes a second that prefetch may use; undefined: no limit. */
+  /** Maximum bytes per second of prefetch; undefined: no limit. */
   readonly prefetchBytesPerSecond: number | undefined;
 }
 
-/** How long one prefetch request may occupy the link, milliseconds: an on-demand read may come at any time. */
+/**
+ * Maximum time for which a prefetch request may occupy the link, milliseconds: an on-demand read may come at any time.
+ */
 const PREFETCH_REQUEST_MS = 100;
 
-/** Bytes of a prefetch request while the link is not known. */
+/** Maximum bytes of a prefetch request while the speed of the link is unknown. */
 const UNKNOWN_LINK_BYTES = 128 * 1024;
 
 /** The tuning of one cache. */
@@ -33,19 +35,19 @@ export class FetchTuner {
     private readonly link: LinkEstimate,
   ) {}
 
-  /** What bounds a request. */
+  /** Returns the limits of a request. */
   limits(urgency: Urgency): RequestLimits {
     if (urgency !== "prefetch") return this.demand;
     return { ...this.demand, maxRequest: Math.min(this.current.prefetchRequestBytes, this.#shortBytes()) };
   }
 
-  /** Prefetch requests at once: one where the next would only make the first slower. */
+  /** Maximum concurrent prefetch requests: one, if a second would only slow down the first. */
   parallelPrefetch(): number {
     const { parallelPrefetch, prefetchRequestBytes } = this.current;
     return this.#shortBytes() >= prefetchRequestBytes ? parallelPrefetch : 1;
   }
 
-  /** Bytes that occupy the link for a short time. */
+  /** Bytes that occupy the link for {@link PREFETCH_REQUEST_MS}. */
   #shortBytes(): number {
     const { speed } = this.link;
     return speed === undefined ? UNKNOWN_LINK_BYTES : speed.bytesPerMs * PREFETCH_REQUEST_MS;

@@ -1,37 +1,37 @@
 /**
- * A unit of chunks on its way into the cache file, and who waits for it.
+ * A unit of chunks on its way into the cache file, and the callers that wait for it.
  *
  * @module
  */
 import type { Urgency } from "./fetch_queue.ts";
 
-/** Where a flight is. A settled one has left the table: the next call for its chunks makes a new one. */
+/** State of a flight. A settled flight is no longer in the table: the next call for its chunks creates a new one. */
 export type FlightState = "checking" | "queued" | "running" | "settled";
 
-/** One unit (chunk_index.ts) that is being checked or fetched. Concurrent misses of its chunks share it. */
+/** One unit (chunk_index.ts) that is being verified or fetched. Concurrent misses of its chunks share it. */
 export class Flight {
   state: FlightState = "queued";
-  /** Callers that still wait. */
+  /** Number of callers still waiting. */
   waiters = 0;
-  /** Fetches that gave wrong bytes. */
+  /** Number of fetches that returned wrong bytes. */
   wrongAnswers = 0;
-  /** It failed together with others; from now on it is fetched by itself. */
+  /** It failed in a shared request and must be fetched alone from now on. */
   alone = false;
-  /** It may go with an on-demand request although nobody waits for it: read_ahead.ts. */
+  /** It may be included in an on-demand request although nobody waits for it: read_ahead.ts. */
   isNeighbour = false;
-  /** The read that its bytes come with. */
+  /** The request that fetches it. */
   request: RunningRequest | undefined;
   /** Why chunks did not become ready. */
   readonly failures = new Map<number, unknown>();
   readonly #settled = Promise.withResolvers<void>();
 
   /**
-   * @param unit its key
+   * @param unit key of the unit
    * @param rows chunks of the unit that are not ready yet and whose digest is known
    */
   constructor(readonly unit: number, public rows: readonly number[], public urgency: Urgency) {}
 
-  /** Resolves, and never rejects, when every chunk is ready or has its entry in {@link failures}. */
+  /** Resolves, and never rejects, when every chunk is ready or has an entry in {@link failures}. */
   get settled(): Promise<void> {
     return this.#settled.promise;
   }
@@ -49,12 +49,12 @@ export class Flight {
   }
 }
 
-/** A read from the source that is under way. */
+/** A read of the source in flight. */
 export interface RunningRequest {
-  /** Those whose bytes are on their way: what is decoded has left. */
+  /** Flights whose bytes are still in flight; decoded ones are removed. */
   readonly flights: readonly Flight[];
   /** Aborted when nobody waits for any of the flights. */
   readonly controller: AbortController;
-  /** False once the bytes are here: from then on it is finished in any case. */
+  /** False once all bytes have arrived: from then on it completes in any case. */
   readonly reading: boolean;
 }

@@ -1,47 +1,47 @@
 /**
- * What the link to the blobs' homes is like, told from what reads of them took.
+ * Estimates latency and bandwidth of the link to the backends from the timing of reads.
  *
  * ```
- * ask ─────── latency ───────► first piece ─── the rest, by bandwidth ───► last piece
+ * request ─────── latency ───────► first piece ─── the rest, by bandwidth ───► last piece
  * ```
- * Bandwidth is told by how fast answers come once they have begun. A home, or a proxy before it, may collect a range
- * before it sends any of it, and local files come at once: there the time until the first piece grows with the length of
- * the answer, which is seen by comparing the short half of the last reads with the long half. Both are medians, so that
- * a read that was held up does not count. A read that shared the link counts with the bytes that it would have got
- * alone. The same for all homes: a cache has one of these.
+ * Bandwidth is the rate at which responses arrive once they have started. A backend, or a proxy before it, may buffer a
+ * range before sending it, and local files arrive at once: then the time until the first piece grows with the length of
+ * the response, which shows when the shorter half of recent reads is compared with the longer half. Both use medians,
+ * so that a single delayed read does not count. A read that shared the link counts with the bytes that it would have
+ * received alone. All backends of a cache share one estimate.
  *
  * @module
  */
 
-/** Reads that are looked at. */
+/** Number of recent reads considered. */
 const SAMPLES = 32;
 
-/** Bytes behind the first piece of an answer that say how fast it came… */
+/** Minimum bytes after the first piece of a response for its rate to count… */
 const MIN_REST_BYTES = 16 * 1024;
 
-/** …and how many such answers say it of the link. */
+/** …and minimum number of such responses for an estimate. */
 const MIN_RATES = 2;
 
-/** Reads of which the short half is compared with the long half. */
+/** Minimum number of reads to compare the shorter with the longer half. */
 const MIN_COMPARED = 6;
 
-/** The long half must be this many times as long as the short one to tell a bandwidth. */
+/** Minimum ratio of the lengths of longer and shorter half. */
 const MIN_SPREAD = 1.5;
 
-/** Part of the latency by which the first pieces of answers that came in pieces differ in any case. */
+/** Fraction of the latency by which first pieces of streamed responses vary in any case. */
 const NOISE = 1 / 4;
 
-/** Latency is that of the quicker ones of the short reads: a busy machine makes reads longer, nothing makes them shorter. */
+/** Quantile of the short reads taken as latency: a busy machine makes reads slower, nothing makes them faster. */
 const QUICK_SHARE = 1 / 4;
 
-/** Bytes a millisecond above which a link is not told apart from a faster one. */
+/** Bytes per millisecond above which faster links are not distinguished. */
 const MAX_BANDWIDTH = 1_000_000;
 
 interface Sample {
   readonly bytes: number;
-  /** Until the first piece, which is all where an answer comes at once. */
+  /** Time until the first piece, which is the whole response if it arrives at once. */
   readonly firstMs: number;
-  /** Behind the first piece: bytes, and how long they took. */
+  /** Bytes after the first piece, and the time that they took. */
   readonly restBytes: number;
   readonly restMs: number;
 }
@@ -52,32 +52,32 @@ export interface LinkSpeed {
   readonly bytesPerMs: number;
 }
 
-/** One read that is under way. */
+/** Timer of one read in flight. */
 export interface ReadTimer {
-  /** The first `filled` bytes are here. An answer that begins anew begins with less. */
+  /** The first `filled` bytes have arrived. A response that restarts reports fewer. */
   progress(filled: number): void;
-  /** The read is over; must be called once. `bytes`: what came, 0 for a read that failed. */
+  /** The read has ended; must be called once. `bytes`: bytes received, 0 for a failed read. */
   done(bytes: number): void;
 }
 
-/** A moment of the clock, and the reads under way until then, summed over time. */
+/** A point in time, and the number of reads in flight integrated over time until then. */
 interface Moment {
   readonly atMs: number;
   readonly load: number;
 }
 
-/** The estimate, and the reads under way that it is made of. */
+/** The estimate, and the samples and reads in flight that it is based on. */
 export class LinkEstimate {
   readonly #samples: Sample[] = [];
   #speed: LinkSpeed | undefined;
   #running = 0;
-  /** Reads under way, summed over time: milliseconds. */
+  /** Number of reads in flight, integrated over time: milliseconds. */
   #load = 0;
   #loadAt = 0;
 
   constructor(private readonly now: () => number = () => performance.now()) {}
 
-  /** A read begins. */
+  /** Starts timing a read. */
   begin(): ReadTimer {
     const start = this.#moment();
     this.#running++;
@@ -106,9 +106,9 @@ export class LinkEstimate {
   }
 
   /**
-   * Reads, and learns from it.
+   * Runs a read and updates the estimate.
    *
-   * @param read calls `progress` as bytes come, with how many there are
+   * @param read calls `progress` with the number of bytes received so far
    */
   async timed<T extends Uint8Array>(read: (progress: ReadTimer["progress"]) => Promise<T>): Promise<T> {
     const timer = this.begin();
@@ -122,17 +122,17 @@ export class LinkEstimate {
     }
   }
 
-  /** What is known; undefined before a few reads. */
+  /** The current estimate; undefined before the first few reads. */
   get speed(): LinkSpeed | undefined {
     return this.#speed;
   }
 
-  /** Bytes that the link carries in the time that it takes to begin: what may be added to a read and at most doubles it. */
+  /** Bytes that the link carries during its latency: adding this many to a read at most doubles its time. */
   get delayBytes(): number | undefined {
     return this.#speed === undefined ? undefined : this.#speed.latencyMs * this.#speed.bytesPerMs;
   }
 
-  /** How long `bytes` occupy the link; Infinity when that is not known. */
+  /** Milliseconds for which `bytes` occupy the link; Infinity if unknown. */
   transferMs(bytes: number): number {
     return this.#speed === undefined ? Infinity : bytes / this.#speed.bytesPerMs;
   }
@@ -151,7 +151,7 @@ export class LinkEstimate {
   }
 }
 
-/** Reads under way on average. */
+/** Average number of reads in flight. */
 function meanLoad(from: Moment, to: Moment): number {
   const ms = to.atMs - from.atMs;
   return ms > 0 ? (to.load - from.load) / ms : 1;
@@ -161,13 +161,13 @@ function speedOf(samples: readonly Sample[]): LinkSpeed | undefined {
   const coming = comingRate(samples);
   const growing = firstPieceRate(samples, coming !== undefined);
   if (coming === undefined && growing === undefined) return undefined;
-  // one after the other: what is collected first, then sent
+  // sequential: the response is buffered first, then sent
   const msPerByte = 1 / (coming ?? Infinity) + 1 / (growing?.bytesPerMs ?? Infinity);
   const bytesPerMs = Math.min(MAX_BANDWIDTH, 1 / msPerByte);
   return { bytesPerMs, latencyMs: growing?.latencyMs ?? quantile(samples.map(({ firstMs }) => firstMs), QUICK_SHARE) };
 }
 
-/** Bytes a millisecond of answers that have begun; undefined where none came in pieces. */
+/** Bytes per millisecond of streamed responses; undefined if there are none. */
 function comingRate(samples: readonly Sample[]): number | undefined {
   const telling = samples.filter(({ restBytes }) => restBytes >= MIN_REST_BYTES);
   if (telling.length < MIN_RATES) return undefined;
@@ -175,9 +175,9 @@ function comingRate(samples: readonly Sample[]): number | undefined {
 }
 
 /**
- * By how much longer the first piece of a longer answer takes.
+ * Estimates the rate by how much later the first piece of a longer response arrives.
  *
- * @param inPieces answers come in pieces: a small difference says nothing
+ * @param inPieces responses are streamed: a small difference is not significant
  */
 function firstPieceRate(samples: readonly Sample[], inPieces: boolean): LinkSpeed | undefined {
   if (samples.length < MIN_COMPARED) return undefined;
@@ -193,7 +193,7 @@ function firstPieceRate(samples: readonly Sample[], inPieces: boolean): LinkSpee
   return { bytesPerMs, latencyMs: Math.max(0, quick.firstMs - quick.bytes / bytesPerMs) };
 }
 
-/** Length and time that the given part of the samples stays below, each for itself. */
+/** The given quantile of length and time of the samples, each separately. */
 function typical(samples: readonly Sample[], share = 1 / 2): Pick<Sample, "bytes" | "firstMs"> {
   return {
     bytes: quantile(samples.map(({ bytes }) => bytes), share),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { LinkEstimate } from "./link_estimate.ts";
 
-/** A link with a clock of its own: reads one after the other, or several that share it. */
+/** A link with a simulated clock: reads are sequential, or several share the link. */
 class FakeLink {
   nowMs = 0;
   readonly estimate = new LinkEstimate(() => this.nowMs);
@@ -15,7 +15,7 @@ class FakeLink {
     for (const [i, timer] of timers.entries()) timer.done(sizes[i] as number);
   }
 
-  /** A read whose answer comes in pieces, the first of `firstBytes`, after what it takes to collect it. */
+  /** A read whose response is buffered by the backend, then streamed, with a first piece of `firstBytes`. */
   readInPieces(bytes: number, firstBytes: number, collectedBytesPerMs = Infinity): void {
     const timer = this.estimate.begin();
     this.nowMs += this.latencyMs + bytes / collectedBytesPerMs;

@@ -1,42 +1,42 @@
 /**
- * One range request for chunks that lie beside each other in the blob.
+ * Plans one range request for chunks that are adjacent in the blob.
  *
- * A request grows from a first unit to its neighbours on both sides. Bytes between two units that nobody asked for are
- * fetched only where that is cheaper than another request and stays within a tenth of what is wanted: what is fetched is
- * what was asked for, plus at most 10 %.
+ * A request grows from a first unit to its neighbours on both sides. Unwanted bytes between two units are fetched only
+ * if the gap is within the limit, where it is cheaper than another request, and gaps stay within 10 % of the wanted
+ * bytes.
  *
  * @module
  */
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import type { ChunkIndex } from "../tables/chunk_index.ts";
 
-/** What bounds a request, in bytes. */
+/** Limits of a request, in bytes. */
 export interface RequestLimits {
-  /** A request of more than one unit is not longer. */
+  /** Maximum length of a request for more than one unit. */
   readonly maxRequest: number;
-  /** Longest gap between two units. */
+  /** Maximum gap between two units. */
   readonly maxGap: number;
 }
 
-/** Units that are fetched with one read. */
+/** Units fetched with one read. */
 export interface PlannedRequest {
-  /** Keys of chunk_index.ts, ascending by offset in the blob. */
+  /** Keys as in chunk_index.ts, ascending by offset in the blob. */
   readonly units: readonly number[];
   /** Offset in the blob. */
   readonly offset: number;
   readonly length: number;
 }
 
-/** Gaps may be this part of the wanted bytes. */
+/** Maximum total of gaps as a fraction of the wanted bytes. */
 const GAP_SHARE = 1 / 10;
 
-/** Rows that are looked at past the last unit taken: neighbours in the blob are neighbours in the table. */
+/** Maximum rows examined past the last unit taken: neighbours in the blob are neighbours in the table. */
 const MAX_SKIPPED = 256;
 
 /**
- * The request that has `first` in it.
+ * Plans the request that includes `first`.
  *
- * @param wanted whether a unit is waiting to be fetched; `first` is
+ * @param wanted whether a unit is waiting to be fetched; true for `first`
  */
 export function planRequest(
   columns: ChunkColumns,

@@ -8,9 +8,9 @@ const LIMITS: RequestLimits = { maxRequest: 100_000, maxGap: 8192 };
 
 interface Unit {
   readonly size: number;
-  /** Unused bytes of the blob before it. */
+  /** Unused bytes of the blob before the unit. */
   readonly gap: number;
-  /** Chunks in it: more than one is a batch. */
+  /** Number of chunks; more than one make a batch. */
   readonly members: number;
   readonly wanted: boolean;
 }

@@ -2,13 +2,13 @@
  * One range request of a blob, from its start until every chunk in it is decoded.
  *
  * ```
- *  answer │ wanted │ neighbour │ neighbour │ wanted │ neighbour │   grows from left to right
- *         └► decoded at once   └► decoded with what follows, at the latest when all is here
+ *  response │ wanted │ neighbour │ neighbour │ wanted │ neighbour │   arrives from left to right
+ *           └► decoded at once   └► decoded with what follows, at the latest when complete
  * ```
- * A chunk that somebody waits for is decoded when its last byte is here, whatever is still on its way behind it. The rest
- * is decoded in pieces of {@link PIECE_BYTES}, so that a long answer is worked on while it comes. What came of an answer
- * that fails later counts: each chunk is verified by itself. A chunk that was wrong is told of when the answer is
- * complete, since a source learns only then whom to ask the next time.
+ * A chunk that a reader waits for is decoded as soon as its last byte arrives, whatever follows it. The rest is decoded
+ * in pieces of {@link PIECE_BYTES}, so that a long response is processed while it arrives. Chunks from a response that
+ * fails later count, as each is verified by itself. Wrong chunks are reported when the response is complete, since only
+ * then a source knows whom to ask the next time.
  *
  * @module
  */
@@ -23,10 +23,10 @@ import type { PlannedRequest } from "./planner.ts";
 import type { Readiness } from "../cache/readiness.ts";
 import type { BlobSources } from "./sources.ts";
 
-/** Stored bytes that nobody waits for are decoded when so many are here. */
+/** Stored bytes of read-ahead after which they are decoded. */
 const PIECE_BYTES = 512 * 1024;
 
-/** What a fetch works with. */
+/** Dependencies of a fetch. */
 export interface RangeFetchParts {
   readonly target: DecodeTarget;
   readonly readiness: Readiness;
@@ -34,30 +34,30 @@ export interface RangeFetchParts {
   readonly decoder: Decoder;
   readonly link: LinkEstimate;
   readonly memory: AnswerMemory;
-  /** Writes plain bytes to the cache when there is room for them. */
+  /** Runs a write of plain bytes to the cache once there is space for them. */
   readonly room: WithRoom;
 }
 
-/** Who is told what became of the flights, of each once. */
+/** Receives the outcome of each flight, once. */
 export interface RangeFetchEvents {
-  /** It was decoded; chunks of it that were not are in `failures`, and no others. */
+  /** The flight was decoded; `failures` contains its chunks that are not ready. */
   landed(flight: Flight, failures: readonly ChunkFailure[]): void;
-  /** These did not get as far. */
+  /** These flights were not decoded. */
   failed(flights: readonly Flight[], error: unknown): void;
 }
 
-/** A request that is under way. */
+/** A request in flight. */
 export class RangeFetch implements RunningRequest {
   readonly controller = new AbortController();
   reading = true;
   #flights: readonly Flight[];
   readonly #decoding = new Set<Promise<void>>();
-  /** Told of when the answer is complete. */
+  /** Reported when the response is complete. */
   readonly #wrong: { readonly flight: Flight; readonly failures: readonly ChunkFailure[] }[] = [];
 
   /**
-   * @param flights of `plan.units`, in their order
-   * @param first the one that the request is made for
+   * @param flights flights of `plan.units`, in the same order
+   * @param first the flight for which the request is made
    */
   constructor(
     private readonly parts: RangeFetchParts,
@@ -110,7 +110,7 @@ export class RangeFetch implements RunningRequest {
     }
   }
 
-  /** The first `filled` bytes are here. */
+  /** Decodes what it can when the first `filled` bytes have arrived. */
   #grown(bytes: Uint8Array, filled: number): void {
     if (!this.reading || filled >= this.plan.length) return;
     const end = this.plan.offset + filled;
@@ -125,14 +125,14 @@ export class RangeFetch implements RunningRequest {
     if (isPiece) this.#decode(others, bytes);
   }
 
-  /** What is left; what becomes of the request is nothing to it any more. */
+  /** Takes the remaining flights; the outcome of the request no longer affects them. */
   #handOver(): readonly Flight[] {
     const flights = this.#flights;
     this.#flights = [];
     return flights;
   }
 
-  /** Begins to decode flights whose bytes are in `bytes`, which goes on to be used. */
+  /** Starts to decode flights whose bytes have arrived in `bytes`, which stays in use. */
   #decode(flights: readonly Flight[], bytes: Uint8Array): void {
     if (flights.length === 0) return;
     for (const flight of flights) flight.request = undefined;
@@ -145,7 +145,7 @@ export class RangeFetch implements RunningRequest {
     this.#decoding.add(tracked);
   }
 
-  /** @param bytes of the blob from `offset` */
+  /** @param bytes bytes of the blob from `offset` on */
   async #decoded(flights: readonly Flight[], bytes: Uint8Array, offset: number): Promise<void> {
     const { target, readiness, decoder, room } = this.parts;
     const rows = flights.flatMap((flight) => flight.rows);
@@ -160,7 +160,7 @@ export class RangeFetch implements RunningRequest {
     }
   }
 
-  /** Where the stored bytes of a flight are in the blob. */
+  /** Range of the stored bytes of a flight in the blob. */
   #place({ rows: [row = 0] }: Flight): { readonly start: number; readonly end: number } {
     const { compressedOffset, compressedSize } = this.parts.target.columns;
     const start = compressedOffset[row] as number;

@@ -1,5 +1,5 @@
 /**
- * What is used of an answer while it comes.
+ * Use of a response while it arrives.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { hasCode, NydusGdError } from "../../base/errors.ts";
 
 const SIZE = 8000;
 const SMALL = Array<number>(10).fill(SIZE);
-/** Some of {@link SMALL} go along with one that a reader waits for. */
+/** Some of {@link SMALL} are fetched along with one that a reader waits for. */
 const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(46_000) };
 
 Deno.test("a reader has its chunk when its bytes are here, and its neighbours when theirs are", () =>

@@ -1,67 +1,68 @@
 /**
- * What to fetch beside a chunk that a reader waits for, of what it is likely to want next.
+ * Decides what to fetch along with a chunk that a reader waits for.
  *
- * - *Neighbours*: chunks around the wanted one in the blob, as many as are nearly free: those behind it come after it, in
- *   time in which the link would wait for the next request to begin, so they may be half of what it carries then. Those
- *   before it delay it, so they are a fifth of that. On a slow link those are a few small files, on a fast and distant
- *   one a megabyte; from a local folder next to nothing. They go with the request of the wanted chunk.
- * - *Streams*: a reader that goes on where its last chunks ended gets a window ahead of it, doubled with each step up
- *   to what keeps the link busy. What follows the chunk that it waits for comes with it; the window is made full again
- *   when half of it is used up, so that requests are long and the link is busy while the reader is.
+ * - *Neighbours*: chunks around the wanted one in the blob, as many as are nearly free. Those behind it arrive after
+ *   it, in time that the link would spend waiting for the next request, so they may be half of what it carries during
+ *   its latency. Those before it delay it, so they are limited to a fifth of that. On a slow link these are a few small
+ *   files, on a fast and distant one a megabyte, from a local directory next to nothing. They are part of the wanted
+ *   chunk's request.
+ * - *Streams*: a reader that continues where its last chunks ended gets a window ahead of it, doubled with each step up
+ *   to what keeps the link busy. The chunks behind the awaited one are part of its request. The window is refilled when
+ *   half of it is used up, so that requests are long and the link is busy while the reader is.
  *
- * While the link is not known nothing goes along: who reads little fetches little.
+ * While the speed of the link is unknown, no neighbours are fetched: a reader of little causes little traffic.
  *
- * Reads of chunks that are here are not seen, except of the one that is watched: it stands at the middle of a window. A
- * stream goes on when its reader comes to it, runs into what is still on its way, or into the window's end.
+ * Reads of cached chunks are not observed, except of the watched one, in the middle of a window. A stream continues
+ * when its reader reaches that chunk, waits for one still in flight, or reaches the end of the window.
  *
  * @module
  */
 import type { ChunkColumns } from "../../rafs/chunk_table.ts";
 import type { LinkEstimate, LinkSpeed } from "./link_estimate.ts";
 
-/** They occupy the link at most so long, milliseconds, however late its answers are. */
+/** Maximum time for which neighbours may occupy the link, milliseconds, however high its latency. */
 const MAX_NEIGHBOUR_MS = 25;
 
-/** Windows of a stream while the link is not known, bytes. */
+/** Window sizes of a stream while the speed of the link is unknown, bytes. */
 const UNKNOWN_LINK_WINDOW = { first: 128 * 1024, largest: 2 * 1024 * 1024 } as const;
 
-/** Neighbours behind a chunk are at most this part of what the link carries while a request begins. */
+/** Neighbours behind a chunk, as a maximum fraction of what the link carries during its latency. */
 const NEIGHBOUR_SHARE = 1 / 2;
 
-/** Neighbours before a chunk, as a part of those behind it. */
+/** Neighbours before a chunk, as a fraction of those behind it. */
 const BEFORE_SHARE = 1 / 5;
 
-/** The window of a stream is at most this many times what the link carries while a request begins… */
+/** Maximum window of a stream, as a multiple of what the link carries during its latency… */
 const WINDOW_SHARE = 4;
 
-/** …or what it carries in so many milliseconds, whichever is more. */
+/** …or in this many milliseconds, whichever is more. */
 const WINDOW_MS = 100;
 
-/** Bytes of the largest window of a stream. */
+/** Maximum window of a stream, bytes. */
 const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
 
-/** Streams that are remembered for one blob. */
+/** Maximum streams remembered per blob. */
 const MAX_STREAMS = 16;
 
-/** Longest gap in the blob that a window goes over, bytes. */
+/** Maximum gap in the blob that a window spans, bytes. */
 const MAX_GAP_BYTES = 64 * 1024;
 
-/** A reader that goes through the blob; rows of the chunk table. */
+/** A sequential reader of the blob; rows of the chunk table. */
 interface Stream {
-  /** Last chunk that it asked for. */
+  /** Last chunk that it requested. */
   last: number;
-  /** The chunk after its window. */
+  /** First chunk after its window. */
   next: number;
-  /** Where the window ends in the blob. */
+  /** End of the window in the blob. */
   end: number;
   windowBytes: number;
 }
 
-/** What to do beside what a reader waits for. */
+/** What to fetch in addition to what a reader waits for. */
 export interface Ahead {
   /** Chunks to fetch, ascending. */
   readonly ahead: readonly number[];
-  /** The chunk at which the reader is to be noticed. */
+  /** The chunk to watch for the reader. */
   readonly watch?: number | undefined;
 }
 
@@ -69,19 +70,19 @@ const NOTHING: Ahead = { ahead: [] };
 
 /** The readers of one blob. */
 export class ReadAhead {
-  /** The one that was used last stands last. */
+  /** In order of use, most recent last. */
   readonly #streams: Stream[] = [];
 
   /**
-   * @param link of the homes
-   * @param maxBytes asked each time: most bytes that a read is extended by; 0: nothing is fetched ahead
+   * @param link estimate of the link to the backends
+   * @param maxBytes called each time: maximum bytes by which a read is extended; 0: no read-ahead
    */
   constructor(private readonly link: LinkEstimate, private readonly maxBytes: () => number) {}
 
   /**
-   * A reader is at chunks `first` to `last`: waits for them, or was noticed.
+   * Handles a reader at chunks `first` to `last`, which it waits for or has reached.
    *
-   * @param wanted whether a chunk is neither here nor on its way
+   * @param wanted whether a chunk is neither cached nor in flight
    */
   after(columns: ChunkColumns, first: number, last: number, wanted: (row: number) => boolean): Ahead {
     const limit = this.maxBytes();
@@ -89,7 +90,7 @@ export class ReadAhead {
     const { speed } = this.link;
     const nearBytes = Math.min(limit, neighbourBytes(speed));
     const stream = this.#find(first);
-    if (stream !== undefined && last <= stream.last) return NOTHING; // more of the same chunk
+    if (stream !== undefined && last <= stream.last) return NOTHING; // another read of the same chunk
     const ahead: number[] = [];
     if (stream === undefined) {
       walkBack(columns, first, nearBytes * BEFORE_SHARE, (row) => {
@@ -112,7 +113,7 @@ export class ReadAhead {
     return stream === undefined ? { ahead } : { ahead, watch };
   }
 
-  /** The stream whose reader may have come to `row`. */
+  /** Finds the stream whose reader may have reached `row`. */
   #find(row: number): Stream | undefined {
     return this.#streams.findLast(({ last, next }) => row >= last && row <= next);
   }
@@ -124,13 +125,13 @@ export class ReadAhead {
   }
 }
 
-/** Bytes that may come behind a wanted chunk. */
+/** Maximum bytes of neighbours behind a wanted chunk. */
 function neighbourBytes(speed: LinkSpeed | undefined): number {
   if (speed === undefined) return 0;
   return Math.min(speed.latencyMs * NEIGHBOUR_SHARE, MAX_NEIGHBOUR_MS) * speed.bytesPerMs;
 }
 
-/** The window after one of `bytes`. */
+/** Returns the size of the window that follows one of `bytes`. */
 function nextWindow(bytes: number, speed: LinkSpeed | undefined): number {
   if (speed !== undefined) {
     const busyMs = Math.max(WINDOW_MS, speed.latencyMs * WINDOW_SHARE);
@@ -140,9 +141,9 @@ function nextWindow(bytes: number, speed: LinkSpeed | undefined): number {
 }
 
 /**
- * Goes over the chunks that follow `last` in the blob, as long as they end within `bytes` of its end.
+ * Visits the chunks that follow `last` in the blob, as long as they end within `bytes` of its end.
  *
- * @returns the row after the last one that was visited, and where that one ends
+ * @returns the row after the last visited one, and the end of that one
  */
 function walk(
   columns: ChunkColumns,
@@ -165,7 +166,7 @@ function walk(
   return { next: row, end };
 }
 
-/** Goes over the chunks before `first` in the blob without a gap, as long as they begin within `bytes` of its begin. */
+/** Visits the chunks before `first` in the blob without a gap, as long as they start within `bytes` of its start. */
 function walkBack(
   { compressedOffset, compressedSize, uncompressedSize }: ChunkColumns,
   first: number,
@@ -182,7 +183,7 @@ function walkBack(
   }
 }
 
-/** Where the stored bytes of a chunk end in the blob. */
+/** End of the stored bytes of a chunk in the blob. */
 function endOf({ compressedOffset, compressedSize }: ChunkColumns, row: number): number {
   return (compressedOffset[row] as number) + (compressedSize[row] as number);
 }

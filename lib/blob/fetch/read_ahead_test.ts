@@ -7,7 +7,7 @@ import { ReadAhead } from "./read_ahead.ts";
 const CHUNK = 10_000;
 const MIB = 1024 * 1024;
 
-/** `count` chunks of {@link CHUNK} bytes, back to back. */
+/** `count` chunks of {@link CHUNK} bytes without gaps. */
 function tableOf(count: number): ChunkColumns {
   const columns = allocateChunkColumns(count, 0);
   for (let row = 0; row < count; row++) {
@@ -36,7 +36,7 @@ Deno.test("neighbours before a chunk end at one that is here", () => {
 
 Deno.test("an answer that comes late takes no more along than 25 ms of the link", () => {
   const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), 5, 5, every);
-  assert.deepEqual(ahead, rows(6, 1)); // 500 bytes a millisecond
+  assert.deepEqual(ahead, rows(6, 1)); // 500 bytes per millisecond
 });
 
 Deno.test("the limit bounds what goes along, and 0 switches everything off", () => {
@@ -53,7 +53,7 @@ Deno.test("a reader that goes on gets a window that doubles up to four times wha
   const fetched = new Set<number>();
   const windows: number[] = [];
   for (let row = 0; row < 200; row++) {
-    if (fetched.has(row)) continue; // here: the reader is not seen
+    if (fetched.has(row)) continue; // cached: the read is not observed
     const window = ahead.after(columns, row, row, (each) => !fetched.has(each)).ahead;
     for (const each of [row, ...window]) fetched.add(each);
     windows.push(window.length);

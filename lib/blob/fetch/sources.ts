@@ -1,24 +1,24 @@
 /**
- * The homes of one blob: several images may bring the same blob from different places.
+ * The sources of one blob: images may bring the same blob from different backends.
  *
- * What comes from any of them is verified, so any will do. The one that served last is asked first.
+ * Data from all of them are verified, so any source will do. The one that served last is asked first.
  *
  * @module
  */
 import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 
-/** Counters of one blob; all only grow. */
+/** Monotonic counters of one blob. */
 export interface FetchCounters {
-  /** Bytes that came from sources, chunk table included. */
+  /** Bytes received from sources, including the chunk table. */
   bytesFetched: number;
-  /** Reads of sources, failed ones included. */
+  /** Reads of sources, including failed ones. */
   requests: number;
-  /** Reads that failed, other than by being stopped. */
+  /** Failed reads, except aborted ones. */
   failedRequests: number;
 }
 
-/** Sources of one blob, asked in turn. */
+/** Sources of one blob, tried in turn. */
 export class BlobSources {
   readonly #sources: BlobSource[] = [];
   #preferred = 0;
@@ -36,21 +36,21 @@ export class BlobSources {
     this.#preferred = 0;
   }
 
-  /** Where the blob is, for people. */
+  /** Descriptions of the sources for users. */
   get descriptions(): string[] {
     return [...new Set(this.#sources.map((source) => source.description))];
   }
 
-  /** What the last request failed of; undefined when it succeeded, or there was none. */
+  /** Error of the last request; undefined if it succeeded or there was none. */
   get lastFailure(): string | undefined {
     return this.#lastFailure;
   }
 
   /**
-   * Exactly `length` bytes from `offset`, of the first source that has them.
+   * Reads exactly `length` bytes from `offset`, from the first source that can serve them.
    *
-   * @param skip sources to pass over first, as their bytes were wrong; one that has its turn again is told
-   * @throws {NydusGdError} what the first source said
+   * @param skip number of sources to skip because their bytes were wrong; a source whose turn comes again is told so
+   * @throws {NydusGdError} the error of the first source
    */
   async read(offset: number, length: number, options: ReadOptions, skip = 0): Promise<Uint8Array> {
     const sources = [...this.#sources];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
 import { BlobSources } from "./sources.ts";
 
-/** A source that notes how it was asked. */
+/** A source that records how it was asked. */
 function noting(name: string, asked: [name: string, wrongAnswers: number | undefined][]): BlobSource {
   return {
     description: name,
