@@ -8,7 +8,7 @@ import { readExtents } from "./cached_read.ts";
 import type { OpenBlob } from "./image_mount.ts";
 
 const CHUNK_BYTES = 256 * 1024;
-/** What else takes pages of this file or program away, and has them read again, does not do it each time. */
+/** Attempts; other activity may evict pages of this file or program and have them read again, but not each time. */
 const ATTEMPTS = 5;
 
 Deno.test("a small piece comes from the disk with what lies around it: its neighbours are no further reads", () => {
@@ -45,7 +45,7 @@ function pieceAt(blobOffset: number, length: number): Extent {
   return { fileOffset: 0, blobIndex: 0, chunkIndex: 0, blobOffset, length, chunkOffset: 0, chunkLength: CHUNK_BYTES };
 }
 
-/** Bytes that this thread had read from disks; none where files are in memory. */
+/** Bytes that this thread has read from disk; 0 if files are in memory. */
 function readFromDisk(): number {
   const text = Deno.readTextFileSync("/proc/thread-self/io");
   return Number(/^read_bytes: (\d+)$/m.exec(text)?.[1]);

@@ -10,7 +10,7 @@ import { FscacheImages } from "../../lib/mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { commandLine } from "./command.ts";
 
-/** How long to wait before it is looked again whether somebody listens: the longer it takes, the longer. */
+/** Interval between attempts to connect, milliseconds; doubled after each. */
 const POLL_MS = { first: 5, most: 100 } as const;
 
 /** Options of the {@link GraphDriverProcess}. */

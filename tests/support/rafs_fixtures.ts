@@ -27,7 +27,7 @@ import { REPOSITORY } from "./repository.ts";
 /** The images in the repository. */
 export const RAFS_FIXTURES = join(REPOSITORY, "tests/fixtures/rafs");
 
-/** More images, in a folder beside the repository that need not be there. */
+/** Additional images outside the repository; the directory may be absent. */
 export const MORE_FIXTURES = join(REPOSITORY, "../shared/fixtures");
 
 /** One line of a listing; see the README of the images. */
@@ -61,14 +61,14 @@ export interface RafsFixture {
   readonly blobsAbsent: boolean;
 }
 
-/** The images of the repository, and those beside it that it does not have. */
+/** Lists the images of the repository and the additional ones that it does not have. */
 export function allRafsFixtures(): RafsFixture[] {
   const own = listRafsFixtures();
   const names = new Set(own.map(({ name }) => name));
   return [...own, ...listRafsFixtures(MORE_FIXTURES).filter(({ name }) => !names.has(name))];
 }
 
-/** Every image with a listing, in order of name. Empty when the folder does not exist. */
+/** Lists every image with a listing, by name. Empty if the directory does not exist. */
 export function listRafsFixtures(directory: string = RAFS_FIXTURES): RafsFixture[] {
   const fixtures: RafsFixture[] = [];
   for (const name of directoryNames(directory)) {

@@ -30,7 +30,7 @@ export function readAll(archive: Uint8Array, pieceBytes = archive.length || 1): 
   return out;
 }
 
-/** A whole archive, end marker included. */
+/** A whole archive, including the end marker. */
 export function archiveOf(entries: readonly ReadEntry[]): Uint8Array<ArrayBuffer> {
   const parts = entries.flatMap(({ entry, content }) => [encodeTarHeader(entry), content, tarPadding(content.length)]);
   return concatenate([...parts, TAR_END]);

@@ -134,7 +134,7 @@ function withLinks(found: readonly { entry: ListedEntry; stat: Stat }[]): Listed
   });
 }
 
-/** {@link listTree} in a process of its own. */
+/** Runs {@link listTree} in a separate process. */
 export async function walkInChild(directory: string, signal: AbortSignal): Promise<ListedEntry[]> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-lock", "--no-check", PROGRAM, directory],

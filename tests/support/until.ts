@@ -1,5 +1,5 @@
 /**
- * Polling, for what cannot be awaited: the end of a thread, what another process writes down.
+ * Polls for conditions that cannot be awaited, such as the end of a thread or the output of another process.
  *
  * @module
  */
@@ -9,8 +9,8 @@ const TIMEOUT_MS = 60_000;
 /**
  * Waits until `condition` holds.
  *
- * @param pollMs between two looks; longer where each look starts a process
- * @throws {Error} where it does not hold after a minute
+ * @param pollMs interval, milliseconds; longer if each check starts a process
+ * @throws {Error} if it does not hold within {@link TIMEOUT_MS}
  */
 export async function until(
   what: string,
