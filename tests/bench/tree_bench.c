@@ -1,18 +1,18 @@
 /*
- * Reads a tree as programs do and tells how fast: one measure, one line of output, "done bytes seconds".
+ * Reads a tree as programs do and measures how fast. One measurement prints one line, "done bytes seconds".
  *
  *   tree_bench stat|readdir|read|random cold|fresh|warm SECONDS ROOT LIST
  *
- * LIST is a file of paths below ROOT, each ended by a NUL, in the order in which they are to be used.
+ * LIST is a file of NUL-terminated paths below ROOT, in the order in which they are used.
  *
- *   stat     fstatat of each path, done: paths
- *   readdir  opens, lists and closes each path, done: entries
- *   read     opens, reads all of and closes each path, done: paths
- *   random   keeps the first files of the list open and reads 4 KiB at random places, without readahead, done: reads
+ *   stat     calls fstatat for each path; done: paths
+ *   readdir  opens, lists and closes each path; done: entries
+ *   read     opens, reads completely and closes each path; done: paths
+ *   random   keeps the first files of the list open and reads 4 KiB at random offsets, without read-ahead; done: reads
  *
- * cold: drops the kernel's caches first and goes through the list once, for at most SECONDS. fresh: the same with caches
- * as they are; not for random. warm: goes through it once unmeasured, then over and over until SECONDS have passed. Any
- * failure ends it with 1 and a message.
+ * cold: drops the kernel's caches, then processes the list once, for at most SECONDS. fresh: the same without dropping
+ * caches; not for random. warm: processes the list once unmeasured, then repeatedly until SECONDS have passed. Any
+ * failure exits with 1 and a message.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /**
- * What the rows have in common that start workloads over a slow link.
+ * Common parts of rows that start workloads over a slow link.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import type { Figure } from "./report.ts";
 import type { Bench, Row } from "./row.ts";
 import { type WorkloadName, Workloads } from "./workloads.ts";
 
-/** Between request and answer. */
+/** Delay between request and response. */
 const DELAY_MS = 20;
 
-/** A row that measures one workload after the other. */
+/** Defines a row that measures one workload after the other. */
 export function workloadRow(
   name: string,
   about: string,
@@ -29,7 +29,7 @@ export function workloadRow(
   };
 }
 
-/** A link of `MBps` to the registry of the workloads. */
+/** Opens a link of `MBps` to the registry of the workloads. */
 export function slowLink({ registry }: Workloads, MBps: number): Throttle {
   return new Throttle({ upstream: `http://${registry.host}`, bytesPerSecond: MBps * 1e6, delayMs: DELAY_MS });
 }

@@ -5,8 +5,8 @@
  * debootstrap ─► base.tar ─► docker import ─► docker build tests/bench/workloads/NAME ─┬─► push to the registry
  *                                                                                      └─► NAME/rootfs.tar
  * ```
- * Everything is below one folder that is kept from run to run. Layers are those of the Dockerfiles: the base, which all
- * share, and one for each installation.
+ * Everything is in one directory that is kept between runs. The layers are those of the Dockerfiles: a shared base, and
+ * one for each installation.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { Sandbox } from "../../lib/demo/sandbox.ts";
 import { findMirror } from "../support/debian_mirror.ts";
 import { output } from "./programs.ts";
 
-/** What a container of the image does. Its line "ready" is the sign that it has started. */
+/** Commands of the containers, which print "ready" once they have started. */
 export const WORKLOADS = {
   node: ["node", "-e", "console.log('ready')"],
   python: ["python3", "-c", "import numpy, scipy; print('ready')"],
@@ -32,7 +32,7 @@ const SUITE = "bookworm";
 const BASE = "bench/base";
 const DOCKERFILES = decodeURIComponent(new URL("workloads", import.meta.url).pathname);
 
-/** Makes the tar $1.tar of the Debian suite $2 from the mirror $3. As in Docker Hub's, apt keeps no packages. */
+/** Makes the tar $1.tar of the Debian suite $2 from the mirror $3. apt keeps no packages, as in Docker Hub's images. */
 const MAKE_BASE = `
 set -e
 rm -rf --one-file-system "$1"
@@ -45,16 +45,16 @@ rm -rf --one-file-system "$1"
 mv "$1.tar.part" "$1.tar"
 `;
 
-/** The folder of the workloads, and a registry that has them. */
+/** The directory of the workloads, and a registry that serves them. */
 export class Workloads implements AsyncDisposable {
   private constructor(readonly dir: string, readonly registry: RegistryProcess) {}
 
   /**
-   * Starts the registry and builds what it lacks: for each workload `bench/NAME:latest`, and NAME/rootfs.tar, its tree.
+   * Starts the registry and builds what it lacks: for each workload `bench/NAME:latest`, and its tree, NAME/rootfs.tar.
    *
-   * @param dir kept folder, absolute
-   * @param scratch for a dockerd that builds; short
-   * @param progress told what takes long
+   * @param dir directory to keep, absolute
+   * @param scratch directory for the dockerd that builds; its path must be short
+   * @param progress called before steps that take long
    */
   static async open(
     { dir, scratch, names, progress }: {
@@ -79,12 +79,12 @@ export class Workloads implements AsyncDisposable {
     return workloads;
   }
 
-  /** The tree that the workloads are built on, as a tar. */
+  /** Path of the tar with the common base of the workloads. */
   get base(): string {
     return `${this.dir}/base.tar`;
   }
 
-  /** The whole tree of the workload. */
+  /** Path of the tar with the whole tree of the workload. */
   tarOf(name: WorkloadName): string {
     return `${this.dir}/${name}/rootfs.tar`;
   }
