@@ -17,7 +17,7 @@ export class ReadFailure extends Error {
   }
 }
 
-/** See the module. */
+/** Failures already logged, and the log that they go to. */
 export class FailureLog {
   /** Logged causes by image number and blob. */
   readonly #logged = new Map<string, Set<string>>();

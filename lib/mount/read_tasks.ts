@@ -9,7 +9,7 @@
 import { Deadline } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 
-/** See the module. */
+/** The waiting reads of one server. */
 export class ReadTasks {
   readonly #running = new Set<Promise<void>>();
   #abandoned = false;

@@ -13,7 +13,7 @@ const TICKS_PER_SECOND = 100;
 /** Maximum characters shown of a program's error output. */
 const MAX_SAID = 300;
 
-/** See the module. */
+/** Resources that a program has used. */
 export interface ProcessCost {
   readonly seconds: number;
   /** User and system time of the program and all children that it waited for. */

@@ -45,7 +45,7 @@ export interface KitOptions extends Partial<ConvertOptions> {
   readonly force?: boolean;
 }
 
-/** See the module. */
+/** A scratch directory with image conversions in it, removed on disposal. */
 export class ConvertKit implements Disposable {
   readonly temp = TempDir.make();
   readonly #http = new HttpClient(DEFAULT_FETCH_OPTIONS);

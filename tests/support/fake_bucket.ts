@@ -47,7 +47,7 @@ export interface BucketRequest {
   readonly headers: Readonly<Record<string, string | undefined>>;
 }
 
-/** See the module. */
+/** One bucket on a free loopback port. */
 export class FakeBucket implements AsyncDisposable {
   /** By key. */
   readonly objects = new Map<string, Uint8Array>();

@@ -8,7 +8,7 @@ import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { answerAtOnce, answerRange, end, type Fault } from "./faults.ts";
 
-/** See the module. */
+/** The server, on a free loopback port or a Unix socket. */
 export class FileServer implements AsyncDisposable {
   /** By path: "/blobs/3f2a…". */
   readonly files = new Map<string, Uint8Array>();

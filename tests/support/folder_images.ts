@@ -11,7 +11,7 @@ import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../lib/laye
 /** Prefix of a bootstrap of {@link FolderImages}, before the path of the image's directory. */
 export const FOLDER_BOOTSTRAP = "folder image: ";
 
-/** See the module comment. */
+/** Lazy images whose trees are directories. */
 export class FolderImages implements LazyImages {
   /** Holders by lazy layer. */
   readonly holders = new Map<string, Set<string>>();

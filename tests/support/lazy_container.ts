@@ -25,7 +25,7 @@ const FILE_BYTES = { usual: 1 << 20, kernelCache: 4 << 20 } as const;
 const CHUNK = 16 * 1024;
 const NO_READ_AHEAD = { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } as const;
 
-/** See the module. Disposing ends the driver in order and fails where a mount is left. */
+/** The driver and the container. Disposing stops the driver and fails if a mount is left. */
 export class LazyContainer implements AsyncDisposable {
   /** The container's root. */
   root = "";

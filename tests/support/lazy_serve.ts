@@ -16,7 +16,7 @@ export const LAZY_IMAGE = fixture("v6-prefetch-fs");
 /** Outcome of a read: the right bytes, others, or none. */
 export type ReadOutcome = "right" | "wrong" | "error";
 
-/** See the module comment. */
+/** The process and its mounted image; disposing stops it. */
 export class LazyServe implements AsyncDisposable {
   /** Paths of the image's regular files, in order. */
   readonly files: readonly string[];

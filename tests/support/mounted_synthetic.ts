@@ -55,7 +55,7 @@ export interface MountedSyntheticOptions extends TestMountsOptions {
   readonly packed?: boolean;
 }
 
-/** See the module. */
+/** The mounted file; disposing unmounts it. */
 export class MountedSynthetic implements AsyncDisposable {
   private constructor(
     readonly kit: TestMounts,

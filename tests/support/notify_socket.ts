@@ -31,7 +31,7 @@ export interface Notice {
   readonly fd: Fd | undefined;
 }
 
-/** See the module. Disposing removes the socket. */
+/** The service manager's end of the socket. Disposing removes it. */
 export class NotifySocket implements Disposable {
   private constructor(readonly path: string, private readonly socket: Fd) {}
 

@@ -12,7 +12,7 @@
  * @module
  */
 
-/** See the module. */
+/** The recording proxy, on a free loopback port. */
 export class PushRecorder implements AsyncDisposable {
   /** Digests of the blobs uploaded. */
   readonly uploaded: string[] = [];

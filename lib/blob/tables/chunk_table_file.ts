@@ -35,7 +35,7 @@ export interface PostedTable extends SharedColumns {
   readonly address: bigint;
 }
 
-/** See the module. */
+/** A chunk table whose fetch columns are in a mapped file. Disposing unmaps and closes it. */
 export class ChunkTableFile implements Disposable {
   static readonly #all = new Set<ChunkTableFile>();
   readonly columns: ChunkColumns;

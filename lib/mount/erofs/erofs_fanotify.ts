@@ -64,7 +64,7 @@ interface Live {
   readonly released: PromiseWithResolvers<void>;
 }
 
-/** See the module. */
+/** Images mounted as EROFS on watched cache files. Disposing unmounts them all. */
 export class FanotifyImages implements AsyncDisposable {
   readonly #live = new Set<Live>();
   #ended = false;

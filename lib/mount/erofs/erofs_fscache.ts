@@ -74,7 +74,7 @@ interface Live {
   readonly released: PromiseWithResolvers<void>;
 }
 
-/** See the module. */
+/** Images mounted as EROFS on the kernel's cache. Disposing unmounts them all. */
 export class FscacheImages implements AsyncDisposable {
   readonly #live = new Set<Live>();
   readonly #volume: string;

@@ -10,7 +10,7 @@ import type { MountableImage } from "../image_mount.ts";
 /** Maximum milliseconds for super blocks to go after they were unmounted; then their data end. */
 const DRAIN_TIMEOUT_MS = 3_000;
 
-/** See the module. */
+/** An image, its number and its mount point. */
 export interface PlacedImage {
   readonly image: MountableImage;
   readonly number: number;

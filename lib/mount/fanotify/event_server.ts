@@ -44,7 +44,7 @@ interface WatchedFile {
   marked: boolean;
 }
 
-/** See the module. */
+/** Answers the events of one fanotify group. */
 export class EventServer {
   readonly #files = new Map<string, WatchedFile>();
   readonly #abort = new AbortController();

@@ -40,7 +40,7 @@ const IDLE_MS = 10;
 type OpenMessage = CachefilesMessage & { readonly kind: "open" };
 type ReadMessage = CachefilesMessage & { readonly kind: "read" };
 
-/** See the module. */
+/** Answers the requests of one open /dev/cachefiles. */
 export class CacheServer {
   /** By volume and cookie. */
   readonly #sources = new Map<string, ObjectSource>();

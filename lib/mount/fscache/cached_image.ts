@@ -34,7 +34,7 @@ interface UsedDevice {
   readonly use: DeviceUse;
 }
 
-/** See the module. Disposing withdraws everything; reads of what the kernel still has open are EIO. */
+/** One offered image. Disposing withdraws everything; reads of what the kernel still has open are EIO. */
 export class CachedImage implements Disposable {
   #source: ImageSource | undefined;
   #fsid: string | undefined;

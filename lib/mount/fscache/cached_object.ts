@@ -9,7 +9,7 @@ import { roundUp } from "../../base/bytes.ts";
 import { FILL_BYTES, type FillBuffers } from "./fill_buffers.ts";
 import type { ObjectSource, Stretch } from "./object_source.ts";
 
-/** See the module. */
+/** One open object: its descriptor and its source. */
 export class CachedObject {
   readonly #filling = new Set<Promise<void>>();
   #isClosed = false;

@@ -33,7 +33,7 @@ export interface CullAnswer {
 /** Milliseconds to wait after a round, which may have freed too little because everything is in use. */
 const PAUSE_MS = 5_000;
 
-/** See the module. */
+/** Culls one cache, one round at a time. */
 export class Culler {
   #running: Promise<void> | undefined;
   #pausedUntil = 0;

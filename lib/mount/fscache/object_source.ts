@@ -27,7 +27,7 @@ export interface Stretch {
   readonly length: number;
 }
 
-/** See the module. */
+/** Source of one object of the kernel's cache. */
 export interface ObjectSource {
   /** Size in whole blocks. The kernel drops what it has cached under the name if the size has changed. */
   readonly sizeBytes: number;

@@ -26,7 +26,7 @@ export interface OfferedImage extends OfferName {
   readonly number: number;
 }
 
-/** See the module. */
+/** The offered images, by domain and fsid. */
 export class Offers {
   readonly #offers = new Map<string, { readonly image: MountableImage; readonly cached: CachedImage }>();
   readonly #changing = new KeyedMutex<string>();
