@@ -103,7 +103,8 @@ const nid = (path: string, k: number, value: number | bigint) => (p: Patch, at: 
 const nameOffset = (path: string, k: number, value: number) => (p: Patch, at: V6Places) =>
   p.u16(at.dirent(path, k) + DIRENT.nameOffset, value);
 
-/** Entries of "/opq" are ".", "..", "deep", "new"; of "/etc": ".", "..", "chmod", "link", …; of "/": ".", "..", "app". */
+// Entries 0 and 1 are "." and ".."; from 2 on, "/opq" has "deep", "new"; "/etc" has "chmod", "link", …; "/" has "app".
+
 /** Sets the first name after "." and ".." to exactly this one; the rest of it becomes part of the next name. */
 const firstNameOf = (path: string, name: string) => (p: Patch, at: V6Places) => {
   p.text(at.nameOf(path, 2), name);

@@ -80,7 +80,8 @@ export function workerThreads(): number {
     try {
       if (Deno.readTextFileSync(`/proc/self/task/${name}/comm`).startsWith("worker-")) count++;
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound) && (error as { code?: string }).code !== "ESRCH") throw error; // it has just ended
+      // the thread has just ended
+      if (!(error instanceof Deno.errors.NotFound) && (error as { code?: string }).code !== "ESRCH") throw error;
     }
   }
   return count;
