@@ -20,6 +20,9 @@ import { showPath } from "./layer_tree.ts";
 /** Bytes of the longest link target: a page with its NUL, as in the kernel. */
 const MAX_TARGET_BYTES = 4095;
 
+/** Of every symbolic link on Linux, whatever an archive says: an unpacked layer shows this. */
+const SYMLINK_MODE = 0o777;
+
 const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names up to 255 bytes, 64 KiB each";
 
 /**
@@ -48,7 +51,7 @@ export function inodeOfEntry(
     throw unstorable(path, `its link target has ${linkName.length} bytes, expected 1 to ${MAX_TARGET_BYTES}`);
   }
   return {
-    mode: TYPE_BITS[type] | entry.mode,
+    mode: TYPE_BITS[type] | (type === "symlink" ? SYMLINK_MODE : entry.mode),
     uid,
     gid,
     mtime: entry.mtimeSec,

@@ -60,7 +60,7 @@ export function rafsOptions(given: Partial<RafsOptions> = {}): RafsOptions {
 }
 
 /** Changes whenever the same layer would be written otherwise than by an earlier version of this program. */
-const WRITER_VERSION = 2;
+const WRITER_VERSION = 3;
 
 /** Tells results of different options apart: `v1-6-zstd3-sha256-262144-0`. */
 export function fingerprint(options: RafsOptions): string {
