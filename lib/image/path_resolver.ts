@@ -92,3 +92,16 @@ export class PathResolver<Node, Folder extends Node> {
 export function pathParts(path: ByteString): ByteString[] {
   return path.split("/").filter((part) => part !== "" && part !== ".");
 }
+
+/**
+ * Splits the name of an archive's entry into names. ".." removes the name before it, whatever a link of that name leads
+ * to, as Docker has it; one that leads above the root is kept.
+ */
+export function entryParts(name: ByteString): ByteString[] {
+  const parts: ByteString[] = [];
+  for (const part of pathParts(name)) {
+    if (part === ".." && parts.length > 0 && parts.at(-1) !== "..") parts.pop();
+    else parts.push(part);
+  }
+  return parts;
+}

@@ -12,7 +12,7 @@ import { OVERLAY_XATTR_PREFIX, parseWhiteout } from "../../archive/whiteout.ts";
 import { type ByteString, fromByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { entryName } from "../../layer/apply_tree.ts";
-import { pathParts } from "../path_resolver.ts";
+import { entryParts } from "../path_resolver.ts";
 import type { SourceTree } from "./source_tree.ts";
 
 const ZEROS = new Uint8Array(64 * 1024);
@@ -29,7 +29,7 @@ export class TarTree implements TarVisitor {
 
   entry(entry: TarEntry): void {
     this.#entry = entry;
-    this.#path = pathParts(toByteString(entry.name));
+    this.#path = entryParts(toByteString(entry.name));
     this.#digest = entry.type === "file" ? createHash("sha256") : undefined;
     this.#digested = 0;
   }
@@ -47,7 +47,7 @@ export class TarTree implements TarVisitor {
     this.#zerosTo(entry.sizeBytes);
     if (this.isLayer && this.#isMark()) return;
     if (entry.type === "link") {
-      if (this.tree.link(this.#path, pathParts(toByteString(entry.linkName)))) return;
+      if (this.tree.link(this.#path, entryParts(toByteString(entry.linkName)))) return;
       const target = entryName(entry.linkName);
       throw new NydusGdError(
         "invalid-image",

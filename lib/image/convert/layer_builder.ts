@@ -30,7 +30,7 @@ import { ChunkInfoWriter } from "../../rafs/chunk_info_writer.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
 import type { ImageMemory } from "../../rafs/image_memory.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
-import { pathParts } from "../path_resolver.ts";
+import { entryParts } from "../path_resolver.ts";
 import { BlobChunks } from "./blob_chunks.ts";
 import { makeBootstrapWriter } from "./bootstrap_writer.ts";
 import type { ChunkDictionary } from "./chunk_dictionary.ts";
@@ -112,10 +112,10 @@ export class LayerBuilder implements TarVisitor {
   }
 
   entry(entry: TarEntry): void {
-    this.#path = pathParts(toByteString(entry.name));
+    this.#path = entryParts(toByteString(entry.name));
     this.#spec = undefined;
     const { type } = entry;
-    if (type === "link") return this.#tree.link(this.#path, pathParts(toByteString(entry.linkName)));
+    if (type === "link") return this.#tree.link(this.#path, entryParts(toByteString(entry.linkName)));
     this.#placeCount = 0;
     this.#filled = 0;
     this.#spec = inodeOfEntry(entry, type, this.#path, this.options.rafs.chunkSize);
