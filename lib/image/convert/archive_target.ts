@@ -10,10 +10,8 @@
 import { join, resolve } from "node:path";
 import { rename } from "node:fs/promises";
 import { isErrno } from "../../../ffi/errno.ts";
-import { AT } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { LOCK } from "../../../ffi/sys_file.ts";
-import { fstat, statat } from "../../../ffi/sys_stat.ts";
 import { tarEntry, type TarType } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
@@ -22,7 +20,7 @@ import type { ImageBlob } from "../image_builder.ts";
 import { TarFile } from "../unpack/tar_output.ts";
 import type { Put } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";
-import { lockFolder } from "./spool_folder.ts";
+import { isStillAt, lockFolder } from "./spool_folder.ts";
 
 const FOLDER_SUFFIX = ".partial";
 const TAG = "latest";
@@ -130,18 +128,9 @@ function lockAlone(folder: string, what: string): Fd {
     throw isErrno(error, "EAGAIN", "ENOENT") ? busy(error) : error;
   }
   // another conversion may have taken the folder away in between, with its end
-  if (isSame(lock, folder)) return lock;
+  if (isStillAt(folder, lock)) return lock;
   lock[Symbol.dispose]();
   throw busy();
-}
-
-function isSame(folder: Fd, path: string): boolean {
-  try {
-    return statat(AT.FDCWD, path).ino === fstat(folder).ino;
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return false;
-    throw error;
-  }
 }
 
 function header({ name, ...fields }: { type: TarType; name: string; sizeBytes?: number }): Uint8Array {

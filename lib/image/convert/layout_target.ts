@@ -6,10 +6,13 @@
  *
  * @module
  */
-import { join, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
+import { AT } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { flock, LOCK } from "../../../ffi/sys_file.ts";
+import { unlinkat } from "../../../ffi/unistd.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
@@ -19,7 +22,7 @@ import { descriptorOf, type ImageBlob } from "../image_builder.ts";
 import { OciLayout, REF_NAME } from "../source/oci_layout.ts";
 import { type ImageContent, layoutContent } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
-import { lockFolder } from "./spool_folder.ts";
+import { isStillAt, lockFolder } from "./spool_folder.ts";
 
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const DEFAULT_TAG = "latest";
@@ -27,12 +30,22 @@ const DEFAULT_TAG = "latest";
 /** Of files, less the umask: a layout is there to be read. */
 const FILE_MODE = 0o644;
 
+const INDEX = "index.json";
+const LAYOUT_FILE = "oci-layout";
+const LAYOUT = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
+const SPOOL = ".partial";
+
+/** What a layout consists of; whoever was killed may have left it without some of it. */
+const OWN_NAMES: ReadonlySet<string> = new Set([INDEX, LAYOUT_FILE, SPOOL, "blobs"]);
+
 /** See the module. */
 export class LayoutTarget implements ImageTarget {
   readonly place = undefined;
   readonly blobs: LocalFsBackend;
   /** By digest: index.json lists them without a name, and its other readers find them by their subjects. */
   readonly #referrers = new Map<string, ImageBlob>();
+  /** The folder was not there. */
+  #isNew = false;
   /** Shared lock on the spool folder, while something may be on its way. */
   #use: Fd | undefined;
 
@@ -68,11 +81,20 @@ export class LayoutTarget implements ImageTarget {
 
   /** Makes what is not there. */
   protected async prepare(): Promise<void> {
+    this.#isNew = !existsSync(this.dir);
+    this.#use = await this.#lockSpool();
     await Deno.mkdir(this.#blobDir, { recursive: true });
-    await Deno.mkdir(this.#spoolDir, { recursive: true });
-    this.#use = lockFolder(this.#spoolDir, LOCK.SH);
-    const layout = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
-    await Deno.writeTextFile(join(this.dir, "oci-layout"), layout, { mode: FILE_MODE });
+    if (await ignore(Deno.errors.NotFound, Deno.stat(this.#layoutFile)) !== undefined) return;
+    await this.#replace(this.#layoutFile, new TextEncoder().encode(LAYOUT));
+  }
+
+  async #lockSpool(): Promise<Fd> {
+    for (;;) {
+      await Deno.mkdir(this.#spoolDir, { recursive: true });
+      const lock = lockFolder(this.#spoolDir, LOCK.SH);
+      if (isStillAt(this.#spoolDir, lock)) return lock;
+      lock[Symbol.dispose]();
+    }
   }
 
   get description(): string {
@@ -126,14 +148,26 @@ export class LayoutTarget implements ImageTarget {
   }
 
   async discard(): Promise<void> {
-    await this.#leaveSpool();
+    if (await this.#leaveSpool(() => this.#removeEmpty()) && this.#isNew) removeFolders(this.dir);
   }
 
-  async #leaveSpool(): Promise<void> {
+  /**
+   * @param alone done while nobody else writes to the layout
+   * @returns whether nobody else does
+   */
+  async #leaveSpool(alone = () => {}): Promise<boolean> {
     using use = this.#use;
     this.#use = undefined;
-    if (use === undefined || !isLast(use)) return;
+    if (use === undefined || !isLast(use)) return false;
+    alone();
     await ignore(Deno.errors.NotFound, Deno.remove(this.#spoolDir, { recursive: true }));
+    return true;
+  }
+
+  /** Removes what makes a new folder a layout, where there is neither a blob nor an image in it. */
+  #removeEmpty(): void {
+    if (!this.#isNew || existsSync(join(this.dir, INDEX))) return;
+    if (removeFolders(this.#blobDir, dirname(this.#blobDir))) Deno.removeSync(this.#layoutFile);
   }
 
   async #writeIndex(root: ImageBlob): Promise<void> {
@@ -143,11 +177,11 @@ export class LayoutTarget implements ImageTarget {
     const own = { ...descriptorOf(root), annotations: { [REF_NAME]: this.tag } };
     const referrers = [...this.#referrers.values()].map(descriptorOf);
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...others, own, ...referrers] };
-    await this.#replace(join(this.dir, "index.json"), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
+    await this.#replace(join(this.dir, INDEX), new TextEncoder().encode(`${JSON.stringify(index)}\n`));
   }
 
   async #entries(): Promise<readonly Descriptor[]> {
-    const bytes = await ignore(Deno.errors.NotFound, Deno.readFile(join(this.dir, "index.json")));
+    const bytes = await ignore(Deno.errors.NotFound, Deno.readFile(join(this.dir, INDEX)));
     const document = bytes && parseManifestDocument(bytes, MEDIA_TYPE.ociIndex);
     return document?.kind === "index" ? document.index.manifests : [];
   }
@@ -165,7 +199,11 @@ export class LayoutTarget implements ImageTarget {
 
   /** Beside the blobs: what is whole is only renamed. */
   get #spoolDir(): string {
-    return join(this.dir, ".partial");
+    return join(this.dir, SPOOL);
+  }
+
+  get #layoutFile(): string {
+    return join(this.dir, LAYOUT_FILE);
   }
 
   #path(digest: string): string {
@@ -192,6 +230,19 @@ function isLast(use: Fd): boolean {
   }
 }
 
+/** Removes folders one after the other, as long as they are empty; whether all were. */
+function removeFolders(...paths: readonly string[]): boolean {
+  for (const path of paths) {
+    try {
+      unlinkat(AT.FDCWD, path, AT.REMOVEDIR);
+    } catch (error) {
+      if (isErrno(error, "ENOTEMPTY")) return false;
+      throw error;
+    }
+  }
+  return true;
+}
+
 /** Whether the folder has something that is no layout. */
 async function isForeign(dir: string): Promise<boolean> {
   const names = new Set<string>();
@@ -201,5 +252,5 @@ async function isForeign(dir: string): Promise<boolean> {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
-  return names.size > 0 && !names.has("oci-layout");
+  return !names.has(LAYOUT_FILE) && names.difference(OWN_NAMES).size > 0;
 }

@@ -27,3 +27,31 @@ Deno.test("two conversions write to one layout at once: neither takes away what 
   assert.match(index, /"second".*"first"/);
   assert.equal(await Deno.readTextFile(`${layout}/blobs/sha256/${digest.slice("sha256:".length)}`), "blob");
 });
+
+Deno.test("a conversion that failed takes a layout away that it made, not one that somebody has something in", async () => {
+  using temp = TempDir.make();
+  const layout = temp.join("layout");
+  const failed = await LayoutTarget.open(`oci:${layout}`);
+  const other = await LayoutTarget.open(`oci:${layout}:other`);
+  await failed.discard();
+  const { signal } = new AbortController();
+  await other.publish([], manifest("other"), signal);
+  const names = () => Array.from(Deno.readDirSync(layout), ({ name }) => name).sort();
+  assert.deepEqual(names(), ["blobs", "index.json", "oci-layout"]);
+  await (await LayoutTarget.open(`oci:${layout}`)).discard();
+  assert.deepEqual(names(), ["blobs", "index.json", "oci-layout"]);
+  await (await LayoutTarget.open(`oci:${temp.join("new")}`)).discard();
+  assert.deepEqual(Array.from(Deno.readDirSync(temp.path), ({ name }) => name), ["layout"]);
+});
+
+Deno.test("a layout that somebody was killed while making is made, and its file is not written anew", async () => {
+  using temp = TempDir.make();
+  const layout = temp.join("layout");
+  await Deno.mkdir(`${layout}/.partial`, { recursive: true });
+  const { signal } = new AbortController();
+  await (await LayoutTarget.open(`oci:${layout}`)).publish([], manifest("first"), signal);
+  const inode = () => Deno.statSync(`${layout}/oci-layout`).ino;
+  const before = inode();
+  await (await LayoutTarget.open(`oci:${layout}`)).publish([], manifest("second"), signal);
+  assert.equal(inode(), before);
+});

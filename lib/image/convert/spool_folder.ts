@@ -8,9 +8,10 @@
  */
 import { join } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
-import { O, open } from "../../../ffi/fcntl.ts";
+import { AT, O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { flock, LOCK } from "../../../ffi/sys_file.ts";
+import { fstat, statat } from "../../../ffi/sys_stat.ts";
 
 const PREFIX = "run-";
 
@@ -70,6 +71,16 @@ export function lockFolder(path: string, operation: number): Fd {
     return folder;
   } catch (error) {
     folder[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Whether a folder that is open is still the one at the path: its last user may have removed it. @throws {SyscallError} */
+export function isStillAt(path: string, folder: Fd): boolean {
+  try {
+    return statat(AT.FDCWD, path).ino === fstat(folder).ino;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return false;
     throw error;
   }
 }
