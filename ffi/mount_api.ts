@@ -23,7 +23,7 @@ import { check, errno, loadLibc, type Name, nameArgument, show } from "./libc.ts
 import { read } from "./unistd.ts";
 
 /** Commands of fsconfig(2). */
-export const FSCONFIG = {
+const FSCONFIG = {
   SET_FLAG: 0,
   SET_STRING: 1,
   SET_BINARY: 2,
@@ -50,7 +50,7 @@ export const MOUNT_ATTR = {
 } as const;
 
 /** Flags of move_mount(2). F is the source, T the target. */
-export const MOVE_MOUNT = {
+const MOVE_MOUNT = {
   F_SYMLINKS: 0x1,
   F_AUTOMOUNTS: 0x2,
   F_EMPTY_PATH: 0x4,

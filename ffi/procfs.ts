@@ -38,7 +38,7 @@ export function readProcessFile(pid: number | string, name: string): string | un
  * Fields of `/proc/PID/stat` after the command name, which is in parentheses and may contain anything. The first one is
  * field 3 of proc(5), the state.
  */
-export function statFields(text: string): string[] {
+function statFields(text: string): string[] {
   return text.slice(text.lastIndexOf(")") + 2).split(" ");
 }
 

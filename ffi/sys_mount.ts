@@ -45,7 +45,7 @@ export const MNT = {
 } as const;
 
 /** Does not follow a symbolic link at the end of the target. {@link umount2} always adds it. */
-export const UMOUNT_NOFOLLOW = 8;
+const UMOUNT_NOFOLLOW = 8;
 
 /** The kernel copies one page of 4096 bytes and sets its last byte to NUL. */
 export const MOUNT_DATA_MAX = 4095;

@@ -25,7 +25,7 @@ const FS_IOC_FSSETXATTR = 0x401c5820n;
 const FSXATTR = { SIZE: 28, xflags: 0, projid: 12 } as const;
 
 /** Inode flags in struct fsxattr. */
-export const XFLAG = { PROJINHERIT: 0x200 } as const;
+const XFLAG = { PROJINHERIT: 0x200 } as const;
 
 /** QCMD(cmd, PRJQUOTA) of the XFS commands. */
 const QUOTA_COMMAND = { getQuota: 0x580302, setLimits: 0x580402, getState: 0x580502 } as const;

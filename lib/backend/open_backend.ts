@@ -37,7 +37,7 @@ import { repositoryOf } from "./registry/repository_hosts.ts";
 import type { TransportOptions } from "./registry/transport.ts";
 
 /** Docker's folder of registry certificates, with a subfolder per host. */
-export const DOCKER_CERTS_DIR = "/etc/docker/certs.d";
+const DOCKER_CERTS_DIR = "/etc/docker/certs.d";
 
 const CONFIGURED_AUTH: CredentialSource = {
   name: "auth of the configured backend",

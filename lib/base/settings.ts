@@ -34,7 +34,7 @@ export const FS_DRIVER_CHOICES = ["auto", "erofs-fanotify", "erofs-fuse", "erofs
 /** Log levels as named by logtape. */
 export const LOG_LEVEL_CHOICES = ["trace", "debug", "info", "warning", "error"] as const;
 /** "auto": text on a terminal, JSON lines otherwise. */
-export const LOG_FORMAT_CHOICES = ["auto", "text", "json"] as const;
+const LOG_FORMAT_CHOICES = ["auto", "text", "json"] as const;
 
 /** All settings, with defaults applied. Undefined values are decided by their consumers. */
 export interface Settings {

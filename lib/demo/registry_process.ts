@@ -80,7 +80,7 @@ async function answers(host: string): Promise<boolean> {
 }
 
 /** Returns a currently unused port. */
-export function freePort(): number {
+function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   listener.close();

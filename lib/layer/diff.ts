@@ -89,7 +89,7 @@ function entriesInOrder(folder: Fd): UpperEntry[] {
 }
 
 /** Bytes of the files and symbolic links in a tree, each inode once. */
-export function upperSize(upper: string): number {
+function upperSize(upper: string): number {
   const sizes = new SizeSum();
   const add = (folder: Fd) => {
     for (const { name } of [...readDirectory(folder)]) {

@@ -92,7 +92,7 @@ export function lazyImageOf(layer: Layer, home: HomePaths): LazyLayer | undefine
 }
 
 /** The id of the layer with this short name. */
-export async function idOfShortName(home: HomePaths, short: string, wantedBy: string): Promise<string> {
+async function idOfShortName(home: HomePaths, short: string, wantedBy: string): Promise<string> {
   const target = await ignore(Deno.errors.NotFound, Deno.readLink(home.shortLink(short)));
   const id = target === undefined ? undefined : idOfLinkTarget(target);
   if (id === undefined) throw corrupt(wantedBy, `a layer below it is gone (l/${short})`);

@@ -2,7 +2,7 @@
  * Layers on disk: the verbs of a graph driver, without its protocol.
  *
  * ```ts
- * const store = await LayerStore.open("/var/lib/docker/nydus-gd", { lazyImages: NO_LAZY_IMAGES, applier, differ });
+ * const store = await LayerStore.open("/var/lib/docker/nydus-gd", { lazyImages, applier, differ });
  * await store.create("base");
  * await store.applyDiff("base", tar, signal);
  * await store.createReadWrite("box", { parent: "base" });

@@ -81,10 +81,7 @@ export interface LazyImages {
   status(): Promise<[string, string][]>;
 }
 
-/** A store without lazy images: bootstrap layers are refused by name, everything else works. */
-export const NO_LAZY_IMAGES: LazyImages = refuseLazyImages("this store serves ordinary layers only");
-
-/** Lazy images that are refused because of `state`. */
+/** For a store without lazy images: bootstrap layers are refused because of `state`, everything else works. */
 export function refuseLazyImages(state: string, hint?: string): LazyImages {
   const refusal = (bootstrapPath: string) =>
     new NydusGdError(

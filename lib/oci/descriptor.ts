@@ -24,7 +24,7 @@ export const sizeSchema = v.pipe(
 );
 
 /** Only the keys used here; others are dropped. */
-export const platformSchema = v.object({
+const platformSchema = v.object({
   os: v.string(),
   architecture: v.string(),
   variant: v.optional(v.string()),

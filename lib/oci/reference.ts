@@ -14,7 +14,7 @@ import { NydusGdError } from "../base/errors.ts";
 import { type Digest, isDigest } from "./digest.ts";
 
 /** Registry of references without a host. */
-export const DEFAULT_HOST = "docker.io";
+const DEFAULT_HOST = "docker.io";
 /** Tag of references with neither tag nor digest. */
 export const DEFAULT_TAG = "latest";
 

@@ -18,7 +18,7 @@ import type { ChunkColumns } from "./chunk_table.ts";
 import { unreadable } from "./guard.ts";
 
 /** Bytes of the chunk map header. */
-export const CHUNK_MAP_HEADER = 4096;
+const CHUNK_MAP_HEADER = 4096;
 
 /** Sizes of a blob's cache files in bytes. */
 export interface CacheSizes {

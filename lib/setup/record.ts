@@ -156,12 +156,12 @@ async function missingFolders(host: Host, path: string): Promise<string[]> {
 }
 
 /** Whether a file is as setup wrote it. */
-export function isAsWritten(recorded: RecordedFile, current: FileState): boolean {
+function isAsWritten(recorded: RecordedFile, current: FileState): boolean {
   return recorded.written.includes(fingerprint(current));
 }
 
 /** Whether a file is as it was before setup. */
-export function isAsBefore({ before }: RecordedFile, current: FileState): boolean {
+function isAsBefore({ before }: RecordedFile, current: FileState): boolean {
   return (before.kind === "file" ? before.fingerprint : fingerprint(before)) === fingerprint(current);
 }
 

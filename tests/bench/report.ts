@@ -30,7 +30,7 @@ export function median(values: readonly number[]): number {
 }
 
 /** Returns the ratio (or value) that an aim concerns; undefined if a system was not measured. */
-export function achieved({ values }: Figure, { of, against }: Aim): number | undefined {
+function achieved({ values }: Figure, { of, against }: Aim): number | undefined {
   const [own, other] = [values[of], against === undefined ? [1] : values[against]];
   return own === undefined || other === undefined ? undefined : median(own) / median(other);
 }

@@ -63,12 +63,12 @@ export interface Offence {
 }
 
 /** The room of a file, given by its path in the repository; undefined outside of all rooms. */
-export function roomOf(path: string): string | undefined {
+function roomOf(path: string): string | undefined {
   return [...ROOMS, ...TOP_ROOMS].find((room) => path.startsWith(`${room}/`));
 }
 
 /** Whether the rule does not apply to the file: main.ts, tests and scripts. */
-export function isExempt(path: string): boolean {
+function isExempt(path: string): boolean {
   return path === "main.ts" || /^(tests|scripts)\//.test(path) || path.endsWith("_test.ts");
 }
 

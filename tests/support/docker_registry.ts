@@ -11,7 +11,7 @@
 import { join } from "node:path";
 
 /** Path of the program in Debian's package `docker-registry`. */
-export const DOCKER_REGISTRY = "/usr/bin/docker-registry";
+const DOCKER_REGISTRY = "/usr/bin/docker-registry";
 
 /** Why tests that need it are skipped; undefined if it is installed. */
 export const dockerRegistryMissing: string | undefined = isInstalled()

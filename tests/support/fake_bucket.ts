@@ -23,7 +23,7 @@ export type Protocol = "s3" | "oss";
 /** The only known key pair. */
 export const ACCESS_KEY = { id: "AKIDEXAMPLE0000", secret: "s3cr/et+EXAMPLE" } as const;
 export const BUCKET = "images";
-export const REGION = "eu-central-1";
+const REGION = "eu-central-1";
 
 /** Maximum difference between the clocks of client and server. */
 const MAX_SKEW_MS = 15 * 60_000;

@@ -37,7 +37,7 @@ export function serveCommand(socket: string, root: string, logLevel = "error"): 
 export const NO_PREFETCH = { NYDUS_GD_PREFETCH_ENABLED: "false" } as const;
 
 /** Waits until the socket accepts connections; false if the process ended before. */
-export async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
+async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
   let ended = false;
   child.status.then(() => ended = true);
   for (let waitMs: number = POLL_MS.first; !ended; waitMs = Math.min(2 * waitMs, POLL_MS.most)) {

@@ -17,7 +17,7 @@ export function confine(url: URL): void {
 }
 
 /** Whether `hostname` (as in URL) is a loopback, link-local or unspecified address, or a name of loopback. */
-export function isOwnMachine(hostname: string): boolean {
+function isOwnMachine(hostname: string): boolean {
   const name = hostname.replace(/\.$/, "");
   if (name === "localhost" || name.endsWith(".localhost")) return true;
   const octets = /^(\d+)\.(\d+)\.\d+\.\d+$/.exec(name);

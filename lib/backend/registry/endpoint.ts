@@ -9,7 +9,7 @@ import { isLoopback } from "../http/loopback.ts";
 const DOCKER_HUB_NAMES = new Set(["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"]);
 
 /** The host that serves Docker Hub's registry. */
-export const DOCKER_HUB_HOST = "registry-1.docker.io";
+const DOCKER_HUB_HOST = "registry-1.docker.io";
 
 /** Whether `host` is a name of Docker Hub. */
 export function isDockerHub(host: string): boolean {

@@ -23,7 +23,7 @@ import { InodeTable, type PlacedInode, type PlaceRange } from "./inode_table.ts"
 const NAME_MAX = 255;
 
 /** On a folder that no entry names: a layer below has its attributes, if any has. Not in merged images. */
-export const IMPLIED_XATTR = fromByteString("trusted.nydus-gd.implied");
+const IMPLIED_XATTR = fromByteString("trusted.nydus-gd.implied");
 
 /** Whether an attribute's name is {@link IMPLIED_XATTR}. */
 export function isImpliedMark(name: Uint8Array): boolean {

@@ -25,7 +25,7 @@ export interface RafsOptions {
 }
 
 /** The defaults, chosen by measurement: docs/performance.md. */
-export const DEFAULT_RAFS_OPTIONS: RafsOptions = {
+const DEFAULT_RAFS_OPTIONS: RafsOptions = {
   fsVersion: 6,
   compressor: "zstd",
   level: 3,

@@ -26,7 +26,7 @@ const log = logger("mount", "fuse");
 
 const DEVICE = "/dev/fuse";
 /** Source and type as /proc/self/mountinfo shows them: how our mounts are told from others'. */
-export const FUSE_SOURCE = "nydus-gd";
+const FUSE_SOURCE = "nydus-gd";
 export const FUSE_TYPE = "fuse.nydus-gd";
 /** The kernel queues INIT while it mounts. */
 const INIT_TIMEOUT_MS = 5_000;

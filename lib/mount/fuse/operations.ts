@@ -31,7 +31,7 @@ import type { ServedImage, ServedImages } from "./served_images.ts";
 import type { FromWorker, Miss } from "./worker_messages.ts";
 
 /** How long the kernel may keep what it knows of an image: 31 years. */
-export const FOREVER_SEC = 1_000_000_000;
+const FOREVER_SEC = 1_000_000_000;
 
 const DT_DIR = 4;
 const S_IFDIR = 0o040000;

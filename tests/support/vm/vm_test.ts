@@ -30,7 +30,7 @@ function named(series: string): KernelSeries {
 }
 
 /** Why there can be no machine with this kernel here; undefined when there can. */
-export async function machineMissing(series: KernelSeries): Promise<string | undefined> {
+async function machineMissing(series: KernelSeries): Promise<string | undefined> {
   if (Deno.uid() !== 0) return "not root";
   if (!await isInstalled(QEMU)) return `${QEMU} is not installed`;
   return await virtiofsdMissing() ?? await kernelMissing(series);

@@ -16,7 +16,7 @@ const FS_DRIVER = "erofs-fscache";
 const READS_TIMEOUT_MS = 60_000;
 
 /** Numbers of all chunks of a file. */
-export const ALL_CHUNKS: readonly number[] = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
+const ALL_CHUNKS: readonly number[] = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
 
 /** See the module. */
 export class Place implements AsyncDisposable {
