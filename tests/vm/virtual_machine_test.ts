@@ -5,9 +5,21 @@
  */
 import assert from "node:assert/strict";
 import { hasCode } from "../../lib/base/errors.ts";
+import { REPOSITORY } from "../support/repository.ts";
+import { prepareKernel } from "../support/vm/kernel.ts";
 import { KERNEL, vmTest } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 4 * 60_000;
+
+/** What scripts/test.sh does before any test, and a test before its machine; $1 is the repository, $2 the kernel. */
+const PREPARE = `
+root=$1
+. "$root/scripts/bootstrap.sh"
+bootstrap test vm
+exec deno eval "
+  const { prepareKernel } = await import('file://$root/tests/support/vm/kernel.ts');
+  await prepareKernel('$2');
+"`;
 
 vmTest(
   "a machine runs scripts side by side, and its disk keeps what was written to it when its power is cut",
@@ -42,4 +54,11 @@ vmTest("a machine that takes too long is ended by its watchdog", async (start) =
     start({ watchdogMs: 1_000 }),
     (error) => hasCode(error, "unavailable") && /ended by its watchdog after 1 s while it booted/.test(error.message),
   );
+});
+
+vmTest("packages, modules and kernel that are there are had without a network", async () => {
+  await prepareKernel(KERNEL);
+  const args = ["--net", "sh", "-ec", PREPARE, "sh", REPOSITORY, KERNEL];
+  const { success, stderr } = await new Deno.Command("unshare", { args, stdin: "null" }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
 });
