@@ -18,6 +18,8 @@ const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "30");
 const READERS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_READERS") ?? "8");
 /** A server lives at most this long: it dies while it starts, takes over, or serves. */
 const LONGEST_LIFE_MS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_LIFE_MS") ?? "1000");
+/** File sizes in bytes. The kernel's cache cannot be emptied while it is in use, so it gets more data than is read. */
+const FILE_BYTES = { usual: 1 << 20, kernelCache: 4 << 20 } as const;
 /** Byte of FUSE_HAS_RESEND in the stored INIT, and the bit: linux/fuse.h 7.45. */
 const RESEND = { offset: 56, bit: 0x80 } as const;
 
@@ -36,7 +38,8 @@ fuseTest("the same where the kernel cannot send requests again", () =>
   }));
 
 async function killed(fsDriver: FsDriver, between: (container: LazyContainer) => void): Promise<void> {
-  await using container = await LazyContainer.start(fsDriver);
+  const fileBytes = fsDriver === "erofs-fscache" ? FILE_BYTES.kernelCache : FILE_BYTES.usual;
+  await using container = await LazyContainer.start(fsDriver, { fileBytes });
   const { driver } = container;
   await using readers = await container.read(READERS);
   for (let round = 0; round < ROUNDS; round++) {

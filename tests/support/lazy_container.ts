@@ -20,10 +20,14 @@ import { TempDir } from "./temp_dir.ts";
 import { knownBytes, VerifyingReaders } from "./verifying_reader.ts";
 
 const FILES = 16;
-/** File sizes in bytes. The kernel's cache cannot be emptied while it is in use, so it gets more data than is read. */
-const FILE_BYTES = { usual: 1 << 20, kernelCache: 4 << 20 } as const;
 const CHUNK = 16 * 1024;
 const NO_READ_AHEAD = { NYDUS_GD_PREFETCH_READ_AHEAD: "0" } as const;
+
+/** How it is started. */
+export interface LazyContainerOptions extends ServeProcessOptions {
+  /** Bytes of a file; default 1 MiB. */
+  readonly fileBytes?: number;
+}
 
 /** The driver and the container. Disposing stops the driver and fails if a mount is left. */
 export class LazyContainer implements AsyncDisposable {
@@ -41,12 +45,12 @@ export class LazyContainer implements AsyncDisposable {
   ) {}
 
   /** @param fsDriver the data path, by name or "auto" */
-  static async start(fsDriver = "auto", options: ServeProcessOptions = {}): Promise<LazyContainer> {
+  static async start(fsDriver = "auto", options: LazyContainerOptions = {}): Promise<LazyContainer> {
+    const { fileBytes = 1 << 20, ...ofServe } = options;
     const temp = TempDir.make();
     // one more file than is read, and no read-ahead: the kernel does not ask about a complete blob, and would show what
     // {@link emptyCache} leaves of it
     const names = Array.from({ length: FILES + 1 }, (_, number) => number);
-    const fileBytes = fsDriver === "erofs-fscache" ? FILE_BYTES.kernelCache : FILE_BYTES.usual;
     const built = await buildFrom(
       tarOf(...names.map((n) => file(String(n), knownBytes(n, fileBytes)))),
       { chunkSize: CHUNK },
@@ -56,8 +60,8 @@ export class LazyContainer implements AsyncDisposable {
     Deno.writeFileSync(temp.join(`blobs/${built.blobId}`), built.blob);
     const backend = { type: "localfs", config: { dir: temp.join("blobs") } };
     Deno.writeTextFileSync(temp.join("config.json"), JSON.stringify({ device: { backend }, mode: "direct" }));
-    const env = { ...NO_READ_AHEAD, ...options.env };
-    const driver = await GraphDriverProcess.start(temp.path, { ...options, env });
+    const env = { ...NO_READ_AHEAD, ...ofServe.env };
+    const driver = await GraphDriverProcess.start(temp.path, { ...ofServe, env });
     const container = new LazyContainer(temp, driver, built.blobId, fsDriver, fileBytes);
     const Opts = [`nydus-gd.config=${temp.join("config.json")}`, `nydus-gd.fs-driver=${fsDriver}`];
     await driver.call("GraphDriver.Init", { Home: temp.join("home"), Opts });
