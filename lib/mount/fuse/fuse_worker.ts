@@ -15,6 +15,7 @@ import { MADV, Mapping } from "../../../ffi/sys_mman.ts";
 import { messageOf } from "../../base/errors.ts";
 import { collectGarbage, REST_MS } from "../../base/garbage.ts";
 import { PostedMessages } from "../posted.ts";
+import { Crowding } from "./crowding.ts";
 import { ImageOperations, type OperationsHost } from "./operations.ts";
 import { RequestRegion } from "./request_file.ts";
 import { ServedImages } from "./served_images.ts";
@@ -36,7 +37,8 @@ const NO_REPLY: ReadonlySet<number> = new Set([
 
 /**
  * Milliseconds after a request in which the next is awaited without sleeping: to be woken on another processor takes 50
- * to 100 µs, several times what a lookup does.
+ * to 100 µs, several times what a lookup does. Not where processors are scarce: what it waits is taken from what it may
+ * serve.
  */
 const AWAKE_MS = 0.05;
 
@@ -53,6 +55,7 @@ class FuseWorker implements OperationsHost {
   readonly #session: FuseSessionHandle;
   readonly #messages: PostedMessages<ToWorker>;
   readonly #readable: ExclusiveWait;
+  readonly #crowding = new Crowding();
   /** Until when it does not sleep, by `performance.now()`. */
   #awakeUntil = 0;
   /** Whether nothing was served since garbage was collected. */
@@ -98,7 +101,8 @@ class FuseWorker implements OperationsHost {
 
   /** Waits for a request, or for a moment; with nothing to do for a while, it gives back the memory of those before. */
   #awaitRequest(): void {
-    if (performance.now() < this.#awakeUntil) {
+    const now = performance.now();
+    if (now < this.#awakeUntil && !this.#crowding.isCrowded(now)) {
       schedYield(); // to who may be about to ask, where there is one processor
       return;
     }
@@ -154,6 +158,7 @@ class FuseWorker implements OperationsHost {
 
   /** Ends the session. Everything parked has been answered. */
   close(): void {
+    this.#crowding[Symbol.dispose]();
     this.#readable[Symbol.dispose]();
     this.#session[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
