@@ -9,6 +9,7 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
+import { OPEN_FILES_HINT } from "./told_error.ts";
 
 /** More descriptors than the event loop of a new thread opens. */
 const DESCRIPTORS = 16;
@@ -29,7 +30,7 @@ export function startWorker(url: URL, name: string): Worker {
   } catch (error) {
     if (!isErrno(error, "EMFILE", "ENFILE")) throw error;
     throw new NydusGdError("environment", `Cannot start thread ${name}: out of file descriptors`, {
-      hint: "raise the limit of open files (ulimit -n, LimitNOFILE=)",
+      hint: OPEN_FILES_HINT,
       cause: error,
     });
   }

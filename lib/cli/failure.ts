@@ -9,7 +9,8 @@
  * @module
  */
 import { CommanderError } from "@commander-js/extra-typings";
-import { firstFailure, hasCode, messageOf } from "../base/errors.ts";
+import { firstFailure, hasCode } from "../base/errors.ts";
+import { toldError } from "../base/told_error.ts";
 import { oneLine } from "./output.ts";
 
 /** Exit statuses. */
@@ -32,20 +33,14 @@ export class UsageError extends Error {
   }
 }
 
-/** Deno's message of a failed system call: "Not a directory (os error 20): readdir '/x'", with the call if known. */
-const OF_DENO = /^(.+?) \(os error \d+\)(?:: (\w+) '(.+)')?$/s;
-
-/** The same from node's modules: "ENOTDIR: not a directory, rename '/x' -> '/y'". */
-const OF_NODE = /^E[A-Z0-9]+: (.+?)(?:, (\w+) '(.+)')?$/s;
-
 /** Returns what to show for anything that was thrown. */
 export function failureOf(thrown: unknown): Failure {
   const error = firstFailure(thrown);
   if (error instanceof UsageError) return usageFailure(error);
   if (error instanceof Deno.errors.BrokenPipe) return { exitCode: EXIT.brokenPipe };
   const message = sentence(error);
-  const hint = hintOf(error);
-  const shown = hint === undefined ? { message } : { message, hint };
+  const hint = toldError(error).hint;
+  const shown = hint === undefined ? { message } : { message, hint: oneLine(hint) };
   if (hasCode(error, "interrupted") || (error instanceof DOMException && error.name === "AbortError")) {
     return { exitCode: EXIT.interrupted, ...shown };
   }
@@ -65,19 +60,9 @@ function usageFailure({ command, cause }: UsageError): Failure {
 }
 
 function sentence(error: unknown): string {
-  const message = oneLine(messageOf(error));
-  const [, state, call, path] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
-  if (state !== undefined) {
-    const what = call === undefined ? "go on" : `${call} ${path?.replace("' -> '", " to ")}`;
-    return `cannot ${what}: ${state.charAt(0).toLowerCase()}${state.slice(1)}`;
-  }
+  const message = oneLine(toldError(error).message);
   // A message of another form was not written for users: say so, and keep the name of the error.
   if (message.startsWith("Cannot ")) return `c${message.slice(1)}`;
   const kind = error instanceof Error ? error.name : typeof error;
   return `cannot go on: ${kind}: ${message}`;
-}
-
-function hintOf(error: unknown): string | undefined {
-  const hint = error instanceof Error && "hint" in error ? error.hint : undefined;
-  return typeof hint === "string" ? oneLine(hint) : undefined;
 }

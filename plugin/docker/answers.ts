@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { logger } from "../../lib/base/log.ts";
+import { toldError } from "../../lib/base/told_error.ts";
 import { PLUGIN_MEDIA_TYPE } from "./protocol.ts";
 
 const log = logger("docker");
@@ -21,8 +21,7 @@ export function answer(value: unknown, status = 200): Response {
  * is read as the tar, whatever it says
  */
 export function failure(method: string, error: unknown, status = 200): Response {
-  const hint = error instanceof NydusGdError ? error.hint : undefined;
-  const text = messageOf(error);
+  const { message: text, hint } = toldError(error);
   log.warn("call failed", { method, reason: text });
   return answer({ Err: hint === undefined ? text : `${text} (hint: ${hint})` }, status);
 }
