@@ -60,7 +60,7 @@ export class MountState implements AsyncDisposable {
     }
     await makeStateFolder(path);
     const lock = tryLock(path, place);
-    if (lock === undefined) throw busy(place);
+    if (lock === undefined) throw held("mount on", place, "the server of an earlier mount still runs");
     return new MountState(path, place, false, lock);
   }
 
@@ -131,9 +131,7 @@ export async function settleState(place: string, timeoutMs: number): Promise<voi
       return;
     }
     if (waitedMs >= timeoutMs) {
-      throw new NydusGdError("busy", `Cannot finish unmount of ${place}: its server still runs after ${timeoutMs} ms`, {
-        hint: `see ${path}`,
-      });
+      throw held("finish unmount of", place, `its server still runs after ${timeoutMs} ms`);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
@@ -171,6 +169,13 @@ function tryLock(path: string, place: string): Fd | undefined {
     if (hasCode(error, "busy") || isErrno(error, "ENOENT")) return undefined;
     throw error;
   }
+}
+
+/** The mount is gone here. A mount namespace that was made meanwhile has a copy, which keeps the server. */
+function held(doing: string, place: string, state: string): NydusGdError {
+  return new NydusGdError("busy", `Cannot ${doing} ${place}: ${state}`, {
+    hint: `grep -l " ${place} " /proc/[0-9]*/mountinfo: who has the mount in another namespace`,
+  });
 }
 
 function busy(place: string): NydusGdError {

@@ -74,7 +74,7 @@ async function convertTo(
   try {
     return await convertImage(images, { ...options, target }, signal);
   } catch (error) {
-    if (!signal.aborted) await target.discard();
+    await target.discard(signal.aborted);
     throw error;
   }
 }

@@ -52,7 +52,7 @@ export class ArchiveTarget extends LayoutTarget {
       // what it would list of an earlier conversion is no part of this one
       await ignore(Deno.errors.NotFound, Deno.remove(join(target.dir, "index.json")));
     } catch (error) {
-      await target.discard();
+      await target.#remove();
       throw error;
     }
     return target;
@@ -84,10 +84,17 @@ export class ArchiveTarget extends LayoutTarget {
     await ignore(Deno.errors.NotFound, Deno.remove(part)); // of one that was interrupted
     await this.#pack(await TarFile.create(part), signal);
     await rename(part, this.path);
-    await this.discard();
+    await this.#remove();
   }
 
-  override async discard(): Promise<void> {
+  override async discard(isInterrupted: boolean): Promise<void> {
+    if (!isInterrupted || this.#parts.size === 0) return await this.#remove();
+    using _lock = this.#lock;
+    this.#lock = undefined;
+    await super.discard(isInterrupted);
+  }
+
+  async #remove(): Promise<void> {
     using lock = this.#lock;
     this.#lock = undefined;
     if (lock !== undefined) await Deno.remove(this.dir, { recursive: true });

@@ -45,8 +45,12 @@ Deno.test("one conversion at a time writes an archive, and one that failed leave
   const first = await ArchiveTarget.open(path);
   await assert.rejects(() => ArchiveTarget.open(path), (error) => hasCode(error, "busy"));
   await first.putBytes({ mediaType: "text/plain", ...blob("blob") });
-  await first.discard();
+  await first.discard(false);
   assert.deepEqual(namesIn(temp.path), []);
+  const interrupted = await ArchiveTarget.open(path);
+  await interrupted.putBytes({ mediaType: "text/plain", ...blob("blob") });
+  await interrupted.discard(true);
+  assert.deepEqual(namesIn(`${path}.partial`), ["blobs", "oci-layout"]);
   const second = await ArchiveTarget.open(path);
   await second.publish([], ROOT, signal);
   assert.deepEqual(namesIn(temp.path), ["image.tar"]);

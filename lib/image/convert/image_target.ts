@@ -37,6 +37,10 @@ export interface ImageTarget {
   putReferrer(manifest: ImageBlob, signal: AbortSignal): Promise<void>;
   /** Puts manifests, then gives `root` the name. Everything that they name is there. */
   publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void>;
-  /** Takes away what a conversion that failed leaves beside the target. */
-  discard(): Promise<void>;
+  /**
+   * Removes what a failed conversion leaves beside the target.
+   *
+   * @param isInterrupted blobs stay, so that the next conversion finds them
+   */
+  discard(isInterrupted: boolean): Promise<void>;
 }

@@ -147,7 +147,7 @@ export class LayoutTarget implements ImageTarget {
     await this.#leaveSpool();
   }
 
-  async discard(): Promise<void> {
+  async discard(_isInterrupted: boolean): Promise<void> {
     if (await this.#leaveSpool(() => this.#removeEmpty()) && this.#isNew) removeFolders(this.dir);
   }
 
