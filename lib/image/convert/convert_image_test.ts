@@ -323,3 +323,15 @@ Deno.test("a folder of something else, and the source's own name, are not writte
   );
   await assert.rejects(() => kit.convert(kit.named("source"), kit.named("source")), /it is the name of the source/);
 });
+
+Deno.test("a target in the folder that is converted is refused before anything of it is there", async () => {
+  using kit = new ConvertKit();
+  const source = kit.temp.join("files");
+  await Deno.mkdir(`${source}/d`, { recursive: true });
+  for (const target of [`oci:${source}/d/image:1`, `tar:${source}/image.tar`]) {
+    await assert.rejects(() => kit.convert(`dir:${source}`, target), /it is in the folder that is converted$/);
+  }
+  assert.deepEqual(Array.from(Deno.readDirSync(source), ({ name }) => name), ["d"]);
+  assert.deepEqual(Array.from(Deno.readDirSync(`${source}/d`)), []);
+  await kit.convert(`dir:${source}`, `oci:${source}-lazy:1`);
+});

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import type { BackendDeps } from "../../backend/open_backend.ts";
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { formatReference, parseReference, type Reference } from "../../oci/reference.ts";
@@ -37,6 +38,7 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
       hint: "another tag, or --force",
     });
   }
+  if (isFile) requireOutside(text, options.source);
   if (isLayout) return await LayoutTarget.open(text);
   if (isArchiveNamed(text)) return await openArchive(text.slice("tar:".length), options.force);
   if (/^(docker:|[a-z]+:[./])/.test(text)) {
@@ -45,6 +47,17 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
     });
   }
   return new RegistryTarget(parseReference(text), options.deps, options.spool);
+}
+
+/** @throws {NydusGdError} "usage" for a target in the folder that is converted: it would grow while it is read */
+function requireOutside(text: string, source: string): void {
+  const prefix = "dir:";
+  if (!source.startsWith(prefix)) return;
+  const folder = resolve(source.slice(prefix.length));
+  if (!resolve(text.slice(text.indexOf(":") + 1)).startsWith(folder === "/" ? folder : `${folder}/`)) return;
+  throw new NydusGdError("usage", `Cannot write ${text}: it is in the folder that is converted`, {
+    hint: "name a place outside of it",
+  });
 }
 
 async function openArchive(path: string, force: boolean): Promise<ImageTarget> {
