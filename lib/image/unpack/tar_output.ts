@@ -4,9 +4,10 @@
  * @module
  */
 import { rename } from "node:fs/promises";
-import { isErrno } from "../../../ffi/errno.ts";
+import { dirname } from "node:path";
+import { isErrno, SyscallError } from "../../../ffi/errno.ts";
 import { AT, O, open } from "../../../ffi/fcntl.ts";
-import type { Fd } from "../../../ffi/fd.ts";
+import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { fsync, linkat, unlinkat, writeAll } from "../../../ffi/unistd.ts";
 import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
@@ -14,6 +15,9 @@ import type { TarOutput } from "./tar_sink.ts";
 
 /** Size of the buffer for small writes. */
 const GATHERED_BYTES = 1 << 20;
+
+/** Of a new file, less the umask. */
+const MODE = 0o644;
 
 /** Buffers small writes. */
 class Gathered {
@@ -40,14 +44,25 @@ export class TarFile implements TarOutput {
   readonly #gathered = new Gathered((bytes) => writeAll(this.file, bytes));
   #named = false;
 
-  private constructor(private readonly path: string, private readonly aside: string, private readonly file: Fd) {}
+  /** @param aside its name until it is complete; undefined: it has none, and goes with a process that is killed */
+  private constructor(
+    private readonly path: string,
+    private readonly aside: string | undefined,
+    private readonly file: Fd,
+  ) {}
 
   /** @throws {NydusGdError} "exists" if `path` exists, "io" */
   static async create(path: string): Promise<TarFile> {
     if (await ignore(Deno.errors.NotFound, Deno.lstat(path)) !== undefined) throw exists(path);
+    try {
+      return new TarFile(path, undefined, open(dirname(path), O.WRONLY | O.TMPFILE, MODE));
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      // not every file system has files without a name; what else is wrong shows again
+    }
     const aside = `${path}.${crypto.randomUUID().slice(0, 8)}.partial`;
     try {
-      return new TarFile(path, aside, open(aside, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o666));
+      return new TarFile(path, aside, open(aside, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, MODE));
     } catch (error) {
       throw writeFailure(error, `write ${path}`, path);
     }
@@ -60,12 +75,10 @@ export class TarFile implements TarOutput {
   async finish(): Promise<void> {
     await this.#told(this.#gathered.flush().then(() => fsync(this.file)));
     try {
-      linkat(AT.FDCWD, this.aside, AT.FDCWD, this.path);
-      unlinkat(AT.FDCWD, this.aside);
+      await this.#name();
     } catch (error) {
       if (isErrno(error, "EEXIST")) throw exists(this.path);
-      if (!isErrno(error, "EPERM", "EOPNOTSUPP", "EMLINK")) throw error;
-      await rename(this.aside, this.path); // the file system has no hard links
+      throw writeFailure(error, `write ${this.path}`, this.path);
     }
     this.#named = true;
     this.file[Symbol.dispose]();
@@ -73,7 +86,21 @@ export class TarFile implements TarOutput {
 
   async discard(): Promise<void> {
     this.file[Symbol.dispose]();
-    await ignore(Deno.errors.NotFound, Deno.remove(this.#named ? this.path : this.aside));
+    const name = this.#named ? this.path : this.aside;
+    if (name !== undefined) await ignore(Deno.errors.NotFound, Deno.remove(name));
+  }
+
+  async #name(): Promise<void> {
+    if (this.aside === undefined) {
+      return linkat(AT.FDCWD, procFdPath(this.file), AT.FDCWD, this.path, AT.SYMLINK_FOLLOW);
+    }
+    try {
+      linkat(AT.FDCWD, this.aside, AT.FDCWD, this.path);
+      unlinkat(AT.FDCWD, this.aside);
+    } catch (error) {
+      if (!isErrno(error, "EPERM", "EOPNOTSUPP", "EMLINK")) throw error;
+      await rename(this.aside, this.path); // the file system has no hard links
+    }
   }
 
   async #told(written: Promise<void>): Promise<void> {

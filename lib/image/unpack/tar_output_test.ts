@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { hasCode } from "../../base/errors.ts";
+import { TarFile } from "./tar_output.ts";
+
+const BYTES = new TextEncoder().encode("a tar");
+
+const namesIn = (folder: string) => Array.from(Deno.readDirSync(folder), ({ name }) => name);
+
+Deno.test("a tar file is not there before it is complete, not under any name", async () => {
+  using temp = TempDir.make();
+  const path = temp.join("files.tar");
+  const file = await TarFile.create(path);
+  await file.write(BYTES);
+  assert.deepEqual(namesIn(temp.path), []);
+  await file.finish();
+  assert.deepEqual(namesIn(temp.path), ["files.tar"]);
+  assert.deepEqual(await Deno.readFile(path), BYTES);
+  assert.equal((Deno.statSync(path).mode ?? 0) & 0o777, 0o644 & ~Deno.umask());
+});
+
+Deno.test("a tar file that somebody else made meanwhile stays", async () => {
+  using temp = TempDir.make();
+  const path = temp.join("files.tar");
+  const file = await TarFile.create(path);
+  await file.write(BYTES);
+  await Deno.writeTextFile(path, "theirs");
+  await assert.rejects(() => file.finish(), (error) => hasCode(error, "exists"));
+  await file.discard();
+  assert.equal(await Deno.readTextFile(path), "theirs");
+  await assert.rejects(() => TarFile.create(path), (error) => hasCode(error, "exists"));
+  await assert.rejects(() => TarFile.create(temp.join("no/folder.tar")), (error) => hasCode(error, "io"));
+});
