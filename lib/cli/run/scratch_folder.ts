@@ -1,28 +1,60 @@
 /**
  * A temporary folder of a command.
  *
+ * A lock tells folders in use from those of killed commands, which the next command removes.
+ *
  * @module
  */
-import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { join } from "node:path";
+import { isErrno } from "../../../ffi/errno.ts";
+import type { Fd } from "../../../ffi/fd.ts";
+import { LOCK } from "../../../ffi/sys_file.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { lockFolder } from "../../image/convert/spool_folder.ts";
 
 /** Default parent folder, overridden by TMPDIR. The content may be as large as an image. */
 const DEFAULT_PARENT = "/var/tmp";
 
+const PREFIX = "nydus-gd-scratch-";
+
+/** Age from which a folder without a lock is abandoned: a new one is locked in less. */
+const ABANDONED_MS = 60_000;
+
 /** A temporary folder. Disposing removes it with its content. */
 export class ScratchFolder implements AsyncDisposable {
-  private constructor(readonly path: string) {}
+  private constructor(readonly path: string, private readonly lock: Fd) {}
 
   /** @throws {NydusGdError} "io" */
   static async make(): Promise<ScratchFolder> {
     const dir = Deno.env.get("TMPDIR") || DEFAULT_PARENT;
     try {
-      return new ScratchFolder(await Deno.makeTempDir({ dir, prefix: "nydus-gd-" }));
+      const path = await Deno.makeTempDir({ dir, prefix: PREFIX });
+      const folder = new ScratchFolder(path, lockFolder(path, LOCK.EX));
+      await removeAbandoned(dir);
+      return folder;
     } catch (cause) {
       throw new NydusGdError("io", `Cannot make a folder in ${dir}: ${messageOf(cause)}`, { hint: "TMPDIR=…", cause });
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    using _lock = this.lock;
     await Deno.remove(this.path, { recursive: true });
+  }
+}
+
+/** Others may make names in the same folder: what is not this user's own is left alone. */
+async function removeAbandoned(parent: string): Promise<void> {
+  for await (const { name, isDirectory } of Deno.readDir(parent)) {
+    if (!isDirectory || !name.startsWith(PREFIX)) continue;
+    const path = join(parent, name);
+    const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
+    if (info?.uid !== Deno.uid() || Date.now() - (info.mtime?.getTime() ?? Date.now()) < ABANDONED_MS) continue;
+    try {
+      using _lock = lockFolder(path, LOCK.EX | LOCK.NB);
+      await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+    } catch (error) {
+      if (!isErrno(error, "EAGAIN", "ENOENT", "ENOTDIR", "ELOOP")) throw error; // in use, or removed by another command
+    }
   }
 }

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { LOCK } from "../../../ffi/sys_file.ts";
+import { TempDir } from "../../../tests/support/temp_dir.ts";
+import { lockFolder } from "../../image/convert/spool_folder.ts";
+import { ScratchFolder } from "./scratch_folder.ts";
+
+const YESTERDAY = new Date(Date.now() - 24 * 3_600_000);
+
+async function oldFolder(path: string): Promise<string> {
+  await Deno.mkdir(path);
+  await Deno.writeTextFile(`${path}/image.boot`, "");
+  await Deno.utime(path, YESTERDAY, YESTERDAY);
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+Deno.test("what killed commands left in the folder for temporary files is removed, and nothing else of it", async () => {
+  using temp = TempDir.make();
+  const before = Deno.env.get("TMPDIR");
+  Deno.env.set("TMPDIR", temp.path);
+  try {
+    await oldFolder(temp.join("nydus-gd-scratch-dead"));
+    const used = await oldFolder(temp.join("nydus-gd-scratch-used"));
+    using _use = lockFolder(temp.join(used), LOCK.EX);
+    const other = await oldFolder(temp.join("other"));
+    await Deno.symlink(temp.join(other), temp.join("nydus-gd-scratch-link"));
+    const names = () => Array.from(Deno.readDirSync(temp.path), ({ name }) => name).sort();
+    {
+      await using folder = await ScratchFolder.make();
+      const own = folder.path.slice(temp.path.length + 1);
+      assert.deepEqual(names(), [own, "nydus-gd-scratch-link", used, other].sort());
+      await using _second = await ScratchFolder.make();
+      assert.ok(names().includes(own));
+    }
+    assert.deepEqual(names(), ["nydus-gd-scratch-link", used, other]);
+  } finally {
+    if (before === undefined) Deno.env.delete("TMPDIR");
+    else Deno.env.set("TMPDIR", before);
+  }
+});
