@@ -208,6 +208,18 @@ Deno.test({ name: "only a new or empty folder is unpacked into", ignore }, async
   );
 });
 
+Deno.test({ name: "one process at a time unpacks into a folder, by whichever name", ignore }, async () => {
+  using temp = TempDir.make();
+  const dir = temp.join("rootfs");
+  await Deno.symlink("rootfs", temp.join("link"));
+  const first = await FolderSink.open(dir);
+  await assert.rejects(FolderSink.open(temp.join("link")), { code: "busy" });
+  await first.discard();
+  await Deno.mkdir(dir);
+  const second = await FolderSink.open(temp.join("link"));
+  await second.discard();
+});
+
 Deno.test({ name: "what a folder gives to what is made in it is not in the tree", ignore }, async () => {
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");

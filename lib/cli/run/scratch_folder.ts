@@ -10,7 +10,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { LOCK } from "../../../ffi/sys_file.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
-import { lockFolder } from "../../image/convert/spool_folder.ts";
+import { lockFolder } from "../../base/folder_lock.ts";
 
 /** Default parent folder, overridden by TMPDIR. The content may be as large as an image. */
 const DEFAULT_PARENT = "/var/tmp";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { LOCK } from "../../../ffi/sys_file.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
-import { lockFolder } from "../../image/convert/spool_folder.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
+import { lockFolder } from "../../base/folder_lock.ts";
 
 const YESTERDAY = new Date(Date.now() - 24 * 3_600_000);
 

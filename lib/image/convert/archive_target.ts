@@ -15,12 +15,12 @@ import { LOCK } from "../../../ffi/sys_file.ts";
 import { tarEntry, type TarType } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import { isStillAt, lockFolder } from "../../base/folder_lock.ts";
 import { streamFile } from "../source/file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import { TarFile } from "../unpack/tar_output.ts";
 import type { Put } from "./image_target.ts";
 import { LayoutTarget } from "./layout_target.ts";
-import { isStillAt, lockFolder } from "./spool_folder.ts";
 
 const FOLDER_SUFFIX = ".partial";
 const TAG = "latest";

@@ -15,6 +15,7 @@ import { flock, LOCK } from "../../../ffi/sys_file.ts";
 import { unlinkat } from "../../../ffi/unistd.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import { isStillAt, lockFolder } from "../../base/folder_lock.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { parseManifestDocument } from "../../oci/manifest.ts";
 import { MEDIA_TYPE } from "../../oci/media_types.ts";
@@ -22,7 +23,6 @@ import { descriptorOf, type ImageBlob } from "../image_builder.ts";
 import { OciLayout, REF_NAME } from "../source/oci_layout.ts";
 import { type ImageContent, layoutContent } from "./image_content.ts";
 import type { ImageTarget, Put } from "./image_target.ts";
-import { isStillAt, lockFolder } from "./spool_folder.ts";
 
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const DEFAULT_TAG = "latest";

@@ -8,10 +8,9 @@
  */
 import { join } from "node:path";
 import { isErrno } from "../../../ffi/errno.ts";
-import { AT, O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
-import { flock, LOCK } from "../../../ffi/sys_file.ts";
-import { fstat, statat } from "../../../ffi/sys_stat.ts";
+import { LOCK } from "../../../ffi/sys_file.ts";
+import { lockFolder } from "../../base/folder_lock.ts";
 
 const PREFIX = "run-";
 
@@ -60,27 +59,5 @@ async function removeAbandoned(parent: string): Promise<void> {
     } catch (error) {
       if (!isErrno(error, "EAGAIN", "ENOENT")) throw error; // somebody uses it, or has just removed it
     }
-  }
-}
-
-/** Waits for a lock of a folder, and holds it until it is disposed of. @throws {SyscallError} */
-export function lockFolder(path: string, operation: number): Fd {
-  const folder = open(path, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
-  try {
-    flock(folder, operation);
-    return folder;
-  } catch (error) {
-    folder[Symbol.dispose]();
-    throw error;
-  }
-}
-
-/** Whether a folder that is open is still the one at the path: its last user may have removed it. @throws {SyscallError} */
-export function isStillAt(path: string, folder: Fd): boolean {
-  try {
-    return statat(AT.FDCWD, path).ino === fstat(folder).ino;
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return false;
-    throw error;
   }
 }

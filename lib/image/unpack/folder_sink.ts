@@ -19,6 +19,7 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { fchmod, fchmodat, type FileTimes, futimens, mkdirat, mknodat, S, utimensat } from "../../../ffi/sys_stat.ts";
+import { LOCK } from "../../../ffi/sys_file.ts";
 import { fremovexattr, fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
 import {
   fchownat,
@@ -33,6 +34,7 @@ import {
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
+import { lockFolder } from "../../base/folder_lock.ts";
 import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
@@ -58,7 +60,13 @@ export class FolderSink implements TreeSink {
   /** Names moved to their final place so far. */
   readonly #moved: Uint8Array[] = [];
 
-  private constructor(readonly dir: string, readonly staging: string, private readonly isNew: boolean) {
+  /** @param lock on `dir`: nobody else unpacks into it */
+  private constructor(
+    readonly dir: string,
+    readonly staging: string,
+    private readonly isNew: boolean,
+    private readonly lock: Fd,
+  ) {
     this.#tree = new ApplyTree(`${staging}/tree`, { uid: 0, gid: 0 });
     for (const name of INHERITED) {
       try {
@@ -73,7 +81,8 @@ export class FolderSink implements TreeSink {
   /**
    * Starts unpacking into `dir`, which is created if it is missing.
    *
-   * @throws {NydusGdError} "environment" without root; "exists" if `dir` is not an empty folder
+   * @throws {NydusGdError} "environment" without root; "exists" if `dir` is not an empty folder; "busy" while another
+   * process unpacks into it
    */
   static async open(dir: string): Promise<FolderSink> {
     if (Deno.uid() !== 0) {
@@ -84,10 +93,16 @@ export class FolderSink implements TreeSink {
     const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
     if (info === undefined) await makeFolder(dir);
     else if (!info.isDirectory) throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`);
-    else await requireEmpty(dir);
-    const staging = await Deno.makeTempDir({ dir, prefix: STAGING });
-    await Deno.mkdir(`${staging}/tree`, { mode: 0o700 });
-    return new FolderSink(dir, staging, info === undefined);
+    const lock = lockAlone(await Deno.realPath(dir));
+    try {
+      await requireEmpty(dir);
+      const staging = await Deno.makeTempDir({ dir, prefix: STAGING });
+      await Deno.mkdir(`${staging}/tree`, { mode: 0o700 });
+      return new FolderSink(dir, staging, info === undefined, lock);
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
   }
 
   entry(entry: UnpackedEntry): void {
@@ -122,9 +137,11 @@ export class FolderSink implements TreeSink {
     await Deno.remove(this.staging, { recursive: true });
     const [root] = this.#folders;
     if (root !== undefined) this.#guard("", () => this.#describe(dir, root));
+    this.lock[Symbol.dispose]();
   }
 
   async discard(): Promise<void> {
+    using _lock = this.lock;
     this.#file?.fd[Symbol.dispose]();
     this.#tree[Symbol.dispose]();
     {
@@ -223,6 +240,15 @@ async function makeFolder(dir: string): Promise<void> {
     throw new NydusGdError("not-found", `Cannot unpack into ${dir}: the folder that it would be in does not exist`, {
       cause: error,
     });
+  }
+}
+
+function lockAlone(dir: string): Fd {
+  try {
+    return lockFolder(dir, LOCK.EX | LOCK.NB);
+  } catch (error) {
+    if (!isErrno(error, "EAGAIN")) throw error;
+    throw new NydusGdError("busy", `Cannot unpack into ${dir}: another process unpacks into it`, { cause: error });
   }
 }
 
