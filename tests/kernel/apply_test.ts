@@ -4,11 +4,11 @@ import fc from "fast-check";
 import { AT } from "../../ffi/fcntl.ts";
 import { major, minor, S, statat } from "../../ffi/sys_stat.ts";
 import { getxattr, llistxattr } from "../../ffi/sys_xattr.ts";
-import { geteuid } from "../../ffi/unistd.ts";
 import { toByteString } from "../../lib/base/bytes.ts";
 import { hasCode, messageOf } from "../../lib/base/errors.ts";
 import { type AppliedLayer, applyTar } from "../../lib/layer/apply.ts";
 import { cleanPath } from "../../lib/layer/apply_tree.ts";
+import { rootTest } from "../support/root_test.ts";
 import {
   device,
   dir,
@@ -24,13 +24,6 @@ import {
 } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
-
-const root = geteuid() === 0;
-if (!root) console.log("skipped without root: all of apply_test.ts that sets owners");
-
-function rootTest(name: string, fn: () => void | Promise<void>): void {
-  Deno.test({ name, ignore: !root, fn });
-}
 
 /** A folder to unpack into, beside a canary. */
 class Layer implements Disposable {

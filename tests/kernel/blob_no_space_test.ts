@@ -5,16 +5,13 @@
  */
 import assert from "node:assert/strict";
 import { mount, umount2 } from "../../ffi/sys_mount.ts";
-import { geteuid } from "../../ffi/unistd.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { acquire, assertCached, ensureRows, isReady, QUIET } from "../support/blob_setup.ts";
+import { rootTest } from "../support/root_test.ts";
 import { ScriptedSource } from "../support/scripted_source.ts";
 import { makeSyntheticBlob } from "../support/synthetic_blob.ts";
 import { TempDir } from "../support/temp_dir.ts";
-
-const isRoot = geteuid() === 0;
-console.log(`kernel ${Deno.osRelease()}${isRoot ? "" : "; skipped without root: all of blob_no_space_test.ts"}`);
 
 /** Runs `test` on a file system of 1 MiB. */
 async function withSmallDisk(test: (dir: string) => Promise<void>): Promise<void> {
@@ -29,37 +26,32 @@ async function withSmallDisk(test: (dir: string) => Promise<void>): Promise<void
 
 for (const decodeWorkers of [0, 1]) {
   const where = decodeWorkers === 0 ? "the caller's thread" : "a Worker";
-  Deno.test({
-    name: `a full disk fails the range that has no room, decoded in ${where}`,
-    ignore: !isRoot,
-    fn: () =>
-      withSmallDisk(async (dir) => {
-        const ballast = `${dir}/ballast`;
-        Deno.writeFileSync(ballast, new Uint8Array(600 * 1024));
-        const synthetic = await makeSyntheticBlob({ sizes: Array<number>(6).fill(128 * 1024) });
-        await using cache = BlobCache.open(dir, { ...QUIET, decodeWorkers, inlineDecodeBytes: 0 });
-        const source = new ScriptedSource(synthetic.bytes);
-        const blob = acquire(cache, synthetic, source);
-        await ensureRows(blob, synthetic, [0, 1]);
-        await assert.rejects(
-          ensureRows(blob, synthetic, [2, 5]),
-          (error) =>
-            hasCode(error, "io") &&
-            /^Cannot read chunk \d of blob synthetic: the disk of the cache is full$/.test(error.message),
-        );
-        for (const row of [0, 1]) await assertCached(blob, synthetic, row);
-        assert.equal(await isReady(blob, 5), false);
-        Deno.removeSync(ballast);
-        await ensureRows(blob, synthetic, [2, 5]);
-        for (const row of [2, 3, 4, 5]) await assertCached(blob, synthetic, row);
-      }),
-  });
+  rootTest(`a full disk fails the range that has no room, decoded in ${where}`, () =>
+    withSmallDisk(async (dir) => {
+      const ballast = `${dir}/ballast`;
+      Deno.writeFileSync(ballast, new Uint8Array(600 * 1024));
+      const synthetic = await makeSyntheticBlob({ sizes: Array<number>(6).fill(128 * 1024) });
+      await using cache = BlobCache.open(dir, { ...QUIET, decodeWorkers, inlineDecodeBytes: 0 });
+      const source = new ScriptedSource(synthetic.bytes);
+      const blob = acquire(cache, synthetic, source);
+      await ensureRows(blob, synthetic, [0, 1]);
+      await assert.rejects(
+        ensureRows(blob, synthetic, [2, 5]),
+        (error) =>
+          hasCode(error, "io") &&
+          /^Cannot read chunk \d of blob synthetic: the disk of the cache is full$/.test(error.message),
+      );
+      for (const row of [0, 1]) await assertCached(blob, synthetic, row);
+      assert.equal(await isReady(blob, 5), false);
+      Deno.removeSync(ballast);
+      await ensureRows(blob, synthetic, [2, 5]);
+      for (const row of [2, 3, 4, 5]) await assertCached(blob, synthetic, row);
+    }));
 }
 
-Deno.test({
-  name: "on a full disk the oldest blob that nobody uses makes room before a write fails",
-  ignore: !isRoot,
-  fn: () =>
+rootTest(
+  "on a full disk the oldest blob that nobody uses makes room before a write fails",
+  () =>
     withSmallDisk(async (dir) => {
       const limits = { maxSize: { percent: 100 }, minFree: { percent: 0 } };
       await using cache = BlobCache.open(dir, { ...QUIET, limits });
@@ -80,4 +72,4 @@ Deno.test({
       await cache.release(held);
       await use("more");
     }),
-});
+);

@@ -3,13 +3,13 @@ import { fsetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { mknodat, S } from "../../ffi/sys_stat.ts";
-import { geteuid } from "../../ffi/unistd.ts";
 import { concatenate, fromByteString, toByteString } from "../../lib/base/bytes.ts";
 import { hasCode } from "../../lib/base/errors.ts";
 import { applyTar } from "../../lib/layer/apply.ts";
 import { CHANGE_KIND, compareTrees, overlayChanges, stackChanges } from "../../lib/layer/changes.ts";
 import { diffSize, diffTar, upperTar } from "../../lib/layer/diff.ts";
 import { Differ } from "../../lib/layer/differ.ts";
+import { rootTest } from "../support/root_test.ts";
 import {
   device,
   dir,
@@ -27,13 +27,6 @@ import {
 } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
-
-const root = geteuid() === 0;
-console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of diff_test.ts"}`);
-
-function rootTest(name: string, fn: () => void | Promise<void>): void {
-  Deno.test({ name, ignore: !root, fn });
-}
 
 /** Layers in a temporary folder. */
 class Layers implements Disposable {

@@ -1,27 +1,20 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
-import { geteuid } from "../../ffi/unistd.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 import { GraphDriverProcess, RemoteError, serveCommand } from "../support/graph_driver_process.ts";
+import { rootTest } from "../support/root_test.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-const root = geteuid() === 0;
-console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of graph_driver_test.ts"}`);
-
 function test(name: string, run: (driver: GraphDriverProcess, scratch: string) => Promise<void>): void {
-  Deno.test({
-    name,
-    ignore: !root,
-    fn: async () => {
-      using temp = TempDir.make();
-      try {
-        await using driver = await GraphDriverProcess.start(temp.path);
-        await run(driver, temp.path);
-      } finally {
-        unmountBelow(temp.path);
-      }
-    },
+  rootTest(name, async () => {
+    using temp = TempDir.make();
+    try {
+      await using driver = await GraphDriverProcess.start(temp.path);
+      await run(driver, temp.path);
+    } finally {
+      unmountBelow(temp.path);
+    }
   });
 }
 

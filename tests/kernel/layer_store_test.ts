@@ -1,9 +1,9 @@
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { MNT, mount, umount2 } from "../../ffi/sys_mount.ts";
-import { geteuid } from "../../ffi/unistd.ts";
 import type { LayerStore } from "../../lib/layer/layer_store.ts";
 import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
+import { rootTest } from "../support/root_test.ts";
 import { StoreHome } from "../support/store_home.ts";
 import {
   device,
@@ -18,18 +18,11 @@ import {
   whiteout,
 } from "../support/tar_builder.ts";
 
-const root = geteuid() === 0;
-console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of layer_store_test.ts"}`);
-
 function test(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: string): void {
-  Deno.test({
-    name,
-    ignore: !root,
-    fn: async () => {
-      await using home = await StoreHome.make(homeName);
-      await fn(home);
-      deepEqual(mountsBelow(home.scratch).map((mount) => mount.mountPoint), []);
-    },
+  rootTest(name, async () => {
+    await using home = await StoreHome.make(homeName);
+    await fn(home);
+    deepEqual(mountsBelow(home.scratch).map((mount) => mount.mountPoint), []);
   });
 }
 

@@ -7,16 +7,9 @@ import { makedev, mkdirat, mknodat, S, statat } from "../../ffi/sys_stat.ts";
 import { FS_MAGIC, statfs } from "../../ffi/sys_statfs.ts";
 import { MNT, mount, MOUNT_DATA_MAX, MS, umount2 } from "../../ffi/sys_mount.ts";
 import { lgetxattr, lsetxattr } from "../../ffi/sys_xattr.ts";
-import { geteuid, symlinkat } from "../../ffi/unistd.ts";
+import { symlinkat } from "../../ffi/unistd.ts";
+import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
-
-const root = geteuid() === 0;
-console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of mount_test.ts"}`);
-
-/** Needs CAP_SYS_ADMIN. */
-function kernelTest(name: string, fn: () => void | Promise<void>): void {
-  Deno.test({ name, ignore: !root, fn });
-}
 
 /** Takes every mount at a path away again, used or not. */
 class Unmount implements Disposable {
@@ -40,7 +33,7 @@ function mountOptions(path: string): string[] {
 
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-kernelTest("a tmpfs is mounted with its options, is busy while used, and goes", () => {
+rootTest("a tmpfs is mounted with its options, is busy while used, and goes", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   mount("none", at.path, "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "size=1m,mode=0751");
@@ -58,7 +51,7 @@ kernelTest("a tmpfs is mounted with its options, is busy while used, and goes", 
   assert.throws(() => umount2(at.path), (e) => isErrno(e, "EINVAL"));
 });
 
-kernelTest("a whole page of options reaches the file system", () => {
+rootTest("a whole page of options reaches the file system", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   const options = "mode=0700,".repeat(408) + "mode=0000000711";
@@ -67,7 +60,7 @@ kernelTest("a whole page of options reaches the file system", () => {
   assert.equal(statat(AT.FDCWD, at.path).mode, S.IFDIR | 0o711);
 });
 
-kernelTest("a failed mount says why", () => {
+rootTest("a failed mount says why", () => {
   using temp = TempDir.make();
   assert.throws(() => mount("none", temp.path, "nosuchfs", 0), { message: `Cannot mount "${temp.path}": ENODEV` });
   assert.throws(() => mount("none", temp.join("none"), "tmpfs", 0), (e) => isErrno(e, "ENOENT"));
@@ -75,7 +68,7 @@ kernelTest("a failed mount says why", () => {
   assert.throws(() => mount("/dev/null", temp.path, "ext4", 0), (e) => isErrno(e, "ENOTBLK"));
 });
 
-kernelTest("unmounting does not follow a link to somebody else's mount", () => {
+rootTest("unmounting does not follow a link to somebody else's mount", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   using dir = open(temp.path, O.PATH);
@@ -85,7 +78,7 @@ kernelTest("unmounting does not follow a link to somebody else's mount", () => {
   assert.equal(statat(dir, "m").isMountRoot, true);
 });
 
-kernelTest("a bind mount shows the directory, of a name that is no UTF-8", () => {
+rootTest("a bind mount shows the directory, of a name that is no UTF-8", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   using dir = open(temp.path, O.RDONLY);
@@ -100,7 +93,7 @@ kernelTest("a bind mount shows the directory, of a name that is no UTF-8", () =>
   umount2(`${at.path}/f`);
 });
 
-kernelTest("a mount made in steps exists before it is anywhere", () => {
+rootTest("a mount made in steps exists before it is anywhere", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   using context = FsContext.open("tmpfs");
@@ -114,7 +107,7 @@ kernelTest("a mount made in steps exists before it is anywhere", () => {
   for (const option of ["noexec", "nodev", "size=1024k"]) assert.ok(mountOptions(at.path).includes(option), option);
 });
 
-kernelTest("a refused option is explained in the kernel's words", () => {
+rootTest("a refused option is explained in the kernel's words", () => {
   using context = FsContext.open("tmpfs");
   assert.throws(() => context.setString("size", "nonsense"), {
     code: "EINVAL",
@@ -127,7 +120,7 @@ kernelTest("a refused option is explained in the kernel's words", () => {
   assert.throws(() => FsContext.open("nosuchfs"), { message: 'Cannot fsopen "nosuchfs": ENODEV' });
 });
 
-kernelTest("an overlay of layers with hostile names is mounted layer by layer", () => {
+rootTest("an overlay of layers with hostile names is mounted layer by layer", () => {
   using temp = TempDir.make();
   const alien = bytesOf(`${temp.path}/b,:=\\ `).map((byte) => byte === 0x20 ? 0xff : byte);
   Deno.mkdirSync(temp.join("a"));
@@ -158,7 +151,7 @@ kernelTest("an overlay of layers with hostile names is mounted layer by layer", 
   assert.deepEqual(names.sort(), ["from-a", "from-b"]);
 });
 
-kernelTest("overlay layers are given as descriptors", () => {
+rootTest("overlay layers are given as descriptors", () => {
   using temp = TempDir.make();
   for (const layer of ["a", "b"]) {
     Deno.mkdirSync(temp.join(layer));
@@ -180,7 +173,7 @@ kernelTest("overlay layers are given as descriptors", () => {
   assert.equal(statat(tree, "b").size, 0);
 });
 
-kernelTest("a detached copy of a mount shows its files when the mount is gone", () => {
+rootTest("a detached copy of a mount shows its files when the mount is gone", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   mount("none", at.path, "tmpfs", 0);
@@ -191,7 +184,7 @@ kernelTest("a detached copy of a mount shows its files when the mount is gone", 
   assert.throws(() => statat(AT.FDCWD, `${at.path}/f`), (e) => isErrno(e, "ENOENT"));
 });
 
-kernelTest("a value of 64 KiB, the largest, is read whole", () => {
+rootTest("a value of 64 KiB, the largest, is read whole", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   mount("none", at.path, "tmpfs", 0);
@@ -200,7 +193,7 @@ kernelTest("a value of 64 KiB, the largest, is read whole", () => {
   assert.deepEqual(lgetxattr(at.path, "trusted.v"), value);
 });
 
-kernelTest("a Worker with a mount namespace of its own mounts for itself alone", async () => {
+rootTest("a Worker with a mount namespace of its own mounts for itself alone", async () => {
   using temp = TempDir.make();
   const url = (file: string) => JSON.stringify(new URL(`../../ffi/${file}`, import.meta.url).href);
   const source = `

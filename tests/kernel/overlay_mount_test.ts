@@ -1,25 +1,18 @@
 import { equal, rejects } from "node:assert/strict";
-import { geteuid } from "../../ffi/unistd.ts";
 import { mountOverlay, type OverlayMethod, unmountAll } from "../../lib/layer/overlay_mount.ts";
 import { mountCount } from "../../ffi/mountinfo.ts";
+import { rootTest } from "../support/root_test.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-const root = geteuid() === 0;
-console.log(`kernel ${Deno.osRelease()}${root ? "" : "; skipped without root: all of overlay_mount_test.ts"}`);
-
 function test(name: string, run: (dir: string) => void | Promise<void>): void {
-  Deno.test({
-    name,
-    ignore: !root,
-    fn: async () => {
-      using temp = TempDir.make();
-      try {
-        await run(temp.path);
-      } finally {
-        unmountBelow(temp.path);
-      }
-    },
+  rootTest(name, async () => {
+    using temp = TempDir.make();
+    try {
+      await run(temp.path);
+    } finally {
+      unmountBelow(temp.path);
+    }
   });
 }
 

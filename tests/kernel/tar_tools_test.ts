@@ -4,10 +4,10 @@
  * @module
  */
 import { deepEqual, equal } from "node:assert/strict";
-import { geteuid } from "../../ffi/unistd.ts";
 import { concatenate, toByteString } from "../../lib/base/bytes.ts";
 import { applyTar } from "../../lib/layer/apply.ts";
 import { upperTar } from "../../lib/layer/diff.ts";
+import { isRoot } from "../support/root_test.ts";
 import {
   dir,
   entriesOf,
@@ -22,7 +22,6 @@ import {
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
 
-const root = geteuid() === 0;
 const has = (program: string): boolean => {
   try {
     return new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync().success;
@@ -35,7 +34,6 @@ const present = { tar: has("tar"), python3: has("python3"), bsdtar: has("bsdtar"
 for (const [program, there] of Object.entries(present)) {
   if (!there) console.log(`skipped: there is no ${program} to compare with`);
 }
-if (!root) console.log("skipped without root: what sets owners");
 
 function run(program: string, args: string[]): Uint8Array<ArrayBuffer> {
   const { success, stdout, stderr } = new Deno.Command(program, { args, stderr: "piped" }).outputSync();
@@ -65,7 +63,7 @@ const dialects = ["gnu", "oldgnu", "posix", "ustar"];
 for (const dialect of dialects) {
   Deno.test({
     name: `GNU tar's ${dialect} archives unpack to what was packed`,
-    ignore: !root || !present.tar,
+    ignore: !isRoot || !present.tar,
     fn: () => {
       using temp = TempDir.make();
       for (const name of ["a", "b"]) Deno.mkdirSync(temp.join(name));
@@ -78,7 +76,7 @@ for (const dialect of dialects) {
 
 Deno.test({
   name: "GNU tar unpacks our archives to the same tree",
-  ignore: !root || !present.tar,
+  ignore: !isRoot || !present.tar,
   fn: () => {
     using temp = TempDir.make();
     for (const name of ["a", "b"]) Deno.mkdirSync(temp.join(name));
@@ -106,7 +104,7 @@ Deno.test({
 for (const format of ["gnu", "posix"]) {
   Deno.test({
     name: `a sparse file of GNU tar's ${format} format is the whole file`,
-    ignore: !root || !present.tar,
+    ignore: !isRoot || !present.tar,
     fn: () => {
       using temp = TempDir.make();
       for (const name of ["a", "b"]) Deno.mkdirSync(temp.join(name));
@@ -147,7 +145,7 @@ Deno.test({
 
 Deno.test({
   name: "libarchive's archives with attributes unpack to what was packed",
-  ignore: !root || !present.bsdtar,
+  ignore: !isRoot || !present.bsdtar,
   fn: () => {
     using temp = TempDir.make();
     for (const name of ["a", "b"]) Deno.mkdirSync(temp.join(name));
