@@ -1,7 +1,7 @@
 /**
- * Bitmaps as nydusd's chunk map has them: bit i is 0x80 >> (i & 7) of byte i >> 3.
+ * Bitmaps in the layout of nydusd's chunk map: bit i is 0x80 >> (i & 7) of byte i >> 3.
  *
- * Single bits are read and changed with Atomics, so that a bitmap in shared memory needs no other lock.
+ * Single bits are read and changed with Atomics, so a bitmap in shared memory needs no other lock.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 /** A bitmap, in shared memory or not. */
 export type Bits = Uint8Array<ArrayBuffer> | Uint8Array<SharedArrayBuffer>;
 
-/** Whether bit `i` is set. `i` must be inside. */
+/** Whether bit `i` is set. `i` must be in range. */
 export function hasBit(bits: Bits, i: number): boolean {
   return (Atomics.load(bits, i >> 3) & (0x80 >> (i & 7))) !== 0;
 }
@@ -24,7 +24,7 @@ export function clearBit(bits: Bits, i: number): void {
   Atomics.and(bits, i >> 3, ~(0x80 >> (i & 7)) & 0xff);
 }
 
-/** Bytes of a bitmap of `count` bits. */
+/** Bytes needed for a bitmap of `count` bits. */
 export function bitmapSize(count: number): number {
   return Math.ceil(count / 8);
 }
@@ -35,7 +35,7 @@ export function fillBits(bits: Bits, count: number): void {
   maskTail(bits, count);
 }
 
-/** Clears the bits of the last byte that stand for nothing. */
+/** Clears the unused bits of the last byte. */
 export function maskTail(bits: Bits, count: number): void {
   if ((count & 7) !== 0) bits[count >> 3] = (bits[count >> 3] as number) & (0xff00 >> (count & 7));
 }

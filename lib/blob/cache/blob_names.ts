@@ -1,17 +1,19 @@
 /**
- * What the files of the cache are called: by the blob, and by how an image describes it.
+ * Names of cache files: derived from the blob, and from how an image describes the blob.
  *
- * A blob's id says what its bytes are, not how they are cut into chunks: where the chunk table is in a blob of its own, or
- * in the bootstrap, two images may cut one blob in two ways. The files of a cache hold chunks of one table alone.
+ * A blob's id identifies its bytes, not how they are cut into chunks. When the chunk table is in a separate blob or in
+ * the bootstrap, two images may cut the same blob in different ways. A set of cache files holds chunks of one table
+ * only.
  *
  * ```
- * <id>                          who comes first; the name that nydusd knows
- * <id>@<description>            who describes the blob as a whole in another way
- * <id>@<description>@<chunks>   who describes it so, but contradicts those about single chunks
+ * <id>                          the first description seen; the name that nydusd knows
+ * <id>@<description>            a description that differs for the blob as a whole
+ * <id>@<description>@<chunks>   same description of the whole, but contradicting single chunks
  * ```
- * Description and chunks are 32 hexadecimal digits of a SHA-256 each. Which of its names an image goes by is read off the
- * disk, so that a successor opens the same files: those of its longest name, if they exist, else the plain one, whose
- * verified.ts says which description it is of. Only files that nydusd left say nothing, and belong to who asks first.
+ * Description and chunks are 32 hexadecimal digits of a SHA-256 each. The name that an image uses is determined from
+ * the files on disk, so that a successor opens the same files: those of the image's longest name if they exist, else
+ * the plain name, whose verified.ts file records which description it belongs to. Only files left by nydusd lack that
+ * record; they belong to the first image that asks for them.
  *
  * @module
  */
@@ -20,29 +22,31 @@ import { NydusGdError } from "../../base/errors.ts";
 import type { BlobDescriptor, ChunkRecord } from "../../rafs/bootstrap.ts";
 import { BLOB_FEATURE } from "../../rafs/flags.ts";
 
-/** Separates the parts of a name; no blob id has it. */
+/** Separates the parts of a name. No blob id contains it. */
 const MARK = "@";
 /** Hexadecimal digits of a part. */
 export const DESCRIPTION_LENGTH = 32;
 
-/** Features that say how chunks are found. Others differ between images that mean the same. */
+/** Features that affect how chunks are located. Other features may differ between equivalent descriptions. */
 const SHAPE = BLOB_FEATURE.chunkInfoV2 | BLOB_FEATURE.zran | BLOB_FEATURE.batch | BLOB_FEATURE.separate |
   BLOB_FEATURE.tarfs;
 
-/** One image's description of a blob, as far as names go. */
+/** The part of an image's description of a blob that determines names. */
 export interface NamedBlob {
   readonly descriptor: BlobDescriptor;
-  /** Name of the blob where the descriptor has a placeholder. */
+  /** Name of the blob if the descriptor has a placeholder. */
   readonly id?: string;
-  /** Id of the blob that has the chunk table, where it is another one. */
+  /** Id of the blob that contains the chunk table, if it is a separate one. */
   readonly metaId?: string | undefined;
   readonly records: () => Iterable<Readonly<ChunkRecord>>;
 }
 
-/** The names by which one image's blob may be cached. */
+/** The names under which one image's blob may be cached. */
 export class BlobNames {
   readonly id: string;
-  /** {@link DESCRIPTION_LENGTH} hexadecimal digits, the same for images that describe the blob as a whole in the same way. */
+  /**
+   * {@link DESCRIPTION_LENGTH} hexadecimal digits, equal for images with the same description of the blob as a whole.
+   */
   readonly description: string;
   #exact: string | undefined;
 
@@ -51,48 +55,51 @@ export class BlobNames {
     this.description = descriptionOf(blob);
   }
 
-  /** The name by its description. */
+  /** The name with the description. */
   get described(): string {
     return describedName(this.id, this.description);
   }
 
-  /** The name that no other description has. Walks the chunks of the image. */
+  /** The name unique to this description including its chunks. Computing it walks the chunks of the image. */
   get exact(): string {
     return this.#exact ??= this.described + MARK + chunksDigest(this.blob);
   }
 
-  /** No name, but what is known when some blob of this description has its {@link exact} name: see {@link tracesOf}. */
+  /**
+   * Not a file name: a trace that exists once any blob of this description has an {@link exact} name. See
+   * {@link tracesOf}.
+   */
   get contradicted(): string {
     return this.described + MARK;
   }
 
-  /** Whose the files are that such an image uses: see {@link ownerOf}. */
+  /** Possible owners of the files that this image uses. See {@link ownerOf}. */
   get owners(): readonly string[] {
     return [this.id, this.described];
   }
 
-  /** The next name to try after a conflict; undefined: there is none. */
+  /** The next name to try after a conflict; undefined if there is none. */
   after(name: string, { about }: DescriptionConflict): string | undefined {
     const next = about === "blob" && name === this.id ? this.described : this.exact;
     return next === name ? undefined : next;
   }
 }
 
-/** The files of a name are of another description of the blob. */
+/** The files of a name belong to a different description of the blob. */
 export class DescriptionConflict extends NydusGdError {
-  /** @param about whether it is the whole that is described in another way, or single chunks are */
+  /** @param about whether the descriptions differ for the whole blob or for single chunks */
   constructor(id: string, readonly about: "blob" | "chunks", state: string, cause?: unknown) {
     super("invalid-image", `Cannot open blob ${id}: ${state}`, { cause });
   }
 }
 
-/** Whether it is the form of a name: an id of `[A-Za-z0-9._-]` without "..", and parts. */
+/** Whether `name` is well-formed: an id of `[A-Za-z0-9._-]` without "..", optionally followed by parts. */
 export function isBlobName(name: string): boolean {
   return /^[A-Za-z0-9._-]+(@[0-9a-f]{32}){0,2}$/.test(name) && !name.includes("..");
 }
 
 /**
- * What a name that is not the id says to whoever looks for his own: itself, and for the longest form also
+ * What the existence of a name other than the id implies for lookups: the name itself, and for the longest form also
  * {@link BlobNames.contradicted}.
  */
 export function tracesOf(name: string): string[] {
@@ -102,16 +109,16 @@ export function tracesOf(name: string): string[] {
 }
 
 /**
- * Whose the files of a name are: the blob's with its description, or the blob's alone where that is not known.
+ * Owner of the files of a name: the blob with its description, or the blob alone if the description is not known.
  *
- * @param claimed what the files themselves say; only asked where the name does not
+ * @param claimed reads the description from the files; called only if the name does not contain it
  */
 export function ownerOf(name: string, claimed: () => string | undefined): string {
   const [id = "", description = claimed()] = name.split(MARK);
   return description === undefined ? id : describedName(id, description);
 }
 
-/** The blob that a name, or an owner, is of. */
+/** The blob id of a name or an owner. */
 export function idOf(name: string): string {
   return name.split(MARK, 1)[0] as string;
 }

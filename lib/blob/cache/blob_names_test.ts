@@ -1,5 +1,6 @@
 /**
- * Images that describe one blob in several ways: each is served, from files of its own, at once and after a restart.
+ * Images that describe one blob in different ways: each is served from files of its own, concurrently and after a
+ * restart.
  *
  * @module
  */
@@ -19,10 +20,10 @@ import { takeInventory } from "./cache_inventory.ts";
 const BLOCK = 4096, BLOCKS = 12;
 const PART = "[0-9a-f]{32}";
 
-/** A blob of whole blocks that are stored as they are, a chunk each. */
+/** A blob of whole blocks, stored uncompressed, one chunk each. */
 const inBlocks = () => makeSyntheticBlob({ sizes: Array<number>(BLOCKS).fill(BLOCK) });
 
-/** The same bytes in chunks of so many blocks. */
+/** The same bytes in chunks of `blocks` blocks. */
 function cut(blob: SyntheticBlob, blocks: number): SyntheticBlob {
   const chunkBytes = blocks * BLOCK;
   const plain = Array.from(
@@ -43,7 +44,7 @@ function cut(blob: SyntheticBlob, blocks: number): SyntheticBlob {
   return { ...blob, descriptor: { ...blob.descriptor, chunkCount: records.length }, records, plain };
 }
 
-/** An image that has two chunks of the blob in each other's place. */
+/** An image with two chunks of the blob swapped. */
 function swapped(blob: SyntheticBlob, a: number, b: number): SyntheticBlob {
   const records = blob.records.map((record, row) => {
     const other = blob.records[row === a ? b : row === b ? a : row] ?? record;
@@ -59,7 +60,7 @@ async function readAll(blob: Blob, described: SyntheticBlob): Promise<void> {
 
 const namesIn = async (dir: string) => (await takeInventory(dir)).blobs.map(({ name }) => name).sort();
 
-/** Serves images one after the other, all at once in the end, and closes. @returns bytes that were fetched */
+/** Serves images one after the other, then all at once, and closes. @returns bytes fetched */
 async function serve(dir: string, images: readonly SyntheticBlob[]): Promise<number> {
   await using cache = BlobCache.open(dir, QUIET);
   for (const image of images) await readAll(acquire(cache, image, new ScriptedSource(image.bytes)), image);

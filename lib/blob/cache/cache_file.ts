@@ -1,8 +1,8 @@
 /**
  * One file of the cache: a descriptor for reads and writes at offsets, and a second one whose syncs do not block.
  *
- * Both are opened at once and stay. A file that the kernel asks us about (fanotify) is opened through a mount of our own,
- * which it does not ask about.
+ * Both descriptors are opened together and stay open. A file for which the kernel asks this process (fanotify) is
+ * opened through a private mount that is not watched.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { fstat, S } from "../../../ffi/sys_stat.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 
-/** Which file on disk a {@link CacheFile} is: another file under the same name differs in one of these. */
+/** Identity of the file behind a {@link CacheFile}: another file under the same name differs in at least one field. */
 export interface FileIdentity {
   readonly inode: bigint;
-  /** Milliseconds since 1970, 0 where the file system does not keep it. */
+  /** Birth time, milliseconds since 1970; 0 if the file system does not record it. */
   readonly bornMs: bigint;
 }
 
@@ -24,9 +24,9 @@ export class CacheFile implements Disposable {
   private constructor(readonly path: string, readonly fd: Fd, private readonly syncing: Deno.FsFile) {}
 
   /**
-   * Opens the file, and creates it where there is none. Mode 0600; a symbolic link is refused.
+   * Opens the file, creating it if needed with mode 0600. Symbolic links are refused.
    *
-   * @param through another path to it, by which it is opened
+   * @param through alternative path by which to open the file
    * @throws {NydusGdError} "io"
    */
   static open(path: string, through: string = path): CacheFile {
@@ -53,21 +53,21 @@ export class CacheFile implements Disposable {
   }
 
   /**
-   * When the file was last changed (ctime), nanoseconds since 1970. Whatever is written to it by anybody changes this,
-   * and no program can set it back; so do some things that leave the data as they are, like a rename.
+   * Time of the last change (ctime), nanoseconds since 1970. Every write by any process changes it, and no program can
+   * set it back. Some operations that leave the data alone, such as rename, change it too.
    */
   changedNs(): bigint {
     const { ctimeSec, ctimeNsec } = fstat(this.fd);
     return BigInt(ctimeSec) * 1_000_000_000n + BigInt(ctimeNsec);
   }
 
-  /** Its time of change (mtime) becomes now; on disk when the file system writes it. */
+  /** Sets its mtime to now; persisted when the file system writes it. */
   touch(): void {
     const now = new Date();
     this.syncing.utimeSync(now, now);
   }
 
-  /** Data, and the metadata needed to read them back, reach the disk. Runs on another thread. */
+  /** Syncs the data, and the metadata needed to read it back, to disk. Runs on another thread. */
   syncData(): Promise<void> {
     return this.syncing.syncData();
   }

@@ -1,21 +1,22 @@
 /**
- * The folder of the cache and the files of one blob in it. Their name is the blob's id, or one of blob_names.ts.
+ * The cache folder and the files of one blob in it. They are named after the blob's id, or as in blob_names.ts.
  *
  * | file | content |
  * |---|---|
- * | `<name>.blob.data` | plain chunks at their uncompressed offsets, sparse, of the size of the blob's address space |
+ * | `<name>.blob.data` | plain chunks at their uncompressed offsets; sparse, as large as the blob's address space |
  * | `<name>.blob.data.chunk_map` | chunk_map.ts |
  * | `<name>.blob.meta` | the blob's chunk table, v6 only: lib/rafs/cache_layout.ts |
- * | `<name>.blob.meta.doubtful` | one that led to wrong bytes, for when no other can be had; not nydusd's |
+ * | `<name>.blob.meta.doubtful` | a table that led to wrong bytes, kept in case no other is available; not nydusd's |
  * | `<name>.blob.verified` | verified.ts; not nydusd's |
-| `<name>.blob.copies` | copies_record.ts; not nydusd's |
+ * | `<name>.blob.copies` | copies_record.ts; not nydusd's |
  * | `.nydus-gd.lock` | held by the one server that uses the folder |
- * | `transient/` | the folder of a cache that keeps nothing: its files have no name once they are open |
- * | `fscache/` | the kernel's own cache, which has copies: lib/mount/fscache |
+ * | `transient/` | the folder of a cache that keeps nothing: its files are unlinked once open |
+ * | `fscache/` | the kernel's own cache with its copies: lib/mount/fscache |
  *
- * Names and content are nydusd's, so that its cache can be taken over while it does not run. nydusd refuses a blob whose
- * data file or map has a wrong size; here such a file is set aside as `<name>.set-aside` and the blob's cache starts
- * empty. A smaller data file is extended, as nydusd does, but what it holds is checked again before it is used.
+ * Names and contents are those of nydusd, so its cache can be taken over while it is not running. nydusd refuses a blob
+ * whose data file or map has a wrong size; here such a file is set aside as `<name>.set-aside` and the blob's cache
+ * starts empty. A data file that is too small is extended, as nydusd does, but its contents are verified again before
+ * use.
  *
  * Source: dragonflyoss/nydus storage/src/cache/filecache/mod.rs.
  *
@@ -50,13 +51,13 @@ const SUFFIX = {
   setAside: ".set-aside",
 } as const;
 
-/** With the longest suffixes a blob's name is still a file name of at most 255 bytes. */
+/** Limit that keeps file names within 255 bytes even with the longest suffixes. */
 const MAX_NAME_LENGTH = 255 - SUFFIX.chunkMap.length - SUFFIX.setAside.length;
 
-/** The file that is locked. */
+/** Name of the lock file. */
 export const LOCK_NAME = ".nydus-gd.lock";
 
-/** Where the kernel's own cache is. */
+/** Folder of the kernel's own cache. */
 export function kernelCacheDir(dir: string): string {
   return `${dir}/fscache`;
 }
@@ -66,17 +67,18 @@ export interface BlobPaths {
   readonly data: string;
   readonly chunkMap: string;
   readonly meta: string;
-  /** A chunk table that is in doubt: blob_table.ts. */
+  /** A chunk table in doubt: blob_table.ts. */
   readonly doubtfulMeta: string;
   readonly verified: string;
   readonly copies: string;
 }
 
 /**
- * The paths of a blob's files in `dir`.
+ * Returns the paths of a blob's files in `dir`.
  *
- * @param name as blob_names.ts has it
- * @throws {NydusGdError} "invalid-image" for an id that is not of `[A-Za-z0-9._-]`, or has "..", or a name that is too long
+ * @param name as in blob_names.ts
+ * @throws {NydusGdError} "invalid-image" for an id that is not of `[A-Za-z0-9._-]` or contains "..", or a name that is
+ * too long
  */
 export function blobPaths(dir: string, name: string): BlobPaths {
   if (!isName(name)) {
@@ -96,7 +98,7 @@ export function blobPaths(dir: string, name: string): BlobPaths {
   };
 }
 
-/** Whether the blob was ever open in this folder. */
+/** Whether the blob was ever opened in this folder. */
 export function hasDataFile({ data }: BlobPaths): boolean {
   try {
     using _file = open(data, O.PATH | O.NOFOLLOW);
@@ -107,19 +109,19 @@ export function hasDataFile({ data }: BlobPaths): boolean {
   }
 }
 
-/** Of files that are written beside the one that they replace. */
+/** Suffix of new files that are written before they replace the old one. */
 const ASIDE = ".tmp";
 
 /** A file of a blob, by its name. */
 export interface BlobFileName {
   readonly name: string;
-  /** It was written aside by a process that was killed, or set aside. */
+  /** A temporary file left by a process that was killed, or a file that was set aside. */
   readonly isLeftOver: boolean;
-  /** Its time is that of the blob's last use. */
+  /** Whether its mtime is the time of the blob's last use. */
   readonly tellsUse: boolean;
 }
 
-/** Which blob a file of the folder belongs to; undefined for files that are not called as here. */
+/** The blob that a file of the folder belongs to; undefined for files with other names. */
 export function blobFileOf(fileName: string): BlobFileName | undefined {
   const isLeftOver = fileName.endsWith(ASIDE) || fileName.endsWith(SUFFIX.setAside);
   const file = isLeftOver ? fileName.slice(0, fileName.lastIndexOf(".")) : fileName;
@@ -133,18 +135,18 @@ function isName(name: string): boolean {
   return isBlobName(name) && name.length <= MAX_NAME_LENGTH;
 }
 
-/** Folder of a cache that keeps nothing, in the folder of one that does. */
+/** Folder of a cache that keeps nothing, inside the folder of one that does. */
 const TRANSIENT_NAME = "transient";
 
-/** The folder, locked for this server as long as it is not disposed. */
+/** The cache folder, locked for this server until disposed. */
 export class CacheFolder implements Disposable {
   /**
-   * A mount of the folder that nobody else has: through it this program reads and writes data files that the kernel
-   * asks it about, and is not asked itself. Undefined where it cannot be had: not root, or before Linux 5.2.
+   * A private mount of the folder: data files for which the kernel asks this program are read and written through it
+   * without triggering events. Undefined if unavailable: not root, or before Linux 5.2.
    */
   readonly ownMount: Fd | undefined;
 
-  /** @param keeps whether what is in it is there for the next server */
+  /** @param keeps whether its contents survive for the next server */
   private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {
     this.ownMount = mountAgain(path);
   }
@@ -158,12 +160,12 @@ export class CacheFolder implements Disposable {
     return CacheFolder.#openLocked(path, true);
   }
 
-  /** A folder below `dir` whose files go with this server, however it ends. */
+  /** Opens a folder below `dir` whose files vanish with this server, however it ends. */
   static openTransient(dir: string): CacheFolder {
     const path = join(dir, TRANSIENT_NAME);
     const folder = CacheFolder.#openLocked(path, false);
     for (const { name } of Deno.readDirSync(path)) {
-      if (name !== LOCK_NAME) Deno.removeSync(join(path, name)); // of a server that was killed
+      if (name !== LOCK_NAME) Deno.removeSync(join(path, name)); // left by a server that was killed
     }
     return folder;
   }
@@ -190,17 +192,17 @@ export class CacheFolder implements Disposable {
     }
   }
 
-  /** The path of a file in it, through {@link ownMount}. */
+  /** The path of a file of the folder through {@link ownMount}. */
   throughOwnMount(path: string): string {
     return this.ownMount === undefined ? path : `${procFdPath(this.ownMount)}/${basename(path)}`;
   }
 
-  /** Names of the blobs that have files in it. */
+  /** Names of the blobs that have files in the folder. */
   blobNames(): Set<string> {
     return new Set(Array.from(Deno.readDirSync(this.path), ({ name }) => blobFileOf(name)?.name ?? []).flat());
   }
 
-  /** Names that were added or removed are on disk. */
+  /** Syncs added and removed names to disk. */
   async sync(): Promise<void> {
     const handle = await openHandle(this.path, "r");
     try {
@@ -210,7 +212,9 @@ export class CacheFolder implements Disposable {
     }
   }
 
-  /** Creates or replaces a file: a reader, or a reboot, sees the old content, the new, or no file. */
+  /**
+   * Creates or replaces a file atomically: a reader, or a reboot, sees the old content, the new content, or no file.
+   */
   async replace(path: string, content: Uint8Array): Promise<void> {
     if (!this.keeps) return;
     const aside = path + ASIDE;
@@ -227,8 +231,8 @@ export class CacheFolder implements Disposable {
   }
 
   /**
-   * Removes the files of a blob that nobody has open. What vouches for its chunks is gone for good before its data go: a
-   * reboot in between finds data without a claim, never a claim without data.
+   * Removes the files of a blob that nobody has open. The records that vouch for its chunks are removed durably before
+   * its data, so a reboot in between finds data without a claim, never a claim without data.
    */
   async removeBlob({ verified, copies, chunkMap, data, meta, doubtfulMeta }: BlobPaths): Promise<void> {
     for (const path of [verified, copies, chunkMap]) await ignore(Deno.errors.NotFound, Deno.remove(path));
@@ -251,14 +255,14 @@ function mountAgain(path: string): Fd | undefined {
   }
 }
 
-/** What {@link BlobFiles.open} has to know of the blob. */
+/** What {@link BlobFiles.open} needs to know about the blob. */
 export interface BlobFilesSubject {
   readonly id: string;
-  /** As {@link BlobNames} has it. */
+  /** See {@link BlobNames}. */
   readonly description: string;
   readonly digester: Digester;
   readonly columns: ChunkColumns;
-  /** Bytes of the data file. */
+  /** Size of the data file in bytes. */
   readonly dataSize: number;
 }
 
@@ -269,18 +273,18 @@ export class BlobFiles implements Disposable {
   private constructor(
     private readonly folder: CacheFolder,
     readonly data: CacheFile,
-    /** Bytes that {@link data} has, unless somebody cut it. */
+    /** Size of {@link data} in bytes, unless another program truncated it. */
     readonly dataSize: number,
     readonly map: ChunkMap,
     readonly verified: VerifiedDigests,
-    /** One bit a chunk: what {@link verified} said when it was opened. */
+    /** One bit per chunk: the state of {@link verified} when it was opened. */
     readonly verifiedBits: Uint8Array<ArrayBuffer>,
   ) {}
 
   /**
-   * Opens data file, chunk map and verified digests, and creates what is missing.
+   * Opens data file, chunk map and verified digests, creating what is missing.
    *
-   * @throws {DescriptionConflict} when they hold chunks of another table
+   * @throws {DescriptionConflict} if they hold chunks of another table
    * @throws {NydusGdError} "io"
    */
   static async open(folder: CacheFolder, paths: BlobPaths, subject: BlobFilesSubject): Promise<BlobFiles> {
@@ -302,10 +306,10 @@ export class BlobFiles implements Disposable {
   }
 
   /**
-   * The names of the files reach the disk. Not while the blob opens, since a reader waits for that: until something is
-   * claimed of the data, a reboot may lose any of the files.
+   * Syncs the names of the files to disk. Not done while the blob is opened, because a reader waits for that: a reboot
+   * may lose any of the files as long as nothing is claimed about the data.
    *
-   * @throws {Error} what the disk says; the next call tries again
+   * @throws {Error} the disk's error; the next call tries again
    */
   async syncNames(): Promise<void> {
     this.#named ??= this.folder.sync();
@@ -317,7 +321,10 @@ export class BlobFiles implements Disposable {
     }
   }
 
-  /** The blob is used: the time of its files tells, also after a reboot. The data file's is part of its seal. */
+  /**
+   * Marks the blob as used by the mtime of its files, which survives a reboot. The data file's mtime is left alone:
+   * changing it would break the seal.
+   */
   touch(): void {
     this.map.touch();
   }
@@ -340,7 +347,7 @@ async function openData(folder: CacheFolder, paths: BlobPaths, sizeBytes: number
         continue;
       }
       if (found < sizeBytes) {
-        // claims about an empty file are wrong, what was checked of a cut one may be
+        // claims about an empty file are wrong; chunks verified in a truncated one may still be there
         if (found === 0) await setAside(paths.chunkMap, "its data file is gone");
         await ignore(Deno.errors.NotFound, Deno.remove(paths.verified));
         ftruncate(file.fd, sizeBytes);
@@ -363,7 +370,7 @@ async function openMap(path: string, count: number): Promise<ChunkMap> {
   }
 }
 
-/** Moves a file out of the way, over one that was moved before. */
+/** Moves a file out of the way, replacing one that was moved earlier. */
 async function setAside(path: string, reason: string): Promise<void> {
   try {
     await Deno.rename(path, path + SUFFIX.setAside);

@@ -17,7 +17,7 @@ const SUBJECT = {
   dataSize: 8 * 4096,
 } as const;
 
-/** A cache in which all eight chunks are claimed and verified. */
+/** Fills a cache in which all eight chunks are claimed and verified. */
 async function fill(folder: CacheFolder, id: string): Promise<void> {
   using files = await BlobFiles.open(folder, blobPaths(folder.path, id), SUBJECT);
   const rows = [0, 1, 2, 3, 4, 5, 6, 7];

@@ -1,7 +1,8 @@
 /**
- * What the folder of a cache holds: blobs, and what was left by processes that were killed.
+ * Contents of the cache folder: blobs, and files left by processes that were killed.
  *
- * Files of other names are somebody else's and are never touched. Sizes are the blocks that files occupy: they are sparse.
+ * Files with other names belong to someone else and are never touched. Sizes are the allocated blocks, because the
+ * files are sparse.
  *
  * @module
  */
@@ -14,13 +15,13 @@ import { VerifiedDigests } from "./verified.ts";
 
 /** The files of one blob. */
 export interface StoredBlob {
-  /** Of its files: the blob's id, or one of blob_names.ts. */
+  /** Name of its files: the blob's id, or as in blob_names.ts. */
   readonly name: string;
-  /** Whose they are: one of `BlobNames.owners` of the images that use them. */
+  /** Owner of the files: one of `BlobNames.owners` of the images that use them. */
   readonly owner: string;
-  /** Occupied by all of its files. */
+  /** Bytes occupied by all of its files. */
   readonly bytes: number;
-  /** When it was last opened, closed or written to: the time of its chunk map. Milliseconds since 1970. */
+  /** When it was last opened, closed or written, milliseconds since 1970: the mtime of its chunk map. */
   readonly lastUsedMs: number;
 }
 
@@ -30,15 +31,15 @@ export interface LeftOver {
   readonly bytes: number;
 }
 
-/** See the module. */
+/** Blobs and left-over files found in the cache folder. */
 export interface CacheInventory {
-  /** In order of their last use, the oldest first. */
+  /** Least recently used first. */
   readonly blobs: readonly StoredBlob[];
-  /** Written aside and never renamed, or set aside because of damage. */
+  /** Temporary files that were never renamed, and files set aside because of damage. */
   readonly leftOvers: readonly (LeftOver & Pick<StoredBlob, "name">)[];
 }
 
-/** Looks at the folder. A file that goes meanwhile is not told of. */
+/** Scans the folder. Files that vanish during the scan are skipped. */
 export async function takeInventory(dir: string): Promise<CacheInventory> {
   const blobs = new Map<string, Omit<StoredBlob, "owner">>();
   const leftOvers: (LeftOver & Pick<StoredBlob, "name">)[] = [];

@@ -1,36 +1,36 @@
 /**
- * How large a cache may be, and which blobs go when it is larger.
+ * Size limits of a cache, and the choice of blobs to evict when they are exceeded.
  *
- * Least recently used first, never one that is in use, and no more than it takes. Where the limits are passed, a little
- * more room is made than is needed, so that not every write begins with an eviction.
+ * Least recently used blobs go first, blobs in use never, and no more than necessary. When a limit is exceeded,
+ * slightly more than needed is freed, so that not every write starts with an eviction.
  *
  * @module
  */
 import { limitInBytes, type SizeLimit } from "../../base/setting_values.ts";
 import type { StoredBlob } from "./cache_inventory.ts";
 
-/** Bounds of a cache. */
+/** Limits of a cache. */
 export interface CacheLimits {
-  /** Of what the cache's files occupy. */
+  /** Maximum space that the cache's files may occupy. */
   readonly maxSize: SizeLimit;
-  /** Of what the file system has left. */
+  /** Minimum space to leave free on the file system. */
   readonly minFree: SizeLimit;
 }
 
-/** How full cache and file system are, in bytes. */
+/** Usage of cache and file system, in bytes. */
 export interface Fill {
   readonly usedBytes: number;
   readonly freeBytes: number;
   readonly totalBytes: number;
 }
 
-/** Share of a limit that is made free beyond it. */
+/** Share of a limit that is freed in addition. */
 const HEADROOM = 0.02;
 
 /**
- * Bytes that have to go before `moreBytes` can be written within the limits; 0: none.
+ * Bytes to evict before `moreBytes` can be written within the limits; 0 if none.
  *
- * @param headroom 0, or the share of each limit that is to be left beyond it
+ * @param headroom 0, or the share of each limit to leave free in addition
  */
 export function excessBytes(fill: Fill, limits: CacheLimits, moreBytes: number, headroom = 0): number {
   const { usedBytes, freeBytes, totalBytes } = fill;
@@ -42,9 +42,9 @@ export function excessBytes(fill: Fill, limits: CacheLimits, moreBytes: number, 
 }
 
 /**
- * The blobs that have to go, the oldest first; none where everything fits.
+ * Selects the blobs to evict, oldest first; none if everything fits.
  *
- * @param blobs that may go, in order of their last use
+ * @param blobs evictable blobs, least recently used first
  */
 export function chooseVictims(
   blobs: readonly StoredBlob[],

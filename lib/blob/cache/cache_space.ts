@@ -1,15 +1,15 @@
 /**
- * Keeps a cache within its limits, and frees what nobody wants.
+ * Keeps a cache within its limits, and frees blobs that are no longer wanted.
  *
  * ```
  * a chunk is to be written ──► room(bytes) ── fits ─────────────────────► written
- *                                  └────────── does not ──► the oldest blobs that are not in use go ──► written
+ *                                  └────────── does not ──► evict oldest blobs not in use ──► written
  * ```
- * A blob in use never goes, nor does a write wait for room that cannot be made: then the disk itself is the limit. What
- * is used last is known by the time of a blob's files (cache_inventory.ts), which outlives the process.
+ * A blob in use is never evicted, and a write never waits for room that cannot be made: then the disk itself is the
+ * limit. The last use of a blob is the mtime of its files (cache_inventory.ts), which outlives the process.
  *
- * A blob goes whole: first what vouches for its chunks, durably, then its data. Whoever is killed in between leaves data
- * that nobody believes.
+ * A blob is evicted as a whole: first, durably, the records that vouch for its chunks, then its data. A process killed
+ * in between leaves data that nothing vouches for.
  *
  * @module
  */
@@ -24,63 +24,65 @@ import { fileSystemFill } from "./cache_usage.ts";
 
 const log = logger("blob");
 
-/** Room for what is recorded of the chunks that are written: digests and bits, less than one part in a hundred of 4 MiB. */
+/** Allowance for the records of written chunks: digests and bits, less than 1% of 4 MiB. */
 const RECORD_BYTES = 64 * 1024;
 
 /** {@link CacheSpace.room}. */
 export type WithRoom = CacheSpace["room"];
 
-/** Who uses the blobs of a cache. */
+/** Tracks which blobs of a cache are in use. */
 export interface BlobUsers {
   isInUse(name: string): boolean;
-  /** Names of all blobs that are in use. */
+  /** Names of all blobs in use. */
   namesInUse(): Iterable<string>;
-  /** Runs `task` while nobody can begin to use the blob; false, and nothing is run, where somebody uses it. */
+  /** Runs `task` while nobody can start to use the blob. Returns false without running it if the blob is in use. */
   whileUnused(name: string, task: () => Promise<void>): Promise<boolean>;
-  /** All that could be evicted is gone, and it is not enough: what is held in case it is wanted is to be given back. */
+  /**
+   * Called when everything evictable is gone and that is not enough: blobs held open only for reuse are to be closed.
+   */
   letGo(): void;
 }
 
-/** What is to be freed beside what exceeds the limits. */
+/** What to free in addition to what exceeds the limits. */
 export interface CollectOptions {
-  /** Nothing is removed. */
+  /** Removes nothing. */
   readonly dryRun: boolean;
-  /** Whether anybody may want the blobs of an owner again. */
+  /** Whether the blobs of an owner may be needed again. */
   readonly isWanted: (owner: string) => boolean;
-  /** Whether somebody else uses blobs of an owner: a process that left the cache with its images mounted. */
+  /** Whether another process uses blobs of an owner: one that left the cache with its images still mounted. */
   readonly isInUse?: (owner: string) => boolean;
-  /** Whether the blob of that name is held, and would be given back before anything is removed. For a dry run. */
+  /** For a dry run: whether the blob is held open only for reuse and would be closed before anything is removed. */
   readonly isIdle?: (name: string) => boolean;
 }
 
 /** What was freed, or would be. */
 export interface Collected {
-  /** Nobody wanted them. */
+  /** Blobs that nobody wanted. */
   readonly unwanted: readonly StoredBlob[];
-  /** The oldest of those that did not fit. */
+  /** The least recently used blobs that exceeded the limits. */
   readonly evicted: readonly StoredBlob[];
   readonly leftOvers: readonly LeftOver[];
-  /** Bytes that are left in the cache. */
+  /** Bytes left in the cache. */
   readonly keptBytes: number;
 }
 
-/** See the module. */
+/** Enforces the limits of one cache folder. */
 export class CacheSpace {
   readonly #passes = new KeyedMutex<"pass">();
-  /** Bytes in the cache by the last look, and what was written since; undefined before the first look. */
+  /** Bytes in the cache as of the last scan plus bytes written since; undefined before the first scan. */
   #usedBytes: number | undefined;
-  /** Bytes that are being written, or are to be as soon as there is room. */
+  /** Bytes being written, or waiting for room. */
   #comingBytes = 0;
-  /** Bytes that were written, ever. */
+  /** Total bytes written since the start. */
   #writtenBytes = 0;
-  /** Counts what may have made something evictable: a blob was given back, or its owner is gone. */
+  /** Incremented when something may have become evictable: a blob was released or is no longer wanted. */
   #changes = 0;
-  /** {@link #changes} when it was last tried in vain to evict something. */
+  /** Value of {@link #changes} at the last attempt that found nothing to evict. */
   #exhaustedAt: number | undefined;
-  /** Owners whose blobs nobody wants, as long as some are in use or in the folder. */
+  /** Owners whose blobs are no longer wanted, while some are in use or in the folder. */
   readonly #doomed = new Set<string>();
 
-  /** @param limits undefined: there are none */
+  /** @param limits undefined for no limits */
   constructor(
     private readonly folder: CacheFolder,
     private readonly limits: CacheLimits | undefined,
@@ -88,9 +90,9 @@ export class CacheSpace {
   ) {}
 
   /**
-   * Makes room for so many bytes where there is none and some can be made, and runs what writes them.
+   * Makes room for `bytes` if needed and possible, then runs `write`.
    *
-   * @returns what `write` returns; throws what it throws, and nothing else
+   * @returns the result of `write`; throws only what `write` throws
    */
   async room<T>(bytes: number, write: () => Promise<T>): Promise<T> {
     if (this.limits === undefined) return await write();
@@ -105,7 +107,7 @@ export class CacheSpace {
     }
   }
 
-  /** The last user of a blob is gone, and its files are closed. */
+  /** The last user of a blob is gone and its files are closed. */
   async released(name: string): Promise<void> {
     try {
       if (this.#doomed.size > 0) {
@@ -118,13 +120,13 @@ export class CacheSpace {
     await this.trim();
   }
 
-  /** Evicts what exceeds the limits, also where that was tried in vain. It never rejects. */
+  /** Evicts what exceeds the limits, even if the last attempt found nothing to evict. Never rejects. */
   async trim(): Promise<void> {
     this.#changes++;
     await this.#make(0);
   }
 
-  /** Nobody wants the blobs of these owners any more: they go, those in use when they are given back. */
+  /** The blobs of these owners are no longer wanted: removes them, those in use once they are released. */
   async discard(owners: readonly string[]): Promise<void> {
     for (const owner of owners) this.#doomed.add(owner);
     const { blobs } = await takeInventory(this.folder.path);
@@ -133,25 +135,25 @@ export class CacheSpace {
     this.#changes++;
   }
 
-  /** Forgets owners of whose blob nothing is left. What is in use may get files yet, in one description or another. */
+  /** Forgets unwanted owners without any blob left. A blob in use may still create files, under any description. */
   #forgetAllBut(blobs: readonly StoredBlob[]): void {
     const left = new Set([...blobs.map(({ name }) => name), ...this.users.namesInUse()].map(idOf));
     for (const owner of this.#doomed) if (!left.has(idOf(owner))) this.#doomed.delete(owner);
   }
 
-  /** Somebody wants blobs of these owners after all. */
+  /** The blobs of these owners are wanted again. */
   keep(owners: readonly string[]): void {
     for (const owner of owners) this.#doomed.delete(owner);
   }
 
-  /** Frees what is left over, what nobody wants, and what exceeds the limits. @throws {NydusGdError} "io" */
+  /** Frees left-over files, unwanted blobs, and what exceeds the limits. @throws {NydusGdError} "io" */
   async collect({ dryRun, isWanted, isInUse, isIdle }: CollectOptions): Promise<Collected> {
     const inventory = await takeInventory(this.folder.path);
     const { blobs } = inventory;
     const isHeld = (name: string) => this.users.isInUse(name) && !(dryRun && isIdle?.(name));
     const owned = new Map(blobs.map(({ name, owner }) => [name, owner]));
     const isFree = ({ name }: Pick<StoredBlob, "name">) => !isHeld(name) && !isInUse?.(owned.get(name) ?? name);
-    const leftOvers = inventory.leftOvers.filter(isFree); // of a blob in use it may be being written now
+    const leftOvers = inventory.leftOvers.filter(isFree); // left-over files of a blob in use may be being written
     let unwanted = blobs.filter((blob) => isFree(blob) && !isWanted(blob.owner));
     const freed = bytesOf(unwanted) + bytesOf(leftOvers);
     const rest = blobs.filter((blob) => !unwanted.includes(blob));
@@ -170,13 +172,13 @@ export class CacheSpace {
     return { unwanted, evicted, leftOvers, keptBytes };
   }
 
-  /** Makes room for what is coming and so many bytes, where there is none and there is something to evict. */
+  /** Makes room for pending writes and `moreBytes` more, if needed and if anything is evictable. */
   async #make(moreBytes: number): Promise<void> {
     const isDone = () => this.#exhaustedAt === this.#changes || this.#fits(moreBytes);
     try {
       if (!isDone()) await this.#passes.run("pass", async () => isDone() ? undefined : await this.#pass(moreBytes));
     } catch (error) {
-      // what the cache is for comes first: a write that has no room says so itself
+      // serving data comes first: a write without room reports its own error
       this.#exhaustedAt = this.#changes;
       log.warn("no room made in the cache", { dir: this.folder.path, reason: messageOf(error) });
     }
@@ -185,7 +187,7 @@ export class CacheSpace {
   async #pass(moreBytes: number): Promise<void> {
     const changes = this.#changes, writtenBefore = this.#writtenBytes;
     const { blobs } = await takeInventory(this.folder.path);
-    const unseenBytes = this.#writtenBytes - writtenBefore; // some may have been seen: better too much than too little
+    const unseenBytes = this.#writtenBytes - writtenBefore; // some may have been counted twice: too high is safer than too low
     this.#usedBytes = bytesOf(blobs) + unseenBytes;
     const isFree = ({ name }: StoredBlob) => !this.users.isInUse(name);
     const victims = this.#victims(blobs, 0, unseenBytes + this.#comingBytes + moreBytes, isFree);
@@ -194,19 +196,19 @@ export class CacheSpace {
     this.#usedBytes -= bytesOf(freed);
     if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
     if (this.#fits(moreBytes)) return;
-    this.#exhaustedAt = changes; // what was given back meanwhile is looked at by who gave it back
+    this.#exhaustedAt = changes; // blobs released meanwhile are handled by their own release
     log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
     this.users.letGo();
   }
 
-  /** Whether what is coming and so many bytes are within the limits. */
+  /** Whether pending writes and `moreBytes` more are within the limits. */
   #fits(moreBytes: number): boolean {
     if (this.limits === undefined) return true;
     const more = this.#comingBytes + moreBytes;
     return this.#usedBytes !== undefined && excessBytes(this.#fill(this.#usedBytes), this.limits, more) === 0;
   }
 
-  /** @param freed bytes that are about to go anyway */
+  /** @param freed bytes about to be freed anyway */
   #victims(
     blobs: readonly StoredBlob[],
     freed: number,
@@ -223,7 +225,7 @@ export class CacheSpace {
     return { usedBytes, ...fileSystemFill(this.folder.path) };
   }
 
-  /** Those of `names` that nobody used. */
+  /** Evicts those of `names` that are not in use; returns them. */
   async #evict(names: readonly string[]): Promise<Set<string>> {
     const gone = new Set<string>();
     for (const name of names) {

@@ -12,7 +12,7 @@ import { CacheSpace } from "./cache_space.ts";
 
 const CHUNKS = 4, CHUNK_BYTES = 64 * 1024;
 const ALL = [0, 1, 2, 3];
-/** Room for two blobs with all that belongs to them, not for three. */
+/** Room for two blobs with their records, not for three. */
 const LIMITS = { maxSize: { bytes: 2.5 * CHUNKS * CHUNK_BYTES }, minFree: { bytes: 0 } };
 
 const synthetic = (id: string) => makeSyntheticBlob({ id, sizes: Array<number>(CHUNKS).fill(CHUNK_BYTES) });
@@ -31,20 +31,20 @@ async function ownersOf(id: string): Promise<readonly string[]> {
   return new BlobNames({ descriptor, records: () => records }).owners;
 }
 
-/** Fetches all of a blob and gives it back. */
+/** Fetches all of a blob and releases it. */
 async function fill(cache: BlobCache, id: string): Promise<void> {
   const { blob, made } = await open(cache, id);
   await ensureRows(blob, made, ALL);
   await cache.release(blob);
 }
 
-/** Ids in the order of their last use, which is made plain: the clock may be too coarse for a test. */
+/** Ids in the order of last use. */
 async function idsIn(dir: string): Promise<string[]> {
   const { blobs } = await takeInventory(dir);
   return blobs.filter(({ bytes }) => bytes >= CHUNKS * CHUNK_BYTES).map(({ name }) => name);
 }
 
-/** The blob was last used so many seconds after others. */
+/** Sets the last use of the blob to `seconds` after the others'. */
 function usedAt(dir: string, id: string, seconds: number): void {
   Deno.utimeSync(blobPaths(dir, id).chunkMap, seconds, seconds);
 }

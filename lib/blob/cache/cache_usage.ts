@@ -1,7 +1,7 @@
 /**
- * How full the cache is: what its files occupy, and what their file system has left.
+ * Disk usage of the cache: space occupied by its files, and space left on their file system.
  *
- * The files are sparse: what counts is the blocks they occupy (st_blocks, units of 512 bytes), not their sizes.
+ * The files are sparse, so allocated blocks count (st_blocks, units of 512 bytes), not sizes.
  *
  * @module
  */
@@ -11,43 +11,43 @@ import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { limitInBytes, type SizeLimit } from "../../base/setting_values.ts";
 import { kernelCacheDir } from "./cache_files.ts";
 
-/** All in bytes. */
+/** All sizes in bytes. */
 export interface CacheUsage {
   readonly dir: string;
   /** Occupied by the files of the folder. */
   readonly usedBytes: number;
   /**
-   * Occupied by the kernel's own copies beside them. Those of an image that is mounted for the first time have no names
-   * yet and are not seen.
+   * Occupied by the kernel's own copies beside them. Copies of an image that is mounted for the first time have no
+   * names yet and are not counted.
    */
   readonly kernelBytes: number;
-  /** Left on the file system for root, who writes the cache. */
+  /** Available on the file system to root, which writes the cache. */
   readonly freeBytes: number;
   /** Size of the file system. */
   readonly totalBytes: number;
-  /** Whether the file system can hold no further file. */
+  /** Whether the file system has run out of inodes. */
   readonly outOfInodes: boolean;
 }
 
-/** Unit of st_blocks, whatever the file system's own. */
+/** Unit of st_blocks, independent of the file system's block size. */
 const STAT_BLOCK_BYTES = 512;
 
-/** Bytes that a file occupies. */
+/** Bytes allocated to a file. */
 export function occupiedBytes({ blocks }: Pick<Deno.FileInfo, "blocks">): number {
   return (blocks ?? 0) * STAT_BLOCK_BYTES;
 }
 
 /**
- * Occupied by the files of a folder.
+ * Bytes allocated to the files of a folder.
  *
- * @param deep with those of all folders below it
- * @throws {Deno.errors.NotFound} for no folder
+ * @param deep include all subfolders
+ * @throws {Deno.errors.NotFound} if the folder does not exist
  */
 async function occupiedIn(dir: string, deep = false): Promise<number> {
   let bytes = 0;
   for await (const { name, isFile, isDirectory } of Deno.readDir(dir)) {
     const path = join(dir, name);
-    // what is there may go meanwhile
+    // entries may vanish during the scan
     if (deep && isDirectory) bytes += await ignore(Deno.errors.NotFound, occupiedIn(path, true)) ?? 0;
     const info = isFile ? await ignore(Deno.errors.NotFound, Deno.lstat(path)) : undefined;
     if (info !== undefined) bytes += occupiedBytes(info);
@@ -55,16 +55,16 @@ async function occupiedIn(dir: string, deep = false): Promise<number> {
   return bytes;
 }
 
-/** How full the file system of `dir` is, in bytes. @throws {SyscallError} when it cannot be asked */
+/** Free and total bytes of the file system of `dir`. @throws {SyscallError} if statfs fails */
 export function fileSystemFill(dir: string): { readonly freeBytes: number; readonly totalBytes: number } {
   const { blockSize, blocks, freeBlocks } = statfs(dir);
   return { freeBytes: freeBlocks * blockSize, totalBytes: blocks * blockSize };
 }
 
 /**
- * Whether the file system of `dir` has more left than is to stay free.
+ * Whether the file system of `dir` has more free space than `minFree`.
  *
- * @throws {SyscallError} when it cannot be asked
+ * @throws {SyscallError} if statfs fails
  */
 export function hasRoom(dir: string, minFree: SizeLimit): boolean {
   const { freeBytes, totalBytes } = fileSystemFill(dir);
@@ -72,9 +72,9 @@ export function hasRoom(dir: string, minFree: SizeLimit): boolean {
 }
 
 /**
- * Looks at the folder and its file system.
+ * Measures the folder and its file system.
  *
- * @throws {NydusGdError} "io" when either cannot be read
+ * @throws {NydusGdError} "io" if either cannot be read
  */
 export async function cacheUsage(dir: string): Promise<CacheUsage> {
   try {

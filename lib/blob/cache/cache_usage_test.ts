@@ -16,7 +16,7 @@ Deno.test("a sparse file counts with what it occupies, and what the kernel has o
   }
   for (const name of ["a.blob.data", "fscache/cache/I/@00/b"]) {
     using file = await Deno.open(temp.join(name), { write: true });
-    await file.sync(); // blocks of delayed allocations are counted late by some file systems
+    await file.sync(); // some file systems count delayed allocations late
   }
   const { usedBytes, kernelBytes } = await cacheUsage(temp.path);
   for (const bytes of [usedBytes, kernelBytes]) assert.ok(bytes >= 100_000 && bytes < 200_000, `${bytes} bytes`);

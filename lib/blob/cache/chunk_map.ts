@@ -3,14 +3,14 @@
  *
  * ```
  *    0  u32 magic 0x424d4150 │ u32 version 1 │ u32 magic2 0x434d4150 │ u32 all ready: 0, or 0x4d4d4150 │ zeros
- * 4096  one bit a chunk, most significant first
+ * 4096  one bit per chunk, most significant first
  * ```
- * Little-endian. A size other than 4096 + ceil(chunks / 8) or a wrong magic is an error; a file of zeros is one whose
- * creator stopped before the header, and gets it. Version 0 had neither magic2 nor the all-ready word.
+ * Little-endian. A size other than 4096 + ceil(chunks / 8) or a wrong magic is an error. In a file of zeros the creator
+ * stopped before writing the header; the header is written then. Version 0 had neither magic2 nor the all-ready word.
  *
- * nydusd sets a bit before the chunk is on disk and does not always check digests, so a bit is only a claim; what makes
- * it count is in verified.ts. nydusd changes the map by compare-and-swap in a shared mapping; this class writes whole
- * bytes, so it needs the file for itself.
+ * nydusd sets a bit before the chunk is on disk and does not always check digests, so a bit is only a claim;
+ * verified.ts holds the evidence. nydusd changes the map by compare-and-swap in a shared mapping; this class writes
+ * whole bytes and needs exclusive access.
  *
  * Source: dragonflyoss/nydus storage/src/cache/state/persist_map.rs.
  *
@@ -38,13 +38,13 @@ export const CHUNK_MAP = {
 export class ChunkMap implements Disposable {
   private constructor(
     private readonly file: CacheFile,
-    /** The claims, unused bits clear. In step with the file. */
+    /** The claims, with unused bits clear; mirrors the file. */
     readonly bits: Uint8Array<ArrayBuffer>,
     private allReady: boolean,
   ) {}
 
   /**
-   * Opens the map of a blob with `count` chunks; creates an empty one where there is none.
+   * Opens the map of a blob with `count` chunks, creating an empty one if needed.
    *
    * @throws {NydusGdError} "corrupt" for a file that is not this blob's map, "io"
    */
@@ -58,7 +58,7 @@ export class ChunkMap implements Disposable {
     }
   }
 
-  /** Claims chunks; ascending rows cost one write for each run of bytes. */
+  /** Claims chunks. Ascending rows cost one write per run of bytes. */
   claim(rows: Iterable<number>): void {
     let from = -1, to = -1;
     for (const row of rows) {
@@ -75,12 +75,12 @@ export class ChunkMap implements Disposable {
     if (from >= 0) this.#write(from, to + 1);
   }
 
-  /** Takes a claim back: its chunk is not what the image expects. */
+  /** Withdraws the claim of a chunk that is not what the image expects. */
   disclaim(row: number): void {
     if (!hasBit(this.bits, row)) return;
     clearBit(this.bits, row);
     if (this.allReady) {
-      // the word speaks for every bit, so the bits have to say it before the word goes
+      // the all-ready word stands for every bit, so the bits must be written before it is cleared
       this.#write(0, this.bits.length);
       pwriteAll(this.file.fd, new Uint8Array(4), CHUNK_MAP.allReady);
       this.allReady = false;
@@ -89,12 +89,12 @@ export class ChunkMap implements Disposable {
     }
   }
 
-  /** Bits that were changed reach the disk. */
+  /** Syncs changed bits to disk. */
   sync(): Promise<void> {
     return this.file.syncData();
   }
 
-  /** Its time of change becomes now. */
+  /** Sets its mtime to now. */
   touch(): void {
     this.file.touch();
   }

@@ -1,14 +1,15 @@
 /**
- * What the kernel's own copies of a blob's plain data go by (lib/mount/fscache), and what they may be copies of.
+ * Names for the kernel's own copies of a blob's plain data (lib/mount/fscache), and the chunks that a name stands for.
  *
- * Nothing compares a copy with a digest any more: it is believed as long as it has its name. So a name stands for places
- * and digests: what may ever be copied under it is on disk here before the name is told. An image whose word on a chunk is
- * another gets another name, and so does everybody after the data file was replaced or the record was lost; copies under
- * the former name are nobody's from then on.
+ * Copies are not verified again: a copy is trusted as long as it has its name. So a name stands for fixed chunk places
+ * and digests; everything that may be copied under it is recorded on disk here before the name is handed out. An image
+ * that contradicts the record on a chunk gets a new name. So does every image after the data file was replaced or the
+ * record was lost; copies under the old name are orphaned.
  *
  * ```
- *  0  "NGDCOPY1" │ u32 digester │ u32 chunks │ u64 inode of the data file │ i64 its birth in ms │ 16 bytes at random │ zeros
- * 64  48 bytes a chunk, as in verified.ts                                                 all zeros: nobody has named it
+ *  0  "NGDCOPY1" │ u32 digester │ u32 chunks │ u64 inode of the data file │ i64 its birth in ms │ 16 random bytes │
+ * zeros
+ * 64  48 bytes per chunk, as in verified.ts                                          all zeros: not known to any image
  * ```
  * Little-endian, in `<name>.blob.copies` beside nydusd's own files.
  *
@@ -28,37 +29,38 @@ import { type CheckedColumns, encodeRows, VERIFIED_ROW } from "./verified.ts";
 const HEADER = { SIZE: 64, magic: 0, digester: 8, count: 12, inode: 16, born: 24, nonce: 32, NONCE_SIZE: 16 } as const;
 const MAGIC = new TextEncoder().encode("NGDCOPY1");
 
-/** Stands for a file that has no part in a name. */
+/** Identity of a file that does not contribute to the name. */
 const NO_FILE: FileIdentity = { inode: 0n, bornMs: 0n };
 
-/** What is copied. */
+/** The blob whose data is copied. */
 export interface CopiesSubject {
   readonly digester: Digester;
-  /** Which file the data are in. */
+  /** The file that holds the data. */
   readonly data: FileIdentity;
-  /** What the images that have the blob open say of its chunks: they agree. */
+  /** Chunks as described by the images that have the blob open, which agree on them. */
   readonly columns: CheckedColumns;
 }
 
 /**
- * The name for copies of what the open blob has, 64 hexadecimal digits: that of the record at `path` where nothing in it
- * contradicts the blob, else a new one. The record is complete and on disk when this resolves. One call at a time.
+ * Returns the name for copies of the open blob, 64 hexadecimal digits: the name of the record at `path` if nothing in
+ * it contradicts the blob, else a new one. The record is complete and on disk when this resolves. Calls must not
+ * overlap.
  *
- * In a folder that keeps nothing the name is that of these very digests.
+ * In a cache that keeps nothing, the name is derived from the digests alone.
  *
- * @throws {Error} what the disk says
+ * @throws {Error} the disk's error
  */
 export async function copiesName(folder: CacheFolder, path: string, subject: CopiesSubject): Promise<string> {
   if (!folder.keeps) return nameOf(encode({ ...subject, data: NO_FILE }));
   const fresh = encode(subject);
   const before = await ignore(Deno.errors.NotFound, Deno.readFile(path));
   const record = before && merge(before, fresh, subject.columns) || withNonce(fresh, randomBytes(HEADER.NONCE_SIZE));
-  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // who wrote it may have been killed at it
+  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed before the sync
   else await folder.replace(path, record);
   return nameOf(record.subarray(0, HEADER.SIZE));
 }
 
-/** Of a subject, with a nonce of zeros. */
+/** Encodes a subject, with a nonce of zeros. */
 function encode({ digester, data, columns }: CopiesSubject): Uint8Array<ArrayBuffer> {
   const record = new Uint8Array(HEADER.SIZE + columns.count * VERIFIED_ROW.SIZE);
   const view = new DataView(record.buffer);
@@ -72,7 +74,7 @@ function encode({ digester, data, columns }: CopiesSubject): Uint8Array<ArrayBuf
   return record;
 }
 
-/** What `before` and `fresh` say together, under the name of `before`; undefined where they contradict each other. */
+/** Merges `before` and `fresh` under the name of `before`; undefined if they contradict each other. */
 function merge(
   before: Uint8Array,
   fresh: Uint8Array<ArrayBuffer>,
@@ -92,7 +94,7 @@ function merge(
   return merged;
 }
 
-/** Whether the place of a chunk whose digest the blob does not know has no other chunk. */
+/** Whether no other chunk occupies the place of a chunk whose digest the blob does not know. */
 function isFree(old: Uint8Array, row: number, places: PlaceIndex): boolean {
   const view = new DataView(old.buffer, old.byteOffset, old.length);
   const offset = Number(view.getBigUint64(VERIFIED_ROW.offset, true));

@@ -15,13 +15,13 @@ function partOf(image: SyntheticBlob, ...rows: number[]): SyntheticBlob {
   return { ...image, records: image.records.filter(({ chunkIndex }) => rows.includes(chunkIndex)) };
 }
 
-/** An image that expects other bytes in a chunk. */
+/** An image that expects different bytes in one chunk. */
 function lieAbout(image: SyntheticBlob, row: number): SyntheticBlob {
   const digest = new Uint8Array(32).fill(7);
   return { ...image, records: image.records.map((one) => one.chunkIndex === row ? { ...one, digest } : one) };
 }
 
-/** What copies go by for images that one process has open at once. */
+/** Names of the copies for images that one process has open at the same time. */
 async function namesAtOnce(
   dir: string,
   images: readonly SyntheticBlob[],
@@ -37,7 +37,7 @@ async function namesAtOnce(
   return names;
 }
 
-/** The same for images that are opened by a process each, one after the other. */
+/** The same for images opened one after the other by separate processes. */
 async function namesInTurn(dir: string, images: readonly SyntheticBlob[]): Promise<string[]> {
   const names: string[] = [];
   for (const image of images) names.push(...await namesAtOnce(dir, [image]));

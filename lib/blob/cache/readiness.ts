@@ -1,21 +1,21 @@
 /**
- * Which chunks of a blob are verified and in the cache file: in memory at once, on disk a little later.
+ * Which chunks of a blob are verified and in the cache file: in memory immediately, on disk a little later.
  *
  * ```
  * data written, digest right ──► bit in `ready` ──(a second, or some MiB)──► fdatasync of the data
  *                                                                           ──► digest in .verified, bit in chunk_map
  * ```
  * A crash in between costs a refetch, never wrong bytes: at the next start a chunk is ready only if its bit is set, its
- * verified digest is the one that the image expects now, and nobody has written to the data file since. A bit without
- * that (nydusd set it, another image was served, the file was altered) is a *claim*: the chunk is read back and checked
- * before it counts.
+ * verified digest is the one that the image expects now, and the data file has not been written to since. A set bit
+ * without that evidence (set by nydusd, for another image, or before the file was altered) is a *claim*: the chunk is
+ * read back and verified before it counts.
  *
- * A cache that keeps nothing has no options for this: then nothing is recorded.
+ * A cache that keeps nothing has no flush options, and nothing is recorded.
  *
- * If the data cannot be synced, the kernel may have dropped them: every chunk that is not on disk is no longer ready.
- * If somebody cut the data file, nothing of it is ready until it was read back and checked; of a file that is sealed,
- * which the kernel reads without asking us, what was cut off stays cut off: an error, where a mended file would show
- * zeros.
+ * If syncing the data fails, the kernel may have dropped it: all chunks not yet recorded lose their readiness. If
+ * another program truncated the data file, every chunk must be read back and verified again. A sealed file, which the
+ * kernel reads without asking us, is not extended again: readers get an error for the missing part, where an extended
+ * file would give zeros.
  *
  * @module
  */
@@ -29,23 +29,23 @@ import type { BlobFiles } from "./cache_files.ts";
 
 const log = logger("blob");
 
-/** When chunks are recorded on disk. */
+/** When to record chunks on disk. */
 export interface FlushOptions {
-  /** Milliseconds after the first chunk that is not recorded. */
+  /** Milliseconds after the first unrecorded chunk. */
   readonly flushAfterMs: number;
-  /** Plain bytes of chunks that are not recorded. */
+  /** Plain bytes of unrecorded chunks. */
   readonly flushAfterBytes: number;
 }
 
 /** Readiness of one blob's chunks. */
 export class Readiness {
-  /** What `OpenBlob.ready` is. */
+  /** See `OpenBlob.ready`. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
   /** Chunks that are ready and recorded on disk. */
   readonly #recorded: Uint8Array<ArrayBuffer>;
   readonly #listeners = new Set<() => void>();
   #sealed = false;
-  /** Ready chunks that are not recorded on disk. */
+  /** Ready chunks not yet recorded on disk. */
   #unrecorded: number[] = [];
   #unrecordedBytes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -69,12 +69,12 @@ export class Readiness {
     return hasBit(this.ready, row);
   }
 
-  /** Whether the cache file may hold the chunk, so that a look is cheaper than a fetch. */
+  /** Whether the cache file may hold the chunk, so that reading it back is cheaper than a fetch. */
   isClaimed(row: number): boolean {
     return hasBit(this.files.map.bits, row) && !hasBit(this.ready, row);
   }
 
-  /** Whether the image says what the chunk must be. Without a digest it is never readable. */
+  /** Whether the image has a digest for the chunk. Without one it is never readable. */
   isKnown(row: number): boolean {
     const { digests } = this.columns;
     for (let i = row * DIGEST_SIZE; i < (row + 1) * DIGEST_SIZE; i++) if (digests[i] !== 0) return true;
@@ -82,8 +82,8 @@ export class Readiness {
   }
 
   /**
-   * To be called before anything is written to the data file: where somebody cut it, a write behind its new end would
-   * turn what is missing into zeros. It gets its size again, and what was ready is looked at again.
+   * To be called before every write to the data file. If the file was truncated, a write beyond its new end would turn
+   * the missing part into zeros; so its size is restored, and chunks that were ready are verified again.
    *
    * @throws {NydusGdError} "io"
    */
@@ -104,7 +104,7 @@ export class Readiness {
     }
   }
 
-  /** Calls `listener` after chunks were recorded on disk, until `signal` ends that. */
+  /** Calls `listener` after chunks were recorded on disk, until `signal` aborts. */
   onRecorded(listener: () => void, signal: AbortSignal): void {
     if (signal.aborted) return;
     this.#listeners.add(listener);
@@ -112,7 +112,8 @@ export class Readiness {
   }
 
   /**
-   * Seals the data file when all of `rows` are ready and recorded on disk: they can be read without us from then on.
+   * Seals the data file if all of `rows` are ready and recorded on disk: from then on they can be read without this
+   * process.
    *
    * @returns whether they are
    */
@@ -129,12 +130,12 @@ export class Readiness {
     return countBits(this.ready);
   }
 
-  /** The chunk was looked at: it is not in the cache file. */
+  /** The chunk was read back and is not in the cache file. */
   disclaim(row: number): void {
     this.files.map.disclaim(row);
   }
 
-  /** Chunks whose bit in {@link ready} was set: records them on disk in a while. */
+  /** Adds chunks whose bit in {@link ready} was set; they are recorded on disk later. */
   add(rows: Iterable<number>): void {
     if (this.options === undefined) return;
     for (const row of rows) {
@@ -148,9 +149,9 @@ export class Readiness {
   }
 
   /**
-   * Records on disk every chunk that is ready now.
+   * Records every ready chunk on disk.
    *
-   * @throws {NydusGdError} "io" when the disk refuses; the chunks in question are no longer ready
+   * @throws {NydusGdError} "io" if the disk fails; the affected chunks are no longer ready
    */
   flush(): Promise<void> {
     if (this.options === undefined) return Promise.resolve();
@@ -158,7 +159,7 @@ export class Readiness {
     this.#timer = undefined;
     this.#flushQueued = true;
     const done = this.#flushing.then(() => this.#record());
-    this.#flushing = Promise.allSettled([done]); // the caller is told of a failure; the next flush begins all the same
+    this.#flushing = Promise.allSettled([done]); // the caller gets the failure; the next flush starts regardless
     return done;
   }
 
@@ -175,20 +176,20 @@ export class Readiness {
     const rows = this.#takeUnrecorded();
     const { data, verified, map } = this.files;
     if (rows.length === 0) {
-      if (verified.seal(data.changedNs())) await verified.sync(); // writes of chunks that did not become ready
+      if (verified.seal(data.changedNs())) await verified.sync(); // covers writes of chunks that did not become ready
       return;
     }
     try {
       await data.syncData();
     } catch (error) {
-      // the error may be about chunks that came meanwhile, too
+      // the error may also concern chunks added meanwhile
       const lost = [...rows, ...this.#takeUnrecorded()];
       for (const row of lost) clearBit(this.ready, row);
-      for (const row of lost) map.disclaim(row); // reading back would show what the page cache has, not the disk
+      for (const row of lost) map.disclaim(row); // reading back would show the page cache, not the disk
       throw this.#failure(error);
     }
     this.mendCut();
-    if (!rows.every((row) => hasBit(this.ready, row))) return; // cut: they are fetched again
+    if (!rows.every((row) => hasBit(this.ready, row))) return; // truncated: they are fetched again
     try {
       verified.record(rows, this.columns);
       verified.seal(data.changedNs());

@@ -1,19 +1,19 @@
 /**
- * What makes a bit of the chunk map count: the digest against which this program checked the cached chunk, and where.
+ * Evidence for the bits of the chunk map: the digest against which this program verified a cached chunk, and its place.
  *
  * ```
  *  0  "NGDVRFY2" │ u32 digester │ u32 chunks │ u64 inode of the data file │ i64 its birth in ms │ i64 seal
  * 40  description of the blob, 16 bytes │ zeros
- * 64  48 bytes a chunk: digest │ u64 offset in the data file │ u32 bytes │ zeros          all zeros: never checked
+ * 64  48 bytes per chunk: digest │ u64 offset in the data file │ u32 bytes │ zeros        all zeros: never verified
  * ```
- * Little-endian, in `<name>.blob.verified` beside nydusd's own files. A digest is written only after the chunk's data are
- * on disk. The data file is named in the header: a data file that was replaced, restored or copied is another one, and
- * what was checked of the old one says nothing about it. The seal is the data file's change time when digests were last
- * recorded, nanoseconds: a file that was written to since, by another program or by this one before it was killed, is no
- * longer what was checked. A header that does not fit is no error: the file starts anew, and cached chunks are read back
- * and checked when they are next needed. What the disk itself loses or turns is not seen.
+ * Little-endian, in `<name>.blob.verified` beside nydusd's own files. A digest is written only after the chunk's data
+ * is on disk. The header identifies the data file: after it was replaced, restored or copied, it is a different file
+ * and the old records do not apply. The seal is the ctime of the data file in nanoseconds when digests were last
+ * recorded: if the file was written to since, by another program or by this one before it was killed, the records no
+ * longer apply. A header that does not match is no error: the file starts empty, and cached chunks are read back and
+ * verified when next needed. Corruption by the disk itself is not detected.
  *
- * A description of the same blob that has a chunk elsewhere would write over what was checked: it is not let in, see
+ * A description of the same blob that places a chunk elsewhere would overwrite verified data. It is refused: see
  * {@link VerifiedDigests.matching}.
  *
  * @module
@@ -47,20 +47,20 @@ export const VERIFIED_ROW = { SIZE: 48, digest: 0, offset: 32, size: 40 } as con
 
 const MAGIC = new TextEncoder().encode("NGDVRFY2");
 
-/** Chunks whose rows are compared at a time. */
+/** Number of chunks whose rows are compared per read. */
 const STRIDE = 32768;
 
-/** What of a chunk table is recorded. */
+/** The recorded columns of a chunk table. */
 export type CheckedColumns = Pick<ChunkColumns, "count" | "digests" | "uncompressedOffset" | "uncompressedSize">;
 
-/** What the header must say. */
+/** Expected contents of the header. */
 export interface VerifiedSubject {
   readonly digester: Digester;
   readonly count: number;
   readonly data: FileIdentity;
-  /** Change time of the data file now, nanoseconds since 1970. */
+  /** Current ctime of the data file, nanoseconds since 1970. */
   readonly changedNs: bigint;
-  /** As {@link BlobNames} has it. */
+  /** See {@link BlobNames}. */
   readonly description: string;
 }
 
@@ -72,7 +72,7 @@ export class VerifiedDigests implements Disposable {
     this.#seal = seal;
   }
 
-  /** The description of the blob whose chunks the file tells of; undefined where it is none. */
+  /** The description of the blob recorded in the file; undefined if there is none. */
   static descriptionIn(path: string): string | undefined {
     const header = new Uint8Array(VERIFIED.HEADER_SIZE);
     try {
@@ -80,13 +80,13 @@ export class VerifiedDigests implements Disposable {
       if (pread(file, header, 0) !== header.length) return undefined;
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      return undefined; // who opens it is told
+      return undefined; // the error is reported when the file is opened
     }
     if (!equalBytes(header.subarray(0, MAGIC.length), MAGIC)) return undefined;
     return header.subarray(VERIFIED.description, VERIFIED.description + DESCRIPTION_LENGTH / 2).toHex();
   }
 
-  /** Opens the file; one that speaks of something else is emptied first. */
+  /** Opens the file; a file for a different subject is emptied first. */
   static async open(path: string, subject: VerifiedSubject): Promise<VerifiedDigests> {
     const file = CacheFile.open(path);
     try {
@@ -95,7 +95,7 @@ export class VerifiedDigests implements Disposable {
       const header = new Uint8Array(VERIFIED.HEADER_SIZE);
       if (file.sizeBytes !== size || pread(file.fd, header, 0) !== header.length || !equalBytes(header, expected)) {
         if (file.sizeBytes > 0) {
-          // old digests must be gone for good before a header vouches for what stands behind it
+          // old digests must be durably gone before a header vouches for what follows it
           ftruncate(file.fd, 0);
           await file.syncData();
         }
@@ -110,10 +110,11 @@ export class VerifiedDigests implements Disposable {
   }
 
   /**
-   * One bit a chunk, set where it was checked against the digest that `columns` expects; zeros match nothing. Undefined
-   * where one that was checked is elsewhere in `columns`, or where `columns` has another: they contradict each other.
+   * One bit per chunk, set if it was verified against the digest in `columns`; unknown digests never match. Undefined
+   * if a recorded chunk has another place in `columns`, or another chunk has its place: the descriptions contradict
+   * each other.
    *
-   * @param dataSize bytes of the data file: what is said of places behind its end is damage
+   * @param dataSize size of the data file in bytes; records of places beyond its end are damage
    */
   matching(columns: CheckedColumns, dataSize: number): Uint8Array<ArrayBuffer> | undefined {
     const bits = new Uint8Array(bitmapSize(columns.count));
@@ -132,7 +133,7 @@ export class VerifiedDigests implements Disposable {
     return bits;
   }
 
-  /** What was recorded, ascending. The same object each time, valid until the next. */
+  /** Recorded chunks, ascending. Yields the same object each time, valid until the next step. */
   *#checked(): Generator<{ readonly row: number; readonly digest: Uint8Array; offset: number; size: number }> {
     const block = new Uint8Array(Math.min(STRIDE, this.count) * VERIFIED_ROW.SIZE);
     const view = new DataView(block.buffer);
@@ -154,9 +155,9 @@ export class VerifiedDigests implements Disposable {
   }
 
   /**
-   * Records that the data of these chunks are on disk where `columns` has them, and have its digests.
+   * Records that the data of these chunks is on disk at the places in `columns` and matches their digests.
    *
-   * @param rows ascending; neighbours are one write
+   * @param rows ascending; adjacent rows share one write
    */
   record(rows: readonly number[], columns: CheckedColumns): void {
     for (let i = 0; i < rows.length;) {
@@ -172,10 +173,10 @@ export class VerifiedDigests implements Disposable {
   }
 
   /**
-   * Says that the data file has the bytes that were recorded as checked, and nobody but this program wrote to it.
+   * Seals the file: the data file holds the recorded chunks and only this program has written to it.
    *
-   * @param changedNs its change time
-   * @returns whether that was news, which {@link sync} takes to the disk
+   * @param changedNs ctime of the data file
+   * @returns whether the seal changed and needs a {@link sync}
    */
   seal(changedNs: bigint): boolean {
     if (changedNs === this.#seal) return false;
@@ -184,13 +185,13 @@ export class VerifiedDigests implements Disposable {
     return true;
   }
 
-  /** Takes back everything that was recorded. */
+  /** Withdraws everything that was recorded. */
   forget(): void {
     ftruncate(this.file.fd, VERIFIED.HEADER_SIZE);
     ftruncate(this.file.fd, VERIFIED.HEADER_SIZE + this.count * VERIFIED_ROW.SIZE);
   }
 
-  /** What was recorded reaches the disk. */
+  /** Syncs the records to disk. */
   sync(): Promise<void> {
     return this.file.syncData();
   }
@@ -213,7 +214,7 @@ function encodeHeader({ digester, count, data, changedNs, description }: Verifie
   return header;
 }
 
-/** Rows of chunks that follow each other, as they are in the file. */
+/** Encodes consecutive rows in the format of the file. */
 export function encodeRows(
   first: number,
   count: number,

@@ -11,10 +11,10 @@ const SUBJECT: VerifiedSubject = {
   changedNs: 99n,
   description: "0123456789abcdef0123456789abcdef",
 };
-/** Chunks of 100 bytes, a block each. */
+/** Chunks of 100 bytes, one block each. */
 const BLOCK = 4096, DATA_BYTES = 6 * BLOCK;
 
-/** Chunks with the digests 1111…, 2222…, …; 0 stands for unknown. */
+/** Chunks with the digests 1111…, 2222…, …; 0 means unknown. */
 function chunks(...values: number[]): ChunkColumns {
   const columns = allocateChunkColumns(values.length, 0);
   for (const [row, value] of values.entries()) {
@@ -25,7 +25,7 @@ function chunks(...values: number[]): ChunkColumns {
   return columns;
 }
 
-/** Rows that match; undefined where the file contradicts them. */
+/** Rows that match; undefined if the file contradicts them. */
 function matching(file: VerifiedDigests, columns: ChunkColumns, dataSize = DATA_BYTES): number[] | undefined {
   const bits = file.matching(columns, dataSize);
   return bits && Array.from({ length: columns.count }, (_, row) => row).filter((row) => hasBit(bits, row));
