@@ -1,16 +1,16 @@
 /**
- * Which data path serves images, and why.
+ * Chooses the data path that serves images.
  *
  * | data path | what it is | what it needs |
  * |---|---|---|
  * | erofs-fanotify | the kernel's EROFS on files of the cache | Linux 6.14, cache and state folder on ext4, xfs or btrfs |
  * | erofs-fuse | the kernel's EROFS on device files of our FUSE session | Linux 6.12, state folder on a disk |
- * | erofs-fscache | the kernel's EROFS out of its own cache | Linux 5.19 to 7.1 with on-demand cachefiles |
+ * | erofs-fscache | the kernel's EROFS on its own cache | Linux 5.19 to 7.1 with on-demand cachefiles |
  * | fuse | a file system in this program | /dev/fuse |
  *
- * "auto" takes the first that works on this machine. It takes erofs-fanotify only under a strong guard
- * (keeper/guard.ts), because that path shows zeros when all processes that serve it have died, and erofs-fscache only
- * where a successor can take it over. A data path that is asked for by name is used, or the choice is an error.
+ * "auto" selects the first one that works on this machine. It selects erofs-fanotify only under a strong guard
+ * (keeper/guard.ts), because that path shows zeros once all processes that serve it have died, and erofs-fscache only
+ * if a successor can take it over. A data path requested by name is used, or the choice fails.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { probeFanotify } from "./erofs/probe_fanotify.ts";
 import { probeFscache } from "./erofs/probe_fscache.ts";
 import { type Guard, guardOf } from "./keeper/guard.ts";
 
-/** The data paths that this version has. */
+/** The data paths of this version. */
 export const DATA_PATHS = ["erofs-fanotify", "erofs-fuse", "erofs-fscache", "fuse"] as const;
 
 /** A data path. */
@@ -30,24 +30,24 @@ export type FsDriver = (typeof DATA_PATHS)[number];
 export interface DataPathChoice {
   readonly fsDriver: FsDriver;
   readonly reason: string;
-  /** Whether it was asked for by name: then an image that it cannot serve is an error. */
+  /** Whether it was requested by name: then an image that it cannot serve is an error. */
   readonly named: boolean;
-  /** A risk that whoever asked for it should know of. */
+  /** A risk of a data path that was requested by name. */
   readonly warning?: string;
 }
 
 /** Existing folders whose file systems are probed. */
 export interface DataPathFolders {
-  /** Where images for the kernel are kept. */
+  /** Folder for images that the kernel mounts. */
   readonly stateDir: string;
-  /** Where the cache is. */
+  /** Folder of the cache. */
   readonly cacheDir: string;
 }
 
 /**
- * The data path that was asked for, whether or not this machine has it; undefined for "auto".
+ * The data path requested by name, whether or not it works on this machine; undefined for "auto".
  *
- * @throws {NydusGdError} "unsupported" for one that this version does not have
+ * @throws {NydusGdError} "unsupported" for a name that this version does not have
  */
 export function namedFsDriver(wanted: string): FsDriver | undefined {
   if (wanted === "auto") return undefined;
@@ -62,15 +62,15 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof NydusGdError && error.code !== "internal" && error.code !== "interrupted";
 }
 
-/** What "auto" takes before fuse, in this order. */
+/** Order of preference of "auto" before fuse. */
 const PREFERRED = ["erofs-fanotify", "erofs-fuse", "erofs-fscache"] as const;
 const FSCACHE_FIRST = ["erofs-fscache", "erofs-fanotify", "erofs-fuse"] as const;
 
 type KernelPath = (typeof PREFERRED)[number];
 
-/** What the choice depends on beside the machine. */
+/** Inputs to the choice apart from the machine. */
 export interface ChoiceOptions {
-  /** Absent: that of this process. */
+  /** Default: the guard of this process. */
   readonly guard?: Guard;
   /** Whether nydusd's configuration has cache.type fscache: then "auto" tries erofs-fscache first. */
   readonly prefersFscache?: boolean;
@@ -102,7 +102,7 @@ export async function chooseDataPath(
   }
 }
 
-/** The first that works without a warning. */
+/** The first one that works without a warning. */
 async function chooseBest(order: readonly KernelPath[], trials: Trials): Promise<DataPathChoice> {
   const reasons: string[] = [];
   for (const fsDriver of order) {
@@ -126,13 +126,15 @@ async function whyNot(fsDriver: KernelPath, trials: Trials): Promise<string | un
   }
 }
 
-/** Tries data paths in the same folders. EROFS on files, which two of them need, is tried once. */
+/** Tries data paths in the same folders. EROFS on files, which two of them need, is tried only once. */
 class Trials {
   #erofs: Promise<void> | undefined;
 
   constructor(private readonly folders: DataPathFolders, readonly guard: Guard) {}
 
-  /** The warning for whoever uses it. @throws {NydusGdError} when it does not work here, with the reason */
+  /**
+   * Tries a data path and returns its warning, if any. @throws {NydusGdError} with the reason if it does not work here
+   */
   async of(fsDriver: FsDriver): Promise<string | undefined> {
     const { stateDir, cacheDir } = this.folders;
     if (fsDriver === "fuse") return undefined;

@@ -1,8 +1,8 @@
 /**
- * A mounted image, and what a data path needs to mount one.
+ * A mounted image, and the interfaces that a data path needs to mount one.
  *
- * `lib/mount` is not tied to RAFS: {@link ImageTree} is all that it requires of a format, {@link ChunkStore} all that it
- * requires of a blob.
+ * `lib/mount` does not depend on RAFS: {@link ImageTree} is its only requirement of a format, {@link ChunkStore} its
+ * only requirement of a blob.
  *
  * @module
  */
@@ -26,11 +26,11 @@ export interface ImageTree {
   extents(ino: number, offset: number, length: number): Extent[];
 }
 
-/** A tree, and what a FUSE session reports of it as a whole. */
+/** A tree with the totals that a FUSE session reports. */
 export interface ServedTree extends ImageTree {
-  /** False: every inode belongs to root. */
+  /** False if every inode belongs to root. */
   readonly explicitUidGid: boolean;
-  /** Total size of the data, for statfs. */
+  /** Total size of the data in bytes, for statfs. */
   readonly dataBytes: number;
 }
 
@@ -41,7 +41,7 @@ export interface OpenBlob {
   readonly chunks: ChunkPlaces;
   /** One bit per chunk, 0x80 >> (i & 7) of byte i >> 3; set when the chunk is verified and in the cache file. */
   readonly ready: Uint8Array<SharedArrayBuffer>;
-  /** Path of the cache file; undefined where it has none. */
+  /** Path of the cache file; undefined if it has none. */
   readonly path: string | undefined;
   /**
    * One bit per chunk, in the same order. A reader of a chunk whose bit is set clears it and has
@@ -53,7 +53,7 @@ export interface OpenBlob {
 /** One blob of a mounted image. */
 export interface ChunkStore {
   readonly id: string;
-  /** False when the cache cannot have any of it yet; absent when that is not known. */
+  /** False if the cache cannot hold any of it yet; absent if that is not known. */
   readonly mayBeStored?: boolean;
   /** Opens the chunk table and the cache files, at most once; fetches the table if it is not cached. */
   open(signal?: AbortSignal): Promise<OpenBlob>;
@@ -63,17 +63,17 @@ export interface ChunkStore {
    */
   ensure(offset: number, length: number, priority: Priority, signal?: AbortSignal): Promise<void>;
   /**
-   * Whether all these chunks of the open blob are verified and on disk, so that others than this program may read the
-   * cache file. From then on no part that is missing is ever filled with zeros.
+   * Whether all these chunks of the open blob are verified and on disk, so that other programs may read the cache file.
+   * From then on a missing part is never filled with zeros.
    *
-   * @throws {NydusGdError} "io" when the file is damaged
+   * @throws {NydusGdError} "io" if the file is damaged
    */
   seal(chunkIndexes: Iterable<number>): boolean;
   /**
-   * The name for copies of the open blob's plain data that are kept elsewhere: copies of one name have the same bytes in
-   * the same places, whoever made them and when.
+   * The name for copies of the open blob's plain data kept elsewhere. Copies of the same name have the same bytes at
+   * the same places, no matter who made them and when.
    *
-   * @throws {NydusGdError} "io" when it cannot be recorded
+   * @throws {NydusGdError} "io" if it cannot be recorded
    */
   copiesName(): Promise<string>;
   /** Calls `listener` whenever chunks of the open blob have reached the disk. */
@@ -86,33 +86,35 @@ export interface ChunkStore {
 export interface MountableImage {
   /** Unique and stable across restarts; used in logs and as a directory name: [a-zA-Z0-9._-]+. */
   readonly name: string;
-  /** Address and length of the mapped bootstrap, on which Workers open readers of their own. */
+  /** Address and length of the mapped bootstrap, on which Workers open their own readers. */
   readonly bootstrap: { readonly address: bigint; readonly length: number };
   readonly tree: ImageTree;
-  /** By {@link Extent.blobIndex}. */
+  /** Indexed by {@link Extent.blobIndex}. */
   readonly blobs: readonly ChunkStore[];
-  /** If given, the tree is that of these devices (fuse/device_tree.ts), not the bootstrap's. */
+  /** If set, the tree consists of these devices (fuse/device_tree.ts) instead of the bootstrap's inodes. */
   readonly devices?: readonly DeviceTable[];
   /** Counts reads that had to wait for data. */
   readonly misses?: RateMeter;
 }
 
-/** An image that is mounted. */
+/** A mounted image. */
 export interface ImageMount extends AsyncDisposable {
   readonly fsDriver: FsDriver;
   /** Why the chosen data path could not be used; absent if it is used. */
   readonly refusal?: string;
   /** Absolute path of the image's root. */
   readonly path: string;
-  /** Programs may have read zeros from it: for a while every process that guarded it was dead. */
+  /** Programs may have read zeros from it, because all processes that guarded it were dead for a while. */
   readonly isSuspect?: boolean;
-  /** Whether its last reference cannot be detected: then it is released only when everything that serves images ends. */
+  /**
+   * Whether the end of its last reference cannot be detected: then it is released only when serving ends as a whole.
+   */
   readonly isEndless?: boolean;
-  /** Whether `path` still leads to it: somebody may have unmounted an image that has a mount of its own. */
+  /** Whether `path` still leads to it: an image with a mount of its own may have been unmounted by someone else. */
   isSeen(): boolean;
   /**
-   * Resolves when nothing refers to the image any more. That may be long after it was disposed, as overlays and open files
-   * keep it in use; until then its bootstrap must stay mapped and its blobs open.
+   * Resolves when nothing refers to the image any more. That may be long after disposal, because overlays and open
+   * files keep it in use; until then its bootstrap must stay mapped and its blobs open.
    */
   readonly released: Promise<void>;
 }

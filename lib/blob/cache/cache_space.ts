@@ -187,7 +187,7 @@ export class CacheSpace {
   async #pass(moreBytes: number): Promise<void> {
     const changes = this.#changes, writtenBefore = this.#writtenBytes;
     const { blobs } = await takeInventory(this.folder.path);
-    const unseenBytes = this.#writtenBytes - writtenBefore; // some may have been counted twice: too high is safer than too low
+    const unseenBytes = this.#writtenBytes - writtenBefore; // may count some twice: too high is safer than too low
     this.#usedBytes = bytesOf(blobs) + unseenBytes;
     const isFree = ({ name }: StoredBlob) => !this.users.isInUse(name);
     const victims = this.#victims(blobs, 0, unseenBytes + this.#comingBytes + moreBytes, isFree);

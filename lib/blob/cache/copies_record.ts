@@ -7,8 +7,7 @@
  * record was lost; copies under the old name are orphaned.
  *
  * ```
- *  0  "NGDCOPY1" │ u32 digester │ u32 chunks │ u64 inode of the data file │ i64 its birth in ms │ 16 random bytes │
- * zeros
+ *  0  "NGDCOPY1" │ u32 digester │ u32 chunks │ u64 inode of the data file │ i64 its birth in ms │ 16 random bytes │ 0
  * 64  48 bytes per chunk, as in verified.ts                                          all zeros: not known to any image
  * ```
  * Little-endian, in `<name>.blob.copies` beside nydusd's own files.
@@ -55,7 +54,7 @@ export async function copiesName(folder: CacheFolder, path: string, subject: Cop
   const fresh = encode(subject);
   const before = await ignore(Deno.errors.NotFound, Deno.readFile(path));
   const record = before && merge(before, fresh, subject.columns) || withNonce(fresh, randomBytes(HEADER.NONCE_SIZE));
-  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed before the sync
+  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed mid-way
   else await folder.replace(path, record);
   return nameOf(record.subarray(0, HEADER.SIZE));
 }

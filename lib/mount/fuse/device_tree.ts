@@ -1,7 +1,7 @@
 /**
- * The devices of an EROFS image as a tree: a folder with a file for each, `0`, `1`, … in the order of the image.
+ * The devices of an EROFS image as a tree: a folder with one file per device, `0`, `1`, … in the order of the image.
  *
- * A read of such a file is a read of chunks, so Workers and main thread answer it as they answer any other.
+ * Reading such a file means reading chunks, so Workers and main thread answer it like any other read.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export function deviceName(index: number): string {
   return String(index);
 }
 
-/** See the module. */
+/** Tree of a folder with one file for each device of an image. */
 export class DeviceTree implements ServedTree {
   readonly rootIno = ROOT_INO;
   readonly hasXattrs = false;

@@ -1,8 +1,8 @@
 /**
- * The library, /dev/fuse and the mount: opening, cloning, mounting, the first request, unmounting.
+ * Set-up and removal of FUSE mounts: libfuse3, /dev/fuse and its clones, mounting, the INIT request, unmounting.
  *
- * We mount by ourselves, not through fusermount3, so that the descriptors are ours to hand on. `nodev` and `nosuid` are
- * not set: device nodes and setuid programs of an image must work in containers.
+ * Mounts are made directly, not through fusermount3, so that the descriptors are ours to pass on. `nodev` and `nosuid`
+ * are not set: device nodes and setuid programs of an image must work in containers.
  *
  * @module
  */
@@ -25,17 +25,13 @@ import type { UnmountRequest, UnmountResult } from "./unmount_worker.ts";
 const log = logger("mount", "fuse");
 
 const DEVICE = "/dev/fuse";
-/** Source and type as /proc/self/mountinfo shows them: how our mounts are told from others'. */
+/** Source and type in /proc/self/mountinfo, which tell our mounts from others. */
 const FUSE_SOURCE = "nydus-gd";
 export const FUSE_TYPE = "fuse.nydus-gd";
-/** The kernel queues INIT while it mounts. */
+/** The kernel queues INIT during the mount call. */
 const INIT_TIMEOUT_MS = 5_000;
 
-/**
- * libfuse3 is there and of a known version.
- *
- * @throws {NydusGdError} "environment"
- */
+/** Checks that libfuse3 is installed and of a known version. */
 export function checkLibrary(): void {
   try {
     log.debug("library loaded", { libfuse: libfuseVersion() });
@@ -45,11 +41,11 @@ export function checkLibrary(): void {
   }
 }
 
-/** A mount that nobody serves yet. */
+/** A mount that is not served yet. */
 export interface FuseMount {
-  /** The device and its clones, one for each Worker. */
+  /** The device and its clones, one per Worker. */
   readonly devices: Fd[];
-  /** Minor device number of the mount, the connection's name below fusectl. */
+  /** Minor device number of the mount, which names the connection in fusectl. */
   readonly connection: number;
 }
 
@@ -85,7 +81,7 @@ export function mountFuse(mountpoint: string, count: number, maxRead: number): F
   }
 }
 
-/** The connection of the session that is mounted at `mountpoint`; undefined where none is. */
+/** Returns the connection of the session mounted at `mountpoint`; undefined if there is none. */
 export function findMount(mountpoint: string): number | undefined {
   const entry = mountAt(mountpoint);
   return entry?.fsType === FUSE_TYPE ? Number(entry.device.split(":")[1]) : undefined;
@@ -112,7 +108,7 @@ function mountOrExplain(mountpoint: string, options: string): void {
   }
 }
 
-/** A further queue of the same connection. */
+/** Opens another queue of the same connection. */
 function cloneDevice(first: Fd): Fd {
   const device = openDevice();
   try {
@@ -138,10 +134,10 @@ export function readInit(device: Fd, into: Uint8Array): void {
 }
 
 /**
- * Unmounts without stopping this thread.
+ * Unmounts without blocking this thread. Nothing mounted at `target` is not an error.
  *
  * @param flags MNT_* of sys_mount.ts
- * @throws {NydusGdError} "busy", "io". Nothing mounted there is no error.
+ * @throws {NydusGdError} "busy", "io"
  */
 export async function unmount(target: string, flags: number): Promise<void> {
   const worker = startWorker(workerUrl(import.meta, "unmount_worker.ts"), "unmount");
@@ -166,7 +162,7 @@ export async function unmount(target: string, flags: number): Promise<void> {
 }
 
 /**
- * Cuts a connection whose mount is out of reach: what waits gets ECONNABORTED, later requests ENOTCONN.
+ * Aborts a connection whose mount is out of reach: waiting requests get ECONNABORTED, later ones ENOTCONN.
  *
  * @param connection minor device number of the mount
  */

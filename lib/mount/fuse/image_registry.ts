@@ -1,5 +1,5 @@
 /**
- * The main thread's book of images: which are seen, which were removed and are still referred to.
+ * The main thread's registry of images: visible ones, and removed ones that are still referenced.
  *
  * ```
  * add ──► seen ──remove──► removed ──last reference dropped──► released
@@ -13,12 +13,12 @@ import type { KnownImage } from "../missing_data.ts";
 import { checkImageNumber, devicesNumber } from "./node_id.ts";
 import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
-/** More than a predecessor can have given away and the kernel take back. */
+/** More references than a predecessor can have given out and the kernel can return. */
 const UNKNOWN_REFERENCES = 2 ** 30;
-/** Of a number above this one what was not known at first is still in it. */
+/** A count above this still includes {@link UNKNOWN_REFERENCES}. */
 const MAX_KNOWN_REFERENCES = UNKNOWN_REFERENCES / 2;
 
-/** An image in the book. */
+/** A registered image. */
 export interface RegisteredImage extends KnownImage {
   /** Cells of IMAGE_STATE, shared with the Workers. */
   readonly state: Int32Array<SharedArrayBuffer>;
@@ -46,11 +46,11 @@ export class ImageRegistry {
   }
 
   /**
-   * Takes an image in.
+   * Registers an image.
    *
-   * @param references that the kernel has to it already; "unknown": it is let go with the session only
-   * @throws {NydusGdError} "exists" when its number was given to an image that is not released, or its name is seen
-   * @throws {RangeError} for a number that node ids have no room for
+   * @param references held by the kernel already; "unknown": the image is released only when the session ends
+   * @throws {NydusGdError} "exists" if the number belongs to an image that is not released, or the name is visible
+   * @throws {RangeError} for a number that does not fit into node ids
    */
   add(image: MountableImage, imageNumber: number, references: number | "unknown" = 0): RegisteredImage {
     checkImageNumber(imageNumber);
@@ -72,13 +72,13 @@ export class ImageRegistry {
     return entry;
   }
 
-  /** References by image, of those of which they are known. */
+  /** Reference counts by image number, for images whose count is known. */
   references(): Map<number, number> {
     const counted = [...this.#images.values()].filter(isCounted);
     return new Map(counted.map((entry) => [entry.number, referencesOf(entry)]));
   }
 
-  /** What a Worker has to know before its first request. */
+  /** Messages that bring a new Worker up to date before its first request. */
   messages(): ToWorker[] {
     return [...this.#images.values()].flatMap((entry) => [
       imageMessage(entry),
@@ -87,7 +87,7 @@ export class ImageRegistry {
     ]);
   }
 
-  /** Takes the name of an image away. False when that was done before. */
+  /** Hides the image's name. Returns false if it was hidden already. */
   hide(entry: RegisteredImage): boolean {
     if (isRemoved(entry)) return false;
     Atomics.store(entry.state, IMAGE_STATE.removed, 1);
@@ -95,7 +95,7 @@ export class ImageRegistry {
     return true;
   }
 
-  /** Lets go of a hidden image that nothing refers to; else that is done when the last reference is dropped. */
+  /** Releases a hidden image without references; otherwise that happens when the last reference is dropped. */
   releaseIfUnused(entry: RegisteredImage | undefined): void {
     if (entry === undefined || !isRemoved(entry)) return;
     if (referencesOf(entry) !== 0) return;
@@ -105,32 +105,32 @@ export class ImageRegistry {
     entry.released.resolve();
   }
 
-  /** Lets go of everything: the mount is gone. */
+  /** Releases all images: the mount is gone. */
   releaseAll(): void {
     for (const entry of this.#images.values()) entry.released.resolve();
     this.#images.clear();
   }
 }
 
-/** What a Worker has to know of an image. */
+/** The message that announces an image to a Worker. */
 function imageMessage({ image, number, state }: RegisteredImage): ToWorker {
   const { address, length } = image.bootstrap;
   return { kind: "image", image: number, name: image.name, address, length, devices: image.devices, state };
 }
 
-/** Its blobs that have been opened. */
+/** The messages that announce its opened blobs. */
 function blobMessages({ blobs, number }: RegisteredImage): ToWorker[] {
   return [...blobs.entries()].flatMap(([index, blob]) =>
     blob === undefined ? [] : [{ kind: "blob", image: number, index, blob } satisfies ToWorker]
   );
 }
 
-/** The number that an image has in node ids. */
+/** The image's number in node ids. */
 export function registeredNumber({ devices }: MountableImage, imageNumber: number): number {
   return devices === undefined ? imageNumber : devicesNumber(imageNumber);
 }
 
-/** Whether it is known when nothing refers to the image any more. */
+/** Whether the end of its last reference can be detected. */
 export function isCounted(entry: RegisteredImage): boolean {
   return referencesOf(entry) <= MAX_KNOWN_REFERENCES;
 }

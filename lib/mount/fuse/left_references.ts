@@ -1,11 +1,11 @@
 /**
- * How often the kernel refers to each image, told by a server that stops to the one that takes its session over.
+ * The kernel's reference counts per image, passed from a stopping server to the one that takes over its session.
  *
  * ```
  * <stateDir>/fuse-references.json    [[image number, references], …]
  * ```
- * Written when no thread serves any more, taken away before one serves again: counts of a server that was killed are never
- * told, as what it was about to answer may have changed them.
+ * Written when no thread serves any more, and removed before one serves again. The counts of a server that was killed
+ * are never passed on, because replies under way may have changed them.
  *
  * @module
  */
@@ -22,7 +22,9 @@ const Counts = v.array(v.tuple([count, count]));
 /** References by image number. */
 export type ReferenceCounts = ReadonlyMap<number, number>;
 
-/** Leaves them to the next server. Without them it keeps images longer: that they cannot be written is only told. */
+/**
+ * Writes the counts for the next server. A failure is only logged: without counts the next server keeps images longer.
+ */
 export async function leaveReferences(stateDir: string, counts: ReferenceCounts): Promise<void> {
   const path = pathIn(stateDir);
   try {
@@ -32,7 +34,7 @@ export async function leaveReferences(stateDir: string, counts: ReferenceCounts)
   }
 }
 
-/** What the server before has left, once. Nothing where it was killed, or the file is damaged. */
+/** Reads and removes the counts of the previous server. Empty if it was killed or the file is damaged. */
 export async function takeReferences(stateDir: string): Promise<ReferenceCounts> {
   const path = pathIn(stateDir);
   try {

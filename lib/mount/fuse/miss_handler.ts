@@ -24,10 +24,10 @@ export class MissHandler {
   readonly #signal: AbortSignal;
 
   /**
-   * @param maxRead bytes of the largest READ
+   * @param maxRead size of the largest READ in bytes
    * @param timeoutMs how long one READ may wait for its data
-   * @param onBlob called when a blob has been opened, so that Workers get it
-   * @param signal ends what is under way: every request still gets its reply
+   * @param onBlob called when a blob has been opened, to pass it to the Workers
+   * @param signal cancels fetches under way; every request still gets its reply
    */
   constructor(
     maxRead: number,
@@ -63,7 +63,7 @@ export class MissHandler {
   async #answer(known: KnownImage, miss: Miss, signal: AbortSignal): Promise<void> {
     const extents = this.#extents(known, miss);
     await fetchExtents(known, extents, signal, (index, blob) => this.#onBlob(known, index, blob));
-    // from here to the reply nothing else runs: the buffer is shared by all misses
+    // no await from here to the reply: all misses share the buffer
     readExtents(extents, known.blobs, this.#data);
     replyBytes(miss.request, this.#data, extents.reduce((sum, extent) => sum + extent.length, 0));
     for (const index of blobIndexesOf(extents)) this.failures.succeeded(known, storeOf(known, index).id);

@@ -1,5 +1,5 @@
 /**
- * Node ids: which image, which inode. A pure function, so that they are the same after a restart.
+ * Node ids: image number and inode number in one. A pure function, so ids stay the same after a restart.
  *
  * ```
  *  63        40 39                 0
@@ -7,8 +7,8 @@
  * │ image      │ inode number       │    1 alone is the root of the mount, FUSE_ROOT_ID
  * └────────────┴────────────────────┘
  * ```
- * Image numbers are 1 … 2^23-1 and given once; the upper half is for their devices. st_ino is the image's own inode number: unique in the image, as it would
- * be on a mount of its own.
+ * Image numbers are 1 … 2^23-1 and never reused; the upper half of the field's range is for devices of images. st_ino
+ * is the image's own inode number: unique within the image, as on a mount of its own.
  *
  * @module
  */
@@ -16,15 +16,15 @@
 const INO_BITS = 40n;
 const INO_MASK = (1n << INO_BITS) - 1n;
 
-/** Inode numbers of an image must be less than this. */
+/** Exclusive upper bound of an image's inode numbers. */
 export const INO_LIMIT = 2 ** 40;
-/** Image numbers must be less than this. */
+/** Exclusive upper bound of image numbers. */
 export const IMAGE_LIMIT = 2 ** 23;
 
 /**
  * Node id of inode `ino` of image `image`.
  *
- * @throws {RangeError} a number that the id has no room for
+ * @throws {RangeError} if a number does not fit
  */
 export function nodeId(image: number, ino: number): bigint {
   if (!(ino >= 0 && ino < INO_LIMIT)) throw new RangeError(`Cannot make node id: inode number ${ino} exceeds 40 bits`);
@@ -41,7 +41,7 @@ export function inoOf(node: bigint): number {
   return Number(node & INO_MASK);
 }
 
-/** What stands for an image in node ids when its devices are served, not its tree. */
+/** The number that stands for an image in node ids if its devices are served instead of its tree. */
 export function devicesNumber(image: number): number {
   return IMAGE_LIMIT + image;
 }

@@ -1,8 +1,8 @@
 /**
- * Notices to the kernel: what it keeps of the root folder or of a name is old.
+ * Notices that invalidate what the kernel has cached of the root folder or of a name.
  *
- * A notice goes through the session of a Worker, whichever: notices are the connection's. It runs on a thread of its own,
- * so the session has to stand until {@link Notices.settled} resolves.
+ * A notice may be sent through the session of any Worker, since it concerns the whole connection. It runs on a thread
+ * of its own, so the session must stay alive until {@link Notices.settled} resolves.
  *
  * @module
  */
@@ -13,19 +13,19 @@ import { logger } from "../../base/log.ts";
 
 const log = logger("mount", "fuse");
 
-/** Sends notices and knows those under way. */
+/** Sends notices and tracks those in flight. */
 export class Notices {
   readonly #underWay = new Set<Promise<number>>();
 
-  /** @param session address of a struct fuse_session to send by; undefined when none is served any more */
+  /** @param session address of a struct fuse_session to send through; undefined when none is served any more */
   constructor(private readonly session: () => bigint | undefined) {}
 
-  /** What the kernel may have of the root folder itself, attributes and listing, is old. */
+  /** Invalidates attributes and listing of the root folder. */
   async invalidateRoot(): Promise<void> {
     await this.#send((session) => notifyInvalInode(session, FUSE_ROOT_ID));
   }
 
-  /** `name` is gone from the folder `parent`, and what is below it. */
+  /** Invalidates `name` in the folder `parent`, and everything below it. */
   async invalidateName(parent: bigint, name: string): Promise<void> {
     await this.#send((session) => notifyInvalEntry(session, parent, new TextEncoder().encode(name)));
   }
@@ -42,7 +42,7 @@ export class Notices {
     this.#underWay.add(notice);
     const result = await notice;
     this.#underWay.delete(notice);
-    // ENOENT: the kernel knows nothing of it
+    // ENOENT: the kernel has nothing cached
     if (result !== 0 && result !== -ERRNO.ENOENT) log.debug("notice refused", { errno: errnoName(-result) });
   }
 }

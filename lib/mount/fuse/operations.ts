@@ -1,10 +1,10 @@
 /**
- * The operations of the file system, as a Worker answers them.
+ * The file system operations, as a Worker answers them.
  *
- * What the kernel caches: an image never changes, so names (absent ones too), attributes, symbolic links, listings and
- * pages stay valid for ever ({@link FOREVER_SEC}). Only the root folder changes: what it does not hold is not cached, and
- * for the rest the main thread sends notices. Reads of data that are not in the cache go to the main thread, everything
- * else is answered here.
+ * Kernel caching: an image never changes, so names (including absent ones), attributes, symbolic links, listings and
+ * pages stay valid forever ({@link FOREVER_SEC}). Only the root folder changes: absent names in it are not cached, and
+ * the main thread sends notices for everything else. Reads of data that is not in the cache go to the main thread;
+ * everything else is answered here.
  *
  * @module
  */
@@ -30,14 +30,14 @@ import { imageOf, inoOf, nodeId } from "./node_id.ts";
 import type { ServedImage, ServedImages } from "./served_images.ts";
 import type { FromWorker, Miss } from "./worker_messages.ts";
 
-/** How long the kernel may keep what it knows of an image: 31 years. */
+/** How long the kernel may cache anything of an image: 31 years. */
 const FOREVER_SEC = 1_000_000_000;
 
 const DT_DIR = 4;
 const S_IFDIR = 0o040000;
 const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
-/** Offsets 0, 1 and 2 of a listing: before ".", before "..", before the first name. */
+/** Cookie of the first name in a listing; 0 comes before ".", 1 before "..". */
 const FIRST_NAME = 2;
 
 /** What the operations need of the Worker that they run in. */
@@ -45,13 +45,13 @@ export interface OperationsHost {
   readonly images: ServedImages;
   /** Number of the image that is the root of the mount, or 0. */
   readonly rootImage: number;
-  /** When the root folder was made, seconds since 1970. */
+  /** Creation time of the root folder, seconds since 1970. */
   readonly startSec: number;
-  /** Whether opens are answered instead of being switched off for the session. */
+  /** Answer OPEN requests instead of disabling them for the session. */
   readonly openRequests: boolean;
-  /** Room for the largest READ. */
+  /** Buffer for the largest READ. */
   readonly data: Uint8Array<ArrayBuffer>;
-  /** Records the request for the main thread. */
+  /** Hands the request to the main thread. */
   park(miss: Omit<Miss, "kind" | "slot">): void;
   post(message: FromWorker): void;
   countRead(bytes: number): void;
@@ -112,8 +112,8 @@ export class ImageOperations implements FuseOperations {
   }
 
   /**
-   * Takes a reference to an image that was found by its name; false when the name is gone. Counted before the look at
-   * `removed`, so that whoever removes it sees either no name or this reference: its bootstrap stays mapped meanwhile.
+   * Takes a reference to an image found by name; false if the name is gone. The reference is counted before `removed`
+   * is read, so whoever removes the image sees either no name or this reference, and keeps its bootstrap mapped.
    */
   #refer(image: ServedImage): boolean {
     image.addReference();
@@ -171,7 +171,7 @@ export class ImageOperations implements FuseOperations {
     return 0;
   }
 
-  /** Tells those who fetch ahead of readers how far this one has come. */
+  /** Reports this reader's progress to fetches that run ahead of readers. */
   #tellReached(image: ServedImage, extents: readonly Extent[]): void {
     for (const extent of extents) {
       const { blobIndex: index, chunkIndex: chunk } = extent;
@@ -182,7 +182,10 @@ export class ImageOperations implements FuseOperations {
     }
   }
 
-  /** Bytes read into the data buffer, or -1 when the main thread has to see to it (or to say what is wrong). */
+  /**
+   * Reads into the data buffer. Returns the number of bytes, or -1 if the main thread has to answer (or report the
+   * error).
+   */
   #readCached(image: ServedImage, ino: number, offset: number, size: number): number {
     if (size > this.#host.data.length) return -1;
     const extents = image.tree.extents(ino, offset, size);
@@ -192,14 +195,14 @@ export class ImageOperations implements FuseOperations {
     try {
       readExtents(extents, image.blobs, this.#host.data);
     } catch (error) {
-      if (error instanceof SyscallError) return -1; // a cache file that was cut is mended there
+      if (error instanceof SyscallError) return -1; // the main thread repairs a truncated cache file
       throw error;
     }
     this.#tellReached(image, extents);
     return length;
   }
 
-  /** Bytes that a READ must give: less than `size` only at the end of the file. */
+  /** Number of bytes that a READ must return: less than `size` only at the end of the file. */
   #expectedLength(image: ServedImage, ino: number, offset: number, size: number): number {
     this.#readAttr(image, ino);
     return Math.max(0, Math.min(size, this.#attr.size - offset));
@@ -227,7 +230,7 @@ export class ImageOperations implements FuseOperations {
       return 0;
     }
     const from = Math.max(offset, FIRST_NAME) - FIRST_NAME;
-    // the kernel takes the references when the reply is written; they are counted before
+    // references are counted before the reply that passes them to the kernel is written
     const references = place === undefined ? this.#listImages(from, plus) : this.#listDirectory(place, from, plus);
     if (replyBytes(request, list.bytes, list.used) !== 0 && place !== undefined && references > 0) {
       this.#unreference(place.image, references);
@@ -235,7 +238,7 @@ export class ImageOperations implements FuseOperations {
     return 0;
   }
 
-  /** Fills the listing; returns the references that the kernel gets with it. */
+  /** Fills the listing; returns the number of references passed to the kernel with it. */
   #listDirectory({ image, ino }: Place, from: number, plus: boolean): number {
     const list = this.#listing;
     let references = 0;
@@ -250,14 +253,14 @@ export class ImageOperations implements FuseOperations {
         return list.addPlus(name, nodeId(image.number, child), this.#attr, FOREVER_SEC, cookie);
       });
     } catch (error) {
-      // the kernel gets the error in place of the listing, and no reference with it
+      // the kernel gets an error instead of the listing, and no references
       if (references > 0) this.#unreference(image, references);
       throw error;
     }
     return references;
   }
 
-  /** As above with the images of the root folder, whose attributes come by LOOKUP. The cookie after one is its number. */
+  /** The same for the images of the root folder, whose attributes come by LOOKUP. The cookie is the image's number. */
   #listImages(from: number, plus: boolean): number {
     const list = this.#listing;
     const encoder = new TextEncoder();
@@ -327,7 +330,7 @@ export class ImageOperations implements FuseOperations {
     this.#host.post({ kind: "damage", image, ino: inoOf(node), operation, message: messageOf(error) });
   }
 
-  /** Whether `node` is the folder that images appear in. */
+  /** Whether `node` is the folder that contains the images. */
   #isRootFolder(node: bigint): boolean {
     return node === FUSE_ROOT_ID && this.#host.rootImage === 0;
   }

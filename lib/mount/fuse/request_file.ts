@@ -1,6 +1,5 @@
 /**
- * The file that requests are kept in while they are under way, mapped by everyone who serves: in memory, held by the
- * keeper as well.
+ * File that holds requests while they are in flight: in memory, mapped by all that serve, and held by the keeper too.
  *
  * ```
  * ┌───────────┬──────────────────────────────────────────┬─── … one such region per Worker
@@ -8,17 +7,17 @@
  * │ 8192      │ RECEIVE_BUFFER_SIZE                      │ PARKED_COUNT × PARKED_STRIDE
  * └───────────┴──────────────────────────────────────────┴─── …
  * ```
- * The kernel forgets a request once it has been read: only the file knows of it if the process is killed then. So it is
- * read into the file (MAP_SHARED memory outlives its process), and whoever takes the session over finds there all that
+ * The kernel forgets a request once it has been read; if the process is then killed, only this file still has it. So
+ * requests are read into the file (MAP_SHARED memory outlives its process), and a successor finds there everything that
  * may be unanswered: INIT, and every record whose first word, the length of struct fuse_in_header, is not 0. The word
- * is zeroed when the reply has been written. A record may be answered already or stand in inbox and parking both; the
- * kernel refuses a second reply with ENOENT.
+ * is zeroed after the reply has been written. A record may have been answered already, or be in both inbox and parking;
+ * the kernel refuses a second reply with ENOENT.
  *
- * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Parked
- * are only READs, which have no variable part.
+ * The inbox is as large as the kernel may fill it: an ioctl carries up to 16 KiB, a batch of FORGETs any amount. Only
+ * READs are parked; they have no variable part.
  *
- * Of an inbox what a request with an answer fills is pinned (../parking.ts), and none of it is a file on a disk, whose
- * pages the kernel makes read-only while it writes them back.
+ * The part of an inbox that requests with an answer can fill is pinned (../parking.ts). The file is not on a disk,
+ * where the kernel makes pages read-only during writeback.
  *
  * @module
  */
@@ -31,18 +30,18 @@ import { roundUp } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { mapPinned, Parking } from "../parking.ts";
 
-/** Bytes for the stored INIT request: the kernel wants to be offered that much. */
+/** Size of the stored INIT request: the kernel requires a read buffer of at least this size. */
 const INIT_SIZE = FUSE_MIN_READ_BUFFER;
-/** Bytes from one parked request to the next; a READ has 80. */
+/** Distance between parked requests in bytes; a READ has 80. */
 const PARKED_STRIDE = 256;
-/** READs of one Worker that may wait for data at once. */
+/** Maximum number of READs of one Worker that may wait for data at once. */
 export const PARKED_COUNT = 1024;
 const INBOX_SIZE = roundUp(RECEIVE_BUFFER_SIZE, 4096);
 const REGION_SIZE = INBOX_SIZE + PARKED_COUNT * PARKED_STRIDE;
 /** Bytes of an inbox that are pinned. */
 const PINNED_SIZE = 32 * 1024;
 
-/** Where the region of Worker `index` begins. */
+/** Offset of the region of Worker `index`. */
 function regionAt(index: number): number {
   return INIT_SIZE + index * REGION_SIZE;
 }
@@ -51,18 +50,18 @@ function regionAt(index: number): number {
 export class RequestFile implements Disposable {
   private constructor(readonly fd: Fd, private readonly mapping: Mapping, readonly workers: number) {}
 
-  /** A new file, empty. */
+  /** Creates an empty file. */
   static create(workers: number): RequestFile {
     const fd = memfdCreate("nydus-gd-requests");
     return RequestFile.#map(fd, INIT_SIZE + workers * REGION_SIZE, workers);
   }
 
   /**
-   * The file that a predecessor left, with all that may be unanswered. Another version may have laid out the regions in
-   * another way: INIT counts all the same, records only where the kernel does not send them again.
+   * Opens the file left by a predecessor, with everything that may be unanswered. Another version may have used another
+   * layout of the regions: INIT is valid regardless, records are needed only if the kernel does not resend them.
    *
-   * @param fd owned by the file from now on, whatever comes of it
-   * @throws {NydusGdError} "unsupported" for records in another layout that are needed
+   * @param fd owned by the file from now on, even on failure
+   * @throws {NydusGdError} "unsupported" if records in another layout are needed
    */
   static reopen(fd: Fd, workers: number): RequestFile {
     const size = INIT_SIZE + workers * REGION_SIZE;
@@ -78,7 +77,7 @@ export class RequestFile implements Disposable {
     return new RequestFile(fd, mapPinned(fd, size, inboxes), workers);
   }
 
-  /** Forgets every record but INIT: the kernel will send again what is unanswered. */
+  /** Clears every record except INIT: the kernel will resend what is unanswered. */
   clearRecords(): void {
     const nothing = new Int32Array(new SharedArrayBuffer(4));
     for (let index = 0; index < this.workers; index++) {
@@ -88,12 +87,12 @@ export class RequestFile implements Disposable {
     }
   }
 
-  /** Where INIT is read into. */
+  /** Buffer that INIT is read into. */
   get init(): Uint8Array<ArrayBuffer> {
     return this.mapping.bytes.subarray(0, INIT_SIZE);
   }
 
-  /** The INIT request that is stored, a copy; empty when there is none. */
+  /** A copy of the stored INIT request; empty if there is none. */
   storedInit(): Uint8Array<ArrayBuffer> {
     const init = this.init;
     const length = new DataView(init.buffer, init.byteOffset).getUint32(FUSE_IN_HEADER.len, true);
@@ -119,12 +118,12 @@ export class RequestRegion {
   readonly inbox: Uint8Array<ArrayBuffer>;
   readonly #inboxLength: Int32Array;
   readonly #parked: Uint8Array<ArrayBuffer>;
-  /** The first word of a record is its length. */
+  /** Records of parked requests. The first word of a record is its length. */
   readonly #parking: Parking;
 
   /**
    * @param address of the region
-   * @param freed a shared counter of the records given back, for waiting when none is free
+   * @param freed shared counter of released records, to wait on when none is free
    */
   constructor(readonly address: bigint, freed: Int32Array<SharedArrayBuffer>) {
     const bytes = viewAt(address, REGION_SIZE);
@@ -134,7 +133,7 @@ export class RequestRegion {
     this.#parking = new Parking(this.#parked, PARKED_STRIDE, freed);
   }
 
-  /** Copies the request in the inbox to a free record and returns its number; waits for one when all are taken. */
+  /** Copies the request in the inbox to a free record and returns its number; blocks while all are taken. */
   park(): number {
     return this.#parking.take(Atomics.load(this.#inboxLength, 0), (slot) => {
       this.#parked.set(this.inbox.subarray(4, PARKED_STRIDE), slot * PARKED_STRIDE + 4);
@@ -151,7 +150,10 @@ export class RequestRegion {
     return this.#parking.slots().filter((slot) => this.#parking.stateOf(slot) >= FUSE_IN_HEADER.SIZE);
   }
 
-  /** Moves a parked request to the inbox, which must be free. Killed in between, it stands in both: one reply counts. */
+  /**
+   * Moves a parked request to the inbox, which must be free. After a kill in between it is in both; only one reply
+   * counts.
+   */
   unpark(slot: number): void {
     const at = slot * PARKED_STRIDE;
     this.inbox.set(this.#parked.subarray(at + 4, at + PARKED_STRIDE), 4);
@@ -164,7 +166,7 @@ export class RequestRegion {
     Atomics.store(this.#inboxLength, 0, 0);
   }
 
-  /** Gives a record back after its reply. */
+  /** Frees a record after its reply. */
   release(slot: number): void {
     this.#parking.release(slot);
   }

@@ -1,8 +1,8 @@
 /**
- * The images that a Worker serves, each with a reader of its own over the shared mapping.
+ * The images that a Worker serves, each with its own reader on the shared mapping.
  *
- * An image that was removed is served on, because open files and overlays still refer to its nodes; it only gets no new
- * references by its name. When the kernel has dropped the last one, the main thread is told and may unmap.
+ * A removed image continues to be served, because open files and overlays still refer to its nodes; it only gets no new
+ * references by name. When the kernel has dropped the last one, the main thread is notified and may unmap it.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { IMAGE_STATE, type ToWorker } from "./worker_messages.ts";
 
 /** One image. */
 export class ServedImage {
-  /** By extent; undefined until the main thread has opened it. */
+  /** By index in the image; undefined until the main thread has opened the blob. */
   readonly blobs: (OpenBlob | undefined)[] = [];
   readonly #state: Int32Array<SharedArrayBuffer>;
   #tree: ServedTree | undefined;
@@ -31,21 +31,21 @@ export class ServedImage {
   }
 
   /**
-   * Opened at its first use. A Worker that had no request for a while takes in the messages of an image that came and
-   * went meanwhile, and its mapping with it: the bootstrap may be touched only while the image is seen or referred to.
+   * The tree, opened on first use. An idle Worker may process the messages of an image that came and went meanwhile,
+   * along with its mapping, so the bootstrap may be touched only while the image is visible or referenced.
    */
   get tree(): ServedTree {
     return this.#tree ??= this.devices === undefined
-      ? openBootstrap(this.bootstrap, { treeOnly: true }) // the main thread refused what is refused
+      ? openBootstrap(this.bootstrap, { treeOnly: true }) // the main thread has validated it
       : new DeviceTree(this.devices);
   }
 
-  /** Whether its files are devices: the kernel has what it read of them in the files that are on them. */
+  /** Whether its files are devices: the kernel caches their contents as files of the mounts on top of them. */
   get isDevices(): boolean {
     return this.devices !== undefined;
   }
 
-  /** Blocks of 4096 bytes that all data of the image make, for statfs. */
+  /** Number of 4096-byte blocks of all data of the image, for statfs. */
   get blocks(): number {
     return Math.ceil(this.tree.dataBytes / 4096);
   }
@@ -55,13 +55,13 @@ export class ServedImage {
     Atomics.add(this.#state, IMAGE_STATE.references, 1);
   }
 
-  /** Takes references back. True when the image is removed and this was the last. */
+  /** Drops references. Returns true if the image is removed and this was the last one. */
   dropReferences(count: number): boolean {
     const left = Atomics.sub(this.#state, IMAGE_STATE.references, count) - count;
     return left === 0 && this.removed;
   }
 
-  /** Whether its name is gone. */
+  /** Whether its name has been hidden. */
   get removed(): boolean {
     return Atomics.load(this.#state, IMAGE_STATE.removed) !== 0;
   }
@@ -72,7 +72,7 @@ export class ServedImages {
   readonly #byNumber = new Map<number, ServedImage>();
   readonly #byName = new Map<string, ServedImage>();
 
-  /** Does what a message of the main thread says. Throws where the bootstrap cannot be opened. */
+  /** Applies a message of the main thread. Throws if the bootstrap cannot be opened. */
   apply(message: ToWorker): void {
     switch (message.kind) {
       case "image": {
@@ -103,12 +103,12 @@ export class ServedImages {
     return this.#byNumber.get(number);
   }
 
-  /** The image that is seen under this name. Names are ASCII. */
+  /** The visible image of this name. Names are ASCII. */
   named(name: Uint8Array): ServedImage | undefined {
     return this.#byName.get(String.fromCharCode(...name));
   }
 
-  /** Those that are seen, by number. */
+  /** The visible images, by number. */
   listed(): ServedImage[] {
     return [...this.#byName.values()].sort((a, b) => a.number - b.number);
   }

@@ -9,14 +9,13 @@
  *                            ▼
  *                      main thread ──► ChunkStore.ensure ──► reply
  * ```
- * /dev/fuse is opened and mounted here, requests pass through a file in memory (request_file.ts), a keeper holds both as
- * well (../keeper), node ids are a function of image and inode (node_id.ts): so whoever calls
- * {@link FuseSession.takeOver} after this process was killed, or has left, goes on with the same mount, and programs that
- * read meanwhile wait. No state depends on FORGET but when a removed image may be let go, which the successor of a
- * process that was killed does not know.
+ * /dev/fuse is opened and mounted here, requests pass through a file in memory (request_file.ts), a keeper holds both
+ * as well (../keeper), and node ids are a function of image and inode (node_id.ts). So after this process was killed, or
+ * has left, {@link FuseSession.takeOver} continues with the same mount, and programs that read meanwhile wait. FORGET
+ * only determines when a removed image may be released; the successor of a killed process does not know that.
  *
  * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
- * main thread would wait for itself. ffi/mountinfo.ts reads what is mounted.
+ * main thread would wait for itself. Use ffi/mountinfo.ts to find out what is mounted.
  *
  * ```ts
  * const places = { mountpoint: "/run/x/images", stateDir: "/run/x" };
@@ -51,15 +50,21 @@ export type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_
 
 const log = logger("mount", "fuse");
 
-/** Largest READ in bytes. Readahead is the kernel's 128 KiB: a small cold read fetches no more than it touches. */
+/**
+ * Maximum size of a READ in bytes. Read-ahead stays at the kernel's 128 KiB: a small cold read fetches no more than it
+ * touches.
+ */
 const MAX_READ = 1 << 20;
-/** Asynchronous READs (readahead) at once; the kernel's default of 12 is what one slow registry would use up. */
+/**
+ * Maximum number of asynchronous READs (read-ahead) in flight; a single slow registry would use up the kernel's default
+ * of 12.
+ */
 const MAX_BACKGROUND = 128;
-/** How long Workers have to end after the mount is gone, before the connection is cut for those who still use it. */
+/** How long Workers have to end after an unmount before the connection is cut for remaining users. */
 const DRAIN_TIMEOUT_MS = 3_000;
-/** Name that the keeper has for the request file. */
+/** The keeper's name for the request file. */
 const REQUESTS = "fuse-requests";
-/** READs that one failing read of a program becomes: readahead, then the page that it lacks by itself. */
+/** READs caused by one failing read of a program: read-ahead, then the missing page by itself. */
 const READS_PER_FAILURE = 2;
 
 /** A mounted, served FUSE session. */
@@ -103,7 +108,7 @@ export class FuseSession implements AsyncDisposable {
   }
 
   /**
-   * Mounts and serves.
+   * Mounts and starts serving.
    *
    * @throws {NydusGdError} "environment": no /dev/fuse, no libfuse3, no privilege; "busy": something is mounted there;
    * what `mayMount` rejects with
@@ -139,14 +144,13 @@ export class FuseSession implements AsyncDisposable {
   }
 
   /**
-   * Goes on with the session of a process that was killed or that left it: same mount, same node ids. What was under way
-   * is answered; no program sees that anything happened.
+   * Continues the session of a process that was killed or that left it: same mount, same node ids. Requests in flight
+   * are answered, and programs notice nothing.
    *
-   * @param images all that process served, asked for when it is sure that they are needed; what is missing gives ESTALE.
-   * Devices have no names any more: EROFS has them open.
-   * With `options.single`: that one
-   * @returns undefined where no keeper has the session any more, and the mount is dead
-   * @throws {NydusGdError} as {@link start}. The session is left as it was then, for another attempt
+   * @param images all images that process served, requested only once they are needed; missing ones give ESTALE.
+   * Devices have no names any more: EROFS has them open. With `options.single`: that one
+   * @returns undefined if no keeper holds the session any more and the mount is dead
+   * @throws {NydusGdError} as {@link start}. The session is left unchanged for another attempt
    */
   static async takeOver(
     options: FuseSessionOptions,
@@ -179,12 +183,12 @@ export class FuseSession implements AsyncDisposable {
     }
   }
 
-  /** Gives up what {@link takeOver} would go on with: whoever waits gets an error. */
+  /** Gives up the session that {@link takeOver} would continue: waiting programs get an error. */
   static async abandon(stateDir: string): Promise<void> {
     await Keeper.discard(keeperPath(stateDir));
   }
 
-  /** Serves while the keeper starts: nobody is told of a mount before both are there. */
+  /** Serves while the keeper starts; the mount is announced only when both are running. */
   async #serve(options: FuseSessionOptions, takenOver: boolean): Promise<void> {
     const { single, stateDir } = options;
     const common = {
@@ -200,7 +204,7 @@ export class FuseSession implements AsyncDisposable {
       devices: this.#devices,
       requests: this.#requests,
       common,
-      // the first request may be read before a Worker that was started later is known here
+      // a Worker that was started later may receive its first request before it is known here
       images: () => this.#images.messages(),
       onMessage: (worker, message) => this.#onMessage(worker, message),
     });
@@ -208,14 +212,14 @@ export class FuseSession implements AsyncDisposable {
     const keeping = Keeper.start(keeperPath(stateDir), kept.set(REQUESTS, this.#requests.fd));
     const [served, keeper] = await Promise.allSettled([serving, keeping]);
     if (keeper.status === "rejected") {
-      if (takenOver) await this.#stopServing(); // the keeper of before has everything on
+      if (takenOver) await this.#stopServing(); // the previous keeper still holds everything
       throw keeper.reason;
     }
     this.#keeper = keeper.value;
     if (served.status === "rejected") throw served.reason;
   }
 
-  /** Has the kernel send again what was read and not answered. False where it cannot. */
+  /** Has the kernel resend requests that were read but not answered. Returns false if it cannot. */
   #resend(): boolean {
     if (!hasResend(this.#requests.storedInit())) return false;
     write(this.#devices[0] as Fd, RESEND_NOTICE);
@@ -226,8 +230,8 @@ export class FuseSession implements AsyncDisposable {
   /**
    * Makes `image` appear as `<mountpoint>/<image.name>`.
    *
-   * @param imageNumber 1 … 2^23-1, never given to another image, the same after a restart
-   * @throws {NydusGdError} "exists" when the number or the name is taken
+   * @param imageNumber 1 … 2^23-1; never reused for another image, the same after a restart
+   * @throws {NydusGdError} "exists" if the number or the name is taken
    */
   async add(image: MountableImage, imageNumber: number): Promise<ImageMount> {
     if (this.#single) throw new NydusGdError("internal", "Cannot add image: the session serves one image as its root");
@@ -249,8 +253,8 @@ export class FuseSession implements AsyncDisposable {
   }
 
   /**
-   * Stops serving and leaves the mount to a successor: the keeper holds it, programs that read wait. Nothing of the
-   * images is used any more when it resolves. The threads end with this process.
+   * Stops serving and leaves the mount to a successor: the keeper holds it, and programs that read wait. When this
+   * resolves the images are no longer used. The threads end with this process.
    */
   async leave(): Promise<void> {
     if (this.#ended !== undefined) return await this.#ended;
@@ -262,7 +266,7 @@ export class FuseSession implements AsyncDisposable {
     this.#images.releaseAll();
   }
 
-  /** What is not answered yet is left to a successor. */
+  /** Stops the Workers; unanswered requests are left to a successor. */
   async #stopServing(): Promise<void> {
     this.#misses.tasks.abandon();
     if (!await this.workers.stop(DRAIN_TIMEOUT_MS)) {
@@ -271,22 +275,22 @@ export class FuseSession implements AsyncDisposable {
     await this.#failMisses();
   }
 
-  /** What has been served so far, by all Workers. */
+  /** Totals of all Workers since the start. */
   counters(): FuseCounters {
     return this.workers.counters();
   }
 
-  /** Threads that answer the kernel by now. */
+  /** Number of threads that currently answer the kernel. */
   get threads(): number {
     return this.workers.serving;
   }
 
-  /** READs that wait for data now. */
+  /** Number of READs currently waiting for data. */
   get waitingReads(): number {
     return this.#misses.tasks.running;
   }
 
-  /** Resolves when the mount is gone, whoever unmounted it, and everything of the session is closed. */
+  /** Resolves when the mount is gone, no matter who unmounted it, and the session is closed. */
   get ended(): Promise<void> {
     return this.workers.ended().then(() => this.#end(undefined));
   }
@@ -294,8 +298,8 @@ export class FuseSession implements AsyncDisposable {
   /**
    * Unmounts and ends the session.
    *
-   * @param options.force also when it is in use: what waits gets EIO, users of open files ENOTCONN
-   * @throws {NydusGdError} "busy" when it is in use and not forced; the session goes on
+   * @param options.force unmount even while in use: waiting requests get EIO, users of open files ENOTCONN
+   * @throws {NydusGdError} "busy" if in use and not forced; the session continues
    */
   async unmount(options: { readonly force?: boolean } = {}): Promise<void> {
     if (this.#ended === undefined) {
@@ -320,7 +324,7 @@ export class FuseSession implements AsyncDisposable {
     }
   }
 
-  /** Ends everything, once. `flags`: how to unmount; undefined when the mount is gone already. */
+  /** Ends everything, once. `flags`: how to unmount; undefined if the mount is gone already. */
   #end(flags: number | undefined): Promise<void> {
     return this.#ended ??= this.#close(flags);
   }
@@ -348,7 +352,7 @@ export class FuseSession implements AsyncDisposable {
     this.#images.releaseAll();
   }
 
-  /** Gives every waiting READ its EIO. */
+  /** Answers every waiting READ with EIO. */
   async #failMisses(): Promise<void> {
     this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
     await this.#misses.tasks.settled();
@@ -358,7 +362,7 @@ export class FuseSession implements AsyncDisposable {
     if (this.#ended !== undefined || !this.#images.hide(entry)) return;
     const { name, tree, devices = [] } = entry.image;
     const folder = nodeId(entry.number, tree.rootIno);
-    // a device in use would keep its name below a folder that has none, and its reference with it
+    // a device in use would keep its name, and its reference, below a folder that has none
     for (const index of devices.keys()) await this.#notices.invalidateName(folder, deviceName(index));
     await this.#notices.invalidateName(FUSE_ROOT_ID, name);
     await this.#notices.invalidateRoot();

@@ -1,5 +1,5 @@
 /**
- * Unmounts on a thread of its own: umount2(2) may wait for replies that the main thread has to give, and its errno can
+ * Unmounts on a thread of its own. umount2(2) may wait for replies that the main thread has to give, and its errno can
  * only be read on the thread that made the call.
  *
  * @module

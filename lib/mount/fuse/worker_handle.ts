@@ -11,27 +11,27 @@ import { Poster } from "../posted.ts";
 import { RequestRegion } from "./request_file.ts";
 import { COUNTER, type FromWorker, GATE, type ToWorker, type WorkerStart } from "./worker_messages.ts";
 
-/** What all Workers of a session are started with alike. */
+/** Start parameters common to all Workers of a session. */
 export type CommonStart = Pick<
   WorkerStart,
   "init" | "maxRead" | "maxBackground" | "openRequests" | "rootImage" | "images" | "startSec" | "replay"
 >;
 
-/** How often it is looked whether a Worker has come to its gate. */
+/** Polling interval while waiting for a Worker to stop at its gate. */
 const STOP_POLL_MS = 2;
 
 /**
- * Begins to start the thread of a {@link FuseWorkerHandle}.
+ * Starts the thread for a {@link FuseWorkerHandle}.
  *
- * @throws {NydusGdError} "environment" when the process is out of descriptors
+ * @throws {NydusGdError} "environment" if the process is out of descriptors
  */
 export function startFuseThread(index: number): Worker {
   return startWorker(workerUrl(import.meta, "fuse_worker.ts"), `fuse-${index}`);
 }
 
-/** Has a thread serve, talks to it, ends it. */
+/** Controls one Worker: starts serving, sends messages, ends it. */
 export class FuseWorkerHandle {
-  /** Cells of COUNTER; the Worker writes them. */
+  /** Cells of COUNTER, written by the Worker. */
   readonly counters = new Float64Array(new SharedArrayBuffer(COUNTER.LENGTH * 8));
   readonly #gate = new Int32Array(new SharedArrayBuffer(GATE.LENGTH * 4));
   readonly #poster = new Poster<ToWorker>();
@@ -42,8 +42,8 @@ export class FuseWorkerHandle {
   #session = 0n;
 
   /**
-   * @param worker by {@link startFuseThread}, owned from now on
-   * @param device the Worker gets a duplicate of it
+   * @param worker from {@link startFuseThread}, owned from now on
+   * @param device duplicated for the Worker
    */
   constructor(
     private readonly worker: Worker,
@@ -72,7 +72,7 @@ export class FuseWorkerHandle {
       this.#ended.resolve();
       this.#closed.resolve();
     };
-    // who does not wait for it, as after a failed start, must not meet an unhandled rejection
+    // after a failed start nobody may wait for it: avoid an unhandled rejection
     this.#ready.promise.catch(() => undefined);
     const counters = this.counters;
     const fd = device.duplicate().release();
@@ -86,7 +86,7 @@ export class FuseWorkerHandle {
     return this.#ready.promise;
   }
 
-  /** Resolves when the Worker serves no more. Its session stands until {@link close}. */
+  /** Resolves when the Worker has stopped serving. Its session stays alive until {@link close}. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -96,21 +96,21 @@ export class FuseWorkerHandle {
     return this.#session;
   }
 
-  /** Posts a message, which the Worker takes in before its next request. */
+  /** Posts a message, which the Worker processes before its next request. */
   send(message: ToWorker): void {
     this.#poster.send(message);
   }
 
-  /** Gives a parked request back. */
+  /** Releases a parked request. */
   release(slot: number): void {
     this.#region.release(slot);
   }
 
   /**
-   * Stops it between two requests; what it still holds of one, in its inbox or parked, is left to a successor. The thread
-   * may go on waiting for a request, and touches nothing any more.
+   * Stops the Worker between two requests. A request still in its inbox or parked is left to a successor. The thread
+   * may keep waiting for a request, but touches nothing any more.
    *
-   * @returns false when it is still at work after `timeoutMs`
+   * @returns false if it is still at work after `timeoutMs`
    */
   async stop(timeoutMs: number): Promise<boolean> {
     Atomics.store(this.#gate, GATE.stopped, 1);
@@ -122,7 +122,7 @@ export class FuseWorkerHandle {
     return true;
   }
 
-  /** Ends an {@link ended} Worker: destroys its session, ends its thread. */
+  /** Ends an {@link ended} Worker: destroys its session and ends its thread. */
   async close(): Promise<void> {
     this.worker.postMessage("close");
     await this.#closed.promise;

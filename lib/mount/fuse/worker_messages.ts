@@ -1,5 +1,5 @@
 /**
- * What the main thread and the FUSE Workers say to each other. Messages to a Worker are posted (../posted.ts).
+ * Messages between the main thread and the FUSE Workers. Messages to a Worker are posted (../posted.ts).
  *
  * @module
  */
@@ -18,15 +18,15 @@ export interface WorkerStart {
   readonly init: Uint8Array<ArrayBuffer>;
   readonly maxRead: number;
   readonly maxBackground: number;
-  /** Whether each open is asked for, see {@link FuseSessionOptions.openRequests}. */
+  /** Whether OPEN requests are answered. See {@link FuseSessionOptions.openRequests}. */
   readonly openRequests: boolean;
-  /** Number of the image that is the root of the mount itself; 0: images are folders of the root. */
+  /** Number of the image that is the root of the mount; 0: images are folders of the root. */
   readonly rootImage: number;
-  /** What there is from the first request on. */
+  /** Images and blobs that exist before the first request. */
   readonly images: readonly ToWorker[];
-  /** When the root folder was made, seconds since 1970. */
+  /** Creation time of the root folder, seconds since 1970. */
   readonly startSec: number;
-  /** Process what a predecessor left in the region before the first request is received. */
+  /** Process requests left in the region by a predecessor before receiving the first request. */
   readonly replay: boolean;
   /** Cells of GATE. */
   readonly gate: Int32Array<SharedArrayBuffer>;
@@ -38,14 +38,14 @@ export interface WorkerStart {
 export const IMAGE_STATE = {
   /** References that the kernel holds to nodes of the image. */
   references: 0,
-  /** 1: no new reference is given to its root. */
+  /** 1: its root gets no new references. */
   removed: 1,
   LENGTH: 2,
 } as const;
 
 /**
- * Cells by which a Worker is stopped between two requests. It says that it is busy before it looks whether it has been
- * stopped; a request that it finds then stays in its inbox, for a successor.
+ * Cells that stop a Worker between two requests. The Worker sets `busy` before it checks `stopped`; a request that it
+ * has received by then stays in its inbox for a successor.
  */
 export const GATE = { stopped: 0, busy: 1, LENGTH: 2 } as const;
 
@@ -67,7 +67,7 @@ export type ToWorker =
   | { readonly kind: "drop"; readonly image: number }
   | { readonly kind: "blob"; readonly image: number; readonly index: number; readonly blob: OpenBlob };
 
-/** A READ whose data are not in the cache; the main thread answers it. */
+/** A READ whose data is not in the cache; the main thread answers it. */
 export interface Miss {
   readonly kind: "miss";
   readonly request: FuseRequest;
@@ -82,11 +82,11 @@ export interface Miss {
 export type FromWorker =
   | { readonly kind: "ready"; readonly session: bigint }
   | Miss
-  /** A READ has come to a chunk that was watched. */
+  /** A READ has reached a watched chunk. */
   | { readonly kind: "reached"; readonly image: number; readonly index: number; readonly chunk: number }
   /** The last reference to a removed image is gone. */
   | { readonly kind: "unreferenced"; readonly image: number }
-  /** An operation failed on what the image holds. */
+  /** An operation failed because of the image's contents. */
   | {
     readonly kind: "damage";
     readonly image: number;
@@ -94,6 +94,6 @@ export type FromWorker =
     readonly operation: string;
     readonly message: string;
   }
-  /** The mount is gone; the session still stands. `message` when it ended otherwise. */
+  /** The mount is gone; the session is still alive. `message` is set if it ended for another reason. */
   | { readonly kind: "ended"; readonly message?: string }
   | { readonly kind: "closed" };

@@ -1,9 +1,9 @@
 /**
- * The Workers of a session as one: told the same, ended together.
+ * The Workers of a session as one: they get the same messages and end together.
  *
- * Threads take longer to start than anything else of a session, and whoever starts one waits for it. So the first begins
- * before there is something to serve, and the others when it serves: until then it answers what comes by any descriptor
- * of the session.
+ * Starting threads takes longer than anything else in a session, and delays the caller. So the first thread starts
+ * before there is something to serve, and the others once it serves; until then it answers requests from every
+ * descriptor of the session.
  *
  * @module
  */
@@ -17,43 +17,44 @@ import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
 const log = logger("mount", "fuse");
 
-/** How long after one Worker the next is started: what waits for the main thread goes first. */
+/** Delay between starting Workers, so that work waiting for the main thread goes first. */
 const NEXT_AFTER_MS = 100;
 
-/** What Workers serve, and who hears of it. */
+/** The session to serve, and the receiver of messages. */
 export interface ServedSession {
-  /** One for each Worker. */
+  /** One per Worker. */
   readonly devices: readonly Fd[];
   readonly requests: RequestFile;
   readonly common: Omit<CommonStart, "images">;
-  /** What a Worker that is started now has to know. */
+  /** The messages that bring a Worker that starts now up to date. */
   readonly images: () => CommonStart["images"];
-  /** Called with what a Worker posts. */
+  /** Called with each message of a Worker. */
   readonly onMessage: (worker: FuseWorkerHandle, message: FromWorker) => void;
 }
 
-/** One Worker for each descriptor of the session. Disposing ends a thread that was never told what to serve. */
+/** One Worker per descriptor of the session. Disposing ends a thread that was never given anything to serve. */
 export class FuseWorkerSet implements Disposable {
-  /** The first, which serves nothing yet. */
+  /** The first thread, until it serves. */
   #thread: Worker | undefined;
   readonly #workers: FuseWorkerHandle[] = [];
-  /** Until the next Worker is started. */
+  /** Starts the next Worker. */
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * Begins to start a thread.
+   * Starts the first thread.
    *
-   * @throws {NydusGdError} "environment" when the process is out of descriptors
+   * @throws {NydusGdError} "environment" if the process is out of descriptors
    */
   constructor() {
     this.#thread = startFuseThread(0);
   }
 
   /**
-   * Has Workers serve; resolves when requests are answered. With `replay` that takes all of them, as each has requests of
-   * its own from before; else the others follow.
+   * Starts serving; resolves when requests are answered. With `replay` it waits for all Workers, as each has earlier
+   * requests of its own; otherwise the others follow later.
    *
-   * @throws {NydusGdError} of the first that could not start; the others are {@link close}d by who ends the mount
+   * @throws {NydusGdError} from the first Worker that failed to start; the caller ends the mount and {@link close}s the
+   * others
    */
   async start(session: ServedSession): Promise<void> {
     const atOnce = session.common.replay ? session.devices.length : 1;
@@ -83,12 +84,12 @@ export class FuseWorkerSet implements Disposable {
     }, NEXT_AFTER_MS);
   }
 
-  /** Address of a struct fuse_session that stands; undefined before they are started. */
+  /** Address of a live struct fuse_session; undefined before the Workers are started. */
   get session(): bigint | undefined {
     return this.#workers[0]?.session;
   }
 
-  /** How many serve. */
+  /** Number of Workers that serve. */
   get serving(): number {
     return this.#workers.filter(({ session }) => session !== 0n).length;
   }
@@ -98,7 +99,7 @@ export class FuseWorkerSet implements Disposable {
     for (const worker of this.#workers) worker.send(message);
   }
 
-  /** What they have served since their start. */
+  /** Totals of all Workers since their start. */
   counters(): FuseCounters {
     const sum = (cell: number) => this.#workers.reduce((total, worker) => total + (worker.counters[cell] ?? 0), 0);
     return {
@@ -109,13 +110,13 @@ export class FuseWorkerSet implements Disposable {
     };
   }
 
-  /** See {@link FuseWorkerHandle.stop}. False when one is at work after `timeoutMs`. */
+  /** See {@link FuseWorkerHandle.stop}. False if one is still at work after `timeoutMs`. */
   async stop(timeoutMs: number): Promise<boolean> {
     clearTimeout(this.#timer);
     return !(await Promise.all(this.#workers.map((worker) => worker.stop(timeoutMs)))).includes(false);
   }
 
-  /** Resolves when none serves any more. */
+  /** Resolves when no Worker serves any more. */
   async ended(): Promise<void> {
     let seen = 0;
     while (seen < this.#workers.length) {
@@ -125,7 +126,10 @@ export class FuseWorkerSet implements Disposable {
     clearTimeout(this.#timer);
   }
 
-  /** Whether none serves any more after `timeoutMs` at most. No other is started, and those that start come to serve first. */
+  /**
+   * Whether all Workers have stopped serving within `timeoutMs`. No further one is started; those starting get to serve
+   * first.
+   */
   async endWithin(timeoutMs: number): Promise<boolean> {
     clearTimeout(this.#timer);
     await Promise.allSettled(this.#workers.map((worker) => worker.ready));
@@ -138,7 +142,7 @@ export class FuseWorkerSet implements Disposable {
     }
   }
 
-  /** Ends the threads, which serve no more, and their sessions. */
+  /** Ends the threads, which have stopped serving, and their sessions. */
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.close()));
   }
