@@ -54,7 +54,7 @@ export async function copiesName(folder: CacheFolder, path: string, subject: Cop
   const fresh = encode(subject);
   const before = await ignore(Deno.errors.NotFound, Deno.readFile(path));
   const record = before && merge(before, fresh, subject.columns) || withNonce(fresh, randomBytes(HEADER.NONCE_SIZE));
-  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed mid-way
+  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed
   else await folder.replace(path, record);
   return nameOf(record.subarray(0, HEADER.SIZE));
 }

@@ -1,9 +1,9 @@
 /**
  * An archive of an OCI layout as the target of a conversion.
  *
- * The layout grows in a folder beside the file, where the next conversion finds again what an interrupted one had put; it
- * is packed last, and the file appears whole, with what this conversion put or found and nothing else. One conversion
- * has the folder: a lock on it says so. Entries stand in the order of their names and say nothing of when they were made.
+ * The layout is built in a folder beside the file, so that the next conversion can reuse what an interrupted one
+ * stored. It is packed last: the file appears complete, and contains only what this conversion stored or found. A lock
+ * on the folder excludes other conversions. Entries are sorted by name and carry no timestamps.
  *
  * @module
  */
@@ -25,11 +25,11 @@ import { LayoutTarget } from "./layout_target.ts";
 const FOLDER_SUFFIX = ".partial";
 const TAG = "latest";
 
-/** See the module. */
+/** Writes a converted image to an archive file. */
 export class ArchiveTarget extends LayoutTarget {
-  /** Digests of what belongs to the image. */
+  /** Digests of the parts of the image. */
   readonly #parts = new Set<string>();
-  /** On the folder. */
+  /** Lock on the folder. */
   #lock: Fd | undefined;
 
   private constructor(private readonly path: string) {
@@ -37,10 +37,10 @@ export class ArchiveTarget extends LayoutTarget {
   }
 
   /**
-   * Makes the folder.
+   * Creates the folder.
    *
    * @param text the file's path
-   * @throws {NydusGdError} "exists" for a folder of something else in its place; "busy" while another conversion has it
+   * @throws {NydusGdError} "exists" if a foreign folder is in its place; "busy" while another conversion uses it
    */
   static override async open(text: string): Promise<ArchiveTarget> {
     const target = new ArchiveTarget(resolve(text));
@@ -49,7 +49,7 @@ export class ArchiveTarget extends LayoutTarget {
     target.#lock = lockAlone(target.dir, target.description);
     try {
       await target.prepare();
-      // what it would list of an earlier conversion is no part of this one
+      // an index of an earlier conversion does not belong to this one
       await ignore(Deno.errors.NotFound, Deno.remove(join(target.dir, "index.json")));
     } catch (error) {
       await target.#remove();
@@ -81,7 +81,7 @@ export class ArchiveTarget extends LayoutTarget {
   override async publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void> {
     await super.publish(manifests, root, signal);
     const part = join(this.dir, "archive.part");
-    await ignore(Deno.errors.NotFound, Deno.remove(part)); // of one that was interrupted
+    await ignore(Deno.errors.NotFound, Deno.remove(part)); // left by an interrupted conversion
     await this.#pack(await TarFile.create(part), signal);
     await rename(part, this.path);
     await this.#remove();
@@ -121,7 +121,7 @@ export class ArchiveTarget extends LayoutTarget {
 }
 
 /**
- * A lock on a folder that nobody else has.
+ * Takes an exclusive lock on a folder.
  *
  * @throws {NydusGdError} "busy"
  */
@@ -134,7 +134,7 @@ function lockAlone(folder: string, what: string): Fd {
   } catch (error) {
     throw isErrno(error, "EAGAIN", "ENOENT") ? busy(error) : error;
   }
-  // another conversion may have taken the folder away in between, with its end
+  // another conversion may have finished and removed the folder in between
   if (isStillAt(folder, lock)) return lock;
   lock[Symbol.dispose]();
   throw busy();

@@ -16,7 +16,7 @@ const UPPER = tarOf(whiteout("d/gone"), file("top", "2"));
 
 const hex = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
 
-/** What `docker save` of old writes of one image. */
+/** Output of an old `docker save` for one image. */
 function savedImage(names: string[], layers: readonly [path: string, tar: Uint8Array][], more: object = {}) {
   const config = JSON.stringify({
     ...{ architecture: "amd64", os: "linux", config: { Cmd: ["sh"] } },

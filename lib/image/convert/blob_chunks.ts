@@ -1,14 +1,14 @@
 /**
- * The chunk data of one blob: equal chunks once, small ones together, read, digested and compressed elsewhere, stored in
- * the order in which they came.
+ * The chunk data of one blob: deduplicated, small chunks batched; read, digested and compressed by Workers, and stored
+ * in the order in which chunks were added.
  *
  * ```
  * add ─► parcel ─► read, digest (Workers) ─► new ones ─► batches ─► compress (the same Worker) ─► write, in order
  * ```
- * A place is known when its chunk is stored, by the end of {@link BlobChunks.finish} at the latest. What is on the way
- * is bounded by {@link IN_FLIGHT_BYTES}, or three parcels where these are larger: whoever adds waits for
- * {@link BlobChunks.settle} when {@link BlobChunks.isFull} says so. Memory beside that: 4 bytes a place, 50 a chunk,
- * and 80 that are looked at in the end only.
+ * A place is resolved once its chunk is stored, at the latest after {@link BlobChunks.finish}. Data in flight is
+ * bounded by {@link IN_FLIGHT_BYTES}, or three parcels if these are larger: callers await {@link BlobChunks.settle}
+ * when {@link BlobChunks.isFull}. Other memory: 4 bytes per place, 50 per chunk, and 80 per chunk that are read only at
+ * the end.
  *
  * @module
  */
@@ -27,59 +27,59 @@ import { OpenParcel } from "./open_parcel.ts";
 import type { FileChunk, ParcelUnits, StoredUnits } from "./parcel.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
-/** Plain bytes that are with the Workers. */
+/** Maximum plain bytes in flight in the Workers. */
 const IN_FLIGHT_BYTES = 16 << 20;
-/** Plain bytes that go to a Worker together: a message costs more than a small chunk. */
+/** Plain bytes sent to a Worker together: a message costs more than a small chunk. */
 const PARCEL_BYTES = 1 << 20;
 
-/** On a place: it is that of another one. On an index: it is one of the dictionary's chunks. */
+/** Flag on a place: it refers to another place. Flag on an index: it refers to a chunk of the dictionary. */
 const OTHER = 0x8000_0000;
 
 /** A parcel whose new chunks are known. */
 interface Sorted {
   readonly units: ParcelUnits;
-  /** For each chunk of the parcel the number of its digest. */
+  /** The digest number of each chunk of the parcel. */
   readonly numbers: Uint32Array;
   readonly stored: Promise<StoredUnits>;
 }
 
-/** What {@link BlobChunks} is made of. */
+/** Dependencies and options of {@link BlobChunks}. */
 export interface BlobChunksOptions {
   readonly rafs: RafsOptions;
   readonly infos: ChunkInfoWriter;
   readonly compressor: Compressor;
-  /** Chunks of other images, not stored again. */
+  /** Chunks of other images, which are not stored again. */
   readonly dictionary: ChunkDictionary | undefined;
-  /** For what is looked at from one end to the other only. */
+  /** Memory for data that is read only sequentially. */
   readonly memory: ImageMemory | undefined;
-  /** Appends to the blob; the bytes are its only until that is done. One call at a time. */
+  /** Appends to the blob. The bytes must stay unchanged until it resolves. Calls do not overlap. */
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
 }
 
-/** See the module. Places are numbered in the order in which they are asked for. */
+/** Collects and stores the chunks of one blob. Places are numbered in the order of the calls that return them. */
 export class BlobChunks {
-  /** Of this blob, row by row its chunks. */
+  /** Chunks of this blob, one row each. */
   #records: ChunkInfoTable;
-  /** This blob: its row in the blob table. */
+  /** Row of this blob in the blob table. */
   readonly own = { index: 0 };
-  /** Of all chunks, known to the dictionary or not. */
+  /** Digests of all chunks, including those of the dictionary. */
   readonly #digests = new DigestNumbers();
-  /** By the digest's number: the chunk's index, once it is stored. */
+  /** Chunk index by digest number, once the chunk is stored. */
   readonly #indexes = GrowingColumn.u32();
-  /** For each place the digest's number, once its parcel is sorted. */
+  /** Digest number by place, once its parcel is sorted. */
   readonly #places = GrowingColumn.u32();
-  /** For each parcel that was sent, until it is stored: it settles then. */
+  /** One promise per parcel in flight; resolves when the parcel is stored. */
   readonly #queue: Promise<void>[] = [];
   #inFlight = 0;
   #size = 0;
   #parcel: OpenParcel | undefined;
   readonly #parcelBytes: number;
-  /** Resolves when the parcel that was sent last is sorted. */
+  /** Resolves when the last parcel sent is sorted. */
   #lastSorted: Promise<unknown> = Promise.resolve();
-  /** Resolves when it is stored. */
+  /** Resolves when the last parcel sent is stored. */
   #lastStored: Promise<void> = Promise.resolve();
   readonly #dictionaryBlobs = new Map<DictionaryBlob, { index: number }>();
-  /** Chunks of the dictionary that were found, in the order of first use. */
+  /** Chunks found in the dictionary, in order of first use. */
   readonly #dictionaryChunks: { readonly row: { readonly index: number }; readonly chunk: DictionaryChunk }[] = [];
 
   constructor(private readonly options: BlobChunksOptions) {
@@ -92,22 +92,22 @@ export class BlobChunks {
     return this.#size;
   }
 
-  /** Whether {@link settle} has to be waited for before more is added. */
+  /** Whether {@link settle} must be awaited before more is added. */
   get isFull(): boolean {
     return this.#inFlight > Math.max(IN_FLIGHT_BYTES, 3 * this.#parcelBytes) - this.#parcelBytes;
   }
 
-  /** Chunks of this blob that are stored. */
+  /** Number of stored chunks of this blob. */
   get count(): number {
     return this.#records.count;
   }
 
-  /** Blobs of the dictionary that chunks were found in, in the order of first use, with what numbers their rows. */
+  /** Dictionary blobs in which chunks were found, in order of first use, with the object that numbers their rows. */
   get dictionaryBlobs(): readonly (readonly [DictionaryBlob, { index: number }])[] {
     return [...this.#dictionaryBlobs];
   }
 
-  /** Of this blob's chunks, then of the dictionary's that were found. */
+  /** This blob's chunks, followed by those found in the dictionary. */
   get all(): ChunkRecords {
     const own = this.#records, others = this.#dictionaryChunks;
     return {
@@ -119,7 +119,7 @@ export class BlobChunks {
     };
   }
 
-  /** Where a place is; known when all is stored, and the blobs are numbered. */
+  /** Resolves a place; possible once everything is stored and the blobs are numbered. */
   placeOf(place: number): ChunkPlace {
     const same = this.#places.at(place);
     const index = this.#indexes.at(same < OTHER ? same : this.#places.at(same - OTHER));
@@ -135,8 +135,8 @@ export class BlobChunks {
   /**
    * Adds a chunk and returns its place.
    *
-   * @param content its bytes, taken during the call only, or the file that has them
-   * @param isWholeFile whether it may share a batch
+   * @param content its bytes, used only during the call, or the file that contains them
+   * @param isWholeFile whether it may be batched with others
    */
   add(content: Uint8Array | FileChunk, size: number, isWholeFile: boolean): number {
     if (this.#parcel !== undefined && this.#parcel.filled + size > this.#parcelBytes) this.#sendParcel();
@@ -146,24 +146,24 @@ export class BlobChunks {
     return place;
   }
 
-  /** Another place of the chunk that was added with this one. */
+  /** Returns another place for the chunk that was added at `place`. */
   addAgain(place: number): number {
     return this.#places.push(OTHER + place);
   }
 
-  /** Waits until there is room for more. @throws what storing throws */
+  /** Waits until there is room for more. @throws errors of storing */
   async settle(): Promise<void> {
     while (this.isFull) await this.#queue.shift();
   }
 
-  /** Stores all that was added. Nothing is added afterwards. @throws what storing throws */
+  /** Stores everything added; nothing may be added afterwards. @throws errors of storing */
   async finish(): Promise<void> {
     this.#sendParcel();
     await Promise.all(this.#queue);
     await this.options.compressor.rest();
   }
 
-  /** Forgets the chunks: they were told of. */
+  /** Drops the chunks, once they are no longer needed. */
   clear(): void {
     this.#records = new ChunkInfoTable();
     for (const column of [this.#digests, this.#indexes, this.#places]) column.clear();
@@ -177,13 +177,13 @@ export class BlobChunks {
     const held = this.options.compressor.take(parcel.parcel);
     const sorted = this.#sort(parcel, held, this.#lastSorted);
     const stored = this.#store(parcel, sorted, this.#lastStored);
-    stored.catch(() => {}); // told when its turn comes
+    stored.catch(() => {}); // the error is reported when its turn comes
     this.#lastSorted = sorted;
     this.#lastStored = stored;
     this.#queue.push(stored);
   }
 
-  /** Tells new chunks from known ones, in the order of the parcels, and has the new ones compressed. */
+  /** Separates new chunks from known ones, in the order of the parcels, and has the new ones compressed. */
   async #sort(parcel: OpenParcel, held: HeldParcel, earlier: Promise<unknown>): Promise<Sorted> {
     const [digests] = await Promise.all([held.digests, earlier]);
     const numbers = new Uint32Array(parcel.count);
@@ -196,7 +196,7 @@ export class BlobChunks {
   #unitsOf(parcel: OpenParcel, digests: Uint8Array, numbers: Uint32Array): ParcelUnits {
     const { batchSize } = this.options.rafs;
     const units: number[][] = [];
-    /** One of the units, which takes more. */
+    /** Current unit that still accepts chunks. */
     let batch: number[] = [];
     let batchBytes = Infinity;
     let count = 0;
@@ -233,7 +233,7 @@ export class BlobChunks {
     return true;
   }
 
-  /** Writes a parcel and tells its chunks where they are, in the order of the parcels. */
+  /** Writes a parcel and records the places of its chunks, in the order of the parcels. */
   async #store(parcel: OpenParcel, sorted: Promise<Sorted>, earlier: Promise<void>): Promise<void> {
     const [{ units, numbers, stored }] = await Promise.all([sorted, earlier]);
     const { bytes, sizes } = await stored;
@@ -259,7 +259,7 @@ export class BlobChunks {
     this.#record(numbers[position] as number, size, placed, stored);
   }
 
-  /** As nydus-image has it, where a member is stored stands in the compression info alone. */
+  /** As in nydus-image, the location of a batch member is stored only in the compression info. */
   #placeBatch(parcel: OpenParcel, numbers: Uint32Array, unit: Uint32Array, compressedSize: number): void {
     let batchOffset = 0;
     for (const position of unit) {

@@ -1,14 +1,14 @@
 /**
- * A whole blob in pieces, the next one on its way while one is used.
+ * Streams a whole blob in pieces, fetching the next piece while one is used.
  *
- * Pieces are ranges, so that a connection that is lost costs one piece.
+ * Each piece is a range request, so a lost connection costs only one piece.
  *
  * @module
  */
 import { unshared } from "../../base/bytes.ts";
 import type { BlobSource } from "../../backend/blob_source.ts";
 
-/** Bytes of a piece: two of them are in memory. */
+/** Bytes of a piece. Two pieces are in memory. */
 const PIECE_BYTES = 4 << 20;
 
 /** The first `size` bytes of a blob. @throws what the source throws */
@@ -20,7 +20,7 @@ export async function* streamBlob(
   const read = (offset: number) => {
     if (offset >= size) return undefined;
     const piece = source.read(offset, Math.min(PIECE_BYTES, size - offset), { priority: "on-demand", signal });
-    piece.catch(() => {}); // told when its turn comes
+    piece.catch(() => {}); // the error is reported when its turn comes
     return piece;
   };
   let next = read(0);

@@ -1,5 +1,5 @@
 /**
- * Writers of bootstraps, whichever version.
+ * Writers of bootstraps of either version.
  *
  * @module
  */
@@ -19,9 +19,9 @@ export interface BootstrapWriter {
 }
 
 /**
- * A writer of the version that the options name. v5 digests its inodes: `prepareDigests` comes before.
+ * Returns a writer of the version in the options. v5 digests inodes: call `prepareDigests` first.
  *
- * @param memory that the bootstrap is in
+ * @param memory holds the bootstrap
  */
 export function makeBootstrapWriter(options: RafsOptions, memory?: ImageMemory): BootstrapWriter {
   const { fsVersion, chunkSize, compressor, digester } = options;

@@ -1,7 +1,8 @@
 /**
- * Chunks that other images have already: a file that holds one refers to their blob.
+ * Chunks of existing images: files of a new image refer to them instead of storing them again.
  *
- * The blobs have to be where the new image's blobs are, or the reader finds no data: who pushes the image sees to it.
+ * The blobs must be where the new image's blobs are, or readers will not find the data. Whoever pushes the image has to
+ * ensure that.
  *
  * @module
  */
@@ -24,16 +25,16 @@ export interface DictionaryChunk {
   readonly record: Readonly<ChunkRecord>;
 }
 
-/** Blobs whose chunks cannot be shared: their data are not theirs, or not stored as chunks. */
+/** Features of blobs whose chunks cannot be shared: the data is in another blob, or not stored as chunks. */
 const UNSHARED = BLOB_FEATURE.zran | BLOB_FEATURE.separate | BLOB_FEATURE.tarfs | BLOB_FEATURE.encrypted |
   BLOB_FEATURE.external;
 
-/** See the module. About 300 bytes a chunk. */
+/** Lookup of existing chunks by digest. Memory: about 300 bytes per chunk. */
 export class ChunkDictionary {
   readonly #chunks = new Map<string, DictionaryChunk>();
 
   /**
-   * @param bootstraps merged bootstraps, whose blob ids are real
+   * @param bootstraps merged bootstraps with real blob ids
    * @throws {NydusGdError} "usage" for an image of another version, digest or chunk size
    */
   constructor(bootstraps: readonly Bootstrap[], options: RafsOptions) {

@@ -1,6 +1,5 @@
 /**
- * Parcels of chunks digested and compressed in Workers, one for each core: whoever asks gets promises in the order that
- * it chooses.
+ * Digests and compresses parcels of chunks in Workers, one per core. Callers get promises in the order they choose.
  *
  * @module
  */
@@ -16,27 +15,27 @@ import type { RafsOptions } from "./rafs_options.ts";
 /** How chunks are digested and compressed. */
 export type ParcelOptions = Pick<RafsOptions, "compressor" | "level" | "digester">;
 
-/** What digests and compresses parcels. */
+/** Digests and compresses parcels. */
 export interface Compressor {
-  /** Begins with a parcel, whose memory is taken over. */
+  /** Starts processing a parcel and takes over its memory. */
   take(parcel: Parcel): HeldParcel;
-  /** Memory for a parcel: that of an earlier one where it is of this size. Its content is anything. */
+  /** Returns memory for a parcel, reusing that of an earlier one of the same size. Its content is arbitrary. */
   room(sizeBytes: number): Uint8Array<ArrayBuffer>;
-  /** What stored units are in, when they are not needed any more. */
+  /** Returns the memory of stored units for reuse. */
   giveBack(memory: ArrayBuffer): void;
-  /** Lets go of what was given back, and of what the Workers do not need any more: a layer is over. */
+  /** Frees memory kept for reuse, here and in the Workers. For use between layers. */
   rest(): Promise<void>;
 }
 
-/** A parcel that some thread has. */
+/** A parcel held by some thread. */
 export interface HeldParcel {
-  /** 32 bytes for each chunk. */
+  /** 32 bytes per chunk. */
   readonly digests: Promise<Uint8Array<ArrayBuffer>>;
-  /** Compresses these units of it, into its own memory: to be called once. */
+  /** Compresses these units of the parcel into the parcel's memory. May be called once. */
   store(units: ParcelUnits): Promise<StoredUnits>;
 }
 
-/** Does it in this thread. */
+/** A compressor that works in the calling thread. */
 export function compressInline(options: ParcelOptions): Compressor {
   return {
     take: (parcel) => ({
@@ -49,19 +48,19 @@ export function compressInline(options: ParcelOptions): Compressor {
   };
 }
 
-/** See the module. Disposing ends the Workers; who still waits is told. */
+/** A compressor that uses Workers. Disposing ends the Workers and rejects pending requests. */
 export class CompressPool implements Compressor, Disposable {
   readonly #pool: WorkerPool<CompressRequest, CompressReply>;
   readonly #lanes: Lane[] = [];
   readonly #room: ArrayBuffer[] = [];
   #nextNumber = 0;
 
-  /** @param size Workers */
+  /** @param size number of Workers */
   constructor(private readonly options: ParcelOptions, private readonly size = navigator.hardwareConcurrency) {
     this.#pool = new WorkerPool(workerUrl(import.meta, "compress_worker.ts"), size);
   }
 
-  /** Starts all Workers, so that they are there when the first parcel is. */
+  /** Starts all Workers, so that they are ready for the first parcel. */
   start(): void {
     while (this.#lanes.length < this.size) this.#open();
   }
@@ -93,7 +92,7 @@ export class CompressPool implements Compressor, Disposable {
   }
 
   async rest(): Promise<void> {
-    for (const buffer of this.#room.splice(0)) buffer.transfer(0); // without it they wait for a collection
+    for (const buffer of this.#room.splice(0)) buffer.transfer(0); // else the memory is freed only by a garbage collection
     if (Deno.memoryUsage().rss < ENOUGH_BYTES) return;
     await Promise.all(this.#lanes.map((lane) => lane.ask({ type: "rest" })));
   }
@@ -102,7 +101,7 @@ export class CompressPool implements Compressor, Disposable {
     this.#pool[Symbol.dispose]();
   }
 
-  /** The Worker that has least to do. */
+  /** The Worker with the fewest parcels. */
   #pick(): Lane {
     if (this.#lanes.length < this.size && this.#lanes.every(({ held }) => held > 0)) return this.#open();
     return this.#lanes.reduce((a, b) => b.held < a.held ? b : a);
@@ -115,9 +114,9 @@ export class CompressPool implements Compressor, Disposable {
   }
 }
 
-/** A Worker, whose answers come in the order of the requests. */
+/** A Worker, which answers in the order of the requests. */
 class Lane {
-  /** Parcels that it has. */
+  /** Parcels that it currently holds. */
   held = 0;
   readonly #waiting: PromiseWithResolvers<CompressReply>[] = [];
   readonly #channel;
@@ -138,7 +137,7 @@ class Lane {
     });
   }
 
-  /** @param transfer memory that moves to the Worker */
+  /** @param transfer memory to transfer to the Worker */
   ask(request: CompressRequest, transfer: ArrayBuffer[] = []): Promise<CompressReply> {
     if (this.#death !== undefined) return Promise.reject(this.#death);
     const waiting = Promise.withResolvers<CompressReply>();
@@ -148,7 +147,7 @@ class Lane {
   }
 }
 
-/** All that is of no use here once the Worker has the parcel. */
+/** Buffers that are no longer needed here once the Worker has the parcel. */
 function buffersOf({ bytes, files }: Parcel): ArrayBuffer[] {
   const columns = files === undefined ? [] : [files.paths, files.pathEnds, files.offsets, files.areLast];
   return [bytes, ...columns].map(({ buffer }) => buffer);

@@ -1,6 +1,6 @@
 /**
- * Worker that has parcels for compress_pool.ts: digests each, holds it until it is told which chunks are new, and
- * compresses those. Requests are answered in the order in which they come.
+ * Worker of compress_pool.ts: digests each parcel, holds it until it learns which chunks are new, and compresses those.
+ * Requests are answered in order.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { Compression } from "./compression.ts";
 import { digestParcel, type Parcel, type ParcelUnits, type StoredUnits, storeParcel } from "./parcel.ts";
 
 /**
- * To the Worker: a parcel under a number of its own, then, by that number, what becomes of it; that it has nothing to do
+ * Requests to the Worker: a parcel with an id, then for that id the units to store; or a notice that it will be idle
  * for a while.
  */
 export type CompressRequest =
@@ -26,7 +26,7 @@ export type CompressRequest =
   }
   | { readonly type: "rest" };
 
-/** From the Worker, one for each request. */
+/** Replies of the Worker, one per request. */
 export type CompressReply =
   | { readonly type: "taken"; readonly digests: Uint8Array<ArrayBuffer> }
   /** In the parcel's own memory. */
@@ -34,7 +34,7 @@ export type CompressReply =
   | { readonly type: "rested" }
   | { readonly type: "failed"; readonly error: SentError };
 
-/** The first parcel tells which digests are made. */
+/** Initialised with the digester of the first parcel. */
 let ready: Promise<void> | undefined;
 
 serveChannels<CompressRequest, CompressReply>((reply) => {

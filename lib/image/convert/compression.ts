@@ -1,5 +1,5 @@
 /**
- * Compressing chunks, synchronously, in the thread that asks.
+ * Compression of chunks, synchronous, in the calling thread.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import type { RafsOptions } from "./rafs_options.ts";
 /** How chunks are compressed. */
 export type Compression = Pick<RafsOptions, "compressor" | "level">;
 
-/** The bytes compressed, or the same bytes where that does not make them fewer. */
+/** Returns the bytes compressed, or unchanged if compression does not shrink them. */
 export function compressChunk(plain: Uint8Array, { compressor, level }: Compression): Uint8Array {
   if (compressor === "none") return plain;
   const smaller = compressor === "zstd" ? zstdCompress(plain, level) : lz4CompressBlock(plain);
   return smaller.length < plain.length ? smaller : plain;
 }
 
-/** Bytes that {@link compressInto} may write for so many. */
+/** Maximum bytes that {@link compressInto} may write for `size` bytes. */
 export function boundOf(size: number, { compressor }: Compression): number {
   return compressor === "zstd" ? zstdBound(size) : compressor === "lz4_block" ? lz4Bound(size) : size;
 }
 
-/** Bytes that the compressed ones are, written to `destination`; for "none" nothing is written. */
+/** Compresses into `destination` and returns the compressed size; for "none" nothing is written. */
 export function compressInto(plain: Uint8Array, destination: Uint8Array, { compressor, level }: Compression): number {
   switch (compressor) {
     case "zstd":

@@ -1,14 +1,14 @@
 /**
- * An ordinary image as a lazy one, from any source to any target.
+ * Converts an ordinary image to a lazy one, from any source to any target.
  *
  * ```
  * source ─► layers ─► entries ─► chunks ─► dedup ─► compress (Workers) ─► blob ─┐
  *                                                     merge ◄── bootstraps ◄─────┘
  *                                                       └─► bootstrap layer ─► manifests ─► index ─► target's name
  * ```
- * Layer after layer, so that memory does not grow with the image; within one all cores compress. A layer that was
- * converted before is found at the target and not read. What fails before the last step leaves blobs at the target that
- * nothing names.
+ * Layers are converted one after the other, so that memory does not grow with the image; within a layer, compression
+ * uses all cores. A layer that was converted before is found at the target and not read. A failure before the last step
+ * leaves only unreferenced blobs at the target.
  *
  * @module
  */
@@ -41,13 +41,13 @@ import { convertStart, requireRunning, type StartRun } from "./start_layer.ts";
 
 const log = logger("image");
 
-/** Indexes within indexes that are followed. */
+/** Maximum depth of nested indexes. */
 const MAX_DEPTH = 2;
 
-/** Bytes: parcels and buffers are larger, what the runtime has many of is smaller. */
+/** Threshold in bytes: parcels and buffers are larger, frequent allocations of the runtime are smaller. */
 const LARGE_PIECE = 128 << 10;
 
-/** What happens, for who shows it. Sizes in bytes. */
+/** Progress events, for display. Sizes in bytes. */
 export type ConvertEvent =
   | { readonly event: "layer"; readonly layer: string; readonly platform: string; readonly size: number | undefined }
   | { readonly event: "read"; readonly layer: string; readonly bytes: number }
@@ -61,33 +61,33 @@ export type ConvertEvent =
   }
   | { readonly event: "merged"; readonly platform: string; readonly bootstrapBytes: number };
 
-/** What {@link convertImage} needs. */
+/** Inputs and options of {@link convertImage}. */
 export interface ConvertOptions {
   readonly rafs: RafsOptions;
   readonly target: ImageTarget;
   readonly cache: LayerCache;
   readonly dictionary?: OpenDictionary | undefined;
   readonly prefetch?: PrefetchPatterns | undefined;
-  /** Run once: what it reads is stored once more, in that order, and fetched first. */
+  /** If set, the image is run once; what it reads is stored again, in order of reading, and fetched first. */
   readonly start?: StartRun | undefined;
-  /** The original image, with what refers to it, stays in the index and comes first: plain clients get it. */
+  /** Keep the original image and its referrers in the index, before the converted one: plain clients use it. */
   readonly withOci: boolean;
   onEvent(event: ConvertEvent): void;
 }
 
-/** What was made. */
+/** Result of a conversion. */
 export interface ConvertedImage {
   readonly target: string;
-  /** Of the index. */
+  /** Digest of the index. */
   readonly digest: Digest;
   readonly platforms: readonly ConvertedPlatform[];
 }
 
-/** What was made for one platform. */
+/** Result for one platform. */
 export interface ConvertedPlatform {
   readonly platform: string;
   readonly layers: readonly MadeBlob[];
-  /** What the image reads when it starts, once more. */
+  /** The blob with a second copy of what the image reads at start-up. */
   readonly start: MadeBlob | undefined;
   readonly bootstrapBytes: number;
 }
@@ -96,9 +96,9 @@ export interface ConvertedPlatform {
 export type MadeBlob = Omit<ConvertedLayer, "bootstrap">;
 
 /**
- * Converts the images, one for each platform, under one name.
+ * Converts the images, one per platform, under one name.
  *
- * @throws {NydusGdError} with the layer and what is wrong with it; "interrupted"
+ * @throws {NydusGdError} with the layer and the cause; "interrupted"
  */
 export async function convertImage(
   images: readonly SourceImage[],
@@ -167,17 +167,17 @@ async function convertLayers(
   return converted;
 }
 
-/** Begins to look for all layers, and starts the Workers when one is new: both are there when their turn comes. */
+/** Starts looking up all layers, and starts the Workers if one is new, so that both are ready when needed. */
 function lookAhead(layers: readonly SourceLayer[], conversion: LayerConversion): void {
   const { pool, earlier } = conversion;
   for (const layer of layers) {
     const key = layerKey(layer, conversion);
     if (key === undefined) pool.start();
-    else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // told when its turn comes
+    else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // the error is reported when its turn comes
   }
 }
 
-/** The bootstrap of the whole image, and the documents around it. */
+/** Builds the bootstrap of the whole image and its documents. */
 async function assemble(
   image: SourceImage,
   layers: readonly ConvertedLayer[],
@@ -214,7 +214,7 @@ async function assemble(
   });
   const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
-  await freeMemory(); // of the merge
+  await freeMemory(); // used by the merge
   const tar = bootstrapLayerPieces(bootstrap, place && { ...place, blobSizes });
   const made = await nydusImage(image, layers, extra, tar, rafs.fsVersion, memory);
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
@@ -224,7 +224,7 @@ function madeBlob({ bootstrap: _, ...blob }: ConvertedLayer): MadeBlob {
   return blob;
 }
 
-/** What the image that the target's name stands for now says of its layers. */
+/** Layer records of the image that the target's name currently refers to. */
 async function knownLayers(target: ImageTarget, signal: AbortSignal): Promise<ReadonlyMap<string, KnownLayer>> {
   const known = new Map<string, KnownLayer>();
   const content = await target.present(signal);

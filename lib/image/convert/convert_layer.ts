@@ -1,5 +1,5 @@
 /**
- * One layer's blob at the target: found there, or made and put there.
+ * Provides one layer's blob at the target: finds it there, or makes and uploads it.
  *
  * @module
  */
@@ -16,16 +16,16 @@ import type { LayerCache } from "./layer_cache.ts";
 import { fingerprint, type RafsOptions } from "./rafs_options.ts";
 import type { OnBytes, SourceLayer } from "./source_image.ts";
 
-/** What converting layers needs. */
+/** Inputs common to the conversion of all layers. */
 export interface LayerConversion {
   readonly rafs: RafsOptions;
   readonly pool: CompressPool;
   readonly dictionary: ChunkDictionary | undefined;
   readonly target: ImageTarget;
-  /** For bootstraps. */
+  /** Memory for bootstraps. */
   readonly memory: ImageMemory;
   readonly cache: LayerCache;
-  /** What was converted before, by {@link layerKey}. */
+  /** Layers converted before, by {@link layerKey}. */
   readonly earlier: EarlierLayers;
 }
 
@@ -34,29 +34,29 @@ export interface ConvertedLayer {
   readonly digest: Digest;
   readonly blobId: string;
   readonly blobBytes: number;
-  /** Its own. */
+  /** The layer's own bootstrap. */
   readonly bootstrap: Uint8Array;
-  /** What names source and options; undefined for a source that has no name. */
+  /** Identifies source and options; undefined for a source without an identity. */
   readonly key: string | undefined;
-  /** It was there already. */
+  /** Whether it was already there. */
   readonly reused: boolean;
 }
 
-/** Told how far a layer is, in bytes read and bytes put. */
+/** Receives a layer's progress, in bytes read and bytes uploaded. */
 export interface LayerProgress {
   readonly onRead: OnBytes;
   readonly onPut: OnBytes;
 }
 
-/** Names what becomes of a layer; undefined where that depends on more than layer and options. */
+/** Identifies the result of converting a layer; undefined if it depends on more than layer and options. */
 export function layerKey({ diffId }: SourceLayer, { rafs, dictionary }: LayerConversion): string | undefined {
   return diffId === undefined || dictionary !== undefined ? undefined : `${fingerprint(rafs)} ${diffId}`;
 }
 
 /**
- * Converts a layer, unless it is there.
+ * Converts a layer unless it is at the target already.
  *
- * @throws {NydusGdError} what the source or the target is wrong with
+ * @throws {NydusGdError} errors of the source or the target
  */
 export async function convertLayer(
   layer: SourceLayer,
@@ -102,7 +102,7 @@ async function makeBlob(
   }
 }
 
-/** What is wrong with an entry says which, not in which layer. */
+/** Adds the layer to an error that only names the entry. */
 function ofLayer(error: unknown, what: string): unknown {
   if (!hasCode(error, "invalid-image", "unsupported") || error.message.includes(what)) return error;
   const state = error.message.replace(/^C/, "c");

@@ -1,5 +1,5 @@
 /**
- * One whole file system as a RAFS image without a registry around it: a blob and its bootstrap.
+ * Converts one whole file system to a RAFS image without a registry: a blob and its bootstrap.
  *
  * ```ts
  * using tar = await Deno.open("rootfs.tar");
@@ -19,10 +19,13 @@ import { type BuiltLayer, LayerBuilder, type LayerBuilderOptions } from "./layer
 import { mergeLayers } from "./merge_layers.ts";
 import { type RafsOptions, rafsOptions } from "./rafs_options.ts";
 
-/** Bytes of an archive after which what its pieces left is collected: the runtime waits for long, as it is not its heap. */
+/**
+ * Bytes of an archive between forced garbage collections: its pieces are outside the heap, so the runtime waits too
+ * long.
+ */
 const GARBAGE_BYTES = 64 << 20;
 
-/** Feeds a builder its entries, and lets it settle when it is full. */
+/** Feeds entries to a builder, and awaits `settle` when it is full. */
 export type Entries = (builder: LayerBuilder) => Promise<void>;
 
 /** The entries of an archive. */
@@ -42,7 +45,7 @@ export function fromTar(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>
   };
 }
 
-/** Makes a layer's blob. */
+/** Builds a layer's blob. */
 export async function buildLayer(entries: Entries, options: LayerBuilderOptions): Promise<BuiltLayer> {
   await prepareDigests(options.rafs.digester);
   const builder = new LayerBuilder(options);
@@ -50,7 +53,7 @@ export async function buildLayer(entries: Entries, options: LayerBuilderOptions)
   return await builder.finish();
 }
 
-/** Makes the blob and the image's bootstrap, which names it. Names that look like whiteouts are files. */
+/** Builds the blob and the image's bootstrap, which refers to it. Names that look like whiteouts are ordinary files. */
 export async function convertTree(entries: Entries, options: LayerBuilderOptions): Promise<BuiltLayer> {
   const layer = await buildLayer(entries, options);
   const tree = openBootstrap(layer.bootstrap);
@@ -58,7 +61,7 @@ export async function convertTree(entries: Entries, options: LayerBuilderOptions
   return { ...layer, bootstrap };
 }
 
-/** As {@link convertTree}, in Workers; the blob becomes the file of `dir` that is named by its id. */
+/** Like {@link convertTree}, in Workers. The blob is written to `dir` under its id. */
 export async function convertToFolder(
   entries: Entries,
   dir: string,

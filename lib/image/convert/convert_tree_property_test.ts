@@ -1,5 +1,6 @@
 /**
- * Any tar: what its entries mean one after the other, told by a table of paths, is what its image shows.
+ * For any tar, the converted image matches a simple model: a flat table of paths to which its entries are applied in
+ * order.
  *
  * @module
  */
@@ -12,10 +13,10 @@ import { toByteString } from "../../base/bytes.ts";
 
 const CHUNK = 4096;
 
-/** Symbolic links that the kernel follows on the way to a name. */
+/** Maximum number of symbolic links that the kernel follows in one lookup. */
 const MAX_LINKS = 40;
 
-/** Few names, so that they meet again. */
+/** Few names, so that collisions are frequent. */
 const path = fc.array(fc.constantFrom("a", "b", "c", "\xff"), { minLength: 0, maxLength: 3 }).map((parts) =>
   parts.join("/")
 );
@@ -48,7 +49,7 @@ const anyEntry: fc.Arbitrary<TestEntry> = fc.oneof(
 
 const partsOf = (name: Uint8Array) => toByteString(name).split("/").filter((part) => part !== "" && part !== ".");
 
-/** The path of a folder without symbolic links in it, made where it is missing; undefined where it is no folder. */
+/** Resolves a folder to a path without symbolic links, creating it if missing; undefined if it is not a folder. */
 function folderOf(tree: Map<string, TestEntry>, parts: readonly string[], makes: boolean): string | undefined {
   let at = "";
   const pending = parts.map((name) => ({ name, makes }));
@@ -73,7 +74,7 @@ function folderOf(tree: Map<string, TestEntry>, parts: readonly string[], makes:
   return at;
 }
 
-/** The paths of a tree as a flat table: what the entries mean, in as few words as there are. */
+/** The model: applies the entries to a flat table of paths. */
 function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefined {
   const tree = new Map<string, TestEntry>([["/", dir("")]]);
   const isFolder = (at: string) => tree.get(at)?.entry.type === "directory";
@@ -99,7 +100,7 @@ function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefi
 Deno.test("any tar is what its entries mean one after the other, or is refused where they mean nothing", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyEntry, { maxLength: 25, size: "max" }), async (entries) => {
-      // an entry that means nothing is left out, but for the last one
+      // entries without effect are left out, except for the last one
       const sound: TestEntry[] = [];
       for (const item of entries) {
         if (meaning([...sound, item]) !== undefined) sound.push(item);

@@ -1,5 +1,5 @@
 /**
- * A blob from one home to another, as it is.
+ * Copies a blob between repositories or layouts, unchanged.
  *
  * @module
  */
@@ -12,17 +12,17 @@ import { streamBlob } from "./blob_stream.ts";
 import type { RepositoryPlace } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
 
-/** Where a blob is. */
+/** A place that stores blobs. */
 export interface BlobHome {
   readonly blobs: Backend;
-  /** Undefined for what is no registry. */
+  /** Undefined if it is not a registry. */
   readonly place: RepositoryPlace | undefined;
 }
 
 /**
- * Sees to it that the target has the blob: mounts it where both are of one registry, else copies it.
+ * Ensures that the target has the blob: mounts it if both are in one registry, otherwise copies it.
  *
- * @throws {NydusGdError} "corrupt" where its bytes do not match its digest
+ * @throws {NydusGdError} "corrupt" if its bytes do not match its digest
  */
 export async function copyBlob(
   blob: { readonly digest: Digest; readonly size: number },

@@ -1,6 +1,6 @@
 /**
- * The original image beside the converted one: its manifest, configuration and layers as they are, with all that is said
- * of it.
+ * Copies the original image next to the converted one: manifest, configuration and layers unchanged, with everything
+ * that refers to it.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { ImageTarget } from "./image_target.ts";
 import { platformOf } from "./nydus_manifests.ts";
 import type { SourceManifest } from "./source_image.ts";
 
-/** Copies what the target lacks. @returns the entries of the index, the image first */
+/** Copies what the target lacks. @returns the entries for the index, the image first */
 export async function copyOriginal(
   { document, descriptor, parsed, content, attestations }: SourceManifest,
   platform: Platform,

@@ -1,9 +1,9 @@
 /**
- * What is said of an image that is copied: signatures, bills of materials, attestations, from one home to another.
+ * Copies the referrers of an image that is copied: signatures, bills of materials, attestations.
  *
- * They name the digest of what they are about, so they are right for a copy, and wrong for a converted image: that has
- * another digest, and whoever signs it has to do it anew. An image in nydus's format that refers to the original is left
- * where it is, there is one in the index.
+ * Referrers name the digest of their subject. They stay valid for a copy, but not for the converted image, which has
+ * another digest and must be signed anew. An image in nydus's format that refers to the original is not copied, because
+ * the index has one.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { copyBlob } from "./copy_blob.ts";
 import type { ImageContent } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
 
-/** What refers to what refers to an image: a signature of its bill of materials. */
+/** Maximum depth of referrers of referrers, e.g. a signature of a bill of materials. */
 const MAX_DEPTH = 3;
 
 const log = logger("image");
@@ -39,7 +39,7 @@ export async function copyReferrers(
   }
 }
 
-/** Copies what the index of the original says of it: attestations of BuildKit. @returns their entries */
+/** Copies attestations in the index of the original, as made by BuildKit. @returns their entries */
 export async function copyAttestations(
   attestations: readonly Descriptor[],
   content: ImageContent,
@@ -56,7 +56,7 @@ export async function copyAttestations(
   return copied;
 }
 
-/** Copies the blobs of a manifest. @returns the manifest; undefined for one that is left where it is */
+/** Copies the blobs of a manifest. @returns the manifest; undefined for one that is not copied */
 async function copyParts(
   descriptor: Descriptor,
   content: ImageContent,

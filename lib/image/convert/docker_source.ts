@@ -1,5 +1,5 @@
 /**
- * Images that Docker has, or that `docker save` wrote: configuration and layers out of an archive.
+ * Images of Docker, from a daemon or written by `docker save`: configuration and layers are read from an archive.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export async function daemonImage(text: string, access: SourceAccess, signal: Ab
 }
 
 /**
- * An image of an archive; undefined for an archive that is not of Docker's form.
+ * An image of an archive; undefined for an archive that is not in Docker's format.
  *
  * @throws {NydusGdError} "not-found" and "usage" for its name, "invalid-image", "unsupported"
  */

@@ -1,8 +1,8 @@
 /**
- * Layers that were converted before, found at the target by what their records say.
+ * Finds layers at the target that were converted before, using their records.
  *
- * All layers of an image are looked for at once, while those that are new are converted: a registry answers several
- * questions in the time of one.
+ * Lookups run concurrently while new layers are converted, because a registry answers several requests in the time of
+ * one.
  *
  * @module
  */
@@ -19,21 +19,21 @@ import type { KnownLayer, LayerCache } from "./layer_cache.ts";
 
 const log = logger("image");
 
-/** Layers that are looked for at once. */
+/** Maximum concurrent lookups. */
 const LOOKUPS = 4;
 
-/** What {@link EarlierLayers} are found with. */
+/** Options of {@link EarlierLayers}. */
 export interface EarlierLayersOptions {
   readonly target: ImageTarget;
   readonly cache: LayerCache;
-  /** For bootstraps. */
+  /** Memory for bootstraps. */
   readonly memory: ImageMemory;
-  /** What earlier images at the target say of their layers, by the layers' keys. */
+  /** Records of earlier images at the target, by layer key. */
   readonly known: ReadonlyMap<string, KnownLayer>;
   readonly signal: AbortSignal;
 }
 
-/** See the module. Disposing gives up what nobody waits for. */
+/** Lookup of earlier layers. Disposing cancels lookups that nobody awaits. */
 export class EarlierLayers implements AsyncDisposable {
   readonly #found = new Map<string, Promise<ConvertedLayer | undefined>>();
   readonly #limiter = new Limiter(LOOKUPS);
@@ -45,20 +45,20 @@ export class EarlierLayers implements AsyncDisposable {
   }
 
   /**
-   * The layer of this key, if its blob can still be had at the target. The first call begins to look for it.
+   * Returns the layer of this key if its blob is still available at the target. The first call starts the lookup.
    *
-   * @throws {NydusGdError} what the target is wrong with, "interrupted"
+   * @throws {NydusGdError} errors of the target, "interrupted"
    */
   find(key: string): Promise<ConvertedLayer | undefined> {
     let found = this.#found.get(key);
     if (found === undefined) {
       this.#found.set(key, found = this.#limiter.run("on-demand", () => this.#look(key)));
-      found.catch(() => {}); // told to who waits for it
+      found.catch(() => {}); // reported to callers that await it
     }
     return found;
   }
 
-  /** Says that the layer is there now. */
+  /** Records that the layer is now at the target. */
   add(key: string, layer: ConvertedLayer): void {
     this.#found.set(key, Promise.resolve({ ...layer, reused: true }));
   }

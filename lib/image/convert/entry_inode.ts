@@ -1,7 +1,7 @@
 /**
- * The inode of an entry of a tar; everything that RAFS cannot hold is refused here, by name.
+ * Converts a tar entry to an inode. Anything that RAFS cannot represent is refused, naming the entry.
  *
- * As in an unpacked layer, `trusted.overlay.*` is left out: overlayfs would obey it.
+ * As in an unpacked layer, `trusted.overlay.*` is left out, because overlayfs would interpret it.
  *
  * @module
  */
@@ -17,16 +17,16 @@ import { encodeXattrs } from "../../rafs/v6/xattr_writer.ts";
 import type { PlacedInode } from "./inode_table.ts";
 import { showPath } from "./layer_tree.ts";
 
-/** Bytes of the longest link target: a page with its NUL, as in the kernel. */
+/** Maximum length of a link target in bytes: a page including its NUL, as in the kernel. */
 const MAX_TARGET_BYTES = 4095;
 
-/** Of every symbolic link on Linux, whatever an archive says: an unpacked layer shows this. */
+/** Mode of every symbolic link on Linux, regardless of the archive; an unpacked layer shows it, too. */
 const SYMLINK_MODE = 0o777;
 
 const XATTR_HINT = "it holds user.*, trusted.*, security.* and POSIX ACLs, names up to 255 bytes, 64 KiB each";
 
 /**
- * The inode of what is no hard link.
+ * The inode of an entry that is not a hard link.
  *
  * @param type the entry's
  * @throws {NydusGdError} "unsupported"

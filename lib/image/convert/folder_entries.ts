@@ -1,8 +1,8 @@
 /**
- * The entries of a folder: every file below it with all its attributes, a folder before what is in it, names ascending.
+ * The entries of a folder: every file below it with all attributes, folders before their contents, sorted by name.
  *
- * Other file systems that are mounted below are entered, as tar does without `--one-file-system`. Sockets are left out:
- * no image can have them. What changes while it is read is an error, not a guess.
+ * File systems mounted below are included, as in tar without `--one-file-system`. Sockets are left out, since images
+ * cannot contain them. A file that changes while it is read is an error.
  *
  * @module
  */
@@ -25,27 +25,27 @@ import { showPath } from "./layer_tree.ts";
 import { ShortPath } from "./short_path.ts";
 import type { OnBytes } from "./source_image.ts";
 
-/** Entries after which what they left is collected: the runtime waits for longer. */
+/** Entries between forced garbage collections: the runtime waits longer. */
 const GARBAGE_ENTRIES = 30_000;
 
 const SLASH = 0x2f;
 const NOTHING = new Uint8Array(0);
 
-/** What is to be visited. */
+/** A path to visit. */
 interface Found {
   /** Absolute. */
   readonly path: Uint8Array<ArrayBuffer>;
   readonly stat: Stat;
 }
 
-/** The entries of `folder`, an absolute path; it may be a symbolic link. */
+/** The entries of `folder`, an absolute path that may be a symbolic link. */
 export function fromFolder(folder: string, onBytes: OnBytes, signal: AbortSignal): Entries {
   const root = new TextEncoder().encode(`${folder}/.`);
   return (builder) => new FolderWalk(root, builder, onBytes, signal).run();
 }
 
 class FolderWalk {
-  /** First name of each file that has several. */
+  /** First name of each file with several names. */
   readonly #links = new Map<string, Uint8Array>();
 
   constructor(
@@ -72,12 +72,12 @@ class FolderWalk {
     }
   }
 
-  /** As an archive may have it: empty for the folder itself. */
+  /** Name as in an archive: empty for the folder itself. */
   #nameOf(path: Uint8Array): Uint8Array {
     return path.subarray(this.root.length);
   }
 
-  /** @throws {NydusGdError} "unsupported" for a path that no container could name */
+  /** @throws {NydusGdError} "unsupported" for a path too long to be used in a container */
   #requireShort(path: Uint8Array): void {
     const name = this.#nameOf(path).subarray(1);
     if (name.length <= PATH_MAX) return;
@@ -88,7 +88,7 @@ class FolderWalk {
     );
   }
 
-  /** What is in a folder, the last name first. */
+  /** Contents of a folder in reverse order of names. */
   #list(path: Uint8Array, way: Uint8Array): Found[] {
     using folder = open(way, O.RDONLY | O.DIRECTORY | O.NOFOLLOW);
     const names: Uint8Array[] = [];
@@ -115,7 +115,7 @@ class FolderWalk {
     }));
   }
 
-  /** Whether it is a further name of a file, which it then gets. */
+  /** Whether it is another name of a file already seen; if so, adds a hard link. */
   #isLink(type: NodeType, { path, stat }: Found): boolean {
     if (type === "directory" || stat.nlink <= 1) return false;
     const key = `${stat.dev}:${stat.ino}`;
@@ -150,7 +150,7 @@ function pathOf(folder: Uint8Array, name: Uint8Array): Uint8Array<ArrayBuffer> {
   return path;
 }
 
-/** Most files have none. */
+/** Shared by files without attributes, which are most. */
 const NO_XATTRS: TarEntry["xattrs"] = new Map();
 
 function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {
@@ -160,7 +160,7 @@ function xattrsOf(path: Uint8Array): TarEntry["xattrs"] {
     if (names.length === 0) return NO_XATTRS;
     for (const name of names) {
       const key = toByteString(name);
-      // computed by the kernel for the file system at hand, not part of the file
+      // synthesised by the kernel for the current file system, not part of the file
       if (!key.startsWith("system.nfs") && key !== "security.selinux") found.set(key, lgetxattr(path, name));
     }
   } catch (error) {

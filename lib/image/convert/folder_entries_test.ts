@@ -9,7 +9,7 @@ import { fromFolder } from "./folder_entries.ts";
 
 const { signal } = new AbortController();
 
-/** Makes a folder below each other of these names; the last one stays open. */
+/** Creates nested folders of these names; the last one stays open. */
 function makeBelow(root: string, names: readonly string[]): Fd {
   let folder = open(root, O.RDONLY | O.DIRECTORY);
   for (const name of names) {

@@ -1,5 +1,5 @@
 /**
- * What an image is read from: manifests and configurations by their digests, layers as streams.
+ * Read access to an image: manifests and configurations by digest, layers as streams.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { OciLayout } from "../source/oci_layout.ts";
 
 /** A manifest or an index. */
 export interface Document {
-  /** The very bytes that its digest is of. */
+  /** The exact bytes that the digest covers. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly mediaType: string;
 }
@@ -27,21 +27,21 @@ export interface RepositoryPlace {
   readonly repository: string;
 }
 
-/** See the module. */
+/** Where an image's documents and blobs are read from. */
 export interface ImageContent {
   /** For messages: "docker.io/library/nginx:latest", "oci:layout:1". */
   readonly description: string;
-  /** Where blobs are that can be mounted from there; undefined for what is no registry. */
+  /** Source for cross-repository mounts of blobs; undefined if it is not a registry. */
   readonly place: RepositoryPlace | undefined;
-  /** Layers by their sha256. */
+  /** Layer blobs by sha256. */
   readonly blobs: Backend;
-  /** What the image's name stands for, in the order of preference. */
+  /** The documents that the image's name refers to, in order of preference. */
   named(signal: AbortSignal): Promise<Document[]>;
-  /** A manifest that an index lists. */
+  /** Reads a manifest listed in an index. */
   document(descriptor: Descriptor, signal: AbortSignal): Promise<Document>;
-  /** What refers to a manifest: signatures, bills of materials; none where nobody knows of any. */
+  /** Referrers of a manifest, such as signatures and bills of materials; empty if none are known. */
   referrers(subject: Digest, signal: AbortSignal): Promise<readonly Descriptor[]>;
-  /** A whole small blob, compared with its digest. */
+  /** Reads a whole small blob and verifies its digest. */
   small(descriptor: Descriptor, maxBytes: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 }
 
@@ -81,7 +81,7 @@ export function registryContent(reference: Reference, deps: BackendDeps): ImageC
   };
 }
 
-/** What an image says that cannot be converted. */
+/** The error for an image that cannot be converted. */
 export function unconvertible(what: string, state: string, hint?: string): NydusGdError {
   return new NydusGdError("unsupported", `Cannot convert ${what}: ${state}`, hint === undefined ? {} : { hint });
 }

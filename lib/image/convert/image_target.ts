@@ -1,5 +1,5 @@
 /**
- * Where a converted image goes: blobs first, then the documents that name them, its name last.
+ * Destination of a converted image: blobs are stored first, then the documents that refer to them, its name last.
  *
  * @module
  */
@@ -8,34 +8,34 @@ import type { ImageBlob } from "../image_builder.ts";
 import type { ImageContent, RepositoryPlace } from "./image_content.ts";
 import type { OnBytes } from "./source_image.ts";
 
-/** What is put: its name and its bytes in number. */
+/** Digest and size in bytes of a blob to store. */
 export interface Put {
   readonly digest: string;
   readonly size: number;
 }
 
-/** See the module. */
+/** Stores blobs and documents of one image. */
 export interface ImageTarget {
   /** For messages. */
   readonly description: string;
-  /** Undefined for what is no registry. */
+  /** Undefined if it is not a registry. */
   readonly place: RepositoryPlace | undefined;
-  /** What is there, for reading back. */
+  /** Stored blobs, for reading back. */
   readonly blobs: Backend;
-  /** A path for a blob on its way, that nothing has yet; its folder is there. */
+  /** Returns an unused path for a temporary blob file; its folder exists. */
   spoolPath(): Promise<string>;
   has(blob: Put, signal: AbortSignal): Promise<boolean>;
-  /** Takes the blob from another repository of the same registry; false where that is not to be had. */
+  /** Mounts the blob from another repository of the same registry; false if that is not possible. */
   mount(blob: Put, from: RepositoryPlace, signal: AbortSignal): Promise<boolean>;
-  /** Takes the file over. */
+  /** Stores the file and takes it over. */
   putFile(blob: Put, path: string, onBytes: OnBytes, signal: AbortSignal): Promise<void>;
   putBytes(blob: ImageBlob, signal: AbortSignal): Promise<void>;
-  /** What its name stands for now; undefined for nothing. */
+  /** What the target's name refers to now; undefined for nothing. */
   present(signal: AbortSignal): Promise<ImageContent | undefined>;
   putManifest(manifest: ImageBlob, signal: AbortSignal): Promise<void>;
-  /** Puts a manifest that no index lists, so that who looks for what refers to its subject finds it. */
+  /** Stores a manifest that no index lists, so that it is found as a referrer of its subject. */
   putReferrer(manifest: ImageBlob, signal: AbortSignal): Promise<void>;
-  /** Puts manifests, then gives `root` the name. Everything that they name is there. */
+  /** Stores manifests, then gives `root` the name. Everything that they refer to is stored. */
   publish(manifests: readonly ImageBlob[], root: ImageBlob, signal: AbortSignal): Promise<void>;
   /**
    * Removes what a failed conversion leaves beside the target.

@@ -1,5 +1,5 @@
 /**
- * The inodes of a layer until its bootstrap is written: columns, about 50 bytes each.
+ * The inodes of a layer until its bootstrap is written, in columns of about 50 bytes per inode.
  *
  * @module
  */
@@ -7,10 +7,10 @@ import { type ByteString, fromByteString, toByteString } from "../../base/bytes.
 import { GrowingColumn } from "../../rafs/growing.ts";
 import type { ChunkPlace, InodeSpec } from "../../rafs/v6/writer.ts";
 
-/** An inode whose chunks are told by their places. */
+/** An inode whose chunks are given by their places. */
 export type PlacedInode = Omit<InodeSpec, "chunks" | "nlink">;
 
-/** Consecutive places of a file's chunks, as {@link BlobChunks} numbers them. */
+/** Consecutive places of a file's chunks, as numbered by {@link BlobChunks}. */
 export interface PlaceRange {
   readonly first: number;
   readonly count: number;
@@ -20,7 +20,7 @@ type Xattrs = NonNullable<InodeSpec["xattrs"]>;
 
 const NO_XATTRS: Xattrs = [];
 
-/** See the module. Inodes are numbered in the order of addition. */
+/** Compact table of inodes, numbered in order of addition. */
 export class InodeTable {
   readonly #mode = GrowingColumn.u32();
   readonly #uid = GrowingColumn.u32();
@@ -34,7 +34,7 @@ export class InodeTable {
   readonly #targets = new Map<number, ByteString>();
   readonly #xattrs = new Map<number, Xattrs>();
 
-  /** Inodes so far. */
+  /** Number of inodes. */
   get count(): number {
     return this.#mode.length;
   }
@@ -68,7 +68,7 @@ export class InodeTable {
     return this.#targets.get(inode);
   }
 
-  /** The inode as it is written. */
+  /** The inode as it is written to the bootstrap. */
   specOf(inode: number, placeOf: (place: number) => ChunkPlace): InodeSpec {
     const target = this.#targets.get(inode);
     const first = this.#firstPlace.at(inode);
