@@ -92,7 +92,7 @@ export class CompressPool implements Compressor, Disposable {
   }
 
   async rest(): Promise<void> {
-    for (const buffer of this.#room.splice(0)) buffer.transfer(0); // else the memory is freed only by a garbage collection
+    for (const buffer of this.#room.splice(0)) buffer.transfer(0); // else it waits for a garbage collection
     if (Deno.memoryUsage().rss < ENOUGH_BYTES) return;
     await Promise.all(this.#lanes.map((lane) => lane.ask({ type: "rest" })));
   }

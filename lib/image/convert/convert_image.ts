@@ -173,7 +173,7 @@ function lookAhead(layers: readonly SourceLayer[], conversion: LayerConversion):
   for (const layer of layers) {
     const key = layerKey(layer, conversion);
     if (key === undefined) pool.start();
-    else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // the error is reported when its turn comes
+    else earlier.find(key).then((found) => found ?? pool.start()).catch(() => {}); // reported when awaited
   }
 }
 

@@ -11,10 +11,10 @@
  * reader.finish();
  * const { blobId, bootstrap } = await builder.finish();
  * ```
- * A name that occurs again replaces what it named, as it does when the layer is unpacked (layer_tree.ts). Whiteouts are
- * files here as they are in the tar; merging obeys them (merge_layers.ts). Holes are a chunk of zeros. What a replaced
- * file had stays in the blob. The bootstrap names the blob that it is in by a placeholder, as nydus-image has it, so a
- * blob is a function of its layer and the options alone. Memory: 150 bytes a name, and blob_chunks.ts.
+ * A repeated name replaces the earlier one, as when unpacking the layer (layer_tree.ts). Whiteouts are kept as files
+ * and applied when merging (merge_layers.ts). Holes become chunks of zeros. Data of replaced files stays in the blob.
+ * The bootstrap refers to its own blob by a placeholder, as in nydus-image, so a blob depends only on its layer and the
+ * options. Memory: 150 bytes per name, in addition to that of blob_chunks.ts.
  *
  * Failure: {@link NydusGdError} "invalid-image" or "unsupported" that names the entry; what `write` throws.
  *
@@ -41,23 +41,23 @@ import type { PlacedInode } from "./inode_table.ts";
 import { LayerTree } from "./layer_tree.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 
-/** Stands for the blob that a bootstrap is in. */
+/** Stands for the blob that contains the bootstrap. */
 const PLACEHOLDER_ID = "x".repeat(64);
 
-/** Resident bytes at which garbage would stand beside a bootstrap that is large itself. */
+/** Resident bytes beyond which garbage is collected before a large bootstrap is built. */
 const MANY_BYTES = 224 << 20;
 
-/** zstd's own default, and nydus-image's. */
+/** Default level of zstd and of nydus-image. */
 const BOOTSTRAP_LEVEL = 3;
 
-/** What a {@link LayerBuilder} needs. */
+/** Options of a {@link LayerBuilder}. */
 export interface LayerBuilderOptions {
   readonly rafs: RafsOptions;
   readonly compressor: Compressor;
   readonly dictionary?: ChunkDictionary | undefined;
-  /** For the bootstrap. */
+  /** Memory for the bootstrap. */
   readonly memory?: ImageMemory | undefined;
-  /** Appends to the blob; the bytes are its only until that is done. One call at a time. */
+  /** Appends to the blob. The bytes must stay unchanged until it resolves. Calls do not overlap. */
   write(bytes: Uint8Array<ArrayBuffer>): void | Promise<void>;
 }
 
@@ -66,11 +66,11 @@ export interface BuiltLayer {
   /** sha256 of the blob, in hexadecimal. */
   readonly blobId: string;
   readonly blobBytes: number;
-  /** The layer's own, as it is in the blob. */
+  /** The layer's own bootstrap, as stored in the blob. */
   readonly bootstrap: Uint8Array<ArrayBuffer>;
 }
 
-/** Visits a layer's entries and writes its blob. For v5 {@link prepareDigests} comes before. */
+/** Visits a layer's entries and writes its blob. For v5, call {@link prepareDigests} first. */
 export class LayerBuilder implements TarVisitor {
   readonly #tree = new LayerTree();
   readonly #infos: ChunkInfoWriter;
@@ -78,11 +78,11 @@ export class LayerBuilder implements TarVisitor {
   readonly #hash: Hash = createHash("sha256");
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #blobBytes = 0;
-  /** Place of the full chunk of zeros, once there is one. */
+  /** Place of the full-size chunk of zeros, once there is one. */
   #zeros: number | undefined;
   #path: ByteString[] = [];
   #spec: PlacedInode | undefined;
-  /** Places of the current file's chunks, which follow one another, and bytes of its next one in the buffer. */
+  /** Consecutive places of the current file's chunks, and bytes of its next chunk in the buffer. */
   #firstPlace = 0;
   #placeCount = 0;
   #filled = 0;
@@ -101,7 +101,7 @@ export class LayerBuilder implements TarVisitor {
     });
   }
 
-  /** Whether {@link settle} has to be waited for before more comes. */
+  /** Whether {@link settle} must be awaited before more is added. */
   get isFull(): boolean {
     return this.#chunks.isFull;
   }
@@ -132,8 +132,8 @@ export class LayerBuilder implements TarVisitor {
   }
 
   /**
-   * In place of {@link data}: the chunk of the current file that begins at `offset` is read there when its turn comes.
-   * Chunks are asked for one after the other.
+   * Alternative to {@link data}: the chunk of the current file at `offset` is read from the file when needed. Chunks
+   * are added in order.
    *
    * @param path absolute
    * @returns its length in bytes
@@ -147,13 +147,13 @@ export class LayerBuilder implements TarVisitor {
   }
 
   endEntry(): void {
-    if (this.#spec === undefined) return; // a hard link: it has its name
+    if (this.#spec === undefined) return; // a hard link: its name is already added
     this.#skipTo(this.#spec.size ?? 0);
     this.#endChunk();
     this.#tree.put(this.#path, this.#spec, { first: this.#firstPlace, count: this.#placeCount });
   }
 
-  /** Ends the blob. */
+  /** Completes the blob. */
   async finish(): Promise<BuiltLayer> {
     await this.#chunks.finish();
     await freeMemory(MANY_BYTES);
@@ -207,7 +207,7 @@ export class LayerBuilder implements TarVisitor {
     return writer.finish(blobs);
   }
 
-  /** Zeros up to `offset` of the file: a hole. */
+  /** Adds zeros up to `offset` of the file: a hole. */
   #skipTo(offset: number): void {
     const chunkSize = this.#buffer.length;
     for (let position = this.#position; position < offset; position = this.#position) {

@@ -1,7 +1,8 @@
 /**
- * Which layers have been converted already: a small file for each, named by the layer and the options.
+ * Records of converted layers: one small file each, named by layer and options.
  *
- * The blob itself is where it was put; the file only says which it is. What cannot be read is as good as not there.
+ * The record only identifies the blob, which stays where it was stored. A record that cannot be read is treated as
+ * absent.
  *
  * @module
  */
@@ -26,9 +27,9 @@ const RecordSchema = v.object({
 /** A layer that was converted. */
 export type KnownLayer = Omit<v.InferOutput<typeof RecordSchema>, "key">;
 
-/** See the module. */
+/** Reads and writes the records in one folder. */
 export class LayerCache {
-  /** @param dir of the user's own */
+  /** @param dir private to the user */
   constructor(private readonly dir: string) {}
 
   async find(key: string): Promise<KnownLayer | undefined> {
@@ -41,7 +42,7 @@ export class LayerCache {
     }
   }
 
-  /** A record that cannot be written costs a conversion later. */
+  /** Writes a record. A failure is ignored: it only costs another conversion later. */
   async record(key: string, layer: KnownLayer): Promise<void> {
     try {
       await Deno.mkdir(this.dir, { recursive: true, mode: 0o700 });

@@ -1,5 +1,5 @@
 /**
- * Layers that other lazy formats made, and those of compressors that cut their work into pieces: ordinary ones, for us.
+ * Layers in other lazy formats, and layers compressed in independent pieces, are converted like ordinary ones.
  *
  * @module
  */
@@ -13,19 +13,19 @@ const TOC = "stargz.index.json";
 const TAR = tarOf(dir("d"), file("d/a", noise(70_000)), file(".no.prefetch.landmark", "\x0f"), file("d/b", "text"));
 const WITH_TOC = tarOf(dir("d"), file("d/a", noise(70_000)), file("d/b", "text"), file(TOC, '{"version":1}'));
 
-/** Cut at blocks of the tar. */
+/** The tar, split at block boundaries. */
 function pieces(tar: Uint8Array): Uint8Array[] {
   return [0, 512, 1024, 71_680].map((start, k, starts) => tar.subarray(start, starts[k + 1]));
 }
 
-/** The last member of an eStargz layer: empty, with the place of its table in its header. */
+/** The last member of an eStargz layer: empty, with the offset of the table of contents in its header. */
 function stargzFooter(tocOffset: number): Uint8Array {
   const text = new TextEncoder().encode(`SG\x16\0${tocOffset.toString(16).padStart(16, "0")}STARGZ`);
   const header = Uint8Array.of(0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, text.length, 0);
   return concatenate([header, text, Uint8Array.of(1, 0, 0, 0xff, 0xff), new Uint8Array(8)]);
 }
 
-/** A frame that decompressors pass over. */
+/** A frame that decompressors skip. */
 function skippableFrame(text: string): Uint8Array {
   const content = new TextEncoder().encode(text);
   const header = new DataView(new ArrayBuffer(8));

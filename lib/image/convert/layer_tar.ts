@@ -1,8 +1,8 @@
 /**
- * A layer as the tar that it is: decompressed, compared with its digests.
+ * Reads a layer as a tar: decompressed, with its digests verified.
  *
- * gzip and zstd are told by their first bytes, whatever the media type says; eStargz and zstd:chunked are ordinary gzip
- * and zstd here. Both digests are compared when the stream is over: what was made of it counts only then.
+ * gzip and zstd are detected by their first bytes, regardless of the media type; eStargz and zstd:chunked are ordinary
+ * gzip and zstd here. Both digests are compared at the end of the stream; only then may the data be trusted.
  *
  * @module
  */
@@ -15,22 +15,22 @@ import { nodeZlib } from "../../base/node_modules.ts";
 import { type Digest, digestAlgorithm } from "../../oci/digest.ts";
 import { isZlibError, layerCompression } from "../source/bootstrap_layer_reader.ts";
 
-/** What a layer has to be. */
+/** Expected digests of a layer, and its name for messages. */
 export interface ExpectedLayer {
   /** For messages: "layer sha256:…". */
   readonly what: string;
-  /** For messages: what it is read for. */
+  /** For messages: the purpose of reading it. */
   readonly doing: "convert" | "compare";
-  /** Of the bytes as stored. */
+  /** Digest of the bytes as stored. */
   readonly digest: Digest | undefined;
-  /** Of the tar. */
+  /** Digest of the tar. */
   readonly diffId: Digest | undefined;
 }
 
 /**
- * The tar in pieces, each valid until the next is asked for.
+ * Yields the tar in pieces, each valid until the next is requested.
  *
- * @throws {NydusGdError} "invalid-image" for damaged compression, "corrupt" for another digest; what `stored` throws
+ * @throws {NydusGdError} "invalid-image" for damaged compression, "corrupt" for a digest mismatch; what `stored` throws
  */
 export async function* tarOfLayer(
   stored: AsyncIterable<Uint8Array<ArrayBuffer>>,
@@ -56,10 +56,10 @@ async function* withDigest(
   digest.check();
 }
 
-/** Bytes that are decompressed at once: each piece goes through a stream and two digests. */
+/** Bytes decompressed at a time: each piece passes a stream and two digests. */
 const PIECE_BYTES = 64 << 10;
 
-/** Compares bytes with a digest that they should have; with none where it is not known. */
+/** Verifies bytes against an expected digest, if there is one. */
 class CheckedDigest {
   readonly #hash;
 
@@ -113,7 +113,7 @@ async function* decompress(
 async function* gunzipped(stored: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncGenerator<Uint8Array> {
   const decoder = nodeZlib().createGunzip({ chunkSize: PIECE_BYTES });
   const input = Readable.from(stored);
-  // an error of the input would not end the decoder by itself
+  // an input error alone would not end the decoder
   input.on("error", (error) => decoder.destroy(error));
   try {
     for await (const piece of input.pipe(decoder)) yield piece as Uint8Array;
@@ -128,7 +128,7 @@ async function* startingWith<T>(first: T, rest: AsyncGenerator<T>): AsyncGenerat
   yield* rest;
 }
 
-/** What zlib and zstd say of their input. */
+/** Whether it is an error of zlib or zstd about their input. */
 function isDamage(error: unknown): boolean {
   return error instanceof ZstdError || isZlibError(error);
 }

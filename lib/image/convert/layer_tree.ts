@@ -1,12 +1,12 @@
 /**
- * The tree that the entries of a layer make, one after the other, before it is written as the layer's bootstrap.
+ * The tree that the entries of a layer build up, before it is written as the layer's bootstrap.
  *
- * A later entry of a name replaces the earlier one, as it does when the tar is unpacked: a directory gets new attributes
- * and keeps what is in it, anything else gives way with all below it. A folder that is only part of a name gets default
- * attributes and {@link IMPLIED_XATTR} until it is named itself. Hard links are further names of one inode and outlive
- * its first name. A symbolic link on the way to a name is followed, and never out of the tree.
+ * A later entry of the same name replaces the earlier one, as when unpacking the tar: a directory gets new attributes
+ * and keeps its contents, anything else is removed with everything below it. A folder that only occurs within a path
+ * gets default attributes and {@link IMPLIED_XATTR} until it has an entry of its own. Hard links are further names of
+ * one inode and outlive its first name. Symbolic links within a path are followed, but never out of the tree.
  *
- * Paths are {@link ByteString}s, parts split at slashes.
+ * Paths are arrays of {@link ByteString}s, split at slashes.
  *
  * @module
  */
@@ -19,10 +19,12 @@ import { PathResolver } from "../path_resolver.ts";
 import type { BootstrapWriter } from "./bootstrap_writer.ts";
 import { InodeTable, type PlacedInode, type PlaceRange } from "./inode_table.ts";
 
-/** Bytes of a name. */
+/** Maximum length of a name in bytes. */
 const NAME_MAX = 255;
 
-/** On a folder that no entry names: a layer below has its attributes, if any has. Not in merged images. */
+/**
+ * Marks a folder without an entry: its attributes come from a lower layer, if any has it. Not used in merged images.
+ */
 const IMPLIED_XATTR = fromByteString("trusted.nydus-gd.implied");
 
 /** Whether an attribute's name is {@link IMPLIED_XATTR}. */
@@ -30,7 +32,7 @@ export function isImpliedMark(name: Uint8Array): boolean {
   return equalBytes(name, IMPLIED_XATTR);
 }
 
-/** What a folder that no entry names gets. */
+/** Attributes of a folder without an entry. */
 const IMPLIED_FOLDER: PlacedInode = {
   mode: S.IFDIR | 0o755,
   uid: 0,
@@ -40,7 +42,7 @@ const IMPLIED_FOLDER: PlacedInode = {
   xattrs: [[IMPLIED_XATTR, fromByteString("y")]],
 };
 
-/** What is at a name: a folder, or the number of any other inode. */
+/** Node of the tree: a folder, or the number of any other inode. */
 type Node = Folder | number;
 
 interface Folder {
@@ -48,20 +50,20 @@ interface Folder {
   readonly children: Map<ByteString, Node>;
 }
 
-/** What no chunk belongs to. */
+/** For inodes without chunks. */
 const NO_PLACES: PlaceRange = { first: 0, count: 0 };
 
-/** See the module. */
+/** Tree of names and inodes of one layer. */
 export class LayerTree {
   readonly #inodes = new InodeTable();
-  /** The inode of folders that no entry names. */
+  /** Shared inode of folders without an entry. */
   readonly #implied = this.#inodes.push(IMPLIED_FOLDER, NO_PLACES);
   readonly #root: Folder = { inode: this.#implied, children: new Map() };
 
   /**
-   * Gives the path an inode of its own.
+   * Creates a new inode at the path.
    *
-   * @throws {NydusGdError} "invalid-image" for a path that cannot be
+   * @throws {NydusGdError} "invalid-image" for an impossible path
    */
   put(path: readonly ByteString[], spec: PlacedInode, places: PlaceRange): void {
     const isFolder = (spec.mode & S.IFMT) === S.IFDIR;
@@ -80,9 +82,9 @@ export class LayerTree {
   }
 
   /**
-   * Gives the inode of `target` the name `path` too.
+   * Adds `path` as another name of the inode at `target`.
    *
-   * @throws {NydusGdError} "invalid-image" when there is no such target, or it is a folder
+   * @throws {NydusGdError} "invalid-image" if the target does not exist or is a folder
    */
   link(path: readonly ByteString[], target: readonly ByteString[]): void {
     const inode = this.#find(target);
@@ -95,10 +97,10 @@ export class LayerTree {
   }
 
   /**
-   * Adds every inode and name, folders before what is in them. The tree has neither afterwards.
+   * Moves all inodes and names to the writer, folders before their contents. The tree is empty afterwards.
    *
-   * @param placeOf where the chunk is whose place it is given
-   * @param memory of what that looks at
+   * @param placeOf resolves the place of a chunk
+   * @param memory for temporary data
    */
   moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace, memory = ORDINARY_MEMORY): void {
     const add = (inode: number) => {
@@ -106,10 +108,10 @@ export class LayerTree {
       if (number % LET_GO_AFTER === 0) memory.letGo();
       return number;
     };
-    /** By inode, its number in the writer; 0: it has none. That of the root is nobody's below it. */
+    /** Number in the writer by inode; 0 if it has none yet. The root's number never belongs to an inode below it. */
     const numbers = new Uint32Array(this.#inodes.count);
     const folders = [{ folder: this.#root, directory: add(this.#root.inode) }];
-    for (const { folder, directory } of folders) { // grows meanwhile
+    for (const { folder, directory } of folders) { // grows during the loop
       for (const [name, node] of folder.children) {
         const isFolder = isFolderNode(node);
         const number = isFolder ? add(node.inode) : numbers[node] || add(node);
@@ -129,7 +131,7 @@ export class LayerTree {
     return isFolderNode(folder) ? folder.children.get(name) : undefined;
   }
 
-  /** What the folder has that holds the path; it is made with all above it where it is missing. */
+  /** Contents of the folder that contains the path; missing folders are created. */
   #folderOf(path: readonly ByteString[]): Map<ByteString, Node> {
     const resolver = this.#resolver();
     for (const name of path.slice(0, -1)) {
@@ -165,7 +167,7 @@ function impossible(path: readonly ByteString[], state: string): NydusGdError {
   return new NydusGdError("invalid-image", `Cannot convert "${showPath(path)}": ${state}`);
 }
 
-/** A path for messages, cut where it is long. */
+/** A path for messages, truncated if long. */
 export function showPath(path: readonly ByteString[]): string {
   const text = new TextDecoder().decode(fromByteString(path.join("/")));
   return text.length > 300 ? `${text.slice(0, 300)}…` : text;

@@ -1,8 +1,9 @@
 /**
- * An OCI layout as the target of a conversion: made where there is none, other images in it stay.
+ * An OCI layout as the target of a conversion: created if missing; other images in it are kept.
  *
- * Files appear under their names whole. `index.json` is replaced last. Several conversions may write to one layout: each
- * holds a lock on the folder of what is on its way, which the last one removes, with what the dead have left there.
+ * Files appear under their names only when complete. `index.json` is replaced last. Several conversions may write to
+ * one layout: each holds a shared lock on the folder for temporary files. The last one removes that folder, including
+ * what killed processes left in it.
  *
  * @module
  */
@@ -27,7 +28,7 @@ import type { ImageTarget, Put } from "./image_target.ts";
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const DEFAULT_TAG = "latest";
 
-/** Of files, less the umask: a layout is there to be read. */
+/** Mode of files, before the umask: a layout may be read by others. */
 const FILE_MODE = 0o644;
 
 const INDEX = "index.json";
@@ -35,18 +36,18 @@ const LAYOUT_FILE = "oci-layout";
 const LAYOUT = `${JSON.stringify({ imageLayoutVersion: "1.0.0" })}\n`;
 const SPOOL = ".partial";
 
-/** What a layout consists of; whoever was killed may have left it without some of it. */
+/** Names that make up a layout. A killed process may have left it incomplete. */
 const OWN_NAMES: ReadonlySet<string> = new Set([INDEX, LAYOUT_FILE, SPOOL, "blobs"]);
 
-/** See the module. */
+/** Writes a converted image to an OCI layout. */
 export class LayoutTarget implements ImageTarget {
   readonly place = undefined;
   readonly blobs: LocalFsBackend;
-  /** By digest: index.json lists them without a name, and its other readers find them by their subjects. */
+  /** Referrers by digest: index.json lists them without a name, and readers find them by their subjects. */
   readonly #referrers = new Map<string, ImageBlob>();
-  /** The folder was not there. */
+  /** Whether the folder did not exist. */
   #isNew = false;
-  /** Shared lock on the spool folder, while something may be on its way. */
+  /** Shared lock on the spool folder while it may contain temporary files. */
   #use: Fd | undefined;
 
   protected constructor(protected readonly dir: string, private readonly tag: string) {
@@ -54,10 +55,10 @@ export class LayoutTarget implements ImageTarget {
   }
 
   /**
-   * Opens or makes the folder.
+   * Opens or creates the folder.
    *
-   * @param text `oci:DIR[:TAG]`; what is behind the last colon is the tag where it can be one
-   * @throws {NydusGdError} "exists" for a folder of something else
+   * @param text `oci:DIR[:TAG]`; the part behind the last colon is the tag if it is a valid one
+   * @throws {NydusGdError} "exists" if the folder contains something else
    */
   static async open(text: string): Promise<LayoutTarget> {
     const path = text.slice("oci:".length);
@@ -70,7 +71,7 @@ export class LayoutTarget implements ImageTarget {
     return target;
   }
 
-  /** @throws {NydusGdError} "exists" for a folder of something else */
+  /** @throws {NydusGdError} "exists" if the folder contains something else */
   protected async requireOwn(): Promise<void> {
     if (!await isForeign(this.dir)) return;
     const state = `the folder ${this.dir} has files and no oci-layout among them`;
@@ -79,7 +80,7 @@ export class LayoutTarget implements ImageTarget {
     });
   }
 
-  /** Makes what is not there. */
+  /** Creates what is missing. */
   protected async prepare(): Promise<void> {
     this.#isNew = !existsSync(this.dir);
     this.#use = await this.#lockSpool();
@@ -152,7 +153,7 @@ export class LayoutTarget implements ImageTarget {
   }
 
   /**
-   * @param alone done while nobody else writes to the layout
+   * @param alone run if nobody else writes to the layout
    * @returns whether nobody else does
    */
   async #leaveSpool(alone = () => {}): Promise<boolean> {
@@ -164,7 +165,7 @@ export class LayoutTarget implements ImageTarget {
     return true;
   }
 
-  /** Removes what makes a new folder a layout, where there is neither a blob nor an image in it. */
+  /** Removes the files that make a new folder a layout, if it contains neither a blob nor an image. */
   #removeEmpty(): void {
     if (!this.#isNew || existsSync(join(this.dir, INDEX))) return;
     if (removeFolders(this.#blobDir, dirname(this.#blobDir))) Deno.removeSync(this.#layoutFile);
@@ -197,7 +198,7 @@ export class LayoutTarget implements ImageTarget {
     return join(this.#spoolDir, name);
   }
 
-  /** Beside the blobs: what is whole is only renamed. */
+  /** On the file system of the blobs, so that complete files only need a rename. */
   get #spoolDir(): string {
     return join(this.dir, SPOOL);
   }
@@ -219,7 +220,7 @@ export class LayoutTarget implements ImageTarget {
   }
 }
 
-/** Whether nobody else has the lock that `use` shares. */
+/** Whether nobody else holds the lock that `use` shares. */
 function isLast(use: Fd): boolean {
   try {
     flock(use, LOCK.EX | LOCK.NB);
@@ -230,7 +231,7 @@ function isLast(use: Fd): boolean {
   }
 }
 
-/** Removes folders one after the other, as long as they are empty; whether all were. */
+/** Removes folders in order as long as they are empty; returns whether all were. */
 function removeFolders(...paths: readonly string[]): boolean {
   for (const path of paths) {
     try {
@@ -243,7 +244,7 @@ function removeFolders(...paths: readonly string[]): boolean {
   return true;
 }
 
-/** Whether the folder has something that is no layout. */
+/** Whether the folder contains something that is not a layout. */
 async function isForeign(dir: string): Promise<boolean> {
   const names = new Set<string>();
   try {

@@ -1,5 +1,5 @@
 /**
- * The bootstrap of an image out of those of its layers.
+ * Merges the bootstraps of layers to the bootstrap of an image.
  *
  * @module
  */
@@ -20,35 +20,36 @@ import type { RafsOptions } from "./rafs_options.ts";
 
 /** A layer that was converted. */
 export interface MergeableLayer {
-  /** The layer's own, opened. */
+  /** The layer's own bootstrap, opened. */
   readonly tree: Bootstrap;
-  /** The blob that it is in. */
+  /** Id of the blob that contains it. */
   readonly blobId: string;
-  /** False: names that look like whiteouts are files. */
+  /** If false, names that look like whiteouts are ordinary files. */
   readonly hasWhiteouts: boolean;
 }
 
 /** A whole image. */
 export interface MergedImage {
   readonly bootstrap: Uint8Array<ArrayBuffer>;
-  /** Those that its files are in. */
+  /** The blobs that contain its files. */
   readonly blobs: readonly BlobEntry[];
 }
 
-/** What a merged image has beside its layers. */
+/** Additional inputs of a merge. */
 export interface MergeExtras {
-  /** Files that are fetched first. */
+  /** Files to prefetch. */
   readonly prefetch?: PrefetchPatterns | undefined;
-  /** Chunks that are used in place of equal ones of the layers; files that are all there are fetched first, too. */
+  /** Chunks that replace equal ones of the layers. Files that consist only of them are prefetched, too. */
   readonly start?: Pick<MergeableLayer, "tree" | "blobId"> | undefined;
-  /** That the image and the layers' trees are in. */
+  /** Memory that holds the image and the layers' trees. */
   readonly memory?: ImageMemory | undefined;
 }
 
 /**
- * The image of `layers`, the lowest first.
+ * Merges `layers`, lowest first.
  *
- * @throws {NydusGdError} "invalid-image" for layers that do not fit, as RafsError what the format cannot hold
+ * @throws {NydusGdError} "invalid-image" for layers that do not fit together, as RafsError for what the format cannot
+ * hold
  */
 export function mergeLayers(
   layers: readonly MergeableLayer[],
@@ -57,7 +58,7 @@ export function mergeLayers(
 ): MergedImage {
   const chunks = new MergedChunks(layers, start, memory);
   const readers = layers.map(({ tree }) => new InodeReader(tree));
-  /** What the names have, one after the other: how many chunks each, and which. */
+  /** Chunks of the names in order: how many for each, and which. */
   const counts = GrowingColumn.u32();
   const used = GrowingColumn.u32();
   eachName(layers, ({ layer, ino }) => {
@@ -68,7 +69,7 @@ export function mergeLayers(
   const blobs = chunks.number();
   const writer = makeBootstrapWriter(options, memory);
   writer.addChunkRecords(chunks);
-  /** Inodes that are fetched first, and where they come among them. */
+  /** Inodes to prefetch, with their rank. */
   const wanted = new Map<number, number>();
   let names = 0;
   let place = 0;
@@ -86,7 +87,7 @@ export function mergeLayers(
   return { bootstrap: writer.finish(blobs, listed), blobs };
 }
 
-/** A name, and the folder that it is in; undefined for the root. */
+/** A name and its folder; undefined for the root. */
 interface Named {
   readonly name: ByteString;
   readonly parent: NamedFolder | undefined;
@@ -97,22 +98,22 @@ interface NamedFolder extends Named {
   readonly number: number;
 }
 
-/** Where nobody asks for paths. */
+/** Used if nobody needs paths. */
 const UNNAMED: Named = { name: "", parent: undefined };
 
-/** Absolute. */
+/** Returns the absolute path. */
 function pathOf({ name, parent }: Named): ByteString {
   if (parent === undefined) return "/";
   return parent.parent === undefined ? `/${name}` : `${pathOf(parent)}/${name}`;
 }
 
-/** Inodes of one layer. */
+/** Reads the inodes of one layer. */
 class InodeReader {
-  /** Of inodes with several names, the number that each was written under. */
+  /** Number in the output by inode, for inodes with several names. */
   readonly #written = new Map<number, number>();
   readonly #attr = emptyAttr();
 
-  /** Of those, the ones that {@link newExtents} was asked for. */
+  /** Inodes with several names for which {@link newExtents} has been called. */
   readonly #counted = new Set<number>();
   readonly #budget: TreeBudget;
 
@@ -120,7 +121,7 @@ class InodeReader {
     this.#budget = new TreeBudget(tree.byteLength);
   }
 
-  /** All pieces of a file, at its first name; none of anything else. */
+  /** All extents of a file at its first name; none otherwise. */
   newExtents(ino: number): Extent[] {
     this.tree.attr(ino, this.#attr);
     const { mode, size, nlink } = this.#attr;
@@ -134,7 +135,7 @@ class InodeReader {
     return extents;
   }
 
-  /** The inode's number in what is written; it is added unless it was before. */
+  /** Returns the inode's number in the output, adding it if needed. */
   addTo(writer: BootstrapWriter, ino: number, own: Uint32Array, chunks: MergedChunks): number {
     const known = this.#written.get(ino);
     if (known !== undefined) return known;

@@ -1,6 +1,5 @@
 /**
- * Layers that are damaged, or that say more than they have room for: merging ends in an image that reads, or in an error
- * of ours.
+ * Merging damaged layers, or layers whose claims exceed their size, ends in a readable image or in a NydusGdError.
  *
  * @module
  */
@@ -40,7 +39,7 @@ async function layerOf(tar: Uint8Array, fsVersion: 5 | 6): Promise<Uint8Array<Ar
   return bootstrap;
 }
 
-/** What merging gives, read to the last name and chunk; undefined for layers that are refused. */
+/** Merges layers and reads the result to the last name and chunk; undefined if the layers are refused. */
 function merged(layers: readonly Uint8Array<ArrayBuffer>[], fsVersion: 5 | 6): number | undefined {
   try {
     const trees = layers.map((bytes, k) => ({ tree: openBootstrap(bytes), blobId: `${k}${ID.slice(1)}` }));
@@ -68,7 +67,7 @@ for (const fsVersion of [5, 6] as const) {
       for (let at = 0; at + 4 <= damaged.length; at += 4) {
         const view = new DataView(damaged.buffer, damaged.byteOffset);
         const before = view.getUint32(at, true);
-        // blocks of nothing have nothing to say
+        // blocks of zeros carry no information
         if (before === 0 && at % 64 !== 0) continue;
         for (const value of [0, 1, before + 1, before - 1, 0x7fff_ffff, 0xffff_ffff]) {
           view.setUint32(at, value >>> 0, true);

@@ -1,8 +1,8 @@
 /**
- * The chunks of all layers, as the merged image numbers them: equal ones are one, that of the lowest layer.
+ * The chunks of all layers as numbered in the merged image: of equal chunks, the one of the lowest layer is used.
  *
- * A blob has its row in the blob table when a file uses a chunk of it. Memory: 30 bytes a chunk, 80 while they are
- * collected.
+ * A blob gets a row in the blob table once a file uses one of its chunks. Memory: 30 bytes per chunk, 80 during
+ * collection.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/imag
 import { IndexColumn } from "../../rafs/index_column.ts";
 import type { BlobEntry, ChunkPlace } from "../../rafs/v6/writer.ts";
 
-/** A layer's bootstrap and the blob that it is in. */
+/** A layer's bootstrap and the id of its blob. */
 export interface ChunkedLayer {
   readonly tree: Bootstrap;
   readonly blobId: string;
@@ -30,21 +30,24 @@ interface Row {
   readonly entry: BlobEntry;
 }
 
-/** A layer whose chunks were collected. */
+/** A layer whose chunks have been collected. */
 interface Collected {
   readonly tree: Bootstrap;
-  /** For each record, as the tree has them, the number of its chunk. */
+  /** Chunk number of each record, in the order of the tree. */
   readonly numbers: GrowingColumn;
-  /** For each blob of the tree, the numbers of its chunks by their index. */
+  /** For each blob of the tree, chunk numbers by chunk index. */
   readonly ofBlobs: readonly IndexColumn[];
 }
 
-/** See the module: first {@link use} every file, then {@link number} once; places and {@link records} are known then. */
+/**
+ * Merged chunk table. Call {@link use} for every file, then {@link number} once; then places and {@link records} are
+ * known.
+ */
 export class MergedChunks implements ChunkRecords {
   readonly #rows: Row[] = [];
   /** Positions in {@link #rows} by blob id. */
   readonly #rowOf = new Map<string, number>();
-  /** Of the merged chunks, by their numbers. */
+  /** Row by chunk number. */
   readonly #chunkRow = GrowingColumn.u32();
   readonly #chunkIndex = GrowingColumn.u32();
   readonly #offset = GrowingColumn.doubles();
@@ -54,12 +57,12 @@ export class MergedChunks implements ChunkRecords {
   readonly #first: Collected | undefined;
   readonly #layers: readonly Collected[];
 
-  /** How many of {@link #rows} are those of what comes first. */
+  /** Number of {@link #rows} that belong to `first`. */
   readonly #firstRows: number;
 
   /**
-   * @param first has chunks only: where it has one, no layer's is used
-   * @param memory of the trees
+   * @param first contains only chunks, which take precedence over equal ones of the layers
+   * @param memory for the trees
    */
   constructor(layers: readonly ChunkedLayer[], first?: ChunkedLayer, memory = ORDINARY_MEMORY) {
     const digests = new DigestNumbers();
@@ -70,9 +73,9 @@ export class MergedChunks implements ChunkRecords {
   }
 
   /**
-   * The number of the chunk that a piece is of: it is used from now on.
+   * Marks the chunk of an extent as used and returns its number.
    *
-   * @throws {NydusGdError} "invalid-image" for one that is not in the layer's table
+   * @throws {NydusGdError} "invalid-image" for a chunk that is not in the layer's table
    */
   use(layer: number, { blobIndex, chunkIndex, chunkLength }: Extent): number {
     const chunk = this.#layers[layer]?.ofBlobs[blobIndex]?.at(chunkIndex);
@@ -88,38 +91,38 @@ export class MergedChunks implements ChunkRecords {
     return chunk;
   }
 
-  /** Numbers the blobs that are used, in the order of the layers. */
+  /** Numbers the used blobs in the order of the layers. */
   number(): BlobEntry[] {
     const used = this.#rows.filter((row) => row.used);
     return used.map((row, index) => ({ ...row.entry, index: row.index = index }));
   }
 
-  /** Where a chunk is. */
+  /** The place of a chunk. */
   placeOf(chunk: number): ChunkPlace {
     const { index: blobIndex } = this.#rowOfChunk(chunk);
     return { blobIndex, chunkIndex: this.#chunkIndex.at(chunk), uncompressedOffset: this.#offset.at(chunk) };
   }
 
-  /** Where the file begins in what comes first, if all of it is there; undefined for any other, and for no chunks. */
+  /** Offset of the file in `first` if all its chunks are there; otherwise, or without chunks, undefined. */
   firstOffset(chunks: Uint32Array): number | undefined {
     const [start] = chunks;
     if (start === undefined || !chunks.every((chunk) => this.#chunkRow.at(chunk) < this.#firstRows)) return undefined;
     return this.#offset.at(start);
   }
 
-  /** Chunks that are used. */
+  /** Number of chunks in use. */
   get count(): number {
     return this.#usedCount;
   }
 
-  /** Of the chunks that are used, each once, in the order of the layers. */
+  /** Records of the used chunks, each once, in the order of the layers. */
   *records(): Generator<Readonly<ChunkRecord>> {
     let next = 0;
     for (const { tree, numbers } of this.#first === undefined ? this.#layers : [this.#first, ...this.#layers]) {
       let position = 0;
       for (const record of tree.chunkRecords()) {
         const chunk = numbers.at(position++);
-        if (chunk < next) continue; // it was there before
+        if (chunk < next) continue; // an earlier layer has it
         next = chunk + 1;
         if (this.#used.at(chunk) === 1) yield { ...record, blobIndex: this.#rowOfChunk(chunk).index };
       }
@@ -146,7 +149,7 @@ export class MergedChunks implements ChunkRecords {
     for (const record of tree.chunkRecords()) {
       const known = digests.count;
       const chunk = digests.numberOf(record.digest);
-      if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse records of other blobs
+      if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse chunk records of other blobs
       numbers.push(chunk);
       (ofBlobs[record.blobIndex] as IndexColumn).set(record.chunkIndex, chunk);
       if (numbers.length % LET_GO_AFTER === 0) memory.letGo();

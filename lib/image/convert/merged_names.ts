@@ -1,13 +1,13 @@
 /**
- * The names that layers make together, one after the other: which inode of which layer is behind each.
+ * Walks the names of merged layers, and tells which inode of which layer each name refers to.
  *
- * A later layer's folder is merged into an earlier one's and gives it its attributes (unless it is only part of a name
- * there); anything else replaces. In layers with whiteouts, `.wh.NAME` takes NAME of the layers below away,
- * `.wh..wh..opq` all that they have in its folder, wherever among the folder's entries they stand; other `.wh..wh.*`
- * are AUFS's own and left out. Source: OCI image-spec v1.1 layer.md.
+ * A folder of a higher layer is merged with the lower one's and determines its attributes (unless it only occurs within
+ * a path there); anything else replaces. In layers with whiteouts, `.wh.NAME` removes NAME of the layers below and
+ * `.wh..wh..opq` everything they have in its folder, wherever the whiteout is listed. Other `.wh..wh.*` names belong to
+ * AUFS and are left out. Source: OCI image-spec v1.1 layer.md.
  *
- * Memory: the folders of one depth, and the names of one folder that several layers have. Damage ends the walk, as does a
- * layer that says the same bytes over and over (rafs/tree_budget.ts).
+ * Memory: the folders of one depth, and the names of one folder that occur in several layers. The walk fails on damage,
+ * and on a layer that presents the same bytes again and again (rafs/tree_budget.ts).
  *
  * @module
  */
@@ -20,22 +20,22 @@ import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { PATH_MAX } from "../../rafs/walk.ts";
 import { isImpliedMark } from "./layer_tree.ts";
 
-/** A layer as it is merged. */
+/** A layer to merge. */
 export interface MergedLayer {
   readonly tree: Bootstrap;
-  /** False: names that look like whiteouts are files. */
+  /** If false, names that look like whiteouts are ordinary files. */
   readonly hasWhiteouts: boolean;
 }
 
-/** A name of the merged tree, and the inode that it is of. */
+/** A name of the merged tree and its inode. */
 export interface MergedName<Above> {
-  /** Position of the layer whose inode it is. */
+  /** Position of the layer that has the inode. */
   readonly layer: number;
-  /** In its layer. */
+  /** Inode number in its layer. */
   readonly ino: number;
-  /** Empty for the root; a view, valid during the visit. */
+  /** Empty for the root; a view, valid only during the visit. */
   readonly name: Uint8Array;
-  /** What the visit of its folder gave; undefined for the root. */
+  /** Return value of the visit of its folder; undefined for the root. */
   readonly parent: Above | undefined;
 }
 
@@ -45,25 +45,25 @@ interface LayerInode {
   readonly ino: number;
 }
 
-/** A folder that waits for its turn. */
+/** A folder still to be visited. */
 interface Folder<Above> {
   readonly name: ByteString;
   readonly parent: Above | undefined;
-  /** Of its path with a slash at the end and none at the beginning; 0 for the root. */
+  /** Length of its path with a trailing but no leading slash; 0 for the root. */
   readonly pathBytes: number;
-  /** That of each layer that has it, the lowest first: all that a higher one does not hide. */
+  /** The folder's inode in each layer that has it, lowest first, without those hidden by a higher one. */
   readonly parts: LayerInode[];
 }
 
-/** What several layers have under one name: parts of a folder, or the inode of anything else. */
+/** What several layers have under one name: the parts of a folder, or the inode of anything else. */
 type Merged = LayerInode[] | LayerInode;
 
 /**
- * Visits every name of `layers`, the lowest first: each folder before what is in it, files behind their folder. The same
- * names come in the same order each time.
+ * Visits every name of `layers` (lowest first): folders before their contents, subfolders after files. The order is
+ * deterministic.
  *
- * @throws {NydusGdError} "invalid-image" for a whiteout of no name, as RafsError for damage; "unsupported" for a path that
- * is too long for Linux
+ * @throws {NydusGdError} "invalid-image" for a whiteout without a name, as RafsError for damage; "unsupported" for a
+ * path that is too long for Linux
  */
 export function eachName<Above>(layers: readonly MergedLayer[], visit: (name: MergedName<Above>) => Above): void {
   new NameWalk(layers, visit).run();
@@ -109,7 +109,7 @@ class NameWalk<Above> {
     }
   }
 
-  /** The part whose attributes the folder has. */
+  /** The part that determines the folder's attributes. */
   #shownOf(parts: readonly LayerInode[]): LayerInode {
     return parts.findLast(({ layer, ino }) => !isImplied(this.#treeOf(layer), ino)) ?? parts[0] as LayerInode;
   }
@@ -130,7 +130,7 @@ class NameWalk<Above> {
     return children;
   }
 
-  /** @param hide told what a whiteout takes of the layers below: a name, or, undefined, all */
+  /** @param hide called for each whiteout with the name it hides in the layers below; undefined hides all names */
   #list(
     { layer, ino }: LayerInode,
     hide: (name: ByteString | undefined) => void,
@@ -150,7 +150,7 @@ class NameWalk<Above> {
   }
 }
 
-/** Bytes of the path of a name in a folder. @throws {NydusGdError} "unsupported" for more than readers take */
+/** Length of the path of a name in a folder. @throws {NydusGdError} "unsupported" if it exceeds what readers accept */
 function endOf(folderBytes: number, name: Uint8Array | ByteString): number {
   const end = folderBytes + name.length;
   if (end <= PATH_MAX) return end;
@@ -158,7 +158,7 @@ function endOf(folderBytes: number, name: Uint8Array | ByteString): number {
   throw new NydusGdError("unsupported", `Cannot convert ${shown}: its path has ${end} bytes, at most ${PATH_MAX}`);
 }
 
-/** Whether the name was a whiteout. */
+/** Applies the name if it is a whiteout; returns whether it was one. */
 function obeyWhiteout(name: Uint8Array, hide: (name: ByteString | undefined) => void): boolean {
   const whiteout = parseWhiteout(name);
   if (whiteout.kind === "none") return false;
@@ -173,7 +173,7 @@ function obeyWhiteout(name: Uint8Array, hide: (name: ByteString | undefined) => 
   return true;
 }
 
-/** Whether a folder is only part of a name in its layer. */
+/** Whether a folder only occurs within a path in its layer. */
 function isImplied(tree: Bootstrap, ino: number): boolean {
   if (!tree.hasXattrs) return false;
   for (const [name] of tree.xattrs(ino)) if (isImpliedMark(name)) return true;

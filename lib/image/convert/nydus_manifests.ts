@@ -1,12 +1,12 @@
 /**
- * The documents of a converted image: for each platform a bootstrap-only manifest, then one with every blob.
+ * The documents of a converted image: for each platform a bootstrap-only manifest, then a manifest with all blobs.
  *
  * ```
  * index ─┬─ bootstrap-only: [bootstrap]                 what Docker pulls: the first that fits the platform
  *        └─ full:           [blob, …, bootstrap]        keeps the blobs in the registry; nydus-snapshotter's
  * ```
- * Media types and annotations are nydusify's. Configuration, annotations, what the platform asks for, and subject are the
- * source's; history and diffIDs fit the layers. The same source gives the same bytes.
+ * Media types and annotations are nydusify's. Configuration, annotations, platform requirements and subject are copied
+ * from the source; history and diffIDs match the layers. Output is deterministic.
  *
  * @module
  */
@@ -19,21 +19,21 @@ import { PULLED_HISTORY } from "../pull/bootstrap_only.ts";
 import type { ConvertedLayer } from "./convert_layer.ts";
 import type { SourceImage } from "./source_image.ts";
 
-/** On a data blob: the layer and the options that it was made of; its next conversion is spared. */
+/** On a data blob: the layer and options that it was made from, so that it need not be converted again. */
 export const SOURCE_LAYER_ANNOTATION = "io.github.nydus-gd.source-layer";
 
-/** Annotations of a nydus manifest, as nydusify has them. */
+/** Annotations of a nydus manifest, as in nydusify. */
 const MANIFEST_ANNOTATION = {
   fsVersion: "containerd.io/snapshot/nydus-fs-version",
   sourceDigest: "containerd.io/snapshot/nydus-source-digest",
 } as const;
 
-/** Everything that an index lists for one platform, and what belongs to it. */
+/** The entries of an index for one platform, and the blobs they need. */
 export interface NydusImage {
-  /** Blobs to be put before the manifests. */
+  /** Blobs to store before the manifests. */
   readonly blobs: readonly ImageBlob[];
   readonly manifests: readonly ImageBlob[];
-  /** What the index says. */
+  /** Entries for the index. */
   readonly entries: readonly object[];
 }
 
@@ -46,7 +46,7 @@ interface HistoryItem {
 /** The comment is nydusify's. */
 const BOOTSTRAP_HISTORY = { created_by: "nydus-gd convert", comment: "Nydus Bootstrap Layer" } as const;
 
-/** Whether a configuration is that of an image whose one layer is a bootstrap, as far as its history says. */
+/** Whether the history of a configuration says that the image's only layer is a bootstrap. */
 export function isBootstrapOnly(config: Readonly<Record<string, unknown>>): boolean {
   const [step, ...more] = historyOf(config).filter(({ empty_layer: isEmpty }) => isEmpty !== true);
   if (step === undefined || more.length > 0) return false;
@@ -54,11 +54,11 @@ export function isBootstrapOnly(config: Readonly<Record<string, unknown>>): bool
 }
 
 /**
- * Makes the documents of one platform.
+ * Builds the documents of one platform.
  *
  * @param bootstrapTar the tar of the bootstrap's layer, in pieces
- * @param extraBlobs blobs that files are in beside those of the layers
- * @param memory of the bootstrap
+ * @param extraBlobs blobs with file data other than those of the layers
+ * @param memory for the bootstrap
  */
 export async function nydusImage(
   source: SourceImage,
@@ -99,7 +99,7 @@ export async function nydusImage(
   };
 }
 
-/** The index of all platforms. */
+/** Builds the index of all platforms. */
 export function nydusIndex(entries: readonly object[], annotations: Readonly<Record<string, string>>): ImageBlob {
   return blobOfJson(MEDIA_TYPE.ociIndex, {
     ...{ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: entries },
@@ -107,7 +107,7 @@ export function nydusIndex(entries: readonly object[], annotations: Readonly<Rec
   });
 }
 
-/** As an index has it. */
+/** The platform as written in an index. */
 export function platformOf(
   { os, architecture, variant, "os.version": version, "os.features": features }: Platform,
 ): object {

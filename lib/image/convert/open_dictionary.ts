@@ -1,5 +1,5 @@
 /**
- * The nydus image whose chunks a conversion refers to in place of storing them again.
+ * Opens the nydus image whose chunks a conversion refers to instead of storing them again.
  *
  * @module
  */
@@ -20,12 +20,12 @@ export interface OpenDictionary {
 }
 
 /**
- * Opens it.
+ * Opens a dictionary.
  *
  * @param what `oci:DIR[:TAG]` or an image reference
  * @param folder for its bootstrap
- * @throws {NydusGdError} "usage" for a file, of whose blobs nobody knows where they are, or other options; what a
- * registry answers
+ * @throws {NydusGdError} "usage" for a file, whose blobs cannot be located, or for different options; errors of the
+ * registry
  */
 export async function openDictionary(
   what: string,

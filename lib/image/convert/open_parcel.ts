@@ -1,17 +1,17 @@
 /**
- * A parcel while chunks are added to it: columns, no object for each.
+ * A parcel to which chunks are still being added; columns instead of one object per chunk.
  *
  * @module
  */
 import { GrowingBytes, GrowingColumn } from "../../rafs/growing.ts";
 import type { FileChunk, Parcel } from "./parcel.ts";
 
-/** See the module. */
+/** Collects chunks until their parcel is sent. */
 export class OpenParcel {
-  /** Whose places the chunks are, by their positions. */
+  /** Place of each chunk, by position. */
   readonly places = GrowingColumn.u32();
   readonly #sizes = GrowingColumn.u32();
-  /** 1: it may share a batch. */
+  /** 1 if the chunk may be batched with others. */
   readonly #areWhole = GrowingColumn.u32();
   readonly #paths = new GrowingBytes();
   readonly #pathEnds = GrowingColumn.u32();
@@ -19,7 +19,7 @@ export class OpenParcel {
   readonly #areLast = GrowingColumn.u32();
   #filled = 0;
 
-  /** @param plain room for all chunks */
+  /** @param plain has room for all chunks */
   constructor(private readonly plain: Uint8Array<ArrayBuffer>) {}
 
   /** Bytes of the chunks so far. */
@@ -27,12 +27,12 @@ export class OpenParcel {
     return this.#filled;
   }
 
-  /** Chunks so far. */
+  /** Number of chunks so far. */
   get count(): number {
     return this.places.length;
   }
 
-  /** Adds a chunk of `size` bytes: what is in it, or the file that has it. */
+  /** Adds a chunk of `size` bytes: its content, or the file that contains it. */
   add(content: Uint8Array | FileChunk, place: number, size: number, isWholeFile: boolean): void {
     const isHere = content instanceof Uint8Array;
     if (isHere) this.plain.set(content, this.#filled);
@@ -51,12 +51,12 @@ export class OpenParcel {
     return this.#sizes.at(position);
   }
 
-  /** Whether it may share a batch. */
+  /** Whether it may be batched with others. */
   isWholeFile(position: number): boolean {
     return this.#areWhole.at(position) === 1;
   }
 
-  /** What is sent: views of this, the room itself. */
+  /** The parcel to send: views of this object's columns, and the plain bytes themselves. */
   get parcel(): Parcel {
     const files = this.#paths.length === 0 ? undefined : {
       paths: this.#paths.bytes,

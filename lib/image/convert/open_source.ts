@@ -1,11 +1,11 @@
 /**
- * What a user names as the source of a conversion.
+ * Parses and opens the source that a user names for a conversion.
  *
  * | named | is |
  * |---|---|
  * | `dir:DIR` | a whole file system |
  * | `tar:FILE` | the same as an archive, plain, gzip or zstd |
- * | `tar:FILE[:NAME]` | an image of an archive that has images |
+ * | `tar:FILE[:NAME]` | an image in an archive of images |
  * | `oci:DIR[:TAG]` | an image of a layout |
  * | `docker:NAME` | an image of a Docker daemon |
  * | anything else | an image of a registry |
@@ -29,10 +29,10 @@ import { tarOfLayer } from "./layer_tar.ts";
 import { counted, type SourceImage, sourceImages, type SourceLayer } from "./source_image.ts";
 
 /**
- * The images, one for each platform.
+ * Opens the images, one per platform.
  *
- * @param platform one of them, or what a source without images is for; undefined: all, or this machine's
- * @throws {NydusGdError} "usage", "not-found", "unsupported", and what a registry or a daemon answers
+ * @param platform selects one, or sets that of a source without images; undefined: all, or this machine's
+ * @throws {NydusGdError} "usage", "not-found", "unsupported", and errors of the registry or daemon
  */
 export async function openSource(
   text: string,
@@ -69,7 +69,7 @@ function requirePlatform(image: SourceImage, wanted: Platform | undefined, text:
   throw new NydusGdError("not-found", `Cannot convert ${text}: ${state}`);
 }
 
-/** An image of one layer, of which nothing but its files is known. */
+/** An image of a single layer, built from files alone. */
 function treeImage(layer: SourceLayer, platform = hostPlatform()): SourceImage {
   const { os, architecture, variant } = platform;
   const config = { architecture, os, ...(variant === undefined ? {} : { variant }), config: {} };

@@ -1,5 +1,5 @@
 /**
- * What a user names as the target of a conversion: `oci:DIR[:TAG]`, `tar:FILE`, or an image of a registry.
+ * Parses and opens the target that a user names for a conversion: `oci:DIR[:TAG]`, `tar:FILE`, or an image reference.
  *
  * @module
  */
@@ -15,12 +15,12 @@ import { LayoutTarget } from "./layout_target.ts";
 import { RegistryTarget } from "./registry_target.ts";
 import type { SpoolFolder } from "./spool_folder.ts";
 
-/** What decides where the image goes. */
+/** Options for opening a target. */
 export interface TargetOptions {
   readonly deps: BackendDeps;
-  /** For blobs on their way to a registry. */
+  /** For temporary files of blobs that go to a registry. */
   readonly spool: SpoolFolder;
-  /** What the source was named, and whether its own name may be taken from it. */
+  /** Name of the source, and whether the target may have the same name. */
   readonly source: string;
   readonly force: boolean;
 }
@@ -28,7 +28,7 @@ export interface TargetOptions {
 /**
  * Opens the target.
  *
- * @throws {NydusGdError} "usage", "exists" for a folder of something else or the source's own name
+ * @throws {NydusGdError} "usage", "exists" for a folder with other contents or the source's own name
  */
 export async function openTarget(text: string, options: TargetOptions): Promise<ImageTarget> {
   const isLayout = OciLayout.isNamed(text);
@@ -69,14 +69,14 @@ async function openArchive(path: string, force: boolean): Promise<ImageTarget> {
   });
 }
 
-/** A daemon's image is most often one of the registry under the same name. */
+/** Whether both name the same image. A daemon's image usually comes from the registry under the same name. */
 function isSameName(text: string, source: string): boolean {
   const other = referenceOf(source.replace(/^docker:/, ""));
   return other !== undefined &&
     formatReference(parseReference(text)) === formatReference({ ...other, digest: undefined });
 }
 
-/** Undefined for what names no image of a registry. */
+/** Undefined if it is not an image reference. */
 function referenceOf(text: string): Reference | undefined {
   try {
     return parseReference(text);

@@ -1,8 +1,8 @@
 /**
- * Chunks that travel together: read and digested, then compressed, synchronously, in the thread that asks.
+ * Chunks that are processed together: read and digested, then compressed; synchronous, in the calling thread.
  *
  * ```
- * chunks ─► {@link digestParcel} ─► who knows which are new ─► {@link storeParcel} ─► bytes of the blob
+ * chunks ─► {@link digestParcel} ─► caller selects new ones ─► {@link storeParcel} ─► bytes of the blob
  * ```
  * @module
  */
@@ -15,46 +15,46 @@ import { DIGEST_SIZE } from "../../rafs/chunk_table.ts";
 import { boundOf, compressInto, type Compression } from "./compression.ts";
 import { ShortPath } from "./short_path.ts";
 
-/** Where a chunk can be read. */
+/** Location of a chunk in a file. */
 export interface FileChunk {
   /** Absolute. */
   readonly path: Uint8Array<ArrayBuffer>;
   /** Bytes. */
   readonly offset: number;
-  /** The file ends with it. */
+  /** Whether the file ends with it. */
   readonly isLast: boolean;
 }
 
-/** Where the chunks of a parcel can be read, in columns: there may be ten thousands of them. */
+/** Locations of the chunks of a parcel, in columns: there may be ten thousand of them. */
 export interface FileChunks {
-  /** One behind the other; none for a chunk whose bytes are there. */
+  /** Concatenated paths; empty for a chunk whose bytes are in the parcel. */
   readonly paths: Uint8Array<ArrayBuffer>;
-  /** For each chunk the end of its path. */
+  /** End of each chunk's path. */
   readonly pathEnds: Uint32Array<ArrayBuffer>;
   readonly offsets: Float64Array<ArrayBuffer>;
-  /** 1: the file ends with it. */
+  /** 1 if the file ends with the chunk. */
   readonly areLast: Uint32Array<ArrayBuffer>;
 }
 
-/** Plain chunks, one behind the other. */
+/** Plain chunks, concatenated. */
 export interface Parcel {
-  /** Room for all; what files give is not there yet. */
+  /** Room for all chunks; those in files are not read yet. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Bytes of each chunk. */
   readonly sizes: Uint32Array<ArrayBuffer>;
-  /** Undefined where all bytes are there. */
+  /** Undefined if all bytes are present. */
   readonly files: FileChunks | undefined;
 }
 
-/** What is compressed: unit after unit, each of one chunk or more. */
+/** Units to compress, each of one or more chunks. */
 export interface ParcelUnits {
-  /** Of the chunks in their parcel. */
+  /** Positions of the chunks in their parcel. */
   readonly positions: Uint32Array<ArrayBuffer>;
-  /** For each unit the end of its {@link positions}. */
+  /** For each unit, the end of its {@link positions}. */
   readonly ends: Uint32Array<ArrayBuffer>;
 }
 
-/** Units as they are stored, one behind the other. */
+/** Stored units, concatenated. */
 export interface StoredUnits {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Bytes of each unit. */
@@ -62,9 +62,9 @@ export interface StoredUnits {
 }
 
 /**
- * Reads what is in files, and gives the digest of each chunk, one behind the other.
+ * Reads chunks that are in files and returns the concatenated digests of all chunks.
  *
- * @throws {NydusGdError} "io" for a file that is not as long as it was; {SyscallError}
+ * @throws {NydusGdError} "io" if the length of a file has changed; {SyscallError}
  */
 export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester): Uint8Array<ArrayBuffer> {
   const digests = new Uint8Array(sizes.length * DIGEST_SIZE);
@@ -84,7 +84,7 @@ export function digestParcel({ bytes, sizes, files }: Parcel, digester: Digester
   return digests;
 }
 
-/** A byte behind the end of a file, if there is one. */
+/** Detects a byte beyond the expected end of a file. */
 const BEYOND = new Uint8Array(1);
 
 function readChunk({ path, offset, isLast }: FileChunk, plain: Uint8Array): void {
@@ -104,11 +104,11 @@ function changed(path: Uint8Array): NydusGdError {
   return new NydusGdError("io", `Cannot convert ${shown}: it changed while it was read`);
 }
 
-/** Rooms that are kept between calls: for the stored bytes of a parcel, and for the plain ones of a unit. */
+/** Buffers reused between calls, for the stored bytes of a parcel and the plain bytes of a unit. */
 let storedRoom = new Uint8Array(0);
 let unitRoom = new Uint8Array(0);
 
-/** Each unit compressed, or as it is where that does not make it smaller. The parcel's memory holds the result. */
+/** Compresses each unit, or leaves it as it is if it would not shrink. The result is in the parcel's memory. */
 export function storeParcel({ bytes, sizes }: Parcel, units: ParcelUnits, compression: Compression): StoredUnits {
   const starts = startsOf(sizes);
   const { positions, ends } = units;
@@ -139,7 +139,7 @@ export function storeParcel({ bytes, sizes }: Parcel, units: ParcelUnits, compre
     to += length;
     return length;
   });
-  bytes.set(storedRoom.subarray(0, to)); // never longer than the chunks are
+  bytes.set(storedRoom.subarray(0, to)); // never longer than the chunks
   return { bytes: bytes.subarray(0, to), sizes: stored };
 }
 

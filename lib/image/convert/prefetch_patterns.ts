@@ -1,24 +1,24 @@
 /**
- * Which files an image says should be fetched first: patterns of paths, one a line.
+ * Files that an image marks for prefetch: path patterns, one per line.
  *
- * `/usr/bin/app` is that file, or all below that folder; `*` stands for anything but a slash, `**` for anything, `?` for
- * one character. Lines that are empty or begin with `#` are passed over. The order of the list is not kept: files are
- * fetched in the order of the blob.
+ * `/usr/bin/app` matches that file, or everything below that folder; `*` matches anything but a slash, `**` anything,
+ * `?` one character. Empty lines and lines that start with `#` are ignored. The order of the list is not kept: files
+ * are fetched in the order of the blob.
  *
  * @module
  */
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
 
-/** More only makes a list that means "everything". */
+/** A longer list amounts to "everything". */
 const MAX_PATTERNS = 100_000;
 
-/** See the module. */
+/** Matches paths against the patterns of a list. */
 export class PrefetchPatterns {
   readonly #exact = new Set<ByteString>();
   readonly #globs: RegExp[] = [];
 
-  /** @throws {NydusGdError} "usage" for what is no absolute path */
+  /** @throws {NydusGdError} "usage" for a pattern that is not an absolute path */
   constructor(text: string) {
     const lines = text.split("\n").map((line) => line.trim()).filter((line) => line !== "" && !line.startsWith("#"));
     if (lines.length > MAX_PATTERNS) throw refuse(`there are ${lines.length}, ${MAX_PATTERNS} at most`);
@@ -30,7 +30,7 @@ export class PrefetchPatterns {
     }
   }
 
-  /** @param path absolute; a folder stands for what is below it, which need not be asked for */
+  /** @param path absolute; a matching folder includes everything below it, which need not be checked */
   matches(path: ByteString): boolean {
     return this.#exact.has(path) || this.#globs.some((glob) => glob.test(path));
   }

@@ -1,21 +1,21 @@
 /**
- * What a converted image is like: version, compression, digests, how files are cut.
+ * Format options of a converted image: version, compression, digests, chunking.
  *
- * The same input and options give the same bytes, so that {@link fingerprint} and a layer's digest name its blob.
+ * The same input and options give the same bytes, so {@link fingerprint} and a layer's digest identify its blob.
  *
  * @module
  */
 import { NydusGdError } from "../../base/errors.ts";
 import type { Compressor, Digester } from "../../rafs/bootstrap.ts";
 
-/** Compressions that are written; gzip is only read. */
+/** Compressors supported for writing; gzip is only read. */
 export type WrittenCompressor = Exclude<Compressor, "gzip">;
 
-/** See the module. */
+/** Format options of one conversion. */
 export interface RafsOptions {
   readonly fsVersion: 5 | 6;
   readonly compressor: WrittenCompressor;
-  /** Of zstd, 1 to 22. */
+  /** zstd level, 1 to 22. */
   readonly level: number;
   readonly digester: Digester;
   /** Bytes of a full chunk: a power of two from 4 KiB to 16 MiB. */
@@ -35,10 +35,10 @@ const DEFAULT_RAFS_OPTIONS: RafsOptions = {
 };
 
 /**
- * The defaults with what differs. Batches are left out where there can be none: v5 has no table of them, and without
- * compression they gain nothing.
+ * The defaults with the given overrides. Batches are disabled where they are impossible or useless: v5 has no table for
+ * them, and without compression they gain nothing.
  *
- * @throws {NydusGdError} "usage" for a size that the format does not have
+ * @throws {NydusGdError} "usage" for a size that the format does not support
  */
 export function rafsOptions(given: Partial<RafsOptions> = {}): RafsOptions {
   const options = { ...DEFAULT_RAFS_OPTIONS, ...given };
@@ -59,10 +59,10 @@ export function rafsOptions(given: Partial<RafsOptions> = {}): RafsOptions {
   };
 }
 
-/** Changes whenever the same layer would be written otherwise than by an earlier version of this program. */
+/** Incremented whenever the output for the same layer differs from that of earlier versions of this program. */
 const WRITER_VERSION = 3;
 
-/** Tells results of different options apart: `v1-6-zstd3-sha256-262144-0`. */
+/** Identifies the options in names of results: `v1-6-zstd3-sha256-262144-0`. */
 export function fingerprint(options: RafsOptions): string {
   const { fsVersion, compressor, level, digester, chunkSize, batchSize } = options;
   return `v${WRITER_VERSION}-${fsVersion}-${compressor}${level}-${digester}-${chunkSize}-${batchSize}`;

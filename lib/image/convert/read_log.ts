@@ -1,5 +1,5 @@
 /**
- * Which chunks of a mounted image are read, in order of first touch, whether they are in the cache or not.
+ * Records which chunks of a mounted image are read, in order of first access, whether cached or not.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import type { ChunkStore } from "../../mount/image_mount.ts";
 
 /** A chunk of an image. */
 export interface ReadChunk {
-  /** Position of its blob. */
+  /** Position of its blob in the image. */
   readonly blobIndex: number;
   /** Its row in the blob's chunk table. */
   readonly row: number;
 }
 
-/** See the module. */
+/** Log of the chunks read. */
 export class ReadLog {
-  /** In order of first touch. */
+  /** In order of first access. */
   readonly chunks: ReadChunk[] = [];
   readonly #seen = new Set<string>();
   readonly #listeners = new Set<() => void>();
 
-  /** The blobs of an image, to be mounted in their place. */
+  /** Wraps the blobs of an image; the result is mounted in their place. */
   storesOf(blobs: readonly Blob[]): ChunkStore[] {
     return blobs.map((blob, blobIndex) => this.#storeOf(blob, blobIndex));
   }
 
-  /** Resolves when nothing new was read for so long. */
+  /** Resolves when nothing new has been read for `quietMs`. */
   async whenSettled(quietMs: number, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     let timer = setTimeout(resolve, quietMs);

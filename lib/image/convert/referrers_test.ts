@@ -1,5 +1,5 @@
 /**
- * What is said of an image: it goes with the original, and only with it.
+ * Referrers of an image are copied with the original, and only with it.
  *
  * @module
  */
@@ -30,7 +30,7 @@ function indexOf(kit: ConvertKit, digest: string): Listed {
   return kit.json(digest) as unknown as Listed;
 }
 
-/** What index.json lists without a name. */
+/** Entries of index.json without a name. */
 function unnamed(kit: ConvertKit): readonly Entry[] {
   const { manifests } = JSON.parse(Deno.readTextFileSync(kit.temp.join("target/index.json"))) as Listed;
   return manifests.filter(({ annotations }) => annotations === undefined);

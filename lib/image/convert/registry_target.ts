@@ -1,7 +1,7 @@
 /**
- * A name in a registry as the target of a conversion.
+ * A repository of a registry as the target of a conversion.
  *
- * Everything is asked of the registry itself: mirrors are for reading.
+ * All requests go to the registry itself: mirrors are only for reading.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import type { ImageTarget, Put } from "./image_target.ts";
 import { counted, type OnBytes } from "./source_image.ts";
 import type { SpoolFolder } from "./spool_folder.ts";
 
-/** See the module. */
+/** Pushes a converted image to a registry. */
 export class RegistryTarget implements ImageTarget {
   readonly description: string;
   readonly place: RepositoryPlace;
@@ -27,7 +27,7 @@ export class RegistryTarget implements ImageTarget {
   readonly #tag: string;
 
   /**
-   * @param spool for blobs on their way
+   * @param spool for temporary files of blobs
    * @throws {NydusGdError} "usage" for a reference by digest
    */
   constructor(

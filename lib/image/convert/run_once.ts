@@ -1,8 +1,8 @@
 /**
- * Runs a command in an image, as a container without network would: an overlay on top of its mount, namespaces of its
- * own, environment and working folder of its configuration.
+ * Runs a command in an image like a container without network: on an overlay over its mount, in separate namespaces,
+ * with environment and working folder from its configuration.
  *
- * What it writes is thrown away. It runs as root of this machine; no limits hold, so an image is run that one trusts.
+ * Everything it writes is discarded. It runs as root of this machine without limits, so the image must be trusted.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import * as v from "valibot";
 import { NydusGdError } from "../../base/errors.ts";
 import { parseWith } from "../../base/schema.ts";
 
-/** What of a configuration counts here. */
+/** The parts of a configuration used here. */
 const RunSchema = v.object({
   config: v.optional(v.nullable(v.object({
     Env: v.optional(v.nullable(v.array(v.string()))),
@@ -20,12 +20,12 @@ const RunSchema = v.object({
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** Characters of a command's complaint that are shown. */
+/** Characters of a command's error output that are shown. */
 const MAX_SAID = 300;
 
 /**
- * In namespaces: runs the command $3 in the folder $2 of an overlay whose parts are below $1. PATH is the image's, so
- * everything of this machine is named by its own.
+ * Runs in the namespaces: executes command $3 in folder $2 of an overlay whose parts are below $1. PATH is the image's,
+ * so programs of this machine are given by absolute paths.
  */
 const SCRIPT = `
 path=$PATH PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -37,23 +37,23 @@ cd "$1/root"
 PATH=$path exec /usr/sbin/chroot . /bin/sh -c 'cd -- "$0" && exec /bin/sh -c "$1"' "$2" "$3"
 `;
 
-/** Folders that {@link runOnce} needs below its own, beside the mounted image. */
+/** Folders that {@link runOnce} needs below its own, besides the mounted image. */
 export const RUN_FOLDERS = ["image", "upper", "work", "root"] as const;
 
-/** What is run. */
+/** Description of a run. */
 export interface Run {
-  /** Holds {@link RUN_FOLDERS}; `image` is the mount. */
+  /** Contains {@link RUN_FOLDERS}; `image` is the mount. */
   readonly dir: string;
-  /** The image's, as JSON has it. */
+  /** The image's configuration as parsed JSON. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** For the image's /bin/sh. */
+  /** Command for the image's /bin/sh. */
   readonly command: string;
 }
 
 /**
- * Runs it until it ends, or `enough` resolves: then it is ended.
+ * Runs the command until it ends, or until `enough` resolves and it is terminated.
  *
- * @throws {NydusGdError} "usage" for a command that fails, with what it says; "environment"
+ * @throws {NydusGdError} "usage" for a command that fails, with its error output; "environment"
  */
 export async function runOnce({ dir, config, command }: Run, enough: Promise<void>): Promise<void> {
   const parsed = parseWith(RunSchema, config);
@@ -75,7 +75,7 @@ export async function runOnce({ dir, config, command }: Run, enough: Promise<voi
   enough.then(() => {
     isEnough = true;
     child.kill("SIGKILL");
-  }).catch(() => {}); // it has ended by itself
+  }).catch(() => {}); // it has ended already
   const { success, code, stderr } = await child.output();
   if (success || isEnough) return;
   const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1)?.slice(0, MAX_SAID);

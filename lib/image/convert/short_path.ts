@@ -1,6 +1,6 @@
 /**
- * A way to a file by a path of any length: no system call takes more than {@link PATH_MAX} bytes, and a path that is
- * short enough in its tree may be longer from the root of this machine.
+ * Opens files by paths of any length: system calls accept at most {@link PATH_MAX} bytes, and a path that is short
+ * enough within its tree may be longer from the root of this machine.
  *
  * @module
  */
@@ -9,15 +9,15 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { PATH_MAX } from "../../../ffi/libc.ts";
 import { pathBelow } from "../../layer/apply_tree.ts";
 
-/** Bytes of a path with room for "/proc/self/fd/N/" before it. */
+/** Maximum path length that leaves room for "/proc/self/fd/N/" in front. */
 const LONGEST = PATH_MAX - 32;
 
 const SLASH = 0x2f;
 
-/** Disposing takes the way away. */
+/** A short path to a file. Disposing closes the descriptor behind it. */
 export class ShortPath implements Disposable {
   private constructor(
-    /** The very path where it is short. Symbolic links on the way are not followed where it is not. */
+    /** The path itself if it is short enough. Otherwise symbolic links within it are not followed. */
     readonly path: Uint8Array<ArrayBuffer>,
     private readonly folder: Fd | undefined,
   ) {}

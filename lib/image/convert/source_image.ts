@@ -1,5 +1,5 @@
 /**
- * Ordinary images as they are converted: configuration, and layers that give their entries.
+ * Source images of a conversion: configuration, and layers that provide their entries.
  *
  * @module
  */
@@ -25,35 +25,35 @@ import { type Entries, fromTar } from "./convert_tree.ts";
 import { type Document, type ImageContent, unconvertible } from "./image_content.ts";
 import { tarOfLayer } from "./layer_tar.ts";
 
-/** Bytes of the largest configuration that is read. */
+/** Maximum size of a configuration in bytes. */
 export const MAX_CONFIG_BYTES = 8 << 20;
-/** Indexes within indexes that are followed. */
+/** Maximum depth of nested indexes. */
 const MAX_DEPTH = 4;
 
-/** Told of bytes of a layer that were read. */
+/** Receives the number of bytes read from a layer. */
 export type OnBytes = (bytes: number) => void;
 
 /** One layer. */
 export interface SourceLayer {
   /** For messages: "layer sha256:…", "folder /srv/rootfs". */
   readonly what: string;
-  /** Names the content; undefined where it is known only once it was read. */
+  /** Identifies the content; undefined if known only after reading. */
   readonly diffId: Digest | undefined;
-  /** Bytes that are read for it, where that is known. */
+  /** Bytes to read, if known. */
   readonly size: number | undefined;
-  /** False: names that look like whiteouts are files. */
+  /** If false, names that look like whiteouts are ordinary files. */
   readonly hasWhiteouts: boolean;
-  /** Gives the entries; can be asked again. */
+  /** Provides the entries; may be called again. */
   entries(onBytes: OnBytes, signal: AbortSignal): Entries;
 }
 
 /** One image for one platform. */
 export interface SourceImage {
   readonly platform: Platform;
-  /** The configuration as JSON has it. */
+  /** The configuration as parsed JSON. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly layers: readonly SourceLayer[];
-  /** Where it came from, for images that have a manifest. */
+  /** The manifest, for images that have one. */
   readonly manifest: SourceManifest | undefined;
 }
 
@@ -65,7 +65,7 @@ export interface SourceManifest {
   readonly content: ImageContent;
   /** Entries of its index that are about it. */
   readonly attestations: readonly Descriptor[];
-  /** Of its index. */
+  /** Annotations of its index. */
   readonly indexAnnotations: Readonly<Record<string, string>>;
 }
 
@@ -78,21 +78,21 @@ const LAYER_TYPES: ReadonlySet<string> = new Set([
   "application/vnd.docker.image.rootfs.diff.tar.zstd",
 ]);
 
-/** Layers that registries are not allowed to have: they stand at a URL. */
+/** Layers that registries may not distribute: they are referred to by URL. */
 const FOREIGN = /foreign|nondistributable/;
 
 const configObject = v.record(v.string(), v.unknown());
 
-/** What an image's configuration says, and all of it. */
+/** The parsed parts of an image's configuration, and all of it. */
 export interface SourceConfig extends Pick<SourceImage, "platform" | "config"> {
-  /** Of the layers, lowest first. */
+  /** diffIDs of the layers, lowest first. */
   readonly diffIds: readonly Digest[];
 }
 
 /**
- * Reads the configuration of an image.
+ * Parses the configuration of an image.
  *
- * @param layerCount how many layers the image has
+ * @param layerCount number of layers in the manifest
  * @param description of the image, for messages
  * @throws {NydusGdError} "invalid-image"
  */
@@ -117,9 +117,9 @@ export function readConfig(bytes: Uint8Array, layerCount: number, description: s
 }
 
 /**
- * The images behind a name, for one platform or all.
+ * The images of a name, for one platform or all.
  *
- * @throws {NydusGdError} "not-found" where there is none, "unsupported" for what cannot be converted, "invalid-image"
+ * @throws {NydusGdError} "not-found" if there is none, "unsupported" for what cannot be converted, "invalid-image"
  */
 export async function sourceImages(
   content: ImageContent,
@@ -171,18 +171,18 @@ export async function sourceImages(
   throw new NydusGdError("not-found", `Cannot convert ${description}: ${state}`);
 }
 
-/** What is refused because there is nothing to convert. */
+/** The error for an image that is a nydus image already. */
 export function nydusAlready(description: string, hint?: string): NydusGdError {
   return unconvertible(description, "it is a nydus image already", hint);
 }
 
-/** How a manifest is listed. */
+/** A manifest as listed in an index. */
 interface Listing {
   readonly entry: Descriptor;
   readonly index: Index;
 }
 
-/** What an index has for Linux; attestations and images that are nydus's already are left out. */
+/** Entries of an index for Linux, without attestations and nydus images. */
 function imagesOf({ manifests }: Index): Descriptor[] {
   return manifests.filter(({ platform }) =>
     !platform || platform.os === "linux" && !platform["os.features"]?.includes(NYDUS_OS_FEATURE)
@@ -214,7 +214,7 @@ async function imageOf(
   };
 }
 
-/** What an index says of a platform that a configuration does not. */
+/** Platform properties that only an index specifies. */
 function wishesOf(listing: Listing | undefined): Pick<Platform, "os.version" | "os.features"> {
   const { "os.version": version, "os.features": features } = listing?.entry.platform ?? {};
   return {
@@ -247,7 +247,7 @@ function layerOf(content: ImageContent, layer: Descriptor, diffId: Digest): Sour
   };
 }
 
-/** The same pieces, told of. */
+/** Passes pieces through and reports their sizes. */
 export async function* counted<T extends Uint8Array>(pieces: AsyncIterable<T>, onBytes: OnBytes): AsyncGenerator<T> {
   for await (const piece of pieces) {
     yield piece;

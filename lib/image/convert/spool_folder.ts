@@ -1,8 +1,8 @@
 /**
- * A conversion's folder for blobs on their way: made when the first one comes, gone with the conversion.
+ * A conversion's folder for temporary blob files: created on first use, removed with the conversion.
  *
- * One that was killed leaves its folder, of the size of a layer. A lock tells the living from the dead, and the next
- * conversion with the same parent removes what the dead left.
+ * A killed conversion leaves its folder, which may be as large as a layer. A lock marks folders in use; the next
+ * conversion with the same parent removes abandoned ones.
  *
  * @module
  */
@@ -19,28 +19,28 @@ interface OwnFolder {
   readonly lock: Fd;
 }
 
-/** See the module. */
+/** A private temporary folder below a shared parent. */
 export class SpoolFolder implements AsyncDisposable {
   #own: Promise<OwnFolder> | undefined;
 
-  /** @param parent folder that other conversions may use as well; need not be there */
+  /** @param parent may be shared with other conversions and need not exist */
   constructor(private readonly parent: string) {}
 
-  /** A path that nothing has yet; its folder is there. @throws {SyscallError} and as Deno.mkdir */
+  /** Returns an unused path; its folder exists. @throws {SyscallError} and as Deno.mkdir */
   async newPath(): Promise<string> {
     const { path } = await (this.#own ??= makeOwn(this.parent));
     return join(path, `${crypto.randomUUID()}.part`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const own = await this.#own?.catch(() => undefined); // who asked for a path was told
+    const own = await this.#own?.catch(() => undefined); // a failure was reported by newPath
     if (own === undefined) return;
     using _lock = own.lock;
     await Deno.remove(own.path, { recursive: true });
   }
 }
 
-/** While the parent is locked, no other process takes a folder that has no lock yet for an abandoned one. */
+/** While the parent is locked, no other process mistakes a new folder without a lock for an abandoned one. */
 async function makeOwn(parent: string): Promise<OwnFolder> {
   await Deno.mkdir(parent, { recursive: true, mode: 0o700 });
   using _turn = lockFolder(parent, LOCK.EX);

@@ -1,11 +1,11 @@
 /**
- * What an image reads when it starts, as a layer of its own: its chunks once more, in the order of reading.
+ * The chunks that an image reads at start-up as a layer of their own, stored in the order of reading.
  *
  * ```
  * merged image ─► mounted by FUSE, run once ─► chunks in order of first touch ─► a layer of them ─► merged in front
  * ```
- * Layers stay as they are, so that other images share them and they are not converted again. Each chunk is a file of the
- * layer, and no tree ever shows those: merging takes equal chunks from the layer that comes first.
+ * The original layers stay unchanged, so other images can share them and they need not be converted again. Each chunk
+ * is a file of the new layer. No tree shows these files: merging only prefers their chunks over equal ones.
  *
  * @module
  */
@@ -29,42 +29,42 @@ import { RUN_FOLDERS, runOnce } from "./run_once.ts";
 import type { RafsOptions } from "./rafs_options.ts";
 import type { SourceLayer } from "./source_image.ts";
 
-/** Of zstd, for what every start fetches. */
+/** zstd level for data that every start fetches. */
 const START_LEVEL = 19;
 
-/** Small files of a start that are compressed together: they are wanted together. */
+/** Batch size for small files of a start, which are needed together. */
 const START_BATCH_BYTES = 256 * 1024;
 
 const log = logger("image");
 
-/** Milliseconds without a new chunk after which a command that goes on has started. */
+/** Milliseconds without a new chunk after which a running command counts as started. */
 const SETTLED_MS = 10_000;
 
-/** Names of the layer's files have so many digits: they come in the order of the chunks. */
+/** Digits in the names of the layer's files, so that they sort in the order of the chunks. */
 const NAME_DIGITS = 8;
 
-/** What is run, and how. */
+/** What to run, and how. */
 export interface StartRun {
-  /** For the image's /bin/sh. */
+  /** Command for the image's /bin/sh. */
   readonly command: string;
-  /** A folder that is there, and that is removed afterwards. */
+  /** An existing folder; removed afterwards. */
   readonly scratchDir: string;
-  /** How long a read waits for its data. */
+  /** How long a read may wait for its data. */
   readonly deadlineMs: number;
 }
 
-/** An image that is run. */
+/** The image to run. */
 export interface StartingImage {
-  /** The merged one. */
+  /** The merged bootstrap. */
   readonly bootstrap: Uint8Array;
-  /** Where all its blobs are. */
+  /** Source of all its blobs. */
   readonly blobs: Backend;
   readonly platform: Platform;
-  /** Its configuration, as JSON has it. */
+  /** Its configuration as parsed JSON. */
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-/** @throws {NydusGdError} "environment" where this process cannot run images */
+/** @throws {NydusGdError} "environment" if this process cannot run images */
 export function requireRunning(): void {
   if (Deno.uid() === 0) return;
   throw new NydusGdError("environment", "Cannot run the image: it needs root", {
@@ -73,7 +73,7 @@ export function requireRunning(): void {
 }
 
 /**
- * Runs the image, and puts the layer's blob to the target; undefined where nothing is read, and for another machine.
+ * Runs the image and stores the layer's blob at the target; undefined if nothing is read, or for another machine type.
  *
  * @throws {NydusGdError} "environment" without FUSE, "usage" for a command that fails
  */
@@ -112,7 +112,7 @@ export async function convertStart(
   return await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent, signal);
 }
 
-/** It is small, and all of it is read: more is compressed together, and better. */
+/** The layer is small and always read as a whole, so larger batches and a higher level pay off. */
 function startOptions(rafs: RafsOptions): RafsOptions {
   const level = rafs.compressor === "zstd" ? Math.max(rafs.level, START_LEVEL) : rafs.level;
   const batchSize = rafs.batchSize === 0 ? 0 : Math.min(rafs.chunkSize, Math.max(rafs.batchSize, START_BATCH_BYTES));
@@ -137,7 +137,7 @@ async function runMounted(
   await runOnce({ dir, config, command }, reads.whenSettled(SETTLED_MS, signal));
 }
 
-/** Each chunk as a file; those that could not be had are left out. */
+/** Adds each chunk as a file; chunks that could not be read are left out. */
 function entriesOf({ blobs }: OpenImage, { chunks }: ReadLog): Entries {
   return async (builder) => {
     for (const [k, { blobIndex, row }] of chunks.entries()) {

@@ -11,8 +11,8 @@
  * ```
  * /dev/fuse is opened and mounted here, requests pass through a file in memory (request_file.ts), a keeper holds both
  * as well (../keeper), and node ids are a function of image and inode (node_id.ts). So after this process was killed
- * or has left, {@link FuseSession.takeOver} continues with the same mount, and programs that read meanwhile wait. FORGET
- * only determines when a removed image may be released; the successor of a killed process does not know that.
+ * or has left, {@link FuseSession.takeOver} continues with the same mount, and programs that read meanwhile wait.
+ * FORGET only determines when a removed image may be released; the successor of a killed process does not know that.
  *
  * The mount must never be touched by the process that serves it, except from other processes' requests: a stat on the
  * main thread would wait for itself. Use ffi/mountinfo.ts to find out what is mounted.
