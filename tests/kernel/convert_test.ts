@@ -154,7 +154,7 @@ fuseTest("a conversion that is interrupted exits 130 and leaves nothing half mad
   while (!(await reader.read()).done);
   assert.equal((await child.status).code, 130);
   const left = (dir: string) => [...Deno.readDirSync(temp.join(dir))].map(({ name }) => name);
-  assert.deepEqual([left("image/.partial"), left("image/blobs/sha256")], [[], []]);
+  assert.deepEqual(left(".").filter((name) => name.startsWith("image")), []);
   assert.equal((await run(args)).code, 0);
   assert.deepEqual(left("image").sort(), ["blobs", "index.json", "oci-layout"]);
   const names = (list: readonly { readonly path: string }[]) => list.map(({ path }) => path);
