@@ -60,7 +60,9 @@ export class MountState implements AsyncDisposable {
     }
     await makeStateFolder(path);
     const lock = tryLock(path, place);
-    if (lock === undefined) throw held("mount on", place, "the server of an earlier mount still runs");
+    if (lock === undefined) {
+      throw held("mount on", place, "a server for it runs, with nothing mounted there yet or any more");
+    }
     return new MountState(path, place, false, lock);
   }
 
