@@ -1,11 +1,11 @@
 /**
- * The types of what has an inode, by tar's names and by st_mode's type bits. Source: linux/stat.h 6.18.
+ * Types of inodes, by tar's names and by the type bits of st_mode. Source: linux/stat.h 6.18.
  *
  * @module
  */
 import type { TarType } from "./tar.ts";
 
-/** A type of entry that is no further name of another one. */
+/** Type of an entry that has its own inode, i.e. is not a hard link. */
 export type NodeType = Exclude<TarType, "link">;
 
 /** Type bits of st_mode by type. */
@@ -18,7 +18,7 @@ export const TYPE_BITS: Readonly<Record<NodeType, number>> = {
   fifo: 0o010000,
 };
 
-/** Types by their type bits; a socket, which no tar has, is not among them. */
+/** Types by their type bits, without sockets, which tar cannot represent. */
 export const NODE_TYPES: Readonly<Record<number, NodeType>> = Object.fromEntries(
   Object.entries(TYPE_BITS).map(([type, bits]) => [bits, type as NodeType]),
 );

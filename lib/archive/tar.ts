@@ -1,26 +1,26 @@
 /**
- * The tar format: what one entry says, and where it stands in a 512-byte header.
+ * The tar format: contents of an entry, and layout of a 512-byte header.
  *
  * ```
  * [x header + records]  [header]  [data, padded to 512]   …   two zero blocks
  * ```
  *
- * Sources: POSIX.1-2024 `pax` (ustar and PAX), GNU tar 1.35 `src/tar.h` (long names, base-256 numbers, sparse), and
- * what Go's archive/tar accepts, because Docker reads with it. Names, link targets and values of extended attributes
- * are bytes throughout; keys are {@link ByteString}s.
+ * Sources: POSIX.1-2024 `pax` (ustar and PAX), GNU tar 1.35 `src/tar.h` (long names, base-256 numbers, sparse), and the
+ * behaviour of Go's archive/tar, which Docker uses. Names, link targets and values of extended attributes are bytes
+ * throughout; keys are {@link ByteString}s.
  *
  * @module
  */
 import type { ByteString } from "../base/bytes.ts";
 import { type ErrorCode, type ErrorDetails, NydusGdError } from "../base/errors.ts";
 
-/** Bytes of a header, and what data is padded to. */
+/** Size of a header in bytes; data is padded to a multiple of it. */
 export const BLOCK_SIZE = 512;
 
-/** Longest name or link target: PATH_MAX of Linux without its NUL. */
+/** Maximum length of a name or link target: PATH_MAX of Linux without its NUL. */
 export const MAX_NAME_BYTES = 4095;
 
-/** Largest extended header (PAX records, GNU long name) and largest sparse map, as in Go's archive/tar. */
+/** Maximum size of an extended header (PAX records, GNU long name) or sparse map, as in Go's archive/tar. */
 export const MAX_SPECIAL_BYTES = 1 << 20;
 
 /** POSIX header block, offset and length of each field; `gnu` and `star` replace `prefix` in those dialects. */
@@ -50,39 +50,39 @@ export const MAGIC_USTAR = "ustar\x0000";
 /** "ustar", two spaces, NUL. */
 export const MAGIC_GNU = "ustar  \0";
 
-/** The record that stands for one extended attribute: this prefix and its name. */
+/** Prefix of the PAX record of an extended attribute, followed by the attribute's name. */
 export const PAX_XATTR = "SCHILY.xattr.";
-/** libarchive's form of it: name percent-encoded, value in base64. */
+/** libarchive's variant: name percent-encoded, value in base64. */
 export const PAX_XATTR_LIBARCHIVE = "LIBARCHIVE.xattr.";
 
-/** What an entry is. "link" is a hard link, whose {@link TarEntry.linkName} is a name in the same archive. */
+/** Type of an entry. "link" is a hard link, whose {@link TarEntry.linkName} is a name in the same archive. */
 export type TarType = "file" | "link" | "symlink" | "char" | "block" | "directory" | "fifo";
 
-/** One entry, extended headers already applied. */
+/** One entry, with extended headers applied. */
 export interface TarEntry {
   type: TarType;
-  /** As it stands in the archive: may be absolute, hold "..", end in "/", be empty. Never holds NUL. */
+  /** As in the archive: may be absolute, contain "..", end in "/", be empty. Never contains NUL. */
   name: Uint8Array;
-  /** Target of a symlink or hard link, else empty. */
+  /** Target of a symlink or hard link, otherwise empty. */
   linkName: Uint8Array;
   /** Permission bits, 0 to 0o7777. */
   mode: number;
   uid: number;
   gid: number;
-  /** Bytes of the logical file; 0 for everything but files. */
+  /** Size of the logical file in bytes; 0 for all other types. */
   sizeBytes: number;
   /** Seconds since 1970, rounded down; negative before. */
   mtimeSec: number;
-  /** 0 to 999,999,999, forward from {@link mtimeSec}. */
+  /** 0 to 999,999,999, added to {@link mtimeSec}. */
   mtimeNsec: number;
-  /** Of devices, else 0. */
+  /** Of devices, otherwise 0. */
   devMajor: number;
   devMinor: number;
   /** Extended attributes by full name ("user.x"). */
   xattrs: ReadonlyMap<ByteString, Uint8Array>;
 }
 
-/** Builds an entry from what differs from an empty, root-owned file of 1970. */
+/** Creates an entry; defaults are those of an empty, root-owned file of 1970. */
 export function tarEntry(fields: Partial<TarEntry> & Pick<TarEntry, "type" | "name">): TarEntry {
   return {
     linkName: new Uint8Array(0),
@@ -99,10 +99,13 @@ export function tarEntry(fields: Partial<TarEntry> & Pick<TarEntry, "type" | "na
   };
 }
 
-/** Damaged or refused archive; the message says at which byte: `Cannot read tar header at 1536: checksum is …`. */
+/**
+ * A damaged or unsupported archive. The message contains the byte offset: `Cannot read tar header at 1536: checksum is
+ * …`.
+ */
 export class TarError extends NydusGdError {
   override readonly name = "TarError";
-  /** @param code "invalid-image" for damage, "unsupported" for what is understood and refused by name */
+  /** @param code "invalid-image" for damage, "unsupported" for valid features that are refused */
   constructor(
     message: string,
     code: Extract<ErrorCode, "invalid-image" | "unsupported"> = "invalid-image",
@@ -112,7 +115,7 @@ export class TarError extends NydusGdError {
   }
 }
 
-/** Bytes that pad `sizeBytes` of data to a whole block: 0 to 511. Exact up to 2^53-1. */
+/** Padding after `sizeBytes` of data in bytes: 0 to 511. Exact up to 2^53-1. */
 export function paddingOf(sizeBytes: number): number {
   return (BLOCK_SIZE - sizeBytes % BLOCK_SIZE) % BLOCK_SIZE;
 }

@@ -1,5 +1,5 @@
 /**
- * One 512-byte tar header: its checksum, its dialect, its fields. Extended headers are the reader's business.
+ * One 512-byte tar header: checksum, dialect, fields. Extended headers are handled by the reader.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { toByteString } from "../base/bytes.ts";
 import { BLOCK_SIZE, HEADER, MAGIC_GNU, MAGIC_USTAR, TarError } from "./tar.ts";
 import { parseNumber } from "./tar_numbers.ts";
 
-/** Header fields as they stand. Names are copies. */
+/** Raw header fields. Names are copies. */
 export interface RawHeader {
-  /** One character: "0", "x", "L", …; NUL of old archives is "0". */
+  /** One character: "0", "x", "L", …; NUL as in old archives becomes "0". */
   readonly typeFlag: string;
   /** True for a NUL type flag, under which a name that ends in "/" is a directory. */
   readonly oldStyle: boolean;
@@ -35,10 +35,10 @@ export function isZeroBlock(block: Uint8Array): boolean {
 }
 
 /**
- * Reads a header block.
+ * Parses a header block.
  *
  * @param at its offset in the archive, for messages
- * @throws {TarError} for a wrong checksum and for fields that are no numbers
+ * @throws {TarError} for a wrong checksum or invalid numeric fields
  */
 export function parseHeader(block: Uint8Array, at: number): RawHeader {
   verifyChecksum(block, at);
@@ -68,7 +68,7 @@ export function parseHeader(block: Uint8Array, at: number): RawHeader {
   };
 }
 
-/** The sum of all bytes with the checksum field as spaces; some old writers took bytes as signed. */
+/** The sum of all bytes with the checksum field as spaces. Some old writers summed signed bytes. */
 export function checksums(block: Uint8Array): { unsigned: number; signed: number } {
   const [start, length] = HEADER.checksum;
   let unsigned = 0;

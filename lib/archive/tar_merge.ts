@@ -1,8 +1,9 @@
 /**
- * What a header and the extended headers before it say together.
+ * Combines a header with the extended headers before it.
  *
- * A GNU long name wins over a PAX path and both over the header; an entry's own PAX records win over global ones; an
- * empty value takes a record back (but an extended attribute may be empty). As Go's archive/tar and POSIX have it.
+ * A GNU long name takes precedence over a PAX path, and both over the header. An entry's own PAX records take
+ * precedence over global ones. An empty value removes a record (but extended attributes may be empty). As in Go's
+ * archive/tar and POSIX.
  *
  * @module
  */
@@ -12,11 +13,11 @@ import type { RawHeader } from "./tar_header.ts";
 import { parsePaxNumber, parsePaxTime, type PaxRecord, xattrsOf } from "./tar_pax.ts";
 import { paxSparse, type SparseSegment } from "./tar_sparse.ts";
 
-/** Everything that stands before the data of an entry. */
+/** Everything that precedes the data of an entry. */
 export interface HeaderGroup {
   readonly header: RawHeader;
   readonly global: ReadonlyMap<ByteString, Uint8Array>;
-  /** The entry's own PAX records in order; empty without. */
+  /** The entry's own PAX records, in order; empty if none. */
   readonly local: readonly PaxRecord[];
   readonly longName: Uint8Array | undefined;
   readonly longLink: Uint8Array | undefined;
@@ -26,12 +27,12 @@ export interface HeaderGroup {
   readonly at: number;
 }
 
-/** An entry and how its data are stored. */
+/** An entry, and how its data is stored. */
 export interface MergedEntry {
   readonly entry: TarEntry;
-  /** Bytes in the archive before padding. */
+  /** Bytes in the archive without padding. */
   readonly storedBytes: number;
-  /** Stretches of the logical file that are stored; undefined for all of it; "follow": a map stands before the data. */
+  /** Stored segments of the logical file; undefined if all of it is stored; "follow": a map precedes the data. */
   readonly segments: SparseSegment[] | undefined | "follow";
 }
 
@@ -64,7 +65,7 @@ export function mergeHeaders(group: HeaderGroup): MergedEntry {
     const value = records.get(key);
     return value === undefined ? otherwise : parsePaxNumber(value, key, at);
   };
-  // Entries without data may tell a size all the same; Go ignores it, and so must who reads what Docker reads.
+  // Entries without data may still specify a size. Go ignores it, so an equivalent reader must, too.
   const storedBytes = type === "file" ? nonNegative(number("size", header.size), "size", at) : 0;
   const entry: TarEntry = {
     type,

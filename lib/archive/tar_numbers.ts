@@ -1,7 +1,8 @@
 /**
- * Numbers in tar headers: octal text, and GNU's base-256 for what octal cannot hold.
+ * Numbers in tar headers: octal text, and GNU's base-256 for values that do not fit in octal.
  *
- * Base-256: bit 7 of the first byte marks it, bit 6 is the sign, the rest is a big-endian two's complement number.
+ * In base-256, bit 7 of the first byte is the marker, bit 6 the sign, and the rest a big-endian two's complement
+ * number.
  *
  * @module
  */
@@ -13,10 +14,10 @@ const DIGIT_0 = 0x30;
 const DIGIT_7 = 0x37;
 
 /**
- * Reads a numeric field. An empty field is 0.
+ * Parses a numeric field. An empty field is 0.
  *
  * @param where names the field and its place in a message: "size at 1660"
- * @throws {TarError} for what is neither octal nor base-256, or beyond ±(2^53-1)
+ * @throws {TarError} if it is neither octal nor base-256, or beyond ±(2^53-1)
  */
 export function parseNumber(field: Uint8Array, where: string): number {
   if (((field[0] ?? 0) & 0x80) !== 0) return parseBase256(field, where);
@@ -47,7 +48,7 @@ function parseBase256(field: Uint8Array, where: string): number {
   return number;
 }
 
-/** Whether `value` fits a field of `width` bytes as octal text and its terminator. */
+/** Whether `value` fits into a field of `width` bytes as octal text with a terminator. */
 export function fitsOctal(value: number, width: number): boolean {
   return value >= 0 && value < 8 ** (width - 1);
 }

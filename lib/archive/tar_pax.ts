@@ -1,8 +1,8 @@
 /**
- * PAX extended headers: records `<length> <key>=<value>\n`, the length in decimal and of the whole record.
+ * PAX extended headers: records `<length> <key>=<value>\n`; the decimal length covers the whole record.
  *
- * Values are bytes: a record's length says where it ends, so an extended attribute may hold newlines and NULs, and a
- * path need not be UTF-8 (the writer then says `hdrcharset=BINARY`; readers take the bytes as they are either way).
+ * Values are bytes, delimited by the record's length. So an extended attribute may contain newlines and NULs, and a
+ * path need not be UTF-8 (the writer then adds `hdrcharset=BINARY`; readers accept raw bytes either way).
  *
  * @module
  */
@@ -20,10 +20,10 @@ const TEXT_KEYS = new Set(["path", "linkpath", "uname", "gname", "GNU.sparse.nam
 export type PaxRecord = readonly [key: ByteString, value: Uint8Array];
 
 /**
- * The records of one extended header, in order, duplicates included. Values are views of `bytes`.
+ * Parses the records of one extended header, in order, including duplicates. Values are views of `bytes`.
  *
  * @param at offset of `bytes` in the archive, for messages
- * @throws {TarError} for a record that does not end where it says, or has no key
+ * @throws {TarError} for a record with a wrong length or without a key
  */
 export function parsePaxRecords(bytes: Uint8Array, at: number): PaxRecord[] {
   const records: PaxRecord[] = [];
@@ -48,7 +48,7 @@ export function parsePaxRecords(bytes: Uint8Array, at: number): PaxRecord[] {
   return records;
 }
 
-/** Writes one record. */
+/** Formats one record. */
 export function formatPaxRecord(key: ByteString, value: Uint8Array): Uint8Array {
   const rest = key.length + value.length + 3; // space, "=", newline
   let length = rest;
@@ -61,7 +61,7 @@ export function formatPaxRecord(key: ByteString, value: Uint8Array): Uint8Array 
   return out;
 }
 
-/** A decimal number that must be a safe integer. */
+/** Parses a decimal number that must be a safe integer. */
 export function parsePaxNumber(value: Uint8Array, key: string, at: number): number {
   const text = toByteString(value);
   const number = /^-?[0-9]{1,19}$/.test(text) ? Number(text) : NaN;
@@ -71,7 +71,7 @@ export function parsePaxNumber(value: Uint8Array, key: string, at: number): numb
   return number;
 }
 
-/** Seconds and nanoseconds; more than nine decimals are cut. "-1.25" is second -2 and 750,000,000 ns. */
+/** Parses seconds and nanoseconds; decimals beyond nine are truncated. "-1.25" is second -2 and 750,000,000 ns. */
 export function parsePaxTime(value: Uint8Array, key: string, at: number): { sec: number; nsec: number } {
   const text = toByteString(value);
   const match = /^(-?)([0-9]{1,16})(?:\.([0-9]*))?$/.exec(text);
@@ -94,7 +94,7 @@ export function formatPaxTime(sec: number, nsec: number): string {
 }
 
 /**
- * Extended attributes among the records. Where both forms of one attribute stand, SCHILY's wins: it is raw.
+ * Extended attributes in the records. If an attribute occurs in both forms, SCHILY's wins, because it is raw.
  *
  * @throws {TarError} for a LIBARCHIVE value that is not base64
  */

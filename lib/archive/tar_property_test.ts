@@ -40,7 +40,7 @@ const anyEntry: fc.Arbitrary<ReadEntry> = fc.record({
   };
 });
 
-/** What a reader must give back: a directory's name ends in a slash. */
+/** Expected result of reading: a directory's name ends in a slash. */
 function expected({ entry, content }: ReadEntry): ReadEntry {
   const isOpen = entry.type === "directory" && entry.name.at(-1) !== 0x2f;
   return { entry: isOpen ? { ...entry, name: concatenate([entry.name, ascii("/")]) } : entry, content };
@@ -94,7 +94,7 @@ Deno.test("a mutated archive gives entries or a located error, nothing else", ()
   );
 });
 
-/** Makes the block look like a header to the reader, so that mutations get past the checksum. */
+/** Fixes the block's checksum, so that the reader accepts the mutated header. */
 function mendChecksum(archive: Uint8Array, at: number): void {
   const block = archive.subarray(at, at + BLOCK_SIZE);
   if (block.length < BLOCK_SIZE) return;

@@ -1,17 +1,17 @@
 /**
- * Reads a tar that comes in pieces, whatever their size, and calls a visitor for each entry and its data.
+ * Streaming tar reader: takes pieces of any size, and calls a visitor for each entry and its data.
  *
- * A push parser: {@link TarReader.push} takes the next piece, {@link TarReader.finish} says that there are no more.
- * Nothing is read ahead and no data is copied, so an archive of any size takes the memory of one extended header.
+ * A push parser: pass each piece to {@link TarReader.push}, then call {@link TarReader.finish}. Nothing is read ahead
+ * and no data is copied, so memory is bounded by one extended header, whatever the size of the archive.
  *
- * Understood: old v7, ustar with prefix, GNU (long names, base-256 numbers, sparse), star, PAX (global headers apply
- * to all that follow; size, path, times with nanoseconds, extended attributes, sparse 0.0, 0.1 and 1.0). The end is two
- * zero blocks, or the end of the stream where a header would start (or inside the padding before it, which some writers
- * leave out); what follows the end is counted and ignored.
+ * Supported: old v7, ustar with prefix, GNU (long names, base-256 numbers, sparse), star, PAX (global headers apply to
+ * all following entries; size, path, times with nanoseconds, extended attributes, sparse 0.0, 0.1 and 1.0). The archive
+ * ends with two zero blocks, or with the stream where a header would start (or within the padding before it, which some
+ * writers omit). Anything after the end is counted and ignored.
  *
- * Failure: {@link TarError} with the offset in the archive. After one, the reader is of no more use. Limits:
- * {@link MAX_SPECIAL_BYTES} for extended headers and sparse maps, `MAX_NAME_BYTES` for names, 2^53-1 for numbers.
- * Entry types that hold no file (multi-volume, volume label, …) are refused by name.
+ * Failure: {@link TarError} with the offset in the archive; the reader cannot be used afterwards. Limits:
+ * {@link MAX_SPECIAL_BYTES} for extended headers and sparse maps, `MAX_NAME_BYTES` for names, 2^53-1 for numbers. Entry
+ * types that are not files (multi-volume, volume label, …) are refused by name.
  *
  * ```ts
  * const reader = new TarReader({ entry: (entry) => console.log(entry.type), data: () => {}, endEntry: () => {} });
@@ -29,20 +29,20 @@ import { parseNumber } from "./tar_numbers.ts";
 import { parsePaxRecords, type PaxRecord } from "./tar_pax.ts";
 import { checkSegments, readGnuSegments, SparseMapReader, type SparseSegment } from "./tar_sparse.ts";
 
-/** What a {@link TarReader} calls, in the order of the archive. What a visitor throws comes out of `push`. */
+/** Callbacks of a {@link TarReader}, in archive order. Exceptions propagate through `push`. */
 export interface TarVisitor {
   /** @param at offset of the entry's own header in the archive */
   entry(entry: TarEntry, at: number): void;
   /**
-   * Data of the current entry: `piece` stands at `offset` of the logical file. Offsets ascend; what no piece covers is a
-   * hole. The view is the visitor's only during the call.
+   * Data of the current entry: `piece` belongs at `offset` of the logical file. Offsets ascend; ranges without a piece
+   * are holes. The view is valid only during the call.
    */
   data(piece: Uint8Array, offset: number): void;
   /** The current entry's data is complete. */
   endEntry(): void;
 }
 
-/** Headers about the next entry: PAX, global PAX, Solaris's PAX, GNU long link, GNU long name. */
+/** Type flags of headers for the next entry: PAX, global PAX, Solaris's PAX, GNU long link, GNU long name. */
 const SPECIAL = "xgXKL";
 
 /** What the next bytes are. */
@@ -50,7 +50,7 @@ type State = "header" | "special" | "gnu-sparse" | "sparse-map" | "data" | "padd
 
 const EMPTY = new Uint8Array(0);
 
-/** The parser. See the module comment. */
+/** Push parser of one archive. */
 export class TarReader {
   readonly #visitor: TarVisitor;
   #state: State = "header";
@@ -59,11 +59,11 @@ export class TarReader {
   /** Bytes left of the current special header, data or padding. */
   #left = 0;
   #zeroBlocks = 0;
-  /** What has come of a block or special header that arrives in parts. */
+  /** Received part of a block or special header that arrives in pieces. */
   #gathered = EMPTY;
   #gatheredBytes = 0;
 
-  /** The header block in hand, its offset, and what stood before it. */
+  /** The current header block, its offset, and the extended headers before it. */
   #header: RawHeader | undefined;
   #headerAt = 0;
   readonly #global = new Map<ByteString, Uint8Array>();
@@ -72,10 +72,10 @@ export class TarReader {
   #longLink: Uint8Array | undefined;
   #gnuSparse: { sizeBytes: number; segments: SparseSegment[] } | undefined;
 
-  /** The entry whose data come. */
+  /** The entry whose data is being read. */
   #merged: MergedEntry | undefined;
   #map: SparseMapReader | undefined;
-  /** Undefined: the data are the file. */
+  /** Undefined if the data is the whole file. */
   #segments: readonly SparseSegment[] | undefined;
   #nextSegment = 0;
   #segmentLeft = 0;
@@ -91,7 +91,7 @@ export class TarReader {
     return this.#offset;
   }
 
-  /** Whether the end marker has been read; what comes now is ignored. */
+  /** Whether the end marker has been read; further input is ignored. */
   get ended(): boolean {
     return this.#state === "end";
   }
@@ -110,10 +110,10 @@ export class TarReader {
   }
 
   /**
-   * Passes over what is left of the current entry's data and the padding behind it; the visitor gets none of it. Before
-   * or between pieces.
+   * Skips the rest of the current entry's data and padding, without calling the visitor. To be called before or between
+   * pieces.
    *
-   * @returns bytes of the archive that the next piece begins later
+   * @returns number of bytes of the archive to omit before the next piece
    */
   skip(): number {
     const from = this.#offset;
@@ -129,9 +129,9 @@ export class TarReader {
   }
 
   /**
-   * Says that the stream is over.
+   * Ends the input.
    *
-   * @throws {TarError} when it ended inside an entry
+   * @throws {TarError} if it ended within an entry
    */
   finish(): void {
     if (this.#state === "end") return;
@@ -146,7 +146,7 @@ export class TarReader {
     this.#refuseOrphans(this.#offset);
   }
 
-  /** Consumes a part of `bytes` that is not empty: how many. */
+  /** Consumes a part of `bytes`, which is not empty; returns its length. */
   #take(bytes: Uint8Array): number {
     switch (this.#state) {
       case "end":
@@ -165,7 +165,7 @@ export class TarReader {
     }
   }
 
-  /** Takes bytes until there are `want` of them, then acts on the whole. */
+  /** Collects `want` bytes, then processes them. */
   #gather(bytes: Uint8Array, want: number): number {
     const taken = Math.min(bytes.length, want - this.#gatheredBytes);
     this.#offset += taken;
@@ -187,7 +187,7 @@ export class TarReader {
     return taken;
   }
 
-  /** `bytes` is valid during the call only. */
+  /** `bytes` is valid only during the call. */
   #onWhole(bytes: Uint8Array): void {
     switch (this.#state) {
       case "header":
@@ -255,7 +255,7 @@ export class TarReader {
     this.#begin(this.#header as RawHeader);
   }
 
-  /** All headers of an entry are here. */
+  /** All headers of an entry have been read. */
   #begin(header: RawHeader): void {
     this.#merged = mergeHeaders({
       header,
@@ -302,7 +302,7 @@ export class TarReader {
 
   #takeData(bytes: Uint8Array): number {
     while (this.#segmentLeft === 0) {
-      // checkSegments has proven that the segments hold exactly the bytes that are left.
+      // checkSegments has verified that the segments cover exactly the remaining bytes.
       const segment = this.#segments?.[this.#nextSegment++] as SparseSegment;
       this.#position = segment.offset;
       this.#segmentLeft = segment.length;

@@ -1,5 +1,5 @@
 /**
- * Sparse files in tar: which stretches of the logical file the stored data are.
+ * Sparse files in tar: the segments of the logical file that are stored.
  *
  * | dialect | map |
  * |---|---|
@@ -23,15 +23,15 @@ export interface SparseSegment {
   readonly length: number;
 }
 
-/** Bytes of one segment in a GNU header: offset and length, 12 digits each. */
+/** Size of one segment in a GNU header in bytes: offset and length, 12 digits each. */
 const GNU_SEGMENT = 24;
 /** Offset of the flag "another extension follows" in an extension block. */
 const GNU_EXTENSION_MORE = 504;
-/** More segments than a map of {@link MAX_SPECIAL_BYTES} can name are refused. */
+/** Maximum number of segments: as many as a map of {@link MAX_SPECIAL_BYTES} can list. */
 const MAX_SEGMENTS = MAX_SPECIAL_BYTES / 4;
 
 /**
- * Segments of a GNU header's or extension block's array. The first empty slot ends it.
+ * Reads the segments of a GNU header or extension block, up to the first empty slot.
  *
  * @returns whether another extension block follows
  */
@@ -52,21 +52,21 @@ export function readGnuSegments(
   return block[inHeader ? HEADER.gnuIsExtended[0] : GNU_EXTENSION_MORE] !== 0;
 }
 
-/** What PAX records say about a sparse file. */
+/** A sparse file as described by PAX records. */
 export interface PaxSparse {
-  /** Undefined: version 1.0, the map stands before the data. */
+  /** Undefined for version 1.0, whose map precedes the data. */
   readonly segments: SparseSegment[] | undefined;
-  /** Bytes of the logical file. */
+  /** Size of the logical file in bytes. */
   readonly sizeBytes: number;
-  /** Name of the file where `path` is made up. */
+  /** The real name, if `path` is a placeholder. */
   readonly name: Uint8Array | undefined;
 }
 
 /**
- * The sparse file that `records` describe, or undefined.
+ * The sparse file described by `records`, or undefined.
  *
- * @param records every record of the entry by key, and `ordered` as they stand (0.0 repeats its keys)
- * @throws {TarError} "unsupported" for a version that is not known
+ * @param records every record of the entry by key, and `ordered` in their order (0.0 repeats its keys)
+ * @throws {TarError} "unsupported" for an unknown version
  */
 export function paxSparse(
   records: ReadonlyMap<ByteString, Uint8Array>,
@@ -97,7 +97,7 @@ export function paxSparse(
   return { segments: toSegments(numbers, at), sizeBytes, name };
 }
 
-/** The map of version 1.0, whose blocks come one by one: decimal lines, the count of segments first. */
+/** Reads a map of version 1.0 block by block: decimal lines, starting with the number of segments. */
 export class SparseMapReader {
   readonly #numbers: number[] = [];
   #count: number | undefined;
@@ -108,9 +108,9 @@ export class SparseMapReader {
   constructor(readonly at: number) {}
 
   /**
-   * Takes the next block of the entry's data.
+   * Processes the next block of the entry's data.
    *
-   * @returns undefined when another block is needed
+   * @returns undefined if another block is needed
    * @throws {TarError}
    */
   push(block: Uint8Array): SparseSegment[] | undefined {
@@ -133,7 +133,7 @@ export class SparseMapReader {
 }
 
 /**
- * Checks a map against the file: segments in order, without overlap, inside it, and as long together as what is stored.
+ * Validates a map: segments are in order, do not overlap, lie within the file, and add up to the stored size.
  *
  * @throws {TarError}
  */

@@ -1,11 +1,11 @@
 /**
- * Writes tar headers: ustar where an entry fits, PAX records before it for the rest.
+ * Writes tar headers: ustar where an entry fits, preceded by PAX records for the rest.
  *
  * Deterministic: the same entry gives the same bytes. PAX is used for names that are long or not ASCII (as raw bytes,
- * with `hdrcharset=BINARY` where they are no UTF-8), times with a fraction or before 1970, ids and sizes beyond octal,
+ * with `hdrcharset=BINARY` if they are not UTF-8), times with a fraction or before 1970, ids and sizes beyond octal,
  * and extended attributes. Go's archive/tar, GNU tar and libarchive read the result.
  *
- * An archive is, for each entry, {@link encodeTarHeader}, the data, {@link tarPadding}; then {@link TAR_END}.
+ * An archive consists of {@link encodeTarHeader}, the data and {@link tarPadding} for each entry, then {@link TAR_END}.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { checksums } from "./tar_header.ts";
 import { fitsOctal, writeOctal } from "./tar_numbers.ts";
 import { formatPaxRecord, formatPaxTime } from "./tar_pax.ts";
 
-/** What stands after the last entry. Do not write to it. */
+/** End-of-archive marker. Must not be modified. */
 export const TAR_END: Uint8Array<ArrayBuffer> = new Uint8Array(2 * BLOCK_SIZE);
 
 const ZEROS = new Uint8Array(BLOCK_SIZE);
@@ -41,16 +41,16 @@ const TYPE_FLAGS: Readonly<Record<TarType, string>> = {
   fifo: "6",
 };
 
-/** The zeros after `sizeBytes` of data: 0 to 511 bytes, a view that must not be written to. */
+/** The zeros after `sizeBytes` of data: 0 to 511 bytes, a view that must not be modified. */
 export function tarPadding(sizeBytes: number): Uint8Array {
   return ZEROS.subarray(0, paddingOf(sizeBytes));
 }
 
 /**
- * Everything that stands before the data of an entry: whole blocks. The name of a directory gets its final slash.
+ * Encodes everything before the data of an entry, in whole blocks. A trailing slash is added to directory names.
  *
- * @throws {RangeError} for a name or link target that is empty where it must not be or holds a NUL, for a number that
- * is no safe integer or negative (but times), for a size of what is no file
+ * @throws {RangeError} for a name or link target that is empty where it must not be or contains a NUL, for a number
+ * that is not a safe integer or is negative (except times), for a size on anything but a file
  */
 export function encodeTarHeader(entry: TarEntry): Uint8Array<ArrayBuffer> {
   checkEntry(entry);
@@ -108,12 +108,12 @@ function encodePax(records: Map<ByteString, Uint8Array>, name: Uint8Array): Uint
   return [block, body, tarPadding(body.length)];
 }
 
-/** hdrcharset tells how to read the records after it. */
+/** hdrcharset comes first: it applies to the records after it. */
 function rank(key: ByteString): number {
   return key === "hdrcharset" ? 0 : 1;
 }
 
-/** Type, magic and checksum: the last fields to be written. */
+/** Writes the last fields: type, magic and checksum. */
 function seal(block: Uint8Array, typeFlag: string): void {
   put(block, HEADER.typeFlag, fromByteString(typeFlag));
   put(block, HEADER.magic, fromByteString(MAGIC_USTAR));
@@ -131,7 +131,7 @@ function putNumber(block: Uint8Array, [offset, length]: readonly [number, number
   writeOctal(block.subarray(offset, offset + length), value);
 }
 
-/** Writes the field, or 0 there and the number into a record. */
+/** Writes the number to the field; if it does not fit, writes 0 and adds a record. */
 function putOrRecord(
   block: Uint8Array,
   field: readonly [number, number],
@@ -144,14 +144,14 @@ function putOrRecord(
   if (!fits) records.set(key, fromByteString(String(value)));
 }
 
-/** Name and prefix of a ustar header, or undefined where the name needs PAX. */
+/** Name and prefix of a ustar header; undefined if the name needs PAX. */
 function splitName(name: Uint8Array): { name: Uint8Array; prefix: Uint8Array } | undefined {
   if (!isAscii(name)) return undefined;
   const [, nameBytes] = HEADER.name;
   const [, prefixBytes] = HEADER.prefix;
   if (name.length <= nameBytes) return { name, prefix: EMPTY };
   if (name.length > nameBytes + prefixBytes + 1) return undefined;
-  // The slash between the two belongs to neither; the last one of a directory cannot be it.
+  // The slash between the two belongs to neither, and cannot be the last one of a directory.
   const slash = name.subarray(0, Math.min(prefixBytes + 1, name.length - 1)).lastIndexOf(SLASH);
   if (slash <= 0 || name.length - slash - 1 > nameBytes) return undefined;
   return { name: name.subarray(slash + 1), prefix: name.subarray(0, slash) };
@@ -169,12 +169,12 @@ function isAscii(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte < 0x80);
 }
 
-/** Names that a record's key cannot hold. */
+/** Escapes names for use in a record's key. */
 function percentEncode(key: ByteString): ByteString {
   return key.replace(/[%=]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** What old readers see in place of a name that stands in a record. */
+/** Substitute shown to old readers for a name that is in a record. */
 function asciiOf(name: Uint8Array): Uint8Array {
   return name.map((byte) => byte < 0x80 ? byte : 0x5f);
 }

@@ -1,6 +1,5 @@
 /**
- * How a layer says that something of the layers below is gone: the names of the OCI image spec (AUFS's), and what
- * overlayfs has in their place.
+ * Whiteouts: how a layer hides names of the layers below, in OCI images (AUFS's convention) and in overlayfs.
  *
  * | in a layer's tar | in an overlay upper |
  * |---|---|
@@ -8,8 +7,8 @@
  * | `dir/.wh..wh..opq` | `trusted.overlay.opaque` = "y" on `dir` |
  * | `.wh..wh.aufs`, `.wh..wh.plnk/…` and other `.wh..wh.*` | nothing: AUFS's own bookkeeping |
  *
- * Sources: OCI image-spec v1.1 `layer.md`; Documentation/filesystems/overlayfs.rst of Linux 6.18. The kernel does not
- * look for the opaque mark on the root of a layer: who stacks layers has to.
+ * Sources: OCI image-spec v1.1 `layer.md`; Documentation/filesystems/overlayfs.rst of Linux 6.18. The kernel ignores
+ * the opaque mark on the root of a layer; code that stacks layers has to handle it.
  *
  * @module
  */
@@ -17,11 +16,13 @@ import { fromByteString } from "../base/bytes.ts";
 
 /** Name of the entry that makes its folder opaque. */
 export const OPAQUE_MARKER = fromByteString(".wh..wh..opq");
-/** Extended attribute of an opaque folder in an overlay layer; its value is {@link OVERLAY_OPAQUE_VALUE}. */
+/** Extended attribute of an opaque folder in an overlay layer, with value {@link OVERLAY_OPAQUE_VALUE}. */
 export const OVERLAY_OPAQUE = "trusted.overlay.opaque";
-/** "y". The kernel's "x" (6.7 and later) marks a folder that may hold whiteouts of another form, not an opaque one. */
+/**
+ * "y". The kernel's "x" (6.7 and later) marks a folder that may contain whiteouts of another form, not an opaque one.
+ */
 export const OVERLAY_OPAQUE_VALUE = fromByteString("y");
-/** Attributes that belong to overlayfs: never taken from a tar, never put into one. */
+/** Prefix of attributes that belong to overlayfs: never taken from a tar, never written to one. */
 export const OVERLAY_XATTR_PREFIX = "trusted.overlay.";
 
 const PREFIX = fromByteString(".wh.");
@@ -30,26 +31,26 @@ const META_PREFIX = fromByteString(".wh..wh.");
 const S_IFMT = 0o170000;
 const S_IFCHR = 0o020000;
 
-/** What the last component of a tar name says. */
+/** Meaning of the last component of a tar name. */
 export type WhiteoutName =
   | { readonly kind: "none" }
   | { readonly kind: "opaque" }
   | { readonly kind: "meta" }
-  /** `name` is what is gone; empty, "." and ".." are no names, and the caller refuses them. */
+  /** `name` is hidden. Callers must refuse empty, "." and "..". */
   | { readonly kind: "whiteout"; readonly name: Uint8Array };
 
 const NONE: WhiteoutName = { kind: "none" };
 const OPAQUE: WhiteoutName = { kind: "opaque" };
 const META: WhiteoutName = { kind: "meta" };
 
-/** Reads one component of a name in a layer's tar. */
+/** Parses one component of a name in a layer's tar. */
 export function parseWhiteout(component: Uint8Array): WhiteoutName {
   if (component[0] !== 0x2e || !startsWith(component, PREFIX)) return NONE;
   if (!startsWith(component, META_PREFIX)) return { kind: "whiteout", name: component.subarray(PREFIX.length) };
   return component.length === OPAQUE_MARKER.length && startsWith(component, OPAQUE_MARKER) ? OPAQUE : META;
 }
 
-/** Name of the entry that says that `name` is gone. */
+/** Name of the entry that hides `name`. */
 export function whiteoutName(name: Uint8Array): Uint8Array {
   const out = new Uint8Array(PREFIX.length + name.length);
   out.set(PREFIX);

@@ -149,7 +149,7 @@ export class MergedChunks implements ChunkRecords {
     for (const record of tree.chunkRecords()) {
       const known = digests.count;
       const chunk = digests.numberOf(record.digest);
-      if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse chunk records of other blobs
+      if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse records of other blobs
       numbers.push(chunk);
       (ofBlobs[record.blobIndex] as IndexColumn).set(record.chunkIndex, chunk);
       if (numbers.length % LET_GO_AFTER === 0) memory.letGo();

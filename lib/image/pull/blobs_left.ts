@@ -1,5 +1,5 @@
 /**
- * Looks for the data of an image without fetching any: what a pull leaves for later must be there.
+ * Locates the data of an image without fetching it: everything a pull leaves for later must exist.
  *
  * @module
  */
@@ -8,27 +8,27 @@ import { hasCode } from "../../base/errors.ts";
 import type { Reference } from "../../oci/reference.ts";
 import { cannotPull } from "./pull_failure.ts";
 
-/** Data of an image that stay where they are. */
+/** Data of an image that is not fetched yet. */
 export interface BlobsLeft {
-  /** Who has them: "registry 127.0.0.1:5000/app". */
+  /** The backend that has it: "registry 127.0.0.1:5000/app". */
   readonly home: string;
   readonly isRegistry: boolean;
-  /** Bytes at home, by id. */
+  /** Stored bytes by blob id. */
   readonly sizes: ReadonlyMap<string, number>;
 }
 
-/** Where an image's blobs may be. */
+/** Backends that may have an image's blobs. */
 export interface BlobHomes {
-  /** The repository that the image is in. */
+  /** The repository of the image. */
   readonly registry: Backend;
-  /** The configured backend, where it is no registry; asked when the repository lacks a blob. */
+  /** The configured backend if it is not a registry; used if the repository lacks a blob. */
   readonly configured: Backend | undefined;
 }
 
 /**
- * The blobs at the first home that has all of them.
+ * Returns the blobs in the first backend that has all of them.
  *
- * @throws {NydusGdError} "not-found" with what is missing; what a home answers otherwise
+ * @throws {NydusGdError} "not-found" naming what is missing; other errors of a backend
  */
 export async function findBlobs(
   ids: readonly string[],
@@ -48,14 +48,14 @@ export async function findBlobs(
   throw cannotPull("not-found", reference, state, "push the image again, or set device.backend in the configuration");
 }
 
-/** Those that are there. */
+/** Sizes of the blobs that exist. */
 async function sizesAt(home: Backend, ids: readonly string[], signal: AbortSignal): Promise<Map<string, number>> {
   const sizes = new Map<string, number>();
   await Promise.all(ids.map(async (id) => {
     try {
       sizes.set(id, await home.blob(id).size(signal));
     } catch (error) {
-      // an id that is no digest is in no registry
+      // no registry has a blob whose id is not a digest
       if (!hasCode(error, "not-found", "invalid-image")) throw error;
     }
   }));

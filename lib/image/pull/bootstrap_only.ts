@@ -1,5 +1,5 @@
 /**
- * The image that Docker gets of a standard nydus image: its configuration, and one layer with the bootstrap and the
+ * The image that Docker gets for a standard nydus image: its configuration, and one layer with the bootstrap and the
  * origin of its blobs.
  *
  * Deterministic: the same image of the same repository gives the same ids on every machine.
@@ -15,27 +15,27 @@ import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
 import { bootstrapLayerPieces, digestOf, digestOfPieces } from "../image_builder.ts";
 
-/** An image that can be loaded. */
+/** An image ready for `docker load`. */
 export interface BootstrapOnlyImage {
-  /** For `docker load`, in pieces. */
+  /** Input of `docker load`, in pieces. */
   readonly archive: readonly Uint8Array[];
-  /** What Docker will call it: the digest of its configuration. */
+  /** Docker's image id: the digest of its configuration. */
   readonly id: string;
   /** Digest of its layer's tar. */
   readonly diffId: Digest;
 }
 
-/** What Docker counts as a layer in an image's history. */
+/** History entry of the layer. */
 export const PULLED_HISTORY = "nydus-gd pull";
 
 /**
- * Makes the image.
+ * Builds the image.
  *
- * @param origin undefined: the layer says nothing of its blobs, a configured backend has them
- * @param config the configuration as it came, what the image runs as
+ * @param origin undefined: the layer does not record where its blobs are; a configured backend has them
+ * @param config the image's original configuration
  * @param name NAME:TAG
- * @param memory of the layer
- * @throws {NydusGdError} "invalid-image" for a configuration that is none
+ * @param memory for the layer
+ * @throws {NydusGdError} "invalid-image" for an invalid configuration
  */
 export function bootstrapOnlyImage(
   { bootstrap, metas }: BootstrapLayer,
@@ -50,7 +50,7 @@ export function bootstrapOnlyImage(
   return { archive: imageArchive(own, layerTar, diffId, name), id: digestOf(own), diffId };
 }
 
-/** All that the configuration says, on other layers. The history of the old ones stays, as of steps without a layer. */
+/** The configuration adapted to the new layer. The history of the original layers is kept as steps without a layer. */
 function configFor(config: Uint8Array, diffId: Digest): Record<string, unknown> {
   const document = parseObject(config);
   const before = Array.isArray(document.history) ? document.history.filter(isObject) : [];

@@ -21,7 +21,7 @@ const CONFIG = {
   history: [{ created_by: "layer 0" }, { created_by: "ENV A=1", empty_layer: true }],
 };
 
-/** Files of an archive by their name. */
+/** Files of an archive by name. */
 function filesOf(archive: Uint8Array): Map<string, Uint8Array> {
   const files = new Map<string, Uint8Array>();
   let content: Uint8Array | undefined;

@@ -1,5 +1,5 @@
 /**
- * What a pull has Docker do, and what Docker has afterwards.
+ * Docker's part in a pull: what it is asked to do, and the resulting image.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export async function dockerPull(
   }, signal);
 }
 
-/** What Docker has now. */
+/** The image that Docker has after the pull. */
 export async function arrived(
   { request, platform, image, parts, signal }: Pull,
   name: string,

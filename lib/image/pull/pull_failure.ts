@@ -1,5 +1,5 @@
 /**
- * What a registry's refusal means for somebody who typed a name.
+ * Explains a registry's errors in terms of the name that the user typed.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export function cannotPull(
   return new NydusGdError(code, `Cannot pull ${familiarReference(reference)}: ${state}`, details);
 }
 
-/** Runs `ask`; what the registry refuses for good is told in words about the name. */
+/** Runs `ask`; permanent errors of the registry are reported in terms of the name. */
 export async function explained<T>(reference: Reference, repository: Repository, ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
@@ -52,7 +52,7 @@ async function explanation(error: TransferError, reference: Reference, repositor
   return cannotPull("not-found", reference, `${host}/${name} has no ${what}`, "check the name", error);
 }
 
-/** Registries tell an unknown repository from an unknown tag only where its tags are asked for. */
+/** Whether the repository exists. Registries distinguish unknown repository and unknown tag only when listing tags. */
 async function hasRepository(repository: Repository): Promise<boolean> {
   const path = `/v2/${repository.name}/tags/list`;
   try {

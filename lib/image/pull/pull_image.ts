@@ -1,5 +1,5 @@
 /**
- * Pulls an image so that it starts lazily: what Docker needs of it now, and nothing of its data.
+ * Pulls an image for lazy start: fetches what Docker needs of it now, and none of its data.
  *
  * ```
  * name ──► resolve_image ──► standard ───────► bootstrap, blobs looked for ──► record ──► docker load, one layer
@@ -26,75 +26,75 @@ import { cannotPull, explained } from "./pull_failure.ts";
 import { pullLazy } from "./pull_lazy.ts";
 import type { SeenLogins } from "./seen_logins.ts";
 
-/** The daemon that will serve the image, as `pull` asks it. */
+/** The daemon that will serve the image, as used by `pull`. */
 export interface LazyDaemon {
-  /** Keeps where the blobs of the image are whose bootstrap layer has this diffID. */
+  /** Records where the blobs are of the image whose bootstrap layer has this diffID. */
   record(diffId: Digest, image: PulledImage, signal: AbortSignal): Promise<void>;
-  /** The image did not come. One that Docker has all the same keeps its record. */
+  /** Drops the record of an image that did not arrive. If Docker has the image regardless, the record is kept. */
   drop(diffId: Digest): Promise<void>;
-  /** Begins to fetch all of it. */
+  /** Starts to fetch all data of the image. */
   prefetch(diffId: Digest, signal: AbortSignal): Promise<void>;
 }
 
-/** What a pull works with. */
+/** Dependencies of a pull. */
 export interface PullParts extends BlobHomes {
   readonly registry: RegistryBackend;
   /** The keychain of `registry`. */
   readonly logins: SeenLogins;
   readonly docker: DockerEngine;
   readonly daemon: LazyDaemon;
-  /** For the bootstrap. */
+  /** Memory for the bootstrap. */
   readonly memory: ImageMemory;
-  /** Told what happens. */
+  /** Receives progress events. */
   readonly onEvent: (event: PullEvent) => void;
 }
 
-/** What is to be pulled. */
+/** A pull requested by the user. */
 export interface PullRequest {
   readonly reference: Reference;
-  /** Absent: this machine's. */
+  /** Default: this machine's. */
   readonly platform: Platform | undefined;
-  /** Fetch the rest as well, in the background. */
+  /** Also fetch all data in the background. */
   readonly prefetch: boolean;
 }
 
-/** What happens on the way. Sizes in bytes. */
+/** Progress events. Sizes in bytes. */
 export type PullEvent =
   | { readonly event: "resolved"; readonly form: ImageForm["kind"]; readonly digest: Digest }
-  /** How much of the bootstrap layer is here. */
+  /** Progress of the bootstrap layer's download. */
   | { readonly event: "bootstrap"; readonly digest: Digest; readonly bytes: number; readonly total: number }
-  /** Docker gets the image that was made. */
+  /** Docker loads the image that was built. */
   | { readonly event: "load"; readonly name: string; readonly bytes: number }
-  /** Docker pulls. */
+  /** Progress of Docker's own pull. */
   | ({ readonly event: "docker" } & PullStep);
 
-/** What came. Sizes in bytes. */
+/** The pulled image. Sizes in bytes. */
 export interface PullResult {
-  /** What `docker run` takes. */
+  /** Name for `docker run`. */
   readonly name: string;
   readonly form: ImageForm["kind"];
   readonly platform: Platform;
-  /** Of the manifest in the registry. */
+  /** Digest of the manifest in the registry. */
   readonly digest: Digest;
   readonly imageId: string;
-  /** The image that had the name before, where it was another one. */
+  /** The image that had the name before, if it was a different one. */
   readonly replaced: string | undefined;
-  /** Of a lazy image only. */
+  /** Set for a lazy image only. */
   readonly lazy: LazyPart | undefined;
 }
 
-/** What is known of a lazy image that came. */
+/** Details of a pulled lazy image. */
 export interface LazyPart {
-  /** Bytes of the bootstrap layer as it was fetched. */
+  /** Bytes of the bootstrap layer as downloaded. */
   readonly bootstrapBytes: number;
-  /** Who has the data. */
+  /** The backend that has the data. */
   readonly home: string;
-  /** What was left for later: bytes of each blob at its home, by id. */
+  /** Data left for later: bytes of each blob in its backend, by id. */
   readonly blobs: ReadonlyMap<string, number>;
   readonly prefetching: boolean;
 }
 
-/** One pull, once its image is known. */
+/** A pull whose image has been resolved. */
 export interface Pull {
   readonly request: PullRequest;
   readonly platform: Platform;
@@ -104,10 +104,10 @@ export interface Pull {
 }
 
 /**
- * Pulls.
+ * Pulls an image.
  *
- * @throws {NydusGdError} "not-found", "unauthorized", "unsupported", "invalid-image", "environment" in words about the
- * name; "unavailable" for what does not answer
+ * @throws {NydusGdError} "not-found", "unauthorized", "unsupported", "invalid-image", "environment" in terms of the
+ * name; "unavailable" if a peer does not answer
  */
 export async function pullImage(request: PullRequest, parts: PullParts, signal: AbortSignal): Promise<PullResult> {
   const { reference, platform = hostPlatform() } = request;

@@ -1,8 +1,8 @@
 /**
- * Brings a lazy image to Docker: its bootstrap now, its data when something first reads them.
+ * Pulls a lazy image into Docker: its bootstrap now, its data when first read.
  *
- * The record tells the daemon where the blobs are, and is durable before Docker has the image: no container starts
- * without it. When the image does not come the record is taken back.
+ * The record that tells the daemon where the blobs are is durable before Docker has the image, because no container
+ * starts without it. If the image does not arrive, the record is dropped.
  *
  * @module
  */
@@ -29,10 +29,10 @@ import type { Pull, PullResult } from "./pull_image.ts";
 
 const log = logger("image", "pull");
 
-/** Bytes of the largest configuration that is read. */
+/** Maximum size of a configuration in bytes. */
 const MAX_CONFIG_BYTES = 8 << 20;
 
-/** What was fetched of the image. */
+/** The fetched parts of the image. */
 interface Fetched {
   readonly layer: BootstrapLayer;
   readonly configBytes: Uint8Array;
@@ -42,9 +42,9 @@ interface Fetched {
 
 /** How Docker gets the image. */
 interface Way {
-  /** What Docker will know it by. */
+  /** Docker's name for it. */
   readonly name: string;
-  /** Of the bootstrap layer. */
+  /** diffID of the bootstrap layer. */
   readonly diffId: Digest;
   bring(): Promise<void>;
 }
@@ -97,7 +97,7 @@ async function fetchMetadata(
   return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal) };
 }
 
-/** A standard image: Docker cannot unpack a data blob, so it gets one that is made of the bootstrap alone. */
+/** A standard image: Docker cannot unpack a data blob, so it loads an image built from the bootstrap alone. */
 function loaded({ request, parts, signal }: Pull, { layer, configBytes, left }: Fetched): Way {
   const { host: registry, repository } = request.reference;
   const name = loadedName(request.reference);
@@ -113,7 +113,7 @@ function loaded({ request, parts, signal }: Pull, { layer, configBytes, left }: 
   };
 }
 
-/** A bootstrap-only image: Docker pulls it by itself, by its digest where it would take another one of the name. */
+/** A bootstrap-only image: Docker pulls it itself, by digest if the name would select another image. */
 function pulled(pull: Pull, { config }: Fetched): Way {
   const { request: { reference, platform }, image, parts, signal } = pull;
   const { host, repository, tag, digest } = reference;
@@ -132,7 +132,7 @@ function pulled(pull: Pull, { config }: Fetched): Way {
   };
 }
 
-/** Blobs that a configured backend has need no record, but a login may. */
+/** Blobs in a configured backend need no record, but a login may. */
 async function record({ request, parts, signal }: Pull, { diffId }: Way, left: BlobsLeft): Promise<void> {
   const { host: registry, repository } = request.reference;
   if (!left.isRegistry) return;
@@ -147,7 +147,7 @@ async function record({ request, parts, signal }: Pull, { diffId }: Way, left: B
   await parts.daemon.record(diffId, image, signal);
 }
 
-/** `docker load` makes tags only: an image that is named by its digest gets one of its digits. */
+/** `docker load` only sets tags: an image named by digest gets a tag derived from the digest. */
 function loadedName({ host, repository, tag, digest }: Reference): string {
   const own = tag ?? digest?.replace(":", "-");
   return familiarReference({ host, repository, tag: own, digest: undefined });

@@ -1,12 +1,12 @@
 /**
- * Remembers which logins were asked for: those are the ones that the daemon will need, too.
+ * Remembers which logins were used: the daemon will need the same ones.
  *
  * @module
  */
 import type { Credential, Keychain } from "../../backend/registry/keychain.ts";
 import type { PulledImage } from "../lazy/pulled_images.ts";
 
-/** A keychain that remembers what it gave. */
+/** A keychain that remembers the credentials it returned. */
 export class SeenLogins implements Keychain {
   readonly #seen = new Map<string, Credential>();
 
@@ -18,12 +18,12 @@ export class SeenLogins implements Keychain {
     return credential;
   }
 
-  /** The login of a registry; undefined where it wanted none. */
+  /** The login used for a registry; undefined if none was needed. */
   of(host: string): Credential | undefined {
     return this.#seen.get(host);
   }
 
-  /** All, with the host that asked for each. */
+  /** All logins, with the host that asked for each. */
   list(): PulledImage["logins"] {
     return [...this.#seen].map(([host, { source: _ours, ...login }]) => ({ ...login, host }));
   }
