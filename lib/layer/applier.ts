@@ -1,10 +1,11 @@
 /**
- * Unpacks layers in Workers: the main thread only hands pieces on.
+ * Unpacks layers in Workers; the main thread only passes pieces on.
  *
- * A layer has {@link BUFFERS} buffers of {@link PIECE_BYTES} that go to the Worker and come back; a body that comes
- * faster waits for one, so a pull is never faster than the disk and takes no more memory.
+ * Each layer has {@link BUFFERS} buffers of {@link PIECE_BYTES} that circulate between main thread and Worker. A faster
+ * body waits for a free buffer, so memory stays bounded and a pull is as fast as the disk.
  *
- * However {@link Applier.apply} settles, the Worker has stopped touching the folder by then: who aborts it may delete.
+ * When {@link Applier.apply} settles, for whatever reason, the Worker no longer touches the folder, so it may be
+ * deleted.
  *
  * ```ts
  * await using applier = new Applier();
@@ -22,16 +23,16 @@ import type { ApplyReply, ApplyRequest } from "./apply_worker.ts";
 import { type IdMaps, NO_ID_MAPS } from "./id_maps.ts";
 import { PieceReader } from "./piece_reader.ts";
 
-/** Bytes that go to the Worker in one message: what a message costs is nothing beside that of unpacking them. */
+/** Bytes sent to the Worker in one message: large enough that the cost of messages is negligible. */
 const PIECE_BYTES = 1 << 20;
-/** Pieces of one layer that the Worker has not consumed yet. */
+/** Pieces of one layer in flight. */
 const BUFFERS = 4;
 
 const WORKERS = 2;
 
 const log = logger("layer");
 
-/** Starts Workers when the first layer comes. Dispose it, or the process does not end. */
+/** Starts Workers when the first layer arrives. Must be disposed for the process to exit. */
 export class Applier implements AsyncDisposable {
   readonly #pool = new WorkerPool<ApplyRequest, ApplyReply>(workerUrl(import.meta, "apply_worker.ts"), WORKERS);
   readonly #running = new Set<Promise<unknown>>();
@@ -40,10 +41,9 @@ export class Applier implements AsyncDisposable {
   /**
    * Unpacks the uncompressed tar `body` into `diffDir`, an existing empty folder; durable when the promise resolves.
    *
-   * The body is read to its end even when the tar turns out to be bad, so that a client which is still sending sees the
-   * answer.
+   * The body is read to its end even if the tar is bad, so that a client that is still sending gets the response.
    *
-   * @throws {NydusGdError} "invalid-image" for a bad tar, "io" for the disk, "interrupted" for a body that broke off
+   * @throws {NydusGdError} "invalid-image" for a bad tar, "io" for the disk, "interrupted" if the body breaks off
    * @throws the signal's reason after an abort
    */
   async apply(
@@ -66,7 +66,7 @@ export class Applier implements AsyncDisposable {
     }
   }
 
-  /** Aborts what runs, waits until it has stopped, ends the Workers. */
+  /** Aborts running applies, waits until they have stopped, and ends the Workers. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", "Cannot unpack layer: the program is stopping"));
     await Promise.allSettled(this.#running);
@@ -107,11 +107,11 @@ async function readPiece(pieces: PieceReader, buffer: ArrayBuffer): Promise<Uint
   }
 }
 
-/** A layer that a Worker unpacks. */
+/** A layer being unpacked by a Worker. */
 class RemoteUnpacking {
   readonly #channel: Channel<ApplyRequest>;
   readonly #settled = Promise.withResolvers<AppliedLayer | "cancelled">();
-  /** Buffers that are not on their way. */
+  /** Buffers not in flight. */
   readonly #spare: ArrayBuffer[] = [];
   #made = 0;
   #failure: NydusGdError | undefined;
@@ -119,7 +119,7 @@ class RemoteUnpacking {
   #wake: (() => void) | undefined;
 
   constructor(pool: WorkerPool<ApplyRequest, ApplyReply>, begin: ApplyRequest) {
-    this.#settled.promise.catch(() => {}); // told by push, finish or cancel
+    this.#settled.promise.catch(() => {}); // reported by push, finish or cancel
     this.#channel = pool.open({
       onMessage: (reply) => this.#onReply(reply),
       onDeath: (error) => this.#fail(error),
@@ -127,7 +127,7 @@ class RemoteUnpacking {
     this.#channel.post(begin);
   }
 
-  /** Memory for the next piece, as soon as there is some. */
+  /** Returns a buffer for the next piece once one is free. */
   async buffer(): Promise<ArrayBuffer> {
     for (;;) {
       const spare = this.#spare.pop();
@@ -140,7 +140,7 @@ class RemoteUnpacking {
     }
   }
 
-  /** Hands a piece on. After a failure pieces are dropped. */
+  /** Sends a piece. After a failure, pieces are dropped. */
   push(bytes: Uint8Array<ArrayBuffer>): void {
     if (this.#failure !== undefined) this.#spare.push(bytes.buffer);
     else this.#channel.post({ kind: "piece", bytes }, [bytes.buffer]);
@@ -153,7 +153,7 @@ class RemoteUnpacking {
     return layer;
   }
 
-  /** Resolves when the Worker does not touch the folder any more. */
+  /** Resolves when the Worker no longer touches the folder. */
   async cancel(): Promise<void> {
     this.#end({ kind: "cancel" });
     await this.#settled.promise.catch(() => {});

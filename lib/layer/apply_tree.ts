@@ -1,13 +1,13 @@
 /**
- * The folder that a layer is unpacked into, as a root that no name leads out of.
+ * The folder that a layer is unpacked into. No name resolves outside of it.
  *
- * Names are resolved by openat2(2) with RESOLVE_IN_ROOT against the descriptor of the root: "..", absolute names and
- * symbolic links, whatever they hold, stay inside, as in a chroot. What is created or removed is the last component of a
- * name, below a descriptor of its folder, and is never followed. Descriptors of folders are kept for the entries that
- * follow, because a tar names a folder's files one after the other; they are given up as soon as a folder or symbolic
- * link goes, so a name never leads to where it led before.
+ * Names are resolved by openat2(2) with RESOLVE_IN_ROOT relative to the root's descriptor: "..", absolute names and
+ * symbolic links stay inside, as in a chroot. Only the last component of a name is created or removed, relative to the
+ * descriptor of its folder, and never followed. Descriptors of folders are cached, because a tar lists a folder's files
+ * consecutively. The cache is dropped whenever a folder or symbolic link is removed, so that no stale name is used.
  *
- * Paths are {@link ByteString}s without a leading or trailing slash, without "", "." and ".." components; "" is the root.
+ * Paths are {@link ByteString}s without leading or trailing slash and without "", "." and ".." components; "" is the
+ * root.
  *
  * @module
  */
@@ -23,16 +23,16 @@ import { type ByteString, fromByteString, toByteString } from "../base/bytes.ts"
 import { NydusGdError } from "../base/errors.ts";
 import type { Owner } from "./id_maps.ts";
 
-/** Descriptors of folders that are kept open. */
+/** Maximum number of cached folder descriptors. */
 const KEPT_FOLDERS = 64;
 
-/** Mode of a folder that the tar puts something into and does not name. */
+/** Mode of folders that only occur within paths of the tar. */
 const IMPLIED_MODE = 0o755;
 
 /**
- * A name of a tar as a path below the root, "" for the root; undefined for one that leads above it.
+ * Converts a name of a tar to a path below the root, "" for the root; undefined for one that leads above it.
  *
- * ".." is taken lexically, as Docker does.
+ * ".." is resolved lexically, as in Docker.
  */
 export function cleanPath(name: ByteString): ByteString | undefined {
   if (!/^\/|\/$|\/\/|(?:^|\/)\.\.?(?:\/|$)/.test(name)) return name;
@@ -45,37 +45,37 @@ export function cleanPath(name: ByteString): ByteString | undefined {
   return parts.join("/");
 }
 
-/** Folder and last component of a path that is not the root. */
+/** Splits a path other than the root into folder and last component. */
 export function splitPath(path: ByteString): { parent: ByteString; base: Uint8Array<ArrayBuffer> } {
   const slash = path.lastIndexOf("/");
   return { parent: path.slice(0, Math.max(slash, 0)), base: fromByteString(path.slice(slash + 1)) };
 }
 
-/** Whether what `stat` tells of is an overlay whiteout. */
+/** Whether the file is an overlay whiteout. */
 export function isWhiteout(stat: Stat): boolean {
   return isOverlayWhiteout(stat.mode, major(stat.rdev), minor(stat.rdev));
 }
 
-/** See the module comment. */
+/** Creates and removes files below one root. */
 export class ApplyTree implements Disposable {
   readonly root: Fd;
-  /** In order of use, the last used last. */
+  /** In order of use, most recent last. */
   readonly #folders = new Map<ByteString, Fd>();
 
   /**
    * @param folder an existing folder, whose own path is trusted
-   * @param impliedOwner of folders that the tar puts something into and does not name
+   * @param impliedOwner owner of folders that only occur within paths of the tar
    */
   constructor(folder: string, readonly impliedOwner: Owner) {
     this.root = open(folder, O.RDONLY | O.DIRECTORY);
   }
 
   /**
-   * The folder at `path`; made, with the folders above it, where there is none.
+   * Opens the folder at `path`, creating it and its parents if missing.
    *
-   * The descriptor is the tree's: it is valid until the next call of this object.
+   * The descriptor belongs to the tree and is valid until the next call.
    *
-   * @throws {NydusGdError} where a file or a symbolic link to nothing is in the way
+   * @throws {NydusGdError} if a file or a dangling symbolic link is in the way
    */
   makeFolder(path: ByteString): Fd {
     const kept = this.#kept(path);
@@ -96,7 +96,7 @@ export class ApplyTree implements Disposable {
   }
 
   /**
-   * The folder at `path`, valid as that of {@link makeFolder}.
+   * Opens the folder at `path`; validity as for {@link makeFolder}.
    *
    * @throws {SyscallError} ENOENT, ENOTDIR
    */
@@ -105,9 +105,10 @@ export class ApplyTree implements Disposable {
   }
 
   /**
-   * Makes a folder. A whiteout of the same layer gives way to one that is opaque: it hides what lies below all the same.
+   * Creates a folder. A whiteout of the same layer is replaced by an opaque folder, which hides what is below just as
+   * well.
    *
-   * @returns "exists": there is a folder already; "in the way": something else is there, and stays
+   * @returns "exists": there is a folder already; "in the way": something else is there and is kept
    */
   makeChild(parent: Fd, base: Uint8Array, mode: number): "made" | "exists" | "in the way" {
     try {
@@ -125,24 +126,24 @@ export class ApplyTree implements Disposable {
     return "made";
   }
 
-  /** Hides what lower layers have in a folder. */
+  /** Hides the contents of the folder in lower layers. */
   setOpaque(parent: Fd, base: Uint8Array): void {
     lsetxattr(pathBelow(parent, base), OVERLAY_OPAQUE, OVERLAY_OPAQUE_VALUE);
   }
 
   /**
-   * Keeps the descriptor of a folder that was just made or opened; the tree owns it now.
+   * Caches the descriptor of a folder that was just created or opened, and takes ownership of it.
    *
-   * It must be what {@link folder} would find at `path`.
+   * It must be the folder that {@link folder} would find at `path`.
    */
   adopt(path: ByteString, folder: Fd): void {
     this.#keep(path, folder);
   }
 
   /**
-   * Removes what is at `path`, a folder with all below it. Descriptors handed out before are invalid afterwards.
+   * Removes what is at `path`, recursively. Invalidates descriptors returned before.
    *
-   * @returns bytes of the files and symbolic links of which this was the last name
+   * @returns bytes of the files and symbolic links whose last name this was
    */
   remove(path: ByteString): number {
     const { parent, base } = splitPath(path);
@@ -191,7 +192,7 @@ export class ApplyTree implements Disposable {
   }
 }
 
-/** A path to `base` itself for calls that take no directory descriptor and do not follow the last component. */
+/** A path to `base` itself, for calls without a directory descriptor that do not follow the last component. */
 export function pathBelow(parent: Fd, base: Uint8Array): Uint8Array<ArrayBuffer> {
   const prefix = fromByteString(`${procFdPath(parent)}/`);
   const out = new Uint8Array(prefix.length + base.length);
@@ -218,7 +219,7 @@ function removeEntry(parent: Fd, base: Uint8Array): number {
   return freed;
 }
 
-/** The names of a tar entry as one message has them. */
+/** The name of a tar entry for messages. */
 export function entryName(name: Uint8Array): string {
   return printable(toByteString(name));
 }

@@ -1,5 +1,5 @@
 /**
- * Worker that unpacks layers for applier.ts, any number at a time, a piece of one after a piece of another.
+ * Worker of applier.ts. Unpacks any number of layers concurrently, interleaving their pieces.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import { sendError, type SentError, serveChannels } from "../base/worker_pool.ts
 import { type AppliedLayer, LayerUnpacking } from "./apply.ts";
 import type { IdMaps } from "./id_maps.ts";
 
-/** To the Worker, in this order. After "finish" or "cancel" nothing follows. */
+/** Requests to the Worker, in this order. Nothing follows "finish" or "cancel". */
 export type ApplyRequest =
   | { readonly kind: "begin"; readonly diffDir: string; readonly idMaps: IdMaps }
   | { readonly kind: "piece"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "finish" }
   | { readonly kind: "cancel" };
 
-/** From the Worker. After "done", "failed" or "cancelled" it does not touch the layer any more. */
+/** Replies of the Worker. After "done", "failed" or "cancelled" it does not touch the layer any more. */
 export type ApplyReply =
-  /** The piece's memory comes back, to be filled again. */
+  /** Returns the piece's memory for reuse. */
   | { readonly kind: "consumed"; readonly buffer: ArrayBuffer }
   | { readonly kind: "done"; readonly layer: AppliedLayer }
   | { readonly kind: "failed"; readonly error: SentError }

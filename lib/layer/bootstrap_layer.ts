@@ -1,8 +1,8 @@
 /**
- * Tells a bootstrap layer by its shape: the only thing in it is the folder `image` with `image.boot` and perhaps more,
- * or the file `image.boot` alone.
+ * Recognises a bootstrap layer by its shape: it contains only the folder `image`, with `image.boot` and possibly more,
+ * or only the file `image.boot`.
  *
- * The shape claims; whether the file is a bootstrap is for {@link LazyImages.verify} to say.
+ * The shape is only a claim; {@link LazyImages.verify} decides whether the file is a bootstrap.
  *
  * @module
  */
@@ -12,20 +12,20 @@ import { ignore } from "../base/errors.ts";
 const FOLDER = "image";
 const FILE = "image.boot";
 
-/** Where a bootstrap can be in its layer. */
+/** Possible paths of the bootstrap in its layer. */
 export const BOOTSTRAP_PATHS = [`${FOLDER}/${FILE}`, FILE] as const;
 
 /**
- * Whether a layer in which something is at `path` ("a/b", "" for the root) can still be a bootstrap layer. Where it
- * cannot, {@link bootstrapOf} finds none.
+ * Whether a layer that contains `path` ("a/b", "" for the root) can still be a bootstrap layer. If not,
+ * {@link bootstrapOf} finds none.
  */
 export function mayBeBootstrap(path: ByteString): boolean {
   return path === "" || path === FILE || path === FOLDER || path.startsWith(`${FOLDER}/`);
 }
 
 /**
- * The path of the bootstrap relative to `diffDir`, undefined for an ordinary layer. Only regular files count: a
- * symbolic link would lead out of the layer.
+ * The path of the bootstrap relative to `diffDir`; undefined for an ordinary layer. Only regular files count: a
+ * symbolic link could lead out of the layer.
  */
 export async function bootstrapOf(diffDir: string): Promise<typeof BOOTSTRAP_PATHS[number] | undefined> {
   let only: Deno.DirEntry | undefined;

@@ -1,9 +1,9 @@
 /**
- * A layer as a tar: its own files, or what one stack of layers has that another has not.
+ * A layer as a tar: its own files, or what one stack of layers has and another has not.
  *
- * Both are deterministic: folders come before what is in them, names in byte order of the names in the tar, whiteouts
- * and opaque markers without a time of their own. The root itself is not named; only its opaque marker is. Sizes count
- * each inode once, as Docker does.
+ * Output is deterministic: folders precede their contents, names are sorted by the bytes of the name in the tar,
+ * whiteouts and opaque markers have no timestamp. The root itself has no entry, only its opaque marker. Sizes count
+ * each inode once, as in Docker.
  *
  * ```ts
  * for (const piece of upperTar("/var/lib/…/diff")) await file.write(piece);
@@ -33,7 +33,7 @@ import { NO_ID_MAPS } from "./id_maps.ts";
 
 const OPAQUE = toByteString(OPAQUE_MARKER);
 
-/** The tar of what `layers` has that `below` has not. */
+/** The tar of what `layers` has and `below` has not. */
 export function diffTar(pair: StackPair): Pieces {
   return isOwnParent(pair) ? upperTar(pair.layers[0] as string, pair.idMaps) : stackTar(pair);
 }
@@ -43,7 +43,7 @@ export function diffSize(pair: StackPair): number {
   return isOwnParent(pair) ? upperSize(pair.layers[0] as string) : stackSize(pair);
 }
 
-/** Whether `below` is just `layers` without its topmost: the difference is what that layer holds. */
+/** Whether `below` is `layers` without its topmost: then the difference is that layer. */
 function isOwnParent({ layers, below }: StackPair): boolean {
   return layers.length === below.length + 1 && below.every((layer, i) => layer === layers[i + 1]);
 }
@@ -149,7 +149,7 @@ function stackSize(pair: StackPair): number {
   return sizes.bytes;
 }
 
-/** Sum of sizes, each inode once, folders not at all. */
+/** Sums sizes, counting each inode once and folders not at all. */
 class SizeSum {
   bytes = 0;
   readonly #seen = new Set<string>();

@@ -1,8 +1,8 @@
 /**
- * Making changes survive a power cut.
+ * Makes changes durable, so that they survive a power cut.
  *
- * A file's content is on disk after {@link writeDurably}, a name after {@link syncFolder} of the folder that holds it,
- * a whole unpacked layer after {@link syncFileSystem}. Nothing here blocks the calling thread.
+ * A file's content is on disk after {@link writeDurably}, a name after {@link syncFolder} of its folder, a whole
+ * unpacked layer after {@link syncFileSystem}. None of these block the calling thread.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { open } from "node:fs/promises";
 import { O, open as openFd } from "../../ffi/fcntl.ts";
 import { syncfsOffThread } from "../../ffi/unistd.ts";
 
-/** Names that were added to or removed from `folder` are on disk. */
+/** Syncs names added to or removed from `folder` to disk. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r");
   try {
@@ -20,7 +20,9 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Creates or replaces a small file; its content is on disk, its name when the folder is synced. Mode 0600. */
+/**
+ * Creates or replaces a small file with mode 0600. Its content is on disk then; its name needs a sync of the folder.
+ */
 export async function writeDurably(path: string, text: string): Promise<void> {
   const handle = await open(path, "w", 0o600);
   try {
@@ -33,16 +35,16 @@ export async function writeDurably(path: string, text: string): Promise<void> {
 
 interface Round {
   readonly done: Promise<void>;
-  /** The round that begins when this one ends, when somebody waits for it. */
+  /** The sync to run after the current one, if anybody waits for it. */
   next: Promise<void> | undefined;
 }
 
 const rounds = new Map<string, Round>();
 
 /**
- * Everything that was written to the file system of `path` before this call is on disk.
+ * Syncs everything written to the file system of `path` before this call.
  *
- * Callers that come while a sync of the same path runs share the one after it: many layers at once cost two syncs.
+ * Callers that arrive during a sync of the same path share the next one, so many concurrent layers cost two syncs.
  */
 export function syncFileSystem(path: string): Promise<void> {
   const running = rounds.get(path);

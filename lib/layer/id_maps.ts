@@ -1,26 +1,26 @@
 /**
- * User namespaces: which ids of containers are which of the host (dockerd's `userns-remap`).
+ * User namespaces: mapping between ids of containers and of the host (dockerd's `userns-remap`).
  *
- * Files of layers belong to ids of the host, entries of tars to ids of containers: an ApplyDiff shifts one way, a Diff
- * the other. Without maps both are the same.
+ * Files of layers have host ids, entries of tars have container ids: ApplyDiff maps one way, Diff the other. Without
+ * maps they are the same.
  *
  * @module
  */
 
-/** `size` ids from `containerId` on are those from `hostId` on. */
+/** Maps `size` ids starting at `containerId` to those starting at `hostId`. */
 export interface IdRange {
   readonly containerId: number;
   readonly hostId: number;
   readonly size: number;
 }
 
-/** Both empty: nothing is mapped. Plain data, to be sent to Workers. */
+/** Empty arrays: no mapping. Plain data that can be sent to Workers. */
 export interface IdMaps {
   readonly uids: readonly IdRange[];
   readonly gids: readonly IdRange[];
 }
 
-/** Ids are the host's. */
+/** No mapping: ids are the host's. */
 export const NO_ID_MAPS: IdMaps = { uids: [], gids: [] };
 
 /** A user and a group. */
@@ -29,12 +29,12 @@ export interface Owner {
   readonly gid: number;
 }
 
-/** Whether containers have ids of their own. */
+/** Whether any mapping is configured. */
 export function isMapped({ uids, gids }: IdMaps): boolean {
   return uids.length > 0 || gids.length > 0;
 }
 
-/** The owner on the host, undefined where a container's id is none of the host's. */
+/** The owner on the host; undefined if a container's id is not mapped. */
 export function toHost(maps: IdMaps, { uid, gid }: Owner): Owner | undefined {
   return shifted(maps, uid, gid, "containerId", "hostId");
 }
@@ -44,7 +44,7 @@ export function toContainer(maps: IdMaps, { uid, gid }: Owner): Owner | undefine
   return shifted(maps, uid, gid, "hostId", "containerId");
 }
 
-/** Who root of the containers is on the host: the owner of what layers hold unless a tar says otherwise. */
+/** Host ids of the containers' root: the owner of files in layers unless a tar says otherwise. */
 export function rootOwner(maps: IdMaps): Owner {
   return toHost(maps, { uid: 0, gid: 0 }) ?? { uid: 0, gid: 0 };
 }

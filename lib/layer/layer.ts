@@ -1,5 +1,5 @@
 /**
- * One layer as its files on disk say, and what lies below it.
+ * A layer as described by its files on disk, and the layers below it.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { type HomePaths, idOfLinkTarget, type LayerPaths, parseLower } from "./l
 import { type ApplyState, applyState, type FinishedLayer, readFinished } from "./layer_record.ts";
 import type { LazyLayer } from "./lazy_images.ts";
 
-/** A layer that exists. A picture of the disk at one moment: load it again after a change. */
+/** An existing layer. A snapshot of the disk: load it again after a change. */
 export interface Layer {
   readonly id: string;
   readonly paths: LayerPaths;
   /** Its short name. */
   readonly short: string;
-  /** Short names of all layers below, topmost first, cut at the first that hides the rest. */
+  /** Short names of all layers below, topmost first, ending at the first that hides the rest. */
   readonly lower: readonly string[];
   readonly apply: ApplyState;
   readonly finished: FinishedLayer | undefined;
-  /** It cannot be written any more: finished, or below another layer. */
+  /** Whether it can no longer be written: finished, or below another layer. */
   readonly readOnly: boolean;
 }
 
@@ -31,7 +31,7 @@ export async function layerExists(home: HomePaths, id: string): Promise<boolean>
 /**
  * Reads a layer.
  *
- * @throws {NydusGdError} "not-found", or "corrupt" when its files are not what this store writes
+ * @throws {NydusGdError} "not-found", or "corrupt" if its files were not written by this store
  */
 export async function loadLayer(home: HomePaths, id: string): Promise<Layer> {
   const paths = home.layer(id);
@@ -63,9 +63,9 @@ function corrupt(id: string, state: string): NydusGdError {
 }
 
 /**
- * Refuses a layer whose content is not whole.
+ * Refuses a layer with incomplete content.
  *
- * @param to what it is wanted for: "mount", "stack on"
+ * @param to the intended use: "mount", "stack on"
  */
 export function requireWhole(layer: Layer, to: string): void {
   const { apply } = layer;
@@ -73,12 +73,12 @@ export function requireWhole(layer: Layer, to: string): void {
   if (apply.kind === "failed") throw corrupt(layer.id, `it cannot ${to}: its ApplyDiff failed (${apply.reason})`);
 }
 
-/** Whether layers above see nothing of what lies below this one. */
+/** Whether layers above see nothing below this one. */
 export function hidesBelow(layer: Layer): boolean {
   return layer.finished?.opaque === true || layer.finished?.bootstrap !== undefined;
 }
 
-/** The lazy image that the layer is the bootstrap of, undefined for an ordinary layer. */
+/** The lazy image whose bootstrap the layer contains; undefined for an ordinary layer. */
 export function lazyImageOf(layer: Layer, home: HomePaths): LazyLayer | undefined {
   const bootstrap = layer.finished?.bootstrap;
   if (bootstrap === undefined) return undefined;
@@ -99,13 +99,13 @@ async function idOfShortName(home: HomePaths, short: string, wantedBy: string): 
   return id;
 }
 
-/** The id of the layer that this one was made on, undefined for the lowest. */
+/** The id of the layer that this one was created on; undefined for the lowest. */
 export async function parentOf(home: HomePaths, layer: Layer): Promise<string | undefined> {
   const [first] = layer.lower;
   return first === undefined ? undefined : await idOfShortName(home, first, layer.id);
 }
 
-/** What an overlay of a layer stands on. */
+/** What an overlay of a layer is stacked on. */
 export interface Foundation {
   /** The diff folders below, topmost first, without the lazy image. */
   readonly diffs: readonly string[];
@@ -113,7 +113,7 @@ export interface Foundation {
   readonly lazy: LazyLayer | undefined;
 }
 
-/** All that lies below the layer, whether it shows or not. */
+/** Everything below the layer, whether visible or not. */
 export async function stackBelow(home: HomePaths, layer: Layer): Promise<Foundation> {
   const ids = await Promise.all(layer.lower.map((short) => idOfShortName(home, short, layer.id)));
   const lowest = ids.at(-1);
@@ -122,7 +122,7 @@ export async function stackBelow(home: HomePaths, layer: Layer): Promise<Foundat
   return { diffs: ordinary.map((id) => home.layer(id).diff), lazy };
 }
 
-/** What shows below the layer. A bootstrap layer and a layer with an opaque root stand on nothing. */
+/** Everything visible below the layer. A bootstrap layer and a layer with an opaque root have nothing below. */
 export async function foundationOf(home: HomePaths, layer: Layer): Promise<Foundation> {
   return hidesBelow(layer) ? { diffs: [], lazy: undefined } : await stackBelow(home, layer);
 }

@@ -1,8 +1,8 @@
 /**
- * Which names a layer may have.
+ * Valid names of layers.
  *
- * Docker uses 64 hexadecimal digits, the same with `-init`, and BuildKit's 25 characters. An id becomes the name of a
- * folder in the home, so it is one path component, never hidden (dot names are the store's own) and never `l`, the
+ * Docker uses 64 hexadecimal digits, optionally with `-init`, and BuildKit 25 characters. An id becomes the name of a
+ * folder in the home, so it is a single path component, never hidden (dot names are the store's own) and never `l`, the
  * folder of links.
  *
  * @module
@@ -18,7 +18,7 @@ export function isLayerId(id: string): boolean {
 }
 
 /**
- * The id itself.
+ * Returns the id if it is valid.
  *
  * @throws {NydusGdError} "usage" for paths, the empty name and other names that no layer has
  */

@@ -1,8 +1,8 @@
 /**
- * The overlays of the layers: who is mounted, how often it was asked for, which lazy image it holds.
+ * The overlay mounts of layers, with reference counts and the lazy images they hold.
  *
- * The truth is mountinfo. A count says only how many Puts a mount outlives; after a restart every mount that is found
- * counts once, as dockerd's own drivers count. Callers hold the layer's lock.
+ * mountinfo is authoritative for what is mounted; a count only tells how many Puts a mount outlives. After a restart
+ * every mount found gets a count of one, as in dockerd's own drivers. Callers hold the layer's lock.
  *
  * @module
  */
@@ -22,13 +22,13 @@ const log = logger("layer");
 export class LayerMounts {
   readonly #home: HomePaths;
   readonly #lazyImages: LazyImages;
-  /** References by layer id; no entry: not mounted, as far as this process knows. */
+  /** References by layer id; no entry if not mounted, as far as this process knows. */
   readonly #counts = new Map<string, number>();
-  /** By holder the id of the lazy layer that it holds. */
+  /** Id of the lazy layer held, by holder. */
   readonly #held = new Map<string, string>();
-  /** Adopted mounts over a lazy image that ended with its process: what lies below them is gone. */
+  /** Adopted mounts over a lazy image that ended with its process: what was below them is gone. */
   readonly #stranded = new Set<string>();
-  /** Adopted mounts over a lazy image that may have shown zeros meanwhile. */
+  /** Adopted mounts over a lazy image that may have shown zeros in the meantime. */
   readonly #suspect = new Set<string>();
 
   constructor(home: HomePaths, lazyImages: LazyImages) {
@@ -36,27 +36,27 @@ export class LayerMounts {
     this.#lazyImages = lazyImages;
   }
 
-  /** Mounts that are counted. */
+  /** Number of counted mounts. */
   get mountedCount(): number {
     return this.#counts.size;
   }
 
-  /** Mounts whose image was served by an earlier process: what they have not read yet is out of their reach. */
+  /** Number of mounts whose image was served by an earlier process: data not read yet is out of their reach. */
   get strandedCount(): number {
     return this.#stranded.size;
   }
 
-  /** Layers whose image may have shown zeros, while every process that watched over it was dead. */
+  /** Layers whose image may have shown zeros while all processes that guarded it were dead. */
   get suspectIds(): string[] {
     return [...this.#suspect];
   }
 
   /**
-   * One more reference to the layer; the absolute path of its root.
+   * Adds a reference to the layer and returns the absolute path of its root.
    *
-   * A layer that stands on nothing is its own diff folder and is not counted: nothing is mounted for it. So is a layer
-   * that came as a tar and stands on a lazy image: dockerd asks for it only to write that tar again (save, push), which
-   * must not depend on where the image's blobs are.
+   * A layer with nothing below it is its own diff folder and is not counted, because nothing is mounted. The same holds
+   * for a layer that came as a tar and lies on a lazy image: dockerd requests it only to export that tar again (save,
+   * push), which must not depend on access to the image's blobs.
    */
   async get(layer: Layer, mountLabel: string, signal?: AbortSignal): Promise<string> {
     const { id, paths } = layer;
@@ -93,7 +93,7 @@ export class LayerMounts {
     return paths.merged;
   }
 
-  /** One reference less; unmounts when it was the last. A layer that is not mounted is no error. */
+  /** Drops a reference; the last one unmounts. A layer that is not mounted is no error. */
   async put(id: string): Promise<void> {
     const count = this.#counts.get(id) ?? 0;
     if (count > 1) this.#counts.set(id, count - 1);
@@ -101,9 +101,9 @@ export class LayerMounts {
   }
 
   /**
-   * Unmounts the layer whatever the count says. Programs that still use it keep their files until they close them.
+   * Unmounts the layer regardless of its count. Programs that use it keep their files until they close them.
    *
-   * The mount point goes too: removing it also ends copies of the mount in other mount namespaces.
+   * Also removes the mount point, which ends copies of the mount in other mount namespaces.
    */
   async unmount(id: string): Promise<void> {
     const { merged } = this.#home.layer(id);
@@ -121,7 +121,7 @@ export class LayerMounts {
     await this.#releaseImage(id);
   }
 
-  /** Counts a mount that this process did not make, once, and takes hold of its lazy image again. */
+  /** Counts a mount made by an earlier process once, and acquires its lazy image again. */
   async adopt(layer: Layer, signal?: AbortSignal): Promise<void> {
     this.#counts.set(layer.id, 1);
     const { lazy } = await foundationOf(this.#home, layer);
@@ -133,7 +133,7 @@ export class LayerMounts {
     if (isSuspect) this.#suspect.add(layer.id);
   }
 
-  /** Forgets all counts but one for every mount there is; images that no mount needs are let go. */
+  /** Resets the count of every mount to one; images that no mount needs are released. */
   async recount(): Promise<void> {
     const mounted = new Set(this.mountedIds());
     this.#counts.clear();
@@ -142,7 +142,7 @@ export class LayerMounts {
     await Promise.all(released.map((holder) => this.#releaseImage(holder)));
   }
 
-  /** Ids of layers that are mounted, whoever mounted them. */
+  /** Ids of mounted layers, whoever mounted them. */
   mountedIds(): string[] {
     const { home } = this.#home;
     const points = mountsBelow(home).map((mount) => mount.mountPoint.slice(home.length + 1).split("/"));

@@ -1,5 +1,5 @@
 /**
- * Layers on disk: the verbs of a graph driver, without its protocol.
+ * Layers on disk: the operations of a graph driver, without its protocol.
  *
  * ```ts
  * const store = await LayerStore.open("/var/lib/docker/nydus-gd", { lazyImages, applier, differ });
@@ -10,12 +10,12 @@
  * await store.put("box");
  * ```
  *
- * Laid out as overlay2 does (layer_paths.ts). Every change is on disk before it is answered, and the process may be
- * killed at any instruction: {@link LayerStore.open} takes up what disk and mountinfo say (recovery.ts). Calls of one
- * layer run one after the other, calls of different layers in parallel; a remove ends an apply that still runs.
+ * Laid out like overlay2 (layer_paths.ts). Every change is on disk before the call returns, and the process may be
+ * killed at any point: {@link LayerStore.open} recovers from disk and mountinfo (recovery.ts). Calls for one layer run
+ * one after the other, calls for different layers in parallel; a remove cancels an apply in progress.
  *
- * Errors are {@link NydusGdError}: "usage" for an id that is none, "not-found", "exists", "busy", "unsupported",
- * "corrupt", "invalid-image"; what the kernel refuses is a SyscallError.
+ * Errors are {@link NydusGdError}: "usage" for an invalid id, "not-found", "exists", "busy", "unsupported", "corrupt",
+ * "invalid-image"; errors of the kernel are SyscallErrors.
  *
  * @module
  */
@@ -45,33 +45,33 @@ import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
 
-/** Why a store with user namespaces has no lazy images: all that read them would share one mapping. */
+/** Refusal reason with user namespaces: all containers that read an image would share one id mapping. */
 const REMAPPED = "lazy images do not work with user namespaces (userns-remap)";
 const REMAPPED_HINT = "use an ordinary image, or remove userns-remap from /etc/docker/daemon.json";
 
-/** The row of {@link LayerStore.status} that no other driver has. */
+/** Row of {@link LayerStore.status} specific to this driver. */
 export const LAYERS_MOUNTED = "Layers mounted";
 
-/** What a store is made with. */
+/** Dependencies and options of a store. */
 export interface LayerStoreParts {
   readonly lazyImages: LazyImages;
   readonly applier: LayerApplier;
   readonly differ: LayerDiffer;
-  /** Of the user namespace that containers run in; absent: ids are the host's. */
+  /** Of the containers' user namespace; absent: ids are the host's. */
   readonly idMaps?: IdMaps;
-  /** The most that a container may write which names no limit of its own; absent or 0: no limit. */
+  /** Default limit for the data that a container may write, in bytes; absent or 0: no limit. */
   readonly limitBytes?: number;
 }
 
-/** How a layer is made. */
+/** Options for creating a layer. */
 export interface CreateOptions {
-  /** The layer below; absent or empty: none. */
+  /** The layer below; absent or empty for none. */
   readonly parent?: string;
-  /** `--storage-opt` of docker create, by key: see storage_options.ts. */
+  /** `--storage-opt` of docker create, by key; see storage_options.ts. */
   readonly storageOptions?: Readonly<Record<string, string>>;
 }
 
-/** The layers of one home. */
+/** The layers of one home folder. */
 export class LayerStore implements AsyncDisposable {
   readonly #paths: HomePaths;
   readonly #parts: Required<LayerStoreParts>;
@@ -79,7 +79,7 @@ export class LayerStore implements AsyncDisposable {
   readonly #mounts: LayerMounts;
   readonly #diffs: LayerDiffs;
   readonly #locks = new KeyedMutex<string>();
-  /** Applies that run or wait, by layer: what a remove ends. */
+  /** Running and waiting applies by layer, to be cancelled by a remove. */
   readonly #applying = new Map<string, Set<AbortController>>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #stop = new AbortController();
@@ -93,11 +93,11 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /**
-   * Opens the layers in `home`, made if need be, and recovers what a crash left.
+   * Opens the layers in `home`, creating it if needed, and recovers from a crash.
    *
-   * @param home absolute path of a folder for layers and nothing else
-   * @throws {NydusGdError} "usage" for a home that is no folder of its own, "busy" while another store has it,
-   * "environment" when its file system cannot hold layers
+   * @param home absolute path of a folder used only for layers
+   * @throws {NydusGdError} "usage" for a home that is not a dedicated folder, "busy" while another store uses it,
+   * "environment" if its file system cannot hold layers
    */
   static async open(home: string, parts: LayerStoreParts): Promise<LayerStore> {
     if (!home.startsWith("/") || /^\/*$/.test(home)) {
@@ -126,20 +126,20 @@ export class LayerStore implements AsyncDisposable {
     return this.#paths.home;
   }
 
-  /** Layers that are mounted, as far as this process knows. */
+  /** Number of mounted layers, as far as this process knows. */
   get mountedCount(): number {
     return this.#mounts.mountedCount;
   }
 
-  /** What is wrong with mounted layers: see {@link layerWarnings}. */
+  /** Problems of mounted layers; see {@link layerWarnings}. */
   get warnings(): string[] {
     return layerWarnings(this.#mounts);
   }
 
   /**
-   * For a dockerd that has just begun, and has not answered anybody yet. Counts every mount once, as after a restart of
-   * this process: what the dockerd before it had asked for, it will not give back. Nor does it know of layers of
-   * containers that were not made: they are removed.
+   * To be called when a dockerd has started and not served any client yet. Resets every mount to one reference, as
+   * after a restart of this process, because dockerd will not release what its predecessor requested. Removes layers of
+   * containers that were never created, which dockerd does not know.
    */
   async beginAnew(): Promise<void> {
     await this.#mounts.recount();
@@ -165,7 +165,7 @@ export class LayerStore implements AsyncDisposable {
     log.info("layers opened", { home: this.home, layers: layerCount, mounted: mounted.length });
   }
 
-  /** Makes an empty layer. The parent is read-only from then on. On failure nothing is left. */
+  /** Creates an empty layer. The parent becomes read-only. On failure nothing is left. */
   create(id: string, options: CreateOptions = {}): Promise<void> {
     return this.#exclusive(id, async () => {
       const what = `create layer ${id}`;
@@ -176,7 +176,7 @@ export class LayerStore implements AsyncDisposable {
     });
   }
 
-  /** As {@link create}: what a container writes into, which may have a limit. */
+  /** Like {@link create}, for the layer that a container writes to, which may have a limit. */
   createReadWrite(id: string, options: CreateOptions = {}): Promise<void> {
     return this.#exclusive(id, async () => {
       const what = `create layer ${id}`;
@@ -194,10 +194,11 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /**
-   * The absolute path of the layer's files, mounted over what lies below, until as many {@link put}s. A bootstrap layer
-   * shows its own files, not the image: it must leave as it came. So does a layer on top of it that came as a tar.
+   * Returns the absolute path of the layer's files, mounted over those below, until a matching number of {@link put}s.
+   * A bootstrap layer shows its own files, not the image, because it must be exported unchanged. So does a layer above
+   * it that came as a tar.
    *
-   * @param label SELinux label for the files, empty: none
+   * @param label SELinux label for the files; empty for none
    */
   get(id: string, label = "", signal?: AbortSignal): Promise<string> {
     return this.#exclusive(id, async () => {
@@ -212,21 +213,21 @@ export class LayerStore implements AsyncDisposable {
     }, signal);
   }
 
-  /** A container whose first layer cannot be mounted is never made, and dockerd does not remove that layer. */
+  /** Removes the init layer if it cannot be mounted: its container is never created, and dockerd does not remove it. */
   async #dropUnborn(layer: Layer): Promise<void> {
     if (!isInitLayer(layer.id) || layer.readOnly || !await isEmpty(layer.paths.diff)) return;
     log.debug("layer of a container that is not made is removed", { layer: layer.id });
     await discardLayer(this.#paths, layer.id, layer.short);
   }
 
-  /** Ends one {@link get}; the last unmounts, used or not. A layer that is gone or not mounted is no error. */
+  /** Releases one {@link get}; the last one unmounts, even while in use. Missing or unmounted layers are no error. */
   put(id: string): Promise<void> {
     return this.#exclusive(id, async () => {
       if (await layerExists(this.#paths, id)) await this.#mounts.put(id);
     });
   }
 
-  /** Deletes the layer, mounted or not, and ends what still unpacks into it. A layer that is gone is no error. */
+  /** Deletes the layer, mounted or not, and cancels an apply in progress. A missing layer is no error. */
   remove(id: string): Promise<void> {
     for (const apply of this.#applying.get(id) ?? []) {
       apply.abort(new NydusGdError("interrupted", `Cannot apply to layer ${id}: it is being removed`));
@@ -246,12 +247,12 @@ export class LayerStore implements AsyncDisposable {
     return lazyLayersIn(this.home);
   }
 
-  /** Whether there is such a layer. */
+  /** Whether the layer exists. */
   exists(id: string): Promise<boolean> {
     return layerExists(this.#paths, id);
   }
 
-  /** What `docker inspect` shows: overlay2's folders, and all about the lazy image below. */
+  /** Metadata for `docker inspect`: the folders as in overlay2, and details of the lazy image below. */
   async metadata(id: string): Promise<Record<string, string>> {
     const layer = await loadLayer(this.#paths, id);
     const { diffs, lazy } = await foundationOf(this.#paths, layer);
@@ -266,10 +267,10 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /**
-   * Fills the layer from an uncompressed tar, once and for all.
+   * Unpacks an uncompressed tar into the layer, once only.
    *
-   * @returns bytes of the files, what Docker shows as the layer's size
-   * @throws {NydusGdError} "exists" when it had an apply before, "invalid-image" for what the tar is
+   * @returns bytes of the files, the layer's size in Docker
+   * @throws {NydusGdError} "exists" after an earlier apply, "invalid-image" for an invalid tar
    */
   async applyDiff(id: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<number> {
     const abort = new AbortController();
@@ -292,8 +293,8 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /**
-   * What the layer has that `parent` has not, as a tar; without a parent the whole tree. Of a bootstrap layer always its
-   * own files. The stream must be read to its end or cancelled.
+   * Returns what the layer has and `parent` has not, as a tar; without a parent, the whole tree. For a bootstrap layer
+   * always its own files. The stream must be read to its end or cancelled.
    */
   diff(id: string, parent = "", signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     return this.#diffs.tar(id, parent, this.#until(signal));
@@ -304,12 +305,12 @@ export class LayerStore implements AsyncDisposable {
     return this.#diffs.changes(id, parent, this.#until(signal));
   }
 
-  /** Bytes of what the layer has that `parent` has not. */
+  /** Bytes of the files that the layer has and `parent` has not. */
   diffSize(id: string, parent = "", signal?: AbortSignal): Promise<number> {
     return this.#diffs.sizeBytes(id, parent, this.#until(signal));
   }
 
-  /** Unmounts every layer whatever the counts say. Layers stay. */
+  /** Unmounts every layer regardless of reference counts. Layers are kept. */
   async cleanup(): Promise<void> {
     const ids = new Set([...this.#mounts.knownIds(), ...this.#mounts.mountedIds()]);
     await Promise.all([...ids].map((id) => this.#exclusive(id, () => this.#mounts.unmount(id))));
@@ -329,7 +330,7 @@ export class LayerStore implements AsyncDisposable {
     ];
   }
 
-  /** Breaks off what can be broken off, waits for the rest and gives the home back. Mounts stay. */
+  /** Cancels what can be cancelled, waits for the rest and releases the home. Mounts are kept. */
   async close(): Promise<void> {
     this.#stop.abort(new NydusGdError("interrupted", "Cannot go on: the layers are being closed"));
     await Promise.allSettled(this.#running);
@@ -340,7 +341,7 @@ export class LayerStore implements AsyncDisposable {
     await this.close();
   }
 
-  /** Runs `task` alone on its layer; checks the id before anything else. */
+  /** Runs `task` with exclusive access to its layer, after checking the id. */
   #exclusive<T>(id: string, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const run = async () => {
       throwIfAborted(this.#stop.signal);
@@ -358,7 +359,10 @@ export class LayerStore implements AsyncDisposable {
     return signal === undefined ? this.#stop.signal : AbortSignal.any([this.#stop.signal, signal]);
   }
 
-  /** The parent, finished. Its lock is taken inside the child's: a layer that is yet to be made is nobody's parent. */
+  /**
+   * Loads the parent and makes it read-only. Its lock nests inside the child's; no deadlock, since a new layer is
+   * nobody's parent.
+   */
   #commit(parent: string, child: string): Promise<Layer> {
     if (parent === child) throw new NydusGdError("not-found", `Cannot create layer ${child}: it is its own parent`);
     return this.#exclusive(parent, () => commitLayer(this.#paths, parent, this.#parts.lazyImages));

@@ -1,5 +1,5 @@
 /**
- * The bootstrap layers of a home, whether it is served now or not.
+ * Lists the bootstrap layers of a home, whether or not it is being served.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { LazyLayer } from "./lazy_images.ts";
 
 const log = logger("layer");
 
-/** All bootstrap layers that are whole; none where there is no such folder. */
+/** All complete bootstrap layers; empty if the folder does not exist. */
 export async function lazyLayersIn(home: string): Promise<LazyLayer[]> {
   const paths = new HomePaths(home);
   const names = await ignore(Deno.errors.NotFound, Promise.resolve().then(() => [...Deno.readDirSync(home)])) ?? [];

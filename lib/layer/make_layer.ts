@@ -1,8 +1,8 @@
 /**
- * Makes layers, and finishes those that others are stacked on.
+ * Creates layers, and finishes those that others are stacked on.
  *
- * A layer is put together in `.making` and renamed to its place when all of it is on disk: whoever sees the name sees
- * the whole layer, and a crash leaves only what recovery clears away.
+ * A layer is assembled in `.making` and renamed to its place once all of it is on disk: a visible layer is always
+ * complete, and recovery cleans up after a crash.
  *
  * @module
  */
@@ -18,30 +18,31 @@ import type { LazyImages } from "./lazy_images.ts";
 import { removeTree } from "./remove_tree.ts";
 import { limitFolders } from "./size_limit.ts";
 
-/** Permission bits of a layer's root where nothing below says otherwise. */
+/** Permission bits of a layer's root if there is nothing below. */
 const ROOT_MODE = 0o755;
 
-/** Mode of the folders that lead to a layer: root of a user namespace, whose group they have, passes through them. */
+/** Mode of the folders above a layer: root of a user namespace, whose group they have, may pass through them. */
 const REMAPPED_MODE = 0o710;
 
-/** Lets root of the containers' user namespace reach what is in `folder`, and see nothing of it. */
+/** Lets root of the containers' user namespace traverse `folder` without listing it. */
 export async function openToNamespace(folder: string, idMaps: IdMaps): Promise<void> {
   if (!isMapped(idMaps)) return;
   await Deno.chown(folder, Deno.uid(), rootOwner(idMaps).gid);
   await Deno.chmod(folder, REMAPPED_MODE);
 }
 
-/** How a layer is made. */
+/** Options for creating a layer. */
 export interface LayerMaking {
   readonly idMaps?: IdMaps;
-  /** The most that may be written into it; 0: no limit. */
+  /** Maximum data that may be written to it, in bytes; 0: no limit. */
   readonly limitBytes?: number;
 }
 
 /**
- * Makes an empty layer on `parent`, durably. On failure nothing of it is left.
+ * Creates an empty layer on `parent`, durably. On failure nothing is left.
  *
- * The root takes over permissions and owner of the root below it: the root of an overlay is that of its topmost layer.
+ * The root gets the permissions and owner of the root below it, because the root of an overlay is that of its topmost
+ * layer.
  */
 export async function makeLayer(
   home: HomePaths,
@@ -97,7 +98,7 @@ async function rootAttributes(parent: Layer | undefined, idMaps: IdMaps): Promis
   return mode === null || uid === null || gid === null ? plain : { mode: mode & 0o7777, uid, gid };
 }
 
-/** The answer to a Create of a layer that is there: fine when it is the same layer, as yet untouched. */
+/** Accepts a Create of an existing layer only if it is the same layer and still untouched. */
 export async function requireSameEmptyLayer(home: HomePaths, id: string, parent: string | undefined): Promise<void> {
   const layer = await loadLayer(home, id);
   const untouched = layer.apply.kind === "none" && !layer.readOnly && await isEmpty(layer.paths.diff);
@@ -105,16 +106,16 @@ export async function requireSameEmptyLayer(home: HomePaths, id: string, parent:
   throw new NydusGdError("exists", `Cannot create layer ${id}: it exists already`);
 }
 
-/** Whether nothing is in a folder. */
+/** Whether a folder is empty. */
 export async function isEmpty(folder: string): Promise<boolean> {
   for await (const _ of Deno.readDir(folder)) return false;
   return true;
 }
 
 /**
- * What the unpacked or written files of a layer make it.
+ * Determines what kind of layer the unpacked or written files are.
  *
- * @throws {NydusGdError} when it claims to be a bootstrap and is none
+ * @throws {NydusGdError} if it claims to be a bootstrap layer and is not
  */
 export async function recogniseLayer(
   diffDir: string,
@@ -127,15 +128,15 @@ export async function recogniseLayer(
   return { opaque: false, bootstrap };
 }
 
-/** Docker's own layer between image and container: empty mount points, made again by the runtime if need be. */
+/** Docker's own layer between image and container: empty mount points, which the runtime recreates if needed. */
 export function isInitLayer(id: string): boolean {
   return id.endsWith("-init");
 }
 
 /**
- * Makes a layer read-only because another is to be stacked on it, durably; the layer as it is then.
+ * Makes a layer read-only, durably, because another is to be stacked on it; returns the layer as it is then.
  *
- * Layers that BuildKit wrote never get an ApplyDiff: this is where they are recognised.
+ * Layers written by BuildKit never get an ApplyDiff, so they are recognised here.
  */
 export async function commitLayer(home: HomePaths, id: string, lazyImages: LazyImages): Promise<Layer> {
   const layer = await loadLayer(home, id);

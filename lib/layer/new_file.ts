@@ -1,9 +1,9 @@
 /**
- * What a file that was just made is already: where the tar asks for that, the call that would set it is left out.
+ * Attributes that a new file has by itself; calls that would set the same values are skipped.
  *
- * A new file belongs to this process; its group is the folder's where that has setgid or the mount is grpid; its mode
- * is the one it was made with, less the umask, unless the folder has a default ACL. So the shortcut holds while all
- * folders belong to group 0 without setgid and none has a default ACL: a folder that does ends it for the whole layer.
+ * A new file belongs to this process; its group is the folder's if that has setgid or the mount is grpid; its mode is
+ * the one it was created with, less the umask, unless the folder has a default ACL. So calls can be skipped while all
+ * folders belong to group 0 without setgid and none has a default ACL. Any other folder ends this for the whole layer.
  *
  * Source: inode_init_owner() in fs/inode.c, posix_acl_create() in fs/posix_acl.c, Linux 6.18.
  *
@@ -20,11 +20,11 @@ import { type ByteString, toByteString } from "../base/bytes.ts";
 const DEFAULT_ACL = "system.posix_acl_default";
 const PERMISSIONS = 0o777;
 
-/** Knows, for one layer, what new files get by themselves. */
+/** Tracks, for one layer, the attributes that new files get by themselves. */
 export class NewFiles {
   /** New files belong to 0:0. */
   #rootOwned: boolean;
-  /** New files have the mode that they are made with, less the umask. */
+  /** New files get the mode they are created with, less the umask. */
   #plainModes: boolean;
   readonly #umask: number;
 
@@ -36,21 +36,21 @@ export class NewFiles {
     this.#umask = readUmask();
   }
 
-  /** A folder gets these attributes: what is made in it may take after it. */
+  /** Notes attributes of a folder, which files created in it may inherit. */
   folder(mode: number, gid: number, xattrs: Iterable<ByteString>): void {
     if (!isPlainFolder(mode, gid)) this.#rootOwned = false;
     for (const name of xattrs) if (name === DEFAULT_ACL) this.#plainModes = false;
   }
 
-  /** Whether a new file has the entry's owner. */
+  /** Whether a new file already has the entry's owner. */
   hasOwner({ uid, gid }: TarEntry): boolean {
     return this.#rootOwned && uid === 0 && gid === 0;
   }
 
   /**
-   * The mode to make a file with.
+   * The mode to create a file with.
    *
-   * @returns `mode` itself where the file has it then
+   * @returns `mode` itself if the file will have it
    */
   creationMode(entry: TarEntry): number {
     const exact = this.#plainModes && this.hasOwner(entry) && (entry.mode & (~PERMISSIONS | this.#umask)) === 0;
@@ -62,7 +62,7 @@ function isPlainFolder(mode: number, gid: number): boolean {
   return gid === 0 && (mode & S.ISGID) === 0;
 }
 
-/** The umask, without setting it: it is the whole process's. All bits where /proc does not tell. */
+/** Reads the umask without setting it, since it is process-wide. All bits set if /proc does not tell. */
 function readUmask(): number {
   const status = Deno.readTextFileSync("/proc/self/status");
   return parseInt(/^Umask:\s*([0-7]+)$/m.exec(status)?.[1] ?? "777", 8);

@@ -1,12 +1,12 @@
 /**
- * A body in pieces of a size that the reader chooses, gathered from the many small ones that a connection gives.
+ * Reads a body in pieces of a size chosen by the caller, collected from the many small chunks of a connection.
  *
- * Where the body is a stream of bytes (those of requests are), data are read straight into the piece.
+ * If the body is a byte stream (as for requests), data is read directly into the piece.
  *
  * @module
  */
 
-/** Reads one body. Dispose it to give the body's lock back. */
+/** Reads one body. Dispose it to release the body's lock. */
 export class PieceReader implements Disposable {
   readonly #source: Source;
 
@@ -15,10 +15,10 @@ export class PieceReader implements Disposable {
   }
 
   /**
-   * The next piece: all of `buffer`, at the end of the body what is left; undefined afterwards.
+   * Returns the next piece: a full `buffer`, the rest at the end of the body, then undefined.
    *
-   * @param buffer taken over, whatever comes of it; the piece stands at the start of one of the same size
-   * @throws what the body fails with
+   * @param buffer ownership is taken in any case; the piece starts at offset 0 of a buffer of the same size
+   * @throws the error of the body
    */
   async next(buffer: ArrayBuffer): Promise<Uint8Array<ArrayBuffer> | undefined> {
     let piece: Filling = { buffer, length: 0, ended: false };
@@ -26,9 +26,9 @@ export class PieceReader implements Disposable {
     return piece.length === 0 ? undefined : new Uint8Array(piece.buffer, 0, piece.length);
   }
 
-  /** Ends a read that waits, as if the body were over. */
+  /** Ends a pending read as if the body were complete. */
   cancel(reason: unknown): void {
-    this.#source.reader.cancel(reason).catch(() => {}); // a body that failed already says so in next()
+    this.#source.reader.cancel(reason).catch(() => {}); // next() reports a body that has failed already
   }
 
   [Symbol.dispose](): void {
@@ -36,17 +36,17 @@ export class PieceReader implements Disposable {
   }
 }
 
-/** A piece that is being gathered. */
+/** A piece being filled. */
 interface Filling {
   readonly buffer: ArrayBuffer;
-  /** Bytes of it that are there. */
+  /** Bytes filled so far. */
   readonly length: number;
   readonly ended: boolean;
 }
 
 interface Source {
   readonly reader: { cancel(reason: unknown): Promise<void>; releaseLock(): void };
-  /** Adds at least one byte, or says that the body has ended. The buffer may come back as another object. */
+  /** Adds at least one byte, or reports the end of the body. The buffer may be returned as another object. */
   read(piece: Filling): Promise<Filling>;
 }
 
@@ -59,19 +59,19 @@ function sourceOf(body: ReadableStream<Uint8Array>): Source {
   }
 }
 
-/** A stream of bytes: it fills the memory that it is given. */
+/** A byte stream: fills the memory that it is given. */
 class ByteSource implements Source {
   constructor(readonly reader: ReadableStreamBYOBReader) {}
 
   async read({ buffer, length }: Filling): Promise<Filling> {
     const { done, value } = await this.reader.read(new Uint8Array(buffer, length));
-    // A cancelled read keeps the memory, and what was gathered in it.
+    // A cancelled read does not return the memory, nor the data in it.
     if (value === undefined) return { buffer: new ArrayBuffer(0), length: 0, ended: true };
     return { buffer: value.buffer, length: length + value.length, ended: done };
   }
 }
 
-/** Any other stream: its chunks are copied. */
+/** Any other stream: chunks are copied. */
 class ChunkSource implements Source {
   #rest: Uint8Array = new Uint8Array(0);
 

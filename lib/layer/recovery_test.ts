@@ -5,7 +5,7 @@ import { markApplyBegun, markApplyFailed, writeFinished } from "./layer_record.t
 import { makeLayer } from "./make_layer.ts";
 import { discardLayer, recoverHome } from "./recovery.ts";
 
-/** Making a layer gives its root an owner. */
+/** Creating a layer sets the owner of its root. */
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("recovery tests skipped: making a layer needs root");
 

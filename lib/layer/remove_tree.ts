@@ -7,9 +7,9 @@ import { NydusGdError } from "../base/errors.ts";
 import { mountsBelow } from "../../ffi/mountinfo.ts";
 
 /**
- * Deletes `folder` and all below it; nothing there is no error. Symbolic links are deleted, not followed.
+ * Deletes `folder` recursively; a missing folder is no error. Symbolic links are deleted, not followed.
  *
- * @throws {NydusGdError} "busy" where something is mounted at or below it: nothing is deleted then
+ * @throws {NydusGdError} "busy" if something is mounted at or below it: nothing is deleted then
  */
 export async function removeTree(folder: string): Promise<void> {
   const [mount] = mountsBelow(folder);

@@ -1,11 +1,11 @@
 /**
- * A limit for what a container writes, kept by the project quotas of the home's file system.
+ * Limits for the data that containers write, enforced by project quotas of the home's file system.
  *
- * A limited layer has a project of its own: folders `diff` and `work`, and all that is made in them. The layer's root
- * stays in the home's project, so that the layer can be renamed in and out of the home.
+ * A limited layer has a project of its own, which covers the folders `diff` and `work` and everything created in them.
+ * The layer's root stays in the home's project, so that the layer can be renamed in and out of the home.
  *
- * Numbers of projects belong to the whole file system, where other programs have some as well. One is taken at random
- * of those that nobody uses; the limit is lifted when the layer goes, which makes its number free again.
+ * Project ids are shared with other programs on the same file system. A random unused one is chosen; removing the layer
+ * lifts the limit, which frees the id.
  *
  * @module
  */
@@ -17,13 +17,13 @@ import { NydusGdError } from "../base/errors.ts";
 import { backingFileSystem } from "./home_probe.ts";
 
 const FOLDER = O.RDONLY | O.DIRECTORY | O.NOFOLLOW;
-/** Half of all numbers: the upper half and 0 are others'. */
+/** Highest id used here; 0 and the upper half are left to others. */
 const MAX_PROJECT = 0x7fff_ffff;
 
 /**
- * Whether layers in `home` can be limited.
+ * Checks that layers in `home` can be limited.
  *
- * @throws {NydusGdError} "unsupported" when they cannot
+ * @throws {NydusGdError} "unsupported" if they cannot
  */
 export function requireSizeLimits(home: string, what: string): void {
   using folder = open(home, FOLDER);
@@ -34,7 +34,7 @@ export function requireSizeLimits(home: string, what: string): void {
   });
 }
 
-/** Limits what the folders of a layer, which are still empty, take together. */
+/** Limits the total size of the folders of a layer, which must be empty. */
 export function limitFolders(paths: readonly string[], bytes: number): void {
   using folders = new DisposableStack();
   const opened = paths.map((path) => folders.use(open(path, FOLDER)));
@@ -45,7 +45,7 @@ export function limitFolders(paths: readonly string[], bytes: number): void {
   for (const folder of opened) setProject(folder, project);
 }
 
-/** A number that no file has and that has no limit. */
+/** Returns a project id that no file uses and that has no limit. */
 function freeProject(folder: Fd): number {
   for (;;) {
     const project = randomProject();
@@ -60,9 +60,9 @@ function randomProject(): number {
 }
 
 /**
- * Gives the project of a layer back, if it has one.
+ * Frees the project of a layer, if it has one.
  *
- * @param root the layer's folder; what is in it may be there in part
+ * @param root the layer's folder, possibly incomplete
  */
 export function liftLimit(root: string): void {
   try {

@@ -1,19 +1,20 @@
 /**
- * Layers of containers that were never made.
+ * Finds layers of containers that were never created.
  *
- * dockerd makes two layers for a container, `<id>-init` and on top of it `<id>`. Where it cannot go on after the first
- * (this program was killed, say) it forgets it without removing it. While dockerd starts it makes no container, so that
- * one without the other is nobody's then. Source: initMount and CreateRWLayer of moby's layer/layer_store.go, 20.10 to 26.
+ * dockerd creates two layers for a container, `<id>-init` and on top of it `<id>`. If it cannot continue after the
+ * first (for example because this program was killed), it forgets that layer without removing it. dockerd creates no
+ * containers while it starts, so a layer without its counterpart is orphaned then. Source: initMount and CreateRWLayer
+ * of moby's layer/layer_store.go, 20.10 to 26.
  *
  * @module
  */
 import { layerExists } from "./layer.ts";
 import type { HomePaths } from "./layer_paths.ts";
 
-/** Docker's own ids only: others may put what they like on a layer with such a name. */
+/** Docker's own ids only: other clients may put anything on a layer with such a name. */
 const INIT_LAYER = /^([0-9a-f]{64})-init$/;
 
-/** Their ids. Right only while no container is being made. */
+/** Ids of these layers. Valid only while no container is being created. */
 export async function unbornLayers(home: HomePaths): Promise<string[]> {
   const unborn: string[] = [];
   for (const { name } of [...Deno.readDirSync(home.home)]) {

@@ -1,5 +1,5 @@
 /**
- * One ApplyDiff, from its first byte to its durable end.
+ * Runs one ApplyDiff from its first byte until it is durable.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import type { LazyImages } from "./lazy_images.ts";
 import { recogniseLayer } from "./make_layer.ts";
 import { removeTree } from "./remove_tree.ts";
 
-/** Unpacks tars off the main thread; lib/layer/applier.ts has it. */
+/** Unpacks tars off the main thread. Implemented by lib/layer/applier.ts. */
 export interface LayerApplier {
   /**
    * Unpacks `body` into the empty folder `diffDir`; everything is on disk when it resolves.
@@ -32,10 +32,10 @@ export interface LayerApplier {
 const log = logger("layer");
 
 /**
- * Fills a layer from a tar and finishes it. The caller holds the layer's lock.
+ * Unpacks a tar into a layer and finishes it. The caller holds the layer's lock.
  *
- * @throws {NydusGdError} "exists" for a layer that had an ApplyDiff before, however that ended; what the tar or its
- * bootstrap is, otherwise. The layer is empty then and good for nothing but Remove.
+ * @throws {NydusGdError} "exists" after an earlier ApplyDiff, however it ended; otherwise errors of the tar or its
+ * bootstrap. After a failure the layer is empty and can only be removed.
  */
 export async function unpackLayer(
   layer: Layer,
