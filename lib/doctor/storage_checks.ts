@@ -35,8 +35,8 @@ async function lookAtCache({ cacheDir }: Subject): Promise<Finding> {
 }
 
 async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subject): Promise<Finding> {
-  const { blockSize, blocks, freeBlocks, files, freeFiles } = statfs(await nearestFolder(cacheDir));
-  const [free, total] = [freeBlocks * blockSize, blocks * blockSize];
+  const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(await nearestFolder(cacheDir));
+  const [free, total] = [availableBlocks * blockSize, blocks * blockSize];
   const least = limitInBytes(minFree, total);
   const seen = `${bytesText(free)} free of ${bytesText(total)}`;
   if (free === 0 || (files > 0 && freeFiles === 0)) {

@@ -55,8 +55,8 @@ async function tryMount(
 ): Promise<Finding> {
   if (!isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   const place = await nearestFolder(cacheDir);
-  const { blockSize, freeBlocks } = statfs(place);
-  if (freeBlocks * blockSize < ROOM_BYTES) return skipped(`${place} has no room for a trial`);
+  const { blockSize, availableBlocks } = statfs(place);
+  if (availableBlocks * blockSize < ROOM_BYTES) return skipped(`${place} has no room for a trial`);
   const dir = `${place}/${FOLDER}`;
   try {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });

@@ -55,10 +55,15 @@ async function occupiedIn(dir: string, deep = false): Promise<number> {
   return bytes;
 }
 
-/** Free and total bytes of the file system of `dir`. @throws {SyscallError} if statfs fails */
+/**
+ * Free and total bytes of the file system of `dir`. As in df(1), what is reserved for root is not free: containers that
+ * run as other users need free space, too.
+ *
+ * @throws {SyscallError} if statfs fails
+ */
 export function fileSystemFill(dir: string): { readonly freeBytes: number; readonly totalBytes: number } {
-  const { blockSize, blocks, freeBlocks } = statfs(dir);
-  return { freeBytes: freeBlocks * blockSize, totalBytes: blocks * blockSize };
+  const { blockSize, blocks, availableBlocks } = statfs(dir);
+  return { freeBytes: availableBlocks * blockSize, totalBytes: blocks * blockSize };
 }
 
 /**
@@ -78,12 +83,12 @@ export function hasRoom(dir: string, minFree: SizeLimit): boolean {
  */
 export async function cacheUsage(dir: string): Promise<CacheUsage> {
   try {
-    const { blockSize, blocks, freeBlocks, files, freeFiles } = statfs(dir);
+    const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(dir);
     return {
       dir,
       usedBytes: await occupiedIn(dir),
       kernelBytes: await ignore(Deno.errors.NotFound, occupiedIn(kernelCacheDir(dir), true)) ?? 0,
-      freeBytes: freeBlocks * blockSize,
+      freeBytes: availableBlocks * blockSize,
       totalBytes: blocks * blockSize,
       outOfInodes: files > 0 && freeFiles === 0,
     };
