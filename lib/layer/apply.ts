@@ -1,17 +1,18 @@
 /**
  * Unpacks a layer's tar into an overlay layer.
  *
- * Nothing is ever written outside the layer, whatever the tar holds (apply_tree.ts). As Docker's overlay2 has it: the
- * later of two entries of one name wins, folders are merged, parents that are not named are made with mode 0755,
- * whiteouts and opaque markers become overlayfs's own. Beyond it: a whiteout and a folder of one name in one layer make
- * an opaque folder, an opaque marker in the root is stored on the root (the kernel does not look there: who stacks
- * layers must), the entry "./" sets the root's owner, mode and times, and `trusted.overlay.*` of a tar is not stored.
+ * Nothing is ever written outside the layer, whatever the tar contains (apply_tree.ts). As in Docker's overlay2, the
+ * later of two entries of the same name wins, folders are merged, missing parents are created with mode 0755, and
+ * whiteouts and opaque markers become overlayfs's own. In addition, a whiteout and a folder of the same name in one
+ * layer make an opaque folder; an opaque marker in the root is stored on the root (the kernel ignores it there, so code
+ * that stacks layers must handle it); the entry "./" sets the root's owner, mode and times; and `trusted.overlay.*` of
+ * a tar is not stored.
  *
- * Owner comes before mode (chown clears setuid bits), both before extended attributes (it clears capabilities too), times
- * last; those of folders when everything is there. A hard link adds a name and nothing else.
+ * Owner is set before mode (chown clears setuid bits), both before extended attributes (chown clears capabilities,
+ * too), times last, and those of folders after all entries. A hard link only adds a name.
  *
- * Failure: {@link NydusGdError} "invalid-image" for what the tar says, "io" for what the disk cannot; the folder then
- * holds a part of the layer and is to be removed. Times, owners and devices need root.
+ * Failure: {@link NydusGdError} "invalid-image" for errors in the tar, "io" for errors of the disk. The folder then
+ * holds part of the layer and should be removed. Times, owners and devices need root.
  *
  * @module
  */
@@ -22,11 +23,11 @@ import { type AppliedEntries, EntryWriter } from "./apply_entries.ts";
 import { ApplyTree } from "./apply_tree.ts";
 import { type IdMaps, NO_ID_MAPS, rootOwner } from "./id_maps.ts";
 
-/** What a layer turned out to be. */
+/** Properties of an unpacked layer. */
 export interface AppliedLayer extends AppliedEntries {
   /**
-   * "sha256:…" of every byte of the uncompressed stream, those after the archive's end included. Only of what can be a
-   * bootstrap layer, whose blobs are found by it: for another layer nobody asks.
+   * "sha256:…" of the whole uncompressed stream, including anything after the end of the archive. Computed only for
+   * possible bootstrap layers, whose blobs are found by it.
    */
   readonly diffId: string | undefined;
 }
@@ -43,7 +44,7 @@ export function applyTar(pieces: Iterable<Uint8Array>, diffDir: string, idMaps: 
   return unpacking.finish();
 }
 
-/** One layer on its way to disk. Dispose it in any case; after an error, do nothing else with it. */
+/** A layer being unpacked. Must be disposed; after an error it cannot be used any further. */
 export class LayerUnpacking implements Disposable {
   readonly #tree: ApplyTree;
   readonly #writer: EntryWriter;
@@ -67,7 +68,7 @@ export class LayerUnpacking implements Disposable {
     this.#digest?.update(piece);
   }
 
-  /** The stream is over: everything is on disk when this returns. */
+  /** Ends the stream: everything is on disk when this returns. */
   finish(): AppliedLayer {
     this.#reader.finish();
     this.#writer.setFolderTimes();

@@ -1,5 +1,5 @@
 /**
- * Puts the entries of a layer's tar where they belong; apply.ts tells the rules.
+ * Applies the entries of a layer's tar to the tree; the rules are in apply.ts.
  *
  * @module
  */
@@ -29,60 +29,60 @@ import { type ApplyTree, cleanPath, entryName, isWhiteout, pathBelow, splitPath 
 import { type IdMaps, toHost } from "./id_maps.ts";
 import { NewFiles } from "./new_file.ts";
 
-/** What the entries of a tar come to. */
+/** Result of applying the entries of a tar. */
 export interface AppliedEntries {
-  /** Bytes of files and symbolic links, each inode once: what Docker shows as the layer's size. */
+  /** Bytes of files and symbolic links, each inode once: the layer's size in Docker. */
   readonly sizeBytes: number;
-  /** The layer hides everything below it; also `trusted.overlay.opaque` on the folder. */
+  /** The layer hides everything below it; also stored as `trusted.overlay.opaque` on the folder. */
   readonly opaqueRoot: boolean;
-  /** Extended attributes that the file system does not take (EOPNOTSUPP, EPERM). Docker leaves them out as well. */
+  /** Number of extended attributes that the file system refused (EOPNOTSUPP, EPERM). Docker skips them, too. */
   readonly skippedXattrs: number;
 }
 
-/** Ids of the kernel; -1 is "leave it" to chown(2). */
+/** Highest valid id of the kernel; -1 means "unchanged" to chown(2). */
 const MAX_ID = 0xffff_fffe;
 const MAX_MAJOR = (1 << 12) - 1;
 const MAX_MINOR = (1 << 20) - 1;
 
 /**
- * Bytes of one file after which the disk begins to write them, while more are unpacked. Smaller files are left to the
- * final sync: writing each by itself costs more than it gains.
+ * Bytes of one file after which writeback is started while unpacking continues. Smaller files are left to the final
+ * sync: writing each separately costs more than it gains.
  */
 const WRITEBACK_BYTES = 8 << 20;
 
-/** Puts entries into the tree as they come. */
+/** Applies entries to the tree as they arrive. */
 export class EntryWriter implements TarVisitor, Disposable {
   readonly #tree: ApplyTree;
   readonly #idMaps: IdMaps;
   readonly #newFiles: NewFiles;
-  /** Of folders that the tar names, by path: set when nothing is put into them any more. */
+  /** Times of folders in the tar, by path; set once nothing more is put into them. */
   readonly #folderTimes = new Map<ByteString, FileTimes>();
   #sizeBytes = 0;
   #opaqueRoot = false;
   #skippedXattrs = 0;
   #mayBeBootstrap = true;
 
-  /** The file that data go to; undefined while an entry without data, or one that is left out, is current. */
+  /** The file that receives data; undefined while the current entry has no data or is skipped. */
   #file: Fd | undefined;
   #entry: TarEntry | undefined;
   #writtenTo = 0;
-  /** Up to where the disk has been told to write. */
+  /** Offset up to which writeback has been started. */
   #writebackTo = 0;
   #hasMode = false;
 
-  /** @param idMaps entries belong to ids of containers */
+  /** @param idMaps maps the entries' container ids */
   constructor(tree: ApplyTree, idMaps: IdMaps) {
     this.#tree = tree;
     this.#idMaps = idMaps;
     this.#newFiles = new NewFiles(tree.root);
   }
 
-  /** Whether the names so far are those of a bootstrap layer. */
+  /** Whether the names so far match a bootstrap layer. */
   get mayBeBootstrap(): boolean {
     return this.#mayBeBootstrap;
   }
 
-  /** What the entries so far come to. */
+  /** Totals so far. */
   get result(): AppliedEntries {
     return { sizeBytes: this.#sizeBytes, opaqueRoot: this.#opaqueRoot, skippedXattrs: this.#skippedXattrs };
   }
@@ -169,7 +169,7 @@ export class EntryWriter implements TarVisitor, Disposable {
     }
   }
 
-  /** What the name says, folders included: nothing lives below a whiteout, and AUFS's own files are left out. */
+  /** Meaning of the name, including its folders: nothing can be below a whiteout, and AUFS's own files are skipped. */
   #whiteoutOf(parent: ByteString, base: Uint8Array): WhiteoutName {
     for (const component of parent.split("/")) {
       const { kind } = parseWhiteout(fromByteString(component));
@@ -212,13 +212,14 @@ export class EntryWriter implements TarVisitor, Disposable {
       mknodat(folder, name, S.IFCHR, 0);
     } catch (error) {
       if (!isErrno(error, "EEXIST")) throw error;
-      // Whiteouts hide what is below, never what their own layer has: that stays, and hides by itself unless it merges.
+      // A whiteout hides what is below, never what its own layer has. That is kept, and hides by itself unless it
+      // merges.
       const stat = statat(folder, name, AT.SYMLINK_NOFOLLOW);
       if ((stat.mode & S.IFMT) === S.IFDIR) this.#tree.setOpaque(folder, name);
     }
   }
 
-  /** Makes something where it may have to take the place of an earlier entry. */
+  /** Creates a file, replacing an earlier entry if necessary. */
   #create<T>(path: ByteString, make: (folder: Fd) => T): T {
     const { parent } = splitPath(path);
     try {
@@ -282,7 +283,7 @@ export class EntryWriter implements TarVisitor, Disposable {
     this.#xattrs(entry, (name, value) => fsetxattr(fd, name, value));
   }
 
-  /** Of what cannot be opened: symbolic links, devices, fifos. */
+  /** Sets metadata of files that cannot be opened: symbolic links, devices, fifos. */
   #nodeMetadata(entry: TarEntry, parent: ByteString, base: Uint8Array): void {
     const folder = this.#tree.folder(parent);
     if (!this.#newFiles.hasOwner(entry)) fchownat(folder, base, entry.uid, entry.gid, AT.SYMLINK_NOFOLLOW);
@@ -349,7 +350,7 @@ export class EntryWriter implements TarVisitor, Disposable {
   }
 }
 
-/** Why an entry is not applied; becomes a {@link NydusGdError} with the entry's name. */
+/** Reason why an entry is refused; becomes a {@link NydusGdError} with the entry's name. */
 class Refusal extends Error {}
 
 function refused(state: string): Refusal {

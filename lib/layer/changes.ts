@@ -1,10 +1,10 @@
 /**
- * What one stack of layers shows that another does not.
+ * Compares what two stacks of layers show.
  *
- * The rules are moby's (`pkg/archive/changes.go`, 27.5): a file is modified when type, mode, owner, device, size, time or
- * capability differ; a folder when mode or owner or capability do, or when anything in it changed; what is below a
- * removed or newly typed name is not told; the root is never told. Content is not read. A part that both stacks take from
- * the same layers is not looked at, so comparing a container with its image costs what the container wrote.
+ * The rules are moby's (`pkg/archive/changes.go`, 27.5): a file is modified if type, mode, owner, device, size, time or
+ * capability differ; a folder if mode, owner or capability differ, or if anything in it changed. Names below a removed
+ * or newly typed name are not listed, nor is the root. Content is not read. Parts that both stacks take from the same
+ * layers are skipped, so the cost of comparing a container with its image depends on what the container wrote.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export const CHANGE_KIND = { modify: 0, add: 1, delete: 2 } as const;
 
 /** One line of `docker diff`. */
 export interface Change {
-  /** Absolute: "/etc/hosts". Bytes that are no UTF-8 are U+FFFD. */
+  /** Absolute: "/etc/hosts". Bytes that are not UTF-8 become U+FFFD. */
   readonly path: string;
   readonly kind: typeof CHANGE_KIND[keyof typeof CHANGE_KIND];
 }
@@ -34,17 +34,17 @@ export interface Change {
 /** Two stacks of layers: absolute paths of `diff` folders (or a mounted image), topmost first. */
 export interface StackPair {
   readonly layers: readonly string[];
-  /** What `layers` is compared with; empty: with nothing. */
+  /** The stack that `layers` is compared with; empty: with nothing. */
   readonly below: readonly string[];
-  /** Of the containers that a tar is for; absent: their ids are the host's. */
+  /** Id maps of the containers that a tar is for; absent: ids are the host's. */
   readonly idMaps?: IdMaps;
 }
 
-/** A name that differs, or a folder with one in it. */
+/** A name that differs, or a folder that contains one. */
 export interface Difference {
   readonly name: ByteString;
   readonly kind: keyof typeof CHANGE_KIND;
-  /** What the upper stack has there; undefined when deleted. */
+  /** What the upper stack has there; undefined if deleted. */
   readonly child: StackChild | undefined;
   /** In byte order of names. */
   readonly inside: readonly Difference[];
@@ -53,8 +53,8 @@ export interface Difference {
 /**
  * The differences of a pair, in byte order of names.
  *
- * @param how "stat": as told above. "origin": what another layer has counts as modified whatever it looks like; that is
- * what a tar needs, for a file can change and keep size and time.
+ * @param how "stat": by the rules above. "origin": whatever comes from another layer counts as modified, even if it
+ * looks the same. A tar needs that, because a file can change and keep size and time.
  */
 export function compareStacks({ layers, below }: StackPair, how: "stat" | "origin"): Difference[] {
   const upper = stackRoot(layers);
@@ -62,7 +62,7 @@ export function compareStacks({ layers, below }: StackPair, how: "stat" | "origi
   return upper === undefined ? [] : compareFolders(upper, lower, how);
 }
 
-/** The differences as `docker diff` prints them: a folder before what is in it. */
+/** The differences as printed by `docker diff`: folders before their contents. */
 export function stackChanges(pair: StackPair): Change[] {
   const changes: Change[] = [];
   const decoder = new TextDecoder();
@@ -77,12 +77,12 @@ export function stackChanges(pair: StackPair): Change[] {
   return changes;
 }
 
-/** What the overlay on `upper` changed of the stack `lowers`, topmost first. */
+/** Changes made by the overlay on `upper` to the stack `lowers`, topmost first. */
 export function overlayChanges(upper: string, lowers: readonly string[]): Change[] {
   return stackChanges({ layers: [upper, ...lowers], below: lowers });
 }
 
-/** What `newRoot` has that `oldRoot` has not: plain trees, or merged ones. */
+/** What `newRoot` has and `oldRoot` has not; both are plain or merged trees. */
 export function compareTrees(newRoot: string, oldRoot: string): Change[] {
   return stackChanges({ layers: [newRoot], below: [oldRoot] });
 }
@@ -106,13 +106,13 @@ function compareFolders(upper: StackFolder, lower: StackFolder | undefined, how:
 
 interface NameDifference {
   readonly name: ByteString;
-  /** Undefined: a folder that is the same itself and has to be looked into. */
+  /** Undefined: a folder that is unchanged itself and whose contents are compared. */
   readonly kind: Difference["kind"] | undefined;
   readonly child: StackChild | undefined;
   readonly old: StackChild | undefined;
 }
 
-/** Compares two folders name by name; descriptors are closed before anything below is looked at. */
+/** Compares two folders name by name; their descriptors are closed before descending. */
 function compareNames(
   upper: StackFolder,
   lower: StackFolder | undefined,
@@ -152,7 +152,9 @@ function statsDiffer(upper: OpenStackFolder, child: StackChild, lower: OpenStack
   return !equalBytes(upper.capability(child), lower.capability(old));
 }
 
-/** A time without nanoseconds may have come through a tar that cut them: it equals any of its second. */
+/**
+ * Compares times. A time without nanoseconds may have been truncated by a tar, so it equals any time within its second.
+ */
 function sameTime(a: Stat, b: Stat): boolean {
   if (a.mtimeSec !== b.mtimeSec) return false;
   return a.mtimeNsec === b.mtimeNsec || a.mtimeNsec === 0 || b.mtimeNsec === 0;

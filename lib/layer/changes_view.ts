@@ -1,14 +1,14 @@
 /**
- * What a stack of overlay layers shows, read from the layers themselves: no mount is needed.
+ * The merged view of a stack of overlay layers, computed from the layers themselves without a mount.
  *
  * A {@link StackFolder} is one folder of the merged tree: a path and the layers that contribute to it, topmost first.
  * overlayfs's rules (Documentation/filesystems/overlayfs.rst, Linux 6.18): the topmost layer that has a name decides; a
  * folder merges with the folders of that name below it until a layer has something else there, a whiteout, or an opaque
  * folder. Unlike the kernel, an opaque mark on the root of a layer counts: it hides every layer below.
  *
- * The topmost layer may be in use: a name that goes while it is looked at counts as not there.
+ * The topmost layer may be in use: a name that vanishes during the scan counts as absent.
  *
- * Layers that were mounted with `redirect_dir` or `metacopy` are not understood; ours are not.
+ * Layers that were mounted with `redirect_dir` or `metacopy` are not supported; ours never are.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import { type ByteString, equalBytes, fromByteString, toByteString } from "../ba
 export interface StackFolder {
   /** Relative to the root, "" for the root itself. */
   readonly path: ByteString;
-  /** Absolute paths of the layers that contribute, topmost first; never empty. */
+  /** Absolute paths of the contributing layers, topmost first; never empty. */
   readonly layers: readonly string[];
 }
 
@@ -33,11 +33,11 @@ export interface StackFolder {
 export interface StackChild {
   readonly name: ByteString;
   readonly isFolder: boolean;
-  /** Of a folder all that contribute, topmost first; of anything else the one that has it. */
+  /** For a folder, all contributing layers, topmost first; otherwise the layer that has the file. */
   readonly layers: readonly string[];
 }
 
-/** The result of `look`, undefined where its file has gone meanwhile. */
+/** The result of `look`; undefined if its file has vanished meanwhile. */
 export function ifPresent<T>(look: () => T): T | undefined {
   try {
     return look();
@@ -47,14 +47,14 @@ export function ifPresent<T>(look: () => T): T | undefined {
   }
 }
 
-/** The root of a stack, cut below the first opaque root; undefined for a stack without layers. */
+/** The root of a stack, cut off below the first opaque root; undefined for an empty stack. */
 export function stackRoot(layers: readonly string[]): StackFolder | undefined {
   if (layers.length === 0) return undefined;
   const opaque = layers.findIndex((layer) => hasOpaqueMark(layer));
   return { path: "", layers: opaque < 0 ? layers : layers.slice(0, opaque + 1) };
 }
 
-/** The child as a folder of its own. */
+/** The child as a folder. */
 export function childFolder(parent: StackFolder, child: StackChild): StackFolder {
   return { path: childPath(parent.path, child.name), layers: child.layers };
 }
@@ -64,7 +64,7 @@ export function childPath(parent: ByteString, name: ByteString): ByteString {
   return parent === "" ? name : `${parent}/${name}`;
 }
 
-/** One folder of the merged tree, its layers' folders open. */
+/** One folder of the merged tree, with its layers' folders open. */
 export class OpenStackFolder implements Disposable {
   readonly #folders = new Map<string, Fd>();
 
@@ -77,7 +77,7 @@ export class OpenStackFolder implements Disposable {
     }
   }
 
-  /** What the folder shows, by name. */
+  /** Visible children by name. */
   children(): Map<ByteString, StackChild> {
     const found = new Map<ByteString, MergingChild>();
     for (const [layer, folder] of this.#folders) {
@@ -90,12 +90,12 @@ export class OpenStackFolder implements Disposable {
     return children;
   }
 
-  /** Attributes as the merged tree shows them; undefined when the name has gone. */
+  /** Attributes in the merged tree; undefined if the name has vanished. */
   stat(child: StackChild): Stat | undefined {
     return ifPresent(() => statat(this.folderOf(child), fromByteString(child.name), AT.SYMLINK_NOFOLLOW));
   }
 
-  /** The value of `security.capability`; empty without. */
+  /** The value of `security.capability`; empty if unset. */
   capability(child: StackChild): Uint8Array {
     return xattrOrEmpty(() => lgetxattr(below(this.folderOf(child), child.name), "security.capability"));
   }
@@ -131,7 +131,7 @@ export class OpenStackFolder implements Disposable {
 interface MergingChild {
   readonly kind: "folder" | "whiteout" | "other";
   readonly layers: string[];
-  /** Whether folders of lower layers may still join. */
+  /** Whether folders of lower layers may still merge. */
   merges: boolean;
 }
 
@@ -154,7 +154,7 @@ function below(folder: Fd, name: ByteString): Uint8Array {
   return fromByteString(`${procFdPath(folder)}/${name}`);
 }
 
-/** Whether the folder hides what lower layers have in it. */
+/** Whether the folder hides its contents in lower layers. */
 export function hasOpaqueMark(folder: string | Fd): boolean {
   const path = typeof folder === "string" ? folder : procFdPath(folder);
   return isOpaque(() => getxattr(path, OVERLAY_OPAQUE));

@@ -1,13 +1,13 @@
 /**
- * A tar of files on disk, in pieces of one size.
+ * Writes files on disk as a tar, in pieces of equal size.
  *
- * Each method is a generator that yields a piece whenever one is full; {@link TarOutput.end} yields the rest. Data are
- * read straight into the piece, so a file of any size takes the memory of one piece, and every piece has memory of its
- * own.
+ * Each method is a generator that yields a piece whenever one is full; {@link TarOutput.end} yields the rest. Data is
+ * read directly into the piece, so memory is bounded by one piece, whatever the size of a file. Each piece has memory
+ * of its own.
  *
- * What layers keep of extended attributes: all but overlayfs's own and the host's security labels (`security.*` other
- * than `security.capability`). Names of one inode become hard links, which repeat its attributes, because Docker sets
- * them again. Sockets are left out: a tar has none.
+ * Extended attributes are kept, except overlayfs's own and the host's security labels (`security.*` other than
+ * `security.capability`). Further names of an inode become hard links with the same attributes, because Docker sets
+ * them again. Sockets are skipped: tar has no type for them.
  *
  * @module
  */
@@ -26,20 +26,20 @@ import { NydusGdError } from "../base/errors.ts";
 import { pathBelow, printable } from "./apply_tree.ts";
 import { type IdMaps, toContainer } from "./id_maps.ts";
 
-/** Bytes of a piece. */
+/** Size of a piece in bytes. */
 const PIECE_BYTES = 256 * 1024;
 
-/** Overlay attributes with which a file is not what it seems: another folder's content, another file's data. */
+/** Overlay attributes that redirect a file to another folder's content or another file's data. */
 const REFUSED_XATTRS = ["trusted.overlay.redirect", "trusted.overlay.metacopy"];
 
 /** Pieces of the archive. */
 export type Pieces = Generator<Uint8Array<ArrayBuffer>, void>;
 
-/** See the module comment. */
+/** Tar writer for files of one tree. */
 export class TarOutput {
   #piece = new Uint8Array(PIECE_BYTES);
   #used = 0;
-  /** First name of each inode that has several. */
+  /** First name of each inode with several names. */
   readonly #names = new Map<string, ByteString>();
   readonly #idMaps: IdMaps;
 
@@ -48,7 +48,7 @@ export class TarOutput {
     this.#idMaps = idMaps;
   }
 
-  /** What `name` in `folder` is, under the name `path`. */
+  /** Writes `name` of `folder` under the name `path`. */
   *node(folder: Fd, name: Uint8Array, path: ByteString, stat: Stat): Pieces {
     const type = NODE_TYPES[stat.mode & S.IFMT];
     if (type === undefined) return;
@@ -79,12 +79,12 @@ export class TarOutput {
     }
   }
 
-  /** An empty file: a whiteout or an opaque marker. */
+  /** Writes an empty file: a whiteout or an opaque marker. */
   *marker(path: ByteString): Pieces {
     yield* this.#put(encodeTarHeader(tarEntry({ type: "file", name: fromByteString(path), mode: 0o600 })));
   }
 
-  /** The end of the archive, and what has not filled a piece. */
+  /** Writes the end of the archive and flushes the last piece. */
   *end(): Pieces {
     yield* this.#put(TAR_END);
     if (this.#used > 0) yield this.#piece.slice(0, this.#used);

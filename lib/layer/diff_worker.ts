@@ -1,7 +1,8 @@
 /**
- * Worker that compares and packs layers for differ.ts.
+ * Worker of differ.ts that compares and packs layers.
  *
- * Off the main thread not only for speed: reading a file of a lazy image waits for the main thread to fetch it.
+ * Runs off the main thread not only for speed: reading a file of a lazy image blocks until the main thread has fetched
+ * it.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { type Change, stackChanges, type StackPair } from "./changes.ts";
 import { diffSize, diffTar } from "./diff.ts";
 import type { Pieces } from "./diff_output.ts";
 
-/** To the Worker: one of the first three, then "next" for each further piece of a tar, "cancel" to stop it. */
+/** Requests to the Worker: one of the first three, then "next" for each further piece of a tar, "cancel" to stop it. */
 export type DiffRequest =
   | { readonly kind: "tar"; readonly pair: StackPair }
   | { readonly kind: "changes"; readonly pair: StackPair }
@@ -18,7 +19,7 @@ export type DiffRequest =
   | { readonly kind: "next" }
   | { readonly kind: "cancel" };
 
-/** From the Worker: one answer to each request but "cancel". After "end" or "failed" none. */
+/** Replies of the Worker: one per request except "cancel". None after "end" or "failed". */
 export type DiffReply =
   | { readonly kind: "piece"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly kind: "end" }
@@ -53,7 +54,7 @@ serveChannels<DiffRequest, DiffReply>((reply, done) => {
         return reply({ kind: "size", sizeBytes: diffSize(request.pair) });
       case "cancel":
         done();
-        pieces?.return(); // closes what it has open
+        pieces?.return(); // closes its descriptors
     }
   };
   return {

@@ -1,5 +1,5 @@
 /**
- * Differences between layers, computed in Workers.
+ * Computes differences between layers in Workers.
  *
  * ```ts
  * await using differ = new Differ();
@@ -17,13 +17,13 @@ import type { DiffReply, DiffRequest } from "./diff_worker.ts";
 
 const WORKERS = 2;
 
-/** Starts Workers on demand. Dispose it, or the process does not end. */
+/** Starts Workers on demand. Must be disposed for the process to exit. */
 export class Differ implements Disposable {
   readonly #pool = new WorkerPool<DiffRequest, DiffReply>(workerUrl(import.meta, "diff_worker.ts"), WORKERS);
 
   /**
-   * The tar of what `layers` has that `below` has not. Resolves with its first piece at hand, so that most failures come
-   * before the stream; a later one breaks the stream off. Read it to its end or cancel it.
+   * The tar of what `layers` has and `below` has not. Resolves once the first piece is ready, so most failures reject
+   * the promise; later ones abort the stream. Read the stream to its end or cancel it.
    *
    * @throws {NydusGdError} "io"; "unsupported" for layers that are not plain (redirect_dir, metacopy)
    */
@@ -39,7 +39,7 @@ export class Differ implements Disposable {
         first = undefined;
         if (reply?.kind === "piece") {
           next = answers.ask({ kind: "next" }); // the Worker reads on while this piece travels
-          next.catch(() => {}); // told by the next pull
+          next.catch(() => {}); // reported by the next pull
           controller.enqueue(reply.bytes);
         } else {
           answers.end();
@@ -50,7 +50,7 @@ export class Differ implements Disposable {
     }, { highWaterMark: 0 });
   }
 
-  /** What `docker diff` prints. */
+  /** Output of `docker diff`. */
   async changes(pair: StackPair, signal?: AbortSignal): Promise<Change[]> {
     const reply = await this.#once({ kind: "changes", pair }, signal);
     return reply.kind === "changes" ? reply.changes : [];
@@ -62,7 +62,7 @@ export class Differ implements Disposable {
     return reply.kind === "size" ? reply.sizeBytes : 0;
   }
 
-  /** Ends the Workers; what runs fails. Nothing is written by them, so there is nothing to wait for. */
+  /** Ends the Workers; running operations fail. They write nothing, so there is nothing to wait for. */
   [Symbol.dispose](): void {
     this.#pool[Symbol.dispose]();
   }
@@ -78,7 +78,7 @@ export class Differ implements Disposable {
   }
 }
 
-/** One conversation: a request, an answer. */
+/** A request and its replies. */
 class Answers {
   readonly #channel: Channel<DiffRequest>;
   readonly #signal: AbortSignal | undefined;
@@ -108,7 +108,7 @@ class Answers {
     return this.#waiting.promise;
   }
 
-  /** No more answers; `last` tells the Worker so where it would wait. */
+  /** Ends the exchange; `last` is sent to a Worker that may be waiting. */
   end(last?: DiffRequest): void {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     if (last !== undefined) this.#channel.post(last);

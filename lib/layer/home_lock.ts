@@ -1,5 +1,5 @@
 /**
- * One server for a folder: a lock that goes with the process, however it ends.
+ * Lock that limits a folder to one server. It ends with the process, however that ends.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import type { Fd } from "../../ffi/fd.ts";
 import { flock, LOCK } from "../../ffi/sys_file.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 
-/** How long a lock may outlive its process, see {@link lockFileSoon}. */
+/** How long a lock may outlive its process; see {@link lockFileSoon}. */
 const OUTLIVE_TIMEOUT_MS = 2_000;
 const POLL_MS = 5;
 
 /**
- * Takes the lock file `path`; closing the descriptor gives it back.
+ * Takes the lock file `path`; closing the descriptor releases it.
  *
- * @param what what is locked, for the message: `home "/var/lib/docker/nydus-gd"`
- * @throws {NydusGdError} "busy" while another process (or another store of this one) has it
+ * @param what subject of the lock, for messages: `home "/var/lib/docker/nydus-gd"`
+ * @throws {NydusGdError} "busy" while another process (or another store of this one) holds it
  */
 export function lockFile(path: string, what: string): Fd {
   const fd = open(path, O.RDWR | O.CREAT | O.NOFOLLOW, 0o600);
@@ -36,10 +36,10 @@ export function lockFile(path: string, what: string): Fd {
 }
 
 /**
- * {@link lockFile} for the successor of a process that was killed: a program that it was about to start has its
- * descriptors, the lock among them, until it runs.
+ * Like {@link lockFile}, but waits for the lock of a predecessor that was killed: a program that it was about to start
+ * has inherited the lock's descriptor until its exec.
  *
- * @throws {NydusGdError} as there, after {@link OUTLIVE_TIMEOUT_MS}
+ * @throws {NydusGdError} as {@link lockFile}, after {@link OUTLIVE_TIMEOUT_MS}
  */
 export async function lockFileSoon(path: string, what: string): Promise<Fd> {
   for (const end = performance.now() + OUTLIVE_TIMEOUT_MS;;) {

@@ -1,9 +1,9 @@
 /**
- * Whether a folder can hold layers: refused by name where that is known, else tried, not guessed.
+ * Checks whether a folder can hold layers: known bad file systems are refused by name, others are tested.
  *
- * overlayfs wants of its upperdir: file types in directory listings, `trusted.*` attributes, whiteouts (character
- * device 0/0), a file system that is no overlay itself. A file is written and another removed through a real overlay in
- * a scratch folder of the home; what fails is told with the name of the file system.
+ * overlayfs requires of its upperdir: file types in directory listings, `trusted.*` attributes, whiteouts (character
+ * device 0/0), and a file system that is not an overlay. The test writes one file and removes another through a real
+ * overlay in a scratch folder of the home. Failures are reported with the name of the file system.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { messageOf, NydusGdError } from "../base/errors.ts";
 import { mountOverlay, unmountAll } from "./overlay_mount.ts";
 import { removeTree } from "./remove_tree.ts";
 
-/** Name of the file system that `home` is on, as `docker info` shows it: "ext4". */
+/** Name of the file system of `home`, as in `docker info`: "ext4". */
 export function backingFileSystem(home: string): string {
   const name = fsName(statfs(home).type);
   return name === "ext4" ? "extfs" : name;
@@ -25,8 +25,8 @@ export function backingFileSystem(home: string): string {
 /**
  * Checks that layers can be kept in `home`. Leaves nothing behind.
  *
- * @param scratch a folder in `home` for the trial; made and removed
- * @throws {NydusGdError} "environment" with what is missing
+ * @param scratch a folder in `home` for the test; created and removed
+ * @throws {NydusGdError} "environment" naming what is missing
  */
 export async function probeHome(home: string, scratch: string): Promise<void> {
   const reason = unfitReason(fsName(statfs(home).type));
@@ -48,7 +48,7 @@ export async function probeHome(home: string, scratch: string): Promise<void> {
   }
 }
 
-/** File systems that do not hold layers, and why. */
+/** File systems that cannot hold layers, and why. */
 const UNFIT: Partial<Record<FsName, string>> = {
   btrfs: "its layers would be neither snapshots nor what was tested",
   zfs: "overlayfs does not take it below a writable layer",
@@ -58,15 +58,15 @@ const UNFIT: Partial<Record<FsName, string>> = {
   ecryptfs: "overlayfs does not take it below a writable layer",
 };
 
-/** Why a file system of this name does not hold layers; undefined for one that may. */
+/** Why a file system of this name cannot hold layers; undefined if it may. */
 export function unfitReason(name: string): string | undefined {
   return Object.hasOwn(UNFIT, name) ? UNFIT[name as FsName] : undefined;
 }
 
-/** Ids of a process that is in no user namespace of its own, proc_pid_uid_map(5). */
+/** Id map of a process in the initial user namespace, proc_pid_uid_map(5). */
 const ALL_IDS = /^\s*0\s+0\s+4294967295\s*$/;
 
-/** A user namespace (rootless Docker) has neither `trusted.*` attributes nor device nodes. */
+/** Refuses a user namespace (rootless Docker), which has neither `trusted.*` attributes nor device nodes. */
 function requireInitialNamespace(home: string): void {
   if (ALL_IDS.test(Deno.readTextFileSync("/proc/self/uid_map"))) return;
   refuse(home, "this process is in a user namespace (rootless Docker), layers need root of the machine");

@@ -1,9 +1,9 @@
 /**
- * What one layer has that another has not: the tar, the list, the size.
+ * Differences between two layers: as a tar, as a list, and as a size.
  *
- * A layer is compared as the stack of folders that it shows. Against its own parent its upperdir says all: nothing below
- * is read, and no lazy image is needed but for telling added from modified files. Of a bootstrap layer only its own
- * files count, against whatever: the image is not its content.
+ * A layer is compared as the stack of folders that it shows. Compared with its own parent, its upperdir contains
+ * everything: nothing below is read, and a lazy image is needed only to tell added from modified files. For a bootstrap
+ * layer, only its own files count, whatever it is compared with: the image is not its content.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { foundationOf, type Layer, lazyImageOf, loadLayer, parentOf, requireWhol
 import type { HomePaths } from "./layer_paths.ts";
 import type { LazyImages, LazyLayer } from "./lazy_images.ts";
 
-/** Compares stacks off the main thread; differ.ts has it. */
+/** Compares stacks off the main thread. Implemented by differ.ts. */
 export type LayerDiffer = Pick<Differ, "tar" | "changes" | "sizeBytes">;
 
 /** Differences between the layers of one home. */
@@ -32,7 +32,7 @@ export class LayerDiffs {
     this.#differ = differ;
   }
 
-  /** The tar; read it to its end or cancel it. */
+  /** The tar. Read it to its end or cancel it. */
   async tar(id: string, parent: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const held = new HeldImages(this.#lazyImages, id, signal);
     try {
@@ -47,7 +47,7 @@ export class LayerDiffs {
     }
   }
 
-  /** The list, as `docker diff` shows it. */
+  /** The list, as in `docker diff`. */
   async changes(id: string, parent: string, signal?: AbortSignal): Promise<Change[]> {
     await using held = new HeldImages(this.#lazyImages, id, signal);
     return await this.#differ.changes(await this.#pair(id, parent, "names", held), signal);
@@ -59,7 +59,7 @@ export class LayerDiffs {
     return await this.#differ.sizeBytes(await this.#pair(id, parent, "content", held), signal);
   }
 
-  /** @param wanted "names" also needs what lies below, to tell modified from added */
+  /** @param wanted "names" includes what lies below, to tell modified from added */
   async #pair(id: string, parent: string, wanted: "names" | "content", held: HeldImages): Promise<StackPair> {
     const layer = await this.#load(id);
     const base = parent === "" ? undefined : await this.#load(parent);
@@ -72,7 +72,7 @@ export class LayerDiffs {
     return { layers: await this.#stack(layer, held), below: base === undefined ? [] : await this.#stack(base, held) };
   }
 
-  /** All folders that the layer shows, topmost first. */
+  /** All folders visible in the layer, topmost first. */
   async #stack(layer: Layer, held: HeldImages): Promise<string[]> {
     const image = lazyImageOf(layer, this.#home);
     if (image !== undefined) return await held.folders({ diffs: [], lazy: image });
@@ -86,7 +86,7 @@ export class LayerDiffs {
   }
 }
 
-/** Lazy images that one comparison reads. */
+/** Lazy images held for one comparison. */
 class HeldImages implements AsyncDisposable {
   readonly #images = new Map<string, string>();
   readonly #holder: string;
@@ -119,7 +119,7 @@ class HeldImages implements AsyncDisposable {
   }
 }
 
-/** The stream, and `end` once when it is read, broken off or cancelled. */
+/** Passes the stream on, and calls `end` once it is read, fails or is cancelled. */
 function afterwards(stream: ReadableStream<Uint8Array>, end: () => Promise<void>): ReadableStream<Uint8Array> {
   const reader = stream.getReader();
   const finish = async () => {

@@ -1,18 +1,18 @@
 /**
- * Where things of a layer are, as overlay2 lays them out.
+ * Paths of a layer's files, in the layout of overlay2.
  *
  * ```
  * <home>/<id>/diff        the layer's own files; the overlay's upperdir
  *            /link        its short name, 26 characters
- *            /lower       what lies below, topmost first: "l/AAAA:l/BBBB"; absent for the lowest layer
+ *            /lower       layers below, topmost first: "l/AAAA:l/BBBB"; absent for the lowest layer
  *            /work        the overlay's workdir; absent without lower
  *            /merged      mount point; absent without lower and while not mounted
  *            /committed   a layer was made on top: mounted read-only from now on
  *            /apply       an ApplyDiff was begun (layer_record.ts)
- *            /layer.json  what the finished layer is (layer_record.ts)
+ *            /layer.json  record of the finished layer (layer_record.ts)
  * <home>/l/<short>        symbolic link to ../<id>/diff
- * <home>/.making/<id>     a layer that is being made; renamed to its place when whole
- * <home>/.removing/…      a layer that is being deleted; renamed away first
+ * <home>/.making/<id>     a layer being created; renamed to its place when complete
+ * <home>/.removing/…      a layer being deleted; renamed away first
  * <home>/.lock            held while a store is open
  * ```
  *
@@ -20,7 +20,7 @@
  */
 import { isLayerId, layerId } from "./layer_id.ts";
 
-/** Paths of one layer. All absolute. */
+/** Absolute paths of one layer. */
 export interface LayerPaths {
   readonly root: string;
   readonly diff: string;
@@ -67,28 +67,28 @@ export class HomePaths {
     this.lock = `${home}/.lock`;
   }
 
-  /** Where the layer `id` is. Checks the id, touches nothing. */
+  /** Paths of the layer `id`. Validates the id without file access. */
   layer(id: string): LayerPaths {
     return below(`${this.home}/${layerId(id)}`);
   }
 
-  /** Where the layer `id` is put together. */
+  /** Paths of the layer `id` while it is being created. */
   staging(id: string): LayerPaths {
     return below(`${this.making}/${layerId(id)}`);
   }
 
-  /** The link of a short name. */
+  /** Path of the link of a short name. */
   shortLink(short: string): string {
     return `${this.links}/${short}`;
   }
 }
 
-/** What the link of a layer holds. */
+/** Target of the link of a layer. */
 export function linkTarget(id: string): string {
   return `../${id}/diff`;
 }
 
-/** The id that the target of a link names, undefined for a target that this store did not write. */
+/** The id in the target of a link; undefined for a target not written by this store. */
 export function idOfLinkTarget(target: string): string | undefined {
   const id = LINK_TARGET.exec(target)?.[1];
   return id !== undefined && isLayerId(id) ? id : undefined;
@@ -101,14 +101,12 @@ export function newShortName(): string {
   return Array.from(random, (byte) => alphabet.charAt(byte & 31)).join("");
 }
 
-/** The text of a `lower` file. */
+/** Formats a `lower` file. */
 export function formatLower(shortNames: readonly string[]): string {
   return shortNames.map((short) => `l/${short}`).join(":");
 }
 
-/**
- * The short names in the text of a `lower` file, topmost first; undefined where the text is damaged.
- */
+/** Parses a `lower` file into short names, topmost first; undefined if it is damaged. */
 export function parseLower(text: string): string[] | undefined {
   const names: string[] = [];
   for (const entry of text.trimEnd().split(":")) {

@@ -1,5 +1,5 @@
 /**
- * What the files beside a layer's `diff` say, and the order in which they are written.
+ * The files that record a layer's state beside its `diff`, and the order in which they are written.
  *
  * ```
  * Create               link, lower                    a layer that can be written
@@ -9,8 +9,8 @@
  * Create on top        + committed, layer.json        read-only from now on
  * ```
  *
- * An ApplyDiff that comes twice would be given a body that is gone and record a good digest over lost data: `apply`
- * is durable before the first byte is unpacked and is never taken back.
+ * A repeated ApplyDiff would get an empty body, since the real one is consumed, and record a good digest over lost data.
+ * So `apply` is durable before the first byte is unpacked and is never withdrawn.
  *
  * @module
  */
@@ -26,9 +26,9 @@ import type { LayerPaths } from "./layer_paths.ts";
 const FinishedLayerSchema = v.object({
   /** "sha256:…" of a bootstrap layer's tar; absent for a layer that was written, not applied. */
   diffId: v.optional(v.string()),
-  /** Bytes of its files, as Docker shows them; absent for a layer that was written. */
+  /** Bytes of its files, as shown by Docker; absent for a layer that was written. */
   sizeBytes: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
-  /** The root is opaque: nothing below this layer shows. */
+  /** The root is opaque: nothing below this layer is visible. */
   opaque: v.boolean(),
   /** The layer is the bootstrap of a lazy image. */
   bootstrap: v.optional(v.object({
@@ -41,16 +41,16 @@ const FinishedLayerSchema = v.object({
 /** Content of layer.json. */
 export type FinishedLayer = v.InferOutput<typeof FinishedLayerSchema>;
 
-/** How far an ApplyDiff has come: not begun, begun and not ended, failed with a reason, or done. */
+/** Progress of an ApplyDiff: not begun, begun and not ended, failed with a reason, or done. */
 export type ApplyState = { readonly kind: "none" | "begun" | "done" } | {
   readonly kind: "failed";
   readonly reason: string;
 };
 
 /**
- * The content of layer.json, undefined while there is none.
+ * Reads layer.json; undefined if it does not exist.
  *
- * @throws {NydusGdError} "corrupt" when it is not what this store writes
+ * @throws {NydusGdError} "corrupt" if it was not written by this store
  */
 export async function readFinished(paths: LayerPaths): Promise<FinishedLayer | undefined> {
   try {
@@ -67,7 +67,7 @@ export async function writeFinished(paths: LayerPaths, finished: FinishedLayer):
   await writeJsonFile(paths.record, finished);
 }
 
-/** How far an ApplyDiff of the layer has come. */
+/** Progress of the layer's ApplyDiff. */
 export function applyState(paths: LayerPaths, finished: FinishedLayer | undefined): ApplyState {
   let reason: string;
   try {
@@ -80,20 +80,20 @@ export function applyState(paths: LayerPaths, finished: FinishedLayer | undefine
   return reason === "" ? { kind: "begun" } : { kind: "failed", reason };
 }
 
-/** Notes that an ApplyDiff has begun; on disk when it returns. */
+/** Records that an ApplyDiff has begun; on disk when it returns. */
 export async function markApplyBegun(paths: LayerPaths): Promise<void> {
   await writeDurably(paths.applyMarker, "");
   await syncFolder(paths.root);
 }
 
-/** Notes why the ApplyDiff failed, for who asks again. */
+/** Records why the ApplyDiff failed, for later calls. */
 export async function markApplyFailed(paths: LayerPaths, reason: string): Promise<void> {
   await writeDurably(paths.applyMarker, reason === "" ? "unknown reason" : reason);
 }
 
 const OPAQUE = "trusted.overlay.opaque";
 
-/** Whether the folder carries overlay's opaque mark. */
+/** Whether the folder has overlay's opaque mark. */
 export function isOpaque(folder: string): boolean {
   try {
     return getxattr(folder, OPAQUE)[0] === 0x79;

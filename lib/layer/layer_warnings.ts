@@ -1,11 +1,11 @@
 /**
- * What is wrong with mounted layers, in words for people.
+ * Problems of mounted layers, described for users.
  *
  * @module
  */
 import type { LayerMounts } from "./layer_mounts.ts";
 
-/** The worst first; none when all is well. */
+/** Worst first; empty if there are none. */
 export function layerWarnings(
   { strandedCount, suspectIds }: Pick<LayerMounts, "strandedCount" | "suspectIds">,
 ): string[] {

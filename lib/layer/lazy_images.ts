@@ -1,10 +1,10 @@
 /**
- * What the layer store asks of the image side.
+ * Interface between the layer store and lazy images.
  *
  * A layer whose files are an image's bootstrap stands for the whole merged file system of the layers below it
- * (bootstrap_layer.ts). The store knows overlays, not images: it hands the bootstrap over and gets a folder to put
- * below its overlays. Mounts are counted by holder, the id of the layer that is stacked on the image: a holder counts
- * once however often it asks, and the image may be unmounted when the last holder has let go.
+ * (bootstrap_layer.ts). The store handles overlays, not images: it passes the bootstrap on and gets a folder to
+ * stack its overlays on. Mounts are counted by holder, the id of the layer that is stacked on the image: a holder counts
+ * once however often it asks, and the image may be unmounted when the last holder has released it.
  *
  * ```
  * ApplyDiff ── verify(bootstrap)          refuses what could never be mounted
@@ -23,9 +23,9 @@ export interface LazyLayer {
   readonly id: string;
   /** Absolute path of the bootstrap in the layer. */
   readonly bootstrapPath: string;
-  /** "sha256:…" of the layer's tar; absent for a layer that never came as a tar. */
+  /** "sha256:…" of the layer's tar; absent for a layer that did not come as a tar. */
   readonly diffId?: string;
-  /** The store's home: Docker's own records are beside it. */
+  /** The store's home, which is beside Docker's own records. */
   readonly home: string;
 }
 
@@ -35,13 +35,16 @@ export interface LazyMount {
   readonly path: string;
   /** Name of the data path: "fuse", "erofs-fanotify", … */
   readonly fsDriver: string;
-  /** It is the very mount that an earlier process made: what stands on it has lost nothing. */
+  /** The same mount that an earlier process made: overlays on it have lost nothing. */
   readonly continued: boolean;
-  /** What stood on it when this process began may have read zeros: nobody watched over it for a while. */
+  /**
+   * Whether overlays that were on it when this process started may have read zeros, because it was unguarded for a
+   * while.
+   */
   readonly isSuspect: boolean;
 }
 
-/** Attributes of an image's root folder; the root of a layer on top of it takes them over. */
+/** Attributes of an image's root folder, copied to the root of a layer on top of it. */
 export interface ImageRoot {
   /** Permission bits. */
   readonly mode: number;
@@ -49,39 +52,39 @@ export interface ImageRoot {
   readonly gid: number;
 }
 
-/** The image side of the layer store. */
+/** Interface of the layer store to lazy images. */
 export interface LazyImages {
   /**
-   * Checks that the bootstrap can be mounted: its structure, not its blobs. No network.
+   * Checks that the bootstrap can be mounted: its structure, not its blobs. Uses no network.
    *
-   * @throws {NydusGdError} "invalid-image" for a truncated or alien file, "unsupported" for what is refused by name
+   * @throws {NydusGdError} "invalid-image" for a truncated or foreign file, "unsupported" for features that are refused
    */
   verify(bootstrapPath: string): Promise<ImageRoot>;
-  /** The layer has come: what its first mount would have to wait for may be made now, by and by. */
+  /** The layer has arrived: prepare in the background what its first mount would wait for. */
   prepare(layer: LazyLayer): void;
   /**
-   * Mounts the image of `layer`, or tells where it is mounted. Also called for mounts that outlived a restart: the
-   * answer must then be the same path.
+   * Mounts the image of `layer`, or returns its existing mount. Also called for mounts that outlived a restart; the
+   * path must then be the same.
    *
    * @param holder id of the layer that is stacked on the image
-   * @throws {NydusGdError} when it cannot be mounted; `holder` then holds nothing
+   * @throws {NydusGdError} if it cannot be mounted; `holder` then holds nothing
    */
   acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount>;
-  /** `holder` is gone. One that holds nothing is no error. */
+  /** Releases the image from `holder`. A holder that holds nothing is no error. */
   release(layerId: string, holder: string): Promise<void>;
   /**
-   * The layer is being removed: unmounts its image and drops what was kept for it.
+   * The layer is being removed: unmounts its image and drops everything kept for it.
    *
-   * @param layer absent where the layer's files are damaged
+   * @param layer absent if the layer's files are damaged
    */
   forget(layerId: string, layer?: LazyLayer): Promise<void>;
-  /** What `docker inspect` shows of the layer: kind, bootstrap, fs_driver, blobs. */
+  /** Details of the layer for `docker inspect`: kind, bootstrap, fs_driver, blobs. */
   describe(layer: LazyLayer): Promise<Record<string, string>>;
   /** Rows for `docker info`. */
   status(): Promise<[string, string][]>;
 }
 
-/** For a store without lazy images: bootstrap layers are refused because of `state`, everything else works. */
+/** For a store without lazy images: refuses bootstrap layers because of `state`; everything else works. */
 export function refuseLazyImages(state: string, hint?: string): LazyImages {
   const refusal = (bootstrapPath: string) =>
     new NydusGdError(

@@ -1,12 +1,12 @@
 /**
  * Mounts overlays of any number of layers.
  *
- * Three ways, the first that carries the stack:
+ * Tries three ways, in this order:
  * 1. mount(2) with absolute paths: the option string must fit a page (about 40 layers of Docker's path lengths);
- * 2. fsopen(2) and one `lowerdir+` a layer: Linux >= 6.7, up to 500 layers;
+ * 2. fsopen(2) and one `lowerdir+` per layer: Linux >= 6.7, up to 500 layers;
  * 3. mount(2) with `/proc/self/fd/N` for each layer: every kernel, about 230 layers.
  *
- * Mount points and paths must not be changed by others meanwhile: the store holds the layer's lock.
+ * Mount points and paths must not change meanwhile: the store holds the layer's lock.
  *
  * @module
  */
@@ -25,19 +25,19 @@ import {
   type OverlayStack,
 } from "./overlay_options.ts";
 
-/** How a stack was handed to the kernel. */
+/** How a stack was passed to the kernel. */
 export type OverlayMethod = "options" | "context" | "descriptors";
 
-/** What /proc/mounts shows as the device. */
+/** Device name in /proc/mounts. */
 const SOURCE = "overlay";
 
 /**
  * Mounts `stack` on the folder `target`.
  *
- * @param methods the ways to try, in order
- * @returns the way that was taken
- * @throws {SyscallError} what the kernel says
- * @throws {NydusGdError} "unsupported" where no way carries so many layers
+ * @param methods to try, in order
+ * @returns the method that succeeded
+ * @throws {SyscallError} the kernel's error
+ * @throws {NydusGdError} "unsupported" if no method supports so many layers
  */
 export function mountOverlay(
   stack: OverlayStack,
@@ -78,7 +78,7 @@ function mountByContext(stack: OverlayStack, target: string): boolean {
     moveMount(held.use(context.create().mount()), target);
     return true;
   } catch (error) {
-    // EINVAL: a kernel whose overlay has no lowerdir+. What else is wrong with the stack, the next way will tell.
+    // EINVAL: the kernel's overlay has no lowerdir+. The next method reports any other problem of the stack.
     if (isErrno(error, "ENOSYS", "EINVAL")) return false;
     throw error;
   }
@@ -99,12 +99,12 @@ function descriptorPath(path: string, held: DisposableStack): string {
   return procFdPath(held.use(open(path, O.PATH | O.DIRECTORY)));
 }
 
-/** More than ever stacks on one mount point; an end for a loop that others could feed. */
+/** More mounts than are ever stacked on one mount point; bounds a loop that others could prolong. */
 const MAX_STACKED = 64;
 
 /**
- * Unmounts everything that is stacked on `target`, with what is mounted below it. Programs that still use it keep their
- * files until they close them. Nothing mounted is no error.
+ * Unmounts everything stacked on `target`, including mounts below it. Programs that use it keep their files until they
+ * close them. Nothing mounted is no error.
  */
 export function unmountAll(target: string): void {
   for (let count = Math.min(mountCount(target), MAX_STACKED); count > 0; count--) {

@@ -1,8 +1,8 @@
 /**
- * The options of an overlay mount as text: what each kernel is told, and how a path is written in it.
+ * Options of an overlay mount: features per kernel, and escaping of paths.
  *
- * In the option string of mount(2) a comma ends an option and a colon a lower layer; both, and the backslash itself, are
- * escaped by a backslash. Values of fsconfig(2) are taken as they are, up to 255 bytes, but upperdir and workdir still
+ * In the option string of mount(2), a comma ends an option and a colon a lower layer; both, and the backslash, are
+ * escaped by a backslash. Values of fsconfig(2) are taken literally, up to 255 bytes, but upperdir and workdir still
  * lose backslashes. Source: fs/overlayfs/params.c, Linux 5.10 to 6.18.
  *
  * @module
@@ -10,23 +10,23 @@
 import { messageOf } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 
-/** What an overlay is made of. Paths are absolute. */
+/** Parts of an overlay. Paths are absolute. */
 export interface OverlayStack {
-  /** Read-only layers, topmost first; two at least where there is no `upper`. */
+  /** Read-only layers, topmost first; at least two without `upper`. */
   readonly lowers: readonly string[];
-  /** The writable layer and its scratch folder on the same file system; absent: the overlay is read-only. */
+  /** The writable layer and its work folder on the same file system; absent: the overlay is read-only. */
   readonly upper?: { readonly diff: string; readonly work: string };
-  /** SELinux label for every file, Docker's MountLabel; empty: none. Only where SELinux is on. */
+  /** SELinux label for all files, Docker's MountLabel; empty for none. Used only with SELinux enabled. */
   readonly label?: string;
 }
 
-/** There while SELinux is on (Documentation/admin-guide/LSM/SELinux.rst); its mount option is unknown elsewhere. */
+/** Exists while SELinux is on (Documentation/admin-guide/LSM/SELinux.rst); otherwise its mount option is unknown. */
 const SELINUX = "/sys/fs/selinux/enforce";
 
 /**
- * The label to mount with: none where SELinux is off, for the kernel would refuse the mount.
+ * The label to mount with; empty if SELinux is off, because the kernel would refuse the mount.
  *
- * @param enforce the file by which SELinux is known
+ * @param enforce the file that indicates SELinux
  */
 export function effectiveLabel(label: string, enforce = SELINUX): string {
   if (label === "") return "";
@@ -40,24 +40,24 @@ export function effectiveLabel(label: string, enforce = SELINUX): string {
   }
 }
 
-/** Longest value of fsconfig(2) in bytes. */
+/** Maximum length of a value of fsconfig(2) in bytes. */
 const FSCONFIG_VALUE_MAX = 255;
-/** Where the kernel lists the features that it was built with; there once the module is loaded. */
+/** Lists the kernel's overlay features; exists once the module is loaded. */
 const PARAMETERS = "/sys/module/overlay/parameters";
 
 const encoder = new TextEncoder();
 
-/** A path for the option string of mount(2). */
+/** Escapes a path for the option string of mount(2). */
 export function escapeOverlayPath(path: string): string {
   return path.replace(/[\\:,]/g, (special) => `\\${special}`);
 }
 
-/** Whether fsconfig(2) takes the path as a value without changing or cutting it. */
+/** Whether fsconfig(2) takes the path literally and in full. */
 export function isPlainOverlayValue(path: string): boolean {
   return !/[\\:,]/.test(path) && encoder.encode(path).length <= FSCONFIG_VALUE_MAX;
 }
 
-/** The whole option string for mount(2). `features` are those of {@link overlayFeatures}. */
+/** The option string for mount(2). `features` come from {@link overlayFeatures}. */
 export function overlayOptions(stack: OverlayStack, features: readonly [string, string][]): string {
   const options = features.map(([key, value]) => `${key}=${value}`);
   options.push(`lowerdir=${stack.lowers.map(escapeOverlayPath).join(":")}`);
@@ -76,8 +76,8 @@ export function byteLength(options: string): number {
 let known: [string, string][] | undefined;
 
 /**
- * Features that must be off whatever the kernel's defaults are, as far as this kernel has them: index would refuse the
- * upperdir of a mount that is still held, redirects and metacopies would make the upperdir no complete diff.
+ * Features to switch off, as far as this kernel has them. index would refuse the upperdir of a mount that is still
+ * held; with redirects and metacopies, the upperdir would not be a complete diff.
  */
 export function overlayFeatures(): readonly [string, string][] {
   if (known !== undefined) return known;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { concatenate } from "../base/bytes.ts";
 import { PieceReader } from "./piece_reader.ts";
 
-/** The chunks as a stream of bytes, or as one of whatever comes. */
+/** The chunks as a byte stream or as an ordinary one. */
 function streamOf(chunks: readonly Uint8Array[], type: "bytes" | undefined): ReadableStream<Uint8Array> {
   const rest = chunks.map((chunk) => chunk.slice());
   const pull = (controller: { enqueue(chunk: Uint8Array<ArrayBuffer>): void; close(): void }) => {

@@ -1,16 +1,16 @@
 /**
- * Brings a home back to what it says, after any kind of end.
+ * Restores a home to a consistent state after any kind of end.
  *
- * | found | done |
+ * | found | action |
  * |---|---|
- * | something in `.making` or `.removing` | deleted: nobody was told that it exists, or somebody that it does not |
- * | a layer whose ApplyDiff did not end, or failed | deleted: Docker records a layer only after the answer |
- * | a layer without its short link | the link is made again |
+ * | something in `.making` or `.removing` | deleted: its creation was never confirmed, or its removal was |
+ * | a layer whose ApplyDiff did not end, or failed | deleted: Docker records a layer only after the response |
+ * | a layer without its short link | the link is created again |
  * | a short link without its layer | deleted |
  * | a mount of a layer | counted once |
- * | a mount in the home that is no layer's | unmounted, if it is an overlay of this store's making |
+ * | a mount in the home that belongs to no layer | unmounted, if it is an overlay made by this store |
  *
- * What cannot be read or deleted is told and left: one broken layer must not keep the others from being served.
+ * What cannot be read or deleted is logged and left in place: a broken layer must not prevent serving the others.
  *
  * @module
  */
@@ -27,15 +27,15 @@ import { liftLimit } from "./size_limit.ts";
 
 const log = logger("layer", "recovery");
 
-/** What {@link recoverHome} found. */
+/** Result of {@link recoverHome}. */
 export interface Recovered {
-  /** Layers that are whole. */
+  /** Number of complete layers. */
   readonly layerCount: number;
   /** Layers that are mounted. */
   readonly mounted: readonly Layer[];
 }
 
-/** Makes the store's own folders, clears what was left half-done and tells what is mounted. */
+/** Creates the store's own folders, cleans up unfinished work and finds mounted layers. */
 export async function recoverHome(home: HomePaths): Promise<Recovered> {
   for (const folder of [home.links, home.making, home.removing]) {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
@@ -48,7 +48,7 @@ export async function recoverHome(home: HomePaths): Promise<Recovered> {
   return { layerCount: layers.length, mounted: layers.filter((layer) => points.has(layer.paths.merged)) };
 }
 
-/** Ends overlays whose layer is on its way out; any other file system below the home is somebody else's. */
+/** Unmounts overlays whose layer is being removed; other file systems below the home belong to someone else. */
 function unmountStrays(home: HomePaths): void {
   for (const { mountPoint, fsType } of mountsBelow(home.home)) {
     const own = fsType === "overlay" && mountPoint.endsWith("/merged");
@@ -105,9 +105,9 @@ function exists(path: string): boolean {
 }
 
 /**
- * Takes a layer away: out of sight at once and for good, then deleted.
+ * Removes a layer: renames it away durably, then deletes it.
  *
- * @throws {NydusGdError} "busy" when something is mounted in it that is not this store's
+ * @throws {NydusGdError} "busy" if something not mounted by this store is mounted in it
  */
 export async function discardLayer(home: HomePaths, id: string, short: string | undefined): Promise<void> {
   const { root, merged } = home.layer(id);
@@ -117,7 +117,7 @@ export async function discardLayer(home: HomePaths, id: string, short: string | 
   await Deno.rename(root, away);
   if (short !== undefined) await attempt("delete", short, () => removeTree(home.shortLink(short)));
   await syncFolder(home.home);
-  // A rest is deleted at the next start; the layer itself is gone either way.
+  // Leftovers are deleted at the next start; the layer itself is gone either way.
   await deleteLayer(away);
 }
 

@@ -1,21 +1,21 @@
 /**
- * `docker create --storage-opt`: a limit for what one container may write.
+ * `docker create --storage-opt`: limits the data that one container may write.
  *
  * @module
  */
 import { NydusGdError } from "../base/errors.ts";
 
-/** "10G", "512m", "1.5GiB", "1048576" (bytes), as Docker reads sizes: K is 1024, with or without an i. */
+/** "10G", "512m", "1.5GiB", "1048576" (bytes), as parsed by Docker: K is 1024, with or without an i. */
 const SIZE = /^(\d+(?:\.\d+)?)\s?(?:([kmgtp])i?b?|b)?$/i;
 const UNITS = "kmgtp";
 
 /**
- * The limit that the options of one layer set.
+ * The limit in the options of one layer.
  *
  * @param options values by key
- * @param what is to be done, for errors: "create layer x"
- * @returns bytes, 0 for none whatever the default is; undefined: the default
- * @throws {NydusGdError} "usage" for what no driver would take
+ * @param what the intended action, for errors: "create layer x"
+ * @returns bytes, 0 for explicitly none; undefined: the default
+ * @throws {NydusGdError} "usage" for options that no driver accepts
  */
 export function sizeLimitOf(options: Readonly<Record<string, string>>, what: string): number | undefined {
   let limit: number | undefined;
@@ -31,7 +31,7 @@ export function sizeLimitOf(options: Readonly<Record<string, string>>, what: str
 }
 
 /**
- * The bytes of a size as Docker writes it.
+ * Parses a size in Docker's notation to bytes.
  *
  * @throws {NydusGdError} "usage"
  */

@@ -18,8 +18,8 @@ export interface LayerApplier {
   /**
    * Unpacks `body` into the empty folder `diffDir`; everything is on disk when it resolves.
    *
-   * Sizes are bytes; `diffId` is "sha256:…" of the whole body, told where it may be a bootstrap layer. A rejection leaves parts in the folder, but nothing is
-   * written to it any more.
+   * Sizes are bytes; `diffId` is "sha256:…" of the whole body, set if it may be a bootstrap layer. A rejection leaves
+   * parts in the folder, but nothing is written to it any more.
    */
   apply(
     diffDir: string,
