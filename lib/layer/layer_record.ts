@@ -9,8 +9,8 @@
  * Create on top        + committed, layer.json        read-only from now on
  * ```
  *
- * A repeated ApplyDiff would get an empty body, since the real one is consumed, and record a good digest over lost data.
- * So `apply` is durable before the first byte is unpacked and is never withdrawn.
+ * A repeated ApplyDiff would get an empty body, since the real one is consumed, and record a good digest over lost
+ * data. So `apply` is durable before the first byte is unpacked and is never withdrawn.
  *
  * @module
  */

@@ -3,8 +3,8 @@
  *
  * A layer whose files are an image's bootstrap stands for the whole merged file system of the layers below it
  * (bootstrap_layer.ts). The store handles overlays, not images: it passes the bootstrap on and gets a folder to
- * stack its overlays on. Mounts are counted by holder, the id of the layer that is stacked on the image: a holder counts
- * once however often it asks, and the image may be unmounted when the last holder has released it.
+ * stack its overlays on. Mounts are counted by holder, the id of the layer that is stacked on the image: a holder
+ * counts once however often it asks, and the image may be unmounted when the last holder has released it.
  *
  * ```
  * ApplyDiff ── verify(bootstrap)          refuses what could never be mounted

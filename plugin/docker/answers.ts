@@ -1,5 +1,5 @@
 /**
- * Answers as dockerd reads them, and the one place where an error becomes `{"Err": …}`.
+ * Responses in dockerd's format, and the only place where an error becomes `{"Err": …}`.
  *
  * @module
  */
@@ -9,16 +9,16 @@ import { PLUGIN_MEDIA_TYPE } from "./protocol.ts";
 
 const log = logger("docker");
 
-/** An answer of one JSON document. */
+/** A response with one JSON document. */
 export function answer(value: unknown, status = 200): Response {
   return new Response(JSON.stringify(value) + "\n", { status, headers: { "content-type": PLUGIN_MEDIA_TYPE } });
 }
 
 /**
- * The answer to a call that failed. dockerd shows the text to its user, so the hint is in it.
+ * The response to a failed call. dockerd shows the text to its user, so it includes the hint.
  *
- * @param status 200 wherever dockerd looks for Err, because it shows the text alone then. A Diff must have another: a 200
- * is read as the tar, whatever it says
+ * @param status 200 wherever dockerd checks Err, because it then shows only the text. Diff needs another status:
+ * dockerd reads any 200 as the tar
  */
 export function failure(method: string, error: unknown, status = 200): Response {
   const { message: text, hint } = toldError(error);

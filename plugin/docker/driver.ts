@@ -1,7 +1,8 @@
 /**
- * The driver between Init and Init: which home is served, and that it is served again when only this program restarts.
+ * The graph driver across restarts: remembers which home it serves, and serves it again when only this program
+ * restarts.
  *
- * dockerd sends Init when it starts, and not when the plugin does: home and options are kept in a state file.
+ * dockerd sends Init when it starts, not when the plugin does, so home and options are kept in a state file.
  *
  * @module
  */
@@ -15,11 +16,11 @@ import type { LayerStore } from "../../lib/layer/layer_store.ts";
 import { readInit, STORAGE_OPTIONS, type StorageOptions } from "./init_options.ts";
 import type { InitRequest } from "./protocol.ts";
 
-/** What a driver is made with. */
+/** Dependencies of a driver. */
 export interface GraphDriverParts {
   /** JSON file that survives restarts; its folder exists. */
   readonly stateFile: string;
-  /** Opens the layers in `home` for what dockerd's `--storage-opt`s and its `--userns-remap` ask. */
+  /** Opens the layers in `home` with the options of dockerd's `--storage-opt` and `--userns-remap`. */
   openStore(home: string, options: StorageOptions, idMaps: IdMaps): Promise<LayerStore>;
 }
 
@@ -32,7 +33,7 @@ const StateSchema = v.object({
   idMaps: v.optional(v.object({ uids: v.array(RangeSchema), gids: v.array(RangeSchema) }), NO_ID_MAPS),
 });
 
-/** What an Init asked for. */
+/** Parameters of the last Init. */
 interface Wanted {
   readonly home: string;
   readonly options: StorageOptions;
@@ -56,10 +57,10 @@ export class GraphDriver implements AsyncDisposable {
   }
 
   /**
-   * A driver that serves what it served before, or waits for its first Init. A home that is gone is waited for as well:
-   * it is dockerd's to make.
+   * Resumes what was served before, or waits for the first Init. Also waits for a home that is missing: dockerd has to
+   * create it.
    *
-   * @throws {NydusGdError} when the home cannot be opened, above all "busy" while another process serves it
+   * @throws {NydusGdError} if the home cannot be opened, in particular "busy" while another process serves it
    */
   static async resume(parts: GraphDriverParts): Promise<GraphDriver> {
     const driver = new GraphDriver(parts);
@@ -73,7 +74,7 @@ export class GraphDriver implements AsyncDisposable {
     return driver;
   }
 
-  /** The layers. @throws {NydusGdError} "unavailable" before the first Init */
+  /** The layer store. @throws {NydusGdError} "unavailable" before the first Init */
   get store(): LayerStore {
     if (this.#serving !== undefined) return this.#serving.store;
     throw new NydusGdError("unavailable", "Cannot serve layers: dockerd has sent no GraphDriver.Init yet", {
@@ -81,13 +82,13 @@ export class GraphDriver implements AsyncDisposable {
     });
   }
 
-  /** Whether there has been an Init, in this life or an earlier one. */
+  /** Whether there has been an Init, in this process or an earlier one. */
   get ready(): boolean {
     return this.#serving !== undefined;
   }
 
   /**
-   * A dockerd starts: serves its home from now on, and after a restart.
+   * A dockerd starts: serves its home from now on, also after a restart.
    *
    * @throws {NydusGdError} "busy" for another home while layers of the present one are mounted
    */
@@ -106,7 +107,7 @@ export class GraphDriver implements AsyncDisposable {
     });
   }
 
-  /** Gives the home back; mounts stay. */
+  /** Releases the home; mounts stay. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#inits.run("init", async () => {
       await this.#serving?.store.close();
@@ -127,7 +128,7 @@ export class GraphDriver implements AsyncDisposable {
   }
 }
 
-/** @throws {NydusGdError} "io" for a home that cannot be looked at: no path at all, or a file in its way */
+/** @throws {NydusGdError} "io" if the home cannot be checked: an invalid path, or a file in its way */
 async function isThere(home: string): Promise<boolean> {
   try {
     return await ignore(Deno.errors.NotFound, Deno.stat(home)) !== undefined;

@@ -1,5 +1,5 @@
 /**
- * What dockerd may say at Init: where layers are, storage options, user namespaces.
+ * Options of an Init by dockerd: home, storage options, user namespaces.
  *
  * @module
  */
@@ -11,17 +11,17 @@ import type { IdMap, InitRequest } from "./protocol.ts";
 /** Options of `dockerd --storage-opt nydus-gd.KEY=VALUE`. */
 export const STORAGE_OPTIONS = ["fs-driver", "config", "size"] as const;
 
-/** Values by key, as far as they were given. */
+/** Values by key; absent if not given. */
 export type StorageOptions = Partial<Record<typeof STORAGE_OPTIONS[number], string>>;
 
 const PREFIX = "nydus-gd.";
-/** Ids of a user namespace that maps nothing. */
+/** Size of an id map that maps every id to itself. */
 const ALL_IDS = 0xffff_ffff;
 
 /**
- * The options of an Init.
+ * Parses the options of an Init.
  *
- * @throws {NydusGdError} "usage" for a home or options that cannot be
+ * @throws {NydusGdError} "usage" for an invalid home or invalid options
  */
 export function readInit(request: InitRequest): { home: string; options: StorageOptions; idMaps: IdMaps } {
   const home = normalize(request.Home).replace(/\/+$/, "");
@@ -49,7 +49,7 @@ function split(option: string): [typeof STORAGE_OPTIONS[number], string] {
   });
 }
 
-/** The ranges; none where all ids are the host's. */
+/** The id ranges; empty if all ids are the host's. */
 function rangesOf(maps: readonly IdMap[]): IdRange[] {
   const isIdentity = (map: IdMap) => map.container_id === 0 && map.host_id === 0 && map.size >= ALL_IDS;
   if (maps.every(isIdentity)) return [];

@@ -1,5 +1,5 @@
 /**
- * The calls that take and answer one JSON document.
+ * The calls whose request and response are one JSON document each.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type * as v from "valibot";
 import type { GraphDriver } from "./driver.ts";
 import { CreateSchema, DiffSchema, GetSchema, IdSchema, InitSchema, NothingSchema, parseRequest } from "./protocol.ts";
 
-/** Answers a call: the body as it came, the document to send back. */
+/** Handles a call: takes the raw body, returns the document to send back. */
 export type JsonMethod = (driver: GraphDriver, body: Uint8Array) => Promise<unknown>;
 
 const METHODS: Record<string, JsonMethod> = {};
@@ -30,7 +30,8 @@ method("GraphDriver.Init", InitSchema, async (driver, request) => {
   return {};
 });
 
-// False: dockerd keeps what it needs to give a layer back byte for byte, and never asks for a Diff of a lazy layer.
+// With false, dockerd keeps what it needs to reproduce a layer byte for byte, and never asks for a Diff of a lazy
+// layer.
 method("GraphDriver.Capabilities", NothingSchema, () => ({ Capabilities: { ReproducesExactDiffs: false } }));
 
 method("GraphDriver.Status", NothingSchema, async ({ store }) => ({ Status: await store.status() }));
@@ -74,7 +75,7 @@ method("GraphDriver.DiffSize", DiffSchema, async ({ store }, request) => ({
   Size: await store.diffSize(request.ID, request.Parent),
 }));
 
-// A dockerd that never had a home to clean has nothing mounted here.
+// If dockerd never had a home, nothing is mounted.
 method("GraphDriver.Cleanup", NothingSchema, async (driver) => {
   if (driver.ready) await driver.store.cleanup();
   return {};

@@ -1,18 +1,18 @@
 /**
- * The words of Docker's graph-driver plugin protocol: requests as dockerd 20.10 to 27 send them.
+ * Messages of Docker's graph-driver plugin protocol, as sent by dockerd 20.10 to 27.
  *
- * Bodies are JSON, member names begin with a capital, absent and null are the same. Unknown members are ignored: later
- * daemons may send more. Source: moby daemon/graphdriver/proxy.go, 20.10 to 27.5.
+ * Bodies are JSON, member names are capitalised, absent and null are equivalent. Unknown members are ignored, since
+ * later daemons may send more. Source: moby daemon/graphdriver/proxy.go, 20.10 to 27.5.
  *
  * @module
  */
 import * as v from "valibot";
 import { NydusGdError } from "../../lib/base/errors.ts";
 
-/** Media type of every answer but Diff's. */
+/** Media type of every response except Diff's. */
 export const PLUGIN_MEDIA_TYPE = "application/vnd.docker.plugins.v1.2+json";
 
-/** Bytes of a JSON request; real ones have a few hundred. */
+/** Maximum size of a JSON request in bytes; real ones have a few hundred. */
 export const MAX_REQUEST_BYTES = 1 << 20;
 
 const text = v.optional(v.nullish(v.string(), ""), "");
@@ -23,7 +23,7 @@ const id = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 const IdMapSchema = v.object({ container_id: id, host_id: id, size: id });
 
-/** Which user ids of containers are which of the host. */
+/** A range of container ids and the host ids it maps to. */
 export type IdMap = v.InferOutput<typeof IdMapSchema>;
 
 /** GraphDriver.Init. */
@@ -46,22 +46,22 @@ export const IdSchema = v.object({ ID: v.string() });
 /** Diff, Changes, DiffSize. */
 export const DiffSchema = v.object({ ID: v.string(), Parent: text });
 
-/** Status, Capabilities, Cleanup, Plugin.Activate: whatever is sent. */
+/** Status, Capabilities, Cleanup, Plugin.Activate: the body is ignored. */
 export const NothingSchema = v.unknown();
 
 export type InitRequest = v.InferOutput<typeof InitSchema>;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** What became of a call that was under way when this program ended: dockerd repeats it, its body is used up. */
+/** For a call in flight when this program ended: dockerd repeats it, but its body has been consumed. */
 const EMPTY_BODY = "Docker has sent it again without its body, as the driver was away: run the command again";
 
 /**
- * Reads the body of a request.
+ * Parses the body of a request.
  *
  * @param method for the message
- * @throws {NydusGdError} "usage" with the place of the first thing that is wrong: `Cannot read GraphDriver.Create
- * request: ID: Invalid type: Expected string but received 7`
+ * @throws {NydusGdError} "usage" with the path of the first error: `Cannot read GraphDriver.Create request: ID: Invalid
+ * type: Expected string but received 7`
  */
 export function parseRequest<S extends v.GenericSchema>(method: string, schema: S, body: Uint8Array): v.InferOutput<S> {
   const result = v.safeParse(schema, body.length === 0 ? {} : parseJson(method, body));

@@ -1,5 +1,5 @@
 /**
- * Bodies of requests: small ones whole, large ones as they come.
+ * Reads request bodies: small ones as a whole, large ones as streams.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { messageOf, NydusGdError } from "../../lib/base/errors.ts";
 import { logger } from "../../lib/base/log.ts";
 
 /**
- * The whole body.
+ * Reads the whole body.
  *
- * @throws {NydusGdError} "usage" past `limitBytes`
+ * @throws {NydusGdError} "usage" beyond `limitBytes`
  */
 export async function readBody(body: ReadableStream<Uint8Array> | null, limitBytes: number): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
@@ -36,10 +36,10 @@ export function emptyBody(): ReadableStream<Uint8Array> {
 }
 
 /**
- * Takes what is left of a body and throws it away, so that the answer is read: a client that is still sending when the
- * connection closes sees a broken connection, and dockerd calls again.
+ * Reads and discards the rest of a body, so that the response gets read. A client that is still sending when the
+ * connection closes sees a broken connection, and dockerd would repeat the call.
  *
- * @param timeoutMs gives up after that
+ * @param timeoutMs gives up after this time
  */
 export async function drain(body: ReadableStream<Uint8Array>, timeoutMs: number): Promise<void> {
   if (body.locked) return;

@@ -1,5 +1,5 @@
 /**
- * The two calls that carry a tar: ApplyDiff takes one, Diff gives one.
+ * The two calls that carry a tar: ApplyDiff receives one, Diff returns one.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { GraphDriver } from "./driver.ts";
 import { DiffSchema, MAX_REQUEST_BYTES, parseRequest } from "./protocol.ts";
 import { drain, emptyBody, readBody } from "./request_body.ts";
 
-/** How long the rest of a refused layer is read before the connection is given up. */
+/** How long to read the rest of a refused layer before closing the connection. */
 const DRAIN_TIMEOUT_MS = 60_000;
 
 const TAR_MEDIA_TYPE = "application/x-tar";
@@ -25,13 +25,13 @@ export async function applyDiff(driver: GraphDriver, request: Request): Promise<
   }
 }
 
-/** The query of a URL whose other parts may be anything: dockerd's Host header is not always a host. */
+/** The query of a URL whose other parts may be invalid: dockerd's Host header is not always a host name. */
 function queryOf(url: string): URLSearchParams {
   const question = url.indexOf("?");
   return new URLSearchParams(question < 0 ? "" : url.slice(question + 1));
 }
 
-/** GraphDriver.Diff: the tar, or a status other than 200. What fails later breaks the connection off. */
+/** GraphDriver.Diff: returns the tar, or a status other than 200. A later failure aborts the connection. */
 export async function diff(driver: GraphDriver, request: Request): Promise<Response> {
   try {
     const body = await readBody(request.body, MAX_REQUEST_BYTES);
