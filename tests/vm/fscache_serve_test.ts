@@ -1,7 +1,7 @@
 /**
- * A whole `serve` by erofs-fscache, on a kernel that has it: images of the real tools compared with their listings, a
- * registry that fails, nydusd's API. `sh scripts/test.sh vm` compares all of them; a run of everything one of each way in
- * which data are stored.
+ * A whole `serve` with erofs-fscache, on a kernel that has it: images of the real tools compared with their listings, a
+ * failing registry, nydusd's API. `sh scripts/test.sh vm` compares all images; a run of all tests compares one per
+ * storage format.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * The kernel's own cache, erofs-fscache, on a kernel that has it, and what can go wrong. `sh scripts/test.sh vm` does all of
- * it; a run of everything leaves the full disk and the death of all holders out, and kills less often. What needs a kernel
- * that lets another process go on with its cache is left out on others.
+ * erofs-fscache, the kernel's own cache, on a kernel that has it, and its failure modes. `sh scripts/test.sh vm` runs
+ * everything; a run of all tests omits the full disk and the death of all holders, and kills less often. Tests that
+ * need a kernel whose cache can be taken over by another process are omitted on others.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { IS_THOROUGH, KERNEL } from "../support/vm/vm_test.ts";
 const WATCHDOG_MS = 20 * 60_000;
 
 const KILLS = IS_THOROUGH ? 20 : 4;
-/** More would leave the emulated processors little time for the server. */
+/** More readers would leave the emulated processor too little time for the server. */
 const READERS = 2;
 /** Long enough for an emulated processor to answer reads in between. */
 const LIFE_MS = 6_000;

@@ -1,5 +1,5 @@
 /**
- * A machine whose power goes while an image is read. Not in a run of everything.
+ * Cuts the power of a machine while an image is read. Only in thorough runs.
  *
  * @module
  */
@@ -13,19 +13,19 @@ import { IS_THOROUGH, vmTest } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 8 * 60_000;
 const READER = "tests/vm/guest/power_cut.ts";
-/** How many files were read when the power goes. */
+/** Number of files read before the power is cut. */
 const FILES_BEFORE = 4;
 
-/** Dirty pages go to the disk soon and in no order, so that the cut finds files half written. */
+/** Makes the kernel write dirty pages early and in any order, so that the cut leaves partially written files. */
 const HASTE = "echo 20 >/proc/sys/vm/dirty_expire_centisecs; echo 10 >/proc/sys/vm/dirty_writeback_centisecs";
 
-/** Has the image read to its end; what came is in /exchange/seen, a line for each file. */
+/** Reads the whole image; results are in /exchange/seen, one line per file. */
 async function readImage(vm: VirtualMachine, bundles: GuestBundles): Promise<void> {
   const script = runScript({ bundles, file: READER }, ["/data/nydus-gd", "erofs-fscache"]);
   await vm.must(`: >/exchange/seen; ${HASTE}\n${script} >/exchange/seen`);
 }
 
-/** Resolves when so many files were read. What the machine writes to /exchange is written here. */
+/** Resolves when `count` files have been read, as seen from the host. */
 async function filesRead(vm: VirtualMachine, count: number): Promise<void> {
   using watcher = Deno.watchFs(vm.exchange);
   for await (const _event of watcher) if ((await seen(vm)).length >= count) return;

@@ -1,6 +1,6 @@
 /**
- * Limits for containers on file systems that count by projects, which this machine's kernel cannot, and dockerd on one of
- * them, with lazy images out of the kernel's own cache. A run of everything leaves dockerd out.
+ * Size limits of containers on file systems with project quotas, which this machine's kernel lacks, and dockerd on one
+ * of them, with lazy images from the kernel's own cache. A run of all tests omits dockerd.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The virtual machines themselves: what other tests take for granted of them.
+ * Tests of the virtual machines: properties that other tests rely on.
  *
  * @module
  */

@@ -1,20 +1,20 @@
 /**
- * Disks of virtual machines: files that outlive a machine, so that the next one finds what the last one wrote.
+ * Disks of virtual machines: files that outlive a machine, so that the next one sees what the last one wrote.
  *
  * @module
  */
 import { NydusGdError } from "../../../lib/base/errors.ts";
 
-/** What a disk holds and where it is seen. */
+/** File system of a disk and its mount point. */
 export interface DiskOptions {
   readonly sizeBytes: number;
-  /** The file system that it gets, whose `mkfs` is installed here. */
+  /** Type of the file system, whose `mkfs` is installed on the host. */
   readonly fsType: string;
-  /** Further arguments of `mkfs`. */
+  /** Additional arguments of `mkfs`. */
   readonly makeOptions?: readonly string[];
-  /** Where a machine mounts it. */
+  /** Mount point in the machine. */
   readonly mountPoint: string;
-  /** As `mount -o` takes them. */
+  /** Options for `mount -o`. */
   readonly mountOptions?: string;
 }
 
@@ -24,10 +24,10 @@ export interface Disk extends DiskOptions {
 }
 
 /**
- * Makes a disk.
+ * Creates a disk.
  *
- * @param path does not exist yet; whoever made its folder removes it
- * @throws {NydusGdError} "environment" with what mkfs said
+ * @param path must not exist; the owner of its folder removes it
+ * @throws {NydusGdError} "environment" with the output of mkfs
  */
 export async function makeDisk(path: string, options: DiskOptions): Promise<Disk> {
   await Deno.writeFile(path, new Uint8Array());
@@ -39,7 +39,7 @@ export async function makeDisk(path: string, options: DiskOptions): Promise<Disk
   throw new NydusGdError("environment", `Cannot make a disk with ${options.fsType}: ${said}`);
 }
 
-/** The script that mounts disks in a machine, in the order in which they were given to it. */
+/** Script that mounts the disks in a machine, in the order in which they are attached. */
 export function mountScript(disks: readonly Disk[]): string {
   return disks.map(({ fsType, mountPoint, mountOptions = "defaults" }, index) => {
     const device = `/dev/vd${String.fromCharCode("a".charCodeAt(0) + index)}`;

@@ -1,5 +1,5 @@
 /**
- * Deno in a virtual machine: programs and test files of the repository.
+ * Runs Deno in a virtual machine, with programs and test files of the repository.
  *
  * @module
  */
@@ -15,28 +15,28 @@ const ENV = {
   CI: "true",
   DENO_DIR: "/data/deno",
   DENO_NO_UPDATE_CHECK: "1",
-  /** A third of what an emulated processor takes to start the runtime. */
+  /** Saves a third of the runtime's start on an emulated processor. */
   DENO_V8_FLAGS: "--no-verify-snapshot-checksum",
   NO_COLOR: "1",
   TMPDIR: "/data/tmp",
   XDG_CACHE_HOME: "/data/cache",
 } as const;
 
-/** Which module runs, and how. */
+/** A module to run, with its environment. */
 export interface GuestModule {
-  /** Of which it is one. */
+  /** Bundles that include it. */
   readonly bundles: GuestBundles;
   /** Path in the repository. */
   readonly file: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A script for the machine that becomes `deno run` of a module. */
+/** Script for the machine that does `deno run` of a module. */
 export function runScript(module: GuestModule, words: readonly string[] = []): string {
   return denoScript(module, ["run", "--allow-all"], words);
 }
 
-/** One that becomes `deno test` of it. */
+/** Script for the machine that does `deno test` of a module. */
 export function testScript(module: GuestModule, options: readonly string[] = []): string {
   return denoScript(module, ["test", "--allow-all", "--sanitize-ops", ...options], []);
 }
@@ -52,20 +52,20 @@ function denoScript(
   return [`mkdir -p ${ENV.TMPDIR} ${ENV.XDG_CACHE_HOME}`, ...settings, `exec ${command}`].join("\n");
 }
 
-/** Which tests. */
+/** Selects tests. */
 export interface GuestTests {
   /** Path in the repository. */
   readonly file: string;
-  /** Part of the names; all tests unless given. */
+  /** Part of their names; default: all tests. */
   readonly filter?: string;
-  /** On top of what they have in common with others. */
+  /** In addition to the common environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What they have in common. */
+/** Settings common to all tests. */
 export type GuestSettings = Pick<GuestModule, "bundles" | "env">;
 
-/** Runs tests in the machine, each and its parts as steps of `t`. What is skipped there is skipped here. */
+/** Runs tests in the machine; tests and their steps become steps of `t`. Skips are passed on. */
 export async function testInMachine(
   vm: VirtualMachine,
   t: Deno.TestContext,
@@ -81,7 +81,7 @@ export async function testInMachine(
     const script = testScript({ ...settings, file, env: { ...settings.env, ...env } }, options);
     const { code, stdout, stderr } = await vm.run(script);
     const said = `${stdout}\n${stderr}`;
-    // the report has what the filter left out as skipped
+    // the report lists tests excluded by the filter as skipped
     const cases = testCases(await readReport(`${vm.exchange}/${report}`)).filter(({ name }) => name.includes(filter));
     for (const { name, isSkipped, failure } of cases) {
       await t.step({ name, ignore: isSkipped, fn: () => assert.equal(failure, undefined, failure) });
@@ -91,7 +91,7 @@ export async function testInMachine(
   });
 }
 
-/** Nothing, where Deno did not come so far as to write one. */
+/** Empty if Deno failed before it could write a report. */
 async function readReport(path: string): Promise<string> {
   return await ignore(Deno.errors.NotFound, Deno.readTextFile(path)) ?? "";
 }

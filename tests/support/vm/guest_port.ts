@@ -1,12 +1,12 @@
 /**
- * The port by which a virtual machine is told what to run: the other end of guest.sh.
+ * The port through which a virtual machine receives scripts to run. Its other end is guest.sh.
  *
- * Whatever waits on it ends when the machine does.
+ * All waits end when the machine does.
  *
  * @module
  */
 
-/** `7\n` goes in, `7 0\n` comes back when script 7 has ended with 0. */
+/** Protocol: `7\n` is sent to run script 7; `7 0\n` is received when it has ended with status 0. */
 export class GuestPort implements AsyncDisposable {
   readonly #waiting = new Map<string, (code: number | undefined) => void>();
   readonly #reading: Promise<void>;
@@ -17,19 +17,19 @@ export class GuestPort implements AsyncDisposable {
     this.#reading = this.#read();
   }
 
-  /** Waits for the machine to connect; undefined when it ended before. */
+  /** Waits for the machine to connect; undefined if it ended first. */
   static async accept(listener: Deno.Listener, ended: Promise<unknown>): Promise<GuestPort | undefined> {
     const connection = await Promise.race([listener.accept(), ended.then(() => undefined)]);
     listener.close();
     return connection === undefined ? undefined : new GuestPort(connection);
   }
 
-  /** Whether the machine is up; false when it ended before it was. */
+  /** Whether the machine came up; false if it ended first. */
   get ready(): Promise<boolean> {
     return this.#ready.promise;
   }
 
-  /** Has script `id` run; what it ended with, undefined when the machine ended before. */
+  /** Runs script `id`. Returns its status; undefined if the machine ended first. */
   async run(id: string): Promise<number | undefined> {
     if (this.#closed) return undefined;
     const { promise, resolve } = Promise.withResolvers<number | undefined>();
@@ -37,7 +37,7 @@ export class GuestPort implements AsyncDisposable {
     try {
       await this.connection.write(new TextEncoder().encode(`${id}\n`));
     } catch (error) {
-      if (!(error instanceof Deno.errors.BrokenPipe)) throw error; // the machine ends: reading notices it, too
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error; // the machine is ending: the read will notice
     }
     return await promise;
   }
@@ -60,7 +60,7 @@ export class GuestPort implements AsyncDisposable {
     try {
       return await this.connection.read(buffer);
     } catch (error) {
-      // it was killed, or we have closed it
+      // it was killed, or the connection was closed on this side
       if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BadResource) return null;
       if (error instanceof Deno.errors.Interrupted) return null;
       throw error;

@@ -1,14 +1,14 @@
 /**
- * What machines run of the repository, as bundles: each of some hundred modules costs an emulated processor milliseconds,
- * in every process and in every Worker.
+ * Bundles of repository code for virtual machines. Without bundling, each of some hundred modules costs an emulated
+ * processor milliseconds, in every process and every Worker.
  *
  * ```
  * <folder>/main.js, *_worker.js       the program and its Workers
  *          nydus-gd                   an executable of it, for NYDUS_GD_TEST_PROGRAM
  *          tree_walk.js, …            programs of tests
- *          tests.vm.guest.docker.js   the modules that were asked for, test files and programs, by their paths
+ *          tests.vm.guest.docker.js   requested modules (test files and programs), named by their paths
  * ```
- * What looks for a module beside itself (`workerUrl`) finds it as in a build.
+ * Code that looks for a module beside itself (`workerUrl`) finds it as in a build.
  *
  * @module
  */
@@ -16,16 +16,16 @@ import { join } from "node:path";
 import { bundleModules, bundleProgram } from "../../../scripts/build_binary.ts";
 import { REPOSITORY } from "../repository.ts";
 
-/** Nothing around a bundle changes what it does. */
+/** Makes a bundle independent of its surroundings. */
 export const BUNDLE_OPTIONS = ["--no-config", "--no-lock", "--no-remote", "--no-npm"] as const;
 
-/** As the launcher starts it. */
+/** As in the launcher. */
 const FLAGS = [...BUNDLE_OPTIONS, "--v8-flags=--expose-gc,--max-semi-space-size=4"];
 
-/** What tests start by `programUrl`, in tests/support. */
+/** Programs that tests start by `programUrl`, in tests/support. */
 const TEST_PROGRAMS = ["fs_probe.ts", "tree_walk.ts", "verifying_reader.ts"];
 
-/** Bundles in a folder, which must be there before a machine that is to see it starts. */
+/** Bundles in a folder. The folder must exist before a machine that uses it starts. */
 export class GuestBundles {
   private constructor(private readonly dir: string) {}
 
@@ -52,7 +52,7 @@ export class GuestBundles {
     return join(this.dir, asScript(module.replaceAll("/", ".")));
   }
 
-  /** What tests have to be told. */
+  /** Environment for tests. */
   get env(): Record<string, string> {
     return { NYDUS_GD_TEST_PROGRAM: this.program, NYDUS_GD_TEST_REPOSITORY: REPOSITORY };
   }

@@ -1,5 +1,5 @@
 /**
- * Test files of the repository that run in one virtual machine, one after the other.
+ * Test files of the repository that run one after the other in one virtual machine.
  *
  * @module
  */
@@ -9,17 +9,20 @@ import { type GuestTests, testInMachine } from "./guest_deno.ts";
 import { GuestBundles } from "./guest_program.ts";
 import { vmTest } from "./vm_test.ts";
 
-/** What they have in common. */
+/** Options common to all files. */
 export interface GuestOptions {
-  /** Beside what the files have of their own. */
+  /** In addition to each file's own. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Beside the one on /data. */
+  /** In addition to the one on /data. */
   readonly disks?: readonly DiskOptions[];
-  /** Milliseconds after which the machine is ended. */
+  /** Milliseconds after which the machine is terminated. */
   readonly watchdogMs: number;
 }
 
-/** A test whose steps are theirs. A file may be there more than once, with another environment or filter. */
+/**
+ * A test whose steps are the tests of the files. A file may be listed repeatedly with different environments or
+ * filters.
+ */
 export function guestTest(name: string, files: readonly GuestTests[], options: GuestOptions): void {
   const { env = {}, disks, watchdogMs } = options;
   vmTest(name, async (start, t) => {

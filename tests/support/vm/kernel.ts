@@ -1,5 +1,5 @@
 /**
- * Kernels for virtual machines, made by build_kernel.sh and kept in `.tools`, so that later runs want no network.
+ * Kernels for virtual machines, built by build_kernel.sh and kept in `.tools`, so that later runs need no network.
  *
  * @module
  */
@@ -7,7 +7,10 @@ import { createHash } from "node:crypto";
 import { NydusGdError } from "../../../lib/base/errors.ts";
 import { isFolder } from "../is_folder.ts";
 
-/** Series of Debian's kernels that tests use: 6.1 of Debian 12, 6.12 of Debian 13, which Debian 12 has as well. */
+/**
+ * Series of Debian kernels used by tests: 6.1 of Debian 12, and 6.12 of Debian 13, which is also available for Debian
+ * 12.
+ */
 export const KERNEL_SERIES = ["6.1", "6.12"] as const;
 
 /** One of {@link KERNEL_SERIES}. */
@@ -17,9 +20,9 @@ export type KernelSeries = (typeof KERNEL_SERIES)[number];
 export interface Kernel {
   /** Path of the compressed kernel. */
   readonly image: string;
-  /** Folder that is /lib/modules to it. */
+  /** Folder to be used as /lib/modules. */
   readonly modules: string;
-  /** Folder of the modules that are loaded first; its file `order` lists them. */
+  /** Folder of the modules loaded first, in the order given by its file `order`. */
   readonly bootModules: string;
 }
 
@@ -27,10 +30,10 @@ const BUILD = decodeURIComponent(new URL("build_kernel.sh", import.meta.url).pat
 /** `<repository>/.tools`, which git ignores. */
 const TOOLS = decodeURIComponent(new URL("../../../.tools", import.meta.url).pathname);
 
-/** A download of 230 MB, and the compiler on two cores that others use, too. */
+/** Allows for a download of 230 MB and a compilation on two shared cores. */
 const MAKE_TIMEOUT_MS = 20 * 60_000;
 
-/** Why this kernel cannot be had here; undefined when it can, or is there already. */
+/** Why this kernel is not available here; undefined if it is, or can be built. */
 export async function kernelMissing(series: KernelSeries): Promise<string | undefined> {
   if (await isFolder(folderOf(series))) return undefined;
   if (Deno.build.arch !== "x86_64") return `machines are x86_64, this one is ${Deno.build.arch}`;
@@ -42,9 +45,9 @@ export async function kernelMissing(series: KernelSeries): Promise<string | unde
 }
 
 /**
- * The kernel; it is made if it is not there.
+ * Returns the kernel, building it if needed.
  *
- * @throws {NydusGdError} "environment" with the last words of what failed
+ * @throws {NydusGdError} "environment" with the last output of what failed
  */
 export async function prepareKernel(series: KernelSeries): Promise<Kernel> {
   const folder = folderOf(series);
@@ -55,7 +58,7 @@ export async function prepareKernel(series: KernelSeries): Promise<Kernel> {
   return { image: `${folder}/vmlinuz`, modules: `${folder}/lib/modules`, bootModules: `${folder}/boot` };
 }
 
-/** Another way of making it is another folder. */
+/** Name depends on the build script, so that a changed one uses a new folder. */
 function folderOf(series: KernelSeries): string {
   const recipe = createHash("sha256").update(Deno.readFileSync(BUILD)).digest("hex");
   return `${TOOLS}/vm-${series}-${recipe.slice(0, 8)}`;
@@ -71,7 +74,7 @@ async function build(args: readonly string[]): Promise<{ success: boolean; said:
   return { success, said: new TextDecoder().decode(stderr).trim().split("\n").slice(-3).join("; ") };
 }
 
-/** Whether the program answers at all. */
+/** Whether the program can be run. */
 export async function isInstalled(program: string): Promise<boolean> {
   try {
     await new Deno.Command(program, { args: ["--version"], stdin: "null", stdout: "null", stderr: "null" }).output();

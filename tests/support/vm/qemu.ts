@@ -1,7 +1,7 @@
 /**
- * qemu as an emulator of a whole PC, and the archive that its kernel unpacks before it has a root.
+ * qemu as an emulator of a whole PC, and the initrd for its kernel.
  *
- * No acceleration is asked for: what it does has to be the same wherever it runs, and nested virtual machines are rare.
+ * No acceleration is used: behaviour must be the same everywhere, and nested virtualisation is rarely available.
  *
  * @module
  */
@@ -14,47 +14,48 @@ export const QEMU = "qemu-system-x86_64";
 const INIT = decodeURIComponent(new URL("init.sh", import.meta.url).pathname);
 
 /**
- * After an error of the kernel the machine ends: nothing that it says after that would count. Where other work takes the
- * processors, the emulated timer is late, which is no error.
+ * Kernel errors end the machine, because results after one would be meaningless. Under load on the host the emulated
+ * timer is late, which is no error.
  */
 const COMMAND_LINE = "console=ttyS0 loglevel=4 oops=panic panic=-1 mitigations=off nokaslr no_timer_check";
 
 /**
- * Test files run side by side, each in a machine: together they have the processors that there are. With two in each, one
- * waits for the other that waits for a processor here, and a kernel that patches its own code at boot crashes now and then.
+ * Test files run in parallel, one machine each, and together use all processors of the host. With two processors per
+ * machine, one would wait for the other while that waits for a host processor, and a kernel that patches its own code
+ * at boot then crashes occasionally.
  */
 const CPUS = 1;
 
 /**
- * Without what costs an emulator more than it gives a program: instructions that copy strings fast, which it does a byte
- * at a time and the kernel prefers; keys of memory, by which V8 protects its code and each change of which empties the
- * table of pages; guards between kernel and programs; a fifth level of page tables.
+ * Disables features that are slow to emulate: fast string instructions, which the kernel prefers but which are emulated
+ * byte by byte; memory protection keys, used by V8 for its code, where each change flushes the TLB; guards between
+ * kernel and programs; five-level page tables.
  */
 const CPU_MODEL = "max,erms=off,fsrm=off,pku=off,smap=off,smep=off,la57=off";
 
-/** What the emulated PC has. */
+/** Components of the emulated PC. */
 export interface MachineParts {
   readonly kernel: Kernel;
-  /** Path of the archive that {@link makeInitrd} wrote. */
+  /** Path of the archive written by {@link makeInitrd}. */
   readonly initrd: string;
   readonly memoryMib: number;
   /** Image files: /dev/vda, /dev/vdb, … */
   readonly disks: readonly string[];
-  /** virtiofsd's sockets by the tags that the machine mounts. */
+  /** virtiofsd's sockets by mount tag. */
   readonly folders: readonly { readonly tag: string; readonly socket: string }[];
   /** Socket that qemu connects to: the machine's port "agent". */
   readonly portSocket: string;
-  /** File of what the machine prints on its serial console. */
+  /** Output file of its serial console. */
   readonly consolePath: string;
 }
 
-/** Its command line. */
+/** Arguments of qemu. */
 export function qemuArguments(parts: MachineParts): string[] {
   const { kernel, memoryMib } = parts;
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"],
     ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU_MODEL, "-smp", String(CPUS)],
-    // virtiofsd reads and writes the machine's memory
+    // virtiofsd accesses the machine's memory
     ...["-m", `${memoryMib}M`, "-object", `memory-backend-memfd,id=memory,size=${memoryMib}M,share=on`],
     ...["-numa", "node,memdev=memory"],
     ...["-kernel", kernel.image, "-initrd", parts.initrd, "-append", COMMAND_LINE],
@@ -76,7 +77,7 @@ export function qemuArguments(parts: MachineParts): string[] {
   ];
 }
 
-/** $1 folder to work in, $2 the modules that are loaded first, $3 its first program, $4 the archive. */
+/** $1 work folder, $2 modules to load first, $3 first program, $4 archive. */
 const PACK = `
 set -e
 mkdir "$1" && cd "$1"
@@ -88,7 +89,7 @@ chmod 755 init
 find . | busybox cpio -o -H newc >"$4" 2>/dev/null
 `;
 
-/** Writes the archive: busybox, modules, init.sh. */
+/** Writes the initrd: busybox, modules, init.sh. */
 export async function makeInitrd(kernel: Kernel, dir: string, path: string): Promise<void> {
   const args = ["-c", PACK, "sh", `${dir}/initrd.tree`, kernel.bootModules, INIT, path];
   const { success, stderr } = await new Deno.Command("sh", { args, stdin: "null" }).output();

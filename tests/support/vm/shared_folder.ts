@@ -1,31 +1,31 @@
 /**
- * A folder of this machine that a virtual one mounts by its tag: virtiofsd, a process for each.
+ * A host folder that a virtual machine mounts by its tag; one virtiofsd process each.
  *
- * The daemon sees other mounts below the folder as part of it. It ends when its machine does.
+ * The daemon treats other mounts below the folder as part of it. It ends with its machine.
  *
  * @module
  */
 import { NydusGdError } from "../../../lib/base/errors.ts";
 import { isInstalled } from "./kernel.ts";
 
-/** Where Debian 12 has it, as a part of qemu-system-common, and where the package of Debian 13 does. */
+/** Paths of virtiofsd in Debian 12 (part of qemu-system-common) and in Debian 13's own package. */
 const PROGRAMS = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 10;
 
-/** What is shared. */
+/** Options of a shared folder. */
 export interface SharedFolderOptions {
-  /** What the machine mounts: `mount -t virtiofs TAG /mnt`. */
+  /** Mount source in the machine: `mount -t virtiofs TAG /mnt`. */
   readonly tag: string;
   readonly folder: string;
-  /** Whether both sides write: nothing is cached then. Else files must not change while the machine runs. */
+  /** Whether both sides write; disables caching. Otherwise files must not change while the machine runs. */
   readonly writable: boolean;
-  /** Where socket and log are. */
+  /** Folder for socket and log. */
   readonly dir: string;
 }
 
-/** Why no folder can be shared; undefined when it can. */
+/** Why folders cannot be shared; undefined if they can. */
 export async function virtiofsdMissing(): Promise<string | undefined> {
   return await findProgram() === undefined ? "virtiofsd is not installed" : undefined;
 }
@@ -40,11 +40,11 @@ export class SharedFolder implements AsyncDisposable {
   private constructor(
     private readonly child: Deno.ChildProcess,
     readonly tag: string,
-    /** What qemu connects to. */
+    /** Socket for qemu to connect to. */
     readonly socket: string,
   ) {}
 
-  /** Starts it and waits until its socket is there. */
+  /** Starts virtiofsd and waits for its socket. */
   static async start({ tag, folder, writable, dir }: SharedFolderOptions): Promise<SharedFolder> {
     const program = await findProgram();
     if (program === undefined) throw new NydusGdError("environment", "Cannot share a folder: no virtiofsd");
@@ -72,12 +72,12 @@ export class SharedFolder implements AsyncDisposable {
   }
 }
 
-/** SIGKILL, to whom it still concerns. */
+/** Sends SIGKILL unless the process has ended. */
 export function endProcess(child: Deno.ChildProcess): void {
   try {
     child.kill("SIGKILL");
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // it has ended
+    if (!(error instanceof TypeError)) throw error; // it has ended already
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * A PC with a kernel of its own, for what this machine's kernel cannot do or must not suffer.
+ * A PC with its own kernel, for tests that this machine's kernel cannot run or must not be exposed to.
  *
  * ```ts
  * await using vm = await VirtualMachine.start({ kernel: "6.12", disks: [disk], watchdogMs: 10 * 60_000 });
@@ -11,11 +11,11 @@
  *      │ lowerdir
  * the machine's /               overlay, upper in its memory
  * ├── proc sys dev run          its own
- * ├── exchange                  a folder that both sides write: scripts, their output, whatever a test brings back
+ * ├── exchange                  a folder shared read-write: scripts, their output, results of tests
  * └── data, …                   disks, which outlive it
  * ```
- * It is emulated, an order of magnitude slower than this one, and has no network but loopback. A watchdog ends it,
- * whatever it does. The folders that it sees must not change while it runs, but for /exchange.
+ * It is emulated, an order of magnitude slower than the host, and has no network but loopback. A watchdog terminates it
+ * in any case. Shared folders other than /exchange must not change while it runs.
  *
  * @module
  */
@@ -30,32 +30,32 @@ import { endProcess, SharedFolder } from "./shared_folder.ts";
 const GUEST = decodeURIComponent(new URL("guest.sh", import.meta.url).pathname);
 
 const DEFAULT_MEMORY_MIB = 3072;
-/** How much of the console an error shows. */
+/** Lines of the console shown in an error. */
 const CONSOLE_LINES = 40;
-/** How much of a command's output an error shows. */
+/** Lines of a command's output shown in an error. */
 const OUTPUT_LINES = 60;
 
-/** What kind of machine. */
+/** Options of a machine. */
 export interface MachineOptions {
   readonly kernel: KernelSeries;
-  /** Default 3072. It takes what it uses. */
+  /** Default 3072. Memory is allocated as used. */
   readonly memoryMib?: number;
   readonly disks?: readonly Disk[];
-  /** How long it may live. */
+  /** Maximum lifetime in milliseconds. */
   readonly watchdogMs: number;
 }
 
-/** How a script in the machine ended. */
+/** Result of a script run in the machine. */
 export interface ScriptOutcome {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** The machine, up from {@link VirtualMachine.start} until it is cut or disposed of. */
+/** A running machine, from {@link VirtualMachine.start} until it is cut or disposed. */
 export class VirtualMachine implements AsyncDisposable {
   readonly #temp: TempDir;
-  /** What it had on this machine. */
+  /** Its resources on the host. */
   readonly #parts: AsyncDisposableStack;
   readonly #qemu: Deno.ChildProcess;
   readonly #watchdog: ReturnType<typeof setTimeout>;
@@ -74,9 +74,9 @@ export class VirtualMachine implements AsyncDisposable {
   }
 
   /**
-   * Boots it and mounts its disks.
+   * Boots the machine and mounts its disks.
    *
-   * @throws {NydusGdError} "environment" when the kernel cannot be made, or when it does not come up in time
+   * @throws {NydusGdError} "environment" if the kernel cannot be built, or the machine does not come up in time
    */
   static async start(options: MachineOptions): Promise<VirtualMachine> {
     const kernel = await prepareKernel(options.kernel);
@@ -118,15 +118,15 @@ export class VirtualMachine implements AsyncDisposable {
     await this.must(setUp);
   }
 
-  /** The folder that the machine sees as /exchange. */
+  /** The host folder that the machine sees as /exchange. */
   get exchange(): string {
     return this.#temp.join("exchange");
   }
 
   /**
-   * Runs a shell script to its end. Any number of them at a time.
+   * Runs a shell script to its end. Scripts may run concurrently.
    *
-   * @throws {NydusGdError} "unavailable" when the machine ends before, with what script and console said last
+   * @throws {NydusGdError} "unavailable" if the machine ends first, with the last output of script and console
    */
   async run(script: string): Promise<ScriptOutcome> {
     const id = String(++this.#scripts);
@@ -138,7 +138,7 @@ export class VirtualMachine implements AsyncDisposable {
     throw await this.#ended(`while it ran\n${script}\n${lastLines(stdout + stderr, OUTPUT_LINES)}`);
   }
 
-  /** Runs a script that must succeed; what it printed, trimmed. */
+  /** Runs a script that must succeed; returns its trimmed output. */
   async must(script: string): Promise<string> {
     const { code, stdout, stderr } = await this.run(script);
     if (code === 0) return stdout.trim();
@@ -147,14 +147,14 @@ export class VirtualMachine implements AsyncDisposable {
     );
   }
 
-  /** What it printed on its console. */
+  /** Output on its console. */
   console(): Promise<string> {
     return textOf(this.#temp.join("console"));
   }
 
   /**
-   * Ends it as a power cut would. Of what it wrote, its disks have what it had sent to them: what was in its memory is
-   * lost, whatever was written last may be there in part.
+   * Ends it like a power cut. Disks keep what was sent to them; data in its memory is lost, and the last writes may be
+   * incomplete.
    */
   async cut(): Promise<void> {
     this.#kill("its power was cut");
@@ -163,7 +163,7 @@ export class VirtualMachine implements AsyncDisposable {
     this.#port = undefined;
   }
 
-  /** {@link cut}, and what it had on this machine goes, but for its disks. */
+  /** {@link cut}, and releases its resources on the host, except for its disks. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cut();
     await this.#parts.disposeAsync();
@@ -182,7 +182,7 @@ export class VirtualMachine implements AsyncDisposable {
   }
 }
 
-/** What systemd and udev do elsewhere. */
+/** Set-up that systemd and udev do elsewhere. */
 function setUpScript({ modules }: Kernel): string {
   return `set -e
 mount --make-rshared /

@@ -1,8 +1,8 @@
 /**
  * Tests that run on kernels in virtual machines.
  *
- * `NYDUS_GD_VM_KERNEL` names the kernel ("6.1"), else it is 6.12. Where there can be no machine the tests are skipped with
- * a word on the console; in CI, where qemu is installed, they fail.
+ * `NYDUS_GD_VM_KERNEL` selects the kernel ("6.1"); the default is 6.12. Where virtual machines are not available, the
+ * tests are skipped with a message; in CI, where qemu is installed, they fail.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { QEMU } from "./qemu.ts";
 import { virtiofsdMissing } from "./shared_folder.ts";
 import { type MachineOptions, VirtualMachine } from "./virtual_machine.ts";
 
-/** The kernel that is asked for. */
+/** The selected kernel. */
 export const KERNEL: KernelSeries = named(Deno.env.get("NYDUS_GD_VM_KERNEL") ?? "6.12");
 
-/** Whether tests in machines were asked for by name: a run of everything does with less. */
+/** Whether tests in machines were requested by name; otherwise they do less. */
 export const IS_THOROUGH = Deno.env.get("NYDUS_GD_VM_THOROUGH") !== undefined;
 
 const GIB = 2 ** 30;
-/** Where state and caches are: no overlay, no memory. */
+/** Disk for state and caches: neither an overlay nor in memory. */
 export const DATA_DISK: DiskOptions = { sizeBytes: 8 * GIB, fsType: "ext4", mountPoint: "/data" };
 
 function named(series: string): KernelSeries {
@@ -29,7 +29,7 @@ function named(series: string): KernelSeries {
   return found;
 }
 
-/** Why there can be no machine with this kernel here; undefined when there can. */
+/** Why no machine with this kernel is available here; undefined if it is. */
 async function machineMissing(series: KernelSeries): Promise<string | undefined> {
   if (Deno.uid() !== 0) return "not root";
   if (!await isInstalled(QEMU)) return `${QEMU} is not installed`;
@@ -41,10 +41,10 @@ console.log(
   `virtual machines: kernel ${KERNEL}${missing === undefined ? "" : `; their tests are skipped: ${missing}`}`,
 );
 
-/** How a test starts machines: one after the other on the same disk, so that they are one machine that was restarted. */
+/** Starts machines one after the other on the same disks, like restarts of one machine. */
 export type StartMachine = (options: Omit<MachineOptions, "kernel" | "disks">) => Promise<VirtualMachine>;
 
-/** A test with one disk, mounted on /data, and those that it asks for, that go with it. */
+/** A test with a disk on /data and further disks as requested, which are removed with it. */
 export function vmTest(
   name: string,
   fn: (start: StartMachine, t: Deno.TestContext) => Promise<void>,

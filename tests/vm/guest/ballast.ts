@@ -1,16 +1,16 @@
 /**
- * What makes a file system as full as a test wants it.
+ * Fills a file system to a given level.
  *
  * @module
  */
 import { fallocate, O, open } from "../../../ffi/fcntl.ts";
 import { statfs } from "../../../ffi/sys_statfs.ts";
 
-/** A file that leaves `freePercent` of the file system free; it goes when it is disposed of. */
+/** A file that leaves `freePercent` of the file system free; removed when disposed. */
 export class Ballast implements Disposable {
   private constructor(private readonly path: string) {}
 
-  /** @param path does not exist yet */
+  /** @param path must not exist */
   static at(path: string, freePercent: number): Ballast {
     using file = open(path, O.WRONLY | O.CREAT);
     const { availableBlocks, blocks, blockSize } = statfs(path);

@@ -1,6 +1,6 @@
 /**
- * dockerd on our graph driver, with lazy images by the first of the data paths that are tested, where the file system of
- * TMPDIR keeps project quotas. One dockerd for all of it: in an emulated machine it takes most of the time.
+ * dockerd with our graph driver and lazy images by the first tested data path, where the file system of TMPDIR has
+ * project quotas. A single dockerd serves all tests, because starting it takes most of the time in an emulated machine.
  *
  * @module
  */
@@ -11,15 +11,15 @@ import { readListing } from "../../support/rafs_fixtures.ts";
 
 const [FS_DRIVER] = TESTED_DATA_PATHS;
 const NO_NETWORK = ["--network", "none"];
-/** An image of each version of RAFS. */
+/** One image per RAFS version. */
 const IMAGES = ["v6-prefetch-fs", "v5-lz4-sha256-64k"];
-/** How many files of an image are compared. */
+/** Number of files to compare per image. */
 const FILES = 12;
 
-/** Fills the container, after it has printed how much there is, in KiB. */
+/** Prints the container's free space in KiB, then fills it. */
 const FILL = "busybox df -k / | busybox awk 'END { print $2 }'; busybox dd if=/dev/zero of=/file bs=1M count=64";
 
-/** Regular files of an image, and their digests, as sha256sum prints them. */
+/** Regular files of an image with their digests, in the format of sha256sum. */
 function filesOf(name: string): { readonly paths: string[]; readonly lines: string[] } {
   const files = readListing(fixture(name).listing)
     .filter(({ type, path }) => type === "reg" && !path.includes("%"))

@@ -1,6 +1,6 @@
 /**
- * nydusd's API: an image is put, fetched ahead, mounted by mount(8), and goes on over a kill of the daemon without its home.
- * Its disk may be as full as the settings say.
+ * nydusd's API: an image is put, prefetched, mounted by mount(8), and survives a kill of the daemon without its
+ * backend. The disk may be as full as the settings allow.
  *
  * @module
  */
@@ -18,10 +18,10 @@ import { runProgram } from "./run_program.ts";
 
 const FILE_BYTES = 256 << 10;
 const CHUNK = 64 << 10;
-/** More than the kernel would leave by itself, less than there is. */
+/** More than the kernel keeps free by itself, less than is available. */
 const MIN_FREE_PERCENT = 50;
 const ANSWER_MS = 120_000;
-/** How often the log is looked at. */
+/** Polling interval for the log. */
 const POLL_MS = 100;
 
 fuseTest("an image that was put is mounted by hand, over a kill of the daemon, until it is deleted", async () => {

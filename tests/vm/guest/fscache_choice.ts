@@ -1,5 +1,5 @@
 /**
- * What "auto" and `nydus-gd doctor` say of the kernel's own cache, where there is one.
+ * Results of "auto" and `nydus-gd doctor` on a kernel with its own cache.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
 const KEPT = { isStrong: true, what: "somebody keeps descriptors" } as const;
-/** EROFS on files is of 6.12, fanotify before reads of 6.14; `restore` of cachefiles is in both kernels. */
+/** EROFS on files needs 6.12, fanotify pre-content events 6.14; both kernels have cachefiles with `restore`. */
 const HAS_EROFS_ON_FILES = !Deno.osRelease().startsWith("6.1.");
 
 fuseTest(
@@ -27,7 +27,7 @@ fuseTest(
     assert.match(preferred.reason, /cache\.type fscache/);
     const named = await chooseDataPath("erofs-fscache", folders, { guard: KEPT });
     assert.deepEqual([named.fsDriver, named.warning], ["erofs-fscache", undefined]);
-    // not by results(): an emulated processor may take longer than a doctor waits
+    // not by results(): an emulated processor may exceed doctor's time limit
     const check = kernelChecks(await subjectIn(temp)).find(({ name }) => name === "EROFS over fscache");
     const finding = await check?.look(new AbortController().signal);
     assert.equal(finding?.verdict, "ok");

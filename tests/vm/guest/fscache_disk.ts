@@ -14,19 +14,19 @@ import { TempDir } from "../../support/temp_dir.ts";
 import { Ballast } from "./ballast.ts";
 import { Place } from "./fscache_place.ts";
 
-/** The images of a test take a hundredth of it. */
+/** The images of a test take 1% of it. */
 const DISK_BYTES = 128 << 20;
-/** How long the Worker that culls may take. */
+/** Time limit for the Worker that culls. */
 const SETTLE_MS = 30_000;
 
-/** Makes a file system of {@link DISK_BYTES} in the folder $1, seen at $1/fs. */
+/** Creates a file system of {@link DISK_BYTES} in the folder $1, mounted on $1/fs. */
 const MAKE_DISK = `
 truncate -s ${DISK_BYTES} "$1/disk"
 mkfs.ext4 -q -b 4096 -m 0 -O ^has_journal "$1/disk"
 mkdir "$1/fs"
 mount -o loop "$1/disk" "$1/fs"`;
 
-/** A small file system, and a place on it. */
+/** A small file system with a place on it. */
 class SmallDisk implements AsyncDisposable {
   private constructor(private readonly dir: TempDir, readonly place: Place) {}
 
@@ -40,12 +40,12 @@ class SmallDisk implements AsyncDisposable {
     );
   }
 
-  /** Occupies room until so much of the disk is free, in percent. */
+  /** Fills the disk until `freePercent` is left. */
   fill(freePercent: number): Ballast {
     return Ballast.at(this.dir.join("fs/ballast"), freePercent);
   }
 
-  /** What the kernel keeps in files that have names: those of images that were unmounted. */
+  /** Bytes of the kernel's named files: those of unmounted images. */
   async kernelBytes(): Promise<number> {
     return (await cacheUsage(this.place.kit.temp.join("cache"))).kernelBytes;
   }
@@ -57,7 +57,7 @@ class SmallDisk implements AsyncDisposable {
   }
 }
 
-/** More than the kernel would leave by itself. */
+/** More than the kernel keeps free by itself. */
 const MIN_FREE_PERCENT = 30;
 
 fuseTest(
@@ -88,7 +88,7 @@ fuseTest("what no image uses leaves the kernel's cache when its disk fills up, a
   assert.deepEqual(await place.read(await old.mount()), old.expected());
   await old.unmount();
   let kept = 0;
-  while (kept < CHUNKS * CHUNK) kept = await disk.kernelBytes(); // the files get their names behind the unmount
+  while (kept < CHUNKS * CHUNK) kept = await disk.kernelBytes(); // files get their names after the unmount
   const path = await used.mount();
   const ballast = disk.fill((KERNEL_LIMITS.cull + KERNEL_LIMITS.stop) / 2);
   assert.deepEqual(await place.read(path), used.expected());

@@ -1,5 +1,5 @@
 /**
- * Images whose registry fails, lies or is gone: a whole `serve` over it, by the first of the data paths that are tested.
+ * Images whose registry fails, lies or is gone, served by a whole `serve` with the first tested data path.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { LAZY_IMAGE, LazyServe } from "../../support/lazy_serve.ts";
 import { RAFS_FIXTURES, readFixtureBootstrap } from "../../support/rafs_fixtures.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
-/** Short, so that what fails does so soon; as much as an emulated machine may take for what does not. */
+/** Short timeouts, so that failures come soon, yet long enough for an emulated machine to succeed. */
 const ENV = {
   NYDUS_GD_MOUNT_FS_DRIVER: TESTED_DATA_PATHS[0] ?? "auto",
   NYDUS_GD_PREFETCH_READ_AHEAD: "0",
@@ -42,7 +42,7 @@ fuseTest("a registry that fails or lies is EIO, and what was read needs none", a
     return new Set(outcomes);
   };
 
-  /** Files that nobody has read cannot be while a fault lasts, and all is well afterwards. */
+  /** While a fault lasts, files not read before cannot be read; afterwards everything works. */
   const fails = (name: string, fault: () => unknown, mend: () => unknown) =>
     t.step(name, async () => {
       const paths = mayFail.splice(0, 2);

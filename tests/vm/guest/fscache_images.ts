@@ -1,5 +1,6 @@
 /**
- * Images out of the kernel's own cache: what only this data path has. The tests of all data paths run here as well.
+ * Images in the kernel's own cache: behaviour specific to this data path. The tests common to all data paths run here,
+ * too.
  *
  * @module
  */
@@ -11,9 +12,9 @@ import { CHUNK, CHUNKS } from "../../support/mounted_synthetic.ts";
 import { Place } from "./fscache_place.ts";
 import { runProgram } from "./run_program.ts";
 
-/** Twice as long as a fetch of a chunk may take that never ends. */
+/** Twice the limit for fetching a chunk from a backend that never answers. */
 const DEADLINE_MS = 20_000;
-/** What mount(8) says where the kernel was refused the image: EIO, or ENOBUFS where it knew before it asked to read. */
+/** Error of mount(8) if the kernel was refused the image: EIO, or ENOBUFS if it knew before it tried to read. */
 const NO_SUCH_IMAGE = /can't read superblock|No buffer space available/;
 
 fuseTest("the kernel's own cache", async (t) => {
@@ -102,7 +103,7 @@ fuseTest("the kernel's own cache", async (t) => {
     assert.deepEqual(await place.read(path), used.expected());
     await image.unmount();
     let freed = 0;
-    while (freed < CHUNKS * CHUNK) freed += await mounts.emptyKernelCache() ?? 0; // files get names behind the unmount
+    while (freed < CHUNKS * CHUNK) freed += await mounts.emptyKernelCache() ?? 0; // files get their names after the unmount
     await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
     const before = place.asked;
     assert.deepEqual(await place.read(path), used.expected());

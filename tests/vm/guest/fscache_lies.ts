@@ -1,6 +1,6 @@
 /**
- * Images that lie about another image's blob, by digests of their own and a home that has bytes for them: the kernel keeps
- * what it was given, and nobody else may be shown it.
+ * Images that lie about another image's blob, with digests of their own and a backend that has matching bytes: the
+ * kernel keeps what it was given, but no other image may show it.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { runProgram } from "./run_program.ts";
 const FILE_BYTES = 256 << 10;
 const READS_TIMEOUT_MS = 60_000;
 
-/** What of an image is on disk: its bootstrap, and a home that has its bytes under the id that it says. */
+/** An image on disk: its bootstrap, and a backend with its bytes under the claimed id. */
 interface Published {
   readonly name: string;
   readonly bootstrapPath: string;
@@ -29,7 +29,7 @@ interface Published {
   readonly content: Uint8Array;
 }
 
-/** Images and what shows them. */
+/** Publishes and mounts images. */
 class Lies implements AsyncDisposable {
   readonly #prober = new Prober();
 
@@ -39,7 +39,7 @@ class Lies implements AsyncDisposable {
     return new Lies(await TestMounts.start("erofs-fscache", true));
   }
 
-  /** Publishes an image that says its blob is that of `victim`; without one, its own. */
+  /** Publishes an image that claims that its blob is the one of `victim`; by default its own. */
   async publish(name: string, content: Uint8Array, options: Partial<RafsOptions>, victim?: BuiltImage) {
     const { temp } = this.kit;
     const image = await buildFrom(tarOf(file("file", content)), {
@@ -56,7 +56,7 @@ class Lies implements AsyncDisposable {
     return { image, published: { name, bootstrapPath, home, content } };
   }
 
-  /** Opens an image with a cache of this moment, which is closed behind `use`. */
+  /** Opens an image with a fresh cache, which is closed after `use`. */
   async open(
     { name, bootstrapPath, home }: Published,
     use: (image: OpenImage) => Promise<void>,
@@ -70,7 +70,7 @@ class Lies implements AsyncDisposable {
     return { fetched: cache.stats().bytesFetched, asked: mounts.counters().misses - before };
   }
 
-  /** Fails unless the image, mounted, shows its own file. */
+  /** Fails unless the mounted image shows its own file. */
   show(published: Published) {
     return this.open(published, async (image) => {
       const mount = await this.kit.mounts.add(image, 1);

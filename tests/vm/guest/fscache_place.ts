@@ -1,7 +1,7 @@
 /**
- * A place where images of one file are mounted out of the kernel's own cache, and a process that reads them.
+ * A server that mounts single-file images from the kernel's own cache, and a process that reads them.
  *
- * One place serves many tests: in an emulated machine it takes seconds to make.
+ * Many tests share one place, because creating it takes seconds in an emulated machine.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import { CHUNKS, readOf, SyntheticFile } from "../../support/mounted_synthetic.t
 import { TestMounts, type TestMountsOptions } from "../../support/mounts_kit.ts";
 
 const FS_DRIVER = "erofs-fscache";
-/** How long reads may take, all of one call. */
+/** Time limit for all reads of one call. */
 const READS_TIMEOUT_MS = 60_000;
 
 /** Numbers of all chunks of a file. */
 const ALL_CHUNKS: readonly number[] = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
 
-/** See the module. */
+/** Mounts and reads single-file images; shared by many tests. */
 export class Place implements AsyncDisposable {
   readonly #prober = new Prober();
   #images = 0;
@@ -29,17 +29,17 @@ export class Place implements AsyncDisposable {
     return new Place(await TestMounts.start(FS_DRIVER, true, options));
   }
 
-  /** An image of one file that no other image shares anything with, not mounted yet. Dispose it after its mounts. */
+  /** A single-file image that shares nothing with others, not mounted yet. Dispose it after its mounts. */
   image(packed = false): FileImage {
     return new FileImage(this, ++this.#images, packed);
   }
 
-  /** The starts of chunks of the file at `path`, or "ERR:" and an errno. */
+  /** Reads the beginning of chunks of the file at `path`; errors are "ERR:" and an errno. */
   read(path: string, chunks: readonly number[] = ALL_CHUNKS): Promise<string[]> {
     return this.#prober.probe(chunks.map((chunk) => readOf(path, chunk)), READS_TIMEOUT_MS);
   }
 
-  /** Reads that the kernel asked for. */
+  /** Number of reads requested by the kernel. */
   get asked(): number {
     return this.kit.mounts.counters().misses;
   }
@@ -59,26 +59,26 @@ export class FileImage implements AsyncDisposable {
     this.#synthetic = new SyntheticFile(place.kit.temp.path, packed, `image-${number}`);
   }
 
-  /** Its store, which can be made to fail. */
+  /** Its chunk store, which can be made to fail. */
   get store(): MountableSynthetic {
     return this.#synthetic.image;
   }
 
-  /** Mounts it: the path of the file. */
+  /** Mounts it; returns the path of the file. */
   async mount(name = this.store.image.name): Promise<string> {
     const mount = await this.place.kit.mounts.add({ ...this.store.image, name }, this.number);
     this.#mounts.push(mount);
     return `${mount.path}/file`;
   }
 
-  /** Unmounts what was mounted first, and waits until the kernel has let go of it. */
+  /** Unmounts the oldest mount and waits until the kernel has released it. */
   async unmount(): Promise<void> {
     const mount = this.#mounts.shift();
     await mount?.[Symbol.asyncDispose]();
     await mount?.released;
   }
 
-  /** What reads of the starts of chunks have to give. */
+  /** Expected results of reading the beginning of chunks. */
   expected(chunks: readonly number[] = ALL_CHUNKS): string[] {
     return chunks.map((chunk) => this.#synthetic.expected(chunk));
   }

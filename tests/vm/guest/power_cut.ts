@@ -1,11 +1,11 @@
 /**
- * Serves a lazy image in a machine whose power may go at any moment, and says of each of its files what it read.
+ * Serves a lazy image in a machine whose power may fail at any moment, and reports for each file what was read.
  *
  * ```
  * deno run -A tests/vm/guest/power_cut.ts FOLDER DATA_PATH
  * ```
- * FOLDER keeps image, layers and cache from one start of the machine to the next. A line for each file, "right" or
- * "wrong", then "all".
+ * FOLDER keeps image, layers and cache across restarts of the machine. Prints a line per file, "right" or "wrong", then
+ * "all".
  *
  * @module
  */
@@ -23,7 +23,7 @@ const CHUNK = 16 * 1024;
 const [folder, dataPath] = Deno.args;
 if (folder === undefined || dataPath === undefined) throw new Error("Cannot serve: no folder or no data path given");
 
-/** Once, before the power goes first. */
+/** Run once, before the first power cut. */
 async function makeImage(folder: string): Promise<Uint8Array> {
   const files = Array.from({ length: FILES.count }, (_, n) => file(String(n), knownBytes(n, FILES.sizeBytes)));
   const { blob, blobId, bytes } = await buildFrom(tarOf(...files), { chunkSize: CHUNK }, 1 << 20);

@@ -1,5 +1,5 @@
 /**
- * Limits for what containers write, where the file system of TMPDIR keeps project quotas.
+ * Size limits for containers, where the file system of TMPDIR has project quotas.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const MIB = 2 ** 20;
 const LIMIT_BYTES = 16 * MIB;
 const MIXED_UP = 3 * MIB;
 
-/** Writes a file until there is no room for more, or `most` bytes; how many it could. */
+/** Writes a file until the disk is full or it has `most` bytes; returns its size. */
 function fill(path: string, most: number): number {
   using file = open(path, O.CREAT | O.WRONLY, 0o600);
   const piece = new Uint8Array(MIB);
@@ -29,13 +29,13 @@ function fill(path: string, most: number): number {
   return written;
 }
 
-/** The project of a layer's files. */
+/** Project id of a layer's files. */
 function projectIn(home: StoreHome, id: string): number {
   using folder = open(`${home.path}/${id}/diff`, O.RDONLY | O.DIRECTORY);
   return projectOf(folder);
 }
 
-/** What a project of the home's file system is allowed, undefined for one without a limit or a file. */
+/** Limit of a project of the home's file system; undefined without a limit or a file. */
 function limitOf(home: StoreHome, project: number): number | undefined {
   using folder = open(home.path, O.RDONLY | O.DIRECTORY);
   const quota = projectQuota(folder, project);
