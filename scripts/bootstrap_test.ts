@@ -1,5 +1,5 @@
 /**
- * Which packages scripts/bootstrap.sh takes for missing, by dpkg's word on a database of the test's own.
+ * Which packages scripts/bootstrap.sh considers missing, tested with a separate dpkg database.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { TempDir } from "../tests/support/temp_dir.ts";
 
 const SCRIPT = new URL("bootstrap.sh", import.meta.url).pathname;
 
-/** dpkg's database: one package that is installed, one that others only name, one of which its configuration is left. */
+/** dpkg's database: an installed package, one only named by others, one of which only the configuration is left. */
 const STATES = { here: "install ok installed", named: "unknown ok not-installed", left: "deinstall ok config-files" };
 const DATABASE = Object.entries(STATES).map(([name, state]) =>
   `Package: ${name}\nStatus: ${state}\nMaintainer: a\nArchitecture: all\nVersion: 1\nDescription: b\n`

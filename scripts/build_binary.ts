@@ -19,7 +19,7 @@ import { pack, type PackedFile } from "./pack.ts";
 
 const ROOT = dirname(import.meta.dirname ?? ".");
 
-/** How long to look for a denort to download. Most build machines are either online or refuse at once. */
+/** Time limit for finding a denort to download. Most build machines are either online or refuse at once. */
 const DENORT_TIMEOUT_MS = 5_000;
 
 /**
@@ -28,7 +28,7 @@ const DENORT_TIMEOUT_MS = 5_000;
  */
 const V8_FLAGS = "--v8-flags=--expose-gc,--max-semi-space-size=4";
 
-/** Folders that hold no source of ours. */
+/** Folders without source code of the program. */
 const SKIPPED = new Set(["node_modules", "dist", "tests", "scripts", "docs", "bench"]);
 
 async function main(): Promise<void> {
@@ -61,15 +61,15 @@ async function main(): Promise<void> {
 /**
  * Bundles modules.
  *
- * Not --minify: it makes `f().use()` of `using x = f(); x.use();`, and what is used once is never given back.
+ * Not --minify: it turns `using x = f(); x.use();` into `f().use()`, which never disposes x.
  *
- * @param words further ones of `deno bundle`
+ * @param words additional arguments of `deno bundle`
  */
 export async function bundleModules(words: readonly string[]): Promise<void> {
   await run(Deno.execPath(), ["bundle", "--quiet", "--platform", "deno", "--frozen", ...words]);
 }
 
-/** Bundles the program and its Workers into one flat folder: `main.js` and beside it what that loads. */
+/** Bundles the program and its Workers into one flat folder: `main.js` and the modules it loads. */
 export async function bundleProgram(dir: string): Promise<void> {
   await bundleModules(["--code-splitting", "--outdir", dir, join(ROOT, "main.ts")]);
   const seen = new Set<string>();
@@ -89,21 +89,21 @@ async function* findWorkers(dir: string): AsyncGenerator<string> {
   }
 }
 
-/** The runtime and the bundle. */
+/** The files to append: runtime and bundle. */
 async function partsOf(bundleDir: string): Promise<PackedFile[]> {
   const parts: PackedFile[] = [{ name: "deno", path: Deno.execPath(), mode: 0o755 }];
   for await (const { name } of Deno.readDir(bundleDir)) parts.push({ name, path: join(bundleDir, name), mode: 0o644 });
   return parts.sort((a, b) => a.name === "deno" ? -1 : b.name === "deno" ? 1 : a.name < b.name ? -1 : 1);
 }
 
-/** Where Debian's shells look for them. */
+/** Where Debian's shells look for completion scripts. */
 const COMPLETIONS = {
   bash: "usr/share/bash-completion/completions/nydus-gd",
   zsh: "usr/share/zsh/vendor-completions/_nydus-gd",
   fish: "usr/share/fish/vendor_completions.d/nydus-gd.fish",
 } as const;
 
-/** The scripts of every shell, by their paths. */
+/** Completion scripts of all shells, by path. */
 async function completionScripts(): Promise<Map<string, string>> {
   const scripts = new Map<string, string>();
   for (const [shell, path] of Object.entries(COMPLETIONS)) {
@@ -138,7 +138,7 @@ async function compile(bundleDir: string, parts: readonly PackedFile[], target: 
   ]);
 }
 
-/** Compiles the launcher into the folder `work`, static, and answers its path. `defines`: options like `-DNAME="x"`. */
+/** Compiles the static launcher into the folder `work`; returns its path. `defines`: options like `-DNAME="x"`. */
 export async function buildLauncher(work: string, defines: readonly string[] = []): Promise<string> {
   const target = join(work, defines.length === 0 ? "launcher" : "installed-launcher");
   const source = join(ROOT, "scripts/launcher/launcher.c");
@@ -152,7 +152,7 @@ async function report(path: string): Promise<void> {
   console.error(`${path}: nydus-gd ${VERSION}, ${(size / 2 ** 20).toFixed(1)} MiB`);
 }
 
-/** Runs a program whose failure ends the build. */
+/** Runs a program; a failure ends the build. */
 async function run(program: string, args: string[]): Promise<void> {
   const { success, code } = await new Deno.Command(program, { args, cwd: ROOT, stdin: "null", env: { NO_COLOR: "1" } })
     .spawn().status;

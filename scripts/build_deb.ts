@@ -11,11 +11,11 @@ import { dirname, join } from "node:path";
 import { VERSION } from "../lib/base/version.ts";
 import type { PackedFile } from "./pack.ts";
 
-/** What the package is made of. */
+/** Inputs of the package. */
 export interface DebOptions {
   /** Scratch folder. */
   readonly work: string;
-  /** Where the package goes. */
+  /** Output folder. */
   readonly dist: string;
   /** Path of the launcher. */
   readonly launcher: string;
@@ -23,11 +23,11 @@ export interface DebOptions {
   /** Absolute folder of the parts on the user's machine. */
   readonly installed: string;
   readonly license: string;
-  /** Completion scripts by the folder and name that the shell looks for: "usr/share/…". */
+  /** Completion scripts by the path where the shell looks for them: "usr/share/…". */
   readonly completions: ReadonlyMap<string, string>;
 }
 
-/** Debian's names of the architectures. */
+/** Debian's architecture names. */
 const ARCHITECTURES = { x86_64: "amd64", aarch64: "arm64" } as const;
 
 const TEXTS = {
@@ -47,21 +47,21 @@ Description: lazy-loading graph driver for Nydus images
  is pulled at once, file data on first touch, verified chunk by chunk and kept
  in a local cache. Contains the whole data path; no second daemon is needed.
 `,
-  // The new daemon takes over from the old one: containers of lazy images wait, and go on.
+  // The new daemon takes over from the old one: containers of lazy images wait, then continue.
   postinst: `#!/bin/sh
 set -e
 if [ "$1" = configure ] && [ -n "$2" ] && [ -d /run/systemd/system ]; then
   systemctl try-restart nydus-gd.service || true
 fi
 `,
-  // Docker must not be left on a storage driver that is gone. The unit tells whether it is this program that it starts.
+  // Docker must not be left with a missing storage driver. The unit shows whether it starts this program.
   prerm: `#!/bin/sh
 set -e
 if [ "$1" = remove ] && grep -qs '^ExecStart=/usr/bin/nydus-gd ' /etc/systemd/system/nydus-gd.service; then
   nydus-gd setup --undo --yes
 fi
 `,
-  // Compiled code is a cache: it goes with the package. State and cache of images go when it is purged.
+  // Compiled code is a cache and removed with the package. State and image cache are removed on purge.
   postrm: `#!/bin/sh
 set -e
 rm -rf /var/cache/nydus-gd/deno-dir
@@ -70,7 +70,7 @@ if [ "$1" = purge ]; then rm -rf --one-file-system /var/lib/nydus-gd; fi
 `,
 } as const;
 
-/** Makes the package and answers its path. */
+/** Builds the package and returns its path. */
 export async function buildDeb(options: DebOptions): Promise<string> {
   if (Deno.build.arch !== "x86_64" && Deno.build.arch !== "aarch64") {
     throw new Error(`Cannot build package: Debian has no name for ${Deno.build.arch}`);

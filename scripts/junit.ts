@@ -7,11 +7,11 @@
  * @module
  */
 
-/** What a report says. */
+/** Totals of a report. */
 export interface TestCount {
   passed: number;
   failed: number;
-  /** "file: name" of each test that was not run. */
+  /** "file: name" of each skipped test. */
   skipped: string[];
 }
 
@@ -19,14 +19,14 @@ export interface TestCount {
 export interface TestCase {
   readonly file: string;
   readonly name: string;
-  /** Whether it is a part of another case. */
+  /** Whether it is a step of another case. */
   readonly isStep: boolean;
   readonly isSkipped: boolean;
-  /** What went wrong; undefined for nothing. */
+  /** The failure; undefined if it passed. */
   readonly failure: string | undefined;
 }
 
-/** The cases of a report, in its order; an empty report has none. */
+/** The cases of a report, in order; empty for an empty report. */
 export function testCases(xml: string): TestCase[] {
   const cases = [...xml.matchAll(/<testcase name="([^"]*)" classname="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g)]
     .map(([, name = "", file = "", outcome = ""]) => ({ name: unescape(name), file: unescape(file), outcome }));

@@ -16,12 +16,12 @@ const ROW = { SIZE: 128, offset: 0, length: 8, digest: 16, xxh64: 48, mode: 56, 
 const TRAILER = { SIZE: 64, magic: 0, tableOffset: 8, count: 16, tableDigest: 24 } as const;
 const MAGIC = "NGDPACK2";
 const ALIGNMENT = 4096;
-/** Most rows that the launcher has room for. */
+/** Maximum number of rows supported by the launcher. */
 const MAX_FILES = 256;
 
 /** A file to append. */
 export interface PackedFile {
-  /** Plain file name: unpacking makes no folders. */
+  /** Plain file name: unpacking creates no folders. */
   readonly name: string;
   readonly path: string;
   /** Permission bits. */

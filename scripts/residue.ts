@@ -1,9 +1,9 @@
 /**
- * What a test run leaves behind: mounts, processes, loop devices, and files at the places where an installed nydus-gd,
- * or a dockerd, keeps its own.
+ * Detects what a test run leaves behind: mounts, processes, loop devices, and files where an installed nydus-gd or
+ * dockerd keeps its own.
  *
- * In the namespaces that scripts/test.sh makes, every mount and process is the run's. Without them those of others are
- * seen too; only processes below this one are counted then, and mounts below the scratch folder. Loop devices belong to
+ * In the namespaces created by scripts/test.sh, every mount and process belongs to the run. Without them, others are
+ * visible too; then only processes below this one and mounts below the scratch folder count. Loop devices are shared by
  * the whole machine: those with a backing file in the scratch folder are ours.
  *
  * @module
@@ -11,7 +11,7 @@
 import { processStat, readProcessFile } from "../ffi/procfs.ts";
 import { ignore } from "../lib/base/errors.ts";
 
-/** Where nothing may appear, as tests have folders of their own. */
+/** Paths where nothing may appear, because tests use folders of their own. */
 const PLACES = [
   "/etc/docker/key.json",
   "/etc/nydus-gd",
@@ -23,7 +23,7 @@ const PLACES = [
   "/var/lib/nydus",
 ];
 
-/** Processes that were asked to end may take this long to be gone. */
+/** How long processes that were told to end may take. */
 const SETTLE_TIMEOUT_MS = 5_000;
 const SETTLE_INTERVAL_MS = 50;
 
@@ -36,13 +36,13 @@ export class Residue {
     private readonly places: ReadonlySet<string>,
   ) {}
 
-  /** @param scratch folder that is removed after the run: files in it are no residue */
+  /** @param scratch folder that is removed after the run; files in it do not count */
   static async before(scratch: string): Promise<Residue> {
     const isolated = Deno.ppid === 1;
     return new Residue(scratch, isolated, new Set(await mountPoints()), new Set(await existing(PLACES)));
   }
 
-  /** One sentence for each thing that is there now and was not before. */
+  /** One sentence for each thing that exists now and did not before. */
   async after(): Promise<string[]> {
     const processes = await this.#settledProcesses();
     const mounts = (await mountPoints())
@@ -66,7 +66,7 @@ export class Residue {
   }
 }
 
-/** Mount points, the same one as often as it is mounted on. */
+/** Mount points, listed once per mount on them. */
 async function mountPoints(): Promise<string[]> {
   const seen = new Map<string, number>();
   return (await Deno.readTextFile("/proc/self/mountinfo")).trimEnd().split("\n").map((line) => {
@@ -77,7 +77,7 @@ async function mountPoints(): Promise<string[]> {
   });
 }
 
-/** "pid command line" of each process of the run but process 1 and this one. */
+/** "pid command line" of each process of the run except process 1 and this one. */
 async function otherProcesses(isolated: boolean): Promise<string[]> {
   const found: string[] = [];
   for await (const { name } of Deno.readDir("/proc")) {
@@ -114,7 +114,7 @@ async function existing(paths: readonly string[]): Promise<string[]> {
   return found;
 }
 
-/** The text of a file under /proc or /sys; empty when what it tells of is gone. */
+/** The text of a file under /proc or /sys; empty if its subject is gone. */
 async function readIfThere(path: string): Promise<string> {
   return await ignore(Deno.errors.NotFound, Deno.readTextFile(path)) ?? "";
 }

@@ -22,11 +22,11 @@ import { Residue } from "./residue.ts";
 const ROOT = new URL("..", import.meta.url).pathname;
 
 interface Group {
-  /** Folders that are searched for *_test.ts. */
+  /** Folders searched for *_test.ts. */
   readonly folders: readonly string[];
-  /** Several test files at once: only where they share nothing. */
+  /** Run test files in parallel: only if they share nothing. */
   readonly parallel: boolean;
-  /** Longest that the group may take. */
+  /** Time limit of the group. */
   readonly timeoutMs: number;
 }
 
@@ -49,16 +49,16 @@ const CHECKS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ["type check", ["check", "--quiet", "."]],
 ];
 
-/** What a group does that is asked for by name, such as inputs of each parser. A run of everything does with less. */
+/** Additional work of a group that was requested by name, such as inputs per parser. A run of all tests does less. */
 const THOROUGH: Readonly<Partial<Record<GroupName, Readonly<Record<string, string>>>>> = {
   vm: { NYDUS_GD_VM_THOROUGH: "1" },
   stress: { FUZZ_INPUTS: "1000000", NYDUS_GD_TAKEOVER_ROUNDS: "300", NYDUS_GD_IMAGES: "100" },
 };
 
-/** A kernel of virtual machines. */
+/** A kernel for virtual machines. */
 const KERNEL = /^\d+\.\d+$/;
 
-/** What went wrong, in the order in which it did. */
+/** Problems in order of occurrence. */
 const problems: string[] = [];
 const total: TestCount = { passed: 0, failed: 0, skipped: [] };
 
@@ -108,7 +108,7 @@ async function runGroup(name: GroupName, report: string, named: boolean): Promis
     return;
   }
   heading(`${name} tests`);
-  // Not --sanitize-resources: libraries that ffi/ opens stay open, and it would call each a leak.
+  // Not --sanitize-resources: libraries opened by ffi/ stay open and would count as leaks.
   const options = ["--allow-all", "--no-check", "--sanitize-ops", `--junit-path=${report}`];
   if (group.parallel) options.push("--parallel", "--reporter=dot");
   const { success, ending } = await deno(["test", ...options, ...files.sort()], group.timeoutMs);
@@ -116,7 +116,7 @@ async function runGroup(name: GroupName, report: string, named: boolean): Promis
   total.passed += count.passed;
   total.failed += count.failed;
   total.skipped.push(...count.skipped);
-  // A crash, a module that cannot be loaded, an error outside of any test: no test case tells of them.
+  // No test case reports a crash, a module that cannot be loaded, or an error outside of tests.
   if (!success && count.failed === 0) problems.push(`${name} tests: deno test ${ending}`);
 }
 

@@ -2,8 +2,8 @@
  * Docker's graph-driver plugin protocol on a Hono app.
  *
  * Every call is a POST to `/GraphDriver.<Verb>` (or `/Plugin.Activate`), possibly with a prefix: dockerd's Host header
- * may contain slashes, which end up in the URL's path. Errors are `{"Err": "text"}`; a failed Diff has a status other than
- * 200. Source: moby daemon/graphdriver/proxy.go and pkg/plugins, 20.10 to 27.5.
+ * may contain slashes, which end up in the URL's path. Errors are `{"Err": "text"}`; a failed Diff has a status other
+ * than 200. Source: moby daemon/graphdriver/proxy.go and pkg/plugins, 20.10 to 27.5.
  *
  * ```ts
  * await using driver = await GraphDriver.resume({ stateFile, openStore });

@@ -16,7 +16,7 @@ int main(int argc, char **argv) {
     if (fd < 0 || fstat(fd, &status) != 0 || !xxh64_of(fd, status.st_size, &quick) ||
         !digest_of(fd, 0, status.st_size, -1, digest))
       return 1;
-    /* A page that the file does not reach, as one that the medium does not give: a failure, not the end of the process. */
+    /* A page beyond the end of the file behaves like an unreadable one: an error, not the end of the process. */
     if (xxh64_of(fd, status.st_size + 8192, &unused) || errno != EIO) return 2;
     printf("%016llx ", (unsigned long long)quick);
     for (int j = 0; j < 32; j++) printf("%02x", digest[j]);

@@ -14,7 +14,7 @@ const MINIMUM_GO = [1, 25] as const;
 
 async function goCompiler(): Promise<string | undefined> {
   for (const go of ["go", "/usr/local/go/bin/go"]) {
-    // a program that is missing is told at once, not by the promise
+    // a missing program throws synchronously; make it a rejection
     const run = async () => await new Deno.Command(go, { args: ["version"] }).output();
     const output = await ignore(Deno.errors.NotFound, run());
     const version = /go(\d+)\.(\d+)/.exec(new TextDecoder().decode(output?.stdout));
@@ -59,7 +59,9 @@ Deno.exit(0);
   return `'${Deno.execPath()}' run -A -q --no-config --no-lock '${scratch}/restart.ts' '${path}'`;
 }
 
-/** A scratch folder with a short path: the suite makes unix sockets in layers, whose paths hold 107 bytes. */
+/**
+ * A scratch folder with a short path: the suite creates unix sockets in layers, whose paths are limited to 107 bytes.
+ */
 async function makeShortFolder(): Promise<string> {
   const path = `${Deno.env.get("TMPDIR") ?? "/tmp"}/c${crypto.randomUUID().slice(0, 3)}`;
   await Deno.mkdir(path, { mode: 0o700 });

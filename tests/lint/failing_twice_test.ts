@@ -4,7 +4,7 @@ import { TempDir } from "../support/temp_dir.ts";
 const SUPPORT = new URL("../support/temp_dir.ts", import.meta.url).href;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
-/** A test that fails, and once more when it is cleaned up after. */
+/** A test that fails, and fails again during its cleanup. */
 const FAILING = `
 import { TempDir } from "${SUPPORT}";
 Deno.test("fails twice", () => {

@@ -8,19 +8,19 @@
  * @module
  */
 
-/** A place where a module reaches outside itself. */
+/** Use of something outside the module. */
 export interface Reach {
   readonly kind: "import" | "worker" | "global";
-  /** Specifier as written, name of the global; undefined for a specifier that is computed. */
+  /** Specifier as written, or name of the global; undefined for a computed specifier. */
   readonly name: string | undefined;
   /** Line, from 1. */
   readonly line: number;
 }
 
-/** Globals by which a module touches the world outside the process. */
+/** Globals that perform I/O. */
 const IO_GLOBALS = new Set(["Deno", "fetch", "WebSocket", "EventSource", "localStorage", "sessionStorage", "caches"]);
 
-/** Everything that the module with this text reaches for, in order. */
+/** Everything that the module with this text imports or uses, in order. */
 export function reachesOf(source: string): Reach[] {
   const found: Reach[] = [];
   const report = (kind: Reach["kind"], name: string | undefined, at: number) => {

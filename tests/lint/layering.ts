@@ -30,24 +30,24 @@ const ROOMS = [
   "lib/demo",
 ] as const;
 
-/** Rooms above all of those, which do not see each other. */
+/** Rooms above all others, which may not import each other. */
 const TOP_ROOMS = ["lib/cli", "plugin"] as const;
 
-/** Folders of a room in order: one may import those before it, and nothing else of the room. */
+/** Ordered folders of a room: each may import those before it, and nothing else of the room. */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
 };
 
-/** Rooms of formats: functions of bytes. */
+/** Rooms of formats: pure functions of bytes. */
 const PURE_ROOMS = new Set(["lib/archive", "lib/oci", "lib/rafs"]);
 
-/** What they may use of Deno all the same: constants. */
+/** Constants of Deno that they may use. */
 const CONSTANTS = new Set(["Deno.build"]);
 
 /** Modules of the runtime that do I/O. */
 const IO_MODULE = /^node:(fs|net|http|http2|https|tls|dgram|dns|child_process|cluster|worker_threads|sqlite|os)(\/|$)/;
 
-/** Packages that belong to one room, or to tests alone. */
+/** Packages reserved to one room, or to tests. */
 const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   "@commander-js/extra-typings": "lib/cli",
   "commander": "lib/cli",
@@ -55,14 +55,14 @@ const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   "tar-stream": "tests",
 };
 
-/** An import or a use that the rule forbids. */
+/** A forbidden import or use. */
 export interface Offence {
   readonly file: string;
   readonly line: number;
   readonly reason: string;
 }
 
-/** The room of a file, given by its path in the repository; undefined outside of all rooms. */
+/** The room of a file, given by its path in the repository; undefined if it is in no room. */
 function roomOf(path: string): string | undefined {
   return [...ROOMS, ...TOP_ROOMS].find((room) => path.startsWith(`${room}/`));
 }

@@ -1,5 +1,5 @@
 /**
- * The tables of nydusd's keys in the documents against the keys that the program reads.
+ * Compares the tables of nydusd's keys in the documents with the keys that the program reads.
  *
  * @module
  */
@@ -23,7 +23,7 @@ async function tablesOf(document: string): Promise<Table[]> {
   });
 }
 
-/** What stands in backticks in one column. */
+/** Names in backticks in one column. */
 function named({ rows }: Table | undefined = { head: [], rows: [] }, column: number): string[] {
   return rows.flatMap((cells) => [...(cells[column] ?? "").matchAll(/`([^`]+)`/g)].map(([, name]) => name ?? ""));
 }

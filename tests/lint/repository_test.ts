@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { basename } from "node:path/posix";
 import { readSource, sourceFiles } from "./sources.ts";
 
-/** Files that are long by nature. */
+/** Files that may be long. */
 const LENGTH_EXEMPT = /^(LICENSE|deno\.lock)$|\.md$/;
 const MAX_LINES = 400;
 
-/** Absolute paths into somebody's own folders, and hosts that only one package registry has. */
+/** Absolute paths in private folders, and host names specific to one package registry. */
 const MACHINE_PATHS = /(?<![\w./}-])\/(?:work|workspace|Users|home\/[a-z]\w*)\/\w/;
 const REGISTRY_HOSTS = new RegExp(
   ["npmjs", "yarnpkg", "npmmirror"].map((name) => `\\b${name}\\.(org|com)\\b`).join("|"),

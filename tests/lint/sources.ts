@@ -1,17 +1,17 @@
 /**
- * The files of this repository that are ours: what git would track, without asking git.
+ * Lists this repository's own source files: those that git would track, determined without git.
  *
  * @module
  */
 import { join } from "node:path/posix";
 
-/** Root of the repository, without a slash at its end. */
+/** Root of the repository, without a trailing slash. */
 export const ROOT = decodeURIComponent(new URL("../..", import.meta.url).pathname).replace(/\/$/, "");
 
-/** Made by tools, or taken over from elsewhere. */
+/** Generated or third-party files. */
 const SKIPPED = new Set([".git", ".tools", "node_modules", "dist", "tests/fixtures", "bench/results"]);
 
-/** Paths relative to the root, in order. */
+/** Paths relative to the root, sorted. */
 export async function sourceFiles(folder = ""): Promise<string[]> {
   const found: string[] = [];
   for await (const entry of Deno.readDir(join(ROOT, folder))) {

@@ -1,5 +1,5 @@
 /**
- * What describes a blob and what is in it: compression info, tables of contents, inlined bootstraps, compressed chunks.
+ * Fuzzes blob metadata and contents: compression info, tables of contents, inlined bootstraps, compressed chunks.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 import { codecs, rangesOf } from "../support/rafs_fixtures.ts";
 
-/** Plain bytes of the largest chunk that is decoded. */
+/** Maximum plain size of a decoded chunk in bytes. */
 const MAX_CHUNK = 1 << 20;
 
 let metas: BlobMetaCorpus | undefined;
@@ -92,7 +92,7 @@ fuzz(import.meta, {
   open: () => async (input) => {
     await extractBootstrap(rangesOf(input), input.length, { ...codecs, decompress: decompressZstd });
   },
-  // The sizes of a bootstrap are what the blob says, up to the format's limit; pages that nothing fills cost nothing.
+  // A blob may state bootstrap sizes up to the format's limit; pages that are never filled cost nothing.
   allocation: (length) => 2 ** 31 + (32 << 20) + 64 * length,
 });
 
@@ -120,7 +120,7 @@ fuzz(import.meta, {
     if (input.length < 5) return;
     const size = new DataView(input.buffer, input.byteOffset).getUint32(1, true) % MAX_CHUNK;
     const compressor = CHUNK_COMPRESSORS[(input[0] as number) % CHUNK_COMPRESSORS.length] ?? "none";
-    // what lies behind the chunk's own bytes must stay as it is
+    // bytes beyond the chunk must stay unchanged
     const room = new Uint8Array(size + 64).fill(0xa5);
     try {
       decompressInto(compressor, input.subarray(5), room.subarray(0, size));

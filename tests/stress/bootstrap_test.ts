@@ -1,5 +1,5 @@
 /**
- * Bootstraps of both versions, opened and walked: every call of every inode.
+ * Fuzzes bootstraps of both versions: opens and walks them, with every call on every inode.
  *
  * @module
  */
@@ -14,9 +14,9 @@ import { Mutator } from "../support/fuzz/mutate_bytes.ts";
 import { bootstrapSeeds } from "../support/fuzz/rafs_seeds.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 
-/** Bytes of a file whose extents are asked for: a lie about the size may name any number. */
+/** Limit for requested extents in bytes: a corrupt size may be any number. */
 const MAX_READ = 1 << 26;
-/** Bytes of the columns of one chunk, chunk_table.ts. */
+/** Bytes per chunk of the columns in chunk_table.ts. */
 const COLUMN_BYTES = 80;
 const IFMT = 0o170000, IFREG = 0o100000, IFDIR = 0o040000, IFLNK = 0o120000;
 
@@ -25,12 +25,12 @@ for (const version of [5, 6] as const) {
     name: `RAFS v${version} bootstrap`,
     inputs: async () => new Mutator(await bootstrapSeeds(version)),
     open: () => exercise,
-    // The chunk table has as many rows as the image says; pages of it that nobody fills cost nothing.
+    // The chunk table has as many rows as the image states; pages that are never filled cost nothing.
     allocation: (length) => (32 << 20) + 64 * length + LIMIT.chunks * COLUMN_BYTES,
   });
 }
 
-/** A {@link RafsError} in one call must not hide what the others do. */
+/** A {@link RafsError} in one call must not hide the results of others. */
 function attempt(use: () => void): boolean {
   try {
     use();
@@ -67,7 +67,7 @@ function exercise(bytes: Uint8Array): void {
   for (const [parent, name, ino] of names) {
     assert.ok(name.length >= 1 && name.length <= 255 && !name.includes(0));
     assert.ok(!(name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e))));
-    // a directory that is listed to its end is in order, so every name of it is found
+    // a directory that was listed completely is sorted, so lookup finds every name
     if (whole) assert.equal(bootstrap.lookup(parent, name), ino);
     else attempt(() => void bootstrap.lookup(parent, name));
   }

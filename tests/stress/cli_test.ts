@@ -1,5 +1,5 @@
 /**
- * What a person or a script types: command lines of any words, and names of folders.
+ * Fuzzes command lines of any words, and names of folders.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const LINES = [
 ];
 const FLAGS = ["--", "-", "-o", "--root", "--config", "--blob-dir=x", "--fs-driver", "--help", "--version", "mount"];
 
-/** Words that a process can be given. */
+/** Words that can be passed to a process. */
 function wordsOf(text: string): string[] | undefined {
   let words: unknown;
   try {
@@ -61,7 +61,7 @@ fuzz(import.meta, {
   },
 });
 
-/** What stands for options that are left out. */
+/** Defaults of omitted options. */
 const DEFAULTS = new Set([
   "auto",
   "text",

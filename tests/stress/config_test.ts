@@ -1,5 +1,5 @@
 /**
- * Files of the machine: nydusd's configuration in its three forms, our settings, mountinfo.
+ * Fuzzes configuration files: nydusd's configuration in its three forms, our settings, mountinfo.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { takeBack } from "../../lib/setup/member_changes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 
-/** Must not be in any message; as long as secrets are. */
+/** Must not occur in any message; as long as real secrets. */
 const SECRET = "hunter2-5cb1f1b4b0fa49d6a4ab";
 
 const REGISTRY = {
@@ -101,7 +101,7 @@ function readConfig(text: string): void {
   }
 }
 
-/** The place of an error is told by its keys, and may be nothing else of the text. */
+/** An error may locate itself by keys, but must not quote any other text. */
 function isWithoutSecret(error: unknown, text: string): void {
   const isKey = new RegExp(`${SECRET.slice(0, 12)}[^"\\n]*"?\\s*[:=.\\]]`).test(text);
   assert.ok(isKey || !String(error).includes(SECRET.slice(0, 18)), String(error));

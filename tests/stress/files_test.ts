@@ -1,5 +1,5 @@
 /**
- * Files that this program finds again: the cache of a blob, and the JSON of its state.
+ * Fuzzes files that this program reads back: the cache of a blob, and its JSON state.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { ScriptedSource } from "../support/scripted_source.ts";
 import { makeSyntheticBlob, type SyntheticBlob } from "../support/synthetic_blob.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-/** Files of a cache as one input: the length of each, then all of them. */
+/** Cache files as one input: their lengths, then their contents. */
 function pack(files: readonly Uint8Array[]): Seed {
   const lengths = new Uint8Array(Uint32Array.from(files, ({ length }) => length).buffer);
   const fields = files.map((_, i) => ({ at: 4 * i, size: 4 as const }));
@@ -49,7 +49,7 @@ function unpack(input: Uint8Array, count: number): Uint8Array[] {
 
 const SUFFIXES = [".blob.data", ".blob.data.chunk_map", ".blob.verified", ".blob.meta"] as const;
 
-/** The files that a cache with everything in it has. */
+/** The files of a complete cache. */
 async function filled(fill: (cache: BlobCache) => Promise<unknown>, id: string): Promise<Seed> {
   using dir = TempDir.make();
   {
@@ -60,7 +60,7 @@ async function filled(fill: (cache: BlobCache) => Promise<unknown>, id: string):
   return pack(await Promise.all(SUFFIXES.map(read)));
 }
 
-/** Puts the files of an input where a cache looks, lets it serve every chunk, and takes them away again. */
+/** Places the files of an input in a cache folder, serves every chunk, and removes them. */
 async function served(
   scratch: string,
   id: string,
@@ -103,7 +103,7 @@ fuzz(import.meta, {
 const BLOB_ID = "my-blob";
 let v6: Promise<{ bootstrap: Uint8Array; blob: Uint8Array<ArrayBuffer>; plain: Uint8Array }> | undefined;
 
-/** The fixture, and what its cache file holds when everything is right. */
+/** The fixture, and the expected contents of its cache file. */
 function fixture() {
   return v6 ??= (async () => {
     const bootstrap = await Deno.readFile(`${RAFS_FIXTURES}/v6-blob-id/bootstrap`);

@@ -1,5 +1,5 @@
 /**
- * Names and documents of images: references, digests, platforms, manifests, indexes, configurations.
+ * Fuzzes names and documents of images: references, digests, platforms, manifests, indexes, configurations.
  *
  * @module
  */

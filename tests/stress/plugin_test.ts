@@ -1,5 +1,5 @@
 /**
- * Docker's graph-driver protocol: every call with any body and any query, on a real layer store.
+ * Fuzzes Docker's graph-driver protocol: every call with any body and any query, on a real layer store.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { fuzz } from "../support/fuzz/target.ts";
 const METHODS = [...Object.keys(JSON_METHODS), "GraphDriver.ApplyDiff", "GraphDriver.Diff"];
 const STATUSES = [200, 404, 500];
 
-/** Bodies of calls as dockerd sends them, but for Init, which would move the home. */
+/** Bodies of calls as sent by dockerd, except Init, which would move the home. */
 const CALLS = METHODS.filter((name) => !name.endsWith("Init")).map((name) =>
   JSON.stringify({
     call: name,
@@ -30,7 +30,7 @@ const CALLS = METHODS.filter((name) => !name.endsWith("Init")).map((name) =>
   })
 );
 
-/** What an input says is sent; anything else than a call in an object is sent as it is. */
+/** The request described by an input; anything but an object with a call is sent as is. */
 function requestOf(text: string): Request {
   let method = "GraphDriver.Get", query = "", body = text;
   try {
@@ -43,7 +43,7 @@ function requestOf(text: string): Request {
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error; // String() of an odd object
   }
-  // what a client cannot put into a request line does not arrive
+  // drop what a client cannot put into a request line
   const line = `${method}?${query}`.replaceAll(/[^\x21-\x7e]/g, "");
   return new Request(`http://plugin.moby.localhost/${line}`, { method: "POST", body });
 }
@@ -72,7 +72,7 @@ fuzz(import.meta, {
       ],
     }),
   missing: isRoot ? undefined : "not root",
-  // each call is answered by a store that makes folders and mounts
+  // each call reaches a store that makes folders and mounts
   oneIn: 10,
   open: async (scratch) => {
     const canary = `${scratch}/canary`;
@@ -97,7 +97,7 @@ fuzz(import.meta, {
         const document = JSON.parse(answer) as { Err?: unknown; Dir?: unknown };
         if (document.Dir !== undefined) assert.match(String(document.Dir), new RegExp(`^${home}/[^/]+/(diff|merged)$`));
       }
-      // nothing beside the home, nothing in it but layers
+      // nothing may appear beside the home, and only layers in it
       assert.deepEqual([...Deno.readDirSync(scratch)].map(({ name }) => name).sort(), ["canary", "home", "state.json"]);
       assert.equal(Deno.readTextFileSync(canary), "untouched");
       const layers = [...Deno.readDirSync(home)].map(({ name }) => name).filter((name) => !name.startsWith("."));

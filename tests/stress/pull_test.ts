@@ -1,5 +1,5 @@
 /**
- * What `nydus-gd pull` reads: the beginning of a layer, what dockerd says, and what it hands over itself.
+ * Fuzzes the inputs of `nydus-gd pull`: the beginning of a layer, dockerd's messages, and its own output to dockerd.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 
-/** Must not be in any message; as long as secrets are. */
+/** Must not occur in any message; as long as real secrets. */
 const SECRET = "hunter2-5cb1f1b4b0fa49d6a4ab";
 
 const TARS = [

@@ -1,5 +1,5 @@
 /**
- * What servers and helper programs answer, and what Docker keeps of them: challenges, ranges, credentials, records.
+ * Fuzzes data from servers, helper programs and Docker's records: challenges, ranges, credentials, records.
  *
  * @module
  */
@@ -71,7 +71,7 @@ fuzz(import.meta, {
       const grant = { realm, service: parameters.get("service"), scope: parameters.get("scope") ?? "" };
       const get = getToken(grant, basic("user", SECRET));
       const post = postToken(grant, { password: SECRET });
-      // what the challenge says stays in its place
+      // the challenge must not change the realm's host and path
       assert.deepEqual([get.url.origin, get.url.pathname, post.url.href], [realm.origin, realm.pathname, realm.href]);
       assert.equal(get.url.searchParams.get("scope"), grant.scope.toWellFormed());
       assert.ok(!get.url.href.includes(SECRET) && !post.url.href.includes(SECRET));
@@ -132,7 +132,7 @@ fuzz(import.meta, {
   open: () => (host) => {
     if (!isRegistryHost(host)) return;
     if (isLoopback(host)) assert.match(new URL(`https://${host}`).hostname, /^(localhost$|127\.|\[::1\]$)/);
-    // what is a host for us is one for the client, or none at all
+    // whatever we accept as a host must be one for the client, or be refused
     const url = URL.parse(`https://${host}/v2/`);
     if (url !== null) assert.ok(url.pathname === "/v2/" && url.username === "" && url.search === "" && url.hash === "");
   },
@@ -166,7 +166,7 @@ fuzz(import.meta, {
       }),
       JSON.stringify({ auths: { [HOST]: { registrytoken: SECRET } }, HttpHeaders: { "User-Agent": "x" } }),
     ], { json: true, words: [HOST, "auth", "auths", "password", "://", "="] }),
-  // a file is written and read for each input
+  // each input writes and reads a file
   oneIn: 4,
   open: (scratch) => {
     const keychain = new DockerKeychain({ configDir: scratch });
@@ -175,7 +175,7 @@ fuzz(import.meta, {
       try {
         await keychain.resolve(HOST);
       } catch (error) {
-        // the place of an error is told by its keys
+        // an error may name keys
         const isKey = new RegExp(`${SECRET.slice(0, 7)}[^"]*"\\s*:`).test(text);
         assert.ok(isKey || !String(error).includes(SECRET.slice(0, 7)), String(error));
         throw error;

@@ -1,5 +1,5 @@
 /**
- * Layers: the tar reader with every dialect, and where the applier puts what a tar names.
+ * Fuzzes layers: the tar reader in every dialect, and where the applier puts what a tar names.
  *
  * @module
  */
@@ -45,7 +45,7 @@ const ARCHIVES: readonly Uint8Array[] = [
   concatenate([special("g", pax([["mtime", "1.5"], ["uid", "9"]])), rawHeader({ name: "v7" }), new Uint8Array(1024)]),
 ];
 
-/** Numbers in the headers, as text: single bytes and pairs of them. */
+/** Numeric text in headers: single bytes and pairs of them. */
 function fieldsOf(bytes: Uint8Array): Field[] {
   const fields: Field[] = [];
   for (let block = 0; block + BLOCK_SIZE <= bytes.length; block += BLOCK_SIZE) {
@@ -59,12 +59,12 @@ function fieldsOf(bytes: Uint8Array): Field[] {
   return fields;
 }
 
-/** Makes the checksum of whatever may be a header right. */
+/** Fixes the checksum of everything that may be a header. */
 function repairChecksums(bytes: Uint8Array<ArrayBuffer>): void {
   const [at] = HEADER.checksum;
   for (let block = 0; block + BLOCK_SIZE <= bytes.length; block += BLOCK_SIZE) {
     const header = bytes.subarray(block, block + BLOCK_SIZE);
-    // octal digits where a checksum is, or an archive's data would change
+    // only where the checksum is octal, or data of an archive would change
     if (!/^[0-7]{6}/.test(toByteString(header.subarray(at, at + 8)))) continue;
     header.set(fromByteString(checksums(header).unsigned.toString(8).padStart(6, "0") + "\0 "), at);
   }
@@ -73,7 +73,7 @@ function repairChecksums(bytes: Uint8Array<ArrayBuffer>): void {
 const seeds: readonly Seed[] = ARCHIVES.map((bytes) => ({ bytes, fields: fieldsOf(bytes) }));
 const archives = () => new Mutator(seeds, { repair: repairChecksums });
 
-/** What a reader tells, as a text to compare, and checked. */
+/** Events of a reader as text to compare, with checks. */
 function told(archive: Uint8Array, pieceBytes: number): string[] {
   const events: string[] = [];
   let current: TarEntry | undefined;
@@ -91,7 +91,7 @@ function told(archive: Uint8Array, pieceBytes: number): string[] {
     data(piece, offset) {
       assert.ok(current !== undefined && offset >= position && offset + piece.length <= current.sizeBytes);
       position = offset + piece.length;
-      // pieces of one stretch are one, however they came
+      // adjacent pieces are joined, however they were split
       const last = events.at(-1) ?? "";
       if (last.startsWith(`data ${offset} `)) events.pop();
       const hex = last.startsWith(`data ${offset} `) ? last.split(" ")[2] ?? "" : "";
@@ -135,7 +135,7 @@ const isRoot = geteuid() === 0;
 fuzz(import.meta, {
   name: "layer unpacked to disk",
   inputs: archives,
-  // each input makes, fills and removes a folder
+  // each input creates, fills and removes a folder
   oneIn: 10,
   missing: isRoot ? undefined : "not root",
   open: (scratch) => {

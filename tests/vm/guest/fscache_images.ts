@@ -103,7 +103,7 @@ fuseTest("the kernel's own cache", async (t) => {
     assert.deepEqual(await place.read(path), used.expected());
     await image.unmount();
     let freed = 0;
-    while (freed < CHUNKS * CHUNK) freed += await mounts.emptyKernelCache() ?? 0; // files get their names after the unmount
+    while (freed < CHUNKS * CHUNK) freed += await mounts.emptyKernelCache() ?? 0; // files get names after the unmount
     await Deno.writeTextFile("/proc/sys/vm/drop_caches", "3");
     const before = place.asked;
     assert.deepEqual(await place.read(path), used.expected());
