@@ -5,8 +5,8 @@
 #   sh scripts/bench.sh                 every row
 #   sh scripts/bench.sh ROW… [options]  only these; --help names rows and options
 #
-# Installs what it lacks and builds its images from Debian packages, once, into .tools/bench. Needs root. Everything
-# runs in namespaces and a scratch folder of its own: what is left at the end are packages, images and results.
+# Installs missing tools and builds its images from Debian packages, once, into .tools/bench. Needs root. Everything runs
+# in separate namespaces and a scratch folder: only packages, images and results are left at the end.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"

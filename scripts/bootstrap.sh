@@ -1,4 +1,4 @@
-# Installs what a script of this folder needs and lacks: Debian packages, Deno (by npm, into .tools), Deno's packages.
+# Installs missing dependencies of the scripts in this folder: Debian packages, Deno (by npm, into .tools), its packages.
 #
 #   sh scripts/bootstrap.sh PURPOSE…                     to prepare a machine
 #   . "$root/scripts/bootstrap.sh"; bootstrap PURPOSE…   inside a script, which sets `root` to the repository before
@@ -7,8 +7,8 @@
 # that nothing is left in the home folder. Works offline once it has been run. POSIX sh, for a Debian 12 or newer that has
 # nothing but its essential packages.
 #
-# Installed services are not started: a policy-rc.d stands in the way while packages are unpacked. Packages that are
-# there in another form (dockerd from docker.com, node from elsewhere) stay as they are, and nothing is ever removed.
+# Installed services are not started: a policy-rc.d prevents that while packages are unpacked. Programs that are
+# installed in another form (dockerd from docker.com, node from elsewhere) stay as they are, and nothing is ever removed.
 
 DENO_VERSION=2.9.6
 
@@ -38,7 +38,7 @@ bootstrap() {
   cd "$root" || exit 1
   tools=$root/.tools
   mkdir -p "$tools" || die "write to $tools" "clone the repository into a folder of yours"
-  # One at a time: two of us would unpack into the same folders.
+  # One instance at a time: two would unpack into the same folders.
   exec 9>"$tools/.lock"
   flock 9
   for purpose in "$@"; do
@@ -85,7 +85,7 @@ install_packages() {
   }
 }
 
-# Those of the given words for which nothing is installed.
+# Prints those of the given words for which nothing is installed.
 missing_packages() {
   for word in "$@"; do
     names=${word%%:*}
@@ -102,7 +102,7 @@ is_installed() {
   return 1
 }
 
-# One package for each of the given words. Fails when one that is not optional has none.
+# Prints one package for each of the given words. Fails if one that is not optional has none.
 choose_packages() {
   for word in "$@"; do
     chosen=
@@ -132,7 +132,7 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# apt-get with everything that asks, starts or removes turned off. Waits for the locks of another one.
+# Runs apt-get without prompts, service starts or removals. Waits for the locks of other instances.
 run_apt() {
   verb=$1
   shift
@@ -145,7 +145,7 @@ run_apt() {
     as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -qq -o DPkg::Lock::Timeout=$LOCK_TIMEOUT_SECONDS \
       -o APT::Update::Error-Mode=any $options "$verb" "$@" </dev/null 9>&- >"$tools/apt.log" 2>&1 || status=$?
     [ "$verb" = update ] || release_services
-    # The lock of the lists is one that apt-get does not wait for.
+    # apt-get does not wait for the lock of the package lists.
     grep -q 'Could not get lock' "$tools/apt.log" && [ $status != 0 ] || return $status
     [ $waited -lt $LOCK_TIMEOUT_SECONDS ] || return $status
     [ $waited != 0 ] || say "waiting for another package manager"
@@ -154,7 +154,7 @@ run_apt() {
   done
 }
 
-# policy-rc.d: 101 is "action forbidden". One that is there already is put aside and back.
+# policy-rc.d: 101 means "action forbidden". An existing one is moved aside and restored.
 POLICY=/usr/sbin/policy-rc.d
 MARK="nydus-gd bootstrap"
 
@@ -204,7 +204,7 @@ install_deno() {
   export PATH
 }
 
-# node_modules as deno.lock says. The stamp tells that it was done for this very lock.
+# Installs node_modules from deno.lock. The stamp records the lock file for which that was done.
 install_modules() {
   wanted=$(cat deno.json deno.lock | sha256sum | cut -c 1-64)
   [ -d node_modules ] && [ "$(cat "$tools/modules.stamp" 2>/dev/null)" = "$wanted" ] && return 0

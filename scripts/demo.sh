@@ -1,11 +1,11 @@
 #!/bin/sh
-# The main job, seen: a real dockerd starts a container lazily from a real registry, beside overlay2, with a table of what
-# was fetched.
+# Demonstrates lazy start: a real dockerd starts a container from a real registry, compared with overlay2, and prints a
+# table of the data fetched.
 #
 #   sh scripts/demo.sh
 #
-# Installs what it lacks. Needs root. Everything runs in namespaces and a scratch folder of its own: when it ends, only
-# packages are left.
+# Installs missing tools. Needs root. Everything runs in separate namespaces and a scratch folder: only packages are left
+# when it ends.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/scripts/bootstrap.sh"

@@ -1,4 +1,4 @@
-# To be sourced: a scratch folder that goes when the script ends, and a child that ends before it.
+# To be sourced: a scratch folder that is removed when the script ends, and a child that ends before.
 #
 #   make_scratch NAME   makes $scratch; from here on a signal ends the child, then the script
 #   run CMD…            the child's status; a function give_back, if there is one, is called before $scratch is removed
@@ -11,7 +11,7 @@ make_scratch() {
   trap 'exit 143' TERM HUP
 }
 
-# In the background, so that a signal to this shell is acted upon at once.
+# In the background, so that this shell handles signals immediately.
 run() {
   "$@" &
   child=$!

@@ -5,11 +5,11 @@
 #   sh scripts/test.sh unit|kernel|e2e|conformance|vm|stress …      only these tests
 #   sh scripts/test.sh vm 6.1                                       on that kernel, of 6.1 and 6.12 (which is the usual one)
 #
-# Installs what it lacks. Wants root, as the tests of the kernel border do: without it they are skipped.
+# Installs missing tools. Should run as root: tests that need root are skipped otherwise.
 #
-# With root everything runs in a mount and a process namespace of its own, below one process: when that ends, for
-# whatever reason, the kernel ends all others and drops every mount. So nothing outlives a run that failed or was
-# interrupted. What a test forgot is found before that and counts as a failure: see scripts/run_tests.ts.
+# As root everything runs in separate mount and process namespaces, below one process: when that ends, for whatever
+# reason, the kernel ends all others and drops every mount. So nothing outlives a run that failed or was interrupted.
+# Anything that a test left behind is detected before that and counts as a failure: see scripts/run_tests.ts.
 set -eu
 case " $* " in
   *" --help "* | *" -h "*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit 0 ;;
@@ -39,8 +39,8 @@ give_back() {
   done
 }
 
-# Process 1 of the namespace has to be one that reaps orphans: sh does, while it waits. Should this shell be killed, the
-# kernel kills unshare, and with it the rest.
+# Process 1 of the namespace must reap orphans; sh does while it waits. If this shell is killed, the kernel kills unshare,
+# and with it the rest.
 in_namespaces="setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc --propagation private sh -c"
 if ! $in_namespaces true 2>/dev/null; then
   echo "test: no namespaces are permitted here: what a failed run leaves behind is not cleaned up" >&2
@@ -48,6 +48,6 @@ if ! $in_namespaces true 2>/dev/null; then
 fi
 status=0
 run $in_namespaces '"$@"; exit $?' sh deno run --allow-all --quiet scripts/run_tests.ts "$@" || status=$?
-# The runner says how it ended; without its word it has died.
+# The runner writes how it ended; otherwise it has died.
 tail -n 1 "$scratch/summary" 2>/dev/null || { echo "0 passed, 1 failed, 0 skipped"; status=1; }
 exit $status
