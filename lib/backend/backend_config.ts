@@ -22,7 +22,7 @@ const flag = v.optional(v.boolean(), false);
 const seconds = v.pipe(v.number(), v.integer("must be whole seconds"), v.minValue(0, "must not be negative"));
 const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
 
-const NO_URL = "is no http:// or https:// URL";
+const NO_URL = "is not an http:// or https:// URL";
 const isHttp = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 
 const proxySchema = v.object({
@@ -207,8 +207,8 @@ function amazonEndpoint(region: string | undefined): string {
 }
 
 function normalizeRegistry(raw: Raw<"registry">): RegistryConfig | string {
-  if (/[/@?#\s]/.test(raw.host)) return "has a host that is no HOST or HOST:PORT";
-  if (raw.auth !== "" && decodeAuth(raw.auth) === undefined) return "has an auth that is no base64 of user:password";
+  if (/[/@?#\s]/.test(raw.host)) return "has a host that is not HOST or HOST:PORT";
+  if (raw.auth !== "" && decodeAuth(raw.auth) === undefined) return "has an auth that is not base64 of user:password";
   return {
     type: "registry",
     ...normalizeHttp(raw),

@@ -21,7 +21,7 @@ export function checkBlobName(id: string): string {
   if (id === "" || id === "." || id.includes("..") || /[/\\\x00-\x1f\x7f]/.test(id) || id.length > MAX_ID_LENGTH) {
     throw new NydusGdError(
       "invalid-image",
-      `Cannot use blob id ${JSON.stringify(id.slice(0, 80))}: it is no file name`,
+      `Cannot use blob id ${JSON.stringify(id.slice(0, 80))}: it is not a file name`,
     );
   }
   return id;
@@ -34,7 +34,10 @@ export function checkBlobName(id: string): string {
  */
 export function blobDigest(id: string): string {
   if (!/^[0-9a-f]{64}$/.test(id)) {
-    throw new NydusGdError("invalid-image", `Cannot use blob id ${JSON.stringify(id.slice(0, 80))}: it is no sha256`);
+    throw new NydusGdError(
+      "invalid-image",
+      `Cannot use blob id ${JSON.stringify(id.slice(0, 80))}: it is not a sha256 digest`,
+    );
   }
   return `sha256:${id}`;
 }

@@ -60,9 +60,13 @@ function folderUrl(addr: string, path: string): URL {
   const text = [addr, path].map((part) => part.replace(/^\/+|\/+$/g, "")).filter((part) => part !== "").join("/");
   const url = URL.canParse(`${text}/`) ? new URL(`${text}/`) : undefined;
   if (url === undefined || !/^https?:\/\//i.test(addr) || url.search !== "" || url.hash !== "") {
-    throw new NydusGdError("config", "Cannot open backend http-proxy: its addr and path make no URL of a folder", {
-      hint: "set addr to http://HOST:PORT, https://HOST:PORT or the absolute path of a Unix socket",
-    });
+    throw new NydusGdError(
+      "config",
+      "Cannot open backend http-proxy: its addr and path do not form the URL of a folder",
+      {
+        hint: "set addr to http://HOST:PORT, https://HOST:PORT or the absolute path of a Unix socket",
+      },
+    );
   }
   return url;
 }

@@ -56,6 +56,8 @@ function readPem(path: string, what: string, marker: RegExp): string {
   } catch (error) {
     throw new NydusGdError("config", `Cannot read ${what} ${path}: ${messageOf(error)}`, { cause: error });
   }
-  if (!marker.test(text)) throw new NydusGdError("config", `Cannot read ${what} ${path}: it holds none in PEM form`);
+  if (!marker.test(text)) {
+    throw new NydusGdError("config", `Cannot read ${what} ${path}: it contains none in PEM format`);
+  }
   return text;
 }

@@ -97,7 +97,7 @@ export function parseNydusdConfig(text: string): NydusdConfig {
   if (text.length > MAX_CONFIG_BYTES) throw wrong(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
   const document = parseDocument(text);
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
-    throw wrong("it is no object with keys");
+    throw wrong("it is not an object");
   }
   return "version" in document ? readV2(document) : readV1(document);
 }
@@ -114,7 +114,7 @@ function parseDocument(text: string): unknown {
       // "[backend]" starts a TOML table but no valid configuration in JSON.
       if (!/^\s*\[/.test(text)) {
         const place = /position \d+|line \d+ column \d+/.exec(error.message)?.[0];
-        throw wrong(`it is no valid JSON${place === undefined ? "" : ` (${place})`}`);
+        throw wrong(`it is not valid JSON${place === undefined ? "" : ` (${place})`}`);
       }
     }
   }
@@ -242,7 +242,7 @@ function warningsOf(schema: v.GenericSchema, input: unknown, path: Path): string
 }
 
 function ignored(path: Path): string {
-  return `Configuration key ${formatPath(path)} is not known and ignored`;
+  return `Configuration key ${formatPath(path)} is unknown and ignored`;
 }
 
 function wrong(state: string): NydusGdError {

@@ -180,10 +180,10 @@ Deno.test("http-proxy is a backend of v2 only", () => {
 
 Deno.test("text that is neither JSON nor TOML is refused with its place", () => {
   fails("", "it is empty");
-  fails("{ nonsense", /it is no valid JSON/);
+  fails("{ nonsense", /it is not valid JSON/);
   fails("a = = 1", /it is neither JSON nor valid TOML \(line 1 column \d+\)/);
   fails("[1, 2", /TOML/);
-  fails("[]", /TOML|no object/);
+  fails("[]", /TOML|not an object/);
 });
 
 Deno.test("unknown keys are told and ignored", () => {
@@ -192,8 +192,8 @@ Deno.test("unknown keys are told and ignored", () => {
     config.metadata_file = "/x";
   }));
   assert.deepEqual(config.warnings, [
-    "Configuration key metadata_file is not known and ignored",
-    "Configuration key device.backend.config.mirrors is not known and ignored",
+    "Configuration key metadata_file is unknown and ignored",
+    "Configuration key device.backend.config.mirrors is unknown and ignored",
   ]);
 });
 

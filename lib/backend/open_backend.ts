@@ -41,9 +41,9 @@ const DOCKER_CERTS_DIR = "/etc/docker/certs.d";
 
 const CONFIGURED_AUTH: CredentialSource = {
   name: "auth of the configured backend",
-  hint: "mend auth in the backend's configuration",
+  hint: "correct auth in the backend's configuration",
 };
-const IMAGE_PULL_AUTH: CredentialSource = { name: "IMAGE_PULL_AUTH", hint: "mend IMAGE_PULL_AUTH" };
+const IMAGE_PULL_AUTH: CredentialSource = { name: "IMAGE_PULL_AUTH", hint: "correct IMAGE_PULL_AUTH" };
 
 /** Dependencies shared by all backends. The caller owns `http` and disposes of it after the last use of a backend. */
 export interface BackendDeps {
@@ -115,10 +115,10 @@ export function openRegistry(location: RegistryLocation, deps: BackendDeps): Reg
   const fail = (state: string): never => {
     throw new NydusGdError("config", `Cannot open registry ${host}/${repo}: ${state}`);
   };
-  if (!isRegistryHost(host)) fail("its host is no HOST or HOST:PORT");
+  if (!isRegistryHost(host)) fail("its host is not HOST or HOST:PORT");
   if (!isRepository(repo)) fail("its repository's name is malformed");
   if (blobRedirectedHost !== undefined && !isRegistryHost(blobRedirectedHost)) {
-    fail("blob_redirected_host is no HOST or HOST:PORT");
+    fail("blob_redirected_host is not HOST or HOST:PORT");
   }
   const certsDir = deps.certsDir ?? DOCKER_CERTS_DIR;
   const certificates = dockerCertificates(certsDir, host);
@@ -145,7 +145,7 @@ function ownCredentials({ auth, authSource: source = CONFIGURED_AUTH, host, repo
   if (!auth) return [];
   const decoded = decodeAuth(auth);
   if (decoded === undefined) {
-    const state = `${source.name} is no base64 of user:password`;
+    const state = `${source.name} is not base64 of user:password`;
     const hint = source.hint === undefined ? {} : { hint: source.hint };
     throw new NydusGdError("config", `Cannot open registry ${host}/${repo}: ${state}`, hint);
   }

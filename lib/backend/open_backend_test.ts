@@ -55,7 +55,10 @@ Deno.test("a host's folder of Docker's certificates that holds no PEM is refused
     await Deno.mkdir(join(certsDir, "h:5000"));
     await Deno.writeTextFile(join(certsDir, "h:5000", "ca.crt"), "none");
     await withDeps((deps) => {
-      assert.throws(() => openRegistry({ host: "h:5000", repo: "r" }, { ...deps, certsDir }), /ca\.crt: it holds none/);
+      assert.throws(
+        () => openRegistry({ host: "h:5000", repo: "r" }, { ...deps, certsDir }),
+        /ca\.crt: it contains none/,
+      );
     });
   } finally {
     await Deno.remove(certsDir, { recursive: true });

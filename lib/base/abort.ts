@@ -13,7 +13,7 @@ export function interruption(signal: AbortSignal): NydusGdError {
   const reason: unknown = signal.reason;
   return reason instanceof NydusGdError
     ? reason
-    : new NydusGdError("interrupted", "Cannot go on: the caller gave up", { cause: reason });
+    : new NydusGdError("interrupted", "Cannot continue: the caller cancelled", { cause: reason });
 }
 
 /** Like `signal.throwIfAborted()`, but throws a {@link NydusGdError}. */

@@ -11,7 +11,7 @@ Deno.test("a deadline ends a wait with its own reason", async () => {
 
 Deno.test("a deadline ends with its parent, for the parent's reason", () => {
   const parent = new AbortController();
-  const reason = new NydusGdError("interrupted", "Cannot go on: stopped");
+  const reason = new NydusGdError("interrupted", "Cannot continue: stopped");
   using before = new Deadline(60_000, parent.signal, late);
   parent.abort(reason);
   using after = new Deadline(60_000, parent.signal, late);

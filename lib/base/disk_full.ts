@@ -32,6 +32,6 @@ export function writeState(error: unknown, path?: string): string {
  */
 export function writeFailure(error: unknown, work: string, path: string): unknown {
   if (!(error instanceof SyscallError) && !isDiskFull(error)) return error;
-  const hint = isDiskFull(error) ? { hint: "free some space there, or name another place" } : {};
+  const hint = isDiskFull(error) ? { hint: "free some space there, or use another location" } : {};
   return new NydusGdError("io", `Cannot ${work}: ${writeState(error, path)}`, { cause: error, ...hint });
 }

@@ -38,7 +38,7 @@ Deno.test("an abort while waiting gives the place up without letting the next on
   const waiter = mutex.run("a", () => Promise.resolve("never"), abort.signal);
   const third = mutex.run("a", () => Promise.resolve(held));
   abort.abort(new Error("gave up"));
-  await rejects(waiter, /gave up/);
+  await rejects(waiter, /caller cancelled/);
   gate.resolve();
   await holder;
   equal(await third, false);

@@ -201,7 +201,7 @@ function parseDocument(toml: string, path: string): Record<string, unknown> {
     return parseToml(toml);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    const what = error.message.split("\n", 1)[0]?.replace(/^Invalid TOML document: /, "") ?? "it is no TOML";
+    const what = error.message.split("\n", 1)[0]?.replace(/^Invalid TOML document: /, "") ?? "it is not valid TOML";
     throw new NydusGdError("config", `Cannot read settings ${path}: line ${error.line}: ${what}`, { cause: error });
   }
 }

@@ -107,7 +107,7 @@ export class WorkerPool<In, Out> implements Disposable {
     lane.worker.terminate();
     const at = this.#lanes.indexOf(lane);
     if (at >= 0) this.#lanes.splice(at, 1);
-    const error = new NydusGdError("internal", `Cannot go on with work: worker ended: ${state}`);
+    const error = new NydusGdError("internal", `Cannot continue: worker ended: ${state}`);
     for (const listener of lane.channels.values()) listener.onDeath(error);
     lane.channels.clear();
   }

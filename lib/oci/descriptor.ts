@@ -12,7 +12,7 @@ export const annotationsSchema = v.optional(v.nullable(v.record(v.string(), v.st
 /** A digest of a registered algorithm. */
 export const digestSchema = v.pipe(
   v.string(),
-  v.check((text) => isDigest(text), "is no sha256 or sha512 digest"),
+  v.check((text) => isDigest(text), "is not a sha256 or sha512 digest"),
   v.transform((text) => text as Digest),
 );
 

@@ -6,7 +6,7 @@
  * if (document.kind === "index") document.index.manifests;
  * ```
  * The OCI and Docker formats differ only in their media types and are parsed alike. Errors contain the path: `Cannot
- * read manifest: layers[2].digest is no sha256 or sha512 digest`. Documents are never re-encoded, because the digest of
+ * read manifest: layers[2].digest is not a sha256 or sha512 digest`. Documents are never re-encoded, because the digest of
  * their bytes is their name. Sources: OCI image spec 1.1, manifest.md and image-index.md; Docker image manifest v2
  * schema 2.
  *
@@ -121,7 +121,7 @@ function parseJson(bytes: Uint8Array, what: string): object {
   try {
     document = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError) throw wrong(what, "it is no valid JSON", error);
+    if (error instanceof SyntaxError || error instanceof TypeError) throw wrong(what, "it is not valid JSON", error);
     throw error;
   }
   if (typeof document !== "object" || document === null || Array.isArray(document)) {

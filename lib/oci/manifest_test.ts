@@ -56,15 +56,15 @@ Deno.test("the bootstrap is the last layer that says so", () => {
 
 Deno.test("damage is named by its place", () => {
   const type = MEDIA_TYPE.ociManifest;
-  fails(new TextEncoder().encode("{"), type, /Cannot read manifest: it is no valid JSON/);
-  fails(new Uint8Array([0xff, 0xfe]), type, /it is no valid JSON/);
+  fails(new TextEncoder().encode("{"), type, /Cannot read manifest: it is not valid JSON/);
+  fails(new Uint8Array([0xff, 0xfe]), type, /it is not valid JSON/);
   fails([], type, /it is no object/);
   fails({ ...manifest, config: undefined }, type, /config is missing$/);
   fails({ ...manifest, schemaVersion: 1 }, type, /schemaVersion must be 2, not 1$/);
   fails(
     { ...manifest, layers: [layer, { ...layer, digest: "md5:00" }] },
     type,
-    /layers\[1\]\.digest is no sha256 or sha512 digest$/,
+    /layers\[1\]\.digest is not a sha256 or sha512 digest$/,
   );
   fails({ ...manifest, layers: [{ ...layer, size: -1 }] }, type, /layers\[0\]\.size is negative$/);
   fails({ ...manifest, layers: [{ ...layer, size: 1.5 }] }, type, /layers\[0\]\.size is no integer/);

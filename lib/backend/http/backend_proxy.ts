@@ -59,9 +59,9 @@ export class BackendProxy implements ProxyRule {
     const isDoubtful = options.bypassProxy || (options.wrongAnswers ?? 0) > 0;
     if (fallback && (isDoubtful || !this.#isWell)) return await send(undefined);
     if (!this.#isWell) {
-      throw new TransferError("unavailable", `proxy ${this.address.name} is not well`, {
+      throw new TransferError("unavailable", `proxy ${this.address.name} is unhealthy`, {
         prospect: "transient",
-        hint: "mend the proxy, or set proxy.fallback to true",
+        hint: "repair the proxy, or set proxy.fallback to true",
       });
     }
     try {
@@ -71,7 +71,7 @@ export class BackendProxy implements ProxyRule {
     } catch (error) {
       if (!fallback || options.signal?.aborted || !isOfProxy(error)) throw error;
       if (!this.#isFailing) {
-        log.warn("proxy failed, going directly", { proxy: this.address.name, error: error.state });
+        log.warn("proxy failed, connecting directly", { proxy: this.address.name, error: error.state });
       }
       this.#isFailing = true;
       return await send(undefined);
@@ -118,8 +118,8 @@ export class BackendProxy implements ProxyRule {
   #learn(isWell: boolean, answer: unknown): void {
     if (isWell !== this.#isWell) {
       const proxy = this.address.name;
-      if (isWell) log.info("proxy is well again", { proxy });
-      else log.warn("proxy is not well", { proxy, answer });
+      if (isWell) log.info("proxy is healthy again", { proxy });
+      else log.warn("proxy is unhealthy", { proxy, answer });
     }
     this.#isWell = isWell;
   }

@@ -12,8 +12,8 @@ import { TransferError } from "./transfer_error.ts";
 
 /** @throws {TransferError} "unavailable", permanent, if a confined request must not go to `url` */
 export function confine(url: URL): void {
-  if (isOwnMachine(url.hostname)) throw refused(`${url.host} is this machine or its link`);
-  if (url.protocol !== "https:") throw refused(`${url.host} is to be asked in plain HTTP`);
+  if (isOwnMachine(url.hostname)) throw refused(`${url.host} is a loopback or link-local address`);
+  if (url.protocol !== "https:") throw refused(`${url.host} would be contacted over plain HTTP`);
 }
 
 /** Whether `hostname` (as in URL) is a loopback, link-local or unspecified address, or a name of loopback. */

@@ -16,7 +16,7 @@ Deno.test("a confined request does not reach this machine or its link, however t
   ];
   for (const host of hosts) {
     for (const scheme of ["https", "http"]) {
-      assert.throws(() => confine(new URL(`${scheme}://${host}/v2/`)), /is this machine or its link/, host);
+      assert.throws(() => confine(new URL(`${scheme}://${host}/v2/`)), /is a loopback or link-local address/, host);
     }
   }
 });

@@ -67,10 +67,10 @@ export function connectionError(error: SocketError, peer: Peer, handshaking: boo
 function hintOf(code: string, { name, hostname }: Peer): string | undefined {
   switch (code) {
     case "ECONNREFUSED":
-      return `nobody listens there: start the server, or correct the address ${name}`;
+      return `nothing is listening there: start the server, or correct the address ${name}`;
     case "ENOTFOUND":
     case "EAI_AGAIN":
-      return `getent hosts ${hostname} has to find it: correct the name, or see /etc/resolv.conf`;
+      return `correct the name, or check /etc/resolv.conf until getent hosts ${hostname} succeeds`;
     default:
       return undefined;
   }

@@ -175,7 +175,7 @@ function refusal(status: number, proxy: ProxyAddress): string {
   const state = status !== 407
     ? `answers CONNECT with HTTP ${status}`
     : proxy.authorization === undefined
-    ? "wants user and password"
+    ? "requires user and password"
     : "does not accept its user and password";
   return `proxy ${proxy.name} ${state}`;
 }

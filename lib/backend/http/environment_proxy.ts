@@ -61,7 +61,9 @@ function addressIn(environment: Environment, variable: string): ProxyAddress | u
   if (value === undefined) return undefined;
   const address = parseProxyAddress(value);
   if (address !== undefined) return address;
-  throw new NydusGdError("config", `Cannot use ${name}: it is no http:// or https:// URL`, { hint: `unset ${name}` });
+  throw new NydusGdError("config", `Cannot use ${name}: it is not an http:// or https:// URL`, {
+    hint: `unset ${name}`,
+  });
 }
 
 /** Parses a lower-case entry of NO_PROXY. */

@@ -155,7 +155,7 @@ export class Exchange {
         if (!socket.write(piece)) await Promise.race([once(socket, "drain"), this.#broken.promise]);
         this.#active();
       }
-      if (left !== 0) throw new Error(`the body does not have the ${body.length} bytes that were promised`);
+      if (left !== 0) throw new Error(`the body does not have the ${body.length} bytes that were announced`);
       this.#isSent = true;
     } catch (error) {
       // If the exchange failed first, its error is already reported and this one has no effect.

@@ -218,7 +218,7 @@ Deno.test("a proxy that is not well is left out until it is, or named without fa
     await sees(backend, (proxied) => proxied === 0); // 404: not well
     const strict = open({ ping_url, check_interval: 0, fallback: false });
     const error = await sees(strict, (proxied) => proxied === -1);
-    assert.match(String(error), /proxy 127\.0\.0\.1:\d+ is not well/);
+    assert.match(String(error), /proxy 127\.0\.0\.1:\d+ is unhealthy/);
     const well = open({ ping_url: `${health.url}/v2/`, check_interval: 0 });
     for (let i = 0; i < 5; i++) await sees(well, (proxied) => proxied === 1);
     assert.ok(health.requests.length >= 7);
@@ -256,7 +256,7 @@ Deno.test("addresses that are none are refused by their keys, and without what t
   withProxy({}, ({ open }) => {
     const refused = (proxy: Record<string, unknown>, words: RegExp) =>
       assert.throws(() => open(proxy), (error: Error) => words.test(error.message) && !/s3cret/.test(error.message));
-    refused({ url: "socks5://u:s3cret@h" }, /backend\.registry\.proxy\.url is no http/);
-    refused({ ping_url: "s3cret" }, /backend\.registry\.proxy\.ping_url is no http/);
+    refused({ url: "socks5://u:s3cret@h" }, /backend\.registry\.proxy\.url is not an http/);
+    refused({ ping_url: "s3cret" }, /backend\.registry\.proxy\.ping_url is not an http/);
     return Promise.resolve();
   }));

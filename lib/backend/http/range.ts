@@ -28,7 +28,7 @@ export function totalSize(response: HttpResponse): number {
   const total = response.status === 206
     ? parseContentRange(response.header("content-range") ?? "")?.total
     : response.contentLength;
-  if (total === undefined) throw brokenAnswer("the server does not tell its size");
+  if (total === undefined) throw brokenAnswer("the server does not report its size");
   return total;
 }
 

@@ -170,6 +170,6 @@ Deno.test("an aborted read ends as interrupted", () =>
 Deno.test("a disk without a path and an id that is no name are refused by name", () =>
   withDisk({}, whole, ({ blob }) => {
     assert.throws(() => OpenedBackend.open("localdisk", {}), /device_path is missing/);
-    for (const id of ["", "..", "a/b"]) assert.throws(() => blob(id), /no file name/);
+    for (const id of ["", "..", "a/b"]) assert.throws(() => blob(id), /not a file name/);
     return Promise.resolve();
   }));

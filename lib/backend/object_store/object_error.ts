@@ -102,7 +102,7 @@ function meaningOf(
       return isAnonymous
         ? {
           code: "unauthorized",
-          words: "the bucket is not open to everybody",
+          words: "the bucket is not public",
           hint: "set access_key_id and access_key_secret",
         }
         : {
@@ -111,11 +111,11 @@ function meaningOf(
           hint: "allow it to get objects and to list the bucket, or check object_prefix",
         };
     case "InvalidAccessKeyId":
-      return { code: "unauthorized", words: "the access key is not known there", hint: "check access_key_id" };
+      return { code: "unauthorized", words: "the access key is unknown to the server", hint: "check access_key_id" };
     case "SignatureDoesNotMatch":
       return {
         code: "unauthorized",
-        words: "the secret is not that of the access key",
+        words: "the secret does not match the access key",
         hint: "check access_key_secret",
       };
     case "RequestTimeTooSkewed":

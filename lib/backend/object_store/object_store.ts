@@ -71,7 +71,9 @@ function accessKeyOf(config: ObjectStoreConfig): AccessKey | undefined {
       : ["access_key_id", "access_key_secret"];
     throw refused(config, `it has ${there} without ${missing}`, `set ${missing}, or leave both out`);
   }
-  if (!/^[\x21-\x7e]+$/.test(id)) throw refused(config, "its access_key_id is no word of ASCII", "check access_key_id");
+  if (!/^[\x21-\x7e]+$/.test(id)) {
+    throw refused(config, "its access_key_id is not a single ASCII word", "check access_key_id");
+  }
   return { id, secret };
 }
 
@@ -81,20 +83,20 @@ function bucketUrl(config: ObjectStoreConfig): URL {
   if (!isRegistryHost(endpoint)) {
     throw refused(
       config,
-      "its endpoint is no HOST or HOST:PORT",
-      "write https or http as scheme, the rest as endpoint",
+      "its endpoint is not HOST or HOST:PORT",
+      "set scheme to https or http, and endpoint to the rest",
     );
   }
   if (!BUCKET_NAME[type].test(bucketName)) throw refused(config, "its bucket_name is malformed", "check bucket_name");
   if (objectPrefix.split("/").some((step) => step === "." || step === "..")) {
-    throw refused(config, "its object_prefix has a step . or .., which no URL can carry", "check object_prefix");
+    throw refused(config, "its object_prefix has a . or .. segment, which a URL cannot carry", "check object_prefix");
   }
   const text = type === "s3" ? `${scheme}://${endpoint}/${bucketName}/` : `${scheme}://${bucketName}.${endpoint}/`;
   if (!URL.canParse(text)) {
     throw refused(
       config,
-      "its endpoint has no names below it",
-      "set endpoint to a host name: the bucket goes before it",
+      "its endpoint is not a host name, so the bucket cannot be put before it",
+      "set endpoint to a host name: the bucket name is put before it",
     );
   }
   return new URL(text);

@@ -94,7 +94,7 @@ export class RegistryAuth {
   async #answer(challenges: readonly Challenge[], sent: Authorization): Promise<void> {
     if (challenges.length === 0) {
       // Some registries challenge only requests without credentials.
-      if (sent.header === undefined) throw this.#refused("it names no way to log in");
+      if (sent.header === undefined) throw this.#refused("it offers no authentication method");
       this.#become({ kind: "none" });
       return;
     }
@@ -112,9 +112,9 @@ export class RegistryAuth {
       return { kind: "tokens", source: this.#tokens(bearer, credential) };
     }
     if (!challenges.some(({ scheme }) => scheme === "basic")) {
-      throw this.#refused(`it wants ${challenges[0]?.scheme.slice(0, 20)}, which is not supported`);
+      throw this.#refused(`it requires ${challenges[0]?.scheme.slice(0, 20)}, which is not supported`);
     }
-    if (credential?.kind !== "basic") throw this.#refused("it wants user and password");
+    if (credential?.kind !== "basic") throw this.#refused("it requires user and password");
     const header = basicAuthorization(credential);
     if (header === refused) throw this.#refused("it does not accept user and password");
     return { kind: "fixed", header };

@@ -60,7 +60,7 @@ export class Mirrors {
   #parse(text: string, path: string): HostsFile {
     const file = parseHostsFile(text, path);
     for (const key of file.unknown) {
-      const words = `${path}: ${key} is not known and ignored`;
+      const words = `${path}: ${key} is unknown and ignored`;
       if (!this.#named.has(words)) logger("backend").warn(words);
       this.#named.add(words);
     }
@@ -78,7 +78,7 @@ function readBounded(path: string): string | undefined {
   try {
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return undefined;
-    if (!stat.isFile()) throw new Error("it is no file");
+    if (!stat.isFile()) throw new Error("it is not a file");
     if (stat.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
     return readFileSync(path, "utf8");
   } catch (error) {

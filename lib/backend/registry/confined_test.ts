@@ -8,7 +8,7 @@ import { ANONYMOUS } from "./keychain.ts";
 import { TokenSource } from "./token.ts";
 
 const ON_DEMAND = { priority: "on-demand" } as const;
-const REFUSAL = /an image may not lead there: 127\.0\.0\.1:\d+ is this machine or its link/;
+const REFUSAL = /an image may not lead there: 127\.0\.0\.1:\d+ is a loopback or link-local address/;
 
 /** A loopback server that must not receive a request. */
 async function unasked(test: (victim: FakeRegistry, http: HttpClient) => Promise<void>): Promise<void> {

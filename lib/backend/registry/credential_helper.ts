@@ -29,7 +29,7 @@ export async function runCredentialHelper(
   signal?: AbortSignal,
 ): Promise<Credential | undefined> {
   // The name comes from a file and is executed.
-  if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is no plain word");
+  if (!/^[A-Za-z0-9._-]+$/.test(name)) throw failed(name, "its name is not a plain word");
   const timeout = AbortSignal.timeout(timeoutMs);
   const ended = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
   let output: Deno.CommandOutput;

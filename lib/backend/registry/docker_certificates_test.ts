@@ -59,8 +59,8 @@ for (
     [{ "client.cert": CERTIFICATE }, /client\.cert has no client\.key \(a CA is a \.crt\)/],
     [{ "client.key": KEY }, /client\.key has no client\.cert/],
     [{ "a.cert": CERTIFICATE, "a.key": KEY, "b.cert": CERTIFICATE, "b.key": KEY }, /more than one client certificate/],
-    [{ "ca.crt": "none" }, /Cannot read certificate .*ca\.crt: it holds none in PEM form/],
-    [{ "client.cert": CERTIFICATE, "client.key": "none" }, /Cannot read private key .*client\.key: it holds none/],
+    [{ "ca.crt": "none" }, /Cannot read certificate .*ca\.crt: it contains none in PEM format/],
+    [{ "client.cert": CERTIFICATE, "client.key": "none" }, /Cannot read private key .*client\.key: it contains none/],
   ] as const
 ) {
   Deno.test(`certificates that cannot be used are refused: ${Object.keys(files).join(", ")}`, () =>

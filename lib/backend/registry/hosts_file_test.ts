@@ -133,7 +133,8 @@ Deno.test("a file that is endless, or no file, is refused with its path", () => 
   Deno.mkdirSync(dir.join("r"));
   const mirrors = new Mirrors([dir.path]);
   Deno.symlinkSync("/dev/zero", dir.join("r/hosts.toml"));
-  const refused = (error: unknown) => hasCode(error, "config") && /r\/hosts\.toml: it is no file/.test(String(error));
+  const refused = (error: unknown) =>
+    hasCode(error, "config") && /r\/hosts\.toml: it is not a file/.test(String(error));
   assert.throws(() => mirrors.of("r"), refused);
   Deno.removeSync(dir.join("r/hosts.toml"));
   Deno.writeFileSync(dir.join("r/hosts.toml"), new Uint8Array((1 << 20) + 1));

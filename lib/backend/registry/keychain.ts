@@ -142,7 +142,7 @@ export class DockerKeychain implements Keychain {
       document = JSON.parse(text);
     } catch (error) {
       // JSON errors quote the text, which contains secrets.
-      const state = error instanceof SyntaxError ? "it is no valid JSON" : messageOf(error);
+      const state = error instanceof SyntaxError ? "it is not valid JSON" : messageOf(error);
       throw this.#unreadable(state);
     }
     const result = parseWith(CONFIG, document);
@@ -156,7 +156,7 @@ export class DockerKeychain implements Keychain {
     if (entry.identitytoken) return { kind: "identity-token", token: entry.identitytoken, source };
     if (entry.auth) {
       const decoded = decodeAuth(entry.auth);
-      if (decoded === undefined) throw this.#unreadable(`the auth of ${host} is no base64 of user:password`);
+      if (decoded === undefined) throw this.#unreadable(`the auth of ${host} is not base64 of user:password`);
       // Old versions of `docker login` pad the password with NUL.
       return { kind: "basic", user: decoded.user, password: decoded.password.replace(/\0+$/, ""), source };
     }
@@ -167,7 +167,7 @@ export class DockerKeychain implements Keychain {
 
   #unreadable(state: string): NydusGdError {
     return new NydusGdError("config", `Cannot read Docker credentials ${this.#path}: ${state}`, {
-      hint: "docker login, or mend the file",
+      hint: "run docker login, or correct the file",
     });
   }
 }

@@ -92,14 +92,14 @@ Deno.test("a missing file means anonymous", async () => {
 Deno.test("a spoilt file is refused without showing what it holds", async () => {
   await withConfig(
     `{"auths": {"h": {"auth": "${SECRET}`,
-    (keychain) => refuses(keychain.resolve("h"), /no valid JSON/),
+    (keychain) => refuses(keychain.resolve("h"), /not valid JSON/),
   );
-  await withConfig(`{"auths": ${SECRET}}`, (keychain) => refuses(keychain.resolve("h"), /no valid JSON/));
+  await withConfig(`{"auths": ${SECRET}}`, (keychain) => refuses(keychain.resolve("h"), /not valid JSON/));
   await withConfig(
     { auths: { h: { auth: [SECRET] } } },
     (keychain) => refuses(keychain.resolve("h"), /auths\.h\.auth must be/),
   );
-  await withConfig({ auths: { h: { auth: SECRET } } }, (keychain) => refuses(keychain.resolve("h"), /no base64/));
+  await withConfig({ auths: { h: { auth: SECRET } } }, (keychain) => refuses(keychain.resolve("h"), /not base64/));
 });
 
 Deno.test("a helper of the host is asked before the store, and both before auths", () =>
@@ -136,7 +136,7 @@ Deno.test("a helper that fails is named, and what it printed is not", () =>
       await refuses(keychain.resolve("a"), /docker-credential-broken: it ended with status 3/);
       await refuses(keychain.resolve("b"), /docker-credential-missing: it is not in PATH/);
       await refuses(keychain.resolve("c"), /docker-credential-odd: it printed no valid JSON/);
-      await refuses(keychain.resolve("d"), /its name is no plain word/);
+      await refuses(keychain.resolve("d"), /its name is not a plain word/);
       const hasty = new DockerKeychain({ configDir: folder, helperTimeoutMs: 50 });
       await refuses(hasty.resolve("e"), /docker-credential-silent: it did not answer within 50 ms/);
     },

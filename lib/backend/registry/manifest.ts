@@ -66,7 +66,9 @@ export async function headManifest(
         await response.discard();
         const digest = isDigest(name) ? name : response.header("docker-content-digest");
         const size = response.contentLength;
-        if (digest === undefined || size === undefined) throw brokenAnswer("the server tells neither digest nor size");
+        if (digest === undefined || size === undefined) {
+          throw brokenAnswer("the server reports neither digest nor size");
+        }
         const mediaType = (response.header("content-type") ?? "").split(";", 1)[0] ?? "";
         return { mediaType: mediaType.trim(), digest: parseDigest(digest), size };
       },

@@ -121,7 +121,7 @@ export class MirroredTransport implements Repository {
     }
     const pauseMs = this.health.failed(host);
     if (pauseMs === undefined) return;
-    logger("backend").warn("host of a registry failed, the others are asked first for a while", {
+    logger("backend").warn("registry host failed, the other hosts are tried first for a while", {
       registry: this.description,
       host,
       seconds: pauseMs / 1000,
@@ -135,7 +135,7 @@ export class MirroredTransport implements Repository {
       ? failed
       : [ofUpstream, ...failed.filter((each) => each !== ofUpstream)];
     if (main === undefined) {
-      const state = "its hosts.toml lets no host be asked for this";
+      const state = "its hosts.toml allows no host for this request";
       return new TransferError("unavailable", state, { prospect: "permanent" }, `use ${this.description}`);
     }
     if (!(main.error instanceof TransferError)) return main.error;

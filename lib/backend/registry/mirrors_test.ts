@@ -257,7 +257,7 @@ Deno.test("what no host may be asked for is an error that says so", () =>
     await refuses(
       open().blob(id).size(),
       "unavailable",
-      /^Cannot use registry .*: its hosts\.toml lets no host be asked for this$/,
+      /^Cannot use registry .*: its hosts\.toml allows no host for this request$/,
     );
   }));
 

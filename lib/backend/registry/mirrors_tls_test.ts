@@ -92,7 +92,7 @@ Deno.test("client of a mirror is shown to it, in each of its forms", () =>
 Deno.test("certificates of a mirror that cannot be read are refused by their path", () =>
   withMirror({}, async ({ read }) => {
     await refuses(read(`ca = "none.crt"`), "config", /^Cannot read certificate \/.*\/none\.crt: /);
-    await refuses(read(`ca = "client.key"`), "config", /client\.key: it holds none in PEM form$/);
+    await refuses(read(`ca = "client.key"`), "config", /client\.key: it contains none in PEM format$/);
     await refuses(read(`client = ["client.cert", "mirror-ca.crt"]`), "config", /^Cannot read private key .*mirror-ca/);
   }));
 

@@ -120,7 +120,7 @@ export async function pushManifest(
     );
   } catch (error) {
     if (!(error instanceof TransferError) || !REFUSED_DOCUMENT.has(error.status ?? 0)) throw error;
-    const hint = `see whether the registry takes manifests of ${mediaType}, and nydus's layers in them`;
+    const hint = `check whether the registry accepts manifests of ${mediaType} with nydus layers`;
     throw new NydusGdError(error.code, error.message, { hint, cause: error });
   }
 }

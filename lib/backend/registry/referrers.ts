@@ -41,7 +41,7 @@ export async function getReferrers(
     : parseManifestDocument(listed, MEDIA_TYPE.ociIndex);
   if (document === undefined) return [];
   if (document.kind === "index") return document.index.manifests;
-  throw new NydusGdError("invalid-image", `Cannot ${what}: the answer is no index`);
+  throw new NydusGdError("invalid-image", `Cannot ${what}: the response is not an index`);
 }
 
 /** Returns the tag of the index that clients maintain. */

@@ -61,6 +61,6 @@ async function presentIndex(repository: Repository, tag: string, signal: AbortSi
   }
   throw new NydusGdError(
     "invalid-image",
-    `Cannot list a referrer in ${repository.description}: tag ${tag} is no index`,
+    `Cannot list a referrer in ${repository.description}: tag ${tag} is not an index`,
   );
 }

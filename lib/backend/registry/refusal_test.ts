@@ -96,13 +96,13 @@ for (const auth of ["basic", "bearer"] as const) {
         size({ auth: wrong }),
         registry,
         "asked with user and password from auth of the configured backend",
-        "mend auth in the backend's configuration",
+        "correct auth in the backend's configuration",
       );
       await isTold(
         size({ auth: btoa("bob:right") }, wrong),
         registry,
         "asked with user and password from IMAGE_PULL_AUTH",
-        "mend IMAGE_PULL_AUTH",
+        "correct IMAGE_PULL_AUTH",
       );
     }));
 }
@@ -133,7 +133,12 @@ Deno.test("an identity token that has expired is told as one", () =>
 Deno.test("an identity token where user and password are wanted is told as not good for that", () =>
   withWorld({ auth: "basic", ...USER }, async ({ registry, login, size }) => {
     login({ auths: { HOST: { identitytoken: SECRET } } });
-    await isTold(size(), registry, "HOST refused: it wants user and password, asked with identity token from", LOGIN);
+    await isTold(
+      size(),
+      registry,
+      "HOST refused: it requires user and password, asked with identity token from",
+      LOGIN,
+    );
   }));
 
 Deno.test("an Authorization of hosts.toml that is refused is told as such", () =>

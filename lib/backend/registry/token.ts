@@ -87,7 +87,9 @@ export class TokenSource {
     };
     this.#now = options.now ?? (() => performance.now());
     if (credential !== undefined && options.secure && protocol === "http:" && !isLoopback(host)) {
-      throw new TransferError("unauthorized", `${host} wants the password in plain HTTP`, { prospect: "permanent" });
+      throw new TransferError("unauthorized", `${host} asks for the password over plain HTTP`, {
+        prospect: "permanent",
+      });
     }
   }
 

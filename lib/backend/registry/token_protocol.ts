@@ -101,12 +101,14 @@ export function parseTokenAnswer(text: string, host: string): TokenAnswer {
   try {
     document = JSON.parse(text);
   } catch (error) {
-    if (error instanceof SyntaxError) throw brokenAnswer(`${host} gave no JSON`);
+    if (error instanceof SyntaxError) throw brokenAnswer(`${host} returned no JSON`);
     throw error;
   }
   const result = parseWith(ANSWER, document);
   const value = result.ok ? result.value.token || result.value.access_token : undefined;
-  if (!result.ok || value === undefined || !/^[\x21-\x7e]+$/.test(value)) throw brokenAnswer(`${host} gave no token`);
+  if (!result.ok || value === undefined || !/^[\x21-\x7e]+$/.test(value)) {
+    throw brokenAnswer(`${host} returned no token`);
+  }
   const { expires_in = DEFAULT_LIFETIME_S, refresh_token } = result.value;
   return { value, lifetimeMs: Math.max(0, expires_in) * 1000, identityToken: refresh_token || undefined };
 }
