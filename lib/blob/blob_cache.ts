@@ -201,7 +201,7 @@ export class BlobCache implements AsyncDisposable {
     const { names, shared } = blob;
     const name = names.after(shared.name, conflict);
     if (name === undefined) return undefined;
-    log.info("blob is described in several ways, its cache is apart", { blob: blob.id, name });
+    log.info("images describe the blob differently, using a separate cache", { blob: blob.id, name });
     const { shared: other, holders } = this.#hold(name, names, spec);
     holders.add(blob);
     const told = (error: unknown) => log.error("blob not closed", { blob: blob.id, error: messageOf(error) });

@@ -333,7 +333,7 @@ export class CachedBlob {
       throw new DescriptionConflict(
         this.id,
         "chunks",
-        `a mounted image has other chunks in it: ${messageOf(error)}`,
+        `a mounted image has different chunks in it: ${messageOf(error)}`,
         error,
       );
     }
@@ -352,7 +352,7 @@ export class CachedBlob {
 
   #requireSame(description: string, present: string): void {
     if (description === present) return;
-    throw new DescriptionConflict(this.id, "blob", "its files are of an image that describes it in another way");
+    throw new DescriptionConflict(this.id, "blob", "its files belong to an image that describes it differently");
   }
 
   /**

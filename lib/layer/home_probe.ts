@@ -51,11 +51,11 @@ export async function probeHome(home: string, scratch: string): Promise<void> {
 /** File systems that cannot hold layers, and why. */
 const UNFIT: Partial<Record<FsName, string>> = {
   btrfs: "its layers would be neither snapshots nor what was tested",
-  zfs: "overlayfs does not take it below a writable layer",
-  nfs: "overlayfs does not take it below a writable layer",
+  zfs: "overlayfs does not support it as a lower layer",
+  nfs: "overlayfs does not support it as a lower layer",
   overlayfs: "an overlay cannot be below the writable layer of another one",
-  fuse: "overlayfs does not take it below a writable layer",
-  ecryptfs: "overlayfs does not take it below a writable layer",
+  fuse: "overlayfs does not support it as a lower layer",
+  ecryptfs: "overlayfs does not support it as a lower layer",
 };
 
 /** Why a file system of this name cannot hold layers; undefined if it may. */
@@ -69,7 +69,7 @@ const ALL_IDS = /^\s*0\s+0\s+4294967295\s*$/;
 /** Refuses a user namespace (rootless Docker), which has neither `trusted.*` attributes nor device nodes. */
 function requireInitialNamespace(home: string): void {
   if (ALL_IDS.test(Deno.readTextFileSync("/proc/self/uid_map"))) return;
-  refuse(home, "this process is in a user namespace (rootless Docker), layers need root of the machine");
+  refuse(home, "this process is in a user namespace (rootless Docker), layers need root on the host");
 }
 
 async function removeScratch(scratch: string): Promise<void> {
@@ -80,7 +80,7 @@ async function removeScratch(scratch: string): Promise<void> {
 function requireFileTypes(scratch: string, home: string): void {
   using folder = open(scratch, O.RDONLY | O.DIRECTORY);
   for (const entry of readDirectory(folder)) {
-    if (entry.type === DT.UNKNOWN) refuse(home, "it does not tell file types in listings (d_type)");
+    if (entry.type === DT.UNKNOWN) refuse(home, "it does not report file types in directory listings (d_type)");
   }
 }
 
@@ -88,7 +88,7 @@ function requireTrustedXattrs(folder: string, home: string): void {
   try {
     setxattr(folder, "trusted.overlay.nydus-gd-probe", new Uint8Array([0x79]));
   } catch (error) {
-    if (isErrno(error, "EOPNOTSUPP")) refuse(home, "it has no trusted.* extended attributes", error);
+    if (isErrno(error, "EOPNOTSUPP")) refuse(home, "it does not support trusted.* extended attributes", error);
     if (isErrno(error, "EPERM")) refuse(home, "trusted.* extended attributes need root (CAP_SYS_ADMIN)", error);
     throw error;
   }
@@ -106,7 +106,9 @@ function tryOverlay(scratch: string, home: string): void {
     refuse(home, `an overlay on it fails (${messageOf(error)})`, error);
   }
   const whiteout = Deno.lstatSync(`${scratch}/diff/removed`);
-  if (!whiteout.isCharDevice || whiteout.rdev !== 0) refuse(home, "it keeps no whiteouts (character device 0/0)");
+  if (!whiteout.isCharDevice || whiteout.rdev !== 0) {
+    refuse(home, "it does not support whiteouts (character device 0/0)");
+  }
 }
 
 function refuse(home: string, what: string, cause?: unknown): never {

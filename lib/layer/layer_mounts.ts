@@ -115,7 +115,7 @@ export class LayerMounts {
       await Deno.remove(merged);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) {
-        log.debug("mount point stays", { layer: id, reason: String(error) });
+        log.debug("mount point not removed", { layer: id, reason: String(error) });
       }
     }
     await this.#releaseImage(id);

@@ -332,7 +332,7 @@ export class LayerStore implements AsyncDisposable {
 
   /** Cancels what can be cancelled, waits for the rest and releases the home. Mounts are kept. */
   async close(): Promise<void> {
-    this.#stop.abort(new NydusGdError("interrupted", "Cannot go on: the layers are being closed"));
+    this.#stop.abort(new NydusGdError("interrupted", "Cannot continue: the layers are being closed"));
     await Promise.allSettled(this.#running);
     this.#lock[Symbol.dispose]();
   }

@@ -30,7 +30,7 @@ async function lazyLayer(paths: HomePaths, id: string): Promise<LazyLayer | unde
     return lazyImageOf(await loadLayer(paths, id), paths);
   } catch (error) {
     if (!(error instanceof NydusGdError)) throw error;
-    log.debug("layer not looked at", { layer: id, reason: messageOf(error) }); // removed meanwhile, or damaged
+    log.debug("layer not inspected", { layer: id, reason: messageOf(error) }); // removed meanwhile, or damaged
     return undefined;
   }
 }

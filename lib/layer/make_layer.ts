@@ -85,7 +85,7 @@ async function clearAway(paths: readonly string[]): Promise<void> {
     try {
       await removeTree(path);
     } catch (error) {
-      logger("layer").warn("half-made layer is left for the next start", { path, reason: messageOf(error) });
+      logger("layer").warn("incomplete layer is left for the next start", { path, reason: messageOf(error) });
     }
   }
 }

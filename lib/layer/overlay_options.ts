@@ -35,7 +35,7 @@ export function effectiveLabel(label: string, enforce = SELINUX): string {
     return label;
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    logger("layer").debug("SELinux is off, the label is left out", { label });
+    logger("layer").debug("SELinux is off, the label is omitted", { label });
     return "";
   }
 }

@@ -22,7 +22,7 @@ export function sizeLimitOf(options: Readonly<Record<string, string>>, what: str
   for (const [key, value] of Object.entries(options)) {
     if (key.toLowerCase() !== "size") {
       throw new NydusGdError("usage", `Cannot ${what}: storage option "${key}" is unknown`, {
-        hint: "leave --storage-opt out, or give it a size",
+        hint: "omit --storage-opt, or set size",
       });
     }
     limit = parseSize(value, what);
@@ -39,7 +39,7 @@ export function parseSize(text: string, what: string): number {
   const [, count, unit = ""] = SIZE.exec(text.trim()) ?? [];
   const bytes = Math.floor(Number(count) * 1024 ** (UNITS.indexOf(unit.toLowerCase()) + (unit === "" ? 0 : 1)));
   if (Number.isSafeInteger(bytes)) return bytes;
-  throw new NydusGdError("usage", `Cannot ${what}: size ${JSON.stringify(text)} is no size`, {
+  throw new NydusGdError("usage", `Cannot ${what}: size ${JSON.stringify(text)} is not a size`, {
     hint: "a size is a number with a unit, such as 10G",
   });
 }

@@ -11,7 +11,7 @@ Deno.test("what is no size is refused", () => {
   for (const size of ["", " ", "-1G", "big", "1X", "1GG", "1ib", "G", "9999999P", "1e3", "0x10"]) {
     throws(() => parseSize(size, "create layer a"), {
       code: "usage",
-      message: `Cannot create layer a: size ${JSON.stringify(size)} is no size`,
+      message: `Cannot create layer a: size ${JSON.stringify(size)} is not a size`,
     });
   }
 });

@@ -53,7 +53,7 @@ export function namedFsDriver(wanted: string): FsDriver | undefined {
   if (wanted === "auto") return undefined;
   const driver = DATA_PATHS.find((name) => name === wanted);
   if (driver !== undefined) return driver;
-  const state = `this version has ${DATA_PATHS.join(", ")}`;
+  const state = `this version supports ${DATA_PATHS.join(", ")}`;
   throw new NydusGdError("unsupported", `Cannot use fs_driver ${wanted}: ${state}`, { hint: "--fs-driver auto" });
 }
 
@@ -92,7 +92,7 @@ export async function chooseDataPath(
   if (named === undefined) return await chooseBest(prefersFscache ? FSCACHE_FIRST : PREFERRED, trials);
   try {
     const warning = await trials.of(named);
-    const choice = { fsDriver: named, reason: "asked for by name", named: true };
+    const choice = { fsDriver: named, reason: "selected by name", named: true };
     return warning === undefined ? choice : { ...choice, warning };
   } catch (error) {
     throw new NydusGdError("environment", `Cannot use fs_driver ${wanted}: ${messageOf(error)}`, {
@@ -141,7 +141,7 @@ class Trials {
     if (fsDriver === "erofs-fscache") {
       const { canBeTakenOver } = await probeFscache(stateDir, cacheDir);
       const kernel = `kernel ${Deno.osRelease()}`;
-      return canBeTakenOver ? undefined : `images are dead when this program ends, on ${kernel} (Linux 6.8)`;
+      return canBeTakenOver ? undefined : `images fail when this program exits, on ${kernel} (Linux 6.8)`;
     }
     await (this.#erofs ??= Promise.try(() => probeErofs(stateDir)));
     if (fsDriver !== "erofs-fanotify") return undefined;

@@ -21,7 +21,7 @@ Deno.test("a data path that is named is that one or an error, never another", ()
 
 Deno.test("fuse is taken by name without a look at the kernel's EROFS", async () => {
   const choice = await chooseDataPath("fuse", NOWHERE);
-  assert.deepEqual(choice, { fsDriver: "fuse", reason: "asked for by name", named: true });
+  assert.deepEqual(choice, { fsDriver: "fuse", reason: "selected by name", named: true });
 });
 
 Deno.test("auto is fuse where images for the kernel cannot be, and says why", async () => {

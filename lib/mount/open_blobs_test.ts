@@ -51,9 +51,9 @@ Deno.test("where the time is over, none is waited for", async () => {
   const { stores } = storesOf(6);
   const late = new AbortController();
   const openings = openBlobs(stores, late.signal);
-  late.abort(new NydusGdError("unavailable", "Cannot mount x: its blobs gave no chunk tables"));
+  late.abort(new NydusGdError("unavailable", "Cannot mount x: its blobs returned no chunk tables"));
   for (const { status, ...end } of await Promise.allSettled(openings)) {
     assert.equal(status, "rejected");
-    assert.match(String("reason" in end && end.reason), /gave no chunk tables/);
+    assert.match(String("reason" in end && end.reason), /returned no chunk tables/);
   }
 });

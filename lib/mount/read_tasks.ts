@@ -55,7 +55,7 @@ export class ReadTasks {
 
   #late(): NydusGdError {
     return new NydusGdError("unavailable", `Cannot read: no data within ${this.timeoutMs} ms`, {
-      hint: "look at the network and the blobs' home, or raise fetch.deadline",
+      hint: "check the network and the blobs' backend, or raise fetch.deadline",
     });
   }
 }

@@ -50,7 +50,7 @@ export class UnmountWatch implements AsyncDisposable {
         }
       }
     } catch (error) {
-      if (!signal.aborted) log.error("unmounts are not seen any more", { error: messageOf(error) });
+      if (!signal.aborted) log.error("unmounts are no longer noticed", { error: messageOf(error) });
     } finally {
       this.#reading = undefined;
     }

@@ -298,7 +298,7 @@ export class BlobFiles implements Disposable {
     );
     const verifiedBits = verified.matching(columns, dataSize);
     if (verifiedBits === undefined) {
-      throw new DescriptionConflict(id, "chunks", "its files are of an image that has other chunks in it");
+      throw new DescriptionConflict(id, "chunks", "its files belong to an image with different chunks");
     }
     if (!folder.keeps) { for (const path of [paths.data, paths.chunkMap, paths.verified]) Deno.removeSync(path); }
     stack.move();

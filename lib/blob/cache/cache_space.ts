@@ -180,7 +180,7 @@ export class CacheSpace {
     } catch (error) {
       // serving data comes first: a write without room reports its own error
       this.#exhaustedAt = this.#changes;
-      log.warn("no room made in the cache", { dir: this.folder.path, reason: messageOf(error) });
+      log.warn("cannot make room in the cache", { dir: this.folder.path, reason: messageOf(error) });
     }
   }
 
@@ -197,7 +197,7 @@ export class CacheSpace {
     if (freed.length > 0) log.info("blobs evicted from the cache", { blobs: freed.length, bytes: bytesOf(freed) });
     if (this.#fits(moreBytes)) return;
     this.#exhaustedAt = changes; // blobs released meanwhile are handled by their own release
-    log.warn("cache exceeds its limits, all that is left is in use", { dir: this.folder.path });
+    log.warn("cache exceeds its limits, everything left is in use", { dir: this.folder.path });
     this.users.letGo();
   }
 

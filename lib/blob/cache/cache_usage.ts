@@ -93,6 +93,6 @@ export async function cacheUsage(dir: string): Promise<CacheUsage> {
       outOfInodes: files > 0 && freeFiles === 0,
     };
   } catch (error) {
-    throw new NydusGdError("io", `Cannot look at cache "${dir}": ${messageOf(error)}`, { cause: error });
+    throw new NydusGdError("io", `Cannot examine cache "${dir}": ${messageOf(error)}`, { cause: error });
   }
 }

@@ -25,6 +25,6 @@ Deno.test("a sparse file counts with what it occupies, and what the kernel has o
 Deno.test("a folder that is gone is named", async () => {
   await assert.rejects(() => cacheUsage("/no/such/cache"), {
     code: "io",
-    message: 'Cannot look at cache "/no/such/cache": Cannot statfs "/no/such/cache": ENOENT',
+    message: 'Cannot examine cache "/no/such/cache": Cannot statfs "/no/such/cache": ENOENT',
   });
 });

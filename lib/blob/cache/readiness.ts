@@ -92,8 +92,8 @@ export class Readiness {
     try {
       const { sizeBytes } = data;
       if (sizeBytes >= dataSize) return;
-      if (this.#sealed) throw new Error(`it was cut to ${sizeBytes} bytes while the kernel reads it`);
-      log.warn("cache file was cut, what it holds is checked again", { path: data.path, sizeBytes, dataSize });
+      if (this.#sealed) throw new Error(`it was truncated to ${sizeBytes} bytes while the kernel reads it`);
+      log.warn("cache file was truncated, verifying its content again", { path: data.path, sizeBytes, dataSize });
       for (let i = 0; i < this.ready.length; i++) Atomics.store(this.ready, i, 0);
       this.#recorded.fill(0);
       this.#takeUnrecorded();
@@ -212,7 +212,7 @@ export class Readiness {
 
   #failure(error: unknown): NydusGdError {
     return new NydusGdError("io", `Cannot record chunks of blob ${this.id} in the cache: ${writeState(error)}`, {
-      hint: "see the free space and the health of the cache's file system (cache.dir)",
+      hint: "check the free space and the health of the cache's file system (cache.dir)",
       cause: error,
     });
   }

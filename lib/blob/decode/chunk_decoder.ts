@@ -159,7 +159,7 @@ export function checkChunks(target: DecodeTarget, rows: readonly number[]): Chun
 /** Writing past the end of a truncated file would leave zeros in chunks whose bits are set. */
 function requireWhole({ dataFd, dataSize }: DecodeTarget): void {
   const { size } = fstat(dataFd);
-  if (size < dataSize) throw new Error(`the cache file was cut to ${size} bytes`);
+  if (size < dataSize) throw new Error(`the cache file was truncated to ${size} bytes`);
 }
 
 /** Returns the plain bytes of a chunk, or of the batch that contains it. */
@@ -199,7 +199,12 @@ function mismatch(target: ChunkCoding, row: number, chunk: Uint8Array): string |
 function failureOf(row: number, error: unknown): ChunkFailure {
   const state = isDiskFull(error) ? "the disk of the cache is full" : messageOf(error);
   if (!hasCode(error, "corrupt", "environment")) {
-    return { row, code: "io", state, hint: "see the free space and the health of the cache's file system (cache.dir)" };
+    return {
+      row,
+      code: "io",
+      state,
+      hint: "check the free space and the health of the cache's file system (cache.dir)",
+    };
   }
   return { row, code: error.code, state, ...(error.hint === undefined ? {} : { hint: error.hint }) };
 }

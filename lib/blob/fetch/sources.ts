@@ -89,7 +89,7 @@ export class BlobSources {
     this.counters.bytesFetched += bytes.length;
     if (bytes.length !== length) {
       this.counters.failedRequests++;
-      const state = `${bytes.length} of ${length} bytes at ${offset} came`;
+      const state = `received ${bytes.length} of ${length} bytes at ${offset}`;
       throw new NydusGdError("io", `Cannot read ${source.description}: ${state}`);
     }
     return bytes;

@@ -41,7 +41,7 @@ export async function freshOr<T>(
     return await fetch(impatient(source, readMs));
   } catch (error) {
     if (source.signal?.aborted || !(error instanceof NydusGdError)) throw error;
-    log.warn("chunk table in doubt is used", { blob: source.id, reason: messageOf(error) });
+    log.warn("using a chunk table that could not be checked", { blob: source.id, reason: messageOf(error) });
     return doubtful();
   }
 }

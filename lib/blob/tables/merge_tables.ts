@@ -52,7 +52,7 @@ export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, da
   for (let row = 0; row < own.count; row++) {
     if (own.uncompressedSize[row] === 0) continue;
     if (columns.uncompressedSize[row] === 0) added.push(row);
-    else if (facts(own, row) !== facts(columns, row)) refuse(`chunk ${row} is not what it is`);
+    else if (facts(own, row) !== facts(columns, row)) refuse(`chunk ${row} is not the same as`);
   }
   const index = new ChunkIndex(columns);
   for (const row of added) {

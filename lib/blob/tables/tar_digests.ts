@@ -34,7 +34,7 @@ export async function addTarDigests(
   cache: TableCache | undefined,
 ): Promise<void> {
   if (!/^[0-9a-f]{64}$/.test(source.id)) {
-    const state = "it is a tar without digests of its chunks, and its name is none of the whole";
+    const state = "it is a tar without digests of its chunks, and its name is not the digest of the whole";
     throw new NydusGdError("unsupported", `Cannot read blob ${source.id}: ${state}`);
   }
   const places = placesDigest(columns);

@@ -116,7 +116,7 @@ export class FanotifyImages implements AsyncDisposable {
     if (kept === undefined) {
       await dropPages();
       const suspects = before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
-      log.error("nobody watched over images for a while, who used them may have read zeros", { images: suspects });
+      log.error("images were not watched for a while, their users may have read zeros", { images: suspects });
     }
     await resumed.server.serve();
     log.info("fanotify group taken over", { images: before.length, guarded: kept !== undefined });

@@ -327,7 +327,7 @@ async function takeDevice(record: string): Promise<Fd | undefined> {
   const device = (await Keeper.take(record))?.get(KEPT);
   if (device === undefined) return undefined;
   if (restore(device)) return device;
-  log.error("this kernel does not let another process go on with its cache (Linux 6.8), images are dead");
+  log.error("this kernel does not let another process take over its cache (Linux 6.8), images fail with errors");
   device[Symbol.dispose]();
   return undefined;
 }

@@ -20,7 +20,7 @@ export interface PlacedImage {
 
 /** Deadline for opening the blobs of an image. */
 export function openingDeadline({ name }: MountableImage, deadlineMs: number): Deadline {
-  const state = `its blobs gave no chunk tables within ${deadlineMs} ms`;
+  const state = `its blobs returned no chunk tables within ${deadlineMs} ms`;
   return new Deadline(deadlineMs, undefined, () => new NydusGdError("unavailable", `Cannot mount ${name}: ${state}`));
 }
 

@@ -37,7 +37,7 @@ function openDevice(): Fd {
     return openCachefiles();
   } catch (error) {
     if (isErrno(error, "EBUSY")) {
-      throw new NydusGdError("busy", "Cannot use fscache: another program has /dev/cachefiles", { cause: error });
+      throw new NydusGdError("busy", "Cannot use fscache: another program holds /dev/cachefiles", { cause: error });
     }
     if (!(error instanceof SyscallError)) throw error;
     throw cannot(error.message, error, "modprobe cachefiles");

@@ -139,7 +139,7 @@ export class CacheServer {
         if (!hasCome) await delay(IDLE_MS, undefined, { signal });
       }
     } catch (error) {
-      if (!signal.aborted) log.error("kernel's cache is not served any more", { error: messageOf(error) });
+      if (!signal.aborted) log.error("kernel's cache is no longer served", { error: messageOf(error) });
     }
   }
 

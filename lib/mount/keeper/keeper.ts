@@ -121,7 +121,7 @@ export class Keeper implements AsyncDisposable {
     } catch (error) {
       for (const fd of taken.values()) fd[Symbol.dispose]();
       if (!(error instanceof SyscallError)) throw error;
-      log.warn("keeper is of no use", { pid: living.kept.pid, reason: error.message });
+      log.warn("keeper cannot be used", { pid: living.kept.pid, reason: error.message });
       return undefined;
     }
   }
