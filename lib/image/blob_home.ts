@@ -73,7 +73,7 @@ function nowhere([first, ...others]: readonly WantedBlob[], failures: readonly H
   const hints = failures.map(({ error }) => error instanceof NydusGdError ? error.hint : undefined);
   return new NydusGdError(
     "unavailable",
-    `Cannot find the blobs of the image: ${reasons.join("; ") || `no home is known that has ${missing}`}`,
+    `Cannot find the blobs of the image: ${reasons.join("; ") || `no backend is known that has ${missing}`}`,
     {
       hint: hints.find((hint) => hint !== undefined) ??
         "set device.backend in the configuration, or pull the image again",
@@ -105,7 +105,7 @@ async function storedChoice({ candidates, choicePath }: Search): Promise<Home | 
     const candidate = candidates.find(({ description }) => choice.success && description === choice.output.home);
     return candidate && { candidate, backend: candidate.open() };
   } catch (error) {
-    log.warn("stored home is of no use", { choicePath, error: messageOf(error) });
+    log.warn("stored backend cannot be used", { choicePath, error: messageOf(error) });
     return undefined;
   }
 }
@@ -129,7 +129,7 @@ async function findHome(
       return { candidate, backend };
     } catch (error) {
       signal?.throwIfAborted();
-      log.debug("home has not every blob", { home: candidate.description, error: messageOf(error) });
+      log.debug("backend does not have every blob", { home: candidate.description, error: messageOf(error) });
       failures.push({ home: candidate.description, error });
     }
   }
@@ -152,7 +152,7 @@ async function storeChoice(choicePath: string, { description }: Candidate): Prom
   try {
     await writeJsonFile(choicePath, { home: description });
   } catch (error) {
-    log.warn("home not stored", { choicePath, home: description, error: messageOf(error) });
+    log.warn("backend not stored", { choicePath, home: description, error: messageOf(error) });
   }
 }
 
@@ -191,7 +191,7 @@ class BlobHome implements Backend {
     const others = this.search.candidates.filter((candidate) => candidate !== left.candidate);
     const found = await findHome(this.search, others, []);
     if (found === undefined) return;
-    log.warn("home left for another", { from: left.candidate.description, to: found.candidate.description });
+    log.warn("switched to another backend", { from: left.candidate.description, to: found.candidate.description });
     this.home = found;
   }
 }

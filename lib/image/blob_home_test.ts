@@ -180,12 +180,12 @@ Deno.test("where no home has every blob, the error has the first hint that a hom
   const hintIs = (hint: string) => (error: unknown) => error instanceof NydusGdError && error.hint === hint;
   await assert.rejects(search([silent, locked]), hintIs("docker login locked"));
   await assert.rejects(search([silent]), hintIs("set device.backend in the configuration, or pull the image again"));
-  await assert.rejects(search([]), /Cannot find the blobs of the image: no home is known that has a and 1 more/);
+  await assert.rejects(search([]), /Cannot find the blobs of the image: no backend is known that has a and 1 more/);
 });
 
 Deno.test("the caller's signal ends the search", async () => {
   using dir = TempDir.make();
-  const reason = new NydusGdError("interrupted", "Cannot go on: enough");
+  const reason = new NydusGdError("interrupted", "Cannot continue: enough");
   const mine = new TestHome("mine", []);
   await assert.rejects(
     chooseHome([mine], blobs, dir.join("choice.json"), PATIENT_MS, AbortSignal.abort(reason)),
@@ -197,5 +197,5 @@ Deno.test("an image without blobs needs no home", async () => {
   using dir = TempDir.make();
   const home = await chooseHome([], [], dir.join("choice.json"), PATIENT_MS);
   assert.throws(() => home.blob("a"), /has no blobs/);
-  await assert.rejects(chooseHome([], blobs, dir.join("choice.json"), PATIENT_MS), /no home is known/);
+  await assert.rejects(chooseHome([], blobs, dir.join("choice.json"), PATIENT_MS), /no backend is known/);
 });

@@ -34,11 +34,11 @@ const MAX_BLOBS = 4096;
 const OriginSchema = v.object({
   version: v.literal(1),
   /** "registry.example.com:5000", "docker.io". */
-  registry: v.pipe(v.string(), v.check(isRegistryHost, "is no HOST or HOST:PORT")),
+  registry: v.pipe(v.string(), v.check(isRegistryHost, "is not HOST or HOST:PORT")),
   /** "library/nginx". */
-  repository: v.pipe(v.string(), v.check(isRepository, "is no name of a repository")),
+  repository: v.pipe(v.string(), v.check(isRepository, "is not a repository name")),
   blobs: v.pipe(
-    v.array(v.object({ digest: v.pipe(digestSchema, v.check(isSha256, "is no sha256 digest")), size: sizeSchema })),
+    v.array(v.object({ digest: v.pipe(digestSchema, v.check(isSha256, "is not a sha256 digest")), size: sizeSchema })),
     v.maxLength(MAX_BLOBS, `has more than ${MAX_BLOBS} entries`),
   ),
 });
@@ -113,7 +113,7 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw unreadable("it is no valid JSON", error);
+    throw unreadable("it is not valid JSON", error);
   }
 }
 

@@ -38,7 +38,7 @@ Deno.test("an origin reads back as it was written, and the text is the same ever
 });
 
 Deno.test("what is not of the form is refused by the place that is wrong", () => {
-  refused("", "it is no valid JSON");
+  refused("", "it is not valid JSON");
   refused("[]", "version is missing");
   refused("null", "it must be an object, not null");
   refused({ ...GOOD, version: "1" }, 'version must be 1, not "1"');
@@ -46,15 +46,15 @@ Deno.test("what is not of the form is refused by the place that is wrong", () =>
   refused({ ...GOOD, version: 2, more: true }, "its version 2 is not known", "unsupported");
   refused({ ...GOOD, registry: undefined }, "registry is missing");
   for (const registry of ["user:secret@r.example.com", "r.example.com/path", "https://r.example.com", "", "a b"]) {
-    refused({ ...GOOD, registry }, "registry is no HOST or HOST:PORT");
+    refused({ ...GOOD, registry }, "registry is not HOST or HOST:PORT");
   }
   for (const repository of ["", "../../etc", "UPPER", "a//b", "a?x=1", "a#b", "a/../b", "a\n"]) {
-    refused({ ...GOOD, repository }, "repository is no name of a repository");
+    refused({ ...GOOD, repository }, "repository is not a repository name");
   }
   refused({ ...GOOD, password: "secret" }, "password is not known");
   refused({ ...GOOD, blobs: [{ ...GOOD.blobs[0], url: "http://x" }] }, "blobs[0].url is not known");
-  refused({ ...GOOD, blobs: [{ digest: ID, size: 7 }] }, "blobs[0].digest is no sha256 or sha512 digest");
-  refused({ ...GOOD, blobs: [{ digest: `sha512:${ID}${ID}`, size: 7 }] }, "blobs[0].digest is no sha256 digest");
+  refused({ ...GOOD, blobs: [{ digest: ID, size: 7 }] }, "blobs[0].digest is not a sha256 or sha512 digest");
+  refused({ ...GOOD, blobs: [{ digest: `sha512:${ID}${ID}`, size: 7 }] }, "blobs[0].digest is not a sha256 digest");
   refused({ ...GOOD, blobs: [{ digest: `sha256:${ID}`, size: -1 }] }, "blobs[0].size is negative");
   refused({ ...GOOD, blobs: Array(4097).fill(GOOD.blobs[0]) }, "blobs has more than 4096 entries");
 });
@@ -75,7 +75,7 @@ Deno.test("an origin that could not be read is not written", () => {
   assert.throws(
     () => formatBlobOrigin(origin),
     (error) =>
-      hasCode(error, "usage") && error.message === "Cannot write nydus-gd.json: registry is no HOST or HOST:PORT",
+      hasCode(error, "usage") && error.message === "Cannot write nydus-gd.json: registry is not HOST or HOST:PORT",
   );
 });
 

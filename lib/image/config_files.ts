@@ -78,7 +78,7 @@ async function readText(
     if (isMissing && !explicit) return undefined;
     if (isMissing) {
       throw new NydusGdError("not-found", `Cannot read ${what} ${path}: there is no such file`, {
-        hint: `create it, or leave ${OPTION[what]} out`,
+        hint: `create it, or omit ${OPTION[what]}`,
         cause: error,
       });
     }

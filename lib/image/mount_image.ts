@@ -153,7 +153,7 @@ async function takeOver(places: SingleMountOptions, image: OpenImage, bootstrapP
   }
   const taken = await takeOverSingle(image, places);
   if (taken !== undefined) return taken;
-  throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: a mount is there that nobody serves any more`, {
+  throw new NydusGdError("busy", `Cannot mount on ${mountpoint}: a mount is there that is no longer served`, {
     hint,
   });
 }
@@ -175,7 +175,7 @@ async function requireBlobs(image: OpenImage, options: MountImageOptions): Promi
   } catch (error) {
     if (!(error instanceof NydusGdError) || error.code === "interrupted") throw error;
     if (cacheDir !== undefined && error.code === "unavailable") {
-      log.warn("home of the blobs does not answer", { home: backend.description, error: error.message });
+      log.warn("backend of the blobs does not answer", { home: backend.description, error: error.message });
       return;
     }
     throw new NydusGdError(error.code, `Cannot mount ${source}: a blob is out of reach (${error.message})`, {

@@ -103,7 +103,7 @@ for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
         else check({ key: name, ...rest }, form, document);
       }
       const { told } = read(withKey(document, `${section}.colour`, 1), form);
-      assert.deepEqual(told, [`Configuration key ${section}.colour is not known and ignored`]);
+      assert.deepEqual(told, [`Configuration key ${section}.colour is unknown and ignored`]);
     });
   }
 }

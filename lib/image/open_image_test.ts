@@ -67,12 +67,12 @@ Deno.test("an image that fails to open gives back the blobs that it had taken", 
     description: "half",
     blob(id) {
       if (id === treeBlob(0).id) return folder.blob(id);
-      throw new NydusGdError("invalid-image", `Cannot use blob id ${id}: it is no sha256`);
+      throw new NydusGdError("invalid-image", `Cannot use blob id ${id}: it is not a sha256 digest`);
     },
   };
   assert.throws(
     () => OpenImage.open({ name: "a", bootstrap: MappedBootstrap.open(temp.join("image.boot")), backend, cache }),
-    /it is no sha256/,
+    /it is not a sha256 digest/,
   );
   assert.equal(cache.stats().blobs.length, 0);
 });

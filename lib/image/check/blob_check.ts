@@ -85,7 +85,7 @@ function compareClaims({ blob, chunks, findings }: BlobCheckOptions, columns: Ch
       ? `it has ${bytes} bytes at ${at}, the bootstrap says ${size} at ${offset}`
       : isDigestKnown(columns, chunkIndex)
       ? undefined
-      : "nothing says its digest, so that it cannot be read";
+      : "its digest is unknown, so it cannot be read";
     if (wrong !== undefined) findings.add("blob", `blob ${blob.id}`, `chunk ${chunkIndex}: ${wrong}`);
   }
 }

@@ -140,7 +140,7 @@ class ImageCheck {
       if (found === undefined) continue;
       if (!bytes.take(found.input.length)) return;
       if (equalBytes(digest(tree.digester, found.input), found.expected)) continue;
-      findings.add("digest", `inode ${record}`, "its digest is not that of what it is made of");
+      findings.add("digest", `inode ${record}`, "its digest does not match its content");
     }
   }
 
@@ -158,11 +158,11 @@ class ImageCheck {
     } catch (error) {
       if (!hasCode(error, "unsupported")) throw error;
       if (verifies) findings.report("blob", "bootstrap", error);
-      else this.#remarks.push(`blobs were not looked at: ${messageOf(error)}`);
+      else this.#remarks.push(`blobs were not checked: ${messageOf(error)}`);
       return;
     }
     if (backend === undefined) {
-      this.#remarks.push("blobs were not looked at: it is not said where they are (--blob-dir, --config)");
+      this.#remarks.push("blobs were not checked: their location is not given (--blob-dir, --config)");
       return;
     }
     const totalBytes = blobs.reduce((sum, { compressedSize }) => sum + compressedSize, 0);

@@ -113,7 +113,7 @@ Deno.test("a layout in an archive is written and read like one in a folder, byte
   assert.deepEqual(left, []);
 
   const again = `tar:${kit.temp.join("one.tar")}`;
-  await assert.rejects(() => kit.convert(kit.named("source"), again), /the file is there already$/);
+  await assert.rejects(() => kit.convert(kit.named("source"), again), /the file already exists$/);
   await kit.convert(kit.named("source"), again, {}, { force: true });
   await assert.rejects(() => kit.convert(again, kit.named("target")), /it is a nydus image already$/);
 });

@@ -248,7 +248,7 @@ async function knownLayers(target: ImageTarget, signal: AbortSignal): Promise<Re
     for (const document of await content.named(signal)) await look(document, MAX_DEPTH);
   } catch (error) {
     if (!hasCode(error, "not-found", "invalid-image", "unsupported")) throw error;
-    log.warn("layers of the target's present image not used again", { reason: messageOf(error) });
+    log.warn("layers of the target's current image not reused", { reason: messageOf(error) });
   }
   return known;
 }

@@ -65,7 +65,7 @@ async function copyParts(
 ): Promise<ImageBlob | undefined> {
   const { digest, mediaType } = descriptor;
   if (!isManifestType(mediaType)) {
-    log.warn("what refers to the image not copied", { digest, reason: `its media type is ${mediaType}` });
+    log.warn("referrers of the image not copied", { digest, reason: `its media type is ${mediaType}` });
     return undefined;
   }
   const document = await content.document(descriptor, signal);

@@ -86,7 +86,7 @@ export class EarlierLayers implements AsyncDisposable {
         if (bootstrap !== undefined) return { digest, blobId, blobBytes, bootstrap, key, reused: true };
       } catch (error) {
         if (!hasCode(error, "not-found", "invalid-image", "unsupported", "unavailable")) throw error;
-        log.warn("converted layer not used again", { blob: blobId, reason: messageOf(error) });
+        log.warn("converted layer not reused", { blob: blobId, reason: messageOf(error) });
       }
     }
     return undefined;

@@ -36,7 +36,7 @@ export async function openDictionary(
 ): Promise<OpenDictionary> {
   const { source, backend } = await locateImage({ what }, deps, folder, signal);
   if (backend === undefined) {
-    throw new NydusGdError("usage", `Cannot use chunk dictionary ${what}: it is not said where its blobs are`, {
+    throw new NydusGdError("usage", `Cannot use chunk dictionary ${what}: the location of its blobs is not given`, {
       hint: "name an image: oci:DIR[:TAG], or HOST/REPOSITORY:TAG",
     });
   }

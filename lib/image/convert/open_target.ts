@@ -34,15 +34,15 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
   const isLayout = OciLayout.isNamed(text);
   const isFile = isLayout || isArchiveNamed(text);
   if (!options.force && (isFile ? text === options.source : isSameName(text, options.source))) {
-    throw new NydusGdError("exists", `Cannot write ${text}: it is the name of the source, which would lose it`, {
-      hint: "another tag, or --force",
+    throw new NydusGdError("exists", `Cannot write ${text}: it is the name of the source, which would be overwritten`, {
+      hint: "choose another tag, or pass --force",
     });
   }
   if (isFile) requireOutside(text, options.source);
   if (isLayout) return await LayoutTarget.open(text);
   if (isArchiveNamed(text)) return await openArchive(text.slice("tar:".length), options.force);
   if (/^(docker:|[a-z]+:[./])/.test(text)) {
-    throw new NydusGdError("usage", `Cannot write ${text}: it is no target`, {
+    throw new NydusGdError("usage", `Cannot write ${text}: it is not a target`, {
       hint: "oci:DIR[:TAG], tar:FILE, or an image reference",
     });
   }
@@ -64,8 +64,8 @@ async function openArchive(path: string, force: boolean): Promise<ImageTarget> {
   const info = await ignore(Deno.errors.NotFound, Deno.stat(path));
   if (info?.isDirectory) throw new NydusGdError("exists", `Cannot write tar:${path}: it is a folder`);
   if (info === undefined || force) return await ArchiveTarget.open(path);
-  throw new NydusGdError("exists", `Cannot write tar:${path}: the file is there already`, {
-    hint: "another name, or --force",
+  throw new NydusGdError("exists", `Cannot write tar:${path}: the file already exists`, {
+    hint: "choose another name, or pass --force",
   });
 }
 

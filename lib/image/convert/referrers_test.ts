@@ -104,6 +104,6 @@ Deno.test("a signature is no image, and is said to be none", async () => {
   await Deno.writeTextFile(`${source}/index.json`, JSON.stringify(index));
   await assert.rejects(
     () => kit.convert(`oci:${source}`, kit.named("other")),
-    /^NydusGdError: Cannot convert .*: it is no image, but "application\/x-signature"$/,
+    /^NydusGdError: Cannot convert .*: it is not an image, but "application\/x-signature"$/,
   );
 });

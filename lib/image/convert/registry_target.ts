@@ -37,7 +37,7 @@ export class RegistryTarget implements ImageTarget {
   ) {
     const { host, repository, tag = DEFAULT_TAG, digest } = reference;
     if (digest !== undefined) {
-      throw new NydusGdError("usage", `Cannot write ${formatReference(reference)}: nobody knows its digest yet`, {
+      throw new NydusGdError("usage", `Cannot write ${formatReference(reference)}: its digest is not known yet`, {
         hint: "name a tag",
       });
     }

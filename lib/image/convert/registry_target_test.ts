@@ -51,7 +51,7 @@ Deno.test("a registry that refuses a media type is told in a sentence with a hin
   await assert.rejects(() => kit.convert(kit.named("source"), `${registry.host}/app:1`), (refused) => {
     assert.ok(refused instanceof NydusGdError);
     assert.match(refused.message, /^Cannot push manifest sha256:\w+ to [^\n]*: HTTP 400 MANIFEST_INVALID from \S+$/);
-    assert.match(refused.hint ?? "", /^see whether the registry takes manifests of \S+, and nydus's layers in them$/);
+    assert.match(refused.hint ?? "", /^check whether the registry accepts manifests of \S+ with nydus layers$/);
     return true;
   });
   assert.ok(!registry.manifests.includes("1"), "the tag points to half an image");

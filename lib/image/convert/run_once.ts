@@ -80,6 +80,6 @@ export async function runOnce({ dir, config, command }: Run, enough: Promise<voi
   if (success || isEnough) return;
   const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1)?.slice(0, MAX_SAID);
   throw new NydusGdError("usage", `Cannot run ${JSON.stringify(command)} in the image: it ended with ${code}`, {
-    hint: said || "it said nothing",
+    hint: said || "it printed nothing",
   });
 }

@@ -134,7 +134,7 @@ export async function sourceImages(
     const parsed = parseManifestDocument(document.bytes, document.mediaType);
     if (parsed.kind === "index") {
       if (depth === 0) {
-        throw new NydusGdError("invalid-image", `Cannot convert ${content.description}: indexes lead too deep`);
+        throw new NydusGdError("invalid-image", `Cannot convert ${content.description}: indexes are nested too deeply`);
       }
       const { index } = parsed;
       for (const entry of imagesOf(index)) {
@@ -163,7 +163,7 @@ export async function sourceImages(
   if (sawNydus) throw nydusAlready(description, `nydus-gd inspect ${description}`);
   const [artifact] = artifacts;
   if (artifact !== undefined) {
-    throw unconvertible(description, `it is no image, but ${JSON.stringify(artifact.slice(0, 100))}`);
+    throw unconvertible(description, `it is not an image, but ${JSON.stringify(artifact.slice(0, 100))}`);
   }
   const state = platform === undefined
     ? "it has no image for Linux"

@@ -151,7 +151,7 @@ export class DockerEngine {
     const text = await this.#ask({ method: "GET" }, path, what, (response) => response.text(MAX_ANSWER_BYTES), signal);
     const parsed = parseWith(schema, parseJsonText(text));
     if (parsed.ok) return parsed.value;
-    const state = `its answer is not understood: ${formatPath(parsed.path)} ${parsed.state}`;
+    const state = `its response is not understood: ${formatPath(parsed.path)} ${parsed.state}`;
     throw new NydusGdError("unavailable", `Cannot ${what}: ${state}`);
   }
 
@@ -186,9 +186,9 @@ export class DockerEngine {
   #socketPath(): string {
     const path = /^unix:\/\/(\/.+)$/.exec(this.host)?.[1];
     if (path !== undefined) return path;
-    const state = "it is no unix:// socket";
+    const state = "it is not a unix:// socket";
     throw new NydusGdError("unsupported", `Cannot use Docker at ${JSON.stringify(this.host)}: ${state}`, {
-      hint: `run nydus-gd on the machine of the daemon, or name its socket: DOCKER_HOST=${DEFAULT_HOST}`,
+      hint: `run nydus-gd on the daemon's machine, or set its socket: DOCKER_HOST=${DEFAULT_HOST}`,
     });
   }
 }
@@ -199,9 +199,9 @@ function unreachable(error: TransferError, what: string, socketPath: string): Ny
   switch (unixErrorCode(error.cause)) {
     case "ENOENT":
     case "ENOTDIR":
-      return refuse(`Docker does not run, there is no socket ${socketPath}`, "systemctl start docker");
+      return refuse(`Docker is not running, there is no socket ${socketPath}`, "systemctl start docker");
     case "ECONNREFUSED":
-      return refuse(`Docker does not run, nobody listens at ${socketPath}`, "systemctl start docker");
+      return refuse(`Docker is not running, nothing is listening at ${socketPath}`, "systemctl start docker");
     case "EACCES":
     case "EPERM":
       return refuse(`access to ${socketPath} is denied`, "run it as root, or as a member of the group docker");

@@ -123,7 +123,7 @@ function knownOwners(layers: readonly LazyLayer[]): Set<string> | undefined {
     return ownersOf(layers);
   } catch (error) {
     if (!(error instanceof NydusGdError)) throw error;
-    log.warn("blobs of images are not known, none counts as unused", { reason: messageOf(error) });
+    log.warn("blobs of images are unknown, none counts as unused", { reason: messageOf(error) });
     return undefined;
   }
 }

@@ -41,8 +41,8 @@ export async function collectOffline(
 ): Promise<GarbageReport> {
   const stateDir = `${root}/state`;
   if (await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(stateDir)) === undefined) {
-    throw new NydusGdError("not-found", `Cannot free cache: no daemon has kept its state in ${root}`, {
-      hint: "--root DIR, as it was given to nydus-gd serve",
+    throw new NydusGdError("not-found", `Cannot free cache: no daemon has its state in ${root}`, {
+      hint: "pass the same --root DIR as to nydus-gd serve",
     });
   }
   using _lock = lockFile(`${root}/lock`, `root "${root}"`);

@@ -29,7 +29,7 @@ function blobsOf({ id, bootstrapPath }: LazyLayer): string {
     using bootstrap = MappedBootstrap.open(bootstrapPath);
     return bootstrap.tree.blobs.map((blob) => `${blob.id} ${blob.compressedSize} bytes`).join("; ");
   } catch (error) {
-    log.warn("bootstrap cannot be read any more", { layer: id, error: messageOf(error) });
+    log.warn("bootstrap can no longer be read", { layer: id, error: messageOf(error) });
     return messageOf(error);
   }
 }

@@ -123,7 +123,7 @@ export class ImagePrefetch implements AsyncDisposable {
     const mayGoOn = () => {
       if (isFull || hasRoom()) return !isFull;
       isFull = true;
-      log.warn("prefetch ends: the cache's disk is nearly full", { image: image.name });
+      log.warn("prefetch stopped: the cache's disk is nearly full", { image: image.name });
       return false;
     };
     const learned = await learnedRanges(image); // called synchronously, before the first reader starts
@@ -151,7 +151,7 @@ async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<
       return store === undefined ? [] : [{ store, offset, length }];
     });
   } catch (error) {
-    log.warn("what was learned of the image cannot be read", { image: name, error: messageOf(error) });
+    log.warn("learned reads of the image cannot be read", { image: name, error: messageOf(error) });
     return [];
   }
 }

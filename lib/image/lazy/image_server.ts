@@ -49,7 +49,7 @@ export class ImageServer implements AsyncDisposable {
   /** Sets the data path. No effect while a session uses another one. */
   useDataPath(dataPath: DataPathChoice): void {
     if (this.#session !== undefined && dataPath.fsDriver !== this.#dataPath.fsDriver) {
-      log.warn("images are mounted, the data path changes with the next start", { wanted: dataPath.fsDriver });
+      log.warn("images are mounted, the data path changes at the next start", { wanted: dataPath.fsDriver });
       return;
     }
     this.#dataPath = dataPath;

@@ -87,7 +87,7 @@ function cacheTroubles(cache: LazyImagesReport["cache"], minFree: SizeLimit): Tr
   if ("failure" in cache) return [{ severity: "failed", message: cache.failure }];
   const { dir, freeBytes, totalBytes, outOfInodes } = cache;
   if (outOfInodes) {
-    return [{ severity: "failed", message: `the file system of the cache "${dir}" has no inode left` }];
+    return [{ severity: "failed", message: `the file system of the cache "${dir}" has no free inode` }];
   }
   const left = `the file system of the cache "${dir}" has ${bytesText(freeBytes)} left`;
   if (freeBytes < LARGEST_CHUNK_BYTES) return [{ severity: "failed", message: left }];

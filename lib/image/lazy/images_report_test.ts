@@ -15,7 +15,7 @@ const CACHE = {
 };
 
 const HEALTHY: LazyImagesReport = {
-  dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
+  dataPath: { fsDriver: "fuse", reason: "selected by name", named: true },
   session: "serving",
   lostImages: 0,
   fuse: undefined,
@@ -51,7 +51,7 @@ Deno.test("where all is well there is nothing to say", () => {
   assert.deepEqual(shown({}), []);
   assert.deepEqual(shown({ session: "none" }), []);
   assert.deepEqual(infoRows(HEALTHY, []), [
-    ["Data Path", "fuse (asked for by name)"],
+    ["Data Path", "fuse (selected by name)"],
     ["Cache Folder", "/c"],
     ["Cache Fill", "1.00 GB used, 40.0 GB free of 100 GB"],
     ["Lazy Images Mounted", "0"],
@@ -71,12 +71,12 @@ Deno.test("a cache that can take no chunk has failed, one with less space than a
   assert.deepEqual(cache(5 * GB), []);
   assert.deepEqual(cache(5 * GB - 1), [`degraded: ${left} 5.00 GB left, less than cache.min_free (5.00 GB)`]);
   assert.deepEqual(cache(1e6), [`failed: ${left} 1.00 MB left`]);
-  assert.deepEqual(cache(40 * GB, true), [`failed: ${left.replace(/ has$/, " has no inode left")}`]);
+  assert.deepEqual(cache(40 * GB, true), [`failed: ${left.replace(/ has$/, " has no free inode")}`]);
 });
 
 Deno.test("a cache folder that cannot be looked at has failed", () => {
-  const cache = { dir: "/c", failure: 'Cannot look at cache "/c": ENOENT' };
-  assert.deepEqual(shown({ cache }), ['failed: Cannot look at cache "/c": ENOENT']);
+  const cache = { dir: "/c", failure: 'Cannot examine cache "/c": ENOENT' };
+  assert.deepEqual(shown({ cache }), ['failed: Cannot examine cache "/c": ENOENT']);
   assert.deepEqual(infoRows({ ...HEALTHY, cache }, [])[2], ["Cache Fill", "unknown"]);
 });
 

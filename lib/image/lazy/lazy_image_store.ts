@@ -57,7 +57,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#server = new ImageServer(options, (session) => this.#lose(session));
     this.#prepared = new PreparedImages(options.kernelImages, (id, task) => this.#changing.run(id, task));
     options.cache.onFull = () => {
-      this.#letGo().catch((error) => log.error("images not let go", { error: messageOf(error) }));
+      this.#letGo().catch((error) => log.error("images not released", { error: messageOf(error) }));
     };
   }
 

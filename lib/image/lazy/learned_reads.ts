@@ -61,7 +61,7 @@ export class LearnedReads {
       log.warn("learned reads are damaged", { path, reason: file.issues[0].message });
       return [];
     }
-    await Deno.utime(path, new Date(), new Date()).catch((error) => log.debug("age not noted", { path, error }));
+    await Deno.utime(path, new Date(), new Date()).catch((error) => log.debug("age not recorded", { path, error }));
     return file.output.reads.map(([blobIndex, offset, length]) => ({ blobIndex, offset, length }));
   }
 

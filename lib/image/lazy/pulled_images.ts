@@ -23,7 +23,7 @@ import { isRegistryHost, isRepository } from "../../oci/reference.ts";
 
 const log = logger("image");
 
-const host = v.pipe(v.string(), v.check(isRegistryHost, "is no HOST or HOST:PORT"));
+const host = v.pipe(v.string(), v.check(isRegistryHost, "is not HOST or HOST:PORT"));
 const Login = v.intersect([
   v.object({ host }),
   v.variant("kind", [
@@ -38,9 +38,9 @@ const Record = v.object({
   reference: v.string(),
   /** The registry of the blobs. */
   registry: host,
-  repository: v.pipe(v.string(), v.check(isRepository, "is no name of a repository")),
+  repository: v.pipe(v.string(), v.check(isRepository, "is not a repository name")),
   /** ISO 8601. */
-  pulledAt: v.pipe(v.string(), v.isoTimestamp("is no ISO timestamp")),
+  pulledAt: v.pipe(v.string(), v.isoTimestamp("is not an ISO timestamp")),
   logins: v.array(Login),
 });
 
@@ -102,7 +102,7 @@ export class PulledImages {
     return this.#changing.run(diffId, async () => {
       await writeJsonFile(this.#pathOf(diffId), image);
       this.images.set(diffId, image);
-      log.info("home of a pulled image recorded", { diffId, reference: image.reference });
+      log.info("registry of a pulled image recorded", { diffId, reference: image.reference });
     });
   }
 
@@ -112,7 +112,7 @@ export class PulledImages {
     await this.#changing.run(diffId, async () => {
       if (!this.images.delete(diffId)) return;
       await ignore(Deno.errors.NotFound, Deno.remove(this.#pathOf(diffId)));
-      log.info("home of a removed image forgotten", { diffId });
+      log.info("registry of a removed image forgotten", { diffId });
     });
   }
 
@@ -148,8 +148,8 @@ async function readRecord(path: string): Promise<PulledImage | undefined> {
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof NydusGdError)) throw error;
     // JSON errors quote the text, which may contain a credential
-    const reason = error instanceof SyntaxError ? "it is no valid JSON" : messageOf(error);
-    log.warn("record of a pulled image is of no use", { path, reason });
+    const reason = error instanceof SyntaxError ? "it is not valid JSON" : messageOf(error);
+    log.warn("record of a pulled image cannot be used", { path, reason });
     return undefined;
   }
 }

@@ -69,9 +69,9 @@ Deno.test("what is damaged counts as none, and what is wrong is refused by its p
   const images = await PulledImages.open(dir.path);
   for (const digit of ["a", "b"]) assert.equal(images.of(diffId(digit)), undefined);
   const cases: [change: Record<string, unknown>, state: RegExp][] = [
-    [{ registry: "http://r.example" }, /registry is no HOST or HOST:PORT/],
-    [{ repository: "../x" }, /repository is no name of a repository/],
-    [{ pulledAt: "yesterday" }, /pulledAt is no ISO timestamp/],
+    [{ registry: "http://r.example" }, /registry is not HOST or HOST:PORT/],
+    [{ repository: "../x" }, /repository is not a repository name/],
+    [{ pulledAt: "yesterday" }, /pulledAt is not an ISO timestamp/],
     [{ logins: [{ host: "r", kind: "basic", user: "u", password: ["secret"] }] }, /logins\[0\]/],
     [{ logins: [{ host: "r", kind: "cookie", cookie: "secret" }] }, /logins\[0\]/],
   ];

@@ -80,7 +80,7 @@ export class ProgramAhead implements AsyncDisposable {
     if (this.#seen.has(key) || this.#seen.size >= MAX_FILES || this.#abort.signal.aborted) return;
     this.#seen.add(key);
     const look = this.#look(place, isTold)
-      .catch((error) => log.debug("program not looked at", { blobIndex, offset, error: messageOf(error) }))
+      .catch((error) => log.debug("program not examined", { blobIndex, offset, error: messageOf(error) }))
       .finally(() => this.#running.delete(look));
     this.#running.add(look);
   }

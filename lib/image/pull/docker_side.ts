@@ -33,7 +33,11 @@ export async function arrived(
 ): Promise<PullResult> {
   const now = await parts.docker.image(name, signal);
   if (now === undefined) {
-    throw cannotPull("unavailable", request.reference, `Docker says that it has the image, and does not know ${name}`);
+    throw cannotPull(
+      "unavailable",
+      request.reference,
+      `Docker reports that it has the image, but does not know ${name}`,
+    );
   }
   const replaced = before === now.id ? undefined : before;
   return { name, form: image.form.kind, platform, digest: image.digest, imageId: now.id, replaced, lazy };

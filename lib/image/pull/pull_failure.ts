@@ -33,19 +33,19 @@ export async function explained<T>(reference: Reference, repository: Repository,
 async function explanation(error: TransferError, reference: Reference, repository: Repository): Promise<NydusGdError> {
   const { host, repository: name, digest } = reference;
   if (error.code === "unauthorized") {
-    const state = `${host} gives no access to ${name}, or has no such repository: ${error.state}`;
+    const state = `${host} denies access to ${name}, or has no such repository: ${error.state}`;
     return cannotPull("unauthorized", reference, state, error.hint ?? `docker login ${host}`, error);
   }
   if (error.code !== "not-found") return error;
   const wanted = manifestName(reference);
   if (!error.what.startsWith(`read manifest ${wanted} `)) {
-    const state = `${host} has the name and not all that belongs to it: ${
+    const state = `${host} has the name, but not everything it refers to: ${
       error.message.replace(/^Cannot /, "cannot ")
     }`;
     return cannotPull("not-found", reference, state, "push the image again", error);
   }
   if (!await hasRepository(repository)) {
-    const hint = `check the name; of a private repository: docker login ${host}`;
+    const hint = `check the name; for a private repository: docker login ${host}`;
     return cannotPull("not-found", reference, `${host} has no repository ${name}`, hint, error);
   }
   const what = digest === undefined ? `tag ${wanted}` : `manifest ${wanted}`;

@@ -124,7 +124,7 @@ export async function pullImage(request: PullRequest, parts: PullParts, signal: 
   if (form.kind !== "classic") return await pullLazy(pull, form, info);
   const { mediaType } = image.manifest.config;
   if (mediaType !== MEDIA_TYPE.ociConfig && mediaType !== MEDIA_TYPE.dockerConfig) {
-    throw cannotPull("unsupported", reference, `it is no image, its configuration is ${mediaType.slice(0, 100)}`);
+    throw cannotPull("unsupported", reference, `it is not an image, its configuration is ${mediaType.slice(0, 100)}`);
   }
   const name = familiarReference(reference);
   const before = await parts.docker.image(name, signal);

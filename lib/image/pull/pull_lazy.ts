@@ -62,7 +62,7 @@ export async function pullLazy(pull: Pull, form: LazyForm, info: DockerInfo): Pr
     await way.bring();
   } catch (error) {
     await parts.daemon.drop(way.diffId).catch((cause) =>
-      log.warn("record not taken back", { reason: messageOf(cause) })
+      log.warn("record not rolled back", { reason: messageOf(cause) })
     );
     throw error;
   }
@@ -91,7 +91,7 @@ async function fetchMetadata(
   const onProgress = (bytes: number) => parts.onEvent({ event: "bootstrap", digest, bytes, total });
   const layer = await fetchBootstrapLayer(bootstrap, transport, { signal, onProgress, memory: parts.memory });
   if (layer === undefined) {
-    throw cannotPull("invalid-image", reference, `it is marked as a nydus image, and layer ${digest} has no bootstrap`);
+    throw cannotPull("invalid-image", reference, `it is marked as a nydus image, but layer ${digest} has no bootstrap`);
   }
   const ids = openBootstrap(layer.bootstrap).blobs.flatMap(idsAtHome);
   return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal) };

@@ -51,7 +51,7 @@ export async function openImageArchive(
     return { archive, name };
   }
   if (name === undefined) return undefined;
-  throw new NydusGdError("usage", `Cannot read ${text}: ${path} is no archive of images`, { hint: `tar:${path}` });
+  throw new NydusGdError("usage", `Cannot read ${text}: ${path} is not an image archive`, { hint: `tar:${path}` });
 }
 
 /** Splits `tar:FILE[:NAME]` at the longest FILE that exists. @throws {NydusGdError} "not-found" */

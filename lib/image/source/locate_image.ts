@@ -88,7 +88,7 @@ export async function locateImage(
 /** Returns the backend. @throws {NydusGdError} "usage" if the user named none */
 export function requireBackend({ backend, source }: LocatedImage, doing: string): Backend {
   if (backend !== undefined) return backend;
-  throw new NydusGdError("usage", `Cannot ${doing} ${source}: it is not said where its blobs are`, {
+  throw new NydusGdError("usage", `Cannot ${doing} ${source}: the location of its blobs is not given`, {
     hint: "--blob-dir DIR, or --config FILE",
   });
 }

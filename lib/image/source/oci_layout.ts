@@ -141,7 +141,7 @@ export class OciLayout {
   ): Promise<Manifest[]> {
     if (document.kind === "manifest") return isKind(document.manifest, kind) ? [document.manifest] : [];
     if (depth === 0) {
-      throw new NydusGdError("invalid-image", `Cannot read image ${this.description}: indexes lead too deep`);
+      throw new NydusGdError("invalid-image", `Cannot read image ${this.description}: indexes are nested too deeply`);
     }
     const found: Manifest[] = [];
     for (const entry of entriesOf(document.index, tag)) {

@@ -109,9 +109,9 @@ Deno.test("what is not as its digest says, missing, or leads too deep is refused
   let deep = layout.index([]);
   for (let i = 0; i < 6; i++) deep = layout.index([deep]);
   layout.write([deep]);
-  await fails("invalid-image", /indexes lead too deep$/);
+  await fails("invalid-image", /indexes are nested too deeply$/);
   await Deno.writeTextFile(`${layout.path}/index.json`, "{");
-  await fails("invalid-image", /no valid JSON/);
+  await fails("invalid-image", /not valid JSON/);
   await assert.rejects(OciLayout.open("oci:/no/such:1"), (error) => hasCode(error, "not-found"));
 });
 

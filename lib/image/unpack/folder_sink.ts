@@ -237,7 +237,7 @@ async function makeFolder(dir: string): Promise<void> {
     await Deno.mkdir(dir, { mode: 0o755 });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new NydusGdError("not-found", `Cannot unpack into ${dir}: the folder that it would be in does not exist`, {
+    throw new NydusGdError("not-found", `Cannot unpack into ${dir}: its parent folder does not exist`, {
       cause: error,
     });
   }
@@ -256,7 +256,7 @@ async function requireEmpty(dir: string): Promise<void> {
   for await (const { name } of Deno.readDir(dir)) {
     throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not empty`, {
       hint: name.startsWith(STAGING)
-        ? `rm -r ${dir}/${name}: what is left of an unpacking that was killed`
+        ? `rm -r ${dir}/${name}: left behind by an interrupted unpack`
         : "name a new folder",
     });
   }

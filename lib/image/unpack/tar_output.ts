@@ -138,5 +138,5 @@ export class TarStream implements TarOutput {
 }
 
 function exists(path: string): NydusGdError {
-  return new NydusGdError("exists", `Cannot write ${path}: it is there already`, { hint: `rm ${path}` });
+  return new NydusGdError("exists", `Cannot write ${path}: it already exists`, { hint: `rm ${path}` });
 }
