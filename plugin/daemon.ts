@@ -91,7 +91,7 @@ export async function serve(args: ServeOptions, { signal, log: logControl }: Ser
   log.info("serving", { socket: args.socket, adminSocket: args.adminSocket, root: args.root });
   notifyReady();
   await Promise.race([whenAborted(signal), daemon.finished]);
-  log.info("stopping, containers go on");
+  log.info("stopping, containers keep running");
 }
 
 /** Dependencies of a daemon besides its options. */

@@ -111,7 +111,9 @@ class EndpointServer implements UnixServer {
 async function requireFree(path: string, option: string): Promise<void> {
   const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
   if (info === undefined) return;
-  if (!info.isSocket) throw new NydusGdError("usage", `Cannot listen on "${path}": a file that is no socket is there`);
+  if (!info.isSocket) {
+    throw new NydusGdError("usage", `Cannot listen on "${path}": a file that is not a socket is there`);
+  }
   const connection = await ignore(
     [Deno.errors.ConnectionRefused, Deno.errors.NotFound],
     Deno.connect({ transport: "unix", path }),

@@ -71,20 +71,20 @@ function unreachable(socket: string, error: unknown): NydusGdError {
     case "ENOTDIR":
       return absent(socket, "there is no such socket");
     case "ECONNREFUSED":
-      return absent(socket, "the socket was left by one that ended");
+      return absent(socket, "the socket was left behind by a daemon that exited");
     case "EACCES":
     case "EPERM":
-      return refusal(socket, "only root may", "sudo nydus-gd …");
+      return refusal(socket, "only root has access", "sudo nydus-gd …");
     default:
-      return refusal(socket, `${error instanceof SyntaxError ? "its answer is no JSON: " : ""}${messageOf(error)}`);
+      return refusal(socket, `${error instanceof SyntaxError ? "its response is not JSON: " : ""}${messageOf(error)}`);
   }
 }
 
 function absent(socket: string, why: string): DaemonAbsent {
-  const message = `Cannot ask the daemon at ${socket}: no daemon answers, ${why}`;
+  const message = `Cannot query the daemon at ${socket}: no daemon answers, ${why}`;
   return new DaemonAbsent("unavailable", message, { hint: "systemctl start nydus-gd" });
 }
 
 function refusal(socket: string, state: string, hint?: string): NydusGdError {
-  return new NydusGdError("unavailable", `Cannot ask the daemon at ${socket}: ${state}`, hint ? { hint } : {});
+  return new NydusGdError("unavailable", `Cannot query the daemon at ${socket}: ${state}`, hint ? { hint } : {});
 }

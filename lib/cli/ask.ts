@@ -10,12 +10,12 @@ import type { ActionContext } from "./actions.ts";
 /**
  * Asks a yes/no question. Only an answer starting with "y" means yes; end of input means no.
  *
- * @param hint how to avoid the question if there is no terminal
+ * @param hint how to avoid the question if there is not a terminal
  * @throws {NydusGdError} "usage" if standard input is not a terminal, "interrupted"
  */
 export async function confirm(question: string, hint: string, { stderr, signal }: ActionContext): Promise<boolean> {
   if (!Deno.stdin.isTerminal()) {
-    throw new NydusGdError("usage", "Cannot ask: standard input is no terminal", { hint });
+    throw new NydusGdError("usage", "Cannot ask: standard input is not a terminal", { hint });
   }
   stderr.write(`${question} [y/N] `);
   const answer = new Uint8Array(80);

@@ -25,7 +25,7 @@ export function checkLines(report: CheckReport): string[] {
 }
 
 function subject({ version, names, inodes, blobs }: CheckReport): string {
-  if (version === undefined) return "no bootstrap that could be read";
+  if (version === undefined) return "no readable bootstrap";
   const verified = blobs.flatMap(({ verifiedChunks }) => verifiedChunks === undefined ? [] : [verifiedChunks]);
   const chunks = verified.reduce((sum, count) => sum + count, 0);
   const looked = [

@@ -19,15 +19,15 @@ const REPORT: CheckReport = {
 
 Deno.test("the last line says what was looked at, and how it is", () => {
   assert.deepEqual(checkLines(REPORT), ["RAFS v6, 416 names, 1 inode, 2 blobs, 8 chunks verified: nothing is wrong"]);
-  const alone = { ...REPORT, blobs: [], count: 1, findings: [], remarks: ["blobs were not looked at"] };
+  const alone = { ...REPORT, blobs: [], count: 1, findings: [], remarks: ["blobs were not checked"] };
   assert.deepEqual(checkLines(alone), [
     "… and 1 more, which are not shown",
-    "remark: blobs were not looked at",
+    "remark: blobs were not checked",
     "RAFS v6, 416 names, 1 inode: 1 finding",
   ]);
   assert.deepEqual(
     checkLines({ ...REPORT, version: undefined, count: 1, findings: [] }).at(-1),
-    "no bootstrap that could be read: 1 finding",
+    "no readable bootstrap: 1 finding",
   );
 });
 

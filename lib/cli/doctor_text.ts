@@ -7,7 +7,7 @@
  * kernel
  *   ok    version                 Linux 6.1.0-18-amd64, x86_64
  *   FAIL  FUSE                    Cannot open "/dev/fuse": ENOENT
- *                                 mend: modprobe fuse
+ *                                 fix: modprobe fuse
  *
  * 1 failed, 0 warnings, 2 skipped, 20 ok
  * ```
@@ -44,7 +44,7 @@ export class DoctorText {
     this.#group = group;
     const word = this.#style(COLOURS[verdict], WORDS[verdict].padEnd(WORD_WIDTH));
     const lines = [`  ${word}${oneLine(name).padEnd(NAME_WIDTH - 1)} ${oneLine(seen)}`];
-    if (mend !== undefined) lines.push(`${" ".repeat(2 + WORD_WIDTH + NAME_WIDTH)}mend: ${oneLine(mend)}`);
+    if (mend !== undefined) lines.push(`${" ".repeat(2 + WORD_WIDTH + NAME_WIDTH)}fix: ${oneLine(mend)}`);
     return `${heading}${lines.join("\n")}\n`;
   }
 

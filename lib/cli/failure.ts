@@ -64,5 +64,5 @@ function sentence(error: unknown): string {
   // A message of another form was not written for users: say so, and keep the name of the error.
   if (message.startsWith("Cannot ")) return `c${message.slice(1)}`;
   const kind = error instanceof Error ? error.name : typeof error;
-  return `cannot go on: ${kind}: ${message}`;
+  return `cannot continue: ${kind}: ${message}`;
 }

@@ -8,7 +8,7 @@ import { ADMIN_SOCKET, type InstallationArgs, type PathOption } from "./actions.
 
 /** Flags, description and default: `command.option(...INSTALLATION.root)`. */
 export const INSTALLATION = {
-  root: ["--root <dir>", "own state and cache", "/var/lib/nydus-gd"],
+  root: ["--root <dir>", "state and cache of nydus-gd", "/var/lib/nydus-gd"],
   config: ["--config <file>", "nydusd's own configuration: backend, credentials", "/var/lib/nydus/config.json"],
   settings: ["--settings <file>", "settings of nydus-gd", "/etc/nydus-gd/settings.toml"],
   socket: ["--socket <path>", "graph driver socket", "/run/docker/plugins/nydus-gd.sock"],

@@ -89,7 +89,7 @@ type Program = Command<[], { logLevel: LogControl["level"]; logFormat: (typeof L
 
 function buildProgram(actions: Actions, outputs: { stdout: Output; stderr: Output }, dispatch: Dispatch): Program {
   const program: Program = new Command("nydus-gd")
-    .description("Start containers before their image is here: a lazy graph driver for Docker.")
+    .description("Start containers before their image is downloaded: a lazy graph driver for Docker.")
     .addOption(
       new Option("--log-level <level>", "how much to log").choices(LOG_LEVELS).default("info" as const)
         .env("NYDUS_GD_LOG_LEVEL"),

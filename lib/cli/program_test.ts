@@ -134,7 +134,7 @@ Deno.test("a failure is one line and its hint, whatever the message holds", asyn
   assert.deepEqual(await run(["umount", "a"], failing(new TypeError("x is not a function"))), {
     exitCode: 1,
     stdout: "",
-    stderr: "nydus-gd: cannot go on: TypeError: x is not a function\n",
+    stderr: "nydus-gd: cannot continue: TypeError: x is not a function\n",
   });
   assert.equal((await run(["umount", "a"], failing(new NydusGdError("usage", "Cannot x: y")))).exitCode, 2);
   assert.deepEqual(await run(["umount", "a"], failing(new Deno.errors.BrokenPipe())), {
@@ -152,7 +152,10 @@ Deno.test("what the runtime says of a failed system call names call and path, no
   const cases: [() => Promise<unknown>, string][] = [
     [() => Deno.mkdir(file), `cannot mkdir ${file}: file exists`],
     [() => rename(`${file}/a`, file), `cannot rename ${file}/a to ${file}: not a directory`],
-    [() => Promise.reject(new Error("No space left on device (os error 28)")), "cannot go on: no space left on device"],
+    [
+      () => Promise.reject(new Error("No space left on device (os error 28)")),
+      "cannot continue: no space left on device",
+    ],
   ];
   try {
     for (const [work, message] of cases) {

@@ -53,7 +53,7 @@ export function statusLines(status: StatusDocument): string[] {
     ["cache", `${dir}: ${usage === null ? "unknown" : usageText(usage)}`],
     ["fetched", [`${bytesText(fetched.bytes)} in ${fetched.requests} requests`, ...failed].join(", ")],
     ["reads", fuse === null ? "none yet" : readsText(fuse)],
-    ["layers", layers === null ? "Docker has not called yet" : `${layers.mounted} mounted in ${layers.home}`],
+    ["layers", layers === null ? "Docker has not connected yet" : `${layers.mounted} mounted in ${layers.home}`],
   ];
   return [
     `nydus-gd ${status.version}, up ${

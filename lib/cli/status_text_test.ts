@@ -20,11 +20,11 @@ function blob(fetched: number, size: number, ready: number, chunks: number): Sta
 Deno.test("a daemon without images is told in a few lines", () => {
   assert.deepEqual(statusLines(IDLE), [
     "nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0, root /var/lib/nydus-gd",
-    "data path  fuse (asked for by name)",
+    "data path  fuse (selected by name)",
     "cache      /c: 0 B used, 20.0 GB free of 50.0 GB",
     "fetched    0 B in 0 requests",
     "reads      none yet",
-    "layers     Docker has not called yet",
+    "layers     Docker has not connected yet",
     "",
     "no lazy image is mounted",
   ]);

@@ -82,7 +82,7 @@ export async function runDemo(
     signal,
   );
 
-  progress("nydus-gd: starting before it is here");
+  progress("nydus-gd: starting before it is downloaded");
   await Deno.mkdir(`${dir}/l`);
   await using _driver = await GraphDriverProcess.start({ sandbox, dir: `${dir}/l` });
   const lazy = await measure(

@@ -153,7 +153,7 @@ export class DockerDaemon implements AsyncDisposable {
 
   private async lastLogLine(): Promise<string> {
     const log = await Deno.readTextFile(`${this.options.dir}/dockerd.log`);
-    return log.trim().split("\n").at(-1) || "it wrote nothing";
+    return log.trim().split("\n").at(-1) || "it printed nothing";
   }
 }
 

@@ -54,7 +54,7 @@ export class GraphDriverProcess implements AsyncDisposable {
         // At log level debug, a stack trace follows the message.
         const lines = (await Deno.readTextFile(logPath)).trim().split("\n");
         const said = lines.findLast((line) => line.startsWith("nydus-gd:")) ?? lines.at(-1);
-        throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${said || "it wrote nothing"}`);
+        throw new NydusGdError("environment", `Cannot start nydus-gd serve: ${said || "it printed nothing"}`);
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }

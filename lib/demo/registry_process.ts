@@ -41,7 +41,7 @@ export class RegistryProcess implements AsyncDisposable {
       if (ended || deadline.aborted) {
         await registry[Symbol.asyncDispose]();
         const said = (await Deno.readTextFile(`${dir}/log`)).trim().split("\n").at(-1);
-        throw new NydusGdError("environment", `Cannot start docker-registry: ${said ?? "it wrote nothing"}`);
+        throw new NydusGdError("environment", `Cannot start docker-registry: ${said ?? "it printed nothing"}`);
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }

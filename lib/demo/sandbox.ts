@@ -124,7 +124,7 @@ export class Sandbox implements AsyncDisposable {
       }
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    throw new NydusGdError("internal", `Cannot end sandbox: process ${this.initPid} is still alive`);
+    throw new NydusGdError("internal", `Cannot stop sandbox: process ${this.initPid} is still alive`);
   }
 }
 

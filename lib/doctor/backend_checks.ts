@@ -77,7 +77,7 @@ function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Subject): 
     ...logins.value,
     ...Array.from(handedOver).sort().map((host) => `${host} (from nydus-gd pull)`),
   ];
-  return ok(told.length === 0 ? "none: registries are asked anonymously" : told.join(", "));
+  return ok(told.length === 0 ? "none: registries are accessed anonymously" : told.join(", "));
 }
 
 /** Registries to check, each host once. */
@@ -110,7 +110,7 @@ function registryCheck({ deps }: Subject, { host, repository }: Place): Check {
           await response.discard();
           return sent;
         });
-        return judgeClock(date) ?? ok(`answers ${login === undefined ? "without a login" : "our login"}`);
+        return judgeClock(date) ?? ok(`answers ${login === undefined ? "without a login" : "with our login"}`);
       } catch (error) {
         return failedWith(error, hasCode(error, "unauthorized") ? `docker login ${host}` : undefined);
       }

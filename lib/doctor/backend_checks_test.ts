@@ -28,7 +28,7 @@ Deno.test("a registry that takes our login is well, one that does not is mended 
   await logIn(temp, registry.host, "me", "right");
   const let_in = (await judge(temp))(name);
   assert.equal(let_in.verdict, "ok", let_in.seen);
-  assert.equal(let_in.seen, "answers our login");
+  assert.equal(let_in.seen, "answers with our login");
   await logIn(temp, registry.host, "me", "wrong");
   const refused = (await judge(temp))(name);
   assert.equal(refused.verdict, "fail");
@@ -45,8 +45,8 @@ Deno.test("logins that cannot be read are told without what is in them", async (
   await logIn(temp, "registry.example", "me", "right");
   await Deno.writeTextFile(temp.join("client/config.json"), '{"auths": {"h": {"auth": "c2VjcmV0"},}}');
   const { verdict, seen, mend } = (await judge(temp))("logins");
-  assert.deepEqual([verdict, mend], ["fail", "docker login, or mend the file"]);
-  assert.match(seen, /Cannot read Docker credentials .*config\.json: it is no valid JSON/);
+  assert.deepEqual([verdict, mend], ["fail", "run docker login, or correct the file"]);
+  assert.match(seen, /Cannot read Docker credentials .*config\.json: it is not valid JSON/);
   assert.doesNotMatch(seen, /c2VjcmV0/);
 });
 
@@ -65,7 +65,7 @@ Deno.test("logins that only a pull had are used as the daemon does, and told", a
   await pull("right");
   const say = await judge(temp);
   assert.equal(say("logins").seen, `${host} (from nydus-gd pull)`);
-  assert.deepEqual([say(name).verdict, say(name).seen], ["ok", "answers our login"]);
+  assert.deepEqual([say(name).verdict, say(name).seen], ["ok", "answers with our login"]);
   await pull("expired");
   const refused = (await judge(temp))(name);
   assert.equal(refused.verdict, "fail");

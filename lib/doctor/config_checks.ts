@@ -28,7 +28,7 @@ export function configChecks({ options, settingsFile, nydusdFile }: Subject): Ch
       look() {
         if ("error" in nydusdFile) return failedWith(nydusdFile.error);
         const { path } = options.config;
-        if (nydusdFile.value === undefined) return ok(`no ${path}: blobs are where images come from`);
+        if (nydusdFile.value === undefined) return ok(`no ${path}: blobs come from the registry of each image`);
         const { config, warnings } = nydusdFile.value;
         if (warnings.length > 0) return warn(`${path}: ${warnings.join("; ")}`, `remove them from ${path}`);
         return ok(`${path}: version ${config.version}, backend ${config.backend.type}`);

@@ -39,7 +39,7 @@ export function daemonChecks(subject: Subject): Check[] {
 }
 
 async function lookAtService(): Promise<Finding> {
-  if (!await hasSystemd()) return skipped("this machine is not run by systemd");
+  if (!await hasSystemd()) return skipped("systemd is not running here");
   const unit = await showUnit(SERVICE);
   const restarts = unit.restarts > 0 ? `, restarted ${unit.restarts} times since` : "";
   if (unit.load === "not-found") return warn(`there is no unit ${SERVICE}`, "nydus-gd setup");
@@ -54,9 +54,9 @@ async function lookAtSocket(path: string): Promise<Finding> {
     if (error instanceof Deno.errors.PermissionDenied) return "forbidden" as const;
     throw error;
   });
-  if (info === "forbidden") return skipped(`${path} is not for this user`, NEEDS_ROOT);
+  if (info === "forbidden") return skipped(`this user has no access to ${path}`, NEEDS_ROOT);
   if (info === undefined) return fail(`there is no ${path}`, await startCommand());
-  if (!info.isSocket) return fail(`${path} is no socket`, `rm ${path}, then ${RESTART}`);
+  if (!info.isSocket) return fail(`${path} is not a socket`, `rm ${path}, then ${RESTART}`);
   const mode = ((info.mode ?? 0) & 0o777).toString(8).padStart(4, "0");
   if (info.uid !== 0 || mode !== "0600") {
     return fail(`${path} belongs to user ${info.uid} with mode ${mode}, not to root with 0600`, RESTART);
@@ -65,9 +65,9 @@ async function lookAtSocket(path: string): Promise<Finding> {
     (await Deno.connect({ transport: "unix", path })).close();
     return ok(path);
   } catch (error) {
-    if (error instanceof Deno.errors.PermissionDenied) return skipped(`${path} is root's`, NEEDS_ROOT);
+    if (error instanceof Deno.errors.PermissionDenied) return skipped(`only root has access to ${path}`, NEEDS_ROOT);
     if (error instanceof Deno.errors.ConnectionRefused) {
-      return fail(`nobody listens at ${path}: a daemon that was killed left it`, await startCommand());
+      return fail(`nothing is listening at ${path}: a killed daemon left it behind`, await startCommand());
     }
     throw error;
   }
@@ -109,7 +109,7 @@ async function ask(
     return await getOverUnix(socket, path, signal);
   } catch (error) {
     const code = unixErrorCode(error);
-    if (code === "EACCES" || code === "EPERM") return skipped("only root may ask", NEEDS_ROOT);
+    if (code === "EACCES" || code === "EPERM") return skipped("only root has access", NEEDS_ROOT);
     if (code === "ENOENT" || code === "ENOTDIR" || code === "ECONNREFUSED") return skipped("no daemon answers");
     throw error;
   }
@@ -120,14 +120,14 @@ async function lookAtSession(
   { isRoot, options: { root, adminSocket } }: Subject,
   signal: AbortSignal,
 ): Promise<Finding> {
-  if (!isRoot) return skipped("the keeper is root's", NEEDS_ROOT);
+  if (!isRoot) return skipped("only root can see the keeper", NEEDS_ROOT);
   const mounted = mountedImages(root);
   if (mounted === undefined) return ok("none is mounted");
   const keeper = await Keeper.pidOf(mounted.record);
   const serves = await statusOf(adminSocket, signal) !== undefined;
   if (keeper !== undefined && serves) return ok(`served, and kept by process ${keeper}`);
   if (keeper !== undefined) {
-    return fail("programs that read what is not here yet wait: no daemon serves", await startCommand());
+    return fail("no daemon is serving: programs wait when they read data that is not cached", await startCommand());
   }
   const get = mounted.without;
   return serves ? fail(`no keeper: if the daemon is killed, containers of lazy images ${get}`, RESTART) : fail(
@@ -150,7 +150,7 @@ function mountedImages(root: string): { readonly record: string; readonly withou
 
 /** Checks for mounts by `nydus-gd mount` whose server has died. */
 async function lookAtMounts({ isRoot }: Subject): Promise<Finding> {
-  if (!isRoot) return skipped("their state is root's", NEEDS_ROOT);
+  if (!isRoot) return skipped("only root can read their state", NEEDS_ROOT);
   const places = readMountinfo().filter((entry) => isOurs(entry.mountPoint, entry)).map((entry) => entry.mountPoint);
   const served = await Promise.all(places.map((place) => isServed(place)));
   const dead = places.filter((_, index) => served[index] === false);

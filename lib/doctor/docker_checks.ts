@@ -51,15 +51,15 @@ function judgeVersion(version: string): Finding {
   const support = pluginSupport(version);
   switch (support.kind) {
     case "supported":
-      return ok(`${version} takes graph-driver plugins`);
+      return ok(`${version} supports graph-driver plugins`);
     case "environment":
-      return ok(`${version} takes them where ${support.variable}=1 is in dockerd's environment`);
+      return ok(`${version} supports them if ${support.variable}=1 is in dockerd's environment`);
     case "unknown":
-      return warn(`${JSON.stringify(version)} is no version that is known here`, "docker version");
+      return warn(`${JSON.stringify(version)} is not a known version`, "docker version");
     case "too-old":
       return warn(`${version} is older than 20.10, the oldest that was tested`, INSTALL);
     case "removed":
-      return fail(`${version} has no graph-driver plugins any more`, `${INSTALL}, as in Debian's docker.io`);
+      return fail(`${version} no longer supports graph-driver plugins`, `${INSTALL}, as in Debian's docker.io`);
   }
 }
 
@@ -75,13 +75,13 @@ function judgeStore({ driverStatus }: DockerInfo): Finding {
     key === "driver-type" && value.startsWith("io.containerd.snapshotter")
   );
   return usesContainerd
-    ? fail("containerd keeps the images: graph drivers are not asked", '"containerd-snapshotter": false in daemon.json')
+    ? fail("containerd stores the images: graph drivers are not used", '"containerd-snapshotter": false in daemon.json')
     : ok("Docker's own");
 }
 
 function judgeNamespaces({ securityOptions }: DockerInfo): Finding {
   const options = securityOptions.join(" ");
-  if (/name=rootless/.test(options)) return fail("rootless: layers need root of the machine", "run Docker as root");
+  if (/name=rootless/.test(options)) return fail("rootless: layers need root on the host", "run Docker as root");
   if (/name=userns/.test(options)) {
     return warn("userns-remap: ordinary images work, lazy ones are refused", "remove userns-remap from daemon.json");
   }

@@ -33,12 +33,12 @@ Deno.test("another driver is mended by setup", async () => {
 Deno.test("each version of Docker is told what it does with plugins", async () => {
   const cases: [version: string, verdict: CheckResult["verdict"], seen: RegExp][] = [
     ["19.03.15", "warn", /older than 20\.10/],
-    ["20.10.24+dfsg1", "ok", /takes graph-driver plugins/],
-    ["26.1.5", "ok", /takes graph-driver plugins/],
+    ["20.10.24+dfsg1", "ok", /supports graph-driver plugins/],
+    ["26.1.5", "ok", /supports graph-driver plugins/],
     ["27.5.1", "ok", /DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1/],
-    ["28.0.0", "fail", /no graph-driver plugins any more/],
-    ["29.1.0", "fail", /no graph-driver plugins any more/],
-    ["dev", "warn", /no version that is known/],
+    ["28.0.0", "fail", /no longer supports graph-driver plugins/],
+    ["29.1.0", "fail", /no longer supports graph-driver plugins/],
+    ["dev", "warn", /not a known version/],
   ];
   for (const [version, verdict, seen] of cases) {
     const said = (await judge((docker) => docker.version = version))("version");
@@ -49,7 +49,7 @@ Deno.test("each version of Docker is told what it does with plugins", async () =
 
 Deno.test("what keeps lazy images from starting is told", async () => {
   const store = await judge(({ info }) => info["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]);
-  assert.match(store("image store").seen, /containerd keeps the images/);
+  assert.match(store("image store").seen, /containerd stores the images/);
   assert.equal(store("image store").verdict, "fail");
   const rootless = await judge(({ info }) => info["SecurityOptions"] = ["name=seccomp", "name=rootless"]);
   assert.equal(rootless("user namespaces").verdict, "fail");
@@ -59,6 +59,6 @@ Deno.test("what keeps lazy images from starting is told", async () => {
 
 Deno.test("an answer that is no Docker's is a failure, not a crash", async () => {
   const say = await judge(({ info }) => delete info["Driver"]);
-  assert.match(say("daemon").seen, /Cannot ask Docker: its answer is not understood: Driver is missing/);
+  assert.match(say("daemon").seen, /Cannot ask Docker: its response is not understood: Driver is missing/);
   assert.equal(say("storage driver").verdict, "skipped");
 });

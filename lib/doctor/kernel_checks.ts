@@ -49,7 +49,9 @@ export function isAtLeast(release: string, [major, minor]: readonly [major: numb
 }
 
 function lookAtUser({ isRoot }: Subject): Finding {
-  return isRoot ? ok("this is root") : skipped("not root: what needs it is left out", "sudo nydus-gd doctor");
+  return isRoot
+    ? ok("running as root")
+    : skipped("not running as root: checks that need it are skipped", "sudo nydus-gd doctor");
 }
 
 function lookAtFuse({ isRoot }: Subject): Finding {
@@ -58,7 +60,9 @@ function lookAtFuse({ isRoot }: Subject): Finding {
     open(device, O.RDWR)[Symbol.dispose]();
     return ok(`${device} can be opened`);
   } catch (error) {
-    if (isErrno(error, "EACCES") && !isRoot) return skipped(`${device} is not for this user`, "sudo nydus-gd doctor");
+    if (isErrno(error, "EACCES") && !isRoot) {
+      return skipped(`this user has no access to ${device}`, "sudo nydus-gd doctor");
+    }
     if (isErrno(error, "ENOENT", "ENODEV", "ENXIO")) return fail(messageOf(error), "modprobe fuse");
     if (isErrno(error, "EPERM", "EACCES")) { // of a control group, or of a nodev mount
       return fail(
@@ -77,13 +81,13 @@ async function lookAtErofs(subject: Subject): Promise<Finding> {
   try {
     probeErofs(scratch.path);
     const watching = await probeFanotify(scratch.path, scratch.path).catch(messageOf);
-    if (watching === undefined) return ok("can be mounted and watched: every fs_driver can be had");
+    if (watching === undefined) return ok("can be mounted and watched: every fs_driver is available");
     if (subject.settings.mount.fsDriver === "erofs-fanotify") return fail(watching, 'mount.fs_driver = "auto"');
-    return ok(`can be mounted, and is right about short devices: fs_driver erofs-fuse can be had (${watching})`);
+    return ok(`can be mounted, and is right about short devices: fs_driver erofs-fuse is available (${watching})`);
   } catch (error) {
     const seen = messageOf(error);
     if (subject.settings.mount.fsDriver.startsWith("erofs")) return fail(seen, 'mount.fs_driver = "auto"');
-    return ok(`not here, images are served by FUSE (${seen})`);
+    return ok(`not available, images are served by FUSE (${seen})`);
   }
 }
 
@@ -93,11 +97,11 @@ async function lookAtFscache(subject: Subject): Promise<Finding> {
   await using scratch = await scratchIn(subject.cacheDir, "fscache");
   try {
     const { canBeTakenOver } = await probeFscache(scratch.path, scratch.path);
-    const seen = "can be mounted, and asks for data: fs_driver erofs-fscache can be had";
-    return canBeTakenOver ? ok(seen) : warn(`${seen}, but images are dead when the daemon ends (Linux 6.8)`);
+    const seen = "can be mounted, and asks for data: fs_driver erofs-fscache is available";
+    return canBeTakenOver ? ok(seen) : warn(`${seen}, but images fail when the daemon exits (Linux 6.8)`);
   } catch (error) {
     if (hasCode(error, "busy")) return skipped(messageOf(error));
     if (subject.settings.mount.fsDriver === "erofs-fscache") return failedWith(error, 'mount.fs_driver = "auto"');
-    return ok(`not here (${messageOf(error)})`);
+    return ok(`not available (${messageOf(error)})`);
   }
 }

@@ -29,8 +29,8 @@ async function lookAtCache({ cacheDir }: Subject): Promise<Finding> {
   const place = await nearestFolder(cacheDir);
   const name = fsName(statfs(place).type);
   const seen = `${cacheDir} on ${name}`;
-  if (name === "tmpfs") return warn(`${seen}: it takes memory, and is empty after a boot`, 'cache.dir = "/a/disk"');
-  if (REMOTE.has(name)) return warn(`${seen}: each read waits for another machine`, 'cache.dir = "/a/local/disk"');
+  if (name === "tmpfs") return warn(`${seen}: it uses memory, and is empty after a reboot`, 'cache.dir = "/a/disk"');
+  if (REMOTE.has(name)) return warn(`${seen}: every read goes over the network`, 'cache.dir = "/a/local/disk"');
   return ok(seen);
 }
 
@@ -40,10 +40,13 @@ async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subje
   const least = limitInBytes(minFree, total);
   const seen = `${bytesText(free)} free of ${bytesText(total)}`;
   if (free === 0 || (files > 0 && freeFiles === 0)) {
-    return fail(free === 0 ? seen : `${seen}, but no inode`, `du -xh ${cacheDir} | sort -h | tail`);
+    return fail(free === 0 ? seen : `${seen}, but no free inode`, `du -xh ${cacheDir} | sort -h | tail`);
   }
   return free < least
-    ? warn(`${seen}, less than cache.min_free (${bytesText(least)}): nothing is prefetched`, `cache.dir, or make room`)
+    ? warn(
+      `${seen}, less than cache.min_free (${bytesText(least)}): nothing is prefetched`,
+      `set cache.dir, or free some space`,
+    )
     : ok(seen);
 }
 
@@ -62,7 +65,7 @@ async function lookAtLayers({ docker, isRoot, options }: Subject, signal: AbortS
   const reason = unfitReason(name);
   if (reason !== undefined) return fail(`${home} is on ${name}: ${reason}`, "a data-root on ext4 or xfs (ftype=1)");
   if (!isRoot) {
-    return skipped(`${home} is on ${backingFileSystem(place)}; an overlay was not tried`, "sudo nydus-gd doctor");
+    return skipped(`${home} is on ${backingFileSystem(place)}; an overlay was not tested`, "sudo nydus-gd doctor");
   }
   await using scratch = await scratchIn(place, "layers");
   await probeHome(scratch.path, `${scratch.path}/probe`);

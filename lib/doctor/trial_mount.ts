@@ -56,7 +56,7 @@ async function tryMount(
   if (!isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
   const place = await nearestFolder(cacheDir);
   const { blockSize, availableBlocks } = statfs(place);
-  if (availableBlocks * blockSize < ROOM_BYTES) return skipped(`${place} has no room for a trial`);
+  if (availableBlocks * blockSize < ROOM_BYTES) return skipped(`${place} has no room for a trial mount`);
   const dir = `${place}/${FOLDER}`;
   try {
     await Deno.mkdir(dir, { recursive: true, mode: 0o700 });
@@ -67,15 +67,15 @@ async function tryMount(
       const image = await makeTrialImage();
       const bytes = await mountAndRead(image, { dir, fsDriver, workers: settings.mount.workers, signal });
       const tookMs = Math.round(performance.now() - startedAt);
-      return ok(`${bytes} bytes read through it and through an overlay, all of them right (${tookMs} ms)`);
+      return ok(`${bytes} bytes read through it and through an overlay, all of them correct (${tookMs} ms)`);
     } finally {
       await clear(dir);
       await removeTree(dir);
     }
   } catch (error) {
-    if (hasCode(error, "busy")) return skipped(`another doctor is at work in ${dir}`);
+    if (hasCode(error, "busy")) return skipped(`another doctor is running in ${dir}`);
     const isWanted = fsDriver === "fuse" || settings.mount.fsDriver === fsDriver;
-    return isWanted ? failedWith(error) : skipped(`not to be had here: ${failedWith(error).seen}`);
+    return isWanted ? failedWith(error) : skipped(`not available here: ${failedWith(error).seen}`);
   }
 }
 
@@ -134,7 +134,7 @@ async function compare({ files, link: [link, target] }: TrialImage, dir: string)
 
 function wrong(path: string): NydusGdError {
   return new NydusGdError("corrupt", `Cannot trust the mount: "${path}" is not what the image holds`, {
-    hint: "keep away from this kernel, and report it",
+    hint: "do not use this kernel, and report it",
   });
 }
 

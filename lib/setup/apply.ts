@@ -34,8 +34,8 @@ function lockSetup(host: Host): Disposable {
     return lockFile(`${host.stateDir}/lock`, "setup");
   } catch (error) {
     if (!hasCode(error, "busy")) throw error;
-    throw new NydusGdError("busy", "Cannot set up: another nydus-gd setup is at work", {
-      hint: "let it end, or end it: ps -C nydus-gd",
+    throw new NydusGdError("busy", "Cannot set up: another nydus-gd setup is running", {
+      hint: "wait for it, or stop it: ps -C nydus-gd",
       cause: error,
     });
   }

@@ -31,7 +31,7 @@ export function wantedMembers(json: JsonText, path: string, { flags }: DockerUni
     const place = `${path} line ${json.lineOf("features")}`;
     refuse(
       "unsupported",
-      `${place} has containerd keep the images, which asks no graph driver`,
+      `${place} has containerd store the images, which uses no graph driver`,
       `set "containerd-snapshotter" to false in ${path}`,
     );
   }
@@ -54,8 +54,8 @@ export function wantedMembers(json: JsonText, path: string, { flags }: DockerUni
     if (!v.is(v.array(v.string()), options)) {
       return refuse(
         "config",
-        `storage-opts in ${path} line ${json.lineOf("storage-opts")} is no list of texts`,
-        `mend ${path}`,
+        `storage-opts in ${path} line ${json.lineOf("storage-opts")} is not a list of strings`,
+        `correct ${path}`,
       );
     }
     const own = options.filter((option) => OWN_OPTIONS.test(option));

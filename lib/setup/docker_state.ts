@@ -47,7 +47,7 @@ export async function lookAtDocker(host: Host, signal: AbortSignal): Promise<Doc
 async function installedVersion(host: Host, signal: AbortSignal): Promise<string | undefined> {
   for (const path of BINARIES) {
     const said = await ignore(MISSING, outputOf(host.at(path), signal)).catch((error) => {
-      log.debug("dockerd does not run", { path, reason: messageOf(error) }); // a tree may be of another architecture
+      log.debug("dockerd is not running", { path, reason: messageOf(error) }); // a tree may be of another architecture
       return undefined;
     });
     const version = /version (\S+?),?\s/.exec(said ?? "")?.[1];

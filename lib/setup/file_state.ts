@@ -58,7 +58,7 @@ export async function readState(path: string, { follow = false }: LinkOptions = 
     const info = await ignore(MISSING, follow ? Deno.stat(path) : Deno.lstat(path));
     if (info === undefined) return NO_FILE;
     if (info.isSymlink) return { kind: "link", target: await Deno.readLink(path) };
-    if (!info.isFile) throw new Error("it is no file");
+    if (!info.isFile) throw new Error("it is not a file");
     const { mode, uid, gid } = info;
     return {
       kind: "file",

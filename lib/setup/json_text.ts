@@ -135,16 +135,16 @@ const STATES: Readonly<Record<string, string>> = {
   CloseBraceExpected: "expected a comma or a closing brace",
   CloseBracketExpected: "expected a comma or a closing bracket",
   EndOfFileExpected: "something follows the end of the object",
-  InvalidCommentToken: "it has a comment, which JSON does not know",
-  UnexpectedEndOfComment: "it has a comment, which JSON does not know",
-  UnexpectedEndOfString: "a string has no end",
+  InvalidCommentToken: "it has a comment, which JSON does not allow",
+  UnexpectedEndOfComment: "it has a comment, which JSON does not allow",
+  UnexpectedEndOfString: "a string is not terminated",
 };
 
 /** Parses `text` as an object and returns its members and the offset of its brace. */
 function parseObject(text: string, path: string): { readonly open: number; readonly members: readonly Member[] } {
   const refuse = (state: string, at: number): never => {
     throw new NydusGdError("config", `Cannot read ${path}: line ${lineAt(text, at)}: ${state}`, {
-      hint: `mend ${path}`,
+      hint: `correct ${path}`,
     });
   };
   if (text.startsWith("\uFEFF")) refuse("it begins with a byte order mark, which Docker does not read", 0);
@@ -152,7 +152,7 @@ function parseObject(text: string, path: string): { readonly open: number; reado
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
   const [error] = errors;
-  if (error !== undefined) refuse(STATES[printParseErrorCode(error.error)] ?? "it is no JSON", error.offset);
+  if (error !== undefined) refuse(STATES[printParseErrorCode(error.error)] ?? "it is not JSON", error.offset);
   if (root?.type !== "object") return refuse("expected an object", root?.offset ?? 0);
   const twice = findTwice(root);
   if (twice !== undefined) refuse(`it has a second ${JSON.stringify(twice.children?.[0]?.value)}`, twice.offset);

@@ -83,7 +83,7 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
     services,
     notes: [
       ...notesOn(options, docker),
-      ...host.isLive && !isBooted ? ["systemd does not run here: start nydus-gd serve and Docker by hand."] : [],
+      ...host.isLive && !isBooted ? ["systemd is not running here: start nydus-gd serve and Docker yourself."] : [],
       ...restartsDocker ? losses(docker, force) : [],
     ],
   };
@@ -113,7 +113,7 @@ async function ownFile(
 /** Error for a file that only setup writes but that was edited. */
 export function edited(path: string): NydusGdError {
   return new NydusGdError("busy", `Cannot replace ${path}: it was edited since setup wrote it`, {
-    hint: "--force keeps a copy of it; changes belong into a drop-in (systemctl edit)",
+    hint: "--force keeps a copy of it; put changes into a drop-in (systemctl edit)",
   });
 }
 
@@ -171,9 +171,11 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
   if (!unit.isThere) {
     notes.push(`There is no ${DOCKER_SERVICE} here: start nydus-gd.service before Docker, however you start that.`);
   }
-  if (version === undefined) notes.push("No dockerd was found that tells its version: 20.10 to 27 work, 28 does not.");
+  if (version === undefined) {
+    notes.push("No dockerd was found that reports its version: 20.10 to 27 work, 28 does not.");
+  }
   const info = running?.info;
-  if (host.isLive && info === undefined) notes.push("Docker does not answer now: what it runs and holds is not known.");
+  if (host.isLive && info === undefined) notes.push("Docker does not answer: its containers and images are unknown.");
   if (info !== undefined && info.driver !== DRIVER && info.imageCount > 0) {
     notes.push(
       `${
@@ -197,7 +199,7 @@ function losses({ running }: DockerState, force: boolean): string[] {
   if (info.driver === DRIVER) {
     return [
       info.hasLiveRestore
-        ? `Going on while Docker restarts (live-restore): ${names}.`
+        ? `Kept running while Docker restarts (live-restore): ${names}.`
         : `Restarting Docker stops ${count}: ${names}.`,
     ];
   }
@@ -206,9 +208,9 @@ function losses({ running }: DockerState, force: boolean): string[] {
       `Restarting Docker stops ${count}: ${names}. What they hold stays on disk with ${info.driver}.`,
     ];
   }
-  if (force) return [`Going on without Docker, which does not see them any more (live-restore): ${names}.`];
-  const state = `live-restore keeps ${count} of ${info.driver}, which it would not see any more`;
-  throw new NydusGdError("busy", `Cannot put Docker on another storage driver: ${state}: ${names}`, {
+  if (force) return [`Kept running without Docker, which no longer sees them (live-restore): ${names}.`];
+  const state = `live-restore keeps ${count} of ${info.driver}, which it would no longer see`;
+  throw new NydusGdError("busy", `Cannot switch Docker to another storage driver: ${state}: ${names}`, {
     hint: `docker stop ${containers[0]?.name ?? ""} …, or --force`,
   });
 }

@@ -18,14 +18,14 @@ export async function requireUsableDocker(host: Host, { unit, version, running }
   if (pluginSupport(version ?? "").kind === "removed") {
     throw refuse(
       `Docker ${version}`,
-      "it has no graph-driver plugins any more (28 and later)",
+      "it no longer supports graph-driver plugins (28 and later)",
       "use Docker 20.10 to 26, as in Debian's docker.io; for later ones `--target containerd` is to come",
     );
   }
   if (running?.info.securityOptions.some((option) => option.startsWith("name=rootless"))) {
     throw refuse(
       `Docker at ${host.docker?.host}`,
-      "it is rootless, layers need root of the machine",
+      "it is rootless, layers need root on the host",
       "use root's Docker",
     );
   }

@@ -162,7 +162,7 @@ Deno.test("what somebody writes into daemon.json after setup stays when it is un
   machine.write(DAEMON_JSON, machine.read(DAEMON_JSON).replace('"debug": true', '"debug": false,\n  "mtu": 1400'));
   const notes = await takeBack(machine);
   assert.equal(machine.read(DAEMON_JSON), '{\n  "storage-driver": "overlay2",\n  "debug": false,\n  "mtu": 1400\n}\n');
-  assert.match(notes.join("\n"), /edited since: our members are taken out/);
+  assert.match(notes.join("\n"), /edited since: our keys are removed/);
 });
 
 Deno.test("a member of ours that somebody has changed since is theirs", async () => {
@@ -254,9 +254,9 @@ Deno.test("what stands in the way is refused before anything is changed", async 
     [
       json('{\n"features": {"containerd-snapshotter": true}}'),
       "unsupported",
-      /daemon\.json line 2 has containerd keep/,
+      /daemon\.json line 2 has containerd store/,
     ],
-    [json('{"storage-opts": "overlay2.size=5G"}'), "config", /storage-opts in .* line 1 is no list/],
+    [json('{"storage-opts": "overlay2.size=5G"}'), "config", /storage-opts in .* line 1 is not a list/],
     [unit("--storage-driver=overlay2"), "config", /docker\.service line 2 names the storage driver overlay2/],
     [
       options('#DOCKER_OPTS="-s x"\nDOCKER_OPTS="-s devicemapper"'),
@@ -269,7 +269,7 @@ Deno.test("what stands in the way is refused before anything is changed", async 
     [
       (machine) => machine.hasDocker("28.5.2"),
       "unsupported",
-      /Docker 28\.5\.2: it has no graph-driver plugins any more/,
+      /Docker 28\.5\.2: it no longer supports graph-driver plugins/,
     ],
     [
       (machine) => {

@@ -146,7 +146,7 @@ async function undoOf(
     return change;
   }
   const { text, kept } = takeBack(textOf(current), path, members);
-  notes.push(`${path} was edited since: our members are taken out, the rest stays as it is now.`);
+  notes.push(`${path} was edited since: our keys are removed, the rest is kept.`);
   if (kept.length > 0) notes.push(`${path}: ${kept.join(", ")} were changed since, and are left as they are.`);
   const bytes = new TextEncoder().encode(text);
   return { ...change, after: current.kind === "file" ? { ...current, bytes } : current };
@@ -160,7 +160,7 @@ function losses(
   if (containers.length === 0) return [];
   const names = containers.map(({ name }) => name).join(", ");
   const count = many(containers.length, "running container");
-  if (force) return [`Lost for Docker: ${count} on ${DRIVER}: ${names}.`];
+  if (force) return [`Docker loses ${count} on ${DRIVER}: ${names}.`];
   throw new NydusGdError(
     "busy",
     `Cannot undo setup: Docker would lose ${count} on ${DRIVER}: ${names}`,

@@ -31,12 +31,12 @@ export function serviceUnit(command: readonly string[]): string {
   return `# Written by nydus-gd setup. Put changes into a drop-in: systemctl edit ${SERVICE}
 
 [Unit]
-Description=nydus-gd, containers that start before their image is here
+Description=nydus-gd, containers that start before their image is downloaded
 Wants=network-online.target
 After=network-online.target local-fs.target
 # Docker asks for its storage driver as soon as it starts, and stops before it.
 Before=${DOCKER_SERVICE}
-# Containers wait for a daemon that has died: it is started again however often that happens.
+# Containers wait while the daemon is down, so restart it without a limit.
 StartLimitIntervalSec=0
 
 [Service]
@@ -46,22 +46,22 @@ ExecStart=${[...command, "serve"].map(execWord).join(" ")}
 Restart=always
 RestartSec=250ms
 TimeoutStartSec=2min
-# The keeper holds the images of running containers while there is no daemon: a stop, a crash and an upgrade end the
-# daemon alone.
+# The keeper holds the images of running containers while the daemon is down: a stop, a crash or an upgrade ends only
+# the daemon.
 KillMode=process
 OOMPolicy=continue
-# What ends the keeper too (systemctl kill, no memory left) leaves descriptors in systemd's own store. Before systemd 254
-# nothing tells the daemon that it has one.
+# If the keeper is killed too (systemctl kill, out of memory), descriptors stay in systemd's own store. Before systemd
+# 254 nothing tells the daemon that it has one.
 FileDescriptorStoreMax=${STORE_SIZE}
 Environment=FDSTORE=${STORE_SIZE}
 OOMScoreAdjust=-900
 LimitNOFILE=1048576
 TasksMax=infinity
-# root's logins to registries
+# Registry logins of root
 Environment=HOME=/root
 
-# What mounts allow. Docker has to see every mount, so nothing here gives the daemon a mount namespace of its own
-# (PrivateTmp, ProtectSystem and their like), or takes devices away. Layers hold setuid files, device nodes and
+# Sandboxing that mounts allow. Docker has to see every mount, so nothing here gives the daemon a mount namespace of
+# its own (PrivateTmp, ProtectSystem and the like), or takes devices away. Layers hold setuid files, device nodes and
 # capabilities.
 NoNewPrivileges=yes
 LockPersonality=yes
@@ -84,7 +84,7 @@ export function dockerDropIn(options: { readonly needsVariable: boolean }): stri
   const service = options.needsVariable
     ? `
 [Service]
-# Docker 27 takes graph-driver plugins only so.
+# Docker 27 supports graph-driver plugins only with this variable.
 Environment=${PLUGIN_VARIABLE}=1
 `
     : "";

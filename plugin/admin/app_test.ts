@@ -34,7 +34,7 @@ async function withParts(
     startMounts: () => Promise.reject(new Error("no session here")),
     deadlineMs: 1000,
     candidates: () => Promise.resolve([]),
-    dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
+    dataPath: { fsDriver: "fuse", reason: "selected by name", named: true },
     minFree: { bytes: 0 },
   });
   const openStore = () => Promise.reject(new Error("no store here"));
@@ -68,7 +68,7 @@ Deno.test("a daemon that has done nothing yet is well, and says what it is", () 
     assert.equal(document.pid, Deno.pid);
     assert.equal(document.root, parts.root);
     assert.equal(document.log_level, "info");
-    assert.deepEqual(document.data_path, { fs_driver: "fuse", reason: "asked for by name" });
+    assert.deepEqual(document.data_path, { fs_driver: "fuse", reason: "selected by name" });
     assert.equal(document.cache.dir, `${parts.root}/cache`);
     assert.ok(document.cache.usage.total_bytes > 0);
     assert.deepEqual([document.fuse, document.layers, document.images, document.problems], [null, null, [], []]);
@@ -128,7 +128,7 @@ Deno.test("a cache folder that is gone makes the daemon unwell, with the reason"
       assert.equal(health.status, 503);
       const { status, reasons } = await health.json();
       assert.equal(status, "failed");
-      assert.match(reasons.join(), /^Cannot look at cache ".*\/cache": .*ENOENT$/);
+      assert.match(reasons.join(), /^Cannot examine cache ".*\/cache": .*ENOENT$/);
       const document = await (await app.request("/v1/status")).json();
       assert.equal(document.cache.usage, null);
       assert.equal(document.problems[0].severity, "failed");

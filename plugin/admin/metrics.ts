@@ -75,7 +75,7 @@ export class Metrics {
     [new Gauge({ name, help, registers: [this.#registry] }), read] as const
   );
   readonly #images = this.#gauge("nydus_gd_mounted_images", "Lazy images that are mounted.", "fs_driver");
-  readonly #problems = this.#gauge("nydus_gd_problems", "What is not as it should be.", "severity");
+  readonly #problems = this.#gauge("nydus_gd_problems", "Current problems.", "severity");
 
   constructor() {
     this.#gauge("nydus_gd_build_info", "1, with what this is.", "version", "deno", "arch")

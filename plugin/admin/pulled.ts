@@ -54,5 +54,5 @@ async function layerOf(driver: GraphDriver, diffId: Digest): Promise<LazyLayer |
 
 function diffIdOf(text: string): Digest {
   if (isDigest(text)) return text;
-  throw new NydusGdError("usage", `Cannot use diffID ${JSON.stringify(text.slice(0, 100))}: it is no digest`);
+  throw new NydusGdError("usage", `Cannot use diffID ${JSON.stringify(text.slice(0, 100))}: it is not a digest`);
 }

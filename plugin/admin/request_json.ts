@@ -10,5 +10,5 @@ import { parseJsonText } from "../../lib/base/json_text.ts";
 export function parseBody(text: string): unknown {
   const document = parseJsonText(text);
   if (document !== undefined) return document;
-  throw new NydusGdError("usage", "Cannot read request: its body is no valid JSON");
+  throw new NydusGdError("usage", "Cannot read request: its body is not valid JSON");
 }

@@ -26,7 +26,7 @@ const ALL_IDS = 0xffff_ffff;
 export function readInit(request: InitRequest): { home: string; options: StorageOptions; idMaps: IdMaps } {
   const home = normalize(request.Home).replace(/\/+$/, "");
   if (!home.startsWith("/") || home.includes("\0")) {
-    const state = `Home ${JSON.stringify(request.Home)} is no absolute path of a folder`;
+    const state = `Home ${JSON.stringify(request.Home)} is not an absolute path of a folder`;
     throw new NydusGdError("usage", `Cannot start graph driver: ${state}`);
   }
   const options: StorageOptions = {};

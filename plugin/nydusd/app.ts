@@ -46,7 +46,7 @@ export function createNydusdApp(offered: Pick<OfferedImages, "add" | "list" | "r
   };
   app.put("/api/v2/blobs", bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLarge }), async (c) => {
     const document = parseJsonText(await c.req.text());
-    if (document === undefined) throw new NydusGdError("usage", "Cannot read request: its body is no valid JSON");
+    if (document === undefined) throw new NydusGdError("usage", "Cannot read request: its body is not valid JSON");
     await offered.add(document);
     return c.body(null, 204);
   });

@@ -11,12 +11,17 @@ import { blobDirOption, configOption, IMAGE_HELP, outputOption } from "../image_
 /** Creates the command, which passes its arguments to `run`. */
 export function checkCommand(run: Run<CheckArgs>): CommandUnknownOpts {
   return new Command("check")
-    .description("Verify an image without running it. What is wrong is shown, one line each, and the exit status is 3.")
+    .description(
+      "Verify an image without running it. Each problem is printed on its own line, and the exit status is 3.",
+    )
     .argument("<image>", IMAGE_HELP)
     .addOption(blobDirOption())
     .addOption(configOption())
     .option("--blobs", "fetch every chunk of every blob, and compare it with its digest", false)
-    .option("--against <source>", "compare with what it was made of: dir:DIR, tar:FILE, oci:DIR[:TAG], or a reference")
+    .option(
+      "--against <source>",
+      "compare with the source it was made from: dir:DIR, tar:FILE, oci:DIR[:TAG], or a reference",
+    )
     .addOption(outputOption())
     .addHelpText(
       "after",

@@ -12,45 +12,48 @@ import { examples, type Run } from "../command.ts";
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   return new Command("convert")
     .description(
-      "Make a lazy image. Docker pulls the first entry of its index, which is a few hundred kilobytes; " +
+      "Convert an image into a lazy one. Docker pulls the first entry of its index, a few hundred kilobytes; " +
         "the second lists the data blobs, so that registries keep them.",
     )
     .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE (of images or of files), dir:DIR")
     .argument("<target>", "image reference, oci:DIR[:TAG], tar:FILE")
-    .option("--platform <platform>", "OS/ARCH[/VARIANT] in place of all that the source has")
+    .option("--platform <platform>", "only OS/ARCH[/VARIANT], instead of all platforms of the source")
     .addOption(
       new Option("--fs-version <version>", "RAFS version: 6 is EROFS, 5 for old tools").choices(["5", "6"] as const)
         .default("6" as const),
     )
-    .addOption(new Option("--compressor <name>", "of chunks").choices(WRITTEN_COMPRESSORS).default("zstd" as const))
-    .option("--level <number>", "of zstd, 1 to 22; 3 unless given", wholeNumber)
+    .addOption(new Option("--compressor <name>", "for chunks").choices(WRITTEN_COMPRESSORS).default("zstd" as const))
+    .option("--level <number>", "zstd level, 1 to 22 (default 3)", wholeNumber)
     .addOption(
-      new Option("--digester <name>", "of chunks").choices(["sha256", "blake3"] as const).default("sha256" as const),
+      new Option("--digester <name>", "for chunks").choices(["sha256", "blake3"] as const).default("sha256" as const),
     )
-    .option("--chunk-size <size>", "a power of two from 4KiB to 16MiB; 512KiB unless given", size)
+    .option("--chunk-size <size>", "a power of two from 4KiB to 16MiB (default 512KiB)", size)
     .option(
       "--batch-size <size>",
-      "small files are compressed together up to this, 64KiB unless given; 0: each by itself",
+      "compress small files together up to this size (default 64KiB); 0 compresses each on its own",
       size,
     )
-    .option("--chunk-dict <image>", "refer to the chunks of this nydus image in place of storing them again")
-    .option("--prefetch-patterns <file>", "paths that are fetched first, one a line, * and ** and ? in them; -: stdin")
+    .option("--chunk-dict <image>", "reference the chunks of this nydus image instead of storing them again")
+    .option(
+      "--prefetch-patterns <file>",
+      "file of paths to prefetch first, one per line, with *, ** and ? as wildcards; - for stdin",
+    )
     .option(
       "--optimize-run <command>",
-      "run it once in the image, without network, and store what it reads once more, in that order: it comes first, " +
-        "in few requests",
+      "run it once in the image, without network, and store what it reads a second time, in that order: " +
+        "a start fetches it first, in few requests",
     )
     .option(
       "--with-oci",
-      "keep the ordinary image, and what refers to it (signatures, attestations), as first entry: " +
-        "plain clients get it and load all of it",
+      "keep the ordinary image and its referrers (signatures, attestations) as the first entry: " +
+        "clients without lazy loading pull it whole",
       false,
     )
-    .option("--force", "replace the very name that the source has, or a file", false)
-    .option("--docker-host <host>", "unix:// socket of the Docker that docker: means, in place of DOCKER_HOST")
+    .option("--force", "overwrite the source's own name, or an existing file", false)
+    .option("--docker-host <host>", "unix:// socket of the Docker daemon for docker:NAME, instead of DOCKER_HOST")
     .option(
       "--work-dir <dir>",
-      "for data on their way and records of what was converted, in place of ~/.cache/nydus-gd",
+      "folder for temporary data and records of converted layers, instead of ~/.cache/nydus-gd",
     )
     .addOption(
       new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
@@ -81,11 +84,11 @@ export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
 
 function wholeNumber(text: string): number {
   if (/^\d{1,4}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("It is no number.");
+  throw new InvalidArgumentError("It is not a number.");
 }
 
 function size(text: string): number {
   const result = bytes(text);
   if (result.ok) return result.value;
-  throw new InvalidArgumentError("It is no size such as 256KiB.");
+  throw new InvalidArgumentError("It is not a size such as 256KiB.");
 }

@@ -11,7 +11,9 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
   const command = new Command("doctor")
-    .description("Look at kernel, libraries, storage, configuration, daemon, Docker and registries; try a real mount.")
+    .description(
+      "Check kernel, libraries, storage, configuration, daemon, Docker and registries, and try a real mount.",
+    )
     .option(...INSTALLATION.root)
     .option(...INSTALLATION.config)
     .option(...INSTALLATION.settings)
@@ -23,7 +25,7 @@ export function doctorCommand(run: Run<DoctorArgs>): CommandUnknownOpts {
         .default("text" as const),
     )
     .addHelpText("after", examples("sudo nydus-gd doctor", "sudo nydus-gd doctor -o json | jq '.checks[] | .mend'"))
-    .addHelpText("after", "Exit status: 0 nothing failed, 3 something did.\n");
+    .addHelpText("after", "Exit status: 0 if no check failed, 3 otherwise.\n");
   command.action((options) => run({ ...options, ...configFiles(command, options) }));
   return command;
 }

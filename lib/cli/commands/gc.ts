@@ -12,10 +12,10 @@ import { configFiles, INSTALLATION } from "../installation.ts";
 export function gcCommand(run: Run<GcArgs>): CommandUnknownOpts {
   const command = new Command("gc")
     .description(
-      "Free cache space: blobs that no image has, the oldest ones beyond the limits, what killed processes left. " +
-        "What a container uses stays.",
+      "Free cache space: blobs that no image uses, the oldest ones beyond the limits, leftovers of killed processes. " +
+        "What a container uses is kept.",
     )
-    .option("--dry-run", "tell what would be freed, and free nothing", false)
+    .option("--dry-run", "show what would be freed, without freeing it", false)
     .option("--all", "free the blobs of every image that no container uses", false)
     .addOption(
       new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)

@@ -13,7 +13,7 @@ export function inspectCommand(run: Run<InspectArgs>): CommandUnknownOpts {
   return new Command("inspect")
     .description("Show what an image is made of: layers, blobs, sizes, tree; or the attributes and chunks of one file.")
     .argument("<image>", IMAGE_HELP)
-    .argument("[path]", "of the image's tree")
+    .argument("[path]", "path in the image")
     .addOption(blobDirOption())
     .addOption(configOption())
     .addOption(new Option("--depth <levels>", "levels of the tree to show").argParser(levels).default(1))

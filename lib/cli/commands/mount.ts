@@ -11,7 +11,7 @@ import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
   return new Command("mount")
-    .description("Mount an image's tree at DIR; file data is fetched on first touch. Serves until SIGINT or SIGTERM.")
+    .description("Mount an image's tree at DIR; file data is fetched on first access. Serves until SIGINT or SIGTERM.")
     .argument("<bootstrap>", IMAGE_HELP)
     .argument("<dir>", "an existing folder")
     .addOption(blobDirOption())
@@ -21,7 +21,7 @@ export function mountCommand(run: Run<MountArgs>): CommandUnknownOpts {
       new Option("--fs-driver <name>", "data path").choices(FS_DRIVERS).default("auto" as const)
         .env("NYDUS_GD_MOUNT_FS_DRIVER"),
     )
-    .option("--background", "return when the mount is usable", false)
+    .option("--background", "return as soon as the mount is usable", false)
     .addHelpText(
       "after",
       examples(

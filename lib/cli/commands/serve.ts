@@ -18,7 +18,7 @@ export function serveCommand(run: Run<ServeArgs>): CommandUnknownOpts {
     .option(...INSTALLATION.socket)
     .option(...INSTALLATION.adminSocket)
     .option("--apisock <path>", "nydusd's API for EROFS over fscache: PUT, GET and DELETE /api/v2/blobs")
-    .addOption(new Option("--fs-driver <name>", "data path, in place of the settings'").choices(FS_DRIVERS))
+    .addOption(new Option("--fs-driver <name>", "data path, overriding the settings").choices(FS_DRIVERS))
     .addHelpText("after", examples("nydus-gd serve", "dockerd --experimental -s nydus-gd"));
   command.action((options) => run({ ...options, ...configFiles(command, options) }));
   return command;

@@ -11,16 +11,16 @@ import { INSTALLATION } from "../installation.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function setupCommand(run: Run<SetupArgs>): CommandUnknownOpts {
   return new Command("setup")
-    .description("Install the service, put Docker on it, restart both: shows the plan first, and asks.")
-    .option("--undo", "put everything back as it was", false)
+    .description("Install the service, configure Docker to use it and restart both. Shows the plan first, and asks.")
+    .option("--undo", "restore everything as it was", false)
     .option("--dry-run", "show the plan, change nothing", false)
     .option("--yes", "do not ask", false)
-    .option("--force", "also where running containers or edited files stand in the way", false)
+    .option("--force", "proceed despite running containers or edited files", false)
     .addOption(
-      new Option("--target <program>", "what images are started by").choices(["docker", "containerd"] as const)
+      new Option("--target <program>", "container engine to set up").choices(["docker", "containerd"] as const)
         .default("docker" as const),
     )
-    .option("--prefix <dir>", "change the files below this folder, and no service", "/")
+    .option("--prefix <dir>", "write the files below this folder, and touch no service", "/")
     .option(...INSTALLATION.dockerHost)
     .addHelpText(
       "after",

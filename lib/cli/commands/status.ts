@@ -10,13 +10,13 @@ import { examples, type Run } from "../command.ts";
 /** Creates the command, which passes its arguments to `run`. */
 export function statusCommand(run: Run<StatusArgs>): CommandUnknownOpts {
   return new Command("status")
-    .description("Show mounted images, their data path, what was fetched, the cache, and what is wrong.")
-    .option("--admin-socket <path>", "of the daemon to ask", ADMIN_SOCKET)
+    .description("Show mounted images, their data paths, fetched data, the cache, and problems.")
+    .option("--admin-socket <path>", "admin socket of the daemon", ADMIN_SOCKET)
     .addOption(
       new Option("-o, --output <format>", "text, or one JSON document").choices(["text", "json"] as const)
         .default("text" as const),
     )
-    .addOption(new Option("--watch", "show it again every second, until Ctrl-C").default(false))
+    .addOption(new Option("--watch", "refresh every second, until Ctrl-C").default(false))
     .addHelpText("after", examples("nydus-gd status", "nydus-gd status -o json", "nydus-gd status --watch"))
     .action((options) => run(options));
 }

@@ -12,13 +12,13 @@ import { blobDirOption, configOption, IMAGE_HELP } from "../image_options.ts";
 export function unpackCommand(run: Run<UnpackArgs>): CommandUnknownOpts {
   return new Command("unpack")
     .description(
-      "Write an image's whole tree to a folder or a tar. Every chunk is verified; what fails leaves nothing.",
+      "Write an image's whole tree to a folder or a tar. Every chunk is verified; a failure leaves nothing behind.",
     )
     .argument("<image>", IMAGE_HELP)
     .argument("<target>", "a new or empty folder, tar:FILE, or - for a tar on standard output")
     .addOption(blobDirOption())
     .addOption(configOption())
-    .option("--cache-dir <dir>", "a cache of chunks that is used and filled")
+    .option("--cache-dir <dir>", "chunk cache to use and fill")
     .addHelpText(
       "after",
       examples(

@@ -106,7 +106,9 @@ function defaultWorkDir(): string {
   const { XDG_CACHE_HOME, HOME } = Deno.env.toObject();
   const cache = XDG_CACHE_HOME || (HOME ? join(HOME, ".cache") : undefined);
   if (cache !== undefined) return join(cache, "nydus-gd");
-  throw new NydusGdError("usage", "Cannot convert: there is no HOME for data on their way", { hint: "--work-dir DIR" });
+  throw new NydusGdError("usage", "Cannot convert: HOME is not set, and no work folder is given", {
+    hint: "--work-dir DIR",
+  });
 }
 
 /** Prints one line per layer and platform, and the progress of a layer on a terminal. */

@@ -17,8 +17,8 @@ import { oneLine } from "../output.ts";
 const GC_TIMEOUT_MS = 600_000;
 
 const REASONS = {
-  unused: "no image has it",
-  limit: "beyond the limits, the oldest",
+  unused: "no image uses it",
+  limit: "oldest, beyond the limits",
   all: "no container uses it",
 } as const;
 

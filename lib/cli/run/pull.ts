@@ -126,20 +126,20 @@ function documentOf({ name, form, platform, digest, imageId, replaced, lazy }: P
 
 /**
  * ```
- * registry.example/app:1.0 is here as image 2892b633cb4c and starts lazily
+ * registry.example/app:1.0 is available as image 2892b633cb4c and starts lazily
  * fetched  2.41 MB: the bootstrap
- * left     123 MB in 3 blobs at registry registry.example/app, fetched when something reads them
+ * left     123 MB in 3 blobs at registry registry.example/app, fetched on first access
  * ```
  */
 function resultLines({ name, imageId, replaced, lazy }: PullResult): string[] {
   const row = (label: string, text: string) => `${label.padEnd(9)}${text}`;
-  const moved = replaced === undefined ? [] : [row("moved", `the name was image ${shortId(replaced)} before`)];
-  if (lazy === undefined) return [`${name} is here as image ${shortId(imageId)}, whole`, ...moved];
+  const moved = replaced === undefined ? [] : [row("moved", `the name referred to image ${shortId(replaced)} before`)];
+  if (lazy === undefined) return [`${name} is available as image ${shortId(imageId)}, whole`, ...moved];
   const { blobs, home, bootstrapBytes, prefetching } = lazy;
   const blobsText = blobs.size === 1 ? "1 blob" : `${blobs.size} blobs`;
-  const when = prefetching ? "being fetched: nydus-gd status" : "fetched when something reads them";
+  const when = prefetching ? "being fetched: nydus-gd status" : "fetched on first access";
   return [
-    `${name} is here as image ${shortId(imageId)} and starts lazily`,
+    `${name} is available as image ${shortId(imageId)} and starts lazily`,
     row("fetched", `${bytesText(bootstrapBytes)}: the bootstrap`),
     row("left", `${bytesText(leftBytes(blobs))} in ${blobsText} at ${home}, ${when}`),
     ...moved,

@@ -53,8 +53,8 @@ async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promi
     files: (plan) => plan.changes,
     isDone: isEmpty,
     run: (plan, progress) => apply(host, plan, progress, signal),
-    done: host.isLive ? "Docker is set up. A doctor looks at it:" : "The files are written; no service was touched.",
-    nothing: "Nothing to do: everything is set up. `nydus-gd doctor` looks at it.",
+    done: host.isLive ? "Docker is set up. Running doctor:" : "The files are written; no service was touched.",
+    nothing: "Nothing to do: everything is set up. Run `nydus-gd doctor` to check it.",
   });
   if (ending !== "done" || !host.isLive) return EXIT.done;
   stdout.write("\n");
@@ -108,7 +108,7 @@ async function carryOut<P extends Plan>(
     // plan again: the machine may have changed while the question was open
     const plan = await verb.look();
     if (textOf(plan, verb) !== textOf(shown, verb)) {
-      throw new NydusGdError("busy", "Cannot go on: the machine has changed since the plan was shown", {
+      throw new NydusGdError("busy", "Cannot continue: the machine has changed since the plan was shown", {
         hint: "run it again",
       });
     }

@@ -23,7 +23,7 @@ export async function status({ adminSocket, output, watch }: StatusArgs, context
   if (watch) {
     if (output === "json") throw new NydusGdError("usage", "Cannot watch status: -o json gives one document");
     if (!stdout.isTerminal) {
-      throw new NydusGdError("usage", "Cannot watch status: standard output is no terminal", {
+      throw new NydusGdError("usage", "Cannot watch status: standard output is not a terminal", {
         hint: "nydus-gd status -o json",
       });
     }

@@ -67,7 +67,7 @@ Deno.test("where no daemon answers, the reason and what mends it are told", asyn
     exitCode: 1,
     stdout: "",
     stderr: said(
-      `nydus-gd: cannot ask the daemon at ${temp.join("none.sock")}: no daemon answers, there is no such socket`,
+      `nydus-gd: cannot query the daemon at ${temp.join("none.sock")}: no daemon answers, there is no such socket`,
       "systemctl start nydus-gd",
     ),
   });
@@ -76,13 +76,13 @@ Deno.test("where no daemon answers, the reason and what mends it are told", asyn
   listener.close();
   const left = await run(["--admin-socket", temp.join("left.sock")]);
   assert.equal(left.exitCode, 1);
-  assert.match(left.stderr, /the socket was left by one that ended\nhint: systemctl start nydus-gd\n$/);
+  assert.match(left.stderr, /the socket was left behind by a daemon that exited\nhint: systemctl start nydus-gd\n$/);
 });
 
 Deno.test("answers of another program or version are refused by name", async () => {
   const cases: [answer: () => Response, state: RegExp][] = [
     [() => new Response("no", { status: 404 }), /it answers \/v1\/status with HTTP 404\nhint: nydus-gd version\n$/],
-    [() => new Response("<html>"), /its answer is no JSON: /],
+    [() => new Response("<html>"), /its response is not JSON: /],
     [() => Response.json({ ...DOCUMENT, fetched: 1 }), /cannot read the daemon's status: fetched must be an object/],
   ];
   for (const [answer, state] of cases) {
@@ -97,7 +97,10 @@ Deno.test("answers of another program or version are refused by name", async () 
 Deno.test("a watch needs a terminal and text", async () => {
   const piped = await run(["--watch"]);
   assert.equal(piped.exitCode, 2);
-  assert.match(piped.stderr, /cannot watch status: standard output is no terminal\nhint: nydus-gd status -o json\n$/);
+  assert.match(
+    piped.stderr,
+    /cannot watch status: standard output is not a terminal\nhint: nydus-gd status -o json\n$/,
+  );
   assert.equal((await run(["--watch", "-o", "json"], { isTerminal: true })).exitCode, 2);
 });
 
@@ -120,7 +123,7 @@ Deno.test("a watch draws over what it drew, outlives a daemon that stops answeri
     const [clear, first = "", second = "", third = ""] = screens.map((screen) => screen.replaceAll("\x1b", "ESC"));
     assert.equal(clear, "ESC[2J");
     assert.match(first, /^ESC\[Hnydus-gd 0\.1\.0, up 1s[^\n]*ESC\[K\n[^]*ESC\[J$/);
-    assert.match(second, /^ESC\[HCannot ask the daemon at .*HTTP 503ESC\[K\nESC\[J$/);
+    assert.match(second, /^ESC\[HCannot query the daemon at .*HTTP 503ESC\[K\nESC\[J$/);
     assert.match(third, /up 3s/);
   });
 });

@@ -20,7 +20,7 @@ export async function umount({ dir }: UmountArgs): Promise<void> {
   const place = await placeOf(dir);
   const mounted = mountAt(place);
   if (!isOurs(place, mounted)) {
-    const state = mounted === undefined ? "nothing is mounted there" : `it is ${mounted.fsType}, not ours`;
+    const state = mounted === undefined ? "nothing is mounted there" : `it is ${mounted.fsType}, not a nydus-gd mount`;
     throw new NydusGdError("not-found", `Cannot unmount ${place}: ${state}`, {
       hint: `findmnt -t ${FUSE_TYPE},${EROFS_TYPE}`,
     });

@@ -21,7 +21,7 @@ import { ScratchFolder } from "./scratch_folder.ts";
 export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: ActionContext): Promise<void> {
   const { image: what, blobDir, config: configPath, target, cacheDir } = args;
   if (target === "-" && stdout.isTerminal) {
-    throw new NydusGdError("usage", "Cannot unpack: a tar is nothing for a terminal", {
+    throw new NydusGdError("usage", "Cannot unpack: a tar cannot be written to a terminal", {
       hint: "nydus-gd unpack IMAGE - > FILE, or name a folder",
     });
   }
@@ -47,7 +47,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
   else stdout.write(summary);
   for (
     const [count, text] of [
-      [leftOut.xattrs, "extended attributes: the file system does not take them"],
+      [leftOut.xattrs, "extended attributes: the file system does not support them"],
       [leftOut.sockets, "sockets: a tar cannot hold them"],
     ] as const
   ) if (count > 0) stderr.write(`left out ${count} ${text}\n`);
