@@ -89,7 +89,7 @@ async function serve(path: string, dir: string, command: readonly string[]): Pro
     if (ended || deadline.aborted) {
       await mount[Symbol.asyncDispose]();
       const said = (await Deno.readTextFile(`${dir}/log`)).trim();
-      throw new NydusGdError("environment", `Cannot mount with ${command[0]}: ${said || "it wrote nothing"}`);
+      throw new NydusGdError("environment", `Cannot mount with ${command[0]}: ${said || "it printed nothing"}`);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

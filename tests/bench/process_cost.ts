@@ -42,7 +42,10 @@ export async function costOf(program: string, args: readonly string[]): Promise<
     const seconds = (performance.now() - start) / 1000;
     if (!success) {
       const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_SAID);
-      throw new NydusGdError("environment", `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it said nothing"}`);
+      throw new NydusGdError(
+        "environment",
+        `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it printed nothing"}`,
+      );
     }
     return { seconds, cpuSeconds: (childTicks() - before) / TICKS_PER_SECOND, peakMegabytes: peakKib * 1024 / 1e6 };
   } finally {

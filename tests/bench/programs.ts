@@ -26,5 +26,5 @@ export async function output(program: string, args: readonly string[]): Promise<
   const { success, stdout, stderr } = await new Deno.Command(program, { args: [...args], stdin: "null" }).output();
   if (success) return new TextDecoder().decode(stdout);
   const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_SAID);
-  throw new NydusGdError("environment", `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it said nothing"}`);
+  throw new NydusGdError("environment", `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it printed nothing"}`);
 }

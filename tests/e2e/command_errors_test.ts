@@ -46,8 +46,8 @@ Deno.test({ name: "gc of a folder that no daemon has used makes nothing there", 
   using temp = TempDir.make();
   const root = temp.join("nowhere"), socket = temp.join("admin.sock");
   const words = ["gc", "--root", root, "--admin-socket", socket];
-  await fails([...words, "--dry-run"], /no daemon has kept its state/, /--root/);
-  await fails(words, /no daemon has kept its state/, /--root/);
+  await fails([...words, "--dry-run"], /no daemon has its state/, /--root/);
+  await fails(words, /no daemon has its state/, /--root/);
   await assert.rejects(Deno.stat(root), Deno.errors.NotFound);
 });
 
@@ -85,8 +85,8 @@ Deno.test(
     const withSettings = serveIn(temp, "--settings", settings);
     const withConfig = serveIn(temp, "--config", config);
     const missing = (path: string) => new RegExp(`cannot read \\w+ ${path}: there is no such file`);
-    await fails(withSettings, missing(settings), /create it, or leave --settings out/);
-    await fails(withConfig, missing(config), /create it, or leave --config out/);
+    await fails(withSettings, missing(settings), /create it, or omit --settings/);
+    await fails(withConfig, missing(config), /create it, or omit --config/);
 
     write(settings, "[fetch]\nretires = 3\n");
     await fails(withSettings, /settings\.toml: line 2: fetch\.retires is not known/, /settings\.toml/);
@@ -144,7 +144,7 @@ Deno.test({ name: "mount says what is wrong with each of its words, and leaves n
   const cases: [name: string, args: string[], sentence: RegExp, hint: RegExp, code?: number][] = [
     ["no such file", [none, dir, ...BLOBS], /cannot read bootstrap \S+none: there is no such file/, /path/],
     ["alien bytes", [alien, dir, ...BLOBS], /cannot find a bootstrap in \S+alien: it is neither/, /nydus/],
-    ["no place of the blobs", [BOOTSTRAP, dir], /it is not said where its blobs are/, /--blob-dir DIR/, 2],
+    ["no place of the blobs", [BOOTSTRAP, dir], /the location of its blobs is not given/, /--blob-dir DIR/, 2],
     ["no folder of blobs", [BOOTSTRAP, dir, "--blob-dir", none], /none/, /--blob-dir/],
     ["blobs that are missing", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],
     ["no folder to mount on", [BOOTSTRAP, none, ...BLOBS], /cannot mount on \S+none: there is no such/, /mkdir -p/],
@@ -227,7 +227,7 @@ for (const fsDriver of ["erofs-fuse", "fuse"]) {
     using temp = TempDir.make();
     const mount = ["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS];
     await killWithKeeper(await Server.start(mount, /^mounted /), `${statePath(temp.path)}/keeper.json`);
-    await fails(mount, /: a mount is there that nobody serves any more/, /nydus-gd umount/);
+    await fails(mount, /: a mount is there that is no longer served/, /nydus-gd umount/);
     assert.deepEqual(await run(["umount", temp.path]), { code: 0, stdout: "", stderr: "" });
     await hasNoState(temp.path);
   });
@@ -272,7 +272,12 @@ Deno.test(
     const options = { env: { NYDUS_GD_FETCH_RETRIES: "0" } };
     await fails(["mount", `${registry.host}/app:none`, temp.path], /HTTP 404 MANIFEST_UNKNOWN/, undefined, options);
     await registry.goDown();
-    await fails(["mount", lazy.reference, temp.path], /connection to \S+ refused/, /nobody listens there/, options);
+    await fails(
+      ["mount", lazy.reference, temp.path],
+      /connection to \S+ refused/,
+      /nothing is listening there/,
+      options,
+    );
   },
 );
 

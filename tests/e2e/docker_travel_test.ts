@@ -69,7 +69,7 @@ eachDockerd(({ test, dockerd }) => {
       const login_hint = `\\(hint: docker login ${first.host}\\)`;
       assert.match(
         await refused(other, images.named),
-        new RegExp(`${home}.*it wants user and password.*${login_hint}`),
+        new RegExp(`${home}.*it requires user and password.*${login_hint}`),
       );
       await login(other, first.host, "wrong");
       assert.match(await refused(other, images.named), new RegExp(`${home}.*does not accept user.*${login_hint}`));
@@ -105,7 +105,7 @@ eachDockerd(({ test, dockerd }) => {
     await t.step("an image that names no home says so, or what the registry that it came from lacks", async () => {
       assert.match(
         await refused(other, images.plain),
-        new RegExp(`no home is known that has ${blob} and 2 more.*hint: set`),
+        new RegExp(`no backend is known that has ${blob} and 2 more.*hint: set`),
       );
       await other.docker("rmi", images.plain);
       const copy = `${second.host}/copy:plain`;

@@ -99,7 +99,7 @@ testsOn(INSTALLED).test(
       assert.equal(code, 0);
       assert.match(
         stdout,
-        /^0{12} {2}\S+ kB {2}last used 1970-01-01 {2}no image has it\n.*x\.blob\.meta\.tmp {2}\S+ kB {2}left over\nwould free \S+ kB: 1 blob, 1 left-over file; \S+ MB kept\n$/,
+        /^0{12} {2}\S+ kB {2}last used 1970-01-01 {2}no image uses it\n.*x\.blob\.meta\.tmp {2}\S+ kB {2}left over\nwould free \S+ kB: 1 blob, 1 left-over file; \S+ MB kept\n$/,
       );
       const report = await gcReport(stack);
       assert.deepEqual(report.blobs.map(({ id, reason }) => [id, reason]), [["0".repeat(64), "unused"]]);

@@ -26,7 +26,7 @@ Deno.test("check says what was looked at, and exits 0", async () => {
   assert.deepEqual([plain.code, plain.stderr], [0, ""]);
   assert.match(
     plain.stdout,
-    /^remark: blobs were not looked at: .*\nRAFS v6, 25 names, 25 inodes: nothing is wrong\n$/,
+    /^remark: blobs were not checked: .*\nRAFS v6, 25 names, 25 inodes: nothing is wrong\n$/,
   );
   const whole = await run(["check", "--blobs", "--blob-dir", BLOBS, bootstrapOf("v5-layers-merged"), "-o", "json"]);
   assert.equal(whole.code, 0);
@@ -56,10 +56,20 @@ Deno.test("check exits 3 with a line for each finding, whatever is wrong", async
 Deno.test("check, inspect and unpack say what is missing", async () => {
   using temp = TempDir.make();
   await fails(["check", "/no/such"], /no such file/, /./);
-  await fails(["check", "--blobs", bootstrapOf("v6-layers-merged")], /not said where its blobs are/, /--blob-dir/, {
-    code: 2,
-  });
-  await fails(["unpack", bootstrapOf("v6-layers-merged"), temp.join("x")], /not said where/, /--blob-dir/, { code: 2 });
+  await fails(
+    ["check", "--blobs", bootstrapOf("v6-layers-merged")],
+    /the location of its blobs is not given/,
+    /--blob-dir/,
+    {
+      code: 2,
+    },
+  );
+  await fails(
+    ["unpack", bootstrapOf("v6-layers-merged"), temp.join("x")],
+    /the location of its blobs is not given/,
+    /--blob-dir/,
+    { code: 2 },
+  );
   await fails(["inspect", bootstrapOf("v6-layers-merged"), "/no/such"], /there is no \/no/, /inspect --depth/);
   await fails(["inspect", "oci:/no/such"], /there is no such folder/, /oci:DIR/);
   await fails(["inspect", "--depth", "x", "image"], /--depth/, /./, { code: 2 });

@@ -52,7 +52,7 @@ eachDockerd(({ test }) => {
       [
         "no access",
         [`${locked.host}/app`],
-        "pull .*: .* gives no access to app, or has no such repository: .*refused",
+        "pull .*: .* denies access to app, or has no such repository: .*refused",
         "docker login",
       ],
       ["another platform", [name("foreign")], `pull .*: it is for ${other}.*, not ${own}`, `--platform ${other}`],
@@ -65,7 +65,7 @@ eachDockerd(({ test }) => {
       [
         "no image",
         [name("chart")],
-        "pull .*: it is no image, its configuration is application/vnd.cncf.helm",
+        "pull .*: it is not an image, its configuration is application/vnd.cncf.helm",
         undefined,
       ],
       [
@@ -78,19 +78,19 @@ eachDockerd(({ test }) => {
       [
         "no Docker",
         ["--docker-host", "unix:///nowhere.sock", name("1.0")],
-        "ask Docker: Docker does not run, there is no socket /nowhere.sock",
+        "ask Docker: Docker is not running, there is no socket /nowhere.sock",
         "systemctl start docker",
       ],
       [
         "Docker elsewhere",
         ["--docker-host", "tcp://127.0.0.1:2375", name("1.0")],
-        'use Docker at "tcp://127.0.0.1:2375": it is no unix:// socket',
-        "run nydus-gd on the machine",
+        'use Docker at "tcp://127.0.0.1:2375": it is not a unix:// socket',
+        "run nydus-gd on the daemon's machine",
       ],
       [
         "no daemon",
         ["--admin-socket", "/nowhere.sock", name("1.0")],
-        "ask the daemon at /nowhere.sock: no daemon answers",
+        "query the daemon at /nowhere.sock: no daemon answers",
         "systemctl start nydus-gd",
       ],
     ];

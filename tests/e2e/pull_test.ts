@@ -93,9 +93,9 @@ eachDockerd(({ test }) => {
     const { code, stdout, stderr } = await pull(stack, [one], env);
     assert.equal(code, 0, stderr);
     const [here = "", fetched = "", left = "", ...more] = stdout.split("\n");
-    assert.match(here, /^127\.0\.0\.1:\d+\/team\/app:1\.0 is here as image [0-9a-f]{12} and starts lazily$/);
+    assert.match(here, /^127\.0\.0\.1:\d+\/team\/app:1\.0 is available as image [0-9a-f]{12} and starts lazily$/);
     assert.match(fetched, /^fetched +\S+ k?B: the bootstrap$/);
-    assert.match(left, /^left +\S+ [kM]B in 1 blob at registry .*\/team\/app, fetched when something reads them$/);
+    assert.match(left, /^left +\S+ [kM]B in 1 blob at registry .*\/team\/app, fetched on first access$/);
     assert.deepEqual(more, [""]);
     assert.match(
       stderr,

@@ -72,12 +72,16 @@ Deno.test("what cannot be done is said in one line, with what helps", async () =
   const nobody = await run(["setup", ...prefix]);
   assert.equal(nobody.code, 2);
   assert.match(nobody.stdout, /\+\+\+ \/etc\/docker\/daemon\.json/);
-  assert.match(nobody.stderr, /^nydus-gd: cannot ask: standard input is no terminal\nhint: --yes, or --dry-run\n$/);
+  assert.match(nobody.stderr, /^nydus-gd: cannot ask: standard input is not a terminal\nhint: --yes, or --dry-run\n$/);
   await fails(["setup", ...prefix, "--targt", "x"], /unknown option '--targt'/, /--target/, { code: 2 });
   machine.write(DAEMON_JSON, '{\n  "a": 1,\n  // no\n}\n');
-  await fails(["setup", ...prefix, "--yes"], /daemon\.json: line 3: it has a comment/, /mend/);
+  await fails(["setup", ...prefix, "--yes"], /daemon\.json: line 3: it has a comment/, /correct/);
   machine.hasDocker("28.5.2");
-  await fails(["setup", ...prefix, "--yes"], /Docker 28\.5\.2: it has no graph-driver plugins/, /20\.10 to 26/);
+  await fails(
+    ["setup", ...prefix, "--yes"],
+    /Docker 28\.5\.2: it no longer supports graph-driver plugins/,
+    /20\.10 to 26/,
+  );
 });
 
 Deno.test(

@@ -111,7 +111,7 @@ Deno.test(
         const { code, stderr } = await machine.run("nydus-gd", "setup");
         assert.deepEqual([code, stderr], [
           2,
-          "nydus-gd: cannot ask: standard input is no terminal\nhint: --yes, or --dry-run\n",
+          "nydus-gd: cannot ask: standard input is not a terminal\nhint: --yes, or --dry-run\n",
         ]);
       });
       await t.step("a service that does not start leaves the machine as it was", async () => {
@@ -119,7 +119,7 @@ Deno.test(
         await machine.write("/var/lib/nydus/config.json", "{");
         const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes");
         assert.equal(code, 1);
-        const reason = "cannot read configuration /var/lib/nydus/config.json: it is no valid JSON";
+        const reason = "cannot read configuration /var/lib/nydus/config.json: it is not valid JSON";
         const sentence = `cannot set up: cannot start ${UNIT}: ${reason}`;
         assert.ok(stderr.includes(`\nnydus-gd: ${sentence}`), stderr);
         assert.match(stderr, /; everything is as it was\nhint: edit \/var\/lib\/nydus\/config\.json\n$/);
@@ -198,8 +198,11 @@ Deno.test(
         await machine.must("systemctl", "stop", UNIT);
         const { code, stdout } = await machine.run("nydus-gd", "doctor");
         assert.equal(code, 3);
-        assert.match(stdout, /warn {2}service +inactive \(dead\)\n +mend: systemctl start nydus-gd\.service\n/);
-        assert.match(stdout, /FAIL {2}lazy images +programs that read what is not here yet wait: no daemon serves\n/);
+        assert.match(stdout, /warn {2}service +inactive \(dead\)\n +fix: systemctl start nydus-gd\.service\n/);
+        assert.match(
+          stdout,
+          /FAIL {2}lazy images +no daemon is serving: programs wait when they read data that is not cached\n/,
+        );
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 3);
       });
@@ -210,7 +213,7 @@ Deno.test(
         assert.notEqual((await machine.run("systemctl", "restart", UNIT)).code, 0);
         const { code, stdout } = await machine.run("nydus-gd", "doctor");
         assert.equal(code, 3);
-        assert.match(stdout, /FAIL {2}service +failed \(failed\)\n +mend: journalctl -u nydus-gd\.service -n 50\n/);
+        assert.match(stdout, /FAIL {2}service +failed \(failed\)\n +fix: journalctl -u nydus-gd\.service -n 50\n/);
         await machine.must("rm", "--recursive", `/etc/systemd/system/${UNIT}.d`);
         await machine.must("systemctl", "daemon-reload");
         await machine.must("systemctl", "start", UNIT);

@@ -126,7 +126,7 @@ for (const driver of TESTED_DATA_PATHS) {
       assert.equal(rows.get("Version"), touched.version);
       assert.equal(rows.get("Kernel"), Deno.osRelease());
       assert.equal(rows.get("Cache Folder"), `${scratch}/root/cache`);
-      assert.equal(rows.get("Data Path"), `${fsDriver} (asked for by name)`);
+      assert.equal(rows.get("Data Path"), `${fsDriver} (selected by name)`);
       assert.match(rows.get("Cache Fill") ?? "", / used, .* free of /);
       assert.equal(rows.get("Lazy Images Mounted"), "1");
 

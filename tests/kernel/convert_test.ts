@@ -93,7 +93,7 @@ fuseTest("an image is pushed under a login, and its layers are there for the nex
     "--work-dir",
     temp.join("w2"),
   ];
-  await fails(again, /it is the name of the source, which would lose it$/, /--force$/, { env });
+  await fails(again, /it is the name of the source, which would be overwritten$/, /--force$/, { env });
   const forced = await run([...again, "--force", "-o", "json"], { env });
   assert.deepEqual([forced.code, reused(forced.stdout)], [0, [true, true]], forced.stderr);
   assert.deepEqual(await paths(`${registry.host}/other/app:1`), ["/", "/d", "/d/own"]);

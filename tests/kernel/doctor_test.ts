@@ -62,13 +62,13 @@ Deno.test({ name: "an installation that nobody uses is looked at, and nothing is
   says(seen, "version", "skipped", /Docker does not answer/);
   says(seen, "libfuse3", "ok", /^libfuse3\.so\.\d 3\.\d+/);
   says(seen, "FUSE", "ok", /can be opened/);
-  says(seen, "mount by fuse", "ok", /bytes read through it and through an overlay, all of them right/);
+  says(seen, "mount by fuse", "ok", /bytes read through it and through an overlay, all of them correct/);
   says(seen, "driver socket", "fail", /there is no \S+gd\.sock/, /nydus-gd serve|systemctl start/);
   says(
     seen,
     "daemon",
     "fail",
-    /Cannot ask Docker: Docker does not run, there is no socket \S+docker\.sock/,
+    /Cannot ask Docker: Docker is not running, there is no socket \S+docker\.sock/,
     /systemctl start docker/,
   );
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
@@ -82,7 +82,7 @@ Deno.test({ name: "text is for people: groups, verdicts, what mends, a summary",
   assert.match(stdout, /^nydus-gd \d\S+ on Linux \S+\n\nkernel\n {2}ok {4}version +Linux /);
   assert.match(
     stdout,
-    /\n {2}FAIL {2}daemon +Cannot use Docker at "tcp:\/\/h:1": it is no unix:\/\/ socket\n +mend: .*DOCKER_HOST=/,
+    /\n {2}FAIL {2}daemon +Cannot use Docker at "tcp:\/\/h:1": it is not a unix:\/\/ socket\n +fix: .*DOCKER_HOST=/,
   );
   assert.match(stdout, /\n\n\d+ failed, \d+ warnings?, \d+ skipped, \d+ ok\n$/);
 });
@@ -116,7 +116,7 @@ Deno.test({ name: "a configuration that is wrong, or has keys without effect, is
   await Deno.writeTextFile(config, JSON.stringify({ device: { backend }, mode: "direct" }));
   const slips = await doctor(temp, files);
   says(slips, "settings", "fail", /line 2: fetch\.retires is not known/, /edit \S+settings\.toml/);
-  says(slips, "nydusd's file", "warn", /device\.backend\.config\.mood is not known and ignored/, /config\.json/);
+  says(slips, "nydusd's file", "warn", /device\.backend\.config\.mood is unknown and ignored/, /config\.json/);
   says(slips, "backend localfs", "fail", /blobs/, /mkdir/);
 
   await Deno.mkdir(temp.join("blobs"));
@@ -126,7 +126,7 @@ Deno.test({ name: "a configuration that is wrong, or has keys without effect, is
   says(right, "backend localfs", "ok", /localfs \S+blobs answers/);
 
   await Deno.writeTextFile(config, "{");
-  says(await doctor(temp, files), "nydusd's file", "fail", /it is no valid JSON/, /config\.json/);
+  says(await doctor(temp, files), "nydusd's file", "fail", /it is not valid JSON/, /config\.json/);
 });
 
 Deno.test({ name: "a cache in memory, a full disk and one that is nearly full are told", ignore }, async () => {
@@ -141,7 +141,7 @@ Deno.test({ name: "a cache in memory, a full disk and one that is nearly full ar
   const fill = `${small}; cat /dev/zero >${cache}/zero 2>/dev/null || true`;
   says(await doctor(temp, [], { env, within: inNamespace(fill) }), "free space", "fail", /^0 B free of /, /du /);
   const noInode = `mount -t tmpfs -o nr_inodes=1 tmpfs ${cache}`;
-  says(await doctor(temp, [], { env, within: inNamespace(noInode) }), "free space", "fail", /no inode/, /du /);
+  says(await doctor(temp, [], { env, within: inNamespace(noInode) }), "free space", "fail", /no free inode/, /du /);
   const nearly = await doctor(temp, [], { env: { ...env, NYDUS_GD_CACHE_MIN_FREE: "100%" } });
   says(nearly, "free space", "warn", /less than cache\.min_free/, /cache\.dir/);
 });
@@ -182,10 +182,16 @@ Deno.test({ name: "a daemon is well, unwell, or not there; its sockets are root'
     await Deno.rename(temp.join("root/cache"), temp.join("root/elsewhere"));
     const unwell = await doctor(temp);
     says(unwell, "admin socket", "fail", /mode 0666, not to root with 0600/, /systemctl restart/);
-    says(unwell, "health", "fail", /Cannot look at cache/, /nydus-gd status/);
+    says(unwell, "health", "fail", /Cannot examine cache/, /nydus-gd status/);
     await server.kill();
   }
-  says(await doctor(temp), "driver socket", "fail", /nobody listens at .*killed/, /nydus-gd serve|systemctl start/);
+  says(
+    await doctor(temp),
+    "driver socket",
+    "fail",
+    /nothing is listening at .*killed/,
+    /nydus-gd serve|systemctl start/,
+  );
   await Deno.remove(admin);
   await Deno.writeTextFile(admin, "");
   says(await doctor(temp), "admin socket", "fail", /is no socket/, /rm /);
@@ -200,7 +206,13 @@ Deno.test({ name: "lazy images whose daemon or keeper is gone are told", ignore 
   says(await doctor(temp), "lazy images", "fail", /no keeper: if the daemon is killed/, /restart/);
   await Deno.rename(`${record}.away`, record);
   await serve.driver.kill();
-  says(await doctor(temp), "lazy images", "fail", /programs .* wait: no daemon/, /nydus-gd serve|systemctl start/);
+  says(
+    await doctor(temp),
+    "lazy images",
+    "fail",
+    /no daemon is serving: programs wait/,
+    /nydus-gd serve|systemctl start/,
+  );
   const { pid } = JSON.parse(await Deno.readTextFile(record)) as { pid: number };
   Deno.kill(pid, "SIGKILL");
   while (await ignoreMissing(Deno.errors.NotFound, Deno.stat(`/proc/${pid}/fd/0`)) !== undefined);
@@ -228,7 +240,7 @@ Deno.test({ name: "a doctor that was killed leaves what the next one clears away
   killed.kill("SIGKILL");
   await killed.status;
   assert.ok((await Deno.stat(folder)).isDirectory);
-  says(await doctor(temp), "mount by fuse", "ok", /all of them right/);
+  says(await doctor(temp), "mount by fuse", "ok", /all of them correct/);
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
 });
 
@@ -237,7 +249,7 @@ Deno.test({ name: "without root what needs it is skipped by name", ignore }, asy
   await Deno.chmod(temp.path, 0o777);
   const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];
   const seen = await doctor(temp, [], { within, env: { HOME: "/nonexistent" } });
-  says(seen, "root", "skipped", /not root/, /sudo nydus-gd doctor/);
+  says(seen, "root", "skipped", /not running as root/, /sudo nydus-gd doctor/);
   says(seen, "mount by fuse", "skipped", /needs root/, /sudo/);
   says(seen, "lazy images", "skipped", /root's/, /sudo/);
   says(seen, "libzstd", "ok", /libzstd/);

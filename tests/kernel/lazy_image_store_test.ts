@@ -72,7 +72,7 @@ class Kit implements AsyncDisposable {
       startMounts: (dataPath) => kit.startMounts(dataPath),
       takeOverMounts: () => Promise.resolve(undefined),
       candidates: () => Promise.resolve([kit.home]),
-      dataPath: { fsDriver: "fuse", reason: "asked for by name", named: true },
+      dataPath: { fsDriver: "fuse", reason: "selected by name", named: true },
       minFree: { percent: 0 },
       ...change,
     });
@@ -145,7 +145,7 @@ fuseTest("a bootstrap is verified by its structure, and tells its root", async (
 });
 
 fuseTest("the image for the kernel is made when its layer has come, once, and goes with the layer", async () => {
-  const dataPath = { fsDriver: "erofs-fuse", reason: "asked for by name", named: true } as const;
+  const dataPath = { fsDriver: "erofs-fuse", reason: "selected by name", named: true } as const;
   await using kit: Kit = await Kit.make({ dataPath });
   const made = kit.temp.join("state/a.erofs");
   kit.store.prepare(kit.layer("a"));
@@ -177,7 +177,7 @@ fuseTest("a session that cannot be started fails the image that wanted it; the n
 fuseTest("an image whose blobs have no home is not mounted; the next one tries again", async () => {
   let homes: Candidate[] = [];
   await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(homes) });
-  await assert.rejects(kit.read("a"), /no home is known/);
+  await assert.rejects(kit.read("a"), /no backend is known/);
   assert.deepEqual(await kit.seen(), []);
   homes = [kit.home];
   assert.equal(await kit.read("a"), CONTENT);

@@ -14,7 +14,7 @@ export const IDLE_STATUS: StatusDocument = {
   kernel: "6.1.0",
   root: "/var/lib/nydus-gd",
   log_level: "info",
-  data_path: { fs_driver: "fuse", reason: "asked for by name" },
+  data_path: { fs_driver: "fuse", reason: "selected by name" },
   cache: { dir: "/c", usage: { used_bytes: 0, kernel_bytes: 0, free_bytes: 20e9, total_bytes: 50e9 } },
   fetched: { bytes: 0, requests: 0, failed_requests: 0, corrupt_chunks: 0 },
   fuse: null,
