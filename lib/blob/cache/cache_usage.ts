@@ -21,7 +21,7 @@ export interface CacheUsage {
    * names yet and are not counted.
    */
   readonly kernelBytes: number;
-  /** Available on the file system to root, which writes the cache. */
+  /** Free space of the file system, without what is reserved for root. */
   readonly freeBytes: number;
   /** Size of the file system. */
   readonly totalBytes: number;
