@@ -30,7 +30,7 @@ export function toldError(thrown: unknown): ToldError {
   const message = messageOf(error);
   const [, state, call, path] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
   if (state === undefined) return { message, hint: hintOf(error) };
-  const what = call === undefined ? "go on" : `${call} ${path?.replace("' -> '", " to ")}`;
+  const what = call === undefined ? "continue" : `${call} ${path?.replace("' -> '", " to ")}`;
   const told = `Cannot ${what}: ${state.charAt(0).toLowerCase()}${state.slice(1)}`;
   return { message: told, hint: /^too many open files/i.test(state) ? OPEN_FILES_HINT : hintOf(error) };
 }
