@@ -130,7 +130,7 @@ Deno.test("an answer of the wrong length is an error and nothing of it is used",
     source.script = (_read, bytes) => bytes.slice(0, -1);
     await assert.rejects(
       ensureRows(blob, synthetic, [0]),
-      /Cannot read scripted source: 19999 of 20000 bytes at 0 came/,
+      /Cannot read scripted source: received 19999 of 20000 bytes at 0/,
     );
     assert.equal(await isReady(blob, 0), false);
   }));
