@@ -84,16 +84,16 @@ export class ProgramPages {
    * Removes the pages from this process. They stay in the page cache, from which they are mapped again on access. Most
    * are needed only during startup.
    *
-   * @param keptBytes drops nothing while at most this many bytes are resident
+   * @param thresholdBytes drops nothing while at most this many bytes are resident
    * @returns bytes dropped
    */
-  drop(keptBytes = 0): number {
+  drop(thresholdBytes = 0): number {
     // Skips areas with private pages, which were relocated or belong to a debugger.
     const areas = ownAreas().filter(({ start, length, anonymousBytes }) =>
       anonymousBytes === 0 && this.#lengths.get(start) === length
     ).toArray();
     const bytes = areas.reduce((sum, { residentBytes }) => sum + residentBytes, 0);
-    if (bytes <= keptBytes) return 0;
+    if (bytes <= thresholdBytes) return 0;
     for (const { start, length } of areas) adviseMemory(start, length, MADV.DONTNEED);
     return bytes;
   }

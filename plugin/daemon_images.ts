@@ -20,7 +20,7 @@ import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
 import { discardBlobs } from "../lib/image/gc/layer_blobs.ts";
 import { ImageNumbers } from "../lib/image/lazy/image_numbers.ts";
-import { homesOf } from "../lib/image/lazy/layer_homes.ts";
+import { backendCandidates } from "../lib/image/lazy/backend_candidates.ts";
 import { LazyImageStore } from "../lib/image/lazy/lazy_image_store.ts";
 import { LearnedReads } from "../lib/image/lazy/learned_reads.ts";
 import { MountedImages } from "../lib/image/lazy/mounted_images.ts";
@@ -157,13 +157,13 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     recorder: learned && ((bootstrapPath) => new ReadRecorder(bootstrapPath, { learned, whenQuiet })),
     startMounts: (dataPath) => ImageMounts.start({ ...places, dataPath }),
     takeOverMounts: async (dataPath, opened) => {
-      const taken = await ImageMounts.takeOver({ ...places, dataPath, offered: () => offered.again() }, opened);
+      const taken = await ImageMounts.takeOver({ ...places, dataPath, offered: () => offered.reopen() }, opened);
       if (taken === undefined) await ImageMounts.abandon(places);
       await offered.forgetBefore();
       return taken;
     },
     deadlineMs,
-    candidates: (layer) => homesOf(layer, { config: config.current, trustedOrigins, deps, pulled }),
+    candidates: (layer) => backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }),
     onForgotten: async (layer) => {
       await pulled.forget(layer.diffId);
       await discardBlobs(layer, cache);

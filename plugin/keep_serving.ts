@@ -49,7 +49,7 @@ export class KeptServer<T extends Listening> {
   }
 
   async #keep(first: T): Promise<void> {
-    for (let listening: T | undefined = first; listening !== undefined; listening = await this.#again()) {
+    for (let listening: T | undefined = first; listening !== undefined; listening = await this.#relisten()) {
       this.#listening = listening;
       try {
         await listening.server.finished;
@@ -62,7 +62,7 @@ export class KeptServer<T extends Listening> {
   }
 
   /** Listens again, with retries; undefined once released. */
-  async #again(): Promise<T | undefined> {
+  async #relisten(): Promise<T | undefined> {
     const { signal } = this.#stop;
     for (let reason: string | undefined; !signal.aborted;) {
       try {

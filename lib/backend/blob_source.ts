@@ -37,7 +37,7 @@ export interface ReadOptions extends Growth {
   /**
    * How often this range has arrived with wrong content. A source with several hosts or routes then tries another one.
    */
-  readonly wrongAnswers?: number;
+  readonly corruptResponses?: number;
 }
 
 /** One blob in a backend. */

@@ -2,25 +2,25 @@ import assert from "node:assert/strict";
 import { Deadline, interruption, unlessAborted } from "./abort.ts";
 import { NydusGdError } from "./errors.ts";
 
-const late = () => new NydusGdError("unavailable", "Cannot wait: the time is over");
+const timeoutError = () => new NydusGdError("unavailable", "Cannot wait: the time is over");
 
 Deno.test("a deadline ends a wait with its own reason", async () => {
-  using deadline = new Deadline(1, undefined, late);
-  await assert.rejects(unlessAborted(new Promise<never>(() => {}), deadline.signal), late());
+  using deadline = new Deadline(1, undefined, timeoutError);
+  await assert.rejects(unlessAborted(new Promise<never>(() => {}), deadline.signal), timeoutError());
 });
 
 Deno.test("a deadline ends with its parent, for the parent's reason", () => {
   const parent = new AbortController();
   const reason = new NydusGdError("interrupted", "Cannot continue: stopped");
-  using before = new Deadline(60_000, parent.signal, late);
+  using before = new Deadline(60_000, parent.signal, timeoutError);
   parent.abort(reason);
-  using after = new Deadline(60_000, parent.signal, late);
+  using after = new Deadline(60_000, parent.signal, timeoutError);
   for (const { signal } of [before, after]) assert.equal(interruption(signal), reason);
 });
 
 Deno.test("a deadline that was disposed of stays quiet", () => {
   const parent = new AbortController();
-  const deadline = new Deadline(60_000, parent.signal, late);
+  const deadline = new Deadline(60_000, parent.signal, timeoutError);
   deadline[Symbol.dispose]();
   parent.abort();
   assert.equal(deadline.signal.aborted, false);

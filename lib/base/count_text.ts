@@ -5,6 +5,6 @@
  */
 
 /** Returns "0 chunks", "1 chunk", "2 chunks". */
-export function many(count: number, noun: string): string {
+export function countText(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

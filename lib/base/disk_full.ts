@@ -19,7 +19,7 @@ export function isDiskFull(error: unknown): boolean {
  *
  * @param path of the file; by default the subject of the failed system call
  */
-export function writeState(error: unknown, path?: string): string {
+export function describeWriteError(error: unknown, path?: string): string {
   if (!isDiskFull(error)) return messageOf(error);
   const named = path ?? (error instanceof SyscallError ? error.subject : undefined);
   return named === undefined ? "the disk is full" : `the disk of ${named} is full`;
@@ -33,5 +33,5 @@ export function writeState(error: unknown, path?: string): string {
 export function writeFailure(error: unknown, work: string, path: string): unknown {
   if (!(error instanceof SyscallError) && !isDiskFull(error)) return error;
   const hint = isDiskFull(error) ? { hint: "free some space there, or use another location" } : {};
-  return new NydusGdError("io", `Cannot ${work}: ${writeState(error, path)}`, { cause: error, ...hint });
+  return new NydusGdError("io", `Cannot ${work}: ${describeWriteError(error, path)}`, { cause: error, ...hint });
 }

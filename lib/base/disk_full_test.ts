@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { open as openNode } from "node:fs/promises";
 import { O, open } from "../../ffi/fcntl.ts";
 import { writeAll } from "../../ffi/unistd.ts";
-import { isDiskFull, writeFailure, writeState } from "./disk_full.ts";
+import { describeWriteError, isDiskFull, writeFailure } from "./disk_full.ts";
 import { hasCode } from "./errors.ts";
 
 /** A device that is always full. */
@@ -20,7 +20,7 @@ async function failureOf(write: () => unknown): Promise<unknown> {
 Deno.test("a full disk is told, whoever writes, and by the path of the file", async () => {
   using file = open(FULL, O.WRONLY);
   const byCall = await failureOf(() => writeAll(file, new Uint8Array(1)));
-  assert.equal(writeState(byCall), "the disk of /dev/full is full");
+  assert.equal(describeWriteError(byCall), "the disk of /dev/full is full");
   const byDeno = await failureOf(() => Deno.writeFile(FULL, new Uint8Array(1)));
   const byNode = await failureOf(async () => {
     await using handle = await openNode(FULL, "w");

@@ -5,7 +5,7 @@
  * using memory = new PagedMemory("/var/tmp");
  * const bytes = memory.allocate(size);
  * // … write them …
- * memory.letGo(); // drops the pages from this process; reading maps them again
+ * memory.dropPages(); // drops the pages from this process; reading maps them again
  * ```
  * Each buffer is a mapped, unnamed file whose blocks are reserved in advance, since a store to a page without disk
  * space would end the program. If the directory has no space or does not support such files, a buffer is ordinary
@@ -53,7 +53,7 @@ export class PagedMemory implements Disposable {
   }
 
   /** Drops the pages of all buffers from this process, and collects garbage if the process is still large. */
-  letGo(): void {
+  dropPages(): void {
     for (const mapping of this.#mappings) mapping.advise(MADV.DONTNEED);
     const { rss } = Deno.memoryUsage();
     if (rss < this.#largeBytes) return;

@@ -25,7 +25,7 @@ Deno.test("what is let go is not resident, and is there again when it is read", 
   assert.ok(bytes.every((byte) => byte === 0));
   bytes.forEach((_, k) => bytes[k] = k % 251);
   assert.ok(mappedBelow(dir.path).residentBytes >= SIZE);
-  memory.letGo();
+  memory.dropPages();
   assert.deepEqual(mappedBelow(dir.path), { files: 1, residentBytes: 0 });
   assert.ok(bytes.every((byte, k) => byte === k % 251));
 });
@@ -49,7 +49,7 @@ Deno.test("small pieces, and all where no file can be had, are ordinary memory",
   assert.equal(memory.allocate(1000).length, 1000);
   using nowhere = new PagedMemory(dir.join("is-not-there"));
   const bytes = nowhere.allocate(SIZE);
-  nowhere.letGo();
+  nowhere.dropPages();
   assert.equal(bytes.length, SIZE);
   assert.equal(mappedBelow(dir.path).files, 0);
 });

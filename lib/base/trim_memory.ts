@@ -7,7 +7,7 @@
  * | free memory of the C library       | scattered between small blocks that are in use                     |
  * | pages of program and libraries     | touched during startup; they are in the page cache anyway          |
  *
- * Program pages are dropped only when they exceed what serving needs ({@link WORKING_BYTES}): a page that no process
+ * Program pages are dropped only when they exceed what serving needs ({@link PROGRAM_BYTES}): a page that no process
  * maps may also leave the page cache, and the next request then waits for the disk to read it and its neighbors again.
  *
  * A process is idle when it uses almost no CPU time. It is trimmed twice, because pages found free by the first
@@ -29,7 +29,7 @@ const WORTH_BYTES = 4 << 20;
 /** Consecutive trims of an idle process. */
 const TIMES = 2;
 /** Bytes of program and libraries that an idle process may keep; serving a mount needs some 24 MB of them. */
-const WORKING_BYTES = 28 << 20;
+const PROGRAM_BYTES = 28 << 20;
 
 /**
  * Trims the process whenever it is idle, until disposed. Call before any Worker starts.
@@ -44,7 +44,7 @@ export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): Asyn
   let settled = 0;
   const program = ProgramPages.loaded();
   const shareSinceLast = processorShare();
-  const look = () => {
+  const trimIfIdle = () => {
     if (trimming !== undefined) return;
     if (shareSinceLast() >= REST_SHARE) return;
     if (times === TIMES) {
@@ -58,7 +58,7 @@ export function trimMemory(dropMore: () => void, intervalMs = INTERVAL_MS): Asyn
       shareSinceLast(); // does not count its own work
     });
   };
-  const timer = setInterval(look, intervalMs);
+  const timer = setInterval(trimIfIdle, intervalMs);
   return {
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
@@ -71,7 +71,7 @@ async function trim(program: ProgramPages, dropMore: () => void): Promise<void> 
   collectGarbage();
   await mallocTrim(0);
   dropMore();
-  program.drop(WORKING_BYTES);
+  program.drop(PROGRAM_BYTES);
 }
 
 /** Returns a function that reports the share of a CPU used since its previous call. */

@@ -8,10 +8,10 @@
  */
 import { nodeHttp } from "./node_modules.ts";
 
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 
 /** A response. */
-export interface UnixAnswer {
+export interface UnixResponse {
   readonly status: number;
   readonly text: string;
 }
@@ -26,7 +26,7 @@ export interface UnixRequest {
 }
 
 /** Sends `GET path` and returns the response, whatever its status. @throws as {@link askOverUnix} */
-export function getOverUnix(socketPath: string, path: string, signal: AbortSignal): Promise<UnixAnswer> {
+export function getOverUnix(socketPath: string, path: string, signal: AbortSignal): Promise<UnixResponse> {
   return askOverUnix(socketPath, { method: "GET", path }, signal);
 }
 
@@ -39,8 +39,8 @@ export function askOverUnix(
   socketPath: string,
   { method, path, body }: UnixRequest,
   signal: AbortSignal,
-): Promise<UnixAnswer> {
-  const { promise, resolve, reject } = Promise.withResolvers<UnixAnswer>();
+): Promise<UnixResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<UnixResponse>();
   const sent = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
   const length = sent === undefined ? {} : { "content-type": "application/json", "content-length": sent.length };
   const headers = { host: "localhost", connection: "close", ...length };
@@ -51,7 +51,7 @@ export function askOverUnix(
     response.setEncoding("utf8");
     response.on("data", (more: string) => {
       text += more;
-      if (text.length > MAX_ANSWER_BYTES) response.destroy(new RangeError("the answer has no end"));
+      if (text.length > MAX_RESPONSE_BYTES) response.destroy(new RangeError("the answer has no end"));
     });
     response.on("error", reject);
     response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));

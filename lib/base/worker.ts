@@ -9,7 +9,7 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
-import { OPEN_FILES_HINT } from "./told_error.ts";
+import { OPEN_FILES_HINT } from "./error_report.ts";
 
 /** More descriptors than the event loop of a new thread opens. */
 const DESCRIPTORS = 16;

@@ -33,7 +33,7 @@ export interface ChannelListener<Out> {
   onDeath(error: NydusGdError): void;
 }
 
-interface Lane<Out> {
+interface WorkerSlot<Out> {
   readonly worker: Worker;
   readonly channels: Map<number, ChannelListener<Out>>;
   /** Ends the Worker when it has had no channel for a while. */
@@ -45,7 +45,7 @@ const IDLE_MS = 10_000;
 
 /** Up to `size` Workers of one module. Messages have the types `In` (to the Worker) and `Out` (from it). */
 export class WorkerPool<In, Out> implements Disposable {
-  readonly #lanes: Lane<Out>[] = [];
+  readonly #slots: WorkerSlot<Out>[] = [];
   #nextChannel = 1;
   #disposed = false;
 
@@ -53,20 +53,20 @@ export class WorkerPool<In, Out> implements Disposable {
 
   /** Number of live Workers. */
   get workers(): number {
-    return this.#lanes.length;
+    return this.#slots.length;
   }
 
   /** Opens a channel to the Worker that has the fewest. */
   open(listener: ChannelListener<Out>): Channel<In> {
     if (this.#disposed) throw new NydusGdError("interrupted", "Cannot start work: the program is stopping");
-    const lane = this.#pick();
+    const slot = this.#pick();
     const channel = this.#nextChannel++;
-    clearTimeout(lane.idleTimer);
-    lane.channels.set(channel, listener);
+    clearTimeout(slot.idleTimer);
+    slot.channels.set(channel, listener);
     return {
-      post: (message, transfer = []) => lane.worker.postMessage({ channel, message } satisfies Envelope, transfer),
+      post: (message, transfer = []) => slot.worker.postMessage({ channel, message } satisfies Envelope, transfer),
       close: () => {
-        if (lane.channels.delete(channel) && lane.channels.size === 0) this.#rest(lane);
+        if (slot.channels.delete(channel) && slot.channels.size === 0) this.#startIdleTimer(slot);
       },
     };
   }
@@ -74,42 +74,42 @@ export class WorkerPool<In, Out> implements Disposable {
   /** Ends the Workers immediately, whatever they are doing; open channels are notified. */
   [Symbol.dispose](): void {
     this.#disposed = true;
-    for (const lane of [...this.#lanes]) this.#bury(lane, "the program is stopping");
+    for (const slot of [...this.#slots]) this.#terminate(slot, "the program is stopping");
   }
 
-  #pick(): Lane<Out> {
-    const idle = this.#lanes.find((lane) => lane.channels.size === 0);
+  #pick(): WorkerSlot<Out> {
+    const idle = this.#slots.find((slot) => slot.channels.size === 0);
     if (idle !== undefined) return idle;
-    if (this.#lanes.length < this.size) return this.#start();
-    return this.#lanes.reduce((a, b) => b.channels.size < a.channels.size ? b : a);
+    if (this.#slots.length < this.size) return this.#start();
+    return this.#slots.reduce((a, b) => b.channels.size < a.channels.size ? b : a);
   }
 
-  #start(): Lane<Out> {
+  #start(): WorkerSlot<Out> {
     const worker = startWorker(this.url, this.url.pathname.replace(/^.*\/|_worker\.[jt]s$/g, ""));
-    const lane: Lane<Out> = { worker, channels: new Map(), idleTimer: undefined };
+    const slot: WorkerSlot<Out> = { worker, channels: new Map(), idleTimer: undefined };
     worker.onmessage = ({ data }: MessageEvent<{ channel: number; message: Out }>) => {
-      lane.channels.get(data.channel)?.onMessage(data.message);
+      slot.channels.get(data.channel)?.onMessage(data.message);
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#bury(lane, event.message);
+      this.#terminate(slot, event.message);
     };
-    this.#lanes.push(lane);
-    return lane;
+    this.#slots.push(slot);
+    return slot;
   }
 
-  #rest(lane: Lane<Out>): void {
-    lane.idleTimer = setTimeout(() => this.#bury(lane, "it had nothing to do"), this.idleMs);
+  #startIdleTimer(slot: WorkerSlot<Out>): void {
+    slot.idleTimer = setTimeout(() => this.#terminate(slot, "it had nothing to do"), this.idleMs);
   }
 
-  #bury(lane: Lane<Out>, state: string): void {
-    clearTimeout(lane.idleTimer);
-    lane.worker.terminate();
-    const at = this.#lanes.indexOf(lane);
-    if (at >= 0) this.#lanes.splice(at, 1);
+  #terminate(slot: WorkerSlot<Out>, state: string): void {
+    clearTimeout(slot.idleTimer);
+    slot.worker.terminate();
+    const at = this.#slots.indexOf(slot);
+    if (at >= 0) this.#slots.splice(at, 1);
     const error = new NydusGdError("internal", `Cannot continue: worker ended: ${state}`);
-    for (const listener of lane.channels.values()) listener.onDeath(error);
-    lane.channels.clear();
+    for (const listener of slot.channels.values()) listener.onDeath(error);
+    slot.channels.clear();
   }
 }
 

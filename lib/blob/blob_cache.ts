@@ -19,7 +19,7 @@
 import type { Fd } from "../../ffi/fd.ts";
 import { messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
-import { AnswerMemory } from "./fetch/answer_memory.ts";
+import { ResponseBuffers } from "./fetch/response_buffers.ts";
 import { Blob } from "./blob.ts";
 import { BlobNames, type DescriptionConflict, tracesOf } from "./cache/blob_names.ts";
 import { CacheFolder } from "./cache/cache_files.ts";
@@ -131,7 +131,7 @@ export class BlobCache implements AsyncDisposable {
       isInUse: (name) => this.#isInUse(name),
       namesInUse: () => [...this.#held.keys(), ...this.#closing.keys()],
       whileUnused: (name, task) => this.#whileUnused(name, task),
-      letGo: () => this.onFull?.(),
+      releaseIdle: () => this.onFull?.(),
     });
     this.#parts = { ...parts, room: (bytes, write) => this.#space.room(bytes, write) };
     this.#apart = new Set([...parts.folder.blobNames()].flatMap(tracesOf));
@@ -157,7 +157,7 @@ export class BlobCache implements AsyncDisposable {
         prefetchRate: () => tuner.current.prefetchBytesPerSecond,
       }),
       link,
-      memory: new AnswerMemory(o.maxRequestBytes, o.idleDecodeMs),
+      memory: new ResponseBuffers(o.maxRequestBytes, o.idleDecodeMs),
       tuner,
       flush: o.keep ? { flushAfterMs: o.flushAfterMs, flushAfterBytes: o.flushAfterBytes } : undefined,
     }, o.limits);
@@ -204,8 +204,8 @@ export class BlobCache implements AsyncDisposable {
     log.info("images describe the blob differently, using a separate cache", { blob: blob.id, name });
     const { shared: other, holders } = this.#hold(name, names, spec);
     holders.add(blob);
-    const told = (error: unknown) => log.error("blob not closed", { blob: blob.id, error: messageOf(error) });
-    this.#inBackground(this.#giveBack(blob, shared).catch(told));
+    const logFailure = (error: unknown) => log.error("blob not closed", { blob: blob.id, error: messageOf(error) });
+    this.#inBackground(this.#closeBlob(blob, shared).catch(logFailure));
     return other;
   }
 
@@ -215,10 +215,10 @@ export class BlobCache implements AsyncDisposable {
    * @throws {NydusGdError} "io" when its last chunks cannot be recorded; it is closed nevertheless
    */
   async release(blob: Blob): Promise<void> {
-    if (blob.detach()) await this.#giveBack(blob, blob.shared);
+    if (blob.detach()) await this.#closeBlob(blob, blob.shared);
   }
 
-  async #giveBack(blob: Blob, shared: CachedBlob): Promise<void> {
+  async #closeBlob(blob: Blob, shared: CachedBlob): Promise<void> {
     const { name } = shared;
     const held = this.#held.get(name);
     if (held === undefined || !held.holders.delete(blob) || held.holders.size > 0) return;

@@ -15,7 +15,7 @@ import { type BlobDescriptor, type ChunkRecord, RafsError } from "../rafs/bootst
 import { chunkColumnsFromRecords } from "../rafs/blob_meta.ts";
 import { cacheSizes } from "../rafs/cache_layout.ts";
 import type { ChunkColumns, ChunkPlaces } from "../rafs/chunk_table.ts";
-import type { AnswerMemory } from "./fetch/answer_memory.ts";
+import type { ResponseBuffers } from "./fetch/response_buffers.ts";
 import { type BlobNames, DescriptionConflict } from "./cache/blob_names.ts";
 import { loadChunkTable } from "./tables/blob_table.ts";
 import { BlobFiles, type BlobPaths, blobPaths, type CacheFolder, hasDataFile } from "./cache/cache_files.ts";
@@ -75,7 +75,7 @@ export interface CacheParts {
   readonly decoder: Decoder;
   readonly queue: FetchQueue;
   readonly link: LinkEstimate;
-  readonly memory: AnswerMemory;
+  readonly memory: ResponseBuffers;
   readonly tuner: FetchTuner;
   /** Undefined: nothing is recorded. */
   readonly flush: FlushOptions | undefined;
@@ -271,12 +271,12 @@ export class CachedBlob {
     if (onDisk !== undefined) this.#requireSame(description, onDisk);
     parts.decoder.prepare(spec.descriptor.digester);
     const { descriptor, records, embeddedMeta, source, metaSource } = spec;
-    const tableHome = metaSource ?? sources;
+    const tableSources = metaSource ?? sources;
     const read = (offset: number, length: number, soon = signal) =>
       parts.queue.run("on-demand", () =>
         parts.link.timed((progress) => {
           const onProgress = (_: Uint8Array, filled: number) => progress(filled);
-          return tableHome.read(offset, length, { priority: "on-demand", signal: soon, onProgress });
+          return tableSources.read(offset, length, { priority: "on-demand", signal: soon, onProgress });
         }));
     const size = (soon = signal) => (metaSource ?? source).size(soon);
     const recordsNow = () => {

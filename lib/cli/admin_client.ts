@@ -44,8 +44,8 @@ export function askDaemon(socket: string, path: string, signal: AbortSignal): Pr
  */
 export async function tellDaemon(socket: string, request: DaemonRequest, signal: AbortSignal): Promise<unknown> {
   const { path, timeoutMs = ANSWER_TIMEOUT_MS } = request;
-  const late = () => refusal(socket, `no answer within ${timeoutMs} ms`, "systemctl restart nydus-gd");
-  using deadline = new Deadline(timeoutMs, signal, late);
+  const timeoutError = () => refusal(socket, `no answer within ${timeoutMs} ms`, "systemctl restart nydus-gd");
+  using deadline = new Deadline(timeoutMs, signal, timeoutError);
   try {
     const { status, text } = await askOverUnix(socket, request, deadline.signal);
     if (status >= 200 && status < 300) return text === "" ? undefined : JSON.parse(text);

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { many } from "../base/count_text.ts";
+import { countText } from "../base/count_text.ts";
 import type { CheckReport } from "../image/check/check_image.ts";
 import { oneLine } from "./output.ts";
 
@@ -20,7 +20,7 @@ export function checkLines(report: CheckReport): string[] {
     ...findings.map(({ kind, where, state }) => oneLine(`${kind} ${where}: ${state}`)),
     ...(count > findings.length ? [`… and ${count - findings.length} more, which are not shown`] : []),
     ...remarks.map((remark) => oneLine(`remark: ${remark}`)),
-    `${subject(report)}: ${count === 0 ? "nothing is wrong" : many(count, "finding")}`,
+    `${subject(report)}: ${count === 0 ? "nothing is wrong" : countText(count, "finding")}`,
   ];
 }
 
@@ -30,10 +30,10 @@ function subject({ version, names, inodes, blobs }: CheckReport): string {
   const chunks = verified.reduce((sum, count) => sum + count, 0);
   const looked = [
     `RAFS v${version}`,
-    many(names, "name"),
-    many(inodes, "inode"),
-    ...(blobs.length > 0 ? [many(blobs.length, "blob")] : []),
-    ...(verified.length > 0 ? [`${many(chunks, "chunk")} verified`] : []),
+    countText(names, "name"),
+    countText(inodes, "inode"),
+    ...(blobs.length > 0 ? [countText(blobs.length, "blob")] : []),
+    ...(verified.length > 0 ? [`${countText(chunks, "chunk")} verified`] : []),
   ];
   return looked.join(", ");
 }

@@ -15,7 +15,7 @@
  * @module
  */
 import { styleText } from "node:util";
-import { many } from "../base/count_text.ts";
+import { countText } from "../base/count_text.ts";
 import { VERSION } from "../base/version.ts";
 import type { CheckResult, Verdict } from "../doctor/check.ts";
 import type { Diagnosis } from "../doctor/doctor.ts";
@@ -50,7 +50,7 @@ export class DoctorText {
 
   /** Returns the last line. */
   summary({ ok, warn, fail, skipped }: Diagnosis["counts"]): string {
-    return `\n${fail} failed, ${many(warn, "warning")}, ${skipped} skipped, ${ok} ok\n`;
+    return `\n${fail} failed, ${countText(warn, "warning")}, ${skipped} skipped, ${ok} ok\n`;
   }
 
   #style(style: "bold" | (typeof COLOURS)[Verdict], text: string): string {

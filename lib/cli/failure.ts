@@ -10,7 +10,7 @@
  */
 import { CommanderError } from "@commander-js/extra-typings";
 import { firstFailure, hasCode } from "../base/errors.ts";
-import { toldError } from "../base/told_error.ts";
+import { describeError } from "../base/error_report.ts";
 import { oneLine } from "./output.ts";
 
 /** Exit statuses. */
@@ -39,7 +39,7 @@ export function failureOf(thrown: unknown): Failure {
   if (error instanceof UsageError) return usageFailure(error);
   if (error instanceof Deno.errors.BrokenPipe) return { exitCode: EXIT.brokenPipe };
   const message = sentence(error);
-  const hint = toldError(error).hint;
+  const hint = describeError(error).hint;
   const shown = hint === undefined ? { message } : { message, hint: oneLine(hint) };
   if (hasCode(error, "interrupted") || (error instanceof DOMException && error.name === "AbortError")) {
     return { exitCode: EXIT.interrupted, ...shown };
@@ -60,7 +60,7 @@ function usageFailure({ command, cause }: UsageError): Failure {
 }
 
 function sentence(error: unknown): string {
-  const message = oneLine(toldError(error).message);
+  const message = oneLine(describeError(error).message);
   // A message of another form was not written for users: say so, and keep the name of the error.
   if (message.startsWith("Cannot ")) return `c${message.slice(1)}`;
   const kind = error instanceof Error ? error.name : typeof error;

@@ -15,7 +15,7 @@
  * @module
  */
 import { bytesText } from "../base/byte_text.ts";
-import { many } from "../base/count_text.ts";
+import { countText } from "../base/count_text.ts";
 import type { EntryFacts } from "../image/inspect/entry_facts.ts";
 import type { FileFacts } from "../image/inspect/inspect_file.ts";
 import type { BlobFacts, ImageFacts } from "../image/inspect/inspect_image.ts";
@@ -67,7 +67,7 @@ export function fileLines(file: FileFacts): string[] {
   const { inode, xattrs, chunks = [], entries = [] } = file;
   return [
     ...entryLines([file]),
-    `inode ${inode}, ${many(file.links, "link")}, mtime ${timeText(file)}`,
+    `inode ${inode}, ${countText(file.links, "link")}, mtime ${timeText(file)}`,
     ...Object.entries(xattrs).map(([name, value]) => `xattr ${name} = ${valueText(value)}`),
     ...(chunks.length === 0 ? [] : ["", ...tableLines([CHUNK_HEADINGS, ...chunks.map(chunkRow)])]),
     ...(entries.length === 0 ? [] : ["", ...entryLines(entries)]),

@@ -12,7 +12,7 @@ import { hasCode } from "../base/errors.ts";
 import { parseReference } from "../oci/reference.ts";
 import { type Check, fail, failedWith, type Finding, ok, warn } from "./check.ts";
 import { statusOf } from "./daemon_checks.ts";
-import { type Readable, readable, type Subject } from "./subject.ts";
+import { type Installation, type Readable, readable } from "./installation.ts";
 
 const GROUP = "blobs";
 
@@ -28,33 +28,35 @@ const SKEW_FAIL_MS = 5 * 60_000;
 const STATUS_TIMEOUT_MS = 2_000;
 
 /** Returns one check for the configured backend and one per registry. */
-export async function backendChecks(subject: Subject): Promise<Check[]> {
-  const { config, deps } = subject;
+export async function backendChecks(installation: Installation): Promise<Check[]> {
+  const { config, deps } = installation;
   const configured: Check[] = config === undefined ? [] : [{
     group: GROUP,
     name: `backend ${config.backend.type}`,
     timeoutMs: TIMEOUT_MS,
-    async look(signal) {
+    async run(signal) {
       const backend = openBackend(config.backend, deps);
       try {
         await backend.blob(NO_BLOB).size(signal);
       } catch (error) {
-        if (!hasCode(error, "not-found")) return failedWith(error, `device.backend in ${subject.options.config.path}`);
+        if (!hasCode(error, "not-found")) {
+          return failedWith(error, `device.backend in ${installation.options.config.path}`);
+        }
       }
       return await missingFolder(config.backend) ?? ok(`${backend.description} answers`);
     },
   }];
-  const logins = await readable(subject.logins.hosts());
-  const places = await registries(subject, "value" in logins ? logins.value : []);
+  const logins = await readable(installation.logins.hosts());
+  const places = await registries(installation, "value" in logins ? logins.value : []);
   return [
     ...configured,
-    { group: GROUP, name: "logins", look: () => judgeLogins(logins, subject) },
-    ...places.map((place) => registryCheck(subject, place)),
+    { group: GROUP, name: "logins", run: () => judgeLogins(logins, installation) },
+    ...places.map((place) => registryCheck(installation, place)),
   ];
 }
 
 /** Reports a missing directory, which also answers "not found" for every blob. */
-async function missingFolder(backend: NonNullable<Subject["config"]>["backend"]): Promise<Finding | undefined> {
+async function missingFolder(backend: NonNullable<Installation["config"]>["backend"]): Promise<Finding | undefined> {
   if (backend.type !== "localfs" || backend.dir === undefined) return undefined;
   try {
     await Deno.stat(backend.dir);
@@ -70,18 +72,18 @@ interface Place {
 }
 
 /** @param logins registries for which Docker has logins */
-function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Subject): Finding {
+function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Installation): Finding {
   if ("error" in logins) return failedWith(logins.error);
   const handedOver = new Set(pulled?.list().flatMap((image) => image.logins.map(({ host }) => host)));
-  const told = [
+  const listed = [
     ...logins.value,
     ...Array.from(handedOver).sort().map((host) => `${host} (from nydus-gd pull)`),
   ];
-  return ok(told.length === 0 ? "none: registries are accessed anonymously" : told.join(", "));
+  return ok(listed.length === 0 ? "none: registries are accessed anonymously" : listed.join(", "));
 }
 
 /** Registries to check, each host once. */
-async function registries({ options, config, pulled }: Subject, loggedIn: readonly string[]): Promise<Place[]> {
+async function registries({ options, config, pulled }: Installation, loggedIn: readonly string[]): Promise<Place[]> {
   const places = new Map<string, Place>();
   const add = (place: Place) => places.has(place.host) || places.set(place.host, place);
   if (config?.backend.type === "registry") add({ host: config.backend.host, repository: config.backend.repo });
@@ -95,12 +97,12 @@ async function registries({ options, config, pulled }: Subject, loggedIn: readon
   return [...places.values()];
 }
 
-function registryCheck({ deps }: Subject, { host, repository }: Place): Check {
+function registryCheck({ deps }: Installation, { host, repository }: Place): Check {
   return {
     group: GROUP,
     name: `registry ${host}`,
     timeoutMs: TIMEOUT_MS,
-    async look(signal) {
+    async run(signal) {
       const login = await deps.keychain.resolve(host, signal);
       const { transport } = openRegistry({ host, repo: repository }, deps);
       const request = { method: "GET", path: "/v2/", what: `reach registry ${host}` } as const;

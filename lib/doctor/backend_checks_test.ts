@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { installationIn, results } from "../../tests/support/doctor_installation.ts";
 import { FakeBucket } from "../../tests/support/fake_bucket.ts";
 import { FakeRegistry } from "../../tests/support/fake_registry.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
@@ -16,8 +16,8 @@ async function logIn(temp: TempDir, host: string, user: string, password: string
 
 /** Results of the checks for the installation in `temp`. */
 async function judge(temp: TempDir): Promise<(name: string) => CheckResult> {
-  using subject = await subjectIn(temp);
-  const found = await results(await backendChecks(subject));
+  using installation = await installationIn(temp);
+  const found = await results(await backendChecks(installation));
   return (name) => found.get(name) ?? assert.fail(`no check ${name} among ${[...found.keys()].join(", ")}`);
 }
 

@@ -2,7 +2,7 @@
  * A single check of `nydus-gd doctor` and its result.
  *
  * ```ts
- * const check: Check = { group: "kernel", name: "/dev/fuse", look: async () => ok("can be opened") };
+ * const check: Check = { group: "kernel", name: "/dev/fuse", run: async () => ok("can be opened") };
  * ```
  * A check reports what it saw and, on a problem, the command or configuration key that fixes it. It leaves nothing
  * behind. A check fails if it throws, with the error's hint, or if it exceeds {@link Check.timeoutMs}.
@@ -28,9 +28,9 @@ export interface Finding {
 export interface Check {
   readonly group: string;
   readonly name: string;
-  /** Default: {@link LOOK_TIMEOUT_MS}. */
+  /** Default: {@link CHECK_TIMEOUT_MS}. */
   readonly timeoutMs?: number;
-  look(signal: AbortSignal): Promise<Finding> | Finding;
+  run(signal: AbortSignal): Promise<Finding> | Finding;
 }
 
 /** A finding and the check that made it. */
@@ -40,7 +40,7 @@ export interface CheckResult extends Finding {
 }
 
 /** Default timeout of a check. */
-const LOOK_TIMEOUT_MS = 5_000;
+const CHECK_TIMEOUT_MS = 5_000;
 /** Time for a check that timed out to clean up. */
 const CLEAN_UP_MS = 5_000;
 
@@ -72,22 +72,22 @@ export function failedWith(error: unknown, mend?: string): Finding {
 
 /** Runs a check within its timeout, and then gives it time to clean up. Rejects only when `signal` is aborted. */
 export async function perform(check: Check, signal: AbortSignal): Promise<CheckResult> {
-  const { group, name, timeoutMs = LOOK_TIMEOUT_MS } = check;
-  const late = () => new NydusGdError("unavailable", `no answer within ${timeoutMs / 1000} s`);
-  using deadline = new Deadline(timeoutMs, signal, late);
-  const looking = look(check, deadline.signal);
+  const { group, name, timeoutMs = CHECK_TIMEOUT_MS } = check;
+  const timeoutError = () => new NydusGdError("unavailable", `no answer within ${timeoutMs / 1000} s`);
+  using deadline = new Deadline(timeoutMs, signal, timeoutError);
+  const running = run(check, deadline.signal);
   try {
-    return { group, name, ...await unlessAborted(looking, deadline.signal) };
+    return { group, name, ...await unlessAborted(running, deadline.signal) };
   } catch (error) {
-    using cleanUp = new Deadline(CLEAN_UP_MS, undefined, late);
-    if (deadline.signal.aborted) await Promise.race([Promise.allSettled([looking]), whenAborted(cleanUp.signal)]);
+    using cleanUp = new Deadline(CLEAN_UP_MS, undefined, timeoutError);
+    if (deadline.signal.aborted) await Promise.race([Promise.allSettled([running]), whenAborted(cleanUp.signal)]);
     if (signal.aborted) throw interruption(signal);
     return { group, name, ...failedWith(error) };
   }
 }
 
-async function look(check: Check, signal: AbortSignal): Promise<Finding> {
-  return await check.look(signal);
+async function run(check: Check, signal: AbortSignal): Promise<Finding> {
+  return await check.run(signal);
 }
 
 function finding(verdict: Verdict, seen: string, mend: string | undefined): Finding {

@@ -4,8 +4,8 @@ import { type Check, ok, perform } from "./check.ts";
 
 const { signal } = new AbortController();
 
-function check(look: Check["look"], timeoutMs?: number): Check {
-  return { group: "g", name: "n", look, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+function check(run: Check["run"], timeoutMs?: number): Check {
+  return { group: "g", name: "n", run, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
 }
 
 Deno.test("what a check says is told with its name", async () => {
@@ -41,10 +41,10 @@ Deno.test("a check that takes too long has failed, and is waited for while it cl
 Deno.test("an interrupted check is no finding", async () => {
   const controller = new AbortController();
   const reason = new NydusGdError("interrupted", "Cannot finish: interrupted by SIGINT");
-  const look = (given: AbortSignal) => {
+  const run = (given: AbortSignal) => {
     controller.abort(reason);
     given.throwIfAborted();
     return ok("not reached");
   };
-  await assert.rejects(perform(check(look), controller.signal), reason);
+  await assert.rejects(perform(check(run), controller.signal), reason);
 });

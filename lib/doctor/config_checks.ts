@@ -5,17 +5,17 @@
  */
 import { ignore } from "../base/errors.ts";
 import { type Check, failedWith, ok, warn } from "./check.ts";
-import type { Subject } from "./subject.ts";
+import type { Installation } from "./installation.ts";
 
 const GROUP = "configuration";
 
 /** Returns one check per file. */
-export function configChecks({ options, settingsFile, nydusdFile }: Subject): Check[] {
+export function configChecks({ options, settingsFile, nydusdFile }: Installation): Check[] {
   return [
     {
       group: GROUP,
       name: "settings",
-      async look() {
+      async run() {
         if ("error" in settingsFile) return failedWith(settingsFile.error);
         const { path } = options.settings;
         const isThere = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path)) !== undefined;
@@ -25,7 +25,7 @@ export function configChecks({ options, settingsFile, nydusdFile }: Subject): Ch
     {
       group: GROUP,
       name: "nydusd's file",
-      look() {
+      run() {
         if ("error" in nydusdFile) return failedWith(nydusdFile.error);
         const { path } = options.config;
         if (nydusdFile.value === undefined) return ok(`no ${path}: blobs come from the registry of each image`);

@@ -16,7 +16,7 @@ import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mo
 import { SERVICE } from "../setup/unit_files.ts";
 import { hasSystemd, showUnit } from "../setup/systemd.ts";
 import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
-import type { Subject } from "./subject.ts";
+import type { Installation } from "./installation.ts";
 
 const GROUP = "daemon";
 const RESTART = `systemctl restart ${SERVICE}`;
@@ -25,20 +25,20 @@ const NEEDS_ROOT = "sudo nydus-gd doctor";
 const Health = v.object({ reasons: v.optional(v.array(v.string()), []) });
 
 /** Checks of unit, sockets, health, keeper and manual mounts. */
-export function daemonChecks(subject: Subject): Check[] {
-  const { socket, adminSocket } = subject.options;
+export function daemonChecks(installation: Installation): Check[] {
+  const { socket, adminSocket } = installation.options;
   return [
-    { group: GROUP, name: "service", look: lookAtService },
-    { group: GROUP, name: "driver socket", look: () => lookAtSocket(socket) },
-    { group: GROUP, name: "admin socket", look: () => lookAtSocket(adminSocket) },
-    { group: GROUP, name: "health", look: (signal) => lookAtHealth(adminSocket, signal) },
-    { group: GROUP, name: "running version", look: (signal) => lookAtVersion(adminSocket, signal) },
-    { group: GROUP, name: "lazy images", look: (signal) => lookAtSession(subject, signal) },
-    { group: GROUP, name: "mounts by hand", look: () => lookAtMounts(subject) },
+    { group: GROUP, name: "service", run: checkService },
+    { group: GROUP, name: "driver socket", run: () => checkSocket(socket) },
+    { group: GROUP, name: "admin socket", run: () => checkSocket(adminSocket) },
+    { group: GROUP, name: "health", run: (signal) => checkHealth(adminSocket, signal) },
+    { group: GROUP, name: "running version", run: (signal) => checkVersion(adminSocket, signal) },
+    { group: GROUP, name: "lazy images", run: (signal) => checkSession(installation, signal) },
+    { group: GROUP, name: "mounts by hand", run: () => checkMounts(installation) },
   ];
 }
 
-async function lookAtService(): Promise<Finding> {
+async function checkService(): Promise<Finding> {
   if (!await hasSystemd()) return skipped("systemd is not running here");
   const unit = await showUnit(SERVICE);
   const restarts = unit.restarts > 0 ? `, restarted ${unit.restarts} times since` : "";
@@ -49,7 +49,7 @@ async function lookAtService(): Promise<Finding> {
 }
 
 /** Checks that a server listens on the socket and that only root can connect. */
-async function lookAtSocket(path: string): Promise<Finding> {
+async function checkSocket(path: string): Promise<Finding> {
   const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.lstat(path)).catch((error) => {
     if (error instanceof Deno.errors.PermissionDenied) return "forbidden" as const;
     throw error;
@@ -73,7 +73,7 @@ async function lookAtSocket(path: string): Promise<Finding> {
   }
 }
 
-async function lookAtHealth(socket: string, signal: AbortSignal): Promise<Finding> {
+async function checkHealth(socket: string, signal: AbortSignal): Promise<Finding> {
   const answer = await ask(socket, "/healthz", signal);
   if ("verdict" in answer) return answer;
   const { reasons } = v.parse(Health, JSON.parse(answer.text));
@@ -84,7 +84,7 @@ async function lookAtHealth(socket: string, signal: AbortSignal): Promise<Findin
     : warn(problems.map(({ message }) => message).join("; "), "nydus-gd status");
 }
 
-async function lookAtVersion(socket: string, signal: AbortSignal): Promise<Finding> {
+async function checkVersion(socket: string, signal: AbortSignal): Promise<Finding> {
   const status = await statusOf(socket, signal);
   if (status === undefined) return skipped("no daemon answers");
   return status.version === VERSION
@@ -116,8 +116,8 @@ async function ask(
 }
 
 /** Checks that lazy images are served by the daemon and kept by the keeper. */
-async function lookAtSession(
-  { isRoot, options: { root, adminSocket } }: Subject,
+async function checkSession(
+  { isRoot, options: { root, adminSocket } }: Installation,
   signal: AbortSignal,
 ): Promise<Finding> {
   if (!isRoot) return skipped("only root can see the keeper", NEEDS_ROOT);
@@ -149,7 +149,7 @@ function mountedImages(root: string): { readonly record: string; readonly withou
 }
 
 /** Checks for mounts by `nydus-gd mount` whose server has died. */
-async function lookAtMounts({ isRoot }: Subject): Promise<Finding> {
+async function checkMounts({ isRoot }: Installation): Promise<Finding> {
   if (!isRoot) return skipped("only root can read their state", NEEDS_ROOT);
   const places = readMountinfo().filter((entry) => isOurs(entry.mountPoint, entry)).map((entry) => entry.mountPoint);
   const served = await Promise.all(places.map((place) => isServed(place)));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { installationIn, results } from "../../tests/support/doctor_installation.ts";
 import { IDLE_STATUS } from "../../tests/support/idle_status.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { VERSION } from "../base/version.ts";
@@ -12,8 +12,8 @@ async function judge(answers: Record<string, () => Response>): Promise<(name: st
   await using _daemon = Deno.serve({ path: temp.join("admin.sock"), onListen: () => {} }, (request) => {
     return answers[new URL(request.url).pathname]?.() ?? new Response("", { status: 404 });
   });
-  using subject = await subjectIn(temp);
-  const found = await results(daemonChecks(subject));
+  using installation = await installationIn(temp);
+  const found = await results(daemonChecks(installation));
   return (name) => found.get(name) ?? assert.fail(`no check ${name}`);
 }
 

@@ -4,17 +4,17 @@
  * @module
  */
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
-import type { DockerInfo } from "../image/docker/engine_answers.ts";
+import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
-import type { Subject } from "./subject.ts";
+import type { Installation } from "./installation.ts";
 
 const GROUP = "docker";
 const SETUP = "nydus-gd setup";
 const INSTALL = "install Docker 20.10 to 26";
 
 /** Checks of reachability, version, driver, and of settings that prevent lazy images from starting. */
-export function dockerChecks(subject: Subject): Check[] {
-  const { docker, options: { socket } } = subject;
+export function dockerChecks(installation: Installation): Check[] {
+  const { docker, options: { socket } } = installation;
   const driver = socket.replace(/^.*\//, "").replace(/\.sock$/, "");
   let asked: Promise<DockerInfo> | undefined;
   const ask = (signal: AbortSignal) => asked ??= docker.info(signal);
@@ -22,7 +22,7 @@ export function dockerChecks(subject: Subject): Check[] {
   const check = (name: string, judge: (info: DockerInfo) => Finding): Check => ({
     group: GROUP,
     name,
-    async look(signal) {
+    async run(signal) {
       const info = await ask(signal).catch(() => undefined);
       return info === undefined ? skipped("Docker does not answer") : judge(info);
     },
@@ -31,7 +31,7 @@ export function dockerChecks(subject: Subject): Check[] {
     {
       group: GROUP,
       name: "daemon",
-      async look(signal) {
+      async run(signal) {
         try {
           const { version } = await ask(signal);
           return ok(`${version} at ${docker.host}`);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { results, subjectIn } from "../../tests/support/doctor_subject.ts";
+import { installationIn, results } from "../../tests/support/doctor_installation.ts";
 import { type FakeDockerState, plainDocker, serveFakeDocker } from "../../tests/support/fake_docker.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { CheckResult } from "./check.ts";
@@ -11,8 +11,8 @@ async function judge(change: (docker: FakeDockerState) => void): Promise<(name: 
   const state = plainDocker();
   change(state);
   await using _server = serveFakeDocker(temp.join("docker.sock"), state);
-  using subject = await subjectIn(temp);
-  const found = await results(dockerChecks(subject));
+  using installation = await installationIn(temp);
+  const found = await results(dockerChecks(installation));
   return (name) => found.get(name) ?? assert.fail(`no check ${name}`);
 }
 

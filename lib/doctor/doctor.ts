@@ -2,7 +2,7 @@
  * `nydus-gd doctor`: checks everything that Docker needs to start images lazily.
  *
  * ```
- * configuration ─► Subject ─► checks of each group ─► in parallel, each with its own timeout ─► results, in order
+ * configuration ─► Installation ─► checks of each group ─► in parallel, each with its own timeout ─► results, in order
  *                                                     └─ then the trial mount, which must run alone
  * ```
  * Changes nothing and leaves nothing behind. Without root, checks that need it are skipped and listed.
@@ -18,7 +18,7 @@ import { dockerChecks } from "./docker_checks.ts";
 import { kernelChecks } from "./kernel_checks.ts";
 import { libraryChecks } from "./library_checks.ts";
 import { storageChecks } from "./storage_checks.ts";
-import { Subject, type SubjectOptions } from "./subject.ts";
+import { Installation, type InstallationOptions } from "./installation.ts";
 import { trialChecks } from "./trial_mount.ts";
 
 /** Result of all checks. */
@@ -35,19 +35,19 @@ export interface Diagnosis {
  * @throws {NydusGdError} "interrupted"
  */
 export async function diagnose(
-  options: SubjectOptions,
+  options: InstallationOptions,
   signal: AbortSignal,
   onResult: (result: CheckResult) => void = () => {},
 ): Promise<Diagnosis> {
-  using subject = await Subject.take(options);
+  using installation = await Installation.take(options);
   const atOnce: Check[] = [
-    ...kernelChecks(subject),
+    ...kernelChecks(installation),
     ...libraryChecks(),
-    ...configChecks(subject),
-    ...storageChecks(subject),
-    ...daemonChecks(subject),
-    ...dockerChecks(subject),
-    ...await backendChecks(subject),
+    ...configChecks(installation),
+    ...storageChecks(installation),
+    ...daemonChecks(installation),
+    ...dockerChecks(installation),
+    ...await backendChecks(installation),
   ];
   const checks: CheckResult[] = [];
   const report = (result: CheckResult) => {
@@ -58,7 +58,7 @@ export async function diagnose(
   // Waits for all of them before reporting a failure: an abort must not leave a promise unobserved.
   await Promise.allSettled(running);
   for (const result of running) report(await result);
-  for (const check of trialChecks(subject)) report(await perform(check, signal));
+  for (const check of trialChecks(installation)) report(await perform(check, signal));
   const counts = { ok: 0, warn: 0, fail: 0, skipped: 0 };
   for (const { verdict } of checks) counts[verdict]++;
   return { checks, counts };

@@ -10,8 +10,8 @@ import { probeErofs } from "../mount/erofs/probe.ts";
 import { probeFanotify } from "../mount/erofs/probe_fanotify.ts";
 import { probeFscache } from "../mount/erofs/probe_fscache.ts";
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
+import type { Installation } from "./installation.ts";
 import { scratchIn } from "./scratch.ts";
-import type { Subject } from "./subject.ts";
 
 const GROUP = "kernel";
 
@@ -24,17 +24,17 @@ const PROBE_TIMEOUT_MS = 20_000;
  * Checks of version, FUSE, and EROFS on files and over fscache. Overlays are checked by the trial mount and the storage
  * checks.
  */
-export function kernelChecks(subject: Subject): Check[] {
+export function kernelChecks(installation: Installation): Check[] {
   return [
-    { group: GROUP, name: "version", look: lookAtVersion },
-    { group: GROUP, name: "root", look: () => lookAtUser(subject) },
-    { group: GROUP, name: "FUSE", look: () => lookAtFuse(subject) },
-    { group: GROUP, name: "EROFS on files", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtErofs(subject) },
-    { group: GROUP, name: "EROFS over fscache", timeoutMs: PROBE_TIMEOUT_MS, look: () => lookAtFscache(subject) },
+    { group: GROUP, name: "version", run: checkVersion },
+    { group: GROUP, name: "root", run: () => checkUser(installation) },
+    { group: GROUP, name: "FUSE", run: () => checkFuse(installation) },
+    { group: GROUP, name: "EROFS on files", timeoutMs: PROBE_TIMEOUT_MS, run: () => checkErofs(installation) },
+    { group: GROUP, name: "EROFS over fscache", timeoutMs: PROBE_TIMEOUT_MS, run: () => checkFscache(installation) },
   ];
 }
 
-function lookAtVersion(): Finding {
+function checkVersion(): Finding {
   const release = Deno.osRelease();
   const seen = `Linux ${release}, ${Deno.build.arch}`;
   return isAtLeast(release, OLDEST)
@@ -48,13 +48,13 @@ export function isAtLeast(release: string, [major, minor]: readonly [major: numb
   return Number(seenMajor) > major || (Number(seenMajor) === major && Number(seenMinor) >= minor);
 }
 
-function lookAtUser({ isRoot }: Subject): Finding {
+function checkUser({ isRoot }: Installation): Finding {
   return isRoot
     ? ok("running as root")
     : skipped("not running as root: checks that need it are skipped", "sudo nydus-gd doctor");
 }
 
-function lookAtFuse({ isRoot }: Subject): Finding {
+function checkFuse({ isRoot }: Installation): Finding {
   const device = "/dev/fuse";
   try {
     open(device, O.RDWR)[Symbol.dispose]();
@@ -75,33 +75,33 @@ function lookAtFuse({ isRoot }: Subject): Finding {
 }
 
 /** EROFS being unavailable is a failure only if the settings request it by name. */
-async function lookAtErofs(subject: Subject): Promise<Finding> {
-  if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
-  await using scratch = await scratchIn(subject.options.root, "erofs");
+async function checkErofs(installation: Installation): Promise<Finding> {
+  if (!installation.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
+  await using scratch = await scratchIn(installation.options.root, "erofs");
   try {
     probeErofs(scratch.path);
     const watching = await probeFanotify(scratch.path, scratch.path).catch(messageOf);
     if (watching === undefined) return ok("can be mounted and watched: every fs_driver is available");
-    if (subject.settings.mount.fsDriver === "erofs-fanotify") return fail(watching, 'mount.fs_driver = "auto"');
+    if (installation.settings.mount.fsDriver === "erofs-fanotify") return fail(watching, 'mount.fs_driver = "auto"');
     return ok(`can be mounted, and is right about short devices: fs_driver erofs-fuse is available (${watching})`);
   } catch (error) {
     const seen = messageOf(error);
-    if (subject.settings.mount.fsDriver.startsWith("erofs")) return fail(seen, 'mount.fs_driver = "auto"');
+    if (installation.settings.mount.fsDriver.startsWith("erofs")) return fail(seen, 'mount.fs_driver = "auto"');
     return ok(`not available, images are served by FUSE (${seen})`);
   }
 }
 
 /** Checks fscache. Skipped while another program, such as our daemon, owns the kernel's cache. */
-async function lookAtFscache(subject: Subject): Promise<Finding> {
-  if (!subject.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
-  await using scratch = await scratchIn(subject.cacheDir, "fscache");
+async function checkFscache(installation: Installation): Promise<Finding> {
+  if (!installation.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
+  await using scratch = await scratchIn(installation.cacheDir, "fscache");
   try {
     const { canBeTakenOver } = await probeFscache(scratch.path, scratch.path);
     const seen = "can be mounted, and asks for data: fs_driver erofs-fscache is available";
     return canBeTakenOver ? ok(seen) : warn(`${seen}, but images fail when the daemon exits (Linux 6.8)`);
   } catch (error) {
     if (hasCode(error, "busy")) return skipped(messageOf(error));
-    if (subject.settings.mount.fsDriver === "erofs-fscache") return failedWith(error, 'mount.fs_driver = "auto"');
+    if (installation.settings.mount.fsDriver === "erofs-fscache") return failedWith(error, 'mount.fs_driver = "auto"');
     return ok(`not available (${messageOf(error)})`);
   }
 }

@@ -26,7 +26,7 @@ function library(name: string, version: () => string): Check {
   return {
     group: GROUP,
     name,
-    look() {
+    run() {
       try {
         return ok(version());
       } catch (error) {

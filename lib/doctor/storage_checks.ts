@@ -8,8 +8,8 @@ import { bytesText } from "../base/byte_text.ts";
 import { limitInBytes } from "../base/setting_values.ts";
 import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
 import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import type { Installation } from "./installation.ts";
 import { nearestFolder, scratchIn } from "./scratch.ts";
-import type { Subject } from "./subject.ts";
 
 const GROUP = "storage";
 
@@ -17,15 +17,15 @@ const GROUP = "storage";
 const REMOTE = new Set(["nfs", "fuse"]);
 
 /** Checks of cache, free space and layers. */
-export function storageChecks(subject: Subject): Check[] {
+export function storageChecks(installation: Installation): Check[] {
   return [
-    { group: GROUP, name: "cache", look: () => lookAtCache(subject) },
-    { group: GROUP, name: "free space", look: () => lookAtSpace(subject) },
-    { group: GROUP, name: "layers", look: (signal) => lookAtLayers(subject, signal) },
+    { group: GROUP, name: "cache", run: () => checkCache(installation) },
+    { group: GROUP, name: "free space", run: () => checkSpace(installation) },
+    { group: GROUP, name: "layers", run: (signal) => checkLayers(installation, signal) },
   ];
 }
 
-async function lookAtCache({ cacheDir }: Subject): Promise<Finding> {
+async function checkCache({ cacheDir }: Installation): Promise<Finding> {
   const place = await nearestFolder(cacheDir);
   const name = fsName(statfs(place).type);
   const seen = `${cacheDir} on ${name}`;
@@ -34,7 +34,7 @@ async function lookAtCache({ cacheDir }: Subject): Promise<Finding> {
   return ok(seen);
 }
 
-async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subject): Promise<Finding> {
+async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Installation): Promise<Finding> {
   const { blockSize, blocks, availableBlocks, files, freeFiles } = statfs(await nearestFolder(cacheDir));
   const [free, total] = [availableBlocks * blockSize, blocks * blockSize];
   const least = limitInBytes(minFree, total);
@@ -51,7 +51,7 @@ async function lookAtSpace({ cacheDir, settings: { cache: { minFree } } }: Subje
 }
 
 /** Tries an overlay in the directory in which Docker would make us store layers. */
-async function lookAtLayers({ docker, isRoot, options }: Subject, signal: AbortSignal): Promise<Finding> {
+async function checkLayers({ docker, isRoot, options }: Installation, signal: AbortSignal): Promise<Finding> {
   let dataRoot: string;
   try {
     dataRoot = (await docker.info(signal)).dataRoot;

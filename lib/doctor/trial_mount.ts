@@ -25,8 +25,8 @@ import { FanotifyImages } from "../mount/erofs/erofs_fanotify.ts";
 import { FscacheImages } from "../mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../mount/fuse/session.ts";
 import { type Check, failedWith, type Finding, ok, skipped } from "./check.ts";
+import type { Installation } from "./installation.ts";
 import { nearestFolder } from "./scratch.ts";
-import type { Subject } from "./subject.ts";
 import { makeTrialImage, type TrialImage } from "./trial_image.ts";
 
 const GROUP = "trial";
@@ -39,17 +39,17 @@ const ROOM_BYTES = 4 * 1024 * 1024;
 const DEADLINE_MS = 5_000;
 
 /** Returns one check per data path of this version. */
-export function trialChecks(subject: Subject): Check[] {
+export function trialChecks(installation: Installation): Check[] {
   return DATA_PATHS.toReversed().map((fsDriver) => ({
     group: GROUP,
     name: `mount by ${fsDriver}`,
     timeoutMs: TIMEOUT_MS,
-    look: (signal) => tryMount(subject, fsDriver, signal),
+    run: (signal) => tryMount(installation, fsDriver, signal),
   }));
 }
 
 async function tryMount(
-  { isRoot, cacheDir, settings }: Subject,
+  { isRoot, cacheDir, settings }: Installation,
   fsDriver: FsDriver,
   signal: AbortSignal,
 ): Promise<Finding> {

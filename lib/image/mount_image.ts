@@ -168,10 +168,11 @@ function notePath(stateDir: string): string {
  */
 async function requireBlobs(image: OpenImage, options: MountImageOptions): Promise<void> {
   const { source, backend, cacheDir, deadlineMs, signal } = options;
-  const late = () => new NydusGdError("unavailable", `${backend.description} gave no answer within ${deadlineMs} ms`);
-  using deadline = new Deadline(deadlineMs, signal, late);
+  const timeoutError = () =>
+    new NydusGdError("unavailable", `${backend.description} gave no answer within ${deadlineMs} ms`);
+  using deadline = new Deadline(deadlineMs, signal, timeoutError);
   try {
-    await Promise.all(image.idsAtHome.map((id) => backend.blob(id).size(deadline.signal)));
+    await Promise.all(image.requiredBlobIds.map((id) => backend.blob(id).size(deadline.signal)));
   } catch (error) {
     if (!(error instanceof NydusGdError) || error.code === "interrupted") throw error;
     if (cacheDir !== undefined && error.code === "unavailable") {

@@ -29,7 +29,7 @@ import type { MountableImage } from "../mount/image_mount.ts";
 import { openBlobs } from "../mount/open_blobs.ts";
 import type { BlobDescriptor, Bootstrap } from "../rafs/bootstrap.ts";
 import { cacheMetaSize } from "../rafs/cache_layout.ts";
-import { BLOB_FEATURE, effectiveBlobId, has, idsAtHome, separateMetaId } from "../rafs/flags.ts";
+import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";
@@ -169,8 +169,10 @@ export class OpenImage implements MountableImage, AsyncDisposable {
   }
 
   /** IDs of the blobs that the backend must have. */
-  get idsAtHome(): string[] {
-    return this.blobs.flatMap(({ id }, index) => idsAtHome({ id, metaBlobId: this.tree.blobs[index]?.metaBlobId }));
+  get requiredBlobIds(): string[] {
+    return this.blobs.flatMap(({ id }, index) =>
+      requiredBlobIds({ id, metaBlobId: this.tree.blobs[index]?.metaBlobId })
+    );
   }
 
   get bootstrap(): { readonly address: bigint; readonly length: number } {

@@ -98,8 +98,8 @@ function compareFolders(upper: StackFolder, lower: StackFolder | undefined, how:
         how,
       )
       : [];
-    const told = kind ?? (inside.length > 0 ? "modify" : undefined);
-    if (told !== undefined) differences.push({ name, kind: told, child, inside });
+    const reported = kind ?? (inside.length > 0 ? "modify" : undefined);
+    if (reported !== undefined) differences.push({ name, kind: reported, child, inside });
   }
   return differences;
 }

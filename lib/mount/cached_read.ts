@@ -37,7 +37,7 @@ export function isReady(extent: Extent, blob: OpenBlob): boolean {
 }
 
 /** Whether the chunk is watched. Clears the watch, so only one call returns true. */
-export function takeWatch({ chunkIndex }: Extent, { watched }: OpenBlob): boolean {
+export function testAndClearWatch({ chunkIndex }: Extent, { watched }: OpenBlob): boolean {
   if (watched === undefined) return false;
   const bit = 0x80 >> (chunkIndex & 7);
   if ((Atomics.load(watched, chunkIndex >> 3) & bit) === 0) return false;

@@ -21,12 +21,12 @@ import { SingleFlight } from "../base/single_flight.ts";
 import { type DataPathChoice, type FsDriver, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
-import { erofsMountOf, mountErofsFuse, onDevicesAgain } from "./erofs/erofs_fuse.ts";
+import { erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";
 import { EROFS_TYPE, isErofsAt } from "./erofs/erofs_mount.ts";
 import type { PlacedImage } from "./erofs/placed_image.ts";
 import type { OfferedImage, OfferName } from "./fscache/offers.ts";
 import { abortConnection, findMount, FUSE_TYPE, unmount } from "./fuse/fuse_mount.ts";
-import { type FuseCounters, FuseSession, type FuseSessionOptions, type NumberedImage } from "./fuse/session.ts";
+import { FuseSession, type FuseSessionOptions, type NumberedImage, type ServeCounters } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
 import { UnmountWatch } from "./unmount_watch.ts";
 
@@ -160,7 +160,7 @@ export class ImageMounts implements AsyncDisposable {
   }
 
   /** Counters of requests served so far. */
-  counters(): FuseCounters {
+  counters(): ServeCounters {
     const fuse = this.#fuse?.counters() ?? { requests: 0, reads: 0, readBytes: 0, misses: 0 };
     const { events = 0, hits = 0, misses = 0 } = this.#fanotify?.counters() ?? {};
     const { messages = 0, reads = 0 } = this.#fscache?.counters() ?? {};
@@ -263,7 +263,7 @@ export class ImageMounts implements AsyncDisposable {
       there = (await before()).filter(isThere);
       return await Promise.all(there.map(async ({ image, number, fsDriver }) => ({
         number,
-        image: fsDriver === "erofs-fuse" ? await onDevicesAgain(image, this.options.stateDir) : image,
+        image: fsDriver === "erofs-fuse" ? await onRecomputedDevices(image, this.options.stateDir) : image,
       })));
     };
     const taken = await FuseSession.takeOver({ ...this.options, openRequests: asksOpens(this.options) }, numbered);

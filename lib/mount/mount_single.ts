@@ -16,7 +16,7 @@ import { logger } from "../base/log.ts";
 import { type DataPathChoice, isRefusal } from "./choose.ts";
 import { FanotifyImages, type FanotifyOptions } from "./erofs/erofs_fanotify.ts";
 import { FscacheImages, type FscacheOptions } from "./erofs/erofs_fscache.ts";
-import { type ErofsFuseOptions, erofsMountOf, mountErofsFuse, onDevicesAgain } from "./erofs/erofs_fuse.ts";
+import { type ErofsFuseOptions, erofsMountOf, mountErofsFuse, onRecomputedDevices } from "./erofs/erofs_fuse.ts";
 import { isErofsAt } from "./erofs/erofs_mount.ts";
 import { FuseSession, type FuseSessionOptions } from "./fuse/session.ts";
 import type { ImageMount, MountableImage } from "./image_mount.ts";
@@ -92,7 +92,7 @@ export async function takeOverSingle(
   }
   const taken = await FuseSession.takeOver(
     { ...options, mountpoint: devicesDir(stateDir), openRequests: true },
-    async () => [{ image: await onDevicesAgain(image, stateDir), number: ONLY_IMAGE }],
+    async () => [{ image: await onRecomputedDevices(image, stateDir), number: ONLY_IMAGE }],
   );
   const [served] = taken?.mounts ?? [];
   if (taken === undefined || served === undefined) return undefined;

@@ -45,7 +45,7 @@ export class ReadTasks {
   }
 
   async #run(answer: (signal: AbortSignal) => Promise<void>, fail: (error: unknown) => void): Promise<void> {
-    using deadline = new Deadline(this.timeoutMs, this.signal, () => this.#late());
+    using deadline = new Deadline(this.timeoutMs, this.signal, () => this.#timeoutError());
     try {
       await answer(deadline.signal);
     } catch (error) {
@@ -53,7 +53,7 @@ export class ReadTasks {
     }
   }
 
-  #late(): NydusGdError {
+  #timeoutError(): NydusGdError {
     return new NydusGdError("unavailable", `Cannot read: no data within ${this.timeoutMs} ms`, {
       hint: "check the network and the blobs' backend, or raise fetch.deadline",
     });

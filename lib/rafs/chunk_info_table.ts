@@ -6,7 +6,7 @@
 import { readU64 } from "../base/bytes.ts";
 import type { ChunkRecord } from "./bootstrap.ts";
 import { CHUNK_INFO, emptyChunkRecord, readChunkInfo, writeChunkInfo } from "./chunk_info.ts";
-import { LET_GO_AFTER, ORDINARY_MEMORY } from "./image_memory.ts";
+import { DROP_INTERVAL, ORDINARY_MEMORY } from "./image_memory.ts";
 
 /** Chunk records that can be iterated repeatedly, always in the same order. */
 export interface ChunkRecords {
@@ -39,7 +39,7 @@ export class ChunkInfoTable implements ChunkRecords {
   push(record: Readonly<ChunkRecord>): number {
     const row = this.#count++;
     if (row % BLOCK_ROWS === 0) this.#grow();
-    if (row % LET_GO_AFTER === 0) this.memory.letGo();
+    if (row % DROP_INTERVAL === 0) this.memory.dropPages();
     const { bytes, view } = this.#blockOf(row);
     writeChunkInfo(bytes, view, placeOf(row), record);
     return row;

@@ -159,7 +159,7 @@ export function separateMetaId(
 }
 
 /** Ids that must exist in the backend of a blob. */
-export function idsAtHome(
+export function requiredBlobIds(
   { id, metaBlobId }: { readonly id: string; readonly metaBlobId?: string | undefined },
 ): string[] {
   return metaBlobId === undefined ? [id] : [id, metaBlobId];

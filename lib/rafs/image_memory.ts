@@ -9,14 +9,14 @@ export interface ImageMemory {
   /** Allocates `sizeBytes` zeroed bytes. */
   allocate(sizeBytes: number): Uint8Array<ArrayBuffer>;
   /** Called periodically during sequential reads and writes of an image: pages touched so far are not needed soon. */
-  letGo(): void;
+  dropPages(): void;
 }
 
 /** Ordinary memory. */
-export const ORDINARY_MEMORY: ImageMemory = { allocate: (sizeBytes) => new Uint8Array(sizeBytes), letGo: () => {} };
+export const ORDINARY_MEMORY: ImageMemory = { allocate: (sizeBytes) => new Uint8Array(sizeBytes), dropPages: () => {} };
 
-/** Interval, in bytes, between calls of {@link ImageMemory.letGo}. */
-export const LET_GO_BYTES = 8 << 20;
+/** Interval, in bytes, between calls of {@link ImageMemory.dropPages}. */
+export const DROP_INTERVAL_BYTES = 8 << 20;
 
 /** Bytes per part of {@link partsOf}. */
 const PART_BYTES = 64 << 10;
@@ -24,10 +24,10 @@ const PART_BYTES = 64 << 10;
 /** Yields an image in consecutive parts. */
 export function* partsOf(image: Uint8Array, memory: ImageMemory): Generator<Uint8Array> {
   for (let at = 0; at < image.length; at += PART_BYTES) {
-    if (at % LET_GO_BYTES === 0) memory.letGo();
+    if (at % DROP_INTERVAL_BYTES === 0) memory.dropPages();
     yield image.subarray(at, at + PART_BYTES);
   }
 }
 
-/** Interval, in inodes, names or chunks (a few MiB), between calls of {@link ImageMemory.letGo}. */
-export const LET_GO_AFTER = 1 << 15;
+/** Interval, in inodes, names or chunks (a few MiB), between calls of {@link ImageMemory.dropPages}. */
+export const DROP_INTERVAL = 1 << 15;

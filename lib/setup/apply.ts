@@ -12,18 +12,18 @@
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { throwIfAborted } from "../base/abort.ts";
 import { lockFile } from "../layer/home_lock.ts";
-import { writeState } from "./file_state.ts";
+import { writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { isEdited, SetupRecord } from "./record.ts";
-import { lastWords, systemctl } from "./systemd.ts";
+import { lastLoggedError, systemctl } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
 /** Called with a description of each step before it starts. */
 export type Progress = (step: string) => void;
 
 /** Runs `work` while holding the setup lock of this machine. @throws {NydusGdError} "busy" */
-export async function alone<T>(host: Host, work: () => Promise<T>): Promise<T> {
+export async function withSetupLock<T>(host: Host, work: () => Promise<T>): Promise<T> {
   await Deno.mkdir(host.stateDir, { recursive: true, mode: 0o700 });
   using _lock = lockSetup(host);
   return await work();
@@ -86,7 +86,7 @@ async function change(
     }
     progress(`write ${path}`);
     await record.note(path, before, after, members);
-    await writeState(host.at(path), after, { follow });
+    await writeFileState(host.at(path), after, { follow });
   }
 }
 
@@ -98,7 +98,7 @@ async function runService(words: readonly string[]): Promise<void> {
   } catch (error) {
     const unit = words.at(-1) ?? "";
     const said = hasCode(error, "environment") && unit.endsWith(".service")
-      ? await lastWords(unit, sinceMs)
+      ? await lastLoggedError(unit, sinceMs)
       : undefined;
     if (said === undefined) throw error;
     const hint = said.hint ?? `journalctl -u ${unit} -n 50`;
@@ -110,7 +110,7 @@ async function runService(words: readonly string[]): Promise<void> {
 async function putBack(host: Host, { changes, services }: Plan, progress: Progress): Promise<void> {
   for (const { path, current, follow } of changes.toReversed()) {
     progress(`put ${path} back`);
-    await writeState(host.at(path), current, { follow });
+    await writeFileState(host.at(path), current, { follow });
   }
   for (const words of services) {
     progress(`systemctl ${words.join(" ")}`);

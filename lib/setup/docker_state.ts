@@ -6,7 +6,7 @@
 import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
 import { logger } from "../base/log.ts";
 import type { DockerEngine } from "../image/docker/engine.ts";
-import type { DockerInfo, RunningContainer } from "../image/docker/engine_answers.ts";
+import type { DockerInfo, RunningContainer } from "../image/docker/engine_responses.ts";
 import { type DockerUnit, readDockerUnit } from "./docker_flags.ts";
 import type { Host } from "./host.ts";
 

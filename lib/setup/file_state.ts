@@ -53,7 +53,7 @@ export interface LinkOptions {
 }
 
 /** Reads the current state of `path`. @throws {NydusGdError} "io" */
-export async function readState(path: string, { follow = false }: LinkOptions = {}): Promise<FileState> {
+export async function readFileState(path: string, { follow = false }: LinkOptions = {}): Promise<FileState> {
   try {
     const info = await ignore(MISSING, follow ? Deno.stat(path) : Deno.lstat(path));
     if (info === undefined) return NO_FILE;
@@ -73,7 +73,7 @@ export async function readState(path: string, { follow = false }: LinkOptions = 
 }
 
 /** Puts `path` into `state`, atomically and durably when it resolves. @throws {NydusGdError} "io" */
-export async function writeState(path: string, state: FileState, options: LinkOptions = {}): Promise<void> {
+export async function writeFileState(path: string, state: FileState, options: LinkOptions = {}): Promise<void> {
   try {
     const place = await placeOf(path, options);
     if (state.kind === "none") {
@@ -81,7 +81,7 @@ export async function writeState(path: string, state: FileState, options: LinkOp
       await Deno.remove(place);
     } else {
       await Deno.mkdir(dirname(place), { recursive: true, mode: 0o755 });
-      const aside = asideOf(place);
+      const aside = temporaryPath(place);
       await ignore(Deno.errors.NotFound, Deno.remove(aside));
       if (state.kind === "link") await Deno.symlink(state.target, aside);
       else await writeFile(aside, state);
@@ -93,16 +93,16 @@ export async function writeState(path: string, state: FileState, options: LinkOp
   }
 }
 
-/** Removes the temporary file of an interrupted {@link writeState}. */
-export async function removeAside(path: string, options: LinkOptions = {}): Promise<void> {
-  await ignore(MISSING, Deno.remove(asideOf(await placeOf(path, options))));
+/** Removes the temporary file of an interrupted {@link writeFileState}. */
+export async function removeTemporary(path: string, options: LinkOptions = {}): Promise<void> {
+  await ignore(MISSING, Deno.remove(temporaryPath(await placeOf(path, options))));
 }
 
 async function placeOf(path: string, { follow = false }: LinkOptions): Promise<string> {
   return follow ? await ignore(MISSING, Deno.realPath(path)) ?? path : path;
 }
 
-function asideOf(place: string): string {
+function temporaryPath(place: string): string {
   return `${place}.nydus-gd-new`;
 }
 

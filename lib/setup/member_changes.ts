@@ -28,7 +28,7 @@ export function changesOf(json: JsonText, wanted: ReadonlyMap<string, unknown>):
  * @returns the text, and the names of members that were changed since and are left alone
  * @throws {NydusGdError} "config" when the text is not JSON
  */
-export function takeBack(
+export function revertChanges(
   text: string,
   path: string,
   changes: readonly MemberChange[],

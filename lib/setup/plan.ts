@@ -7,16 +7,16 @@
  *
  * @module
  */
-import { many } from "../base/count_text.ts";
+import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { DAEMON_JSON, wantedMembers } from "./daemon_json.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
 import { pluginSupport } from "./docker_version.ts";
 import { type FileChange, isChange } from "./file_change.ts";
-import { type FileState, readState, textFile, textOf } from "./file_state.ts";
+import { type FileState, readFileState, textFile, textOf } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { JsonText } from "./json_text.ts";
-import { changesOf, takeBack } from "./member_changes.ts";
+import { changesOf, revertChanges } from "./member_changes.ts";
 import { isEdited, SetupRecord } from "./record.ts";
 import { requireUsableDocker } from "./requirements.ts";
 import { hasSystemd, showUnit } from "./systemd.ts";
@@ -84,7 +84,7 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
     notes: [
       ...notesOn(options, docker),
       ...host.isLive && !isBooted ? ["systemd is not running here: start nydus-gd serve and Docker yourself."] : [],
-      ...restartsDocker ? losses(docker, force) : [],
+      ...restartsDocker ? restartWarnings(docker, force) : [],
     ],
   };
 }
@@ -102,7 +102,7 @@ async function ownFile(
   after: FileState,
   force: boolean,
 ): Promise<FileChange> {
-  const current = await readState(host.at(path));
+  const current = await readFileState(host.at(path));
   const recorded = record.of(path);
   const before = recorded === undefined ? current : await record.before(recorded);
   const change = { path, current, after, follow: false, before };
@@ -119,7 +119,7 @@ export function edited(path: string): NydusGdError {
 
 async function daemonJson(host: Host, record: SetupRecord, docker: DockerState): Promise<FileChange> {
   const path = docker.unit.flags.configFile?.value ?? DAEMON_JSON;
-  const current = await readState(host.at(path), { follow: true });
+  const current = await readFileState(host.at(path), { follow: true });
   const text = textOf(current);
   const json = JsonText.parse(text.trim() === "" ? "{}\n" : text, path);
   const wanted = wantedMembers(json, path, docker.unit, DRIVER);
@@ -144,7 +144,7 @@ async function beforeOurs(record: SetupRecord, path: string, current: FileState)
   const recorded = record.of(path);
   if (recorded === undefined || current.kind !== "file") return current;
   if (!isEdited(recorded, current)) return await record.before(recorded);
-  const { text } = takeBack(textOf(current), path, recorded.members ?? []);
+  const { text } = revertChanges(textOf(current), path, recorded.members ?? []);
   return { ...current, bytes: new TextEncoder().encode(text) };
 }
 
@@ -179,7 +179,7 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
   if (info !== undefined && info.driver !== DRIVER && info.imageCount > 0) {
     notes.push(
       `${
-        many(info.imageCount, "image")
+        countText(info.imageCount, "image")
       } and all containers of ${info.driver} stay in ${info.dataRoot}, but Docker does not ` +
         "show them meanwhile: `nydus-gd setup --undo` brings them back.",
     );
@@ -191,11 +191,11 @@ function notesOn({ host, command }: SetupOptions, { unit, version, running }: Do
 }
 
 /** Effects of a Docker restart on running containers. @throws {NydusGdError} "busy" */
-function losses({ running }: DockerState, force: boolean): string[] {
+function restartWarnings({ running }: DockerState, force: boolean): string[] {
   if (running === undefined || running.containers.length === 0) return [];
   const { info, containers } = running;
   const names = containers.map(({ name }) => name).join(", ");
-  const count = many(containers.length, "running container");
+  const count = countText(containers.length, "running container");
   if (info.driver === DRIVER) {
     return [
       info.hasLiveRestore

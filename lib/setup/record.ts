@@ -21,7 +21,7 @@ import { ignore, NydusGdError } from "../base/errors.ts";
 import { readJsonFile, writeJsonFile } from "../base/json_file.ts";
 import { formatPath, parseWith } from "../base/schema.ts";
 import { removeTree } from "../layer/remove_tree.ts";
-import { type FileState, fingerprint, NO_FILE, readState, writeState } from "./file_state.ts";
+import { type FileState, fingerprint, NO_FILE, readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { type MemberChange, MemberChanges } from "./member_changes.ts";
 
@@ -88,7 +88,7 @@ export class SetupRecord {
     members: readonly MemberChange[] | undefined,
   ): Promise<void> {
     const earlier = this.#files.get(path);
-    if (before.kind === "file") await writeState(this.#backup(path, fingerprint(before)), before);
+    if (before.kind === "file") await writeFileState(this.#backup(path, fingerprint(before)), before);
     this.#files.set(path, {
       path,
       before: before.kind === "file" ? { kind: before.kind, fingerprint: fingerprint(before) } : before,
@@ -103,7 +103,7 @@ export class SetupRecord {
   async before({ path, before }: RecordedFile): Promise<FileState> {
     if (before.kind !== "file") return before;
     const backup = this.#backup(path, before.fingerprint);
-    const state = await readState(backup);
+    const state = await readFileState(backup);
     if (fingerprint(state) === before.fingerprint) return state;
     throw new NydusGdError("corrupt", `Cannot put ${path} back: ${backup} is not what was put there`, {
       hint: `edit ${path} by hand`,
@@ -113,7 +113,7 @@ export class SetupRecord {
   /** Keeps a copy of an edited file and returns its path. */
   async keepEdited(path: string, state: FileState): Promise<string> {
     const copy = `${this.host.stateDir}/edited${path}`;
-    await writeState(copy, state);
+    await writeFileState(copy, state);
     return copy;
   }
 
@@ -125,7 +125,7 @@ export class SetupRecord {
     const folders = [...new Set(this.files.flatMap((file) => file.folders))].sort().reverse();
     for (const folder of folders) removeIfEmpty(this.host.at(folder));
     this.#files.clear();
-    await writeState(`${this.host.stateDir}/record.json`, NO_FILE);
+    await writeFileState(`${this.host.stateDir}/record.json`, NO_FILE);
     await removeTree(`${this.host.stateDir}/backup`);
   }
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { PrefixMachine } from "../../tests/support/setup_prefix.ts";
 import { NydusGdError } from "../base/errors.ts";
-import { alone, apply } from "./apply.ts";
-import { writeState } from "./file_state.ts";
+import { apply, withSetupLock } from "./apply.ts";
+import { writeFileState } from "./file_state.ts";
 import { isEmpty, type Plan, planSetup } from "./plan.ts";
 import { SetupRecord } from "./record.ts";
 import { planUndo, undo } from "./undo.ts";
@@ -17,12 +17,12 @@ function plan(machine: PrefixMachine, { force = false, command = COMMAND } = {})
 }
 
 async function setUp(machine: PrefixMachine, options = {}): Promise<void> {
-  await alone(machine.host, async () => apply(machine.host, await plan(machine, options), () => {}, signal));
+  await withSetupLock(machine.host, async () => apply(machine.host, await plan(machine, options), () => {}, signal));
 }
 
-async function takeBack(machine: PrefixMachine, force = false): Promise<readonly string[]> {
+async function undoSetup(machine: PrefixMachine, force = false): Promise<readonly string[]> {
   const planned = await planUndo({ host: machine.host, force }, signal);
-  await alone(machine.host, () => undo(machine.host, planned, () => {}, signal));
+  await withSetupLock(machine.host, () => undo(machine.host, planned, () => {}, signal));
   return planned.notes;
 }
 
@@ -71,7 +71,7 @@ Deno.test("daemon.json is merged, run twice nothing changes, and undone it is wh
     assert.match(machine.read(DROP_IN_PATH), /^Wants=nydus-gd\.service\nAfter=nydus-gd\.service$/m);
     assert.doesNotMatch(machine.read(DROP_IN_PATH), /Environment/);
     assert.ok(isEmpty(await plan(machine)));
-    await takeBack(machine);
+    await undoSetup(machine);
     assert.deepEqual(machine.tree(), tree);
     assert.deepEqual((await planUndo({ host: machine.host, force: false }, signal)).isRecorded, false);
   }
@@ -89,7 +89,7 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
       // first.
       const { changes, ...rest } = await plan(machine);
       assert.equal(changes.length, 4);
-      await alone(
+      await withSetupLock(
         machine.host,
         () => apply(machine.host, { ...rest, changes: changes.slice(0, step >> 1) }, () => {}, signal),
       );
@@ -97,7 +97,7 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
       if (step % 2 === 1 && half !== undefined) {
         const record = await SetupRecord.open(machine.host);
         await record.note(half.path, half.before, half.after, half.members);
-        await writeState(machine.host.at(`${half.path}.nydus-gd-new`), half.after);
+        await writeFileState(machine.host.at(`${half.path}.nydus-gd-new`), half.after);
       }
       if (goesOn) {
         await setUp(machine);
@@ -105,7 +105,7 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
         assert.match(machine.read(DROP_IN_PATH), /DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1/);
         assert.ok(isEmpty(await plan(machine)));
       }
-      await takeBack(machine);
+      await undoSetup(machine);
       assert.deepEqual(machine.tree(), tree, `step ${step}, ${goesOn}`);
     }
   }
@@ -128,7 +128,7 @@ Deno.test("a setup that is told to stop puts back what it has done, an earlier o
       const progress = () => {
         if (++steps === step) controller.abort();
       };
-      const applied = alone(machine.host, () => apply(machine.host, planned, progress, controller.signal));
+      const applied = withSetupLock(machine.host, () => apply(machine.host, planned, progress, controller.signal));
       await assert.rejects(applied, { code: "interrupted" });
       assert.deepEqual(machine.tree(), tree);
       assert.equal((await planUndo({ host: machine.host, force: false }, signal)).isRecorded, wasSetUp);
@@ -149,7 +149,7 @@ Deno.test("an undo that was interrupted at any moment is finished by another", a
       if (steps++ === step) throw new Error("interrupted");
     };
     await undo(machine.host, planned, stop, signal).catch(() => {});
-    await takeBack(machine);
+    await undoSetup(machine);
     assert.deepEqual(machine.tree(), tree);
   }
 });
@@ -160,7 +160,7 @@ Deno.test("what somebody writes into daemon.json after setup stays when it is un
   machine.write(DAEMON_JSON, '{\n  "storage-driver": "overlay2",\n  "debug": true\n}\n');
   await setUp(machine);
   machine.write(DAEMON_JSON, machine.read(DAEMON_JSON).replace('"debug": true', '"debug": false,\n  "mtu": 1400'));
-  const notes = await takeBack(machine);
+  const notes = await undoSetup(machine);
   assert.equal(machine.read(DAEMON_JSON), '{\n  "storage-driver": "overlay2",\n  "debug": false,\n  "mtu": 1400\n}\n');
   assert.match(notes.join("\n"), /edited since: our keys are removed/);
 });
@@ -171,7 +171,7 @@ Deno.test("a member of ours that somebody has changed since is theirs", async ()
   machine.write(DAEMON_JSON, '{"storage-driver":"overlay2"}');
   await setUp(machine);
   machine.write(DAEMON_JSON, '{"storage-driver":"btrfs","experimental":true}');
-  const notes = await takeBack(machine);
+  const notes = await undoSetup(machine);
   assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"btrfs"}');
   assert.match(notes.join("\n"), /storage-driver were changed since/);
 });
@@ -184,7 +184,7 @@ Deno.test("setup after edits, and then undone, gives the edited file without us"
   machine.write(DAEMON_JSON, '{"storage-driver":"nydus-gd","mtu":1400}');
   await setUp(machine);
   assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"nydus-gd","mtu":1400,"experimental":true}');
-  await takeBack(machine);
+  await undoSetup(machine);
   assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"overlay2","mtu":1400}');
 });
 
@@ -194,9 +194,9 @@ Deno.test("a daemon.json that is gone, or broken, since setup", async () => {
   machine.write(DAEMON_JSON, "{}");
   await setUp(machine);
   machine.write(DAEMON_JSON, '{"experimental": true,}');
-  await refuses(takeBack(machine), "config", /daemon\.json: line 1: expected a name in double quotes/);
+  await refuses(undoSetup(machine), "config", /daemon\.json: line 1: expected a name in double quotes/);
   Deno.removeSync(machine.host.at(DAEMON_JSON));
-  await takeBack(machine);
+  await undoSetup(machine);
   assert.throws(() => machine.read(DAEMON_JSON), Deno.errors.NotFound);
 });
 
@@ -207,12 +207,12 @@ Deno.test("a unit that somebody edited is refused, and with force replaced with 
   await setUp(machine);
   machine.write(UNIT_PATH, `${machine.read(UNIT_PATH)}# mine\n`);
   await refuses(plan(machine), "busy", /Cannot replace .*nydus-gd\.service: it was edited since/);
-  await refuses(takeBack(machine), "busy", /it was edited since/);
+  await refuses(undoSetup(machine), "busy", /it was edited since/);
   await setUp(machine, { force: true });
   assert.doesNotMatch(machine.read(UNIT_PATH), /# mine/);
   assert.match(machine.read(`/var/lib/nydus-gd/setup/edited${UNIT_PATH}`), /# mine/);
   machine.write(UNIT_PATH, "# gone\n");
-  await takeBack(machine, true);
+  await undoSetup(machine, true);
   assert.deepEqual(machine.tree(), tree);
   assert.equal(machine.read(`/var/lib/nydus-gd/setup/edited${UNIT_PATH}`), "# gone\n");
 });
@@ -226,7 +226,7 @@ Deno.test("another version writes its own unit, and undoing it leads back to the
   const command = ['/opt/my $5 "tools"/100%/nydus-gd'];
   await setUp(machine, { command });
   assert.match(machine.read(UNIT_PATH), /^ExecStart="\/opt\/my \$\$5 \\"tools\\"\/100%%\/nydus-gd" serve$/m);
-  await takeBack(machine);
+  await undoSetup(machine);
   assert.deepEqual(machine.tree(), tree);
 });
 
@@ -239,7 +239,7 @@ Deno.test("a daemon.json that is a link stays one", async () => {
   const tree = machine.tree();
   await setUp(machine);
   assert.match(machine.read("/srv/daemon.json"), /nydus-gd/);
-  await takeBack(machine);
+  await undoSetup(machine);
   assert.deepEqual(machine.tree(), tree);
 });
 
@@ -306,9 +306,9 @@ Deno.test("what dockerd is told by its unit is not said again in daemon.json, wh
 
 Deno.test("two at once do not mix", async () => {
   using machine = new PrefixMachine();
-  await alone(
+  await withSetupLock(
     machine.host,
-    () => refuses(alone(machine.host, () => Promise.resolve()), "busy", /another nydus-gd setup/),
+    () => refuses(withSetupLock(machine.host, () => Promise.resolve()), "busy", /another nydus-gd setup/),
   );
 });
 
@@ -320,10 +320,10 @@ Deno.test("a record that cannot be read is refused, nothing is guessed", async (
   const record = "/var/lib/nydus-gd/setup/record.json";
   const text = machine.read(record);
   machine.write(record, "{");
-  await refuses(takeBack(machine), "config", /Cannot read .*record\.json/);
+  await refuses(undoSetup(machine), "config", /Cannot read .*record\.json/);
   machine.write(record, text);
   const backup = `${machine.host.stateDir}/backup/etc/docker`;
   const [name = ""] = [...Deno.readDirSync(backup)].map((entry) => entry.name);
   Deno.writeTextFileSync(`${backup}/${name}`, "other");
-  await refuses(takeBack(machine), "corrupt", /is not what was put there/);
+  await refuses(undoSetup(machine), "corrupt", /is not what was put there/);
 });

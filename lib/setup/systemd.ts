@@ -43,7 +43,7 @@ export async function showUnit(unit: string): Promise<UnitState> {
  *
  * @param sinceMs milliseconds since 1970
  */
-export async function lastWords(
+export async function lastLoggedError(
   unit: string,
   sinceMs: number,
 ): Promise<{ readonly state: string; readonly hint?: string } | undefined> {
@@ -52,14 +52,14 @@ export async function lastWords(
   const command = new Deno.Command("journalctl", { args, stdin: "null", stderr: "null" });
   const output = await ignore(Deno.errors.NotFound, outputOf(command));
   const lines = (output ?? "").split("\n");
-  const at = lines.findLastIndex((line) => LAST_WORDS.test(line));
-  const state = LAST_WORDS.exec(lines[at] ?? "")?.[1];
+  const at = lines.findLastIndex((line) => ERROR_LINE.test(line));
+  const state = ERROR_LINE.exec(lines[at] ?? "")?.[1];
   const hint = /^hint: (.*)$/.exec(lines[at + 1] ?? "")?.[1];
   return state === undefined ? undefined : { state, ...(hint === undefined ? {} : { hint }) };
 }
 
 /** Error formats of this program and of dockerd. */
-const LAST_WORDS = /^(?:nydus-gd: |failed to start daemon: )(.+)$/;
+const ERROR_LINE = /^(?:nydus-gd: |failed to start daemon: )(.+)$/;
 
 async function outputOf(command: Deno.Command): Promise<string> {
   return new TextDecoder().decode((await command.output()).stdout);

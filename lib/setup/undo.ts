@@ -11,15 +11,15 @@
  * @module
  */
 import { throwIfAborted } from "../base/abort.ts";
-import { many } from "../base/count_text.ts";
+import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
-import { readState, removeAside, textOf, writeState } from "./file_state.ts";
+import { readFileState, removeTemporary, textOf, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
-import { takeBack } from "./member_changes.ts";
+import { revertChanges } from "./member_changes.ts";
 import { DRIVER, edited, type Plan } from "./plan.ts";
 import { isEdited, type RecordedFile, SetupRecord } from "./record.ts";
 import { hasSystemd, showUnit, systemctl } from "./systemd.ts";
@@ -56,7 +56,7 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
   if (host.isLive && record.files.length > 0 && await hasSystemd()) {
     const { running } = await lookAtDocker(host, signal);
     const isUsed = running?.info.driver === DRIVER;
-    if (running !== undefined && isUsed) notes.push(...losses(running, force));
+    if (running !== undefined && isUsed) notes.push(...lostContainers(running, force));
     const isShared = changes.some((change) => !isOwn(change));
     if (isShared) services.push(["daemon-reload"]);
     // If Docker runs on another driver, it has not read our settings, so its containers need not stop.
@@ -95,7 +95,7 @@ export async function undo(
   if (host.isLive) await giveUpImages();
   await putBack(host, plan.last, record, progress, signal);
   if (plan.last.length > 0 && host.isLive && await hasSystemd()) await systemctl("daemon-reload");
-  for (const { path, members } of record.files) await removeAside(host.at(path), { follow: members !== undefined });
+  for (const { path, members } of record.files) await removeTemporary(host.at(path), { follow: members !== undefined });
   await record.close();
 }
 
@@ -123,7 +123,7 @@ async function putBack(
       progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
     }
     progress(after.kind === "none" ? `remove ${path}` : `put ${path} back`);
-    await writeState(host.at(path), after, { follow });
+    await writeFileState(host.at(path), after, { follow });
   }
 }
 
@@ -136,7 +136,7 @@ async function undoOf(
 ): Promise<FileChange> {
   const { path, members } = recorded;
   const follow = members !== undefined;
-  const current = await readState(host.at(path), { follow });
+  const current = await readFileState(host.at(path), { follow });
   const before = await record.before(recorded);
   const change = { path, current, before, follow, after: before };
   if (current.kind === "none") return { ...change, after: current }; // it was deleted: leave it so
@@ -145,7 +145,7 @@ async function undoOf(
     if (!force) throw edited(path);
     return change;
   }
-  const { text, kept } = takeBack(textOf(current), path, members);
+  const { text, kept } = revertChanges(textOf(current), path, members);
   notes.push(`${path} was edited since: our keys are removed, the rest is kept.`);
   if (kept.length > 0) notes.push(`${path}: ${kept.join(", ")} were changed since, and are left as they are.`);
   const bytes = new TextEncoder().encode(text);
@@ -153,13 +153,13 @@ async function undoOf(
 }
 
 /** Containers on our driver, which Docker will lose. @throws {NydusGdError} "busy" */
-function losses(
+function lostContainers(
   { containers }: { readonly containers: readonly { readonly name: string }[] },
   force: boolean,
 ): string[] {
   if (containers.length === 0) return [];
   const names = containers.map(({ name }) => name).join(", ");
-  const count = many(containers.length, "running container");
+  const count = countText(containers.length, "running container");
   if (force) return [`Docker loses ${count} on ${DRIVER}: ${names}.`];
   throw new NydusGdError(
     "busy",

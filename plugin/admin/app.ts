@@ -58,7 +58,8 @@ export function createAdminApp(parts: AdminAppParts): Hono {
   app.get("/v1/status", async (c) => c.json(await status.document(parts.log.level)));
   const limited = bodyLimit({
     maxSize: MAX_BODY_BYTES,
-    onError: () => errorAnswer(new NydusGdError("usage", `Cannot read request: body exceeds ${MAX_BODY_BYTES} bytes`)),
+    onError: () =>
+      errorResponse(new NydusGdError("usage", `Cannot read request: body exceeds ${MAX_BODY_BYTES} bytes`)),
   });
   app.put("/v1/log-level", limited, async (c) => {
     const asked = parseWith(LogLevel, parseBody(await c.req.text()));
@@ -96,16 +97,16 @@ export function createObserverApp(parts: AdminParts): Hono {
     return c.body(text, 200, { "content-type": metrics.contentType });
   });
   app.notFound(({ req }) => {
-    return errorAnswer(new NydusGdError("not-found", `Cannot answer ${req.method} ${req.path}: no such route`));
+    return errorResponse(new NydusGdError("not-found", `Cannot answer ${req.method} ${req.path}: no such route`));
   });
   app.onError((error) => {
     if (!(error instanceof NydusGdError)) log.error("call failed", { reason: messageOf(error) });
-    return errorAnswer(error);
+    return errorResponse(error);
   });
   return app;
 }
 
-function errorAnswer(error: unknown): Response {
+function errorResponse(error: unknown): Response {
   const { code, hint } = error instanceof NydusGdError ? error : { code: "internal" as const, hint: undefined };
   const body = { error: { code, message: messageOf(error), ...(hint === undefined ? {} : { hint }) } };
   return Response.json(body, { status: STATUS_OF[code] ?? 500 });

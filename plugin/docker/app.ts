@@ -15,11 +15,11 @@
  */
 import { Hono } from "hono";
 import { NydusGdError } from "../../lib/base/errors.ts";
-import { answer, failure } from "./answers.ts";
 import type { GraphDriver } from "./driver.ts";
 import { JSON_METHODS } from "./json_methods.ts";
 import { MAX_REQUEST_BYTES } from "./protocol.ts";
 import { readBody } from "./request_body.ts";
+import { errorResponse, jsonResponse } from "./responses.ts";
 import { applyDiff, diff } from "./stream_methods.ts";
 
 const METHOD_TAIL = /\/((?:Plugin|GraphDriver)\.\w+)$/;
@@ -30,9 +30,9 @@ export function createGraphDriverApp(driver: GraphDriver): Hono {
   for (const [name, run] of Object.entries(JSON_METHODS)) {
     app.post(`/${name}`, async ({ req }) => {
       try {
-        return answer(await run(driver, await readBody(req.raw.body, MAX_REQUEST_BYTES)));
+        return jsonResponse(await run(driver, await readBody(req.raw.body, MAX_REQUEST_BYTES)));
       } catch (error) {
-        return failure(name, error);
+        return errorResponse(name, error);
       }
     });
   }
@@ -40,9 +40,9 @@ export function createGraphDriverApp(driver: GraphDriver): Hono {
   app.post("/GraphDriver.Diff", ({ req }) => diff(driver, req.raw));
   app.notFound(({ req }) => {
     const method = methodOf(req.url) ?? req.method;
-    return failure(method, new NydusGdError("usage", `Cannot answer ${method}: no such call`), 404);
+    return errorResponse(method, new NydusGdError("usage", `Cannot answer ${method}: no such call`), 404);
   });
-  app.onError((error) => failure("call", error, 500));
+  app.onError((error) => errorResponse("call", error, 500));
   return app;
 }
 

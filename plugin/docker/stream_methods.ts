@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { answer, failure } from "./answers.ts";
 import type { GraphDriver } from "./driver.ts";
 import { DiffSchema, MAX_REQUEST_BYTES, parseRequest } from "./protocol.ts";
 import { drain, emptyBody, readBody } from "./request_body.ts";
+import { errorResponse, jsonResponse } from "./responses.ts";
 
 /** How long to read the rest of a refused layer before closing the connection. */
 const DRAIN_TIMEOUT_MS = 60_000;
@@ -18,10 +18,10 @@ export async function applyDiff(driver: GraphDriver, request: Request): Promise<
   const body = request.body ?? emptyBody();
   try {
     const id = queryOf(request.url).get("id") ?? "";
-    return answer({ Size: await driver.store.applyDiff(id, body) });
+    return jsonResponse({ Size: await driver.store.applyDiff(id, body) });
   } catch (error) {
     await drain(body, DRAIN_TIMEOUT_MS);
-    return failure("GraphDriver.ApplyDiff", error);
+    return errorResponse("GraphDriver.ApplyDiff", error);
   }
 }
 
@@ -38,6 +38,6 @@ export async function diff(driver: GraphDriver, request: Request): Promise<Respo
     const { ID, Parent } = parseRequest("GraphDriver.Diff", DiffSchema, body);
     return new Response(await driver.store.diff(ID, Parent), { headers: { "content-type": TAR_MEDIA_TYPE } });
   } catch (error) {
-    return failure("GraphDriver.Diff", error, 500);
+    return errorResponse("GraphDriver.Diff", error, 500);
   }
 }

@@ -11,7 +11,7 @@ const POLL_MS = 20;
 /** USER_HZ of Linux. */
 const TICKS_PER_SECOND = 100;
 /** Maximum characters shown of a program's error output. */
-const MAX_SAID = 300;
+const MAX_STDERR_CHARS = 300;
 
 /** Resources that a program has used. */
 export interface ProcessCost {
@@ -41,7 +41,7 @@ export async function costOf(program: string, args: readonly string[]): Promise<
     const { success, stderr } = await child.output();
     const seconds = (performance.now() - start) / 1000;
     if (!success) {
-      const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_SAID);
+      const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_STDERR_CHARS);
       throw new NydusGdError(
         "environment",
         `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it printed nothing"}`,

@@ -6,7 +6,7 @@
 import { ignore, NydusGdError } from "../../lib/base/errors.ts";
 
 /** Maximum characters shown of a program's error output. */
-const MAX_SAID = 300;
+const MAX_STDERR_CHARS = 300;
 
 /** Returns the first line of `NAME --version`; undefined if there is no such program. */
 export async function versionOf(name: string): Promise<string | undefined> {
@@ -25,6 +25,6 @@ export async function versionOf(name: string): Promise<string | undefined> {
 export async function output(program: string, args: readonly string[]): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(program, { args: [...args], stdin: "null" }).output();
   if (success) return new TextDecoder().decode(stdout);
-  const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_SAID);
+  const said = new TextDecoder().decode(stderr).trim().slice(0, MAX_STDERR_CHARS);
   throw new NydusGdError("environment", `Cannot run ${program} ${args.slice(0, 1)}: ${said || "it printed nothing"}`);
 }

@@ -9,7 +9,7 @@ import { umount2 } from "../../ffi/sys_mount.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
 import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
-import type { Candidate } from "../../lib/image/blob_home.ts";
+import type { BackendCandidate } from "../../lib/image/choose_backend.ts";
 import { ImageNumbers } from "../../lib/image/lazy/image_numbers.ts";
 import { MountedImages } from "../../lib/image/lazy/mounted_images.ts";
 import type { LazyImageStoreOptions } from "../../lib/image/lazy/lazy_image_options.ts";
@@ -71,7 +71,7 @@ class Kit implements AsyncDisposable {
       deadlineMs: 60_000,
       startMounts: (dataPath) => kit.startMounts(dataPath),
       takeOverMounts: () => Promise.resolve(undefined),
-      candidates: () => Promise.resolve([kit.home]),
+      candidates: () => Promise.resolve([kit.candidate]),
       dataPath: { fsDriver: "fuse", reason: "selected by name", named: true },
       minFree: { percent: 0 },
       ...change,
@@ -80,7 +80,7 @@ class Kit implements AsyncDisposable {
     return kit;
   }
 
-  get home(): Candidate {
+  get candidate(): BackendCandidate {
     const backend = new LocalFsBackend({ dir: this.temp.join("blobs"), altDirs: [], blobFile: undefined });
     return { description: "folder", open: () => backend };
   }
@@ -175,11 +175,11 @@ fuseTest("a session that cannot be started fails the image that wanted it; the n
 });
 
 fuseTest("an image whose blobs have no home is not mounted; the next one tries again", async () => {
-  let homes: Candidate[] = [];
-  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(homes) });
+  let candidates: BackendCandidate[] = [];
+  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(candidates) });
   await assert.rejects(kit.read("a"), /no backend is known/);
   assert.deepEqual(await kit.seen(), []);
-  homes = [kit.home];
+  candidates = [kit.candidate];
   assert.equal(await kit.read("a"), CONTENT);
 });
 
@@ -219,7 +219,7 @@ forgettingTest("an image that is asked for and forgotten at once is there or not
 
 fuseTest("a caller may give up while the others wait on", async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
-  await using kit: Kit = await Kit.make({ candidates: () => promise.then(() => [kit.home]) });
+  await using kit: Kit = await Kit.make({ candidates: () => promise.then(() => [kit.candidate]) });
   const gaveUp = new AbortController();
   const [one, other] = [
     kit.store.acquire(kit.layer("a"), "1", gaveUp.signal),
@@ -232,7 +232,7 @@ fuseTest("a caller may give up while the others wait on", async () => {
 });
 
 fuseTest("a stop ends what is under way, and nothing is mounted after it", async () => {
-  const silent: Candidate = {
+  const silent: BackendCandidate = {
     description: "silent",
     open: () => ({
       description: "silent",

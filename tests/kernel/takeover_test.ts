@@ -6,7 +6,7 @@
 import { deepEqual, equal, match, notEqual } from "node:assert/strict";
 import { dirname } from "node:path";
 import { daemonChecks } from "../../lib/doctor/daemon_checks.ts";
-import { Subject } from "../../lib/doctor/subject.ts";
+import { Installation } from "../../lib/doctor/installation.ts";
 import { Keeper, keeperPath } from "../../lib/mount/keeper/keeper.ts";
 import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
@@ -139,7 +139,7 @@ async function startAnew({ driver }: LazyContainer): Promise<void> {
 /** What `nydus-gd doctor` says of the daemon, by its status. */
 async function healthOf({ adminSocket, stateDir }: LazyContainer): Promise<string> {
   const nowhere = { path: "/nonexistent", explicit: false };
-  const subject = await Subject.take({
+  const installation = await Installation.take({
     root: dirname(stateDir),
     config: nowhere,
     settings: nowhere,
@@ -147,8 +147,8 @@ async function healthOf({ adminSocket, stateDir }: LazyContainer): Promise<strin
     adminSocket,
     dockerHost: `unix://${nowhere.path}`,
   });
-  const health = daemonChecks(subject).find(({ name }) => name === "health");
-  return (await health?.look(new AbortController().signal))?.seen ?? "";
+  const health = daemonChecks(installation).find(({ name }) => name === "health");
+  return (await health?.run(new AbortController().signal))?.seen ?? "";
 }
 
 async function warningsOf({ driver }: LazyContainer): Promise<string[]> {

@@ -10,7 +10,7 @@ import { parseHostsFile } from "../../lib/backend/registry/hosts_file.ts";
 import { DEFAULT_SETTINGS, environmentName, parseSettings, SETTING_NAMES } from "../../lib/base/settings.ts";
 import { fetchTuning } from "../../lib/image/fetch_plan.ts";
 import { JsonText } from "../../lib/setup/json_text.ts";
-import { takeBack } from "../../lib/setup/member_changes.ts";
+import { revertChanges } from "../../lib/setup/member_changes.ts";
 import { TextMutator } from "../support/fuzz/mutate_text.ts";
 import { fuzz } from "../support/fuzz/target.ts";
 
@@ -200,7 +200,7 @@ fuzz(import.meta, {
     const changed = json.with("storage-driver", "nydus-gd").with("storage-opts", undefined);
     const { "storage-opts": _gone, ...rest } = document;
     assert.deepEqual(JSON.parse(changed.text), { ...rest, "storage-driver": "nydus-gd" });
-    const { text: again, kept } = takeBack(changed.text, "daemon.json", [
+    const { text: again, kept } = revertChanges(changed.text, "daemon.json", [
       { name: "storage-driver", before: document["storage-driver"], ours: "nydus-gd" },
       { name: "storage-opts", before: document["storage-opts"], ours: undefined },
     ]);

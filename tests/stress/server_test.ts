@@ -8,10 +8,10 @@ import fc from "fast-check";
 import { parseLayerSources } from "../../lib/backend/docker_metadata.ts";
 import { parseContentRange } from "../../lib/backend/http/content_range.ts";
 import { parseChallenges } from "../../lib/backend/registry/challenge.ts";
-import { parseHelperAnswer } from "../../lib/backend/registry/credential_helper.ts";
+import { parseHelperOutput } from "../../lib/backend/registry/credential_helper.ts";
 import { isLoopback } from "../../lib/backend/http/loopback.ts";
 import { DockerKeychain } from "../../lib/backend/registry/keychain.ts";
-import { getToken, parseTokenAnswer, postToken } from "../../lib/backend/registry/token_protocol.ts";
+import { getToken, parseTokenResponse, postToken } from "../../lib/backend/registry/token_protocol.ts";
 import { isRegistryHost } from "../../lib/oci/reference.ts";
 import { basic } from "../support/credentials.ts";
 import { maybe, sequence, withGrammar } from "../support/fuzz/grammar.ts";
@@ -89,7 +89,7 @@ fuzz(import.meta, {
     ], { json: true, words: ["token", "access_token", "expires_in", "refresh_token", "\r\n", " "] }),
   open: () => (text) => {
     try {
-      const { value, lifetimeMs, identityToken } = parseTokenAnswer(text, "auth.example.com");
+      const { value, lifetimeMs, identityToken } = parseTokenResponse(text, "auth.example.com");
       assert.match(value, /^[\x21-\x7e]+$/);
       assert.ok(lifetimeMs >= 0 && identityToken !== "");
       new Headers({ authorization: `Bearer ${value}` });
@@ -149,7 +149,7 @@ fuzz(import.meta, {
       words: ["Username", "Secret", "<token>"],
     }),
   open: () => (text) => {
-    const credential = parseHelperAnswer("x", text);
+    const credential = parseHelperOutput("x", text);
     if (credential === undefined) return;
     assert.ok(credential.kind === "basic" || credential.kind === "identity-token");
   },

@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import type { BlobDescriptor } from "../../lib/rafs/bootstrap.ts";
 import type { ChunkColumns } from "../../lib/rafs/chunk_table.ts";
-import { effectiveBlobId, idsAtHome } from "../../lib/rafs/flags.ts";
+import { effectiveBlobId, requiredBlobIds } from "../../lib/rafs/flags.ts";
 import { walkTree } from "../../lib/rafs/walk.ts";
 import { listRafsFixtures, MemoryImage, percentEncode, type RafsFixture } from "./rafs_fixtures.ts";
 
@@ -96,7 +96,7 @@ export class ImageCopy {
     if (fixture === undefined) throw new Error(`Cannot damage ${name}: there is no such image`);
     const original = await MemoryImage.open(fixture);
     const ids = original.bootstrap.blobs.flatMap((blob) =>
-      idsAtHome({ ...blob, id: effectiveBlobId(blob, fixture.container) })
+      requiredBlobIds({ ...blob, id: effectiveBlobId(blob, fixture.container) })
     );
     const blobs = await Promise.all(
       ids.map(async (id): Promise<[string, Uint8Array<ArrayBuffer>]> => [

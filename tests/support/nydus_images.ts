@@ -14,7 +14,7 @@ import { gzipSync } from "node:zlib";
 import { bootstrapLayerTar } from "../../lib/image/image_builder.ts";
 import { MEDIA_TYPE, NYDUS_ANNOTATION } from "../../lib/oci/media_types.ts";
 import { hostPlatform, type Platform } from "../../lib/oci/platform.ts";
-import { idsAtHome } from "../../lib/rafs/flags.ts";
+import { requiredBlobIds } from "../../lib/rafs/flags.ts";
 import { openBootstrap } from "../../lib/rafs/open.ts";
 import { buildFrom } from "./built_rafs.ts";
 import { fixture } from "./docker_stack.ts";
@@ -81,7 +81,7 @@ export async function runnableTree(hello: string): Promise<Uint8Array<ArrayBuffe
 /** A fixture made by nydus-image. */
 export async function fixtureImage(name: string): Promise<LazyImage> {
   const bootstrap = await readFixtureBootstrap(fixture(name));
-  const ids = openBootstrap(bootstrap).blobs.flatMap(idsAtHome);
+  const ids = openBootstrap(bootstrap).blobs.flatMap(requiredBlobIds);
   return { bootstrap, blobs: await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`))) };
 }
 

@@ -34,7 +34,7 @@ const TYPES: Readonly<Record<number, string>> = {
 export type OnFailure = (failure: string) => void;
 
 /** Maximum number of paths; a tree with more is considered endless. */
-const MOST_PATHS = 20_000;
+const MAX_PATHS = 20_000;
 
 /**
  * Lists everything below `root`, sorted by path bytes. Mount points below it are listed but not entered.
@@ -55,7 +55,7 @@ export function listTree(root: string, onFailure?: OnFailure): ListedEntry[] {
     }
   };
   const add = (path: Uint8Array) => {
-    if (found.length === MOST_PATHS) throw new Error(`Cannot walk ${root}: more than ${MOST_PATHS} paths`);
+    if (found.length === MAX_PATHS) throw new Error(`Cannot walk ${root}: more than ${MAX_PATHS} paths`);
     const entry = look("stat", path, () => entryOf(rootBytes, path, look));
     if (entry !== undefined) found.push(entry);
     return entry;

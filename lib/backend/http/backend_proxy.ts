@@ -56,7 +56,7 @@ export class BackendProxy implements ProxyRule {
   ): Promise<T> {
     const { fallback } = this.config;
     this.#checkHealth();
-    const isDoubtful = options.bypassProxy || (options.wrongAnswers ?? 0) > 0;
+    const isDoubtful = options.bypassProxy || (options.corruptResponses ?? 0) > 0;
     if (fallback && (isDoubtful || !this.#isWell)) return await send(undefined);
     if (!this.#isWell) {
       throw new TransferError("unavailable", `proxy ${this.address.name} is unhealthy`, {

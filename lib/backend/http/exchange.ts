@@ -13,7 +13,6 @@ import type { Socket } from "node:net";
 import { setImmediate } from "node:timers";
 import { interruption } from "../../base/abort.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
-import { AnswerBody } from "./answer_body.ts";
 import { connectionError, disconnect, isDisconnect } from "./connection_error.ts";
 import type { ConnectionPool } from "./connections.ts";
 import type { Dialing } from "./dial.ts";
@@ -22,6 +21,7 @@ import { HttpResponse } from "./http_response.ts";
 import { placeReads } from "./placed_socket.ts";
 import type { ProxyRoute } from "./proxy.ts";
 import { type BodyStream, type HttpRequest, peerOf, requestBytes, speaksTls } from "./request_bytes.ts";
+import { ResponseBody } from "./response_body.ts";
 import { ResponseParser } from "./response_parser.ts";
 import { TransferError } from "./transfer_error.ts";
 
@@ -54,7 +54,7 @@ export class Exchange {
   readonly #broken = Promise.withResolvers<never>();
   readonly #timers = new Set<Timer>();
   readonly #parser: ResponseParser;
-  readonly #body: AnswerBody;
+  readonly #body: ResponseBody;
   /** The server's name in messages. */
   readonly #server: string;
   #dialing: Dialing | undefined;
@@ -76,7 +76,7 @@ export class Exchange {
     const { url, method } = request;
     const { route, connections, timeouts, signal } = way;
     this.#server = route === undefined ? url.host : `${url.host} through proxy ${route.proxy.name}`;
-    this.#body = new AnswerBody({
+    this.#body = new ResponseBody({
       pause: () => this.#socket?.pause(),
       resume: () => this.#socket?.resume(),
       giveUp: () => this.#abandon(),

@@ -5,9 +5,9 @@
  */
 import { concatenate } from "../../base/bytes.ts";
 import type { Growth } from "../blob_source.ts";
-import type { AnswerBody, BodyReader } from "./answer_body.ts";
+import type { BodyReader, ResponseBody } from "./response_body.ts";
 import type { ResponseHead } from "./response_parser.ts";
-import { brokenAnswer } from "./transfer_error.ts";
+import { invalidResponse } from "./transfer_error.ts";
 
 /** Maximum length of a discarded body that is drained to keep the connection; above it, closing is cheaper. */
 const DRAIN_BYTES = 64 * 1024;
@@ -29,7 +29,7 @@ export class HttpResponse {
     /** The responding server in messages: its host, and the proxy before it. */
     readonly server: string,
     private readonly head: ResponseHead,
-    private readonly body: AnswerBody,
+    private readonly body: ResponseBody,
     /** False for the response to a HEAD, whose Content-Length does not describe its own body. */
     private readonly hasBody: boolean,
     private readonly broken: Promise<never>,
@@ -53,7 +53,7 @@ export class HttpResponse {
     const promised = this.contentLength;
     if (promised !== undefined && promised !== length) {
       this.body.giveUp();
-      return Promise.reject(brokenAnswer(`the answer has ${promised} bytes, not ${length}`));
+      return Promise.reject(invalidResponse(`the answer has ${promised} bytes, not ${length}`));
     }
     return this.#collect(0, length, false, growth);
   }
@@ -74,7 +74,7 @@ export class HttpResponse {
     let total = 0;
     await this.#consume((piece) => {
       total += piece.length;
-      if (total > maxBytes) throw brokenAnswer(`the answer is longer than ${maxBytes} bytes`);
+      if (total > maxBytes) throw invalidResponse(`the answer is longer than ${maxBytes} bytes`);
       pieces.push(piece);
       return true;
     });
@@ -118,11 +118,11 @@ export class HttpResponse {
       const to = Math.min(piece.length, end - seen);
       if (from < to) put(piece.subarray(from, to), out, seen + from - offset);
       seen += piece.length;
-      if (seen > end && !mayGoOn) throw brokenAnswer(`the answer is longer than the ${length} bytes asked for`);
+      if (seen > end && !mayGoOn) throw invalidResponse(`the answer is longer than the ${length} bytes asked for`);
       if (from < to) onProgress?.(out, Math.min(seen, end) - offset);
       return !mayGoOn || seen < end;
     }, place);
-    if (seen < end) throw brokenAnswer(`the answer ended after ${seen} of ${end} bytes`);
+    if (seen < end) throw invalidResponse(`the answer ended after ${seen} of ${end} bytes`);
     return out;
   }
 
@@ -147,7 +147,7 @@ export class HttpResponse {
       },
       end: (whole) => {
         if (whole) resolve();
-        else reject(brokenAnswer(`the connection was lost after ${seen} bytes of the answer`));
+        else reject(invalidResponse(`the connection was lost after ${seen} bytes of the answer`));
       },
     });
     try {

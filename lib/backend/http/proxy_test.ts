@@ -197,7 +197,7 @@ Deno.test("a reader's last attempt, and one after wrong bytes, goes directly whe
     registry.faults.push({ kind: "status", status: 429, headers: { "retry-after": "0" } });
     await readsWell(open(), id, 1);
     assert.deepEqual([proxy.requests.length, registry.requests.length], [1, 2]);
-    const doubtful = { ...ON_DEMAND, wrongAnswers: 1 };
+    const doubtful = { ...ON_DEMAND, corruptResponses: 1 };
     await open().blob(id).read(0, 9, doubtful);
     assert.deepEqual([proxy.requests.length, registry.requests.length], [1, 3]);
     await open({ fallback: false }).blob(id).read(0, 9, doubtful);

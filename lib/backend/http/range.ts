@@ -9,7 +9,7 @@
 import type { Growth } from "../blob_source.ts";
 import { parseContentRange } from "./content_range.ts";
 import type { HttpResponse } from "./http_response.ts";
-import { brokenAnswer } from "./transfer_error.ts";
+import { invalidResponse } from "./transfer_error.ts";
 
 /**
  * Returns the value of a Range header.
@@ -28,7 +28,7 @@ export function totalSize(response: HttpResponse): number {
   const total = response.status === 206
     ? parseContentRange(response.header("content-range") ?? "")?.total
     : response.contentLength;
-  if (total === undefined) throw brokenAnswer("the server does not report its size");
+  if (total === undefined) throw invalidResponse("the server does not report its size");
   return total;
 }
 
@@ -48,21 +48,21 @@ export function readRange(
 ): Promise<Uint8Array> {
   const { status } = response;
   const encoding = response.header("content-encoding") ?? "identity";
-  if (encoding !== "identity") throw brokenAnswer(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
+  if (encoding !== "identity") throw invalidResponse(`the answer has Content-Encoding ${encoding.slice(0, 40)}`);
   if (status === 206) {
     const header = response.header("content-range");
     const range = parseContentRange(header ?? "");
     if (range?.first !== offset || range.last !== offset + length - 1) {
       const got = header === undefined ? "no Content-Range" : `Content-Range ${JSON.stringify(header.slice(0, 60))}`;
-      throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
+      throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got ${got}`);
     }
     return response.exact(length, growth);
   }
-  if (status !== 200) throw brokenAnswer(`HTTP ${status} from ${response.server}, expected 206`);
+  if (status !== 200) throw invalidResponse(`HTTP ${status} from ${response.server}, expected 206`);
   const total = response.contentLength;
-  if (total === undefined || offset > MAX_SKIP_BYTES) throw brokenAnswer(`${response.server} ignores ranges`);
+  if (total === undefined || offset > MAX_SKIP_BYTES) throw invalidResponse(`${response.server} ignores ranges`);
   if (total < offset + length) {
-    throw brokenAnswer(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
+    throw invalidResponse(`asked for bytes ${offset}-${offset + length - 1}, got HTTP 200 with ${total} bytes`);
   }
   return response.slice(offset, length, growth);
 }

@@ -56,6 +56,6 @@ export class TransferError extends NydusGdError {
  * The error for a response that violates HTTP or the registry protocol. Transient, since an intermediary usually causes
  * it.
  */
-export function brokenAnswer(state: string): TransferError {
+export function invalidResponse(state: string): TransferError {
   return new TransferError("unavailable", state, { prospect: "transient" });
 }

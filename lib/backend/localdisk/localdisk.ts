@@ -29,7 +29,7 @@ export class LocalDiskBackend implements Backend {
   readonly description: string;
   readonly #devicePath: string;
   /** Damage that has been logged. Each access reads the table again. */
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
 
   constructor({ devicePath }: Pick<LocalDiskConfig, "devicePath">) {
     this.#devicePath = devicePath;
@@ -43,8 +43,8 @@ export class LocalDiskBackend implements Backend {
   }
 
   #warn(state: string): void {
-    if (this.#told.has(state)) return;
-    this.#told.add(state);
+    if (this.#reported.has(state)) return;
+    this.#reported.add(state);
     log.warn("partition table damaged", { disk: this.#devicePath, state });
   }
 }

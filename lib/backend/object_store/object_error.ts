@@ -68,8 +68,8 @@ function element(body: string, name: string, form: RegExp): string | undefined {
 
 /** Recognizes a bucket in another region or at another endpoint, if the server names it. */
 function elsewhere(response: HttpResponse, body: string, bucket: BucketFacts): Meaning | undefined {
-  const told = response.header("x-amz-bucket-region") ?? element(body, "Region", REGION);
-  const region = told !== undefined && REGION.test(told) && told !== bucket.region ? told : undefined;
+  const reported = response.header("x-amz-bucket-region") ?? element(body, "Region", REGION);
+  const region = reported !== undefined && REGION.test(reported) && reported !== bucket.region ? reported : undefined;
   const ownName = `${bucket.bucketName}.`;
   const at = element(body, "Endpoint", ENDPOINT)?.replace(ownName, "");
   const endpoint = at === bucket.endpoint ? undefined : at;

@@ -56,7 +56,7 @@ export async function runCredentialHelper(
     if (NOT_FOUND.test(text)) return undefined;
     throw failed(name, `it ended with status ${output.code}`);
   }
-  return parseHelperAnswer(name, text);
+  return parseHelperOutput(name, text);
 }
 
 /**
@@ -64,7 +64,7 @@ export async function runCredentialHelper(
  *
  * @throws {NydusGdError} "config" for anything else than a credential; the message does not quote it
  */
-export function parseHelperAnswer(name: string, text: string): Credential | undefined {
+export function parseHelperOutput(name: string, text: string): Credential | undefined {
   let document: unknown;
   try {
     document = JSON.parse(text);

@@ -11,7 +11,7 @@ import { type Digest, digestAlgorithm, isDigest, parseDigest } from "../../oci/d
 import { type ManifestDocument, MAX_INDEX_BYTES, parseManifestDocument } from "../../oci/manifest.ts";
 import { MANIFEST_ACCEPT } from "../../oci/media_types.ts";
 import type { ReadOptions } from "../blob_source.ts";
-import { brokenAnswer } from "../http/transfer_error.ts";
+import { invalidResponse } from "../http/transfer_error.ts";
 import type { HostWish, Repository } from "./repository.ts";
 
 /** A fetched manifest or index. */
@@ -67,7 +67,7 @@ export async function headManifest(
         const digest = isDigest(name) ? name : response.header("docker-content-digest");
         const size = response.contentLength;
         if (digest === undefined || size === undefined) {
-          throw brokenAnswer("the server reports neither digest nor size");
+          throw invalidResponse("the server reports neither digest nor size");
         }
         const mediaType = (response.header("content-type") ?? "").split(";", 1)[0] ?? "";
         return { mediaType: mediaType.trim(), digest: parseDigest(digest), size };

@@ -68,7 +68,7 @@ export class MirroredTransport implements Repository {
     wish: HostWish = CONTENT,
   ): Promise<T> {
     const { range } = wish;
-    if (range !== undefined && (options.wrongAnswers ?? 0) > 0) {
+    if (range !== undefined && (options.corruptResponses ?? 0) > 0) {
       range.memory.doubt(range.offset, range.length, this.health.now());
     }
     return withRetries(

@@ -183,7 +183,7 @@ Deno.test("after wrong bytes the host that gave them is not asked first again fo
     const blob = open().blob(id);
     first.faults.push({ kind: "corrupt" });
     assert.notDeepEqual(await blob.read(0, 10, ON_DEMAND), BYTES.slice(0, 10));
-    assert.deepEqual(await blob.read(0, 10, { ...ON_DEMAND, wrongAnswers: 1 }), BYTES.slice(0, 10));
+    assert.deepEqual(await blob.read(0, 10, { ...ON_DEMAND, corruptResponses: 1 }), BYTES.slice(0, 10));
     await blob.read(20, 10, ON_DEMAND);
     assert.deepEqual(asked(), [1, 2, 0]);
   }));

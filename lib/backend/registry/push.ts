@@ -17,7 +17,7 @@ import { hasCode, NydusGdError } from "../../base/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { BodyStream } from "../http/request_bytes.ts";
 import type { HttpResponse } from "../http/http_response.ts";
-import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import { invalidResponse, TransferError } from "../http/transfer_error.ts";
 import type { ReadOptions } from "../blob_source.ts";
 import { manifestPath } from "./manifest.ts";
 import type { Repository } from "./repository.ts";
@@ -131,7 +131,7 @@ const REFUSED_DOCUMENT: ReadonlySet<number> = new Set([400, 405, 406, 409, 415, 
 function uploadPlace(response: HttpResponse): URL {
   const location = response.header("location");
   if (location === undefined || !URL.canParse(location, response.url.href)) {
-    throw brokenAnswer(`HTTP ${response.status} from ${response.url.host} without a usable Location`);
+    throw invalidResponse(`HTTP ${response.status} from ${response.url.host} without a usable Location`);
   }
   return new URL(location, response.url);
 }

@@ -17,23 +17,23 @@ import type { Challenge } from "./challenge.ts";
 import type { HttpClient, HttpRequest } from "../http/http_client.ts";
 import { isLoopback } from "../http/loopback.ts";
 import type { Credential } from "./keychain.ts";
-import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import { invalidResponse, TransferError } from "../http/transfer_error.ts";
 import {
   getToken,
-  parseTokenAnswer,
+  parseTokenResponse,
   passwordGrant,
   postToken,
   refreshGrant,
-  type TokenAnswer,
   tokenError,
   type TokenGrant,
+  type TokenResponse,
 } from "./token_protocol.ts";
 
 /** A token is not used within this time before its expiry: clocks differ and requests take time. */
 const MARGIN_MS = 5_000;
 /** A token is refreshed this long before its expiry, at most a quarter of its lifetime. */
 const REFRESH_MS = 25_000;
-const MAX_ANSWER_BYTES = 1 << 20;
+const MAX_RESPONSE_BYTES = 1 << 20;
 
 interface Token {
   readonly value: string;
@@ -77,7 +77,7 @@ export class TokenSource {
   ) {
     const realm = challenge.parameters.get("realm") ?? "";
     if (!URL.canParse(realm) || !/^https?:$/.test(new URL(realm).protocol)) {
-      throw brokenAnswer(`the registry names no token server`);
+      throw invalidResponse(`the registry names no token server`);
     }
     const { protocol, host } = new URL(realm);
     this.#grant = {
@@ -132,7 +132,7 @@ export class TokenSource {
     return { value, expiresAtMs, refreshAtMs: expiresAtMs - Math.min(REFRESH_MS, lifetimeMs / 4) };
   }
 
-  async #ask(priority: ReadOptions["priority"]): Promise<TokenAnswer> {
+  async #ask(priority: ReadOptions["priority"]): Promise<TokenResponse> {
     const { credential } = this;
     if (credential?.kind === "identity-token") return await this.#refresh(credential.token, priority);
     const get = getToken(this.#grant, credential);
@@ -149,16 +149,16 @@ export class TokenSource {
     }
   }
 
-  async #refresh(configured: string, priority: ReadOptions["priority"]): Promise<TokenAnswer> {
+  async #refresh(configured: string, priority: ReadOptions["priority"]): Promise<TokenResponse> {
     const answer = await this.#send(postToken(this.#grant, refreshGrant(this.#identityToken ?? configured)), priority);
     this.#identityToken = answer.identityToken ?? this.#identityToken;
     return answer;
   }
 
-  #send(request: HttpRequest, priority: ReadOptions["priority"]): Promise<TokenAnswer> {
+  #send(request: HttpRequest, priority: ReadOptions["priority"]): Promise<TokenResponse> {
     return this.options.http.exchange(request, { priority, ...this.options.exchange }, async (response) => {
       if (response.status !== 200) throw await tokenError(response);
-      return parseTokenAnswer(await response.text(MAX_ANSWER_BYTES), this.#grant.realm.host);
+      return parseTokenResponse(await response.text(MAX_RESPONSE_BYTES), this.#grant.realm.host);
     });
   }
 }

@@ -15,7 +15,7 @@ import { parseWith } from "../../base/schema.ts";
 import type { HttpRequest } from "../http/http_client.ts";
 import type { HttpResponse } from "../http/http_response.ts";
 import { errorBody, errorOfStatus } from "../http/status.ts";
-import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import { invalidResponse, TransferError } from "../http/transfer_error.ts";
 import type { Credential } from "./keychain.ts";
 
 const CLIENT_ID = "nydus-gd";
@@ -82,7 +82,7 @@ const ANSWER = v.object({
 });
 
 /** A granted token. */
-export interface TokenAnswer {
+export interface TokenResponse {
   /** The token, to be sent after "Bearer ". */
   readonly value: string;
   readonly lifetimeMs: number;
@@ -96,18 +96,18 @@ export interface TokenAnswer {
  * @param host the server's name for messages, which never quote the body
  * @throws {TransferError} "unavailable" if there is no token
  */
-export function parseTokenAnswer(text: string, host: string): TokenAnswer {
+export function parseTokenResponse(text: string, host: string): TokenResponse {
   let document: unknown;
   try {
     document = JSON.parse(text);
   } catch (error) {
-    if (error instanceof SyntaxError) throw brokenAnswer(`${host} returned no JSON`);
+    if (error instanceof SyntaxError) throw invalidResponse(`${host} returned no JSON`);
     throw error;
   }
   const result = parseWith(ANSWER, document);
   const value = result.ok ? result.value.token || result.value.access_token : undefined;
   if (!result.ok || value === undefined || !/^[\x21-\x7e]+$/.test(value)) {
-    throw brokenAnswer(`${host} returned no token`);
+    throw invalidResponse(`${host} returned no token`);
   }
   const { expires_in = DEFAULT_LIFETIME_S, refresh_token } = result.value;
   return { value, lifetimeMs: Math.max(0, expires_in) * 1000, identityToken: refresh_token || undefined };

@@ -21,7 +21,7 @@ import type { HttpResponse } from "../http/http_response.ts";
 import type { Keychain } from "./keychain.ts";
 import { withRetries } from "../http/retry.ts";
 import { statusError } from "../http/status.ts";
-import { brokenAnswer, TransferError } from "../http/transfer_error.ts";
+import { invalidResponse, TransferError } from "../http/transfer_error.ts";
 import type { Repository } from "./repository.ts";
 
 /** Maximum redirects of one request. */
@@ -190,11 +190,11 @@ export class RegistryTransport implements Repository {
     const { status, url } = response;
     const target = response.header("location");
     if (target === undefined || !URL.canParse(target, url.href)) {
-      throw brokenAnswer(`HTTP ${status} from ${url.host} without a usable Location`);
+      throw invalidResponse(`HTTP ${status} from ${url.host} without a usable Location`);
     }
     const location = new URL(target, url);
     if (location.protocol !== "https:" && location.protocol !== "http:") {
-      throw brokenAnswer(`HTTP ${status} from ${url.host} leads to ${location.protocol}`);
+      throw invalidResponse(`HTTP ${status} from ${url.host} leads to ${location.protocol}`);
     }
     const { rewriteRedirect } = this.options;
     return rewriteRedirect === undefined || this.endpoint.owns(location) ? location : rewriteRedirect(location);

@@ -148,7 +148,7 @@ export class CacheFolder implements Disposable {
 
   /** @param keeps whether its contents survive for the next server */
   private constructor(readonly path: string, private readonly lock: Fd, readonly keeps: boolean) {
-    this.ownMount = mountAgain(path);
+    this.ownMount = cloneMount(path);
   }
 
   /**
@@ -246,7 +246,7 @@ export class CacheFolder implements Disposable {
   }
 }
 
-function mountAgain(path: string): Fd | undefined {
+function cloneMount(path: string): Fd | undefined {
   try {
     return openTree(AT.FDCWD, path, OPEN_TREE.CLONE);
   } catch (error) {

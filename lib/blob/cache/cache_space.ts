@@ -40,7 +40,7 @@ export interface BlobUsers {
   /**
    * Called when everything evictable is gone and that is not enough: blobs held open only for reuse are to be closed.
    */
-  letGo(): void;
+  releaseIdle(): void;
 }
 
 /** What to free in addition to what exceeds the limits. */
@@ -198,7 +198,7 @@ export class CacheSpace {
     if (this.#fits(moreBytes)) return;
     this.#exhaustedAt = changes; // blobs released meanwhile are handled by their own release
     log.warn("cache exceeds its limits, everything left is in use", { dir: this.folder.path });
-    this.users.letGo();
+    this.users.releaseIdle();
   }
 
   /** Whether pending writes and `moreBytes` more are within the limits. */

@@ -126,7 +126,7 @@ Deno.test("whose blobs are gone for good is forgotten: what has their names late
       await task();
       return true;
     },
-    letGo: () => {},
+    releaseIdle: () => {},
   });
   const write = (name: string) => Deno.writeTextFileSync(blobPaths(dir.path, name).data, "x");
   const names = () => [...folder.blobNames()].sort();
@@ -167,7 +167,7 @@ Deno.test("what is given back while room is made for another goes, whatever the 
         await task();
         return true;
       },
-      letGo: () => moment === "when nothing was found" && release(),
+      releaseIdle: () => moment === "when nothing was found" && release(),
     });
     const write = async () => {
       if (moment === "before it is written") release();

@@ -20,7 +20,7 @@
  * @module
  */
 import { ftruncate } from "../../../ffi/unistd.ts";
-import { writeState } from "../../base/disk_full.ts";
+import { describeWriteError } from "../../base/disk_full.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { type ChunkColumns, DIGEST_SIZE } from "../../rafs/chunk_table.ts";
@@ -211,9 +211,13 @@ export class Readiness {
   }
 
   #failure(error: unknown): NydusGdError {
-    return new NydusGdError("io", `Cannot record chunks of blob ${this.id} in the cache: ${writeState(error)}`, {
-      hint: "check the free space and the health of the cache's file system (cache.dir)",
-      cause: error,
-    });
+    return new NydusGdError(
+      "io",
+      `Cannot record chunks of blob ${this.id} in the cache: ${describeWriteError(error)}`,
+      {
+        hint: "check the free space and the health of the cache's file system (cache.dir)",
+        cause: error,
+      },
+    );
   }
 }

@@ -22,7 +22,7 @@
  */
 import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
-import type { AnswerMemory } from "./answer_memory.ts";
+import type { ResponseBuffers } from "./response_buffers.ts";
 import { setBit } from "../cache/bits.ts";
 import type { WithRoom } from "../cache/cache_space.ts";
 import type { ChunkFailure, DecodeTarget } from "../decode/chunk_decoder.ts";
@@ -53,7 +53,7 @@ export interface ChunkFetcherParts {
   readonly decoder: Decoder;
   readonly queue: FetchQueue;
   readonly link: LinkEstimate;
-  readonly memory: AnswerMemory;
+  readonly memory: ResponseBuffers;
   readonly limits: (urgency: Urgency) => RequestLimits;
   /** Maximum bytes by which a read is extended; 0: no read-ahead. */
   readonly maxAheadBytes: () => number;
@@ -213,7 +213,7 @@ export class ChunkFetcher {
   }
 
   /** Requeues a flight that was in progress, unless all callers have left. */
-  #enqueueAgain(flight: Flight): void {
+  #requeue(flight: Flight): void {
     if (flight.waiters === 0) this.#settle(flight);
     else this.#enqueue(flight);
   }
@@ -241,7 +241,7 @@ export class ChunkFetcher {
   /** The cached chunks of the flight were verified: `flight.rows` are those not in the cache. */
   #checked(flight: Flight, error: unknown): void {
     if (error !== undefined || flight.rows.length === 0) this.#settle(flight, error);
-    else this.#enqueueAgain(flight);
+    else this.#requeue(flight);
   }
 
   // Requests
@@ -265,7 +265,7 @@ export class ChunkFetcher {
     const request = new RangeFetch(
       this.parts,
       {
-        landed: (flight, failures) => this.#landed(flight, failures),
+        decoded: (flight, failures) => this.#decoded(flight, failures),
         failed: (failed, error) => this.#failed(failed, gaveWay, error),
       },
       plan,
@@ -318,17 +318,19 @@ export class ChunkFetcher {
         continue;
       }
       flight.alone ||= !gaveWay;
-      this.#enqueueAgain(flight);
+      this.#requeue(flight);
     }
   }
 
   /** Handles a decoded flight: settles it, or refetches it once because of wrong bytes. */
-  #landed(flight: Flight, failures: readonly ChunkFailure[]): void {
-    if (failures.some(({ code }) => code === "corrupt") && flight.wrongAnswers === 0 && flight.state !== "settled") {
+  #decoded(flight: Flight, failures: readonly ChunkFailure[]): void {
+    if (
+      failures.some(({ code }) => code === "corrupt") && flight.corruptResponses === 0 && flight.state !== "settled"
+    ) {
       flight.rows = failures.map(({ row }) => row);
-      flight.wrongAnswers++;
+      flight.corruptResponses++;
       flight.alone = true;
-      this.#enqueueAgain(flight);
+      this.#requeue(flight);
       return;
     }
     for (const failure of failures) {

@@ -14,7 +14,7 @@ export class Flight {
   /** Number of callers still waiting. */
   waiters = 0;
   /** Number of fetches that returned wrong bytes. */
-  wrongAnswers = 0;
+  corruptResponses = 0;
   /** It failed in a shared request and must be fetched alone from now on. */
   alone = false;
   /** It may be included in an on-demand request although nobody waits for it: read_ahead.ts. */

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { AnswerMemory, BorrowedMemory } from "./answer_memory.ts";
+import type { BorrowedMemory, ResponseBuffers } from "./response_buffers.ts";
 import type { WithRoom } from "../cache/cache_space.ts";
 import type { ChunkFailure, DecodeTarget } from "../decode/chunk_decoder.ts";
 import type { Decoder } from "../decode/decoder.ts";
@@ -33,7 +33,7 @@ export interface RangeFetchParts {
   readonly sources: BlobSources;
   readonly decoder: Decoder;
   readonly link: LinkEstimate;
-  readonly memory: AnswerMemory;
+  readonly memory: ResponseBuffers;
   /** Runs a write of plain bytes to the cache once there is space for them. */
   readonly room: WithRoom;
 }
@@ -41,7 +41,7 @@ export interface RangeFetchParts {
 /** Receives the outcome of each flight, once. */
 export interface RangeFetchEvents {
   /** The flight was decoded; `failures` contains its chunks that are not ready. */
-  landed(flight: Flight, failures: readonly ChunkFailure[]): void;
+  decoded(flight: Flight, failures: readonly ChunkFailure[]): void;
   /** These flights were not decoded. */
   failed(flights: readonly Flight[], error: unknown): void;
 }
@@ -89,7 +89,7 @@ export class RangeFetch implements RunningRequest {
       this.events.failed(this.#handOver(), error);
     }
     await Promise.all(this.#decoding);
-    for (const { flight, failures } of this.#wrong) this.events.landed(flight, failures);
+    for (const { flight, failures } of this.#wrong) this.events.decoded(flight, failures);
   }
 
   async #read(memory: BorrowedMemory): Promise<Uint8Array> {
@@ -99,11 +99,11 @@ export class RangeFetch implements RunningRequest {
       return await link.timed((progress) => {
         const onProgress = (bytes: Uint8Array, filled: number) => {
           progress(filled);
-          this.#grown(bytes, filled);
+          this.#decodeArrived(bytes, filled);
         };
         const priority = toPriority(this.first.urgency), { signal } = this.controller;
         const options = { priority, signal, onProgress, memory: memory.take };
-        return sources.read(offset, length, options, this.first.wrongAnswers);
+        return sources.read(offset, length, options, this.first.corruptResponses);
       });
     } finally {
       this.reading = false;
@@ -111,7 +111,7 @@ export class RangeFetch implements RunningRequest {
   }
 
   /** Decodes what it can when the first `filled` bytes have arrived. */
-  #grown(bytes: Uint8Array, filled: number): void {
+  #decodeArrived(bytes: Uint8Array, filled: number): void {
     if (!this.reading || filled >= this.plan.length) return;
     const end = this.plan.offset + filled;
     const incomplete = this.#flights.findIndex((flight) => this.#place(flight).end > end);
@@ -156,7 +156,7 @@ export class RangeFetch implements RunningRequest {
     for (const flight of flights) {
       const own = failures.length === 0 ? failures : failures.filter(({ row }) => flight.rows.includes(row));
       if (this.reading && own.some(({ code }) => code === "corrupt")) this.#wrong.push({ flight, failures: own });
-      else this.events.landed(flight, own);
+      else this.events.decoded(flight, own);
     }
   }
 

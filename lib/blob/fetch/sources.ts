@@ -54,12 +54,12 @@ export class BlobSources {
    */
   async read(offset: number, length: number, options: ReadOptions, skip = 0): Promise<Uint8Array> {
     const sources = [...this.#sources];
-    const wrongAnswers = Math.floor(skip / sources.length);
+    const corruptResponses = Math.floor(skip / sources.length);
     let first: unknown;
     for (let i = 0; i < sources.length; i++) {
       const source = sources[(this.#preferred + skip + i) % sources.length] as BlobSource;
       try {
-        const bytes = await this.#readOne(source, offset, length, { ...options, wrongAnswers });
+        const bytes = await this.#readOne(source, offset, length, { ...options, corruptResponses });
         this.#lastFailure = undefined;
         this.#preferred = Math.max(0, this.#sources.indexOf(source));
         return bytes;

@@ -3,12 +3,12 @@ import type { BlobSource, ReadOptions } from "../../backend/blob_source.ts";
 import { BlobSources } from "./sources.ts";
 
 /** A source that records how it was asked. */
-function noting(name: string, asked: [name: string, wrongAnswers: number | undefined][]): BlobSource {
+function noting(name: string, asked: [name: string, corruptResponses: number | undefined][]): BlobSource {
   return {
     description: name,
     size: () => Promise.resolve(1),
     read: (_offset: number, length: number, options: ReadOptions) => {
-      asked.push([name, options.wrongAnswers]);
+      asked.push([name, options.corruptResponses]);
       return Promise.resolve(new Uint8Array(length));
     },
   };
@@ -17,7 +17,7 @@ function noting(name: string, asked: [name: string, wrongAnswers: number | undef
 Deno.test("after wrong bytes the next source is asked, and one that stands alone is told", async () => {
   const asked: [string, number | undefined][] = [];
   const sources = new BlobSources();
-  const read = (wrongAnswers: number) => sources.read(0, 1, { priority: "on-demand" }, wrongAnswers);
+  const read = (corruptResponses: number) => sources.read(0, 1, { priority: "on-demand" }, corruptResponses);
   sources.add(noting("a", asked));
   await read(0);
   await read(1);

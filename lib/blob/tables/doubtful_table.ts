@@ -52,8 +52,8 @@ function impatient(source: TableSource, readMs: number): TableSource {
   const soon = async <T>(length: number, read: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const timeoutMs = readMs + Math.ceil(length / SLOW_LINK_BYTES);
     const state = `no answer within ${timeoutMs} ms`;
-    const late = () => new NydusGdError("unavailable", `Cannot read chunk table of blob ${id}: ${state}`);
-    using deadline = new Deadline(timeoutMs, signal, late);
+    const timeoutError = () => new NydusGdError("unavailable", `Cannot read chunk table of blob ${id}: ${state}`);
+    using deadline = new Deadline(timeoutMs, signal, timeoutError);
     return await unlessAborted(read(deadline.signal), deadline.signal);
   };
   return {

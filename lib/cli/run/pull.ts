@@ -12,7 +12,7 @@ import { PagedMemory } from "../../base/paged_memory.ts";
 import { bytesText } from "../../base/byte_text.ts";
 import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
-import { registryAt } from "../../image/lazy/layer_homes.ts";
+import { registryAt } from "../../image/lazy/backend_candidates.ts";
 import { type LazyDaemon, type PullEvent, pullImage, type PullResult } from "../../image/pull/pull_image.ts";
 import { SeenLogins } from "../../image/pull/seen_logins.ts";
 import { formatPlatform, parsePlatform } from "../../oci/platform.ts";

@@ -10,7 +10,7 @@ import { NydusGdError } from "../../base/errors.ts";
 import { installedCommand } from "../../base/self_command.ts";
 import { readSettings } from "../../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
-import { alone, apply } from "../../setup/apply.ts";
+import { apply, withSetupLock } from "../../setup/apply.ts";
 import { Host } from "../../setup/host.ts";
 import { isEmpty, type Plan, planSetup } from "../../setup/plan.ts";
 import { planUndo, undo } from "../../setup/undo.ts";
@@ -30,7 +30,7 @@ export async function setup(args: SetupArgs, context: ActionContext): Promise<nu
     });
   }
   const prefix = resolve(args.prefix);
-  const verb = args.undo ? takeBack : setUp;
+  const verb = args.undo ? undoSetup : setUp;
   if (prefix !== "/") return await verb(args, context, new Host(prefix));
   if (Deno.uid() !== 0) {
     throw new NydusGdError("environment", "Cannot set up: it needs root", { hint: "sudo nydus-gd setup" });
@@ -62,7 +62,7 @@ async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promi
   return await doctor({ ...DEFAULT_INSTALLATION, output: "text", ...where }, context);
 }
 
-async function takeBack(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
+async function undoSetup(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
   const { force } = args;
   const { signal } = context;
   await carryOut(args, context, host, {
@@ -104,7 +104,7 @@ async function carryOut<P extends Plan>(
     stdout.write("Nothing was changed.\n");
     return "left";
   }
-  await alone(host, async () => {
+  await withSetupLock(host, async () => {
     // plan again: the machine may have changed while the question was open
     const plan = await verb.look();
     if (textOf(plan, verb) !== textOf(shown, verb)) {

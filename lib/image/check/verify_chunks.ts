@@ -78,10 +78,10 @@ async function verifyRequest(request: Request, options: VerifyOptions): Promise<
 async function attempt(
   { rows, offset, end }: Request,
   { coding, source, decoder, signal }: VerifyOptions,
-  wrongAnswers: number,
+  corruptResponses: number,
 ): Promise<readonly Pick<ChunkFailure, "row" | "state">[]> {
   try {
-    const bytes = await source.read(offset, end - offset, { priority: "on-demand", signal, wrongAnswers });
+    const bytes = await source.read(offset, end - offset, { priority: "on-demand", signal, corruptResponses });
     const failures = await decoder.verify(coding, rows, bytes, offset);
     const here = failures.find(({ code }) => code === "environment");
     if (here === undefined) return failures;

@@ -160,7 +160,7 @@ export class BlobChunks {
   async finish(): Promise<void> {
     this.#sendParcel();
     await Promise.all(this.#queue);
-    await this.options.compressor.rest();
+    await this.options.compressor.trim();
   }
 
   /** Drops the chunks, once they are no longer needed. */
@@ -238,7 +238,7 @@ export class BlobChunks {
     const [{ units, numbers, stored }] = await Promise.all([sorted, earlier]);
     const { bytes, sizes } = await stored;
     await this.options.write(bytes);
-    this.options.compressor.giveBack(bytes.buffer);
+    this.options.compressor.recycle(bytes.buffer);
     let from = 0;
     units.ends.forEach((end, k) => {
       const compressedSize = sizes[k] as number;

@@ -22,9 +22,9 @@ export interface Compressor {
   /** Returns memory for a parcel, reusing that of an earlier one of the same size. Its content is arbitrary. */
   room(sizeBytes: number): Uint8Array<ArrayBuffer>;
   /** Returns the memory of stored units for reuse. */
-  giveBack(memory: ArrayBuffer): void;
+  recycle(memory: ArrayBuffer): void;
   /** Frees memory kept for reuse, here and in the Workers. For use between layers. */
-  rest(): Promise<void>;
+  trim(): Promise<void>;
 }
 
 /** A parcel held by some thread. */
@@ -43,15 +43,15 @@ export function compressInline(options: ParcelOptions): Compressor {
       store: (units) => Promise.resolve(storeParcel(parcel, units, options)),
     }),
     room: (sizeBytes) => new Uint8Array(sizeBytes),
-    giveBack: () => {},
-    rest: () => Promise.resolve(),
+    recycle: () => {},
+    trim: () => Promise.resolve(),
   };
 }
 
 /** A compressor that uses Workers. Disposing ends the Workers and rejects pending requests. */
 export class CompressPool implements Compressor, Disposable {
   readonly #pool: WorkerPool<CompressRequest, CompressReply>;
-  readonly #lanes: Lane[] = [];
+  readonly #slots: WorkerSlot[] = [];
   readonly #room: ArrayBuffer[] = [];
   #nextNumber = 0;
 
@@ -62,19 +62,19 @@ export class CompressPool implements Compressor, Disposable {
 
   /** Starts all Workers, so that they are ready for the first parcel. */
   start(): void {
-    while (this.#lanes.length < this.size) this.#open();
+    while (this.#slots.length < this.size) this.#open();
   }
 
   take(parcel: Parcel): HeldParcel {
-    const lane = this.#pick();
+    const slot = this.#pick();
     const { digester, ...compression } = this.options;
     const number = this.#nextNumber++;
-    lane.held++;
-    const taken = lane.ask({ type: "take", number, parcel, digester }, buffersOf(parcel));
+    slot.held++;
+    const taken = slot.ask({ type: "take", number, parcel, digester }, buffersOf(parcel));
     const digests = taken.then((reply) => reply.type === "taken" ? reply.digests : outOfStep());
     const store = async (units: ParcelUnits) => {
-      const reply = await lane.ask({ type: "store", number, units, compression });
-      lane.held--;
+      const reply = await slot.ask({ type: "store", number, units, compression });
+      slot.held--;
       if (reply.type !== "stored") return outOfStep();
       return reply.stored;
     };
@@ -87,14 +87,14 @@ export class CompressPool implements Compressor, Disposable {
     return buffer === undefined ? new Uint8Array(sizeBytes) : new Uint8Array(buffer);
   }
 
-  giveBack(memory: ArrayBuffer): void {
+  recycle(memory: ArrayBuffer): void {
     this.#room.push(memory);
   }
 
-  async rest(): Promise<void> {
+  async trim(): Promise<void> {
     for (const buffer of this.#room.splice(0)) buffer.transfer(0); // else it waits for a garbage collection
     if (Deno.memoryUsage().rss < ENOUGH_BYTES) return;
-    await Promise.all(this.#lanes.map((lane) => lane.ask({ type: "rest" })));
+    await Promise.all(this.#slots.map((slot) => slot.ask({ type: "rest" })));
   }
 
   [Symbol.dispose](): void {
@@ -102,20 +102,20 @@ export class CompressPool implements Compressor, Disposable {
   }
 
   /** The Worker with the fewest parcels. */
-  #pick(): Lane {
-    if (this.#lanes.length < this.size && this.#lanes.every(({ held }) => held > 0)) return this.#open();
-    return this.#lanes.reduce((a, b) => b.held < a.held ? b : a);
+  #pick(): WorkerSlot {
+    if (this.#slots.length < this.size && this.#slots.every(({ held }) => held > 0)) return this.#open();
+    return this.#slots.reduce((a, b) => b.held < a.held ? b : a);
   }
 
-  #open(): Lane {
-    const lane = new Lane(this.#pool, () => this.#lanes.splice(this.#lanes.indexOf(lane), 1));
-    this.#lanes.push(lane);
-    return lane;
+  #open(): WorkerSlot {
+    const slot = new WorkerSlot(this.#pool, () => this.#slots.splice(this.#slots.indexOf(slot), 1));
+    this.#slots.push(slot);
+    return slot;
   }
 }
 
 /** A Worker, which answers in the order of the requests. */
-class Lane {
+class WorkerSlot {
   /** Parcels that it currently holds. */
   held = 0;
   readonly #waiting: PromiseWithResolvers<CompressReply>[] = [];

@@ -159,7 +159,7 @@ async function convertLayers(
       onPut: (bytes: number) => onEvent({ event: "put", layer, bytes }),
     };
     const made = await convertLayer(source, conversion, progress, signal);
-    conversion.memory.letGo();
+    conversion.memory.dropPages();
     if (!made.reused) await freeMemory();
     onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
     converted.push(made);

@@ -13,7 +13,7 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import { type ByteString, equalBytes, fromByteString } from "../../base/bytes.ts";
 import { NydusGdError } from "../../base/errors.ts";
-import { LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import type { ChunkPlace } from "../../rafs/v6/writer.ts";
 import { PathResolver } from "../path_resolver.ts";
 import type { BootstrapWriter } from "./bootstrap_writer.ts";
@@ -105,7 +105,7 @@ export class LayerTree {
   moveTo(writer: BootstrapWriter, placeOf: (place: number) => ChunkPlace, memory = ORDINARY_MEMORY): void {
     const add = (inode: number) => {
       const number = writer.addInode(this.#inodes.specOf(inode, placeOf));
-      if (number % LET_GO_AFTER === 0) memory.letGo();
+      if (number % DROP_INTERVAL === 0) memory.dropPages();
       return number;
     };
     /** Number in the writer by inode; 0 if it has none yet. The root's number never belongs to an inode below it. */

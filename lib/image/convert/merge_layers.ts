@@ -6,7 +6,7 @@
 import { type ByteString, toByteString } from "../../base/bytes.ts";
 import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
-import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../rafs/inode_mode.ts";
 import type { BlobEntry } from "../../rafs/v6/writer.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
@@ -63,7 +63,7 @@ export function mergeLayers(
   const used = GrowingColumn.u32();
   eachName(layers, ({ layer, ino }) => {
     const extents = (readers[layer] as InodeReader).newExtents(ino);
-    if (counts.push(extents.length) % LET_GO_AFTER === 0) memory.letGo();
+    if (counts.push(extents.length) % DROP_INTERVAL === 0) memory.dropPages();
     for (const extent of extents) used.push(chunks.use(layer, extent));
   });
   const blobs = chunks.number();
@@ -74,7 +74,7 @@ export function mergeLayers(
   let names = 0;
   let place = 0;
   eachName<NamedFolder>(layers, ({ layer, ino, name, parent }) => {
-    if (names % LET_GO_AFTER === 0) memory.letGo();
+    if (names % DROP_INTERVAL === 0) memory.dropPages();
     const own = used.values.subarray(place, place += counts.at(names++));
     const number = (readers[layer] as InodeReader).addTo(writer, ino, own, chunks);
     if (parent !== undefined) writer.addEntry(parent.number, name, number);

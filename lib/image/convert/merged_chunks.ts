@@ -12,7 +12,7 @@ import type { ChunkRecords } from "../../rafs/chunk_info_table.ts";
 import { DigestNumbers } from "../../rafs/digest_numbers.ts";
 import { BLOB_FEATURE, effectiveBlobId } from "../../rafs/flags.ts";
 import { GrowingColumn } from "../../rafs/growing.ts";
-import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { IndexColumn } from "../../rafs/index_column.ts";
 import type { BlobEntry, ChunkPlace } from "../../rafs/v6/writer.ts";
 
@@ -152,7 +152,7 @@ export class MergedChunks implements ChunkRecords {
       if (chunk === known) this.#add(record, rows[record.blobIndex] as number); // readers refuse records of other blobs
       numbers.push(chunk);
       (ofBlobs[record.blobIndex] as IndexColumn).set(record.chunkIndex, chunk);
-      if (numbers.length % LET_GO_AFTER === 0) memory.letGo();
+      if (numbers.length % DROP_INTERVAL === 0) memory.dropPages();
     }
     return { tree, numbers, ofBlobs };
   }

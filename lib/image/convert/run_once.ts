@@ -21,7 +21,7 @@ const RunSchema = v.object({
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Characters of a command's error output that are shown. */
-const MAX_SAID = 300;
+const MAX_STDERR_CHARS = 300;
 
 /**
  * Runs in the namespaces: executes command $3 in folder $2 of an overlay whose parts are below $1. PATH is the image's,
@@ -78,7 +78,7 @@ export async function runOnce({ dir, config, command }: Run, enough: Promise<voi
   }).catch(() => {}); // it has ended already
   const { success, code, stderr } = await child.output();
   if (success || isEnough) return;
-  const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1)?.slice(0, MAX_SAID);
+  const said = new TextDecoder().decode(stderr).trim().split("\n").at(-1)?.slice(0, MAX_STDERR_CHARS);
   throw new NydusGdError("usage", `Cannot run ${JSON.stringify(command)} in the image: it ended with ${code}`, {
     hint: said || "it printed nothing",
   });

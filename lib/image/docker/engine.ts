@@ -27,20 +27,20 @@ import { formatPath, parseWith } from "../../base/schema.ts";
 import { unixErrorCode } from "../../base/unix_http.ts";
 import { type ImageMemory, partsOf } from "../../rafs/image_memory.ts";
 import {
-  ContainersAnswer,
+  ContainersResponse,
   type DockerImage,
   type DockerInfo,
-  ImageAnswer,
-  InfoAnswer,
-  RefusalAnswer,
+  ErrorResponse,
+  ImageResponse,
+  InfoResponse,
   type RunningContainer,
-} from "./engine_answers.ts";
+} from "./engine_responses.ts";
 import { type PullStep, readProgress } from "./progress_stream.ts";
 
 /** Default address of dockerd. */
 const DEFAULT_HOST = "unix:///var/run/docker.sock";
 
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 
 /** dockerd sends nothing while it packs or unpacks an image. */
 const PATIENT = { readTimeoutMs: 0 } as const;
@@ -70,18 +70,18 @@ export class DockerEngine {
 
   /** Returns the daemon's system information. */
   info(signal?: AbortSignal): Promise<DockerInfo> {
-    return this.#json(InfoAnswer, "/info", "ask Docker", signal);
+    return this.#json(InfoResponse, "/info", "ask Docker", signal);
   }
 
   /** Returns the running containers. */
   running(signal?: AbortSignal): Promise<RunningContainer[]> {
-    return this.#json(ContainersAnswer, "/containers/json", "ask Docker for its containers", signal);
+    return this.#json(ContainersResponse, "/containers/json", "ask Docker for its containers", signal);
   }
 
   /** Returns an image by name or ID; undefined if there is none. */
   async image(name: string, signal?: AbortSignal): Promise<DockerImage | undefined> {
     try {
-      return await this.#json(ImageAnswer, `/images/${name}/json`, `look for image ${name}`, signal);
+      return await this.#json(ImageResponse, `/images/${name}/json`, `look for image ${name}`, signal);
     } catch (error) {
       if (error instanceof NydusGdError && error.code === "not-found") return undefined;
       throw error;
@@ -148,7 +148,13 @@ export class DockerEngine {
     what: string,
     signal: AbortSignal | undefined,
   ): Promise<v.InferOutput<S>> {
-    const text = await this.#ask({ method: "GET" }, path, what, (response) => response.text(MAX_ANSWER_BYTES), signal);
+    const text = await this.#ask(
+      { method: "GET" },
+      path,
+      what,
+      (response) => response.text(MAX_RESPONSE_BYTES),
+      signal,
+    );
     const parsed = parseWith(schema, parseJsonText(text));
     if (parsed.ok) return parsed.value;
     const state = `its response is not understood: ${formatPath(parsed.path)} ${parsed.state}`;
@@ -223,7 +229,7 @@ function registryAuth(credential: Credential, repository: string): string {
 
 /** Uses dockerd's message, which is meant for users and contains no secrets. */
 async function refusal(response: HttpResponse, what: string): Promise<NydusGdError> {
-  const parsed = parseWith(RefusalAnswer, parseJsonText(await response.text(MAX_ANSWER_BYTES)));
+  const parsed = parseWith(ErrorResponse, parseJsonText(await response.text(MAX_RESPONSE_BYTES)));
   const state = parsed.ok ? parsed.value.message : `HTTP ${response.status}`;
   return new NydusGdError(response.status === 404 ? "not-found" : "unavailable", `Cannot ${what}: ${state}`);
 }

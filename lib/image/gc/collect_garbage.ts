@@ -60,7 +60,7 @@ export interface GarbageSources {
   /** Layers whose images another process has left mounted. */
   readonly mounted?: readonly LazyLayer[];
   /** The images mounted by this process. Default: none. */
-  readonly images?: Pick<LazyImageStore, "letGoIdle" | "idleBlobs" | "emptyKernelCache">;
+  readonly images?: Pick<LazyImageStore, "unmountIdle" | "idleBlobs" | "emptyKernelCache">;
 }
 
 /**
@@ -77,7 +77,7 @@ export async function collectGarbage(
     const wanted = all ? new Set<string>() : layers && knownOwners(layers);
     const inUse = knownOwners(mounted);
     const idle = all && dryRun ? images?.idleBlobs() : undefined;
-    if (all && !dryRun) await images?.letGoIdle();
+    if (all && !dryRun) await images?.unmountIdle();
     const { unwanted, evicted, leftOvers, keptBytes } = await cache.collect({
       dryRun,
       isWanted: (owner) => wanted === undefined || wanted.has(owner),

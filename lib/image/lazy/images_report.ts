@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { many } from "../../base/count_text.ts";
+import { countText } from "../../base/count_text.ts";
 import { bytesText } from "../../base/byte_text.ts";
 import { limitInBytes, type SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCacheStats } from "../../blob/blob_cache.ts";
@@ -11,7 +11,7 @@ import type { CacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { BlobStats } from "../../blob/cached_blob.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/choose.ts";
-import type { FuseCounters } from "../../mount/fuse/session.ts";
+import type { ServeCounters } from "../../mount/fuse/session.ts";
 import type { PrefetchStatus } from "./image_prefetch.ts";
 
 /** A problem. */
@@ -51,7 +51,7 @@ export interface LazyImagesReport {
   /** Number of images lost with sessions that ended unexpectedly, since the start. */
   readonly lostImages: number;
   /** Undefined without a session. */
-  readonly fuse: (FuseCounters & { readonly waitingReads: number }) | undefined;
+  readonly fuse: (ServeCounters & { readonly waitingReads: number }) | undefined;
   readonly blobs: BlobCacheStats;
   /** The state of the cache folder, or why it could not be read. */
   readonly cache: CacheUsage | { readonly dir: string; readonly failure: string };
@@ -66,7 +66,7 @@ export function troublesOf(report: LazyImagesReport, minFree: SizeLimit): Troubl
   const troubles = cacheTroubles(report.cache, minFree);
   const { session, lostImages } = report;
   if (lostImages > 0) {
-    const images = many(lostImages, "lazy image");
+    const images = countText(lostImages, "lazy image");
     const message = `the FUSE session of ${images} has ended: their containers get errors, restart them`;
     troubles.unshift({ severity: session === "ended" ? "failed" : "degraded", message });
   }

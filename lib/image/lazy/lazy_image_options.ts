@@ -9,7 +9,7 @@ import type { LazyLayer } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/choose.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
-import type { Candidate } from "../blob_home.ts";
+import type { BackendCandidate } from "../choose_backend.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
 import type { MountedImages } from "./mounted_images.ts";
@@ -37,7 +37,7 @@ export interface LazyImageStoreOptions {
   /** Timeout of the search for an image's blobs. */
   readonly deadlineMs: number;
   /** Returns the backends that may have the blobs of a layer, in order of preference. */
-  readonly candidates: (layer: LazyLayer) => Promise<readonly Candidate[]>;
+  readonly candidates: (layer: LazyLayer) => Promise<readonly BackendCandidate[]>;
   /** The initial data path, until `useDataPath`. */
   readonly dataPath: DataPathChoice;
   /** Free space on the cache's file system below which a warning is reported and prefetch stops. */

@@ -21,10 +21,11 @@ import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../layer/la
 import type { DataPathChoice } from "../../mount/choose.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
-import { idsAtHome } from "../../rafs/flags.ts";
-import { chooseHome } from "../blob_home.ts";
+import { requiredBlobIds } from "../../rafs/flags.ts";
+import { chooseBackend } from "../choose_backend.ts";
 import { rootOf } from "../bootstrap_facts.ts";
-import { closedSoon, idleBlobs, idleImages, ImageHolders } from "./idle_images.ts";
+import { closedSoon, idleBlobs, idleImages } from "./idle_images.ts";
+import { ImageHolders } from "./image_holders.ts";
 import { describeImage } from "./image_description.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
@@ -45,7 +46,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #mounting = new SingleFlight<string, Mounted>();
   /** Serializes mounting and forgetting a layer. */
   readonly #changing = new KeyedMutex<string>();
-  readonly #lettingGo = new SingleFlight<"idle", readonly Mounted[]>();
+  readonly #unmountingIdle = new SingleFlight<"idle", readonly Mounted[]>();
   readonly #holders = new ImageHolders();
   /** Resolves when the image is released: one per image that is mounted, or unmounted but still in use. */
   readonly #open = new Set<Promise<void>>();
@@ -57,7 +58,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#server = new ImageServer(options, (session) => this.#lose(session));
     this.#prepared = new PreparedImages(options.kernelImages, (id, task) => this.#changing.run(id, task));
     options.cache.onFull = () => {
-      this.#letGo().catch((error) => log.error("images not released", { error: messageOf(error) }));
+      this.#unmountIdle().catch((error) => log.error("images not released", { error: messageOf(error) }));
     };
   }
 
@@ -221,12 +222,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    * Unmounts idle images, so that their blobs can be evicted. They are mounted again on demand. Resolves once they are
    * released, or after a timeout.
    */
-  async letGoIdle(): Promise<void> {
-    await closedSoon(await this.#letGo());
+  async unmountIdle(): Promise<void> {
+    await closedSoon(await this.#unmountIdle());
   }
 
-  #letGo(): Promise<readonly Mounted[]> {
-    return this.#lettingGo.run("idle", async () => {
+  #unmountIdle(): Promise<readonly Mounted[]> {
+    return this.#unmountingIdle.run("idle", async () => {
       const idle = idleImages(this.#mounted.values(), this.#holders);
       await Promise.all(idle.map(({ layer: { id } }) =>
         this.#changing.run(id, async () => {
@@ -239,7 +240,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     });
   }
 
-  /** Returns the names of cached blobs that {@link letGoIdle} would release. */
+  /** Returns the names of cached blobs that {@link unmountIdle} would release. */
   idleBlobs(): Set<string> {
     return idleBlobs([...this.#mounted.values()], this.#holders);
   }
@@ -270,7 +271,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   async #stop(): Promise<void> {
     this.#stopping.abort(new NydusGdError("interrupted", "Cannot mount image: the server stops"));
-    await Promise.all([this.#mounting.settled(), this.#lettingGo.settled(), this.#prepared.stop()]);
+    await Promise.all([this.#mounting.settled(), this.#unmountingIdle.settled(), this.#prepared.stop()]);
   }
 
   /** Stops work in progress, then unmounts all images and ends the session. Nothing can be mounted afterwards. */
@@ -351,9 +352,8 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     using cleanup = new DisposableStack();
     const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
     if (validate?.()) await checkInodeDigests(bootstrap.tree);
-    const homes = await candidates(layer);
-    const blobs = bootstrap.tree.blobs.flatMap(idsAtHome).map((id) => ({ id }));
-    const backend = await chooseHome(homes, blobs, this.#choicePath(layer.id), deadlineMs, signal);
+    const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
+    const backend = await chooseBackend(await candidates(layer), blobs, this.#choicePath(layer.id), deadlineMs, signal);
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();
     cleanup.move();

@@ -74,7 +74,7 @@ export class OfferedImages implements AsyncDisposable {
   }
 
   /** Opens the images that an earlier process had registered, for a takeover of its mounts. */
-  async again(): Promise<readonly OfferedImage[]> {
+  async reopen(): Promise<readonly OfferedImage[]> {
     const offered: OfferedImage[] = [];
     for (const document of this.before) {
       try {

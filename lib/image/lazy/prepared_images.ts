@@ -20,13 +20,13 @@ export class PreparedImages {
   /** @param alone runs a task while the image of that layer is neither mounted nor forgotten */
   constructor(
     private readonly kernelImages: KernelImages,
-    private readonly alone: (layerId: string, task: () => Promise<void>) => Promise<void>,
+    private readonly runExclusive: (layerId: string, task: () => Promise<void>) => Promise<void>,
   ) {}
 
   /** Queues the image of `layer`. A failure is not reported; the first mount fails with it. */
   begin(layer: LazyLayer): void {
     this.#waiting.add(layer.id);
-    this.#last = this.#last.then(() => this.alone(layer.id, () => this.#prepare(layer)));
+    this.#last = this.#last.then(() => this.runExclusive(layer.id, () => this.#prepare(layer)));
   }
 
   async #prepare({ id, bootstrapPath }: LazyLayer): Promise<void> {

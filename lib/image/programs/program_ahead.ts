@@ -74,19 +74,19 @@ export class ProgramAhead implements AsyncDisposable {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 
-  /** @param isTold whether the head is fetched here, and so reported to `onFetch` */
-  #begin({ blobIndex, offset }: BlobRange, place: Placing, isTold: boolean): void {
+  /** @param isReported whether the head is fetched here, and so reported to `onFetch` */
+  #begin({ blobIndex, offset }: BlobRange, place: Placing, isReported: boolean): void {
     const key = `${blobIndex}:${offset}`;
     if (this.#seen.has(key) || this.#seen.size >= MAX_FILES || this.#abort.signal.aborted) return;
     this.#seen.add(key);
-    const look = this.#look(place, isTold)
+    const look = this.#look(place, isReported)
       .catch((error) => log.debug("program not examined", { blobIndex, offset, error: messageOf(error) }))
       .finally(() => this.#running.delete(look));
     this.#running.add(look);
   }
 
-  async #look(place: Placing, isTold: boolean): Promise<void> {
-    const header = elfHeader(await this.#read(place, { offset: 0, size: ELF_HEADER_BYTES }, isTold));
+  async #look(place: Placing, isReported: boolean): Promise<void> {
+    const header = elfHeader(await this.#read(place, { offset: 0, size: ELF_HEADER_BYTES }, isReported));
     if (header === undefined) return;
     const program = elfProgram(header, await this.#read(place, header.programHeaders));
     const { interpreter, dynamic } = program;
@@ -120,18 +120,18 @@ export class ProgramAhead implements AsyncDisposable {
     this.#running.add(fetching);
   }
 
-  async #ensure(ranges: readonly BlobRange[], isTold: boolean): Promise<void> {
+  async #ensure(ranges: readonly BlobRange[], isReported: boolean): Promise<void> {
     const { blobs, onFetch } = this.parts;
     await Promise.all(ranges.map(async (range) => {
-      if (isTold) onFetch?.(range);
+      if (isReported) onFetch?.(range);
       await blobs[range.blobIndex]?.ensure(range.offset, range.length, "read-ahead", this.#abort.signal);
     }));
   }
 
   /** Fetches and reads bytes of a file; fewer at its end. */
-  async #read(place: Placing, { offset, size }: FileRange, isTold = true): Promise<Uint8Array> {
+  async #read(place: Placing, { offset, size }: FileRange, isReported = true): Promise<Uint8Array> {
     const ranges = place({ offset, size: Math.min(size, MAX_READ_BYTES) });
-    await this.#ensure(ranges, isTold);
+    await this.#ensure(ranges, isReported);
     const bytes = new Uint8Array(ranges.reduce((sum, { length }) => sum + length, 0));
     let filled = 0;
     for (const range of ranges) {

@@ -15,10 +15,10 @@ import type { Digest } from "../../oci/digest.ts";
 import { type ImageConfig, parseImageConfig } from "../../oci/manifest.ts";
 import { formatPlatform, matchesPlatform } from "../../oci/platform.ts";
 import { familiarReference, formatReference, type Reference } from "../../oci/reference.ts";
-import { idsAtHome } from "../../rafs/flags.ts";
+import { requiredBlobIds } from "../../rafs/flags.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
-import type { DockerInfo } from "../docker/engine_answers.ts";
+import type { DockerInfo } from "../docker/engine_responses.ts";
 import type { LazyForm } from "../source/image_form.ts";
 import { fetchBootstrapLayer } from "../source/remote_bootstrap.ts";
 import { type BlobsLeft, findBlobs } from "./blobs_left.ts";
@@ -93,7 +93,7 @@ async function fetchMetadata(
   if (layer === undefined) {
     throw cannotPull("invalid-image", reference, `it is marked as a nydus image, but layer ${digest} has no bootstrap`);
   }
-  const ids = openBootstrap(layer.bootstrap).blobs.flatMap(idsAtHome);
+  const ids = openBootstrap(layer.bootstrap).blobs.flatMap(requiredBlobIds);
   return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal) };
 }
 

@@ -12,7 +12,7 @@ import { TarReader } from "../../archive/tar_reader.ts";
 import { toByteString } from "../../base/bytes.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { nodeZlib } from "../../base/node_modules.ts";
-import { type ImageMemory, LET_GO_BYTES, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { DROP_INTERVAL_BYTES, type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import { MAX_BOOTSTRAP } from "../../rafs/toc.ts";
 
 /** Names of a bootstrap in a layer, newest convention first. */
@@ -125,9 +125,9 @@ class BootstrapSearch {
     if (this.#content === undefined) return;
     this.#content.set(piece, offset);
     this.#filledBytes += piece.length;
-    if (this.#filledBytes < LET_GO_BYTES) return;
+    if (this.#filledBytes < DROP_INTERVAL_BYTES) return;
     this.#filledBytes = 0;
-    this.memory.letGo();
+    this.memory.dropPages();
   }
 
   endEntry(): void {}

@@ -37,7 +37,7 @@ import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fanotifyKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
-import { devicesAgain } from "./devices_again.ts";
+import { recomputeDevices } from "./recompute_devices.ts";
 import { COMPLETE_READ_AHEAD_KB, isErofsAt, READ_AHEAD_KB, setReadAhead } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { drain, openingDeadline, type PlacedImage } from "./placed_image.ts";
@@ -112,7 +112,7 @@ export class FanotifyImages implements AsyncDisposable {
     if (kept === undefined && before.length === 0) return undefined;
     const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
     const resumed = await FanotifyImages.#open(options, watch, group, events);
-    const mounts = await Promise.all(before.map((placed) => resumed.#again(placed, kept !== undefined)));
+    const mounts = await Promise.all(before.map((placed) => resumed.#restore(placed, kept !== undefined)));
     if (kept === undefined) {
       await dropPages();
       const suspects = before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
@@ -177,11 +177,11 @@ export class FanotifyImages implements AsyncDisposable {
   }
 
   /** Takes over an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
-  async #again(placed: PlacedImage, isGuarded: boolean): Promise<ImageMount | undefined> {
+  async #restore(placed: PlacedImage, isGuarded: boolean): Promise<ImageMount | undefined> {
     const { image } = placed;
     try {
       // a file that is complete by now may still have a mark
-      const devices = await this.#openDevices(placed, await devicesAgain(image, this.stateDir), () => false);
+      const devices = await this.#openDevices(placed, await recomputeDevices(image, this.stateDir), () => false);
       const settled = this.#watchAll(devices);
       // what is complete now was complete before: a process that watched wrote the chunks
       const isIncomplete = watchedOf(devices).some(({ file }) => this.server.isWatched(file));

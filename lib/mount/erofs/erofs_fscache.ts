@@ -38,7 +38,7 @@ import { unmount } from "../fuse/fuse_mount.ts";
 import type { ImageMount } from "../image_mount.ts";
 import { fscacheKeeperPath, Keeper } from "../keeper/keeper.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
-import { devicesAgain } from "./devices_again.ts";
+import { recomputeDevices } from "./recompute_devices.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { drain, type PlacedImage } from "./placed_image.ts";
@@ -130,8 +130,8 @@ export class FscacheImages implements AsyncDisposable {
     }
     const resumed = await FscacheImages.#make(options, watch, device);
     const before = await images();
-    const mounts = await Promise.all(before.map((placed) => resumed.#again(placed)));
-    for (const offered of await options.offered?.() ?? []) await resumed.#offerAgain(offered);
+    const mounts = await Promise.all(before.map((placed) => resumed.#restore(placed)));
+    for (const offered of await options.offered?.() ?? []) await resumed.#restoreOffer(offered);
     resumed.#server.serve();
     log.info("kernel's cache taken over", { images: before.length });
     return { images: resumed, mounts };
@@ -204,7 +204,7 @@ export class FscacheImages implements AsyncDisposable {
   }
 
   /** Takes over an image of an earlier process; undefined, and logged, if that fails: its readers get errors. */
-  async #again(placed: PlacedImage): Promise<ImageMount | undefined> {
+  async #restore(placed: PlacedImage): Promise<ImageMount | undefined> {
     const { image, number, target } = placed;
     try {
       const fsid = fsidAt(target, this.domain);
@@ -218,7 +218,7 @@ export class FscacheImages implements AsyncDisposable {
       const cached = await this.#open({
         image,
         number,
-        tables: await devicesAgain(image, stateDir),
+        tables: await recomputeDevices(image, stateDir),
         names: made.names,
       });
       cached.openFile(path);
@@ -230,9 +230,9 @@ export class FscacheImages implements AsyncDisposable {
     }
   }
 
-  async #offerAgain(offered: OfferedImage): Promise<void> {
+  async #restoreOffer(offered: OfferedImage): Promise<void> {
     try {
-      await this.offers.again(offered);
+      await this.offers.restore(offered);
     } catch (error) {
       log.error("image is lost, its readers get errors", { image: offered.fsid, error: messageOf(error) });
     }

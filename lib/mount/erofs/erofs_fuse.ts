@@ -27,7 +27,7 @@ import type { ChunkStore, ImageMount, MountableImage, OpenBlob } from "../image_
 import { openBlobs } from "../open_blobs.ts";
 import type { UnmountWatch } from "../unmount_watch.ts";
 import { completeDevicePath } from "./complete_device.ts";
-import { devicesAgain } from "./devices_again.ts";
+import { recomputeDevices } from "./recompute_devices.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
 import { openingDeadline } from "./placed_image.ts";
@@ -122,8 +122,8 @@ async function completePath(
 }
 
 /** Returns `image` as {@link FuseSession.takeOver} needs it if its super block outlived the process that made it. */
-export async function onDevicesAgain(image: MountableImage, stateDir: string): Promise<MountableImage> {
-  return onDevices(image, await devicesAgain(image, stateDir));
+export async function onRecomputedDevices(image: MountableImage, stateDir: string): Promise<MountableImage> {
+  return onDevices(image, await recomputeDevices(image, stateDir));
 }
 
 /** Returns the mount on `target`, whose devices are `served`: just made, or taken over. */

@@ -31,7 +31,7 @@ export type ErofsTask =
   | { readonly kind: "read"; readonly path: string; readonly offset: number };
 
 /** Messages from the Worker. */
-export interface ErofsAnswer {
+export interface ErofsReply {
   readonly devices?: readonly DeviceTable[];
   /** SHA-256 of an image whose devices were named, hexadecimal. */
   readonly digest?: string;
@@ -76,9 +76,9 @@ export class ErofsTasks implements Disposable {
     return (await this.#run({ kind: "read", path, offset })).read ?? "nothing";
   }
 
-  async #run(task: ErofsTask): Promise<ErofsAnswer> {
-    const { promise, resolve, reject } = Promise.withResolvers<ErofsAnswer>();
-    this.#worker.onmessage = ({ data }: MessageEvent<ErofsAnswer>) => resolve(data);
+  async #run(task: ErofsTask): Promise<ErofsReply> {
+    const { promise, resolve, reject } = Promise.withResolvers<ErofsReply>();
+    this.#worker.onmessage = ({ data }: MessageEvent<ErofsReply>) => resolve(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
       reject(new NydusGdError("internal", `Cannot mount EROFS: Worker ended: ${event.message}`));

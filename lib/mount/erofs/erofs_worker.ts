@@ -12,15 +12,15 @@ import { devicesOf } from "../../rafs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { makeCachedImage } from "../fscache/made_image.ts";
 import { mountErofs, mountErofsCached } from "./erofs_mount.ts";
-import type { ErofsAnswer, ErofsTask } from "./erofs_tasks.ts";
+import type { ErofsReply, ErofsTask } from "./erofs_tasks.ts";
 import { keepImage } from "./kept_image.ts";
 
 const scope = self as unknown as {
-  postMessage(message: ErofsAnswer): void;
+  postMessage(message: ErofsReply): void;
   onmessage: ((event: MessageEvent<ErofsTask>) => void) | null;
 };
 
-function run(task: ErofsTask): ErofsAnswer {
+function run(task: ErofsTask): ErofsReply {
   switch (task.kind) {
     case "keep":
       return { devices: keepImage(viewAt(task.address, task.length), task.path) };

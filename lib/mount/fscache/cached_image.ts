@@ -70,7 +70,7 @@ export class CachedImage implements Disposable {
     using cleanup = new DisposableStack();
     const devices = uses.map((use, index) => {
       const device = offerDevice(server, volume, names[index] as string, use);
-      cleanup.defer(() => giveBack(server, volume, device));
+      cleanup.defer(() => releaseDevice(server, volume, device));
       return device;
     });
     cleanup.move();
@@ -108,7 +108,7 @@ export class CachedImage implements Disposable {
 
   [Symbol.dispose](): void {
     this.withdraw();
-    for (const device of this.devices) giveBack(this.server, this.volume, device);
+    for (const device of this.devices) releaseDevice(this.server, this.volume, device);
     this.#source?.[Symbol.dispose]();
   }
 }
@@ -130,6 +130,6 @@ function offerDevice(server: CacheServer, volume: string, tag: string, use: Devi
   return { tag, source, use };
 }
 
-function giveBack(server: CacheServer, volume: string, { tag, source, use }: UsedDevice): void {
+function releaseDevice(server: CacheServer, volume: string, { tag, source, use }: UsedDevice): void {
   if (!source.remove(use)) server.withdraw(volume, tag);
 }

@@ -11,11 +11,11 @@ import { CLONE, unshare } from "../../../ffi/sched.ts";
 import { fchdir } from "../../../ffi/unistd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { occupiedBytes } from "../../blob/cache/cache_usage.ts";
-import type { CullAnswer, CullRequest } from "./culler.ts";
+import type { CullReply, CullRequest } from "./culler.ts";
 import { isAbove } from "./cull_limits.ts";
 
 const scope = self as unknown as {
-  postMessage(message: CullAnswer): void;
+  postMessage(message: CullReply): void;
   onmessage: ((event: MessageEvent<CullRequest>) => void) | null;
 };
 
@@ -27,7 +27,7 @@ interface CacheEntry {
   readonly bytes: number;
 }
 
-function cull({ device, dir, untilFree }: CullRequest): CullAnswer {
+function cull({ device, dir, untilFree }: CullRequest): CullReply {
   const answer = { culled: 0, bytes: 0 };
   for (const { dir: folder, name, bytes } of entriesBelow(`${dir}/cache`).sort((a, b) => a.usedMs - b.usedMs)) {
     if (isAbove(untilFree, dir)) break;

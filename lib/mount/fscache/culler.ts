@@ -22,7 +22,7 @@ export interface CullRequest {
 }
 
 /** Message from the Worker. */
-export interface CullAnswer {
+export interface CullReply {
   /** Number of files culled. */
   readonly culled: number;
   /** Bytes that they occupied. */
@@ -71,10 +71,10 @@ export class Culler {
   }
 
   /** Never rejects. */
-  async #ask(untilFree: number): Promise<CullAnswer> {
+  async #ask(untilFree: number): Promise<CullReply> {
     const worker = startWorker(workerUrl(import.meta, "cull_worker.ts"), "cull");
-    const { promise, resolve } = Promise.withResolvers<CullAnswer>();
-    worker.onmessage = ({ data }: MessageEvent<CullAnswer>) => resolve(data);
+    const { promise, resolve } = Promise.withResolvers<CullReply>();
+    worker.onmessage = ({ data }: MessageEvent<CullReply>) => resolve(data);
     worker.onerror = (event) => {
       event.preventDefault();
       resolve({ culled: 0, bytes: 0, error: event.message });

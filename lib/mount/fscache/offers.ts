@@ -5,7 +5,7 @@
  */
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { KeyedMutex } from "../../base/keyed_mutex.ts";
-import { devicesAgain } from "../erofs/devices_again.ts";
+import { recomputeDevices } from "../erofs/recompute_devices.ts";
 import { ErofsTasks, imagePath } from "../erofs/erofs_tasks.ts";
 import type { MountableImage } from "../image_mount.ts";
 import { CachedImage } from "./cached_image.ts";
@@ -75,17 +75,17 @@ export class Offers {
    *
    * @throws {NydusGdError} as {@link add}
    */
-  again(offered: OfferedImage): Promise<void> {
-    return this.#changing.run(keyOf(offered), () => this.#again(offered));
+  restore(offered: OfferedImage): Promise<void> {
+    return this.#changing.run(keyOf(offered), () => this.#restore(offered));
   }
 
-  async #again(offered: OfferedImage): Promise<void> {
+  async #restore(offered: OfferedImage): Promise<void> {
     const { image, number } = offered;
     const path = this.#pathOf(image);
     const made = await readCachedImage(path);
     if (made === undefined) return await this.#add(offered);
     const { names, digest } = made;
-    const tables = await devicesAgain(image, this.dir);
+    const tables = await recomputeDevices(image, this.dir);
     const volume = volumeOfOffer(offered);
     const cached = await CachedImage.open(this.server, volume, { image, number, tables, names }, this.deadlineMs);
     cached.openFile(path, { digest });

@@ -41,12 +41,12 @@ import { MissHandler } from "./miss_handler.ts";
 import { checkImageNumber, nodeId } from "./node_id.ts";
 import { Notices } from "./notices.ts";
 import { RequestFile } from "./request_file.ts";
-import type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_options.ts";
+import type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
 import type { FuseWorkerHandle } from "./worker_handle.ts";
 import type { FromWorker } from "./worker_messages.ts";
 import { FuseWorkerSet } from "./worker_set.ts";
 
-export type { FuseCounters, FuseSessionOptions, NumberedImage } from "./session_options.ts";
+export type { FuseSessionOptions, NumberedImage, ServeCounters } from "./session_options.ts";
 
 const log = logger("mount", "fuse");
 
@@ -276,7 +276,7 @@ export class FuseSession implements AsyncDisposable {
   }
 
   /** Totals of all Workers since the start. */
-  counters(): FuseCounters {
+  counters(): ServeCounters {
     return this.workers.counters();
   }
 

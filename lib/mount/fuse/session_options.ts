@@ -34,7 +34,7 @@ export interface FuseSessionOptions {
 }
 
 /** Totals since the start. */
-export interface FuseCounters {
+export interface ServeCounters {
   readonly requests: number;
   /** READs answered by a Worker from the cache, and their bytes. */
   readonly reads: number;

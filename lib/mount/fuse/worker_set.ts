@@ -11,7 +11,7 @@ import type { Fd } from "../../../ffi/fd.ts";
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { RequestFile } from "./request_file.ts";
-import type { FuseCounters } from "./session_options.ts";
+import type { ServeCounters } from "./session_options.ts";
 import { type CommonStart, FuseWorkerHandle, startFuseThread } from "./worker_handle.ts";
 import { COUNTER, type FromWorker, type ToWorker } from "./worker_messages.ts";
 
@@ -100,7 +100,7 @@ export class FuseWorkerSet implements Disposable {
   }
 
   /** Totals of all Workers since their start. */
-  counters(): FuseCounters {
+  counters(): ServeCounters {
     const sum = (cell: number) => this.#workers.reduce((total, worker) => total + (worker.counters[cell] ?? 0), 0);
     return {
       requests: sum(COUNTER.requests),

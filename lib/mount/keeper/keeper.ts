@@ -65,7 +65,7 @@ if ! read -r told; then
 fi
 exec sleep infinity </dev/null
 `;
-const TOLD = new TextEncoder().encode("on record\n");
+const RECORDED_MESSAGE = new TextEncoder().encode("on record\n");
 
 /** Path of the record of the keeper for the FUSE session in `stateDir`. */
 export function keeperPath(stateDir: string): string {
@@ -179,7 +179,7 @@ export class Keeper implements AsyncDisposable {
     const stdin = child.stdin.getWriter();
     try {
       await writeJsonFile(this.recordPath, kept, "process");
-      await ignore(Error, stdin.write(TOLD)); // one that died is replaced by #watch
+      await ignore(Error, stdin.write(RECORDED_MESSAGE)); // one that died is replaced by #watch
     } finally {
       await ignore(Error, stdin.close());
     }

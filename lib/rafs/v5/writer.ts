@@ -20,7 +20,7 @@ import { DIGEST_SIZE } from "../chunk_table.ts";
 import { V5_MAGIC, V5_VERSION } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, IMAGE_FLAG } from "../flags.ts";
 import { IndexColumn } from "../index_column.ts";
-import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
 import type { BlobEntry, InodeSpec } from "../v6/writer.ts";
 import { TreeTable } from "../v6/tree_table.ts";
@@ -119,7 +119,7 @@ export class BootstrapWriter {
     image.set(ids, blobTable);
     blobs.forEach((blob, k) => writeExtBlob(view, extTable + k * EXT_BLOB.SIZE, blob));
     this.#writeRecords(image, view, rows, places.at);
-    this.#memory.letGo();
+    this.#memory.dropPages();
     return image;
   }
 
@@ -178,9 +178,9 @@ export class BootstrapWriter {
     let looked = 0;
     for (let index = rows.count; index >= 1; index--) {
       looked += 1 + rows.childrenOf(index).count;
-      if (looked >= LET_GO_AFTER) {
+      if (looked >= DROP_INTERVAL) {
         looked = 0;
-        this.#memory.letGo();
+        this.#memory.dropPages();
       }
       const at = placeOf(index);
       const inode = rows.inodeOf(index);

@@ -8,7 +8,7 @@
  * @module
  */
 import { copyBytes, roundUp, writeI64, writeU64 } from "../../base/bytes.ts";
-import { type ImageMemory, LET_GO_AFTER } from "../image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory } from "../image_memory.ts";
 import { erofsTypeOf, isDevice, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { CHUNK_FORMAT_INDEXES, CHUNK_INDEX, DATA_LAYOUT, DIRENT, EXTENDED, INODE_SLOT, XATTR } from "./layout.ts";
 import type { SortedEntries, TreeTable } from "./tree_table.ts";
@@ -114,7 +114,7 @@ export function emitTree(emission: Emission): void {
   const content = tree.bytes.bytes;
   const { xattrAt, xattrSize, contentAt, contentSize } = tree.inodes;
   for (let inode = 0; inode < tree.inodeCount; inode++) {
-    if (inode % LET_GO_AFTER === 0) memory.letGo();
+    if (inode % DROP_INTERVAL === 0) memory.dropPages();
     emitInode(emission, inode);
     const at = placement.atOf(inode) + EXTENDED.SIZE;
     const xattrs = xattrSize[inode] as number;

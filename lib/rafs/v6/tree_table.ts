@@ -55,7 +55,7 @@ const BLOCK = 4096;
 /** Block number that the kernel treats as a hole. */
 const NO_BLOCK = 0xffff_ffff;
 /** Parent of a directory that has no name yet. */
-const NOBODY = 0xffff_ffff;
+const NO_INODE = 0xffff_ffff;
 const SLASH = 0x2f;
 const DOT = Uint8Array.of(0x2e);
 const DOT_DOT = Uint8Array.of(0x2e, 0x2e);
@@ -135,7 +135,7 @@ export class TreeTable {
       this.appendChunk(blobIndex, chunkIndex, uncompressedOffset);
     }
     inodes.contentSize[inode] = bytes.length - contentAt;
-    if (type === S_IFDIR) this.addDots(inode, inode === 0 ? 0 : NOBODY);
+    if (type === S_IFDIR) this.addDots(inode, inode === 0 ? 0 : NO_INODE);
     return inode;
   }
 
@@ -150,7 +150,7 @@ export class TreeTable {
     if (this.isDirectory(inode)) {
       if (inode < directory) unwritable("name", `directory ${inode} was added before ${directory}, which holds it`);
       const up = dotDot[inode] as number;
-      if (this.entries.inode[up] !== NOBODY) unwritable("name", `directory ${inode} has a name already`);
+      if (this.entries.inode[up] !== NO_INODE) unwritable("name", `directory ${inode} has a name already`);
       this.entries.inode[up] = directory;
       nlink[directory] = (nlink[directory] as number) + 1;
     } else {
@@ -198,7 +198,7 @@ export class TreeTable {
     const { nlink, dotDot } = this.inodes;
     for (let inode = 1; inode < this.inodeCount; inode++) {
       const nameless = this.isDirectory(inode)
-        ? this.entries.inode[dotDot[inode] as number] === NOBODY
+        ? this.entries.inode[dotDot[inode] as number] === NO_INODE
         : nlink[inode] === 0;
       if (nameless) unwritable("inode", `inode ${inode} has no name`);
     }

@@ -26,7 +26,7 @@ import { CHUNK_INFO, writeChunkInfo } from "../chunk_info.ts";
 import type { ChunkRecords } from "../chunk_info_table.ts";
 import { EROFS_MAGIC, EROFS_SUPER_OFFSET } from "../detect.ts";
 import { BLOB_FEATURE, checkChunkSize, has, IMAGE_FLAG } from "../flags.ts";
-import { type ImageMemory, LET_GO_AFTER, ORDINARY_MEMORY } from "../image_memory.ts";
+import { DROP_INTERVAL, type ImageMemory, ORDINARY_MEMORY } from "../image_memory.ts";
 import type { PlaceChunk } from "./copy_tree.ts";
 import { BLOB, COMPAT_RAFS_V6, DEVICE, DEVICE_SLOT, EXT_SUPER, INCOMPAT_RAFS_V6, INODE_SLOT, SUPER } from "./layout.ts";
 import { type InodeSpec, type MovablePlace, TreeTable, unwritable } from "./tree_table.ts";
@@ -148,7 +148,7 @@ export class BootstrapWriter {
       memory,
     });
     this.#writeChunks(image, view, chunkTable, memory);
-    memory.letGo();
+    memory.dropPages();
     return image;
   }
 
@@ -157,7 +157,7 @@ export class BootstrapWriter {
     for (const source of this.#chunkSources) {
       for (const record of source.records()) {
         writeChunkInfo(image, view, start + count * CHUNK_INFO.SIZE, record);
-        if (++count % LET_GO_AFTER === 0) memory.letGo();
+        if (++count % DROP_INTERVAL === 0) memory.dropPages();
       }
     }
   }

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { kernelChecks } from "../../../lib/doctor/kernel_checks.ts";
 import { chooseDataPath } from "../../../lib/mount/choose.ts";
-import { subjectIn } from "../../support/doctor_subject.ts";
+import { installationIn } from "../../support/doctor_installation.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
@@ -28,8 +28,8 @@ fuseTest(
     const named = await chooseDataPath("erofs-fscache", folders, { guard: KEPT });
     assert.deepEqual([named.fsDriver, named.warning], ["erofs-fscache", undefined]);
     // not by results(): an emulated processor may exceed doctor's time limit
-    const check = kernelChecks(await subjectIn(temp)).find(({ name }) => name === "EROFS over fscache");
-    const finding = await check?.look(new AbortController().signal);
+    const check = kernelChecks(await installationIn(temp)).find(({ name }) => name === "EROFS over fscache");
+    const finding = await check?.run(new AbortController().signal);
     assert.equal(finding?.verdict, "ok");
     assert.match(finding?.seen ?? "", /can be mounted, and asks for data/);
   },

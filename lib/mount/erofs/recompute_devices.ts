@@ -17,7 +17,7 @@ import { keptDevices } from "./kept_image.ts";
  * @param stateDir directory of the kept image file
  * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "io"
  */
-export async function devicesAgain(
+export async function recomputeDevices(
   image: Pick<MountableImage, "name" | "bootstrap">,
   stateDir: string,
 ): Promise<readonly DeviceTable[]> {

@@ -19,7 +19,7 @@ import { STATE_FOLDERS } from "../image/gc/state_left_overs.ts";
 import { PulledImages } from "../image/lazy/pulled_images.ts";
 
 /** Location of the installation, as for `serve`. */
-export interface SubjectOptions {
+export interface InstallationOptions {
   readonly root: string;
   readonly config: ConfigPath;
   readonly settings: ConfigPath;
@@ -38,11 +38,11 @@ const RETRIES = 0;
 const CONNECT_TIMEOUT_MS = 3_000;
 
 /** The installation under examination. */
-export class Subject implements Disposable {
+export class Installation implements Disposable {
   readonly isRoot = Deno.uid() === 0;
 
   private constructor(
-    readonly options: SubjectOptions,
+    readonly options: InstallationOptions,
     readonly settingsFile: Readable<Settings>,
     readonly nydusdFile: Readable<Awaited<ReturnType<typeof examineNydusdConfig>>>,
     readonly docker: DockerEngine,
@@ -55,7 +55,7 @@ export class Subject implements Disposable {
   ) {}
 
   /** Reads the configuration. */
-  static async take(options: SubjectOptions): Promise<Subject> {
+  static async take(options: InstallationOptions): Promise<Installation> {
     const settingsFile = await readable(readSettings(options.settings));
     const settings = valueOf(settingsFile) ?? DEFAULT_SETTINGS;
     const limits = { ...settings.fetch, retries: RETRIES, connectTimeoutMs: CONNECT_TIMEOUT_MS };
@@ -63,7 +63,7 @@ export class Subject implements Disposable {
     const logins = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
     const pulledDir = `${options.root}/state/${STATE_FOLDERS.pulled}`;
     const pulled = await ignore(Deno.errors.PermissionDenied, PulledImages.look(pulledDir));
-    return new Subject(
+    return new Installation(
       options,
       settingsFile,
       await readable(examineNydusdConfig(options.config)),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { open as openNode } from "node:fs/promises";
 import { O, open } from "../../ffi/fcntl.ts";
 import { NydusGdError } from "./errors.ts";
-import { OPEN_FILES_HINT, toldError } from "./told_error.ts";
+import { describeError, OPEN_FILES_HINT } from "./error_report.ts";
 
 /** What `failing` throws. */
 async function thrownBy(failing: () => unknown): Promise<unknown> {
@@ -15,9 +15,9 @@ async function thrownBy(failing: () => unknown): Promise<unknown> {
 }
 
 Deno.test("what the runtime and node's modules say of a failed call is told in our grammar", async () => {
-  const { message } = toldError(await thrownBy(() => Deno.readTextFile("/etc/passwd/x")));
+  const { message } = describeError(await thrownBy(() => Deno.readTextFile("/etc/passwd/x")));
   assert.equal(message, "Cannot readfile /etc/passwd/x: not a directory");
-  const ofNode = toldError(await thrownBy(() => openNode("/etc/passwd/x")));
+  const ofNode = describeError(await thrownBy(() => openNode("/etc/passwd/x")));
   assert.deepEqual(ofNode, { message: "Cannot open /etc/passwd/x: not a directory", hint: undefined });
 });
 
@@ -25,14 +25,14 @@ Deno.test("who has no descriptors left is told what to raise, whoever says so", 
   for (
     const said of ["Too many open files (os error 24): readfile '/x'", "EMFILE: too many open files, readfile '/x'"]
   ) {
-    const told = toldError(new Error(said));
+    const told = describeError(new Error(said));
     assert.deepEqual(told, { message: "Cannot readfile /x: too many open files", hint: OPEN_FILES_HINT });
   }
 });
 
 Deno.test("what is in our grammar stays as it is, with its hint", async () => {
   const error = new NydusGdError("busy", "Cannot mount x: it is in use", { hint: "fuser -vm x" });
-  assert.deepEqual(toldError(error), { message: "Cannot mount x: it is in use", hint: "fuser -vm x" });
-  const refused = toldError(await thrownBy(() => open("/etc/passwd/x", O.RDONLY)));
+  assert.deepEqual(describeError(error), { message: "Cannot mount x: it is in use", hint: "fuser -vm x" });
+  const refused = describeError(await thrownBy(() => open("/etc/passwd/x", O.RDONLY)));
   assert.match(refused.message, /^Cannot .*ENOTDIR$/);
 });

@@ -8,9 +8,9 @@ import type { BackendDeps } from "../../backend/open_backend.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
 import { ANONYMOUS } from "../../backend/registry/keychain.ts";
-import { chooseHome } from "../blob_home.ts";
+import { chooseBackend } from "../choose_backend.ts";
 import { type BlobOrigin, formatBlobOrigin } from "../blob_origin.ts";
-import { homesOf } from "./layer_homes.ts";
+import { backendCandidates } from "./backend_candidates.ts";
 
 const DIFF_ID = `sha256:${"ab".repeat(32)}`;
 
@@ -46,17 +46,17 @@ const recordOf = (...repositories: string[]) =>
   );
 const configOf = (type: string, config: Record<string, unknown>) =>
   parseNydusdConfig(JSON.stringify({ device: { backend: { type, config }, cache: {} }, mode: "direct" }));
-const namesOf = (homes: readonly { description: string }[]) => homes.map(({ description }) => description);
+const namesOf = (candidates: readonly { description: string }[]) => candidates.map(({ description }) => description);
 
 Deno.test("a configured folder goes before what Docker recorded, the newest record first, each repository once", () =>
   withDocker(recordOf("docker.io/library/old", "localhost:5000/app", "docker.io/library/old"), async (layer, deps) => {
     const config = configOf("localfs", { dir: "/blobs" });
-    assert.deepEqual(namesOf(await homesOf(layer, { config, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config, trustedOrigins: [], deps })), [
       "localfs of the configuration",
       "registry docker.io/library/old",
       "registry localhost:5000/app",
     ]);
-    assert.deepEqual(namesOf(await homesOf(layer, { config: undefined, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config: undefined, trustedOrigins: [], deps })), [
       "registry docker.io/library/old",
       "registry localhost:5000/app",
     ]);
@@ -70,10 +70,10 @@ for (const protocol of ["s3", "oss"] as const) {
     const blobs = [one, two].map((bytes) => ({ id: registry.addBlob(bytes) }));
     await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
       const config = configOf(protocol, bucket.section());
-      const homes = await homesOf(layer, { config, trustedOrigins: [], deps });
-      assert.deepEqual(namesOf(homes), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
+      const candidates = await backendCandidates(layer, { config, trustedOrigins: [], deps });
+      assert.deepEqual(namesOf(candidates), [`${protocol} of the configuration`, `registry ${registry.host}/app`]);
       const chosen = async (name: string) =>
-        (await chooseHome(homes, blobs, join(layer.home, name), 60_000)).description.split(" ")[0];
+        (await chooseBackend(candidates, blobs, join(layer.home, name), 60_000)).description.split(" ")[0];
       await Deno.mkdir(layer.home);
       bucket.objects.set(blobs[0]?.id ?? "", one);
       assert.equal(await chosen("half.json"), "registry");
@@ -88,20 +88,24 @@ for (const protocol of ["s3", "oss"] as const) {
 Deno.test("a configured disk or bucket is a home whatever Docker recorded", () =>
   withDocker(undefined, async (layer, deps) => {
     const section = { device_path: "/dev/vdb" };
-    const homes = await homesOf(layer, { config: configOf("localdisk", section), trustedOrigins: [], deps });
-    assert.deepEqual(namesOf(homes), ["localdisk of the configuration"]);
-    assert.equal(homes[0]?.open().description, "localdisk /dev/vdb");
+    const candidates = await backendCandidates(layer, {
+      config: configOf("localdisk", section),
+      trustedOrigins: [],
+      deps,
+    });
+    assert.deepEqual(namesOf(candidates), ["localdisk of the configuration"]);
+    assert.equal(candidates[0]?.open().description, "localdisk /dev/vdb");
   }));
 
 Deno.test("a configured registry comes last, once", () =>
   withDocker(recordOf("localhost:5000/app"), async (layer, deps) => {
     const other = configOf("registry", { host: "localhost:5000", repo: "other" });
     const same = configOf("registry", { host: "localhost:5000", repo: "app" });
-    assert.deepEqual(namesOf(await homesOf(layer, { config: other, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config: other, trustedOrigins: [], deps })), [
       "registry localhost:5000/app",
       "registry localhost:5000/other",
     ]);
-    assert.deepEqual(namesOf(await homesOf(layer, { config: same, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config: same, trustedOrigins: [], deps })), [
       "registry localhost:5000/app",
     ]);
   }));
@@ -111,7 +115,7 @@ Deno.test("a recorded repository on the configured host is read with the login o
   const id = registry.addBlob(new Uint8Array(7));
   await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
     const config = configOf("registry", { host: registry.host, repo: "other", auth: btoa("u:p"), scheme: "http" });
-    const [recorded] = await homesOf(layer, { config, trustedOrigins: [], deps });
+    const [recorded] = await backendCandidates(layer, { config, trustedOrigins: [], deps });
     assert.equal(recorded?.description, `registry ${registry.host}/app`);
     assert.equal(await recorded?.open().blob(id).size(), 7);
     assert.ok(registry.requests.every(({ path }) => path.startsWith("/v2/app/") || path === "/v2/"));
@@ -121,14 +125,17 @@ Deno.test("a recorded repository on the configured host is read with the login o
 Deno.test("a layer without a diffID or a record, or with a damaged record, has its configured home", async () => {
   const config = configOf("localfs", { dir: "/blobs" });
   await withDocker(undefined, async (layer, deps) => {
-    assert.deepEqual(await homesOf(layer, { config: undefined, trustedOrigins: [], deps }), []);
+    assert.deepEqual(await backendCandidates(layer, { config: undefined, trustedOrigins: [], deps }), []);
     const { id, bootstrapPath, home } = layer;
-    assert.deepEqual(namesOf(await homesOf({ id, bootstrapPath, home }, { config, trustedOrigins: [], deps })), [
-      "localfs of the configuration",
-    ]);
+    assert.deepEqual(
+      namesOf(await backendCandidates({ id, bootstrapPath, home }, { config, trustedOrigins: [], deps })),
+      [
+        "localfs of the configuration",
+      ],
+    );
   });
   await withDocker("[{", async (layer, deps) => {
-    assert.deepEqual(namesOf(await homesOf(layer, { config, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config, trustedOrigins: [], deps })), [
       "localfs of the configuration",
     ]);
   });
@@ -138,7 +145,7 @@ Deno.test("the home that the layer names goes after a configured folder and befo
   withDocker(recordOf("docker.io/library/app", "quay.io/team/app"), async (layer, deps) => {
     await writeOrigin(layer, { registry: "quay.io", repository: "other/app", blobSizes: new Map() });
     const folder = configOf("localfs", { dir: "/blobs" });
-    assert.deepEqual(namesOf(await homesOf(layer, { config: folder, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config: folder, trustedOrigins: [], deps })), [
       "localfs of the configuration",
       "registry quay.io/other/app",
       "registry quay.io/team/app",
@@ -146,7 +153,7 @@ Deno.test("the home that the layer names goes after a configured folder and befo
     ]);
     await writeOrigin(layer, { registry: "docker.io", repository: "library/app", blobSizes: new Map() });
     const registry = configOf("registry", { host: "docker.io", repo: "library/app" });
-    assert.deepEqual(namesOf(await homesOf(layer, { config: registry, trustedOrigins: [], deps })), [
+    assert.deepEqual(namesOf(await backendCandidates(layer, { config: registry, trustedOrigins: [], deps })), [
       "registry docker.io/library/app",
       "registry quay.io/team/app",
     ]);
@@ -157,13 +164,13 @@ Deno.test("a layer's word alone leads to no host of this machine; a setting, Doc
   const id = registry.addBlob(new Uint8Array(7));
   const origin = { registry: registry.host, repository: "app", blobSizes: new Map([[id, 7]]) };
   const sizeAt = async (
-    layer: Parameters<typeof homesOf>[0],
-    sources: Parameters<typeof homesOf>[1],
+    layer: Parameters<typeof backendCandidates>[0],
+    sources: Parameters<typeof backendCandidates>[1],
   ): Promise<number | undefined> => {
-    const [home] = await homesOf(layer, sources);
-    assert.equal(home?.description, `registry ${registry.host}/app`);
-    assert.deepEqual(home?.blobSizes, origin.blobSizes);
-    return await home?.open().blob(id).size();
+    const [candidate] = await backendCandidates(layer, sources);
+    assert.equal(candidate?.description, `registry ${registry.host}/app`);
+    assert.deepEqual(candidate?.blobSizes, origin.blobSizes);
+    return await candidate?.open().blob(id).size();
   };
   await withDocker(undefined, async (layer, deps) => {
     await writeOrigin(layer, origin);
@@ -186,8 +193,8 @@ Deno.test("credentials of the configured registry do not go to the host that a l
   await withDocker(undefined, async (layer, deps) => {
     await writeOrigin(layer, { registry: named.host, repository: "app", blobSizes: new Map([[id, 7]]) });
     const config = configOf("registry", { host: "registry.example.com", repo: "app", auth: btoa("u:p") });
-    const [home] = await homesOf(layer, { config, trustedOrigins: [named.host], deps });
-    await assert.rejects(async () => await home?.open().blob(id).size(), /it requires user and password/);
+    const [candidate] = await backendCandidates(layer, { config, trustedOrigins: [named.host], deps });
+    await assert.rejects(async () => await candidate?.open().blob(id).size(), /it requires user and password/);
     assert.ok(named.requests.every(({ headers }) => headers.authorization === undefined));
   });
 });
@@ -195,7 +202,7 @@ Deno.test("credentials of the configured registry do not go to the host that a l
 Deno.test("a file of the layer that cannot be read is a home that says so, and keeps no other home away", () =>
   withDocker(recordOf("docker.io/library/app"), async (layer, deps) => {
     await writeOrigin(layer, '{"version":1}');
-    const [broken, recorded] = await homesOf(layer, { config: undefined, trustedOrigins: [], deps });
+    const [broken, recorded] = await backendCandidates(layer, { config: undefined, trustedOrigins: [], deps });
     assert.equal(broken?.description, "image/nydus-gd.json of the layer");
     assert.throws(() => broken?.open(), /Cannot read nydus-gd\.json: registry is missing/);
     assert.equal(recorded?.description, "registry docker.io/library/app");

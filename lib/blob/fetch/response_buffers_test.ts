@@ -5,12 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { until } from "../../../tests/support/until.ts";
-import { AnswerMemory } from "./answer_memory.ts";
+import { ResponseBuffers } from "./response_buffers.ts";
 
 const PIECE = 1024 * 1024;
 
 Deno.test("memory goes to the next answer when its borrower has given it back", () => {
-  using memory = new AnswerMemory(PIECE, 60_000);
+  using memory = new ResponseBuffers(PIECE, 60_000);
   const first = memory.borrow(), second = memory.borrow();
   const one = first.take(PIECE), other = second.take(PIECE / 2);
   assert.notEqual(one.buffer, other.buffer);
@@ -26,7 +26,7 @@ Deno.test("memory goes to the next answer when its borrower has given it back", 
 });
 
 Deno.test("what is short, or longer than a piece, or asked for too late has memory of its own", () => {
-  using memory = new AnswerMemory(PIECE, 60_000);
+  using memory = new ResponseBuffers(PIECE, 60_000);
   const borrowed = memory.borrow();
   for (const bytes of [0, 1000, PIECE + 1]) assert.equal(borrowed.take(bytes).buffer.byteLength, bytes);
   borrowed[Symbol.dispose]();
@@ -36,7 +36,7 @@ Deno.test("what is short, or longer than a piece, or asked for too late has memo
 });
 
 Deno.test("few pieces are kept, and none without use", async () => {
-  using memory = new AnswerMemory(PIECE, 1);
+  using memory = new ResponseBuffers(PIECE, 1);
   const borrowed = memory.borrow();
   for (let i = 0; i < 6; i++) borrowed.take(PIECE);
   borrowed[Symbol.dispose]();

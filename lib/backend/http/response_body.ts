@@ -25,7 +25,7 @@ export interface BodyReader {
 }
 
 /** A response body with at most one reader. */
-export class AnswerBody {
+export class ResponseBody {
   #unread: Uint8Array[] = [];
   #unreadBytes = 0;
   #reader: BodyReader | undefined;

@@ -21,7 +21,7 @@ export interface BorrowedMemory extends Disposable {
 }
 
 /** The buffers of one cache. */
-export class AnswerMemory implements Disposable {
+export class ResponseBuffers implements Disposable {
   readonly #free: SharedArrayBuffer[] = [];
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -43,7 +43,7 @@ export class AnswerMemory implements Disposable {
       },
       [Symbol.dispose]: () => {
         isOver = true;
-        this.#giveBack(taken.splice(0));
+        this.#recycle(taken.splice(0));
       },
     };
   }
@@ -58,7 +58,7 @@ export class AnswerMemory implements Disposable {
     this.#free.length = 0;
   }
 
-  #giveBack(pieces: readonly SharedArrayBuffer[]): void {
+  #recycle(pieces: readonly SharedArrayBuffer[]): void {
     if (pieces.length === 0) return;
     this.#free.push(...pieces.slice(0, Math.max(0, MAX_FREE - this.#free.length)));
     clearTimeout(this.#idleTimer);

@@ -1,9 +1,9 @@
 /**
  * Chooses the backend of an image's blobs: the first candidate that has all of them.
  *
- * layer_homes.ts lists the candidates. The choice is stored with the image's state and reused without a request, so
- * that a container starts from a warm cache while the network is down. When the chosen backend fails a read, the others
- * are tried; the first one with every blob replaces the choice for all further reads.
+ * backend_candidates.ts lists the candidates. The choice is stored with the image's state and reused without a request,
+ * so that a container starts from a warm cache while the network is down. When the chosen backend fails a read, the
+ * others are tried; the first one with every blob replaces the choice for all further reads.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { SingleFlight } from "../base/single_flight.ts";
 const log = logger("image");
 
 /** A backend that may have the blobs. */
-export interface Candidate {
+export interface BackendCandidate {
   /** Stable name of the backend, as stored in the choice: "registry 127.0.0.1:5000/app". */
   readonly description: string;
   /** Expected size in bytes of each blob, by ID; undefined if not stated. */
@@ -34,7 +34,7 @@ export interface WantedBlob {
 const Choice = v.object({ home: v.string() });
 
 /** The backend of an image without blobs, which is never read. */
-const NOWHERE: Backend = {
+const NO_BACKEND: Backend = {
   description: "nowhere: the image has no blobs",
   blob(id) {
     throw new NydusGdError("internal", `Cannot read blob ${id}: the image has no blobs`);
@@ -49,27 +49,30 @@ const NOWHERE: Backend = {
  * @param signal aborts this search, but not later searches of the returned backend
  * @throws {NydusGdError} "unavailable"; the message says what each candidate lacks
  */
-export async function chooseHome(
-  candidates: readonly Candidate[],
+export async function chooseBackend(
+  candidates: readonly BackendCandidate[],
   blobs: readonly WantedBlob[],
   choicePath: string,
   deadlineMs: number,
   signal?: AbortSignal,
 ): Promise<Backend> {
-  if (blobs.length === 0) return NOWHERE;
+  if (blobs.length === 0) return NO_BACKEND;
   const search: Search = { candidates, blobs, choicePath, deadlineMs };
   const chosen = await storedChoice(search);
-  if (chosen !== undefined) return new BlobHome(search, chosen);
-  const failures: HomeFailure[] = [];
-  const found = await findHome(search, candidates, failures, signal);
-  if (found !== undefined) return new BlobHome(search, found);
-  throw nowhere(blobs, failures);
+  if (chosen !== undefined) return new ChosenBackend(search, chosen);
+  const failures: CandidateFailure[] = [];
+  const found = await findBackend(search, candidates, failures, signal);
+  if (found !== undefined) return new ChosenBackend(search, found);
+  throw unavailableError(blobs, failures);
 }
 
 /** Combines the failures of all candidates, with the first hint among them. */
-function nowhere([first, ...others]: readonly WantedBlob[], failures: readonly HomeFailure[]): NydusGdError {
+function unavailableError(
+  [first, ...others]: readonly WantedBlob[],
+  failures: readonly CandidateFailure[],
+): NydusGdError {
   const missing = others.length === 0 ? first?.id : `${first?.id} and ${others.length} more`;
-  const reasons = failures.map(({ home, error }) => `${home}: ${messageOf(error)}`);
+  const reasons = failures.map(({ description, error }) => `${description}: ${messageOf(error)}`);
   const hints = failures.map(({ error }) => error instanceof NydusGdError ? error.hint : undefined);
   return new NydusGdError(
     "unavailable",
@@ -82,24 +85,24 @@ function nowhere([first, ...others]: readonly WantedBlob[], failures: readonly H
 }
 
 interface Search {
-  readonly candidates: readonly Candidate[];
+  readonly candidates: readonly BackendCandidate[];
   readonly blobs: readonly WantedBlob[];
   readonly choicePath: string;
   readonly deadlineMs: number;
 }
 
-interface HomeFailure {
-  readonly home: string;
+interface CandidateFailure {
+  readonly description: string;
   readonly error: unknown;
 }
 
-interface Home {
-  readonly candidate: Candidate;
+interface OpenedCandidate {
+  readonly candidate: BackendCandidate;
   readonly backend: Backend;
 }
 
 /** Returns the previously chosen backend; undefined if the choice cannot be read or opened. */
-async function storedChoice({ candidates, choicePath }: Search): Promise<Home | undefined> {
+async function storedChoice({ candidates, choicePath }: Search): Promise<OpenedCandidate | undefined> {
   try {
     const choice = v.safeParse(Choice, await readJsonFile(choicePath));
     const candidate = candidates.find(({ description }) => choice.success && description === choice.output.home);
@@ -113,16 +116,16 @@ async function storedChoice({ candidates, choicePath }: Search): Promise<Home | 
 /**
  * Returns the first of `candidates` that has every blob, and stores it as the choice. Adds the others to `failures`.
  */
-async function findHome(
+async function findBackend(
   { blobs, choicePath, deadlineMs }: Search,
-  candidates: readonly Candidate[],
-  failures: HomeFailure[],
+  candidates: readonly BackendCandidate[],
+  failures: CandidateFailure[],
   signal?: AbortSignal,
-): Promise<Home | undefined> {
+): Promise<OpenedCandidate | undefined> {
   const shareMs = Math.ceil(deadlineMs / candidates.length);
   for (const candidate of candidates) {
     try {
-      using deadline = new Deadline(shareMs, signal, () => late(shareMs));
+      using deadline = new Deadline(shareMs, signal, () => timeoutError(shareMs));
       const backend = candidate.open();
       await Promise.all(blobs.map(({ id }) => requireBlob(candidate, backend, id, deadline.signal)));
       await storeChoice(choicePath, candidate);
@@ -130,14 +133,19 @@ async function findHome(
     } catch (error) {
       signal?.throwIfAborted();
       log.debug("backend does not have every blob", { home: candidate.description, error: messageOf(error) });
-      failures.push({ home: candidate.description, error });
+      failures.push({ description: candidate.description, error });
     }
   }
   return undefined;
 }
 
 /** Checks that the backend has the blob, and that its size is the expected one. */
-async function requireBlob({ blobSizes }: Candidate, backend: Backend, id: string, signal: AbortSignal): Promise<void> {
+async function requireBlob(
+  { blobSizes }: BackendCandidate,
+  backend: Backend,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
   const said = blobSizes?.get(id);
   if (blobSizes !== undefined && said === undefined) {
     throw new NydusGdError("not-found", `Cannot find blob ${id}: the layer does not say that it is there`);
@@ -148,7 +156,7 @@ async function requireBlob({ blobSizes }: Candidate, backend: Backend, id: strin
 }
 
 /** Stores the choice. A failure is only logged, since the choice just saves a search. */
-async function storeChoice(choicePath: string, { description }: Candidate): Promise<void> {
+async function storeChoice(choicePath: string, { description }: BackendCandidate): Promise<void> {
   try {
     await writeJsonFile(choicePath, { home: description });
   } catch (error) {
@@ -156,53 +164,53 @@ async function storeChoice(choicePath: string, { description }: Candidate): Prom
   }
 }
 
-function late(shareMs: number): NydusGdError {
+function timeoutError(shareMs: number): NydusGdError {
   return new NydusGdError("unavailable", `no answer within ${shareMs} ms`);
 }
 
 /** The chosen backend, replaced by another one when it fails. */
-class BlobHome implements Backend {
-  readonly #leaving = new SingleFlight<Home, void>();
+class ChosenBackend implements Backend {
+  readonly #leaving = new SingleFlight<OpenedCandidate, void>();
 
-  constructor(private readonly search: Search, private home: Home) {}
+  constructor(private readonly search: Search, private chosen: OpenedCandidate) {}
 
   get description(): string {
-    return this.home.backend.description;
+    return this.chosen.backend.description;
   }
 
   get backend(): Backend {
-    return this.home.backend;
+    return this.chosen.backend;
   }
 
   blob(id: string): BlobSource {
-    return new BlobAtHome(this, id);
+    return new ChosenBlob(this, id);
   }
 
   /** Looks for a replacement of the failed backend. Resolves to false if no other one has every blob. */
   async leave(failed: Backend, signal: AbortSignal | undefined): Promise<boolean> {
-    const { home } = this;
-    if (home.backend === failed) {
-      await unlessAborted(this.#leaving.run(home, () => this.#findOther(home)), signal);
+    const { chosen } = this;
+    if (chosen.backend === failed) {
+      await unlessAborted(this.#leaving.run(chosen, () => this.#findOther(chosen)), signal);
     }
-    return this.home.backend !== failed;
+    return this.chosen.backend !== failed;
   }
 
-  async #findOther(left: Home): Promise<void> {
+  async #findOther(left: OpenedCandidate): Promise<void> {
     const others = this.search.candidates.filter((candidate) => candidate !== left.candidate);
-    const found = await findHome(this.search, others, []);
+    const found = await findBackend(this.search, others, []);
     if (found === undefined) return;
     log.warn("switched to another backend", { from: left.candidate.description, to: found.candidate.description });
-    this.home = found;
+    this.chosen = found;
   }
 }
 
 /** A blob in the currently chosen backend. */
-class BlobAtHome implements BlobSource {
+class ChosenBlob implements BlobSource {
   #backend: Backend;
   #source: BlobSource;
 
-  constructor(private readonly home: BlobHome, private readonly id: string) {
-    this.#backend = home.backend;
+  constructor(private readonly chosen: ChosenBackend, private readonly id: string) {
+    this.#backend = chosen.backend;
     this.#source = this.#backend.blob(id);
   }
 
@@ -223,14 +231,14 @@ class BlobAtHome implements BlobSource {
     try {
       return await question(source);
     } catch (error) {
-      const isHomes = hasCode(error, "not-found", "unauthorized", "unavailable");
-      if (signal?.aborted || !isHomes || !await this.home.leave(backend, signal)) throw error;
+      const isBackendError = hasCode(error, "not-found", "unauthorized", "unavailable");
+      if (signal?.aborted || !isBackendError || !await this.chosen.leave(backend, signal)) throw error;
       return await question(this.#current().source);
     }
   }
 
   #current(): { readonly backend: Backend; readonly source: BlobSource } {
-    const { backend } = this.home;
+    const { backend } = this.chosen;
     if (backend !== this.#backend) {
       this.#source = backend.blob(this.id);
       this.#backend = backend;

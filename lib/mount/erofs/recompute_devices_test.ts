@@ -5,9 +5,9 @@ import { makeSyntheticImage } from "../../../tests/support/synthetic_image.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { devicesOf } from "../../rafs/erofs_image.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { devicesAgain } from "./devices_again.ts";
 import { imagePath } from "./erofs_tasks.ts";
 import { keepImage } from "./kept_image.ts";
+import { recomputeDevices } from "./recompute_devices.ts";
 
 const CHUNK = 4096;
 
@@ -20,10 +20,10 @@ Deno.test("the devices of an image are told with its file, without it, and where
   const image = { name: "image", bootstrap: mapping };
   const path = imagePath(temp.path, image);
   const devices = devicesOf(openBootstrap(bytes));
-  assert.deepEqual(await devicesAgain(image, temp.path), devices);
+  assert.deepEqual(await recomputeDevices(image, temp.path), devices);
   assert.deepEqual([...Deno.readDirSync(temp.path)].map(({ name }) => name), ["image.boot"], "none is made");
   keepImage(makeSyntheticImage({ file: 6 * CHUNK }, CHUNK).bootstrap, path);
-  assert.deepEqual(await devicesAgain(image, temp.path), devices);
+  assert.deepEqual(await recomputeDevices(image, temp.path), devices);
   keepImage(bytes, path);
-  assert.deepEqual(await devicesAgain(image, temp.path), devices);
+  assert.deepEqual(await recomputeDevices(image, temp.path), devices);
 });

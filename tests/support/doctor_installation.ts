@@ -4,12 +4,12 @@
  * @module
  */
 import { type Check, type CheckResult, perform } from "../../lib/doctor/check.ts";
-import { Subject } from "../../lib/doctor/subject.ts";
+import { Installation } from "../../lib/doctor/installation.ts";
 import type { TempDir } from "./temp_dir.ts";
 
 /** The installation in `temp`: root/, settings.toml, config.json, gd.sock, admin.sock, docker.sock. */
-export function subjectIn(temp: TempDir): Promise<Subject> {
-  return Subject.take({
+export function installationIn(temp: TempDir): Promise<Installation> {
+  return Installation.take({
     root: temp.join("root"),
     config: { path: temp.join("config.json"), explicit: false },
     settings: { path: temp.join("settings.toml"), explicit: false },

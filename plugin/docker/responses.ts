@@ -4,13 +4,13 @@
  * @module
  */
 import { logger } from "../../lib/base/log.ts";
-import { toldError } from "../../lib/base/told_error.ts";
+import { describeError } from "../../lib/base/error_report.ts";
 import { PLUGIN_MEDIA_TYPE } from "./protocol.ts";
 
 const log = logger("docker");
 
 /** A response with one JSON document. */
-export function answer(value: unknown, status = 200): Response {
+export function jsonResponse(value: unknown, status = 200): Response {
   return new Response(JSON.stringify(value) + "\n", { status, headers: { "content-type": PLUGIN_MEDIA_TYPE } });
 }
 
@@ -20,8 +20,8 @@ export function answer(value: unknown, status = 200): Response {
  * @param status 200 wherever dockerd checks Err, because it then shows only the text. Diff needs another status:
  * dockerd reads any 200 as the tar
  */
-export function failure(method: string, error: unknown, status = 200): Response {
-  const { message: text, hint } = toldError(error);
+export function errorResponse(method: string, error: unknown, status = 200): Response {
+  const { message: text, hint } = describeError(error);
   log.warn("call failed", { method, reason: text });
-  return answer({ Err: hint === undefined ? text : `${text} (hint: ${hint})` }, status);
+  return jsonResponse({ Err: hint === undefined ? text : `${text} (hint: ${hint})` }, status);
 }

@@ -5,7 +5,7 @@
  * |---|---|
  * | the configured backend, unless a registry | the operator configured it |
  * | the repository that `nydus-gd pull` pulled the layer from | a user asked for it |
- * | the registry named in the layer's own file | only as far as {@link HomeSources.trustedOrigins} allows |
+ * | the registry named in the layer's own file | only as far as {@link CandidateSources.trustedOrigins} allows |
  * | the repositories that Docker recorded on pull or push of the layer | a user asked Docker for them |
  * | the configured registry | the operator configured it |
  *
@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { basename, dirname, join } from "node:path";
+import { dirname } from "node:path";
 import type { BackendConfig } from "../../backend/backend_config.ts";
 import { layerSources } from "../../backend/docker_metadata.ts";
 import type { NydusdConfig } from "../../backend/nydusd_config.ts";
@@ -25,14 +25,15 @@ import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import type { Candidate } from "../blob_home.ts";
 import { type BlobOrigin, ORIGIN_FILE, readBlobOrigin } from "../blob_origin.ts";
+import type { BackendCandidate } from "../choose_backend.ts";
+import { dockerImageDir } from "../docker/files.ts";
 import type { PulledImages } from "./pulled_images.ts";
 
 const log = logger("image");
 
-/** Dependencies of {@link homesOf}. */
-export interface HomeSources {
+/** Dependencies of {@link backendCandidates}. */
+export interface CandidateSources {
   readonly config: NydusdConfig | undefined;
   /** Hosts that images may name without confinement, as HOST or HOST:PORT. */
   readonly trustedOrigins: readonly string[];
@@ -50,27 +51,29 @@ export interface Place {
 }
 
 /** Returns the backends that may have the layer's blobs. */
-export async function homesOf(layer: LazyLayer, sources: HomeSources): Promise<Candidate[]> {
+export async function backendCandidates(layer: LazyLayer, sources: CandidateSources): Promise<BackendCandidate[]> {
   const { config, deps } = sources;
   const backend = config?.backend;
   const pulled = pulledPlaces(layer, sources);
   const recorded = await recordedPlaces(layer);
   const candidates = [
-    ...(backend === undefined || backend.type === "registry" ? [] : [configuredHome(backend, deps)]),
-    ...pulled.map((place) => registryHome(place, sources)),
-    ...originHome(layer, [...pulled, ...recorded], sources),
-    ...recorded.map((place) => registryHome(place, sources)),
-    ...(backend?.type === "registry" ? [registryHome({ host: backend.host, repository: backend.repo }, sources)] : []),
+    ...(backend === undefined || backend.type === "registry" ? [] : [configuredCandidate(backend, deps)]),
+    ...pulled.map((place) => registryCandidate(place, sources)),
+    ...originCandidates(layer, [...pulled, ...recorded], sources),
+    ...recorded.map((place) => registryCandidate(place, sources)),
+    ...(backend?.type === "registry"
+      ? [registryCandidate({ host: backend.host, repository: backend.repo }, sources)]
+      : []),
   ];
   const described = new Set<string>();
   return candidates.filter(({ description }) => !described.has(description) && described.add(description));
 }
 
-function configuredHome(backend: BackendConfig, deps: BackendDeps): Candidate {
+function configuredCandidate(backend: BackendConfig, deps: BackendDeps): BackendCandidate {
   return { description: `${backend.type} of the configuration`, open: () => openBackend(backend, deps) };
 }
 
-function registryHome(place: Place, { config, deps }: HomeSources): Candidate {
+function registryCandidate(place: Place, { config, deps }: CandidateSources): BackendCandidate {
   return {
     description: `registry ${place.host}/${place.repository}`,
     open: () => registryAt(place, config, deps),
@@ -94,7 +97,7 @@ export function registryAt(
  *
  * @param asked repositories that a user asked for
  */
-function originHome(layer: LazyLayer, asked: readonly Place[], sources: HomeSources): Candidate[] {
+function originCandidates(layer: LazyLayer, asked: readonly Place[], sources: CandidateSources): BackendCandidate[] {
   let origin: BlobOrigin | undefined;
   try {
     origin = readBlobOrigin(dirname(layer.bootstrapPath));
@@ -111,10 +114,10 @@ function originHome(layer: LazyLayer, asked: readonly Place[], sources: HomeSour
   if (origin === undefined) return [];
   const { registry: host, repository, blobSizes } = origin;
   const isTrusted = sources.trustedOrigins.includes(host) || asked.some((place) => place.host === host);
-  return [{ ...registryHome({ host, repository, confined: !isTrusted }, sources), blobSizes }];
+  return [{ ...registryCandidate({ host, repository, confined: !isTrusted }, sources), blobSizes }];
 }
 
-function pulledPlaces({ diffId }: LazyLayer, { pulled }: HomeSources): Place[] {
+function pulledPlaces({ diffId }: LazyLayer, { pulled }: CandidateSources): Place[] {
   const image = pulled?.of(diffId);
   return image === undefined ? [] : [{ host: image.registry, repository: image.repository }];
 }
@@ -133,9 +136,4 @@ async function recordedPlaces(layer: LazyLayer): Promise<Place[]> {
     log.warn(error.message, { layer: layer.id });
   }
   return [...places.values()];
-}
-
-/** Returns `<data-root>/image/<driver>` for the home `<data-root>/<driver>`. */
-function dockerImageDir(home: string): string {
-  return join(dirname(home), "image", basename(home));
 }

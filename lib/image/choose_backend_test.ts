@@ -3,13 +3,13 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { Backend, BlobSource } from "../backend/blob_source.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { readJsonFile } from "../base/json_file.ts";
-import { type Candidate, chooseHome } from "./blob_home.ts";
+import { type BackendCandidate, chooseBackend } from "./choose_backend.ts";
 
 const PATIENT_MS = 60_000;
 const ON_DEMAND = { priority: "on-demand" } as const;
 
 /** A backend that has the blobs `ids`, each containing the backend's name; counts the requests. */
-class TestHome implements Candidate, Backend {
+class TestBackend implements BackendCandidate, Backend {
   asked = 0;
   opened = 0;
   failure: NydusGdError | undefined;
@@ -44,14 +44,14 @@ Deno.test("the first home that has every blob is chosen, and the choice is kept"
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const [none, half, all, later] = [
-    new TestHome("none", []),
-    new TestHome("half", ["a"]),
-    new TestHome("all", ["a", "b"]),
-    new TestHome("later", ["a", "b"]),
+    new TestBackend("none", []),
+    new TestBackend("half", ["a"]),
+    new TestBackend("all", ["a", "b"]),
+    new TestBackend("later", ["a", "b"]),
   ];
-  const home = await chooseHome([none, half, all, later], blobs, path, PATIENT_MS);
-  assert.equal(home.description, "all");
-  assert.equal(await textOf(home, "b"), "all");
+  const backend = await chooseBackend([none, half, all, later], blobs, path, PATIENT_MS);
+  assert.equal(backend.description, "all");
+  assert.equal(await textOf(backend, "b"), "all");
   assert.equal(later.opened, 0);
   assert.deepEqual(await readJsonFile(path), { home: "all" });
 });
@@ -59,26 +59,26 @@ Deno.test("the first home that has every blob is chosen, and the choice is kept"
 Deno.test("a stored choice is used without asking anybody, so the network may be down", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
-  const homes = [new TestHome("first", []), new TestHome("second", ["a", "b"])];
-  await chooseHome(homes, blobs, path, PATIENT_MS);
-  for (const home of homes) {
-    home.asked = 0;
-    home.failure = new NydusGdError("unavailable", "Cannot reach it: the network is down");
+  const candidates = [new TestBackend("first", []), new TestBackend("second", ["a", "b"])];
+  await chooseBackend(candidates, blobs, path, PATIENT_MS);
+  for (const backend of candidates) {
+    backend.asked = 0;
+    backend.failure = new NydusGdError("unavailable", "Cannot reach it: the network is down");
   }
-  assert.equal((await chooseHome(homes, blobs, path, PATIENT_MS)).description, "second");
-  assert.deepEqual(homes.map(({ asked }) => asked), [0, 0]);
+  assert.equal((await chooseBackend(candidates, blobs, path, PATIENT_MS)).description, "second");
+  assert.deepEqual(candidates.map(({ asked }) => asked), [0, 0]);
 });
 
 Deno.test("a chosen home that lost a blob is left for one that has every blob, at the read that shows it", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const [old, half, other] = [
-    new TestHome("old", ["a", "b"]),
-    new TestHome("half", ["a"]),
-    new TestHome("other", ["a", "b"]),
+    new TestBackend("old", ["a", "b"]),
+    new TestBackend("half", ["a"]),
+    new TestBackend("other", ["a", "b"]),
   ];
-  const home = await chooseHome([old, half, other], blobs, path, PATIENT_MS);
-  const [a, b] = [home.blob("a"), home.blob("b")];
+  const backend = await chooseBackend([old, half, other], blobs, path, PATIENT_MS);
+  const [a, b] = [backend.blob("a"), backend.blob("b")];
   old.ids = ["a"];
   const read = (source: BlobSource) => source.read(0, 1, ON_DEMAND).then((bytes) => new TextDecoder().decode(bytes));
   assert.equal(await read(a), "old");
@@ -92,24 +92,24 @@ Deno.test("a chosen home that lost a blob is left for one that has every blob, a
 Deno.test("where no other home has every blob, the read fails as its own home said, and the next one tries again", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
-  const [mine, half] = [new TestHome("mine", ["a", "b"]), new TestHome("half", ["a"])];
-  const home = await chooseHome([mine, half], blobs, path, PATIENT_MS);
+  const [mine, half] = [new TestBackend("mine", ["a", "b"]), new TestBackend("half", ["a"])];
+  const backend = await chooseBackend([mine, half], blobs, path, PATIENT_MS);
   mine.failure = new NydusGdError("unavailable", "Cannot read blob: mine is down");
-  await assert.rejects(textOf(home, "a"), /mine is down/);
+  await assert.rejects(textOf(backend, "a"), /mine is down/);
   assert.deepEqual(await readJsonFile(path), { home: "mine" });
   mine.failure = undefined;
-  assert.equal(await textOf(home, "a"), "mine");
+  assert.equal(await textOf(backend, "a"), "mine");
 });
 
 Deno.test("wrong bytes and a caller that gave up are no reason to leave a home", async () => {
   using dir = TempDir.make();
-  const [mine, other] = [new TestHome("mine", ["a", "b"]), new TestHome("other", ["a", "b"])];
-  const home = await chooseHome([mine, other], blobs, dir.join("choice.json"), PATIENT_MS);
+  const [mine, other] = [new TestBackend("mine", ["a", "b"]), new TestBackend("other", ["a", "b"])];
+  const backend = await chooseBackend([mine, other], blobs, dir.join("choice.json"), PATIENT_MS);
   mine.failure = new NydusGdError("corrupt", "Cannot read blob: wrong bytes");
-  await assert.rejects(textOf(home, "a"), /wrong bytes/);
+  await assert.rejects(textOf(backend, "a"), /wrong bytes/);
   mine.failure = new NydusGdError("unavailable", "Cannot read blob: too late");
   const signal = AbortSignal.abort(new NydusGdError("interrupted", "Cannot read blob: gave up"));
-  await assert.rejects(home.blob("a").read(0, 1, { ...ON_DEMAND, signal }), /gave up/);
+  await assert.rejects(backend.blob("a").read(0, 1, { ...ON_DEMAND, signal }), /gave up/);
   assert.equal(other.opened, 0);
 });
 
@@ -118,20 +118,23 @@ Deno.test("a choice that is no candidate any more, or no JSON, is made anew", as
   const path = dir.join("choice.json");
   for (const text of ['{"home":"gone"}', '{"home":', "", "[]"]) {
     await Deno.writeTextFile(path, text);
-    assert.equal((await chooseHome([new TestHome("mine", ["a", "b"])], blobs, path, PATIENT_MS)).description, "mine");
+    assert.equal(
+      (await chooseBackend([new TestBackend("mine", ["a", "b"])], blobs, path, PATIENT_MS)).description,
+      "mine",
+    );
     assert.deepEqual(await readJsonFile(path), { home: "mine" });
   }
 });
 
 Deno.test("a home that cannot be opened or does not answer in its share of the time is passed over", async () => {
   using dir = TempDir.make();
-  const broken: Candidate = {
+  const broken: BackendCandidate = {
     description: "broken",
     open: () => {
       throw new NydusGdError("unsupported", "Cannot open backend oss: it is not supported");
     },
   };
-  const silent: Candidate = {
+  const silent: BackendCandidate = {
     description: "silent",
     open: () => ({
       description: "silent",
@@ -143,15 +146,15 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
       }),
     }),
   };
-  const home = await chooseHome(
-    [broken, silent, new TestHome("mine", ["a", "b"])],
+  const backend = await chooseBackend(
+    [broken, silent, new TestBackend("mine", ["a", "b"])],
     blobs,
     dir.join("choice.json"),
     60,
   );
-  assert.equal(home.description, "mine");
+  assert.equal(backend.description, "mine");
   await assert.rejects(
-    chooseHome([broken, silent], blobs, dir.join("other.json"), 60),
+    chooseBackend([broken, silent], blobs, dir.join("other.json"), 60),
     (error) =>
       hasCode(error, "unavailable") &&
       error.message === "Cannot find the blobs of the image: broken: Cannot open backend oss: it is not supported; " +
@@ -161,12 +164,13 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
 
 Deno.test("a home has to keep what was said of it: every blob, and its size", async () => {
   using dir = TempDir.make();
-  const saying = (sizes: [string, number][]): Candidate => ({
+  const saying = (sizes: [string, number][]): BackendCandidate => ({
     description: "mine",
     blobSizes: new Map(sizes),
-    open: () => new TestHome("mine", ["a", "b"]),
+    open: () => new TestBackend("mine", ["a", "b"]),
   });
-  const choose = (sizes: [string, number][]) => chooseHome([saying(sizes)], blobs, dir.join("choice.json"), PATIENT_MS);
+  const choose = (sizes: [string, number][]) =>
+    chooseBackend([saying(sizes)], blobs, dir.join("choice.json"), PATIENT_MS);
   await assert.rejects(choose([["a", 4]]), /mine: Cannot find blob b: the layer does not say that it is there/);
   await assert.rejects(choose([["a", 4], ["b", 5]]), /mine: Cannot use blob b: it has 4 bytes, the layer says 5/);
   assert.equal((await choose([["a", 4], ["b", 4]])).description, "mine");
@@ -174,9 +178,9 @@ Deno.test("a home has to keep what was said of it: every blob, and its size", as
 
 Deno.test("where no home has every blob, the error has the first hint that a home gave", async () => {
   using dir = TempDir.make();
-  const [silent, locked] = [new TestHome("silent", []), new TestHome("locked", [])];
+  const [silent, locked] = [new TestBackend("silent", []), new TestBackend("locked", [])];
   locked.failure = new NydusGdError("unauthorized", "Cannot read it: no password", { hint: "docker login locked" });
-  const search = (homes: TestHome[]) => chooseHome(homes, blobs, dir.join("choice.json"), PATIENT_MS);
+  const search = (candidates: TestBackend[]) => chooseBackend(candidates, blobs, dir.join("choice.json"), PATIENT_MS);
   const hintIs = (hint: string) => (error: unknown) => error instanceof NydusGdError && error.hint === hint;
   await assert.rejects(search([silent, locked]), hintIs("docker login locked"));
   await assert.rejects(search([silent]), hintIs("set device.backend in the configuration, or pull the image again"));
@@ -186,16 +190,16 @@ Deno.test("where no home has every blob, the error has the first hint that a hom
 Deno.test("the caller's signal ends the search", async () => {
   using dir = TempDir.make();
   const reason = new NydusGdError("interrupted", "Cannot continue: enough");
-  const mine = new TestHome("mine", []);
+  const mine = new TestBackend("mine", []);
   await assert.rejects(
-    chooseHome([mine], blobs, dir.join("choice.json"), PATIENT_MS, AbortSignal.abort(reason)),
+    chooseBackend([mine], blobs, dir.join("choice.json"), PATIENT_MS, AbortSignal.abort(reason)),
     (error) => error === reason,
   );
 });
 
 Deno.test("an image without blobs needs no home", async () => {
   using dir = TempDir.make();
-  const home = await chooseHome([], [], dir.join("choice.json"), PATIENT_MS);
-  assert.throws(() => home.blob("a"), /has no blobs/);
-  await assert.rejects(chooseHome([], blobs, dir.join("choice.json"), PATIENT_MS), /no backend is known/);
+  const backend = await chooseBackend([], [], dir.join("choice.json"), PATIENT_MS);
+  assert.throws(() => backend.blob("a"), /has no blobs/);
+  await assert.rejects(chooseBackend([], blobs, dir.join("choice.json"), PATIENT_MS), /no backend is known/);
 });

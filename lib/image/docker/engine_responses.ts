@@ -8,7 +8,7 @@
 import * as v from "valibot";
 
 /** `GET /info`. */
-export const InfoAnswer = v.pipe(
+export const InfoResponse = v.pipe(
   v.object({
     Driver: v.string(),
     DriverStatus: v.nullish(v.array(v.tuple([v.string(), v.string()])), []),
@@ -51,7 +51,7 @@ export interface DockerInfo {
 }
 
 /** `GET /images/NAME/json`. */
-export const ImageAnswer = v.pipe(
+export const ImageResponse = v.pipe(
   v.object({
     Id: v.string(),
     RootFS: v.object({ Layers: v.nullish(v.array(v.string()), []) }),
@@ -68,7 +68,7 @@ export interface DockerImage {
 }
 
 /** `GET /containers/json`. */
-export const ContainersAnswer = v.array(v.pipe(
+export const ContainersResponse = v.array(v.pipe(
   v.object({ Id: v.string(), Names: v.nullish(v.array(v.string()), []), Image: v.string() }),
   v.transform(({ Id, Names, Image }): RunningContainer => ({
     id: Id,
@@ -88,4 +88,4 @@ export interface RunningContainer {
 }
 
 /** The body of an error response. */
-export const RefusalAnswer = v.object({ message: v.string() });
+export const ErrorResponse = v.object({ message: v.string() });
