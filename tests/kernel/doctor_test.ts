@@ -194,7 +194,7 @@ Deno.test({ name: "a daemon is well, unwell, or not there; its sockets are root'
   );
   await Deno.remove(admin);
   await Deno.writeTextFile(admin, "");
-  says(await doctor(temp), "admin socket", "fail", /is no socket/, /rm /);
+  says(await doctor(temp), "admin socket", "fail", /is not a socket/, /rm /);
 });
 
 Deno.test({ name: "lazy images whose daemon or keeper is gone are told", ignore }, async () => {

@@ -74,6 +74,7 @@ export class ImageServer implements AsyncDisposable {
 
   /** Leaves the session to the next server. */
   async leave(): Promise<void> {
+    await this.#starting.settled();
     const session = this.#session;
     this.#session = undefined;
     await session?.leave();
@@ -81,6 +82,7 @@ export class ImageServer implements AsyncDisposable {
 
   /** Ends the session, and with it every reference to its images. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#starting.settled();
     await this.#session?.[Symbol.asyncDispose]();
     this.#session = undefined;
   }

@@ -284,13 +284,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** Concurrent callers share one attempt. */
   #mountOnce(layer: LazyLayer): Promise<Mounted> {
-    const mount = async () => {
-      const seen = this.#seen(layer.id);
-      if (seen !== undefined) return seen;
-      await this.#unmount(layer.id);
-      return await this.#mount(layer);
-    };
-    return this.#mounting.run(layer.id, () => this.#changing.run(layer.id, mount));
+    const mount = async () => this.#seen(layer.id) ?? await this.#mount(layer);
+    return this.#mounting.run(layer.id, async () => {
+      this.#stopping.signal.throwIfAborted();
+      // the session starts while the image is still being prepared
+      return (await Promise.all([this.#changing.run(layer.id, mount), this.#server.start()]))[0];
+    });
   }
 
   /** Returns the image if its mount is visible: an overlay on an empty folder would show an empty image. */
@@ -303,6 +302,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   async #mount(layer: LazyLayer): Promise<Mounted> {
     const startedAt = performance.now();
+    await this.#unmount(layer.id);
     this.#stopping.signal.throwIfAborted();
     const session = await this.#server.start();
     const { image, backend, number } = await this.#prepare(layer);
