@@ -1,8 +1,8 @@
 /**
- * Whether processors are scarce: a thread waited longer for one than it had one.
+ * Detects that processors are scarce: a thread has waited longer for a processor than it has run.
  *
- * Source: /proc/PID/task/TID/schedstat, `<ns with a processor> <ns waiting for one> <times>`, Documentation/scheduler
- * of Linux 6.18. Where the kernel does not keep it, or there is no /proc, processors count as plenty.
+ * Source: /proc/PID/task/TID/schedstat, `<ns running> <ns waiting to run> <timeslices>`, Documentation/scheduler of Linux
+ * 6.18. If the kernel does not provide it, or /proc is not mounted, processors never count as scarce.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { O, open } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { pread } from "../../../ffi/unistd.ts";
 
-/** Milliseconds that are judged at once, at least. */
+/** Minimum length of a sampling period, in milliseconds. */
 const PERIOD_MS = 10;
-/** Three numbers of 64 bits and what parts them. */
+/** Maximum length of the file: three 64-bit numbers and separators. */
 const TEXT_BYTES = 64;
 
-/** What it costs the thread that makes it to get a processor. */
+/** Samples the thread that creates it. */
 export class Crowding implements Disposable {
   readonly #file: Fd | undefined = openOwn();
   readonly #text = new Uint8Array(TEXT_BYTES);
@@ -27,9 +27,9 @@ export class Crowding implements Disposable {
   #isCrowded = false;
 
   /**
-   * Whether it waited longer than it ran of late.
+   * Whether the thread waited longer than it ran in the last period.
    *
-   * @param now by `performance.now()`
+   * @param now the current `performance.now()`
    */
   isCrowded(now: number): boolean {
     if (this.#file !== undefined && now - this.#judgedAt >= PERIOD_MS) {

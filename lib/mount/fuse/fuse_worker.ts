@@ -1,8 +1,9 @@
 /**
- * A Worker that serves one kernel queue of a FUSE session: it waits in read(2), synchronously, until the mount is gone.
+ * A Worker that serves one kernel queue of a FUSE session. It blocks in read(2) until the mount is gone.
  *
- * Life: WorkerStart ─► INIT ─► "ready" ─► requests … ─► "ended" ─► (main answers what is parked) ─► close ─► "closed".
- * Stopped at its gate, it ends with the next request, which it leaves unanswered.
+ * WorkerStart ─► INIT ─► "ready" ─► requests … ─► "ended" ─► (main answers parked requests) ─► close ─► "closed"
+ *
+ * Once stopped at its gate, it ends with the next request and leaves that one unanswered.
  *
  * @module
  */
@@ -27,7 +28,7 @@ const scope = self as unknown as {
   close(): void;
 };
 
-/** Requests that are not answered: to process them again would count twice. INIT has been fed. */
+/** Requests without a reply. They are not replayed: they would count twice, and INIT was fed already. */
 const NO_REPLY: ReadonlySet<number> = new Set([
   FUSE_OPCODE.INIT,
   FUSE_OPCODE.INTERRUPT,
@@ -36,9 +37,9 @@ const NO_REPLY: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * Milliseconds after a request in which the next is awaited without sleeping: to be woken on another processor takes 50
- * to 100 µs, several times what a lookup does. Not where processors are scarce: what it waits is taken from what it may
- * serve.
+ * Milliseconds after a request during which the Worker polls for the next one: waking up on another processor takes 50
+ * to 100 µs, several times as long as a lookup. It does not poll while processors are scarce, as the time would be
+ * charged to its own share.
  */
 const AWAKE_MS = 0.05;
 
@@ -56,9 +57,9 @@ class FuseWorker implements OperationsHost {
   readonly #messages: PostedMessages<ToWorker>;
   readonly #readable: ExclusiveWait;
   readonly #crowding = new Crowding();
-  /** Until when it does not sleep, by `performance.now()`. */
+  /** End of polling, by `performance.now()`. */
   #awakeUntil = 0;
-  /** Whether nothing was served since garbage was collected. */
+  /** Whether no request was served since garbage was collected. */
   #rested = false;
 
   constructor(start: WorkerStart) {
@@ -80,7 +81,7 @@ class FuseWorker implements OperationsHost {
     this.post({ kind: "ready", session: this.#session.address });
   }
 
-  /** Serves until the mount is gone, or it is stopped. */
+  /** Serves until the mount is gone or the gate is stopped. */
   serve(): void {
     if (this.#start.replay) this.#replay();
     const { gate } = this.#start;
@@ -99,11 +100,11 @@ class FuseWorker implements OperationsHost {
     }
   }
 
-  /** Waits for a request, or for a moment; with nothing to do for a while, it gives back the memory of those before. */
+  /** Waits for a request, polling first. Frees memory after {@link REST_MS} without one. */
   #awaitRequest(): void {
     const now = performance.now();
     if (now < this.#awakeUntil && !this.#crowding.isCrowded(now)) {
-      schedYield(); // to who may be about to ask, where there is one processor
+      schedYield(); // with a single processor, lets the client run
       return;
     }
     const ready = this.#readable.wait(this.#rested ? -1 : REST_MS);
@@ -117,7 +118,7 @@ class FuseWorker implements OperationsHost {
   /** Processes the request in the inbox. */
   #process(): void {
     for (const message of this.#messages.take()) this.#apply(message);
-    // libfuse would look for the request among those under way; an immutable tree has nothing to interrupt
+    // libfuse would search the requests in flight; an immutable tree has nothing to interrupt
     if (this.#header.getUint32(FUSE_IN_HEADER.opcode, true) !== FUSE_OPCODE.INTERRUPT) {
       this.#count(COUNTER.requests, 1);
       this.#session.process();
@@ -125,7 +126,7 @@ class FuseWorker implements OperationsHost {
     this.#region.clearInbox();
   }
 
-  /** Processes what a predecessor may have left unanswered; a second reply is refused by the kernel. */
+  /** Replays requests that a predecessor may have left unanswered; the kernel refuses a second reply. */
   #replay(): void {
     const parked = this.#region.parkedSlots();
     this.#replayInbox();
@@ -156,7 +157,7 @@ class FuseWorker implements OperationsHost {
     this.#count(COUNTER.readBytes, bytes);
   }
 
-  /** Ends the session. Everything parked has been answered. */
+  /** Ends the session, after all parked requests were answered. */
   close(): void {
     this.#crowding[Symbol.dispose]();
     this.#readable[Symbol.dispose]();

@@ -1,13 +1,13 @@
 /**
- * A virtual machine by hand: runs a script in one, shows what it printed, and the console when it failed.
+ * Runs a script in a virtual machine by hand and prints its output, and the console if it fails.
  *
  * ```
  * deno run -A tests/support/vm/try.ts 'uname -r; mount'
  * deno run -A tests/support/vm/try.ts --test tests/kernel/images_test.ts 'every image shows'
  * deno run -A tests/support/vm/try.ts --run tests/vm/guest/read_ratios.ts
  * ```
- * The second form runs a test file of the repository, or those of its tests that the filter names, the third a program.
- * The kernel is that of `NYDUS_GD_VM_KERNEL`; their environment can be given as `NAME=VALUE` before the option.
+ * The second form runs a test file of the repository, optionally only the tests that match a filter; the third runs a
+ * program. `NYDUS_GD_VM_KERNEL` selects the kernel. Environment variables can be given as `NAME=VALUE` before the option.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { DATA_DISK, KERNEL } from "./vm_test.ts";
 
 const WATCHDOG_MS = 20 * 60_000;
 
-/** The script that the arguments stand for; what it runs is bundled in `dir`. */
+/** Returns the shell script for the arguments; modules that it runs are bundled into `dir`. */
 async function scriptOf(args: readonly string[], dir: string): Promise<string> {
   const at = args.findIndex((word) => word === "--test" || word === "--run");
   if (at < 0) return args.join(" ");

@@ -1,11 +1,11 @@
 /**
- * How fast images out of the kernel's own cache are read, beside EROFS alone on the same data, and by FUSE:
+ * Measures reads through erofs-fscache and FUSE, relative to plain EROFS on the same data:
  *
  * ```
  * deno run -A tests/support/vm/try.ts --run tests/vm/guest/read_ratios.ts
  * ```
- * Figures of an emulated machine say nothing by themselves, so ratios to EROFS alone are printed. "first" is the first
- * read of everything, whose chunks are fetched from a folder; "cold" has them cached and drops the kernel's page cache.
+ * Absolute figures of an emulated machine mean nothing, so it prints ratios. "first" is the first read of everything, with
+ * chunks fetched from a local folder; for "cold" they are cached, and the kernel's page cache is dropped.
  *
  * @module
  */
