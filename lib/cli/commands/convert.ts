@@ -12,7 +12,7 @@ import { examples, type Run } from "../command.ts";
 export function convertCommand(run: Run<ConvertArgs>): CommandUnknownOpts {
   return new Command("convert")
     .description(
-      "Convert an image into a lazy one. Docker pulls the first entry of its index, a few hundred kilobytes; " +
+      "Convert an image into a lazy one. Docker pulls the first entry of its index, which is metadata only; " +
         "the second lists the data blobs, so that registries keep them.",
     )
     .argument("<source>", "image reference, docker:NAME, oci:DIR[:TAG], tar:FILE (of images or of files), dir:DIR")
