@@ -204,7 +204,7 @@ Deno.test({ name: "only a new or empty folder is unpacked into", ignore }, async
   Deno.mkdirSync(temp.join("left/.nydus-gd-unpack-1"), { recursive: true });
   await assert.rejects(
     FolderSink.open(temp.join("left")),
-    (error) => error instanceof NydusGdError && /^rm -r .*\.nydus-gd-unpack-1: what is left/.test(error.hint ?? ""),
+    (error) => error instanceof NydusGdError && /^rm -r .*\.nydus-gd-unpack-1: left behind/.test(error.hint ?? ""),
   );
 });
 
