@@ -10,7 +10,8 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { O, open } from "../../../ffi/fcntl.ts";
 import { type Fd, procFdPath } from "../../../ffi/fd.ts";
 import { fstat, S } from "../../../ffi/sys_stat.ts";
-import { messageOf, NydusGdError } from "../../base/errors.ts";
+import { describeWriteError } from "../../base/disk_full.ts";
+import { NydusGdError } from "../../base/errors.ts";
 
 /** Identity of the file behind a {@link CacheFile}: another file under the same name differs in at least one field. */
 export interface FileIdentity {
@@ -83,7 +84,7 @@ function openOwn(path: string, through: string): Fd {
   try {
     return open(through, O.RDWR | O.CREAT | O.NOFOLLOW | O.NONBLOCK, 0o600);
   } catch (error) {
-    const state = isErrno(error, "ELOOP") ? "it is a symbolic link" : messageOf(error);
+    const state = isErrno(error, "ELOOP") ? "it is a symbolic link" : describeWriteError(error, path);
     throw new NydusGdError("io", `Cannot open cache file "${path}": ${state}`, { cause: error });
   }
 }
