@@ -105,8 +105,8 @@ export async function buildImage(tars: readonly Uint8Array[], config: ImageConfi
 }
 
 /** Returns the digest "sha256:…" of the bytes. */
-export function digestOf(bytes: Uint8Array): string {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+export function digestOf(bytes: Uint8Array): Digest {
+  return digestOfPieces([bytes]);
 }
 
 /**

@@ -198,7 +198,7 @@ async function imageOf(
 ): Promise<SourceImage> {
   const bytes = await content.small(manifest.config, MAX_CONFIG_BYTES, signal);
   const { platform, config, diffIds } = readConfig(bytes, manifest.layers.length, content.description);
-  const digest = digestOf(document.bytes) as Digest;
+  const digest = digestOf(document.bytes);
   return {
     platform: { ...platform, ...wishesOf(listing) },
     config,

@@ -13,7 +13,7 @@
 import { tarEntry } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { lengthOf } from "../../base/bytes.ts";
-import { type Digest, digestHex, parseDigest } from "../../oci/digest.ts";
+import { type Digest, digestHex } from "../../oci/digest.ts";
 import { digestOf } from "../image_builder.ts";
 
 /**
@@ -28,7 +28,7 @@ export function imageArchive(
   diffId: Digest,
   name: string,
 ): Uint8Array[] {
-  const configPath = `${digestHex(parseDigest(digestOf(config)))}.json`;
+  const configPath = `${digestHex(digestOf(config))}.json`;
   const layerPath = `${digestHex(diffId)}/layer.tar`;
   const manifest = [{ Config: configPath, RepoTags: [name], Layers: [layerPath] }];
   return [
