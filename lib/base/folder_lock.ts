@@ -6,8 +6,9 @@
 import { isErrno } from "../../ffi/errno.ts";
 import { AT, O, open } from "../../ffi/fcntl.ts";
 import type { Fd } from "../../ffi/fd.ts";
-import { flock } from "../../ffi/sys_file.ts";
+import { flock, LOCK } from "../../ffi/sys_file.ts";
 import { fstat, statat } from "../../ffi/sys_stat.ts";
+import { ignore } from "./errors.ts";
 
 /** Waits for a lock of a folder, and holds it until it is disposed of. @throws {SyscallError} */
 export function lockFolder(path: string, operation: number): Fd {
@@ -18,6 +19,26 @@ export function lockFolder(path: string, operation: number): Fd {
   } catch (error) {
     folder[Symbol.dispose]();
     throw error;
+  }
+}
+
+/** Locks a folder exclusively; undefined if another process has locked it. @throws {SyscallError} */
+export function tryLockFolder(path: string): Fd | undefined {
+  try {
+    return lockFolder(path, LOCK.EX | LOCK.NB);
+  } catch (error) {
+    if (isErrno(error, "EAGAIN")) return undefined;
+    throw error;
+  }
+}
+
+/** Removes a folder with its content, unless another process has locked it or has just removed it. */
+export async function removeUnlocked(path: string): Promise<void> {
+  try {
+    using lock = tryLockFolder(path);
+    if (lock !== undefined) await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
+  } catch (error) {
+    if (!isErrno(error, "ENOENT", "ENOTDIR", "ELOOP")) throw error; // no longer a folder
   }
 }
 

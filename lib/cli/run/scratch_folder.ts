@@ -6,11 +6,10 @@
  * @module
  */
 import { join } from "node:path";
-import { isErrno } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { LOCK } from "../../../ffi/sys_file.ts";
 import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
-import { lockFolder } from "../../base/folder_lock.ts";
+import { lockFolder, removeUnlocked } from "../../base/folder_lock.ts";
 
 /** Default parent folder, overridden by TMPDIR. The content may be as large as an image. */
 const DEFAULT_PARENT = "/var/tmp";
@@ -50,11 +49,6 @@ async function removeAbandoned(parent: string): Promise<void> {
     const path = join(parent, name);
     const info = await ignore(Deno.errors.NotFound, Deno.lstat(path));
     if (info?.uid !== Deno.uid() || Date.now() - (info.mtime?.getTime() ?? Date.now()) < ABANDONED_MS) continue;
-    try {
-      using _lock = lockFolder(path, LOCK.EX | LOCK.NB);
-      await ignore(Deno.errors.NotFound, Deno.remove(path, { recursive: true }));
-    } catch (error) {
-      if (!isErrno(error, "EAGAIN", "ENOENT", "ENOTDIR", "ELOOP")) throw error; // in use, or removed by another command
-    }
+    await removeUnlocked(path);
   }
 }

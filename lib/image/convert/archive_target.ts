@@ -11,11 +11,10 @@ import { join, resolve } from "node:path";
 import { rename } from "node:fs/promises";
 import { isErrno } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
-import { LOCK } from "../../../ffi/sys_file.ts";
 import { tarEntry, type TarType } from "../../archive/tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "../../archive/tar_writer.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import { isStillAt, lockFolder } from "../../base/folder_lock.ts";
+import { isStillAt, tryLockFolder } from "../../base/folder_lock.ts";
 import { streamFile } from "../source/file_stream.ts";
 import type { ImageBlob } from "../image_builder.ts";
 import { TarFile } from "../unpack/tar_output.ts";
@@ -46,7 +45,7 @@ export class ArchiveTarget extends LayoutTarget {
     const target = new ArchiveTarget(resolve(text));
     await target.requireOwn();
     await Deno.mkdir(target.dir, { recursive: true });
-    target.#lock = lockAlone(target.dir, target.description);
+    target.#lock = requireLock(target.dir, target.description);
     try {
       await target.prepare();
       // an index of an earlier conversion does not belong to this one
@@ -125,19 +124,17 @@ export class ArchiveTarget extends LayoutTarget {
  *
  * @throws {NydusGdError} "busy"
  */
-function lockAlone(folder: string, what: string): Fd {
-  const busy = (cause?: unknown) =>
-    new NydusGdError("busy", `Cannot write ${what}: another conversion writes it`, { cause });
-  let lock: Fd;
+function requireLock(folder: string, what: string): Fd {
+  let lock: Fd | undefined;
   try {
-    lock = lockFolder(folder, LOCK.EX | LOCK.NB);
+    lock = tryLockFolder(folder);
   } catch (error) {
-    throw isErrno(error, "EAGAIN", "ENOENT") ? busy(error) : error;
+    if (!isErrno(error, "ENOENT")) throw error; // removed by the other conversion
   }
-  // another conversion may have finished and removed the folder in between
-  if (isStillAt(folder, lock)) return lock;
-  lock[Symbol.dispose]();
-  throw busy();
+  // the other conversion may also have removed the folder before it was locked here
+  if (lock !== undefined && isStillAt(folder, lock)) return lock;
+  lock?.[Symbol.dispose]();
+  throw new NydusGdError("busy", `Cannot write ${what}: another conversion writes it`);
 }
 
 function header({ name, ...fields }: { type: TarType; name: string; sizeBytes?: number }): Uint8Array {

@@ -7,10 +7,9 @@
  * @module
  */
 import { join } from "node:path";
-import { isErrno } from "../../../ffi/errno.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { LOCK } from "../../../ffi/sys_file.ts";
-import { lockFolder } from "../../base/folder_lock.ts";
+import { lockFolder, removeUnlocked } from "../../base/folder_lock.ts";
 
 const PREFIX = "run-";
 
@@ -51,13 +50,6 @@ async function makeOwn(parent: string): Promise<OwnFolder> {
 
 async function removeAbandoned(parent: string): Promise<void> {
   for (const { name, isDirectory } of await Array.fromAsync(Deno.readDir(parent))) {
-    if (!isDirectory || !name.startsWith(PREFIX)) continue;
-    const path = join(parent, name);
-    try {
-      using _lock = lockFolder(path, LOCK.EX | LOCK.NB);
-      await Deno.remove(path, { recursive: true });
-    } catch (error) {
-      if (!isErrno(error, "EAGAIN", "ENOENT")) throw error; // somebody uses it, or has just removed it
-    }
+    if (isDirectory && name.startsWith(PREFIX)) await removeUnlocked(join(parent, name));
   }
 }

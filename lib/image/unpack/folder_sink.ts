@@ -19,7 +19,6 @@ import { isErrno } from "../../../ffi/errno.ts";
 import { AT, O, open, openat } from "../../../ffi/fcntl.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { fchmod, fchmodat, type FileTimes, futimens, mkdirat, mknodat, S, utimensat } from "../../../ffi/sys_stat.ts";
-import { LOCK } from "../../../ffi/sys_file.ts";
 import { fremovexattr, fsetxattr, lsetxattr } from "../../../ffi/sys_xattr.ts";
 import {
   fchownat,
@@ -34,7 +33,7 @@ import {
 import { type ByteString, fromByteString } from "../../base/bytes.ts";
 import { writeFailure } from "../../base/disk_full.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
-import { lockFolder } from "../../base/folder_lock.ts";
+import { tryLockFolder } from "../../base/folder_lock.ts";
 import { ApplyTree, pathBelow, printable, splitPath } from "../../layer/apply_tree.ts";
 import type { InodeAttr } from "../../rafs/bootstrap.ts";
 import type { LeftOut, TreeSink, UnpackedEntry } from "./tree_sink.ts";
@@ -93,7 +92,7 @@ export class FolderSink implements TreeSink {
     const info = await ignore(Deno.errors.NotFound, Deno.stat(dir));
     if (info === undefined) await makeFolder(dir);
     else if (!info.isDirectory) throw new NydusGdError("exists", `Cannot unpack into ${dir}: it is not a folder`);
-    const lock = lockAlone(await Deno.realPath(dir));
+    const lock = requireLock(await Deno.realPath(dir));
     try {
       await requireEmpty(dir);
       const staging = await Deno.makeTempDir({ dir, prefix: STAGING });
@@ -243,13 +242,10 @@ async function makeFolder(dir: string): Promise<void> {
   }
 }
 
-function lockAlone(dir: string): Fd {
-  try {
-    return lockFolder(dir, LOCK.EX | LOCK.NB);
-  } catch (error) {
-    if (!isErrno(error, "EAGAIN")) throw error;
-    throw new NydusGdError("busy", `Cannot unpack into ${dir}: another process unpacks into it`, { cause: error });
-  }
+function requireLock(dir: string): Fd {
+  const lock = tryLockFolder(dir);
+  if (lock !== undefined) return lock;
+  throw new NydusGdError("busy", `Cannot unpack into ${dir}: another process unpacks into it`);
 }
 
 async function requireEmpty(dir: string): Promise<void> {
