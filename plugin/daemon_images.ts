@@ -18,6 +18,8 @@ import { logger } from "../lib/base/log.ts";
 import type { Settings } from "../lib/base/settings.ts";
 import { BlobCache } from "../lib/blob/blob_cache.ts";
 import { cacheOptions, fetchTuning, prefetchScope } from "../lib/image/fetch_plan.ts";
+import { DockerContainers } from "../lib/image/docker/containers.ts";
+import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { discardBlobs } from "../lib/image/gc/layer_blobs.ts";
 import { ImageNumbers } from "../lib/image/lazy/image_numbers.ts";
 import { backendCandidates } from "../lib/image/lazy/backend_candidates.ts";
@@ -147,6 +149,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
   const { folders, settings, config, fsDriver, pulled, deps, cache, numbers, places } = shared;
   const { trustedOrigins, deadlineMs } = settings.fetch;
   const learned = settings.prefetch.learned ? await LearnedReads.open(`${folders.state}/learned`) : undefined;
+  const containers = new DockerContainers();
   const whenQuiet = (quietMs: number, signal: AbortSignal) => cache.whenQuiet(quietMs, signal);
   return new LazyImageStore({
     stateDir: folders.homes,
@@ -164,6 +167,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     },
     deadlineMs,
     candidates: (layer) => backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }),
+    commandOf: ({ home }, holder) => containers.commandOf(dockerImageDir(home), holder),
     onForgotten: async (layer) => {
       await pulled.forget(layer.diffId);
       await discardBlobs(layer, cache);

@@ -32,6 +32,7 @@ import { cacheMetaSize } from "../rafs/cache_layout.ts";
 import { BLOB_FEATURE, effectiveBlobId, has, requiredBlobIds, separateMetaId } from "../rafs/flags.ts";
 import { openBootstrap } from "../rafs/open.ts";
 import type { OpenOptions } from "../rafs/unsupported.ts";
+import type { Command } from "./programs/command_files.ts";
 import { ProgramAhead } from "./programs/program_ahead.ts";
 import type { ReadRecorder } from "./lazy/read_recorder.ts";
 
@@ -158,6 +159,15 @@ export class OpenImage implements MountableImage, AsyncDisposable {
    */
   openAhead(): void {
     openBlobs(this.blobs.filter((_, index) => !this.#isTarfs(index)));
+  }
+
+  /**
+   * Fetches what a command reads first, in the background, if read-ahead is enabled.
+   *
+   * @param find returns undefined if the command is not known
+   */
+  expect(find: () => Promise<Command | undefined> | undefined): void {
+    this.programs.expect(find);
   }
 
   #isTarfs(index: number): boolean {

@@ -91,6 +91,27 @@ eachDockerd(({ test }) => {
     );
   }
 
+  test(
+    "the file that a container's command names is fetched, whether or not the container reads it",
+    async ({ stack, registry }) => {
+      const reference = await registry.pushLazy(SMALL_FILES, "lazy/named");
+      await stack.docker("pull", reference);
+      const started = async (...args: string[]) => {
+        const command = ["/bin/busybox", "true", ...args];
+        await stack.docker("run", "--rm", "--workdir", "/lib", ...NO_NETWORK, reference, ...command);
+        const { bytes } = registry.proxy.traffic();
+        registry.proxy.reset();
+        return bytes;
+      };
+      await started();
+      const { chunks } = await touchedBytes(fixture(SMALL_FILES), ["/lib/mod03.txt"]);
+      assert.equal(await started("mod99.txt"), 0, "no such file");
+      assert.ok(await started("--from=mod03.txt") >= chunks);
+      assert.equal(await started("/lib/mod03.txt"), 0, "it is here");
+    },
+    { env: { NYDUS_GD_PREFETCH_READ_AHEAD: "4KiB" } },
+  );
+
   test("containers of lazy and ordinary images behave as on overlay2", async ({ stack, registry, dir }, t) => {
     const lazy = await registry.pushLazy(SMALL_FILES, "lazy/app");
     const classic = await registry.pushClassic("classic/app");

@@ -152,6 +152,8 @@ export interface StackOptions {
   readonly flags?: readonly string[];
   /** nydusd's configuration file. */
   readonly config?: string;
+  /** Environment of `serve`, in addition to that of this process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** What a test gets. */
@@ -172,7 +174,7 @@ export async function withStack(test: (parts: Stack) => Promise<void>, options: 
   let count = 0;
   const startRegistry = async () => registries.use(await CountedRegistry.start(`${temp.path}/registry-${count++}`));
   const registry = await startRegistry();
-  await using stack = await DockerStack.start(temp.path, {}, options);
+  await using stack = await DockerStack.start(temp.path, options.env, options);
   await test({ stack, registry, dir: temp.path, startRegistry });
 }
 

@@ -1,9 +1,9 @@
 /**
- * Maps layers to the Docker containers that own them, to show who uses an image.
+ * Maps layers to the Docker containers that own them: their names, to show who uses an image, and their commands.
  *
  * ```
  * <data-root>/image/<driver>/layerdb/mounts/<container>/mount-id   id of the container's own layer
- * <data-root>/containers/<container>/config.v2.json                {"Name": "/web", …}
+ * <data-root>/containers/<container>/config.v2.json                {"Name": "/web", "Path": "nginx", "Args": ["-g", …], …}
  * ```
  * Source: moby 20.10 to 27, layer/filestore.go and container/container.go.
  *
@@ -13,9 +13,18 @@ import { LRUCache } from "lru-cache";
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { ignore } from "../../base/errors.ts";
+import type { Command } from "../programs/command_files.ts";
 import { readDockerJson, readDockerWord } from "./files.ts";
 
-const Config = v.object({ Name: v.string() });
+const Named = v.object({ Name: v.string() });
+const Commanded = v.object({
+  Path: v.string(),
+  Args: v.nullish(v.array(v.string()), []),
+  Config: v.object({ Env: v.nullish(v.array(v.string()), []), WorkingDir: v.nullish(v.string(), "") }),
+});
+
+/** PATH of a container whose image sets none (moby 20.10 to 27, pkg/system/path.go). */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Size of the cache of layers by container. The layer of a container never changes. */
 const CONTAINERS_REMEMBERED = 10_000;
@@ -39,16 +48,42 @@ export class DockerContainers {
    */
   async of(imageDir: string, layerIds: ReadonlySet<string>): Promise<Map<string, DockerContainer>> {
     const found = new Map<string, DockerContainer>();
-    if (layerIds.size === 0) return found;
+    for await (const { id, layerId } of this.#owners(imageDir, layerIds)) {
+      const config = await readDockerJson(Named, configPath(imageDir, id));
+      found.set(layerId, { id, name: config?.Name.replace(/^\//, "") });
+    }
+    return found;
+  }
+
+  /**
+   * Returns the command of the container that owns a layer; undefined if there is none, or Docker has not recorded it
+   * yet.
+   *
+   * @param imageDir `<data-root>/image/<driver>`
+   */
+  async commandOf(imageDir: string, layerId: string): Promise<Command | undefined> {
+    for await (const { id } of this.#owners(imageDir, new Set([layerId]))) {
+      const container = await readDockerJson(Commanded, configPath(imageDir, id));
+      if (container === undefined) return undefined;
+      const { Path: program, Args: args, Config: { Env: environment, WorkingDir: workingDir } } = container;
+      const path = environment.findLast((each) => each.startsWith("PATH="))?.slice("PATH=".length);
+      return { argv: [program, ...args], path: path ?? DEFAULT_PATH, workingDir: workingDir || "/" };
+    }
+    return undefined;
+  }
+
+  /** Yields the containers that own one of these layers. */
+  async *#owners(
+    imageDir: string,
+    layerIds: ReadonlySet<string>,
+  ): AsyncGenerator<{ readonly id: string; readonly layerId: string }> {
+    if (layerIds.size === 0) return;
     const mounts = join(imageDir, "layerdb/mounts");
     const entries = await ignore(Deno.errors.NotFound, Array.fromAsync(Deno.readDir(mounts))) ?? [];
     for (const { name: id } of entries) {
       const layerId = await this.#layerOf(mounts, id);
-      if (layerId === undefined || !layerIds.has(layerId)) continue;
-      const path = join(dirname(dirname(imageDir)), "containers", id, "config.v2.json");
-      found.set(layerId, { id, name: (await readDockerJson(Config, path))?.Name.replace(/^\//, "") });
+      if (layerId !== undefined && layerIds.has(layerId)) yield { id, layerId };
     }
-    return found;
   }
 
   async #layerOf(mounts: string, containerId: string): Promise<string | undefined> {
@@ -59,4 +94,8 @@ export class DockerContainers {
     if (layerId !== undefined) this.#layers.set(key, layerId);
     return layerId;
   }
+}
+
+function configPath(imageDir: string, containerId: string): string {
+  return join(dirname(dirname(imageDir)), "containers", containerId, "config.v2.json");
 }

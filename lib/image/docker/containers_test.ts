@@ -34,3 +34,22 @@ Deno.test("a layer has the container that it was made for, by the name that it h
   await Deno.remove(temp.join(`image/nydus-gd/layerdb/mounts/${WEB}`), { recursive: true });
   assert.deepEqual(await ask("a"), {});
 });
+
+Deno.test("the command of a container is known once Docker has recorded it", async () => {
+  using temp = TempDir.make();
+  const imageDir = dockerImageDir(temp.join("nydus-gd"));
+  const containers = new DockerContainers();
+  const ask = (layer: string) => containers.commandOf(imageDir, layer);
+  assert.equal(await ask("a"), undefined);
+  await writeContainer(temp.path, WEB, "a", undefined);
+  assert.equal(await ask("a"), undefined);
+  const config = { Env: ["PATH=/first", "A=PATH=/no", "PATH=/opt/bin:/bin"], WorkingDir: "/srv" };
+  await writeContainer(temp.path, WEB, "a", JSON.stringify({ Path: "node", Args: ["main.js"], Config: config }));
+  assert.deepEqual(await ask("a"), { argv: ["node", "main.js"], path: "/opt/bin:/bin", workingDir: "/srv" });
+  await writeContainer(temp.path, DB, "b", '{"Path": "sh", "Args": null, "Config": {"Env": null, "WorkingDir": ""}}');
+  const { argv, path, workingDir } = await ask("b") ?? {};
+  assert.deepEqual([argv, workingDir], [["sh"], "/"]);
+  assert.match(path ?? "", /:\/usr\/bin:/);
+  await writeContainer(temp.path, DB, "b", '{"Path": 1}');
+  assert.equal(await ask("b"), undefined);
+});

@@ -10,6 +10,7 @@ import type { DataPathChoice } from "../../mount/choose.ts";
 import type { KernelImages } from "../../mount/erofs/kernel_images.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
 import type { BackendCandidate } from "../choose_backend.ts";
+import type { Command } from "../programs/command_files.ts";
 import type { ImageNumbers } from "./image_numbers.ts";
 import type { ImagePrefetchOptions } from "./image_prefetch.ts";
 import type { MountedImages } from "./mounted_images.ts";
@@ -46,6 +47,8 @@ export interface LazyImageStoreOptions {
   readonly prefetch?: () => ImagePrefetchOptions["scope"] | undefined;
   /** Creates the recorder of starting containers' reads for each opened image. Undefined: nothing is recorded. */
   readonly recorder?: ((bootstrapPath: string) => ReadRecorder) | undefined;
+  /** Returns the command of the container whose layer is stacked on an image; undefined: not known. */
+  readonly commandOf?: (layer: LazyLayer, holder: string) => Promise<Command | undefined>;
   /** Called after a layer is removed and its image unmounted; the image may still be in use. */
   readonly onForgotten?: (layer: LazyLayer) => Promise<void>;
   /** Whether to verify inode digests on mount (inode_digests.ts). Called for each mount. */

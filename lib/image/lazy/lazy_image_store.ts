@@ -133,6 +133,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
       const found = this.#seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
       const { mount, image, continued, isSuspect } = found;
       image.recorder?.begin();
+      image.expect(() => this.options.commandOf?.(layer, holder));
       log.debug("image in use", { layer: layer.id, holder });
       return { path: mount.path, fsDriver: mount.fsDriver, continued, isSuspect };
     } catch (error) {

@@ -2,11 +2,13 @@
  * Read-ahead for starting programs: fetches the dynamic linker, the libraries, and those parts that the linker reads.
  *
  * ```
- * a reader waits for a chunk ─► is it the head of an ELF file? ─► its relocations, its libraries' heads ─► theirs
+ * a reader waits for a chunk ──────────┬─► is it the head of an ELF file? ─► its relocations, its libraries' heads ─► …
+ * a container's command names a file ──┘
  * ```
- * A linker opens libraries one after the other and waits for each. Here they are fetched concurrently, after the chunk
- * that the reader waits for. Only data that will be read is fetched: no code except the first page to run, and nothing
- * for files that are not found. Failures are ignored: the reader's own request reports them.
+ * A linker opens libraries one after the other and waits for each. Here they are fetched concurrently: after the chunk
+ * that a reader waits for or, if the command of a container is known, while the container is being made. Only data that
+ * will be read is fetched: no code except the first page to run, and nothing for files that are not found. Failures are
+ * ignored: the reader's own request reports them.
  *
  * @module
  */
@@ -17,6 +19,7 @@ import { logger } from "../../base/log.ts";
 import type { Blob } from "../../blob/blob.ts";
 import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { BlobRange } from "../lazy/read_coverage.ts";
+import { type Command, commandFiles } from "./command_files.ts";
 import { ELF_HEADER_BYTES, elfDynamic, elfHeader, elfProgram, type FileRange } from "./elf.ts";
 import { findLibrary } from "./library_folders.ts";
 import { findFile, type FoundFile } from "./find_file.ts";
@@ -39,6 +42,12 @@ const MAX_PART_BYTES = 32 * 1024 * 1024;
 const MAX_NAME_BYTES = 4096;
 const NAME_PIECE_BYTES = 256;
 
+/** Bytes of a script in which the kernel looks for its interpreter (BINPRM_BUF_SIZE of <linux/binfmts.h>). */
+const SCRIPT_HEAD_BYTES = 256;
+
+/** Maximum bytes of a script or another file that a command names. */
+const MAX_NAMED_BYTES = 1 << 20;
+
 /** Dependencies of {@link ProgramAhead}. */
 export interface ProgramAheadParts {
   readonly tree: Bootstrap;
@@ -57,6 +66,8 @@ export class ProgramAhead implements AsyncDisposable {
   readonly #abort = new AbortController();
   /** Heads already examined, as blob and offset. */
   readonly #seen = new Set<string>();
+  /** Inodes of files named by commands. */
+  readonly #named = new Set<number>();
   readonly #running = new Set<Promise<void>>();
 
   constructor(private readonly parts: ProgramAheadParts) {}
@@ -69,6 +80,20 @@ export class ProgramAhead implements AsyncDisposable {
     this.#begin(chunk, place, false);
   }
 
+  /**
+   * Fetches what a command reads first: its programs, as if a reader waited for them, and scripts and other files that
+   * it names.
+   *
+   * @param find returns undefined if the command is not known
+   */
+  expect(find: () => Promise<Command | undefined> | undefined): void {
+    if (!this.parts.isOn()) return;
+    this.#inBackground("command", async () => {
+      const command = await find();
+      if (command !== undefined) this.#expectFiles(command);
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#abort.abort();
     while (this.#running.size > 0) await Promise.all(this.#running);
@@ -79,10 +104,31 @@ export class ProgramAhead implements AsyncDisposable {
     const key = `${blobIndex}:${offset}`;
     if (this.#seen.has(key) || this.#seen.size >= MAX_FILES || this.#abort.signal.aborted) return;
     this.#seen.add(key);
-    const look = this.#look(place, isReported)
-      .catch((error) => log.debug("program not examined", { blobIndex, offset, error: messageOf(error) }))
-      .finally(() => this.#running.delete(look));
-    this.#running.add(look);
+    this.#inBackground(key, () => this.#look(place, isReported));
+  }
+
+  #inBackground(about: string, work: () => Promise<void>): void {
+    const running = work()
+      .catch((error) => log.debug("program not read ahead", { about, error: messageOf(error) }))
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  #expectFiles(command: Command): void {
+    if (this.#abort.signal.aborted) return;
+    for (const file of commandFiles(this.parts.tree, command)) {
+      this.#inBackground(`${file.ino}`, () => this.#expectFile(file, command));
+    }
+  }
+
+  async #expectFile(file: FoundFile, command: Command): Promise<void> {
+    if (this.#named.has(file.ino)) return;
+    this.#named.add(file.ino);
+    const place = this.#placingOf(file);
+    const head = await this.#read(place, { offset: 0, size: Math.min(file.size, SCRIPT_HEAD_BYTES) });
+    if (elfHeader(head) !== undefined) return this.#beginFile(file);
+    this.#fetch(place, { offset: 0, size: Math.min(file.size, MAX_NAMED_BYTES) });
+    this.#expectFiles({ ...command, argv: interpreterOf(head) });
   }
 
   async #look(place: Placing, isReported: boolean): Promise<void> {
@@ -105,19 +151,20 @@ export class ProgramAhead implements AsyncDisposable {
 
   #beginFile(file: FoundFile | undefined): void {
     if (file === undefined) return;
-    const place = ({ offset, size }: FileRange) =>
-      this.parts.tree.extents(file.ino, offset, size)
-        .map(({ blobIndex, blobOffset, length }) => ({ blobIndex, offset: blobOffset, length }));
+    const place = this.#placingOf(file);
     const [head] = place({ offset: 0, size: ELF_HEADER_BYTES });
     if (head !== undefined && file.size >= ELF_HEADER_BYTES) this.#begin(head, place, true);
   }
 
+  #placingOf({ ino }: FoundFile): Placing {
+    return ({ offset, size }) =>
+      this.parts.tree.extents(ino, offset, size)
+        .map(({ blobIndex, blobOffset, length }) => ({ blobIndex, offset: blobOffset, length }));
+  }
+
   /** Fetches a range in the background. */
   #fetch(place: Placing, range: FileRange): void {
-    const fetching = this.#ensure(place(range), true)
-      .catch((error) => log.debug("part of a program not fetched", { error: messageOf(error) }))
-      .finally(() => this.#running.delete(fetching));
-    this.#running.add(fetching);
+    this.#inBackground("part", () => this.#ensure(place(range), true));
   }
 
   async #ensure(ranges: readonly BlobRange[], isReported: boolean): Promise<void> {
@@ -159,4 +206,10 @@ export class ProgramAhead implements AsyncDisposable {
     }
     return undefined;
   }
+}
+
+/** Returns the interpreter of a script and its arguments: "#!/usr/bin/env node". Empty if it is no script. */
+function interpreterOf(head: Uint8Array): string[] {
+  const [line = ""] = new TextDecoder().decode(head).split("\n", 1);
+  return line.startsWith("#!") ? line.slice(2).trim().split(/\s+/) : [];
 }

@@ -128,3 +128,48 @@ Deno.test("nothing is fetched for what is no program", async () => {
     assert.deepEqual(fetched.all, []);
   });
 });
+
+const COMMANDED = [
+  ...IMAGE,
+  dir("srv"),
+  file("srv/start", "#! /bin/app -x\n".padEnd(UNIT) + "a".repeat(UNIT)),
+  file("srv/main.conf", "b".repeat(UNIT) + "c".repeat(UNIT)),
+  file("srv/other.conf", "d".repeat(UNIT)),
+];
+
+const APP = ["/bin/app", "/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap((path) => [
+  `${path} +0`,
+  ...partsOf(path).slice(1),
+]);
+
+for (
+  const [about, argv, expected] of [
+    ["a program of PATH", ["app"], APP],
+    ["a program by its path", ["/bin/../bin/app"], APP],
+    ["a program of a shell's command", ["sh", "-c", "cd / && exec 'app' -v"], APP],
+    ["a file of the working directory", ["sh", "main.conf"], ["/srv/main.conf +0", "/srv/main.conf +1"]],
+    ["a file of an option", ["sh", "--config=/srv/main.conf"], ["/srv/main.conf +0", "/srv/main.conf +1"]],
+    ["a script, and its interpreter", ["./start"], [...APP, "/srv/start +0", "/srv/start +1"]],
+    ["nothing that the image has", ["gone", "-x", "srv", "/", "", "../../etc"], []],
+    ["no program", [], []],
+  ] as const
+) {
+  Deno.test(`a command that names ${about} has what it reads first fetched`, async () => {
+    await withImage(COMMANDED, async ({ fetched, ahead }) => {
+      ahead.expect(() => Promise.resolve({ argv, path: "/usr/bin:/bin", workingDir: "/srv" }));
+      await fetched.atLeast(expected.length);
+      await ahead[Symbol.asyncDispose]();
+      assert.deepEqual(fetched.all, [...expected].sort());
+    });
+  });
+}
+
+Deno.test("a command that cannot be read has nothing fetched", async () => {
+  await withImage(COMMANDED, async ({ fetched, ahead }) => {
+    ahead.expect(() => Promise.reject(new Error("no access")));
+    ahead.expect(() => Promise.resolve(undefined));
+    ahead.expect(() => undefined);
+    await ahead[Symbol.asyncDispose]();
+    assert.deepEqual(fetched.all, []);
+  });
+});
