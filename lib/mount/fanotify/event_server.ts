@@ -18,8 +18,7 @@ import { logger } from "../../base/log.ts";
 import { startWorker, workerUrl } from "../../base/worker.ts";
 import { storeOf } from "../missing_data.ts";
 import { Poster } from "../posted.ts";
-import { FailureLog } from "../read_failures.ts";
-import { ReadTasks } from "../read_tasks.ts";
+import { ReadServer } from "../read_server.ts";
 import type { EventFile, FileKey, LeftEvent } from "./event_file.ts";
 import { mayRead } from "./use_of_file.ts";
 import {
@@ -34,9 +33,6 @@ import type { WatchedDevice } from "./watched_device.ts";
 
 const log = logger("mount", "fanotify");
 
-/** Events caused by one failing read of a program: read-ahead, then the missing page itself. */
-const EVENTS_PER_FAILURE = 2;
-
 /** A file that is or was watched. */
 interface WatchedFile {
   readonly file: FileKey;
@@ -45,11 +41,8 @@ interface WatchedFile {
 }
 
 /** Answers the events of one fanotify group. */
-export class EventServer {
+export class EventServer extends ReadServer {
   readonly #files = new Map<string, WatchedFile>();
-  readonly #abort = new AbortController();
-  readonly #tasks: ReadTasks;
-  readonly #failures = new FailureLog(log);
   readonly #stop: Fd = eventfd();
   readonly #poster = new Poster<ToWatcher>();
   readonly #counters = new Float64Array(new SharedArrayBuffer(WATCH_COUNTER.LENGTH * 8));
@@ -67,7 +60,7 @@ export class EventServer {
    * @throws {NydusGdError} "environment" when the process is out of descriptors
    */
   constructor(private readonly group: Fd, private readonly events: EventFile, deadlineMs: number) {
-    this.#tasks = new ReadTasks(Math.ceil(deadlineMs / EVENTS_PER_FAILURE), this.#abort.signal);
+    super(log, deadlineMs);
     this.#ready.promise.catch(() => undefined); // reported to the caller of serve()
   }
 
@@ -81,7 +74,7 @@ export class EventServer {
     const known = new Set(Array.from(this.#files.values(), ({ file }) => BigInt(file.ino)));
     this.#foreign = new Set(watchedInodes(this.group).filter((ino) => !known.has(ino)));
     for (const left of this.events.records.left()) this.#answerLeft(left);
-    await this.#tasks.settled();
+    await this.readsSettled();
     this.events.records.clearInbox();
     this.#worker.onmessage = ({ data }: MessageEvent<FromWatcher>) => this.#onMessage(data);
     this.#worker.onerror = (event) => {
@@ -121,7 +114,7 @@ export class EventServer {
   forget(device: WatchedDevice): void {
     const watched = this.#files.get(keyOf(device.file));
     if (!watched?.devices.delete(device)) return;
-    this.#failures.forget(device.known);
+    this.forgetFailures(device.known);
     if (watched.devices.size > 0) return this.#tell(watched);
     if (watched.marked && !this.#isForeign(watched.file)) unmarkFile(this.group, device.fd);
     watched.marked = false;
@@ -145,23 +138,12 @@ export class EventServer {
     return { events: cell(WATCH_COUNTER.events), hits: cell(WATCH_COUNTER.hits), misses: this.#misses };
   }
 
-  /** Number of readers waiting for data. */
-  get waiting(): number {
-    return this.#tasks.running;
-  }
-
-  /** Stops; unanswered events are left to a successor. */
-  async leave(): Promise<void> {
-    this.#tasks.abandon();
-    await this.end();
-  }
-
-  /** Stops; waiting readers get EIO. */
-  async end(): Promise<void> {
+  protected override async stopTaking(): Promise<void> {
     raise(this.#stop);
     if (this.#isServing) await this.#ended.promise;
-    this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
-    await this.#tasks.settled();
+  }
+
+  protected override close(): void {
     this.#worker.terminate();
     this.#poster.close();
     this.#stop[Symbol.dispose]();
@@ -222,7 +204,7 @@ export class EventServer {
   }
 
   #fetch({ file, offset, count }: LeftEvent, answered: (errno: number) => void): void {
-    this.#tasks.start(
+    this.startRead(
       async (signal) => {
         await (file === undefined
           ? this.#fetchAnywhere(offset, count, signal)
@@ -256,9 +238,9 @@ export class EventServer {
       const { known, table } = device;
       try {
         await device.fetch(offset, count, signal);
-        this.#failures.succeeded(known, storeOf(known, table.blobIndex).id);
+        this.noteSuccess(known, storeOf(known, table.blobIndex).id);
       } catch (error) {
-        if (!this.#abort.signal.aborted) this.#failures.failed(known, { offset }, error);
+        this.noteFailure(known, offset, error);
         throw error;
       }
     }

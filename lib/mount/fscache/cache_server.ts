@@ -22,17 +22,13 @@ import { Fd } from "../../../ffi/fd.ts";
 import { POLL, pollNonblocking } from "../../../ffi/poll.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
-import { FailureLog } from "../read_failures.ts";
-import { ReadTasks } from "../read_tasks.ts";
+import { ReadServer } from "../read_server.ts";
 import { CachedObject } from "./cached_object.ts";
 import type { Culler } from "./culler.ts";
 import { FillBuffers } from "./fill_buffers.ts";
 import type { ObjectSource } from "./object_source.ts";
 
 const log = logger("mount", "fscache");
-
-/** Messages caused by one failing read of a program: read-ahead, then the missing page itself. */
-const MESSAGES_PER_FAILURE = 2;
 
 /** Milliseconds to wait when the device was readable but had no message. */
 const IDLE_MS = 10;
@@ -41,7 +37,7 @@ type OpenMessage = CachefilesMessage & { readonly kind: "open" };
 type ReadMessage = CachefilesMessage & { readonly kind: "read" };
 
 /** Answers the requests of one open /dev/cachefiles. */
-export class CacheServer {
+export class CacheServer extends ReadServer {
   /** By volume and cookie. */
   readonly #sources = new Map<string, ObjectSource>();
   readonly #objects = new Map<number, CachedObject>();
@@ -49,16 +45,13 @@ export class CacheServer {
   /** Callers that wait until a source is closed. */
   readonly #leaving = new Map<ObjectSource, PromiseWithResolvers<void>>();
   readonly #buffers = new FillBuffers();
-  readonly #abort = new AbortController();
   readonly #stopping = new AbortController();
-  readonly #tasks: ReadTasks;
-  readonly #failures = new FailureLog(log);
   readonly #counters = { messages: 0, reads: 0 };
   #serving: Promise<void> = Promise.resolve();
 
   /** @param device owned by the caller */
   constructor(private readonly device: Fd, deadlineMs: number, private readonly culler?: Culler) {
-    this.#tasks = new ReadTasks(Math.ceil(deadlineMs / MESSAGES_PER_FAILURE), this.#abort.signal);
+    super(log, deadlineMs);
   }
 
   /** Returns the source offered under a name. */
@@ -75,7 +68,7 @@ export class CacheServer {
   withdraw(volume: string, cookie: string): void {
     const source = this.sourceOf(volume, cookie);
     this.#sources.delete(keyOf(volume, cookie));
-    if (source?.known !== undefined) this.#failures.forget(source.known);
+    if (source?.known !== undefined) this.forgetFailures(source.known);
   }
 
   /** Resolves when the kernel has no object of the source open, or the server ends. */
@@ -100,23 +93,12 @@ export class CacheServer {
     return { ...this.#counters };
   }
 
-  /** Number of readers waiting for data. */
-  get waiting(): number {
-    return this.#tasks.running;
-  }
-
-  /** Stops; unanswered messages are left to a successor. */
-  async leave(): Promise<void> {
-    this.#tasks.abandon();
-    await this.end();
-  }
-
-  /** Stops; waiting readers get EIO. */
-  async end(): Promise<void> {
+  protected override async stopTaking(): Promise<void> {
     this.#stopping.abort();
     await this.#serving;
-    this.#abort.abort(new NydusGdError("interrupted", "Cannot read: the mount ends"));
-    await this.#tasks.settled();
+  }
+
+  protected override async close(): Promise<void> {
     for (const object of this.#objects.values()) await object.close();
     this.#objects.clear();
     for (const { resolve } of this.#leaving.values()) resolve();
@@ -191,11 +173,11 @@ export class CacheServer {
     if (cached === undefined) return log.warn("kernel reads a file that is not open", { object });
     this.#counters.reads++;
     const { known } = cached.source;
-    this.#tasks.start(
+    this.startRead(
       async (signal) => {
         await cached.fill({ offset, length }, signal);
         cached.complete(id);
-        if (known !== undefined) { for (const { id } of known.image.blobs) this.#failures.succeeded(known, id); }
+        if (known !== undefined) { for (const { id } of known.image.blobs) this.noteSuccess(known, id); }
       },
       (error) => {
         this.#tell(cached, offset, error);
@@ -205,11 +187,11 @@ export class CacheServer {
   }
 
   #tell({ source: { known } }: CachedObject, offset: number, error: unknown): void {
-    if (this.#abort.signal.aborted || known === undefined) return;
+    if (known === undefined) return;
     const cause = error instanceof SyscallError
       ? new NydusGdError("io", `Cannot write the kernel's cache: ${error.code}`, { cause: error })
       : error;
-    this.#failures.failed(known, { offset }, cause);
+    this.noteFailure(known, offset, cause);
   }
 }
 
