@@ -12,6 +12,7 @@ import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import type { DataPathChoice } from "../../mount/choose.ts";
 import type { ImageMounts, MountedBefore } from "../../mount/image_mounts.ts";
+import type { LazyImagesReport } from "./images_report.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 
 const log = logger("image");
@@ -21,7 +22,7 @@ export class ImageServer implements AsyncDisposable {
   readonly #starting = new SingleFlight<"session", ImageMounts>();
   #session: ImageMounts | undefined;
   #dataPath: DataPathChoice;
-  /** Images of sessions that ended unexpectedly. */
+  /** Number of images lost with sessions that ended unexpectedly, since the start. */
   #lostImages = 0;
 
   /** @param onEnded called when a session ends unexpectedly; returns how many images were lost with it */
@@ -41,9 +42,16 @@ export class ImageServer implements AsyncDisposable {
     return this.#dataPath;
   }
 
-  /** Number of images lost with sessions that ended unexpectedly, since the start. */
-  get lostImages(): number {
-    return this.#lostImages;
+  /** Returns the part of the report that concerns the session. */
+  report(): Pick<LazyImagesReport, "dataPath" | "session" | "lostImages" | "fuse"> {
+    const session = this.#session;
+    const lostImages = this.#lostImages;
+    return {
+      dataPath: this.#dataPath,
+      session: session !== undefined ? "serving" : lostImages > 0 ? "ended" : "none",
+      lostImages,
+      fuse: session === undefined ? undefined : { ...session.counters(), waitingReads: session.waitingReads },
+    };
   }
 
   /** Sets the data path. No effect while a session uses another one. */

@@ -1,0 +1,67 @@
+/**
+ * Goes on serving the images of a killed or stopped process, whose mounts a keeper has held.
+ *
+ * ```
+ * record ─► open each image again ─► take over the session ─► LiveImage
+ * ```
+ * An image that cannot be opened, or that has no mount any more, is lost: its readers get errors.
+ *
+ * @module
+ */
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { ImageServer } from "./image_server.ts";
+import { LiveImage, type OpenedImage } from "./live_image.ts";
+import type { MountedImages, RecordedLayer } from "./mounted_images.ts";
+
+const log = logger("image");
+
+/** An image of an earlier process, opened again. */
+type ReopenedImage = OpenedImage & Pick<RecordedLayer, "fsDriver" | "isSuspect">;
+
+/**
+ * Takes over the session of an earlier process, if a keeper has one, and yields its images. The record then lists
+ * these.
+ *
+ * @param record of the images that the process had mounted
+ * @param open opens the image of a layer
+ * @throws {NydusGdError} if the session exists but cannot be taken over; it is left as it is
+ */
+export async function* continueImages(
+  server: ImageServer,
+  record: MountedImages,
+  open: (layer: LazyLayer) => Promise<OpenedImage>,
+): AsyncGenerator<LiveImage> {
+  const reopened: ReopenedImage[] = [];
+  const taken = await server.takeOver(async () => {
+    const images = await Promise.all(record.list().map((layer) => reopen(layer, open)));
+    reopened.push(...images.filter((image) => image !== undefined));
+    return reopened;
+  });
+  if (taken === undefined) return await record.clear();
+  for (const [index, opened] of reopened.entries()) {
+    const mount = taken.mounts[index];
+    if (mount === undefined) {
+      await opened.image[Symbol.asyncDispose]();
+      await record.remove(opened.layer.id);
+      continue;
+    }
+    const isSuspect = opened.isSuspect || mount.isSuspect === true;
+    if (isSuspect) await record.add(opened.layer, mount.fsDriver, isSuspect);
+    yield new LiveImage(opened, taken.session, mount, { continued: true, isSuspect });
+  }
+}
+
+/** Logs a failure and returns undefined. */
+async function reopen(
+  { fsDriver, isSuspect, ...layer }: RecordedLayer,
+  open: (layer: LazyLayer) => Promise<OpenedImage>,
+): Promise<ReopenedImage | undefined> {
+  try {
+    return { ...await open(layer), fsDriver, isSuspect };
+  } catch (error) {
+    log.error("image of an earlier process is lost", { layer: layer.id, error: messageOf(error) });
+    return undefined;
+  }
+}

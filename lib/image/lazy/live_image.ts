@@ -1,0 +1,118 @@
+/**
+ * One image, from its mount until the kernel has released it.
+ *
+ * ```
+ * opened ─► mounted ─► unmounted: no path leads to it ─► released: nobody refers to it ─► closed: its blobs are free
+ * ```
+ * Overlays and open files may use the image long after its unmount.
+ *
+ * @module
+ */
+import type { Backend } from "../../backend/blob_source.ts";
+import { messageOf } from "../../base/errors.ts";
+import { logger } from "../../base/log.ts";
+import type { SizeLimit } from "../../base/setting_values.ts";
+import type { BlobCache } from "../../blob/blob_cache.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { ImageMount } from "../../mount/image_mount.ts";
+import type { ImageMounts } from "../../mount/image_mounts.ts";
+import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
+import type { MountedImageReport } from "./images_report.ts";
+import type { OpenImage } from "../open_image.ts";
+
+const log = logger("image");
+
+/** An image that is ready to be mounted. */
+export interface OpenedImage {
+  readonly number: number;
+  readonly layer: LazyLayer;
+  readonly image: OpenImage;
+  readonly backend: Backend;
+}
+
+/** What a mount was before this process. */
+export interface MountPast {
+  /** Whether the mount continues that of an earlier process. */
+  readonly continued: boolean;
+  /** Whether programs may have read zeros from it while its files were not watched. */
+  readonly isSuspect: boolean;
+}
+
+/** A mounted image; closes itself when the kernel has released it. */
+export class LiveImage {
+  /** Resolves when the image is closed. */
+  readonly closed: Promise<void>;
+  #isClosing = false;
+  #prefetch: ImagePrefetch | undefined;
+
+  /** @param opened closed with the mount */
+  constructor(
+    private readonly opened: OpenedImage,
+    readonly session: ImageMounts,
+    readonly mount: ImageMount,
+    readonly past: MountPast = { continued: false, isSuspect: false },
+  ) {
+    this.closed = this.#closeWhenReleased();
+  }
+
+  get layer(): LazyLayer {
+    return this.opened.layer;
+  }
+
+  get image(): OpenImage {
+    return this.opened.image;
+  }
+
+  /** Whether the image must not be used any more. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
+  /** Starts fetching the image into `cache`, unless a prefetch is running. Returns the status of the running one. */
+  prefetch(scope: ImagePrefetchOptions["scope"], cache: BlobCache, minFree: SizeLimit): PrefetchStatus {
+    if (this.#prefetch?.status.state !== "running") {
+      this.#prefetch = startPrefetch(this.image, cache, scope, minFree);
+    }
+    return this.#prefetch.status;
+  }
+
+  /** Resolves when no prefetch is running. */
+  async stopPrefetch(): Promise<void> {
+    await this.#prefetch?.stop();
+  }
+
+  /** Unmounts the image. It is served on to those who refer to it. */
+  async unmount(): Promise<void> {
+    await this.stopPrefetch();
+    await this.mount[Symbol.asyncDispose]();
+  }
+
+  /** Returns the report of the image and its holders. */
+  report(holders: readonly string[]): MountedImageReport {
+    const { layer, mount, image } = this;
+    return {
+      layer,
+      holders,
+      home: this.opened.backend.description,
+      fsDriver: mount.fsDriver,
+      refusal: mount.refusal,
+      path: mount.path,
+      misses: image.misses.total,
+      missesPerSecond: image.misses.perSecond(),
+      blobs: image.blobs.map((blob) => blob.stats()),
+      prefetch: this.#prefetch?.status,
+    };
+  }
+
+  /** Never rejects. */
+  async #closeWhenReleased(): Promise<void> {
+    try {
+      await this.mount.released;
+      this.#isClosing = true;
+      await this.stopPrefetch(); // it uses the tree
+      await this.image[Symbol.asyncDispose]();
+    } catch (error) {
+      log.error("image not closed", { layer: this.layer.id, error: messageOf(error) });
+    }
+  }
+}
