@@ -22,7 +22,7 @@ import { DockerContainers } from "../lib/image/docker/containers.ts";
 import { dockerImageDir } from "../lib/image/docker/files.ts";
 import { discardBlobs } from "../lib/image/gc/layer_blobs.ts";
 import { ImageNumbers } from "../lib/image/lazy/image_numbers.ts";
-import { backendCandidates } from "../lib/image/lazy/backend_candidates.ts";
+import { backendCandidates, whenPlaced } from "../lib/image/lazy/backend_candidates.ts";
 import { LazyImageStore } from "../lib/image/lazy/lazy_image_store.ts";
 import { LearnedReads } from "../lib/image/lazy/learned_reads.ts";
 import { MountedImages } from "../lib/image/lazy/mounted_images.ts";
@@ -167,6 +167,7 @@ async function makeStore(shared: Shared, offered: OfferedImages): Promise<LazyIm
     },
     deadlineMs,
     candidates: (layer) => backendCandidates(layer, { config: config.current, trustedOrigins, deps, pulled }),
+    whenPlaced: (layer, signal) => whenPlaced(layer, pulled, signal),
     commandOf: ({ home }, holder) => containers.commandOf(dockerImageDir(home), holder),
     onForgotten: async (layer) => {
       await pulled.forget(layer.diffId);

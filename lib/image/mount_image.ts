@@ -107,7 +107,9 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
       : await start(places, image, bootstrapPath, options, tasks),
   );
   image.openAhead();
-  if (options.prefetch !== undefined) cleanup.use(startPrefetch(image, cache, options.prefetch, options.minFree));
+  if (options.prefetch !== undefined) {
+    cleanup.use(startPrefetch(image, cache, options.minFree, { scope: options.prefetch }));
+  }
   const owned = cleanup.move();
   return {
     fsDriver: mount.fsDriver,

@@ -6,7 +6,9 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { umount2 } from "../../ffi/sys_mount.ts";
+import type { Backend } from "../../lib/backend/blob_source.ts";
 import { LocalFsBackend } from "../../lib/backend/localfs.ts";
+import { unlessAborted } from "../../lib/base/abort.ts";
 import { hasCode, NydusGdError } from "../../lib/base/errors.ts";
 import { BlobCache } from "../../lib/blob/blob_cache.ts";
 import type { BackendCandidate } from "../../lib/image/choose_backend.ts";
@@ -159,6 +161,42 @@ fuseTest("the image for the kernel is made when its layer has come, once, and go
   await kit.store.forget("b");
   await kit.store[Symbol.asyncDispose]();
   assert.deepEqual([...Deno.readDirSync(kit.temp.join("state"))].filter(({ name }) => name.endsWith(".erofs")), []);
+});
+
+fuseTest("mounts an image when its layer has arrived and its registry is known, before it is used", async () => {
+  const placed = Promise.withResolvers<void>();
+  await using kit: Kit = await Kit.make({ whenPlaced: () => placed.promise });
+  kit.store.prepare(kit.layer("a"));
+  assert.deepEqual(await kit.seen(), []);
+  placed.resolve();
+  await until("the image is mounted", async () => (await kit.seen()).length === 1);
+  await until("its mount is reported", async () => (await kit.store.report()).images.length === 1);
+  assert.equal(await kit.read("a"), CONTENT);
+  assert.equal(kit.sessions, 1);
+  kit.store.prepare(kit.layer("b"));
+  assert.equal(await kit.read("b"), CONTENT, "both at once");
+  assert.equal((await kit.seen()).length, 2);
+});
+
+fuseTest("does not mount an image ahead when its layer is removed, or has no backend", async () => {
+  const { promise: never } = Promise.withResolvers<void>();
+  const untilAborted = (signal: AbortSignal) => unlessAborted(never, signal);
+  const asked = Promise.withResolvers<void>();
+  await using kit: Kit = await Kit.make({
+    whenPlaced: ({ id }, signal) => id === "a" ? untilAborted(signal) : Promise.resolve(),
+    candidates: ({ id }) => {
+      if (id === "b") asked.resolve();
+      const blob = () => ({ size: (signal?: AbortSignal) => untilAborted(signal as AbortSignal) });
+      const silent = { description: "silent", open: () => ({ description: "silent", blob }) as unknown as Backend };
+      return Promise.resolve(id === "b" ? [silent] : []);
+    },
+  });
+  for (const id of ["a", "b", "c"]) kit.store.prepare(kit.layer(id));
+  await asked.promise;
+  for (const id of ["a", "b"]) await kit.store.forget(id);
+  await assert.rejects(kit.read("c"), /no backend is known/);
+  assert.deepEqual((await kit.store.report()).images, []);
+  assert.deepEqual(await kit.seen(), []);
 });
 
 fuseTest("a session that cannot be started fails the image that wanted it; the next one tries again", async () => {

@@ -21,6 +21,7 @@ import { layerSources } from "../../backend/docker_metadata.ts";
 import type { NydusdConfig } from "../../backend/nydusd_config.ts";
 import { type BackendDeps, openBackend, openConfiguredRegistry, openRegistry } from "../../backend/open_backend.ts";
 import type { RegistryBackend } from "../../backend/registry/registry_backend.ts";
+import { Deadline } from "../../base/abort.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
@@ -48,6 +49,23 @@ export interface Place {
   readonly repository: string;
   /** Whether only the layer names it: see http/confinement.ts. */
   readonly confined?: boolean;
+}
+
+/** How long Docker may take to record where it pulled a layer from; layers that it did not pull are never recorded. */
+const RECORD_TIMEOUT_MS = 2000;
+const RECORD_POLL_MS = 25;
+
+/**
+ * Resolves when it is recorded where a new layer was pulled from, or after 2 s. Docker does that when it has applied the
+ * layer.
+ */
+export async function whenPlaced(layer: LazyLayer, pulled: PulledImages, signal: AbortSignal): Promise<void> {
+  const late = () => new NydusGdError("busy", "Cannot wait any longer for Docker's record");
+  using deadline = new Deadline(RECORD_TIMEOUT_MS, signal, late);
+  while (!deadline.signal.aborted && pulled.of(layer.diffId) === undefined) {
+    if ((await recordedPlaces(layer)).length > 0) return;
+    await new Promise((resolve) => setTimeout(resolve, RECORD_POLL_MS));
+  }
 }
 
 /** Returns the backends that may have the layer's blobs. */

@@ -10,7 +10,9 @@ import { HttpClient } from "../../backend/http/http_client.ts";
 import { ANONYMOUS } from "../../backend/registry/keychain.ts";
 import { chooseBackend } from "../choose_backend.ts";
 import { type BlobOrigin, formatBlobOrigin } from "../blob_origin.ts";
-import { backendCandidates } from "./backend_candidates.ts";
+import { dockerImageDir } from "../docker/files.ts";
+import { backendCandidates, whenPlaced } from "./backend_candidates.ts";
+import { PulledImages } from "./pulled_images.ts";
 
 const DIFF_ID = `sha256:${"ab".repeat(32)}`;
 
@@ -108,6 +110,22 @@ Deno.test("a configured registry comes last, once", () =>
     assert.deepEqual(namesOf(await backendCandidates(layer, { config: same, trustedOrigins: [], deps })), [
       "registry localhost:5000/app",
     ]);
+  }));
+
+Deno.test("a new layer is placed when Docker has recorded its repository", () =>
+  withDocker(undefined, async (layer, _deps) => {
+    const { signal } = new AbortController();
+    const pulled = await PulledImages.look(`${layer.home}/pulled`);
+    let placed = false;
+    const wait = whenPlaced(layer, pulled, signal).then(() => placed = true);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    assert.ok(!placed);
+    const folder = join(dockerImageDir(layer.home), "distribution/v2metadata-by-diffid/sha256");
+    await Deno.writeTextFile(join(folder, "ab".repeat(32)), recordOf("docker.io/library/app"));
+    await wait;
+    const startedAt = performance.now();
+    await whenPlaced({ ...layer, diffId: `sha256:${"cd".repeat(32)}` }, pulled, AbortSignal.abort());
+    assert.ok(performance.now() - startedAt < 1000, "an aborted wait ends");
   }));
 
 Deno.test("a recorded repository on the configured host is read with the login of the configuration", async () => {

@@ -1,6 +1,6 @@
 /**
  * Background prefetch of one mounted image: first what earlier containers waited for at start, then what the image
- * lists, then everything else.
+ * lists, then everything else. Of an image that no container uses yet, only the beginning of that is fetched.
  *
  * What was learned from earlier starts (learned_reads.ts) is fetched concurrently with on-demand reads while the cache
  * has capacity for that, until this start turns out to differ. The image's own list names what its author expects a
@@ -11,7 +11,7 @@
  * @module
  */
 import { S } from "../../../ffi/sys_stat.ts";
-import { throwIfAborted } from "../../base/abort.ts";
+import { throwIfAborted, unlessAborted } from "../../base/abort.ts";
 import { hasCode, messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
@@ -31,6 +31,9 @@ const WINDOW_BYTES = 64 * 1024 * 1024;
 /** Milliseconds without a waiting reader before unlisted data is fetched. */
 const QUIET_MS = 1000;
 
+/** Bytes of the image's list that are fetched before the image is used, since a list may name everything. */
+const UNUSED_BYTES = 64 * 1024 * 1024;
+
 /** Enough concurrent ranges for adjacent ones to be merged into one request. */
 const LEARNED = { concurrency: 64, pieceBytes: 256 * 1024 } as const;
 
@@ -39,8 +42,8 @@ const CHUNK_ALIGNMENT = 4096;
 
 /** Progress of a prefetch. */
 export interface PrefetchStatus {
-  /** "incomplete": some data could not be fetched. "failed": the image is damaged. */
-  readonly state: "running" | "complete" | "incomplete" | "stopped" | "failed";
+  /** "waiting": for the image to be used. "incomplete": some data could not be fetched. "failed": the image is damaged. */
+  readonly state: "running" | "waiting" | "complete" | "incomplete" | "stopped" | "failed";
   /** Uncompressed bytes of ranges that are ready; set when the prefetch ends. */
   readonly readyBytes: number;
   /** Number of ranges that could not be fetched. */
@@ -66,6 +69,8 @@ export interface ImagePrefetchOptions {
   readonly hasRoom: () => boolean;
   /** Urgency of learned ranges while the readers follow them. */
   readonly learnedUrgency: PrefetchUrgency;
+  /** Resolves when a container uses the image. Default: it is in use. */
+  readonly used?: Promise<void>;
 }
 
 /** A running or finished prefetch. Disposing stops it. */
@@ -86,6 +91,10 @@ export class ImagePrefetch implements AsyncDisposable {
 
   get status(): PrefetchStatus {
     return this.#status;
+  }
+
+  get isEnded(): boolean {
+    return this.#status.state !== "running" && this.#status.state !== "waiting";
   }
 
   /** Stops the prefetch; resolves when it no longer uses the image. */
@@ -116,7 +125,7 @@ export class ImagePrefetch implements AsyncDisposable {
   }
 
   async #fetch(image: PrefetchImage, options: ImagePrefetchOptions): Promise<PrefetchResult> {
-    const { scope, whenQuiet, hasRoom, learnedUrgency } = options;
+    const { scope, whenQuiet, hasRoom, learnedUrgency, used } = options;
     const { signal } = this.#abort;
     const { prefetch: listed, rootIno } = image.tree;
     let isFull = false;
@@ -130,6 +139,12 @@ export class ImagePrefetch implements AsyncDisposable {
     throwIfAborted(signal);
     const urgency = () => image.recorder?.isFollowing ? learnedUrgency : "prefetch";
     await prefetch(learned, { signal, turn: mayGoOn, urgency, ...LEARNED });
+    if (used !== undefined) {
+      await prefetch(head(rangesOf(image, listed), UNUSED_BYTES), { signal, turn: mayGoOn });
+      this.#status = { ...this.#status, state: "waiting" };
+      await unlessAborted(used, signal);
+      this.#status = { ...this.#status, state: "running" };
+    }
     const first = await prefetch(rangesOf(image, listed), { signal, turn: mayGoOn });
     if (scope === "listed" || !first.complete) return first;
     return await prefetch(rangesOf(image, [rootIno]), {
@@ -160,12 +175,12 @@ async function learnedRanges({ name, recorder, blobs }: PrefetchImage): Promise<
 export function startPrefetch(
   image: PrefetchImage,
   cache: BlobCache,
-  scope: ImagePrefetchOptions["scope"],
   minFree: SizeLimit,
+  options: Pick<ImagePrefetchOptions, "scope" | "used">,
 ): ImagePrefetch {
   const { dir } = cache.stats();
   return ImagePrefetch.start(image, {
-    scope,
+    ...options,
     whenQuiet: (quietMs, signal) => cache.whenQuiet(quietMs, signal),
     hasRoom: () => hasRoom(dir, minFree),
     learnedUrgency: cache.aheadUrgency,
@@ -206,6 +221,16 @@ export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number
     }
   }
   if (open !== undefined) yield rangeOf(open);
+}
+
+/** Yields ranges up to a total of `bytes`; the last one may exceed it. */
+function* head(ranges: Iterable<PrefetchRange>, bytes: number): Generator<PrefetchRange> {
+  let left = bytes;
+  for (const range of ranges) {
+    if (left <= 0) return;
+    left -= range.length;
+    yield range;
+  }
 }
 
 function* filesBelow(tree: Bootstrap, roots: readonly number[]): Generator<TreeEntry> {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { MountableFixture } from "../../../tests/support/mountable_fixture.ts";
 import { listRafsFixtures } from "../../../tests/support/rafs_fixtures.ts";
+import { until } from "../../../tests/support/until.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { S } from "../../../ffi/sys_stat.ts";
@@ -48,6 +49,34 @@ Deno.test("every chunk of every file is fetched, and what is asked for at once i
   assert.deepEqual(fetchedOf(mountable), expected);
   assert.equal(run.status.state, "complete");
   assert.equal(run.status.failures, 0);
+});
+
+Deno.test("fetches the beginning of the image's list before a container uses the image, and the rest then", async () => {
+  const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
+  assert.ok(listing !== undefined);
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(listing, temp.path);
+  const { tree } = mountable.image;
+  assert.ok(tree.prefetch.length > 0);
+  const used = Promise.withResolvers<void>();
+  const run = ImagePrefetch.start(mountable.image, { ...ALL, used: used.promise });
+  await until("it waits", () => run.status.state === "waiting");
+  assert.ok(!run.isEnded);
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable, tree.prefetch));
+  used.resolve();
+  await run.ended;
+  assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
+  assert.equal(run.status.state, "complete");
+});
+
+Deno.test("stops while it waits for the image to be used", async () => {
+  using temp = TempDir.make();
+  using mountable = await MountableFixture.open(fixture, temp.path);
+  const { promise: used } = Promise.withResolvers<void>();
+  const run = ImagePrefetch.start(mountable.image, { ...ALL, used });
+  await until("it waits", () => run.status.state === "waiting");
+  await run.stop();
+  assert.equal(run.status.state, "stopped");
 });
 
 Deno.test("what cannot be fetched is passed over and told", async () => {

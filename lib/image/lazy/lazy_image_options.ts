@@ -39,6 +39,8 @@ export interface LazyImageStoreOptions {
   readonly deadlineMs: number;
   /** Returns the backends that may have the blobs of a layer, in order of preference. */
   readonly candidates: (layer: LazyLayer) => Promise<readonly BackendCandidate[]>;
+  /** Resolves when the registry of a new layer is known, or is not going to be. Default: immediately. */
+  readonly whenPlaced?: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
   /** The initial data path, until `useDataPath`. */
   readonly dataPath: DataPathChoice;
   /** Free space on the cache's file system below which a warning is reported and prefetch stops. */

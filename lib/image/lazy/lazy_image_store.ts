@@ -4,8 +4,8 @@
  * ```
  * acquire ──► map bootstrap ──► choose the blobs' backend ──► ImageMounts.add ──► a folder of the image's tree
  * ```
- * An image stays mounted from its first use until its layer is removed, so that its next container starts immediately,
- * or until it is idle and the cache needs space. A removed image is still served to those who refer to it; its
+ * An image is mounted when its layer has arrived, or by its first user. It stays mounted until its layer is removed, so
+ * that its next container starts immediately, or until it is idle and the cache needs space. A removed image is still served to those who refer to it; its
  * bootstrap and blobs are released afterwards. {@link LazyImageStore.resume} takes over the images of a killed or
  * stopped process; {@link LazyImageStore.handOver} leaves images in use to the next one.
  *
@@ -18,7 +18,7 @@
  * | `LiveImage`      | one of them: its mount, its prefetch, when it is closed        |
  * | `ImageHolders`   | who uses which image                                           |
  * | `IdleImages`     | which images nobody uses, and how they are unmounted           |
- * | `PreparedImages` | which kernel images are to be made before their first use      |
+ * | `PreparedImages` | which images are to be mounted before their first use          |
  *
  * @module
  */
@@ -65,7 +65,13 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#images = images;
     this.#idle = new IdleImages(images, this.#holders, options.numbers, this.#stopping.signal);
     this.#server = new ImageServer(options, (session) => images.lose(session));
-    this.#prepared = new PreparedImages(options.kernelImages, (id, task) => images.runExclusive(id, task));
+    this.#prepared = new PreparedImages({
+      kernelImages: options.kernelImages,
+      usesKernelImages: () => this.#server.dataPath.fsDriver !== "fuse",
+      runExclusive: (id, task) => images.runExclusive(id, task),
+      whenPlaced: async (layer, signal) => await options.whenPlaced?.(layer, signal),
+      mount: (layer, signal) => this.#mountOnce(layer, signal),
+    });
     options.cache.onFull = () => {
       this.#idle.unmount().catch((error) => log.error("images not released", { error: messageOf(error) }));
     };
@@ -88,7 +94,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** @inheritdoc */
   prepare(layer: LazyLayer): void {
-    if (this.#server.dataPath.fsDriver !== "fuse" && !this.#stopping.signal.aborted) this.#prepared.begin(layer);
+    if (!this.#stopping.signal.aborted) this.#prepared.begin(layer);
   }
 
   /**
@@ -98,9 +104,10 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
    */
   async resume(): Promise<void> {
     if (this.#server.session !== undefined) return;
-    for await (const mounted of continueImages(this.#server, this.options.record, (layer) => this.#prepare(layer))) {
+    for await (const mounted of continueImages(this.#server, this.options.record, (layer) => this.#open(layer))) {
       this.#images.add(mounted);
       this.#prefetchMounted(mounted);
+      this.#use(mounted);
     }
   }
 
@@ -110,6 +117,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     try {
       const found = this.#images.seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
       const { mount, image, past } = found;
+      this.#use(found);
       image.recorder?.begin();
       image.expect(() => this.options.commandOf?.(layer, holder));
       log.debug("image in use", { layer: layer.id, holder });
@@ -127,12 +135,13 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   }
 
   /** @inheritdoc */
-  forget(layerId: string, layer?: LazyLayer): Promise<void> {
-    return this.#images.runExclusive(layerId, async () => {
+  async forget(layerId: string, layer?: LazyLayer): Promise<void> {
+    await this.#prepared.cancel(layerId);
+    await this.#images.runExclusive(layerId, async () => {
       await this.#images.unmount(layerId);
       await this.options.numbers.forget(layerId);
       await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
-      await this.#prepared.forget(layerId);
+      await this.options.kernelImages.forget(layerId);
       if (layer !== undefined) await this.options.onForgotten?.(layer);
     });
   }
@@ -179,6 +188,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
         hint: "nydus-gd status -o json lists the layers of mounted images",
       });
     }
+    this.#use(mounted);
     return mounted.prefetch("all", this.options.cache, this.options.minFree);
   }
 
@@ -236,9 +246,9 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     await this.#images.closed(); // the session took every reference with it
   }
 
-  /** Concurrent callers share one attempt. */
-  #mountOnce(layer: LazyLayer): Promise<LiveImage> {
-    const mount = async () => this.#images.seen(layer.id) ?? await this.#mount(layer);
+  /** Concurrent callers share one attempt, which the signal of the first one aborts. */
+  #mountOnce(layer: LazyLayer, signal = this.#stopping.signal): Promise<LiveImage> {
+    const mount = async () => this.#images.seen(layer.id) ?? await this.#mount(layer, signal);
     return this.#mounting.run(layer.id, async () => {
       this.#stopping.signal.throwIfAborted();
       // the session starts while the image is still being prepared
@@ -246,12 +256,12 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     });
   }
 
-  async #mount(layer: LazyLayer): Promise<LiveImage> {
+  async #mount(layer: LazyLayer, signal: AbortSignal): Promise<LiveImage> {
     const startedAt = performance.now();
     await this.#images.unmount(layer.id);
     this.#stopping.signal.throwIfAborted();
     const session = await this.#server.start();
-    const opened = await this.#prepare(layer);
+    const opened = await this.#open(layer, signal);
     let mounted: LiveImage;
     try {
       const mount = await session.add(opened.image, opened.number);
@@ -273,19 +283,23 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     return mounted;
   }
 
-  /** Starts the prefetch of a mounted image, whose readers are about to come. */
+  /** A container is going to read the image. */
+  #use(mounted: LiveImage): void {
+    if (mounted.use()) this.options.cache.expectReaders();
+  }
+
+  /** Starts the prefetch of a mounted image. Until it is used, this ends with what starts it. */
   #prefetchMounted(mounted: LiveImage): void {
     const { cache, prefetch, minFree } = this.options;
-    cache.expectReaders();
     mounted.image.openAhead();
     const scope = prefetch?.();
     if (scope !== undefined) mounted.prefetch(scope, cache, minFree);
   }
 
   /** Opens the bootstrap and chooses the backend of its blobs. */
-  async #prepare(layer: LazyLayer): Promise<OpenedImage> {
+  async #open(layer: LazyLayer, until = this.#stopping.signal): Promise<OpenedImage> {
     const { cache, numbers, candidates, deadlineMs, validate } = this.options;
-    const { signal } = this.#stopping;
+    const signal = AbortSignal.any([this.#stopping.signal, until]);
     using cleanup = new DisposableStack();
     const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
     if (validate?.()) await checkInodeDigests(bootstrap.tree);

@@ -42,6 +42,8 @@ export interface MountPast {
 export class LiveImage {
   /** Resolves when the image is closed. */
   readonly closed: Promise<void>;
+  readonly #used = Promise.withResolvers<void>();
+  #isUsed = false;
   #isClosing = false;
   #prefetch: ImagePrefetch | undefined;
 
@@ -68,10 +70,18 @@ export class LiveImage {
     return this.#isClosing;
   }
 
+  /** Marks the image as used by a container. Returns whether it is its first. */
+  use(): boolean {
+    const isFirst = !this.#isUsed;
+    this.#isUsed = true;
+    this.#used.resolve();
+    return isFirst;
+  }
+
   /** Starts fetching the image into `cache`, unless a prefetch is running. Returns the status of the running one. */
   prefetch(scope: ImagePrefetchOptions["scope"], cache: BlobCache, minFree: SizeLimit): PrefetchStatus {
-    if (this.#prefetch?.status.state !== "running") {
-      this.#prefetch = startPrefetch(this.image, cache, scope, minFree);
+    if (this.#prefetch === undefined || this.#prefetch.isEnded) {
+      this.#prefetch = startPrefetch(this.image, cache, minFree, { scope, used: this.#used.promise });
     }
     return this.#prefetch.status;
   }

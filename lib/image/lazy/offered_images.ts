@@ -165,7 +165,7 @@ export class OfferedImages implements AsyncDisposable {
       entry,
       document,
       image,
-      prefetch: scope && startPrefetch(image, cache, scope, minFree),
+      prefetch: scope && startPrefetch(image, cache, minFree, { scope }),
     };
     this.#registered.set(keyOf(entry), registered);
     this.#open.add(registered);
