@@ -133,6 +133,7 @@ Deno.test(
       await stack.docker("pull", image.reference);
 
       const started = await t.step("the start of a container says what is missing", async () => {
+        await stack.restartDriver(); // what the pull has mounted is mounted anew
         await registry.goDown();
         const down = await refused(stack, "create", ...NO_NETWORK, image.reference, "/bin/sleep", "1000");
         assert.match(down, new RegExp(`Cannot find the blobs of the image: registry ${registry.host}/app: .*refused`));

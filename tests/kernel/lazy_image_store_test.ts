@@ -178,6 +178,18 @@ fuseTest("mounts an image when its layer has arrived and its registry is known, 
   assert.equal((await kit.seen()).length, 2);
 });
 
+fuseTest("searches the blobs of an image again if it was unmounted before its first use", async () => {
+  let isReachable = true;
+  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(isReachable ? [kit.candidate] : []) });
+  kit.store.prepare(kit.layer("a"));
+  await until("the image is mounted", async () => (await kit.store.report()).images.length === 1);
+  await kit.store.unmountIdle();
+  isReachable = false;
+  await assert.rejects(kit.read("a"), /no backend is known/);
+  isReachable = true;
+  assert.equal(await kit.read("a"), CONTENT);
+});
+
 fuseTest("does not mount an image ahead when its layer is removed, or has no backend", async () => {
   const { promise: never } = Promise.withResolvers<void>();
   const untilAborted = (signal: AbortSignal) => unlessAborted(never, signal);

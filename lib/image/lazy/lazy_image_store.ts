@@ -68,7 +68,6 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#prepared = new PreparedImages({
       kernelImages: options.kernelImages,
       usesKernelImages: () => this.#server.dataPath.fsDriver !== "fuse",
-      runExclusive: (id, task) => images.runExclusive(id, task),
       whenPlaced: async (layer, signal) => await options.whenPlaced?.(layer, signal),
       mount: (layer, signal) => this.#mountOnce(layer, signal),
     });
@@ -115,7 +114,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   async acquire(layer: LazyLayer, holder: string, signal?: AbortSignal): Promise<LazyMount> {
     this.#holders.add(layer.id, holder); // first, or the image may be unmounted as idle
     try {
-      const found = this.#images.seen(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
+      const found = this.#usable(layer.id) ?? await unlessAborted(this.#mountOnce(layer), signal);
       const { mount, image, past } = found;
       this.#use(found);
       image.recorder?.begin();
@@ -194,7 +193,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** Mounts the image of `layer` if necessary, and starts fetching all of it. @throws as {@link acquire} */
   async fetchAll(layer: LazyLayer, signal?: AbortSignal): Promise<PrefetchStatus> {
-    if (this.#images.seen(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
+    if (this.#usable(layer.id) === undefined) await unlessAborted(this.#mountOnce(layer), signal);
     return this.prefetch(layer.id);
   }
 
@@ -248,7 +247,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
 
   /** Concurrent callers share one attempt, which the signal of the first one aborts. */
   #mountOnce(layer: LazyLayer, signal = this.#stopping.signal): Promise<LiveImage> {
-    const mount = async () => this.#images.seen(layer.id) ?? await this.#mount(layer, signal);
+    const mount = async () => this.#usable(layer.id) ?? await this.#mount(layer, signal);
     return this.#mounting.run(layer.id, async () => {
       this.#stopping.signal.throwIfAborted();
       // the session starts while the image is still being prepared
@@ -256,14 +255,22 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     });
   }
 
+  /** Returns the mounted image. Undefined for a stale one, too: mounting it again tells whether it can be read. */
+  #usable(layerId: string): LiveImage | undefined {
+    const mounted = this.#images.seen(layerId);
+    return mounted?.isStale ? undefined : mounted;
+  }
+
   async #mount(layer: LazyLayer, signal: AbortSignal): Promise<LiveImage> {
     const startedAt = performance.now();
     await this.#images.unmount(layer.id);
     this.#stopping.signal.throwIfAborted();
-    const session = await this.#server.start();
     const opened = await this.#open(layer, signal);
+    let session: ImageMounts;
     let mounted: LiveImage;
     try {
+      session = await this.#server.start();
+      await this.#prepared.kernelImageMade(layer.id);
       const mount = await session.add(opened.image, opened.number);
       await this.options.record.add(layer, mount.fsDriver);
       mounted = new LiveImage(opened, session, mount);
@@ -304,13 +311,14 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
     if (validate?.()) await checkInodeDigests(bootstrap.tree);
     const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
-    const backend = await chooseBackend(await candidates(layer), blobs, this.#choicePath(layer.id), deadlineMs, signal);
+    const choicePath = this.#choicePath(layer.id);
+    const backend = await chooseBackend(await candidates(layer), blobs, choicePath, deadlineMs, signal);
     const number = await numbers.of(layer.id);
     signal.throwIfAborted();
     cleanup.move();
     const recorder = this.options.recorder?.(layer.bootstrapPath);
     const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
-    return { layer, image, backend, number };
+    return { layer, image, backend, choicePath, number };
   }
 
   #choicePath(layerId: string): string {

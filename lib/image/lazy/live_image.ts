@@ -9,7 +9,7 @@
  * @module
  */
 import type { Backend } from "../../backend/blob_source.ts";
-import { messageOf } from "../../base/errors.ts";
+import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
@@ -22,12 +22,17 @@ import type { OpenImage } from "../open_image.ts";
 
 const log = logger("image");
 
+/** Milliseconds for which the blobs of an image that nobody uses count as reachable. */
+const FRESH_MS = 10_000;
+
 /** An image that is ready to be mounted. */
 export interface OpenedImage {
   readonly number: number;
   readonly layer: LazyLayer;
   readonly image: OpenImage;
   readonly backend: Backend;
+  /** File that stores the choice of the backend. */
+  readonly choicePath: string;
 }
 
 /** What a mount was before this process. */
@@ -42,6 +47,7 @@ export interface MountPast {
 export class LiveImage {
   /** Resolves when the image is closed. */
   readonly closed: Promise<void>;
+  readonly #mountedAt = performance.now();
   readonly #used = Promise.withResolvers<void>();
   #isUsed = false;
   #isClosing = false;
@@ -63,6 +69,11 @@ export class LiveImage {
 
   get image(): OpenImage {
     return this.opened.image;
+  }
+
+  /** Whether the image waited so long for its first user that its blobs may have become unreachable. */
+  get isStale(): boolean {
+    return !this.#isUsed && performance.now() - this.#mountedAt > FRESH_MS;
   }
 
   /** Whether the image must not be used any more. */
@@ -91,10 +102,14 @@ export class LiveImage {
     await this.#prefetch?.stop();
   }
 
-  /** Unmounts the image. It is served on to those who refer to it. */
+  /**
+   * Unmounts the image. It is served on to those who refer to it. Without a user the choice of its backend is dropped,
+   * so that its first user learns whether it can be read.
+   */
   async unmount(): Promise<void> {
     await this.stopPrefetch();
     await this.mount[Symbol.asyncDispose]();
+    if (!this.#isUsed) await ignore(Deno.errors.NotFound, Deno.remove(this.opened.choicePath));
   }
 
   /** Returns the report of the image and its holders. */

@@ -2,7 +2,8 @@
  * Prepares new images in the background, so that their first container need not wait.
  *
  * ```
- * layer has arrived ─► kernel image, one at a time ─► its registry is known ─► mounted, without a user
+ * layer has arrived ─┬─► kernel image, one at a time ─┐
+ *                    └─► its registry is known ───────┴─► mounted, without a user
  * ```
  * A failure is not reported: the first container tries again, and fails with the reason.
  *
@@ -22,17 +23,17 @@ export interface PreparedImagesParts {
   readonly kernelImages: KernelImages;
   /** Whether the data path mounts kernel images. */
   readonly usesKernelImages: () => boolean;
-  /** Runs a task while the image of that layer is neither mounted nor forgotten. */
-  readonly runExclusive: (layerId: string, task: () => Promise<void>) => Promise<void>;
   /** Resolves when the registry of a new layer is known, or is not going to be. */
   readonly whenPlaced: (layer: LazyLayer, signal: AbortSignal) => Promise<void>;
   readonly mount: (layer: LazyLayer, signal: AbortSignal) => Promise<unknown>;
 }
 
+/** Its promises never reject. */
 interface Preparation {
   readonly abort: AbortController;
-  /** Never rejects. */
-  readonly ended: Promise<void>;
+  /** Set while the kernel image is being made, and afterwards. */
+  kernelImage?: Promise<void>;
+  mounted?: Promise<void>;
 }
 
 /** The preparations of one server. */
@@ -45,45 +46,55 @@ export class PreparedImages {
 
   /** Starts preparing the image of `layer`. */
   begin(layer: LazyLayer): void {
-    const abort = new AbortController();
-    const ended = this.#prepare(layer, abort.signal)
-      .catch((error) => log.debug("image not prepared", { layer: layer.id, reason: messageOf(error) }))
-      .finally(() => this.#running.get(layer.id)?.abort === abort && this.#running.delete(layer.id));
-    this.#running.set(layer.id, { abort, ended });
+    const preparation: Preparation = { abort: new AbortController() };
+    this.#running.set(layer.id, preparation);
+    const queued = this.#queueKernelImage(layer, preparation);
+    preparation.mounted = this.#mount(layer, preparation.abort.signal);
+    Promise.all([queued, preparation.mounted]).then(() => {
+      if (this.#running.get(layer.id) === preparation) this.#running.delete(layer.id);
+    });
   }
 
-  async #prepare(layer: LazyLayer, signal: AbortSignal): Promise<void> {
-    const { usesKernelImages, whenPlaced, mount } = this.parts;
-    if (usesKernelImages()) {
-      this.#lastKernelImage = this.#lastKernelImage.then(() => this.#makeKernelImage(layer, signal));
-      await this.#lastKernelImage;
-    }
-    await whenPlaced(layer, signal);
-    signal.throwIfAborted();
-    await unlessAborted(mount(layer, signal), signal);
+  /** Resolves when the kernel image of a layer is not being made. */
+  async kernelImageMade(layerId: string): Promise<void> {
+    await this.#running.get(layerId)?.kernelImage;
   }
 
-  /** Never rejects. */
+  #queueKernelImage(layer: LazyLayer, preparation: Preparation): Promise<void> {
+    if (!this.parts.usesKernelImages()) return Promise.resolve();
+    return this.#lastKernelImage = this.#lastKernelImage.then(() =>
+      preparation.kernelImage = this.#makeKernelImage(layer, preparation.abort.signal)
+    );
+  }
+
   async #makeKernelImage({ id, bootstrapPath }: LazyLayer, signal: AbortSignal): Promise<void> {
-    const { kernelImages, runExclusive } = this.parts;
     const startedAt = performance.now();
     try {
-      await runExclusive(id, async () => {
-        signal.throwIfAborted();
-        using bootstrap = MappedBootstrap.open(bootstrapPath);
-        await kernelImages.prepare({ name: id, bootstrap: bootstrap.mapping });
-      });
+      signal.throwIfAborted();
+      using bootstrap = MappedBootstrap.open(bootstrapPath);
+      await this.parts.kernelImages.prepare({ name: id, bootstrap: bootstrap.mapping });
       log.debug("kernel image made", { layer: id, durationMs: Math.round(performance.now() - startedAt) });
     } catch (error) {
       log.debug("kernel image not made", { layer: id, reason: messageOf(error) });
     }
   }
 
-  /** Stops preparing the image of a layer. Resolves when the layer is not used any more. */
+  async #mount(layer: LazyLayer, signal: AbortSignal): Promise<void> {
+    const { whenPlaced, mount } = this.parts;
+    try {
+      await unlessAborted(whenPlaced(layer, signal), signal);
+      signal.throwIfAborted();
+      await unlessAborted(mount(layer, signal), signal);
+    } catch (error) {
+      log.debug("image not mounted before its first use", { layer: layer.id, reason: messageOf(error) });
+    }
+  }
+
+  /** Stops preparing the image of a layer. Resolves when that does not use the layer any more. */
   async cancel(layerId: string): Promise<void> {
     const preparation = this.#running.get(layerId);
     preparation?.abort.abort(new NydusGdError("interrupted", "Cannot prepare image: its layer is being removed"));
-    await preparation?.ended;
+    await Promise.all([preparation?.kernelImage, preparation?.mounted]);
   }
 
   /** Stops all preparations. */
