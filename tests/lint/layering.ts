@@ -1,20 +1,20 @@
 /**
- * The layering rule: which room may import which.
+ * The layering rule: which component may import which.
  *
  * ```
  * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < image < setup < doctor < demo
  * lib/cli and plugin stand above lib, side by side; only main.ts sees both.
  * ```
- * A module imports its own room and the rooms before it. Pure rooms touch nothing but bytes: no ffi, no I/O. Tests and
- * scripts may import anything, nothing may import them.
+ * A module imports its own component and the components before it. Pure components touch nothing but bytes: no ffi, no
+ * I/O. Tests and scripts may import anything, nothing may import them.
  *
  * @module
  */
 import { dirname, join, normalize } from "node:path/posix";
 import { reachesOf } from "./imports.ts";
 
-/** In order: a room may import those before it. */
-const ROOMS = [
+/** In order: a component may import those before it. */
+const COMPONENTS = [
   "ffi",
   "lib/base",
   "lib/archive",
@@ -30,16 +30,16 @@ const ROOMS = [
   "lib/demo",
 ] as const;
 
-/** Rooms above all others, which may not import each other. */
-const TOP_ROOMS = ["lib/cli", "plugin"] as const;
+/** Components above all others, which may not import each other. */
+const TOP_COMPONENTS = ["lib/cli", "plugin"] as const;
 
-/** Ordered folders of a room: each may import those before it, and nothing else of the room. */
+/** Ordered folders of a component: each may import those before it, and nothing else of the component. */
 const FOLDERS: Readonly<Record<string, readonly string[]>> = {
   "lib/blob": ["codec", "tables", "cache", "decode", "fetch"],
 };
 
-/** Rooms of formats: pure functions of bytes. */
-const PURE_ROOMS = new Set(["lib/archive", "lib/oci", "lib/rafs"]);
+/** Components of formats: pure functions of bytes. */
+const PURE_COMPONENTS = new Set(["lib/archive", "lib/oci", "lib/rafs"]);
 
 /** Constants of Deno that they may use. */
 const CONSTANTS = new Set(["Deno.build"]);
@@ -47,7 +47,7 @@ const CONSTANTS = new Set(["Deno.build"]);
 /** Modules of the runtime that do I/O. */
 const IO_MODULE = /^node:(fs|net|http|http2|https|tls|dgram|dns|child_process|cluster|worker_threads|sqlite|os)(\/|$)/;
 
-/** Packages reserved to one room, or to tests. */
+/** Packages reserved to one component, or to tests. */
 const PACKAGE_HOMES: Readonly<Record<string, string>> = {
   "@commander-js/extra-typings": "lib/cli",
   "commander": "lib/cli",
@@ -62,9 +62,9 @@ export interface Offence {
   readonly reason: string;
 }
 
-/** The room of a file, given by its path in the repository; undefined if it is in no room. */
-function roomOf(path: string): string | undefined {
-  return [...ROOMS, ...TOP_ROOMS].find((room) => path.startsWith(`${room}/`));
+/** The component of a file, given by its path in the repository; undefined if it is in no component. */
+function componentOf(path: string): string | undefined {
+  return [...COMPONENTS, ...TOP_COMPONENTS].find((component) => path.startsWith(`${component}/`));
 }
 
 /** Whether the rule does not apply to the file: main.ts, tests and scripts. */
@@ -75,14 +75,16 @@ function isExempt(path: string): boolean {
 /** Every offence in a file, given by its path in the repository and its text. */
 export function offencesOf(path: string, source: string): Offence[] {
   if (isExempt(path)) return [];
-  const room = roomOf(path);
-  if (room === undefined) return [{ file: path, line: 1, reason: "stands in no room that the layering knows" }];
+  const component = componentOf(path);
+  if (component === undefined) {
+    return [{ file: path, line: 1, reason: "belongs to no component that the layering knows" }];
+  }
   return reachesOf(source).flatMap(({ kind, name, line }) => {
     const reason = kind === "global"
-      ? globalOffence(room, name)
+      ? globalOffence(component, name)
       : kind === "worker"
       ? workerOffence(name)
-      : importOffence(path, room, name);
+      : importOffence(path, component, name);
     return reason === undefined ? [] : [{ file: path, line, reason }];
   });
 }
@@ -92,9 +94,9 @@ export function showOffence({ file, line, reason }: Offence): string {
   return `${file}:${line}: ${reason}`;
 }
 
-function globalOffence(room: string, name: string | undefined): string | undefined {
+function globalOffence(component: string, name: string | undefined): string | undefined {
   if (name !== undefined && CONSTANTS.has(name)) return undefined;
-  return PURE_ROOMS.has(room) ? `uses ${name}, but ${room} is pure` : undefined;
+  return PURE_COMPONENTS.has(component) ? `uses ${name}, but ${component} is pure` : undefined;
 }
 
 function workerOffence(name: string | undefined): string | undefined {
@@ -102,37 +104,37 @@ function workerOffence(name: string | undefined): string | undefined {
   return `starts Worker ${name ?? "of a computed name"}, expected the literal name of a *_worker.ts beside it`;
 }
 
-function importOffence(path: string, room: string, specifier: string | undefined): string | undefined {
+function importOffence(path: string, component: string, specifier: string | undefined): string | undefined {
   if (specifier === undefined) return "imports a computed specifier, which cannot be checked";
-  if (!specifier.startsWith(".")) return packageOffence(room, specifier);
+  if (!specifier.startsWith(".")) return packageOffence(component, specifier);
   const target = normalize(join(dirname(path), specifier));
   const named = `imports ${target}`;
-  if (target === "deno.json" && room === "lib/base") return undefined;
-  const other = roomOf(target);
-  if (other === undefined || target.endsWith("_test.ts")) return `${named}, which is not for rooms to import`;
-  if (other === room) return folderOffence(path, room, target);
-  if (other === "ffi" && PURE_ROOMS.has(room)) return `${named}, but ${room} is pure`;
-  const rank = (name: string) => (ROOMS as readonly string[]).indexOf(name);
-  const isTop = (name: string) => (TOP_ROOMS as readonly string[]).includes(name);
-  const allowed = !isTop(other) && (isTop(room) || rank(other) < rank(room));
-  return allowed ? undefined : `${named}, but ${other} does not come before ${room}`;
+  if (target === "deno.json" && component === "lib/base") return undefined;
+  const other = componentOf(target);
+  if (other === undefined || target.endsWith("_test.ts")) return `${named}, which is not for components to import`;
+  if (other === component) return folderOffence(path, component, target);
+  if (other === "ffi" && PURE_COMPONENTS.has(component)) return `${named}, but ${component} is pure`;
+  const rank = (name: string) => (COMPONENTS as readonly string[]).indexOf(name);
+  const isTop = (name: string) => (TOP_COMPONENTS as readonly string[]).includes(name);
+  const allowed = !isTop(other) && (isTop(component) || rank(other) < rank(component));
+  return allowed ? undefined : `${named}, but ${other} does not come before ${component}`;
 }
 
-function folderOffence(path: string, room: string, target: string): string | undefined {
-  const folders = FOLDERS[room];
-  const folderOf = (file: string) => dirname(file).slice(room.length + 1);
+function folderOffence(path: string, component: string, target: string): string | undefined {
+  const folders = FOLDERS[component];
+  const folderOf = (file: string) => dirname(file).slice(component.length + 1);
   const own = folderOf(path);
   if (folders === undefined || own === "" || own === folderOf(target)) return undefined;
   const place = folders.indexOf(folderOf(target));
   const allowed = place >= 0 && place < folders.indexOf(own);
-  return allowed ? undefined : `imports ${target}, but that does not come before ${room}/${own}`;
+  return allowed ? undefined : `imports ${target}, but that does not come before ${component}/${own}`;
 }
 
-function packageOffence(room: string, specifier: string): string | undefined {
+function packageOffence(component: string, specifier: string): string | undefined {
   const named = `imports ${specifier}`;
   if (/^(https?|jsr|npm|data|blob|file):/.test(specifier)) return `${named}, expected a bare name of deno.json`;
-  if (PURE_ROOMS.has(room) && IO_MODULE.test(specifier)) return `${named}, but ${room} is pure`;
+  if (PURE_COMPONENTS.has(component) && IO_MODULE.test(specifier)) return `${named}, but ${component} is pure`;
   const name = specifier.split("/").slice(0, specifier.startsWith("@") ? 2 : 1).join("/");
   const home = PACKAGE_HOMES[name];
-  return home === undefined || home === room ? undefined : `${named}, which belongs to ${home}`;
+  return home === undefined || home === component ? undefined : `${named}, which belongs to ${home}`;
 }

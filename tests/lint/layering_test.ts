@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { offencesOf, showOffence } from "./layering.ts";
 import { readSource, sourceFiles } from "./sources.ts";
 
-Deno.test("every module imports only the rooms before its own", async () => {
+Deno.test("every module imports only the components before its own", async () => {
   const files = (await sourceFiles()).filter((path) => path.endsWith(".ts"));
   assert.ok(files.includes("main.ts") && files.includes("ffi/libc.ts"));
   const offences: string[] = [];
@@ -31,12 +31,12 @@ Deno.test("offences in any form of import are found", () => {
     ["lib/layer/x.ts", 'export * from "../image/y.ts";', "lib/image does not come before lib/layer"],
     ["lib/cli/x.ts", 'import "../../plugin/y.ts";', "plugin does not come before lib/cli"],
     ["plugin/docker/x.ts", 'import "../../lib/cli/y.ts";', "lib/cli does not come before plugin"],
-    ["plugin/docker/x.ts", 'import "../../main.ts";', "not for rooms to import"],
-    ["lib/blob/x.ts", 'import "../../tests/support/y.ts";', "not for rooms to import"],
+    ["plugin/docker/x.ts", 'import "../../main.ts";', "not for components to import"],
+    ["lib/blob/x.ts", 'import "../../tests/support/y.ts";', "not for components to import"],
     ["lib/blob/cache/x.ts", 'import "../fetch/y.ts";', "does not come before lib/blob/cache"],
     ["lib/blob/fetch/x.ts", 'import "../y.ts";', "does not come before lib/blob/fetch"],
-    ["lib/blob/x.ts", 'import "./y_test.ts";', "not for rooms to import"],
-    ["lib/blob/x.ts", 'import "../../deno.json" with { type: "json" };', "not for rooms to import"],
+    ["lib/blob/x.ts", 'import "./y_test.ts";', "not for components to import"],
+    ["lib/blob/x.ts", 'import "../../deno.json" with { type: "json" };', "not for components to import"],
     ["lib/blob/x.ts", 'import "npm:hono@4";', "expected a bare name"],
     ["lib/blob/x.ts", 'import "commander";', "belongs to lib/cli"],
     ["lib/blob/x.ts", 'import "fast-check";', "belongs to tests"],
@@ -45,8 +45,8 @@ Deno.test("offences in any form of import are found", () => {
     ["lib/rafs/x.ts", 'import "node:fs/promises";', "lib/rafs is pure"],
     ["lib/oci/x.ts", 'fetch("x");', "uses fetch, but lib/oci is pure"],
     ["lib/archive/x.ts", 'Deno.readFile("x");', "uses Deno.readFile, but lib/archive is pure"],
-    ["lib/new/x.ts", "", "no room that the layering knows"],
-    ["x.ts", "", "no room that the layering knows"],
+    ["lib/new/x.ts", "", "no component that the layering knows"],
+    ["x.ts", "", "no component that the layering knows"],
   ];
   for (const [path, source, reason] of offending) {
     const [offence, ...more] = offencesOf(path, source);
