@@ -15,12 +15,13 @@ import { parseProxyAddress } from "./http/proxy.ts";
 export const BACKEND_TYPES = ["localfs", "localdisk", "oss", "s3", "registry", "http-proxy"] as const;
 export type BackendType = (typeof BACKEND_TYPES)[number];
 
+/** Values of keys anywhere in the file: text and flags may be missing. */
+export const text = v.optional(v.string(), "");
+export const flag = v.optional(v.boolean(), false);
+export const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
 /** A required, non-empty string. */
 const required = v.pipe(v.string(), v.nonEmpty("is empty"));
-const text = v.optional(v.string(), "");
-const flag = v.optional(v.boolean(), false);
 const seconds = v.pipe(v.number(), v.integer("must be whole seconds"), v.minValue(0, "must not be negative"));
-const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
 
 const NO_URL = "is not an http:// or https:// URL";
 const isHttp = (text: string) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);

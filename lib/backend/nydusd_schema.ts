@@ -6,15 +6,12 @@
  * @module
  */
 import * as v from "valibot";
-import { BACKEND_TYPES } from "./backend_config.ts";
+import { BACKEND_TYPES, count, flag, text } from "./backend_config.ts";
 
 /** Maximum configurable bytes per request. */
 export const MAX_BATCH = 0x1000_0000;
 export const MAX_BATCH_WORDS = `must be at most ${MAX_BATCH}`;
 export const MAX_THREADS = 1024;
-const text = v.optional(v.string(), "");
-const flag = v.optional(v.boolean(), false);
-const count = v.pipe(v.number(), v.integer("must be an integer"), v.minValue(0, "must not be negative"));
 /** Without the limits, which apply only if prefetch is enabled. */
 const prefetchBatch = v.optional(count, 1 << 20);
 const threads = v.optional(count, 8);
