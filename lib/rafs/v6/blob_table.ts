@@ -103,7 +103,7 @@ function readCipher(bytes: Uint8Array, at: number, what: string, code: number): 
   if (code === 0) return undefined;
   if (code !== AES_128_XTS) refuse(`${what} at ${at}`, `cipher ${code} is not supported`);
   const field = (from: number, length: number) => bytes.slice(at + from, at + from + length);
-  return { key: field(BLOB.metaDigest, 32), iv: field(BLOB.metaSize, 16) };
+  return { key: field(BLOB.metaDigest, 32), iv: field(BLOB.metaSize, BLOB.cipher - BLOB.metaSize) };
 }
 
 /** Undefined for zeros: the bootstrap is in the meta blob itself. */

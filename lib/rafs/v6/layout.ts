@@ -51,7 +51,7 @@ export const DEVICE = { SIZE: 128, AT: 1408, tag: 0, TAG_SIZE: 64, blocks: 64, m
 /** The only value of s_devt_slotoff, in units of 128 bytes: the device table is at 11 * 128 = 1408. */
 export const DEVICE_SLOT = DEVICE.AT / DEVICE.SIZE;
 
-/** RafsV6Blob. */
+/** RafsV6Blob. In a blob with a cipher, metaDigest is the key, and metaSize and cipherIv together are the IV. */
 export const BLOB = {
   SIZE: 256,
   id: 0,
