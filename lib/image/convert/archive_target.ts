@@ -86,11 +86,11 @@ export class ArchiveTarget extends LayoutTarget {
     await this.#remove();
   }
 
-  override async discard(isInterrupted: boolean): Promise<void> {
+  override async discard(isInterrupted = false): Promise<void> {
     if (!isInterrupted || this.#parts.size === 0) return await this.#remove();
     using _lock = this.#lock;
     this.#lock = undefined;
-    await super.discard(isInterrupted);
+    await super.discard();
   }
 
   async #remove(): Promise<void> {

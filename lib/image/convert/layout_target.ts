@@ -148,7 +148,7 @@ export class LayoutTarget implements ImageTarget {
     await this.#leaveSpool();
   }
 
-  async discard(_isInterrupted: boolean): Promise<void> {
+  async discard(): Promise<void> {
     if (await this.#leaveSpool(() => this.#removeEmpty()) && this.#isNew) removeFolders(this.dir);
   }
 

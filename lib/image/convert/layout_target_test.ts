@@ -33,14 +33,14 @@ Deno.test("a conversion that failed takes a layout away that it made, not one th
   const layout = temp.join("layout");
   const failed = await LayoutTarget.open(`oci:${layout}`);
   const other = await LayoutTarget.open(`oci:${layout}:other`);
-  await failed.discard(false);
+  await failed.discard();
   const { signal } = new AbortController();
   await other.publish([], manifest("other"), signal);
   const names = () => Array.from(Deno.readDirSync(layout), ({ name }) => name).sort();
   assert.deepEqual(names(), ["blobs", "index.json", "oci-layout"]);
-  await (await LayoutTarget.open(`oci:${layout}`)).discard(false);
+  await (await LayoutTarget.open(`oci:${layout}`)).discard();
   assert.deepEqual(names(), ["blobs", "index.json", "oci-layout"]);
-  await (await LayoutTarget.open(`oci:${temp.join("new")}`)).discard(false);
+  await (await LayoutTarget.open(`oci:${temp.join("new")}`)).discard();
   assert.deepEqual(Array.from(Deno.readDirSync(temp.path), ({ name }) => name), ["layout"]);
 });
 
