@@ -6,6 +6,7 @@
 import { bytesText } from "../../base/byte_text.ts";
 import { NydusGdError } from "../../base/errors.ts";
 import { cacheOptions } from "../../image/fetch_plan.ts";
+import { archivePath, isArchiveNamed } from "../../image/source/image_archive.ts";
 import { locateImage, requireBackend } from "../../image/source/locate_image.ts";
 import { FolderSink } from "../../image/unpack/folder_sink.ts";
 import { TarFile, TarStream } from "../../image/unpack/tar_output.ts";
@@ -57,7 +58,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
 async function openSink(target: string, scratch: string): Promise<{ sink: TreeSink; folder: string }> {
   const tar = (output: TarOutput) => ({ sink: new TarSink(output), folder: scratch });
   if (target === "-") return tar(new TarStream(Deno.stdout));
-  if (target.startsWith("tar:")) return tar(await TarFile.create(target.slice("tar:".length)));
+  if (isArchiveNamed(target)) return tar(await TarFile.create(archivePath(target)));
   const sink = await FolderSink.open(target.replace(/^dir:/, ""));
   return { sink, folder: sink.staging };
 }

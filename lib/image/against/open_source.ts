@@ -16,7 +16,8 @@ import { formatReference, manifestName, parseReference, type Reference } from ".
 import type { Repository } from "../../backend/registry/repository.ts";
 import { isDaemonNamed, saveImage } from "../docker/daemon_archive.ts";
 import { savedImage } from "../docker/saved_images.ts";
-import { type ImageArchive, isArchiveNamed, openImageArchive } from "../source/image_archive.ts";
+import { namedFolder } from "../source/folder_name.ts";
+import { archivePath, type ImageArchive, isArchiveNamed, openImageArchive } from "../source/image_archive.ts";
 import { OciLayout } from "../source/oci_layout.ts";
 import type { SourceAccess } from "../source/source_access.ts";
 import { folderTree } from "./folder_tree.ts";
@@ -35,12 +36,13 @@ export async function openSource(
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
 ): Promise<SourceTree> {
-  if (text.startsWith("dir:")) return folderTree(text.slice("dir:".length), signal);
+  const folder = namedFolder(text);
+  if (folder !== undefined) return folderTree(folder, signal);
   if (isDaemonNamed(text)) return await archiveTree(await saveImage(text, access, signal), signal, onProgress);
   if (isArchiveNamed(text)) {
     const images = await openImageArchive(text, access.folder, signal);
     if (images !== undefined) return await archiveTree(images, signal, onProgress);
-    return await tarTree(text.slice("tar:".length), signal);
+    return await tarTree(archivePath(text), signal);
   }
   if (OciLayout.isNamed(text)) return await layoutTree(await OciLayout.open(text), signal, onProgress);
   const reference = parseReference(text);

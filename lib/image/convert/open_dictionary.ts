@@ -8,6 +8,7 @@ import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { locateImage } from "../source/locate_image.ts";
+import { OciLayout } from "../source/oci_layout.ts";
 import { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { BlobHome } from "./copy_blob.ts";
 import type { RepositoryPlace } from "./image_content.ts";
@@ -45,7 +46,7 @@ export async function openDictionary(
 }
 
 function placeOf(what: string): RepositoryPlace | undefined {
-  if (what.startsWith("oci:")) return undefined;
+  if (OciLayout.isNamed(what)) return undefined;
   try {
     const { host, repository } = parseReference(what);
     return { registry: host, repository };

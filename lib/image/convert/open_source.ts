@@ -18,7 +18,8 @@ import { formatPlatform, hostPlatform, matchesPlatform, type Platform } from "..
 import { parseReference } from "../../oci/reference.ts";
 import { isDaemonNamed } from "../docker/daemon_archive.ts";
 import { streamFile } from "../source/file_stream.ts";
-import { isArchiveNamed, openImageArchive } from "../source/image_archive.ts";
+import { namedFolder } from "../source/folder_name.ts";
+import { archivePath, isArchiveNamed, openImageArchive } from "../source/image_archive.ts";
 import { OciLayout } from "../source/oci_layout.ts";
 import type { SourceAccess } from "../source/source_access.ts";
 import { fromTar } from "./convert_tree.ts";
@@ -40,7 +41,8 @@ export async function openSource(
   access: SourceAccess,
   signal: AbortSignal,
 ): Promise<SourceImage[]> {
-  if (text.startsWith("dir:")) return [treeImage(await folderLayer(text.slice(4)), platform)];
+  const folder = namedFolder(text);
+  if (folder !== undefined) return [treeImage(await folderLayer(folder), platform)];
   if (isArchiveNamed(text)) return await openArchive(text, platform, access.folder, signal);
   if (isDaemonNamed(text)) return [requirePlatform(await daemonImage(text, access, signal), platform, text)];
   const content = OciLayout.isNamed(text)
@@ -56,7 +58,7 @@ async function openArchive(
   signal: AbortSignal,
 ): Promise<SourceImage[]> {
   const images = await openImageArchive(text, folder, signal);
-  if (images === undefined) return [treeImage(await archiveLayer(text.slice(4)), platform)];
+  if (images === undefined) return [treeImage(await archiveLayer(archivePath(text)), platform)];
   const saved = await savedSource(images, signal);
   if (saved !== undefined) return [requirePlatform(saved, platform, text)];
   const layout = OciLayout.ofArchive(images.archive, images.name);

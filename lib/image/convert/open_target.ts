@@ -7,7 +7,8 @@ import { resolve } from "node:path";
 import type { BackendDeps } from "../../backend/open_backend.ts";
 import { hasCode, ignore, NydusGdError } from "../../base/errors.ts";
 import { formatReference, parseReference, type Reference } from "../../oci/reference.ts";
-import { isArchiveNamed } from "../source/image_archive.ts";
+import { namedFolder } from "../source/folder_name.ts";
+import { archivePath, isArchiveNamed } from "../source/image_archive.ts";
 import { OciLayout } from "../source/oci_layout.ts";
 import { ArchiveTarget } from "./archive_target.ts";
 import type { ImageTarget } from "./image_target.ts";
@@ -40,7 +41,7 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
   }
   if (isFile) requireOutside(text, options.source);
   if (isLayout) return await LayoutTarget.open(text);
-  if (isArchiveNamed(text)) return await openArchive(text.slice("tar:".length), options.force);
+  if (isArchiveNamed(text)) return await openArchive(archivePath(text), options.force);
   if (/^(docker:|[a-z]+:[./])/.test(text)) {
     throw new NydusGdError("usage", `Cannot write ${text}: it is not a target`, {
       hint: "oci:DIR[:TAG], tar:FILE, or an image reference",
@@ -51,9 +52,9 @@ export async function openTarget(text: string, options: TargetOptions): Promise<
 
 /** @throws {NydusGdError} "usage" for a target in the folder that is converted: it would grow while it is read */
 function requireOutside(text: string, source: string): void {
-  const prefix = "dir:";
-  if (!source.startsWith(prefix)) return;
-  const folder = resolve(source.slice(prefix.length));
+  const converted = namedFolder(source);
+  if (converted === undefined) return;
+  const folder = resolve(converted);
   if (!resolve(text.slice(text.indexOf(":") + 1)).startsWith(folder === "/" ? folder : `${folder}/`)) return;
   throw new NydusGdError("usage", `Cannot write ${text}: it is in the folder that is converted`, {
     hint: "name a place outside of it",

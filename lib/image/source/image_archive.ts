@@ -33,6 +33,11 @@ export function isArchiveNamed(text: string): boolean {
   return text.startsWith(PREFIX);
 }
 
+/** Returns the FILE of `tar:FILE`, which names no image in it. */
+export function archivePath(text: string): string {
+  return text.slice(PREFIX.length);
+}
+
 /**
  * Opens an image archive; undefined for an archive of something else.
  *
@@ -56,7 +61,7 @@ export async function openImageArchive(
 
 /** Splits `tar:FILE[:NAME]` at the longest FILE that exists. @throws {NydusGdError} "not-found" */
 async function locateArchive(text: string): Promise<{ path: string; name: string | undefined }> {
-  const words = text.slice(PREFIX.length);
+  const words = archivePath(text);
   const ends = [words.length, ...[...words.matchAll(/:/g)].map(({ index }) => index).reverse()];
   for (const end of ends) {
     const path = resolve(words.slice(0, end));
