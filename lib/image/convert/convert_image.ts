@@ -113,13 +113,14 @@ export async function convertImage(
   using pool = new CompressPool(rafs);
   const known = await knownLayers(target, signal);
   await using earlier = new EarlierLayers({ target, cache, memory, known, signal });
-  const conversion: LayerConversion = { rafs, pool, dictionary: dictionary?.chunks, target, memory, cache, earlier };
+  const chunks = dictionary?.chunks;
+  const conversion: LayerConversion = { rafs, pool, dictionary: chunks, target, memory, cache, earlier, signal };
   const entries: object[] = [];
   const manifests: ImageBlob[] = [];
   const platforms: ConvertedPlatform[] = [];
   for (const image of images) {
-    const layers = await convertLayers(image, conversion, options, signal);
-    const { made, start, bootstrapBytes } = await assemble(image, layers, conversion, options, signal);
+    const layers = await convertLayers(image, conversion, options);
+    const { made, start, bootstrapBytes } = await assemble(image, layers, conversion, options);
     for (const blob of made.blobs) await target.putBytes(blob, signal);
     if (options.withOci && image.manifest !== undefined) {
       entries.push(...await copyOriginal(image.manifest, image.platform, target, signal));
@@ -147,7 +148,6 @@ async function convertLayers(
   { platform, layers }: SourceImage,
   conversion: LayerConversion,
   { onEvent }: ConvertOptions,
-  signal: AbortSignal,
 ): Promise<ConvertedLayer[]> {
   const converted: ConvertedLayer[] = [];
   lookAhead(layers, conversion);
@@ -158,7 +158,7 @@ async function convertLayers(
       onRead: (bytes: number) => onEvent({ event: "read", layer, bytes }),
       onPut: (bytes: number) => onEvent({ event: "put", layer, bytes }),
     };
-    const made = await convertLayer(source, conversion, progress, signal);
+    const made = await convertLayer(source, conversion, progress);
     conversion.memory.dropPages();
     if (!made.reused) await freeMemory();
     onEvent({ event: "converted", layer, blob: made.digest, blobBytes: made.blobBytes, reused: made.reused });
@@ -183,14 +183,13 @@ async function assemble(
   layers: readonly ConvertedLayer[],
   conversion: LayerConversion,
   { rafs, target, prefetch, dictionary, start: run }: ConvertOptions,
-  signal: AbortSignal,
 ): Promise<{ made: NydusImage; start: MadeBlob | undefined; bootstrapBytes: number }> {
   const mergeable = layers.map(({ bootstrap, blobId }, k) => ({
     tree: openBootstrap(bootstrap),
     blobId,
     hasWhiteouts: image.layers[k]?.hasWhiteouts ?? true,
   }));
-  const { memory } = conversion;
+  const { memory, signal } = conversion;
   const merged = mergeLayers(mergeable, rafs, { prefetch, memory });
   const sizes = new Map(layers.map(({ blobId, blobBytes }) => [blobId, blobBytes]));
   const extra = [];
@@ -202,7 +201,7 @@ async function assemble(
     sizes.set(id, blob.size);
   }
   const start = run &&
-    await convertStart({ ...image, bootstrap: merged.bootstrap, blobs: target.blobs }, run, conversion, signal);
+    await convertStart({ ...image, bootstrap: merged.bootstrap, blobs: target.blobs }, run, conversion);
   if (start !== undefined) {
     extra.push({ digest: start.digest, size: start.blobBytes });
     sizes.set(start.blobId, start.blobBytes);
@@ -215,8 +214,9 @@ async function assemble(
   const blobSizes = new Map(blobs.map(({ id }) => [id, sizes.get(id) ?? 0]));
   const { place } = target;
   await freeMemory(); // used by the merge
-  const tar = bootstrapLayerPieces(bootstrap, place && { ...place, blobSizes });
-  const made = await nydusImage(image, layers, extra, tar, rafs.fsVersion, memory);
+  const bootstrapTar = bootstrapLayerPieces(bootstrap, place && { ...place, blobSizes });
+  const { fsVersion } = rafs;
+  const made = await nydusImage(image, { layers, extraBlobs: extra, bootstrapTar, fsVersion, memory });
   return { made, start: start && madeBlob(start), bootstrapBytes: bootstrap.length };
 }
 

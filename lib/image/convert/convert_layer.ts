@@ -27,6 +27,7 @@ export interface LayerConversion {
   readonly cache: LayerCache;
   /** Layers converted before, by {@link layerKey}. */
   readonly earlier: EarlierLayers;
+  readonly signal: AbortSignal;
 }
 
 /** A layer that is at the target. */
@@ -62,15 +63,14 @@ export async function convertLayer(
   layer: SourceLayer,
   conversion: LayerConversion,
   progress: LayerProgress,
-  signal: AbortSignal,
 ): Promise<ConvertedLayer> {
   const key = layerKey(layer, conversion);
-  const { target, cache, earlier } = conversion;
+  const { target, cache, earlier, signal } = conversion;
   const found = key === undefined ? undefined : await earlier.find(key);
   if (found !== undefined) return found;
   const path = await target.spoolPath();
   try {
-    const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead, signal);
+    const { blobId, blobBytes, bootstrap } = await makeBlob(layer, path, conversion, progress.onRead);
     const digest = sha256Digest(blobId);
     const blob = { digest, size: blobBytes };
     if (!await target.has(blob, signal)) await target.putFile(blob, path, progress.onPut, signal);
@@ -89,9 +89,8 @@ export async function convertLayer(
 async function makeBlob(
   layer: SourceLayer,
   path: string,
-  { rafs, pool, dictionary, memory }: LayerConversion,
+  { rafs, pool, dictionary, memory, signal }: LayerConversion,
   onRead: OnBytes,
-  signal: AbortSignal,
 ) {
   using file = SpoolFile.create(path, `convert ${layer.what}`);
   const write = (bytes: Uint8Array<ArrayBuffer>) => file.append(bytes);

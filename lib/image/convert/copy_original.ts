@@ -7,7 +7,7 @@
 import type { Platform } from "../../oci/platform.ts";
 import { blobOf } from "../image_builder.ts";
 import { copyBlob } from "./copy_blob.ts";
-import { copyAttestations, copyReferrers } from "./copy_referrers.ts";
+import { copyAttestations, copyReferrers, type ImageCopy } from "./copy_referrers.ts";
 import type { ImageTarget } from "./image_target.ts";
 import { platformOf } from "./nydus_manifests.ts";
 import type { SourceManifest } from "./source_image.ts";
@@ -19,12 +19,13 @@ export async function copyOriginal(
   target: ImageTarget,
   signal: AbortSignal,
 ): Promise<object[]> {
+  const copy: ImageCopy = { content, target, signal };
   for (const blob of [...parsed.layers, parsed.config]) await copyBlob(blob, content, target, signal);
   await target.putManifest(blobOf(document.mediaType, document.bytes), signal);
   const { mediaType, digest, size } = descriptor;
-  await copyReferrers(digest, content, target, signal);
+  await copyReferrers(digest, copy);
   return [
     { mediaType, digest, size, platform: platformOf(platform) },
-    ...await copyAttestations(attestations, content, target, signal),
+    ...await copyAttestations(attestations, copy),
   ];
 }

@@ -22,35 +22,32 @@ const MAX_DEPTH = 3;
 
 const log = logger("image");
 
+/** From where to where an image is copied. */
+export interface ImageCopy {
+  readonly content: ImageContent;
+  readonly target: ImageTarget;
+  readonly signal: AbortSignal;
+}
+
 /** Copies everything that refers to the manifest `subject`, which is at the target. */
-export async function copyReferrers(
-  subject: Digest,
-  content: ImageContent,
-  target: ImageTarget,
-  signal: AbortSignal,
-  depth = MAX_DEPTH,
-): Promise<void> {
+export async function copyReferrers(subject: Digest, copy: ImageCopy, depth = MAX_DEPTH): Promise<void> {
   if (depth === 0) return;
+  const { content, target, signal } = copy;
   for (const referrer of await content.referrers(subject, signal)) {
-    const manifest = await copyParts(referrer, content, target, signal);
+    const manifest = await copyParts(referrer, copy);
     if (manifest === undefined) continue;
     await target.putReferrer(manifest, signal);
-    await copyReferrers(referrer.digest, content, target, signal, depth - 1);
+    await copyReferrers(referrer.digest, copy, depth - 1);
   }
 }
 
 /** Copies attestations in the index of the original, as made by BuildKit. @returns their entries */
-export async function copyAttestations(
-  attestations: readonly Descriptor[],
-  content: ImageContent,
-  target: ImageTarget,
-  signal: AbortSignal,
-): Promise<Descriptor[]> {
+export async function copyAttestations(attestations: readonly Descriptor[], copy: ImageCopy): Promise<Descriptor[]> {
   const copied: Descriptor[] = [];
   for (const entry of attestations) {
-    const manifest = await copyParts(entry, content, target, signal);
+    const manifest = await copyParts(entry, copy);
     if (manifest === undefined) continue;
-    await target.putManifest(manifest, signal);
+    await copy.target.putManifest(manifest, copy.signal);
     copied.push(entry);
   }
   return copied;
@@ -59,9 +56,7 @@ export async function copyAttestations(
 /** Copies the blobs of a manifest. @returns the manifest; undefined for one that is not copied */
 async function copyParts(
   descriptor: Descriptor,
-  content: ImageContent,
-  target: ImageTarget,
-  signal: AbortSignal,
+  { content, target, signal }: ImageCopy,
 ): Promise<ImageBlob | undefined> {
   const { digest, mediaType } = descriptor;
   if (!isManifestType(mediaType)) {

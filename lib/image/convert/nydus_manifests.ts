@@ -53,20 +53,22 @@ export function isBootstrapOnly(config: Readonly<Record<string, unknown>>): bool
   return step.comment === BOOTSTRAP_HISTORY.comment || step.created_by === PULLED_HISTORY;
 }
 
-/**
- * Builds the documents of one platform.
- *
- * @param bootstrapTar the tar of the bootstrap's layer, in pieces
- * @param extraBlobs blobs with file data other than those of the layers
- * @param memory for the bootstrap
- */
+/** What a converted image consists of. */
+export interface NydusImageParts {
+  readonly layers: readonly ConvertedLayer[];
+  /** Blobs with file data other than those of the layers. */
+  readonly extraBlobs: readonly Pick<Descriptor, "digest" | "size">[];
+  /** The tar of the bootstrap's layer, in pieces. */
+  readonly bootstrapTar: readonly Uint8Array[];
+  readonly fsVersion: 5 | 6;
+  /** Holds the bootstrap. */
+  readonly memory: ImageMemory;
+}
+
+/** Builds the documents of one platform. */
 export async function nydusImage(
   source: SourceImage,
-  layers: readonly ConvertedLayer[],
-  extraBlobs: readonly Pick<Descriptor, "digest" | "size">[],
-  bootstrapTar: readonly Uint8Array[],
-  fsVersion: 5 | 6,
-  memory: ImageMemory,
+  { layers, extraBlobs, bootstrapTar, fsVersion, memory }: NydusImageParts,
 ): Promise<NydusImage> {
   const { layer: bootstrap, diffId } = await packedLayer(bootstrapTar, memory);
   const data = [...layers.map(dataLayer), ...extraBlobs.map((blob) => dataLayer({ ...blob, blobBytes: blob.size }))];

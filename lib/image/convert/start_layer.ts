@@ -81,8 +81,8 @@ export async function convertStart(
   image: StartingImage,
   run: StartRun,
   conversion: LayerConversion,
-  signal: AbortSignal,
 ): Promise<ConvertedLayer | undefined> {
+  const { signal } = conversion;
   if (!matchesPlatform(hostPlatform(), image.platform)) {
     log.warn("image not run: it is for another machine", { platform: formatPlatform(image.platform) });
     return undefined;
@@ -109,7 +109,7 @@ export async function convertStart(
   const rafs = startOptions(conversion.rafs);
   using pool = new CompressPool(rafs);
   const silent = { onRead: () => {}, onPut: () => {} };
-  return await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent, signal);
+  return await convertLayer(layer, { ...conversion, rafs, pool, dictionary: undefined }, silent);
 }
 
 /** The layer is small and always read as a whole, so larger batches and a higher level pay off. */
