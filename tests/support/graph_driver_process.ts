@@ -9,9 +9,10 @@ import { FanotifyImages } from "../../lib/mount/erofs/erofs_fanotify.ts";
 import { FscacheImages } from "../../lib/mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { commandLine } from "./command.ts";
+import { until } from "./until.ts";
 
-/** Interval between attempts to connect, milliseconds; doubled after each. */
-const POLL_MS = { first: 5, most: 100 } as const;
+/** Interval between attempts to connect, milliseconds. */
+const POLL_MS = 20;
 
 /** Options of the {@link GraphDriverProcess}. */
 export interface ServeProcessOptions {
@@ -38,16 +39,17 @@ export const NO_PREFETCH = { NYDUS_GD_PREFETCH_ENABLED: "false" } as const;
 
 /** Waits until the socket accepts connections; false if the process ended before. */
 async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
-  let ended = false;
+  let ended = false, connected = false;
   child.status.then(() => ended = true);
-  for (let waitMs: number = POLL_MS.first; !ended; waitMs = Math.min(2 * waitMs, POLL_MS.most)) {
-    const expected = [Deno.errors.NotFound, Deno.errors.ConnectionRefused];
-    const connection = await ignore(expected, Deno.connect({ transport: "unix", path: socket }));
-    connection?.close();
-    if (connection !== undefined) return true;
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
-  }
-  return false;
+  await until(`the driver listens on ${socket}`, async () => ended || (connected = await accepts(socket)), POLL_MS);
+  return connected;
+}
+
+async function accepts(socket: string): Promise<boolean> {
+  const expected = [Deno.errors.NotFound, Deno.errors.ConnectionRefused];
+  const connection = await ignore(expected, Deno.connect({ transport: "unix", path: socket }));
+  connection?.close();
+  return connection !== undefined;
 }
 
 /** An error reported in an answer. */
