@@ -210,9 +210,9 @@ eachDockerd(({ test }) => {
       await requireFile(stack, name("layers"), made, "/keep/k1", left?.blobs.map(({ id }) => id) ?? []);
     });
 
-    await t.step("an ordinary one is pulled by Docker, whole", async () => {
+    await t.step("an ordinary one is pulled by Docker, whole, and without a scratch folder", async () => {
       await pusher.classic(classic, { tag: "classic" });
-      const came = await pullJson(stack, [name("classic")]);
+      const came = await pullJson(stack, [name("classic")], { TMPDIR: "/nowhere" });
       assert.deepEqual([came.form, came.lazy], ["classic", null]);
       assert.equal(await hello(stack, name("classic")), "whole");
     });

@@ -1,5 +1,5 @@
 /**
- * Access to images from a command: settings from the environment, connections, credentials.
+ * Access to images from a command: connections and credentials, as the settings have them.
  *
  * @module
  */
@@ -26,20 +26,31 @@ export class ImageAccess implements Disposable {
     };
   }
 
-  /** @throws {NydusGdError} "config" for an invalid `NYDUS_GD_…` */
-  static open(): ImageAccess {
-    return new ImageAccess(parseSettings("", Deno.env.toObject()));
+  /**
+   * @param settings default: those of the environment alone
+   * @throws {NydusGdError} "config" for an invalid `NYDUS_GD_…`
+   */
+  static open(settings = parseSettings("", Deno.env.toObject())): ImageAccess {
+    return new ImageAccess(settings);
+  }
+
+  /**
+   * Returns a client of the daemon.
+   *
+   * @param named address in the form of DOCKER_HOST; undefined: from settings and environment
+   */
+  docker(named?: string): DockerEngine {
+    return new DockerEngine(dockerHost(named, this.settings.docker.host), this.#http);
   }
 
   /**
    * Returns the access to ordinary images.
    *
    * @param folder for temporary files
-   * @param named address of the daemon in the form of DOCKER_HOST; undefined: from settings and environment
+   * @param daemon as `named` of {@link docker}
    */
-  sources(folder: string, named?: string): SourceAccess {
-    const host = dockerHost(named, this.settings.docker.host);
-    return { deps: this.deps, folder, docker: () => new DockerEngine(host, this.#http) };
+  sources(folder: string, daemon?: string): SourceAccess {
+    return { deps: this.deps, folder, docker: () => this.docker(daemon) };
   }
 
   [Symbol.dispose](): void {

@@ -3,15 +3,10 @@
  *
  * @module
  */
-import { fetchOptionsOf } from "../../backend/http/fetch_options.ts";
-import { HttpClient } from "../../backend/http/http_client.ts";
 import { type BackendDeps, openBackend } from "../../backend/open_backend.ts";
-import { certsDirs, Mirrors } from "../../backend/registry/certs_dir.ts";
-import { dockerConfigDir, DockerKeychain } from "../../backend/registry/keychain.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { bytesText } from "../../base/byte_text.ts";
 import { readNydusdConfig, readSettings } from "../../image/config_files.ts";
-import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
 import { registryAt } from "../../image/lazy/backend_candidates.ts";
 import { type LazyDaemon, type PullEvent, pullImage, type PullResult } from "../../image/pull/pull_image.ts";
 import { SeenLogins } from "../../image/pull/seen_logins.ts";
@@ -21,6 +16,7 @@ import type { ActionContext, PullArgs } from "../actions.ts";
 import { tellDaemon } from "../admin_client.ts";
 import { oneLine } from "../output.ts";
 import { Progress } from "../progress.ts";
+import { ImageAccess } from "./image_access.ts";
 import { ScratchFolder } from "./scratch_folder.ts";
 
 /** Characters of a digest to show, as in Docker. */
@@ -33,12 +29,11 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
   const platform = args.platform === undefined ? undefined : parsePlatform(args.platform);
   const settings = await readSettings(args.settings);
   const config = await readNydusdConfig(args.config);
-  using http = new HttpClient(fetchOptionsOf(settings.fetch));
-  const logins = new SeenLogins(new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) }));
-  const deps: BackendDeps = { http, keychain: logins, mirrors: new Mirrors(certsDirs(settings.fetch.certsDir)) };
+  using access = ImageAccess.open(settings);
+  const logins = new SeenLogins(access.deps.keychain);
+  const deps: BackendDeps = { ...access.deps, keychain: logins };
   const backend = config?.backend;
-  await using scratch = await ScratchFolder.make();
-  using memory = new PagedMemory(scratch.path);
+  await using scratch = new AsyncDisposableStack();
   let result: PullResult;
   {
     using progress = new Progress(stderr);
@@ -46,8 +41,8 @@ export async function pull(args: PullArgs, { signal, stdout, stderr }: ActionCon
       registry: registryAt(reference, config, deps),
       configured: backend === undefined || backend.type === "registry" ? undefined : openBackend(backend, deps),
       logins,
-      memory,
-      docker: new DockerEngine(dockerHost(args.dockerHost, settings.docker.host), http),
+      openMemory: async () => scratch.use(new PagedMemory(scratch.use(await ScratchFolder.make()).path)),
+      docker: access.docker(args.dockerHost),
       daemon: daemonAt(adminSocket, settings.fetch.deadlineMs),
       onEvent(event) {
         if (output === "jsonl") stdout.write(`${JSON.stringify(jsonOf(event))}\n`);

@@ -43,8 +43,8 @@ export interface PullParts extends BlobHomes {
   readonly logins: SeenLogins;
   readonly docker: DockerEngine;
   readonly daemon: LazyDaemon;
-  /** Memory for the bootstrap. */
-  readonly memory: ImageMemory;
+  /** Opens memory for the bootstrap; not called for an ordinary image. */
+  readonly openMemory: () => Promise<ImageMemory>;
   /** Receives progress events. */
   readonly onEvent: (event: PullEvent) => void;
 }

@@ -16,6 +16,7 @@ import { type ImageConfig, parseImageConfig } from "../../oci/manifest.ts";
 import { formatPlatform, matchesPlatform } from "../../oci/platform.ts";
 import { familiarReference, formatReference, type Reference } from "../../oci/reference.ts";
 import { requiredBlobIds } from "../../rafs/flags.ts";
+import type { ImageMemory } from "../../rafs/image_memory.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import type { DockerInfo } from "../docker/engine_responses.ts";
@@ -38,6 +39,8 @@ interface Fetched {
   readonly configBytes: Uint8Array;
   readonly config: ImageConfig;
   readonly left: BlobsLeft;
+  /** Holds the layer. */
+  readonly memory: ImageMemory;
 }
 
 /** How Docker gets the image. */
@@ -89,26 +92,27 @@ async function fetchMetadata(
   }
   const { digest, size: total } = bootstrap;
   const onProgress = (bytes: number) => parts.onEvent({ event: "bootstrap", digest, bytes, total });
-  const layer = await fetchBootstrapLayer(bootstrap, transport, { signal, onProgress, memory: parts.memory });
+  const memory = await parts.openMemory();
+  const layer = await fetchBootstrapLayer(bootstrap, transport, { signal, onProgress, memory });
   if (layer === undefined) {
     throw cannotPull("invalid-image", reference, `it is marked as a nydus image, but layer ${digest} has no bootstrap`);
   }
   const ids = openBootstrap(layer.bootstrap).blobs.flatMap(requiredBlobIds);
-  return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal) };
+  return { layer, configBytes, config, left: await findBlobs(ids, parts, reference, signal), memory };
 }
 
 /** A standard image: Docker cannot unpack a data blob, so it loads an image built from the bootstrap alone. */
-function loaded({ request, parts, signal }: Pull, { layer, configBytes, left }: Fetched): Way {
+function loaded({ request, parts, signal }: Pull, { layer, configBytes, left, memory }: Fetched): Way {
   const { host: registry, repository } = request.reference;
   const name = loadedName(request.reference);
   const origin = left.isRegistry ? { registry, repository, blobSizes: left.sizes } : undefined;
-  const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name, parts.memory);
+  const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name, memory);
   return {
     name,
     diffId,
     async bring() {
       parts.onEvent({ event: "load", name, bytes: lengthOf(archive) });
-      await parts.docker.load(archive, parts.memory, signal);
+      await parts.docker.load(archive, memory, signal);
     },
   };
 }
