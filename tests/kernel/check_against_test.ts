@@ -190,7 +190,7 @@ for (const name of ["oci-layout-v5", "oci-layout-v6"]) {
     using temp = TempDir.make();
     using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
     const access = anonymousAccess(http, temp.path);
-    const { source, backend } = await locateImage({ what: `oci:${layout}` }, access.deps, temp.path, signal);
+    const { source, backend } = await locateImage({ what: `oci:${layout}` }, access, signal);
     // the layers of the ordinary image are in the layout that holds both
     const against = await openSource(`oci:${join(MORE_FIXTURES, "oci-layout-v6")}`, access, signal, onProgress);
     const report = await checkImage({ source, backend, chunks: true, against, folder: temp.path, signal, onProgress });

@@ -67,8 +67,8 @@ async function unpackTree({ bootstrap, directory }: RafsFixture, dir: string): P
 /** The bootstrap and the blobs of what the kit converted last. */
 async function made(kit: ConvertKit): Promise<{ bootstrap: string; blobDir: string }> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-  const { deps } = anonymousAccess(http, kit.temp.path);
-  const { source } = await locateImage({ what: kit.named("target") }, deps, kit.temp.path, signal);
+  const access = anonymousAccess(http, kit.temp.path);
+  const { source } = await locateImage({ what: kit.named("target") }, access, signal);
   return { bootstrap: source, blobDir: kit.temp.join("target/blobs/sha256") };
 }
 

@@ -12,11 +12,11 @@ import { findBootstrap } from "../../lib/image/source/find_bootstrap.ts";
 import { locateImage } from "../../lib/image/source/locate_image.ts";
 import { HttpClient } from "../../lib/backend/http/http_client.ts";
 import { DEFAULT_FETCH_OPTIONS } from "../../lib/backend/http/fetch_options.ts";
-import { ANONYMOUS } from "../../lib/backend/registry/keychain.ts";
 import { fails, run } from "../support/command.ts";
 import { fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { writeLayout } from "../support/layout_builder.ts";
 import { OTHER_PLATFORM, PLATFORM, runnableTree } from "../support/nydus_images.ts";
+import { anonymousAccess } from "../support/source_access.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
@@ -34,7 +34,7 @@ async function writeSource(dirPath: string): Promise<void> {
 async function bootstrapOf(what: string, folder: string): Promise<Bootstrap> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const { signal } = new AbortController();
-  const { source } = await locateImage({ what }, { http, keychain: ANONYMOUS }, folder, signal);
+  const { source } = await locateImage({ what }, anonymousAccess(http, folder), signal);
   const { path } = await findBootstrap(source, `${folder}/found.boot`);
   return openBootstrap(await Deno.readFile(path));
 }

@@ -49,10 +49,9 @@ async function make(temp: TempDir, options: readonly string[]): Promise<Made> {
   const { code, stderr } = await run([...args, ...options]);
   assert.equal(code, 0, stderr);
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
-  const { deps } = anonymousAccess(http, temp.path);
   const folder = temp.join(`boot-${crypto.randomUUID()}`);
   await Deno.mkdir(folder);
-  const { source } = await locateImage({ what: image }, deps, folder, AbortSignal.timeout(30_000));
+  const { source } = await locateImage({ what: image }, anonymousAccess(http, folder), AbortSignal.timeout(30_000));
   return { image, bootstrap: source, blobDir: `${dir}/blobs/sha256` };
 }
 

@@ -67,9 +67,7 @@ export class ConvertKit implements Disposable {
       target: await openTarget(target, { deps, spool, source, force }),
       cache: new LayerCache(this.temp.join("records")),
       withOci: false,
-      dictionary: chunksOf === undefined
-        ? undefined
-        : await openDictionary(chunksOf, rafs, deps, this.temp.path, signal),
+      dictionary: chunksOf === undefined ? undefined : await openDictionary(chunksOf, rafs, this.#access, signal),
       onEvent: (event) => this.events.push(event),
       ...rest,
     }, signal);
@@ -91,7 +89,7 @@ export class ConvertKit implements Disposable {
 
   /** Returns every path of a converted image after checking it to the last chunk. */
   async paths(image = this.named("target")): Promise<string[]> {
-    const { source, backend } = await locateImage({ what: image }, this.#access.deps, this.temp.path, signal);
+    const { source, backend } = await locateImage({ what: image }, this.#access, signal);
     const report = await checkImage({
       ...{ source, backend, signal },
       chunks: true,

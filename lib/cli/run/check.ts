@@ -18,13 +18,14 @@ export async function check(args: CheckArgs, { signal, stdout, stderr }: ActionC
   const { image: what, blobDir, config, blobs, against, output } = args;
   using access = ImageAccess.open();
   await using scratch = await ScratchFolder.make();
-  const located = await locateImage({ what, blobDir, config }, access.deps, scratch.path, signal);
+  const sources = access.sources(scratch.path);
+  const located = await locateImage({ what, blobDir, config }, sources, signal);
   if (blobs || against !== undefined) requireBackend(located, "check the blobs of");
   using progress = new ProgressLine(stderr, "read");
   let sourceBytes = 0;
   const source = against === undefined ? undefined : await openSource(
     against,
-    access.sources(scratch.path),
+    sources,
     signal,
     (bytes) => progress.show(sourceBytes += bytes, 0),
   );

@@ -36,12 +36,13 @@ export async function convert(args: ConvertArgs, { signal, stdout, stderr }: Act
   const workDir = args.workDir ?? defaultWorkDir();
   using access = ImageAccess.open();
   await using scratch = await ScratchFolder.make();
-  const images = await openSource(args.source, platform, access.sources(scratch.path, args.dockerHost), signal);
+  const sources = access.sources(scratch.path, args.dockerHost);
+  const images = await openSource(args.source, platform, sources, signal);
   const { source, force } = args;
   await using spool = new SpoolFolder(join(workDir, "partial"));
   const dictionary = args.chunkDict === undefined
     ? undefined
-    : await openDictionary(args.chunkDict, rafs, access.deps, scratch.path, signal);
+    : await openDictionary(args.chunkDict, rafs, sources, signal);
   const target = await openTarget(args.target, { deps: access.deps, spool, source, force });
   using progress = new ConvertProgress(stderr);
   const image = await convertTo(target, images, {

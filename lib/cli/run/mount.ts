@@ -35,7 +35,7 @@ async function serve(args: MountArgs, { signal, stdout }: ActionContext): Promis
   const { settings } = access;
   await using state = await MountState.take(args.dir);
   const { bootstrap: what, blobDir, config: configPath } = args;
-  const located = await locateImage({ what, blobDir, config: configPath }, access.deps, state.path, signal);
+  const located = await locateImage({ what, blobDir, config: configPath }, access.sources(state.path), signal);
   const { source, config } = located;
   await using mounted = await mountImage({
     source,

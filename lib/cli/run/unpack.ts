@@ -28,7 +28,7 @@ export async function unpack(args: UnpackArgs, { signal, stdout, stderr }: Actio
   }
   using access = ImageAccess.open();
   await using scratch = await ScratchFolder.make();
-  const located = await locateImage({ what, blobDir, config: configPath }, access.deps, scratch.path, signal);
+  const located = await locateImage({ what, blobDir, config: configPath }, access.sources(scratch.path), signal);
   const backend = requireBackend(located, "unpack");
   const { sink, folder } = await openSink(target, scratch.path);
   using progress = new ProgressLine(stderr, "unpacked");

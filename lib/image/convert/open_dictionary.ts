@@ -3,11 +3,10 @@
  *
  * @module
  */
-import type { BackendDeps } from "../../backend/open_backend.ts";
 import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { openBootstrap } from "../../rafs/open.ts";
-import { locateImage } from "../source/locate_image.ts";
+import { type LocateAccess, locateImage } from "../source/locate_image.ts";
 import { OciLayout } from "../source/oci_layout.ts";
 import { ChunkDictionary } from "./chunk_dictionary.ts";
 import type { BlobHome } from "./copy_blob.ts";
@@ -24,18 +23,16 @@ export interface OpenDictionary {
  * Opens a dictionary.
  *
  * @param what `oci:DIR[:TAG]` or an image reference
- * @param folder for its bootstrap
  * @throws {NydusGdError} "usage" for a file, whose blobs cannot be located, or for different options; errors of the
  * registry
  */
 export async function openDictionary(
   what: string,
   rafs: RafsOptions,
-  deps: BackendDeps,
-  folder: string,
+  access: LocateAccess,
   signal: AbortSignal,
 ): Promise<OpenDictionary> {
-  const { source, backend } = await locateImage({ what }, deps, folder, signal);
+  const { source, backend } = await locateImage({ what }, access, signal);
   if (backend === undefined) {
     throw new NydusGdError("usage", `Cannot use chunk dictionary ${what}: the location of its blobs is not given`, {
       hint: "name an image: oci:DIR[:TAG], or HOST/REPOSITORY:TAG",

@@ -12,7 +12,7 @@
 import type { Backend } from "../../backend/blob_source.ts";
 import { LocalFsBackend } from "../../backend/localfs.ts";
 import type { NydusdConfig } from "../../backend/nydusd_config.ts";
-import { type BackendDeps, openBackend, openRegistry } from "../../backend/open_backend.ts";
+import { openBackend, openRegistry } from "../../backend/open_backend.ts";
 import { ignore, NydusGdError } from "../../base/errors.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { bootstrapLayer, type Manifest } from "../../oci/manifest.ts";
@@ -24,6 +24,7 @@ import { readNydusdConfig } from "../config_files.ts";
 import { isArchiveNamed, openImageArchive } from "./image_archive.ts";
 import { OciLayout } from "./oci_layout.ts";
 import { fetchBootstrap, MAX_LAYER_BYTES } from "./remote_bootstrap.ts";
+import type { SourceAccess } from "./source_access.ts";
 
 /** An image as named by a user. */
 export interface NamedImage {
@@ -34,6 +35,9 @@ export interface NamedImage {
   /** Path of nydusd's configuration, which names the backend of a file's blobs. */
   readonly config?: string | undefined;
 }
+
+/** How to reach images. */
+export type LocateAccess = Pick<SourceAccess, "deps" | "folder">;
 
 /** A located image. */
 export interface LocatedImage {
@@ -48,16 +52,14 @@ export interface LocatedImage {
 }
 
 /**
- * Locates an image.
+ * Locates an image, and writes its bootstrap into the folder unless it is a file already.
  *
- * @param folder for an extracted bootstrap
  * @throws {NydusGdError} "usage", "not-found", "unsupported" for an image that is not a nydus image, and what a
  * registry answers
  */
 export async function locateImage(
   { what, blobDir, config: configPath }: NamedImage,
-  deps: BackendDeps,
-  folder: string,
+  { deps, folder }: LocateAccess,
   signal: AbortSignal,
 ): Promise<LocatedImage> {
   const config = configPath === undefined ? undefined : await readNydusdConfig({ path: configPath, explicit: true });

@@ -122,7 +122,7 @@ Deno.test("of a layout, a file and a home that is named the bootstrap and the bl
   const { signal } = new AbortController();
   const folder = layout.file("scratch");
   await Deno.mkdir(folder);
-  const locate = (what: string, blobDir?: string) => locateImage({ what, blobDir }, deps, folder, signal);
+  const locate = (what: string, blobDir?: string) => locateImage({ what, blobDir }, { deps, folder }, signal);
   // a bootstrap-only image without its annotation
   layout.write([layout.manifest([layout.blob(await bootstrapTar("v5-layers-merged"), MEDIA_TYPE.ociLayerGzip)])]);
   const found = await locate(`oci:${layout.path}`);
