@@ -141,7 +141,7 @@ test("manifests are read by tag and by digest, and checked", async () => {
     assert.ok(byTag.document.kind === "manifest");
     assert.equal(byTag.document.manifest.config.digest, config.digest);
     assert.deepEqual((await getManifest(transport, pushed.digest)).bytes, byTag.bytes);
-    const text = await getSmallBlob(transport, byTag.document.manifest.config, 4096);
+    const text = await getSmallBlob(transport, byTag.document.manifest.config, { maxBytes: 4096 });
     assert.equal(JSON.parse(new TextDecoder().decode(text)).rootfs.type, "layers");
     assert.deepEqual(await headManifest(transport, "1.0"), { mediaType: MEDIA_TYPE.ociManifest, ...pushed });
     assert.equal(await headManifest(transport, "2.0"), undefined);

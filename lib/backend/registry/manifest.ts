@@ -80,19 +80,24 @@ export async function headManifest(
   }
 }
 
+/** Options of {@link getSmallBlob}. */
+export interface SmallBlobOptions {
+  /** A descriptor of more bytes is refused before the fetch. */
+  readonly maxBytes: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with the number of bytes received so far. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
 /**
  * Fetches a whole small blob, such as an image's configuration or a bootstrap layer.
  *
- * @param maxBytes maximum size; a larger descriptor is refused before the fetch
- * @param onProgress called with the number of bytes received so far
  * @throws {NydusGdError} "corrupt" if its bytes do not match its digest; "invalid-image" if it is too large
  */
 export async function getSmallBlob(
   repository: Repository,
   descriptor: Pick<Descriptor, "digest" | "size">,
-  maxBytes: number,
-  signal?: AbortSignal,
-  onProgress?: (bytes: number) => void,
+  { maxBytes, signal, onProgress }: SmallBlobOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const { digest, size } = descriptor;
   const what = `read blob ${digest} from ${repository.description}`;

@@ -46,8 +46,14 @@ Deno.test("a small blob is checked against its digest and its limit", () =>
     const bytes = new Uint8Array([1, 2, 3]);
     registry.addBlob(bytes);
     const digest = digestOf(bytes);
-    assert.deepEqual(await getSmallBlob(transport, { digest, size: 3 }, 10), bytes);
-    await assert.rejects(getSmallBlob(transport, { digest, size: 3 }, 2), (error) => hasCode(error, "invalid-image"));
+    assert.deepEqual(await getSmallBlob(transport, { digest, size: 3 }, { maxBytes: 10 }), bytes);
+    await assert.rejects(
+      getSmallBlob(transport, { digest, size: 3 }, { maxBytes: 2 }),
+      (error) => hasCode(error, "invalid-image"),
+    );
     registry.faults.push({ kind: "status", status: 200, body: "abc" });
-    await assert.rejects(getSmallBlob(transport, { digest, size: 3 }, 10), (error) => hasCode(error, "corrupt"));
+    await assert.rejects(
+      getSmallBlob(transport, { digest, size: 3 }, { maxBytes: 10 }),
+      (error) => hasCode(error, "corrupt"),
+    );
   }));

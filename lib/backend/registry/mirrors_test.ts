@@ -193,11 +193,11 @@ Deno.test("content of another digest means the next host", () =>
     first.replaceBlob(id, new Uint8Array(BYTES.length));
     const { transport } = open();
     const descriptor = { digest: parseDigest(`sha256:${id}`), size: BYTES.length };
-    assert.deepEqual(await getSmallBlob(transport, descriptor, 1 << 20), BYTES);
+    assert.deepEqual(await getSmallBlob(transport, descriptor, { maxBytes: 1 << 20 }), BYTES);
     assert.deepEqual(asked(), [1, 1, 0]);
     second.replaceBlob(id, new Uint8Array(BYTES.length));
     upstream.replaceBlob(id, new Uint8Array(BYTES.length));
-    await refuses(getSmallBlob(transport, descriptor, 1 << 20), "corrupt");
+    await refuses(getSmallBlob(transport, descriptor, { maxBytes: 1 << 20 }), "corrupt");
   }));
 
 Deno.test("a mirror that may not resolve is asked for no tag, one that may not pull for no blob", () =>

@@ -77,7 +77,7 @@ export function registryContent(reference: Reference, deps: BackendDeps): ImageC
     named: async (signal) => [await fetch(manifestName(reference), signal)],
     document: ({ digest }, signal) => fetch(digest, signal),
     referrers: (subject, signal) => getReferrers(registry.transport, subject, signal),
-    small: (descriptor, maxBytes, signal) => getSmallBlob(registry.transport, descriptor, maxBytes, signal),
+    small: (descriptor, maxBytes, signal) => getSmallBlob(registry.transport, descriptor, { maxBytes, signal }),
   };
 }
 

@@ -45,7 +45,8 @@ export async function findBlobs(
   const missing = ids.filter((id) => !atHome.has(id));
   const state = `${missing.length} of its ${ids.length} blobs ${missing.length === 1 ? "is" : "are"} gone from ` +
     `${registry.description}${configured === undefined ? "" : ` and not in ${configured.description}`}: ${missing[0]}`;
-  throw cannotPull("not-found", reference, state, "push the image again, or set device.backend in the configuration");
+  const hint = "push the image again, or set device.backend in the configuration";
+  throw cannotPull("not-found", reference, state, { hint });
 }
 
 /** Sizes of the blobs that exist. */

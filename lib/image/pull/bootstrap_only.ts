@@ -9,7 +9,7 @@
 import { NydusGdError } from "../../base/errors.ts";
 import { parseJsonText } from "../../base/json_text.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
+import { type ImageMemory, ORDINARY_MEMORY } from "../../rafs/image_memory.ts";
 import type { BlobOrigin } from "../blob_origin.ts";
 import type { BootstrapLayer } from "../source/bootstrap_layer_reader.ts";
 import { imageArchive } from "../docker/image_archive.ts";
@@ -28,21 +28,26 @@ export interface BootstrapOnlyImage {
 /** History entry of the layer. */
 export const PULLED_HISTORY = "nydus-gd pull";
 
+/** What the image is built from. */
+export interface BootstrapOnlyParts {
+  readonly layer: BootstrapLayer;
+  /** Undefined: the layer does not record where its blobs are; a configured backend has them. */
+  readonly origin: BlobOrigin | undefined;
+  /** The image's original configuration. */
+  readonly config: Uint8Array;
+  /** NAME:TAG. */
+  readonly name: string;
+  /** Holds the layer. */
+  readonly memory?: ImageMemory;
+}
+
 /**
  * Builds the image.
  *
- * @param origin undefined: the layer does not record where its blobs are; a configured backend has them
- * @param config the image's original configuration
- * @param name NAME:TAG
- * @param memory for the layer
  * @throws {NydusGdError} "invalid-image" for an invalid configuration
  */
 export function bootstrapOnlyImage(
-  { bootstrap, metas }: BootstrapLayer,
-  origin: BlobOrigin | undefined,
-  config: Uint8Array,
-  name: string,
-  memory = ORDINARY_MEMORY,
+  { layer: { bootstrap, metas }, origin, config, name, memory = ORDINARY_MEMORY }: BootstrapOnlyParts,
 ): BootstrapOnlyImage {
   const layerTar = bootstrapLayerPieces(bootstrap, origin, metas);
   const diffId = digestOfPieces(layerTar, memory);

@@ -20,6 +20,7 @@ const CONFIG = {
   rootfs: { type: "layers", diff_ids: ["sha256:1", "sha256:2"] },
   history: [{ created_by: "layer 0" }, { created_by: "ENV A=1", empty_layer: true }],
 };
+const PARTS = { layer: LAYER, origin: ORIGIN, config: encode(CONFIG), name: "r.example/app:1" };
 
 /** Files of an archive by name. */
 function filesOf(archive: Uint8Array): Map<string, Uint8Array> {
@@ -36,7 +37,7 @@ function filesOf(archive: Uint8Array): Map<string, Uint8Array> {
 }
 
 Deno.test("Docker gets what the image runs as, on one layer that holds bootstrap, chunk tables and origin", () => {
-  const image = bootstrapOnlyImage(LAYER, ORIGIN, encode(CONFIG), "r.example/app:1");
+  const image = bootstrapOnlyImage(PARTS);
   const files = filesOf(concatenate(image.archive));
   const [manifest] = JSON.parse(new TextDecoder().decode(files.get("manifest.json")));
   assert.deepEqual(manifest.RepoTags, ["r.example/app:1"]);
@@ -65,14 +66,14 @@ Deno.test("Docker gets what the image runs as, on one layer that holds bootstrap
 });
 
 Deno.test("the same image is the same wherever and whenever it is pulled, another repository makes another layer", () => {
-  const one = bootstrapOnlyImage(LAYER, ORIGIN, encode(CONFIG), "r.example/app:1");
-  const again = bootstrapOnlyImage(LAYER, ORIGIN, encode(CONFIG), "r.example/app:2");
+  const one = bootstrapOnlyImage(PARTS);
+  const again = bootstrapOnlyImage({ ...PARTS, name: "r.example/app:2" });
   assert.deepEqual([one.id, one.diffId], [again.id, again.diffId]);
-  assert.notEqual(bootstrapOnlyImage(LAYER, { ...ORIGIN, repository: "b" }, encode(CONFIG), "x").diffId, one.diffId);
+  assert.notEqual(bootstrapOnlyImage({ ...PARTS, origin: { ...ORIGIN, repository: "b" } }).diffId, one.diffId);
 });
 
 Deno.test("a configuration that is no object is refused", () => {
   for (const config of [encode([]), encode(null), encode("x"), new TextEncoder().encode("{")]) {
-    assert.throws(() => bootstrapOnlyImage(LAYER, ORIGIN, config, "x"), (error) => hasCode(error, "invalid-image"));
+    assert.throws(() => bootstrapOnlyImage({ ...PARTS, config }), (error) => hasCode(error, "invalid-image"));
   }
 });

@@ -13,10 +13,8 @@ export function cannotPull(
   code: NydusGdError["code"],
   reference: Reference,
   state: string,
-  hint?: string,
-  cause?: unknown,
+  details: { readonly hint?: string; readonly cause?: unknown } = {},
 ): NydusGdError {
-  const details = { ...(hint === undefined ? {} : { hint }), ...(cause === undefined ? {} : { cause }) };
   return new NydusGdError(code, `Cannot pull ${familiarReference(reference)}: ${state}`, details);
 }
 
@@ -34,7 +32,7 @@ async function explanation(error: TransferError, reference: Reference, repositor
   const { host, repository: name, digest } = reference;
   if (error.code === "unauthorized") {
     const state = `${host} denies access to ${name}, or has no such repository: ${error.state}`;
-    return cannotPull("unauthorized", reference, state, error.hint ?? `docker login ${host}`, error);
+    return cannotPull("unauthorized", reference, state, { hint: error.hint ?? `docker login ${host}`, cause: error });
   }
   if (error.code !== "not-found") return error;
   const wanted = manifestName(reference);
@@ -42,14 +40,14 @@ async function explanation(error: TransferError, reference: Reference, repositor
     const state = `${host} has the name, but not everything it refers to: ${
       error.message.replace(/^Cannot /, "cannot ")
     }`;
-    return cannotPull("not-found", reference, state, "push the image again", error);
+    return cannotPull("not-found", reference, state, { hint: "push the image again", cause: error });
   }
   if (!await hasRepository(repository)) {
     const hint = `check the name; for a private repository: docker login ${host}`;
-    return cannotPull("not-found", reference, `${host} has no repository ${name}`, hint, error);
+    return cannotPull("not-found", reference, `${host} has no repository ${name}`, { hint, cause: error });
   }
   const what = digest === undefined ? `tag ${wanted}` : `manifest ${wanted}`;
-  return cannotPull("not-found", reference, `${host}/${name} has no ${what}`, "check the name", error);
+  return cannotPull("not-found", reference, `${host}/${name} has no ${what}`, { hint: "check the name", cause: error });
 }
 
 /** Whether the repository exists. Registries distinguish unknown repository and unknown tag only when listing tags. */

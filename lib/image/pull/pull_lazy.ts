@@ -82,13 +82,13 @@ async function fetchMetadata(
   const { reference } = request;
   const { manifest, namedBy } = image;
   const { transport } = parts.registry;
-  const configBytes = await getSmallBlob(transport, manifest.config, MAX_CONFIG_BYTES, signal);
+  const configBytes = await getSmallBlob(transport, manifest.config, { maxBytes: MAX_CONFIG_BYTES, signal });
   const config = parseImageConfig(configBytes);
   const { os, architecture, variant } = config;
   const offered = { os, architecture, variant };
   if (namedBy === "reference" && architecture !== "" && !matchesPlatform(platform, offered)) {
     const state = `it is for ${formatPlatform(offered)}, not ${formatPlatform(platform)}`;
-    throw cannotPull("not-found", reference, state, `--platform ${formatPlatform(offered)}`);
+    throw cannotPull("not-found", reference, state, { hint: `--platform ${formatPlatform(offered)}` });
   }
   const { digest, size: total } = bootstrap;
   const onProgress = (bytes: number) => parts.onEvent({ event: "bootstrap", digest, bytes, total });
@@ -106,7 +106,7 @@ function loaded({ request, parts, signal }: Pull, { layer, configBytes, left, me
   const { host: registry, repository } = request.reference;
   const name = loadedName(request.reference);
   const origin = left.isRegistry ? { registry, repository, blobSizes: left.sizes } : undefined;
-  const { archive, diffId } = bootstrapOnlyImage(layer, origin, configBytes, name, memory);
+  const { archive, diffId } = bootstrapOnlyImage({ layer, origin, config: configBytes, name, memory });
   return {
     name,
     diffId,
@@ -160,6 +160,5 @@ function loadedName({ host, repository, tag, digest }: Reference): string {
 function requireOurDriver({ driver, driverStatus, version }: DockerInfo, reference: Reference): void {
   if (driverStatus.some(([name]) => name === LAYERS_MOUNTED)) return;
   const state = `it is a nydus image, and Docker ${version} uses the storage driver ${driver}`;
-  const hint = "nydus-gd setup";
-  throw cannotPull("environment", reference, state, hint);
+  throw cannotPull("environment", reference, state, { hint: "nydus-gd setup" });
 }

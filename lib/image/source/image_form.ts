@@ -51,7 +51,7 @@ export async function imageForm(manifest: Manifest, repository: Repository, sign
 
 /** Returns the first bytes of a layer, verified only if they are the whole layer. */
 async function headOf(layer: Descriptor, repository: Repository, signal?: AbortSignal): Promise<Uint8Array> {
-  if (layer.size <= HEAD_BYTES) return await getSmallBlob(repository, layer, HEAD_BYTES, signal);
+  if (layer.size <= HEAD_BYTES) return await getSmallBlob(repository, layer, { maxBytes: HEAD_BYTES, signal });
   const options = { priority: "on-demand", ...(signal === undefined ? {} : { signal }) } as const;
   return await new RegistryBackend(repository).blob(digestHex(layer.digest)).read(0, HEAD_BYTES, options);
 }

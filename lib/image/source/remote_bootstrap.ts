@@ -62,6 +62,6 @@ export async function fetchBootstrapLayer(
     readonly memory?: ImageMemory;
   } = {},
 ): Promise<BootstrapLayer | undefined> {
-  const bytes = await getSmallBlob(repository, layer, MAX_LAYER_BYTES, signal, onProgress);
+  const bytes = await getSmallBlob(repository, layer, { maxBytes: MAX_LAYER_BYTES, signal, onProgress });
   return await readBootstrapLayer(new Blob([bytes]).stream(), layerCompression(bytes), `layer ${layer.digest}`, memory);
 }
