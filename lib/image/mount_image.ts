@@ -103,8 +103,8 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   const places = { mountpoint: dir, stateDir, workers, deadlineMs, cacheMount, cacheDir, minFree };
   const mount = cleanup.use(
     options.takeOver
-      ? await takeOver(places, image, bootstrapPath)
-      : await start(places, image, bootstrapPath, options, tasks),
+      ? await takeOver({ places, image, bootstrapPath })
+      : await start({ places, image, bootstrapPath }, options, tasks),
   );
   image.openAhead();
   if (options.prefetch !== undefined) {
@@ -119,11 +119,16 @@ export async function mountImage(options: MountImageOptions): Promise<MountedIma
   };
 }
 
+/** An image and where it is mounted. */
+interface Mounting {
+  readonly places: SingleMountOptions;
+  readonly image: OpenImage;
+  readonly bootstrapPath: string;
+}
+
 /** Creates a new mount, and notes its image for {@link takeOver}. */
 async function start(
-  places: SingleMountOptions,
-  image: OpenImage,
-  bootstrapPath: string,
+  { places, image, bootstrapPath }: Mounting,
   options: MountImageOptions,
   tasks: ErofsTasks | undefined,
 ): Promise<ImageMount> {
@@ -146,7 +151,7 @@ async function note(stateDir: string, bootstrapPath: string): Promise<void> {
 }
 
 /** Takes over the mount of a server that died. Refuses a different image, whose bytes waiting programs would get. */
-async function takeOver(places: SingleMountOptions, image: OpenImage, bootstrapPath: string): Promise<ImageMount> {
+async function takeOver({ places, image, bootstrapPath }: Mounting): Promise<ImageMount> {
   const { mountpoint, stateDir } = places;
   const hint = `nydus-gd umount ${mountpoint}`;
   const note = v.safeParse(Note, await readJsonFile(notePath(stateDir)));

@@ -208,10 +208,9 @@ export class ImageMounts implements AsyncDisposable {
   async #mountErofs(placed: PlacedImage, fsDriver: FsDriver): Promise<ImageMount> {
     if (fsDriver === "erofs-fanotify") return await (await this.#needFanotify()).add(placed);
     if (fsDriver === "erofs-fscache") return await (await this.#needFscache()).add(placed);
-    const { image, number, target } = placed;
     const { stateDir, deadlineMs } = this.options;
-    const options = { target, stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
-    return await mountErofsFuse(image, number, () => this.#needFuse(), this.#watch, options);
+    const options = { stateDir, deadlineMs, mayUseCacheFiles: this.#fanotify === undefined };
+    return await mountErofsFuse(placed, () => this.#needFuse(), this.#watch, options);
   }
 
   #targetOf({ image }: Pick<NumberedImage, "image">): string {

@@ -122,7 +122,7 @@ function devicesDir(stateDir: string): string {
 }
 
 async function mountErofs(image: MountableImage, options: SingleMountOptions): Promise<ImageMount> {
-  const { mountpoint: target, stateDir } = options;
+  const { mountpoint, stateDir } = options;
   await using parts = new AsyncDisposableStack();
   const devices = devicesDir(stateDir);
   await Deno.mkdir(devices, { recursive: true, mode: 0o700 });
@@ -131,8 +131,8 @@ async function mountErofs(image: MountableImage, options: SingleMountOptions): P
     parts.use(
       await FuseSession.start({ ...options, mountpoint: devices, openRequests: true, mayMount: undefined }),
     );
-  const mounting = { ...options, target, mayUseCacheFiles: true };
-  const mount = parts.use(await mountErofsFuse(image, ONLY_IMAGE, startSession, watch, mounting));
+  const placed = { image, number: ONLY_IMAGE, target: mountpoint };
+  const mount = parts.use(await mountErofsFuse(placed, startSession, watch, { ...options, mayUseCacheFiles: true }));
   return owning(mount, parts.move());
 }
 

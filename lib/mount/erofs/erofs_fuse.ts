@@ -30,14 +30,12 @@ import { completeDevicePath } from "./complete_device.ts";
 import { recomputeDevices } from "./recompute_devices.ts";
 import { isErofsAt, READ_AHEAD_KB } from "./erofs_mount.ts";
 import { ErofsTasks, imagePath } from "./erofs_tasks.ts";
-import { openingDeadline } from "./placed_image.ts";
+import { openingDeadline, type PlacedImage } from "./placed_image.ts";
 
 const log = logger("mount", "erofs");
 
 /** Options of a mount. */
 export interface ErofsFuseOptions {
-  /** The mount point, an existing directory. */
-  readonly target: string;
   /** Directory of the image file, on a file system that supports EROFS on files. */
   readonly stateDir: string;
   /** Whether cache files may be used as devices; false if they are watched for other images. */
@@ -51,20 +49,18 @@ export interface ErofsFuseOptions {
 }
 
 /**
- * Mounts `image`. Makes its image file, starts the session and opens its blobs concurrently, as these wait for the CPU,
+ * Mounts the image. Makes its image file, starts the session and opens its blobs concurrently, as these wait for the CPU,
  * threads and the backend respectively.
  *
- * @param number number of the image, as for {@link FuseSession.add}
  * @param needSession returns the session, starting it if necessary; it must answer each open, so that device files are
  * not cached a second time
  * @throws {NydusGdError} "invalid-image", "unsupported": not an image for EROFS; "environment", "io"
  */
 export async function mountErofsFuse(
-  image: MountableImage,
-  number: number,
+  { image, number, target }: PlacedImage,
   needSession: () => Promise<FuseSession>,
   watch: UnmountWatch,
-  { target, stateDir, mayUseCacheFiles, deadlineMs, mayMount, tasks: begun = new ErofsTasks() }: ErofsFuseOptions,
+  { stateDir, mayUseCacheFiles, deadlineMs, mayMount, tasks: begun = new ErofsTasks() }: ErofsFuseOptions,
 ): Promise<ImageMount> {
   await using cleanup = new AsyncDisposableStack();
   using tasks = begun;

@@ -1,5 +1,5 @@
 /**
- * An image with its mount point, and the time limits shared by erofs-fanotify and erofs-fscache.
+ * An image with its mount point, and the time limits shared by the data paths of EROFS.
  *
  * @module
  */
