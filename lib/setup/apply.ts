@@ -15,12 +15,13 @@ import { lockFile } from "../layer/home_lock.ts";
 import { writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
-import { isEdited, SetupRecord } from "./record.ts";
+import { SetupRecord } from "./record.ts";
+import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
 import { lastLoggedError, systemctl } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
-/** Called with a description of each step before it starts. */
-export type Progress = (step: string) => void;
+/** Never aborted: an interrupted setup is reverted completely. */
+const { signal: NEVER } = new AbortController();
 
 /** Runs `work` while holding the setup lock of this machine. @throws {NydusGdError} "busy" */
 export async function withSetupLock<T>(host: Host, work: () => Promise<T>): Promise<T> {
@@ -51,13 +52,10 @@ function lockSetup(host: Host): Disposable {
 export async function apply(host: Host, plan: Plan, progress: Progress, signal: AbortSignal): Promise<void> {
   const record = await SetupRecord.open(host);
   const wasSetUp = record.files.length > 0;
+  const run: SetupRun = { host, record, progress, signal };
   try {
-    await change(host, plan, record, progress, signal);
-    for (const words of plan.services) {
-      throwIfAborted(signal);
-      progress(`systemctl ${words.join(" ")}`);
-      await runService(words);
-    }
+    await change(run, plan);
+    await eachService(run, plan.services, runService);
   } catch (error) {
     if (!hasCode(error, "environment", "interrupted")) throw error;
     progress(`${error.message}: putting everything back`);
@@ -71,19 +69,12 @@ export async function apply(host: Host, plan: Plan, progress: Progress, signal: 
   }
 }
 
-async function change(
-  host: Host,
-  { changes }: Plan,
-  record: SetupRecord,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<void> {
-  for (const { path, current, before, after, follow, members } of changes) {
+async function change(run: SetupRun, { changes }: Plan): Promise<void> {
+  const { host, record, progress, signal } = run;
+  for (const change of changes) {
     throwIfAborted(signal);
-    const recorded = record.of(path);
-    if (recorded !== undefined && members === undefined && isEdited(recorded, current)) {
-      progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
-    }
+    await keepIfEdited(run, change);
+    const { path, before, after, follow, members } = change;
     progress(`write ${path}`);
     await record.note(path, before, after, members);
     await writeFileState(host.at(path), after, { follow });
@@ -112,14 +103,10 @@ async function putBack(host: Host, { changes, services }: Plan, progress: Progre
     progress(`put ${path} back`);
     await writeFileState(host.at(path), current, { follow });
   }
-  for (const words of services) {
-    progress(`systemctl ${words.join(" ")}`);
-    await systemctl(...words);
-  }
+  await eachService({ progress, signal: NEVER }, services, (words) => systemctl(...words));
 }
 
 /** Reverts everything, because there was no earlier setup. */
 async function undoAll(host: Host, progress: Progress): Promise<void> {
-  const { signal } = new AbortController(); // not aborted: an interrupted setup is reverted, too
-  await undo(host, await planUndo({ host, force: true }, signal), progress, signal);
+  await undo(host, await planUndo({ host, force: true }, NEVER), progress, NEVER);
 }

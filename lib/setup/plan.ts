@@ -42,6 +42,14 @@ export interface SetupOptions {
   readonly force: boolean;
 }
 
+/** What changes of files are planned from. */
+export interface PlanSource {
+  readonly host: Host;
+  readonly record: SetupRecord;
+  /** Whether edited files of ours are replaced. */
+  readonly force: boolean;
+}
+
 /** Everything that setup will do. */
 export interface Plan {
   readonly changes: readonly FileChange[];
@@ -65,7 +73,7 @@ export async function planSetup(options: SetupOptions, signal: AbortSignal): Pro
   const docker = await lookAtDocker(host, signal);
   await requireUsableDocker(host, docker);
   const record = await SetupRecord.open(host);
-  const own = (path: string, after: FileState) => ownFile(host, record, path, after, force);
+  const own = (path: string, after: FileState) => ownFile({ host, record, force }, path, after);
   const files = [
     await own(UNIT_PATH, textFile(serviceUnit(options.command))),
     await own(ENABLED_PATH, { kind: "link", target: UNIT_PATH }),
@@ -95,13 +103,7 @@ function needsVariable({ version }: DockerState): boolean {
 }
 
 /** Plans a file that is entirely ours. */
-async function ownFile(
-  host: Host,
-  record: SetupRecord,
-  path: string,
-  after: FileState,
-  force: boolean,
-): Promise<FileChange> {
+async function ownFile({ host, record, force }: PlanSource, path: string, after: FileState): Promise<FileChange> {
   const current = await readFileState(host.at(path));
   const recorded = record.of(path);
   const before = recorded === undefined ? current : await record.before(recorded);

@@ -20,8 +20,9 @@ import { type FileChange, isChange } from "./file_change.ts";
 import { readFileState, removeTemporary, textOf, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { revertChanges } from "./member_changes.ts";
-import { DRIVER, edited, type Plan } from "./plan.ts";
+import { DRIVER, edited, type Plan, type PlanSource } from "./plan.ts";
 import { isEdited, type RecordedFile, SetupRecord } from "./record.ts";
+import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
 import { hasSystemd, showUnit, systemctl } from "./systemd.ts";
 import { DOCKER_SERVICE, SERVICE, UNIT_DIR } from "./unit_files.ts";
 
@@ -48,7 +49,7 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
   const notes: string[] = [];
   const changes: FileChange[] = [];
   for (const recorded of record.files.toReversed()) {
-    const change = await undoOf(host, record, recorded, force, notes);
+    const change = await undoOf(recorded, { host, record, force }, notes);
     if (isChange(change)) changes.push(change);
   }
   const isOwn = ({ path }: FileChange) => path.startsWith(`${UNIT_DIR}/`) && path.endsWith(SERVICE);
@@ -82,18 +83,15 @@ export async function planUndo({ host, force }: UndoOptions, signal: AbortSignal
 export async function undo(
   host: Host,
   plan: UndoPlan,
-  progress: (step: string) => void,
+  progress: Progress,
   signal: AbortSignal,
 ): Promise<void> {
   const record = await SetupRecord.open(host);
-  await putBack(host, plan.changes, record, progress, signal);
-  for (const words of plan.services) {
-    throwIfAborted(signal);
-    progress(`systemctl ${words.join(" ")}`);
-    await systemctl(...words);
-  }
+  const run: SetupRun = { host, record, progress, signal };
+  await putBack(run, plan.changes);
+  await eachService(run, plan.services, (words) => systemctl(...words));
   if (host.isLive) await giveUpImages();
-  await putBack(host, plan.last, record, progress, signal);
+  await putBack(run, plan.last);
   if (plan.last.length > 0 && host.isLive && await hasSystemd()) await systemctl("daemon-reload");
   for (const { path, members } of record.files) await removeTemporary(host.at(path), { follow: members !== undefined });
   await record.close();
@@ -109,29 +107,20 @@ async function giveUpImages(): Promise<void> {
   await ImageMounts.abandon({ mountpoint: `${ROOT}/images`, erofsDir: `${ROOT}/erofs`, stateDir });
 }
 
-async function putBack(
-  host: Host,
-  changes: readonly FileChange[],
-  record: SetupRecord,
-  progress: (step: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  for (const { path, current, after, follow } of changes) {
+async function putBack(run: SetupRun, changes: readonly FileChange[]): Promise<void> {
+  const { host, progress, signal } = run;
+  for (const change of changes) {
     throwIfAborted(signal);
-    const recorded = record.of(path);
-    if (recorded !== undefined && recorded.members === undefined && isEdited(recorded, current)) {
-      progress(`keep a copy of ${path} as ${await record.keepEdited(path, current)}`);
-    }
+    await keepIfEdited(run, change);
+    const { path, after, follow } = change;
     progress(after.kind === "none" ? `remove ${path}` : `put ${path} back`);
     await writeFileState(host.at(path), after, { follow });
   }
 }
 
 async function undoOf(
-  host: Host,
-  record: SetupRecord,
   recorded: RecordedFile,
-  force: boolean,
+  { host, record, force }: PlanSource,
   notes: string[],
 ): Promise<FileChange> {
   const { path, members } = recorded;
