@@ -12,6 +12,7 @@ import { checkChunkInfo, CHUNK_INFO, type ChunkLimits, emptyChunkRecord, readChu
 import { DIGEST_SIZE } from "../chunk_table.ts";
 import { has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, readU64, refuse, type Region, unreadable, viewOf } from "../guard.ts";
+import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { readBlobTable } from "./blob_table.ts";
 import { DirectoryReader } from "./directory.ts";
@@ -91,7 +92,8 @@ class Reader implements V5Bootstrap {
   }
 
   get prefetch(): readonly number[] {
-    return this.#prefetch ??= this.#readPrefetch();
+    const { prefetchTable, inodeEntries } = this.#sb;
+    return this.#prefetch ??= readPrefetchTable(this.#view, prefetchTable, inodeEntries, "RAFS v5 prefetch table");
   }
 
   get digester(): Digester {
@@ -232,19 +234,5 @@ class Reader implements V5Bootstrap {
     readChunkInfo(this.#bytes, this.#view, at, record, CHUNKS);
     checkChunkInfo(record, at, this.#limits, CHUNKS);
     if ((record.flags & CHUNK_FLAG.hole) !== 0) refuse(`${CHUNKS} at ${at}`, "chunks that are holes are not supported");
-  }
-
-  #readPrefetch(): readonly number[] {
-    const { at, size } = this.#sb.prefetchTable;
-    const inos: number[] = [];
-    for (let entry = at; entry < at + size; entry += 4) {
-      const ino = this.#view.getUint32(entry, true);
-      if (ino === 0) break;
-      if (inos.length === this.#sb.inodeEntries) {
-        unreadable("RAFS v5 prefetch table", at, "it lists more than all inodes");
-      }
-      inos.push(ino);
-    }
-    return inos;
   }
 }

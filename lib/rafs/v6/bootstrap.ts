@@ -11,6 +11,7 @@ import { checkChunkInfo, CHUNK_INFO, emptyChunkRecord, readChunkInfo } from "../
 import { compressorOf, digesterOf, has, IMAGE_FLAG } from "../flags.ts";
 import { checkRequest, type Region, unreadable, viewOf } from "../guard.ts";
 import { S_IFMT, S_IFREG } from "../inode_mode.ts";
+import { readPrefetchTable } from "../prefetch_table.ts";
 import { type OpenOptions, refuseUnsupported } from "../unsupported.ts";
 import { TreeBudget } from "../tree_budget.ts";
 import { walkTree } from "../walk.ts";
@@ -85,7 +86,9 @@ class V6Bootstrap implements Bootstrap {
   }
 
   get prefetch(): readonly number[] {
-    return this.#prefetch ??= this.#readPrefetch();
+    const most = Math.floor(this.byteLength / INODE_SLOT);
+    const { prefetchTable } = this.#sb;
+    return this.#prefetch ??= readPrefetchTable(this.#view, prefetchTable, most, "RAFS v6 prefetch table");
   }
 
   get tables(): readonly Region[] {
@@ -208,20 +211,5 @@ class V6Bootstrap implements Bootstrap {
       checkChunkInfo(record, entry, limits, CHUNKS);
       yield record;
     }
-  }
-
-  #readPrefetch(): readonly number[] {
-    const { at, size } = this.#sb.prefetchTable;
-    const nids: number[] = [];
-    const most = Math.floor(this.byteLength / INODE_SLOT);
-    for (let entry = at; entry < at + size; entry += 4) {
-      const nid = this.#view.getUint32(entry, true);
-      if (nid === 0) break;
-      if (nids.length === most) {
-        unreadable("RAFS v6 prefetch table", at, `it lists more than the ${most} possible inodes`);
-      }
-      nids.push(nid);
-    }
-    return nids;
   }
 }
