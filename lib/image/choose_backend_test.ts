@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { silentCandidate } from "../../tests/support/silent_backend.ts";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import type { Backend, BlobSource } from "../backend/blob_source.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
@@ -134,27 +135,15 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
       throw new NydusGdError("unsupported", "Cannot open backend oss: it is not supported");
     },
   };
-  const silent: BackendCandidate = {
-    description: "silent",
-    open: () => ({
-      description: "silent",
-      blob: () => ({
-        description: "silent",
-        read: () => Promise.reject(new Error("unused")),
-        size: (signal) =>
-          new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason), { once: true })),
-      }),
-    }),
-  };
   const backend = await chooseBackend(
-    [broken, silent, new TestBackend("mine", ["a", "b"])],
+    [broken, silentCandidate(), new TestBackend("mine", ["a", "b"])],
     blobs,
     dir.join("choice.json"),
     60,
   );
   assert.equal(backend.description, "mine");
   await assert.rejects(
-    chooseBackend([broken, silent], blobs, dir.join("other.json"), 60),
+    chooseBackend([broken, silentCandidate()], blobs, dir.join("other.json"), 60),
     (error) =>
       hasCode(error, "unavailable") &&
       error.message === "Cannot find the blobs of the image: broken: Cannot open backend oss: it is not supported; " +

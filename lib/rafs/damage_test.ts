@@ -5,24 +5,15 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
+import { listRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../tests/support/rafs_fixtures.ts";
 import { type Bootstrap, RafsError } from "./bootstrap.ts";
 import { chunkColumnsFromRecords } from "./chunk_records.ts";
 import { openBootstrap } from "./open.ts";
 import { BLOB, EXT_SUPER } from "./v6/layout.ts";
 import { emptyAttr, walkTree } from "./walk.ts";
 
-const SMALL = [
-  "v6-layers-merged",
-  "v5-layers-merged",
-  "v6-odd-root",
-  "v5-odd-root",
-  "v6-zran",
-  "v6-tarfs",
-  "v5-repeatable",
-];
 const images = await Promise.all(
-  listRafsFixtures().filter(({ name }) => SMALL.includes(name)).map(async (fixture) => ({
+  listRafsFixtures().filter(({ name }) => SMALL_FIXTURES.includes(name)).map(async (fixture) => ({
     name: fixture.name,
     bytes: await readFixtureBootstrap(fixture),
   })),

@@ -15,12 +15,12 @@ import { unpacked } from "./fuse_row.ts";
 import { folderBackend, mountNydusGd, type MountOptions } from "./mounts.ts";
 import { buildOwn } from "./rafs_images.ts";
 import type { Figure } from "./report.ts";
-import { type Bench, inTurn, type Row } from "./row.ts";
-import { MEASURE_NAMES, type Temperature, TreeBench, unitOf } from "./tree_bench.ts";
+import type { Bench, Row } from "./row.ts";
+import { TreeBench } from "./tree_bench.ts";
+import { treeFigures } from "./tree_figures.ts";
 import { type WorkloadName, Workloads } from "./workloads.ts";
 
 const WORKLOAD: WorkloadName = "python";
-const TEMPERATURES: readonly Temperature[] = ["warm", "cold"];
 /** A file besides {@link WORKLOAD}'s own; never read where a chunk must be missing. */
 const UNREAD = "unread";
 const UNREAD_BYTES = 1 << 20;
@@ -40,23 +40,8 @@ export const erofsRow: Row = {
     const treeBench = await TreeBench.make(tree, `${dir}/lists`);
     await using mounts = new AsyncDisposableStack();
     const roots = await mountAll(bench, dir, treeBench, mounts);
-    const figures: Figure[] = [];
-    for (const temperature of TEMPERATURES) {
-      for (const measure of MEASURE_NAMES) {
-        bench.progress(`${temperature} ${measure}`);
-        const systems = [...roots].map(([name, root]) => ({
-          name,
-          measure: () => treeBench.measure(measure, temperature, bench.seconds, root),
-        }));
-        figures.push({
-          name: `${temperature === "cold" ? "local-cold" : "warm"}: ${measure}`,
-          unit: unitOf(measure),
-          values: Object.fromEntries(await inTurn(bench, systems)),
-          aim: { of: "complete", against: "EROFS", atLeast: AIM },
-        });
-      }
-    }
-    return figures;
+    const aim = { of: "complete", against: "EROFS", atLeast: AIM };
+    return await treeFigures(bench, { treeBench, roots, aim });
   },
 };
 

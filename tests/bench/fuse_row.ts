@@ -12,13 +12,13 @@ import { folderBackend, mountNydusd, mountNydusGd, type ServedMount } from "./mo
 import { output, versionOf } from "./programs.ts";
 import { commonImage } from "./rafs_images.ts";
 import type { Figure } from "./report.ts";
-import { type Bench, inTurn, type Row } from "./row.ts";
-import { MEASURE_NAMES, type Temperature, TreeBench, unitOf } from "./tree_bench.ts";
+import type { Bench, Row } from "./row.ts";
+import { TreeBench } from "./tree_bench.ts";
+import { treeFigures } from "./tree_figures.ts";
 import { exists, type WorkloadName, Workloads } from "./workloads.ts";
 
 /** The workload with the largest tree. */
 const WORKLOAD: WorkloadName = "python";
-const TEMPERATURES: readonly Temperature[] = ["warm", "cold"];
 /** Maximum duration of a cold pass, as a multiple of a warm measurement: its beginning alone is not representative. */
 const COLD_FACTOR = 4;
 /** Share of nydusd's figure, in every line. */
@@ -42,24 +42,8 @@ export const fuseRow: Row = {
       bench.progress(`filling the cache of ${name}`);
       await treeBench.readAll(path);
     }
-    const figures: Figure[] = [];
-    for (const temperature of TEMPERATURES) {
-      const seconds = temperature === "cold" ? bench.seconds * COLD_FACTOR : bench.seconds;
-      for (const measure of MEASURE_NAMES) {
-        bench.progress(`${temperature} ${measure}`);
-        const systems = [...roots].map(([name, root]) => ({
-          name,
-          measure: () => treeBench.measure(measure, temperature, seconds, root),
-        }));
-        figures.push({
-          name: `${temperature === "cold" ? "local-cold" : "warm"}: ${measure}`,
-          unit: unitOf(measure),
-          values: Object.fromEntries(await inTurn(bench, systems)),
-          aim: { of: "nydus-gd", against: "nydusd", atLeast: AIM },
-        });
-      }
-    }
-    return figures;
+    const aim = { of: "nydus-gd", against: "nydusd", atLeast: AIM };
+    return await treeFigures(bench, { treeBench, roots, aim, coldFactor: COLD_FACTOR });
   },
 };
 

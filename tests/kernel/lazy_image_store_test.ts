@@ -25,6 +25,7 @@ import { QUIET } from "../support/blob_setup.ts";
 import { buildFrom } from "../support/built_rafs.ts";
 import { fuseDescriptors, fuseTest, mountsBelow } from "../support/fuse_mount_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
+import { silentCandidate } from "../support/silent_backend.ts";
 import { dir, file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
@@ -282,24 +283,8 @@ fuseTest("a caller may give up while the others wait on", async () => {
 });
 
 fuseTest("a stop ends what is under way, and nothing is mounted after it", async () => {
-  const silent: BackendCandidate = {
-    description: "silent",
-    open: () => ({
-      description: "silent",
-      blob: () => ({
-        description: "silent",
-        read: () => Promise.reject(new Error("unused")),
-        size: (signal) => {
-          asked.resolve();
-          return new Promise((_, reject) =>
-            signal?.addEventListener("abort", () => reject(signal.reason), { once: true })
-          );
-        },
-      }),
-    }),
-  };
   const asked = Promise.withResolvers<void>();
-  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve([silent]) });
+  await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve([silentCandidate(asked.resolve)]) });
   const mounting = assert.rejects(kit.read("a"), (error) => hasCode(error, "interrupted"));
   await asked.promise;
   await kit.store[Symbol.asyncDispose]();

@@ -61,6 +61,17 @@ export interface RafsFixture {
   readonly blobsAbsent: boolean;
 }
 
+/** Names of images of the repository that are small enough to be tried with many damages. */
+export const SMALL_FIXTURES: readonly string[] = [
+  "v6-layers-merged",
+  "v5-layers-merged",
+  "v6-odd-root",
+  "v5-odd-root",
+  "v6-zran",
+  "v6-tarfs",
+  "v5-repeatable",
+];
+
 /** Lists the images of the repository and the additional ones that it does not have. */
 export function allRafsFixtures(): RafsFixture[] {
   const own = listRafsFixtures();

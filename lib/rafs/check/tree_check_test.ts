@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { checkBootstrap } from "../../../tests/support/check_bootstrap.ts";
-import { allRafsFixtures, readFixtureBootstrap } from "../../../tests/support/rafs_fixtures.ts";
+import { allRafsFixtures, readFixtureBootstrap, SMALL_FIXTURES } from "../../../tests/support/rafs_fixtures.ts";
 import { type Bootstrap, RafsError } from "../bootstrap.ts";
 import { openBootstrap } from "../open.ts";
 import { INODE, SUPER } from "../v5/layout.ts";
@@ -120,16 +120,7 @@ Deno.test("findings are counted beyond those that are kept", () => {
   assert.deepEqual([findings.count, findings.kept.length], [5, 2]);
 });
 
-const SMALL = [
-  "v6-layers-merged",
-  "v5-layers-merged",
-  "v6-odd-root",
-  "v5-odd-root",
-  "v6-zran",
-  "v6-tarfs",
-  "v5-repeatable",
-];
-const small = await Promise.all(SMALL.map(bytesOf));
+const small = await Promise.all(SMALL_FIXTURES.map(bytesOf));
 
 Deno.test("whatever the bytes, a check ends with findings on one line each, or with none", () => {
   // Most of a small bootstrap is padding: flip only bytes that are not zero.

@@ -1,0 +1,19 @@
+/**
+ * A place of blobs that never answers.
+ *
+ * @module
+ */
+import type { BackendCandidate } from "../../lib/image/choose_backend.ts";
+
+/** Every question about a size waits until it is aborted. @param onAsked called when one is put */
+export function silentCandidate(onAsked = () => {}): BackendCandidate {
+  const description = "silent";
+  const size = (signal?: AbortSignal) => {
+    onAsked();
+    return new Promise<number>((_, reject) =>
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true })
+    );
+  };
+  const read = () => Promise.reject(new Error("unused"));
+  return { description, open: () => ({ description, blob: () => ({ description, read, size }) }) };
+}
