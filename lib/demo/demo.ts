@@ -68,8 +68,8 @@ export async function runDemo(
   signal.throwIfAborted();
   progress("starting docker-registry and pushing both");
   await using registry = await RegistryProcess.start(`${dir}/registry`);
-  await pushImage(registry.host, "demo/classic", "latest", images.classic);
-  await pushImage(registry.host, "demo/lazy", "latest", images.lazy, [images.blob]);
+  await pushImage({ host: registry.host, repository: "demo/classic", tag: "latest" }, images.classic);
+  await pushImage({ host: registry.host, repository: "demo/lazy", tag: "latest" }, images.lazy, [images.blob]);
   await using link = new Throttle({ upstream: `http://${registry.host}`, ...LINK });
   await using sandbox = await Sandbox.start();
 

@@ -6,20 +6,25 @@
 import { NydusGdError } from "../base/errors.ts";
 import type { BuiltImage, ImageBlob } from "../image/image_builder.ts";
 
+/** Where an image goes. */
+export interface PushPlace {
+  /** "127.0.0.1:PORT". */
+  readonly host: string;
+  readonly repository: string;
+  readonly tag: string;
+}
+
 /** A blob with its digest. */
 export type PushableBlob = Pick<ImageBlob, "digest" | "bytes">;
 
 /**
- * Pushes blobs, then the manifest under `tag`.
+ * Pushes blobs, then the manifest under the tag.
  *
- * @param host "127.0.0.1:PORT"
  * @param extraBlobs blobs that the manifest does not reference, such as the data blob of a lazy image
  * @throws {NydusGdError} "unavailable" with the registry's response
  */
 export async function pushImage(
-  host: string,
-  repository: string,
-  tag: string,
+  { host, repository, tag }: PushPlace,
   image: BuiltImage,
   extraBlobs: readonly PushableBlob[] = [],
 ): Promise<void> {

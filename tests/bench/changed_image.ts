@@ -40,7 +40,7 @@ export async function pushChanged({ registry: { host } }: Workloads, name: Workl
     const all = [...layers, descriptorOf(layer)];
     const document = { schemaVersion: 2, mediaType: TYPE.manifest, config: descriptorOf(configBlob), layers: all };
     const image = { config: configBlob, layers: [layer], manifest: blobOfJson(TYPE.manifest, document) };
-    await pushImage(host, repository, tag, image);
+    await pushImage({ host, repository, tag }, image);
   };
   await push(CHANGED, manifest.layers, config.rootfs.diff_ids);
   await push(ALONE, [], []);

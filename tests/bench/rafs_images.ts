@@ -100,7 +100,7 @@ export async function push(host: string, repository: string, dir: string, cmd: r
   for await (const { name } of Deno.readDir(`${dir}/blobs`)) {
     blobs.push({ digest: `sha256:${name}`, bytes: await Deno.readFile(`${dir}/blobs/${name}`) });
   }
-  await pushImage(host, repository, "latest", image, blobs);
+  await pushImage({ host, repository, tag: "latest" }, image, blobs);
 }
 
 /** Converts layer by layer, then merges, as nydusify does. Merging takes a blob's id from the name of its bootstrap. */

@@ -47,7 +47,8 @@ Deno.test({
     await using registry = await DockerRegistry.start();
     await writeLayout(kit.temp.join("source"), IMAGE);
     const archive = await packed(kit, "source", "source.tar");
-    await pushImage(registry.host, "ordinary", "1", await buildImage([LOWER, UPPER], { architecture: "amd64" }));
+    const image = await buildImage([LOWER, UPPER], { architecture: "amd64" });
+    await pushImage({ host: registry.host, repository: "ordinary", tag: "1" }, image);
     const blobs = new Set<string>();
     for (const [k, source] of [kit.named("source"), archive, `${registry.host}/ordinary:1`].entries()) {
       for (const target of [kit.named(`to-${k}`), `tar:${kit.temp.join(`to-${k}.tar`)}`, `${registry.host}/to:${k}`]) {

@@ -97,7 +97,7 @@ export class CountedRegistry implements AsyncDisposable {
   /** Pushes an ordinary image: busybox with `above` on top of it. */
   async pushClassic(repository: string, above: readonly Uint8Array[] = []): Promise<string> {
     const built = await buildImage([await busyboxLayer(), ...above], { architecture: ARCHITECTURE });
-    await pushImage(this.registry.host, repository, "latest", built);
+    await pushImage({ host: this.registry.host, repository, tag: "latest" }, built);
     return `${this.host}/${repository}:latest`;
   }
 
@@ -115,7 +115,7 @@ export class CountedRegistry implements AsyncDisposable {
       }),
     );
     const built = await buildImage([bootstrapLayerTar(bootstrap), ...above], { architecture: ARCHITECTURE });
-    await pushImage(this.registry.host, repository, "latest", built, blobs);
+    await pushImage({ host: this.registry.host, repository, tag: "latest" }, built, blobs);
     const reference = `${this.host}/${repository}:latest`;
     this.#ordinary.set(reference, built.layers.slice(1).reduce((sum, { bytes }) => sum + bytes.length, 0));
     return reference;

@@ -63,6 +63,16 @@ export interface DockerPull {
   readonly onStep: (step: PullStep) => void;
 }
 
+/** A request to the Engine API. */
+interface DockerRequest extends Omit<HttpRequest, "url"> {
+  readonly path: string;
+  /** For messages: "load image". */
+  readonly what: string;
+  readonly signal: AbortSignal | undefined;
+  /** Default: a response to anything but GET may take any time. */
+  readonly timeouts?: Partial<FetchOptions>;
+}
+
 /** A Docker daemon. */
 export class DockerEngine {
   /** @param host in the form of DOCKER_HOST: "unix:///run/docker.sock" */
@@ -99,20 +109,26 @@ export class DockerEngine {
     const open = async function* () {
       for (const piece of archive) yield* partsOf(piece, memory);
     };
+    const what = "load image";
     await this.#ask(
-      { method: "POST", headers, body: { length: lengthOf(archive), open } },
-      "/images/load?quiet=1",
-      "load image",
-      (response) => readProgress(response, "load image", () => {}),
-      signal,
+      {
+        method: "POST",
+        path: "/images/load?quiet=1",
+        headers,
+        body: { length: lengthOf(archive), open },
+        what,
+        signal,
+      },
+      (response) => readProgress(response, what, () => {}),
     );
   }
 
   /** Saves an image in the format of `docker save`, and passes it to `take` in pieces. */
   async save(name: string, take: (piece: Uint8Array) => void, signal?: AbortSignal): Promise<void> {
-    const request = { method: "GET" } as const;
-    const consume = (response: HttpResponse) => response.each(take);
-    await this.#ask(request, `/images/${name}/get`, `save image ${name}`, consume, signal, PATIENT);
+    await this.#ask(
+      { method: "GET", path: `/images/${name}/get`, what: `save image ${name}`, signal, timeouts: PATIENT },
+      (response) => response.each(take),
+    );
   }
 
   /** Pulls an image, like `docker pull`. */
@@ -121,11 +137,8 @@ export class DockerEngine {
     const headers = credential === undefined ? {} : { "x-registry-auth": registryAuth(credential, repository) };
     const what = `pull ${repository}${name.includes(":") ? "@" : ":"}${name}`;
     await this.#ask(
-      { method: "POST", headers },
-      `/images/create?${query}`,
-      what,
+      { method: "POST", path: `/images/create?${query}`, headers, what, signal },
       (response) => readProgress(response, what, onStep),
-      signal,
     );
   }
 
@@ -134,11 +147,8 @@ export class DockerEngine {
     const query = new URLSearchParams({ repo: repository, tag });
     const what = `tag ${source} as ${repository}:${tag}`;
     await this.#ask(
-      { method: "POST" },
-      `/images/${source}/tag?${query}`,
-      what,
+      { method: "POST", path: `/images/${source}/tag?${query}`, what, signal },
       (response) => response.discard(),
-      signal,
     );
   }
 
@@ -149,11 +159,8 @@ export class DockerEngine {
     signal: AbortSignal | undefined,
   ): Promise<v.InferOutput<S>> {
     const text = await this.#ask(
-      { method: "GET" },
-      path,
-      what,
+      { method: "GET", path, what, signal },
       (response) => response.text(MAX_RESPONSE_BYTES),
-      signal,
     );
     const parsed = parseWith(schema, parseJsonText(text));
     if (parsed.ok) return parsed.value;
@@ -162,12 +169,8 @@ export class DockerEngine {
   }
 
   async #ask<T>(
-    request: Omit<HttpRequest, "url">,
-    path: string,
-    what: string,
+    { path, what, signal, timeouts, ...request }: DockerRequest,
     consume: (response: HttpResponse) => Promise<T>,
-    signal: AbortSignal | undefined,
-    timeouts: Partial<FetchOptions> = request.method === "GET" ? {} : PATIENT,
   ): Promise<T> {
     const socketPath = this.#socketPath();
     try {
@@ -176,7 +179,7 @@ export class DockerEngine {
         {
           priority: "on-demand",
           socketPath,
-          timeouts,
+          timeouts: timeouts ?? (request.method === "GET" ? {} : PATIENT),
           ...(signal === undefined ? {} : { signal }),
         },
         async (response) => {
