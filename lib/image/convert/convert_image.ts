@@ -19,7 +19,7 @@ import { freeMemory } from "../../base/free_memory.ts";
 import { logger } from "../../base/log.ts";
 import { PagedMemory } from "../../base/paged_memory.ts";
 import { type Digest, digestAlgorithm, digestHex, sha256Digest } from "../../oci/digest.ts";
-import { parseManifestDocument } from "../../oci/manifest.ts";
+import { type Manifest, parseManifestDocument } from "../../oci/manifest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 import { bootstrapLayerPieces, type ImageBlob } from "../image_builder.ts";
@@ -28,7 +28,7 @@ import { type ConvertedLayer, convertLayer, type LayerConversion, layerKey } fro
 import { copyBlob } from "./copy_blob.ts";
 import { copyOriginal } from "./copy_original.ts";
 import { EarlierLayers } from "./earlier_layers.ts";
-import type { Document } from "./image_content.ts";
+import type { Document, ImageContent } from "./image_content.ts";
 import type { ImageTarget } from "./image_target.ts";
 import type { KnownLayer, LayerCache } from "./layer_cache.ts";
 import { mergeLayers } from "./merge_layers.ts";
@@ -229,26 +229,35 @@ async function knownLayers(target: ImageTarget, signal: AbortSignal): Promise<Re
   const known = new Map<string, KnownLayer>();
   const content = await target.present(signal);
   if (content === undefined) return known;
-  const look = async (document: Document, depth: number): Promise<void> => {
-    const parsed = parseManifestDocument(document.bytes, document.mediaType);
-    if (parsed.kind === "index") {
-      if (depth > 0) {
-        for (const entry of parsed.index.manifests) await look(await content.document(entry, signal), depth - 1);
-      }
-      return;
-    }
-    for (const { digest, size, annotations } of parsed.manifest.layers) {
-      const key = annotations?.[SOURCE_LAYER_ANNOTATION];
-      if (key !== undefined && digestAlgorithm(digest) === "sha256") {
+  try {
+    for await (const { layers } of manifestsOf(content, await content.named(signal), MAX_DEPTH, signal)) {
+      for (const { digest, size, annotations } of layers) {
+        const key = annotations?.[SOURCE_LAYER_ANNOTATION];
+        if (key === undefined || digestAlgorithm(digest) !== "sha256") continue;
         known.set(key, { blobId: digestHex(digest), blobBytes: size });
       }
     }
-  };
-  try {
-    for (const document of await content.named(signal)) await look(document, MAX_DEPTH);
   } catch (error) {
     if (!hasCode(error, "not-found", "invalid-image", "unsupported")) throw error;
     log.warn("layers of the target's current image not reused", { reason: messageOf(error) });
   }
   return known;
+}
+
+/** Yields the manifests among the documents, and those of their indexes down to `depth`. */
+async function* manifestsOf(
+  content: ImageContent,
+  documents: readonly Document[],
+  depth: number,
+  signal: AbortSignal,
+): AsyncGenerator<Manifest> {
+  for (const { bytes, mediaType } of documents) {
+    const parsed = parseManifestDocument(bytes, mediaType);
+    if (parsed.kind === "manifest") yield parsed.manifest;
+    else if (depth > 0) {
+      for (const entry of parsed.index.manifests) {
+        yield* manifestsOf(content, [await content.document(entry, signal)], depth - 1, signal);
+      }
+    }
+  }
 }

@@ -126,49 +126,73 @@ export async function sourceImages(
   platform: Platform | undefined,
   signal: AbortSignal,
 ): Promise<SourceImage[]> {
-  const found: SourceImage[] = [];
-  const seen = new Set<string>();
-  let sawNydus = false;
-  const artifacts: string[] = [];
-  const visit = async (document: Document, listing: Listing | undefined, depth: number): Promise<void> => {
+  const search = new ImageSearch(content, platform, signal);
+  for (const document of await content.named(signal)) await search.visit(document, undefined, MAX_DEPTH);
+  if (search.found.length === 0) throw search.notFound();
+  return search.found;
+}
+
+/** Collects the images of a name, and remembers what else there was. */
+class ImageSearch {
+  /** At most one for each platform. */
+  readonly found: SourceImage[] = [];
+  readonly #platforms = new Set<string>();
+  readonly #artifacts: string[] = [];
+  #sawNydus = false;
+
+  constructor(
+    private readonly content: ImageContent,
+    private readonly platform: Platform | undefined,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** @param depth levels of indexes that the document may contain */
+  async visit(document: Document, listing: Listing | undefined, depth: number): Promise<void> {
     const parsed = parseManifestDocument(document.bytes, document.mediaType);
-    if (parsed.kind === "index") {
-      if (depth === 0) {
-        throw new NydusGdError("invalid-image", `Cannot convert ${content.description}: indexes are nested too deeply`);
-      }
-      const { index } = parsed;
-      for (const entry of imagesOf(index)) {
-        await visit(await content.document(entry, signal), { entry, index }, depth - 1);
-      }
-      return;
-    }
-    if (bootstrapLayer(parsed.manifest) !== undefined || listing?.entry.artifactType === MEDIA_TYPE.nydusManifest) {
-      sawNydus = true;
-      return;
-    }
-    const kind = artifactKind(parsed.manifest);
-    if (kind !== undefined) {
-      artifacts.push(kind);
-      return;
-    }
-    const image = await imageOf(content, document, parsed.manifest, listing, signal);
-    const name = formatPlatform(image.platform);
-    if (seen.has(name) || platform !== undefined && !matchesPlatform(platform, image.platform)) return;
-    seen.add(name);
-    found.push(image);
-  };
-  for (const document of await content.named(signal)) await visit(document, undefined, MAX_DEPTH);
-  if (found.length > 0) return found;
-  const { description } = content;
-  if (sawNydus) throw nydusAlready(description, `nydus-gd inspect ${description}`);
-  const [artifact] = artifacts;
-  if (artifact !== undefined) {
-    throw unconvertible(description, `it is not an image, but ${JSON.stringify(artifact.slice(0, 100))}`);
+    if (parsed.kind === "index") await this.#visitEntries(parsed.index, depth);
+    else await this.#visitManifest(document, parsed.manifest, listing);
   }
-  const state = platform === undefined
-    ? "it has no image for Linux"
-    : `it has no image for ${formatPlatform(platform)}`;
-  throw new NydusGdError("not-found", `Cannot convert ${description}: ${state}`);
+
+  /** The error for a name without an image to convert. */
+  notFound(): NydusGdError {
+    const { description } = this.content;
+    if (this.#sawNydus) return nydusAlready(description, `nydus-gd inspect ${description}`);
+    const [artifact] = this.#artifacts;
+    if (artifact !== undefined) {
+      return unconvertible(description, `it is not an image, but ${JSON.stringify(artifact.slice(0, 100))}`);
+    }
+    const wanted = this.platform === undefined ? "Linux" : formatPlatform(this.platform);
+    return new NydusGdError("not-found", `Cannot convert ${description}: it has no image for ${wanted}`);
+  }
+
+  async #visitEntries(index: Index, depth: number): Promise<void> {
+    const { content, signal } = this;
+    if (depth === 0) {
+      throw new NydusGdError("invalid-image", `Cannot convert ${content.description}: indexes are nested too deeply`);
+    }
+    for (const entry of imagesOf(index)) {
+      await this.visit(await content.document(entry, signal), { entry, index }, depth - 1);
+    }
+  }
+
+  async #visitManifest(document: Document, manifest: Manifest, listing: Listing | undefined): Promise<void> {
+    if (bootstrapLayer(manifest) !== undefined || listing?.entry.artifactType === MEDIA_TYPE.nydusManifest) {
+      this.#sawNydus = true;
+      return;
+    }
+    const kind = artifactKind(manifest);
+    if (kind !== undefined) {
+      this.#artifacts.push(kind);
+      return;
+    }
+    const config = await this.content.small(manifest.config, MAX_CONFIG_BYTES, this.signal);
+    const image = imageOf({ content: this.content, document, manifest, listing }, config);
+    const name = formatPlatform(image.platform);
+    if (this.#platforms.has(name)) return;
+    if (this.platform !== undefined && !matchesPlatform(this.platform, image.platform)) return;
+    this.#platforms.add(name);
+    this.found.push(image);
+  }
 }
 
 /** The error for an image that is a nydus image already. */
@@ -189,15 +213,17 @@ function imagesOf({ manifests }: Index): Descriptor[] {
   );
 }
 
-async function imageOf(
-  content: ImageContent,
-  document: Document,
-  manifest: Manifest,
-  listing: Listing | undefined,
-  signal: AbortSignal,
-): Promise<SourceImage> {
-  const bytes = await content.small(manifest.config, MAX_CONFIG_BYTES, signal);
-  const { platform, config, diffIds } = readConfig(bytes, manifest.layers.length, content.description);
+/** A manifest and where it was found. */
+interface FoundManifest {
+  readonly content: ImageContent;
+  readonly document: Document;
+  readonly manifest: Manifest;
+  readonly listing: Listing | undefined;
+}
+
+/** @param configBytes the image's configuration */
+function imageOf({ content, document, manifest, listing }: FoundManifest, configBytes: Uint8Array): SourceImage {
+  const { platform, config, diffIds } = readConfig(configBytes, manifest.layers.length, content.description);
   const digest = digestOf(document.bytes);
   return {
     platform: { ...platform, ...wishesOf(listing) },
