@@ -15,7 +15,7 @@ import type { Bootstrap } from "../../rafs/bootstrap.ts";
 import type { Findings } from "../../rafs/check/findings.ts";
 import { isDevice } from "../../rafs/inode_mode.ts";
 import { pathText } from "../../rafs/path_text.ts";
-import { fileContents, type FileRef, type ReadableImage } from "../file_contents.ts";
+import { fileContents, type FilePiece, type FileRef, type ReadableImage } from "../file_contents.ts";
 import { TYPE_NAMES } from "../inspect/entry_facts.ts";
 import { namedEntries, type NamedEntry } from "../tree_entries.ts";
 import type { SourceInode, SourceNode, SourceTree } from "./source_tree.ts";
@@ -158,17 +158,11 @@ async function compareContent(
   const totalBytes = wanted.reduce((sum, { size }) => sum + size, 0);
   let doneBytes = 0;
   let contents = fileContents(image, wanted, signal);
-  for (const [index, { path, ino, size, digest }] of wanted.entries()) {
+  for (const [index, file] of wanted.entries()) {
     throwIfAborted(signal);
-    const hash = createHash("sha256");
+    const { path, size, digest } = file;
     try {
-      for (let offset = 0; offset < size;) {
-        const { value, done } = await contents.next();
-        if (done || value.ino !== ino) throw new Error(`Cannot compare ${nameText(path)}: its content is out of turn`);
-        hash.update(value.bytes);
-        offset += value.bytes.length;
-      }
-      const actual = hash.digest("hex");
+      const actual = await nextDigest(contents, file);
       if (actual !== digest) findings.add("source", nameText(path), `sha256 is ${actual}, in the source ${digest}`);
     } catch (error) {
       if (!hasCode(error, "corrupt", "invalid-image", "io", "not-found")) throw error;
@@ -177,4 +171,19 @@ async function compareContent(
     }
     onProgress(doneBytes += size, totalBytes);
   }
+}
+
+/** Returns the SHA-256 of the file, whose pieces are next. */
+async function nextDigest(
+  contents: AsyncIterator<FilePiece, unknown>,
+  { path, ino, size }: Wanted,
+): Promise<string> {
+  const hash = createHash("sha256");
+  for (let offset = 0; offset < size;) {
+    const { value, done } = await contents.next();
+    if (done || value.ino !== ino) throw new Error(`Cannot compare ${nameText(path)}: its content is out of turn`);
+    hash.update(value.bytes);
+    offset += value.bytes.length;
+  }
+  return hash.digest("hex");
 }

@@ -6,7 +6,7 @@
 import { S } from "../../../ffi/sys_stat.ts";
 import type { Manifest } from "../../oci/manifest.ts";
 import { bootstrapLayer } from "../../oci/manifest.ts";
-import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import type { BlobDescriptor, Bootstrap } from "../../rafs/bootstrap.ts";
 import { effectiveBlobId } from "../../rafs/flags.ts";
 import { pathText } from "../../rafs/path_text.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
@@ -72,6 +72,43 @@ export interface InspectOptions {
  * @throws {RafsError} for damage
  */
 export function inspectImage(tree: Bootstrap, { manifest, container, depth }: InspectOptions): ImageFacts {
+  const { used, ...counts } = countTree(tree, depth);
+  const blobs = tree.blobs.map((blob, index) => blobFacts(blob, used[index] ?? new Map(), container));
+  return {
+    version: tree.version,
+    bootstrap_bytes: tree.byteLength,
+    chunk_size: tree.chunkSize,
+    flags: imageFlagNames(tree.flags),
+    layers: manifest === undefined ? null : layersOf(manifest),
+    blobs,
+    names: counts.names,
+    inodes: counts.inodes,
+    file_bytes: counts.fileBytes,
+    chunks: {
+      references: counts.references,
+      distinct: sum(blobs.map(({ used_chunks: count }) => count)),
+      distinct_bytes: sum(blobs.map(({ used_bytes: bytes }) => bytes)),
+    },
+    prefetch: counts.prefetch,
+    tree: counts.upper,
+  };
+}
+
+/** What a walk of the whole tree finds. */
+interface TreeCounts {
+  readonly names: number;
+  readonly inodes: Readonly<Record<string, number>>;
+  readonly fileBytes: number;
+  /** References to chunks. */
+  readonly references: number;
+  /** Of each blob: uncompressed bytes of the chunks in use, by number. */
+  readonly used: readonly ReadonlyMap<number, number>[];
+  readonly prefetch: readonly string[];
+  /** The tree down to the requested depth. */
+  readonly upper: readonly EntryFacts[];
+}
+
+function countTree(tree: Bootstrap, depth: number): TreeCounts {
   const used = tree.blobs.map(() => new Map<number, number>());
   const seen = new Set<number>();
   const prefetch = new Map<number, string | undefined>(tree.prefetch.map((ino) => [ino, undefined]));
@@ -95,7 +132,24 @@ export function inspectImage(tree: Bootstrap, { manifest, container, depth }: In
       used[blobIndex]?.set(chunkIndex, chunkLength);
     }
   }
-  const blobs = tree.blobs.map((blob, index): BlobFacts => ({
+  return {
+    names,
+    inodes,
+    fileBytes,
+    references,
+    used,
+    prefetch: [...prefetch].map(([ino, path]) => path ?? `inode ${ino}, which has no name`),
+    upper,
+  };
+}
+
+/** @param used uncompressed bytes of the chunks in use, by number */
+function blobFacts(
+  blob: BlobDescriptor,
+  used: ReadonlyMap<number, number>,
+  container: string | undefined,
+): BlobFacts {
+  return {
     id: effectiveBlobId(blob, container),
     compressed_bytes: blob.compressedSize,
     uncompressed_bytes: blob.uncompressedSize,
@@ -103,27 +157,9 @@ export function inspectImage(tree: Bootstrap, { manifest, container, depth }: In
     digester: blob.digester,
     chunk_size: blob.chunkSize,
     chunks: blob.chunkCount,
-    used_chunks: used[index]?.size ?? 0,
-    used_bytes: sum(used[index]?.values() ?? []),
+    used_chunks: used.size,
+    used_bytes: sum(used.values()),
     features: blobFeatureNames(blob.features),
-  }));
-  return {
-    version: tree.version,
-    bootstrap_bytes: tree.byteLength,
-    chunk_size: tree.chunkSize,
-    flags: imageFlagNames(tree.flags),
-    layers: manifest === undefined ? null : layersOf(manifest),
-    blobs,
-    names,
-    inodes,
-    file_bytes: fileBytes,
-    chunks: {
-      references,
-      distinct: sum(blobs.map(({ used_chunks: count }) => count)),
-      distinct_bytes: sum(blobs.map(({ used_bytes: bytes }) => bytes)),
-    },
-    prefetch: [...prefetch].map(([ino, path]) => path ?? `inode ${ino}, which has no name`),
-    tree: upper,
   };
 }
 

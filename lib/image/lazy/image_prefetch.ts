@@ -18,7 +18,7 @@ import type { SizeLimit } from "../../base/setting_values.ts";
 import type { BlobCache } from "../../blob/blob_cache.ts";
 import { hasRoom } from "../../blob/cache/cache_usage.ts";
 import { prefetch, type PrefetchRange, type PrefetchResult, type PrefetchUrgency } from "../../blob/prefetch.ts";
-import type { Bootstrap } from "../../rafs/bootstrap.ts";
+import type { Bootstrap, Extent } from "../../rafs/bootstrap.ts";
 import { TreeBudget } from "../../rafs/tree_budget.ts";
 import { type TreeEntry, walkTree } from "../../rafs/walk.ts";
 import type { ReadRecorder } from "./read_recorder.ts";
@@ -194,8 +194,6 @@ export function startPrefetch(
  * @throws {RafsError} if the tree is damaged
  */
 export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number[]): Generator<PrefetchRange> {
-  const seen = new Set<number>();
-  const budget = new TreeBudget(tree.byteLength);
   let open: { readonly blobIndex: number; readonly offset: number; length: number } | undefined;
   const rangeOf = ({ blobIndex, offset, length }: NonNullable<typeof open>): PrefetchRange => {
     const store = blobs[blobIndex];
@@ -204,23 +202,32 @@ export function* rangesOf({ tree, blobs }: PrefetchImage, roots: readonly number
     }
     return { store, offset, length };
   };
+  for (const { blobIndex, blobOffset, length } of extentsBelow(tree, roots)) {
+    const gap = open?.blobIndex === blobIndex ? blobOffset - (open.offset + open.length) : -1;
+    if (open !== undefined && gap >= 0 && gap < CHUNK_ALIGNMENT) {
+      open.length += gap + length;
+      continue;
+    }
+    if (open !== undefined) yield rangeOf(open);
+    open = { blobIndex, offset: blobOffset, length };
+  }
+  if (open !== undefined) yield rangeOf(open);
+}
+
+/** Yields the extents of each regular file, once whatever its number of names. */
+function* extentsBelow(tree: Bootstrap, roots: readonly number[]): Generator<Extent> {
+  const seen = new Set<number>();
+  const budget = new TreeBudget(tree.byteLength);
   for (const { ino, attr: { mode, size } } of filesBelow(tree, roots)) {
     if ((mode & S.IFMT) !== S.IFREG || seen.has(ino)) continue;
     seen.add(ino);
     for (let at = 0; at < size; at += WINDOW_BYTES) {
-      for (const { blobIndex, blobOffset, length } of tree.extents(ino, at, Math.min(WINDOW_BYTES, size - at))) {
+      for (const extent of tree.extents(ino, at, Math.min(WINDOW_BYTES, size - at))) {
         budget.takeChunk(ino);
-        const gap = open?.blobIndex === blobIndex ? blobOffset - (open.offset + open.length) : -1;
-        if (open !== undefined && gap >= 0 && gap < CHUNK_ALIGNMENT) {
-          open.length += gap + length;
-          continue;
-        }
-        if (open !== undefined) yield rangeOf(open);
-        open = { blobIndex, offset: blobOffset, length };
+        yield extent;
       }
     }
   }
-  if (open !== undefined) yield rangeOf(open);
 }
 
 /** Yields ranges up to a total of `bytes`; the last one may exceed it. */

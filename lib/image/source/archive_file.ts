@@ -114,6 +114,27 @@ async function placesOf(
   signal: AbortSignal,
 ): Promise<Map<string, Place> | undefined> {
   const places = new Map<string, Place>();
+  for await (const found of entriesOf(path, signal)) {
+    if (!isExpected(plainName(new TextDecoder().decode(found.entry.name)))) return undefined;
+    if (found.isCutOff) throw cutOff(path, found.entry);
+    note(places, found);
+  }
+  return places;
+}
+
+/** An entry of the archive. */
+interface FoundEntry {
+  readonly entry: TarEntry;
+  /** Byte offset behind its header. */
+  readonly offset: number;
+  /** Bytes from `offset` to the next header. */
+  readonly skipped: number;
+  /** Whether its content reaches beyond the end of the archive. */
+  readonly isCutOff: boolean;
+}
+
+/** Yields the entries in order, reading headers and little else. */
+async function* entriesOf(path: string, signal: AbortSignal): AsyncGenerator<FoundEntry> {
   const entries: TarEntry[] = [];
   const reader = new TarReader({ entry: (entry) => entries.push(entry), data: () => {}, endEntry: () => {} });
   using file = await Deno.open(path);
@@ -128,17 +149,13 @@ async function placesOf(
       const skipped = reader.skip();
       const entry = entries.pop();
       const offset = at + used + block.length;
-      if (entry !== undefined) {
-        if (!isExpected(plainName(new TextDecoder().decode(entry.name)))) return undefined;
-        if (offset + entry.sizeBytes > archiveSize && skipped > 0) throw cutOff(path, entry);
-        note(places, entry, offset, skipped);
-      }
       used += block.length + skipped;
+      if (entry === undefined) continue;
+      yield { entry, offset, skipped, isCutOff: offset + entry.sizeBytes > archiveSize && skipped > 0 };
     }
     at += used;
   }
   reader.finish();
-  return places;
 }
 
 function cutOff(path: string, { name }: TarEntry): TarError {
@@ -147,8 +164,7 @@ function cutOff(path: string, { name }: TarEntry): TarError {
   );
 }
 
-/** @param skipped bytes from `offset` to the next header */
-function note(places: Map<string, Place>, entry: TarEntry, offset: number, skipped: number): void {
+function note(places: Map<string, Place>, { entry, offset, skipped }: FoundEntry): void {
   const decoder = new TextDecoder();
   const name = plainName(decoder.decode(entry.name));
   const target = decoder.decode(entry.linkName);

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Bootstrap, type InodeAttr, RafsError } from "../bootstrap.ts";
+import { type Bootstrap, type DirVisitor, type InodeAttr, RafsError } from "../bootstrap.ts";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../inode_mode.ts";
 import { MIN_CHUNK_BYTES, MIN_ENTRY_BYTES } from "../tree_budget.ts";
 import type { V5Bootstrap } from "../v5/bootstrap.ts";
@@ -140,21 +140,17 @@ export class TreeCheck {
 
   /** Lists a directory. After an entry that is refused, it continues with the next one. */
   #list(path: Uint8Array, text: string, ino: number): void {
-    const prefix = path.length === 1 ? 0 : path.length;
     const first = this.#stack.length;
-    let refusal = "", repeated = 0;
-    for (let cookie = 0;;) {
+    let refusal = "", repeated = 0, cookie = 0;
+    const visit: DirVisitor = (name, child, type, next) => {
+      cookie = next;
+      if (!this.#entries.take(1)) return false;
+      this.#stack.push({ path: pathBelow(path, name), ino: child, parent: ino, type });
+      return true;
+    };
+    for (;;) {
       try {
-        this.tree.readdir(ino, cookie, (name, child, type, next) => {
-          cookie = next;
-          if (!this.#entries.take(1)) return false;
-          const childPath = new Uint8Array(prefix + 1 + name.length);
-          childPath.set(path.subarray(0, prefix));
-          childPath[prefix] = 0x2f;
-          childPath.set(name, prefix + 1);
-          this.#stack.push({ path: childPath, ino: child, parent: ino, type });
-          return true;
-        });
+        this.tree.readdir(ino, cookie, visit);
         break;
       } catch (error) {
         if (!(error instanceof RafsError)) throw error;
@@ -225,4 +221,14 @@ export class TreeCheck {
 /** Whether the bootstrap is v5, which has more to check. */
 export function isV5(tree: Bootstrap): tree is V5Bootstrap {
   return tree.version === 5;
+}
+
+/** Returns the path of `name` in the directory `path`. */
+function pathBelow(path: Uint8Array, name: Uint8Array): Uint8Array {
+  const prefix = path.length === 1 ? 0 : path.length;
+  const below = new Uint8Array(prefix + 1 + name.length);
+  below.set(path.subarray(0, prefix));
+  below[prefix] = 0x2f;
+  below.set(name, prefix + 1);
+  return below;
 }
