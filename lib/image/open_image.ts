@@ -102,6 +102,29 @@ export class MappedBootstrap implements Disposable {
   }
 }
 
+/** Acquires a blob of the image from the cache. */
+function acquireBlob(
+  described: BlobDescriptor,
+  { bootstrap, container, backend, cache, recorder }: OpenImageOptions,
+  programs: ProgramAhead,
+): Blob {
+  const descriptor = { ...described, id: effectiveBlobId(described, container) };
+  const source = backend.blob(descriptor.id);
+  const metaId = separateMetaId(described, container);
+  const embeddedMeta = metaBeside(bootstrap.path, descriptor, metaId ?? descriptor.id);
+  return cache.acquire({
+    descriptor,
+    source,
+    records: () => bootstrap.tree.chunkRecords(descriptor.index),
+    ...(metaId === undefined ? {} : { metaId, metaSource: backend.blob(metaId) }),
+    ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
+    onDemand: (chunk, isAwaited) => {
+      recorder?.note(descriptor.index, chunk);
+      if (isAwaited) programs.noteWaiting({ blobIndex: descriptor.index, ...chunk });
+    },
+  });
+}
+
 /** A mapped bootstrap and the blobs of its image. Disposing releases both; unmount first. */
 export class OpenImage implements MountableImage, AsyncDisposable {
   readonly misses = new RateMeter();
@@ -117,7 +140,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
 
   /** @throws {NydusGdError} "invalid-image" for invalid blobs */
   static open(options: OpenImageOptions): OpenImage {
-    const { name, bootstrap, container, backend, cache, recorder } = options;
+    const { name, bootstrap, cache, recorder } = options;
     const { tree } = bootstrap;
     const blobs: Blob[] = [];
     const programs = new ProgramAhead({
@@ -127,23 +150,7 @@ export class OpenImage implements MountableImage, AsyncDisposable {
       onFetch: ({ blobIndex, ...range }) => recorder?.note(blobIndex, range),
     });
     try {
-      for (const described of tree.blobs) {
-        const descriptor = { ...described, id: effectiveBlobId(described, container) };
-        const source = backend.blob(descriptor.id);
-        const metaId = separateMetaId(described, container);
-        const embeddedMeta = metaBeside(bootstrap.path, descriptor, metaId ?? descriptor.id);
-        blobs.push(cache.acquire({
-          descriptor,
-          source,
-          records: () => tree.chunkRecords(descriptor.index),
-          ...(metaId === undefined ? {} : { metaId, metaSource: backend.blob(metaId) }),
-          ...(embeddedMeta === undefined ? {} : { embeddedMeta }),
-          onDemand: (chunk, isAwaited) => {
-            recorder?.note(descriptor.index, chunk);
-            if (isAwaited) programs.noteWaiting({ blobIndex: descriptor.index, ...chunk });
-          },
-        }));
-      }
+      for (const described of tree.blobs) blobs.push(acquireBlob(described, options, programs));
       return new OpenImage(name, bootstrap, blobs, cache, programs, recorder);
     } catch (error) {
       // none has been opened yet, so releasing them neither waits nor fails

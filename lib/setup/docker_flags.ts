@@ -28,6 +28,8 @@ const FLAGS = {
   storageOptions: /(?:^|[\s"'=])--storage-opt(?:=|\s+)"?([\w.=:/-]+)/,
 } as const;
 
+type FlagName = keyof typeof FLAGS;
+
 /** A flag and where it is set. */
 export interface DockerFlag {
   readonly value: string;
@@ -39,27 +41,31 @@ export interface DockerFlag {
 export interface DockerUnit {
   /** Whether the unit exists. */
   readonly isThere: boolean;
-  readonly flags: Readonly<Partial<Record<keyof typeof FLAGS, DockerFlag>>>;
+  readonly flags: Readonly<Partial<Record<FlagName, DockerFlag>>>;
 }
 
 /** Reads Docker's unit and its flags. */
 export async function readDockerUnit(host: Host): Promise<DockerUnit> {
   const unit = await firstOf(host, UNIT_DIRS.map((dir) => `${dir}/${DOCKER_SERVICE}`));
   const files = [...(unit === undefined ? [] : [unit]), ...await dropIns(host)];
-  const flags: Partial<Record<keyof typeof FLAGS, DockerFlag>> = {};
-  const look = async (path: string, matters: RegExp) => {
-    const text = await ignore(MISSING, Deno.readTextFile(host.at(path))) ?? "";
-    for (const { line, number } of logicalLines(text)) {
-      if (!matters.test(line)) continue;
-      for (const [name, pattern] of Object.entries(FLAGS) as [keyof typeof FLAGS, RegExp][]) {
-        const found = pattern.exec(line);
-        if (found !== null) flags[name] = { value: found[1] ?? "true", place: `${path} line ${number}` };
-      }
-    }
-  };
-  for (const path of files) await look(path, UNIT_LINE);
-  for (const path of ENVIRONMENT_FILES) await look(path, /^\s*[^#;\s]/);
+  const flags: Partial<Record<FlagName, DockerFlag>> = {};
+  for (const path of files) Object.assign(flags, await flagsIn(host, path, UNIT_LINE));
+  for (const path of ENVIRONMENT_FILES) Object.assign(flags, await flagsIn(host, path, /^\s*[^#;\s]/));
   return { isThere: unit !== undefined, flags };
+}
+
+/** Reads the flags in the lines of a file that match `matters`. The last setting of a flag counts. */
+async function flagsIn(host: Host, path: string, matters: RegExp): Promise<Partial<Record<FlagName, DockerFlag>>> {
+  const flags: Partial<Record<FlagName, DockerFlag>> = {};
+  const text = await ignore(MISSING, Deno.readTextFile(host.at(path))) ?? "";
+  for (const { line, number } of logicalLines(text)) {
+    if (!matters.test(line)) continue;
+    for (const [name, pattern] of Object.entries(FLAGS) as [FlagName, RegExp][]) {
+      const found = pattern.exec(line);
+      if (found !== null) flags[name] = { value: found[1] ?? "true", place: `${path} line ${number}` };
+    }
+  }
+  return flags;
 }
 
 /** Lines of a unit that may contain flags of dockerd. */

@@ -46,29 +46,14 @@ export class RegistryBlob implements BlobSource {
   async read(offset: number, length: number, options: ReadOptions): Promise<Uint8Array> {
     if (length === 0) return new Uint8Array(0);
     const headers = { range: rangeHeader(offset, length) };
-    const attempt = (host: RegistryTransport, startAt: URL | undefined, routing: RoutingOptions) =>
-      host.once(
-        { method: "GET", path: this.#path, headers, what: this.#what, startAt },
-        routing,
-        async (response) => {
+    const request = { method: "GET", path: this.#path, headers, what: this.#what } as const;
+    const ask = (host: RegistryTransport, routing: RoutingOptions) =>
+      this.#fromLocation(host, (startAt) =>
+        host.once({ ...request, startAt }, routing, async (response) => {
           const bytes = await readRange(response, offset, length, options);
           this.#remember(host, response);
           return bytes;
-        },
-      );
-    const ask = async (host: RegistryTransport, routing: RoutingOptions) => {
-      const location = this.#usableLocation(host);
-      if (location !== undefined) {
-        try {
-          return await attempt(host, location, routing);
-        } catch (error) {
-          this.#locations.delete(host);
-          // An HTTP error means that the redirect target has expired; the registry gives a new one.
-          if (!(error instanceof TransferError) || error.status === undefined) throw error;
-        }
-      }
-      return await attempt(host, undefined, routing);
-    };
+        }));
     const range = { memory: this.#memory, offset, length };
     return await this.repository.retrying(options, ask, { capability: "pull", range });
   }
@@ -87,6 +72,20 @@ export class RegistryBlob implements BlobSource {
       await response.discard();
       return totalSize(response);
     });
+  }
+
+  /** Calls `attempt` with the remembered target of the host's redirect, if any, and without it if it has expired. */
+  async #fromLocation<T>(host: RegistryTransport, attempt: (startAt: URL | undefined) => Promise<T>): Promise<T> {
+    const location = this.#usableLocation(host);
+    if (location === undefined) return await attempt(undefined);
+    try {
+      return await attempt(location);
+    } catch (error) {
+      this.#locations.delete(host);
+      // An HTTP error means that the redirect target has expired; the registry gives a new one.
+      if (!(error instanceof TransferError) || error.status === undefined) throw error;
+    }
+    return await attempt(undefined);
   }
 
   #usableLocation(host: RegistryTransport): URL | undefined {
