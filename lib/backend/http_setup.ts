@@ -36,7 +36,8 @@ export function exchangeSetup(
     },
   };
   if (proxy?.address === undefined) return setup;
-  return { ...setup, proxy: new BackendProxy(proxy.address, proxy, http, setup) };
+  const { address } = proxy;
+  return { ...setup, proxy: new BackendProxy({ ...proxy, address }, http, setup) };
 }
 
 /** Reads a PEM file of certificates. @throws {NydusGdError} "config" */

@@ -42,8 +42,7 @@ export class BackendProxy implements ProxyRule {
 
   /** @param exchange certificates and limits of the backend, used for pings */
   constructor(
-    private readonly address: ProxyAddress,
-    private readonly config: Omit<ProxyConfig, "address">,
+    private readonly config: ProxyConfig & { readonly address: ProxyAddress },
     private readonly http: HttpClient,
     private readonly exchange: Pick<ExchangeOptions, "tls" | "timeouts">,
     private readonly now: () => number = () => performance.now(),
@@ -59,7 +58,7 @@ export class BackendProxy implements ProxyRule {
     const isDoubtful = options.bypassProxy || (options.corruptResponses ?? 0) > 0;
     if (fallback && (isDoubtful || !this.#isWell)) return await send(undefined);
     if (!this.#isWell) {
-      throw new TransferError("unavailable", `proxy ${this.address.name} is unhealthy`, {
+      throw new TransferError("unavailable", `proxy ${this.config.address.name} is unhealthy`, {
         prospect: "transient",
         hint: "repair the proxy, or set proxy.fallback to true",
       });
@@ -71,7 +70,7 @@ export class BackendProxy implements ProxyRule {
     } catch (error) {
       if (!fallback || options.signal?.aborted || !isOfProxy(error)) throw error;
       if (!this.#isFailing) {
-        log.warn("proxy failed, connecting directly", { proxy: this.address.name, error: error.state });
+        log.warn("proxy failed, connecting directly", { proxy: this.config.address.name, error: error.state });
       }
       this.#isFailing = true;
       return await send(undefined);
@@ -81,7 +80,7 @@ export class BackendProxy implements ProxyRule {
   #routeOf({ priority }: RoutingOptions): ProxyRoute {
     const isPrefetch = priority === "prefetch";
     return {
-      proxy: this.address,
+      proxy: this.config.address,
       asHttp: this.config.useHttp,
       refusesServerErrors: this.config.fallback,
       headers: {
@@ -117,7 +116,7 @@ export class BackendProxy implements ProxyRule {
 
   #learn(isWell: boolean, answer: unknown): void {
     if (isWell !== this.#isWell) {
-      const proxy = this.address.name;
+      const proxy = this.config.address.name;
       if (isWell) log.info("proxy is healthy again", { proxy });
       else log.warn("proxy is unhealthy", { proxy, answer });
     }

@@ -15,8 +15,8 @@ Deno.test("a ping is sent once in check_interval, and forgotten after check_paus
   assert.ok(address !== undefined);
   const clock = { nowMs: 0 };
   const proxy = new BackendProxy(
-    address,
     {
+      address,
       pingUrl: new URL(`${health.url}/v2/not-well`),
       fallback: true,
       checkIntervalMs: 5_000,

@@ -48,6 +48,17 @@ export interface WriterOptions {
 
 const encoder = new TextEncoder();
 
+/** Tables of a bootstrap: byte offsets and sizes, and numbers of entries. */
+interface Tables {
+  readonly inodeTable: number;
+  readonly prefetchTable: number;
+  readonly prefetchCount: number;
+  readonly blobTable: number;
+  readonly blobTableSize: number;
+  readonly extTable: number;
+  readonly blobCount: number;
+}
+
 /** Collects a tree and writes it as a bootstrap. */
 export class BootstrapWriter {
   readonly #tree: TreeTable;
@@ -110,8 +121,15 @@ export class BootstrapWriter {
     if (size > MAX_SIZE) unwritable("image", `the bootstrap has ${size} bytes, ${MAX_SIZE} at most`);
     const image = this.#memory.allocate(size);
     const view = new DataView(image.buffer);
-    const tables = { inodeTable, prefetchTable, blobTable, extTable, prefetch: prefetch.length };
-    this.#writeSuperBlock(view, rows, ids.length, blobs.length, tables);
+    this.#writeSuperBlock(view, rows, {
+      inodeTable,
+      prefetchTable,
+      prefetchCount: prefetch.length,
+      blobTable,
+      blobTableSize: ids.length,
+      extTable,
+      blobCount: blobs.length,
+    });
     for (let index = 1; index <= rows.count; index++) {
       view.setUint32(inodeTable + (index - 1) * 4, places.at(index) / UNIT, true);
     }
@@ -136,13 +154,7 @@ export class BootstrapWriter {
     return { at: (index) => offsets[index] as number, end: offsets[rows.count + 1] as number };
   }
 
-  #writeSuperBlock(
-    view: DataView,
-    rows: RecordRows,
-    blobTableSize: number,
-    blobCount: number,
-    at: { inodeTable: number; prefetchTable: number; blobTable: number; extTable: number; prefetch: number },
-  ): void {
+  #writeSuperBlock(view: DataView, rows: RecordRows, tables: Tables): void {
     const { chunkSize, compressor, digester } = this.options;
     view.setUint32(SUPER.magic, V5_MAGIC, true);
     view.setUint32(SUPER.version, V5_VERSION, true);
@@ -158,14 +170,14 @@ export class BootstrapWriter {
       IMAGE_FLAG.explicitUidGid | (this.#tree.hasXattrs ? IMAGE_FLAG.hasXattr : 0);
     writeU64(view, SUPER.flags, flags >>> 0);
     writeU64(view, SUPER.inodeCount, rows.inodeCount);
-    writeU64(view, SUPER.inodeTableOffset, at.inodeTable);
-    writeU64(view, SUPER.prefetchTableOffset, at.prefetch > 0 ? at.prefetchTable : 0);
-    writeU64(view, SUPER.blobTableOffset, at.blobTable);
+    writeU64(view, SUPER.inodeTableOffset, tables.inodeTable);
+    writeU64(view, SUPER.prefetchTableOffset, tables.prefetchCount > 0 ? tables.prefetchTable : 0);
+    writeU64(view, SUPER.blobTableOffset, tables.blobTable);
     view.setUint32(SUPER.inodeTableEntries, rows.count, true);
-    view.setUint32(SUPER.prefetchTableEntries, at.prefetch, true);
-    view.setUint32(SUPER.blobTableSize, blobTableSize, true);
-    view.setUint32(SUPER.extBlobTableEntries, blobCount, true);
-    writeU64(view, SUPER.extBlobTableOffset, at.extTable);
+    view.setUint32(SUPER.prefetchTableEntries, tables.prefetchCount, true);
+    view.setUint32(SUPER.blobTableSize, tables.blobTableSize, true);
+    view.setUint32(SUPER.extBlobTableEntries, tables.blobCount, true);
+    writeU64(view, SUPER.extBlobTableOffset, tables.extTable);
   }
 
   /** Writes records in reverse: a directory's digest covers the digests of its children, which come after it. */
