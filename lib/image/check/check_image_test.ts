@@ -18,32 +18,26 @@ const fixtures = allRafsFixtures();
 const blobsIn = (dir: string) => new LocalFsBackend({ dir, altDirs: [], blobFile: undefined });
 const lines = ({ findings }: CheckReport) => findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`);
 
-async function check(
-  source: string,
-  blobDir: string | undefined,
-  chunks: boolean,
-  folder: string,
-  more: Partial<CheckOptions> = {},
-) {
+type Checked = Pick<CheckOptions, "source" | "chunks" | "folder"> & { readonly blobDir?: string };
+
+async function check({ blobDir, ...options }: Checked): Promise<CheckReport> {
   return await checkImage({
-    source,
+    ...options,
     backend: blobDir === undefined ? undefined : blobsIn(blobDir),
-    chunks,
-    folder,
     signal: new AbortController().signal,
     onProgress: () => {},
-    ...more,
   });
 }
 
 for (const fixture of fixtures) {
   Deno.test(`nothing is wrong with ${fixture.name} and its blobs`, async () => {
     using temp = TempDir.make();
+    const image = { source: fixture.bootstrap, folder: temp.path };
     const blobDir = join(fixture.directory, "blobs");
-    const whole = await check(fixture.bootstrap, blobDir, !fixture.blobsAbsent, temp.path);
+    const whole = await check({ ...image, blobDir, chunks: !fixture.blobsAbsent });
     assert.deepEqual(lines(whole), []);
     if (whole.blobs.length > 0) assert.ok(whole.blobs.every(({ verifiedChunks }) => (verifiedChunks ?? 0) > 0));
-    const alone = await check(fixture.bootstrap, undefined, false, temp.path);
+    const alone = await check({ ...image, chunks: false });
     assert.deepEqual(lines(alone), []);
     assert.equal(alone.names, whole.names);
   });
@@ -77,7 +71,7 @@ async function findEach(kinds: readonly Damage[]): Promise<void> {
     const complain = (state: string) => missed.push(`${fixture}, ${name}: ${state}`);
     let report: CheckReport;
     try {
-      report = await check(source, blobDir, true, temp.path);
+      report = await check({ source, blobDir, chunks: true, folder: temp.path });
     } catch (error) {
       complain(error instanceof NydusGdError ? `no report: ${error.message}` : `threw ${error}`);
       continue;
@@ -99,7 +93,7 @@ Deno.test("compression info that is stored plainly is as good as any", async () 
   const copy = await ImageCopy.of(fixture);
   apply(copy);
   const { source, blobDir } = await copy.write(temp.path);
-  assert.deepEqual(lines(await check(source, blobDir, true, temp.path)), []);
+  assert.deepEqual(lines(await check({ source, blobDir, chunks: true, folder: temp.path })), []);
 });
 
 Deno.test("every blob that is damaged where an image needs it is found", () => findEach(CHUNK_DATA));
@@ -129,7 +123,7 @@ for (const name of ["v5-layers-merged", "v6-layers-merged", "v6-zstd-batch", "v6
       if (chunks.has(chunk)) bytes[middle] = (clean.blob(0)[middle] as number) ^ 0x20;
     }
     const { source, blobDir } = await copy.write(temp.path);
-    const report = await check(source, blobDir, true, temp.path);
+    const report = await check({ source, blobDir, chunks: true, folder: temp.path });
     const told = new Set(
       report.findings.flatMap(({ kind, state }) => kind === "chunk" ? [Number(/^chunk (\d+)/.exec(state)?.[1])] : []),
     );
