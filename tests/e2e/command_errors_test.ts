@@ -260,7 +260,7 @@ Deno.test(
   async () => {
     using temp = TempDir.make();
     await using registry = await FakeRegistry.start();
-    const lazy = await storeLazy(registry, "lazy", IMAGE, []);
+    const lazy = await storeLazy(registry, { tag: "lazy", made: IMAGE });
     const ordinary = await storeImage(registry, "ordinary", [tarOf(tarFile("file", "text"))]);
     {
       await using _server = await Server.start(["mount", lazy.reference, temp.path], /^mounted /);

@@ -27,9 +27,9 @@ eachDockerd(({ test, dockerd }) => {
     const { stack, registry: second, dir } = parts;
     await using first = await FakeRegistry.start({ auth: "basic", user: USER, password: PASSWORD });
     const above = [await busyboxLayer()];
-    const named = await storeLazy(first, "named", LAZY, above, first.host);
-    const plain = await storeLazy(first, "plain", LAZY, above);
-    const astray = await storeLazy(first, "astray", LAZY, above, second.host);
+    const named = await storeLazy(first, { tag: "named", made: LAZY, above, named: first.host });
+    const plain = await storeLazy(first, { tag: "plain", made: LAZY, above });
+    const astray = await storeLazy(first, { tag: "astray", made: LAZY, above, named: second.host });
     const images = { named: named.reference, plain: plain.reference, astray: astray.reference };
     const diffIds: Record<string, string[]> = {};
 

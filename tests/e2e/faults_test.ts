@@ -85,7 +85,7 @@ Deno.test({ name: "a pull of a damaged bootstrap fails with a sentence and leave
       });
     }
     await t.step("the good one is pulled and runs afterwards", async () => {
-      const { reference } = await storeLazy(registry, "good", SMALL_FILES, [busybox]);
+      const { reference } = await storeLazy(registry, { tag: "good", made: SMALL_FILES, above: [busybox] });
       await stack.docker("pull", reference);
       assert.equal(await digestIn(stack, ["run", "--rm", ...NO_NETWORK, reference], "/lib/mod03.txt"), sha256Of(3));
     });
@@ -128,7 +128,7 @@ Deno.test(
   { name: "a container that reads gets EIO while its data are out of reach, and goes on after", ignore },
   async (t) => {
     await withFaults(async ({ stack, registry, login }) => {
-      const image = await storeLazy(registry, "lazy", SMALL_FILES, [await busyboxLayer()]);
+      const image = await storeLazy(registry, { tag: "lazy", made: SMALL_FILES, above: [await busyboxLayer()] });
       const [blob = ""] = image.blobs;
       await stack.docker("pull", image.reference);
 
@@ -219,7 +219,7 @@ Deno.test({ name: "without FUSE ordinary images run, and a lazy one says what it
   await withFaults(async ({ stack, registry }) => {
     const busybox = await busyboxLayer();
     const classic = await storeImage(registry, "classic", [busybox]);
-    const lazy = await storeLazy(registry, "lazy", SMALL_FILES, [busybox]);
+    const lazy = await storeLazy(registry, { tag: "lazy", made: SMALL_FILES, above: [busybox] });
     const inSandbox = async (script: string) =>
       assert.ok((await stack.sandbox.spawn("sh", ["-ec", script]).status).success, script);
     await inSandbox(NO_FUSE);

@@ -91,7 +91,7 @@ Deno.test(
     using temp = TempDir.make();
     await using registry = await FakeRegistry.start();
     const name = "v6-layers-merged";
-    const { reference } = await storeLazy(registry, "whole", name, []);
+    const { reference } = await storeLazy(registry, { tag: "whole", made: name });
     const unpacked = await run(["unpack", reference, temp.join("rootfs")]);
     assert.deepEqual([unpacked.code, unpacked.stderr], [0, ""]);
     assert.match(unpacked.stdout, /^unpacked 25 names, /);
@@ -117,7 +117,7 @@ Deno.test({
   for (const [signal, code] of [["SIGINT", 130], ["SIGKILL", 137]] as const) {
     using temp = TempDir.make();
     await using registry = await FakeRegistry.start();
-    const { reference, blobs } = await storeLazy(registry, "stalled", "v5-layers-merged", []);
+    const { reference, blobs } = await storeLazy(registry, { tag: "stalled", made: "v5-layers-merged" });
     for (const id of blobs) registry.stalled.add(id);
     const target = temp.join("rootfs");
     const [program, ...words] = commandLine(["unpack", reference, target]);

@@ -39,19 +39,23 @@ export async function storeImage(
   };
 }
 
-/**
- * Adds the fixture `name` to `registry` as a lazy image with these layers above its bootstrap.
- *
- * @param named HOST of the blobs' registry, recorded in the bootstrap layer; absent: not recorded
- */
+/** A fixture to store as a lazy image. */
+export interface LazyFixture {
+  readonly tag: string;
+  /** Name of the fixture. */
+  readonly made: string;
+  /** Layers above its bootstrap. Default: none. */
+  readonly above?: readonly Uint8Array[];
+  /** HOST of the blobs' registry, recorded in the bootstrap layer; absent: not recorded. */
+  readonly named?: string;
+}
+
+/** Adds a fixture to `registry` as a lazy image. */
 export async function storeLazy(
   registry: FakeRegistry,
-  tag: string,
-  name: string,
-  above: readonly Uint8Array[],
-  named?: string,
+  { tag, made, above = [], named }: LazyFixture,
 ): Promise<StoredImage> {
-  const bootstrap = await readFixtureBootstrap(fixture(name));
+  const bootstrap = await readFixtureBootstrap(fixture(made));
   const ids = openBootstrap(bootstrap).blobs.map(({ id }) => id);
   const blobs = await Promise.all(ids.map((id) => Deno.readFile(`${RAFS_FIXTURES}/blobs/${id}`)));
   const blobSizes = new Map(ids.map((id, index) => [id, blobs[index]?.length ?? 0]));
