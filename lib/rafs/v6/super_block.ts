@@ -42,20 +42,15 @@ export function readSuperBlock(view: DataView): SuperBlock {
   const u8 = (field: number) => view.getUint8(EROFS_SUPER_OFFSET + field);
   const u16 = (field: number) => view.getUint16(EROFS_SUPER_OFFSET + field, true);
   const u32 = (field: number) => view.getUint32(EROFS_SUPER_OFFSET + field, true);
+  const fail = (field: number, state: string) => unreadable(WHAT, EROFS_SUPER_OFFSET + field, state);
   const demand = (field: number, name: string, value: number, expected: number) => {
-    if (value !== expected) {
-      unreadable(WHAT, EROFS_SUPER_OFFSET + field, `${name} is ${hex32(value)}, expected ${hex32(expected)}`);
-    }
+    if (value !== expected) fail(field, `${name} is ${hex32(value)}, expected ${hex32(expected)}`);
   };
   demand(SUPER.magic, "magic", u32(SUPER.magic), EROFS_MAGIC);
   demand(SUPER.checksum, "checksum", u32(SUPER.checksum), 0);
   const compat = u32(SUPER.featureCompat);
   if (!has(compat, COMPAT_RAFS_V6)) {
-    unreadable(
-      WHAT,
-      EROFS_SUPER_OFFSET + SUPER.featureCompat,
-      `compatible features ${hex32(compat)} lack the RAFS v6 bit`,
-    );
+    fail(SUPER.featureCompat, `compatible features ${hex32(compat)} lack the RAFS v6 bit`);
   }
   demand(SUPER.extSlots, "extended slots", u8(SUPER.extSlots), 0);
   demand(SUPER.xattrBlock, "shared xattr block", u32(SUPER.xattrBlock), 0);
@@ -66,15 +61,11 @@ export function readSuperBlock(view: DataView): SuperBlock {
   const flags = readImageFlags(view, EXT_SUPER.AT + EXT_SUPER.flags, "RAFS v6 extended super block");
   demand(SUPER.blockBits, "block size bits", blockBits, has(flags, IMAGE_FLAG.tarfs) ? 9 : 12);
   const blockSize = 2 ** blockBits;
-  if (length % blockSize !== 0) {
-    unreadable(WHAT, EROFS_SUPER_OFFSET, `image has ${length} bytes, expected a multiple of ${blockSize}`);
-  }
+  if (length % blockSize !== 0) fail(0, `image has ${length} bytes, expected a multiple of ${blockSize}`);
   const inodeCount = readU64(view, EROFS_SUPER_OFFSET + SUPER.inodes, WHAT);
-  if (inodeCount === 0) unreadable(WHAT, EROFS_SUPER_OFFSET + SUPER.inodes, "inode count is 0");
+  if (inodeCount === 0) fail(SUPER.inodes, "inode count is 0");
   const deviceCount = u16(SUPER.extraDevices);
-  if (deviceCount > 254) {
-    unreadable(WHAT, EROFS_SUPER_OFFSET + SUPER.extraDevices, `${deviceCount} blobs, expected 254 at most`);
-  }
+  if (deviceCount > 254) fail(SUPER.extraDevices, `${deviceCount} blobs, expected 254 at most`);
   return {
     blockBits,
     blockSize,
