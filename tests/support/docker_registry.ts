@@ -9,6 +9,7 @@
  * @module
  */
 import { join } from "node:path";
+import { listening } from "./listening.ts";
 
 /** Path of the program in Debian's package `docker-registry`. */
 const DOCKER_REGISTRY = "/usr/bin/docker-registry";
@@ -24,8 +25,6 @@ export const TEST_USER = {
   password: "open sesame:1",
   htpasswd: "alice:$2y$05$CCCCCCCCCCCCCCCCCCCCC.RIAwnham70OUU65RWHmqdjZHac3vXWm",
 } as const;
-
-const START_TIMEOUT_MS = 20_000;
 
 /** Options of the registry. */
 export interface DockerRegistryOptions {
@@ -72,7 +71,8 @@ export class DockerRegistry implements AsyncDisposable {
     }).spawn();
     const registry = new DockerRegistry(process, folder, port, options.tls === undefined ? "http" : "https");
     try {
-      await registry.#answers();
+      const isThere = await listening(process, () => Deno.connect({ hostname: "127.0.0.1", port }));
+      if (!isThere) throw new Error("Cannot start docker-registry: it ended");
     } catch (error) {
       await registry[Symbol.asyncDispose]();
       throw error;
@@ -100,23 +100,6 @@ export class DockerRegistry implements AsyncDisposable {
     }
     await this.process.status;
     await Deno.remove(this.folder, { recursive: true });
-  }
-
-  /** Polls the port, since the program does not report that it is ready. */
-  async #answers(): Promise<void> {
-    const deadline = AbortSignal.timeout(START_TIMEOUT_MS);
-    let ended = false;
-    this.process.status.then(() => ended = true);
-    while (!ended) {
-      try {
-        using _connection = await Deno.connect({ hostname: "127.0.0.1", port: this.port, signal: deadline });
-        return;
-      } catch (error) {
-        if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    throw new Error("Cannot start docker-registry: it ended");
   }
 }
 

@@ -4,15 +4,11 @@
  * @module
  */
 
-import { ignore } from "../../lib/base/errors.ts";
 import { FanotifyImages } from "../../lib/mount/erofs/erofs_fanotify.ts";
 import { FscacheImages } from "../../lib/mount/erofs/erofs_fscache.ts";
 import { FuseSession } from "../../lib/mount/fuse/session.ts";
 import { commandLine } from "./command.ts";
-import { until } from "./until.ts";
-
-/** Interval between attempts to connect, milliseconds. */
-const POLL_MS = 20;
+import { listening } from "./listening.ts";
 
 /** Options of the {@link GraphDriverProcess}. */
 export interface ServeProcessOptions {
@@ -36,21 +32,6 @@ export function serveCommand(socket: string, root: string, logLevel = "error"): 
 
 /** For tests that count the fetches of `serve`: only data that are read are fetched. */
 export const NO_PREFETCH = { NYDUS_GD_PREFETCH_ENABLED: "false" } as const;
-
-/** Waits until the socket accepts connections; false if the process ended before. */
-async function listening(socket: string, child: Deno.ChildProcess): Promise<boolean> {
-  let ended = false, connected = false;
-  child.status.then(() => ended = true);
-  await until(`the driver listens on ${socket}`, async () => ended || (connected = await accepts(socket)), POLL_MS);
-  return connected;
-}
-
-async function accepts(socket: string): Promise<boolean> {
-  const expected = [Deno.errors.NotFound, Deno.errors.ConnectionRefused];
-  const connection = await ignore(expected, Deno.connect({ transport: "unix", path: socket }));
-  connection?.close();
-  return connection !== undefined;
-}
 
 /** An error reported in an answer. */
 export class RemoteError extends Error {}
@@ -82,7 +63,7 @@ export class GraphDriverProcess implements AsyncDisposable {
    */
   async restart(change: ServeProcessOptions = {}): Promise<void> {
     const child = this.begin(change);
-    if (!await listening(this.socket, child)) {
+    if (!await listening(child, () => Deno.connect({ transport: "unix", path: this.socket }))) {
       throw new Error(`the driver ended with ${(await child.status).code} before it listened`);
     }
     this.#client.close();
