@@ -13,10 +13,14 @@
 import { throwIfAborted, unlessAborted } from "../base/abort.ts";
 import { hasCode, NydusGdError } from "../base/errors.ts";
 import { type BlobNames, DescriptionConflict } from "./cache/blob_names.ts";
-import type { BlobSpec, BlobStats, CachedBlob, OpenBlob } from "./cached_blob.ts";
+import type { BlobSpec } from "./blob_spec.ts";
+import type { BlobStats, CachedBlob } from "./cached_blob.ts";
 import type { Urgency } from "./fetch/fetch_queue.ts";
+import type { OpenBlob } from "./opened_blob.ts";
 
-export type { BlobSpec, BlobStats, OpenBlob } from "./cached_blob.ts";
+export type { BlobSpec } from "./blob_spec.ts";
+export type { BlobStats } from "./cached_blob.ts";
+export type { OpenBlob } from "./opened_blob.ts";
 
 /**
  * How long the error of a second opening that found wrong bytes is repeated without another attempt: an attempt reads the

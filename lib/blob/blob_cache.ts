@@ -6,11 +6,11 @@
  * const blob = cache.acquire(spec);
  * ```
  * ```
- * BlobCache ─► CachedBlob ─► fetch/  which chunks are requested, and when
- *                            decode/ turns stored bytes into chunks, in Workers
- *                            cache/  files, space, which chunks they hold
- *                            tables/ which chunks a blob has
- *                            codec/  compressors, ciphers, digests
+ * BlobCache ─► CachedBlob ─► OpenedBlob ─► fetch/  which chunks are requested, and when
+ *                                          decode/ turns stored bytes into chunks, in Workers
+ *                                          cache/  files, space, which chunks they hold
+ *                                          tables/ which chunks a blob has
+ *                                          codec/  compressors, ciphers, digests
  * ```
  * Each of these imports only those below it.
  *
@@ -25,7 +25,9 @@ import { BlobNames, type DescriptionConflict, tracesOf } from "./cache/blob_name
 import { CacheFolder } from "./cache/cache_files.ts";
 import type { CacheLimits } from "./cache/cache_limits.ts";
 import { CacheSpace, type Collected, type CollectOptions } from "./cache/cache_space.ts";
-import { type BlobSpec, type BlobStats, CachedBlob, type CacheParts } from "./cached_blob.ts";
+import type { CacheParts } from "./blob_context.ts";
+import type { BlobSpec } from "./blob_spec.ts";
+import { type BlobStats, CachedBlob } from "./cached_blob.ts";
 import { Decoder } from "./decode/decoder.ts";
 import { FetchQueue } from "./fetch/fetch_queue.ts";
 import { FetchTuner, type FetchTuning } from "./fetch/fetch_tuning.ts";

@@ -16,7 +16,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { equalBytes } from "../../base/bytes.ts";
-import { ignore } from "../../base/errors.ts";
+import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
 import { DIGESTER, type Digester } from "../../rafs/bootstrap.ts";
 import { isDigestKnown } from "../../rafs/chunk_digests.ts";
 import type { FileIdentity } from "./cache_file.ts";
@@ -40,23 +40,45 @@ export interface CopiesSubject {
   readonly columns: CheckedColumns;
 }
 
-/**
- * Returns the name for copies of the open blob, 64 hexadecimal digits: the name of the record at `path` if nothing in
- * it contradicts the blob, else a new one. The record is complete and on disk when this resolves. Calls must not
- * overlap.
- *
- * In a cache that keeps nothing, the name is derived from the digests alone.
- *
- * @throws {Error} the disk's error
- */
-export async function copiesName(folder: CacheFolder, path: string, subject: CopiesSubject): Promise<string> {
-  if (!folder.keeps) return nameOf(encode({ ...subject, data: NO_FILE }));
-  const fresh = encode(subject);
-  const before = await ignore(Deno.errors.NotFound, Deno.readFile(path));
-  const record = before && merge(before, fresh, subject.columns) || withNonce(fresh, randomBytes(HEADER.NONCE_SIZE));
-  if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed
-  else await folder.replace(path, record);
-  return nameOf(record.subarray(0, HEADER.SIZE));
+/** The record of one blob. */
+export class CopiesRecord {
+  /** The last call of {@link name}. Never rejects. */
+  #naming: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly folder: CacheFolder, private readonly path: string) {}
+
+  /**
+   * Returns the name for copies of the open blob, 64 hexadecimal digits: the name of the record if nothing in it
+   * contradicts the blob, else a new one. The record is complete and on disk when this resolves.
+   *
+   * In a cache that keeps nothing, the name is derived from the digests alone.
+   *
+   * @param subject describes the blob when the earlier calls are done
+   * @throws {NydusGdError} "io"
+   */
+  name(subject: () => CopiesSubject): Promise<string> {
+    const naming = this.#naming.then(() => this.#name(subject()));
+    this.#naming = naming.catch(() => undefined); // reported to the caller
+    return naming.catch((error) => {
+      throw new NydusGdError("io", `Cannot record copies in "${this.path}": ${messageOf(error)}`, { cause: error });
+    });
+  }
+
+  /** Resolves when no record is being written. */
+  async settled(): Promise<void> {
+    await this.#naming;
+  }
+
+  async #name(subject: CopiesSubject): Promise<string> {
+    const { folder, path } = this;
+    if (!folder.keeps) return nameOf(encode({ ...subject, data: NO_FILE }));
+    const fresh = encode(subject);
+    const before = await ignore(Deno.errors.NotFound, Deno.readFile(path));
+    const record = before && merge(before, fresh, subject.columns) || withNonce(fresh, randomBytes(HEADER.NONCE_SIZE));
+    if (before !== undefined && equalBytes(before, record)) await folder.sync(); // its writer may have been killed
+    else await folder.replace(path, record);
+    return nameOf(record.subarray(0, HEADER.SIZE));
+  }
 }
 
 /** Encodes a subject, with a nonce of zeros. */
