@@ -234,6 +234,17 @@ fuseTest("an image whose blobs have no home is not mounted; the next one tries a
   assert.equal(await kit.read("a"), CONTENT);
 });
 
+forgettingTest("an image that cannot be recorded is unmounted again: a successor would not know it", async () => {
+  using elsewhere = TempDir.make();
+  const record = await MountedImages.open(elsewhere.join("state/mounted.json"));
+  await using kit: Kit = await Kit.make({ record });
+  await assert.rejects(kit.read("a"), /ENOENT/);
+  assert.deepEqual(await kit.seen(), []);
+  await until("the image is given back", () => kit.cache.stats().blobs.length === 0);
+  await Deno.mkdir(elsewhere.join("state"));
+  assert.equal(await kit.read("a"), CONTENT);
+});
+
 forgettingTest("a forgotten image that nobody uses is given back, and its number is not given again", async () => {
   await using kit: Kit = await Kit.make();
   assert.equal(await kit.read("a"), CONTENT);

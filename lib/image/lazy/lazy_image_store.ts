@@ -5,9 +5,9 @@
  * acquire ──► map bootstrap ──► choose the blobs' backend ──► ImageMounts.add ──► a folder of the image's tree
  * ```
  * An image is mounted when its layer has arrived, or by its first user. It stays mounted until its layer is removed, so
- * that its next container starts immediately, or until it is idle and the cache needs space. A removed image is still served to those who refer to it; its
- * bootstrap and blobs are released afterwards. {@link LazyImageStore.resume} takes over the images of a killed or
- * stopped process; {@link LazyImageStore.handOver} leaves images in use to the next one.
+ * that its next container starts immediately, or until it is idle and the cache needs space. A removed image is still
+ * served to those who refer to it; its bootstrap and blobs are released afterwards. {@link LazyImageStore.resume} takes
+ * over the images of a killed or stopped process; {@link LazyImageStore.handOver} leaves images in use to the next one.
  *
  * The store decides when an image is mounted and unmounted. The state that this takes is in parts of its own:
  *
@@ -29,6 +29,7 @@ import { SingleFlight } from "../../base/single_flight.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
 import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../layer/lazy_images.ts";
 import type { DataPathChoice } from "../../mount/choose.ts";
+import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
 import { requiredBlobIds } from "../../rafs/flags.ts";
 import { chooseBackend } from "../choose_backend.ts";
@@ -104,7 +105,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   async resume(): Promise<void> {
     if (this.#server.session !== undefined) return;
     for await (const mounted of continueImages(this.#server, this.options.record, (layer) => this.#open(layer))) {
-      this.#images.add(mounted);
+      this.#images.addContinued(mounted);
       this.#prefetchMounted(mounted);
       this.#use(mounted);
     }
@@ -267,23 +268,22 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     this.#stopping.signal.throwIfAborted();
     const opened = await this.#open(layer, signal);
     let session: ImageMounts;
-    let mounted: LiveImage;
+    let mount: ImageMount;
     try {
       session = await this.#server.start();
       await this.#prepared.kernelImageMade(layer.id);
-      const mount = await session.add(opened.image, opened.number);
-      await this.options.record.add(layer, mount.fsDriver);
-      mounted = new LiveImage(opened, session, mount);
+      mount = await session.add(opened.image, opened.number);
     } catch (error) {
       await opened.image[Symbol.asyncDispose]();
       throw error;
     }
-    this.#images.add(mounted);
+    const mounted = new LiveImage(opened, session, mount); // from now on it closes the image
+    await this.#images.add(mounted);
     if (this.#server.session !== session) this.#images.lose(session); // it has ended in the meantime
     this.#prefetchMounted(mounted);
     log.info("image mounted", {
       layer: layer.id,
-      fsDriver: mounted.mount.fsDriver,
+      fsDriver: mount.fsDriver,
       home: opened.backend.description,
       durationMs: Math.round(performance.now() - startedAt),
     });

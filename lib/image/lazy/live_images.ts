@@ -24,7 +24,7 @@ export class LiveImages {
   readonly #open = new Set<LiveImage>();
   readonly #changing = new KeyedMutex<string>();
 
-  /** @param record of the mounted images; whoever adds an image records it first */
+  /** @param record of the mounted images, for a successor */
   constructor(private readonly record: MountedImages) {}
 
   /** Runs `task` while no other task changes whether the layer's image is mounted. Not re-entrant. */
@@ -50,9 +50,29 @@ export class LiveImages {
     return undefined;
   }
 
-  /** Adds a mounted image. */
-  add(mounted: LiveImage): void {
+  /**
+   * Adds an image that has just been mounted.
+   *
+   * @throws {Error} if it cannot be recorded; it is unmounted then, since a successor would not know it
+   */
+  async add(mounted: LiveImage): Promise<void> {
+    this.#holdUntilClosed(mounted);
+    try {
+      await this.record.add(mounted.layer, mounted.mount.fsDriver);
+    } catch (error) {
+      await mounted.unmount();
+      throw error;
+    }
     this.#mounted.set(mounted.layer.id, mounted);
+  }
+
+  /** Adds an image of an earlier process, which is in the record. */
+  addContinued(mounted: LiveImage): void {
+    this.#holdUntilClosed(mounted);
+    this.#mounted.set(mounted.layer.id, mounted);
+  }
+
+  #holdUntilClosed(mounted: LiveImage): void {
     this.#open.add(mounted);
     mounted.closed.then(() => this.#open.delete(mounted));
   }
