@@ -16,9 +16,6 @@ import type { KnownImage } from "./missing_data.ts";
 import { FailureLog } from "./read_failures.ts";
 import { ReadTasks } from "./read_tasks.ts";
 
-/** Requests caused by one failing read of a program: read-ahead, then the missing page itself. */
-const REQUESTS_PER_FAILURE = 2;
-
 /** Answers requests of the kernel for data. */
 export abstract class ReadServer {
   readonly #ending = new AbortController();
@@ -27,7 +24,7 @@ export abstract class ReadServer {
 
   /** @param deadlineMs maximum wait of a program for one read */
   constructor(log: Logger, deadlineMs: number) {
-    this.#tasks = new ReadTasks(Math.ceil(deadlineMs / REQUESTS_PER_FAILURE), this.#ending.signal);
+    this.#tasks = new ReadTasks(deadlineMs, this.#ending.signal);
     this.#failures = new FailureLog(log);
   }
 

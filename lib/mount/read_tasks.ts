@@ -9,16 +9,22 @@
 import { Deadline } from "../base/abort.ts";
 import { NydusGdError } from "../base/errors.ts";
 
+/** Reads caused by one failing read of a program: read-ahead, then the missing page itself. */
+const READS_PER_FAILURE = 2;
+
 /** The waiting reads of one server. */
 export class ReadTasks {
   readonly #running = new Set<Promise<void>>();
+  readonly #timeoutMs: number;
   #abandoned = false;
 
   /**
-   * @param timeoutMs maximum wait of one read for its data
+   * @param deadlineMs maximum wait of a program for one read of its own
    * @param signal aborts all reads in flight: each still gets its answer
    */
-  constructor(private readonly timeoutMs: number, private readonly signal: AbortSignal) {}
+  constructor(deadlineMs: number, private readonly signal: AbortSignal) {
+    this.#timeoutMs = Math.ceil(deadlineMs / READS_PER_FAILURE);
+  }
 
   /**
    * Runs `answer`, which answers a read with data. If it throws, `fail` answers with an error, unless reads are left to
@@ -45,7 +51,7 @@ export class ReadTasks {
   }
 
   async #run(answer: (signal: AbortSignal) => Promise<void>, fail: (error: unknown) => void): Promise<void> {
-    using deadline = new Deadline(this.timeoutMs, this.signal, () => this.#timeoutError());
+    using deadline = new Deadline(this.#timeoutMs, this.signal, () => this.#timeoutError());
     try {
       await answer(deadline.signal);
     } catch (error) {
@@ -54,7 +60,7 @@ export class ReadTasks {
   }
 
   #timeoutError(): NydusGdError {
-    return new NydusGdError("unavailable", `Cannot read: no data within ${this.timeoutMs} ms`, {
+    return new NydusGdError("unavailable", `Cannot read: no data within ${this.#timeoutMs} ms`, {
       hint: "check the network and the blobs' backend, or raise fetch.deadline",
     });
   }

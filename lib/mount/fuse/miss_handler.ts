@@ -25,17 +25,17 @@ export class MissHandler {
 
   /**
    * @param maxRead size of the largest READ in bytes
-   * @param timeoutMs how long one READ may wait for its data
+   * @param deadlineMs maximum wait of a program for one read
    * @param onBlob called when a blob has been opened, to pass it to the Workers
    * @param signal cancels fetches under way; every request still gets its reply
    */
   constructor(
     maxRead: number,
-    timeoutMs: number,
+    deadlineMs: number,
     onBlob: (image: KnownImage, index: number, blob: OpenBlob) => void,
     signal: AbortSignal,
   ) {
-    this.tasks = new ReadTasks(timeoutMs, signal);
+    this.tasks = new ReadTasks(deadlineMs, signal);
     this.#data = new Uint8Array(maxRead);
     this.#onBlob = onBlob;
     this.#signal = signal;

@@ -64,8 +64,6 @@ const MAX_BACKGROUND = 128;
 const DRAIN_TIMEOUT_MS = 3_000;
 /** The keeper's name for the request file. */
 const REQUESTS = "fuse-requests";
-/** READs caused by one failing read of a program: read-ahead, then the missing page by itself. */
-const READS_PER_FAILURE = 2;
 
 /** A mounted, served FUSE session. */
 export class FuseSession implements AsyncDisposable {
@@ -101,7 +99,7 @@ export class FuseSession implements AsyncDisposable {
     );
     this.#misses = new MissHandler(
       MAX_READ,
-      Math.ceil(options.deadlineMs / READS_PER_FAILURE),
+      options.deadlineMs,
       (known, index, blob) => this.workers.send({ kind: "blob", image: known.number, index, blob }),
       this.#abort.signal,
     );
