@@ -11,8 +11,9 @@
 import { messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { LazyLayer } from "../../layer/lazy_images.ts";
+import type { OpenedImage } from "./image_opener.ts";
 import type { ImageServer } from "./image_server.ts";
-import { LiveImage, type OpenedImage } from "./live_image.ts";
+import { LiveImage } from "./live_image.ts";
 import type { MountedImages, RecordedLayer } from "./mounted_images.ts";
 
 const log = logger("image");

@@ -14,6 +14,7 @@
  * | part             | what it knows                                                  |
  * | ---------------- | -------------------------------------------------------------- |
  * | `ImageServer`    | the data path, and the session                                 |
+ * | `ImageOpener`    | which backend has the blobs of a layer                         |
  * | `LiveImages`     | which images are mounted, and which are not closed yet         |
  * | `LiveImage`      | one of them: its mount, its prefetch, when it is closed        |
  * | `ImageHolders`   | who uses which image                                           |
@@ -23,7 +24,7 @@
  * @module
  */
 import { unlessAborted } from "../../base/abort.ts";
-import { ignore, messageOf, NydusGdError } from "../../base/errors.ts";
+import { messageOf, NydusGdError } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import { SingleFlight } from "../../base/single_flight.ts";
 import { cacheUsage } from "../../blob/cache/cache_usage.ts";
@@ -31,8 +32,6 @@ import type { ImageRoot, LazyImages, LazyLayer, LazyMount } from "../../layer/la
 import type { DataPathChoice } from "../../mount/choose.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
-import { requiredBlobIds } from "../../rafs/flags.ts";
-import { chooseBackend } from "../choose_backend.ts";
 import { rootOf } from "../bootstrap_facts.ts";
 import { continueImages } from "./continued_images.ts";
 import { IdleImages } from "./idle_images.ts";
@@ -40,12 +39,11 @@ import { ImageHolders } from "./image_holders.ts";
 import { describeImage } from "./image_description.ts";
 import type { PrefetchStatus } from "./image_prefetch.ts";
 import { infoRows, type LazyImagesReport, type MountedImageReport, type Trouble, troublesOf } from "./images_report.ts";
-import { checkInodeDigests } from "../inode_digests.ts";
+import { ImageOpener, type OpenedImage } from "./image_opener.ts";
 import { ImageServer } from "./image_server.ts";
 import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
 import { LiveImages } from "./live_images.ts";
-import { LiveImage, type OpenedImage } from "./live_image.ts";
-import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import { LiveImage } from "./live_image.ts";
 import { PreparedImages } from "./prepared_images.ts";
 
 const log = logger("image");
@@ -56,12 +54,14 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
   readonly #mounting = new SingleFlight<string, LiveImage>();
   readonly #holders = new ImageHolders();
   readonly #stopping = new AbortController();
+  readonly #opener: ImageOpener;
   readonly #images: LiveImages;
   readonly #idle: IdleImages;
   readonly #server: ImageServer;
   readonly #prepared: PreparedImages;
 
   constructor(private readonly options: LazyImageStoreOptions) {
+    this.#opener = new ImageOpener(options);
     const images = new LiveImages(options.record);
     this.#images = images;
     this.#idle = new IdleImages(images, this.#holders, options.numbers, this.#stopping.signal);
@@ -139,8 +139,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     await this.#prepared.cancel(layerId);
     await this.#images.runExclusive(layerId, async () => {
       await this.#images.unmount(layerId);
-      await this.options.numbers.forget(layerId);
-      await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+      await this.#opener.forget(layerId);
       await this.options.kernelImages.forget(layerId);
       if (layer !== undefined) await this.options.onForgotten?.(layer);
     });
@@ -303,26 +302,7 @@ export class LazyImageStore implements LazyImages, AsyncDisposable {
     if (scope !== undefined) mounted.prefetch(scope, cache, minFree);
   }
 
-  /** Opens the bootstrap and chooses the backend of its blobs. */
-  async #open(layer: LazyLayer, until = this.#stopping.signal): Promise<OpenedImage> {
-    const { cache, numbers, candidates, deadlineMs, validate } = this.options;
-    const signal = AbortSignal.any([this.#stopping.signal, until]);
-    using cleanup = new DisposableStack();
-    const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
-    if (validate?.()) await checkInodeDigests(bootstrap.tree);
-    const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
-    const choicePath = this.#choicePath(layer.id);
-    const backend = await chooseBackend(await candidates(layer), blobs, choicePath, deadlineMs, signal);
-    const number = await numbers.of(layer.id);
-    signal.throwIfAborted();
-    cleanup.move();
-    const recorder = this.options.recorder?.(layer.bootstrapPath);
-    const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
-    return { layer, image, backend, choicePath, number };
-  }
-
-  #choicePath(layerId: string): string {
-    if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
-    return `${this.options.stateDir}/${layerId}.json`;
+  #open(layer: LazyLayer, until = this.#stopping.signal): Promise<OpenedImage> {
+    return this.#opener.open(layer, AbortSignal.any([this.#stopping.signal, until]));
   }
 }

@@ -8,7 +8,6 @@
  *
  * @module
  */
-import type { Backend } from "../../backend/blob_source.ts";
 import { ignore, messageOf } from "../../base/errors.ts";
 import { logger } from "../../base/log.ts";
 import type { SizeLimit } from "../../base/setting_values.ts";
@@ -17,6 +16,7 @@ import type { LazyLayer } from "../../layer/lazy_images.ts";
 import type { ImageMount } from "../../mount/image_mount.ts";
 import type { ImageMounts } from "../../mount/image_mounts.ts";
 import { type ImagePrefetch, type ImagePrefetchOptions, type PrefetchStatus, startPrefetch } from "./image_prefetch.ts";
+import type { OpenedImage } from "./image_opener.ts";
 import type { MountedImageReport } from "./images_report.ts";
 import type { OpenImage } from "../open_image.ts";
 
@@ -24,16 +24,6 @@ const log = logger("image");
 
 /** Milliseconds for which the blobs of an image that nobody uses count as reachable. */
 const FRESH_MS = 10_000;
-
-/** An image that is ready to be mounted. */
-export interface OpenedImage {
-  readonly number: number;
-  readonly layer: LazyLayer;
-  readonly image: OpenImage;
-  readonly backend: Backend;
-  /** File that stores the choice of the backend. */
-  readonly choicePath: string;
-}
 
 /** What a mount was before this process. */
 export interface MountPast {

@@ -1,0 +1,72 @@
+/**
+ * Opens the image of a layer, before it is mounted.
+ *
+ * ```
+ * layer ─► bootstrap, mapped ─► backend that has all blobs ─► number ─► OpenedImage
+ * ```
+ * What was decided for a layer, its backend and its number, is on disk and decided alike next time.
+ *
+ * @module
+ */
+import type { Backend } from "../../backend/blob_source.ts";
+import { ignore, NydusGdError } from "../../base/errors.ts";
+import type { LazyLayer } from "../../layer/lazy_images.ts";
+import { requiredBlobIds } from "../../rafs/flags.ts";
+import { chooseBackend } from "../choose_backend.ts";
+import { checkInodeDigests } from "../inode_digests.ts";
+import { MappedBootstrap, OpenImage } from "../open_image.ts";
+import type { LazyImageStoreOptions } from "./lazy_image_options.ts";
+
+/** An image that is ready to be mounted. */
+export interface OpenedImage {
+  readonly number: number;
+  readonly layer: LazyLayer;
+  readonly image: OpenImage;
+  readonly backend: Backend;
+  /** File that stores the choice of the backend. */
+  readonly choicePath: string;
+}
+
+/** The part of a store's options that opening an image takes. */
+export type ImageOpenerOptions = Pick<
+  LazyImageStoreOptions,
+  "stateDir" | "cache" | "numbers" | "candidates" | "deadlineMs" | "recorder" | "validate"
+>;
+
+/** Opens images. */
+export class ImageOpener {
+  constructor(private readonly options: ImageOpenerOptions) {}
+
+  /**
+   * Opens the bootstrap and chooses the backend of its blobs.
+   *
+   * @param signal aborts the opening, but no later read of the image
+   * @throws {NydusGdError} "invalid-image", "not-found" for the bootstrap; "unavailable" if no backend has the blobs
+   */
+  async open(layer: LazyLayer, signal: AbortSignal): Promise<OpenedImage> {
+    const { cache, numbers, candidates, deadlineMs, validate } = this.options;
+    using cleanup = new DisposableStack();
+    const bootstrap = cleanup.use(MappedBootstrap.open(layer.bootstrapPath));
+    if (validate?.()) await checkInodeDigests(bootstrap.tree);
+    const blobs = bootstrap.tree.blobs.flatMap(requiredBlobIds).map((id) => ({ id }));
+    const choicePath = this.#choicePath(layer.id);
+    const backend = await chooseBackend(await candidates(layer), blobs, choicePath, deadlineMs, signal);
+    const number = await numbers.of(layer.id);
+    signal.throwIfAborted();
+    const recorder = this.options.recorder?.(layer.bootstrapPath);
+    cleanup.move();
+    const image = OpenImage.open({ name: layer.id, bootstrap, backend, cache, recorder });
+    return { layer, image, backend, choicePath, number };
+  }
+
+  /** Forgets what was decided for a removed layer. */
+  async forget(layerId: string): Promise<void> {
+    await this.options.numbers.forget(layerId);
+    await ignore(Deno.errors.NotFound, Deno.remove(this.#choicePath(layerId)));
+  }
+
+  #choicePath(layerId: string): string {
+    if (layerId.includes("/")) throw new NydusGdError("internal", `Cannot use layer id ${layerId}: it is a path`);
+    return `${this.options.stateDir}/${layerId}.json`;
+  }
+}
