@@ -3,7 +3,7 @@
  *
  * The runtime puts the failed call behind the state ("Not a directory (os error 20): readdir '/x'"), node's modules have
  * a format of their own ("ENOTDIR: not a directory, rename '/x' -> '/y'"). Both become "Cannot readdir /x: not a
- * directory".
+ * directory". Where such a message is the state of one of ours, only the state is kept of it.
  *
  * @module
  */
@@ -30,9 +30,21 @@ export function describeError(thrown: unknown): ErrorReport {
   const message = messageOf(error);
   const [, state, call, path] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
   if (state === undefined) return { message, hint: hintOf(error) };
+  if (state.startsWith("Cannot ")) return { message: state, hint: hintOf(error) };
   const what = call === undefined ? "continue" : `${call} ${path?.replace("' -> '", " to ")}`;
-  const text = `Cannot ${what}: ${state.charAt(0).toLowerCase()}${state.slice(1)}`;
+  const text = `Cannot ${what}: ${lowered(state)}`;
   return { message: text, hint: /^too many open files/i.test(state) ? OPEN_FILES_HINT : hintOf(error) };
+}
+
+/** What the system says of a failed call, without the call: "not a directory". Of any other error its message. */
+export function stateOf(thrown: unknown): string {
+  const message = messageOf(thrown);
+  const [, state] = OF_DENO.exec(message) ?? OF_NODE.exec(message) ?? [];
+  return state === undefined ? message : lowered(state);
+}
+
+function lowered(text: string): string {
+  return `${text.charAt(0).toLowerCase()}${text.slice(1)}`;
 }
 
 function hintOf(error: unknown): string | undefined {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { open as openNode } from "node:fs/promises";
 import { O, open } from "../../ffi/fcntl.ts";
-import { NydusGdError } from "./errors.ts";
+import { messageOf, NydusGdError } from "./errors.ts";
 import { describeError, OPEN_FILES_HINT } from "./error_report.ts";
 
 /** What `failing` throws. */
@@ -28,6 +28,12 @@ Deno.test("who has no descriptors left is told what to raise, whoever says so", 
     const told = describeError(new Error(said));
     assert.deepEqual(told, { message: "Cannot readfile /x: too many open files", hint: OPEN_FILES_HINT });
   }
+});
+
+Deno.test("what the runtime says is the state of a message of ours, without the call that failed", async () => {
+  const thrown = await thrownBy(() => Deno.readTextFile("/etc/passwd/x"));
+  const error = new NydusGdError("io", `Cannot keep x: ${messageOf(thrown)}`, { hint: "look" });
+  assert.deepEqual(describeError(error), { message: "Cannot keep x: Not a directory", hint: "look" });
 });
 
 Deno.test("what is in our grammar stays as it is, with its hint", async () => {

@@ -4,20 +4,21 @@
  *
  * ```
  * backup, record ──► files, one at a time ──► services
- *                                             └─ failed start or Ctrl-C: everything is reverted
+ *                    └────────────────────────┴─ unwritable file, failed start or Ctrl-C: everything is reverted
  * ```
  *
  * @module
  */
-import { hasCode, NydusGdError } from "../base/errors.ts";
+import { hasCode, messageOf, NydusGdError } from "../base/errors.ts";
 import { throwIfAborted } from "../base/abort.ts";
 import { lockFile } from "../layer/home_lock.ts";
-import { writeFileState } from "./file_state.ts";
+import { isChange } from "./file_change.ts";
+import { readFileState, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import type { Plan } from "./plan.ts";
 import { SetupRecord } from "./record.ts";
 import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
-import { lastLoggedError, systemctl } from "./systemd.ts";
+import { lastLoggedError, runStep } from "./systemd.ts";
 import { planUndo, undo } from "./undo.ts";
 
 /** Never aborted: an interrupted setup is reverted completely. */
@@ -46,8 +47,8 @@ function lockSetup(host: Host): Disposable {
  * Executes the plan.
  *
  * @param signal checked between steps
- * @throws {NydusGdError} "environment" when a service does not start, "interrupted"; the original state is restored
- * first
+ * @throws {NydusGdError} "environment" when a service does not start, "io" when a file cannot be written,
+ * "interrupted"; the original state is restored first, and the message says so if that failed as well
  */
 export async function apply(host: Host, plan: Plan, progress: Progress, signal: AbortSignal): Promise<void> {
   const record = await SetupRecord.open(host);
@@ -57,16 +58,29 @@ export async function apply(host: Host, plan: Plan, progress: Progress, signal: 
     await change(run, plan);
     await eachService(run, plan.services, runService);
   } catch (error) {
-    if (!hasCode(error, "environment", "interrupted")) throw error;
+    if (!hasCode(error, "environment", "io", "interrupted")) throw error;
     progress(`${error.message}: putting everything back`);
-    await (wasSetUp ? putBack(host, plan, progress) : undoAll(host, progress));
+    try {
+      await (wasSetUp ? putBack(host, plan, progress) : undoAll(host, progress));
+    } catch (another) {
+      const hint = "nydus-gd setup --undo, when that is mended";
+      throw setupFailed(error, `putting everything back failed, too: ${sentencePart(messageOf(another))}`, hint);
+    }
     if (error.code === "interrupted") throw error;
-    const state = error.message.replace(/^Cannot /, "cannot ");
-    throw new NydusGdError("environment", `Cannot set up: ${state}; everything is as it was`, {
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-      cause: error,
-    });
+    throw setupFailed(error, "everything is as it was", error.hint);
   }
+}
+
+/** @param ending what became of the machine */
+function setupFailed(error: NydusGdError, ending: string, hint: string | undefined): NydusGdError {
+  return new NydusGdError(error.code, `Cannot set up: ${sentencePart(error.message)}; ${ending}`, {
+    ...(hint === undefined ? {} : { hint }),
+    cause: error,
+  });
+}
+
+function sentencePart(message: string): string {
+  return message.replace(/^Cannot /, "cannot ");
 }
 
 async function change(run: SetupRun, { changes }: Plan): Promise<void> {
@@ -83,13 +97,13 @@ async function change(run: SetupRun, { changes }: Plan): Promise<void> {
 
 /** @throws {NydusGdError} "environment" with the service's own error message, if it logged one */
 async function runService(words: readonly string[]): Promise<void> {
-  const sinceMs = Date.now();
+  const since = `--since=@${Math.floor(Date.now() / 1000)}`;
   try {
-    await systemctl(...words);
+    await runStep(words);
   } catch (error) {
     const unit = words.at(-1) ?? "";
     const said = hasCode(error, "environment") && unit.endsWith(".service")
-      ? await lastLoggedError(unit, sinceMs)
+      ? await lastLoggedError(unit, since)
       : undefined;
     if (said === undefined) throw error;
     const hint = said.hint ?? `journalctl -u ${unit} -n 50`;
@@ -100,10 +114,12 @@ async function runService(words: readonly string[]): Promise<void> {
 /** Reverts the changes of this plan; changes of an earlier setup stay. */
 async function putBack(host: Host, { changes, services }: Plan, progress: Progress): Promise<void> {
   for (const { path, current, follow } of changes.toReversed()) {
+    const now = await readFileState(host.at(path), { follow });
+    if (!isChange({ current: now, after: current })) continue;
     progress(`put ${path} back`);
     await writeFileState(host.at(path), current, { follow });
   }
-  await eachService({ progress, signal: NEVER }, services, (words) => systemctl(...words));
+  await eachService({ progress, signal: NEVER }, services, runStep);
 }
 
 /** Reverts everything, because there was no earlier setup. */

@@ -1,11 +1,12 @@
 /**
- * Determines the required members of Docker's daemon.json, and rejects settings that conflict with them.
+ * Reads Docker's daemon.json, determines the required members of it, and rejects settings that conflict with them.
  *
  * @module
  */
 import * as v from "valibot";
 import { NydusGdError } from "../base/errors.ts";
 import type { DockerFlag, DockerUnit } from "./docker_flags.ts";
+import { type FileState, textOf } from "./file_state.ts";
 import { JsonText } from "./json_text.ts";
 
 /** Docker's configuration file, unless its unit names another one. */
@@ -13,6 +14,28 @@ export const DAEMON_JSON = "/etc/docker/daemon.json";
 
 /** Prefix of our storage options. dockerd passes all options to whichever driver it uses. */
 const OWN_OPTIONS = /^nydus-gd\./i;
+
+/**
+ * Parses the file; one that is missing or blank counts as empty object.
+ *
+ * @throws {NydusGdError} "config", also for what is not UTF-8: it could not be written again as it was
+ */
+export function parseDaemonJson(state: FileState, path: string): JsonText {
+  const text = state.kind === "file" ? utf8Of(state.bytes, path) : textOf(state);
+  return JsonText.parse(/^[ \t\r\n]*$/.test(text) ? "{}\n" : text, path);
+}
+
+/** Decodes every byte, a byte order mark as well. */
+function utf8Of(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    throw new NydusGdError("config", `Cannot read ${path}: it is not UTF-8`, {
+      hint: `save ${path} as UTF-8`,
+      cause: error,
+    });
+  }
+}
 
 /** Required members of daemon.json; undefined: the member must be absent. */
 export type WantedMembers = ReadonlyMap<string, unknown>;

@@ -8,7 +8,8 @@
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { ignore, messageOf, NydusGdError } from "../base/errors.ts";
+import { stateOf } from "../base/error_report.ts";
+import { ignore, NydusGdError } from "../base/errors.ts";
 import { syncFolder } from "../layer/durable.ts";
 
 /** Current or desired state of a path. */
@@ -52,11 +53,11 @@ export interface LinkOptions {
   readonly follow?: boolean;
 }
 
-/** Reads the current state of `path`. @throws {NydusGdError} "io" */
+/** Reads the current state of `path`. @throws {NydusGdError} "io", also for a followed link that leads nowhere */
 export async function readFileState(path: string, { follow = false }: LinkOptions = {}): Promise<FileState> {
   try {
     const info = await ignore(MISSING, follow ? Deno.stat(path) : Deno.lstat(path));
-    if (info === undefined) return NO_FILE;
+    if (info === undefined) return follow ? await withoutTarget(path) : NO_FILE;
     if (info.isSymlink) return { kind: "link", target: await Deno.readLink(path) };
     if (!info.isFile) throw new Error("it is not a file");
     const { mode, uid, gid } = info;
@@ -68,8 +69,18 @@ export async function readFileState(path: string, { follow = false }: LinkOption
       gid: gid ?? 0,
     };
   } catch (error) {
-    throw new NydusGdError("io", `Cannot read ${path}: ${messageOf(error)}`, { cause: error });
+    throw new NydusGdError("io", `Cannot read ${path}: ${stateOf(error)}`, {
+      hint: `look at it: ls -ld ${path}`,
+      cause: error,
+    });
   }
+}
+
+/** State of a path that leads to nothing. A link to nothing must not be replaced by a file: its owner has a reason. */
+async function withoutTarget(path: string): Promise<FileState> {
+  const link = await ignore(MISSING, Deno.lstat(path));
+  if (link === undefined) return NO_FILE;
+  throw new Error(`it is a link to ${await Deno.readLink(path)}, which does not exist`);
 }
 
 /** Puts `path` into `state`, atomically and durably when it resolves. @throws {NydusGdError} "io" */
@@ -85,11 +96,17 @@ export async function writeFileState(path: string, state: FileState, options: Li
       await ignore(Deno.errors.NotFound, Deno.remove(aside));
       if (state.kind === "link") await Deno.symlink(state.target, aside);
       else await writeFile(aside, state);
-      await Deno.rename(aside, place);
+      await Deno.rename(aside, place).catch(async (error) => {
+        await Deno.remove(aside);
+        throw error;
+      });
     }
     await syncFolder(dirname(place));
   } catch (error) {
-    throw new NydusGdError("io", `Cannot write ${path}: ${messageOf(error)}`, { cause: error });
+    throw new NydusGdError("io", `Cannot write ${path}: ${stateOf(error)}`, {
+      hint: `make it writable: lsattr ${path}; findmnt --target ${path}`,
+      cause: error,
+    });
   }
 }
 

@@ -147,7 +147,7 @@ function parseObject(text: string, path: string): { readonly open: number; reado
       hint: `correct ${path}`,
     });
   };
-  if (text.startsWith("\uFEFF")) refuse("it begins with a byte order mark, which Docker does not read", 0);
+  if (text.startsWith("\uFEFF")) refuse("it begins with a byte order mark, which Docker before 23 does not read", 0);
   if (depthOf(text) > MAX_DEPTH) refuse("it is nested too deeply", 0);
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });

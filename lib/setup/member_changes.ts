@@ -6,7 +6,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
-import { JsonText } from "./json_text.ts";
+import type { JsonText } from "./json_text.ts";
 
 /** A changed member. An absent value means that the member did not or does not exist. */
 const MemberChange = v.object({
@@ -26,14 +26,12 @@ export function changesOf(json: JsonText, wanted: ReadonlyMap<string, unknown>):
  * Removes our members from a file and keeps everything else.
  *
  * @returns the text, and the names of members that were changed since and are left alone
- * @throws {NydusGdError} "config" when the text is not JSON
  */
 export function revertChanges(
-  text: string,
-  path: string,
+  current: JsonText,
   changes: readonly MemberChange[],
 ): { readonly text: string; readonly kept: readonly string[] } {
-  let json = JsonText.parse(text, path);
+  let json = current;
   const kept: string[] = [];
   for (const { name, before, ours } of changes) {
     if (isDeepStrictEqual(json.get(name), ours)) json = json.with(name, before);

@@ -9,13 +9,12 @@
  */
 import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
-import { DAEMON_JSON, wantedMembers } from "./daemon_json.ts";
+import { DAEMON_JSON, parseDaemonJson, wantedMembers } from "./daemon_json.ts";
 import { type DockerState, lookAtDocker } from "./docker_state.ts";
 import { pluginSupport } from "./docker_version.ts";
 import { type FileChange, isChange } from "./file_change.ts";
-import { type FileState, readFileState, textFile, textOf } from "./file_state.ts";
+import { type FileState, readFileState, textFile } from "./file_state.ts";
 import type { Host } from "./host.ts";
-import { JsonText } from "./json_text.ts";
 import { changesOf, revertChanges } from "./member_changes.ts";
 import { isEdited, SetupRecord } from "./record.ts";
 import { requireUsableDocker } from "./requirements.ts";
@@ -122,15 +121,14 @@ export function edited(path: string): NydusGdError {
 async function daemonJson(host: Host, record: SetupRecord, docker: DockerState): Promise<FileChange> {
   const path = docker.unit.flags.configFile?.value ?? DAEMON_JSON;
   const current = await readFileState(host.at(path), { follow: true });
-  const text = textOf(current);
-  const json = JsonText.parse(text.trim() === "" ? "{}\n" : text, path);
+  const json = parseDaemonJson(current, path);
   const wanted = wantedMembers(json, path, docker.unit, DRIVER);
   let after = json;
   for (const [name, value] of wanted) {
     if (JSON.stringify(after.get(name)) !== JSON.stringify(value)) after = after.with(name, value);
   }
   const before = await beforeOurs(record, path, current);
-  const originally = JsonText.parse(textOf(before).trim() === "" ? "{}\n" : textOf(before), path);
+  const originally = parseDaemonJson(before, path);
   return {
     path,
     current,
@@ -146,7 +144,7 @@ async function beforeOurs(record: SetupRecord, path: string, current: FileState)
   const recorded = record.of(path);
   if (recorded === undefined || current.kind !== "file") return current;
   if (!isEdited(recorded, current)) return await record.before(recorded);
-  const { text } = revertChanges(textOf(current), path, recorded.members ?? []);
+  const { text } = revertChanges(parseDaemonJson(current, path), recorded.members ?? []);
   return { ...current, bytes: new TextEncoder().encode(text) };
 }
 

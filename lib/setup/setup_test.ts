@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { PrefixMachine } from "../../tests/support/setup_prefix.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { apply, withSetupLock } from "./apply.ts";
@@ -136,6 +137,28 @@ Deno.test("a setup that is told to stop puts back what it has done, an earlier o
   }
 });
 
+Deno.test("a file that cannot be written ends setup, and what was written before it is put back", async () => {
+  for (const wasSetUp of [false, true]) {
+    using machine = new PrefixMachine();
+    machine.hasDocker("26.1.5");
+    machine.write(DAEMON_JSON, "{}");
+    const folder = dirname(DROP_IN_PATH);
+    if (wasSetUp) {
+      await setUp(machine);
+      Deno.removeSync(machine.host.at(folder), { recursive: true });
+    }
+    machine.write(folder, "a file where a folder has to be");
+    const tree = machine.tree();
+    await refuses(
+      setUp(machine, { command: ["/opt/nydus-gd"] }),
+      "io",
+      /Cannot set up: cannot write \S+nydus-gd\.conf: (file exists|not a directory); everything is as it was$/,
+    );
+    assert.deepEqual(machine.tree(), tree);
+    assert.equal((await planUndo({ host: machine.host, force: false }, signal)).isRecorded, wasSetUp);
+  }
+});
+
 Deno.test("an undo that was interrupted at any moment is finished by another", async () => {
   for (let step = 0; step <= 4; step++) {
     using machine = new PrefixMachine();
@@ -248,8 +271,22 @@ Deno.test("what stands in the way is refused before anything is changed", async 
     machine.write("/lib/systemd/system/docker.service", `[Service]\nExecStart=/usr/bin/dockerd ${flags}\n`);
   const options = (text: string) => (machine: PrefixMachine) => machine.write("/etc/default/docker", text);
   const json = (text: string) => (machine: PrefixMachine) => machine.write(DAEMON_JSON, text);
+  const bytes = (...all: number[]) => (machine: PrefixMachine) => {
+    machine.write(DAEMON_JSON, "");
+    Deno.writeFileSync(machine.host.at(DAEMON_JSON), Uint8Array.from(all));
+  };
   const cases: [make: (machine: PrefixMachine) => void, code: string, message: RegExp][] = [
     [json("{\n  // mine\n}"), "config", /Cannot read \/etc\/docker\/daemon\.json: line 2: it has a comment/],
+    [json("\uFEFF{}"), "config", /line 1: it begins with a byte order mark/],
+    [bytes(0x7b, 0x22, 0xe9, 0x22, 0x3a, 0x31, 0x7d), "config", /Cannot read .*daemon\.json: it is not UTF-8/],
+    [
+      (machine) => {
+        Deno.mkdirSync(machine.host.at("/etc/docker"), { recursive: true });
+        Deno.symlinkSync("/srv/gone.json", machine.host.at(DAEMON_JSON));
+      },
+      "io",
+      /daemon\.json: it is a link to \/srv\/gone\.json, which does not exist/,
+    ],
     [json('{"a": 1, "a": 2}'), "config", /line 1: it has a second "a"/],
     [
       json('{\n"features": {"containerd-snapshotter": true}}'),

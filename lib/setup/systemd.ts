@@ -15,19 +15,21 @@ export async function hasSystemd(): Promise<boolean> {
 
 /** State of a unit. */
 export interface UnitState {
-  /** "loaded", "not-found". */
+  /** "loaded", "not-found", "masked". */
   readonly load: string;
-  /** "active", "inactive", "failed". */
+  /** "active", "inactive", "failed", "activating" (also between automatic restarts). */
   readonly active: string;
   /** "running". */
   readonly sub: string;
   /** Automatic restarts since the last manual start. */
   readonly restarts: number;
+  /** Lines of its last run, as an argument of journalctl. */
+  readonly lastRun: string;
 }
 
 /** @throws {NydusGdError} "environment" */
 export async function showUnit(unit: string): Promise<UnitState> {
-  const names = ["LoadState", "ActiveState", "SubState", "NRestarts"];
+  const names = ["LoadState", "ActiveState", "SubState", "NRestarts", "InvocationID"];
   const text = await systemctl("show", unit, ...names.map((name) => `--property=${name}`));
   const values = new Map(text.split("\n").map((line) => [line.split("=", 1)[0], line.slice(line.indexOf("=") + 1)]));
   return {
@@ -35,34 +37,48 @@ export async function showUnit(unit: string): Promise<UnitState> {
     active: values.get("ActiveState") ?? "",
     sub: values.get("SubState") ?? "",
     restarts: Number(values.get("NRestarts") ?? 0),
+    lastRun: `_SYSTEMD_INVOCATION_ID=${values.get("InvocationID") ?? ""}`,
   };
 }
 
 /**
  * Last error message and hint that a failed unit has logged; undefined if there is no message in a known format.
  *
- * @param sinceMs milliseconds since 1970
+ * @param lines argument of journalctl that selects them: "--since=-1min", {@link UnitState.lastRun}
  */
 export async function lastLoggedError(
   unit: string,
-  sinceMs: number,
+  lines: string,
 ): Promise<{ readonly state: string; readonly hint?: string } | undefined> {
-  const since = `@${Math.floor(sinceMs / 1000)}`;
-  const args = ["--unit", unit, "--since", since, "--output", "cat", "--no-pager"];
+  const args = ["--unit", unit, "--output", "cat", "--no-pager", lines];
   const command = new Deno.Command("journalctl", { args, stdin: "null", stderr: "null" });
   const output = await ignore(Deno.errors.NotFound, outputOf(command));
-  const lines = (output ?? "").split("\n");
-  const at = lines.findLastIndex((line) => ERROR_LINE.test(line));
-  const state = ERROR_LINE.exec(lines[at] ?? "")?.[1];
-  const hint = /^hint: (.*)$/.exec(lines[at + 1] ?? "")?.[1];
+  const logged = (output ?? "").split("\n");
+  const at = logged.findLastIndex((line) => ERROR_LINE.test(line));
+  const [, general, ofConfiguration] = ERROR_LINE.exec(logged[at] ?? "") ?? [];
+  const state = general ?? ofConfiguration;
+  const hint = /^hint: (.*)$/.exec(logged[at + 1] ?? "")?.[1];
   return state === undefined ? undefined : { state, ...(hint === undefined ? {} : { hint }) };
 }
 
 /** Error formats of this program and of dockerd. */
-const ERROR_LINE = /^(?:nydus-gd: |failed to start daemon: )(.+)$/;
+const ERROR_LINE = /^(?:nydus-gd: |failed to start daemon: )(.+)$|^(unable to configure the Docker daemon .+)$/;
 
 async function outputOf(command: Deno.Command): Promise<string> {
   return new TextDecoder().decode((await command.output()).stdout);
+}
+
+/**
+ * Runs a step of a plan: the arguments of systemctl.
+ *
+ * systemd refuses to start a unit that has failed several times in a row, whatever was mended since. So a restart
+ * resets that count first.
+ *
+ * @throws {NydusGdError} "environment"
+ */
+export async function runStep(words: readonly string[]): Promise<void> {
+  if (words[0] === "restart") await systemctl("reset-failed", ...words.slice(1));
+  await systemctl(...words);
 }
 
 /**
@@ -78,9 +94,9 @@ export async function systemctl(...args: string[]): Promise<string> {
     const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
     if (success) return text(stdout);
     const state = timeout.aborted ? `it took longer than ${TIMEOUT_MS / 1000} s` : text(stderr).split("\n")[0];
-    throw new NydusGdError("environment", `Cannot run systemctl ${args.join(" ")}: ${state}`, {
-      hint: `journalctl -u ${args.at(-1)} -n 50`,
-    });
+    const unit = args.find((arg) => arg.endsWith(".service"));
+    const hint = unit === undefined ? {} : { hint: `journalctl -u ${unit} -n 50` };
+    throw new NydusGdError("environment", `Cannot run systemctl ${args.join(" ")}: ${state}`, hint);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new NydusGdError("environment", "Cannot run systemctl: it is not installed", { cause: error });

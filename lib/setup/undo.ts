@@ -15,15 +15,16 @@ import { countText } from "../base/count_text.ts";
 import { NydusGdError } from "../base/errors.ts";
 import { ImageMounts } from "../mount/image_mounts.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
+import { parseDaemonJson } from "./daemon_json.ts";
 import { lookAtDocker } from "./docker_state.ts";
 import { type FileChange, isChange } from "./file_change.ts";
-import { readFileState, removeTemporary, textOf, writeFileState } from "./file_state.ts";
+import { readFileState, removeTemporary, writeFileState } from "./file_state.ts";
 import type { Host } from "./host.ts";
 import { revertChanges } from "./member_changes.ts";
 import { DRIVER, edited, type Plan, type PlanSource } from "./plan.ts";
 import { isEdited, type RecordedFile, SetupRecord } from "./record.ts";
 import { eachService, keepIfEdited, type Progress, type SetupRun } from "./setup_run.ts";
-import { hasSystemd, showUnit, systemctl } from "./systemd.ts";
+import { hasSystemd, runStep, showUnit, systemctl } from "./systemd.ts";
 import { DOCKER_SERVICE, SERVICE, UNIT_DIR } from "./unit_files.ts";
 
 /** Directory in which the unit keeps state and cache. */
@@ -89,7 +90,7 @@ export async function undo(
   const record = await SetupRecord.open(host);
   const run: SetupRun = { host, record, progress, signal };
   await putBack(run, plan.changes);
-  await eachService(run, plan.services, (words) => systemctl(...words));
+  await eachService(run, plan.services, runStep);
   if (host.isLive) await giveUpImages();
   await putBack(run, plan.last);
   if (plan.last.length > 0 && host.isLive && await hasSystemd()) await systemctl("daemon-reload");
@@ -134,7 +135,7 @@ async function undoOf(
     if (!force) throw edited(path);
     return change;
   }
-  const { text, kept } = revertChanges(textOf(current), path, members);
+  const { text, kept } = revertChanges(parseDaemonJson(current, path), members);
   notes.push(`${path} was edited since: our keys are removed, the rest is kept.`);
   if (kept.length > 0) notes.push(`${path}: ${kept.join(", ")} were changed since, and are left as they are.`);
   const bytes = new TextEncoder().encode(text);

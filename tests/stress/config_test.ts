@@ -200,7 +200,7 @@ fuzz(import.meta, {
     const changed = json.with("storage-driver", "nydus-gd").with("storage-opts", undefined);
     const { "storage-opts": _gone, ...rest } = document;
     assert.deepEqual(JSON.parse(changed.text), { ...rest, "storage-driver": "nydus-gd" });
-    const { text: again, kept } = revertChanges(changed.text, "daemon.json", [
+    const { text: again, kept } = revertChanges(changed, [
       { name: "storage-driver", before: document["storage-driver"], ours: "nydus-gd" },
       { name: "storage-opts", before: document["storage-opts"], ours: undefined },
     ]);
