@@ -72,8 +72,9 @@ interface Place {
 }
 
 /** @param logins registries for which Docker has logins */
-function judgeLogins(logins: Readable<readonly string[]>, { pulled }: Installation): Finding {
+function judgeLogins(logins: Readable<readonly string[]>, { pulled, pulledFiles }: Installation): Finding {
   if ("error" in logins) return failedWith(logins.error);
+  if ("error" in pulledFiles) return failedWith(pulledFiles.error);
   const handedOver = new Set(pulled?.list().flatMap((image) => image.logins.map(({ host }) => host)));
   const listed = [
     ...logins.value,

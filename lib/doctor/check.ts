@@ -10,7 +10,8 @@
  * @module
  */
 import { Deadline, interruption, unlessAborted, whenAborted } from "../base/abort.ts";
-import { messageOf, NydusGdError } from "../base/errors.ts";
+import { describeError } from "../base/error_report.ts";
+import { NydusGdError } from "../base/errors.ts";
 
 /** "warn": works, but not as it should. "skipped": could not be checked, or nothing to check. */
 export type Verdict = "ok" | "warn" | "fail" | "skipped";
@@ -30,6 +31,8 @@ export interface Check {
   readonly name: string;
   /** Default: {@link CHECK_TIMEOUT_MS}. */
   readonly timeoutMs?: number;
+  /** What to do if it throws or takes too long, and the error does not say. */
+  readonly mend?: string;
   run(signal: AbortSignal): Promise<Finding> | Finding;
 }
 
@@ -66,8 +69,8 @@ export function skipped(seen: string, mend?: string): Finding {
 
 /** A failure, with the hint of the error. */
 export function failedWith(error: unknown, mend?: string): Finding {
-  const hint = error instanceof Error && "hint" in error && typeof error.hint === "string" ? error.hint : undefined;
-  return fail(messageOf(error), hint ?? mend);
+  const { message, hint } = describeError(error);
+  return fail(message, hint ?? mend);
 }
 
 /** Runs a check within its timeout, and then gives it time to clean up. Rejects only when `signal` is aborted. */
@@ -82,7 +85,7 @@ export async function perform(check: Check, signal: AbortSignal): Promise<CheckR
     using cleanUp = new Deadline(CLEAN_UP_MS, undefined, timeoutError);
     if (deadline.signal.aborted) await Promise.race([Promise.allSettled([running]), whenAborted(cleanUp.signal)]);
     if (signal.aborted) throw interruption(signal);
-    return { group, name, ...failedWith(error) };
+    return { group, name, ...failedWith(error, check.mend) };
   }
 }
 

@@ -14,12 +14,15 @@ import { EROFS_TYPE } from "../mount/erofs/erofs_mount.ts";
 import { FUSE_TYPE } from "../mount/fuse/fuse_mount.ts";
 import { fanotifyKeeperPath, fscacheKeeperPath, Keeper, keeperPath } from "../mount/keeper/keeper.ts";
 import { SERVICE } from "../setup/unit_files.ts";
-import { hasSystemd, showUnit } from "../setup/systemd.ts";
+import { hasSystemd, lastLoggedError, showUnit, type UnitState } from "../setup/systemd.ts";
 import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 
 const GROUP = "daemon";
 const RESTART = `systemctl restart ${SERVICE}`;
+const JOURNAL = `journalctl -u ${SERVICE} -n 50`;
+/** A service that does not start is tried several times in this span: an argument of journalctl. */
+const RECENTLY = "--since=-1min";
 const NEEDS_ROOT = "sudo nydus-gd doctor";
 
 const Health = v.object({ reasons: v.optional(v.array(v.string()), []) });
@@ -42,10 +45,19 @@ async function checkService(): Promise<Finding> {
   if (!await hasSystemd()) return skipped("systemd is not running here");
   const unit = await showUnit(SERVICE);
   const restarts = unit.restarts > 0 ? `, restarted ${unit.restarts} times since` : "";
-  if (unit.load === "not-found") return warn(`there is no unit ${SERVICE}`, "nydus-gd setup");
+  const mend = mendOf(unit);
+  if (unit.load === "not-found") return warn(`there is no unit ${SERVICE}`, mend);
+  if (unit.load === "masked") return fail(`the unit is masked: ${unit.active} (${unit.sub})`, mend);
   const seen = `${unit.active} (${unit.sub})${restarts}`;
-  if (unit.active === "failed") return fail(seen, `journalctl -u ${SERVICE} -n 50`);
-  return unit.active === "active" ? ok(seen) : warn(seen, await startCommand());
+  if (unit.active === "active") return ok(seen);
+  if (!failsToStart(unit)) return warn(seen, mend);
+  const said = await lastLoggedError(SERVICE, unit.active === "failed" ? unit.lastRun : RECENTLY);
+  return said === undefined ? fail(seen, mend) : fail(`${seen}: ${said.state}`, said.hint ?? mend);
+}
+
+/** Whether it has failed, or is about to be tried again. */
+function failsToStart({ active, restarts }: UnitState): boolean {
+  return active === "failed" || (active === "activating" && restarts > 0);
 }
 
 /** Checks that a server listens on the socket and that only root can connect. */
@@ -164,5 +176,13 @@ async function checkMounts({ isRoot }: Installation): Promise<Finding> {
 /** Command that starts the daemon on this machine. */
 async function startCommand(): Promise<string> {
   if (!await hasSystemd()) return "nydus-gd serve";
-  return (await showUnit(SERVICE)).load === "not-found" ? "nydus-gd setup" : `systemctl start ${SERVICE}`;
+  return mendOf(await showUnit(SERVICE));
+}
+
+/** Command that leads to a running daemon, or to the reason why there is none. */
+function mendOf(unit: UnitState): string {
+  if (unit.load === "not-found") return "nydus-gd setup";
+  if (unit.load === "masked") return `systemctl unmask ${SERVICE}, then nydus-gd setup`;
+  if (unit.active === "active") return RESTART; // it runs without what was looked for
+  return failsToStart(unit) ? JOURNAL : `systemctl start ${SERVICE}`;
 }

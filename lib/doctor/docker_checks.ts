@@ -6,10 +6,13 @@
 import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import type { DockerInfo } from "../image/docker/engine_responses.ts";
 import { pluginSupport } from "../setup/docker_version.ts";
+import { hasSystemd, lastLoggedError, showUnit } from "../setup/systemd.ts";
+import { DOCKER_SERVICE } from "../setup/unit_files.ts";
 import type { Installation } from "./installation.ts";
 
 const GROUP = "docker";
 const SETUP = "nydus-gd setup";
+const JOURNAL = "journalctl -u docker -n 50";
 const INSTALL = "install Docker 20.10 to 26";
 
 /** Checks of reachability, version, driver, and of settings that prevent lazy images from starting. */
@@ -31,12 +34,13 @@ export function dockerChecks(installation: Installation): Check[] {
     {
       group: GROUP,
       name: "daemon",
+      mend: JOURNAL,
       async run(signal) {
         try {
           const { version } = await ask(signal);
           return ok(`${version} at ${docker.host}`);
         } catch (error) {
-          return failedWith(error);
+          return (isOfTheUnit(docker.host) ? await whyFailed() : undefined) ?? failedWith(error);
         }
       },
     },
@@ -45,6 +49,21 @@ export function dockerChecks(installation: Installation): Check[] {
     check("image store", judgeStore),
     check("user namespaces", judgeNamespaces),
   ];
+}
+
+/** Whether this is the socket of Docker's unit, and not that of a Docker started otherwise. */
+function isOfTheUnit(host: string): boolean {
+  return /^unix:\/\/(\/var)?\/run\/docker\.sock$/.test(host);
+}
+
+/** What dockerd said when it did not start; undefined if it did, or said nothing. */
+async function whyFailed(): Promise<Finding | undefined> {
+  if (!await hasSystemd()) return undefined;
+  const { active, lastRun } = await showUnit(DOCKER_SERVICE);
+  const said = active === "failed" ? await lastLoggedError(DOCKER_SERVICE, lastRun) : undefined;
+  if (said === undefined) return undefined;
+  const isAboutUs = /graphdriver|storage driver/i.test(said.state);
+  return fail(`Docker does not start: ${said.state}`, isAboutUs ? SETUP : JOURNAL);
 }
 
 function judgeVersion(version: string): Finding {

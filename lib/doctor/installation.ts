@@ -48,8 +48,8 @@ export class Installation implements Disposable {
     readonly docker: DockerEngine,
     /** Logins of Docker's client. */
     readonly logins: DockerKeychain,
-    /** Images and logins handed over by `nydus-gd pull`; undefined if this user may not read them. */
-    readonly pulled: PulledImages | undefined,
+    /** Images and logins handed over by `nydus-gd pull`; undefined value if this user may not read them. */
+    readonly pulledFiles: Readable<PulledImages | undefined>,
     /** As in the daemon: logins of Docker, then those of pulls. */
     readonly deps: BackendDeps & { readonly http: HttpClient },
   ) {}
@@ -62,14 +62,15 @@ export class Installation implements Disposable {
     const http = new HttpClient(fetchOptionsOf(limits));
     const logins = new DockerKeychain({ configDir: dockerConfigDir(settings.docker.config) });
     const pulledDir = `${options.root}/state/${STATE_FOLDERS.pulled}`;
-    const pulled = await ignore(Deno.errors.PermissionDenied, PulledImages.look(pulledDir));
+    const pulledFiles = await readable(ignore(Deno.errors.PermissionDenied, PulledImages.look(pulledDir)));
+    const pulled = valueOf(pulledFiles);
     return new Installation(
       options,
       settingsFile,
       await readable(examineNydusdConfig(options.config)),
       new DockerEngine(dockerHost(options.dockerHost, settings.docker.host), http),
       logins,
-      pulled,
+      pulledFiles,
       {
         http,
         keychain: pulled === undefined ? logins : firstOf(logins, pulled.keychain),
@@ -81,6 +82,11 @@ export class Installation implements Disposable {
   /** Settings, or defaults if the file is invalid. */
   get settings(): Settings {
     return valueOf(this.settingsFile) ?? DEFAULT_SETTINGS;
+  }
+
+  /** Images and logins handed over by `nydus-gd pull`, as far as they are readable. */
+  get pulled(): PulledImages | undefined {
+    return valueOf(this.pulledFiles);
   }
 
   /** nydusd's configuration; undefined if there is none or it is invalid. */

@@ -94,8 +94,8 @@ async function checkErofs(installation: Installation): Promise<Finding> {
 /** Checks fscache. Skipped while another program, such as our daemon, owns the kernel's cache. */
 async function checkFscache(installation: Installation): Promise<Finding> {
   if (!installation.isRoot) return skipped("mounting needs root", "sudo nydus-gd doctor");
-  await using scratch = await scratchIn(installation.cacheDir, "fscache");
   try {
+    await using scratch = await scratchIn(installation.cacheDir, "fscache");
     const { canBeTakenOver } = await probeFscache(scratch.path, scratch.path);
     const seen = "can be mounted, and asks for data: fs_driver erofs-fscache is available";
     return canBeTakenOver ? ok(seen) : warn(`${seen}, but images fail when the daemon exits (Linux 6.8)`);

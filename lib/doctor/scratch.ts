@@ -16,7 +16,8 @@ export interface Scratch extends AsyncDisposable {
  * system.
  */
 export async function scratchIn(folder: string, what: string): Promise<Scratch> {
-  const path = await Deno.makeTempDir({ dir: await nearestFolder(folder), prefix: `.nydus-gd-doctor-${what}-` });
+  const path = `${await nearestFolder(folder)}/.nydus-gd-doctor-${what}-${crypto.randomUUID()}`;
+  await Deno.mkdir(path, { mode: 0o700 });
   return {
     path,
     async [Symbol.asyncDispose]() {

@@ -5,9 +5,11 @@
  */
 import { fsName, statfs } from "../../ffi/sys_statfs.ts";
 import { bytesText } from "../base/byte_text.ts";
+import { isDiskFull } from "../base/disk_full.ts";
+import { ignore } from "../base/errors.ts";
 import { limitInBytes } from "../base/setting_values.ts";
 import { backingFileSystem, probeHome, unfitReason } from "../layer/home_probe.ts";
-import { type Check, fail, type Finding, ok, skipped, warn } from "./check.ts";
+import { type Check, fail, failedWith, type Finding, ok, skipped, warn } from "./check.ts";
 import type { Installation } from "./installation.ts";
 import { nearestFolder, scratchIn } from "./scratch.ts";
 
@@ -15,23 +17,61 @@ const GROUP = "storage";
 
 /** Network file systems: allowed for a cache, but rarely intended. */
 const REMOTE = new Set(["nfs", "fuse"]);
+/** Moves the cache. */
+const OTHER_CACHE = 'cache.dir = "/another/folder"';
 
-/** Checks of cache, free space and layers. */
+/** Timeout for Docker to tell its data-root. */
+const DOCKER_TIMEOUT_MS = 5_000;
+/** Timeout of the check that asks it, and then tries an overlay. */
+const LAYERS_TIMEOUT_MS = 10_000;
+
+/** Checks of state, cache, free space and layers. */
 export function storageChecks(installation: Installation): Check[] {
   return [
+    { group: GROUP, name: "state", run: () => checkState(installation) },
     { group: GROUP, name: "cache", run: () => checkCache(installation) },
     { group: GROUP, name: "free space", run: () => checkSpace(installation) },
-    { group: GROUP, name: "layers", run: (signal) => checkLayers(installation, signal) },
+    {
+      group: GROUP,
+      name: "layers",
+      timeoutMs: LAYERS_TIMEOUT_MS,
+      run: (signal) => checkLayers(installation, signal),
+    },
   ];
 }
 
-async function checkCache({ cacheDir }: Installation): Promise<Finding> {
-  const place = await nearestFolder(cacheDir);
-  const name = fsName(statfs(place).type);
+async function checkState({ options: { root }, isRoot }: Installation): Promise<Finding> {
+  const folder = `${root}/state`;
+  if (!isRoot) return skipped("only root can write it", "sudo nydus-gd doctor");
+  return await whyUnusable(folder, "nydus-gd serve --root /another/folder") ?? ok(folder);
+}
+
+async function checkCache({ cacheDir, isRoot }: Installation): Promise<Finding> {
+  const unusable = isRoot ? await whyUnusable(cacheDir, OTHER_CACHE) : undefined;
+  if (unusable !== undefined) return unusable;
+  const name = fsName(statfs(await nearestFolder(cacheDir)).type);
   const seen = `${cacheDir} on ${name}`;
   if (name === "tmpfs") return warn(`${seen}: it uses memory, and is empty after a reboot`, 'cache.dir = "/a/disk"');
   if (REMOTE.has(name)) return warn(`${seen}: every read goes over the network`, 'cache.dir = "/a/local/disk"');
   return ok(seen);
+}
+
+/**
+ * Tries what the daemon does first: to make the folder, or something in it. Undefined if that works.
+ *
+ * @param elsewhere how to use another folder
+ */
+async function whyUnusable(folder: string, elsewhere: string): Promise<Finding | undefined> {
+  try {
+    const isThere = await ignore(Deno.errors.NotFound, Deno.lstat(folder)) !== undefined;
+    if (isThere && !(await Deno.stat(folder)).isDirectory) {
+      return fail(`${folder} is not a folder`, `rm ${folder}, or ${elsewhere}`);
+    }
+    await using _scratch = await scratchIn(folder, "folder");
+    return undefined;
+  } catch (error) {
+    return isDiskFull(error) ? undefined : failedWith(error, elsewhere); // "free space" tells of a full disk
+  }
 }
 
 async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Installation): Promise<Finding> {
@@ -54,7 +94,7 @@ async function checkSpace({ cacheDir, settings: { cache: { minFree } } }: Instal
 async function checkLayers({ docker, isRoot, options }: Installation, signal: AbortSignal): Promise<Finding> {
   let dataRoot: string;
   try {
-    dataRoot = (await docker.info(signal)).dataRoot;
+    dataRoot = (await docker.info(AbortSignal.any([signal, AbortSignal.timeout(DOCKER_TIMEOUT_MS)]))).dataRoot;
   } catch {
     return skipped("Docker does not answer, so its data-root is not known");
   }

@@ -219,6 +219,42 @@ Deno.test(
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 6);
       });
+      await t.step(
+        "a service that fails again and again says why, and what it has lost is found by a restart",
+        async () => {
+          const settings = "/etc/nydus-gd/settings.toml";
+          await machine.write(settings, 'cahce.dir = "/x"\n');
+          assert.notEqual((await machine.run("systemctl", "restart", UNIT)).code, 0);
+          const reason =
+            /FAIL {2}service +activating \(.*\), restarted \d+ times since: cannot read settings .*: cahce is not/;
+          await until(
+            "it was tried again",
+            async () => reason.test((await machine.run("nydus-gd", "doctor")).stdout),
+            50,
+          );
+          await machine.must("rm", settings);
+          await machine.must("systemctl", "restart", UNIT);
+          await machine.must("rm", "/run/docker/plugins/nydus-gd.sock");
+          const { stdout } = await machine.run("nydus-gd", "doctor");
+          assert.match(stdout, /FAIL {2}driver socket .*\n +fix: systemctl restart nydus-gd\.service\n/);
+          await machine.must("systemctl", "restart", UNIT);
+          await readsRight(machine, "app", 7);
+        },
+      );
+      await t.step("a Docker that systemd has given up is told why, and set up again", async () => {
+        const [json, on] = ["/etc/docker/daemon.json", '"experimental": true'];
+        await machine.must("sed", "--in-place=.on", `s/${on}/"experimental": false/`, json);
+        await machine.run("systemctl", "restart", "docker");
+        const failed = async () => await property(machine, "docker.service", "ActiveState") === "failed";
+        await until("systemd has given Docker up", failed, 100);
+        const { stdout } = await machine.run("nydus-gd", "doctor");
+        assert.match(stdout, /FAIL {2}daemon +Docker does not start: .*graphdriver.*\n +fix: nydus-gd setup\n/);
+        await machine.must("mv", `${json}.on`, json);
+        await machine.must("nydus-gd", "setup", "--yes");
+        assert.equal(await driver(machine), "nydus-gd");
+        await machine.must("docker", "start", "app");
+        await readsRight(machine, "app", 8);
+      });
       await t.step("undoing, and removing the package, is refused while the container runs", async () => {
         const removal = await machine.run("dpkg", "--remove", "nydus-gd");
         assert.equal(removal.code, 1);

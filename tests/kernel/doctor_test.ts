@@ -146,6 +146,34 @@ Deno.test({ name: "a cache in memory, a full disk and one that is nearly full ar
   says(nearly, "free space", "warn", /less than cache\.min_free/, /cache\.dir/);
 });
 
+Deno.test({ name: "folders that the daemon cannot use are told before it fails to start", ignore }, async () => {
+  using temp = TempDir.make();
+  await Deno.writeTextFile(temp.join("file"), "");
+  const within = (folder: string) => ({ env: { NYDUS_GD_CACHE_DIR: folder } });
+  const aFile = await doctor(temp, [], within(temp.join("file")));
+  says(aFile, "cache", "fail", /file is not a folder$/, /rm \S+file, or cache\.dir/);
+  const below = await doctor(temp, [], within(temp.join("file/cache")));
+  says(below, "cache", "fail", /^Cannot \w+ \S+file\/cache: not a directory$/, /^cache\.dir = /);
+  const cache = temp.join("cache");
+  await Deno.mkdir(cache);
+  const readOnly = inNamespace(`mount -t tmpfs -o ro tmpfs ${cache}`);
+  const fixed = await doctor(temp, [], { ...within(cache), within: readOnly });
+  says(fixed, "cache", "fail", /^Cannot mkdir \S+cache\S+: read-only file system$/, /^cache\.dir = /);
+
+  await Deno.mkdir(temp.join("root"));
+  await Deno.writeTextFile(temp.join("root/state"), "");
+  says(await doctor(temp), "state", "fail", /root\/state is not a folder$/, /rm /);
+});
+
+Deno.test({ name: "a Docker that does not answer is told once, with where to look", ignore }, async () => {
+  using temp = TempDir.make();
+  using silent = Deno.listen({ transport: "unix", path: temp.join("docker.sock") });
+  const seen = await doctor(temp);
+  says(seen, "daemon", "fail", /no answer within/, /journalctl -u docker/);
+  says(seen, "layers", "skipped", /Docker does not answer/);
+  assert.ok(silent);
+});
+
 Deno.test(
   { name: "a data path that is named and cannot be had, and a place that cannot hold layers", ignore },
   async () => {
