@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { deepEqual, equal, match, notEqual } from "node:assert/strict";
+import { deepEqual, doesNotMatch, equal, match, notEqual } from "node:assert/strict";
 import { dirname } from "node:path";
 import { daemonChecks } from "../../lib/doctor/daemon_checks.ts";
 import { Installation } from "../../lib/doctor/installation.ts";
@@ -12,6 +12,7 @@ import { run } from "../support/command.ts";
 import { TESTED_DATA_PATHS } from "../support/data_paths.ts";
 import { fuseTest } from "../support/fuse_mount_kit.ts";
 import { LazyContainer } from "../support/lazy_container.ts";
+import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
 fuseTest("a keeper that dies is replaced, and the next server takes over from the new one", async () => {
@@ -130,6 +131,20 @@ fuseTest(
     deepEqual(await warningsOf(container), []);
   },
 );
+
+fuseTest("nobody is said to have read zeros from an image that was complete when all who watched died", async () => {
+  using temp = TempDir.make();
+  const logPath = temp.join("serve.log");
+  await using container = await LazyContainer.start("erofs-fanotify", { logPath, logLevel: "info" });
+  for (const { name } of Deno.readDirSync(container.root)) await Deno.readFile(`${container.root}/${name}`);
+  await until("the image is complete", () => /image is complete/.test(Deno.readTextFileSync(logPath)));
+  await container.driver.kill();
+  Deno.kill(container.keeperPid, "SIGKILL");
+  await container.driver.restart();
+  deepEqual(await Deno.readFile(`${container.root}/3`), container.content(3));
+  deepEqual(await warningsOf(container), []);
+  doesNotMatch(Deno.readTextFileSync(logPath), /may have read zeros/);
+});
 
 async function startAnew({ driver }: LazyContainer): Promise<void> {
   await driver.call("GraphDriver.Put", { ID: "box" });

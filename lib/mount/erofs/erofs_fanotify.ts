@@ -113,9 +113,11 @@ export class FanotifyImages implements AsyncDisposable {
     const { group, events } = kept ?? { group: fanotifyInit(), events: EventFile.create() };
     const resumed = await FanotifyImages.#open(options, watch, group, events);
     const mounts = await Promise.all(before.map((placed) => resumed.#restore(placed, kept !== undefined)));
-    if (kept === undefined) {
+    const suspects = kept !== undefined
+      ? []
+      : before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
+    if (suspects.length > 0) {
       await dropPages();
-      const suspects = before.filter((_, index) => mounts[index]?.isSuspect ?? true).map(({ image }) => image.name);
       log.error("images were not watched for a while, their users may have read zeros", { images: suspects });
     }
     await resumed.server.serve();
