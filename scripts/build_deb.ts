@@ -61,12 +61,15 @@ if [ "$1" = remove ] && grep -qs '^ExecStart=/usr/bin/nydus-gd ' /etc/systemd/sy
   nydus-gd setup --undo --yes
 fi
 `,
-  // Compiled code is a cache and removed with the package. State and image cache are removed on purge.
+  // Compiled code is a cache and removed with the package. State and image cache are removed on purge, except what is on
+  // a file system of its own below them, and a mount point: that must not fail the purge.
   postrm: `#!/bin/sh
 set -e
 rm -rf /var/cache/nydus-gd/deno-dir
 rmdir /var/cache/nydus-gd 2>/dev/null || true
-if [ "$1" = purge ]; then rm -rf --one-file-system /var/lib/nydus-gd; fi
+if [ "$1" = purge ] && ! rm -rf --one-file-system /var/lib/nydus-gd; then
+  echo "nydus-gd: what is mounted at or below /var/lib/nydus-gd was not removed" >&2
+fi
 `,
 } as const;
 

@@ -282,6 +282,11 @@ Deno.test(
         assert.equal((await machine.run("sh", "-c", DAEMON_AND_KEEPERS)).stdout, "");
         assert.doesNotMatch(await machine.must("cat", "/proc/mounts"), /nydus-gd\/(images|erofs)/);
       });
+      await t.step("purged, the package leaves nothing, even where its folder is a mount point", async () => {
+        await machine.must("mountpoint", "/var/lib/nydus-gd");
+        await machine.must("dpkg", "--purge", "nydus-gd");
+        assert.equal(await machine.must("find", "/var/lib/nydus-gd", "-mindepth", "1"), "");
+      });
     });
   },
 );
