@@ -103,6 +103,8 @@ Deno.test(
     await fails(["setup", "--dry-run"], /settings\.toml: line 1: dokcer is not known/, /edit/, {
       within: inNamespace(slip),
     });
+    const undone = await run(["setup", "--undo", "--yes"], { within: inNamespace(slip) });
+    assert.deepEqual([undone.code, undone.stdout], [0, "Nothing to undo: setup has changed nothing here.\n"]);
   },
 );
 

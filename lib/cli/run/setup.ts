@@ -6,7 +6,7 @@
 import { resolve } from "node:path";
 import { DEFAULT_FETCH_OPTIONS } from "../../backend/http/fetch_options.ts";
 import { HttpClient } from "../../backend/http/http_client.ts";
-import { NydusGdError } from "../../base/errors.ts";
+import { hasCode, NydusGdError } from "../../base/errors.ts";
 import { installedCommand } from "../../base/self_command.ts";
 import { readSettings } from "../../image/config_files.ts";
 import { DockerEngine, dockerHost } from "../../image/docker/engine.ts";
@@ -39,10 +39,15 @@ export async function setup(args: SetupArgs, context: ActionContext): Promise<nu
   return await verb(args, context, new Host(prefix, new DockerEngine(await hostOfDocker(args), http)));
 }
 
-/** Reads the settings only if the command line names no Docker: undo must work even with invalid settings. */
+/** Undo is the way out when nothing works any more: settings that cannot be read do not stand in its way. */
 async function hostOfDocker(args: SetupArgs): Promise<string> {
   if (args.dockerHost !== undefined) return args.dockerHost;
-  return dockerHost((await readSettings(DEFAULT_INSTALLATION.settings)).docker.host);
+  try {
+    return dockerHost((await readSettings(DEFAULT_INSTALLATION.settings)).docker.host);
+  } catch (error) {
+    if (args.undo && hasCode(error, "config")) return dockerHost();
+    throw error;
+  }
 }
 
 async function setUp(args: SetupArgs, context: ActionContext, host: Host): Promise<number> {
