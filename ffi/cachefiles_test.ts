@@ -20,7 +20,7 @@ Deno.test("OPEN of enum cachefiles_opcode names volume, cookie and descriptor", 
   assert.deepEqual(decodeMessage(longer), expected);
 });
 
-Deno.test("READ of enum cachefiles_opcode says how many bytes are wanted from where, CLOSE nothing", () => {
+Deno.test("READ of enum cachefiles_opcode holds offset and length, CLOSE has no payload", () => {
   const read = goldenBytes(`
     07 00 00 00 02 00 00 00   msg_id 7, opcode READ
     20 00 00 00 03 00 00 00   len 32, object_id 3
@@ -35,7 +35,7 @@ Deno.test("READ of enum cachefiles_opcode says how many bytes are wanted from wh
   assert.deepEqual(decodeMessage(close), { kind: "close", id: 8, object: 3 });
 });
 
-Deno.test("a message that is cut, or of another kind, is refused", () => {
+Deno.test("a truncated message and one of an unknown opcode are refused", () => {
   const read = goldenBytes(`
     07 00 00 00 02 00 00 00
     20 00 00 00 03 00 00 00
@@ -58,7 +58,7 @@ Deno.test("a message that is cut, or of another kind, is refused", () => {
   assert.throws(() => decodeMessage(lying), /32 of 65315 bytes/);
 });
 
-Deno.test("what the kernel is told is the text that its daemon.c and ondemand.c parse", () => {
+Deno.test("commands to the kernel have the syntax that its daemon.c and ondemand.c parse", () => {
   using temp = TempDir.make();
   const path = temp.join("device");
   const cases: [tell: (device: number) => unknown, text: string][] = [
@@ -78,7 +78,7 @@ Deno.test("what the kernel is told is the text that its daemon.c and ondemand.c 
   }
 });
 
-Deno.test("an object is written past the page cache, whole blocks of memory at a page", async () => {
+Deno.test("an object is written with direct I/O, in whole blocks from page-aligned memory", async () => {
   using temp = TempDir.make();
   using object = open(temp.join("object"), O.RDWR | O.CREAT | O.DIRECT);
   using memory = Mapping.anonymous(2 * CACHE_BLOCK);

@@ -9,7 +9,7 @@ import { symlinkat } from "./unistd.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
-Deno.test("struct linux_dirent64 is read as the kernel packs it", () => {
+Deno.test("struct linux_dirent64 is parsed as the kernel packs it", () => {
   const records = goldenBytes(`
     02 00 00 00 00 00 00 00   d_ino 2
     01 00 00 00 00 00 00 00   d_off
@@ -39,11 +39,11 @@ Deno.test("struct linux_dirent64 is read as the kernel packs it", () => {
   ]);
 });
 
-Deno.test("a record without a size ends the listing instead of hanging it", () => {
+Deno.test("a record of size zero ends the listing instead of looping", () => {
   assert.throws(() => [...decodeDirents(new Uint8Array(24))], RangeError);
 });
 
-Deno.test("a directory is listed with inodes and types, names of any bytes, twice the same", () => {
+Deno.test("a directory is listed with inodes, types and names of any bytes, twice with the same result", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY | O.DIRECTORY);
   const alien = new Uint8Array([0xff, 0xfe]);
@@ -61,7 +61,7 @@ Deno.test("a directory is listed with inodes and types, names of any bytes, twic
   assert.ok(first.some((entry) => entry.name.length === 2 && entry.name[0] === 0xff));
 });
 
-Deno.test("a directory larger than one answer of the kernel is listed whole", () => {
+Deno.test("a directory larger than one getdents64 buffer is listed completely", () => {
   using temp = TempDir.make();
   const names = Array.from({ length: 300 }, (_, i) => `${i}-`.padEnd(250, "n"));
   for (const name of names) Deno.writeTextFileSync(temp.join(name), "");
@@ -69,7 +69,7 @@ Deno.test("a directory larger than one answer of the kernel is listed whole", ()
   assert.deepEqual([...readDirectory(dir)].map((entry) => text(entry.name)).sort(), names.sort());
 });
 
-Deno.test("what is no directory, or was opened as a path only, cannot be listed", () => {
+Deno.test("a file, and a directory opened with O_PATH, cannot be listed", () => {
   using file = open("/dev/null", O.RDONLY);
   assert.throws(() => [...readDirectory(file)], (e) => isErrno(e, "ENOTDIR"));
   using path = open("/", O.PATH);

@@ -6,7 +6,7 @@ import { O, open } from "./fcntl.ts";
 import { mknodat, S } from "./sys_stat.ts";
 import { writeAll } from "./unistd.ts";
 
-Deno.test("one descriptor is waited for again and again, by several", () => {
+Deno.test("several callers wait for one descriptor, repeatedly", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.PATH);
   mknodat(dir, "pipe", S.IFIFO | 0o600, 0);
@@ -21,7 +21,7 @@ Deno.test("one descriptor is waited for again and again, by several", () => {
   assert.equal(second.wait(-1), true);
 });
 
-Deno.test("a descriptor that cannot be waited for is refused", () => {
+Deno.test("a descriptor that epoll does not support is refused", () => {
   using temp = TempDir.make();
   Deno.writeTextFileSync(temp.join("file"), "");
   using file = open(temp.join("file"), O.RDONLY);

@@ -17,7 +17,7 @@ Deno.test("struct fanotify_event_metadata and its range are laid out as linux/fa
   assert.deepEqual(decodeFanotifyEvents(goldenBytes(EVENT + EVENT)), [event, event]);
 });
 
-Deno.test("an event without a range is one of no bytes, another record before the range is passed over", () => {
+Deno.test("an event without a range record has length 0, and other records before the range are skipped", () => {
   const bare = goldenBytes(`
     18 00 00 00 03 00 18 00   event_len 24
     00 00 10 00 00 00 00 00
@@ -36,7 +36,7 @@ Deno.test("an event without a range is one of no bytes, another record before th
   assert.deepEqual(decodeFanotifyEvents(other), [event]);
 });
 
-Deno.test("events end where the bytes are zeros or an event is not whole; another version is refused", () => {
+Deno.test("parsing stops at zeros or an incomplete event, and refuses another version", () => {
   const bytes = goldenBytes(EVENT);
   assert.deepEqual(decodeFanotifyEvents(new Uint8Array([...bytes, ...new Uint8Array(100)])), [event]);
   assert.deepEqual(decodeFanotifyEvents(bytes.subarray(0, 47)), []);
@@ -44,7 +44,7 @@ Deno.test("events end where the bytes are zeros or an event is not whole; anothe
   assert.throws(() => decodeFanotifyEvents(bytes), /version is 4, expected 3/);
 });
 
-Deno.test("struct fanotify_response says allow, or deny with an errno in its highest byte", () => {
+Deno.test("struct fanotify_response holds allow, or deny with an errno in its highest byte", () => {
   assert.deepEqual(
     encodeFanotifyResponse(11),
     goldenBytes(`

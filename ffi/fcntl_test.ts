@@ -17,7 +17,7 @@ Deno.test("struct open_how is laid out as linux/openat2.h says", () => {
   assert.deepEqual(encodeOpenHow({ flags, mode: 0o644, resolve: RESOLVE.BENEATH | RESOLVE.IN_ROOT }), wanted);
 });
 
-Deno.test("names of any bytes and of 255 bytes can be opened, 256 are ENAMETOOLONG", () => {
+Deno.test("names of any bytes up to 255 can be opened, 256 bytes are ENAMETOOLONG", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY | O.DIRECTORY);
   const alien = new Uint8Array([0xff, 0x80, 0xfe, 0x0a]);
@@ -43,7 +43,7 @@ Deno.test("a failed open names the file and the reason", () => {
   assert.throws(() => open(temp.join("file"), O.RDONLY | O.DIRECTORY), (e) => isErrno(e, "ENOTDIR"));
 });
 
-Deno.test("openat2 keeps a lookup below its directory", () => {
+Deno.test("openat2 confines a lookup to its directory", () => {
   using temp = TempDir.make();
   Deno.mkdirSync(temp.join("root/etc"), { recursive: true });
   Deno.writeTextFileSync(temp.join("root/etc/passwd"), "inside");
@@ -63,7 +63,7 @@ Deno.test("openat2 keeps a lookup below its directory", () => {
   assert.throws(() => openat2(root, "absolute", plain), (e) => isErrno(e, "ELOOP"));
 });
 
-Deno.test("openat2 refuses a mode for a file that it does not create", () => {
+Deno.test("openat2 refuses a mode without O_CREAT", () => {
   const how = { flags: O.RDONLY, mode: 0o600 };
   assert.throws(() => openat2(AT.FDCWD, "/dev/null", how), (e) => isErrno(e, "EINVAL"));
 });
@@ -87,14 +87,14 @@ Deno.test("fallocate grows a file and punches a hole into it", () => {
   assert.throws(() => fallocate(file, 0, 0, 0), (e) => isErrno(e, "EINVAL"));
 });
 
-Deno.test("O_TMPFILE makes a file without a name", () => {
+Deno.test("O_TMPFILE creates a file without a name", () => {
   using temp = TempDir.make();
   using file = open(temp.path, O.TMPFILE | O.RDWR);
   writeAll(file, new Uint8Array([1]));
   assert.equal(fstat(file).nlink, 0);
 });
 
-Deno.test("pages of a file can be dropped, a pipe has none", async () => {
+Deno.test("page cache of a file can be dropped, of a pipe not", async () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDWR);
   writeAll(file, new Uint8Array([1]));

@@ -62,7 +62,7 @@ Deno.test("an entry of READDIRPLUS is struct fuse_entry_out before struct fuse_d
   );
 });
 
-Deno.test("an entry that does not fit leaves the listing as it was", () => {
+Deno.test("an entry that does not fit leaves the listing unchanged", () => {
   const list = new DirectoryListing(new Uint8Array(4096));
   list.reset(32 + 40);
   assert.equal(list.add(ascii("12345678"), 1, 8, 1), true);

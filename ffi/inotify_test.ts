@@ -14,7 +14,7 @@ Deno.test("struct inotify_event is laid out as linux/inotify.h says", () => {
   assert.deepEqual(decodeInotifyEvents(bytes), [{ watch: 1, mask: IN.UNMOUNT }, { watch: 2, mask: IN.IGNORED }]);
 });
 
-Deno.test("a folder that is removed is told, and then no more", () => {
+Deno.test("removal of a watched folder is reported once", () => {
   using temp = TempDir.make();
   using inotify = inotifyInit();
   Deno.mkdirSync(temp.join("folder"));

@@ -5,7 +5,7 @@ import { Fd, procFdPath, rawFd } from "./fd.ts";
 import { check, cstring, load, MissingLibraryError, nameArgument, show } from "./libc.ts";
 import { TempDir } from "../tests/support/temp_dir.ts";
 
-Deno.test("a name becomes bytes with one NUL at the end", () => {
+Deno.test("a name is encoded with one NUL at the end", () => {
   assert.deepEqual(cstring("aé"), new Uint8Array([0x61, 0xc3, 0xa9, 0]));
   assert.deepEqual(cstring(new Uint8Array([0xff, 0x80])), new Uint8Array([0xff, 0x80, 0]));
   assert.deepEqual(cstring(""), new Uint8Array([0]));
@@ -21,7 +21,7 @@ Deno.test("a NUL inside a name is EINVAL before the kernel sees it", () => {
   }
 });
 
-Deno.test("an argument in scratch memory equals the same name in memory of its own", () => {
+Deno.test("an argument in scratch memory equals the same name in allocated memory", () => {
   const names = [
     "",
     "x",
@@ -38,19 +38,19 @@ Deno.test("an argument in scratch memory equals the same name in memory of its o
   }
 });
 
-Deno.test("the two slots hold two names at once", () => {
+Deno.test("the two scratch slots hold two names at the same time", () => {
   const first = nameArgument("first", "test", 0);
   const second = nameArgument("second", "test", 1);
   assert.deepEqual(first.subarray(0, 6), cstring("first"));
   assert.deepEqual(second.subarray(0, 7), cstring("second"));
 });
 
-Deno.test("a hostile name cannot drive the terminal that shows it", () => {
+Deno.test("control characters of a file name are escaped in messages", () => {
   assert.equal(show(new Uint8Array([0x1b, 0x5b, 0x41, 0xff])), "\\x1b[A\ufffd");
   assert.equal(show("a\n\u009b"), "a\\x0a\\x9b");
 });
 
-Deno.test("a failed call says what, on what and why", () => {
+Deno.test("the error of a failed call names the call, its subject and the errno", () => {
   const error = new SyscallError("mount", ERRNO.EBUSY, "/x");
   assert.equal(error.message, 'Cannot mount "/x": EBUSY');
   assert.equal(error.code, "EBUSY");
@@ -61,17 +61,17 @@ Deno.test("a failed call says what, on what and why", () => {
   assert.equal(errnoName(4095), "errno 4095");
 });
 
-Deno.test("errno names and numbers are one to one", () => {
+Deno.test("errno names and numbers map one to one", () => {
   assert.equal(new Set(Object.values(ERRNO)).size, Object.keys(ERRNO).length);
   for (const [name, number] of Object.entries(ERRNO)) assert.equal(errnoName(number), name);
 });
 
-Deno.test("only -1 is a failure", () => {
+Deno.test("only -1 is treated as failure", () => {
   assert.equal(check(-2, "x", "y"), -2);
   assert.equal(check(7n, "x", "y"), 7);
 });
 
-Deno.test("the first failed call of a thread already has the right errno", async () => {
+Deno.test("errno is right even for a thread's first failed call", async () => {
   const script = `import { open } from ${JSON.stringify(new URL("fcntl.ts", import.meta.url).href)};
     try { open("/nowhere/at/all", 0); } catch (e) { console.log(e.message); }`;
   const args = ["eval", "--no-check", "--no-lock", "--ext=ts", script];
@@ -79,12 +79,12 @@ Deno.test("the first failed call of a thread already has the right errno", async
   assert.equal(new TextDecoder().decode(stdout).trim(), 'Cannot open "/nowhere/at/all": ENOENT');
 });
 
-Deno.test("a missing library names itself and its package, at the first call only", () => {
+Deno.test("a missing library is reported with its package, and only when it is first called", () => {
   const lib = load("libnothing-at-all.so.9", "libnothing9", { f: { parameters: [], result: "void" } });
   assert.throws(() => lib(), (e) => e instanceof MissingLibraryError && e.hint === "apt-get install libnothing9");
 });
 
-Deno.test("a missing symbol is told apart from a missing library", () => {
+Deno.test("a missing symbol is reported differently from a missing library", () => {
   const lib = load("libc.so.6", "libc6", { no_such_symbol: { parameters: [], result: "void" } });
   assert.throws(() => lib(), {
     name: "MissingLibraryError",
@@ -92,7 +92,7 @@ Deno.test("a missing symbol is told apart from a missing library", () => {
   });
 });
 
-Deno.test("an owned descriptor is closed once, and refused from then on", () => {
+Deno.test("an owned descriptor is closed once and cannot be used afterwards", () => {
   using dir = TempDir.make();
   const path = dir.join("file");
   Deno.writeTextFileSync(path, "");
@@ -117,14 +117,14 @@ function linksTo(number: string, path: string): boolean {
   }
 }
 
-Deno.test("a duplicate lives on when the first is closed", () => {
+Deno.test("a duplicate stays open when the original is closed", () => {
   const first = open("/dev/null", O.RDONLY);
   using second = first.duplicate();
   first[Symbol.dispose]();
   assert.equal(Deno.readLinkSync(procFdPath(second)), "/dev/null");
 });
 
-Deno.test("close-on-exec is on from the start and can be taken off", () => {
+Deno.test("close-on-exec is set by default and can be cleared", () => {
   const cloexec = (fd: Fd): boolean => {
     const flags = /^flags:\s*(\d+)$/m.exec(Deno.readTextFileSync(`/proc/self/fdinfo/${fd.raw}`))?.[1] ?? "";
     return (parseInt(flags, 8) & O.CLOEXEC) !== 0;
@@ -139,7 +139,7 @@ Deno.test("close-on-exec is on from the start and can be taken off", () => {
   assert.equal(cloexec(fd), true);
 });
 
-Deno.test("a number that is no descriptor is not owned", () => {
+Deno.test("a number that is not an open descriptor cannot be owned", () => {
   for (const raw of [-1, NaN, 1.5]) assert.throws(() => Fd.own(raw), RangeError);
 });
 

@@ -27,7 +27,7 @@ const attr: FileAttributes = {
   mtimeNsec: 999_999_999,
 };
 
-Deno.test("structs have the sizes that a C compiler prints for each version of the headers", () => {
+Deno.test("structs have the sizes that a C compiler computes for each version of the headers", () => {
   const sizes = (soname: string, version: number) => {
     const layout = layoutOf(soname, version);
     return layout && [layout.operations * 8, layout.fuseBuf, layout.fileInfo, layout.keepCache, layout.cacheReaddir];
@@ -41,12 +41,12 @@ Deno.test("structs have the sizes that a C compiler prints for each version of t
   assert.deepEqual([FUSE_BUF.mem, FUSE_BUF.memSize, CONN_INFO.SIZE, STATVFS.SIZE], [16, 40, 128, 112]);
 });
 
-Deno.test("a version whose headers were not read has no layout", () => {
+Deno.test("there is no layout for a header version that was not read", () => {
   const pairs: [string, number][] = [[SO3, 309], [SO3, 317], [SO4, 316], [SO4, 319], [SO4, 400], ["libfuse.so.2", 314]];
   for (const [soname, version] of pairs) assert.equal(layoutOf(soname, version), undefined);
 });
 
-Deno.test("operations stand in the table where fuse_lowlevel.h has them", () => {
+Deno.test("operations are at the offsets that fuse_lowlevel.h declares", () => {
   const at = (name: string) => OPERATION_ORDER.indexOf(name);
   assert.deepEqual(["init", "lookup", "forget", "getattr", "setattr", "readlink"].map(at), [0, 2, 3, 4, 5, 6]);
   assert.deepEqual(["open", "read", "flush", "opendir", "readdir", "statfs"].map(at), [14, 15, 17, 20, 21, 24]);
@@ -54,7 +54,7 @@ Deno.test("operations stand in the table where fuse_lowlevel.h has them", () => 
   assert.deepEqual(["fallocate", "readdirplus", "copy_file_range", "lseek", "tmpfile"].map(at), [40, 41, 42, 43, 44]);
 });
 
-Deno.test("struct stat of x86-64", () => {
+Deno.test("struct stat has its x86-64 layout", () => {
   const layout = STAT_LAYOUTS.x86_64;
   const bytes = new Uint8Array(layout.SIZE);
   writeStat(new DataView(bytes.buffer), 0, layout, attr);
@@ -83,7 +83,7 @@ Deno.test("struct stat of x86-64", () => {
   );
 });
 
-Deno.test("struct stat of arm64", () => {
+Deno.test("struct stat has its arm64 layout", () => {
   const layout = STAT_LAYOUTS.aarch64;
   const bytes = new Uint8Array(layout.SIZE);
   writeStat(new DataView(bytes.buffer), 0, layout, attr);

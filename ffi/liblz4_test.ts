@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { lz4CompressBlock, lz4DecompressBlock, Lz4Error } from "./liblz4.ts";
 
-Deno.test("a block of the specification's example decompresses", () => {
+Deno.test("the example block of the specification decompresses", () => {
   const block = goldenBytes(`
     1b             token: 1 literal, match of 4 + 11
     61             literal "a"
@@ -16,7 +16,7 @@ Deno.test("a block of the specification's example decompresses", () => {
   assert.equal(new TextDecoder().decode(out.subarray(0, 21)), "a".repeat(16) + "bcdef");
 });
 
-Deno.test("what is compressed decompresses, into shared memory too", () => {
+Deno.test("compressed data decompresses to the original, also into shared memory", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 5000 }), fc.nat(50), (bytes, repeat) => {
       const whole = new Uint8Array(bytes.length * (repeat + 1));
@@ -29,14 +29,14 @@ Deno.test("what is compressed decompresses, into shared memory too", () => {
   );
 });
 
-Deno.test("a block larger than its place is an error, and nothing beyond it is touched", () => {
+Deno.test("a block larger than its output buffer is an error, and nothing is written beyond the buffer", () => {
   const block = lz4CompressBlock(new Uint8Array(1000).fill(7));
   const out = new Uint8Array(1000);
   assert.throws(() => lz4DecompressBlock(block, out.subarray(0, 999)), Lz4Error);
   assert.equal(out[999], 0);
 });
 
-Deno.test("damaged blocks are refused or stay inside their place", () => {
+Deno.test("damaged blocks are refused or stay within the output buffer", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
     const memory = new Uint8Array(600);
     try {

@@ -5,7 +5,7 @@ import { O, open } from "./fcntl.ts";
 import { claimInherited, hasServiceManager, removeStoredDescriptor, storeDescriptor } from "./libsystemd.ts";
 import { fstat } from "./sys_stat.ts";
 
-Deno.test("a descriptor is sent to be kept under its name, and to be let go", async () => {
+Deno.test("a descriptor is stored with systemd under its name, and removed again", async () => {
   using temp = TempDir.make();
   using socket = NotifySocket.bind(temp.join("notify"));
   using file = open(temp.join("file"), O.RDWR | O.CREAT);
@@ -25,7 +25,7 @@ Deno.test("a descriptor is sent to be kept under its name, and to be let go", as
   }
 });
 
-Deno.test("without a service manager nothing is sent, and nothing is inherited", () => {
+Deno.test("without a service manager no descriptor is stored or inherited", () => {
   using file = open("/dev/null", O.RDONLY);
   assert.equal(hasServiceManager(), false);
   assert.equal(storeDescriptor("x", file), false);

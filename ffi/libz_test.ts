@@ -19,7 +19,7 @@ function blockAtPhase(phase: number): Uint8Array {
   return bytes;
 }
 
-Deno.test("a block that begins at any bit of a byte is inflated", () => {
+Deno.test("a deflate block that begins at any bit offset is inflated", () => {
   for (let phase = 1; phase < 8; phase++) {
     const bytes = blockAtPhase(phase);
     using inflate = Inflate.open();
@@ -43,7 +43,7 @@ async function streamOf(first: Uint8Array, second: Uint8Array): Promise<{ stream
   return { stream: new Uint8Array(Buffer.concat(pieces)), place };
 }
 
-Deno.test("what lies before the place is referred to", async () => {
+Deno.test("back-references reach into the window before the starting point", async () => {
   const window = new Uint8Array(randomBytes(32_000));
   const { stream, place } = await streamOf(window, window.subarray(100, 20_100));
   assert.ok(stream.length - place < 1000);
@@ -61,7 +61,7 @@ Deno.test("what lies before the place is referred to", async () => {
   });
 });
 
-Deno.test("a stream in pieces, into places of any size, is the same", () => {
+Deno.test("a stream inflates to the same bytes whatever the sizes of input pieces and output buffers", () => {
   const plain = new Uint8Array(100_000).map((_, k) => (k * k) >> 7);
   const stream = deflateRawSync(plain);
   using inflate = Inflate.open();
@@ -78,7 +78,7 @@ Deno.test("a stream in pieces, into places of any size, is the same", () => {
   assert.deepEqual(out.subarray(0, filled), plain);
 });
 
-Deno.test("gzip is inflated into just the room that it takes, whole and unharmed", () => {
+Deno.test("gzip inflates into a buffer of exactly its size, and damage is detected", () => {
   const plain = new Uint8Array(randomBytes(5000));
   const stored = gzipSync(plain);
   const out = new Uint8Array(plain.length);

@@ -24,7 +24,7 @@ function skippable(length: number): Uint8Array {
   return new Uint8Array(header.buffer);
 }
 
-Deno.test("frames come out one after the other, however they come in, skippable ones left out", async () => {
+Deno.test("concatenated frames are decompressed whatever the input pieces, skippable frames are ignored", async () => {
   const parts = fc.array(fc.tuple(fc.nat({ max: 600_000 }), fc.boolean()), { maxLength: 5 });
   await fc.assert(
     fc.asyncProperty(parts, fc.integer({ min: 1, max: 300_000 }), async (frames, size) => {
@@ -39,13 +39,13 @@ Deno.test("frames come out one after the other, however they come in, skippable 
   );
 });
 
-Deno.test("a frame of exactly what is had at once, and one of nothing, end where they end", async () => {
+Deno.test("a frame that ends exactly with the input, and an empty frame, end correctly", async () => {
   for (const length of [0, 256 << 10, 512 << 10]) {
     assert.equal((await plainOf(new Uint8Array(zstdCompressSync(new Uint8Array(length))), 100)).length, length);
   }
 });
 
-Deno.test("what is cut off, or no frame, is an error", async () => {
+Deno.test("truncated input and input that is not a frame are errors", async () => {
   const frame = new Uint8Array(zstdCompressSync(new Uint8Array(1000).map((_, i) => (i * 7) & 0xff)));
   for (
     const bytes of [frame.slice(0, -1), frame.slice(0, 5), concatenate([frame, new Uint8Array(10)]), frame.with(0, 0)]

@@ -4,7 +4,7 @@ import { zstdCompressSync } from "node:zlib";
 import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { zstdCompress, zstdDecompress, ZstdError } from "./libzstd.ts";
 
-Deno.test("a frame written down by hand decompresses", () => {
+Deno.test("a hand-written frame decompresses", () => {
   const frame = goldenBytes(`
     28 b5 2f fd   magic
     20            frame header: single segment, 1-byte content size
@@ -17,7 +17,7 @@ Deno.test("a frame written down by hand decompresses", () => {
   assert.equal(new TextDecoder().decode(out), "hello");
 });
 
-Deno.test("what is compressed decompresses, at every kind of level, into shared memory too", () => {
+Deno.test("compressed data decompresses to the original, at every level, also into shared memory", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 5000 }), fc.constantFrom(0, 1, 3, 12), (bytes, level) => {
       const out = new Uint8Array(new SharedArrayBuffer(bytes.length));
@@ -28,7 +28,7 @@ Deno.test("what is compressed decompresses, at every kind of level, into shared 
   );
 });
 
-Deno.test("frames of another implementation, one after the other, decompress", () => {
+Deno.test("concatenated frames of another implementation decompress", () => {
   const part = new Uint8Array(70000).map((_, i) => i % 251);
   const frame = zstdCompressSync(part);
   const out = new Uint8Array(140000);
@@ -36,7 +36,7 @@ Deno.test("frames of another implementation, one after the other, decompress", (
   assert.deepEqual(out.subarray(70000), part);
 });
 
-Deno.test("a frame larger than its place is an error, and nothing beyond it is touched", () => {
+Deno.test("a frame larger than its output buffer is an error, and nothing is written beyond the buffer", () => {
   const frame = zstdCompress(new Uint8Array(100000).fill(7), 3);
   const out = new Uint8Array(100000);
   assert.throws(() => zstdDecompress(frame, out.subarray(0, 99999)), {
@@ -45,7 +45,7 @@ Deno.test("a frame larger than its place is an error, and nothing beyond it is t
   assert.equal(out[99999], 0);
 });
 
-Deno.test("damage is named, and the context works again afterwards", () => {
+Deno.test("damage is reported, and the context can be used again afterwards", () => {
   const frame = zstdCompress(new Uint8Array(1000).map((_, i) => i), 3);
   const out = new Uint8Array(1000);
   assert.throws(() => zstdDecompress(frame.subarray(0, -1), out), ZstdError);
@@ -55,7 +55,7 @@ Deno.test("damage is named, and the context works again afterwards", () => {
   assert.equal(zstdDecompress(frame, out), 1000);
 });
 
-Deno.test("mutated frames are refused or stay inside their place", () => {
+Deno.test("mutated frames are refused or stay within the output buffer", () => {
   const frame = zstdCompress(new Uint8Array(400).map((_, i) => i * i), 3);
   fc.assert(fc.property(fc.nat(frame.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
     const damaged = frame.slice();

@@ -16,7 +16,7 @@ function residentBytes(): number {
   return Deno.memoryUsage().rss;
 }
 
-Deno.test("free memory below memory in use goes back to the kernel", async () => {
+Deno.test("free memory below memory in use is returned to the kernel", async () => {
   const pieces = Array.from({ length: PIECES }, () => libc().malloc(BigInt(PIECE_BYTES)));
   for (const piece of pieces) libc().memset(piece, 1, BigInt(PIECE_BYTES));
   const last = pieces.pop() ?? null;

@@ -11,7 +11,7 @@ import {
 
 const LINE = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 propagate_from:2 - ext3 /dev/root rw,errors=continue";
 
-Deno.test("every field of a line is read, with any number of optional fields", () => {
+Deno.test("every field of a line is parsed, with any number of optional fields", () => {
   const expected = {
     mountId: 36,
     parentId: 35,
@@ -27,31 +27,31 @@ Deno.test("every field of a line is read, with any number of optional fields", (
   deepEqual(parseMountinfo(LINE.replace("master:1 propagate_from:2 ", "")), [expected]);
 });
 
-Deno.test("a mount point named '-' is not the separator", () => {
+Deno.test("a mount point named '-' is not taken for the separator", () => {
   const [mount] = parseMountinfo("1 2 0:5 / /- rw - overlay - rw");
   equal(mount?.mountPoint, "/-");
   equal(mount?.source, "-");
 });
 
-Deno.test("octal escapes become the characters they stand for", () => {
+Deno.test("octal escapes are decoded", () => {
   equal(unescapeMountField("/a\\040b\\011c\\012d\\134e"), "/a b\tc\nd\\e");
   equal(unescapeMountField("/a\\1340"), "/a\\0");
   equal(unescapeMountField("/latest:1\\"), "/latest:1\\");
 });
 
-Deno.test("any name survives the kernel's escapes", () => {
+Deno.test("any name is decoded from the kernel's escapes unchanged", () => {
   const kernel = (name: string) =>
     name.replace(/[ \t\n\\#]/g, (c) => "\\" + c.charCodeAt(0).toString(8).padStart(3, "0"));
   fc.assert(fc.property(fc.string(), (name) => unescapeMountField(kernel(name)) === name));
 });
 
-Deno.test("arbitrary text is no mount and no crash", () => {
+Deno.test("arbitrary text yields no mount and does not crash", () => {
   fc.assert(fc.property(fc.string(), (text) => {
     for (const mount of parseMountinfo(text)) equal(typeof mount.mountPoint, "string");
   }));
 });
 
-Deno.test("below a folder is not beside it", () => {
+Deno.test("mounts below a folder are told apart from those with the same name prefix", () => {
   equal(isAtOrBelow("/a/b", "/a"), true);
   equal(isAtOrBelow("/a", "/a"), true);
   equal(isAtOrBelow("/ab", "/a"), false);
@@ -65,7 +65,7 @@ Deno.test("stacked mounts are counted", () => {
   equal(mountCount("/n", mounts), 0);
 });
 
-Deno.test("the running system has a root and /proc", () => {
+Deno.test("the running system has mounts at / and /proc", () => {
   const points = readMountinfo().map((mount) => mount.mountPoint);
   equal(points.includes("/proc"), true);
 });

@@ -5,7 +5,7 @@ import { procFdPath } from "./fd.ts";
 import { pidfdGetfd, pidfdOpen, pidfdSendSignal, SIGNAL } from "./pidfd.ts";
 import { POLL, pollNonblocking } from "./poll.ts";
 
-Deno.test("a descriptor of another process is duplicated, and the process told when it ends", async () => {
+Deno.test("a descriptor of another process is duplicated, and the end of that process is reported", async () => {
   using file = open("/dev/null", O.RDONLY);
   file.setCloseOnExec(false);
   const child = new Deno.Command("sleep", { args: ["infinity"] }).spawn();
@@ -23,7 +23,7 @@ Deno.test("a descriptor of another process is duplicated, and the process told w
   assert.throws(() => pidfdSendSignal(process, SIGNAL.KILL), (error) => isErrno(error, "ESRCH"));
 });
 
-Deno.test("a descriptor that is not there, and a process that is not there, are told apart", () => {
+Deno.test("a missing descriptor and a missing process give different errors", () => {
   using self = pidfdOpen(Deno.pid);
   assert.throws(() => pidfdGetfd(self, 1 << 20), (error) => isErrno(error, "EBADF"));
   assert.throws(() => pidfdOpen(2 ** 30), (error) => isErrno(error, "ESRCH", "EINVAL"));

@@ -33,7 +33,7 @@ Deno.test("struct pollfd is laid out as asm-generic/poll.h says", () => {
   );
 });
 
-Deno.test("poll tells which descriptor is ready for what", () => {
+Deno.test("poll reports which descriptor is ready for which events", () => {
   using temp = TempDir.make();
   using fd = pipe(temp);
   using empty = open("/dev/null", O.RDONLY);
@@ -43,7 +43,7 @@ Deno.test("poll tells which descriptor is ready for what", () => {
   assert.deepEqual(poll(entries, -1), [POLL.IN | POLL.OUT, POLL.OUT, POLL.NVAL]);
 });
 
-Deno.test("a nonblocking poll ends when the descriptor is ready", async () => {
+Deno.test("a nonblocking poll resolves when the descriptor is ready", async () => {
   using temp = TempDir.make();
   using fd = pipe(temp);
   const waiting = pollNonblocking([{ fd, events: POLL.IN }], -1);
@@ -51,7 +51,7 @@ Deno.test("a nonblocking poll ends when the descriptor is ready", async () => {
   assert.deepEqual(await waiting, [POLL.IN]);
 });
 
-Deno.test("a nonblocking poll ends with its timeout and with its signal", async () => {
+Deno.test("a nonblocking poll ends on timeout and on abort", async () => {
   using temp = TempDir.make();
   using fd = pipe(temp);
   assert.deepEqual(await pollNonblocking([{ fd, events: POLL.IN }], 1), [0]);
@@ -62,7 +62,7 @@ Deno.test("a nonblocking poll ends with its timeout and with its signal", async 
   await assert.rejects(pollNonblocking([{ fd, events: POLL.IN }], -1, abort.signal), /enough/);
 });
 
-Deno.test("ioctl fills bytes and takes values", () => {
+Deno.test("ioctl fills buffers and accepts plain values", () => {
   using temp = TempDir.make();
   using fd = pipe(temp);
   writeAll(fd, new Uint8Array(7));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readProcessFile } from "./procfs.ts";
 
-Deno.test("a file of a process is read, and of one that has ended there is none", async () => {
+Deno.test("a file of a running process is read, that of an ended process is reported as missing", async () => {
   assert.match(readProcessFile(Deno.pid, "stat") ?? "", new RegExp(`^${Deno.pid} \\(`));
   assert.ok((readProcessFile(Deno.pid, "maps") ?? "").length > 4096, "more than one piece");
   const child = new Deno.Command("true").spawn();
@@ -9,7 +9,7 @@ Deno.test("a file of a process is read, and of one that has ended there is none"
   assert.equal(readProcessFile(child.pid, "stat"), undefined);
 });
 
-Deno.test("a process may end at any moment while its file is read", async () => {
+Deno.test("a process may exit while its file is read", async () => {
   for (let round = 0; round < 50; round++) {
     const child = new Deno.Command("true").spawn();
     let isThere = true;

@@ -22,7 +22,7 @@ Rss:                 512 kB
 7ffd8e9f5000-7ffd8ea16000 rw-p 00000000 00:00 0                          [stack]
 Rss:                  64 kB
 `;
-Deno.test("areas are told with their place, file and figures", () => {
+Deno.test("each area has its addresses, file and sizes", () => {
   const areas = parseSmaps(HEADERS);
   assert.deepEqual(areas.map(({ permissions }) => permissions), [
     "r--p",
@@ -45,12 +45,12 @@ Deno.test("areas are told with their place, file and figures", () => {
   assert.equal(areas.at(-1)?.inode, 0);
 });
 
-Deno.test("the program's areas are those of a file with code that are its own and not written to", () => {
+Deno.test("the areas of the program are its own unmodified file-backed areas", () => {
   assert.deepEqual(programAreas(parseSmaps(HEADERS)).map(({ offset }) => offset), [0, 0x1b8e000, 0x35cf000]);
   assert.deepEqual(programAreas(parseSmaps("55b7b566d000-55b7b9361000 r-xp 00000000 00:00 0\n")), []);
 });
 
-Deno.test("what is dropped of the program that runs is there again when it runs on", () => {
+Deno.test("dropped pages of the running program are loaded again on access", () => {
   const pages = ProgramPages.loaded();
   assert.equal(pages.drop(1 << 30), 0); // less than that is resident
   const before = Deno.memoryUsage().rss;

@@ -4,7 +4,7 @@ import { isErrno } from "./errno.ts";
 import { O, open } from "./fcntl.ts";
 import { flock, LOCK } from "./sys_file.ts";
 
-Deno.test("a lock keeps other opens of the file out until it is given up", () => {
+Deno.test("a lock excludes other opens of the file until it is released", () => {
   using temp = TempDir.make();
   using first = open(temp.join("lock"), O.CREAT | O.RDWR);
   using second = open(temp.join("lock"), O.RDWR);
@@ -17,7 +17,7 @@ Deno.test("a lock keeps other opens of the file out until it is given up", () =>
   flock(second, LOCK.EX | LOCK.NB);
 });
 
-Deno.test("a lock goes when the last duplicate of its descriptor is closed", () => {
+Deno.test("a lock is released when the last duplicate of its descriptor is closed", () => {
   using temp = TempDir.make();
   const first = open(temp.join("lock"), O.CREAT | O.RDWR);
   flock(first, LOCK.EX);

@@ -5,7 +5,7 @@ import { O, open } from "./fcntl.ts";
 import { MADV, Mapping, memfdCreate, viewAt } from "./sys_mman.ts";
 import { ftruncate } from "./unistd.ts";
 
-Deno.test("a mapping of a file shows its bytes and outlives the descriptor", () => {
+Deno.test("a mapping shows the bytes of the file and outlives the descriptor", () => {
   using temp = TempDir.make();
   Deno.writeTextFileSync(temp.join("f"), "hello".padEnd(5000, "."));
   const file = open(temp.join("f"), O.RDONLY);
@@ -17,7 +17,7 @@ Deno.test("a mapping of a file shows its bytes and outlives the descriptor", () 
   mapping.advise(MADV.WILLNEED, 4500, 100);
 });
 
-Deno.test("a mapping starts anywhere in the file that is a page", () => {
+Deno.test("a mapping may start at any page of the file", () => {
   using temp = TempDir.make();
   const bytes = new Uint8Array(131072 + 3);
   bytes.set([1, 2, 3], 131072);
@@ -41,7 +41,7 @@ Deno.test("a shared mapping writes the file, a private one does not", () => {
   assert.equal(Deno.readTextFileSync(temp.join("f")), "aYc");
 });
 
-Deno.test("what cannot be mapped says why", () => {
+Deno.test("a failed mmap reports its reason", () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDONLY);
   assert.throws(() => Mapping.ofFile(file, 0), { message: `Cannot mmap "fd ${file.raw}": EINVAL` });
@@ -65,7 +65,7 @@ Deno.test("views of a disposed mapping are empty, not dangling", () => {
   assert.throws(() => mapping.sync(), /already unmapped/);
 });
 
-Deno.test("ranges outside the mapping are refused before the kernel sees them", () => {
+Deno.test("ranges outside the mapping are refused without a system call", () => {
   using mapping = Mapping.anonymous(4096);
   for (const [offset, length] of [[-1, 1], [0, 4097], [4096, 1], [NaN, 1]] as const) {
     assert.throws(() => mapping.sync(offset, length), RangeError);
@@ -73,7 +73,7 @@ Deno.test("ranges outside the mapping are refused before the kernel sees them", 
   assert.throws(() => viewAt(0n, 1), RangeError);
 });
 
-Deno.test("a Worker sees the memory by its address", async () => {
+Deno.test("a Worker accesses the memory by its address", async () => {
   using mapping = Mapping.anonymous(4096);
   const module = JSON.stringify(new URL("sys_mman.ts", import.meta.url).href);
   const source = `import { viewAt } from ${module};
@@ -91,7 +91,7 @@ Deno.test("a Worker sees the memory by its address", async () => {
   assert.equal(mapping.bytes[9], 42);
 });
 
-Deno.test("a file in memory is seen by every mapping of it, and pinning one changes nothing", () => {
+Deno.test("a memory file is visible in every mapping of it, and locking it changes nothing", () => {
   using file = memfdCreate("shared");
   assert.equal(Deno.readLinkSync(`/proc/self/fd/${file.raw}`), "/memfd:shared (deleted)");
   ftruncate(file, 10_000);

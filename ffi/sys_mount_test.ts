@@ -3,7 +3,7 @@ import { TempDir } from "../tests/support/temp_dir.ts";
 import { isErrno } from "./errno.ts";
 import { mount, MOUNT_DATA_MAX, umount2 } from "./sys_mount.ts";
 
-Deno.test("options that do not fit a page are refused, not cut off", () => {
+Deno.test("options longer than a page are refused, not truncated", () => {
   assert.throws(() => mount("x", "/nowhere", "tmpfs", 0, "o".repeat(MOUNT_DATA_MAX + 1)), {
     name: "RangeError",
     message: 'Cannot mount "/nowhere": options are 4096 bytes, mount(2) takes 4095',
@@ -11,14 +11,14 @@ Deno.test("options that do not fit a page are refused, not cut off", () => {
   assert.throws(() => mount("x", "/nowhere", "tmpfs", 0, "é".repeat(MOUNT_DATA_MAX / 2 + 1)), RangeError);
 });
 
-Deno.test("a NUL in any string of a mount is EINVAL", () => {
+Deno.test("a NUL in any string argument of mount is EINVAL", () => {
   for (const [source, target, type] of [["a\0", "/x", "tmpfs"], ["a", "/x\0", "tmpfs"], ["a", "/x", "t\0"]] as const) {
     assert.throws(() => mount(source, target, type, 0), (e) => isErrno(e, "EINVAL"));
   }
   assert.throws(() => mount("x", "/nowhere", "tmpfs", 0, "size=1m\0mode=0"), (e) => isErrno(e, "EINVAL"));
 });
 
-Deno.test("unmounting what is not there says so", () => {
+Deno.test("unmounting a path that is not a mount point is an error", () => {
   using temp = TempDir.make();
   assert.throws(() => umount2(temp.join("none")), (e) => isErrno(e, "ENOENT", "EPERM"));
 });

@@ -12,14 +12,14 @@ const LIMIT = goldenBytes(`
   03 00 00 00 01 00 00 00   d_blk_softlimit
 `);
 
-Deno.test("a limit sets what all of a project takes and nothing else", () => {
+Deno.test("a limit sets the block limit of a project and nothing else", () => {
   const encoded = encodeLimit(2 ** 31 + 42, 2 ** 41 + 1025);
   equal(encoded.length, DISK_QUOTA.SIZE);
   deepEqual(encoded.subarray(0, LIMIT.length), new Uint8Array(LIMIT));
   deepEqual(encoded.subarray(LIMIT.length), new Uint8Array(DISK_QUOTA.SIZE - LIMIT.length));
 });
 
-Deno.test("limit and use are read in bytes", () => {
+Deno.test("limit and usage are read in bytes", () => {
   const bytes = encodeLimit(7, 4096);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(DISK_QUOTA.bcount, 3n, true);
@@ -27,7 +27,7 @@ Deno.test("limit and use are read in bytes", () => {
   deepEqual(decodeDiskQuota(view), { hardLimitBytes: 4096, usedBytes: 1536, usedInodes: 2 });
 });
 
-Deno.test("a file system without projects holds nobody to a limit", () => {
+Deno.test("a file system without project quotas enforces no limit", () => {
   using proc = open("/proc", O.RDONLY | O.DIRECTORY);
   equal(enforcesProjects(proc), false);
 });

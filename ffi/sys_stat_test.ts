@@ -61,7 +61,7 @@ function statxView(): DataView<ArrayBuffer> {
   return new DataView(bytes.buffer);
 }
 
-Deno.test("struct statx is read as linux/stat.h lays it out", () => {
+Deno.test("struct statx is parsed as linux/stat.h defines it", () => {
   assert.deepEqual(decodeStatx(statxView(), "x"), {
     dev: makedev(0x103, 2),
     ino: 2n ** 53n + 1n,
@@ -83,13 +83,13 @@ Deno.test("struct statx is read as linux/stat.h lays it out", () => {
   });
 });
 
-Deno.test("a size that a double cannot hold is EOVERFLOW, as for a 32-bit stat", () => {
+Deno.test("a size beyond 2^53 is EOVERFLOW, as in a 32-bit stat", () => {
   const view = statxView();
   view.setBigUint64(STATX.size, 2n ** 53n, true);
   assert.throws(() => decodeStatx(view, "big"), { message: 'Cannot stat "big": EOVERFLOW' });
 });
 
-Deno.test("a kernel that does not tell the mount leaves it undefined", () => {
+Deno.test("the mount id is undefined where the kernel does not report it", () => {
   const view = statxView();
   view.setUint32(STATX.mask, 0x7ff, true);
   view.setUint32(STATX.attributesMask, 0, true);
@@ -97,7 +97,7 @@ Deno.test("a kernel that does not tell the mount leaves it undefined", () => {
   assert.deepEqual([mountId, isMountRoot], [undefined, undefined]);
 });
 
-Deno.test("a device number holds 12 bits of major and 20 of minor", () => {
+Deno.test("a device number has 12 bits of major and 20 of minor", () => {
   assert.equal(makedev(8, 1), 0x801); // new_encode_dev, linux/kdev_t.h
   assert.equal(makedev(0xfff, 0xfffff), 0xffff_ffff);
   fc.assert(fc.property(fc.nat(0xfff), fc.nat(0xfffff), (a, b) => {
@@ -109,7 +109,7 @@ Deno.test("a device number holds 12 bits of major and 20 of minor", () => {
   }
 });
 
-Deno.test("attributes agree with what Deno says", () => {
+Deno.test("attributes agree with those of Deno.stat", () => {
   for (const path of ["/", "/dev/null", "/proc/self/stat", Deno.execPath()]) {
     const theirs = Deno.statSync(path);
     const ours = statat(AT.FDCWD, path);
@@ -129,7 +129,7 @@ Deno.test("attributes agree with what Deno says", () => {
   assert.equal(statat(AT.FDCWD, "/proc/self").isMountRoot, false);
 });
 
-Deno.test("a link, what it points to, and an open file are three subjects", () => {
+Deno.test("a link, its target and an open file are examined separately", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.PATH);
   symlinkat("missing", dir, "s");
@@ -142,7 +142,7 @@ Deno.test("a link, what it points to, and an open file are three subjects", () =
   assert.throws(() => fstat(1 << 20), (e) => isErrno(e, "EBADF"));
 });
 
-Deno.test("struct timespec[2] is laid out as the kernel reads it", () => {
+Deno.test("struct timespec[2] is encoded as the kernel expects it", () => {
   assert.deepEqual(
     encodeTimes({ atime: { sec: -1, nsec: 999999999 }, mtime: { sec: 2 ** 33, nsec: 1 } }),
     goldenBytes(`
@@ -163,7 +163,7 @@ Deno.test("struct timespec[2] is laid out as the kernel reads it", () => {
   );
 });
 
-Deno.test("times are set to the nanosecond, before 1970 and after 2038 too, or left", () => {
+Deno.test("times are set to the nanosecond, also before 1970 and after 2038, or left unchanged", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   Deno.writeTextFileSync(temp.join("f"), "");
@@ -183,7 +183,7 @@ Deno.test("times are set to the nanosecond, before 1970 and after 2038 too, or l
   assert.throws(() => utimensat(dir, "none", { atime: "now" }, 0), (e) => isErrno(e, "ENOENT"));
 });
 
-Deno.test("permissions are set on files, never through a link", () => {
+Deno.test("permissions are set on files, never through a symbolic link", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   Deno.writeTextFileSync(temp.join("f"), "");
@@ -199,7 +199,7 @@ Deno.test("permissions are set on files, never through a link", () => {
   assert.throws(() => fchmod(path, 0o600), (e) => isErrno(e, "EBADF"));
 });
 
-Deno.test("directories, pipes and sockets are made with their modes, less the umask", () => {
+Deno.test("directories, pipes and sockets are created with their modes, less the umask", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   const before = umask(0o022);
@@ -220,7 +220,7 @@ Deno.test("directories, pipes and sockets are made with their modes, less the um
 });
 
 Deno.test({
-  name: "device nodes keep all bits of their number",
+  name: "device nodes keep all bits of their device number",
   ignore: !root,
   fn() {
     using temp = TempDir.make();
@@ -235,7 +235,7 @@ Deno.test({
   },
 });
 
-Deno.test("a sparse file tells its size and its blocks apart", () => {
+Deno.test("size and allocated blocks of a sparse file are reported separately", () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDWR);
   ftruncate(file, 2 ** 40);

@@ -3,7 +3,7 @@ import { goldenBytes } from "../tests/support/golden_bytes.ts";
 import { isErrno } from "./errno.ts";
 import { decodeStatfs, FS_MAGIC, fsName, STATFS, statfs } from "./sys_statfs.ts";
 
-Deno.test("struct statfs is read as asm-generic/statfs.h lays it out", () => {
+Deno.test("struct statfs is parsed as asm-generic/statfs.h defines it", () => {
   const bytes = goldenBytes(`
     53 ef 00 00 00 00 00 00   f_type ext4
     00 10 00 00 00 00 00 00   f_bsize 4096
@@ -36,12 +36,12 @@ Deno.test("struct statfs is read as asm-generic/statfs.h lays it out", () => {
   assert.equal(decodeStatfs(new DataView(bytes.buffer)).blockSize, 4096);
 });
 
-Deno.test("file systems are known by name, others by number", () => {
+Deno.test("known file systems have names, others a number", () => {
   assert.equal(fsName(FS_MAGIC.btrfs), "btrfs");
   assert.equal(fsName(0x9fa0), "0x9fa0");
 });
 
-Deno.test("a mounted file system tells its size in df's units", () => {
+Deno.test("a mounted file system reports its size in the units of df", () => {
   const { stdout } = new Deno.Command("stat", { args: ["-f", "-c", "%t %S %b %c %l", "/"] }).outputSync();
   const status = statfs("/");
   const seen = [status.type.toString(16), status.blockSize, status.blocks, status.files, status.nameLength].join(" ");

@@ -37,7 +37,7 @@ function withFile(test: (path: string) => void): () => void {
 }
 
 Deno.test(
-  "a value of any bytes is set, read, listed and removed",
+  "an attribute with a value of any bytes is set, read, listed and removed",
   withFile((path) => {
     const value = new Uint8Array([0, 0xff, 0x80, 0]);
     lsetxattr(path, "user.a", value);
@@ -53,7 +53,7 @@ Deno.test(
 );
 
 Deno.test(
-  "values and lists longer than the first try are read whole",
+  "values and lists longer than the first buffer are read completely",
   withFile((path) => {
     for (const size of [511, 512, 513, 3000]) {
       const value = new Uint8Array(size).map((_, i) => i);
@@ -68,7 +68,7 @@ Deno.test(
 );
 
 Deno.test(
-  "creating and replacing are told apart",
+  "creating and replacing an attribute are separate operations",
   withFile((path) => {
     assert.throws(() => lsetxattr(path, "user.a", bytesOf("1"), XATTR.REPLACE), (e) => isErrno(e, "ENODATA"));
     lsetxattr(path, "user.a", bytesOf("1"), XATTR.CREATE);
@@ -79,7 +79,7 @@ Deno.test(
 );
 
 Deno.test(
-  "names and values beyond the kernel's limits are refused",
+  "names and values beyond the limits of the kernel are refused",
   withFile((path) => {
     const longest = "user.".padEnd(255, "n");
     lsetxattr(path, longest, new Uint8Array(1));
@@ -92,7 +92,7 @@ Deno.test(
 );
 
 Deno.test(
-  "an open file has the attributes of its path, an O_PATH descriptor reaches them through /proc",
+  "an open file has the attributes of its path, an O_PATH descriptor through /proc",
   withFile((path) => {
     using file = open(path, O.RDWR);
     fsetxattr(file, "user.a", bytesOf("1"));
@@ -110,7 +110,7 @@ Deno.test(
 );
 
 Deno.test({
-  name: "a symbolic link has attributes of its own",
+  name: "a symbolic link has its own attributes",
   ignore: !root,
   fn() {
     using temp = TempDir.make();
@@ -125,12 +125,12 @@ Deno.test({
   },
 });
 
-Deno.test("a list of names is split at its NULs", () => {
+Deno.test("a list of names is split at NULs", () => {
   assert.deepEqual(splitNames(bytesOf("")), []);
   assert.deepEqual(texts(splitNames(bytesOf("user.a\0user.b\0"))), ["user.a", "user.b"]);
   assert.deepEqual(texts(splitNames(bytesOf("a\0cut"))), ["a", "cut"]);
 });
 
-Deno.test("a file system without attributes says so", () => {
+Deno.test("a file system without attributes is reported as such", () => {
   assert.throws(() => lgetxattr("/proc/self/stat", "user.a"), (e) => isErrno(e, "EOPNOTSUPP"));
 });

@@ -31,7 +31,7 @@ const root = geteuid() === 0;
 if (!root) console.log("skipped without root: changing owners");
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-Deno.test("what is written is read back, at positions and at offsets", () => {
+Deno.test("written bytes are read back, at the file position and at given offsets", () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDWR);
   assert.equal(write(file, bytesOf("hello ")), 6);
@@ -48,7 +48,7 @@ Deno.test("what is written is read back, at positions and at offsets", () => {
   assert.deepEqual(buffer.subarray(3, 5), bytesOf("Wo"));
 });
 
-Deno.test("offsets beyond 4 GiB arrive whole", () => {
+Deno.test("offsets beyond 4 GiB are passed unchanged", () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDWR);
   const at = 5 * 2 ** 32 + 7;
@@ -64,7 +64,7 @@ Deno.test("offsets beyond 4 GiB arrive whole", () => {
   assert.throws(() => lseek(file, 0, SEEK.DATA), (e) => isErrno(e, "ENXIO"));
 });
 
-Deno.test("a read into shared memory is seen there", () => {
+Deno.test("a read into shared memory is visible there", () => {
   using temp = TempDir.make();
   Deno.writeTextFileSync(temp.join("f"), "abc");
   using file = open(temp.join("f"), O.RDONLY);
@@ -73,7 +73,7 @@ Deno.test("a read into shared memory is seen there", () => {
   assert.deepEqual([...shared], [...bytesOf("abc")]);
 });
 
-Deno.test("an exact read past the end says where the file ended", () => {
+Deno.test("an exact read past the end reports where the file ends", () => {
   using temp = TempDir.make();
   Deno.writeTextFileSync(temp.join("f"), "abc");
   using file = open(temp.join("f"), O.RDONLY);
@@ -83,7 +83,7 @@ Deno.test("an exact read past the end says where the file ended", () => {
   preadExact(file, new Uint8Array(0), 3);
 });
 
-Deno.test("reading and writing fail with the kernel's reason and the descriptor's number", () => {
+Deno.test("failed reads and writes report the errno and the descriptor", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   assert.throws(() => read(dir, new Uint8Array(1)), { message: `Cannot read "fd ${dir.raw}": EISDIR` });
@@ -97,7 +97,7 @@ Deno.test("reading and writing fail with the kernel's reason and the descriptor'
   assert.throws(() => writeAll(full, bytesOf("x")), (e) => isErrno(e, "ENOSPC"));
 });
 
-Deno.test("data reaches the disk by every call that promises it", () => {
+Deno.test("data is synced to disk by fsync, fdatasync and syncfs", () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDWR);
   writeAll(file, bytesOf("x"));
@@ -110,7 +110,7 @@ Deno.test("data reaches the disk by every call that promises it", () => {
   assert.throws(() => fsync(path), (e) => isErrno(e, "EBADF"));
 });
 
-Deno.test("links, hard and symbolic, of names that are no UTF-8", () => {
+Deno.test("hard and symbolic links may have names that are not UTF-8", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   const a = new Uint8Array([0xff, 0x61]);
@@ -129,7 +129,7 @@ Deno.test("links, hard and symbolic, of names that are no UTF-8", () => {
   assert.deepEqual(readlinkat(dir, "s2"), target);
 });
 
-Deno.test("the longest symbolic link is read whole", () => {
+Deno.test("the longest symbolic link is read completely", () => {
   using temp = TempDir.make("/dev/shm");
   using dir = open(temp.path, O.RDONLY);
   const target = new Uint8Array(4095).fill(0x61);
@@ -137,7 +137,7 @@ Deno.test("the longest symbolic link is read whole", () => {
   assert.deepEqual(readlinkat(dir, "s"), target);
 });
 
-Deno.test("removing tells files and directories apart", () => {
+Deno.test("unlink and rmdir distinguish files from directories", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   Deno.mkdirSync(temp.join("d/e"), { recursive: true });
@@ -148,7 +148,7 @@ Deno.test("removing tells files and directories apart", () => {
   assert.throws(() => unlinkat(dir, "d"), { message: 'Cannot unlink "d": ENOENT' });
 });
 
-Deno.test("renaming replaces, refuses to replace, or exchanges", () => {
+Deno.test("rename replaces, refuses to replace, or exchanges", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY);
   Deno.writeTextFileSync(temp.join("a"), "A");
@@ -162,7 +162,7 @@ Deno.test("renaming replaces, refuses to replace, or exchanges", () => {
 });
 
 Deno.test({
-  name: "the owner of a link and of what it points to are two things",
+  name: "chown of a link and of its target are separate",
   ignore: !root,
   fn() {
     using temp = TempDir.make();
@@ -180,15 +180,15 @@ Deno.test({
   },
 });
 
-Deno.test("an owner that is no u32 does not wrap around to root", () => {
+Deno.test("an owner beyond u32 is refused instead of wrapping around to root", () => {
   for (const id of [2 ** 32, -2, 0.5, NaN]) assert.throws(() => fchownat(AT.FDCWD, "x", id, 0, 0), RangeError);
 });
 
-Deno.test("the process knows whose it is", () => {
+Deno.test("geteuid returns the user id of the process", () => {
   assert.equal(geteuid(), Deno.uid());
 });
 
-Deno.test("what another thread writes is whole, behind what was written before, and fails by its errno", async () => {
+Deno.test("writes of another thread are complete, in order, and fail with its errno", async () => {
   using temp = TempDir.make();
   using file = open(temp.join("f"), O.CREAT | O.RDWR);
   writeAll(file, bytesOf("first "));
