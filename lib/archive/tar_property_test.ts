@@ -46,7 +46,7 @@ function expected({ entry, content }: ReadEntry): ReadEntry {
   return { entry: isOpen ? { ...entry, name: concatenate([entry.name, ascii("/")]) } : entry, content };
 }
 
-Deno.test("every entry that can be written is read back, in pieces of any size", () => {
+Deno.test("every valid entry is read back as it was written, whatever the size of the pieces", () => {
   fc.assert(
     fc.property(fc.array(anyEntry, { maxLength: 4 }), fc.integer({ min: 1, max: 2000 }), (entries, pieceBytes) => {
       deepEqual(readAll(archiveOf(entries), pieceBytes), entries.map(expected));
@@ -55,7 +55,7 @@ Deno.test("every entry that can be written is read back, in pieces of any size",
   );
 });
 
-Deno.test("arbitrary bytes give entries or a located error, nothing else", () => {
+Deno.test("arbitrary bytes yield entries or an error with an offset", () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 1, maxLength: 3000, size: "max" }), (noise) => {
       try {
@@ -70,7 +70,7 @@ Deno.test("arbitrary bytes give entries or a located error, nothing else", () =>
   );
 });
 
-Deno.test("a mutated archive gives entries or a located error, nothing else", () => {
+Deno.test("a mutated archive yields entries or an error with an offset", () => {
   const mutation = fc.tuple(fc.nat(), fc.nat({ max: 255 }), fc.boolean());
   fc.assert(
     fc.property(

@@ -6,7 +6,7 @@ import { NydusGdError } from "../base/errors.ts";
 import { BLOCK_SIZE, type TarEntry, tarEntry } from "./tar.ts";
 import { encodeTarHeader, TAR_END, tarPadding } from "./tar_writer.ts";
 
-Deno.test("an archive that is cut in a header or in data is an error; between entries and in padding it is not", () => {
+Deno.test("truncation within a header or data is an error, between entries or in padding it is not", () => {
   const first = archiveOf([file("a", "x".repeat(700))]).subarray(0, 3 * BLOCK_SIZE);
   const archive = concatenate([first, archiveOf([file("b".repeat(150), "y", { mtimeNsec: 5 })])]);
   const lastData = archive.length - TAR_END.length - BLOCK_SIZE;
@@ -20,12 +20,12 @@ Deno.test("an archive that is cut in a header or in data is an error; between en
   }
 });
 
-Deno.test("what follows the end marker is ignored, whatever it is", () => {
+Deno.test("data after the end marker is ignored", () => {
   const archive = concatenate([archiveOf([file("a", "x")]), ascii("rubbish".repeat(500))]);
   deepEqual(names(readAll(archive)), ["a"]);
 });
 
-Deno.test("an empty stream is an empty archive", () => equal(readAll(new Uint8Array(0)).length, 0));
+Deno.test("an empty stream is an archive without entries", () => equal(readAll(new Uint8Array(0)).length, 0));
 
 Deno.test("a header after a single zero block is refused", () => {
   throws(
@@ -34,7 +34,7 @@ Deno.test("a header after a single zero block is refused", () => {
   );
 });
 
-Deno.test("a wrong checksum is told with its place", () => {
+Deno.test("a wrong checksum is reported with its offset", () => {
   const archive = archiveOf([file("a", "x"), file("b", "y")]);
   archive[1024] = 0x7a;
   throws(() => readAll(archive), /Cannot read tar header at 1024: checksum is \d+, expected \d+/);
@@ -45,7 +45,7 @@ Deno.test("a checksum over signed bytes is accepted", () => {
   deepEqual(names(readAll(concatenate([rawHeader({ name: "latin1-\xe9\xff" }, true), TAR_END]))), ["latin1-\xe9\xff"]);
 });
 
-Deno.test("old v7 headers: no magic, a type of NUL, a directory by its slash", () => {
+Deno.test("old v7 headers without magic, with type NUL, with a directory marked by its slash are read", () => {
   const archive = concatenate([
     rawHeader({ name: "d/", typeFlag: "\0" }),
     rawHeader({ name: "d/f", typeFlag: "\0" }),
@@ -69,7 +69,7 @@ Deno.test("GNU long names and link targets apply to the next entry only", () => 
   deepEqual(second?.entry.name, ascii("next"));
 });
 
-Deno.test("GNU's atime and ctime in the place of the prefix are no part of the name", () => {
+Deno.test("GNU's atime and ctime in the prefix field are not part of the name", () => {
   deepEqual(
     names(readAll(concatenate([rawHeader({ name: "f", magic: "ustar  \0", prefix: "13012345670" }), TAR_END]))),
     ["f"],
@@ -86,7 +86,7 @@ Deno.test("GNU's atime and ctime in the place of the prefix are no part of the n
   deepEqual(names(readAll(concatenate([star, TAR_END]))), ["p".repeat(131) + "/f"]);
 });
 
-Deno.test("base-256 numbers: large, negative, beyond 2^53", () => {
+Deno.test("base-256 numbers are read: large, negative, beyond 2^53", () => {
   const number = (field: string) =>
     readAll(concatenate([rawHeader({ name: "f", mtime: field }), TAR_END]))[0]?.entry.mtimeSec;
   equal(number("\x80\0\0\0\0\0\0\x02\0\0\0\0"), 2 ** 33);
@@ -96,7 +96,7 @@ Deno.test("base-256 numbers: large, negative, beyond 2^53", () => {
   throws(() => readAll(rawHeader({ name: "f", uid: "12x" })), /uid at 108: 0x78 is no octal digit/);
 });
 
-Deno.test("global PAX records apply to all that follow, an entry's own win, an empty value takes one back", () => {
+Deno.test("global PAX records apply to all later entries, local ones override, empty ones delete", () => {
   const archive = concatenate([
     special("g", pax([["uid", "7"], ["SCHILY.xattr.user.all", "1"]])),
     rawHeader({ name: "a" }),
@@ -112,7 +112,7 @@ Deno.test("global PAX records apply to all that follow, an entry's own win, an e
   deepEqual(read.map(({ entry }) => entry.xattrs.has("user.all")), [true, true, true]);
 });
 
-Deno.test("PAX times before 1970 and with more than nine decimals", () => {
+Deno.test("PAX times before 1970 and with more than nine decimals are read", () => {
   const time = (text: string) => {
     const entry = readAll(concatenate([special("x", pax([["mtime", text]])), rawHeader({ name: "f" }), TAR_END]))[0]
       ?.entry;
@@ -125,7 +125,7 @@ Deno.test("PAX times before 1970 and with more than nine decimals", () => {
   throws(() => time("1e9"), /mtime is "1e9"/);
 });
 
-Deno.test("PAX records that do not hold together are located", () => {
+Deno.test("malformed PAX records are reported with their offset", () => {
   const read = (body: string) => () =>
     readAll(concatenate([special("x", ascii(body)), rawHeader({ name: "f" }), TAR_END]));
   throws(read("99 path=x\n"), /Cannot read PAX record at 512: it ends 89 bytes after its header/);
@@ -136,7 +136,7 @@ Deno.test("PAX records that do not hold together are located", () => {
   equal(read("")().length, 1);
 });
 
-Deno.test("libarchive's form of an extended attribute, and SCHILY's over it", () => {
+Deno.test("libarchive's extended attributes are read, SCHILY's take precedence", () => {
   const records = pax([
     ["LIBARCHIVE.xattr.user.a%3Db", "AP8="],
     ["LIBARCHIVE.xattr.user.c", "AAAA"],
@@ -146,7 +146,7 @@ Deno.test("libarchive's form of an extended attribute, and SCHILY's over it", ()
   deepEqual([...entry?.xattrs ?? []], [["user.a=b", new Uint8Array([0, 255])], ["user.c", ascii("raw\n\0")]]);
 });
 
-Deno.test("limits: extended headers of 1 MiB, names of 4095 bytes", () => {
+Deno.test("extended headers are limited to 1 MiB, names to 4095 bytes", () => {
   throws(() => readAll(rawHeader({ name: "x", typeFlag: "x", size: "00004000001" })), /exceeds 1048576/);
   const long = (length: number) =>
     readAll(concatenate([special("L", ascii("n".repeat(length))), rawHeader({}), TAR_END]));
@@ -154,7 +154,7 @@ Deno.test("limits: extended headers of 1 MiB, names of 4095 bytes", () => {
   throws(() => long(4096), /has 4096 bytes, 4095 at most/);
 });
 
-Deno.test("entries that hold no file are refused by name, extended headers before the end too", () => {
+Deno.test("unsupported entry types, and extended headers without an entry, are refused by name", () => {
   throws(
     () => readAll(concatenate([rawHeader({ name: "v", typeFlag: "V" }), TAR_END])),
     /entry type "V" holds no file/,
@@ -163,7 +163,7 @@ Deno.test("entries that hold no file are refused by name, extended headers befor
   throws(() => readAll(special("L", ascii("n"))), /before no entry/);
 });
 
-Deno.test("sparse files of every dialect are the logical file", () => {
+Deno.test("sparse files of every dialect are read as the logical file", () => {
   const want = new Uint8Array(2000);
   want.set(ascii("abc"), 100);
   want.set(ascii("z"), 1999);
@@ -251,7 +251,7 @@ Deno.test("sparse maps that do not fit their file are refused", () => {
   throws(read([["GNU.sparse.major", "1"]], 512), /is no number/);
 });
 
-Deno.test("tar-stream reads what is written, where it can hold it", async () => {
+Deno.test("tar-stream reads written archives, as far as it can represent them", async () => {
   const entries = [
     file("plain", "data"),
     file("n".repeat(200), "long name"),
@@ -285,7 +285,7 @@ Deno.test("tar-stream reads what is written, where it can hold it", async () => 
   );
 });
 
-Deno.test("what tar-stream writes is read", async () => {
+Deno.test("archives of tar-stream are read", async () => {
   const pack = tarStream.pack();
   const long = "d/" + "ü".repeat(120);
   pack.entry({ name: "d", type: "directory", mode: 0o1777 });
@@ -304,7 +304,7 @@ Deno.test("what tar-stream writes is read", async () => {
   deepEqual(read[1]?.content, ascii("content"));
 });
 
-Deno.test("what no tar can hold is not written", () => {
+Deno.test("entries that tar cannot represent are refused by the writer", () => {
   const refuse = (fields: Partial<TarEntry>, message: RegExp) =>
     throws(() => encodeTarHeader(tarEntry({ type: "file", name: ascii("f"), ...fields })), message);
   refuse({ name: ascii("") }, /name is empty/);

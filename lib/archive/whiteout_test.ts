@@ -8,7 +8,7 @@ const parse = (component: string) => {
   return read.kind === "whiteout" ? toByteString(read.name) : read.kind;
 };
 
-Deno.test("what a component of a name says", () => {
+Deno.test("whiteouts and opaque markers are recognised by their names", () => {
   const cases: [string, string][] = [
     [".wh.file", "file"],
     [".wh..hidden", ".hidden"],
@@ -25,7 +25,7 @@ Deno.test("what a component of a name says", () => {
   for (const [component, want] of cases) equal(parse(component), want, component);
 });
 
-Deno.test("the whiteout of any name is read back as that name", () => {
+Deno.test("the whiteout of any name is parsed back to that name", () => {
   fc.assert(fc.property(fc.uint8Array({ minLength: 1, maxLength: 255 }), (name) => {
     fc.pre(!toByteString(name).startsWith(".wh."));
     deepEqual(parseWhiteout(whiteoutName(name)), { kind: "whiteout", name });
