@@ -4,12 +4,12 @@ import { NydusGdError } from "./errors.ts";
 
 const timeoutError = () => new NydusGdError("unavailable", "Cannot wait: the time is over");
 
-Deno.test("a deadline ends a wait with its own reason", async () => {
+Deno.test("a deadline aborts a wait with its own reason", async () => {
   using deadline = new Deadline(1, undefined, timeoutError);
   await assert.rejects(unlessAborted(new Promise<never>(() => {}), deadline.signal), timeoutError());
 });
 
-Deno.test("a deadline ends with its parent, for the parent's reason", () => {
+Deno.test("a deadline aborts with its parent, for the parent's reason", () => {
   const parent = new AbortController();
   const reason = new NydusGdError("interrupted", "Cannot continue: stopped");
   using before = new Deadline(60_000, parent.signal, timeoutError);
@@ -18,7 +18,7 @@ Deno.test("a deadline ends with its parent, for the parent's reason", () => {
   for (const { signal } of [before, after]) assert.equal(interruption(signal), reason);
 });
 
-Deno.test("a deadline that was disposed of stays quiet", () => {
+Deno.test("a disposed deadline never aborts", () => {
   const parent = new AbortController();
   const deadline = new Deadline(60_000, parent.signal, timeoutError);
   deadline[Symbol.dispose]();

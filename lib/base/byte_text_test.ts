@@ -19,7 +19,7 @@ Deno.test("amounts have three digits and a decimal unit", () => {
   for (const [bytes, text] of cases) assert.equal(bytesText(bytes), text);
 });
 
-Deno.test("what is shown is within half a percent of the amount", () => {
+Deno.test("the displayed amount is within half a percent of the real one", () => {
   const factors: Record<string, number> = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, PB: 1e15 };
   fc.assert(fc.property(fc.nat({ max: Number.MAX_SAFE_INTEGER }), (bytes) => {
     const [value = "", unit = ""] = bytesText(bytes).split(" ");

@@ -17,7 +17,7 @@ async function failureOf(write: () => unknown): Promise<unknown> {
   assert.fail("it was written");
 }
 
-Deno.test("a full disk is told, whoever writes, and by the path of the file", async () => {
+Deno.test("a full disk is reported with the path of the file, whichever call failed", async () => {
   using file = open(FULL, O.WRONLY);
   const byCall = await failureOf(() => writeAll(file, new Uint8Array(1)));
   assert.equal(describeWriteError(byCall), "the disk of /dev/full is full");
@@ -34,7 +34,7 @@ Deno.test("a full disk is told, whoever writes, and by the path of the file", as
   }
 });
 
-Deno.test("what the operating system refuses otherwise is told as it says, other errors stay what they are", async () => {
+Deno.test("other errors of the operating system are reported unchanged", async () => {
   const refused = await failureOf(() => open("/no/such/folder/file", O.WRONLY));
   const told = writeFailure(refused, "write /x", "/x");
   assert.ok(hasCode(told, "io"));

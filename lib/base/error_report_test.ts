@@ -14,14 +14,14 @@ async function thrownBy(failing: () => unknown): Promise<unknown> {
   return assert.fail("nothing was thrown");
 }
 
-Deno.test("what the runtime and node's modules say of a failed call is told in our grammar", async () => {
+Deno.test("errors of the runtime and of node's modules are rewritten as Cannot do what: state", async () => {
   const { message } = describeError(await thrownBy(() => Deno.readTextFile("/etc/passwd/x")));
   assert.equal(message, "Cannot readfile /etc/passwd/x: not a directory");
   const ofNode = describeError(await thrownBy(() => openNode("/etc/passwd/x")));
   assert.deepEqual(ofNode, { message: "Cannot open /etc/passwd/x: not a directory", hint: undefined });
 });
 
-Deno.test("who has no descriptors left is told what to raise, whoever says so", () => {
+Deno.test("running out of file descriptors is reported with the limit to raise", () => {
   for (
     const said of ["Too many open files (os error 24): readfile '/x'", "EMFILE: too many open files, readfile '/x'"]
   ) {
@@ -36,7 +36,7 @@ Deno.test("what the runtime says is the state of a message of ours, without the 
   assert.deepEqual(describeError(error), { message: "Cannot keep x: Not a directory", hint: "look" });
 });
 
-Deno.test("what is in our grammar stays as it is, with its hint", async () => {
+Deno.test("errors that have that form already stay unchanged, with their hint", async () => {
   const error = new NydusGdError("busy", "Cannot mount x: it is in use", { hint: "fuser -vm x" });
   assert.deepEqual(describeError(error), { message: "Cannot mount x: it is in use", hint: "fuser -vm x" });
   const refused = describeError(await thrownBy(() => open("/etc/passwd/x", O.RDONLY)));

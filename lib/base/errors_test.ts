@@ -11,7 +11,7 @@ async function failThrice(): Promise<void> {
   throw new NydusGdError("not-found", "Cannot do it: there is nothing");
 }
 
-Deno.test("of an error and what failed after it the first is told", async () => {
+Deno.test("of an error and a later one during cleanup, the first is reported", async () => {
   await assert.rejects(failThrice, (error) => {
     assert.ok(error instanceof SuppressedError);
     assert.equal(messageOf(error), "Cannot do it: there is nothing");

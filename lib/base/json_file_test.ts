@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { readJsonFile, writeJsonFile } from "./json_file.ts";
 
-Deno.test("what was written is read, and replaces what was there", async () => {
+Deno.test("a written value is read back and replaces the previous one", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
   assert.equal(await readJsonFile(path), undefined);
@@ -12,7 +12,7 @@ Deno.test("what was written is read, and replaces what was there", async () => {
   assert.equal(((await Deno.stat(path)).mode ?? 0) & 0o777, 0o600);
 });
 
-Deno.test("a write that a crash cut short leaves the old content, and the next one goes through", async () => {
+Deno.test("a write interrupted by a crash leaves the old content, and the next write succeeds", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
   await writeJsonFile(path, { next: 7 });
@@ -23,7 +23,7 @@ Deno.test("a write that a crash cut short leaves the old content, and the next o
   assert.deepEqual([...Deno.readDirSync(dir.path)].map(({ name }) => name), ["state.json"]);
 });
 
-Deno.test("concurrent writers take turns: the last call is what stays", async () => {
+Deno.test("concurrent writes are serialised: the last call wins", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
   await Promise.all(
@@ -32,7 +32,7 @@ Deno.test("concurrent writers take turns: the last call is what stays", async ()
   assert.deepEqual(await readJsonFile(path), { n: 19, fill: "x".repeat(1000) });
 });
 
-Deno.test("a value is written as it was at the call", async () => {
+Deno.test("a value is written as it was when the call was made", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
   const value = { n: 1 };
@@ -42,7 +42,7 @@ Deno.test("a value is written as it was at the call", async () => {
   assert.deepEqual(await readJsonFile(path), { n: 1 });
 });
 
-Deno.test("text that is no JSON is a SyntaxError", async () => {
+Deno.test("text that is not JSON is a SyntaxError", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
   for (const text of ["", "{", '{"next": 7}\n{', "\0\0\0\0"]) {
@@ -51,7 +51,7 @@ Deno.test("text that is no JSON is a SyntaxError", async () => {
   }
 });
 
-Deno.test("a failed write keeps the old content and leaves no file aside", async () => {
+Deno.test("a failed write keeps the old content and leaves no temporary file", async () => {
   using dir = TempDir.make();
   const path = dir.join("state.json");
   await Deno.mkdir(`${path}/in-the-way`, { recursive: true }); // rename cannot replace a non-empty directory

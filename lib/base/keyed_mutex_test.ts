@@ -1,7 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { KeyedMutex } from "./keyed_mutex.ts";
 
-Deno.test("tasks of one key run one after the other, in the order of arrival", async () => {
+Deno.test("tasks of one key run sequentially, in order of arrival", async () => {
   const mutex = new KeyedMutex<string>();
   const seen: string[] = [];
   const gate = Promise.withResolvers<void>();
@@ -18,7 +18,7 @@ Deno.test("tasks of one key run one after the other, in the order of arrival", a
   equal(mutex.size, 0);
 });
 
-Deno.test("a failed task lets the next one in", async () => {
+Deno.test("a failed task releases the key for the next one", async () => {
   const mutex = new KeyedMutex<string>();
   const failed = mutex.run("a", () => Promise.reject(new Error("no")));
   const next = mutex.run("a", () => Promise.resolve(7));
@@ -26,7 +26,7 @@ Deno.test("a failed task lets the next one in", async () => {
   equal(await next, 7);
 });
 
-Deno.test("an abort while waiting gives the place up without letting the next one overtake the holder", async () => {
+Deno.test("an aborted waiter leaves the queue and does not let the next one overtake the holder", async () => {
   const mutex = new KeyedMutex<string>();
   const gate = Promise.withResolvers<void>();
   let held = true;

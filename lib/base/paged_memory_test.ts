@@ -18,7 +18,7 @@ function mappedBelow(dir: string): { files: number; residentBytes: number } {
   return found;
 }
 
-Deno.test("what is let go is not resident, and is there again when it is read", () => {
+Deno.test("dropped pages are not resident, and are loaded again on access", () => {
   using dir = TempDir.make();
   using memory = new PagedMemory(dir.path);
   const bytes = memory.allocate(SIZE);
@@ -30,7 +30,7 @@ Deno.test("what is let go is not resident, and is there again when it is read", 
   assert.ok(bytes.every((byte, k) => byte === k % 251));
 });
 
-Deno.test("pieces go with the memory, and leave no file", () => {
+Deno.test("allocations are freed with the memory, and leave no file", () => {
   using dir = TempDir.make();
   let bytes: Uint8Array;
   {
@@ -43,7 +43,7 @@ Deno.test("pieces go with the memory, and leave no file", () => {
   assert.deepEqual([...Deno.readDirSync(dir.path)], []);
 });
 
-Deno.test("small pieces, and all where no file can be had, are ordinary memory", () => {
+Deno.test("small allocations, and all where no file can be created, are ordinary memory", () => {
   using dir = TempDir.make();
   using memory = new PagedMemory(dir.path);
   assert.equal(memory.allocate(1000).length, 1000);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { RateMeter } from "./rate_meter.ts";
 
-Deno.test("what happened counts for ten seconds, and in the total for ever", () => {
+Deno.test("events count towards the rate for ten seconds, and towards the total permanently", () => {
   const meter = new RateMeter();
   assert.deepEqual([meter.total, meter.perSecond(0)], [0, 0]);
   for (const ms of [0, 10, 999, 1000, 9_999]) meter.mark(ms);

@@ -14,7 +14,7 @@ function state(input: unknown): string {
   return result.ok ? "ok" : `${formatPath(result.path)} ${result.state}`;
 }
 
-Deno.test("what is wrong is said with its place", () => {
+Deno.test("invalid values are reported with their path", () => {
   assert.equal(state({ name: "x" }), "ok");
   assert.equal(state({}), "root.name is missing");
   assert.equal(state({ name: 1 }), "root.name must be a string, not a number");
@@ -25,7 +25,7 @@ Deno.test("what is wrong is said with its place", () => {
   assert.equal(state(null), "root must be an object, not null");
 });
 
-Deno.test("a value of the wrong kind is not shown", () => {
+Deno.test("a value of the wrong type is not shown", () => {
   const secret = { name: ["hunter2"] };
   assert.ok(!state(secret).includes("hunter2"));
   const misplaced = { name: "x", kind: "hunter2-5cb1f1b4b0fa49d6" };

@@ -16,11 +16,11 @@ function fails(toml: string, message: string, environment: Record<string, string
   );
 }
 
-Deno.test("no file and no environment give the defaults", () => {
+Deno.test("without a file and environment the defaults apply", () => {
   assert.deepEqual(parseSettings(""), DEFAULT_SETTINGS);
 });
 
-Deno.test("every setting of the contract can be set by its name", () => {
+Deno.test("every setting in the documentation can be set by its name", () => {
   const settings = parseSettings(`
 [cache]
 dir = "/c"
@@ -69,7 +69,7 @@ listen = "127.0.0.1:9100"
   });
 });
 
-Deno.test("the environment goes before the file", () => {
+Deno.test("the environment takes precedence over the file", () => {
   const settings = parseSettings(`cache.max_size = "1GiB"`, {
     NYDUS_GD_CACHE_MAX_SIZE: "70%",
     NYDUS_GD_MOUNT_WORKERS: "3",
@@ -83,7 +83,7 @@ Deno.test("the environment goes before the file", () => {
   assert.equal(settings.log.level, "info");
 });
 
-Deno.test("every setting has a variable of its own", () => {
+Deno.test("every setting has an environment variable", () => {
   assert.equal(environmentName("fetch.parallel_per_host"), "NYDUS_GD_FETCH_PARALLEL_PER_HOST");
   assert.equal(new Set(SETTING_NAMES.map(environmentName)).size, SETTING_NAMES.length);
 });
@@ -127,19 +127,19 @@ Deno.test("a wrong value is refused with its line", () => {
   });
 });
 
-Deno.test("text that is no TOML is refused with its line", () => {
+Deno.test("text that is not TOML is refused with its line", () => {
   assert.throws(
     () => parseSettings("[cache]\nmax_size = = 1", {}, "s.toml"),
     /^NydusGdError: Cannot read settings s.toml: line 2: /,
   );
 });
 
-Deno.test("a share is of the file system, a size is of its own", () => {
+Deno.test("a percentage is of the file system, a size is absolute", () => {
   assert.equal(limitInBytes({ percent: 80 }, 1000), 800);
   assert.equal(limitInBytes({ bytes: 5 }, 1000), 5);
 });
 
-Deno.test("arbitrary text gives settings or a named error", () => {
+Deno.test("arbitrary text yields settings or an error that names the file", () => {
   fc.assert(fc.property(fc.string(), fc.constantFrom(...SETTING_NAMES), (value, name) => {
     for (const attempt of [() => parseSettings(value), () => parseSettings("", { [environmentName(name)]: value })]) {
       try {

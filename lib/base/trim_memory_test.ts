@@ -4,7 +4,7 @@ import { trimMemory } from "./trim_memory.ts";
 /** Long enough that the checks themselves do not count as work. */
 const INTERVAL_MS = 200;
 
-Deno.test("a process that rests gives memory back", async () => {
+Deno.test("an idle process returns memory to the kernel", async () => {
   let before = 0;
   const { promise, resolve } = Promise.withResolvers<void>();
   {

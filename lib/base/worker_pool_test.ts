@@ -32,32 +32,32 @@ function ask(pool: WorkerPool<string, string>, messages: string[]): Promise<stri
   return promise;
 }
 
-Deno.test("channels that share a worker do not hear each other", async () => {
+Deno.test("channels that share a Worker do not receive each other's messages", async () => {
   using pool = new WorkerPool<string, string>(COUNTER, 1);
   const answers = await Promise.all([ask(pool, ["a", "a"]), ask(pool, ["b", "b", "b"])]);
   deepEqual(answers, [["a1", "a2"], ["b1", "b2", "b3"]]);
 });
 
-Deno.test("a worker that dies fails its channels and is replaced", async () => {
+Deno.test("when a Worker dies its channels fail and it is replaced", async () => {
   using pool = new WorkerPool<string, string>(COUNTER, 1);
   await rejects(ask(pool, ["die"]), (error) => error instanceof NydusGdError && error.code === "internal");
   deepEqual(await ask(pool, ["a"]), ["a1"]);
 });
 
-Deno.test("a worker without channels is ended, and started again when there is work", async () => {
+Deno.test("a Worker without channels is ended, and started again when needed", async () => {
   using pool = new WorkerPool<string, string>(COUNTER, 2, 0);
   deepEqual(await Promise.all([ask(pool, ["a"]), ask(pool, ["b"])]), [["a1"], ["b1"]]);
   await until("the Workers end", () => pool.workers === 0);
   deepEqual(await ask(pool, ["c"]), ["c1"]);
 });
 
-Deno.test("a disposed pool takes no work", () => {
+Deno.test("a disposed pool accepts no work", () => {
   const pool = new WorkerPool<string, string>(COUNTER, 1);
   pool[Symbol.dispose]();
   throws(() => pool.open({ onMessage: () => {}, onDeath: () => {} }), /stopping/);
 });
 
-Deno.test("errors keep code, message and hint on their way", () => {
+Deno.test("errors keep code, message and hint across the Worker boundary", () => {
   const error = receiveError(sendError(new NydusGdError("busy", "Cannot x: y", { hint: "z" })));
   deepEqual([error.code, error.message, error.hint], ["busy", "Cannot x: y", "z"]);
   equal(sendError(new SyscallError("open", ERRNO.ENOSPC, "/x")).code, "io");
