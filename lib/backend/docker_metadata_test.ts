@@ -5,7 +5,7 @@ import { layerSources, parseLayerSources } from "./docker_metadata.ts";
 
 const [A, B] = ["a".repeat(64), "b".repeat(64)];
 
-Deno.test("Docker's record gives the places of a layer, newest first and each once", () => {
+Deno.test("Docker's record lists the repositories of a layer, newest first, without duplicates", () => {
   const entry = (hex: string, SourceRepository: string) => ({ Digest: `sha256:${hex}`, SourceRepository, HMAC: "" });
   assert.deepEqual(
     parseLayerSources([
@@ -25,7 +25,7 @@ Deno.test("Docker's record gives the places of a layer, newest first and each on
   assert.deepEqual(parseLayerSources({}), []);
 });
 
-Deno.test("the record is found by diffID; a layer without one has no place", async () => {
+Deno.test("a record is found by diffID, and a layer without one has no sources", async () => {
   const imageDir = await Deno.makeTempDir();
   try {
     const diffId = sha256Digest(A);

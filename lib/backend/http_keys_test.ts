@@ -66,7 +66,7 @@ async function read(type: Type, { id }: Server, section: Record<string, unknown>
 }
 
 for (const type of TYPES) {
-  Deno.test(`${type}: scheme, skip_verify and ca_cert_files say what is spoken and believed`, async () => {
+  Deno.test(`${type}: scheme, skip_verify and ca_cert_files set the protocol and the trusted certificates`, async () => {
     await withServer(type, true, async (server) => {
       const { section } = server;
       await refuses(read(type, server, { ...section }), "unavailable", /certificate of .* is not trusted/);
@@ -82,7 +82,7 @@ for (const type of TYPES) {
     });
   });
 
-  Deno.test(`${type}: timeout bounds a whole request, connect_timeout its beginning`, () =>
+  Deno.test(`${type}: timeout limits a whole request, connect_timeout its connection`, () =>
     withServer(type, false, async (server) => {
       server.faults.push({ kind: "stall", after: 20 });
       const slow = read(type, server, { ...server.section, timeout: 1 });
@@ -93,7 +93,7 @@ for (const type of TYPES) {
       await refuses(connecting, "unavailable", /connect from .* timed out after 1000 ms/);
     }));
 
-  Deno.test(`${type}: proxy.url is asked, and proxy.fallback decides what its failure means`, () =>
+  Deno.test(`${type}: proxy.url is used, and proxy.fallback decides about its failures`, () =>
     withServer(type, false, async (server) => {
       await using proxy = await FakeProxy.start({ hosts: { "images.localhost": portOf(server) } });
       const withProxy = (keys: Record<string, unknown>) => ({ ...server.section, proxy: { url: proxy.url, ...keys } });
@@ -106,7 +106,7 @@ for (const type of TYPES) {
       assert.equal(server.gets(), before, "nothing goes around it");
     }));
 
-  Deno.test(`${type}: proxy.use_http asks the proxy for http where the backend is https`, () =>
+  Deno.test(`${type}: proxy.use_http requests http from the proxy where the backend is https`, () =>
     withServer(type, false, async (server) => {
       await using proxy = await FakeProxy.start({ hosts: { "images.localhost": portOf(server) } });
       const section = server.at(`127.0.0.1:${portOf(server)}`, "https");

@@ -51,7 +51,7 @@ Deno.test("two Unix sockets are two servers", async () => {
   }
 });
 
-Deno.test("a socket that nobody serves is unavailable, and reading works when it is there", async () => {
+Deno.test("a socket without a server is unavailable, and reads work once it is served", async () => {
   using temp = TempDir.make();
   const path = temp.join("late.sock");
   using opened = OpenedBackend.open("http-proxy", { addr: path }, { retries: 0 });
@@ -61,7 +61,7 @@ Deno.test("a socket that nobody serves is unavailable, and reading works when it
   assert.deepEqual(await opened.backend.blob(ID).read(0, 1, ON_DEMAND), part(0, 1));
 });
 
-Deno.test("user and password of the address are sent and shown nowhere", async () => {
+Deno.test("user and password of the address are sent but never shown", async () => {
   await using server = await FileServer.start();
   using opened = OpenedBackend.open("http-proxy", { addr: `http://bob:s3cr%65t%zz@${server.host}` }, { retries: 0 });
   const error = await refuses(opened.backend.blob(ID).read(0, 1, ON_DEMAND), "not-found", /HTTP 404 from 127/);
@@ -79,7 +79,7 @@ for (
     { kind: "reset" },
   ] as const satisfies Fault[]
 ) {
-  Deno.test(`${fault.kind} is asked for again`, async () => {
+  Deno.test(`a request is retried after ${fault.kind}`, async () => {
     await using server = await FileServer.start();
     server.files.set(`/${ID}`, BYTES);
     server.faults.push(fault, fault);
@@ -89,7 +89,7 @@ for (
   });
 }
 
-Deno.test("a redirect is not followed, and a refusal is not repeated", async () => {
+Deno.test("a redirect is not followed, and a refusal is not retried", async () => {
   await using server = await FileServer.start();
   server.files.set(`/${ID}`, BYTES);
   using opened = OpenedBackend.open("http-proxy", { addr: `http://${server.host}` }, { retries: 3 });
@@ -101,7 +101,7 @@ Deno.test("a redirect is not followed, and a refusal is not repeated", async () 
   assert.equal(server.requests.length, 2);
 });
 
-Deno.test("an address of neither form is refused by name", () => {
+Deno.test("an address of an unknown form is refused by name", () => {
   for (const addr of ["h:80", "ftp://h", "relative.sock", "http://h?x=1", "http://h#x", "http://[bad", "unix:/x"]) {
     assert.throws(
       () => OpenedBackend.open("http-proxy", { addr }),

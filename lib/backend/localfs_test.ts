@@ -26,7 +26,7 @@ Deno.test("a local blob is read by its id, at any offset", () =>
     assert.deepEqual(await blob.read(8, 0, ON_DEMAND), new Uint8Array(0));
   }));
 
-Deno.test("an empty or missing file in dir sends the reader to alt_dirs", () =>
+Deno.test("a file that is empty or missing in dir is looked for in alt_dirs", () =>
   withFolders(async (first, second) => {
     await Deno.writeFile(join(first, "empty"), new Uint8Array());
     await Deno.writeFile(join(second, "empty"), new Uint8Array([9]));
@@ -36,14 +36,14 @@ Deno.test("an empty or missing file in dir sends the reader to alt_dirs", () =>
     assert.deepEqual(await backend.blob("away").read(0, 1, ON_DEMAND), new Uint8Array([8]));
   }));
 
-Deno.test("blob_file answers for every id", () =>
+Deno.test("blob_file is used for every id", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "the-blob"), new Uint8Array([1, 2]));
     const backend = new LocalFsBackend({ blobFile: join(dir, "the-blob"), dir, altDirs: [] });
     assert.equal(await backend.blob("anything").size(), 2);
   }));
 
-Deno.test("a blob that is nowhere is not found, and found once it is there", () =>
+Deno.test("a missing blob is not-found, and is found once it exists", () =>
   withFolders(async (dir) => {
     const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("late");
     await assert.rejects(blob.size(), (error) => hasCode(error, "not-found"));
@@ -51,28 +51,28 @@ Deno.test("a blob that is nowhere is not found, and found once it is there", () 
     assert.equal(await blob.size(), 1);
   }));
 
-Deno.test("a read past the end is an error, never a short answer", () =>
+Deno.test("a read past the end is an error, never a short read", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "short"), new Uint8Array(10));
     const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("short");
     await assert.rejects(blob.read(8, 4, ON_DEMAND), /Cannot read 4 bytes at 8 of .*short: it ends at 10/);
   }));
 
-Deno.test("a read of more than the file has takes no memory", () =>
+Deno.test("a read longer than the file allocates no memory for it", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "short"), new Uint8Array(10));
     const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("short");
     await assert.rejects(blob.read(2, 2 ** 50, ON_DEMAND), /at 2 of .*short: it ends at 10/);
   }));
 
-Deno.test("an id that is no file name is refused", () => {
+Deno.test("an id that is not a file name is refused", () => {
   const backend = new LocalFsBackend({ blobFile: undefined, dir: "/nowhere", altDirs: [] });
   for (const id of ["", ".", "..", "../etc/passwd", "a/b", "a\0b", "x".repeat(256)]) {
     assert.throws(() => backend.blob(id), (error) => hasCode(error, "invalid-image"), id);
   }
 });
 
-Deno.test("an aborted read ends as interrupted", () =>
+Deno.test("an aborted read fails as interrupted", () =>
   withFolders(async (dir) => {
     await Deno.writeFile(join(dir, "b"), new Uint8Array(10));
     const blob = new LocalFsBackend({ blobFile: undefined, dir, altDirs: [] }).blob("b");

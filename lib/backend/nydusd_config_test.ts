@@ -30,7 +30,7 @@ function fails(text: string, message: string | RegExp): void {
   );
 }
 
-Deno.test("the smallest v1 configuration reads with nydusd's defaults", () => {
+Deno.test("a minimal v1 configuration gets nydusd's defaults", () => {
   const config = parseNydusdConfig(JSON.stringify(V1));
   assert.equal(config.version, 1);
   assert.ok(config.backend.type === "registry");
@@ -60,7 +60,7 @@ Deno.test("the smallest v1 configuration reads with nydusd's defaults", () => {
   assert.deepEqual(config.warnings, []);
 });
 
-Deno.test("v2 reads alike as TOML and as JSON", () => {
+Deno.test("v2 is read alike from TOML and JSON", () => {
   const json = {
     version: 2,
     id: "one",
@@ -96,7 +96,7 @@ threads = 2
   assert.equal(config.prefetch.prefetchAll, false);
 });
 
-Deno.test("a wrong value is named by its key, in either form", () => {
+Deno.test("a wrong value is reported with its key, in either form", () => {
   fails(
     v1((config) => Reflect.deleteProperty(config.device.backend.config, "host")),
     "device.backend.config.host is missing",
@@ -120,7 +120,7 @@ Deno.test("a wrong value is named by its key, in either form", () => {
   );
 });
 
-Deno.test("limits of prefetch hold where it is on, in either form, as for nydusd", () => {
+Deno.test("prefetch limits are checked only where prefetch is enabled, as in nydusd", () => {
   const v1With = (fs_prefetch: Record<string, unknown>) => v1((config) => config.fs_prefetch = fs_prefetch);
   const v2With = (place: "rafs" | "cache", prefetch: Record<string, unknown>) =>
     JSON.stringify({
@@ -143,7 +143,7 @@ Deno.test("limits of prefetch hold where it is on, in either form, as for nydusd
   }
 });
 
-Deno.test("null stands for a key that is not there, where nydusd has it so", () => {
+Deno.test("null counts as absent for the keys where nydusd does so", () => {
   const config = parseNydusdConfig(v1((config) => {
     Object.assign(config.device.backend.config, { auth: null, registry_token: null });
     Object.assign(config.device.cache, { config: null });
@@ -162,7 +162,7 @@ Deno.test("null stands for a key that is not there, where nydusd has it so", () 
   );
 });
 
-Deno.test("a timeout longer than any timer is the longest that a timer has", () => {
+Deno.test("a timeout beyond the longest timer is reduced to it", () => {
   const config = parseNydusdConfig(v1((config) => {
     Object.assign(config.device.backend.config, { timeout: 2 ** 32 - 1, connect_timeout: 0 });
   }));
@@ -178,7 +178,7 @@ Deno.test("http-proxy is a backend of v2 only", () => {
   );
 });
 
-Deno.test("text that is neither JSON nor TOML is refused with its place", () => {
+Deno.test("text that is neither JSON nor TOML is refused with its position", () => {
   fails("", "it is empty");
   fails("{ nonsense", /it is not valid JSON/);
   fails("a = = 1", /it is neither JSON nor valid TOML \(line 1 column \d+\)/);
@@ -186,7 +186,7 @@ Deno.test("text that is neither JSON nor TOML is refused with its place", () => 
   fails("[]", /TOML|not an object/);
 });
 
-Deno.test("unknown keys are told and ignored", () => {
+Deno.test("unknown keys are reported and ignored", () => {
   const config = parseNydusdConfig(v1((config) => {
     Object.assign(config.device.backend.config, { mirrors: [] });
     config.metadata_file = "/x";
@@ -197,7 +197,7 @@ Deno.test("unknown keys are told and ignored", () => {
   ]);
 });
 
-Deno.test("no secret of the file gets into a message", () => {
+Deno.test("messages contain no secret of the file", () => {
   const secret = "hunter2secret";
   const spoilt = [
     v1((config) => Object.assign(config.device.backend.config, { auth: secret })),
@@ -216,7 +216,7 @@ Deno.test("no secret of the file gets into a message", () => {
   }
 });
 
-Deno.test("every backend of nydusd is understood", () => {
+Deno.test("every backend of nydusd is parsed", () => {
   const of = (type: string, section: Record<string, unknown>) =>
     parseNydusdConfig(JSON.stringify({ version: 2, backend: { type, [type]: section } })).backend;
   assert.equal(of("oss", { endpoint: "e", bucket_name: "b" }).type, "oss");
@@ -231,7 +231,7 @@ Deno.test("every backend of nydusd is understood", () => {
   assert.equal(of("localdisk", { device_path: "/dev/sda" }).type, "localdisk");
 });
 
-Deno.test("arbitrary text gives a configuration or a located error", () => {
+Deno.test("arbitrary text yields a configuration or an error with a position", () => {
   fc.assert(
     fc.property(
       fc.oneof(fc.string(), fc.json(), fc.json().map((json) => `{"version":2,"backend":${json}}`)),

@@ -24,7 +24,7 @@ Deno.test("the configured backend is opened, and described without credentials",
     assert.equal(openBackend(registry, deps).description, "registry h:5000/a/b");
   }));
 
-Deno.test("a host or repository that could change a URL is refused", () =>
+Deno.test("a host or repository that could alter a URL is refused", () =>
   withDeps((deps) => {
     for (const [host, repo] of [["h/../x", "r"], ["u@h", "r"], ["h", "../../v1"], ["h", "a?b"], ["h", ""], ["", "r"]]) {
       const open = () => openRegistry({ host: host ?? "", repo: repo ?? "" }, deps);
@@ -32,7 +32,7 @@ Deno.test("a host or repository that could change a URL is refused", () =>
     }
   }));
 
-Deno.test("IMAGE_PULL_AUTH stands in for the configured credential", async () => {
+Deno.test("IMAGE_PULL_AUTH replaces the configured credential", async () => {
   await using registry = await FakeRegistry.start({ auth: "basic", user: "env", password: "pw" });
   const id = registry.addBlob(new Uint8Array([1, 2, 3]));
   await withDeps(async (deps) => {
@@ -43,13 +43,13 @@ Deno.test("IMAGE_PULL_AUTH stands in for the configured credential", async () =>
   });
 });
 
-Deno.test("a certificate that cannot be read is refused by its path", () =>
+Deno.test("an unreadable certificate is refused with its path", () =>
   withDeps((deps) => {
     const config = configured("registry", { host: "h", repo: "r", ca_cert_files: ["/nonexistent/ca.pem"] });
     assert.throws(() => openBackend(config, deps), /Cannot read certificate \/nonexistent\/ca\.pem/);
   }));
 
-Deno.test("a host's folder of Docker's certificates that holds no PEM is refused", async () => {
+Deno.test("a folder of Docker's certificates without PEM files is refused", async () => {
   const certsDir = await Deno.makeTempDir();
   try {
     await Deno.mkdir(join(certsDir, "h:5000"));

@@ -7,7 +7,7 @@ import { DEFAULT_FETCH_OPTIONS } from "./fetch_options.ts";
 import { HttpClient } from "./http_client.ts";
 import { parseProxyAddress } from "./proxy.ts";
 
-Deno.test("a ping is sent once in check_interval, and forgotten after check_pause_elapsed without use", async () => {
+Deno.test("a ping is sent once per check_interval, and stops after check_pause_elapsed without use", async () => {
   await using _quiet = await quietLogs();
   await using health = await FakeRegistry.start();
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);

@@ -8,7 +8,7 @@ function nameFor(url: string, environment: Environment): string | undefined {
   return new EnvironmentProxy(environment).proxyFor(new URL(url))?.name;
 }
 
-Deno.test("the scheme of a URL decides which variable counts, in capitals before small letters", () => {
+Deno.test("the scheme of a URL selects the variable, upper case before lower case", () => {
   assert.equal(nameFor("https://r.example.com/", BOTH), "secure:3128");
   assert.equal(nameFor("http://r.example.com/", BOTH), "plain:8080");
   assert.equal(nameFor("https://r.example.com/", { http_proxy: "plain:1" }), undefined);
@@ -18,7 +18,7 @@ Deno.test("the scheme of a URL decides which variable counts, in capitals before
   assert.equal(nameFor("https://r.example.com/", {}), undefined);
 });
 
-Deno.test("loopback is never asked for through a proxy", () => {
+Deno.test("loopback addresses are never requested through a proxy", () => {
   for (const host of ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"]) {
     assert.equal(nameFor(`https://${host}/`, BOTH), undefined, host);
   }
@@ -49,7 +49,7 @@ for (const [noProxy, direct, proxied] of EXCEPTIONS) {
   });
 }
 
-Deno.test("a variable that names no proxy is refused by its name, and its value is not shown", () => {
+Deno.test("an invalid proxy variable is refused by its name, without showing its value", () => {
   for (const value of ["socks5://u:s3cret@p:1080", "http://", "http://u:s3cret@[p", "::"]) {
     assert.throws(
       () => new EnvironmentProxy({ https_proxy: value }),

@@ -7,7 +7,7 @@ function addressOf(hostname: string): Promise<string> {
   return promise;
 }
 
-Deno.test("names below localhost are loopback, others are asked for", async () => {
+Deno.test("names below localhost resolve to loopback, others are looked up", async () => {
   for (const name of ["images.localhost", "a.b.LOCALHOST", "images.localhost."]) {
     assert.ok(isBelowLocalhost(name), name);
     assert.equal(await addressOf(name), "127.0.0.1", name);

@@ -34,7 +34,7 @@ async function listen(
   };
 }
 
-Deno.test("bytes come to the place that was named, in shared memory too, and elsewhere where none was", async () => {
+Deno.test("bytes are received into the given memory, also shared, or else into new memory", async () => {
   await using server = await listen((socket) => {
     socket.write("first");
     socket.on("data", (asked) => socket.end(asked));
@@ -77,7 +77,7 @@ function* piecesOf(body: Uint8Array, isChunked: boolean): Generator<Uint8Array> 
 }
 
 for (const scheme of ["http", "https"]) {
-  Deno.test(`${scheme}: an answer is whole in its memory, and nothing is written there once it has come`, () =>
+  Deno.test(`${scheme}: a response is complete in its memory, which is not written afterwards`, () =>
     takeAnswers(scheme === "https"));
 }
 

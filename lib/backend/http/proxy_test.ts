@@ -100,7 +100,7 @@ Deno.test("http: reads go to the proxy as absolute URLs, over one connection, wi
     assert.deepEqual([last?.["x-dragonfly-priority"], last?.["x-dragonfly-prefetch"]], ["3", "true"]);
   }));
 
-Deno.test("https: reads go through a tunnel that is kept, and the registry sees nothing of the proxy", () =>
+Deno.test("https: reads go through a kept tunnel, and the registry receives no proxy headers", () =>
   withProxy({ tls: TLS, auth: "basic", ...USER, proxy: { login: LOGIN } }, async ({ registry, proxy, open, id }) => {
     await readsWell(open(), id);
     assert.deepEqual(proxy.requests.map(({ method, target }) => `${method} ${target}`), [`CONNECT ${registry.host}`]);
@@ -110,7 +110,7 @@ Deno.test("https: reads go through a tunnel that is kept, and the registry sees 
     }
   }));
 
-Deno.test("a proxy is reached over TLS too, for http and for https", async () => {
+Deno.test("a proxy is reached over TLS as well, for http and for https", async () => {
   await withProxy({ proxy: { tls: TLS } }, async ({ proxy, open, id }) => {
     await readsWell(open({ fallback: false }), id);
     assert.equal(proxy.connections, 1);
@@ -121,13 +121,13 @@ Deno.test("a proxy is reached over TLS too, for http and for https", async () =>
   });
 });
 
-Deno.test("use_http asks the proxy for http where the registry speaks https", () =>
+Deno.test("use_http requests http from the proxy where the registry speaks https", () =>
   withProxy({}, async ({ registry, proxy, open, id }) => {
     await readsWell(open({ use_http: true, fallback: false }, { scheme: "https" }), id);
     assert.ok(proxy.requests.every(({ target }) => target.startsWith(`${registry.url}/`)));
   }));
 
-Deno.test("the proxy gets the login of its URL, and one that it refuses is told without it", () =>
+Deno.test("the proxy receives the login of its URL, and a refused login is reported without it", () =>
   withProxy({ proxy: { login: LOGIN } }, async ({ proxy, open, url, id }) => {
     await readsWell(open({ fallback: false }), id);
     const wrong = open({ fallback: false, url: url().replace("proxyuser", "other") });
@@ -135,7 +135,7 @@ Deno.test("the proxy gets the login of its URL, and one that it refuses is told 
     await readsWell(open({ url: proxy.url }), id);
   }));
 
-Deno.test("tokens are asked for directly, data through the proxy", () =>
+Deno.test("tokens are requested directly, data through the proxy", () =>
   withProxy({ auth: "bearer", ...USER }, async ({ registry, proxy, open, id }) => {
     await readsWell(open({ fallback: false }), id);
     assert.equal(registry.count("GET", "/token"), 1);
@@ -150,7 +150,7 @@ for (const tls of [undefined, TLS]) {
   for (
     const fault of [{ kind: "status", status: 502 }, { kind: "reset" }, { kind: "stall" }] as const
   ) {
-    Deno.test(`${scheme}: a proxy with the fault "${fault.kind}" is passed over, or named without fallback`, () =>
+    Deno.test(`${scheme}: a proxy with the fault "${fault.kind}" is bypassed, or reported without fallback`, () =>
       withProxy(
         { ...(tls === undefined ? {} : { tls }), ...(fault.kind === "stall" ? { fetch: IMPATIENT } : {}) },
         async ({ registry, proxy, open, id }) => {
@@ -163,7 +163,7 @@ for (const tls of [undefined, TLS]) {
       ));
   }
 
-  Deno.test(`${scheme}: a proxy that is not there is passed over, or named without fallback`, () =>
+  Deno.test(`${scheme}: an unreachable proxy is bypassed, or reported without fallback`, () =>
     withProxy(tls === undefined ? {} : { tls }, async ({ open, id }) => {
       const url = `http://${LOGIN}@127.0.0.1:1`;
       await readsWell(open({ url }), id);
@@ -171,7 +171,7 @@ for (const tls of [undefined, TLS]) {
     }));
 }
 
-Deno.test("a proxy that says nothing does not keep connections", () =>
+Deno.test("connections to a proxy that does not answer are closed", () =>
   withProxy({ tls: TLS, fetch: { connectTimeoutMs: 50 } }, async ({ proxy, open, id }) => {
     proxy.fault = { kind: "stall" };
     for (let i = 0; i < 3; i++) await refuses(open({ fallback: false }).blob(id).size(), /timed out|within 50 ms/);
@@ -179,20 +179,20 @@ Deno.test("a proxy that says nothing does not keep connections", () =>
     assert.equal(proxy.connections, 3);
   }));
 
-Deno.test("an answer that the proxy cuts off is fetched directly", () =>
+Deno.test("a response that the proxy truncates is fetched directly", () =>
   withProxy({}, async ({ proxy, open, id }) => {
     proxy.fault = { kind: "truncate", keep: 100 };
     await readsWell(open(), id, 1);
     await refuses(open({ fallback: false }).blob(id).read(0, 500, ON_DEMAND), /connection was lost/);
   }));
 
-Deno.test("what the registry refuses is not asked for again without the proxy", () =>
+Deno.test("a refusal of the registry is not retried without the proxy", () =>
   withProxy({}, async ({ registry, open }) => {
     await refuses(open().blob("0".repeat(64)).size(), /HTTP 404/);
     assert.equal(registry.requests.length, 1);
   }));
 
-Deno.test("a reader's last attempt, and one after wrong bytes, goes directly where that is allowed", () =>
+Deno.test("the last attempt, and one after wrong bytes, goes directly where fallback allows it", () =>
   withProxy({ fetch: { retries: 1 } }, async ({ registry, proxy, open, id }) => {
     registry.faults.push({ kind: "status", status: 429, headers: { "retry-after": "0" } });
     await readsWell(open(), id, 1);
@@ -204,7 +204,7 @@ Deno.test("a reader's last attempt, and one after wrong bytes, goes directly whe
     assert.deepEqual([proxy.requests.length, registry.requests.length], [2, 4]);
   }));
 
-Deno.test("a proxy that is not well is left out until it is, or named without fallback", () =>
+Deno.test("an unhealthy proxy is bypassed until it recovers, or reported without fallback", () =>
   withProxy({}, async ({ proxy, open, id }) => {
     await using health = await FakeRegistry.start();
     const ping_url = `${health.url}/v2/healthy`;
@@ -224,7 +224,7 @@ Deno.test("a proxy that is not well is left out until it is, or named without fa
     assert.ok(health.requests.length >= 7);
   }));
 
-Deno.test("the environment's proxy is used for what NO_PROXY does not name, tokens and tunnels included", async () => {
+Deno.test("the environment's proxy is used unless NO_PROXY matches, also for tokens and tunnels", async () => {
   await withProxy({ auth: "bearer", ...USER, proxy: { login: LOGIN } }, async ({ proxy, openByName, url, id }) => {
     await readsWell(openByName({ HTTP_PROXY: url() }), id);
     assert.ok(proxy.requests.length >= 3);
@@ -245,14 +245,14 @@ Deno.test("the environment's proxy is used for what NO_PROXY does not name, toke
   });
 });
 
-Deno.test("the environment's proxy is named when it fails", () =>
+Deno.test("an error of the environment's proxy names the proxy", () =>
   withProxy({}, async ({ proxy, openByName, id }) => {
     proxy.fault = { kind: "status", status: 503 };
     const blob = openByName({ HTTP_PROXY: proxy.url }).blob(id);
     await refuses(blob.size(), /HTTP 503 from registry\.test through proxy 127\.0\.0\.1:\d+$/);
   }));
 
-Deno.test("addresses that are none are refused by their keys, and without what they hold", () =>
+Deno.test("invalid addresses are refused by their keys, without showing their content", () =>
   withProxy({}, ({ open }) => {
     const refused = (proxy: Record<string, unknown>, words: RegExp) =>
       assert.throws(() => open(proxy), (error: Error) => words.test(error.message) && !/s3cret/.test(error.message));

@@ -8,7 +8,7 @@ const PROXY: ProxyRoute = {
 };
 const textOf = (bytes: Uint8Array) => new TextDecoder("latin1").decode(bytes);
 
-Deno.test("a host is asked for a path, a proxy for the whole URL, and only the proxy gets what is for it", () => {
+Deno.test("a host is requested by path, a proxy by URL, and only the proxy receives its headers", () => {
   const url = new URL("http://registry.example:5000/v2/a?b=c%20d#e");
   const direct = textOf(requestBytes({ method: "GET", url, headers: { range: "bytes=0-1" } }, undefined));
   assert.match(direct, /^GET \/v2\/a\?b=c%20d HTTP\/1\.1\r\nhost: registry\.example:5000\r\n/);
@@ -21,12 +21,12 @@ Deno.test("a host is asked for a path, a proxy for the whole URL, and only the p
   assert.doesNotMatch(tunnelled, /proxy/);
 });
 
-Deno.test("a body comes with its length in bytes", () => {
+Deno.test("a body is sent with its length in bytes", () => {
   const text = textOf(requestBytes({ method: "POST", url: new URL("http://h/"), body: "ä=1" }, undefined));
   assert.match(text, /\r\ncontent-length: 4\r\n\r\n\xc3\xa4=1$/);
 });
 
-Deno.test("nothing in a header begins another one", () => {
+Deno.test("header values cannot inject further headers", () => {
   const send = (headers: Record<string, string>) => () =>
     requestBytes({ method: "GET", url: new URL("http://h/"), headers }, undefined);
   assert.throws(send({ "x-a": "1\r\nx-b: 2" }), TypeError);

@@ -54,7 +54,7 @@ const answer = fc.record({
   return { text, status, body, reusable: framing !== "close" };
 });
 
-Deno.test("an answer is the same in whatever pieces it comes", () => {
+Deno.test("a response parses the same however it is split into pieces", () => {
   fc.assert(fc.property(answer, fc.array(fc.nat(600)), ({ text, status, body, reusable }, cuts) => {
     const bytes = bytesOf(text);
     const places = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
@@ -65,7 +65,7 @@ Deno.test("an answer is the same in whatever pieces it comes", () => {
   }));
 });
 
-Deno.test("any bytes give an answer, a wait for more, or an error of ours", () => {
+Deno.test("arbitrary bytes yield a response, a need for more input, or a NydusGdError", () => {
   const begin = fc.constantFrom("", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
   fc.assert(fc.property(begin, fc.uint8Array({ maxLength: 200 }), (text, noise) => {
     try {
@@ -76,7 +76,7 @@ Deno.test("any bytes give an answer, a wait for more, or an error of ours", () =
   }));
 });
 
-Deno.test("answers without a body end with their head", () => {
+Deno.test("responses without a body end with their head", () => {
   const head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
   assert.deepEqual(parseText(head, "HEAD").ended, 1);
   assert.deepEqual(parseText("HTTP/1.1 204 No Content\r\n\r\n").reusable, true);
@@ -84,7 +84,7 @@ Deno.test("answers without a body end with their head", () => {
   assert.deepEqual(parseText("HTTP/1.1 200 Connection established\r\n\r\n", "CONNECT").ended, 1);
 });
 
-Deno.test("a connection is good for another request only where both sides keep it and the answer has come whole", () => {
+Deno.test("a connection is reused only if both sides keep it and the response was complete", () => {
   const reusable = (text: string) => parseText(text).reusable;
   assert.equal(reusable("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"), true);
   assert.equal(reusable("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc"), false);
@@ -94,7 +94,7 @@ Deno.test("a connection is good for another request only where both sides keep i
   assert.equal(reusable("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nab"), true);
 });
 
-Deno.test("what two readers could take for two answers is refused", () => {
+Deno.test("ambiguous and malformed responses are refused", () => {
   const ok = "HTTP/1.1 200 OK\r\n";
   for (
     const text of [

@@ -52,7 +52,7 @@ function sector(header: Uint8Array, size = 512): Uint8Array {
   return bytes;
 }
 
-Deno.test("header and entries that sfdisk wrote are read", () => {
+Deno.test("header and entries written by sfdisk are parsed", () => {
   const header = parseGptHeader(sector(HEADER), 1);
   assert.deepEqual(header, {
     myLba: 1,
@@ -82,7 +82,7 @@ Deno.test("header and entries that sfdisk wrote are read", () => {
   ]);
 });
 
-Deno.test("one wrong byte anywhere in header or entries is noticed", () => {
+Deno.test("one wrong byte anywhere in header or entries is detected", () => {
   const header = parseGptHeader(sector(HEADER), 1);
   fc.assert(
     fc.property(fc.nat(HEADER.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
@@ -101,7 +101,7 @@ Deno.test("one wrong byte anywhere in header or entries is noticed", () => {
   );
 });
 
-Deno.test("arbitrary bytes behind the signature are an error", () => {
+Deno.test("arbitrary bytes after the signature are an error", () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 504, maxLength: 504 }), (bytes) => {
       assert.throws(() => parseGptHeader(sector(Uint8Array.of(...HEADER.subarray(0, 8), ...bytes)), 1), GptError);
@@ -110,7 +110,7 @@ Deno.test("arbitrary bytes behind the signature are an error", () => {
   assert.throws(() => parseGptHeader(new Uint8Array(512), 1), /there is no GPT header/);
 });
 
-Deno.test("what no table can say is refused by name", () => {
+Deno.test("a partition table with impossible values is refused by name", () => {
   const id = "ab".repeat(32);
   const disk = (more: Partial<Parameters<typeof gptImage>[0]>, place = {}) =>
     gptImage({

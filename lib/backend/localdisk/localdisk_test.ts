@@ -61,7 +61,7 @@ function flipped(...places: readonly number[]): (disk: Uint8Array<ArrayBuffer>) 
 /** Offsets of one byte in each table of the disk. */
 const AT = { header: 512 + 24, entries: 1024 + 130, backup: 1023 * 512 + 24, backupEntries: (1023 - 32) * 512 + 130 };
 
-Deno.test("a blob is the partition whose name and GUID make its id", () =>
+Deno.test("a blob is the partition whose name and GUID form its id", () =>
   withDisk({}, whole, async ({ blob }) => {
     assert.equal(await blob().size(), DATA.length);
     assert.deepEqual(await blob().read(0, DATA.length, ON_DEMAND), DATA);
@@ -69,7 +69,7 @@ Deno.test("a blob is the partition whose name and GUID make its id", () =>
     assert.equal((await blob().read(8192, 0, ON_DEMAND)).length, 0);
   }));
 
-Deno.test("an older image's blob is the basic data partition with the first half of its id as name", () =>
+Deno.test("older images use the basic data partition named after the first half of the id", () =>
   withDisk({}, whole, async ({ blob }) => {
     assert.deepEqual(await blob(LEGACY_ID).read(0, 5000, ON_DEMAND), LEGACY_DATA);
     assert.equal(await blob(LEGACY_ID).size(), 8192);
@@ -77,7 +77,7 @@ Deno.test("an older image's blob is the basic data partition with the first half
     await refuses(blob("0".repeat(64)).read(0, 1, ON_DEMAND), "not-found");
   }));
 
-Deno.test("reads of several blobs at a time do not disturb one another", () =>
+Deno.test("concurrent reads of several blobs do not interfere", () =>
   withDisk({}, whole, async ({ blob }) => {
     const one = blob();
     const reads = Array.from({ length: 20 }, (_, i) => [
@@ -87,7 +87,7 @@ Deno.test("reads of several blobs at a time do not disturb one another", () =>
     await Promise.all(reads.flat());
   }));
 
-Deno.test("a disk with sectors of 4096 bytes is read by its own sectors", () =>
+Deno.test("a disk with sectors of 4096 bytes is read with its own sector size", () =>
   withDisk(
     { sectorSize: 4096, sectors: 64, partitions: [{ ...partitionOfBlob(ID), firstLba: 20, lastLba: 21, data: DATA }] },
     whole,
@@ -95,7 +95,7 @@ Deno.test("a disk with sectors of 4096 bytes is read by its own sectors", () =>
   ));
 
 for (const [name, spoil] of [["header", flipped(AT.header)], ["entries", flipped(AT.entries)]] as const) {
-  Deno.test(`a damaged primary ${name} leaves the backup at the disk's end`, () =>
+  Deno.test(`with a damaged primary ${name} the backup at the end of the disk is used`, () =>
     withDisk(
       {},
       spoil,
@@ -103,7 +103,7 @@ for (const [name, spoil] of [["header", flipped(AT.header)], ["entries", flipped
     ));
 }
 
-Deno.test("a primary header that is wiped leaves the backup too", () =>
+Deno.test("with a wiped primary header the backup is used", () =>
   withDisk({}, (disk) => disk.fill(0, 0, 2048), async ({ blob }) => assert.equal(await blob().size(), 8192)));
 
 Deno.test("two damaged tables are an error that names both", () =>
@@ -116,7 +116,7 @@ Deno.test("two damaged tables are an error that names both", () =>
     assert.equal(error.hint, `sfdisk --verify ${path}`);
   }));
 
-Deno.test("a file that is no partitioned disk is an error, as is one that is too small or not there", async () => {
+Deno.test("a file that is not a partitioned disk, too small or missing is an error", async () => {
   await withDisk({}, (disk) => disk.fill(0), async ({ blob }) => {
     await refuses(blob().size(), "corrupt", /it has no GPT$/);
   });
@@ -127,7 +127,7 @@ Deno.test("a file that is no partitioned disk is an error, as is one that is too
   await refuses(opened.backend.blob(ID).size(), "not-found", /Cannot open disk \/nonexistent\/disk: there is no such/);
 });
 
-Deno.test("a read past the partition's end is an error, never what follows on the disk", () =>
+Deno.test("a read past the end of the partition is an error, never data of the next one", () =>
   withDisk({}, whole, async ({ blob }) => {
     await refuses(
       blob().read(8000, 193, ON_DEMAND),
@@ -143,7 +143,7 @@ Deno.test("a disk that ends within the partition is an error, never zeros", () =
     await refuses(blob().size(), "io");
   }));
 
-Deno.test("entries that are not on the disk leave no table", () =>
+Deno.test("entries that lie outside the disk make the table invalid", () =>
   withDisk({}, (disk) => disk.slice(0, 20 * 512), async ({ blob }) => {
     await refuses(blob().size(), "corrupt", /at sector 1 its entries are not on the disk$/);
   }));
@@ -155,19 +155,19 @@ Deno.test("two partitions for one blob are an error that names them", () => {
   });
 });
 
-Deno.test("a partition that is added later is found then", () =>
+Deno.test("a partition that is added later is found", () =>
   withDisk({ partitions: [] }, whole, async ({ blob, path }) => {
     await refuses(blob().size(), "not-found");
     await Deno.writeFile(path, gptImage(LAYOUT));
     assert.equal(await blob().size(), 8192);
   }));
 
-Deno.test("an aborted read ends as interrupted", () =>
+Deno.test("an aborted read fails as interrupted", () =>
   withDisk({}, whole, async ({ blob }) => {
     await refuses(blob().read(0, 1, { priority: "prefetch", signal: AbortSignal.abort() }), "interrupted");
   }));
 
-Deno.test("a disk without a path and an id that is no name are refused by name", () =>
+Deno.test("a disk without a path and an invalid id are refused by name", () =>
   withDisk({}, whole, ({ blob }) => {
     assert.throws(() => OpenedBackend.open("localdisk", {}), /device_path is missing/);
     for (const id of ["", "..", "a/b"]) assert.throws(() => blob(id), /not a file name/);

@@ -54,7 +54,7 @@ const MENDED: readonly [name: string, fault: Fault][] = [
 ];
 
 for (const protocol of PROTOCOLS) {
-  Deno.test(`${protocol}: ranges and the size of a blob are read, signed`, () =>
+  Deno.test(`${protocol}: ranges and the size of a blob are read with signed requests`, () =>
     withBucket(protocol, {}, async ({ bucket, backend }) => {
       const blob = backend.blob(ID);
       assert.equal(await blob.size(), BYTES.length);
@@ -65,14 +65,14 @@ for (const protocol of PROTOCOLS) {
     }));
 
   for (const prefix of ["nydus/", "/a//b-", "ä ö+%2F!'()*~&=?#", "x.."]) {
-    Deno.test(`${protocol}: object_prefix ${prefix} goes before the id as it is`, () =>
+    Deno.test(`${protocol}: object_prefix ${prefix} is put before the id unchanged`, () =>
       withBucket(protocol, { section: { object_prefix: prefix } }, async ({ backend }) => {
         assert.deepEqual(await backend.blob(ID).read(9, 9, ON_DEMAND), part(9, 9));
       }));
   }
 
   for (const [name, fault] of MENDED) {
-    Deno.test(`${protocol}: ${name} is asked for again`, () =>
+    Deno.test(`${protocol}: a request is retried after ${name}`, () =>
       withBucket(protocol, { fetch: { retries: 2 } }, async ({ bucket, backend }) => {
         bucket.faults.push(fault, fault);
         assert.deepEqual(await backend.blob(ID).read(100, 100, ON_DEMAND), part(100, 100));
@@ -80,7 +80,7 @@ for (const protocol of PROTOCOLS) {
       }));
   }
 
-  Deno.test(`${protocol}: a silent server is left after the read timeout`, () =>
+  Deno.test(`${protocol}: a silent server is given up after the read timeout`, () =>
     withBucket(protocol, { fetch: { retries: 0, readTimeoutMs: 500 } }, async ({ bucket, backend }) => {
       bucket.faults.push({ kind: "stall" }, { kind: "stall", after: 20 });
       const blob = backend.blob(ID);
@@ -89,13 +89,13 @@ for (const protocol of PROTOCOLS) {
       assert.deepEqual(await blob.read(0, 100, ON_DEMAND), part(0, 100));
     }));
 
-  Deno.test(`${protocol}: a whole object in place of a range is cut to it`, () =>
+  Deno.test(`${protocol}: a whole object in place of a range is cut to the range`, () =>
     withBucket(protocol, {}, async ({ bucket, backend }) => {
       bucket.faults.push({ kind: "whole" });
       assert.deepEqual(await backend.blob(ID).read(1000, 50, ON_DEMAND), part(1000, 50));
     }));
 
-  Deno.test(`${protocol}: without keys a public bucket is read unsigned, another one asks for keys`, async () => {
+  Deno.test(`${protocol}: without keys a public bucket is read unsigned, a private one needs keys`, async () => {
     const section = { access_key_id: "", access_key_secret: "" };
     await withBucket(protocol, { isPublic: true, section }, async ({ bucket, backend }) => {
       assert.equal(await backend.blob(ID).size(), BYTES.length);
@@ -152,7 +152,7 @@ for (const protocol of PROTOCOLS) {
     ],
   ];
   for (const [name, options, code, words, hint] of refusals) {
-    Deno.test(`${protocol}: ${name} is told by reads and by the size, with a hint and without a secret`, () =>
+    Deno.test(`${protocol}: ${name} is reported by reads and by the size, with a hint and without secrets`, () =>
       withBucket(protocol, options, async ({ backend }) => {
         const blob = backend.blob(ID);
         for (const asked of [() => blob.size(), () => blob.read(0, 9, ON_DEMAND)]) {
@@ -164,7 +164,7 @@ for (const protocol of PROTOCOLS) {
       }));
   }
 
-  Deno.test(`${protocol}: an object that is not there is not found, at once`, () =>
+  Deno.test(`${protocol}: a missing object is not-found, without a retry`, () =>
     withBucket(protocol, { fetch: { retries: 3 } }, async ({ bucket, backend }) => {
       const blob = backend.blob("0".repeat(64));
       const error = await refuses(blob.read(0, 1, ON_DEMAND), "not-found", /: bucket images has no such object$/);
@@ -173,7 +173,7 @@ for (const protocol of PROTOCOLS) {
       await refuses(blob.size(), "not-found", /NoSuchKey/);
     }));
 
-  Deno.test(`${protocol}: requests in a row go over one connection, and each is signed anew`, () =>
+  Deno.test(`${protocol}: consecutive requests share one connection, and each is signed anew`, () =>
     withBucket(protocol, {}, async ({ bucket, backend }) => {
       const blob = backend.blob(ID);
       await blob.size();
@@ -182,7 +182,7 @@ for (const protocol of PROTOCOLS) {
     }));
 }
 
-Deno.test("s3: the region that the server tells is named, with the endpoint where it tells one", () =>
+Deno.test("s3: the region that the server reports is named, with the endpoint if it reports one", () =>
   withBucket("s3", {}, async ({ bucket, backend }) => {
     const body =
       `<Error><Code>PermanentRedirect</Code><Endpoint>${BUCKET}.s3.eu-west-1.amazonaws.com</Endpoint></Error>`;
@@ -205,7 +205,7 @@ Deno.test("s3: the region that the server tells is named, with the endpoint wher
     assert.equal(second.hint, "set region to us-west-2");
   }));
 
-Deno.test("oss: the endpoint that the server tells is named", () =>
+Deno.test("oss: the endpoint that the server reports is named", () =>
   withBucket("oss", {}, async ({ bucket, backend }) => {
     const body = "<Error><Code>AccessDenied</Code><Message>must be addressed using the specified endpoint</Message>" +
       `<Endpoint>oss-cn-shanghai.aliyuncs.com</Endpoint></Error>`;
@@ -224,14 +224,14 @@ const ODD_BODIES: readonly [name: string, body: string, words: RegExp][] = [
   ["a body without an end", "<".repeat(200_000) + "<Code>AccessDenied</Code>", /HTTP 403 from 127\.0\.0\.1:\d+$/],
 ];
 for (const [name, body, words] of ODD_BODIES) {
-  Deno.test(`s3: a refusal with ${name} is told as far as it can be read`, () =>
+  Deno.test(`s3: a refusal with ${name} is reported as far as it can be parsed`, () =>
     withBucket("s3", {}, async ({ bucket, backend }) => {
       bucket.faults.push({ kind: "status", status: 403, body });
       await refuses(backend.blob(ID).read(0, 1, ON_DEMAND), "unauthorized", words);
     }));
 }
 
-Deno.test("s3: an archived object and a code that nobody knows are told by their names", () =>
+Deno.test("s3: an archived object and an unknown error code are reported by name", () =>
   withBucket("s3", {}, async ({ bucket, backend }) => {
     const answer = (code: string): Fault => ({
       kind: "status",
@@ -248,7 +248,7 @@ Deno.test("s3: an archived object and a code that nobody knows are told by their
   }));
 
 /** For localhost and 127.0.0.1; trusted only through ca_cert_files. */
-Deno.test("s3: a certificate is believed where ca_cert_files has its CA, or skip_verify is set", async () => {
+Deno.test("s3: a certificate is trusted if ca_cert_files has its CA, or with skip_verify", async () => {
   for (
     const section of [{ ca_cert_files: [CERTIFICATE_FILE] }, { skip_verify: true }, { scheme: "", skip_verify: true }]
   ) {
@@ -262,7 +262,7 @@ Deno.test("s3: a certificate is believed where ca_cert_files has its CA, or skip
   });
 });
 
-Deno.test("oss: the certificate has to name the bucket's host", async () => {
+Deno.test("oss: the certificate must be for the host name of the bucket", async () => {
   await withBucket("oss", { tls: TLS, section: { skip_verify: true } }, async ({ backend }) => {
     assert.equal(await backend.blob(ID).size(), BYTES.length);
   });
@@ -271,19 +271,19 @@ Deno.test("oss: the certificate has to name the bucket's host", async () => {
   });
 });
 
-Deno.test("s3: a bucket that is asked over TLS by default is not asked in plain HTTP", () =>
+Deno.test("s3: a bucket that uses TLS by default is never requested over plain HTTP", () =>
   withBucket("s3", { section: { scheme: "" } }, async ({ bucket, backend }) => {
     await refuses(backend.blob(ID).size(), "unavailable", /does not speak TLS/);
     assert.equal(bucket.requests.length, 0);
   }));
 
-Deno.test("s3: the timeout of the configuration bounds a request", () =>
+Deno.test("s3: the configured timeout limits a request", () =>
   withBucket("s3", { section: { timeout: 1 } }, async ({ bucket, backend }) => {
     bucket.faults.push({ kind: "stall", after: 20 });
     await refuses(backend.blob(ID).read(0, 100, ON_DEMAND), "unavailable", /transfer .* timed out after 1000 ms/);
   }));
 
-Deno.test("a bucket is described by its place, never by its keys", () => {
+Deno.test("a bucket is described by its location, never by its keys", () => {
   const describe = (type: string, section: Record<string, unknown>) => {
     using opened = OpenedBackend.open(type, {
       endpoint: "store.example.com",
@@ -300,7 +300,7 @@ Deno.test("a bucket is described by its place, never by its keys", () => {
   assert.equal(describe("s3", { region: "us-east-1", endpoint: "" }), "s3 s3.amazonaws.com/images");
 });
 
-Deno.test("keys of the configuration that make no request are refused by name", () => {
+Deno.test("configured keys that cannot form a request are refused by name", () => {
   const refused = (type: Protocol, section: Record<string, unknown>, words: RegExp) => {
     const whole = { endpoint: "h", bucket_name: "images", ...(type === "s3" ? { region: "r" } : {}), ...section };
     assert.throws(

@@ -7,7 +7,7 @@ const AMAZON = { id: "AKIAIOSFODNN7EXAMPLE", secret: "wJalrXUtnFEMI/K7MDENG/bPxR
 /** The key pair of Alibaba's examples. */
 const ALIBABA = { id: "44CF9590006BF252F707", secret: "OtxrzxIsfpFjA7SwPzILwy8Bw21TLhquhboDYROV" };
 
-Deno.test("S3: Amazon's published example of a range is signed as published", async () => {
+Deno.test("S3: the signature of Amazon's published range example matches", async () => {
   const signer = new S3Signer(AMAZON, "us-east-1", () => Date.UTC(2013, 4, 24));
   const url = new URL("https://examplebucket.s3.amazonaws.com/test.txt");
   const headers = await signer.sign("GET", url, { range: "bytes=0-9" });
@@ -21,7 +21,7 @@ Deno.test("S3: Amazon's published example of a range is signed as published", as
   assert.equal(headers.range, "bytes=0-9");
 });
 
-Deno.test("S3: a key derived for one day is not used on the next", async () => {
+Deno.test("S3: a signing key derived for one day is not used on the next", async () => {
   let now = Date.UTC(2013, 4, 23, 23, 59, 59);
   const signer = new S3Signer(AMAZON, "us-east-1", () => now);
   const url = new URL("https://examplebucket.s3.amazonaws.com/test.txt");
@@ -31,7 +31,7 @@ Deno.test("S3: a key derived for one day is not used on the next", async () => {
   assert.match(authorization ?? "", /Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41$/);
 });
 
-Deno.test("OSS: Alibaba's published example is signed as published", () => {
+Deno.test("OSS: the signature of Alibaba's published example matches", () => {
   const headers = {
     "x-oss-meta-author": "foo@bar.com",
     "x-oss-magic": "abracadabra",
@@ -45,7 +45,7 @@ Deno.test("OSS: Alibaba's published example is signed as published", () => {
   );
 });
 
-Deno.test("OSS: the bucket and the key as it is named are signed, whatever its URL looks like", async () => {
+Deno.test("OSS: bucket and key are signed by name, whatever the form of the URL", async () => {
   const signer = new OssSigner(ALIBABA, "oss-example", () => Date.UTC(2005, 10, 17, 18, 49, 58));
   const url = new URL("https://oss-example.oss-cn-hangzhou.aliyuncs.com/nydus/a%20b%2Bc");
   const { date = "", authorization } = await signer.sign("GET", url, { range: "bytes=0-9" });

@@ -6,7 +6,7 @@ function parsed(header: string): [string, Record<string, string>][] {
   return parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)]);
 }
 
-Deno.test("a Bearer challenge keeps the commas of its scope", () => {
+Deno.test("commas within the scope of a Bearer challenge are kept", () => {
   assert.deepEqual(
     parsed('Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push"'),
     [["bearer", {
@@ -17,7 +17,7 @@ Deno.test("a Bearer challenge keeps the commas of its scope", () => {
   );
 });
 
-Deno.test("several challenges in one header are told apart", () => {
+Deno.test("several challenges in one header are separated", () => {
   assert.deepEqual(
     parsed('Negotiate, NTLM TlRMTVNTUAAB==, basic realm="a \\"b\\", c" , BEARER realm=x , service = "s"'),
     [
@@ -29,18 +29,18 @@ Deno.test("several challenges in one header are told apart", () => {
   );
 });
 
-Deno.test("the first of two equal parameters counts", () => {
+Deno.test("the first of two parameters of the same name is used", () => {
   assert.deepEqual(parsed('Bearer realm="one", REALM="two"'), [["bearer", { realm: "one" }]]);
 });
 
-Deno.test("text that is no challenge gives none", () => {
+Deno.test("text that is not a challenge yields none", () => {
   assert.deepEqual(parsed(""), []);
   assert.deepEqual(parsed('"quoted"'), []);
   assert.deepEqual(parsed("=,=,"), []);
   assert.deepEqual(parsed("x".repeat(20_000)), []);
 });
 
-Deno.test("what is written as a challenge is read back", () => {
+Deno.test("a formatted challenge is parsed back unchanged", () => {
   const value = fc.string({ maxLength: 40 }).filter((text) => !/[\r\n]/.test(text));
   const parameters = fc.dictionary(fc.stringMatching(/^[a-z]{1,10}$/), value, { minKeys: 1, maxKeys: 4 });
   fc.assert(fc.property(fc.array(parameters, { minLength: 1, maxLength: 3 }), (challenges) => {

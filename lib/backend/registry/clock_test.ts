@@ -29,7 +29,7 @@ async function withClock(test: (jump: (byMs: number) => void) => Promise<void>):
   }
 }
 
-Deno.test("reads go on with the same token and the same address, however far the clock jumps", () =>
+Deno.test("token and redirect stay in use however far the clock jumps", () =>
   withClock(async (jump) => {
     await using registry = await FakeRegistry.start({ auth: "bearer", ...USER });
     await using store = await FakeRegistry.start();
@@ -51,7 +51,7 @@ Deno.test("reads go on with the same token and the same address, however far the
     assert.equal(registry.requests.length, asked, "neither token nor address was asked for again");
   }));
 
-Deno.test("a clock that is wrong makes an address good for nothing or for an hour, and a pause no longer than any", () => {
+Deno.test("a wrong clock limits a presigned URL to an hour at most, and a pause to its maximum", () => {
   const url = new URL("https://store/x?X-Amz-Date=20260101T000000Z&X-Amz-Expires=900");
   const now = Date.UTC(2026, 0, 1);
   assert.equal(locationLifetimeMs(url, now + 10 * YEAR_MS), 0);

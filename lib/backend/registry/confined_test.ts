@@ -18,7 +18,7 @@ async function unasked(test: (victim: FakeRegistry, http: HttpClient) => Promise
   assert.equal(victim.connections, 0);
 }
 
-Deno.test("a registry that only an image names cannot be this machine, and cannot redirect to it", () =>
+Deno.test("a registry named only by an image cannot be this machine, and cannot redirect to it", () =>
   unasked(async (victim, http) => {
     const deps = { http, keychain: ANONYMOUS };
     const own = openRegistry({ host: victim.host, repo: "app", confined: true }, deps);
@@ -33,7 +33,7 @@ Deno.test("a registry that only an image names cannot be this machine, and canno
     await assert.rejects(transport.request(redirected, ON_DEMAND, () => Promise.resolve()), REFUSAL);
   }));
 
-Deno.test("a registry that only an image names cannot name this machine as its token server", () =>
+Deno.test("a registry named only by an image cannot use this machine as its token server", () =>
   unasked(async (victim, http) => {
     const [challenge] = parseChallenges(`Bearer realm="${victim.url}/token",service="x"`);
     assert.ok(challenge !== undefined);

@@ -10,7 +10,7 @@ import type { Keychain } from "./keychain.ts";
 const BYTES = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
 
 for (const auth of ["basic", "bearer"] as const) {
-  Deno.test(`${auth}: a password that changed while it was in use is taken up without an error for the reader`, async () => {
+  Deno.test(`${auth}: a changed password is picked up without an error for readers`, async () => {
     let password = "first";
     await using registry = await FakeRegistry.start({ auth, user: "bob", password, expiresInSeconds: 0 });
     using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });

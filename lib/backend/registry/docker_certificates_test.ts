@@ -27,7 +27,7 @@ async function withFolder(
   }
 }
 
-Deno.test("a registry that asks for a certificate gets the one of its folder, and no other host gets it", async () => {
+Deno.test("a client certificate is sent to the registry that it is configured for, and to no other host", async () => {
   const tls = { certificate: CERTIFICATE, key: KEY, clientCa: CERTIFICATE };
   await using registry = await FakeRegistry.start({ tls });
   const id = registry.addBlob(new Uint8Array([1, 2, 3]));
@@ -63,7 +63,7 @@ for (
     [{ "client.cert": CERTIFICATE, "client.key": "none" }, /Cannot read private key .*client\.key: it contains none/],
   ] as const
 ) {
-  Deno.test(`certificates that cannot be used are refused: ${Object.keys(files).join(", ")}`, () =>
+  Deno.test(`unusable certificates are refused: ${Object.keys(files).join(", ")}`, () =>
     withFolder("h:5000", files, (certsDir) => {
       assert.throws(
         () => dockerCertificates(certsDir, "h:5000"),

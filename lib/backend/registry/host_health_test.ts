@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { HostHealth } from "./host_health.ts";
 import { HostMemory } from "./host_memory.ts";
 
-Deno.test("a host that failed is put aside for 30 s, doubling to 5 min, until it succeeds", () => {
+Deno.test("a failed host is avoided for 30 s, doubling up to 5 min, until it succeeds", () => {
   let nowMs = 0;
   const health = new HostHealth(() => nowMs);
   for (const seconds of [30, 60, 120, 240, 300, 300]) {
@@ -20,7 +20,7 @@ Deno.test("a host that failed is put aside for 30 s, doubling to 5 min, until it
   assert.equal(health.failed("m"), 30_000);
 });
 
-Deno.test("doubt about a range falls on who served a part of it", () => {
+Deno.test("wrong bytes in a range are blamed on the hosts that served parts of it", () => {
   const memory = new HostMemory();
   memory.served("a", 0, 100);
   memory.served("b", 100, 100);

@@ -8,7 +8,7 @@ import { parseHostsFile } from "./hosts_file.ts";
 
 const PATH = "/certs/hosts.toml";
 
-Deno.test("a file gives the upstream and the mirrors in its order, with every key", () => {
+Deno.test("a file defines the upstream and the mirrors in file order, with every key", () => {
   const { upstream, mirrors, unknown } = parseHostsFile(
     `
 server = "https://up.example.com"
@@ -55,14 +55,14 @@ override_path = true
   assert.equal(b?.dialTimeoutMs, 3000);
 });
 
-Deno.test("a file without a server leaves the upstream where the registry's name leads", () => {
+Deno.test("without a server key the upstream is derived from the registry's name", () => {
   const { upstream, mirrors } = parseHostsFile("", PATH);
   assert.equal(upstream.url, undefined);
   assert.equal(upstream.prefix, "/v2");
   assert.deepEqual(mirrors, []);
 });
 
-Deno.test("keys that are not known are named and do no harm", () => {
+Deno.test("unknown keys are reported and have no effect", () => {
   const { unknown } = parseHostsFile(`colour = 1\n[host."https://m"]\nsize = 2\n`, PATH);
   assert.deepEqual(unknown, ["colour", "host.https://m.size"]);
 });
@@ -110,7 +110,7 @@ function serverOf(host: string, folders: readonly Readonly<Record<string, string
   return new Mirrors(paths).of(host)?.upstream.url?.host;
 }
 
-Deno.test("folders are looked for as containerd does, the second place where the first has nothing", () => {
+Deno.test("folders are searched as in containerd, the second one if the first has no file", () => {
   const all = { "r_5000_": "a", "r:5000": "b", "r": "c", "_default": "d" };
   const { "r_5000_": _, ...others } = all;
   assert.equal(serverOf("r:5000", [all]), "a");
@@ -122,13 +122,13 @@ Deno.test("folders are looked for as containerd does, the second place where the
   assert.equal(serverOf("r:5000", [{}, {}]), undefined);
 });
 
-Deno.test("every name of Docker Hub has the folder docker.io", () => {
+Deno.test("every name of Docker Hub uses the folder docker.io", () => {
   for (const name of ["docker.io", "index.docker.io", "registry-1.docker.io"]) {
     assert.equal(serverOf(name, [{ "docker.io": "hub" }]), "hub");
   }
 });
 
-Deno.test("a file that is endless, or no file, is refused with its path", () => {
+Deno.test("a hosts file that is too large or not a regular file is refused with its path", () => {
   using dir = TempDir.make();
   Deno.mkdirSync(dir.join("r"));
   const mirrors = new Mirrors([dir.path]);
@@ -141,7 +141,7 @@ Deno.test("a file that is endless, or no file, is refused with its path", () => 
   assert.throws(() => mirrors.of("r"), /has more than 1048576 bytes/);
 });
 
-Deno.test("a key that is not known does not keep a registry from being opened", async () => {
+Deno.test("an unknown key does not keep a registry from being opened", async () => {
   await using _quiet = await quietLogs();
   using dir = TempDir.make();
   Deno.mkdirSync(dir.join("r"));

@@ -78,18 +78,18 @@ Deno.test("auths are found by host, by port, and by the URLs of old clients", ()
     await has("constructor");
   }));
 
-Deno.test("every name of Docker Hub finds its one entry", () =>
+Deno.test("every name of Docker Hub finds its single entry", () =>
   withConfig({ auths: { "https://index.docker.io/v1/": { auth: btoa("hub:pw") } } }, async (keychain) => {
     for (const host of ["docker.io", "index.docker.io", "registry-1.docker.io"]) {
       await finds(keychain, host, basic("hub", "pw"), /config\.json$/);
     }
   }));
 
-Deno.test("a missing file means anonymous", async () => {
+Deno.test("a missing file means anonymous access", async () => {
   assert.equal(await new DockerKeychain({ configDir: "/nonexistent" }).resolve("h"), undefined);
 });
 
-Deno.test("a spoilt file is refused without showing what it holds", async () => {
+Deno.test("a damaged file is refused without showing its content", async () => {
   await withConfig(
     `{"auths": {"h": {"auth": "${SECRET}`,
     (keychain) => refuses(keychain.resolve("h"), /not valid JSON/),
@@ -102,7 +102,7 @@ Deno.test("a spoilt file is refused without showing what it holds", async () => 
   await withConfig({ auths: { h: { auth: SECRET } } }, (keychain) => refuses(keychain.resolve("h"), /not base64/));
 });
 
-Deno.test("a helper of the host is asked before the store, and both before auths", () =>
+Deno.test("the credential helper of a host takes precedence over the store, and both over auths", () =>
   withConfig({
     auths: { "h.example.com": {}, "other.example.com": {}, "third.example.com": { auth: btoa("file:pw") } },
     credsStore: "store",
@@ -126,7 +126,7 @@ Deno.test("a helper of the host is asked before the store, and both before auths
     assert.equal(await keychain.resolve("fourth.example.com"), undefined);
   }));
 
-Deno.test("a helper that fails is named, and what it printed is not", () =>
+Deno.test("a failing helper is named, without its output", () =>
   withConfig(
     { credHelpers: { a: "broken", b: "missing", c: "odd", d: "../evil", e: "silent" } },
     async (keychain, folder) => {
@@ -142,12 +142,12 @@ Deno.test("a helper that fails is named, and what it printed is not", () =>
     },
   ));
 
-Deno.test("the first keychain with a credential counts", async () => {
+Deno.test("the first keychain with a credential is used", async () => {
   const of = (name: string) => staticKeychain({ kind: "basic", user: name, password: "p", source: { name } });
   await finds(firstOf(ANONYMOUS, of("first"), of("second")), "h", basic("first", "p"), /^first$/);
 });
 
-Deno.test("the configuration's folder: the setting, then the environment, then root's", () => {
+Deno.test("Docker's folder is taken from the setting, then the environment, then root's home", () => {
   assert.equal(dockerConfigDir("/set", "/env"), "/set");
   assert.equal(dockerConfigDir(undefined, "/env"), "/env");
   assert.equal(dockerConfigDir(undefined, ""), "/root/.docker");

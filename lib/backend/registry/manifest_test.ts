@@ -25,7 +25,7 @@ async function withRegistry(
   await test(registry, transport);
 }
 
-Deno.test("a manifest whose bytes are not those of its digest is corrupt", () =>
+Deno.test("a manifest that does not match its digest is corrupt", () =>
   withRegistry(async (registry, transport) => {
     const bytes = new TextEncoder().encode('{"schemaVersion":2,"manifests":[]}');
     const digest = digestOf(bytes);
@@ -35,13 +35,13 @@ Deno.test("a manifest whose bytes are not those of its digest is corrupt", () =>
     await assert.rejects(getManifest(transport, digest), (error) => hasCode(error, "corrupt"));
   }));
 
-Deno.test("a manifest that is too long is given up, not kept", () =>
+Deno.test("an oversized manifest is aborted, not buffered", () =>
   withRegistry(async (registry, transport) => {
     registry.addManifest("big", MEDIA_TYPE.ociIndex, new Uint8Array(9 << 20).fill(32));
     await assert.rejects(getManifest(transport, "big"), /longer than 8388608 bytes/);
   }));
 
-Deno.test("a small blob is checked against its digest and its limit", () =>
+Deno.test("a small blob is checked against its digest and its size limit", () =>
   withRegistry(async (registry, transport) => {
     const bytes = new Uint8Array([1, 2, 3]);
     registry.addBlob(bytes);

@@ -76,7 +76,7 @@ async function withMirrors(options: WorldOptions, test: (world: World) => Promis
   });
 }
 
-Deno.test("mirrors are asked in the order of the file, and told the registry's name", () =>
+Deno.test("mirrors are requested in file order, with the registry's name", () =>
   withMirrors({}, async ({ open, id, asked, mirrors: [first] }) => {
     assert.deepEqual(await open().blob(id).read(5, 100, ON_DEMAND), BYTES.slice(5, 105));
     assert.deepEqual(asked(), [1, 0, 0]);
@@ -86,7 +86,7 @@ Deno.test("mirrors are asked in the order of the file, and told the registry's n
     assert.equal(await open().blob(id).size(), BYTES.length);
   }));
 
-Deno.test("without a file for the registry only the registry is asked, and told nothing more", () =>
+Deno.test("without a hosts file only the registry is requested, without extra parameters", () =>
   withMirrors({}, async ({ open, upstream, id, asked, mirrors: [first] }) => {
     await open({ host: first.host }).blob(id).read(0, 1, ON_DEMAND);
     assert.deepEqual(asked(), [1, 0, 0]);
@@ -104,7 +104,7 @@ const TO_THE_NEXT: readonly [name: string, fault: Fault, isOfHost: boolean][] = 
   ["a redirect to nowhere", { kind: "redirect", location: "http://127.0.0.1:1/x" }, true],
 ];
 for (const [name, fault, isOfHost] of TO_THE_NEXT) {
-  Deno.test(`after ${name} the next host is asked, and first from then on`, () =>
+  Deno.test(`after ${name} the next host is requested, and stays first afterwards`, () =>
     withMirrors({}, async ({ open, id, asked, clock, mirrors: [first] }) => {
       first.faults.push(fault);
       const backend = open();
@@ -121,7 +121,7 @@ for (const [name, fault, isOfHost] of TO_THE_NEXT) {
     }));
 }
 
-Deno.test("a mirror that is down leaves the others, and the upstream when it is the last", () =>
+Deno.test("a failed mirror leaves the other mirrors, and finally the upstream", () =>
   withMirrors({}, async ({ open, id, asked, mirrors: [first, second] }) => {
     await Promise.all([first.goDown(), second.goDown()]);
     assert.deepEqual(await open().blob(id).read(0, 10, ON_DEMAND), BYTES.slice(0, 10));
@@ -129,7 +129,7 @@ Deno.test("a mirror that is down leaves the others, and the upstream when it is 
     await Promise.all([first.comeBack(), second.comeBack()]);
   }));
 
-Deno.test("a failed round is repeated, and the error names every host, the upstream first", () =>
+Deno.test("a failed round is retried, and the error names every host, the upstream first", () =>
   withMirrors({ retries: 1 }, async ({ open, id, asked, upstream, mirrors: [first, second] }) => {
     first.lasting = second.lasting = { kind: "status", status: 502 };
     upstream.faults.push({ kind: "status", status: 500 });
@@ -148,7 +148,7 @@ Deno.test("a failed round is repeated, and the error names every host, the upstr
     assert.deepEqual(asked(), [1, 1, 1], "what the upstream does not have is not asked for again");
   }));
 
-Deno.test("each host gets its own credentials and nobody else's", () =>
+Deno.test("each host receives only its own credentials", () =>
   withMirrors({
     upstream: { auth: "basic", user: "up", password: "upstream-secret" },
     mirror: { auth: "bearer", user: "mirror", password: "mirror-secret" },
@@ -178,7 +178,7 @@ Deno.test("each host gets its own credentials and nobody else's", () =>
     assert.match(secretsAt(upstream), new RegExp(auth));
   }));
 
-Deno.test("after wrong bytes the host that gave them is not asked first again for the blob", () =>
+Deno.test("a host that served wrong bytes is no longer requested first for that blob", () =>
   withMirrors({}, async ({ open, id, asked, mirrors: [first] }) => {
     const blob = open().blob(id);
     first.faults.push({ kind: "corrupt" });
@@ -188,7 +188,7 @@ Deno.test("after wrong bytes the host that gave them is not asked first again fo
     assert.deepEqual(asked(), [1, 2, 0]);
   }));
 
-Deno.test("content of another digest means the next host", () =>
+Deno.test("content with a wrong digest is requested from the next host", () =>
   withMirrors({}, async ({ open, id, asked, mirrors: [first, second], upstream }) => {
     first.replaceBlob(id, new Uint8Array(BYTES.length));
     const { transport } = open();
@@ -200,7 +200,7 @@ Deno.test("content of another digest means the next host", () =>
     await refuses(getSmallBlob(transport, descriptor, { maxBytes: 1 << 20 }), "corrupt");
   }));
 
-Deno.test("a mirror that may not resolve is asked for no tag, one that may not pull for no blob", () =>
+Deno.test("a mirror without resolve is not requested for tags, one without pull not for blobs", () =>
   withMirrors({}, async ({ open, id, asked, write, upstream, mirrors: [first, second] }) => {
     for (const registry of [upstream, first, second]) registry.addManifest("latest", INDEX_TYPE, INDEX);
     write(
@@ -216,7 +216,7 @@ Deno.test("a mirror that may not resolve is asked for no tag, one that may not p
     assert.deepEqual(asked(), [1, 0, 0]);
   }));
 
-Deno.test("override_path, headers and paths of a mirror are used there and stay there", () =>
+Deno.test("override_path, headers and paths of a mirror apply to that mirror only", () =>
   withMirrors({}, async ({ open, id, write, upstream, mirrors: [first, second] }) => {
     write(`
 [host."${first.url}/v2/proxy/hub"]
@@ -242,7 +242,7 @@ X-Key = "header-secret"
     await first.comeBack();
   }));
 
-Deno.test("a server takes the upstream's place and gets none of the registry's credentials", () =>
+Deno.test("a server key replaces the upstream and receives none of the registry's credentials", () =>
   withMirrors({}, async ({ open, id, asked, write, mirrors: [first] }) => {
     write(`server = "${first.url}"`);
     await open({ registryToken: "upstream-token" }).blob(id).read(0, 10, ON_DEMAND);
@@ -251,7 +251,7 @@ Deno.test("a server takes the upstream's place and gets none of the registry's c
     assert.match(first.requests[0]?.query.get("ns") ?? "", /^127/);
   }));
 
-Deno.test("what no host may be asked for is an error that says so", () =>
+Deno.test("an operation that no host is allowed to serve is an error that says so", () =>
   withMirrors({}, async ({ open, id, write }) => {
     write(`capabilities = ["resolve"]`);
     await refuses(
@@ -261,7 +261,7 @@ Deno.test("what no host may be asked for is an error that says so", () =>
     );
   }));
 
-Deno.test("a file that is wrong keeps its registry from being opened", () =>
+Deno.test("an invalid hosts file keeps its registry from being opened", () =>
   withMirrors({}, ({ open, write }) => {
     write(`server = 1`);
     assert.throws(() => open(), /hosts\.toml: server must be a string/);

@@ -66,7 +66,7 @@ async function withMirror(mirrorOptions: FakeRegistryOptions, test: (world: Worl
   });
 }
 
-Deno.test("ca and skip_verify of a mirror make its certificate believed, those of the registry do not", () =>
+Deno.test("ca and skip_verify of a mirror apply to its certificate, those of the registry do not", () =>
   withMirror({}, async ({ read, mirror }) => {
     const untrusted = new RegExp(`mirror ${mirror.host}: certificate of ${mirror.host} is not trusted`);
     await refuses(read(""), "unavailable", untrusted);
@@ -79,7 +79,7 @@ Deno.test("ca and skip_verify of a mirror make its certificate believed, those o
     await refuses(read(`skip_verify = false`), "unavailable", untrusted);
   }));
 
-Deno.test("client of a mirror is shown to it, in each of its forms", () =>
+Deno.test("client certificates of a mirror are presented to it, in each of their forms", () =>
   withMirror({ tls: { ...TLS, clientCa: TLS.certificate } }, async ({ read, mirror }) => {
     await refuses(read(`ca = "mirror-ca.crt"`), "unavailable", new RegExp(`mirror ${mirror.host}: `));
     assert.equal(mirror.requests.length, 0);
@@ -89,14 +89,14 @@ Deno.test("client of a mirror is shown to it, in each of its forms", () =>
     await read(`skip_verify = true\nclient = [["${CERTIFICATE_FILE}", "${KEY_FILE}"]]`);
   }));
 
-Deno.test("certificates of a mirror that cannot be read are refused by their path", () =>
+Deno.test("unreadable certificates of a mirror are refused with their path", () =>
   withMirror({}, async ({ read }) => {
     await refuses(read(`ca = "none.crt"`), "config", /^Cannot read certificate \/.*\/none\.crt: /);
     await refuses(read(`ca = "client.key"`), "config", /client\.key: it contains none in PEM format$/);
     await refuses(read(`client = ["client.cert", "mirror-ca.crt"]`), "config", /^Cannot read private key .*mirror-ca/);
   }));
 
-Deno.test("header, override_path and capabilities of a mirror hold over TLS", () =>
+Deno.test("header, override_path and capabilities of a mirror apply over TLS", () =>
   withMirror({ auth: "basic", user: "bob", password: "s3cret" }, async ({ read, mirror, upstream }) => {
     const login = `header = { authorization = "Basic ${btoa("bob:s3cret")}", x-team = ["a", "b"] }`;
     await read(`ca = "mirror-ca.crt"\n${login}`);
@@ -113,7 +113,7 @@ Deno.test("header, override_path and capabilities of a mirror hold over TLS", ()
 
 const CA = `ca = "mirror-ca.crt"`;
 
-Deno.test("a proxy of the configuration is in front of mirrors too, and is passed over with fallback only", () =>
+Deno.test("a configured proxy is used for mirrors too, and bypassed only with fallback", () =>
   withMirror({}, async ({ read, mirror, upstream, proxy }) => {
     const through = (keys: Record<string, unknown> = {}) => ({ proxy: { url: proxy.url, ...keys } });
     await read(CA, through());
@@ -126,7 +126,7 @@ Deno.test("a proxy of the configuration is in front of mirrors too, and is passe
     assert.deepEqual([mirror.requests.length, upstream.requests.length], asked);
   }));
 
-Deno.test("a proxy of the environment is in front of mirrors that NO_PROXY does not name", () =>
+Deno.test("an environment proxy is used for mirrors unless NO_PROXY matches", () =>
   withMirror({}, async ({ read, proxy }) => {
     const environment = { HTTPS_PROXY: proxy.url, NO_PROXY: "other.test" };
     const url = "https://mirror.test";

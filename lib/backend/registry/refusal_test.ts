@@ -70,7 +70,7 @@ async function isTold(promise: Promise<unknown>, registry: FakeRegistry, words: 
 const LOGIN = "docker login HOST";
 
 for (const auth of ["basic", "bearer"] as const) {
-  Deno.test(`${auth}: without credentials it says that there are none, and how to get some`, () =>
+  Deno.test(`${auth}: a refusal without credentials says so, and how to provide some`, () =>
     withWorld({ auth, ...USER }, async ({ registry, size }) => {
       await isTold(size(), registry, "asked without credentials, there are none for HOST", LOGIN);
       await isTold(
@@ -81,7 +81,7 @@ for (const auth of ["basic", "bearer"] as const) {
       );
     }));
 
-  Deno.test(`${auth}: a password of Docker's file that is refused is told with the file`, () =>
+  Deno.test(`${auth}: a refused password of Docker's file is reported with the file`, () =>
     withWorld({ auth, ...USER }, async ({ registry, folder, login, size }) => {
       login({ auths: { HOST: { auth: btoa(`bob:${SECRET}`) } } });
       await isTold(size(), registry, `asked with user and password from ${folder.path}/config.json`, LOGIN);
@@ -89,7 +89,7 @@ for (const auth of ["basic", "bearer"] as const) {
       assert.equal(await size(), 10);
     }));
 
-  Deno.test(`${auth}: a password of the configuration or IMAGE_PULL_AUTH that is refused is told with its key`, () =>
+  Deno.test(`${auth}: a refused password of the configuration or IMAGE_PULL_AUTH is reported with its key`, () =>
     withWorld({ auth, ...USER }, async ({ registry, size }) => {
       const wrong = btoa(`bob:${SECRET}`);
       await isTold(
@@ -107,7 +107,7 @@ for (const auth of ["basic", "bearer"] as const) {
     }));
 }
 
-Deno.test("a password of a helper that is refused is told with the helper", () =>
+Deno.test("a refused password of a credential helper is reported with the helper", () =>
   withWorld({ auth: "bearer", ...USER }, async ({ registry, folder, login, size }) => {
     const path = Deno.env.get("PATH") ?? "";
     const script = `#!/bin/sh\necho '{"Username":"bob","Secret":"${SECRET}"}'\n`;
@@ -121,7 +121,7 @@ Deno.test("a password of a helper that is refused is told with the helper", () =
     }
   }));
 
-Deno.test("an identity token that has expired is told as one", () =>
+Deno.test("an expired identity token is reported as such", () =>
   withWorld({ auth: "bearer", ...USER, identityToken: SECRET }, async ({ registry, folder, login, size }) => {
     login({ auths: { HOST: { identitytoken: SECRET } } });
     assert.equal(await size(), 10);
@@ -130,7 +130,7 @@ Deno.test("an identity token that has expired is told as one", () =>
     await isTold(size(), registry, words, LOGIN);
   }));
 
-Deno.test("an identity token where user and password are wanted is told as not good for that", () =>
+Deno.test("an identity token where user and password are required is reported as unsuitable", () =>
   withWorld({ auth: "basic", ...USER }, async ({ registry, login, size }) => {
     login({ auths: { HOST: { identitytoken: SECRET } } });
     await isTold(
@@ -141,7 +141,7 @@ Deno.test("an identity token where user and password are wanted is told as not g
     );
   }));
 
-Deno.test("an Authorization of hosts.toml that is refused is told as such", () =>
+Deno.test("a refused Authorization of hosts.toml is reported as such", () =>
   withWorld({ auth: "basic", ...USER }, async ({ registry, folder, size }) => {
     Deno.mkdirSync(folder.join(registry.host));
     const header = (password: string) =>
@@ -155,7 +155,7 @@ Deno.test("an Authorization of hosts.toml that is refused is told as such", () =
     assert.equal(await size(), 10);
   }));
 
-Deno.test("a registry that refuses without naming a way to log in is told as such", () =>
+Deno.test("a registry that refuses without a challenge is reported as such", () =>
   withWorld({ auth: "none" }, async ({ registry, size }) => {
     registry.refusal = 403;
     await isTold(size(), registry, "HTTP 403 from HOST, asked without credentials", LOGIN);

@@ -62,14 +62,14 @@ Deno.test("ranges and the size of a blob are read", () =>
     assert.equal((await blob.read(5, 0, ON_DEMAND)).length, 0);
   }));
 
-Deno.test("a loopback registry without TLS is found by itself", () =>
+Deno.test("a loopback registry without TLS is detected", () =>
   withRegistry({}, async ({ open, id }) => {
     const blob = open({ scheme: undefined }).blob(id);
     const reads = [1, 2, 3, 4].map((offset) => blob.read(offset, 10, ON_DEMAND));
     assert.deepEqual(await Promise.all(reads), [1, 2, 3, 4].map((offset) => part(offset, 10)));
   }));
 
-Deno.test("a registry that is configured as https is not asked in plain HTTP", () =>
+Deno.test("a registry that is configured as https is not requested over plain HTTP", () =>
   withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
     await refuses(open({ scheme: "https" }).blob(id).size(), "unavailable", /does not speak TLS/);
     assert.equal(registry.requests.length, 0);
@@ -98,7 +98,7 @@ const MENDED: readonly [name: string, fault: Fault][] = [
   ["an encoded body", { kind: "status", status: 206, headers: { "content-encoding": "gzip" }, body: "x" }],
 ];
 for (const [name, fault] of MENDED) {
-  Deno.test(`${name} is asked for again`, () =>
+  Deno.test(`a request is retried after ${name}`, () =>
     withRegistry({}, async ({ registry, open, id }) => {
       registry.faults.push(fault, fault);
       assert.deepEqual(await open().blob(id).read(100, 100, ON_DEMAND), part(100, 100));
@@ -107,7 +107,7 @@ for (const [name, fault] of MENDED) {
 }
 
 for (const kind of ["chunked", "http-1.0"] as const) {
-  Deno.test(`an answer that is ${kind} is read, and what comes after it too`, () =>
+  Deno.test(`a ${kind} response is read, and so are those after it`, () =>
     withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
       registry.faults.push({ kind }, { kind });
       const blob = open().blob(id);
@@ -115,7 +115,7 @@ for (const kind of ["chunked", "http-1.0"] as const) {
     }));
 }
 
-Deno.test("readers that come together use no more connections than one host is allowed", () =>
+Deno.test("concurrent readers use no more connections than parallel_per_host", () =>
   withRegistry({ fetch: { parallelPerHost: 3 } }, async ({ registry, open, id }) => {
     const blob = open().blob(id);
     for (let round = 0; round < 3; round++) {
@@ -124,7 +124,7 @@ Deno.test("readers that come together use no more connections than one host is a
     assert.ok(registry.connections <= 3, `${registry.connections} connections`);
   }));
 
-Deno.test("a fault that stays is an error after the retries", () =>
+Deno.test("a persistent fault is an error after the retries", () =>
   withRegistry({ fetch: { retries: 2 } }, async ({ registry, open, id }) => {
     for (let i = 0; i < 5; i++) registry.faults.push({ kind: "status", status: 503 });
     await refuses(
@@ -135,7 +135,7 @@ Deno.test("a fault that stays is an error after the retries", () =>
     assert.equal(registry.faults.length, 2);
   }));
 
-Deno.test("a 200 with the whole blob is cut to the range", () =>
+Deno.test("a 200 response with the whole blob is cut to the range", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     registry.faults.push({ kind: "whole" }, { kind: "whole" });
     const blob = open().blob(id);
@@ -144,13 +144,13 @@ Deno.test("a 200 with the whole blob is cut to the range", () =>
     assert.equal(registry.count("GET", "/v2/"), 2);
   }));
 
-Deno.test("other bytes pass: what they hash to is checked elsewhere", () =>
+Deno.test("wrong bytes are passed on: digests are checked by lib/blob", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     registry.faults.push({ kind: "corrupt" });
     assert.deepEqual(await open().blob(id).read(0, 3, ON_DEMAND), part(0, 3).map((byte) => byte ^ 0xff));
   }));
 
-Deno.test("a server that falls silent is left after the read timeout, which is named", () =>
+Deno.test("a silent server is given up after the read timeout, which the error names", () =>
   withRegistry({ fetch: { retries: 0, readTimeoutMs: 500 } }, async ({ registry, open, id }) => {
     registry.faults.push({ kind: "stall" }, { kind: "stall", after: 20 });
     const blob = open().blob(id);
@@ -159,13 +159,13 @@ Deno.test("a server that falls silent is left after the read timeout, which is n
     assert.deepEqual(await blob.read(0, 100, ON_DEMAND), part(0, 100));
   }));
 
-Deno.test("a whole transfer has a limit of its own where one is configured", () =>
+Deno.test("a whole transfer has its own limit where one is configured", () =>
   withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
     registry.faults.push({ kind: "stall", after: 20 });
     await refuses(open({ timeoutMs: 60 }).blob(id).read(0, 100, ON_DEMAND), "unavailable", /transfer .* after 60 ms/);
   }));
 
-Deno.test("a host that accepts and says nothing fails by the connect timeout under TLS", async () => {
+Deno.test("a host that accepts but does not answer fails by the connect timeout under TLS", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0, connectTimeoutMs: 50 });
   const host = `127.0.0.1:${listener.addr.port}`;
@@ -173,7 +173,7 @@ Deno.test("a host that accepts and says nothing fails by the connect timeout und
   await refuses(backend.blob("0".repeat(64)).size(), "unavailable", /connect from .* timed out after 50 ms/);
 });
 
-Deno.test("a refused connection is unavailable, and reading works when the registry is back", async () => {
+Deno.test("a refused connection is unavailable, and reads work when the registry is back", async () => {
   const port = (() => {
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     return listener.addr.port;
@@ -188,7 +188,7 @@ Deno.test("a refused connection is unavailable, and reading works when the regis
   assert.match(error.hint ?? "", /^nothing is listening there: .* the address 127\.0\.0\.1:\d+$/);
 });
 
-Deno.test("a blob that is not there is not found, at once", () =>
+Deno.test("a missing blob is not-found, without a retry", () =>
   withRegistry({}, async ({ registry, open }) => {
     const blob = open().blob("0".repeat(64));
     await refuses(blob.read(0, 1, ON_DEMAND), "not-found", /HTTP 404 BLOB_UNKNOWN/);
@@ -196,13 +196,13 @@ Deno.test("a blob that is not there is not found, at once", () =>
     assert.equal(registry.requests.length, 2);
   }));
 
-Deno.test("a range past the end is an error, at once", () =>
+Deno.test("a range past the end is an error, without a retry", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     await refuses(open().blob(id).read(BYTES.length, 1, ON_DEMAND), "unavailable", /HTTP 416/);
     assert.equal(registry.requests.length, 1);
   }));
 
-Deno.test("an id that is no sha256 is refused before a request", () =>
+Deno.test("an id that is not a sha256 is refused without a request", () =>
   withRegistry({}, ({ open }) => {
     for (const id of ["", "x", "../../secret", "A".repeat(64)]) {
       assert.throws(() => open().blob(id), /not a sha256 digest/);
@@ -210,7 +210,7 @@ Deno.test("an id that is no sha256 is refused before a request", () =>
     return Promise.resolve();
   }));
 
-Deno.test("a reader that gives up ends its request as interrupted", () =>
+Deno.test("an aborted read ends its request and fails as interrupted", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     registry.faults.push({ kind: "stall", after: 5 });
     const controller = new AbortController();
@@ -221,7 +221,7 @@ Deno.test("a reader that gives up ends its request as interrupted", () =>
     await refuses(open().blob(id).read(0, 1, { priority: "on-demand", signal: AbortSignal.abort() }), "interrupted");
   }));
 
-Deno.test("Basic: user and password are sent when the registry asks, once", () =>
+Deno.test("Basic: user and password are sent only after a challenge, which is requested once", () =>
   withRegistry({ auth: "basic", ...USER, credential: BASIC }, async ({ registry, open, id }) => {
     const blob = open().blob(id);
     assert.deepEqual(await blob.read(0, 10, ON_DEMAND), part(0, 10));
@@ -229,7 +229,7 @@ Deno.test("Basic: user and password are sent when the registry asks, once", () =
     assert.equal(registry.requests.length, 3);
   }));
 
-Deno.test("Basic: the configuration's auth goes before the keychain", () =>
+Deno.test("Basic: the configured auth takes precedence over the keychain", () =>
   withRegistry({ auth: "basic", ...USER, credential: basic(USER.user, "other") }, async ({ open, id }) => {
     assert.equal(await open({ auth: btoa("bob:pass:word") }).blob(id).size(), BYTES.length);
   }));
@@ -257,7 +257,7 @@ Deno.test("Bearer: one token serves concurrent readers", () =>
     assert.equal(asked?.query.get("account"), "bob");
   }));
 
-Deno.test("Bearer: anonymous readers get a token too", () =>
+Deno.test("Bearer: anonymous readers obtain a token too", () =>
   withRegistry({ auth: "bearer" }, async ({ registry, open, id }) => {
     assert.equal(await open().blob(id).size(), BYTES.length);
     assert.equal(registry.requests.find((seen) => seen.path === "/token")?.headers.authorization, undefined);
@@ -296,7 +296,7 @@ Deno.test("Bearer: a configured registry token is tried first, and replaced when
     assert.ok(registry.requests.some((seen) => seen.headers.authorization === "Bearer stale-token"));
   }));
 
-Deno.test("Bearer: a token server that refuses is unauthorized, without the password", () =>
+Deno.test("Bearer: a refusal of the token server is unauthorized, without the password", () =>
   withRegistry({ auth: "bearer", ...USER, credential: basic(USER.user, "s3cret") }, async ({ open, id }) => {
     const error = await refuses(open().blob(id).size(), "unauthorized");
     const shown = Deno.inspect(error, { depth: 9 });
@@ -315,7 +315,7 @@ Deno.test("a redirect is followed without the credential and remembered", () =>
     assert.equal(registry.count("GET", "/v2/"), 2);
   }));
 
-Deno.test("a remembered redirect that expired sends the reader back to the registry", () =>
+Deno.test("an expired redirect is requested from the registry again", () =>
   withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
     await using store = await FakeRegistry.start();
     store.addBlob(BYTES);
@@ -328,7 +328,7 @@ Deno.test("a remembered redirect that expired sends the reader back to the regis
     assert.equal(registry.count("GET", "/v2/"), 2);
   }));
 
-Deno.test("a store that refuses is unauthorized without a hint to log in, and its signature stays out", () =>
+Deno.test("a refusal of the redirect target is unauthorized, with neither login hint nor signature", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     await using store = await FakeRegistry.start();
     registry.faults.push({ kind: "redirect", location: `${store.url}/store/${id}?signature=s3cret` });
@@ -338,7 +338,7 @@ Deno.test("a store that refuses is unauthorized without a hint to log in, and it
     assert.ok(!Deno.inspect(error, { depth: 9 }).includes("s3cret"));
   }));
 
-Deno.test("a redirect without an end is given up", () =>
+Deno.test("endless redirects are given up", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     for (let i = 0; i < 20; i++) {
       registry.faults.push({ kind: "redirect", location: `/v2/team/app/blobs/sha256:${id}` });
@@ -364,7 +364,7 @@ Deno.test("scheme and host of a redirect are replaced where the configuration sa
     assert.deepEqual(await blob.read(0, 4, ON_DEMAND), part(0, 4));
   }));
 
-Deno.test("on-demand reads go before prefetch that waits", () =>
+Deno.test("on-demand reads take precedence over waiting prefetches", () =>
   withRegistry({ fetch: { parallelPerHost: 1 } }, async ({ registry, open, id }) => {
     const blob = open().blob(id);
     await Promise.all([
@@ -377,7 +377,7 @@ Deno.test("on-demand reads go before prefetch that waits", () =>
     assert.deepEqual(order, ["bytes=1-1", "bytes=4-4", "bytes=2-2", "bytes=3-3"]);
   }));
 
-Deno.test("a connection that the server closed while it was idle does not count as a failure", () =>
+Deno.test("an idle connection that the server closed does not count as a failure", () =>
   withRegistry({ fetch: { retries: 0 } }, async ({ registry, open, id }) => {
     const blob = open().blob(id);
     await blob.read(0, 10, ON_DEMAND);
@@ -385,7 +385,7 @@ Deno.test("a connection that the server closed while it was idle does not count 
     assert.deepEqual(await blob.read(10, 10, ON_DEMAND), part(10, 10));
   }));
 
-Deno.test("requests in a row go over one connection", () =>
+Deno.test("consecutive requests share one connection", () =>
   withRegistry({}, async ({ registry, open, id }) => {
     const blob = open().blob(id);
     for (let i = 0; i < 3; i++) {

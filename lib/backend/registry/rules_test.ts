@@ -5,7 +5,7 @@ import { Endpoint } from "./endpoint.ts";
 import { locationLifetimeMs } from "./location_lifetime.ts";
 import { parseRetryAfter, pauseBefore } from "../http/retry.ts";
 
-Deno.test("Content-Range is read, and refused where it contradicts itself", () => {
+Deno.test("Content-Range is parsed, and refused if it contradicts itself", () => {
   assert.deepEqual(parseContentRange("bytes 0-65535/1048576"), { first: 0, last: 65535, total: 1048576 });
   assert.deepEqual(parseContentRange(" Bytes 5-5/* "), { first: 5, last: 5, total: undefined });
   for (
@@ -15,7 +15,7 @@ Deno.test("Content-Range is read, and refused where it contradicts itself", () =
   }
 });
 
-Deno.test("pauses double, spread, and stay within their bound whatever a server asks for", () => {
+Deno.test("retry pauses double, are randomised, and stay within their bound whatever Retry-After says", () => {
   assert.deepEqual([1, 2, 3].map((attempt) => pauseBefore(attempt, undefined, () => 0.5)), [100, 200, 400]);
   assert.equal(pauseBefore(1, undefined, () => 0), 50);
   assert.equal(pauseBefore(1, 2_000, () => 0.5), 2_000);
@@ -23,7 +23,7 @@ Deno.test("pauses double, spread, and stay within their bound whatever a server 
   assert.equal(pauseBefore(60, undefined, () => 0.5), 10_000);
 });
 
-Deno.test("Retry-After is seconds or a date", () => {
+Deno.test("Retry-After is parsed as seconds or as a date", () => {
   assert.equal(parseRetryAfter("7"), 7_000);
   assert.equal(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 4_000), 6_000);
   assert.equal(parseRetryAfter("Thu, 01 Jan 1970 00:00:10 GMT", 40_000), 0);
@@ -31,7 +31,7 @@ Deno.test("Retry-After is seconds or a date", () => {
   assert.equal(parseRetryAfter(undefined), undefined);
 });
 
-Deno.test("loopback hosts are known by their names", () => {
+Deno.test("loopback hosts are recognised by name", () => {
   for (const host of ["127.0.0.1", "127.8.9.10:5000", "localhost", "LOCALHOST:80", "[::1]", "[::1]:5000"]) {
     assert.ok(isLoopback(host), host);
   }
@@ -40,7 +40,7 @@ Deno.test("loopback hosts are known by their names", () => {
   }
 });
 
-Deno.test("plain HTTP is fallen back to on loopback and where certificates do not matter, nowhere else", () => {
+Deno.test("plain HTTP is the fallback only on loopback and with skip_verify", () => {
   const failed = (host: string) => new URL(`https://${host}/v2/`);
   assert.ok(new Endpoint("localhost:5000").fallBack(failed("localhost:5000")));
   assert.ok(!new Endpoint("localhost:5000", { scheme: "https" }).fallBack(failed("localhost:5000")));
@@ -49,7 +49,7 @@ Deno.test("plain HTTP is fallen back to on loopback and where certificates do no
   assert.ok(!new Endpoint("r.example.com", { skipVerify: true }).fallBack(failed("elsewhere.example.com")));
 });
 
-Deno.test("every request that failed before the fallback may be sent again", () => {
+Deno.test("every request that failed before the fallback may be retried", () => {
   const endpoint = new Endpoint("localhost:5000");
   const first = endpoint.url("/v2/");
   const second = endpoint.url("/v2/");
@@ -57,7 +57,7 @@ Deno.test("every request that failed before the fallback may be sent again", () 
   assert.equal(endpoint.url("/v2/").protocol, "http:");
 });
 
-Deno.test("Docker Hub has one host for all its names, and owns its URLs only", () => {
+Deno.test("Docker Hub has one host for all its names, and matches its own URLs only", () => {
   const endpoint = new Endpoint("docker.io");
   assert.equal(endpoint.url("/v2/").href, "https://registry-1.docker.io/v2/");
   assert.ok(endpoint.owns(new URL("https://registry-1.docker.io/v2/x")));
@@ -65,7 +65,7 @@ Deno.test("Docker Hub has one host for all its names, and owns its URLs only", (
   assert.ok(!endpoint.owns(new URL("https://registry-1.docker.io:444/v2/x")));
 });
 
-Deno.test("a presigned URL is used as long as it says", () => {
+Deno.test("a presigned URL is used as long as it states", () => {
   const now = Date.UTC(2026, 0, 1, 12, 0, 0);
   const life = (query: string) => locationLifetimeMs(new URL(`https://store/x?${query}`), now);
   assert.equal(life("X-Amz-Date=20260101T115900Z&X-Amz-Expires=120"), 45_000);

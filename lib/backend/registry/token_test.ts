@@ -51,7 +51,7 @@ async function seen(server: FakeRegistry, count: number): Promise<void> {
   await until(`${count} requests arrive`, () => server.count("GET", "/token") >= count);
 }
 
-Deno.test("a token is used until shortly before its end", () =>
+Deno.test("a token is used until shortly before it expires", () =>
   withTokens(300, async ({ server, clock, source }) => {
     const tokens = source();
     const first = await tokens.get(ON_DEMAND);
@@ -63,7 +63,7 @@ Deno.test("a token is used until shortly before its end", () =>
     assert.equal(server.count("GET", "/token"), 2);
   }));
 
-Deno.test("in its last seconds a token is replaced while it is still used", () =>
+Deno.test("shortly before it expires a token is renewed while it is still used", () =>
   withTokens(300, async ({ server, clock, source }) => {
     const tokens = source();
     const first = await tokens.get(ON_DEMAND);
@@ -75,7 +75,7 @@ Deno.test("in its last seconds a token is replaced while it is still used", () =
     assert.equal(server.count("GET", "/token"), 2);
   }));
 
-Deno.test("a token without a stated life lives a minute", () =>
+Deno.test("a token without expires_in is used for a minute", () =>
   withTokens(undefined, async ({ server, clock, source }) => {
     const tokens = source();
     await tokens.get(ON_DEMAND);
@@ -84,7 +84,7 @@ Deno.test("a token without a stated life lives a minute", () =>
     assert.equal(server.count("GET", "/token"), 2);
   }));
 
-Deno.test("callers that come together share one request, and one may give up", () =>
+Deno.test("concurrent callers share one request, and one of them may abort", () =>
   withTokens(60, async ({ server, source }) => {
     const tokens = source();
     const controller = new AbortController();
@@ -97,7 +97,7 @@ Deno.test("callers that come together share one request, and one may give up", (
     assert.equal(server.requests[0]?.query.get("scope"), "repository:x:pull");
   }));
 
-Deno.test("a password for a TLS registry is not sent to a token server in plain HTTP", () =>
+Deno.test("the password of a TLS registry is not sent to a token server over plain HTTP", () =>
   withTokens(60, ({ source }) => {
     assert.throws(
       () => source(basic("u", "p"), "http://auth.example.com/token", true),
@@ -116,7 +116,7 @@ Deno.test("a challenge without a usable realm is an error", () =>
   }));
 
 for (const getStatus of [404, 405] as const) {
-  Deno.test(`where GET is ${getStatus}, user and password go by POST, from then on at once`, () =>
+  Deno.test(`where GET is ${getStatus}, user and password are sent by POST, and from then on at once`, () =>
     withTokens(60, async ({ server, clock, source }) => {
       const tokens = source(basic("u", "p w"));
       const first = await tokens.get(ON_DEMAND);
@@ -148,7 +148,7 @@ Deno.test("a password that GET refuses is not sent again by POST", () =>
     assert.deepEqual(server.requests.map(({ method }) => method), ["GET"]);
   }, { user: "u", password: "p" }));
 
-Deno.test("an identity token goes by POST, and the one in its answer the next time", () =>
+Deno.test("an identity token is sent by POST, and replaced by the one in the response", () =>
   withTokens(60, async ({ server, clock, source }) => {
     const tokens = source(identityToken("first"));
     for (clock.now of [0, 60_000, 120_000]) await tokens.get(ON_DEMAND);
