@@ -47,7 +47,7 @@ async function crash(dir: string, synthetic: SyntheticBlob, lost: readonly ("chu
   for (const [path, content] of before) Deno.writeFileSync(path, content);
 }
 
-Deno.test("a warm cache serves everything without a single request", async () => {
+Deno.test("a warm cache answers all reads without a request", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await serve(dir.path, synthetic, readAll(synthetic));
@@ -59,7 +59,7 @@ Deno.test("a warm cache serves everything without a single request", async () =>
   assert.equal(source.reads.length, 0);
 });
 
-Deno.test("a data file that was written to since is checked again, and what is wrong is fetched", async () => {
+Deno.test("a data file that was modified since is verified again, and wrong chunks are fetched", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await serve(dir.path, synthetic, readAll(synthetic));
@@ -79,7 +79,7 @@ Deno.test("a data file that was written to since is checked again, and what is w
   assert.equal(reads.length, 0);
 });
 
-Deno.test("what was not recorded before a kill is fetched again", async () => {
+Deno.test("chunks that were not recorded before a kill are fetched again", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   for (const lost of [["chunkMap"], ["chunkMap", "verified"]] as const) {
     using dir = TempDir.make();
@@ -93,7 +93,7 @@ Deno.test("what was not recorded before a kill is fetched again", async () => {
   }
 });
 
-Deno.test("a bit without a verified digest makes the data be looked at, not fetched", async () => {
+Deno.test("a chunk map bit without a verified digest makes the cached data be verified, not fetched", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await crash(dir.path, synthetic, ["verified"]);
@@ -105,7 +105,7 @@ Deno.test("a bit without a verified digest makes the data be looked at, not fetc
   assert.equal(source.reads.length, 0);
 });
 
-Deno.test("a bit whose data never reached the disk is worth nothing", async () => {
+Deno.test("a chunk map bit whose data never reached the disk is not trusted", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await crash(dir.path, synthetic, ["verified"]);
@@ -116,7 +116,7 @@ Deno.test("a bit whose data never reached the disk is worth nothing", async () =
   assert.deepEqual(source.reads.map(({ offset, length }) => [offset, length]), [[15_000, 5_000]]);
 });
 
-Deno.test("a claim that proved wrong and cannot be fetched is taken back on disk", async () => {
+Deno.test("a chunk map bit that proves wrong is cleared on disk if the chunk cannot be fetched", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await crash(dir.path, synthetic, ["verified"]);
@@ -129,7 +129,7 @@ Deno.test("a claim that proved wrong and cannot be fetched is taken back on disk
   assert.equal(Deno.readFileSync(paths.chunkMap)[4096], 0x7f);
 });
 
-Deno.test("a copied cache is checked before it is used, and not fetched", async () => {
+Deno.test("a copied cache is verified before use, and not fetched", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using first = TempDir.make();
   using second = TempDir.make();
@@ -145,7 +145,7 @@ Deno.test("a copied cache is checked before it is used, and not fetched", async 
   assert.equal(source.reads.length, 0);
 });
 
-Deno.test("an image that expects other content gets it, whatever the cache holds under that name", async () => {
+Deno.test("an image with other digests gets its own content, whatever is cached under the same blob id", async () => {
   const one = await makeSyntheticBlob({ sizes: TEN, seed: 1 });
   const two = await makeSyntheticBlob({ sizes: TEN, seed: 2 });
   using dir = TempDir.make();
@@ -154,7 +154,7 @@ Deno.test("an image that expects other content gets it, whatever the cache holds
   assert.equal(source.bytesRead, two.bytes.length);
 });
 
-Deno.test("a map that was damaged costs a fetch and no error", async () => {
+Deno.test("a damaged chunk map costs a fetch and causes no error", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await serve(dir.path, synthetic, readAll(synthetic));
@@ -163,7 +163,7 @@ Deno.test("a map that was damaged costs a fetch and no error", async () => {
   assert.equal(source.bytesRead, synthetic.bytes.length);
 });
 
-Deno.test("chunks are recorded without waiting for the end", () =>
+Deno.test("chunks are recorded before the cache is closed", () =>
   withBlob({ sizes: TEN, cache: { flushAfterBytes: 1 } }, async ({ dir, blob, cache, synthetic }) => {
     await ensureRows(blob, synthetic, [0, 1]);
     await cache.flush();
@@ -172,7 +172,7 @@ Deno.test("chunks are recorded without waiting for the end", () =>
     assert.deepEqual(Deno.readFileSync(paths.verified).subarray(64, 96), synthetic.records[0]?.digest);
   }));
 
-Deno.test("two images that know different chunks of a blob share it", () =>
+Deno.test("two images that use different chunks of a blob share it", () =>
   withBlob({ sizes: TEN }, async ({ cache, source, synthetic }) => {
     const part = (from: number, to: number) => ({ ...synthetic, records: synthetic.records.slice(from, to) });
     const first = acquire(cache, part(0, 6), source);
@@ -184,7 +184,7 @@ Deno.test("two images that know different chunks of a blob share it", () =>
     assert.equal(cache.stats().bytesFetched, synthetic.bytes.length);
   }));
 
-Deno.test("a blob closes with its last holder, and opens again", () =>
+Deno.test("a blob is closed with its last user, and can be opened again", () =>
   withBlob({ sizes: TEN }, async ({ cache, blob, synthetic, source }) => {
     const other = acquire(cache, synthetic, source);
     await ensureRows(blob, synthetic, [0]);
@@ -200,7 +200,7 @@ Deno.test("a blob closes with its last holder, and opens again", () =>
     assert.equal(cache.stats().requests, 2);
   }));
 
-Deno.test("an image that goes while it opens the blob leaves the opening to the next", async () => {
+Deno.test("when an image is closed while it opens a blob, the next user continues the opening", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using dir = TempDir.make();
   await using cache = BlobCache.open(dir.path, QUIET);
@@ -214,7 +214,7 @@ Deno.test("an image that goes while it opens the blob leaves the opening to the 
   await released;
 });
 
-Deno.test("an opening that failed is tried again", () =>
+Deno.test("a failed opening is retried", () =>
   withBlob({ sizes: TEN }, async ({ cache, synthetic, source }) => {
     let fails = true;
     const records = () => {
@@ -227,7 +227,7 @@ Deno.test("an opening that failed is tried again", () =>
     await ensureRows(blob, synthetic, [0]);
   }));
 
-Deno.test("a cache that somebody serves is refused to others", () =>
+Deno.test("a cache that another server uses is refused", () =>
   withBlob({ sizes: TEN }, ({ dir }) => {
     assert.throws(() => BlobCache.open(dir), (error) => hasCode(error, "busy"));
     return Promise.resolve();
@@ -243,7 +243,7 @@ Deno.test("an id that leads out of the folder is refused", () =>
     return Promise.resolve();
   }));
 
-Deno.test("closing waits for what is being decoded and gives the folder back", async () => {
+Deno.test("closing waits for running decodes and unlocks the folder", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: [300_000, 300_000], compressor: "zstd" });
   using dir = TempDir.make();
   const cache = BlobCache.open(dir.path, { ...QUIET, decodeWorkers: 1, inlineDecodeBytes: 0 });
@@ -258,7 +258,7 @@ Deno.test("closing waits for what is being decoded and gives the folder back", a
   await BlobCache.open(dir.path).close();
 });
 
-Deno.test("a cache that keeps nothing leaves no file with a name, and nothing for the next", async () => {
+Deno.test("a cache that keeps nothing leaves no named file, and nothing for the next one", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using temp = TempDir.make();
   const names = () => [...Deno.readDirSync(temp.join("transient"))].map(({ name }) => name);
@@ -276,7 +276,7 @@ Deno.test("a cache that keeps nothing leaves no file with a name, and nothing fo
   assert.deepEqual(names(), [".nydus-gd.lock"]);
 });
 
-Deno.test("a cache that keeps nothing neither uses nor touches one that was kept in the same place", async () => {
+Deno.test("a cache that keeps nothing neither uses nor changes a kept cache in the same folder", async () => {
   const synthetic = await makeSyntheticBlob({ sizes: TEN });
   using temp = TempDir.make();
   const fetches: number[] = [];

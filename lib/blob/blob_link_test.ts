@@ -49,7 +49,7 @@ async function overLink(
   await test({ blob, registry, offsets });
 }
 
-Deno.test("over a slow link a prefetch lets a reader by, and goes on after it", async () => {
+Deno.test("on a slow link a prefetch gives way to a reader and continues afterwards", async () => {
   const size = 100_000;
   const synthetic = await makeSyntheticBlob({ sizes: Array<number>(10).fill(size) });
   await overLink(synthetic, { bytesPerSecond: 500_000, delayMs: 5 }, async ({ blob, offsets }) => {
@@ -64,7 +64,7 @@ Deno.test("over a slow link a prefetch lets a reader by, and goes on after it", 
   });
 });
 
-Deno.test("the same reads take more along where the link is fast and far than where it is slow", async () => {
+Deno.test("read-ahead is larger on a link with high bandwidth and latency than on a slow one", async () => {
   const synthetic = await makeSyntheticBlob({
     sizes: Array.from({ length: 60 }, (_, i) => i % 2 === 0 ? 8000 : 40_000),
   });

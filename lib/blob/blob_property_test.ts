@@ -29,7 +29,7 @@ const answer = fc.record({
   growth: fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 3 }),
 });
 
-Deno.test("ready chunks are right, failed ones can be had later, through faults, aborts and restarts", async () => {
+Deno.test("ready chunks are right and failed ones can be retried, under faults, aborts and restarts", async () => {
   const synthetic = await makeSyntheticBlob({
     sizes: Array.from({ length: CHUNKS }, (_, i) => 500 + 1700 * (i % 5)),
     compressor: "zstd",

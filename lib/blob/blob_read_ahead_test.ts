@@ -17,7 +17,7 @@ const SMALL = Array<number>(10).fill(8000);
  */
 const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(69_000) };
 
-Deno.test("neighbours come with a chunk that a reader waits for, in its request", () =>
+Deno.test("neighbouring chunks are fetched in the request of a chunk that a reader waits for", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [2]);
     assert.deepEqual(source.reads, [{ offset: 16_000, length: 40_000, priority: "on-demand" }]);
@@ -26,7 +26,7 @@ Deno.test("neighbours come with a chunk that a reader waits for, in its request"
     for (const row of [2, 3, 4, 5, 6]) await assertCached(blob, synthetic, row);
   }));
 
-Deno.test("who wants to know is told of chunks that a reader waits for and of those that come along, once they are wanted", () =>
+Deno.test("the on-demand listener is told of chunks that readers wait for, and of read-ahead once used", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ cache, blob, source, synthetic }) => {
     const told: number[] = [];
     const { descriptor, records } = synthetic;
@@ -48,7 +48,7 @@ Deno.test("who wants to know is told of chunks that a reader waits for and of th
     assert.deepEqual(told.splice(6), [8]);
   }));
 
-Deno.test("a reader that comes to the watched chunk of its window has the next one fetched", () =>
+Deno.test("a read of the watched chunk of a window starts the fetch of the next window", () =>
   withBlob({ sizes: Array<number>(60).fill(8000), cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const { watched } = await blob.open();
     const watchedRows = () =>
@@ -66,13 +66,13 @@ Deno.test("a reader that comes to the watched chunk of its window has the next o
     assert.equal(source.reads.length, 3, "who is behind it asks for nothing");
   }));
 
-Deno.test("a prefetch takes nothing along", () =>
+Deno.test("a prefetch triggers no read-ahead", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [2], "prefetch");
     assert.deepEqual(source.reads, [{ offset: 16_000, length: 8000, priority: "prefetch" }]);
   }));
 
-Deno.test("what cannot be had beside a chunk is no failure of the chunk", () =>
+Deno.test("a neighbour that cannot be fetched does not fail the requested chunk", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     source.script = ({ length }) => length > 8000 ? new NydusGdError("unavailable", "the blob was cut") : undefined;
     await ensureRows(blob, synthetic, [2]);
@@ -83,7 +83,7 @@ Deno.test("what cannot be had beside a chunk is no failure of the chunk", () =>
     await assertCached(blob, synthetic, 3);
   }));
 
-Deno.test("a wrong neighbour is not kept, and fetched when somebody wants it", () =>
+Deno.test("a corrupt neighbour is not cached, and fetched when it is read", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic, cache }) => {
     source.script = ({ length }, bytes) => length > 8000 ? bytes.fill(0, 8000, 8010) : undefined;
     await ensureRows(blob, synthetic, [2]);
@@ -94,7 +94,7 @@ Deno.test("a wrong neighbour is not kept, and fetched when somebody wants it", (
     assert.equal(cache.stats().corruptChunks, 0);
   }));
 
-Deno.test("a reader who gives up leaves no request behind", () =>
+Deno.test("a reader who aborts leaves no request behind", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const gate = new Gate();
     source.script = gate.script;
@@ -109,7 +109,7 @@ Deno.test("a reader who gives up leaves no request behind", () =>
     await assertCached(blob, synthetic, 3);
   }));
 
-Deno.test("a prefetch under way gives way to a reader, and is made again", () =>
+Deno.test("a running prefetch is aborted for a reader, and repeated afterwards", () =>
   withBlob({ sizes: SMALL }, async ({ blob, source, synthetic }) => {
     const gate = new Gate(({ offset }) => offset === 0);
     source.script = gate.script;
@@ -127,7 +127,7 @@ Deno.test("a prefetch under way gives way to a reader, and is made again", () =>
     assert.equal(blob.stats().failedRequests, 0);
   }));
 
-Deno.test("a prefetch that a reader waits for goes on, whoever else comes", () =>
+Deno.test("a prefetch that a reader waits for is not aborted for other readers", () =>
   withBlob({ sizes: SMALL }, async ({ blob, source, synthetic }) => {
     const gate = new Gate(({ offset }) => offset === 0);
     source.script = gate.script;

@@ -22,7 +22,7 @@ for (const compressor of ["none", "lz4_block", "gzip", "zstd"] as const) {
   }
 }
 
-Deno.test("concurrent misses of a chunk are one fetch", () =>
+Deno.test("concurrent misses of a chunk share one fetch", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     const gate = new Gate();
     source.script = gate.script;
@@ -35,7 +35,7 @@ Deno.test("concurrent misses of a chunk are one fetch", () =>
     await assertCached(blob, synthetic, 3);
   }));
 
-Deno.test("neighbours are one request, also of callers that come in the same turn", () =>
+Deno.test("neighbouring chunks are one request, also for separate callers of the same turn", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     await Promise.all([ensureRows(blob, synthetic, [6, 7]), ensureRows(blob, synthetic, [4, 5])]);
     assert.deepEqual(source.reads, [{ offset: 80_000, length: 80_000, priority: "on-demand" }]);
@@ -43,7 +43,7 @@ Deno.test("neighbours are one request, also of callers that come in the same tur
     assert.equal(await isReady(blob, 8), false);
   }));
 
-Deno.test("only what is missing is fetched, and a small gap only where it is a tenth of it", () =>
+Deno.test("only missing chunks are fetched, and gaps of at most a tenth of the request with them", () =>
   withBlob({ sizes: [20_000, 20_000, 1_000, 20_000, 20_000, 9_000, 20_000] }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [2]);
     await ensureRows(blob, synthetic, [5]);
@@ -59,13 +59,13 @@ Deno.test("only what is missing is fetched, and a small gap only where it is a t
     assert.ok(source.bytesRead <= 1.1 * 100_000);
   }));
 
-Deno.test("a long range is cut into requests of the largest size", () =>
+Deno.test("a long range is split into requests of the maximum size", () =>
   withBlob({ sizes: TEN, cache: { maxRequestBytes: 65_000 } }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [0, 9]);
     assert.deepEqual(source.reads.map(({ length }) => length), [60_000, 60_000, 60_000, 20_000]);
   }));
 
-Deno.test("ready chunks and ranges without chunks ask for nothing", () =>
+Deno.test("ready chunks and ranges without chunks cause no request", () =>
   withBlob({ sizes: [100, 100] }, async ({ blob, source, synthetic }) => {
     await ensureRows(blob, synthetic, [0, 1]);
     source.script = unavailable;
@@ -75,7 +75,7 @@ Deno.test("ready chunks and ranges without chunks ask for nothing", () =>
     assert.equal(source.reads.length, 1);
   }));
 
-Deno.test("a prefetch that has not started is overtaken, and one that a reader needs is promoted", () =>
+Deno.test("on-demand reads precede queued prefetches, and a prefetch that a reader needs is promoted", () =>
   withBlob({ sizes: TEN, cache: { parallelRequests: 1, parallelPrefetch: 1 } }, async ({ blob, source, synthetic }) => {
     const gate = new Gate(({ offset }) => offset === 0);
     source.script = gate.script;
@@ -93,7 +93,7 @@ Deno.test("a prefetch that has not started is overtaken, and one that a reader n
     ]);
   }));
 
-Deno.test("a prefetched neighbour does not ride along with what a reader waits for", () =>
+Deno.test("a prefetched neighbour is not merged into an on-demand request", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     await Promise.all([ensureRows(blob, synthetic, [1, 3], "prefetch"), ensureRows(blob, synthetic, [4])]);
     assert.deepEqual(source.reads, [
@@ -102,7 +102,7 @@ Deno.test("a prefetched neighbour does not ride along with what a reader waits f
     ]);
   }));
 
-Deno.test("a failed fetch fails its range only, and is tried again by the next call", () =>
+Deno.test("a failed fetch fails only its range, and is retried by the next call", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     source.script = ({ offset }) => offset === 100_000 ? unavailable() : undefined;
     const bad = ensureRows(blob, synthetic, [5]);
@@ -114,7 +114,7 @@ Deno.test("a failed fetch fails its range only, and is tried again by the next c
     await assertCached(blob, synthetic, 5);
   }));
 
-Deno.test("a range that the source cannot read does not spoil the neighbours in its request", () =>
+Deno.test("a range that the source cannot read does not affect neighbours in its request", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     source.script = ({ offset, length }) =>
       offset + length > 140_000 ? new NydusGdError("io", "Cannot read blob: it ends at 140000") : undefined;
@@ -125,7 +125,7 @@ Deno.test("a range that the source cannot read does not spoil the neighbours in 
     assert.equal(await isReady(blob, 7), false);
   }));
 
-Deno.test("an answer of the wrong length is an error and nothing of it is used", () =>
+Deno.test("a response of the wrong length is an error and none of it is used", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     source.script = (_read, bytes) => bytes.slice(0, -1);
     await assert.rejects(
@@ -135,7 +135,7 @@ Deno.test("an answer of the wrong length is an error and nothing of it is used",
     assert.equal(await isReady(blob, 0), false);
   }));
 
-Deno.test("a chunk with wrong bytes is fetched once more", () =>
+Deno.test("a chunk with wrong bytes is fetched a second time", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     source.script = (_read, bytes) => source.reads.length === 1 ? flipped(bytes, 25_000) : undefined;
     await ensureRows(blob, synthetic, [0, 3]);
@@ -144,7 +144,7 @@ Deno.test("a chunk with wrong bytes is fetched once more", () =>
   }));
 
 for (const compressor of ["none", "lz4_block", "gzip", "zstd"] as const) {
-  Deno.test(`a ${compressor} chunk that stays wrong is corrupt, never cached, and no burden to its neighbours`, () =>
+  Deno.test(`a ${compressor} chunk that stays wrong is corrupt, not cached, and fails no neighbour`, () =>
     withBlob({ sizes: TEN, compressor }, async ({ blob, cache, source, synthetic }) => {
       const { compressedOffset: at = 0 } = synthetic.records[1] ?? {};
       source.script = ({ offset }, bytes) =>
@@ -163,7 +163,7 @@ for (const compressor of ["none", "lz4_block", "gzip", "zstd"] as const) {
     }));
 }
 
-Deno.test("a caller that gives up leaves the others their fetch", () =>
+Deno.test("a caller that aborts does not abort the fetch of others", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     const gate = new Gate();
     source.script = gate.script;
@@ -179,7 +179,7 @@ Deno.test("a caller that gives up leaves the others their fetch", () =>
     assert.equal(source.reads.length, 1);
   }));
 
-Deno.test("a fetch that nobody waits for is stopped, and a later caller gets one of its own", () =>
+Deno.test("a fetch without waiters is aborted, and a later caller starts its own", () =>
   withBlob({ sizes: TEN }, async ({ blob, source, synthetic }) => {
     const gate = new Gate(() => source.reads.length === 1);
     source.script = gate.script;
@@ -193,7 +193,7 @@ Deno.test("a fetch that nobody waits for is stopped, and a later caller gets one
     assert.equal(source.reads.length, 2);
   }));
 
-Deno.test("a queued fetch that nobody waits for any more is never made", () =>
+Deno.test("a queued fetch without waiters is never made", () =>
   withBlob({ sizes: TEN, cache: { parallelRequests: 1 } }, async ({ blob, source, synthetic }) => {
     const gate = new Gate();
     source.script = gate.script;
@@ -210,7 +210,7 @@ Deno.test("a queued fetch that nobody waits for any more is never made", () =>
     assert.deepEqual(source.reads.map(({ offset }) => offset / 20_000), [0, 7]);
   }));
 
-Deno.test("a chunk whose digest the image does not know is not readable", () =>
+Deno.test("a chunk without a known digest is not readable", () =>
   withBlob({ sizes: TEN }, async ({ cache, synthetic, source }) => {
     const records = synthetic.records.map((record) => ({ ...record, digest: new Uint8Array(32) }));
     const blob = acquire(cache, { ...synthetic, records }, source);
@@ -218,7 +218,7 @@ Deno.test("a chunk whose digest the image does not know is not readable", () =>
     assert.equal(source.reads.length, 0);
   }));
 
-Deno.test("another source of the same blob helps out when the first fails or lies", () =>
+Deno.test("another source of the same blob is used when the first fails or returns wrong bytes", () =>
   withBlob({ sizes: TEN }, async ({ cache, blob, source, synthetic }) => {
     const second = new ScriptedSource(synthetic.bytes, "second source");
     const other = acquire(cache, synthetic, second);
@@ -232,7 +232,7 @@ Deno.test("another source of the same blob helps out when the first fails or lie
     await assertCached(blob, synthetic, 1);
   }));
 
-Deno.test("closing the cache ends reads under way as interrupted", () =>
+Deno.test("closing the cache makes running reads fail as interrupted", () =>
   withBlob({ sizes: TEN, cache: { parallelRequests: 1 } }, async ({ cache, blob, source, synthetic }) => {
     const gate = new Gate();
     source.script = gate.script;

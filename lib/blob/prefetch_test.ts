@@ -22,14 +22,14 @@ Deno.test("ranges are prefetched in order, long ones in pieces", () =>
     assert.deepEqual(result, { readyBytes: 4 * 4096, failures: 0, complete: true });
   }));
 
-Deno.test("a range that fails is passed over", () =>
+Deno.test("a range that fails is skipped", () =>
   withBlob({ sizes: TEN }, async ({ blob, source }) => {
     source.script = ({ offset }) => offset === 4096 ? new NydusGdError("unavailable", "no") : undefined;
     const result = await prefetch(ranges(blob, 0, 1, 2), { signal: never, concurrency: 1 });
     assert.deepEqual(result, { readyBytes: 2 * 4096, failures: 1, complete: true });
   }));
 
-Deno.test("it is given up when nothing works", () =>
+Deno.test("a prefetch is given up after too many failures", () =>
   withBlob({ sizes: TEN }, async ({ blob, source }) => {
     source.script = () => new NydusGdError("unavailable", "no");
     const result = await prefetch(ranges(blob, 0, 2, 4, 6, 8), { signal: never, concurrency: 1, maxFailures: 3 });
@@ -37,7 +37,7 @@ Deno.test("it is given up when nothing works", () =>
     assert.equal(source.reads.length, 3);
   }));
 
-Deno.test("readers are served while a prefetch runs, and stopping it leaves nothing under way", () =>
+Deno.test("readers are served during a prefetch, and stopping it leaves no running request", () =>
   withBlob({ sizes: TEN, cache: { parallelPrefetch: 1 } }, async ({ blob, source, synthetic }) => {
     const gate = new Gate(({ priority }) => priority === "prefetch");
     source.script = gate.script;

@@ -9,7 +9,7 @@ import { hasCode } from "../base/errors.ts";
 
 const THREE = Array<number>(3).fill(20_000);
 
-Deno.test("chunks can be sealed once they are on disk, not before", () =>
+Deno.test("chunks can be sealed only once they are on disk", () =>
   withBlob({ sizes: THREE }, async ({ blob, cache, synthetic }) => {
     await blob.open();
     let stored = 0;
@@ -22,7 +22,7 @@ Deno.test("chunks can be sealed once they are on disk, not before", () =>
     assert.deepEqual([blob.seal([0, 1]), blob.seal([0, 1, 2])], [true, false]);
   }));
 
-Deno.test("what an earlier server stored can be sealed at once", () =>
+Deno.test("chunks that an earlier server stored can be sealed at once", () =>
   withBlob({ sizes: THREE }, async ({ blob, cache, source, synthetic }) => {
     await ensureRows(blob, synthetic, [0, 1, 2]);
     await cache.release(blob);
@@ -31,7 +31,7 @@ Deno.test("what an earlier server stored can be sealed at once", () =>
     assert.equal(again.seal([0, 1, 2]), true);
   }));
 
-Deno.test("a sealed file that is cut is an error, and stays cut: a mended one would show zeros", () =>
+Deno.test("a truncated sealed file is an error and is not extended, which would show zeros", () =>
   withBlob({ sizes: THREE }, async ({ blob, cache, synthetic }) => {
     await ensureRows(blob, synthetic, [0, 1]);
     await cache.flush();
@@ -47,7 +47,7 @@ Deno.test("a sealed file that is cut is an error, and stays cut: a mended one wo
     await Deno.truncate(path, size); // the end of the cache would tell of it
   }));
 
-Deno.test("a cache that keeps nothing has no path to give away and seals nothing", () =>
+Deno.test("a cache that keeps nothing gives away no path and seals nothing", () =>
   withBlob({ sizes: THREE, cache: { keep: false } }, async ({ blob, synthetic }) => {
     await ensureRows(blob, synthetic, [0]);
     assert.equal((await blob.open()).path, undefined);

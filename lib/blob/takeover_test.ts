@@ -65,7 +65,7 @@ for (const [name, path, cached] of cases) {
   });
 }
 
-Deno.test("a chunk that is wrong in nydusd's cache is fetched, the others are not", async () => {
+Deno.test("a corrupt chunk in nydusd's cache is fetched, the others are not", async () => {
   using dir = TempDir.make();
   copyCache(join(CACHES, "v6-blob-id"), dir.path);
   const bootstrap = openBootstrap(await Deno.readFile(join(RAFS_FIXTURES, "v6-blob-id/bootstrap")));

@@ -67,7 +67,7 @@ async function serve(dir: string, images: readonly SyntheticBlob[]): Promise<num
   return cache.stats().bytesFetched;
 }
 
-Deno.test("images that cut a blob differently are served side by side, and a restart in any order fetches nothing", async () => {
+Deno.test("images that divide a blob differently have separate files, and a restart fetches nothing", async () => {
   const one = await inBlocks(), two = cut(one, 3), three = cut(one, 6);
   using dir = TempDir.make();
   await using cache = BlobCache.open(dir.path, QUIET);
@@ -85,7 +85,7 @@ Deno.test("images that cut a blob differently are served side by side, and a res
   assert.deepEqual(await namesIn(dir.path), [plain, ...apart]);
 });
 
-Deno.test("images of one description share a file, whichever they found taken", async () => {
+Deno.test("images with the same description share a file, in whatever order they come", async () => {
   const one = await inBlocks(), two = cut(one, 3);
   const part = (from: number, to: number) => ({ ...two, records: two.records.slice(from, to) });
   using dir = TempDir.make();
@@ -100,7 +100,7 @@ Deno.test("images of one description share a file, whichever they found taken", 
   assert.equal(cache.stats().bytesFetched, 2 * one.bytes.length);
 });
 
-Deno.test("an image that has chunks elsewhere is apart, before and after the one that it contradicts", async () => {
+Deno.test("an image with other chunk places gets separate files, whichever image comes first", async () => {
   const honest = await inBlocks(), other = swapped(honest, 2, 7);
   for (const order of [[honest, other], [other, honest]]) {
     using dir = TempDir.make();
@@ -110,7 +110,7 @@ Deno.test("an image that has chunks elsewhere is apart, before and after the one
   }
 });
 
-Deno.test("one after the other they are apart as well: what one has checked is not written over by the other", async () => {
+Deno.test("images that contradict each other never overwrite each other's files, also one after another", async () => {
   const honest = await inBlocks(), other = swapped(honest, 2, 7);
   using dir = TempDir.make();
   for (const image of [honest, other, honest, other]) await serve(dir.path, [image]);
@@ -118,7 +118,7 @@ Deno.test("one after the other they are apart as well: what one has checked is n
   assert.equal(await serve(dir.path, [honest]) + await serve(dir.path, [other]), 0);
 });
 
-Deno.test("an image with wrong digests gets nothing, whenever it comes, and takes nothing from others", async () => {
+Deno.test("an image with wrong digests can read nothing, and does not affect others", async () => {
   const honest = await inBlocks();
   const lie = {
     ...honest,
@@ -141,7 +141,7 @@ Deno.test("an image with wrong digests gets nothing, whenever it comes, and take
   }
 });
 
-Deno.test("what an image of another description leaves unread has no files, and what it used goes by itself", async () => {
+Deno.test("an image without read chunks has no files, and discarding it removes only its own files", async () => {
   const one = await inBlocks(), two = cut(one, 3);
   using dir = TempDir.make();
   await using cache = BlobCache.open(dir.path, QUIET);
@@ -165,14 +165,14 @@ Deno.test("what an image of another description leaves unread has no files, and 
   assert.deepEqual(await namesIn(dir.path), [owners(two)[1]]);
 });
 
-Deno.test("files that do not say whose they are belong to any image of the blob", () => {
+Deno.test("files without a recorded description belong to any image of the blob", () => {
   const description = "0".repeat(32);
   assert.equal(ownerOf("blob", () => undefined), "blob");
   assert.equal(ownerOf("blob", () => description), `blob@${description}`);
   assert.equal(ownerOf(`blob@${description}@${"1".repeat(32)}`, () => undefined), `blob@${description}`);
 });
 
-Deno.test("an id is a name as it is, parts of a name are digests", () => {
+Deno.test("a blob name is an id, or an id with digests after it", () => {
   for (const name of ["a", "a.b_c-d", `a@${"0".repeat(32)}`, `a@${"0".repeat(32)}@${"f".repeat(32)}`]) {
     assert.ok(isBlobName(name), name);
   }

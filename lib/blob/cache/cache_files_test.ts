@@ -31,7 +31,7 @@ async function withFolder(test: (folder: CacheFolder) => Promise<void>): Promise
   await test(folder);
 }
 
-Deno.test("an id that is no plain file name is refused", () => {
+Deno.test("an id that is not a plain file name is refused", () => {
   for (
     const id of ["", "..", "../x", "a/b", "a\0b", "a..b", "é", "a b", "a@b", `a@${"0".repeat(31)}`, "x".repeat(226)]
   ) {
@@ -42,7 +42,7 @@ Deno.test("an id that is no plain file name is refused", () => {
   assert.equal(blobPaths("/cache", "x".repeat(225)).chunkMap.length, "/cache/".length + 225 + 20);
 });
 
-Deno.test("a second server on the same folder is refused by name, and let in when the first has gone", () => {
+Deno.test("a second server on the same folder is refused by name, and admitted after the first has ended", () => {
   using dir = TempDir.make();
   {
     using _first = CacheFolder.open(dir.path);
@@ -55,7 +55,7 @@ Deno.test("a second server on the same folder is refused by name, and let in whe
   CacheFolder.open(dir.path)[Symbol.dispose]();
 });
 
-Deno.test("a cache that was left in order is found in order", () =>
+Deno.test("a cleanly closed cache is read back completely", () =>
   withFolder(async (folder) => {
     await fill(folder, "a");
     using files = await BlobFiles.open(folder, blobPaths(folder.path, "a"), SUBJECT);
@@ -64,7 +64,7 @@ Deno.test("a cache that was left in order is found in order", () =>
     assert.ok(hasBit(files.map.bits, 7));
   }));
 
-Deno.test("a map of a wrong size is set aside and the blob starts without claims", () =>
+Deno.test("a chunk map of the wrong size is set aside and the blob starts empty", () =>
   withFolder(async (folder) => {
     await fill(folder, "a");
     const paths = blobPaths(folder.path, "a");
@@ -74,7 +74,7 @@ Deno.test("a map of a wrong size is set aside and the blob starts without claims
     assert.equal(Deno.statSync(`${paths.chunkMap}.set-aside`).size, 4096);
   }));
 
-Deno.test("a data file that is too large is another blob's: it is set aside with its claims", () =>
+Deno.test("a data file that is too large for the blob is set aside with its chunk map", () =>
   withFolder(async (folder) => {
     await fill(folder, "a");
     const paths = blobPaths(folder.path, "a");
@@ -86,7 +86,7 @@ Deno.test("a data file that is too large is another blob's: it is set aside with
     assert.equal(Deno.statSync(`${paths.data}.set-aside`).size, 9 * 4096);
   }));
 
-Deno.test("a data file that was cut keeps its claims, but nothing of it counts as verified", () =>
+Deno.test("a truncated data file keeps its chunk map, but no chunk counts as verified", () =>
   withFolder(async (folder) => {
     await fill(folder, "a");
     const paths = blobPaths(folder.path, "a");
@@ -97,7 +97,7 @@ Deno.test("a data file that was cut keeps its claims, but nothing of it counts a
     assert.equal(countBits(files.verifiedBits), 0);
   }));
 
-Deno.test("without its data file a cache claims nothing", () =>
+Deno.test("without its data file the chunk map is cleared", () =>
   withFolder(async (folder) => {
     await fill(folder, "a");
     const paths = blobPaths(folder.path, "a");
@@ -107,7 +107,7 @@ Deno.test("without its data file a cache claims nothing", () =>
     assert.equal(countBits(files.verifiedBits), 0);
   }));
 
-Deno.test("a cache file that is a symbolic link or no file is refused", () =>
+Deno.test("a cache file that is a symbolic link or not a regular file is refused", () =>
   withFolder(async (folder) => {
     const paths = blobPaths(folder.path, "a");
     Deno.symlinkSync("/etc/passwd", paths.data);
@@ -117,7 +117,7 @@ Deno.test("a cache file that is a symbolic link or no file is refused", () =>
     await assert.rejects(BlobFiles.open(folder, paths, SUBJECT), (error) => hasCode(error, "io"));
   }));
 
-Deno.test("replacing leaves the new content and nothing aside", () =>
+Deno.test("replacing a file leaves the new content and no temporary file", () =>
   withFolder(async (folder) => {
     const path = blobPaths(folder.path, "a").meta;
     await folder.replace(path, new Uint8Array([1]));

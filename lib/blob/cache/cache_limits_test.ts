@@ -6,7 +6,7 @@ import { chooseVictims, excessBytes, type Fill } from "./cache_limits.ts";
 const blob = (name: string, bytes: number, lastUsedMs = 0): StoredBlob => ({ name, owner: name, bytes, lastUsedMs });
 const NO_LIMITS = { maxSize: { percent: 100 }, minFree: { percent: 0 } };
 
-Deno.test("the oldest blobs go, no more than it takes", () => {
+Deno.test("the least recently used blobs are chosen for eviction, no more than needed", () => {
   const blobs = [blob("a", 100), blob("b", 100), blob("c", 100)];
   const fill = { usedBytes: 300, freeBytes: 1000, totalBytes: 10_000 };
   const victims = (maxBytes: number, more: number) =>
@@ -18,7 +18,7 @@ Deno.test("the oldest blobs go, no more than it takes", () => {
   assert.equal(victims(0, 0), "abc");
 });
 
-Deno.test("space that is to stay free counts as well, and shares are of the file system", () => {
+Deno.test("min_free is respected as well, and percentages are of the file system", () => {
   const fill = { usedBytes: 300, freeBytes: 100, totalBytes: 1000 };
   assert.equal(excessBytes(fill, NO_LIMITS, 100), 0);
   assert.equal(excessBytes(fill, NO_LIMITS, 101), 1);
@@ -28,7 +28,7 @@ Deno.test("space that is to stay free counts as well, and shares are of the file
   assert.equal(excessBytes(fill, { ...NO_LIMITS, maxSize: { percent: 25 } }, 0, 0.02), 55);
 });
 
-Deno.test("what is left fits, or nothing is left; a blob goes only after every older one", () => {
+Deno.test("after eviction the limits hold or nothing is left; older blobs are evicted first", () => {
   const fills = fc.record({ freeBytes: fc.nat(1e6), totalBytes: fc.integer({ min: 1, max: 1e7 }) });
   const limits = fc.record({
     maxSize: fc.oneof(fc.record({ bytes: fc.nat(1e6) }), fc.record({ percent: fc.nat(100) })),

@@ -56,7 +56,7 @@ async function withCache(
   await test(dir.path, (options = { limits: LIMITS }) => BlobCache.open(dir.path, { ...QUIET, ...options }));
 }
 
-Deno.test("the blob that was used longest ago goes when another needs its room, also after a restart", () =>
+Deno.test("the least recently used blob is evicted for another, also after a restart", () =>
   withCache(async (dir, reopen) => {
     {
       await using cache = reopen();
@@ -73,7 +73,7 @@ Deno.test("the blob that was used longest ago goes when another needs its room, 
     assert.equal(source.reads.length, 0);
   }));
 
-Deno.test("reading makes a blob young", () =>
+Deno.test("a read makes a blob the most recently used", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen();
     await fill(cache, "a");
@@ -85,7 +85,7 @@ Deno.test("reading makes a blob young", () =>
     assert.deepEqual((await idsIn(dir)).sort(), ["a", "c"]);
   }));
 
-Deno.test("a blob in use never goes: beyond the limit the disk is the limit, and what is given back makes room", () =>
+Deno.test("a blob in use is never evicted, even above the limit, and is evictable once released", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen();
     const held = await Promise.all(["a", "b", "c"].map((id) => open(cache, id)));
@@ -97,7 +97,7 @@ Deno.test("a blob in use never goes: beyond the limit the disk is the limit, and
     assert.deepEqual((await idsIn(dir)).sort(), ["a", "c"]);
   }));
 
-Deno.test("what nobody wants goes, in use not before it is given back, and not where somebody wants it again", () =>
+Deno.test("a discarded blob is removed, in use only after its release, and not if it is opened again", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen({});
     for (const id of ["a", "b", "c"]) await fill(cache, id);
@@ -114,7 +114,7 @@ Deno.test("what nobody wants goes, in use not before it is given back, and not w
     assert.deepEqual((await idsIn(dir)).sort(), ["b", "c"]);
   }));
 
-Deno.test("whose blobs are gone for good is forgotten: what has their names later is not theirs", async () => {
+Deno.test("an owner is forgotten with its removed blob: a later blob of that name is kept", async () => {
   using dir = TempDir.make();
   using folder = CacheFolder.open(dir.path);
   const inUse = new Set(["b"]);
@@ -144,7 +144,7 @@ Deno.test("whose blobs are gone for good is forgotten: what has their names late
   assert.deepEqual(names(), ["a", "b"]);
 });
 
-Deno.test("what is given back while room is made for another goes, whatever the moment", async () => {
+Deno.test("a blob released while space is being made for another is evicted, at any moment", async () => {
   const half = 256 * 1024;
   for (const moment of ["while it is looked for", "when nothing was found", "before it is written"] as const) {
     using dir = TempDir.make();
@@ -179,7 +179,7 @@ Deno.test("what is given back while room is made for another goes, whatever the 
   }
 });
 
-Deno.test("collecting frees what is not wanted and what was left over, tells it, and leaves other files alone", () =>
+Deno.test("collecting removes unwanted and leftover files, reports them, and ignores other files", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen({});
     for (const id of ["a", "b", "c"]) await fill(cache, id);
@@ -202,7 +202,7 @@ Deno.test("collecting frees what is not wanted and what was left over, tells it,
     await cache.release(blob);
   }));
 
-Deno.test("whoever is killed while a blob is removed leaves nothing that is believed and wrong", () =>
+Deno.test("a kill during the removal of a blob leaves no trusted but wrong data", () =>
   withCache(async (dir, reopen) => {
     const paths = blobPaths(dir, "a");
     const inOrder = [paths.verified, paths.chunkMap, paths.data, paths.meta];
@@ -221,7 +221,7 @@ Deno.test("whoever is killed while a blob is removed leaves nothing that is beli
     }
   }));
 
-Deno.test("nothing is removed any more once the cache is left to a successor", () =>
+Deno.test("nothing is removed after the cache was left to a successor", () =>
   withCache(async (dir, reopen) => {
     await using cache = reopen({ limits: { ...LIMITS, maxSize: { bytes: 1 } } });
     const { blob, made } = await open(cache, "a");

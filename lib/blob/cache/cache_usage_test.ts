@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { cacheUsage } from "./cache_usage.ts";
 
-Deno.test("a sparse file counts with what it occupies, and what the kernel has of its own beside it", async () => {
+Deno.test("a sparse file counts with its allocated size, the kernel's own cache is counted separately", async () => {
   using temp = TempDir.make();
   const before = await cacheUsage(temp.path);
   assert.deepEqual([before.usedBytes, before.kernelBytes], [0, 0]);
@@ -22,7 +22,7 @@ Deno.test("a sparse file counts with what it occupies, and what the kernel has o
   for (const bytes of [usedBytes, kernelBytes]) assert.ok(bytes >= 100_000 && bytes < 200_000, `${bytes} bytes`);
 });
 
-Deno.test("a folder that is gone is named", async () => {
+Deno.test("a missing folder is reported by name", async () => {
   await assert.rejects(() => cacheUsage("/no/such/cache"), {
     code: "io",
     message: 'Cannot examine cache "/no/such/cache": Cannot statfs "/no/such/cache": ENOENT',

@@ -30,12 +30,12 @@ async function withMap(
   await test(map, path);
 }
 
-Deno.test("a new map has nydusd's header and no bit", () =>
+Deno.test("a new map has nydusd's header and no bit set", () =>
   withMap(undefined, 17, (_map, path) => {
     assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0, 0, 0));
   }));
 
-Deno.test("claims are written most significant bit first, and read back", () =>
+Deno.test("bits are written most significant first, and read back", () =>
   withMap(undefined, 24, async (map, path) => {
     map.claim([3, 8, 22, 23]);
     await map.sync();
@@ -44,19 +44,19 @@ Deno.test("claims are written most significant bit first, and read back", () =>
     assert.deepEqual(again.bits, new Uint8Array([0x10, 0x80, 0x03]));
   }));
 
-Deno.test("claims in any order reach the file", () =>
+Deno.test("bits set in any order reach the file", () =>
   withMap(undefined, 80, (map, path) => {
     map.claim([79, 0, 40, 41, 0]);
     assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0x80, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0x01));
   }));
 
-Deno.test("a claim that is taken back is gone from the file", () =>
+Deno.test("a cleared bit is cleared in the file", () =>
   withMap(mapBytes(HEADER, 0xff), 8, (map, path) => {
     map.disclaim(1);
     assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0xbf));
   }));
 
-Deno.test("the all-ready word speaks for every chunk until one is taken back", () => {
+Deno.test("the all-ready word stands for every chunk until a bit is cleared", () => {
   const header = HEADER.slice();
   header.set([0x50, 0x41, 0x4d, 0x4d], 12);
   return withMap(mapBytes(header, 0, 0), 10, (map, path) => {
@@ -71,7 +71,7 @@ Deno.test("a version 0 map has neither magic2 nor the all-ready word", () =>
     assert.deepEqual(map.bits, new Uint8Array([0x40]));
   }));
 
-Deno.test("a file of zeros is one whose creator stopped early, and gets its header", () =>
+Deno.test("a file of zeros gets its header: its creator was interrupted", () =>
   withMap(mapBytes(new Uint8Array(0), 0), 5, (_map, path) => {
     assert.deepEqual(Deno.readFileSync(path), mapBytes(HEADER, 0));
   }));
@@ -85,7 +85,7 @@ for (
     ["another magic2", mapBytes(HEADER.subarray(0, 8), 0), /at 8: magic2 is 0x0, expected 0x434d4150/],
   ] as const
 ) {
-  Deno.test(`${what} is refused with its place`, () => {
+  Deno.test(`${what} is refused with its offset`, () => {
     using dir = TempDir.make();
     Deno.writeFileSync(dir.join("map"), content);
     assert.throws(

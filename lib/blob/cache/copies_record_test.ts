@@ -46,7 +46,7 @@ async function namesInTurn(dir: string, images: readonly SyntheticBlob[]): Promi
 
 const distinct = (names: readonly string[]) => new Set(names).size;
 
-Deno.test("images that agree have one name, whatever part of a blob they use, at once and over restarts", async () => {
+Deno.test("images that agree share one name, whatever chunks they use, concurrently and after restarts", async () => {
   const whole = await inBlocks();
   const images = [partOf(whole, 0, 1), partOf(whole, 1, 4), whole, partOf(whole, 5)];
   using dir = TempDir.make();
@@ -55,7 +55,7 @@ Deno.test("images that agree have one name, whatever part of a blob they use, at
   assert.match(names[0] ?? "", /^[0-9a-f]{64}$/);
 });
 
-Deno.test("an image that contradicts another has another name, at once and in any order", async () => {
+Deno.test("an image that contradicts another gets another name, concurrently and in any order", async () => {
   const honest = await inBlocks(), lie = lieAbout(honest, 2);
   for (const order of [[lie, honest], [honest, lie]]) {
     using dir = TempDir.make();
@@ -69,7 +69,7 @@ Deno.test("an image that contradicts another has another name, at once and in an
   }
 });
 
-Deno.test("what an image that is gone said of chunks that others do not know counts, though nothing was fetched", async () => {
+Deno.test("chunks described only by a closed image count as contradictions, even if never fetched", async () => {
   const whole = await inBlocks();
   using dir = TempDir.make();
   const [lied, known] = await namesInTurn(dir.path, [lieAbout(whole, 4), partOf(whole, 0, 1)]);
@@ -77,7 +77,7 @@ Deno.test("what an image that is gone said of chunks that others do not know cou
   assert.notEqual((await namesInTurn(dir.path, [whole]))[0], lied);
 });
 
-Deno.test("chunks of one place contradict each other, whatever their numbers", async () => {
+Deno.test("two chunks at the same place contradict each other, whatever their indexes", async () => {
   const whole = await inBlocks();
   const [record = assert.fail()] = whole.records;
   const renumbered = { ...whole, records: [{ ...record, chunkIndex: 3, digest: new Uint8Array(32).fill(7) }] };
@@ -86,7 +86,7 @@ Deno.test("chunks of one place contradict each other, whatever their numbers", a
   assert.equal(distinct(names), 2);
 });
 
-Deno.test("a name goes with the record and with the data file", async () => {
+Deno.test("the name changes when the record or the data file is lost", async () => {
   const image = await inBlocks();
   const { copies, data } = blobPaths("", image.descriptor.id);
   for (const lost of [copies, data]) {
@@ -101,7 +101,7 @@ Deno.test("a name goes with the record and with the data file", async () => {
   assert.notEqual((await namesInTurn(dir.path, [image]))[0], before, "a damaged record is none");
 });
 
-Deno.test("where nothing is kept a name is that of the digests", async () => {
+Deno.test("in a cache that keeps nothing the name is derived from the digests", async () => {
   const honest = await inBlocks(), lie = lieAbout(honest, 2);
   using dir = TempDir.make();
   const [first, other] = await namesAtOnce(dir.path, [honest, lie], { keep: false });

@@ -36,7 +36,7 @@ async function withFile(test: (path: string) => Promise<void>): Promise<void> {
   await test(dir.join("x.blob.verified"));
 }
 
-Deno.test("a recorded digest matches itself only, zeros match nothing", () =>
+Deno.test("a recorded digest matches only itself, zeros match nothing", () =>
   withFile(async (path) => {
     {
       using file = await VerifiedDigests.open(path, SUBJECT);
@@ -59,7 +59,7 @@ const others: [string, VerifiedSubject][] = [
   ["the data file's birth", { ...SUBJECT, data: { inode: 7n, bornMs: 1234567890124n } }],
 ];
 for (const [what, other] of others) {
-  Deno.test(`when ${what} is another, nothing counts as verified, then or later`, () =>
+  Deno.test(`after a change of ${what} nothing counts as verified, then or later`, () =>
     withFile(async (path) => {
       const expected = chunks(...[1, 2, 3, 4, 5, 6].slice(0, other.count));
       {
@@ -75,7 +75,7 @@ for (const [what, other] of others) {
     }));
 }
 
-Deno.test("a damaged file starts anew", () =>
+Deno.test("a damaged file is started anew", () =>
   withFile(async (path) => {
     for (const damage of [new Uint8Array(3), new Uint8Array(VERIFIED.HEADER_SIZE + 5 * VERIFIED_ROW.SIZE).fill(1)]) {
       Deno.writeFileSync(path, damage);
@@ -84,7 +84,7 @@ Deno.test("a damaged file starts anew", () =>
     }
   }));
 
-Deno.test("after a seal what was recorded counts for the data file as it was then", () =>
+Deno.test("after a seal the records are valid for the data file as it was then", () =>
   withFile(async (path) => {
     {
       using file = await VerifiedDigests.open(path, SUBJECT);
@@ -100,7 +100,7 @@ Deno.test("after a seal what was recorded counts for the data file as it was the
     assert.deepEqual(matching(file, chunks(1, 2, 3, 4, 5)), []);
   }));
 
-Deno.test("a file tells which description of the blob it is of, and what is no such file tells nothing", () =>
+Deno.test("a file states the description of its blob, and any other file states nothing", () =>
   withFile(async (path) => {
     assert.equal(VerifiedDigests.descriptionIn(path), undefined);
     (await VerifiedDigests.open(path, SUBJECT))[Symbol.dispose]();
@@ -114,7 +114,7 @@ Deno.test("a file tells which description of the blob it is of, and what is no s
     assert.equal(VerifiedDigests.descriptionIn(path), undefined);
   }));
 
-Deno.test("a chunk that was checked in one place counts there only, and contradicts who has another chunk in it", () =>
+Deno.test("a verified chunk counts only at its place, and another chunk at that place is a contradiction", () =>
   withFile(async (path) => {
     using file = await VerifiedDigests.open(path, SUBJECT);
     file.record([1, 2], chunks(1, 2, 3, 4, 5));

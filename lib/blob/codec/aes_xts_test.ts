@@ -26,14 +26,14 @@ const VECTORS: readonly (readonly [key: string, tweak: string, cipher: string, p
   ],
 ];
 
-Deno.test("what the standard says is decrypted as it says", () => {
+Deno.test("the test vectors of the standard are decrypted correctly", () => {
   for (const [key, tweak, cipher, plain] of VECTORS) {
     const found = decryptXts({ key: hex(key), iv: hex(tweak) }, hex(cipher));
     assert.equal(found.toHex(), plain);
   }
 });
 
-Deno.test("fewer bytes than a block are no unit", () => {
+Deno.test("input shorter than a block is an error", () => {
   const cipher = { key: new Uint8Array(32), iv: new Uint8Array(16) };
   assert.throws(() => decryptXts(cipher, new Uint8Array(15)), (error) => hasCode(error, "corrupt"));
 });

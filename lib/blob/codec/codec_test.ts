@@ -16,7 +16,7 @@ const STORED = {
 } as const;
 
 for (const compressor of ["none", "lz4_block", "gzip", "zstd"] as const) {
-  Deno.test(`${compressor} gives exactly what was expected, or is corrupt`, () => {
+  Deno.test(`${compressor} yields exactly the expected size, or is corrupt`, () => {
     const plain = new Uint8Array(PLAIN.length);
     decompressInto(compressor, STORED[compressor], plain);
     assert.deepEqual(plain, PLAIN);
@@ -38,7 +38,7 @@ for (const compressor of ["none", "lz4_block", "gzip", "zstd"] as const) {
   });
 }
 
-Deno.test("digests are those of the empty string", async () => {
+Deno.test("digests of empty input are correct", async () => {
   await prepareDigests();
   const empty = new Uint8Array(0);
   assert.equal(digest("sha256", empty).toHex(), createHash("sha256").digest("hex"));

@@ -34,7 +34,7 @@ function decorated(member: Uint8Array): Uint8Array {
   ]);
 }
 
-Deno.test("a slice goes on over the end of a member, whatever the next one's header has", () => {
+Deno.test("a slice continues into the next gzip member, whatever optional header fields that has", () => {
   const [first, second] = [new Uint8Array(randomBytes(5000)), new Uint8Array(70_000).map((_, k) => k >> 5)];
   const layer = new Uint8Array([...gzipSync(first), ...decorated(gzipSync(second)), ...gzipSync(new Uint8Array(10))]);
   const whole = new Uint8Array([...first, ...second]);
@@ -45,7 +45,7 @@ Deno.test("a slice goes on over the end of a member, whatever the next one's hea
   }
 });
 
-Deno.test("a slice that ends early gives what it has, and one that is damaged is an error", () => {
+Deno.test("a short slice yields the bytes that it has, and a damaged one is an error", () => {
   const data = new Uint8Array(randomBytes(5000));
   const layer = new Uint8Array([...gzipSync(data), ...gzipSync(data)]);
   const plain = new Uint8Array(10_000);

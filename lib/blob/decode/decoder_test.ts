@@ -7,7 +7,7 @@ import { Decoder } from "./decoder.ts";
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
 
-Deno.test("a first Worker starts before there is a job, and ends when none comes", async () => {
+Deno.test("the first Worker starts before there is a job, and ends if none comes", async () => {
   using decoder = new Decoder({ workers: 2, inlineBytes: 0, idleMs: 1 });
   for (let blob = 0; blob < 3; blob++) decoder.prepare("blake3"); // as when several blobs are opened at the same time
   while (decoder.threads === 0) await turn();
@@ -19,7 +19,7 @@ Deno.test("a first Worker starts before there is a job, and ends when none comes
   assert.equal(inline.threads, 0);
 });
 
-Deno.test("Workers start with the first large job, end when there is none for a while, and start again", async () => {
+Deno.test("Workers start with the first large job, end when idle, and start again", async () => {
   const { bytes, descriptor, records } = await makeSyntheticBlob({ sizes: [50_000], compressor: "zstd" });
   using temp = TempDir.make();
   using file = CacheFile.open(temp.join("data"));

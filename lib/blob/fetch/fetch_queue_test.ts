@@ -29,7 +29,7 @@ async function turns(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("on-demand tasks go first, and prefetch waits until none runs or waits", async () => {
+Deno.test("on-demand tasks run first, prefetches only when none runs or waits", async () => {
   const queue = queueOf(2, 2);
   const tasks = new Tasks();
   const done = [
@@ -54,7 +54,7 @@ Deno.test("on-demand tasks go first, and prefetch waits until none runs or waits
   queue.close();
 });
 
-Deno.test("prefetch leaves places for readers that come", async () => {
+Deno.test("prefetches leave slots for on-demand tasks", async () => {
   const queue = queueOf(3, 1);
   const tasks = new Tasks();
   const done = ["p1", "p2"].map((name) => queue.run("prefetch", tasks.task(name)));
@@ -70,7 +70,7 @@ Deno.test("prefetch leaves places for readers that come", async () => {
   queue.close();
 });
 
-Deno.test("a task that fails frees its place and tells its caller", async () => {
+Deno.test("a failed task releases its slot and reports to its caller", async () => {
   const queue = queueOf(1, 1);
   const failing = queue.run("on-demand", () => Promise.reject(new Error("no")));
   const next = queue.run("on-demand", () => Promise.resolve(1));
@@ -79,7 +79,7 @@ Deno.test("a task that fails frees its place and tells its caller", async () => 
   queue.close();
 });
 
-Deno.test("reads ahead of readers start beside those that somebody waits for, in places of their own", async () => {
+Deno.test("read-ahead tasks start beside on-demand tasks, in slots of their own", async () => {
   const queue = queueOf(4, 1, { readAheadLimit: 2 });
   const tasks = new Tasks();
   const done = [
@@ -100,7 +100,7 @@ Deno.test("reads ahead of readers start beside those that somebody waits for, in
   queue.close();
 });
 
-Deno.test("a prefetch is told when an on-demand task comes", async () => {
+Deno.test("a running prefetch is notified when an on-demand task arrives", async () => {
   const queue = queueOf(4, 2);
   const told: string[] = [];
   const ends = Promise.withResolvers<void>();
@@ -123,7 +123,7 @@ Deno.test("a prefetch is told when an on-demand task comes", async () => {
   queue.close();
 });
 
-Deno.test("a prefetch beyond its rate waits, and readers do not", async () => {
+Deno.test("prefetches above their rate wait, on-demand tasks do not", async () => {
   const queue = queueOf(4, 2, { prefetchRate: () => 1 });
   const tasks = new Tasks();
   queue.charge(1e9);
@@ -136,7 +136,7 @@ Deno.test("a prefetch beyond its rate waits, and readers do not", async () => {
   queue.close();
 });
 
-Deno.test("quiet is when no on-demand task has run or waited for a while", async () => {
+Deno.test("the queue is quiet when no on-demand task has run or waited for a while", async () => {
   const queue = queueOf(1, 1);
   const { signal } = new AbortController();
   await queue.whenQuiet(1e9, signal); // there was none yet

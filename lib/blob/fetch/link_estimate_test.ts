@@ -29,7 +29,7 @@ class FakeLink {
 const near = (actual: number | undefined, expected: number) =>
   assert.ok(actual !== undefined && Math.abs(actual - expected) <= expected * 0.01, `${actual}, expected ${expected}`);
 
-Deno.test("latency and bandwidth are told from reads of different lengths", () => {
+Deno.test("latency and bandwidth are estimated from reads of different lengths", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 100, max: 100_000 }), (latencyMs, bytesPerMs) => {
       const link = new FakeLink(latencyMs, bytesPerMs);
@@ -42,13 +42,13 @@ Deno.test("latency and bandwidth are told from reads of different lengths", () =
   );
 });
 
-Deno.test("reads that share the link tell the bandwidth of all of it", () => {
+Deno.test("concurrent reads yield the bandwidth of the whole link", () => {
   const link = new FakeLink(20, 3000);
   for (let i = 0; i < 20; i++) link.read(...(i % 2 === 0 ? [1000, 1000] : [200_000, 200_000, 200_000]));
   near(link.estimate.speed?.bytesPerMs, 3000);
 });
 
-Deno.test("one read that was held up changes nothing", () => {
+Deno.test("a single delayed read does not change the estimate", () => {
   const link = new FakeLink(20, 3000);
   for (let i = 0; i < 20; i++) {
     link.read(i % 2 === 0 ? 4000 : 400_000);
@@ -61,7 +61,7 @@ Deno.test("one read that was held up changes nothing", () => {
   near(link.estimate.speed?.bytesPerMs, 3000);
 });
 
-Deno.test("a link that became slower is seen", () => {
+Deno.test("a link that becomes slower is noticed", () => {
   const link = new FakeLink(20, 100_000);
   for (let i = 0; i < 40; i++) link.read(i % 2 === 0 ? 4000 : 400_000);
   Object.assign(link, { bytesPerMs: 1000 });
@@ -69,7 +69,7 @@ Deno.test("a link that became slower is seen", () => {
   near(link.estimate.speed?.bytesPerMs, 1000);
 });
 
-Deno.test("nothing is said of a link before reads of different lengths, nor for failed ones", () => {
+Deno.test("there is no estimate before reads of different lengths, and none from failed reads", () => {
   const link = new FakeLink(20, 3000);
   for (let i = 0; i < 20; i++) link.read(100_000);
   for (let i = 0; i < 20; i++) {
@@ -81,7 +81,7 @@ Deno.test("nothing is said of a link before reads of different lengths, nor for 
   assert.equal(link.estimate.transferMs(1), Infinity);
 });
 
-Deno.test("two answers that come in pieces tell latency and bandwidth", () => {
+Deno.test("two responses received in pieces are enough for latency and bandwidth", () => {
   const link = new FakeLink(20, 3000);
   link.readInPieces(60_000, 16_000);
   assert.equal(link.estimate.delayBytes, undefined);
@@ -90,13 +90,13 @@ Deno.test("two answers that come in pieces tell latency and bandwidth", () => {
   near(link.estimate.speed?.bytesPerMs, 3000);
 });
 
-Deno.test("a home that collects a range before it sends it is as slow as both together", () => {
+Deno.test("a server that buffers a range before it sends it counts with both delays", () => {
   const link = new FakeLink(20, 6000);
   for (let i = 0; i < 20; i++) link.readInPieces(i % 2 === 0 ? 40_000 : 400_000, 16_000, 3000);
   near(link.estimate.speed?.bytesPerMs, 2000);
 });
 
-Deno.test("first pieces that come a little later by chance do not make a fast link slow", () => {
+Deno.test("small random delays of the first piece do not make a fast link slow", () => {
   const link = new FakeLink(20, 100_000);
   for (let i = 0; i < 20; i++) {
     Object.assign(link, { latencyMs: i % 2 === 0 ? 20 : 24 });
@@ -105,7 +105,7 @@ Deno.test("first pieces that come a little later by chance do not make a fast li
   near(link.estimate.speed?.bytesPerMs, 100_000);
 });
 
-Deno.test("an answer that begins anew counts from its last begin", () => {
+Deno.test("a response that restarts is measured from its last start", () => {
   const link = new FakeLink(20, 3000);
   for (let i = 0; i < 2; i++) {
     const timer = link.estimate.begin();

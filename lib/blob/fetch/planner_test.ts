@@ -45,7 +45,7 @@ function tableOf(units: readonly Unit[]): { columns: ChunkColumns; keys: number[
   return { columns, keys };
 }
 
-Deno.test("requests cover all that is wanted, each once, within the limits", () => {
+Deno.test("requests cover all wanted chunks, each once, within the limits", () => {
   fc.assert(fc.property(fc.array(unit, { minLength: 1, maxLength: 60 }), fc.nat(), (units, start) => {
     const { columns, keys } = tableOf(units);
     const index = new ChunkIndex(columns);
@@ -75,7 +75,7 @@ Deno.test("requests cover all that is wanted, each once, within the limits", () 
   }));
 });
 
-Deno.test("any table, however odd, gives a request that covers its units", () => {
+Deno.test("any table, however irregular, yields a request that covers its units", () => {
   const chunk = fc.record({ offset: fc.nat(50_000), size: fc.integer({ min: 1, max: 20_000 }), wanted: fc.boolean() });
   fc.assert(fc.property(fc.array(chunk, { minLength: 1, maxLength: 30 }), fc.nat(), (chunks, start) => {
     const columns = allocateChunkColumns(chunks.length, 0);
@@ -96,7 +96,7 @@ Deno.test("any table, however odd, gives a request that covers its units", () =>
   }));
 });
 
-Deno.test("chunks are found by place, in tables in order and out of order", () => {
+Deno.test("chunks are found by offset, in ordered and unordered tables", () => {
   const places = fc.uniqueArray(fc.nat(200), { minLength: 1, maxLength: 40 });
   fc.assert(fc.property(places, fc.nat(210 * 4096), fc.integer({ min: 1, max: 50 * 4096 }), (pages, offset, length) => {
     const columns = allocateChunkColumns(pages.length + 1, 0);

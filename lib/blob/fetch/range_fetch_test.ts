@@ -14,7 +14,7 @@ const SMALL = Array<number>(10).fill(SIZE);
 /** Some of {@link SMALL} are fetched along with one that a reader waits for. */
 const AHEAD = { readAheadBytes: 1024 * 1024, link: knownLink(46_000) };
 
-Deno.test("a reader has its chunk when its bytes are here, and its neighbours when theirs are", () =>
+Deno.test("a chunk is ready as soon as its bytes have arrived, before the rest of the response", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const rest = Promise.withResolvers<undefined>();
     source.script = ({ length }, bytes, grow) => {
@@ -33,7 +33,7 @@ Deno.test("a reader has its chunk when its bytes are here, and its neighbours wh
     assert.equal(source.reads.length, 1);
   }));
 
-Deno.test("of an answer that nobody waits for pieces of half a MiB are used while it comes", () => {
+Deno.test("a prefetch response is processed in pieces of half a MiB while it arrives", () => {
   const sizes = Array<number>(8).fill(200_000);
   return withBlob({ sizes, cache: { link: knownLink(1e7) } }, async ({ blob, source, synthetic }) => {
     source.script = async (_read, bytes, grow) => {
@@ -49,7 +49,7 @@ Deno.test("of an answer that nobody waits for pieces of half a MiB are used whil
   });
 });
 
-Deno.test("what came of an answer that fails later counts", () =>
+Deno.test("chunks that arrived before a response fails are kept", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     source.script = (_read, bytes, grow) => {
       grow(bytes, SIZE);
@@ -60,7 +60,7 @@ Deno.test("what came of an answer that fails later counts", () =>
     await assert.rejects(ensureRows(blob, synthetic, [9]), (error) => hasCode(error, "unavailable"));
   }));
 
-Deno.test("a chunk that comes wrong is fetched again when the answer has ended", () =>
+Deno.test("a chunk that arrives corrupt is fetched again after the response has ended", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     const rest = Promise.withResolvers<undefined>();
     source.script = (_read, bytes, grow) => {
@@ -78,7 +78,7 @@ Deno.test("a chunk that comes wrong is fetched again when the answer has ended",
     await assertCached(blob, synthetic, 2);
   }));
 
-Deno.test("growth of an attempt that is made again begins anew", () =>
+Deno.test("progress of a retried request starts again at zero", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ blob, source, synthetic }) => {
     source.script = (_read, bytes, grow) => {
       const lost = new Uint8Array(bytes.length);

@@ -22,24 +22,24 @@ function tableOf(count: number): ChunkColumns {
 const every = () => true;
 const rows = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
 
-Deno.test("neighbours behind are what the link carries in half of the time that a request takes to begin, before 1/5 of it", () => {
+Deno.test("read-ahead is what the link carries in half a latency, up to a fifth of it before the chunk", () => {
   for (const [delayBytes, before, behind] of [[18_000, 0, 0], [75_000, 0, 3], [182_000, 1, 9]] as const) {
     const { ahead, watch } = new ReadAhead(knownLink(delayBytes), () => MIB).after(tableOf(100), 5, 5, every);
     assert.deepEqual([ahead, watch], [[...rows(5 - before, before), ...rows(6, behind)], undefined]);
   }
 });
 
-Deno.test("neighbours before a chunk end at one that is here", () => {
+Deno.test("read-ahead before a chunk stops at a cached chunk", () => {
   const { ahead } = new ReadAhead(knownLink(602_000), () => MIB).after(tableOf(100), 50, 50, (row) => row !== 48);
   assert.deepEqual(ahead, [49, ...rows(51, 30)]);
 });
 
-Deno.test("an answer that comes late takes no more along than 25 ms of the link", () => {
+Deno.test("read-ahead of a link with high latency is limited to 25 ms of its bandwidth", () => {
   const { ahead } = new ReadAhead(knownLink(200_000, 400), () => MIB).after(tableOf(100), 5, 5, every);
   assert.deepEqual(ahead, rows(6, 1)); // 500 bytes per millisecond
 });
 
-Deno.test("the limit bounds what goes along, and 0 switches everything off", () => {
+Deno.test("the limit bounds the read-ahead, and 0 disables it", () => {
   assert.deepEqual(new ReadAhead(knownLink(1e6), () => 25_000).after(tableOf(100), 5, 5, every).ahead, [6, 7]);
   const off = new ReadAhead(knownLink(1e6), () => 0);
   for (const row of [5, 6, 7, 8]) {
@@ -47,7 +47,7 @@ Deno.test("the limit bounds what goes along, and 0 switches everything off", () 
   }
 });
 
-Deno.test("a reader that goes on gets a window that doubles up to four times what the link carries", () => {
+Deno.test("a sequential reader gets a window that doubles up to four times what the link carries", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
   const fetched = new Set<number>();
@@ -61,7 +61,7 @@ Deno.test("a reader that goes on gets a window that doubles up to four times wha
   assert.deepEqual(windows.slice(0, 5), [4, 8, 16, 32, 32]);
 });
 
-Deno.test("a reader that runs into what is on its way keeps the window ahead of it", () => {
+Deno.test("a reader that reaches chunks being fetched keeps the window ahead of it", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
   const onTheWay = new Set<number>();
@@ -77,7 +77,7 @@ Deno.test("a reader that runs into what is on its way keeps the window ahead of 
   assert.equal(onTheWay.size, last + 1, "each chunk once, none left out");
 });
 
-Deno.test("the window of a stream is made full when half of it is used up, not for each chunk", () => {
+Deno.test("the window of a sequential reader is refilled when half of it is used, not for each chunk", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
   const onTheWay = new Set<number>();
@@ -90,7 +90,7 @@ Deno.test("the window of a stream is made full when half of it is used up, not f
   assert.ok(lengths.slice(4).every((length) => length >= 16), lengths.join());
 });
 
-Deno.test("while the link is not known nothing goes along, and only who goes on gets a window", () => {
+Deno.test("without a link estimate there is no read-ahead, and a window only for sequential readers", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(new LinkEstimate(), () => MIB);
   assert.deepEqual(ahead.after(columns, 0, 0, every), { ahead: [] });
@@ -98,7 +98,7 @@ Deno.test("while the link is not known nothing goes along, and only who goes on 
   assert.deepEqual(ahead.after(columns, 1, 1, every), { ahead: rows(2, 13), watch: 8 });
 });
 
-Deno.test("a reader that is noticed in the middle of a window, and nowhere else, has the next one set out in time", () => {
+Deno.test("a reader that is observed only in the middle of a window gets the next one in time", () => {
   const columns = tableOf(1000);
   const ahead = new ReadAhead(knownLink(80_400, 40), () => MIB);
   const here = new Set<number>(), watched = new Set<number>();
@@ -114,7 +114,7 @@ Deno.test("a reader that is noticed in the middle of a window, and nowhere else,
   assert.ok(stalls <= 3, `${stalls} times it ran out`);
 });
 
-Deno.test("readers of different places do not make each other streams", () => {
+Deno.test("readers at different places do not count as one sequential reader", () => {
   const ahead = new ReadAhead(knownLink(40_200), () => MIB);
   for (const row of [0, 500, 100, 700, 300]) {
     assert.equal(ahead.after(tableOf(1000), row, row, every).watch, undefined, `row ${row}`);
@@ -122,13 +122,13 @@ Deno.test("readers of different places do not make each other streams", () => {
   assert.deepEqual(ahead.after(tableOf(1000), 503, 503, every), { ahead: rows(504, 4), watch: 506 });
 });
 
-Deno.test("more reads of the same chunk ask for nothing more", () => {
+Deno.test("repeated reads of the same chunk cause no further read-ahead", () => {
   const ahead = new ReadAhead(knownLink(40_200), () => MIB);
   ahead.after(tableOf(10), 3, 3, every);
   assert.deepEqual(ahead.after(tableOf(10), 3, 3, every), { ahead: [] });
 });
 
-Deno.test("a gap in the blob and the end of the table end it", () => {
+Deno.test("read-ahead ends at a gap in the blob and at the end of the table", () => {
   const columns = tableOf(10);
   for (let row = 5; row < 10; row++) columns.compressedOffset[row] = (columns.compressedOffset[row] as number) + MIB;
   const ahead = new ReadAhead(knownLink(2e6), () => MIB);

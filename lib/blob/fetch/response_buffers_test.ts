@@ -9,7 +9,7 @@ import { ResponseBuffers } from "./response_buffers.ts";
 
 const PIECE = 1024 * 1024;
 
-Deno.test("memory goes to the next answer when its borrower has given it back", () => {
+Deno.test("a buffer is reused for the next response once its borrower has returned it", () => {
   using memory = new ResponseBuffers(PIECE, 60_000);
   const first = memory.borrow(), second = memory.borrow();
   const one = first.take(PIECE), other = second.take(PIECE / 2);
@@ -25,7 +25,7 @@ Deno.test("memory goes to the next answer when its borrower has given it back", 
   second[Symbol.dispose]();
 });
 
-Deno.test("what is short, or longer than a piece, or asked for too late has memory of its own", () => {
+Deno.test("short, oversized and late requests get memory of their own", () => {
   using memory = new ResponseBuffers(PIECE, 60_000);
   const borrowed = memory.borrow();
   for (const bytes of [0, 1000, PIECE + 1]) assert.equal(borrowed.take(bytes).buffer.byteLength, bytes);
@@ -35,7 +35,7 @@ Deno.test("what is short, or longer than a piece, or asked for too late has memo
   assert.equal(memory.free, 0);
 });
 
-Deno.test("few pieces are kept, and none without use", async () => {
+Deno.test("a few buffers are kept, and freed when unused", async () => {
   using memory = new ResponseBuffers(PIECE, 1);
   const borrowed = memory.borrow();
   for (let i = 0; i < 6; i++) borrowed.take(PIECE);

@@ -14,7 +14,7 @@ function noting(name: string, asked: [name: string, corruptResponses: number | u
   };
 }
 
-Deno.test("after wrong bytes the next source is asked, and one that stands alone is told", async () => {
+Deno.test("after wrong bytes the next source is requested, a single one is told to try another host", async () => {
   const asked: [string, number | undefined][] = [];
   const sources = new BlobSources();
   const read = (corruptResponses: number) => sources.read(0, 1, { priority: "on-demand" }, corruptResponses);

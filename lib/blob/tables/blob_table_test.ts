@@ -46,7 +46,7 @@ async function readWhole(dir: string, image: Image, embeddedMeta?: Uint8Array): 
   return source.reads.filter(({ offset }) => offset === descriptor.meta.offset).length;
 }
 
-Deno.test("compression info is fetched once and kept in nydusd's form", async () => {
+Deno.test("compression info is fetched once and kept in nydusd's format", async () => {
   const image = await load("v6-prefetch-fs");
   using dir = TempDir.make();
   assert.equal(await readWhole(dir.path, image), 1);
@@ -68,7 +68,7 @@ Deno.test("a kept table that is damaged is fetched again", async () => {
   }
 });
 
-Deno.test("what is in the place of a kept table but no such file is not read, and not written through", async () => {
+Deno.test("a link, folder or foreign file in place of a kept table is neither read nor written", async () => {
   const image = await load("v6-prefetch-fs");
   using elsewhere = TempDir.make();
   Deno.writeTextFileSync(elsewhere.join("file"), "kept");
@@ -90,7 +90,7 @@ Deno.test("what is in the place of a kept table but no such file is not read, an
   }
 });
 
-Deno.test("a table that came with the image is used in either form, and a useless one is passed over", async () => {
+Deno.test("a table that came with the image is used in either form, and an invalid one is ignored", async () => {
   const image = await load("v6-prefetch-fs");
   const { offset, length } = blobMetaRange(image.descriptor.meta);
   using first = TempDir.make();
@@ -114,7 +114,7 @@ Deno.test("a fetched table that contradicts the bootstrap is an error, and fetch
   await blob.ensure(...whole(image), "on-demand");
 });
 
-Deno.test("a table that leads to wrong chunks is set aside", async () => {
+Deno.test("a table that leads to corrupt chunks is set aside", async () => {
   const image = await load("v6-prefetch-fs");
   using dir = TempDir.make();
   await using cache = BlobCache.open(dir.path, QUIET);
@@ -131,7 +131,7 @@ Deno.test("a table that leads to wrong chunks is set aside", async () => {
   assert.throws(() => Deno.statSync(doubtfulMeta), Deno.errors.NotFound);
 });
 
-Deno.test("digests come from the blob where the bootstrap has none", async () => {
+Deno.test("digests are read from the blob where the bootstrap has none", async () => {
   const image = await load("v6-lz4-toc-sha256");
   using dir = TempDir.make();
   await readWhole(dir.path, { ...image, records: () => [] });
@@ -146,7 +146,7 @@ Deno.test("without any digest nothing is readable", async () => {
   );
 });
 
-Deno.test("a second image adds digests to an open blob; one that contradicts it adds nothing and is apart", async () => {
+Deno.test("a second image adds digests to an open blob; a contradicting one is kept separate", async () => {
   const image = await load("v6-prefetch-fs");
   const records = Array.from(image.records(), (record) => ({ ...record, digest: record.digest.slice() }));
   const some = (want: (chunk: number) => boolean) => records.filter(({ chunkIndex }) => want(chunkIndex));
@@ -193,7 +193,7 @@ Deno.test("a batch is fetched once and fills all its members", async () => {
   for (const row of members) assert.ok(((ready[row >> 3] as number) & (0x80 >> (row & 7))) !== 0);
 });
 
-Deno.test("a blob that cannot be reached says so, and opens when it can", async () => {
+Deno.test("an unreachable blob is reported as such, and opens once it is reachable", async () => {
   const image = await load("v6-prefetch-fs");
   using dir = TempDir.make();
   await using cache = BlobCache.open(dir.path, QUIET);
@@ -206,7 +206,7 @@ Deno.test("a blob that cannot be reached says so, and opens when it can", async 
   assert.equal(blob.stats().failedRequests, 1);
 });
 
-Deno.test("a tar that is not the one of its name is read twice, not for each who wants a piece of it", async () => {
+Deno.test("a tar that does not match its digest is read twice, not once per reader", async () => {
   const fixture = listRafsFixtures().find(({ name }) => name === "v6-tarfs") ?? assert.fail();
   const tree = openBootstrap(await readFixtureBootstrap(fixture));
   const [descriptor] = tree.blobs;
@@ -223,7 +223,7 @@ Deno.test("a tar that is not the one of its name is read twice, not for each who
   assert.equal(source.bytesRead, 2 * bytes.length);
 });
 
-Deno.test("a table that contradicts the image is fetched twice, not for each reader", async () => {
+Deno.test("a table that contradicts the image is fetched twice, not once per reader", async () => {
   const image = await load("v6-prefetch-fs");
   const records = Array.from(image.records(), (record) => ({ ...record, uncompressedOffset: 4096 * 1000 }));
   using dir = TempDir.make();

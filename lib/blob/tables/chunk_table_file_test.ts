@@ -13,7 +13,7 @@ async function someColumns() {
   return columns;
 }
 
-Deno.test("a table is the same from its file, here and by its address, also after its pages were let go", async () => {
+Deno.test("a table has the same content via its file and its address, also after its pages were dropped", async () => {
   using temp = TempDir.make();
   const columns = await someColumns();
   using table = ChunkTableFile.store(columns, temp.path) ?? assert.fail("no file");
@@ -25,7 +25,7 @@ Deno.test("a table is the same from its file, here and by its address, also afte
   }
 });
 
-Deno.test("a change is seen by all who have the table, and a failed one by nobody", async () => {
+Deno.test("a change is visible to all holders of the table, a failed change to none", async () => {
   using temp = TempDir.make();
   using table = ChunkTableFile.store(await someColumns(), temp.path) ?? assert.fail("no file");
   const elsewhere = columnsOf(table.posted);
@@ -39,7 +39,7 @@ Deno.test("a change is seen by all who have the table, and a failed one by nobod
   assert.ok([table.columns, elsewhere].every(({ digests }) => digests.subarray(32, 64).every((byte) => byte === 7)));
 });
 
-Deno.test("a table without chunks has a file, too; where no file can be, there is none", () => {
+Deno.test("a table without chunks has a file, too; where no file can be created, store returns none", () => {
   using temp = TempDir.make();
   using table = ChunkTableFile.store(allocateChunkColumns(0, 0), temp.path);
   assert.equal(table?.columns.count, 0);

@@ -66,7 +66,7 @@ function misleadChunk1(meta: string): void {
   Deno.writeFileSync(meta, table);
 }
 
-Deno.test("a chunk that is wrong at its home costs no other: the table in doubt is used while the registry is gone", async () => {
+Deno.test("a chunk that is corrupt at its source fails no other: the doubtful table is used offline", async () => {
   using dir = TempDir.make();
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(stored);
@@ -90,7 +90,7 @@ Deno.test("a chunk that is wrong at its home costs no other: the table in doubt 
   assert.throws(() => exists(doubtfulMeta), Deno.errors.NotFound);
 });
 
-Deno.test("a table that is wrong itself is replaced by a fresh one, and shows no wrong byte where none can be had", async () => {
+Deno.test("a wrong table is replaced by a fetched one, and shows no wrong byte if none can be fetched", async () => {
   using dir = TempDir.make();
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(stored);
@@ -107,7 +107,7 @@ Deno.test("a table that is wrong itself is replaced by a fresh one, and shows no
   assert.deepEqual(Deno.readFileSync(meta), table);
 });
 
-Deno.test("a table that came with an image and leads to wrong bytes gives way to a fetched one", async () => {
+Deno.test("a table that came with the image and leads to wrong bytes is replaced by a fetched one", async () => {
   using dir = TempDir.make();
   await using registry = await FakeRegistry.start();
   const { meta } = blobPaths(dir.path, registry.addBlob(stored));
@@ -119,7 +119,7 @@ Deno.test("a table that came with an image and leads to wrong bytes gives way to
   assert.deepEqual(await readChunks(dir.path, registry, embedded), all);
 });
 
-Deno.test("a fetched table that is of no use leaves the one in doubt, and is not asked for again and again", async () => {
+Deno.test("an invalid fetched table leaves the doubtful one, and is not requested repeatedly", async () => {
   using dir = TempDir.make();
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(stored);
@@ -132,7 +132,7 @@ Deno.test("a fetched table that is of no use leaves the one in doubt, and is not
   assert.equal(registry.requests.slice(before).filter(({ headers }) => headers.range !== undefined).length, 1);
 });
 
-Deno.test("a home that does not answer is waited for a while, and not where nobody waits any more", async () => {
+Deno.test("the fetch of a table waits a limited time for its source, and ends with its last waiter", async () => {
   const silent: TableSource = {
     ...{ id: "silent", descriptor, records: () => [] },
     read: () => new Promise(() => {}),

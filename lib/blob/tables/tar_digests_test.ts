@@ -46,7 +46,7 @@ function cacheIn(temp: TempDir): TableCache {
   return { path, doubtfulPath, keep: (content) => Deno.writeFileSync(path, content) };
 }
 
-Deno.test("chunks of a tar get their digests when all of it is what its name says, once", async () => {
+Deno.test("the chunks of a tar get digests once the whole tar matches its name", async () => {
   using temp = TempDir.make();
   const cache = cacheIn(temp);
   for (const reads of [3, 0]) {
@@ -64,7 +64,7 @@ Deno.test("chunks of a tar get their digests when all of it is what its name say
   assert.equal(other.reads, 3, "an image that cuts it otherwise is not served with these digests");
 });
 
-Deno.test("a tar with one wrong byte, wherever, gives no digest at all", async () => {
+Deno.test("a tar with one wrong byte anywhere yields no digest", async () => {
   for (const at of [0, 700, 5 << 20, TAR.length - 1]) {
     using temp = TempDir.make();
     const columns = columnsOf(PLACES);
@@ -78,7 +78,7 @@ Deno.test("a tar with one wrong byte, wherever, gives no digest at all", async (
   }
 });
 
-Deno.test("digests in doubt are taken anew, and used where the tar is another by now", async () => {
+Deno.test("doubtful digests are computed anew, and used where the tar no longer matches", async () => {
   using temp = TempDir.make();
   const cache = cacheIn(temp);
   const expected = columnsOf(PLACES);
@@ -94,7 +94,7 @@ Deno.test("digests in doubt are taken anew, and used where the tar is another by
   assert.ok(Deno.statSync(cache.path).isFile);
 });
 
-Deno.test("a tar whose name is no digest is refused: nothing vouches for it", async () => {
+Deno.test("a tar whose name is not a digest is refused: it cannot be verified", async () => {
   await assert.rejects(
     addTarDigests(sourceOf(TAR, "my-tar"), columnsOf(PLACES), undefined),
     (error) => hasCode(error, "unsupported"),
