@@ -17,7 +17,7 @@ const REPORT: CheckReport = {
   remarks: [],
 };
 
-Deno.test("the last line says what was looked at, and how it is", () => {
+Deno.test("the last line states what was checked, and the result", () => {
   assert.deepEqual(checkLines(REPORT), ["RAFS v6, 416 names, 1 inode, 2 blobs, 8 chunks verified: nothing is wrong"]);
   const alone = { ...REPORT, blobs: [], count: 1, findings: [], remarks: ["blobs were not checked"] };
   assert.deepEqual(checkLines(alone), [

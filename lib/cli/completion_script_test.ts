@@ -44,7 +44,7 @@ Deno.test("bash completes file names where no choice is known", async () => {
   assert.ok((await complete(["prog-x", "mount", "/etc/host"])).includes("/etc/hosts"));
 });
 
-Deno.test("zsh and fish get every command and option, quoted", () => {
+Deno.test("zsh and fish scripts contain every command and option, quoted", () => {
   const zsh = completionScript("zsh", program());
   assert.match(zsh, /^#compdef prog-x\n/);
   assert.ok(zsh.includes(`'mount[Mount \\[it\\]\\: now, it'\\''s there]'`));

@@ -15,7 +15,7 @@ const ENTRY: EntryFacts = {
   mtime_nsec: 5,
 };
 
-Deno.test("a file is shown as ls does, with its chunks and attributes", () => {
+Deno.test("a file is shown in the form of ls, with its chunks and attributes", () => {
   const chunk = {
     file_offset: 0,
     blob: "3f2a0b1c2d3e4f50",
@@ -47,7 +47,7 @@ Deno.test("links, devices and modes of every kind are shown", () => {
   assert.equal(line({ type: "fifo", mode: "7000" }), "p--S--S--T  0:12  65537  /bin/env");
 });
 
-Deno.test("an image's parts are a table, and what it says cannot steer the terminal", () => {
+Deno.test("the parts of an image form a table, and text of the image cannot control the terminal", () => {
   const image: ImageFacts = {
     version: 5,
     bootstrap_bytes: 8192,

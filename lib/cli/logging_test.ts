@@ -14,14 +14,14 @@ const record = (properties: Record<string, unknown>): LogRecord => ({
   properties,
 });
 
-Deno.test("a record is one line of text whatever its properties hold", () => {
+Deno.test("a text record is one line whatever its properties contain", () => {
   assert.equal(
     textLine(record({ layer: "ab", path: "a b\n\x1b[2J", count: 3, nested: { a: [1n] } })),
     '03:04:05.006 info    mount.fuse: layer mounted layer=ab path="a b\\n\\u001b[2J" count=3 nested={"a":["1"]}\n',
   );
 });
 
-Deno.test("a record is one JSON document whose own fields win", () => {
+Deno.test("a JSON record is one document whose own fields take precedence", () => {
   assert.deepEqual(JSON.parse(jsonLine(record({ layer: "ab", level: "forged", size: 5n }))), {
     layer: "ab",
     size: "5",
@@ -32,7 +32,7 @@ Deno.test("a record is one JSON document whose own fields win", () => {
   });
 });
 
-Deno.test("the level can be changed while running, and belongs to our loggers", () => {
+Deno.test("the level can be changed at run time, and applies to our loggers only", () => {
   let text = "";
   const control = configureLogging(
     { isTerminal: false, write: (more) => void (text += more) },
@@ -49,7 +49,7 @@ Deno.test("the level can be changed while running, and belongs to our loggers", 
   }
 });
 
-Deno.test("a log whose reader went away ends nothing", () => {
+Deno.test("a broken pipe of the log does not throw", () => {
   const write = () => {
     throw new Deno.errors.BrokenPipe();
   };
@@ -61,7 +61,7 @@ Deno.test("a log whose reader went away ends nothing", () => {
   }
 });
 
-Deno.test("secrets do not pass the sink, by name or by form", () => {
+Deno.test("secrets are redacted by name and by form", () => {
   assert.deepEqual(
     redact({
       password: "p",
@@ -95,7 +95,7 @@ Deno.test("secrets do not pass the sink, by name or by form", () => {
   );
 });
 
-Deno.test("errors, cycles and bytes can be logged", () => {
+Deno.test("errors, cyclic objects and bytes can be logged", () => {
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
   assert.deepEqual(redact(cycle), { self: "[circular]" });

@@ -36,7 +36,7 @@ async function run(args: string[], actions: Actions = never, signal = new AbortC
   return { exitCode, ...text };
 }
 
-Deno.test("every command has a help text with an example, and loads nothing for it", async () => {
+Deno.test("every command has a help text with an example, which loads no action", async () => {
   for (const command of [...Object.keys(never), "version", "completion"]) {
     const { exitCode, stdout, stderr } = await run([command, "--help"]);
     assert.equal(exitCode, 0);
@@ -47,13 +47,13 @@ Deno.test("every command has a help text with an example, and loads nothing for 
   }
 });
 
-Deno.test("a command without its action is not offered", async () => {
+Deno.test("a command without an action is not offered", async () => {
   const { stdout } = await run(["--help"], {});
   assert.doesNotMatch(stdout, /^ {2}(serve|mount|umount|demo)\b/m);
   assert.equal((await run(["mount", "a", "b"], {})).exitCode, 2);
 });
 
-Deno.test("no command shows the help on standard error and exits 2", async () => {
+Deno.test("running without a command shows the help on standard error and exits 2", async () => {
   const { exitCode, stdout, stderr } = await run([]);
   assert.equal(exitCode, 2);
   assert.equal(stdout, "");
@@ -94,7 +94,7 @@ Deno.test("wrong usage exits 2 with one line and a hint", async () => {
   }
 });
 
-Deno.test("serve gets its defaults, and knows which files were named", async () => {
+Deno.test("serve gets its defaults, and knows which files were given explicitly", async () => {
   const seen: ServeArgs[] = [];
   const actions: Actions = { serve: () => Promise.resolve((args) => Promise.resolve(void seen.push(args))) };
   assert.equal((await run(["serve"], actions)).exitCode, 0);
@@ -109,7 +109,7 @@ Deno.test("serve gets its defaults, and knows which files were named", async () 
   assert.deepEqual(seen, [defaults, { ...defaults, config: { path: "/x", explicit: true }, fsDriver: "fuse" }]);
 });
 
-Deno.test("mount gets its arguments, and its number is the exit status", async () => {
+Deno.test("mount gets its arguments, and its result is the exit status", async () => {
   const seen: MountArgs[] = [];
   const actions: Actions = {
     mount: () =>
@@ -123,7 +123,7 @@ Deno.test("mount gets its arguments, and its number is the exit status", async (
   assert.deepEqual(seen, [{ bootstrap: "i.boot", dir: "/mnt", blobDir: "b", background: true, fsDriver: "auto" }]);
 });
 
-Deno.test("a failure is one line and its hint, whatever the message holds", async () => {
+Deno.test("a failure is one line and a hint, whatever the message contains", async () => {
   const failing = (error: unknown): Actions => ({ umount: () => Promise.resolve(() => Promise.reject(error)) });
   const busy = new NydusGdError("busy", 'Cannot unmount "a\nb\x1b[2J": EBUSY', { hint: "fuser -m a" });
   assert.deepEqual(await run(["umount", "a"], failing(busy)), {
@@ -144,7 +144,7 @@ Deno.test("a failure is one line and its hint, whatever the message holds", asyn
   });
 });
 
-Deno.test("what the runtime says of a failed system call names call and path, not the runtime's error", async () => {
+Deno.test("a failed system call is reported with call and path, not with the runtime's error", async () => {
   const failing = (work: () => Promise<unknown>): Actions => ({
     umount: () => Promise.resolve(async () => void await work()),
   });
@@ -170,13 +170,13 @@ Deno.test("what the runtime says of a failed system call names call and path, no
   }
 });
 
-Deno.test("the stack of a failure is shown at log level debug only", async () => {
+Deno.test("the stack of a failure is shown only at log level debug", async () => {
   const actions: Actions = { demo: () => Promise.resolve(() => Promise.reject(new Error("Cannot x: y"))) };
   assert.doesNotMatch((await run(["demo"], actions)).stderr, /program_test/);
   assert.match((await run(["--log-level", "debug", "demo"], actions)).stderr, /program_test/);
 });
 
-Deno.test("an interrupted action that gives up exits 130, one that ends in order exits 0", async () => {
+Deno.test("an interrupted action that fails exits 130, one that completes exits 0", async () => {
   const interrupted = AbortSignal.abort(new NydusGdError("interrupted", "Cannot finish: interrupted by SIGINT"));
   const gives = (end: "throws" | "returns"): Actions => ({
     demo: () =>
@@ -192,7 +192,7 @@ Deno.test("an interrupted action that gives up exits 130, one that ends in order
   assert.equal((await run(["demo"], gives("returns"), interrupted)).exitCode, 0);
 });
 
-Deno.test("SIGINT reaches the action as an abort, and the process exits 130 after its clean-up", async () => {
+Deno.test("SIGINT aborts the action, and the process exits 130 after cleaning up", async () => {
   const script = `
     import { runCli } from "${new URL("program.ts", import.meta.url)}";
     const demo = async (_args, { signal, stdout }) => {
@@ -224,7 +224,7 @@ Deno.test("SIGINT reaches the action as an abort, and the process exits 130 afte
   await Deno.remove(folder);
 });
 
-Deno.test("version is text, or one JSON document", async () => {
+Deno.test("version prints text, or one JSON document", async () => {
   assert.match((await run(["version"])).stdout, /^nydus-gd \d+\.\d+\.\d+\S* \(deno /);
   const facts = JSON.parse((await run(["version", "-o", "json"])).stdout);
   assert.equal(facts.deno, Deno.version.deno);

@@ -7,7 +7,7 @@ function collecting(isTerminal: boolean, size?: Output["size"]): { output: Outpu
   return { output: { isTerminal, size, write: (more) => void text.push(more) }, text };
 }
 
-Deno.test("elsewhere than on a terminal a line is written when something else is done, not for every piece", () => {
+Deno.test("without a terminal a line is written per status, not per amount", () => {
   const { output, text } = collecting(false);
   {
     using progress = new Progress(output);
@@ -19,7 +19,7 @@ Deno.test("elsewhere than on a terminal a line is written when something else is
   assert.deepEqual(text, ["layer: Downloading\n", "layer: Pull complete\\x1b[2J\n"]);
 });
 
-Deno.test("a terminal shows a bar for each thing, drawn over where it was, the last one whole", () => {
+Deno.test("a terminal shows a bar per item, redrawn in place, the last one completely", () => {
   const { output, text } = collecting(true);
   {
     using progress = new Progress(output);
@@ -42,7 +42,7 @@ Deno.test("a terminal shows a bar for each thing, drawn over where it was, the l
   assert.deepEqual(nothing.text, []);
 });
 
-Deno.test("what the terminal has no room for is cut, so that the next picture meets this one", () => {
+Deno.test("progress is cut to the size of the terminal, so that it can be redrawn in place", () => {
   const { output, text } = collecting(true, { columns: 12, rows: 3 });
   using progress = new Progress(output);
   progress.show("registry.example/app", { status: "resolved" });

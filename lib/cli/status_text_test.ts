@@ -17,7 +17,7 @@ function blob(fetched: number, size: number, ready: number, chunks: number): Sta
   }];
 }
 
-Deno.test("a daemon without images is told in a few lines", () => {
+Deno.test("a daemon without images is described in a few lines", () => {
   assert.deepEqual(statusLines(IDLE), [
     "nydus-gd 0.1.0, up 3h 12m, kernel 6.1.0, root /var/lib/nydus-gd",
     "data path  fuse (selected by name)",
@@ -30,7 +30,7 @@ Deno.test("a daemon without images is told in a few lines", () => {
   ]);
 });
 
-Deno.test("images stand in a table, remarks and problems below it", () => {
+Deno.test("images form a table, with remarks and problems below it", () => {
   const image = {
     layer: "0123456789abcdef",
     names: ["reg:5000/app:1", "reg:5000/app:2"],
@@ -78,7 +78,7 @@ Deno.test("images stand in a table, remarks and problems below it", () => {
   ]);
 });
 
-Deno.test("what a server said cannot steer the terminal", () => {
+Deno.test("text of the server cannot control the terminal", () => {
   const problems = [{ severity: "degraded" as const, message: "bad\x1b[2J\nline" }];
   const images = [{
     layer: "l",
@@ -98,7 +98,7 @@ Deno.test("what a server said cannot steer the terminal", () => {
   for (const line of statusLines({ ...IDLE, problems, images })) assert.doesNotMatch(line, /[\x00-\x1f\x7f-\x9f]/);
 });
 
-Deno.test("times have the two largest units that say something", () => {
+Deno.test("durations have the two largest nonzero units", () => {
   const cases: [seconds: number, text: string][] = [
     [0, "0s"],
     [59, "59s"],

@@ -13,7 +13,7 @@ async function oldFolder(path: string): Promise<string> {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-Deno.test("what killed commands left in the folder for temporary files is removed, and nothing else of it", async () => {
+Deno.test("the remains of killed commands in the temporary folder are removed, and nothing else", async () => {
   using temp = TempDir.make();
   const before = Deno.env.get("TMPDIR");
   Deno.env.set("TMPDIR", temp.path);

@@ -49,7 +49,7 @@ async function withDaemon(
   await test(path, paths);
 }
 
-Deno.test("status is a table, or the daemon's own document", () =>
+Deno.test("status is a table, or the daemon's own JSON document", () =>
   withDaemon([() => Response.json({ ...DOCUMENT, later: "more" })], async (socket, paths) => {
     const { exitCode, stdout, stderr } = await run(["--admin-socket", socket]);
     assert.deepEqual([exitCode, stderr], [0, ""]);
@@ -59,7 +59,7 @@ Deno.test("status is a table, or the daemon's own document", () =>
     assert.deepEqual(paths, ["/v1/status", "/v1/status"]);
   }));
 
-Deno.test("where no daemon answers, the reason and what mends it are told", async () => {
+Deno.test("without a daemon the reason and a remedy are shown", async () => {
   using temp = TempDir.make();
   const nothing = await run(["--admin-socket", temp.join("none.sock")]);
   const said = (state: string, hint: string) => `${state}\nhint: ${hint}\n`;
@@ -79,7 +79,7 @@ Deno.test("where no daemon answers, the reason and what mends it are told", asyn
   assert.match(left.stderr, /the socket was left behind by a daemon that exited\nhint: systemctl start nydus-gd\n$/);
 });
 
-Deno.test("answers of another program or version are refused by name", async () => {
+Deno.test("responses of another program or version are refused by name", async () => {
   const cases: [answer: () => Response, state: RegExp][] = [
     [() => new Response("no", { status: 404 }), /it answers \/v1\/status with HTTP 404\nhint: nydus-gd version\n$/],
     [() => new Response("<html>"), /its response is not JSON: /],
@@ -94,7 +94,7 @@ Deno.test("answers of another program or version are refused by name", async () 
   }
 });
 
-Deno.test("a watch needs a terminal and text", async () => {
+Deno.test("--watch requires a terminal and text output", async () => {
   const piped = await run(["--watch"]);
   assert.equal(piped.exitCode, 2);
   assert.match(
@@ -104,7 +104,7 @@ Deno.test("a watch needs a terminal and text", async () => {
   assert.equal((await run(["--watch", "-o", "json"], { isTerminal: true })).exitCode, 2);
 });
 
-Deno.test("a watch draws over what it drew, outlives a daemon that stops answering, and ends in order", async () => {
+Deno.test("--watch redraws in place, survives a daemon that stops answering, and exits cleanly", async () => {
   const down = () => new Response("starting", { status: 503 });
   const answers = [() => Response.json(DOCUMENT), down, () => Response.json({ ...DOCUMENT, uptime_seconds: 3 })];
   await withDaemon(answers, async (socket) => {
@@ -128,13 +128,13 @@ Deno.test("a watch draws over what it drew, outlives a daemon that stops answeri
   });
 });
 
-Deno.test("a watch of a daemon that never answered fails", async () => {
+Deno.test("--watch of a daemon that never answered fails", async () => {
   using temp = TempDir.make();
   const { exitCode, stdout } = await run(["--watch", "--admin-socket", temp.join("none")], { isTerminal: true });
   assert.deepEqual([exitCode, stdout], [1, ""]);
 });
 
-Deno.test("an interrupted question is no failure of the daemon", () =>
+Deno.test("an interrupted query is not reported as a failure of the daemon", () =>
   withDaemon([() => Response.json(DOCUMENT)], async (socket) => {
     const signal = AbortSignal.abort(new NydusGdError("interrupted", "Cannot finish: interrupted by SIGINT"));
     const { exitCode, stderr } = await run(["--admin-socket", socket], { signal });
