@@ -9,7 +9,7 @@ async function get(url: string, init: RequestInit = {}): Promise<{ response: Res
   return { response, bytes: await response.bytes() };
 }
 
-Deno.test("what goes through is the same, and counted: requests and bytes of bodies", async () => {
+Deno.test("content passes unchanged, requests and body bytes are counted", async () => {
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(BLOB);
   await using link = new Throttle({ upstream: registry.url, bytesPerSecond: Infinity, delayMs: 0 });
@@ -27,7 +27,7 @@ Deno.test("what goes through is the same, and counted: requests and bytes of bod
   assert.deepEqual(link.traffic(), { requests: 0, bytes: 0 });
 });
 
-Deno.test("answers that are no success, and redirects, go through as they are", async () => {
+Deno.test("error responses and redirects pass unchanged", async () => {
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(BLOB);
   await using link = new Throttle({ upstream: registry.url, bytesPerSecond: Infinity, delayMs: 0 });
@@ -37,7 +37,7 @@ Deno.test("answers that are no success, and redirects, go through as they are", 
   assert.equal(response.headers.get("location") ?? response.status, "http://192.0.2.1/elsewhere");
 });
 
-Deno.test("responses share the link: it never carries more than its limit, and each request waits its delay", async () => {
+Deno.test("responses share the bandwidth limit, and each request is delayed", async () => {
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(BLOB);
   const limit = { bytesPerSecond: 1_000_000, delayMs: 30 };
