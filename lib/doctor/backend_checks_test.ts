@@ -21,7 +21,7 @@ async function judge(temp: TempDir): Promise<(name: string) => CheckResult> {
   return (name) => found.get(name) ?? assert.fail(`no check ${name} among ${[...found.keys()].join(", ")}`);
 }
 
-Deno.test("a registry that takes our login is well, one that does not is mended by docker login", async () => {
+Deno.test("a registry that accepts our login is ok, one that refuses it suggests docker login", async () => {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start({ auth: "bearer", user: "me", password: "right" });
   const name = `registry ${registry.host}`;
@@ -40,7 +40,7 @@ Deno.test("a registry that takes our login is well, one that does not is mended 
   assert.match(down.seen, /Cannot reach registry .* refused/);
 });
 
-Deno.test("logins that cannot be read are told without what is in them", async () => {
+Deno.test("unreadable logins are reported without their content", async () => {
   using temp = TempDir.make();
   await logIn(temp, "registry.example", "me", "right");
   await Deno.writeTextFile(temp.join("client/config.json"), '{"auths": {"h": {"auth": "c2VjcmV0"},}}');
@@ -50,7 +50,7 @@ Deno.test("logins that cannot be read are told without what is in them", async (
   assert.doesNotMatch(seen, /c2VjcmV0/);
 });
 
-Deno.test("logins that only a pull had are used as the daemon does, and told", async () => {
+Deno.test("logins recorded by a pull are used as the daemon does, and reported", async () => {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start({ auth: "bearer", user: "me", password: "right" });
   const { host } = registry;
@@ -74,7 +74,7 @@ Deno.test("logins that only a pull had are used as the daemon does, and told", a
   assert.doesNotMatch(JSON.stringify(refused), /expired/);
 });
 
-Deno.test("an object store that takes this machine's clock for wrong says by how much", async () => {
+Deno.test("an object store that rejects this machine's clock reports the difference", async () => {
   using temp = TempDir.make();
   await using bucket = await FakeBucket.start("s3", { clockAheadMs: 2 * 3600_000 });
   const config = { version: 2, backend: { type: "s3", s3: bucket.section() } };
@@ -85,7 +85,7 @@ Deno.test("an object store that takes this machine's clock for wrong says by how
   assert.match(mend ?? "", /clock|timedatectl/);
 });
 
-Deno.test("the registry of nydusd's configuration is asked for a blob and for its time", async () => {
+Deno.test("the configured registry is requested for a blob and for its time", async () => {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start();
   const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
@@ -95,7 +95,7 @@ Deno.test("the registry of nydusd's configuration is asked for a blob and for it
   assert.equal(say(`registry ${registry.host}`).verdict, "ok");
 });
 
-Deno.test("a registry whose clock is not ours is told", async () => {
+Deno.test("a registry whose clock differs is reported", async () => {
   for (const [seconds, verdict] of [[0, "ok"], [120, "warn"], [-120, "warn"], [3600, "fail"]] as const) {
     using temp = TempDir.make();
     await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {

@@ -8,7 +8,7 @@ function check(run: Check["run"], timeoutMs?: number): Check {
   return { group: "g", name: "n", run, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
 }
 
-Deno.test("what a check says is told with its name", async () => {
+Deno.test("the result of a check is reported with its name", async () => {
   assert.deepEqual(await perform(check(() => ok("fine")), signal), {
     group: "g",
     name: "n",
@@ -17,7 +17,7 @@ Deno.test("what a check says is told with its name", async () => {
   });
 });
 
-Deno.test("what a check throws is a failure with its hint", async () => {
+Deno.test("an error thrown by a check is a failure with its hint", async () => {
   const refuse = () => {
     throw new NydusGdError("environment", "Cannot x: y", { hint: "modprobe z" });
   };
@@ -25,7 +25,7 @@ Deno.test("what a check throws is a failure with its hint", async () => {
   assert.deepEqual([verdict, seen, mend], ["fail", "Cannot x: y", "modprobe z"]);
 });
 
-Deno.test("a check that takes too long has failed, and is waited for while it cleans up", async () => {
+Deno.test("a check that exceeds its time has failed, and its cleanup is awaited", async () => {
   let cleaned = false;
   const slow = async (given: AbortSignal) => {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -38,7 +38,7 @@ Deno.test("a check that takes too long has failed, and is waited for while it cl
   assert.deepEqual([verdict, seen, cleaned], ["fail", "no answer within 0.001 s", true]);
 });
 
-Deno.test("an interrupted check is no finding", async () => {
+Deno.test("an interrupted check is not a finding", async () => {
   const controller = new AbortController();
   const reason = new NydusGdError("interrupted", "Cannot finish: interrupted by SIGINT");
   const run = (given: AbortSignal) => {

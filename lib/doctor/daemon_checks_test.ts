@@ -17,7 +17,7 @@ async function judge(answers: Record<string, () => Response>): Promise<(name: st
   return (name) => found.get(name) ?? assert.fail(`no check ${name}`);
 }
 
-Deno.test("a daemon of another version is to be restarted", async () => {
+Deno.test("a daemon of another version must be restarted", async () => {
   const status = (version: string) => ({ "/v1/status": () => Response.json({ ...IDLE_STATUS, version }) });
   assert.equal((await judge(status(VERSION)))("running version").verdict, "ok");
   const { verdict, seen, mend } = (await judge(status("0.0.9")))("running version");
@@ -25,7 +25,7 @@ Deno.test("a daemon of another version is to be restarted", async () => {
   assert.match(seen, /the daemon is 0\.0\.9, this program is /);
 });
 
-Deno.test("a daemon that is unwell, or does less well than it could, says why", async () => {
+Deno.test("an unhealthy or degraded daemon is reported with the reason", async () => {
   const unwell = () => Response.json({ status: "failed", reasons: ["one", "two"] }, { status: 503 });
   const { verdict, seen, mend } = (await judge({ "/healthz": unwell }))("health");
   assert.deepEqual([verdict, seen, mend], ["fail", "one; two", "nydus-gd status"]);

@@ -16,7 +16,7 @@ async function judge(change: (docker: FakeDockerState) => void): Promise<(name: 
   return (name) => found.get(name) ?? assert.fail(`no check ${name}`);
 }
 
-Deno.test("a Docker on our driver is well", async () => {
+Deno.test("a Docker that uses our driver is ok", async () => {
   const say = await judge(({ info }) => Object.assign(info, { Driver: "nydus-gd", ExperimentalBuild: true }));
   for (const name of ["daemon", "version", "storage driver", "image store", "user namespaces"]) {
     assert.equal(say(name).verdict, "ok", `${name}: ${say(name).seen}`);
@@ -24,13 +24,13 @@ Deno.test("a Docker on our driver is well", async () => {
   assert.match(say("daemon").seen, /^20\.10\.24 at unix:/);
 });
 
-Deno.test("another driver is mended by setup", async () => {
+Deno.test("for another driver setup is suggested", async () => {
   const { verdict, seen, mend } = (await judge(() => {}))("storage driver");
   assert.deepEqual([verdict, mend], ["fail", "nydus-gd setup"]);
   assert.equal(seen, "overlay2 is in use, not nydus-gd; dockerd is started without experimental features");
 });
 
-Deno.test("each version of Docker is told what it does with plugins", async () => {
+Deno.test("each version of Docker is judged by its support for plugins", async () => {
   const cases: [version: string, verdict: CheckResult["verdict"], seen: RegExp][] = [
     ["19.03.15", "warn", /older than 20\.10/],
     ["20.10.24+dfsg1", "ok", /supports graph-driver plugins/],
@@ -47,7 +47,7 @@ Deno.test("each version of Docker is told what it does with plugins", async () =
   }
 });
 
-Deno.test("what keeps lazy images from starting is told", async () => {
+Deno.test("conditions that keep lazy images from starting are reported", async () => {
   const store = await judge(({ info }) => info["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]);
   assert.match(store("image store").seen, /containerd stores the images/);
   assert.equal(store("image store").verdict, "fail");
@@ -57,7 +57,7 @@ Deno.test("what keeps lazy images from starting is told", async () => {
   assert.match(remapped("user namespaces").seen, /lazy ones are refused/);
 });
 
-Deno.test("an answer that is no Docker's is a failure, not a crash", async () => {
+Deno.test("a response that is not Docker's is a failure, not a crash", async () => {
   const say = await judge(({ info }) => delete info["Driver"]);
   assert.match(say("daemon").seen, /Cannot ask Docker: its response is not understood: Driver is missing/);
   assert.equal(say("storage driver").verdict, "skipped");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { isAtLeast } from "./kernel_checks.ts";
 
-Deno.test("a release is compared by its numbers, whatever a distribution appends", () => {
+Deno.test("kernel releases are compared by number, ignoring suffixes", () => {
   const cases: [release: string, isNew: boolean][] = [
     ["5.10.0", true],
     ["5.10.0-28-amd64", true],
