@@ -22,7 +22,7 @@ function refused(document: unknown, message: string, code: "invalid-image" | "un
   });
 }
 
-Deno.test("an origin reads back as it was written, and the text is the same every time", () => {
+Deno.test("an origin is parsed back as it was formatted, and the text is deterministic", () => {
   const hex = fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 64, maxLength: 64 });
   fc.assert(fc.property(
     fc.record({
@@ -37,7 +37,7 @@ Deno.test("an origin reads back as it was written, and the text is the same ever
   ));
 });
 
-Deno.test("what is not of the form is refused by the place that is wrong", () => {
+Deno.test("an invalid origin is refused with the name of the wrong field", () => {
   refused("", "it is not valid JSON");
   refused("[]", "version is missing");
   refused("null", "it must be an object, not null");
@@ -59,7 +59,7 @@ Deno.test("what is not of the form is refused by the place that is wrong", () =>
   refused({ ...GOOD, blobs: Array(4097).fill(GOOD.blobs[0]) }, "blobs has more than 4096 entries");
 });
 
-Deno.test("any text is an origin or an error of its own kind", () => {
+Deno.test("arbitrary text yields an origin or a NydusGdError", () => {
   const texts = fc.oneof(fc.string(), fc.json(), fc.anything().map((value) => JSON.stringify(value) ?? ""));
   fc.assert(fc.property(texts, (text) => {
     try {
@@ -70,7 +70,7 @@ Deno.test("any text is an origin or an error of its own kind", () => {
   }));
 });
 
-Deno.test("an origin that could not be read is not written", () => {
+Deno.test("an origin that could not be parsed is not written", () => {
   const origin = { registry: "user@host", repository: "app", blobSizes: new Map([[ID, 7]]) };
   assert.throws(
     () => formatBlobOrigin(origin),
@@ -79,7 +79,7 @@ Deno.test("an origin that could not be read is not written", () => {
   );
 });
 
-Deno.test("a layer's file is read as a plain file of bounded size, and never through a link", () => {
+Deno.test("a layer's file is read only as a regular file of limited size, never through a link", () => {
   using dir = TempDir.make();
   const path = dir.join(ORIGIN_FILE);
   assert.equal(readBlobOrigin(dir.path), undefined);

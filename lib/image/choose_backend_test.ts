@@ -41,7 +41,7 @@ const blobs = [{ id: "a" }, { id: "b" }];
 const textOf = async (backend: Backend, id: string) =>
   new TextDecoder().decode(await backend.blob(id).read(0, 1, ON_DEMAND));
 
-Deno.test("the first home that has every blob is chosen, and the choice is kept", async () => {
+Deno.test("the first home that has every blob is chosen, and the choice is stored", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const [none, half, all, later] = [
@@ -57,7 +57,7 @@ Deno.test("the first home that has every blob is chosen, and the choice is kept"
   assert.deepEqual(await readJsonFile(path), { home: "all" });
 });
 
-Deno.test("a stored choice is used without asking anybody, so the network may be down", async () => {
+Deno.test("a stored choice is used without a request, so the network may be down", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const candidates = [new TestBackend("first", []), new TestBackend("second", ["a", "b"])];
@@ -70,7 +70,7 @@ Deno.test("a stored choice is used without asking anybody, so the network may be
   assert.deepEqual(candidates.map(({ asked }) => asked), [0, 0]);
 });
 
-Deno.test("a chosen home that lost a blob is left for one that has every blob, at the read that shows it", async () => {
+Deno.test("a home that lost a blob is replaced by one that has every blob, at the read that fails", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const [old, half, other] = [
@@ -90,7 +90,7 @@ Deno.test("a chosen home that lost a blob is left for one that has every blob, a
   assert.equal(half.opened, 1, "concurrent reads search once");
 });
 
-Deno.test("where no other home has every blob, the read fails as its own home said, and the next one tries again", async () => {
+Deno.test("if no other home has every blob, the read fails with the chosen home's error", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   const [mine, half] = [new TestBackend("mine", ["a", "b"]), new TestBackend("half", ["a"])];
@@ -102,7 +102,7 @@ Deno.test("where no other home has every blob, the read fails as its own home sa
   assert.equal(await textOf(backend, "a"), "mine");
 });
 
-Deno.test("wrong bytes and a caller that gave up are no reason to leave a home", async () => {
+Deno.test("wrong bytes and an abort of the caller are no reason to change the home", async () => {
   using dir = TempDir.make();
   const [mine, other] = [new TestBackend("mine", ["a", "b"]), new TestBackend("other", ["a", "b"])];
   const backend = await chooseBackend([mine, other], blobs, dir.join("choice.json"), PATIENT_MS);
@@ -114,7 +114,7 @@ Deno.test("wrong bytes and a caller that gave up are no reason to leave a home",
   assert.equal(other.opened, 0);
 });
 
-Deno.test("a choice that is no candidate any more, or no JSON, is made anew", async () => {
+Deno.test("a stored choice that is no longer a candidate, or not JSON, is made again", async () => {
   using dir = TempDir.make();
   const path = dir.join("choice.json");
   for (const text of ['{"home":"gone"}', '{"home":', "", "[]"]) {
@@ -127,7 +127,7 @@ Deno.test("a choice that is no candidate any more, or no JSON, is made anew", as
   }
 });
 
-Deno.test("a home that cannot be opened or does not answer in its share of the time is passed over", async () => {
+Deno.test("a home that cannot be opened or does not answer in its share of the time is skipped", async () => {
   using dir = TempDir.make();
   const broken: BackendCandidate = {
     description: "broken",
@@ -151,7 +151,7 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
   );
 });
 
-Deno.test("a home has to keep what was said of it: every blob, and its size", async () => {
+Deno.test("a home must have every blob in its recorded size", async () => {
   using dir = TempDir.make();
   const saying = (sizes: [string, number][]): BackendCandidate => ({
     description: "mine",
@@ -165,7 +165,7 @@ Deno.test("a home has to keep what was said of it: every blob, and its size", as
   assert.equal((await choose([["a", 4], ["b", 4]])).description, "mine");
 });
 
-Deno.test("where no home has every blob, the error has the first hint that a home gave", async () => {
+Deno.test("if no home has every blob, the error has the first hint of a home", async () => {
   using dir = TempDir.make();
   const [silent, locked] = [new TestBackend("silent", []), new TestBackend("locked", [])];
   locked.failure = new NydusGdError("unauthorized", "Cannot read it: no password", { hint: "docker login locked" });

@@ -6,7 +6,7 @@ import { DEFAULT_SETTINGS } from "../base/settings.ts";
 import { MAX_CONFIG_BYTES } from "../backend/nydusd_config.ts";
 import { readNydusdConfig, readSettings } from "./config_files.ts";
 
-Deno.test("a file at its default place may be missing, one that was named may not", async () => {
+Deno.test("a file at its default path may be missing, a named one may not", async () => {
   using temp = TempDir.make();
   await Deno.writeTextFile(temp.join("file"), "");
   for (const path of [temp.join("none"), temp.join("file/below")]) {
@@ -18,7 +18,7 @@ Deno.test("a file at its default place may be missing, one that was named may no
   }
 });
 
-Deno.test("settings are read from their file, and refused by its name and line", async () => {
+Deno.test("settings are read from their file, and refused with its name and line", async () => {
   using temp = TempDir.make();
   const path = temp.join("settings.toml");
   await Deno.writeTextFile(path, "[mount]\nworkers = 7\n");
@@ -40,7 +40,7 @@ Deno.test("nydusd's configuration is read in both of its forms", async () => {
   assert.equal((await readNydusdConfig({ path, explicit: true }))?.version, 2);
 });
 
-Deno.test("what is no file, too large or unreadable is refused by its name", async () => {
+Deno.test("a file that is not regular, too large or unreadable is refused by name", async () => {
   using temp = TempDir.make();
   const large = temp.join("large");
   await Deno.writeFile(large, new Uint8Array(MAX_CONFIG_BYTES + 1));
@@ -52,7 +52,7 @@ Deno.test("what is no file, too large or unreadable is refused by its name", asy
   }
 });
 
-Deno.test("a key that is not supported is refused with its file and a hint, one without effect does no harm", async () => {
+Deno.test("an unsupported key is refused with its file and a hint, a key without effect is accepted", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   const path = temp.join("config.json");

@@ -20,13 +20,13 @@ const v2 = (prefetch: object) =>
 const on = parseSettings("");
 const off = parseSettings("[prefetch]\nenabled = false");
 
-Deno.test("everything is prefetched unless somebody says otherwise", () => {
+Deno.test("everything is prefetched by default", () => {
   assert.equal(prefetchScope(on, undefined), "all");
   assert.equal(prefetchScope(on, v1({})), "all");
   assert.equal(prefetchScope(off, undefined), undefined);
 });
 
-Deno.test("nydusd's configuration says whether, and how much, each form with its own default", () => {
+Deno.test("nydusd's configuration sets whether and how much is prefetched, with defaults per version", () => {
   assert.equal(prefetchScope(on, v1({ fs_prefetch: {} })), undefined);
   assert.equal(prefetchScope(on, v1({ fs_prefetch: { enable: true } })), "all");
   assert.equal(prefetchScope(on, v1({ fs_prefetch: { enable: true, prefetch_all: false } })), "listed");
@@ -36,7 +36,7 @@ Deno.test("nydusd's configuration says whether, and how much, each form with its
   assert.equal(prefetchScope(off, v1({ fs_prefetch: { enable: true } })), undefined);
 });
 
-Deno.test("amplify_io bounds what is read ahead, but not below 128 KiB, as in nydusd", () => {
+Deno.test("amplify_io limits the read-ahead, with a minimum of 128 KiB, as in nydusd", () => {
   assert.equal(fetchTuning(on, v1({})).readAheadBytes, 1 << 20);
   assert.equal(fetchTuning(on, v1({ amplify_io: 262144 })).readAheadBytes, 262144);
   assert.equal(fetchTuning(on, v1({ amplify_io: 0 })).readAheadBytes, 131072);
@@ -48,7 +48,7 @@ Deno.test("amplify_io bounds what is read ahead, but not below 128 KiB, as in ny
   assert.equal(fetchTuning(none, v1({})).readAheadBytes, 0);
 });
 
-Deno.test("the smaller of two bandwidths counts, and 0 is none", () => {
+Deno.test("the lower of two bandwidth limits applies, and 0 means none", () => {
   const limited = parseSettings('[prefetch]\nbandwidth = "2MB"');
   const rate = (settings: typeof on, limit: number) =>
     fetchTuning(settings, v1({ fs_prefetch: { enable: true, bandwidth_rate: limit } })).prefetchBytesPerSecond;
@@ -59,7 +59,7 @@ Deno.test("the smaller of two bandwidths counts, and 0 is none", () => {
   assert.equal(rate(limited, 1e6), 1e6);
 });
 
-Deno.test("a cache that is to keep nothing keeps nothing, any other does", () => {
+Deno.test("only a dummycache keeps nothing", () => {
   const cache = (type: string) => {
     const backend = { type: "localfs", config: { dir: "/blobs" } };
     return parseNydusdConfig(JSON.stringify({ device: { backend, cache: { type } }, mode: "direct" }));
@@ -78,7 +78,7 @@ Deno.test("a cache that is to keep nothing keeps nothing, any other does", () =>
   }
 });
 
-Deno.test("threads and merging size of a configuration are taken, within what leaves readers their places", () => {
+Deno.test("threads_count and merging_size apply, within limits that leave slots for readers", () => {
   const tuned = (threads_count: number, merging_size: number) => {
     const config = v1({ fs_prefetch: { enable: true, threads_count, merging_size } });
     const { parallelPrefetch, prefetchRequestBytes } = fetchTuning(on, config);

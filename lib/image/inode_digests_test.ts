@@ -12,7 +12,7 @@ for (const each of listRafsFixtures().filter(({ name }) => name.startsWith("v5-"
   });
 }
 
-Deno.test("a file that is made of other chunks than its digest says is refused by its name", async () => {
+Deno.test("a file whose chunks do not match its digest is refused by name", async () => {
   const bytes = await readFixtureBootstrap(fixture("v5-none-sha256-4k"));
   spoilInodeDigest(bytes);
   const refused = (error: unknown) =>
@@ -21,6 +21,6 @@ Deno.test("a file that is made of other chunks than its digest says is refused b
   await assert.rejects(checkInodeDigests(openBootstrap(bytes)), refused);
 });
 
-Deno.test("v6 has no digests of files: its chunks are checked in any case", async () => {
+Deno.test("v6 has no file digests: its chunks are verified in any case", async () => {
   await checkInodeDigests(openBootstrap(await readFixtureBootstrap(fixture("v6-none-sha256-4k"))));
 });

@@ -3,7 +3,7 @@ import { TempDir } from "../../tests/support/temp_dir.ts";
 import { hasCode } from "../base/errors.ts";
 import { placeOf } from "./mount_state.ts";
 
-Deno.test("the place of a mount is absolute and without links, whether it is there or not", async () => {
+Deno.test("a mount point is resolved to an absolute path without links, whether it exists or not", async () => {
   using temp = TempDir.make();
   Deno.mkdirSync(temp.join("real/inner"), { recursive: true });
   Deno.symlinkSync("real", temp.join("link"));
@@ -15,7 +15,7 @@ Deno.test("the place of a mount is absolute and without links, whether it is the
   assert.equal(await placeOf("/"), "/");
 });
 
-Deno.test("a place that cannot be is told as such", async () => {
+Deno.test("an impossible mount point is reported with its path", async () => {
   await assert.rejects(placeOf("/nonexistent/x"), (error) => hasCode(error, "not-found"));
   using temp = TempDir.make();
   Deno.writeTextFileSync(temp.join("file"), "");

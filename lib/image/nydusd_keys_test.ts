@@ -76,7 +76,7 @@ function isNamed(document: object, form: Form, name: string): void {
 
 for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
   const version = form === "v1 JSON" ? 1 : 2;
-  Deno.test(`${form}: every key of the file is taken over, told or refused by its name`, () => {
+  Deno.test(`${form}: every key of the file is applied, reported or refused by name`, () => {
     const document = base(version);
     const cases = FILE_KEYS[version];
     assert.deepEqual(cases.map(({ key }) => key).sort(), keysOfFile(version).sort());
@@ -92,7 +92,7 @@ for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
   });
 
   for (const type of BACKEND_TYPES.filter((type) => version === 2 || type !== "http-proxy")) {
-    Deno.test(`${form}: every key of the backend ${type} is taken over, told or refused by its name`, () => {
+    Deno.test(`${form}: every key of the backend ${type} is applied, reported or refused by name`, () => {
       const document = base(version, type);
       const section = version === 1 ? "device.backend.config" : `backend.${type}`;
       assert.deepEqual(BACKEND_KEYS[type].map(({ key }) => key).sort(), keysOfBackend(type).sort());
@@ -108,7 +108,7 @@ for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
   }
 }
 
-Deno.test("a dummycache, an empty type and every name of the kept cache are told nothing", () => {
+Deno.test("dummycache, an empty type and every name of the kept cache cause no report", () => {
   for (const type of ["", "blobcache", "filecache", "fscache", "dummycache"]) {
     assert.deepEqual(read(withKey(base(1), "device.cache.type", type), "v1 JSON").told, [], type);
   }

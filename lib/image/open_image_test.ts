@@ -14,7 +14,7 @@ import { MappedBootstrap, OpenImage } from "./open_image.ts";
 
 const { bytes, blob, blobId } = await buildFrom(tarOf(file("f", "text")));
 
-Deno.test("what cannot be mapped is refused by name", async () => {
+Deno.test("a file that cannot be mapped is refused by name", async () => {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("empty"), new Uint8Array(0));
   const { success } = await new Deno.Command("mkfifo", { args: [temp.join("pipe")] }).output();
@@ -28,7 +28,7 @@ Deno.test("what cannot be mapped is refused by name", async () => {
   }
 });
 
-Deno.test("a small bootstrap stays in a resting process, a large one is let go and reads on", async () => {
+Deno.test("a small bootstrap stays in memory when idle, a large one is dropped and loaded again", async () => {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("image.boot"), bytes);
   for (const [size, stays] of [[bytes.length, true], [17 << 20, false]] as const) {
@@ -56,7 +56,7 @@ Deno.test("an image holds its blobs in the cache until it is disposed", async ()
   assert.equal(cache.stats().blobs.length, 0);
 });
 
-Deno.test("an image that fails to open gives back the blobs that it had taken", async () => {
+Deno.test("an image that fails to open releases the blobs that it had acquired", async () => {
   using temp = TempDir.make();
   const writer = new BootstrapWriter({ chunkSize: 4096, compressor: "none", digester: "sha256" });
   writer.addInode({ mode: 0o40755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 });
@@ -77,7 +77,7 @@ Deno.test("an image that fails to open gives back the blobs that it had taken", 
   assert.equal(cache.stats().blobs.length, 0);
 });
 
-Deno.test("compression info that came with the bootstrap is not fetched again, and not believed blindly", async () => {
+Deno.test("compression info that came with the bootstrap is not fetched again, but verified", async () => {
   using temp = TempDir.make();
   await Deno.mkdir(temp.join("image"));
   await Deno.mkdir(temp.join("blobs"));

@@ -29,25 +29,25 @@ function resolver(): PathResolver<Node, Folder> {
 
 const resolve = (path: string) => resolver().resolve(pathParts(path));
 
-Deno.test("symbolic links are followed on the way to a name and at its end", () => {
+Deno.test("symbolic links are followed within and at the end of a path", () => {
   assert.equal(resolve("lib/modules"), modules);
   assert.equal(resolve("absolute"), modules);
   assert.equal(resolve("lib/libc.so"), library);
   assert.equal(resolve("lib/modules/../../lib/libc.so"), library);
 });
 
-Deno.test("nothing leads out of the root", () => {
+Deno.test("no path leads out of the root", () => {
   assert.equal(resolve("../.."), root);
   assert.equal(resolve("outside"), modules);
 });
 
-Deno.test("a link to itself, a link to nothing and a name below a file lead nowhere", () => {
+Deno.test("a link to itself, a dangling link and a path below a file are not found", () => {
   for (const path of ["loop", "lost", "lost/a", "lib/libc.so/a", "lib/libc.so/.."]) {
     assert.equal(resolve(path), undefined, path);
   }
 });
 
-Deno.test("a child that is no folder leaves the current folder as it is", () => {
+Deno.test("entering a child that is not a folder leaves the current folder unchanged", () => {
   const at = resolver();
   for (const name of ["loop", "lost"]) {
     assert.equal(at.enter(root.get(name) ?? assert.fail()), false, name);

@@ -82,7 +82,7 @@ Deno.test("layers are merged as a container sees them", () => {
   assert.equal(root.children?.get("e")?.inode?.mode, 0o040700);
 });
 
-Deno.test("whiteouts and opaque marks hide nothing of their own layer, wherever they stand", () => {
+Deno.test("whiteouts and opaque markers hide nothing of their own layer, in any order", () => {
   const lower = [dir("d"), file("d/old", "o"), dir("d/s"), file("d/s/old", "o")];
   const own = [dir("d"), file("d/new", "n"), file("d/s/new", "n")];
   for (const entries of [[...own, opaque("d")], [opaque("d"), ...own], [...own, whiteout("d")]]) {
@@ -95,7 +95,7 @@ Deno.test("whiteouts and opaque marks hide nothing of their own layer, wherever 
   }
 });
 
-Deno.test("a folder in the place of a file, and the other way round", () => {
+Deno.test("a folder replaces a file, and a file replaces a folder", () => {
   const { root } = merged([file("a", "x"), dir("b"), file("b/y", "y")], [
     dir("a"),
     file("a/z", "z"),
@@ -104,7 +104,7 @@ Deno.test("a folder in the place of a file, and the other way round", () => {
   assert.deepEqual(shape(root), { a: FOLDER, "a/z": sha256("z"), b: sha256("flat") });
 });
 
-Deno.test("a symbolic link on the way is followed in its own layer, and gives way to a folder of a later one", () => {
+Deno.test("a symbolic link within a path is followed in its own layer, and replaced by a later folder", () => {
   const lower = [dir("usr/lib"), symlink("lib", "usr/lib"), file("lib/a", "a"), hardlink("b", "lib/a")];
   const own = { usr: "implied", "usr/lib": FOLDER, "usr/lib/a": sha256("a"), b: sha256("a") };
   assert.deepEqual(shape(merged(lower).root), { ...own, lib: LINK });
@@ -112,14 +112,14 @@ Deno.test("a symbolic link on the way is followed in its own layer, and gives wa
   assert.deepEqual(shape(merged(lower, [file("lib/c", "c")]).root), both);
 });
 
-Deno.test("hard links are one inode, and outlive their first name", () => {
+Deno.test("hard links share one inode, which outlives its first name", () => {
   const { root } = merged([file("a", "x"), hardlink("b", "a"), hardlink("./c", "/a")], [whiteout("a")]);
   assert.deepEqual(Object.keys(shape(root)), ["b", "c"]);
   assert.ok(root.children?.get("b")?.inode === root.children?.get("c")?.inode);
   assert.throws(() => merged([hardlink("b", "no")]), (error) => hasCode(error, "invalid-image"));
 });
 
-Deno.test("attributes are those of the tar, without overlayfs's own; AUFS's files are none", () => {
+Deno.test("attributes are those of the tar, without overlayfs's own, and AUFS's files are ignored", () => {
   const { root } = merged([
     file("f", "x", {
       uid: 7,
@@ -136,7 +136,7 @@ Deno.test("attributes are those of the tar, without overlayfs's own; AUFS's file
   assert.deepEqual([...root.children?.keys() ?? []], ["f"]);
 });
 
-Deno.test("in a tar that is a whole file system whiteouts are files", async () => {
+Deno.test("in a tar of a whole file system whiteouts are ordinary files", async () => {
   using temp = TempDir.make();
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const access = anonymousAccess(http, temp.path);
@@ -164,7 +164,7 @@ Deno.test("in a tar that is a whole file system whiteouts are files", async () =
   }
 });
 
-Deno.test("of an image in a registry the ordinary layers are read, and compared with their digests", async () => {
+Deno.test("the ordinary layers of an image in a registry are read, and compared with their digests", async () => {
   await using registry = await FakeRegistry.start();
   using http = new HttpClient({ ...DEFAULT_FETCH_OPTIONS, retries: 0 });
   const access = anonymousAccess(http, "/no/such");

@@ -30,7 +30,7 @@ async function check({ blobDir, ...options }: Checked): Promise<CheckReport> {
 }
 
 for (const fixture of fixtures) {
-  Deno.test(`nothing is wrong with ${fixture.name} and its blobs`, async () => {
+  Deno.test(`${fixture.name} and its blobs have no findings`, async () => {
     using temp = TempDir.make();
     const image = { source: fixture.bootstrap, folder: temp.path };
     const blobDir = join(fixture.directory, "blobs");
@@ -87,7 +87,7 @@ async function findEach(kinds: readonly Damage[]): Promise<void> {
   assert.ok(found > kinds.length / 2, `${found} of ${kinds.length} found`);
 }
 
-Deno.test("compression info that is stored plainly is as good as any", async () => {
+Deno.test("uncompressed compression info is accepted", async () => {
   using temp = TempDir.make();
   const { apply, fixture } = COMPRESSION_INFO.find(({ name }) => /otherwise right$/.test(name)) ?? assert.fail();
   const copy = await ImageCopy.of(fixture);
@@ -96,10 +96,10 @@ Deno.test("compression info that is stored plainly is as good as any", async () 
   assert.deepEqual(lines(await check({ source, blobDir, chunks: true, folder: temp.path })), []);
 });
 
-Deno.test("every blob that is damaged where an image needs it is found", () => findEach(CHUNK_DATA));
-Deno.test("compression info that is of no use is found", () => findEach(COMPRESSION_INFO));
-Deno.test("every damage of a v5 bootstrap that a reader refuses is found", () => findEach(V5_BOOTSTRAP));
-Deno.test("every damage of a v6 bootstrap that a reader refuses is found", () => findEach(V6_BOOTSTRAP));
+Deno.test("every damaged blob that an image needs is reported", () => findEach(CHUNK_DATA));
+Deno.test("unusable compression info is reported", () => findEach(COMPRESSION_INFO));
+Deno.test("every damage of a v5 bootstrap that a reader refuses is reported", () => findEach(V5_BOOTSTRAP));
+Deno.test("every damage of a v6 bootstrap that a reader refuses is reported", () => findEach(V6_BOOTSTRAP));
 
 /** Returns a path from a listing in the form of findings. */
 const shown = (path: string) =>
@@ -109,7 +109,7 @@ const shown = (path: string) =>
   ));
 
 for (const name of ["v5-layers-merged", "v6-layers-merged", "v6-zstd-batch", "v6-inline-toc"]) {
-  Deno.test(`a flipped byte is found in whatever chunk of ${name} it is, with the files that have it`, async () => {
+  Deno.test(`a flipped byte in any chunk of ${name} is reported, with the files that use it`, async () => {
     using temp = TempDir.make();
     const clean = await ImageCopy.of(name);
     const { compressedOffset, compressedSize, count, batch } = clean.columns(0);

@@ -20,7 +20,7 @@ function namesIn(folder: string): string[] {
   return Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
 }
 
-Deno.test("an archive has what its own conversion put, and nothing that an interrupted one left beside it", async () => {
+Deno.test("an archive contains its own conversion only, nothing that an interrupted one left", async () => {
   using temp = TempDir.make();
   const path = temp.join("image.tar");
   const foreign = blob("of another image");
@@ -39,7 +39,7 @@ Deno.test("an archive has what its own conversion put, and nothing that an inter
   assert.deepEqual(namesIn(temp.path), ["image.tar"]);
 });
 
-Deno.test("one conversion at a time writes an archive, and one that failed leaves nothing beside it", async () => {
+Deno.test("one conversion at a time writes an archive, and a failed one leaves no files", async () => {
   using temp = TempDir.make();
   const path = temp.join("image.tar");
   const first = await ArchiveTarget.open(path);
@@ -56,7 +56,7 @@ Deno.test("one conversion at a time writes an archive, and one that failed leave
   assert.deepEqual(namesIn(temp.path), ["image.tar"]);
 });
 
-Deno.test("every file of a layout may be read by others, the data blobs too", async () => {
+Deno.test("every file of a layout is readable by others, including the data blobs", async () => {
   using kit = new ConvertKit();
   await Deno.writeFile(kit.temp.join("files.tar"), tarOf(dir("d"), file("d/a", noise(9000))));
   await kit.convert(`tar:${kit.temp.join("files.tar")}`, kit.named("target"));

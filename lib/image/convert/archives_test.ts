@@ -35,7 +35,7 @@ function savedArchive(images: readonly ReturnType<typeof savedImage>[], layers: 
 
 const [A, B, C] = ["a", "b", "c"].map((name) => `${hex(name)}/layer.tar`) as [string, string, string];
 
-Deno.test("an image that docker save wrote is converted, plain or compressed, layers shared by links", async () => {
+Deno.test("an image saved by docker save is converted, plain or compressed, with layers shared by links", async () => {
   const image = savedImage(["app:1"], [[A, LOWER], [B, UPPER], [C, UPPER]]);
   const link = symlink(C, `../${B}`);
   const archive = savedArchive([image], [file(A, LOWER), file(B, UPPER), link]);
@@ -52,7 +52,7 @@ Deno.test("an image that docker save wrote is converted, plain or compressed, la
   }
 });
 
-Deno.test("of an archive with several images the name says which is meant", async () => {
+Deno.test("in an archive with several images the name selects one", async () => {
   using kit = new ConvertKit();
   const path = kit.temp.join("saved:1.tar");
   const images = [savedImage(["app:1", "also:2"], [[A, LOWER]]), savedImage(["app:3"], [[B, UPPER]])];
@@ -72,7 +72,7 @@ Deno.test("of an archive with several images the name says which is meant", asyn
   await assert.rejects(() => kit.convert("tar:/no/such:1", kit.named("target")), /there is no such file$/);
 });
 
-Deno.test("an archive of an image that is wrong is refused in a sentence", async () => {
+Deno.test("an invalid image archive is refused with a one-line error", async () => {
   using kit = new ConvertKit();
   const path = kit.temp.join("saved.tar");
   const refused = async (archive: Uint8Array, message: RegExp) => {
@@ -97,7 +97,7 @@ Deno.test("an archive of an image that is wrong is refused in a sentence", async
   await refused(savedArchive([lazy], [file(A, LOWER)]), /it is a nydus image already$/);
 });
 
-Deno.test("a layout in an archive is written and read like one in a folder, byte for byte the same each time", async () => {
+Deno.test("a layout in an archive is written and read like one in a folder, with identical bytes", async () => {
   using kit = new ConvertKit();
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: LOWER }, { tar: UPPER }] });
   const archives: Uint8Array[] = [];
@@ -118,7 +118,7 @@ Deno.test("a layout in an archive is written and read like one in a folder, byte
   await assert.rejects(() => kit.convert(again, kit.named("target")), /it is a nydus image already$/);
 });
 
-Deno.test("an archive that has an ordinary image in a layout is one of images, and one with names like it is of files", async () => {
+Deno.test("a layout with an ordinary image is an image archive, similar names alone are files", async () => {
   using kit = new ConvertKit();
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: LOWER }] });
   for (const [flags, name] of [["-cf", "layout.tar"], ["-czf", "layout.tar.gz"]] as const) {

@@ -33,7 +33,7 @@ const UPPER = tarOf(
   whiteout("never/there"),
 );
 
-Deno.test("layers are merged as an engine stacks them, whatever they are compressed with", async () => {
+Deno.test("layers are merged as an engine stacks them, whatever their compression", async () => {
   for (const [below, above] of [["gzip", "zstd"], ["none", "gzip"], ["zstd", "none"]] as const) {
     for (const fsVersion of [5, 6] as const) {
       using kit = new ConvertKit();
@@ -59,7 +59,7 @@ Deno.test("layers are merged as an engine stacks them, whatever they are compres
   }
 });
 
-Deno.test("a folder that is only part of a name keeps the attributes of the layer below", async () => {
+Deno.test("a folder that occurs only within a path keeps the attributes of the layer below", async () => {
   using kit = new ConvertKit();
   await kit.convertLayers({ tar: BASE }, { tar: tarOf(file("etc/new/f", "1")) });
   await kit.paths();
@@ -72,7 +72,7 @@ Deno.test("a folder that is only part of a name keeps the attributes of the laye
   assert.deepEqual(found.get("/etc/new"), { mode: 0o755, uid: 0, names: [] });
 });
 
-Deno.test("the same image gives the same bytes, and a layer that is there already is not read again", async () => {
+Deno.test("the same image yields the same bytes, and a layer that was converted before is not read again", async () => {
   using kit = new ConvertKit();
   const first = await kit.convertLayers({ tar: BASE }, { tar: UPPER });
   const fresh = await kit.convert(kit.named("source"), kit.named("other"));
@@ -92,7 +92,7 @@ Deno.test("the same image gives the same bytes, and a layer that is there alread
   assert.deepEqual([known.digest, known.platforms[0]?.layers.map(({ reused }) => reused)], [next.digest, [true, true]]);
 });
 
-Deno.test("a folder that a symbolic link leads to is converted, its further names of a file as such", async () => {
+Deno.test("a folder is converted through a symbolic link, with hard links kept", async () => {
   using kit = new ConvertKit();
   const tree = kit.temp.join("tree");
   await Deno.mkdir(`${tree}/b/empty`, { recursive: true });
@@ -108,7 +108,7 @@ Deno.test("a folder that a symbolic link leads to is converted, its further name
   assert.equal(toByteString(image.readlink(inodes.get("/c") ?? 0)), "b/file");
 });
 
-Deno.test("a layer that an image has twice is made once", async () => {
+Deno.test("a layer that occurs twice in an image is converted once", async () => {
   using kit = new ConvertKit();
   const { platforms } = await kit.convertLayers({ tar: BASE }, { tar: UPPER }, { tar: BASE });
   const layers = platforms[0]?.layers ?? [];
@@ -116,7 +116,7 @@ Deno.test("a layer that an image has twice is made once", async () => {
   assert.equal(layers[2]?.digest, layers[0]?.digest);
 });
 
-Deno.test("equal chunks of two layers are one chunk of the image", async () => {
+Deno.test("equal chunks of two layers become one chunk of the image", async () => {
   using kit = new ConvertKit();
   const content = noise(8192);
   await kit.convertLayers({ tar: tarOf(file("a", content)) }, {
@@ -131,7 +131,7 @@ Deno.test("equal chunks of two layers are one chunk of the image", async () => {
   assert.deepEqual([tree.blobs.length, chunks.sort()], [2, ["0:0", "0:0", "0:1", "0:1", "1:2"]]);
 });
 
-Deno.test("chunks of a dictionary are not stored again; their blobs come along, with the image too", async () => {
+Deno.test("chunks of a dictionary are not stored again; its blobs are added to the image", async () => {
   const content = noise(40_000);
   for (const fsVersion of [5, 6] as const) {
     using kit = new ConvertKit();
@@ -162,7 +162,7 @@ Deno.test("chunks of a dictionary are not stored again; their blobs come along, 
   }
 });
 
-Deno.test("patterns choose what the image lists to be fetched first: files, folders, and what stars stand for", async () => {
+Deno.test("prefetch patterns select files, folders, and matches of wildcards", async () => {
   for (const fsVersion of [5, 6] as const) {
     using kit = new ConvertKit();
     await writeLayout(kit.temp.join("source"), {
@@ -180,7 +180,7 @@ Deno.test("patterns choose what the image lists to be fetched first: files, fold
   assert.throws(() => new PrefetchPatterns("bin/app"), /"bin\/app" does not begin with a slash$/);
 });
 
-Deno.test("one platform of several is converted, and none is said so", async () => {
+Deno.test("one platform of several is converted, and a missing one is an error", async () => {
   using kit = new ConvertKit();
   const layers = [{ tar: BASE }];
   await writeLayout(kit.temp.join("source"), { layers }, { layers, architecture: "arm64" });
@@ -203,7 +203,7 @@ interface Described {
   readonly annotations?: Record<string, string>;
 }
 
-Deno.test("the index has the bootstrap alone first, then every blob; configuration and annotations are the source's", async () => {
+Deno.test("the index lists the bootstrap first, then every blob; configuration and annotations are kept", async () => {
   using kit = new ConvertKit();
   const image: TestImage = {
     layers: [{ tar: BASE }, { tar: UPPER }],
@@ -249,7 +249,7 @@ Deno.test("the index has the bootstrap alone first, then every blob; configurati
   }
 });
 
-Deno.test("with the ordinary image kept, it comes first and is as it was", async () => {
+Deno.test("a kept ordinary image comes first in the index and is unchanged", async () => {
   using kit = new ConvertKit();
   await writeLayout(kit.temp.join("source"), { layers: [{ tar: BASE }] });
   const { digest } = await kit.convert(kit.named("source"), kit.named("target"), {}, { withOci: true });
@@ -263,7 +263,7 @@ Deno.test("with the ordinary image kept, it comes first and is as it was", async
   }
 });
 
-Deno.test("a folder's and an archive's names that look like whiteouts are files", async () => {
+Deno.test("in a folder or an archive of files, names that look like whiteouts are files", async () => {
   using kit = new ConvertKit();
   const tree = kit.temp.join("tree");
   await Deno.mkdir(`${tree}/d`, { recursive: true });
@@ -276,7 +276,7 @@ Deno.test("a folder's and an archive's names that look like whiteouts are files"
   assert.deepEqual(await kit.paths(), ["/", "/d", "/d/.wh.x"]);
 });
 
-Deno.test("what is wrong with a source is one sentence, and the target's name stays what it was", async () => {
+Deno.test("an error in a source is reported in one line, and the target's name stays unchanged", async () => {
   const tar = BASE;
   const cases: [RegExp, TestLayer][] = [
     [/^Cannot convert layer sha256:\w+: its digest sha256:\w+ differs, sha256:\w+$/, {
@@ -312,7 +312,7 @@ Deno.test("what is wrong with a source is one sentence, and the target's name st
   }
 });
 
-Deno.test("a folder of something else, and the source's own name, are not written to", async () => {
+Deno.test("a folder with other content, and the name of the source itself, are refused as target", async () => {
   using kit = new ConvertKit();
   await Deno.mkdir(kit.temp.join("full"));
   await Deno.writeTextFile(kit.temp.join("full/letter"), "");
@@ -324,7 +324,7 @@ Deno.test("a folder of something else, and the source's own name, are not writte
   await assert.rejects(() => kit.convert(kit.named("source"), kit.named("source")), /it is the name of the source/);
 });
 
-Deno.test("a target in the folder that is converted is refused before anything of it is there", async () => {
+Deno.test("a target inside the folder to convert is refused before anything is created", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("files");
   await Deno.mkdir(`${source}/d`, { recursive: true });

@@ -97,7 +97,7 @@ function meaning(entries: readonly TestEntry[]): Map<string, TestEntry> | undefi
   return tree;
 }
 
-Deno.test("any tar is what its entries mean one after the other, or is refused where they mean nothing", async () => {
+Deno.test("any tar yields the tree that its entries describe in order, or is refused if they are invalid", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyEntry, { maxLength: 25, size: "max" }), async (entries) => {
       // entries without effect are left out, except for the last one

@@ -27,7 +27,7 @@ const CHUNK = 4096;
 const pathsOf = async (image: BuiltImage) => [...(await show(image)).keys()];
 const chunkCount = ({ bootstrap }: BuiltImage) => bootstrap.blobs[0]?.chunkCount ?? 0;
 
-Deno.test("an image has what its tar has", async () => {
+Deno.test("an image has the tree of its tar", async () => {
   const image = await buildFrom(tarOf(
     dir("./", { mode: 0o711, uid: 5 }),
     dir("./etc"),
@@ -65,7 +65,7 @@ Deno.test("an image has what its tar has", async () => {
   assert.equal(shown.get("/etc/\xff\xfe")?.content, "bytes");
 });
 
-Deno.test("files that end before, at and behind the end of a chunk come back whole", async () => {
+Deno.test("files that end before, at and after a chunk boundary are read back completely", async () => {
   const sizes = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1];
   const contents = sizes.map((size, k) => noise(size, k + 1));
   const image = await buildFrom(tarOf(...contents.map((content, k) => file(`f${k}`, content))));
@@ -74,13 +74,13 @@ Deno.test("files that end before, at and behind the end of a chunk come back who
   assert.equal(chunkCount(image), 0 + 1 + 1 + 1 + 2 + 2 + 3);
 });
 
-Deno.test("equal chunks are stored once, whichever files they are of", async () => {
+Deno.test("equal chunks are stored once, also across files", async () => {
   const content = noise(2 * CHUNK);
   const twice = new Uint8Array([...content, ...content.subarray(0, CHUNK)]);
   assert.equal(chunkCount(await buildFrom(tarOf(file("a", content), file("b", content), file("c", twice)))), 2);
 });
 
-Deno.test("holes are one chunk of zeros, however large, and no data of their own", async () => {
+Deno.test("holes are one chunk of zeros, whatever their size, and store no data", async () => {
   const sizeBytes = 5 * CHUNK + 10;
   const image = await buildVisited(CHUNK, (builder) => {
     for (const [name, size] of [["a", sizeBytes], ["b", 1 << 30]] as const) {
@@ -100,7 +100,7 @@ Deno.test("holes are one chunk of zeros, however large, and no data of their own
   assert.equal(blobs[0]?.uncompressedSize, 5 * CHUNK);
 });
 
-Deno.test("a hard link is another name of a file, a symbolic link, a device or a fifo", async () => {
+Deno.test("a hard link is another name of a file, symbolic link, device or fifo", async () => {
   const image = await buildFrom(tarOf(
     file("f", "text"),
     symlink("s", "f"),
@@ -121,7 +121,7 @@ Deno.test("a hard link is another name of a file, a symbolic link, a device or a
   assert.deepEqual([shown.get("/f")?.nlink, shown.get("/f")?.link, shown.get("/d/f2")?.content], [3, "/d/f", "text"]);
 });
 
-Deno.test("a directory that is named again gets new attributes and keeps what is in it, the root too", async () => {
+Deno.test("a repeated directory gets the new attributes and keeps its content, also the root", async () => {
   const shown = await show(
     await buildFrom(tarOf(
       file("implied/d/f", "1"),
@@ -137,7 +137,7 @@ Deno.test("a directory that is named again gets new attributes and keeps what is
   assert.equal(shown.get("/implied/d")?.mode, 0o040755);
 });
 
-Deno.test("anything else that is named again replaces what was there, with all below it", async () => {
+Deno.test("any other repeated name replaces the previous entry and everything below it", async () => {
   const shown = await show(
     await buildFrom(tarOf(
       file("f", "old"),
@@ -160,7 +160,7 @@ Deno.test("anything else that is named again replaces what was there, with all b
   assert.equal(shown.get("/kept")?.nlink, 1);
 });
 
-Deno.test("a symbolic link on the way to a name is followed, as when the layer is unpacked below a root", async () => {
+Deno.test("a symbolic link within a path is followed inside the root, as when a layer is unpacked", async () => {
   const shown = await show(
     await buildFrom(tarOf(
       dir("usr/lib", { mode: 0o750 }),
@@ -180,7 +180,7 @@ Deno.test("a symbolic link on the way to a name is followed, as when the layer i
   assert.deepEqual([shown.get("/usr/lib")?.mode, shown.get("/c")?.link], [0o040750, "/c"]);
 });
 
-Deno.test("overlayfs's own attributes are left out, others of trusted.* stay", async () => {
+Deno.test("overlayfs's own attributes are omitted, other trusted.* attributes are kept", async () => {
   const shown = await show(
     await buildFrom(tarOf(
       dir("d", xattrs({ "trusted.overlay.opaque": "y", "trusted.overlay.redirect": "/etc", "trusted.other": "1" })),
@@ -189,7 +189,7 @@ Deno.test("overlayfs's own attributes are left out, others of trusted.* stay", a
   assert.deepEqual(shown.get("/d")?.xattrs, { "trusted.other": "31" });
 });
 
-Deno.test("an attribute that RAFS cannot hold is refused by name, with the file", async () => {
+Deno.test("an attribute that RAFS cannot store is refused by name, with the file", async () => {
   for (const name of ["lustre.lov", "system.nfs4_acl", "user.", "plain", `user.${"x".repeat(251)}`]) {
     const { message } = await refusal(dir("d"), file("d/f", "", xattrs({ [name]: "value" })));
     assert.equal(
@@ -203,7 +203,7 @@ Deno.test("an attribute that RAFS cannot hold is refused by name, with the file"
   );
 });
 
-Deno.test("what cannot be in a tree is refused with a sentence that names it", async () => {
+Deno.test("an invalid entry is refused with an error that names it", async () => {
   const cases: [RegExp, ...TestEntry[]][] = [
     [/^Cannot convert "a": it is a hard link to "b", which is not there$/, hardlink("a", "b")],
     [/^Cannot convert "a": it is a hard link to "d", which is a folder$/, dir("d"), hardlink("a", "d/")],
@@ -222,7 +222,7 @@ Deno.test("what cannot be in a tree is refused with a sentence that names it", a
   for (const [pattern, ...entries] of cases) assert.match((await refusal(...entries)).message, pattern);
 });
 
-Deno.test("a sparse file beyond what a blob can be made of is refused before anything is done for it", async () => {
+Deno.test("a sparse file that exceeds the limit of a blob is refused before any work is done", async () => {
   await assert.rejects(
     () =>
       buildVisited(CHUNK, (builder) => {
@@ -232,13 +232,13 @@ Deno.test("a sparse file beyond what a blob can be made of is refused before any
   );
 });
 
-Deno.test("an image without data has no blob, and one without anything has its root", async () => {
+Deno.test("an image without data has no blob, and one without entries has a root", async () => {
   assert.deepEqual(await pathsOf(await buildFrom(tarOf())), ["/"]);
   const empty = await buildFrom(tarOf(file("empty"), dir("d")));
   assert.deepEqual([await pathsOf(empty), empty.bootstrap.blobs.length], [["/", "/d", "/empty"], 0]);
 });
 
-Deno.test("the same tar gives the same bytes, however it comes in pieces", async () => {
+Deno.test("the same tar yields the same bytes, whatever the size of the pieces", async () => {
   const tar = tarOf(dir("d"), file("d/a", noise(3 * CHUNK)), file("d/b", noise(10)), hardlink("c", "d/a"));
   const [one, other] = [
     await buildFrom(tar, { chunkSize: CHUNK }, tar.length),
@@ -263,7 +263,7 @@ Deno.test('".." in a name takes the name before it away, whatever a link there l
   }
 });
 
-Deno.test("the cache takes the blob chunk by chunk from its folder, and every file reads as it was", async () => {
+Deno.test("the cache reads the blob by chunks from its folder, and every file has its content", async () => {
   using temp = TempDir.make();
   const contents = new Map([["/a", noise(5 * CHUNK + 3)], ["/b", new Uint8Array(2 * CHUNK)], ["/c", noise(7, 9)]]);
   const { bytes, blob, blobId } = await buildFrom(tarOf(...[...contents].map(([name, data]) => file(name, data))));

@@ -20,7 +20,7 @@ function makeBelow(root: string, names: readonly string[]): Fd {
   return folder;
 }
 
-Deno.test("a tree whose paths are longer than a call takes, from the root of this machine, is converted", async () => {
+Deno.test("a tree with paths longer than PATH_MAX from the machine's root is converted", async () => {
   using temp = TempDir.make();
   const names = Array.from({ length: 40 }, (_, k) => `${k}`.padEnd(101, "x"));
   {
@@ -36,7 +36,7 @@ Deno.test("a tree whose paths are longer than a call takes, from the root of thi
   assert.equal(shown.get(`/${names.join("/")}/link`)?.target, "file");
 });
 
-Deno.test("a path that Linux does not take even from the root of its tree is refused by its name", async () => {
+Deno.test("a path longer than PATH_MAX from the root of the tree is refused by name", async () => {
   using temp = TempDir.make();
   makeBelow(temp.path, Array.from({ length: 41 }, () => "x".repeat(100)))[Symbol.dispose]();
   await assert.rejects(

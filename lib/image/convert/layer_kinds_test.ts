@@ -34,7 +34,7 @@ function skippableFrame(text: string): Uint8Array {
   return concatenate([new Uint8Array(header.buffer), content]);
 }
 
-Deno.test("an eStargz layer has its files and the table that lists them, as for everybody who unpacks it", async () => {
+Deno.test("an eStargz layer keeps its files and the table of contents, as when it is unpacked", async () => {
   const members = concatenate(pieces(WITH_TOC).map((piece) => gzipSync(piece)));
   const stored = concatenate([members, stargzFooter(members.length)]);
   using kit = new ConvertKit();
@@ -42,7 +42,7 @@ Deno.test("an eStargz layer has its files and the table that lists them, as for 
   assert.deepEqual(await kit.paths(), ["/", "/d", "/d/a", "/d/b", `/${TOC}`]);
 });
 
-Deno.test("a zstd layer may be many frames, with some that are passed over, as zstd:chunked and pzstd write it", async () => {
+Deno.test("a zstd layer may have many frames, also skippable ones, as zstd:chunked and pzstd write them", async () => {
   const frames = pieces(TAR).map((piece) => zstdCompressSync(piece));
   const chunked = [...frames, skippableFrame('{"version":1}'), skippableFrame("GNUlInUx")];
   for (const stored of [chunked, frames.flatMap((frame) => [skippableFrame("size"), frame])]) {
@@ -52,13 +52,13 @@ Deno.test("a zstd layer may be many frames, with some that are passed over, as z
   }
 });
 
-Deno.test("what a compressor pads its output with is no part of the layer", async () => {
+Deno.test("padding after the compressed data is not part of the layer", async () => {
   using kit = new ConvertKit();
   await kit.convertLayers({ tar: TAR, stored: concatenate([gzipSync(TAR), new Uint8Array(512)]) });
   assert.deepEqual(await kit.paths(), ["/", "/.no.prefetch.landmark", "/d", "/d/a", "/d/b"]);
 });
 
-Deno.test("a layer that ends in the middle of its compression is damaged, wherever it is cut", async () => {
+Deno.test("a layer truncated within its compressed data is damaged, wherever it is cut", async () => {
   using kit = new ConvertKit();
   for (const [compression, whole] of [["gzip", gzipSync(TAR)], ["zstd", zstdCompressSync(TAR)]] as const) {
     for (const cut of [whole.length - 1, whole.length >> 1, 20]) {

@@ -9,7 +9,7 @@ function manifest(name: string) {
   return { mediaType: MEDIA_TYPE.ociIndex, digest: digestOf(bytes), bytes };
 }
 
-Deno.test("two conversions write to one layout at once: neither takes away what the other has on its way", async () => {
+Deno.test("two conversions into one layout do not remove each other's unfinished files", async () => {
   using temp = TempDir.make();
   const layout = temp.join("layout");
   const first = await LayoutTarget.open(`oci:${layout}:first`);
@@ -28,7 +28,7 @@ Deno.test("two conversions write to one layout at once: neither takes away what 
   assert.equal(await Deno.readTextFile(`${layout}/blobs/sha256/${digest.slice("sha256:".length)}`), "blob");
 });
 
-Deno.test("a conversion that failed takes a layout away that it made, not one that somebody has something in", async () => {
+Deno.test("a failed conversion removes a layout that it created, but not one with other content", async () => {
   using temp = TempDir.make();
   const layout = temp.join("layout");
   const failed = await LayoutTarget.open(`oci:${layout}`);
@@ -44,7 +44,7 @@ Deno.test("a conversion that failed takes a layout away that it made, not one th
   assert.deepEqual(Array.from(Deno.readDirSync(temp.path), ({ name }) => name), ["layout"]);
 });
 
-Deno.test("a layout that somebody was killed while making is made, and its file is not written anew", async () => {
+Deno.test("a partly created layout is completed, and an existing oci-layout file is not rewritten", async () => {
   using temp = TempDir.make();
   const layout = temp.join("layout");
   await Deno.mkdir(`${layout}/.partial`, { recursive: true });

@@ -58,7 +58,7 @@ function merged(layers: readonly Uint8Array<ArrayBuffer>[], fsVersion: 5 | 6): n
 }
 
 for (const fsVersion of [5, 6] as const) {
-  Deno.test(`RAFS v${fsVersion}: every word of a layer that says another number is refused or harmless to merging`, async () => {
+  Deno.test(`RAFS v${fsVersion}: any changed word of a layer is refused by merging, or harmless`, async () => {
     await prepareDigests("sha256");
     const [lower, upper] = [await layerOf(LOWER, fsVersion), await layerOf(UPPER, fsVersion)];
     assert.equal(merged([lower, upper], fsVersion), 7);
@@ -80,7 +80,7 @@ for (const fsVersion of [5, 6] as const) {
     assert.ok(refused > tried / 10, `${refused} of ${tried} refused`);
   });
 
-  Deno.test(`RAFS v${fsVersion}: a layer that ends early is refused by merging`, async () => {
+  Deno.test(`RAFS v${fsVersion}: a truncated layer is refused by merging`, async () => {
     await prepareDigests("sha256");
     const layer = await layerOf(LOWER, fsVersion);
     for (let length = 0; length < layer.length - CHUNK; length += 509) {
@@ -89,7 +89,7 @@ for (const fsVersion of [5, 6] as const) {
   });
 }
 
-Deno.test("a path as long as Linux takes is merged, a longer one refused by its name, though a link made it short", async () => {
+Deno.test("a path of PATH_MAX is merged, a longer one is refused by name, even if a link shortens it", async () => {
   const folders = "f".repeat(254).concat("/").repeat(15) + "g".repeat(200);
   assert.equal(folders.length, 4025);
   const at = async (name: string) => {

@@ -36,7 +36,7 @@ function unnamed(kit: ConvertKit): readonly Entry[] {
   return manifests.filter(({ annotations }) => annotations === undefined);
 }
 
-Deno.test("signatures, what signs them, and attestations come along with the original", async () => {
+Deno.test("signatures, countersignatures and attestations are copied with the original", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("source");
   const [image] = await writeLayout(source, { ...IMAGE, attested: "how it was built" });
@@ -59,7 +59,7 @@ Deno.test("signatures, what signs them, and attestations come along with the ori
   assert.deepEqual(await kit.paths(), ["/", "/a"]);
 });
 
-Deno.test("without the original nothing that refers to it comes along", async () => {
+Deno.test("without the original none of its referrers is copied", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("source");
   const [image] = await writeLayout(source, { ...IMAGE, attested: "how it was built" });
@@ -69,7 +69,7 @@ Deno.test("without the original nothing that refers to it comes along", async ()
   assert.deepEqual(unnamed(kit), []);
 });
 
-Deno.test("what an image refers to itself is its subject afterwards, too", async () => {
+Deno.test("the subject of an image stays its subject after conversion", async () => {
   using kit = new ConvertKit();
   const [subject] = await writeLayout(kit.temp.join("other"), IMAGE);
   await writeLayout(kit.temp.join("source"), { ...IMAGE, subject: subject as Descriptor });
@@ -78,7 +78,7 @@ Deno.test("what an image refers to itself is its subject afterwards, too", async
   assert.deepEqual(manifests.map((entry) => (kit.json(entry.digest) as unknown as Parts).subject), [subject, subject]);
 });
 
-Deno.test("what a platform asks for stands on each of its entries, and nydus's own feature makes no source", async () => {
+Deno.test("platform features are kept on every entry, and an image with nydus's feature is not a source", async () => {
   using kit = new ConvertKit();
   const other = { ...IMAGE, layers: [{ tar: tarOf(file("b", "2")) }] };
   await writeLayout(
@@ -92,7 +92,7 @@ Deno.test("what a platform asks for stands on each of its entries, and nydus's o
   assert.deepEqual(await kit.paths(), ["/", "/a"]);
 });
 
-Deno.test("a signature is no image, and is said to be none", async () => {
+Deno.test("a signature is not an image, and is refused as such", async () => {
   using kit = new ConvertKit();
   const source = kit.temp.join("source");
   const [image] = await writeLayout(source, IMAGE);

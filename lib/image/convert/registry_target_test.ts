@@ -40,7 +40,7 @@ function serveRegistry(
   };
 }
 
-Deno.test("a registry that refuses a media type is told in a sentence with a hint, and the tag is not given", async () => {
+Deno.test("a registry that refuses a media type is reported with a hint, and the tag is not pushed", async () => {
   const type = "application/vnd.oci.image.layer.nydus.blob.v1";
   const error = { code: "MANIFEST_INVALID", message: `media type ${type} is not allowed` };
   await using registry = serveRegistry((body) =>
@@ -58,7 +58,7 @@ Deno.test("a registry that refuses a media type is told in a sentence with a hin
   assert.ok(registry.manifests.every((name) => name.startsWith("sha256:")));
 });
 
-Deno.test("a registry that says that it keeps account of subjects gets no list of them", async () => {
+Deno.test("a registry with a referrers API gets no referrers tag", async () => {
   const subject = {
     mediaType: "application/vnd.oci.image.manifest.v1+json",
     digest: `sha256:${"a".repeat(64)}`,

@@ -4,7 +4,7 @@ import { SpoolFolder } from "./spool_folder.ts";
 
 const names = (dir: string) => Array.from(Deno.readDirSync(dir), ({ name }) => name);
 
-Deno.test("a folder is made when it is needed, and goes with who needed it", async () => {
+Deno.test("a folder is created on demand, and removed with its owner", async () => {
   using temp = TempDir.make();
   const parent = temp.join("work/partial");
   {
@@ -17,7 +17,7 @@ Deno.test("a folder is made when it is needed, and goes with who needed it", asy
   assert.deepEqual(names(parent), []);
 });
 
-Deno.test("what the dead left is removed, what the living use stays", async () => {
+Deno.test("folders of dead processes are removed, those of running ones are kept", async () => {
   using temp = TempDir.make();
   await Deno.mkdir(temp.join("run-dead"));
   await Deno.writeTextFile(temp.join("run-dead/1.part"), "large");

@@ -15,7 +15,7 @@ async function writeContainer(dataRoot: string, id: string, layerId: string, con
   await Deno.writeTextFile(`${dataRoot}/containers/${id}/config.v2.json`, config);
 }
 
-Deno.test("a layer has the container that it was made for, by the name that it has now", async () => {
+Deno.test("a layer has the container that it was created for, by its current name", async () => {
   using temp = TempDir.make();
   const imageDir = dockerImageDir(temp.join("nydus-gd"));
   const containers = new DockerContainers();

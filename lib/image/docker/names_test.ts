@@ -30,7 +30,7 @@ async function writeImages(dir: string): Promise<void> {
 const namesOf = async (names: DockerNames, dir: string, ...layers: string[]) =>
   Object.fromEntries(await names.of(dir, new Set(layers)));
 
-Deno.test("a layer has the tags of the images that are made of it", async () => {
+Deno.test("a layer has the tags of the images that use it", async () => {
   using temp = TempDir.make();
   await writeImages(temp.path);
   const names = new DockerNames();
@@ -41,7 +41,7 @@ Deno.test("a layer has the tags of the images that are made of it", async () => 
   assert.deepEqual(await namesOf(names, temp.path, LAYER), {});
 });
 
-Deno.test("files that are missing, damaged or of another form give no names", async () => {
+Deno.test("missing, damaged and unknown files yield no names", async () => {
   using temp = TempDir.make();
   const names = new DockerNames();
   assert.deepEqual(await namesOf(names, temp.path, LAYER), {});

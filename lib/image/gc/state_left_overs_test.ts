@@ -10,7 +10,7 @@ const layer = (id: string, hex: string): LazyLayer => ({
   diffId: `sha256:${hex.repeat(64)}`,
 });
 
-Deno.test("what was kept for layers that are gone is left over after an hour, and what was written aside", async () => {
+Deno.test("state of removed layers is left over after an hour, temporary files as well", async () => {
   using dir = TempDir.make();
   const files = [
     "image-numbers.json",

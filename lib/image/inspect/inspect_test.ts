@@ -29,7 +29,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 for (const fixture of fixtures) {
-  Deno.test(`the facts of ${fixture.name} are those of its listing`, async () => {
+  Deno.test(`the facts of ${fixture.name} match its listing`, async () => {
     const tree = openBootstrap(await readFixtureBootstrap(fixture), { treeOnly: true });
     const facts = inspectImage(tree, { ...options, container: fixture.container });
     const listing = storedListing(fixture);
@@ -51,7 +51,7 @@ for (const fixture of fixtures) {
 }
 
 for (const name of ["v5-lz4-sha256-64k", "v6-none-sha256-4k", "v6-zstd-batch", "v6-inline-toc"]) {
-  Deno.test(`every path of ${name} is found, and a file's chunks are its content`, async () => {
+  Deno.test(`every path of ${name} is found, and the chunks of a file are its content`, async () => {
     const fixture = fixtureOf(name);
     const image = await MemoryImage.open(fixture);
     const tree = image.bootstrap;
@@ -95,7 +95,7 @@ Deno.test("a directory lists what is in it", async () => {
   assert.deepEqual(entries.map(({ path }) => path), expected.map(({ path }) => path));
 });
 
-Deno.test("what is not there is told by the part that is missing", async () => {
+Deno.test("a missing path is reported with its missing component", async () => {
   const tree = openBootstrap(await readFixtureBootstrap(fixtureOf("v6-layers-merged")));
   const fails = (path: string, message: string) =>
     assert.throws(

@@ -50,7 +50,7 @@ const configOf = (type: string, config: Record<string, unknown>) =>
   parseNydusdConfig(JSON.stringify({ device: { backend: { type, config }, cache: {} }, mode: "direct" }));
 const namesOf = (candidates: readonly { description: string }[]) => candidates.map(({ description }) => description);
 
-Deno.test("a configured folder goes before what Docker recorded, the newest record first, each repository once", () =>
+Deno.test("a configured folder comes before Docker's records, newest first, without duplicates", () =>
   withDocker(recordOf("docker.io/library/old", "localhost:5000/app", "docker.io/library/old"), async (layer, deps) => {
     const config = configOf("localfs", { dir: "/blobs" });
     assert.deepEqual(namesOf(await backendCandidates(layer, { config, trustedOrigins: [], deps })), [
@@ -65,7 +65,7 @@ Deno.test("a configured folder goes before what Docker recorded, the newest reco
   }));
 
 for (const protocol of ["s3", "oss"] as const) {
-  Deno.test(`a configured bucket of ${protocol} goes first where a HEAD finds every blob, else what Docker recorded`, async () => {
+  Deno.test(`a configured bucket of ${protocol} comes first if a HEAD finds every blob, else Docker's records`, async () => {
     await using registry = await FakeRegistry.start();
     await using bucket = await FakeBucket.start(protocol);
     const [one, two] = [Uint8Array.of(1), Uint8Array.of(2)];
@@ -128,7 +128,7 @@ Deno.test("a new layer is placed when Docker has recorded its repository", () =>
     assert.ok(performance.now() - startedAt < 1000, "an aborted wait ends");
   }));
 
-Deno.test("a recorded repository on the configured host is read with the login of the configuration", async () => {
+Deno.test("a recorded repository on the configured host is read with the configured login", async () => {
   await using registry = await FakeRegistry.start({ auth: "basic", user: "u", password: "p" });
   const id = registry.addBlob(new Uint8Array(7));
   await withDocker(recordOf(`${registry.host}/app`), async (layer, deps) => {
@@ -159,7 +159,7 @@ Deno.test("a layer without a diffID or a record, or with a damaged record, has i
   });
 });
 
-Deno.test("the home that the layer names goes after a configured folder and before Docker's record", () =>
+Deno.test("the home named by the layer comes after a configured folder and before Docker's records", () =>
   withDocker(recordOf("docker.io/library/app", "quay.io/team/app"), async (layer, deps) => {
     await writeOrigin(layer, { registry: "quay.io", repository: "other/app", blobSizes: new Map() });
     const folder = configOf("localfs", { dir: "/blobs" });
@@ -177,7 +177,7 @@ Deno.test("the home that the layer names goes after a configured folder and befo
     ]);
   }));
 
-Deno.test("a layer's word alone leads to no host of this machine; a setting, Docker's record or the configuration does", async () => {
+Deno.test("a layer alone cannot name a home on this machine; settings, records and configuration can", async () => {
   await using registry = await FakeRegistry.start();
   const id = registry.addBlob(new Uint8Array(7));
   const origin = { registry: registry.host, repository: "app", blobSizes: new Map([[id, 7]]) };
@@ -205,7 +205,7 @@ Deno.test("a layer's word alone leads to no host of this machine; a setting, Doc
   });
 });
 
-Deno.test("credentials of the configured registry do not go to the host that a layer names", async () => {
+Deno.test("credentials of the configured registry are not sent to the host that a layer names", async () => {
   await using named = await FakeRegistry.start({ auth: "basic", user: "u", password: "p" });
   const id = named.addBlob(new Uint8Array(7));
   await withDocker(undefined, async (layer, deps) => {
@@ -217,7 +217,7 @@ Deno.test("credentials of the configured registry do not go to the host that a l
   });
 });
 
-Deno.test("a file of the layer that cannot be read is a home that says so, and keeps no other home away", () =>
+Deno.test("an unreadable origin file is a home with an error, and does not exclude other homes", () =>
   withDocker(recordOf("docker.io/library/app"), async (layer, deps) => {
     await writeOrigin(layer, '{"version":1}');
     const [broken, recorded] = await backendCandidates(layer, { config: undefined, trustedOrigins: [], deps });

@@ -12,7 +12,7 @@ const config = {
 };
 const entry = { type: "bootstrap", id: "app-1", domain_id: "shared", config };
 
-Deno.test("an entry says by which name an image is mounted, where its bootstrap is and where its blobs", () => {
+Deno.test("an entry gives an image's domain and name, its bootstrap and its backend", () => {
   const read = readBlobEntry(entry);
   assert.deepEqual([read.domain, read.fsid, read.bootstrapPath], ["shared", "app-1", "/image.boot"]);
   assert.deepEqual([read.config.cache.type, read.config.cache.workDir], ["fscache", "/cache"]);
@@ -20,7 +20,7 @@ Deno.test("an entry says by which name an image is mounted, where its bootstrap 
   assert.equal(read.config.prefetch.configured, false);
 });
 
-Deno.test("config_v2 says the same, a domain may be absent, prefetch is that of the entry", () => {
+Deno.test("config_v2 is equivalent, a domain is optional, prefetch is taken from the entry", () => {
   const config_v2 = {
     version: 2,
     id: "factory",
@@ -34,7 +34,7 @@ Deno.test("config_v2 says the same, a domain may be absent, prefetch is that of 
   assert.deepEqual([prefetched.config.prefetch.enable, prefetched.config.prefetch.prefetchAll], [true, false]);
 });
 
-Deno.test("what is no entry is refused by the place that is wrong", () => {
+Deno.test("an invalid entry is refused with the name of the wrong field", () => {
   const cases: [document: unknown, code: "usage" | "unsupported" | "config", words: RegExp][] = [
     [{}, "usage", /type is missing/],
     [{ ...entry, id: "a/b" }, "usage", /^Cannot read blob entry: id /],

@@ -3,7 +3,7 @@ import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { hasCode } from "../../base/errors.ts";
 import { ImageNumbers } from "./image_numbers.ts";
 
-Deno.test("an image keeps its number, over a restart too", async () => {
+Deno.test("an image keeps its number, also after a restart", async () => {
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   const numbers = await ImageNumbers.open(path);
@@ -15,7 +15,7 @@ Deno.test("an image keeps its number, over a restart too", async () => {
   assert.equal(await again.of("c"), 3);
 });
 
-Deno.test("the number of a forgotten image is never given again, over a restart neither", async () => {
+Deno.test("the number of a forgotten image is never reused, not even after a restart", async () => {
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   const numbers = await ImageNumbers.open(path);
@@ -27,7 +27,7 @@ Deno.test("the number of a forgotten image is never given again, over a restart 
   assert.equal(await (await ImageNumbers.open(path)).of("b"), 3);
 });
 
-Deno.test("numbers asked for at once are different, and all on disk", async () => {
+Deno.test("numbers requested concurrently are distinct, and all on disk", async () => {
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   const numbers = await ImageNumbers.open(path);
@@ -38,7 +38,7 @@ Deno.test("numbers asked for at once are different, and all on disk", async () =
   assert.deepEqual(await Promise.all(names.map((name) => again.of(name))), given);
 });
 
-Deno.test("a name that JavaScript's objects know is a name like any other", async () => {
+Deno.test("names of Object.prototype are handled like any other name", async () => {
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   const numbers = await ImageNumbers.open(path);
@@ -46,7 +46,7 @@ Deno.test("a name that JavaScript's objects know is a name like any other", asyn
   assert.equal(await (await ImageNumbers.open(path)).of("constructor"), 1);
 });
 
-Deno.test("a number whose write failed is not given, and not given again", async () => {
+Deno.test("a number whose write failed is neither returned nor reused", async () => {
   using dir = TempDir.make();
   const folder = dir.join("state");
   const numbers = await ImageNumbers.open(`${folder}/numbers.json`);
@@ -56,7 +56,7 @@ Deno.test("a number whose write failed is not given, and not given again", async
   assert.equal(await (await ImageNumbers.open(`${folder}/numbers.json`)).of("a"), 2);
 });
 
-Deno.test("a file that is damaged or contradicts itself is refused, not guessed at", async () => {
+Deno.test("a damaged or contradictory file is refused", async () => {
   using dir = TempDir.make();
   const path = dir.join("numbers.json");
   for (

@@ -37,7 +37,7 @@ function fetchedOf({ stores }: MountableFixture): Set<string> {
   return new Set(stores.flatMap((store, index) => store.fetched.map((chunk) => `${index}/${chunk}`)));
 }
 
-Deno.test("every chunk of every file is fetched, and what is asked for at once is joined", async () => {
+Deno.test("every chunk of every file is fetched, and adjacent ranges are joined", async () => {
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
   const expected = chunksOfFiles(mountable);
@@ -79,7 +79,7 @@ Deno.test("stops while it waits for the image to be used", async () => {
   assert.equal(run.status.state, "stopped");
 });
 
-Deno.test("what cannot be fetched is passed over and told", async () => {
+Deno.test("chunks that cannot be fetched are skipped and counted", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
@@ -93,7 +93,7 @@ Deno.test("what cannot be fetched is passed over and told", async () => {
   assert.ok(run.status.failures > 0, "each piece that needs the chunk counts");
 });
 
-Deno.test("a stop ends it, and nothing of the image is used any more when it has resolved", async () => {
+Deno.test("a stopped prefetch uses nothing of the image after stop() has resolved", async () => {
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
   const entered = Promise.withResolvers<void>();
@@ -112,7 +112,7 @@ Deno.test("a stop ends it, and nothing of the image is used any more when it has
   assert.ok(size < chunksOfFiles(mountable).size);
 });
 
-Deno.test("what the image lists is fetched first, and alone where no more is asked for", async () => {
+Deno.test("the prefetch list of the image is fetched first, and alone if only that is requested", async () => {
   const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
   assert.ok(listing !== undefined);
   using temp = TempDir.make();
@@ -126,7 +126,7 @@ Deno.test("what the image lists is fetched first, and alone where no more is ask
   assert.deepEqual(fetchedOf(mountable), listed);
 });
 
-Deno.test("all the rest waits for the readers to be quiet, what is listed does not", async () => {
+Deno.test("the rest waits until readers are quiet, the prefetch list does not", async () => {
   const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
   assert.ok(listing !== undefined);
   using temp = TempDir.make();
@@ -144,7 +144,7 @@ Deno.test("all the rest waits for the readers to be quiet, what is listed does n
   assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
 });
 
-Deno.test("nothing is fetched any more when the disk is nearly full", async () => {
+Deno.test("prefetching stops when the disk is nearly full", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
@@ -155,7 +155,7 @@ Deno.test("nothing is fetched any more when the disk is nearly full", async () =
   assert.ok(fetchedOf(mountable).size < chunksOfFiles(mountable).size);
 });
 
-Deno.test("what was learned is fetched first and in its order, then what is listed, then the rest", async () => {
+Deno.test("learned reads are fetched first and in order, then the prefetch list, then the rest", async () => {
   const listing = listRafsFixtures().find(({ name }) => name === "v6-prefetch-fs");
   assert.ok(listing !== undefined);
   using temp = TempDir.make();
@@ -181,7 +181,7 @@ Deno.test("what was learned is fetched first and in its order, then what is list
   assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
 });
 
-Deno.test("where nothing can be learned the rest is fetched all the same", async () => {
+Deno.test("if the learned reads cannot be loaded, the rest is fetched all the same", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
@@ -191,7 +191,7 @@ Deno.test("where nothing can be learned the rest is fetched all the same", async
   assert.deepEqual(fetchedOf(mountable), chunksOfFiles(mountable));
 });
 
-Deno.test("what was learned is asked for as read-ahead as long as readers follow it, then as prefetch", async () => {
+Deno.test("learned reads are fetched as read-ahead while readers follow them, then as prefetch", async () => {
   using temp = TempDir.make();
   using mountable = await MountableFixture.open(fixture, temp.path);
   const urgencies: string[] = [];

@@ -47,7 +47,7 @@ function shown(report: Partial<LazyImagesReport>): string[] {
   return troublesOf({ ...HEALTHY, ...report }, MIN_FREE).map(({ severity, message }) => `${severity}: ${message}`);
 }
 
-Deno.test("where all is well there is nothing to say", () => {
+Deno.test("a healthy server has no problems", () => {
   assert.deepEqual(shown({}), []);
   assert.deepEqual(shown({ session: "none" }), []);
   assert.deepEqual(infoRows(HEALTHY, []), [
@@ -58,13 +58,13 @@ Deno.test("where all is well there is nothing to say", () => {
   ]);
 });
 
-Deno.test("what the kernel has of its own is told beside what the cache has", () => {
+Deno.test("the kernel's own cache is reported beside ours", () => {
   const [, , fill] = infoRows({ ...HEALTHY, cache: { ...CACHE, kernelBytes: 2 * GB } }, []);
   const text = "1.00 GB used, 2.00 GB beside it in the kernel's own cache, 40.0 GB free of 100 GB";
   assert.deepEqual(fill, ["Cache Fill", text]);
 });
 
-Deno.test("a cache that can take no chunk has failed, one with less space than asked for is degraded", () => {
+Deno.test("a cache that can store no chunk has failed, one below min_free is degraded", () => {
   const cache = (freeBytes: number, outOfInodes = false) =>
     shown({ cache: { ...CACHE, usedBytes: 0, freeBytes, outOfInodes } });
   const left = 'the file system of the cache "/c" has';
@@ -74,19 +74,19 @@ Deno.test("a cache that can take no chunk has failed, one with less space than a
   assert.deepEqual(cache(40 * GB, true), [`failed: ${left.replace(/ has$/, " has no free inode")}`]);
 });
 
-Deno.test("a cache folder that cannot be looked at has failed", () => {
+Deno.test("a cache folder that cannot be read has failed", () => {
   const cache = { dir: "/c", failure: 'Cannot examine cache "/c": ENOENT' };
   assert.deepEqual(shown({ cache }), ['failed: Cannot examine cache "/c": ENOENT']);
   assert.deepEqual(infoRows({ ...HEALTHY, cache }, [])[2], ["Cache Fill", "unknown"]);
 });
 
-Deno.test("a session that ended by itself has failed, until another one serves", () => {
+Deno.test("a session that ended unexpectedly has failed until another one serves", () => {
   const message = "the FUSE session of 2 lazy images has ended: their containers get errors, restart them";
   assert.deepEqual(shown({ session: "ended", lostImages: 2 }), [`failed: ${message}`]);
   assert.deepEqual(shown({ session: "serving", lostImages: 2 }), [`degraded: ${message}`]);
 });
 
-Deno.test("corrupt chunks and sources that fail are told, the worst first", () => {
+Deno.test("corrupt chunks and failing sources are reported, the worst first", () => {
   const failing = { ...BLOB, lastFailure: "Cannot read blob b: HTTP 503" };
   const report = {
     blobs: { ...HEALTHY.blobs, corruptChunks: 3 },

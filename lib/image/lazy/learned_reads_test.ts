@@ -7,7 +7,7 @@ import type { BlobRange } from "./read_coverage.ts";
 const DIGEST = "5".repeat(64);
 const read = (blobIndex: number, offset: number, length: number): BlobRange => ({ blobIndex, offset, length });
 
-Deno.test("reads are kept in their order, for the digest that they are of, and found by the next process", async () => {
+Deno.test("reads are kept in order, per digest, and found by the next process", async () => {
   using temp = TempDir.make();
   const reads = [read(0, 9000, 100), read(1, 0, 4096), read(0, 0, 10)];
   const learned = await LearnedReads.open(temp.join("learned"));
@@ -17,7 +17,7 @@ Deno.test("reads are kept in their order, for the digest that they are of, and f
   assert.deepEqual(await learned.of("6".repeat(64)), []);
 });
 
-Deno.test("what later starts add goes behind, once, up to a bound", async () => {
+Deno.test("reads of later starts are appended, without duplicates, up to a limit", async () => {
   using temp = TempDir.make();
   const learned = await LearnedReads.open(temp.path);
   await Promise.all([learned.add(DIGEST, [read(0, 0, 100)]), learned.add(DIGEST, [read(0, 100, 100)])]);
@@ -29,7 +29,7 @@ Deno.test("what later starts add goes behind, once, up to a bound", async () => 
   assert.deepEqual([all.length, all.slice(0, 4)], [MAX_READS, known]);
 });
 
-Deno.test("a file that is damaged counts as empty, and is replaced", async () => {
+Deno.test("a damaged file counts as empty, and is replaced", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   const learned = await LearnedReads.open(temp.path);
@@ -49,7 +49,7 @@ Deno.test("a file that is damaged counts as empty, and is replaced", async () =>
   }
 });
 
-Deno.test("images that were not used for longest are forgotten when there are too many", async () => {
+Deno.test("the least recently used images are forgotten when there are too many", async () => {
   using temp = TempDir.make();
   const learned = await LearnedReads.open(temp.path);
   const digest = (i: number) => i.toString(16).padStart(64, "0");

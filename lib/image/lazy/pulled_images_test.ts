@@ -18,7 +18,7 @@ function imageOf(change: Partial<PulledImage> = {}): PulledImage {
   };
 }
 
-Deno.test("a record is there for the next process, and gone for good when its image is", async () => {
+Deno.test("a record is visible to the next process, and removed for good with its image", async () => {
   using dir = TempDir.make();
   const images = await PulledImages.open(dir.join("pulled"));
   await images.record(diffId("a"), imageOf());
@@ -39,7 +39,7 @@ Deno.test("a record is there for the next process, and gone for good when its im
   assert.equal((file.mode ?? 0) & 0o777, 0o600);
 });
 
-Deno.test("the newest login of a host counts, for Docker Hub by any of its names, and says whose it is", async () => {
+Deno.test("the newest login of a host is used, for every name of Docker Hub, with its origin", async () => {
   using dir = TempDir.make();
   const images = await PulledImages.open(dir.path);
   const login = (password: string) => ({ host: "docker.io", kind: "basic" as const, user: "bob", password });
@@ -61,7 +61,7 @@ Deno.test("the newest login of a host counts, for Docker Hub by any of its names
   assert.match(JSON.stringify(await images.keychain.resolve("docker.io")), /"old"/);
 });
 
-Deno.test("what is damaged counts as none, and what is wrong is refused by its place, without a secret", async () => {
+Deno.test("damaged records are ignored, and invalid ones refused by field, without a secret", async () => {
   using dir = TempDir.make();
   await Deno.writeTextFile(dir.join(`${"a".repeat(64)}.json`), '{"password": "secret"');
   await Deno.writeTextFile(dir.join(`${"b".repeat(64)}.json`), JSON.stringify({ ...imageOf(), version: 2 }));

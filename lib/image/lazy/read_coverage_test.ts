@@ -8,7 +8,7 @@ const range = fc.record({
   length: fc.integer({ min: 1, max: 12 }),
 });
 
-Deno.test("a range is covered when each of its bytes is in one of the ranges", () => {
+Deno.test("a range is covered if each of its bytes is in one of the ranges", () => {
   fc.assert(fc.property(fc.array(range, { maxLength: 12 }), range, (ranges, asked) => {
     const isCovered = (byte: number) =>
       ranges.some(({ blobIndex, offset, length }) =>

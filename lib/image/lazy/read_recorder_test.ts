@@ -34,7 +34,7 @@ async function known(learned: LearnedReads, digest: string, count: number) {
   return await learned.of(digest);
 }
 
-Deno.test("reads of a start are kept in order of first touch, those that follow each other as one", () =>
+Deno.test("reads of a start are kept in order of first access, consecutive ones merged", () =>
   withRecorder(async ({ recorder, learned, digest, quiet }) => {
     recorder.begin();
     for (const offset of [100, 110, 50, 100, 120, 60, 110]) recorder.note(0, place(offset));
@@ -50,7 +50,7 @@ Deno.test("reads of a start are kept in order of first touch, those that follow 
     assert.deepEqual(await recorder.learned(), await learned.of(digest));
   }));
 
-Deno.test("what is read before a start or after it is not recorded, the next start is", () =>
+Deno.test("reads before and after a start are not recorded, those of the next start are", () =>
   withRecorder(async ({ recorder, learned, digest, quiet }) => {
     recorder.note(0, place(1000));
     recorder.begin();
@@ -65,7 +65,7 @@ Deno.test("what is read before a start or after it is not recorded, the next sta
     assert.deepEqual((await known(learned, digest, 2)).map(({ offset }) => offset), [2000, 4000]);
   }));
 
-Deno.test("what was recorded when the image goes is kept", async () => {
+Deno.test("reads recorded before the image is closed are kept", async () => {
   using temp = TempDir.make();
   await Deno.writeTextFile(temp.join("image.boot"), "a bootstrap");
   const learned = await LearnedReads.open(temp.join("learned"));
@@ -78,7 +78,7 @@ Deno.test("what was recorded when the image goes is kept", async () => {
   assert.equal((await learned.of(await sha256OfFile(temp.join("image.boot")))).length, 1);
 });
 
-Deno.test("a bootstrap that cannot be read keeps nothing from starting", async () => {
+Deno.test("an unreadable bootstrap does not keep a container from starting", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   const learned = await LearnedReads.open(temp.join("learned"));
@@ -88,7 +88,7 @@ Deno.test("a bootstrap that cannot be read keeps nothing from starting", async (
   await assert.rejects(recorder.learned(), Deno.errors.NotFound);
 });
 
-Deno.test("a start that wants other things than earlier ones is told apart from one that follows them", () =>
+Deno.test("a start with many unexpected reads no longer counts as following the learned ones", () =>
   withRecorder(async ({ recorder, learned, digest, quiet }) => {
     await learned.add(digest, [{ blobIndex: 0, offset: 0, length: 1000 }]);
     await recorder.learned();

@@ -23,7 +23,7 @@ function parse(bytes: Uint8Array) {
   };
 }
 
-Deno.test("libraries, interpreter and what is read to load are told of every class and byte order", () => {
+Deno.test("libraries, interpreter and loaded ranges are read for every class and byte order", () => {
   for (const wide of [true, false]) {
     for (const littleEndian of [true, false]) {
       const bytes = elfFile({
@@ -53,7 +53,7 @@ Deno.test("libraries, interpreter and what is read to load are told of every cla
   }
 });
 
-Deno.test("what is no program or library says nothing", () => {
+Deno.test("a file that is not an ELF program or library yields nothing", () => {
   const good = elfFile();
   assert.equal(elfHeader(good.subarray(0, 63)), undefined);
   assert.equal(elfHeader(new Uint8Array(4096)), undefined);
@@ -61,7 +61,7 @@ Deno.test("what is no program or library says nothing", () => {
   assert.equal(elfHeader(new TextEncoder().encode("#!/bin/sh\n".padEnd(100))), undefined);
 });
 
-Deno.test("damage of any byte of headers and dynamic section gives ranges within the file's segments, or none", () => {
+Deno.test("a damaged header or dynamic section yields ranges within the file's segments, or none", () => {
   const good = elfFile({ interpreter: "/lib/ld.so", needed: ["liba.so"], entry: true });
   const places = [...Array(500).keys(), ...Array(160).keys().map((at) => ELF_UNITS.data * UNIT + 64 + at)];
   for (const at of places) {
@@ -81,7 +81,7 @@ Deno.test("damage of any byte of headers and dynamic section gives ranges within
   }
 });
 
-Deno.test("a shell of this machine is linked with libraries that are there", async () => {
+Deno.test("a shell of this machine is linked with libraries that exist", async () => {
   const { interpreter, needed } = parse(await Deno.readFile("/bin/sh"));
   assert.ok(interpreter !== undefined && (await Deno.stat(interpreter)).isFile);
   assert.ok(needed.some((name) => name.startsWith("libc.")), needed.join(" "));

@@ -98,7 +98,7 @@ const IMAGE = [
   file("bin/script", "#!/bin/app\n".padEnd(100)),
 ];
 
-Deno.test("who waits for a program has its linker and libraries fetched, through links and folders that they name", async () => {
+Deno.test("a read of a program fetches its linker and libraries, through links and the folders it names", async () => {
   await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
     await wait("/bin/app");
     const expected = ["/usr/lib/ld.so", "/usr/lib/liba.so.1.0", "/opt/libb.so"].flatMap(partsOf);
@@ -110,7 +110,7 @@ Deno.test("who waits for a program has its linker and libraries fetched, through
   });
 });
 
-Deno.test("a library that is waited for has what it needs itself fetched, once", async () => {
+Deno.test("a read of a library fetches its own dependencies, once", async () => {
   await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
     await wait("/opt/libb.so");
     await wait("/opt/libb.so");
@@ -121,7 +121,7 @@ Deno.test("a library that is waited for has what it needs itself fetched, once",
   });
 });
 
-Deno.test("nothing is fetched for what is no program", async () => {
+Deno.test("nothing is fetched for a file that is not a program", async () => {
   await withImage(IMAGE, async ({ wait, fetched, ahead }) => {
     await wait("/bin/script");
     await ahead[Symbol.asyncDispose]();

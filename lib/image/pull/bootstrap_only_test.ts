@@ -36,7 +36,7 @@ function filesOf(archive: Uint8Array): Map<string, Uint8Array> {
   return files;
 }
 
-Deno.test("Docker gets what the image runs as, on one layer that holds bootstrap, chunk tables and origin", () => {
+Deno.test("Docker gets the image's configuration, with one layer of bootstrap, chunk tables and origin", () => {
   const image = bootstrapOnlyImage(PARTS);
   const files = filesOf(concatenate(image.archive));
   const [manifest] = JSON.parse(new TextDecoder().decode(files.get("manifest.json")));
@@ -65,14 +65,14 @@ Deno.test("Docker gets what the image runs as, on one layer that holds bootstrap
   assert.ok(entriesOf(layer ?? new Uint8Array(0)).every(({ uid, mtimeSec }) => uid === 0 && mtimeSec === 0));
 });
 
-Deno.test("the same image is the same wherever and whenever it is pulled, another repository makes another layer", () => {
+Deno.test("the same image yields the same ids at every pull, another repository another layer", () => {
   const one = bootstrapOnlyImage(PARTS);
   const again = bootstrapOnlyImage({ ...PARTS, name: "r.example/app:2" });
   assert.deepEqual([one.id, one.diffId], [again.id, again.diffId]);
   assert.notEqual(bootstrapOnlyImage({ ...PARTS, origin: { ...ORIGIN, repository: "b" } }).diffId, one.diffId);
 });
 
-Deno.test("a configuration that is no object is refused", () => {
+Deno.test("a configuration that is not an object is refused", () => {
   for (const config of [encode([]), encode(null), encode("x"), new TextEncoder().encode("{")]) {
     assert.throws(() => bootstrapOnlyImage({ ...PARTS, config }), (error) => hasCode(error, "invalid-image"));
   }

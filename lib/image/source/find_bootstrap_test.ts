@@ -33,7 +33,7 @@ async function find(bytes: Uint8Array, name = "source"): Promise<{ found: Uint8A
   return { found: await Deno.readFile(path), container };
 }
 
-Deno.test("a bootstrap file of either version is used where it is", async () => {
+Deno.test("a bootstrap file of either version is used in place", async () => {
   using temp = TempDir.make();
   for (const name of ["v5-none-sha256-4k", "v6-none-sha256-4k"]) {
     const path = fixture(name).bootstrap;
@@ -42,7 +42,7 @@ Deno.test("a bootstrap file of either version is used where it is", async () => 
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
 });
 
-Deno.test("a file named after a blob says which blob carries it", async () => {
+Deno.test("a file named after a blob tells which blob contains it", async () => {
   const id = "0f".repeat(32);
   assert.equal((await find(BOOTSTRAP, id)).container, id);
   assert.equal((await find(BOOTSTRAP, `${id}.image.boot`)).container, id);
@@ -50,7 +50,7 @@ Deno.test("a file named after a blob says which blob carries it", async () => {
 });
 
 for (const each of fixtures.filter(({ container }) => container !== undefined)) {
-  Deno.test(`the bootstrap inside the data blob of ${each.name} is unpacked`, async () => {
+  Deno.test(`the bootstrap inside the data blob of ${each.name} is extracted`, async () => {
     const { found, container } = await find(await Deno.readFile(each.bootstrap), basename(each.bootstrap));
     assert.deepEqual(found, await readFixtureBootstrap(each));
     assert.equal(container, /^[0-9a-f]{64}$/.test(each.container ?? "") ? each.container : undefined);
@@ -58,7 +58,7 @@ for (const each of fixtures.filter(({ container }) => container !== undefined)) 
   });
 }
 
-Deno.test("a data blob whose first chunk is an archive is a data blob all the same", async () => {
+Deno.test("a data blob whose first chunk is an archive is recognised as a data blob", async () => {
   const blob = await Deno.readFile(fixture("v6-inline").bootstrap);
   const expected = await readFixtureBootstrap(fixture("v6-inline"));
   const archive = tarOf(dir("image"), file("image/image.boot", "an archive inside the image"));
@@ -69,7 +69,7 @@ Deno.test("a data blob whose first chunk is an archive is a data blob all the sa
   }
 });
 
-Deno.test("a layer's bootstrap is unpacked from its tar, plain or gzip, of one member or more", async () => {
+Deno.test("the bootstrap of a layer is extracted from its tar, plain or gzip, with one or more members", async () => {
   const tar = tarOf(dir("image"), file("image/image.boot", BOOTSTRAP));
   const half = tar.length >> 1;
   const members = concatenate([gzipSync(tar.subarray(0, half)), gzipSync(tar.subarray(half))]);
@@ -78,7 +78,7 @@ Deno.test("a layer's bootstrap is unpacked from its tar, plain or gzip, of one m
   }
 });
 
-Deno.test("of the names of a bootstrap the newer convention counts, and of two of one name the later", async () => {
+Deno.test("image/image.boot is preferred to image.boot, and the last of two equal names is used", async () => {
   const text = (name: string, content: string) => file(name, content.padEnd(600));
   const old = text("image.boot", "old place");
   const get = async (...entries: TestEntry[]) => new TextDecoder().decode((await find(tarOf(...entries))).found).trim();
@@ -88,7 +88,7 @@ Deno.test("of the names of a bootstrap the newer convention counts, and of two o
   assert.equal(await get(old, text("image/image.boot", "1"), symlink("image/image.boot", "/etc/passwd")), "old place");
 });
 
-Deno.test("what holds no bootstrap is refused by a sentence that says so", async () => {
+Deno.test("input without a bootstrap is refused with an error that says so", async () => {
   const garbage = Uint8Array.from({ length: 5000 }, (_, i) => i * i >> 3);
   const none = [
     new Uint8Array(0),
@@ -109,7 +109,7 @@ Deno.test("what holds no bootstrap is refused by a sentence that says so", async
   }
 });
 
-Deno.test("a damaged layer is told by what is damaged", async () => {
+Deno.test("a damaged layer is reported with what is damaged", async () => {
   const tar = tarOf(dir("image"), file("image/image.boot", BOOTSTRAP));
   const gzip = new Uint8Array(gzipSync(tar));
   const flipped = gzip.slice();
@@ -134,7 +134,7 @@ Deno.test("zstd is refused by name", async () => {
   );
 });
 
-Deno.test("an inlined bootstrap that is damaged is refused, not unpacked", async () => {
+Deno.test("a damaged inlined bootstrap is refused, not extracted", async () => {
   const { bootstrap } = fixture("v6-inline-toc");
   const blob = await Deno.readFile(bootstrap);
   for (let back = 600; back < 6000; back += 300) {
@@ -148,7 +148,7 @@ Deno.test("an inlined bootstrap that is damaged is refused, not unpacked", async
   }
 });
 
-Deno.test("what is no file is refused", async () => {
+Deno.test("input that is not a file is refused", async () => {
   using temp = TempDir.make();
   await Deno.writeFile(temp.join("file"), BOOTSTRAP);
   const into = temp.join("image.boot");

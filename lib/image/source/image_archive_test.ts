@@ -10,7 +10,7 @@ import { openImageArchive } from "./image_archive.ts";
 const signal = new AbortController().signal;
 const ID = "0123456789abcdef".repeat(4);
 
-Deno.test("names that tools give to what is in an archive of images are known, others are of files", () => {
+Deno.test("the file names that tools use in image archives are recognised, others are ordinary files", () => {
   const docker = ["manifest.json", "repositories", `${ID}.json`, `${ID}/`, `${ID}/layer.tar`, `${ID}/json`];
   const podman = [`${ID}.tar`, `${ID}/VERSION`];
   const layout = ["./", "oci-layout", "index.json", "./blobs/", "blobs/sha256", `./blobs/sha256/${ID}`];
@@ -21,7 +21,7 @@ Deno.test("names that tools give to what is in an archive of images are known, o
   }
 });
 
-Deno.test("an archive of files is told by its first names, whatever comes behind them", async () => {
+Deno.test("an archive of files is recognised by its first names, whatever follows", async () => {
   const start = tarOf(file("package.json", "{}"), dir("./"), file("etc/passwd", "root")).subarray(0, -1024);
   const archive = concatenate([start, noise(600_000)]);
   for (const bytes of [archive, gzipSync(archive), zstdCompressSync(archive)]) {
@@ -34,7 +34,7 @@ Deno.test("an archive of files is told by its first names, whatever comes behind
   }
 });
 
-Deno.test("what is no archive at all is said so, with its name", async () => {
+Deno.test("input that is not an archive is reported as such, with its name", async () => {
   using temp = TempDir.make();
   const path = temp.join("noise.tar");
   await Deno.writeFile(path, noise(2048));

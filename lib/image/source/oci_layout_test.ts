@@ -66,7 +66,7 @@ const BOOTSTRAP = { annotations: { [NYDUS_ANNOTATION.bootstrap]: "true" } };
 const bootstrapTar = async (name: string) =>
   new Uint8Array(gzipSync(tarOf(dir("image"), file("image/image.boot", await readFixtureBootstrap(fixture(name))))));
 
-Deno.test("an image is found by its tag, its name or alone, in an index within the index, for this machine", async () => {
+Deno.test("an image is found by its tag, its name or alone, also in nested indexes, for this platform", async () => {
   using layout = new Layout();
   const ordinary = layout.blob(new Uint8Array(gzipSync(tarOf(file("a")))), MEDIA_TYPE.ociLayerGzip);
   const nydus = layout.blob(await bootstrapTar("v6-layers-merged"), MEDIA_TYPE.ociLayerGzip, BOOTSTRAP);
@@ -87,7 +87,7 @@ Deno.test("an image is found by its tag, its name or alone, in an index within t
   await assert.rejects(absent.manifest("ordinary"), (error) => hasCode(error, "not-found"));
 });
 
-Deno.test("what is not as its digest says, missing, or leads too deep is refused by name", async () => {
+Deno.test("content with a wrong digest, missing content and deep nesting are refused by name", async () => {
   using layout = new Layout();
   const layer = layout.blob(new Uint8Array(5), MEDIA_TYPE.ociLayer);
   const manifest = layout.manifest([layer]);
@@ -115,7 +115,7 @@ Deno.test("what is not as its digest says, missing, or leads too deep is refused
   await assert.rejects(OciLayout.open("oci:/no/such:1"), (error) => hasCode(error, "not-found"));
 });
 
-Deno.test("of a layout, a file and a home that is named the bootstrap and the blobs are located", async () => {
+Deno.test("bootstrap and blobs are located for a layout, a file, and a layer that names its home", async () => {
   using layout = new Layout();
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const deps = { http, keychain: ANONYMOUS };

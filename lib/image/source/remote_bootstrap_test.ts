@@ -83,13 +83,13 @@ Deno.test("of a nydus image the bootstrap layer is fetched, and none of its data
   assert.equal(images.registry.count("GET", "/v2/app/blobs/"), 1);
 });
 
-Deno.test("an image that is a bootstrap layer and nothing else needs no annotation", async () => {
+Deno.test("an image that consists of one bootstrap layer needs no annotation", async () => {
   await using images = await Images.start();
   images.manifest([{ bytes: layerOf("alone") }], "latest");
   assert.equal(await images.fetch(), "alone");
 });
 
-Deno.test("of an index the entry for this platform that is marked as nydus is taken, else the first", async () => {
+Deno.test("of an index the entry for this platform with a nydus mark is used, else the first one", async () => {
   await using images = await Images.start();
   const ordinary = images.manifest([{ bytes: ORDINARY }]);
   const lazy = images.manifest(nydus("lazy"));
@@ -127,7 +127,7 @@ Deno.test("an ordinary image is refused by name", async () => {
   await assert.rejects(images.fetch(), refused);
 });
 
-Deno.test("an index without this platform, or of indexes, is refused by name", async () => {
+Deno.test("an index without this platform, or of nested indexes, is refused by name", async () => {
   await using images = await Images.start();
   const lazy = images.manifest(nydus("lazy"));
   images.index([{ ...lazy, platform: OTHER }], "latest");
@@ -139,7 +139,7 @@ Deno.test("an index without this platform, or of indexes, is refused by name", a
   await assert.rejects(images.fetch(), /^NydusGdError: Cannot read image .*: an index lists an index$/);
 });
 
-Deno.test("bytes that are not those of their digest are corrupt, in manifests and in layers", async () => {
+Deno.test("manifests and layers that do not match their digest are corrupt", async () => {
   await using images = await Images.start();
   const corrupt = (error: unknown) => hasCode(error, "corrupt");
   const lazy = images.manifest(nydus("lazy"), "latest");
@@ -153,7 +153,7 @@ Deno.test("bytes that are not those of their digest are corrupt, in manifests an
   await assert.rejects(images.fetch(), corrupt);
 });
 
-Deno.test("a layer whose gzip is damaged is told by its digest", async () => {
+Deno.test("a layer with damaged gzip data is reported with its digest", async () => {
   await using images = await Images.start();
   const cut = layerOf("cut").slice(0, -6);
   images.manifest([{ bytes: cut }], "latest");

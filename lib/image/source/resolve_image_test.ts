@@ -35,7 +35,7 @@ async function withRegistry(
   await test(ImagePusher.into(registry), resolve, registry);
 }
 
-Deno.test("a manifest is told by its layers, and by the beginning of the lowest where nothing is marked", () =>
+Deno.test("a manifest is classified by its layers, or by the start of the lowest where none is marked", () =>
   withRegistry(async (pusher, resolve) => {
     await pusher.standard(LAZY, { tag: "standard" });
     const { form } = await resolve("standard");
@@ -49,7 +49,7 @@ Deno.test("a manifest is told by its layers, and by the beginning of the lowest 
     for (const tag of ["classic", "empty"]) assert.equal((await resolve(tag)).form.kind, "classic");
   }));
 
-Deno.test("of an index comes what Docker takes where that is lazy, else what is", () =>
+Deno.test("of an index Docker's choice is used if it is lazy, else another lazy entry", () =>
   withRegistry(async (pusher, resolve) => {
     const entry = async (pushed: Promise<object>) => ({ ...await pushed, platform: PLATFORM });
     const classic = await entry(pusher.classic(CLASSIC));
@@ -85,7 +85,7 @@ Deno.test("of an index comes what Docker takes where that is lazy, else what is"
     assert.equal((await resolve("latest", OTHER_PLATFORM)).form.kind, "standard");
   }));
 
-Deno.test("a nydus image that refers to an ordinary one is found by the API and by the tag of registries without it", () =>
+Deno.test("a nydus image that refers to an ordinary one is found by referrers API or fallback tag", () =>
   withRegistry(async (pusher, resolve, registry) => {
     const subject = await pusher.classic(CLASSIC, { tag: "latest" });
     const signature = await pusher.classic([], { subject });
@@ -111,7 +111,7 @@ Deno.test("a nydus image that refers to an ordinary one is found by the API and 
     await assert.rejects(resolve(), (error) => hasCode(error, "invalid-image"));
   }));
 
-Deno.test("the beginning of a layer tells a bootstrap by its name, before anything that is not its company", () => {
+Deno.test("the start of a layer identifies a bootstrap by name, if only image/* precedes it", () => {
   const large = crypto.getRandomValues(new Uint8Array(50_000));
   const cases: [tar: Uint8Array, is: boolean][] = [
     [tarOf(dir("image"), file("image/image.boot", large)), true],

@@ -7,7 +7,7 @@ const BYTES = new TextEncoder().encode("a tar");
 
 const namesIn = (folder: string) => Array.from(Deno.readDirSync(folder), ({ name }) => name);
 
-Deno.test("a tar file is not there before it is complete, not under any name", async () => {
+Deno.test("a tar file has no name at all until it is complete", async () => {
   using temp = TempDir.make();
   const path = temp.join("files.tar");
   const file = await TarFile.create(path);
@@ -19,7 +19,7 @@ Deno.test("a tar file is not there before it is complete, not under any name", a
   assert.equal((Deno.statSync(path).mode ?? 0) & 0o777, 0o644 & ~Deno.umask());
 });
 
-Deno.test("a tar file that somebody else made meanwhile stays", async () => {
+Deno.test("a tar file created by somebody else in the meantime is kept", async () => {
   using temp = TempDir.make();
   const path = temp.join("files.tar");
   const file = await TarFile.create(path);

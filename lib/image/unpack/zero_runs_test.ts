@@ -4,7 +4,7 @@ import { filledRuns } from "./zero_runs.ts";
 
 const BLOCK = 4096;
 
-Deno.test("runs are what is not zero, block by block", () => {
+Deno.test("runs are the nonzero blocks", () => {
   const blocks = fc.array(fc.constantFrom("zero", "first", "last", "full"), { maxLength: 8 });
   fc.assert(fc.property(blocks, fc.nat({ max: BLOCK - 1 }), fc.nat({ max: 7 }), (kinds, tail, shift) => {
     const bytes = new Uint8Array(shift + kinds.length * BLOCK + tail).subarray(shift);
