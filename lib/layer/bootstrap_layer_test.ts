@@ -18,13 +18,13 @@ async function put(dir: string, ...names: string[]): Promise<void> {
   }
 }
 
-Deno.test("image/image.boot with nothing beside the folder is a bootstrap layer", async () => {
+Deno.test("image/image.boot with nothing beside its folder is a bootstrap layer", async () => {
   equal(await shapeOf((dir) => put(dir, "image/image.boot")), "image/image.boot");
   equal(await shapeOf((dir) => put(dir, "image/image.boot", "image/nydus-gd.json")), "image/image.boot");
   equal(await shapeOf((dir) => put(dir, "image.boot")), "image.boot");
 });
 
-Deno.test("anything else is an ordinary layer", async () => {
+Deno.test("any other content is an ordinary layer", async () => {
   equal(await shapeOf(() => Promise.resolve()), undefined);
   equal(await shapeOf((dir) => put(dir, "image/image.boot", "etc/passwd")), undefined);
   equal(await shapeOf((dir) => put(dir, "image.boot", "x")), undefined);
@@ -32,7 +32,7 @@ Deno.test("anything else is an ordinary layer", async () => {
   equal(await shapeOf((dir) => Deno.mkdir(`${dir}/image/image.boot`, { recursive: true })), undefined);
 });
 
-Deno.test("a symbolic link is no bootstrap, wherever it leads", async () => {
+Deno.test("a symbolic link is not a bootstrap, whatever its target", async () => {
   equal(await shapeOf((dir) => Deno.symlink("/etc/passwd", `${dir}/image.boot`)), undefined);
   equal(
     await shapeOf(async (dir) => {

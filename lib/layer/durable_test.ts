@@ -14,7 +14,7 @@ Deno.test("a small file is written, replaced and private", async () => {
   }
 });
 
-Deno.test("syncs that come while one runs share the one after it", async () => {
+Deno.test("syncs requested while one runs share the next one", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const first = syncFileSystem(dir);
@@ -28,7 +28,7 @@ Deno.test("syncs that come while one runs share the one after it", async () => {
   }
 });
 
-Deno.test("a folder that is not there cannot be synced", async () => {
+Deno.test("a missing folder cannot be synced", async () => {
   await rejects(() => syncFolder("/no/such/folder"), /ENOENT/);
   await rejects(() => syncFileSystem("/no/such/folder"), /ENOENT/);
 });

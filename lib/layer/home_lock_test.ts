@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { lockFile, lockFileSoon } from "./home_lock.ts";
 
-Deno.test("a lock that is given back in a moment is waited for, one that is held is not", async () => {
+Deno.test("a lock that is released shortly is waited for, a lock that stays held is busy", async () => {
   using temp = TempDir.make();
   const path = temp.join("lock");
   const held = lockFile(path, "home");

@@ -2,7 +2,7 @@ import { equal } from "node:assert/strict";
 import { FS_MAGIC, fsName } from "../../ffi/sys_statfs.ts";
 import { unfitReason } from "./home_probe.ts";
 
-Deno.test("file systems that do not hold layers are known by name, others are tried", () => {
+Deno.test("unsuitable file systems are recognised by name, others are probed", () => {
   for (const name of ["btrfs", "zfs", "nfs", "overlayfs", "fuse", "ecryptfs"] as const) {
     equal(typeof unfitReason(fsName(FS_MAGIC[name])), "string", name);
   }

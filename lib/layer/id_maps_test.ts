@@ -7,7 +7,7 @@ const MAPS = {
   gids: [{ containerId: 0, hostId: 200_000, size: 65_536 }],
 };
 
-Deno.test("ids are shifted by the range that they are in, and an id in none is told", () => {
+Deno.test("ids are shifted by the range that contains them, and ids outside are undefined", () => {
   deepEqual(toHost(MAPS, { uid: 0, gid: 5 }), { uid: 100_000, gid: 200_005 });
   deepEqual(toHost(MAPS, { uid: 1009, gid: 0 }), { uid: 500_009, gid: 200_000 });
   equal(toHost(MAPS, { uid: 1010, gid: 0 }), undefined);
@@ -15,7 +15,7 @@ Deno.test("ids are shifted by the range that they are in, and an id in none is t
   deepEqual(rootOwner(MAPS), { uid: 100_000, gid: 200_000 });
 });
 
-Deno.test("there and back is where it was", () => {
+Deno.test("shifting to the host and back yields the same ids", () => {
   fc.assert(fc.property(fc.nat(1009), fc.nat(65_535), (uid, gid) => {
     const host = toHost(MAPS, { uid, gid });
     deepEqual(host && toContainer(MAPS, host), { uid, gid });

@@ -3,13 +3,13 @@ import { isLayerId, layerId } from "./layer_id.ts";
 
 const HEX = "0123456789abcdef".repeat(4);
 
-Deno.test("the ids of Docker and of BuildKit are layer ids", () => {
+Deno.test("the ids of Docker and of BuildKit are valid layer ids", () => {
   for (const id of [HEX, `${HEX}-init`, HEX + "0", "z9q3v6s0kq0m4t5l7w1x2y8ab", "with.dots-and_more"]) {
     equal(layerId(id), id);
   }
 });
 
-Deno.test("paths, hidden names, the links folder and endless names are refused", () => {
+Deno.test("paths, hidden names, the links folder and overlong names are refused", () => {
   for (
     const id of [
       "",

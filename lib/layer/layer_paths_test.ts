@@ -6,7 +6,7 @@ Deno.test("a home is an absolute folder that is not the root", () => {
   for (const home of ["", "relative", "/"]) throws(() => new HomePaths(home), RangeError);
 });
 
-Deno.test("no id reaches out of the home", () => {
+Deno.test("no id leads out of the home", () => {
   const paths = new HomePaths("/srv/gd");
   for (const id of ["../x", "a/b", "", "l", ".removing"]) {
     throws(() => paths.layer(id), { code: "usage" });
@@ -14,20 +14,20 @@ Deno.test("no id reaches out of the home", () => {
   }
 });
 
-Deno.test("a lower file is read as it was written", () => {
+Deno.test("a lower file is read back as it was written", () => {
   const names = [newShortName(), newShortName(), newShortName()];
   match(names[0] ?? "", /^[A-Z2-7]{26}$/);
   deepEqual(parseLower(formatLower(names)), names);
   deepEqual(parseLower(formatLower(names) + "\n"), names);
 });
 
-Deno.test("a lower file with anything else in it is damaged", () => {
+Deno.test("a lower file with any other content is damaged", () => {
   for (const text of ["", "l/", "../x", "l/../../etc", `x/${newShortName()}`, `l/${newShortName()}:`]) {
     equal(parseLower(text), undefined, text);
   }
 });
 
-Deno.test("the target of a link names its layer, and only of a link of ours", () => {
+Deno.test("the target of a link yields its layer id, for links of ours only", () => {
   equal(idOfLinkTarget(linkTarget("abc")), "abc");
   for (const target of ["/etc", "../../x/diff", "../x/diff/y", "../x", "../../diff", "../.making/diff", "../l/diff"]) {
     equal(idOfLinkTarget(target), undefined);

@@ -23,7 +23,7 @@ Deno.test("a layer goes from none to begun to done, and never back", () =>
     deepEqual(applyState(paths, await readFinished(paths)), { kind: "done" });
   }));
 
-Deno.test("why an apply failed is kept for who asks again", () =>
+Deno.test("the reason of a failed apply is kept for later calls", () =>
   inLayer(async (paths) => {
     await markApplyBegun(paths);
     await markApplyFailed(paths, "Cannot read tar");
@@ -32,7 +32,7 @@ Deno.test("why an apply failed is kept for who asks again", () =>
     equal(applyState(paths, undefined).kind, "failed");
   }));
 
-Deno.test("the record of a bootstrap layer is read as it was written", () =>
+Deno.test("the record of a bootstrap layer is read back as it was written", () =>
   inLayer(async (paths) => {
     const finished = {
       diffId: "sha256:00",

@@ -21,7 +21,7 @@ function streamOf(chunks: readonly Uint8Array[], type: "bytes" | undefined): Rea
   });
 }
 
-Deno.test("pieces are full but the last, and hold the body, whatever it comes in", async () => {
+Deno.test("all pieces but the last are full, and together they are the body, whatever its chunks", async () => {
   const chunk = fc.uint8Array({ minLength: 1, maxLength: 40 });
   const kind = fc.constantFrom("bytes" as const, undefined);
   await fc.assert(
@@ -41,7 +41,7 @@ Deno.test("pieces are full but the last, and hold the body, whatever it comes in
   );
 });
 
-Deno.test("a cancel ends a read that waits", async () => {
+Deno.test("cancelling ends a waiting read", async () => {
   const silent = new ReadableStream<Uint8Array>({ pull: () => new Promise<void>(() => {}) });
   using reader = new PieceReader(silent);
   const next = reader.next(new ArrayBuffer(8));
@@ -49,7 +49,7 @@ Deno.test("a cancel ends a read that waits", async () => {
   equal(await next, undefined);
 });
 
-Deno.test("a body that fails fails the piece", async () => {
+Deno.test("an error of the body is an error of the piece", async () => {
   const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error("reset")) });
   using reader = new PieceReader(broken);
   await rejects(reader.next(new ArrayBuffer(8)), /reset/);

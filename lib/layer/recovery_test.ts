@@ -27,7 +27,7 @@ function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
 }
 
-test("whole layers stay as they are", async (home) => {
+test("complete layers stay as they are", async (home) => {
   await makeLayer(home, "base", undefined);
   const base = await loadLayer(home, "base");
   await makeLayer(home, "top", base);
@@ -40,7 +40,7 @@ test("whole layers stay as they are", async (home) => {
   equal(await Deno.realPath(home.shortLink(base.short)), base.paths.diff);
 });
 
-test("killed while a layer was made: nothing of it is there", async (home) => {
+test("a layer whose creation was interrupted is removed", async (home) => {
   await makeLayer(home, "whole", undefined);
   const staging = home.staging("half");
   await Deno.mkdir(`${staging.diff}/deep`, { recursive: true });
@@ -51,7 +51,7 @@ test("killed while a layer was made: nothing of it is there", async (home) => {
   deepEqual(namesIn(home.home), [".making", ".removing", "l", "whole"]);
 });
 
-test("killed while a layer was unpacked: it is gone, nobody was told of it", async (home) => {
+test("a layer whose unpacking was interrupted is removed", async (home) => {
   for (const id of ["begun", "failed"]) {
     await makeLayer(home, id, undefined);
     const { paths } = await loadLayer(home, id);
@@ -64,7 +64,7 @@ test("killed while a layer was unpacked: it is gone, nobody was told of it", asy
   deepEqual(namesIn(home.links), []);
 });
 
-test("killed while a layer was deleted: the rest goes at the next start", async (home) => {
+test("a layer whose removal was interrupted is removed at the next start", async (home) => {
   await makeLayer(home, "gone", undefined);
   await Deno.rename(home.layer("gone").root, `${home.removing}/gone-1`);
   await recoverHome(home);
@@ -72,7 +72,7 @@ test("killed while a layer was deleted: the rest goes at the next start", async 
   deepEqual(namesIn(home.links), []);
 });
 
-test("a short link that is lost or leads elsewhere is made again", async (home) => {
+test("a missing or wrong short link is made again", async (home) => {
   await makeLayer(home, "a", undefined);
   await makeLayer(home, "b", undefined);
   const [a, b] = [await loadLayer(home, "a"), await loadLayer(home, "b")];
@@ -84,7 +84,7 @@ test("a short link that is lost or leads elsewhere is made again", async (home) 
   equal(await Deno.readLink(home.shortLink(b.short)), "../b/diff");
 });
 
-test("a damaged layer does not keep the others from being served", async (home) => {
+test("a damaged layer does not keep others from being served", async (home) => {
   await makeLayer(home, "good", undefined);
   await makeLayer(home, "bad", undefined);
   await Deno.remove(home.layer("bad").link);
