@@ -11,7 +11,7 @@ const CHUNK_BYTES = 256 * 1024;
 /** Attempts; other activity may evict pages of this file or program and have them read again, but not each time. */
 const ATTEMPTS = 5;
 
-Deno.test("a small piece comes from the disk with what lies around it: its neighbours are no further reads", () => {
+Deno.test("a small read loads the surrounding data, and neighbouring reads need no further disk access", () => {
   using temp = TempDir.make();
   using file = open(temp.join("data"), O.CREAT | O.RDWR);
   const content = new Uint8Array(randomBytes(CHUNK_BYTES));

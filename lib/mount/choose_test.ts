@@ -7,7 +7,7 @@ const NOWHERE = { stateDir: "/nonexistent", cacheDir: "/nonexistent" };
 const WEAK = { isStrong: false, why: "nobody keeps descriptors" } as const;
 const STRONG = { isStrong: true, what: "somebody keeps descriptors" } as const;
 
-Deno.test("a data path that is named is that one or an error, never another", () => {
+Deno.test("a named data path is used or an error, never replaced by another", () => {
   assert.equal(namedFsDriver("auto"), undefined);
   for (const wanted of FS_DRIVER_CHOICES) {
     if (wanted === "auto") continue;
@@ -19,12 +19,12 @@ Deno.test("a data path that is named is that one or an error, never another", ()
   }
 });
 
-Deno.test("fuse is taken by name without a look at the kernel's EROFS", async () => {
+Deno.test("fuse is used by name without checking the kernel's EROFS", async () => {
   const choice = await chooseDataPath("fuse", NOWHERE);
   assert.deepEqual(choice, { fsDriver: "fuse", reason: "selected by name", named: true });
 });
 
-Deno.test("auto is fuse where images for the kernel cannot be, and says why", async () => {
+Deno.test("auto is fuse if no kernel path is possible, and gives the reason", async () => {
   for (const [guard, lack] of [[WEAK, "nobody keeps descriptors"], [STRONG, ".*nonexistent.*"]] as const) {
     const { fsDriver, reason, named } = await chooseDataPath("auto", NOWHERE, { guard });
     assert.deepEqual([fsDriver, named], ["fuse", false]);
@@ -39,7 +39,7 @@ for (
     ["erofs-fuse", "nonexistent"],
   ] as const
 ) {
-  Deno.test(`${fsDriver} is an error where it cannot be had`, async () => {
+  Deno.test(`${fsDriver} is an error if it is not available`, async () => {
     await assert.rejects(
       chooseDataPath(fsDriver, NOWHERE, { guard: WEAK }),
       (error) =>

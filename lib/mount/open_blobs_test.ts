@@ -33,7 +33,7 @@ const blobOf = (dataFd: number): OpenBlob => ({
   path: undefined,
 });
 
-Deno.test("blobs are opened four at a time, in order, each for who needs it", async () => {
+Deno.test("blobs are opened four at a time, in order, and each is returned when ready", async () => {
   const { stores, begun, open } = storesOf(6);
   const openings = openBlobs(stores);
   await Promise.resolve();
@@ -47,7 +47,7 @@ Deno.test("blobs are opened four at a time, in order, each for who needs it", as
   assert.equal((await openings[5])?.dataFd, 5);
 });
 
-Deno.test("where the time is over, none is waited for", async () => {
+Deno.test("after the time limit no opening is waited for", async () => {
   const { stores } = storesOf(6);
   const late = new AbortController();
   const openings = openBlobs(stores, late.signal);

@@ -13,7 +13,7 @@ function inodeOf(path: string): number | null {
   return Deno.statSync(path).ino;
 }
 
-Deno.test("an image is made once, and again where its file is damaged or of another bootstrap", () => {
+Deno.test("an image is made once, and again if its file is damaged or of another bootstrap", () => {
   using temp = TempDir.make();
   const path = temp.join("image");
   const devices = devicesOf(openBootstrap(ONE));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { clearProbes, probePath } from "./probe_places.ts";
 
-Deno.test("what a killed process left of its probes goes, and nothing else", async () => {
+Deno.test("the probes of a killed process are removed, and nothing else", async () => {
   using temp = TempDir.make();
   const [folder, device] = [probePath(temp.path), probePath(temp.path)];
   Deno.mkdirSync(`${folder}/mnt`, { recursive: true });

@@ -11,7 +11,7 @@ import { recomputeDevices } from "./recompute_devices.ts";
 
 const CHUNK = 4096;
 
-Deno.test("the devices of an image are told with its file, without it, and where that is of another bootstrap", async () => {
+Deno.test("an image's devices are computed with its file, without it, and if it is another bootstrap's", async () => {
   using temp = TempDir.make();
   const { bootstrap: bytes } = makeSyntheticImage({ file: 5 * CHUNK }, CHUNK);
   Deno.writeFileSync(temp.join("image.boot"), bytes);

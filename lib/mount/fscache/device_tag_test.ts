@@ -16,7 +16,7 @@ function tableOf(...chunks: (readonly [index: number, offset: number, length: nu
   return builder.finish();
 }
 
-Deno.test("a device is named by what its blob's copies go by, whatever part of it an image uses, and has its size", () => {
+Deno.test("the tag of a device depends on the name of its blob's copies, not on the chunks an image uses", () => {
   const tree = openBootstrap(makeSyntheticImage({ file: 3 * BLOCK + 1 }, BLOCK).bootstrap);
   const [descriptor] = tree.blobs;
   assert.ok(descriptor);
@@ -34,7 +34,7 @@ Deno.test("a device is named by what its blob's copies go by, whatever part of i
   assert.notEqual(deviceTag("copies", table, 5 * BLOCK), tag);
 });
 
-Deno.test("where chunks are packed a device is named by their places, too", () => {
+Deno.test("the tag of a device with packed chunks depends on their places as well", () => {
   const tagOf = (copies: string, table: DeviceTable) => deviceTag(copies, table, table.sizeBytes);
   const tag = tagOf("copies", tableOf([0, 0, 5], [1, 5, BLOCK]));
   assert.equal(tagOf("copies", tableOf([0, 0, 5], [1, 5, BLOCK])), tag);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { CACHE_BLOCK } from "../../../ffi/cachefiles.ts";
 import { FILL_BYTES, FillBuffers } from "./fill_buffers.ts";
 
-Deno.test("each buffer is memory at a page, for one at a time, and is used again", async () => {
+Deno.test("buffers are page-aligned, used by one caller at a time, and reused", async () => {
   using buffers = new FillBuffers();
   const first = await buffers.with(async (outer) => {
     await buffers.with((inner) => {

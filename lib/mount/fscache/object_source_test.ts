@@ -18,7 +18,7 @@ async function useOf(image: MountableSynthetic): Promise<DeviceUse> {
   return { known: { number: 1, image: image.image, blobs: [blob] }, table, blob };
 }
 
-Deno.test("a stretch is widened to its chunks and those behind them that are there, and read with padding", async () => {
+Deno.test("a range is widened to its chunks and cached ones after it, and padded when read", async () => {
   using temp = TempDir.make();
   using image = new MountableSynthetic(temp.path, "image", { file: 3 * CHUNK + 100 }, CHUNK);
   const use = await useOf(image);
@@ -35,7 +35,7 @@ Deno.test("a stretch is widened to its chunks and those behind them that are the
   assert.deepEqual(source.widened(last, 1 << 20), { offset: 2 * CHUNK, length: CHUNK + BLOCK });
 });
 
-Deno.test("what is no chunk of any image is not read, whoever else has the blob", async () => {
+Deno.test("a range that is no chunk of an image in use is not read", async () => {
   using temp = TempDir.make();
   using image = new MountableSynthetic(temp.path, "image", { file: CHUNK + 100 }, CHUNK);
   const use = await useOf(image);

@@ -5,7 +5,7 @@ import { Crowding } from "./crowding.ts";
 const PATIENCE_MS = 20_000;
 const RIVALS = 4;
 
-Deno.test("processors are scarce to a thread among others on one processor, and plenty once it is before all of them", async () => {
+Deno.test("processors are scarce among busy threads on one processor, plenty at real-time priority", async () => {
   const thread = Deno.readLinkSync("/proc/thread-self").split("/").at(-1) ?? "";
   const allowed = /^Cpus_allowed_list:\s*(\S+)$/m.exec(Deno.readTextFileSync("/proc/thread-self/status"))?.[1] ?? "";
   const one = String(Number.parseInt(allowed));

@@ -3,7 +3,7 @@ import { quietLogs } from "../../../tests/support/quiet_logs.ts";
 import { TempDir } from "../../../tests/support/temp_dir.ts";
 import { leaveReferences, takeReferences } from "./left_references.ts";
 
-Deno.test("references are told once", async () => {
+Deno.test("references are returned once", async () => {
   using temp = TempDir.make();
   const counts = new Map([[1, 7], [2 ** 23 - 1, 0]]);
   await leaveReferences(temp.path, counts);
@@ -11,7 +11,7 @@ Deno.test("references are told once", async () => {
   assert.deepEqual(await takeReferences(temp.path), new Map());
 });
 
-Deno.test("what is damaged is not believed", async () => {
+Deno.test("a damaged file is ignored", async () => {
   await using _quiet = await quietLogs();
   using temp = TempDir.make();
   for (const text of ["", "{", "[[1, -1]]", "[[1]]", '{"1": 2}']) {

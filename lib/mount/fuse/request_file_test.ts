@@ -31,7 +31,7 @@ Deno.test("a parked request is in the file until it is released", () => {
   assert.equal(new DataView(contentOf(file).buffer).getUint32(parkedAt, true), 0);
 });
 
-Deno.test("every record can be taken once, and again after its release", () => {
+Deno.test("every slot can be taken once, and again after its release", () => {
   using file = RequestFile.create(1);
   const [worker, main] = twoViews(file, 0);
   receive(worker, 80, 1);
@@ -41,7 +41,7 @@ Deno.test("every record can be taken once, and again after its release", () => {
   assert.equal(worker.park(), 17);
 });
 
-Deno.test("INIT is stored in whole, and regions are refused beyond the last Worker", () => {
+Deno.test("INIT is stored completely, and a region beyond the last Worker is refused", () => {
   using file = RequestFile.create(1);
   assert.equal(file.storedInit().length, 0);
   file.init.set([104, 0, 0, 0, 26]);

@@ -5,7 +5,7 @@ import { until } from "../../../tests/support/until.ts";
 import type { Fd } from "../../../ffi/fd.ts";
 import { Keeper } from "./keeper.ts";
 
-Deno.test("a keeper goes on when its daemon is killed, until it is discarded", async () => {
+Deno.test("a keeper survives the kill of its daemon until it is discarded", async () => {
   using temp = TempDir.make();
   const record = temp.join("keeper.json");
   const daemon = new KeepingProcess(record);
@@ -18,7 +18,7 @@ Deno.test("a keeper goes on when its daemon is killed, until it is discarded", a
   await daemon.ended();
 });
 
-Deno.test("a keeper whose daemon is killed before it is on record ends", async () => {
+Deno.test("a keeper ends if its daemon is killed before the keeper is recorded", async () => {
   using temp = TempDir.make();
   const record = await unwritable(temp);
   const daemon = new KeepingProcess(record);
@@ -27,7 +27,7 @@ Deno.test("a keeper whose daemon is killed before it is on record ends", async (
   await daemon.ended();
 });
 
-Deno.test("a keeper goes on when its daemon is killed before it could say that it is on record", async () => {
+Deno.test("a keeper survives if its daemon is killed after recording it, before confirming", async () => {
   using temp = TempDir.make();
   const record = await unwritable(temp);
   const daemon = new KeepingProcess(record);
@@ -41,13 +41,13 @@ Deno.test("a keeper goes on when its daemon is killed before it could say that i
   await daemon.ended();
 });
 
-Deno.test("a keeper that cannot be put on record ends", async () => {
+Deno.test("a keeper that cannot be recorded ends", async () => {
   using temp = TempDir.make();
   const daemon = new KeepingProcess(temp.join("missing/keeper.json"));
   await daemon.ended();
 });
 
-Deno.test("a keeper that was to be replaced ends with the one that replaced it", async () => {
+Deno.test("a keeper that was being replaced ends with its replacement", async () => {
   using temp = TempDir.make();
   const records = [temp.join("former.json"), temp.join("keeper.json")] as const;
   const daemons = records.map((record) => new KeepingProcess(record));
