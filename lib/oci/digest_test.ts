@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { hasCode } from "../base/errors.ts";
 import { digestAlgorithm, digestHex, isDigest, parseDigest, sha256Digest } from "./digest.ts";
 
-Deno.test("digests of sha256 and sha512 are taken apart", () => {
+Deno.test("sha256 and sha512 digests are parsed", () => {
   const digest = parseDigest(`sha512:${"0f".repeat(64)}`);
   assert.equal(digestAlgorithm(digest), "sha512");
   assert.equal(digestHex(digest), "0f".repeat(64));
   assert.equal(sha256Digest("ab".repeat(32)), `sha256:${"ab".repeat(32)}`);
 });
 
-Deno.test("anything else is refused with what is wrong", () => {
+Deno.test("any other digest is refused with the reason", () => {
   const cases: [text: string, state: RegExp][] = [
     ["", /no algorithm/],
     ["ab".repeat(32), /no algorithm/],

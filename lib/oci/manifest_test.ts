@@ -27,7 +27,7 @@ function fails(document: unknown, mediaType: string, words: RegExp): void {
   assert.throws(() => parseManifestDocument(input, mediaType), words);
 }
 
-Deno.test("manifests and indexes are read, of OCI and of Docker", () => {
+Deno.test("manifests and indexes of OCI and Docker are parsed", () => {
   const read = parseManifestDocument(bytes(manifest), `${MEDIA_TYPE.ociManifest}; charset=utf-8`);
   assert.ok(read.kind === "manifest");
   assert.equal(read.manifest.layers[0]?.size, 2 ** 40);
@@ -37,12 +37,12 @@ Deno.test("manifests and indexes are read, of OCI and of Docker", () => {
   assert.equal(list.index.manifests[0]?.platform?.architecture, "amd64");
 });
 
-Deno.test("keys that are null, as Go writes them, are no error", () => {
+Deno.test("null keys, as Go writes them, are accepted", () => {
   const read = parseManifestDocument(bytes({ ...manifest, annotations: null, layers: [{ ...layer, urls: null }] }));
   assert.equal(read.kind, "manifest");
 });
 
-Deno.test("the bootstrap is the last layer that says so", () => {
+Deno.test("the bootstrap is the last layer if it is annotated", () => {
   const marked = { ...layer, annotations: { [NYDUS_ANNOTATION.bootstrap]: "true" } };
   const of = (layers: unknown[]) => {
     const read = parseManifestDocument(bytes({ ...manifest, layers }));
@@ -54,7 +54,7 @@ Deno.test("the bootstrap is the last layer that says so", () => {
   assert.equal(of([]), undefined);
 });
 
-Deno.test("damage is named by its place", () => {
+Deno.test("damage is reported with its path", () => {
   const type = MEDIA_TYPE.ociManifest;
   fails(new TextEncoder().encode("{"), type, /Cannot read manifest: it is not valid JSON/);
   fails(new Uint8Array([0xff, 0xfe]), type, /it is not valid JSON/);
@@ -72,7 +72,7 @@ Deno.test("damage is named by its place", () => {
   fails({ ...manifest, annotations: { a: 1 } }, type, /annotations\.a must be a string, not a number$/);
 });
 
-Deno.test("a document that can be taken for two things is refused", () => {
+Deno.test("an ambiguous document is refused", () => {
   fails({ ...manifest, manifests: [] }, MEDIA_TYPE.ociManifest, /manifests is not allowed/);
   fails({ ...index, layers: [] }, MEDIA_TYPE.ociIndex, /layers is not allowed/);
   fails(manifest, MEDIA_TYPE.ociIndex, /it is served as .*index.* and says .*manifest/);
@@ -83,7 +83,7 @@ Deno.test("a document that can be taken for two things is refused", () => {
   );
 });
 
-Deno.test("an image's configuration gives its diffIDs", () => {
+Deno.test("an image configuration yields its diffIDs", () => {
   const read = parseImageConfig(
     bytes({ os: "linux", architecture: "arm64", rootfs: { type: "layers", diff_ids: [DIGEST] } }),
   );
@@ -91,7 +91,7 @@ Deno.test("an image's configuration gives its diffIDs", () => {
   assert.throws(() => parseImageConfig(bytes({ rootfs: { type: "layers" } })), /rootfs\.diff_ids is missing/);
 });
 
-Deno.test("arbitrary documents give a manifest or an error of ours", () => {
+Deno.test("arbitrary documents yield a manifest or a NydusGdError", () => {
   const mutated = fc.tuple(fc.constantFrom("config", "layers", "annotations", "subject", "mediaType"), fc.jsonValue())
     .map(([key, value]) => ({ ...manifest, [key]: value }));
   fc.assert(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { formatPlatform, hostPlatform, matchesPlatform, parsePlatform } from "./platform.ts";
 
-Deno.test("platforms are read in Go's words and in those of uname", () => {
+Deno.test("platforms are parsed in the words of Go and of uname", () => {
   const cases: [text: string, platform: string][] = [
     ["linux/amd64", "linux/amd64"],
     ["amd64", "linux/amd64"],
@@ -14,13 +14,13 @@ Deno.test("platforms are read in Go's words and in those of uname", () => {
   assert.equal(formatPlatform(hostPlatform("linux", "x86_64")), "linux/amd64");
 });
 
-Deno.test("text that is no platform is refused", () => {
+Deno.test("text that is not a platform is refused", () => {
   for (const text of ["", "/", "linux/", "a/b/c/d", "linux/am d64"]) {
     assert.throws(() => parsePlatform(text), /OS\/ARCH/);
   }
 });
 
-Deno.test("an image runs on its own platform, with the usual variant where none is said", () => {
+Deno.test("an image matches its own platform, with the default variant if none is given", () => {
   const matches = (wanted: string, offered: string) => matchesPlatform(parsePlatform(wanted), parsePlatform(offered));
   assert.ok(matches("linux/arm64", "linux/arm64/v8"));
   assert.ok(matches("linux/arm/v7", "linux/arm"));

@@ -5,7 +5,7 @@ import { familiarReference, formatReference, isRegistryHost, manifestName, parse
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;
 
-Deno.test("references are completed as Docker completes them", () => {
+Deno.test("references are completed as Docker does", () => {
   const cases: [text: string, complete: string, familiar: string][] = [
     ["nginx", "docker.io/library/nginx:latest", "nginx:latest"],
     ["nginx:1.25", "docker.io/library/nginx:1.25", "nginx:1.25"],
@@ -29,13 +29,13 @@ Deno.test("references are completed as Docker completes them", () => {
   }
 });
 
-Deno.test("a manifest is asked for by its digest where there is one", () => {
+Deno.test("a manifest is requested by its digest if there is one", () => {
   assert.equal(manifestName(parseReference("a")), "latest");
   assert.equal(manifestName(parseReference("a:1")), "1");
   assert.equal(manifestName(parseReference(`a:1@${DIGEST}`)), DIGEST);
 });
 
-Deno.test("malformed references are refused with what is wrong", () => {
+Deno.test("malformed references are refused with the reason", () => {
   const cases: [text: string, state: RegExp][] = [
     ["", /it is empty/],
     ["Nginx", /upper-case/],
@@ -59,7 +59,7 @@ Deno.test("malformed references are refused with what is wrong", () => {
   for (const [text, state] of cases) assert.throws(() => parseReference(text), state, text);
 });
 
-Deno.test("what parses is a safe part of a URL, and reads the same again", () => {
+Deno.test("a parsed reference is safe in a URL, and formats to the same text", () => {
   const piece = fc.constantFrom(
     "a",
     "B",
