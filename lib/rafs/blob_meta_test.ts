@@ -46,7 +46,7 @@ const chunk = fc.record({
   gap: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 2 ** 33 })),
 });
 
-Deno.test("chunk infos of both versions read back as they were written", () => {
+Deno.test("chunk infos of both versions are read back as they were written", () => {
   fc.assert(
     fc.property(fc.constantFrom(1 as const, 2 as const), fc.array(chunk, { maxLength: 40 }), (version, chunks) => {
       const writer = new ChunkInfoWriter(version);
@@ -78,7 +78,7 @@ Deno.test("chunk infos of both versions read back as they were written", () => {
   );
 });
 
-Deno.test("the chunk infos of a real blob are as documented", () => {
+Deno.test("the chunk infos of a real blob match the documentation", () => {
   // dragonflyoss/nydus tests/texture/blobs/be7d77ee…: two chunks, V1.
   const ci = Uint8Array.fromHex("0000000000202204" + "0000000000b02d01" + "0050000000704503" + "dc12000000d0b900");
   const header = new Uint8Array(4096);
@@ -111,7 +111,7 @@ Deno.test("the chunk infos of a real blob are as documented", () => {
   assert.deepEqual(blob.meta && writer.header(blob.meta, blob.features), header);
 });
 
-Deno.test("what a blob table says of compression info is bounded by the blob's address space", () => {
+Deno.test("the compression info of a blob table is limited by the blob's address space", () => {
   const blob = (chunkCount: number, features: number): BlobDescriptor => ({
     index: 0,
     id: "b",
@@ -148,7 +148,7 @@ function batched(): { blob: BlobDescriptor; ci: Uint8Array; header: Uint8Array; 
   return { ...describe(writer, 125), places };
 }
 
-Deno.test("members of a batch have the place of their batch", () => {
+Deno.test("the members of a batch have its place in the blob", () => {
   const { blob, ci, header, places } = batched();
   const columns = parseBlobMeta(blob, ci, header);
   assert.deepEqual(places.map((place) => place.uncompressedOffset), [0, 8192, 12288]);
@@ -160,7 +160,7 @@ Deno.test("members of a batch have the place of their batch", () => {
   assert.equal(columns.flags[1], CHUNK_FLAG.batch | CHUNK_FLAG.compressed);
 });
 
-Deno.test("chunk tables that could spoil the cache are refused", () => {
+Deno.test("chunk tables that could corrupt the cache are refused", () => {
   const { blob, ci, header } = batched();
   const changed = (at: number, value: number) => {
     const copy = ci.slice();
@@ -185,7 +185,7 @@ Deno.test("chunk tables that could spoil the cache are refused", () => {
   assert.throws(() => parseBlobMeta(blob, ci.subarray(1), header), /compression info has 111 bytes, expected 112/);
 });
 
-Deno.test("damaged compression info gives a RafsError or a table without overlaps", () => {
+Deno.test("damaged compression info yields a RafsError or a table without overlaps", () => {
   const { blob, ci, header } = batched();
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 5 });
   const check = (ci: Uint8Array, header: Uint8Array) => {
@@ -228,7 +228,7 @@ Deno.test("the cached form of the compression info is padded to blocks", () => {
   assert.throws(() => splitCacheBlobMeta(blob, image.subarray(1)), RafsError);
 });
 
-Deno.test("what is fetched is split into compression info and header", () => {
+Deno.test("fetched bytes are split into compression info and header", () => {
   const { blob, ci, header } = batched();
   const meta = blob.meta ?? assert.fail();
   assert.deepEqual(blobMetaRange(meta), { offset: 125, length: ci.length + 4096 });
@@ -263,7 +263,7 @@ const v5Blob: BlobDescriptor = {
   meta: undefined,
 };
 
-Deno.test("the records of all files make one chunk table, in any order and more than once", () => {
+Deno.test("the records of all files form one chunk table, in any order, with duplicates", () => {
   const columns = chunkColumnsFromRecords(v5Blob, [record(2), record(0), record(2), record(5, { blobIndex: 1 })]);
   assert.deepEqual([...columns.uncompressedOffset], [0, 0, 200]);
   assert.deepEqual([...columns.uncompressedSize], [100, 0, 100]);
@@ -271,7 +271,7 @@ Deno.test("the records of all files make one chunk table, in any order and more 
   assert.ok(columns.digests.subarray(32, 64).every((byte) => byte === 0));
 });
 
-Deno.test("counts and sizes that an old image does not say follow from the records", () => {
+Deno.test("counts and sizes that an old image lacks are derived from the records", () => {
   const old = { ...v5Blob, chunkCount: 0, compressedSize: 0, uncompressedSize: 0 };
   const columns = chunkColumnsFromRecords(old, [record(1), record(0)]);
   assert.equal(columns.count, 2);
@@ -291,7 +291,7 @@ Deno.test("records that contradict each other or overlap are refused", () => {
   refused([record(2, { flags: 0 })], /100 bytes are stored in 50/);
 });
 
-Deno.test("digests come from both sources and must agree", () => {
+Deno.test("digests of both sources are applied and must agree", () => {
   const fresh = () => {
     const columns = chunkColumnsFromRecords(v5Blob, [record(0), record(1), record(2)]);
     columns.digests.fill(0);

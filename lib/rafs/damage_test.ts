@@ -69,13 +69,13 @@ function exercise(bytes: Uint8Array): void {
 
 const runs = (numRuns: number) => ({ numRuns });
 
-Deno.test("arbitrary bytes are no bootstrap", () => {
+Deno.test("arbitrary bytes are not a bootstrap", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 3000 }), (bytes) => assert.ok(!survives(() => openBootstrap(bytes)))),
   );
 });
 
-Deno.test("flipped bytes of a bootstrap give an error or an answer", () => {
+Deno.test("flipped bytes of a bootstrap yield an error or a result", () => {
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 12 });
   fc.assert(
     fc.property(image, flips, (index, changes) => {
@@ -87,7 +87,7 @@ Deno.test("flipped bytes of a bootstrap give an error or an answer", () => {
   );
 });
 
-Deno.test("flipped bytes in the structures give an error or an answer", () => {
+Deno.test("flipped bytes in the structures yield an error or a result", () => {
   // Most of a small bootstrap is padding: flip only bytes that are not zero.
   const spots = new Map(images.map(({ name, bytes }) => [name, [...bytes.keys()].filter((at) => bytes[at] !== 0)]));
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 3 });
@@ -106,7 +106,7 @@ Deno.test("flipped bytes in the structures give an error or an answer", () => {
   );
 });
 
-Deno.test("numbers set to extremes give an error or an answer", () => {
+Deno.test("extreme numbers yield an error or a result", () => {
   const extreme = fc.constantFrom(0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff, 8192, 4096);
   fc.assert(
     fc.property(image, fc.array(fc.tuple(fc.nat(), extreme), { minLength: 1, maxLength: 4 }), (index, changes) => {
@@ -120,7 +120,7 @@ Deno.test("numbers set to extremes give an error or an answer", () => {
   );
 });
 
-Deno.test("truncated bootstraps give an error or an answer", () => {
+Deno.test("truncated bootstraps yield an error or a result", () => {
   fc.assert(
     fc.property(image, fc.nat(), fc.boolean(), (index, at, whole) => {
       const { bytes } = imageAt(index);
@@ -131,7 +131,7 @@ Deno.test("truncated bootstraps give an error or an answer", () => {
   );
 });
 
-Deno.test("spliced bootstraps give an error or an answer", () => {
+Deno.test("spliced bootstraps yield an error or a result", () => {
   fc.assert(
     fc.property(image, image, fc.nat(), fc.nat(), fc.nat(), (into, other, to, at, size) => {
       const copy = imageAt(into).bytes.slice();
@@ -146,7 +146,7 @@ Deno.test("spliced bootstraps give an error or an answer", () => {
   );
 });
 
-Deno.test("reading changes nothing in the image", () => {
+Deno.test("reading does not modify the image", () => {
   for (const { bytes } of images) {
     const copy = bytes.slice();
     exercise(copy);
@@ -154,7 +154,7 @@ Deno.test("reading changes nothing in the image", () => {
   }
 });
 
-Deno.test("compression info that takes more memory than any image needs is refused, however small it is stored", () => {
+Deno.test("oversized compression info is refused, however small it is stored", () => {
   const claim = (size: number) => {
     const copy = (images.find(({ name }) => name === "v6-zran")?.bytes ?? assert.fail()).slice();
     const view = new DataView(copy.buffer);
@@ -171,7 +171,7 @@ Deno.test("compression info that takes more memory than any image needs is refus
   });
 });
 
-Deno.test("messages say what is where", () => {
+Deno.test("messages name the structure and its offset", () => {
   const base = images.find(({ name }) => name === "v6-odd-root")?.bytes ?? new Uint8Array();
   const broken = (at: number, ...values: number[]) => {
     const copy = base.slice();

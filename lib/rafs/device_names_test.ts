@@ -7,7 +7,7 @@ import { openBootstrap } from "./open.ts";
 const LONGEST = "f".repeat(64);
 
 for (const name of ["v5-lz4-sha256-64k", "v6-layers-merged"]) {
-  Deno.test(`devices are called by their blobs until they are named (${name})`, async () => {
+  Deno.test(`devices are named after their blobs until they are renamed (${name})`, async () => {
     const fixture = listRafsFixtures().find((one) => one.name === name) ?? assert.fail(name);
     const tree = openBootstrap(await readFixtureBootstrap(fixture));
     const { bytes, devices } = makeErofsImage(tree);

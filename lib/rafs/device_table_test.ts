@@ -44,7 +44,7 @@ const chunks = fc.array(fc.tuple(fc.integer({ min: 1, max: 9000 }), fc.integer({
   })
   .chain((made) => fc.shuffledSubarray([...made, ...made], { minLength: made.length * 2 }));
 
-Deno.test("the pieces of a device cover every range without a gap, and lead back to the chunks", () => {
+Deno.test("the extents of a device cover every range without a gap, and map back to the chunks", () => {
   fc.assert(fc.property(chunks, fc.nat(100_000), fc.nat(50_000), (made, offset, length) => {
     const { table, placeOf } = built(made);
     let at = offset;
@@ -75,7 +75,7 @@ Deno.test("every chunk begins at a block of its own", () => {
   }));
 });
 
-Deno.test("where chunks begin at blocks already, the device is the cache file", () => {
+Deno.test("if chunks begin at block boundaries already, the device is the cache file", () => {
   const table = tableOf([chunk(3, 8192, 5000), chunk(1, 0, 100)]);
   assert.ok(table.identical);
   assert.deepEqual([...table.block], [0, 2]);
@@ -83,7 +83,7 @@ Deno.test("where chunks begin at blocks already, the device is the cache file", 
   assert.ok(!tableOf([chunk(0, 0, 100), chunk(1, 100, 100)]).identical);
 });
 
-Deno.test("an image that says two things of a chunk, or of a place, is refused", () => {
+Deno.test("contradictory statements about a chunk or a place are refused", () => {
   const refused = (...made: Extent[]) =>
     assert.throws(() => tableOf(made), /Cannot read chunk 1 of blob 0 at \d+: chunk/);
   refused(chunk(1, 0, 100), chunk(1, 4096, 100));

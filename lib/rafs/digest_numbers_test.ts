@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DIGEST_SIZE } from "./chunk_table.ts";
 import { DigestNumbers } from "./digest_numbers.ts";
 
-Deno.test("digests have the number of their first sight, however many there are", () => {
+Deno.test("digests are numbered in order of first occurrence, for any number of them", () => {
   const numbers = new DigestNumbers();
   const digests = Array.from({ length: 5000 }, (_, k) => {
     const digest = new Uint8Array(DIGEST_SIZE);

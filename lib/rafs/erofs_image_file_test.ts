@@ -23,7 +23,7 @@ async function fileOf(name: string) {
 }
 
 for (const [name, made] of Object.entries(MADE)) {
-  Deno.test(`the file of an image is the image, and gives its devices again (${name})`, async () => {
+  Deno.test(`the file of an image contains the image and restores its devices (${name})`, async () => {
     const { image, digest, file } = await fileOf(name);
     assert.deepEqual(file.subarray(0, image.bytes.length), image.bytes);
     assert.deepEqual(decodeErofsFile(file, digest), image.devices);
@@ -35,7 +35,7 @@ for (const [name, made] of Object.entries(MADE)) {
   });
 }
 
-Deno.test("a file that is damaged anywhere, or cut, or of another bootstrap, is none", async () => {
+Deno.test("a file that is damaged, truncated or of another bootstrap is refused", async () => {
   const { digest, file } = await fileOf("v5-lz4-sha256-64k");
   assert.equal(decodeErofsFile(file, digestOf(digest)), undefined);
   assert.equal(decodeErofsFile(new Uint8Array(), digest), undefined);

@@ -16,7 +16,7 @@ Deno.test("the image for the kernel shows the tree of the bootstrap, v5 and v6",
   }
 });
 
-Deno.test("the same bootstrap gives the same image and devices", async () => {
+Deno.test("the same bootstrap yields the same image and devices", async () => {
   for (const name of ["v5-lz4-sha256-64k", "v6-layers-merged"]) {
     const fixture = listRafsFixtures().find((one) => one.name === name) ?? assert.fail(name);
     const { bytes, devices } = makeErofsImage(openBootstrap(await readFixtureBootstrap(fixture)));
@@ -25,7 +25,7 @@ Deno.test("the same bootstrap gives the same image and devices", async () => {
   }
 });
 
-Deno.test("the image is the same whether the tree is copied or walked, and so is what is refused", async () => {
+Deno.test("copying and walking the tree yield the same image or the same error", async () => {
   for (const fixture of listRafsFixtures().filter(({ name }) => name.startsWith("v6"))) {
     const intact = await readFixtureBootstrap(fixture);
     if (openBootstrap(intact, { treeOnly: true }).copyTree === undefined) continue;
@@ -66,14 +66,14 @@ function walked(tree: Bootstrap): Bootstrap {
   });
 }
 
-Deno.test("two files that contradict each other on a chunk refuse the image", () => {
+Deno.test("an image whose files contradict each other about a chunk is refused", () => {
   assert.throws(
     () => makeErofsImage(openBootstrap(contradictoryBootstrap())),
     /Cannot read chunk 5 of blob 0 at 4096: chunk 5 has 10 bytes/,
   );
 });
 
-Deno.test("files that overlap refuse the image, as they would take memory with the square of its size", () => {
+Deno.test("an image with overlapping files is refused, as their extents would need quadratic memory", () => {
   const tree = openBootstrap(overlappingBootstrap(20));
   for (const make of [makeErofsImage, devicesOf]) {
     assert.throws(

@@ -19,19 +19,19 @@ const fixtures = allRafsFixtures();
 
 for (const fixture of fixtures) {
   if (fixture.blobsAbsent) continue;
-  Deno.test(`${fixture.name} holds what its listing says`, () => checkWhole(fixture));
+  Deno.test(`${fixture.name} matches its listing`, () => checkWhole(fixture));
 }
 
 const namedFixture = (name: string) => fixtures.find((fixture) => fixture.name === name) ?? assert.fail(name);
 
-Deno.test("the prefetch table lists the inodes of the paths that were asked for", async () => {
+Deno.test("the prefetch table lists the inodes of the requested paths", async () => {
   const bootstrap = openBootstrap(await readFixtureBootstrap(namedFixture("v6-prefetch-fs")));
   const find = (path: string) =>
     path.split("/").reduce((dir, name) => bootstrap.lookup(dir, new TextEncoder().encode(name)), bootstrap.rootIno);
   assert.deepEqual(bootstrap.prefetch, [find("lib/mod03.txt"), find("etc"), find("lib/multi")]);
 });
 
-Deno.test("an image that stores no ids says so", async () => {
+Deno.test("explicitUidGid tells whether an image stores ids", async () => {
   assert.equal(openBootstrap(await readFixtureBootstrap(namedFixture("v5-repeatable"))).explicitUidGid, false);
   assert.equal(openBootstrap(await readFixtureBootstrap(namedFixture("v6-odd-root"))).explicitUidGid, true);
 });

@@ -43,7 +43,7 @@ function requireBounds({ count, ...columns }: ChunkColumns, { compressedSize }: 
   }
 }
 
-Deno.test("chunks in a gzip layer are parts of slices, the first of which begins behind the gzip header", () => {
+Deno.test("chunks in a gzip layer are parts of slices, the first of which begins after the gzip header", () => {
   const columns = parseBlobMeta(blob, ci, header);
   requireBounds(columns, blob);
   assert.ok(columns.batchUncompressedSize.length > 1, "one slice only");
@@ -52,7 +52,7 @@ Deno.test("chunks in a gzip layer are parts of slices, the first of which begins
   assert.equal(columns.gzipStarts?.windowSize[1], CI.DICTIONARY_SIZE);
 });
 
-Deno.test("a context that cannot be is refused by what is wrong with it", () => {
+Deno.test("an impossible context is refused with the reason", () => {
   const cases: readonly (readonly [at: number, value: number, message: RegExp])[] = [
     [contextsAt + 24, 0, /0 bytes of layer \w+ inflate to \d+$/],
     [contextsAt + 28, 0xffff_ffff, /inflate to 4294967295$/],
@@ -77,7 +77,7 @@ Deno.test("a context that cannot be is refused by what is wrong with it", () => 
   }
 });
 
-Deno.test("whatever a byte of the tables becomes, they are refused or within their bounds", () => {
+Deno.test("tables with any changed byte are refused or stay within their bounds", () => {
   const last = contextsAt + 3 * CI.CONTEXT_SIZE;
   fc.assert(
     fc.property(fc.nat(last), fc.nat(255), (at, value) => {

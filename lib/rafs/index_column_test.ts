@@ -4,7 +4,7 @@ import { IndexColumn } from "./index_column.ts";
 
 const sets = fc.array(fc.tuple(fc.oneof(fc.nat(20), fc.nat(0xffff_ffff)), fc.nat(0xffff_ffff)));
 
-Deno.test("an index has what was set last, in whatever order and however large", () => {
+Deno.test("an index returns the last value set, in any order and size", () => {
   fc.assert(fc.property(sets, (pairs) => {
     const column = new IndexColumn();
     const expected = new Map<number, number>();

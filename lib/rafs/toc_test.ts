@@ -37,14 +37,14 @@ async function fixtureBlob(name: string): Promise<{ blob: BlobDescriptor; bytes:
   return { blob, bytes, opened: MemoryBlob.open(bootstrap, blob, bytes) };
 }
 
-Deno.test("the sections of a blob are walked backwards", async () => {
+Deno.test("the sections of a blob are read backwards from its end", async () => {
   const { bytes } = await fixtureBlob("v6-inline-toc");
   const names: string[] = [];
   for await (const section of walkSections(rangesOf(bytes), bytes.length)) names.push(section.name);
   assert.deepEqual(names, [SECTION.toc, SECTION.bootstrap, SECTION.digest, SECTION.meta, SECTION.blob]);
 });
 
-Deno.test("a bootstrap is found by the ToC, by its trailer, or not at all", async () => {
+Deno.test("a bootstrap is located by the ToC, by its trailer, or not at all", async () => {
   const located = async (name: string) => {
     const { bytes } = await fixtureBlob(name);
     const found = await locateBootstrap(rangesOf(bytes), bytes.length);
@@ -125,7 +125,7 @@ function rebuild(blob: BlobDescriptor, bytes: Uint8Array, opened: MemoryBlob, di
 for (
   const [name, digests] of [["v6-none-sha256-4k", false], ["v6-zstd-toc", true], ["v6-lz4-toc-sha256", true]] as const
 ) {
-  Deno.test(`the end of the blob of ${name} is written as its builder wrote it`, async () => {
+  Deno.test(`the end of the blob of ${name} is written identically to its builder`, async () => {
     const { blob, bytes, opened } = await fixtureBlob(name);
     const tail = rebuild(blob, bytes, opened, digests);
     tail.finish();
@@ -151,7 +151,7 @@ for (
   });
 }
 
-Deno.test("the compression info of a blob with batches is written as its builder wrote it", async () => {
+Deno.test("the compression info of a blob with batches is written identically to its builder", async () => {
   const { blob, bytes, opened } = await fixtureBlob("v6-zstd-batch");
   const [ci, header] = rebuild(blob, bytes, opened, false).pieces;
   assert.deepEqual(
@@ -160,7 +160,7 @@ Deno.test("the compression info of a blob with batches is written as its builder
   );
 });
 
-Deno.test("a whole blob with its bootstrap inside reads back", async () => {
+Deno.test("a whole blob with its bootstrap inside is read back", async () => {
   const files = new Map([["a", 10], ["b", 5000], ["c", 70_000]].map(([name, size]) => [
     String(name),
     Uint8Array.from({ length: Number(size) }, (_, i) => (i * 7 + Number(size)) & (i & 0xff)),
@@ -242,7 +242,7 @@ Deno.test("a whole blob with its bootstrap inside reads back", async () => {
   ]);
 });
 
-Deno.test("a trailer reads back as it was written", () => {
+Deno.test("a trailer is read back as it was written", () => {
   fc.assert(
     fc.property(fc.stringMatching(/^[a-z.]{1,99}$/), fc.nat({ max: 0o77777777777 }), (name, size) => {
       const offset = 1000;
@@ -251,7 +251,7 @@ Deno.test("a trailer reads back as it was written", () => {
   );
 });
 
-Deno.test("a trailer that reaches before the blob is refused, and what is no trailer ends the walk", () => {
+Deno.test("a trailer that reaches before the blob is refused, and any other bytes end the search", () => {
   assert.throws(() => parseTrailer(makeTrailer("image.boot", 2000), 1999), /the section before it has 2000 bytes/);
   assert.equal(parseTrailer(new Uint8Array(512), 0), undefined);
   const flipped = makeTrailer("image.boot", 2000);
@@ -259,7 +259,7 @@ Deno.test("a trailer that reaches before the blob is refused, and what is no tra
   assert.equal(parseTrailer(flipped, 4000), undefined);
 });
 
-Deno.test("arbitrary ends of blobs give an error or an answer", async () => {
+Deno.test("arbitrary ends of blobs yield an error or a result", async () => {
   const trailer = fc.tuple(fc.constantFrom<string>(...Object.values(SECTION)), fc.nat({ max: 3000 }))
     .map(([name, size]) => makeTrailer(name, size));
   const part = fc.oneof(trailer, fc.uint8Array({ maxLength: 600 }), fc.constant(new Uint8Array(512)));
@@ -276,7 +276,7 @@ Deno.test("arbitrary ends of blobs give an error or an answer", async () => {
   );
 });
 
-Deno.test("damaged ToC entries give an error or entries inside the blob", async () => {
+Deno.test("damaged ToC entries yield an error or entries inside the blob", async () => {
   const { bytes } = await fixtureBlob("v6-zstd-toc");
   const entries = bytes.slice(-1024, -512);
   fc.assert(

@@ -17,7 +17,7 @@ function chain(depth: number): Uint8Array {
   return writer.finish([]);
 }
 
-Deno.test("a tree is walked as deep as Linux takes paths, and no deeper", () => {
+Deno.test("a tree is walked down to PATH_MAX, and no deeper", () => {
   assert.equal([...walkTree(openBootstrap(chain(819)))].length, 820); // 819 * 5 - 1 = 4094 bytes
   assert.throws(() => [...walkTree(openBootstrap(chain(820)))], {
     name: "RafsError",

@@ -25,7 +25,7 @@ function check(bytes: Uint8Array): string[] {
 }
 
 for (const fixture of fixtures) {
-  Deno.test(`nothing is wrong with ${fixture.name}`, async () => {
+  Deno.test(`${fixture.name} has no findings`, async () => {
     assert.deepEqual(check(await readFixtureBootstrap(fixture)), []);
   });
 }
@@ -36,7 +36,7 @@ function placeOf(bytes: Uint8Array, path: string): number {
   return tree.inodeRegions(inoOf(tree, path))[0]?.at ?? assert.fail();
 }
 
-Deno.test("what is wrong in several places is told of each", async () => {
+Deno.test("each of several damaged places is reported", async () => {
   const bytes = await bytesOf("v6-none-sha256-4k");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   view.setUint32(placeOf(bytes, "data/empty") + EXTENDED.nlink, 7, true);
@@ -56,7 +56,7 @@ Deno.test("what is wrong in several places is told of each", async () => {
   assert.ok(found.some((line) => /^bootstrap: device slot 0: it has 1 blocks, the blob \d+$/.test(line)));
 });
 
-Deno.test("an entry that is refused hides none of the others", async () => {
+Deno.test("a refused entry does not hide the others", async () => {
   const bytes = await bytesOf("v6-none-sha256-4k");
   const names = (tree: Bootstrap) => {
     let count = 0;
@@ -77,7 +77,7 @@ Deno.test("an entry that is refused hides none of the others", async () => {
   assert.ok(findings.kept.some(({ where, state }) => where === "/data" && /slash or NUL/.test(state)));
 });
 
-Deno.test("two inodes that share bytes are told", async () => {
+Deno.test("two inodes that share bytes are reported", async () => {
   const bytes = await bytesOf("v5-lz4-sha256-64k");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const table = Number(view.getBigUint64(SUPER.inodeTableOffset, true));
@@ -87,7 +87,7 @@ Deno.test("two inodes that share bytes are told", async () => {
   assert.ok(check(bytes).some((line) => /its bytes at \d+ are those of/.test(line)));
 });
 
-Deno.test("a prefetch table that lists what has no name is told", async () => {
+Deno.test("a prefetch table with an inode without a name is reported", async () => {
   const bytes = await bytesOf("v6-prefetch-fs");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const table = Number(view.getBigUint64(EXT_SUPER.AT + EXT_SUPER.prefetchTableOffset, true));
@@ -95,7 +95,7 @@ Deno.test("a prefetch table that lists what has no name is told", async () => {
   assert.ok(check(bytes).includes("bootstrap: the prefetch table lists inode 65535, which has no name"));
 });
 
-Deno.test("a blob that has fewer chunks than its files use is told of each file", async () => {
+Deno.test("a blob with fewer chunks than its files use is reported for each file", async () => {
   const bytes = await bytesOf("v6-layers-merged");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const table = Number(view.getBigUint64(EXT_SUPER.AT + EXT_SUPER.chunkTableOffset, true));
@@ -107,14 +107,14 @@ Deno.test("a blob that has fewer chunks than its files use is told of each file"
   assert.ok(found.some((line) => /^\/.*: chunk \d+ of blob .*: the chunk table does not have it$/.test(line)));
 });
 
-Deno.test("v5: a name of a hard link that says another parent is told", async () => {
+Deno.test("v5: a hard link with a wrong parent is reported", async () => {
   const bytes = await bytesOf("v5-lz4-sha256-64k");
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   view.setBigUint64(placeOf(bytes, "data/empty") + INODE.parent, 1n, true);
   assert.ok(check(bytes).some((line) => line.startsWith("/data: RAFS v5 inode")));
 });
 
-Deno.test("findings are counted beyond those that are kept", () => {
+Deno.test("findings beyond the kept ones are counted", () => {
   const findings = new Findings(2);
   for (let i = 0; i < 5; i++) findings.add("structure", "/x", String(i));
   assert.deepEqual([findings.count, findings.kept.length], [5, 2]);
@@ -122,7 +122,7 @@ Deno.test("findings are counted beyond those that are kept", () => {
 
 const small = await Promise.all(SMALL_FIXTURES.map(bytesOf));
 
-Deno.test("whatever the bytes, a check ends with findings on one line each, or with none", () => {
+Deno.test("for any bytes a check ends with one-line findings or none", () => {
   // Most of a small bootstrap is padding: flip only bytes that are not zero.
   const spots = small.map((bytes) => [...bytes.keys()].filter((at) => bytes[at] !== 0));
   const flips = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 6 });
@@ -152,7 +152,7 @@ Deno.test("whatever the bytes, a check ends with findings on one line each, or w
 
 const FOLDER = { mode: 0o040755, uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 
-Deno.test("a path that is too long for Linux is told, and not followed further", () => {
+Deno.test("a path longer than PATH_MAX is reported, and not followed further", () => {
   const writer = new BootstrapWriter({ chunkSize: 4096, compressor: "none", digester: "sha256" });
   let folder = writer.addInode({ ...FOLDER, nlink: 3 });
   for (let depth = 0; depth < 3000; depth++) {
@@ -165,7 +165,7 @@ Deno.test("a path that is too long for Linux is told, and not followed further",
   assert.equal(tooLong.length, 1, found.slice(0, 5).join("\n"));
 });
 
-Deno.test("more of something than there is room for is told once, and not looked at", () => {
+Deno.test("exceeding a budget is reported once, and the rest is not checked", () => {
   const findings = new Findings();
   const budget = new Budget(findings, "chunks of files", 10);
   assert.deepEqual([budget.take(10), budget.take(1), budget.take(1)], [true, false, false]);

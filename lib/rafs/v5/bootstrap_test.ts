@@ -26,7 +26,7 @@ function recordAt(bytes: Uint8Array, index: number): number {
   return view.getUint32(view.getUint32(SUPER.inodeTableOffset, true) + (index - 1) * 4, true) * 8;
 }
 
-Deno.test("v5: every name that is listed is found, and no other", async () => {
+Deno.test("v5: every listed name is found, and no other", async () => {
   const bootstrap = openV5(await fixture("v5-lz4-sha256-64k"));
   for (const { path, ino, parent } of walkTree(bootstrap)) {
     if (ino === bootstrap.rootIno) continue;
@@ -38,7 +38,7 @@ Deno.test("v5: every name that is listed is found, and no other", async () => {
   assert.equal(bootstrap.lookup(1, new Uint8Array(300).fill(0x61)), 0);
 });
 
-Deno.test("v5: a listing goes on from every cookie", async () => {
+Deno.test("v5: a listing continues from every cookie", async () => {
   const bootstrap = openV5(await fixture("v5-lz4-sha256-64k"));
   const list = (cookie: number) => {
     const found: { name: string; next: number }[] = [];
@@ -50,7 +50,7 @@ Deno.test("v5: a listing goes on from every cookie", async () => {
   whole.forEach(({ next }, i) => assert.deepEqual(list(next), whole.slice(i + 1)));
 });
 
-Deno.test("v5: the digest of a file is the one over its chunk digests", async () => {
+Deno.test("v5: the digest of a file is computed from its chunk digests", async () => {
   const bootstrap = openV5(await fixture("v5-none-sha256-4k"));
   let files = 0;
   for (const { ino, attr } of walkTree(bootstrap)) {
@@ -62,7 +62,7 @@ Deno.test("v5: the digest of a file is the one over its chunk digests", async ()
   assert.ok(files > 300);
 });
 
-Deno.test("v5: an image without an extended blob table reads the same", async () => {
+Deno.test("v5: an image without an extended blob table is read correctly", async () => {
   const bytes = await fixture("v5-lz4-sha256-64k");
   const full = openV5(bytes.slice());
   viewOn(bytes).setUint32(SUPER.extBlobTableEntries, 0, true);
@@ -75,7 +75,7 @@ Deno.test("v5: an image without an extended blob table reads the same", async ()
   assert.ok((await opened.chunk(0)).length > 0);
 });
 
-Deno.test("v5: a blob cannot have more chunks than bytes", async () => {
+Deno.test("v5: a blob with more chunks than bytes is refused", async () => {
   const bytes = await fixture("v5-odd-root");
   const view = viewOn(bytes);
   const entry = Number(view.getBigUint64(SUPER.extBlobTableOffset, true));
@@ -143,7 +143,7 @@ Deno.test("v5: a chunk that does not cover its part of the file is damage", asyn
   assert.throws(() => bootstrap.extents(ino, 0, 1), /blob index is 1, the image has 1 blobs/);
 });
 
-Deno.test("v5: names are not looked up in what is no directory", async () => {
+Deno.test("v5: names are looked up in directories only", async () => {
   const bootstrap = openV5(await fixture("v5-odd-root"));
   assert.throws(() => bootstrap.lookup(2, encode("x")), /expected a directory/);
   assert.throws(() => bootstrap.readlink(1), /is none/);

@@ -27,7 +27,7 @@ function written(nodes: Parameters<typeof writeTree>[0]) {
     }));
 }
 
-Deno.test("a written v5 tree reads back as it was given, hard links of other inodes as inodes of their own", () => {
+Deno.test("a written v5 tree is read back, hard links of other inodes as inodes of their own", () => {
   fc.assert(
     fc.property(randomTree, (nodes) => {
       const { bytes, expected } = written(nodes);
@@ -39,7 +39,7 @@ Deno.test("a written v5 tree reads back as it was given, hard links of other ino
   );
 });
 
-Deno.test("every record has the digest of what it stands for", () => {
+Deno.test("every record has the digest of its content", () => {
   fc.assert(
     fc.property(randomTree, (nodes) => {
       const bootstrap = openV5(written(nodes).bytes, {});
@@ -52,7 +52,7 @@ Deno.test("every record has the digest of what it stands for", () => {
   );
 });
 
-Deno.test("blobs and the inodes to prefetch are listed as they were given", () => {
+Deno.test("blobs and prefetch inodes are listed in the given order", () => {
   const writer = newWriter();
   const root = writer.addInode({ ...plain, mode: 0o040755 });
   const files = ["b", "a"].map((name) => {
@@ -68,7 +68,7 @@ Deno.test("blobs and the inodes to prefetch are listed as they were given", () =
   assert.deepEqual(bootstrap.prefetch, ["b", "a"].map((name) => bootstrap.lookup(bootstrap.rootIno, encode(name))));
 });
 
-Deno.test("a file whose chunk was not told of is refused", () => {
+Deno.test("a file with an unknown chunk is refused", () => {
   const writer = newWriter();
   const root = writer.addInode({ ...plain, mode: 0o040755 });
   const chunks = [{ blobIndex: 0, chunkIndex: 3, uncompressedOffset: 0 }];

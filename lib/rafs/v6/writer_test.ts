@@ -10,7 +10,7 @@ const encode = (text: string) => new TextEncoder().encode(text);
 const plain = { uid: 0, gid: 0, mtime: 0, mtimeNsec: 0 };
 const newWriter = () => new BootstrapWriter({ chunkSize: 4096, compressor: "zstd", digester: "blake3" });
 
-Deno.test("a written tree reads back as it was given", () => {
+Deno.test("a written tree is read back", () => {
   fc.assert(
     fc.property(randomTree, (nodes) => {
       const { bytes, expected } = writeTree(nodes);
@@ -20,7 +20,7 @@ Deno.test("a written tree reads back as it was given", () => {
   );
 });
 
-Deno.test("every name that is listed is found, and no other", () => {
+Deno.test("every listed name is found, and no other", () => {
   fc.assert(
     fc.property(randomTree, fc.uint8Array({ minLength: 1, maxLength: 20 }), (nodes, stranger) => {
       const bootstrap = openBootstrap(writeTree(nodes).bytes);
@@ -39,7 +39,7 @@ Deno.test("every name that is listed is found, and no other", () => {
   );
 });
 
-Deno.test("a listing goes on from every cookie", () => {
+Deno.test("a listing continues from every cookie", () => {
   const writer = newWriter();
   const root = writer.addInode({ ...plain, mode: 0o040755 });
   const file = writer.addInode({ ...plain, mode: 0o100644 });
@@ -61,7 +61,7 @@ Deno.test("a listing goes on from every cookie", () => {
   }
 });
 
-Deno.test("pieces of a file are cut at chunks, at the request and at the end of the file", () => {
+Deno.test("extents of a file are cut at chunks, at the request and at the end of the file", () => {
   const writer = newWriter();
   const root = writer.addInode({ ...plain, mode: 0o040755 });
   const chunks = [7, 3, 5].map((chunkIndex) => ({ blobIndex: 0, chunkIndex, uncompressedOffset: chunkIndex * 8192 }));
@@ -115,7 +115,7 @@ Deno.test("prefetched inodes are written as nids", () => {
   assert.deepEqual(bootstrap.prefetch, [bootstrap.lookup(bootstrap.rootIno, encode("f")), bootstrap.rootIno]);
 });
 
-Deno.test("the writer refuses what is no tree or does not fit the format", () => {
+Deno.test("the writer refuses invalid trees and values that do not fit the format", () => {
   const refused = (build: (writer: BootstrapWriter, root: number) => void, message: RegExp) =>
     assert.throws(() => {
       const writer = newWriter();
@@ -158,7 +158,7 @@ function makeCompact(bytes: Uint8Array, at: number, contentSize: number): void {
   bytes.set(old.subarray(64), at + 32);
 }
 
-Deno.test("compact inodes show the same but for the time that they lack", () => {
+Deno.test("compact inodes are shown like extended ones, without times", () => {
   const writer = newWriter();
   const owner = { uid: 12, gid: 34, mtime: 0, mtimeNsec: 0 };
   const chunks = [{ blobIndex: 0, chunkIndex: 9, uncompressedOffset: 0x9000 }];
@@ -186,7 +186,7 @@ Deno.test("compact inodes show the same but for the time that they lack", () => 
   assert.equal(attr.mode, 0o104751);
 });
 
-Deno.test("images of old builders open: constant block count, prefetch size without a table, no ids", () => {
+Deno.test("images of old builders are read: constant block count, prefetch size without a table, no ids", () => {
   const writer = new BootstrapWriter({
     chunkSize: 4096,
     compressor: "none",
@@ -204,7 +204,7 @@ Deno.test("images of old builders open: constant block count, prefetch size with
   assert.deepEqual(bootstrap.blobs, []);
 });
 
-Deno.test("blobs of builders that counted the chunk data alone open", () => {
+Deno.test("blobs of builders that counted only the chunk data are read", () => {
   const writer = newWriter();
   writer.addInode({ ...plain, mode: 0o040755 });
   const blob = treeBlob(0);
@@ -216,7 +216,7 @@ Deno.test("blobs of builders that counted the chunk data alone open", () => {
   );
 });
 
-Deno.test("a directory that is entered from two places is damage, not a loop", () => {
+Deno.test("a directory reachable by two paths is damage, not a loop", () => {
   const writer = newWriter();
   const root = writer.addInode({ ...plain, mode: 0o040755 });
   const a = writer.addInode({ ...plain, mode: 0o040755 });
