@@ -5,7 +5,7 @@ import { JsonText } from "./json_text.ts";
 
 const parse = (text: string) => JsonText.parse(text, "daemon.json");
 
-Deno.test("a new member comes last, in the manner of the others", () => {
+Deno.test("a new member is appended, in the format of the others", () => {
   const cases: [before: string, after: string][] = [
     ['{\n  "a": 1\n}\n', '{\n  "a": 1,\n  "new": true\n}\n'],
     ['{\r\n\t"a" : [1,\r\n\t2]\r\n}', '{\r\n\t"a" : [1,\r\n\t2],\r\n\t"new" : true\r\n}'],
@@ -17,7 +17,7 @@ Deno.test("a new member comes last, in the manner of the others", () => {
   for (const [before, after] of cases) assert.equal(parse(before).with("new", true).text, after);
 });
 
-Deno.test("a member changes its value in its place, and goes with its comma", () => {
+Deno.test("a member is changed in place, and removed with its comma", () => {
   const text = '{\n  "a": [1],\n  "b" : "x",\n  "c": null\n}\n';
   assert.equal(parse(text).with("b", "y\n").text, text.replace('"x"', '"y\\n"'));
   assert.equal(parse(text).with("a", undefined).text, '{\n  "b" : "x",\n  "c": null\n}\n');
@@ -27,12 +27,12 @@ Deno.test("a member changes its value in its place, and goes with its comma", ()
   assert.equal(parse(text).with("none", undefined).text, text);
 });
 
-Deno.test("a value of several lines is indented as deep as it stands", () => {
+Deno.test("a value of several lines is indented to its depth", () => {
   const text = parse('{\n  "a": 1\n}\n').with("list", ["x", "y"]).text;
   assert.equal(text, '{\n  "a": 1,\n  "list": [\n    "x",\n    "y"\n  ]\n}\n');
 });
 
-Deno.test("what is no JSON is refused with its line", () => {
+Deno.test("text that is not JSON is refused with its line", () => {
   const cases: [text: string, line: number, state: RegExp][] = [
     ['{\n  // note\n  "a": 1\n}', 2, /comment/],
     ['{\n  "a": 1 /* note */\n}', 2, /comment/],
@@ -68,7 +68,7 @@ Deno.test("what is no JSON is refused with its line", () => {
 /** Objects without `__proto__`, which an assignment does not turn into a member. */
 const object = fc.dictionary(fc.string().filter((name) => name !== "__proto__"), fc.jsonValue(), { maxKeys: 6 });
 
-Deno.test("it reads what JSON.parse reads, and a change changes one member", () => {
+Deno.test("the same values as by JSON.parse are read, and a change affects one member", () => {
   fc.assert(fc.property(object, fc.nat(4), fc.string(), fc.jsonValue(), (before, indent, name, value) => {
     fc.pre(name !== "__proto__");
     const text = JSON.stringify(before, undefined, indent);
@@ -85,7 +85,7 @@ Deno.test("it reads what JSON.parse reads, and a change changes one member", () 
   }));
 });
 
-Deno.test("any text is read, or refused by an error of ours", () => {
+Deno.test("any text is parsed, or refused with a NydusGdError", () => {
   fc.assert(fc.property(fc.oneof(fc.string(), fc.json(), fc.json().map((text) => text.slice(1))), (text) => {
     try {
       const { names } = parse(text);

@@ -60,7 +60,7 @@ const FILES: readonly (readonly [before: string | undefined, after: string])[] =
   ],
 ];
 
-Deno.test("daemon.json is merged, run twice nothing changes, and undone it is what it was", async () => {
+Deno.test("daemon.json is merged, a second run changes nothing, and undo restores it", async () => {
   for (const [before, after] of FILES) {
     using machine = new PrefixMachine();
     machine.hasDocker("26.1.5");
@@ -78,7 +78,7 @@ Deno.test("daemon.json is merged, run twice nothing changes, and undone it is wh
   }
 });
 
-Deno.test("interrupted at any moment, setup can be finished or undone", async () => {
+Deno.test("a setup interrupted at any moment can be finished or undone", async () => {
   const before = '{\n  "storage-driver": "overlay2"\n}\n';
   for (let step = 0; step < 8; step++) {
     for (const goesOn of [true, false]) {
@@ -112,7 +112,7 @@ Deno.test("interrupted at any moment, setup can be finished or undone", async ()
   }
 });
 
-Deno.test("a setup that is told to stop puts back what it has done, an earlier one stays", async () => {
+Deno.test("an aborted setup reverts its changes, but not those of an earlier one", async () => {
   for (const wasSetUp of [false, true]) {
     for (let step = 1; step <= 4; step++) {
       using machine = new PrefixMachine();
@@ -159,7 +159,7 @@ Deno.test("a file that cannot be written ends setup, and what was written before
   }
 });
 
-Deno.test("an undo that was interrupted at any moment is finished by another", async () => {
+Deno.test("an undo interrupted at any moment is finished by another", async () => {
   for (let step = 0; step <= 4; step++) {
     using machine = new PrefixMachine();
     machine.hasDocker("20.10.24");
@@ -177,7 +177,7 @@ Deno.test("an undo that was interrupted at any moment is finished by another", a
   }
 });
 
-Deno.test("what somebody writes into daemon.json after setup stays when it is undone", async () => {
+Deno.test("later edits of daemon.json are kept by undo", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write(DAEMON_JSON, '{\n  "storage-driver": "overlay2",\n  "debug": true\n}\n');
@@ -188,7 +188,7 @@ Deno.test("what somebody writes into daemon.json after setup stays when it is un
   assert.match(notes.join("\n"), /edited since: our keys are removed/);
 });
 
-Deno.test("a member of ours that somebody has changed since is theirs", async () => {
+Deno.test("a member of ours that was edited since is kept by undo", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write(DAEMON_JSON, '{"storage-driver":"overlay2"}');
@@ -199,7 +199,7 @@ Deno.test("a member of ours that somebody has changed since is theirs", async ()
   assert.match(notes.join("\n"), /storage-driver were changed since/);
 });
 
-Deno.test("setup after edits, and then undone, gives the edited file without us", async () => {
+Deno.test("setup after edits, and then undone, yields the edited file without our members", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write(DAEMON_JSON, '{"storage-driver":"overlay2"}');
@@ -211,7 +211,7 @@ Deno.test("setup after edits, and then undone, gives the edited file without us"
   assert.equal(machine.read(DAEMON_JSON), '{"storage-driver":"overlay2","mtu":1400}');
 });
 
-Deno.test("a daemon.json that is gone, or broken, since setup", async () => {
+Deno.test("undo handles a daemon.json that was removed or broken since setup", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write(DAEMON_JSON, "{}");
@@ -223,7 +223,7 @@ Deno.test("a daemon.json that is gone, or broken, since setup", async () => {
   assert.throws(() => machine.read(DAEMON_JSON), Deno.errors.NotFound);
 });
 
-Deno.test("a unit that somebody edited is refused, and with force replaced with a copy kept", async () => {
+Deno.test("an edited unit is refused, and with --force replaced with a copy kept", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   const tree = machine.tree();
@@ -240,7 +240,7 @@ Deno.test("a unit that somebody edited is refused, and with force replaced with 
   assert.equal(machine.read(`/var/lib/nydus-gd/setup/edited${UNIT_PATH}`), "# gone\n");
 });
 
-Deno.test("another version writes its own unit, and undoing it leads back to the beginning", async () => {
+Deno.test("another version writes its own unit, and undoing it restores the original state", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write(UNIT_PATH, "# somebody's own\n");
@@ -253,7 +253,7 @@ Deno.test("another version writes its own unit, and undoing it leads back to the
   assert.deepEqual(machine.tree(), tree);
 });
 
-Deno.test("a daemon.json that is a link stays one", async () => {
+Deno.test("a daemon.json that is a link stays a link", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write("/srv/daemon.json", '{"mtu":1400}');
@@ -266,7 +266,7 @@ Deno.test("a daemon.json that is a link stays one", async () => {
   assert.deepEqual(machine.tree(), tree);
 });
 
-Deno.test("what stands in the way is refused before anything is changed", async () => {
+Deno.test("obstacles are refused before anything is changed", async () => {
   const unit = (flags: string) => (machine: PrefixMachine) =>
     machine.write("/lib/systemd/system/docker.service", `[Service]\nExecStart=/usr/bin/dockerd ${flags}\n`);
   const options = (text: string) => (machine: PrefixMachine) => machine.write("/etc/default/docker", text);
@@ -327,7 +327,7 @@ Deno.test("what stands in the way is refused before anything is changed", async 
   }
 });
 
-Deno.test("what dockerd is told by its unit is not said again in daemon.json, which may be elsewhere", async () => {
+Deno.test("options of dockerd's unit are not repeated in daemon.json, which may be elsewhere", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   const flags = "-s nydus-gd --experimental --config-file /etc/my.json";
@@ -341,7 +341,7 @@ Deno.test("what dockerd is told by its unit is not said again in daemon.json, wh
   assert.throws(() => machine.read(DAEMON_JSON), Deno.errors.NotFound);
 });
 
-Deno.test("two at once do not mix", async () => {
+Deno.test("two setups at the same time exclude each other", async () => {
   using machine = new PrefixMachine();
   await withSetupLock(
     machine.host,
@@ -349,7 +349,7 @@ Deno.test("two at once do not mix", async () => {
   );
 });
 
-Deno.test("a record that cannot be read is refused, nothing is guessed", async () => {
+Deno.test("an unreadable record is refused", async () => {
   using machine = new PrefixMachine();
   machine.hasDocker("26.1.5");
   machine.write(DAEMON_JSON, "{}");

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { TempDir } from "../../tests/support/temp_dir.ts";
 import { unifiedDiff } from "./unified_diff.ts";
 
-Deno.test("changes stand in hunks with what is around them", () => {
+Deno.test("changes are shown in hunks with context", () => {
   const before = Array.from({ length: 20 }, (_, k) => `${k + 1}\n`).join("");
   const after = before.replace("4\n", "four\n").replace("\n18\n", "\n18\nnew\n");
   assert.equal(
@@ -30,7 +30,7 @@ Deno.test("changes stand in hunks with what is around them", () => {
   );
 });
 
-Deno.test("a file that comes, goes, or has no last line end", () => {
+Deno.test("new files, removed files and missing newlines at the end are shown", () => {
   assert.equal(unifiedDiff(["/dev/null", "f"], "", "a\nb\n"), "--- /dev/null\n+++ f\n@@ -0,0 +1,2 @@\n+a\n+b\n");
   assert.equal(unifiedDiff(["f", "/dev/null"], "a\n", ""), "--- f\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-a\n");
   const noEnd = "\\ No newline at end of file\n";
@@ -38,7 +38,7 @@ Deno.test("a file that comes, goes, or has no last line end", () => {
   assert.equal(unifiedDiff(["f", "f"], "a\n", "a\n"), "");
 });
 
-Deno.test("patch(1) makes one text of the other", async () => {
+Deno.test("patch(1) applies the diff to get the other text", async () => {
   const text = fc.array(fc.constantFrom("a\n", "b\n", "c\n", "d"), { maxLength: 12 }).map((lines) => lines.join(""));
   using temp = TempDir.make();
   await fc.assert(
