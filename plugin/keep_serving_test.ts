@@ -16,7 +16,7 @@ function listenOn(port: number): Endpoint {
   return { server, abort, port: server.addr.port };
 }
 
-Deno.test("a server that ends is there again, also when it cannot listen at once, until it is released", async () => {
+Deno.test("a server that ends is restarted until released, also if it cannot listen at once", async () => {
   await using _quiet = await quietLogs();
   const first = listenOn(0);
   const again = Promise.withResolvers<Endpoint>();

@@ -3,7 +3,7 @@ import { serveTcp } from "./serve_tcp.ts";
 
 const ECHO = { fetch: (request: Request) => new Response(new URL(request.url).pathname) };
 
-Deno.test("a port is served until it is disposed, and a port that is taken is refused by name", async () => {
+Deno.test("a port is served until disposal, and a port in use is refused by name", async () => {
   let port: number;
   {
     await using server = serveTcp("127.0.0.1:0", ECHO);

@@ -18,7 +18,7 @@ async function post(path: string, body: string): Promise<string> {
   return await response.text();
 }
 
-Deno.test("the socket is private, answers, and is gone after the stop", () =>
+Deno.test("the socket is private, answers, and is removed when stopped", () =>
   inFolder(async (dir) => {
     const path = `${dir}/new folder/gd.sock`;
     const server = await serveUnix(path, ECHO);
@@ -29,7 +29,7 @@ Deno.test("the socket is private, answers, and is gone after the stop", () =>
     deepEqual([...Deno.readDirSync(`${dir}/new folder`)], []);
   }));
 
-Deno.test("a socket that a dead process left is replaced, a live one is refused by name", () =>
+Deno.test("the socket of a dead process is replaced, a live one is refused by name", () =>
   inFolder(async (dir) => {
     const path = `${dir}/gd.sock`;
     const dead = Deno.listen({ transport: "unix", path: `${dir}/elsewhere` });
@@ -42,7 +42,7 @@ Deno.test("a socket that a dead process left is replaced, a live one is refused 
     equal(await post(path, "still here"), "still here");
   }));
 
-Deno.test("a file that is no socket and a name that is too long are refused", () =>
+Deno.test("a file that is not a socket and an overlong path are refused", () =>
   inFolder(async (dir) => {
     await Deno.writeTextFile(`${dir}/file`, "kept");
     await rejects(() => serveUnix(`${dir}/file`, ECHO), { code: "usage" });
@@ -50,7 +50,7 @@ Deno.test("a file that is no socket and a name that is too long are refused", ()
     await rejects(() => serveUnix(`${dir}/${"x".repeat(120)}`, ECHO), { code: "usage" });
   }));
 
-Deno.test("a stop lets the call that runs end", () =>
+Deno.test("stopping lets a running call finish", () =>
   inFolder(async (dir) => {
     const entered = Promise.withResolvers<void>();
     const gate = Promise.withResolvers<void>();

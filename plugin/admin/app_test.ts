@@ -57,7 +57,7 @@ function metric(text: string, name: string): number {
   return Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]);
 }
 
-Deno.test("a daemon that has done nothing yet is well, and says what it is", () =>
+Deno.test("an idle daemon is healthy, and describes itself", () =>
   withParts(async (parts) => {
     const app = createAdminApp(parts);
     const health = await app.request("/healthz");
@@ -74,7 +74,7 @@ Deno.test("a daemon that has done nothing yet is well, and says what it is", () 
     assert.deepEqual([document.fuse, document.layers, document.images, document.problems], [null, null, [], []]);
   }));
 
-Deno.test("what was fetched is in status and metrics, also after the blob was closed", () =>
+Deno.test("fetched bytes are in status and metrics, also after the blob was closed", () =>
   withParts(async (parts, cache) => {
     const app = createAdminApp(parts);
     const synthetic = await makeSyntheticBlob({ sizes: [5000, 6000, 7000] });
@@ -96,7 +96,7 @@ Deno.test("what was fetched is in status and metrics, also after the blob was cl
     assert.deepEqual(fetched, { bytes: 11_000, requests: 1, failed_requests: 0, corrupt_chunks: 0 });
   }));
 
-Deno.test("metrics have names of one form, help, few labels, and those of the process", () =>
+Deno.test("metrics have consistent names, help, few labels, and those of the process", () =>
   withParts(async (parts) => {
     const app = createAdminApp(parts);
     const text = await (await app.request("/metrics")).text();
@@ -118,7 +118,7 @@ Deno.test("metrics have names of one form, help, few labels, and those of the pr
     assert.deepEqual(names(again), names(text));
   }));
 
-Deno.test("a cache folder that is gone makes the daemon unwell, with the reason", () =>
+Deno.test("a missing cache folder makes the daemon unhealthy, with the reason", () =>
   withParts(async (parts) => {
     const app = createAdminApp(parts);
     await app.request("/metrics");
@@ -141,7 +141,7 @@ Deno.test("a cache folder that is gone makes the daemon unwell, with the reason"
     assert.match(await (await app.request("/metrics")).text(), /^nydus_gd_cache_bytes \d/m);
   }));
 
-Deno.test("the log level is set by its name, anything else is refused by name", () =>
+Deno.test("the log level is set by name, any other value is refused", () =>
   withParts(async (parts, _cache, levels) => {
     const app = createAdminApp(parts);
     const put = (body: string) => app.request("/v1/log-level", { method: "PUT", body });
@@ -181,7 +181,7 @@ Deno.test("unknown routes and images that are not mounted are 404 in JSON", () =
     assert.match((await response.json()).error.message, /^Cannot prefetch image of layer "no\/such": not mounted$/);
   }));
 
-Deno.test("what the kernel has of its own goes when everything is to go, and no mount uses it", () =>
+Deno.test("gc with all empties the kernel's own cache where no mount uses it", () =>
   withParts(async (parts) => {
     const app = createAdminApp(parts);
     const folder = `${parts.root}/cache/fscache/cache`;
@@ -199,7 +199,7 @@ Deno.test("what the kernel has of its own goes when everything is to go, and no 
     assert.equal(await freed({ all: true }), 0);
   }));
 
-Deno.test("who may only look gets health and metrics, nothing else", () =>
+Deno.test("a read-only client gets health and metrics, nothing else", () =>
   withParts(async (parts) => {
     const app = createObserverApp(parts);
     assert.equal((await app.request("/healthz")).status, 200);

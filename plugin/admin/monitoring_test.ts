@@ -9,7 +9,7 @@ function read(name: string): string {
   return Deno.readTextFileSync(new URL(name, DOCS));
 }
 
-Deno.test("dashboard and alert rules name metrics that there are, and leave none out", () => {
+Deno.test("dashboard and alert rules use existing metrics only, and omit none", () => {
   const { names } = new Metrics();
   for (const file of ["monitoring/alerts.yml", DASHBOARD]) {
     const used = read(file).match(/\b(?:nydus_gd|process)_[a-z_]+/g) ?? [];
@@ -29,7 +29,7 @@ Deno.test("the dashboard is a document with panels side by side, three in a row"
   assert.equal(new Set(places).size, panels.length);
 });
 
-Deno.test("settings that the debugging page names are there", () => {
+Deno.test("settings named in the debugging page exist", () => {
   const named = read("debugging.md").match(/`((?:fetch|cache|prefetch|mount|docker|metrics)\.[a-z_]+)`/g) ?? [];
   assert.ok(named.length > 3);
   for (const name of named) assert.ok(SETTING_NAMES.includes(name.replaceAll("`", "")), name);

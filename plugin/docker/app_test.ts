@@ -20,7 +20,7 @@ async function withApp(run: (call: (path: string, body?: BodyInit) => Promise<Re
   }
 }
 
-Deno.test("a call is known by the tail of its path, whatever stands before it", () => {
+Deno.test("a call is recognised by the end of its path, whatever the prefix", () => {
   equal(methodOf("http://plugin.moby.localhost/GraphDriver.Get"), "GraphDriver.Get");
   equal(methodOf("http+unix://%2Frun%2Fx.sock/run/x.sock/GraphDriver.Get"), "GraphDriver.Get");
   equal(methodOf("http://a/b/c/GraphDriver.ApplyDiff?id=x&parent=/GraphDriver.Remove"), "GraphDriver.ApplyDiff");
@@ -40,7 +40,7 @@ Deno.test("Activate and Capabilities need no Init", () =>
     deepEqual(await (await call("/GraphDriver.Cleanup", "{}")).json(), {});
   }));
 
-Deno.test("before Init every other call is an Err that says so, a Diff with another status than 200", () =>
+Deno.test("before Init every other call is an Err that says so, for Diff with a status other than 200", () =>
   withApp(async (call) => {
     for (const name of ["Create", "Get", "Put", "Remove", "Status", "GetMetadata", "Changes", "DiffSize"]) {
       const response = await call(`/GraphDriver.${name}`, '{"ID":"a"}');
@@ -53,7 +53,7 @@ Deno.test("before Init every other call is an Err that says so, a Diff with anot
     match((await (await call("/GraphDriver.ApplyDiff?id=a", "tar")).json()).Err, /no GraphDriver\.Init yet/);
   }));
 
-Deno.test("unknown calls, broken bodies and bodies without end are answered", () =>
+Deno.test("unknown calls, invalid bodies and endless bodies get a response", () =>
   withApp(async (call) => {
     const unknown = await call("/GraphDriver.NoSuchThing", "{}");
     equal(unknown.status, 404);
@@ -64,13 +64,13 @@ Deno.test("unknown calls, broken bodies and bodies without end are answered", ()
     equal((await call("/GraphDriver.Diff", "GET / HTTP/1.0")).status, 500);
   }));
 
-Deno.test("storage options and user namespaces that are not known fail the Init", () =>
+Deno.test("unknown storage options and user namespaces fail the Init", () =>
   withApp(async (call) => {
     const init = await call("/GraphDriver.Init", '{"Home":"/h","Opts":["overlay2.size=1G"]}');
     match((await init.json()).Err, /"overlay2\.size=1G" is unknown \(hint: /);
   }));
 
-Deno.test("a state file whose home is no path is told, not met with an exception of the runtime", async () => {
+Deno.test("a state file with an invalid home is reported, not a runtime exception", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const stateFile = `${dir}/state.json`;

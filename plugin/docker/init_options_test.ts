@@ -3,7 +3,7 @@ import { readInit } from "./init_options.ts";
 
 const INIT = { Home: "/var/lib/docker/nydus-gd", Opts: [], UIDMaps: [], GIDMaps: [] };
 
-Deno.test("options are read by key", () => {
+Deno.test("options are parsed by key", () => {
   deepEqual(
     readInit({ ...INIT, Opts: ["nydus-gd.fs-driver=fuse", "NYDUS-GD.config=/etc/a=b.json", "nydus-gd.size=10G"] }),
     {
@@ -14,7 +14,7 @@ Deno.test("options are read by key", () => {
   );
 });
 
-Deno.test("an unknown option is refused by name, with those that there are", () => {
+Deno.test("an unknown option is refused by name, with the known ones", () => {
   for (const option of ["overlay2.size=10G", "nydus-gd.speed=high", "nydus-gd.config", ""]) {
     throws(() => readInit({ ...INIT, Opts: [option] }), {
       code: "usage",
@@ -24,7 +24,7 @@ Deno.test("an unknown option is refused by name, with those that there are", () 
   }
 });
 
-Deno.test("a home is an absolute path below the root, without detours", () => {
+Deno.test("a home is a normalised absolute path below the root", () => {
   for (const home of ["/var/lib/x", "/var/lib/x//", "/var//lib/./y/../x"]) {
     deepEqual(readInit({ ...INIT, Home: home }).home, "/var/lib/x");
   }
@@ -33,7 +33,7 @@ Deno.test("a home is an absolute path below the root, without detours", () => {
   }
 });
 
-Deno.test("user namespaces are taken as they are, the identity is none", () => {
+Deno.test("user namespace maps are taken over, the identity means none", () => {
   const identity = { container_id: 0, host_id: 0, size: 4294967295 };
   deepEqual(readInit({ ...INIT, UIDMaps: [identity], GIDMaps: [identity] }).idMaps, { uids: [], gids: [] });
   const remapped = { container_id: 0, host_id: 100000, size: 65536 };

@@ -4,7 +4,7 @@ import { CreateSchema, GetSchema, InitSchema, NothingSchema, parseRequest } from
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-Deno.test("a request of dockerd is read, absent and null members alike", () => {
+Deno.test("a request of dockerd is parsed, absent and null members alike", () => {
   const empty = { ID: "a", Parent: "", MountLabel: "", StorageOpt: {} };
   deepEqual(parseRequest("GraphDriver.Create", CreateSchema, bytes('{"ID":"a"}\n')), empty);
   deepEqual(
@@ -21,12 +21,12 @@ Deno.test("an empty body is a request without members", () => {
   deepEqual(parseRequest("Plugin.Activate", NothingSchema, new Uint8Array(0)), {});
 });
 
-Deno.test("a call that Docker repeats without its body is told as such", () => {
+Deno.test("a call that Docker repeats without its body is reported as such", () => {
   const empty = () => parseRequest("GraphDriver.Get", GetSchema, new Uint8Array(0));
   throws(empty, /Cannot read GraphDriver\.Get request: Docker has sent it again without its body, .* run the command/);
 });
 
-Deno.test("what is wrong is told with its place", () => {
+Deno.test("invalid members are reported with their path", () => {
   const read = (body: string) => () => parseRequest("GraphDriver.Create", CreateSchema, bytes(body));
   throws(read('{"ID":7}'), /Cannot read GraphDriver\.Create request: ID: .*string/);
   throws(read('{"ID":"a","StorageOpt":{"size":1}}'), /StorageOpt\.size: /);
@@ -39,7 +39,7 @@ Deno.test("what is wrong is told with its place", () => {
   );
 });
 
-Deno.test("arbitrary bytes are a request or an error of ours", () => {
+Deno.test("arbitrary bytes yield a request or a NydusGdError", () => {
   fc.assert(fc.property(fc.uint8Array(), (body) => {
     try {
       equal(typeof parseRequest("GraphDriver.Create", CreateSchema, body).ID, "string");

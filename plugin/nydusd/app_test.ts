@@ -29,7 +29,7 @@ class Offered {
 
 const BLOBS = "http://nydusd/api/v2/blobs";
 
-Deno.test("blobs are put, listed and deleted by the routes of nydusd, and errors have its codes", async () => {
+Deno.test("blobs are added, listed and removed by nydusd's routes, and errors have its codes", async () => {
   const app = createNydusdApp(new Offered());
   const put = (body: string) => app.request(BLOBS, { method: "PUT", body });
   const entry = { type: "bootstrap", id: "app", domain_id: "shared" };
@@ -52,7 +52,7 @@ Deno.test("blobs are put, listed and deleted by the routes of nydusd, and errors
   assert.deepEqual(await (await app.request(`${BLOBS}?domain_id=shared`)).json(), { blobs: [] });
 });
 
-Deno.test("a program that asks who answers learns that it runs", async () => {
+Deno.test("the daemon info route reports a running daemon", async () => {
   const response = await createNydusdApp(new Offered()).request("http://nydusd/api/v1/daemon");
   assert.equal((await response.json()).state, "RUNNING");
 });
