@@ -14,7 +14,7 @@ const DATABASE = Object.entries(STATES).map(([name, state]) =>
   `Package: ${name}\nStatus: ${state}\nMaintainer: a\nArchitecture: all\nVersion: 1\nDescription: b\n`
 ).join("\n");
 
-Deno.test("only what is installed is not missing, or what has its command", async () => {
+Deno.test("packages that are installed, or whose command exists, are not missing", async () => {
   using temp = TempDir.make();
   for (const folder of ["info", "triggers", "updates"]) await Deno.mkdir(temp.join(folder));
   await Deno.writeTextFile(temp.join("status"), DATABASE);

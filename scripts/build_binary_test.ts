@@ -4,7 +4,7 @@ import { bundleModules } from "./build_binary.ts";
 
 const SOURCE = new URL("../tests/support/used_once.ts", import.meta.url).pathname;
 
-Deno.test("what is bundled gives back what its source does", async () => {
+Deno.test("bundled code gives the same results as its source", async () => {
   using temp = TempDir.make();
   await bundleModules(["--output", temp.join("program.js"), SOURCE]);
   const { stdout } = await new Deno.Command(Deno.execPath(), { args: ["run", "--quiet", temp.join("program.js")] })

@@ -21,7 +21,7 @@ Deno.test("an empty report has no tests", () => {
   assert.deepEqual(countTests(""), { passed: 0, failed: 0, skipped: [] });
 });
 
-Deno.test("a case tells what went wrong in it", () => {
+Deno.test("a failed case contains its error", () => {
   const xml = testcase("good") + testcase("bad", '<failure message="short">Error: 1 &lt; 0\n  at x</failure>') +
     testcase("terse", '<failure message="1 test step failed"></failure>') + testcase("old", "<skipped/>");
   const cases = testCases(xml).map(({ name, isSkipped, failure }) => [name, isSkipped, failure]);
