@@ -69,7 +69,7 @@ async function makeShortFolder(): Promise<string> {
 }
 
 Deno.test({
-  name: "the driver passes moby's graphtest and all that dockerd relies on",
+  name: "the driver passes moby's graphtest and further checks of what dockerd relies on",
   ignore: missing.length > 0,
   fn: async () => {
     const scratch = await makeShortFolder();
