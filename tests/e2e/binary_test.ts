@@ -142,13 +142,13 @@ async function age(folder: string, days: number): Promise<void> {
 }
 
 Deno.test({
-  name: "the executable runs by itself, repairs what it has unpacked, and refuses when it is damaged",
+  name: "the executable runs by itself, repairs its unpacked files, and refuses to run when damaged",
   ignore: !isPermitted,
   fn: testExecutable,
 });
 
 Deno.test({
-  name: "unpacking a version removes those not used for 30 days, but none that is in use",
+  name: "unpacking removes versions not used for 30 days, but none in use",
   ignore: !isPermitted,
   fn: testPruning,
 });
@@ -166,7 +166,7 @@ async function testExecutable(t: Deno.TestContext): Promise<void> {
     assert.equal((await machine.run(executable, "versoin")).code, 2);
   });
 
-  await t.step("a working directory that is gone is one line and a hint", async () => {
+  await t.step("a removed working directory is reported in one line with a hint", async () => {
     const script = 'cd "$(mktemp -d)" && rmdir "$PWD" && exec "$0" version';
     const { code, stdout, stderr } = await machine.run("/bin/sh", "-c", script, executable);
     assert.deepEqual([code, stdout], [1, ""]);
@@ -210,7 +210,7 @@ async function testExecutable(t: Deno.TestContext): Promise<void> {
     });
   }
 
-  await t.step("a damaged executable says so, and unpacks nothing", async () => {
+  await t.step("a damaged executable reports the damage, and unpacks nothing", async () => {
     await Deno.remove(folder, { recursive: true });
     await flipByte(executable, 50_000_000);
     assert.deepEqual(await machine.run(executable, "version"), {
@@ -255,7 +255,7 @@ async function testPruning(t: Deno.TestContext): Promise<void> {
     await age(foreign, 31);
     await age(recent, 29);
 
-    await t.step("the old one goes; one in use, a recent one and what is no version stay", async () => {
+    await t.step("an old version is removed; versions in use, recent ones and foreign folders stay", async () => {
       assert.deepEqual(await machine.run(newer), { code: 0, stdout: "", stderr: "" });
       const left = await machine.versions();
       const [newerFolder] = left.filter((path) => ![waitingFolder, foreign, recent].includes(path));
@@ -269,7 +269,7 @@ async function testPruning(t: Deno.TestContext): Promise<void> {
       assert.equal((await child.status).code, 0);
     });
 
-    await t.step("it goes when it is no longer in use; starting without unpacking removes nothing", async () => {
+    await t.step("an old version is removed once unused; a start without unpacking removes nothing", async () => {
       assert.equal((await machine.run(newer)).code, 0);
       await Deno.stat(waitingFolder);
       assert.equal((await machine.run(brief)).code, 0);

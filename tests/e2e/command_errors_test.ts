@@ -42,7 +42,7 @@ Deno.test({ name: "wrong usage exits 2", ignore }, async () => {
   await fails(["mount", "x"], /missing required argument 'dir'/, /nydus-gd mount --help/, { code: 2 });
 });
 
-Deno.test({ name: "gc of a folder that no daemon has used makes nothing there", ignore }, async () => {
+Deno.test({ name: "gc of a folder that no daemon has used creates nothing there", ignore }, async () => {
   using temp = TempDir.make();
   const root = temp.join("nowhere"), socket = temp.join("admin.sock");
   const words = ["gc", "--root", root, "--admin-socket", socket];
@@ -76,7 +76,7 @@ Deno.test({ name: "a second server of a root or of a socket is refused by name",
 });
 
 Deno.test(
-  { name: "a configuration that is wrong is refused by key, and one that was named must be there", ignore },
+  { name: "an invalid configuration is refused by key, and a named file must exist", ignore },
   async () => {
     using temp = TempDir.make();
     const settings = temp.join("settings.toml");
@@ -123,7 +123,7 @@ const BLOBS = ["--blob-dir", `${RAFS_FIXTURES}/blobs`];
 /** A /dev with what every program needs, and no more. */
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
 
-Deno.test({ name: "a missing library or device is named with what brings it", ignore }, async () => {
+Deno.test({ name: "a missing library or device is reported with its package or module", ignore }, async () => {
   using temp = TempDir.make();
   const mount = ["mount", BOOTSTRAP, temp.path, ...BLOBS];
   await fails(mount, /cannot load libfuse3\.so\.4 or libfuse3\.so\.3: library not found/, /apt-get install fuse3$/, {
@@ -132,7 +132,7 @@ Deno.test({ name: "a missing library or device is named with what brings it", ig
   await fails(mount, /cannot open "\/dev\/fuse": ENOENT/, /modprobe fuse/, { within: inNamespace(NO_FUSE) });
 });
 
-Deno.test({ name: "mount says what is wrong with each of its words, and leaves nothing", ignore }, async (t) => {
+Deno.test({ name: "mount reports which argument is wrong, and leaves nothing behind", ignore }, async (t) => {
   using temp = TempDir.make();
   const dir = temp.join("mnt");
   const none = temp.join("none");
@@ -168,7 +168,7 @@ Deno.test({ name: "mount says what is wrong with each of its words, and leaves n
   }
 });
 
-Deno.test({ name: "a mount in the background is used, busy, and ended by umount", ignore }, async () => {
+Deno.test({ name: "a background mount serves reads, is busy for others, and is ended by umount", ignore }, async () => {
   using temp = TempDir.make();
   const { code, stdout, stderr } = await run(["mount", "--background", BOOTSTRAP, temp.path, ...BLOBS]);
   assert.deepEqual([code, stderr], [0, ""]);
@@ -190,7 +190,7 @@ Deno.test({ name: "a mount in the background is used, busy, and ended by umount"
 });
 
 for (const fsDriver of TESTED_DATA_PATHS) {
-  Deno.test({ name: `umount clears up after a server that was killed (${fsDriver})`, ignore }, async () => {
+  Deno.test({ name: `umount cleans up after a server that was killed (${fsDriver})`, ignore }, async () => {
     using temp = TempDir.make();
     const server = await Server.start(["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS], /^mounted /);
     await server.kill();
@@ -200,7 +200,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
   });
 
   Deno.test(
-    { name: `the same command takes over the mount of a server that was killed (${fsDriver})`, ignore },
+    { name: `the same command takes over the mount of a killed server (${fsDriver})`, ignore },
     async () => {
       using temp = TempDir.make();
       const mount = ["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS];
@@ -223,7 +223,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
 }
 
 for (const fsDriver of ["erofs-fuse", "fuse"]) {
-  Deno.test({ name: `a mount whose keeper was killed too is named as dead (${fsDriver})`, ignore }, async () => {
+  Deno.test({ name: `a mount whose keeper was killed as well is reported as dead (${fsDriver})`, ignore }, async () => {
     using temp = TempDir.make();
     const mount = ["mount", "--fs-driver", fsDriver, BOOTSTRAP, temp.path, ...BLOBS];
     await killWithKeeper(await Server.start(mount, /^mounted /), `${statePath(temp.path)}/keeper.json`);
@@ -234,7 +234,7 @@ for (const fsDriver of ["erofs-fuse", "fuse"]) {
 }
 
 Deno.test(
-  { name: "a mount whose keeper was killed too is watched again by the same command (erofs-fanotify)", ignore },
+  { name: "a mount whose keeper was killed as well is served again by the same command (erofs-fanotify)", ignore },
   async () => {
     using temp = TempDir.make();
     const mount = ["mount", "--fs-driver", "erofs-fanotify", BOOTSTRAP, temp.path, ...BLOBS];

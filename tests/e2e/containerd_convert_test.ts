@@ -54,7 +54,7 @@ class Containerd implements AsyncDisposable {
 }
 
 Deno.test({
-  name: "containerd pulls a converted image by its name: the manifest of the bootstrap, all of it checked",
+  name: "containerd pulls all of a converted image by its name, through its bootstrap manifest",
   ignore: missing !== undefined,
   fn: async () => {
     using temp = TempDir.make();

@@ -60,7 +60,7 @@ function reused(stdout: string): boolean[] {
   return platforms.flatMap(({ blobs }) => blobs.map((blob) => blob.reused));
 }
 
-registryTest("a conversion that was killed goes on at the blob where it was", async (registry, temp) => {
+registryTest("a killed conversion continues with the first blob that is missing", async (registry, temp) => {
   await using recorder = new PushRecorder(registry.host);
   await writeLayout(temp.join("source"), { layers: LAYERS });
   for (const [repository, hasRecords] of [["with", true], ["without", false]] as const) {
@@ -89,7 +89,7 @@ registryTest("a conversion that was killed goes on at the blob where it was", as
   }
 });
 
-registryTest("blobs that another repository has are mounted, converted and original ones", async (registry, temp) => {
+registryTest("the registry mounts blobs of another repository, converted and original ones", async (registry, temp) => {
   await using recorder = new PushRecorder(registry.host);
   await writeLayout(temp.join("source"), { layers: LAYERS });
   const work = ["--work-dir", temp.join("work"), "-o", "json"];
@@ -108,7 +108,7 @@ registryTest("blobs that another repository has are mounted, converted and origi
   assert.equal((await run(["check", "--blobs", `${recorder.host}/two:1`])).code, 0);
 });
 
-registryTest("with the original comes what refers to it, listed under its tag", async (registry, temp) => {
+registryTest("referrers of the original are copied with it, and listed under their tag", async (registry, temp) => {
   const from = new RegistryClient(registry.url, "from");
   const pusher = new ImagePusher(from);
   const image = await pusher.classic([tarOf(file("a", "1"))]);
@@ -160,7 +160,7 @@ registryTest("with the original comes what refers to it, listed under its tag", 
 });
 
 registryTest(
-  "an image that refers to another one does so afterwards, in the list of the registry",
+  "an image with a subject keeps it, and is listed in the registry's referrers",
   async (registry, temp) => {
     const subject = await new ImagePusher(new RegistryClient(registry.url, "from")).classic([
       tarOf(file("plain", "1")),
@@ -176,7 +176,7 @@ registryTest(
 );
 
 registryTest(
-  "each layer is told as it goes, and the bootstrap's layer says where the blobs are",
+  "progress is shown per layer, and the bootstrap layer names the home of the blobs",
   async (registry, temp) => {
     await writeLayout(temp.join("source"), { layers: LAYERS });
     const target = `${registry.host}/team/app:1`;

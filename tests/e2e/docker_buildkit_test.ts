@@ -14,7 +14,7 @@ const NO_NETWORK = ["--network", "none"];
 
 const { test } = testsOn(DOCKER_26);
 
-test("BuildKit builds FROM lazy and ordinary images, and from its cache the second time", async (parts, t) => {
+test("BuildKit builds FROM lazy and ordinary images, and uses its cache the second time", async (parts, t) => {
   const { stack, registry, dir } = parts;
   const lazy = await registry.pushLazy(LAZY, "lazy/base");
   const classic = await registry.pushClassic("classic/base");
@@ -41,7 +41,7 @@ test("BuildKit builds FROM lazy and ordinary images, and from its cache the seco
     });
   }
 
-  await t.step("what is above the lazy image shows the image", async () => {
+  await t.step("layers above the lazy image show its files", async () => {
     assert.equal(await run("built-lazy", "/bin/sh", "-c", `/bin/${digest}`), expected);
   });
 
@@ -57,7 +57,7 @@ test("BuildKit builds FROM lazy and ordinary images, and from its cache the seco
     assert.equal(shown, `${expected}\n${expected}\nsum\ntwo`);
   });
 
-  await t.step("an image that is nothing but a bootstrap is copied from, mounted and built upon", async () => {
+  await t.step("an image of a bootstrap alone can be copied from, mounted and built upon", async () => {
     const bare = await registry.pushBare(LAZY, "lazy/bare");
     await Deno.writeTextFile(
       `${context}/Dockerfile`,
@@ -72,7 +72,7 @@ test("BuildKit builds FROM lazy and ordinary images, and from its cache the seco
     assert.equal(await run("bare", "/bin/cat", "/b/added"), "from the context");
   });
 
-  await t.step("a replaced folder, linked copies and changed owners", async () => {
+  await t.step("a replaced folder, linked copies and changed owners are kept", async () => {
     await Deno.writeTextFile(
       `${context}/Dockerfile`,
       `FROM ${lazy}\nRUN /bin/rm -rf /lib && /bin/mkdir /lib && /bin/echo new > /lib/new\n` +
@@ -83,7 +83,7 @@ test("BuildKit builds FROM lazy and ordinary images, and from its cache the seco
     assert.equal(shown, "file\nnew\n7 8 640");
   });
 
-  await t.step("a build that fails leaves the next one as it was", async () => {
+  await t.step("a failed build does not affect the next one", async () => {
     await Deno.writeTextFile(`${context}/Dockerfile`, `FROM ${lazy}\nRUN /bin/echo x > /x && false\n`);
     await assert.rejects(build(stack, "broken", context));
     assert.equal(await run(lazy, "/bin/sh", "-c", "/bin/ls /x 2>/dev/null; /bin/echo none"), "none");

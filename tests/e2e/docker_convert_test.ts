@@ -18,7 +18,7 @@ const NO_NETWORK = ["--network", "none"];
 const LARGE = "nothing asks for this\n".repeat(200_000);
 
 eachDockerd(({ test }) => {
-  test("an image of its registry, converted, is pulled as its bootstrap and runs lazily", async (parts) => {
+  test("an image converted in its registry is pulled as its bootstrap and runs lazily", async (parts) => {
     const { stack, registry } = parts;
     using temp = TempDir.make();
     const source = await registry.pushClassic("classic/app", [
@@ -41,7 +41,7 @@ eachDockerd(({ test }) => {
     await requireNoLeaks(stack);
   });
 
-  test("what a platform asks for stays in the index, and Docker takes the bootstrap's manifest all the same", async (parts) => {
+  test("platform features stay in the index, and Docker still selects the bootstrap manifest", async (parts) => {
     const { stack, registry, dir: folder } = parts;
     await writeLayout(`${folder}/source`, {
       layers: [{ tar: await busyboxLayer() }, { tar: tarOf(file("said", "lazily"), file("large", LARGE)) }],
@@ -58,7 +58,7 @@ eachDockerd(({ test }) => {
     await requireNoLeaks(stack);
   });
 
-  test("an image of this Docker alone is converted out of it, from its daemon or from what it saved", async (parts) => {
+  test("a local image is converted from Docker's daemon or from docker save", async (parts) => {
     const { stack, registry, dir: folder } = parts;
     const source = await registry.pushClassic("classic/app", [
       tarOf(dir("data"), file("data/text", "below"), file("data/gone", "1")),

@@ -28,7 +28,7 @@ test("an ordinary image is pushed to another repository byte for byte", async ({
   assert.equal(await stack.docker(...command), (await Deno.readTextFile("/etc/hostname")).trim());
 });
 
-test("limits and imports work as on overlay2", async ({ stack, registry }) => {
+test("size limits and imports behave as on overlay2", async ({ stack, registry }) => {
   const lazy = await registry.pushLazy(LAZY, "lazy/odd");
   await stack.docker("pull", "--quiet", lazy);
   const run = (...args: string[]) => stack.docker("run", "--rm", ...NO_NETWORK, ...args);

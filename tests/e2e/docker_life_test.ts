@@ -35,7 +35,7 @@ const ABOVE = [
 ];
 
 eachDockerd(({ test, dockerd }) => {
-  test("containers of lazy and ordinary images live and go without a trace", async (parts, t) => {
+  test("containers of lazy and ordinary images run, and are removed completely", async (parts, t) => {
     const { stack, registry, dir } = parts;
     const lazy = await registry.pushLazy(LAZY, "lazy/life");
     const classic = await registry.pushClassic("classic/life", [
@@ -55,7 +55,7 @@ eachDockerd(({ test, dockerd }) => {
     };
 
     await step(
-      "docker inspect and history tell what an image is made of, before anything of it was fetched",
+      "docker inspect and history describe an image before any of its data is fetched",
       async () => {
         await each(async (image) => void await stack.docker("pull", "--quiet", image));
         registry.proxy.reset();
@@ -84,7 +84,7 @@ eachDockerd(({ test, dockerd }) => {
         await stack.docker("rm", "one");
       }));
 
-    await step("docker inspect of a lazy image that was read tells data path, home and what was fetched", async () => {
+    await step("docker inspect of a mounted lazy image shows data path, home and fetched bytes", async () => {
       const [about] = JSON.parse(await stack.docker("image", "inspect", lazy));
       const { kind, home, blobs } = about.GraphDriver.Data;
       assert.deepEqual([kind, home], ["lazy", `registry ${registry.host}/lazy/life`]);
@@ -105,7 +105,7 @@ eachDockerd(({ test, dockerd }) => {
       }));
 
     await step(
-      "a new volume is filled with what the image has there, and outlives its container",
+      "a new volume is filled with the image's files, and outlives its container",
       () =>
         each(async (image, digest) => {
           assert.equal(await run("--volume", "filled:/lib", image, ...DIGEST), digest);
@@ -115,7 +115,7 @@ eachDockerd(({ test, dockerd }) => {
         }),
     );
 
-    await step("cp in and out and diff", () =>
+    await step("docker cp in both directions, and docker diff", () =>
       each(async (image, digest) => {
         await stack.docker("create", "--name", "three", ...NO_NETWORK, image, "/bin/sleep", "1000");
         await stack.docker("cp", `three:${FILE}`, `${dir}/out`);
@@ -128,7 +128,7 @@ eachDockerd(({ test, dockerd }) => {
         await stack.docker("rm", "three");
       }));
 
-    await step("a commit, a build on it, and pruning all of it with its volumes", async () => {
+    await step("docker commit, a build on the result, and pruning everything with its volumes", async () => {
       await each(async (image) => {
         await stack.docker(
           "run",
@@ -159,7 +159,7 @@ eachDockerd(({ test, dockerd }) => {
       assert.deepEqual(await stack.layers(), []);
     });
 
-    await t.step("export shows the whole tree; from 24 on dockerd never lets go of what it exported", async () => {
+    await t.step("docker export contains the whole tree; dockerd 24 and later never unmounts it", async () => {
       await stack.docker("pull", "--quiet", lazy);
       await stack.docker("create", "--name", "five", ...NO_NETWORK, lazy, "/bin/sh");
       await stack.docker("export", "--output", `${dir}/export.tar`, "five");
@@ -174,7 +174,7 @@ eachDockerd(({ test, dockerd }) => {
     });
   });
 
-  test("sizes of ordinary images and their containers are those of overlay2", async ({ stack, registry }) => {
+  test("sizes of ordinary images and their containers equal those of overlay2", async ({ stack, registry }) => {
     const above = [tarOf(...BELOW, file("big2", "4".repeat(5000))), tarOf(...ABOVE)];
     const classic = await registry.pushClassic("classic/sizes", above);
     await using overlay2 = await stack.startOverlay2();

@@ -17,7 +17,7 @@ import { until } from "../support/until.ts";
 const NO_NETWORK = ["--network", "none"];
 
 eachDockerd(({ test }) => {
-  test("a pull that is cancelled leaves nothing, however far it was, and the next one is whole", async (parts, t) => {
+  test("a cancelled pull leaves nothing, at any stage, and the next one is complete", async (parts, t) => {
     const { stack, registry } = parts;
     const contents = Array.from({ length: 5 }, () => new Uint8Array(randomBytes(400_000)));
     const layers = contents.map((content, index) => tarOf(file(`big${index}`, content)));
@@ -61,7 +61,7 @@ function moments(stack: DockerStack, link: Throttle): [string, () => boolean | P
 }
 
 testsOn(DOCKER_26).test(
-  "a pull that is cancelled while it unpacks leaves nothing, and the next one is whole",
+  "a pull that is cancelled while it unpacks leaves nothing, and the next one is complete",
   async (parts) => {
     const { stack, registry } = parts;
     const count = 300;

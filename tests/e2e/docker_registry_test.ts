@@ -44,7 +44,7 @@ async function readsWell(location: RegistryLocation, pushed: Pushed, deps: Backe
   }));
 }
 
-test("an open registry is read on loopback without being told its scheme", async () => {
+test("an open loopback registry is read without a configured scheme", async () => {
   await using registry = await DockerRegistry.start();
   const pushed = await new RegistryClient(registry.url, "team/app").pushBlob(BYTES);
   await withClient(ANONYMOUS, async (deps) => {
@@ -55,7 +55,7 @@ test("an open registry is read on loopback without being told its scheme", async
   });
 });
 
-test("a registry with Basic authentication is read with what docker login left", async () => {
+test("a registry with Basic authentication is read with the login of docker login", async () => {
   await using registry = await DockerRegistry.start({ basicAuth: true });
   const pushed = await new RegistryClient(registry.url, "app", BASIC).pushBlob(BYTES);
   const configDir = await Deno.makeTempDir();
@@ -81,7 +81,7 @@ test("a registry with Basic authentication is read with what docker login left",
   });
 });
 
-test("a registry with a token server is read, and read on when tokens expire", async () => {
+test("a registry with a token server is read, also after tokens expire", async () => {
   await using tokens = new TokenServer();
   await using registry = await DockerRegistry.start({ tokenAuth: tokens.settings });
   const push = { authorization: `Bearer ${tokens.token("app", ["pull", "push"], 60)}` };
@@ -101,7 +101,7 @@ test("a registry with a token server is read, and read on when tokens expire", a
   });
 });
 
-test("a registry with TLS is read when its certificate is trusted, and only then", async () => {
+test("a registry with TLS is read only if its certificate is trusted", async () => {
   const folder = await Deno.makeTempDir();
   const storage = join(folder, "storage");
   const pushed = await pushInto(storage, "app");
@@ -123,7 +123,7 @@ test("a registry with TLS is read when its certificate is trusted, and only then
   }
 });
 
-test("manifests are read by tag and by digest, and checked", async () => {
+test("manifests are read by tag and by digest, and verified", async () => {
   await using registry = await DockerRegistry.start();
   const client = new RegistryClient(registry.url, "app");
   const config = await client.pushBlob(new TextEncoder().encode('{"rootfs":{"type":"layers","diff_ids":[]}}'));
@@ -151,7 +151,7 @@ test("manifests are read by tag and by digest, and checked", async () => {
   });
 });
 
-test("a registry that went away and came back is read on", async () => {
+test("a registry is read again after an outage", async () => {
   const storage = await Deno.makeTempDir();
   try {
     let port: number;

@@ -17,7 +17,7 @@ const NO_NETWORK = ["--network", "none"];
 const SLEEP = ["/bin/sleep", "1000"];
 
 eachDockerd(({ test }) => {
-  test("running containers outlive dockerd and the driver, however those end", async ({ stack, registry }, t) => {
+  test("running containers survive any end of dockerd and of the driver", async ({ stack, registry }, t) => {
     const lazy = await registry.pushLazy(LAZY, "lazy/live");
     const classic = await registry.pushClassic("classic/live");
     for (const [name, image] of [["lazy", lazy], ["classic", classic]] as const) {
@@ -43,7 +43,7 @@ eachDockerd(({ test }) => {
         assert.equal(await stack.docker("exec", "lazy", ...DIGEST), digest);
       });
     }
-    await t.step("what nobody had read before is read on", async () => {
+    await t.step("files that were not read before can be read", async () => {
       const others = await stack.docker("exec", "lazy", ...OTHERS);
       assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, lazy, ...OTHERS), others);
     });
@@ -70,7 +70,7 @@ eachDockerd(({ test }) => {
     assert.deepEqual([await stack.overlays(), await stack.layers()], [[], []]);
   }, { flags: ["--live-restore"] });
 
-  test("containers come back as their restart policy says", async ({ stack, registry }, t) => {
+  test("containers are restarted according to their restart policy", async ({ stack, registry }, t) => {
     const lazy = await registry.pushLazy(LAZY, "lazy/policies");
     const classic = await registry.pushClassic("classic/policies");
     const policies = { "always": lazy, "unless-stopped": classic, "no": lazy };
@@ -114,7 +114,7 @@ eachDockerd(({ test }) => {
         }
       });
     }
-    await t.step("the others start when they are told to", async () => {
+    await t.step("other containers can be started", async () => {
       await stack.docker("start", "no", "stopped");
       assert.equal(await stack.docker("exec", "stopped", ...DIGEST), digest);
       assert.equal(await stack.docker("exec", "no", ...DIGEST), digest);

@@ -18,7 +18,7 @@ const CLIENTS = 12;
 const MAX_LAYERS = 125;
 
 eachDockerd(({ test }) => {
-  test("a hundred containers of lazy and ordinary images start at once, each with changes of its own", async (parts) => {
+  test("a hundred containers of lazy and ordinary images start at once, each with its own changes", async (parts) => {
     const { stack, registry } = parts;
     const images = [await registry.pushLazy(LAZY, "lazy/many"), await registry.pushClassic("classic/many")];
     for (const image of images) await stack.docker("pull", "--quiet", image);
@@ -51,7 +51,7 @@ eachDockerd(({ test }) => {
     assert.deepEqual(await stack.overlays(), []);
   });
 
-  test("images of 125 layers show every layer, and dockerd takes no more", async ({ stack, registry }, t) => {
+  test("images of 125 layers show every layer, and dockerd accepts no more", async ({ stack, registry }, t) => {
     const aboveBusybox = (count: number) =>
       Array.from({ length: count }, (_, index) => {
         const removed = index % 10 === 9 ? [whiteout(`f${index - 1}`)] : [];

@@ -27,7 +27,7 @@ async function driverStatus(stack: DockerStack): Promise<Map<string, string>> {
 }
 
 eachDockerd(({ test }) => {
-  test("docker info shows the driver, what it does, and what is wrong", async ({ stack, registry }) => {
+  test("docker info shows the driver, its state and its problems", async ({ stack, registry }) => {
     const lazy = await registry.pushLazy(SMALL_FILES, "lazy/info");
     await stack.docker("run", "--detach", "--name", "one", ...NO_NETWORK, lazy, "/bin/sleep", "1000");
     const shown = await driverStatus(stack);
@@ -46,7 +46,7 @@ eachDockerd(({ test }) => {
   for (const fsDriver of TESTED_DATA_PATHS) {
     const options = { flags: ["--storage-opt", `nydus-gd.fs-driver=${fsDriver}`] };
     test(
-      `a lazy image is pulled without its data and shows the whole tree inside a container (${fsDriver})`,
+      `a lazy image is pulled without its data and shows the whole tree in a container (${fsDriver})`,
       async ({ stack, registry }) => {
         for (const name of [EVERYTHING, OLD]) {
           const reference = await registry.pushLazy(name, `lazy/${name}`);
@@ -72,7 +72,7 @@ eachDockerd(({ test }) => {
     );
 
     test(
-      `a container fetches the chunks that it touches and no more than a tenth beside them (${fsDriver})`,
+      `a container fetches the chunks that it reads and at most a tenth more (${fsDriver})`,
       async ({ stack, registry }) => {
         const reference = await registry.pushLazy(SMALL_FILES, "lazy/touch");
         await stack.docker("pull", reference);
@@ -177,14 +177,14 @@ eachDockerd(({ test }) => {
       assert.equal(await stack.docker("exec", "one", "/bin/cat", "/lib/mod03.txt"), "changed");
     });
 
-    await t.step("save of a lazy image holds the bootstrap, not the data", async () => {
+    await t.step("docker save of a lazy image contains the bootstrap, not the data", async () => {
       await stack.docker("save", "-o", `${dir}/saved.tar`, lazy);
       const { size } = await Deno.stat(`${dir}/saved.tar`);
       assert.ok(size < 3_000_000, `${size} bytes`);
       await stack.docker("save", "-o", `${dir}/saved-classic.tar`, classic);
     });
 
-    await t.step("rm and rmi leave no layer and no mount", async () => {
+    await t.step("docker rm and rmi leave no layer and no mount", async () => {
       await stack.docker("rm", "-f", "one", "two");
       await stack.docker("rmi", "committed", "built-lazy", "built-classic");
       assert.deepEqual(await stack.layers(), before);

@@ -23,7 +23,7 @@ const PASSWORD = "open sesame:1";
 const NO_NETWORK = ["--network", "none"];
 
 eachDockerd(({ test, dockerd }) => {
-  test("a lazy image starts wherever it is taken, as soon as its blobs can be reached", async (parts, t) => {
+  test("a lazy image starts on any machine from which its blobs can be reached", async (parts, t) => {
     const { stack, registry: second, dir } = parts;
     await using first = await FakeRegistry.start({ auth: "basic", user: USER, password: PASSWORD });
     const above = [await busyboxLayer()];
@@ -33,7 +33,7 @@ eachDockerd(({ test, dockerd }) => {
     const images = { named: named.reference, plain: plain.reference, astray: astray.reference };
     const diffIds: Record<string, string[]> = {};
 
-    const left = await t.step("save, push and commit keep the bootstrap layer to the byte", async () => {
+    const left = await t.step("save, push and commit keep the bootstrap layer byte for byte", async () => {
       await login(stack, first.host, PASSWORD);
       for (const [name, reference] of Object.entries(images)) {
         await stack.docker("pull", "--quiet", reference);
@@ -60,7 +60,7 @@ eachDockerd(({ test, dockerd }) => {
     }
     const [blob = "", ...otherBlobs] = named.blobs;
 
-    await t.step("loaded elsewhere, an image whose layer names the home says what keeps it from starting", async () => {
+    await t.step("loaded elsewhere, an image whose layer names its home reports why it cannot start", async () => {
       assert.deepEqual(await layersOf(other, images.named), diffIds.named);
       const home = `Cannot find the blobs of the image: registry ${first.host}/app: `;
       await first.goDown();
@@ -79,7 +79,7 @@ eachDockerd(({ test, dockerd }) => {
       first.replaceBlob(blob, bytes);
     });
 
-    await t.step("and starts lazily when it can, without a restart; so does what was committed on it", async () => {
+    await t.step("it starts lazily once the home is reachable, without a restart, as does a commit of it", async () => {
       await starts(other, images.named);
       await starts(other, "committed");
       assert.ok(first.count("GET", `/v2/app/blobs/sha256:${blob}`) > 0);
@@ -96,13 +96,13 @@ eachDockerd(({ test, dockerd }) => {
       await starts(other, `${second.host}/copy:named`);
     });
 
-    await t.step("an image that names a home on this machine is not followed there on its word alone", async () => {
+    await t.step("a home on this machine that only the image names is not used", async () => {
       const said = await refused(other, images.astray);
       assert.match(said, new RegExp(`registry ${second.host}/app: .*an image may not lead there: ${second.host}`));
       assert.match(said, /hint: .*fetch\.trusted_origins/);
     });
 
-    await t.step("an image that names no home says so, or what the registry that it came from lacks", async () => {
+    await t.step("an image without a home reports that, or what the registry of its pull lacks", async () => {
       assert.match(
         await refused(other, images.plain),
         new RegExp(`no backend is known that has ${blob} and 2 more.*hint: set`),
@@ -124,7 +124,7 @@ eachDockerd(({ test, dockerd }) => {
       await starts(other, copy);
     });
 
-    await t.step("the configuration alone leads there as well, with its own login", async () => {
+    await t.step("the configured registry is used as well, with its own login", async () => {
       const auth = btoa(`${USER}:${PASSWORD}`);
       const backend = { type: "registry", config: { scheme: "http", host: first.host, repo: "app", auth } };
       await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify({ mode: "direct", device: { backend } }));

@@ -46,7 +46,7 @@ for (const dockerd of [INSTALLED, DOCKER_26]) {
   const { test } = testsOn(withSubordinateIds(dockerd));
   const flags = ["--userns-remap", USER];
 
-  test("with user namespaces ordinary images run, and owners are shifted there and back", async (parts) => {
+  test("with user namespaces ordinary images run, and owners are shifted in both directions", async (parts) => {
     const { stack, registry, dir: scratch } = parts;
     const above = tarOf(dir("srv", { uid: 7, gid: 8 }), file("srv/f", "layer", { uid: 7, gid: 8, mode: 0o640 }));
     const image = await registry.pushClassic("userns/classic", [above]);

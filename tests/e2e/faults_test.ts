@@ -61,7 +61,7 @@ async function refused(stack: DockerStack, ...args: string[]): Promise<string> {
   return stderr.trim();
 }
 
-Deno.test({ name: "a pull of a damaged bootstrap fails with a sentence and leaves nothing", ignore }, async (t) => {
+Deno.test({ name: "pulling a damaged bootstrap fails with an error message and leaves nothing", ignore }, async (t) => {
   await withFaults(async ({ stack, registry }) => {
     const good = await readFixtureBootstrap(fixture(SMALL_FILES));
     const zeroed = good.slice();
@@ -84,7 +84,7 @@ Deno.test({ name: "a pull of a damaged bootstrap fails with a sentence and leave
         assert.deepEqual(await stack.overlays(), []);
       });
     }
-    await t.step("the good one is pulled and runs afterwards", async () => {
+    await t.step("an intact one is pulled and runs afterwards", async () => {
       const { reference } = await storeLazy(registry, { tag: "good", made: SMALL_FILES, above: [busybox] });
       await stack.docker("pull", reference);
       assert.equal(await digestIn(stack, ["run", "--rm", ...NO_NETWORK, reference], "/lib/mod03.txt"), sha256Of(3));
@@ -92,10 +92,10 @@ Deno.test({ name: "a pull of a damaged bootstrap fails with a sentence and leave
   });
 });
 
-Deno.test({ name: "a pull that is cancelled leaves nothing", ignore }, async (t) => {
+Deno.test({ name: "a cancelled pull leaves nothing", ignore }, async (t) => {
   await withFaults(async ({ stack, registry }) => {
     const lower = tarOf(tarFile("below", "text"));
-    await t.step("while a layer does not come", async () => {
+    await t.step("while a layer is stalled", async () => {
       const image = await storeImage(registry, "stalls", [lower, tarOf(tarFile("above", crypto.randomUUID()))]);
       const layer = `/v2/app/blobs/sha256:${image.topLayer}`;
       registry.stalled.add(image.topLayer);
@@ -125,14 +125,14 @@ Deno.test({ name: "a pull that is cancelled leaves nothing", ignore }, async (t)
 });
 
 Deno.test(
-  { name: "a container that reads gets EIO while its data are out of reach, and goes on after", ignore },
+  { name: "a container gets EIO while its data cannot be fetched, and recovers afterwards", ignore },
   async (t) => {
     await withFaults(async ({ stack, registry, login }) => {
       const image = await storeLazy(registry, { tag: "lazy", made: SMALL_FILES, above: [await busyboxLayer()] });
       const [blob = ""] = image.blobs;
       await stack.docker("pull", image.reference);
 
-      const started = await t.step("the start of a container says what is missing", async () => {
+      const started = await t.step("docker create reports what is missing", async () => {
         await stack.restartDriver(); // what the pull has mounted is mounted anew
         await registry.goDown();
         const down = await refused(stack, "create", ...NO_NETWORK, image.reference, "/bin/sleep", "1000");
@@ -203,7 +203,7 @@ Deno.test(
       await fails("the data are wrong", () => registry.lasting = { kind: "corrupt" }, /Cannot read chunk/, () => {
         registry.lasting = undefined;
       });
-      await t.step("what was read before is still right", async () => {
+      await t.step("files that were read before are still right", async () => {
         for (let file = 0; file < next; file++) assert.equal(await read(file), sha256Of(file));
       });
       await stack.docker("rm", "-f", "reader");
@@ -215,7 +215,7 @@ Deno.test(
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && cd /dev && mkdir pts shm && ln -s pts/ptmx ptmx && " +
   "mknod -m 666 null c 1 3 && mknod -m 666 zero c 1 5 && mknod -m 666 random c 1 8 && mknod -m 666 urandom c 1 9";
 
-Deno.test({ name: "without FUSE ordinary images run, and a lazy one says what it needs", ignore }, async () => {
+Deno.test({ name: "without FUSE ordinary images run, and a lazy one reports what it needs", ignore }, async () => {
   await withFaults(async ({ stack, registry }) => {
     const busybox = await busyboxLayer();
     const classic = await storeImage(registry, "classic", [busybox]);

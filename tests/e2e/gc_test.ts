@@ -66,7 +66,7 @@ async function gcReport(stack: DockerStack, ...args: string[]): Promise<GarbageR
 }
 
 testsOn(INSTALLED).test(
-  "the cache goes with its image, and gc frees what is left over, never what is mounted",
+  "cached data is removed with its image, and gc frees leftovers, never mounted data",
   async ({ stack, registry }, t) => {
     const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
     const names = ["a", "b", "c"].map((tag) => `${registry.host}/app:${tag}`);
@@ -81,12 +81,12 @@ testsOn(INSTALLED).test(
     const idsOf = (...of: string[]) => of.map((name) => blobs[name] ?? "").sort();
     assert.deepEqual(await cached(stack), idsOf(a, b, c));
 
-    await t.step("an image that Docker removes takes its blobs along", async () => {
+    await t.step("removing an image removes its blobs", async () => {
       await stack.docker("rmi", a);
       await cachedBecomes(stack, idsOf(b, c));
     });
 
-    await t.step("a container of the image keeps them", async () => {
+    await t.step("blobs of an image with a container are kept", async () => {
       await stack.docker("run", "--detach", "--name", "box", ...NO_NETWORK, b, "/bin/sleep", "1000");
       const { images } = await status(stack);
       const users = images.map(({ names, used_by: users }) => [names, users.map(({ name }) => name)]);
@@ -107,7 +107,7 @@ testsOn(INSTALLED).test(
       assert.deepEqual(await cached(stack), idsOf(b, c));
     });
 
-    await t.step("without a daemon what it left mounted stays, and everything else can go", async () => {
+    await t.step("without a daemon gc keeps what is still mounted, and can free everything else", async () => {
       await stack.driver[Symbol.asyncDispose]();
       assert.deepEqual((await gcReport(stack)).blobs, []);
       const report = await gcReport(stack, "--all");
@@ -118,7 +118,7 @@ testsOn(INSTALLED).test(
       await stack.docker("rm", "--force", "box");
     });
 
-    await t.step("an image that a restarted daemon took over goes like any other", async () => {
+    await t.step("an image that a restarted daemon took over is removed like any other", async () => {
       await stack.docker("run", "--rm", ...NO_NETWORK, c);
       await stack.docker("run", "--detach", "--name", "box", ...NO_NETWORK, b, "/bin/sleep", "1000");
       await stack.restartDriver();
@@ -130,7 +130,7 @@ testsOn(INSTALLED).test(
     });
 
     await t.step(
-      "beyond its limit the blobs that were used longest ago go, and images start all the same",
+      "above the limit the least recently used blobs are evicted, and images still start",
       async () => {
         await stack.daemon[Symbol.asyncDispose]();
         await stack.driver[Symbol.asyncDispose]();
@@ -147,7 +147,7 @@ testsOn(INSTALLED).test(
       },
     );
 
-    await t.step("a daemon that cannot be asked and runs is told of", async () => {
+    await t.step("a running daemon that cannot be reached is reported", async () => {
       const { code, stderr } = await gc(stack, "--admin-socket", "/nowhere.sock");
       assert.equal(code, 1);
       assert.match(stderr, /^nydus-gd: cannot open root ".*": another nydus-gd serves it\nhint: /);
@@ -162,7 +162,7 @@ function contentsOf(entries: readonly ListedEntry[], folder: string): Record<str
 }
 
 testsOn(INSTALLED).test(
-  "of two images that describe one blob in two ways each is whole, and Docker removes one without the other",
+  "two images that describe one blob differently are both complete, and removed separately",
   async ({ stack, registry }) => {
     const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
     const nameOf = (tag: string) => `${registry.host}/app:${tag}`;

@@ -21,7 +21,7 @@ if (ignore) console.log("skipped: not root");
 const BLOBS = join(RAFS_FIXTURES, "blobs");
 const bootstrapOf = (name: string) => fixture(name).bootstrap;
 
-Deno.test("check says what was looked at, and exits 0", async () => {
+Deno.test("check states what was checked, and exits 0", async () => {
   const plain = await run(["check", bootstrapOf("v6-layers-merged")]);
   assert.deepEqual([plain.code, plain.stderr], [0, ""]);
   assert.match(
@@ -35,7 +35,7 @@ Deno.test("check says what was looked at, and exits 0", async () => {
   assert.ok(document.blobs.every((blob: { verified_chunks: number }) => blob.verified_chunks > 0));
 });
 
-Deno.test("check exits 3 with a line for each finding, whatever is wrong", async () => {
+Deno.test("check exits 3 with a line for each finding", async () => {
   using temp = TempDir.make();
   const copy = await ImageCopy.of("v6-layers-merged");
   copy.blob(0)[0] = (copy.blob(0)[0] as number) ^ 1;
@@ -53,7 +53,7 @@ Deno.test("check exits 3 with a line for each finding, whatever is wrong", async
   assert.equal(JSON.parse(refused.stdout).version, null);
 });
 
-Deno.test("check, inspect and unpack say what is missing", async () => {
+Deno.test("check, inspect and unpack report missing input", async () => {
   using temp = TempDir.make();
   await fails(["check", "/no/such"], /no such file/, /./);
   await fails(
@@ -86,7 +86,7 @@ Deno.test("inspect shows an image, and one of its files", async () => {
 });
 
 Deno.test(
-  { name: "unpack writes a folder, or a tar to standard output, of an image in a registry", ignore },
+  { name: "unpack writes an image of a registry to a folder, or as a tar to standard output", ignore },
   async () => {
     using temp = TempDir.make();
     await using registry = await FakeRegistry.start();
@@ -111,7 +111,7 @@ Deno.test(
 );
 
 Deno.test({
-  name: "unpack that is interrupted cleans up and exits 130; one that is killed leaves what says so",
+  name: "an interrupted unpack cleans up and exits 130; a killed one leaves a marked folder",
   ignore,
 }, async () => {
   for (const [signal, code] of [["SIGINT", 130], ["SIGKILL", 137]] as const) {

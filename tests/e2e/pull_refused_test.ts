@@ -17,7 +17,7 @@ import { file, tarOf } from "../support/tar_builder.ts";
 import { until } from "../support/until.ts";
 
 eachDockerd(({ test }) => {
-  test("what cannot be pulled is told in words of its own, and leaves nothing", async ({ stack, registry }, t) => {
+  test("what cannot be pulled is refused with the reason, and leaves nothing", async ({ stack, registry }, t) => {
     await using locked = await FakeRegistry.start({ auth: "basic", user: "alice", password: "secret" });
     const pusher = new ImagePusher(new RegistryClient(`http://${registry.host}`, "app"));
     const lazy = await runnableImage("never");
@@ -104,7 +104,7 @@ eachDockerd(({ test }) => {
       });
     }
 
-    await t.step("Docker on another driver: a lazy image is refused, an ordinary one is not", async () => {
+    await t.step("for a Docker with another driver a lazy image is refused, an ordinary one is pulled", async () => {
       await using overlay2 = await stack.startOverlay2();
       const env = { DOCKER_HOST: overlay2.host };
       const refused = await pull(stack, [name("1.0")], env);

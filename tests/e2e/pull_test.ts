@@ -80,7 +80,7 @@ function isPrefetched({ message, complete }: Record<string, unknown>): boolean {
 }
 
 eachDockerd(({ test }) => {
-  test("a lazy image starts with a login that pull alone had, also after a reboot, until rmi", async ({ stack }) => {
+  test("a lazy image starts with a login known only to pull, also after a reboot, until rmi", async ({ stack }) => {
     await using first = await DockerRegistry.start({ basicAuth: true });
     await using second = await FakeRegistry.start({ auth: "bearer", user: "bob", password: "other" });
     const standard = new ImagePusher(new RegistryClient(first.url, "team/app", BASIC));
@@ -133,7 +133,7 @@ eachDockerd(({ test }) => {
     assert.deepEqual(await records(stack), []);
   });
 
-  test("every form that a nydus image is pushed in is pulled under its name", async ({ stack, registry }, t) => {
+  test("every form in which nydus images are pushed is pulled under its name", async ({ stack, registry }, t) => {
     const client = new RegistryClient(`http://${registry.host}`, "app");
     const pusher = new ImagePusher(client);
     const lazy = await runnableImage("lazily");
@@ -153,7 +153,7 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, name("both")), "lazily");
     });
 
-    await t.step("beside an ordinary image, as what refers to it", async () => {
+    await t.step("a nydus image that refers to an ordinary one", async () => {
       const subject = await pusher.classic([...classic, tarOf(file("more", "x"))], { tag: "plain" });
       const nydus = await pusher.standard(lazy, { subject });
       await pusher.index(subject.digest.replace(":", "-"), [nydus]);
@@ -162,7 +162,7 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, name("plain")), "lazily");
     });
 
-    await t.step("bootstrap-only, which Docker pulls by itself", async () => {
+    await t.step("bootstrap-only, pulled by Docker itself", async () => {
       const above = [tarOf(file("added", "above"))];
       const only = await pusher.bootstrapOnly(lazy, above, { tag: "only", cmd: ["/bin/cat", "/hello", "/added"] });
       const came = await pullJson(stack, [name("only")]);
@@ -172,7 +172,7 @@ eachDockerd(({ test }) => {
       assert.deepEqual(JSON.parse(digests), [`${registry.host}/app@${only.digest}`]);
     });
 
-    await t.step("bootstrap-only, where Docker would take the ordinary image", async () => {
+    await t.step("bootstrap-only, where Docker would choose the ordinary image", async () => {
       const only = await pusher.bootstrapOnly(await runnableImage("second"), []);
       const first = { ...await pusher.classic(classic), platform: PLATFORM };
       await pusher.index("hidden", [first, { ...only, platform: PLATFORM }]);
@@ -197,7 +197,7 @@ eachDockerd(({ test }) => {
       });
     }
 
-    await t.step("as BuildKit exports it", async () => {
+    await t.step("exported by BuildKit", async () => {
       const image = await pushAsBuildkit(client, "buildkit", lazy);
       const came = await pullJson(stack, [name("buildkit")]);
       assert.deepEqual([came.form, came.digest], ["standard", image.digest]);
@@ -210,14 +210,14 @@ eachDockerd(({ test }) => {
       await requireFile(stack, name("layers"), made, "/keep/k1", left?.blobs.map(({ id }) => id) ?? []);
     });
 
-    await t.step("an ordinary one is pulled by Docker, whole, and without a scratch folder", async () => {
+    await t.step("an ordinary image is pulled completely by Docker, without a scratch folder", async () => {
       await pusher.classic(classic, { tag: "classic" });
       const came = await pullJson(stack, [name("classic")], { TMPDIR: "/nowhere" });
       assert.deepEqual([came.form, came.lazy], ["classic", null]);
       assert.equal(await hello(stack, name("classic")), "whole");
     });
 
-    await t.step("by its digest: the name that it got is printed", async () => {
+    await t.step("pulled by digest, the resulting name is printed", async () => {
       const { digest } = await pusher.standard(await runnableImage("by digest"));
       const came = await pullJson(stack, [`${registry.host}/app@${digest}`]);
       assert.equal(came.name, `${registry.host}/app:${digest.replace(":", "-")}`);
@@ -227,7 +227,7 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, `${registry.host}/app@${only.digest}`), "only, by digest");
     });
 
-    await t.step("a tag that moved leads to the new image", async () => {
+    await t.step("a moved tag yields the new image", async () => {
       await pusher.standard(await runnableImage("old"), { tag: "moving" });
       const before = await pullJson(stack, [name("moving")]);
       assert.deepEqual(await pullJson(stack, [name("moving")]), before);
@@ -236,7 +236,7 @@ eachDockerd(({ test }) => {
       assert.equal(await hello(stack, name("moving")), "new");
     });
 
-    await t.step("for another platform, when that is asked for", async () => {
+    await t.step("for another platform with --platform", async () => {
       const other = `${OTHER_PLATFORM.os}/${OTHER_PLATFORM.architecture}`;
       const came = await pullJson(stack, ["--platform", other, name("both")]);
       assert.match(came.platform, new RegExp(`^${other}`));
@@ -244,7 +244,7 @@ eachDockerd(({ test }) => {
       assert.equal(architecture, OTHER_PLATFORM.architecture);
     });
 
-    await t.step("with everything that is left, when that is asked for, and each step as a line", async () => {
+    await t.step("with --prefetch everything is fetched, and -o jsonl reports each step", async () => {
       await pusher.standard(await runnableImage("complete"), { tag: "complete" });
       const { code, stdout } = await pull(stack, ["--prefetch", "-o", "jsonl", name("complete")]);
       assert.equal(code, 0);

@@ -40,7 +40,7 @@ async function atTerminal(args: readonly string[], answer: string): Promise<{ co
   return { code: (await child.status).code, shown };
 }
 
-Deno.test("the plan is shown as a diff and asked about; only yes changes something", async () => {
+Deno.test("setup shows its plan as a diff and asks; only yes changes anything", async () => {
   using machine = makeMachine();
   const tree = machine.tree();
   const prefix = ["--prefix", machine.host.prefix];
@@ -57,7 +57,7 @@ Deno.test("the plan is shown as a diff and asked about; only yes changes somethi
   assert.deepEqual(machine.tree(), tree);
 });
 
-Deno.test("Ctrl-C at the question ends it, and nothing was changed", async () => {
+Deno.test("Ctrl-C at the question exits without changes", async () => {
   using machine = makeMachine();
   const tree = machine.tree();
   const { code, shown } = await atTerminal(["--prefix", machine.host.prefix], "\x03");
@@ -65,7 +65,7 @@ Deno.test("Ctrl-C at the question ends it, and nothing was changed", async () =>
   assert.deepEqual(machine.tree(), tree);
 });
 
-Deno.test("what cannot be done is said in one line, with what helps", async () => {
+Deno.test("an impossible setup is refused in one line, with a hint", async () => {
   using machine = makeMachine();
   const prefix = ["--prefix", machine.host.prefix];
   await fails(["setup", ...prefix, "--target", "containerd"], /cannot set up containerd: .* later/, /--target docker/);
@@ -85,7 +85,7 @@ Deno.test("what cannot be done is said in one line, with what helps", async () =
 });
 
 Deno.test(
-  { name: "the Docker that the settings name is the one that is asked", ignore: Deno.uid() !== 0 },
+  { name: "the Docker of the settings is the one that is queried", ignore: Deno.uid() !== 0 },
   async () => {
     using temp = TempDir.make();
     await using _docker = serveFakeDocker(temp.join("docker.sock"), plainDocker());
@@ -108,7 +108,7 @@ Deno.test(
   },
 );
 
-Deno.test("killed at any moment, it can be run again or undone", async () => {
+Deno.test("setup can be finished or undone after a kill at any moment", async () => {
   const moments = [
     "/var/lib/nydus-gd/setup/record.json",
     "/etc/systemd/system/nydus-gd.service",

@@ -85,13 +85,13 @@ function driver(machine: SystemdMachine): Promise<string> {
 }
 
 Deno.test(
-  { name: "setup puts Docker on lazy images, outlives stops and kills, and is undone to the byte", ignore },
+  { name: "setup puts Docker on lazy images, survives stops and kills, and is undone completely", ignore },
   async (t) => {
     using temp = TempDir.make();
     await using registry = await CountedRegistry.start(temp.path);
     const image = await registry.pushLazy(IMAGE, "lazy");
     await withMachine(async (machine) => {
-      await t.step("a dry run shows all, and changes nothing", async () => {
+      await t.step("a dry run shows everything, and changes nothing", async () => {
         const { code, stdout } = await machine.run("nydus-gd", "setup", "--dry-run");
         assert.equal(code, 0);
         assert.match(stdout, /^\+ExecStart=\/usr\/bin\/nydus-gd serve$/m);
@@ -107,14 +107,14 @@ Deno.test(
         assert.equal(await driver(machine), "overlay2");
         assert.equal(await machine.must("cat", "/etc/docker/daemon.json"), DAEMON_JSON.trim());
       });
-      await t.step("nobody to ask is wrong usage", async () => {
+      await t.step("without a terminal to ask on it is wrong usage", async () => {
         const { code, stderr } = await machine.run("nydus-gd", "setup");
         assert.deepEqual([code, stderr], [
           2,
           "nydus-gd: cannot ask: standard input is not a terminal\nhint: --yes, or --dry-run\n",
         ]);
       });
-      await t.step("a service that does not start leaves the machine as it was", async () => {
+      await t.step("a service that fails to start leaves the machine unchanged", async () => {
         const docker = await property(machine, "docker.service", "MainPID");
         await machine.write("/var/lib/nydus/config.json", "{");
         const { code, stderr } = await machine.run("nydus-gd", "setup", "--yes");
@@ -127,7 +127,7 @@ Deno.test(
         assert.equal(await property(machine, "docker.service", "MainPID"), docker, "Docker was not disturbed");
         await machine.must("rm", "/var/lib/nydus/config.json");
       });
-      await t.step("containers that Docker would lose sight of are not left running", async () => {
+      await t.step("a setup that would detach running containers from Docker is refused", async () => {
         await machine.must(
           "docker",
           "run",
@@ -157,7 +157,7 @@ Deno.test(
         await machine.write("/etc/docker/daemon.json", DAEMON_JSON);
         await machine.must("systemctl", "reload", "docker");
       });
-      await t.step("done, a doctor finds nothing wrong", async () => {
+      await t.step("after setup doctor finds nothing wrong", async () => {
         const { code, stdout, stderr } = await machine.run("nydus-gd", "setup", "--yes");
         assert.equal(code, 0, stdout + stderr);
         assert.match(stdout, /Docker is set up/);
@@ -166,7 +166,7 @@ Deno.test(
         assert.match(stdout, /ok {4}mount by fuse +\d+ bytes read/);
         assert.equal(await driver(machine), "nydus-gd");
       });
-      await t.step("the units are as systemd wants them, and in order", async () => {
+      await t.step("the units are valid and ordered for systemd", async () => {
         const { stdout, stderr } = await machine.run("systemd-analyze", "verify", UNIT, "docker.service");
         assert.doesNotMatch(stdout + stderr, /nydus-gd/);
         assert.match(await property(machine, "docker.service", "After"), /\bnydus-gd\.service\b/);
@@ -178,10 +178,10 @@ Deno.test(
         const started = Number(await property(machine, "docker.service", "ExecMainStartTimestampMonotonic"));
         assert.ok(await ready(UNIT) <= started, "Docker was started before its driver was ready");
       });
-      await t.step("run again, it has nothing to do", async () => {
+      await t.step("a second run has nothing to do", async () => {
         assert.match(await machine.must("nydus-gd", "setup", "--yes"), /^Nothing to do/);
       });
-      await t.step("a container of a lazy image outlives stop, kill and upgrade of the daemon", async () => {
+      await t.step("a container of a lazy image survives stop, kill and upgrade of the daemon", async () => {
         const words = ["--name", "app", "--network", "none", image, "/bin/sleep", "infinity"];
         await machine.must("docker", "run", "-d", ...words);
         await readsRight(machine, "app", 0);
@@ -206,7 +206,7 @@ Deno.test(
         await machine.must("systemctl", "start", UNIT);
         await readsRight(machine, "app", 3);
       });
-      await t.step("a service that does not start any more is a failure, containers go on when it does", async () => {
+      await t.step("doctor reports a service that no longer starts; containers continue once it does", async () => {
         const dropIn = `/etc/systemd/system/${UNIT}.d/broken.conf`;
         await machine.write(dropIn, "[Service]\nExecStartPre=/bin/false\nRestart=no\n");
         await machine.must("systemctl", "daemon-reload");
@@ -255,7 +255,7 @@ Deno.test(
         await machine.must("docker", "start", "app");
         await readsRight(machine, "app", 8);
       });
-      await t.step("undoing, and removing the package, is refused while the container runs", async () => {
+      await t.step("undo and removal of the package are refused while the container runs", async () => {
         const removal = await machine.run("dpkg", "--remove", "nydus-gd");
         assert.equal(removal.code, 1);
         assert.match(removal.stderr, /cannot undo setup: Docker would lose 1 running container on nydus-gd: app/);
@@ -267,7 +267,7 @@ Deno.test(
         );
         assert.equal(await driver(machine), "nydus-gd");
       });
-      await t.step("once it has ended the package goes, and Docker is back on overlay2", async () => {
+      await t.step("after it has ended the package can be removed, and Docker is back on overlay2", async () => {
         await machine.must("docker", "stop", "--time", "1", "app");
         await machine.must("dpkg", "--remove", "nydus-gd");
         await isAsBefore(machine);
@@ -276,7 +276,7 @@ Deno.test(
         await machine.must("docker", "start", "app");
         await readsRight(machine, "app", 4);
       });
-      await t.step("by force everything is as it was, nothing of ours runs", async () => {
+      await t.step("with --force everything is restored, and nothing of ours runs", async () => {
         await machine.must("nydus-gd", "setup", "--undo", "--yes", "--force");
         await isAsBefore(machine);
         assert.equal((await machine.run("sh", "-c", DAEMON_AND_KEEPERS)).stdout, "");
