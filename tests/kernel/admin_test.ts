@@ -90,7 +90,7 @@ function serveTest(
 
 for (const driver of TESTED_DATA_PATHS) {
   serveTest(
-    "status tells of an image what was read of it, and a prefetch brings the rest",
+    "status reports what was read of an image, and a prefetch fetches the rest",
     driver,
     async (serving, scratch, fsDriver) => {
       assert.equal((Deno.lstatSync(serving.adminSocket).mode ?? 0) & 0o777, 0o600);
@@ -143,7 +143,7 @@ for (const driver of TESTED_DATA_PATHS) {
   );
 }
 
-serveTest("an image becomes complete by itself when nobody reads of it", "fuse", async (serving, scratch, fsDriver) => {
+serveTest("an image is completed in the background when not read", "fuse", async (serving, scratch, fsDriver) => {
   const root = await mountLazy(serving, scratch, fsDriver);
   let now = await serving.document();
   while (now.images[0]?.prefetch?.state === "running") now = await serving.document();
@@ -153,7 +153,7 @@ serveTest("an image becomes complete by itself when nobody reads of it", "fuse",
   assert.equal((await serving.document()).fetched.bytes, bytes);
 }, { NYDUS_GD_PREFETCH_ENABLED: "true" });
 
-serveTest("a mount that somebody took away is told: not well, and why", "fuse", async (serving, scratch, fsDriver) => {
+serveTest("a mount that others unmounted is reported as failed", "fuse", async (serving, scratch, fsDriver) => {
   await mountLazy(serving, scratch, fsDriver);
   assert.equal((await serving.ask("/healthz")).status, 200);
   umount2(`${scratch}/root/images`, MNT.DETACH);
@@ -167,7 +167,7 @@ serveTest("a mount that somebody took away is told: not well, and why", "fuse", 
 });
 
 serveTest(
-  "a server that takes over from one that was killed has nothing to complain of",
+  "a server that takes over from a killed one has no problems to report",
   "fuse",
   async (serving, scratch, fsDriver) => {
     await mountLazy(serving, scratch, fsDriver);
@@ -179,7 +179,7 @@ serveTest(
 );
 
 serveTest(
-  "containers that lost their image with an earlier server and its keeper are told",
+  "containers that lost their image with an earlier server and its keeper are reported",
   "fuse",
   async (serving, scratch, fsDriver) => {
     await mountLazy(serving, scratch, fsDriver);

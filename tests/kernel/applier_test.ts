@@ -30,7 +30,7 @@ async function inTemporary(run: (dir: string) => Promise<void>): Promise<void> {
 }
 
 Deno.test({
-  name: "layers that come at once are unpacked by few workers, each with its own digest",
+  name: "concurrent layers are unpacked by a few Workers, each with its own digest",
   ignore: !root,
   fn: () =>
     inTemporary(async (dir) => {
@@ -51,7 +51,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a bad tar is an error after its body was read to the end",
+  name: "an invalid tar is an error after its body was read to the end",
   ignore: !root,
   fn: () =>
     inTemporary(async (dir) => {
@@ -72,7 +72,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a body that breaks off is no layer",
+  name: "a body that fails is an error, not a layer",
   ignore: !root,
   fn: () =>
     inTemporary(async (dir) => {
@@ -86,7 +86,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "after an abort nothing is written any more, even where the body never ends",
+  name: "nothing is written after an abort, even if the body never ends",
   ignore: !root,
   fn: () =>
     inTemporary(async (dir) => {
@@ -110,7 +110,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "an abort while the body gives nothing ends the unpacking",
+  name: "an abort ends the unpacking while the body is stalled",
   ignore: !root,
   fn: () =>
     inTemporary(async (dir) => {
@@ -124,7 +124,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "disposing stops what runs and lets the process end",
+  name: "disposal ends running tasks and lets the process exit",
   ignore: !root,
   fn: () =>
     inTemporary(async (dir) => {

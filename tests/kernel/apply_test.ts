@@ -67,7 +67,7 @@ function hasOpaque(path: string): boolean {
     toByteString(getxattr(path, "trusted.overlay.opaque")) === "y";
 }
 
-Deno.test("names are cleaned lexically, as Docker does", () => {
+Deno.test("names are cleaned lexically, as in Docker", () => {
   const cases: [string, string | undefined][] = [
     ["a/b", "a/b"],
     ["./a//b/", "a/b"],
@@ -129,13 +129,13 @@ for (const [name, entries, want] of table) {
   });
 }
 
-rootTest("an opaque marker in the root is told, and kept on the folder", () => {
+rootTest("an opaque marker in the root is reported, and kept on the folder", () => {
   using layer = new Layer();
   equal(layer.apply(opaque(""), file("f")).opaqueRoot, true);
   ok(hasOpaque(layer.path));
 });
 
-rootTest("owner, mode, time, device and attributes of every type are as the tar says", () => {
+rootTest("owner, mode, time, device and attributes of every type are those of the tar", () => {
   using layer = new Layer();
   const fields = { uid: 1234, gid: 65534, mtimeSec: -5, mtimeNsec: 123_456_789 };
   const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
@@ -171,18 +171,18 @@ rootTest("owner, mode, time, device and attributes of every type are as the tar 
   deepEqual(Object.keys(attributes["/l"] ?? {}), ["trusted.mine"]);
 });
 
-rootTest("an attribute that the file system does not take is counted, not fatal", () => {
+rootTest("an attribute that the file system rejects is counted, not fatal", () => {
   using layer = new Layer();
   equal(layer.apply(symlink("l", "x", xattrs({ "user.no": "v" }))).skippedXattrs, 1);
 });
 
-rootTest("sizes are of files and symbolic links, replaced ones not, links once", () => {
+rootTest("the size counts files and symbolic links, without replaced files, hard links once", () => {
   using layer = new Layer();
   const entries = [dir("d"), file("d/f", "x".repeat(1000)), hardlink("h", "d/f"), file("g", "12345"), file("g", "1")];
   equal(layer.apply(...entries, symlink("s", "abc")).sizeBytes, 1004);
 });
 
-rootTest("the digest of what may be a bootstrap layer is of the whole stream, what follows the end included", () => {
+rootTest("a bootstrap layer's digest covers the whole stream, including data after the end marker", () => {
   using layer = new Layer();
   const tar = tarOf(dir("./"), dir("image"), file(".wh..wh.aufs"), file("./image/image.boot", "x"));
   const rubbish = new Uint8Array(3000).fill(7);
@@ -192,7 +192,7 @@ rootTest("the digest of what may be a bootstrap layer is of the whole stream, wh
   equal(ordinary.apply(dir("image"), file("image/image.boot", "x"), whiteout("f")).diffId, undefined);
 });
 
-rootTest("a folder's group, setgid bit and default ACL do not pass to the files in it", () => {
+rootTest("group, setgid bit and default ACL of a folder are not inherited by its files", () => {
   const files = (folder: string) => [
     file(`${folder}/f`, "x", { mode: 0o666 }),
     file(`${folder}/w`, "x", { mode: 0o777 }),
@@ -222,7 +222,7 @@ rootTest("a folder's group, setgid bit and default ACL do not pass to the files 
   }
 });
 
-rootTest("pieces of any size give the same tree", () => {
+rootTest("pieces of any size yield the same tree", () => {
   const tar = tarOf(dir("d"), file("d/f", "x".repeat(3000)), symlink("l", "d"), file("l/g", "y"));
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 2000 }), (size) => {
@@ -310,7 +310,7 @@ for (const [name, what, message] of refused) {
   });
 }
 
-rootTest("no descriptor stays open after a failure in the middle of a file", async () => {
+rootTest("no descriptor stays open after a failure within a file", async () => {
   using layer = new Layer();
   const open = () => [...Deno.readDirSync("/proc/self/fd")].length;
   const before = open();

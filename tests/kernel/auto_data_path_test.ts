@@ -16,7 +16,7 @@ import { TestMounts } from "../support/mounts_kit.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and says why", async () => {
+fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and gives the reason", async () => {
   using temp = TempDir.make();
   const folders = { stateDir: temp.path, cacheDir: temp.path };
   const what = "somebody keeps descriptors", why = "nobody keeps descriptors";
@@ -36,7 +36,7 @@ const UNFIT = [
 ] as const;
 
 for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "fuse")) {
-  fuseTest(`an image that EROFS cannot have is served by fuse, and says why (${fsDriver})`, async (t) => {
+  fuseTest(`an image that EROFS cannot represent is served by fuse, with the reason (${fsDriver})`, async (t) => {
     const warnings: LogRecord[] = [];
     await using _quiet = await quietLogs(warnings);
     await using kit = await TestMounts.start(fsDriver, false);

@@ -80,7 +80,7 @@ async function mounts(fixture: RafsFixture, text: (workDir: string) => string): 
 for (const fixture of IMAGES) {
   for (const protocol of ["s3", "oss"] as const satisfies Protocol[]) {
     for (const [form, write] of [["v1 JSON", v1], ["v2 TOML", v2]] as const) {
-      fuseTest(`${fixture.name} out of a bucket of ${protocol}, configured by ${form}`, async () => {
+      fuseTest(`${fixture.name} is read from a bucket of ${protocol}, configured by ${form}`, async () => {
         await using bucket = await FakeBucket.start(protocol);
         for (const [id, data] of await blobsOf(fixture)) bucket.objects.set(PREFIX + id, data);
         const section = { type: protocol, keys: bucket.section({ object_prefix: PREFIX }) };
@@ -90,7 +90,7 @@ for (const fixture of IMAGES) {
     }
   }
 
-  fuseTest(`${fixture.name} from a plain HTTP server`, async () => {
+  fuseTest(`${fixture.name} is read from a plain HTTP server`, async () => {
     await using server = await FileServer.start();
     for (const [id, data] of await blobsOf(fixture)) server.files.set(`/blobs/${id}`, data);
     const section = { type: "http-proxy", keys: { addr: `http://${server.host}`, path: "/blobs" } };
@@ -98,7 +98,7 @@ for (const fixture of IMAGES) {
   });
 
   for (const [form, write] of [["v1 JSON", v1], ["v2 TOML", v2]] as const) {
-    fuseTest(`${fixture.name} out of the partitions that sfdisk made, configured by ${form}`, async () => {
+    fuseTest(`${fixture.name} is read from partitions made by sfdisk, configured by ${form}`, async () => {
       using temp = TempDir.make();
       const path = temp.join("disk.img");
       await makePartitionedDisk(path, await blobsOf(fixture), form === "v1 JSON");
@@ -107,7 +107,7 @@ for (const fixture of IMAGES) {
   }
 }
 
-fuseTest("a block device is read as its image is", async () => {
+fuseTest("a block device is read like its image file", async () => {
   using temp = TempDir.make();
   const path = temp.join("disk.img");
   const blobs = await blobsOf(IMAGES[0] as RafsFixture);
@@ -127,7 +127,7 @@ fuseTest("a block device is read as its image is", async () => {
   }
 });
 
-fuseTest("a mount that a bucket refuses says why, and shows no secret at any log level", async () => {
+fuseTest("a mount refused by a bucket reports why, and shows no secret at any log level", async () => {
   const [fixture] = IMAGES;
   assert.ok(fixture);
   using temp = TempDir.make();
@@ -146,7 +146,7 @@ fuseTest("a mount that a bucket refuses says why, and shows no secret at any log
 });
 
 fuseTest(
-  "a driver whose bucket is away starts, names it at the first use and in its status, and serves when it is back",
+  "a server starts without its bucket, reports it at the first use, and recovers with it",
   async () => {
     const image = fixture("v6-prefetch-fs");
     const bootstrap = await readFixtureBootstrap(image);
@@ -196,7 +196,7 @@ fuseTest(
   },
 );
 
-fuseTest("a mount with a cache starts while its bucket is away, and reads when it is there", async () => {
+fuseTest("a mount with a cache starts while its bucket is down, and reads once it is up", async () => {
   const [, image] = IMAGES;
   assert.ok(image);
   using temp = TempDir.make();

@@ -26,7 +26,7 @@ async function withSmallDisk(test: (dir: string) => Promise<void>): Promise<void
 
 for (const decodeWorkers of [0, 1]) {
   const where = decodeWorkers === 0 ? "the caller's thread" : "a Worker";
-  rootTest(`a full disk fails the range that has no room, decoded in ${where}`, () =>
+  rootTest(`a full disk fails the range without space, decoded in ${where}`, () =>
     withSmallDisk(async (dir) => {
       const ballast = `${dir}/ballast`;
       Deno.writeFileSync(ballast, new Uint8Array(600 * 1024));
@@ -50,7 +50,7 @@ for (const decodeWorkers of [0, 1]) {
 }
 
 rootTest(
-  "on a full disk the oldest blob that nobody uses makes room before a write fails",
+  "on a full disk the oldest unused blob is evicted before a write fails",
   () =>
     withSmallDisk(async (dir) => {
       const limits = { maxSize: { percent: 100 }, minFree: { percent: 0 } };

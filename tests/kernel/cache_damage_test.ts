@@ -187,7 +187,7 @@ for (const image of ["v5-layers-merged", "v6-layers-merged"]) {
   });
 }
 
-fuseTest("a chunk that is wrong at its home costs no file but its own, also when that home is gone", async () => {
+fuseTest("a corrupt chunk fails no file but its own, also while its registry is down", async () => {
   const copy = await ImageCopy.of("v6-prefetch-fs");
   const { fixture } = copy;
   const at = copy.columns(0).compressedOffset[2] as number;

@@ -85,7 +85,7 @@ class Images implements AsyncDisposable {
 }
 
 for (const fsDriver of TESTED_DATA_PATHS) {
-  fuseTest(`images that no container uses make room for those that one does (${fsDriver})`, async () => {
+  fuseTest(`images without containers are evicted for those in use (${fsDriver})`, async () => {
     using temp = TempDir.make();
     try {
       await using images = await Images.start(temp.path, fsDriver);

@@ -66,7 +66,7 @@ async function differences(source: string, blobDir: string, against: string, fol
   return report.findings.map(({ kind, where, state }) => `${kind} ${where}: ${state}`).sort();
 }
 
-Deno.test({ name: "an image is the same tree as the folder and the tar that it unpacks to", ignore }, async () => {
+Deno.test({ name: "an image equals the folder and the tar that it is unpacked to", ignore }, async () => {
   for (const fixture of fixtures) {
     using temp = new Tmpfs();
     const blobDir = join(fixture.directory, "blobs");
@@ -87,7 +87,7 @@ Deno.test({ name: "an image is the same tree as the folder and the tar that it u
   }
 });
 
-Deno.test({ name: "whatever is changed in a source is told, and nothing else", ignore }, async () => {
+Deno.test({ name: "any change in a source is reported, and nothing else", ignore }, async () => {
   const fixture = fixtureOf("v5-lz4-sha256-64k");
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");
@@ -141,7 +141,7 @@ Deno.test({ name: "whatever is changed in a source is told, and nothing else", i
   ]);
 });
 
-Deno.test({ name: "a link that is none in the source is told, and the other way round", ignore }, async () => {
+Deno.test({ name: "a hard link missing in the source or in the image is reported", ignore }, async () => {
   const fixture = fixtureOf("v6-none-sha256-4k");
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");
@@ -164,7 +164,7 @@ Deno.test({ name: "a link that is none in the source is told, and the other way 
   assert.ok(found.includes("source /data/dup-b: in the source it is one file with /data/dup-a"), found.join("\n"));
 });
 
-Deno.test({ name: "a chunk that is wrong is told of its files, and the others are compared", ignore }, async () => {
+Deno.test({ name: "a corrupt chunk is reported with its files, and the others are compared", ignore }, async () => {
   using temp = new Tmpfs();
   const fixture = fixtureOf("v6-layers-merged");
   const sink = await FolderSink.open(temp.join("rootfs"));
@@ -184,7 +184,7 @@ Deno.test({ name: "a chunk that is wrong is told of its files, and the others ar
 for (const name of ["oci-layout-v5", "oci-layout-v6"]) {
   const layout = join(MORE_FIXTURES, name);
   Deno.test({
-    name: `${name}: what nydusify made of an ordinary image is the same tree, whiteouts and all`,
+    name: `${name}: the output of nydusify equals the ordinary image, including whiteouts`,
     ignore: listRafsFixtures(MORE_FIXTURES).length === 0,
   }, async () => {
     using temp = TempDir.make();

@@ -95,7 +95,7 @@ for (const [number, [listing, fixture]] of [...TREES].entries()) {
 }
 
 Deno.test({
-  name: "a blob without compression, of files of whole blocks, is the device itself",
+  name: "an uncompressed blob of block-aligned files is used as the device itself",
   ignore: !canMountErofs,
   fn: async () => {
     using kit = new ConvertKit();
@@ -115,7 +115,7 @@ Deno.test({
 });
 
 dataPathTest(
-  "trees that were converted are shown as they were, out of the cache of blobs",
+  "converted trees are shown unchanged, from the blob cache",
   async ({ mounts, temp }) => {
     await using cache = await BlobCache.open(temp.join("cache"));
     for (const [number, fixture] of [...treesOf(allRafsFixtures()).values()].entries()) {

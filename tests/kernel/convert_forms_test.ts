@@ -40,7 +40,7 @@ Deno.test("every platform of an index is converted, each with its own two manife
 });
 
 Deno.test({
-  name: "an image is the same from wherever it is read, and wherever it is put",
+  name: "an image is the same whatever its source and target",
   ignore: dockerRegistryMissing !== undefined,
   fn: async () => {
     using kit = new ConvertKit();
@@ -61,7 +61,7 @@ Deno.test({
   },
 });
 
-Deno.test("a folder and the tar of it make the same blob, whatever they are put into", async () => {
+Deno.test("a folder and its tar yield the same blob, whatever the target", async () => {
   using kit = new ConvertKit();
   const tree = kit.temp.join("tree");
   Deno.mkdirSync(`${tree}/d`, { recursive: true });
@@ -80,7 +80,7 @@ Deno.test("a folder and the tar of it make the same blob, whatever they are put 
   assert.equal(blobs.size, 1);
 });
 
-Deno.test("the same bytes come of any number of Workers, and of none", async () => {
+Deno.test("any number of Workers, or none, yields the same bytes", async () => {
   const contents = Array.from({ length: 300 }, (_, k) => noise(k % 7 === 0 ? 100_000 : 700, k));
   const named = (prefix: string) => contents.map((content, k) => file(`${prefix}${k}`, content));
   const tar = tarOf(...named("f"), ...named("again"));

@@ -28,7 +28,7 @@ const text = (length: number, seed: number) =>
   Uint8Array.from({ length }, (_, i) => (i * seed + (i >> 7) * 31 + (i >> 12)) & 0xff);
 
 Deno.test({
-  name: "fsck.erofs unpacks a built image to what GNU tar unpacks of its archive",
+  name: "fsck.erofs extracts a built image like GNU tar extracts its archive",
   ignore: !canRun,
   fn: async () => {
     using temp = TempDir.make();

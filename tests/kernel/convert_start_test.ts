@@ -50,7 +50,7 @@ function placesOf(bootstrap: Bootstrap): Map<string, { readonly blob: string; re
   return places;
 }
 
-fuseTest("what a command reads is stored once more, in the order of reading, and the tree is the same", async () => {
+fuseTest("files read by a command are stored again in reading order, and the tree stays the same", async () => {
   using temp = TempDir.make();
   await writeSource(temp.join("source"));
   const source = `oci:${temp.join("source")}:1`;
@@ -80,7 +80,7 @@ fuseTest("what a command reads is stored once more, in the order of reading, and
   assert.deepEqual(reused.platforms[0]?.blobs.map((blob) => blob.reused), [true, true]);
 });
 
-fuseTest("a command that goes on is ended, one that fails is told, and no mount is left", async () => {
+fuseTest("an endless command is ended, a failing one reported, and no mount is left", async () => {
   using temp = TempDir.make();
   await writeSource(temp.join("source"));
   const source = `oci:${temp.join("source")}:1`;
@@ -100,7 +100,7 @@ fuseTest("a command that goes on is ended, one that fails is told, and no mount 
   assert.deepEqual([...Deno.readDirSync(temp.join("scratch"))], []);
 });
 
-fuseTest("of several platforms that of this machine is run alone", async () => {
+fuseTest("of several platforms only that of this machine is run", async () => {
   using temp = TempDir.make();
   const [{ architecture: own }, { architecture: other }] = [PLATFORM, OTHER_PLATFORM];
   const images = await Promise.all([own, other].map(async (architecture) => ({

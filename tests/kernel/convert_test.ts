@@ -24,7 +24,7 @@ async function mountedTree(image: string, temp: TempDir, env: Record<string, str
   return await walkInChild(at, AbortSignal.timeout(60_000));
 }
 
-fuseTest("a folder becomes an image that shows it to the last byte and attribute, whatever the options", async () => {
+fuseTest("a folder becomes an image that equals it in every byte and attribute, with any options", async () => {
   using temp = TempDir.make();
   makeSampleTree(temp.join("tree"));
   const expected = listTree(temp.join("tree"));
@@ -55,7 +55,7 @@ fuseTest("a folder becomes an image that shows it to the last byte and attribute
   }
 });
 
-fuseTest("an image is pushed under a login, and its layers are there for the next one", async () => {
+fuseTest("an image is pushed with a login, and its layers are reused for the next one", async () => {
   if (dockerRegistryMissing !== undefined) return;
   using temp = TempDir.make();
   await using registry = await DockerRegistry.start({ basicAuth: true });
@@ -109,7 +109,7 @@ fuseTest("an image is pushed under a login, and its layers are there for the nex
 
 const noise = (length: number) => new Uint8Array(randomBytes(length));
 
-fuseTest("a disk that is full is told by its folder, and what the target's name stands for stays", async () => {
+fuseTest("a full disk is reported with its folder, and the target's name stays unchanged", async () => {
   using temp = TempDir.make();
   const [tree, small] = [temp.join("tree"), temp.join("small")];
   await Deno.mkdir(tree);
@@ -125,7 +125,7 @@ fuseTest("a disk that is full is told by its folder, and what the target's name 
   );
 });
 
-fuseTest("a folder for passing data that is full is no fault of the image", async () => {
+fuseTest("a full scratch folder is not reported as a fault of the image", async () => {
   using temp = TempDir.make();
   const [tree, small] = [temp.join("tree"), temp.join("small")];
   await Deno.mkdir(tree);
@@ -140,7 +140,7 @@ fuseTest("a folder for passing data that is full is no fault of the image", asyn
   }
 });
 
-fuseTest("a conversion that is interrupted exits 130 and leaves nothing half made; the next one is whole", async () => {
+fuseTest("an interrupted conversion exits 130 and leaves no partial output; the next one is complete", async () => {
   using temp = TempDir.make();
   const tree = temp.join("tree");
   await Deno.mkdir(tree);

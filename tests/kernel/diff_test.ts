@@ -103,7 +103,7 @@ function everything(): TestEntry[] {
   ];
 }
 
-rootTest("what was unpacked comes back, and unpacks to the same again", () => {
+rootTest("an unpacked layer is diffed to a tar that unpacks to the same", () => {
   using layers = new Layers();
   const first = layers.layer(...everything());
   const archive = concatenate(upperTar(first));
@@ -120,7 +120,7 @@ function withoutWhiteoutTimes(layer: string): unknown[] {
   );
 }
 
-rootTest("a diff is in byte order, a folder before what is in it, links after their file", () => {
+rootTest("a diff is in byte order, folders before their content, links after their file", () => {
   using layers = new Layers();
   const layer = layers.layer(
     file("b/z"),
@@ -135,7 +135,7 @@ rootTest("a diff is in byte order, a folder before what is in it, links after th
   equal(toByteString(link?.linkName ?? new Uint8Array()), "B");
 });
 
-rootTest("sockets and overlay's own attributes are left out, redirects refused", () => {
+rootTest("sockets and overlay's own attributes are omitted, redirects refused", () => {
   using layers = new Layers();
   const layer = layers.layer(file("f"), dir("d"));
   mknodat(-100, `${layer}/socket`, S.IFSOCK | 0o600, 0);
@@ -146,7 +146,7 @@ rootTest("sockets and overlay's own attributes are left out, redirects refused",
   throws(() => concatenate(upperTar(layer)), (e) => hasCode(e, "unsupported"));
 });
 
-rootTest("an opaque root is named in the diff, and hides what is below in a comparison", () => {
+rootTest("an opaque root is in the diff, and hides lower layers in a comparison", () => {
   using layers = new Layers();
   const below = layers.layer(dir("d"), file("d/f", "1"));
   const top = layers.layer(opaque(""), file("g", "2"));
@@ -231,7 +231,7 @@ for (const [name, does, want] of work) {
   });
 }
 
-rootTest("of the lowest layer everything is added", () => {
+rootTest("everything in the lowest layer is an addition", () => {
   using layers = new Layers();
   deepEqual(changesOf([layers.layer(dir("d"), file("d/f", "x"))], []), { "/d": "add", "/d/f": "add" });
 });
@@ -241,7 +241,7 @@ function withoutRoot(tree: ReturnType<typeof listTree>): unknown[] {
   return tree.filter(({ path }) => path !== "/").map((entry) => entry.type === "dir" ? { ...entry, nlink: 0 } : entry);
 }
 
-rootTest("a diff against any ancestor rebuilds the layer on it", () => {
+rootTest("a diff against any ancestor restores the layer on top of it", () => {
   using layers = new Layers();
   const one = layers.layer(dir("d"), file("d/a", "1"), file("x", "1"), dir("same"), file("same/f"));
   const two = layers.layer(dir("d"), file("d/b", "2"), whiteout("x"), file("kept", "12345"));
@@ -266,7 +266,7 @@ rootTest("a diff against any ancestor rebuilds the layer on it", () => {
   ]);
 });
 
-rootTest("a change that kept size and time is in the diff", () => {
+rootTest("a change with equal size and time is in the diff", () => {
   using layers = new Layers();
   const base = layers.layer(file("f", "x"));
   const middle = layers.layer(file("f", "y"));
@@ -274,7 +274,7 @@ rootTest("a change that kept size and time is in the diff", () => {
   deepEqual(namesOf(concatenate(diffTar({ layers: [top, middle, base], below: [base] }))), ["f", "g"]);
 });
 
-rootTest("sizes are of what differs, each inode once", () => {
+rootTest("the size counts differing files only, each inode once", () => {
   using layers = new Layers();
   const base = layers.layer(dir("d"), file("d/f", "x".repeat(1000)), file("g", "12345"), hardlink("h", "d/f"));
   const child = layers.layer(whiteout("g"), file("i", "123"), symlink("s", "ab"));
@@ -284,7 +284,7 @@ rootTest("sizes are of what differs, each inode once", () => {
   equal(diffSize({ layers: [base, child], below: [base] }), diffSize({ layers: [base, child], below: [base] }));
 });
 
-rootTest("folders merge as the kernel merges them", () => {
+rootTest("folders are merged as in the kernel", () => {
   using layers = new Layers();
   const stack = [
     layers.layer(dir("a"), file("a/1"), dir("b"), file("c")),
@@ -297,7 +297,7 @@ rootTest("folders merge as the kernel merges them", () => {
   deepEqual(Object.keys(changesOf(stack, [])), merged);
 });
 
-rootTest("a worker gives the same tar, list and size, and failures before the stream", async () => {
+rootTest("a Worker yields the same tar, list and size, and reports failures before the stream", async () => {
   using layers = new Layers();
   using differ = new Differ();
   const base = layers.layer(file("f", "x"), dir("d"));

@@ -55,7 +55,7 @@ const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mk
 const hideLibrary = (name: string) =>
   `for f in $(ldconfig -p | sed -n 's|.*=> \\(.*/${name}\\.so\\..*\\)|\\1|p'); do mount --bind /dev/null "$f"; done`;
 
-Deno.test({ name: "an installation that nobody uses is looked at, and nothing is left behind", ignore }, async () => {
+Deno.test({ name: "an unused installation is checked, and nothing is left behind", ignore }, async () => {
   using temp = TempDir.make();
   const mounts = mountsBelow("/").length;
   const seen = await doctor(temp);
@@ -75,7 +75,7 @@ Deno.test({ name: "an installation that nobody uses is looked at, and nothing is
   assert.equal(mountsBelow("/").length, mounts);
 });
 
-Deno.test({ name: "text is for people: groups, verdicts, what mends, a summary", ignore }, async () => {
+Deno.test({ name: "text output has groups, verdicts, fixes and a summary", ignore }, async () => {
   using temp = TempDir.make();
   const { code, stdout } = await run(["doctor", "--root", temp.join("root"), "--docker-host", "tcp://h:1"]);
   assert.equal(code, 3);
@@ -87,7 +87,7 @@ Deno.test({ name: "text is for people: groups, verdicts, what mends, a summary",
   assert.match(stdout, /\n\n\d+ failed, \d+ warnings?, \d+ skipped, \d+ ok\n$/);
 });
 
-Deno.test({ name: "what the kernel or a library lacks is named with what brings it", ignore }, async () => {
+Deno.test({ name: "missing kernel features and libraries are reported with what provides them", ignore }, async () => {
   using temp = TempDir.make();
   const bare = await doctor(temp, [], { within: inNamespace(NO_FUSE) });
   says(bare, "FUSE", "fail", /"\/dev\/fuse": ENOENT/, /modprobe fuse/);
@@ -103,7 +103,7 @@ Deno.test({ name: "what the kernel or a library lacks is named with what brings 
   says(poor, "liblz4", "fail", /Cannot load liblz4\.so\.1/, /apt-get install liblz4-1/);
 });
 
-Deno.test({ name: "a configuration that is wrong, or has keys without effect, is told by key", ignore }, async () => {
+Deno.test({ name: "an invalid configuration, or one with ineffective keys, is reported by key", ignore }, async () => {
   using temp = TempDir.make();
   const [settings, config] = [temp.join("settings.toml"), temp.join("config.json")];
   const files = ["--settings", settings, "--config", config];
@@ -129,7 +129,7 @@ Deno.test({ name: "a configuration that is wrong, or has keys without effect, is
   says(await doctor(temp, files), "nydusd's file", "fail", /it is not valid JSON/, /config\.json/);
 });
 
-Deno.test({ name: "a cache in memory, a full disk and one that is nearly full are told", ignore }, async () => {
+Deno.test({ name: "a cache in memory, a full disk and a nearly full one are reported", ignore }, async () => {
   using temp = TempDir.make();
   const cache = temp.join("cache");
   await Deno.mkdir(cache);
@@ -175,7 +175,7 @@ Deno.test({ name: "a Docker that does not answer is told once, with where to loo
 });
 
 Deno.test(
-  { name: "a data path that is named and cannot be had, and a place that cannot hold layers", ignore },
+  { name: "an unavailable named data path and an unsuitable data-root are reported", ignore },
   async () => {
     using temp = TempDir.make();
     const docker = plainDocker();
@@ -196,7 +196,7 @@ Deno.test(
   },
 );
 
-Deno.test({ name: "a daemon is well, unwell, or not there; its sockets are root's alone", ignore }, async () => {
+Deno.test({ name: "a daemon is ok, failed or missing; its sockets are accessible to root only", ignore }, async () => {
   using temp = TempDir.make();
   const serve = ["serve", "--root", temp.join("root"), "--socket", temp.join("gd.sock")];
   const admin = temp.join("root.admin.sock");
@@ -225,7 +225,7 @@ Deno.test({ name: "a daemon is well, unwell, or not there; its sockets are root'
   says(await doctor(temp), "admin socket", "fail", /is not a socket/, /rm /);
 });
 
-Deno.test({ name: "lazy images whose daemon or keeper is gone are told", ignore }, async () => {
+Deno.test({ name: "lazy images whose daemon or keeper is gone are reported", ignore }, async () => {
   using temp = TempDir.make();
   await using serve = await LazyServe.start(temp.path);
   says(await doctor(temp), "lazy images", "ok", /served, and kept by process \d+/);
@@ -247,7 +247,7 @@ Deno.test({ name: "lazy images whose daemon or keeper is gone are told", ignore 
   says(await doctor(temp), "lazy images", "fail", /daemon and keeper are gone/, /restart the containers/);
 });
 
-Deno.test({ name: "a mount by hand whose server was killed is told", ignore }, async () => {
+Deno.test({ name: "a manual mount whose server was killed is reported", ignore }, async () => {
   using temp = TempDir.make();
   const place = temp.join("mnt");
   await Deno.mkdir(place);
@@ -258,7 +258,7 @@ Deno.test({ name: "a mount by hand whose server was killed is told", ignore }, a
   assert.equal((await run(["umount", place])).code, 0);
 });
 
-Deno.test({ name: "a doctor that was killed leaves what the next one clears away", ignore }, async () => {
+Deno.test({ name: "the remains of a killed doctor are removed by the next one", ignore }, async () => {
   using temp = TempDir.make();
   const folder = temp.join(".nydus-gd-doctor");
   const words = ["doctor", "--root", temp.join("root"), "--docker-host", `unix://${temp.join("docker.sock")}`];
@@ -272,7 +272,7 @@ Deno.test({ name: "a doctor that was killed leaves what the next one clears away
   assert.deepEqual([...Deno.readDirSync(temp.path)], []);
 });
 
-Deno.test({ name: "without root what needs it is skipped by name", ignore }, async () => {
+Deno.test({ name: "without root the checks that need it are skipped by name", ignore }, async () => {
   using temp = TempDir.make();
   await Deno.chmod(temp.path, 0o777);
   const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];

@@ -34,7 +34,7 @@ async function dropCaches(): Promise<void> {
 for (const packed of [false, true]) {
   const where = packed ? "a copy" : "the cache file";
 
-  fuseTest(`a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`, async () => {
+  fuseTest(`a failed fetch is EIO for its chunk, never zeros, and the next read retries (${where})`, async () => {
     await using mounted = await MountedSynthetic.make(PATH, { packed });
     const { image, path } = mounted;
     const bad = packed ? 4 : 3;
@@ -47,7 +47,7 @@ for (const packed of [false, true]) {
     assert.deepEqual(await probe([readOf(path, 3)]), [mounted.expected(3)]);
   });
 
-  fuseTest(`a file that is complete is read by the kernel alone (${where})`, async () => {
+  fuseTest(`a complete file is read by the kernel alone (${where})`, async () => {
     await using mounted = await MountedSynthetic.make(PATH, { packed });
     const { path } = mounted;
     const all = Array.from({ length: CHUNKS }, (_, chunk) => chunk);
@@ -65,13 +65,13 @@ for (const packed of [false, true]) {
     assert.equal(mounted.asked, asked);
   });
 
-  fuseTest(`pages that are mapped are fetched, too (${where})`, async () => {
+  fuseTest(`mmapped pages are fetched as well (${where})`, async () => {
     await using mounted = await MountedSynthetic.make(PATH, { packed });
     const [mapped] = await probe([{ op: "mmap", path: mounted.path, offset: 7 * CHUNK, length: 4096 }]);
     assert.equal(mapped, mounted.expected(7));
   });
 
-  fuseTest(`many readers at once each see the right bytes (${where})`, async () => {
+  fuseTest(`many concurrent readers see the right bytes (${where})`, async () => {
     await using mounted = await MountedSynthetic.make(PATH, { packed });
     mounted.image.beforeFetch = () => new Promise((resolve) => queueMicrotask(resolve));
     const chunksOf = (reader: number) => Array.from({ length: 32 }, (_, i) => (i * 7 + reader * 5) % CHUNKS);
@@ -82,7 +82,7 @@ for (const packed of [false, true]) {
   });
 }
 
-fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+fuseTest("a fetch that exceeds the deadline is EIO, and the next read retries", async () => {
   await using mounted = await MountedSynthetic.make(PATH, { deadlineMs: 100 });
   mounted.image.beforeFetch = () => new Promise<never>(() => {});
   assert.deepEqual(await probe([readOf(mounted.path, 1)]), ["ERR:EIO"]);
@@ -90,7 +90,7 @@ fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries aga
   assert.deepEqual(await probe([readOf(mounted.path, 1)]), [mounted.expected(1)]);
 });
 
-fuseTest("a slow fetch holds up no other read", async () => {
+fuseTest("a slow fetch does not block other reads", async () => {
   await using mounted = await MountedSynthetic.make(PATH);
   const gate = Promise.withResolvers<void>();
   const waiting = Promise.withResolvers<void>();
@@ -107,7 +107,7 @@ fuseTest("a slow fetch holds up no other read", async () => {
   assert.deepEqual(await slow, [mounted.expected(0)]);
 });
 
-fuseTest("an image whose blob is complete is mounted without being asked about", async () => {
+fuseTest("an image with a complete blob is mounted without read events", async () => {
   await using mounted = await MountedSynthetic.make(PATH);
   const { image, kit } = mounted;
   await image.ensure(0, CHUNKS * CHUNK, "on-demand");
@@ -117,7 +117,7 @@ fuseTest("an image whose blob is complete is mounted without being asked about",
   assert.equal(mounted.asked, asked);
 });
 
-fuseTest("images that share a blob each see all of it, whichever is unmounted", async () => {
+fuseTest("images that share a blob see all of it, whichever is unmounted", async () => {
   await using mounted = await MountedSynthetic.make(PATH);
   const { image, kit } = mounted;
   const second = await kit.mounts.add({ ...image.image, name: "second" }, 2);
@@ -130,7 +130,7 @@ fuseTest("images that share a blob each see all of it, whichever is unmounted", 
   assert.deepEqual(mountsBelow(kit.temp.path), []);
 });
 
-fuseTest("an image that contradicts its blob is refused: the kernel would show what is there", async () => {
+fuseTest("an image that contradicts its blob is refused: the kernel would show wrong bytes", async () => {
   const kit = await TestMounts.start(PATH, true);
   await using _kit = kit;
   using image = new MountableSynthetic(kit.temp.path, "image", { file: 4 * CHUNK }, CHUNK);
@@ -139,7 +139,7 @@ fuseTest("an image that contradicts its blob is refused: the kernel would show w
   assert.deepEqual(mountsBelow(kit.temp.path), []);
 });
 
-fuseTest("who uses an image on when its server ends gets errors, never zeros", async () => {
+fuseTest("a process that still uses an image when its server ends gets errors, never zeros", async () => {
   const mounted = await MountedSynthetic.make(PATH);
   const { kit, image, path } = mounted;
   assert.deepEqual(await probe([readOf(path, 0)]), [mounted.expected(0)]);

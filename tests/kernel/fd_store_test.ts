@@ -10,7 +10,7 @@ import { LazyContainer } from "../support/lazy_container.ts";
 import { NotifySocket, withStored } from "../support/notify_socket.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-fuseTest("under a descriptor store auto is erofs-fanotify, and the whole unit may be killed", async () => {
+fuseTest("with a descriptor store auto is erofs-fanotify, and the whole unit may be killed", async () => {
   using temp = TempDir.make();
   using manager = NotifySocket.bind(temp.join("notify"));
   await killUnit(manager);

@@ -25,7 +25,7 @@ function directRead(path: string, chunk: number): Probe {
   return { op: "read", path, offset: chunk * CHUNK, length: 4096, direct: true };
 }
 
-fuseTest("a failed fetch is EIO for its range, and the next read tries again", async () => {
+fuseTest("a failed fetch is EIO for its range, and the next read retries", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "faults", { file: 8 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -39,7 +39,7 @@ fuseTest("a failed fetch is EIO for its range, and the next read tries again", a
   assert.deepEqual(await probe([directRead(path, 3)]), [pattern(3 * CHUNK, 4096)]);
 });
 
-fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+fuseTest("a fetch that exceeds the deadline is EIO, and the next read retries", async () => {
   await using kit = await TestSession.start({ deadlineMs: 40 });
   using image = new MountableSynthetic(kit.temp.path, "late", { file: 2 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -50,7 +50,7 @@ fuseTest("a fetch that outlasts the deadline is EIO, and the next read tries aga
   assert.deepEqual(await probe([directRead(path, 1)]), [pattern(CHUNK, 4096)]);
 });
 
-fuseTest("a failure is logged once, and again after the blob could be read", async () => {
+fuseTest("a failure is logged once, and again after the blob was readable", async () => {
   const records: LogRecord[] = [];
   await using _quiet = await quietLogs(records);
   await using kit = await TestSession.start();
@@ -101,7 +101,7 @@ fuseTest("an overlay on an image works, also after the image was removed", async
   await mount.released;
 });
 
-fuseTest("a chunk table that disagrees with the bootstrap is EIO, never other bytes", async () => {
+fuseTest("a chunk table that contradicts the bootstrap is EIO, never other bytes", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "disagree", { file: 4 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -112,7 +112,7 @@ fuseTest("a chunk table that disagrees with the bootstrap is EIO, never other by
   assert.deepEqual(answers, [pattern(0, 4096), "ERR:EIO", "ERR:EIO", pattern(3 * CHUNK, 4096)]);
 });
 
-fuseTest("a cache file that lost its data is EIO", async () => {
+fuseTest("a truncated cache file is EIO", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "short", { file: 4 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -122,7 +122,7 @@ fuseTest("a cache file that lost its data is EIO", async () => {
   assert.deepEqual(await probe([directRead(path, 2)]), ["ERR:EIO"]);
 });
 
-fuseTest("a slow fetch holds up no other read, not even with one Worker", async () => {
+fuseTest("a slow fetch does not block other reads, not even with one Worker", async () => {
   await using kit = await TestSession.start({ workers: 1 });
   using image = new MountableSynthetic(kit.temp.path, "slow", { file: 64 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -147,7 +147,7 @@ fuseTest("a slow fetch holds up no other read, not even with one Worker", async 
   assert.equal(kit.session.waitingReads, 0);
 });
 
-fuseTest("many readers at once each see the right bytes", async () => {
+fuseTest("many concurrent readers see the right bytes", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "parallel", { file: 256 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -160,7 +160,7 @@ fuseTest("many readers at once each see the right bytes", async () => {
   }));
 });
 
-fuseTest("a mount in use is busy, and forcing it gives EIO to who waits", async () => {
+fuseTest("a mount in use is busy, and a forced unmount fails waiting reads with EIO", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "busy", { file: 4 * CHUNK }, CHUNK);
   const mount = await kit.session.add(image.image, 1);
@@ -178,7 +178,7 @@ fuseTest("a mount in use is busy, and forcing it gives EIO to who waits", async 
   assert.deepEqual(mountsBelow(kit.temp.path), []);
 });
 
-fuseTest("a file system that another mount namespace holds is cut off when the session ends", async () => {
+fuseTest("a file system held by another mount namespace is aborted when the session ends", async () => {
   const kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "held", { file: CHUNK }, CHUNK);
   const mount = await kit.session.add(image.image, 1);
@@ -199,7 +199,7 @@ fuseTest("a file system that another mount namespace holds is cut off when the s
   }
 });
 
-fuseTest("a damaged image gives EIO where it is damaged and nothing worse", async () => {
+fuseTest("a damaged image yields EIO for the damaged parts only", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "damaged", { a: { b: 1 }, c: CHUNK, d: CHUNK }, CHUNK);
   // the record of "c", the third, names another directory as its parent

@@ -19,7 +19,7 @@ function pattern(offset: number, length: number): string {
   return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
 }
 
-fuseTest("names are bytes, 255 of them at most, and what is not there is not there twice", async () => {
+fuseTest("names are bytes, at most 255, and a missing name stays missing", async () => {
   const longest = "n".repeat(255);
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(
@@ -41,7 +41,7 @@ fuseTest("names are bytes, 255 of them at most, and what is not there is not the
   assert.deepEqual([tooLong, outside], ["ERR:ENAMETOOLONG", "ERR:ENOENT"]);
 });
 
-fuseTest("a folder of 10000 names is listed in whole, twice", async () => {
+fuseTest("a folder of 10000 names is listed completely, twice", async () => {
   const names = Array.from({ length: 10_000 }, (_, i) => [`file-with-a-longer-name-${i}`, 0]);
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "many", { many: Object.fromEntries(names) }, CHUNK);
@@ -50,7 +50,7 @@ fuseTest("a folder of 10000 names is listed in whole, twice", async () => {
   assert.deepEqual(await probe([list, list]), ["10000 10000", "10000 10000"]);
 });
 
-fuseTest("reads give the same bytes buffered, with O_DIRECT, by mmap and at the end of the file", async () => {
+fuseTest("reads yield the same bytes buffered, with O_DIRECT, by mmap and at the end of the file", async () => {
   const size = 5 * CHUNK + 123;
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "reads", { file: size }, CHUNK);
@@ -77,7 +77,7 @@ fuseTest("reads give the same bytes buffered, with O_DIRECT, by mmap and at the 
   ]);
 });
 
-fuseTest("a small cold read fetches the chunk that it touches, a second one nothing", async () => {
+fuseTest("a small cold read fetches its chunk only, a second one nothing", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "cold", { file: 64 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -90,7 +90,7 @@ fuseTest("a small cold read fetches the chunk that it touches, a second one noth
   assert.equal(kit.session.counters().requests, requests, "everything came from the kernel's caches");
 });
 
-fuseTest("a program of an image runs", async () => {
+fuseTest("a program of an image can be executed", async () => {
   const program = await Deno.readFile(await Deno.realPath("/bin/true"));
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "exec", { true: program.length }, CHUNK, program);
@@ -100,7 +100,7 @@ fuseTest("a program of an image runs", async () => {
   assert.equal(code, 0);
 });
 
-fuseTest("everything that writes is EROFS", async () => {
+fuseTest("every write is EROFS", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "ro", { file: 1 }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);
@@ -114,7 +114,7 @@ fuseTest("everything that writes is EROFS", async () => {
   assert.deepEqual(answers, ["ERR:EROFS", "ERR:EROFS", "ERR:EROFS", "ERR:EROFS", "ERR:ENODATA"]);
 });
 
-fuseTest("images come and go, and one that is in use is served until it is let go", async () => {
+fuseTest("images are added and removed, and one in use is served until it is closed", async () => {
   await using kit = await TestSession.start();
   const { session, temp } = kit;
   using first = new MountableSynthetic(temp.path, "first", { file: 4096 }, CHUNK);
@@ -151,7 +151,7 @@ fuseTest("images come and go, and one that is in use is served until it is let g
   assert.deepEqual(await probe([{ op: "stat", path: `${again.path}/file` }]), ["2 0100755 1 4096"]);
 });
 
-fuseTest("ending a session leaves no mount, no descriptor, no thread and no file", async () => {
+fuseTest("ending a session leaves no mount, descriptor, thread or file", async () => {
   const before = { descriptors: fuseDescriptors(), threads: workerThreads() };
   const temp = TempDir.make();
   using image = new MountableSynthetic(temp.path, "gone", { file: 4096 }, CHUNK);
@@ -170,7 +170,7 @@ fuseTest("ending a session leaves no mount, no descriptor, no thread and no file
   await until("the Workers have ended", () => workerThreads() <= before.threads);
 });
 
-fuseTest("a session that ends before all of its threads have begun leaves none", async () => {
+fuseTest("a session that ends before all of its threads have started leaves none", async () => {
   const before = { descriptors: fuseDescriptors(), threads: workerThreads() };
   {
     await using kit = await TestSession.start({ workers: 4 });
@@ -180,7 +180,7 @@ fuseTest("a session that ends before all of its threads have begun leaves none",
   await until("the Workers have ended", () => workerThreads() <= before.threads);
 });
 
-fuseTest("threads that begin later serve images and blobs that came before them", async () => {
+fuseTest("threads that start later serve images and blobs added before", async () => {
   await using kit = await TestSession.start({ workers: 3 });
   using image = new MountableSynthetic(kit.temp.path, "early", { file: 8 * CHUNK }, CHUNK);
   await using mount = await kit.session.add(image.image, 1);

@@ -24,7 +24,7 @@ function namesIn(folder: string): string[] {
 
 const EMPTY_HOME = [".lock", ".making", ".removing", "l"];
 
-test("a restart needs no Init, and a stop leaves mounts as they are", async (driver, scratch) => {
+test("a restart needs no Init, and a stop leaves mounts in place", async (driver, scratch) => {
   const home = `${scratch}/home`;
   await rejects(() => driver.call("GraphDriver.Status"), /no GraphDriver\.Init yet/);
   await driver.call("GraphDriver.Init", { Home: home, Opts: null, UIDMaps: null, GIDMaps: null });
@@ -41,7 +41,7 @@ test("a restart needs no Init, and a stop leaves mounts as they are", async (dri
   deepEqual(mountsBelow(home), []);
 });
 
-test("another home is served when nothing of the present one is mounted", async (driver, scratch) => {
+test("another home is accepted if nothing of the current one is mounted", async (driver, scratch) => {
   const init = (name: string) => driver.call("GraphDriver.Init", { Home: `${scratch}/${name}`, Opts: null });
   await init("one");
   await driver.call("GraphDriver.Create", { ID: "base" });
@@ -69,7 +69,7 @@ test("a second server on the same root is refused by name", async (driver, scrat
   await driver.call("GraphDriver.Status");
 });
 
-test("a configuration is refused by the key that cannot be honoured any more", async (driver, scratch) => {
+test("a configuration key that changed in an unsupported way is refused by name", async (driver, scratch) => {
   const device = { backend: { type: "localfs", config: { dir: scratch } } };
   const init = async (cache: object) => {
     await Deno.writeTextFile(
@@ -88,7 +88,7 @@ test("a configuration is refused by the key that cannot be honoured any more", a
 const KILL_AFTER = [0, 1, 2, 3, 5, 8, 12, 16];
 
 test(
-  "killed in the midst of its work, it comes back with all that it answered and nothing half-done",
+  "after a kill at work the driver restores everything it confirmed, and nothing partial",
   async (driver, scratch) => {
     const home = `${scratch}/home`;
     await driver.call("GraphDriver.Init", { Home: home, Opts: null });

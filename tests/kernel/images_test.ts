@@ -23,7 +23,7 @@ const COMPARED = new RegExp(Deno.env.get("NYDUS_GD_TEST_FIXTURES") ?? "");
 /** How long the walk of one may take, also on an emulated processor. */
 const WALK_TIMEOUT_MS = 300_000;
 
-dataPathTest("every image shows what its listing says, all of them in one session", async (kit) => {
+dataPathTest("every image matches its listing, all of them in one session", async (kit) => {
   const { mounts, temp, dataPath } = kit;
   const opened: MountableFixture[] = [];
   await using walker = new TreeWalker();
@@ -72,7 +72,7 @@ for (const version of ["5", "6"]) {
 /** Of each way in which data can be stored one; none has a blob that another one describes otherwise. */
 const FROM_CACHE = ["v5-layers-merged", "v6-zstd-batch", "v6-zstd-encrypt-batch", "v6-zran", "v6-tarfs"];
 
-dataPathTest("images are served from the cache of blobs, and a warm cache fetches nothing", async (kit) => {
+dataPathTest("images are served from the blob cache, and a warm cache fetches nothing", async (kit) => {
   const chosen = fixtures.filter(({ name }) => FROM_CACHE.includes(name));
   assert.equal(chosen.length, FROM_CACHE.length);
   const { mounts, temp } = kit;

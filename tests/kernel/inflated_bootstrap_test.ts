@@ -29,7 +29,7 @@ function* layerParts(): Generator<Uint8Array<ArrayBuffer>> {
   yield new Uint8Array(TAR_END);
 }
 
-Deno.test("a bootstrap that gzip made a thousandth of takes no memory of its size", async () => {
+Deno.test("a highly compressed bootstrap is read without memory for its full size", async () => {
   using temp = TempDir.make();
   const layer = temp.join("layer.tar.gz");
   const packed = ReadableStream.from(layerParts()).pipeThrough(new CompressionStream("gzip"));

@@ -61,7 +61,7 @@ const LOOK_ALIKES: readonly Kind[] = [
   ["a folder", () => [dir("image"), dir("image/image.boot"), file("image/image.boot/x", "y")]],
 ];
 
-fuseTest("what is no file of the layer itself is no bootstrap", () =>
+fuseTest("a bootstrap that is not a regular file of the layer itself is ignored", () =>
   withDriver(async (parts) => {
     const { driver } = parts;
     for (const [i, [name, entries]] of LOOK_ALIKES.entries()) {
@@ -114,7 +114,7 @@ function sparse(sizeBytes: number): Uint8Array<ArrayBuffer> {
   ]);
 }
 
-fuseTest("a bootstrap that is none is refused, and nothing of it stays", () =>
+fuseTest("an invalid bootstrap is refused, and nothing of it is left", () =>
   withDriver(async (parts) => {
     const { driver, home } = parts;
     for (const [i, [name, tar, said]] of REFUSED.entries()) {
@@ -145,7 +145,7 @@ const CALLS = [
   "Exists",
 ];
 
-fuseTest("no id of a call is a path", () =>
+fuseTest("no id of a call is used as a path", () =>
   withDriver(async ({ driver, host, home }) => {
     await driver.call("GraphDriver.Create", { ID: "base" });
     const before = [listTree(host), listTree(home)];

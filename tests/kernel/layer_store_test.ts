@@ -60,7 +60,7 @@ async function lazyLayer(home: StoreHome, id: string, parent = ""): Promise<stri
   return image;
 }
 
-test("a container sees its layers, writes beside them, and all of it goes without a trace", async (home) => {
+test("a container sees its layers, writes to its own, and is removed completely", async (home) => {
   const { store } = home;
   await layer(store, "base", "", dir("d"), file("d/kept", "1"), file("d/gone", "2"));
   await layer(store, "top", "base", whiteout("d/gone"), file("new", "3"));
@@ -80,7 +80,7 @@ test("a container sees its layers, writes beside them, and all of it goes withou
   deepEqual(namesIn(`${home.path}/l`), []);
 });
 
-test("a bootstrap layer stands for its image; layers above it are ordinary, layers below it do not show", async (home) => {
+test("a bootstrap layer is replaced by its image; upper layers are ordinary, lower ones hidden", async (home) => {
   const { store, images } = home;
   await layer(store, "hidden", "", file("below", "x"));
   const image = await lazyLayer(home, "lazy", "hidden");
@@ -117,7 +117,7 @@ test("a bootstrap layer stands for its image; layers above it are ordinary, laye
   deepEqual(images.forgotten, ["lazy"]);
 });
 
-test("a bootstrap that is none fails its ApplyDiff with a sentence, and nothing of the layer is left", async (home) => {
+test("an invalid bootstrap fails its ApplyDiff with an error, and nothing of the layer is left", async (home) => {
   const { store } = home;
   await store.create("alien");
   const tar = tarOf(dir("image"), file("image/image.boot", "something else"));
@@ -130,7 +130,7 @@ test("a bootstrap that is none fails its ApplyDiff with a sentence, and nothing 
   equal(await store.exists("alien"), false);
 });
 
-test("a layer that was written, not applied, is recognised when another is made on it", async (home) => {
+test("a bootstrap layer written without ApplyDiff is recognised once another is created on it", async (home) => {
   const { store } = home;
   const image = `${home.scratch}/image`;
   await Deno.mkdir(`${image}/etc`, { recursive: true });
@@ -155,7 +155,7 @@ test("an image that cannot be mounted fails the Get and leaves nothing mounted o
   deepEqual(await shown(store, "box"), ["usr"]);
 });
 
-test("the first layer of a container that cannot be made goes by itself, as dockerd does not remove it", async (home) => {
+test("the init layer of a container that cannot be created is removed, as dockerd does not", async (home) => {
   const { store, images } = home;
   await lazyLayer(home, "lazy");
   await store.createReadWrite("box-init", { parent: "lazy" });
@@ -167,7 +167,7 @@ test("the first layer of a container that cannot be made goes by itself, as dock
   await store.remove("box-init");
 });
 
-test("what dockerd forgot of a container that it could not make goes when a dockerd begins, mounted or not", async (home) => {
+test("init layers that dockerd forgot are removed when a dockerd starts, mounted or not", async (home) => {
   const { store, images } = home;
   const [made, forgotten, mounted] = ["a", "b", "c"].map((digit) => digit.repeat(64)) as [string, string, string];
   await lazyLayer(home, "lazy");
@@ -209,7 +209,7 @@ test("mounts outlive the process: counted once, at the same path, with their ima
   deepEqual(home.images.heldBy("lazy"), []);
 });
 
-test("Cleanup unmounts whatever was asked for, and keeps the layers", async (home) => {
+test("Cleanup unmounts everything, and keeps the layers", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("f", "x"));
   await container(store, "box", "base");
@@ -224,7 +224,7 @@ test("a home has one store at a time", async (home) => {
   await home.reopen();
 });
 
-test("Remove ends an ApplyDiff that still waits for its tar", async (home) => {
+test("Remove ends an ApplyDiff that waits for its tar", async (home) => {
   const { store } = home;
   await store.create("slow");
   const reading = Promise.withResolvers<void>();
@@ -262,7 +262,7 @@ test("a failed Create leaves nothing, and quotas are refused by name", async (ho
   deepEqual(namesIn(`${home.path}/.making`), []);
 });
 
-test("a Create that is sent again is fine while the layer is untouched", async (home) => {
+test("a repeated Create succeeds while the layer is untouched", async (home) => {
   const { store } = home;
   await store.create("base");
   await store.create("base");
@@ -272,7 +272,7 @@ test("a Create that is sent again is fine while the layer is untouched", async (
   await rejects(() => store.applyDiff("base", new Blob([]).stream()), /other layers are stacked on it/);
 });
 
-test("nothing is deleted through a mount that is not ours", async (home) => {
+test("nothing is deleted through a foreign mount", async (home) => {
   const { store } = home;
   await store.create("a");
   const outside = `${home.scratch}/outside`;
@@ -310,7 +310,7 @@ test("a home on an overlay is refused by name", async (home) => {
   }
 });
 
-test("a label of SELinux does no harm where there is none", async (home) => {
+test("an SELinux label has no effect without SELinux", async (home) => {
   const { store } = home;
   await layer(store, "base", "", file("f"));
   await container(store, "box", "base");
@@ -319,7 +319,7 @@ test("a label of SELinux does no harm where there is none", async (home) => {
   await store.put("box");
 });
 
-test("in a user namespace owners are shifted on the way in and back on the way out", async (home) => {
+test("with a user namespace owners are shifted when unpacking and back when diffing", async (home) => {
   const { images: lazyImages, applier, differ } = home;
   const { LayerStore } = await import("../../lib/layer/layer_store.ts");
   const idMaps = {
@@ -377,7 +377,7 @@ test("in a user namespace owners are shifted on the way in and back on the way o
   });
 });
 
-test("200 layers stack, in a home whose name has all that options are parted by", async (home) => {
+test("200 layers stack, in a home whose name contains all option separators", async (home) => {
   const { store } = home;
   let parent = "";
   for (let i = 0; i < 200; i++) {

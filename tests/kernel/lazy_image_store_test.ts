@@ -128,7 +128,7 @@ class Kit implements AsyncDisposable {
   }
 }
 
-fuseTest("who asks for one image at once gets one mount, on one session, and its files", async () => {
+fuseTest("concurrent requests for an image share one mount, one session and its files", async () => {
   await using kit: Kit = await Kit.make();
   const layers = ["a", "b", "a", "b", "a"].map((id) => kit.layer(id));
   const mounts = await Promise.all(layers.map((layer, k) => kit.store.acquire(layer, `holder-${k}`)));
@@ -140,14 +140,14 @@ fuseTest("who asks for one image at once gets one mount, on one session, and its
   assert.match((await kit.store.describe(kit.layer("a"))).blobs ?? "", new RegExp(`^${BUILT.blobId} \\d+ bytes, \\d+`));
 });
 
-fuseTest("a bootstrap is verified by its structure, and tells its root", async () => {
+fuseTest("the structure of a bootstrap is verified, and its root's attributes are returned", async () => {
   await using kit: Kit = await Kit.make();
   assert.deepEqual(await kit.store.verify(kit.temp.join("image.boot")), { mode: 0o751, uid: 3, gid: 4 });
   await Deno.writeFile(kit.temp.join("short"), BUILT.bytes.subarray(0, 1500));
   await assert.rejects(kit.store.verify(kit.temp.join("short")), (error) => hasCode(error, "invalid-image"));
 });
 
-fuseTest("the image for the kernel is made when its layer has come, once, and goes with the layer", async () => {
+fuseTest("the image for the kernel is made once, after its layer, and removed with it", async () => {
   const dataPath = { fsDriver: "erofs-fuse", reason: "selected by name", named: true } as const;
   await using kit: Kit = await Kit.make({ dataPath });
   const made = kit.temp.join("state/a.erofs");
@@ -212,7 +212,7 @@ fuseTest("does not mount an image ahead when its layer is removed, or has no bac
   assert.deepEqual(await kit.seen(), []);
 });
 
-fuseTest("a session that cannot be started fails the image that wanted it; the next one tries again", async () => {
+fuseTest("a session that cannot be started fails that image; the next request retries", async () => {
   let broken = true;
   await using kit: Kit = await Kit.make({
     startMounts: (dataPath) =>
@@ -225,7 +225,7 @@ fuseTest("a session that cannot be started fails the image that wanted it; the n
   assert.equal(await kit.read("a"), CONTENT);
 });
 
-fuseTest("an image whose blobs have no home is not mounted; the next one tries again", async () => {
+fuseTest("an image whose blobs have no home is not mounted; the next request retries", async () => {
   let candidates: BackendCandidate[] = [];
   await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve(candidates) });
   await assert.rejects(kit.read("a"), /no backend is known/);
@@ -245,7 +245,7 @@ forgettingTest("an image that cannot be recorded is unmounted again: a successor
   assert.equal(await kit.read("a"), CONTENT);
 });
 
-forgettingTest("a forgotten image that nobody uses is given back, and its number is not given again", async () => {
+forgettingTest("a forgotten unused image is released, and its number is not reused", async () => {
   await using kit: Kit = await Kit.make();
   assert.equal(await kit.read("a"), CONTENT);
   assert.equal(await kit.numbers.of("a"), 1);
@@ -257,7 +257,7 @@ forgettingTest("a forgotten image that nobody uses is given back, and its number
   assert.equal(await kit.numbers.of("a"), 2);
 });
 
-forgettingTest("a forgotten image is served on to who has it open", async () => {
+forgettingTest("a forgotten image is still served to its open files", async () => {
   await using kit: Kit = await Kit.make();
   const { path } = await kit.store.acquire(kit.layer("a"), "holder");
   const file = await Deno.open(`${path}/f`);
@@ -267,7 +267,7 @@ forgettingTest("a forgotten image is served on to who has it open", async () => 
   assert.equal(await new Response(file.readable).text(), CONTENT); // closes it at its end
 });
 
-forgettingTest("an image that is asked for and forgotten at once is there or not, and can be had again", async () => {
+forgettingTest("an image requested and forgotten at once is there or not, and can be requested again", async () => {
   await using kit: Kit = await Kit.make();
   for (let round = 0; round < 10; round++) {
     const asked = [kit.store.acquire(kit.layer("a"), "1"), kit.store.acquire(kit.layer("b"), "2")];
@@ -279,7 +279,7 @@ forgettingTest("an image that is asked for and forgotten at once is there or not
   }
 });
 
-fuseTest("a caller may give up while the others wait on", async () => {
+fuseTest("an aborting caller does not affect the others", async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   await using kit: Kit = await Kit.make({ candidates: () => promise.then(() => [kit.candidate]) });
   const gaveUp = new AbortController();
@@ -293,7 +293,7 @@ fuseTest("a caller may give up while the others wait on", async () => {
   assert.equal((await other).path, kit.temp.join("images/a"));
 });
 
-fuseTest("a stop ends what is under way, and nothing is mounted after it", async () => {
+fuseTest("a stop aborts running work, and nothing is mounted afterwards", async () => {
   const asked = Promise.withResolvers<void>();
   await using kit: Kit = await Kit.make({ candidates: () => Promise.resolve([silentCandidate(asked.resolve)]) });
   const mounting = assert.rejects(kit.read("a"), (error) => hasCode(error, "interrupted"));
@@ -303,7 +303,7 @@ fuseTest("a stop ends what is under way, and nothing is mounted after it", async
   await assert.rejects(kit.read("a"), (error) => hasCode(error, "interrupted"));
 });
 
-fuseTest("a mount that somebody took away is made anew for who asks next", async () => {
+fuseTest("a mount that was unmounted by others is made again for the next request", async () => {
   await using _quiet = await quietLogs();
   await using kit: Kit = await Kit.make();
   assert.equal(await kit.read("a"), CONTENT);

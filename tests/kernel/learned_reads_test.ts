@@ -102,7 +102,7 @@ function allAsked(registry: FakeRegistry): Promise<void> {
 const IN_ORDER = { NYDUS_GD_PREFETCH_ENABLED: "true", NYDUS_GD_FETCH_PARALLEL_PER_HOST: "2" };
 
 fuseTest(
-  "what a first container waited for is fetched first when the image is cold again, whatever its layer",
+  "the reads of a first container are fetched first when the image is cold again",
   async () => {
     using temp = TempDir.make();
     await using registry = await FakeRegistry.start();
@@ -134,7 +134,7 @@ fuseTest(
   },
 );
 
-fuseTest("where only one request may be made at a time, what was learned is fetched first too", async () => {
+fuseTest("learned reads are fetched first even with a single parallel request", async () => {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start();
   registry.addBlob(BUILT.blob);

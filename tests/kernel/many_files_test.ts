@@ -53,7 +53,7 @@ async function within(command: string, ...args: string[]): Promise<void> {
 }
 
 fuseTest(
-  "a tree of 100,000 files is converted by either version, checked, mounted and unpacked",
+  "a tree of 100,000 files is converted to either version, checked, mounted and unpacked",
   async () => {
     using temp = new Tmpfs();
     const tree = temp.join("tree");

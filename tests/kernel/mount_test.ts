@@ -33,7 +33,7 @@ function mountOptions(path: string): string[] {
 
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text);
 
-rootTest("a tmpfs is mounted with its options, is busy while used, and goes", () => {
+rootTest("a tmpfs is mounted with its options, busy while used, and unmounted", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   mount("none", at.path, "tmpfs", MS.NOSUID | MS.NODEV | MS.NOEXEC, "size=1m,mode=0751");
@@ -60,7 +60,7 @@ rootTest("a whole page of options reaches the file system", () => {
   assert.equal(statat(AT.FDCWD, at.path).mode, S.IFDIR | 0o711);
 });
 
-rootTest("a failed mount says why", () => {
+rootTest("a failed mount reports why", () => {
   using temp = TempDir.make();
   assert.throws(() => mount("none", temp.path, "nosuchfs", 0), { message: `Cannot mount "${temp.path}": ENODEV` });
   assert.throws(() => mount("none", temp.join("none"), "tmpfs", 0), (e) => isErrno(e, "ENOENT"));
@@ -68,7 +68,7 @@ rootTest("a failed mount says why", () => {
   assert.throws(() => mount("/dev/null", temp.path, "ext4", 0), (e) => isErrno(e, "ENOTBLK"));
 });
 
-rootTest("unmounting does not follow a link to somebody else's mount", () => {
+rootTest("unmounting does not follow a link to another mount", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   using dir = open(temp.path, O.PATH);
@@ -78,7 +78,7 @@ rootTest("unmounting does not follow a link to somebody else's mount", () => {
   assert.equal(statat(dir, "m").isMountRoot, true);
 });
 
-rootTest("a bind mount shows the directory, of a name that is no UTF-8", () => {
+rootTest("a bind mount shows the directory, whose name is not UTF-8", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   using dir = open(temp.path, O.RDONLY);
@@ -93,7 +93,7 @@ rootTest("a bind mount shows the directory, of a name that is no UTF-8", () => {
   umount2(`${at.path}/f`);
 });
 
-rootTest("a mount made in steps exists before it is anywhere", () => {
+rootTest("a mount made in steps exists before it is attached", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   using context = FsContext.open("tmpfs");
@@ -120,7 +120,7 @@ rootTest("a refused option is explained in the kernel's words", () => {
   assert.throws(() => FsContext.open("nosuchfs"), { message: 'Cannot fsopen "nosuchfs": ENODEV' });
 });
 
-rootTest("an overlay of layers with hostile names is mounted layer by layer", () => {
+rootTest("an overlay of layers with unusual names is mounted layer by layer", () => {
   using temp = TempDir.make();
   const alien = bytesOf(`${temp.path}/b,:=\\ `).map((byte) => byte === 0x20 ? 0xff : byte);
   Deno.mkdirSync(temp.join("a"));
@@ -151,7 +151,7 @@ rootTest("an overlay of layers with hostile names is mounted layer by layer", ()
   assert.deepEqual(names.sort(), ["from-a", "from-b"]);
 });
 
-rootTest("overlay layers are given as descriptors", () => {
+rootTest("overlay layers can be given as descriptors", () => {
   using temp = TempDir.make();
   for (const layer of ["a", "b"]) {
     Deno.mkdirSync(temp.join(layer));
@@ -173,7 +173,7 @@ rootTest("overlay layers are given as descriptors", () => {
   assert.equal(statat(tree, "b").size, 0);
 });
 
-rootTest("a detached copy of a mount shows its files when the mount is gone", () => {
+rootTest("a detached copy of a mount shows its files after the mount was removed", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   mount("none", at.path, "tmpfs", 0);
@@ -184,7 +184,7 @@ rootTest("a detached copy of a mount shows its files when the mount is gone", ()
   assert.throws(() => statat(AT.FDCWD, `${at.path}/f`), (e) => isErrno(e, "ENOENT"));
 });
 
-rootTest("a value of 64 KiB, the largest, is read whole", () => {
+rootTest("a value of 64 KiB, the maximum, is read completely", () => {
   using temp = TempDir.make();
   using at = mountPoint(temp, "m");
   mount("none", at.path, "tmpfs", 0);
@@ -193,7 +193,7 @@ rootTest("a value of 64 KiB, the largest, is read whole", () => {
   assert.deepEqual(lgetxattr(at.path, "trusted.v"), value);
 });
 
-rootTest("a Worker with a mount namespace of its own mounts for itself alone", async () => {
+rootTest("mounts of a Worker in its own mount namespace are visible to it alone", async () => {
   using temp = TempDir.make();
   const url = (file: string) => JSON.stringify(new URL(`../../ffi/${file}`, import.meta.url).href);
   const source = `

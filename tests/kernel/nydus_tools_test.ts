@@ -89,7 +89,7 @@ function toolTest(name: string, body: () => Promise<void>): void {
   else fuseTest(name, body);
 }
 
-toolTest("nydus-image accepts our images, and nydusd shows them to the last byte and attribute", async () => {
+toolTest("nydus-image accepts our images, and nydusd shows them with every byte and attribute", async () => {
   using temp = TempDir.make();
   const expected = comparable(sample(temp));
   for (const options of OPTIONS) {
@@ -101,7 +101,7 @@ toolTest("nydus-image accepts our images, and nydusd shows them to the last byte
 });
 
 toolTest(
-  "what nydus-image exports of our images as a block device is mounted by the kernel, data and all",
+  "block devices that nydus-image exports from our images are mounted by the kernel, with data",
   async () => {
     using temp = TempDir.make();
     const expected = sample(temp);

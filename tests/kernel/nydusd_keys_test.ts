@@ -61,7 +61,7 @@ function filesBelow(folder: string): string[] {
 }
 
 for (const image of [V5, V6]) {
-  fuseTest(`${image.name}: mode, enable_xattr and validate show the same tree, kept in work_dir`, async () => {
+  fuseTest(`${image.name}: mode, enable_xattr and validate show the same tree, in work_dir`, async () => {
     for (
       const keys of [
         { mode: "direct", enable_xattr: true },
@@ -80,7 +80,7 @@ for (const image of [V5, V6]) {
   });
 }
 
-fuseTest("digest_validate refuses a v5 image with another digest of a file, which is mounted without it", async () => {
+fuseTest("digest_validate refuses a v5 image with a wrong file digest, which is mounted without it", async () => {
   const bootstrap = await readFixtureBootstrap(V5);
   spoilInodeDigest(bootstrap);
   using strict = TempDir.make();

@@ -34,7 +34,7 @@ const hasContext = major > 6 || (major === 6 && minor >= 7);
 const METHODS: OverlayMethod[] = hasContext ? ["options", "context", "descriptors"] : ["options", "descriptors"];
 
 for (const method of METHODS) {
-  test(`by ${method}: any name of a folder, few layers and many`, (dir) => {
+  test(`by ${method}: folders of any name, a few layers and many`, (dir) => {
     for (
       const name of ["plain", "with:colon", "back\\slash", "comma,and:colon\\", 'quote"and space', "ä".repeat(100)]
     ) {
@@ -64,7 +64,7 @@ test("without an upper layer the overlay is read-only", (dir) => {
   }
 });
 
-test("mounts that are stacked on one point all go, and nothing mounted is no error", (dir) => {
+test("all mounts stacked on one point are unmounted, and an unmounted point is no error", (dir) => {
   const stack = stackIn(dir, 2);
   mountOverlay({ lowers: stack.lowers }, `${dir}/merged`);
   mountOverlay({ lowers: stack.lowers.toReversed() }, `${dir}/merged`);
@@ -75,7 +75,7 @@ test("mounts that are stacked on one point all go, and nothing mounted is no err
   unmountAll(`${dir}/no/such/place`);
 });
 
-test("what the kernel refuses is an error, not a quiet fall-back", async (dir) => {
+test("a refusal of the kernel is an error, not a silent fallback", async (dir) => {
   const { upper } = stackIn(dir, 1);
   await rejects(async () => {
     await Promise.resolve();

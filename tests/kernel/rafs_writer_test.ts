@@ -66,7 +66,7 @@ function contentOf(bootstrap: Bootstrap, ino: number, size: number): Uint8Array 
 
 trees.forEach((nodes, number) => {
   Deno.test({
-    name: `fsck.erofs finds nothing wrong with written tree ${number}`,
+    name: `fsck.erofs finds no error in written tree ${number}`,
     ignore: !hasFsck,
     fn: async () => {
       using temp = TempDir.make();

@@ -57,7 +57,7 @@ function processesOf(initPid: number): number[] {
 
 const hostMounts = () => Deno.readTextFileSync("/proc/self/mountinfo");
 
-sandboxTest("a mount inside is not seen outside, and goes with the sandbox and its processes", async () => {
+sandboxTest("a mount inside is not visible outside, and removed with the sandbox and its processes", async () => {
   using temp = TempDir.make();
   const before = hostMounts();
   await using stack = new AsyncDisposableStack();
@@ -75,13 +75,13 @@ sandboxTest("a mount inside is not seen outside, and goes with the sandbox and i
   assert.equal(hostMounts(), before);
 });
 
-sandboxTest("/run inside is empty, so that no daemon of the host is met", async () => {
+sandboxTest("/run inside is empty, so that no daemon of the host is reached", async () => {
   await using sandbox = await Sandbox.start();
   const listing = sandbox.spawn("find", ["/run", "-type", "s"], { stdout: "piped" });
   assert.equal(new TextDecoder().decode((await listing.output()).stdout), "");
 });
 
-sandboxTest("what dockerd writes beside its folders goes with the sandbox", async () => {
+sandboxTest("files that dockerd writes outside its folders are removed with the sandbox", async () => {
   await using sandbox = await Sandbox.start();
   const name = `nydus-gd-test-${Deno.pid}`;
   const places = ["/etc/docker", "/opt"].filter((place) => existsSync(place)).map((place) => `${place}/${name}`);
@@ -89,7 +89,7 @@ sandboxTest("what dockerd writes beside its folders goes with the sandbox", asyn
   for (const place of places) assert.ok(!existsSync(place), place);
 });
 
-sandboxTest("a signal reaches the program that runs inside", async () => {
+sandboxTest("a signal reaches the program inside", async () => {
   await using sandbox = await Sandbox.start();
   const child = sandbox.spawn("sh", ["-c", 'trap "exit 7" TERM; echo ready; while :; do sleep 0.05; done'], {
     stdout: "piped",
@@ -102,7 +102,7 @@ sandboxTest("a signal reaches the program that runs inside", async () => {
   kill(child, "SIGTERM"); // of what has ended: nothing
 });
 
-sandboxTest("when the process that made a sandbox is killed, all of it ends", async () => {
+sandboxTest("killing the process that made a sandbox ends all of it", async () => {
   using temp = TempDir.make();
   const before = hostMounts();
   const module = new URL("../../lib/demo/sandbox.ts", import.meta.url).href;

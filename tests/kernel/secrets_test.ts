@@ -126,7 +126,7 @@ async function told({ driver, scratch, logPath }: Parts): Promise<Map<string, st
 
 for (const [source, auth] of [["nydusd", "basic"], ["nydusd", "bearer"], ["docker", "bearer"]] as const) {
   fuseTest(
-    `a password of ${source}'s configuration, sent by ${auth}, shows nowhere`,
+    `a password of ${source}'s configuration, sent by ${auth}, is not shown anywhere`,
     () =>
       withServe(source, auth, async (parts) => {
         const { driver, registry, root } = parts;

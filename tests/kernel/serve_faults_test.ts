@@ -82,7 +82,7 @@ for (
   ]] as const
 ) {
   fuseTest(
-    `a cache whose ${name} is full gives errors, and goes on when there is room`,
+    `a cache whose ${name} is full yields errors, and recovers when there is space`,
     () =>
       on(async ({ serve, cache }) => {
         assert.equal(await serve.read(serve.files[0] ?? ""), "right");
@@ -98,7 +98,7 @@ for (
 }
 
 fuseTest(
-  "a cache whose file system has no inodes left gives errors, and goes on when there are some",
+  "a cache on a file system without free inodes yields errors, and recovers",
   () =>
     onTmpfs("size=8m,nr_inodes=16", async ({ serve, cache }) => {
       for (let i = 0;; i++) {
@@ -117,7 +117,7 @@ fuseTest(
 );
 
 fuseTest(
-  "a cache whose disk fails and turns read-only gives errors, and the server goes on",
+  "a cache whose disk fails and turns read-only yields errors, and the server keeps running",
   () =>
     onExt4(async ({ serve, cache }) => {
       const device = await sh('basename "$(findmnt -no SOURCE "$1")"', cache);
@@ -147,7 +147,7 @@ async function withServe(test: (serve: LazyServe, cache: string) => Promise<void
 }
 
 fuseTest(
-  "a cache folder that is deleted while its image is mounted costs nothing but the space",
+  "deleting the cache folder of a mounted image costs only disk space",
   () =>
     withServe(async (serve, cache) => {
       const half = serve.files.length >> 1;
@@ -159,7 +159,7 @@ fuseTest(
 );
 
 fuseTest(
-  "cache files that are cut or replaced while their image is mounted show no wrong byte",
+  "truncating or replacing cache files of a mounted image shows no wrong byte",
   () =>
     withServe(async (serve, cache) => {
       const half = serve.files.length >> 1;
@@ -184,7 +184,7 @@ fuseTest(
     }),
 );
 
-fuseTest("a server without descriptors gives errors, and goes on when it has some", () =>
+fuseTest("a server without free descriptors yields errors, and recovers", () =>
   withServe(async (serve) => {
     const { pid } = serve.driver;
     const limit = await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`);
@@ -202,7 +202,7 @@ fuseTest("a server without descriptors gives errors, and goes on when it has som
   }));
 
 fuseTest(
-  "a server that is stopped lets its readers wait, and answers them when it goes on",
+  "readers of a SIGSTOPped server wait, and are answered when it continues",
   () =>
     withServe(async (serve) => {
       const { pid } = serve.driver;

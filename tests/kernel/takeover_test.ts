@@ -15,7 +15,7 @@ import { LazyContainer } from "../support/lazy_container.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
-fuseTest("a keeper that dies is replaced, and the next server takes over from the new one", async () => {
+fuseTest("a dead keeper is replaced, and the next server takes over from the new one", async () => {
   await using container = await LazyContainer.start();
   await using readers = await container.read(1);
   const former = container.keeperPid;
@@ -29,7 +29,7 @@ fuseTest("a keeper that dies is replaced, and the next server takes over from th
 });
 
 for (const fsDriver of TESTED_DATA_PATHS) {
-  fuseTest(`a server that is stopped leaves its images to the next one (${fsDriver})`, async () => {
+  fuseTest(`a stopped server leaves its images to the next one (${fsDriver})`, async () => {
     await using container = await LazyContainer.start(fsDriver);
     await using readers = await container.read(1);
     equal(await container.driver.stop(), 0);
@@ -41,7 +41,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
 }
 
 for (const fsDriver of TESTED_DATA_PATHS) {
-  fuseTest(`an image that was taken over is given back when nobody uses it any more (${fsDriver})`, async () => {
+  fuseTest(`an image that was taken over is released when it is no longer used (${fsDriver})`, async () => {
     await using container = await LazyContainer.start(fsDriver);
     await Deno.readFile(`${container.root}/3`);
     for (let restarts = 0; restarts < 2; restarts++) {
@@ -72,7 +72,7 @@ const BY_SESSION = FAIL_CLOSED.filter((fsDriver) => fsDriver !== "erofs-fscache"
 
 for (const fsDriver of FAIL_CLOSED) {
   fuseTest(
-    `where server and keeper both died readers get errors, never wrong bytes, and the next start works (${fsDriver})`,
+    `after the death of server and keeper reads fail, never wrongly, and the next start works (${fsDriver})`,
     async () => {
       await using container = await LazyContainer.start(fsDriver);
       await bothDie(container);
@@ -81,7 +81,7 @@ for (const fsDriver of FAIL_CLOSED) {
 }
 
 for (const fsDriver of BY_SESSION) {
-  fuseTest(`readers get errors when both died, and somebody still holds the descriptors (${fsDriver})`, async () => {
+  fuseTest(`readers get errors after both died, even if their descriptors are still held (${fsDriver})`, async () => {
     await using container = await LazyContainer.start(fsDriver);
     const held = await Keeper.take(keeperPath(container.stateDir)); // as a thread that was killed within a mount does
     try {
@@ -111,7 +111,7 @@ async function bothDie(container: LazyContainer): Promise<void> {
 }
 
 fuseTest(
-  "where all who watched have died the next start watches again, and names who may have read zeros",
+  "if all watchers died the next start watches again, and names who may have read zeros",
   async () => {
     await using container = await LazyContainer.start("erofs-fanotify");
     await container.driver.kill();

@@ -62,7 +62,7 @@ const dialects = ["gnu", "oldgnu", "posix", "ustar"];
 
 for (const dialect of dialects) {
   Deno.test({
-    name: `GNU tar's ${dialect} archives unpack to what was packed`,
+    name: `GNU tar's ${dialect} archives unpack to the packed tree`,
     ignore: !isRoot || !present.tar,
     fn: () => {
       using temp = TempDir.make();
@@ -103,7 +103,7 @@ Deno.test({
 
 for (const format of ["gnu", "posix"]) {
   Deno.test({
-    name: `a sparse file of GNU tar's ${format} format is the whole file`,
+    name: `a sparse file of GNU tar's ${format} format is read completely`,
     ignore: !isRoot || !present.tar,
     fn: () => {
       using temp = TempDir.make();
@@ -144,7 +144,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "libarchive's archives with attributes unpack to what was packed",
+  name: "libarchive's archives with attributes unpack to the packed tree",
   ignore: !isRoot || !present.bsdtar,
   fn: () => {
     using temp = TempDir.make();

@@ -66,7 +66,7 @@ Deno.test({ name: "every image unpacks to the folder that it was made from", ign
   }
 });
 
-Deno.test({ name: "every image unpacks to a tar that GNU tar makes the same tree of", ignore }, async () => {
+Deno.test({ name: "every image unpacks to a tar that GNU tar extracts to the same tree", ignore }, async () => {
   for (const fixture of fixtures) {
     using temp = new Tmpfs();
     const tar = temp.join("tree.tar");
@@ -83,7 +83,7 @@ Deno.test({ name: "every image unpacks to a tar that GNU tar makes the same tree
   }
 });
 
-Deno.test({ name: "a tar on a stream has the bytes of the one in a file", ignore }, async () => {
+Deno.test({ name: "a tar written to a stream equals one written to a file", ignore }, async () => {
   using temp = TempDir.make();
   const fixture = fixtureOf("v6-layers-merged");
   const pieces: Uint8Array[] = [];
@@ -99,7 +99,7 @@ Deno.test({ name: "a tar on a stream has the bytes of the one in a file", ignore
   assert.deepEqual(whole, await Deno.readFile(temp.join("x.tar")));
 });
 
-Deno.test({ name: "zeros are holes", ignore }, async () => {
+Deno.test({ name: "zeros become holes", ignore }, async () => {
   using temp = new Tmpfs();
   const fixture = fixtureOf("v6-none-sha256-4k");
   const sink = await FolderSink.open(temp.join("rootfs"));
@@ -138,7 +138,7 @@ function stalling(backend: Backend, stopAt: number, onStall: () => void): Backen
 }
 
 Deno.test({
-  name: "until it is complete a folder holds nothing but what says so, and nothing when it is broken off",
+  name: "an incomplete folder contains only a marker, and an aborted unpack leaves nothing",
   ignore,
 }, async () => {
   for (const isNew of [true, false]) {
@@ -162,7 +162,7 @@ Deno.test({
   }
 });
 
-Deno.test({ name: "a tar that is broken off leaves no file, and none is written over", ignore }, async () => {
+Deno.test({ name: "an aborted unpack leaves no tar, and an existing file is not overwritten", ignore }, async () => {
   using temp = TempDir.make();
   using scratch = TempDir.make();
   const fixture = fixtureOf("v5-layers-merged");
@@ -179,7 +179,7 @@ Deno.test({ name: "a tar that is broken off leaves no file, and none is written 
   await assert.rejects(TarFile.create(temp.join("x.tar")), { code: "exists", hint: `rm ${temp.join("x.tar")}` });
 });
 
-Deno.test({ name: "an image with a wrong chunk unpacks to nothing", ignore }, async () => {
+Deno.test({ name: "an image with a corrupt chunk unpacks to nothing", ignore }, async () => {
   using temp = TempDir.make();
   const copy = await ImageCopy.of("v6-layers-merged");
   const bytes = copy.blob(0);
@@ -192,7 +192,7 @@ Deno.test({ name: "an image with a wrong chunk unpacks to nothing", ignore }, as
   assert.deepEqual(names(temp.path), ["image"]);
 });
 
-Deno.test({ name: "only a new or empty folder is unpacked into", ignore }, async () => {
+Deno.test({ name: "only a new or empty folder is accepted", ignore }, async () => {
   using temp = TempDir.make();
   await Deno.writeTextFile(temp.join("file"), "");
   await assert.rejects(FolderSink.open(temp.path), {
@@ -208,7 +208,7 @@ Deno.test({ name: "only a new or empty folder is unpacked into", ignore }, async
   );
 });
 
-Deno.test({ name: "one process at a time unpacks into a folder, by whichever name", ignore }, async () => {
+Deno.test({ name: "one process at a time unpacks into a folder, under any of its names", ignore }, async () => {
   using temp = TempDir.make();
   const dir = temp.join("rootfs");
   await Deno.symlink("rootfs", temp.join("link"));
@@ -220,7 +220,7 @@ Deno.test({ name: "one process at a time unpacks into a folder, by whichever nam
   await second.discard();
 });
 
-Deno.test({ name: "what a folder gives to what is made in it is not in the tree", ignore }, async () => {
+Deno.test({ name: "group and setgid bit of the target folder are not inherited by the tree", ignore }, async () => {
   using temp = new Tmpfs();
   const dir = temp.join("rootfs");
   Deno.mkdirSync(dir);
