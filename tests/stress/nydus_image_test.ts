@@ -74,7 +74,7 @@ async function make(temp: TempDir, k: number): Promise<{ readonly source: string
 
 for (const fsDriver of TESTED_DATA_PATHS) {
   Deno.test({
-    name: `whatever options an image was made with, it shows what it was made of (${fsDriver})`,
+    name: `an image made with any options shows its source tree (${fsDriver})`,
     ignore: version === undefined || Deno.uid() !== 0,
     fn: async () => {
       await using kit = await TestMounts.start(fsDriver, true);

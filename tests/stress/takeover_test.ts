@@ -25,12 +25,12 @@ const RESEND = { offset: 56, bit: 0x80 } as const;
 
 for (const fsDriver of TESTED_DATA_PATHS) {
   fuseTest(
-    `readers of a killed server wait, and its successor gives them right bytes (${fsDriver})`,
+    `readers of a killed server wait, and its successor returns the right bytes (${fsDriver})`,
     () => killed(fsDriver, () => {}),
   );
 }
 
-fuseTest("the same where the kernel cannot send requests again", () =>
+fuseTest("readers get the right bytes where the kernel cannot resend requests", () =>
   killed("fuse", (container) => {
     const path = container.keptFile("/memfd:nydus-gd-requests");
     const [flags = 0] = readAt(path, RESEND.offset, 1);
