@@ -59,7 +59,7 @@ export function fuzz<T extends Uint8Array | string>(module: ImportMeta, target: 
   targets.set(target.name, target as unknown as FuzzTarget);
   if (target.missing !== undefined) console.log(`skipped: ${target.name}: ${target.missing}`);
   Deno.test({
-    name: `whatever bytes it is given, nothing wrong gets through: ${target.name}`,
+    name: `no input, however mutated, yields a wrong result: ${target.name}`,
     ignore: target.missing !== undefined,
     fn: () => runCampaign(module.url, target.name, target.oneIn ?? 1),
   });
