@@ -24,7 +24,7 @@ const files: GuestTests[] = [
   { file: "tests/vm/guest/fscache_api.ts" },
 ];
 
-guestTest(`kernel ${KERNEL} shows images of the real tools out of its own cache`, files, {
+guestTest(`kernel ${KERNEL} shows images of the real tools from its own cache`, files, {
   env: {
     NYDUS_GD_TEST_DATA_PATHS: "erofs-fscache",
     NYDUS_GD_TEST_FIXTURES: `^(${FIXTURES.join("|")})$`,

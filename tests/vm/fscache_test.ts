@@ -29,7 +29,7 @@ if (IS_THOROUGH) {
   );
 }
 
-guestTest(`kernel ${KERNEL} shows images out of its own cache, whatever goes wrong`, files, {
+guestTest(`kernel ${KERNEL} shows images from its own cache, under all faults`, files, {
   env: {
     NYDUS_GD_TEST_DATA_PATHS: "erofs-fscache",
     NYDUS_GD_TAKEOVER_ROUNDS: String(KILLS),

@@ -37,7 +37,7 @@ async function seen(vm: VirtualMachine): Promise<string[]> {
 }
 
 if (IS_THOROUGH) {
-  vmTest("after a power cut the cache gives no wrong byte, and all of the image is read", async (start) => {
+  vmTest("after a power cut the cache yields no wrong byte, and all of the image can be read", async (start) => {
     using temp = TempDir.make();
     const bundles = await GuestBundles.make(temp.path, [READER]);
     {

@@ -22,7 +22,7 @@ exec deno eval "
 "`;
 
 vmTest(
-  "a machine runs scripts side by side, and its disk keeps what was written to it when its power is cut",
+  "a machine runs scripts concurrently, and its disk keeps written data after a power cut",
   async (start) => {
     {
       await using vm = await start({ watchdogMs: WATCHDOG_MS });
@@ -56,7 +56,7 @@ vmTest("a machine that takes too long is ended by its watchdog", async (start) =
   );
 });
 
-vmTest("packages, modules and kernel that are there are had without a network", async () => {
+vmTest("installed packages, modules and kernel are used without network access", async () => {
   await prepareKernel(KERNEL);
   const args = ["--net", "sh", "-ec", PREPARE, "sh", REPOSITORY, KERNEL];
   const { success, stderr } = await new Deno.Command("unshare", { args, stdin: "null" }).output();

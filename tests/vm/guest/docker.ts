@@ -66,7 +66,7 @@ Deno.test({
     withStack(async (parts) => {
       await t.step("containers of lazy images run side by side, write, and are removed", () => runLazyImages(parts));
       await t.step(
-        "docker run --storage-opt size limits what a container writes, and so does the driver's own option",
+        "docker run --storage-opt size and the driver's own option limit what a container writes",
         () => fillContainers(parts),
       );
     }, { flags: ["fs-driver=" + FS_DRIVER, "size=16m"].flatMap((option) => ["--storage-opt", `nydus-gd.${option}`]) }),

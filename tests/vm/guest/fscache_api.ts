@@ -24,7 +24,7 @@ const ANSWER_MS = 120_000;
 /** Polling interval for the log. */
 const POLL_MS = 100;
 
-fuseTest("an image that was put is mounted by hand, over a kill of the daemon, until it is deleted", async () => {
+fuseTest("an offered image is mounted manually, also after a kill of the daemon, until it is deleted", async () => {
   using temp = TempDir.make();
   const files = [0, 1].map((number) => knownBytes(number, FILE_BYTES));
   const tar = tarOf(...files.map((content, number) => file(String(number), content)));

@@ -15,7 +15,7 @@ const KEPT = { isStrong: true, what: "somebody keeps descriptors" } as const;
 const HAS_EROFS_ON_FILES = !Deno.osRelease().startsWith("6.1.");
 
 fuseTest(
-  "auto takes the kernel's own cache where it is asked for or nothing better can be had, and doctor tells",
+  "auto uses the kernel's own cache if preferred or if nothing better exists, as doctor reports",
   async () => {
     using temp = TempDir.make();
     const folders = { stateDir: temp.path, cacheDir: temp.path };

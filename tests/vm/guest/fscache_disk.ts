@@ -61,7 +61,7 @@ class SmallDisk implements AsyncDisposable {
 const MIN_FREE_PERCENT = 30;
 
 fuseTest(
-  "readers of a disk that is as full as it may be get errors or right bytes, and all is well when there is room",
+  "readers on a full disk get errors or right bytes, and recover when there is space",
   async () => {
     await using disk = await SmallDisk.make({ percent: MIN_FREE_PERCENT });
     const { place } = disk;
@@ -80,7 +80,7 @@ fuseTest(
   },
 );
 
-fuseTest("what no image uses leaves the kernel's cache when its disk fills up, and what is used does not", async () => {
+fuseTest("on a full disk unused images leave the kernel's cache, and used ones stay", async () => {
   await using disk = await SmallDisk.make();
   const { place } = disk;
   await using old = place.image();

@@ -28,7 +28,7 @@ async function startRegistry(): Promise<FakeRegistry> {
   return registry;
 }
 
-fuseTest("a registry that fails or lies is EIO, and what was read needs none", async (t) => {
+fuseTest("a failing or lying registry is EIO, and cached data needs no registry", async (t) => {
   using temp = TempDir.make();
   await using registry = await startRegistry();
   const backend = { type: "registry", config: { host: registry.host, repo: "app", scheme: "http" } };
@@ -54,7 +54,7 @@ fuseTest("a registry that fails or lies is EIO, and what was read needs none", a
 
   assert.deepEqual(await read(others), new Set(["right"]));
   await fails("the registry is down", () => registry.goDown(), () => registry.comeBack());
-  await t.step("the registry is gone, and the server is started anew", async () => {
+  await t.step("the registry is down, and the server is restarted", async () => {
     await registry.goDown();
     await driver.call("GraphDriver.Put", { ID: "box" });
     assert.equal(await driver.stop(), 0);

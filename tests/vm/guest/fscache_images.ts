@@ -25,7 +25,7 @@ fuseTest("the kernel's own cache", async (t) => {
     const where = packed ? "packed chunks" : "chunks at blocks";
 
     await t.step(
-      `a failed fetch is EIO for its chunk, never zeros, and the next read tries again (${where})`,
+      `a failed fetch is EIO for its chunk, never zeros, and the next read retries (${where})`,
       async () => {
         await using image = place.image(packed);
         const bad = packed ? 4 : 3;
@@ -40,7 +40,7 @@ fuseTest("the kernel's own cache", async (t) => {
       },
     );
 
-    await t.step(`what is cached is not asked for again, in another mount either (${where})`, async () => {
+    await t.step(`cached data is not requested again, not even by another mount (${where})`, async () => {
       await using image = place.image(packed);
       const path = await image.mount();
       assert.deepEqual(await place.read(path), image.expected());
@@ -55,7 +55,7 @@ fuseTest("the kernel's own cache", async (t) => {
     });
   }
 
-  await t.step("an image goes by the digest of what was made of it", async () => {
+  await t.step("an image is named by the digest of its EROFS file", async () => {
     await using image = place.image();
     const path = await image.mount(), dir = temp.join("state/fscache");
     const [{ name = "" } = {}, ...others] = [...Deno.readDirSync(dir)];
@@ -67,7 +67,7 @@ fuseTest("the kernel's own cache", async (t) => {
     if (told.length > 0) assert.deepEqual(told, ["domain_id=nydus-gd", `fsid=${digest}`]); // old kernels do not tell
   });
 
-  await t.step("images that share a blob share what is cached of it, whichever is unmounted", async () => {
+  await t.step("images that share a blob share its cached data, whichever is unmounted", async () => {
     await using image = place.image();
     const first = await image.mount(), second = await image.mount("second");
     assert.deepEqual(await place.read(first, [1, 2]), image.expected([1, 2]));
@@ -77,7 +77,7 @@ fuseTest("the kernel's own cache", async (t) => {
     assert.deepEqual(await place.read(second, [2, 12]), image.expected([2, 12]));
   });
 
-  await t.step("a fetch that outlasts the deadline is EIO, and the next read tries again", async () => {
+  await t.step("a fetch that exceeds the deadline is EIO, and the next read retries", async () => {
     await using image = place.image();
     image.store.beforeFetch = () => new Promise<never>(() => {});
     const path = await image.mount();
@@ -94,7 +94,7 @@ fuseTest("the kernel's own cache", async (t) => {
     assert.deepEqual(mountsBelow(temp.path), before);
   });
 
-  await t.step("what no mount uses leaves when the cache is emptied, and is asked for again", async () => {
+  await t.step("emptying the cache removes what no mount uses, which is then requested again", async () => {
     await mounts.emptyKernelCache();
     await using image = place.image();
     await using used = place.image();
@@ -113,7 +113,7 @@ fuseTest("the kernel's own cache", async (t) => {
   });
 
   for (const domain of ["shared", ""]) {
-    await t.step(`what is offered is mounted by mount(8), and nothing else (domain "${domain}")`, async () => {
+    await t.step(`only offered images are mounted by mount(8) (domain "${domain}")`, async () => {
       await using image = place.image();
       const dir = temp.join(`by-hand-${domain}`), fsid = "app-1";
       await Deno.mkdir(dir);

@@ -94,7 +94,7 @@ class Lies implements AsyncDisposable {
   }
 }
 
-fuseTest("images that lie about a blob out of the kernel's own cache", async (t) => {
+fuseTest("images with false descriptions of a blob do not affect others in the kernel's cache", async (t) => {
   await using lies = await Lies.make();
   const kinds: Record<string, Partial<RafsOptions>> = { "chunks at blocks": {}, "RAFS v5": { fsVersion: 5 } };
   let seed = 0;
@@ -103,16 +103,16 @@ fuseTest("images that lie about a blob out of the kernel's own cache", async (t)
     const { image, published: honest } = await lies.publish(`honest-${name}`, knownBytes(seed++, FILE_BYTES), options);
     const liar = await lies.publish(`liar-${name}`, knownBytes(seed++, FILE_BYTES), options, image);
 
-    await t.step(`one that came first leaves nothing to the honest one, nor the other way (${kind})`, async () => {
+    await t.step(`data of a falsely described image is never used for an honest one (${kind})`, async () => {
       for (const one of [liar.published, honest, liar.published, honest]) await lies.show(one);
     });
 
-    await t.step(`what the honest one had cached is there after a restart (${kind})`, async () => {
+    await t.step(`data cached for an honest image is there after a restart (${kind})`, async () => {
       assert.deepEqual(await lies.show(honest), { fetched: 0, asked: 0 });
     });
   }
 
-  await t.step("a name that another image was offered by shows the one that is offered now", async () => {
+  await t.step("a name that is offered again shows the image offered last", async () => {
     const dir = lies.kit.temp.join("by-hand");
     await Deno.mkdir(dir);
     const name = { domain: "shared", fsid: "app" };

@@ -54,7 +54,7 @@ async function end(home: StoreHome, id: string): Promise<void> {
   for (const layer of [id, `${id}-init`]) await home.store.remove(layer);
 }
 
-Deno.test("the layer of a container takes what its size allows and no more, another beside it what its own does", async () => {
+Deno.test("a container's layer takes as much as its own size allows, independently of others", async () => {
   await using home = await StoreHome.make();
   await home.store.create("image");
   const [small, large, free] = [
@@ -79,7 +79,7 @@ Deno.test("the layer of a container takes what its size allows and no more, anot
   for (const id of ["small", "large", "free"]) await end(home, id);
 });
 
-Deno.test("the layer of a container that goes gives its project back, one that is half deleted at the next start", async () => {
+Deno.test("a removed container's layer releases its project, a half-removed one at the next start", async () => {
   await using home = await StoreHome.make();
   await home.store.create("image");
   for (const id of ["a", "b"]) await container(home, id, "16m");
@@ -94,7 +94,7 @@ Deno.test("the layer of a container that goes gives its project back, one that i
   equal(limitOf(home, second), undefined);
 });
 
-Deno.test("the layer of a container without a size has the default, and a size of 0 is none", async () => {
+Deno.test("a container's layer without a size has the default, and a size of 0 means none", async () => {
   await using home = await StoreHome.make();
   await home.reopen({ limitBytes: LIMIT_BYTES });
   await home.store.create("image");
