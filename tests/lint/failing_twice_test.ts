@@ -14,7 +14,7 @@ Deno.test("fails twice", () => {
 });
 `;
 
-Deno.test("of a test that fails and whose clean-up fails the runner tells both", async () => {
+Deno.test("the runner reports both the failure of a test and that of its cleanup", async () => {
   using temp = TempDir.make();
   await Deno.writeTextFile(temp.join("failing_test.ts"), FAILING);
   const args = ["test", "-A", "--no-check", "--config", CONFIG, temp.join("failing_test.ts")];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { offencesOf, showOffence } from "./layering.ts";
 import { readSource, sourceFiles } from "./sources.ts";
 
-Deno.test("every module imports only the components before its own", async () => {
+Deno.test("every module imports only components listed before its own", async () => {
   const files = (await sourceFiles()).filter((path) => path.endsWith(".ts"));
   assert.ok(files.includes("main.ts") && files.includes("ffi/libc.ts"));
   const offences: string[] = [];
@@ -10,7 +10,7 @@ Deno.test("every module imports only the components before its own", async () =>
   assert.deepEqual(offences, []);
 });
 
-Deno.test("the rule names the line and the offending import", () => {
+Deno.test("an offence is reported with its line and import", () => {
   const source = `/** import "../../plugin/x.ts" in a comment is none */
 import type { A } from "../rafs/a.ts";
 export { b } from "../layer/b.ts";
@@ -55,7 +55,7 @@ Deno.test("offences in any form of import are found", () => {
   }
 });
 
-Deno.test("what the rule allows passes", () => {
+Deno.test("allowed imports are accepted", () => {
   const allowed: [path: string, source: string][] = [
     ["lib/rafs/v6/x.ts", 'import "../a.ts"; import "../../base/bytes.ts"; import "node:zlib";'],
     ["lib/oci/x.ts", "Deno.build.arch;"],

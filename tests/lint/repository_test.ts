@@ -12,7 +12,7 @@ const REGISTRY_HOSTS = new RegExp(
   ["npmjs", "yarnpkg", "npmmirror"].map((name) => `\\b${name}\\.(org|com)\\b`).join("|"),
 );
 
-Deno.test("no file is longer than a reader's patience", async () => {
+Deno.test("no file exceeds the maximum length", async () => {
   const long: string[] = [];
   for (const path of await sourceFiles()) {
     if (LENGTH_EXEMPT.test(path)) continue;
@@ -34,7 +34,7 @@ Deno.test("no file names a folder of one machine, or a package registry", async 
   assert.deepEqual(offences, []);
 });
 
-Deno.test("the patterns find what they are for", () => {
+Deno.test("the patterns match as intended", () => {
   for (const text of [`"/${"work"}/main"`, "see /home/joe/x", "(/Users/x)"]) assert.match(text, MACHINE_PATHS);
   for (const text of ["/var/lib/work/x", "overlay/work/inodes", "${id}/work/x", "/workdir/x"]) {
     assert.doesNotMatch(text, MACHINE_PATHS);
@@ -42,7 +42,7 @@ Deno.test("the patterns find what they are for", () => {
   assert.match(`https://registry.${"npmjs"}.org/x`, REGISTRY_HOSTS);
 });
 
-Deno.test("Worker modules have names of their own, as a build puts them into one folder", async () => {
+Deno.test("Worker modules have unique names, as a build puts them into one folder", async () => {
   const names = (await sourceFiles()).filter((path) => /_worker\.ts$/.test(path)).map((path) => basename(path));
   assert.deepEqual(names, [...new Set(names)]);
 });
