@@ -103,7 +103,7 @@ for (const type of TYPES) {
       await read(type, server, withProxy({}));
       const before = server.gets();
       await refuses(read(type, server, withProxy({ fallback: false })), "unavailable", /proxy 127\.0\.0\.1:\d+/);
-      assert.equal(server.gets(), before, "nothing goes around it");
+      assert.equal(server.gets(), before, "no request bypasses the proxy");
     }));
 
   Deno.test(`${type}: proxy.use_http requests http from the proxy where the backend is https`, () =>

@@ -9,6 +9,6 @@ Deno.test("events count towards the rate for ten seconds, and towards the total 
   assert.equal(meter.perSecond(10_000), 0.2, "the first second is over");
   assert.equal(meter.perSecond(11_000), 0.1);
   meter.mark(20_500);
-  assert.equal(meter.perSecond(20_500), 0.1, "a count of an earlier round is not added to");
+  assert.equal(meter.perSecond(20_500), 0.1, "counts of an earlier round are reset");
   assert.deepEqual([meter.total, meter.perSecond(60_000)], [6, 0]);
 });

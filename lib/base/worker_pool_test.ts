@@ -9,7 +9,7 @@ const COUNTER = new URL(
   "data:application/javascript," + encodeURIComponent(`
     const counts = new Map();
     self.onmessage = ({ data: { channel, message } }) => {
-      if (message === "die") throw new Error("as told");
+      if (message === "die") throw new Error("on request");
       counts.set(channel, (counts.get(channel) ?? 0) + 1);
       self.postMessage({ channel, message: message + counts.get(channel) });
     };

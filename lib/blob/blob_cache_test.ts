@@ -53,7 +53,7 @@ Deno.test("a warm cache answers all reads without a request", async () => {
   await serve(dir.path, synthetic, readAll(synthetic));
   const source = await serve(dir.path, synthetic, async (blob) => {
     await blob.open();
-    assert.ok(await isReady(blob, 9), "ready without a look at the data");
+    assert.ok(await isReady(blob, 9), "ready without reading the data");
     await readAll(synthetic)(blob);
   });
   assert.equal(source.reads.length, 0);
@@ -73,7 +73,7 @@ Deno.test("a data file that was modified since is verified again, and wrong chun
   assert.equal(healed.reads.length, 1);
   const { reads } = await serve(dir.path, synthetic, async (blob) => {
     await blob.open();
-    assert.ok(await isReady(blob, 3), "recorded as checked again");
+    assert.ok(await isReady(blob, 3), "recorded as verified again");
     await readAll(synthetic)(blob);
   });
   assert.equal(reads.length, 0);

@@ -54,12 +54,12 @@ Deno.test("on a slow link a prefetch gives way to a reader and continues afterwa
   const synthetic = await makeSyntheticBlob({ sizes: Array<number>(10).fill(size) });
   await overLink(synthetic, { bytesPerSecond: 500_000, delayMs: 5 }, async ({ blob, offsets }) => {
     const ahead = ensureRows(blob, synthetic, [0, 1, 2], "prefetch");
-    await until("it is asked", () => offsets().length > 0);
+    await until("it is requested", () => offsets().length > 0);
     await ensureRows(blob, synthetic, [9]);
     assert.deepEqual(offsets().slice(0, 2), [0, 9 * size]);
     await ahead;
     const rest = offsets().slice(2).sort((a, b) => a - b);
-    assert.deepEqual(rest, [0, size, 2 * size], "from the start again, a chunk at a time");
+    assert.deepEqual(rest, [0, size, 2 * size], "restarted, one chunk at a time");
     assert.equal(blob.stats().failedRequests, 0);
   });
 });

@@ -41,7 +41,7 @@ Deno.test("the on-demand listener is told of chunks that readers wait for, and o
     const watched = cache.acquire({ descriptor, source, records: () => records, onDemand });
     await ensureRows(watched, synthetic, [9], "prefetch");
     await ensureRows(blob, synthetic, [0], "prefetch");
-    assert.deepEqual(told, [], "of prefetch and of other images nothing");
+    assert.deepEqual(told, [], "neither prefetches nor other images are reported");
     await ensureRows(watched, synthetic, [2, 3]);
     assert.deepEqual(told, [2, 3, 4, 5, 6, 7]);
     await ensureRows(watched, synthetic, [4, 9]);
@@ -54,16 +54,16 @@ Deno.test("a read of the watched chunk of a window starts the fetch of the next 
     const watchedRows = () =>
       [...Array(60).keys()].filter((row) => ((watched[row >> 3] ?? 0) & (0x80 >> (row & 7))) !== 0);
     await ensureRows(blob, synthetic, [0]);
-    assert.deepEqual(watchedRows(), [], "a window is for who goes on");
+    assert.deepEqual(watchedRows(), [], "only a sequential reader has a window");
     await ensureRows(blob, synthetic, [5]);
     const [middle = -1, ...others] = watchedRows();
     assert.ok(middle > 5 && others.length === 0 && await isReady(blob, middle));
     const before = source.bytesRead;
     blob.reached(middle);
-    await until("something is read", () => source.bytesRead !== before);
+    await until("a request is made", () => source.bytesRead !== before);
     assert.equal(source.reads.length, 3);
     blob.reached(0);
-    assert.equal(source.reads.length, 3, "who is behind it asks for nothing");
+    assert.equal(source.reads.length, 3, "a read after the watched chunk causes no request");
   }));
 
 Deno.test("a prefetch triggers no read-ahead", () =>

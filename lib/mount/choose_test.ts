@@ -4,8 +4,8 @@ import { FS_DRIVER_CHOICES } from "../base/settings.ts";
 import { chooseDataPath, namedFsDriver } from "./choose.ts";
 
 const NOWHERE = { stateDir: "/nonexistent", cacheDir: "/nonexistent" };
-const WEAK = { isStrong: false, why: "nobody keeps descriptors" } as const;
-const STRONG = { isStrong: true, what: "somebody keeps descriptors" } as const;
+const WEAK = { isStrong: false, why: "no process keeps descriptors" } as const;
+const STRONG = { isStrong: true, what: "a process keeps descriptors" } as const;
 
 Deno.test("a named data path is used or an error, never replaced by another", () => {
   assert.equal(namedFsDriver("auto"), undefined);
@@ -25,7 +25,7 @@ Deno.test("fuse is used by name without checking the kernel's EROFS", async () =
 });
 
 Deno.test("auto is fuse if no kernel path is possible, and gives the reason", async () => {
-  for (const [guard, lack] of [[WEAK, "nobody keeps descriptors"], [STRONG, ".*nonexistent.*"]] as const) {
+  for (const [guard, lack] of [[WEAK, "no process keeps descriptors"], [STRONG, ".*nonexistent.*"]] as const) {
     const { fsDriver, reason, named } = await chooseDataPath("auto", NOWHERE, { guard });
     assert.deepEqual([fsDriver, named], ["fuse", false]);
     assert.match(reason, new RegExp(`^no erofs-fanotify: ${lack}; no erofs-fuse: .*nonexistent.*; no erofs-fscache: `));

@@ -18,7 +18,7 @@ for (const name of ["v5-lz4-sha256-64k", "v6-layers-merged"]) {
       assert.deepEqual(deviceNamesIn(bytes), names);
     }
     nameDevices(bytes, deviceNamesIn(before));
-    assert.deepEqual(bytes, before, "nothing but names changes");
+    assert.deepEqual(bytes, before, "only names change");
     for (const names of [["one too many"], [""], ["f".repeat(65)], ["a\0b"]]) {
       const all = names[0] === "one too many"
         ? [...deviceNamesIn(before), ...names]

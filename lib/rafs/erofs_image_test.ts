@@ -83,5 +83,5 @@ Deno.test("an image with overlapping files is refused, as their extents would ne
     );
   }
   const one = tree.lookup(tree.rootIno, new TextEncoder().encode("f3"));
-  assert.equal(tree.extents(one, 0, Infinity).length, 16_400, "each by itself is read as it says");
+  assert.equal(tree.extents(one, 0, Infinity).length, 16_400, "each file alone is readable");
 });

@@ -29,7 +29,7 @@ const AIM = 0.97;
 
 export const erofsRow: Row = {
   name: "erofs",
-  about: "the same measures by erofs-fanotify, complete and with a chunk missing, beside EROFS alone",
+  about: "the same measures by erofs-fanotify, complete and with a chunk missing, compared with plain EROFS",
   async run(bench: Bench): Promise<Figure[]> {
     await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: [WORKLOAD] });
     const tree = await unpacked(workloads);

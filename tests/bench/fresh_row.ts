@@ -21,7 +21,7 @@ const AIM = 0.9;
 
 export const freshRow: Row = {
   name: "fresh",
-  about: "stat and readdir of all of an image that was just mounted, beside plain ext4",
+  about: "stat and readdir of all of an image that was just mounted, compared with plain ext4",
   async run(bench: Bench): Promise<Figure[]> {
     await using workloads = await Workloads.open({ ...bench, dir: bench.keep, names: [WORKLOAD] });
     const tree = await unpacked(workloads);

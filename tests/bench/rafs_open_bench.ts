@@ -117,7 +117,7 @@ Deno.bench("lookup among 98", { group: "call" }, () => {
 Deno.bench("lookup among 20,000", { group: "call" }, () => {
   sink += bootstrap.lookup(large, nameInLarge);
 });
-Deno.bench("lookup of what is not there", { group: "call" }, () => {
+Deno.bench("lookup of a missing name", { group: "call" }, () => {
   sink += bootstrap.lookup(large, missing);
 });
 Deno.bench("lookup of a directory", { group: "call" }, () => {

@@ -1,7 +1,7 @@
 /**
- * Runs the graph-driver suite that judges from dockerd's side (moby's graphtest and more) against this driver.
+ * Runs the graph-driver suite that tests from dockerd's side (moby's graphtest and more) against this driver.
  *
- * It lies beside the repository, in Go; where suite or compiler is missing the test is skipped with the reason.
+ * The suite is next to the repository, in Go; without the suite or a compiler the test is skipped with the reason.
  */
 import { ok } from "node:assert/strict";
 import { geteuid } from "../../ffi/unistd.ts";
@@ -27,7 +27,7 @@ const go = await goCompiler();
 const suite = await ignore(Deno.errors.NotFound, Deno.stat(SUITE));
 const missing = [
   ...(geteuid() === 0 ? [] : ["root"]),
-  ...(suite === undefined ? ["the suite beside the repository"] : []),
+  ...(suite === undefined ? ["the suite next to the repository"] : []),
   ...(go === undefined ? [`Go >= ${MINIMUM_GO.join(".")}`] : []),
 ];
 if (missing.length > 0) console.log(`graph-driver conformance skipped: ${missing.join(", ")} missing`);
@@ -41,7 +41,7 @@ async function copyFolder(from: string, to: string): Promise<void> {
 }
 
 /**
- * A command for the suite that kills and restarts the driver: it asks this process by a socket of its own.
+ * A command for the suite that kills and restarts the driver: it asks this process over its own socket.
  */
 async function restarter(scratch: string, driver: GraphDriverProcess, signal: AbortSignal): Promise<string> {
   const path = `${scratch}/restart.sock`;

@@ -22,7 +22,7 @@ interface Outcome {
   readonly stderr: string;
 }
 
-/** A folder with executables and the cache folder that they unpack themselves into. */
+/** A folder with executables and the cache folder that they unpack to. */
 class Machine implements AsyncDisposable {
   readonly folder: string;
   readonly #cache: string;
@@ -38,7 +38,7 @@ class Machine implements AsyncDisposable {
     return machine;
   }
 
-  /** Builds the whole program and answers the executable's path. */
+  /** Builds the whole program and returns the executable's path. */
   async build(): Promise<string> {
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "-q", "--no-check", "--config", CONFIG, BUILD, "--no-deb", "--dist", this.folder],
@@ -47,7 +47,7 @@ class Machine implements AsyncDisposable {
     return join(this.folder, "nydus-gd");
   }
 
-  /** Makes an executable of another version, whose program is `modules`, and answers its path. */
+  /** Builds an executable of another version, whose program is `modules`, and returns its path. */
   async pack(version: string, modules: Record<string, string>): Promise<string> {
     const work = join(this.folder, `${version}.work`);
     await Deno.mkdir(work);
@@ -66,19 +66,19 @@ class Machine implements AsyncDisposable {
     return join(this.#cache, "nydus-gd");
   }
 
-  /** The folders of all versions that are unpacked. */
+  /** The folders of all unpacked versions. */
   async versions(): Promise<string[]> {
     return (await Array.fromAsync(Deno.readDir(this.base), (entry) => join(this.base, entry.name))).sort();
   }
 
-  /** The one folder that an executable has unpacked itself into. */
+  /** The only folder that an executable has unpacked to. */
   async unpacked(): Promise<string> {
     const [folder, ...more] = await this.versions();
     assert.ok(folder !== undefined && more.length === 0);
     return folder;
   }
 
-  /** `executable` in an empty environment; as root /var/cache is the folder of this machine. */
+  /** Runs `executable` in an empty environment; as root /var/cache is the folder of this machine. */
   command(executable: string, args: readonly string[], stdin: "null" | "piped"): Deno.Command {
     const isRoot = Deno.uid() === 0;
     const inside = ["-m", "--propagation", "private", "sh", "-c", '/bin/mount --bind "$0" /var/cache && exec "$@"'];
@@ -107,7 +107,7 @@ function outcome({ code, stdout, stderr }: Deno.CommandOutput): Outcome {
   return { code, stdout: text(stdout), stderr: text(stderr) };
 }
 
-/** Name, mode and digest of every file that the executable carries. */
+/** Name, mode and digest of every file that the executable contains. */
 async function contents(folder: string): Promise<string[]> {
   const lines: string[] = [];
   for await (const { name, isFile } of Deno.readDir(folder)) {
@@ -127,13 +127,13 @@ async function flipByte(path: string, offset: number): Promise<void> {
   await file.write(byte.map((value) => value ^ 1));
 }
 
-/** As root the test needs a mount namespace, which a container without privileges does not get. */
+/** As root the test needs a mount namespace, which an unprivileged container does not get. */
 const isPermitted = Deno.uid() !== 0 ||
   new Deno.Command("unshare", { args: ["-m", "--propagation", "private", "true"], stderr: "null" }).outputSync()
     .success;
 if (!isPermitted) console.error("binary_test: skipped, as root may not make a mount namespace here");
 
-/** Makes the version in `folder` look as if it was last used `days` ago. */
+/** Makes the version in `folder` appear last used `days` ago. */
 async function age(folder: string, days: number): Promise<void> {
   const then = new Date(Date.now() - days * DAY_MS);
   const runtime = join(folder, "deno");

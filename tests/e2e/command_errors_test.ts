@@ -22,11 +22,11 @@ import { until } from "../support/until.ts";
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped: not root");
 
-/** A script that makes a library unusable, whatever its version. */
+/** A script that makes a library of any version unusable. */
 const hideLibrary = (name: string) =>
   `for f in $(ldconfig -p | sed -n 's|.*=> \\(.*/${name}\\.so\\..*\\)|\\1|p'); do mount --bind /dev/null "$f"; done`;
 
-/** Words of a `serve` in a folder of its own. */
+/** Arguments of a `serve` in its own folder. */
 function serveIn(temp: TempDir, ...more: string[]): string[] {
   return [
     "serve",
@@ -109,7 +109,7 @@ Deno.test(
 
 Deno.test({ name: "without root the hint is sudo", ignore }, async () => {
   using temp = TempDir.make();
-  // a user namespace in which root's files are ours: the repository and the cache of its packages may be root's alone
+  // a user namespace that maps us to root: only root may be able to read the repository and the package cache
   const within = ["unshare", "--user", "--map-user=65534", "--map-group=65534"];
   const options = { within, env: { HOME: "/nonexistent" } };
   await fails(serveIn(temp), /cannot serve: mounting needs root/, /sudo nydus-gd serve/, options);
@@ -120,7 +120,7 @@ const IMAGE = "v6-prefetch-fs";
 const BOOTSTRAP = fixture(IMAGE).bootstrap;
 const OTHER_BOOTSTRAP = fixture("v6-zstd-toc").bootstrap;
 const BLOBS = ["--blob-dir", `${RAFS_FIXTURES}/blobs`];
-/** A /dev with what every program needs, and no more. */
+/** A /dev with only what every program needs. */
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
 
 Deno.test({ name: "a missing library or device is reported with its package or module", ignore }, async () => {
@@ -281,7 +281,7 @@ Deno.test(
   },
 );
 
-/** A program with a file of the image open, that reads it when it is told. */
+/** A program that has a file of the image open and reads it when it gets a line of input. */
 async function waitingReader(dir: string) {
   const file = readListing(fixture(IMAGE).listing).find(({ type }) => type === "reg");
   const script = 'exec 3<"$0"; echo open; read _; sha256sum <&3';
@@ -304,19 +304,19 @@ async function waitingReader(dir: string) {
   };
 }
 
-/** A file of the mounted image is what it should be; another process reads it. */
+/** Asserts that a file of the mounted image has the expected content; another process reads it. */
 async function readsRight(dir: string): Promise<void> {
   const file = readListing(fixture(IMAGE).listing).find(({ type }) => type === "reg");
   const { stdout } = await new Deno.Command("sha256sum", { args: [`${dir}${file?.path}`] }).output();
   assert.equal(new TextDecoder().decode(stdout).split(" ")[0], file?.sha256);
 }
 
-/** Nothing is kept of a mount on `place`; other mounts of this machine may come and go. */
+/** Asserts that no state of a mount on `place` is left; other mounts of this machine may change. */
 async function hasNoState(place: string): Promise<void> {
   await assert.rejects(Deno.lstat(statePath(place)), Deno.errors.NotFound);
 }
 
-/** Waits until a process is gone, or only its exit status is left. */
+/** Waits until a process has exited, or is a zombie. */
 function hasEnded(pid: string): Promise<void> {
   return until(`process ${pid} ends`, () => /^$|\) [ZX] /.test(readProcessFile(pid, "stat") ?? ""));
 }

@@ -16,7 +16,7 @@ const isHere = await ignore(Deno.errors.NotFound, Deno.stat(CONTAINERD)) !== und
 const missing = dockerRegistryMissing ?? (isHere && Deno.uid() === 0 ? undefined : `without root or ${CONTAINERD}`);
 if (missing !== undefined) console.log(`skipped, containerd: ${missing}`);
 
-/** A containerd with folders of its own. */
+/** A containerd with its own folders. */
 class Containerd implements AsyncDisposable {
   private constructor(private readonly socket: string, private readonly child: Deno.ChildProcess) {}
 
@@ -39,7 +39,7 @@ class Containerd implements AsyncDisposable {
     return containerd;
   }
 
-  /** What `ctr` prints. */
+  /** Output of `ctr`. */
   async ctr(...words: string[]): Promise<string> {
     const args = ["--address", this.socket, "--connect-timeout", "60s", ...words];
     const { success, stdout, stderr } = await new Deno.Command("ctr", { args, stdin: "null" }).output();

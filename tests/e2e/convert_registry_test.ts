@@ -44,7 +44,7 @@ interface Listed {
 
 const TYPES = ["image.index", "image.manifest"].map((kind) => `application/vnd.oci.${kind}.v1+json`).join(", ");
 
-/** What a registry has under a name; undefined for nothing. */
+/** The manifest that a registry has under a name, or undefined. */
 async function manifestAt<T = Listed>(host: string, repository: string, name: string): Promise<T | undefined> {
   const url = `http://${host}/v2/${repository}/manifests/${name}`;
   const response = await fetch(url, { headers: { accept: TYPES } });
@@ -54,7 +54,7 @@ async function manifestAt<T = Listed>(host: string, repository: string, name: st
   return JSON.parse(text) as T;
 }
 
-/** Which blobs were there already. */
+/** For each blob whether it existed already. */
 function reused(stdout: string): boolean[] {
   const { platforms } = JSON.parse(stdout) as { platforms: { blobs: { reused: boolean }[] }[] };
   return platforms.flatMap(({ blobs }) => blobs.map((blob) => blob.reused));
@@ -84,7 +84,7 @@ registryTest("a killed conversion continues with the first blob that is missing"
     assert.equal(code, 0, stderr);
     assert.deepEqual(reused(stdout), [hasRecords, false, false]);
     assert.equal(new Set(recorder.uploaded).size, recorder.uploaded.length, "a blob was uploaded twice");
-    assert.deepEqual([...Deno.readDirSync(`${work}/partial`)], [], "the killed one left something");
+    assert.deepEqual([...Deno.readDirSync(`${work}/partial`)], [], "the killed conversion left files");
     assert.equal((await run(["check", "--blobs", target])).code, 0);
   }
 });

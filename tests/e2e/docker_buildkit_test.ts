@@ -105,7 +105,7 @@ test("BuildKit builds FROM lazy and ordinary images, and uses its cache the seco
   });
 });
 
-/** `docker build` by BuildKit; the steps that it printed. */
+/** Runs `docker build` by BuildKit; returns the steps that it printed. */
 async function build(stack: DockerStack, tag: string, context: string): Promise<string> {
   const args = ["build", "--progress=plain", ...NO_NETWORK, "--tag", tag, context];
   const { code, stderr } = await stack.daemon.docker(args, { env: { DOCKER_BUILDKIT: "1" } });

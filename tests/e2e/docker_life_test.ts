@@ -19,7 +19,7 @@ const FILE = "/lib/mod03.txt";
 const DIGEST = ["/bin/sha256sum", FILE];
 const NO_NETWORK = ["--network", "none"];
 
-/** What an ordinary image has in its second layer and another one takes away, replaces and links. */
+/** Content of an ordinary image's second layer, which another layer removes, replaces and links. */
 const BELOW = [
   tarDir("d"),
   file("d/gone", "1".repeat(1000)),
@@ -49,7 +49,7 @@ eachDockerd(({ test, dockerd }) => {
         await body();
         await requireNoLeaks(stack);
       });
-    /** For an image of each kind; `digest`: what sha256sum says of {@link FILE}. */
+    /** Runs a part for an image of each kind; `digest`: output of sha256sum for {@link FILE}. */
     const each = async (body: (image: string, digest: string) => Promise<void>) => {
       for (const [image, digest] of Object.entries(digests)) await body(image, `${digest}  ${FILE}`);
     };
@@ -170,7 +170,7 @@ eachDockerd(({ test, dockerd }) => {
       const leaks = await leaksOf(stack);
       assert.match(leaks.join("; "), /^no container: \w{64}; 0 containers run, mounted: \S+$/);
       await stack.restartDaemon();
-      assert.deepEqual(await stack.overlays(), [], "a stop of dockerd unmounts whatever it forgot");
+      assert.deepEqual(await stack.overlays(), [], "stopping dockerd unmounts what it left mounted");
     });
   });
 
@@ -183,7 +183,7 @@ eachDockerd(({ test, dockerd }) => {
   });
 });
 
-/** What Docker says of the sizes of an image, of a container that changed it, and of what was committed. */
+/** Docker's sizes of an image, of a container that changed it, and of its commit. */
 async function sizesOn(daemon: DockerDaemon, image: string): Promise<Record<string, string>> {
   const script = "rm /d/kept; echo changed > /big; echo added > /added; mkdir /folder; chmod 700 /link";
   await daemon.must(["pull", "--quiet", image]);
@@ -202,11 +202,11 @@ async function sizesOn(daemon: DockerDaemon, image: string): Promise<Record<stri
   const format = "{{.Type}}: {{.TotalCount}} {{.Active}} {{.Size}} {{.Reclaimable}}";
   const usage = await daemon.must(["system", "df", "--format", format]);
   await daemon.must(["rm", "changed"]);
-  // The layer that was committed holds times of its own.
+  // The committed layer has its own times.
   return { container, images: images.replace(/ sha256:\w{64}\]$/, ""), history, usage };
 }
 
-/** Polls, as docker has no command that waits for it. */
+/** Polls, as docker has no command that waits for this. */
 function healthy(stack: DockerStack, container: string): Promise<void> {
   const status = () => stack.docker("inspect", "--format", "{{.State.Health.Status}}", container);
   return until(`${container} is healthy`, async () => await status() === "healthy", 100);

@@ -25,7 +25,7 @@ eachDockerd(({ test }) => {
       ordinary: await registry.pushClassic("big", layers),
       lazy: await registry.pushLazy("v6-prefetch-fs", "lazy/big", layers),
     };
-    // 20.10 downloads three layers at once: a link on which they come one after the other, and the last late
+    // 20.10 downloads three layers in parallel: on this link they arrive one after the other, the last one late
     await using link = new Throttle({ upstream: `http://${registry.host}`, bytesPerSecond: 1_500_000, delayMs: 20 });
     for (const [kind, image] of Object.entries(images)) {
       const slow = image.replace(registry.host, link.host);
@@ -51,7 +51,7 @@ eachDockerd(({ test }) => {
   });
 });
 
-/** Moments of a pull: what has come, and what was unpacked of it. */
+/** Moments of a pull, by what was downloaded and unpacked so far. */
 function moments(stack: DockerStack, link: Throttle): [string, () => boolean | Promise<boolean>][] {
   return [
     ["before the first layer is here", () => link.traffic().bytes > 100_000],
@@ -68,7 +68,7 @@ testsOn(DOCKER_26).test(
     const zeros = new Uint8Array(1 << 20);
     const layer = tarOf(...Array.from({ length: count }, (_, index) => file(`zeros${index}`, zeros)));
     const classic = await registry.pushClassic("classic/zeros", [layer]);
-    // dockerd hangs up in the middle of the layer, and four times more, before it has the layer removed.
+    // dockerd disconnects within the layer, and four more times, before it removes the layer.
     await cancelPull(stack, classic, async () => {
       for (const name of await stack.layers()) {
         if (await fileCount(`${stack.dir}/data/${DRIVER_NAME}/${name}/diff`) > 10) return true;
@@ -82,16 +82,16 @@ testsOn(DOCKER_26).test(
   },
 );
 
-/** Pulls until it is time to break off, and waits until dockerd has cleared away what it began. */
+/** Pulls until the given moment, cancels, and waits until dockerd has removed the partial layers. */
 async function cancelPull(stack: DockerStack, image: string, isTime: () => boolean | Promise<boolean>): Promise<void> {
   const pull = stack.daemon.spawn(["pull", image]);
-  await until("it is time to break off", isTime);
+  await until("it is time to cancel", isTime);
   kill(pull, "SIGINT");
-  assert.notEqual((await pull.output()).code, 0, "the pull was faster");
-  await until("dockerd has cleared away what it began", async () => (await stack.layers()).length === 0);
+  assert.notEqual((await pull.output()).code, 0, "the pull completed before it could be cancelled");
+  await until("dockerd has removed the partial layers", async () => (await stack.layers()).length === 0);
 }
 
-/** Entries of a folder; 0 where there is none. */
+/** Number of entries of a folder; 0 if it does not exist. */
 async function fileCount(folder: string): Promise<number> {
   try {
     return (await Array.fromAsync(Deno.readDir(folder))).length;

@@ -33,7 +33,7 @@ async function withClient(keychain: Keychain, fn: (deps: BackendDeps) => Promise
   await fn({ http, keychain, certsDir: "/nonexistent" });
 }
 
-/** Reads here and there, at once and in a row. */
+/** Reads at several places, concurrently and sequentially. */
 async function readsWell(location: RegistryLocation, pushed: Pushed, deps: BackendDeps): Promise<void> {
   const blob = openRegistry(location, deps).blob(pushed.digest.replace("sha256:", ""));
   assert.equal(await blob.size(), BYTES.length);
@@ -181,9 +181,9 @@ async function pushInto(storage: string, repository: string): Promise<Pushed> {
   return await new RegistryClient(registry.url, repository).pushBlob(BYTES);
 }
 
-/** A token server as the distribution project specifies it, whose signature docker-registry believes. */
+/** A token server as the distribution project specifies it, with a signature that docker-registry trusts. */
 class TokenServer implements AsyncDisposable {
-  /** Tokens that were asked for. */
+  /** Number of requested tokens. */
   asked = 0;
   readonly #server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },

@@ -92,7 +92,7 @@ eachDockerd(({ test }) => {
     await stack.docker("stop", "--time", "0", "stopped");
     const digest = await stack.docker("exec", "always", ...DIGEST);
 
-    // A dockerd that finds containers of a crashed one ends them as a user would: "unless-stopped" then stays stopped.
+    // A dockerd that finds containers of a crashed one stops them as a user would: "unless-stopped" stays stopped.
     const restarts = [
       ["dockerd stopped", ["always", "unless-stopped"], () => stack.restartDaemon()],
       ["dockerd crashed", ["always"], () => stack.crashDaemon()],
@@ -124,7 +124,7 @@ eachDockerd(({ test }) => {
   });
 });
 
-/** Polls until exactly these run: dockerd starts them some time after it answers. */
+/** Polls until exactly these containers run: dockerd starts them some time after it answers. */
 function running(stack: DockerStack, names: readonly string[]): Promise<void> {
   const found = async () => (await stack.docker("ps", "--format", "{{.Names}}")).split("\n").sort();
   return until(`${names} run`, async () => (await found()).join() === names.join(), 100);

@@ -12,9 +12,9 @@ import { until } from "../support/until.ts";
 const LAZY = "v6-prefetch-fs";
 const NO_NETWORK = ["--network", "none"];
 const CONTAINERS = 100;
-/** Commands that run at once. */
+/** Number of concurrent commands. */
 const CLIENTS = 12;
-/** Docker refuses an image of more. */
+/** Docker refuses an image with more layers. */
 const MAX_LAYERS = 125;
 
 eachDockerd(({ test }) => {
@@ -60,7 +60,7 @@ eachDockerd(({ test }) => {
     const last = MAX_LAYERS - 3;
     const script = `cat /f0 /f${last - 1} /top; ls /f8 2>/dev/null; echo; echo new > /f0; cat /f0`;
     const images = {
-      // a layer is busybox, and of the lazy one another is the bootstrap
+      // one layer is busybox, and one of the lazy image is the bootstrap
       ordinary: await registry.pushClassic("classic/deep", aboveBusybox(MAX_LAYERS - 1)),
       lazy: await registry.pushLazy(LAZY, "lazy/deep", aboveBusybox(MAX_LAYERS - 2)),
     };
@@ -83,7 +83,7 @@ eachDockerd(({ test }) => {
   });
 });
 
-/** The first lines that a container wrote, by its log file; waits for them, as they come after the start. */
+/** The first lines that a container wrote to its log file; waits for them, as they follow the start. */
 async function logged(path: string, count: number): Promise<string[]> {
   let lines: string[] = [];
   await until(`the container wrote ${count} lines`, async () => {

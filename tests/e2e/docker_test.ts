@@ -21,7 +21,7 @@ const OLD = "v5-lz4-sha256-64k";
 
 const NO_NETWORK = ["--network", "none"];
 
-/** What `docker info` shows of the storage driver, by name. */
+/** Entries of the storage driver in `docker info`, by name. */
 async function driverStatus(stack: DockerStack): Promise<Map<string, string>> {
   return new Map(JSON.parse(await stack.docker("info", "--format", "{{json .DriverStatus}}")));
 }
@@ -237,7 +237,7 @@ eachDockerd(({ test }) => {
   });
 });
 
-/** An overlay keeps its own attributes to itself, as overlay2's does. */
+/** An overlay hides its own attributes, as overlay2's does. */
 function withoutOverlayXattrs({ xattrs = {}, ...entry }: ListedEntry): ListedEntry {
   const kept = Object.entries(xattrs).filter(([name]) => !name.startsWith("trusted.overlay."));
   return kept.length === 0 ? entry : { ...entry, xattrs: Object.fromEntries(kept) };

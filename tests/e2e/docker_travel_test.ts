@@ -14,7 +14,7 @@ import { RAFS_FIXTURES, readFixtureBootstrap, readListing } from "../support/raf
 import { RegistryClient } from "../support/registry_client.ts";
 import { savedDiffIds } from "../support/saved_image.ts";
 
-/** Three blobs, one for each layer that it was made of. */
+/** An image with three blobs, one per original layer. */
 const LAZY = "v6-layers-merged";
 /** A file of each blob. */
 const FILES = ["/keep/k1", "/keep/k2", "/new3/f"];
@@ -55,7 +55,7 @@ eachDockerd(({ test, dockerd }) => {
 
     await using other = await startStack(`${dir}/b`, dockerd, { trustedOrigins: first.host });
     for (const name of [...Object.keys(images), "committed"]) {
-      await Deno.rename(`${dir}/${name}.tar`, `${dir}/b/${name}.tar`); // a dockerd sees its own folder only
+      await Deno.rename(`${dir}/${name}.tar`, `${dir}/b/${name}.tar`); // each dockerd sees its own folder only
       await other.docker("load", "--quiet", "--input", `${dir}/b/${name}.tar`);
     }
     const [blob = "", ...otherBlobs] = named.blobs;
@@ -139,7 +139,7 @@ eachDockerd(({ test, dockerd }) => {
   });
 });
 
-/** BuildKit puts a lazy image together from a bootstrap file, and busybox of another image above it. */
+/** BuildKit combines a lazy image from a bootstrap file, with busybox of another image on top. */
 async function buildsFromFile(stack: DockerStack, image: string): Promise<void> {
   const context = `${stack.dir}/context`;
   await Deno.mkdir(context);
@@ -150,7 +150,7 @@ async function buildsFromFile(stack: DockerStack, image: string): Promise<void> 
   await starts(stack, "made");
 }
 
-/** A second dockerd with data and a driver of its own. `dir` is short: the paths of sockets end at 107 bytes. */
+/** A second dockerd with its own data and driver. `dir` is short: paths of sockets are limited to 107 bytes. */
 async function startStack(
   dir: string,
   dockerd: Dockerd,
@@ -164,7 +164,7 @@ async function startStack(
   return await DockerStack.start(dir, env, { dockerd, ...(config === undefined ? {} : { config }) });
 }
 
-/** As `docker login` leaves it. */
+/** A login in the form that `docker login` writes. */
 async function login(stack: DockerStack, host: string, password: string): Promise<void> {
   const auths = { [host]: { auth: btoa(`${USER}:${password}`) } };
   await Deno.writeTextFile(`${stack.dir}/client/config.json`, JSON.stringify({ auths }));
@@ -178,7 +178,7 @@ function run(stack: DockerStack, image: string, ...command: string[]): Promise<s
   return stack.docker("run", "--rm", ...NO_NETWORK, image, ...command);
 }
 
-/** A container of it reads a file of each blob. */
+/** Asserts that a container of the image reads a file of each blob. */
 async function starts(stack: DockerStack, image: string): Promise<void> {
   const listing = readListing(fixture(LAZY).listing);
   const expected = FILES.map((path) => listing.find((entry) => entry.path === path)?.sha256);
@@ -186,7 +186,7 @@ async function starts(stack: DockerStack, image: string): Promise<void> {
   assert.deepEqual(lines.map((line) => line.split(" ")[0]), expected, image);
 }
 
-/** No container of it is made: what was said. Nothing of it is left. */
+/** Asserts that no container can be created and nothing of it is left; returns the error message. */
 async function refused(stack: DockerStack, image: string): Promise<string> {
   const before = await stack.layers();
   const { code, stdout, stderr } = await stack.daemon.docker(["create", ...NO_NETWORK, image, "/bin/sh"]);

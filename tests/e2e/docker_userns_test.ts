@@ -12,10 +12,10 @@ import { dir, entriesOf, file, tarOf } from "../support/tar_builder.ts";
 
 const NO_NETWORK = ["--network", "none"];
 const FIRST_ID = 100_000;
-/** Whose subordinate ids the containers get. */
+/** The user whose subordinate ids the containers get. */
 const USER = "daemon";
 
-/** What is written to /etc stays in the sandbox. */
+/** Changes of /etc stay in the sandbox. */
 const HIDE_ETC = "mkdir /run/etc /run/etc-work && " +
   "mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc-work overlay /etc";
 const GRANT_IDS = `for file in /etc/subuid /etc/subgid; do echo ${USER}:${FIRST_ID}:65536 >$file; done`;
@@ -30,7 +30,7 @@ function withSubordinateIds(dockerd: Dockerd): Dockerd {
   return {
     ...dockerd,
     open: async (sandbox, scratch) => {
-      await Deno.chmod(scratch, 0o711); // the remapped root passes through
+      await Deno.chmod(scratch, 0o711); // the remapped root must be able to pass through
       const system = await dockerd.open?.(sandbox, scratch);
       if (system === undefined) await shell(sandbox, HIDE_ETC);
       await shell(system ?? sandbox, GRANT_IDS);

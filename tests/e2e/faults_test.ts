@@ -17,32 +17,32 @@ const missing = dockerMissing();
 if (missing !== undefined) console.log(`skipped: ${missing}`);
 const ignore = missing !== undefined;
 
-/** Many small files, each in compressed chunks of its own. */
+/** Many small files, each in its own compressed chunks. */
 const SMALL_FILES = "v6-prefetch-fs";
 const NO_NETWORK = ["--network", "none"];
 const USER = "alice";
 const PASSWORD = "open sesame:1";
 
-/** Short, so that a registry that says nothing is given up soon. */
+/** Short, so that a silent registry is given up soon. */
 const LIMITS = {
   NYDUS_GD_PREFETCH_READ_AHEAD: "0",
   NYDUS_GD_FETCH_DEADLINE: "1s",
   NYDUS_GD_FETCH_RETRIES: "1",
 };
 
-/** What a test gets. */
+/** The environment of a test. */
 interface Parts {
   readonly stack: DockerStack;
   readonly registry: FakeRegistry;
-  /** Tells Docker and us the password. */
+  /** Gives the password to Docker and to us. */
   login(password: string): Promise<void>;
 }
 
-/** Runs `test` with a registry in this process and a dockerd of its own. */
+/** Runs `test` with a registry in this process and its own dockerd. */
 async function withFaults(test: (parts: Parts) => Promise<void>): Promise<void> {
   using temp = TempDir.make();
   await using registry = await FakeRegistry.start({ auth: "basic", user: USER, password: PASSWORD });
-  const client = temp.join("client"); // where DockerDaemon has it
+  const client = temp.join("client"); // the path that DockerDaemon uses
   await Deno.mkdir(client);
   const login = (password: string) =>
     Deno.writeTextFile(
@@ -54,7 +54,7 @@ async function withFaults(test: (parts: Parts) => Promise<void>): Promise<void> 
   await test({ stack, registry, login });
 }
 
-/** A command that must fail: what it said. */
+/** Error output of a command that must fail. */
 async function refused(stack: DockerStack, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await stack.daemon.docker(args);
   assert.notEqual(code, 0, `docker ${args.join(" ")} succeeded: ${stdout}`);
@@ -105,17 +105,17 @@ Deno.test({ name: "a cancelled pull leaves nothing", ignore }, async (t) => {
         async () => registry.count("GET", layer) > 0 && (await stack.layers()).length > 0,
       );
       registry.stalled.clear();
-      registry.dropConnections(); // dockerd waits for the answer to a request that nobody wants any more
+      registry.dropConnections(); // dockerd waits for the response to a request that is no longer needed
       await until("every layer is removed", async () => (await stack.layers()).length === 0);
       await stack.docker("pull", image.reference);
       await stack.docker("rmi", image.reference);
     });
-    // takes 15 s: dockerd sends the rest of a cancelled layer again and again before it removes it
+    // takes 15 s: dockerd sends the rest of a cancelled layer repeatedly before it removes it
     await t.step("while a layer is unpacked", async () => {
       const files = Array.from({ length: 120 }, (_, i) => tarFile(`file-${i}`, new Uint8Array(256 << 10)));
       const image = await storeImage(registry, "large", [tarOf(...files)]);
       await cancelledPull(stack, image.reference, async () => (await stack.layers()).length > 0);
-      await until("no layer is there, or the whole image", async () =>
+      await until("there is no layer, or the complete image", async () =>
         (await stack.layers()).length === 0 ||
         (await stack.daemon.docker(["rmi", image.reference])).code === 0);
     });
@@ -149,7 +149,7 @@ Deno.test(
 
       const read = (file: number) => digestIn(stack, ["exec", "reader"], pathOf(file));
       let next = 0;
-      /** Files that cannot be read while `fault` lasts, one line in the log that tells why, and all is well afterwards. */
+      /** Reads fail while `fault` lasts, one log line gives the reason, and reads succeed afterwards. */
       const fails = (name: string, fault: () => unknown, cause: RegExp, mend: () => unknown) =>
         t.step(name, async () => {
           const before = (await readFailures(stack)).length;
@@ -166,7 +166,7 @@ Deno.test(
           for (const file of [first, first + 1, first + 2]) assert.equal(await read(file), sha256Of(file));
         });
 
-      // the first finds the blob unopened: its chunk table is out of reach as well
+      // at the first read the blob is not open yet: its chunk table cannot be fetched either
       await fails(
         "the registry is silent",
         () => registry.lasting = { kind: "stall" },
@@ -211,7 +211,7 @@ Deno.test(
   },
 );
 
-/** What the kernel offers in /dev of a machine without FUSE. */
+/** Contents of /dev on a machine without FUSE. */
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && cd /dev && mkdir pts shm && ln -s pts/ptmx ptmx && " +
   "mknod -m 666 null c 1 3 && mknod -m 666 zero c 1 5 && mknod -m 666 random c 1 8 && mknod -m 666 urandom c 1 9";
 
@@ -243,7 +243,7 @@ function sha256Of(file: number): string | undefined {
   return readListing(fixture(SMALL_FILES).listing).find(({ path }) => path === pathOf(file))?.sha256;
 }
 
-/** sha256 of a file as a container reads it, or "EIO". */
+/** sha256 of a file as read in a container, or "EIO". */
 async function digestIn(stack: DockerStack, run: readonly string[], path: string): Promise<string> {
   const { code, stdout, stderr } = await stack.daemon.docker([...run, "/bin/sha256sum", path]);
   if (code === 0) return stdout.split(" ")[0] ?? "";
@@ -251,12 +251,12 @@ async function digestIn(stack: DockerStack, run: readonly string[], path: string
   return "EIO";
 }
 
-/** What `serve` logged of reads that failed. */
+/** Log lines of `serve` about failed reads. */
 async function readFailures(stack: DockerStack): Promise<Record<string, unknown>[]> {
   return (await stack.serveLog()).filter(({ message }) => message === "read failed");
 }
 
-/** Starts a pull, and kills the client as soon as `isTime`. */
+/** Starts a pull, and kills the client when `isTime` is true. */
 async function cancelledPull(stack: DockerStack, reference: string, isTime: () => Promise<boolean>): Promise<void> {
   const child = new Deno.Command("docker", {
     args: ["--host", stack.daemon.host, "pull", reference],

@@ -21,7 +21,7 @@ import { until } from "../support/until.ts";
 
 const NO_NETWORK = ["--network", "none"];
 
-/** Ids of the blobs that the cache has data of. */
+/** Ids of the blobs with data in the cache. */
 async function cached(stack: DockerStack): Promise<string[]> {
   const ids: string[] = [];
   for await (const { name } of Deno.readDir(`${stack.dir}/root/cache`)) {
@@ -30,13 +30,13 @@ async function cached(stack: DockerStack): Promise<string[]> {
   return ids.sort();
 }
 
-/** Waits until the cache has data of these blobs. */
+/** Waits until exactly these blobs have data in the cache. */
 function cachedBecomes(stack: DockerStack, ids: readonly string[]): Promise<void> {
   const wanted = [...ids].sort().join();
   return until(`the cache has data of ${wanted}`, async () => (await cached(stack)).join() === wanted);
 }
 
-/** Runs `nydus-gd gc ARGS` beside the stack. */
+/** Runs `nydus-gd gc ARGS` next to the stack. */
 function gc(stack: DockerStack, ...args: string[]): Promise<Outcome> {
   return runBeside(stack, ["gc", "--root", `${stack.dir}/root`, ...args]);
 }
@@ -90,10 +90,10 @@ testsOn(INSTALLED).test(
       await stack.docker("run", "--detach", "--name", "box", ...NO_NETWORK, b, "/bin/sleep", "1000");
       const { images } = await status(stack);
       const users = images.map(({ names, used_by: users }) => [names, users.map(({ name }) => name)]);
-      assert.deepEqual(users.sort(), [[[b], ["box"]], [[c], []]], "status tells who uses an image");
+      assert.deepEqual(users.sort(), [[[b], ["box"]], [[c], []]], "status lists the users of an image");
       const { blobs: idle } = await gcReport(stack, "--all", "--dry-run");
       assert.deepEqual(idle.map(({ id, reason }) => [id, reason]), [[blobs[c], "all"]]);
-      await Deno.writeTextFile(`${stack.dir}/root/cache/${"0".repeat(64)}.blob.data`, "of an image that is gone");
+      await Deno.writeTextFile(`${stack.dir}/root/cache/${"0".repeat(64)}.blob.data`, "of a removed image");
       await Deno.writeTextFile(`${stack.dir}/root/cache/x.blob.meta.tmp`, "of a process that was killed");
       const { code, stdout } = await gc(stack, "--dry-run");
       assert.equal(code, 0);
@@ -124,7 +124,7 @@ testsOn(INSTALLED).test(
       await stack.restartDriver();
       assert.deepEqual((await status(stack)).images.map(({ names }) => names).sort(), [[b], [c]]);
       await stack.docker("rm", "--force", "box");
-      while ((await cached(stack)).length > 0) await gcReport(stack, "--all"); // the kernel may take its time
+      while ((await cached(stack)).length > 0) await gcReport(stack, "--all"); // the kernel may delay this
       for (const name of [b, c]) await stack.docker("run", "--rm", ...NO_NETWORK, name);
       assert.deepEqual(await cached(stack), idsOf(b, c));
     });

@@ -124,7 +124,7 @@ eachDockerd(({ test }) => {
       const output = pulling.output();
       let ended = false;
       output.then(() => ended = true);
-      await until("the image is on record", async () => ended || (await records(stack)).length > 0);
+      await until("the image is recorded", async () => ended || (await records(stack)).length > 0);
       kill(pulling, "SIGINT");
       const { code, stderr } = await output;
       assert.equal(code, 130, new TextDecoder().decode(stderr));

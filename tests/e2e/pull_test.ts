@@ -43,7 +43,7 @@ function hello(stack: DockerStack, image: string): Promise<string> {
   return stack.docker("run", "--rm", ...NO_NETWORK, image);
 }
 
-/** Nothing is cached any more and no home is chosen: what starts now has to find its blobs. */
+/** Empties the cache and the choices of homes: a container that starts now must locate its blobs. */
 async function restartCold(stack: DockerStack): Promise<void> {
   await stack.daemon[Symbol.asyncDispose]();
   await stack.driver[Symbol.asyncDispose]();
@@ -53,7 +53,7 @@ async function restartCold(stack: DockerStack): Promise<void> {
   await stack.restartDaemon();
 }
 
-/** Images are mounted anew, and their homes looked for again. */
+/** Makes images be mounted again, and their homes be located again. */
 async function forgetHomes(stack: DockerStack): Promise<void> {
   await stack.driver[Symbol.asyncDispose]();
   for await (const { name } of Deno.readDir(`${stack.dir}/root/state/homes`)) {
@@ -62,7 +62,7 @@ async function forgetHomes(stack: DockerStack): Promise<void> {
   await stack.restartDriver();
 }
 
-/** A file of a pulled fixture is what its listing says; afterwards nothing of the image is here. */
+/** Compares a file of a pulled fixture with its listing, then removes the image. */
 async function requireFile(stack: DockerStack, name: string, made: string, path: string, blobs: readonly string[]) {
   const container = await stack.docker("create", ...NO_NETWORK, name, "/x");
   await stack.docker("cp", `${container}:${path}`, `${stack.dir}/file`);
@@ -71,10 +71,10 @@ async function requireFile(stack: DockerStack, name: string, made: string, path:
   await stack.docker("rm", container);
   await stack.docker("rmi", name); // two of them describe one blob differently: one at a time
   const files = blobs.map((id) => `${stack.dir}/root/cache/${id}.blob.data`);
-  await until("the image's data left the cache", () => !files.some((file) => existsSync(file)));
+  await until("the image's data is removed from the cache", () => !files.some((file) => existsSync(file)));
 }
 
-/** A line of the daemon's log: all of an image is here. */
+/** Whether a line of the daemon's log reports a complete prefetch. */
 function isPrefetched({ message, complete }: Record<string, unknown>): boolean {
   return message === "image prefetched" && complete === true;
 }

@@ -20,7 +20,7 @@ function makeMachine(): PrefixMachine {
   return machine;
 }
 
-/** `nydus-gd setup ARGS` at a terminal, where somebody types `answer`. */
+/** Runs `nydus-gd setup ARGS` at a terminal, with `answer` as input. */
 async function atTerminal(args: readonly string[], answer: string): Promise<{ code: number; shown: string }> {
   const words = commandLine(["setup", ...args]).map((word) => `'${word}'`).join(" ");
   const child = new Deno.Command("script", {

@@ -20,9 +20,9 @@ const ignore = missing !== undefined;
 
 const IMAGE = "v6-prefetch-fs";
 const UNIT = "nydus-gd.service";
-/** Names the processes of a daemon (`nydus-gd serve`) and of keepers (`sleep infinity`), with what every Debian has. */
+/** Lists the processes of a daemon (`nydus-gd serve`) and of keepers (`sleep infinity`), with tools of every Debian. */
 const DAEMON_AND_KEEPERS = "grep -lasEz '^(serve|infinity)$' /proc/[0-9]*/cmdline";
-/** Without a bridge, as the network is this machine's; cgroups without systemd's bus. */
+/** Without a bridge, as the network is shared with this machine; cgroups without systemd's bus. */
 const DAEMON_JSON = `{
   "bridge": "none",
   "iptables": false, "ip6tables": false,
@@ -31,7 +31,7 @@ const DAEMON_JSON = `{
 }
 `;
 
-/** A machine with Docker on overlay2 that has one image, and our package installed. */
+/** A machine with Docker on overlay2, one image, and our package installed. */
 async function withMachine(test: (machine: SystemdMachine) => Promise<void>): Promise<void> {
   await using machine = await SystemdMachine.start();
   const args = ["run", "-A", "-q", "--no-check", "--config", CONFIG, BUILD, "--dist", machine.outside];
@@ -45,12 +45,12 @@ async function withMachine(test: (machine: SystemdMachine) => Promise<void>): Pr
   await test(machine);
 }
 
-/** The package, for the first time or once more. */
+/** Installs the package, for the first time or again. */
 async function install(machine: SystemdMachine): Promise<void> {
   await machine.must("sh", "-c", "dpkg --install /outside/nydus-gd_*.deb");
 }
 
-/** What a file of the lazy image holds, read in the container. */
+/** Reads a file of the lazy image in the container and compares it. */
 async function readsRight(machine: SystemdMachine, container: string, index: number): Promise<void> {
   const files = readListing(fixture(IMAGE).listing).filter(({ type, size = 0 }) => type === "reg" && size > 0);
   const file = files.at(index) ?? assert.fail("the image has no such file");
@@ -63,7 +63,7 @@ async function property(machine: SystemdMachine, unit: string, name: string): Pr
   return await machine.must("systemctl", "show", unit, "--property", name, "--value");
 }
 
-/** Docker is on overlay2 with its image, and nothing of setup is left. */
+/** Asserts that Docker is on overlay2 with its image, and nothing of setup is left. */
 async function isAsBefore(machine: SystemdMachine): Promise<void> {
   assert.equal(await driver(machine), "overlay2");
   assert.match(await machine.must("docker", "image", "ls"), /^box\s/m);
@@ -72,7 +72,7 @@ async function isAsBefore(machine: SystemdMachine): Promise<void> {
   assert.equal(await property(machine, UNIT, "LoadState"), "not-found");
 }
 
-/** Kills processes of our unit and waits for the next daemon: a call that Docker repeats comes without its body. */
+/** Kills processes of our unit and waits for the next daemon: a call that Docker repeats has no body. */
 async function killed(machine: SystemdMachine, whom: "main" | "all"): Promise<void> {
   const before = await property(machine, UNIT, "NRestarts");
   await machine.must("systemctl", "kill", `--kill-whom=${whom}`, "--signal=KILL", UNIT);
@@ -188,7 +188,7 @@ Deno.test(
         assert.doesNotMatch(await machine.must("nydus-gd", "status"), /descriptors, \d+ are needed/);
         await killed(machine, "main");
         await readsRight(machine, "app", 1);
-        // the keeper, too: what is left is systemd's store of descriptors
+        // the keeper as well: only systemd's descriptor store remains
         await killed(machine, "all");
         await readsRight(machine, "app", 5);
         const before = await property(machine, UNIT, "MainPID");

@@ -1,5 +1,5 @@
 /**
- * The admin socket of a running `serve`, and `nydus-gd status` as a process that asks it.
+ * The admin socket of a running `serve`, and `nydus-gd status` as a client process.
  *
  * @module
  */
@@ -17,11 +17,11 @@ import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
-/** How long the daemon may take to notice that a mount is gone. */
+/** Time limit for the daemon to notice that a mount was removed. */
 const DEADLINE_MS = 20_000;
 const image = fixture("v6-prefetch-fs");
 
-/** A `serve` and its admin socket. */
+/** A `serve` with its admin socket. */
 class Serving implements AsyncDisposable {
   readonly #client: Deno.HttpClient;
 
@@ -37,7 +37,7 @@ class Serving implements AsyncDisposable {
     return fetch(`http://admin${path}`, { ...init, client: this.#client });
   }
 
-  /** What `nydus-gd status` prints. */
+  /** Output of `nydus-gd status`. */
   async status(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "-q", MAIN, "status", "--admin-socket", this.adminSocket, ...args],
@@ -58,7 +58,7 @@ class Serving implements AsyncDisposable {
   }
 }
 
-/** Docker's part: a container layer on the fixture's bootstrap layer, mounted. Returns its root. */
+/** Acts as Docker: mounts a container layer on the fixture's bootstrap layer. Returns its root. */
 async function mountLazy({ driver }: Serving, scratch: string, fsDriver: FsDriver): Promise<string> {
   const backend = { type: "localfs", config: { dir: `${RAFS_FIXTURES}/blobs` } };
   await Deno.writeTextFile(`${scratch}/config.json`, JSON.stringify({ device: { backend }, mode: "direct" }));
@@ -157,7 +157,7 @@ serveTest("a mount that others unmounted is reported as failed", "fuse", async (
   await mountLazy(serving, scratch, fsDriver);
   assert.equal((await serving.ask("/healthz")).status, 200);
   umount2(`${scratch}/root/images`, MNT.DETACH);
-  await serving.driver.call("GraphDriver.Put", { ID: "box" }); // the overlay holds the file system until then
+  await serving.driver.call("GraphDriver.Put", { ID: "box" }); // the overlay keeps the file system alive until then
   const unwell = async () => (await serving.ask("/healthz")).status === 503;
   for (const end = Date.now() + DEADLINE_MS; !await unwell() && Date.now() < end;);
   const { status, reasons } = await (await serving.ask("/healthz")).json();

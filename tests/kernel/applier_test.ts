@@ -15,7 +15,7 @@ function fileOf(name: string, sizeBytes: number): Uint8Array[] {
   return [header, content, tarPadding(sizeBytes).slice()];
 }
 
-/** Pieces of 64 KiB, each with memory of its own. */
+/** Pieces of 64 KiB, each with its own memory. */
 async function* piecesOf(parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
   for await (const piece of new Blob(parts as BlobPart[]).stream()) yield piece;
 }
@@ -102,7 +102,7 @@ Deno.test({
       await rejects(applier.apply(dir, ReadableStream.from(endless()), abort.signal), /removed/);
       await Deno.remove(dir, { recursive: true });
       await Deno.mkdir(dir);
-      // A round trip through the same worker: what it had left to do would have been done before.
+      // A round trip through the same Worker: work that was queued before would be done by now.
       await Deno.mkdir(`${dir}/other`);
       await applier.apply(`${dir}/other`, ReadableStream.from(piecesOf([...fileOf("g", 1), TAR_END])));
       deepEqual([...Deno.readDirSync(dir)].map(({ name }) => name), ["other"]);

@@ -25,7 +25,7 @@ import {
 import { TempDir } from "../support/temp_dir.ts";
 import { listTree } from "../support/tree_walk.ts";
 
-/** A folder to unpack into, beside a canary. */
+/** A folder to unpack into, next to a canary. */
 class Layer implements Disposable {
   readonly #temp = TempDir.make();
   readonly path = this.#temp.join("diff");
@@ -39,7 +39,7 @@ class Layer implements Disposable {
   apply(...entries: TestEntry[]): AppliedLayer {
     return applyTar([tarOf(...entries)], this.path);
   }
-  /** What is there, in short: "dir", contents, "-> target", "hidden" for whiteouts. */
+  /** Content in short form: "dir", file contents, "-> target", "hidden" for whiteouts. */
   view(): Record<string, string> {
     const out: Record<string, string> = {};
     for (const { entry } of listTree(this.path).map((entry) => ({ entry }))) {
@@ -238,7 +238,7 @@ rootTest("pieces of any size yield the same tree", () => {
   );
 });
 
-/** Up and out of any folder, then to `path`. */
+/** A path that goes up beyond any folder, then to `path`. */
 const up = (path: string) => "../".repeat(40) + path.slice(1);
 
 const hostile: [string, (canary: string) => TestEntry[]][] = [

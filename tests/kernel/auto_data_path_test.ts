@@ -19,7 +19,7 @@ import { TempDir } from "../support/temp_dir.ts";
 fuseTest("auto is erofs-fanotify under a strong guard, else erofs-fuse, and gives the reason", async () => {
   using temp = TempDir.make();
   const folders = { stateDir: temp.path, cacheDir: temp.path };
-  const what = "somebody keeps descriptors", why = "nobody keeps descriptors";
+  const what = "a process keeps descriptors", why = "no process keeps descriptors";
   assert.deepEqual(
     await chooseDataPath("auto", folders, { guard: { isStrong: true, what } }),
     { fsDriver: "erofs-fanotify", reason: what, named: false },

@@ -37,7 +37,7 @@ const IMAGES = ["v5-layers-merged", "v6-layers-merged"].map((name) => {
 
 const PREFIX = "nydus/blobs/";
 
-/** What a configuration says of its backend. */
+/** The backend section of a configuration. */
 interface Section {
   readonly type: string;
   readonly keys: Record<string, unknown>;
@@ -55,7 +55,7 @@ async function blobsOf(fixture: RafsFixture): Promise<Blobs> {
   );
 }
 
-/** v1 JSON as a graph driver's users have it, and v2 TOML. */
+/** v1 JSON as used with graph drivers, and v2 TOML. */
 function v1({ type, keys }: Section, workDir: string): string {
   const cache = { type: "blobcache", config: { work_dir: workDir } };
   return JSON.stringify({ device: { backend: { type, config: keys }, cache }, mode: "direct" });
@@ -66,7 +66,7 @@ function v2({ type, keys }: Section, workDir: string): string {
   return stringify({ version: 2, backend: { type, [type]: keys }, cache });
 }
 
-/** Mounts the image as `text` configures it, and compares. */
+/** Mounts the image with the configuration `text`, and compares it. */
 async function mounts(fixture: RafsFixture, text: (workDir: string) => string): Promise<void> {
   using temp = TempDir.make();
   const [config, dir, boot] = [temp.join("config"), temp.join("mnt"), temp.join("image.boot")];
@@ -114,7 +114,7 @@ fuseTest("a block device is read like its image file", async () => {
   await makePartitionedDisk(path, blobs);
   await using device = await LoopDevice.attach(path);
   if (device === undefined) {
-    console.log("skipped: no loop device is to be had here");
+    console.log("skipped: no loop device is available");
     return;
   }
   using opened = OpenedBackend.open("localdisk", { device_path: device.path });
@@ -188,7 +188,7 @@ fuseTest(
       assert.equal(createHash("sha256").update(await read()).digest("hex"), file.sha256);
       const told = [status, await admin("/healthz"), await admin("/metrics"), await Deno.readTextFile(logPath)]
         .join();
-      assert.ok(!told.includes(ACCESS_KEY.secret), "a secret was told");
+      assert.ok(!told.includes(ACCESS_KEY.secret), "a secret was shown");
     } finally {
       client.close();
       unmountBelow(temp.path);

@@ -19,18 +19,18 @@ import { TreeWalker } from "../support/tree_walk.ts";
 
 type Paths = ReturnType<typeof blobPaths>;
 
-/** What the second mount may do: show everything, or fail reads of the blob. */
+/** Permitted result of the second mount: everything is right, or reads of the blob may fail. */
 type After = "right" | "right or EIO";
 
 type Kind = readonly [name: string, damage: (paths: Paths, folder: string) => void, after: After];
 
-/** Changes a file in place, as somebody with an editor would. */
+/** Changes a file in place, like an editor. */
 function edit(path: string, change: (bytes: Uint8Array) => Uint8Array | void): void {
   const bytes = Deno.readFileSync(path);
   Deno.writeFileSync(path, change(bytes) ?? bytes);
 }
 
-/** As {@link edit}, and makes the times look as before. */
+/** Like {@link edit}, but restores the times. */
 function editInSecret(path: string, change: (bytes: Uint8Array) => void): void {
   const { atime, mtime } = Deno.statSync(path);
   edit(path, change);
@@ -38,7 +38,7 @@ function editInSecret(path: string, change: (bytes: Uint8Array) => void): void {
 }
 
 const flipFirst = (bytes: Uint8Array) => void (bytes[0] = (bytes[0] as number) ^ 1);
-/** One bit of every block that has data. */
+/** Flips one bit of every block that has data. */
 const flipSome = (bytes: Uint8Array) => {
   for (let i = 7; i < bytes.length; i += 4096) bytes[i] = (bytes[i] as number) ^ 4;
 };
@@ -73,7 +73,7 @@ const KINDS: readonly Kind[] = [
     });
     edit(chunkMap, (bytes) => void bytes.fill(0xff, CHUNK_MAP.HEADER_SIZE));
   }, "right"],
-  ["data: bits, digests verified of other data gone", ({ data, verified }) => {
+  ["data: bits, verified digests removed", ({ data, verified }) => {
     edit(data, flipAll);
     Deno.removeSync(verified);
   }, "right"],
@@ -179,7 +179,7 @@ for (const image of ["v5-layers-merged", "v6-layers-merged"]) {
       found.push(...failures.map((failure) => `${name}: ${failure}`));
       if (name === "nothing" && bytesFetched !== 0) found.push(`a warm cache fetches ${bytesFetched} bytes`);
       if (Deno.readTextFileSync(kit.temp.join("outside")) !== OUTSIDE) found.push(`${name}: wrote through the link`);
-      // the next kind gets a whole cache
+      // the next kind of damage gets an intact cache
       Deno.removeSync(warm, { recursive: true });
       assert.deepEqual((await rounds.walk(fixture, warm)).contents, expected);
     }

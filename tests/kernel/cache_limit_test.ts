@@ -16,12 +16,12 @@ import { file, tarOf } from "../support/tar_builder.ts";
 import { TempDir } from "../support/temp_dir.ts";
 import { until } from "../support/until.ts";
 
-/** Bytes of each image's one file. */
+/** Size in bytes of each image's only file. */
 const FILE_BYTES = 400_000;
-/** Room for one image and a half. */
+/** Space for one and a half images. */
 const MAX_SIZE = "600000";
 
-/** Bytes that nothing compresses, the same for the same image. */
+/** Incompressible bytes, the same for the same image. */
 function contentOf(seed: number): Uint8Array<ArrayBuffer> {
   let state = seed * 2654435761 >>> 0 || 1;
   return Uint8Array.from({ length: FILE_BYTES }, () => {
@@ -32,7 +32,7 @@ function contentOf(seed: number): Uint8Array<ArrayBuffer> {
   });
 }
 
-/** A `serve`, and Docker's part. */
+/** A `serve`, with the calls of Docker. */
 class Images implements AsyncDisposable {
   private constructor(private readonly scratch: string, private readonly driver: GraphDriverProcess) {}
 
@@ -54,7 +54,7 @@ class Images implements AsyncDisposable {
     await this.driver.call("GraphDriver.CreateReadWrite", { ID: `${name}-box`, Parent: name });
   }
 
-  /** The container starts; what it reads. */
+  /** Starts the container; returns what it reads. */
   async start(name: string): Promise<Uint8Array> {
     const { Dir } = await this.driver.call("GraphDriver.Get", { ID: `${name}-box` });
     return await Deno.readFile(`${Dir}/data`);
@@ -74,9 +74,9 @@ class Images implements AsyncDisposable {
     }
   }
 
-  /** Waits until it has none. */
+  /** Waits until the cache has no data of the image. */
   gone(image: BuiltImage): Promise<void> {
-    return until("the image's data left the cache", () => !this.has(image));
+    return until("the image's data is removed from the cache", () => !this.has(image));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

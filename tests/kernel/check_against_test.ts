@@ -50,7 +50,7 @@ async function unpack(fixture: RafsFixture, sink: TreeSink, folder: string): Pro
   });
 }
 
-/** What differs, sorted. */
+/** Sorted differences. */
 async function differences(source: string, blobDir: string, against: string, folder: string): Promise<string[]> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const report = await checkImage({
@@ -77,7 +77,7 @@ Deno.test({ name: "an image equals the folder and the tar that it is unpacked to
       [],
       fixture.name,
     );
-    if (storedListing(fixture).some(({ type }) => type === "sock")) continue; // a tar knows none
+    if (storedListing(fixture).some(({ type }) => type === "sock")) continue; // a tar cannot represent them
     await unpack(fixture, new TarSink(await TarFile.create(temp.join("x.tar"))), temp.path);
     assert.deepEqual(
       await differences(fixture.bootstrap, blobDir, `tar:${temp.join("x.tar")}`, temp.path),
@@ -94,7 +94,7 @@ Deno.test({ name: "any change in a source is reported, and nothing else", ignore
   const sink = await FolderSink.open(dir);
   await unpack(fixture, sink, sink.staging);
   const entry = (path: string) => storedListing(fixture).find((listed) => listed.path === path) ?? assert.fail(path);
-  /** Changes a thing, and gives what changed beside it its old time. */
+  /** Applies a change, and restores the times of the file and its parent. */
   const change = (path: string, how: (full: string) => void) => {
     how(join(dir, path));
     for (const touched of [path, path.slice(0, path.lastIndexOf("/"))]) {

@@ -41,7 +41,7 @@ const OPTIONS: readonly Partial<RafsOptions>[] = [
 
 const signal = new AbortController().signal;
 
-/** What a conversion leaves out: sockets, which no image has, and attributes that the file system at hand would obey or make. */
+/** Omitted by a conversion: sockets, which no image has, and attributes that the file system would interpret. */
 const LEFT_OUT = /^(trusted\.overlay\..*|security\.selinux)$/;
 
 function asConverted(entries: readonly ListedEntry[]): ListedEntry[] {
@@ -51,7 +51,7 @@ function asConverted(entries: readonly ListedEntry[]): ListedEntry[] {
   });
 }
 
-/** The tree of an image as a folder. @returns what an image of that folder has */
+/** Writes the tree of an image to a folder. @returns the expected listing of an image of that folder */
 async function unpackTree({ bootstrap, directory }: RafsFixture, dir: string): Promise<ListedEntry[]> {
   const sink = await FolderSink.open(dir);
   await unpackImage({
@@ -64,7 +64,7 @@ async function unpackTree({ bootstrap, directory }: RafsFixture, dir: string): P
   return asConverted(listTree(dir));
 }
 
-/** The bootstrap and the blobs of what the kit converted last. */
+/** Bootstrap and blobs of the kit's last conversion. */
 async function made(kit: ConvertKit): Promise<{ bootstrap: string; blobDir: string }> {
   using http = new HttpClient(DEFAULT_FETCH_OPTIONS);
   const access = anonymousAccess(http, kit.temp.path);

@@ -62,7 +62,7 @@ Deno.test({
       await run("tar", ...unpack, "--file", at("tar"), "--directory", at("tree"));
       await run(FSCK, `--device=${at("device")}`, "--extract", at("image"));
       await run(FSCK, `--device=${at("device")}`, `--extract=${at("out")}`, "--preserve", "--overwrite", at("image"));
-      // fsck.erofs unpacks no attributes, some versions of it hard links as files of their own
+      // fsck.erofs extracts no attributes, and in some versions hard links as separate files
       const comparable = (tree: string) =>
         listTree(tree).map(({ xattrs: _xattrs, nlink, link: _link, ...entry }) => ({
           ...entry,

@@ -22,7 +22,7 @@ import { TempDir } from "../support/temp_dir.ts";
 
 const FILES = 40;
 
-/** Two layers: busybox, and files of which many fit into a batch. */
+/** Two layers: busybox, and files so small that many fit into a batch. */
 async function writeSource(dirPath: string): Promise<void> {
   const files = Array.from({ length: FILES }, (_, k) => file(`data/f${k}`, `${k} `.repeat(2000)));
   const large = file("data/large", Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7 + (i >> 9)) & 0xff));
@@ -39,7 +39,7 @@ async function bootstrapOf(what: string, folder: string): Promise<Bootstrap> {
   return openBootstrap(await Deno.readFile(path));
 }
 
-/** Blob and offset where each file begins. */
+/** Blob and offset of each file's first byte. */
 function placesOf(bootstrap: Bootstrap): Map<string, { readonly blob: string; readonly offset: number }> {
   const places = new Map<string, { blob: string; offset: number }>();
   for (const { path, ino, attr } of walkTree(bootstrap)) {

@@ -79,13 +79,13 @@ fuseTest("an image is pushed with a login, and its layers are reused for the nex
   const paths = async (image: string) => (await mountedTree(image, temp, env)).map(({ path }) => path);
   assert.deepEqual(await paths(first), ["/", "/d", "/d/kept", "/top"]);
 
-  // another repository of the registry takes the layer over, another top layer is made anew
+  // another repository of the registry reuses the layer, and a different top layer is converted
   await writeLayout(temp.join("source"), { layers: [base, { tar: tarOf(opaque("d"), file("d/own", "3")) }] });
   const second = await convert(`${registry.host}/other/app:1`, "--with-oci");
   assert.deepEqual([second.code, reused(second.stdout)], [0, [true, false]], second.stderr);
   assert.deepEqual(await paths(`${registry.host}/other/app:1`), ["/", "/d", "/d/own"]);
 
-  // an image of the registry is a source as well; its own name is not taken from it
+  // an image of the registry can be a source as well, but is not overwritten without --force
   const again = [
     "convert",
     `${registry.host}/other/app:1`,

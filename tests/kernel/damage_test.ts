@@ -21,14 +21,14 @@ import { type ListedEntry, readListing } from "../support/rafs_fixtures.ts";
 import { quietLogs } from "../support/quiet_logs.ts";
 import { type DamagedTree, TreeWalker } from "../support/tree_walk.ts";
 
-/** What a walk may take: a batch that is corrupt is fetched and decoded again for each of its files. */
+/** Time limit of a walk: a corrupt batch is fetched and decoded again for each of its files. */
 const WALK_TIMEOUT_MS = 120_000;
-/** What letting go of an image may take after it was removed; microseconds, unless a reference is lost. */
+/** Time limit for releasing a removed image; takes microseconds, unless a reference is lost. */
 const RELEASE_TIMEOUT_MS = 10_000;
-/** Bytes that a damaged image may make the process grow by for a moment. */
+/** Permitted temporary growth of the process for a damaged image, in bytes. */
 const MOST_GROWTH = 192 << 20;
 
-/** What came of one damaged image. */
+/** Result for one damaged image. */
 type Outcome = { readonly refused: string } | {
   readonly tree: DamagedTree;
   readonly released: boolean;
@@ -71,7 +71,7 @@ async function isDoneWithin(timeoutMs: number, done: Promise<void>): Promise<boo
   }
 }
 
-/** What is wrong with an outcome. */
+/** What is wrong with a result. */
 function complaints(outcome: Outcome, fallout: Fallout, copy: ImageCopy, listing: readonly ListedEntry[]): string[] {
   if ("refused" in outcome) {
     const { refused } = outcome;
@@ -101,10 +101,10 @@ function complaints(outcome: Outcome, fallout: Fallout, copy: ImageCopy, listing
   ];
 }
 
-/** The reader that refuses damage is the same on every data path: others than fuse are shown one of so many. */
+/** All data paths use the same reader, which refuses damage: others than fuse get one image of so many. */
 const SAMPLED = 3;
 
-/** Peak of resident memory since it was asked last, and what is resident now; bytes. */
+/** Peak of resident memory since the last call, and current resident memory; bytes. */
 function memory(): { peak: number; now: number } {
   const status = Deno.readTextFileSync("/proc/self/status");
   const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024;

@@ -17,10 +17,10 @@ import { TreeWalker } from "../support/tree_walk.ts";
 
 const fixtures = listRafsFixtures();
 
-/** Each of one blob. */
+/** Groups of images of one blob. */
 const SHAPES: readonly (readonly string[])[] = [["v6-tar-ref", "v6-tarfs"], ["v6-zran", "v6-zran-4k"]];
 
-/** An image that is mounted. */
+/** A mounted image. */
 interface Shown extends AsyncDisposable {
   readonly fixture: RafsFixture;
   readonly mount: ImageMount;
@@ -65,7 +65,7 @@ for (const names of SHAPES) {
       for (const fixture of images) shown.push(stack.use(await show(kit, cache, fixture)));
       for (const one of shown) await look(one);
       assert.equal((await takeInventory(cacheDir)).blobs.length, shape.length);
-      assert.equal(cache.stats().bytesFetched > 0, images === shape, "the second time all of it is there");
+      assert.equal(cache.stats().bytesFetched > 0, images === shape, "the second time everything is cached");
     }
     await using cache = BlobCache.open(cacheDir);
     const [kept, gone] = shape as [RafsFixture, RafsFixture];

@@ -34,7 +34,7 @@ class Layers implements Disposable {
   readonly #mounts: string[] = [];
   #count = 0;
 
-  /** A new layer that holds the entries. */
+  /** Makes a layer with the given entries. */
   layer(...entries: TestEntry[]): string {
     const path = this.#temp.join(`layer${this.#count++}`);
     Deno.mkdirSync(path);
@@ -42,7 +42,7 @@ class Layers implements Disposable {
     return path;
   }
 
-  /** A layer from an archive. */
+  /** Makes a layer from an archive. */
   applied(archive: Uint8Array): string {
     const path = this.#temp.join(`layer${this.#count++}`);
     Deno.mkdirSync(path);
@@ -50,7 +50,7 @@ class Layers implements Disposable {
     return path;
   }
 
-  /** The stack as the kernel shows it; writable into the topmost layer. */
+  /** Mounts the stack in the kernel; writable into the topmost layer. */
   mounted(layers: readonly string[]): string {
     const [upper, ...lowers] = layers;
     const work = this.#temp.join(`work${this.#count}`);
@@ -81,7 +81,7 @@ class Layers implements Disposable {
 
 const capability = "\x01\0\0\x02\0\x20" + "\0".repeat(14);
 
-/** One of each kind of thing that a layer holds, in the order of a diff. */
+/** One entry of each kind, in the order of a diff. */
 function everything(): TestEntry[] {
   const note = xattrs({ "security.capability": capability, "user.note": "a\0\nb" });
   return [
@@ -113,7 +113,7 @@ rootTest("an unpacked layer is diffed to a tar that unpacks to the same", () => 
   deepEqual(concatenate(upperTar(second)), archive);
 });
 
-/** The time of a whiteout is that of its making, and a tar has none of the root. */
+/** Omits what a diff does not restore: times of whiteouts, which are those of their creation, and the root. */
 function withoutWhiteoutTimes(layer: string): unknown[] {
   return listTree(layer).filter(({ path }) => path !== "/").map((entry) =>
     entry.rdev?.[0] === 0 && entry.rdev[1] === 0 ? { ...entry, mtime: 0, mtime_nsec: 0 } : entry
@@ -154,7 +154,7 @@ rootTest("an opaque root is in the diff, and hides lower layers in a comparison"
   deepEqual(changesOf([top, below], [below]), { "/d": "delete", "/g": "add" });
 });
 
-/** Changes as an object; they are in order, and each path is told once. */
+/** Changes as an object; they must be in order, and each path must occur once. */
 function changesOf(stack: string[], below: string[]): Record<string, string> {
   return asObject(stackChanges({ layers: stack, below }));
 }
@@ -236,7 +236,7 @@ rootTest("everything in the lowest layer is an addition", () => {
   deepEqual(changesOf([layers.layer(dir("d"), file("d/f", "x"))], []), { "/d": "add", "/d/f": "add" });
 });
 
-/** Without what a diff has not: the root; and the link count of folders, which tells whether overlayfs merged them. */
+/** Omits what a diff lacks: the root, and the link count of folders, which depends on overlayfs merging them. */
 function withoutRoot(tree: ReturnType<typeof listTree>): unknown[] {
   return tree.filter(({ path }) => path !== "/").map((entry) => entry.type === "dir" ? { ...entry, nlink: 0 } : entry);
 }

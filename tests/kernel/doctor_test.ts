@@ -20,7 +20,7 @@ import { until } from "../support/until.ts";
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("skipped: not root");
 
-/** What a doctor said of an installation in `temp`, by the names of its checks. */
+/** Results of a doctor on an installation in `temp`, by the names of its checks. */
 async function doctor(
   temp: TempDir,
   args: readonly string[] = [],
@@ -35,7 +35,7 @@ async function doctor(
   return { code, checks: new Map(checks.map((check) => [check.name, check])) };
 }
 
-/** The check said this, and that this mends it. */
+/** Asserts the verdict, text and fix of a check. */
 function says(
   { checks }: { checks: Map<string, CheckResult> },
   name: string,
@@ -49,9 +49,9 @@ function says(
   if (mend !== undefined) assert.match(check.mend ?? "", mend, name);
 }
 
-/** A /dev with what every program needs, and no more. */
+/** A /dev with only what every program needs. */
 const NO_FUSE = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9";
-/** A script that makes a library unusable, whatever its version. */
+/** A script that makes a library of any version unusable. */
 const hideLibrary = (name: string) =>
   `for f in $(ldconfig -p | sed -n 's|.*=> \\(.*/${name}\\.so\\..*\\)|\\1|p'); do mount --bind /dev/null "$f"; done`;
 
@@ -264,7 +264,7 @@ Deno.test({ name: "the remains of a killed doctor are removed by the next one", 
   const words = ["doctor", "--root", temp.join("root"), "--docker-host", `unix://${temp.join("docker.sock")}`];
   const [program, ...args] = commandLine(words);
   const killed = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "null" }).spawn();
-  await until("it has mounted something", () => mountsBelow(folder).length > 0);
+  await until("it has a mount", () => mountsBelow(folder).length > 0);
   killed.kill("SIGKILL");
   await killed.status;
   assert.ok((await Deno.stat(folder)).isDirectory);

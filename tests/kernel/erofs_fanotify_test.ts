@@ -14,7 +14,7 @@ import { until } from "../support/until.ts";
 
 const PATH = "erofs-fanotify";
 
-/** Files that groups of this process watch. */
+/** Files watched by fanotify groups of this process. */
 function watchedFiles(): number {
   let count = 0;
   for (const { name } of Deno.readDirSync("/proc/self/fdinfo")) {

@@ -32,7 +32,7 @@ async function killUnit(manager: NotifySocket): Promise<void> {
   await using readers = await container.read(2);
   await driver.kill();
   Deno.kill(container.keeperPid, "SIGKILL");
-  for (const [, fd] of stored) fd.setCloseOnExec(false); // as they are handed over
+  for (const [, fd] of stored) fd.setCloseOnExec(false); // as systemd passes them
   await driver.restart({ within: withStored(stored) });
   const { wrong, errors } = await readers.stop();
   deepEqual({ wrong, errors }, { wrong: 0, errors: [] });

@@ -20,7 +20,7 @@ function pattern(offset: number, length: number): string {
   return Uint8Array.from({ length }, (_, i) => patternByte(offset + i)).toHex();
 }
 
-/** A read that bypasses the page cache: no readahead, no second try by the kernel. */
+/** A read that bypasses the page cache: without readahead and without a retry by the kernel. */
 function directRead(path: string, chunk: number): Probe {
   return { op: "read", path, offset: chunk * CHUNK, length: 4096, direct: true };
 }
@@ -93,7 +93,7 @@ fuseTest("an overlay on an image works, also after the image was removed", async
       { op: "read", path: `${merged}/dir/file`, offset: CHUNK, length: 8 },
       { op: "names", path: merged },
     ]);
-    assert.deepEqual([start, names], [pattern(4096 + CHUNK, 8), "1 1"]); // "other" lies before it in the blob
+    assert.deepEqual([start, names], [pattern(4096 + CHUNK, 8), "1 1"]); // "other" precedes it in the blob
   } finally {
     await shell(`umount ${merged}`);
   }
@@ -202,7 +202,7 @@ fuseTest("a file system held by another mount namespace is aborted when the sess
 fuseTest("a damaged image yields EIO for the damaged parts only", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "damaged", { a: { b: 1 }, c: CHUNK, d: CHUNK }, CHUNK);
-  // the record of "c", the third, names another directory as its parent
+  // the record of "c", the third one, names another directory as its parent
   const { bytes } = image.mapping;
   const view = new DataView(bytes.buffer);
   const table = Number(view.getBigUint64(SUPER.inodeTableOffset, true));

@@ -95,7 +95,7 @@ fuseTest("a program of an image can be executed", async () => {
   await using kit = await TestSession.start();
   using image = new MountableSynthetic(kit.temp.path, "exec", { true: program.length }, CHUNK, program);
   await using mount = await kit.session.add(image.image, 1);
-  // by a shell: to start a program is to wait for its file to be opened, which this process has to serve
+  // by a shell: starting a program waits for the open of its file, which this process has to serve
   const { code } = await new Deno.Command("sh", { args: ["-c", `${mount.path}/true`] }).output();
   assert.equal(code, 0);
 });
@@ -126,7 +126,7 @@ fuseTest("images are added and removed, and one in use is served until it is clo
   assert.deepEqual(await probe([list]), ["2 2"]);
   await assert.rejects(session.add(first.image, 9), (error) => hasCode(error, "exists"));
   await assert.rejects(session.add({ ...first.image, name: "other" }, 2), (error) => hasCode(error, "exists"));
-  // a process that works in the image's folder
+  // a process whose working directory is in the image
   const user = new Deno.Command("sleep", { args: ["60"], cwd: mount.path }).spawn();
   try {
     await mount[Symbol.asyncDispose]();
@@ -193,10 +193,10 @@ fuseTest("threads that start later serve images and blobs added before", async (
   } as const);
   assert.deepEqual(await probe([read(3)]), [pattern(3 * CHUNK + 4096, 4096)]);
   await until("all threads serve", () => kit.session.threads === 3);
-  // more readers at once than one thread has
+  // more concurrent readers than one thread
   const answers = await Promise.all(Array.from({ length: 12 }, () => probe(Array.from({ length: 50 }, () => read(3)))));
   assert.ok(answers.flat().every((bytes) => bytes === pattern(3 * CHUNK + 4096, 4096)));
-  assert.equal(kit.session.counters().misses, 1, "each thread knows what is here");
+  assert.equal(kit.session.counters().misses, 1, "every thread knows the cached chunks");
 });
 
 fuseTest("a second session on the same folder is refused by name", async () => {

@@ -84,7 +84,7 @@ test("a configuration key that changed in an unsupported way is refused by name"
   await init({ type: "blobcache" });
 });
 
-/** Answers after which the process is killed, one life each: from "at once" to "when all is done". */
+/** Numbers of responses after which the process is killed, one life each: from "at once" to "after everything". */
 const KILL_AFTER = [0, 1, 2, 3, 5, 8, 12, 16];
 
 test(
@@ -111,7 +111,7 @@ test(
           await driver.call("GraphDriver.Get", { ID: `${id}-box` });
           note(`${id}-box mounted`);
         } catch (error) {
-          if (error instanceof RemoteError) throw error; // a broken connection is what this is about
+          if (error instanceof RemoteError) throw error; // a broken connection is expected
         }
       };
       const lives = ["a", "b", "c", "d"].map(life);
@@ -128,7 +128,7 @@ test(
   },
 );
 
-/** What was answered is there; what is there is whole. Removes it. */
+/** Asserts that everything confirmed exists, and everything that exists is complete. Removes it. */
 async function checkLife(driver: GraphDriverProcess, home: string, id: string, answered: Set<string>): Promise<void> {
   const exists = async (id: string) => (await driver.call("GraphDriver.Exists", { ID: id }))["Exists"] === true;
   const box = `${id}-box`;

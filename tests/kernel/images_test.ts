@@ -18,9 +18,9 @@ import { TempDir } from "../support/temp_dir.ts";
 import { TreeWalker, walkInChild } from "../support/tree_walk.ts";
 
 const fixtures = allRafsFixtures().filter(({ blobsAbsent }) => !blobsAbsent);
-/** Those whose names the regular expression `NYDUS_GD_TEST_FIXTURES` matches, all unless it is given: they are compared. */
+/** Images whose names match the regular expression `NYDUS_GD_TEST_FIXTURES`, by default all: they are compared. */
 const COMPARED = new RegExp(Deno.env.get("NYDUS_GD_TEST_FIXTURES") ?? "");
-/** How long the walk of one may take, also on an emulated processor. */
+/** Time limit of the walk of one image, also on an emulated processor. */
 const WALK_TIMEOUT_MS = 300_000;
 
 dataPathTest("every image matches its listing, all of them in one session", async (kit) => {
@@ -38,7 +38,7 @@ dataPathTest("every image matches its listing, all of them in one session", asyn
       await mount[Symbol.asyncDispose]();
       await mount.released;
     }
-    // what serves EROFS past the session keeps its files in a folder, and its keeper on record
+    // data paths that serve EROFS beyond the session keep files in a folder, and record their keeper
     const filesOf = {
       "erofs-fanotify": ["copies", "fanotify-keeper.json"],
       "erofs-fscache": ["fscache", "fscache-keeper.json"],
@@ -69,7 +69,7 @@ for (const version of ["5", "6"]) {
   });
 }
 
-/** Of each way in which data can be stored one; none has a blob that another one describes otherwise. */
+/** One image per storage format; no two of them describe one blob differently. */
 const FROM_CACHE = ["v5-layers-merged", "v6-zstd-batch", "v6-zstd-encrypt-batch", "v6-zran", "v6-tarfs"];
 
 dataPathTest("images are served from the blob cache, and a warm cache fetches nothing", async (kit) => {

@@ -1,5 +1,5 @@
 /**
- * A small layer with a bootstrap that is large once decompressed: memory that commands use for it.
+ * A small layer whose bootstrap is large once decompressed: the memory that commands use for it.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { costOf } from "../bench/process_cost.ts";
 import { commandLine } from "../support/command.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-/** Bytes of the bootstrap, nearly all of them zeros that nothing refers to: 512 to each one of its gzip. */
+/** Size of the bootstrap, nearly all of it unreferenced zeros: 512 bytes per byte of its gzip. */
 const BOOTSTRAP_BYTES = 512 << 20;
 const PART_BYTES = 1 << 20;
-/** Most resident memory. */
+/** Limit of resident memory. */
 const MOST_MEGABYTES = 250;
 
 function* layerParts(): Generator<Uint8Array<ArrayBuffer>> {

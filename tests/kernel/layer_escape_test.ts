@@ -19,7 +19,7 @@ import { listTree } from "../support/tree_walk.ts";
 
 interface Parts {
   readonly driver: GraphDriverProcess;
-  /** A folder of the host: `image.boot` and `secret`. */
+  /** A folder on the host with `image.boot` and `secret`. */
   readonly host: string;
   readonly bootstrap: Uint8Array;
   readonly home: string;
@@ -44,7 +44,7 @@ async function withDriver(test: (parts: Parts) => Promise<void>): Promise<void> 
 
 type Kind = readonly [name: string, entries: (parts: Parts) => readonly TestEntry[]];
 
-/** Layers in the shape of a bootstrap's whose bootstrap is no file of their own. */
+/** Layers shaped like a bootstrap layer whose bootstrap is not a regular file of their own. */
 const LOOK_ALIKES: readonly Kind[] = [
   ["a symbolic link to a bootstrap", ({ host }) => [dir("image"), symlink("image/image.boot", `${host}/image.boot`)]],
   ["a symbolic link by way of the root", ({ host }) => [
@@ -70,7 +70,7 @@ fuseTest("a bootstrap that is not a regular file of the layer itself is ignored"
       await driver.apply(id, tarOf(...entries(parts)));
       const { Metadata } = await driver.call("GraphDriver.GetMetadata", { ID: id });
       assert.deepEqual(Object.keys(Metadata as object), ["UpperDir"], name);
-      // an ordinary layer: what is mounted on top of it shows what the tar says
+      // it is an ordinary layer: mounted below another one it shows the content of the tar
       await driver.call("GraphDriver.CreateReadWrite", { ID: `${id}-box`, Parent: id });
       const { Dir } = await driver.call("GraphDriver.Get", { ID: `${id}-box` });
       const shown = listTree(String(Dir)).map(({ path }) => path);
@@ -79,7 +79,7 @@ fuseTest("a bootstrap that is not a regular file of the layer itself is ignored"
     }
   }));
 
-/** Layers that are refused, with what is said. */
+/** Layers that are refused, with their error messages. */
 const REFUSED: readonly (readonly [name: string, tar: (parts: Parts) => Uint8Array<ArrayBuffer>, said: RegExp])[] = [
   [
     "a hard link out of the layer",

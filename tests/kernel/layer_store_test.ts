@@ -36,7 +36,7 @@ async function container(store: LayerStore, id: string, image: string): Promise<
   await store.createReadWrite(id, { parent: `${id}-init` });
 }
 
-/** Names that the layer shows in one folder. */
+/** Names that the layer has in one folder. */
 async function shown(store: LayerStore, id: string, folder = ""): Promise<string[]> {
   const path = await store.get(id);
   try {
@@ -50,7 +50,7 @@ function namesIn(folder: string): string[] {
   return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
 }
 
-/** An image in a folder, and the bootstrap layer that stands for it. */
+/** Makes an image in a folder, and the bootstrap layer that stands for it. */
 async function lazyLayer(home: StoreHome, id: string, parent = ""): Promise<string> {
   const image = `${home.scratch}/image of ${id}`;
   await Deno.mkdir(`${image}/usr`, { recursive: true });
@@ -87,7 +87,7 @@ test("a bootstrap layer is replaced by its image; upper layers are ordinary, low
   await layer(store, "over", "lazy", dir("usr"), file("usr/ordinary", "y"));
   await container(store, "box", "over");
 
-  images.broken = true; // what is saved or pushed needs no image
+  images.broken = true; // saving and pushing need no image
   deepEqual(await shown(store, "lazy"), ["image"]);
   deepEqual(await shown(store, "over", "usr"), ["ordinary"]);
   images.broken = false;

@@ -1,5 +1,5 @@
 /**
- * The lazy images of the layer store on a real FUSE session: who holds what while images come and go.
+ * The lazy images of the layer store on a real FUSE session: references held while images are added and removed.
  *
  * @module
  */
@@ -40,15 +40,15 @@ const BUILT = await buildFrom(tarOf(dir("./", { mode: 0o751, uid: 3, gid: 4 }), 
 const opensLazily = Object.getOwnPropertyDescriptor(ServedImage.prototype, "tree")?.get !== undefined;
 if (!opensLazily) console.log("skipped: images that are forgotten, FUSE Workers open bootstraps that may be gone");
 
-/** A test in which images are forgotten while the session goes on. */
+/** A test in which images are forgotten while the session continues. */
 function forgettingTest(name: string, fn: () => Promise<void>): void {
   if (opensLazily) fuseTest(name, fn);
   else Deno.test.ignore(name, fn);
 }
 
-/** A store and its folders; disposing checks that nothing is left. */
+/** A store and its folders; disposal checks that nothing is left. */
 class Kit implements AsyncDisposable {
-  /** Sessions that were started. */
+  /** Number of started sessions. */
   sessions = 0;
 
   private constructor(
@@ -111,7 +111,7 @@ class Kit implements AsyncDisposable {
     return await Deno.readTextFile(`${path}/f`);
   }
 
-  /** Ids of the images that are seen. */
+  /** Ids of the visible images. */
   async seen(): Promise<string[]> {
     const names: string[] = [];
     for await (const { name } of Deno.readDir(this.temp.join("images"))) names.push(name);
@@ -122,7 +122,7 @@ class Kit implements AsyncDisposable {
     await this.store[Symbol.asyncDispose]();
     assert.deepEqual(mountsBelow(this.temp.path), []);
     assert.equal(fuseDescriptors(), 0);
-    assert.equal(this.cache.stats().blobs.length, 0, "every image was given back");
+    assert.equal(this.cache.stats().blobs.length, 0, "every image was released");
     await this.cache.close();
     this.temp[Symbol.dispose]();
   }
@@ -252,7 +252,7 @@ forgettingTest("a forgotten unused image is released, and its number is not reus
   await kit.store.forget("a");
   assert.deepEqual(await kit.seen(), []);
   assert.deepEqual([...Deno.readDirSync(kit.temp.join("homes"))], []);
-  await until("the image is given back", () => kit.cache.stats().blobs.length === 0);
+  await until("the image is released", () => kit.cache.stats().blobs.length === 0);
   assert.equal(await kit.read("a"), CONTENT);
   assert.equal(await kit.numbers.of("a"), 2);
 });
@@ -264,7 +264,7 @@ forgettingTest("a forgotten image is still served to its open files", async () =
   await kit.store.forget("a");
   assert.deepEqual(await kit.seen(), []);
   assert.equal(await kit.read("a"), CONTENT); // the next image of that name
-  assert.equal(await new Response(file.readable).text(), CONTENT); // closes it at its end
+  assert.equal(await new Response(file.readable).text(), CONTENT); // its end closes it
 });
 
 forgettingTest("an image requested and forgotten at once is there or not, and can be requested again", async () => {
@@ -309,7 +309,7 @@ fuseTest("a mount that was unmounted by others is made again for the next reques
   assert.equal(await kit.read("a"), CONTENT);
   umount2(kit.temp.join("images"), 0);
   await until("no session is open", () => fuseDescriptors() === 0);
-  await until("the blobs are given back", () => kit.cache.stats().blobs.length === 0);
+  await until("the blobs are released", () => kit.cache.stats().blobs.length === 0);
   assert.equal(await kit.read("a"), CONTENT);
   assert.equal(kit.sessions, 2);
 });

@@ -30,7 +30,7 @@ const BUILT = await buildFrom(
   1 << 20,
 );
 
-/** Where the only chunk of each file begins in the blob, by file. */
+/** Offset of each file's only chunk in the blob, by file. */
 const OFFSETS = ((): number[] => {
   const { bootstrap, blob } = BUILT;
   const [descriptor] = bootstrap.blobs;
@@ -46,7 +46,7 @@ const OFFSETS = ((): number[] => {
   return offsets;
 })();
 
-/** The files whose data were asked for, in the order of the requests. */
+/** The files whose data was requested, in order of the requests. */
 function filesAsked(registry: FakeRegistry): number[] {
   return registry.requests.flatMap(({ method, headers }) => {
     const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(String(headers.range ?? "")) ?? [];
@@ -55,7 +55,7 @@ function filesAsked(registry: FakeRegistry): number[] {
   });
 }
 
-/** Runs `test` with a container of the image, under these names and variables, on a cache that is empty. */
+/** Runs `test` with a container of the image, with these names and variables, on an empty cache. */
 async function withContainer(
   temp: TempDir,
   registry: FakeRegistry,
@@ -93,12 +93,12 @@ async function reads(root: string, files: readonly number[]): Promise<void> {
   }
 }
 
-/** Resolves when every file was asked for. */
+/** Resolves when every file was requested. */
 function allAsked(registry: FakeRegistry): Promise<void> {
-  return until("every file was asked for", () => new Set(filesAsked(registry)).size === FILES);
+  return until("every file was requested", () => new Set(filesAsked(registry)).size === FILES);
 }
 
-/** One read ahead of readers at a time, so that requests arrive in the order in which they are made. */
+/** One read-ahead request at a time, so that requests arrive in the order in which they are made. */
 const IN_ORDER = { NYDUS_GD_PREFETCH_ENABLED: "true", NYDUS_GD_FETCH_PARALLEL_PER_HOST: "2" };
 
 fuseTest(
@@ -123,11 +123,11 @@ fuseTest(
     registry.requests.length = 0;
     const env = { ...IN_ORDER, NYDUS_GD_PREFETCH_LEARNED: "false" };
     await withContainer(temp, registry, { image: "three", env }, () => allAsked(registry));
-    assert.notDeepEqual(filesAsked(registry).slice(0, READ.length), READ, "switched off");
+    assert.notDeepEqual(filesAsked(registry).slice(0, READ.length), READ, "disabled");
 
     registry.requests.length = 0;
     await withContainer(temp, registry, { image: "four", env: {} }, (root) => reads(root, [4]));
-    assert.deepEqual(filesAsked(registry), [4], "nothing is prefetched where that is off");
+    assert.deepEqual(filesAsked(registry), [4], "nothing is prefetched when disabled");
     registry.requests.length = 0;
     await withContainer(temp, registry, { image: "five", env: IN_ORDER }, () => allAsked(registry));
     assert.deepEqual(filesAsked(registry).slice(0, READ.length + 1), [...READ, 4], "a later start adds to it");

@@ -12,16 +12,16 @@ import { Tmpfs } from "../support/tmpfs.ts";
 const FOLDERS = 1000;
 const FILES_IN_FOLDER = 100;
 
-/** Most resident memory of any command. */
+/** Memory limit of most commands. */
 const MOST_MEGABYTES = 300;
-/** Of converting to v5, whose bootstrap is half as large again, with a digest for each inode. */
+/** Memory limit of a conversion to v5, whose bootstrap is half as large again, with a digest per inode. */
 const MOST_MEGABYTES_V5 = 340;
 
-/** Attributes of everything below $1 but folders' sizes, which file systems count differently. */
+/** Attributes of everything below $1 except sizes of folders, which file systems count differently. */
 const LISTING = `cd "$1"
 find . -mindepth 1 '(' -type d -printf '%p d %m %U %G %T@\\n' ')' -o -printf '%p %y %m %U %G %n %s %T@ %l\\n' |
   LC_ALL=C sort | sha256sum`;
-/** What is in the files below $1 whose names match $2. */
+/** Contents of the files below $1 whose names match $2. */
 const CONTENTS = `cd "$1"
 find . -type f -name "$2" -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`;
 
@@ -44,7 +44,7 @@ function makeTree(root: string): void {
   }
 }
 
-/** Runs `nydus-gd COMMAND ARGS`, as the executable is run, to its good end within its memory. */
+/** Runs `nydus-gd COMMAND ARGS` like the executable, and asserts success within the memory limit. */
 async function within(command: string, ...args: string[]): Promise<void> {
   const [program, run = "", ...words] = commandLine([command, ...args]);
   const { peakMegabytes } = await costOf(program, [run, "--v8-flags=--expose-gc,--max-semi-space-size=4", ...words]);

@@ -11,7 +11,7 @@ import { symlinkat } from "../../ffi/unistd.ts";
 import { rootTest } from "../support/root_test.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-/** Takes every mount at a path away again, used or not. */
+/** Unmounts every mount at a path, used or not. */
 class Unmount implements Disposable {
   constructor(readonly path: string) {}
   [Symbol.dispose](): void {
@@ -24,7 +24,7 @@ function mountPoint(temp: TempDir, name: string): Unmount {
   return new Unmount(temp.join(name));
 }
 
-/** Options of the topmost mount at a path, the mount's and the super block's. */
+/** Options of the topmost mount at a path: those of the mount and those of the super block. */
 function mountOptions(path: string): string[] {
   const lines = Deno.readTextFileSync("/proc/self/mountinfo").split("\n").map((line) => line.split(" "));
   const fields = lines.findLast((line) => line[4] === path) ?? [];

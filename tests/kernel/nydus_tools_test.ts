@@ -35,7 +35,7 @@ const OPTIONS: readonly (readonly string[])[] = [
   ["--fs-version", "5", "--compressor", "none", "--chunk-size", "4KiB"],
 ];
 
-/** An image of `tree`, and where it is. */
+/** An image of `tree`, and its path. */
 interface Made {
   readonly image: string;
   readonly bootstrap: string;
@@ -55,7 +55,7 @@ async function make(temp: TempDir, options: readonly string[]): Promise<Made> {
   return { image, bootstrap: source, blobDir: `${dir}/blobs/sha256` };
 }
 
-/** What nydusd shows of the root is its own: the time when it started, and at least 0755. */
+/** nydusd's root has its own attributes: its start time, and a mode of at least 0755. */
 function comparable(entries: readonly ListedEntry[]): Omit<ListedEntry, "mtime" | "mtime_nsec">[] {
   return entries.map(({ mtime, mtime_nsec, ...entry }) =>
     entry.path === "/" ? { ...entry, mode: "0755" } : { ...entry, mtime, mtime_nsec }
@@ -74,7 +74,7 @@ async function nydusdShows(dir: string, bootstrap: string, blobDir: string): Pro
   return await walkInChild(mounted.path, AbortSignal.timeout(60_000));
 }
 
-/** A folder with files of the same names and sizes as in `blobDir`, and nothing but zeros: nydusd wants them to be there. */
+/** A folder with files of zeros, of the names and sizes in `blobDir`: nydusd requires them to exist. */
 async function zerosLike(blobDir: string, folder: string): Promise<string> {
   await Deno.mkdir(folder);
   for await (const { name } of Deno.readDir(blobDir)) {

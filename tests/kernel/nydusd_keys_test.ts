@@ -43,7 +43,7 @@ async function prepare(
   return { dir, work, args: ["mount", "--config", config, boot, dir] };
 }
 
-/** Mounts and compares; gives the names of the files in the cache's folder and below afterwards. */
+/** Mounts and compares; returns the names of all files in the cache's folder afterwards. */
 async function mounts(image: RafsFixture, keys: Readonly<Record<string, unknown>>): Promise<string[]> {
   using temp = TempDir.make();
   const { dir, work, args } = await prepare(temp, image, await readFixtureBootstrap(image), keys);

@@ -16,7 +16,7 @@ function test(name: string, run: (dir: string) => void | Promise<void>): void {
   });
 }
 
-/** A folder with `count` lower layers of one file each, and room for an upper one. */
+/** A folder with `count` lower layers of one file each, and an upper one. */
 function stackIn(folder: string, count: number) {
   const lowers = Array.from({ length: count }, (_, i) => `${folder}/lower${i}`);
   for (const [i, lower] of lowers.entries()) {

@@ -21,7 +21,7 @@ const hasFsck = await Deno.stat(FSCK).then(() => true, (error) => {
 });
 if (!hasFsck) console.log(`skipped without ${FSCK} (package erofs-utils): fsck.erofs of written trees`);
 
-/** What the kernel shows of any inode: it hides user.* on special files and wants ACLs to be valid. */
+/** Adjusts an inode to what the kernel shows: it hides user.* on special files and requires valid ACLs. */
 function presentable(node: RandomNode): RandomNode {
   const xattrs = node.xattrs.filter(([name]) => name.startsWith("trusted.") || name.startsWith("security."));
   return { ...node, xattrs, uid: Math.min(node.uid, 0xffff_fffe), gid: Math.min(node.gid, 0xffff_fffe) };
@@ -30,12 +30,12 @@ function presentable(node: RandomNode): RandomNode {
 /** The same trees each time. */
 const trees = fc.sample(randomTree, { numRuns: 8, seed: 3 }).map((nodes) => nodes.map(presentable));
 
-/** Content of a chunk: bytes that no other chunk has. */
+/** Content of a chunk, unique among chunks. */
 function chunkContent(blobIndex: number, chunkIndex: number): Uint8Array {
   return Uint8Array.from({ length: TREE_CHUNK }, (_, i) => (i * (chunkIndex + 3) + (i >> 8) + blobIndex * 101) & 0xff);
 }
 
-/** Writes the bootstrap, and for each blob a sparse file that is its address space. */
+/** Writes the bootstrap, and for each blob a sparse file with its address space. */
 function writeImage(temp: TempDir, bytes: Uint8Array, bootstrap: Bootstrap): { image: string; devices: string[] } {
   const image = temp.join("image");
   Deno.writeFileSync(image, bytes);

@@ -20,7 +20,7 @@ const reason = await whyNot();
 if (reason !== undefined) console.log(`sandbox tests are skipped: ${reason}`);
 const sandboxTest = (name: string, fn: () => Promise<void>) => Deno.test({ name, ignore: reason !== undefined, fn });
 
-/** Whether a process is there; one that only waits for its parent counts as gone. */
+/** Whether a process runs; a zombie does not count. */
 function isAlive(pid: number): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
@@ -30,12 +30,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** What /proc says of a process that ends: before it is opened, or before it is read. */
+/** Errors of /proc for a process that ends: before it is opened, or before it is read. */
 function isGone(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || (error instanceof Error && error.message.includes("No such process"));
 }
 
-/** Waits for the end of processes that are nobody's child here. */
+/** Waits for the end of processes that are not our children. */
 function allEnd(pids: readonly number[]): Promise<void> {
   return until("the processes end", () => !pids.some(isAlive));
 }
@@ -48,7 +48,7 @@ function processesOf(initPid: number): number[] {
     try {
       return Deno.readLinkSync(`/proc/${pid}/ns/pid`) === namespace;
     } catch (error) {
-      // ended meanwhile, or not ours to look at
+      // ended in the meantime, or not ours to examine
       if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return false;
       throw error;
     }
@@ -99,7 +99,7 @@ sandboxTest("a signal reaches the program inside", async () => {
   kill(child, "SIGTERM");
   assert.equal((await child.status).code, 7);
   await reader.cancel();
-  kill(child, "SIGTERM"); // of what has ended: nothing
+  kill(child, "SIGTERM"); // it has ended: no effect
 });
 
 sandboxTest("killing the process that made a sandbox ends all of it", async () => {
@@ -122,7 +122,7 @@ sandboxTest("killing the process that made a sandbox ends all of it", async () =
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
-  await using _end = { // also when the test fails before that
+  await using _end = { // also if the test fails before that
     [Symbol.asyncDispose]: async () => {
       kill(parent, "SIGKILL");
       await parent.status;

@@ -17,7 +17,7 @@ const USER = "alice";
 const PASSWORD = "open-sesame-1f8e";
 const ANY_UMASK = ["sh", "-c", 'umask 000; exec "$@"', "sh"];
 
-/** A `serve` that got a lazy image from a registry that wants to know who asks. */
+/** A `serve` that got a lazy image from a registry that requires a login. */
 interface Parts {
   readonly driver: GraphDriverProcess;
   readonly registry: FakeRegistry;
@@ -27,7 +27,7 @@ interface Parts {
   readonly logPath: string;
 }
 
-/** Where the password stands. */
+/** Where the password is configured. */
 type Source = "nydusd" | "docker";
 
 async function withServe(source: Source, auth: "basic" | "bearer", test: (parts: Parts) => Promise<void>) {
@@ -88,7 +88,7 @@ fuseTest(
       for (const [path, info] of below(`${scratch}/root`)) {
         if (!info.isSymlink) expect(path, info, info.isDirectory ? 0o700 : 0o600);
       }
-      // layers are laid out as overlay2 has them; nobody gets past the home, and nobody may write
+      // layers have the modes of overlay2; nobody else gets past the home, and nobody else may write
       for (const [path, info] of below(`${scratch}/home`)) {
         const own = path.slice(`${scratch}/home/`.length);
         if (/^(l|\.making|\.removing)$/.test(own)) expect(path, info, 0o700);
@@ -100,7 +100,7 @@ fuseTest(
     }),
 );
 
-/** Everything that could be told of a daemon, by what it was found in. */
+/** Everything that a daemon shows, by its source. */
 async function told({ driver, scratch, logPath }: Parts): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   const client = Deno.createHttpClient({ proxy: { transport: "unix", path: `${scratch}/root.admin.sock` } });
@@ -144,7 +144,7 @@ for (const [source, auth] of [["nydusd", "basic"], ["nydusd", "bearer"], ["docke
         }
         const sent = registry.requests.flatMap(({ headers }) => headers.authorization ?? [])
           .map((value) => String(value).replace(/^\w+ /, ""));
-        assert.ok(sent.length > 0, "the registry was asked with a credential");
+        assert.ok(sent.length > 0, "the registry received a credential");
         const secrets = [...new Set([PASSWORD, btoa(`${USER}:${PASSWORD}`), ...sent])];
         const found = await told(parts);
         found.set("errors", refusals.map(String).join("\n"));

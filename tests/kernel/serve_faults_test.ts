@@ -11,14 +11,14 @@ import { LazyServe } from "../support/lazy_serve.ts";
 import { unmountBelow } from "../support/store_home.ts";
 import { TempDir } from "../support/temp_dir.ts";
 
-/** Files of a blob are made when it is read first, not when its image is mounted. */
+/** Cache files of a blob are created at its first read, not when its image is mounted. */
 const BY_FUSE = { NYDUS_GD_MOUNT_FS_DRIVER: "fuse" };
-/** Short, so that what fails does so soon. */
+/** Short, so that failures come soon. */
 const LIMITS = { NYDUS_GD_FETCH_DEADLINE: "2s", NYDUS_GD_FETCH_RETRIES: "1" };
 
 interface Parts {
   readonly serve: LazyServe;
-  /** Folder of the cache, a file system of its own. */
+  /** Folder of the cache, on its own file system. */
   readonly cache: string;
 }
 
@@ -70,7 +70,7 @@ async function fill(folder: string): Promise<void> {
   await sh('dd if=/dev/zero of="$1/ballast" bs=4k 2>/dev/null || true', folder);
 }
 
-/** Nothing wrong, and not all of it an error. */
+/** Asserts that no read returned wrong bytes. */
 function assertNoneWrong(count: Record<string, number>): void {
   assert.equal(count["wrong"], 0, JSON.stringify(count));
 }
@@ -127,7 +127,7 @@ fuseTest(
     }),
 );
 
-/** What the kernel holds of the image's files, so that reads reach the server. */
+/** Drops the kernel's cache of the image's files, so that reads reach the server. */
 async function dropPageCache(serve: LazyServe): Promise<void> {
   await sh(
     'for f; do dd if="$f" iflag=nocache count=0 status=none; done',
@@ -175,7 +175,7 @@ fuseTest(
       await sh('cd "$1"; for f in *.new; do mv "$f" "${f%.new}"; done', cache);
       await dropPageCache(serve);
       assertNoneWrong(await serve.readAll());
-      // mounted anew, whatever lies there is looked at again
+      // a new mount verifies everything that is there
       await serve.driver.call("GraphDriver.Put", { ID: "box" });
       await serve.driver.stop();
       await serve.driver.restart();
@@ -189,7 +189,7 @@ fuseTest("a server without free descriptors yields errors, and recovers", () =>
     const { pid } = serve.driver;
     const limit = await sh('prlimit --nofile --noheadings --output SOFT,HARD --pid "$1"', `${pid}`);
     const [soft = "", hard = ""] = limit.split(/\s+/);
-    // the three that there are always: every further one is refused
+    // the three descriptors that always exist: any further one is refused
     await sh('prlimit --pid "$1" --nofile="$2:$3"', `${pid}`, "3", hard);
     assert.deepEqual(await serve.readAll(0, 3), { right: 0, wrong: 0, error: 3 });
     const refused = await Promise.allSettled(

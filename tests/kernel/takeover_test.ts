@@ -1,5 +1,5 @@
 /**
- * Servers and keepers killed one after the other; tests/stress/takeover_test.ts kills at random.
+ * Servers and keepers killed in sequence; tests/stress/takeover_test.ts kills at random.
  *
  * @module
  */
@@ -36,7 +36,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
     await container.driver.restart();
     const { wrong, errors } = await readers.stop();
     deepEqual({ wrong, errors }, { wrong: 0, errors: [] });
-    deepEqual(await warningsOf(container), [], "nothing is stranded");
+    deepEqual(await warningsOf(container), [], "no read is left waiting");
   });
 }
 
@@ -52,7 +52,7 @@ for (const fsDriver of TESTED_DATA_PATHS) {
     deepEqual(await freed(container), [], "the container uses it");
     await container.driver.call("GraphDriver.Put", { ID: "box" });
     let gone: string[] = [];
-    while (gone.length === 0) gone = await freed(container); // the kernel may take its time
+    while (gone.length === 0) gone = await freed(container); // the kernel may delay this
     deepEqual(gone, [container.blobId]);
     container.root = String((await container.driver.call("GraphDriver.Get", { ID: "box" }))["Dir"]);
     deepEqual(await Deno.readFile(`${container.root}/5`), container.content(5));
@@ -66,7 +66,7 @@ async function freed({ adminSocket }: LazyContainer): Promise<string[]> {
   return JSON.parse(stdout).blobs.map(({ id }: { id: string }) => id);
 }
 
-/** Where nobody answers, reads are errors. */
+/** Asserts that reads fail, as nobody answers them. */
 const FAIL_CLOSED = TESTED_DATA_PATHS.filter((fsDriver) => fsDriver !== "erofs-fanotify");
 const BY_SESSION = FAIL_CLOSED.filter((fsDriver) => fsDriver !== "erofs-fscache");
 
@@ -83,7 +83,7 @@ for (const fsDriver of FAIL_CLOSED) {
 for (const fsDriver of BY_SESSION) {
   fuseTest(`readers get errors after both died, even if their descriptors are still held (${fsDriver})`, async () => {
     await using container = await LazyContainer.start(fsDriver);
-    const held = await Keeper.take(keeperPath(container.stateDir)); // as a thread that was killed within a mount does
+    const held = await Keeper.take(keeperPath(container.stateDir)); // like a thread that was killed during a mount
     try {
       await bothDie(container);
     } finally {
@@ -92,7 +92,7 @@ for (const fsDriver of BY_SESSION) {
   });
 }
 
-/** Kills server and keeper under a reader, and starts both and the container anew. */
+/** Kills server and keeper during a read, and starts both and the container again. */
 async function bothDie(container: LazyContainer): Promise<void> {
   await using readers = await container.read(1);
   await container.driver.kill();
@@ -116,7 +116,7 @@ fuseTest(
     await using container = await LazyContainer.start("erofs-fanotify");
     await container.driver.kill();
     Deno.kill(container.keeperPid, "SIGKILL");
-    await Deno.readFile(`${container.root}/3`); // zeros, which the kernel keeps
+    await Deno.readFile(`${container.root}/3`); // zeros, which the kernel caches
     await container.driver.restart();
     deepEqual(await Deno.readFile(`${container.root}/3`), container.content(3));
     await using readers = await container.read(2);
@@ -126,7 +126,7 @@ fuseTest(
     match((await warningsOf(container)).join(), suspects);
     await container.driver.kill();
     await container.driver.restart();
-    match((await warningsOf(container)).join(), suspects, "the next server knows it, too");
+    match((await warningsOf(container)).join(), suspects, "the next server reports it as well");
     await startAnew(container);
     deepEqual(await warningsOf(container), []);
   },
@@ -151,7 +151,7 @@ async function startAnew({ driver }: LazyContainer): Promise<void> {
   await driver.call("GraphDriver.Get", { ID: "box" });
 }
 
-/** What `nydus-gd doctor` says of the daemon, by its status. */
+/** Doctor's results about the daemon, by status. */
 async function healthOf({ adminSocket, stateDir }: LazyContainer): Promise<string> {
   const nowhere = { path: "/nonexistent", explicit: false };
   const installation = await Installation.take({

@@ -41,7 +41,7 @@ function run(program: string, args: string[]): Uint8Array<ArrayBuffer> {
   return stdout;
 }
 
-/** What every dialect but v7 can hold. */
+/** Entries that every dialect but v7 can represent. */
 function sample(...before: TestEntry[]): Uint8Array<ArrayBuffer> {
   const long = "n".repeat(90);
   return tarOf(

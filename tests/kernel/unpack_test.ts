@@ -89,7 +89,7 @@ Deno.test({ name: "a tar written to a stream equals one written to a file", igno
   const pieces: Uint8Array[] = [];
   const stream = {
     write(bytes: Uint8Array) {
-      pieces.push(bytes.slice(0, 1000)); // as a pipe does, it takes what it likes
+      pieces.push(bytes.slice(0, 1000)); // as a pipe may, it takes a part only
       return Promise.resolve(Math.min(1000, bytes.length));
     },
   };
@@ -115,7 +115,7 @@ Deno.test({ name: "zeros become holes", ignore }, async () => {
   assert.ok(files.some(({ path }) => !isSparse(path)));
 });
 
-/** Blobs that give what they have until `stopAt` reads were made, and then nothing for ever. */
+/** Blobs that serve `stopAt` reads, and then never answer. */
 function stalling(backend: Backend, stopAt: number, onStall: () => void): Backend {
   let reads = 0;
   return {

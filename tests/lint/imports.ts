@@ -1,6 +1,6 @@
 /// <reference lib="deno.unstable" />
 /**
- * What a module reaches for: its imports, static, dynamic, of types and of Workers, and the globals that do I/O. Read
+ * External uses of a module: its imports, static, dynamic, of types and of Workers, and the globals that do I/O. Read
  * from the syntax tree, so that comments and strings do not count.
  *
  * Works inside `deno test` only, as `Deno.lint.runPlugin` does.

@@ -3,7 +3,7 @@
  *
  * ```
  * ffi < lib/base < archive < oci < rafs < backend < blob < mount < layer < image < setup < doctor < demo
- * lib/cli and plugin stand above lib, side by side; only main.ts sees both.
+ * lib/cli and plugin are above lib and may not import each other; only main.ts imports both.
  * ```
  * A module imports its own component and the components before it. Pure components touch nothing but bytes: no ffi, no
  * I/O. Tests and scripts may import anything, nothing may import them.
@@ -41,7 +41,7 @@ const FOLDERS: Readonly<Record<string, readonly string[]>> = {
 /** Components of formats: pure functions of bytes. */
 const PURE_COMPONENTS = new Set(["lib/archive", "lib/oci", "lib/rafs"]);
 
-/** Constants of Deno that they may use. */
+/** Constants of Deno that pure components may use. */
 const CONSTANTS = new Set(["Deno.build"]);
 
 /** Modules of the runtime that do I/O. */

@@ -1,9 +1,9 @@
 /**
- * Images that nydus-image makes of one folder with options taken at random: by every data path each shows that folder.
+ * Images that nydus-image makes of one folder with random options: every data path shows that folder.
  *
- * Where nydus-image is on the PATH, which no Debian package brings. Images of one test are mounted side by side on one
- * cache, as many of them as there are blobs in common. NYDUS_GD_IMAGES says how many: 10, and 100 in
- * `sh scripts/test.sh stress`; FUZZ_SEED which ones.
+ * Skipped unless nydus-image, which no Debian package contains, is on the PATH. Images of a test are mounted at once
+ * with one cache, grouped by common blobs. NYDUS_GD_IMAGES is their number: 10, and 100 in
+ * `sh scripts/test.sh stress`; FUZZ_SEED selects them.
  *
  * @module
  */
@@ -26,11 +26,11 @@ console.log(version ?? `skipped: ${PROGRAM} is not on the PATH`);
 
 const IMAGES = Number(Deno.env.get("NYDUS_GD_IMAGES") ?? "10");
 const SEED = Number(Deno.env.get("FUZZ_SEED") ?? "1");
-/** Bytes of a chunk. */
+/** Chunk sizes in bytes. */
 const CHUNK_SIZES = [4096, 8192, 65536, 262_144, 1 << 20, 16 << 20];
 const WALK_MS = 120_000;
 
-/** Sizes around those of chunks and of a cipher's block, and small files that are put together. */
+/** Sizes around those of chunks and of a cipher's block, and small files that are batched. */
 function makeTree(root: string): void {
   makeSampleTree(root);
   for (const size of [0, 1, 15, 16, 17, 4095, 4096, 4097, 65535, 65536, 65537]) {
@@ -40,7 +40,7 @@ function makeTree(root: string): void {
   for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${root}/many/${i}`, `file ${i}\n`.repeat(i));
 }
 
-/** What nydus-image takes together. */
+/** Option combinations that nydus-image accepts. */
 function optionsOf(random: Random): { readonly args: string[]; readonly inline: boolean } {
   const fsVersion = random.pick(["5", "6"]);
   const chunkSize = random.pick(CHUNK_SIZES);
@@ -62,7 +62,7 @@ function optionsOf(random: Random): { readonly args: string[]; readonly inline: 
   return { args, inline };
 }
 
-/** Makes image `k` of the folder `tree`. @returns the file that has its bootstrap, and the command */
+/** Makes image `k` of the folder `tree`. @returns the file with its bootstrap, and the command */
 async function make(temp: TempDir, k: number): Promise<{ readonly source: string; readonly command: string }> {
   const { args, inline } = optionsOf(new Random(SEED, k));
   const told = temp.join("told.json"), bootstrap = temp.join(`${k}.boot`);

@@ -43,7 +43,7 @@ function requestOf(text: string): Request {
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error; // String() of an odd object
   }
-  // drop what a client cannot put into a request line
+  // drop what a client cannot send in a request line
   const line = `${method}?${query}`.replaceAll(/[^\x21-\x7e]/g, "");
   return new Request(`http://plugin.moby.localhost/${line}`, { method: "POST", body });
 }
@@ -72,7 +72,7 @@ fuzz(import.meta, {
       ],
     }),
   missing: isRoot ? undefined : "not root",
-  // each call reaches a store that makes folders and mounts
+  // each call reaches a store that creates folders and mounts
   oneIn: 10,
   open: async (scratch) => {
     const canary = `${scratch}/canary`;

@@ -47,7 +47,7 @@ fuzz(import.meta, {
         words: ['"', "\\", ",", "=", "Bearer ", "\\".repeat(300), '="', " ".repeat(400), "a=,"],
       }),
     ),
-  // "Text that is none ends the list; it never throws"
+  // the parser promises: text that is not a challenge ends the list, it never throws
   open: () => (header) => {
     for (const { scheme, parameters } of parseChallenges(header)) {
       assert.ok(scheme !== "" && scheme === scheme.toLowerCase());
@@ -132,7 +132,7 @@ fuzz(import.meta, {
   open: () => (host) => {
     if (!isRegistryHost(host)) return;
     if (isLoopback(host)) assert.match(new URL(`https://${host}`).hostname, /^(localhost$|127\.|\[::1\]$)/);
-    // whatever we accept as a host must be one for the client, or be refused
+    // a host that the client can parse must be only a host for it
     const url = URL.parse(`https://${host}/v2/`);
     if (url !== null) assert.ok(url.pathname === "/v2/" && url.username === "" && url.search === "" && url.hash === "");
   },

@@ -1,10 +1,10 @@
 /**
- * What programs see of a server that is killed at random instants, by each data path: nothing but a pause.
+ * A server that is killed at random instants, by each data path: programs notice nothing but a pause.
  *
- * NYDUS_GD_TAKEOVER_ROUNDS says how often the server is killed in each test: 30, and 300 in `sh scripts/test.sh stress`;
- * NYDUS_GD_TAKEOVER_READERS how many programs read: 8; NYDUS_GD_TAKEOVER_LIFE_MS how long it lives at most: 1000.
- * A pause is for the most part the start of a server: with NYDUS_GD_TEST_PROGRAM=dist/nydus-gd it is what users see, the
- * source takes half as long again.
+ * NYDUS_GD_TAKEOVER_ROUNDS is the number of kills per test: 30, and 300 in `sh scripts/test.sh stress`;
+ * NYDUS_GD_TAKEOVER_READERS the number of reading programs: 8; NYDUS_GD_TAKEOVER_LIFE_MS the longest life: 1000.
+ * A pause is mostly the start of a server: with NYDUS_GD_TEST_PROGRAM=dist/nydus-gd it is what users see, and half as
+ * long again from source.
  */
 import { deepEqual, ok } from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
@@ -16,7 +16,7 @@ import { EXECUTABLE } from "../support/program.ts";
 
 const ROUNDS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_ROUNDS") ?? "30");
 const READERS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_READERS") ?? "8");
-/** A server lives at most this long: it dies while it starts, takes over, or serves. */
+/** Longest life of a server in milliseconds: it dies while it starts, takes over, or serves. */
 const LONGEST_LIFE_MS = Number(Deno.env.get("NYDUS_GD_TAKEOVER_LIFE_MS") ?? "1000");
 /** File sizes in bytes. The kernel's cache cannot be emptied while it is in use, so it gets more data than is read. */
 const FILE_BYTES = { usual: 1 << 20, kernelCache: 4 << 20 } as const;
@@ -48,7 +48,7 @@ async function killed(fsDriver: FsDriver, between: (container: LazyContainer) =>
     between(container);
     await container.emptyCache(readers);
     if (round % 2 === 0) await driver.restart();
-    else driver.begin(); // to be killed before it serves, now and then
+    else driver.begin(); // sometimes it is killed before it serves
   }
   await driver.kill();
   await driver.restart();

@@ -214,7 +214,7 @@ const CHUNK_TABLE: readonly Row[] = [
 
 const PREFETCH: readonly Row[] = [
   ["inode beyond the image", (p) => p.u32(p.getU64(ext(EXT_SUPER.prefetchTableOffset)), 0xffffffff), []],
-  ["a directory that is none", (p) => p.u32(p.getU64(ext(EXT_SUPER.prefetchTableOffset)), 1), []],
+  ["an inode that does not exist", (p) => p.u32(p.getU64(ext(EXT_SUPER.prefetchTableOffset)), 1), []],
   ["half an entry", (p) => p.u32(ext(EXT_SUPER.prefetchTableSize), 3), "refused"],
   ["4 GiB of it", (p) => p.u32(ext(EXT_SUPER.prefetchTableSize), 0xfffffffc), "refused"],
 ];

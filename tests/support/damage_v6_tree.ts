@@ -32,7 +32,7 @@ const INODES: readonly Row[] = [
   }],
   ["file is a FIFO", inode("/keep/k2", EXTENDED.mode, 0o010644)],
   ["file is a socket", inode("/keep/k2", EXTENDED.mode, 0o140755)],
-  ["file is of a type that is none", inode("/keep/k2", EXTENDED.mode, 0o170644)],
+  ["file has an invalid type", inode("/keep/k2", EXTENDED.mode, 0o170644)],
   ["file of the last owner", (p, at) => p.u64(at.inode("/keep/k2") + EXTENDED.uid, (1n << 64n) - 1n)],
   ["directory is a file", inode("/opq", EXTENDED.mode, 0o100644)],
   ["directory is a symbolic link", inode("/opq/deep", EXTENDED.mode, 0o120777)],

@@ -127,7 +127,7 @@ export class LazyContainer implements AsyncDisposable {
   /** Empties a file that the kernel has open and watches, through a mount that it does not watch. */
   async #punch(cache: string, name: string): Promise<void> {
     const group = (await Keeper.take(this.#keeperPath))?.get("fanotify");
-    if (group === undefined) throw new Error("nobody has the fanotify group");
+    if (group === undefined) throw new Error("no process has the fanotify group");
     using _group = group;
     using mount = openTree(AT.FDCWD, cache, OPEN_TREE.CLONE);
     ignoreMount(group, mount);

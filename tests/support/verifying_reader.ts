@@ -86,7 +86,7 @@ export class VerifyingReaders implements AsyncDisposable {
   /** Runs `fn` while no reader is executing an allowed read: each is stopped, or waits for an answer. */
   async whileHeld(fn: () => Promise<void>): Promise<void> {
     for (const reader of this.readers) reader.signal("SIGSTOP");
-    await until("every reader waits or is stopped", () => !this.readers.some((reader) => reader.isRunning));
+    await until("every reader waits or has stopped", () => !this.readers.some((reader) => reader.isRunning));
     try {
       await fn();
     } finally {
@@ -134,7 +134,7 @@ class Reader implements AsyncDisposable {
         return line;
       }
       const { done, value } = await this.#lines.read();
-      if (done) throw new Error("a reader ended before it told what it saw");
+      if (done) throw new Error("a reader ended before it reported its results");
       this.#text += value;
     }
   }

@@ -11,7 +11,7 @@ import { KERNEL, vmTest } from "../support/vm/vm_test.ts";
 
 const WATCHDOG_MS = 4 * 60_000;
 
-/** What scripts/test.sh does before any test, and a test before its machine; $1 is the repository, $2 the kernel. */
+/** What scripts/test.sh does before all tests, and a test before its machine; $1 is the repository, $2 the kernel. */
 const PREPARE = `
 root=$1
 . "$root/scripts/bootstrap.sh"

@@ -35,18 +35,18 @@ Deno.test("a ping is sent once per check_interval, and stops after check_pause_e
   };
   /** Sends requests at that time until a ping has been answered. */
   const isProxiedUntil = async (atMs: number, expected: boolean) => {
-    await until("the answer has arrived", async () => await isProxied(atMs) === expected);
+    await until("the response has arrived", async () => await isProxied(atMs) === expected);
   };
   assert.equal(await isProxied(0), true);
   await isProxiedUntil(0, false);
   assert.equal(await isProxied(4_999), false);
   assert.equal(health.requests.length, 1);
   assert.equal(await isProxied(5_000), false);
-  await until("it is asked", () => health.requests.length >= 2);
+  await until("it is requested", () => health.requests.length >= 2);
   assert.equal(await isProxied(305_000), false, "in use until now");
-  await until("it is asked", () => health.requests.length >= 3);
-  assert.equal(await isProxied(605_001), true, "what it said is forgotten");
-  await until("it is asked", () => health.requests.length >= 4);
+  await until("it is requested", () => health.requests.length >= 3);
+  assert.equal(await isProxied(605_001), true, "its last state is discarded");
+  await until("it is requested", () => health.requests.length >= 4);
   await isProxiedUntil(605_001, false);
   assert.equal(health.requests.length, 4);
 });

@@ -219,7 +219,7 @@ const ODD_BODIES: readonly [name: string, body: string, words: RegExp][] = [
   ["no body", "", /HTTP 403 from 127\.0\.0\.1:\d+$/],
   ["XML that is cut off", "<Error><Code>AccessDenied</Code><Mess", /HTTP 403 AccessDenied from/],
   ["a namespace and spaces", `<a:Error xmlns:a="x"><a:Code >\n AccessDenied </a:Code></a:Error>`, /AccessDenied from/],
-  ["a code that is none", "<Error><Code>no; code!</Code></Error>", /HTTP 403 from 127\.0\.0\.1:\d+$/],
+  ["an invalid code", "<Error><Code>no; code!</Code></Error>", /HTTP 403 from 127\.0\.0\.1:\d+$/],
   ["a code without an end", `<Code>${"A".repeat(5000)}`, /HTTP 403 from 127\.0\.0\.1:\d+$/],
   ["a body without an end", "<".repeat(200_000) + "<Code>AccessDenied</Code>", /HTTP 403 from 127\.0\.0\.1:\d+$/],
 ];

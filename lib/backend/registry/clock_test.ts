@@ -48,7 +48,7 @@ Deno.test("token and redirect stay in use however far the clock jumps", () =>
       jump(byMs);
       await read(1_000);
     }
-    assert.equal(registry.requests.length, asked, "neither token nor address was asked for again");
+    assert.equal(registry.requests.length, asked, "neither token nor redirect was requested again");
   }));
 
 Deno.test("a wrong clock limits a presigned URL to an hour at most, and a pause to its maximum", () => {

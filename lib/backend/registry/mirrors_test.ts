@@ -145,7 +145,7 @@ Deno.test("a failed round is retried, and the error names every host, the upstre
           `mirror ${first.host}: HTTP 502 from ${first.host}; mirror ${second.host}: HTTP 502 from ${second.host}$`,
       ),
     );
-    assert.deepEqual(asked(), [1, 1, 1], "what the upstream does not have is not asked for again");
+    assert.deepEqual(asked(), [1, 1, 1], "a blob that the upstream lacks is not requested again");
   }));
 
 Deno.test("each host receives only its own credentials", () =>
@@ -167,7 +167,7 @@ Deno.test("each host receives only its own credentials", () =>
     second.lasting = { kind: "status", status: 404 };
     const auth = btoa("up:upstream-secret");
     await open({ auth }, keychain).blob(id).read(0, 10, ON_DEMAND);
-    assert.equal(asked()[2], 2, "refused by one mirror, not in the other");
+    assert.equal(asked()[2], 2, "one mirror refuses it, the other lacks it");
     await open({ registryToken: "upstream-token" }, keychain).blob(id).read(0, 10, ON_DEMAND);
     const secretsAt = (registry: FakeRegistry) =>
       registry.requests.map(({ headers }) => headers.authorization).filter((value) => value !== undefined).join();

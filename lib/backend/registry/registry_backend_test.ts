@@ -80,7 +80,7 @@ const MENDED: readonly [name: string, fault: Fault][] = [
   ["a body that is too short", { kind: "resize", by: -1 }],
   ["a body that is too long", { kind: "resize", by: 1 }],
   ["a Content-Range of other bytes", { kind: "content-range", value: `bytes 101-200/${BYTES.length}` }],
-  ["a Content-Range that is none", { kind: "content-range", value: "bytes */7" }],
+  ["an invalid Content-Range", { kind: "content-range", value: "bytes */7" }],
   ["no Content-Range", { kind: "content-range", value: undefined }],
   ["status 500", { kind: "status", status: 500 }],
   ["status 429", { kind: "status", status: 429, headers: { "retry-after": "0" } }],

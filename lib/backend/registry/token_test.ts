@@ -129,7 +129,7 @@ for (const getStatus of [404, 405] as const) {
         service: "s",
         scope: "repository:x:pull",
       });
-      assert.equal(server.requests[1]?.query.size, 0, "nothing of it is in the address");
+      assert.equal(server.requests[1]?.query.size, 0, "the URL does not contain it");
       clock.now = 60_000;
       assert.notEqual(await tokens.get(ON_DEMAND), first);
       assert.deepEqual(server.requests.map(({ method }) => method), ["GET", "POST", "POST"]);
@@ -138,7 +138,7 @@ for (const getStatus of [404, 405] as const) {
         source().get(ON_DEMAND),
         (error) => hasCode(error, "unavailable") && new RegExp(`HTTP ${getStatus} from`).test(error.message),
       );
-      assert.equal(server.count("POST", "/token"), 3, "who has no password has nothing to post");
+      assert.equal(server.count("POST", "/token"), 3, "without a password nothing is posted");
     }, { user: "u", password: "p w", getStatus }));
 }
 

@@ -77,7 +77,7 @@ Deno.test("images that divide a blob differently have separate files, and a rest
   }));
   for (let round = 0; round < 2; round++) for (const { image, blob } of images) await readAll(blob, image);
   const [plain, ...apart] = await namesIn(dir.path);
-  assert.equal(plain, "synthetic", "who comes first has the name that nydusd knows");
+  assert.equal(plain, "synthetic", "the first image uses the name that nydusd knows");
   assert.equal(apart.length, 2);
   for (const name of apart) assert.match(name, new RegExp(`^synthetic@${PART}$`));
   await cache.close();
@@ -157,7 +157,7 @@ Deno.test("an image without read chunks has no files, and discarding it removes 
   await cache.release(other);
   const { bytesFetched } = cache.stats();
   await readAll(hold(two), two);
-  assert.equal(cache.stats().bytesFetched, bytesFetched + two.bytes.length, "it was gone");
+  assert.equal(cache.stats().bytesFetched, bytesFetched + two.bytes.length, "it had been removed");
   const collect = (wanted: readonly string[]) =>
     cache.collect({ dryRun: false, isWanted: (owner) => wanted.includes(owner) });
   await cache.release(held);

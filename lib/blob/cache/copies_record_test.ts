@@ -63,7 +63,7 @@ Deno.test("an image that contradicts another gets another name, concurrently and
     assert.equal(
       distinct(inTurn),
       inTurn.length,
-      "what one has copied is nothing to the other, nor to who comes after it",
+      "neither image uses the other's copies, nor do later ones",
     );
     assert.equal(distinct([...await namesAtOnce(dir.path, order), ...inTurn.slice(0, -1)]), inTurn.length + 1);
   }
@@ -73,7 +73,7 @@ Deno.test("chunks described only by a closed image count as contradictions, even
   const whole = await inBlocks();
   using dir = TempDir.make();
   const [lied, known] = await namesInTurn(dir.path, [lieAbout(whole, 4), partOf(whole, 0, 1)]);
-  assert.equal(known, lied, "it has no chunk that they contradict each other about");
+  assert.equal(known, lied, "it has no contradictory chunk");
   assert.notEqual((await namesInTurn(dir.path, [whole]))[0], lied);
 });
 
@@ -98,7 +98,7 @@ Deno.test("the name changes when the record or the data file is lost", async () 
   using dir = TempDir.make();
   const [before] = await namesInTurn(dir.path, [image]);
   await Deno.writeFile(dir.join(copies), (await Deno.readFile(dir.join(copies))).slice(0, 100));
-  assert.notEqual((await namesInTurn(dir.path, [image]))[0], before, "a damaged record is none");
+  assert.notEqual((await namesInTurn(dir.path, [image]))[0], before, "a damaged record is ignored");
 });
 
 Deno.test("in a cache that keeps nothing the name is derived from the digests", async () => {

@@ -130,6 +130,6 @@ Deno.test("a verified chunk counts only at its place, and another chunk at that 
     unknown.uncompressedSize[2] = 0;
     assert.deepEqual(matching(file, unknown), [1], "an image may know a part of the chunks");
     unknown.uncompressedOffset[3] = 2 * BLOCK + 99;
-    assert.equal(matching(file, unknown), undefined, "not where another is");
-    assert.deepEqual(matching(file, moved, 2 * BLOCK), [1], "behind the end nothing was checked: it is damage");
+    assert.equal(matching(file, unknown), undefined, "not where another chunk is");
+    assert.deepEqual(matching(file, moved, 2 * BLOCK), [1], "a record beyond the end is damage");
   }));

@@ -44,7 +44,7 @@ Deno.test("on-demand tasks run first, prefetches only when none runs or waits", 
   assert.deepEqual(tasks.started, ["d1", "d2", "d3"]);
   tasks.end("d2");
   await turns();
-  assert.deepEqual(tasks.started, ["d1", "d2", "d3"], "a place is free, but an on-demand task runs");
+  assert.deepEqual(tasks.started, ["d1", "d2", "d3"], "a slot is free, but an on-demand task runs");
   tasks.end("d3");
   await turns();
   assert.deepEqual(tasks.started, ["d1", "d2", "d3", "p1", "p2"]);
@@ -91,7 +91,7 @@ Deno.test("read-ahead tasks start beside on-demand tasks, in slots of their own"
   assert.deepEqual(tasks.started, ["d1", "d2", "a1", "a2"]);
   for (const name of ["d1", "d2", "a1"]) tasks.end(name);
   await turns();
-  assert.deepEqual(tasks.started.slice(4), ["a3"], "prefetch waits for what is read ahead, too");
+  assert.deepEqual(tasks.started.slice(4), ["a3"], "prefetches wait for read-ahead as well");
   for (const name of ["a2", "a3"]) tasks.end(name);
   await turns();
   assert.deepEqual(tasks.started.slice(5), ["p1"]);
@@ -117,7 +117,7 @@ Deno.test("a running prefetch is notified when an on-demand task arrives", async
   assert.deepEqual(told, ["first"]);
   const second = prefetch("second");
   await turns();
-  assert.deepEqual(told, ["first"], "one that starts later is not told of earlier tasks");
+  assert.deepEqual(told, ["first"], "a later prefetch is not notified of earlier tasks");
   ends.resolve();
   await Promise.all([first, second]);
   queue.close();

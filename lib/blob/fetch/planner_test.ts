@@ -66,7 +66,7 @@ Deno.test("requests cover all wanted chunks, each once, within the limits", () =
         const gap = (columns.compressedOffset[row] as number) - end;
         assert.ok(gap >= 0 && gap <= LIMITS.maxGap, "only neighbours, in order");
         end = (columns.compressedOffset[row] as number) + (columns.compressedSize[row] as number);
-        assert.ok(missing.delete(key), "wanted, and not fetched before");
+        assert.ok(missing.delete(key), "wanted and not yet fetched");
         fetched.push(key);
       }
       assert.equal(end, plan.offset + plan.length);

@@ -74,7 +74,7 @@ Deno.test("a reader that reaches chunks being fetched keeps the window ahead of 
     }
   }
   assert.ok(last > 99 + 16 && last <= 99 + 32, `${last}`);
-  assert.equal(onTheWay.size, last + 1, "each chunk once, none left out");
+  assert.equal(onTheWay.size, last + 1, "every chunk once");
 });
 
 Deno.test("the window of a sequential reader is refilled when half of it is used, not for each chunk", () => {

@@ -41,5 +41,5 @@ Deno.test("a few buffers are kept, and freed when unused", async () => {
   for (let i = 0; i < 6; i++) borrowed.take(PIECE);
   borrowed[Symbol.dispose]();
   assert.equal(memory.free, 4);
-  await until("nothing is held", () => memory.free === 0);
+  await until("no buffer is kept", () => memory.free === 0);
 });

@@ -80,7 +80,7 @@ Deno.test("a chunk that is corrupt at its source fails no other: the doubtful ta
   await registry.goDown();
   for (let life = 0; life < 2; life++) {
     assert.deepEqual(await readChunks(dir.path, registry), allBut(2, "unavailable"));
-    assert.ok(exists(doubtfulMeta), "it stays in doubt");
+    assert.ok(exists(doubtfulMeta), "it stays doubtful");
   }
 
   await registry.comeBack();

@@ -61,7 +61,7 @@ Deno.test("the chunks of a tar get digests once the whole tar matches its name",
   }
   const other = sourceOf(TAR);
   await addTarDigests(other, columnsOf(PLACES.slice(1)), cache);
-  assert.equal(other.reads, 3, "an image that cuts it otherwise is not served with these digests");
+  assert.equal(other.reads, 3, "an image with other chunk boundaries does not use these digests");
 });
 
 Deno.test("a tar with one wrong byte anywhere yields no digest", async () => {

@@ -95,13 +95,13 @@ Deno.test("a start with many unexpected reads no longer counts as following the 
     recorder.begin();
     for (let i = 0; i < 50; i++) recorder.note(0, place(10 * i));
     for (let i = 0; i < 50; i++) recorder.note(0, place(5000 + 10 * i));
-    assert.equal(recorder.isFollowing, true, "as many as were expected");
+    assert.equal(recorder.isFollowing, true, "as many unexpected reads as expected ones");
     recorder.note(1, place(0));
     assert.equal(recorder.isFollowing, false);
     quiet();
     await known(learned, digest, 2);
     recorder.begin();
-    assert.equal(recorder.isFollowing, true, "the next start may be another one");
+    assert.equal(recorder.isFollowing, true, "the next start is judged anew");
     for (let i = 0; i < 25; i++) recorder.note(2, place(10 * i));
     assert.equal(recorder.isFollowing, false);
   }));

@@ -20,7 +20,7 @@ Deno.test("an image is made once, and again if its file is damaged or of another
   assert.deepEqual(keepImage(ONE, path), devices);
   const made = Deno.readFileSync(path), inode = inodeOf(path);
   assert.deepEqual(keepImage(ONE, path), devices);
-  assert.equal(inodeOf(path), inode, "the file is taken as it is");
+  assert.equal(inodeOf(path), inode, "the file is reused");
 
   for (const damage of [made.slice(0, -1), made.map((byte, at) => at === 4096 ? byte ^ 1 : byte), new Uint8Array()]) {
     Deno.writeFileSync(path, damage);

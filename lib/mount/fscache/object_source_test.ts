@@ -26,7 +26,7 @@ Deno.test("a range is widened to its chunks and cached ones after it, and padded
   source.add(use);
   const first = { offset: CHUNK + BLOCK, length: BLOCK };
   assert.deepEqual(source.widened(first, 1 << 20), { offset: CHUNK, length: CHUNK });
-  assert.deepEqual(source.widened(first, BLOCK), first, "a chunk that is too long is not given whole");
+  assert.deepEqual(source.widened(first, BLOCK), first, "a range is not widened to a chunk above the limit");
   const out = new Uint8Array(BLOCK);
   await source.read(3 * CHUNK, out, signal);
   assert.deepEqual(out, Uint8Array.from(out, (_, i) => i < 100 ? patternByte(3 * CHUNK + i) : 0));

@@ -10,7 +10,7 @@ import { installationIn } from "../../support/doctor_installation.ts";
 import { fuseTest } from "../../support/fuse_mount_kit.ts";
 import { TempDir } from "../../support/temp_dir.ts";
 
-const KEPT = { isStrong: true, what: "somebody keeps descriptors" } as const;
+const KEPT = { isStrong: true, what: "a process keeps descriptors" } as const;
 /** EROFS on files needs 6.12, fanotify pre-content events 6.14; both kernels have cachefiles with `restore`. */
 const HAS_EROFS_ON_FILES = !Deno.osRelease().startsWith("6.1.");
 

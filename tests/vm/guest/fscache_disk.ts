@@ -74,7 +74,7 @@ fuseTest(
       using _ballast = disk.fill(MIN_FREE_PERCENT - 1);
       const found = await place.read(path);
       assert.ok(found.every((answer, chunk) => answer === "ERR:EIO" || answer === right[chunk]), found.join());
-      assert.ok(found.includes("ERR:EIO"), "there was room");
+      assert.ok(found.includes("ERR:EIO"), "the disk was not full");
     }
     assert.deepEqual(await place.read(path), right);
   },

@@ -64,7 +64,7 @@ fuseTest("the kernel's own cache", async (t) => {
     assert.equal(name, digest);
     const options = mountAt(path.slice(0, path.lastIndexOf("/")))?.superOptions.split(",") ?? [];
     const told = options.filter((option) => /^(fsid|domain_id)=/.test(option)).sort();
-    if (told.length > 0) assert.deepEqual(told, ["domain_id=nydus-gd", `fsid=${digest}`]); // old kernels do not tell
+    if (told.length > 0) assert.deepEqual(told, ["domain_id=nydus-gd", `fsid=${digest}`]); // old kernels omit it
   });
 
   await t.step("images that share a blob share its cached data, whichever is unmounted", async () => {
