@@ -46,8 +46,8 @@ Deno.test("a record of size zero ends the listing instead of looping", () => {
 Deno.test("a directory is listed with inodes, types and names of any bytes, twice with the same result", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY | O.DIRECTORY);
-  const alien = new Uint8Array([0xff, 0xfe]);
-  openat(dir, alien, O.CREAT | O.WRONLY)[Symbol.dispose]();
+  const nonUtf8 = new Uint8Array([0xff, 0xfe]);
+  openat(dir, nonUtf8, O.CREAT | O.WRONLY)[Symbol.dispose]();
   Deno.mkdirSync(temp.join("d"));
   symlinkat("x", dir, "s");
   const first = [...readDirectory(dir)];

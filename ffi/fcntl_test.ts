@@ -20,9 +20,9 @@ Deno.test("struct open_how is laid out as linux/openat2.h says", () => {
 Deno.test("names of any bytes up to 255 can be opened, 256 bytes are ENAMETOOLONG", () => {
   using temp = TempDir.make();
   using dir = open(temp.path, O.RDONLY | O.DIRECTORY);
-  const alien = new Uint8Array([0xff, 0x80, 0xfe, 0x0a]);
+  const nonUtf8 = new Uint8Array([0xff, 0x80, 0xfe, 0x0a]);
   const longest = new Uint8Array(255).fill(0xc3);
-  for (const name of [alien, longest, "é".repeat(127)]) {
+  for (const name of [nonUtf8, longest, "é".repeat(127)]) {
     openat(dir, name, O.CREAT | O.EXCL | O.WRONLY, 0o640)[Symbol.dispose]();
     assert.equal(statat(dir, name).mode, 0o100640);
   }

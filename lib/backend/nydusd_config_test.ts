@@ -199,7 +199,7 @@ Deno.test("unknown keys are reported and ignored", () => {
 
 Deno.test("messages contain no secret of the file", () => {
   const secret = "hunter2secret";
-  const spoilt = [
+  const damaged = [
     v1((config) => Object.assign(config.device.backend.config, { auth: secret })),
     v1((config) => Object.assign(config.device.backend.config, { registry_token: [secret] })),
     v1((config) => Object.assign(config.device.backend.config, { auth: { user: secret } })),
@@ -207,7 +207,7 @@ Deno.test("messages contain no secret of the file", () => {
     `version = 2\nauth = "${secret}" x`,
     `{"auth": ${secret}}`,
   ];
-  for (const text of spoilt) {
+  for (const text of damaged) {
     assert.throws(() => parseNydusdConfig(text), (error) => {
       assert.ok(error instanceof NydusGdError);
       assert.ok(!error.message.includes(secret), error.message);

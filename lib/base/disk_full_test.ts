@@ -28,17 +28,17 @@ Deno.test("a full disk is reported with the path of the file, whichever call fai
   });
   for (const error of [byCall, byDeno, byNode]) {
     assert.ok(isDiskFull(error), String(error));
-    const told = writeFailure(error, "write /x", "/x");
-    assert.ok(hasCode(told, "io"));
-    assert.equal(told.message, "Cannot write /x: the disk of /x is full");
+    const described = writeFailure(error, "write /x", "/x");
+    assert.ok(hasCode(described, "io"));
+    assert.equal(described.message, "Cannot write /x: the disk of /x is full");
   }
 });
 
 Deno.test("other errors of the operating system are reported unchanged", async () => {
   const refused = await failureOf(() => open("/no/such/folder/file", O.WRONLY));
-  const told = writeFailure(refused, "write /x", "/x");
-  assert.ok(hasCode(told, "io"));
-  assert.equal(told.message, 'Cannot write /x: Cannot open "/no/such/folder/file": ENOENT');
+  const described = writeFailure(refused, "write /x", "/x");
+  assert.ok(hasCode(described, "io"));
+  assert.equal(described.message, 'Cannot write /x: Cannot open "/no/such/folder/file": ENOENT');
   const other = new TypeError("a defect");
   assert.equal(writeFailure(other, "write /x", "/x"), other);
 });

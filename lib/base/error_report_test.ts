@@ -23,10 +23,10 @@ Deno.test("errors of the runtime and of node's modules are rewritten as Cannot d
 
 Deno.test("running out of file descriptors is reported with the limit to raise", () => {
   for (
-    const said of ["Too many open files (os error 24): readfile '/x'", "EMFILE: too many open files, readfile '/x'"]
+    const message of ["Too many open files (os error 24): readfile '/x'", "EMFILE: too many open files, readfile '/x'"]
   ) {
-    const told = describeError(new Error(said));
-    assert.deepEqual(told, { message: "Cannot readfile /x: too many open files", hint: OPEN_FILES_HINT });
+    const described = describeError(new Error(message));
+    assert.deepEqual(described, { message: "Cannot readfile /x: too many open files", hint: OPEN_FILES_HINT });
   }
 });
 

@@ -28,7 +28,7 @@ Deno.test("neighbouring chunks are fetched in the request of a chunk that a read
 
 Deno.test("the on-demand listener is told of chunks that readers wait for, and of read-ahead once used", () =>
   withBlob({ sizes: SMALL, cache: AHEAD }, async ({ cache, blob, source, synthetic }) => {
-    const told: number[] = [];
+    const reported: number[] = [];
     const { descriptor, records } = synthetic;
     const rowAt = new Map(
       records.map((
@@ -37,15 +37,15 @@ Deno.test("the on-demand listener is told of chunks that readers wait for, and o
       ) => [`${uncompressedOffset}+${uncompressedSize}`, row]),
     );
     const onDemand = ({ offset, length }: { offset: number; length: number }) =>
-      told.push(rowAt.get(`${offset}+${length}`) ?? NaN);
+      reported.push(rowAt.get(`${offset}+${length}`) ?? NaN);
     const watched = cache.acquire({ descriptor, source, records: () => records, onDemand });
     await ensureRows(watched, synthetic, [9], "prefetch");
     await ensureRows(blob, synthetic, [0], "prefetch");
-    assert.deepEqual(told, [], "neither prefetches nor other images are reported");
+    assert.deepEqual(reported, [], "neither prefetches nor other images are reported");
     await ensureRows(watched, synthetic, [2, 3]);
-    assert.deepEqual(told, [2, 3, 4, 5, 6, 7]);
+    assert.deepEqual(reported, [2, 3, 4, 5, 6, 7]);
     await ensureRows(watched, synthetic, [4, 9]);
-    assert.deepEqual(told.splice(6), [8]);
+    assert.deepEqual(reported.splice(6), [8]);
   }));
 
 Deno.test("a read of the watched chunk of a window starts the fetch of the next window", () =>

@@ -26,9 +26,9 @@ Deno.test("a registry that accepts our login is ok, one that refuses it suggests
   await using registry = await FakeRegistry.start({ auth: "bearer", user: "me", password: "right" });
   const name = `registry ${registry.host}`;
   await logIn(temp, registry.host, "me", "right");
-  const let_in = (await judge(temp))(name);
-  assert.equal(let_in.verdict, "ok", let_in.seen);
-  assert.equal(let_in.seen, "answers with our login");
+  const accepted = (await judge(temp))(name);
+  assert.equal(accepted.verdict, "ok", accepted.seen);
+  assert.equal(accepted.seen, "answers with our login");
   await logIn(temp, registry.host, "me", "wrong");
   const refused = (await judge(temp))(name);
   assert.equal(refused.verdict, "fail");
@@ -103,8 +103,8 @@ Deno.test("a registry whose clock differs is reported", async () => {
       return Response.json({}, { headers: { date } });
     });
     await logIn(temp, `127.0.0.1:${server.addr.port}`, "me", "right");
-    const { verdict: said, seen } = (await judge(temp))(`registry 127.0.0.1:${server.addr.port}`);
-    assert.equal(said, verdict, seen);
+    const { verdict: actual, seen } = (await judge(temp))(`registry 127.0.0.1:${server.addr.port}`);
+    assert.equal(actual, verdict, seen);
     if (verdict !== "ok") assert.match(seen, seconds > 0 ? /ahead of its/ : /behind its/);
   }
 });

@@ -26,8 +26,8 @@ Deno.test("a daemon of another version must be restarted", async () => {
 });
 
 Deno.test("an unhealthy or degraded daemon is reported with the reason", async () => {
-  const unwell = () => Response.json({ status: "failed", reasons: ["one", "two"] }, { status: 503 });
-  const { verdict, seen, mend } = (await judge({ "/healthz": unwell }))("health");
+  const unhealthy = () => Response.json({ status: "failed", reasons: ["one", "two"] }, { status: 503 });
+  const { verdict, seen, mend } = (await judge({ "/healthz": unhealthy }))("health");
   assert.deepEqual([verdict, seen, mend], ["fail", "one; two", "nydus-gd status"]);
   const degraded = {
     "/healthz": () => Response.json({ status: "ok", reasons: [] }),
@@ -35,6 +35,6 @@ Deno.test("an unhealthy or degraded daemon is reported with the reason", async (
   };
   const poorly = (await judge(degraded))("health");
   assert.deepEqual([poorly.verdict, poorly.seen, poorly.mend], ["warn", "three", "nydus-gd status"]);
-  const alien = (await judge({ "/healthz": () => new Response("<html>") }))("health");
-  assert.equal(alien.verdict, "fail");
+  const foreign = (await judge({ "/healthz": () => new Response("<html>") }))("health");
+  assert.equal(foreign.verdict, "fail");
 });

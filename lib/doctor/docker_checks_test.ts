@@ -41,9 +41,9 @@ Deno.test("each version of Docker is judged by its support for plugins", async (
     ["dev", "warn", /not a known version/],
   ];
   for (const [version, verdict, seen] of cases) {
-    const said = (await judge((docker) => docker.version = version))("version");
-    assert.equal(said.verdict, verdict, version);
-    assert.match(said.seen, seen);
+    const result = (await judge((docker) => docker.version = version))("version");
+    assert.equal(result.verdict, verdict, version);
+    assert.match(result.seen, seen);
   }
 });
 

@@ -153,13 +153,13 @@ Deno.test("a home that cannot be opened or does not answer in its share of the t
 
 Deno.test("a home must have every blob in its recorded size", async () => {
   using dir = TempDir.make();
-  const saying = (sizes: [string, number][]): BackendCandidate => ({
+  const candidateWith = (sizes: [string, number][]): BackendCandidate => ({
     description: "mine",
     blobSizes: new Map(sizes),
     open: () => new TestBackend("mine", ["a", "b"]),
   });
   const choose = (sizes: [string, number][]) =>
-    chooseBackend([saying(sizes)], blobs, dir.join("choice.json"), PATIENT_MS);
+    chooseBackend([candidateWith(sizes)], blobs, dir.join("choice.json"), PATIENT_MS);
   await assert.rejects(choose([["a", 4]]), /mine: Cannot find blob b: the layer does not say that it is there/);
   await assert.rejects(choose([["a", 4], ["b", 5]]), /mine: Cannot use blob b: it has 4 bytes, the layer says 5/);
   assert.equal((await choose([["a", 4], ["b", 4]])).description, "mine");

@@ -21,8 +21,8 @@ Deno.test("an impossible mount point is reported with its path", async () => {
   Deno.writeTextFileSync(temp.join("file"), "");
   Deno.symlinkSync("loop", temp.join("loop"));
   for (const path of [temp.join("file/x"), temp.join("file/x/y"), temp.join("loop/x"), temp.join("n".repeat(300))]) {
-    const told = (error: unknown) =>
+    const namesPath = (error: unknown) =>
       hasCode(error, "io", "not-found") && error.message.startsWith(`Cannot find folder ${path}: `);
-    await assert.rejects(placeOf(path), told, path);
+    await assert.rejects(placeOf(path), namesPath, path);
   }
 });

@@ -136,19 +136,19 @@ Deno.test({ name: "mount reports which argument is wrong, and leaves nothing beh
   using temp = TempDir.make();
   const dir = temp.join("mnt");
   const none = temp.join("none");
-  const alien = temp.join("alien");
+  const garbage = temp.join("garbage");
   const empty = temp.join("empty");
   await Deno.mkdir(dir);
   await Deno.mkdir(empty);
-  await Deno.writeFile(alien, crypto.getRandomValues(new Uint8Array(8192)));
+  await Deno.writeFile(garbage, crypto.getRandomValues(new Uint8Array(8192)));
   const cases: [name: string, args: string[], sentence: RegExp, hint: RegExp, code?: number][] = [
     ["no such file", [none, dir, ...BLOBS], /cannot read bootstrap \S+none: there is no such file/, /path/],
-    ["alien bytes", [alien, dir, ...BLOBS], /cannot find a bootstrap in \S+alien: it is neither/, /nydus/],
+    ["random bytes", [garbage, dir, ...BLOBS], /cannot find a bootstrap in \S+garbage: it is neither/, /nydus/],
     ["no place of the blobs", [BOOTSTRAP, dir], /the location of its blobs is not given/, /--blob-dir DIR/, 2],
     ["no folder of blobs", [BOOTSTRAP, dir, "--blob-dir", none], /none/, /--blob-dir/],
     ["blobs that are missing", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],
     ["no folder to mount on", [BOOTSTRAP, none, ...BLOBS], /cannot mount on \S+none: there is no such/, /mkdir -p/],
-    ["a file to mount on", [BOOTSTRAP, alien, ...BLOBS], /cannot mount on \S+alien: it is not a folder/, /folder/],
+    ["a file to mount on", [BOOTSTRAP, garbage, ...BLOBS], /cannot mount on \S+garbage: it is not a folder/, /folder/],
     [
       "another data path",
       [BOOTSTRAP, dir, ...BLOBS, "--fs-driver", "erofs-fscache"],
@@ -163,7 +163,7 @@ Deno.test({ name: "mount reports which argument is wrong, and leaves nothing beh
       await fails(["mount", ...args], sentence, hint, { code });
       await fails(["mount", "--background", ...args], sentence, hint, { code });
       assert.equal(mountAt(dir), undefined);
-      for (const place of [dir, none, alien]) await hasNoState(place);
+      for (const place of [dir, none, garbage]) await hasNoState(place);
     });
   }
 });

@@ -66,13 +66,13 @@ eachDockerd(({ test, dockerd }) => {
       await first.goDown();
       assert.match(await refused(other, images.named), new RegExp(`${home}Cannot read blob \\w{64} .*refused`));
       await first.comeBack();
-      const login_hint = `\\(hint: docker login ${first.host}\\)`;
+      const loginHint = `\\(hint: docker login ${first.host}\\)`;
       assert.match(
         await refused(other, images.named),
-        new RegExp(`${home}.*it requires user and password.*${login_hint}`),
+        new RegExp(`${home}.*it requires user and password.*${loginHint}`),
       );
       await login(other, first.host, "wrong");
-      assert.match(await refused(other, images.named), new RegExp(`${home}.*does not accept user.*${login_hint}`));
+      assert.match(await refused(other, images.named), new RegExp(`${home}.*does not accept user.*${loginHint}`));
       await login(other, first.host, PASSWORD);
       const bytes = first.replaceBlob(blob, undefined);
       assert.match(await refused(other, images.named), new RegExp(`${home}Cannot read blob ${blob} .*HTTP 404`));
@@ -97,9 +97,9 @@ eachDockerd(({ test, dockerd }) => {
     });
 
     await t.step("a home on this machine that only the image names is not used", async () => {
-      const said = await refused(other, images.astray);
-      assert.match(said, new RegExp(`registry ${second.host}/app: .*an image may not lead there: ${second.host}`));
-      assert.match(said, /hint: .*fetch\.trusted_origins/);
+      const message = await refused(other, images.astray);
+      assert.match(message, new RegExp(`registry ${second.host}/app: .*an image may not lead there: ${second.host}`));
+      assert.match(message, /hint: .*fetch\.trusted_origins/);
     });
 
     await t.step("an image without a home reports that, or what the registry of its pull lacks", async () => {

@@ -78,8 +78,8 @@ Deno.test({ name: "pulling a damaged bootstrap fails with an error message and l
     for (const [name, bytes] of Object.entries(damaged)) {
       await t.step(`a bootstrap ${name}`, async () => {
         const { reference } = await storeImage(registry, `bad-${tag++}`, [bootstrapLayerTar(bytes), busybox]);
-        const said = await refused(stack, "pull", reference);
-        assert.match(said, /failed to register layer: .*Cannot (read|open|apply|use) [^:]*: /);
+        const message = await refused(stack, "pull", reference);
+        assert.match(message, /failed to register layer: .*Cannot (read|open|apply|use) [^:]*: /);
         assert.deepEqual(await stack.layers(), []);
         assert.deepEqual(await stack.overlays(), []);
       });
@@ -226,8 +226,8 @@ Deno.test({ name: "without FUSE ordinary images run, and a lazy one reports what
     await stack.docker("pull", classic.reference);
     await stack.docker("pull", lazy.reference);
     assert.equal(await stack.docker("run", "--rm", ...NO_NETWORK, classic.reference, "/bin/echo", "ran"), "ran");
-    const said = await refused(stack, "create", ...NO_NETWORK, lazy.reference, "/bin/sleep", "1000");
-    assert.match(said, /Cannot open "\/dev\/fuse": ENOENT \(hint: modprobe fuse\)/);
+    const message = await refused(stack, "create", ...NO_NETWORK, lazy.reference, "/bin/sleep", "1000");
+    assert.match(message, /Cannot open "\/dev\/fuse": ENOENT \(hint: modprobe fuse\)/);
     await inSandbox("umount /dev");
     const run = ["run", "--rm", ...NO_NETWORK, lazy.reference];
     assert.equal(await digestIn(stack, run, pathOf(3)), sha256Of(3));

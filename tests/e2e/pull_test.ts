@@ -115,9 +115,9 @@ eachDockerd(({ test }) => {
 
     await standard.bootstrapOnly(await runnableImage("by Docker"), [], { tag: "only" });
     await standard.classic([await runnableTree("whole")], { tag: "classic" });
-    for (const [tag, said] of [["only", "by Docker"], ["classic", "whole"]] as const) {
+    for (const [tag, output] of [["only", "by Docker"], ["classic", "whole"]] as const) {
       const { name } = await pullJson(stack, [`${first.host}/team/app:${tag}`], env);
-      assert.equal(await hello(stack, name), said);
+      assert.equal(await hello(stack, name), output);
       await stack.docker("rmi", name);
     }
 
@@ -148,8 +148,8 @@ eachDockerd(({ test }) => {
         { ...nydus, platform: PLATFORM, artifactType: MEDIA_TYPE.nydusManifest },
       ];
       await pusher.index("both", entries);
-      const came = await pullJson(stack, [name("both")]);
-      assert.deepEqual([came.form, came.digest, came.name], ["standard", nydus.digest, name("both")]);
+      const pulled = await pullJson(stack, [name("both")]);
+      assert.deepEqual([pulled.form, pulled.digest, pulled.name], ["standard", nydus.digest, name("both")]);
       assert.equal(await hello(stack, name("both")), "lazily");
     });
 
@@ -157,16 +157,16 @@ eachDockerd(({ test }) => {
       const subject = await pusher.classic([...classic, tarOf(file("more", "x"))], { tag: "plain" });
       const nydus = await pusher.standard(lazy, { subject });
       await pusher.index(subject.digest.replace(":", "-"), [nydus]);
-      const came = await pullJson(stack, [name("plain")]);
-      assert.deepEqual([came.form, came.digest], ["standard", nydus.digest]);
+      const pulled = await pullJson(stack, [name("plain")]);
+      assert.deepEqual([pulled.form, pulled.digest], ["standard", nydus.digest]);
       assert.equal(await hello(stack, name("plain")), "lazily");
     });
 
     await t.step("bootstrap-only, pulled by Docker itself", async () => {
       const above = [tarOf(file("added", "above"))];
       const only = await pusher.bootstrapOnly(lazy, above, { tag: "only", cmd: ["/bin/cat", "/hello", "/added"] });
-      const came = await pullJson(stack, [name("only")]);
-      assert.deepEqual([came.form, came.digest, came.lazy?.blobs.length], ["bootstrap-only", only.digest, 1]);
+      const pulled = await pullJson(stack, [name("only")]);
+      assert.deepEqual([pulled.form, pulled.digest, pulled.lazy?.blobs.length], ["bootstrap-only", only.digest, 1]);
       assert.equal(await hello(stack, name("only")), "lazilyabove");
       const digests = await stack.docker("image", "inspect", "--format", "{{json .RepoDigests}}", name("only"));
       assert.deepEqual(JSON.parse(digests), [`${registry.host}/app@${only.digest}`]);
@@ -199,8 +199,8 @@ eachDockerd(({ test }) => {
 
     await t.step("exported by BuildKit", async () => {
       const image = await pushAsBuildkit(client, "buildkit", lazy);
-      const came = await pullJson(stack, [name("buildkit")]);
-      assert.deepEqual([came.form, came.digest], ["standard", image.digest]);
+      const pulled = await pullJson(stack, [name("buildkit")]);
+      assert.deepEqual([pulled.form, pulled.digest], ["standard", image.digest]);
       assert.equal(await hello(stack, name("buildkit")), "lazily");
 
       const made = "v6-layers-inline-merged";
@@ -212,16 +212,16 @@ eachDockerd(({ test }) => {
 
     await t.step("an ordinary image is pulled completely by Docker, without a scratch folder", async () => {
       await pusher.classic(classic, { tag: "classic" });
-      const came = await pullJson(stack, [name("classic")], { TMPDIR: "/nowhere" });
-      assert.deepEqual([came.form, came.lazy], ["classic", null]);
+      const pulled = await pullJson(stack, [name("classic")], { TMPDIR: "/nowhere" });
+      assert.deepEqual([pulled.form, pulled.lazy], ["classic", null]);
       assert.equal(await hello(stack, name("classic")), "whole");
     });
 
     await t.step("pulled by digest, the resulting name is printed", async () => {
       const { digest } = await pusher.standard(await runnableImage("by digest"));
-      const came = await pullJson(stack, [`${registry.host}/app@${digest}`]);
-      assert.equal(came.name, `${registry.host}/app:${digest.replace(":", "-")}`);
-      assert.equal(await hello(stack, came.name), "by digest");
+      const pulled = await pullJson(stack, [`${registry.host}/app@${digest}`]);
+      assert.equal(pulled.name, `${registry.host}/app:${digest.replace(":", "-")}`);
+      assert.equal(await hello(stack, pulled.name), "by digest");
       const only = await pusher.bootstrapOnly(await runnableImage("only, by digest"), []);
       assert.equal((await pullJson(stack, [`${registry.host}/app@${only.digest}`])).form, "bootstrap-only");
       assert.equal(await hello(stack, `${registry.host}/app@${only.digest}`), "only, by digest");
@@ -238,8 +238,8 @@ eachDockerd(({ test }) => {
 
     await t.step("for another platform with --platform", async () => {
       const other = `${OTHER_PLATFORM.os}/${OTHER_PLATFORM.architecture}`;
-      const came = await pullJson(stack, ["--platform", other, name("both")]);
-      assert.match(came.platform, new RegExp(`^${other}`));
+      const pulled = await pullJson(stack, ["--platform", other, name("both")]);
+      assert.match(pulled.platform, new RegExp(`^${other}`));
       const architecture = await stack.docker("image", "inspect", "--format", "{{.Architecture}}", name("both"));
       assert.equal(architecture, OTHER_PLATFORM.architecture);
     });

@@ -140,9 +140,9 @@ Deno.test(
           "/bin/sleep",
           "infinity",
         );
-        const told = await machine.must("nydus-gd", "setup", "--dry-run");
+        const plan = await machine.must("nydus-gd", "setup", "--dry-run");
         assert.match(
-          told,
+          plan,
           /Restarting Docker stops 1 running container: web\. What they hold stays on disk with overlay2\./,
         );
         await machine.write("/etc/docker/daemon.json", DAEMON_JSON.replace("{", '{ "live-restore": true,'));

@@ -158,8 +158,8 @@ serveTest("a mount that others unmounted is reported as failed", "fuse", async (
   assert.equal((await serving.ask("/healthz")).status, 200);
   umount2(`${scratch}/root/images`, MNT.DETACH);
   await serving.driver.call("GraphDriver.Put", { ID: "box" }); // the overlay keeps the file system alive until then
-  const unwell = async () => (await serving.ask("/healthz")).status === 503;
-  for (const end = Date.now() + DEADLINE_MS; !await unwell() && Date.now() < end;);
+  const isUnhealthy = async () => (await serving.ask("/healthz")).status === 503;
+  for (const end = Date.now() + DEADLINE_MS; !await isUnhealthy() && Date.now() < end;);
   const { status, reasons } = await (await serving.ask("/healthz")).json();
   assert.equal(status, "failed");
   assert.match(reasons.join(), /the FUSE session of 1 lazy image has ended/);

@@ -56,8 +56,8 @@ for (const fsDriver of TESTED_DATA_PATHS.filter((path) => path !== "fuse")) {
         const mount = await kit.mounts.add(image, index + 1);
         assert.equal(mount.fsDriver, "fuse");
         assert.match(mount.refusal ?? "", reason);
-        const { image: named, reason: told } = warnings.at(-1)?.properties ?? {};
-        assert.deepEqual([named, told], [image.name, mount.refusal]);
+        const { image: named, reason: logged } = warnings.at(-1)?.properties ?? {};
+        assert.deepEqual([named, logged], [image.name, mount.refusal]);
         assert.deepEqual((await Array.fromAsync(Deno.readDir(mount.path))).map(({ name }) => name).sort(), ["a", "b"]);
         await mount[Symbol.asyncDispose]();
         await mount.released;

@@ -186,9 +186,9 @@ fuseTest(
       assert.match(status, /"degraded","message":"the last fetch failed for 1 of 1 lazy images"/);
       await bucket.comeBack();
       assert.equal(createHash("sha256").update(await read()).digest("hex"), file.sha256);
-      const told = [status, await admin("/healthz"), await admin("/metrics"), await Deno.readTextFile(logPath)]
+      const output = [status, await admin("/healthz"), await admin("/metrics"), await Deno.readTextFile(logPath)]
         .join();
-      assert.ok(!told.includes(ACCESS_KEY.secret), "a secret was shown");
+      assert.ok(!output.includes(ACCESS_KEY.secret), "a secret was shown");
     } finally {
       client.close();
       unmountBelow(temp.path);

@@ -90,14 +90,14 @@ function complaints(outcome: Outcome, fallout: Fallout, copy: ImageCopy, listing
     return [`wrong bytes in ${path}`];
   });
   if (fallout === "any") return wrong;
-  const spoiled = copy.filesIn(fallout);
+  const damagedFiles = copy.filesIn(fallout);
   const failing = entries.filter(({ sha256 }) => sha256?.startsWith("ERR:")).map(({ path }) => path);
   return [
     ...wrong,
-    ...failing.filter((path) => !spoiled.has(path)).map((path) => `${path} fails`),
+    ...failing.filter((path) => !damagedFiles.has(path)).map((path) => `${path} fails`),
     ...listing.filter(({ path }) => !found.has(path)).map(({ path }) => `${path} is not there`),
     ...failures,
-    ...(spoiled.size > 0 && failing.length === 0 ? ["nothing fails"] : []),
+    ...(damagedFiles.size > 0 && failing.length === 0 ? ["nothing fails"] : []),
   ];
 }
 
@@ -127,8 +127,8 @@ async function survive(kit: TestMounts, all: readonly Damage[]): Promise<void> {
     const { now } = memory();
     const outcome = await mountAndWalk(copy, index + 1, kit, walker);
     const growth = memory().peak - now;
-    const came = "refused" in outcome ? "refused" : outcome.fsDriver;
-    sofar[came] = (sofar[came] ?? 0) + 1;
+    const result = "refused" in outcome ? "refused" : outcome.fsDriver;
+    sofar[result] = (sofar[result] ?? 0) + 1;
     const wrong = complaints(outcome, fallout, copy, readListing(copy.fixture.listing));
     if (growth > MOST_GROWTH) wrong.push(`${growth >> 20} MiB of memory`);
     found.push(...wrong.map((complaint) => `${fixture}, ${name}: ${complaint}`));

@@ -202,15 +202,15 @@ Deno.test({ name: "a daemon is ok, failed or missing; its sockets are accessible
   const admin = temp.join("root.admin.sock");
   {
     await using server = await Server.start([...serve, "--admin-socket", admin], /serving/);
-    const well = await doctor(temp);
-    says(well, "driver socket", "ok", /gd\.sock/);
-    says(well, "health", "ok", /well/);
-    says(well, "lazy images", "ok", /none is mounted/);
+    const healthy = await doctor(temp);
+    says(healthy, "driver socket", "ok", /gd\.sock/);
+    says(healthy, "health", "ok", /well/);
+    says(healthy, "lazy images", "ok", /none is mounted/);
     await Deno.chmod(admin, 0o666);
     await Deno.rename(temp.join("root/cache"), temp.join("root/elsewhere"));
-    const unwell = await doctor(temp);
-    says(unwell, "admin socket", "fail", /mode 0666, not to root with 0600/, /systemctl restart/);
-    says(unwell, "health", "fail", /Cannot examine cache/, /nydus-gd status/);
+    const unhealthy = await doctor(temp);
+    says(unhealthy, "admin socket", "fail", /mode 0666, not to root with 0600/, /systemctl restart/);
+    says(unhealthy, "health", "fail", /Cannot examine cache/, /nydus-gd status/);
     await server.kill();
   }
   says(

@@ -45,7 +45,7 @@ async function withDriver(test: (parts: Parts) => Promise<void>): Promise<void> 
 type Kind = readonly [name: string, entries: (parts: Parts) => readonly TestEntry[]];
 
 /** Layers shaped like a bootstrap layer whose bootstrap is not a regular file of their own. */
-const LOOK_ALIKES: readonly Kind[] = [
+const SIMILAR_LAYERS: readonly Kind[] = [
   ["a symbolic link to a bootstrap", ({ host }) => [dir("image"), symlink("image/image.boot", `${host}/image.boot`)]],
   ["a symbolic link by way of the root", ({ host }) => [
     dir("image"),
@@ -64,7 +64,7 @@ const LOOK_ALIKES: readonly Kind[] = [
 fuseTest("a bootstrap that is not a regular file of the layer itself is ignored", () =>
   withDriver(async (parts) => {
     const { driver } = parts;
-    for (const [i, [name, entries]] of LOOK_ALIKES.entries()) {
+    for (const [i, [name, entries]] of SIMILAR_LAYERS.entries()) {
       const id = `layer${i}`;
       await driver.call("GraphDriver.Create", { ID: id });
       await driver.apply(id, tarOf(...entries(parts)));
@@ -80,7 +80,7 @@ fuseTest("a bootstrap that is not a regular file of the layer itself is ignored"
   }));
 
 /** Layers that are refused, with their error messages. */
-const REFUSED: readonly (readonly [name: string, tar: (parts: Parts) => Uint8Array<ArrayBuffer>, said: RegExp])[] = [
+const REFUSED: readonly (readonly [name: string, tar: (parts: Parts) => Uint8Array<ArrayBuffer>, message: RegExp])[] = [
   [
     "a hard link out of the layer",
     ({ host }) => tarOf(dir("image"), hardlink("image/image.boot", `${host}/image.boot`)),
@@ -117,12 +117,12 @@ function sparse(sizeBytes: number): Uint8Array<ArrayBuffer> {
 fuseTest("an invalid bootstrap is refused, and nothing of it is left", () =>
   withDriver(async (parts) => {
     const { driver, home } = parts;
-    for (const [i, [name, tar, said]] of REFUSED.entries()) {
+    for (const [i, [name, tar, message]] of REFUSED.entries()) {
       const id = `layer${i}`;
       await driver.call("GraphDriver.Create", { ID: id });
       await assert.rejects(driver.apply(id, tar(parts)), (error) => {
         assert.ok(error instanceof RemoteError);
-        assert.match(error.message, said, name);
+        assert.match(error.message, message, name);
         assert.ok(!error.message.includes("of the host"));
         return true;
       });

@@ -119,15 +119,21 @@ test("a bootstrap layer is replaced by its image; upper layers are ordinary, low
 
 test("an invalid bootstrap fails its ApplyDiff with an error, and nothing of the layer is left", async (home) => {
   const { store } = home;
-  await store.create("alien");
+  await store.create("foreign");
   const tar = tarOf(dir("image"), file("image/image.boot", "something else"));
-  await rejects(() => store.applyDiff("alien", new Blob([tar]).stream()), /Cannot read bootstrap .*: no folder image/);
-  deepEqual(namesIn(`${home.path}/alien/diff`), []);
-  await rejects(() => store.get("alien"), /its ApplyDiff failed \(Cannot read bootstrap/);
-  await rejects(() => store.create("child", { parent: "alien" }), /its ApplyDiff failed/);
-  await rejects(() => store.applyDiff("alien", new Blob([]).stream()), { code: "exists", message: /no folder image/ });
-  await store.remove("alien");
-  equal(await store.exists("alien"), false);
+  await rejects(
+    () => store.applyDiff("foreign", new Blob([tar]).stream()),
+    /Cannot read bootstrap .*: no folder image/,
+  );
+  deepEqual(namesIn(`${home.path}/foreign/diff`), []);
+  await rejects(() => store.get("foreign"), /its ApplyDiff failed \(Cannot read bootstrap/);
+  await rejects(() => store.create("child", { parent: "foreign" }), /its ApplyDiff failed/);
+  await rejects(() => store.applyDiff("foreign", new Blob([]).stream()), {
+    code: "exists",
+    message: /no folder image/,
+  });
+  await store.remove("foreign");
+  equal(await store.exists("foreign"), false);
 });
 
 test("a bootstrap layer written without ApplyDiff is recognised once another is created on it", async (home) => {
@@ -362,7 +368,7 @@ test("with a user namespace owners are shifted when unpacking and back when diff
     "named/f 65535:1",
     "named/l 0:0",
   ]);
-  Deno.writeTextFileSync(`${store.home}/box/diff/alien`, "");
+  Deno.writeTextFileSync(`${store.home}/box/diff/foreign`, "");
   await rejects(
     async () => await new Response(await store.diff("box")).arrayBuffer(),
     /0:0 is outside the user namesp/,

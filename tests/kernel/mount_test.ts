@@ -122,13 +122,13 @@ rootTest("a refused option is explained in the kernel's words", () => {
 
 rootTest("an overlay of layers with unusual names is mounted layer by layer", () => {
   using temp = TempDir.make();
-  const alien = bytesOf(`${temp.path}/b,:=\\ `).map((byte) => byte === 0x20 ? 0xff : byte);
+  const nonUtf8 = bytesOf(`${temp.path}/b,:=\\ `).map((byte) => byte === 0x20 ? 0xff : byte);
   Deno.mkdirSync(temp.join("a"));
   Deno.writeTextFileSync(temp.join("a/from-a"), "a");
   Deno.writeTextFileSync(temp.join("a/removed"), "a");
   using at = mountPoint(temp, "m");
   using dir = open(temp.path, O.RDONLY);
-  const name = alien.subarray(temp.path.length + 1);
+  const name = nonUtf8.subarray(temp.path.length + 1);
   mkdirat(dir, name, 0o755);
   using upper = openat(dir, name, O.PATH);
   mknodat(upper, "removed", S.IFCHR, makedev(0, 0));
@@ -136,7 +136,7 @@ rootTest("an overlay of layers with unusual names is mounted layer by layer", ()
 
   using context = FsContext.open("overlay");
   try {
-    context.setString("lowerdir+", alien).setString("lowerdir+", temp.join("a"));
+    context.setString("lowerdir+", nonUtf8).setString("lowerdir+", temp.join("a"));
   } catch (error) {
     if (!isErrno(error, "EINVAL")) throw error;
     console.log("skipped: overlay has no lowerdir+ before Linux 6.5");

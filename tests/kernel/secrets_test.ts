@@ -101,7 +101,7 @@ fuseTest(
 );
 
 /** Everything that a daemon shows, by its source. */
-async function told({ driver, scratch, logPath }: Parts): Promise<Map<string, string>> {
+async function outputsOf({ driver, scratch, logPath }: Parts): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   const client = Deno.createHttpClient({ proxy: { transport: "unix", path: `${scratch}/root.admin.sock` } });
   try {
@@ -146,7 +146,7 @@ for (const [source, auth] of [["nydusd", "basic"], ["nydusd", "bearer"], ["docke
           .map((value) => String(value).replace(/^\w+ /, ""));
         assert.ok(sent.length > 0, "the registry received a credential");
         const secrets = [...new Set([PASSWORD, btoa(`${USER}:${PASSWORD}`), ...sent])];
-        const found = await told(parts);
+        const found = await outputsOf(parts);
         found.set("errors", refusals.map(String).join("\n"));
         assert.match(found.get("log") ?? "", /"level":"(debug|trace)"/i);
         for (const [where, text] of found) {

@@ -65,10 +65,10 @@ function optionsOf(random: Random): { readonly args: string[]; readonly inline: 
 /** Makes image `k` of the folder `tree`. @returns the file with its bootstrap, and the command */
 async function make(temp: TempDir, k: number): Promise<{ readonly source: string; readonly command: string }> {
   const { args, inline } = optionsOf(new Random(SEED, k));
-  const told = temp.join("told.json"), bootstrap = temp.join(`${k}.boot`);
-  const all = ["create", ...args, "-D", temp.join("blobs"), "-J", told, ...(inline ? [] : ["-B", bootstrap])];
+  const report = temp.join("report.json"), bootstrap = temp.join(`${k}.boot`);
+  const all = ["create", ...args, "-D", temp.join("blobs"), "-J", report, ...(inline ? [] : ["-B", bootstrap])];
   await output(PROGRAM, [...all, temp.join("tree")]);
-  const { blobs } = JSON.parse(await Deno.readTextFile(told)) as { blobs: string[] };
+  const { blobs } = JSON.parse(await Deno.readTextFile(report)) as { blobs: string[] };
   return { source: inline ? temp.join(`blobs/${blobs.at(-1)}`) : bootstrap, command: `${PROGRAM} ${args.join(" ")}` };
 }
 

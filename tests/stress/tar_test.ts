@@ -74,7 +74,7 @@ const seeds: readonly Seed[] = ARCHIVES.map((bytes) => ({ bytes, fields: fieldsO
 const archives = () => new Mutator(seeds, { repair: repairChecksums });
 
 /** Events of a reader as text to compare, with checks. */
-function told(archive: Uint8Array, pieceBytes: number): string[] {
+function eventsOf(archive: Uint8Array, pieceBytes: number): string[] {
   const events: string[] = [];
   let current: TarEntry | undefined;
   let position = 0;
@@ -111,8 +111,8 @@ fuzz(import.meta, {
   name: "tar",
   inputs: archives,
   open: () => (input) => {
-    const whole = told(input, Math.max(1, input.length));
-    if (input.length % 4 === 0) assert.deepEqual(told(input, 100 + input.length % 700), whole);
+    const whole = eventsOf(input, Math.max(1, input.length));
+    if (input.length % 4 === 0) assert.deepEqual(eventsOf(input, 100 + input.length % 700), whole);
   },
 });
 

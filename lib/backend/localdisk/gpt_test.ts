@@ -86,16 +86,16 @@ Deno.test("one wrong byte anywhere in header or entries is detected", () => {
   const header = parseGptHeader(sector(HEADER), 1);
   fc.assert(
     fc.property(fc.nat(HEADER.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
-      const spoilt = HEADER.slice();
-      spoilt[at] = (spoilt[at] ?? 0) ^ change;
-      assert.throws(() => parseGptHeader(sector(spoilt), 1), GptError);
+      const damaged = HEADER.slice();
+      damaged[at] = (damaged[at] ?? 0) ^ change;
+      assert.throws(() => parseGptHeader(sector(damaged), 1), GptError);
     }),
   );
   fc.assert(
     fc.property(fc.nat(ENTRIES.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
-      const spoilt = ENTRIES.slice();
-      spoilt[at] = (spoilt[at] ?? 0) ^ change;
-      assert.throws(() => parseGptEntries(header, spoilt, 512), /^GptError: the entries' checksum is wrong$/);
+      const damaged = ENTRIES.slice();
+      damaged[at] = (damaged[at] ?? 0) ^ change;
+      assert.throws(() => parseGptEntries(header, damaged, 512), /^GptError: the entries' checksum is wrong$/);
     }),
     { numRuns: 20 },
   );

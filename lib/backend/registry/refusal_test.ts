@@ -57,7 +57,12 @@ async function withWorld(options: FakeRegistryOptions, test: (world: World) => P
 }
 
 /** Expects a refusal that names the registry, contains all of `words`, has this hint and no secret. */
-async function isTold(promise: Promise<unknown>, registry: FakeRegistry, words: string, hint: string): Promise<void> {
+async function failsWith(
+  promise: Promise<unknown>,
+  registry: FakeRegistry,
+  words: string,
+  hint: string,
+): Promise<void> {
   const error = await refuses(promise, "unauthorized");
   const shown = error.message.replaceAll(registry.host, "HOST");
   assert.match(shown, /^Cannot read blob [0-9a-f]{64} from registry HOST\/team\/app: /);
@@ -72,8 +77,8 @@ const LOGIN = "docker login HOST";
 for (const auth of ["basic", "bearer"] as const) {
   Deno.test(`${auth}: a refusal without credentials says so, and how to provide some`, () =>
     withWorld({ auth, ...USER }, async ({ registry, size }) => {
-      await isTold(size(), registry, "asked without credentials, there are none for HOST", LOGIN);
-      await isTold(
+      await failsWith(size(), registry, "asked without credentials, there are none for HOST", LOGIN);
+      await failsWith(
         size({ registry_token: SECRET }),
         registry,
         "asked with registry_token, there is nothing else",
@@ -84,7 +89,7 @@ for (const auth of ["basic", "bearer"] as const) {
   Deno.test(`${auth}: a refused password of Docker's file is reported with the file`, () =>
     withWorld({ auth, ...USER }, async ({ registry, folder, login, size }) => {
       login({ auths: { HOST: { auth: btoa(`bob:${SECRET}`) } } });
-      await isTold(size(), registry, `asked with user and password from ${folder.path}/config.json`, LOGIN);
+      await failsWith(size(), registry, `asked with user and password from ${folder.path}/config.json`, LOGIN);
       login({ auths: { HOST: { auth: btoa("bob:right") } } });
       assert.equal(await size(), 10);
     }));
@@ -92,13 +97,13 @@ for (const auth of ["basic", "bearer"] as const) {
   Deno.test(`${auth}: a refused password of the configuration or IMAGE_PULL_AUTH is reported with its key`, () =>
     withWorld({ auth, ...USER }, async ({ registry, size }) => {
       const wrong = btoa(`bob:${SECRET}`);
-      await isTold(
+      await failsWith(
         size({ auth: wrong }),
         registry,
         "asked with user and password from auth of the configured backend",
         "correct auth in the backend's configuration",
       );
-      await isTold(
+      await failsWith(
         size({ auth: btoa("bob:right") }, wrong),
         registry,
         "asked with user and password from IMAGE_PULL_AUTH",
@@ -115,7 +120,7 @@ Deno.test("a refused password of a credential helper is reported with the helper
     login({ credsStore: "test" });
     try {
       Deno.env.set("PATH", `${folder.path}:${path}`);
-      await isTold(size(), registry, "asked with user and password from docker-credential-test", LOGIN);
+      await failsWith(size(), registry, "asked with user and password from docker-credential-test", LOGIN);
     } finally {
       Deno.env.set("PATH", path);
     }
@@ -127,13 +132,13 @@ Deno.test("an expired identity token is reported as such", () =>
     assert.equal(await size(), 10);
     registry.changeIdentityToken(undefined);
     const words = `HTTP 400 invalid_grant from HOST, asked with identity token from ${folder.path}/config.json`;
-    await isTold(size(), registry, words, LOGIN);
+    await failsWith(size(), registry, words, LOGIN);
   }));
 
 Deno.test("an identity token where user and password are required is reported as unsuitable", () =>
   withWorld({ auth: "basic", ...USER }, async ({ registry, login, size }) => {
     login({ auths: { HOST: { identitytoken: SECRET } } });
-    await isTold(
+    await failsWith(
       size(),
       registry,
       "HOST refused: it requires user and password, asked with identity token from",
@@ -150,7 +155,7 @@ Deno.test("a refused Authorization of hosts.toml is reported as such", () =>
         `server = "${registry.url}"\n[header]\nAuthorization = "Basic ${btoa(`bob:${password}`)}"`,
       );
     header(SECRET);
-    await isTold(size(), registry, "asked with a header of hosts.toml, there is nothing else for HOST", LOGIN);
+    await failsWith(size(), registry, "asked with a header of hosts.toml, there is nothing else for HOST", LOGIN);
     header("right");
     assert.equal(await size(), 10);
   }));
@@ -158,5 +163,5 @@ Deno.test("a refused Authorization of hosts.toml is reported as such", () =>
 Deno.test("a registry that refuses without a challenge is reported as such", () =>
   withWorld({ auth: "none" }, async ({ registry, size }) => {
     registry.refusal = 403;
-    await isTold(size(), registry, "HTTP 403 from HOST, asked without credentials", LOGIN);
+    await failsWith(size(), registry, "HTTP 403 from HOST, asked without credentials", LOGIN);
   }));

@@ -102,22 +102,22 @@ Deno.test("read-ahead tasks start beside on-demand tasks, in slots of their own"
 
 Deno.test("a running prefetch is notified when an on-demand task arrives", async () => {
   const queue = queueOf(4, 2);
-  const told: string[] = [];
+  const notified: string[] = [];
   const ends = Promise.withResolvers<void>();
   const prefetch = (name: string) =>
     queue.run("prefetch", (overtaken) => {
-      overtaken.addEventListener("abort", () => told.push(name));
+      overtaken.addEventListener("abort", () => notified.push(name));
       return ends.promise;
     });
   const first = prefetch("first");
   await turns();
   await queue.run("read-ahead", () => Promise.resolve());
-  assert.deepEqual(told, []);
+  assert.deepEqual(notified, []);
   await queue.run("on-demand", () => Promise.resolve());
-  assert.deepEqual(told, ["first"]);
+  assert.deepEqual(notified, ["first"]);
   const second = prefetch("second");
   await turns();
-  assert.deepEqual(told, ["first"], "a later prefetch is not notified of earlier tasks");
+  assert.deepEqual(notified, ["first"], "a later prefetch is not notified of earlier tasks");
   ends.resolve();
   await Promise.all([first, second]);
   queue.close();

@@ -159,12 +159,15 @@ Deno.test("a second image adds digests to an open blob; a contradicting one is k
   const { chunks } = await first.open();
   const at = chunks.uncompressedOffset[1] as number;
   await assert.rejects(first.ensure(at, 1, "on-demand"), (error) => hasCode(error, "invalid-image"));
-  const lie = some((chunk) => chunk < 3).map((record) =>
+  const contradicting = some((chunk) => chunk < 3).map((record) =>
     record.chunkIndex === 2 ? { ...record, digest: new Uint8Array(32).fill(9) } : record
   );
-  const liar = open(lie);
-  assert.notEqual((await liar.open()).path, (await first.open()).path);
-  await assert.rejects(liar.ensure(chunks.uncompressedOffset[2] as number, 1, "on-demand"), /expected 0909/);
+  const contradictingBlob = open(contradicting);
+  assert.notEqual((await contradictingBlob.open()).path, (await first.open()).path);
+  await assert.rejects(
+    contradictingBlob.ensure(chunks.uncompressedOffset[2] as number, 1, "on-demand"),
+    /expected 0909/,
+  );
   await assert.rejects(first.ensure(at, 1, "on-demand"), (error) => hasCode(error, "invalid-image"));
   await open(some((chunk) => chunk % 2 === 1)).open();
   await first.ensure(...whole(image), "on-demand");

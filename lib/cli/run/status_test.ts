@@ -62,11 +62,11 @@ Deno.test("status is a table, or the daemon's own JSON document", () =>
 Deno.test("without a daemon the reason and a remedy are shown", async () => {
   using temp = TempDir.make();
   const nothing = await run(["--admin-socket", temp.join("none.sock")]);
-  const said = (state: string, hint: string) => `${state}\nhint: ${hint}\n`;
+  const errorText = (state: string, hint: string) => `${state}\nhint: ${hint}\n`;
   assert.deepEqual(nothing, {
     exitCode: 1,
     stdout: "",
-    stderr: said(
+    stderr: errorText(
       `nydus-gd: cannot query the daemon at ${temp.join("none.sock")}: no daemon answers, there is no such socket`,
       "systemctl start nydus-gd",
     ),

@@ -32,8 +32,8 @@ Deno.test("libraries, interpreter and loaded ranges are read for every class and
         needed: ["liba.so", "libb.so.1"],
         runpath: "/opt/lib:$ORIGIN",
       });
-      const { loaded, ...said } = parse(bytes);
-      assert.deepEqual(said, {
+      const { loaded, ...parsed } = parse(bytes);
+      assert.deepEqual(parsed, {
         machine: 183,
         interpreter: "/lib/ld.so",
         needed: ["liba.so", "libb.so.1"],
