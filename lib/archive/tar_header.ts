@@ -93,7 +93,7 @@ function verifyChecksum(block: Uint8Array, at: number): void {
   try {
     stored = parseNumber(block.subarray(start, start + length), "checksum");
   } catch (cause) {
-    throw new TarError(`Cannot read tar header at ${at}: checksum is no number (not a tar?)`, "invalid-image", {
+    throw new TarError(`Cannot read tar header at ${at}: checksum is not a number (not a tar?)`, "invalid-image", {
       cause,
     });
   }

@@ -112,7 +112,7 @@ function typeOf(group: HeaderGroup, records: ReadonlyMap<ByteString, Uint8Array>
   const type = TYPES.get(header.typeFlag);
   if (type !== undefined) return type;
   throw new TarError(
-    `Cannot read tar header at ${at}: entry type ${JSON.stringify(header.typeFlag)} holds no file`,
+    `Cannot read tar header at ${at}: entry type ${JSON.stringify(header.typeFlag)} is not supported`,
     "unsupported",
   );
 }

@@ -31,7 +31,7 @@ export function parseNumber(field: Uint8Array, where: string): number {
   for (; at < end; at++) {
     const byte = field[at] as number;
     if (byte < DIGIT_0 || byte > DIGIT_7) {
-      throw new TarError(`Cannot read tar ${where}: 0x${byte.toString(16).padStart(2, "0")} is no octal digit`);
+      throw new TarError(`Cannot read tar ${where}: 0x${byte.toString(16).padStart(2, "0")} is not an octal digit`);
     }
     value = value * 8 + (byte - DIGIT_0);
   }

@@ -31,7 +31,7 @@ export function parsePaxRecords(bytes: Uint8Array, at: number): PaxRecord[] {
     const where = `Cannot read PAX record at ${at + start}`;
     const space = bytes.indexOf(SPACE, start);
     const digits = space < 0 || space - start > 9 ? "" : toByteString(bytes.subarray(start, space));
-    if (!/^[0-9]+$/.test(digits)) throw new TarError(`${where}: length is no decimal number`);
+    if (!/^[0-9]+$/.test(digits)) throw new TarError(`${where}: length is not a decimal number`);
     const end = start + Number(digits);
     if (end > bytes.length) throw new TarError(`${where}: it ends ${end - bytes.length} bytes after its header`);
     if (end <= space || bytes[end - 1] !== NEWLINE) throw new TarError(`${where}: no newline at its end`);
@@ -40,7 +40,7 @@ export function parsePaxRecords(bytes: Uint8Array, at: number): PaxRecord[] {
     const key = toByteString(bytes.subarray(space + 1, equals));
     const value = bytes.subarray(equals + 1, end - 1);
     if (key.includes("\0") || TEXT_KEYS.has(key) && value.includes(0)) {
-      throw new TarError(`${where}: "${key.replaceAll("\0", "\\0")}" holds a NUL`);
+      throw new TarError(`${where}: "${key.replaceAll("\0", "\\0")}" contains NUL`);
     }
     records.push([key, value]);
     start = end;
@@ -113,7 +113,7 @@ export function xattrsOf(records: ReadonlyMap<ByteString, Uint8Array>, at: numbe
   }
   for (const name of xattrs.keys()) {
     if (name === "" || name.includes("\0")) {
-      throw new TarError(`Cannot read PAX header at ${at}: an extended attribute has no valid name`);
+      throw new TarError(`Cannot read PAX header at ${at}: the name of an extended attribute is invalid`);
     }
   }
   return xattrs;

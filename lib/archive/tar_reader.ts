@@ -137,7 +137,7 @@ export class TarReader {
     if (this.#state === "end") return;
     if (this.#state === "data") {
       throw new TarError(
-        `Cannot read tar at ${this.#offset}: the stream ends ${this.#left} bytes before its file does`,
+        `Cannot read tar at ${this.#offset}: the stream ends ${this.#left} bytes before the end of a file`,
       );
     }
     if (this.#gatheredBytes > 0 || this.#state !== "header" && this.#state !== "padding") {
@@ -329,7 +329,7 @@ export class TarReader {
 
   #refuseOrphans(at: number): void {
     if (this.#local.length === 0 && this.#longName === undefined && this.#longLink === undefined) return;
-    throw new TarError(`Cannot read tar at ${at}: an extended header stands before no entry`);
+    throw new TarError(`Cannot read tar at ${at}: an extended header is not followed by an entry`);
   }
 }
 

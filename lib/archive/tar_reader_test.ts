@@ -16,7 +16,7 @@ Deno.test("truncation within a header or data is an error, between entries or in
     const afterZeroBlock = length === archive.length - BLOCK_SIZE || length === archive.length;
     const read = () => readAll(archive.subarray(0, length));
     if (length === 0 || inFirstPadding || inLastPadding || afterZeroBlock) read();
-    else throws(read, /stream ends|before no entry/, `cut at ${length}`);
+    else throws(read, /stream ends|not followed by an entry/, `cut at ${length}`);
   }
 });
 
@@ -93,7 +93,7 @@ Deno.test("base-256 numbers are read: large, negative, beyond 2^53", () => {
   equal(number("\xff".repeat(12)), -1);
   throws(() => number("\x80\0\0\0\x7f" + "\xff".repeat(7)), /exceeds 2\^53-1/);
   throws(() => readAll(rawHeader({ name: "f", size: "\xff".repeat(12) })), /size is -1/);
-  throws(() => readAll(rawHeader({ name: "f", uid: "12x" })), /uid at 108: 0x78 is no octal digit/);
+  throws(() => readAll(rawHeader({ name: "f", uid: "12x" })), /uid at 108: 0x78 is not an octal digit/);
 });
 
 Deno.test("global PAX records apply to all later entries, local ones override, empty ones delete", () => {
@@ -131,8 +131,8 @@ Deno.test("malformed PAX records are reported with their offset", () => {
   throws(read("99 path=x\n"), /Cannot read PAX record at 512: it ends 89 bytes after its header/);
   throws(read("9 path=xx"), /no newline/);
   throws(read("6 =ab\n"), /no key/);
-  throws(read("path=x\n"), /length is no decimal number/);
-  throws(read("12 path=a\0b\n"), /"path" holds a NUL/);
+  throws(read("path=x\n"), /length is not a decimal number/);
+  throws(read("12 path=a\0b\n"), /"path" contains NUL/);
   equal(read("")().length, 1);
 });
 
@@ -157,10 +157,10 @@ Deno.test("extended headers are limited to 1 MiB, names to 4095 bytes", () => {
 Deno.test("unsupported entry types, and extended headers without an entry, are refused by name", () => {
   throws(
     () => readAll(concatenate([rawHeader({ name: "v", typeFlag: "V" }), TAR_END])),
-    /entry type "V" holds no file/,
+    /entry type "V" is not supported/,
   );
-  throws(() => readAll(concatenate([special("x", pax([["uid", "1"]])), TAR_END])), /before no entry/);
-  throws(() => readAll(special("L", ascii("n"))), /before no entry/);
+  throws(() => readAll(concatenate([special("x", pax([["uid", "1"]])), TAR_END])), /not followed by an entry/);
+  throws(() => readAll(special("L", ascii("n"))), /not followed by an entry/);
 });
 
 Deno.test("sparse files of every dialect are read as the logical file", () => {
@@ -246,9 +246,9 @@ Deno.test("sparse maps that do not fit their file are refused", () => {
   throws(read([["GNU.sparse.map", "1999,4"]]), /does not fit/);
   throws(read([["GNU.sparse.map", "0,3"]]), /map has 3 bytes, the data 4/);
   throws(read([["GNU.sparse.map", "0,4,9"]]), /no length/);
-  throws(read([["GNU.sparse.map", "0,x"]]), /"x" is no number/);
-  throws(read([["GNU.sparse.major", "2"]]), /GNU sparse version 2.0/);
-  throws(read([["GNU.sparse.major", "1"]], 512), /is no number/);
+  throws(read([["GNU.sparse.map", "0,x"]]), /"x" is not a number/);
+  throws(read([["GNU.sparse.major", "2"]]), /GNU sparse version 2\.0 is not supported/);
+  throws(read([["GNU.sparse.major", "1"]], 512), /is not a number/);
 });
 
 Deno.test("tar-stream reads written archives, as far as it can represent them", async () => {
@@ -308,7 +308,7 @@ Deno.test("entries that tar cannot represent are refused by the writer", () => {
   const refuse = (fields: Partial<TarEntry>, message: RegExp) =>
     throws(() => encodeTarHeader(tarEntry({ type: "file", name: ascii("f"), ...fields })), message);
   refuse({ name: ascii("") }, /name is empty/);
-  refuse({ name: ascii("a\0b") }, /holds a NUL/);
+  refuse({ name: ascii("a\0b") }, /contains NUL/);
   refuse({ type: "symlink" }, /target of a symlink is empty/);
   refuse({ uid: -1 }, /uid is -1/);
   refuse({ mtimeNsec: 1e9 }, /mtime is/);

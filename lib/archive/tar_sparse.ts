@@ -85,11 +85,14 @@ export function paxSparse(
     return undefined;
   }
   const sizeBytes = number("GNU.sparse.realsize") ?? number("GNU.sparse.size");
-  if (sizeBytes === undefined) throw new TarError(`Cannot read PAX header at ${at}: a sparse file without its size`);
+  if (sizeBytes === undefined) throw new TarError(`Cannot read PAX header at ${at}: a sparse file has no size`);
   const name = records.get("GNU.sparse.name");
   if (major === 1 && minor === 0) return { segments: undefined, sizeBytes, name };
   if (major !== undefined && (major !== 0 || minor > 1)) {
-    throw new TarError(`Cannot read PAX header at ${at}: GNU sparse version ${major}.${minor}`, "unsupported");
+    throw new TarError(
+      `Cannot read PAX header at ${at}: GNU sparse version ${major}.${minor} is not supported`,
+      "unsupported",
+    );
   }
   const numbers = map !== undefined
     ? map.length === 0 ? [] : toByteString(map).split(",").map((text) => sparseNumber(text, at))
@@ -162,7 +165,7 @@ export function checkSegments(
 function pairsInOrder(pairs: readonly PaxRecord[], at: number): number[] {
   return pairs.map(([key, value], i) => {
     const expected = i % 2 === 0 ? "GNU.sparse.offset" : "GNU.sparse.numbytes";
-    if (key !== expected) throw new TarError(`Cannot read PAX header at ${at}: ${key} where ${expected} belongs`);
+    if (key !== expected) throw new TarError(`Cannot read PAX header at ${at}: found ${key}, expected ${expected}`);
     return parsePaxNumber(value, key, at);
   });
 }
@@ -180,7 +183,7 @@ function toSegments(numbers: readonly number[], at: number): SparseSegment[] {
 function sparseNumber(text: string, at: number): number {
   const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : NaN;
   if (!Number.isSafeInteger(value)) {
-    throw new TarError(`Cannot read sparse map at ${at}: ${JSON.stringify(text.slice(0, 40))} is no number`);
+    throw new TarError(`Cannot read sparse map at ${at}: ${JSON.stringify(text.slice(0, 40))} is not a number`);
   }
   return value;
 }

@@ -193,7 +193,7 @@ function checkEntry(entry: TarEntry): void {
     throw new RangeError(`Cannot write tar header: ${state}`);
   };
   if (entry.name.length === 0) refuse("name is empty");
-  if (entry.name.includes(0) || entry.linkName.includes(0)) refuse("a name holds a NUL");
+  if (entry.name.includes(0) || entry.linkName.includes(0)) refuse("a name contains NUL");
   const isLink = entry.type === "link" || entry.type === "symlink";
   if (isLink === (entry.linkName.length === 0)) {
     refuse(`link target of a ${entry.type} is ${isLink ? "" : "not "}empty`);
