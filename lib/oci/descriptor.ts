@@ -19,7 +19,7 @@ export const digestSchema = v.pipe(
 /** Size in bytes. */
 export const sizeSchema = v.pipe(
   v.number(),
-  v.safeInteger("is no integer below 2^53"),
+  v.safeInteger("is not an integer below 2^53"),
   v.minValue(0, "is negative"),
 );
 

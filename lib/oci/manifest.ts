@@ -76,7 +76,7 @@ export function parseManifestDocument(bytes: Uint8Array, mediaType = ""): Manife
   // If readers could interpret the same bytes differently, they could be made to run different images.
   const isOurs = (type: string) => isIndexType(type) || isManifestType(type);
   if (typeof stated === "string" && isOurs(served) && isOurs(stated) && isIndexType(served) !== isIndexType(stated)) {
-    throw wrong("manifest", `it is served as ${served} and says ${stated}`);
+    throw wrong("manifest", `it is served as ${served}, its mediaType is ${stated}`);
   }
   const type = isOurs(served) || typeof stated !== "string" ? served : stated;
   if (isIndexType(type)) {
@@ -125,7 +125,7 @@ function parseJson(bytes: Uint8Array, what: string): object {
     throw error;
   }
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
-    throw wrong(what, "it is no object");
+    throw wrong(what, "it is not an object");
   }
   return document;
 }

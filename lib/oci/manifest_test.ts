@@ -58,7 +58,7 @@ Deno.test("damage is reported with its path", () => {
   const type = MEDIA_TYPE.ociManifest;
   fails(new TextEncoder().encode("{"), type, /Cannot read manifest: it is not valid JSON/);
   fails(new Uint8Array([0xff, 0xfe]), type, /it is not valid JSON/);
-  fails([], type, /it is no object/);
+  fails([], type, /it is not an object/);
   fails({ ...manifest, config: undefined }, type, /config is missing$/);
   fails({ ...manifest, schemaVersion: 1 }, type, /schemaVersion must be 2, not 1$/);
   fails(
@@ -67,7 +67,7 @@ Deno.test("damage is reported with its path", () => {
     /layers\[1\]\.digest is not a sha256 or sha512 digest$/,
   );
   fails({ ...manifest, layers: [{ ...layer, size: -1 }] }, type, /layers\[0\]\.size is negative$/);
-  fails({ ...manifest, layers: [{ ...layer, size: 1.5 }] }, type, /layers\[0\]\.size is no integer/);
+  fails({ ...manifest, layers: [{ ...layer, size: 1.5 }] }, type, /layers\[0\]\.size is not an integer/);
   fails({ ...manifest, layers: Array(5000).fill(layer) }, type, /layers has more than 4096 entries$/);
   fails({ ...manifest, annotations: { a: 1 } }, type, /annotations\.a must be a string, not a number$/);
 });
@@ -75,7 +75,7 @@ Deno.test("damage is reported with its path", () => {
 Deno.test("an ambiguous document is refused", () => {
   fails({ ...manifest, manifests: [] }, MEDIA_TYPE.ociManifest, /manifests is not allowed/);
   fails({ ...index, layers: [] }, MEDIA_TYPE.ociIndex, /layers is not allowed/);
-  fails(manifest, MEDIA_TYPE.ociIndex, /it is served as .*index.* and says .*manifest/);
+  fails(manifest, MEDIA_TYPE.ociIndex, /it is served as .*index.*, its mediaType is .*manifest/);
   fails(
     { schemaVersion: 1, fsLayers: [] },
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
