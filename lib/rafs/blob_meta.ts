@@ -176,7 +176,7 @@ class BatchContexts {
     }
     const start = columns.compressedOffset[i] as number;
     if (this.#start[index] !== start && !Number.isNaN(this.#start[index])) {
-      unreadable(CHUNK, at, `it starts at ${start}, the others of batch ${index} at ${this.#start[index]}`);
+      unreadable(CHUNK, at, `it is stored at ${start}, other members of batch ${index} at ${this.#start[index]}`);
     }
     this.#start[index] = start;
     columns.compressedSize[i] = compressedSize;
@@ -220,7 +220,9 @@ function readV2(view: DataView, at: number, i: number, columns: ChunkColumns, co
   columns.compressedSize[i] = cHigh >>> 8;
   if ((stored & (V2_FLAG.batch | V2_FLAG.zran)) !== 0) {
     const table = (stored & V2_FLAG.zran) !== 0 ? contexts.gzip : contexts.batch;
-    if (table === undefined) unreadable(CHUNK, at, `flags ${stored} name a context, the blob has none of the kind`);
+    if (table === undefined) {
+      unreadable(CHUNK, at, `flags ${stored} refer to a context, the blob has no contexts of that kind`);
+    }
     table.join(i, at, high, low);
     return;
   }
@@ -244,7 +246,7 @@ function checkChunk(
 ): void {
   const offset = columns.uncompressedOffset[i] as number, size = columns.uncompressedSize[i] as number;
   const from = columns.compressedOffset[i] as number, stored = columns.compressedSize[i] as number;
-  if (offset < free) unreadable(CHUNK, at, `chunk ${i} is at ${offset}, the one before ends at ${free}`);
+  if (offset < free) unreadable(CHUNK, at, `chunk ${i} is at ${offset}, the previous chunk ends at ${free}`);
   if (size > blob.chunkSize) unreadable(CHUNK, at, `chunk ${i} has ${size} bytes, chunk size is ${blob.chunkSize}`);
   if (offset + size > blob.uncompressedSize) {
     unreadable(CHUNK, at, `chunk ${i} ends at ${offset + size}, the address space at ${blob.uncompressedSize}`);

@@ -167,14 +167,14 @@ Deno.test("chunk tables that could corrupt the cache are refused", () => {
     new DataView(copy.buffer).setUint32(at, value, true);
     return () => parseBlobMeta(blob, copy, header);
   };
-  assert.throws(changed(24, 1), /chunk 1 is at 4096, the one before ends at 5000/);
-  assert.throws(changed(48, 2), /chunk 2 is at 8192, the one before ends at 8202/);
+  assert.throws(changed(24, 1), /chunk 1 is at 4096, the previous chunk ends at 5000/);
+  assert.throws(changed(48, 2), /chunk 2 is at 8192, the previous chunk ends at 8202/);
   assert.throws(changed(48, 4), /chunk 2 ends at 16404, the address space at 16384/);
   assert.throws(changed(8, 26), /chunk 0 has 100 stored bytes at 26, chunk data end at 125/);
   assert.throws(changed(4, 5000 - 1), /chunk 0 of 5000 bytes is stored in 100 bytes, but not compressed/);
   assert.throws(changed(48 + 16, 11), /it ends beyond the 30 bytes of batch 0/);
   assert.throws(changed(48 + 20, 1), /batch is 1, the blob has 1/);
-  assert.throws(changed(48 + 8, 101), /it starts at 101, the others of batch 0 at 100/);
+  assert.throws(changed(48 + 8, 101), /it is stored at 101, other members of batch 0 at 100/);
   assert.throws(changed(72, 31), /30 bytes are stored in 31/);
   assert.throws(
     () => parseBlobMeta({ ...blob, chunkSize: 4096 }, ci, header),

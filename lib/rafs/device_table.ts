@@ -118,8 +118,8 @@ export class DeviceBuilder {
   }
 
   #contradiction(row: number, chunk: number, offset: number): never {
-    const other = `chunk ${this.#chunk.at(row)} has ${this.#length.at(row)} bytes at ${this.#offset.at(row)}`;
-    unreadable(`chunk ${chunk} of blob ${this.blobIndex}`, offset, other);
+    const other = `chunk ${this.#chunk.at(row)} of ${this.#length.at(row)} bytes at ${this.#offset.at(row)}`;
+    unreadable(`chunk ${chunk} of blob ${this.blobIndex}`, offset, `it contradicts ${other}`);
   }
 }
 

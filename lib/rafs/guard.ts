@@ -52,7 +52,7 @@ export function readI64(view: DataView, at: number, what: string): number {
 /** Throws RangeError on an invalid request, which is a bug of the caller and not damage of the image. */
 export function checkRequest(offset: number, length: number): void {
   if (!(Number.isSafeInteger(offset) && offset >= 0 && length >= 0)) {
-    throw new RangeError(`Cannot look at ${length} bytes from ${offset}: not a range`);
+    throw new RangeError(`Cannot read ${length} bytes at ${offset}: it is not a valid range`);
   }
 }
 

@@ -62,7 +62,7 @@ Deno.test("an impossible context is refused with the reason", () => {
     [contextsAt + 36, 0x0800, /it begins with 8 bits of a byte$/],
     [contextsAt + 4, 1, /stored bytes at \d+, chunk data end at/],
     [20, 0xffff, /context is 65535, the blob has \d+$/],
-    [7, 4 << 24, /flags 4 name a context, the blob has none of the kind$/],
+    [7, 4 << 24, /flags 4 refer to a context, the blob has no contexts of that kind$/],
   ];
   for (const [at, value, message] of cases) {
     const damaged = ci.slice();

@@ -153,7 +153,7 @@ export function parseToc(bytes: Uint8Array, blobSize: number): TocEntry[] {
     if (name !== SECTION.blob) {
       if (offset + size > blobSize) unreadable(what, at, `${JSON.stringify(name)} ends beyond the blob of ${blobSize}`);
       if (compressor === "none" && size !== uncompressedSize) {
-        unreadable(what, at, `${JSON.stringify(name)} has ${uncompressedSize} bytes stored plainly in ${size}`);
+        unreadable(what, at, `${JSON.stringify(name)} has ${uncompressedSize} bytes stored uncompressed in ${size}`);
       }
     }
     entries.push({
@@ -237,7 +237,7 @@ export async function extractBootstrap(
   const stored = await read(offset, size);
   const plain = compressor === "none" ? stored : await codecs.decompress(compressor, stored, uncompressedSize);
   if (plain.length !== uncompressedSize) {
-    unreadable("inlined bootstrap", offset, `${plain.length} bytes came out, expected ${uncompressedSize}`);
+    unreadable("inlined bootstrap", offset, `it decompresses to ${plain.length} bytes, expected ${uncompressedSize}`);
   }
   if (digest !== undefined) {
     const actual = await codecs.sha256(plain);

@@ -25,14 +25,14 @@ export class TreeBudget {
     this.#bytes = byteLength;
   }
 
-  /** Counts one more entry of directory `ino`. @throws {RafsError} when the image has no room for it */
+  /** Counts one more entry of directory `ino`. @throws {RafsError} when the image is too small for it */
   takeEntry(ino: number): void {
-    if (--this.#entries < 0) unreadable("RAFS tree", ino, "it has more entries than the image has room for");
+    if (--this.#entries < 0) unreadable("RAFS tree", ino, "it has more entries than its size permits");
   }
 
   /** Counts one more chunk of file `ino`. @throws {RafsError} as {@link takeEntry} */
   takeChunk(ino: number): void {
-    if (--this.#chunks < 0) unreadable("RAFS tree", ino, "its files have more chunks than the image has room for");
+    if (--this.#chunks < 0) unreadable("RAFS tree", ino, "its files have more chunks than its size permits");
   }
 
   /** Counts attribute values; names may be stored in a shorter form. @throws {RafsError} as {@link takeEntry} */
@@ -43,6 +43,6 @@ export class TreeBudget {
   /** Counts bytes of an inode, such as a symlink target. @throws {RafsError} as {@link takeEntry} */
   takeBytes(ino: number, count: number): void {
     this.#bytes -= count;
-    if (this.#bytes < 0) unreadable("RAFS tree", ino, "its inodes have more bytes than the image has room for");
+    if (this.#bytes < 0) unreadable("RAFS tree", ino, "its inodes have more bytes than its size permits");
   }
 }

@@ -27,7 +27,7 @@ export class Budget {
       this.findings.add(
         "structure",
         "bootstrap",
-        `it has more ${this.what} than room for them; the rest is not checked`,
+        `it has more ${this.what} than its size permits; the rest is not checked`,
       );
     }
     return false;

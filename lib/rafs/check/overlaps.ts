@@ -36,7 +36,7 @@ export class PlacedPieces {
         findings.add(
           "structure",
           nameOf(owner),
-          `its bytes at ${at} are those of ${nameOf(last)}, which end at ${end}`,
+          `its bytes at ${at} overlap those of ${nameOf(last)}, which end at ${end}`,
         );
       }
       if (at + this.#size.at(row) > end) {

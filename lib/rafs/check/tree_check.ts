@@ -91,7 +91,7 @@ export class TreeCheck {
       this.#seen.set(ino, seen = { path: text, names: 0, attr: known, folders: 0 });
       if (known !== undefined) this.#checkInode(path, text, ino, this.#attr.size);
     } else if (seen.attr !== undefined && (seen.attr.mode & S_IFMT) === S_IFDIR) {
-      findings.add("structure", text, `it is the directory ${seen.path} once more`);
+      findings.add("structure", text, `it is the same directory as ${seen.path}`);
     }
     seen.names++;
     const mode = seen.attr?.mode;
@@ -117,7 +117,7 @@ export class TreeCheck {
       let bytes = 0;
       for (const [name, value] of tree.xattrs(ino)) bytes += name.length + value.length;
       if (bytes > 0 && !tree.hasXattrs) {
-        throw new RafsError("Cannot read xattrs: the super block says that there are none");
+        throw new RafsError("Cannot read xattrs: the super block states that the image has none");
       }
       this.#xattrBytes.take(bytes);
     });

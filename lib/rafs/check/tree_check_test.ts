@@ -84,7 +84,7 @@ Deno.test("two inodes that share bytes are reported", async () => {
   const tree = openBootstrap(bytes);
   const entryOf = (path: string) => table + (inoOf(tree, path) - 1) * 4;
   view.setUint32(entryOf("data/empty"), view.getUint32(entryOf("data/chunk-exact"), true), true);
-  assert.ok(check(bytes).some((line) => /its bytes at \d+ are those of/.test(line)));
+  assert.ok(check(bytes).some((line) => /its bytes at \d+ overlap those of/.test(line)));
 });
 
 Deno.test("a prefetch table with an inode without a name is reported", async () => {
@@ -170,6 +170,6 @@ Deno.test("exceeding a budget is reported once, and the rest is not checked", ()
   const budget = new Budget(findings, "chunks of files", 10);
   assert.deepEqual([budget.take(10), budget.take(1), budget.take(1)], [true, false, false]);
   assert.deepEqual(findings.kept.map(({ state }) => state), [
-    "it has more chunks of files than room for them; the rest is not checked",
+    "it has more chunks of files than its size permits; the rest is not checked",
   ]);
 });

@@ -60,7 +60,7 @@ export function readBlobTable(bytes: Uint8Array, view: DataView, sb: SuperBlock)
     unreadable(
       "RAFS v5 extended blob table",
       sb.extBlobTable.at,
-      `${chunks} chunks in all, expected ${LIMIT.chunks} at most`,
+      `${chunks} chunks in total, expected ${LIMIT.chunks} at most`,
     );
   }
   return blobs;

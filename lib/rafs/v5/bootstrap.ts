@@ -130,7 +130,7 @@ class Reader implements V5Bootstrap {
   readlink(ino: number): Uint8Array {
     const inode = this.#inode;
     inode.load(ino);
-    if (!inode.isSymlink) unreadable("RAFS v5 symbolic link", inode.at, `inode ${ino} is none`);
+    if (!inode.isSymlink) unreadable("RAFS v5 symbolic link", inode.at, `inode ${ino} is not a symbolic link`);
     const target = this.#bytes.subarray(inode.targetAt, inode.targetAt + inode.targetSize);
     if (target.includes(0)) unreadable("RAFS v5 symbolic link", inode.at, "target contains NUL");
     return target;
@@ -145,7 +145,7 @@ class Reader implements V5Bootstrap {
     checkRequest(offset, length);
     const inode = this.#inode;
     inode.load(ino);
-    if (!inode.isRegular) unreadable(CHUNKS, inode.at, `inode ${ino} is no regular file`);
+    if (!inode.isRegular) unreadable(CHUNKS, inode.at, `inode ${ino} is not a regular file`);
     const { chunkSize } = this.#sb;
     const { size } = inode;
     const extents: Extent[] = [];
@@ -164,7 +164,7 @@ class Reader implements V5Bootstrap {
         unreadable(
           CHUNKS,
           at,
-          `chunk ${chunk} has ${record.uncompressedSize} bytes for ${fileOffset}, expected ${chunkLength} for ${chunkStart}`,
+          `chunk ${chunk} has ${record.uncompressedSize} bytes at file offset ${fileOffset}, expected ${chunkLength} at ${chunkStart}`,
         );
       }
       const to = Math.min(end, chunkStart + chunkLength);

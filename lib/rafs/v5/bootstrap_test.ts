@@ -138,7 +138,7 @@ Deno.test("v5: a chunk that does not cover its part of the file is damage", asyn
   assert.equal(bootstrap.extents(ino, 0, 1).length, 1);
   viewOn(bytes).setUint32(chunk + 64, 8, true);
   assert.throws(() => bootstrap.extents(ino, 0, 1), RafsError);
-  assert.throws(() => bootstrap.extents(ino, 0, 1), /chunk 0 has \d+ bytes for 8, expected \d+ for 0/);
+  assert.throws(() => bootstrap.extents(ino, 0, 1), /chunk 0 has \d+ bytes at file offset 8, expected \d+ at 0/);
   viewOn(bytes).setUint32(chunk + 32, 1, true);
   assert.throws(() => bootstrap.extents(ino, 0, 1), /blob index is 1, the image has 1 blobs/);
 });
@@ -146,6 +146,6 @@ Deno.test("v5: a chunk that does not cover its part of the file is damage", asyn
 Deno.test("v5: names are looked up in directories only", async () => {
   const bootstrap = openV5(await fixture("v5-odd-root"));
   assert.throws(() => bootstrap.lookup(2, encode("x")), /expected a directory/);
-  assert.throws(() => bootstrap.readlink(1), /is none/);
-  assert.throws(() => bootstrap.extents(1, 0, 1), /no regular file/);
+  assert.throws(() => bootstrap.readlink(1), /not a symbolic link/);
+  assert.throws(() => bootstrap.extents(1, 0, 1), /not a regular file/);
 });

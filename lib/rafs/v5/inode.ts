@@ -36,7 +36,11 @@ export class InodeCursor {
   loadRecord(index: number): void {
     const { view, sb } = this;
     if (!Number.isSafeInteger(index) || index < 1 || index > sb.inodeEntries) {
-      unreadable("RAFS v5 inode table", sb.inodeTable.at, `there is no inode ${index} among ${sb.inodeEntries}`);
+      unreadable(
+        "RAFS v5 inode table",
+        sb.inodeTable.at,
+        `inode ${index} is missing, the table has ${sb.inodeEntries} entries`,
+      );
     }
     const at = view.getUint32(sb.inodeTable.at + (index - 1) * 4, true) * UNIT;
     if (at < SUPER.SIZE || at + INODE.SIZE > view.byteLength) {
@@ -121,7 +125,7 @@ export class InodeCursor {
     const xattrs = this.xattrSize;
     const at = this.xattrAt + (xattrs === undefined ? 0 : 8 + padded(xattrs));
     if (at + this.childCount * CHUNK_INFO.SIZE > this.view.byteLength) {
-      unreadable("RAFS v5 chunk infos", at, `${this.childCount} of them reach beyond the image`);
+      unreadable("RAFS v5 chunk infos", at, `${this.childCount} chunk infos reach beyond the image`);
     }
     return at;
   }

@@ -249,7 +249,7 @@ export class BootstrapWriter {
       this.#tree.chunkOf(inode, k, place);
       const { blobIndex, chunkIndex } = place;
       const row = this.#chunkRows[blobIndex]?.at(chunkIndex);
-      if (row === undefined) unwritable("chunk", `nothing is known of chunk ${chunkIndex} of blob ${blobIndex}`);
+      if (row === undefined) unwritable("chunk", `chunk ${chunkIndex} of blob ${blobIndex} was not added`);
       this.#chunks.read(row, record);
       const at = start + k * CHUNK_INFO.SIZE;
       writeChunkInfo(image, view, at, record);

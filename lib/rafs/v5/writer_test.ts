@@ -75,6 +75,6 @@ Deno.test("a file with an unknown chunk is refused", () => {
   writer.addEntry(root, encode("f"), writer.addInode({ ...plain, mode: 0o100644, size: 1, chunks }));
   assert.throws(
     () => writer.finish([treeBlob(0)]),
-    /Cannot write RAFS v5 chunk: nothing is known of chunk 3 of blob 0/,
+    /Cannot write RAFS v5 chunk: chunk 3 of blob 0 was not added/,
   );
 });

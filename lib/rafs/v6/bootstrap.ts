@@ -174,7 +174,7 @@ class V6Bootstrap implements Bootstrap {
     const inode = this.#inode;
     inode.load(ino);
     if ((inode.mode & S_IFMT) !== S_IFREG) {
-      unreadable("RAFS v6 chunk indexes", inode.at, `nid ${ino} is no regular file`);
+      unreadable("RAFS v6 chunk indexes", inode.at, `nid ${ino} is not a regular file`);
     }
     const extents: Extent[] = [];
     const end = Math.min(inode.size, offset + length);

@@ -69,7 +69,9 @@ export class InodeCursor {
 
   /** Target of the loaded symbolic link. */
   linkTarget(bytes: Uint8Array): Uint8Array {
-    if ((this.mode & S_IFMT) !== S_IFLNK) unreadable("RAFS v6 symbolic link", this.at, `nid ${this.nid} is none`);
+    if ((this.mode & S_IFMT) !== S_IFLNK) {
+      unreadable("RAFS v6 symbolic link", this.at, `nid ${this.nid} is not a symbolic link`);
+    }
     const target = new Uint8Array(this.size);
     for (let block = 0; block < this.blockCount; block++) {
       const at = this.blockAt(block);

@@ -108,7 +108,7 @@ function readTables(view: DataView, deviceCount: number) {
     unreadable(
       what,
       at(EXT_SUPER.blobTableSize),
-      `blob table has ${blobTable.size} bytes, there are ${deviceCount} devices`,
+      `blob table has ${blobTable.size} bytes, expected those of ${deviceCount} devices`,
     );
   }
   const tables = { devices, blobTable, chunkTable, prefetchTable };

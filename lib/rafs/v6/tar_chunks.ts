@@ -37,7 +37,7 @@ export class TarChunks {
       const { sizes } = this.#blobs[blobIndex] as Pieces;
       const known = sizes.get(chunkOffset);
       if (known !== undefined && known !== chunkLength) {
-        unreadable(WHAT, chunkOffset, `it has ${chunkLength} bytes in one file, ${known} in another`);
+        unreadable(WHAT, chunkOffset, `it has ${chunkLength} bytes in one file and ${known} in another`);
       }
       sizes.set(chunkOffset, chunkLength);
     }

@@ -142,13 +142,13 @@ export class TreeTable {
   /** Gives an inode a name in a directory. */
   addEntry(directory: number, name: Uint8Array, inode: number): void {
     if (!(directory < this.inodeCount && this.isDirectory(directory))) {
-      unwritable("name", `${directory} is no directory`);
+      unwritable("name", `inode ${directory} is not a directory`);
     }
-    if (!(inode > 0 && inode < this.inodeCount)) unwritable("name", `there is no inode ${inode} to be named`);
-    if (!isFileName(name)) unwritable("name", `${JSON.stringify(new TextDecoder().decode(name))} is no file name`);
+    if (!(inode > 0 && inode < this.inodeCount)) unwritable("name", `there is no inode ${inode}`);
+    if (!isFileName(name)) unwritable("name", `${JSON.stringify(new TextDecoder().decode(name))} is not a file name`);
     const { nlink, dotDot } = this.inodes;
     if (this.isDirectory(inode)) {
-      if (inode < directory) unwritable("name", `directory ${inode} was added before ${directory}, which holds it`);
+      if (inode < directory) unwritable("name", `directory ${inode} was added before its parent ${directory}`);
       const up = dotDot[inode] as number;
       if (this.entries.inode[up] !== NO_INODE) unwritable("name", `directory ${inode} has a name already`);
       this.entries.inode[up] = directory;

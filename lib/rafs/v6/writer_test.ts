@@ -124,8 +124,8 @@ Deno.test("the writer refuses invalid trees and values that do not fit the forma
     }, message);
   const file = { ...plain, mode: 0o100644 };
   refused((writer) => writer.addInode(file), /inode 1 has no name/);
-  refused((writer, root) => writer.addEntry(root, encode("a/b"), writer.addInode(file)), /no file name/);
-  refused((writer, root) => writer.addEntry(root, encode(".."), writer.addInode(file)), /no file name/);
+  refused((writer, root) => writer.addEntry(root, encode("a/b"), writer.addInode(file)), /not a file name/);
+  refused((writer, root) => writer.addEntry(root, encode(".."), writer.addInode(file)), /not a file name/);
   refused((writer, root) => {
     const inode = writer.addInode(file);
     writer.addEntry(root, encode("a"), inode);

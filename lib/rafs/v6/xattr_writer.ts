@@ -32,7 +32,10 @@ export function encodeXattrs(xattrs: readonly (readonly [name: Uint8Array, value
     const suffix = name.subarray(XATTR_PREFIX[index]?.length ?? 0);
     if (index < 1 || name.length > NAME_MAX || value.length > 0xffff || name.includes(0)) {
       const shown = JSON.stringify(new TextDecoder().decode(name));
-      throw new RafsError(`Cannot write RAFS v6 xattr ${shown}: ${value.length} bytes, or its name`, "unsupported");
+      throw new RafsError(
+        `Cannot write RAFS v6 xattr ${shown}: its name or value of ${value.length} bytes is not supported`,
+        "unsupported",
+      );
     }
     const size = Math.ceil((XATTR.ENTRY_SIZE + suffix.length + value.length) / XATTR.ENTRY_SIZE) * XATTR.ENTRY_SIZE;
     return { index, suffix, value, size };
