@@ -17,7 +17,7 @@ export function readPrefetchTable(view: DataView, { at, size }: Region, most: nu
   for (let entry = at; entry < at + size; entry += 4) {
     const ino = view.getUint32(entry, true);
     if (ino === 0) break;
-    if (inos.length === most) unreadable(what, at, `it lists more than the ${most} possible inodes`);
+    if (inos.length === most) unreadable(what, at, `it has more entries than the ${most} possible inodes`);
     inos.push(ino);
   }
   return inos;

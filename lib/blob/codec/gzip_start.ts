@@ -46,14 +46,14 @@ export function inflateSlice(starts: GzipStarts, row: number, slice: Uint8Array,
 
 /** Returns the offset of the data of the gzip member at `at`. */
 function memberData(bytes: Uint8Array, at: number): number {
-  if (bytes[at] !== 0x1f || bytes[at + 1] !== 0x8b || bytes[at + 2] !== 8) throw new Error("no gzip member follows");
+  if (bytes[at] !== 0x1f || bytes[at + 1] !== 0x8b || bytes[at + 2] !== 8) throw new Error("a gzip member is missing");
   const flags = bytes[at + 3] as number;
   let next = at + HEADER_SIZE;
   if ((flags & FLAG.extra) !== 0) next += 2 + ((bytes[next] ?? 0) | ((bytes[next + 1] ?? 0) << 8));
   for (const text of [FLAG.name, FLAG.comment]) {
     if ((flags & text) === 0) continue;
     const end = bytes.indexOf(0, next);
-    if (end < 0) throw new Error("a gzip header is cut off");
+    if (end < 0) throw new Error("a gzip header is truncated");
     next = end + 1;
   }
   return (flags & FLAG.headerCrc) === 0 ? next : next + 2;

@@ -53,7 +53,7 @@ Deno.test("a short slice yields the bytes that it has, and a damaged one is an e
   assert.ok(written > 2000 && written < 3000);
   assert.deepEqual(plain.subarray(0, written), data.subarray(0, written));
   const end = layer.length / 2;
-  assert.throws(() => inflateSlice(atBeginning(), 0, layer.subarray(HEADER, end), plain), /no gzip member follows/);
+  assert.throws(() => inflateSlice(atBeginning(), 0, layer.subarray(HEADER, end), plain), /a gzip member is missing/);
   const damaged = layer.slice(HEADER);
   damaged.fill(0xff, 0, 20);
   assert.throws(() => inflateSlice(atBeginning(), 0, damaged, plain), /^ZlibError: Cannot inflate: /);

@@ -203,7 +203,9 @@ async function withDigests(source: TableSource, columns: ChunkColumns): Promise<
   if (section.compressor !== "none" || section.size !== columns.count * DIGEST_SIZE) {
     throw new NydusGdError(
       "invalid-image",
-      `Cannot read digests of blob ${source.id}: they have ${section.size} bytes`,
+      `Cannot read digests of blob ${source.id}: the section has ${section.size} bytes, expected ${
+        columns.count * DIGEST_SIZE
+      } uncompressed`,
     );
   }
   applyDigestArray(columns, await source.read(section.offset, section.size));

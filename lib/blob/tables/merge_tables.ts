@@ -35,7 +35,7 @@ export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, da
   const refuse = (state: string): never => {
     throw new NydusGdError("invalid-image", `Cannot open blob ${id}: ${state} in a mounted image`);
   };
-  if (own.count !== columns.count) refuse(`it has ${own.count} chunks here and ${columns.count}`);
+  if (own.count !== columns.count) refuse(`it has ${own.count} chunks in this image and ${columns.count}`);
   const digestOf = ({ digests }: ChunkColumns, row: number) =>
     digests.slice(row * DIGEST_SIZE, (row + 1) * DIGEST_SIZE).toHex();
   // chunk digests of a plain tar are known only to the first image, which read it
@@ -52,7 +52,7 @@ export function addRows(id: string, columns: ChunkColumns, own: ChunkColumns, da
   for (let row = 0; row < own.count; row++) {
     if (own.uncompressedSize[row] === 0) continue;
     if (columns.uncompressedSize[row] === 0) added.push(row);
-    else if (facts(own, row) !== facts(columns, row)) refuse(`chunk ${row} is not the same as`);
+    else if (facts(own, row) !== facts(columns, row)) refuse(`chunk ${row} differs from the one`);
   }
   const index = new ChunkIndex(columns);
   for (const row of added) {
