@@ -260,7 +260,9 @@ function putTime(view: DataView, at: number, time: FileTime): void {
   if (special !== undefined) {
     view.setUint32(at + 8, special, true);
   } else if (typeof time === "object") {
-    if (!(time.nsec >= 0 && time.nsec < 1e9)) throw new RangeError(`Cannot set time: ${time.nsec} ns is no fraction`);
+    if (!(time.nsec >= 0 && time.nsec < 1e9)) {
+      throw new RangeError(`Cannot set time: ${time.nsec} ns is not below one second`);
+    }
     view.setBigInt64(at, BigInt(time.sec), true);
     view.setUint32(at + 8, time.nsec, true);
   }

@@ -212,7 +212,7 @@ export function fchownat(dir: DirFd, name: Name, uid: number, gid: number, flags
 
 /** Rejects ids that would wrap around to another user, such as root. */
 function owner(id: number): number {
-  if (!Number.isInteger(id) || id < -1 || id > 0xffff_ffff) throw new RangeError(`Cannot chown: id ${id} is no u32`);
+  if (!Number.isInteger(id) || id < -1 || id > 0xffff_ffff) throw new RangeError(`Cannot chown: id ${id} is not a u32`);
   return id >>> 0;
 }
 

@@ -174,7 +174,7 @@ export class EntryWriter implements TarVisitor, Disposable {
     for (const component of parent.split("/")) {
       const { kind } = parseWhiteout(fromByteString(component));
       if (kind === "meta") return { kind };
-      if (kind !== "none") throw refused("a whiteout is no folder");
+      if (kind !== "none") throw refused("a whiteout is not a folder");
     }
     return parseWhiteout(base);
   }

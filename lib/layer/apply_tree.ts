@@ -88,7 +88,7 @@ export class ApplyTree implements Disposable {
     const { parent, base } = splitPath(path);
     const above = this.makeFolder(parent);
     if (this.makeChild(above, base, IMPLIED_MODE) === "in the way") {
-      throw new NydusGdError("invalid-image", `Cannot unpack into "${printable(path)}": it is no folder`);
+      throw new NydusGdError("invalid-image", `Cannot unpack into "${printable(path)}": it is not a folder`);
     }
     fchmodat(above, base, IMPLIED_MODE);
     fchownat(above, base, this.impliedOwner.uid, this.impliedOwner.gid, AT.SYMLINK_NOFOLLOW);

@@ -148,7 +148,7 @@ function chosen<T>(names: readonly string[], all: readonly T[], nameOf: (each: T
 function positive(option: string, text: string, least = Number.MIN_VALUE): number {
   const value = Number(text);
   if (text.trim() !== "" && Number.isFinite(value) && value >= least) return value;
-  throw new NydusGdError("usage", `Cannot use --${option} ${text}: it is no number of at least ${least}`);
+  throw new NydusGdError("usage", `Cannot use --${option} ${text}: it is not a number of at least ${least}`);
 }
 
 function progress(step: string): void {

@@ -291,11 +291,11 @@ for (const [name, entries] of hostile) {
 const refused: [string, TestEntry[] | Uint8Array, RegExp][] = [
   ["a hard link to nothing", [hardlink("h", "no/such")], /tar entry "h" at 0: hard link target "no\/such" is not in/],
   ["a hard link to a folder", [dir("d"), hardlink("h", "d")], /EPERM/],
-  ["a file in the place of a folder", [file("d"), file("d/f")], /tar entry "d\/f" at 512: .*"d": it is no folder/],
+  ["a file in the place of a folder", [file("d"), file("d/f")], /tar entry "d\/f" at 512: .*"d": it is not a folder/],
   ["a name of 256 bytes", [file("n".repeat(256))], /ENAMETOOLONG/],
   ["an id of -1", [file("f", "", { uid: 0xffff_ffff })], /uid is 4294967295/],
   ["a device that no kernel has", [device("c", "char", 5000, 0)], /device is 5000:0/],
-  ["a symlink to nowhere as a folder", [symlink("l", "no"), file("l/f")], /"l": it is no folder/],
+  ["a symlink to nowhere as a folder", [symlink("l", "no"), file("l/f")], /"l": it is not a folder/],
   ["a stream that ends in a file", tarOf(file("f", "x".repeat(9000))).subarray(0, 5000), /stream ends 4512 bytes/],
 ];
 

@@ -158,7 +158,7 @@ type CiKind = readonly [name: string, damage: (ci: PlainCi, copy: ImageCopy) => 
  * 1: entries of 16 bytes, uncompressed offset in bits 12 to 43 of the first word.
  */
 const V1: readonly CiKind[] = [
-  ["stored plainly, otherwise right", () => {}, []],
+  ["stored uncompressed, otherwise right", () => {}, []],
   ["plain offset of chunk 0 moved by a block", ({ patch, entries }) => patch.u8(entries + 1, 0x10)],
   ["plain offset of chunk 1 made that of chunk 0", ({ patch, entries }) => patch.u32(entries + 16, 0)],
   ["plain offset of chunk 1 moved far up", ({ patch, entries }) => patch.u8(entries + 20, 0xff)],

@@ -117,7 +117,7 @@ const DIRECTORIES: readonly Row[] = [
   ["names beyond the block", nameOffset("/etc", 0, 0xfffc)],
   ["fewer entries", nameOffset("/etc", 0, 24)],
   ["name beyond the block", nameOffset("/etc", 3, 0xffff)],
-  ["name before the one before", nameOffset("/etc", 3, 1)],
+  ["name before its predecessor", nameOffset("/etc", 3, 1)],
   [
     "name empty",
     (p, at) => p.u16(at.dirent("/etc", 3) + DIRENT.nameOffset, p.getU16(at.dirent("/etc", 4) + DIRENT.nameOffset)),

@@ -39,6 +39,6 @@ export function decodeLz4Block(block: Uint8Array, size: number): Uint8Array<Arra
     }
     for (const end = to + match; to < end; to++) out[to] = out[to - distance] as number;
   }
-  if (to !== size) throw new RangeError(`Cannot decode LZ4 block: ${to} bytes came out, expected ${size}`);
+  if (to !== size) throw new RangeError(`Cannot decode LZ4 block: it decompresses to ${to} bytes, expected ${size}`);
   return out;
 }

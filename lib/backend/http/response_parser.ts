@@ -151,7 +151,7 @@ export class ResponseParser {
   #head(text: string): void {
     const [statusLine = "", ...lines] = text.split("\r\n");
     const [, minor, digits] = STATUS_LINE.exec(statusLine) ?? [];
-    if (digits === undefined) throw invalid("its status line is none");
+    if (digits === undefined) throw invalid("its status line is malformed");
     const status = Number(digits);
     const headers = fieldsOf(lines);
     if (status < 200) {
@@ -176,7 +176,7 @@ export class ResponseParser {
       if (coding.toLowerCase() !== "chunked" || length !== undefined) throw invalid("the end of its body is not known");
       this.#state = "chunk-line";
     } else if (length !== undefined) {
-      if (!/^\d{1,15}$/.test(length)) throw invalid("its length is no number");
+      if (!/^\d{1,15}$/.test(length)) throw invalid("its length is not a number");
       this.#left = Number(length);
     } else {
       this.#state = "until-close";
@@ -207,7 +207,7 @@ function fieldsOf(lines: readonly string[]): Map<string, string> {
   const fields = new Map<string, string>();
   for (const line of lines) {
     const [, name, value = ""] = FIELD.exec(line) ?? [];
-    if (name === undefined) throw invalid("a header field is none");
+    if (name === undefined) throw invalid("a header field is malformed");
     const key = name.toLowerCase();
     const before = fields.get(key);
     if (before === undefined) fields.set(key, value);

@@ -139,8 +139,10 @@ function readHeaders(header: Readonly<Record<string, string | string[]>>, { base
   for (const [name, value] of Object.entries(header)) {
     const text = typeof value === "string" ? value : value.join(", ");
     const at = formatPath([...base, "header"]);
-    if (!HEADER_NAME.test(name)) throw refused(path, `${at} has a name that is none of a header`);
-    if (!HEADER_VALUE.test(text)) throw refused(path, `${at}.${name} has signs that no header may have`);
+    if (!HEADER_NAME.test(name)) throw refused(path, `${at} contains an invalid header name`);
+    if (!HEADER_VALUE.test(text)) {
+      throw refused(path, `${at}.${name} contains characters that are not allowed in a header`);
+    }
     headers[name.toLowerCase()] = text;
   }
   return headers;
@@ -155,7 +157,7 @@ function readTimeout(input: string | number | undefined, { base, path }: Place):
 
 function parseUrl(text: string, what: string, path: string): URL {
   const full = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`;
-  if (!URL.canParse(full)) throw refused(path, `${what} is no URL`);
+  if (!URL.canParse(full)) throw refused(path, `${what} is not a URL`);
   const url = new URL(full);
   if (url.username !== "" || url.password !== "") throw refused(path, `the URL of ${what} holds a password`);
   if (!/^https?:$/.test(url.protocol)) throw refused(path, `the URL of ${what} is neither https:// nor http://`);
@@ -173,7 +175,7 @@ function parseDocument(text: string, path: string): Record<string, unknown> {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     // TOML errors quote the document, including headers
-    throw refused(path, `line ${error.line}: it is no valid TOML`);
+    throw refused(path, `line ${error.line}: it is not valid TOML`);
   }
 }
 

@@ -70,7 +70,7 @@ Deno.test("unknown keys are reported and have no effect", () => {
 const WRONG: readonly [text: string, words: RegExp][] = [
   ["server = 1", /hosts\.toml: server must be a string, not a number/],
   ["server = 'ftp://x'", /the URL of server is neither https:\/\/ nor http:\/\//],
-  ["server = 'https://'", /server is no URL/],
+  ["server = 'https://'", /server is not a URL/],
   ["host = 1", /host must be/],
   [`[host."https://m"]\nclient = 7`, /client must be a string or a list, not a number/],
   [`[host."https://m?x=1"]`, /has a query/],
@@ -78,11 +78,14 @@ const WRONG: readonly [text: string, words: RegExp][] = [
   [`[host."https://m"]\ncapabilities = ["fly"]`, /capabilities\[0\] must be one of/],
   [`[host."https://m"]\nclient = [["a", "b"], ["c", "d"]]`, /client has more than one certificate and key/],
   [`[host."https://m"]\ndial_timeout = "soon"`, /dial_timeout must be a time/],
-  [`[host."https://m"]\n[host."https://m".header]\nx = "SECRET\\n"`, /header\.x has signs that no header may have/],
-  [`[host."https://m"]\n[host."https://m".header]\n"x y" = "SECRET"`, /header has a name that is none/],
+  [
+    `[host."https://m"]\n[host."https://m".header]\nx = "SECRET\\n"`,
+    /header\.x contains characters that are not allowed in a header/,
+  ],
+  [`[host."https://m"]\n[host."https://m".header]\n"x y" = "SECRET"`, /header contains an invalid header name/],
   [`[host."https://m"]\n[host."https://m".header]\nx = 7`, /header\.x must be a string or a list, not a number/],
   [`[host."https://user:SECRET@m"]\nskip_verify = 1`, /the URL of a host holds a password/],
-  [`x = "SECRET`, /line 1: it is no valid TOML/],
+  [`x = "SECRET`, /line 1: it is not valid TOML/],
 ];
 for (const [text, words] of WRONG) {
   Deno.test(`a file is refused by name: ${JSON.stringify(text)}`, () => {

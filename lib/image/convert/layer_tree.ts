@@ -69,7 +69,7 @@ export class LayerTree {
     const isFolder = (spec.mode & S.IFMT) === S.IFDIR;
     const name = path.at(-1);
     if (name === undefined) {
-      if (!isFolder) throw impossible(path, "the root is no folder");
+      if (!isFolder) throw impossible(path, "the root is not a folder");
       this.#root.inode = this.#inodes.push(spec, places);
       return;
     }
@@ -92,7 +92,7 @@ export class LayerTree {
     if (inode === undefined) throw impossible(path, `it is a hard link to ${shown}, which is not there`);
     if (isFolderNode(inode)) throw impossible(path, `it is a hard link to ${shown}, which is a folder`);
     const name = path.at(-1);
-    if (name === undefined) throw impossible(path, "the root is no folder");
+    if (name === undefined) throw impossible(path, "the root is not a folder");
     this.#folderOf(path).set(checkName(path, name), inode);
   }
 
@@ -139,7 +139,7 @@ export class LayerTree {
       const node = children.get(checkName(path, name));
       const next: Node = node ?? { inode: this.#implied, children: new Map() };
       if (node === undefined) children.set(name, next);
-      if (!resolver.enter(next)) throw impossible(path, `"${showPath([name])}" is no folder`);
+      if (!resolver.enter(next)) throw impossible(path, `"${showPath([name])}" is not a folder`);
     }
     return resolver.folder.children;
   }

@@ -166,7 +166,7 @@ function obeyWhiteout(name: Uint8Array, hide: (name: ByteString | undefined) => 
   if (whiteout.kind !== "whiteout") return true;
   const gone = toByteString(whiteout.name);
   if (gone === "" || gone === "." || gone === "..") {
-    const state = `whiteout of ${JSON.stringify(gone)}, which is no name`;
+    const state = `whiteout of ${JSON.stringify(gone)}, which is not a valid name`;
     throw new NydusGdError("invalid-image", `Cannot convert: ${state}`);
   }
   hide(gone);

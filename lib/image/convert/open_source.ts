@@ -115,7 +115,7 @@ async function requireKind(path: string, kind: "file" | "folder"): Promise<Deno.
   const info = await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
   if (info === undefined) throw new NydusGdError("not-found", `Cannot convert ${path}: there is no such ${kind}`);
   if (kind === "folder" ? info.isDirectory : info.isFile) return info;
-  throw new NydusGdError("usage", `Cannot convert ${path}: it is no ${kind}`, {
+  throw new NydusGdError("usage", `Cannot convert ${path}: it is not a ${kind}`, {
     hint: kind === "folder" ? `tar:${path} for an archive` : `dir:${path} for a folder`,
   });
 }

@@ -74,7 +74,7 @@ function find(tree: Bootstrap, path: string): { ino: number; names: Uint8Array[]
     if (ino === 0) {
       const state = isFolder
         ? `there is no ${pathText(joined([...names, name]))}`
-        : `${pathText(joined(names))} is no directory`;
+        : `${pathText(joined(names))} is not a directory`;
       throw new NydusGdError("not-found", `Cannot inspect ${path}: ${state}`, {
         hint: "nydus-gd inspect --depth 3 IMAGE",
       });

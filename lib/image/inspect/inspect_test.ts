@@ -103,7 +103,7 @@ Deno.test("a missing path is reported with its missing component", async () => {
       (error) => hasCode(error, "not-found") && error.message === message,
     );
   fails("/etc/no/where", "Cannot inspect /etc/no/where: there is no /etc/no");
-  fails("/keep/k2/x", "Cannot inspect /keep/k2/x: /keep/k2 is no directory");
+  fails("/keep/k2/x", "Cannot inspect /keep/k2/x: /keep/k2 is not a directory");
 });
 
 Deno.test("flags and features have names", async () => {

@@ -69,7 +69,7 @@ function configFor(config: Uint8Array, diffId: Digest): Record<string, unknown> 
 function parseObject(bytes: Uint8Array): Record<string, unknown> {
   const document = parseJsonText(new TextDecoder().decode(bytes));
   if (isObject(document)) return document;
-  throw new NydusGdError("invalid-image", "Cannot read image configuration: it is no JSON object");
+  throw new NydusGdError("invalid-image", "Cannot read image configuration: it is not a JSON object");
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

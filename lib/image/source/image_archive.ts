@@ -70,7 +70,7 @@ async function locateArchive(text: string): Promise<{ path: string; name: string
       : await ignore([Deno.errors.NotFound, Deno.errors.NotADirectory], Deno.stat(path));
     if (info?.isFile) return { path, name: end === words.length ? undefined : words.slice(end + 1) };
     if (info?.isDirectory && end === words.length) {
-      throw new NydusGdError("usage", `Cannot read ${text}: it is no file`, { hint: `dir:${path} for a folder` });
+      throw new NydusGdError("usage", `Cannot read ${text}: it is not a file`, { hint: `dir:${path} for a folder` });
     }
   }
   throw new NydusGdError("not-found", `Cannot read ${text}: there is no such file`);

@@ -68,7 +68,7 @@ export class DeviceTree implements ServedTree {
   }
 
   readlink(ino: number): Uint8Array {
-    throw new NydusGdError("internal", `Cannot read link: inode ${ino} of the devices is none`);
+    throw new NydusGdError("internal", `Cannot read link: inode ${ino} of the devices is not a link`);
   }
 
   xattrs(): Iterable<readonly [Uint8Array, Uint8Array]> {

@@ -56,7 +56,7 @@ export class ImageRegistry {
     checkImageNumber(imageNumber);
     const number = registeredNumber(image, imageNumber);
     if (!/^[a-zA-Z0-9._-]{1,255}$/.test(image.name) || image.name === "." || image.name === "..") {
-      throw new NydusGdError("internal", `Cannot add image: name ${JSON.stringify(image.name)} is no folder name`);
+      throw new NydusGdError("internal", `Cannot add image: name ${JSON.stringify(image.name)} is not a folder name`);
     }
     for (const other of this.#images.values()) {
       if (other.number === number || (other.image.name === image.name && !isRemoved(other))) {
