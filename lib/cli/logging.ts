@@ -36,7 +36,8 @@ const STYLE = {
 export function configureLogging(output: Output, options: LogOptions): LogControl {
   const asText = options.format === "text" || (options.format === "auto" && output.isTerminal);
   const coloured = hasColours(output);
-  const sink = (record: LogRecord) => writeRecord(output, asText ? textLine(record, coloured) : jsonLine(record));
+  // LogTape catches what a sink throws, so that a closed log does not end the program
+  const sink = (record: LogRecord) => output.write(asText ? textLine(record, coloured) : jsonLine(record));
   let level = options.level;
   const apply = () =>
     configureSync({
@@ -58,15 +59,6 @@ export function configureLogging(output: Output, options: LogOptions): LogContro
       apply();
     },
   };
-}
-
-/** Writes a line. A closed log must not end the program. */
-function writeRecord(output: Output, line: string): void {
-  try {
-    output.write(line);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
 }
 
 /** Formats a record as a line of text. */
