@@ -144,9 +144,9 @@ Deno.test({ name: "mount reports which argument is wrong, and leaves nothing beh
   const cases: [name: string, args: string[], sentence: RegExp, hint: RegExp, code?: number][] = [
     ["no such file", [none, dir, ...BLOBS], /cannot read bootstrap \S+none: there is no such file/, /path/],
     ["random bytes", [garbage, dir, ...BLOBS], /cannot find a bootstrap in \S+garbage: it is neither/, /nydus/],
-    ["no place of the blobs", [BOOTSTRAP, dir], /the location of its blobs is not given/, /--blob-dir DIR/, 2],
+    ["no location of the blobs", [BOOTSTRAP, dir], /the location of its blobs is not given/, /--blob-dir DIR/, 2],
     ["no folder of blobs", [BOOTSTRAP, dir, "--blob-dir", none], /none/, /--blob-dir/],
-    ["blobs that are missing", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],
+    ["missing blobs", [BOOTSTRAP, dir, "--blob-dir", empty], /cannot mount \S+: .*empty/, /--blob-dir/],
     ["no folder to mount on", [BOOTSTRAP, none, ...BLOBS], /cannot mount on \S+none: there is no such/, /mkdir -p/],
     ["a file to mount on", [BOOTSTRAP, garbage, ...BLOBS], /cannot mount on \S+garbage: it is not a folder/, /folder/],
     [

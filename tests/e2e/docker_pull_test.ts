@@ -54,7 +54,7 @@ eachDockerd(({ test }) => {
 /** Moments of a pull, by what was downloaded and unpacked so far. */
 function moments(stack: DockerStack, link: Throttle): [string, () => boolean | Promise<boolean>][] {
   return [
-    ["before the first layer is here", () => link.traffic().bytes > 100_000],
+    ["before the first layer has arrived", () => link.traffic().bytes > 100_000],
     ["in the middle of the download", () => link.traffic().bytes > 900_000],
     ["with two layers unpacked", async () => (await stack.layers()).length >= 2],
   ];

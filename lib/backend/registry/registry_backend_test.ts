@@ -88,7 +88,7 @@ const MENDED: readonly [name: string, fault: Fault][] = [
   ["a 200 with another document", { kind: "status", status: 200, body: "<html>log in</html>" }],
   ["a lost connection", { kind: "reset" }],
   ["a Content-Range beyond the blob", { kind: "content-range", value: "bytes 100-199/150" }],
-  ["an answer that is no HTTP", { kind: "raw", text: "hello\r\n\r\n" }],
+  ["a response that is not HTTP", { kind: "raw", text: "hello\r\n\r\n" }],
   ["headers without an end", { kind: "raw", text: "HTTP/1.1 206 OK\r\n", endless: `X-More: ${"x".repeat(9_000)}\r\n` }],
   ["a body without an end", {
     kind: "raw",

@@ -35,7 +35,7 @@ Deno.test("a range is widened to its chunks and cached ones after it, and padded
   assert.deepEqual(source.widened(last, 1 << 20), { offset: 2 * CHUNK, length: CHUNK + BLOCK });
 });
 
-Deno.test("a range that is no chunk of an image in use is not read", async () => {
+Deno.test("a range outside the chunks of images in use is not read", async () => {
   using temp = TempDir.make();
   using image = new MountableSynthetic(temp.path, "image", { file: CHUNK + 100 }, CHUNK);
   const use = await useOf(image);
