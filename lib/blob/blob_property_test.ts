@@ -25,7 +25,7 @@ const operation = fc.record({
 
 const answer = fc.record({
   kind: fc.constantFrom("right", "right", "late", "unavailable", "io", "cut", "flipped"),
-  /** Eighths of the answer that arrive, each in a turn of its own, before it is complete. */
+  /** Eighths of the response that arrive, each in its own turn, before it is complete. */
   growth: fc.array(fc.integer({ min: 1, max: 8 }), { maxLength: 3 }),
 });
 

@@ -44,7 +44,7 @@ Deno.test("a truncated sealed file is an error and is not extended, which would 
     assert.throws(() => blob.seal([0]), (error) => hasCode(error, "io"));
     assert.equal((await Deno.stat(path)).size, 30_000);
     assert.equal(await isReady(blob, 2), false);
-    await Deno.truncate(path, size); // the end of the cache would tell of it
+    await Deno.truncate(path, size); // closing the cache would report it
   }));
 
 Deno.test("a cache that keeps nothing gives away no path and seals nothing", () =>

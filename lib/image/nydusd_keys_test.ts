@@ -26,9 +26,9 @@ const base = (version: 1 | 2, type: BackendType = "localfs"): object =>
     ? { device: { backend: { type, config: BACKEND_SECTIONS[type] }, cache: { type: "blobcache" } }, mode: "direct" }
     : { version: 2, backend: { type, [type]: BACKEND_SECTIONS[type] }, cache: { type: "filecache" } };
 
-function read(document: object, form: Form): { config: NydusdConfig; told: string[] } {
+function read(document: object, form: Form): { config: NydusdConfig; warnings: string[] } {
   const config = parseNydusdConfig(form === "v2 TOML" ? stringify(document) : JSON.stringify(document));
-  return { config, told: [...config.warnings, ...checkNydusdKeys(config)] };
+  return { config, warnings: [...config.warnings, ...checkNydusdKeys(config)] };
 }
 
 /** Returns a minimal file in which the key takes effect. */
@@ -51,13 +51,13 @@ function check(keyCase: KeyCase, form: Form, document: object, name = keyCase.ke
       assert.match(error.hint ?? "", /^remove the key/);
       return true;
     });
-  } else if (fate === "told") {
-    const told = read(changed, form).told.filter((words) => !before.told.includes(words));
-    assert.equal(told.length, 1, name);
-    assert.ok(told[0]?.startsWith(`Configuration key ${name} has no effect here: `), told[0]);
+  } else if (fate === "warned") {
+    const warnings = read(changed, form).warnings.filter((words) => !before.warnings.includes(words));
+    assert.equal(warnings.length, 1, name);
+    assert.ok(warnings[0]?.startsWith(`Configuration key ${name} has no effect here: `), warnings[0]);
   } else {
     const after = read(changed, form);
-    assert.deepEqual(after.told, before.told, name);
+    assert.deepEqual(after.warnings, before.warnings, name);
     if (name !== "device.cache.config.encryption_key" && name !== "cache.filecache.encryption_key") {
       assert.notDeepEqual(after.config, before.config, name);
     }
@@ -102,14 +102,14 @@ for (const form of ["v1 JSON", "v2 JSON", "v2 TOML"] as const) {
         else if (type === "localfs" && key === "dir") isNamed(withKey(document, name, 7), form, name);
         else check({ key: name, ...rest }, form, document);
       }
-      const { told } = read(withKey(document, `${section}.colour`, 1), form);
-      assert.deepEqual(told, [`Configuration key ${section}.colour is unknown and ignored`]);
+      const { warnings } = read(withKey(document, `${section}.colour`, 1), form);
+      assert.deepEqual(warnings, [`Configuration key ${section}.colour is unknown and ignored`]);
     });
   }
 }
 
 Deno.test("dummycache, an empty type and every name of the kept cache cause no report", () => {
   for (const type of ["", "blobcache", "filecache", "fscache", "dummycache"]) {
-    assert.deepEqual(read(withKey(base(1), "device.cache.type", type), "v1 JSON").told, [], type);
+    assert.deepEqual(read(withKey(base(1), "device.cache.type", type), "v1 JSON").warnings, [], type);
   }
 });

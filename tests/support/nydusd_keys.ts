@@ -8,10 +8,10 @@ import { BACKEND_SCHEMAS, type BackendType } from "../../lib/backend/backend_con
 import { V1, V2 } from "../../lib/backend/nydusd_schema.ts";
 
 /**
- * "honoured": it takes effect. "told": it has no effect, and a warning says so. "refused": it is not supported, and an
+ * "honoured": it takes effect. "warned": it has no effect, and a warning says so. "refused": it is not supported, and an
  * error says so. "needed": it is required.
  */
-export type Fate = "honoured" | "told" | "refused" | "needed";
+export type Fate = "honoured" | "warned" | "refused" | "needed";
 
 /** A key, a meaningful value, and a wrong one. */
 export interface KeyCase {
@@ -41,7 +41,7 @@ const HTTP = [
   { key: "ca_cert_files", fate: "honoured", value: ["/ca.pem"], wrong: [""] },
   seconds("timeout"),
   seconds("connect_timeout"),
-  count("retry_limit", "told", 0),
+  count("retry_limit", "warned", 0),
   ...PROXY,
 ] as const satisfies KeyCase[];
 const scheme: KeyCase = { key: "scheme", fate: "honoured", value: "http", wrong: "ftp" };
@@ -92,16 +92,16 @@ const cache = (base: string, files: string) => [
   flag(`${base}.compressed`, "refused"),
   flag(`${base}.validate`),
   text(`${base}.${files}.work_dir`),
-  flag(`${base}.${files}.disable_indexed_map`, "told"),
+  flag(`${base}.${files}.disable_indexed_map`, "warned"),
   flag(`${base}.${files}.enable_encryption`, "refused"),
   flag(`${base}.${files}.enable_convergent_encryption`, "refused"),
   text(`${base}.${files}.encryption_key`),
 ];
 const rafs = (base: string) => [
-  flag(`${base}iostats_files`, "told"),
+  flag(`${base}iostats_files`, "warned"),
   flag(`${base}enable_xattr`),
-  flag(`${base}access_pattern`, "told"),
-  flag(`${base}latest_read_files`, "told"),
+  flag(`${base}access_pattern`, "warned"),
+  flag(`${base}latest_read_files`, "warned"),
 ];
 const prefetch = (base: string) => [
   flag(`${base}.enable`),
@@ -109,7 +109,7 @@ const prefetch = (base: string) => [
   count(`${base}.batch_size`),
   count(`${base}.bandwidth_limit`),
   flag(`${base}.prefetch_all`),
-  flag(`${base}.stream_prefetch`, "told"),
+  flag(`${base}.stream_prefetch`, "warned"),
 ];
 
 /** All other keys of each form. */
@@ -117,7 +117,7 @@ export const FILE_KEYS: Readonly<Record<1 | 2, readonly KeyCase[]>> = {
   1: [
     text("device.id"),
     { key: "device.backend.type", fate: "needed", value: undefined, wrong: "ftp" },
-    { key: "device.external_backends", fate: "told", value: [{}], wrong: 7 },
+    { key: "device.external_backends", fate: "warned", value: [{}], wrong: 7 },
     ...cache("device.cache", "config"),
     { key: "mode", fate: "needed", value: "cached", wrong: "indirect" },
     flag("digest_validate"),
@@ -128,13 +128,13 @@ export const FILE_KEYS: Readonly<Record<1 | 2, readonly KeyCase[]>> = {
     count("fs_prefetch.merging_size"),
     count("fs_prefetch.bandwidth_rate"),
     flag("fs_prefetch.prefetch_all", "honoured", false),
-    flag("fs_prefetch.stream_prefetch", "told"),
+    flag("fs_prefetch.stream_prefetch", "warned"),
   ],
   2: [
     { key: "version", fate: "needed", value: 2, wrong: 3 },
     text("id"),
     { key: "backend.type", fate: "needed", value: undefined, wrong: "ftp" },
-    { key: "external_backends", fate: "told", value: [{}], wrong: 7 },
+    { key: "external_backends", fate: "warned", value: [{}], wrong: 7 },
     ...cache("cache", "filecache"),
     text("cache.fscache.work_dir"),
     ...prefetch("cache.prefetch"),
@@ -143,7 +143,7 @@ export const FILE_KEYS: Readonly<Record<1 | 2, readonly KeyCase[]>> = {
     flag("rafs.validate"),
     ...rafs("rafs."),
     ...prefetch("rafs.prefetch"),
-    { key: "overlay", fate: "told", value: {}, wrong: undefined },
+    { key: "overlay", fate: "warned", value: {}, wrong: undefined },
   ],
 };
 

@@ -1,5 +1,5 @@
 /**
- * A registry that does not take what it is given.
+ * A registry that refuses what is pushed.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { writeLayout } from "../../../tests/support/layout_builder.ts";
 import { file, tarOf } from "../../../tests/support/tar_builder.ts";
 import { NydusGdError } from "../../base/errors.ts";
 
-/** What was put, by the last part of its path. */
+/** Manifests that were pushed, by the last part of their path. */
 interface PushRegistry extends AsyncDisposable {
   readonly host: string;
   readonly manifests: string[];
 }
 
-/** Takes blobs, and manifests as `refusal` says; answers those that it takes with `headers`. */
+/** Accepts blobs, and manifests unless `refusal` returns a response; answers accepted ones with `headers`. */
 function serveRegistry(
   refusal: (body: string) => Response | undefined,
   headers: Record<string, string> = {},

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Crowding } from "./crowding.ts";
 
-/** Longest time until a change of who runs shows. */
+/** Time limit for a change of scheduling to take effect. */
 const PATIENCE_MS = 20_000;
 const RIVALS = 4;
 
@@ -24,7 +24,7 @@ Deno.test("processors are scarce among busy threads on one processor, plenty at 
   }
 });
 
-/** Asks again and again, without sleeping in between, until it is so. */
+/** Polls without sleeping until the condition holds or the time is over. */
 function becomes(isSo: () => boolean): boolean {
   const deadline = performance.now() + PATIENCE_MS;
   while (!isSo()) if (performance.now() > deadline) return false;
