@@ -75,7 +75,7 @@ export class BlobStorage implements Disposable {
     const more = chunkColumnsFromRecords(descriptor, records());
     const { verified, data, dataSize } = this.files;
     if (verified.matching(more, dataSize) === undefined) {
-      throw new RafsError("Cannot add chunks: others were in their places");
+      throw new RafsError("Cannot add chunks: other chunks occupy their places");
     }
     this.#change((own) => addRows(this.id, own, more, data.sizeBytes));
     return "chunks";
