@@ -58,8 +58,14 @@ eachDockerd(({ test, dockerd }) => {
       "docker inspect and history describe an image before any of its data is fetched",
       async () => {
         await each(async (image) => void await stack.docker("pull", "--quiet", image));
+        const inspect = async () => JSON.parse(await stack.docker("image", "inspect", lazy))[0];
+        await until(
+          "the image is mounted ahead",
+          async () => (await inspect()).GraphDriver.Data.fs_driver !== "none, not mounted",
+        );
+        await stack.restartDriver();
         registry.proxy.reset();
-        const [about] = JSON.parse(await stack.docker("image", "inspect", lazy));
+        const about = await inspect();
         const { kind, bootstrap, fs_driver, blobs } = about.GraphDriver.Data;
         assert.deepEqual([kind, fs_driver], ["lazy", "none, not mounted"]);
         assert.ok(bootstrap.startsWith(`${stack.dir}/data/nydus-gd/`) && bootstrap.endsWith("/diff/image/image.boot"));
