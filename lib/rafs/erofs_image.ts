@@ -35,11 +35,12 @@ export interface ErofsImage {
  * Makes the image. Its devices are named by blob ids, which the kernel ignores when it is given devices explicitly;
  * otherwise see device_names.ts.
  *
+ * @param uuid 16 bytes; zeros by default
  * @throws {RafsError} "invalid-image" for damage anywhere in the tree, "unsupported" for what EROFS cannot represent
  */
-export function makeErofsImage(tree: Bootstrap): ErofsImage {
+export function makeErofsImage(tree: Bootstrap, uuid?: Uint8Array): ErofsImage {
   const devices = new DeviceBuilders();
-  const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256" });
+  const writer = new BootstrapWriter({ chunkSize: tree.chunkSize, compressor: "none", digester: "sha256", uuid });
   if (!writer.copyTree(tree, devices.add)) addTree(tree, writer, devices);
   const tables = devices.finish();
   writer.moveChunks(devices.move);

@@ -19,9 +19,10 @@ import type { ErofsImage } from "./erofs_image.ts";
 import { readU64 } from "./guard.ts";
 
 /** Increase whenever the same bootstrap yields a different file, even if only the image bytes differ. */
-const LAYOUT = 1;
+const LAYOUT = 2;
 const MAGIC = new TextEncoder().encode("NGDEROFS");
 const DIGEST_SIZE = 32;
+const UUID_SIZE = 16;
 /** Byte offsets of the tail. */
 const TAIL = { SIZE: 96, magic: 0, layout: 8, devices: 12, imageBytes: 16, bootstrap: 32, digest: 64 } as const;
 /** Byte offsets in the header of a device, which precedes its columns. */
@@ -32,6 +33,20 @@ export function digestOf(...pieces: readonly Uint8Array[]): Uint8Array {
   const hash = createHash("sha256");
   for (const piece of pieces) hash.update(piece);
   return hash.digest();
+}
+
+/**
+ * UUID of the image, different for every tree and {@link LAYOUT}.
+ *
+ * An overlay remembers from which inode of the image a file was copied, by this UUID and the inode's number, and shows
+ * that number as long as it finds the inode; where there is no UUID it does not look for it, so that a new hard link
+ * seems to be another file. With the UUID of an image that numbers its inodes otherwise, it would find a wrong one.
+ * Source: ovl_lower_uuid_ok and ovl_check_origin of fs/overlayfs, Linux 6.18.
+ *
+ * @param bootstrap {@link digestOf} the bootstrap
+ */
+export function imageUuid(bootstrap: Uint8Array): Uint8Array {
+  return digestOf(MAGIC, Uint8Array.of(LAYOUT), bootstrap).subarray(0, UUID_SIZE);
 }
 
 /**

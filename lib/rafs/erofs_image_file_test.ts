@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { listRafsFixtures, readFixtureBootstrap } from "../../tests/support/rafs_fixtures.ts";
 import { concatenate } from "../base/bytes.ts";
 import { makeErofsImage } from "./erofs_image.ts";
-import { decodeErofsFile, digestOf, encodeErofsFile } from "./erofs_image_file.ts";
+import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid } from "./erofs_image_file.ts";
 import { openBootstrap } from "./open.ts";
 
 /**
@@ -11,15 +11,16 @@ import { openBootstrap } from "./open.ts";
  * not accepted.
  */
 const MADE = {
-  "v5-lz4-sha256-64k": "d01dfc2894b472b1a81380f82639096ed34e7bb8338991f3684385b70e889e48",
-  "v6-layers-merged": "117b1505d3ade0120f5010108e82eca6301b29b2a6b9b2f1d9917a0a4275514f",
+  "v5-lz4-sha256-64k": "ca32bd8866bcb190a57e1c353940668af06bc5140e84fa0194294e44f1e774e4",
+  "v6-layers-merged": "0c197e40f65bfdb7bbd765c7893539e0ff0ef52abb7595ebb9b2314e7c4886e0",
 };
 
 async function fileOf(name: string) {
   const fixture = listRafsFixtures().find((one) => one.name === name) ?? assert.fail(name);
   const bootstrap = await readFixtureBootstrap(fixture);
-  const image = makeErofsImage(openBootstrap(bootstrap));
-  return { image, digest: digestOf(bootstrap), file: concatenate(encodeErofsFile(image, digestOf(bootstrap))) };
+  const digest = digestOf(bootstrap);
+  const image = makeErofsImage(openBootstrap(bootstrap), imageUuid(digest));
+  return { image, digest, file: concatenate(encodeErofsFile(image, digest)) };
 }
 
 for (const [name, made] of Object.entries(MADE)) {

@@ -15,7 +15,7 @@ import { writeAll } from "../../../ffi/unistd.ts";
 import { messageOf, NydusGdError } from "../../base/errors.ts";
 import type { DeviceTable } from "../../rafs/device_table.ts";
 import { makeErofsImage } from "../../rafs/erofs_image.ts";
-import { decodeErofsFile, digestOf, encodeErofsFile } from "../../rafs/erofs_image_file.ts";
+import { decodeErofsFile, digestOf, encodeErofsFile, imageUuid } from "../../rafs/erofs_image_file.ts";
 import { openBootstrap } from "../../rafs/open.ts";
 
 /**
@@ -27,7 +27,7 @@ export function keepImage(bootstrap: Uint8Array, path: string): readonly DeviceT
   const digest = digestOf(bootstrap);
   const kept = readKept(path, digest);
   if (kept !== undefined) return kept;
-  const image = makeErofsImage(openBootstrap(bootstrap));
+  const image = makeErofsImage(openBootstrap(bootstrap), imageUuid(digest));
   replace(path, encodeErofsFile(image, digest));
   return image.devices;
 }

@@ -6,7 +6,7 @@
  * @module
  */
 
-/** struct erofs_super_block, at {@link EROFS_SUPER_OFFSET}. */
+/** struct erofs_super_block, at {@link EROFS_SUPER_OFFSET}. The uuid has 16 bytes. */
 export const SUPER = {
   SIZE: 128,
   magic: 0,
@@ -20,6 +20,7 @@ export const SUPER = {
   blocks: 36,
   metaBlock: 40,
   xattrBlock: 44,
+  uuid: 48,
   featureIncompat: 80,
   union: 84,
   extraDevices: 86,

@@ -50,6 +50,8 @@ export interface WriterOptions {
   readonly digester: Digester;
   /** Whether ids are stored; true by default. */
   readonly explicitUidGid?: boolean;
+  /** 16 bytes, for images that the kernel mounts; zeros by default. */
+  readonly uuid?: Uint8Array | undefined;
   /** Memory for the bootstrap; ordinary memory by default. */
   readonly memory?: ImageMemory | undefined;
 }
@@ -122,6 +124,7 @@ export class BootstrapWriter {
     const { memory = ORDINARY_MEMORY } = this.options;
     const image = memory.allocate(size);
     const view = new DataView(image.buffer);
+    if (this.options.uuid !== undefined) image.set(this.options.uuid, EROFS_SUPER_OFFSET + SUPER.uuid);
     this.#writeSuperBlocks(view, blobs, {
       blobTable,
       prefetchTable,
