@@ -40,7 +40,7 @@ import { commitLayer, isEmpty, isInitLayer, makeLayer, openToNamespace, requireS
 import { discardLayer, recoverHome } from "./recovery.ts";
 import { requireSizeLimits } from "./size_limit.ts";
 import { sizeLimitOf } from "./storage_options.ts";
-import { unbornLayers } from "./unborn_layers.ts";
+import { UNBORN_AFTER_MS, UnbornLayers } from "./unborn_layers.ts";
 import { type LayerApplier, unpackLayer } from "./unpack_layer.ts";
 
 const log = logger("layer");
@@ -61,6 +61,8 @@ export interface LayerStoreParts {
   readonly idMaps?: IdMaps;
   /** Default limit for the data that a container may write, in bytes; absent or 0: no limit. */
   readonly limitBytes?: number;
+  /** Milliseconds after which dockerd has forgotten a layer of a container that it has not made. */
+  readonly unbornAfterMs?: number;
 }
 
 /** Options for creating a layer. */
@@ -79,6 +81,7 @@ export class LayerStore implements AsyncDisposable {
   readonly #mounts: LayerMounts;
   readonly #diffs: LayerDiffs;
   readonly #locks = new KeyedMutex<string>();
+  readonly #unborn: UnbornLayers;
   /** Running and waiting applies by layer, to be cancelled by a remove. */
   readonly #applying = new Map<string, Set<AbortController>>();
   readonly #running = new Set<Promise<unknown>>();
@@ -90,6 +93,7 @@ export class LayerStore implements AsyncDisposable {
     this.#lock = lock;
     this.#mounts = new LayerMounts(paths, parts.lazyImages);
     this.#diffs = new LayerDiffs(paths, parts.lazyImages, parts.differ, parts.idMaps);
+    this.#unborn = new UnbornLayers(paths, (id) => this.#removeUnborn(id), parts.unbornAfterMs);
   }
 
   /**
@@ -108,11 +112,11 @@ export class LayerStore implements AsyncDisposable {
     const lock = lockFile(paths.lock, `home "${paths.home}"`);
     try {
       await probeHome(paths.home, `${paths.making}/.probe`);
-      const { idMaps = NO_ID_MAPS, limitBytes = 0 } = parts;
+      const { idMaps = NO_ID_MAPS, limitBytes = 0, unbornAfterMs = UNBORN_AFTER_MS } = parts;
       if (limitBytes > 0) requireSizeLimits(paths.home, "limit containers");
       await openToNamespace(paths.home, idMaps);
       const lazyImages = isMapped(idMaps) ? refuseLazyImages(REMAPPED, REMAPPED_HINT) : parts.lazyImages;
-      const store = new LayerStore(paths, lock, { ...parts, lazyImages, idMaps, limitBytes });
+      const store = new LayerStore(paths, lock, { ...parts, lazyImages, idMaps, limitBytes, unbornAfterMs });
       await store.#recover();
       return store;
     } catch (error) {
@@ -143,14 +147,7 @@ export class LayerStore implements AsyncDisposable {
    */
   async beginAnew(): Promise<void> {
     await this.#mounts.recount();
-    for (const id of await unbornLayers(this.#paths)) {
-      try {
-        await this.remove(id);
-        log.info("layer of a container that was not made is removed", { layer: id });
-      } catch (error) {
-        log.warn("layer of a container that was not made stays", { layer: id, reason: messageOf(error) });
-      }
-    }
+    await this.#unborn.removeAll();
   }
 
   async #recover(): Promise<void> {
@@ -162,6 +159,7 @@ export class LayerStore implements AsyncDisposable {
         log.error("mounted layer has lost its lazy image", { layer: layer.id, reason: messageOf(error) });
       }
     }));
+    this.#unborn.watch();
     log.info("layers opened", { home: this.home, layers: layerCount, mounted: mounted.length });
   }
 
@@ -217,7 +215,11 @@ export class LayerStore implements AsyncDisposable {
   async #dropUnborn(layer: Layer): Promise<void> {
     if (!isInitLayer(layer.id) || layer.readOnly || !await isEmpty(layer.paths.diff)) return;
     log.debug("layer of a container that is not made is removed", { layer: layer.id });
-    await discardLayer(this.#paths, layer.id, layer.short);
+    try {
+      await discardLayer(this.#paths, layer.id, layer.short);
+    } catch (error) {
+      log.warn("layer of a container that is not made stays for now", { layer: layer.id, reason: messageOf(error) });
+    }
   }
 
   /** Releases one {@link get}; the last one unmounts, even while in use. Missing or unmounted layers are no error. */
@@ -232,14 +234,22 @@ export class LayerStore implements AsyncDisposable {
     for (const apply of this.#applying.get(id) ?? []) {
       apply.abort(new NydusGdError("interrupted", `Cannot apply to layer ${id}: it is being removed`));
     }
+    return this.#exclusive(id, () => this.#discard(id));
+  }
+
+  #removeUnborn(id: string): Promise<void> {
     return this.#exclusive(id, async () => {
-      if (!await layerExists(this.#paths, id)) return;
-      const layer = await this.#loadForRemoval(id);
-      await this.#mounts.unmount(id);
-      const lazy = layer && lazyImageOf(layer, this.#paths);
-      if (layer === undefined || lazy !== undefined) await this.#parts.lazyImages.forget(id, lazy);
-      await discardLayer(this.#paths, id, layer?.short);
+      if (this.#unborn.isForgotten(id)) await this.#discard(id);
     });
+  }
+
+  async #discard(id: string): Promise<void> {
+    if (!await layerExists(this.#paths, id)) return;
+    const layer = await this.#loadForRemoval(id);
+    await this.#mounts.unmount(id);
+    const lazy = layer && lazyImageOf(layer, this.#paths);
+    if (layer === undefined || lazy !== undefined) await this.#parts.lazyImages.forget(id, lazy);
+    await discardLayer(this.#paths, id, layer?.short);
   }
 
   /** The bootstrap layers. */
@@ -332,6 +342,7 @@ export class LayerStore implements AsyncDisposable {
 
   /** Cancels what can be cancelled, waits for the rest and releases the home. Mounts are kept. */
   async close(): Promise<void> {
+    this.#unborn[Symbol.dispose]();
     this.#stop.abort(new NydusGdError("interrupted", "Cannot continue: the layers are being closed"));
     await Promise.allSettled(this.#running);
     this.#lock[Symbol.dispose]();
@@ -346,7 +357,7 @@ export class LayerStore implements AsyncDisposable {
     const run = async () => {
       throwIfAborted(this.#stop.signal);
       this.#paths.layer(id);
-      return await this.#locks.run(id, task, signal);
+      return await this.#locks.run(id, () => task().finally(() => this.#unborn.named(id)), signal);
     };
     const running = run();
     this.#running.add(running);

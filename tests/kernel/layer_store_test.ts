@@ -5,18 +5,8 @@ import { mountCount, mountsBelow } from "../../ffi/mountinfo.ts";
 import { FOLDER_BOOTSTRAP } from "../support/folder_images.ts";
 import { rootTest } from "../support/root_test.ts";
 import { StoreHome } from "../support/store_home.ts";
-import {
-  device,
-  dir,
-  entriesOf,
-  file,
-  namesOf,
-  opaque,
-  symlink,
-  tarOf,
-  type TestEntry,
-  whiteout,
-} from "../support/tar_builder.ts";
+import { container, layer, lazyLayer, namesIn } from "../support/store_layers.ts";
+import { device, dir, entriesOf, file, namesOf, opaque, symlink, tarOf, whiteout } from "../support/tar_builder.ts";
 
 function test(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: string): void {
   rootTest(name, async () => {
@@ -24,16 +14,6 @@ function test(name: string, fn: (home: StoreHome) => Promise<void>, homeName?: s
     await fn(home);
     deepEqual(mountsBelow(home.scratch).map((mount) => mount.mountPoint), []);
   });
-}
-
-async function layer(store: LayerStore, id: string, parent: string, ...entries: TestEntry[]): Promise<void> {
-  await store.create(id, { parent });
-  await store.applyDiff(id, new Blob([tarOf(...entries)]).stream());
-}
-
-async function container(store: LayerStore, id: string, image: string): Promise<void> {
-  await store.createReadWrite(`${id}-init`, { parent: image });
-  await store.createReadWrite(id, { parent: `${id}-init` });
 }
 
 /** Names that the layer has in one folder. */
@@ -44,20 +24,6 @@ async function shown(store: LayerStore, id: string, folder = ""): Promise<string
   } finally {
     await store.put(id);
   }
-}
-
-function namesIn(folder: string): string[] {
-  return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
-}
-
-/** Makes an image in a folder, and the bootstrap layer that stands for it. */
-async function lazyLayer(home: StoreHome, id: string, parent = ""): Promise<string> {
-  const image = `${home.scratch}/image of ${id}`;
-  await Deno.mkdir(`${image}/usr`, { recursive: true });
-  await Deno.writeTextFile(`${image}/usr/lazy`, "fetched on first touch");
-  await Deno.chmod(image, 0o711);
-  await layer(home.store, id, parent, dir("image"), file("image/image.boot", FOLDER_BOOTSTRAP + image));
-  return image;
 }
 
 test("a container sees its layers, writes to its own, and is removed completely", async (home) => {
@@ -159,31 +125,6 @@ test("an image that cannot be mounted fails the Get and leaves nothing mounted o
   equal(mountCount(`${store.home}/box/merged`), 0);
   images.broken = false;
   deepEqual(await shown(store, "box"), ["usr"]);
-});
-
-test("the init layer of a container that cannot be created is removed, as dockerd does not", async (home) => {
-  const { store, images } = home;
-  await lazyLayer(home, "lazy");
-  await store.createReadWrite("box-init", { parent: "lazy" });
-  images.broken = true;
-  await rejects(() => store.get("box-init"), /registry is down/);
-  equal(await store.exists("box-init"), false);
-  deepEqual(namesIn(`${home.path}/l`).length, 1);
-  await store.put("box-init");
-  await store.remove("box-init");
-});
-
-test("init layers that dockerd forgot are removed when a dockerd starts, mounted or not", async (home) => {
-  const { store, images } = home;
-  const [made, forgotten, mounted] = ["a", "b", "c"].map((digit) => digit.repeat(64)) as [string, string, string];
-  await lazyLayer(home, "lazy");
-  await container(store, made, "lazy");
-  for (const id of [forgotten, mounted, "other"]) await store.createReadWrite(`${id}-init`, { parent: "lazy" });
-  await store.get(`${mounted}-init`);
-  await store.beginAnew();
-  deepEqual(images.heldBy("lazy"), []);
-  const layers = namesIn(store.home).filter((name) => !name.startsWith(".") && name !== "l");
-  deepEqual(layers, [made, `${made}-init`, "lazy", "other-init"]);
 });
 
 test("a layer with an opaque root hides everything below it", async (home) => {
